@@ -1,0 +1,202 @@
+"""Make the records of lesson 07: every trained run that it shows but does not train itself.
+
+    python assets/records/lora.py            all that is missing, about 75 minutes on two cores
+    python assets/records/lora.py --again    all anew
+
+Writes `lora.json`: one row a run (settings, accuracy, losses), the spectra of the updates, and
+memory and step time. Interrupted, it goes on where it stopped. One setting: MiniLM, movie reviews
+with |rating| > 0.5, 4,000 training reviews once, batches of 16, at most 32 tokens.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+import peft_teach as pt
+
+FILE = Path(__file__).with_suffix(".json")
+EXAMPLES = 4000
+LR = {"full": 1e-4, "head": 1e-2, "lora": 3e-3}     # the best on validation, see the group "rates"
+ALL = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
+
+
+def settings():
+    """Yield (group, settings) of every run, the most needed first."""
+    for seed in range(3):
+        yield "methods", {"method": "full", "seed": seed}
+        yield "methods", {"method": "head", "seed": seed}
+        for rank in (8, 1, 2, 4, 16, 64):
+            yield "ranks", lora(rank, seed=seed)
+    for seed in range(3):
+        for rank, targets in ((16, ("query",)), (16, ("value",)), (4, ALL[:4]), (3, ALL[4:]),
+                              (2, ALL)):
+            yield "places", lora(rank, targets=targets, seed=seed)
+        for rank, targets, layers in forty_kb():
+            yield "forty_kb", lora(rank, targets=targets, layers=layers, seed=seed)
+        for layers in ((5,), (3, 4, 5), (0, 1, 2)):
+            yield "layers", lora(8, layers=layers, seed=seed)
+        yield "variants", lora(64, alpha=16, seed=seed)
+        yield "variants", lora(64, alpha=16, rank_stabilized=True, seed=seed)
+        yield "variants", lora(8, dropout=0.1, seed=seed)
+        yield "variants", lora(8, lr=1e-3, plus=16, seed=seed)
+    for lr in (1e-5, 1e-4, 3e-4, 1e-3, 1e-2, 3e-2):
+        yield "rates", lora(8, lr=lr)
+    for lr in (1e-5, 3e-4, 1e-3, 3e-3):
+        yield "rates", {"method": "full", "lr": lr, "seed": 0}
+
+
+def lora(rank, alpha=None, targets=("query", "value"), layers=None, seed=0, **more):
+    """Describe one LoRA run; alpha is twice the rank unless given, so that s is 2 at every rank."""
+    return {"method": "lora", "rank": rank, "alpha": alpha or 2 * rank, "targets": targets,
+            "layers": layers, "seed": seed, **more}
+
+
+def forty_kb():
+    """Yield (rank, targets, layers) of adapters of at most 10,000 numbers, 40 kB in float32."""
+    last = (3, 4, 5)
+    yield 2, ("value",), None
+    yield 2, ("attention_out",), None
+    yield 1, ("value", "attention_out"), None
+    yield 2, ("query", "value"), last
+    yield 6, ("query", "value"), (5,)
+    yield 1, ("ffn_out",), (1, 2, 3, 4, 5)
+
+
+def run(setting, data):
+    """Train and test one setting; return its row and, for seed 0, the model."""
+    pt.seed(setting["seed"])
+    model, tokenizer = pt.models.load("minilm", labels=2)
+    model = inject(model, setting)
+    lr = setting.get("lr", LR[setting["method"]])
+    groups = pt.lora.plus_groups(model, lr, setting["plus"]) if "plus" in setting else None
+    batches = pt.data.batches(data.train[:EXAMPLES], tokenizer, seed=setting["seed"])
+    steps = list(pt.train(model, batches, lr, groups=groups))
+    test, validation = (pt.evaluate(model, pt.data.batches(part, tokenizer, 64, shuffle=False))
+                        for part in (data.test, data.validation))
+    adapter = sum(p.numel() for p in pt.adapter_parameters(model).values())
+    return {**setting, "lr": lr, "parameters": adapter, "accuracy": round(test.accuracy, 4),
+            "validation": round(validation.accuracy, 4),
+            "losses": [round(s.loss, 3) for s in steps]}, model
+
+
+def inject(model, setting):
+    """Put a setting's method on a model."""
+    if setting["method"] != "lora":
+        return pt.full.inject(model, pt.full.Config("head" if setting["method"] == "head" else "all"))
+    names = ("rank", "alpha", "dropout", "rank_stabilized", "targets", "layers")
+    return pt.lora.inject(model, pt.lora.Config(**{k: setting[k] for k in names if k in setting}))
+
+
+def weights():
+    """Return the pretrained query and value matrices, by module name."""
+    model, _ = pt.models.load("minilm", labels=2)
+    names = pt.models.find(model, ("query", "value"))
+    return {n: model.get_submodule(n).weight.detach().clone() for n in names}
+
+
+def spectrum_name(group, setting):
+    """Return the name under which a run's spectrum is kept, or None: each rank, full, full again."""
+    if group == "ranks" and setting["seed"] == 0:
+        return str(setting["rank"])
+    if setting["method"] == "full" and group == "methods" and setting["seed"] < 2:
+        return ("full", "full again")[setting["seed"]]
+    return None
+
+
+def spectrum(model, before, full):
+    """Return singular values, and the overlap with full fine-tuning's update, by matrix."""
+    table = {}
+    for name, delta in pt.spectra.updates(model, before).items():
+        sigma = [s for s in pt.spectra.singular_values(delta).tolist() if s > 0]
+        sigma = [float(f"{s:.3g}") for s in sigma if s > 1e-5 * sigma[0]]
+        k = min(len(sigma), 8)
+        table[name] = {"sigma": sigma, "overlap": {
+            side: round(pt.spectra.overlap(delta, full[name], k, side), 4) for side in ("in", "out")}}
+    return table
+
+
+MEASURE = """
+import resource, statistics, sys, json, torch
+sys.path.insert(0, {here!r})
+import peft_teach as pt, lora
+torch.set_num_threads(2)
+pt.seed(0)
+model, tokenizer = pt.models.load("minilm", labels=2)
+loaded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+model = lora.inject(model, {setting!r})
+ids = torch.randint(1000, 20000, (16, 32))
+batch = dict(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.zeros(16).long())
+steps = list(pt.train(model, [batch] * 40, 1e-4))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps(dict(peak_mb=round(peak / 1024), loaded_mb=round(loaded / 1024),
+                      step_ms=round(1000 * statistics.median(s.seconds for s in steps[5:]), 1))))
+"""
+
+
+def measure(setting):
+    """Return peak resident memory and median step time of 40 steps in a process of their own."""
+    code = MEASURE.format(here=str(Path(__file__).parent), setting=setting)
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return json.loads(out.stdout.splitlines()[-1])
+
+
+def main():
+    """Make what is missing, one run after the other, saving after each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--again", action="store_true", help="forget what was recorded")
+    parser.add_argument("--cost", action="store_true", help="measure only memory and step time")
+    arguments = parser.parse_args()
+    record = {"runs": [], "spectra": {}, "cost": {}}
+    if FILE.exists() and not arguments.again:
+        record = json.loads(FILE.read_text())
+    record["setting"] = {"model": "minilm", "data": "movies", "train_examples": EXAMPLES,
+                         "batch_size": 16, "max_tokens": 32, "torch": torch.__version__}
+    data = pt.data.load("movies")
+    record["setting"] |= {"test_examples": len(data.test), "majority": round(data.majority, 4)}
+    before = weights()
+    done = {key(row) for row in record["runs"]}
+    full_updates = None
+    for group, setting in () if arguments.cost else settings():
+        setting = json.loads(json.dumps(setting))
+        if (group, key(setting)[1]) in done:
+            continue
+        row, model = run(setting, data)
+        record["runs"].append({"group": group, "setting": setting, **row})
+        name = spectrum_name(group, setting)
+        if name and full_updates is None:
+            full = model if name == "full" else run({"method": "full", "seed": 0}, data)[1]
+            full_updates = pt.spectra.updates(full, before)
+        if name:
+            record["spectra"][name] = spectrum(model, before, full_updates)
+        save(record)
+        print(group, setting, f"{row['accuracy']:.4f}", flush=True)
+    record["spectra"]["weight"] = {
+        n: {"sigma": [float(f"{s:.3g}") for s in pt.spectra.singular_values(w)]}
+        for n, w in before.items()}
+    if arguments.cost or not record["cost"]:
+        record["cost"] = {name: measure(setting) for name, setting in (
+            ("full", {"method": "full"}), ("head", {"method": "head"}), ("lora", lora(8)))}
+    save(record)
+
+
+def key(row):
+    """Return what identifies a run."""
+    return row.get("group"), json.dumps(row.get("setting", row), sort_keys=True)
+
+
+def save(record):
+    """Write the record, one run a line, by way of a second file."""
+    parts = [f"{json.dumps(k)}: " + (
+        "[\n" + ",\n".join(json.dumps(r) for r in v) + "\n]" if k == "runs" else json.dumps(v))
+        for k, v in record.items()]
+    beside = FILE.with_suffix(".part")
+    beside.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+    beside.replace(FILE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""peft-teach: parameter-efficient fine-tuning, learned by building it.
+
+    import peft_teach as pt
+
+    model, tokenizer = pt.models.load("minilm", labels=2)
+    model = pt.lora.inject(model, pt.lora.Config(rank=8))
+    for step in pt.train(model, batches, lr=2e-3): ...
+"""
+
+from importlib import import_module
+
+from . import account, course, data, errors, models, shapes, spectra, store, training
+from .core import (
+    Adapter,
+    adapter_parameters,
+    adapter_state,
+    adapters,
+    attach,
+    disabled,
+    merge,
+    remove,
+)
+from .course import check, hint, progress, require, reset
+from .errors import NotAttempted
+from .methods import full, lora
+from .models import device
+from .store import load, save
+from .training import Evaluation, Step, evaluate, seed, train
+
+__version__ = "0.1.0"
+
+_LATER = ("plots", "widgets")    # they bring matplotlib and ipywidgets: only when first used
+
+__all__ = [
+    "Adapter", "Evaluation", "NotAttempted", "Step", "account", "adapter_parameters",
+    "adapter_state", "adapters", "attach", "check", "course", "data", "device", "disabled",
+    "errors", "evaluate", "full", "hint", "load", "lora", "merge", "models", "plots", "progress",
+    "remove", "require", "reset", "save", "seed", "shapes", "spectra", "store", "train",
+    "training", "widgets",
+]
+
+
+def __getattr__(name: str):
+    if name in _LATER:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -1,0 +1,157 @@
+"""What training costs: parameters, and the bytes that stand in memory at once.
+
+    weights       4 bytes a parameter in float32, 2 in bfloat16
+    gradients     the same again, for the trained parameters only
+    optimizer     AdamW keeps two moments a trained parameter, and one step count a tensor
+    activations   what the forward pass keeps for the backward pass; grows with batch and length
+
+A method that trains few parameters shrinks the second and the third to almost nothing, and leaves
+the first and the fourth as they are. All numbers are counted on the model that is given, not
+looked up; sources of the rule of thumb: Rajbhandari et al. 2020, arXiv 1910.02054, §3.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from . import core, models
+from .errors import unknown
+
+# State tensors a trained parameter, as large as the parameter; bytes of counters a tensor.
+OPTIMIZERS = {"adamw": (2, 4), "adam": (2, 4), "sgd": (0, 0), "momentum": (1, 0)}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """How many numbers a model holds: `total` = frozen + adapter + head, each counted once."""
+
+    total: int
+    frozen: int
+    adapter: int
+    head: int
+
+    @property
+    def share(self) -> float:
+        """The adapter's part of the whole, from 0 to 1; the head is needed by every method."""
+        return self.adapter / self.total
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Bytes that training holds at its peak, by what they are for."""
+
+    weights_bytes: int
+    gradients_bytes: int
+    optimizer_bytes: int
+    activations_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """The sum of the four."""
+        return (self.weights_bytes + self.gradients_bytes + self.optimizer_bytes
+                + self.activations_bytes)
+
+
+def parameters(model: nn.Module) -> Parameters:
+    """Count a model's parameters by their part in training; shared ones count once."""
+    head = set(models.head(model))
+    sizes = {core.plain_name(model, n): p.numel() for n, p in model.named_parameters()}
+    in_head = sum(size for name, size in sizes.items() if name in head)
+    adapter = 0
+    if core.record_of(model) is not None:
+        adapter = sum(p.numel() for p in core.adapter_parameters(model).values())
+    total = sum(sizes.values())
+    return Parameters(total, total - adapter - in_head, adapter, in_head)
+
+
+def by_place(model: nn.Module) -> dict[str, int]:
+    """Return the parameters of an unadapted model by place; all else under "other".
+
+    A place that contains others ("block", "ffn", "qkv" is none) is left to its parts.
+    """
+    table = {p: n for p, n in models.places(model).items() if p not in ("block", "ffn", "last")}
+    sizes = {n: p.numel() for n, p in model.named_parameters()}
+    counted = {place: sum(size for name, size in sizes.items()
+                          if name.rpartition(".")[0] in modules)
+               for place, modules in table.items()}
+    embedding = models.find(model, "embeddings")[0].rpartition(".")[0]
+    counted["embeddings"] = sum(size for name, size in sizes.items()
+                                if name.startswith(embedding + ".") and "embed" in name)
+    counted["head"] = sum(sizes[name] for name in models.head(model))
+    return counted | {"other": sum(sizes.values()) - sum(counted.values())}
+
+
+def ledger(model: nn.Module, batch_size: int = 16, tokens: int = 32,
+           optimizer: str = "adamw") -> Ledger:
+    """Predict the bytes of training `model` as it is now, on batches of (batch_size, tokens).
+
+    Activations are extrapolated from four very small forward passes. Raises `UnknownName` for an
+    optimizer that is not known.
+    """
+    if optimizer not in OPTIMIZERS:
+        raise unknown("optimizer", optimizer, OPTIMIZERS)
+    states, counter = OPTIMIZERS[optimizer]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    gradients = sum(_bytes(p) for p in trained)
+    return Ledger(weights_bytes=sum(_bytes(t) for t in (*model.parameters(), *model.buffers())),
+                  gradients_bytes=gradients,
+                  optimizer_bytes=states * gradients + counter * len(trained),
+                  activations_bytes=predict_activations(model, batch_size, tokens))
+
+
+def predict_activations(model: nn.Module, batch_size: int, tokens: int) -> int:
+    """Predict `activations` of a batch from four tiny ones.
+
+    Every saved tensor has one entry an example, a token, or a pair of tokens, so that
+
+        bytes(batch, tokens) = c₀ + batch · (c₁ + c₂ tokens + c₃ tokens²)
+
+    holds, and four measurements give the four numbers.
+    """
+    sizes = ((1, 8), (2, 8), (1, 16), (1, 32))
+    bytes_ = torch.tensor([activations(model, _batch(model, b, t)) for b, t in sizes],
+                          dtype=torch.float64)
+    rows = torch.tensor([[1, b, b * t, b * t * t] for b, t in sizes], dtype=torch.float64)
+    law = torch.linalg.solve(rows, bytes_)
+    wanted = torch.tensor([1, batch_size, batch_size * tokens, batch_size * tokens**2])
+    return round(float(law @ wanted.double()))
+
+
+def activations(model: nn.Module, batch: dict[str, Tensor]) -> int:
+    """Run one forward pass in training mode; return the bytes that autograd saves in it.
+
+    Weights that are saved are not counted, and views of one tensor count once. The random
+    generator and the model's mode are put back.
+    """
+    known = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *model.buffers())}
+    saved: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    mode, devices = model.training, [p.device for p in model.parameters() if p.is_cuda][:1]
+    with torch.random.fork_rng(devices), torch.autograd.graph.saved_tensors_hooks(
+            pack, lambda tensor: tensor):
+        out = model.train()(**batch)      # alive until counted: no address is used twice
+    del out
+    model.train(mode)
+    return sum(saved.values())
+
+
+def _batch(model: nn.Module, batch_size: int, tokens: int) -> dict[str, Tensor]:
+    """Return a batch of that shape, every token real; labels where the model takes them."""
+    place = next(model.parameters()).device
+    ids = torch.arange(batch_size * tokens, device=place).reshape(batch_size, tokens)
+    ids = ids % (model.config.vocab_size - 1) + 1                     # 0 may be the padding
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    if models.head(model):
+        batch["labels"] = torch.zeros(batch_size, dtype=torch.long, device=place)
+    return batch
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

@@ -1,0 +1,281 @@
+"""The idea that carries the library: an adapter holds one frozen module, its base.
+
+Every parameter that an `Adapter` registers *outside* `base` is its own. From this single rule
+follow freezing, counting, saving, disabling, merging and removing, the same for every method:
+
+    class LoRALinear(Adapter):
+        def __init__(self, base, rank):
+            super().__init__(base)
+            self.A = nn.Parameter(...)      # its own
+            ...
+
+    model = attach(model, ("query", "value"), lambda base: LoRALinear(base, rank=8))
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from . import models
+from .errors import AlreadyAdapted, BadConfig, NoAdapter, NotMergeable
+
+
+class Adapter(nn.Module):
+    """A module around one frozen module, `base`; a method is a subclass with its own `forward`.
+
+    Subclasses register their parameters in float32, whatever the dtype of the base, and cast
+    their correction to the dtype of the base's output. No subclass asks whether it is enabled:
+    while it is not, a call goes straight to the base.
+    """
+
+    def __init__(self, base: nn.Module):
+        super().__init__()
+        self.base = base
+        self.enabled = True
+
+    def __call__(self, *args, **kwargs):
+        if not self.enabled:
+            return self.base(*args, **kwargs)
+        return super().__call__(*args, **kwargs)
+
+    def own_parameters(self) -> dict[str, nn.Parameter]:
+        """Return the parameters that are not the base's, by name."""
+        return {n: p for n, p in self.named_parameters() if not n.startswith("base.")}
+
+    def merged(self) -> nn.Module:
+        """Return a new plain module with the same output; change nothing."""
+        raise NotMergeable(f"{type(self).__name__} cannot be folded into a {type(self.base).__name__}.",
+                           hint="keep the adapter on the model, or pt.remove it")
+
+
+@dataclass
+class Record:
+    """What stands on an adapted model, and all that save, load, swap and export read.
+
+    `fingerprint` describes the base before any change; `requires_grad` is what `remove` and
+    `merge` put back; `wraps` says whether modules were wrapped (full fine-tuning wraps none).
+    `method` and `config` are None after a bare `attach`.
+    """
+
+    fingerprint: dict[str, list] = field(repr=False)
+    requires_grad: dict[str, bool] = field(repr=False)
+    wraps: bool = True
+    method: str | None = None
+    config: object | None = None
+
+
+def record_of(model: nn.Module) -> Record | None:
+    """Return the record of an adapted model, or None."""
+    return model.__dict__.get("peft_teach_record")
+
+
+def new_record(model: nn.Module) -> Record:
+    """Describe an unadapted model. Raises `AlreadyAdapted` if it is not one."""
+    if record_of(model) is not None or adapters(model):
+        raise AlreadyAdapted("A method was already put on this model.",
+                             expected="a model without one",
+                             hint="pt.remove(model) or pt.merge(model) first, or load a fresh model")
+    flags = {name: p.requires_grad for name, p in model.named_parameters()}
+    return Record(fingerprint(model), flags)
+
+
+def fingerprint(model: nn.Module) -> dict[str, list]:
+    """Return `{name: [shape, 16 values]}` of the backbone, to know it again in a file's company.
+
+    The values are evenly spaced and rounded to bfloat16, so that a model and its half-precision
+    copy agree but for one rounding. The head is left out: it is new for every task. A converted
+    layer counts as the `Conv1D` that it was, so that a model is the same before and after.
+    """
+    head = set(models.head(model))
+    turned = {f"{name}.weight" for name in model.__dict__.get("peft_teach_converted", ())}
+    seen = {name: p.T if name in turned else p for name, p in model.named_parameters()}
+    return {name: [list(p.shape), _sample(p)] for name, p in seen.items() if name not in head}
+
+
+def _sample(p: Tensor) -> list[float]:
+    flat = p.detach().reshape(-1)
+    steps = min(16, flat.numel())
+    where = [i * (flat.numel() - 1) // max(1, steps - 1) for i in range(steps)]
+    return [float(f"{v:.4g}") for v in flat[where].to(torch.bfloat16).tolist()]
+
+
+# ── putting adapters on ──────────────────────────────────────────────────────────────────────
+
+
+def attach(model: nn.Module, targets: str | tuple[str, ...],
+           make: Callable[[nn.Module], Adapter], layers: tuple[int, ...] | None = None) -> nn.Module:
+    """Wrap every target in `make(base)`, freeze the backbone, leave the head trainable.
+
+    `targets` are places (`pt.models.places(model)`) or full module names; `layers` keeps only
+    these block numbers. Returns the model to keep. Raises `AlreadyAdapted`, `NoTargets`, or
+    `BadConfig` for a target in the head or if `make` breaks the contract; then the model is as
+    it was.
+    """
+    record = new_record(model)
+    names = models.find(model, targets, layers)
+    for name in names:
+        if any(own.startswith(name + ".") for own in models.head(model)):
+            raise BadConfig(f"{name} belongs to the task head.",
+                            expected="a target in the backbone; every method trains the head")
+    try:
+        wrappers, converted = _build(model, names, make)
+    except BaseException:
+        _set_requires_grad(model, record.requires_grad)
+        raise
+
+    model.__dict__.setdefault("peft_teach_converted", []).extend(converted)
+    return place(model, wrappers, record)
+
+
+def place(model: nn.Module, wrappers: dict[str, Adapter], record: Record) -> nn.Module:
+    """Freeze the backbone, then put each wrapper where its base stood."""
+    head = set(models.head(model))
+    for name, p in model.named_parameters():
+        p.requires_grad_(name in head)
+    for wrapper in wrappers.values():
+        wrapper.base.requires_grad_(False)    # a converted layer is new: it was not frozen above
+    for name in sorted(wrappers, key=lambda name: -name.count(".")):    # an outer one hides names
+        models.replace(model, name, wrappers[name])
+    model.__dict__["peft_teach_record"] = record
+    models.guard_save(model)
+    return model
+
+
+def _build(model: nn.Module, names: tuple[str, ...], make) -> tuple[dict[str, Adapter], list[str]]:
+    """Make all wrappers before any is put in place, and hold each to the contract."""
+    known = {id(p) for p in model.parameters()}
+    wrappers, converted = {}, []
+    for name in names:
+        base = model.get_submodule(name)
+        if models.is_conv1d(base):
+            base = models.to_linear(base)
+            converted.append(name)
+        wrapper = make(base)
+        if not isinstance(wrapper, Adapter) or wrapper.base is not base:
+            raise BadConfig(f"make(base) gave a {type(wrapper).__name__} for {name}.",
+                            expected="an Adapter that holds exactly this module as its `base`",
+                            hint="class Mine(pt.Adapter): ... super().__init__(base)")
+        known |= {id(p) for p in base.parameters()}    # a converted layer's are new
+        shared = [n for n, p in wrapper.own_parameters().items() if id(p) in known]
+        if shared:
+            raise BadConfig(f"{type(wrapper).__name__} registers {', '.join(shared)}, which the "
+                            "model already has.",
+                            expected="own parameters only: all that is outside `base` is trained",
+                            hint="keep a second frozen module out of registration, in a tuple or list")
+        first = next(base.parameters(), None)
+        if first is not None:
+            wrapper.to(first.device)
+        wrappers[name] = wrapper.train(base.training)
+    return wrappers, converted
+
+
+def _set_requires_grad(model: nn.Module, flags: dict[str, bool]) -> None:
+    """Put flags back by name; parameters that came later keep theirs."""
+    for name, p in model.named_parameters():
+        p.requires_grad_(flags.get(name, p.requires_grad))
+
+
+# ── looking at them ──────────────────────────────────────────────────────────────────────────
+
+
+def adapters(model: nn.Module) -> dict[str, Adapter]:
+    """Return the adapters on a model by the name of the module that each one wraps."""
+    return {plain_name(model, n): m for n, m in model.named_modules() if isinstance(m, Adapter)}
+
+
+def plain_name(model: nn.Module, name: str) -> str:
+    """Return a module or parameter name as it is in the unadapted model."""
+    here, kept = model, []
+    for part in name.split("."):
+        if not (isinstance(here, Adapter) and part == "base"):
+            kept.append(part)
+        here = getattr(here, part, None)
+    return ".".join(kept)
+
+
+def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return what a method trains, head excluded: `{"…query.A": parameter}`.
+
+    For full fine-tuning, which has no adapter, these are the trained backbone weights. Raises
+    `NoAdapter` on a model that no method was put on.
+    """
+    _need_record(model)
+    found = adapters(model)
+    if found:
+        return {f"{name}.{own}": p for name, adapter in found.items()
+                for own, p in adapter.own_parameters().items()}
+    head = set(models.head(model))
+    return {n: p for n, p in model.named_parameters() if p.requires_grad and n not in head}
+
+
+def adapter_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return copies of `adapter_parameters`, detached and on the CPU."""
+    return {name: p.detach().cpu().clone() for name, p in adapter_parameters(model).items()}
+
+
+@contextmanager
+def disabled(model: nn.Module) -> Iterator[nn.Module]:
+    """Within this block every adapter is silent: the backbone computes as before, bit for bit."""
+    found = _need_adapters(model, "disable")
+    before = {name: adapter.enabled for name, adapter in found.items()}
+    try:
+        for adapter in found.values():
+            adapter.enabled = False
+        yield model
+    finally:
+        for name, adapter in found.items():
+            adapter.enabled = before[name]
+
+
+# ── taking them off ──────────────────────────────────────────────────────────────────────────
+
+
+def merge(model: nn.Module) -> nn.Module:
+    """Fold every adapter into the module that it wraps. Returns the model to keep.
+
+    All merged modules are made before any is put in place: if one raises `NotMergeable`, the
+    model is as it was.
+    """
+    merged = {n: a.merged() for n, a in _need_adapters(model, "merge").items()}
+    return _replace_all(model, merged)
+
+
+def remove(model: nn.Module) -> nn.Module:
+    """Take every adapter off; what they wrapped stands there again. Returns the model to keep."""
+    _need_adapters(model, "remove")
+    return undo(model)
+
+
+def undo(model: nn.Module) -> nn.Module:
+    """Forget the method on a model, full fine-tuning too; weights stay as they are."""
+    return _replace_all(model, {n: a.base for n, a in adapters(model).items()})
+
+
+def _replace_all(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
+    for name, module in modules.items():
+        models.replace(model, name, module)
+    _set_requires_grad(model, record_of(model).requires_grad)
+    del model.__dict__["peft_teach_record"]
+    models.guard_save(model)
+    return model
+
+
+def _need_record(model: nn.Module) -> Record:
+    record = record_of(model)
+    if record is None:
+        raise NoAdapter("No method was put on this model.",
+                        hint="model = pt.lora.inject(model, pt.lora.Config()), or pt.attach(...)")
+    return record
+
+
+def _need_adapters(model: nn.Module, verb: str) -> dict[str, Adapter]:
+    _need_record(model)
+    found = adapters(model)
+    if not found:
+        raise NoAdapter(f"There is no adapter to {verb}: full fine-tuning changes the weights "
+                        "themselves.",
+                        hint="keep a copy of the base weights if you want them back")
+    return found

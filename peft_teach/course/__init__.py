@@ -1,0 +1,10 @@
+"""The course: exercises and their checks, the build of the notebooks, the command line.
+
+Light to import: notebook tools and models arrive when something uses them.
+"""
+
+from . import records
+from .budget import Budget, budget
+from .checks import check, hint, progress, require, reset
+
+__all__ = ["Budget", "budget", "check", "hint", "progress", "records", "require", "reset"]

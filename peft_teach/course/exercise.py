@@ -1,0 +1,189 @@
+"""What an exercise is, and how a learner's answer to it is examined.
+
+    cases ──> run(obj, case) ──> outputs ──> judge(case, outputs) ──> Verdict ──> Result
+
+`run` is the only place where the learner's code runs; `judge` sees only what came out of it. They
+are kept apart so that the same exercise can be examined here, in the notebook's own kernel, and by
+the grader, where `run` happens in another process.
+"""
+
+import copy
+import importlib
+import random
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import NotAttempted
+
+PASSED, WRONG, NOT_ATTEMPTED = "passed", "wrong", "not attempted"
+
+VISIBLE_SEED = 0       # the cases of a notebook's check; a grader may take others
+LONGEST_TRACEBACK = 200  # lines; only an endless recursion is longer, and it repeats itself
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `judge` says of one case. A named mistake speaks with the exercise's message for it."""
+
+    passed: bool
+    message: str = ""
+    mistake: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Exercise:
+    """One thing that the learner writes: what it is worth, how it is tried and how it is judged."""
+
+    id: str                                 # "lora.layer": before the dot, the module it is in
+    lesson: str                             # "07"
+    names: tuple[str, ...]                  # what the learner defines
+    points: int
+    minutes: int
+    difficulty: int
+    reference: str | tuple[str, ...]        # "module:attribute.path", one for each name
+    cases: Callable[[int], Sequence[Any]]   # cases(seed) -> plain data: sizes, dtypes, weights
+    run: Callable[[Any, Any], Any]          # run(obj, case) -> plain tensors and numbers
+    judge: Callable[[Any, Any], Verdict]    # judge(case, outputs), which accepts any outputs
+    mistakes: Mapping[str, str]             # name -> message: wrong outcomes that judge recognises
+    hints: tuple[str, ...]                  # three, each saying more than the one before
+
+    def __post_init__(self):
+        if not isinstance(self.names, tuple) or not isinstance(self.hints, tuple):
+            raise TypeError(f"{self.id}: names and hints are tuples of strings")
+        if len(self._references) != len(self.names):
+            raise ValueError(f"{self.id}: one reference for each of {self.names}")
+
+    @property
+    def _references(self) -> tuple[str, ...]:
+        return (self.reference,) if isinstance(self.reference, str) else tuple(self.reference)
+
+    def resolve(self) -> Any:
+        """The reference: an object for one name, a tuple of them for several. Imports it now."""
+        return self.pack([_resolve(path) for path in self._references])
+
+    def pack(self, objects: Sequence[Any]) -> Any:
+        """The form in which `run` and the learner meet the objects: alone, or as a tuple."""
+        return objects[0] if len(self.names) == 1 else tuple(objects)
+
+    def unpack(self, obj: Any) -> tuple[Any, ...]:
+        """The objects one by one, in the order of `names`."""
+        return (obj,) if len(self.names) == 1 else tuple(obj)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an examination found. `case` is the index of the case that decided."""
+
+    state: str
+    message: str = ""
+    mistake: str | None = None
+    traceback: str = ""
+    case: int | None = None
+
+    @property
+    def passed(self) -> bool:
+        return self.state == PASSED
+
+
+def examine(exercise: Exercise, obj: Any, cases: Sequence[Any] | None = None) -> Result:
+    """Try `obj` on every case; the first one that fails decides. By default the visible cases."""
+    with undisturbed():
+        cases = exercise.cases(VISIBLE_SEED) if cases is None else cases
+        if not cases:
+            raise ValueError(f"{exercise.id}: without a case everything would pass")
+        for index, case in enumerate(cases):
+            # A layer with random weights behaves the same in every check. Only the CPU is seeded:
+            # seeding a GPU that is not in use yet could not be undone.
+            torch.default_generator.manual_seed(index)
+            result = _examine_case(exercise, obj, case, index)
+            if not result.passed:
+                return result
+    return Result(PASSED)
+
+
+def _examine_case(exercise: Exercise, obj: Any, case: Any, index: int) -> Result:
+    try:
+        # A copy, because code that changes its inputs must not change what it is compared with.
+        outputs = exercise.run(obj, copy.deepcopy(case))
+    except KeyboardInterrupt:
+        raise
+    except NotAttempted as error:
+        other = error.exercise if error.exercise not in (None, exercise.id) else None
+        message = f"It uses {other}, which is not attempted yet." if other else ""
+        return Result(NOT_ATTEMPTED, message, case=index)
+    except BaseException as error:  # SystemExit too: a learner's exit() is a wrong answer
+        return Result(WRONG, f"Your code raised {type(error).__name__}.",
+                      traceback=_format(error), case=index)
+
+    try:
+        with torch.no_grad():
+            verdict = exercise.judge(case, outputs)
+        if verdict.passed:
+            return Result(PASSED, verdict.message, case=index)
+        message = verdict.message or (exercise.mistakes[verdict.mistake] if verdict.mistake else "")
+        return Result(WRONG, message, verdict.mistake, case=index)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return Result(WRONG, f"Your code ran, but what it gave ({type(outputs).__name__}) could not"
+                             f" be judged: {type(error).__name__}: {_text(error)}", case=index)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Leave the random state and torch's global modes as they were.
+
+    Without this, the numbers of a lesson would depend on how often an exercise was checked.
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    try:
+        with torch.random.fork_rng(devices=gpus):
+            torch.set_grad_enabled(True)
+            yield
+    finally:
+        torch.set_grad_enabled(grad)
+        torch.set_default_dtype(dtype)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def _resolve(path: str) -> Any:
+    module, _, attributes = path.partition(":")
+    obj = importlib.import_module(module)
+    for name in attributes.split("."):
+        obj = getattr(obj, name)
+    return obj
+
+
+def _format(error: BaseException) -> str:
+    """The learner's traceback, without our own frames above it.
+
+    If the error arose in one of our frames (a wrong signature does), that call is what they need.
+    """
+    frames, ours = error.__traceback__, Path(__file__).parent
+    while frames.tb_next and ours in Path(frames.tb_frame.f_code.co_filename).parents:
+        frames = frames.tb_next
+    lines = "".join(traceback.format_exception(type(error), error, frames)).splitlines()
+    if len(lines) > LONGEST_TRACEBACK:
+        half = LONGEST_TRACEBACK // 2
+        lines[half:-half] = [f"  … {len(lines) - 2 * half} lines more of the same …"]
+    return "\n".join(lines)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an error of the learner's own class may not print
+        return "no message"

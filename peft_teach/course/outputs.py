@@ -1,0 +1,104 @@
+"""The outputs of a solution notebook: made, kept, and freed of what belongs to one machine."""
+
+import re
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .source import first_line, wrong
+
+CELL_SECONDS = 600  # the longest that a cell may take
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+_LOCAL_PATH = r"/home/|/root/|/tmp/|/Users/|/var/folders/|[A-Z]:\\Users"
+
+
+def execute(notebook: Any, path: Path) -> None:
+    """Run the notebook where it will stand; its outputs are then in it."""
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
+    # Without the state of live widgets: GitHub shows no notebook that has it.
+    client = NotebookClient(notebook, timeout=CELL_SECONDS, kernel_name="python3",
+                            record_timing=False, store_widget_state=False, coalesce_streams=True,
+                            resources={"metadata": {"path": str(path.parent)}})
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        raise wrong(f"solutions/{path.name} stopped with an error:\n{error}",
+                    "correct that cell in the source and execute again") from None
+
+
+def keep(notebook: Any, path: Path) -> bool:
+    """Take over the stored outputs if all code is as it was when they were made."""
+    if not path.exists():
+        return False
+    old, new = code_cells(stored(path)), code_cells(notebook)
+    if [cell.source for cell in old] != [cell.source for cell in new]:
+        return False
+    for before, after in zip(old, new):
+        after.outputs, after.execution_count = before.outputs, before.execution_count
+    return any(cell.execution_count for cell in old)
+
+
+def clean(notebook: Any, path: Path, root: Path) -> None:
+    """Leave only what another machine would have written too."""
+    notebook.metadata.language_info = {"name": "python"}
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            output.get("data", {}).pop(WIDGET, None)  # no widget lives on in a file
+            for holder, key in _texts(output):
+                holder[key] = _shorten(holder[key], root)
+        cell.outputs = [output for output in cell.outputs if output.get("data", "no data")]
+    for place in local_paths(notebook, root, sys.prefix):
+        raise wrong(f"solutions/{path.name}: {place}", "print the names of files, not their paths")
+
+
+def local_paths(notebook: Any, *folders: Path | str) -> list[str]:
+    """The outputs that name a place on the machine where they were made, or one of `folders`."""
+    here = "|".join([_LOCAL_PATH, *(re.escape(str(folder)) for folder in folders)])
+    local = re.compile(rf"(?<![\w.:/])({here})\S*")
+    return [f"the output of the cell {first_line(cell.source)!r} names {found.group()}"
+            for cell in code_cells(notebook) for output in cell.outputs
+            for holder, key in _texts(output)
+            if (found := local.search("\n".join(_lines(holder[key]))))]
+
+
+def code_cells(notebook: Any) -> list[Any]:
+    """The cells that can have outputs."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def stored(path: Path) -> Any:
+    """A notebook as it stands in a file."""
+    import nbformat
+
+    return nbformat.read(path, as_version=4)
+
+
+def _texts(output: Any) -> Iterator[tuple[Any, str]]:
+    """Where an output holds text, as (holder, key). A picture's bytes are not text."""
+    if output.output_type == "stream":
+        yield output, "text"
+    elif output.output_type == "error":
+        yield output, "traceback"
+    else:
+        for kind in output.data:
+            if kind.startswith("text/") or kind == "image/svg+xml":
+                yield output.data, kind
+
+
+def _shorten(text: str | list[str], root: Path) -> str | list[str]:
+    """A traceback names files: a cell's, the checkout's and the installed ones."""
+    if isinstance(text, list):
+        return [_shorten(line, root) for line in text]
+    text = re.sub(r"[^\s\"'&;<>]*[/\\]ipykernel_\d+[/\\]\w+\.py", "cell", text)
+    for folder in (root, sysconfig.get_path("purelib"), sysconfig.get_path("stdlib")):
+        text = text.replace(f"{folder}/", "")
+    return text
+
+
+def _lines(text: str | list[str]) -> list[str]:
+    return [text] if isinstance(text, str) else text

@@ -1,0 +1,215 @@
+"""The course's four tasks: sentences that people rated, as (text, label) with fixed splits.
+
+    movies    10,041 snippets of film reviews        50 % positive
+    products   2,935 sentences of 300 reviews        59 %
+    tweets     3,362 tweets                          68 %
+    news       2,751 sentences of 498 editorials     40 %
+
+About 20 people rated each sentence from -4 to 4. The label is 1 for a mean above 0.5 and 0 for one
+below -0.5; what lies between is left out. Repeated texts are dropped: 2, 8, 0 and 37.
+
+A hash decides about the split, 60 % training, 15 % validation and 25 % test, so that it depends
+neither on the order of the file nor on a seed. Products and news are split **by document**: a
+sentence's neighbours tell about its mood, and would stand in training otherwise. Film snippets
+carry no number of the review that they come from, about 2,000 reviews in all, so sisters of test
+snippets may stand in training there: read their accuracies with that in mind.
+
+Source: `Dataset.source`. Film snippets are from Pang & Lee 2004, products from Hu & Liu 2004.
+"""
+
+import hashlib
+import html
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import fetch
+from .errors import BadData, unknown
+
+DOMAINS = ("movies", "products", "tweets", "news")
+BY_DOCUMENT = ("products", "news")  # their ids are document_sentence
+TEST, VALIDATION = 0.25, 0.15
+
+SOURCE = (
+    "C.J. Hutto and E.E. Gilbert: VADER: A Parsimonious Rule-based Model for Sentiment Analysis of "
+    "Social Media Text. Eighth International Conference on Weblogs and Social Media, Ann Arbor, "
+    "2014. The ratings are distributed with vaderSentiment 3.3.2 under the MIT licence."
+)
+
+
+class Example(NamedTuple):
+    """A sentence and its label: 1 positive, 0 negative."""
+
+    text: str
+    label: int
+
+
+@dataclass(frozen=True, repr=False)
+class Dataset:
+    """A task with its fixed splits. Each split is in random order, so a slice is a fair sample."""
+
+    name: str
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
+    source: str = SOURCE
+
+    @property
+    def majority(self) -> float:
+        """Test accuracy of always giving training's more common label: the number to beat.
+
+        It may be below a half, where the more common label in training is the rarer one in test.
+        """
+        answer = Counter(label for _, label in self.train).most_common(1)[0][0]
+        return sum(label == answer for _, label in self.test) / len(self.test)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(getattr(self, split)):,} {split}"
+                          for split in ("train", "validation", "test"))
+        return f"<{self.name}: {sizes}; majority {self.majority:.1%}>"
+
+
+def load(domain: str, min_rating: float = 0.5) -> Dataset:
+    """The task `domain`: "movies", "products", "tweets" or "news".
+
+    Sentences whose mean rating lies within `min_rating` of zero are left out. The others stay in
+    their split at every `min_rating`. Raises `UnknownName`, `BadData`, and `FetchError` where the
+    sentences are not in the cache yet and cannot be fetched.
+    """
+    if domain not in DOMAINS:
+        raise unknown("domain", domain, DOMAINS)
+    if not 0 <= min_rating <= 2:
+        raise BadData(f"min_rating is {min_rating}.", expected="a number from 0 to 2",
+                      hint="0.5 leaves out what the raters found neutral; above 2 little is left")
+
+    splits = {"train": [], "validation": [], "test": []}
+    seen = set()
+    for name, rating, text in _rows(domain):
+        if abs(rating) <= min_rating or text in seen:
+            continue
+        seen.add(text)
+        unit = name.split("_")[0] if domain in BY_DOCUMENT else text
+        splits[_split(f"{domain}/{unit}")].append(Example(text, int(rating > 0)))
+    # The file is ordered by document or topic; a hash of the text knows nothing of either.
+    return Dataset(domain, **{split: tuple(sorted(examples, key=lambda e: _hash(e.text)))
+                              for split, examples in splits.items()})
+
+
+def _rows(domain: str) -> list[tuple[str, float, str]]:
+    """(id, mean rating, text) of every line. The files are UTF-8, CRLF, tab-separated."""
+    file = fetch.path("vader") / f"{domain}.tsv"
+    with open(file, encoding="utf-8") as lines:
+        rows = [line.split("\t") for line in lines]
+    return [(name, float(rating), _clean(text)) for name, rating, text in rows]
+
+
+def _clean(text: str) -> str:
+    """Plain text: `&amp;lt;`, escaped twice in places, becomes `<`; runs of spaces become one."""
+    return " ".join(html.unescape(html.unescape(text)).split())
+
+
+def _hash(text: str) -> float:
+    """A number in [0, 1) that looks random and is the same on every machine."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
+
+
+def _split(unit: str) -> str:
+    """The split of a document or a text. All its sentences go together."""
+    place = _hash(unit)
+    return "test" if place < TEST else "validation" if place < TEST + VALIDATION else "train"
+
+
+def batches(examples: Sequence[Example], tokenizer, batch_size: int = 16, max_tokens: int = 32,
+            shuffle: bool = True, seed: int = 0, epochs: int = 1,
+            device: torch.device | str | None = None) -> list[dict[str, Tensor]]:
+    """Batches of `examples`, each example once an epoch, ready for `model(**batch)`.
+
+        input_ids       (batch, seq)  int64   padded to the longest text of this batch
+        attention_mask  (batch, seq)  int64   0 at the padding, on `tokenizer.padding_side`
+        labels          (batch,)      int64
+
+    Texts are cut to `max_tokens`, special tokens included. With `shuffle`, texts of similar length
+    share a batch, which saves most of the padding; the order follows from `seed` alone and touches
+    no global generator. Without it, the order is that of `examples`, so that predictions can be
+    laid beside them. `token_type_ids` are left out: BERT takes zeros. Raises `BadData`.
+    """
+    examples = _checked(examples)
+    room = tokenizer.num_special_tokens_to_add() + 1  # below that, tokenizers do not cut at all
+    for name, size, least in (("batch_size", batch_size, 1), ("max_tokens", max_tokens, room),
+                              ("epochs", epochs, 1)):
+        if size < least:
+            raise BadData(f"{name} is {size}.", expected=f"at least {least}")
+    if tokenizer.pad_token_id is None:
+        raise BadData("The tokenizer has no padding token, so texts cannot share a batch.",
+                      expected="a tokenizer with a pad_token",
+                      hint="tokenizer.pad_token = tokenizer.eos_token (the mask hides it anyway)")
+
+    tokens = tokenizer([text for text, _ in examples], truncation=True,
+                       max_length=max_tokens)["input_ids"]
+    empty = [text for (text, _), row in zip(examples, tokens) if not row]
+    if empty:
+        raise BadData(f"{len(empty)} texts have no tokens, the first is {empty[0]!r}.",
+                      expected="at least one token a text", hint="drop the empty texts")
+
+    generator = torch.Generator().manual_seed(seed)
+    lengths = [len(row) for row in tokens]
+    made = []
+    for _ in range(epochs):
+        order = (_bucketed(lengths, batch_size, generator) if shuffle
+                 else _cut(range(len(examples)), batch_size))
+        for chosen in order:
+            batch = _padded([tokens[i] for i in chosen], tokenizer)
+            batch["labels"] = torch.tensor([examples[i][1] for i in chosen])    # (batch,)
+            made.append({name: tensor.to(device) for name, tensor in batch.items()})
+    return made
+
+
+def _checked(examples: Sequence[Example]) -> list[Example]:
+    """The examples as a list, if each is a text with a whole number."""
+    if isinstance(examples, Dataset):
+        raise BadData(f"{examples!r} is a whole data set.", expected="one of its splits",
+                      hint="batches(dataset.train, ...)")
+    examples = list(examples)
+    if not examples:
+        raise BadData("There are no examples.", expected="at least one (text, label)")
+    for number, example in enumerate(examples):
+        match example:
+            case (str(), int()):
+                continue
+        raise BadData(f"Example {number} is {example!r}.", expected="(text, label), label an int")
+    return examples
+
+
+def _bucketed(lengths: Sequence[int], batch_size: int,
+              generator: torch.Generator) -> list[Sequence[int]]:
+    """Batches of indices: random, yet of similar length within a batch.
+
+    Sorting everything would always put the same texts together. So shuffle, sort within pools of 50
+    batches, and shuffle the batches, for otherwise each pool would run from short to long.
+    """
+    order = torch.randperm(len(lengths), generator=generator).tolist()
+    made = []
+    for pool in _cut(order, 50 * batch_size):
+        made += _cut(sorted(pool, key=lengths.__getitem__), batch_size)
+    return [made[i] for i in torch.randperm(len(made), generator=generator)]
+
+
+def _cut(indices: Sequence[int], size: int) -> list[Sequence[int]]:
+    """Pieces of `size`; the last one may be shorter."""
+    return [indices[start:start + size] for start in range(0, len(indices), size)]
+
+
+def _padded(rows: list[list[int]], tokenizer) -> dict[str, Tensor]:
+    """Token ids of different lengths as one tensor, with the mask of what is real."""
+    longest = max(map(len, rows))
+    ids = torch.full((len(rows), longest), tokenizer.pad_token_id)              # (batch, seq)
+    mask = torch.zeros_like(ids)                                                # (batch, seq)
+    for i, row in enumerate(rows):
+        start = longest - len(row) if tokenizer.padding_side == "left" else 0
+        ids[i, start:start + len(row)] = torch.tensor(row)
+        mask[i, start:start + len(row)] = 1
+    return {"input_ids": ids, "attention_mask": mask}

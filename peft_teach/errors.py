@@ -1,0 +1,97 @@
+"""Every error that this package raises on purpose.
+
+    PeftTeachError
+    ├── UnknownName        a model, place, data set or exercise that does not exist
+    ├── BadConfig          a method's settings that cannot work: a rank too large, a negative size
+    ├── BadData            batches or examples that cannot be trained on
+    ├── ShapeError         a tensor whose axes are not the expected ones
+    ├── NoTargets          a place that this model family does not have
+    ├── AlreadyAdapted     a second injection, or a structure that an adapter has changed
+    ├── NoAdapter          an operation that needs an adapter on a model without one
+    ├── NotMergeable       an adapter that cannot be folded into its base
+    ├── NotSupported       a combination that is known not to work
+    ├── AdapterFileError   an adapter file that is missing, damaged or made for another model
+    ├── FetchError         an artefact that could not be fetched or unpacked
+    └── NotAttempted       raised by the stub of an exercise: nothing has been written yet
+
+Each message has three parts, one a line: what was found, what was expected, what to try.
+"""
+
+
+class PeftTeachError(Exception):
+    """The base of all errors raised on purpose.
+
+    `found` says what was wrong, `expected` what would be right, and `hint` what to do next.
+    """
+
+    def __init__(self, found: str, *, expected: str | None = None, hint: str | None = None):
+        lines = [found]
+        if expected:
+            lines.append(f"Expected: {expected}")
+        if hint:
+            lines.append(f"Try: {hint}")
+        super().__init__("\n".join(lines))
+        self.found, self.expected, self.hint = found, expected, hint
+
+
+class UnknownName(PeftTeachError):
+    """A model, place, data set or exercise that does not exist."""
+
+
+class BadConfig(PeftTeachError):
+    """A method's settings that cannot work."""
+
+
+class BadData(PeftTeachError):
+    """Batches or examples that cannot be trained on."""
+
+
+class ShapeError(PeftTeachError):
+    """A tensor whose axes are not the expected ones."""
+
+
+class NoTargets(PeftTeachError):
+    """A place that this model family does not have."""
+
+
+class AlreadyAdapted(PeftTeachError):
+    """A second injection, or a structure that an adapter has changed."""
+
+
+class NoAdapter(PeftTeachError):
+    """An operation that needs an adapter, on a model without one."""
+
+
+class NotMergeable(PeftTeachError):
+    """An adapter that cannot be folded into its base."""
+
+
+class NotSupported(PeftTeachError):
+    """A combination that is known not to work."""
+
+
+class AdapterFileError(PeftTeachError):
+    """An adapter file that is missing, damaged or made for another model."""
+
+
+class FetchError(PeftTeachError):
+    """An artefact that could not be fetched or unpacked."""
+
+
+class NotAttempted(PeftTeachError):
+    """Raised by the stub of an exercise; a check then says *not attempted* instead of *wrong*."""
+
+    def __init__(self, exercise: str | None = None):
+        self.exercise = exercise
+        super().__init__(f"{exercise or 'This exercise'} is not attempted yet.",
+                         hint="replace this line with your own code")
+
+
+def unknown(kind: str, name: object, known) -> UnknownName:
+    """An `UnknownName` that lists what exists and, where a known name is close, suggests it."""
+    from difflib import get_close_matches
+
+    known = [str(k) for k in known]
+    close = get_close_matches(str(name), known, n=1)
+    return UnknownName(f"There is no {kind} {name!r}.", expected="one of " + ", ".join(known),
+                       hint=f"did you mean {close[0]!r}?" if close else None)

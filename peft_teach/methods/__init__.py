@@ -1,0 +1,1 @@
+"""One file a method; each opens like the key page of its paper."""

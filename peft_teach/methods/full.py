@@ -1,0 +1,44 @@
+"""Full fine-tuning: train every weight. The reference that all other methods are measured by.
+
+    θ ← θ − η · AdamW(∂L/∂θ)        for all θ            (train="all")
+                                    for the head alone   (train="head")
+
+Cost, in float32 with AdamW: 4 bytes a parameter for the weight, 4 for its gradient, 8 for the
+optimizer's two moments; and one whole model a task on disk.
+
+This is no adapter: nothing is wrapped, so nothing can be disabled, merged or removed. The head
+alone (a linear probe) is the other end: the pretrained features as they are.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from .. import models
+from ..core import new_record
+from ..errors import BadConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """`train` is "all" for every weight, or "head" for the task head alone."""
+
+    train: Literal["all", "head"] = "all"
+
+
+def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
+    """Mark what trains, and nothing else: the structure stays. Returns the model to keep."""
+    config = config or Config()
+    if config.train not in ("all", "head"):
+        raise BadConfig(f"train is {config.train!r}.", expected="'all' or 'head'")
+    head = set(models.head(model))
+    if config.train == "head" and not head:
+        raise BadConfig("This model has no task head to train.",
+                        hint="pt.models.load(name, labels=2) gives it one")
+    record = new_record(model)
+    record.wraps, record.method, record.config = False, "full", config
+    for name, p in model.named_parameters():
+        p.requires_grad_(config.train == "all" or name in head)
+    model.__dict__["peft_teach_record"] = record
+    return model

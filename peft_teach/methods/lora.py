@@ -1,0 +1,127 @@
+"""LoRA: learn a low-rank correction of a frozen weight.
+
+    y = x Wᵀ + b + s (x Aᵀ) Bᵀ            s = alpha / rank,  or alpha / √rank (rsLoRA)
+
+    symbol  shape           trained  starts as
+    x       (…, n_in)       –        the layer's input
+    W, b    (n_out, n_in)   no       the pretrained weight and bias
+    A       (rank, n_in)    yes      uniform in ±1/√n_in
+    B       (n_out, rank)   yes      zero, so that the first output is the base's, exactly
+    s       number          no       a constant
+
+Cost: rank · (n_in + n_out) parameters a matrix (`count`), nothing at inference once merged.
+
+Sources: Hu et al. 2021, arXiv 2106.09685, §4.1 (the equation) and §4.2 (which matrices);
+Kalajdzievski 2023, arXiv 2312.03732 (rsLoRA); Hayou et al. 2024, arXiv 2402.12354 (LoRA+).
+One deviation from the paper: A starts uniform, as in the authors' code and in Hugging Face peft,
+where the paper says Gaussian.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..core import Adapter, attach, record_of
+from ..errors import BadConfig, NoAdapter, NotSupported
+from ..shapes import expect
+
+
+@dataclass(frozen=True)
+class Config:
+    """Where LoRA goes and how large it is.
+
+    `targets` are places or module names, `layers` block numbers (None for all), `dropout` a
+    probability on the input of A, `rank_stabilized` takes s = alpha / √rank.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    rank_stabilized: bool = False
+    targets: tuple[str, ...] = ("query", "value")
+    layers: tuple[int, ...] | None = None
+
+
+def count(n_in: int, n_out: int, rank: int) -> int:
+    """Return how many parameters LoRA trains for one (n_out, n_in) matrix."""
+    return rank * (n_in + n_out)
+
+
+def scale(rank: int, alpha: float, rank_stabilized: bool = False) -> float:
+    """Return s. With alpha / √rank the size of the update does not shrink as the rank grows."""
+    return alpha / math.sqrt(rank) if rank_stabilized else alpha / rank
+
+
+class LoRALinear(Adapter):
+    """A frozen `nn.Linear` with a trained correction of rank `rank`."""
+
+    def __init__(self, base: nn.Linear, rank: int = 8, alpha: float = 16.0, dropout: float = 0.0,
+                 rank_stabilized: bool = False):
+        _check(base, rank, alpha, dropout)
+        super().__init__(base)
+        self.scale = scale(rank, alpha, rank_stabilized)
+        self.dropout = nn.Dropout(dropout)
+        n_in, n_out = base.in_features, base.out_features
+        self.A = nn.Parameter(torch.empty(rank, n_in))                # (rank, n_in)
+        self.B = nn.Parameter(torch.zeros(n_out, rank))               # (n_out, rank)
+        nn.init.uniform_(self.A, -1 / math.sqrt(n_in), 1 / math.sqrt(n_in))
+
+    def forward(self, x: Tensor) -> Tensor:
+        expect(x, "... n_in", n_in=self.base.in_features)
+        y = self.base(x)                                              # (…, n_out)
+        h = self.dropout(x).to(self.A.dtype) @ self.A.T               # (…, rank), float32
+        return y + (self.scale * h @ self.B.T).to(y.dtype)            # (…, n_out)
+
+    def delta(self) -> Tensor:
+        """Return ΔW = s B A, the correction as one (n_out, n_in) matrix in float32."""
+        return self.scale * self.B @ self.A                           # (n_out, n_in)
+
+    def merged(self) -> nn.Linear:
+        """Return one plain linear layer with weight W + ΔW, summed in float32, then rounded."""
+        W, b = self.base.weight, self.base.bias
+        linear = nn.Linear(self.base.in_features, self.base.out_features, bias=b is not None,
+                           device="meta", dtype=W.dtype)
+        linear.weight = nn.Parameter((W.float() + self.delta()).detach().to(W.dtype))
+        if b is not None:
+            linear.bias = nn.Parameter(b.detach().clone())
+        return linear.train(self.base.training)
+
+
+def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
+    """Put LoRA on the model's targets, freeze the rest but the head; return the model to keep."""
+    config = config or Config()
+    model = attach(model, config.targets, lambda base: LoRALinear(
+        base, config.rank, config.alpha, config.dropout, config.rank_stabilized), config.layers)
+    record_of(model).method, record_of(model).config = "lora", config
+    return model
+
+
+def plus_groups(model: nn.Module, lr: float, ratio: float = 16.0) -> list[dict]:
+    """LoRA+: return optimizer groups in which B learns `ratio` times as fast as A.
+
+    Everything else that trains, the head for one, keeps `lr`. Hayou et al. 2024 §4.
+    """
+    B = [m.B for m in model.modules() if isinstance(m, LoRALinear)]
+    if not B:
+        raise NoAdapter("LoRA+ sets the learning rates of A and B, and this model has neither.",
+                        hint="model = pt.lora.inject(model, pt.lora.Config())")
+    fast = {id(p) for p in B}
+    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in fast]
+    return [{"params": rest, "lr": lr}, {"params": B, "lr": lr * ratio}]
+
+
+def _check(base: nn.Module, rank: int, alpha: float, dropout: float) -> None:
+    if not isinstance(base, nn.Linear):
+        raise NotSupported(f"LoRA corrects a linear layer, and this is a {type(base).__name__}.",
+                           hint="choose targets such as 'query', 'value', 'ffn_in'")
+    largest = min(base.in_features, base.out_features)
+    if not isinstance(rank, int) or not 1 <= rank <= largest:
+        raise BadConfig(f"rank {rank!r} for a matrix of {base.out_features} × {base.in_features}.",
+                        expected=f"a whole number from 1 to {largest}: no matrix of this shape has "
+                                 "a larger rank")
+    if not alpha > 0:
+        raise BadConfig(f"alpha is {alpha!r}.", expected="a positive number; often twice the rank")
+    if not 0 <= dropout < 1:
+        raise BadConfig(f"dropout is {dropout!r}.", expected="a probability from 0 to below 1")

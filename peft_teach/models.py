@@ -1,0 +1,374 @@
+"""Pretrained models, and one vocabulary for the places inside them.
+
+`load` gives a model and its tokenizer. `places` answers the question that every method asks
+first: where, in *this* family, are the query projections, the feed-forward block, the norms?
+
+    place           BERT, RoBERTa               GPT-2        Llama, Mistral, Qwen2, Qwen3
+    query           attention.self.query        –            self_attn.q_proj
+    qkv             –                           attn.c_attn  –
+    attention_out   attention.output.dense      attn.c_proj  self_attn.o_proj
+    ffn_in          intermediate.dense          mlp.c_fc     mlp.up_proj
+    ...
+
+A method asks for places; only this file knows the families. What differs between families and
+would disturb a method (GPT-2's transposed `Conv1D`) is made equal here, at the door.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from . import fetch
+from .errors import BadConfig, NoTargets, NotSupported, UnknownName, unknown
+
+NAMES = ("minilm", "smollm2")
+
+
+# ── where the places are ─────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Family:
+    """One architecture: the path of its blocks, and each place relative to a block.
+
+    `places` maps a place to a module path inside the block; `embeddings` and `last` are paths
+    from the backbone. `last` may hold `{last}`, the number of the last block.
+    """
+
+    blocks: str
+    embeddings: str
+    last: str
+    places: dict[str, str]
+
+
+BERT = Family("encoder.layer", "embeddings.dropout", "encoder.layer.{last}.output.LayerNorm", {
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "attention_out": "attention.output.dense",
+    "ffn_in": "intermediate.dense",
+    "ffn_out": "output.dense",
+    "ffn": "output",
+    "attention_norm": "attention.output.LayerNorm",
+    "ffn_norm": "output.LayerNorm",
+    "block": "",
+})
+DISTILBERT = Family("transformer.layer", "embeddings.dropout",
+                    "transformer.layer.{last}.output_layer_norm", {
+    "query": "attention.q_lin",
+    "key": "attention.k_lin",
+    "value": "attention.v_lin",
+    "attention_out": "attention.out_lin",
+    "ffn_in": "ffn.lin1",
+    "ffn_out": "ffn.lin2",
+    "ffn": "ffn",
+    "attention_norm": "sa_layer_norm",
+    "ffn_norm": "output_layer_norm",
+    "block": "",
+})
+GPT2 = Family("h", "drop", "ln_f", {
+    "qkv": "attn.c_attn",
+    "attention_out": "attn.c_proj",
+    "ffn_in": "mlp.c_fc",
+    "ffn_out": "mlp.c_proj",
+    "ffn": "mlp",
+    "block": "",
+})
+LLAMA = Family("layers", "embed_tokens", "norm", {
+    "query": "self_attn.q_proj",
+    "key": "self_attn.k_proj",
+    "value": "self_attn.v_proj",
+    "attention_out": "self_attn.o_proj",
+    "ffn_in": "mlp.up_proj",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_out": "mlp.down_proj",
+    "ffn": "mlp",
+    "block": "",
+})
+FAMILIES = {"bert": BERT, "roberta": BERT, "distilbert": DISTILBERT, "gpt2": GPT2,
+            "llama": LLAMA, "mistral": LLAMA, "qwen2": LLAMA, "qwen3": LLAMA}
+
+# The modules that transformers adds on top of a backbone for one task, by attribute name.
+HEADS = ("pre_classifier", "classifier", "score", "qa_outputs")
+
+
+def places(model: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Map each place of this model to its module names, first block first.
+
+    Names are those of the unadapted model. Raises `NotSupported` for an unknown family.
+    """
+    config = getattr(model, "config", None)
+    kind = getattr(config, "model_type", type(model).__name__)
+    if kind not in FAMILIES:
+        raise NotSupported(f"The places of {kind!r} are not known.",
+                           expected="one of " + ", ".join(FAMILIES),
+                           hint="give full module names from model.named_modules() as targets")
+    family, count = FAMILIES[kind], config.num_hidden_layers
+    root = "" if model.base_model is model else model.base_model_prefix + "."
+    table = {
+        place: tuple(f"{root}{family.blocks}.{i}.{path}".rstrip(".") for i in range(count))
+        for place, path in family.places.items()
+    }
+    table["embeddings"] = (root + family.embeddings,)
+    table["last"] = (root + family.last.format(last=count - 1),)
+    return table
+
+
+def find(model: nn.Module, targets: str | tuple[str, ...],
+         layers: tuple[int, ...] | None = None) -> tuple[str, ...]:
+    """Turn targets (places or full module names) into module names, without repeats.
+
+    Where a word is both, as "embeddings" is on a bare BERT, the place is meant. `layers` keeps only these blocks of the places that every block has. Raises `NoTargets` for
+    a target that the model lacks, and `BadConfig` for a block that does not exist.
+    """
+    targets = (targets,) if isinstance(targets, str) else tuple(targets or ())
+    layers = (layers,) if isinstance(layers, int) else None if layers is None else tuple(layers)
+    modules = {name for name, _ in model.named_modules() if name}
+    missing = [t for t in targets if t not in modules]
+    table = places(model) if missing or not targets or _is_known(model) else {}
+    absent = [t for t in missing if t not in table]
+    if absent or not targets:
+        raise NoTargets(f"This model has no {', '.join(map(repr, absent)) or 'target: () is empty'}.",
+                        expected="a place, here " + ", ".join(table) + ", or a full module name",
+                        hint="print pt.models.places(model)")
+    names = []
+    for target in targets:
+        if target not in table:
+            names.append(target)
+        elif target in ("embeddings", "last") or layers is None:
+            names.extend(table[target])
+        else:
+            count = len(table[target])
+            if not layers or not all(isinstance(i, int) and 0 <= i < count for i in layers):
+                raise BadConfig(f"layers={layers} names a block that does not exist.",
+                                expected=f"block numbers from 0 to {count - 1}")
+            names.extend(table[target][i] for i in sorted(layers))
+    return tuple(dict.fromkeys(names))
+
+
+def _is_known(model: nn.Module) -> bool:
+    return hasattr(model, "base_model") and model.config.model_type in FAMILIES
+
+
+def head(model: nn.Module) -> tuple[str, ...]:
+    """Return the names of the task head's parameters: new for the task, trained by every method.
+
+    A pretrained pooler or language-model head is part of the backbone, and is not here.
+    """
+    return tuple(name for name, _ in model.named_parameters() if name.split(".")[0] in HEADS)
+
+
+# ── one kind of linear layer ─────────────────────────────────────────────────────────────────
+
+
+def is_conv1d(module: nn.Module) -> bool:
+    """Return whether this is GPT-2's linear layer, which stores its weight as (n_in, n_out)."""
+    return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
+
+
+def to_linear(conv: nn.Module) -> nn.Linear:
+    """Return an `nn.Linear` equal to a `Conv1D`: its weight is the transpose, (n_out, n_in)."""
+    n_in, n_out = conv.weight.shape
+    linear = nn.Linear(n_in, n_out, device="meta", dtype=conv.weight.dtype)
+    linear.weight = nn.Parameter(conv.weight.detach().T.contiguous(), conv.weight.requires_grad)
+    linear.bias = nn.Parameter(conv.bias.detach().clone(), conv.bias.requires_grad)
+    return linear.train(conv.training)
+
+
+def to_conv1d(linear: nn.Linear) -> nn.Module:
+    """Undo `to_linear`."""
+    from transformers.pytorch_utils import Conv1D
+
+    conv = Conv1D(linear.out_features, linear.in_features)
+    conv.weight = nn.Parameter(linear.weight.detach().T.contiguous(), linear.weight.requires_grad)
+    conv.bias = nn.Parameter(linear.bias.detach().clone(), linear.bias.requires_grad)
+    return conv.train(linear.training)
+
+
+def replace(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Put `module` where `name` stands in `model`."""
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)
+
+
+def to_hf(model: nn.Module) -> nn.Module:
+    """Return the plain transformers model again: converted layers become what they were.
+
+    Raises `NotSupported` while an adapter is on the model: merge or remove it first.
+    """
+    if _is_wrapped(model):
+        raise NotSupported("This model carries an adapter, which a plain model cannot hold.",
+                           hint="model = pt.merge(model) or pt.remove(model), then to_hf(model)")
+    for name in model.__dict__.pop("peft_teach_converted", ()):
+        replace(model, name, to_conv1d(model.get_submodule(name)))
+    guard_save(model)
+    return model
+
+
+def guard_save(model: nn.Module) -> None:
+    """Let `save_pretrained` refuse exactly while the model holds adapters or converted layers.
+
+    It would write a checkpoint with foreign names or transposed weights, without a warning.
+    """
+    if _is_wrapped(model) or model.__dict__.get("peft_teach_converted"):
+        model.__dict__["save_pretrained"] = _refuse_save
+    else:
+        model.__dict__.pop("save_pretrained", None)
+
+
+def _is_wrapped(model: nn.Module) -> bool:
+    record = model.__dict__.get("peft_teach_record")    # left there by `core.attach`
+    return record is not None and record.wraps
+
+
+def _refuse_save(*args, **kwargs):
+    raise NotSupported("save_pretrained would write a checkpoint that no library can read: this "
+                       "model holds adapters or converted layers.",
+                       hint="pt.save(model, path) for the adapter; or merge or remove it, then "
+                            "pt.models.to_hf(model).save_pretrained(path)")
+
+
+# ── loading ──────────────────────────────────────────────────────────────────────────────────
+
+
+def device() -> torch.device:
+    """Return where the course computes: the GPU if there is one, otherwise the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bool = True,
+         dtype: torch.dtype = torch.float32, device: torch.device | str | None = None,
+         attention: str = "sdpa") -> tuple[nn.Module, object]:
+    """Return `(model, tokenizer)`, the model in eval mode.
+
+    `name` is "minilm" (a BERT encoder, 22.7 M parameters), "smollm2" (a Llama-shaped chat model,
+    135 M) or "hub:NAME" for any model of the Hugging Face Hub. With `labels` the model gets a new
+    classification head of that many classes, drawn from torch's global generator; without, it is
+    the bare encoder or the language model. `pool` says what the head of a BERT encoder reads:
+    "cls", the first token through the pretrained pooler, or "mean", the mean over the real tokens.
+    `pretrained=False` keeps the architecture and draws all weights anew. `device` None takes the
+    GPU if there is one. Raises `UnknownName`, `BadConfig`, `FetchError` or `NotSupported`.
+    """
+    if pool not in ("cls", "mean"):
+        raise unknown("pooling", pool, ("cls", "mean"))
+    if labels is not None and (not isinstance(labels, int) or labels < 1):
+        raise BadConfig(f"labels is {labels!r}.", expected="a number of classes, or None")
+    source = _source(name)
+    with quiet_transformers():
+        import transformers
+
+        config = _or_explain(transformers.AutoConfig.from_pretrained, source, name)
+        tokenizer = _or_explain(transformers.AutoTokenizer.from_pretrained, source, name)
+        make = _model_class(config, labels, pool)
+        options = {"dtype": dtype, "attn_implementation": attention}
+        if labels is not None:
+            config.num_labels = labels
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        if config.pad_token_id is None:
+            config.pad_token_id = tokenizer.pad_token_id
+        if pretrained:
+            model = _or_explain(make.from_pretrained, source, name, config=config, **options)
+        elif hasattr(make, "from_config"):
+            model = make.from_config(config, **options)
+        else:
+            model = make._from_config(config, **options)
+    return model.to(device or globals()["device"]()).eval(), tokenizer
+
+
+def _source(name: str) -> str:
+    """Return what transformers should load: a folder of the cache, or a name on the Hub."""
+    if name == "minilm":
+        return str(fetch.path("minilm"))
+    if name == "smollm2":
+        return str(fetch.derived("smollm2", "bf16", _convert_smollm2))
+    if isinstance(name, str) and name.startswith("hub:") and len(name) > 4:
+        return name[4:]
+    raise unknown("model", name, (*NAMES, "hub:NAME"))
+
+
+def _model_class(config, labels: int | None, pool: str):
+    """Choose the transformers class: classifier, language model, or bare encoder."""
+    import transformers
+
+    if pool == "mean" and labels is not None:
+        if config.model_type != "bert":
+            raise NotSupported(f"pool='mean' is written for BERT, not for {config.model_type}.",
+                               hint="pool='cls'")
+        return _mean_pooled()
+    if labels is not None:
+        return transformers.AutoModelForSequenceClassification
+    decoder = config.model_type in transformers.models.auto.modeling_auto \
+        .MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and FAMILIES.get(config.model_type) in (GPT2, LLAMA, None)
+    return transformers.AutoModelForCausalLM if decoder else transformers.AutoModel
+
+
+def _mean_pooled():
+    """Return BERT with a head over the mean of the real tokens' last hidden states."""
+    from transformers import BertForSequenceClassification
+    from transformers.modeling_outputs import SequenceClassifierOutput
+
+    class MeanPooledBert(BertForSequenceClassification):
+        def forward(self, input_ids=None, attention_mask=None, labels=None, **kwargs):
+            hidden = self.bert(input_ids, attention_mask=attention_mask, **kwargs)[0]
+            if attention_mask is None:                          # hidden: (batch, seq, d_model)
+                attention_mask = hidden.new_ones(hidden.shape[:2])
+            mask = attention_mask[..., None].to(hidden.dtype)   # (batch, seq, 1)
+            pooled = (hidden * mask).sum(1) / mask.sum(1)       # (batch, d_model)
+            logits = self.classifier(self.dropout(pooled))      # (batch, labels)
+            loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+            return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    return MeanPooledBert
+
+
+def _convert_smollm2(folder: Path) -> None:
+    """Read the 4-bit GGUF file once and keep the weights as bfloat16 safetensors.
+
+    transformers refuses `save_pretrained` on a model that came from GGUF, so the weights move
+    through the state dict into a fresh model of the same configuration.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+    source = fetch.path("smollm2")
+    file = next(source.glob("*.gguf")).name
+    with quiet_transformers():
+        read = AutoModelForCausalLM.from_pretrained(source, gguf_file=file, dtype=torch.bfloat16)
+        read.config.__dict__.pop("quantization_config", None)
+        model = LlamaForCausalLM(read.config).to(torch.bfloat16)
+        model.load_state_dict(read.state_dict())
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(source, gguf_file=file).save_pretrained(folder)
+
+
+def _or_explain(load, source: str, name: str, **options):
+    """Call a `from_pretrained`; an unreachable or unknown Hub name becomes one of our errors."""
+    try:
+        return load(source, **options)
+    except (OSError, ValueError) as error:
+        if not name.startswith("hub:"):
+            raise
+        raise UnknownName(f"{source!r} could not be loaded from the Hugging Face Hub: "
+                          f"{str(error).splitlines()[0]}",
+                          expected="a model's name there, and a network",
+                          hint="check the name; offline, 'minilm' and 'smollm2' work") from error
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silence transformers' bars and its report on newly drawn heads, which we announce ourselves."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,87 @@
+"""What an update looks like from inside: its singular values, how many matter, where they point.
+
+    ΔW = U diag(σ) Vᵀ        σ₁ ≥ σ₂ ≥ … ≥ 0
+
+    σ   (k,)        how strongly each direction is changed;   k = min(n_out, n_in)
+    U   (n_out, k)  the output directions;   V   (n_in, k)  the input directions
+
+Sources: Hu et al. 2021, arXiv 2106.09685, §7.2 and its appendix on subspace similarity; Roy and
+Vetterli 2007, "The effective rank", EUSIPCO.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from .core import adapters
+from .errors import BadConfig
+from .shapes import expect
+
+
+def update(before: Tensor, after: Tensor) -> Tensor:
+    """Return ΔW = after − before, (n_out, n_in), in float32."""
+    n_out, n_in = expect(before, "n_out n_in", called="before").shape
+    expect(after, "n_out n_in", called="after", n_out=n_out, n_in=n_in)
+    return (after.float() - before.float()).detach()
+
+
+def singular_values(matrix: Tensor) -> Tensor:
+    """Return the singular values of (n_out, n_in), largest first, (min(n_out, n_in),)."""
+    return torch.linalg.svdvals(expect(matrix, "n_out n_in", called="matrix").detach().float())
+
+
+def energy_rank(sigma: Tensor, share: float = 0.9) -> int:
+    """Return how many leading singular values hold this share of the energy, Σσ²; 0 for none."""
+    if not 0 < share <= 1:
+        raise BadConfig(f"share is {share!r}.", expected="a number above 0, at most 1")
+    energy = expect(sigma, "k", called="sigma").double().square().cumsum(0)
+    if energy.numel() == 0 or energy[-1] == 0:
+        return 0
+    return int((energy < share * energy[-1]).sum().item()) + 1
+
+
+def effective_rank(sigma: Tensor) -> float:
+    """Return exp(entropy of σ / Σσ): k for k equal values, 1 for a single one, 0 for none."""
+    sigma = expect(sigma, "k", called="sigma").double()
+    if sigma.numel() == 0 or sigma.sum() == 0:
+        return 0.0
+    p = sigma / sigma.sum()
+    return float(torch.exp(-(torch.special.xlogy(p, p)).sum()))
+
+
+def truncate(matrix: Tensor, rank: int) -> Tensor:
+    """Return the nearest matrix of at most this rank, (n_out, n_in) (Eckart and Young)."""
+    expect(matrix, "n_out n_in", called="matrix")
+    if not 0 <= rank <= min(matrix.shape):
+        raise BadConfig(f"rank {rank} for a matrix of {tuple(matrix.shape)}.",
+                        expected=f"0 to {min(matrix.shape)}")
+    U, sigma, Vt = torch.linalg.svd(matrix.detach().float(), full_matrices=False)
+    return U[:, :rank] * sigma[:rank] @ Vt[:rank]                     # (n_out, n_in)
+
+
+def overlap(one: Tensor, other: Tensor, k: int, side: str = "in") -> float:
+    """Return how far the k leading directions of two matrices span the same space, from 0 to 1.
+
+    ‖XᵀY‖²_F / k for orthonormal X, Y of k columns each: input directions ("in") or output
+    directions ("out"). Two random k-dimensional subspaces of d dimensions give k / d.
+    """
+    if side not in ("in", "out"):
+        raise BadConfig(f"side is {side!r}.", expected="'in' or 'out'")
+    bases = []
+    for matrix in (one, other):
+        if not 1 <= k <= min(matrix.shape):
+            raise BadConfig(f"k is {k} for a matrix of {tuple(matrix.shape)}.",
+                            expected=f"1 to {min(matrix.shape)}")
+        U, _, Vt = torch.linalg.svd(matrix.detach().float(), full_matrices=False)
+        bases.append(Vt[:k].T if side == "in" else U[:, :k])          # (d, k)
+    return float((bases[0].T @ bases[1]).square().sum() / k)
+
+
+def updates(model: nn.Module, before: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return ΔW of every matrix in `before`, a dict of weights by module name as they were.
+
+    Reads an adapter's `delta()` where there is one, and the changed weight otherwise.
+    """
+    wrapped = adapters(model)
+    return {name: wrapped[name].delta().detach() if name in wrapped
+            else update(weight, model.get_submodule(name).weight)
+            for name, weight in before.items()}

@@ -1,0 +1,716 @@
+# %% [markdown]
+# # 07 · LoRA: a small correction to a large matrix
+#
+# **You have four tasks and one model of 91 MB.** Full fine-tuning gives you four more files of
+# 91 MB, and while it trains it holds a gradient and two optimizer moments for every one of
+# 22.7 million numbers.
+#
+# A matrix of this model is 384 × 384: 147,456 numbers. **Could its change be written in 6,144?**
+#
+# That is the question of this lesson. At its end you will be able to
+#
+# - write LoRA from its equation, and count what it trains;
+# - say what the start, the scale and the rank do, and what happens when one is forgotten;
+# - choose where to put it, and merge it away;
+# - look at an update from inside, and say where LoRA and full fine-tuning differ.
+#
+# | | |
+# |---|---|
+# | **Time** | about 70 minutes: 4 exercises (40 min), reading and playing; Run All takes about a minute and a half |
+# | **You need** | a training loop in PyTorch, matrix products. Helpful: lessons 00 to 02 |
+# | **Data** | 10,041 sentences from film reviews, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
+#
+# How the exercises work: replace the line `raise pt.NotAttempted(…)` by your own code, then run the
+# cell below it. It tells you what it found. `pt.hint("lora.count")` gives a hint, `pt.reset` the
+# original text. Until your code passes, the lesson goes on with ours, so you can always read ahead.
+
+# %%
+# Nothing happens here where the course is installed. On Colab, this installs it, once.
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("peft_teach") is None:
+    places = [Path.cwd().parent, Path("/content/peft-teach"), Path("/content/drive/MyDrive/peft-teach")]
+    course = next((p for p in places if (p / "pyproject.toml").is_file()), None)
+    if course is None:
+        raise SystemExit("Put the course's folder at /content/peft-teach (upload or clone it), then run this cell again.")
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(course)], check=True)
+    importlib.invalidate_caches()
+
+# %%
+import torch
+
+import peft_teach as pt
+
+budget = pt.course.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+record = pt.course.records.load("lora")   # runs too long for a lesson; assets/records/lora.py made them
+pt.seed(0)
+print("budget:", budget.name, "· computing on:", pt.device())
+
+# %% [markdown]
+# ## Guess first
+#
+# We will train LoRA at six ranks, and full fine-tuning beside it, on the same 4,000 film reviews.
+# **Which is the lowest rank that comes within three points of full fine-tuning's accuracy?** Choose
+# before you read on; your guess comes back at the end.
+
+# %%
+guess = pt.widgets.Guess("The lowest rank within three points of full fine-tuning:", (1, 2, 4, 8, 16, 64))
+guess
+
+# %% [markdown]
+# ## The idea
+#
+# Here is the real thing: MiniLM, a BERT encoder with 6 blocks, and the matrix that makes the queries
+# in block 0.
+
+# %%
+model, tokenizer = pt.models.load("minilm", labels=2)
+query = model.bert.encoder.layer[0].attention.self.query
+print("W:", tuple(query.weight.shape), "=", f"{query.weight.numel():,}", "numbers")
+print("b:", tuple(query.bias.shape))
+print("the whole model:", f"{pt.account.parameters(model).total:,}")
+
+# %% [markdown]
+# Fine-tuning changes $W$ into $W + \Delta W$. LoRA's bet is that a useful $\Delta W$ can be had as a
+# product of two thin matrices:
+#
+# $$ y = x\,W^\top + b + s\,(x A^\top) B^\top \qquad\qquad s = \frac{\alpha}{r} $$
+#
+# | symbol | shape | trained | starts as |
+# |---|---|---|---|
+# | $x$ | (…, n_in) | – | the layer's input |
+# | $W,\ b$ | (n_out, n_in), (n_out,) | no | the pretrained weight and bias |
+# | $A$ | (r, n_in) | **yes** | random |
+# | $B$ | (n_out, r) | **yes** | zero |
+# | $s$ | a number | no | $\alpha / r$, a constant |
+#
+# $A$ reads $r$ numbers out of the input, $B$ writes them into the output. Multiplied out,
+# $\Delta W = s\,BA$ has the shape of $W$, but never more than $r$ independent rows: its **rank** is at
+# most $r$. (Hu et al. 2021, §4.1.)
+#
+# Drawn to scale, at $r = 8$:
+
+# %%
+pt.plots.show(
+    pt.plots.to_scale(384, 384, 8),
+    caption="One matrix of the model, and the two that LoRA trains instead. All three drawn to one scale.",
+    alt="A grey square W, 384 by 384, beside two thin orange strips: B, 384 by 8, and A, 8 by 384.")
+
+# %% [markdown]
+# ### Exercise 1 · Count them (1 point, about 5 minutes)
+#
+# Write `lora_count(n_in, n_out, rank)`: how many numbers does LoRA train for one matrix of shape
+# (n_out, n_in)? Read the shapes of $A$ and $B$ off the table. The matrix need not be square.
+
+
+# %% exercise="lora.count" part="solution"
+def lora_count(n_in: int, n_out: int, rank: int) -> int:
+    ### BEGIN SOLUTION
+    return rank * n_in + n_out * rank
+    ### END SOLUTION
+
+
+# %% exercise="lora.count" part="check"
+lora_count = pt.check("lora.count", lora_count)
+
+# %% exercise="lora.count" part="grade"
+pt.require("lora.count")
+
+# %% [markdown]
+# A thin matrix pays only while it is thin. **From which rank on does LoRA train as many numbers as
+# the matrix itself has?** Say a number, then run the cell.
+
+# %%
+for rank in (1, 8, 64, 128, 192, 256, 384):
+    numbers = lora_count(384, 384, rank)
+    print(f"rank {rank:3d}: {numbers:7,} numbers, {numbers / 384**2:6.1%} of the matrix")
+
+# %% [markdown]
+# At rank 192 nothing is saved, though 192 is only half of the largest possible rank, 384:
+# $r\,(n_{in}+n_{out})$ reaches $n_{in}\,n_{out}$ at $r = n_{in}n_{out}/(n_{in}+n_{out})$, which for a
+# square matrix is half its side. At rank 8 we are far below.
+
+# %% [markdown]
+# ## The start
+#
+# $A$ random, $B$ zero: why this pair? Four starts are possible. We take one real layer, random
+# inputs and a random target, and look at the very first gradient of each.
+#
+# **Before you run it:** one of the four can never learn anything. Which? And in one of them, $A$
+# gets no gradient in the first step, yet it learns. How?
+
+# %%
+generator = torch.Generator().manual_seed(0)
+x, target = torch.randn(64, 384, generator=generator), torch.randn(64, 384, generator=generator)
+W, b = query.weight.detach().cpu(), query.bias.detach().cpu()
+
+for A_zero, B_zero in ((True, True), (False, True), (True, False), (False, False)):
+    A = torch.zeros(8, 384) if A_zero else torch.randn(8, 384, generator=generator) / 384**0.5
+    B = torch.zeros(384, 8) if B_zero else torch.randn(384, 8, generator=generator) / 8**0.5
+    A.requires_grad_(), B.requires_grad_()
+    y = x @ W.T + b + 2 * (x @ A.T) @ B.T
+    moved = (y - (x @ W.T + b)).norm().item()
+    (y - target).square().mean().backward()
+    start = f"A {'zero  ' if A_zero else 'random'}, B {'zero  ' if B_zero else 'random'}"
+    print(f"{start}: output moved by {moved:6.1f}   |grad A| {A.grad.norm():.4f}   |grad B| {B.grad.norm():.4f}")
+
+# %% [markdown]
+# - **Both zero:** no gradient at all, for ever. Each gradient is multiplied by the other matrix.
+# - **One zero:** the output is exactly the pretrained one, and the *other* matrix's gradient is zero,
+#   but only in the first step: as soon as $B$ has moved, $A$'s gradient is alive.
+# - **Both random:** training starts from a model that somebody has already disturbed.
+#
+# LoRA takes $A$ random, $B$ zero. (The paper says Gaussian for $A$; the authors' code and Hugging
+# Face peft draw it uniformly. [Asked and answered here](https://github.com/microsoft/LoRA/issues/98):
+# which of the two is zero does not matter much.)
+
+# %% [markdown]
+# ### Exercise 2 · The layer (3 points, about 15 minutes)
+#
+# In this course a method is a class that inherits from `pt.Adapter`. An adapter holds one frozen
+# module as `self.base`, and every parameter that it registers besides is its own, and trained.
+#
+# ```python
+# class Double(pt.Adapter):                # an adapter that scales its base's output
+#     def __init__(self, base):
+#         super().__init__(base)           # keeps it as self.base
+#         self.factor = torch.nn.Parameter(torch.tensor(2.0))
+#
+#     def forward(self, x):
+#         return self.factor * self.base(x)
+# ```
+#
+# Write `LoRALinear(base, rank, alpha)` so that it computes the equation above:
+#
+# - `base` is an `nn.Linear` with `base.in_features` and `base.out_features`; it may have no bias,
+#   so call `self.base(x)` instead of using its weight;
+# - `self.A`, shape (rank, n_in), random; `self.B`, shape (n_out, rank), zero; both `nn.Parameter`;
+# - `self.scale`, the number alpha / rank;
+# - `A` and `B` are float32 even where the base is bfloat16: take `x.float()`, and cast the
+#   correction to the dtype of the base's output before you add it.
+
+
+# %% exercise="lora.layer" part="solution"
+class LoRALinear(pt.Adapter):
+    def __init__(self, base: torch.nn.Linear, rank: int = 8, alpha: float = 16.0):
+        super().__init__(base)
+        ### BEGIN SOLUTION
+        self.scale = alpha / rank
+        self.A = torch.nn.Parameter(torch.randn(rank, base.in_features) / base.in_features**0.5)
+        self.B = torch.nn.Parameter(torch.zeros(base.out_features, rank))
+        ### END SOLUTION
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        ### BEGIN SOLUTION
+        y = self.base(x)                                   # (…, n_out)
+        h = x.float() @ self.A.T                           # (…, rank)
+        return y + (self.scale * h @ self.B.T).to(y.dtype)
+        ### END SOLUTION
+
+
+# %% exercise="lora.layer" part="check"
+LoRALinear = pt.check("lora.layer", LoRALinear)
+
+# %% exercise="lora.layer" part="grade"
+pt.require("lora.layer")
+
+# %% [markdown]
+# Now it goes on the real model: a copy of the class wraps the query and the value matrix of all six
+# blocks. `pt.attach` does the plumbing that you would not want to write twelve times: it wraps,
+# freezes everything else, and leaves the new classification head trainable.
+
+# %%
+class MyLoRA(LoRALinear):
+    def merged(self):
+        return merged(self)      # you write this function further down
+
+
+batch = tokenizer(["A quiet, funny, generous film.", "Two hours that I want back."],
+                  padding=True, return_tensors="pt").to(pt.device())
+with torch.no_grad():
+    before = model(**batch).logits
+
+model = pt.attach(model, ("query", "value"), lambda base: MyLoRA(base, rank=8, alpha=16))
+
+with torch.no_grad():
+    after = model(**batch).logits
+print("adapters:", len(pt.adapters(model)))
+print("same outputs, to the bit:", torch.equal(before, after))
+
+# %%
+# NBVAL_CHECK_OUTPUT
+counted = pt.account.parameters(model)
+print(f"adapter: {counted.adapter:,}  ({counted.share:.2%} of the model)")
+print(f"head:    {counted.head:,}")
+print(f"frozen:  {counted.frozen:,}")
+print("as you counted:", counted.adapter == 12 * lora_count(384, 384, 8))
+
+# %% [markdown]
+# > **In the wild.** If a name in your list of target modules matches few layers or none, Hugging
+# > Face peft says nothing, and the loss stays where it was
+# > ([peft#3554](https://github.com/huggingface/peft/issues/3554)). Always print how many modules were
+# > adapted. Here, asking for a place that a model lacks is an error that lists what there is.
+
+# %% [markdown]
+# ## The scale
+#
+# Why divide by $r$? Adam moves every entry of $B$ by about the learning rate, whatever the gradient.
+# So after one step, $BA$ is a sum of $r$ random terms, and grows like $\sqrt r$. Let us see what is
+# left of it with $s = \alpha/r$, and with $s = \alpha/\sqrt r$, which is called *rank-stabilised*
+# (Kalajdzievski 2023). We keep $\alpha = 16$.
+
+# %%
+update = {"no scale": {}, "alpha / rank": {}, "alpha / √rank": {}}
+for rank in (1, 2, 4, 8, 16, 32, 64):
+    A = torch.randn(rank, 384, generator=generator) / 384**0.5
+    B = 1e-3 * torch.randn(384, rank, generator=generator).sign()   # one step of Adam from zero
+    size = (B @ A).norm().item()
+    update["no scale"][rank] = size
+    update["alpha / rank"][rank] = 16 / rank * size
+    update["alpha / √rank"][rank] = 16 / rank**0.5 * size
+
+pt.plots.show(
+    pt.plots.sizes(update, "size of ΔW after one step"),
+    caption="The size of the first update against the rank, alpha fixed at 16, both axes logarithmic.",
+    alt="Without a scale the update grows with the root of the rank; with alpha / rank it falls by the "
+        "same root; with alpha / root of rank it stays the same.")
+
+# %% [markdown]
+# With $\alpha/r$ and a fixed $\alpha$, raising the rank makes every step *smaller*: whoever sets
+# $r = 64$ and forgets $\alpha$ trains with an eighth of the scale that they had at $r = 8$. Either let
+# $\alpha$ grow with the rank (this lesson: $\alpha = 2r$, so $s = 2$ always) or take $\alpha/\sqrt r$.
+#
+# The learning rate is the other half of the same coin. **Guess:** if full fine-tuning is best at
+# $10^{-4}$, what does LoRA do there? The record has both, over three decades.
+
+# %%
+def sweep(method):
+    """Accuracy by learning rate, seed 0, from the record."""
+    rows = [r for r in record["runs"] if r["method"] == method and r["seed"] == 0
+            and (r["group"] == "rates" or (r["group"] in ("methods", "ranks") and r.get("rank", 8) == 8))]
+    return {r["lr"]: r["accuracy"] for r in rows}
+
+
+rates = {"full fine-tuning": sweep("full"), "LoRA, rank 8": sweep("lora")}
+colours = {"full fine-tuning": pt.plots.COLOURS["full"], "LoRA, rank 8": pt.plots.COLOURS["lora"],
+           "head only": pt.plots.COLOURS["head"]}
+best = {name: max(points, key=points.get) for name, points in rates.items()}
+majority = record["setting"]["majority"]
+
+pt.plots.show(
+    pt.plots.rates(rates, colours, majority),
+    caption="Recorded: accuracy after 250 steps against the learning rate, one seed each.",
+    alt="; ".join(f"{n} is best at {best[n]:g} with {p[best[n]]:.1%}" for n, p in rates.items()))
+print(f"LoRA at full fine-tuning's best rate, {best['full fine-tuning']:g}: "
+      f"{rates['LoRA, rank 8'].get(best['full fine-tuning'], float('nan')):.1%}")
+
+# %% [markdown]
+# LoRA wants a learning rate ten to thirty times as high. At full fine-tuning's rate it hardly learns,
+# which is the most common reason why "LoRA does not work here"; at LoRA's rate, full fine-tuning
+# destroys what it was given. When you compare the two, tune the rate of each.
+
+# %% [markdown]
+# ## Watch it learn
+#
+# Your class, on real sentences. A few of them first: 1 is positive, 0 is negative.
+
+# %%
+movies = pt.data.load("movies")
+for text, label in movies.train[:4]:
+    print(label, "·", text[:110])
+print(movies)
+print("source:", movies.source)
+
+# %%
+batches = pt.data.batches(movies.train[:budget.train_examples], tokenizer, budget.batch_size)
+test = pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64, shuffle=False)
+
+
+def recorded(group, method, field, **more):
+    return pt.course.records.select(record, group=group, method=method, seed=0, **more)[0][field]
+
+
+beside = {"full fine-tuning": recorded("methods", "full", "losses"),
+          "head only": recorded("methods", "head", "losses")}
+
+steps = pt.widgets.watch(pt.train(model, batches, lr=3e-3), len(batches),
+                         beside if budget.claims else None, colours)
+
+# %%
+trained = pt.evaluate(model, test)
+print(f"your LoRA:           {trained.accuracy:.1%}  on {trained.examples:,} test sentences, after {len(steps)} steps")
+for name, group, method, more in (("full fine-tuning", "methods", "full", {}),
+                                  ("LoRA, rank 8", "ranks", "lora", {"rank": 8}),
+                                  ("head only", "methods", "head", {})):
+    mean, spread = pt.course.records.accuracy(
+        pt.course.records.select(record, group=group, method=method, **more))
+    print(f"recorded {name:17s} {mean:.1%} ± {spread:.1%}  over three seeds")
+print(f"always the same answer: {majority:.1%}")
+print(f"one standard error of a test on {len(movies.test):,} sentences: {(0.25 / len(movies.test)) ** 0.5:.1%}")
+
+# %% [markdown]
+# So one third of a percent of the parameters recovers most of what full fine-tuning adds to the head
+# alone, and not quite all of it. Keep the standard error in mind: differences of less than a point,
+# on one seed, say nothing.
+#
+# ## The bill
+#
+# What did it cost, beside full fine-tuning? The ledger *predicts* what stands in memory while
+# training: weights, gradients, the optimizer's moments, and the activations kept for the backward pass.
+
+# %%
+full_model, _ = pt.models.load("minilm", labels=2)
+full_model = pt.full.inject(full_model, pt.full.Config("all"))
+
+bill = {"full": pt.account.ledger(full_model), "LoRA": pt.account.ledger(model)}
+pt.plots.show(
+    pt.plots.ledgers(bill),
+    caption="Predicted memory of one training step, 16 sentences of 32 tokens.",
+    alt="; ".join(f"{n}: weights {b.weights_bytes / 1e6:.0f}, gradients {b.gradients_bytes / 1e6:.1f}, optimizer "
+                  f"{b.optimizer_bytes / 1e6:.1f}, activations {b.activations_bytes / 1e6:.0f} MB" for n, b in bill.items()))
+
+# %%
+ids = torch.randint(1000, 20000, (16, 32), generator=generator)
+same = [{"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.zeros(16).long()}] * 8
+timed = pt.models.load("minilm", labels=2)[0]
+timed = pt.attach(timed, ("query", "value"), lambda base: LoRALinear(base, 8, 16))
+
+seconds = {name: sorted(s.seconds for s in pt.train(m, same, lr=1e-5))[4]
+           for name, m in (("full", full_model), ("LoRA", timed))}
+saved = pt.save(model, Path("work") / "movie-lora")
+kilobytes = sum(f.stat().st_size for f in saved.iterdir()) / 1000
+
+cost = record["cost"]
+print(f"trained numbers   full {pt.account.parameters(full_model).adapter:12,}   LoRA {counted.adapter:8,}")
+print(f"step, here        full {1000 * seconds['full']:9.0f} ms   LoRA {seconds['LoRA'] / seconds['full']:7.0%} of it")
+print(f"peak, recorded*   full {cost['full']['peak_mb'] - cost['full']['loaded_mb']:9,} MB   LoRA {cost['lora']['peak_mb'] - cost['lora']['loaded_mb']:5,} MB")
+print(f"one more task     full {full_model.num_parameters() * 4 / 1e6:9.0f} MB   LoRA {kilobytes:5.0f} kB")
+print("* resident memory of a fresh process at its peak, above that with the model loaded")
+
+# %% [markdown]
+# Gradients and optimizer shrink to almost nothing. The weights stay, of course, and **the activations
+# hardly shrink**: to reach the $A$ and $B$ of block 0, the backward pass must still come down through
+# every block. "LoRA needs a third of the memory" is true where optimizer states dominate, that is with
+# large models and small batches; with long texts and large batches it is not. People keep being
+# surprised by that ([peft#2196](https://github.com/huggingface/peft/issues/2196)).
+#
+# The file is where the difference is of another kind: hundreds of tasks fit where one model did.
+
+# %% [markdown]
+# ## What does the rank do?
+#
+# Recorded: three seeds each, $\alpha = 2r$, query and value in all blocks. Remember your guess.
+
+# %%
+groups = [(f"rank {rank}", [r["accuracy"] for r in pt.course.records.select(record, group="ranks", rank=rank)])
+          for rank in (1, 2, 4, 8, 16, 64)]
+level = {name: pt.course.records.accuracy(pt.course.records.select(record, group="methods", method=name))[0]
+         for name in ("full", "head")}
+lines = {"full fine-tuning": (level["full"], pt.plots.COLOURS["full"])}
+
+
+def show_dots(groups, told):
+    pt.plots.show(pt.plots.dots(groups, lines), told + " A dot is a seed, a bar the mean.",
+                  "; ".join(f"{n}: {sum(v) / len(v):.1%}" for n, v in groups)
+                  + f"; full fine-tuning {level['full']:.1%}")
+
+
+show_dots(groups, "Accuracy at six ranks.")
+within = [int(n.split()[1]) for n, v in groups if sum(v) / len(v) > level["full"] - 0.03]
+print("your guess:", guess.value, "· within three points of full fine-tuning:", within)
+
+# %% [markdown]
+# TEXT_RANKS
+#
+# ## Where to put it
+#
+# One budget of about 73,000 numbers, spent in different places:
+
+# %%
+def measured(group, label, **wanted):
+    """(label, accuracies) of every setting in a group of the record."""
+    rows = pt.course.records.select(record, group=group, **wanted)
+    return [(label(runs[0]), [r["accuracy"] for r in runs]) for runs in pt.course.records.by_setting(rows)]
+
+
+short = {("query",): "query", ("value",): "value", ("ffn_in", "ffn_out"): "feed-forward",
+         ("query", "key", "value", "attention_out"): "attention",
+         ("query", "key", "value", "attention_out", "ffn_in", "ffn_out"): "everything"}
+places = [("query, value  (r=8)", groups[3][1])]
+places += measured("places", lambda r: f"{short[tuple(r['targets'])]}  (r={r['rank']})")
+show_dots(places, "The same number of parameters in different places.")
+
+# %% [markdown]
+# And in how many blocks? Rank 8 on query and value throughout, so fewer blocks means fewer
+# parameters.
+
+# %%
+blocks = [("all six", groups[3][1])]
+blocks += measured("layers", lambda r: "only block " + str(r["layers"][0]) if len(r["layers"]) == 1
+                   else f"blocks {r['layers'][0]} to {r['layers'][-1]}")
+show_dots(blocks, "LoRA in some of the six blocks.")
+
+# %% [markdown]
+# TEXT_PLACES
+#
+# ### Variants that you will meet
+#
+# - **rsLoRA**: $s = \alpha/\sqrt r$. Shown where it should matter, at rank 64 with $\alpha = 16$.
+# - **Dropout** on the input of $A$.
+# - **LoRA+** (Hayou et al. 2024): $B$ learns faster than $A$, here 16 times, with a lower base rate.
+#   (Sometimes you read of "LoRA++". There is no such standard method.)
+
+# %%
+variants = [("r=8, plain", groups[3][1]), ("r=64, alpha=128", groups[5][1])]
+variants += measured("variants", lambda r: "r=64, alpha=16, rsLoRA" if r.get("rank_stabilized")
+                     else "r=8, LoRA+ ratio 16" if "plus" in r
+                     else "r=8, dropout 0.1" if "dropout" in r else "r=64, alpha=16")
+show_dots(variants, "Variants of LoRA.")
+
+# %% [markdown]
+# TEXT_VARIANTS
+#
+# ## Merge it away
+#
+# While the adapter stands beside $W$, every call computes both. But
+#
+# $$ x\,W^\top + s\,(xA^\top)B^\top = x\,(W + s\,BA)^\top , $$
+#
+# so after training the two can be added up once, and the layer is an ordinary one again.
+#
+# ### Exercise 3 · The merge (2 points, about 10 minutes)
+#
+# Write `merged(layer)`: from a LoRA layer with `layer.base`, `layer.A`, `layer.B` and `layer.scale`,
+# make a **new** `nn.Linear` with the same outputs. Leave `layer` as it is. Mind the bias, which the
+# base may have or not, and half precision: add up in float32, then let the result have the base's dtype.
+
+
+# %% exercise="lora.merge" part="solution"
+def merged(layer) -> torch.nn.Linear:
+    base = layer.base
+    ### BEGIN SOLUTION
+    linear = torch.nn.Linear(base.in_features, base.out_features, bias=base.bias is not None,
+                             dtype=base.weight.dtype, device=base.weight.device)
+    with torch.no_grad():
+        linear.weight.copy_(base.weight.float() + layer.scale * layer.B @ layer.A)
+        if base.bias is not None:
+            linear.bias.copy_(base.bias)
+    return linear
+    ### END SOLUTION
+
+
+# %% exercise="lora.merge" part="check"
+merged = pt.check("lora.merge", merged)
+
+# %% exercise="lora.merge" part="grade"
+pt.require("lora.merge")
+
+# %%
+import copy
+import time
+
+
+def milliseconds(m):
+    """Median time of a forward pass."""
+    times = []
+    with torch.no_grad():
+        for _ in range(9):
+            start = time.perf_counter()
+            m(input_ids=ids.to(pt.device()))
+            times.append(time.perf_counter() - start)
+    return 1000 * sorted(times)[4]
+
+
+adapted = copy.deepcopy(model)           # keep the one with the adapter, to compare
+plain = pt.merge(model)                  # calls your merged() on all twelve
+with torch.no_grad():
+    difference = (adapted(**batch).logits - plain(**batch).logits).abs().max().item()
+print(f"largest difference of the outputs: {difference:.1e}")
+print(f"forward pass: {milliseconds(adapted):.1f} ms with the adapter, {milliseconds(plain):.1f} ms merged")
+print("adapters left:", sum(isinstance(m, pt.Adapter) for m in plain.modules()))
+
+# %% [markdown]
+# Not zero, but rounding. In half precision the rounding is coarser, for a different reason: the sum
+# $W + \Delta W$ is rounded to bfloat16, and a small $\Delta W$ may fall between two such numbers. And
+# can it be taken out again, by subtracting what was added?
+
+# %%
+layer = pt.adapters(adapted)["bert.encoder.layer.5.attention.self.value"]
+with torch.no_grad():
+    delta = layer.scale * layer.B @ layer.A
+    W = layer.base.weight
+    for dtype in (torch.float32, torch.bfloat16):
+        there = (W + delta).to(dtype)
+        back = (there.float() - delta).to(dtype)
+        lost = ((there.float() - W.to(dtype).float()) == 0).float().mean().item()
+        print(f"{dtype!s:15s} not restored: {(back != W.to(dtype)).float().mean():6.1%} of the numbers, "
+              f"by at most {(back.float() - W.to(dtype).float()).abs().max():.1e};  ΔW without any effect: {lost:.1%}")
+
+# %% [markdown]
+# Taking it out again is *nearly* right, and "nearly" adds up over many merges. Whoever wants the base
+# back keeps a copy, or does not merge. In this course nothing merges by itself, and `pt.merge` makes new
+# layers.
+#
+# ## Break it on purpose
+#
+# Three famous mistakes. You will meet each of them in other people's code, so see the symptom once.
+#
+# **1. The base is not frozen.** Nothing crashes. The accuracy is even good. But look at the count, and at
+# what the "base" is afterwards.
+
+# %%
+broken = pt.models.load("minilm", labels=2)[0]
+broken = pt.attach(broken, ("query", "value"), lambda base: LoRALinear(base, 8, 16))
+for p in broken.parameters():
+    p.requires_grad_(True)               # the mistake: often an innocent-looking line in a training script
+
+with pt.disabled(broken), torch.no_grad():
+    base_before = broken.bert(**batch)[0]
+for _ in pt.train(broken, same, lr=1e-4):
+    pass
+with pt.disabled(broken), torch.no_grad():
+    base_after = broken.bert(**batch)[0]
+
+print(f"trained: {sum(p.numel() for p in broken.parameters() if p.requires_grad):,} numbers instead of 74,498")
+print("with the adapter switched off, still the pretrained model:", torch.equal(base_before, base_after))
+
+# %% [markdown]
+# The adapter's file would be useless: it belongs to a base that exists nowhere else. **Count before you
+# train**, and compare with the formula.
+#
+# **2. Adapted twice.** A helper adapts the model, and then the training script does it again.
+
+# %%
+try:
+    adapted = pt.attach(adapted, ("query", "value"), lambda base: LoRALinear(base, 8, 16))
+except pt.errors.AlreadyAdapted as error:
+    print(error)
+
+# %% [markdown]
+# Many small implementations wrap the wrapper without a word, and then train one correction and save the
+# other. In Hugging Face peft the base model is changed in place, so a second `get_peft_model` on "the
+# same" model finds the first one still there
+# ([peft#2295](https://github.com/huggingface/peft/issues/2295)).
+#
+# **3. Merged twice.** The correction is added to $W$, and then again.
+
+# %%
+twice = copy.deepcopy(plain)
+with torch.no_grad():
+    for name, layer in pt.adapters(adapted).items():
+        twice.get_submodule(name).weight += layer.scale * layer.B @ layer.A
+
+for name, m in (("merged once", plain), ("merged twice", twice)):
+    found = pt.evaluate(m, test)
+    print(f"{name}: accuracy {found.accuracy:.1%}, loss {found.loss:.3f}")
+
+# %% [markdown]
+# TEXT_TWICE
+#
+# ## Play
+#
+# Rank, places, blocks: what do they cost, and what was measured? Your guess is the dotted green line.
+# Try to find the cheapest setting within three points of full fine-tuning.
+
+# %%
+fresh, _ = pt.models.load("minilm", labels=2)
+pt.widgets.lora_budget(fresh, pt.widgets.points(record, depth=6), guess.value)
+
+# %% [markdown]
+# And from inside: the singular values of $\Delta W$. They say along how many directions a matrix was
+# changed, and how strongly in each. Move through the blocks, and ask:
+#
+# 1. Does LoRA use all of the rank that it was given?
+# 2. Is the update of full fine-tuning of low rank?
+# 3. Do both change the same directions? The bars on the right compare the (at most eight) strongest
+#    directions with those of full fine-tuning, and, as a yardstick, full fine-tuning with full
+#    fine-tuning from another seed.
+
+# %%
+pt.widgets.lora_spectra(record["spectra"])
+
+# %%
+print("directions that hold 90 % of the update's energy, mean over the twelve matrices (of 384):")
+for name, matrices in record["spectra"].items():
+    sigmas = [torch.tensor(m["sigma"]) for m in matrices.values()]
+    mean = sum(pt.spectra.energy_rank(s) for s in sigmas) / len(sigmas)
+    label = {"full": "full fine-tuning", "full again": "full, other seed", "weight": "W itself"}.get(name, f"LoRA, rank {name}")
+    print(f"  {label:17s} {mean:6.1f}")
+
+# %% [markdown]
+# TEXT_SPECTRA
+#
+# ## A puzzle
+#
+# ### Exercise 4 · Forty kilobytes (2 points, about 10 minutes)
+#
+# A watch has room for adapters of 40 kB: 10,000 numbers of four bytes (the head is stored elsewhere).
+# **What is the best LoRA that fits?** Here is everything that was measured near that size. Write
+# `forty_kb()` so that it returns your choice as `pt.lora.Config(rank=…, targets=(…), layers=…)`, where
+# `layers=None` means all blocks. Your choice passes if it is measured, fits, and lies within half a
+# point of the best.
+
+# %%
+rows = [r for r in record["runs"] if r["method"] == "lora" and r["group"] in ("ranks", "forty_kb", "layers")
+        and r["parameters"] <= 20_000]
+for runs in sorted(pt.course.records.by_setting(rows), key=lambda runs: runs[0]["parameters"]):
+    mean, spread = pt.course.records.accuracy(runs)
+    r = runs[0]
+    print(f"{r['parameters']:6,} numbers   rank {r['rank']}   {', '.join(r['targets']):22s} "
+          f"blocks {r['layers'] or 'all'!s:16s} {mean:.1%} ± {spread:.1%}")
+
+
+# %% exercise="lora.forty_kb" part="solution"
+def forty_kb() -> pt.lora.Config:
+    ### BEGIN SOLUTION
+    fits = [r for r in record["runs"] if r["method"] == "lora" and r["parameters"] <= 10_000]
+    best = max(pt.course.records.by_setting(fits), key=pt.course.records.accuracy)[0]
+    return pt.lora.Config(rank=best["rank"], targets=tuple(best["targets"]), layers=best["layers"])
+    ### END SOLUTION
+
+
+# %% exercise="lora.forty_kb" part="check"
+forty_kb = pt.check("lora.forty_kb", forty_kb)
+
+# %% exercise="lora.forty_kb" part="grade"
+pt.require("lora.forty_kb")
+
+# %%
+pt.progress()
+
+# %% [markdown]
+# ## When, and when not
+#
+# **Take LoRA** when there are many tasks and one base; when gradients and optimizer states do not fit;
+# when the merged model must be as fast as before.
+#
+# **Do not expect** a smaller footprint of the activations, a faster step on every machine, or exactly full
+# fine-tuning's accuracy: here a gap remains, in line with Biderman et al. 2024 ("LoRA learns less and
+# forgets less"). When every tenth of a point counts and there is one task, train everything.
+#
+# **Five lines to remember**
+#
+# 1. $\Delta W = \frac{\alpha}{r} BA$: $r\,(n_{in}+n_{out})$ numbers in place of $n_{in}\,n_{out}$.
+# 2. $B$ starts at zero, so the first output is the base's; $A$ must not.
+# 3. Change the rank, and think of $\alpha$; change the method, and tune the learning rate anew.
+# 4. Gradients and optimizer states shrink with the trained numbers; activations do not.
+# 5. Merge for speed, keep the adapter for the next task; count what trains before you train.
+#
+# **Sources**
+#
+# - Hu et al. 2021, *LoRA*, arXiv 2106.09685: §4.1 the equation, §4.2 where to put it and what it saves,
+#   §7 the rank and the directions.
+# - Kalajdzievski 2023, *A rank stabilization scaling factor for fine-tuning with LoRA*, arXiv 2312.03732.
+# - Hayou et al. 2024, *LoRA+*, arXiv 2402.12354.
+# - Biderman et al. 2024, *LoRA Learns Less and Forgets Less*, arXiv 2405.09673.
+# - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
+#
+# The library's own version of what you wrote, to compare:
+
+# %%
+import inspect
+
+print(inspect.getsource(pt.lora.LoRALinear))

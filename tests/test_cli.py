@@ -1,0 +1,77 @@
+"""The command line."""
+
+# ruff: noqa: F811 (fixtures are imported, and asked for by their names)
+
+import subprocess
+import sys
+
+import pytest
+from demo_course import demo, tree  # noqa: F401
+
+from peft_teach import fetch
+from peft_teach.course.cli import main
+from peft_teach.errors import FetchError
+
+
+def test_build_and_check(tree, capsys):
+    root = ["--root", str(tree)]
+    assert main(["build", "--check", *root]) == 1
+    assert "lessons/97_demo.ipynb: is missing" in capsys.readouterr().err
+    assert not (tree / "lessons").exists()
+
+    assert main(["build", *root]) == 0
+    out, err = capsys.readouterr()
+    assert [line.split(":")[0] for line in out.splitlines()] == ["97_demo", "98_later"]
+    assert err == ""
+    assert main(["build", "--check", *root]) == 0
+    assert main(["build", "98", *root]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_here_is_the_default(tree, capsys, monkeypatch):
+    monkeypatch.chdir(tree)
+    assert main(["build"]) == 0
+    assert (tree / "lessons/97_demo.ipynb").exists()
+
+
+@pytest.mark.parametrize("arguments", [["build", "07"], ["build", "--check", "97"]])
+def test_an_error_is_a_message(tree, capsys, monkeypatch, arguments):
+    monkeypatch.chdir(tree)
+    assert main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    assert len(err.splitlines()) == 2
+
+
+def test_fetch(monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(fetch, "fetch_all", lambda: calls.append(1))
+    assert main(["fetch"]) == 0
+    assert calls == [1]
+
+    def fails():
+        raise FetchError("No network.", hint="go online once")
+
+    monkeypatch.setattr(fetch, "fetch_all", fails)
+    assert main(["fetch"]) == 1
+    assert capsys.readouterr() == ("", "No network.\nTry: go online once\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["nothing"], ["build", "--check", "--execute"]])
+def test_wrong_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: peft-teach" in capsys.readouterr().err
+
+
+def test_help_is_light():
+    code = ("import sys\nfrom peft_teach.course.cli import main\n"
+            "try: main(['--help'])\nexcept SystemExit: pass\n"
+            "print([m for m in ('transformers', 'jupytext', 'nbformat', 'nbclient', 'IPython') "
+            "if m in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "fetch" in done.stdout
+    assert "build" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"

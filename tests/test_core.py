@@ -1,0 +1,398 @@
+"""The contract of `Adapter` and `attach`, with adapters as a learner might write them."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import peft_teach as pt
+from peft_teach import core, models
+from peft_teach.errors import AlreadyAdapted, BadConfig, NoAdapter, NoTargets, NotMergeable
+
+
+class Shift(pt.Adapter):
+    """base(x) + v."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.v = nn.Parameter(torch.full((base.out_features,), 0.5))
+
+    def forward(self, x):
+        return self.base(x) + self.v.to(x.dtype)
+
+
+class Deep(pt.Adapter):
+    """An adapter whose own module has children named as if to confuse: `base`, `0.base`."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.net = nn.ModuleDict({"base": nn.Linear(base.in_features, 3),
+                                  "up": nn.Linear(3, base.out_features, bias=False)})
+        self.baseline = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x):
+        return self.base(x) + self.net["up"](torch.tanh(self.net["base"](x))) + self.baseline
+
+
+def snapshot(model, batch) -> tuple:
+    with torch.no_grad():
+        out = model(**batch).logits
+    return ([(n, id(m)) for n, m in model.named_modules()],
+            [(n, id(p), p.requires_grad) for n, p in model.named_parameters()],
+            out.tolist(), core.record_of(model), "save_pretrained" in vars(model))
+
+
+@pytest.fixture
+def model(tiny):
+    return tiny("bert")
+
+
+@pytest.fixture
+def batch(model, inputs):
+    return inputs(model)
+
+
+QUERY = "bert.encoder.layer.{}.attention.self.query".format
+
+
+# ── what make may return ─────────────────────────────────────────────────────────────────────
+
+
+class Shared(Shift):
+    def __init__(self, base, other):
+        super().__init__(base)
+        self.other = other
+
+
+@pytest.mark.parametrize(("make", "says"), [
+    (lambda base: nn.Linear(base.in_features, base.out_features), "Linear for .*layer.0"),
+    (lambda base: base, "Linear"),
+    (lambda base: None, "NoneType"),
+    (lambda base: Shift(nn.Linear(base.in_features, base.out_features)), "Shift"),
+    (lambda base: Shift(copy.deepcopy(base)), "Shift"),
+], ids=["a layer", "the base", "nothing", "a new base", "a copy of the base"])
+def test_make_must_return_an_adapter_around_this_base(make, says, model, batch):
+    before = snapshot(model, batch)
+    with pytest.raises(BadConfig, match=says) as error:
+        pt.attach(model, "query", make)
+    assert "Adapter" in error.value.expected
+    assert snapshot(model, batch) == before
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])    # GPT-2's layers are converted on the way
+@pytest.mark.parametrize("what", ["module", "parameter", "own base weight", "the head"])
+def test_a_registered_parameter_of_the_model_is_refused(family, what, tiny, inputs):
+    model = tiny(family)
+    batch = inputs(model)
+    before = snapshot(model, batch)
+    norm = next(m for m in model.modules() if isinstance(m, nn.LayerNorm))
+    give = {"module": lambda base: norm, "parameter": lambda base: norm.weight,
+            "own base weight": lambda base: base.weight,
+            "the head": lambda base: getattr(model, "score", None) or model.classifier}[what]
+    with pytest.raises(BadConfig, match="Shared registers other") as error:
+        pt.attach(model, "ffn_in", lambda base: Shared(base, give(base)))
+    assert "tuple or list" in error.value.hint
+    assert snapshot(model, batch) == before
+
+
+def test_a_second_module_may_be_held_unregistered(model, batch):
+    norm = model.bert.encoder.layer[0].output.LayerNorm
+    model = pt.attach(model, "query", lambda base: Shared(base, (norm,)))
+    assert [n.rpartition(".")[2] for n in pt.adapter_parameters(model)] == ["v", "v"]
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_make_that_raises_on_the_third_module(family, error, tiny, inputs):
+    model = tiny(family)
+    batch, seen = inputs(model), []
+    before = snapshot(model, batch)
+
+    def make(base):
+        seen.append(base)
+        if len(seen) == 3:
+            raise error
+        base.requires_grad_(False)    # what a careless make does on its way
+        return Shift(base)
+
+    with pytest.raises(error):
+        pt.attach(model, ("ffn_in", "ffn_out"), make)
+    assert len(seen) == 3
+    assert snapshot(model, batch) == before
+    model = pt.attach(model, "ffn_in", Shift)    # and nothing stands in the way of the next try
+    assert len(pt.adapters(model)) == 2
+
+
+def test_the_head_is_no_target(model, batch):
+    before = snapshot(model, batch)
+    with pytest.raises(BadConfig, match="classifier belongs to the task head"):
+        pt.attach(model, ("query", "classifier"), Shift)
+    with pytest.raises(NoTargets):
+        pt.attach(model, "", Shift)    # the whole model is no target either
+    assert snapshot(model, batch) == before
+
+
+# ── what attach does ─────────────────────────────────────────────────────────────────────────
+
+
+def test_attach_wraps_freezes_and_returns_the_model(model, batch):
+    query = model.get_submodule(QUERY(0))
+    attached = pt.attach(model, ("query",), Shift, layers=(0,))
+    assert attached is model
+    assert list(pt.adapters(model)) == [QUERY(0)]
+    adapter = model.get_submodule(QUERY(0))
+    assert type(adapter) is Shift
+    assert adapter.base is query
+    assert pt.adapters(model)[QUERY(0)] is adapter
+    assert type(model.get_submodule(QUERY(1))) is nn.Linear
+    trains = {n for n, p in model.named_parameters() if p.requires_grad}
+    assert trains == {QUERY(0) + ".v", "classifier.weight", "classifier.bias"}
+    record = core.record_of(model)
+    assert (record.method, record.config, record.wraps) == (None, None, True)
+
+
+def test_names_are_those_of_the_unadapted_model(model):
+    model = pt.attach(model, ("query",), Deep, layers=(1,))
+    own = {"net.base.weight": (3, 32), "net.base.bias": (3,), "net.up.weight": (32, 3),
+           "baseline": ()}
+    found = pt.adapter_parameters(model)
+    assert {n: tuple(p.shape) for n, p in found.items()} == {
+        f"{QUERY(1)}.{n}": shape for n, shape in own.items()}
+    state = pt.adapter_state(model)
+    assert state.keys() == found.keys()
+    for n, p in found.items():
+        assert p.requires_grad
+        assert torch.equal(state[n], p)
+        assert not state[n].requires_grad
+        assert state[n].data_ptr() != p.data_ptr()
+    adapter = model.get_submodule(QUERY(1))
+    assert set(adapter.own_parameters()) == set(own)
+
+
+def test_a_model_may_have_modules_named_base(tmp_path):
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.base = nn.Linear(4, 4)
+            self.inner = nn.ModuleDict({"base": nn.Linear(4, 4), "x": nn.Linear(4, 4)})
+
+        def forward(self, x):
+            return self.inner["x"](self.inner["base"](self.base(x)))
+
+    model, x = Odd(), torch.randn(3, 4)
+    before = model(x)
+    targets = ("base", "inner.base", "inner.x")
+    model = pt.attach(model, targets, Shift)
+    assert tuple(pt.adapters(model)) == targets
+    assert tuple(pt.adapter_parameters(model)) == ("base.v", "inner.base.v", "inner.x.v")
+    pt.save(model, tmp_path)
+    changed = model(x)
+    assert not torch.equal(changed, before)
+    for p in pt.adapter_parameters(model).values():
+        p.data.zero_()
+    assert torch.equal(pt.store.swap(model, tmp_path)(x), changed)
+    model = pt.remove(model)
+    assert [n for n, _ in model.named_modules()] == ["", "base", "inner", "inner.base", "inner.x"]
+    assert torch.equal(model(x), before)
+
+
+class Block(pt.Adapter):
+    """block(x) + v, around a whole block."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.v = nn.Parameter(torch.linspace(0, 1, 32))
+
+    def forward(self, *args, **kwargs):
+        return self.base(*args, **kwargs) + self.v
+
+
+@pytest.mark.parametrize("targets", [("block", "query"), ("query", "block")])
+def test_an_adapter_inside_the_base_of_another(targets, model, batch):
+    before = snapshot(model, batch)
+    kind = {name: t for t in targets for name in models.find(model, t)}
+    by_base = {id(model.get_submodule(n)): t for n, t in kind.items()}
+    model = pt.attach(model, targets, lambda base: (
+        Block if by_base[id(base)] == "block" else Shift)(base))
+    assert set(pt.adapters(model)) == set(kind)
+    assert set(pt.adapter_parameters(model)) == {n + ".v" for n in kind}
+    model(**batch).loss.backward()
+    assert all(p.grad is not None for p in pt.adapter_parameters(model).values())
+    assert sum(p.grad is not None for p in model.parameters()) == 4 + 2
+    with pt.disabled(model):
+        assert model(**batch).logits.tolist() == before[2]
+    assert snapshot(pt.remove(model), batch) == before
+
+
+def test_own_parameters_may_be_shared_between_adapters(model, batch, tmp_path):
+    v = nn.Parameter(torch.ones(32))
+
+    class Tied(Shift):
+        def __init__(self, base):
+            super().__init__(base)
+            self.v = v
+
+    model = pt.attach(model, "query", Tied)
+    pt.save(model, tmp_path)
+    with torch.no_grad():
+        v.zero_()
+    pt.store.swap(model, tmp_path)
+    assert torch.equal(v, torch.ones(32))
+
+
+def test_mode_and_dtype_follow_the_base(tiny):
+    for training in (True, False):
+        model = tiny("bert").train(training).bfloat16()
+        model = pt.attach(model, "query", Shift)
+        adapter = model.get_submodule(QUERY(0))
+        assert adapter.training == training
+        assert adapter.v.dtype == torch.float32
+        assert adapter.base.weight.dtype == torch.bfloat16
+
+
+# ── disabled ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_disabled_restores_in_finally(model, batch):
+    with torch.no_grad():
+        before = model(**batch).logits
+        model = pt.attach(model, "value", Shift)
+        changed = model(**batch).logits
+        assert not torch.equal(changed, before)
+        with pt.disabled(model) as same:
+            assert same is model
+            assert torch.equal(model(**batch).logits, before)
+            with pt.disabled(model):    # nested, the inner block must not enable on its way out
+                pass
+            assert torch.equal(model(**batch).logits, before)
+        assert torch.equal(model(**batch).logits, changed)
+        with pytest.raises(RuntimeError, match="inside"), pt.disabled(model):
+            raise RuntimeError("inside")
+        assert torch.equal(model(**batch).logits, changed)
+        one = model.get_submodule("bert.encoder.layer.0.attention.self.value")
+        one.enabled = False    # what was off before stays off
+        with pt.disabled(model):
+            pass
+        assert not one.enabled
+
+
+def test_a_disabled_adapter_passes_everything_on():
+    class Two(nn.Module):
+        def forward(self, a, *, b):
+            return a - b, b
+
+    class Never(pt.Adapter):
+        def forward(self, *args, **kwargs):
+            raise AssertionError("forward of a disabled adapter")
+
+    adapter = Never(Two())
+    adapter.enabled = False
+    assert adapter(5, b=3) == (2, 3)
+    assert Never(Two()).enabled
+
+
+# ── copies ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_a_deep_copy_is_independent(family, tiny, inputs):
+    model = pt.attach(tiny(family), "ffn_in", Shift)
+    batch = inputs(model)
+    with torch.no_grad():
+        before = model(**batch).logits
+        twin = copy.deepcopy(model)
+        assert torch.equal(twin(**batch).logits, before)
+        assert list(pt.adapters(twin)) == list(pt.adapters(model))
+        assert core.record_of(twin) is not core.record_of(model)
+        assert core.record_of(twin) == core.record_of(model)
+        with pytest.raises(AlreadyAdapted):
+            pt.attach(twin, "ffn_out", Shift)
+        for p in pt.adapter_parameters(twin).values():
+            p.add_(1)
+        assert not torch.equal(twin(**batch).logits, before)
+        with pt.disabled(twin):
+            assert torch.equal(model(**batch).logits, before)
+        twin = models.to_hf(pt.remove(twin))
+        assert torch.equal(model(**batch).logits, before)
+        assert len(pt.adapters(model)) == 2
+        with pytest.raises(pt.errors.NotSupported):
+            model.save_pretrained("never")
+
+
+# ── merge and remove ─────────────────────────────────────────────────────────────────────────
+
+
+def test_not_mergeable_is_the_default_and_changes_nothing(model, batch):
+    class Mergeable(Shift):
+        def merged(self):
+            linear = copy.deepcopy(self.base)
+            linear.bias.data += self.v.data
+            return linear
+
+    first = model.get_submodule(QUERY(0))
+    model = pt.attach(model, "query", lambda base: (Mergeable if base is first else Shift)(base))
+    before = snapshot(model, batch)
+    with pytest.raises(NotMergeable, match="Shift cannot be folded into a Linear"):
+        pt.merge(model)
+    assert snapshot(model, batch) == before
+    model = pt.remove(model)
+    assert model.get_submodule(QUERY(0)) is first
+
+    model = pt.attach(model, "query", Mergeable)
+    with torch.no_grad():
+        adapted = model(**batch).logits
+        merged = pt.merge(model)
+        torch.testing.assert_close(merged(**batch).logits, adapted)
+    assert merged is model
+    assert model.get_submodule(QUERY(0)) is not first
+
+
+def test_remove_gives_back_the_very_modules(model, batch):
+    before = snapshot(model, batch)
+    assert snapshot(pt.remove(pt.attach(model, ("query", "ffn_out"), Shift)), batch) == before
+
+
+@pytest.mark.parametrize("ask", [
+    pt.adapter_parameters, pt.adapter_state, pt.merge, pt.remove,
+    lambda m: pt.disabled(m).__enter__(), lambda m: pt.save(m, "never"),
+])
+def test_a_model_without_a_method_has_no_adapter(ask, model, batch):
+    before = snapshot(model, batch)
+    with pytest.raises(NoAdapter, match="No method was put on this model") as error:
+        ask(model)
+    assert "inject" in error.value.hint
+    assert snapshot(model, batch) == before
+    assert pt.adapters(model) == {}
+
+
+def test_full_has_no_adapter_but_parameters(model, tiny):
+    model = pt.full.inject(model)
+    head = set(models.head(model))
+    assert pt.adapters(model) == {}
+    assert set(pt.adapter_parameters(model)) == {n for n, _ in model.named_parameters()} - head
+    assert set(pt.adapter_state(model)) == set(pt.adapter_parameters(model))
+    probe = pt.full.inject(tiny("bert"), pt.full.Config("head"))
+    assert pt.adapter_state(probe) == {}
+    for full in (model, probe):
+        with pytest.raises(NoAdapter, match="to merge: full fine-tuning"):
+            pt.merge(full)
+        with pytest.raises(NoAdapter, match="to remove: full fine-tuning"):
+            pt.remove(full)
+        with pytest.raises(NoAdapter, match="to disable: full fine-tuning"), pt.disabled(full):
+            pass
+
+
+# ── the fingerprint ──────────────────────────────────────────────────────────────────────────
+
+
+def test_the_fingerprint_knows_a_base_again(tiny):
+    one = core.fingerprint(tiny("gpt2"))
+    assert core.fingerprint(tiny("gpt2")) == one
+    assert core.fingerprint(tiny("gpt2", seed=1)) != one
+    assert core.fingerprint(tiny("gpt2").bfloat16()) == one
+    assert not set(models.head(tiny("gpt2"))) & set(one)
+    assert all(len(values) <= 16 for _, values in one.values())
+    converted = pt.remove(pt.lora.inject(tiny("gpt2"), pt.lora.Config(targets=("qkv", "ffn_in"))))
+    assert core.fingerprint(converted) == one
+    assert core.fingerprint(models.to_hf(converted)) == one

@@ -1,0 +1,316 @@
+"""LoRA against others: Hugging Face peft on whole models, and the equation in float64."""
+
+import copy
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import peft_teach as pt
+from peft_teach.errors import BadConfig, NoAdapter, NotSupported, ShapeError
+
+peft = pytest.importorskip("peft")
+
+# All other warnings of peft are errors: it reports missing and misnamed tensors by warning.
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+
+RANK, ALPHA = 4, 12.0
+#      family, our targets, peft's targets
+PARITY = [
+    ("bert", ("query", "value"), ["query", "value"]),
+    ("bert", ("ffn_in", "ffn_out"), ["intermediate.dense", r"layer.0.output.dense",
+                                     r"layer.1.output.dense"]),
+    ("roberta", ("key", "attention_out"), ["key", "attention.output.dense"]),
+    ("distilbert", ("query", "ffn_out"), ["q_lin", "lin2"]),
+    ("gpt2", ("qkv",), ["c_attn"]),
+    ("gpt2", ("attention_out", "ffn_in", "ffn_out"), ["c_proj", "c_fc"]),
+    ("llama", ("query", "value"), ["q_proj", "v_proj"]),
+    ("qwen3", ("key", "ffn_in", "ffn_gate", "ffn_out"),
+     ["k_proj", "up_proj", "gate_proj", "down_proj"]),
+]
+each_parity = pytest.mark.parametrize(("family", "ours", "theirs"), PARITY)
+
+
+def both(base, family, ours, theirs, dropout=0.0, stabilized=False, layers=None):
+    """Return our model and peft's, around equal bases, with equal A and B drawn at random."""
+    reference = peft.get_peft_model(copy.deepcopy(base), peft.LoraConfig(
+        r=RANK, lora_alpha=ALPHA, target_modules=theirs, lora_dropout=dropout,
+        use_rslora=stabilized, fan_in_fan_out=family == "gpt2", layers_to_transform=layers))
+    model = pt.lora.inject(base, pt.lora.Config(
+        rank=RANK, alpha=ALPHA, targets=ours, dropout=dropout, rank_stabilized=stabilized,
+        layers=layers and tuple(layers)))
+    generator = torch.Generator().manual_seed(0)
+    state = {n: p for n, p in reference.named_parameters() if "lora_" in n}
+    adapters = pt.adapters(model)
+    assert len(state) == 2 * len(adapters)
+    with torch.no_grad():
+        for name, adapter in adapters.items():
+            for letter in "AB":
+                other = state[f"base_model.model.{name}.lora_{letter}.default.weight"]
+                own = getattr(adapter, letter)
+                assert own.shape == other.shape
+                other.copy_(torch.randn(other.shape, generator=generator) * 0.3)
+                own.copy_(other)
+    return model.eval(), reference.eval(), adapters, state
+
+
+def outputs(model, batch):
+    return model(**{k: v for k, v in batch.items() if k != "labels"}).logits
+
+
+def assert_equal_gradients(adapters, state):
+    for name, adapter in adapters.items():
+        for letter in "AB":
+            other = state[f"base_model.model.{name}.lora_{letter}.default.weight"].grad
+            assert other.abs().sum() > 0
+            torch.testing.assert_close(getattr(adapter, letter).grad, other, rtol=1e-4, atol=1e-5)
+
+
+@each_parity
+@pytest.mark.parametrize("stabilized", [False, True])
+@pytest.mark.parametrize("padding", ["right", "left"])
+def test_peft_gives_the_same_outputs_and_gradients(family, ours, theirs, stabilized, padding,
+                                                   tiny, inputs):
+    base = tiny(family)
+    batch = inputs(base, padding)
+    with torch.no_grad():
+        before = outputs(base, batch)
+    model, reference, adapters, state = both(base, family, ours, theirs, stabilized=stabilized)
+    got, expected = outputs(model, batch), outputs(reference, batch)
+    assert (got - before).abs().max() > 0.1
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+    model(**batch).loss.backward()
+    reference(**batch).loss.backward()
+    assert_equal_gradients(adapters, state)
+    if not stabilized:
+        merged = outputs(pt.merge(model), batch)
+        torch.testing.assert_close(merged, outputs(reference.merge_and_unload(), batch),
+                                   rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "ours", "theirs"), [PARITY[0], PARITY[6]])
+def test_peft_drops_the_same_inputs(family, ours, theirs, tiny, inputs):
+    model, reference, adapters, state = both(tiny(family), family, ours, theirs, dropout=0.5)
+    batch, results = inputs(model), []
+    quiet = outputs(model, batch)
+    for m in (model, reference):
+        m.train()
+        torch.manual_seed(7)
+        out = m(**batch)
+        out.loss.backward()
+        results.append(out.logits)
+    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-5)
+    assert (results[0] - quiet).abs().max() > 0.1
+    assert_equal_gradients(adapters, state)
+
+
+def test_peft_takes_the_same_blocks(tiny, inputs):
+    base = tiny("llama")
+    batch = inputs(base)
+    model, reference, adapters, _ = both(base, "llama", ("query",), ["q_proj"], layers=[1])
+    assert list(adapters) == ["model.layers.1.self_attn.q_proj"]
+    torch.testing.assert_close(outputs(model, batch), outputs(reference, batch),
+                               rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "ours", "theirs"), [PARITY[0], PARITY[4], PARITY[6]])
+def test_peft_reads_our_tensors_from_its_own_file(family, ours, theirs, tiny, inputs, tmp_path):
+    base = tiny(family, "backbone")
+    batch = {k: v for k, v in inputs(base).items() if k != "labels"}
+    plain = copy.deepcopy(base)
+    model = pt.lora.inject(base, pt.lora.Config(rank=RANK, alpha=ALPHA, targets=ours))
+    with torch.no_grad():
+        for adapter in pt.adapters(model).values():
+            adapter.B.normal_()
+    tensors = {"base_model.model." + name.removesuffix(letter) + f"lora_{letter}.weight": p
+               for name, p in pt.adapter_state(model).items() for letter in name[-1]}
+    save_file(tensors, tmp_path / "adapter_model.safetensors", {"format": "pt"})
+    (tmp_path / "adapter_config.json").write_text(json.dumps({
+        "peft_type": "LORA", "r": RANK, "lora_alpha": ALPHA, "target_modules": theirs,
+        "fan_in_fan_out": family == "gpt2"}))
+    with torch.no_grad():
+        before = plain(**batch)[0]
+        reference = peft.PeftModel.from_pretrained(plain, tmp_path).eval()
+        assert (model(**batch)[0] - before).abs().max() > 0.1
+        torch.testing.assert_close(model(**batch)[0], reference(**batch)[0], rtol=1e-5, atol=2e-5)
+
+
+# ── counts, and LoRA+ ────────────────────────────────────────────────────────────────────────
+
+LINEAR = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
+
+
+@pytest.mark.parametrize(("ours", "theirs", "count", "pooler"), [
+    ({}, {"target_modules": ["query", "value"]}, 73_728, 0),
+    ({"targets": LINEAR}, {"target_modules": "all-linear"}, 331_776, 8 * (384 + 384)),
+    ({"layers": (5,)}, {"target_modules": ["query", "value"], "layers_to_transform": [5]},
+     12_288, 0),
+], ids=["query and value", "all linear", "the last block"])
+def test_counts_on_minilm(ours, theirs, count, pooler):
+    with torch.device("meta"):
+        from transformers import BertConfig, BertModel
+
+        base = BertModel(BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12,
+                                    intermediate_size=1536))
+        reference = peft.get_peft_model(copy.deepcopy(base), peft.LoraConfig(r=8, **theirs))
+    table = pt.models.places(base)
+    sizes = [base.get_submodule(n) for t in ours.get("targets", ("query", "value"))
+             for n in (table[t] if "layers" not in ours else table[t][5:])]
+    assert sum(pt.lora.count(m.in_features, m.out_features, 8) for m in sizes) == count
+    assert reference.get_nb_trainable_parameters()[0] == count + pooler    # peft adapts the pooler
+
+
+def test_counts_on_minilm_itself():
+    model, _ = pt.models.load("minilm", labels=2, pretrained=False, device="cpu")
+    model = pt.lora.inject(model)
+    assert sum(p.numel() for p in pt.adapter_parameters(model).values()) == 73_728
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 73_728 + 2 * 384 + 2
+    assert sum(p.numel() for p in pt.merge(model).bert.parameters()) == 22_713_216
+
+
+@pytest.mark.parametrize("ratio", [16.0, 4.0])
+def test_lora_plus_is_the_step_that_peft_takes(ratio, tiny, inputs):
+    from peft.optimizers import create_loraplus_optimizer
+
+    model, reference, adapters, state = both(tiny("bert"), *PARITY[0])
+    for p in reference.base_model.model.classifier.parameters():
+        p.requires_grad_(True)
+    batch = inputs(model)
+    ours = torch.optim.SGD(pt.lora.plus_groups(model, 1e-2, ratio))
+    theirs = create_loraplus_optimizer(reference, torch.optim.SGD, lr=1e-2,
+                                       loraplus_lr_ratio=ratio)
+    rates = {id(p): group["lr"] for group in ours.param_groups for p in group["params"]}
+    assert set(rates) == {id(p) for p in model.parameters() if p.requires_grad}
+    assert {rates[id(p)] for p in model.classifier.parameters()} == {1e-2}
+    before = {n: (a.A.detach().clone(), a.B.detach().clone()) for n, a in adapters.items()}
+    for m, optimizer in ((model, ours), (reference, theirs)):
+        m(**batch).loss.backward()
+        optimizer.step()
+    for name, adapter in adapters.items():
+        for i, (letter, rate) in enumerate((("A", 1e-2), ("B", 1e-2 * ratio))):
+            p, other = getattr(adapter, letter), state[
+                f"base_model.model.{name}.lora_{letter}.default.weight"]
+            assert not torch.equal(p, before[name][i])
+            torch.testing.assert_close(p, other, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(before[name][i] - rate * p.grad, p, rtol=1e-5, atol=1e-6)
+
+
+def test_lora_plus_needs_a_and_b(tiny):
+    with pytest.raises(NoAdapter, match=r"LoRA\+"):
+        pt.lora.plus_groups(pt.full.inject(tiny("bert")), 1e-3)
+
+
+# ── one layer ────────────────────────────────────────────────────────────────────────────────
+
+
+def layer(n_in=7, n_out=5, bias=True, **options) -> pt.lora.LoRALinear:
+    torch.manual_seed(0)
+    made = pt.lora.LoRALinear(nn.Linear(n_in, n_out, bias=bias), **{"rank": 3, **options})
+    nn.init.normal_(made.B)
+    return made
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("options", "s"), [
+    ({"alpha": 6.0}, 2.0), ({"alpha": 1.0}, 1 / 3),
+    ({"alpha": 6.0, "rank_stabilized": True}, 6 / math.sqrt(3)),
+])
+@pytest.mark.parametrize("leading", [(), (2,), (2, 4)])
+def test_the_equation_in_float64(bias, options, s, leading):
+    made = layer(bias=bias, **options).double()
+    x = torch.randn(*leading, 7, dtype=torch.float64)
+    W, b, A, B = (None if t is None else t.detach().numpy()
+                  for t in (made.base.weight, made.base.bias, made.A, made.B))
+    delta = s * (B @ A)
+    expected = x.numpy() @ (W + delta).T + (0 if b is None else b)
+    torch.testing.assert_close(made(x), torch.from_numpy(expected), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(made.delta(), torch.from_numpy(delta), rtol=1e-12, atol=1e-12)
+    assert made.scale == pytest.approx(s)
+    assert pt.lora.scale(3, options["alpha"], "rank_stabilized" in options) == pytest.approx(s)
+    assert torch.linalg.matrix_rank(made.delta()) == 3
+
+
+def test_the_start():
+    made = pt.lora.LoRALinear(nn.Linear(400, 300), rank=50)
+    bound = 1 / math.sqrt(400)
+    assert torch.count_nonzero(made.B) == 0
+    assert made.A.abs().max() <= bound
+    assert made.A.abs().max() > 0.99 * bound
+    assert made.A.detach().std() == pytest.approx(1 / math.sqrt(3 * 400), rel=0.02)
+    x, g = torch.randn(6, 400), torch.randn(6, 300)
+    (made(x) * g).sum().backward()
+    assert torch.count_nonzero(made.A.grad) == 0    # B is zero, so A learns from the second step on
+    expected = made.scale * g.T @ (x @ made.A.detach().T)
+    torch.testing.assert_close(made.B.grad, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_half_precision_base_gets_a_float32_correction():
+    made = layer(alpha=6.0)
+    made.base.bfloat16()
+    x = torch.randn(4, 7).bfloat16()
+    y = made(x)
+    assert (y.dtype, made.A.dtype, made.B.dtype) == (torch.bfloat16, torch.float32, torch.float32)
+    correction = (2.0 * x.double() @ made.A.double().T @ made.B.double().T).float()
+    assert torch.equal(y, made.base(x) + correction.bfloat16())
+    merged = made.merged()
+    assert merged.weight.dtype == torch.bfloat16
+    exact = made.base.weight.double() + 2.0 * made.B.double() @ made.A.double()
+    assert torch.equal(merged.weight, exact.float().bfloat16())
+
+
+def test_dropout_touches_the_input_of_a_alone():
+    made = layer(dropout=0.9, alpha=3.0).train()
+    x = torch.randn(64, 7)
+    base = made.base(x)
+    torch.manual_seed(1)
+    kept = nn.functional.dropout(x, 0.9)
+    torch.manual_seed(1)
+    torch.testing.assert_close(made(x), base + kept @ made.A.T @ made.B.T)
+    torch.testing.assert_close(made.eval()(x), base + x @ made.A.T @ made.B.T)
+    made.train()
+    with torch.no_grad():
+        made.B.zero_()
+        assert torch.equal(made(x), base)
+
+
+def test_merged_is_new_and_changes_nothing():
+    made = layer()
+    before = copy.deepcopy(made.state_dict())
+    merged = made.merged()
+    merged.weight.data.zero_()
+    merged.bias.data.zero_()
+    assert all(torch.equal(p, before[n]) for n, p in made.state_dict().items())
+    assert merged.weight.grad_fn is None
+
+
+def test_a_wrong_input_names_the_axis():
+    with pytest.raises(ShapeError, match="x: n_in should be 7, is 6"):
+        layer()(torch.ones(2, 6))
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    ({"rank": 0}, "rank 0"), ({"rank": 6}, "1 to 5"), ({"rank": 2.0}, "rank 2.0"),
+    ({"rank": -1}, "rank -1"), ({"alpha": 0}, "alpha is 0"), ({"alpha": -1.0}, "alpha"),
+    ({"alpha": float("nan")}, "alpha"), ({"dropout": 1.0}, "dropout is 1.0"),
+    ({"dropout": -0.1}, "dropout"),
+])
+def test_settings_that_cannot_work(options, says):
+    with pytest.raises(BadConfig, match=says):
+        layer(**options)
+
+
+def test_only_linear_layers_are_corrected(tiny):
+    with pytest.raises(NotSupported, match="this is a Embedding") as error:
+        pt.lora.inject(tiny("llama"), pt.lora.Config(targets=("embeddings",)))
+    assert "'query'" in error.value.hint
+
+
+def test_the_largest_rank_fits_any_update():
+    made = layer(rank=5, alpha=5.0)
+    target = torch.randn(5, 7)
+    with torch.no_grad():
+        made.A.copy_(torch.linalg.lstsq(made.B, target).solution)
+    torch.testing.assert_close(made.delta(), target, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,423 @@
+"""Where the places are in each family, checked by what flows through them, and `load`."""
+
+import json
+import struct
+
+import pytest
+import torch
+
+import peft_teach as pt
+from peft_teach import models
+from peft_teach.errors import BadConfig, NoTargets, NotSupported, UnknownName
+
+ENCODERS = ("bert", "roberta", "distilbert")
+LLAMAS = ("llama", "mistral", "qwen2", "qwen3")
+FAMILIES = (*ENCODERS, "gpt2", *LLAMAS)
+KINDS = [*((f, k) for f in FAMILIES for k in ("backbone", "classifier")),
+         *((f, "lm") for f in ("gpt2", *LLAMAS))]
+
+# Output features of each place that is one linear layer; the input is 32, but 48 for ffn_out.
+ENCODER = {"query": 32, "key": 32, "value": 32, "attention_out": 32, "ffn_in": 48, "ffn_out": 32}
+LLAMA = {"query": 32, "key": 16, "value": 16, "attention_out": 32, "ffn_in": 48, "ffn_gate": 48,
+         "ffn_out": 32}
+LINEAR = {"gpt2": {"qkv": 96, "attention_out": 32, "ffn_in": 48, "ffn_out": 32},
+          **dict.fromkeys(ENCODERS, ENCODER), **dict.fromkeys(LLAMAS, LLAMA)}
+# Only a norm that closes its sub-layer has a place.
+NORMS = {family: {"attention_norm", "ffn_norm"} if family in ENCODERS else set()
+         for family in FAMILIES}
+
+
+class Flow:
+    """Run a model once and keep what entered and left every place of every block."""
+
+    def __init__(self, model, batch):
+        self.table = models.places(model)
+        self.inputs, self.outputs, hooks = {}, {}, []
+        for place, names in self.table.items():
+            for i, name in enumerate(names):
+                hooks.append(model.get_submodule(name).register_forward_hook(
+                    self.keep(place, i), with_kwargs=True))
+        with torch.no_grad():
+            self.hidden = model.base_model(**{k: v for k, v in batch.items() if k != "labels"})[0]
+        for hook in hooks:
+            hook.remove()
+
+    def keep(self, place, i):
+        def hook(module, args, kwargs, output):
+            self.inputs[place, i] = [a for a in (*args, *kwargs.values()) if torch.is_tensor(a)]
+            self.outputs[place, i] = output if torch.is_tensor(output) else output[0]
+        return hook
+
+
+@pytest.mark.parametrize(("family", "kind"), KINDS)
+def test_each_place_is_what_its_name_says(family, kind, tiny, inputs):
+    model = tiny(family, kind)
+    table = models.places(model)
+    linear = LINEAR[family]
+    assert set(table) == {*linear, *NORMS[family], "ffn", "block", "embeddings", "last"}
+    for place, names in table.items():
+        assert len(names) == (1 if place in ("embeddings", "last") else 2)
+        assert len(set(names)) == len(names)
+    for place, n_out in linear.items():
+        for name in table[place]:
+            layer = model.get_submodule(name)
+            n_in = 48 if place == "ffn_out" else 32
+            assert type(layer).__name__ == ("Conv1D" if family == "gpt2" else "Linear")
+            assert layer.weight.shape == ((n_in, n_out) if family == "gpt2" else (n_out, n_in))
+    for place in (*NORMS[family], *(("last",) if family != "gpt2" else ())):
+        assert "norm" in type(model.get_submodule(table[place][0])).__name__.lower()
+
+    flow = Flow(model, inputs(model))
+    into, out = flow.inputs, flow.outputs
+    assert torch.equal(out["embeddings", 0], into["block", 0][0])
+    assert torch.equal(out["block", 0], into["block", 1][0])
+    assert torch.equal(out["last", 0], flow.hidden)
+    for i in range(2):
+        if "query" in table:
+            assert torch.equal(into["query", i][0], into["key", i][0])
+            assert torch.equal(into["query", i][0], into["value", i][0])
+        if family in ENCODERS:    # post-LN: a norm closes each sub-layer
+            assert torch.equal(into["query", i][0], into["block", i][0])
+            assert torch.equal(out["attention_norm", i], into["ffn_in", i][0])
+            assert torch.equal(out["ffn_norm", i], out["block", i])
+        else:
+            assert torch.equal(into["ffn", i][0], into["ffn_in", i][0])
+            assert torch.equal(out["ffn", i], out["ffn_out", i])
+        if family in ("bert", "roberta"):
+            assert len(into["ffn", i]) == 2
+            assert torch.equal(into["ffn", i][1], out["attention_norm", i])
+            assert torch.equal(out["ffn", i], out["ffn_norm", i])
+        if "ffn_gate" in table:
+            gated = torch.nn.functional.silu(out["ffn_gate", i]) * out["ffn_in", i]
+            torch.testing.assert_close(into["ffn_out", i][0], gated)
+        elif family != "gpt2":
+            torch.testing.assert_close(into["ffn_out", i][0],
+                                       torch.nn.functional.gelu(out["ffn_in", i]))
+
+
+class Times(pt.Adapter):
+    """base(…) times a ramp, around any module; a constant would cancel in a norm."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.z = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, *args, **kwargs):
+        y = self.base(*args, **kwargs)
+        first, *rest = (y,) if torch.is_tensor(y) else y
+        first = first * (1 + self.z * torch.linspace(0, 1, first.shape[-1]))
+        return (first, *rest) if rest else first
+
+
+@pytest.mark.parametrize(("family", "kind"), KINDS)
+def test_every_place_can_be_wrapped(family, kind, tiny, inputs):
+    plain = tiny(family, kind)
+    batch = {k: v for k, v in inputs(plain).items() if k != "labels"}
+    with torch.no_grad():
+        before = plain.base_model(**batch)[0]
+        for place, names in models.places(plain).items():
+            model = pt.attach(tiny(family, kind), place, Times)
+            assert tuple(pt.adapters(model)) == names
+            assert torch.equal(model.base_model(**batch)[0], before), place
+            for adapter in pt.adapters(model).values():
+                adapter.z.fill_(0.5)
+            assert (model.base_model(**batch)[0] - before).abs().max() > 0.01, place
+
+
+# ── find ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_find_gives_names_in_the_order_asked(tiny):
+    model = tiny("bert")
+    layer = "bert.encoder.layer.{}.attention.self.{}".format
+    assert models.find(model, "query") == (layer(0, "query"), layer(1, "query"))
+    assert models.find(model, ("value", "query"), layers=(1,)) == (
+        layer(1, "value"), layer(1, "query"))
+    assert models.find(model, ("query",), layers=[1, 0]) == (layer(0, "query"), layer(1, "query"))
+    assert models.find(model, "query", layers=1) == (layer(1, "query"),)
+    assert models.find(model, ("query", layer(0, "query"), "query")) == models.find(model, "query")
+    assert models.find(model, ("bert.pooler.dense", "last"), layers=(0,)) == (
+        "bert.pooler.dense", "bert.encoder.layer.1.output.LayerNorm")
+    assert models.find(tiny("bert", "backbone"), "query", (0,)) == (
+        "encoder.layer.0.attention.self.query",)
+
+
+def test_where_a_word_is_both_the_place_is_meant(tiny):
+    assert "embeddings" in dict(tiny("bert", "backbone").named_modules())
+    assert models.find(tiny("bert", "backbone"), "embeddings") == ("embeddings.dropout",)
+    assert models.find(tiny("bert"), "embeddings") == ("bert.embeddings.dropout",)
+
+
+def test_a_full_name_needs_no_known_family():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 3))
+    model.add_module("query", torch.nn.Linear(3, 3))
+    assert models.find(model, ("1", "query")) == ("1", "query")
+    with pytest.raises(NotSupported, match=r"named_modules") as error:
+        models.places(model)
+    assert "qwen3" in error.value.expected
+
+
+@pytest.mark.parametrize("layers", [(2,), (-1,), (), ("0",), (0, 7)])
+def test_a_block_that_does_not_exist(layers, tiny):
+    with pytest.raises(BadConfig, match="0 to 1"):
+        models.find(tiny("bert"), ("query",), layers)
+
+
+def test_a_block_that_does_not_exist_in_a_model_of_one_block():
+    from transformers import BertConfig, BertModel
+
+    model = BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1,
+                                 num_attention_heads=2, intermediate_size=8))
+    assert len(models.find(model, "query", (0,))) == 1
+    with pytest.raises(BadConfig, match="0 to 0"):
+        models.find(model, "query", (5,))
+
+
+@pytest.mark.parametrize("targets", ["nowhere", ("query", "nowhere"), "", (), None, ("", "query")])
+def test_an_unknown_place_lists_the_places(targets, tiny):
+    model = tiny("bert")
+    with pytest.raises(NoTargets) as error:
+        models.find(model, targets)
+    for place in models.places(model):
+        assert f"{place}, " in error.value.expected
+    assert "places(model)" in error.value.hint
+
+
+def test_gpt2_has_no_query_but_qkv(tiny):
+    with pytest.raises(NoTargets, match="'query', 'value'") as error:
+        pt.lora.inject(tiny("gpt2"), pt.lora.Config())
+    assert "qkv" in error.value.expected
+    assert "query" not in error.value.expected
+
+
+@pytest.mark.parametrize(("family", "names"), [
+    ("bert", {"classifier.weight", "classifier.bias"}),
+    ("roberta", {"classifier.dense.weight", "classifier.dense.bias",
+                 "classifier.out_proj.weight", "classifier.out_proj.bias"}),
+    ("distilbert", {"pre_classifier.weight", "pre_classifier.bias",
+                    "classifier.weight", "classifier.bias"}),
+    *((family, {"score.weight"}) for family in ("gpt2", *LLAMAS)),
+])
+def test_the_head_is_what_transformers_adds(family, names, tiny):
+    from transformers import AutoModel
+
+    model = tiny(family)
+    assert set(models.head(model)) == names
+    bare = {f"{model.base_model_prefix}.{n}"
+            for n, _ in AutoModel.from_config(model.config).named_parameters()}
+    assert {n for n, _ in model.named_parameters()} - bare == names
+    assert models.head(tiny(family, "backbone")) == ()
+    assert family in ENCODERS or models.head(tiny(family, "lm")) == ()
+
+
+# ── Conv1D ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("trains", [True, False])
+def test_conv1d_becomes_an_equal_linear_and_back(dtype, trains):
+    from transformers.pytorch_utils import Conv1D
+
+    conv = Conv1D(7, 5).to(dtype).eval()
+    torch.nn.init.normal_(conv.bias)
+    conv.weight.requires_grad_(trains)
+    linear = models.to_linear(conv)
+    assert models.is_conv1d(conv)
+    assert not models.is_conv1d(linear)
+    assert (linear.in_features, linear.out_features) == (5, 7)
+    assert linear.weight.shape == (7, 5)
+    assert (linear.training, linear.weight.requires_grad, linear.bias.requires_grad) == (
+        False, trains, True)
+    x = torch.randn(2, 3, 5).to(dtype)
+    torch.testing.assert_close(linear(x), conv(x))
+    linear.bias.data += 1    # a copy: the original keeps its own
+    assert not torch.equal(linear.bias, conv.bias)
+    linear.bias.data = conv.bias.data.clone()
+
+    back = models.to_conv1d(linear)
+    assert type(back) is Conv1D
+    assert (back.nf, back.weight.shape, back.training) == (7, (5, 7), False)
+    assert torch.equal(back.weight, conv.weight)
+    assert torch.equal(back.bias, conv.bias)
+    assert back.weight.requires_grad == trains
+    assert back.weight.is_contiguous()
+
+
+# ── load ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    pt.seed(3)
+    return models.load("minilm", labels=2, device="cpu")
+
+
+def test_minilm(minilm):
+    from transformers import BertForSequenceClassification
+
+    model, tokenizer = minilm
+    assert type(model) is BertForSequenceClassification
+    assert not model.training
+    assert not any(module.training for module in model.modules())
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    backbone = sum(p.numel() for p in model.bert.parameters())
+    assert backbone == 22_713_216
+    assert sum(p.numel() for p in model.parameters()) == backbone + 2 * 384 + 2
+    assert len(models.places(model)["query"]) == 6
+    assert model.config.num_labels == 2
+    assert tokenizer.decode(tokenizer("a good film").input_ids) == "[CLS] a good film [SEP]"
+
+
+def test_the_head_depends_on_the_seed_alone(minilm):
+    model, _ = minilm
+    heads = {}
+    for seed in (3, 4):
+        pt.seed(seed)
+        again, _ = models.load("minilm", labels=2, device="cpu")
+        heads[seed] = again.classifier.weight
+        assert torch.equal(again.bert.pooler.dense.weight, model.bert.pooler.dense.weight)
+    assert torch.equal(heads[3], model.classifier.weight)
+    assert not torch.equal(heads[3], heads[4])
+
+
+def test_minilm_knows_that_a_paraphrase_is_near():
+    model, tokenizer = models.load("minilm", device="cpu")
+    assert type(model).__name__ == "BertModel"
+    batch = tokenizer(["The film was wonderful.", "I loved this movie.",
+                       "The train to Prague leaves at nine."], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        hidden = model(**batch)[0]
+    mask = batch["attention_mask"][..., None]
+    v = torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1))
+    assert v[0] @ v[1] > 0.5 > 0.2 > v[0] @ v[2]
+
+
+def test_mean_pooling_is_the_mean_over_real_tokens():
+    pt.seed(0)
+    model, tokenizer = models.load("minilm", labels=2, pool="mean", device="cpu")
+    batch = tokenizer(["good", "a much longer review of a film"], padding=True,
+                      return_tensors="pt")
+    labels = torch.tensor([1, 0])
+    with torch.no_grad():
+        out = model(**batch, labels=labels)
+        hidden = model.bert(**batch)[0]
+    rows = [hidden[i, :n].mean(0) for i, n in enumerate(batch["attention_mask"].sum(1))]
+    logits = torch.stack(rows) @ model.classifier.weight.T + model.classifier.bias
+    torch.testing.assert_close(out.logits, logits)
+    picked = torch.log_softmax(logits, -1)[[0, 1], labels]
+    torch.testing.assert_close(out.loss, -picked.mean())
+    with torch.no_grad():    # padding does not count, and no mask means that all is real
+        alone = model(**tokenizer("good", return_tensors="pt")).logits
+        unmasked = model(tokenizer("good", return_tensors="pt").input_ids).logits
+    torch.testing.assert_close(alone[0], out.logits[0], rtol=1e-4, atol=1e-5)
+    assert torch.equal(unmasked, alone)
+    assert models.head(model) == ("classifier.weight", "classifier.bias")
+    assert len(models.places(model)["query"]) == 6
+
+
+def test_without_pretraining_only_the_architecture_is_kept(minilm):
+    model, _ = minilm
+    drawn = []
+    for seed in (0, 0, 1):
+        pt.seed(seed)
+        drawn.append(models.load("minilm", labels=2, pretrained=False, device="cpu")[0])
+    shapes = {n: p.shape for n, p in model.named_parameters()}
+    assert all({n: p.shape for n, p in m.named_parameters()} == shapes for m in drawn)
+    weights = [m.bert.encoder.layer[3].output.dense.weight for m in (model, *drawn)]
+    assert torch.equal(weights[1], weights[2])
+    assert not torch.equal(weights[1], weights[3])
+    assert not torch.equal(weights[0], weights[1])
+    assert not drawn[0].training
+
+
+def test_smollm2_continues_a_sentence():
+    from transformers import LlamaForCausalLM
+
+    model, tokenizer = models.load("smollm2", dtype=torch.bfloat16, device="cpu")
+    assert type(model) is LlamaForCausalLM
+    assert not model.training
+    assert sum(p.numel() for p in model.parameters()) == 134_515_008
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    (file,) = models.Path(model.name_or_path).glob("*.safetensors")
+    with file.open("rb") as stream:    # a safetensors file starts with its table's length
+        table = json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0]))
+    assert {entry["dtype"] for name, entry in table.items() if name != "__metadata__"} == {"BF16"}
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    assert len(models.places(model)["query"]) == 30
+    assert tokenizer.pad_token is not None
+
+    ids = tokenizer("The capital of France is", return_tensors="pt").input_ids
+    with torch.no_grad():
+        following = model(ids).logits[0, -1].argmax()
+    assert tokenizer.decode(following) == " Paris"
+
+
+def tokenizer_of_words():
+    from tokenizers import Tokenizer, pre_tokenizers
+    from tokenizers import models as kinds
+    from transformers import PreTrainedTokenizerFast
+
+    raw = Tokenizer(kinds.WordLevel({"<end>": 2, "<unk>": 1, "good": 5, "film": 6}, "<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<end>", unk_token="<unk>")
+
+
+@pytest.mark.parametrize(("family", "bare"), [("bert", "BertModel"), ("llama", "LlamaForCausalLM"),
+                                              ("gpt2", "GPT2LMHeadModel")])
+def test_hub_loads_any_folder(family, bare, tiny, tmp_path):
+    saved = tiny(family, "backbone" if family == "bert" else "lm")
+    saved.config.pad_token_id = None
+    saved.save_pretrained(tmp_path)
+    tokenizer_of_words().save_pretrained(tmp_path)
+    model, tokenizer = models.load(f"hub:{tmp_path}", device="cpu")
+    assert type(model).__name__ == bare
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), saved.parameters()))
+    assert tokenizer("good film").input_ids == [5, 6]
+    assert tokenizer.pad_token_id == model.config.pad_token_id == 2    # what has no pad gets eos
+
+    classifier, _ = models.load(f"hub:{tmp_path}", labels=4, dtype=torch.bfloat16, device="cpu")
+    assert type(classifier).__name__.endswith("ForSequenceClassification")
+    batch = {"input_ids": torch.tensor([[5, 6], [6, 2]]), "attention_mask": torch.ones(2, 2).long()}
+    logits = classifier(**batch).logits
+    assert (logits.shape, logits.dtype) == ((2, 4), torch.bfloat16)
+    if family != "bert":
+        with pytest.raises(NotSupported, match="mean"):
+            models.load(f"hub:{tmp_path}", labels=2, pool="mean")
+
+
+def test_attention_is_chosen_at_loading():
+    model, _ = models.load("minilm", attention="eager", pretrained=False, device="cpu")
+    assert model.config._attn_implementation == "eager"
+    with torch.no_grad():
+        out = model(torch.ones(1, 4, dtype=torch.long), output_attentions=True)
+    assert out.attentions[0].shape == (1, 12, 4, 4)
+
+
+@pytest.mark.parametrize("name", ["minlm", "", "hub:", None, 5])
+def test_an_unknown_name(name):
+    with pytest.raises(UnknownName, match="minilm, smollm2, hub:NAME") as error:
+        models.load(name)
+    assert name != "minlm" or "did you mean 'minilm'" in str(error.value)
+
+
+def test_an_unknown_hub_name():
+    with pytest.raises(UnknownName, match="nobody/nothing-at-all") as error:
+        models.load("hub:nobody/nothing-at-all")
+    assert "offline, 'minilm' and 'smollm2' work" in error.value.hint
+
+
+def test_bad_settings():
+    with pytest.raises(UnknownName, match="did you mean 'mean'"):
+        models.load("minilm", labels=2, pool="means")
+    for labels in (0, -1, 2.0, "2"):
+        with pytest.raises(BadConfig, match="labels"):
+            models.load("minilm", labels=labels)
+
+
+def test_loading_is_quiet_and_leaves_transformers_as_it_was(capfd):
+    from transformers.utils import logging
+
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    models.load("minilm", labels=2, device="cpu")
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
+    assert capfd.readouterr() == ("", "")
