@@ -7,8 +7,6 @@
     for step in pt.train(model, batches, lr=2e-3): ...
 """
 
-from importlib import import_module
-
 from . import account, course, data, errors, models, shapes, spectra, store, training
 from .core import (
     Adapter,
@@ -42,6 +40,8 @@ __all__ = [
 
 def __getattr__(name: str):
     if name in _LATER:
+        from importlib import import_module
+
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -47,7 +47,8 @@ class Adapter(nn.Module):
 
     def merged(self) -> nn.Module:
         """Return a new plain module with the same output; change nothing."""
-        raise NotMergeable(f"{type(self).__name__} cannot be folded into a {type(self.base).__name__}.",
+        raise NotMergeable(f"{type(self).__name__} cannot be folded into a "
+                           f"{type(self.base).__name__}.",
                            hint="keep the adapter on the model, or pt.remove it")
 
 
@@ -77,7 +78,7 @@ def new_record(model: nn.Module) -> Record:
     if record_of(model) is not None or adapters(model):
         raise AlreadyAdapted("A method was already put on this model.",
                              expected="a model without one",
-                             hint="pt.remove(model) or pt.merge(model) first, or load a fresh model")
+                             hint="pt.remove or pt.merge it first, or load a fresh model")
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
     return Record(fingerprint(model), flags)
 
@@ -106,7 +107,8 @@ def _sample(p: Tensor) -> list[float]:
 
 
 def attach(model: nn.Module, targets: str | tuple[str, ...],
-           make: Callable[[nn.Module], Adapter], layers: tuple[int, ...] | None = None) -> nn.Module:
+           make: Callable[[nn.Module], Adapter],
+           layers: tuple[int, ...] | None = None) -> nn.Module:
     """Wrap every target in `make(base)`, freeze the backbone, leave the head trainable.
 
     `targets` are places (`pt.models.places(model)`) or full module names; `layers` keeps only
@@ -164,7 +166,7 @@ def _build(model: nn.Module, names: tuple[str, ...], make) -> tuple[dict[str, Ad
             raise BadConfig(f"{type(wrapper).__name__} registers {', '.join(shared)}, which the "
                             "model already has.",
                             expected="own parameters only: all that is outside `base` is trained",
-                            hint="keep a second frozen module out of registration, in a tuple or list")
+                            hint="keep a second frozen module unregistered, in a tuple or list")
         first = next(base.parameters(), None)
         if first is not None:
             wrapper.to(first.device)

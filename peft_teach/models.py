@@ -122,8 +122,9 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
          layers: tuple[int, ...] | None = None) -> tuple[str, ...]:
     """Turn targets (places or full module names) into module names, without repeats.
 
-    Where a word is both, as "embeddings" is on a bare BERT, the place is meant. `layers` keeps only these blocks of the places that every block has. Raises `NoTargets` for
-    a target that the model lacks, and `BadConfig` for a block that does not exist.
+    Where a word is both, as "embeddings" is on a bare BERT, the place is meant. `layers` keeps
+    only these blocks of the places that every block has. Raises `NoTargets` for a target that the
+    model lacks, and `BadConfig` for a block that does not exist.
     """
     targets = (targets,) if isinstance(targets, str) else tuple(targets or ())
     layers = (layers,) if isinstance(layers, int) else None if layers is None else tuple(layers)
@@ -132,7 +133,8 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
     table = places(model) if missing or not targets or _is_known(model) else {}
     absent = [t for t in missing if t not in table]
     if absent or not targets:
-        raise NoTargets(f"This model has no {', '.join(map(repr, absent)) or 'target: () is empty'}.",
+        what = ", ".join(map(repr, absent)) or "module without a name: no target was given"
+        raise NoTargets(f"This model has no {what}.",
                         expected="a place, here " + ", ".join(table) + ", or a full module name",
                         hint="print pt.models.places(model)")
     names = []
@@ -294,6 +296,7 @@ def _source(name: str) -> str:
 def _model_class(config, labels: int | None, pool: str):
     """Choose the transformers class: classifier, language model, or bare encoder."""
     import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     if pool == "mean" and labels is not None:
         if config.model_type != "bert":
@@ -302,9 +305,10 @@ def _model_class(config, labels: int | None, pool: str):
         return _mean_pooled()
     if labels is not None:
         return transformers.AutoModelForSequenceClassification
-    decoder = config.model_type in transformers.models.auto.modeling_auto \
-        .MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and FAMILIES.get(config.model_type) in (GPT2, LLAMA, None)
-    return transformers.AutoModelForCausalLM if decoder else transformers.AutoModel
+    # transformers can make a language model of BERT, too; here an encoder stays an encoder.
+    encoder = (FAMILIES.get(config.model_type) in (BERT, DISTILBERT)
+               or config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    return transformers.AutoModel if encoder else transformers.AutoModelForCausalLM
 
 
 def _mean_pooled():
@@ -360,7 +364,7 @@ def _or_explain(load, source: str, name: str, **options):
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Silence transformers' bars and its report on newly drawn heads, which we announce ourselves."""
+    """Silence transformers' bars and its report on the newly drawn head, which `load` promises."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

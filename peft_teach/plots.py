@@ -1,8 +1,8 @@
 """Pictures of the course's data: numbers in, a matplotlib `Figure` out, and nothing else happens.
 
-`show` puts a figure on the page with a caption and with a text for those who cannot see it. One
-colour means one thing in every lesson: `COLOURS` (the palette of Okabe and Ito, which people with
-colour blindness can tell apart).
+Each figure carries a text for those who cannot see it, made from the same numbers: its label.
+`show` puts both on the page, with a caption. One colour means one thing in every lesson: `COLOURS`
+(the palette of Okabe and Ito, which people with colour blindness can tell apart).
 """
 
 import base64
@@ -24,21 +24,22 @@ COLOURS = {"full": "#0072B2", "lora": "#D55E00", "head": "#7f7f7f", "yours": "#0
 # ── onto the page ────────────────────────────────────────────────────────────────────────────
 
 
-def html(figure: Figure, caption: str, alt: str) -> str:
+def html(figure: Figure, caption: str) -> str:
     """Return a figure as one piece of HTML: the picture, its alternative text, its caption."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, facecolor="white")
     data = base64.b64encode(buffer.getvalue()).decode()
-    return (f'<figure style="margin: 8px 0; max-width: 60em"><img alt="{escape(alt)}" '
-            f'style="max-width: 100%" src="data:image/png;base64,{data}">'
+    return ('<figure style="margin: 8px 0; max-width: 60em">'
+            f'<img alt="{escape(figure.get_label())}" style="max-width: 100%" '
+            f'src="data:image/png;base64,{data}">'
             f'<figcaption style="margin-top: 4px">{escape(caption)}</figcaption></figure>')
 
 
-def show(figure: Figure, caption: str, alt: str) -> None:
-    """Display a figure in a notebook; where there is none, print its alternative text."""
+def show(figure: Figure, caption: str) -> None:
+    """Display a figure in a notebook, as a picture and as text."""
     from IPython.display import display
 
-    display({"text/html": html(figure, caption, alt), "text/plain": alt}, raw=True)
+    display({"text/html": html(figure, caption), "text/plain": figure.get_label()}, raw=True)
 
 
 def _figure(width: float = 8, height: float = 3.4, columns: int = 1):
@@ -69,6 +70,8 @@ def to_scale(n_out: int, n_in: int, rank: int) -> Figure:
     ax.set(xlim=(-0.02 * n_in, 2 * n_in + 2.1 * gap + rank), ylim=(1.25 * n_out, -0.03 * n_out),
            aspect="equal")
     ax.axis("off")
+    figure.set_label(f"W, {n_out} × {n_in}, beside two thin strips: B, {n_out} × {rank}, and A, "
+                     f"{rank} × {n_in}.")
     return figure
 
 
@@ -84,6 +87,8 @@ def curves(losses: Mapping[str, Sequence[float]], colours: Mapping[str, str] | N
     ax.set(xlabel="training step", ylabel="loss (running mean)")
     if losses:
         ax.legend(frameon=False)
+    figure.set_label("Loss, first and last running mean. " + "; ".join(
+        f"{n}: {v[0]:.2f} to {np.mean(v[-window:]):.2f}" for n, v in losses.items() if len(v)))
     return figure
 
 
@@ -98,6 +103,9 @@ def rates(sweeps: Mapping[str, Mapping[float, float]], colours: Mapping[str, str
     ax.set(xscale="log", xlabel="learning rate", ylabel="test accuracy")
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.legend(frameon=False)
+    figure.set_label("Test accuracy by learning rate. " + "; ".join(
+        f"{name}: " + ", ".join(f"{x:g} {y:.1%}" for x, y in sorted(points.items()))
+        for name, points in sweeps.items()))
     return figure
 
 
@@ -117,6 +125,9 @@ def dots(groups: Sequence[tuple[str, Sequence[float]]],
            ylim=(len(groups) - 0.4, -0.6), xlabel="test accuracy")
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    figure.set_label("Mean test accuracy. " + "; ".join(
+        [f"{n}: {np.mean(v):.1%}" for n, v in groups]
+        + [f"{n}: {value:.1%}" for n, (value, _) in references.items()]))
     return figure
 
 
@@ -136,6 +147,10 @@ def ledgers(ledgers: Mapping[str, object]) -> Figure:
            ylim=(len(ledgers) - 0.4, -0.6))
     ax.margins(x=0.12)
     ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+    figure.set_label("; ".join(
+        f"{name}: weights {b.weights_bytes / 1e6:.0f}, gradients {b.gradients_bytes / 1e6:.1f}, "
+        f"optimizer {b.optimizer_bytes / 1e6:.1f}, activations {b.activations_bytes / 1e6:.0f} MB"
+        for name, b in ledgers.items()))
     return figure
 
 
@@ -148,6 +163,8 @@ def sizes(table: Mapping[str, Mapping[int, float]], ylabel: str) -> Figure:
     ax.set(xscale="log", yscale="log", xlabel="rank", ylabel=ylabel)
     _plain_ticks(ax.xaxis, ranks)
     ax.legend(frameon=False)
+    figure.set_label(f"{ylabel}, from rank {ranks[0]} to {ranks[-1]}. " + "; ".join(
+        f"{n}: {p[min(p)]:.3g} to {p[max(p)]:.3g}" for n, p in table.items()))
     return figure
 
 
@@ -183,11 +200,15 @@ def lora_budget(data: Mapping) -> Figure:
               title=data["told"])
     right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     right.legend(frameon=False, fontsize=9)
+    figure.set_label(
+        f"Rank {data['rank']} on {', '.join(data['places']) or 'no place'}: {data['parameters']:,} "
+        f"trained numbers; {data['told']}; full fine-tuning {data['full']:.1%}, head only "
+        f"{data['head']:.1%}.")
     return figure
 
 
 def lora_spectra(data: Mapping) -> Figure:
-    """Draw what `widgets.compute_lora_spectra` gives: σ of ΔW, and overlap with full fine-tuning."""
+    """Draw what `widgets.compute_lora_spectra` gives: σ of ΔW, and the overlap with full's."""
     figure, left, right = _figure(10, 3.8, columns=2)
     shades = np.linspace(0.35, 1, max(1, len(data["sigma"])))
     for shade, (name, sigma) in zip(shades, data["sigma"].items()):
@@ -212,6 +233,9 @@ def lora_spectra(data: Mapping) -> Figure:
               xlabel="rank, or full fine-tuning with another seed",
               ylabel="overlap with full fine-tuning", title="Do they point the same way?")
     right.legend(frameon=False, fontsize=9)
+    figure.set_label(f"Singular values of the update of {data['matrix']}. " + "; ".join(
+        f"{n}: {len(s)} directions, from {s[0]:.2g} to {s[-1]:.2g}"
+        for n, s in data["sigma"].items()))
     return figure
 
 

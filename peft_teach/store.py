@@ -154,7 +154,7 @@ def _write(file: Path, content: bytes) -> None:
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise AdapterFileError(f"{file} could not be written: {error.strerror}.",
-                               hint="check that the disk has room and the folder is yours") from error
+                               hint="make room on the disk, or save elsewhere") from error
 
 
 def _read(folder: Path) -> tuple[dict, dict[str, Tensor]]:

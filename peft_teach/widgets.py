@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import ipywidgets as ipw
+from matplotlib.figure import Figure
 from torch import nn
 
 from . import account, models, plots
@@ -21,8 +22,8 @@ class Explorer:
     """Controls above a picture. `controls` are ipywidgets by the name of their setting."""
 
     def __init__(self, controls: Mapping[str, ipw.Widget], compute: Callable[..., dict],
-                 plot: Callable[[dict], object], describe: Callable[[dict], tuple[str, str]]):
-        self.controls, self.compute, self.plot, self.describe = controls, compute, plot, describe
+                 plot: Callable[[dict], Figure], caption: Callable[[dict], str]):
+        self.controls, self.compute, self.plot, self.caption = controls, compute, plot, caption
         self.picture = ipw.HTML()
         self.box = ipw.VBox([*controls.values(), self.picture])
         for control in controls.values():
@@ -32,11 +33,11 @@ class Explorer:
     def refresh(self, change: object = None) -> None:
         """Compute and draw for the controls as they stand."""
         self.data = self.compute(**{name: c.value for name, c in self.controls.items()})
-        caption, alt = self.describe(self.data)
-        self.picture.value = plots.html(self.plot(self.data), caption, alt)
+        self.figure = self.plot(self.data)
+        self.picture.value = plots.html(self.figure, self.caption(self.data))
 
     def _ipython_display_(self) -> None:
-        _display(self.box, self.picture.value, self.describe(self.data)[1])
+        _display(self.box, self.picture.value, self.figure.get_label())
 
 
 class Guess:
@@ -74,8 +75,7 @@ def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float
         done.append(step)
         if step.index % every == 0 or len(done) == total:
             losses = beside | {"this run": [s.loss for s in done]}
-            told = f"After {len(done)} of {total} steps the loss is {_recent(done):.3f}."
-            picture = plots.html(plots.curves(losses, colours), "The loss, step by step.", told)
+            picture = plots.html(plots.curves(losses, colours), "The loss, step by step.")
             if handle is not None:
                 handle.update(HTML(_progress(done, total, start) + picture))
     return done
@@ -153,7 +153,7 @@ def lora_budget(model: nn.Module, record: Mapping, guess: int | None = None) -> 
     controls = {
         "rank": ipw.SelectionSlider(options=[1, 2, 3, 4, 6, 8, 16, 32, 64, 128, 192, 384], value=8,
                                     description="rank", continuous_update=False),
-        "places": ipw.SelectMultiple(options=PLACES, value=("query", "value"), rows=len(PLACES),
+        "places": ipw.SelectMultiple(options=PLACES, value=("query", "value"), rows=len(PLACES) + 1,
                                      description="places"),
         "blocks": ipw.IntRangeSlider(min=0, max=depth - 1, value=(0, depth - 1),
                                      description="blocks", continuous_update=False),
@@ -162,7 +162,7 @@ def lora_budget(model: nn.Module, record: Mapping, guess: int | None = None) -> 
     def compute(**settings) -> dict:
         return compute_lora_budget(shapes, total, record, guess=guess, **settings)
 
-    return Explorer(controls, compute, plots.lora_budget, _describe_budget)
+    return Explorer(controls, compute, plots.lora_budget, _caption_budget)
 
 
 def points(record: Mapping, depth: int) -> dict:
@@ -188,14 +188,10 @@ def points(record: Mapping, depth: int) -> dict:
         for (rank, targets, layers, parameters), values in groups.items()]}
 
 
-def _describe_budget(data: dict) -> tuple[str, str]:
-    places = ", ".join(data["places"]) or "no place"
-    size = f"{data['parameters']:,} trained numbers, {data['file_kb']:,.0f} kB on disk"
-    return (f"Rank {data['rank']} on {places} in {len(data['layers'])} blocks: {size}. Left: how "
-            "the count grows with the rank. Right: every recorded LoRA run, mean and standard "
-            "deviation over its seeds.",
-            f"Rank {data['rank']} on {places}: {size}; {data['told']}; full fine-tuning "
-            f"{data['full']:.1%}, head only {data['head']:.1%}.")
+def _caption_budget(data: dict) -> str:
+    return (f"{data['parameters']:,} trained numbers in {len(data['layers'])} blocks, "
+            f"{data['file_kb']:,.0f} kB on disk. Left: how the count grows with the rank. Right: "
+            "every recorded LoRA setting, mean and standard deviation over its seeds.")
 
 
 # ── lesson 07: singular values of ΔW ─────────────────────────────────────────────────────────
@@ -220,17 +216,14 @@ def lora_spectra(record: Mapping) -> Explorer:
     controls = {
         "place": ipw.ToggleButtons(options=("query", "value"), description="place"),
         "block": ipw.IntSlider(min=0, max=5, value=5, description="block", continuous_update=False),
-        "ranks": ipw.SelectMultiple(options=ranks, value=tuple(ranks), rows=len(ranks),
+        "ranks": ipw.SelectMultiple(options=ranks, value=tuple(ranks), rows=len(ranks) + 1,
                                     description="ranks"),
     }
     return Explorer(controls, lambda **s: compute_lora_spectra(record, **s), plots.lora_spectra,
-                    _describe_spectra)
+                    _caption_spectra)
 
 
-def _describe_spectra(data: dict) -> tuple[str, str]:
-    told = "; ".join(f"{n}: {len(s)} directions, from {s[0]:.2g} to {s[-1]:.2g}"
-                     for n, s in data["sigma"].items())
+def _caption_spectra(data: dict) -> str:
     return ("Left: how strongly each direction is changed. A LoRA of rank r has r of them and no "
             "more. Right: how much of the space of the (at most 8) strongest directions is shared "
-            "with full fine-tuning; the black bar is what chance gives.",
-            f"Singular values of the update of {data['matrix']}. {told}.")
+            "with full fine-tuning; the black bar is what chance gives.")

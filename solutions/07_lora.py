@@ -94,10 +94,8 @@ print("the whole model:", f"{pt.account.parameters(model).total:,}")
 # Drawn to scale, at $r = 8$:
 
 # %%
-pt.plots.show(
-    pt.plots.to_scale(384, 384, 8),
-    caption="One matrix of the model, and the two that LoRA trains instead. All three drawn to one scale.",
-    alt="A grey square W, 384 by 384, beside two thin orange strips: B, 384 by 8, and A, 8 by 384.")
+pt.plots.show(pt.plots.to_scale(384, 384, 8),
+              "One matrix of the model, and the two that LoRA trains instead, drawn to one scale.")
 
 # %% [markdown]
 # ### Exercise 1 · Count them (1 point, about 5 minutes)
@@ -123,7 +121,7 @@ pt.require("lora.count")
 # A thin matrix pays only while it is thin. **From which rank on does LoRA train as many numbers as
 # the matrix itself has?** Say a number, then run the cell.
 
-# %%
+# %% tags=["nbval-check-output"]
 for rank in (1, 8, 64, 128, 192, 256, 384):
     numbers = lora_count(384, 384, rank)
     print(f"rank {rank:3d}: {numbers:7,} numbers, {numbers / 384**2:6.1%} of the matrix")
@@ -218,9 +216,9 @@ LoRALinear = pt.check("lora.layer", LoRALinear)
 pt.require("lora.layer")
 
 # %% [markdown]
-# Now it goes on the real model: a copy of the class wraps the query and the value matrix of all six
-# blocks. `pt.attach` does the plumbing that you would not want to write twelve times: it wraps,
-# freezes everything else, and leaves the new classification head trainable.
+# Now it goes on the real model: one layer of your class around the query and one around the value
+# matrix, in all six blocks. `pt.attach` does the plumbing that you would not want to write twelve
+# times: it wraps, freezes everything else, and leaves the new classification head trainable.
 
 # %%
 class MyLoRA(LoRALinear):
@@ -228,6 +226,8 @@ class MyLoRA(LoRALinear):
         return merged(self)      # you write this function further down
 
 
+pt.seed(0)
+model, tokenizer = pt.models.load("minilm", labels=2)
 batch = tokenizer(["A quiet, funny, generous film.", "Two hours that I want back."],
                   padding=True, return_tensors="pt").to(pt.device())
 with torch.no_grad():
@@ -240,8 +240,7 @@ with torch.no_grad():
 print("adapters:", len(pt.adapters(model)))
 print("same outputs, to the bit:", torch.equal(before, after))
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 counted = pt.account.parameters(model)
 print(f"adapter: {counted.adapter:,}  ({counted.share:.2%} of the model)")
 print(f"head:    {counted.head:,}")
@@ -272,11 +271,8 @@ for rank in (1, 2, 4, 8, 16, 32, 64):
     update["alpha / rank"][rank] = 16 / rank * size
     update["alpha / √rank"][rank] = 16 / rank**0.5 * size
 
-pt.plots.show(
-    pt.plots.sizes(update, "size of ΔW after one step"),
-    caption="The size of the first update against the rank, alpha fixed at 16, both axes logarithmic.",
-    alt="Without a scale the update grows with the root of the rank; with alpha / rank it falls by the "
-        "same root; with alpha / root of rank it stays the same.")
+pt.plots.show(pt.plots.sizes(update, "size of ΔW after one step"),
+              "The size of the first update against the rank, alpha fixed at 16, both axes logarithmic.")
 
 # %% [markdown]
 # With $\alpha/r$ and a fixed $\alpha$, raising the rank makes every step *smaller*: whoever sets
@@ -287,25 +283,16 @@ pt.plots.show(
 # $10^{-4}$, what does LoRA do there? The record has both, over three decades.
 
 # %%
-def sweep(method):
-    """Accuracy by learning rate, seed 0, from the record."""
-    rows = [r for r in record["runs"] if r["method"] == method and r["seed"] == 0
-            and (r["group"] == "rates" or (r["group"] in ("methods", "ranks") and r.get("rank", 8) == 8))]
-    return {r["lr"]: r["accuracy"] for r in rows}
-
-
-rates = {"full fine-tuning": sweep("full"), "LoRA, rank 8": sweep("lora")}
 colours = {"full fine-tuning": pt.plots.COLOURS["full"], "LoRA, rank 8": pt.plots.COLOURS["lora"],
            "head only": pt.plots.COLOURS["head"]}
-best = {name: max(points, key=points.get) for name, points in rates.items()}
 majority = record["setting"]["majority"]
+rates = {"full fine-tuning": pt.course.records.sweep(record, "full"),
+         "LoRA, rank 8": pt.course.records.sweep(record, "lora")}
 
-pt.plots.show(
-    pt.plots.rates(rates, colours, majority),
-    caption="Recorded: accuracy after 250 steps against the learning rate, one seed each.",
-    alt="; ".join(f"{n} is best at {best[n]:g} with {p[best[n]]:.1%}" for n, p in rates.items()))
-print(f"LoRA at full fine-tuning's best rate, {best['full fine-tuning']:g}: "
-      f"{rates['LoRA, rank 8'].get(best['full fine-tuning'], float('nan')):.1%}")
+pt.plots.show(pt.plots.rates(rates, colours, majority),
+              "Recorded: test accuracy after 250 steps against the learning rate, one seed each.")
+print(f"LoRA at full fine-tuning's rate, 0.0001: {rates['LoRA, rank 8'][1e-4]:.1%}")
+print(f"full fine-tuning at LoRA's rate, 0.003:  {rates['full fine-tuning'][3e-3]:.1%}")
 
 # %% [markdown]
 # LoRA wants a learning rate ten to thirty times as high. At full fine-tuning's rate it hardly learns,
@@ -329,12 +316,8 @@ batches = pt.data.batches(movies.train[:budget.train_examples], tokenizer, budge
 test = pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64, shuffle=False)
 
 
-def recorded(group, method, field, **more):
-    return pt.course.records.select(record, group=group, method=method, seed=0, **more)[0][field]
-
-
-beside = {"full fine-tuning": recorded("methods", "full", "losses"),
-          "head only": recorded("methods", "head", "losses")}
+full, head = (pt.course.records.select(record, group="methods", method=m) for m in ("full", "head"))
+beside = {"full fine-tuning": full[0]["losses"], "head only": head[0]["losses"]}
 
 steps = pt.widgets.watch(pt.train(model, batches, lr=3e-3), len(batches),
                          beside if budget.claims else None, colours)
@@ -342,11 +325,9 @@ steps = pt.widgets.watch(pt.train(model, batches, lr=3e-3), len(batches),
 # %%
 trained = pt.evaluate(model, test)
 print(f"your LoRA:           {trained.accuracy:.1%}  on {trained.examples:,} test sentences, after {len(steps)} steps")
-for name, group, method, more in (("full fine-tuning", "methods", "full", {}),
-                                  ("LoRA, rank 8", "ranks", "lora", {"rank": 8}),
-                                  ("head only", "methods", "head", {})):
-    mean, spread = pt.course.records.accuracy(
-        pt.course.records.select(record, group=group, method=method, **more))
+for name, rows in (("full fine-tuning", full), ("head only", head),
+                   ("LoRA, rank 8", pt.course.records.select(record, group="ranks", rank=8))):
+    mean, spread = pt.course.records.accuracy(rows)
     print(f"recorded {name:17s} {mean:.1%} ± {spread:.1%}  over three seeds")
 print(f"always the same answer: {majority:.1%}")
 print(f"one standard error of a test on {len(movies.test):,} sentences: {(0.25 / len(movies.test)) ** 0.5:.1%}")
@@ -366,11 +347,7 @@ full_model, _ = pt.models.load("minilm", labels=2)
 full_model = pt.full.inject(full_model, pt.full.Config("all"))
 
 bill = {"full": pt.account.ledger(full_model), "LoRA": pt.account.ledger(model)}
-pt.plots.show(
-    pt.plots.ledgers(bill),
-    caption="Predicted memory of one training step, 16 sentences of 32 tokens.",
-    alt="; ".join(f"{n}: weights {b.weights_bytes / 1e6:.0f}, gradients {b.gradients_bytes / 1e6:.1f}, optimizer "
-                  f"{b.optimizer_bytes / 1e6:.1f}, activations {b.activations_bytes / 1e6:.0f} MB" for n, b in bill.items()))
+pt.plots.show(pt.plots.ledgers(bill), "Predicted memory of one training step, 16 sentences of 32 tokens.")
 
 # %%
 ids = torch.randint(1000, 20000, (16, 32), generator=generator)
@@ -405,22 +382,14 @@ print("* resident memory of a fresh process at its peak, above that with the mod
 # Recorded: three seeds each, $\alpha = 2r$, query and value in all blocks. Remember your guess.
 
 # %%
-groups = [(f"rank {rank}", [r["accuracy"] for r in pt.course.records.select(record, group="ranks", rank=rank)])
-          for rank in (1, 2, 4, 8, 16, 64)]
-level = {name: pt.course.records.accuracy(pt.course.records.select(record, group="methods", method=name))[0]
-         for name in ("full", "head")}
-lines = {"full fine-tuning": (level["full"], pt.plots.COLOURS["full"])}
+levels = {name: pt.course.records.accuracy(rows)[0] for name, rows in (("full", full), ("head", head))}
+lines = {"full fine-tuning": (levels["full"], pt.plots.COLOURS["full"])}
+ranks = pt.course.records.dots(record, "ranks", lambda r: f"rank {r['rank']}")
+ranks.sort(key=lambda row: int(row[0].split()[1]))
 
-
-def show_dots(groups, told):
-    pt.plots.show(pt.plots.dots(groups, lines), told + " A dot is a seed, a bar the mean.",
-                  "; ".join(f"{n}: {sum(v) / len(v):.1%}" for n, v in groups)
-                  + f"; full fine-tuning {level['full']:.1%}")
-
-
-show_dots(groups, "Accuracy at six ranks.")
-within = [int(n.split()[1]) for n, v in groups if sum(v) / len(v) > level["full"] - 0.03]
-print("your guess:", guess.value, "· within three points of full fine-tuning:", within)
+pt.plots.show(pt.plots.dots(ranks, lines), "Accuracy at six ranks. A dot is a seed, a bar the mean.")
+near = [name for name, values in ranks if sum(values) / len(values) > levels["full"] - 0.03]
+print("within three points of full fine-tuning:", ", ".join(near), "· your guess:", guess.value)
 
 # %% [markdown]
 # TEXT_RANKS
@@ -430,28 +399,21 @@ print("your guess:", guess.value, "· within three points of full fine-tuning:",
 # One budget of about 73,000 numbers, spent in different places:
 
 # %%
-def measured(group, label, **wanted):
-    """(label, accuracies) of every setting in a group of the record."""
-    rows = pt.course.records.select(record, group=group, **wanted)
-    return [(label(runs[0]), [r["accuracy"] for r in runs]) for runs in pt.course.records.by_setting(rows)]
-
-
-short = {("query",): "query", ("value",): "value", ("ffn_in", "ffn_out"): "feed-forward",
-         ("query", "key", "value", "attention_out"): "attention",
-         ("query", "key", "value", "attention_out", "ffn_in", "ffn_out"): "everything"}
-places = [("query, value  (r=8)", groups[3][1])]
-places += measured("places", lambda r: f"{short[tuple(r['targets'])]}  (r={r['rank']})")
-show_dots(places, "The same number of parameters in different places.")
+short = {"query": "query", "value": "value", "ffn_in, ffn_out": "feed-forward",
+         "query, key, value, attention_out": "attention",
+         "query, key, value, attention_out, ffn_in, ffn_out": "everything"}
+places = [("query, value  (r=8)", dict(ranks)["rank 8"])]
+places += pt.course.records.dots(record, "places", lambda r: f"{short[', '.join(r['targets'])]}  (r={r['rank']})")
+pt.plots.show(pt.plots.dots(places, lines), "The same number of parameters in different places.")
 
 # %% [markdown]
 # And in how many blocks? Rank 8 on query and value throughout, so fewer blocks means fewer
 # parameters.
 
 # %%
-blocks = [("all six", groups[3][1])]
-blocks += measured("layers", lambda r: "only block " + str(r["layers"][0]) if len(r["layers"]) == 1
-                   else f"blocks {r['layers'][0]} to {r['layers'][-1]}")
-show_dots(blocks, "LoRA in some of the six blocks.")
+blocks = [("all six", dict(ranks)["rank 8"])]
+blocks += pt.course.records.dots(record, "layers", lambda r: "blocks " + ", ".join(map(str, r["layers"])))
+pt.plots.show(pt.plots.dots(blocks, lines), "LoRA in some of the six blocks.")
 
 # %% [markdown]
 # TEXT_PLACES
@@ -464,11 +426,14 @@ show_dots(blocks, "LoRA in some of the six blocks.")
 #   (Sometimes you read of "LoRA++". There is no such standard method.)
 
 # %%
-variants = [("r=8, plain", groups[3][1]), ("r=64, alpha=128", groups[5][1])]
-variants += measured("variants", lambda r: "r=64, alpha=16, rsLoRA" if r.get("rank_stabilized")
-                     else "r=8, LoRA+ ratio 16" if "plus" in r
-                     else "r=8, dropout 0.1" if "dropout" in r else "r=64, alpha=16")
-show_dots(variants, "Variants of LoRA.")
+def variant(r):
+    return (f"r={r['rank']}, alpha={r['alpha']}" + (", rsLoRA" if r.get("rank_stabilized") else "")
+            + (", dropout 0.1" if r.get("dropout") else "") + (", LoRA+" if r.get("plus") else ""))
+
+
+variants = [("r=8, alpha=16", dict(ranks)["rank 8"]), ("r=64, alpha=128", dict(ranks)["rank 64"])]
+variants += pt.course.records.dots(record, "variants", variant)
+pt.plots.show(pt.plots.dots(variants, lines), "Variants of LoRA.")
 
 # %% [markdown]
 # TEXT_VARIANTS
@@ -524,21 +489,33 @@ def milliseconds(m):
     return 1000 * sorted(times)[4]
 
 
-adapted = copy.deepcopy(model)           # keep the one with the adapter, to compare
-plain = pt.merge(model)                  # calls your merged() on all twelve
+plain = pt.merge(copy.deepcopy(model))      # calls your merged() on all twelve
 with torch.no_grad():
-    difference = (adapted(**batch).logits - plain(**batch).logits).abs().max().item()
+    difference = (model(**batch).logits - plain(**batch).logits).abs().max().item()
 print(f"largest difference of the outputs: {difference:.1e}")
-print(f"forward pass: {milliseconds(adapted):.1f} ms with the adapter, {milliseconds(plain):.1f} ms merged")
-print("adapters left:", sum(isinstance(m, pt.Adapter) for m in plain.modules()))
+print(f"forward pass: {milliseconds(model):.1f} ms with the adapter, {milliseconds(plain):.1f} ms merged")
+print("adapters left:", len([m for m in plain.modules() if isinstance(m, pt.Adapter)]))
 
 # %% [markdown]
-# Not zero, but rounding. In half precision the rounding is coarser, for a different reason: the sum
-# $W + \Delta W$ is rounded to bfloat16, and a small $\Delta W$ may fall between two such numbers. And
-# can it be taken out again, by subtracting what was added?
+# Not zero, but rounding: the two add up the same products in another order. Now in half precision. The
+# file that you saved above fits on a bfloat16 copy of the base, too: attach the same class, then swap
+# the saved numbers in.
 
 # %%
-layer = pt.adapters(adapted)["bert.encoder.layer.5.attention.self.value"]
+half, _ = pt.models.load("minilm", labels=2, dtype=torch.bfloat16)
+half = pt.attach(half, ("query", "value"), lambda base: MyLoRA(base, rank=8, alpha=16))
+half = pt.store.swap(half, saved)
+half_plain = pt.merge(copy.deepcopy(half))
+with torch.no_grad():
+    exact = model(**batch).logits
+    for name, m in (("adapter beside a bfloat16 base", half), ("merged into it", half_plain)):
+        print(f"{name:31s} off by {(m(**batch).logits - exact).abs().max():.1e}, {milliseconds(m):.1f} ms")
+
+# %% [markdown]
+# Can a merge be taken out again, by subtracting what was added?
+
+# %%
+layer = pt.adapters(model)["bert.encoder.layer.5.attention.self.value"]
 with torch.no_grad():
     delta = layer.scale * layer.B @ layer.A
     W = layer.base.weight
@@ -546,13 +523,13 @@ with torch.no_grad():
         there = (W + delta).to(dtype)
         back = (there.float() - delta).to(dtype)
         lost = ((there.float() - W.to(dtype).float()) == 0).float().mean().item()
-        print(f"{dtype!s:15s} not restored: {(back != W.to(dtype)).float().mean():6.1%} of the numbers, "
-              f"by at most {(back.float() - W.to(dtype).float()).abs().max():.1e};  ΔW without any effect: {lost:.1%}")
+        print(f"{dtype!s:15s} {(back != W.to(dtype)).float().mean():6.1%} of the numbers are not restored;  "
+              f"ΔW had no effect on {lost:.1%}")
 
 # %% [markdown]
-# Taking it out again is *nearly* right, and "nearly" adds up over many merges. Whoever wants the base
-# back keeps a copy, or does not merge. In this course nothing merges by itself, and `pt.merge` makes new
-# layers.
+# Taking it out again is *nearly* right, and "nearly" adds up over many merges. In bfloat16, $\Delta W$ is
+# partly lost on the way in: it falls between two neighbouring numbers of the coarse grid. Whoever wants
+# the base back keeps a copy, or does not merge. In this course nothing merges by itself.
 #
 # ## Break it on purpose
 #
@@ -585,7 +562,7 @@ print("with the adapter switched off, still the pretrained model:", torch.equal(
 
 # %%
 try:
-    adapted = pt.attach(adapted, ("query", "value"), lambda base: LoRALinear(base, 8, 16))
+    model = pt.attach(model, ("query", "value"), lambda base: LoRALinear(base, 8, 16))
 except pt.errors.AlreadyAdapted as error:
     print(error)
 
@@ -600,7 +577,7 @@ except pt.errors.AlreadyAdapted as error:
 # %%
 twice = copy.deepcopy(plain)
 with torch.no_grad():
-    for name, layer in pt.adapters(adapted).items():
+    for name, layer in pt.adapters(model).items():
         twice.get_submodule(name).weight += layer.scale * layer.B @ layer.A
 
 for name, m in (("merged once", plain), ("merged twice", twice)):

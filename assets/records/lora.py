@@ -86,7 +86,8 @@ def run(setting, data):
 def inject(model, setting):
     """Put a setting's method on a model."""
     if setting["method"] != "lora":
-        return pt.full.inject(model, pt.full.Config("head" if setting["method"] == "head" else "all"))
+        return pt.full.inject(model, pt.full.Config(
+            train="head" if setting["method"] == "head" else "all"))
     names = ("rank", "alpha", "dropout", "rank_stabilized", "targets", "layers")
     return pt.lora.inject(model, pt.lora.Config(**{k: setting[k] for k in names if k in setting}))
 
@@ -99,7 +100,7 @@ def weights():
 
 
 def spectrum_name(group, setting):
-    """Return the name under which a run's spectrum is kept, or None: each rank, full, full again."""
+    """Return the name under which a run's spectrum is kept, or None."""
     if group == "ranks" and setting["seed"] == 0:
         return str(setting["rank"])
     if setting["method"] == "full" and group == "methods" and setting["seed"] < 2:
@@ -115,7 +116,8 @@ def spectrum(model, before, full):
         sigma = [float(f"{s:.3g}") for s in sigma if s > 1e-5 * sigma[0]]
         k = min(len(sigma), 8)
         table[name] = {"sigma": sigma, "overlap": {
-            side: round(pt.spectra.overlap(delta, full[name], k, side), 4) for side in ("in", "out")}}
+            side: round(pt.spectra.overlap(delta, full[name], k, side), 4)
+            for side in ("in", "out")}}
     return table
 
 

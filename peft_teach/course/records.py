@@ -3,9 +3,11 @@
     record = load("lora")                      assets/records/lora.json, made by lora.py there
     rows = select(record, group="ranks", rank=8)
     mean, spread = accuracy(rows)              over the seeds
+    dots(record, "places", label)              [(label, accuracies), ...], for a picture
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -49,3 +51,18 @@ def by_setting(rows: list[dict]) -> list[list[dict]]:
         setting = {k: v for k, v in row["setting"].items() if k != "seed"}
         groups.setdefault(json.dumps(setting, sort_keys=True), []).append(row)
     return list(groups.values())
+
+
+def dots(record: dict, group: str, label: Callable[[dict], str],
+         **wanted) -> list[tuple[str, list[float]]]:
+    """Return (label, accuracies over the seeds) of every setting in a group, as recorded."""
+    return [(label(rows[0]), [row["accuracy"] for row in rows])
+            for rows in by_setting(select(record, group=group, **wanted))]
+
+
+def sweep(record: dict, method: str) -> dict[float, float]:
+    """Return seed 0's test accuracy by learning rate; the main run's rate is among them."""
+    rows = select(record, method=method, group="rates")
+    rows += [row for row in record["runs"] if row["method"] == method and row["seed"] == 0
+             and row["group"] in ("methods", "ranks") and row.get("rank", 8) == 8]
+    return {row["lr"]: row["accuracy"] for row in sorted(rows, key=lambda row: row["lr"])}

@@ -48,7 +48,7 @@ COUNT_MISTAKES = {
     "only_A": "That is A alone. B, of shape (n_out, rank), is trained too.",
     "only_B": "That is B alone. A, of shape (rank, n_in), is trained too.",
     "square_only": "That is right only where n_in = n_out. B has n_out rows.",
-    "multiplied": "The two matrices stand beside each other: their sizes are added, not multiplied.",
+    "multiplied": "The two matrices stand beside each other: add their sizes, don't multiply them.",
     "with_base": "W is frozen, so it does not count as trained.",
 }
 
@@ -167,7 +167,7 @@ def judge_layer(case: dict, seen) -> Verdict:
     s = case["alpha"] / case["rank"]
     if not isinstance(seen["scale"], int | float) or not math.isclose(seen["scale"], s):
         return wrong("no_scale_attribute", f"layer.scale is {seen['scale']!r}; expected {s}.")
-    return Verdict(True, "The same start as the base, the right correction, and both matrices learn.")
+    return Verdict(True, "Starts as the base, the right correction, and both matrices learn.")
 
 
 def _shapes(case: dict) -> dict[str, tuple[int, int]]:

@@ -1,0 +1,104 @@
+"""The ledger against what torch really holds, and the counts against closed forms."""
+
+import pytest
+import torch
+
+import peft_teach as pt
+from peft_teach import account
+
+METHODS = {
+    "full": lambda model: pt.full.inject(model),
+    "head": lambda model: pt.full.inject(model, pt.full.Config("head")),
+    "lora": lambda model: pt.lora.inject(model),
+    "lora, one block": lambda model: pt.lora.inject(model, pt.lora.Config(layers=(5,))),
+}
+
+
+@pytest.fixture(params=METHODS)
+def model(request):
+    pt.seed(0)
+    return METHODS[request.param](pt.models.load("minilm", labels=2)[0])
+
+
+def batch(size: int, tokens: int) -> dict[str, torch.Tensor]:
+    ids = torch.randint(1000, 20000, (size, tokens), generator=torch.Generator().manual_seed(0))
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids),
+            "labels": torch.zeros(size, dtype=torch.long)}
+
+
+def held(model, size: int, tokens: int) -> dict[str, int]:
+    """Bytes that torch holds after one real step, and that autograd saved in its forward pass."""
+    parameters = {id(p.untyped_storage()) for p in model.parameters()}
+    pointers = {p.data_ptr() for p in model.parameters()}
+    saved = {}
+
+    def pack(t):
+        if t.untyped_storage().data_ptr() not in pointers:
+            saved[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        return t
+
+    optimizer = torch.optim.AdamW(p for p in model.parameters() if p.requires_grad)
+    model.train()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        loss = model(**batch(size, tokens)).loss
+    loss.backward()
+    optimizer.step()
+    tensors = [t for state in optimizer.state.values() for t in state.values()]
+    assert len(parameters) > 50
+    return {"weights_bytes": sum(t.nbytes for t in (*model.parameters(), *model.buffers())),
+            "gradients_bytes": sum(p.grad.nbytes for p in model.parameters() if p.grad is not None),
+            "optimizer_bytes": sum(t.nbytes for t in tensors),
+            "activations_bytes": sum(saved.values())}
+
+
+def test_the_ledger_agrees_with_what_torch_holds(model):
+    predicted, real = account.ledger(model, 4, 24), held(model, 4, 24)
+    for part in ("weights_bytes", "gradients_bytes", "optimizer_bytes", "activations_bytes"):
+        assert getattr(predicted, part) == pytest.approx(real[part], rel=0.02), part
+    assert predicted.total_bytes == pytest.approx(sum(real.values()), rel=0.02)
+
+
+def test_activations_are_extrapolated_to_a_size_never_run(model):
+    assert account.predict_activations(model, 6, 100) == pytest.approx(
+        account.activations(model, batch(6, 100)), rel=0.02)
+
+
+def test_counting_activations_changes_nothing(model):
+    before, mode = torch.get_rng_state(), model.training
+    account.ledger(model, 2, 8)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert model.training == mode
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_counts_are_the_closed_form():
+    model = pt.lora.inject(pt.models.load("minilm", labels=2)[0], pt.lora.Config(rank=4))
+    counted = account.parameters(model)
+    assert counted.adapter == 6 * 2 * 4 * (384 + 384)
+    assert counted.head == 384 * 2 + 2
+    assert counted.total == sum(p.numel() for p in model.parameters())
+    assert counted.frozen == 22_713_216     # MiniLM, as its authors count it
+    assert counted.share == counted.adapter / counted.total
+
+
+def test_every_parameter_has_one_place():
+    model = pt.models.load("minilm", labels=2)[0]
+    by_place = account.by_place(model)
+    assert sum(by_place.values()) == sum(p.numel() for p in model.parameters())
+    assert by_place["query"] == 6 * (384 * 384 + 384)
+    assert by_place["ffn_in"] == 6 * (384 * 1536 + 1536)
+    assert by_place["embeddings"] == (30522 + 512 + 2) * 384 + 2 * 384
+    assert by_place["other"] == 384 * 384 + 384     # the pooler
+
+
+def test_optimizers_differ_by_their_states():
+    model = pt.full.inject(pt.models.load("minilm", labels=2)[0])
+    sizes = {name: account.ledger(model, 1, 8, name).optimizer_bytes for name in account.OPTIMIZERS}
+    assert sizes["sgd"] == 0
+    assert sizes["adamw"] == pytest.approx(2 * sizes["momentum"], rel=1e-3)
+
+
+def test_an_unknown_optimizer_is_told():
+    model = pt.models.load("minilm", labels=2)[0]
+    with pytest.raises(pt.errors.UnknownName, match="adamw"):
+        account.ledger(model, optimizer="adamwx")

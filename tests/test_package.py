@@ -1,0 +1,236 @@
+"""The house itself: public names, import floors, what an import loads, requirements."""
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+import types
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+import peft_teach as pt
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = Path(pt.__file__).parent
+SOURCES = {".".join(f.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): f
+           for f in sorted(PACKAGE.rglob("*.py"))}
+
+FLOORS = {
+    "errors": 0, "shapes": 0,
+    "fetch": 1, "nf4": 1,
+    "models": 2, "data": 2,
+    "core": 3,
+    "methods": 4,
+    "training": 5, "account": 5, "spectra": 5, "store": 5, "export": 5,
+    "plots": 6, "widgets": 6,
+    "course": 7,
+}
+# A method stands alone, but for these two, which are variations of one.
+MAY_IMPORT_LORA = {"methods.dora", "methods.qlora"}
+
+# Lessons, graders and other people's notebooks depend on these.
+PROMISED = {
+    "models", "data", "full", "lora", "Adapter", "attach", "adapters", "adapter_parameters",
+    "adapter_state", "disabled", "merge", "remove", "save", "load", "store", "train", "evaluate",
+    "seed", "device", "account", "spectra", "errors", "check", "require", "hint", "reset",
+    "progress", "NotAttempted", "plots", "widgets",
+}
+
+
+# ── public names ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_all_is_what_can_be_imported():
+    assert len(set(pt.__all__)) == len(pt.__all__)
+    for name in pt.__all__:
+        assert getattr(pt, name) is not None
+    inner = {name for name in SOURCES if "." not in name}
+    public = {name for name in dir(pt) if not name.startswith("_")}
+    internal = {name for name in public if name in inner
+                and isinstance(getattr(pt, name), types.ModuleType)} - set(pt.__all__)
+    assert public - internal == set(pt.__all__)
+    assert not set(pt.__all__) & {"core", "methods", "fetch"}
+
+
+def test_promised_names_are_there():
+    assert set(pt.__all__) >= PROMISED
+    for module, names in {
+        pt.models: ("load", "places", "head", "to_hf"), pt.data: ("load", "batches"),
+        pt.store: ("swap", "list", "save", "load"),
+        pt.lora: ("Config", "LoRALinear", "inject"), pt.full: ("Config", "inject"),
+    }.items():
+        for name in names:
+            assert callable(getattr(module, name))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'lorra'"):
+        pt.lorra  # noqa: B018
+
+
+def test_each_error_has_its_place_in_the_tree():
+    kinds = {name for name, kind in vars(pt.errors).items()
+             if isinstance(kind, type) and issubclass(kind, Exception)}
+    tree = re.findall(r"^    [├└]── (\w+)", pt.errors.__doc__, re.MULTILINE)
+    assert kinds == {"PeftTeachError", *tree}
+    assert all(issubclass(getattr(pt.errors, name), pt.errors.PeftTeachError) for name in kinds)
+
+
+# ── docstrings ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_everything_public_has_a_docstring(module):
+    tree = ast.parse(SOURCES[module].read_text("utf-8"))
+    if tree.body:
+        assert ast.get_docstring(tree), f"{module} has no docstring"
+    missing = [node.name for node in tree.body
+               if isinstance(node, ast.FunctionDef | ast.ClassDef)
+               and not node.name.startswith("_") and not ast.get_docstring(node)]
+    if not module.startswith("course.exercises."):    # there, one line of text serves each exercise
+        assert not missing
+
+
+# ── floors ───────────────────────────────────────────────────────────────────────────────────
+
+
+def imports(module: str, source: Path) -> set[str]:
+    """Return the modules of this package that one imports, inside functions too."""
+    package = module if source.name == "__init__.py" else module.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            named = {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = ["peft_teach", *(package.split(".") if package else [])]
+                parts = parts[:len(parts) - node.level + 1]
+                base = ".".join([*parts, *([node.module] if node.module else [])])
+            named = {base, *(f"{base}.{alias.name}" for alias in node.names)}
+        else:
+            continue
+        named = {n.removeprefix("peft_teach.") for n in named if n.startswith("peft_teach.")}
+        found |= named & set(SOURCES)
+    return found - {module}
+
+
+def test_the_reader_of_imports_reads(tmp_path):
+    file = tmp_path / "x.py"
+    file.write_text("from . import errors, models\nfrom .methods import lora\nimport torch\n"
+                    "def f():\n    from .course.card import show\n    import peft_teach.store\n")
+    assert imports("x", file) == {"errors", "models", "methods", "methods.lora", "course.card",
+                                  "store"}
+    assert imports("methods.x", file) & {"errors", "models"} == set()
+    file.write_text("from .. import core\nfrom ..models import load\n")
+    assert imports("methods.x", file) == {"core", "models"}
+
+
+@pytest.mark.parametrize("module", [m for m in SOURCES if m != "__init__"])
+def test_imports_go_down_only(module):
+    floor = FLOORS[module.split(".")[0]]
+    for other in imports(module, SOURCES[module]):
+        assert FLOORS[other.split(".")[0]] <= floor, f"{module} imports {other}"
+    if module.startswith("methods."):
+        others = {o for o in imports(module, SOURCES[module]) if o.startswith("methods.")}
+        assert others <= ({"methods.lora"} if module in MAY_IMPORT_LORA else set())
+
+
+def test_the_floors_are_not_empty():
+    assert imports("core", SOURCES["core"]) == {"models", "errors"}
+    assert "methods.lora" in imports("store", SOURCES["store"])
+
+
+# ── what an import loads ─────────────────────────────────────────────────────────────────────
+
+HEAVY = ("transformers", "matplotlib", "ipywidgets", "IPython", "tokenizers", "huggingface_hub",
+         "accelerate", "gguf", "peft", "nbformat", "nbclient", "jupytext", "pandas")
+
+
+def loaded_after(code: str) -> set[str]:
+    code += f"\nimport sys\nprint(*[m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-W", "error::ImportWarning", "-c", code], check=True,
+                          capture_output=True, text=True, cwd=PACKAGE.parent)
+    return set(done.stdout.split())
+
+
+def test_importing_loads_torch_and_nothing_heavier():
+    assert loaded_after("import peft_teach, sys; assert 'torch' in sys.modules") == set()
+    assert loaded_after("import peft_teach.course.cli") == set()
+
+
+def test_heavy_things_come_when_first_used():
+    assert "matplotlib" in loaded_after("import peft_teach as pt; pt.plots")
+    assert "ipywidgets" in loaded_after("import peft_teach as pt; pt.widgets")
+
+
+# ── requirements ─────────────────────────────────────────────────────────────────────────────
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+BASE = [Requirement(line) for line in PROJECT["dependencies"]]
+PYTHON = {"python_version": "3.13", "python_full_version": "3.13.15", "extra": ""}
+NEW_ON_COLAB = {"gguf"}    # all that an installation there may add
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def colab() -> dict[str, Version]:
+    lines = (Path(__file__).parent / "colab-2026-08-19.txt").read_text("utf-8").splitlines()
+    pairs = (line.split("==") for line in lines if not line.startswith("#"))
+    return {canonical(name): Version(version) for name, version in pairs}
+
+
+def test_colab_keeps_all_its_versions():
+    image = colab()
+    assert {canonical(r.name) for r in BASE} - set(image) == NEW_ON_COLAB
+    for requirement in BASE:
+        name = canonical(requirement.name)
+        if name in image:
+            assert image[name] in requirement.specifier, f"{requirement} moves {image[name]}"
+    assert Version("3.13.15") in Requirement("python" + PROJECT["requires-python"]).specifier
+
+
+@pytest.mark.parametrize("name", sorted(NEW_ON_COLAB))
+def test_what_is_new_on_colab_moves_nothing_there(name):
+    needs = [Requirement(line) for line in importlib.metadata.requires(name) or ()]
+    needs = [r for r in needs if not r.marker or r.marker.evaluate(PYTHON)]
+    assert needs
+    for requirement in needs:
+        assert colab()[canonical(requirement.name)] in requirement.specifier, requirement
+
+
+def test_notebook_tools_are_in_no_base_requirement():
+    base = {canonical(r.name) for r in BASE}
+    assert not base & {"jupyterlab", "notebook", "nbval", "nbgrader", "pytest", "peft", "ruff",
+                       "ipykernel", "ipython", "jupytext", "nbclient", "bitsandbytes", "datasets"}
+    extras = {extra: {canonical(Requirement(line).name) for line in lines}
+              for extra, lines in PROJECT["optional-dependencies"].items()}
+    assert "jupyterlab" in extras["lab"]
+    assert "nbval" in extras["test"]
+
+
+def test_every_third_party_import_is_required():
+    base = {canonical(r.name).replace("-", "_") for r in BASE}
+    # used by the command line and by notebooks only, which bring them
+    elsewhere = {"nbformat", "nbclient", "jupytext", "IPython", "psutil"}
+    for module, source in SOURCES.items():
+        for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                named = {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                named = {node.module.split(".")[0]}
+            else:
+                continue
+            third = named - set(sys.stdlib_module_names) - {"peft_teach"}
+            assert third <= base | elsewhere, f"{module} imports {third - base - elsewhere}"
+
+
+def test_the_version_is_said_once():
+    assert pt.__version__ == PROJECT["version"]

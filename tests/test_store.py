@@ -1,0 +1,445 @@
+"""Adapters on disk: what the files hold, and that a wrong or damaged one changes nothing."""
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import peft_teach as pt
+from peft_teach import core, models
+from peft_teach.errors import AdapterFileError, AlreadyAdapted, NoAdapter
+
+CONFIG = pt.lora.Config(rank=4, alpha=6.0, targets=("query", "ffn_in"), layers=(1,))
+
+
+def randomize(model, seed=0):
+    """Give adapter and head values of their own."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for n, p in model.named_parameters():
+            if n in models.head(model) or p.requires_grad:
+                p.copy_(torch.randn(p.shape, generator=generator) * 0.3)
+    return model
+
+
+def logits(model, batch):
+    with torch.no_grad():
+        return model(**{k: v for k, v in batch.items() if k != "labels"}).logits
+
+
+def structure(model):
+    return ([(n, id(m)) for n, m in model.named_modules()],
+            [(n, id(p), p.requires_grad, p.detach().clone().tolist())
+             for n, p in model.named_parameters()],
+            core.record_of(model), "save_pretrained" in vars(model))
+
+
+@pytest.fixture
+def batch(tiny, inputs):
+    return inputs(tiny("bert"))
+
+
+@pytest.fixture
+def saved(tiny, tmp_path):
+    """A folder with one adapter for the tiny BERT."""
+    return pt.save(randomize(pt.lora.inject(tiny("bert"), CONFIG)), tmp_path / "saved")
+
+
+def edit_json(folder, change):
+    file = folder / "adapter.json"
+    description = json.loads(file.read_text())
+    description = change(description) or description
+    file.write_text(json.dumps(description))
+
+
+def edit_tensors(folder, change):
+    tensors = load_file(folder / "adapter.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "adapter.safetensors")
+
+
+# ── what is written ──────────────────────────────────────────────────────────────────────────
+
+
+def test_the_files(saved, tiny, tmp_path):
+    assert sorted(f.name for f in saved.iterdir()) == ["adapter.json", "adapter.safetensors"]
+    block = "bert.encoder.layer.1"
+    shapes = {f"{block}.attention.self.query.A": [4, 32],
+              f"{block}.attention.self.query.B": [32, 4],
+              f"{block}.intermediate.dense.A": [4, 32],
+              f"{block}.intermediate.dense.B": [48, 4],
+              "classifier.weight": [3, 32], "classifier.bias": [3]}
+    with safe_open(saved / "adapter.safetensors", "pt") as file:
+        assert {k: file.get_slice(k).get_shape() for k in file.keys()} == shapes  # noqa: SIM118
+        assert file.metadata() == {"format": "pt"}
+    description = json.loads((saved / "adapter.json").read_text())
+    assert description["format"] == 1
+    assert description["method"] == "lora"
+    assert description["config"] == {
+        "rank": 4, "alpha": 6.0, "dropout": 0.0, "rank_stabilized": False,
+        "targets": ["query", "ffn_in"], "layers": [1]}
+    names = {n for n, _ in tiny("bert").named_parameters() if not n.startswith("classifier")}
+    assert set(description["base"]) == names
+    assert pt.save(pt.lora.inject(tiny("bert")), str(tmp_path / "a" / "b")).is_dir()
+
+
+def test_saving_over_an_old_one_replaces_it(saved, tiny, batch):
+    model = randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=1)
+    assert pt.save(model, saved) == saved
+    assert torch.equal(logits(pt.load(tiny("bert"), saved), batch), logits(model, batch))
+    assert len(list(saved.iterdir())) == 2
+
+
+def test_a_failed_write_leaves_the_old_one(saved, tiny, batch, monkeypatch):
+    old = logits(pt.load(tiny("bert"), saved), batch)
+
+    def full_disk(self, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(saved), "write_bytes", full_disk)
+    with pytest.raises(AdapterFileError, match="No space left"):
+        pt.save(randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=1), saved)
+    assert len(list(saved.iterdir())) == 2
+    assert torch.equal(logits(pt.load(tiny("bert"), saved), batch), old)
+
+
+def test_saving_where_it_cannot_be(tiny, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(AdapterFileError, match="is a file"):
+        pt.save(pt.lora.inject(tiny("bert")), tmp_path / "file")
+    with pytest.raises(NoAdapter):
+        pt.save(tiny("bert"), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+# ── damaged and wrong files ──────────────────────────────────────────────────────────────────
+
+
+def cut(name, keep):
+    def damage(folder):
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[:int(len(data) * keep)])
+    return damage
+
+
+def write(name, data):
+    return lambda folder: (folder / name).write_bytes(data)
+
+
+def description(change):
+    return lambda folder: edit_json(folder, change)
+
+
+def tensors(change):
+    return lambda folder: edit_tensors(folder, change)
+
+
+def first_value(base, value):
+    """Change a value of the fingerprint in one tensor."""
+    base["bert.encoder.layer.0.output.dense.weight"][1][3] = value
+
+
+Q = "bert.encoder.layer.1.attention.self.query"
+WRONG = {    # what is done to the folder, and what the message says
+    "no json": (lambda f: (f / "adapter.json").unlink(), "has no adapter.json"),
+    "no tensors": (lambda f: (f / "adapter.safetensors").unlink(), "has no adapter.safetensors"),
+    "no folder": (shutil.rmtree, "has no adapter.json"),
+    "json cut": (cut("adapter.json", 0.7), "damaged"),
+    "json empty": (cut("adapter.json", 0), "damaged"),
+    "json is bytes": (write("adapter.json", b"\xff\xfe\x00"), "damaged"),
+    "json is a list": (description(lambda d: [d]), "does not describe"),
+    "json of something else": (description(lambda d: {"a": 1}), "does not describe"),
+    "another format": (description(lambda d: d.update(format=2)), "format 1"),
+    "no base": (description(lambda d: d.pop("base") and None), "does not describe"),
+    "base null": (description(lambda d: d.update(base=None)), "does not describe"),
+    "base of numbers": (description(lambda d: d.update(base=dict.fromkeys(d["base"], 3))),
+                        "does not describe"),
+    "base of words": (description(lambda d: first_value(d["base"], "a")), "does not describe"),
+    "config null": (description(lambda d: d.update(config=None)), "does not describe"),
+    "config a list": (description(lambda d: d.update(config=[4])), "does not describe"),
+    "config unknown": (description(lambda d: d["config"].update(depth=3)), "depth"),
+    "config wrong type": (description(lambda d: d["config"].update(targets=5)), "do not fit"),
+    "rank too large": (description(lambda d: d["config"].update(rank=99)), "do not fit.*rank 99"),
+    "place unknown": (description(lambda d: d["config"].update(targets=["qkv"])), "'qkv'"),
+    "block unknown": (description(lambda d: d["config"].update(layers=[7])), "block"),
+    "method unknown": (description(lambda d: d.update(method="magic")), "'magic'"),
+    "method a dict": (description(lambda d: d.update(method={})), "does not describe"),
+    "method none": (description(lambda d: d.update(method=None, config=None)), "bare pt.attach"),
+    "tensors cut": (cut("adapter.safetensors", 0.9), "damaged"),
+    "tensors empty": (cut("adapter.safetensors", 0), "damaged"),
+    "tensors are text": (write("adapter.safetensors", b"not a tensor in sight\n" * 9), "damaged"),
+    "tensors are a pickle": (lambda f: torch.save({}, f / "adapter.safetensors"), "damaged"),
+    "key missing": (tensors(lambda t: t.pop(f"{Q}.A")), f"missing {Q}.A"),
+    "head missing": (tensors(lambda t: t.pop("classifier.bias")), "missing classifier.bias"),
+    "key extra": (tensors(lambda t: t.update({f"{Q}.C": torch.ones(2)})), f"unexpected {Q}.C"),
+    "wrong shape": (tensors(lambda t: t.update({f"{Q}.A": torch.ones(5, 32)})),
+                    r"query.A is \(5, 32\), not \(4, 32\)"),
+    "transposed": (tensors(lambda t: t.update({f"{Q}.B": torch.ones(4, 32)})),
+                   r"query.B is \(4, 32\), not \(32, 4\)"),
+    "many problems": (tensors(lambda t: [t.pop(k) for k in list(t)[:5]]), r"and 2 more"),
+    "another rank": (description(lambda d: d["config"].update(rank=3)), "does not fit this model"),
+    "a value changed": (description(lambda d: first_value(d["base"], 9.0)),
+                        "other weights: bert.encoder.layer.0.output.dense.weight"),
+    "a value nan": (description(lambda d: first_value(d["base"], float("nan"))), "other weights"),
+    "a value less": (description(lambda d: d["base"][Q + ".weight"][1].pop() and None),
+                     "other weights"),
+}
+each_wrong = pytest.mark.parametrize("wrong", WRONG)
+
+
+@each_wrong
+def test_load_refuses_and_changes_nothing(wrong, saved, tiny):
+    damage, says = WRONG[wrong]
+    damage(saved)
+    model = tiny("bert")
+    before = structure(model)
+    with pytest.raises(AdapterFileError, match=says) as error:
+        pt.load(model, saved)
+    assert "saved" in str(error.value)    # names the folder
+    assert structure(model) == before
+
+
+@each_wrong
+@pytest.mark.parametrize("same", [True, False], ids=["same settings", "other settings"])
+def test_swap_refuses_and_the_old_one_works_on(wrong, same, saved, tiny, batch):
+    damage, says = WRONG[wrong]
+    damage(saved)
+    config = CONFIG if same else pt.lora.Config(rank=2, targets=("value",))
+    model = randomize(pt.lora.inject(tiny("bert"), config), seed=2)
+    before, outputs = structure(model), logits(model, batch)
+    with pytest.raises(AdapterFileError, match=says):
+        pt.store.swap(model, saved)
+    assert structure(model) == before
+    assert torch.equal(logits(model, batch), outputs)
+    with pt.disabled(model):    # and nothing is left of the other one inside
+        assert torch.equal(model.base_model(batch["input_ids"])[0],
+                           tiny("bert").base_model(batch["input_ids"])[0])
+    pt.remove(model)
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_gpt2_is_unconverted_after_a_failed_load(tiny, inputs, tmp_path):
+    config = pt.lora.Config(rank=2, targets=("qkv",))
+    folder = pt.save(pt.lora.inject(tiny("gpt2"), config), tmp_path / "a")
+    edit_tensors(folder, lambda t: t.update(more=torch.ones(1)))
+    model = tiny("gpt2")
+    before = logits(model, inputs(model))
+    with pytest.raises(AdapterFileError, match="unexpected more"):
+        pt.load(model, folder)
+    assert type(model.transformer.h[0].attn.c_attn).__name__ == "Conv1D"
+    assert torch.equal(logits(model, inputs(model)), before)
+    model.save_pretrained(tmp_path / "plain")
+
+
+# ── another base ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_another_base_is_refused(saved, tiny):
+    other_values = tiny("bert", seed=1)
+    with pytest.raises(AdapterFileError, match="other weights"):
+        pt.load(other_values, saved)
+    with pytest.raises(AdapterFileError, match="only"):
+        pt.load(tiny("roberta"), saved)    # other names
+    with pytest.raises(AdapterFileError, match="only the file has bert"):
+        pt.load(tiny("bert", "backbone"), saved)
+
+    from transformers import BertForSequenceClassification
+    config = tiny("bert").config
+    config.vocab_size = 98
+    with pytest.raises(AdapterFileError, match=r"word_embeddings.weight is \[98, 32\] here"):
+        pt.load(BertForSequenceClassification(config), saved)
+
+
+def test_a_merged_or_trained_model_is_another_base(saved, tiny, batch):
+    merged = pt.merge(pt.load(tiny("bert"), saved))
+    with pytest.raises(AdapterFileError, match="other weights"):
+        pt.load(merged, saved)
+    tuned = pt.full.inject(tiny("bert"))
+    for _ in pt.train(tuned, [batch] * 3, lr=1e-2):
+        pass
+    fresh = tiny("bert")
+    fresh.load_state_dict(tuned.state_dict())
+    with pytest.raises(AdapterFileError, match="afresh"):
+        pt.load(fresh, saved)
+
+
+def test_another_number_of_labels(saved, tiny):
+    from transformers import BertForSequenceClassification
+    config = tiny("bert").config
+    config.num_labels = 5
+    model = BertForSequenceClassification(config)
+    model.bert.load_state_dict(tiny("bert").bert.state_dict())
+    before = structure(model)
+    with pytest.raises(AdapterFileError, match=r"classifier.weight is \(3, 32\), not \(5, 32\)"):
+        pt.load(model, saved)
+    assert structure(model) == before
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_half_precision_twin_is_the_same_base(family, dtype, tiny, inputs, tmp_path):
+    config = pt.lora.Config(rank=4, targets=("attention_out", "ffn_in"))
+    full = randomize(pt.lora.inject(tiny(family), config))
+    batch = inputs(full)
+    for one, other in ((full, dtype), (None, torch.float32)):
+        if one is None:    # and the other way round
+            one = randomize(pt.lora.inject(tiny(family).to(dtype), config))
+        twin = pt.load(tiny(family).to(other), pt.save(one, tmp_path / str(other)))
+        assert next(twin.parameters()).dtype == other
+        for n, p in pt.adapter_parameters(twin).items():
+            assert p.dtype == torch.float32
+            assert torch.equal(p, pt.adapter_parameters(one)[n])
+        torch.testing.assert_close(logits(twin, batch).float(), logits(one, batch).float(),
+                                   rtol=0.1, atol=0.3)
+    with pytest.raises(AdapterFileError, match="other weights"):
+        pt.load(tiny(family, seed=1).to(dtype), tmp_path / str(dtype))
+
+
+# ── load and swap ────────────────────────────────────────────────────────────────────────────
+
+
+def test_load_needs_an_unadapted_model(saved, tiny, batch):
+    model = randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=2)
+    before = logits(model, batch)
+    with pytest.raises(AlreadyAdapted):
+        pt.load(model, saved)
+    assert torch.equal(logits(model, batch), before)
+
+
+def test_swap_copies_where_the_settings_agree(saved, tiny, batch):
+    expected = logits(pt.load(tiny("bert"), saved), batch)
+    model = randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=2)
+    parameters = [id(p) for p in model.parameters()]
+    assert not torch.equal(logits(model, batch), expected)
+    assert pt.store.swap(model, saved) is model
+    assert [id(p) for p in model.parameters()] == parameters
+    assert torch.equal(logits(model, batch), expected)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+def test_swap_exchanges_where_they_differ(family, tiny, inputs, tmp_path):
+    one, two = (pt.lora.Config(rank=4, targets=("attention_out",)),
+                pt.lora.Config(rank=2, targets=("ffn_in", "ffn_out"), rank_stabilized=True))
+    folders, expected, batch = [], [], inputs(tiny(family))
+    for i, config in enumerate((one, two)):
+        model = randomize(pt.lora.inject(tiny(family), config), seed=i)
+        folders.append(pt.save(model, tmp_path / str(i)))
+        expected.append(logits(model, batch))
+    model = pt.load(tiny(family), folders[0])
+    for i in (1, 0, 1):
+        model = pt.store.swap(model, folders[i])
+        assert torch.equal(logits(model, batch), expected[i])
+        assert core.record_of(model).config == (one, two)[i]
+        again = pt.save(model, tmp_path / "again")    # what comes back can be saved and loaded
+        assert torch.equal(logits(pt.load(tiny(family), again), batch), expected[i])
+    model = pt.remove(model)
+    assert torch.equal(model.base_model(batch["input_ids"])[0],
+                       tiny(family).base_model(batch["input_ids"])[0])
+    assert all(p.requires_grad for p in model.parameters())
+    assert torch.equal(logits(pt.load(model, folders[0]), batch), expected[0])
+
+
+def test_swap_on_a_model_without_adapter_loads(saved, tiny, batch):
+    model = pt.store.swap(tiny("bert"), saved)
+    assert torch.equal(logits(model, batch), logits(pt.load(tiny("bert"), saved), batch))
+
+
+class Shift(pt.Adapter):
+    """base(x) + v."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.v = nn.Parameter(torch.zeros(base.out_features))
+
+    def forward(self, x):
+        return self.base(x) + self.v
+
+
+def test_after_a_bare_attach_the_state_is_saved_and_swapped(tiny, batch, tmp_path):
+    model = randomize(pt.attach(tiny("bert"), "query", Shift))
+    expected = logits(model, batch)
+    folder = pt.save(model, tmp_path / "mine")
+    stored = json.loads((folder / "adapter.json").read_text())
+    assert (stored["method"], stored["config"]) == (None, None)
+    with pytest.raises(AdapterFileError, match="after a bare") as error:
+        pt.load(tiny("bert"), folder)
+    assert "attach the same class again, then pt.store.swap" in error.value.hint
+    again = pt.attach(tiny("bert"), "query", Shift)
+    assert torch.equal(logits(pt.store.swap(again, folder), batch), expected)
+    elsewhere = pt.attach(tiny("bert"), "value", Shift)
+    with pytest.raises(AdapterFileError, match=r"missing .*value\.v"):
+        pt.store.swap(elsewhere, folder)
+
+
+# ── full fine-tuning ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("train", ["all", "head"])
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_full_fine_tuning_is_saved_and_loaded(train, family, tiny, inputs, tmp_path):
+    model, config = tiny(family), pt.full.Config(train)
+    batch = inputs(model)
+    model = pt.full.inject(model, config)
+    for _ in pt.train(model, [batch] * 3, lr=1e-2):
+        pass
+    expected = logits(model, batch)
+    assert not torch.equal(expected, logits(tiny(family), batch))
+    folder = pt.save(model, tmp_path / "full")
+    stored = set(load_file(folder / "adapter.safetensors"))
+    everything = {n for n, _ in model.named_parameters()}
+    assert stored == (everything if train == "all" else set(models.head(model)))
+    loaded = pt.load(tiny(family), folder)
+    assert torch.equal(logits(loaded, batch), expected)
+    assert core.record_of(loaded).config == config
+    randomize(loaded, seed=3)
+    assert torch.equal(logits(pt.store.swap(loaded, folder), batch), expected)
+
+
+def test_a_failed_load_of_full_fine_tuning(tiny, tmp_path):
+    folder = pt.save(pt.full.inject(tiny("bert")), tmp_path / "full")
+    edit_tensors(folder, lambda t: t.pop("bert.pooler.dense.bias"))
+    model = tiny("bert")
+    model.bert.requires_grad_(False)
+    before = structure(model)
+    with pytest.raises(AdapterFileError, match=r"missing bert\.pooler\.dense\.bias"):
+        pt.load(model, folder)
+    assert structure(model) == before
+
+
+def test_swap_between_full_and_an_adapter_is_refused(saved, tiny, batch, tmp_path):
+    folder = pt.save(pt.full.inject(tiny("bert")), tmp_path / "full")
+    for model, path in ((pt.load(tiny("bert"), saved), folder),
+                        (pt.load(tiny("bert"), folder), saved)):
+        before, outputs = structure(model), logits(model, batch)
+        with pytest.raises(AdapterFileError, match="full fine-tuning"):
+            pt.store.swap(model, path)
+        assert structure(model) == before
+        assert torch.equal(logits(model, batch), outputs)
+
+
+# ── list ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_list(saved, tiny, tmp_path):
+    assert pt.store.list(tmp_path / "nowhere") == []
+    pt.save(pt.full.inject(tiny("bert"), pt.full.Config("head")), tmp_path / "a-head")
+    pt.save(pt.attach(tiny("bert"), "query", Shift), tmp_path / "mine")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    damaged = shutil.copytree(saved, tmp_path / "damaged")
+    cut("adapter.safetensors", 0.5)(damaged)
+    found = pt.store.list(str(tmp_path))
+    head = 3 * 32 + 3
+    assert [(s.name, s.method, s.parameters) for s in found] == [
+        ("a-head", "full", head), ("mine", None, 2 * 32 + head),
+        ("saved", "lora", 4 * (32 + 32) + 4 * (32 + 48) + head)]
+    for s in found:
+        assert s.path == tmp_path / s.name
+        assert s.size_bytes == sum(f.stat().st_size for f in s.path.iterdir())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found[0].name = "x"

@@ -1,0 +1,296 @@
+"""The loop: its records, its schedule, what it leaves behind, and what it refuses."""
+
+import dataclasses
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import peft_teach as pt
+from peft_teach import training
+from peft_teach.errors import BadConfig, BadData
+
+
+@pytest.fixture
+def model(tiny):
+    return pt.lora.inject(tiny("bert"), pt.lora.Config(rank=4, dropout=0.1))
+
+
+@pytest.fixture
+def toy():
+    """Batches of a task that can be learned: the label is which of three tokens comes first."""
+    generator = torch.Generator().manual_seed(0)
+    batches = []
+    for _ in range(60):
+        labels = torch.randint(0, 3, (8,), generator=generator)
+        ids = torch.randint(10, 90, (8, 6), generator=generator)
+        ids[:, 0] = labels + 3
+        mask = torch.ones_like(ids)
+        mask[0, 4:] = 0
+        batches.append({"input_ids": ids, "attention_mask": mask, "labels": labels})
+    return batches
+
+
+def test_it_learns(model, toy):
+    before = pt.evaluate(model, toy[:10])
+    steps = list(pt.train(model, toy, lr=1e-2))
+    assert [s.index for s in steps] == list(range(60))
+    assert all(type(s) is pt.Step for s in steps)
+    first, last = (sum(s.loss for s in part) / 10 for part in (steps[:10], steps[-10:]))
+    assert last < 0.3 * first
+    after = pt.evaluate(model, toy[:10])
+    assert before.accuracy < 0.7
+    assert after.accuracy > 0.95
+    assert after.loss < before.loss
+    assert {s.tokens for s in steps} == {8 * 6 - 2}
+    assert all(s.seconds > 0 for s in steps)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        steps[0].loss = 0
+
+
+def test_the_loss_is_the_one_before_the_update(tiny, toy):
+    model = pt.lora.inject(tiny("bert"), pt.lora.Config(rank=4))
+    with torch.no_grad():
+        before = model(**toy[0]).loss.item()
+    (step,) = pt.train(model, toy[:1])
+    assert step.loss == pytest.approx(before, abs=1e-6)
+    without = {k: v for k, v in toy[0].items() if k != "attention_mask"}
+    (step,) = pt.train(model, [without])
+    assert step.tokens == 48
+
+
+def test_a_run_can_be_repeated(tiny, toy):
+    runs = []
+    for seed in (1, 1, 2):
+        pt.seed(seed)
+        model = pt.lora.inject(tiny("bert"), pt.lora.Config(rank=4, dropout=0.2))
+        losses = [s.loss for s in pt.train(model, toy[:8], lr=1e-2)]
+        runs.append((losses, pt.adapter_state(model)))
+    assert runs[0][0] == runs[1][0]
+    assert all(torch.equal(p, runs[1][1][n]) for n, p in runs[0][1].items())
+    assert runs[0][0] != runs[2][0]
+
+
+def test_seed_covers_python_numpy_and_torch():
+    draws = []
+    for n in (5, 5, 6):
+        pt.seed(n)
+        draws.append((random.random(), np.random.rand(), torch.rand(1).item()))
+    assert draws[0] == draws[1]
+    assert all(a != b for a, b in zip(draws[0], draws[2]))
+
+
+# ── the schedule ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 10, 100, 1001])
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5, 1.0])
+def test_the_rate_rises_in_a_line_and_falls_in_a_line(steps, warmup):
+    rates = [training.rate(i, steps, warmup) for i in range(steps)]
+    assert all(0 < r <= 1 for r in rates)
+    assert max(rates) == 1
+    top = rates.index(1)
+    assert top == max(0, round(warmup * steps) - 1)
+    for part in (rates[:top + 1], rates[top:]):
+        second = np.diff(part, 2)
+        assert np.allclose(second, 0)
+    assert all(np.diff(rates[:top + 1]) > 0)
+    assert all(np.diff(rates[top:]) < 0)
+    if top < steps - 1:
+        assert rates[-1] == pytest.approx(1 / (steps - top))    # one more step would be zero
+        assert rates[-1] <= 1 / (steps * (1 - warmup))
+    if top > 0:
+        assert rates[0] == pytest.approx(1 / (top + 1))
+
+
+def test_each_step_reports_the_rate_it_used(tiny, toy, monkeypatch):
+    used = []
+    real = torch.optim.AdamW.step
+
+    def step(self, *args, **kwargs):
+        used.append([group["lr"] for group in self.param_groups])
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    model = pt.lora.inject(tiny("bert"), pt.lora.Config(rank=4))
+    steps = list(pt.train(model, toy[:10], lr=3e-3, warmup=0.2))
+    assert [[s.lr] for s in steps] == used
+    assert [s.lr for s in steps] == pytest.approx(
+        [3e-3 * training.rate(i, 10, 0.2) for i in range(10)])
+
+
+# ── the optimizer ────────────────────────────────────────────────────────────────────────────
+
+
+class Line(nn.Module):
+    """loss = mean of w · x; its gradient is the mean of x."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(2))
+        self.frozen = nn.Parameter(torch.ones(2), requires_grad=False)
+        self.b = nn.Parameter(torch.zeros(2))
+
+    def forward(self, input_ids, labels):
+        loss = (input_ids * (self.w + self.b)).sum(-1).mean()
+        return type("Out", (), {"loss": loss})
+
+
+LINE = [{"input_ids": torch.tensor([[3.0, -4.0]]), "labels": torch.zeros(1)}]
+
+
+def test_the_first_step_of_adamw():
+    model = Line()
+    list(pt.train(model, LINE, lr=0.1))
+    torch.testing.assert_close(model.w.detach(), torch.tensor([-0.1, 0.1]))    # lr · sign(g)
+    assert torch.equal(model.frozen, torch.ones(2))
+    assert model.w.grad is None    # nothing is left for a later backward to add to
+
+
+def test_weight_decay_and_its_absence():
+    for decay in (0.0, 0.5):
+        model = Line()
+        with torch.no_grad():
+            model.w.fill_(2.0)
+        list(pt.train(model, LINE, lr=0.1, weight_decay=decay))
+        torch.testing.assert_close(model.w.detach(),
+                                   2 * (1 - 0.1 * decay) + torch.tensor([-0.1, 0.1]))
+
+
+def test_gradients_are_clipped_over_all_that_trains(monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *a: seen.append(
+        [p.grad.clone() for group in self.param_groups for p in group["params"]]))
+    list(pt.train(Line(), LINE, clip=1.0))
+    norm = torch.cat(seen[0]).norm()
+    assert norm.item() == pytest.approx(1, abs=1e-4)
+    torch.testing.assert_close(seen[0][0], torch.tensor([3.0, -4.0]) / math.sqrt(50),
+                               rtol=1e-4, atol=1e-5)
+    list(pt.train(Line(), LINE, clip=100.0))
+    assert torch.equal(seen[1][0], torch.tensor([3.0, -4.0]))
+
+
+def test_groups_have_rates_of_their_own():
+    model = Line()
+    groups = [{"params": [model.w]}, {"params": [model.b], "lr": 0.4}]
+    (step,) = pt.train(model, LINE, lr=0.1, groups=groups)
+    torch.testing.assert_close(model.w.detach(), torch.tensor([-0.1, 0.1]))
+    torch.testing.assert_close(model.b.detach(), torch.tensor([-0.4, 0.4]))
+    assert step.lr == 0.1
+    only = Line()
+    list(pt.train(only, LINE, groups=[{"params": [only.b], "lr": 0.4}]))
+    assert torch.equal(only.w.detach(), torch.zeros(2))
+
+
+def test_groups_are_left_as_they_were():
+    model = Line()
+    groups = [{"params": [model.w]}, {"params": [model.b], "lr": 0.4}]
+    for lr in (0.1, 0.2):    # the same groups, used again with another rate
+        steps = list(pt.train(model, LINE * 3, lr=lr, groups=groups))
+        assert max(s.lr for s in steps) == pytest.approx(lr)
+    assert [set(group) for group in groups] == [{"params"}, {"params", "lr"}]
+    assert groups[1]["lr"] == 0.4
+
+
+def test_lora_plus_trains(tiny, toy):
+    model = pt.lora.inject(tiny("bert"), pt.lora.Config(rank=4))
+    steps = list(pt.train(model, toy, groups=pt.lora.plus_groups(model, 2e-3, 8.0)))
+    assert max(s.lr for s in steps) == pytest.approx(2e-3)
+    assert sum(s.loss for s in steps[-10:]) < 0.5 * sum(s.loss for s in steps[:10])
+
+
+# ── modes ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_it_trains_in_train_mode_and_ends_in_eval_mode(model, toy):
+    for step in pt.train(model, toy[:3]):
+        assert model.training, step
+    assert not any(m.training for m in model.modules())
+
+
+def test_stopping_early_leaves_eval_mode(model, toy):
+    run = pt.train(model, toy)
+    next(run)
+    assert model.training
+    run.close()
+    assert not any(m.training for m in model.modules())
+    for _ in pt.train(model, toy):
+        break
+    assert not model.training
+    run = pt.train(model, toy)
+    next(run)
+    with pytest.raises(KeyboardInterrupt):
+        run.throw(KeyboardInterrupt)
+    assert not model.training
+
+
+def test_an_error_in_the_middle_leaves_eval_mode(model, toy):
+    bad = {**toy[0], "labels": torch.tensor([0, 1])}
+    with pytest.raises(ValueError, match="batch_size"):
+        list(pt.train(model, [toy[0], bad]))
+    assert not model.training
+
+
+def test_nothing_happens_before_the_first_step(model, toy):
+    before = pt.adapter_state(model)
+    pt.train(model, toy)
+    assert not model.training
+    assert all(torch.equal(p, before[n]) for n, p in pt.adapter_state(model).items())
+
+
+def test_what_cannot_be_trained_is_refused_at_the_call(model, toy, tiny):
+    with pytest.raises(BadData, match="no batches"):
+        pt.train(model, [])
+    with pytest.raises(BadData, match="input_ids, but no 'labels'"):
+        pt.train(model, [{"input_ids": toy[0]["input_ids"]}])
+    for lr in (0, -1e-3, float("nan")):
+        with pytest.raises(BadConfig, match="lr"):
+            pt.train(model, toy, lr=lr)
+    with pytest.raises(BadConfig, match="No parameter"):
+        pt.train(tiny("bert").requires_grad_(False), toy)
+    with pytest.raises(BadConfig, match="No parameter"):
+        pt.train(model, toy, groups=[{"params": []}])
+    assert not model.training
+
+
+def test_batches_may_be_a_generator(model, toy):
+    assert len(list(pt.train(model, (batch for batch in toy[:4])))) == 4
+
+
+# ── evaluate ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("training_mode", [True, False])
+def test_evaluate_counts_examples(training_mode, tiny, toy):
+    model = tiny("bert")
+    uneven = [toy[0], {k: v[:3] for k, v in toy[1].items()}]    # 8 and 3: no mean of means
+    right, losses = 0, []
+    with torch.no_grad():
+        for batch in uneven:
+            for ids, mask, label in zip(batch["input_ids"], batch["attention_mask"],
+                                        batch["labels"]):
+                scores = model(ids[None], attention_mask=mask[None]).logits[0].tolist()
+                right += max(range(3), key=scores.__getitem__) == label
+                losses.append(math.log(sum(math.exp(s) for s in scores)) - scores[label])
+    model.train(training_mode)
+    weights = [p.detach().clone() for p in model.parameters()]
+    result = pt.evaluate(model, iter(uneven))
+    assert type(result) is pt.Evaluation
+    assert result.examples == 11
+    assert result.accuracy == pytest.approx(right / 11)
+    assert result.loss == pytest.approx(sum(losses) / 11, rel=1e-5)
+    assert model.training == training_mode
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), weights))
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_evaluate_refuses(model, toy):
+    with pytest.raises(BadData, match="no batches"):
+        pt.evaluate(model, [])
+    model.train()
+    with pytest.raises(BadData, match="no 'labels'"):
+        pt.evaluate(model, [{"input_ids": toy[0]["input_ids"]}])
+    assert model.training
