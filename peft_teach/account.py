@@ -68,7 +68,7 @@ def parameters(model: nn.Module) -> Parameters:
 def by_place(model: nn.Module) -> dict[str, int]:
     """Return the parameters of an unadapted model by place; all else under "other".
 
-    A place that contains others ("block", "ffn", "qkv" is none) is left to its parts.
+    A place that contains others (the block, the ffn) is left to its parts.
     """
     table = {p: n for p, n in models.places(model).items() if p not in ("block", "ffn", "last")}
     sizes = {n: p.numel() for n, p in model.named_parameters()}

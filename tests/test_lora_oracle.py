@@ -284,6 +284,7 @@ def test_merged_is_new_and_changes_nothing():
     merged.bias.data.zero_()
     assert all(torch.equal(p, before[n]) for n, p in made.state_dict().items())
     assert merged.weight.grad_fn is None
+    assert [layer().train(mode).merged().training for mode in (True, False)] == [True, False]
 
 
 def test_a_wrong_input_names_the_axis():

@@ -67,6 +67,9 @@ def test_each_place_is_what_its_name_says(family, kind, tiny, inputs):
     for place in (*NORMS[family], *(("last",) if family != "gpt2" else ())):
         assert "norm" in type(model.get_submodule(table[place][0])).__name__.lower()
 
+    first = [table[place][0] for place in (*linear, *NORMS[family])]
+    assert len(set(first)) == len(first)
+
     flow = Flow(model, inputs(model))
     into, out = flow.inputs, flow.outputs
     assert torch.equal(out["embeddings", 0], into["block", 0][0])
@@ -93,6 +96,34 @@ def test_each_place_is_what_its_name_says(family, kind, tiny, inputs):
         elif family != "gpt2":
             torch.testing.assert_close(into["ffn_out", i][0],
                                        torch.nn.functional.gelu(out["ffn_in", i]))
+
+
+@pytest.mark.parametrize("family", [*ENCODERS, *LLAMAS])
+def test_query_key_and_value_are_told_apart(family, tiny, inputs):
+    model = tiny(family)
+    batch, table = inputs(model), models.places(model)
+    into = {}
+    hook = model.get_submodule(table["attention_out"][0]).register_forward_pre_hook(
+        lambda module, args: into.update(x=args[0]))
+    for place in (None, "query", "key", "value"):
+        shift = torch.linspace(-1, 1, LINEAR[family][place]) if place else None
+        at = place and model.get_submodule(table[place][0]).register_forward_hook(
+            lambda module, args, y, shift=shift: y + shift)
+        with torch.no_grad():
+            model.base_model(batch["input_ids"])
+        if place is None:
+            before = into["x"]
+            continue
+        at.remove()
+        moved = into["x"] - before
+        if place == "value":    # the weights sum to one, so the mixture moves as each value does
+            per_head = shift.reshape(-1, 1, 8).expand(-1, 32 // len(shift), 8).reshape(-1)
+            torch.testing.assert_close(moved, per_head.expand_as(moved), rtol=1e-4, atol=1e-5)
+        elif place == "key" and family in ENCODERS:    # softmax forgets a constant
+            assert moved.abs().max() < 1e-5
+        else:
+            assert moved.abs().max() > 1e-2
+    hook.remove()
 
 
 class Times(pt.Adapter):

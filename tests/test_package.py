@@ -154,7 +154,7 @@ HEAVY = ("transformers", "matplotlib", "ipywidgets", "IPython", "tokenizers", "h
 
 def loaded_after(code: str) -> set[str]:
     code += f"\nimport sys\nprint(*[m for m in {HEAVY!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-W", "error::ImportWarning", "-c", code], check=True,
+    done = subprocess.run([sys.executable, "-c", code], check=True,
                           capture_output=True, text=True, cwd=PACKAGE.parent)
     return set(done.stdout.split())
 

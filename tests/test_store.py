@@ -185,6 +185,9 @@ WRONG = {    # what is done to the folder, and what the message says
     "another rank": (description(lambda d: d["config"].update(rank=3)), "does not fit this model"),
     "a value changed": (description(lambda d: first_value(d["base"], 9.0)),
                         "other weights: bert.encoder.layer.0.output.dense.weight"),
+    "a value two percent off": (description(lambda d: first_value(
+        d["base"], 1.02 * d["base"]["bert.encoder.layer.0.output.dense.weight"][1][3])),
+        "other weights"),
     "a value nan": (description(lambda d: first_value(d["base"], float("nan"))), "other weights"),
     "a value less": (description(lambda d: d["base"][Q + ".weight"][1].pop() and None),
                      "other weights"),
