@@ -74,7 +74,11 @@ def record_of(model: nn.Module) -> Record | None:
 
 
 def new_record(model: nn.Module) -> Record:
-    """Describe an unadapted model. Raises `AlreadyAdapted` if it is not one."""
+    """Describe an unadapted model. Raises `AlreadyAdapted`, or `BadConfig` for no model at all."""
+    if not isinstance(model, nn.Module):
+        raise BadConfig(f"This is a {type(model).__name__}, not a model.",
+                        expected="a torch.nn.Module",
+                        hint="model, tokenizer = pt.models.load('minilm', labels=2)")
     if record_of(model) is not None or adapters(model):
         raise AlreadyAdapted("A method was already put on this model.",
                              expected="a model without one",

@@ -26,6 +26,7 @@ from . import fetch
 from .errors import BadConfig, NoTargets, NotSupported, UnknownName, unknown
 
 NAMES = ("minilm", "smollm2")
+ATTENTIONS = ("sdpa", "eager", "flash_attention_2", "flex_attention")
 
 
 # ── where the places are ─────────────────────────────────────────────────────────────────────
@@ -257,6 +258,8 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
     """
     if pool not in ("cls", "mean"):
         raise unknown("pooling", pool, ("cls", "mean"))
+    if attention not in ATTENTIONS:
+        raise unknown("attention", attention, ATTENTIONS)
     if labels is not None and (not isinstance(labels, int) or labels < 1):
         raise BadConfig(f"labels is {labels!r}.", expected="a number of classes, or None")
     source = _source(name)
@@ -350,15 +353,18 @@ def _convert_smollm2(folder: Path) -> None:
 
 
 def _or_explain(load, source: str, name: str, **options):
-    """Call a `from_pretrained`; an unreachable or unknown Hub name becomes one of our errors."""
+    """Call a `from_pretrained`; what is unknown, unreachable or no model becomes our error."""
+    from safetensors import SafetensorError
+
     try:
         return load(source, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         if not name.startswith("hub:"):
             raise
-        raise UnknownName(f"{source!r} could not be loaded from the Hugging Face Hub: "
-                          f"{str(error).splitlines()[0]}",
-                          expected="a model's name there, and a network",
+        raise UnknownName(f"{source!r} could not be loaded as a model: "
+                          f"{(str(error).splitlines() or [type(error).__name__])[0]}",
+                          expected="a model's name on the Hugging Face Hub, and a network; or a "
+                                   "folder that save_pretrained wrote",
                           hint="check the name; offline, 'minilm' and 'smollm2' work") from error
 
 

@@ -396,3 +396,10 @@ def test_the_fingerprint_knows_a_base_again(tiny):
     converted = pt.remove(pt.lora.inject(tiny("gpt2"), pt.lora.Config(targets=("qkv", "ffn_in"))))
     assert core.fingerprint(converted) == one
     assert core.fingerprint(models.to_hf(converted)) == one
+
+
+@pytest.mark.parametrize("thing", ["notes.txt", None, {}])
+def test_what_is_no_model_is_told(thing):
+    for put_on in (pt.lora.inject, pt.full.inject):
+        with pytest.raises(BadConfig, match="not a model"):
+            put_on(thing)

@@ -381,6 +381,8 @@ def assert_same(one: tuple, other: tuple) -> None:
     {"targets": ("attention_out",), "layers": ()},
     {"targets": ()},
     {"targets": ("attention_out",), "alpha": 0.0},
+    {"targets": ("attention_out",), "alpha": "16"},
+    {"targets": ("attention_out",), "dropout": None},
     {"targets": ("attention_out",), "dropout": 1.0},
 ], ids=str)
 def test_law_6_a_failed_inject_leaves_no_trace(family, wrong, tiny, inputs, tmp_path):

@@ -72,6 +72,6 @@ def test_every_cell_can_run_twice(source, monkeypatch, tmp_path):
     monkeypatch.setenv("PEFT_TEACH_BUDGET", "smoke")
     lesson = notebook("lessons", source)
     cells = [c for c in lesson.cells if c.cell_type == "code"]
-    lesson.cells = [copy for c in cells for copy in (c, nbformat.from_dict({**c, "id": c.id + "b"}))]
+    lesson.cells = [nbformat.from_dict({**c, "id": c.id + turn}) for c in cells for turn in "ab"]
     NotebookClient(lesson, kernel_name="python3", timeout=300,
                    resources={"metadata": {"path": str(tmp_path)}}).execute()

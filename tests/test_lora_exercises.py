@@ -207,7 +207,8 @@ def test_an_unknown_factor_is_told():
     assert "0.3 times the expected one, everywhere" in result.message
 
 
-@pytest.mark.parametrize("odd", [None, 3, torch.zeros(2), torch.zeros(3, 2, 4).int(), "y", object()])
+@pytest.mark.parametrize("odd", [None, 3, "y", object(), torch.zeros(2),
+                                 torch.zeros(3, 2, 4).int()])
 def test_odd_outputs_of_a_layer_are_judged(odd):
     assert examine(find("lora.layer"), layer(forward=lambda self, x: odd)).state == WRONG
 

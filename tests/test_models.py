@@ -437,7 +437,17 @@ def test_an_unknown_hub_name():
     assert "offline, 'minilm' and 'smollm2' work" in error.value.hint
 
 
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+def test_a_text_file_instead_of_a_model(file, tmp_path, tiny):
+    tiny("bert").save_pretrained(tmp_path)
+    (tmp_path / file).write_text("Dear diary,")
+    with pytest.raises(UnknownName, match="could not be loaded as a model"):
+        models.load(f"hub:{tmp_path}", labels=2)
+
+
 def test_bad_settings():
+    with pytest.raises(UnknownName, match="attention"):
+        models.load("minilm", attention="flash")
     with pytest.raises(UnknownName, match="did you mean 'mean'"):
         models.load("minilm", labels=2, pool="means")
     for labels in (0, -1, 2.0, "2"):

@@ -32,11 +32,11 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     config = config or Config()
     if config.train not in ("all", "head"):
         raise BadConfig(f"train is {config.train!r}.", expected="'all' or 'head'")
+    record = new_record(model)
     head = set(models.head(model))
     if config.train == "head" and not head:
         raise BadConfig("This model has no task head to train.",
                         hint="pt.models.load(name, labels=2) gives it one")
-    record = new_record(model)
     record.wraps, record.method, record.config = False, "full", config
     for name, p in model.named_parameters():
         p.requires_grad_(config.train == "all" or name in head)

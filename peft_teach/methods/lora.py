@@ -121,7 +121,7 @@ def _check(base: nn.Module, rank: int, alpha: float, dropout: float) -> None:
         raise BadConfig(f"rank {rank!r} for a matrix of {base.out_features} × {base.in_features}.",
                         expected=f"a whole number from 1 to {largest}: no matrix of this shape has "
                                  "a larger rank")
-    if not alpha > 0:
+    if not isinstance(alpha, int | float) or not alpha > 0:
         raise BadConfig(f"alpha is {alpha!r}.", expected="a positive number; often twice the rank")
-    if not 0 <= dropout < 1:
+    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise BadConfig(f"dropout is {dropout!r}.", expected="a probability from 0 to below 1")
