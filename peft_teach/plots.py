@@ -56,7 +56,7 @@ def _figure(width: float = 8, height: float = 3.4, columns: int = 1):
 def to_scale(n_out: int, n_in: int, rank: int) -> Figure:
     """Draw W (n_out, n_in), B (n_out, rank) and A (rank, n_in) side by side, all to one scale."""
     figure, ax = _figure(7, 3.2)
-    gap = 0.16 * n_in
+    gap = 0.3 * n_in
     parts = (("W", 0, 0, n_in, n_out, COLOURS["quiet"], "frozen"),
              ("B", n_in + gap, 0, rank, n_out, COLOURS["lora"], "trained"),
              ("A", n_in + 2 * gap + rank, 0, n_in, rank, COLOURS["lora"], "trained"))
@@ -65,7 +65,7 @@ def to_scale(n_out: int, n_in: int, rank: int) -> Figure:
         ax.text(x + width / 2, y + height + 0.03 * n_out,
                 f"{name}  ({height} × {width}), {state}\n{height * width:,} numbers",
                 ha="center", va="top", fontsize=9)
-    ax.text(n_in + gap / 2, n_out / 2, "+", ha="center", va="center", fontsize=18)
+    ax.text(n_in + gap / 2, n_out / 2, "+ s", ha="center", va="center", fontsize=16)
     ax.text(n_in + 1.5 * gap + rank, n_out / 2, "·", ha="center", va="center", fontsize=18)
     ax.set(xlim=(-0.02 * n_in, 2 * n_in + 2.1 * gap + rank), ylim=(1.25 * n_out, -0.03 * n_out),
            aspect="equal")

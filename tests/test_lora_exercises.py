@@ -63,6 +63,7 @@ def assert_caught(id, wrong, mistake):
 # ── lora.count ───────────────────────────────────────────────────────────────────────────────
 
 COUNTS = {
+    "no_return": lambda n_in, n_out, r: None,
     "not_whole": lambda n_in, n_out, r: float(r * (n_in + n_out)),
     "whole_matrix": lambda n_in, n_out, r: n_in * n_out,
     "only_A": lambda n_in, n_out, r: r * n_in,
@@ -78,7 +79,7 @@ def test_wrong_counts(mistake):
     assert_caught("lora.count", COUNTS[mistake], mistake)
 
 
-@pytest.mark.parametrize("odd", [None, "12", torch.tensor(32), [32], True, math.nan, object()])
+@pytest.mark.parametrize("odd", ["12", torch.tensor(32), [32], True, math.nan, object()])
 def test_odd_counts_are_judged(odd):
     assert examine(find("lora.count"), lambda *sizes: odd).state == WRONG
 
@@ -89,7 +90,8 @@ def test_odd_counts_are_judged(odd):
 class Right(pt.Adapter):
     """A right answer in its own words; each wrong one changes one thing."""
 
-    start_A, start_B = staticmethod(torch.randn), staticmethod(torch.zeros)
+    start_A = staticmethod(lambda rank, n_in: torch.randn(rank, n_in) / n_in**0.5)
+    start_B = staticmethod(torch.zeros)
 
     def __init__(self, base, rank=8, alpha=16.0):
         super().__init__(base)
@@ -159,7 +161,17 @@ class NotAnAdapter(nn.Module):
         self.base = base
 
 
+def _plain_tensor(self, base, rank=8, alpha=16.0):
+    Right.__init__(self, base, rank, alpha)
+    B = self.B.detach()
+    del self.B
+    self.B = B
+
+
 LAYERS = {
+    "names": layer(__init__=_plain_tensor),
+    "no_return": layer(forward=lambda self, x: None),
+    "A_size": layer(start_A=staticmethod(torch.randn)),
     "not_adapter": NotAnAdapter,
     "base_lost": layer(__init__=_base_lost),
     "swapped": layer(__init__=_shapes("or", "ri")),
@@ -239,7 +251,17 @@ def _in_place(layer):
     return layer.base
 
 
+def _shares_the_bias(layer):
+    linear = MERGE_RIGHT(layer)
+    linear.bias = layer.base.bias
+    return linear
+
+
+MERGE_RIGHT = merge(lambda a: a.base.weight.float() + delta(a))
 MERGES = {
+    "no_return": lambda layer: None,
+    "shared": _shares_the_bias,
+    "summed_in_half": merge(lambda a: a.base.weight + delta(a).to(a.base.weight.dtype)),
     "not_linear": lambda layer: layer,
     "base_changed": _in_place,
     "transposed": merge(lambda a: (a.base.weight.float() + delta(a)).T, bias=lambda a: None),
@@ -265,18 +287,20 @@ def test_wrong_merges(mistake):
 
 
 def test_a_right_merge_passes():
-    assert examine(find("lora.merge"), merge(lambda a: a.base.weight.float() + delta(a))
-                   ).state == PASSED
+    assert examine(find("lora.merge"), MERGE_RIGHT).state == PASSED
 
 
 # ── lora.forty_kb ────────────────────────────────────────────────────────────────────────────
 
 Config = pt.lora.Config
 CHOICES = {
+    "no_return": lambda: None,
+    "unknown_place": lambda: Config(rank=1, targets=("query", "atention_out")),
+    "unknown_block": lambda: Config(rank=1, layers="all"),
     "not_a_config": lambda: {"rank": 1},
     "too_large": lambda: Config(rank=8),
     "not_recorded": lambda: Config(rank=1, targets=("key",)),
-    "weaker": lambda: Config(rank=2, targets=("attention_out",)),
+    "weaker": lambda: Config(rank=1, targets=("ffn_out",), layers=(1, 2, 3, 4, 5)),
     "too_few_blocks": lambda: Config(rank=6, targets=("query", "value"), layers=(5,)),
 }
 
@@ -309,3 +333,8 @@ def test_after_a_failure_the_check_line_run_twice_is_still_not_passed(id, capsys
     pt.progress("07")
     assert f"0 of {find(id).points}" in capsys.readouterr().out
     pt.course.checks._kernel.records.pop(id)
+
+
+def test_a_call_in_place_of_the_function_is_told():
+    result = examine(find("lora.count"), 6144)
+    assert "pass lora_count, without brackets" in result.message

@@ -88,9 +88,9 @@ def require(id: str) -> None:
             f"{id} is not solved. {result.message}", result.traceback))))
 
 
-def hint(id: str) -> None:
+def hint(id: str | None = None) -> None:
     """Show the next hint; each says more than the one before."""
-    exercise = find(id)
+    exercise = _named(id)
     record, total = _kernel.record(id), len(exercise.hints)
     if record.hints == total:
         numbered = tuple(f"{n}. {text}" for n, text in enumerate(exercise.hints, 1))
@@ -102,9 +102,9 @@ def hint(id: str) -> None:
     show(Card(id, note=f"hint {record.hints} of {total}", paragraphs=(text,), next=more))
 
 
-def reset(id: str) -> None:
+def reset(id: str | None = None) -> None:
     """Give the text back that the exercise started with, and forget what was checked."""
-    exercise = find(id)
+    exercise = _named(id)
     stubs = json.loads(STUBS.read_text(encoding="utf-8")) if STUBS.exists() else {}
     if id not in stubs:
         raise PeftTeachError(f"The stub of {id} is not in this installation.",
@@ -135,6 +135,15 @@ def progress(lesson: str | int | None = None) -> None:
     show(Card("All exercises" if lesson is None else f"Lesson {lesson}",
               note=f"{solved} of {len(exercises)} passed, {points} of {total} points",
               table=tuple(rows)))
+
+
+def _named(id: str | None) -> Exercise:
+    """The exercise of this id; without one, an error that lists the ids of the lesson."""
+    if id is None:
+        exercises = of_lesson(_kernel.lesson) if _kernel.lesson else all_exercises()
+        raise PeftTeachError("Which exercise?", expected="one of " + ", ".join(
+            repr(exercise.id) for exercise in exercises))
+    return find(id)
 
 
 def _result(exercise: Exercise) -> Result:

@@ -94,6 +94,10 @@ class Result:
 
 def examine(exercise: Exercise, obj: Any, cases: Sequence[Any] | None = None) -> Result:
     """Try `obj` on every case; the first one that fails decides. By default the visible cases."""
+    for name, given in zip(exercise.names, exercise.unpack(obj)):
+        if not callable(given):
+            return Result(WRONG, f"This is a {type(given).__name__}, not the function or class "
+                                 f"itself: pass {name}, without brackets behind it.")
     with undisturbed():
         cases = exercise.cases(VISIBLE_SEED) if cases is None else cases
         if not cases:
