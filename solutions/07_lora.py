@@ -658,8 +658,9 @@ for name, label in labels.items():
 # 2. **Full fine-tuning's update is not of low rank:** it takes some 70 directions. So "fine-tuning is
 #    low-rank" is not what makes LoRA work. What does is weaker, and enough: *some* update of low rank is
 #    nearly as good.
-# 3. **They do not point the same way.** The overlap is several times what chance gives, and far below that of
-#    full fine-tuning with itself from another seed. Two ways to nearly the same accuracy.
+# 3. **They hardly point the same way.** At rank 8 and above the overlap is several times what chance gives, and
+#    well below what full fine-tuning has with itself from another seed. Two ways to nearly the same
+#    accuracy.
 #
 # And look at the vertical axis: where full fine-tuning changes a little in many directions, LoRA changes much
 # in two or three, here some fifty times as strongly as full fine-tuning changes any. Shuttleworth et al. 2024

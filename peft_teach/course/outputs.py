@@ -94,7 +94,8 @@ def _shorten(text: str | list[str], root: Path) -> str | list[str]:
     """A traceback names files: a cell's, the checkout's and the installed ones."""
     if isinstance(text, list):
         return [_shorten(line, root) for line in text]
-    text = re.sub(r"[^\s\"'&;<>]*[/\\]ipykernel_\d+[/\\]\w+\.py", "cell", text)
+    if "ipykernel_" in text:    # asked first: on a picture's long line the pattern takes minutes
+        text = re.sub(r"[^\s\"'&;<>]*[/\\]ipykernel_\d+[/\\]\w+\.py", "cell", text)
     for folder in (root, sysconfig.get_path("purelib"), sysconfig.get_path("stdlib")):
         text = text.replace(f"{folder}/", "")
     return text
