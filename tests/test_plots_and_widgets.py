@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -218,7 +219,8 @@ def test_the_script_of_the_record_runs(tmp_path):
     """It makes the same settings as the record holds; the runs themselves take an hour."""
     code = ("import json, runpy; m = runpy.run_path('assets/records/lora.py'); "
             "print(json.dumps([s for s in m['settings']()]))")
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                         cwd=Path(__file__).parents[1])
     made = json.loads(out.stdout)
     held = [[row["group"], row["setting"]] for row in records.load("lora")["runs"]]
     assert sorted(map(json.dumps, made)) == sorted(map(json.dumps, held))
