@@ -21,7 +21,7 @@ from .core import (
 from .course import check, hint, progress, require, reset
 from .errors import NotAttempted
 from .methods import full, lora
-from .models import device
+from .models import best_device as device
 from .store import load, save
 from .training import Evaluation, Step, evaluate, seed, train
 

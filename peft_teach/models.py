@@ -238,7 +238,7 @@ def _refuse_save(*args, **kwargs):
 # ── loading ──────────────────────────────────────────────────────────────────────────────────
 
 
-def device() -> torch.device:
+def best_device() -> torch.device:
     """Return where the course computes: the GPU if there is one, otherwise the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -282,7 +282,7 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
             model = make.from_config(config, **options)
         else:
             model = make._from_config(config, **options)
-    return model.to(device or globals()["device"]()).eval(), tokenizer
+    return model.to(device or best_device()).eval(), tokenizer
 
 
 def _source(name: str) -> str:

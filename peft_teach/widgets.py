@@ -99,7 +99,7 @@ def _recent(done: Sequence[Step]) -> float:
 def _display(box: ipw.Widget, still: str, text: str) -> None:
     """Display a widget, with a still picture for where there is no front end to draw it.
 
-    Colab prefers HTML over the widget where it is given both, so there the widget goes alone.
+    On Colab the widget goes alone, as ipywidgets 7 itself would send it.
     """
     from IPython.display import display
 

@@ -1,6 +1,6 @@
 """Make the records of lesson 07: every trained run that it shows but does not train itself.
 
-    python assets/records/lora.py            all that is missing, about 75 minutes on two cores
+    python assets/records/lora.py            all that is missing, about 90 minutes on two cores
     python assets/records/lora.py --again    all anew
 
 Writes `lora.json`: one row a run (settings, accuracy, losses), the spectra of the updates, and
