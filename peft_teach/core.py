@@ -12,6 +12,7 @@ follow freezing, counting, saving, disabling, merging and removing, the same for
     model = attach(model, ("query", "value"), lambda base: LoRALinear(base, rank=8))
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -171,9 +172,9 @@ def _build(model: nn.Module, names: tuple[str, ...], make) -> tuple[dict[str, Ad
                             "model already has.",
                             expected="own parameters only: all that is outside `base` is trained",
                             hint="keep a second frozen module unregistered, in a tuple or list")
-        first = next(base.parameters(), None)
-        if first is not None:
-            wrapper.to(first.device)
+        beside = next(itertools.chain(base.parameters(), model.parameters()), None)
+        if beside is not None:
+            wrapper.to(beside.device)
         wrappers[name] = wrapper.train(base.training)
     return wrappers, converted
 

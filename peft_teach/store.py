@@ -54,14 +54,17 @@ def save(model: nn.Module, path: str | Path) -> Path:
         "config": record.config and dataclasses.asdict(record.config),
         "base": record.fingerprint,
     }
-    folder = Path(path)
-    if folder.exists() and not folder.is_dir():
-        raise AdapterFileError(f"{folder} is a file.", expected="a folder, new or old")
-    folder.mkdir(parents=True, exist_ok=True)
+    told = json.dumps(description).encode()    # before anything is written: it may fail
+    folder = Path(path).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AdapterFileError(f"{folder} cannot be a folder: {error.strerror}.",
+                               expected="a folder, new or old") from error
     copies = {name: p.detach().cpu().clone(memory_format=torch.contiguous_format)
               for name, p in state.items()}
     _write(folder / TENSORS, write_tensors(copies, metadata={"format": "pt"}))
-    _write(folder / DESCRIPTION, json.dumps(description).encode())
+    _write(folder / DESCRIPTION, told)
     return folder
 
 
@@ -71,7 +74,7 @@ def load(model: nn.Module, path: str | Path) -> nn.Module:
     Raises `AlreadyAdapted`, or `AdapterFileError` for a missing or damaged file, another base, or
     a missing, unexpected or misshapen tensor; then the model is as it was.
     """
-    description, tensors = _read(Path(path))
+    description, tensors = _read(Path(path).expanduser())
     record = core.new_record(model)
     _check_base(description["base"], record.fingerprint, path)
     method = _method(description, path)
@@ -92,12 +95,13 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     """Exchange the adapter on `model` for the one in `path`; return the model to keep.
 
     Where method and settings agree, only tensors are copied, which takes milliseconds; otherwise
-    the old adapter is removed and the new one loaded. A failure leaves the old one at work.
+    the old adapter is removed and the new one loaded. A failure leaves the old one at work. After
+    a bare `attach` no settings are known: what is no tensor, such as a scale, stays as attached.
     """
     record = core.record_of(model)
     if record is None:
         return load(model, path)
-    description, tensors = _read(Path(path))
+    description, tensors = _read(Path(path).expanduser())
     _check_base(description["base"], record.fingerprint, path)
     if description["method"] == record.method and (
             record.method is None
@@ -206,7 +210,7 @@ def _config(method, fields: dict, path):
         return method.Config(**{k: tuple(v) if isinstance(v, builtins.list) else v
                                 for k, v in fields.items()})
     except TypeError as error:
-        raise AdapterFileError(f"{path} has settings that {method.__name__} does not know: "
+        raise AdapterFileError(f"{path} has settings that this method does not know: "
                                f"{error}.") from error
 
 

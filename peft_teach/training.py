@@ -98,6 +98,7 @@ def _steps(model, batches, groups, lr, warmup, clip, weight_decay) -> Iterator[S
             value = loss.item()
             yield Step(index, value, _tokens(batch), time.perf_counter() - start, now)
     finally:
+        optimizer.zero_grad(set_to_none=True)    # an interrupt leaves half a step's gradients
         model.eval()
 
 

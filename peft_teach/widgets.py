@@ -7,6 +7,7 @@ their place. A control that fails raises where its value was set.
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import mean, stdev
 
 import ipywidgets as ipw
 from matplotlib.figure import Figure
@@ -174,17 +175,13 @@ def points(record: Mapping, depth: int) -> dict:
                    row["parameters"])
             groups.setdefault(key, []).append(row["accuracy"])
 
-    def mean(values: Sequence[float]) -> float:
-        return sum(values) / len(values)
-
     def of(method: str) -> float:
         return mean([r["accuracy"] for r in record["runs"]
                      if r["group"] == "methods" and r["method"] == method])
 
     return {"depth": depth, "full": of("full"), "head": of("head"), "points": [
         {"rank": rank, "targets": targets, "layers": list(layers) or None,
-         "parameters": parameters, "mean": mean(values),
-         "spread": (sum((v - mean(values)) ** 2 for v in values) / max(1, len(values) - 1)) ** 0.5}
+         "parameters": parameters, "mean": mean(values), "spread": stdev(values)}
         for (rank, targets, layers, parameters), values in groups.items()]}
 
 

@@ -659,12 +659,12 @@ for name, label in labels.items():
 # 2. **Full fine-tuning's update is not of low rank:** it takes some 70 directions. So "fine-tuning is
 #    low-rank" is not what makes LoRA work. What does is weaker, and enough: *some* update of low rank is
 #    nearly as good.
-# 3. **They hardly point the same way.** At rank 8 and above the overlap is several times what chance gives, and
-#    well below what full fine-tuning has with itself from another seed. Two ways to nearly the same
+# 3. **They hardly point the same way.** At rank 8 and above the overlap is several times what chance gives and, on
+#    average, well below what full fine-tuning has with itself from another seed. Two ways to nearly the same
 #    accuracy.
 #
 # And look at the vertical axis: where full fine-tuning changes a little in many directions, LoRA changes much
-# in two or three, here some fifty times as strongly as full fine-tuning changes any. Shuttleworth et al. 2024
+# in two or three, there 15 to 50 times as strongly as full fine-tuning changes any. Shuttleworth et al. 2024
 # call such new directions *intruders*, and find that they cost some of what the model knew before.
 #
 # ## A puzzle
@@ -680,18 +680,18 @@ small = [r for r in record["runs"] if r["group"] in ("ranks", "forty_kb") and r[
 candidates = sorted(pt.course.records.by_setting(small), key=lambda runs: runs[0]["parameters"])
 for runs in candidates:
     r = runs[0]
-    print(f"rank={r['rank']}  targets={', '.join(r['targets']):21s}  layers={r['layers']}")
+    print(f"rank={r['rank']}  alpha={r['alpha']:2d}  targets={', '.join(r['targets']):21s}  layers={r['layers']}")
 
 # %% [markdown]
-# Write `forty_kb()` so that it returns your choice as `pt.lora.Config(rank=…, targets=(…), layers=…)`. It
-# passes if it fits, was measured, and lies within a point of the best that fits. (One of them is too large.)
+# Write `forty_kb()` so that it returns your choice as `pt.lora.Config(rank=…, alpha=…, targets=(…), layers=…)`.
+# It passes if it fits, was measured, and lies within a point of the best that fits. (One of them is too large.)
 
 
 # %% exercise="lora.forty_kb" part="solution"
 def forty_kb() -> pt.lora.Config:
     ### BEGIN SOLUTION
     # Thin and in all blocks: 12 matrices · 768 numbers · rank 1 = 9,216.
-    return pt.lora.Config(rank=1, targets=("query", "value"), layers=None)
+    return pt.lora.Config(rank=1, alpha=2, targets=("query", "value"), layers=None)
     ### END SOLUTION
 
 

@@ -102,3 +102,11 @@ def test_an_unknown_optimizer_is_told():
     model = pt.models.load("minilm", labels=2)[0]
     with pytest.raises(pt.errors.UnknownName, match="adamw"):
         account.ledger(model, optimizer="adamwx")
+
+
+def test_the_ledger_does_not_depend_on_grad_mode():
+    model = pt.lora.inject(pt.models.load("minilm", labels=2)[0])
+    with torch.no_grad():
+        inside = account.ledger(model, 1, 8)
+    assert inside == account.ledger(model, 1, 8)
+    assert inside.activations_bytes > 0

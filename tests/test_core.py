@@ -403,3 +403,16 @@ def test_what_is_no_model_is_told(thing):
     for put_on in (pt.lora.inject, pt.full.inject):
         with pytest.raises(BadConfig, match="not a model"):
             put_on(thing)
+
+
+def test_an_adapter_goes_to_the_models_device_where_its_base_has_none(tiny):
+    moved = []
+
+    class Spy(pt.Adapter):
+        def to(self, *args, **kwargs):
+            moved.append(args)
+            return super().to(*args, **kwargs)
+
+    model = tiny("bert")
+    pt.attach(model, "embeddings", Spy)      # a Dropout, without parameters
+    assert moved == [(torch.device("cpu"),)]

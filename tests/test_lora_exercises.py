@@ -172,6 +172,10 @@ LAYERS = {
     "names": layer(__init__=_plain_tensor),
     "no_return": layer(forward=lambda self, x: None),
     "A_size": layer(start_A=staticmethod(torch.randn)),
+    "A_alike": layer(start_A=staticmethod(lambda rank, n_in: torch.randn(1, n_in).expand(
+        rank, n_in).clone() / n_in**0.5)),
+    "training_only": layer(factor=lambda self: self.scale if self.training else 0.0),
+    "input_cut": layer(forward=lambda self, x: Right.forward(self, x.detach())),
     "not_adapter": NotAnAdapter,
     "base_lost": layer(__init__=_base_lost),
     "swapped": layer(__init__=_shapes("or", "ri")),
@@ -205,8 +209,26 @@ LAYERS = {
 }
 
 
-def test_a_right_layer_passes():
-    assert examine(find("lora.layer"), Right).state == PASSED
+def _kaiming(rank, n_in):
+    return nn.init.kaiming_uniform_(torch.empty(rank, n_in), a=math.sqrt(5))
+
+
+@pytest.mark.parametrize("right", [
+    Right,
+    layer(start_A=staticmethod(_kaiming)),
+    layer(correction=lambda self, x: torch.einsum("...i,ri,or->...o", x.float(), self.A, self.B)),
+    layer(correction=lambda self, x: nn.functional.linear(
+        nn.functional.linear(x.float(), self.A), self.B)),
+    layer(forward=lambda self, x: self.base(x).add_(
+        (self.scale * self.correction(x)).to(x.dtype))),
+    layer(__init__=lambda self, base, rank=8, alpha=16.0: (
+        Right.__init__(self, base, rank, alpha), delattr(self, "scale"),
+        self.register_buffer("scale", torch.tensor(alpha / rank)), None)[-1]),
+    pt.lora.LoRALinear,
+], ids=["plain", "kaiming", "einsum", "F.linear", "in place", "scale as a buffer", "reference"])
+def test_right_layers_pass(right):
+    result = examine(find("lora.layer"), right)
+    assert result.state == PASSED, result
 
 
 @pytest.mark.parametrize("mistake", LAYERS)
@@ -300,8 +322,9 @@ CHOICES = {
     "not_a_config": lambda: {"rank": 1},
     "too_large": lambda: Config(rank=8),
     "not_recorded": lambda: Config(rank=1, targets=("key",)),
-    "weaker": lambda: Config(rank=1, targets=("ffn_out",), layers=(1, 2, 3, 4, 5)),
-    "too_few_blocks": lambda: Config(rank=6, targets=("query", "value"), layers=(5,)),
+    "other_scale": lambda: Config(rank=1),
+    "weaker": lambda: Config(rank=1, alpha=2, targets=("ffn_out",), layers=(1, 2, 3, 4, 5)),
+    "too_few_blocks": lambda: Config(rank=6, alpha=12, targets=("query", "value"), layers=(5,)),
 }
 
 
@@ -312,9 +335,10 @@ def test_wrong_choices(mistake):
 
 def test_a_choice_may_name_its_targets_in_any_order_and_form():
     best = find("lora.forty_kb").resolve()()
-    again = Config(rank=best.rank, targets=list(best.targets)[::-1],
-                   layers=best.layers and list(best.layers))
-    assert examine(find("lora.forty_kb"), lambda: again).state == PASSED
+    for layers in (best.layers, range(6), [5, 4, 3, 2, 1, 0]):
+        again = Config(rank=best.rank, alpha=best.alpha, targets=list(best.targets)[::-1],
+                       layers=layers)
+        assert examine(find("lora.forty_kb"), lambda again=again: again).state == PASSED
 
 
 # ── the check line run twice ─────────────────────────────────────────────────────────────────

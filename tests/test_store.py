@@ -110,7 +110,7 @@ def test_a_failed_write_leaves_the_old_one(saved, tiny, batch, monkeypatch):
 
 def test_saving_where_it_cannot_be(tiny, tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(AdapterFileError, match="is a file"):
+    with pytest.raises(AdapterFileError, match="cannot be a folder"):
         pt.save(pt.lora.inject(tiny("bert")), tmp_path / "file")
     with pytest.raises(NoAdapter):
         pt.save(tiny("bert"), tmp_path / "none")
@@ -163,7 +163,7 @@ WRONG = {    # what is done to the folder, and what the message says
     "config null": (description(lambda d: d.update(config=None)), "does not describe"),
     "config a list": (description(lambda d: d.update(config=[4])), "does not describe"),
     "config unknown": (description(lambda d: d["config"].update(depth=3)), "depth"),
-    "config wrong type": (description(lambda d: d["config"].update(targets=5)), "do not fit"),
+    "config wrong type": (description(lambda d: d["config"].update(targets=5)), "settings"),
     "rank too large": (description(lambda d: d["config"].update(rank=99)), "do not fit.*rank 99"),
     "place unknown": (description(lambda d: d["config"].update(targets=["qkv"])), "'qkv'"),
     "block unknown": (description(lambda d: d["config"].update(layers=[7])), "block"),
@@ -446,3 +446,32 @@ def test_list(saved, tiny, tmp_path):
         assert s.size_bytes == sum(f.stat().st_size for f in s.path.iterdir())
     with pytest.raises(dataclasses.FrozenInstanceError):
         found[0].name = "x"
+
+
+def test_what_cannot_be_described_is_not_saved_at_all(saved, tiny):
+    @dataclasses.dataclass(frozen=True)
+    class Odd:
+        blocks: range = range(3)
+
+    before = {f.name: f.read_bytes() for f in saved.iterdir()}
+    model = randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=9)
+    core.record_of(model).config = Odd()
+    with pytest.raises(TypeError):
+        pt.save(model, saved)
+    assert {f.name: f.read_bytes() for f in saved.iterdir()} == before
+
+
+def test_a_file_among_the_parents_is_told(tiny, tmp_path):
+    (tmp_path / "notes.txt").write_text("Dear diary,")
+    with pytest.raises(AdapterFileError, match="cannot be a folder"):
+        pt.save(pt.lora.inject(tiny("bert"), CONFIG), tmp_path / "notes.txt" / "adapter")
+
+
+def test_settings_in_any_form_are_the_same_settings(saved, tiny):
+    model = pt.lora.inject(tiny("bert"), pt.lora.Config(
+        rank=4, alpha=6.0, targets=["query", "ffn_in"], layers=range(1, 2)))
+    before = pt.adapters(model)
+    pt.store.swap(model, saved)
+    assert all(a is b for a, b in zip(pt.adapters(model).values(), before.values()))
+    assert pt.lora.Config(targets="query", layers=1) == pt.lora.Config(
+        targets=("query",), layers=(1,))

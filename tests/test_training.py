@@ -294,3 +294,17 @@ def test_evaluate_refuses(model, toy):
     with pytest.raises(BadData, match="no 'labels'"):
         pt.evaluate(model, [{"input_ids": toy[0]["input_ids"]}])
     assert model.training
+
+
+def test_an_interrupt_in_the_middle_of_a_step_leaves_no_gradient(model, toy):
+    last = [p for p in model.parameters() if p.requires_grad][0]
+
+    def interrupt(p):
+        raise KeyboardInterrupt
+
+    handle = last.register_post_accumulate_grad_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        list(pt.train(model, toy))
+    handle.remove()
+    assert all(p.grad is None for p in model.parameters())
+    assert not model.training

@@ -20,7 +20,7 @@ import peft_teach as pt
 
 FILE = Path(__file__).with_suffix(".json")
 EXAMPLES = 4000
-LR = {"full": 1e-4, "head": 1e-2, "lora": 3e-3}     # the best on validation, see the group "rates"
+LR = {"full": 1e-4, "head": 1e-1, "lora": 3e-3}     # the best on validation, see the group "rates"
 ALL = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 
 
@@ -50,6 +50,8 @@ def settings():
         yield "rates", lora(8, lr=lr)
     for lr in (1e-5, 3e-4, 1e-3, 3e-3):
         yield "rates", {"method": "full", "lr": lr, "seed": 0}
+    for lr in (1e-2, 3e-2, 3e-1, 1.0):
+        yield "rates", {"method": "head", "lr": lr, "seed": 0}
 
 
 def lora(rank, alpha=None, targets=("query", "value"), layers=None, seed=0, **more):

@@ -43,6 +43,14 @@ class Config:
     targets: tuple[str, ...] = ("query", "value")
     layers: tuple[int, ...] | None = None
 
+    def __post_init__(self):
+        """Keep names and numbers as tuples, in whatever form they came."""
+        one = isinstance(self.targets, str)
+        object.__setattr__(self, "targets", (self.targets,) if one else tuple(self.targets or ()))
+        if self.layers is not None:
+            one = isinstance(self.layers, int)
+            object.__setattr__(self, "layers", (self.layers,) if one else tuple(self.layers))
+
 
 def count(n_in: int, n_out: int, rank: int) -> int:
     """Return how many parameters LoRA trains for one (n_out, n_in) matrix."""
@@ -75,7 +83,7 @@ class LoRALinear(Adapter):
         return y + (self.scale * h @ self.B.T).to(y.dtype)            # (…, n_out)
 
     def delta(self) -> Tensor:
-        """Return ΔW = s B A, the correction as one (n_out, n_in) matrix in float32."""
+        """Return ΔW = s B A, the correction as one (n_out, n_in) matrix, in A's and B's dtype."""
         return self.scale * self.B @ self.A                           # (n_out, n_in)
 
     def merged(self) -> nn.Linear:

@@ -78,13 +78,14 @@ def linear_cases(seed: int) -> list[dict]:
         return torch.randn(shape, generator=generator).to(dtype)
 
     cases = []
-    for n_in, n_out, rank, alpha, bias, dtype in (
-            (6, 4, 2, 6.0, True, torch.float32), (5, 9, 4, 2.0, False, torch.float32),
-            (64, 48, 8, 16.0, True, torch.float32), (8, 8, 4, 8.0, True, torch.bfloat16)):
+    for n_in, n_out, rank, alpha, bias, dtype, batch in (
+            (6, 4, 2, 6.0, True, torch.float32, (3, 2)), (5, 9, 4, 2.0, False, torch.float32, (4,)),
+            (64, 48, 8, 16.0, True, torch.float32, (2, 3)),
+            (8, 8, 4, 8.0, True, torch.bfloat16, (3, 2))):
         cases.append({"n_in": n_in, "n_out": n_out, "rank": rank, "alpha": alpha,
                       "W": draw(n_out, n_in, dtype=dtype),
                       "b": draw(n_out, dtype=dtype) if bias else None,
-                      "x": draw(3, 2, n_in, dtype=dtype),
+                      "x": draw(*batch, n_in, dtype=dtype),
                       "A": draw(rank, n_in), "B": draw(n_out, rank)})
     return cases
 
@@ -119,16 +120,17 @@ def run_layer(LoRALinear, case: dict) -> dict[str, Any]:
     if not isinstance(start, Tensor):
         return seen
     seen |= {"A_start": A.detach().clone(), "B_start": B.detach().clone(),
-             "scale": getattr(layer, "scale", None), "y_start": start.detach()}
+             "scale": _number(getattr(layer, "scale", None)), "y_start": start.detach()}
     with torch.no_grad():
         A.copy_(case["A"])
         B.copy_(case["B"])
-    y = layer(case["x"])
-    seen |= {"y": y.detach(), "y_dtype": str(y.dtype), "W_after": base.weight.detach().clone()}
-    if y.requires_grad:
+    x = case["x"].clone().requires_grad_()
+    y = layer(x)
+    seen |= {"y": y.detach().clone(), "y_dtype": str(y.dtype),
+             "y_eval": layer.eval()(case["x"]).detach(), "W_after": base.weight.detach().clone()}
+    if y.requires_grad and torch.equal(base.weight, case["W"]):    # else backward would raise
         y.float().sum().backward()
-    seen |= {"grad_A": A.grad, "grad_B": B.grad}
-    return seen
+    return seen | {"grad_A": A.grad, "grad_B": B.grad, "grad_x": x.grad}
 
 
 def judge_layer(case: dict, seen) -> Verdict:
@@ -165,12 +167,15 @@ def judge_layer(case: dict, seen) -> Verdict:
     if B.any():
         return wrong("B_not_zero", f"The largest entry of B starts as {B.abs().max():.3g}.")
     size = A.square().mean().sqrt().item() * math.sqrt(case["n_in"])    # 1 for N(0, 1/n_in)
+    if torch.equal(A, A[:1].expand_as(A)) and case["rank"] > 1:
+        return wrong("A_alike")
     if A.numel() > 100 and not 0.1 < size < 3:
         return wrong("A_size", f"Its entries are about {size:.3g}/√n_in, n_in = {case['n_in']}.")
     if seen["y_dtype"] != str(base.dtype) or set(seen["dtypes"].values()) != {"torch.float32"}:
         return wrong("dtype", f"base: {base.dtype}; output: {seen['y_dtype']}; A and B: "
                               f"{', '.join(sorted(set(seen['dtypes'].values())))}.")
     expected, candidates = _outputs(case, base)
+    s = case["alpha"] / case["rank"]
     if not _close(seen["y"], expected):
         for mistake, candidate in candidates.items():
             if _close(seen["y"], candidate):
@@ -179,12 +184,22 @@ def judge_layer(case: dict, seen) -> Verdict:
                               f"x Wᵀ + b + s (x Aᵀ) Bᵀ. {_factor(seen['y'], base, expected)}")
     if not _close(seen["y_start"], base):
         return wrong("start_differs")
+    if not _close(seen["y_eval"], expected):
+        return wrong("training_only")
     if seen["grad_A"] is None or seen["grad_B"] is None:
         return wrong("no_gradient")
-    s = case["alpha"] / case["rank"]
+    grad_x = (case["W"].float() + s * case["B"] @ case["A"]).sum(0)   # of the sum of all outputs
+    if seen["grad_x"] is None or not torch.allclose(
+            seen["grad_x"].float(), grad_x.expand_as(case["x"]), rtol=0.05, atol=0.05):
+        return wrong("input_cut")
     if not isinstance(seen["scale"], int | float) or not math.isclose(seen["scale"], s):
         return wrong("no_scale_attribute", f"layer.scale is {seen['scale']!r}; expected {s}.")
     return Verdict(True, "Starts as the base, the right correction, and both matrices learn.")
+
+
+def _number(value):
+    """Return a tensor of one number as that number."""
+    return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
 
 
 def _shapes(case: dict) -> dict[str, tuple[int, int]]:
@@ -260,6 +275,10 @@ LAYER_MISTAKES = {
     "all_scaled": "The base's output is scaled as well: only the correction is.",
     "subtracted": "The correction is subtracted.",
     "start_differs": "Before any training the output must be the base's.",
+    "A_alike": "All rows of A are the same, so they would stay so: draw each entry at random.",
+    "training_only": "In eval mode the output is another one: the correction belongs there, too.",
+    "input_cut": "The gradient does not come through to x, so the layers below would not learn: "
+                 "call self.base(x) without torch.no_grad(), and do not detach x.",
     "no_gradient": "A or B gets no gradient: is one of them detached, or used under no_grad?",
     "no_scale_attribute": "Keep alpha / rank as self.scale: merging needs it later.",
 }
@@ -393,10 +412,10 @@ def run_forty_kb(forty_kb, case: dict) -> dict[str, Any]:
     config = forty_kb()
     if not isinstance(config, methods.lora.Config):
         return {"type": type(config).__name__}
-    targets = (config.targets,) if isinstance(config.targets, str) else config.targets
-    layers = (config.layers,) if isinstance(config.layers, int | str) else config.layers
-    return {"type": "Config", "rank": config.rank, "targets": list(targets),
-            "layers": None if layers is None else list(layers)}
+    layers = config.layers and sorted(set(config.layers), key=str)
+    return {"type": "Config", "rank": config.rank, "targets": list(config.targets),
+            "layers": None if layers == list(range(6)) else layers, "dropout": config.dropout,
+            "scale": methods.lora.scale(config.rank, config.alpha, config.rank_stabilized)}
 
 
 def judge_forty_kb(case: dict, seen) -> Verdict:
@@ -427,6 +446,11 @@ def judge_forty_kb(case: dict, seen) -> Verdict:
         return Verdict(False, f"Rank {seen['rank']} on {', '.join(seen['targets'])} "
                               f"({size:,} numbers) is not in the record. "
                               f"{FORTY_MISTAKES['not_recorded']}", "not_recorded")
+    s = chosen[0][0]["alpha"] / chosen[0][0]["rank"]
+    if not math.isclose(seen["scale"], s) or seen["dropout"]:
+        return Verdict(False, f"Its scale is {seen['scale']:g}, its dropout {seen['dropout']:g}; "
+                              f"measured were {s:g} and 0. {FORTY_MISTAKES['other_scale']}",
+                       "other_scale")
     best = max(map(records.accuracy, groups))[0]
     mine = records.accuracy(chosen[0])[0]
     told = f"Yours has {mine:.1%} on average over its seeds, the best has {best:.1%}."
@@ -444,6 +468,7 @@ FORTY_MISTAKES = {
     "too_large": "40 kB hold 10,000 numbers of four bytes. Lower the rank, or use fewer places "
                  "or blocks.",
     "not_recorded": "Choose one that was measured: the table above lists them.",
+    "other_scale": "Another alpha is another run: give alpha as in the table, twice the rank.",
     "weaker": "Another way to spend the same numbers was measured to do better.",
     "too_few_blocks": "One or two blocks with a higher rank were measured to do worse than many "
                       "blocks with a low one.",
