@@ -290,7 +290,8 @@ colours = {"full fine-tuning": pt.plots.COLOURS["full"], "LoRA, rank 8": pt.plot
            "head only": pt.plots.COLOURS["head"]}
 majority = record["setting"]["majority"]
 rates = {"full fine-tuning": pt.course.records.sweep(record, "full"),
-         "LoRA, rank 8": pt.course.records.sweep(record, "lora")}
+         "LoRA, rank 8": pt.course.records.sweep(record, "lora"),
+         "head only": pt.course.records.sweep(record, "head")}
 
 pt.plots.show(pt.plots.rates(rates, colours, majority),
               "Recorded: test accuracy after 250 steps against the learning rate, one seed each.")
@@ -300,8 +301,8 @@ print(f"full fine-tuning at LoRA's rate, 0.003:  {rates['full fine-tuning'][3e-3
 # %% [markdown]
 # LoRA wants a learning rate ten to thirty times as high. At full fine-tuning's rate it has hardly begun to
 # learn, a common reason why "LoRA does not work here"; at LoRA's rate, full fine-tuning destroys what it was
-# given and ends at chance. When you compare the two, tune the rate of each. And see how near LoRA's best rate
-# is to its edge: at 0.01 it ends at chance, too.
+# given and ends at chance. When you compare methods, tune the rate of each; the head alone wants 0.1. And see
+# how near LoRA's best rate is to its edge: at 0.01 it ends at chance, too.
 
 # %% [markdown]
 # ## Watch it learn

@@ -297,7 +297,7 @@ def test_evaluate_refuses(model, toy):
 
 
 def test_an_interrupt_in_the_middle_of_a_step_leaves_no_gradient(model, toy):
-    last = [p for p in model.parameters() if p.requires_grad][0]
+    last = next(p for p in model.parameters() if p.requires_grad)
 
     def interrupt(p):
         raise KeyboardInterrupt
