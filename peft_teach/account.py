@@ -134,8 +134,8 @@ def activations(model: nn.Module, batch: dict[str, Tensor]) -> int:
         return tensor
 
     mode, devices = model.training, [p.device for p in model.parameters() if p.is_cuda][:1]
-    with torch.enable_grad(), torch.random.fork_rng(
-            devices), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    with torch.enable_grad(), torch.random.fork_rng(devices), hooks:
         out = model.train()(**batch)      # alive until counted: no address is used twice
     del out
     model.train(mode)

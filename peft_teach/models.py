@@ -127,8 +127,7 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
     only these blocks of the places that every block has. Raises `NoTargets` for a target that the
     model lacks, and `BadConfig` for a block that does not exist.
     """
-    targets = (targets,) if isinstance(targets, str) else tuple(targets or ())
-    layers = (layers,) if isinstance(layers, int) else None if layers is None else tuple(layers)
+    targets, layers = as_tuples(targets, layers)
     modules = {name for name, _ in model.named_modules() if name}
     missing = [t for t in targets if t not in modules]
     table = places(model) if missing or not targets or _is_known(model) else {}
@@ -151,6 +150,13 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
                                 expected=f"block numbers from 0 to {count - 1}")
             names.extend(table[target][i] for i in sorted(layers))
     return tuple(dict.fromkeys(names))
+
+
+def as_tuples(targets, layers) -> tuple[tuple[str, ...], tuple[int, ...] | None]:
+    """Return targets and layers as tuples, in whatever form they came; None layers stay None."""
+    targets = (targets,) if isinstance(targets, str) else tuple(targets or ())
+    layers = (layers,) if isinstance(layers, int) else None if layers is None else tuple(layers)
+    return targets, layers
 
 
 def _is_known(model: nn.Module) -> bool:

@@ -74,7 +74,7 @@ def load(model: nn.Module, path: str | Path) -> nn.Module:
     Raises `AlreadyAdapted`, or `AdapterFileError` for a missing or damaged file, another base, or
     a missing, unexpected or misshapen tensor; then the model is as it was.
     """
-    description, tensors = _read(Path(path).expanduser())
+    description, tensors = _read(path)
     record = core.new_record(model)
     _check_base(description["base"], record.fingerprint, path)
     method = _method(description, path)
@@ -101,7 +101,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     record = core.record_of(model)
     if record is None:
         return load(model, path)
-    description, tensors = _read(Path(path).expanduser())
+    description, tensors = _read(path)
     _check_base(description["base"], record.fingerprint, path)
     if description["method"] == record.method and (
             record.method is None
@@ -161,7 +161,8 @@ def _write(file: Path, content: bytes) -> None:
                                hint="make room on the disk, or save elsewhere") from error
 
 
-def _read(folder: Path) -> tuple[dict, dict[str, Tensor]]:
+def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
+    folder = Path(path).expanduser()
     for name in (DESCRIPTION, TENSORS):
         if not (folder / name).is_file():
             raise AdapterFileError(f"{folder} has no {name}.",

@@ -7,7 +7,6 @@ their place. A control that fails raises where its value was set.
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import mean, stdev
 
 import ipywidgets as ipw
 from matplotlib.figure import Figure
@@ -145,7 +144,8 @@ def compute_lora_budget(shapes: Mapping[str, tuple[int, int]], total: int, recor
 def lora_budget(model: nn.Module, record: Mapping, guess: int | None = None) -> Explorer:
     """Rank, places and blocks against trained parameters, file size and recorded accuracy.
 
-    `model` is an unadapted encoder, `record` what `points` made of the recorded runs.
+    `model` is an unadapted encoder, `record` what `course.records.points` made
+    of the recorded runs.
     """
     table = models.places(model)
     shapes = {p: tuple(model.get_submodule(table[p][0]).weight.shape) for p in PLACES}
@@ -164,25 +164,6 @@ def lora_budget(model: nn.Module, record: Mapping, guess: int | None = None) -> 
         return compute_lora_budget(shapes, total, record, guess=guess, **settings)
 
     return Explorer(controls, compute, plots.lora_budget, _caption_budget)
-
-
-def points(record: Mapping, depth: int) -> dict:
-    """Turn recorded runs into what `lora_budget` reads: one point a setting, over its seeds."""
-    groups: dict[tuple, list[float]] = {}
-    for row in record["runs"]:
-        if row["group"] in ("ranks", "places", "layers", "forty_kb"):
-            key = (row["rank"], tuple(row["targets"]), tuple(row["layers"] or ()),
-                   row["parameters"])
-            groups.setdefault(key, []).append(row["accuracy"])
-
-    def of(method: str) -> float:
-        return mean([r["accuracy"] for r in record["runs"]
-                     if r["group"] == "methods" and r["method"] == method])
-
-    return {"depth": depth, "full": of("full"), "head": of("head"), "points": [
-        {"rank": rank, "targets": targets, "layers": list(layers) or None,
-         "parameters": parameters, "mean": mean(values), "spread": stdev(values)}
-        for (rank, targets, layers, parameters), values in groups.items()]}
 
 
 def _caption_budget(data: dict) -> str:

@@ -631,7 +631,7 @@ for name, m in (("merged once", plain), ("merged twice", twice)):
 
 # %%
 fresh, _ = pt.models.load("minilm", labels=2)
-pt.widgets.lora_budget(fresh, pt.widgets.points(record, depth=6), guess.value)
+pt.widgets.lora_budget(fresh, pt.course.records.points(record, depth=6), guess.value)
 
 # %% [markdown]
 # And from inside: the singular values of $\Delta W$. They say along how many directions a matrix was

@@ -81,7 +81,7 @@ def test_every_figure_says_what_it_shows(record):
 
 def test_budget_over_its_whole_grid(record):
     shapes = {"query": (384, 384), "value": (384, 384), "ffn_in": (1536, 384)}
-    points = widgets.points(record, depth=6)
+    points = records.points(record, depth=6)
     subsets = [c for n in range(4) for c in itertools.combinations(shapes, n)]
     blocks = [(a, b) for a in range(6) for b in range(a, 6)]
     for rank, places, span in itertools.product((1, 8, 192), subsets, blocks):
@@ -94,7 +94,7 @@ def test_budget_over_its_whole_grid(record):
 
 
 def test_a_recorded_setting_is_found_with_its_accuracy(record):
-    points = widgets.points(record, depth=6)
+    points = records.points(record, depth=6)
     shapes = {"query": (384, 384), "value": (384, 384)}
     data = widgets.compute_lora_budget(shapes, 1, points, 8, ("value", "query"), (0, 5), guess=4)
     chosen = [p for p in data["recorded"] if p["chosen"]]
@@ -106,7 +106,7 @@ def test_a_recorded_setting_is_found_with_its_accuracy(record):
 
 
 def test_every_control_of_the_budget_moves(minilm, record):
-    widget = widgets.lora_budget(minilm, widgets.points(record, depth=6), guess=8)
+    widget = widgets.lora_budget(minilm, records.points(record, depth=6), guess=8)
     for name, values in {"rank": (1, 64, 384), "places": ((), ("ffn_out",), widgets.PLACES),
                          "blocks": ((0, 0), (2, 4), (5, 5))}.items():
         for value in values:

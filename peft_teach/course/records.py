@@ -66,3 +66,18 @@ def sweep(record: dict, method: str) -> dict[float, float]:
     rows += [row for row in record["runs"] if row["method"] == method and row["seed"] == 0
              and row["group"] in ("methods", "ranks") and row.get("rank", 8) == 8]
     return {row["lr"]: row["accuracy"] for row in sorted(rows, key=lambda row: row["lr"])}
+
+
+def points(record: dict, depth: int) -> dict:
+    """Return what `widgets.lora_budget` reads: one point a LoRA setting, and the two levels.
+
+    `depth` is the number of blocks of the model that the record is of.
+    """
+    def level(method: str) -> float:
+        return accuracy(select(record, group="methods", method=method))[0]
+
+    groups = [rows for group in ("ranks", "places", "layers", "forty_kb")
+              for rows in by_setting(select(record, group=group))]
+    return {"depth": depth, "full": level("full"), "head": level("head"), "points": [
+        {field: rows[0][field] for field in ("rank", "targets", "layers", "parameters")}
+        | dict(zip(("mean", "spread"), accuracy(rows))) for rows in groups]}

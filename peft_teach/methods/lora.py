@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from ..core import Adapter, attach, record_of
 from ..errors import BadConfig, NoAdapter, NotSupported
+from ..models import as_tuples
 from ..shapes import expect
 
 
@@ -45,11 +46,9 @@ class Config:
 
     def __post_init__(self):
         """Keep names and numbers as tuples, in whatever form they came."""
-        one = isinstance(self.targets, str)
-        object.__setattr__(self, "targets", (self.targets,) if one else tuple(self.targets or ()))
-        if self.layers is not None:
-            one = isinstance(self.layers, int)
-            object.__setattr__(self, "layers", (self.layers,) if one else tuple(self.layers))
+        targets, layers = as_tuples(self.targets, self.layers)
+        object.__setattr__(self, "targets", targets)
+        object.__setattr__(self, "layers", layers)
 
 
 def count(n_in: int, n_out: int, rank: int) -> int:

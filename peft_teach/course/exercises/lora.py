@@ -2,6 +2,7 @@
 
 import math
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,12 @@ from ... import methods
 from ...core import Adapter
 from .. import records
 from ..exercise import Exercise, Verdict
+
+
+def _wrong(mistakes: dict[str, str], mistake: str, told: str = "") -> Verdict:
+    """Reject by a named mistake: what was found, then what is known about that mistake."""
+    return Verdict(False, f"{told} {mistakes[mistake]}".strip(), mistake)
+
 
 # ── lora.count ───────────────────────────────────────────────────────────────────────────────
 
@@ -31,9 +38,9 @@ def judge_count(case: dict, found) -> Verdict:
     right = rank * (n_in + n_out)
     told = f"lora_count({n_in}, {n_out}, {rank}) gave {found!r}; expected {right}."
     if found is None:
-        return Verdict(False, COUNT_MISTAKES["no_return"], "no_return")
+        return _wrong(COUNT_MISTAKES, "no_return")
     if isinstance(found, bool) or not isinstance(found, int):
-        return Verdict(False, f"{told} {COUNT_MISTAKES['not_whole']}", "not_whole")
+        return _wrong(COUNT_MISTAKES, "not_whole", told)
     if found == right:
         return Verdict(True, "A has rank · n_in numbers, B has n_out · rank.")
     wrong = {"whole_matrix": n_in * n_out, "only_A": rank * n_in, "only_B": rank * n_out,
@@ -41,7 +48,7 @@ def judge_count(case: dict, found) -> Verdict:
              "with_base": n_in * n_out + right}
     for mistake, value in wrong.items():
         if found == value:
-            return Verdict(False, f"{told} {COUNT_MISTAKES[mistake]}", mistake)
+            return _wrong(COUNT_MISTAKES, mistake, told)
     return Verdict(False, told)
 
 
@@ -135,8 +142,7 @@ def run_layer(LoRALinear, case: dict) -> dict[str, Any]:
 
 def judge_layer(case: dict, seen) -> Verdict:
     """Compare with the equation, and where it differs, with the usual ways to get it wrong."""
-    def wrong(mistake: str, told: str = "") -> Verdict:
-        return Verdict(False, f"{told} {LAYER_MISTAKES[mistake]}".strip(), mistake)
+    wrong = partial(_wrong, LAYER_MISTAKES)
 
     if not seen["is_adapter"]:
         return wrong("not_adapter", f"LoRALinear(base, rank, alpha) made a {seen['type']}.")
@@ -318,8 +324,7 @@ def run_merge(merged, case: dict) -> dict[str, Any]:
 
 
 def judge_merge(case: dict, seen) -> Verdict:
-    def wrong(mistake: str, told: str = "") -> Verdict:
-        return Verdict(False, f"{told} {MERGE_MISTAKES[mistake]}".strip(), mistake)
+    wrong = partial(_wrong, MERGE_MISTAKES)
 
     W, b = case["W"], case["b"]
     if seen["type"] == "NoneType":
@@ -400,12 +405,16 @@ CLOSE = 0.01        # a point: about one standard error of one test
 
 def forty_kb() -> "methods.lora.Config":
     """Return the recorded LoRA of at most 10,000 numbers that is best on average."""
-    rows = [r for r in records.load("lora")["runs"]
-            if r["method"] == "lora" and r["parameters"] <= LIMIT]
-    best = max(records.by_setting(rows), key=records.accuracy)[0]
+    best = max(_that_fit(), key=records.accuracy)[0]
     return methods.lora.Config(rank=best["rank"], alpha=best["alpha"],
                                targets=tuple(best["targets"]),
                                layers=best["layers"] and tuple(best["layers"]))
+
+
+def _that_fit() -> list[list[dict]]:
+    """Return the recorded LoRA runs of at most `LIMIT` numbers, by setting."""
+    return records.by_setting([row for row in records.load("lora")["runs"]
+                               if row["method"] == "lora" and row["parameters"] <= LIMIT])
 
 
 def run_forty_kb(forty_kb, case: dict) -> dict[str, Any]:
@@ -420,43 +429,37 @@ def run_forty_kb(forty_kb, case: dict) -> dict[str, Any]:
 
 def judge_forty_kb(case: dict, seen) -> Verdict:
     """Look the choice up in the record: small enough, measured, and near the best of its size."""
+    wrong = partial(_wrong, FORTY_MISTAKES)
     if seen["type"] == "NoneType":
-        return Verdict(False, FORTY_MISTAKES["no_return"], "no_return")
+        return wrong("no_return")
     if seen["type"] != "Config":
-        return Verdict(False, f"It returned a {seen['type']}. {FORTY_MISTAKES['not_a_config']}",
-                       "not_a_config")
+        return wrong("not_a_config", f"It returned a {seen['type']}.")
     strange = [t for t in seen["targets"] if t not in WIDTHS]
     if strange:
         near = get_close_matches(str(strange[0]), WIDTHS, n=1)
-        told = f"{strange[0]!r} is no place." + (f" Did you mean {near[0]!r}?" if near else "")
-        return Verdict(False, f"{told} {FORTY_MISTAKES['unknown_place']}", "unknown_place")
+        return wrong("unknown_place", f"{strange[0]!r} is no place."
+                                      + (f" Did you mean {near[0]!r}?" if near else ""))
     if seen["layers"] is not None and not set(seen["layers"]) <= set(range(6)):
-        return Verdict(False, f"layers is {seen['layers']}. {FORTY_MISTAKES['unknown_block']}",
-                       "unknown_block")
+        return wrong("unknown_block", f"layers is {seen['layers']}.")
     blocks = 6 if seen["layers"] is None else len(seen["layers"])
     size = sum(seen["rank"] * WIDTHS[t] * blocks for t in seen["targets"])
     if size > LIMIT:
-        return Verdict(False, f"That is {size:,} numbers, {size * 4 / 1000:.0f} kB. "
-                              f"{FORTY_MISTAKES['too_large']}", "too_large")
-    rows = [r for r in records.load("lora")["runs"] if r["method"] == "lora"]
-    groups = [g for g in records.by_setting(rows) if g[0]["parameters"] <= LIMIT]
-    chosen = [g for g in groups if g[0]["rank"] == seen["rank"] and g[0]["layers"] == seen["layers"]
-              and sorted(g[0]["targets"]) == sorted(seen["targets"])]
+        return wrong("too_large", f"That is {size:,} numbers, {size * 4 / 1000:.0f} kB.")
+    chosen = [runs for runs in _that_fit() if runs[0]["rank"] == seen["rank"]
+              and runs[0]["layers"] == seen["layers"]
+              and sorted(runs[0]["targets"]) == sorted(seen["targets"])]
     if not chosen:
-        return Verdict(False, f"Rank {seen['rank']} on {', '.join(seen['targets'])} "
-                              f"({size:,} numbers) is not in the record. "
-                              f"{FORTY_MISTAKES['not_recorded']}", "not_recorded")
+        return wrong("not_recorded", f"Rank {seen['rank']} on {', '.join(seen['targets'])} "
+                                     f"({size:,} numbers) is not in the record.")
     s = chosen[0][0]["alpha"] / chosen[0][0]["rank"]
     if not math.isclose(seen["scale"], s) or seen["dropout"]:
-        return Verdict(False, f"Its scale is {seen['scale']:g}, its dropout {seen['dropout']:g}; "
-                              f"measured were {s:g} and 0. {FORTY_MISTAKES['other_scale']}",
-                       "other_scale")
-    best = max(map(records.accuracy, groups))[0]
+        return wrong("other_scale", f"Its scale is {seen['scale']:g}, its dropout "
+                                    f"{seen['dropout']:g}; measured were {s:g} and 0.")
+    best = max(map(records.accuracy, _that_fit()))[0]
     mine = records.accuracy(chosen[0])[0]
     told = f"Yours has {mine:.1%} on average over its seeds, the best has {best:.1%}."
     if mine < best - CLOSE:
-        few = "too_few_blocks" if blocks < 3 else "weaker"
-        return Verdict(False, f"{told} {FORTY_MISTAKES[few]}", few)
+        return wrong("too_few_blocks" if blocks < 3 else "weaker", told)
     return Verdict(True, f"{told} With {size:,} numbers, {size * 4 / 1000:.0f} kB.")
 
 
