@@ -7,9 +7,10 @@
     for step in pt.train(model, batches, lr=2e-3): ...
 """
 
-from . import account, course, data, errors, models, shapes, spectra, store, training
+from . import account, course, data, errors, export, models, nf4, shapes, spectra, store, training
 from .core import (
     Adapter,
+    BackboneAdapter,
     adapter_parameters,
     adapter_state,
     adapters,
@@ -20,7 +21,7 @@ from .core import (
 )
 from .course import check, hint, progress, require, reset
 from .errors import NotAttempted
-from .methods import full, lora
+from .methods import bitfit, bottleneck, dora, full, ia3, lora, prefix, prompt, qlora
 from .models import best_device as device
 from .store import load, save
 from .training import Evaluation, Step, evaluate, seed, train
@@ -30,10 +31,11 @@ __version__ = "0.1.0"
 _LATER = ("plots", "widgets")    # they bring matplotlib and ipywidgets: only when first used
 
 __all__ = [
-    "Adapter", "Evaluation", "NotAttempted", "Step", "account", "adapter_parameters",
-    "adapter_state", "adapters", "attach", "check", "course", "data", "device", "disabled",
-    "errors", "evaluate", "full", "hint", "load", "lora", "merge", "models", "plots", "progress",
-    "remove", "require", "reset", "save", "seed", "shapes", "spectra", "store", "train",
+    "Adapter", "BackboneAdapter", "Evaluation", "NotAttempted", "Step", "account",
+    "adapter_parameters", "adapter_state", "adapters", "attach", "bitfit", "bottleneck", "check",
+    "course", "data", "device", "disabled", "dora", "errors", "evaluate", "export", "full", "hint",
+    "ia3", "load", "lora", "merge", "models", "nf4", "plots", "prefix", "progress", "prompt",
+    "qlora", "remove", "require", "reset", "save", "seed", "shapes", "spectra", "store", "train",
     "training", "widgets",
 ]
 

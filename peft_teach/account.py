@@ -56,7 +56,7 @@ class Ledger:
 def parameters(model: nn.Module) -> Parameters:
     """Count a model's parameters by their part in training; shared ones count once."""
     head = set(models.head(model))
-    sizes = {core.plain_name(model, n): p.numel() for n, p in model.named_parameters()}
+    sizes = _sizes(model)
     in_head = sum(size for name, size in sizes.items() if name in head)
     adapter = 0
     if core.record_of(model) is not None:
@@ -70,8 +70,9 @@ def by_place(model: nn.Module) -> dict[str, int]:
 
     A place that contains others (the block, the ffn) is left to its parts.
     """
-    table = {p: n for p, n in models.places(model).items() if p not in ("block", "ffn", "last")}
-    sizes = {n: p.numel() for n, p in model.named_parameters()}
+    table = {place: names for place, names in models.places(model).items()
+             if place not in ("block", "ffn", "last", "backbone")}
+    sizes = _sizes(model)
     counted = {place: sum(size for name, size in sizes.items()
                           if name.rpartition(".")[0] in modules)
                for place, modules in table.items()}
@@ -151,6 +152,13 @@ def _batch(model: nn.Module, batch_size: int, tokens: int) -> dict[str, Tensor]:
     if models.head(model):
         batch["labels"] = torch.zeros(batch_size, dtype=torch.long, device=place)
     return batch
+
+
+def _sizes(model: nn.Module) -> dict[str, int]:
+    """Return how many numbers each parameter holds; a 4-bit weight, which is none, counts too."""
+    sizes = {core.plain_name(model, name): p.numel() for name, p in model.named_parameters()}
+    return sizes | {core.plain_name(model, name) + ".weight": layer.in_features * layer.out_features
+                    for name, layer in models.quantized(model).items()}
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -13,6 +13,7 @@ follow freezing, counting, saving, disabling, merging and removing, the same for
 """
 
 import itertools
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,11 +47,47 @@ class Adapter(nn.Module):
         """Return the parameters that are not the base's, by name."""
         return {n: p for n, p in self.named_parameters() if not n.startswith("base.")}
 
+    def stored(self) -> dict[str, Tensor]:
+        """Return what a file keeps of this adapter: its own parameters, unless it says less."""
+        return self.own_parameters()
+
     def merged(self) -> nn.Module:
         """Return a new plain module with the same output; change nothing."""
         raise NotMergeable(f"{type(self).__name__} cannot be folded into a "
                            f"{type(self.base).__name__}.",
                            hint="keep the adapter on the model, or pt.remove it")
+
+
+class BackboneAdapter(Adapter):
+    """An adapter around the whole backbone: what a head asks of a backbone, it answers.
+
+    A subclass returns the hidden states of the real tokens only, so that labels, pooling and
+    `generate` stay transformers' own. Around a bare backbone the adapter is the model.
+    """
+
+    @property
+    def config(self):
+        """The backbone's configuration."""
+        return self.base.config
+
+    @property
+    def base_model(self) -> nn.Module:
+        """The backbone as transformers calls it: this module, which stands in its place."""
+        return self
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the frozen weights."""
+        return self.base.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.base.device
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the backbone's table of word embeddings."""
+        return self.base.get_input_embeddings()
 
 
 @dataclass
@@ -93,12 +130,15 @@ def fingerprint(model: nn.Module) -> dict[str, list]:
 
     The values are evenly spaced and rounded to bfloat16, so that a model and its half-precision
     copy agree but for one rounding. The head is left out: it is new for every task. A converted
-    layer counts as the `Conv1D` that it was, so that a model is the same before and after.
+    layer counts as the `Conv1D` that it was, and a 4-bit weight as what it was before, so that a
+    model is the same before and after.
     """
     head = set(models.head(model))
     turned = {f"{name}.weight" for name in model.__dict__.get("peft_teach_converted", ())}
     seen = {name: p.T if name in turned else p for name, p in model.named_parameters()}
-    return {name: [list(p.shape), _sample(p)] for name, p in seen.items() if name not in head}
+    noted = model.__dict__.get("peft_teach_quantized", {})    # a 4-bit weight is no parameter
+    return noted | {name: [list(p.shape), _sample(p)]
+                    for name, p in seen.items() if name not in head}
 
 
 def _sample(p: Tensor) -> list[float]:
@@ -127,28 +167,29 @@ def attach(model: nn.Module, targets: str | tuple[str, ...],
         if any(own.startswith(name + ".") for own in models.head(model)):
             raise BadConfig(f"{name} belongs to the task head.",
                             expected="a target in the backbone; every method trains the head")
-    try:
+    with all_or_nothing(model):    # `make` may raise, and may have changed what it was given
         wrappers, converted = _build(model, names, make)
-    except BaseException:
-        _set_requires_grad(model, record.requires_grad)
-        raise
-
-    model.__dict__.setdefault("peft_teach_converted", []).extend(converted)
-    return place(model, wrappers, record)
+        earlier = model.__dict__.get("peft_teach_converted", [])
+        model.__dict__["peft_teach_converted"] = earlier + converted
+        return place(model, wrappers, record)
 
 
 def place(model: nn.Module, wrappers: dict[str, Adapter], record: Record) -> nn.Module:
-    """Freeze the backbone, then put each wrapper where its base stood."""
+    """Freeze the backbone, then put each wrapper where its base stood; return the model to keep."""
     head = set(models.head(model))
     for name, p in model.named_parameters():
         p.requires_grad_(name in head)
     for wrapper in wrappers.values():
         wrapper.base.requires_grad_(False)    # a converted layer is new: it was not frozen above
-    for name in sorted(wrappers, key=lambda name: -name.count(".")):    # an outer one hides names
-        models.replace(model, name, wrappers[name])
+    for name in sorted(wrappers, key=_depth, reverse=True):    # an outer one hides names
+        model = models.replace(model, name, wrappers[name])
     model.__dict__["peft_teach_record"] = record
     models.guard_save(model)
     return model
+
+
+def _depth(name: str) -> int:
+    return len(name.split(".")) if name else 0
 
 
 def _build(model: nn.Module, names: tuple[str, ...], make) -> tuple[dict[str, Adapter], list[str]]:
@@ -177,6 +218,28 @@ def _build(model: nn.Module, names: tuple[str, ...], make) -> tuple[dict[str, Ad
             wrapper.to(beside.device)
         wrappers[name] = wrapper.train(base.training)
     return wrappers, converted
+
+
+_NOTES = ("peft_teach_record", "peft_teach_converted", "peft_teach_quantized", "save_pretrained")
+
+
+@contextmanager
+def all_or_nothing(model: nn.Module) -> Iterator[None]:
+    """If this block raises, the model's modules, `requires_grad` and notes are as they were."""
+    modules = list(model.named_modules(remove_duplicate=False))
+    notes = [{key: m.__dict__[key] for key in _NOTES if key in m.__dict__} for _, m in modules]
+    flags = [(p, p.requires_grad) for p in model.parameters()]
+    try:
+        yield
+    except BaseException:
+        for (name, module), noted in zip(modules, notes):    # parents come first: names lead there
+            models.replace(model, name, module)
+            for key in _NOTES:
+                module.__dict__.pop(key, None)
+            module.__dict__.update(noted)
+        for p, flag in flags:
+            p.requires_grad_(flag)
+        raise
 
 
 def _set_requires_grad(model: nn.Module, flags: dict[str, bool]) -> None:
@@ -212,15 +275,26 @@ def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     _need_record(model)
     found = adapters(model)
     if found:
-        return {f"{name}.{own}": p for name, adapter in found.items()
+        return {_join(name, own): p for name, adapter in found.items()
                 for own, p in adapter.own_parameters().items()}
     head = set(models.head(model))
     return {n: p for n, p in model.named_parameters() if p.requires_grad and n not in head}
 
 
 def adapter_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return copies of `adapter_parameters`, detached and on the CPU."""
-    return {name: p.detach().cpu().clone() for name, p in adapter_parameters(model).items()}
+    """Return copies of what a file keeps of a method, detached and on the CPU.
+
+    These are the `adapter_parameters`, but for a prefix with projection, which keeps its result.
+    """
+    found = adapters(model)
+    state = {_join(name, own): p for name, adapter in found.items()
+             for own, p in adapter.stored().items()} if found else adapter_parameters(model)
+    return {name: p.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, p in state.items()}
+
+
+def _join(name: str, own: str) -> str:
+    return f"{name}.{own}" if name else own
 
 
 @contextmanager
@@ -251,9 +325,17 @@ def merge(model: nn.Module) -> nn.Module:
 
 
 def remove(model: nn.Module) -> nn.Module:
-    """Take every adapter off; what they wrapped stands there again. Returns the model to keep."""
+    """Take every adapter off; what they wrapped stands there again. Returns the model to keep.
+
+    Warns if that is a base in 4 bits: its exact weights are gone.
+    """
     _need_adapters(model, "remove")
-    return undo(model)
+    model = undo(model)
+    if models.quantized(model):
+        warnings.warn("The base stays in 4 bits. pt.models.to_hf(model) makes plain layers of it, "
+                      "with the rounded weights; for the exact ones load a fresh model.",
+                      stacklevel=2)
+    return model
 
 
 def undo(model: nn.Module) -> nn.Module:
@@ -262,10 +344,10 @@ def undo(model: nn.Module) -> nn.Module:
 
 
 def _replace_all(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
-    for name, module in modules.items():
-        models.replace(model, name, module)
-    _set_requires_grad(model, record_of(model).requires_grad)
-    del model.__dict__["peft_teach_record"]
+    record = model.__dict__.pop("peft_teach_record")
+    for name, module in modules.items():    # outer ones come first, and uncover the inner names
+        model = models.replace(model, name, module)
+    _set_requires_grad(model, record.requires_grad)
     models.guard_save(model)
     return model
 

@@ -14,15 +14,15 @@ A method asks for places; only this file knows the families. What differs betwee
 would disturb a method (GPT-2's transposed `Conv1D`) is made equal here, at the door.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from . import fetch
+from . import fetch, nf4
 from .errors import BadConfig, NoTargets, NotSupported, UnknownName, unknown
 
 NAMES = ("minilm", "smollm2")
@@ -37,13 +37,15 @@ class Family:
     """One architecture: the path of its blocks, and each place relative to a block.
 
     `places` maps a place to a module path inside the block; `embeddings` and `last` are paths
-    from the backbone. `last` may hold `{last}`, the number of the last block.
+    from the backbone. `last` may hold `{last}`, the number of the last block. `reads_cache` says
+    whether its attention looks at keys and values that come from outside.
     """
 
     blocks: str
     embeddings: str
     last: str
     places: dict[str, str]
+    reads_cache: bool = True
 
 
 BERT = Family("encoder.layer", "embeddings.dropout", "encoder.layer.{last}.output.LayerNorm", {
@@ -70,7 +72,7 @@ DISTILBERT = Family("transformer.layer", "embeddings.dropout",
     "attention_norm": "sa_layer_norm",
     "ffn_norm": "output_layer_norm",
     "block": "",
-})
+}, reads_cache=False)
 GPT2 = Family("h", "drop", "ln_f", {
     "qkv": "attn.c_attn",
     "attention_out": "attn.c_proj",
@@ -93,6 +95,12 @@ LLAMA = Family("layers", "embed_tokens", "norm", {
 FAMILIES = {"bert": BERT, "roberta": BERT, "distilbert": DISTILBERT, "gpt2": GPT2,
             "llama": LLAMA, "mistral": LLAMA, "qwen2": LLAMA, "qwen3": LLAMA}
 
+# Places that are one linear layer each.
+LINEAR = ("query", "key", "value", "qkv", "attention_out", "ffn_in", "ffn_gate", "ffn_out")
+
+# Places that a model has once; all others it has once a block.
+SINGLE = ("embeddings", "last", "backbone")
+
 # The modules that transformers adds on top of a backbone for one task, by attribute name.
 HEADS = ("pre_classifier", "classifier", "score", "qa_outputs")
 
@@ -100,23 +108,29 @@ HEADS = ("pre_classifier", "classifier", "score", "qa_outputs")
 def places(model: nn.Module) -> dict[str, tuple[str, ...]]:
     """Map each place of this model to its module names, first block first.
 
-    Names are those of the unadapted model. Raises `NotSupported` for an unknown family.
+    Names are those of the unadapted model; a bare backbone is its own "backbone", named "".
+    Raises `NotSupported` for an unknown family.
     """
-    config = getattr(model, "config", None)
-    kind = getattr(config, "model_type", type(model).__name__)
-    if kind not in FAMILIES:
-        raise NotSupported(f"The places of {kind!r} are not known.",
-                           expected="one of " + ", ".join(FAMILIES),
-                           hint="give full module names from model.named_modules() as targets")
-    family, count = FAMILIES[kind], config.num_hidden_layers
-    root = "" if model.base_model is model else model.base_model_prefix + "."
+    family, count = _family(model), model.config.num_hidden_layers
+    backbone = "" if model.base_model is model else model.base_model_prefix
+    root = backbone and backbone + "."
     table = {
         place: tuple(f"{root}{family.blocks}.{i}.{path}".rstrip(".") for i in range(count))
         for place, path in family.places.items()
     }
     table["embeddings"] = (root + family.embeddings,)
     table["last"] = (root + family.last.format(last=count - 1),)
+    table["backbone"] = (backbone,)
     return table
+
+
+def _family(model: nn.Module) -> Family:
+    kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
+    if kind not in FAMILIES:
+        raise NotSupported(f"The places of {kind!r} are not known.",
+                           expected="one of " + ", ".join(FAMILIES),
+                           hint="give full module names from model.named_modules() as targets")
+    return FAMILIES[kind]
 
 
 def find(model: nn.Module, targets: str | tuple[str, ...],
@@ -141,7 +155,7 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
     for target in targets:
         if target not in table:
             names.append(target)
-        elif target in ("embeddings", "last") or layers is None:
+        elif target in SINGLE or layers is None:
             names.extend(table[target])
         else:
             count = len(table[target])
@@ -152,11 +166,34 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
     return tuple(dict.fromkeys(names))
 
 
+def place_of(model: nn.Module) -> dict[str, str]:
+    """Map module names to places; empty for a family that is not known."""
+    if not _is_known(model):
+        return {}
+    return {name: place for place, names in places(model).items() for name in names}
+
+
+def fused_rows(n_out: int) -> dict[str, slice]:
+    """Return which outputs of a fused `qkv` projection are query, key and value: thirds of n_out.
+
+    This is GPT-2's order. The same slices are rows of its (n_out, n_in) weight.
+    """
+    d = n_out // 3
+    return {"query": slice(0, d), "key": slice(d, 2 * d), "value": slice(2 * d, 3 * d)}
+
+
 def as_tuples(targets, layers) -> tuple[tuple[str, ...], tuple[int, ...] | None]:
-    """Return targets and layers as tuples, in whatever form they came; None layers stay None."""
-    targets = (targets,) if isinstance(targets, str) else tuple(targets or ())
-    layers = (layers,) if isinstance(layers, int) else None if layers is None else tuple(layers)
-    return targets, layers
+    """Return targets and layers as tuples, in whatever form they came; None layers stay None.
+
+    Raises `BadConfig` for what is neither one of them nor several.
+    """
+    targets = (targets,) if isinstance(targets, str) else targets or ()
+    layers = (layers,) if isinstance(layers, int) else layers
+    for name, value in (("targets", targets), ("layers", () if layers is None else layers)):
+        if not isinstance(value, Iterable):
+            raise BadConfig(f"{name} is {value!r}.",
+                            expected="places or module names as text; block numbers as integers")
+    return tuple(targets), None if layers is None else tuple(layers)
 
 
 def _is_known(model: nn.Module) -> bool:
@@ -198,20 +235,30 @@ def to_conv1d(linear: nn.Linear) -> nn.Module:
     return conv.train(linear.training)
 
 
-def replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    """Put `module` where `name` stands in `model`."""
+def replace(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
+    """Put `module` where `name` stands in `model`; return the model to keep.
+
+    The empty name is the model itself: then that is `module`.
+    """
+    if not name:
+        return module
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, module)
+    return model
 
 
 def to_hf(model: nn.Module) -> nn.Module:
     """Return the plain transformers model again: converted layers become what they were.
 
-    Raises `NotSupported` while an adapter is on the model: merge or remove it first.
+    A 4-bit layer becomes a plain one, too, whose weight keeps the rounding. Raises `NotSupported`
+    while an adapter is on the model: merge or remove it first.
     """
     if _is_wrapped(model):
         raise NotSupported("This model carries an adapter, which a plain model cannot hold.",
                            hint="model = pt.merge(model) or pt.remove(model), then to_hf(model)")
+    for name, layer in quantized(model).items():
+        replace(model, name, layer.to_linear())
+    model.__dict__.pop("peft_teach_quantized", None)
     for name in model.__dict__.pop("peft_teach_converted", ()):
         replace(model, name, to_conv1d(model.get_submodule(name)))
     guard_save(model)
@@ -219,14 +266,20 @@ def to_hf(model: nn.Module) -> nn.Module:
 
 
 def guard_save(model: nn.Module) -> None:
-    """Let `save_pretrained` refuse exactly while the model holds adapters or converted layers.
+    """Let `save_pretrained` refuse exactly while it would lie.
 
-    It would write a checkpoint with foreign names or transposed weights, without a warning.
+    With adapters, converted or 4-bit layers it would write a checkpoint with foreign names or
+    transposed weights, without a warning.
     """
-    if _is_wrapped(model) or model.__dict__.get("peft_teach_converted"):
+    if _is_wrapped(model) or model.__dict__.get("peft_teach_converted") or quantized(model):
         model.__dict__["save_pretrained"] = _refuse_save
     else:
         model.__dict__.pop("save_pretrained", None)
+
+
+def quantized(model: nn.Module) -> dict[str, nf4.Linear4bit]:
+    """Return the layers that are held in 4 bits, by the names that they have now."""
+    return {n: m for n, m in model.named_modules() if isinstance(m, nf4.Linear4bit)}
 
 
 def _is_wrapped(model: nn.Module) -> bool:
@@ -236,9 +289,119 @@ def _is_wrapped(model: nn.Module) -> bool:
 
 def _refuse_save(*args, **kwargs):
     raise NotSupported("save_pretrained would write a checkpoint that no library can read: this "
-                       "model holds adapters or converted layers.",
+                       "model holds adapters, converted or 4-bit layers.",
                        hint="pt.save(model, path) for the adapter; or merge or remove it, then "
                             "pt.models.to_hf(model).save_pretrained(path)")
+
+
+# ── what a backbone is called with ──────────────────────────────────────────────────────────
+
+
+def cache_name() -> str:
+    """Return the argument in which the installed transformers passes keys and values."""
+    import transformers
+
+    version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+    return "cache" if version >= (5, 24) else "past_key_values"
+
+
+def pop_cache(arguments: dict):
+    """Take the cache out of a backbone's keyword arguments, by either name.
+
+    Returns `(cache, length)`: the object that the model appends to or None, and the tokens in it.
+    """
+    found = [arguments.pop(name, None) for name in ("past_key_values", "cache")]
+    cache = next((c for c in found if c is not None), None)
+    return cache, 0 if cache is None else cache.get_seq_length()
+
+
+def new_cache():
+    """Return an empty cache, which a backbone reads and appends to."""
+    from transformers import DynamicCache
+
+    return DynamicCache()
+
+
+def reads_cache(backbone: nn.Module) -> bool:
+    """Return whether this family's attention looks at cached keys and values.
+
+    DistilBERT takes the argument and ignores it without a word.
+    """
+    return _family(backbone).reads_cache
+
+
+def key_value_shape(backbone: nn.Module) -> tuple[int, int, int]:
+    """Return `(layers, heads, d_head)` of a backbone's keys, which its values share.
+
+    With grouped queries there are fewer heads here than query heads.
+    """
+    config = backbone.config
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    d_head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return config.num_hidden_layers, heads, d_head
+
+
+def positions(backbone: nn.Module, input_ids: Tensor | None, seq: int) -> Tensor:
+    """Return the position ids (batch or 1, seq) that a backbone gives its tokens by itself.
+
+    They count from 0, padding included; RoBERTa's start after the padding's own number and pass
+    padding over.
+    """
+    first = first_position(backbone)
+    if first == 0 or input_ids is None:
+        place = next(backbone.parameters()).device
+        return torch.arange(first, first + seq, device=place)[None]           # (1, seq)
+    real = (input_ids != first - 1).long()                                    # (batch, seq)
+    return real.cumsum(1) * real + first - 1                                  # (batch, seq)
+
+
+def first_position(backbone: nn.Module) -> int:
+    """Return the position of the first token: 0, but for RoBERTa."""
+    config = backbone.config
+    return config.pad_token_id + 1 if config.model_type == "roberta" else 0
+
+
+def longest_input(backbone: nn.Module) -> int:
+    """Return how many positions a backbone has."""
+    return backbone.config.max_position_embeddings - first_position(backbone)
+
+
+def token_ids(text: str, tokenizer, vocabulary: int) -> list[int]:
+    """Return the ids of a text, without special tokens; `BadConfig` if the model lacks one."""
+    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    if not ids or max(ids) >= vocabulary:
+        raise BadConfig(f"{text!r} becomes the tokens {ids}.",
+                        expected=f"at least one, each below {vocabulary}",
+                        hint="use the tokenizer that belongs to this model")
+    return ids
+
+
+def common_tokens(tokenizer, n: int, vocabulary: int) -> list[int]:
+    """Return the first `n` ids of a vocabulary that stand for text.
+
+    Vocabularies are ordered roughly by how common a token is; special tokens and BERT's reserved
+    "[unused…]" entries, which no text contains, are passed over. Raises `BadConfig` if the model
+    lacks one of them.
+    """
+    special = set(tokenizer.all_special_ids)
+    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))    # None where a number is free
+    common = [i for i, token in enumerate(tokens)
+              if token and i not in special and not token.startswith("[unused")][:n]
+    if common and common[-1] >= vocabulary:
+        raise BadConfig(f"The tokenizer's common tokens go up to {common[-1]}.",
+                        expected=f"each below {vocabulary}",
+                        hint="use the tokenizer that belongs to this model")
+    return common
+
+
+def is_recomputing(backbone: nn.Module) -> bool:
+    """Return whether gradient checkpointing is on: it drops the cache while training."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in backbone.modules())
+
+
+def is_encoder(backbone: nn.Module) -> bool:
+    """Return whether every token sees every other: a BERT, RoBERTa or DistilBERT."""
+    return _family(backbone) in (BERT, DISTILBERT)
 
 
 # ── loading ──────────────────────────────────────────────────────────────────────────────────

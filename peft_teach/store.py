@@ -11,21 +11,19 @@ a model that it was not trained for. Nothing here unpickles.
 import builtins
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 
-from . import core, models
+from . import core, files, models
 from .errors import AdapterFileError, PeftTeachError
-from .methods import full, lora
+from .methods import bitfit, bottleneck, dora, full, ia3, lora, prefix, prompt, qlora
 
-METHODS = {"full": full, "lora": lora}
+METHODS = {"full": full, "bitfit": bitfit, "prompt": prompt, "prefix": prefix,
+           "bottleneck": bottleneck, "ia3": ia3, "lora": lora, "dora": dora, "qlora": qlora}
 TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"
 
 
@@ -43,29 +41,21 @@ class Saved:
 def save(model: nn.Module, path: str | Path) -> Path:
     """Write the adapter and the head of `model` into the folder `path`; return it.
 
-    Each file is written beside its place and then moved there, so a failure leaves the old one.
+    Both files are written beside their places and then moved there: a failure leaves the old ones.
     Raises `NoAdapter` on a model without a method.
     """
-    state = _full_state(model)
+    state = core.adapter_state(model) | {n: p.detach().cpu().clone()
+                                         for n, p in _head_parameters(model).items()}
     record = core.record_of(model)
     description = {
         "format": 1,
         "method": record.method,
-        "config": record.config and dataclasses.asdict(record.config),
+        "config": record.config and _as_stored(record.config),
         "base": record.fingerprint,
     }
     told = json.dumps(description).encode()    # before anything is written: it may fail
-    folder = Path(path).expanduser()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AdapterFileError(f"{folder} cannot be a folder: {error.strerror}.",
-                               expected="a folder, new or old") from error
-    copies = {name: p.detach().cpu().clone(memory_format=torch.contiguous_format)
-              for name, p in state.items()}
-    _write(folder / TENSORS, write_tensors(copies, metadata={"format": "pt"}))
-    _write(folder / DESCRIPTION, told)
-    return folder
+    return files.write(path, {TENSORS: write_tensors(state, metadata={"format": "pt"}),
+                              DESCRIPTION: told})
 
 
 def load(model: nn.Module, path: str | Path) -> nn.Module:
@@ -79,15 +69,9 @@ def load(model: nn.Module, path: str | Path) -> nn.Module:
     _check_base(description["base"], record.fingerprint, path)
     method = _method(description, path)
     config = _config(method, description["config"], path)
-    was_converted = model.__dict__.get("peft_teach_converted")
-    model = _inject(method, model, config, path)
-    try:
+    with core.all_or_nothing(model):
+        model = _inject(method, model, config, path)
         _copy_into(model, tensors, path)
-    except AdapterFileError:
-        core.undo(model)
-        if not was_converted:
-            models.to_hf(model)
-        raise
     return model
 
 
@@ -114,15 +98,10 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
         raise AdapterFileError(f"{path} holds {description['method']!r}, the model "
                                f"{record.method!r}: full fine-tuning changed or changes the base.",
                                hint="load a fresh model, then pt.load(model, path)")
-    wrappers = core.adapters(model)
-    core.remove(model)
-    try:
-        _copy_into(_inject(method, model, config, path), tensors, path)
-    except AdapterFileError:
-        if core.record_of(model) is not None:
-            core.undo(model)
-        core.place(model, wrappers, record)
-        raise
+    with core.all_or_nothing(model):
+        model = core.undo(model)
+        model = _inject(method, model, config, path)
+        _copy_into(model, tensors, path)
     return model
 
 
@@ -143,40 +122,27 @@ def list(folder: str | Path) -> builtins.list[Saved]:
 # ── the parts ────────────────────────────────────────────────────────────────────────────────
 
 
-def _full_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return what a file holds: the adapter's parameters, and the head's."""
+def _head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     head = set(models.head(model))
     named = {core.plain_name(model, n): p for n, p in model.named_parameters()}
-    return core.adapter_parameters(model) | {n: p for n, p in named.items() if n in head}
+    return {n: p for n, p in named.items() if n in head}
 
 
-def _write(file: Path, content: bytes) -> None:
-    beside = file.with_name(file.name + ".part")
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, file)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise AdapterFileError(f"{file} could not be written: {error.strerror}.",
-                               hint="make room on the disk, or save elsewhere") from error
+def _as_stored(config) -> dict:
+    """Return a config's fields as a file keeps them.
+
+    A field that only matters before or while training, such as how a prompt starts, says with
+    `metadata={"stored": value}` what stands in the file instead.
+    """
+    return {f.name: f.metadata.get("stored", getattr(config, f.name))
+            for f in dataclasses.fields(config)}
 
 
 def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
-    folder = Path(path).expanduser()
-    for name in (DESCRIPTION, TENSORS):
-        if not (folder / name).is_file():
-            raise AdapterFileError(f"{folder} has no {name}.",
-                                   expected="a folder that pt.save wrote",
-                                   hint="pt.store.list(folder) shows the adapters in a folder")
-    try:
-        description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
-        tensors = parse_tensors((folder / TENSORS).read_bytes())
-    except (ValueError, SafetensorError) as error:
-        raise AdapterFileError(f"{folder} is damaged: {error}.",
-                               expected="the two files as pt.save wrote them",
-                               hint="copy them again, or train again") from error
+    description, tensors = files.read(path, DESCRIPTION, TENSORS, "pt.save",
+                                      "pt.store.list(folder) shows the adapters in a folder")
     if not _is_description(description):
-        raise AdapterFileError(f"{folder / DESCRIPTION} does not describe an adapter of this "
+        raise AdapterFileError(f"{Path(path) / DESCRIPTION} does not describe an adapter of this "
                                "version.", expected="format 1, with method, config and base")
     return description, tensors
 
@@ -210,9 +176,9 @@ def _config(method, fields: dict, path):
     try:
         return method.Config(**{k: tuple(v) if isinstance(v, builtins.list) else v
                                 for k, v in fields.items()})
-    except TypeError as error:
+    except (PeftTeachError, TypeError) as error:
         raise AdapterFileError(f"{path} has settings that this method does not know: "
-                               f"{error}.") from error
+                               f"{error}") from error
 
 
 def _inject(method, model: nn.Module, config, path) -> nn.Module:
@@ -247,15 +213,8 @@ def _check_base(saved: dict, here: dict, path) -> None:
 
 def _copy_into(model: nn.Module, tensors: dict[str, Tensor], path) -> None:
     """Copy all tensors into their parameters, or raise before the first is copied."""
-    state = _full_state(model)
-    problems = [f"missing {n}" for n in state if n not in tensors]
-    problems += [f"unexpected {n}" for n in tensors if n not in state]
-    problems += [f"{n} is {tuple(tensors[n].shape)}, not {tuple(p.shape)}"
-                 for n, p in state.items() if n in tensors and tensors[n].shape != p.shape]
-    if problems:
-        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-        raise AdapterFileError(f"{path} does not fit this model: {'; '.join(problems[:3])}{more}.",
-                               expected=f"the {len(state)} tensors of this method and head")
+    state = core.adapter_parameters(model) | _head_parameters(model)
+    files.check(tensors, state, path)
     with torch.no_grad():
         for name, p in state.items():
             p.copy_(tensors[name])

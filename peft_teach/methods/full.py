@@ -17,7 +17,7 @@ from torch import nn
 
 from .. import models
 from ..core import new_record
-from ..errors import BadConfig
+from ..errors import BadConfig, NotSupported
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     if config.train == "head" and not head:
         raise BadConfig("This model has no task head to train.",
                         hint="pt.models.load(name, labels=2) gives it one")
+    if config.train == "all" and models.quantized(model):
+        raise NotSupported("This base is in 4 bits, and bytes cannot be trained.",
+                           hint="load a fresh model; or pt.models.to_hf(model) makes plain layers "
+                                "of the rounded weights")
     record.wraps, record.method, record.config = False, "full", config
     for name, p in model.named_parameters():
         p.requires_grad_(config.train == "all" or name in head)

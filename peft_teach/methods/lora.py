@@ -1,15 +1,17 @@
 """LoRA: learn a low-rank correction of a frozen weight.
 
-    y = x Wᵀ + b + s (x Aᵀ) Bᵀ            s = alpha / rank,  or alpha / √rank (rsLoRA)
+    y = x Wᵀ + b + s ((x Aᵀ) Bᵀ + c)      s = alpha / rank,  or alpha / √rank (rsLoRA)
 
     symbol  shape           trained  starts as
     x       (…, n_in)       –        the layer's input
     W, b    (n_out, n_in)   no       the pretrained weight and bias
     A       (rank, n_in)    yes      uniform in ±1/√n_in
     B       (n_out, rank)   yes      zero, so that the first output is the base's, exactly
+    c       (n_out,)        yes      zero; B's bias, there with use_bias only
     s       number          no       a constant
 
-Cost: rank · (n_in + n_out) parameters a matrix (`count`), nothing at inference once merged.
+Cost: rank · (n_in + n_out) parameters a matrix (`count`), nothing at inference once merged. The
+paper has no c; Hugging Face peft calls it lora_bias.
 
 Sources: Hu et al. 2021, arXiv 2106.09685, §4.1 (the equation) and §4.2 (which matrices);
 Kalajdzievski 2023, arXiv 2312.03732 (rsLoRA); Hayou et al. 2024, arXiv 2402.12354 (LoRA+).
@@ -24,8 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from ..core import Adapter, attach, record_of
-from ..errors import BadConfig, NoAdapter, NotSupported
+from ..errors import BadConfig, NoAdapter, NotMergeable, NotSupported
 from ..models import as_tuples
+from ..nf4 import Linear4bit
 from ..shapes import expect
 
 
@@ -34,13 +37,15 @@ class Config:
     """Where LoRA goes and how large it is.
 
     `targets` are places or module names, `layers` block numbers (None for all), `dropout` a
-    probability on the input of A, `rank_stabilized` takes s = alpha / √rank.
+    probability on the input of A, `rank_stabilized` takes s = alpha / √rank, `use_bias` gives B a
+    bias.
     """
 
     rank: int = 8
     alpha: float = 16.0
     dropout: float = 0.0
     rank_stabilized: bool = False
+    use_bias: bool = False
     targets: tuple[str, ...] = ("query", "value")
     layers: tuple[int, ...] | None = None
 
@@ -51,9 +56,9 @@ class Config:
         object.__setattr__(self, "layers", layers)
 
 
-def count(n_in: int, n_out: int, rank: int) -> int:
+def count(n_in: int, n_out: int, rank: int, use_bias: bool = False) -> int:
     """Return how many parameters LoRA trains for one (n_out, n_in) matrix."""
-    return rank * (n_in + n_out)
+    return rank * (n_in + n_out) + (n_out if use_bias else 0)
 
 
 def scale(rank: int, alpha: float, rank_stabilized: bool = False) -> float:
@@ -65,7 +70,7 @@ class LoRALinear(Adapter):
     """A frozen `nn.Linear` with a trained correction of rank `rank`."""
 
     def __init__(self, base: nn.Linear, rank: int = 8, alpha: float = 16.0, dropout: float = 0.0,
-                 rank_stabilized: bool = False):
+                 rank_stabilized: bool = False, use_bias: bool = False):
         _check(base, rank, alpha, dropout)
         super().__init__(base)
         self.scale = scale(rank, alpha, rank_stabilized)
@@ -73,34 +78,50 @@ class LoRALinear(Adapter):
         n_in, n_out = base.in_features, base.out_features
         self.A = nn.Parameter(torch.empty(rank, n_in))                # (rank, n_in)
         self.B = nn.Parameter(torch.zeros(n_out, rank))               # (n_out, rank)
+        self.c = nn.Parameter(torch.zeros(n_out)) if use_bias else None   # (n_out,)
         nn.init.uniform_(self.A, -1 / math.sqrt(n_in), 1 / math.sqrt(n_in))
 
     def forward(self, x: Tensor) -> Tensor:
         expect(x, "... n_in", n_in=self.base.in_features)
         y = self.base(x)                                              # (…, n_out)
         h = self.dropout(x).to(self.A.dtype) @ self.A.T               # (…, rank), float32
-        return y + (self.scale * h @ self.B.T).to(y.dtype)            # (…, n_out)
+        u = self.scale * h @ self.B.T                                 # (…, n_out), float32
+        if self.c is not None:
+            u = u + self.scale * self.c                               # (…, n_out)
+        return y + u.to(y.dtype)                                      # (…, n_out)
 
     def delta(self) -> Tensor:
         """Return ΔW = s B A, the correction as one (n_out, n_in) matrix, in A's and B's dtype."""
         return self.scale * self.B @ self.A                           # (n_out, n_in)
 
     def merged(self) -> nn.Linear:
-        """Return one plain linear layer with weight W + ΔW, summed in float32, then rounded."""
+        """Return one plain linear layer with weight W + ΔW, summed in float32, then rounded.
+
+        Its bias is b + s c, summed alike; a base without a bias has no place for c.
+        """
         W, b = self.base.weight, self.base.bias
+        if self.c is not None and b is None:
+            raise NotMergeable("The base has no bias, so LoRA's own bias c has nowhere to go.",
+                               expected="a base layer with a bias",
+                               hint="keep the adapter on the model, or train with use_bias=False")
         linear = nn.Linear(self.base.in_features, self.base.out_features, bias=b is not None,
                            device="meta", dtype=W.dtype)
         linear.weight = nn.Parameter((W.float() + self.delta()).detach().to(W.dtype))
         if b is not None:
-            linear.bias = nn.Parameter(b.detach().clone())
+            shift = 0 if self.c is None else self.scale * self.c
+            linear.bias = nn.Parameter((b.float() + shift).detach().to(b.dtype))
         return linear.train(self.base.training)
 
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put LoRA on the model's targets, freeze the rest but the head; return the model to keep."""
     config = config or Config()
-    model = attach(model, config.targets, lambda base: LoRALinear(
-        base, config.rank, config.alpha, config.dropout, config.rank_stabilized), config.layers)
+
+    def make(base: nn.Module) -> LoRALinear:
+        return LoRALinear(base, config.rank, config.alpha, config.dropout,
+                          config.rank_stabilized, config.use_bias)
+
+    model = attach(model, config.targets, make, config.layers)
     record_of(model).method, record_of(model).config = "lora", config
     return model
 
@@ -108,9 +129,11 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 def plus_groups(model: nn.Module, lr: float, ratio: float = 16.0) -> list[dict]:
     """LoRA+: return optimizer groups in which B learns `ratio` times as fast as A.
 
-    Everything else that trains, the head for one, keeps `lr`. Hayou et al. 2024 §4.
+    B's bias, where there is one, keeps pace with it. Everything else that trains, the head for
+    one, keeps `lr`. Hayou et al. 2024 §4.
     """
-    B = [m.B for m in model.modules() if isinstance(m, LoRALinear)]
+    B = [p for m in model.modules() if isinstance(m, LoRALinear)
+         for p in (m.B, m.c) if p is not None]
     if not B:
         raise NoAdapter("LoRA+ sets the learning rates of A and B, and this model has neither.",
                         hint="model = pt.lora.inject(model, pt.lora.Config())")
@@ -120,7 +143,7 @@ def plus_groups(model: nn.Module, lr: float, ratio: float = 16.0) -> list[dict]:
 
 
 def _check(base: nn.Module, rank: int, alpha: float, dropout: float) -> None:
-    if not isinstance(base, nn.Linear):
+    if not isinstance(base, nn.Linear | Linear4bit):
         raise NotSupported(f"LoRA corrects a linear layer, and this is a {type(base).__name__}.",
                            hint="choose targets such as 'query', 'value', 'ffn_in'")
     largest = min(base.in_features, base.out_features)

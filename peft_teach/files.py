@@ -1,0 +1,73 @@
+"""The two files of an adapter's folder: written both or neither, read without trust.
+
+One holds tensors (safetensors), the other says in json what they are. Nothing here unpickles.
+"""
+
+import json
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from torch import Tensor
+
+from .errors import AdapterFileError
+
+
+def write(path: str | Path, contents: dict[str, bytes]) -> Path:
+    """Write files, by name, into the folder `path`, which may be new; return it.
+
+    All are written beside their places first and then moved there, so a failure leaves the old
+    ones. Raises `AdapterFileError`.
+    """
+    folder = Path(path).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AdapterFileError(f"{folder} cannot be a folder: {error.strerror}.",
+                               expected="a folder, new or old") from error
+    beside = {folder / name: folder / f"{name}.part" for name in contents}
+    try:
+        for part, content in zip(beside.values(), contents.values()):
+            part.write_bytes(content)
+        for file, part in beside.items():
+            os.replace(part, file)
+    except OSError as error:
+        for part in beside.values():
+            part.unlink(missing_ok=True)
+        raise AdapterFileError(f"{' and '.join(contents)} could not be written into {folder}: "
+                               f"{error.strerror}.",
+                               hint="make room on the disk, or save elsewhere") from error
+    return folder
+
+
+def read(path: str | Path, description: str, tensors: str, writer: str,
+         hint: str) -> tuple[object, dict[str, Tensor]]:
+    """Return the parsed json and the tensors of a folder that `writer` should have written.
+
+    Raises `AdapterFileError`, with `hint`, if one of the two files is missing; or if it is damaged.
+    """
+    folder = Path(path).expanduser()
+    for name in (description, tensors):
+        if not (folder / name).is_file():
+            raise AdapterFileError(f"{folder} has no {name}.",
+                                   expected=f"a folder that {writer} wrote", hint=hint)
+    try:
+        return (json.loads((folder / description).read_text("utf-8")),
+                parse_tensors((folder / tensors).read_bytes()))
+    except (ValueError, SafetensorError) as error:
+        raise AdapterFileError(f"{folder} is damaged: {error}.",
+                               expected=f"the two files as {writer} wrote them",
+                               hint="copy them again, or train again") from error
+
+
+def check(tensors: dict[str, Tensor], expected: dict[str, Tensor], path: str | Path) -> None:
+    """Raise `AdapterFileError` unless there are exactly the expected names, in their shapes."""
+    problems = [f"missing {n}" for n in expected if n not in tensors]
+    problems += [f"unexpected {n}" for n in tensors if n not in expected]
+    problems += [f"{n} is {tuple(tensors[n].shape)}, not {tuple(p.shape)}"
+                 for n, p in expected.items() if n in tensors and tensors[n].shape != p.shape]
+    if problems:
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        raise AdapterFileError(f"{path} does not fit this model: {'; '.join(problems[:3])}{more}.",
+                               expected=f"the {len(expected)} tensors of this method and head")

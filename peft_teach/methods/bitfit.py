@@ -1,0 +1,129 @@
+"""BitFit: train the biases, and nothing else.
+
+    y = base(x) + b
+
+    symbol  shape      trained  starts as
+    base    –          no       a pretrained linear layer or LayerNorm that has a bias
+    b       (n_out,)   yes      zero, so that the first output is the base's, exactly
+
+Cost: one number a feature. Of a BERT with its pooler, L (7 d_model + d_ffn) + 2 d_model
+parameters (`count`), under a thousandth of the model; nothing at inference once merged.
+
+Source: Ben Zaken et al. 2021, arXiv 2106.10199, §3.
+One deviation from the paper, which trains the biases themselves: here b is what is added to them,
+so that it can be saved, disabled and removed. Gradients and steps are the same, but weight decay
+draws b to zero, and so each bias to its pretrained value instead of to zero.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .. import models
+from ..core import Adapter, attach, new_record, record_of
+from ..errors import NoTargets, NotSupported
+from ..nf4 import Linear4bit
+from ..shapes import expect
+
+KINDS = (nn.Linear, Linear4bit, nn.LayerNorm)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Whose biases are trained.
+
+    `targets` None takes every linear layer and LayerNorm of the backbone that has a bias, pooler
+    included; `layers`, block numbers, then keeps those inside these blocks. Otherwise `targets`
+    are places or module names: ("query", "ffn_in") are the two biases a block that the paper
+    finds to be nearly enough.
+    """
+
+    targets: tuple[str, ...] | None = None
+    layers: tuple[int, ...] | None = None
+
+    def __post_init__(self):
+        """Keep names and numbers as tuples, in whatever form they came."""
+        targets, layers = models.as_tuples(self.targets, self.layers)
+        object.__setattr__(self, "targets", None if self.targets is None else targets)
+        object.__setattr__(self, "layers", layers)
+
+
+def count(layers: int, d_model: int, d_ffn: int, outside: int = 2) -> int:
+    """Return how many biases a BERT or GPT-2 of `layers` blocks has in its backbone.
+
+    In a block they are query, key, value, the two output projections and the two norms of d_model
+    each, and ffn_in of d_ffn. `outside` is how many stand outside the blocks: 2 in BERT (a norm
+    and the pooler), 1 in GPT-2 (the last norm).
+    """
+    return layers * (7 * d_model + d_ffn) + outside * d_model
+
+
+class BiasAdapter(Adapter):
+    """A frozen linear layer or LayerNorm with a trained addition to its bias."""
+
+    def __init__(self, base: nn.Module):
+        _check(base)
+        super().__init__(base)
+        norm = isinstance(base, nn.LayerNorm)
+        self.n_in = base.normalized_shape[-1] if norm else base.in_features
+        self.b = nn.Parameter(torch.zeros_like(base.bias, dtype=torch.float32))    # (n_out,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        expect(x, "... n_in", n_in=self.n_in)
+        y = self.base(x)                                              # (…, n_out)
+        return y + self.b.to(y.dtype)                                 # (…, n_out)
+
+    @torch.no_grad()
+    def merged(self) -> nn.Module:
+        """Return the same kind of layer, the two biases summed in float32, then rounded."""
+        layer = copy.deepcopy(self.base)
+        layer.bias.copy_(self.base.bias + self.b)                     # (n_out,)
+        return layer
+
+
+def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
+    """Put a trained b beside the biases, freeze the rest but the head; return the model to keep.
+
+    Raises `NoTargets` for a model or a target without biases.
+    """
+    config = config or Config()
+    new_record(model)    # raises for what is no unadapted model, before it is searched
+    targets, layers = config.targets, config.layers
+    if targets is None:
+        targets, layers = _biased(model, layers), None
+        if not targets:
+            raise NoTargets("This model has no biases, so BitFit finds nothing to train.",
+                            expected="linear layers or LayerNorms with a bias, as in BERT or GPT-2",
+                            hint="pt.lora, or another method that works beside the weights")
+    model = attach(model, targets, BiasAdapter, layers)
+    record_of(model).method, record_of(model).config = "bitfit", config
+    return model
+
+
+def _biased(model: nn.Module, layers: tuple[int, ...] | None) -> tuple[str, ...]:
+    """Return the names of the backbone's layers with a bias, or those inside some blocks."""
+    inside = set(getattr(model, "base_model", model).modules())
+    if layers is not None:
+        blocks = models.find(model, "block", layers)
+        inside = {m for name in blocks for m in model.get_submodule(name).modules()}
+    head = {name.rpartition(".")[0] for name in models.head(model)}
+    return tuple(name for name, m in model.named_modules()
+                 if m in inside and name not in head and _has_bias(m))
+
+
+def _has_bias(module: nn.Module) -> bool:
+    kind = isinstance(module, KINDS) or models.is_conv1d(module)
+    return kind and module.bias is not None
+
+
+def _check(base: nn.Module) -> None:
+    if not isinstance(base, KINDS):
+        raise NotSupported(f"BitFit changes biases, and this is a {type(base).__name__}.",
+                           expected="an nn.Linear or nn.LayerNorm",
+                           hint="targets=None takes every bias there is")
+    if base.bias is None:
+        raise NoTargets(f"This {type(base).__name__} has no bias.",
+                        expected="targets that have one",
+                        hint="targets=None takes every bias there is")

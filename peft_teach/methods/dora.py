@@ -1,0 +1,100 @@
+"""DoRA: split each row of the weight into length and direction; LoRA turns the direction.
+
+    y = x W'ᵀ + b          W' = g ⊙ V,   V = W + s B A,   g = m / ‖V‖           s = alpha / rank
+
+    symbol  shape           trained  starts as
+    x       (…, n_in)       –        the layer's input
+    W, b    (n_out, n_in)   no       the pretrained weight and bias; b is never scaled
+    A       (rank, n_in)    yes      uniform in ±1/√n_in
+    B       (n_out, rank)   yes      zero
+    m       (n_out,)        yes      ‖W‖: with B zero, the first output is the base's
+    ‖V‖     (n_out,)        –        the length of each row of V; a constant in backward
+    s       number          no       a constant
+
+Cost: LoRA's parameters and n_out more a matrix (`count`), and V built once a step for its norm;
+nothing at inference once merged.
+
+Sources: Liu et al. 2024, arXiv 2402.09353, §4.1 (the equation), §4.3 (‖V‖ held constant).
+One deviation from the paper, which speaks of columns: as in the authors' code and in Hugging Face
+peft there is one magnitude per *output* feature. Dropout follows peft: it acts on x wherever m, A
+or B have changed something, and the base itself reads x as it is.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..core import attach, record_of
+from ..models import as_tuples
+from ..shapes import expect
+from . import lora
+
+
+@dataclass(frozen=True)
+class Config:
+    """Where DoRA goes and how large it is; the fields mean what they mean in `lora.Config`."""
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("query", "value")
+    layers: tuple[int, ...] | None = None
+
+    def __post_init__(self):
+        """Keep names and numbers as tuples, in whatever form they came."""
+        targets, layers = as_tuples(self.targets, self.layers)
+        object.__setattr__(self, "targets", targets)
+        object.__setattr__(self, "layers", layers)
+
+
+def count(n_in: int, n_out: int, rank: int) -> int:
+    """Return how many parameters DoRA trains for one (n_out, n_in) matrix."""
+    return lora.count(n_in, n_out, rank) + n_out
+
+
+class DoRALinear(lora.LoRALinear):
+    """LoRA with a trained length for each row; `base` is an `nn.Linear` or its 4-bit form."""
+
+    def __init__(self, base: nn.Module, rank: int = 8, alpha: float = 16.0, dropout: float = 0.0):
+        super().__init__(base, rank, alpha, dropout)
+        self.to(base.weight.device)    # the norm below needs W, A and B in one place
+        self.m = nn.Parameter(self.norm())                            # (n_out,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        expect(x, "... n_in", n_in=self.base.in_features)
+        y = self.base(x)                                              # (…, n_out)
+        dropped = self.dropout(x)                                     # (…, n_in)
+        drops = self.training and self.dropout.p > 0
+        Wx = self.without_bias(self.base(dropped) if drops else y)    # (…, n_out)
+        h = dropped.to(self.A.dtype) @ self.A.T                       # (…, rank), float32
+        Vx = Wx + self.scale * h @ self.B.T                           # (…, n_out)
+        g = self.m / self.norm()                                      # (n_out,)
+        return y + (g * Vx - Wx).to(y.dtype)                          # (…, n_out)
+
+    def without_bias(self, y: Tensor) -> Tensor:
+        """Return W x from the base's output, (…, n_out) in float32."""
+        y, b = y.to(self.A.dtype), self.base.bias
+        return y if b is None else y - b
+
+    @torch.no_grad()
+    def norm(self) -> Tensor:
+        """Return ‖V‖, (n_out,); no gradient flows through it. A row of zeros counts as tiny."""
+        V = self.base.weight.to(self.A.dtype) + super().delta()       # (n_out, n_in)
+        norm = torch.linalg.vector_norm(V, dim=1)                     # (n_out,)
+        return norm.clamp_min(torch.finfo(norm.dtype).tiny)
+
+    def delta(self) -> Tensor:
+        """Return ΔW = g ⊙ V − W, the correction as one (n_out, n_in) matrix. `merged` adds it."""
+        W = self.base.weight.to(self.A.dtype)                         # (n_out, n_in)
+        g = self.m / self.norm()                                      # (n_out,)
+        return g[:, None] * (W + super().delta()) - W                 # (n_out, n_in)
+
+
+def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
+    """Put DoRA on the model's targets, freeze the rest but the head; return the model to keep."""
+    config = config or Config()
+    model = attach(model, config.targets, lambda base: DoRALinear(
+        base, config.rank, config.alpha, config.dropout), config.layers)
+    record_of(model).method, record_of(model).config = "dora", config
+    return model

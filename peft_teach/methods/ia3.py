@@ -1,0 +1,140 @@
+"""(IA)³: learn to amplify or inhibit keys, values and the inside of the feed-forward network.
+
+    key        K' = l_k ⊙ K           K = x W_kᵀ + b_k
+    value      V' = l_v ⊙ V           V = x W_vᵀ + b_v
+    ffn        y = (l_ff ⊙ h) Wᵀ + b      h: what `ffn_out` reads, the activated hidden layer
+
+    symbol  shape           trained  starts as
+    l_k     (d_key,)        yes      ones, so that the first output is the base's, exactly
+    l_v     (d_value,)      yes      ones
+    l_ff    (d_ffn,)        yes      ones
+    W, b    (n_out, n_in)   no       the pretrained weights and biases
+
+Cost: L (d_key + d_value + d_ffn) parameters for L blocks (`count`); nothing at inference once
+merged: l scales rows of a weight, and its bias with them, or columns.
+
+Source: Liu et al. 2022, arXiv 2205.05638, §3.3. The paper's T5 has an encoder and a decoder; here
+each block has one attention. In a gated FFN l_ff scales the gated product, where the authors'
+T-Few scales its linear branch: the same function. Hugging Face peft's default scales more than
+the paper: on BERT the input of `attention_out` too, on GPT-2 the queries.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .. import models
+from ..core import Adapter, attach, new_record, record_of
+from ..errors import BadConfig, NotSupported
+from ..shapes import expect
+
+# Which side of a layer its vector scales. `qkv` is GPT-2's fused projection.
+SIDES = {"key": "output", "value": "output", "qkv": "output",
+         "attention_out": "input", "ffn_out": "input"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Where (IA)³ goes.
+
+    `targets` None takes the paper's three vectors: key, value and ffn_out, on GPT-2 qkv and
+    ffn_out. Given as places or module names, they may also be attention_out, whose input is then
+    scaled. `layers` are block numbers, None for all.
+    """
+
+    targets: tuple[str, ...] | None = None
+    layers: tuple[int, ...] | None = None
+
+    def __post_init__(self):
+        """Keep names and numbers as tuples, in whatever form they came."""
+        targets, layers = models.as_tuples(self.targets, self.layers)
+        object.__setattr__(self, "targets", None if self.targets is None else targets)
+        object.__setattr__(self, "layers", layers)
+
+
+def count(layers: int, d_key: int, d_value: int, d_ffn: int) -> int:
+    """Return how many parameters the paper's three vectors have in a model of `layers` blocks."""
+    return layers * (d_key + d_value + d_ffn)
+
+
+class IA3Linear(Adapter):
+    """A frozen `nn.Linear` whose output or input is scaled, one trained number a feature.
+
+    `first` leaves the features before it as they are: the query's in a fused projection.
+    """
+
+    def __init__(self, base: nn.Linear, side: str = "output", first: int = 0):
+        _check(base, side, first)
+        super().__init__(base)
+        self.side, self.first = side, first
+        n = base.out_features if side == "output" else base.in_features
+        self.l = nn.Parameter(torch.ones(n - first))                  # (n_out,) or (n_in,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        expect(x, "... n_in", n_in=self.base.in_features)
+        if self.side == "input":
+            return self.base((self.factors() * x).to(x.dtype))        # (…, n_out)
+        y = self.base(x)                                              # (…, n_out)
+        return (self.factors() * y).to(y.dtype)                       # (…, n_out)
+
+    def factors(self) -> Tensor:
+        """Return one factor a feature, float32: l, after a one for each feature before `first`."""
+        return F.pad(self.l, (self.first, 0), value=1.0) if self.first else self.l
+
+    def delta(self) -> Tensor:
+        """Return ΔW = (l − 1) ⊙ W, by rows for an output, by columns for an input."""
+        by = self.factors()[:, None] if self.side == "output" else self.factors()
+        return (by - 1) * self.base.weight                            # (n_out, n_in)
+
+    @torch.no_grad()
+    def merged(self) -> nn.Linear:
+        """Return one plain linear layer with W + ΔW, summed in float32, then rounded."""
+        linear = copy.deepcopy(self.base)
+        linear.weight.copy_(self.base.weight + self.delta())          # (n_out, n_in)
+        if self.side == "output" and linear.bias is not None:
+            linear.bias.copy_(self.factors() * self.base.bias)        # (n_out,)
+        return linear
+
+
+def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
+    """Put the vectors on the model's targets, freeze the rest but the head; return the model.
+
+    Raises `NotSupported` for a target that none of the vectors is for.
+    """
+    config = config or Config()
+    new_record(model)    # raises for what is no unadapted model, before its places are read
+    places, targets = models.place_of(model), config.targets
+    if targets is None:
+        targets = ("qkv", "ffn_out") if "qkv" in places.values() else ("key", "value", "ffn_out")
+    names = models.find(model, targets, config.layers)
+    for name in names:
+        if places.get(name) not in SIDES:
+            raise NotSupported(f"(IA)³ has no vector for {places.get(name) or name}.",
+                               expected="targets among " + ", ".join(SIDES),
+                               hint="pt.attach(model, names, lambda base: "
+                                    "pt.ia3.IA3Linear(base, 'output'))")
+    order = iter(names)    # attach makes the adapters in this order
+
+    def make(base: nn.Module) -> IA3Linear:
+        place = places[next(order)]
+        first = models.fused_rows(base.out_features)["key"].start if place == "qkv" else 0
+        return IA3Linear(base, SIDES[place], first)
+
+    model = attach(model, names, make)
+    record_of(model).method, record_of(model).config = "ia3", config
+    return model
+
+
+def _check(base: nn.Module, side: str, first: int) -> None:
+    if not isinstance(base, nn.Linear):
+        raise NotSupported(f"(IA)³ scales a linear layer, and this is a {type(base).__name__}.",
+                           expected="an nn.Linear, not quantized",
+                           hint="choose targets such as 'key', 'value', 'ffn_out'")
+    if side not in ("output", "input"):
+        raise BadConfig(f"side is {side!r}.", expected="'output' or 'input'")
+    n = base.out_features if side == "output" else base.in_features
+    if not isinstance(first, int) or not 0 <= first < n:
+        raise BadConfig(f"first is {first!r}.", expected=f"a feature's number, 0 to {n - 1}")

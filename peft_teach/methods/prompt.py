@@ -1,0 +1,176 @@
+"""Soft prompt tuning: put trained vectors in front of the embedded words.
+
+    h = f([P ; embed(x)])                 f is frozen, and reads P as if it were words
+
+    symbol  shape                     trained  starts as
+    x       (batch, seq)              –        token ids
+    P       (length, d_model)         yes      random in ±0.5, or the embeddings of words (`start`)
+    h       (batch, length + seq, d)  –        of which the head sees the last seq
+
+Cost: length · d_model parameters in all (`count`), and a sequence that is longer by `length` in
+every layer, at inference too. Nothing can be merged: the prompt is an input, not a weight.
+
+The prompt takes the positions 0 … length − 1, is visible to every token, and has no labels: the
+head receives the hidden states of the real tokens only.
+
+Sources: Lester et al. 2021, arXiv 2104.08691, §2 (the method) and §3.2 (the starts).
+One deviation from the paper: T5 reads the prompt in its encoder alone; here there is one stack.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from .. import models
+from ..core import BackboneAdapter, attach, record_of
+from ..errors import BadConfig, NotSupported, unknown
+from ..shapes import expect
+
+STARTS = ("random", "vocabulary", "labels", "text")
+POOLS = ("cls", "first")
+COMMON = 5_000    # Lester et al. sample from that many of the most common tokens
+
+
+@dataclass(frozen=True)
+class Config:
+    """How long the prompt is, and what it starts as.
+
+    `start` is "random"; "vocabulary", sampled from the 5,000 most common tokens; "labels", one
+    vector for each text in `words`, the rest sampled; or "text", the text in `words`, repeated or
+    cut to `length`. All but "random" need the tokenizer. `pool` is what an encoder's head reads:
+    "cls", the first real token, or "first", the first vector of the prompt, as in Hugging Face
+    peft. A file keeps the trained prompt, and not how it started.
+    """
+
+    length: int = 20
+    start: Literal["random", "vocabulary", "labels", "text"] = field(
+        default="random", metadata={"stored": "random"})
+    words: tuple[str, ...] = field(default=(), metadata={"stored": ()})
+    pool: Literal["cls", "first"] = "cls"
+
+    def __post_init__(self):
+        """Keep one text as a tuple of one."""
+        words = (self.words,) if isinstance(self.words, str) else tuple(self.words or ())
+        object.__setattr__(self, "words", words)
+
+
+def count(length: int, d_model: int) -> int:
+    """Return how many parameters a prompt trains."""
+    return length * d_model
+
+
+class SoftPrompt(BackboneAdapter):
+    """A frozen backbone that reads `length` trained vectors before its input."""
+
+    def __init__(self, base: nn.Module, length: int = 20, pool: str = "cls"):
+        _check(base, length, pool)
+        super().__init__(base)
+        self.pool = pool
+        d_model = base.get_input_embeddings().embedding_dim
+        self.P = nn.Parameter(torch.empty(length, d_model))               # (length, d_model)
+        nn.init.uniform_(self.P, -0.5, 0.5)
+
+    def forward(self, input_ids: Tensor | None = None, *, attention_mask: Tensor | None = None,
+                position_ids: Tensor | None = None, inputs_embeds: Tensor | None = None, **rest):
+        length = len(self.P)
+        cache, cached = models.pop_cache(rest)
+        if cache is not None:
+            rest[models.cache_name()] = cache
+        if attention_mask is not None:
+            expect(attention_mask, "batch seen", called="attention_mask")
+            attention_mask = nn.functional.pad(attention_mask, (length, 0), value=1)
+        if cached:                                  # while generating: the prompt is in the cache
+            if position_ids is not None:
+                position_ids = position_ids + length
+            return self.base(input_ids, attention_mask=attention_mask, position_ids=position_ids,
+                             inputs_embeds=inputs_embeds, **rest)
+
+        x = inputs_embeds if input_ids is None else self.get_input_embeddings()(input_ids)
+        batch, seq, _ = expect(x, "batch seq d_model", d_model=self.P.shape[1],
+                               called="inputs_embeds").shape
+        P = self.P.to(x.dtype).expand(batch, -1, -1)                      # (batch, length, d_model)
+        if position_ids is None:
+            position_ids = models.positions(self.base, input_ids, seq)    # (1 or batch, seq)
+        front = models.positions(self.base, None, length)                 # (1, length)
+        position_ids = torch.cat([front.expand(len(position_ids), -1), position_ids + length], 1)
+        if rest.get("token_type_ids") is not None:
+            rest["token_type_ids"] = nn.functional.pad(rest["token_type_ids"], (length, 0))
+        out = self.base(inputs_embeds=torch.cat([P, x], dim=1), attention_mask=attention_mask,
+                        position_ids=position_ids, **rest | {"return_dict": True})
+        return self._real(out)
+
+    def _real(self, out):
+        """Leave the real tokens in a backbone's output, and pool again where it pools."""
+        length = len(self.P)
+        h = out.last_hidden_state                                         # (batch, length + seq, d)
+        real = h[:, length:]                                              # (batch, seq, d_model)
+        if self.pool == "first":                     # the head reads at 0, where [CLS] would stand
+            real = torch.cat([h[:, :1], real[:, 1:]], dim=1)
+        out.last_hidden_state = real
+        if out.get("pooler_output") is not None:
+            out.pooler_output = self.base.pooler(real)                    # (batch, d_model)
+        if out.get("hidden_states") is not None:
+            out.hidden_states = tuple(h[:, length:] for h in out.hidden_states)
+        return out
+
+
+def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn.Module:
+    """Put a soft prompt before the backbone, freeze the rest but the head; return what to keep.
+
+    `tokenizer` is needed for every start but "random".
+    """
+    config = config or Config()
+
+    def make(base: nn.Module) -> SoftPrompt:
+        prompt = SoftPrompt(base, config.length, config.pool)
+        with torch.no_grad():
+            prompt.P.copy_(_start(prompt.P, base, config, tokenizer))
+        return prompt
+
+    model = attach(model, "backbone", make)
+    record_of(model).method, record_of(model).config = "prompt", config
+    return model
+
+
+def _start(P: Tensor, base: nn.Module, config: Config, tokenizer) -> Tensor:
+    """Return the (length, d_model) vectors that the prompt starts as; P is the random start."""
+    if config.start not in STARTS:
+        raise unknown("start", config.start, STARTS)
+    if bool(config.words) != (config.start in ("labels", "text")):
+        raise BadConfig(f"start={config.start!r} with words={config.words!r}.",
+                        expected="words for 'labels' and 'text', and for no other start")
+    if config.start == "random":
+        return P
+    if tokenizer is None:
+        raise BadConfig(f"start={config.start!r} reads words, and no tokenizer was given.",
+                        hint="pt.prompt.inject(model, config, tokenizer)")
+    table = base.get_input_embeddings().weight.detach().float()       # (vocab, d_model)
+    texts = [models.token_ids(text, tokenizer, len(table)) for text in config.words]
+    if config.start == "text":
+        ids = [i for text in texts for i in text]
+        return table[(ids * len(P))[:len(P)]]                         # (length, d_model)
+    labels = [table[ids].mean(0) for ids in texts]                    # each (d_model,)
+    common = models.common_tokens(tokenizer, COMMON, len(table))
+    rest = len(P) - len(labels)
+    if not 0 <= rest <= len(common):
+        raise BadConfig(f"A prompt of {len(P)} from {len(labels)} labels and {len(common)} common "
+                        "tokens.", expected="at least one vector for each label, and different "
+                                            "tokens for the others")
+    sampled = [common[i] for i in torch.randperm(len(common))[:rest]]
+    return torch.stack([*labels, *table[sampled]])                    # (length, d_model)
+
+
+def _check(base: nn.Module, length: int, pool: str) -> None:
+    if not isinstance(length, int) or length < 1:
+        raise BadConfig(f"length is {length!r}.", expected="a whole number of vectors, at least 1")
+    longest = models.longest_input(base)
+    if length >= longest:
+        raise BadConfig(f"length is {length}, and this model has {longest} positions.",
+                        expected="a prompt that leaves room for the text")
+    if pool not in POOLS:
+        raise unknown("pooling", pool, POOLS)
+    if pool == "first" and not models.is_encoder(base):
+        raise NotSupported("pool='first' is for encoders: a decoder's head reads the last token.",
+                           hint="pool='cls', which leaves a decoder's head as it is")

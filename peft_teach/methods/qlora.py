@@ -1,0 +1,150 @@
+"""QLoRA: hold the frozen weights in four bits, and train LoRA beside them.
+
+    y = x Ŵᵀ + b + s (x Aᵀ) Bᵀ            Ŵ = dequantize(quantize(W)),   s as in LoRA
+
+    symbol  shape           trained  starts as
+    x       (…, n_in)       –        the layer's input
+    Ŵ       (n_out, n_in)   no       W in NF4, 4.127 bits a weight; made anew at each use
+    b       (n_out,)        no       the pretrained bias, as it was
+    A, B    as in LoRA      yes      as in LoRA, float32
+
+Nothing new is computed: `inject` swaps linear layers for `nf4.Linear4bit`, and puts `LoRALinear`
+(or `DoRALinear`) around them. Gradients flow through Ŵ to the input and into A and B; Ŵ itself
+never changes. Cost: LoRA's parameters; a quarter of the weights' bytes in bfloat16, an eighth of
+those in float32; and Ŵ made twice a step, once forward and once backward.
+
+At the start the model computes what its 4-bit base computes, which is near the pretrained model
+but not equal to it.
+
+Source: Dettmers et al. 2023, arXiv 2305.14314, §3 (the equation), §4 (LoRA on all linear layers of
+the blocks). Left out, as it is about memory on a GPU: the paged optimizer.
+One deviation from the paper: A and B, and their products, are float32, where the paper has them
+in bfloat16.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from .. import models
+from ..core import Adapter, all_or_nothing, attach, new_record, record_of
+from ..errors import BadConfig, NotSupported
+from ..nf4 import Linear4bit, dequantize, quantize
+from .dora import DoRALinear
+from .lora import LoRALinear
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is held in 4 bits, and which correction is trained where.
+
+    `quantize` and `targets` are places or module names; None means all linear layers of the
+    blocks, and for `targets` the same as `quantize`. `layers` are block numbers for the targets
+    (None for all). `double` quantizes the block maxima, too; `dora` trains DoRA instead of LoRA.
+    The other fields mean what they mean in `lora.Config`.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    rank_stabilized: bool = False
+    targets: tuple[str, ...] | None = None
+    layers: tuple[int, ...] | None = None
+    quantize: tuple[str, ...] | None = None
+    block_size: int = 64
+    double: bool = True
+    dora: bool = False
+
+    def __post_init__(self):
+        """Keep names and numbers as tuples, in whatever form they came."""
+        for field in ("targets", "quantize"):
+            names, layers = models.as_tuples(getattr(self, field), self.layers)
+            object.__setattr__(self, field, None if getattr(self, field) is None else names)
+        object.__setattr__(self, "layers", layers)
+
+
+def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
+    """Quantize the base, put LoRA on the targets, freeze the rest but the head.
+
+    Returns the model to keep. On a base that is in 4 bits already, only layers that are not are
+    quantized; other settings than theirs raise `BadConfig`. After any error the model is as it
+    was; the exact weights are gone only when this returns.
+    """
+    config = config or Config()
+    _check(config)
+    record = new_record(model)
+    places = config.quantize
+    if places is None:
+        places = tuple(p for p in models.places(model) if p in models.LINEAR)
+    targets = places if config.targets is None else config.targets
+    with all_or_nothing(model):
+        _quantize(model, models.find(model, places), config, record.fingerprint)
+        model = attach(model, targets, lambda base: _correction(base, config), config.layers)
+        record_of(model).method, record_of(model).config = "qlora", config
+        record_of(model).requires_grad = record.requires_grad
+    return model
+
+
+def requantization_error(adapter: Adapter) -> float:
+    """Return how much of an update is lost if the merged weight is quantized again.
+
+    This is ‖Q(Ŵ + ΔW) − (Ŵ + ΔW)‖ / ‖ΔW‖: an update that is small beside the gaps between levels
+    is rounded away, and the error is about as large as the update itself (a value near 1). Hence
+    `pt.merge` gives layers in 16 or 32 bits. Zero before the first update.
+    """
+    base = adapter.base
+    if not isinstance(base, Linear4bit):
+        raise NotSupported("This adapter's base is not in 4 bits.",
+                           expected="an adapter that qlora.inject made; see pt.adapters(model)")
+    with torch.no_grad():
+        before, merged = base.weight.float(), adapter.merged().weight.float()
+        again = dequantize(quantize(merged, base.block_size, base.double_quantized))
+        update = (merged - before).norm()                             # ‖ΔW‖
+        return float((again - merged).norm() / update) if update > 0 else 0.0
+
+
+def _correction(base: nn.Module, config: Config) -> LoRALinear:
+    if config.dora:
+        return DoRALinear(base, config.rank, config.alpha, config.dropout)
+    return LoRALinear(base, config.rank, config.alpha, config.dropout, config.rank_stabilized)
+
+
+def _quantize(model: nn.Module, names: tuple[str, ...], config: Config,
+              fingerprint: dict[str, list]) -> None:
+    """Put a 4-bit layer in each place, and note what the weight was, to know the base again."""
+    converted = list(model.__dict__.get("peft_teach_converted", ()))
+    quantized = dict(model.__dict__.get("peft_teach_quantized", {}))
+    for name in names:
+        layer = model.get_submodule(name)
+        if isinstance(layer, Linear4bit):
+            _check_same(name, layer, config)
+            continue
+        if f"{name}.weight" not in fingerprint and hasattr(layer, "weight"):
+            raise BadConfig(f"The weight of {name} belongs to the task head, or is shared.",
+                            expected="layers of the backbone with a weight of their own")
+        if models.is_conv1d(layer):
+            layer = models.to_linear(layer)
+            converted.append(name)
+        models.replace(model, name, Linear4bit.from_linear(layer, config.block_size,
+                                                           config.double))
+        quantized[f"{name}.weight"] = fingerprint[f"{name}.weight"]
+    model.__dict__["peft_teach_converted"] = converted
+    model.__dict__["peft_teach_quantized"] = quantized
+
+
+def _check_same(name: str, layer: Linear4bit, config: Config) -> None:
+    if (layer.block_size, layer.double_quantized) != (config.block_size, config.double):
+        raise BadConfig(f"{name} is in 4 bits already, with block_size={layer.block_size} and "
+                        f"double={layer.double_quantized}.",
+                        expected="the same settings: quantizing twice would round twice",
+                        hint="load a fresh model to quantize it in another way")
+
+
+def _check(config: Config) -> None:
+    if not isinstance(config.double, bool) or not isinstance(config.dora, bool):
+        raise BadConfig(f"double is {config.double!r}, dora is {config.dora!r}.",
+                        expected="True or False")
+    if config.dora and config.rank_stabilized:
+        raise BadConfig("rank_stabilized is a scale for LoRA, and dora is set.",
+                        expected="one of the two")
