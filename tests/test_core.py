@@ -383,6 +383,143 @@ def test_full_has_no_adapter_but_parameters(model, tiny):
             pass
 
 
+# ── an adapter around the whole backbone ─────────────────────────────────────────────────────
+
+
+class Tilt(pt.BackboneAdapter):
+    """backbone(…) + z · ramp, on the last hidden state, and pooled again for BERT's head."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.z = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, *args, **kwargs):
+        out = self.base(*args, **kwargs)
+        out.last_hidden_state = out.last_hidden_state + self.z * torch.linspace(0, 1, 32)
+        if out.get("pooler_output") is not None:
+            out.pooler_output = self.base.pooler(out.last_hidden_state)
+        return out
+
+
+BACKBONES = [(family, kind) for family in ("bert", "roberta", "distilbert", "gpt2", "llama")
+             for kind in ("backbone", "classifier")] + [("gpt2", "lm"), ("llama", "lm")]
+
+
+@pytest.mark.parametrize(("family", "kind"), BACKBONES)
+def test_a_backbone_is_wrapped_and_comes_back(family, kind, tiny, inputs):
+    plain = tiny(family, kind)
+    batch, backbone = inputs(plain), plain.base_model
+    where = "" if kind == "backbone" else plain.base_model_prefix
+    names, before = list(plain.state_dict()), plain.base_model(batch["input_ids"])[0]
+    table, table_of_words = models.places(plain), plain.get_input_embeddings()
+    head, flags = models.head(plain), {n: p.requires_grad for n, p in plain.named_parameters()}
+
+    model = pt.attach(plain, "backbone", Tilt)
+    assert list(pt.adapters(model)) == [where]
+    assert (model is plain) == (kind != "backbone")
+    tilt = model.base_model
+    assert type(tilt) is Tilt
+    assert tilt.base is backbone
+    assert (tilt.base_model, tilt.config, tilt.dtype, tilt.device) == (
+        tilt, backbone.config, torch.float32, torch.device("cpu"))
+    assert model.get_input_embeddings() is tilt.get_input_embeddings() is table_of_words
+    assert list(pt.adapter_parameters(model)) == [f"{where}.z" if where else "z"]
+    assert models.places(model) == table
+    assert models.head(model) == head
+    own = next(iter(pt.adapter_parameters(model)))
+    assert {core.plain_name(model, n) for n, p in model.named_parameters() if p.requires_grad} == {
+        own, *head}
+    after = model.base_model(batch["input_ids"])[0]
+    assert not torch.equal(after, before)
+    with pt.disabled(model):
+        assert torch.equal(model.base_model(batch["input_ids"])[0], before)
+
+    with pytest.raises(NotMergeable, match="Tilt cannot be folded"):
+        pt.merge(model)
+    with pytest.raises(AlreadyAdapted):
+        pt.attach(model, "backbone", Tilt)
+    with pytest.raises(pt.errors.NotSupported, match="save_pretrained"):
+        model.save_pretrained("never")
+    assert torch.equal(model.base_model(batch["input_ids"])[0], after)
+
+    assert pt.remove(model) is plain
+    assert plain.base_model is backbone
+    assert core.record_of(plain) is None
+    assert list(plain.state_dict()) == names
+    assert {n: p.requires_grad for n, p in plain.named_parameters()} == flags
+    assert "save_pretrained" not in vars(plain)
+    assert torch.equal(plain.base_model(batch["input_ids"])[0], before)
+
+
+@pytest.mark.parametrize(("family", "kind"), BACKBONES)
+def test_an_adapter_of_the_backbone_is_kept_in_a_file(family, kind, tiny, inputs, tmp_path):
+    model = pt.attach(tiny(family, kind), "backbone", Tilt)
+    batch = {"input_ids": inputs(model)["input_ids"]}
+    with torch.no_grad():
+        model.base_model.z.fill_(2.0)
+        expected = model(**batch)[0]
+        pt.save(model, tmp_path)
+        other = pt.attach(tiny(family, kind), "backbone", Tilt)
+        assert not torch.equal(other(**batch)[0], expected)
+        assert pt.store.swap(other, tmp_path) is other
+        assert torch.equal(other(**batch)[0], expected)
+        twin = copy.deepcopy(other)
+        twin.base_model.z.zero_()
+        assert torch.equal(other(**batch)[0], expected)
+    with pytest.raises(pt.errors.AdapterFileError, match=r"a bare pt\.attach"):
+        pt.load(tiny(family, kind), tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["backbone", "classifier"])
+@pytest.mark.parametrize("targets", [("backbone", "query"), ("query", "backbone")])
+def test_adapters_inside_an_adapted_backbone(kind, targets, tiny, inputs):
+    plain = tiny("bert", kind)
+    batch, modules = inputs(plain), [(n, id(m)) for n, m in plain.named_modules()]
+    queries = models.places(plain)["query"]
+    model = pt.attach(plain, targets, lambda base: (
+        Shift if isinstance(base, nn.Linear) else Tilt)(base))
+    root = "" if kind == "backbone" else "bert"
+    assert set(pt.adapters(model)) == {root, *queries}
+    assert set(pt.adapter_parameters(model)) == {
+        f"{root}.z".strip("."), *(f"{name}.v" for name in queries)}
+    model(**batch)[0].sum().backward()
+    assert all(p.grad is not None for p in pt.adapter_parameters(model).values())
+    assert pt.remove(model) is plain
+    assert [(n, id(m)) for n, m in plain.named_modules()] == modules
+
+
+def test_a_failure_around_a_bare_backbone_leaves_it(tiny, inputs):
+    plain = tiny("bert", "backbone")
+    flags = [p.requires_grad for p in plain.parameters()]
+    for make, error in ((lambda base: base, BadConfig), (lambda base: 1 / 0, ZeroDivisionError)):
+        with pytest.raises(error):
+            pt.attach(plain, "backbone", make)
+        assert core.record_of(plain) is None
+        assert [p.requires_grad for p in plain.parameters()] == flags
+    with pytest.raises(BadConfig, match="belongs to the task head"):
+        pt.attach(tiny("bert"), ("backbone", "classifier"), Tilt)
+
+
+def test_an_adapter_says_what_a_file_keeps(model, tmp_path):
+    class Product(Shift):
+        """Trains v and its scale, and keeps their product."""
+
+        def __init__(self, base):
+            super().__init__(base)
+            self.s = nn.Parameter(torch.tensor(3.0))
+
+        def stored(self):
+            return {"v": self.s * self.v}
+
+    model = pt.attach(model, "query", Product, layers=(0,))
+    assert list(pt.adapter_parameters(model)) == [QUERY(0) + ".v", QUERY(0) + ".s"]
+    state = pt.adapter_state(model)
+    assert list(state) == [QUERY(0) + ".v"]
+    assert torch.equal(state[QUERY(0) + ".v"], torch.full((32,), 1.5))
+    assert not state[QUERY(0) + ".v"].requires_grad
+    assert pt.store.list(pt.save(model, tmp_path / "it").parent)[0].parameters == 32 + 3 * 32 + 3
+
+
 # ── the fingerprint ──────────────────────────────────────────────────────────────────────────
 
 

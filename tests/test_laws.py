@@ -1,29 +1,23 @@
-"""The laws that every method keeps, for LoRA and for full fine-tuning.
+"""The laws that every method keeps.
 
-Families × head × padding side × dtype × gradient checkpointing × variant are far too many, so
-`PAIRS` holds few rows in which every two settings that can meet do meet.
+Method × family × head × padding side × dtype × gradient checkpointing are far too many, so `PAIRS`
+holds rows in which every two settings that can meet do meet.
 """
 
 import itertools
 import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
 
 import peft_teach as pt
-from peft_teach import core, models
+from peft_teach import core, models, store
 
+ENCODERS = ("bert", "roberta", "distilbert")
 DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
-FAMILIES = ("bert", "roberta", "distilbert", *DECODERS)
-VARIANTS = ("plain", "rslora", "dropout", "one block", "everywhere")
-FACTORS = {
-    "family": FAMILIES,
-    "kind": ("backbone", "classifier", "lm"),
-    "padding": ("right", "left"),
-    "dtype": (torch.float32, torch.bfloat16),
-    "checkpointing": (False, True),
-    "variant": VARIANTS,
-}
+FAMILIES = (*ENCODERS, *DECODERS)
 # (n_in, n_out) of every linear place: d_model 32, feed-forward 48, 2 of 4 heads for key and value.
 SIZES = {
     "encoder": {"query": (32, 32), "key": (32, 32), "value": (32, 32), "attention_out": (32, 32),
@@ -34,11 +28,133 @@ SIZES = {
 }
 HEAD = {"bert": 3 * 32 + 3, "roberta": 32 * 32 + 32 + 3 * 32 + 3,
         "distilbert": 32 * 32 + 32 + 3 * 32 + 3}    # the decoders' `score` has no bias
-RANK, ALPHA = 4, 12.0
+RANK, ALPHA, SIZE, LENGTH = 4, 12.0, 6, 5
+
+
+def sizes(family: str) -> dict:
+    return SIZES["gpt2" if family == "gpt2" else "llama" if family in DECODERS else "encoder"]
+
+
+# ── the methods, and what the laws need to know of each ──────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method with settings, and what is true of it.
+
+    `config(family)` makes the settings, `count(row)` the trained numbers beside the head, both
+    written down here once more and independently of the library. `start` bounds the distance from
+    the base at the start (relative; None for methods that do not start as the base does).
+    """
+
+    module: object
+    config: Callable
+    count: Callable
+    start: float | None = 0.0
+    merges: bool = True
+    families: tuple[str, ...] = FAMILIES
+    checkpoints: bool = True
+    traits: frozenset = field(default_factory=frozenset)
+
+
+def some(family: str) -> tuple[str, ...]:
+    return ("qkv",) if family == "gpt2" else ("query", "value")
+
+
+def low_rank(module, extra=lambda n_in, n_out: 0, everywhere=False, **more) -> Method:
+    """LoRA and what is made of it: rank (n_in + n_out) for each matrix, and something extra."""
+    traits = {k: more.pop(k) for k in ("start", "traits") if k in more}
+    config = lambda family: module.Config(**{"rank": RANK, "alpha": ALPHA, "targets": tuple(  # noqa: E731
+        sizes(family)) if everywhere else some(family)} | more)
+
+    def count(family, kind):
+        blocks = len(more.get("layers", (0, 1)))
+        chosen = sizes(family) if everywhere else {t: sizes(family)[t] for t in some(family)}
+        return blocks * sum(RANK * (n_in + n_out) + extra(n_in, n_out)
+                            for n_in, n_out in chosen.values())
+
+    return Method(module, config, count, **traits)
+
+
+def bottleneck(config, start=0.1, own_norm=False, **traits) -> Method:
+    """One or more bottlenecks a block: 2 d m + m + d each, and 2 d for a norm of its own."""
+    each = 2 * 32 * SIZE + SIZE + 32 + (64 if own_norm else 0)
+    number = 2 * len(config.targets or ("one",)) if config != pt.bottleneck.ENDS else 2
+    return Method(pt.bottleneck, lambda family: replace(config, size=SIZE),
+                  lambda family, kind: number * each, start, merges=False, **traits)
+
+
+def biases(family: str, kind: str) -> int:
+    """Count the numbers in all biases of a tiny backbone."""
+    attention, ffn, norms = 4 * 32, 48 + 32, 2 * 32
+    if family == "bert":
+        return 32 + 2 * (attention + ffn + norms) + 32                   # embeddings, pooler
+    if family in ("roberta", "distilbert"):
+        pooler = 32 if (family, kind) == ("roberta", "backbone") else 0
+        return 32 + 2 * (attention + ffn + norms) + pooler
+    if family == "gpt2":
+        return 2 * (attention + ffn + norms) + 32                        # ln_f
+    return 2 * {"llama": 32 + 16 + 16 + 32 + 48 + 48 + 32, "qwen2": 32 + 16 + 16}[family]
+
+
+def d_kv(family: str) -> int:
+    return 16 if family in DECODERS and family != "gpt2" else 32
+
+
+PROMPTS = {"start": None, "merges": False}
+PREFIXES = PROMPTS | {"checkpoints": False,
+                      "families": tuple(f for f in FAMILIES if f != "distilbert")}
+METHODS = {
+    "lora": low_rank(pt.lora),
+    "lora rslora": low_rank(pt.lora, rank_stabilized=True),
+    "lora dropout": low_rank(pt.lora, dropout=0.5),
+    "lora one block": low_rank(pt.lora, layers=(1,)),
+    "lora everywhere": low_rank(pt.lora, everywhere=True),
+    "lora bias": replace(low_rank(pt.lora, lambda n_in, n_out: n_out, use_bias=True),
+                         families=(*ENCODERS, "gpt2", "llama", "qwen2")),    # others lack a bias
+    "dora": low_rank(pt.dora, lambda n_in, n_out: n_out, start=1e-6),
+    "dora dropout everywhere": low_rank(pt.dora, lambda n_in, n_out: n_out, everywhere=True,
+                                        dropout=0.5, start=1e-6),
+    "qlora": low_rank(pt.qlora, traits={"4-bit"}, double=False),
+    "qlora double everywhere": low_rank(pt.qlora, everywhere=True, traits={"4-bit"}),
+    "qdora": low_rank(pt.qlora, lambda n_in, n_out: n_out, traits={"4-bit"}, dora=True, start=1e-6),
+    "ia3": Method(pt.ia3, lambda family: pt.ia3.Config(),
+                  lambda family, kind: 2 * (2 * d_kv(family) + 48)),
+    "bitfit": Method(pt.bitfit, lambda family: pt.bitfit.Config(), biases,
+                     families=(*ENCODERS, "gpt2", "llama", "qwen2")),
+    "houlsby": bottleneck(pt.bottleneck.HOULSBY),
+    "pfeiffer": bottleneck(pt.bottleneck.PFEIFFER),
+    "bapna": bottleneck(pt.bottleneck.BAPNA, own_norm=True),
+    "post attention": bottleneck(pt.bottleneck.POST_ATTENTION),
+    "parallel": bottleneck(pt.bottleneck.PARALLEL, start=0.0),
+    "ends": bottleneck(pt.bottleneck.ENDS),
+    "prompt": Method(pt.prompt, lambda family: pt.prompt.Config(LENGTH),
+                     lambda family, kind: LENGTH * 32, **PROMPTS),
+    "prompt first": Method(pt.prompt, lambda family: pt.prompt.Config(LENGTH, pool="first"),
+                           lambda family, kind: LENGTH * 32, **PROMPTS | {"families": ENCODERS}),
+    "prefix": Method(pt.prefix, lambda family: pt.prefix.Config(LENGTH),
+                     lambda family, kind: LENGTH * 2 * 2 * d_kv(family), **PREFIXES),
+    "prefix projection": Method(
+        pt.prefix, lambda family: pt.prefix.Config(LENGTH, projection=7),
+        lambda family, kind: LENGTH * 32 + 32 * 7 + 7 + (7 + 1) * 2 * 2 * d_kv(family),
+        **PREFIXES),
+}
+FACTORS = {
+    "family": FAMILIES,
+    "kind": ("backbone", "classifier", "lm"),
+    "padding": ("right", "left"),
+    "dtype": (torch.float32, torch.bfloat16),
+    "checkpointing": (False, True),
+    "method": tuple(METHODS),
+}
 
 
 def possible(row: dict) -> bool:
-    return row.get("kind") != "lm" or row.get("family", "llama") in DECODERS
+    method = METHODS[row.get("method", "lora")]
+    return ((row.get("kind") != "lm" or row.get("family", "llama") in DECODERS)
+            and row.get("family", "bert") in method.families
+            and (method.checkpoints or not row.get("checkpointing"))
+            and not (row.get("kind") == "lm" and not set(method.families) & set(DECODERS)))
 
 
 def pairwise() -> list[dict]:
@@ -66,17 +182,11 @@ def name(row: dict) -> str:
 
 every_pair = pytest.mark.parametrize("row", PAIRS, ids=name)
 every_family = pytest.mark.parametrize("family", FAMILIES)
+every_method = pytest.mark.parametrize("method", METHODS)
 
 
-def sizes(family: str) -> dict:
-    return SIZES["gpt2" if family == "gpt2" else "llama" if family in DECODERS else "encoder"]
-
-
-def config(family: str, variant: str = "plain") -> pt.lora.Config:
-    some = ("qkv",) if family == "gpt2" else ("query", "value")
-    more = {"plain": {}, "rslora": {"rank_stabilized": True}, "dropout": {"dropout": 0.5},
-            "one block": {"layers": (1,)}, "everywhere": {"targets": tuple(sizes(family))}}
-    return pt.lora.Config(**{"rank": RANK, "alpha": ALPHA, "targets": some} | more[variant])
+def config(family: str, method: str = "lora"):
+    return METHODS[method].config(family)
 
 
 class Case:
@@ -88,13 +198,20 @@ class Case:
         if row["checkpointing"]:
             checkpoint(self.model)
         self.batch = inputs(self.model, row["padding"])
-        self.config = config(row["family"], row["variant"])
+        self.method = METHODS[row["method"]]
+        self.config = self.method.config(row["family"])
         self.weights = copies(self.model)
+        self.total = sum(p.numel() for p in self.model.parameters())
         self.hidden = hidden(self.model, self.batch)
         self.outputs = outputs(self.model, self.batch)
 
     def inject(self):
-        self.model = pt.lora.inject(self.model, self.config)
+        """Put the method on; what is then called the base is 4-bit for a QLoRA."""
+        self.model = self.method.module.inject(self.model, self.config)
+        if "4-bit" in self.method.traits:
+            with pt.disabled(self.model):
+                self.hidden = hidden(self.model, self.batch)
+                self.outputs = outputs(self.model, self.batch)
         return self.model
 
 
@@ -130,7 +247,10 @@ def outputs(model, batch) -> torch.Tensor:
 
 def loss(model, batch) -> torch.Tensor:
     out = model(**batch)
-    return out.loss if "labels" in batch else out[0].float().square().mean()
+    if "labels" in batch:
+        return out.loss
+    read = [out[0], *([out.pooler_output] if out.get("pooler_output") is not None else [])]
+    return sum(x.float().square().mean() for x in read)
 
 
 def random_update(model, seed: int = 5) -> None:
@@ -165,7 +285,12 @@ def test_the_rows_meet_in_every_pair():
     for (a, left), (b, right) in itertools.combinations(FACTORS.items(), 2):
         for x, y in itertools.product(left, right):
             assert frozenset({(a, x), (b, y)}) in met or not possible({a: x, b: y})
-    assert len(PAIRS) < 60
+    assert len(PAIRS) < 200
+
+
+def test_every_method_of_the_library_is_here():
+    here = {f"peft_teach.methods.{name}" for name in store.METHODS} - {"peft_teach.methods.full"}
+    assert {method.module.__name__ for method in METHODS.values()} == here
 
 
 # ── 1: at the start the adapted model is the base ────────────────────────────────────────────
@@ -174,10 +299,17 @@ def test_the_rows_meet_in_every_pair():
 @every_pair
 def test_law_1_at_the_start_nothing_has_changed(case):
     model = case.inject()
-    assert torch.equal(hidden(model, case.batch), case.hidden)
-    assert torch.equal(outputs(model, case.batch), case.outputs)
-    random_update(model)    # the equality above is worth something only if B can change it
-    assert distance(hidden(model, case.batch), case.hidden) > 0.01
+    moved = distance(hidden(model, case.batch), case.hidden)
+    if case.method.start == 0:
+        assert torch.equal(hidden(model, case.batch), case.hidden)
+        assert torch.equal(outputs(model, case.batch), case.outputs)
+    elif case.method.start is not None:
+        assert moved <= max(case.method.start, 0.02 * (case.dtype == torch.bfloat16))
+    else:    # a prompt or a prefix takes a share of the attention, whatever it holds
+        assert moved > 0.01
+    start = hidden(model, case.batch)
+    random_update(model)    # what was seen above is worth something only if this can change it
+    assert distance(hidden(model, case.batch), start) > 0.01
 
 
 # ── 2: what has a gradient ───────────────────────────────────────────────────────────────────
@@ -189,30 +321,40 @@ def test_law_2_only_adapter_and_head_have_a_gradient(case):
     random_update(model)
     model.train()
     loss(model, case.batch).backward()
-    trained = {id(p) for p in pt.adapter_parameters(model).values()}
+    trained = {id(p): n for n, p in pt.adapter_parameters(model).items()}
     head = {n for n, p in model.named_parameters() if re.match("(pre_)?classifier|score", n)}
     assert (not head) == (case.row["kind"] != "classifier")
     for n, p in model.named_parameters():
         if id(p) in trained or n in head:
             assert p.grad is not None, n
-            assert p.grad.abs().sum() > 0, n
+            assert p.grad.abs().sum() > 0 or without_effect(trained.get(id(p), ""), case), n
         else:
             assert p.grad is None, n
+    assert len(trained) == sum(id(p) in trained for p in model.parameters())
     assert all(p.dtype == torch.float32 for p in pt.adapter_parameters(model).values())
 
 
-@every_family
-def test_law_2_checkpointing_changes_no_gradient(family, tiny, inputs):
+def without_effect(name: str, case) -> bool:
+    """Return whether a parameter cannot change the output: a bias of the keys shifts all logits
+    of a query alike, and softmax does not see that."""
+    return case.row["method"] == "bitfit" and bool(re.search("key|k_lin|k_proj", name))
+
+
+@pytest.mark.parametrize(("family", "method"), [
+    (family, method) for family in ("bert", "gpt2", "llama") for method in METHODS
+    if possible({"family": family, "method": method, "checkpointing": True})])
+def test_law_2_checkpointing_changes_no_gradient(family, method, tiny, inputs):
     gradients = []
     for checkpointing in (False, True):
-        model = pt.lora.inject(tiny(family), config(family, "everywhere"))
+        model = METHODS[method].module.inject(tiny(family), config(family, method))
         random_update(model)
         if checkpointing:
             checkpoint(model)
         calls = []
-        first = next(iter(pt.adapters(model).values()))
+        first = next(m for n, m in model.named_modules() if re.search("query$|c_attn$|q_proj$", n))
         first.register_forward_hook(lambda *_, calls=calls: calls.append(1))
         model.train()
+        torch.manual_seed(3)    # for dropout
         loss(model, inputs(model)).backward()
         assert len(calls) == 1 + checkpointing    # once more in the backward pass
         gradients.append({n: p.grad for n, p in pt.adapter_parameters(model).items()})
@@ -244,12 +386,25 @@ def test_law_3_training_leaves_the_base_alone(case):
         assert torch.equal(hidden(model, case.batch), case.hidden)
     assert torch.equal(hidden(model, case.batch), trained)
 
-    after = models.to_hf(pt.remove(model)).state_dict()
+    model = remove(model, case.method)
+    assert torch.equal(hidden(model, case.batch), case.hidden)
+    four_bit = {f"{n}.weight" for n, m in model.named_modules()
+                if isinstance(m, pt.nf4.Linear4bit)}
+    assert bool(four_bit) == ("4-bit" in case.method.traits)
+    model = models.to_hf(model)
+    after = model.state_dict()
     assert after.keys() == case.weights.keys()
     for n, before in case.weights.items():
         if not re.match("(pre_)?classifier|score", n):
-            assert torch.equal(after[n], before), n
-    assert torch.equal(hidden(model, case.batch), case.hidden)
+            assert torch.equal(after[n], before) or n in four_bit, n
+
+
+def remove(model, method):
+    """Take a method off; after a QLoRA the base stays so, which is said by a warning."""
+    if "4-bit" not in method.traits:
+        return pt.remove(model)
+    with pytest.warns(UserWarning, match="4 bits"):
+        return pt.remove(model)
 
 
 def test_law_3_the_head_alone_leaves_the_backbone(tiny, inputs):
@@ -275,35 +430,41 @@ def test_law_3_full_changes_every_weight(tiny, inputs):
 
 
 @every_pair
-def test_law_4_merged_equals_adapted(case):
+def test_law_4_merged_equals_adapted_or_raises(case):
     model = case.inject()
     random_update(model)
     adapted = hidden(model, case.batch)
     moved = distance(adapted, case.hidden)
     assert moved > 0.01
-    s = {"rslora": ALPHA / RANK ** 0.5}.get(case.row["variant"], ALPHA / RANK)
-    expected = {}
-    for n, adapter in pt.adapters(model).items():
-        W, A, B = (p.detach().double() for p in (adapter.base.weight, adapter.A, adapter.B))
-        expected[n] = (W + s * B @ A, adapter.base.bias)
-    merged = pt.merge(model)
+    if not case.method.merges:
+        before = everything_about(model, case.batch)
+        with pytest.raises(pt.errors.NotMergeable):
+            pt.merge(model)
+        assert_same(everything_about(model, case.batch), before)
+        return
 
+    biases = {n: p for n, p in case.weights.items() if n.endswith("bias")}
+    wrapped = pt.adapters(model)
+    merged = pt.merge(model)
+    assert merged is model
     assert pt.adapters(merged) == {}
     exact = case.dtype == torch.float32
     assert distance(hidden(merged, case.batch), adapted) < (1e-5 if exact else 0.3 * moved)
-    for n, (W, b) in expected.items():
+    for n in wrapped:
         layer = merged.get_submodule(n)
-        assert type(layer) is torch.nn.Linear
+        assert type(layer) in (torch.nn.Linear, torch.nn.LayerNorm)
         assert layer.weight.dtype == case.dtype
-        torch.testing.assert_close(layer.weight.double(), W, atol=1e-6,
-                                   rtol=1e-6 if exact else 2 ** -8)
-        assert (layer.bias is None) == (b is None)
-        assert b is None or torch.equal(layer.bias, b)
+        assert (layer.bias is None) == (f"{n}.bias" not in biases)
+    plain = models.to_hf(merged)
+    assert plain.state_dict().keys() == case.weights.keys()
+    assert distance(hidden(plain, case.batch), adapted) < (1e-5 if exact else 0.3 * moved)
 
 
-@every_family
-def test_law_4_merge_keeps_the_biases(family, tiny, inputs):
-    model = pt.lora.inject(tiny(family, "backbone"), config(family, "everywhere"))
+@pytest.mark.parametrize(("family", "method"), [
+    (family, method) for family in FAMILIES for method, m in METHODS.items()
+    if m.merges and family in m.families and method != "lora one block"])
+def test_law_4_merge_keeps_the_biases(family, method, tiny, inputs):
+    model = METHODS[method].module.inject(tiny(family, "backbone"), config(family, method))
     random_update(model)
     batch = inputs(model)
     biases = [a.base.bias for a in pt.adapters(model).values() if a.base.bias is not None]
@@ -311,6 +472,22 @@ def test_law_4_merge_keeps_the_biases(family, tiny, inputs):
     assert bool(biases) == (family not in ("mistral", "qwen3"))
     adapted = hidden(model, batch)
     torch.testing.assert_close(hidden(pt.merge(model), batch), adapted, rtol=1e-4, atol=1e-4)
+
+
+@every_family
+def test_law_4_the_weight_of_a_merged_lora(family, tiny, inputs):
+    model = pt.lora.inject(tiny(family).bfloat16(), config(family, "lora everywhere"))
+    random_update(model)
+    expected = {}
+    for n, adapter in pt.adapters(model).items():
+        W, A, B = (p.detach().double() for p in (adapter.base.weight, adapter.A, adapter.B))
+        expected[n] = (W + ALPHA / RANK * B @ A, adapter.base.bias)
+    merged = pt.merge(model)
+    for n, (W, b) in expected.items():
+        layer = merged.get_submodule(n)
+        torch.testing.assert_close(layer.weight.double(), W, atol=1e-6, rtol=2 ** -8)
+        assert (layer.bias is None) == (b is None)
+        assert b is None or torch.equal(layer.bias, b)
 
 
 def test_law_4_full_has_nothing_to_merge(tiny, inputs):
@@ -338,12 +515,14 @@ def test_law_5_a_saved_adapter_comes_back(case, tiny, inputs, tmp_path):
     pt.save(model, tmp_path / "one")
 
     fresh = Case(case.row, tiny, inputs)
-    assert torch.equal(outputs(fresh.model, case.batch), case.outputs)
     loaded = pt.load(fresh.model, tmp_path / "one")
     assert torch.equal(outputs(loaded, case.batch), trained)
-    assert core.record_of(loaded).config == case.config
-    assert {n for n, p in loaded.named_parameters() if p.requires_grad} == {
-        n for n, p in model.named_parameters() if p.requires_grad}
+    as_stored = (replace(case.config, projection=None) if case.row["method"] == "prefix projection"
+                 else case.config)
+    assert core.record_of(loaded).config == as_stored
+    if case.config == as_stored:
+        assert {n for n, p in loaded.named_parameters() if p.requires_grad} == {
+            n for n, p in model.named_parameters() if p.requires_grad}
 
     random_update(loaded, seed=6)
     other = outputs(loaded, case.batch)
@@ -354,6 +533,25 @@ def test_law_5_a_saved_adapter_comes_back(case, tiny, inputs, tmp_path):
         assert torch.equal(outputs(loaded, case.batch), trained)
         loaded = pt.store.swap(loaded, tmp_path / "two")
         assert torch.equal(outputs(loaded, case.batch), other)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+def test_law_5_swapping_from_each_method_to_the_next(family, tiny, inputs, tmp_path):
+    expected = {}
+    for method, m in METHODS.items():
+        if family not in m.families:
+            continue
+        model = m.module.inject(tiny(family), config(family, method))
+        random_update(model)
+        batch = inputs(model)
+        expected[method] = outputs(model, batch)
+        pt.save(model, tmp_path / method)
+    assert {saved.name for saved in pt.store.list(tmp_path)} == set(expected)
+    order = [m for m in expected if "4-bit" not in METHODS[m].traits]    # a base stays 4-bit
+    model = tiny(family)
+    for method in (*order, *reversed(order)):
+        model = pt.store.swap(model, tmp_path / method)
+        assert torch.equal(outputs(model, batch), expected[method]), method
 
 
 # ── 6: a failed or repeated inject ───────────────────────────────────────────────────────────
@@ -372,31 +570,83 @@ def assert_same(one: tuple, other: tuple) -> None:
     assert one[4:] == other[4:]
 
 
-@every_family
-@pytest.mark.parametrize("wrong", [
-    {"targets": ("attention_out", "embeddings")},       # the last module is not linear
-    {"targets": ("attention_out", "nowhere")},
-    {"targets": ("attention_out", "ffn_in"), "rank": 33},    # fits no square matrix of 32
-    {"targets": ("attention_out",), "layers": (0, 2)},
-    {"targets": ("attention_out",), "layers": ()},
-    {"targets": ()},
-    {"targets": ("attention_out",), "alpha": 0.0},
-    {"targets": ("attention_out",), "alpha": "16"},
-    {"targets": ("attention_out",), "dropout": None},
-    {"targets": ("attention_out",), "dropout": 1.0},
-], ids=str)
-def test_law_6_a_failed_inject_leaves_no_trace(family, wrong, tiny, inputs, tmp_path):
+# The first targets exist everywhere, so that a failure comes when some wrappers are made already.
+OUT = ("attention_out",)
+WRONG = [
+    (pt.lora, {"targets": (*OUT, "embeddings")}),           # the last module is not linear
+    (pt.lora, {"targets": (*OUT, "nowhere")}),
+    (pt.lora, {"targets": (*OUT, "ffn_in"), "rank": 33}),   # fits no square matrix of 32
+    (pt.lora, {"targets": OUT, "layers": (0, 2)}),
+    (pt.lora, {"targets": OUT, "layers": ()}),
+    (pt.lora, {"targets": ()}),
+    (pt.lora, {"targets": OUT, "alpha": 0.0}),
+    (pt.lora, {"targets": OUT, "alpha": "16"}),
+    (pt.lora, {"targets": OUT, "dropout": None}),
+    (pt.lora, {"targets": OUT, "dropout": 1.0}),
+    (pt.dora, {"targets": (*OUT, "ffn_in"), "rank": 33}),
+    (pt.dora, {"targets": (*OUT, "last")}),
+    (pt.dora, {"targets": OUT, "alpha": -1.0}),
+    (pt.qlora, {"rank": 0}),
+    (pt.qlora, {"block_size": 48}),
+    (pt.qlora, {"targets": (*OUT, "nowhere")}),
+    (pt.qlora, {"targets": OUT, "quantize": ("ffn_in", "nowhere")}),
+    (pt.qlora, {"targets": OUT, "quantize": ("ffn_in", "last")}),
+    (pt.qlora, {"targets": (*OUT, "embeddings")}),
+    (pt.qlora, {"dropout": 1.0}),
+    (pt.ia3, {"targets": (*OUT, "ffn_in")}),
+    (pt.ia3, {"targets": (*OUT, "nowhere")}),
+    (pt.ia3, {"layers": (2,)}),
+    (pt.bitfit, {"targets": ("nowhere",)}),
+    (pt.bitfit, {"targets": ("ffn_out", "embeddings")}),
+    (pt.bitfit, {"layers": (0, 5)}),
+    (pt.bottleneck, {"size": 0}),
+    (pt.bottleneck, {"size": 4.0}),
+    (pt.bottleneck, {"activation": "softplus"}),
+    (pt.bottleneck, {"reads": "residue"}),
+    (pt.bottleneck, {"scale": float("nan"), "reads": "input"}),
+    (pt.bottleneck, {"reads": "output", "targets": (*OUT, "nowhere")}),
+    (pt.bottleneck, {"reads": "input", "targets": OUT}),
+    (pt.bottleneck, {"init": "zeros"}),
+    (pt.prompt, {"length": 0}),
+    (pt.prompt, {"length": 400}),
+    (pt.prompt, {"length": 2.0}),
+    (pt.prompt, {"pool": "mean"}),
+    (pt.prompt, {"start": "vocabulary"}),                   # needs the tokenizer
+    (pt.prompt, {"start": "zero"}),
+    (pt.prefix, {"length": -1}),
+    (pt.prefix, {"projection": 0}),
+    (pt.prefix, {"start": "text"}),
+]
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "gpt2", "llama"])
+@pytest.mark.parametrize(("module", "wrong"), WRONG, ids=str)
+def test_law_6_a_failed_inject_leaves_no_trace(family, module, wrong, tiny, inputs):
     model = tiny(family).train()
     for p in itertools.islice(model.parameters(), 0, None, 3):
         p.requires_grad_(False)    # whatever the user had set
     batch = inputs(model)
     before = everything_about(model, batch)
     with pytest.raises(pt.errors.PeftTeachError):
-        pt.lora.inject(model, pt.lora.Config(**wrong))
+        module.inject(model, module.Config(**wrong))
     assert_same(everything_about(model, batch), before)
     assert pt.adapters(model) == {}
     with pytest.raises(pt.errors.NoAdapter):
         pt.adapter_parameters(model)
+
+
+@pytest.mark.parametrize(("family", "method", "says"), [
+    ("distilbert", "prefix", "ignores"), ("mistral", "bitfit", "no biases"),
+    ("qwen3", "bitfit", "no biases"), ("gpt2", "prompt first", "encoders"),
+])
+def test_law_6_what_a_family_cannot_have_leaves_no_trace(family, method, says, tiny, inputs):
+    assert family not in METHODS[method].families
+    model = tiny(family)
+    batch = inputs(model)
+    before = everything_about(model, batch)
+    with pytest.raises((pt.errors.NotSupported, pt.errors.NoTargets), match=says):
+        METHODS[method].module.inject(model, config(family, method))
+    assert_same(everything_about(model, batch), before)
 
 
 def test_law_6_a_failure_halfway_leaves_no_trace(tiny, inputs):
@@ -408,23 +658,26 @@ def test_law_6_a_failure_halfway_leaves_no_trace(tiny, inputs):
     assert_same(everything_about(model, batch), before)
 
 
-@every_family
-def test_law_6_a_second_inject_raises(family, tiny, inputs):
-    model = pt.lora.inject(tiny(family), config(family))
+@every_method
+@pytest.mark.parametrize("kind", ["backbone", "classifier"])
+def test_law_6_a_second_inject_raises(kind, method, tiny, inputs):
+    family = "gpt2" if "gpt2" in METHODS[method].families else "bert"
+    model = METHODS[method].module.inject(tiny(family, kind), config(family, method))
     random_update(model)
     batch = inputs(model)
     before = everything_about(model, batch)
-    for again in (lambda: pt.lora.inject(model, config(family, "one block")),
-                  lambda: pt.full.inject(model),
-                  lambda: pt.attach(model, "attention_out", pt.lora.LoRALinear)):
+    others = [(m.module, m.config(family)) for m in METHODS.values() if family in m.families]
+    for module, again in [*others, (pt.full, None)]:
         with pytest.raises(pt.errors.AlreadyAdapted):
-            again()
+            module.inject(model, again)
+    with pytest.raises(pt.errors.AlreadyAdapted):
+        pt.attach(model, "attention_out", pt.lora.LoRALinear)
     assert_same(everything_about(model, batch), before)
 
     full = pt.full.inject(tiny(family))
     before = everything_about(full, batch)
     with pytest.raises(pt.errors.AlreadyAdapted):
-        pt.lora.inject(full, config(family))
+        METHODS[method].module.inject(full, config(family, method))
     assert_same(everything_about(full, batch), before)
 
 
@@ -442,14 +695,14 @@ def test_law_6_full(wrong, tiny, inputs):
 
 @every_pair
 def test_law_7_the_trainable_count_is_the_closed_form(case):
-    model, family = case.inject(), case.row["family"]
-    blocks = 1 if case.row["variant"] == "one block" else 2
-    places = {p: sizes(family)[p] for p in case.config.targets}
-    adapter = blocks * sum(RANK * (n_in + n_out) for n_in, n_out in places.values())
-    head = HEAD.get(family, 3 * 32) if case.row["kind"] == "classifier" else 0
+    model, family, kind = case.inject(), case.row["family"], case.row["kind"]
+    adapter = case.method.count(family, kind)
+    head = HEAD.get(family, 3 * 32) if kind == "classifier" else 0
     assert sum(p.numel() for p in pt.adapter_parameters(model).values()) == adapter
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == adapter + head
-    assert blocks * sum(pt.lora.count(*size, RANK) for size in places.values()) == adapter
+    counted = pt.account.parameters(model)
+    assert (counted.adapter, counted.head) == (adapter, head)
+    assert counted.total - adapter == case.total    # a 4-bit layer counts every weight
 
 
 def test_law_7_full(tiny):
@@ -467,37 +720,51 @@ def test_law_7_full(tiny):
 # ── around the laws: flags, names and checkpoints come back ──────────────────────────────────
 
 
-@every_family
-@pytest.mark.parametrize("leave", [pt.remove, pt.merge])
-def test_requires_grad_comes_back(family, leave, tiny):
-    model = tiny(family)
+@pytest.mark.parametrize(("family", "method"), [
+    (family, method) for family in ("bert", "distilbert", "gpt2", "llama")
+    for method, m in METHODS.items() if family in m.families])
+@pytest.mark.parametrize("leave", [remove, lambda model, method: pt.merge(model)],
+                         ids=["remove", "merge"])
+def test_requires_grad_comes_back(family, method, leave, tiny):
+    model, method_ = tiny(family), METHODS[method]
+    if not method_.merges:
+        leave = remove
     for p in itertools.islice(model.parameters(), 1, None, 3):
         p.requires_grad_(False)
     before = {n: p.requires_grad for n, p in model.named_parameters()}
-    model = leave(pt.lora.inject(model, config(family, "everywhere")))
-    assert {n: p.requires_grad for n, p in model.named_parameters()} == before
+    model = leave(method_.module.inject(model, config(family, method)), method_)
+    after = {n: p.requires_grad for n, p in model.named_parameters()}
+    assert after.items() <= before.items()
+    four_bit = {f"{n}.weight" for n, m in model.named_modules()
+                if isinstance(m, pt.nf4.Linear4bit)}
+    assert set(after) == set(before) - four_bit
     assert core.record_of(model) is None
 
 
-@every_family
-def test_save_pretrained_refuses_exactly_while_it_would_lie(family, tiny, inputs, tmp_path):
-    model = pt.lora.inject(tiny(family), config(family))
+@pytest.mark.parametrize(("family", "method"), [
+    (family, method) for family in ("bert", "gpt2", "llama") for method, m in METHODS.items()
+    if family in m.families])
+def test_save_pretrained_refuses_exactly_while_it_would_lie(family, method, tiny, inputs,
+                                                            tmp_path):
+    method = METHODS[method]
+    model = method.module.inject(tiny(family), method.config(family))
     random_update(model)
     batch = inputs(model)
     with pytest.raises(pt.errors.NotSupported, match="to_hf"):
         model.save_pretrained(tmp_path)
     with pytest.raises(pt.errors.NotSupported, match="merge"):
         models.to_hf(model)
-    model = pt.merge(model)
-    if family == "gpt2":    # its layers are still nn.Linear, with transposed weights
-        with pytest.raises(pt.errors.NotSupported):
+    model = pt.merge(model) if method.merges else remove(model, method)
+    left = {type(m).__name__ for m in model.modules()} & {"Linear4bit"}
+    if model.__dict__.get("peft_teach_converted") or left:
+        with pytest.raises(pt.errors.NotSupported):    # transposed weights, or bytes
             model.save_pretrained(tmp_path)
     merged = outputs(model, batch)
     model = models.to_hf(model)
     assert not list(tmp_path.iterdir())
     model.save_pretrained(tmp_path)
     back = type(model).from_pretrained(tmp_path).eval()
-    torch.testing.assert_close(outputs(back, batch), merged, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(outputs(back, batch), merged, rtol=1e-4, atol=1e-5)
 
 
 def test_gpt2_is_converted_at_the_door_and_back(tiny, inputs, tmp_path):

@@ -54,9 +54,10 @@ def test_each_place_is_what_its_name_says(family, kind, tiny, inputs):
     model = tiny(family, kind)
     table = models.places(model)
     linear = LINEAR[family]
-    assert set(table) == {*linear, *NORMS[family], "ffn", "block", "embeddings", "last"}
+    assert set(table) == {*linear, *NORMS[family], "ffn", "block", "embeddings", "last",
+                          "backbone"}
     for place, names in table.items():
-        assert len(names) == (1 if place in ("embeddings", "last") else 2)
+        assert len(names) == (1 if place in models.SINGLE else 2)
         assert len(set(names)) == len(names)
     for place, n_out in linear.items():
         for name in table[place]:
@@ -147,6 +148,8 @@ def test_every_place_can_be_wrapped(family, kind, tiny, inputs):
     with torch.no_grad():
         before = plain.base_model(**batch)[0]
         for place, names in models.places(plain).items():
+            if place == "backbone":    # its output is no tensor: see tests/test_core.py
+                continue
             model = pt.attach(tiny(family, kind), place, Times)
             assert tuple(pt.adapters(model)) == names
             assert torch.equal(model.base_model(**batch)[0], before), place
@@ -272,6 +275,152 @@ def test_conv1d_becomes_an_equal_linear_and_back(dtype, trains):
     assert torch.equal(back.bias, conv.bias)
     assert back.weight.requires_grad == trains
     assert back.weight.is_contiguous()
+
+
+def test_replace_returns_the_model_to_keep(tiny):
+    model, layer = tiny("bert"), torch.nn.Linear(32, 32)
+    name = "bert.encoder.layer.1.attention.self.query"
+    assert models.replace(model, name, layer) is model
+    assert model.get_submodule(name) is layer
+    assert models.replace(model, "", layer) is layer
+
+
+# ── what a backbone is called with ───────────────────────────────────────────────────────────
+
+
+def test_the_cache_has_the_name_that_transformers_uses():
+    import inspect
+
+    from transformers import BertModel, GPT2Model, LlamaModel
+
+    for backbone in (BertModel, GPT2Model, LlamaModel):
+        assert models.cache_name() in inspect.signature(backbone.forward).parameters
+
+
+def test_pop_cache_takes_either_name():
+    full, empty = models.new_cache(), models.new_cache()
+    full.update(torch.ones(1, 2, 7, 8), torch.ones(1, 2, 7, 8), 0)
+    for arguments, cache, length in (
+            ({}, None, 0), ({"past_key_values": None}, None, 0), ({"cache": empty}, empty, 0),
+            ({"past_key_values": full}, full, 7), ({"cache": full}, full, 7),
+            ({"past_key_values": None, "cache": full}, full, 7),
+            ({"past_key_values": full, "cache": None}, full, 7)):
+        arguments["use_cache"] = True
+        found = models.pop_cache(arguments)
+        assert found[0] is cache
+        assert found[1] == length
+        assert arguments == {"use_cache": True}
+    assert models.new_cache() is not models.new_cache()
+    assert models.new_cache().get_seq_length() == 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_said_of_a_cache_is_what_the_family_does(family, tiny, inputs):
+    model = tiny(family, "backbone")
+    ids = inputs(model)["input_ids"]
+    layers, heads, d_head = models.key_value_shape(model)
+    assert (layers, heads, d_head) == (2, 2 if family in LLAMAS else 4, 8)
+    with torch.no_grad():
+        plain, cache = model(ids)[0], models.new_cache()
+        for layer in range(layers):
+            cache.update(*torch.randn(2, 4, heads, 3, d_head), layer)
+        out = model(ids, **{models.cache_name(): cache})[0]
+    assert models.reads_cache(model) == (not torch.equal(out, plain))
+    assert cache.layers[1].keys.shape == (4, heads, 14 if models.reads_cache(model) else 3, d_head)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("padding", ["right", "left"])
+def test_positions_are_those_that_a_backbone_gives(family, padding, tiny, inputs):
+    model = tiny(family, "backbone")
+    batch = inputs(model, padding)
+    ids, x = batch["input_ids"], model.get_input_embeddings()(batch["input_ids"])
+    for arguments, given in (({"input_ids": ids}, ids), ({"inputs_embeds": x}, None)):
+        place = models.positions(model, given, 11)
+        assert place.shape == ((4, 11) if family == "roberta" and given is not None else (1, 11))
+        with torch.no_grad():
+            got = model(**arguments, attention_mask=batch["attention_mask"], position_ids=place)[0]
+            expected = model(**arguments, attention_mask=batch["attention_mask"])[0]
+            moved = model(**arguments, attention_mask=batch["attention_mask"],
+                          position_ids=place.flip(1))[0]
+        torch.testing.assert_close(got, expected)
+        assert not torch.allclose(moved, expected, atol=1e-3)
+        assert place.min() == models.first_position(model) - (
+            family == "roberta" and given is not None)    # padding has the number before
+
+
+@pytest.mark.parametrize(("family", "first", "longest"), [
+    ("bert", 0, 42), ("roberta", 2, 40), ("distilbert", 0, 40), ("gpt2", 0, 40), ("llama", 0, 42)])
+def test_the_longest_input_is_the_longest_that_works(family, first, longest, tiny):
+    model = tiny(family, "backbone")
+    assert models.first_position(model) == first
+    assert models.longest_input(model) == longest
+    ids = torch.full((1, longest + 1), 5)
+    assert torch.isfinite(model(ids[:, 1:])[0]).all()
+    if family != "llama":    # a rotation exists at every position
+        with pytest.raises((IndexError, RuntimeError)):
+            model(ids)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_encoders_first_token_sees_the_last(family, tiny, inputs):
+    model = tiny(family)
+    ids = inputs(model)["input_ids"][:1]
+    other = ids.clone()
+    other[0, -1] = (ids[0, -1] + 1) % 90 + 3
+    with torch.no_grad():
+        sees = not torch.equal(model.base_model(ids)[0][0, 0], model.base_model(other)[0][0, 0])
+    assert models.is_encoder(model) == models.is_encoder(model.base_model) == sees
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "gpt2", "llama"])
+def test_recomputing_is_seen(family, tiny):
+    model = tiny(family)
+    assert not models.is_recomputing(model.base_model)
+    (getattr(model, "activation_checkpointing_enable", None)
+     or model.gradient_checkpointing_enable)()
+    assert models.is_recomputing(model.base_model)
+    (getattr(model, "activation_checkpointing_disable", None)
+     or model.gradient_checkpointing_disable)()
+    assert not models.is_recomputing(model.base_model)
+
+
+def test_token_ids_are_those_of_the_text_alone():
+    tokenizer = tokenizer_of_words()
+    assert models.token_ids("good film", tokenizer, 7) == [5, 6]
+    with pytest.raises(BadConfig, match=r"'good film' becomes the tokens \[5, 6\]") as error:
+        models.token_ids("good film", tokenizer, 6)
+    assert "each below 6" in error.value.expected
+    for nothing in ("", "  "):
+        with pytest.raises(BadConfig, match=r"the tokens \[\]"):
+            models.token_ids(nothing, tokenizer, 7)
+
+
+def test_minilms_special_tokens_are_no_text(minilm):
+    _, tokenizer = minilm
+    ids = models.token_ids("a good film", tokenizer, 30_522)
+    assert tokenizer.decode(ids) == "a good film"
+    assert len(ids) == 3
+
+
+def test_common_tokens_are_the_first_that_stand_for_text():
+    class Few:
+        all_special_ids = (0, 3)
+        tokens = ("<pad>", "[unused1]", "the", "<s>", None, "a", "[CLS", "of")
+
+        def __len__(self):
+            return len(self.tokens)
+
+        def convert_ids_to_tokens(self, ids):
+            return [self.tokens[i] for i in ids]
+
+    assert models.common_tokens(Few(), 9, 8) == [2, 5, 6, 7]
+    assert models.common_tokens(Few(), 2, 8) == [2, 5]
+    assert models.common_tokens(Few(), 2, 6) == [2, 5]
+    assert models.common_tokens(Few(), 0, 8) == []
+    with pytest.raises(BadConfig, match="go up to 5") as error:
+        models.common_tokens(Few(), 2, 5)
+    assert "belongs to this model" in error.value.hint
 
 
 # ── load ─────────────────────────────────────────────────────────────────────────────────────
@@ -462,3 +611,9 @@ def test_loading_is_quiet_and_leaves_transformers_as_it_was(capfd):
     models.load("minilm", labels=2, device="cpu")
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("wrong", [{"targets": 5}, {"layers": 1.5}])
+def test_targets_and_layers_of_no_form_say_so(wrong):
+    with pytest.raises(BadConfig, match=f"{next(iter(wrong))} is"):
+        pt.lora.Config(**wrong)

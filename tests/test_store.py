@@ -82,7 +82,7 @@ def test_the_files(saved, tiny, tmp_path):
     assert description["method"] == "lora"
     assert description["config"] == {
         "rank": 4, "alpha": 6.0, "dropout": 0.0, "rank_stabilized": False,
-        "targets": ["query", "ffn_in"], "layers": [1]}
+        "use_bias": False, "targets": ["query", "ffn_in"], "layers": [1]}
     names = {n for n, _ in tiny("bert").named_parameters() if not n.startswith("classifier")}
     assert set(description["base"]) == names
     assert pt.save(pt.lora.inject(tiny("bert")), str(tmp_path / "a" / "b")).is_dir()
