@@ -8,9 +8,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn import functional as F
 
 import peft_teach as pt
-from peft_teach.errors import BadConfig, NoAdapter, NotSupported, ShapeError
+from peft_teach.errors import BadConfig, NoAdapter, NotMergeable, NotSupported, ShapeError
 
 peft = pytest.importorskip("peft")
 
@@ -315,3 +316,106 @@ def test_the_largest_rank_fits_any_update():
     with torch.no_grad():
         made.A.copy_(torch.linalg.lstsq(made.B, target).solution)
     torch.testing.assert_close(made.delta(), target, rtol=1e-3, atol=1e-4)
+
+
+# ── a bias of B's own ────────────────────────────────────────────────────────────────────────
+
+
+def both_with_bias(base, family, ours, theirs, dropout=0.0):
+    """As `both`, with peft's lora_bias; pairs of parameters by name."""
+    reference = peft.get_peft_model(copy.deepcopy(base), peft.LoraConfig(
+        r=RANK, lora_alpha=ALPHA, target_modules=theirs, lora_dropout=dropout, lora_bias=True,
+        fan_in_fan_out=family == "gpt2"))
+    model = pt.lora.inject(base, pt.lora.Config(rank=RANK, alpha=ALPHA, targets=ours,
+                                                dropout=dropout, use_bias=True))
+    state = {n: p for n, p in reference.named_parameters() if "lora_" in n}
+    assert len(state) == 3 * len(pt.adapters(model))
+    names = {"A": "lora_A.default.weight", "B": "lora_B.default.weight", "c": "lora_B.default.bias"}
+    pairs = {f"{name}.{letter}": (getattr(adapter, letter), state[f"base_model.model.{name}.{n}"])
+             for name, adapter in pt.adapters(model).items() for letter, n in names.items()}
+    assert list(pairs) == list(pt.adapter_parameters(model))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, (own, other) in pairs.items():
+            assert own.shape == other.shape
+            if name.endswith("c"):
+                assert not own.any()
+                assert not other.any()
+            other.copy_(own.normal_(0, 0.3))
+    return model.eval(), reference.eval(), pairs
+
+
+@pytest.mark.parametrize(("family", "ours", "theirs"), [PARITY[i] for i in (0, 1, 4, 6)])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_peft_has_the_same_bias(family, ours, theirs, dropout, tiny, inputs):
+    model, reference, pairs = both_with_bias(tiny(family), family, ours, theirs, dropout)
+    batch = inputs(model)
+    got, expected = outputs(model, batch), outputs(reference, batch)
+    kept = {name: own.detach().clone() for name, (own, _) in pairs.items()}
+    with torch.no_grad():
+        for name, (own, _) in pairs.items():
+            own.mul_(0 if name.endswith("c") else 1)
+        assert (outputs(model, batch) - got).abs().max() > 0.01
+        for name, (own, _) in pairs.items():
+            own.copy_(kept[name])
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+    for m in (model, reference):
+        m.train()
+        torch.manual_seed(7)
+        m(**batch).loss.backward()
+    for own, other in pairs.values():
+        torch.testing.assert_close(own.grad, other.grad, rtol=1e-4, atol=1e-5)
+    # A bias of the keys alone changes no attention, so its gradient is rounding.
+    assert sum(other.grad.abs().max() > 1e-4 for _, other in pairs.values()) > len(pairs) / 2
+    for m in (model, reference):
+        m.eval()
+    merged = outputs(pt.merge(model), batch)
+    torch.testing.assert_close(merged, got, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(merged, outputs(reference.merge_and_unload(), batch),
+                               rtol=1e-4, atol=1e-5)
+
+
+def test_the_bias_is_scaled_in_forward_and_merge():
+    made = layer(alpha=6.0, use_bias=True).double()
+    nn.init.normal_(made.c)
+    x = torch.randn(4, 7, dtype=torch.float64)
+    expected = F.linear(x, made.base.weight + 2 * made.B @ made.A, made.base.bias + 2 * made.c)
+    torch.testing.assert_close(made(x), expected, rtol=1e-12, atol=1e-12)
+    before = copy.deepcopy(made.state_dict())
+    merged = made.float().merged()
+    torch.testing.assert_close(merged.bias.double(), before["base.bias"] + 2 * before["c"])
+    assert merged.bias.grad_fn is None
+    made.base.bfloat16()
+    exact = (made.base.bias.float() + 2 * made.c).bfloat16()
+    assert torch.equal(made.merged().bias, exact)
+    y = made(x.bfloat16())
+    assert y.dtype == torch.bfloat16
+    correction = 2.0 * (x.bfloat16().float() @ made.A.T @ made.B.T + made.c)
+    torch.testing.assert_close(y, made.base(x.bfloat16()) + correction.bfloat16())
+
+
+def test_a_base_without_bias_has_no_place_for_it(tiny, inputs):
+    model = pt.lora.inject(tiny("mistral"), pt.lora.Config(use_bias=True))
+    with torch.no_grad():
+        before = outputs(model, inputs(model))
+        with pytest.raises(NotMergeable, match="base has no bias") as error:
+            pt.merge(model)
+        assert "use_bias=False" in error.value.hint
+        assert torch.equal(outputs(model, inputs(model)), before)
+
+
+def test_the_bias_is_counted_saved_and_off_by_default(tiny, inputs, tmp_path):
+    assert pt.lora.count(10, 3, 2) == 26
+    assert pt.lora.count(10, 3, 2, use_bias=True) == 29
+    assert layer().c is None
+    assert set(layer().own_parameters()) == {"A", "B"}
+    model, _, pairs = both_with_bias(tiny("bert"), "bert", ("query", "ffn_in"),
+                                     ["query", "intermediate.dense"])
+    own = sum(p.numel() for p in pt.adapter_parameters(model).values())
+    assert own == 2 * (pt.lora.count(32, 32, RANK, True) + pt.lora.count(32, 48, RANK, True))
+    pt.save(model, tmp_path / "one")
+    loaded = pt.load(tiny("bert"), tmp_path / "one")
+    with torch.no_grad():
+        assert torch.equal(outputs(loaded, inputs(model)), outputs(model, inputs(model)))
+    fast = pt.lora.plus_groups(model, 1e-3)[1]["params"]
+    assert {id(p) for p in fast} == {id(p) for name, (p, _) in pairs.items() if name[-1] in "Bc"}

@@ -1,0 +1,90 @@
+"""What the tests of prompts and prefixes share: a tokenizer of numbers, inputs and comparisons."""
+
+import torch
+
+import peft_teach as pt
+from peft_teach import core
+
+LENGTH, WORDS = 5, (7, 8, 9, 10, 11)
+TEXT = " ".join(map(str, WORDS))
+DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
+FAMILIES = ("bert", "roberta", "distilbert", *DECODERS)
+GREEDY = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+
+
+class Numbers:
+    """A tokenizer that reads "7 8" as the ids 7 and 8; 0 and 1 are special, 4 stands for none."""
+
+    all_special_ids = (0, 1)
+
+    def __init__(self, size: int = 97):
+        self.size = size
+
+    def __len__(self):
+        return self.size
+
+    def __call__(self, text, add_special_tokens=True):
+        ids = [int(word) for word in text.split()]
+        return {"input_ids": [0, *ids, 1] if add_special_tokens else ids}
+
+    def convert_ids_to_tokens(self, ids):
+        return ["[unused4]" if i == 4 else str(i) for i in ids]
+
+
+def features(batch: dict) -> dict:
+    return {k: v for k, v in batch.items() if k != "labels"}
+
+
+def words_before(batch: dict) -> dict:
+    """Return the batch with WORDS as ordinary tokens in front, padding after them included."""
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    words = torch.tensor([WORDS]).expand(len(ids), -1)
+    return {"input_ids": torch.cat([words, ids], 1),
+            "attention_mask": torch.cat([torch.ones_like(words), mask], 1)}
+
+
+def result(out) -> torch.Tensor:
+    return out.logits if "logits" in out else out[0]
+
+
+@torch.no_grad()
+def hidden(model, batch) -> torch.Tensor:
+    return model.base_model(**features(batch))[0]
+
+
+@torch.no_grad()
+def outputs(model, batch) -> torch.Tensor:
+    return result(model(**features(batch)))
+
+
+def the(model) -> pt.Adapter:
+    """Return the one adapter on a model."""
+    (adapter,) = pt.adapters(model).values()
+    return adapter
+
+
+@torch.no_grad()
+def row_by_row(model, batch, steps: int = 6) -> torch.Tensor:
+    """Continue each row alone, greedily, without a cache and without padding."""
+    rows = []
+    for ids, mask in zip(batch["input_ids"], batch["attention_mask"].bool()):
+        ids = ids[mask][None]
+        for _ in range(steps):
+            ids = torch.cat([ids, model(input_ids=ids).logits[:, -1:].argmax(-1)], 1)
+        rows.append(ids[0, -steps:])
+    return torch.stack(rows)
+
+
+def everything_about(model, batch) -> tuple:
+    return ({n: (id(m), type(m), m.training) for n, m in model.named_modules()},
+            {n: (id(p), p.requires_grad) for n, p in model.named_parameters()},
+            {n: p.clone() for n, p in model.state_dict().items()},
+            outputs(model, batch), core.record_of(model), model.save_pretrained)
+
+
+def assert_same(one: tuple, other: tuple) -> None:
+    assert one[:2] == other[:2]
+    assert one[2].keys() == other[2].keys()
+    assert all(torch.equal(one[2][n], other[2][n]) for n in other[2])
+    assert torch.equal(one[3], other[3])
+    assert one[4:] == other[4:]

@@ -1,0 +1,318 @@
+"""BitFit against plain torch: the same biases, trained in place."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import peft_teach as pt
+from peft_teach.errors import AlreadyAdapted, BadConfig, NoTargets, NotSupported, ShapeError
+
+FAMILIES = ("bert", "roberta", "distilbert", "gpt2", "llama", "qwen2")
+
+
+def outputs(model, batch):
+    return model(**{k: v for k, v in batch.items() if k != "labels"})[0]
+
+
+def biases(model) -> dict[str, nn.Parameter]:
+    """The backbone's biases by their names alone, as someone without this library finds them."""
+    heads = ("classifier", "pre_classifier", "score")
+    return {n: p for n, p in model.named_parameters()
+            if n.endswith("bias") and n.split(".")[0] not in heads}
+
+
+def in_place(model):
+    """BitFit without adapters: mark the biases themselves, and the head, as trained."""
+    chosen = {id(p) for p in biases(model).values()}
+    for n, p in model.named_parameters():
+        p.requires_grad_(id(p) in chosen or n.split(".")[0] in pt.models.HEADS)
+    return model
+
+
+def trained(model):
+    return [p for p in model.parameters() if p.requires_grad]
+
+
+def steps(model, batch, optimizer, n):
+    for _ in range(n):
+        model(**batch).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradients_and_steps_are_those_of_the_biases(family, tiny, inputs):
+    base = tiny(family)
+    batch = inputs(base)
+    with torch.no_grad():
+        before = outputs(base, batch)
+    plain, model = in_place(copy.deepcopy(base)), pt.bitfit.inject(base)
+    adapters = pt.adapters(model)
+    assert {f"{name}.bias" for name in adapters} == set(biases(plain))
+    for m in (plain, model):
+        m(**batch).loss.backward()
+    for name, adapter in adapters.items():
+        torch.testing.assert_close(adapter.b.grad, biases(plain)[f"{name}.bias"].grad,
+                                   rtol=1e-4, atol=1e-6)
+        assert adapter.base.bias.grad is None
+    assert sum(a.b.grad.abs().max() > 1e-4 for a in adapters.values()) > len(adapters) / 2
+
+    for m in (plain, model):
+        m.zero_grad()
+        steps(m, batch, torch.optim.SGD(trained(m), lr=0.1), 5)
+    with torch.no_grad():
+        after = outputs(model, batch)
+        assert (after - before).abs().max() > 0.05
+        torch.testing.assert_close(after, outputs(plain, batch), rtol=1e-4, atol=1e-5)
+    merged = pt.merge(model)
+    with torch.no_grad():
+        torch.testing.assert_close(outputs(merged, batch), after, rtol=1e-4, atol=1e-5)
+    found = dict(merged.named_parameters())
+    for name, p in biases(plain).items():
+        torch.testing.assert_close(found[name], p, rtol=1e-4, atol=1e-6)
+
+
+def test_only_weight_decay_differs(tiny, inputs):
+    base = tiny("bert")
+    batch = inputs(base)
+    results = {}
+    for decay in (0.0, 5.0):
+        for which, make in (("plain", in_place), ("ours", pt.bitfit.inject)):
+            model = make(copy.deepcopy(base))
+            steps(model, batch, torch.optim.AdamW(trained(model), 0.01, eps=1e-4,
+                                                  weight_decay=decay), 3)
+            results[which, decay] = outputs(model, batch).detach()
+    torch.testing.assert_close(results["ours", 0.0], results["plain", 0.0], rtol=1e-3, atol=1e-3)
+    assert (results["ours", 5.0] - results["plain", 5.0]).abs().max() > 0.02
+
+
+def test_weight_decay_draws_to_the_pretrained_bias(tiny):
+    for which, make in (("plain", in_place), ("ours", pt.bitfit.inject)):
+        model = make(tiny("bert"))
+        start = {n: p.clone() for n, p in biases(tiny("bert")).items()}
+        for p in trained(model):
+            p.data += 0.5
+            p.grad = torch.zeros_like(p)    # nothing but the decay acts
+        optimizer = torch.optim.SGD(trained(model), lr=0.5, weight_decay=1.0)
+        for _ in range(30):
+            optimizer.step()
+        model = pt.merge(model) if which == "ours" else model
+        for n, p in biases(model).items():
+            drawn_to = start[n] if which == "ours" else torch.zeros_like(p)
+            torch.testing.assert_close(p, drawn_to, rtol=1e-5, atol=1e-5)
+
+
+# ── one layer ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("base", [nn.Linear(7, 5), nn.LayerNorm(7)], ids=["Linear", "LayerNorm"])
+@pytest.mark.parametrize("leading", [(), (2,), (2, 4)])
+def test_the_equation_in_float64(base, leading):
+    made = pt.bitfit.BiasAdapter(copy.deepcopy(base)).double()
+    nn.init.normal_(made.base.weight)
+    nn.init.normal_(made.base.bias)
+    x = torch.randn(*leading, 7, dtype=torch.float64)
+    assert torch.equal(made(x), made.base(x))
+    with torch.no_grad():
+        made.b.normal_()
+    plain = copy.deepcopy(made.base)
+    plain.bias.data += made.b.data
+    torch.testing.assert_close(made(x), plain(x), rtol=1e-12, atol=1e-12)
+    assert (made(x) - made.base(x)).abs().max() > 0.1
+    before = copy.deepcopy(made.state_dict())
+    merged = made.merged()
+    assert type(merged) is type(base)
+    torch.testing.assert_close(merged(x), plain(x), rtol=1e-12, atol=1e-12)
+    for p in merged.parameters():
+        p.data.zero_()
+    assert all(torch.equal(p, before[n]) for n, p in made.state_dict().items())
+
+
+def test_a_half_precision_base_keeps_b_in_float32():
+    made = pt.bitfit.BiasAdapter(nn.Linear(7, 5).bfloat16())
+    assert made.b.dtype == torch.float32
+    assert made.b.shape == (5,)
+    with torch.no_grad():
+        made.b.normal_()
+    x = torch.randn(3, 7).bfloat16()
+    assert torch.equal(made(x), made.base(x) + made.b.bfloat16())
+    merged = made.merged()
+    assert merged.bias.dtype == merged.weight.dtype == torch.bfloat16
+    assert torch.equal(merged.bias, (made.base.bias.float() + made.b).bfloat16())
+    assert torch.equal(merged.weight, made.base.weight)
+
+
+def test_a_base_in_four_bits():
+    base = pt.nf4.Linear4bit.from_linear(nn.Linear(64, 5))
+    made = pt.bitfit.BiasAdapter(base)
+    with torch.no_grad():
+        made.b.normal_()
+    x = torch.randn(3, 64)
+    torch.testing.assert_close(made(x), base(x) + made.b)
+    merged = made.merged()
+    torch.testing.assert_close(merged(x), made(x))
+    assert type(merged) is pt.nf4.Linear4bit
+    assert torch.equal(merged.packed, base.packed)
+    assert not torch.equal(merged.bias, base.bias)
+    model = nn.Sequential(nn.LayerNorm(64), base)
+    assert list(pt.adapters(pt.bitfit.inject(model))) == ["0", "1"]
+
+
+def test_what_has_no_bias_is_refused():
+    for base in (nn.Embedding(4, 3), nn.RMSNorm(4), nn.Sequential(nn.Linear(2, 2))):
+        with pytest.raises(NotSupported, match=f"this is a {type(base).__name__}"):
+            pt.bitfit.BiasAdapter(base)
+    for base in (nn.Linear(4, 3, bias=False), nn.LayerNorm(4, bias=False)):
+        with pytest.raises(NoTargets, match=f"{type(base).__name__} has no bias"):
+            pt.bitfit.BiasAdapter(base)
+    with pytest.raises(ShapeError, match="x: n_in should be 7, is 6"):
+        pt.bitfit.BiasAdapter(nn.Linear(7, 5))(torch.ones(2, 6))
+
+
+# ── on a model ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("sizes", "count"), [
+    ((768, 12, 3072), 102_912), ((384, 6, 1536), 26_112)], ids=["BERT-base", "MiniLM"])
+def test_counts_on_bert(sizes, count):
+    from transformers import BertConfig, BertModel
+
+    d_model, layers, d_ffn = sizes
+    with torch.device("meta"):
+        base = BertModel(BertConfig(hidden_size=d_model, num_hidden_layers=layers,
+                                    num_attention_heads=12, intermediate_size=d_ffn))
+    assert sum(p.numel() for p in biases(base).values()) == count
+    assert count < sum(p.numel() for p in base.parameters()) * (1e-3 if layers == 12 else 2e-3)
+    assert pt.bitfit.count(layers, d_model, d_ffn) == count
+    model = pt.bitfit.inject(base.to_empty(device="cpu"))
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == count
+
+
+def test_counts_on_gpt2():
+    from transformers import GPT2Config, GPT2Model
+
+    with torch.device("meta"):
+        base = GPT2Model(GPT2Config())
+    assert sum(p.numel() for p in biases(base).values()) == 102_144
+    assert pt.bitfit.count(12, 768, 3072, outside=1) == 102_144
+    model = pt.bitfit.inject(base.to_empty(device="cpu"))
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 102_144
+
+
+def test_query_and_ffn_in_are_nearly_half_of_the_biases(tiny):
+    model = pt.bitfit.inject(tiny("bert"), pt.bitfit.Config(targets=("query", "ffn_in")))
+    assert len(pt.adapters(model)) == 4
+    assert 0.4 < 12 * (768 + 3072) / 102_912 < 0.5
+
+
+@pytest.mark.parametrize("family", ["mistral", "qwen3"])
+def test_a_model_without_biases_says_so(family, tiny):
+    model = tiny(family)
+    before = [(n, p.requires_grad) for n, p in model.named_parameters()]
+    with pytest.raises(NoTargets, match="no biases"):
+        pt.bitfit.inject(model)
+    with pytest.raises(NoTargets, match="Linear has no bias"):
+        pt.bitfit.inject(model, pt.bitfit.Config(targets=("query",)))
+    assert [(n, p.requires_grad) for n, p in model.named_parameters()] == before
+
+
+def test_llama_as_it_comes_has_none():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    with torch.device("meta"):
+        model = LlamaForCausalLM(LlamaConfig(hidden_size=32, num_hidden_layers=1, vocab_size=97,
+                                             num_attention_heads=4, intermediate_size=48))
+    with pytest.raises(NoTargets, match="no biases"):
+        pt.bitfit.inject(model.to_empty(device="cpu"))
+
+
+def test_where_it_goes(tiny):
+    everywhere = set(pt.adapters(pt.bitfit.inject(tiny("bert"))))
+    assert {"bert.pooler.dense", "bert.embeddings.LayerNorm"} < everywhere
+    assert not any("classifier" in name for name in everywhere)
+    assert len(everywhere) == 2 * 8 + 2
+    inside = set(pt.adapters(pt.bitfit.inject(tiny("bert"), pt.bitfit.Config(layers=[1]))))
+    assert inside == {n for n in everywhere if n.startswith("bert.encoder.layer.1.")}
+    assert len(inside) == 8
+    named = ("bert.pooler.dense", "bert.encoder.layer.0.output.LayerNorm")
+    assert set(pt.adapters(pt.bitfit.inject(tiny("bert"), pt.bitfit.Config(targets=named)))) == set(
+        named)
+    some = pt.bitfit.Config(targets=["query", "attention_norm"], layers=0)
+    assert (some.targets, some.layers) == (("query", "attention_norm"), (0,))
+    assert len(pt.adapters(pt.bitfit.inject(tiny("bert"), some))) == 2
+    assert len(pt.adapters(pt.bitfit.inject(tiny("qwen2")))) == 2 * 3    # query, key and value
+    plain = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.LayerNorm(4), nn.Linear(4, 2, bias=False))
+    assert list(pt.adapters(pt.bitfit.inject(plain))) == ["0", "2"]
+
+
+def test_a_pretrained_head_of_words_is_no_backbone(tiny):
+    from transformers import BertForMaskedLM
+
+    model = BertForMaskedLM(tiny("bert", "backbone").config)
+    assert model.cls.predictions.transform.dense.bias is not None
+    assert all(name.startswith("bert.") for name in pt.adapters(pt.bitfit.inject(model)))
+
+
+@pytest.mark.parametrize("kind", ["backbone", "lm"])
+def test_other_kinds_of_model(kind, tiny, inputs):
+    base = tiny("gpt2", kind)
+    batch = inputs(base, labels=False)
+    with torch.no_grad():
+        before = outputs(base, batch)
+        model = pt.bitfit.inject(base)
+        for p in pt.adapter_parameters(model).values():
+            p.normal_(0, 0.3)
+        after = outputs(model, batch)
+        assert (after - before).abs().max() > 0.1
+        torch.testing.assert_close(outputs(pt.merge(model), batch), after, rtol=1e-4, atol=1e-4)
+
+
+def test_start_save_load_disable_remove(tiny, inputs, tmp_path):
+    for family in ("bert", "gpt2"):
+        base = tiny(family)
+        batch = inputs(base)
+        with torch.no_grad():
+            before = outputs(base, batch)
+            model = pt.bitfit.inject(base)
+            with pt.disabled(model):
+                assert (outputs(model, batch) - before).abs().max() < 1e-5
+                start = outputs(model, batch)
+            assert torch.equal(outputs(model, batch), start)
+            for p in pt.adapter_parameters(model).values():
+                p.normal_(0, 0.3)
+            after = outputs(model, batch)
+            pt.save(model, tmp_path / family)
+            assert (after - before).abs().max() > 0.1
+            assert torch.equal(outputs(pt.load(tiny(family), tmp_path / family), batch), after)
+            with pt.disabled(model):
+                assert torch.equal(outputs(model, batch), start)
+            assert torch.equal(outputs(pt.remove(model), batch), start)
+    assert {found.method for found in pt.store.list(tmp_path)} == {"bitfit"}
+
+
+@pytest.mark.parametrize(("options", "error", "says"), [
+    ({"targets": ("ffn",)}, NotSupported, "this is a BertOutput"),
+    ({"targets": ("block",)}, NotSupported, "this is a BertLayer"),
+    ({"targets": ("embeddings",)}, NotSupported, "this is a Dropout"),
+    ({"targets": ("classifier",)}, BadConfig, "task head"),
+    ({"targets": ("qkv",)}, NoTargets, "no 'qkv'"),
+    ({"targets": ()}, NoTargets, "no target was given"),
+    ({"layers": (2,)}, BadConfig, "block"),
+    ({"layers": ()}, BadConfig, "block"),
+])
+def test_targets_that_cannot_work_change_nothing(options, error, says, tiny):
+    model = tiny("bert")
+    before = [(n, p.requires_grad) for n, p in model.named_parameters()]
+    with pytest.raises(error, match=says):
+        pt.bitfit.inject(model, pt.bitfit.Config(**options))
+    assert [(n, p.requires_grad) for n, p in model.named_parameters()] == before
+    pt.bitfit.inject(model)
+    with pytest.raises(AlreadyAdapted):
+        pt.bitfit.inject(model)
+
+
+def test_no_model_at_all():
+    with pytest.raises(BadConfig, match="not a model"):
+        pt.bitfit.inject(None)

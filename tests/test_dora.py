@@ -1,0 +1,381 @@
+"""DoRA against Hugging Face peft on whole models, and against its equation in float64."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import peft_teach as pt
+from peft_teach.errors import AlreadyAdapted, BadConfig, NotSupported, ShapeError
+
+peft = pytest.importorskip("peft")
+
+# All other warnings of peft are errors: it reports missing and misnamed tensors by warning.
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+
+RANK, ALPHA = 4, 12.0
+#      family, our targets, peft's targets
+PARITY = [
+    ("bert", ("query", "value"), ["query", "value"]),
+    ("gpt2", ("qkv",), ["c_attn"]),
+    ("gpt2", ("attention_out", "ffn_in"), ["attn.c_proj", "c_fc"]),
+    ("llama", ("query", "value"), ["q_proj", "v_proj"]),
+    ("mistral", ("key", "ffn_out"), ["k_proj", "down_proj"]),    # no biases
+]
+each_parity = pytest.mark.parametrize(("family", "ours", "theirs"), PARITY)
+PEFT = {"A": "lora_A.default.weight", "B": "lora_B.default.weight",
+        "m": "lora_magnitude_vector.default.weight"}
+
+
+def both(base, family, ours, theirs, dropout=0.0):
+    """Return our model and peft's, around equal bases, with equal A, B and m drawn at random."""
+    reference = peft.get_peft_model(copy.deepcopy(base), peft.LoraConfig(
+        r=RANK, lora_alpha=ALPHA, target_modules=theirs, lora_dropout=dropout, use_dora=True,
+        fan_in_fan_out=family == "gpt2"))
+    model = pt.dora.inject(base, pt.dora.Config(rank=RANK, alpha=ALPHA, targets=ours,
+                                                dropout=dropout))
+    generator = torch.Generator().manual_seed(0)
+    state = {n: p for n, p in reference.named_parameters() if "lora_" in n}
+    assert len(state) == 3 * len(pt.adapters(model))
+    pairs = {f"{name}.{letter}": (getattr(adapter, letter),
+                                  state[f"base_model.model.{name}.{PEFT[letter]}"])
+             for name, adapter in pt.adapters(model).items() for letter in PEFT}
+    with torch.no_grad():
+        for name, (own, other) in pairs.items():
+            assert own.shape == other.shape
+            if name.endswith("m"):
+                torch.testing.assert_close(own, other, rtol=1e-6, atol=1e-6)    # both start as ‖W‖
+                own.mul_(torch.rand(own.shape, generator=generator) + 0.5)
+            else:
+                own.copy_(torch.randn(own.shape, generator=generator) * 0.3)
+            other.copy_(own)
+    return model.eval(), reference.eval(), pairs
+
+
+def outputs(model, batch):
+    return model(**{k: v for k, v in batch.items() if k != "labels"}).logits
+
+
+def assert_equal_gradients(pairs):
+    for own, other in pairs.values():
+        assert other.grad.abs().max() > 1e-3
+        torch.testing.assert_close(own.grad, other.grad, rtol=1e-4, atol=1e-5)
+
+
+@each_parity
+@pytest.mark.parametrize("padding", ["right", "left"])
+def test_peft_gives_the_same_outputs_gradients_and_merge(family, ours, theirs, padding, tiny,
+                                                         inputs):
+    base = tiny(family)
+    batch = inputs(base, padding)
+    with torch.no_grad():
+        before = outputs(base, batch)
+    model, reference, pairs = both(base, family, ours, theirs)
+    got, expected = outputs(model, batch), outputs(reference, batch)
+    assert (got - before).abs().max() > 0.1
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+    for m in (model, reference):
+        m(**batch).loss.backward()
+    assert_equal_gradients(pairs)
+    merged = pt.merge(model)
+    assert not pt.adapters(merged)
+    torch.testing.assert_close(outputs(merged, batch), got, rtol=1e-4, atol=2e-5)
+    torch.testing.assert_close(outputs(merged, batch), outputs(reference.merge_and_unload(), batch),
+                               rtol=1e-4, atol=2e-5)
+
+
+@each_parity
+def test_peft_drops_the_same_inputs(family, ours, theirs, tiny, inputs):
+    model, reference, pairs = both(tiny(family), family, ours, theirs, dropout=0.5)
+    batch, results = inputs(model), []
+    quiet = outputs(model, batch)
+    for m in (model, reference):
+        m.train()
+        torch.manual_seed(7)
+        out = m(**batch)
+        out.loss.backward()
+        results.append(out.logits)
+    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-5)
+    assert (results[0] - quiet).abs().max() > 0.1
+    assert_equal_gradients(pairs)
+
+
+# ── one layer ────────────────────────────────────────────────────────────────────────────────
+
+
+def layer(n_in=7, n_out=5, bias=True, start=False, **options) -> pt.dora.DoRALinear:
+    """Return a layer with A, B and m drawn at random, or as it starts."""
+    torch.manual_seed(0)
+    made = pt.dora.DoRALinear(nn.Linear(n_in, n_out, bias=bias), **{"rank": 3, **options})
+    if not start:
+        nn.init.normal_(made.B)
+        with torch.no_grad():
+            made.m.mul_(torch.rand(n_out) + 0.5)
+    return made
+
+
+def equation(made, x, detached=True):
+    """The paper's equation 5, spelled out: W' from A, B and m, then one linear layer."""
+    V = made.base.weight + made.scale * made.B @ made.A
+    norm = V.square().sum(1).sqrt()
+    return F.linear(x, (made.m / (norm.detach() if detached else norm))[:, None] * V,
+                    made.base.bias)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("alpha", [1.0, 12.0])
+@pytest.mark.parametrize("leading", [(), (2,), (2, 4)])
+def test_the_equation_in_float64(bias, dropout, alpha, leading):
+    made = layer(bias=bias, dropout=dropout, alpha=alpha).double().eval()
+    x = torch.randn(*leading, 7, dtype=torch.float64)
+    W, A, B, m = (t.detach().numpy() for t in (made.base.weight, made.A, made.B, made.m))
+    V = W + alpha / 3 * B @ A
+    changed = m[:, None] * V / (V**2).sum(1, keepdims=True) ** 0.5
+    b = made.base.bias.detach().numpy() if bias else 0
+    expected = torch.from_numpy(x.numpy() @ changed.T + b)
+    torch.testing.assert_close(made(x), expected, rtol=1e-12, atol=1e-12)
+    assert (made(x) - made.base(x)).abs().max() > 0.1
+    torch.testing.assert_close(made.delta(), torch.from_numpy(changed - W), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(made.norm(), torch.from_numpy((V**2).sum(1) ** 0.5))
+    if not dropout:    # while training, too
+        torch.testing.assert_close(made.train()(x), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_dropout_spares_the_base():
+    """y = W x + b + (g − 1) W x̃ + g s B A x̃, as the authors' and peft's code have it."""
+    made = layer(dropout=0.6, alpha=6.0).double().train()
+    x = torch.randn(64, 7, dtype=torch.float64)
+    torch.manual_seed(1)
+    dropped = F.dropout(x, 0.6)
+    torch.manual_seed(1)
+    y = made(x)
+    W, g = made.base.weight, made.m / made.norm()
+    expected = made.base(x) + (g - 1) * (dropped @ W.T) + g * 2.0 * (dropped @ made.A.T @ made.B.T)
+    torch.testing.assert_close(y, expected, rtol=1e-12, atol=1e-12)
+    assert (y - equation(made, dropped)).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_the_start_is_the_base(training, dtype, dropout):
+    torch.manual_seed(0)
+    base = nn.Linear(40, 30).to(dtype)
+    made = pt.dora.DoRALinear(base, dropout=dropout).train(training)
+    x = torch.randn(6, 40).to(dtype)
+    torch.testing.assert_close(made(x), base(x), rtol=0, atol=1e-6)
+    assert made.m.dtype == torch.float32
+    torch.testing.assert_close(made.m, torch.linalg.norm(base.weight.float(), dim=1))
+    assert torch.count_nonzero(made.B) == 0
+    assert made.A.abs().max() <= 1 / math.sqrt(40)
+
+
+def test_the_start_of_a_model_is_the_base(tiny, inputs):
+    for family in ("bert", "gpt2", "qwen3"):
+        base = tiny(family)
+        batch = inputs(base)
+        with torch.no_grad():
+            before = outputs(base, batch)
+            targets = ("qkv",) if family == "gpt2" else ("query", "value")
+            after = outputs(pt.dora.inject(base, pt.dora.Config(targets=targets)), batch)
+        torch.testing.assert_close(after, before, rtol=0, atol=1e-6)
+
+
+def test_no_gradient_flows_through_the_norm():
+    made = layer(alpha=12.0).double()
+    x, weights = (torch.randn(8, n, dtype=torch.float64) for n in (7, 5))
+    own = (made.A, made.B, made.m)
+    ours, held, free = (torch.autograd.grad((y * weights).sum(), own) for y in (
+        made(x), equation(made, x), equation(made, x, detached=False)))
+    for got, expected in zip(ours, held):
+        torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
+    for got, other in zip(ours[:2], free):
+        assert (got - other).abs().max() > 0.1 * other.abs().max()
+    torch.testing.assert_close(ours[2], free[2])    # m's own is the same in both
+
+
+def test_the_input_gets_its_gradient():
+    made = layer().double()
+    x = torch.randn(3, 7, dtype=torch.float64, requires_grad=True)
+    made(x).sum().backward()
+    expected = (made.base.weight + made.delta()).sum(0).detach()
+    torch.testing.assert_close(x.grad, expected.expand(3, 7), rtol=1e-10, atol=1e-10)
+
+
+def kept_for_backward(layer, x):
+    """Return the output, and every tensor that autograd holds on to."""
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        y = layer(x)
+    assert kept
+    return y, kept
+
+
+def test_no_matrix_of_the_weights_size_is_kept_for_backward():
+    n = 64
+    made = layer(n, n + 1, dropout=0.5).train()
+    for p in made.base.parameters():
+        p.requires_grad_(False)
+    _, kept = kept_for_backward(made, torch.randn(2, n))
+    known = made.base.weight.untyped_storage().data_ptr()
+    assert not [t.shape for t in kept if t.numel() >= n * n
+                and t.untyped_storage().data_ptr() != known]
+
+
+def test_a_row_of_zeros_gives_no_nan():
+    base = nn.Linear(6, 4)
+    nn.init.zeros_(base.weight[1].data)
+    base.requires_grad_(False)
+    made = pt.dora.DoRALinear(base, rank=2)
+    x = torch.randn(3, 6)
+    y = made(x)
+    y.sum().backward()
+    torch.testing.assert_close(y, base(x), rtol=0, atol=1e-6)
+    assert all(p.grad.isfinite().all() for p in (made.A, made.B, made.m))
+
+
+def test_a_half_precision_base_gets_a_float32_correction():
+    made = layer(64, 48, alpha=3.0)
+    made.base.bfloat16()
+    x = torch.randn(100, 64).bfloat16()
+    y = made(x)
+    assert (y.dtype, made.A.dtype, made.m.dtype) == (torch.bfloat16, torch.float32, torch.float32)
+    exact = copy.deepcopy(made).double()
+    exact = equation(exact, x.double())
+    error = (y.double() - exact).abs().max() / exact.abs().max()
+    assert error < 2**-7    # two roundings to bfloat16, of the base's output and of the sum
+    Wx = made.base(x).double() - made.base.bias.double()
+    g, u = (made.m / made.norm()).double(), x.double() @ made.A.double().T @ made.B.double().T
+    once = made.base(x) + (g * (Wx + u) - Wx).bfloat16()
+    assert (y != once).float().mean() < 0.01
+    merged = made.merged()
+    assert (merged.weight.dtype, merged.bias.dtype) == (torch.bfloat16, torch.bfloat16)
+    V = made.base.weight.double() + 1.0 * made.B.double() @ made.A.double()
+    W = (made.m.double() / V.square().sum(1).sqrt())[:, None] * V
+    assert (merged.weight != W.bfloat16()).float().mean() < 0.001    # one rounding, of the float32
+
+
+def test_merged_is_new_and_has_the_same_output():
+    for bias in (True, False):
+        made = layer(bias=bias)
+        before = copy.deepcopy(made.state_dict())
+        x = torch.randn(4, 7)
+        merged = made.merged()
+        assert type(merged) is nn.Linear
+        torch.testing.assert_close(merged(x), made(x), rtol=1e-5, atol=1e-6)
+        assert (merged.bias is None) is not bias
+        merged.weight.data.zero_()
+        assert all(torch.equal(p, before[n]) for n, p in made.state_dict().items())
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_base_in_four_bits(dropout, bias):
+    """As on the plain layer with the same rounded weight, which is not kept for backward."""
+    torch.manual_seed(2)
+    packed = pt.nf4.Linear4bit.from_linear(nn.Linear(64, 65, bias=bias))
+    results = []
+    for base in (packed, packed.to_linear().requires_grad_(False)):
+        torch.manual_seed(3)
+        made = pt.dora.DoRALinear(base, rank=2, dropout=dropout).train()
+        x = torch.randn(5, 64, requires_grad=True)
+        torch.testing.assert_close(made(x), base(x), rtol=0, atol=1e-6)
+        with torch.no_grad():
+            made.B.normal_()
+            made.m.mul_(1.5)
+        y, kept = kept_for_backward(made, x)
+        y.square().sum().backward()
+        if base is packed:
+            assert max(t.numel() for t in kept) < 64 * 65
+        results.append((y, made.A.grad, made.B.grad, made.m.grad, x.grad, made.merged().weight))
+    for got, expected in zip(*results):
+        torch.testing.assert_close(got, expected)
+
+
+# ── on a model ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("name", "sizes", "count"), [
+    ("BERT-base", (768, 12, 3072), 313_344), ("MiniLM", (384, 6, 1536), 78_336)])
+def test_counts(name, sizes, count):
+    from transformers import BertConfig, BertModel
+
+    d_model, layers, d_ffn = sizes
+    with torch.device("meta"):
+        base = BertModel(BertConfig(hidden_size=d_model, num_hidden_layers=layers,
+                                    num_attention_heads=12, intermediate_size=d_ffn))
+        reference = peft.get_peft_model(copy.deepcopy(base), peft.LoraConfig(
+            r=8, target_modules=["query", "value"], use_dora=True))
+    model = pt.dora.inject(base.to_empty(device="cpu"))    # its values do not matter here
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == count
+    assert reference.get_nb_trainable_parameters()[0] == count
+    assert 2 * layers * pt.dora.count(d_model, d_model, 8) == count
+    assert pt.dora.count(10, 3, 2) == 2 * 10 + 2 * 3 + 3
+
+
+def test_save_load_disable_remove(tiny, inputs, tmp_path):
+    base = tiny("gpt2")
+    batch = inputs(base)
+    with torch.no_grad():
+        before = outputs(base, batch)
+        model, _, _ = both(base, "gpt2", ("qkv", "ffn_out"), ["c_attn", "mlp.c_proj"])
+        after = outputs(model, batch)
+        pt.save(model, tmp_path / "one")
+        loaded = pt.load(tiny("gpt2"), tmp_path / "one")
+        assert (after - before).abs().max() > 0.1
+        assert torch.equal(outputs(loaded, batch), after)
+        with pt.disabled(model):
+            assert (outputs(model, batch) - before).abs().max() < 1e-5
+        assert (outputs(pt.remove(model), batch) - before).abs().max() < 1e-5
+    description = pt.store.list(tmp_path)[0]
+    assert description.method == "dora"
+
+
+def test_it_learns_and_its_base_stays(tiny, inputs):
+    model = pt.dora.inject(tiny("bert"), pt.dora.Config(layers=(1,)))
+    assert list(pt.adapters(model)) == ["bert.encoder.layer.1.attention.self.query",
+                                        "bert.encoder.layer.1.attention.self.value"]
+    batch = inputs(model)
+    frozen = {n: p.clone() for n, p in model.named_parameters() if not p.requires_grad}
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 0.01)
+    losses = []
+    for _ in range(8):
+        loss = model(**batch).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 0.1
+    assert all(torch.equal(p, frozen[n]) for n, p in model.named_parameters() if n in frozen)
+    assert set(pt.spectra.updates(model, {n: a.base.weight for n, a in pt.adapters(model).items()}))
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    ({"rank": 0}, "rank 0"), ({"rank": 33}, "1 to 32"), ({"rank": 2.0}, "rank 2.0"),
+    ({"alpha": 0}, "alpha is 0"), ({"alpha": float("nan")}, "alpha"), ({"alpha": "8"}, "alpha"),
+    ({"dropout": 1.0}, "dropout is 1.0"), ({"dropout": -0.1}, "dropout"),
+    ({"layers": (2,)}, "block"),
+])
+def test_settings_that_cannot_work_change_nothing(options, says, tiny):
+    model = tiny("bert")
+    before = [(n, p.requires_grad) for n, p in model.named_parameters()]
+    with pytest.raises(BadConfig, match=says):
+        pt.dora.inject(model, pt.dora.Config(**options))
+    assert [(n, p.requires_grad) for n, p in model.named_parameters()] == before
+
+
+def test_what_it_does_not_take(tiny):
+    with pytest.raises(NotSupported, match="this is a Embedding"):
+        pt.dora.inject(tiny("llama"), pt.dora.Config(targets="embeddings"))
+    with pytest.raises(AlreadyAdapted):
+        pt.dora.inject(pt.dora.inject(tiny("bert")))
+    with pytest.raises(BadConfig, match="not a model"):
+        pt.dora.inject("bert")
+    with pytest.raises(ShapeError, match="n_in should be 7, is 6"):
+        layer()(torch.ones(2, 6))
+    assert pt.dora.Config(targets=["query"], layers=[0]).targets == ("query",)
+    assert pt.dora.Config(layers=[0]).layers == (0,)

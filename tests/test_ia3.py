@@ -1,0 +1,298 @@
+"""(IA)³ against Hugging Face peft on whole models, and against its equations in float64."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import peft_teach as pt
+from peft_teach.errors import AlreadyAdapted, BadConfig, NoTargets, NotSupported, ShapeError
+
+peft = pytest.importorskip("peft")
+
+# All other warnings of peft are errors: it reports missing and misnamed tensors by warning.
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+
+FFN = r".*layer\.\d+\.output\.dense$"
+PAPER = {"target_modules": r".*(\.key|\.value|layer\.\d+\.output\.dense)$",
+         "feedforward_modules": FFN}
+FOUR = ("key", "value", "attention_out", "ffn_out")
+#   family, our targets, peft's settings (none: its default for the family)
+PARITY = {
+    "bert, the paper's": ("bert", None, PAPER),
+    "bert, peft's default": ("bert", FOUR, {}),
+    "roberta, the paper's": ("roberta", None, PAPER),
+    "distilbert": ("distilbert", None, {"target_modules": ["k_lin", "v_lin", "lin2"],
+                                        "feedforward_modules": ["lin2"]}),
+    "gpt2, queries left out": ("gpt2", None, {}),
+    "llama": ("llama", None, {}),
+    "mistral, no biases": ("mistral", None, {}),
+    "qwen2": ("qwen2", None, {"target_modules": ["k_proj", "v_proj", "down_proj"],
+                              "feedforward_modules": ["down_proj"]}),
+    "llama, values alone": ("llama", ("value",), {"target_modules": ["v_proj"],
+                                                  "feedforward_modules": []}),
+}
+
+
+@pytest.fixture(params=PARITY)
+def both(request, tiny, inputs):
+    """Give our model, peft's, pairs of parameters, and a batch; equal vectors drawn at random."""
+    family, ours, theirs = PARITY[request.param]
+    base = tiny(family)
+    task = {"task_type": "SEQ_CLS"} if not theirs else {}
+    reference = peft.get_peft_model(copy.deepcopy(base), peft.IA3Config(
+        fan_in_fan_out=family == "gpt2", **theirs, **task))
+    model = pt.ia3.inject(base, pt.ia3.Config(targets=ours))
+    state = {n: p for n, p in reference.named_parameters() if "ia3_l" in n}
+    adapters = pt.adapters(model)
+    assert len(state) == len(adapters)
+    pairs, generator = [], torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, adapter in adapters.items():
+            other = state[f"base_model.model.{name}.ia3_l.default"]
+            assert bool((other == 1).all())
+            adapter.l.copy_(torch.rand(adapter.l.shape, generator=generator) + 0.5)
+            other.view(-1)[-len(adapter.l):] = adapter.l
+            pairs.append((adapter.l, other))
+    return model.eval(), reference.eval(), pairs, base, inputs(base)
+
+
+def outputs(model, batch):
+    return model(**{k: v for k, v in batch.items() if k != "labels"}).logits
+
+
+def test_peft_gives_the_same_outputs_gradients_and_merge(both):
+    model, reference, pairs, _, batch = both
+    got = outputs(model, batch)
+    with pt.disabled(model), torch.no_grad():
+        assert (outputs(model, batch) - got).abs().max() > 0.02
+    torch.testing.assert_close(got, outputs(reference, batch), rtol=1e-5, atol=1e-5)
+    for m in (model, reference):
+        m(**batch).loss.backward()
+    for own, other in pairs:
+        assert own.grad.abs().max() > 1e-4
+        torch.testing.assert_close(own.grad, other.grad.view(-1)[-len(own):], rtol=1e-4, atol=1e-5)
+    merged = outputs(pt.merge(model), batch)
+    torch.testing.assert_close(merged, got, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(merged, outputs(reference.merge_and_unload(), batch),
+                               rtol=1e-5, atol=1e-5)
+
+
+def test_queries_stay_as_they_are_in_a_fused_projection(tiny):
+    model = pt.ia3.inject(tiny("gpt2"))
+    name = "transformer.h.0.attn.c_attn"
+    adapter = pt.adapters(model)[name]
+    assert adapter.l.shape == (64,)
+    with torch.no_grad():
+        adapter.l[:32], adapter.l[32:] = 2.0, 3.0
+    x = torch.randn(5, 32)
+    q, k, v = adapter(x).split(32, dim=-1)    # as GPT-2 itself splits it
+    q0, k0, v0 = adapter.base(x).split(32, dim=-1)
+    assert torch.equal(q, q0)
+    torch.testing.assert_close(k, 2 * k0)
+    torch.testing.assert_close(v, 3 * v0)
+    rows = pt.models.fused_rows(96)
+    assert rows == {"query": slice(0, 32), "key": slice(32, 64), "value": slice(64, 96)}
+
+
+def test_the_gated_product_is_scaled_as_t_few_scales_the_linear_branch(tiny):
+    """l_ff on the input of down_proj equals l_ff on the output of up_proj."""
+    model = tiny("qwen3")
+    mlp, plain = model.model.layers[0].mlp, copy.deepcopy(model.model.layers[0].mlp)
+    pt.ia3.inject(model, pt.ia3.Config(targets=("ffn_out",)))
+    x, l = torch.randn(4, 32), torch.rand(48) + 0.5
+    with torch.no_grad():
+        mlp.down_proj.l.copy_(l)
+        before = plain(x)
+        plain.up_proj.weight.mul_(l[:, None])
+        assert (plain(x) - before).abs().max() > 0.1
+        torch.testing.assert_close(mlp(x), plain(x), rtol=1e-5, atol=1e-5)
+
+
+# ── one layer ────────────────────────────────────────────────────────────────────────────────
+
+
+def layer(side="output", n_in=7, n_out=6, bias=True, first=0):
+    torch.manual_seed(0)
+    made = pt.ia3.IA3Linear(nn.Linear(n_in, n_out, bias=bias), side, first)
+    with torch.no_grad():
+        made.l.copy_(torch.rand(made.l.shape) + 0.5)
+    return made
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("side", "first"), [("output", 0), ("output", 2), ("input", 0)])
+@pytest.mark.parametrize("leading", [(), (2,), (2, 4)])
+def test_the_equations_in_float64(bias, side, first, leading):
+    made = layer(side, bias=bias, first=first).double()
+    x = torch.randn(*leading, 7, dtype=torch.float64)
+    W, l = made.base.weight.detach().numpy(), [1.0] * first + made.l.tolist()
+    b = made.base.bias.detach().numpy() if bias else 0
+    expected = l * (x.numpy() @ W.T + b) if side == "output" else (x.numpy() * l) @ W.T + b
+    torch.testing.assert_close(made(x), torch.from_numpy(expected), rtol=1e-12, atol=1e-12)
+    assert (made(x) - made.base(x)).abs().max() > 0.05
+    merged = made.merged()
+    assert type(merged) is nn.Linear
+    assert (merged.bias is None) is not bias
+    torch.testing.assert_close(merged(x), torch.from_numpy(expected), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(made.delta(), merged.weight - made.base.weight)
+
+
+def test_the_start_is_the_base_exactly(tiny, inputs):
+    for family in ("bert", "gpt2", "llama"):
+        base = tiny(family)
+        with torch.no_grad():
+            model = pt.ia3.inject(base)
+            after = outputs(model, inputs(base))
+            with pt.disabled(model):
+                assert torch.equal(outputs(model, inputs(base)), after)
+        assert all((p == 1).all() for p in pt.adapter_parameters(model).values())
+
+
+@pytest.mark.parametrize("side", ["output", "input"])
+def test_a_half_precision_base_gets_a_float32_product(side):
+    made = layer(side)
+    made.base.bfloat16()
+    x = torch.randn(50, 7).bfloat16()
+    y = made(x)
+    assert (y.dtype, made.l.dtype) == (torch.bfloat16, torch.float32)
+    exact = ((made.base(x).double() * made.l).bfloat16() if side == "output"
+             else made.base((x.double() * made.l).bfloat16()))
+    assert torch.equal(y, exact)
+    W = made.base.weight.double() * (made.l[:, None] if side == "output" else made.l)
+    merged = made.merged()
+    assert merged.weight.dtype == merged.bias.dtype == torch.bfloat16
+    assert (merged.weight != W.bfloat16()).float().mean() < 0.05    # rounded once, from float32
+    b = made.base.bias.double() * (made.l if side == "output" else 1)
+    assert torch.equal(merged.bias, b.bfloat16())
+
+
+def test_merged_is_new_and_changes_nothing():
+    for side in ("output", "input"):
+        made = layer(side)
+        before = copy.deepcopy(made.state_dict())
+        merged = made.merged()
+        for p in merged.parameters():
+            p.data.zero_()
+        assert all(torch.equal(p, before[n]) for n, p in made.state_dict().items())
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    ({"side": "rows"}, "side is 'rows'"), ({"side": None}, "side is None"),
+    ({"first": 6}, "0 to 5"), ({"first": -1}, "first is -1"), ({"first": 1.0}, "first is 1.0"),
+])
+def test_settings_that_cannot_work(options, says):
+    with pytest.raises(BadConfig, match=says):
+        pt.ia3.IA3Linear(nn.Linear(7, 6), **options)
+
+
+def test_only_plain_linear_layers_are_scaled():
+    packed = pt.nf4.Linear4bit.from_linear(nn.Linear(7, 6))
+    for base in (packed, nn.Embedding(7, 6), nn.LayerNorm(6)):
+        with pytest.raises(NotSupported, match=f"this is a {type(base).__name__}"):
+            pt.ia3.IA3Linear(base)
+    with pytest.raises(ShapeError, match="x: n_in should be 7, is 6"):
+        layer()(torch.ones(2, 6))
+
+
+# ── on a model ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("targets", "settings", "count"), [
+    (None, PAPER, 55_296),
+    (FOUR, {"target_modules": ["key", "value", "output.dense"],
+            "feedforward_modules": ["output.dense"]}, 64_512),
+], ids=["the paper's", "peft's default"])
+def test_counts_on_bert_base(targets, settings, count):
+    from transformers import BertConfig, BertModel
+
+    with torch.device("meta"):
+        base = BertModel(BertConfig())
+        reference = peft.get_peft_model(copy.deepcopy(base), peft.IA3Config(**settings))
+    assert reference.get_nb_trainable_parameters()[0] == count
+    model = pt.ia3.inject(base.to_empty(device="cpu"), pt.ia3.Config(targets=targets))
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == count
+    if targets is None:
+        assert pt.ia3.count(12, 768, 768, 3072) == count
+
+
+def test_counts_on_others(tiny):
+    assert pt.ia3.count(22, 256, 256, 5632) == 135_168      # TinyLlama: grouped keys and values
+    for family, d_kv in (("llama", 16), ("gpt2", 32), ("bert", 32)):
+        model = pt.ia3.inject(tiny(family))
+        own = sum(p.numel() for p in pt.adapter_parameters(model).values())
+        assert own == pt.ia3.count(2, d_kv, d_kv, 48)
+
+
+def test_save_load_disable_remove(tiny, inputs, tmp_path):
+    for family in ("bert", "gpt2"):
+        base = tiny(family)
+        batch = inputs(base)
+        with torch.no_grad():
+            before = outputs(base, batch)
+            model = pt.ia3.inject(base)
+            for p in pt.adapter_parameters(model).values():
+                p.uniform_(0.5, 2)
+            after = outputs(model, batch)
+            pt.save(model, tmp_path / family)
+            assert (after - before).abs().max() > 0.02
+            assert torch.equal(outputs(pt.load(tiny(family), tmp_path / family), batch), after)
+            with pt.disabled(model):
+                assert (outputs(model, batch) - before).abs().max() < 1e-5
+            assert (outputs(pt.remove(model), batch) - before).abs().max() < 1e-5
+    assert {found.method for found in pt.store.list(tmp_path)} == {"ia3"}
+
+
+def test_places_full_names_and_layers(tiny):
+    root = "bert.encoder.layer"
+    model = pt.ia3.inject(tiny("bert"), pt.ia3.Config(layers=(1,)))
+    assert set(pt.adapters(model)) == {f"{root}.1.attention.self.key", f"{root}.1.output.dense",
+                                       f"{root}.1.attention.self.value"}
+    names = (f"{root}.0.output.dense", f"{root}.1.attention.self.key",
+             f"{root}.0.attention.output.dense", f"{root}.0.attention.self.value")
+    model = pt.ia3.inject(tiny("bert"), pt.ia3.Config(targets=names))
+    assert {n: a.side for n, a in pt.adapters(model).items()} == dict(
+        zip(names, ("input", "output", "input", "output")))
+    assert {n: len(a.l) for n, a in pt.adapters(model).items()} == dict(
+        zip(names, (48, 32, 32, 32)))
+    config = pt.ia3.Config(targets=["key"], layers=[0])
+    assert (config.targets, config.layers) == (("key",), (0,))
+    assert pt.ia3.Config(targets="key").targets == ("key",)
+    assert pt.ia3.Config().targets is None
+
+
+@pytest.mark.parametrize(("family", "options", "error", "says"), [
+    ("bert", {"targets": ("query",)}, NotSupported, "no vector for query"),
+    ("bert", {"targets": ("key", "ffn_in")}, NotSupported, "no vector for ffn_in"),
+    ("bert", {"targets": ("bert.pooler.dense",)}, NotSupported, "no vector for bert.pooler.dense"),
+    ("bert", {"targets": ("ffn_norm",)}, NotSupported, "no vector for"),
+    ("bert", {"targets": ("classifier",)}, NotSupported, "no vector for classifier"),
+    ("bert", {"targets": ("qkv",)}, NoTargets, "no 'qkv'"),
+    ("gpt2", {"targets": ("key",)}, NoTargets, "no 'key'"),
+    ("bert", {"targets": ()}, NoTargets, "no target was given"),
+    ("bert", {"layers": (2,)}, BadConfig, "block"),
+    ("bert", {"layers": ()}, BadConfig, "block"),
+])
+def test_targets_that_cannot_work_change_nothing(family, options, error, says, tiny):
+    model = tiny(family)
+    before = [(n, p.requires_grad) for n, p in model.named_parameters()]
+    with pytest.raises(error, match=says):
+        pt.ia3.inject(model, pt.ia3.Config(**options))
+    assert [(n, p.requires_grad) for n, p in model.named_parameters()] == before
+    pt.ia3.inject(model)
+    with pytest.raises(AlreadyAdapted):
+        pt.ia3.inject(model)
+
+
+def test_other_models_are_told_how():
+    with pytest.raises(BadConfig, match="not a model"):
+        pt.ia3.inject("bert")
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    with pytest.raises(NotSupported, match="not known"):
+        pt.ia3.inject(model)
+    with pytest.raises(NotSupported, match="no vector for 2") as error:
+        pt.ia3.inject(model, pt.ia3.Config(targets=("2",)))
+    assert "IA3Linear" in error.value.hint
+    model = pt.attach(model, ("2",), lambda base: pt.ia3.IA3Linear(base, "input"))
+    assert list(pt.adapter_parameters(model)) == ["2.l"]

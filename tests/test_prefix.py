@@ -1,0 +1,741 @@
+"""Prefixes against three oracles: the words themselves, Hugging Face peft, and the equation."""
+
+import copy
+import json
+import math
+
+import pytest
+import torch
+from prompting import (
+    DECODERS,
+    FAMILIES,
+    GREEDY,
+    LENGTH,
+    TEXT,
+    Numbers,
+    assert_same,
+    everything_about,
+    features,
+    hidden,
+    outputs,
+    result,
+    row_by_row,
+    the,
+    words_before,
+)
+from safetensors.torch import load_file, save_file
+
+import peft_teach as pt
+from peft_teach import core, models
+from peft_teach.errors import (
+    AdapterFileError,
+    AlreadyAdapted,
+    BadConfig,
+    NoAdapter,
+    NotMergeable,
+    NotSupported,
+    ShapeError,
+    UnknownName,
+)
+
+READERS = tuple(f for f in FAMILIES if f != "distilbert")    # families that read a cache
+KINDS = [*((f, k) for f in READERS for k in ("backbone", "classifier")),
+         *((f, "lm") for f in DECODERS)]
+# peft's, and from 5.24 on transformers' of the cache's old name; all others are errors.
+pytestmark = [pytest.mark.filterwarnings(f"ignore:`{name}`:FutureWarning")
+              for name in ("is_gradient_checkpointing", "past_key_values")]
+each_padding = pytest.mark.parametrize("padding", ["right", "left"])
+each_projection = pytest.mark.parametrize("projection", [None, 6])
+
+
+def prefixed(model, projection=None, seed=0, length=LENGTH):
+    torch.manual_seed(seed)
+    return pt.prefix.inject(model, pt.prefix.Config(length, projection=projection))
+
+
+def worded(model, words=TEXT):
+    """Put a prefix on a model that starts as its own keys and values of WORDS."""
+    return pt.prefix.inject(model, pt.prefix.Config(LENGTH, "text", words), Numbers())
+
+
+# ── the oracle of words: a decoder that remembers words must act as if it had read them ──────
+
+
+@pytest.mark.parametrize("family", DECODERS)
+@pytest.mark.parametrize("kind", ["backbone", "classifier", "lm"])
+@each_padding
+def test_a_prefix_of_words_acts_as_these_words(family, kind, padding, tiny, inputs):
+    model = tiny(family, kind)
+    batch = inputs(model, padding)
+    real = batch["attention_mask"].bool()
+    plain = hidden(model, batch)
+    expected = hidden(model, words_before(batch))[:, LENGTH:]
+    logits = outputs(model, words_before(batch))
+    model = worded(model)
+    got = hidden(model, batch)
+    assert got.shape == plain.shape
+    assert (got - plain)[real].abs().max() > 0.1
+    torch.testing.assert_close(got[real], expected[real], rtol=1e-5, atol=5e-6)
+    if kind == "classifier":
+        torch.testing.assert_close(outputs(model, batch), logits, rtol=1e-5, atol=5e-6)
+
+
+@pytest.mark.parametrize("family", DECODERS)
+def test_generate_continues_as_after_these_words(family, tiny, inputs):
+    model = tiny(family, "lm")
+    batch = features(inputs(model, "left"))
+    base = model.generate(**batch, **GREEDY)
+    ways = [GREEDY, GREEDY | {"num_beams": 3}, GREEDY | {"do_sample": True},
+            GREEDY | {"use_cache": False}]
+    expected = []
+    for way in ways:
+        torch.manual_seed(3)
+        expected.append(model.generate(**words_before(batch), **way)[:, -6:])
+    model = worded(model)
+    for way, wanted in zip(ways, expected):
+        torch.manual_seed(3)
+        assert torch.equal(model.generate(**batch, **way)[:, -6:], wanted), way
+    assert not torch.equal(expected[0], base[:, -6:])
+    assert not torch.equal(expected[0], expected[2])
+    with pt.disabled(model):
+        assert torch.equal(model.generate(**batch, **GREEDY), base)
+
+
+@pytest.mark.parametrize("family", DECODERS)
+@each_projection
+def test_generate_gives_what_each_row_gives_alone(family, projection, tiny, inputs):
+    model = prefixed(tiny(family, "lm"), projection)
+    batch = features(inputs(model, "left"))
+    with pt.disabled(model):
+        before = row_by_row(model, batch)
+    alone = row_by_row(model, batch)
+    assert not torch.equal(alone, before)
+    for use_cache in (True, False):
+        got = model.generate(**batch, **GREEDY, use_cache=use_cache)
+        assert torch.equal(got[:, -6:], alone), use_cache
+    one = model.generate(batch["input_ids"][:1], **GREEDY)    # a batch of one, without a mask
+    assert torch.equal(one[0, -6:], alone[0])
+    embedded = model.generate(inputs_embeds=model.get_input_embeddings()(batch["input_ids"]),
+                              attention_mask=batch["attention_mask"], **GREEDY)
+    assert torch.equal(embedded[:, -6:], alone)
+
+
+def test_a_sliding_window_slides_over_the_prefix(tiny, inputs):
+    model = tiny("mistral", "lm")
+    batch = features(inputs(model, "left"))
+    real = batch["attention_mask"].bool()
+    wide = hidden(model, words_before(batch))[:, LENGTH:]
+    model.config.sliding_window = 4
+    expected = hidden(model, words_before(batch))[:, LENGTH:]
+    assert (wide - expected)[real].abs().max() > 0.1
+    continued = model.generate(**words_before(batch), **GREEDY)[:, -6:]
+    model = worded(model)
+    torch.testing.assert_close(hidden(model, batch)[real], expected[real], rtol=1e-5, atol=5e-6)
+    assert torch.equal(model.generate(**batch, **GREEDY)[:, -6:], continued)
+
+
+# ── Hugging Face peft ────────────────────────────────────────────────────────────────────────
+
+TASKS = {"backbone": "FEATURE_EXTRACTION", "classifier": "SEQ_CLS", "lm": "CAUSAL_LM"}
+
+
+def both(base, kind, projection=None):
+    """Return our model and peft's, with equal numbers on equal bases, and pairs of parameters.
+
+    peft's vectors E are d_kv wide, ours d_model: where queries are grouped, the rest is zero.
+    """
+    peft = pytest.importorskip("peft")
+    reference = peft.get_peft_model(copy.deepcopy(base), peft.PrefixTuningConfig(
+        task_type=TASKS[kind], num_virtual_tokens=LENGTH, prefix_projection=projection is not None,
+        encoder_hidden_size=projection)).eval()
+    model = prefixed(base, projection)
+    own, theirs = the(model), reference.prompt_encoder["default"]
+    table = theirs.embedding.weight
+    with torch.no_grad():
+        if projection is None:    # (length, layers · 2 · d_kv), each layer's K before its V
+            made = table.unflatten(1, (own.layers, 2, -1)).permute(2, 1, 0, 3)
+            own.K.copy_(made[0])
+            own.V.copy_(made[1])
+            return model, reference, [(lambda: torch.stack([own.K.grad, own.V.grad]),
+                                       lambda: table.grad.unflatten(
+                                           1, (own.layers, 2, -1)).permute(2, 1, 0, 3))]
+        width = table.shape[1]
+        own.E.zero_()[:, :width].copy_(table)
+        own.mlp[0].weight.zero_()[:, :width].copy_(theirs.transform[0].weight)
+        own.mlp[0].bias.copy_(theirs.transform[0].bias)
+        own.mlp[2].load_state_dict(theirs.transform[2].state_dict())
+    return model, reference, [
+        (lambda: own.E.grad[:, :width], lambda: table.grad),
+        (lambda: own.mlp[0].weight.grad[:, :width], lambda: theirs.transform[0].weight.grad),
+        (lambda: own.mlp[0].bias.grad, lambda: theirs.transform[0].bias.grad),
+        (lambda: own.mlp[2].weight.grad, lambda: theirs.transform[2].weight.grad),
+        (lambda: own.mlp[2].bias.grad, lambda: theirs.transform[2].bias.grad)]
+
+
+@pytest.mark.parametrize(("family", "kind"), KINDS)
+@each_padding
+@each_projection
+def test_peft_gives_the_same_outputs_and_gradients(family, kind, padding, projection, tiny,
+                                                   inputs):
+    if kind == "classifier" and models.cache_name() == "cache":
+        pytest.skip("peft 0.21 refuses prefixes on classifiers from transformers 5.24 on")
+    base = tiny(family, kind)
+    batch = inputs(base, padding)
+    before = outputs(base, batch)
+    model, reference, pairs = both(base, kind, projection)
+    out, other = model(**batch), reference(**batch)
+    got, expected = result(out), result(other)
+    assert (got - before).abs().max() > 0.1
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+    if "labels" in batch:
+        torch.testing.assert_close(out.loss, other.loss, rtol=1e-5, atol=1e-5)
+    weights = torch.linspace(-1, 1, got.numel()).reshape(got.shape)
+    for y in (got, expected):
+        (y * weights).sum().backward()
+    for ours, theirs in pairs:
+        assert theirs().abs().sum() > 0
+        torch.testing.assert_close(ours(), theirs(), rtol=1e-4, atol=1e-5)
+
+
+# ── the equation ─────────────────────────────────────────────────────────────────────────────
+
+
+def llama(model, ids, K, V, first: int):
+    """Compute a Llama with grouped queries by hand; K and V (layers, length, d_kv) come first.
+
+    Real tokens stand at the positions `first`, `first` + 1, …; K is used as it is.
+    """
+    config, seq = model.config, ids.shape[1]
+    heads, d = 4, 8
+    base = config.rope_parameters["rope_theta"]
+    angle = torch.outer(first + torch.arange(seq).double(),
+                        base ** (-torch.arange(0, d, 2).double() / d))    # (seq, d/2)
+    cos, sin = angle.cos().repeat(1, 2), angle.sin().repeat(1, 2)         # (seq, d)
+
+    def turn(x):                                                          # (batch, heads, seq, d)
+        return x * cos + torch.cat([-x[..., d // 2:], x[..., :d // 2]], -1) * sin
+
+    def norm(x, layer):
+        return layer.weight * x / (x.square().mean(-1, keepdim=True) + config.rms_norm_eps).sqrt()
+
+    def split(x):
+        return x.unflatten(-1, (-1, d)).transpose(-3, -2)                 # (…, heads, seq, d)
+
+    h = model.embed_tokens(ids)
+    seen = torch.ones(seq, LENGTH + seq).tril(LENGTH).bool()           # the prefix, then the past
+    for block, k, v in zip(model.layers, K, V):
+        x, a = norm(h, block.input_layernorm), block.self_attn
+        k, v = (torch.cat([split(own).expand(len(ids), -1, -1, -1), real], 2)
+                for own, real in ((k, turn(split(a.k_proj(x)))), (v, split(a.v_proj(x)))))
+        k, v = (t.repeat_interleave(heads // 2, 1) for t in (k, v))       # for two queries each
+        scores = turn(split(a.q_proj(x))) @ k.mT / math.sqrt(d)           # (…, heads, seq, seen)
+        weights = scores.masked_fill(~seen, -math.inf).softmax(-1)
+        h = h + a.o_proj((weights @ v).transpose(1, 2).flatten(2))
+        x, m = norm(h, block.post_attention_layernorm), block.mlp
+        h = h + m.down_proj(torch.nn.functional.silu(m.gate_proj(x)) * m.up_proj(x))
+    return norm(h, model.norm)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2"])
+def test_the_equation_in_float64(family, tiny, inputs):
+    model = prefixed(tiny(family, "backbone").double())
+    ids = inputs(model)["input_ids"]
+    K, V = the(model).K.detach().double(), the(model).V.detach().double()
+    with torch.no_grad():
+        got = model(ids)[0]
+        torch.testing.assert_close(got, llama(model.base, ids, K, V, first=LENGTH), rtol=1e-5,
+                                   atol=1e-5)    # the model's own cosines are float32
+        assert (got - llama(model.base, ids, K, V, first=0)).abs().max() > 0.1
+
+
+def test_a_key_of_zero_takes_its_share(tiny, inputs):
+    model = tiny("llama", "backbone")
+    model.set_attn_implementation("eager")
+    ids = inputs(model)["input_ids"]
+    plain = model(ids, output_attentions=True)
+    model = prefixed(model)
+    with torch.no_grad():
+        the(model).K.zero_()
+        the(model).V.zero_()
+        out = model(ids, output_attentions=True)
+    assert (out[0] - plain[0]).abs().max() > 0.1
+    share = out.attentions[0][..., :LENGTH]                # (batch, heads, seq, length)
+    torch.testing.assert_close(share, share[..., :1].expand_as(share))    # all have the same logit
+    assert share.min() > 0
+    rest = out.attentions[0][..., LENGTH:]
+    torch.testing.assert_close(rest / rest.sum(-1, keepdim=True), plain.attentions[0])
+
+    own = rest.diagonal(dim1=-2, dim2=-1)                  # each token's share of itself
+    torch.testing.assert_close((own / share[..., 0]).log(), own_logit(model.base, ids),
+                               rtol=1e-4, atol=1e-4)       # less a logit of 0
+
+
+def own_logit(base, ids):
+    """Return q · k / √d of each token with itself in the first layer: there positions cancel."""
+    layer = base.layers[0]
+    x = layer.input_layernorm(base.embed_tokens(ids))
+    q, k = (make(x).unflatten(-1, (-1, 8)).transpose(1, 2)            # (batch, heads, seq, 8)
+            for make in (layer.self_attn.q_proj, layer.self_attn.k_proj))
+    return (q * k.repeat_interleave(2, 1)).sum(-1) / math.sqrt(8)     # (batch, heads, seq)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_an_encoders_tokens_stand_after_the_prefix(family, tiny, inputs):
+    model = tiny(family, "backbone")
+    batch = features(inputs(model))
+    real = batch["attention_mask"].bool()
+    position = models.positions(model, batch["input_ids"], 11)
+    model = prefixed(model)
+    with torch.no_grad():    # q · k is about −250: no share is left to the prefix, but positions
+        the(model).K.fill_(-30.0)
+        for query in models.find(the(model).base, "query"):
+            the(model).base.get_submodule(query).bias.fill_(3.0)
+    with pt.disabled(model):
+        shifted = model(**batch, position_ids=position + LENGTH)[0]
+        plain = model(**batch)[0]
+    got = model(**batch)[0]
+    torch.testing.assert_close(got[real], shifted[real], rtol=1e-5, atol=1e-5)
+    assert (got - plain)[real].abs().max() > 0.1
+
+
+# ── what a backbone may be called with ───────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("family", "kind"), KINDS)
+def test_every_way_to_call_it(family, kind, tiny, inputs):
+    model = prefixed(tiny(family, kind))
+    batch = features(inputs(model, "right"))
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    real = mask.bool() if kind != "classifier" else slice(None)
+    expected = outputs(model, batch)
+
+    def same(rows=None, **arguments):
+        with torch.no_grad():
+            got = result(model(**arguments))
+        if rows is None:
+            torch.testing.assert_close(got[real], expected[real], rtol=1e-5, atol=1e-5)
+        else:
+            torch.testing.assert_close(got, expected[rows], rtol=1e-5, atol=1e-5)
+
+    base = the(model).base
+    place = models.positions(base, ids, 11)
+    x = model.get_input_embeddings()(ids)
+    if kind != "classifier" or family in ("bert", "roberta"):    # a decoder's looks for padding
+        same(inputs_embeds=x, attention_mask=mask, position_ids=place)
+        same(inputs_embeds=x, attention_mask=mask)
+    same(**batch, position_ids=place)
+    same(slice(0, 1), input_ids=ids[:1])              # no mask: all of row 0 is real
+    same(slice(0, 1), input_ids=ids[:1], position_ids=place[:1])
+    same(**batch, use_cache=False)
+    same(**batch, output_hidden_states=True)
+    if family in ("bert", "roberta"):
+        same(**batch, token_type_ids=torch.zeros_like(ids))
+    torch.testing.assert_close(model(**batch, return_dict=False)[0], expected)
+    assert model(**batch, use_cache=False).get(models.cache_name()) is None
+    moved = place[:1].flip(1)
+    assert (result(model(**batch, position_ids=moved)) - expected).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("family", DECODERS)
+@pytest.mark.parametrize("name", ["past_key_values", None])
+@pytest.mark.parametrize("positions", [False, True])
+def test_a_cache_of_the_callers(family, name, positions, tiny, inputs):
+    model = prefixed(tiny(family, "lm"))
+    ids = inputs(model)["input_ids"]
+    whole = outputs(model, {"input_ids": ids})
+    name, cache = name or models.cache_name(), models.new_cache()
+    place = torch.arange(11)[None]
+    with torch.no_grad():
+        for part in (slice(0, 6), slice(6, 7), slice(7, 11)):
+            where = {"position_ids": place[:, part]} if positions else {}
+            got = model(input_ids=ids[:, part], attention_mask=torch.ones(4, part.stop).long(),
+                        **{name: cache}, **where).logits
+            torch.testing.assert_close(got, whole[:, part], rtol=1e-5, atol=1e-5)
+            assert cache.get_seq_length() == LENGTH + part.stop
+
+
+def test_each_call_builds_the_prefix_anew(tiny, inputs):
+    model = prefixed(tiny("llama", "lm"))
+    batch = inputs(model)
+    first = outputs(model, batch)
+    assert torch.equal(outputs(model, batch), first)
+    with torch.no_grad():
+        the(model).K.add_(0.5)
+    assert not torch.equal(outputs(model, batch), first)
+
+
+def test_hidden_states_and_pooling_see_real_tokens_only(tiny, inputs):
+    model = prefixed(tiny("bert", "backbone"))
+    batch = inputs(model)
+    out = model(**features(batch), output_hidden_states=True)
+    assert [h.shape for h in out.hidden_states] == [(4, 11, 32)] * 3
+    assert torch.equal(out.hidden_states[-1], out[0])
+    pooled = torch.tanh(model.base.pooler.dense(out[0][:, 0]))
+    torch.testing.assert_close(out.pooler_output, pooled)
+
+
+def test_a_mask_of_another_form_is_refused(tiny, inputs):
+    model = prefixed(tiny("llama", "lm"))
+    with pytest.raises(ShapeError, match="attention_mask has 4 axes"):
+        model(inputs(model)["input_ids"], attention_mask=torch.ones(4, 1, 11, 11))
+
+
+# ── training ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("family", READERS)
+def test_checkpointing_is_refused_while_training(family, tiny, inputs):
+    model = prefixed(tiny(family))
+    batch = inputs(model)
+    expected = outputs(model, batch)
+    enable = getattr(model, "activation_checkpointing_enable", None)
+    (enable or model.gradient_checkpointing_enable)()
+    model.train()
+    with pytest.raises(NotSupported, match="drops cached keys and values") as error:
+        model(**batch)
+    assert "without checkpointing" in error.value.hint
+    with pt.disabled(model):
+        model(**batch).loss.backward()
+    assert torch.equal(outputs(model.eval(), batch), expected)
+
+
+@each_projection
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_a_prefix_learns_and_the_base_stays(family, projection, tiny, inputs):
+    model = prefixed(tiny(family), projection)
+    batch = inputs(model)
+    base = copy.deepcopy(the(model).base.state_dict())
+    before = copy.deepcopy(pt.adapter_state(model))
+    losses = [step.loss for step in pt.train(model, [batch] * 20, lr=0.03)]
+    assert losses[-1] < 0.5 * losses[0]
+    assert all(torch.equal(p, base[n]) for n, p in the(model).base.state_dict().items())
+    assert all(not torch.equal(p, before[n]) for n, p in pt.adapter_state(model).items())
+    model(**batch).loss.backward()
+    assert {n for n, p in model.named_parameters() if p.grad is not None} == {
+        n for n, p in model.named_parameters() if p.requires_grad}
+
+
+def test_dropout_while_training(tiny, inputs):
+    model = tiny("bert")
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+    model = prefixed(model)
+    batch = inputs(model)
+    quiet = outputs(model, batch)
+    model.train()
+    out = model(**batch)
+    assert (out.logits - quiet).abs().max() > 0.01
+    out.loss.backward()
+    assert the(model).K.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+@each_projection
+def test_a_half_precision_base_reads_a_float32_prefix(family, projection, tiny, inputs):
+    model = tiny(family, "backbone").bfloat16()
+    batch = inputs(model)
+    plain = model(**batch)[0]
+    model = prefixed(model, projection)
+    out = model(**batch)[0]
+    assert {p.dtype for p in pt.adapter_parameters(model).values()} == {torch.float32}
+    assert (out.dtype, model.dtype) == (torch.bfloat16, torch.bfloat16)
+    assert (out - plain).abs().max() > 0.1
+    exact = prefixed(tiny(family, "backbone"), projection)(**batch)[0]
+    real = batch["attention_mask"].bool()
+    assert (out.float() - exact)[real].abs().max() < 0.2
+    out.float().square().sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in pt.adapter_parameters(model).values())
+
+
+def test_words_are_read_in_half_precision(tiny, inputs):
+    model = tiny("llama", "backbone").bfloat16()
+    batch = inputs(model)
+    expected = model(**words_before(batch))[0][:, LENGTH:]
+    out = worded(model)(**batch)[0]
+    real = batch["attention_mask"].bool()
+    torch.testing.assert_close(out[real], expected[real], rtol=2e-2, atol=6e-2)
+
+
+# ── how it starts ────────────────────────────────────────────────────────────────────────────
+
+
+@each_projection
+def test_the_random_start_is_normal(projection, tiny):
+    prefix = the(prefixed(tiny("bert"), projection, length=39))
+    for x in ((prefix.K, prefix.V) if projection is None else (prefix.E,)):
+        assert x.detach().mean() == pytest.approx(0, abs=0.12)
+        assert x.detach().std() == pytest.approx(1, abs=0.1)
+    if projection is None:
+        assert not torch.equal(prefix.K, prefix.V)
+
+
+@pytest.mark.parametrize("family", READERS)
+@pytest.mark.parametrize("training", [False, True])
+def test_text_starts_as_what_the_model_computes_for_it(family, training, tiny):
+    model, cache = tiny(family, "backbone"), models.new_cache()
+    ids = torch.tensor([[7, 8, 9, 7, 8]])
+    with torch.no_grad():
+        model(ids, **{models.cache_name(): cache})
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.9    # dropout must not fall on it
+    model = worded(model.train(training), ("7 8", "9"))
+    assert model.training == model.base.training == training
+    for layer in range(2):
+        for own, x in ((the(model).K, cache.layers[layer].keys),
+                       (the(model).V, cache.layers[layer].values)):
+            torch.testing.assert_close(own[layer].unflatten(1, (-1, 8)).transpose(0, 1), x[0])
+    assert the(model).K.requires_grad
+    assert the(model).K.grad_fn is None
+
+
+@pytest.mark.parametrize(("options", "tokenizer", "error", "says"), [
+    ({"length": 0}, None, BadConfig, "length is 0"),
+    ({"length": -3}, None, BadConfig, "length is -3"),
+    ({"length": 5.0}, None, BadConfig, "length is 5.0"),
+    ({"length": None}, None, BadConfig, "length is None"),
+    ({"length": 40}, None, BadConfig, "length is 40, and this model has 40 positions"),
+    ({"projection": 0}, None, BadConfig, "projection is 0"),
+    ({"projection": -6}, None, BadConfig, "projection is -6"),
+    ({"projection": 6.0}, None, BadConfig, "projection is 6.0"),
+    ({"start": "words", "words": TEXT}, Numbers(), UnknownName, "start 'words'"),
+    ({"start": "vocabulary"}, Numbers(), UnknownName, "start 'vocabulary'"),
+    ({"start": "text", "words": TEXT}, None, BadConfig, "no tokenizer was given"),
+    ({"start": "text", "words": TEXT, "projection": 6}, Numbers(), BadConfig, "a projection"),
+    ({"start": "text"}, Numbers(), BadConfig, r"start='text' with words=\(\)"),
+    ({"start": "random", "words": TEXT}, Numbers(), BadConfig, "start='random' with"),
+    ({"start": "text", "words": "7 97"}, Numbers(), BadConfig, r"\[7, 97\]"),
+    ({"start": "text", "words": ("7", " ")}, Numbers(), BadConfig, r"the tokens \[\]"),
+], ids=str)
+def test_settings_that_cannot_work_change_nothing(options, tokenizer, error, says, tiny, inputs):
+    model = tiny("gpt2", "lm")
+    batch = inputs(model)
+    before = everything_about(model, batch)
+    with pytest.raises(error, match=says):
+        pt.prefix.inject(model, pt.prefix.Config(**{"length": 3} | options), tokenizer)
+    assert_same(everything_about(model, batch), before)
+    assert pt.adapters(model) == {}
+
+
+@pytest.mark.parametrize("kind", ["backbone", "classifier"])
+def test_distilbert_would_ignore_a_prefix(kind, tiny, inputs):
+    model = tiny("distilbert", kind)
+    batch = inputs(model)
+    before = everything_about(model, batch)
+    with pytest.raises(NotSupported, match="DistilBertModel ignores keys and values") as error:
+        prefixed(model)
+    assert "pt.prompt" in error.value.hint
+    assert_same(everything_about(model, batch), before)
+
+
+def test_the_longest_prefix_leaves_one_position(tiny):
+    for family, longest in (("bert", 42), ("roberta", 40), ("gpt2", 40)):
+        model = prefixed(tiny(family), length=longest - 1)
+        assert torch.isfinite(outputs(model, {"input_ids": torch.tensor([[5]])})).all()
+        with pytest.raises(BadConfig, match=f"{longest} positions"):
+            prefixed(tiny(family), length=longest)
+
+
+# ── the MLP ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_the_mlp_makes_keys_and_values(family, tiny):
+    prefix = the(prefixed(tiny(family), 6))
+    E, (into, act, out) = prefix.E.detach().double(), copy.deepcopy(prefix.mlp).double()
+    assert isinstance(act, torch.nn.Tanh)
+    made = torch.tanh(E @ into.weight.T + into.bias) @ out.weight.T + out.bias
+    d = 32 if family == "bert" else 16    # in a vector: K and V of layer 0, K and V of layer 1
+    stored = prefix.stored()
+    for layer in range(2):
+        for i, name in enumerate("KV"):
+            at = (2 * layer + i) * d
+            assert stored[name].shape == (2, LENGTH, d)
+            torch.testing.assert_close(stored[name][layer].double(), made[:, at:at + d],
+                                       rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("family", "kind"), [("bert", "classifier"), ("bert", "backbone"),
+                                              ("llama", "lm")])
+def test_flatten_keeps_the_output_and_drops_the_mlp(family, kind, tiny, inputs):
+    model = prefixed(tiny(family, kind), 6)
+    batch = inputs(model)
+    expected, made = outputs(model, batch), pt.adapter_state(model)
+    d_kv = 32 if family == "bert" else 16
+    before = pt.account.parameters(model)
+    assert before.adapter == pt.prefix.count(LENGTH, 2, d_kv, 32, 6)
+    names = set(pt.adapter_parameters(model))
+    assert all(n.split(".")[-1] == "E" or ".mlp." in f".{n}" for n in names)
+
+    assert pt.prefix.flatten(model) is model
+    assert torch.equal(outputs(model, batch), expected)
+    assert pt.account.parameters(model).adapter == pt.prefix.count(LENGTH, 2, d_kv) == (
+        LENGTH * 2 * 2 * d_kv)
+    own = pt.adapter_parameters(model)
+    assert {n.split(".")[-1] for n in own} == {"K", "V"}
+    assert own.keys() == made.keys()
+    assert all(torch.equal(own[n], made[n]) and own[n].requires_grad for n in own)
+    assert core.record_of(model).config == pt.prefix.Config(LENGTH)
+    result(model(**batch)).sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in own.values())
+    assert torch.equal(outputs(pt.prefix.flatten(model), batch), expected)    # again: no change
+
+
+def test_flatten_needs_a_prefix(tiny):
+    for model in (tiny("bert"), pt.prompt.inject(tiny("bert"))):
+        with pytest.raises(NoAdapter, match="no prefix"):
+            pt.prefix.flatten(model)
+
+
+# ── counts ───────────────────────────────────────────────────────────────────────────────────
+
+
+def shape(name: str):
+    """Return a backbone of a known size, without memory for its weights."""
+    import transformers
+
+    minilm = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536}
+    tinyllama = {"vocab_size": 32_000, "hidden_size": 2048, "num_hidden_layers": 22,
+                 "num_attention_heads": 32, "num_key_value_heads": 4, "intermediate_size": 5632}
+    with torch.device("meta"):
+        return {"minilm": lambda: transformers.BertModel(transformers.BertConfig(**minilm)),
+                "bert-base": lambda: transformers.BertModel(transformers.BertConfig()),
+                "gpt2": lambda: transformers.GPT2Model(transformers.GPT2Config()),
+                "tinyllama": lambda: transformers.LlamaModel(
+                    transformers.LlamaConfig(**tinyllama))}[name]()
+
+
+@pytest.mark.parametrize(("name", "sizes", "flat", "projected"), [
+    ("minilm", (6, 384, 384), 92_160, 1_929_600),
+    ("bert-base", (12, 768, 768), 368_640, 14_780_160),
+    ("gpt2", (12, 768, 768), 368_640, 14_780_160),
+    # peft counts 2,965,760 here: its E and hidden layer are d_kv = 256 wide, not d_model = 2048
+    ("tinyllama", (22, 256, 2048), 225_280, 27_317_248),
+])
+def test_counts(name, sizes, flat, projected):
+    layers, d_kv, d_model = sizes
+    base = shape(name)
+    for projection, number in ((None, flat), (d_model, projected)):
+        prefix = pt.prefix.Prefix(base, projection=projection)
+        own = sum(p.numel() for p in prefix.own_parameters().values())
+        assert own == pt.prefix.count(20, layers, d_kv, d_model, projection) == number
+        stored = sum(p.numel() for p in prefix.stored().values())
+        assert stored == pt.prefix.count(20, layers, d_kv) == flat
+
+
+@pytest.mark.parametrize("kind", ["backbone", "classifier"])
+@each_projection
+def test_the_account_of_a_prefix(kind, projection, tiny):
+    plain, model = tiny("bert", kind), prefixed(tiny("bert", kind), projection)
+    own = pt.prefix.count(LENGTH, 2, 32, 32, projection)
+    head = 3 * 32 + 3 if kind == "classifier" else 0
+    counted = pt.account.parameters(model)
+    assert (counted.adapter, counted.head) == (own, head)
+    assert counted.total == sum(p.numel() for p in plain.parameters()) + own
+    ledger = pt.account.ledger(model, 4, 8)
+    assert ledger.gradients_bytes == 4 * (own + head)
+    assert ledger.weights_bytes == pt.account.ledger(plain, 4, 8).weights_bytes + 4 * own
+    measured = pt.account.activations(model, pt.account._batch(model, 4, 8))
+    assert ledger.activations_bytes == pytest.approx(measured, rel=0.01)
+
+
+# ── a life ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("family", "kind"), KINDS)
+@each_projection
+def test_saved_and_loaded_into_a_fresh_model(family, kind, projection, tiny, inputs, tmp_path):
+    plain = tiny(family, kind)
+    batch = inputs(plain)
+    root = "" if kind == "backbone" else plain.base_model_prefix + "."
+    model = prefixed(plain, projection)
+    expected = outputs(model, batch)
+    pt.save(model, tmp_path / "one")
+    d_kv = 32 if family in ("bert", "roberta", "gpt2") else 16
+    kept = load_file(tmp_path / "one" / pt.store.TENSORS)
+    assert {n: tuple(t.shape) for n, t in kept.items() if n not in models.head(plain)} == {
+        f"{root}K": (2, LENGTH, d_kv), f"{root}V": (2, LENGTH, d_kv)}
+    told = json.loads((tmp_path / "one" / pt.store.DESCRIPTION).read_text())
+    assert told["config"] == {"length": LENGTH, "start": "random", "words": [],
+                              "projection": None}
+
+    loaded = pt.load(tiny(family, kind), tmp_path / "one")
+    assert torch.equal(outputs(loaded, batch), expected)
+    assert core.record_of(loaded).config == pt.prefix.Config(LENGTH)
+    (entry,) = pt.store.list(tmp_path)
+    assert (entry.method, entry.parameters) == ("prefix", sum(t.numel() for t in kept.values()))
+
+    for other in (prefixed(tiny(family, kind), seed=1), prefixed(tiny(family, kind), 6, seed=1),
+                  pt.prompt.inject(tiny(family, kind), pt.prompt.Config(3)), tiny(family, kind)):
+        assert not torch.equal(outputs(other, batch), expected)
+        other = pt.store.swap(other, tmp_path / "one")
+        assert torch.equal(outputs(other, batch), expected)
+        assert {n.rpartition(".")[2] for n in pt.adapter_parameters(other)} == {"K", "V"}
+
+
+def test_a_text_start_is_not_in_the_file(tiny, inputs, tmp_path):
+    model = worded(tiny("llama", "lm"))
+    batch = inputs(model)
+    pt.save(model, tmp_path)
+    loaded = pt.load(tiny("llama", "lm"), tmp_path)    # without a tokenizer
+    assert torch.equal(outputs(loaded, batch), outputs(model, batch))
+    assert core.record_of(loaded).config == pt.prefix.Config(LENGTH)
+
+
+@pytest.mark.parametrize("kind", ["backbone", "classifier"])
+@each_projection
+def test_a_file_that_does_not_fit_changes_nothing(kind, projection, tiny, inputs, tmp_path):
+    batch = inputs(tiny("bert", kind))
+    pt.save(prefixed(tiny("bert", kind)), tmp_path)
+    file = tmp_path / pt.store.TENSORS
+    tensors = load_file(file)
+    (name,) = (n for n in tensors if n.rpartition(".")[2] == "V")
+    plain, own = tiny("bert", kind), prefixed(tiny("bert", kind), projection, seed=1)
+    before, at_work = everything_about(plain, batch), everything_about(own, batch)
+    for wrong in ({**tensors, name: tensors[name][:, :4].contiguous()},
+                  {**tensors, "extra": torch.ones(2)},
+                  {n: t for n, t in tensors.items() if n != name} | {"x": torch.ones(2)}):
+        save_file(wrong, file)
+        with pytest.raises(AdapterFileError):
+            pt.load(plain, tmp_path)
+        assert_same(everything_about(plain, batch), before)
+        with pytest.raises(AdapterFileError):
+            pt.store.swap(own, tmp_path)
+        assert_same(everything_about(own, batch), at_work)
+    save_file(tensors, file)
+    with pytest.raises(AdapterFileError, match="other weights"):
+        pt.load(tiny("bert", kind, seed=1), tmp_path)
+    with pytest.raises(AdapterFileError):
+        pt.load(tiny("distilbert", kind), tmp_path)
+
+
+@pytest.mark.parametrize(("family", "kind"), [("bert", "backbone"), ("bert", "classifier"),
+                                              ("gpt2", "backbone"), ("llama", "lm")])
+@each_projection
+def test_removed_it_was_never_there(family, kind, projection, tiny, inputs):
+    plain = tiny(family, kind)
+    batch = inputs(plain)
+    before = everything_about(plain, batch)
+    model = prefixed(plain, projection)
+    assert (model is plain) == (kind != "backbone")
+    assert type(model.base_model) is pt.prefix.Prefix
+    adapted = everything_about(model, batch)
+    assert not torch.equal(adapted[3], before[3])
+
+    with pytest.raises(NotMergeable, match="Prefix cannot be folded") as error:
+        pt.merge(model)
+    assert "pt.remove" in error.value.hint
+    with pytest.raises(AlreadyAdapted):
+        prefixed(model)
+    with pytest.raises(AlreadyAdapted):
+        pt.bitfit.inject(model)
+    with pytest.raises(NotSupported, match="save_pretrained"):
+        model.save_pretrained("never")
+    assert_same(everything_about(model, batch), adapted)
+    with pt.disabled(model):
+        assert torch.equal(outputs(model, batch), before[3])
+    assert torch.equal(outputs(model, batch), adapted[3])
+
+    assert pt.remove(model) is plain
+    assert_same(everything_about(plain, batch), before)

@@ -1,0 +1,715 @@
+"""Soft prompts against two oracles: the same words as ordinary tokens, and Hugging Face peft."""
+
+import copy
+
+import pytest
+import torch
+from prompting import (
+    DECODERS,
+    FAMILIES,
+    GREEDY,
+    LENGTH,
+    TEXT,
+    WORDS,
+    Numbers,
+    assert_same,
+    everything_about,
+    features,
+    hidden,
+    outputs,
+    result,
+    row_by_row,
+    the,
+    words_before,
+)
+from torch import nn
+
+import peft_teach as pt
+from peft_teach import core, models
+from peft_teach.errors import (
+    AdapterFileError,
+    AlreadyAdapted,
+    BadConfig,
+    NotMergeable,
+    NotSupported,
+    ShapeError,
+    UnknownName,
+)
+
+ENCODERS = ("bert", "roberta", "distilbert")
+KINDS = [*((f, k) for f in FAMILIES for k in ("backbone", "classifier")),
+         *((f, "lm") for f in DECODERS)]
+# peft's, and from 5.24 on transformers' of the cache's old name; all others are errors.
+pytestmark = [pytest.mark.filterwarnings(f"ignore:`{name}`:FutureWarning")
+              for name in ("is_gradient_checkpointing", "past_key_values")]
+each_padding = pytest.mark.parametrize("padding", ["right", "left"])
+
+
+def worded(model, **options):
+    """Put a prompt on a model that starts as the embeddings of WORDS."""
+    return pt.prompt.inject(model, pt.prompt.Config(LENGTH, "text", TEXT, **options), Numbers())
+
+
+def prompted(model, seed=0, **options):
+    torch.manual_seed(seed)
+    return pt.prompt.inject(model, pt.prompt.Config(LENGTH, **options))
+
+
+# ── the oracle of words: embeddings of tokens must act as these tokens ───────────────────────
+
+
+@pytest.mark.parametrize(("family", "kind"), KINDS)
+@each_padding
+def test_a_prompt_of_words_acts_as_these_words(family, kind, padding, tiny, inputs):
+    model = tiny(family, kind)
+    batch = inputs(model, padding)
+    real = batch["attention_mask"].bool()
+    plain = hidden(model, batch)
+    expected = hidden(model, words_before(batch))[:, LENGTH:]
+    logits = outputs(model, words_before(batch))
+    model = worded(model)
+    got = hidden(model, batch)
+    assert got.shape == plain.shape
+    assert (got - plain)[real].abs().max() > 0.1
+    torch.testing.assert_close(got[real], expected[real], rtol=1e-6, atol=1e-6)
+    if family in DECODERS and kind != "backbone":    # an encoder's head reads another token: below
+        got = outputs(model, batch)
+        if kind == "lm":
+            got, logits = got[real], logits[:, LENGTH:][real]
+        torch.testing.assert_close(got, logits, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", DECODERS)
+def test_generate_continues_as_after_these_words(family, tiny, inputs):
+    model = tiny(family, "lm")
+    batch = features(inputs(model, "left"))
+    base = model.generate(**batch, **GREEDY)
+    ways = [GREEDY, GREEDY | {"num_beams": 3}, GREEDY | {"do_sample": True},
+            GREEDY | {"use_cache": False}]
+    expected = []
+    for way in ways:
+        torch.manual_seed(3)
+        expected.append(model.generate(**words_before(batch), **way)[:, -6:])
+    model = worded(model)
+    for way, wanted in zip(ways, expected):
+        torch.manual_seed(3)
+        assert torch.equal(model.generate(**batch, **way)[:, -6:], wanted), way
+    assert not torch.equal(expected[0], base[:, -6:])
+    assert not torch.equal(expected[0], expected[2])
+    with pt.disabled(model):
+        assert torch.equal(model.generate(**batch, **GREEDY), base)
+
+
+@pytest.mark.parametrize("family", DECODERS)
+def test_generate_gives_what_each_row_gives_alone(family, tiny, inputs):
+    model = prompted(tiny(family, "lm"))
+    batch = features(inputs(model, "left"))
+    with pt.disabled(model):
+        before = row_by_row(model, batch)
+    alone = row_by_row(model, batch)
+    assert not torch.equal(alone, before)
+    assert torch.equal(model.generate(**batch, **GREEDY)[:, -6:], alone)
+    one = model.generate(batch["input_ids"][:1], **GREEDY)    # a batch of one, without a mask
+    assert torch.equal(one[0, -6:], alone[0])
+    embedded = model.generate(inputs_embeds=model.get_input_embeddings()(batch["input_ids"]),
+                              attention_mask=batch["attention_mask"], **GREEDY)
+    assert torch.equal(embedded[:, -6:], alone)
+
+
+def test_a_sliding_window_slides_over_the_prompt(tiny, inputs):
+    model = tiny("mistral", "lm")
+    batch = features(inputs(model, "left"))
+    real = batch["attention_mask"].bool()
+    wide = hidden(model, words_before(batch))[:, LENGTH:]
+    model.config.sliding_window = 4
+    expected = hidden(model, words_before(batch))[:, LENGTH:]
+    assert (wide - expected)[real].abs().max() > 0.1
+    continued = model.generate(**words_before(batch), **GREEDY)[:, -6:]
+    model = worded(model)
+    torch.testing.assert_close(hidden(model, batch)[real], expected[real], rtol=1e-5, atol=5e-6)
+    assert torch.equal(model.generate(**batch, **GREEDY)[:, -6:], continued)
+
+
+# ── Hugging Face peft ────────────────────────────────────────────────────────────────────────
+
+TASKS = {"backbone": "FEATURE_EXTRACTION", "classifier": "SEQ_CLS", "lm": "CAUSAL_LM"}
+
+
+def both(base, kind, pool="cls"):
+    """Return our model, peft's, and the prompt of each, with equal vectors on equal bases."""
+    peft = pytest.importorskip("peft")
+    reference = peft.get_peft_model(copy.deepcopy(base), peft.PromptTuningConfig(
+        task_type=TASKS[kind], num_virtual_tokens=LENGTH, token_dim=32, num_layers=2,
+        num_attention_heads=4)).eval()
+    model = prompted(base, pool=pool)
+    ours, theirs = the(model).P, reference.prompt_encoder["default"].embedding.weight
+    with torch.no_grad():
+        theirs.copy_(ours)
+    return model, reference, ours, theirs
+
+
+def assert_equal_gradients(got, expected, ours, theirs):
+    weights = torch.linspace(-1, 1, got.numel()).reshape(got.shape)
+    for out in (got, expected):
+        (out * weights).sum().backward()
+    assert theirs.grad.abs().sum() > 0
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "kind"), [(f, k) for f, k in KINDS if f not in ENCODERS
+                                              and k != "classifier"] + [("bert", "backbone"),
+                                                                        ("distilbert", "backbone")])
+@each_padding
+def test_peft_gives_the_same_after_its_virtual_tokens(family, kind, padding, tiny, inputs):
+    base = tiny(family, kind)
+    batch = features(inputs(base, padding))
+    before = outputs(base, batch)
+    model, reference, ours, theirs = both(base, kind)
+    got, expected = result(model(**batch)), result(reference(**batch))[:, LENGTH:]
+    assert (got - before).abs().max() > 0.1
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+    assert_equal_gradients(got, expected, ours, theirs)
+
+
+@pytest.mark.parametrize(("family", "padding"), [("bert", "right"), ("bert", "left"),
+                                                 ("distilbert", "right"), ("distilbert", "left"),
+                                                 ("roberta", "right")])
+def test_pool_first_is_how_peft_classifies(family, padding, tiny, inputs):
+    base = tiny(family)
+    batch = inputs(base, padding)
+    before = outputs(base, batch)
+    model, reference, ours, theirs = both(base, "classifier", "first")
+    got, expected = model(**batch), reference(**batch)
+    assert (got.logits - before).abs().max() > 0.1
+    torch.testing.assert_close(got.logits, expected.logits, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(got.loss, expected.loss, rtol=1e-5, atol=1e-5)
+    assert_equal_gradients(got.logits, expected.logits, ours, theirs)
+    the(model).pool = "cls"
+    assert (outputs(model, batch) - expected.logits).abs().max() > 0.1
+
+
+def test_roberta_counts_positions_as_it_does_without_a_prompt(tiny, inputs):
+    base = tiny("roberta", "backbone")
+    batch = features(inputs(base, "left"))
+    real = batch["attention_mask"].bool()
+    model, reference, *_ = both(base, "backbone")
+    theirs = reference(**batch)[0][:, LENGTH:]
+    assert (model(**batch)[0] - theirs)[real].abs().max() > 0.1    # peft counts the padding, too
+    counted = torch.arange(2, 2 + 11)[None]
+    torch.testing.assert_close(model(**batch, position_ids=counted)[0], theirs,
+                               rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", DECODERS)
+def test_a_decoders_head_reads_the_last_real_token(family, tiny, inputs):
+    base = tiny(family)
+    model, reference, ours, theirs = both(base, "classifier")
+    batch = inputs(base, "left")
+    got, expected = model(**batch), reference(**batch)
+    torch.testing.assert_close(got.logits, expected.logits, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(got.loss, expected.loss, rtol=1e-5, atol=1e-5)
+    assert_equal_gradients(got.logits, expected.logits, ours, theirs)
+    with pt.disabled(model):
+        assert (got.logits - outputs(model, batch)).abs().max() > 0.1
+
+    batch = features(inputs(base, "right"))    # here peft's head reads padding
+    got, expected = outputs(model, batch), outputs(reference, batch)
+    torch.testing.assert_close(got[0], expected[0], rtol=1e-5, atol=1e-5)    # no padding in row 0
+    assert (got - expected)[1:].abs().amax(1).min() > 0.01
+    for i, n in enumerate(batch["attention_mask"].sum(1)):
+        row = {k: v[i:i + 1, :n] for k, v in batch.items()}
+        torch.testing.assert_close(got[i:i + 1], outputs(reference, row), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_the_first_token_is_not_predicted_from_the_prompt(family, tiny, inputs):
+    base = tiny(family, "lm")
+    batch = inputs(base)
+    model, reference, *_ = both(base, "lm")
+    ours, theirs = model(**batch), reference(**batch)
+    own = theirs.logits[:, LENGTH - 1:-1].flatten(0, 1)    # the token before each real one
+    counts = batch["labels"].flatten()
+    expected = nn.functional.cross_entropy(own.double(), counts)    # -100 is passed over
+    torch.testing.assert_close(theirs.loss.double(), expected, rtol=1e-5, atol=1e-5)
+
+    inner = ours.logits[:, :-1].flatten(0, 1)
+    expected = nn.functional.cross_entropy(inner.double(), batch["labels"][:, 1:].flatten())
+    torch.testing.assert_close(ours.loss.double(), expected, rtol=1e-5, atol=1e-5)
+    assert abs(ours.loss.item() - theirs.loss.item()) > 1e-3
+
+
+# ── what a head reads ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("family", "padding"), [
+    ("bert", "right"), ("bert", "left"), ("distilbert", "right"), ("distilbert", "left"),
+    ("roberta", "right")])    # with padding on the left, [CLS] is padding, of no fixed position
+def test_cls_is_the_first_real_token_and_first_is_the_prompts(family, padding, tiny, inputs):
+    plain = tiny(family)
+    batch = inputs(plain, padding)
+    long = words_before(batch)
+    at = {"cls": LENGTH, "first": 0}
+    with torch.no_grad():
+        h = plain.base_model(**long)[0]
+        if family == "bert":
+            heads = {p: plain.classifier(torch.tanh(plain.bert.pooler.dense(h[:, i])))
+                     for p, i in at.items()}
+        elif family == "roberta":
+            heads = {p: plain.classifier(h[:, i:]) for p, i in at.items()}
+        else:
+            heads = {p: plain.classifier(torch.relu(plain.pre_classifier(h[:, i])))
+                     for p, i in at.items()}
+        assert (heads["cls"] - heads["first"]).abs().max() > 0.1
+        for pool in at:
+            out = worded(tiny(family), pool=pool)(**batch)
+            torch.testing.assert_close(out.logits, heads[pool], rtol=1e-5, atol=1e-5)
+            expected = nn.functional.cross_entropy(heads[pool], batch["labels"])
+            torch.testing.assert_close(out.loss, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_bare_encoder_pools_again(tiny, inputs):
+    plain = tiny("bert", "backbone")
+    batch = inputs(plain)
+    h = hidden(plain, words_before(batch))
+    for pool, at in (("cls", LENGTH), ("first", 0)):
+        out = worded(tiny("bert", "backbone"), pool=pool)(**batch)
+        torch.testing.assert_close(out.pooler_output, torch.tanh(plain.pooler.dense(h[:, at])))
+        torch.testing.assert_close(out.last_hidden_state[:, 1:], h[:, LENGTH + 1:])
+
+
+@pytest.mark.parametrize("task", ["TokenClassification", "QuestionAnswering"])
+def test_labels_of_tokens_stay_in_place(task, tiny, inputs):
+    import transformers
+
+    plain = tiny("bert")
+    batch = inputs(plain)
+    plain.config.num_labels = 3 if task == "TokenClassification" else 2
+    model = getattr(transformers, f"BertFor{task}")(plain.config).eval()
+    labels = {"TokenClassification": {"labels": batch["input_ids"] % 3},
+              "QuestionAnswering": {"start_positions": torch.arange(4),
+                                    "end_positions": torch.arange(4) + 2}}[task]
+    with torch.no_grad():
+        h = model.bert(**words_before(batch))[0][:, LENGTH:]
+        logits = (model.classifier if hasattr(model, "classifier") else model.qa_outputs)(h)
+        out = worded(model)(**features(batch), **labels)
+    if task == "TokenClassification":
+        torch.testing.assert_close(out.logits, logits)
+        expected = nn.functional.cross_entropy(logits.flatten(0, 1), labels["labels"].flatten())
+    else:
+        torch.testing.assert_close(torch.stack([out.start_logits, out.end_logits], -1), logits)
+        expected = sum(nn.functional.cross_entropy(logits[..., i], at) / 2
+                       for i, at in enumerate(labels.values()))
+    torch.testing.assert_close(out.loss, expected)
+
+
+def test_a_mean_over_real_tokens_leaves_the_prompt_out():
+    pt.seed(0)
+    model, tokenizer = models.load("minilm", labels=2, pool="mean", device="cpu")
+    batch = tokenizer(["good", "a much longer review"], padding=True, return_tensors="pt")
+    model = prompted(model)
+    with torch.no_grad():
+        h, mask = model.bert(**batch)[0], batch["attention_mask"][..., None]
+        expected = model.classifier((h * mask).sum(1) / mask.sum(1))
+        torch.testing.assert_close(model(**batch).logits, expected)
+
+
+# ── what a backbone may be called with ───────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("family", "kind"), KINDS)
+def test_every_way_to_call_it(family, kind, tiny, inputs):
+    model = prompted(tiny(family, kind))
+    batch = features(inputs(model, "right"))
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    expected = outputs(model, batch)
+
+    def same(rows=slice(None), **arguments):
+        with torch.no_grad():
+            got = result(model(**arguments))
+        torch.testing.assert_close(got, expected[rows], rtol=1e-5, atol=1e-5)
+
+    first = models.first_position(the(model).base)
+    x = model.get_input_embeddings()(ids)
+    assert torch.equal(x, the(model).base.get_input_embeddings().weight[ids])
+    if kind != "classifier" or family in ENCODERS:    # a decoder's head looks for padding in ids
+        same(inputs_embeds=x, attention_mask=mask,
+             position_ids=models.positions(the(model).base, ids, 11))
+    same(**batch, position_ids=models.positions(the(model).base, ids, 11))
+    same(slice(0, 1), input_ids=ids[:1])              # no mask: all of row 0 is real
+    same(slice(0, 1), input_ids=ids[:1], position_ids=torch.arange(first, first + 11)[None])
+    same(**batch, use_cache=False)
+    same(**batch, output_hidden_states=True)
+    if family in ("bert", "roberta"):
+        same(**batch, token_type_ids=torch.zeros_like(ids))
+    torch.testing.assert_close(model(**batch, return_dict=False)[0], expected)
+    moved = torch.arange(first, first + 11).flip(0)[None]
+    assert (result(model(**batch, position_ids=moved)) - expected).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_token_types_are_those_of_the_words(family, tiny, inputs):
+    plain = tiny(family, "backbone")
+    if family == "roberta":
+        plain.embeddings.token_type_embeddings = nn.Embedding(2, 32)
+    batch = features(inputs(plain))
+    types = (torch.arange(11) > 5).long().expand(4, -1)
+    long = nn.functional.pad(types, (LENGTH, 0))
+    expected = plain(**words_before(batch), token_type_ids=long)[0][:, LENGTH:]
+    model = worded(plain)
+    got = model(**batch, token_type_ids=types)[0]
+    real = batch["attention_mask"].bool()
+    torch.testing.assert_close(got[real], expected[real])
+    assert (got - model(**batch)[0])[real].abs().max() > 0.1
+
+
+@pytest.mark.parametrize("family", DECODERS)
+@pytest.mark.parametrize("name", ["past_key_values", None])
+@pytest.mark.parametrize("positions", [False, True])
+def test_a_cache_of_the_callers(family, name, positions, tiny, inputs):
+    model = prompted(tiny(family, "lm"))
+    ids = inputs(model)["input_ids"]
+    whole = outputs(model, {"input_ids": ids})
+    name, cache = name or models.cache_name(), models.new_cache()
+    place = torch.arange(11)[None]
+    with torch.no_grad():
+        for part in (slice(0, 6), slice(6, 7), slice(7, 11)):
+            where = {"position_ids": place[:, part]} if positions else {}
+            got = model(input_ids=ids[:, part], attention_mask=torch.ones(4, part.stop).long(),
+                        **{name: cache}, **where).logits
+            torch.testing.assert_close(got, whole[:, part], rtol=1e-5, atol=1e-5)
+            assert cache.get_seq_length() == LENGTH + part.stop
+
+
+def test_hidden_states_are_those_of_the_real_tokens(tiny, inputs):
+    plain = tiny("bert")
+    batch = inputs(plain)
+    expected = plain.bert(**words_before(batch), output_hidden_states=True).hidden_states
+    got = worded(plain)(**batch, output_hidden_states=True).hidden_states
+    assert len(got) == len(expected) == 3
+    for ours, theirs in zip(got, expected):
+        torch.testing.assert_close(ours, theirs[:, LENGTH:])
+
+
+def test_a_mask_of_another_form_is_refused(tiny, inputs):
+    model = prompted(tiny("llama", "lm"))
+    ids = inputs(model)["input_ids"]
+    with pytest.raises(ShapeError, match="attention_mask has 4 axes"):
+        model(ids, attention_mask=torch.ones(4, 1, 11, 11))
+    with pytest.raises(ShapeError, match="inputs_embeds: d_model should be 32, is 31"):
+        model(inputs_embeds=torch.ones(4, 11, 31))
+
+
+# ── training ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+def test_checkpointing_changes_no_gradient(family, tiny, inputs):
+    gradients, made = [], []
+    for checkpointing in (False, True):
+        model = prompted(tiny(family).train())
+        if checkpointing:
+            enable = getattr(model, "activation_checkpointing_enable", None)
+            (enable or model.gradient_checkpointing_enable)()
+            assert models.is_recomputing(model.base_model)
+        model(**inputs(model)).loss.backward()
+        gradients.append(the(model).P.grad)
+        made.append({n for n, p in model.named_parameters() if p.grad is not None})
+    assert gradients[0].abs().sum() > 0
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+    assert made[0] == made[1]
+    assert all(n.endswith(".P") or n in models.head(model) for n in made[0])
+
+
+def test_dropout_falls_on_prompt_and_words_alike(tiny, inputs):
+    plain = tiny("bert")
+    for module in plain.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.5
+    batch = inputs(plain)
+    torch.manual_seed(7)
+    expected = plain.bert.train()(**words_before(batch))[0][:, LENGTH:]
+    model = worded(plain).train()
+    torch.manual_seed(7)
+    got = model.bert(**features(batch))[0]
+    torch.testing.assert_close(got, expected)
+    assert (got - model.eval().bert(**features(batch))[0]).abs().max() > 0.1
+    model.train()(**batch).loss.backward()
+    assert the(model).P.grad.abs().sum() > 0
+
+
+def test_a_prompt_learns_and_the_base_stays(tiny, inputs):
+    model = prompted(tiny("bert"))
+    batch = inputs(model)
+    base = copy.deepcopy(the(model).base.state_dict())
+    losses = [step.loss for step in pt.train(model, [batch] * 30, lr=0.05)]
+    assert losses[-1] < 0.5 * losses[0]
+    assert all(torch.equal(p, base[n]) for n, p in the(model).base.state_dict().items())
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_a_half_precision_base_reads_a_float32_prompt(family, tiny, inputs):
+    plain = tiny(family, "backbone").bfloat16()
+    batch = inputs(plain)
+    expected = plain(**words_before(batch))[0][:, LENGTH:]
+    model = worded(plain)
+    out = model(**batch)[0]
+    assert (out.dtype, the(model).P.dtype, model.dtype) == (
+        torch.bfloat16, torch.float32, torch.bfloat16)
+    real = batch["attention_mask"].bool()
+    assert torch.equal(out[real], expected[real])
+    out.float().square().sum().backward()
+    assert the(model).P.grad.dtype == torch.float32
+
+
+# ── how it starts ────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_random_start_is_uniform(tiny):
+    torch.manual_seed(0)
+    P = the(pt.prompt.inject(tiny("bert"), pt.prompt.Config(39))).P.detach()
+    assert P.abs().max() <= 0.5
+    shares = torch.histc(P, 4, -0.5, 0.5) / P.numel()    # 1,248 numbers: 0.25 each, σ is 0.012
+    torch.testing.assert_close(shares, torch.full((4,), 0.25), rtol=0, atol=0.05)
+    assert P.abs().max() > 0.49
+
+
+def rows(model) -> list[list[int]]:
+    """Return for each vector of the prompt the token ids that have it as their embedding."""
+    table = model.get_input_embeddings().weight
+    return [(table == p).all(1).nonzero()[:, 0].tolist() for p in the(model).P]
+
+
+def test_vocabulary_draws_different_common_tokens(tiny, monkeypatch):
+    assert pt.prompt.COMMON == 5_000
+    config = pt.prompt.Config(10, "vocabulary")
+    drawn = [[i for (i,) in rows(pt.prompt.inject(tiny("bert"), config, Numbers()))]
+             for _ in range(2)]
+    assert drawn[0] != drawn[1]
+    assert all(len(set(d)) == 10 and not {0, 1, 4} & set(d) for d in drawn)
+
+    monkeypatch.setattr(pt.prompt, "COMMON", 10)
+    found = sorted(rows(pt.prompt.inject(tiny("bert"), config, Numbers())))
+    assert found == [[2], [3], *([i] for i in range(5, 13))]
+
+
+def test_vocabulary_of_minilm_has_no_reserved_entries():
+    model, tokenizer = models.load("minilm", device="cpu")
+    common = models.common_tokens(tokenizer, pt.prompt.COMMON, 30_522)
+    tokens = tokenizer.convert_ids_to_tokens(common)
+    assert (len(set(common)), common) == (5_000, sorted(common))
+    assert not any(t.startswith("[unused") or t in tokenizer.all_special_tokens for t in tokens)
+    assert {"the", "film", "good"} < set(tokens)
+    model = pt.prompt.inject(model, pt.prompt.Config(10, "vocabulary"), tokenizer)
+    found = rows(model)
+    assert len({i for (i,) in found}) == 10
+    assert {i for (i,) in found} <= set(common)
+
+
+def test_labels_are_means_over_their_tokens(tiny):
+    table = tiny("bert").get_input_embeddings().weight
+    config = pt.prompt.Config(6, "labels", ("7 8", "9", "30 31 33"))
+    model = pt.prompt.inject(tiny("bert"), config, Numbers())
+    expected = torch.stack([(table[7] + table[8]) / 2, table[9], table[[30, 31, 33]].mean(0)])
+    torch.testing.assert_close(the(model).P[:3], expected)
+    found = rows(model)
+    assert found[0] == found[2] == []
+    assert len({i for (i,) in found[3:]}) == 3
+    model = pt.prompt.inject(tiny("bert"), pt.prompt.Config(1, "labels", "7 8"), Numbers())
+    torch.testing.assert_close(the(model).P, expected[:1])
+
+
+@pytest.mark.parametrize(("words", "ids"), [
+    ("7 8", [7, 8, 7, 8, 7]), (["7 8", "9"], [7, 8, 9, 7, 8]), ("2 3 5 6 7 8 9", [2, 3, 5, 6, 7]),
+    (TEXT, list(WORDS)),
+])
+def test_text_is_repeated_or_cut(words, ids, tiny):
+    model = pt.prompt.inject(tiny("bert"), pt.prompt.Config(LENGTH, "text", words), Numbers())
+    assert rows(model) == [[i] for i in ids]
+
+
+@pytest.mark.parametrize(("options", "tokenizer", "error", "says"), [
+    ({"length": 0}, None, BadConfig, "length is 0"),
+    ({"length": -3}, None, BadConfig, "length is -3"),
+    ({"length": 5.0}, None, BadConfig, "length is 5.0"),
+    ({"length": "5"}, None, BadConfig, "length is '5'"),
+    ({"length": 40}, None, BadConfig, "length is 40, and this model has 40 positions"),
+    ({"pool": "mean"}, None, UnknownName, "pooling 'mean'"),
+    ({"pool": None}, None, UnknownName, "pooling None"),
+    ({"pool": "first"}, None, NotSupported, "decoder's head reads the last token"),
+    ({"start": "txt", "words": TEXT}, Numbers(), UnknownName, "did you mean 'text'"),
+    ({"start": None}, Numbers(), UnknownName, "start None"),
+    ({"start": "text", "words": TEXT}, None, BadConfig, "no tokenizer was given"),
+    ({"start": "vocabulary"}, None, BadConfig, "no tokenizer was given"),
+    ({"start": "labels", "words": TEXT}, None, BadConfig, "no tokenizer was given"),
+    ({"start": "text"}, Numbers(), BadConfig, r"start='text' with words=\(\)"),
+    ({"start": "labels", "words": []}, Numbers(), BadConfig, "start='labels' with"),
+    ({"start": "random", "words": TEXT}, Numbers(), BadConfig, "start='random' with"),
+    ({"start": "vocabulary", "words": TEXT}, Numbers(), BadConfig, "start='vocabulary' with"),
+    ({"start": "text", "words": "7 97"}, Numbers(), BadConfig, r"\[7, 97\]"),
+    ({"start": "text", "words": ""}, Numbers(), BadConfig, r"the tokens \[\]"),
+    ({"start": "text", "words": ("7", " ")}, Numbers(), BadConfig, r"the tokens \[\]"),
+    ({"start": "labels", "words": ("7", "98")}, Numbers(), BadConfig, r"\[98\]"),
+    ({"start": "labels", "words": TEXT.split()[:4]}, Numbers(), BadConfig, "3 from 4 labels"),
+    ({"start": "vocabulary", "length": 30}, Numbers(20), BadConfig, "30 from 0 labels and 17"),
+    ({"start": "vocabulary"}, Numbers(300), BadConfig, "go up to 299"),
+], ids=str)
+def test_settings_that_cannot_work_change_nothing(options, tokenizer, error, says, tiny, inputs):
+    model = tiny("gpt2", "lm")
+    batch = inputs(model)
+    before = everything_about(model, batch)
+    with pytest.raises(error, match=says):
+        pt.prompt.inject(model, pt.prompt.Config(**{"length": 3} | options), tokenizer)
+    assert_same(everything_about(model, batch), before)
+    assert pt.adapters(model) == {}
+
+
+def test_the_longest_prompt_leaves_one_position(tiny):
+    for family in ("bert", "roberta", "gpt2"):
+        longest = {"bert": 42, "roberta": 40, "gpt2": 40}[family]
+        model = pt.prompt.inject(tiny(family), pt.prompt.Config(longest - 1))
+        assert torch.isfinite(outputs(model, {"input_ids": torch.tensor([[5]])})).all()
+        with pytest.raises(BadConfig, match=f"{longest} positions"):
+            pt.prompt.inject(tiny(family), pt.prompt.Config(longest))
+
+
+def test_an_unknown_family_is_told():
+    with pytest.raises(NotSupported, match="'Linear' are not known"):
+        pt.prompt.inject(nn.Linear(3, 3))
+
+
+# ── counts ───────────────────────────────────────────────────────────────────────────────────
+
+
+def shape(name: str):
+    """Return a backbone of a known size, without memory for its weights."""
+    import transformers
+
+    sizes = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536}
+    tinyllama = {"vocab_size": 32_000, "hidden_size": 2048, "num_hidden_layers": 22,
+                 "num_attention_heads": 32, "num_key_value_heads": 4, "intermediate_size": 5632}
+    with torch.device("meta"):
+        return {"minilm": lambda: transformers.BertModel(transformers.BertConfig(**sizes)),
+                "bert-base": lambda: transformers.BertModel(transformers.BertConfig()),
+                "gpt2": lambda: transformers.GPT2Model(transformers.GPT2Config()),
+                "tinyllama": lambda: transformers.LlamaModel(
+                    transformers.LlamaConfig(**tinyllama))}[name]()
+
+
+@pytest.mark.parametrize(("name", "d_model", "number", "percent"), [
+    ("minilm", 384, 7_680, 0.034), ("bert-base", 768, 15_360, 0.014), ("gpt2", 768, 15_360, 0.012),
+    ("tinyllama", 2048, 40_960, 0.0037)])
+def test_counts(name, d_model, number, percent):
+    base = shape(name)
+    own = sum(p.numel() for p in pt.prompt.SoftPrompt(base).own_parameters().values())
+    assert own == pt.prompt.count(20, d_model) == number
+    total = own + sum(p.numel() for p in base.parameters())
+    assert 100 * number / total == pytest.approx(percent, rel=0.1)    # of a bare backbone
+
+
+@pytest.mark.parametrize("kind", ["backbone", "classifier"])
+def test_the_account_of_a_prompt(kind, tiny):
+    plain, model = tiny("bert", kind), prompted(tiny("bert", kind))
+    head = 3 * 32 + 3 if kind == "classifier" else 0
+    counted = pt.account.parameters(model)
+    assert (counted.adapter, counted.head) == (LENGTH * 32, head)
+    assert counted.total == sum(p.numel() for p in plain.parameters()) + LENGTH * 32
+    before, ledger = (pt.account.ledger(m, 4, 8) for m in (plain, model))
+    assert ledger.gradients_bytes == 4 * (LENGTH * 32 + head)
+    assert ledger.weights_bytes == before.weights_bytes + 4 * LENGTH * 32
+    longer = pt.account.activations(model, pt.account._batch(model, 4, 8))
+    assert ledger.activations_bytes == pytest.approx(longer, rel=0.01)
+
+
+# ── a life ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("family", "kind"), KINDS)
+def test_saved_and_loaded_into_a_fresh_model(family, kind, tiny, inputs, tmp_path):
+    plain = tiny(family, kind)
+    batch = inputs(plain)
+    pool = "first" if family in ENCODERS else "cls"
+    model = worded(plain, pool=pool)
+    with torch.no_grad():
+        the(model).P.add_(0.3)
+    expected = outputs(model, batch)
+    saved = pt.adapter_state(model)
+    name = "P" if kind == "backbone" else f"{plain.base_model_prefix}.P"
+    assert list(saved) == [name]
+    pt.save(model, tmp_path / "one")
+
+    loaded = pt.load(tiny(family, kind), tmp_path / "one")
+    assert torch.equal(outputs(loaded, batch), expected)
+    assert core.record_of(loaded).config == pt.prompt.Config(LENGTH, pool=pool)
+    (entry,) = pt.store.list(tmp_path)
+    assert (entry.method, entry.parameters) == (
+        "prompt", LENGTH * 32 + sum(plain.get_parameter(n).numel() for n in models.head(plain)))
+
+    other = prompted(tiny(family, kind), seed=1, pool=pool)    # equal settings: tensors are copied
+    adapter = the(other)
+    other = pt.store.swap(other, tmp_path / "one")
+    assert the(other) is adapter
+    assert torch.equal(outputs(other, batch), expected)
+    other = pt.prompt.inject(tiny(family, kind), pt.prompt.Config(3))    # others: it is exchanged
+    other = pt.store.swap(other, tmp_path / "one")
+    assert the(other) is not adapter
+    assert torch.equal(outputs(other, batch), expected)
+    assert torch.equal(outputs(pt.store.swap(tiny(family, kind), tmp_path / "one"), batch),
+                       expected)
+
+
+@pytest.mark.parametrize("kind", ["backbone", "classifier"])
+def test_a_file_that_does_not_fit_changes_nothing(kind, tiny, inputs, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    batch = inputs(tiny("bert", kind))
+    pt.save(prompted(tiny("bert", kind)), tmp_path)
+    file = tmp_path / pt.store.TENSORS
+    tensors = load_file(file)
+    (name,) = (n for n in tensors if n.rpartition(".")[2] == "P")
+    plain, own = tiny("bert", kind), pt.prompt.inject(tiny("bert", kind), pt.prompt.Config(3))
+    before, at_work = everything_about(plain, batch), everything_about(own, batch)
+    for wrong in ({**tensors, name: tensors[name][:4]},
+                  {**tensors, "extra": torch.ones(2)},
+                  {n: t for n, t in tensors.items() if n != name} | {"x": torch.ones(2)}):
+        save_file(wrong, file)
+        with pytest.raises(AdapterFileError):
+            pt.load(plain, tmp_path)
+        assert_same(everything_about(plain, batch), before)
+        with pytest.raises(AdapterFileError):
+            pt.store.swap(own, tmp_path)
+        assert_same(everything_about(own, batch), at_work)
+    save_file(tensors, file)
+    with pytest.raises(AdapterFileError, match="other weights"):
+        pt.load(tiny("bert", kind, seed=1), tmp_path)
+
+
+@pytest.mark.parametrize(("family", "kind"), [("bert", "backbone"), ("bert", "classifier"),
+                                              ("gpt2", "backbone"), ("llama", "lm")])
+def test_removed_it_was_never_there(family, kind, tiny, inputs):
+    plain = tiny(family, kind)
+    batch = inputs(plain)
+    before = everything_about(plain, batch)
+    model = prompted(plain)
+    assert (model is plain) == (kind != "backbone")
+    assert type(model.base_model) is pt.prompt.SoftPrompt
+    adapted = everything_about(model, batch)
+    assert not torch.equal(adapted[3], before[3])
+
+    with pytest.raises(NotMergeable, match="SoftPrompt cannot be folded") as error:
+        pt.merge(model)
+    assert "pt.remove" in error.value.hint
+    with pytest.raises(AlreadyAdapted):
+        prompted(model)
+    with pytest.raises(AlreadyAdapted):
+        pt.bitfit.inject(model)
+    with pytest.raises(NotSupported, match="save_pretrained"):
+        model.save_pretrained("never")
+    with pytest.raises(NotSupported, match="carries an adapter"):
+        models.to_hf(model)
+    assert_same(everything_about(model, batch), adapted)
+    with pt.disabled(model):
+        assert torch.equal(outputs(model, batch), before[3])
+    assert torch.equal(outputs(model, batch), adapted[3])
+
+    assert pt.remove(model) is plain
+    assert_same(everything_about(plain, batch), before)

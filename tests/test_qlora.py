@@ -1,0 +1,678 @@
+"""QLoRA: against Hugging Face peft on bitsandbytes, and the laws that every method keeps."""
+
+import copy
+import itertools
+
+import bitsandbytes as bnb
+import pytest
+import torch
+from torch import nn
+
+import peft_teach as pt
+from peft_teach import core, models, nf4
+from peft_teach.errors import (
+    AdapterFileError,
+    AlreadyAdapted,
+    BadConfig,
+    NotSupported,
+    PeftTeachError,
+)
+
+peft = pytest.importorskip("peft")
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+
+FAMILIES = ("bert", "roberta", "distilbert", "gpt2", "llama", "mistral", "qwen2", "qwen3")
+every_family = pytest.mark.parametrize("family", FAMILIES)
+LAYERS = {"bert": 12, "roberta": 12, "distilbert": 12, "gpt2": 8}    # the Llama family: 14
+RANK = 4
+
+
+def config(**more) -> pt.qlora.Config:
+    return pt.qlora.Config(**{"rank": RANK, "alpha": 12.0} | more)
+
+
+def hidden(model, batch):
+    batch = {k: v for k, v in batch.items() if k != "labels"}
+    with torch.no_grad():
+        return model.base_model(**batch)[0].clone()
+
+
+def random_update(model, size=0.1, seed=5):
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for adapter in pt.adapters(model).values():
+            adapter.B.normal_(0, size, generator=generator)
+
+
+def checkpoint(model):
+    """Recompute activations in the backward pass; the method's name depends on the version."""
+    enable = getattr(model, "activation_checkpointing_enable", None)
+    (enable or model.gradient_checkpointing_enable)()
+
+
+def copies(model):
+    return {n: t.detach().clone() for n, t in model.state_dict().items()}
+
+
+def linear_names(model):
+    table = models.places(model)
+    return [n for place in models.LINEAR for n in table.get(place, ())]
+
+
+def rounded(model, **settings):
+    """Return a copy in full precision whose weights in the blocks went through NF4 by hand."""
+    model = copy.deepcopy(model)
+    for name in linear_names(model):
+        layer = model.get_submodule(name)
+        W = layer.weight.detach()
+        turned = type(layer).__name__ == "Conv1D"
+        W = nf4.dequantize(nf4.quantize(W.T if turned else W, **settings))
+        layer.weight.data = W.T.contiguous() if turned else W
+    return model
+
+
+# ── the oracle ───────────────────────────────────────────────────────────────────────────────
+
+
+def wide(family):
+    """Return a tiny model with rows of whole blocks, which bitsandbytes needs on AVX-512."""
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 97, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+             "num_attention_heads": 4, "max_position_embeddings": 42, "initializer_range": 0.1,
+             "pad_token_id": 0}
+    if family == "bert":
+        return transformers.BertForSequenceClassification(transformers.BertConfig(
+            **sizes, num_labels=3, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(
+        **sizes, num_key_value_heads=2, attention_bias=True, bos_token_id=1, eos_token_id=2))
+
+
+def their_base(base, double):
+    """Return a copy of `base` with bitsandbytes' layers in the blocks, as transformers makes."""
+    base = copy.deepcopy(base)
+    for name in linear_names(base):
+        linear = base.get_submodule(name)
+        layer = bnb.nn.Linear4bit(linear.in_features, linear.out_features, quant_type="nf4",
+                                  bias=linear.bias is not None, compress_statistics=double)
+        layer.weight = bnb.nn.Params4bit(linear.weight.detach().clone(), requires_grad=False,
+                                         quant_type="nf4", compress_statistics=double,
+                                         module=layer)
+        layer.bias = linear.bias
+        models.replace(base, name, layer.to("cpu"))
+    base.is_loaded_in_4bit = True    # so that peft takes its own 4-bit class
+    return base
+
+
+@pytest.mark.parametrize("dora", [False, True])
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("family", ["llama", "bert"])
+def test_peft_on_bitsandbytes_gives_the_same(family, double, dora, inputs):
+    base = wide(family)
+    batch = inputs(base)
+    with torch.no_grad():
+        before = base.eval()(**batch).logits
+    names = linear_names(base)
+    reference = peft.get_peft_model(their_base(base, double), peft.LoraConfig(
+        r=RANK, lora_alpha=12.0, target_modules=names, use_dora=dora)).train()
+    model = pt.qlora.inject(base, config(double=double, dora=dora)).train()
+    parameters, compared = dict(reference.named_parameters()), []
+    generator = torch.Generator().manual_seed(0)
+    for name, adapter in pt.adapters(model).items():
+        other = reference.get_submodule(f"base_model.model.{name}")
+        assert type(other).__module__ == "peft.tuners.lora.bnb"
+        state = other.base_layer.weight.quant_state
+        own = adapter.base
+        assert torch.equal(own.packed, other.base_layer.weight.data.reshape(-1))
+        if double:    # a few of their codes are not the nearest; the test takes theirs
+            assert (own.absmax != state.absmax).float().mean() < 0.02
+            own.absmax.copy_(state.absmax)
+        for letter in "AB":
+            a = getattr(adapter, letter)
+            b = parameters[f"base_model.model.{name}.lora_{letter}.default.weight"]
+            with torch.no_grad():
+                a.copy_(torch.randn(a.shape, generator=generator) * 0.2)
+                b.copy_(a)
+            compared.append((a, b))
+        if dora:
+            b = parameters[f"base_model.model.{name}.lora_magnitude_vector.default.weight"]
+            with torch.no_grad():
+                adapter.m.mul_(1.1)
+                b.copy_(adapter.m)
+            compared.append((adapter.m, b))
+    assert len(compared) == len(names) * (3 if dora else 2)
+    got, expected = model(**batch), reference(**batch)
+    assert (got.logits - before).abs().max() > 0.1
+    torch.testing.assert_close(got.logits, expected.logits, rtol=1e-5, atol=1e-5)
+    got.loss.backward()
+    expected.loss.backward()
+    for a, b in compared:
+        assert b.grad.abs().sum() > 0
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-5)
+
+
+# ── what inject does ─────────────────────────────────────────────────────────────────────────
+
+
+@every_family
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(("double", "block_size"), [(True, 64), (False, 128)])
+def test_law_1_at_the_start_it_is_the_rounded_base(family, dtype, double, block_size, tiny, inputs):
+    model = tiny(family).to(dtype)
+    batch = inputs(model)
+    before = hidden(model, batch)
+    expected = hidden(rounded(model, double=double, block_size=block_size), batch)
+    model = pt.qlora.inject(model, config(double=double, block_size=block_size))
+    assert len(models.quantized(model)) == LAYERS.get(family, 14) == len(pt.adapters(model))
+    assert list(pt.adapters(model)) == sorted(linear_names(model), key=list(
+        pt.adapters(model)).index)
+    start = hidden(model, batch)
+    assert (start.dtype, start.isfinite().all()) == (dtype, True)
+    assert (start - before).abs().max() > 0.01
+    if dtype == torch.float32:
+        torch.testing.assert_close(start, expected, rtol=1e-4, atol=1e-5)
+    else:    # GPT-2's Conv1D rounds in another order
+        assert (start - expected).abs().max() < 0.2 * (start - before).abs().max()
+
+
+@every_family
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_law_2_exactly_adapter_and_head_learn(family, checkpointing, dtype, tiny, inputs):
+    gradients = []
+    for again in (False, checkpointing):
+        torch.manual_seed(0)
+        model = pt.qlora.inject(tiny(family).to(dtype), config()).train()
+        random_update(model)
+        if again:
+            checkpoint(model)
+        model(**inputs(model)).loss.backward()
+        learned = {core.plain_name(model, n) for n, p in model.named_parameters()
+                   if p.grad is not None and p.grad.abs().sum() > 0}
+        assert learned == {*pt.adapter_parameters(model), *models.head(model)}
+        assert {n for n, p in model.named_parameters() if p.requires_grad} == {
+            n for n, p in model.named_parameters() if p.grad is not None}
+        gradients.append([p.grad for p in pt.adapter_parameters(model).values()])
+    assert all(g.dtype == torch.float32 for g in gradients[0])
+    for a, b in zip(*gradients):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@every_family
+@pytest.mark.parametrize("dora", [False, True])
+def test_law_3_training_leaves_the_base_bit_for_bit(family, dora, tiny, inputs):
+    torch.manual_seed(0)
+    model = pt.qlora.inject(tiny(family), config(dora=dora))
+    batch = inputs(model)
+    own = {n for n, p in model.named_parameters() if p.requires_grad}
+    before = copies(model)
+    with pt.disabled(model):
+        start = hidden(model, batch)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+    losses = []
+    for _ in range(4):
+        loss = model.train()(**batch).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    model.eval()
+    assert losses[-1] < losses[0]
+    for n, t in model.state_dict().items():
+        assert torch.equal(t, before[n]) == (n not in own), n
+    assert not torch.equal(hidden(model, batch), start)
+    with pt.disabled(model):
+        assert torch.equal(hidden(model, batch), start)
+
+
+@every_family
+@pytest.mark.parametrize("dora", [False, True])
+def test_law_4_merged_equals_adapted(family, dora, tiny, inputs):
+    model = pt.qlora.inject(tiny(family), config(dora=dora))
+    batch = inputs(model)
+    start = hidden(model, batch)
+    random_update(model)
+    adapted = hidden(model, batch)
+    assert (adapted - start).abs().max() > 0.05
+    expected = {n: (a.base.weight.double() + a.delta().detach().double(), a.base.bias)
+                for n, a in pt.adapters(model).items()}
+    model = pt.merge(model)
+    assert models.quantized(model) == {}
+    for n, (W, b) in expected.items():
+        layer = model.get_submodule(n)
+        assert type(layer) is nn.Linear
+        torch.testing.assert_close(layer.weight.double(), W, rtol=1e-6, atol=1e-6)
+        assert (layer.bias is None and b is None) or torch.equal(layer.bias, b)
+    assert (hidden(model, batch) - adapted).abs().max() < 1e-5 * adapted.abs().max().clamp(min=1)
+
+
+def test_law_4_merged_layers_have_the_dtype_of_the_base(tiny, inputs):
+    model = pt.qlora.inject(tiny("llama").bfloat16(), config())
+    random_update(model)
+    expected = {n: (a.base.weight.float() + a.delta().detach()).bfloat16()
+                for n, a in pt.adapters(model).items()}
+    adapted = hidden(model, inputs(model))
+    model = pt.merge(model)
+    for n, W in expected.items():
+        assert torch.equal(model.get_submodule(n).weight, W)
+    assert (hidden(model, inputs(model)) - adapted).abs().max() < 0.1 * adapted.abs().max()
+
+
+@every_family
+def test_law_5_saved_and_loaded(family, tiny, inputs, tmp_path):
+    model = pt.qlora.inject(tiny(family), config(block_size=32))
+    random_update(model)
+    for n, p in model.named_parameters():
+        if n in models.head(model):
+            p.data += 0.5
+    batch = inputs(model)
+    trained = model(**batch).logits
+    pt.save(model, tmp_path / "one")
+    fresh = pt.load(tiny(family), tmp_path / "one")
+    assert torch.equal(fresh(**batch).logits, trained)
+    assert core.record_of(fresh).config == config(block_size=32)
+    random_update(fresh, seed=6)
+    pt.save(fresh, tmp_path / "two")
+    assert not torch.equal(fresh(**batch).logits, trained)
+    assert torch.equal(pt.store.swap(fresh, tmp_path / "one")(**batch).logits, trained)
+
+
+@every_family
+def test_law_7_the_count_is_the_closed_form(family, tiny):
+    model = tiny(family)
+    before, places = pt.account.parameters(model), pt.account.by_place(model)
+    base = copy.deepcopy(model)
+    model = pt.qlora.inject(model, config())
+    count = 0
+    for n in linear_names(base):
+        n_in, n_out = sorted(base.get_submodule(n).weight.shape)
+        count += pt.lora.count(n_in, n_out, RANK)
+    after = pt.account.parameters(model)
+    assert after.adapter == count
+    assert (after.frozen, after.head) == (before.frozen, before.head)
+    assert after.total == before.total + count
+    with pytest.warns(UserWarning, match="4 bits"):
+        model = pt.remove(model)
+    assert pt.account.parameters(model) == before
+    assert pt.account.by_place(model) == places
+
+
+# ── what is quantized, and what is corrected ─────────────────────────────────────────────────
+
+
+def test_places_can_be_chosen_apart(tiny, inputs):
+    model = tiny("llama")
+    model = pt.qlora.inject(model, config(quantize=("ffn_in", "ffn_out"), layers=[1],
+                                          targets=["query", "ffn_in"]))
+    assert set(models.quantized(model)) == {
+        "model.layers.0.mlp.up_proj", "model.layers.0.mlp.down_proj",
+        "model.layers.1.mlp.up_proj.base", "model.layers.1.mlp.down_proj"}
+    assert {n: type(a.base) for n, a in pt.adapters(model).items()} == {
+        "model.layers.1.self_attn.q_proj": nn.Linear,
+        "model.layers.1.mlp.up_proj": nf4.Linear4bit}
+    kinds = {type(a) for a in pt.adapters(pt.qlora.inject(tiny("bert"), config(dora=True)))
+             .values()}
+    assert kinds == {pt.dora.DoRALinear}
+    only = pt.qlora.inject(tiny("bert"), config(quantize="query"))
+    assert len(models.quantized(only)) == len(pt.adapters(only)) == 2
+
+
+def test_all_settings_reach_the_layers(tiny):
+    model = pt.qlora.inject(tiny("bert"), config(dropout=0.25, rank_stabilized=True,
+                                                 double=False, block_size=32))
+    for adapter in pt.adapters(model).values():
+        assert type(adapter) is pt.lora.LoRALinear
+        assert (adapter.scale, adapter.dropout.p, adapter.A.shape[0]) == (6.0, 0.25, RANK)
+        assert (adapter.base.block_size, adapter.base.double_quantized) == (32, False)
+    model = pt.qlora.inject(tiny("bert"), config(dropout=0.25, dora=True))
+    for adapter in pt.adapters(model).values():
+        assert (adapter.scale, adapter.dropout.p, adapter.A.shape[0]) == (3.0, 0.25, RANK)
+        assert (adapter.base.block_size, adapter.base.double_quantized) == (64, True)
+    plain = pt.qlora.Config()
+    assert (plain.rank, plain.alpha, plain.block_size, plain.double) == (8, 16.0, 64, True)
+    assert len(pt.adapters(pt.qlora.inject(tiny("bert")))) == 12
+    tuples = pt.qlora.Config(targets=["query"], quantize=["query"], layers=[1])
+    assert (tuples.targets, tuples.quantize, tuples.layers) == (("query",), ("query",), (1,))
+
+
+def test_gpt2_is_converted_and_comes_back(tiny, inputs, tmp_path):
+    base = tiny("gpt2", "lm")
+    batch = inputs(base)
+    expected = rounded(base, double=True)
+    model = pt.qlora.inject(base, config())
+    assert model.__dict__["peft_teach_converted"] == linear_names(expected)
+    with pytest.warns(UserWarning, match="4 bits"):
+        model = pt.remove(model)
+    model = models.to_hf(model)
+    assert type(model.transformer.h[0].attn.c_attn).__name__ == "Conv1D"
+    assert all(torch.equal(p, expected.state_dict()[n]) for n, p in model.state_dict().items())
+    model.save_pretrained(tmp_path)
+    assert torch.equal(hidden(type(model).from_pretrained(tmp_path).eval(), batch),
+                       hidden(expected, batch))
+
+
+def test_what_was_converted_earlier_is_remembered(tiny):
+    model = pt.remove(pt.lora.inject(tiny("gpt2", "lm"), pt.lora.Config(targets="qkv")))
+    model = models.to_hf(four_bit(model, quantize="ffn_in"))
+    for path in ("attn.c_attn", "mlp.c_fc"):
+        assert type(model.transformer.h[1].get_submodule(path)).__name__ == "Conv1D"
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bert"])
+def test_a_checkpoint_is_refused_while_layers_are_in_4_bits(family, tiny, inputs, tmp_path):
+    model = pt.qlora.inject(tiny(family), config(targets="attention_out"))
+    random_update(model)
+    batch = inputs(model)
+    adapted = hidden(model, batch)
+    with pytest.raises(NotSupported, match="4-bit"):
+        model.save_pretrained(tmp_path)
+    model = pt.merge(model)
+    left = models.quantized(model)
+    assert len(left) == LAYERS.get(family, 14) - 2
+    with pytest.raises(NotSupported, match="4-bit"):
+        model.save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
+    model = models.to_hf(model)
+    assert models.quantized(model) == {}
+    assert not [key for key in model.__dict__ if key.startswith("peft_teach_quantized")]
+    model.save_pretrained(tmp_path)
+    back = type(model).from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(hidden(back, batch), adapted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_merged_model_without_4_bit_layers_can_be_saved(tiny, tmp_path):
+    pt.merge(pt.qlora.inject(tiny("llama"), config())).save_pretrained(tmp_path)
+    assert list(tmp_path.iterdir())
+
+
+def test_it_generates_as_its_plain_copy_does(tiny):
+    model = pt.qlora.inject(tiny("llama", "lm"), config())
+    random_update(model)
+    ids = torch.tensor([[5, 6, 7]])
+    options = {"max_new_tokens": 8, "do_sample": False, "attention_mask": torch.ones_like(ids)}
+    tokens = model.generate(ids, **options)
+    plain = models.to_hf(pt.merge(copy.deepcopy(model)))
+    assert torch.equal(plain.generate(ids, **options), tokens)
+
+
+@every_family
+@pytest.mark.parametrize("leave", ["remove", "merge"])
+def test_requires_grad_comes_back(family, leave, tiny):
+    model = tiny(family)
+    for p in itertools.islice(model.parameters(), 1, None, 3):
+        p.requires_grad_(False)
+    before = {n: p.requires_grad for n, p in model.named_parameters()}
+    model = pt.qlora.inject(model, config())
+    if leave == "merge":
+        model = pt.merge(model)
+    else:
+        with pytest.warns(UserWarning, match="4 bits"):
+            model = pt.remove(model)
+        before = {n: flag for n, flag in before.items() if n.removesuffix(".weight") not in
+                  models.quantized(model)}
+    assert {n: p.requires_grad for n, p in model.named_parameters()} == before
+
+
+# ── a base that is in 4 bits already ─────────────────────────────────────────────────────────
+
+
+def four_bit(model, **settings):
+    with pytest.warns(UserWarning, match="The base stays in 4 bits"):
+        return pt.remove(pt.qlora.inject(model, config(**settings)))
+
+
+@every_family
+def test_a_removed_base_is_known_again(family, tiny, inputs, tmp_path):
+    some = "qkv" if family == "gpt2" else "query"
+    fresh = core.fingerprint(tiny(family))
+    model = pt.qlora.inject(tiny(family), config())
+    assert core.record_of(model).fingerprint == fresh
+    random_update(model)
+    batch = inputs(model)
+    trained = hidden(model, batch)
+    pt.save(model, tmp_path / "qlora")
+    with pytest.warns(UserWarning, match="The base stays in 4 bits"):
+        model = pt.remove(model)
+    assert core.fingerprint(model) == fresh
+    assert len(models.quantized(model)) == LAYERS.get(family, 14)
+    start = hidden(model, batch)
+
+    model = pt.load(model, tmp_path / "qlora")
+    assert torch.equal(hidden(model, batch), trained)
+    with pytest.warns(UserWarning, match="The base stays in 4 bits"):
+        model = pt.remove(model)
+    model = pt.lora.inject(model, pt.lora.Config(rank=RANK, targets=some))
+    assert torch.equal(hidden(model, batch), start)
+    random_update(model)
+    with_lora = hidden(model, batch)
+    pt.save(model, tmp_path / "lora")
+    model = pt.store.swap(model, tmp_path / "qlora")
+    assert torch.equal(hidden(model, batch), trained)
+    model = pt.store.swap(model, tmp_path / "lora")
+    assert torch.equal(hidden(model, batch), with_lora)
+    with pytest.raises(AdapterFileError, match="other weights"):
+        pt.load(tiny(family, seed=1), tmp_path / "qlora")
+    with pytest.raises(AdapterFileError, match="other weights"):
+        pt.load(four_bit(tiny(family, seed=1)), tmp_path / "qlora")
+
+
+def test_a_merged_or_rounded_base_is_another(tiny, tmp_path):
+    model = pt.qlora.inject(tiny("llama"), config())
+    random_update(model)
+    pt.save(model, tmp_path)
+    for other in (pt.merge(model), models.to_hf(four_bit(tiny("llama")))):
+        with pytest.raises(AdapterFileError, match="other weights"):
+            pt.load(other, tmp_path)
+
+
+def test_only_what_is_not_yet_in_4_bits_is_quantized(tiny, inputs):
+    model = four_bit(tiny("llama"), quantize=("query", "value"))
+    held = models.quantized(model)
+    before = hidden(model, inputs(model))
+    model = pt.qlora.inject(model, config())
+    assert len(models.quantized(model)) == 14
+    for name, layer in held.items():
+        assert pt.adapters(model)[name].base is layer
+    assert core.record_of(model).fingerprint == core.fingerprint(tiny("llama"))
+    torch.testing.assert_close(hidden(model, inputs(model)),
+                               hidden(rounded(tiny("llama"), double=True), inputs(model)),
+                               rtol=1e-4, atol=1e-5)
+    assert not torch.equal(hidden(model, inputs(model)), before)
+
+
+@pytest.mark.parametrize("other", [{"block_size": 32}, {"double": False}])
+def test_other_settings_on_a_4_bit_base_raise(other, tiny, inputs):
+    model = four_bit(tiny("bert"), quantize="query")
+    before = everything_about(model, inputs(model))
+    with pytest.raises(BadConfig, match="in 4 bits already, with block_size=64 and double=True"):
+        pt.qlora.inject(model, config(quantize=("key", "query"), **other))
+    assert_same(everything_about(model, inputs(model)), before)
+
+
+# ── failures ─────────────────────────────────────────────────────────────────────────────────
+
+
+def everything_about(model, batch) -> tuple:
+    return ({n: (id(m), type(m), m.training) for n, m in model.named_modules()},
+            {n: (id(p), p.requires_grad) for n, p in model.named_parameters()},
+            copies(model), hidden(model, batch), core.record_of(model), model.save_pretrained,
+            {k: v for k, v in model.__dict__.items() if k.startswith("peft_teach")})
+
+
+def assert_same(one: tuple, other: tuple) -> None:
+    assert one[:2] == other[:2]
+    assert all(torch.equal(one[2][n], other[2][n]) for n in other[2])
+    assert torch.equal(one[3], other[3])
+    assert one[4:] == other[4:]
+
+
+WRONG = [
+    {"targets": ("attention_out", "embeddings")}, {"targets": ("attention_out", "nowhere")},
+    {"targets": ()}, {"rank": 33}, {"rank": 0}, {"rank": "8"}, {"alpha": -1.0}, {"dropout": 1.0},
+    {"layers": (0, 2)}, {"layers": ()}, {"block_size": 63}, {"block_size": None},
+    {"double": None}, {"double": 1}, {"dora": "yes"}, {"dora": True, "rank_stabilized": True},
+    {"quantize": ()}, {"quantize": "nowhere"}, {"quantize": ("attention_out", "embeddings")},
+    {"quantize": ("attention_out", "block")},
+]
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_law_6_a_failed_inject_leaves_no_trace(family, wrong, tiny, inputs):
+    model = tiny(family).train()
+    for p in itertools.islice(model.parameters(), 0, None, 3):
+        p.requires_grad_(False)
+    before = everything_about(model, inputs(model))
+    with pytest.raises(PeftTeachError):
+        pt.qlora.inject(model, config(**wrong))
+    assert_same(everything_about(model, inputs(model)), before)
+
+
+@pytest.mark.parametrize(("family", "kind", "name"), [
+    ("bert", "classifier", "classifier"), ("gpt2", "classifier", "score"),
+    ("gpt2", "lm", "lm_head"),    # tied to the embeddings
+])
+def test_heads_and_shared_weights_are_not_quantized(family, kind, name, tiny, inputs):
+    model = tiny(family, kind)
+    before = everything_about(model, inputs(model))
+    with pytest.raises(BadConfig, match=f"The weight of {name} belongs to the task head, or is"):
+        pt.qlora.inject(model, config(quantize=(name,), targets="attention_out"))
+    assert_same(everything_about(model, inputs(model)), before)
+
+
+def test_nan_in_a_weight_is_found_before_anything_changes(tiny, inputs):
+    model = tiny("llama")
+    model.model.layers[1].mlp.down_proj.weight.data[3, 4] = float("nan")
+    names = dict(model.named_modules())
+    with pytest.raises(pt.errors.BadData, match="NaN"):
+        pt.qlora.inject(model, config())
+    assert dict(model.named_modules()) == names
+
+
+def test_law_6_a_second_inject_raises(tiny, inputs):
+    model = pt.qlora.inject(tiny("gpt2"), config())
+    random_update(model)
+    before = everything_about(model, inputs(model))
+    for again in (pt.qlora.inject, pt.lora.inject, pt.full.inject):
+        with pytest.raises(AlreadyAdapted):
+            again(model)
+    assert_same(everything_about(model, inputs(model)), before)
+    with pytest.raises(AlreadyAdapted):
+        pt.qlora.inject(pt.lora.inject(tiny("bert")))
+    with pytest.raises(BadConfig, match="not a model"):
+        pt.qlora.inject("minilm")
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+@pytest.mark.parametrize("damage", ["missing", "shape", "settings"])
+def test_a_failed_load_or_swap_leaves_the_exact_weights(family, damage, tiny, inputs, tmp_path):
+    import json
+
+    from safetensors.torch import load_file, save_file
+
+    model = pt.qlora.inject(tiny(family), config())
+    pt.save(model, tmp_path)
+    tensors = load_file(tmp_path / "adapter.safetensors")
+    first = next(iter(tensors))
+    if damage == "settings":
+        told = json.loads((tmp_path / "adapter.json").read_text("utf-8"))
+        told["config"]["rank"] = 40
+        (tmp_path / "adapter.json").write_text(json.dumps(told), "utf-8")
+    elif damage == "missing":
+        del tensors[first]
+    else:
+        tensors[first] = torch.ones(2, 3)
+    save_file(tensors, tmp_path / "adapter.safetensors")
+
+    fresh = tiny(family)
+    before = everything_about(fresh, inputs(fresh))
+    with pytest.raises(AdapterFileError):
+        pt.load(fresh, tmp_path)
+    assert_same(everything_about(fresh, inputs(fresh)), before)
+
+    adapted = pt.lora.inject(fresh, pt.lora.Config(rank=RANK, targets="attention_out"))
+    random_update(adapted)
+    before = everything_about(adapted, inputs(adapted))
+    with pytest.raises(AdapterFileError):
+        pt.store.swap(adapted, tmp_path)
+    assert_same(everything_about(adapted, inputs(adapted)), before)
+
+
+# ── what it costs, and what is lost ──────────────────────────────────────────────────────────
+
+
+def test_the_ledger_counts_the_bytes_that_are_held():
+    import transformers
+
+    torch.manual_seed(0)
+    bert = transformers.BertConfig(vocab_size=97, hidden_size=512, intermediate_size=1024,
+                                   num_hidden_layers=1, num_attention_heads=4)
+    base = transformers.BertModel(bert)
+    weights = 4 * 512 * 512 + 2 * 512 * 1024
+    before = pt.account.ledger(base, 2, 8)
+    plain = pt.account.ledger(pt.lora.inject(copy.deepcopy(base), pt.lora.Config(
+        rank=RANK, targets=("query", "key", "value", "attention_out", "ffn_in", "ffn_out"))), 2, 8)
+    model = pt.qlora.inject(base, config())
+    after = pt.account.ledger(model, 2, 8)
+    assert plain.weights_bytes > before.weights_bytes
+    held = 8 * (after.weights_bytes - (plain.weights_bytes - 4 * weights)) / weights
+    assert held == pytest.approx(4.127, abs=2e-3)    # an eighth of float32, a quarter of bfloat16
+    assert after.gradients_bytes == plain.gradients_bytes
+    assert after.optimizer_bytes == plain.optimizer_bytes
+    assert after.activations_bytes == pytest.approx(plain.activations_bytes, rel=1e-6)
+    single = pt.account.ledger(pt.qlora.inject(transformers.BertModel(bert), config(double=False)),
+                               2, 8)
+    assert (single.weights_bytes - after.weights_bytes) * 8 / weights == pytest.approx(
+        0.373, abs=2e-3)
+
+
+def adapter(size, double=True) -> pt.lora.LoRALinear:
+    torch.manual_seed(0)
+    linear = nn.Linear(256, 128)
+    nn.init.normal_(linear.weight, 0, 0.02)
+    made = pt.lora.LoRALinear(nf4.Linear4bit.from_linear(linear, double=double), rank=RANK)
+    nn.init.normal_(made.B, 0, size)
+    return made
+
+
+@pytest.mark.parametrize("double", [True, False])
+def test_quantizing_a_merged_weight_again_loses_small_updates(double):
+    small, large = adapter(5e-5, double), adapter(0.5, double)
+    assert 0.8 < pt.qlora.requantization_error(small) < 1.6    # all of it
+    assert 0.05 < pt.qlora.requantization_error(large) < 0.15    # what NF4 always rounds
+    assert pt.qlora.requantization_error(adapter(0.0, double)) == 0.0
+    again = nf4.dequantize(nf4.quantize(small.merged().weight, 64, double))
+    lost = (again - small.merged().weight).norm() / small.delta().norm()
+    assert pt.qlora.requantization_error(small) == pytest.approx(lost.item(), rel=1e-3)
+
+
+def test_requantization_is_measured_on_a_4_bit_base_only():
+    with pytest.raises(NotSupported, match="not in 4 bits"):
+        pt.qlora.requantization_error(pt.lora.LoRALinear(nn.Linear(8, 8)))
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_a_copy_and_a_cast_go_on_working(dora, tiny, inputs):
+    model = pt.qlora.inject(tiny("llama"), config(dora=dora))
+    random_update(model)
+    batch = inputs(model)
+    adapted, twin = hidden(model, batch), copy.deepcopy(model)
+    assert torch.equal(hidden(twin, batch), adapted)
+    scales = {n: layer.quantized.scales for n, layer in models.quantized(twin).items()}
+    twin = twin.bfloat16()
+    near = hidden(twin, batch)
+    assert near.dtype == torch.bfloat16
+    assert (near - adapted).abs().max() < 0.1 * adapted.abs().max()
+    for n, layer in models.quantized(twin).items():
+        assert torch.equal(layer.quantized.scales, scales[n])
+
+
+def test_full_fine_tuning_of_a_4_bit_base_is_refused(tiny):
+    model = pt.qlora.inject(tiny("bert"), config())
+    with pytest.warns(UserWarning, match="4 bits"):
+        model = pt.remove(model)
+    with pytest.raises(pt.errors.NotSupported, match="4 bits"):
+        pt.full.inject(model)
+    assert pt.full.inject(model, pt.full.Config("head")) is model
