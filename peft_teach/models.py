@@ -1,211 +1,54 @@
-"""Pretrained models, and one vocabulary for the places inside them.
+"""Pretrained models: loaded, made equal at the door, and given back as they came.
 
-`load` gives a model and its tokenizer. `places` answers the question that every method asks
-first: where, in *this* family, are the query projections, the feed-forward block, the norms?
-
-    place           BERT, RoBERTa               GPT-2        Llama, Mistral, Qwen2, Qwen3
-    query           attention.self.query        –            self_attn.q_proj
-    qkv             –                           attn.c_attn  –
-    attention_out   attention.output.dense      attn.c_proj  self_attn.o_proj
-    ffn_in          intermediate.dense          mlp.c_fc     mlp.up_proj
-    ...
-
-A method asks for places; only this file knows the families. What differs between families and
-would disturb a method (GPT-2's transposed `Conv1D`) is made equal here, at the door.
+`load` gives a model and its tokenizer. What differs between families and would disturb a method,
+such as GPT-2's transposed `Conv1D`, is made equal here; `to_hf` undoes it. Where things are in
+each family stands in `families.py`, whose functions are offered here, too:
+`pt.models.places(model)`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from . import fetch, nf4
-from .errors import BadConfig, NoTargets, NotSupported, UnknownName, unknown
+from .errors import BadConfig, NotSupported, UnknownName, unknown
+from .families import (
+    BERT,
+    DISTILBERT,
+    FAMILIES,
+    LINEAR,
+    SINGLE,
+    as_tuples,
+    cache_name,
+    find,
+    first_position,
+    fused_rows,
+    head,
+    is_encoder,
+    is_recomputing,
+    key_value_shape,
+    longest_input,
+    new_cache,
+    place_of,
+    places,
+    pop_cache,
+    positions,
+    reads_cache,
+)
+
+__all__ = [
+    "ATTENTIONS", "FAMILIES", "LINEAR", "NAMES", "SINGLE", "as_tuples", "best_device",
+    "cache_name", "common_tokens", "find", "first_position", "fused_rows", "guard_save", "head",
+    "is_conv1d", "is_encoder", "is_recomputing", "key_value_shape", "load", "longest_input",
+    "new_cache", "place_of", "places", "pop_cache", "positions", "quantized", "quiet_transformers",
+    "reads_cache", "replace", "to_conv1d", "to_hf", "to_linear", "token_ids",
+]
 
 NAMES = ("minilm", "smollm2")
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2", "flex_attention")
-
-
-# ── where the places are ─────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Family:
-    """One architecture: the path of its blocks, and each place relative to a block.
-
-    `places` maps a place to a module path inside the block; `embeddings` and `last` are paths
-    from the backbone. `last` may hold `{last}`, the number of the last block. `reads_cache` says
-    whether its attention looks at keys and values that come from outside.
-    """
-
-    blocks: str
-    embeddings: str
-    last: str
-    places: dict[str, str]
-    reads_cache: bool = True
-
-
-BERT = Family("encoder.layer", "embeddings.dropout", "encoder.layer.{last}.output.LayerNorm", {
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "attention_out": "attention.output.dense",
-    "ffn_in": "intermediate.dense",
-    "ffn_out": "output.dense",
-    "ffn": "output",
-    "attention_norm": "attention.output.LayerNorm",
-    "ffn_norm": "output.LayerNorm",
-    "block": "",
-})
-DISTILBERT = Family("transformer.layer", "embeddings.dropout",
-                    "transformer.layer.{last}.output_layer_norm", {
-    "query": "attention.q_lin",
-    "key": "attention.k_lin",
-    "value": "attention.v_lin",
-    "attention_out": "attention.out_lin",
-    "ffn_in": "ffn.lin1",
-    "ffn_out": "ffn.lin2",
-    "ffn": "ffn",
-    "attention_norm": "sa_layer_norm",
-    "ffn_norm": "output_layer_norm",
-    "block": "",
-}, reads_cache=False)
-GPT2 = Family("h", "drop", "ln_f", {
-    "qkv": "attn.c_attn",
-    "attention_out": "attn.c_proj",
-    "ffn_in": "mlp.c_fc",
-    "ffn_out": "mlp.c_proj",
-    "ffn": "mlp",
-    "block": "",
-})
-LLAMA = Family("layers", "embed_tokens", "norm", {
-    "query": "self_attn.q_proj",
-    "key": "self_attn.k_proj",
-    "value": "self_attn.v_proj",
-    "attention_out": "self_attn.o_proj",
-    "ffn_in": "mlp.up_proj",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_out": "mlp.down_proj",
-    "ffn": "mlp",
-    "block": "",
-})
-FAMILIES = {"bert": BERT, "roberta": BERT, "distilbert": DISTILBERT, "gpt2": GPT2,
-            "llama": LLAMA, "mistral": LLAMA, "qwen2": LLAMA, "qwen3": LLAMA}
-
-# Places that are one linear layer each.
-LINEAR = ("query", "key", "value", "qkv", "attention_out", "ffn_in", "ffn_gate", "ffn_out")
-
-# Places that a model has once; all others it has once a block.
-SINGLE = ("embeddings", "last", "backbone")
-
-# The modules that transformers adds on top of a backbone for one task, by attribute name.
-HEADS = ("pre_classifier", "classifier", "score", "qa_outputs")
-
-
-def places(model: nn.Module) -> dict[str, tuple[str, ...]]:
-    """Map each place of this model to its module names, first block first.
-
-    Names are those of the unadapted model; a bare backbone is its own "backbone", named "".
-    Raises `NotSupported` for an unknown family.
-    """
-    family, count = _family(model), model.config.num_hidden_layers
-    backbone = "" if model.base_model is model else model.base_model_prefix
-    root = backbone and backbone + "."
-    table = {
-        place: tuple(f"{root}{family.blocks}.{i}.{path}".rstrip(".") for i in range(count))
-        for place, path in family.places.items()
-    }
-    table["embeddings"] = (root + family.embeddings,)
-    table["last"] = (root + family.last.format(last=count - 1),)
-    table["backbone"] = (backbone,)
-    return table
-
-
-def _family(model: nn.Module) -> Family:
-    kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
-    if kind not in FAMILIES:
-        raise NotSupported(f"The places of {kind!r} are not known.",
-                           expected="one of " + ", ".join(FAMILIES),
-                           hint="give full module names from model.named_modules() as targets")
-    return FAMILIES[kind]
-
-
-def find(model: nn.Module, targets: str | tuple[str, ...],
-         layers: tuple[int, ...] | None = None) -> tuple[str, ...]:
-    """Turn targets (places or full module names) into module names, without repeats.
-
-    Where a word is both, as "embeddings" is on a bare BERT, the place is meant. `layers` keeps
-    only these blocks of the places that every block has. Raises `NoTargets` for a target that the
-    model lacks, and `BadConfig` for a block that does not exist.
-    """
-    targets, layers = as_tuples(targets, layers)
-    modules = {name for name, _ in model.named_modules() if name}
-    missing = [t for t in targets if t not in modules]
-    table = places(model) if missing or not targets or _is_known(model) else {}
-    absent = [t for t in missing if t not in table]
-    if absent or not targets:
-        what = ", ".join(map(repr, absent)) or "module without a name: no target was given"
-        raise NoTargets(f"This model has no {what}.",
-                        expected="a place, here " + ", ".join(table) + ", or a full module name",
-                        hint="print pt.models.places(model)")
-    names = []
-    for target in targets:
-        if target not in table:
-            names.append(target)
-        elif target in SINGLE or layers is None:
-            names.extend(table[target])
-        else:
-            count = len(table[target])
-            if not layers or not all(isinstance(i, int) and 0 <= i < count for i in layers):
-                raise BadConfig(f"layers={layers} names a block that does not exist.",
-                                expected=f"block numbers from 0 to {count - 1}")
-            names.extend(table[target][i] for i in sorted(layers))
-    return tuple(dict.fromkeys(names))
-
-
-def place_of(model: nn.Module) -> dict[str, str]:
-    """Map module names to places; empty for a family that is not known."""
-    if not _is_known(model):
-        return {}
-    return {name: place for place, names in places(model).items() for name in names}
-
-
-def fused_rows(n_out: int) -> dict[str, slice]:
-    """Return which outputs of a fused `qkv` projection are query, key and value: thirds of n_out.
-
-    This is GPT-2's order. The same slices are rows of its (n_out, n_in) weight.
-    """
-    d = n_out // 3
-    return {"query": slice(0, d), "key": slice(d, 2 * d), "value": slice(2 * d, 3 * d)}
-
-
-def as_tuples(targets, layers) -> tuple[tuple[str, ...], tuple[int, ...] | None]:
-    """Return targets and layers as tuples, in whatever form they came; None layers stay None.
-
-    Raises `BadConfig` for what is neither one of them nor several.
-    """
-    targets = (targets,) if isinstance(targets, str) else targets or ()
-    layers = (layers,) if isinstance(layers, int) else layers
-    for name, value in (("targets", targets), ("layers", () if layers is None else layers)):
-        if not isinstance(value, Iterable):
-            raise BadConfig(f"{name} is {value!r}.",
-                            expected="places or module names as text; block numbers as integers")
-    return tuple(targets), None if layers is None else tuple(layers)
-
-
-def _is_known(model: nn.Module) -> bool:
-    return hasattr(model, "base_model") and model.config.model_type in FAMILIES
-
-
-def head(model: nn.Module) -> tuple[str, ...]:
-    """Return the names of the task head's parameters: new for the task, trained by every method.
-
-    A pretrained pooler or language-model head is part of the backbone, and is not here.
-    """
-    return tuple(name for name, _ in model.named_parameters() if name.split(".")[0] in HEADS)
 
 
 # ── one kind of linear layer ─────────────────────────────────────────────────────────────────
@@ -292,116 +135,6 @@ def _refuse_save(*args, **kwargs):
                        "model holds adapters, converted or 4-bit layers.",
                        hint="pt.save(model, path) for the adapter; or merge or remove it, then "
                             "pt.models.to_hf(model).save_pretrained(path)")
-
-
-# ── what a backbone is called with ──────────────────────────────────────────────────────────
-
-
-def cache_name() -> str:
-    """Return the argument in which the installed transformers passes keys and values."""
-    import transformers
-
-    version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
-    return "cache" if version >= (5, 24) else "past_key_values"
-
-
-def pop_cache(arguments: dict):
-    """Take the cache out of a backbone's keyword arguments, by either name.
-
-    Returns `(cache, length)`: the object that the model appends to or None, and the tokens in it.
-    """
-    found = [arguments.pop(name, None) for name in ("past_key_values", "cache")]
-    cache = next((c for c in found if c is not None), None)
-    return cache, 0 if cache is None else cache.get_seq_length()
-
-
-def new_cache():
-    """Return an empty cache, which a backbone reads and appends to."""
-    from transformers import DynamicCache
-
-    return DynamicCache()
-
-
-def reads_cache(backbone: nn.Module) -> bool:
-    """Return whether this family's attention looks at cached keys and values.
-
-    DistilBERT takes the argument and ignores it without a word.
-    """
-    return _family(backbone).reads_cache
-
-
-def key_value_shape(backbone: nn.Module) -> tuple[int, int, int]:
-    """Return `(layers, heads, d_head)` of a backbone's keys, which its values share.
-
-    With grouped queries there are fewer heads here than query heads.
-    """
-    config = backbone.config
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    d_head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return config.num_hidden_layers, heads, d_head
-
-
-def positions(backbone: nn.Module, input_ids: Tensor | None, seq: int) -> Tensor:
-    """Return the position ids (batch or 1, seq) that a backbone gives its tokens by itself.
-
-    They count from 0, padding included; RoBERTa's start after the padding's own number and pass
-    padding over.
-    """
-    first = first_position(backbone)
-    if first == 0 or input_ids is None:
-        place = next(backbone.parameters()).device
-        return torch.arange(first, first + seq, device=place)[None]           # (1, seq)
-    real = (input_ids != first - 1).long()                                    # (batch, seq)
-    return real.cumsum(1) * real + first - 1                                  # (batch, seq)
-
-
-def first_position(backbone: nn.Module) -> int:
-    """Return the position of the first token: 0, but for RoBERTa."""
-    config = backbone.config
-    return config.pad_token_id + 1 if config.model_type == "roberta" else 0
-
-
-def longest_input(backbone: nn.Module) -> int:
-    """Return how many positions a backbone has."""
-    return backbone.config.max_position_embeddings - first_position(backbone)
-
-
-def token_ids(text: str, tokenizer, vocabulary: int) -> list[int]:
-    """Return the ids of a text, without special tokens; `BadConfig` if the model lacks one."""
-    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    if not ids or max(ids) >= vocabulary:
-        raise BadConfig(f"{text!r} becomes the tokens {ids}.",
-                        expected=f"at least one, each below {vocabulary}",
-                        hint="use the tokenizer that belongs to this model")
-    return ids
-
-
-def common_tokens(tokenizer, n: int, vocabulary: int) -> list[int]:
-    """Return the first `n` ids of a vocabulary that stand for text.
-
-    Vocabularies are ordered roughly by how common a token is; special tokens and BERT's reserved
-    "[unused…]" entries, which no text contains, are passed over. Raises `BadConfig` if the model
-    lacks one of them.
-    """
-    special = set(tokenizer.all_special_ids)
-    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))    # None where a number is free
-    common = [i for i, token in enumerate(tokens)
-              if token and i not in special and not token.startswith("[unused")][:n]
-    if common and common[-1] >= vocabulary:
-        raise BadConfig(f"The tokenizer's common tokens go up to {common[-1]}.",
-                        expected=f"each below {vocabulary}",
-                        hint="use the tokenizer that belongs to this model")
-    return common
-
-
-def is_recomputing(backbone: nn.Module) -> bool:
-    """Return whether gradient checkpointing is on: it drops the cache while training."""
-    return any(getattr(module, "gradient_checkpointing", False) for module in backbone.modules())
-
-
-def is_encoder(backbone: nn.Module) -> bool:
-    """Return whether every token sees every other: a BERT, RoBERTa or DistilBERT."""
-    return _family(backbone) in (BERT, DISTILBERT)
 
 
 # ── loading ──────────────────────────────────────────────────────────────────────────────────
@@ -551,3 +284,34 @@ def quiet_transformers() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+# ── words as a method's start ────────────────────────────────────────────────────────────────
+
+
+def token_ids(text: str, tokenizer, vocabulary: int) -> list[int]:
+    """Return the ids of a text, without special tokens; `BadConfig` if the model lacks one."""
+    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    if not ids or max(ids) >= vocabulary:
+        raise BadConfig(f"{text!r} becomes the tokens {ids}.",
+                        expected=f"at least one, each below {vocabulary}",
+                        hint="use the tokenizer that belongs to this model")
+    return ids
+
+
+def common_tokens(tokenizer, n: int, vocabulary: int) -> list[int]:
+    """Return the first `n` ids of a vocabulary that stand for text.
+
+    Vocabularies are ordered roughly by how common a token is; special tokens and BERT's reserved
+    "[unused…]" entries, which no text contains, are passed over. Raises `BadConfig` if the model
+    lacks one of them.
+    """
+    special = set(tokenizer.all_special_ids)
+    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))    # None where a number is free
+    common = [i for i, token in enumerate(tokens)
+              if token and i not in special and not token.startswith("[unused")][:n]
+    if common and common[-1] >= vocabulary:
+        raise BadConfig(f"The tokenizer's common tokens go up to {common[-1]}.",
+                        expected=f"each below {vocabulary}",
+                        hint="use the tokenizer that belongs to this model")
+    return common
