@@ -62,7 +62,8 @@ class BackboneAdapter(Adapter):
     """An adapter around the whole backbone: what a head asks of a backbone, it answers.
 
     A subclass returns the hidden states of the real tokens only, so that labels, pooling and
-    `generate` stay transformers' own. Around a bare backbone the adapter is the model.
+    `generate` stay transformers' own; where the backbone pools by itself, as BERT's does, it pools
+    these again. Around a bare backbone the adapter is the model.
     """
 
     @property

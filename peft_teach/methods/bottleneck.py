@@ -35,8 +35,8 @@ At the start, "zero" gives exactly the base's output. "normal" stays near it:
 size 64, and in practice 1 %. Both matrices zero would be exact as well, and never learn.
 
 Sources: Houlsby et al. 2019, arXiv 1902.00751, §2.1; Pfeiffer et al. 2021, arXiv 2005.00247, and
-2020, arXiv 2005.00052, §3.2.1; Bapna & Firat 2019, arXiv 1909.08478, §3; He et al. 2022, arXiv
-2110.04366, §3 and §4.
+2020, arXiv 2005.00052; Bapna & Firat 2019, arXiv 1909.08478; He et al. 2022, arXiv 2110.04366, §3
+and §4.
 Deviations. Houlsby et al. also train the model's LayerNorms: these belong to the base, and stay
 frozen here. Their code starts at σ = 0.001, their paper at 0.01, which is taken; on BERT they adapt
 what the dropout left of o, where A stands before the dropout here. On pre-LN models PARALLEL reads

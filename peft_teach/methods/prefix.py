@@ -103,12 +103,12 @@ class Prefix(BackboneAdapter):
             batch = len(inputs_embeds if input_ids is None else input_ids)
             for layer, (K, V) in enumerate(zip(*self.stored().values())):
                 cache.update(self._per_head(K, batch), self._per_head(V, batch), layer)
-            if input_ids is None and position_ids is None:    # RoBERTa would forget the cache
+            if position_ids is None and input_ids is None:    # no words to count positions from
                 position_ids = models.positions(self.base, None, inputs_embeds.shape[1])
         if attention_mask is not None:
             expect(attention_mask, "batch seen", called="attention_mask")
             attention_mask = nn.functional.pad(attention_mask, (self.length, 0), value=1)
-        if position_ids is not None:             # otherwise the model counts on from the cache
+        if position_ids is not None:             # None: the model counts on from its cache
             position_ids = position_ids + self.length
         out = self.base(input_ids, attention_mask=attention_mask, position_ids=position_ids,
                         inputs_embeds=inputs_embeds, **rest, **{models.cache_name(): cache})
