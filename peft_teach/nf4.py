@@ -161,8 +161,10 @@ def quantize(x: Tensor, block_size: int = 64, double: bool = False) -> Quantized
 def dequantize(q: Quantized) -> Tensor:
     """Return the tensor that `q` stands for, with its shape and dtype; rounded once, at the end."""
     pairs, _ = _tables(q.packed.device)
-    values = F.embedding(q.packed.int(), pairs).reshape(-1)     # (n or n + 1,)
-    values = _blocks(values, q.block_size) * q.scales[:, None]  # (blocks, block_size)
+    pairs = pairs.view(torch.int64)[:, 0]                       # (256,): two floats move as one
+    values = pairs.index_select(0, q.packed.int()).view(torch.float32)    # (n or n + 1,)
+    values = _blocks(values, q.block_size)                      # (blocks, block_size)
+    values *= q.scales[:, None]                                 # in place: no second large tensor
     return values.reshape(-1)[:q.shape.numel()].reshape(q.shape).to(q.dtype)
 
 

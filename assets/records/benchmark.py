@@ -1,0 +1,436 @@
+"""Race every method against Hugging Face peft, and NF4 against bitsandbytes; make a table.
+
+    python assets/records/benchmark.py           all, about ten minutes on two cores
+    python assets/records/benchmark.py --quick   MiniLM, few rounds, no memory; nothing is stored
+
+Needs the `test` extra. Both sides get equal models in float32, places, ranks, lengths, batches and
+AdamW. They differ in two things. On BERT, peft's head reads the first prompt vector, ours [CLS].
+And the vectors that peft's prefix projection starts from are as wide as grouped keys (192 in
+SmolLM2), ours as the model (576), as in the paper: hence the two counts.
+
+time        one step: forward, backward, optimizer. The sides take turns in one process, ours first
+            in every second round; the ratio is the median over rounds, with its quartiles. Ratios
+            to full fine-tuning come from the same rounds.
+memory      the bytes of the model's tensors, and what resident memory grows by at the peak of four
+            steps in a process of their own; on a GPU, what torch has allocated at the peak.
+parameters  what the method trains, head not counted.
+file        the safetensors file that each side saves; with the head, where there is one.
+
+Prints Markdown and writes `benchmark.json`: one row for a method on a model, one for an NF4 shape.
+Rows of other devices and models stay in the file.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import datetime
+import gc
+import json
+import logging
+import multiprocessing
+import os
+import platform
+import statistics
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import torch
+import transformers
+
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)    # it misses a package it can do without
+
+import bitsandbytes as bnb  # noqa: E402
+import peft  # noqa: E402
+
+import peft_teach as pt  # noqa: E402
+
+FILE = Path(__file__).with_suffix(".json")
+MODELS = {"minilm": {"batch": (16, 32), "labels": 2, "rounds": 24},
+          "smollm2": {"batch": (2, 64), "labels": None, "rounds": 6}}
+RANK, ALPHA, LENGTH, PROJECTION = 8, 16, 20, 512
+PEAK = Path("/proc/self/clear_refs")    # Linux only: elsewhere memory is not measured
+SHAPES = ((384, 1536), (576, 1536), (2048, 2048))
+
+
+# ── the two sides ────────────────────────────────────────────────────────────────────────────
+
+
+def methods(model):
+    """Return {label: (our module, our config, peft's config or None)} for a plain model."""
+    places = pt.models.places(model)
+    linear = tuple(p for p in pt.models.LINEAR if p in places)
+    task = "SEQ_CLS" if pt.models.head(model) else "CAUSAL_LM"
+
+    def named(targets):
+        return list(pt.models.find(model, targets))
+
+    def lora(targets, **more):
+        return peft.LoraConfig(task_type=task, r=RANK, lora_alpha=ALPHA,
+                               target_modules=named(targets), **more)
+
+    two, three = ("query", "value"), ("key", "value", "ffn_out")
+    prefix = {"task_type": task, "num_virtual_tokens": LENGTH}
+    return {
+        "full": (pt.full, pt.full.Config(), None),
+        "bitfit": (pt.bitfit, pt.bitfit.Config(), None),
+        "prompt": (pt.prompt, pt.prompt.Config(LENGTH), peft.PromptTuningConfig(**prefix)),
+        "prefix": (pt.prefix, pt.prefix.Config(LENGTH), peft.PrefixTuningConfig(**prefix)),
+        "prefix, projection": (
+            pt.prefix, pt.prefix.Config(LENGTH, projection=PROJECTION), peft.PrefixTuningConfig(
+                prefix_projection=True, encoder_hidden_size=PROJECTION, **prefix)),
+        "bottleneck": (pt.bottleneck, pt.bottleneck.PFEIFFER, None),
+        "ia3": (pt.ia3, pt.ia3.Config(), peft.IA3Config(
+            task_type=task, target_modules=named(three), feedforward_modules=named("ffn_out"))),
+        "lora": (pt.lora, pt.lora.Config(RANK, ALPHA, targets=two), lora(two)),
+        "lora, all linear": (pt.lora, pt.lora.Config(RANK, ALPHA, targets=linear), lora(linear)),
+        "dora": (pt.dora, pt.dora.Config(RANK, ALPHA, targets=two), lora(two, use_dora=True)),
+        "qlora": (pt.qlora, pt.qlora.Config(RANK, ALPHA), lora(linear)),
+    }
+
+
+def build(model, label, side):
+    """Put a method on a plain model, "ours" or "peft"; return what to train, in training mode."""
+    module, config, other = methods(model)[label]
+    if side == "ours":
+        return module.inject(model, config).train()
+    if label == "qlora":
+        in_bitsandbytes(model, other.target_modules)
+    return peft.get_peft_model(model, other).train()
+
+
+def in_bitsandbytes(model, names):
+    """Put these linear layers in 4 bits: NF4, double quantization, float32 arithmetic."""
+    for name in names:
+        linear = model.get_submodule(name)
+        layer = bnb.nn.Linear4bit(linear.in_features, linear.out_features, linear.bias is not None,
+                                  compute_dtype=torch.float32, compress_statistics=True,
+                                  quant_type="nf4")
+        layer.load_state_dict(linear.state_dict())
+        pt.models.replace(model, name, layer.to(linear.weight.device))    # this quantizes
+    model.is_loaded_in_4bit = True    # so that peft takes its own 4-bit class
+
+
+def trained(model):
+    """Return how many parameters train, head not counted."""
+    if isinstance(model, peft.PeftModel):
+        return sum(p.numel() for name, p in model.named_parameters()
+                   if p.requires_grad and "modules_to_save" not in name)
+    return sum(p.numel() for p in pt.adapter_parameters(model).values())
+
+
+def held_bytes(model):
+    """Return the bytes of a model's tensors, those of bitsandbytes' weights included."""
+    tensors = [*model.parameters(), *model.buffers()]
+    for p in model.parameters():
+        state = getattr(p, "quant_state", None)
+        if state is not None:
+            tensors += [state.absmax, state.state2.absmax, state.offset]
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def file_bytes(model):
+    """Save a model as its side does; return the bytes of the weights and of the whole folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder) / "adapter"
+        if isinstance(model, peft.PeftModel):
+            model.save_pretrained(folder, save_embedding_layers=False)
+        else:
+            pt.save(model, folder)
+        sizes = {f: f.stat().st_size for f in folder.rglob("*") if f.is_file()}
+    return {"weights": sum(n for f, n in sizes.items() if f.suffix == ".safetensors"),
+            "folder": sum(sizes.values())}
+
+
+# ── time ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def plain(name, device="cpu"):
+    """Load a pretrained model in float32, with its head if it gets one."""
+    pt.seed(0)
+    return pt.models.load(name, labels=MODELS[name]["labels"], device=device)[0]
+
+
+def batch_of(model, rows, tokens):
+    """Return a batch without padding: labels are classes, or the tokens themselves."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(3, model.config.vocab_size, (rows, tokens), generator=generator)
+    labels = torch.arange(rows) % model.config.num_labels if pt.models.head(model) else ids
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
+    return {key: value.to(model.device) for key, value in batch.items()}
+
+
+def stepper(model, batch):
+    """Return a function that makes one training step and returns its loss."""
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+
+    def step():
+        loss = model(**batch).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.item()    # on a GPU this waits, for the forward pass at least
+
+    return step
+
+
+def race(runners, rounds, warmup=2):
+    """Let functions take turns, in reverse order every second round; return seconds by name."""
+    seconds = {name: [] for name in runners}
+    for i in range(-warmup, rounds):
+        for name in list(runners) if i % 2 else reversed(runners):
+            wait()
+            start = time.perf_counter()
+            runners[name]()
+            wait()
+            if i >= 0:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def wait():
+    """Let a GPU finish what was asked of it."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def ratio(ours, theirs):
+    """Return the median over rounds of ours/theirs, between its quartiles."""
+    low, middle, high = statistics.quantiles([a / b for a, b in zip(ours, theirs)], n=4)
+    return {"median": round(middle, 3), "low": round(low, 3), "high": round(high, 3)}
+
+
+# ── memory ───────────────────────────────────────────────────────────────────────────────────
+
+
+def memory(name, label, side, device, threads):
+    """Return bytes: of the model's tensors, and at the peak of four training steps."""
+    torch.set_num_threads(threads)
+    quiet()
+    model = plain(name, device)
+    batch = batch_of(model, *MODELS[name]["batch"])
+    model = build(model, label, side)
+    step = stepper(model, batch)
+    held = held_bytes(model)
+    for p in model.parameters():
+        p.sum()    # weights of a mapped file come into memory when they are first read
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        ctypes.CDLL(None).malloc_trim(0)    # else freed memory is used again, unseen
+        before = resident("VmRSS")
+        PEAK.write_text("5")    # the peak counts from here
+    for _ in range(4):
+        step()
+    peak = (torch.cuda.max_memory_allocated() if device == "cuda"
+            else held + resident("VmHWM") - before)
+    return {"model": held, "peak": peak}
+
+
+def resident(field):
+    """Return this process's resident memory now (VmRSS) or at its peak (VmHWM), in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def in_fresh_processes(function, calls):
+    """Return function(*call) for each call, each made in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(len(calls), maxtasksperchild=1) as pool:
+        return pool.starmap(function, calls, chunksize=1)
+
+
+# ── the rows ─────────────────────────────────────────────────────────────────────────────────
+
+
+def measure(name, label, device, rounds, with_memory, batch, full):
+    """Return the row of one method on one model; `full` is a step of full fine-tuning."""
+    sides = ["ours"] + ["peft"] * (methods(plain(name, device))[label][2] is not None)
+    row = {"device": device, "model": name, "method": label}
+    runners = {} if label == "full" else {"full": full}
+    for side in sides:
+        model = build(plain(name, device), label, side)
+        runners[side] = stepper(model, batch)
+        row[side] = {"parameters": trained(model), "file_bytes": file_bytes(model)}
+    seconds = race(runners, rounds)
+    for side in sides:
+        row[side]["step_ms"] = round(1000 * statistics.median(seconds[side]), 2)
+    if with_memory:
+        calls = [(name, label, side, device, torch.get_num_threads()) for side in sides]
+        for side, found in zip(sides, in_fresh_processes(memory, calls)):
+            row[side]["memory_bytes"] = found
+    row["step_to"] = {other: ratio(seconds["ours"], seconds[other])
+                      for other in ("peft", "full") if other in seconds}
+    return row
+
+
+def nf4(shape, double, device, rounds):
+    """Return the row of one matrix: throughput in million weights a second, and bits a weight."""
+    W = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device) * 0.02
+    q = pt.nf4.quantize(W, double=double)
+
+    def their_quantize():
+        return bnb.functional.quantize_4bit(W, blocksize=64, compress_statistics=double,
+                                            quant_type="nf4")
+
+    packed, state = their_quantize()
+    seconds = {
+        "quantize": race({"ours": lambda: pt.nf4.quantize(W, double=double),
+                          "theirs": their_quantize}, rounds),
+        "dequantize": race({"ours": lambda: pt.nf4.dequantize(q),
+                            "theirs": lambda: bnb.functional.dequantize_4bit(packed, state)},
+                           rounds)}
+    row = {"device": device, "shape": list(shape), "double": double,
+           "bits": round(q.bits_per_parameter, 4)}
+    for work, times in seconds.items():
+        row[work] = {side: round(W.numel() / statistics.median(t) / 1e6)
+                     for side, t in times.items()}
+        row[work]["time"] = ratio(times["ours"], times["theirs"])
+    return row
+
+
+def quiet():
+    """Silence transformers' reports, and what it tells peft about a name that it will drop."""
+    transformers.utils.logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+
+
+def machine(device):
+    """Return what the numbers depend on: processor and versions."""
+    info = Path("/proc/cpuinfo")
+    cpu = [line.split(":")[1].strip() for line in info.read_text().splitlines()
+           if line.startswith("model name")] if info.exists() else [platform.processor()]
+    return {"device": torch.cuda.get_device_name() if device == "cuda" else cpu[0],
+            "cores": os.cpu_count(), "threads": torch.get_num_threads(),
+            "date": datetime.date.today().isoformat(), "python": platform.python_version(),
+            **{m.__name__: m.__version__ for m in (torch, transformers, peft, bnb)}}
+
+
+# ── the table ────────────────────────────────────────────────────────────────────────────────
+
+
+def table(record):
+    """Return the record in Markdown: a table for each model on each device, and one for NF4."""
+    text = []
+    for device, setting in record["machines"].items():
+        text += ["", f"{setting['device']}, {setting['threads']} threads of {setting['cores']} "
+                     f"cores; torch {setting['torch']}, peft {setting['peft']}, bitsandbytes "
+                     f"{setting['bitsandbytes']}; {setting['date']}"]
+        for name, model in MODELS.items():
+            rows = [r for r in record["runs"] if (r["device"], r["model"]) == (device, name)]
+            if rows:
+                rows_, tokens = model["batch"]
+                head = (f"{name}, {rows_} × {tokens}", "trained", "peft's", "time / peft",
+                        "memory / peft", "file / peft", "time / full", "memory / full")
+                text += ["", *markdown(head, [cells(row, rows) for row in rows])]
+        rows = [r for r in record["nf4"] if r["device"] == device]
+        if rows:
+            head = ("NF4", "bits a weight", "quantize, M/s", "bitsandbytes", "time, ratio",
+                    "dequantize, M/s", "bitsandbytes", "time, ratio")
+            text += ["", *markdown(head, [nf4_cells(row) for row in rows])]
+    return "\n".join(text[1:])
+
+
+def cells(row, rows):
+    """Return one method's line; a dash where there is nothing to compare."""
+    ours, theirs = row["ours"], row.get("peft", {})
+    full = next((r for r in rows if r["method"] == "full"), row)["ours"]
+
+    def over(other, *keys):
+        mine = ours
+        for key in keys:
+            mine, other = mine.get(key, {}), other.get(key, {})
+        return f"{mine / other:.2f}" if mine and other else "–"
+
+    return (row["method"], f"{ours['parameters']:,}",
+            f"{theirs['parameters']:,}" if theirs else "–",
+            spread(row["step_to"].get("peft")), over(theirs, "memory_bytes", "peak"),
+            over(theirs, "file_bytes", "weights"), spread(row["step_to"].get("full")),
+            over(full, "memory_bytes", "peak"))
+
+
+def nf4_cells(row):
+    """Return one matrix's line."""
+    line = [f"{row['shape'][0]} × {row['shape'][1]}" + (", double" if row["double"] else ""),
+            f"{row['bits']:.3f}"]
+    for work in ("quantize", "dequantize"):
+        line += [f"{row[work]['ours']:,}", f"{row[work]['theirs']:,}", spread(row[work]["time"])]
+    return line
+
+
+def spread(found):
+    """Write a ratio and its quartiles."""
+    return f"{found['median']:.2f} ({found['low']:.2f}–{found['high']:.2f})" if found else "–"
+
+
+def markdown(head, lines):
+    """Return a Markdown table whose columns stand under each other in a terminal, too."""
+    widths = [max(map(len, column)) for column in zip(head, *lines)]
+    rule = ["-" * width for width in widths]
+    return ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths)) + " |"
+            for line in (head, rule, *lines)]
+
+
+def save(record):
+    """Write the record, one run a line."""
+    parts = [f"{json.dumps(key)}: " + (
+        "[\n" + ",\n".join(map(json.dumps, value)) + "\n]" if isinstance(value, list)
+        else json.dumps(value)) for key, value in record.items()]
+    FILE.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+
+
+def main():
+    """Measure, storing after each row; print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a minute; nothing is stored")
+    parser.add_argument("--models", nargs="+", choices=MODELS, help="only these; quick: minilm")
+    parser.add_argument("--methods", nargs="+", help="only these; nf4 is one of them")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="only this; else all there are")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    quiet()
+    devices = [options.device] if options.device else (
+        ["cpu"] + ["cuda"] * torch.cuda.is_available())
+    names = options.models or (["minilm"] if options.quick else list(MODELS))
+
+    record = {"machines": {}, "runs": [], "nf4": []}
+    if FILE.exists() and not options.quick:
+        record = json.loads(FILE.read_text(encoding="utf-8"))
+    for device in devices:
+        record["machines"][device] = machine(device)
+        for group, row in measurements(device, names, options.methods, options.quick):
+            record[group] = [r for r in record[group] if key(r) != key(row)] + [row]
+            if not options.quick:
+                save(record)
+    print(table(record))
+
+
+def measurements(device, names, wanted, fast):
+    """Yield ("runs" or "nf4", row), one measurement after the other."""
+    for name in names:
+        rounds = 6 if fast else MODELS[name]["rounds"]
+        with_memory = not fast and (device == "cuda" or PEAK.exists())
+        model = plain(name, device)
+        labels = [label for label in methods(model) if not wanted or label in wanted]
+        batch = batch_of(model, *MODELS[name]["batch"])
+        full = stepper(build(model, "full", "ours"), batch)
+        for label in labels:
+            print(f"{device}, {name}: {label}", flush=True)
+            with contextlib.suppress(pt.errors.NoTargets):    # BitFit on a model without biases
+                yield "runs", measure(name, label, device, rounds, with_memory, batch, full)
+    if not wanted or "nf4" in wanted:
+        for shape in SHAPES:
+            for double in (False, True):
+                print(f"{device}, NF4: {shape}, double={double}", flush=True)
+                yield "nf4", nf4(shape, double, device, 10 if fast else 50)
+
+
+def key(row):
+    """Return what a row is about."""
+    return [row.get(field) for field in ("device", "model", "method", "shape", "double")]
+
+
+if __name__ == "__main__":
+    main()
