@@ -7,7 +7,20 @@
     for step in pt.train(model, batches, lr=2e-3): ...
 """
 
-from . import account, course, data, errors, export, models, nf4, shapes, spectra, store, training
+from . import (
+    account,
+    course,
+    data,
+    errors,
+    export,
+    models,
+    nf4,
+    outlines,
+    shapes,
+    spectra,
+    store,
+    training,
+)
 from .core import (
     Adapter,
     BackboneAdapter,
@@ -34,9 +47,9 @@ __all__ = [
     "Adapter", "BackboneAdapter", "Evaluation", "NotAttempted", "Step", "account",
     "adapter_parameters", "adapter_state", "adapters", "attach", "bitfit", "bottleneck", "check",
     "course", "data", "device", "disabled", "dora", "errors", "evaluate", "export", "full", "hint",
-    "ia3", "load", "lora", "merge", "models", "nf4", "plots", "prefix", "progress", "prompt",
-    "qlora", "remove", "require", "reset", "save", "seed", "shapes", "spectra", "store", "train",
-    "training", "widgets",
+    "ia3", "load", "lora", "merge", "models", "nf4", "outlines", "plots", "prefix", "progress",
+    "prompt", "qlora", "remove", "require", "reset", "save", "seed", "shapes", "spectra", "store",
+    "train", "training", "widgets",
 ]
 
 

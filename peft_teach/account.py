@@ -5,11 +5,12 @@
     optimizer     AdamW keeps two moments a trained parameter, and one step count a tensor
     activations   what the forward pass keeps for the backward pass; grows with batch and length
 
-A method that trains few parameters shrinks the second and the third to almost nothing, and leaves
-the first and the fourth as they are. All numbers are counted on the model that is given, not
+A method that trains few parameters shrinks the second and the third to almost nothing, the fourth
+by some, and leaves the first as it is. All numbers are counted on the model that is given, not
 looked up; sources of the rule of thumb: Rajbhandari et al. 2020, arXiv 1910.02054, §3.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -68,7 +69,8 @@ def parameters(model: nn.Module) -> Parameters:
 def by_place(model: nn.Module) -> dict[str, int]:
     """Return the parameters of an unadapted model by place; all else under "other".
 
-    A place that contains others (the block, the ffn) is left to its parts.
+    A place that contains others (the block, the ffn) is left to its parts. "embeddings" are all
+    parameters in front of the first block.
     """
     table = {place: names for place, names in models.places(model).items()
              if place not in ("block", "ffn", "last", "backbone")}
@@ -76,9 +78,9 @@ def by_place(model: nn.Module) -> dict[str, int]:
     counted = {place: sum(size for name, size in sizes.items()
                           if name.rpartition(".")[0] in modules)
                for place, modules in table.items()}
-    embedding = models.find(model, "embeddings")[0].rpartition(".")[0]
-    counted["embeddings"] = sum(size for name, size in sizes.items()
-                                if name.startswith(embedding + ".") and "embed" in name)
+    first = models.find(model, "block")[0] + "."
+    counted["embeddings"] = sum(sizes[name] for name in itertools.takewhile(
+        lambda name: not name.startswith(first), sizes))
     counted["head"] = sum(sizes[name] for name in models.head(model))
     return counted | {"other": sum(sizes.values()) - sum(counted.values())}
 
@@ -102,21 +104,26 @@ def ledger(model: nn.Module, batch_size: int = 16, tokens: int = 32,
 
 
 def predict_activations(model: nn.Module, batch_size: int, tokens: int) -> int:
-    """Predict `activations` of a batch from four tiny ones.
+    """Predict `activations` of a batch from four tiny ones: see `activation_law`."""
+    sizes = (1, batch_size, batch_size * tokens, batch_size * tokens**2)
+    return round(sum(c * size for c, size in zip(activation_law(model), sizes)))
+
+
+def activation_law(model: nn.Module) -> tuple[float, float, float, float]:
+    """Return (c₀, c₁, c₂, c₃), measured on four tiny batches.
 
     Every saved tensor has one entry an example, a token, or a pair of tokens, so that
 
         bytes(batch, tokens) = c₀ + batch · (c₁ + c₂ tokens + c₃ tokens²)
 
-    holds, and four measurements give the four numbers.
+    holds, and four measurements give the four numbers. Works on the meta device too, where a model
+    has shapes but no numbers.
     """
     sizes = ((1, 8), (2, 8), (1, 16), (1, 32))
     bytes_ = torch.tensor([activations(model, _batch(model, b, t)) for b, t in sizes],
                           dtype=torch.float64)
     rows = torch.tensor([[1, b, b * t, b * t * t] for b, t in sizes], dtype=torch.float64)
-    law = torch.linalg.solve(rows, bytes_)
-    wanted = torch.tensor([1, batch_size, batch_size * tokens, batch_size * tokens**2])
-    return round(float(law @ wanted.double()))
+    return tuple(torch.linalg.solve(rows, bytes_).tolist())
 
 
 def activations(model: nn.Module, batch: dict[str, Tensor]) -> int:
@@ -125,22 +132,26 @@ def activations(model: nn.Module, batch: dict[str, Tensor]) -> int:
     Weights that are saved are not counted, and views of one tensor count once. The random
     generator and the model's mode are put back.
     """
-    known = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *model.buffers())}
+    known = {_storage(p) for p in (*model.parameters(), *model.buffers())}
     saved: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            saved[storage.data_ptr()] = storage.nbytes()
+        if _storage(tensor) not in known:
+            saved[_storage(tensor)] = tensor.untyped_storage().nbytes()
         return tensor
 
-    mode, devices = model.training, [p.device for p in model.parameters() if p.is_cuda][:1]
+    devices = [p.device for p in model.parameters() if p.is_cuda][:1]
     hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-    with torch.enable_grad(), torch.random.fork_rng(devices), hooks:
-        out = model.train()(**batch)      # alive until counted: no address is used twice
+    with (models.in_mode(model, training=True), torch.enable_grad(),
+          torch.random.fork_rng(devices), hooks):
+        out = model(**batch)              # alive until counted: no address is used twice
     del out
-    model.train(mode)
     return sum(saved.values())
+
+
+def _storage(tensor: Tensor) -> int:
+    """Return what tells one piece of memory from another; views of it have the same."""
+    return tensor.untyped_storage()._cdata
 
 
 def _batch(model: nn.Module, batch_size: int, tokens: int) -> dict[str, Tensor]:
@@ -148,9 +159,13 @@ def _batch(model: nn.Module, batch_size: int, tokens: int) -> dict[str, Tensor]:
     place = next(model.parameters()).device
     ids = torch.arange(batch_size * tokens, device=place).reshape(batch_size, tokens)
     ids = ids % (model.config.vocab_size - 1) + 1                     # 0 may be the padding
-    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    batch = {"input_ids": ids}
+    if place.type != "meta":    # there, transformers could not look into a mask
+        batch["attention_mask"] = torch.ones_like(ids)
     if models.head(model):
         batch["labels"] = torch.zeros(batch_size, dtype=torch.long, device=place)
+    elif hasattr(model, "lm_head"):         # a language model learns its own text
+        batch["labels"] = ids
     return batch
 
 

@@ -96,20 +96,39 @@ class Record:
     """What stands on an adapted model, and all that save, load, swap and export read.
 
     `fingerprint` describes the base before any change; `requires_grad` is what `remove` and
-    `merge` put back; `wraps` says whether modules were wrapped (full fine-tuning wraps none).
-    `method` and `config` are None after a bare `attach`.
+    `merge` put back; `wraps` says whether modules were wrapped. Full fine-tuning wraps none, and
+    names the backbone's `weights` that it trains. `method` and `config` are None after a bare
+    `attach`.
     """
 
     fingerprint: dict[str, list] = field(repr=False)
     requires_grad: dict[str, bool] = field(repr=False)
     wraps: bool = True
+    weights: frozenset[str] = field(default=frozenset(), repr=False)
     method: str | None = None
     config: object | None = None
 
 
 def record_of(model: nn.Module) -> Record | None:
     """Return the record of an adapted model, or None."""
-    return model.__dict__.get("peft_teach_record")
+    return getattr(model, "__dict__", {}).get("peft_teach_record")
+
+
+def settle(config, kind: type):
+    """Return `config`, or the method's default for None; `BadConfig` for another method's."""
+    config = kind() if config is None else config
+    if not isinstance(config, kind):
+        module = kind.__module__.rpartition(".")[2]
+        raise BadConfig(f"The settings are a {type(config).__module__.rpartition('.')[2]}."
+                        f"{type(config).__name__}.", expected=f"a pt.{module}.Config, or None")
+    return config
+
+
+def note(model: nn.Module, method: str, config) -> nn.Module:
+    """Write down which method is on an adapted model, and with which settings; return it."""
+    record = record_of(model)
+    record.method, record.config = method, config
+    return model
 
 
 def new_record(model: nn.Module) -> Record:
@@ -118,9 +137,12 @@ def new_record(model: nn.Module) -> Record:
         raise BadConfig(f"This is a {type(model).__name__}, not a model.",
                         expected="a torch.nn.Module",
                         hint="model, tokenizer = pt.models.load('minilm', labels=2)")
-    if record_of(model) is not None or adapters(model):
+    if torch.is_inference_mode_enabled():
+        raise BadConfig("Inside torch.inference_mode() new parameters can never be trained.",
+                        hint="leave that block first, or use torch.no_grad()")
+    if record_of(model) is not None or adapters(model) or model.__dict__.get("peft_teach_inside"):
         raise AlreadyAdapted("A method was already put on this model.",
-                             expected="a model without one",
+                             expected="a model without one; keep what inject returned",
                              hint="pt.remove or pt.merge it first, or load a fresh model")
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
     return Record(fingerprint(model), flags)
@@ -143,6 +165,8 @@ def fingerprint(model: nn.Module) -> dict[str, list]:
 
 
 def _sample(p: Tensor) -> list[float]:
+    if p.is_meta:    # a shape without numbers
+        return []
     flat = p.detach().reshape(-1)
     steps = min(16, flat.numel())
     where = [i * (flat.numel() - 1) // max(1, steps - 1) for i in range(steps)]
@@ -184,6 +208,8 @@ def place(model: nn.Module, wrappers: dict[str, Adapter], record: Record) -> nn.
         wrapper.base.requires_grad_(False)    # a converted layer is new: it was not frozen above
     for name in sorted(wrappers, key=_depth, reverse=True):    # an outer one hides names
         model = models.replace(model, name, wrappers[name])
+    if "" in wrappers:
+        model.base.__dict__["peft_teach_inside"] = True
     model.__dict__["peft_teach_record"] = record
     models.guard_save(model)
     return model
@@ -208,6 +234,13 @@ def _build(model: nn.Module, names: tuple[str, ...], make) -> tuple[dict[str, Ad
                             expected="an Adapter that holds exactly this module as its `base`",
                             hint="class Mine(pt.Adapter): ... super().__init__(base)")
         known |= {id(p) for p in base.parameters()}    # a converted layer's are new
+        buffers = [n for n in wrapper.state_dict() if not n.startswith("base.")
+                   and n not in wrapper.own_parameters()]
+        if buffers:
+            raise BadConfig(f"{type(wrapper).__name__} registers the buffer {', '.join(buffers)}, "
+                            "and a file keeps parameters only.",
+                            expected="nn.Parameter(tensor, requires_grad=False), which is kept; or "
+                                     "register_buffer(..., persistent=False)")
         shared = [n for n, p in wrapper.own_parameters().items() if id(p) in known]
         if shared:
             raise BadConfig(f"{type(wrapper).__name__} registers {', '.join(shared)}, which the "
@@ -217,11 +250,14 @@ def _build(model: nn.Module, names: tuple[str, ...], make) -> tuple[dict[str, Ad
         beside = next(itertools.chain(base.parameters(), model.parameters()), None)
         if beside is not None:
             wrapper.to(beside.device)
+        for p in wrapper.own_parameters().values():
+            p.data = p.data.float()    # whatever the default dtype, or the base's
         wrappers[name] = wrapper.train(base.training)
     return wrappers, converted
 
 
-_NOTES = ("peft_teach_record", "peft_teach_converted", "peft_teach_quantized", "save_pretrained")
+_NOTES = ("peft_teach_record", "peft_teach_converted", "peft_teach_quantized",
+          "peft_teach_inside", "save_pretrained")
 
 
 @contextmanager
@@ -278,8 +314,8 @@ def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     if found:
         return {_join(name, own): p for name, adapter in found.items()
                 for own, p in adapter.own_parameters().items()}
-    head = set(models.head(model))
-    return {n: p for n, p in model.named_parameters() if p.requires_grad and n not in head}
+    trained = record_of(model).weights
+    return {n: p for n, p in model.named_parameters() if n in trained}
 
 
 def adapter_state(model: nn.Module) -> dict[str, Tensor]:
@@ -290,8 +326,13 @@ def adapter_state(model: nn.Module) -> dict[str, Tensor]:
     found = adapters(model)
     state = {_join(name, own): p for name, adapter in found.items()
              for own, p in adapter.stored().items()} if found else adapter_parameters(model)
-    return {name: p.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, p in state.items()}
+    return copies(state)
+
+
+def copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies on the CPU, detached and contiguous, as a file wants them."""
+    return {name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, t in tensors.items()}
 
 
 def _join(name: str, own: str) -> str:
@@ -319,8 +360,12 @@ def merge(model: nn.Module) -> nn.Module:
     """Fold every adapter into the module that it wraps. Returns the model to keep.
 
     All merged modules are made before any is put in place: if one raises `NotMergeable`, the
-    model is as it was.
+    model is as it was. Of a 4-bit base, layers without an adapter stay in 4 bits until
+    `pt.models.to_hf`.
     """
+    if torch.is_inference_mode_enabled():
+        raise BadConfig("Inside torch.inference_mode() the merged weights could never be trained.",
+                        hint="leave that block first, or use torch.no_grad()")
     merged = {n: a.merged() for n, a in _need_adapters(model, "merge").items()}
     return _replace_all(model, merged)
 
@@ -348,6 +393,7 @@ def _replace_all(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
     record = model.__dict__.pop("peft_teach_record")
     for name, module in modules.items():    # outer ones come first, and uncover the inner names
         model = models.replace(model, name, module)
+    model.__dict__.pop("peft_teach_inside", None)
     _set_requires_grad(model, record.requires_grad)
     models.guard_save(model)
     return model

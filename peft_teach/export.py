@@ -86,7 +86,7 @@ def to_peft(model: nn.Module, path: str | Path) -> Path:
 
     `peft.PeftModel.from_pretrained(base, path)` reads it. A prefix with projection is written as
     its keys and values; QLoRA as the LoRA or DoRA that it is, for the base in any precision. Both
-    files are moved into place together, so a failure leaves the old ones. Raises `NoAdapter` on a
+    files are moved into place when both are written. Raises `NoAdapter` on a
     model without a method, as after a merge; `NotExportable` for what peft does not have: full
     fine-tuning, bottlenecks, BitFit, a bare `attach`, pool="mean", a soft prompt whose encoder
     classifier reads [CLS] (peft's reads the prompt: train with pool="first"), and a prompt or
@@ -99,10 +99,8 @@ def to_peft(model: nn.Module, path: str | Path) -> Path:
                         hint="export first, then pt.merge(model)")
     settings = _settings(model, record)
     state = _tensors(model) | _head_tensors(model, models.head(model))
-    copies = {name: p.detach().cpu().clone(memory_format=torch.contiguous_format)
-              for name, p in state.items()}
     return files.write(path, {
-        TENSORS: write_tensors(copies, metadata={"format": "pt"}),
+        TENSORS: write_tensors(core.copies(state), metadata={"format": "pt"}),
         SETTINGS: json.dumps(settings, indent=2, sort_keys=True).encode(),
     })
 
@@ -117,7 +115,7 @@ def _settings(model: nn.Module, record: core.Record) -> dict:
         raise NotExportable(reason.get(record.method, f"peft has no {record.method!r}."),
                             expected="one of the methods " + ", ".join(describe),
                             hint="pt.save(model, path) keeps it in this library's own form")
-    if type(model).__module__ == models.__name__:    # the one class that transformers lacks
+    if models.is_mean_pooled(model):
         raise NotExportable("This model's head reads the mean of all tokens, and transformers has "
                             "no such class for peft to load.",
                             hint='pt.models.load(name, labels=…, pool="cls")')
@@ -291,8 +289,9 @@ def from_peft(model: nn.Module, path: str | Path) -> nn.Module:
                             expected=error.expected) from error
     except (NotExportable, AdapterFileError):
         raise
-    except (PeftTeachError, TypeError, re.error) as error:
-        raise AdapterFileError(f"{path} has settings that do not fit this model: {error}",
+    except (PeftTeachError, TypeError, ValueError, RuntimeError, MemoryError, re.error) as error:
+        raise AdapterFileError(f"{path} has settings that do not fit this model: "
+                               f"{getattr(error, 'found', error)}",
                                expected="the settings as peft's save_pretrained wrote them "
                                         "for this model") from error
     return model

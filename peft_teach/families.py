@@ -12,13 +12,13 @@ norms are; then, if it wraps the whole backbone, how positions are counted and w
 values are kept. Methods ask through `pt.models`, and never for a family by name.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from .errors import BadConfig, NoTargets, NotSupported
+from .settings import as_tuples, is_whole
 
 # ── where the places are ─────────────────────────────────────────────────────────────────────
 
@@ -142,6 +142,8 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
         raise NoTargets(f"This model has no {what}.",
                         expected="a place, here " + ", ".join(table) + ", or a full module name",
                         hint="print pt.models.places(model)")
+    if layers is not None:
+        _check_layers(layers, [table[t] for t in targets if t in table and t not in SINGLE])
     names = []
     for target in targets:
         if target not in table:
@@ -149,12 +151,19 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
         elif target in SINGLE or layers is None:
             names.extend(table[target])
         else:
-            count = len(table[target])
-            if not layers or not all(isinstance(i, int) and 0 <= i < count for i in layers):
-                raise BadConfig(f"layers={layers} names a block that does not exist.",
-                                expected=f"block numbers from 0 to {count - 1}")
             names.extend(table[target][i] for i in sorted(layers))
     return tuple(dict.fromkeys(names))
+
+
+def _check_layers(layers: tuple[int, ...], chosen: list[tuple[str, ...]]) -> None:
+    if not chosen:
+        raise BadConfig(f"layers={layers}, and no target is a place that every block has.",
+                        expected="layers=None; or targets such as 'query', 'ffn_in', 'block'")
+    count = len(chosen[0])
+    if not layers or not all(is_whole(i, 0, count - 1) for i in layers):
+        raise BadConfig(f"layers={layers} " + ("names a block that does not exist." if layers
+                                               else "names no block."),
+                        expected=f"block numbers from 0 to {count - 1}, or None for all")
 
 
 def place_of(model: nn.Module) -> dict[str, str]:
@@ -173,22 +182,9 @@ def fused_rows(n_out: int) -> dict[str, slice]:
     return {"query": slice(0, d), "key": slice(d, 2 * d), "value": slice(2 * d, 3 * d)}
 
 
-def as_tuples(targets, layers) -> tuple[tuple[str, ...], tuple[int, ...] | None]:
-    """Return targets and layers as tuples, in whatever form they came; None layers stay None.
-
-    Raises `BadConfig` for what is neither one of them nor several.
-    """
-    targets = (targets,) if isinstance(targets, str) else targets or ()
-    layers = (layers,) if isinstance(layers, int) else layers
-    for name, value in (("targets", targets), ("layers", () if layers is None else layers)):
-        if not isinstance(value, Iterable):
-            raise BadConfig(f"{name} is {value!r}.",
-                            expected="places or module names as text; block numbers as integers")
-    return tuple(targets), None if layers is None else tuple(layers)
-
-
 def _is_known(model: nn.Module) -> bool:
-    return hasattr(model, "base_model") and model.config.model_type in FAMILIES
+    kind = getattr(getattr(model, "config", None), "model_type", None)
+    return kind in FAMILIES and hasattr(model, "base_model")
 
 
 def head(model: nn.Module) -> tuple[str, ...]:
@@ -214,10 +210,24 @@ def pop_cache(arguments: dict):
     """Take the cache out of a backbone's keyword arguments, by either name.
 
     Returns `(cache, length)`: the object that the model appends to or None, and the tokens in it.
+    Raises `NotSupported` for a static cache.
     """
     found = [arguments.pop(name, None) for name in ("past_key_values", "cache")]
     cache = next((c for c in found if c is not None), None)
+    if getattr(cache, "is_compileable", False):
+        raise NotSupported("This cache is static: made for a fixed number of tokens, with no room "
+                           "for vectors in front of them.", hint="generate with the default cache")
     return cache, 0 if cache is None else cache.get_seq_length()
+
+
+def widen_mask(mask: Tensor | None, length: int) -> Tensor | None:
+    """Let a mask (batch, seen) show `length` more tokens in front: (batch, length + seen)."""
+    if mask is None:
+        return None
+    if not isinstance(mask, Tensor) or mask.ndim != 2:
+        raise NotSupported("The attention mask is not one of two axes, so it says of each pair of "
+                           "tokens what is seen.", hint="pass a mask of (batch, seq)")
+    return nn.functional.pad(mask, (length, 0), value=1)
 
 
 def new_cache():

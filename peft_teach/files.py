@@ -1,4 +1,4 @@
-"""The two files of an adapter's folder: written both or neither, read without trust.
+"""The two files of an adapter's folder: written one after the other, read without trust.
 
 One holds tensors (safetensors), the other says in json what they are. Nothing here unpickles.
 """
@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from torch import Tensor
@@ -17,8 +18,8 @@ from .errors import AdapterFileError
 def write(path: str | Path, contents: dict[str, bytes]) -> Path:
     """Write files, by name, into the folder `path`, which may be new; return it.
 
-    All are written beside their places first and then moved there, so a failure leaves the old
-    ones. Raises `AdapterFileError`.
+    All are written beside their places first and then moved there, so a full disk leaves the old
+    ones; only a crash between two moves could leave one of each. Raises `AdapterFileError`.
     """
     folder = Path(path).expanduser()
     try:
@@ -26,6 +27,9 @@ def write(path: str | Path, contents: dict[str, bytes]) -> Path:
     except OSError as error:
         raise AdapterFileError(f"{folder} cannot be a folder: {error.strerror}.",
                                expected="a folder, new or old") from error
+    taken = [name for name in contents if (folder / name).is_dir()]
+    if taken:
+        raise AdapterFileError(f"{folder / taken[0]} is a folder.", expected="a file, or nothing")
     beside = {folder / name: folder / f"{name}.part" for name in contents}
     try:
         for part, content in zip(beside.values(), contents.values()):
@@ -55,7 +59,7 @@ def read(path: str | Path, description: str, tensors: str, writer: str,
     try:
         return (json.loads((folder / description).read_text("utf-8")),
                 parse_tensors((folder / tensors).read_bytes()))
-    except (ValueError, SafetensorError) as error:
+    except (ValueError, RecursionError, OSError, SafetensorError) as error:
         raise AdapterFileError(f"{folder} is damaged: {error}.",
                                expected=f"the two files as {writer} wrote them",
                                hint="copy them again, or train again") from error
@@ -67,6 +71,8 @@ def check(tensors: dict[str, Tensor], expected: dict[str, Tensor], path: str | P
     problems += [f"unexpected {n}" for n in tensors if n not in expected]
     problems += [f"{n} is {tuple(tensors[n].shape)}, not {tuple(p.shape)}"
                  for n, p in expected.items() if n in tensors and tensors[n].shape != p.shape]
+    problems += [f"{n} is {t.dtype}" for n, t in tensors.items() if n in expected
+                 and t.dtype not in (torch.float64, torch.float32, torch.float16, torch.bfloat16)]
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise AdapterFileError(f"{path} does not fit this model: {'; '.join(problems[:3])}{more}.",

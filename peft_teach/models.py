@@ -6,6 +6,7 @@ each family stands in `families.py`, whose functions are offered here, too:
 `pt.models.places(model)`.
 """
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,6 @@ from .families import (
     FAMILIES,
     LINEAR,
     SINGLE,
-    as_tuples,
     cache_name,
     find,
     first_position,
@@ -37,14 +37,16 @@ from .families import (
     pop_cache,
     positions,
     reads_cache,
+    widen_mask,
 )
 
 __all__ = [
-    "ATTENTIONS", "FAMILIES", "LINEAR", "NAMES", "SINGLE", "as_tuples", "best_device",
+    "ATTENTIONS", "FAMILIES", "LINEAR", "NAMES", "SINGLE", "best_device",
     "cache_name", "common_tokens", "find", "first_position", "fused_rows", "guard_save", "head",
-    "is_conv1d", "is_encoder", "is_recomputing", "key_value_shape", "load", "longest_input",
-    "new_cache", "place_of", "places", "pop_cache", "positions", "quantized", "quiet_transformers",
-    "reads_cache", "replace", "to_conv1d", "to_hf", "to_linear", "token_ids",
+    "in_mode", "is_conv1d", "is_encoder", "is_mean_pooled", "is_recomputing", "key_value_shape",
+    "load", "longest_input", "new_cache", "place_of", "places", "pop_cache", "positions",
+    "quantized", "quiet_transformers", "reads_cache", "replace", "to_conv1d", "to_hf", "to_linear",
+    "token_ids", "widen_mask",
 ]
 
 NAMES = ("minilm", "smollm2")
@@ -76,6 +78,18 @@ def to_conv1d(linear: nn.Linear) -> nn.Module:
     conv.weight = nn.Parameter(linear.weight.detach().T.contiguous(), linear.weight.requires_grad)
     conv.bias = nn.Parameter(linear.bias.detach().clone(), linear.bias.requires_grad)
     return conv.train(linear.training)
+
+
+@contextmanager
+def in_mode(model: nn.Module, training: bool) -> Iterator[None]:
+    """Within this block all modules train or evaluate; then each is as it was."""
+    before = [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
 
 
 def replace(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
@@ -112,9 +126,10 @@ def guard_save(model: nn.Module) -> None:
     """Let `save_pretrained` refuse exactly while it would lie.
 
     With adapters, converted or 4-bit layers it would write a checkpoint with foreign names or
-    transposed weights, without a warning.
+    transposed weights, without a warning; and a mean-pooled model would come back pooling [CLS].
     """
-    if _is_wrapped(model) or model.__dict__.get("peft_teach_converted") or quantized(model):
+    if (_is_wrapped(model) or model.__dict__.get("peft_teach_converted") or quantized(model)
+            or is_mean_pooled(model)):
         model.__dict__["save_pretrained"] = _refuse_save
     else:
         model.__dict__.pop("save_pretrained", None)
@@ -131,8 +146,9 @@ def _is_wrapped(model: nn.Module) -> bool:
 
 
 def _refuse_save(*args, **kwargs):
-    raise NotSupported("save_pretrained would write a checkpoint that no library can read: this "
-                       "model holds adapters, converted or 4-bit layers.",
+    raise NotSupported("save_pretrained would write a checkpoint that no library reads as this "
+                       "model: it holds adapters, converted or 4-bit layers, or a mean-pooled "
+                       "head.",
                        hint="pt.save(model, path) for the adapter; or merge or remove it, then "
                             "pt.models.to_hf(model).save_pretrained(path)")
 
@@ -184,6 +200,7 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
             model = make.from_config(config, **options)
         else:
             model = make._from_config(config, **options)
+    guard_save(model)
     return model.to(device or best_device()).eval(), tokenizer
 
 
@@ -207,6 +224,8 @@ def _model_class(config, labels: int | None, pool: str):
         if config.model_type != "bert":
             raise NotSupported(f"pool='mean' is written for BERT, not for {config.model_type}.",
                                hint="pool='cls'")
+        if labels == 1:
+            raise NotSupported("pool='mean' is for two classes and more.", hint="pool='cls'")
         return _mean_pooled()
     if labels is not None:
         return transformers.AutoModelForSequenceClassification
@@ -216,6 +235,12 @@ def _model_class(config, labels: int | None, pool: str):
     return transformers.AutoModel if encoder else transformers.AutoModelForCausalLM
 
 
+def is_mean_pooled(model: nn.Module) -> bool:
+    """Return whether this model's head reads a mean: a class that transformers does not have."""
+    return type(model).__module__ == __name__
+
+
+@functools.cache
 def _mean_pooled():
     """Return BERT with a head over the mean of the real tokens' last hidden states."""
     from transformers import BertForSequenceClassification

@@ -197,7 +197,7 @@ def _normalized(flat: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _check(x: Tensor, block_size: int) -> None:
-    if block_size not in BLOCK_SIZES:
+    if type(block_size) is not int or block_size not in BLOCK_SIZES:
         raise BadConfig(f"block_size is {block_size!r}.",
                         expected="one of " + ", ".join(map(str, BLOCK_SIZES)))
     if not isinstance(x, Tensor) or not x.is_floating_point():

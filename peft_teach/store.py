@@ -41,11 +41,11 @@ class Saved:
 def save(model: nn.Module, path: str | Path) -> Path:
     """Write the adapter and the head of `model` into the folder `path`; return it.
 
-    Both files are written beside their places and then moved there: a failure leaves the old ones.
+    Both files are written beside their places and then moved there: what fails before leaves the
+    old ones.
     Raises `NoAdapter` on a model without a method.
     """
-    state = core.adapter_state(model) | {n: p.detach().cpu().clone()
-                                         for n, p in _head_parameters(model).items()}
+    state = core.adapter_state(model) | core.copies(_head_parameters(model))
     record = core.record_of(model)
     description = {
         "format": 1,
@@ -108,7 +108,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
 def list(folder: str | Path) -> builtins.list[Saved]:
     """Return the adapters saved directly under `folder`, by name; other folders are passed over."""
     found = []
-    for path in sorted(Path(folder).glob(f"*/{DESCRIPTION}")):
+    for path in sorted(Path(folder).expanduser().glob(f"*/{DESCRIPTION}")):
         try:
             description, tensors = _read(path.parent)
         except AdapterFileError:
@@ -157,7 +157,7 @@ def _is_description(found) -> bool:
     return (named or bare) and all(
         isinstance(entry, builtins.list) and len(entry) == 2
         and all(isinstance(part, builtins.list) for part in entry)
-        and all(isinstance(value, int | float) for value in entry[1])
+        and all(isinstance(v, int | float) and not abs(v) >= 1e39 for v in entry[1])    # or NaN
         for entry in found["base"].values())
 
 
@@ -178,19 +178,23 @@ def _config(method, fields: dict, path):
                                 for k, v in fields.items()})
     except (PeftTeachError, TypeError) as error:
         raise AdapterFileError(f"{path} has settings that this method does not know: "
-                               f"{error}") from error
+                               f"{getattr(error, 'found', error)}") from error
 
 
 def _inject(method, model: nn.Module, config, path) -> nn.Module:
     try:
         return method.inject(model, config)
-    except (PeftTeachError, TypeError) as error:
-        raise AdapterFileError(f"{path} has settings that do not fit this model: {error}",
+    except (PeftTeachError, TypeError, ValueError, RuntimeError, MemoryError) as error:
+        raise AdapterFileError(f"{path} has settings that do not fit this model: "
+                               f"{getattr(error, 'found', error)}",
                                expected="the settings as pt.save wrote them") from error
 
 
 def _check_base(saved: dict, here: dict, path) -> None:
-    """Compare two fingerprints: names, shapes, and values within one bfloat16 rounding."""
+    """Compare two fingerprints: names, shapes, and values within one bfloat16 rounding.
+
+    Below 2⁻¹⁴ float16 is coarser than that: hence the absolute part.
+    """
     if saved.keys() != here.keys():
         name = sorted(saved.keys() ^ here.keys())[0]
         where = "only the file" if name in saved else "only this model"
@@ -203,7 +207,7 @@ def _check_base(saved: dict, here: dict, path) -> None:
                                    expected="the base that the adapter was trained on")
         a, b = torch.tensor(values), torch.tensor(here[name][1])
         if a.shape != b.shape or not (
-                (a == b) | ((a - b).abs() <= 2**-7 * torch.maximum(a.abs(), b.abs()))).all():
+                (a - b).abs() <= 2**-24 + 2**-7 * torch.maximum(a.abs(), b.abs())).all():
             raise AdapterFileError(f"{path} was made for a model with other weights: {name} "
                                    "differs.",
                                    expected="the base that the adapter was trained on",

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import peft_teach as pt
-from peft_teach import account
+from peft_teach import account, models
 
 METHODS = {
     "full": lambda model: pt.full.inject(model),
@@ -88,6 +88,15 @@ def test_every_parameter_has_one_place():
     assert by_place["ffn_in"] == 6 * (384 * 1536 + 1536)
     assert by_place["embeddings"] == (30522 + 512 + 2) * 384 + 2 * 384
     assert by_place["other"] == 384 * 384 + 384     # the pooler
+
+
+@pytest.mark.parametrize(("family", "rows"), [
+    ("gpt2", 97 + 40), ("llama", 97), ("qwen3", 97),           # words and positions
+    ("bert", 97 + 42 + 2 + 2), ("distilbert", 97 + 40 + 2)])    # types, and the norm's two
+def test_embeddings_of_every_family_are_found(family, rows, tiny):
+    kinds = ("backbone", "classifier") + (() if models.is_encoder(tiny(family)) else ("lm",))
+    for kind in kinds:
+        assert account.by_place(tiny(family, kind))["embeddings"] == rows * 32
 
 
 def test_optimizers_differ_by_their_states():

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import peft_teach as pt
+from peft_teach import families
 from peft_teach.errors import AlreadyAdapted, BadConfig, NoTargets, NotSupported, ShapeError
 
 FAMILIES = ("bert", "roberta", "distilbert", "gpt2", "llama", "qwen2")
@@ -27,7 +28,7 @@ def in_place(model):
     """BitFit without adapters: mark the biases themselves, and the head, as trained."""
     chosen = {id(p) for p in biases(model).values()}
     for n, p in model.named_parameters():
-        p.requires_grad_(id(p) in chosen or n.split(".")[0] in pt.models.HEADS)
+        p.requires_grad_(id(p) in chosen or n.split(".")[0] in families.HEADS)
     return model
 
 

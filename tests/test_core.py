@@ -542,6 +542,86 @@ def test_what_is_no_model_is_told(thing):
             put_on(thing)
 
 
+METHODS = {name: getattr(pt, name) for name in
+           ("full", "bitfit", "prompt", "prefix", "bottleneck", "ia3", "lora", "dora", "qlora")}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_settings_of_another_method_are_refused(method, model, batch):
+    other = pt.ia3.Config() if method != "ia3" else pt.dora.Config()
+    before = snapshot(model, batch)
+    for config in (other, {"rank": 4}, "all"):
+        with pytest.raises(BadConfig, match="The settings are a") as error:
+            METHODS[method].inject(model, config)
+        assert f"pt.{method}.Config" in error.value.expected
+    assert snapshot(model, batch) == before
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_inference_mode_is_refused(method, model, batch):
+    """Tensors made there can never be trained: torch would say so at the first backward."""
+    before = snapshot(model, batch)
+    with torch.inference_mode(), pytest.raises(BadConfig, match="inference_mode"):
+        METHODS[method].inject(model)
+    assert snapshot(model, batch) == before
+
+
+def test_merge_in_inference_mode_is_refused(model, batch):
+    model = pt.lora.inject(model)
+    before = snapshot(model, batch)
+    with torch.inference_mode(), pytest.raises(BadConfig, match="inference_mode"):
+        pt.merge(model)
+    assert snapshot(model, batch) == before
+
+
+def test_a_buffer_that_no_file_would_keep_is_refused(model, batch):
+    class Counting(pt.Adapter):
+        def __init__(self, base, persistent):
+            super().__init__(base)
+            self.register_buffer("seen", torch.zeros(3), persistent=persistent)
+
+    before = snapshot(model, batch)
+    with pytest.raises(BadConfig, match="buffer seen") as error:
+        pt.attach(model, "query", lambda base: Counting(base, True))
+    assert "nn.Parameter(tensor, requires_grad=False)" in error.value.expected
+    assert snapshot(model, batch) == before
+    assert pt.adapters(pt.attach(model, "query", lambda base: Counting(base, False)))
+
+
+def test_own_parameters_are_float32_whatever_the_default(tiny):
+    class Shift(pt.Adapter):
+        def __init__(self, base):
+            super().__init__(base)
+            self.z = nn.Parameter(torch.zeros(32))
+
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        model = pt.attach(tiny("bert").bfloat16(), "query", Shift)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {p.dtype for p in pt.adapter_parameters(model).values()} == {torch.float32}
+
+
+def test_a_bare_backbone_is_adapted_once(tiny, inputs):
+    """What goes in is still in the caller's hands, inside of what comes out."""
+    backbone = tiny("bert", "backbone")
+    wrapped = pt.prompt.inject(backbone, pt.prompt.Config(length=2))
+    assert wrapped is not backbone
+    with pytest.raises(AlreadyAdapted, match="already put on"):
+        pt.prefix.inject(backbone)
+    assert pt.remove(wrapped) is backbone
+    assert pt.adapters(pt.prefix.inject(backbone, pt.prefix.Config(length=2)))
+
+
+def test_a_model_without_numbers_can_be_adapted(tiny):
+    """On the meta device, as for counting a model that would not fit."""
+    model = tiny("llama").to("meta")
+    model = pt.lora.inject(model, pt.lora.Config(rank=2))
+    assert {p.device.type for p in pt.adapter_parameters(model).values()} == {"meta"}
+    assert {n: s for n, (s, _) in core.fingerprint(pt.remove(model)).items()} == {
+        n: s for n, (s, _) in core.fingerprint(tiny("llama")).items()}
+
+
 def test_an_adapter_goes_to_the_models_device_where_its_base_has_none(tiny):
     moved = []
 

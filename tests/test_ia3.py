@@ -181,6 +181,7 @@ def test_merged_is_new_and_changes_nothing():
 @pytest.mark.parametrize(("options", "says"), [
     ({"side": "rows"}, "side is 'rows'"), ({"side": None}, "side is None"),
     ({"first": 6}, "0 to 5"), ({"first": -1}, "first is -1"), ({"first": 1.0}, "first is 1.0"),
+    ({"first": True}, "first is True"),
 ])
 def test_settings_that_cannot_work(options, says):
     with pytest.raises(BadConfig, match=says):

@@ -318,7 +318,7 @@ Config = pt.lora.Config
 CHOICES = {
     "no_return": lambda: None,
     "unknown_place": lambda: Config(rank=1, targets=("query", "atention_out")),
-    "unknown_block": lambda: Config(rank=1, layers="all"),
+    "unknown_block": lambda: Config(rank=1, layers=(5, 6)),
     "not_a_config": lambda: {"rank": 1},
     "too_large": lambda: Config(rank=8),
     "not_recorded": lambda: Config(rank=1, targets=("key",)),

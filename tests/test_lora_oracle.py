@@ -297,7 +297,10 @@ def test_a_wrong_input_names_the_axis():
     ({"rank": 0}, "rank 0"), ({"rank": 6}, "1 to 5"), ({"rank": 2.0}, "rank 2.0"),
     ({"rank": -1}, "rank -1"), ({"alpha": 0}, "alpha is 0"), ({"alpha": -1.0}, "alpha"),
     ({"alpha": float("nan")}, "alpha"), ({"dropout": 1.0}, "dropout is 1.0"),
-    ({"dropout": -0.1}, "dropout"),
+    ({"dropout": -0.1}, "dropout"), ({"dropout": True}, "dropout is True"),
+    ({"rank": True}, "rank True"), ({"alpha": float("inf")}, "alpha is inf"),
+    ({"alpha": True}, "alpha is True"), ({"alpha": "16"}, "alpha is '16'"),
+    ({"rank_stabilized": "no"}, "rank_stabilized is 'no'"), ({"use_bias": 1}, "use_bias is 1"),
 ])
 def test_settings_that_cannot_work(options, says):
     with pytest.raises(BadConfig, match=says):

@@ -170,8 +170,8 @@ def test_find_gives_names_in_the_order_asked(tiny):
     assert models.find(model, ("query",), layers=[1, 0]) == (layer(0, "query"), layer(1, "query"))
     assert models.find(model, "query", layers=1) == (layer(1, "query"),)
     assert models.find(model, ("query", layer(0, "query"), "query")) == models.find(model, "query")
-    assert models.find(model, ("bert.pooler.dense", "last"), layers=(0,)) == (
-        "bert.pooler.dense", "bert.encoder.layer.1.output.LayerNorm")
+    assert models.find(model, ("bert.pooler.dense", "last", "query"), layers=(0,)) == (
+        "bert.pooler.dense", "bert.encoder.layer.1.output.LayerNorm", layer(0, "query"))
     assert models.find(tiny("bert", "backbone"), "query", (0,)) == (
         "encoder.layer.0.attention.self.query",)
 
@@ -191,10 +191,17 @@ def test_a_full_name_needs_no_known_family():
     assert "qwen3" in error.value.expected
 
 
-@pytest.mark.parametrize("layers", [(2,), (-1,), (), ("0",), (0, 7)])
+@pytest.mark.parametrize("layers", [(2,), (-1,), (), (0, 7), ("0",), "01", (True,), (0.0,), 1.5])
 def test_a_block_that_does_not_exist(layers, tiny):
-    with pytest.raises(BadConfig, match="0 to 1"):
+    with pytest.raises(BadConfig, match=r"0 to 1|block numbers, or None"):
         models.find(tiny("bert"), ("query",), layers)
+
+
+def test_blocks_of_what_no_block_has(tiny):
+    """`layers` would do nothing: better to hear of it."""
+    for targets in ("last", ("embeddings", "bert.encoder.layer.1.attention.self.query")):
+        with pytest.raises(BadConfig, match="no target is a place that every block has"):
+            models.find(tiny("bert"), targets, (0,))
 
 
 def test_a_block_that_does_not_exist_in_a_model_of_one_block():
@@ -493,6 +500,31 @@ def test_mean_pooling_is_the_mean_over_real_tokens():
     assert torch.equal(unmasked, alone)
     assert models.head(model) == ("classifier.weight", "classifier.bias")
     assert len(models.places(model)["query"]) == 6
+
+
+def test_a_mean_pooled_model_is_not_saved_as_another(tmp_path):
+    """It would come back pooling [CLS], without a word."""
+    model, _ = models.load("minilm", labels=2, pool="mean", pretrained=False, device="cpu")
+    with pytest.raises(NotSupported, match="mean-pooled"):
+        model.save_pretrained(tmp_path)
+    model = pt.remove(pt.lora.inject(model))
+    with pytest.raises(NotSupported, match="mean-pooled"):
+        model.save_pretrained(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(NotSupported, match="two classes and more"):
+        models.load("minilm", labels=1, pool="mean", pretrained=False)
+
+
+def test_a_mode_is_put_back_in_every_part(tiny):
+    model = tiny("bert").train()
+    model.bert.encoder.layer[1].eval()
+    modes = [m.training for m in model.modules()]
+    with models.in_mode(model, training=False):
+        assert not any(m.training for m in model.modules())
+    assert [m.training for m in model.modules()] == modes
+    with pytest.raises(ZeroDivisionError), models.in_mode(model, training=True):
+        raise ZeroDivisionError
+    assert [m.training for m in model.modules()] == modes
 
 
 def test_without_pretraining_only_the_architecture_is_kept(minilm):

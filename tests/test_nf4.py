@@ -300,6 +300,8 @@ def test_nf4_is_nearer_than_other_four_bits():
     (torch.ones(64), {"block_size": 8192}, BadConfig, "8192"),
     (torch.ones(64), {"block_size": "64"}, BadConfig, "'64'"),
     (torch.ones(64), {"block_size": None}, BadConfig, "None"),
+    (torch.ones(64), {"block_size": 64.0}, BadConfig, "64.0"),
+    (torch.ones(64), {"block_size": [64]}, BadConfig, "64"),
     (torch.ones(64, dtype=torch.int64), {}, NotSupported, "torch.int64"),
     (torch.ones(64, dtype=torch.complex64), {}, NotSupported, "complex64"),
     ([1.0, 2.0], {}, NotSupported, "this is list"),

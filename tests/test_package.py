@@ -21,12 +21,12 @@ SOURCES = {".".join(f.relative_to(PACKAGE).with_suffix("").parts).removesuffix("
            for f in sorted(PACKAGE.rglob("*.py"))}
 
 FLOORS = {
-    "errors": 0, "shapes": 0,
+    "errors": 0, "settings": 0, "shapes": 0,
     "fetch": 1, "families": 1, "files": 1, "nf4": 1,
     "models": 2, "data": 2,
     "core": 3,
     "methods": 4,
-    "training": 5, "account": 5, "spectra": 5, "store": 5, "export": 5,
+    "training": 5, "account": 5, "outlines": 5, "spectra": 5, "store": 5, "export": 5,
     "plots": 6, "widgets": 6,
     "course": 7,
 }

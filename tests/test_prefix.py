@@ -34,7 +34,6 @@ from peft_teach.errors import (
     NoAdapter,
     NotMergeable,
     NotSupported,
-    ShapeError,
     UnknownName,
 )
 
@@ -376,8 +375,16 @@ def test_hidden_states_and_pooling_see_real_tokens_only(tiny, inputs):
 
 def test_a_mask_of_another_form_is_refused(tiny, inputs):
     model = prefixed(tiny("llama", "lm"))
-    with pytest.raises(ShapeError, match="attention_mask has 4 axes"):
+    with pytest.raises(NotSupported, match="not one of two axes"):
         model(inputs(model)["input_ids"], attention_mask=torch.ones(4, 1, 11, 11))
+
+
+def test_a_static_cache_is_refused_in_words(tiny, inputs):
+    """It is made for a fixed length, which the prefix is no part of."""
+    model = prefixed(tiny("llama", "lm"))
+    ids = inputs(model, labels=False)["input_ids"][:, :5]
+    with pytest.raises(NotSupported, match="cache is static"):
+        model.generate(ids, max_new_tokens=3, do_sample=False, cache_implementation="static")
 
 
 # ── training ─────────────────────────────────────────────────────────────────────────────────
@@ -494,6 +501,7 @@ def test_text_starts_as_what_the_model_computes_for_it(family, training, tiny):
     ({"length": 0}, None, BadConfig, "length is 0"),
     ({"length": -3}, None, BadConfig, "length is -3"),
     ({"length": 5.0}, None, BadConfig, "length is 5.0"),
+    ({"length": True}, None, BadConfig, "length is True"),
     ({"length": None}, None, BadConfig, "length is None"),
     ({"length": 40}, None, BadConfig, "length is 40, and this model has 40 positions"),
     ({"projection": 0}, None, BadConfig, "projection is 0"),
@@ -516,6 +524,12 @@ def test_settings_that_cannot_work_change_nothing(options, tokenizer, error, say
         pt.prefix.inject(model, pt.prefix.Config(**{"length": 3} | options), tokenizer)
     assert_same(everything_about(model, batch), before)
     assert pt.adapters(model) == {}
+
+
+@pytest.mark.parametrize("words", [5, (1, 2), ("good", None), True])
+def test_what_are_no_words(words):
+    with pytest.raises(BadConfig, match="are no words"):
+        pt.prefix.Config(start="text", words=words)
 
 
 @pytest.mark.parametrize("kind", ["backbone", "classifier"])

@@ -393,10 +393,18 @@ def test_hidden_states_are_those_of_the_real_tokens(tiny, inputs):
 def test_a_mask_of_another_form_is_refused(tiny, inputs):
     model = prompted(tiny("llama", "lm"))
     ids = inputs(model)["input_ids"]
-    with pytest.raises(ShapeError, match="attention_mask has 4 axes"):
+    with pytest.raises(NotSupported, match="not one of two axes"):
         model(ids, attention_mask=torch.ones(4, 1, 11, 11))
     with pytest.raises(ShapeError, match="inputs_embeds: d_model should be 32, is 31"):
         model(inputs_embeds=torch.ones(4, 11, 31))
+
+
+def test_a_static_cache_is_refused_in_words(tiny, inputs):
+    """It is made for a fixed length, which the prompt is no part of."""
+    model = prompted(tiny("llama", "lm"))
+    ids = inputs(model, labels=False)["input_ids"][:, :5]
+    with pytest.raises(NotSupported, match="cache is static"):
+        model.generate(ids, max_new_tokens=3, do_sample=False, cache_implementation="static")
 
 
 # ── training ─────────────────────────────────────────────────────────────────────────────────
@@ -531,6 +539,7 @@ def test_text_is_repeated_or_cut(words, ids, tiny):
     ({"length": 0}, None, BadConfig, "length is 0"),
     ({"length": -3}, None, BadConfig, "length is -3"),
     ({"length": 5.0}, None, BadConfig, "length is 5.0"),
+    ({"length": True}, None, BadConfig, "length is True"),
     ({"length": "5"}, None, BadConfig, "length is '5'"),
     ({"length": 40}, None, BadConfig, "length is 40, and this model has 40 positions"),
     ({"pool": "mean"}, None, UnknownName, "pooling 'mean'"),
@@ -561,6 +570,12 @@ def test_settings_that_cannot_work_change_nothing(options, tokenizer, error, say
         pt.prompt.inject(model, pt.prompt.Config(**{"length": 3} | options), tokenizer)
     assert_same(everything_about(model, batch), before)
     assert pt.adapters(model) == {}
+
+
+@pytest.mark.parametrize("words", [5, (1, 2), ("good", None), True])
+def test_what_are_no_words(words):
+    with pytest.raises(BadConfig, match="are no words"):
+        pt.prompt.Config(start="text", words=words)
 
 
 def test_the_longest_prompt_leaves_one_position(tiny):

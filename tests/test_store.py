@@ -189,6 +189,16 @@ WRONG = {    # what is done to the folder, and what the message says
         d["base"], 1.02 * d["base"]["bert.encoder.layer.0.output.dense.weight"][1][3])),
         "other weights"),
     "a value nan": (description(lambda d: first_value(d["base"], float("nan"))), "other weights"),
+    "a value of 400 digits": (description(lambda d: first_value(d["base"], 10**400)),
+                              "does not describe"),
+    "json nested too deep": (write("adapter.json", b"[" * 100_000), "damaged"),
+    "json is a folder": (lambda f: ((f / "adapter.json").unlink(), (f / "adapter.json").mkdir()),
+                         "has no adapter.json|damaged"),
+    "whole numbers": (tensors(lambda t: t.update({f"{Q}.A": torch.ones(4, 32).int()})),
+                      r"query.A is torch.int32"),
+    "rank true": (description(lambda d: d["config"].update(rank=True)), "rank True"),
+    "alpha without end": (description(lambda d: d["config"].update(alpha=float("inf"))),
+                          "alpha is inf"),
     "a value less": (description(lambda d: d["base"][Q + ".weight"][1].pop() and None),
                      "other weights"),
 }
@@ -237,6 +247,37 @@ def test_gpt2_is_unconverted_after_a_failed_load(tiny, inputs, tmp_path):
     assert type(model.transformer.h[0].attn.c_attn).__name__ == "Conv1D"
     assert torch.equal(logits(model, inputs(model)), before)
     model.save_pretrained(tmp_path / "plain")
+
+
+def test_where_a_file_should_go_stands_a_folder(tiny, tmp_path):
+    (tmp_path / "a" / "adapter.json").mkdir(parents=True)
+    with pytest.raises(AdapterFileError, match=r"adapter\.json is a folder"):
+        pt.save(pt.lora.inject(tiny("bert"), CONFIG), tmp_path / "a")
+    assert [f.name for f in (tmp_path / "a").iterdir()] == ["adapter.json"]
+
+
+def test_the_home_folder_may_be_abbreviated(saved, monkeypatch):
+    monkeypatch.setenv("HOME", str(saved.parent))
+    monkeypatch.setenv("USERPROFILE", str(saved.parent))
+    assert [one.name for one in pt.store.list("~")] == ["saved"]
+
+
+def test_a_head_that_lies_across_memory_is_saved(tiny, batch, tmp_path):
+    model = pt.lora.inject(tiny("bert"), CONFIG)
+    model.classifier.weight.data = torch.randn(32, 3).T
+    loaded = pt.load(tiny("bert"), pt.save(model, tmp_path / "a"))
+    assert torch.equal(loaded.classifier.weight, model.classifier.weight)
+
+
+def test_tiny_weights_in_float16_are_the_same_base(tiny, tmp_path):
+    """Below 2⁻¹⁴ float16 has steps of 2⁻²⁴, coarser than a bfloat16 rounding."""
+    def small():
+        model = tiny("bert")
+        with torch.no_grad():
+            model.bert.encoder.layer[0].output.dense.weight.mul_(1e-6)
+        return model
+    folder = pt.save(pt.lora.inject(small(), CONFIG), tmp_path / "a")
+    assert pt.adapters(pt.load(small().half(), folder))
 
 
 # ── another base ─────────────────────────────────────────────────────────────────────────────
@@ -412,6 +453,21 @@ def test_a_failed_load_of_full_fine_tuning(tiny, tmp_path):
     with pytest.raises(AdapterFileError, match=r"missing bert\.pooler\.dense\.bias"):
         pt.load(model, folder)
     assert structure(model) == before
+
+
+def test_full_fine_tuning_after_an_adapter_was_removed(tiny, inputs, tmp_path):
+    """GPT-2's layers had been converted: the file still holds them as a fresh model has them."""
+    model = pt.remove(pt.lora.inject(tiny("gpt2"), pt.lora.Config(targets=("qkv", "ffn_in"))))
+    model = randomize(pt.full.inject(model))
+    loaded = pt.load(tiny("gpt2"), pt.save(model, tmp_path / "full"))
+    batch = inputs(model)
+    assert torch.equal(logits(loaded, batch), logits(model, batch))
+
+
+def test_full_fine_tuning_frozen_by_hand_is_saved_whole(tiny, batch, tmp_path):
+    model = randomize(pt.full.inject(tiny("bert"))).requires_grad_(False)
+    loaded = pt.load(tiny("bert"), pt.save(model, tmp_path / "full"))
+    assert torch.equal(logits(loaded, batch), logits(model, batch))
 
 
 def test_swap_between_full_and_an_adapter_is_refused(saved, tiny, batch, tmp_path):

@@ -7,7 +7,7 @@
     b       (n_out,)   yes      zero, so that the first output is the base's, exactly
 
 Cost: one number a feature. Of a BERT with its pooler, L (7 d_model + d_ffn) + 2 d_model
-parameters (`count`), under a thousandth of the model; nothing at inference once merged.
+parameters (`count`), about a thousandth of the model; nothing at inference once merged.
 
 Source: Ben Zaken et al. 2021, arXiv 2106.10199, §3.
 One deviation from the paper, which trains the biases themselves: here b is what is added to them,
@@ -22,9 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import Adapter, attach, new_record, record_of
+from ..core import Adapter, attach, new_record, note, settle
 from ..errors import NoTargets, NotSupported
 from ..nf4 import Linear4bit
+from ..settings import as_tuples
 from ..shapes import expect
 
 KINDS = (nn.Linear, Linear4bit, nn.LayerNorm)
@@ -45,7 +46,7 @@ class Config:
 
     def __post_init__(self):
         """Keep names and numbers as tuples, in whatever form they came."""
-        targets, layers = models.as_tuples(self.targets, self.layers)
+        targets, layers = as_tuples(self.targets, self.layers)
         object.__setattr__(self, "targets", None if self.targets is None else targets)
         object.__setattr__(self, "layers", layers)
 
@@ -88,7 +89,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
     Raises `NoTargets` for a model or a target without biases.
     """
-    config = config or Config()
+    config = settle(config, Config)
     new_record(model)    # raises for what is no unadapted model, before it is searched
     targets, layers = config.targets, config.layers
     if targets is None:
@@ -97,9 +98,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
             raise NoTargets("This model has no biases, so BitFit finds nothing to train.",
                             expected="linear layers or LayerNorms with a bias, as in BERT or GPT-2",
                             hint="pt.lora, or another method that works beside the weights")
-    model = attach(model, targets, BiasAdapter, layers)
-    record_of(model).method, record_of(model).config = "bitfit", config
-    return model
+    return note(attach(model, targets, BiasAdapter, layers), "bitfit", config)
 
 
 def _biased(model: nn.Module, layers: tuple[int, ...] | None) -> tuple[str, ...]:

@@ -51,8 +51,9 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import Adapter, attach, new_record, record_of
+from ..core import Adapter, attach, new_record, note, settle
 from ..errors import BadConfig
+from ..settings import as_tuples, is_positive, is_whole
 from ..shapes import expect
 
 ACTIVATIONS = {"relu": nn.functional.relu, "gelu": nn.functional.gelu, "silu": nn.functional.silu,
@@ -81,7 +82,7 @@ class Config:
 
     def __post_init__(self):
         """Keep names and numbers as tuples, in whatever form they came."""
-        targets, layers = models.as_tuples(self.targets, self.layers)
+        targets, layers = as_tuples(self.targets, self.layers)
         object.__setattr__(self, "targets", None if self.targets is None else targets)
         object.__setattr__(self, "layers", layers)
 
@@ -190,14 +191,13 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     around a block: read them by a hook there. Raises `BadConfig`, `NoTargets`, `AlreadyAdapted`,
     or `NotSupported` for an unknown family; then the model is as it was.
     """
-    config = config or PFEIFFER
+    config = settle(config or PFEIFFER, Config)
     new_record(model)    # raises what `attach` would, before the model's places are read
     targets, make = _form(model, config)
     model = attach(model, targets, lambda base: make(base, Bottleneck(
         model.config.hidden_size, config.size, config.activation, config.own_norm, config.init),
         config.scale), config.layers)
-    record_of(model).method, record_of(model).config = "bottleneck", config
-    return model
+    return note(model, "bottleneck", config)
 
 
 def _form(model: nn.Module, config: Config) -> tuple[tuple[str, ...], type[BottleneckAdapter]]:
@@ -226,7 +226,7 @@ def _form(model: nn.Module, config: Config) -> tuple[tuple[str, ...], type[Bottl
 
 
 def _check(size: int, activation: str, own_norm: bool, init: str) -> None:
-    if not isinstance(size, int) or size < 1:
+    if not is_whole(size):
         raise BadConfig(f"size is {size!r}.", expected="a whole number from 1; often d_model / 16")
     _one_of("activation", activation, ACTIVATIONS)
     _one_of("own_norm", own_norm, (False, True))
@@ -234,7 +234,7 @@ def _check(size: int, activation: str, own_norm: bool, init: str) -> None:
 
 
 def _check_scale(scale: float) -> None:
-    if not isinstance(scale, int | float) or not 0 < scale < math.inf:
+    if not is_positive(scale):
         raise BadConfig(f"scale is {scale!r}.", expected="a positive number; 4 in He et al. 2022")
 
 

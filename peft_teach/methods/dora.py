@@ -25,8 +25,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..core import attach, record_of
-from ..models import as_tuples
+from ..core import attach, note, settle
+from ..settings import as_tuples
 from ..shapes import expect
 from . import lora
 
@@ -93,8 +93,7 @@ class DoRALinear(lora.LoRALinear):
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put DoRA on the model's targets, freeze the rest but the head; return the model to keep."""
-    config = config or Config()
+    config = settle(config, Config)
     model = attach(model, config.targets, lambda base: DoRALinear(
         base, config.rank, config.alpha, config.dropout), config.layers)
-    record_of(model).method, record_of(model).config = "dora", config
-    return model
+    return note(model, "dora", config)

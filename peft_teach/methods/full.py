@@ -16,7 +16,7 @@ from typing import Literal
 from torch import nn
 
 from .. import models
-from ..core import new_record
+from ..core import new_record, settle
 from ..errors import BadConfig, NotSupported
 
 
@@ -28,8 +28,11 @@ class Config:
 
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
-    """Mark what trains, and nothing else: the structure stays. Returns the model to keep."""
-    config = config or Config()
+    """Mark what trains, and nothing else: the structure stays. Returns the model to keep.
+
+    Layers that an earlier method converted are turned back, so that a file holds them as they are.
+    """
+    config = settle(config, Config)
     if config.train not in ("all", "head"):
         raise BadConfig(f"train is {config.train!r}.", expected="'all' or 'head'")
     record = new_record(model)
@@ -41,8 +44,12 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
         raise NotSupported("This base is in 4 bits, and bytes cannot be trained.",
                            hint="load a fresh model; or pt.models.to_hf(model) makes plain layers "
                                 "of the rounded weights")
+    if config.train == "all":
+        model = models.to_hf(model)
+    backbone = frozenset(name for name, _ in model.named_parameters() if name not in head)
     record.wraps, record.method, record.config = False, "full", config
+    record.weights = backbone if config.train == "all" else frozenset()
     for name, p in model.named_parameters():
-        p.requires_grad_(config.train == "all" or name in head)
+        p.requires_grad_(name in record.weights or name in head)
     model.__dict__["peft_teach_record"] = record
     return model

@@ -27,8 +27,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import models
-from ..core import Adapter, attach, new_record, record_of
+from ..core import Adapter, attach, new_record, note, settle
 from ..errors import BadConfig, NotSupported
+from ..settings import as_tuples, is_whole
 from ..shapes import expect
 
 # Which side of a layer its vector scales. `qkv` is GPT-2's fused projection.
@@ -50,7 +51,7 @@ class Config:
 
     def __post_init__(self):
         """Keep names and numbers as tuples, in whatever form they came."""
-        targets, layers = models.as_tuples(self.targets, self.layers)
+        targets, layers = as_tuples(self.targets, self.layers)
         object.__setattr__(self, "targets", None if self.targets is None else targets)
         object.__setattr__(self, "layers", layers)
 
@@ -104,7 +105,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
     Raises `NotSupported` for a target that none of the vectors is for.
     """
-    config = config or Config()
+    config = settle(config, Config)
     new_record(model)    # raises for what is no unadapted model, before its places are read
     places, targets = models.place_of(model), config.targets
     if targets is None:
@@ -123,9 +124,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
         first = models.fused_rows(base.out_features)["key"].start if place == "qkv" else 0
         return IA3Linear(base, SIDES[place], first)
 
-    model = attach(model, names, make)
-    record_of(model).method, record_of(model).config = "ia3", config
-    return model
+    return note(attach(model, names, make), "ia3", config)
 
 
 def _check(base: nn.Module, side: str, first: int) -> None:
@@ -136,5 +135,5 @@ def _check(base: nn.Module, side: str, first: int) -> None:
     if side not in ("output", "input"):
         raise BadConfig(f"side is {side!r}.", expected="'output' or 'input'")
     n = base.out_features if side == "output" else base.in_features
-    if not isinstance(first, int) or not 0 <= first < n:
+    if not is_whole(first, 0, n - 1):
         raise BadConfig(f"first is {first!r}.", expected=f"a feature's number, 0 to {n - 1}")

@@ -25,10 +25,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..core import Adapter, attach, record_of
+from ..core import Adapter, attach, note, settle
 from ..errors import BadConfig, NoAdapter, NotMergeable, NotSupported
-from ..models import as_tuples
 from ..nf4 import Linear4bit
+from ..settings import as_tuples, is_positive, is_share, is_whole
 from ..shapes import expect
 
 
@@ -71,7 +71,7 @@ class LoRALinear(Adapter):
 
     def __init__(self, base: nn.Linear, rank: int = 8, alpha: float = 16.0, dropout: float = 0.0,
                  rank_stabilized: bool = False, use_bias: bool = False):
-        _check(base, rank, alpha, dropout)
+        _check(base, rank, alpha, dropout, rank_stabilized, use_bias)
         super().__init__(base)
         self.scale = scale(rank, alpha, rank_stabilized)
         self.dropout = nn.Dropout(dropout)
@@ -115,15 +115,13 @@ class LoRALinear(Adapter):
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put LoRA on the model's targets, freeze the rest but the head; return the model to keep."""
-    config = config or Config()
+    config = settle(config, Config)
 
     def make(base: nn.Module) -> LoRALinear:
         return LoRALinear(base, config.rank, config.alpha, config.dropout,
                           config.rank_stabilized, config.use_bias)
 
-    model = attach(model, config.targets, make, config.layers)
-    record_of(model).method, record_of(model).config = "lora", config
-    return model
+    return note(attach(model, config.targets, make, config.layers), "lora", config)
 
 
 def plus_groups(model: nn.Module, lr: float, ratio: float = 16.0) -> list[dict]:
@@ -142,16 +140,20 @@ def plus_groups(model: nn.Module, lr: float, ratio: float = 16.0) -> list[dict]:
     return [{"params": rest, "lr": lr}, {"params": B, "lr": lr * ratio}]
 
 
-def _check(base: nn.Module, rank: int, alpha: float, dropout: float) -> None:
+def _check(base: nn.Module, rank: int, alpha: float, dropout: float, rank_stabilized: bool,
+           use_bias: bool) -> None:
     if not isinstance(base, nn.Linear | Linear4bit):
         raise NotSupported(f"LoRA corrects a linear layer, and this is a {type(base).__name__}.",
                            hint="choose targets such as 'query', 'value', 'ffn_in'")
     largest = min(base.in_features, base.out_features)
-    if not isinstance(rank, int) or not 1 <= rank <= largest:
+    if not is_whole(rank, 1, largest):
         raise BadConfig(f"rank {rank!r} for a matrix of {base.out_features} × {base.in_features}.",
                         expected=f"a whole number from 1 to {largest}: no matrix of this shape has "
                                  "a larger rank")
-    if not isinstance(alpha, int | float) or not alpha > 0:
+    if not is_positive(alpha):
         raise BadConfig(f"alpha is {alpha!r}.", expected="a positive number; often twice the rank")
-    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+    if not is_share(dropout):
         raise BadConfig(f"dropout is {dropout!r}.", expected="a probability from 0 to below 1")
+    for name, flag in (("rank_stabilized", rank_stabilized), ("use_bias", use_bias)):
+        if not isinstance(flag, bool):
+            raise BadConfig(f"{name} is {flag!r}.", expected="True or False")

@@ -30,8 +30,9 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import BackboneAdapter, adapters, attach, record_of
+from ..core import BackboneAdapter, adapters, attach, note, record_of, settle
 from ..errors import BadConfig, NoAdapter, NotSupported, unknown
+from ..settings import as_words, is_whole
 from ..shapes import expect
 
 STARTS = ("random", "text")
@@ -53,8 +54,7 @@ class Config:
 
     def __post_init__(self):
         """Keep one text as a tuple of one."""
-        words = (self.words,) if isinstance(self.words, str) else tuple(self.words or ())
-        object.__setattr__(self, "words", words)
+        object.__setattr__(self, "words", as_words(self.words))
 
 
 def count(length: int, layers: int, d_kv: int, d_model: int = 0,
@@ -100,14 +100,14 @@ class Prefix(BackboneAdapter):
         cache, cached = models.pop_cache(rest)
         if not cached:                           # while generating, the prefix is in the cache
             cache = models.new_cache() if cache is None else cache
+            if input_ids is None:
+                expect(inputs_embeds, "batch seq d_model", called="inputs_embeds")
             batch = len(inputs_embeds if input_ids is None else input_ids)
             for layer, (K, V) in enumerate(zip(*self.stored().values())):
                 cache.update(self._per_head(K, batch), self._per_head(V, batch), layer)
             if position_ids is None and input_ids is None:    # no words to count positions from
                 position_ids = models.positions(self.base, None, inputs_embeds.shape[1])
-        if attention_mask is not None:
-            expect(attention_mask, "batch seen", called="attention_mask")
-            attention_mask = nn.functional.pad(attention_mask, (self.length, 0), value=1)
+        attention_mask = models.widen_mask(attention_mask, self.length)
         if position_ids is not None:             # None: the model counts on from its cache
             position_ids = position_ids + self.length
         out = self.base(input_ids, attention_mask=attention_mask, position_ids=position_ids,
@@ -128,16 +128,14 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
     `tokenizer` is needed for start="text". Raises `NotSupported` for a family whose attention
     ignores a cache.
     """
-    config = config or Config()
+    config = settle(config, Config)
 
     def make(base: nn.Module) -> Prefix:
         prefix = Prefix(base, config.length, config.projection)
         _start(prefix, config, tokenizer)
         return prefix
 
-    model = attach(model, "backbone", make)
-    record_of(model).method, record_of(model).config = "prefix", config
-    return model
+    return note(attach(model, "backbone", make), "prefix", config)
 
 
 @torch.no_grad()
@@ -178,9 +176,9 @@ def _start(prefix: Prefix, config: Config, tokenizer) -> None:
     vocabulary = base.get_input_embeddings().num_embeddings
     ids = [i for text in config.words for i in models.token_ids(text, tokenizer, vocabulary)]
     ids = torch.tensor([(ids * prefix.length)[:prefix.length]], device=base.device)
-    mode, cache = base.training, models.new_cache()
-    base.eval()(ids, **{models.cache_name(): cache})
-    base.train(mode)
+    cache = models.new_cache()
+    with models.in_mode(base, training=False):
+        base(ids, **{models.cache_name(): cache})
     for layer, made in enumerate(cache.layers):
         for own, x in ((prefix.K, made.keys), (prefix.V, made.values)):
             own[layer] = x[0].transpose(0, 1).flatten(1)                  # (length, d_kv)
@@ -190,12 +188,12 @@ def _check(base: nn.Module, length: int, projection: int | None) -> None:
     if not models.reads_cache(base):
         raise NotSupported(f"{type(base).__name__} ignores keys and values from outside, and with "
                            "them a prefix.", hint="pt.prompt, or another model")
-    if not isinstance(length, int) or length < 1:
+    if not is_whole(length):
         raise BadConfig(f"length is {length!r}.", expected="a whole number of vectors, at least 1")
     longest = models.longest_input(base)
     if length >= longest:
         raise BadConfig(f"length is {length}, and this model has {longest} positions.",
                         expected="a prefix that leaves room for the text")
-    if projection is not None and (not isinstance(projection, int) or projection < 1):
+    if projection is not None and not is_whole(projection):
         raise BadConfig(f"projection is {projection!r}.",
                         expected="the hidden size of the MLP, or None for no MLP")

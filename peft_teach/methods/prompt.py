@@ -24,8 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import BackboneAdapter, attach, record_of
+from ..core import BackboneAdapter, attach, note, settle
 from ..errors import BadConfig, NotSupported, unknown
+from ..settings import as_words, is_whole
 from ..shapes import expect
 
 STARTS = ("random", "vocabulary", "labels", "text")
@@ -52,8 +53,7 @@ class Config:
 
     def __post_init__(self):
         """Keep one text as a tuple of one."""
-        words = (self.words,) if isinstance(self.words, str) else tuple(self.words or ())
-        object.__setattr__(self, "words", words)
+        object.__setattr__(self, "words", as_words(self.words))
 
 
 def count(length: int, d_model: int) -> int:
@@ -78,9 +78,7 @@ class SoftPrompt(BackboneAdapter):
         cache, cached = models.pop_cache(rest)
         if cache is not None:
             rest[models.cache_name()] = cache
-        if attention_mask is not None:
-            expect(attention_mask, "batch seen", called="attention_mask")
-            attention_mask = nn.functional.pad(attention_mask, (length, 0), value=1)
+        attention_mask = models.widen_mask(attention_mask, length)
         if cached:                                  # while generating: the prompt is in the cache
             if position_ids is not None:
                 position_ids = position_ids + length
@@ -121,7 +119,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
 
     `tokenizer` is needed for every start but "random".
     """
-    config = config or Config()
+    config = settle(config, Config)
 
     def make(base: nn.Module) -> SoftPrompt:
         prompt = SoftPrompt(base, config.length, config.pool)
@@ -129,9 +127,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
             prompt.P.copy_(_start(prompt.P, base, config, tokenizer))
         return prompt
 
-    model = attach(model, "backbone", make)
-    record_of(model).method, record_of(model).config = "prompt", config
-    return model
+    return note(attach(model, "backbone", make), "prompt", config)
 
 
 def _start(P: Tensor, base: nn.Module, config: Config, tokenizer) -> Tensor:
@@ -163,7 +159,7 @@ def _start(P: Tensor, base: nn.Module, config: Config, tokenizer) -> Tensor:
 
 
 def _check(base: nn.Module, length: int, pool: str) -> None:
-    if not isinstance(length, int) or length < 1:
+    if not is_whole(length):
         raise BadConfig(f"length is {length!r}.", expected="a whole number of vectors, at least 1")
     longest = models.longest_input(base)
     if length >= longest:

@@ -28,9 +28,10 @@ import torch
 from torch import nn
 
 from .. import models
-from ..core import Adapter, all_or_nothing, attach, new_record, record_of
+from ..core import Adapter, all_or_nothing, attach, new_record, note, record_of, settle
 from ..errors import BadConfig, NotSupported
 from ..nf4 import Linear4bit, dequantize, quantize
+from ..settings import as_tuples
 from .dora import DoRALinear
 from .lora import LoRALinear
 
@@ -59,7 +60,7 @@ class Config:
     def __post_init__(self):
         """Keep names and numbers as tuples, in whatever form they came."""
         for field in ("targets", "quantize"):
-            names, layers = models.as_tuples(getattr(self, field), self.layers)
+            names, layers = as_tuples(getattr(self, field), self.layers)
             object.__setattr__(self, field, None if getattr(self, field) is None else names)
         object.__setattr__(self, "layers", layers)
 
@@ -71,7 +72,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     quantized; other settings than theirs raise `BadConfig`. After any error the model is as it
     was; the exact weights are gone only when this returns.
     """
-    config = config or Config()
+    config = settle(config, Config)
     _check(config)
     record = new_record(model)
     places = config.quantize
@@ -81,7 +82,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     with all_or_nothing(model):
         _quantize(model, models.find(model, places), config, record.fingerprint)
         model = attach(model, targets, lambda base: _correction(base, config), config.layers)
-        record_of(model).method, record_of(model).config = "qlora", config
+        note(model, "qlora", config)
         record_of(model).requires_grad = record.requires_grad
     return model
 

@@ -1,0 +1,129 @@
+"""Models without weights: known architectures as shapes alone, counted and measured for nothing.
+
+    outline("llama-2-7b")        6.7 billion parameters on the meta device, in no memory
+    ledger("llama-2-7b", trains="lora", batch_size=1, tokens=512)
+
+A tensor on torch's meta device has a shape and a dtype and no numbers, so a model of any size can
+be built, counted and even run forward on a laptop. Sizes: the configurations that the models were
+published with; the papers are Devlin et al. 2018 (1810.04805, §3), Wang et al. 2020 (2002.10957),
+Zhang et al. 2024 (2401.02385, §2), Touvron et al. 2023 (2302.13971, table 2; 2307.09288), Allal et
+al. 2025 (2502.02737). BERTs carry a head of two labels; the others predict words.
+"""
+
+import functools
+
+import torch
+from torch import nn
+
+from . import account, models
+from .account import Ledger
+from .errors import unknown
+from .methods.lora import LoRALinear
+
+# d_model, blocks, heads, heads of keys and values, feed-forward, vocabulary, positions, tied?
+SIZES = {
+    "minilm": ("bert", 384, 6, 12, 12, 1536, 30_522, 512, True),
+    "bert-base": ("bert", 768, 12, 12, 12, 3072, 30_522, 512, True),
+    "smollm2-135m": ("llama", 576, 30, 9, 3, 1536, 49_152, 8192, True),
+    "tinyllama-1.1b": ("llama", 2048, 22, 32, 4, 5632, 32_000, 2048, False),
+    "llama-2-7b": ("llama", 4096, 32, 32, 32, 11_008, 32_000, 4096, False),
+}
+TRAINS = ("everything", "the last block", "LoRA, rank 8, query and value")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def outline(name: str, blocks: int | None = None, dtype: str = "float32") -> nn.Module:
+    """Return a model of this architecture on the meta device; with so many blocks, if given.
+
+    Attention is computed in the plain way, which keeps a number for every pair of tokens. Raises
+    `UnknownName` for a name or a dtype that is not in `SIZES` or `DTYPES`.
+    """
+    if name not in SIZES:
+        raise unknown("outline", name, SIZES)
+    if dtype not in DTYPES:
+        raise unknown("dtype", dtype, DTYPES)
+    import transformers
+
+    family, d_model, _, heads, kv_heads, d_ff, words, positions, tied = SIZES[name]
+    sizes = {"hidden_size": d_model, "num_hidden_layers": blocks or depth(name),
+             "num_attention_heads": heads, "intermediate_size": d_ff, "vocab_size": words,
+             "max_position_embeddings": positions, "tie_word_embeddings": tied,
+             "attn_implementation": "eager"}
+    with torch.device("meta"):
+        if family == "bert":
+            model = transformers.AutoModelForSequenceClassification.from_config(
+                transformers.BertConfig(**sizes, num_labels=2))
+        else:
+            model = transformers.AutoModelForCausalLM.from_config(
+                transformers.LlamaConfig(**sizes, num_key_value_heads=kv_heads))
+    return model.to(DTYPES[dtype])
+
+
+def depth(name: str) -> int:
+    """Return how many blocks this model has."""
+    return SIZES[name][2]
+
+
+def longest(name: str) -> int:
+    """Return how many tokens this model takes at most."""
+    return SIZES[name][7]
+
+
+def mark(model: nn.Module, trains: str) -> nn.Module:
+    """Let a part of an outline train, one of `TRAINS`; the head always does. Returns the model."""
+    if trains not in TRAINS:
+        raise unknown("choice of what trains", trains, TRAINS)
+    model.requires_grad_(trains == "everything")
+    if trains == "the last block":
+        model.get_submodule(models.find(model, "block")[-1]).requires_grad_(True)
+    if trains == TRAINS[2]:
+        with torch.device("meta"):
+            for name in models.find(model, ("query", "value")):
+                models.replace(model, name, LoRALinear(model.get_submodule(name)))
+    for name in models.head(model):
+        model.get_parameter(name).requires_grad_(True)
+    return model
+
+
+@functools.cache
+def counts(name: str) -> dict[str, int]:
+    """Return the parameters of this outline by place, as `account.by_place` does."""
+    return account.by_place(outline(name))
+
+
+@functools.cache
+def measure(name: str, trains: str = "everything", dtype: str = "float32") -> dict:
+    """Return what a ledger of this outline is made of; bytes, but for `total` and `trained`.
+
+    `law` is `account.activation_law`, measured with one block and with two and extended to all:
+    from the second block on, each keeps what the one before it keeps.
+    """
+    model = mark(outline(name, dtype=dtype), trains)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    blocks = model.config.num_hidden_layers
+    if trains == "the last block":      # below it nothing is kept, however deep it is
+        law = account.activation_law(mark(outline(name, 2, dtype), trains))
+    else:
+        one, two = (account.activation_law(mark(outline(name, n, dtype), trains)) for n in (1, 2))
+        law = tuple(a + (blocks - 1) * (b - a) for a, b in zip(one, two))
+    return {"total": sum(p.numel() for p in model.parameters()),
+            "trained": sum(p.numel() for p in trained), "tensors": len(trained),
+            "weights_bytes": sum(p.nbytes for p in model.parameters()),
+            "gradients_bytes": sum(p.nbytes for p in trained), "law": law}
+
+
+def ledger(name: str, trains: str = "everything", optimizer: str = "adamw", batch_size: int = 16,
+           tokens: int = 32, dtype: str = "float32", fused: bool = False) -> Ledger:
+    """Predict the bytes of training this outline, as `account.ledger` does of a loaded model.
+
+    A fused attention computes its pairs of tokens piece by piece and keeps none of them.
+    """
+    if optimizer not in account.OPTIMIZERS:
+        raise unknown("optimizer", optimizer, account.OPTIMIZERS)
+    measured = measure(name, trains, dtype)
+    states, counter = account.OPTIMIZERS[optimizer]
+    c0, c1, c2, c3 = measured["law"]
+    per_example = c1 + c2 * tokens + (0 if fused else c3 * tokens**2)
+    return Ledger(measured["weights_bytes"], measured["gradients_bytes"],
+                  states * measured["gradients_bytes"] + counter * measured["tensors"],
+                  round(c0 + batch_size * per_example))

@@ -1,0 +1,121 @@
+"""Models without weights give the numbers of models with them."""
+
+import dataclasses
+
+import pytest
+import torch
+
+import peft_teach as pt
+from peft_teach import account, outlines
+
+# As their authors count them; a BERT has a head of two labels besides, 2 · d + 2.
+PUBLISHED = {"minilm": 22_713_216 + 770, "bert-base": 109_482_240 + 1538,
+             "smollm2-135m": 134_515_008, "tinyllama-1.1b": 1_100_048_384,
+             "llama-2-7b": 6_738_415_616}
+
+
+@pytest.mark.parametrize("name", outlines.SIZES)
+def test_counts_are_those_that_were_published(name):
+    assert sum(outlines.counts(name).values()) == PUBLISHED[name]
+    assert outlines.measure(name)["total"] == PUBLISHED[name]
+
+
+def test_an_outline_takes_no_memory():
+    assert all(p.is_meta for p in outlines.outline("llama-2-7b").parameters())
+
+
+@pytest.mark.parametrize(("trains", "make"), [
+    ("everything", lambda m: pt.full.inject(m)),
+    ("LoRA, rank 8, query and value", lambda m: pt.lora.inject(m, pt.lora.Config(rank=8))),
+])
+@pytest.mark.parametrize("optimizer", ["adamw", "momentum", "sgd"])
+def test_the_ledger_is_that_of_the_loaded_model(trains, make, optimizer):
+    model = make(pt.models.load("minilm", labels=2)[0])
+    buffers = sum(b.nbytes for b in model.buffers())    # two small tables that nobody trains
+    real = dataclasses.asdict(account.ledger(model, 3, 40, optimizer))
+    predicted = dataclasses.asdict(outlines.ledger("minilm", trains, optimizer, 3, 40))
+    assert predicted["weights_bytes"] + buffers == real["weights_bytes"]
+    for part in ("gradients_bytes", "optimizer_bytes"):
+        assert predicted[part] == real[part]
+    assert predicted["activations_bytes"] == pytest.approx(real["activations_bytes"], rel=1e-6)
+
+
+def test_the_last_block_alone_is_that_of_the_loaded_model():
+    model = pt.models.load("minilm", labels=2)[0].requires_grad_(False)
+    model.bert.encoder.layer[5].requires_grad_(True)
+    model.classifier.requires_grad_(True)
+    measured = outlines.measure("minilm", "the last block")
+    assert measured["trained"] == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert outlines.ledger("minilm", "the last block", "adamw", 3, 40).activations_bytes == (
+        pytest.approx(account.predict_activations(model, 3, 40), rel=1e-6))
+
+
+@pytest.mark.parametrize("trains", outlines.TRAINS)
+@pytest.mark.parametrize("dtype", outlines.DTYPES)
+def test_two_blocks_tell_of_all_of_them(trains, dtype):
+    """The law is measured on one and two blocks; here it is measured on all thirty."""
+    whole = outlines.mark(outlines.outline("smollm2-135m", dtype=dtype), trains)
+    law = outlines.measure("smollm2-135m", trains, dtype)["law"]
+    assert law == pytest.approx(account.activation_law(whole), rel=1e-6, abs=1)
+
+
+def test_fused_attention_keeps_no_pairs():
+    def kept(tokens, fused):
+        return outlines.ledger("llama-2-7b", batch_size=1, tokens=tokens,
+                               fused=fused).activations_bytes
+
+    pairs = 32 * 32 * 4 * 512**2        # a float32 number a block, head and pair of tokens
+    assert kept(512, False) - kept(512, True) == pytest.approx(pairs, rel=1e-6)
+    # Without pairs, twice as long is twice as much, but for the last token's missing label.
+    assert kept(1024, True) == pytest.approx(2 * kept(512, True), rel=1e-4)
+
+
+def test_what_fused_attention_keeps_is_what_torch_keeps():
+    """On a CPU, torch fuses the attention of a Llama: no dropout, no mask."""
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+             "intermediate_size": 176, "vocab_size": 100}
+    models = [AutoModelForCausalLM.from_config(LlamaConfig(**sizes, attn_implementation=how))
+              for how in ("sdpa", "eager")]
+    fused, plain = (account.activations(m, {"input_ids": torch.ones(1, 64, dtype=torch.long)})
+                    for m in models)
+    c0, c1, c2, _ = account.activation_law(models[1])
+    assert fused < 0.9 * plain
+    labels = account.activations(models[1], {"input_ids": torch.ones(1, 64, dtype=torch.long),
+                                             "labels": torch.ones(1, 64, dtype=torch.long)}) - plain
+    # Besides, the fused kernel keeps its output and a number for each token and head.
+    assert fused == pytest.approx(c0 + c1 + c2 * 64 - labels, rel=0.05)
+
+
+def test_a_language_model_keeps_its_loss():
+    """The logarithm of each word's probability, in float32, is kept for every token but one."""
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    def law(words):
+        sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+                 "intermediate_size": 20, "vocab_size": words, "attn_implementation": "eager"}
+        return account.activation_law(AutoModelForCausalLM.from_config(LlamaConfig(**sizes)))
+
+    assert law(1100)[2] - law(100)[2] == pytest.approx(4 * 1000, rel=0.01)
+
+
+def test_the_longest_input_is_the_number_of_positions():
+    assert outlines.longest("minilm") == 512
+    assert outlines.longest("llama-2-7b") == 4096
+
+
+def test_bfloat16_halves_the_weights_and_keeps_lora_in_float32():
+    half = outlines.measure("tinyllama-1.1b", outlines.TRAINS[2], "bfloat16")
+    lora = 22 * 8 * ((2048 + 2048) + (2048 + 256))      # grouped values: 4 heads of 64
+    assert half["trained"] == lora
+    assert half["gradients_bytes"] == 4 * lora
+    assert half["weights_bytes"] == 2 * PUBLISHED["tinyllama-1.1b"] + 4 * lora
+
+
+def test_unknown_names_are_told():
+    for ask in (lambda: outlines.outline("minilmm"), lambda: outlines.measure("minilm", "all"),
+                lambda: outlines.outline("minilm", dtype="float17"),
+                lambda: outlines.ledger("minilm", optimizer="adamwx")):
+        with pytest.raises(pt.errors.UnknownName):
+            ask()
