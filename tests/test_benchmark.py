@@ -151,3 +151,11 @@ def test_the_stored_record_is_whole(script):
             assert ("peft" in rows[label]) == (label not in ALONE)
             assert rows[label]["ours"]["memory_bytes"]["peak"] > 0
     assert {r["bits"] for r in record["nf4"]} == {4.5, 4.127}
+
+
+def test_the_readme_shows_the_stored_record(script):
+    readme = (SCRIPT.parents[2] / "README.md").read_text("utf-8")
+    section = readme[readme.index("### How fast"):]
+    shown = [line for line in section.splitlines() if line.startswith("| ")]
+    assert len(shown) == 2 * 2 + 2 * len(LABELS) - 1    # heads and rules; SmolLM2 has no biases
+    assert set(shown) <= set(script.table(records.load("benchmark")).splitlines())

@@ -314,8 +314,9 @@ def table(record):
     """Return the record in Markdown: a table for each model on each device, and one for NF4."""
     text = []
     for device, setting in record["machines"].items():
-        text += ["", f"{setting['device']}, {setting['threads']} threads of {setting['cores']} "
-                     f"cores; torch {setting['torch']}, peft {setting['peft']}, bitsandbytes "
+        threads = f"{setting['threads']} thread" + "s" * (setting["threads"] > 1)
+        text += ["", f"{setting['device']}, {threads} of {setting['cores']} cores; "
+                     f"torch {setting['torch']}, peft {setting['peft']}, bitsandbytes "
                      f"{setting['bitsandbytes']}; {setting['date']}"]
         for name, model in MODELS.items():
             rows = [r for r in record["runs"] if (r["device"], r["model"]) == (device, name)]
