@@ -550,7 +550,7 @@ METHODS = {name: getattr(pt, name) for name in
 def test_the_settings_of_another_method_are_refused(method, model, batch):
     other = pt.ia3.Config() if method != "ia3" else pt.dora.Config()
     before = snapshot(model, batch)
-    for config in (other, {"rank": 4}, "all"):
+    for config in (other, {"rank": 4}, {}, "all"):
         with pytest.raises(BadConfig, match="The settings are a") as error:
             METHODS[method].inject(model, config)
         assert f"pt.{method}.Config" in error.value.expected

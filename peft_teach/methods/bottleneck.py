@@ -191,7 +191,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     around a block: read them by a hook there. Raises `BadConfig`, `NoTargets`, `AlreadyAdapted`,
     or `NotSupported` for an unknown family; then the model is as it was.
     """
-    config = settle(config or PFEIFFER, Config)
+    config = settle(PFEIFFER if config is None else config, Config)
     new_record(model)    # raises what `attach` would, before the model's places are read
     targets, make = _form(model, config)
     model = attach(model, targets, lambda base: make(base, Bottleneck(
