@@ -138,7 +138,7 @@ def activations(model: nn.Module, batch: dict[str, Tensor]) -> int:
     def pack(tensor: Tensor) -> Tensor:
         if _storage(tensor) not in known:
             saved[_storage(tensor)] = tensor.untyped_storage().nbytes()
-        return tensor
+        return tensor.detach()    # a layer that keeps its own output would keep itself alive
 
     devices = [p.device for p in model.parameters() if p.is_cuda][:1]
     hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)

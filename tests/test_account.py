@@ -1,5 +1,7 @@
 """The ledger against what torch really holds, and the counts against closed forms."""
 
+import weakref
+
 import pytest
 import torch
 
@@ -68,6 +70,14 @@ def test_counting_activations_changes_nothing(model):
     assert torch.equal(torch.get_rng_state(), before)
     assert model.training == mode
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_counting_activations_keeps_none():
+    model, seen = pt.models.load("minilm", labels=2, attention="eager")[0], []
+    model.bert.encoder.layer[0].output.register_forward_hook(
+        lambda module, given, out: seen.append(weakref.ref(out)))
+    assert account.activations(model, batch(2, 8)) > 0
+    assert [ref() for ref in seen] == [None]
 
 
 def test_counts_are_the_closed_form():
