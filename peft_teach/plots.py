@@ -14,11 +14,13 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MultipleLocator, NullLocator, PercentFormatter
 
-COLOURS = {"full": "#0072B2", "lora": "#D55E00", "head": "#7f7f7f", "yours": "#009E73",
+COLOURS = {"scratch": "#000000", "full": "#0072B2", "lora": "#D55E00", "head": "#7f7f7f",
+           "yours": "#009E73",
            "weights": "#0072B2", "gradients": "#E69F00", "optimizer": "#CC79A7",
-           "activations": "#56B4E9", "quiet": "#b0b0b0"}
+           "activations": "#56B4E9", "quiet": "#b0b0b0", "subspace": "#CC79A7",
+           "random": "#E69F00"}
 
 
 # ── onto the page ────────────────────────────────────────────────────────────────────────────
@@ -72,6 +74,31 @@ def to_scale(n_out: int, n_in: int, rank: int) -> Figure:
     ax.axis("off")
     figure.set_label(f"W, {n_out} × {n_in}, beside two thin strips: B, {n_out} × {rank}, and A, "
                      f"{rank} × {n_in}.")
+    return figure
+
+
+def three_ways(backbone: int, head: int) -> Figure:
+    """Draw what starts how, and what trains: from scratch, full fine-tuning, head only."""
+    figure, ax = _figure(8, 2.9)
+    ways = (("from scratch", "random", True, COLOURS["scratch"]),
+            ("full fine-tuning", "pretrained", True, COLOURS["full"]),
+            ("head only", "pretrained", False, COLOURS["head"]))
+    for i, (name, start, trained, colour) in enumerate(ways):
+        x = 2.6 * i
+        for y, height, label, on in ((0, 1.5, f"backbone, {backbone:,}\nstarts {start}", trained),
+                                     (1.62, 0.5, f"head, {head:,}, starts random", True)):
+            ax.add_patch(Rectangle((x, y), 2.2, height, facecolor=colour if on else "#eeeeee",
+                                   alpha=0.35 if on else 1, edgecolor=colour, lw=1.5,
+                                   ls="-" if on else "--"))
+            ax.text(x + 1.1, y + height / 2, f"{label}\n{'trained' if on else 'frozen'}"
+                    if height > 1 else label, ha="center", va="center", fontsize=9)
+        ax.text(x + 1.1, 2.3, name, ha="center", fontweight="bold")
+    ax.set(xlim=(-0.1, 7.5), ylim=(-0.1, 2.6))
+    ax.axis("off")
+    figure.set_label("; ".join(
+        f"{name}: the backbone, {backbone:,} numbers, starts {start} and "
+        f"{'is trained' if trained else 'stays frozen'}, the head, {head:,}, is trained"
+        for name, start, trained, _ in ways))
     return figure
 
 
@@ -134,13 +161,15 @@ def dots(groups: Sequence[tuple[str, Sequence[float]]],
 def ledgers(ledgers: Mapping[str, object]) -> Figure:
     """Draw `account.Ledger`s as stacked bars, in MB."""
     figure, ax = _figure(8, 0.9 + 0.5 * len(ledgers))
+    largest = max(ledger.total_bytes for ledger in ledgers.values()) / 1e6
     for y, ledger in enumerate(ledgers.values()):
         left = 0.0
         for part in ("weights", "gradients", "optimizer", "activations"):
             size = getattr(ledger, f"{part}_bytes") / 1e6
             ax.barh(y, size, left=left, color=COLOURS[part], label=part if y == 0 else None)
-            if size > 25:
-                ax.text(left + size / 2, y, f"{size:.0f}", ha="center", va="center", fontsize=9)
+            if size > largest / 20:
+                ax.text(left + size / 2, y, f"{size:.0f}", ha="center", va="center", fontsize=9,
+                        color="white" if part == "weights" else "black")
             left += size
         ax.text(left, y, f"  {left:.0f} MB", va="center", fontsize=9)
     ax.set(yticks=range(len(ledgers)), yticklabels=list(ledgers), xlabel="MB",
@@ -237,6 +266,289 @@ def lora_spectra(data: Mapping) -> Figure:
         f"{n}: {len(s)} directions, from {s[0]:.2g} to {s[-1]:.2g}"
         for n, s in data["sigma"].items()))
     return figure
+
+
+def signed_hashing(h: Sequence[int], sign: Sequence[float], d: int) -> Figure:
+    """Draw P for a few weights: one row a weight, one ± entry in each, in column h."""
+    figure, ax = _figure(7, 2.6)
+    ax.spines[:].set_visible(False)
+    for i, (column, s) in enumerate(zip(h, sign)):
+        ax.add_patch(Rectangle((i, column), 1, 1, edgecolor="white",
+                               facecolor=COLOURS["full" if s > 0 else "lora"]))
+        ax.text(i + 0.5, column + 0.5, "+" if s > 0 else "−", color="white", ha="center",
+                va="center", fontsize=12)
+    for row in range(d + 1):
+        ax.axhline(row, color=COLOURS["quiet"], lw=0.6)
+    ax.set(xlim=(0, len(h)), ylim=(d, 0), xlabel="weights of the model",
+           ylabel="numbers of z", xticks=[i + 0.5 for i in range(len(h))],
+           xticklabels=range(len(h)), yticks=[j + 0.5 for j in range(d)], yticklabels=range(d))
+    ax.tick_params(length=0)
+    figure.set_label("P, lying on its side. Each weight takes one number of z: " + ", ".join(
+        f"weight {i} {'+' if s > 0 else '−'}z[{int(c)}]" for i, (c, s) in enumerate(zip(h, sign))))
+    return figure
+
+
+def spectrum(sigmas: Mapping[str, Sequence[float]], share: float = 0.9) -> Figure:
+    """Draw the energy that the k strongest directions hold, against k, one line a matrix.
+
+    `sigmas` map a name to singular values; a dot stands where `share` of the energy is reached.
+    """
+    figure, ax = _figure(8, 3.4)
+    told = []
+    for name, sigma in sigmas.items():
+        energy = np.cumsum(np.square(np.asarray(sigma, dtype=float)))
+        energy = energy / energy[-1]
+        k = int((energy < share).sum()) + 1
+        (line,) = ax.plot(range(1, len(energy) + 1), energy, lw=2, label=f"{name}: {k} directions")
+        ax.plot(k, energy[k - 1], "o", color=line.get_color(), ms=7)
+        told.append(f"{name} {k}")
+    ax.axhline(share, color=COLOURS["quiet"], ls=":", lw=1.5)
+    ax.set(xlabel="directions kept, strongest first", ylabel="share of the energy", ylim=(0, 1.02))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.legend(frameon=False, fontsize=9, loc="lower right")
+    figure.set_label(f"Directions that hold {share:.0%} of the energy: " + "; ".join(told))
+    return figure
+
+
+def subspace(data: Mapping) -> Figure:
+    """Draw what `widgets.compute_subspace` gives: accuracy against the numbers that may move."""
+    figure, ax = _figure(8.5, 4)
+    for start, colour, label in (("pretrained", COLOURS["subspace"], "from the pretrained weights"),
+                                 ("random", COLOURS["random"], "from random weights")):
+        points = data["points"].get(start)
+        if not points:
+            continue
+        ax.plot(list(points), [np.mean(v) for v in points.values()], "-", color=colour, lw=2,
+                label=label)
+        for d, values in points.items():
+            ax.plot([d] * len(values), values, "o", color=colour, ms=6, alpha=0.75, mew=0)
+    for name, colour, label in (("full", COLOURS["full"], "full fine-tuning, all 22.7 million"),
+                                ("head", COLOURS["head"], "head only, d = 0"),
+                                ("majority", COLOURS["quiet"], "always the same answer")):
+        ax.axhline(data[name], color=colour, ls=":" if name == "majority" else "--", lw=1.5,
+                   label=label)
+    ax.axhline(data["goal"], color="black", lw=1)
+    below = abs(data["full"] - data["goal"]) < 0.02    # between the two lines is no room
+    ax.text(0.01, data["goal"], f"goal {data['goal']:.1%}", va="top" if below else "bottom",
+            fontsize=9, transform=ax.get_yaxis_transform())
+    if data["reached"]:
+        mean = np.mean(data["points"]["pretrained"][data["reached"]])
+        ax.plot(data["reached"], mean, "o", ms=14, mfc="none", mec="black", mew=1.8)
+    if data["guess"]:
+        ax.axvline(data["guess"], color=COLOURS["yours"], ls=":", lw=2, label="your guess")
+    ax.set(xscale="log", xlabel="numbers that may move, d", ylabel="test accuracy",
+           title=data["told"])
+    _plain_ticks(ax.xaxis, sorted({d for points in data["points"].values() for d in points}))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.set_label(f"{data['told']}. " + "; ".join(
+        f"{start} start: " + ", ".join(f"d = {d} {np.mean(v):.1%}" for d, v in points.items())
+        for start, points in data["points"].items())
+        + f"; full fine-tuning {data['full']:.1%}, head only {data['head']:.1%}.")
+    return figure
+
+
+def truncation(data: Mapping) -> Figure:
+    """Draw what `widgets.compute_truncation` gives: σ of one ΔW, and the accuracy at each k."""
+    figure, left, right = _figure(10, 3.9, columns=2)
+    sigma, k = np.asarray(data["sigma"]), data["k"]
+    places = np.arange(1, len(sigma) + 1)
+    left.plot(places, sigma, color=COLOURS["quiet"], lw=1.5)
+    left.fill_between(places[:k], sigma[:k], color=COLOURS["full"], alpha=0.75, lw=0,
+                      label=f"kept: {data['energy']:.0%} of the energy")
+    left.fill_between(places[max(k - 1, 0):], sigma[max(k - 1, 0):], color=COLOURS["quiet"],
+                      alpha=0.4, lw=0, label="cut off")
+    left.axvline(data["ninety"], ymax=0.7, color="black", ls=":", lw=1.5,    # the legend is above
+                 label=f"90 % of the energy: {data['ninety']} directions")
+    left.set(xlabel="direction, strongest first", ylabel="singular value of ΔW",
+             title=data["matrix"], ylim=(0, None), xlim=(0, len(sigma)))
+    left.legend(frameon=False, fontsize=9)
+
+    for kind, colour, label in (("kept", COLOURS["full"], "only the k strongest kept"),
+                                ("dropped", COLOURS["random"], "the k strongest left out")):
+        curve = data[kind]
+        right.plot([_at(n) for n in curve], list(curve.values()), "-", color=colour, lw=1.8,
+                   label=label)
+        for n, values in data["seeds"][kind].items():
+            right.plot([_at(n)] * len(values), values, "o", color=colour, ms=5, alpha=0.75, mew=0)
+    right.plot(_at(k), data["kept"][k], "o", ms=13, mfc="none", mec="black", mew=1.8)
+    right.axhline(data["head"], color=COLOURS["head"], ls="--", lw=1.5, label="head only")
+    right.set(xlabel="k, in all 36 matrices", ylabel="test accuracy", title=data["told"],
+              xticks=[_at(n) for n in data["kept"]], xticklabels=list(data["kept"]))
+    right.yaxis.set_major_locator(MultipleLocator(0.05))
+    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    right.legend(frameon=False, fontsize=9, loc="center right", bbox_to_anchor=(1, 0.62))
+    figure.set_label(f"Update of {data['matrix']}: 90 % of its energy in {data['ninety']} of "
+                     f"{len(sigma)} directions; {k} directions hold {data['energy']:.0%}. "
+                     f"{data['told']}. Kept: " + ", ".join(
+                         f"k = {n} {v:.1%}" for n, v in data["kept"].items()) + ". Left out: "
+                     + ", ".join(f"k = {n} {v:.1%}" for n, v in data["dropped"].items()) + ".")
+    return figure
+
+
+def _at(k: int) -> float:
+    """Return where k stands on an axis that is logarithmic and yet has a place for 0."""
+    return float(np.log2(k)) if k else -1.0
+
+
+def learning(data: Mapping) -> Figure:
+    """Draw what `widgets.compute_learning` gives: losses, and accuracy on held-out sentences.
+
+    Where only the last accuracy was recorded, it is a dot at the last step.
+    """
+    figure, left, right = _figure(10, 3.8, columns=2)
+    for name, line in data["lines"].items():
+        colour, losses = COLOURS[line["method"]], line["losses"]
+        smooth = [np.mean(losses[max(0, i - 19):i + 1]) for i in range(len(losses))]
+        left.plot(range(1, len(losses) + 1), smooth, lw=2, color=colour, label=name)
+        if line["curve"]:
+            right.plot(*zip(*line["curve"]), "-", lw=2, color=colour)
+        right.plot(len(losses), line["accuracy"], "o", ms=8, color=colour, zorder=3)
+    left.axhline(np.log(2), color=COLOURS["quiet"], ls=":", label="log 2: knowing nothing")
+    left.set(xlabel="training step", ylabel="loss (mean of the last 20)")
+    left.set_ylim(top=min(left.get_ylim()[1], 1.2))
+    right.axhline(data["majority"], color=COLOURS["quiet"], ls=":", label="always the same answer")
+    for (method, guess), dashes in zip(data["guesses"].items(), ("--", ":", "-.")):
+        right.axhline(guess, color=COLOURS["yours"], ls=dashes, lw=1.5,
+                      label=f"your guess, {data['names'][method]}")
+    right.set(xlabel="training step", ylabel="accuracy", ylim=(0.45, 0.9))
+    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    for ax in (left, right):
+        ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    figure.set_label("; ".join(
+        f"{name}: loss {np.mean(line['losses'][-20:]):.2f} at the end, test accuracy "
+        f"{line['accuracy']:.1%}" for name, line in data["lines"].items())
+        + f"; always the same answer: {data['majority']:.1%}")
+    return figure
+
+
+# The parts of a model, by colour; and the order of the places from top to bottom.
+PARTS = {"embeddings": "#117733", "query": "#332288", "key": "#332288", "value": "#332288",
+         "attention_out": "#332288", "attention_norm": "#777777", "ffn_in": "#AA4499",
+         "ffn_gate": "#AA4499", "ffn_out": "#AA4499", "ffn_norm": "#777777", "other": "#777777",
+         "head": "#D55E00"}
+GPUS = {"16 GB": 16e9, "24 GB": 24e9, "80 GB": 80e9}
+
+
+def block_diagram(shapes: Mapping[str, str]) -> Figure:
+    """Draw a block of BERT by its places, from input to output; `shapes` are texts by place."""
+    figure, ax = _figure(10.5, 3.6)
+    boxes = {"query": (1.5, 2.1), "key": (1.5, 1.0), "value": (1.5, -0.1),
+             "attention_out": (4.2, 1.0), "attention_norm": (5.9, 1.0), "ffn_in": (7.9, 1.0),
+             "ffn_out": (9.6, 1.0), "ffn_norm": (11.3, 1.0)}
+    for place, (x, y) in boxes.items():
+        ax.add_patch(Rectangle((x - 0.68, y - 0.4), 1.36, 0.8, facecolor=PARTS[place], alpha=0.22,
+                               edgecolor=PARTS[place]))
+        ax.text(x, y, f"{place}\n{shapes[place]}", ha="center", va="center", fontsize=9)
+    ax.text(2.85, 1.0, "each token\nlooks at\nthe others", ha="center", va="center", fontsize=8,
+            style="italic")
+    ax.text(8.75, 1.45, "GELU", ha="center", va="center", fontsize=8, style="italic")
+    arrows = [((0.1, 1.0), (0.78, 2.1)), ((0.1, 1.0), (0.78, 1.0)), ((0.1, 1.0), (0.78, -0.1)),
+              ((2.2, 2.1), (2.6, 1.5)), ((2.2, 1.0), (2.4, 1.0)), ((2.2, -0.1), (2.6, 0.5)),
+              ((3.3, 1.0), (3.5, 1.0)), ((4.9, 1.0), (5.2, 1.0)), ((6.6, 1.0), (7.2, 1.0)),
+              ((8.6, 1.0), (8.9, 1.0)), ((10.3, 1.0), (10.6, 1.0)), ((12.0, 1.0), (12.5, 1.0))]
+    for start, end in arrows:
+        ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": "#444444"})
+    for start, end in ((0.1, 5.05), (6.9, 10.45)):     # the residual: round the sub-layer, added
+        ax.plot([start, start, end], [1.0, 2.85, 2.85], color="#444444", lw=1, ls="--")
+        ax.annotate("", (end, 1.15), (end, 2.87), arrowprops={"arrowstyle": "->", "ls": "--",
+                                                              "color": "#444444"})
+        ax.text(end, 1.0, "+", ha="center", va="center", fontsize=11,
+                bbox={"boxstyle": "circle,pad=0.08", "facecolor": "white", "edgecolor": "#444444"})
+    for left, right, y, name in ((8.85, 12.05, 0.2, "ffn: one module, with two inputs"),
+                                 (0.75, 12.05, -0.85, "block")):
+        ax.plot([left, left, right, right], [y + 0.15, y, y, y + 0.15], color="#444444", lw=1)
+        ax.text((left + right) / 2, y - 0.1, name, ha="center", va="top", fontsize=9)
+    ax.text(-0.05, 1.0, "x", ha="right", va="center", fontsize=11)
+    ax.set(xlim=(-0.2, 12.7), ylim=(-1.4, 3.2))
+    ax.axis("off")
+    figure.set_label("One block, from left to right: query, key and value; attention_out; "
+                     "attention_norm; ffn_in; ffn_out; ffn_norm. " + "; ".join(
+                         f"{place}: {shapes[place]}" for place in boxes))
+    return figure
+
+
+def parameter_map(data: Mapping) -> Figure:
+    """Draw what `widgets.compute_parameter_map` gives: areas are numbers of parameters."""
+    figure, ax = _figure(10, 4.2)
+    left, gap = 0.0, 0.004 * data["total"]
+    for name, parts in data["columns"]:
+        width, bottom, below = sum(parts.values()), 1.0, 1.1
+        for place, size in parts.items():
+            height = size / width if width else 0
+            bottom -= height
+            ax.add_patch(Rectangle((left, bottom), width, height, facecolor=PARTS[place],
+                                   edgecolor="white", lw=0.4,
+                                   alpha=1 if place in data["places"] else 0.28))
+            if name == data["columns"][-1][0] and height > 0.02:
+                below = min(bottom + height / 2, below - 0.055)    # not onto the name before
+                ax.text(left + width + gap, below, place, va="center", fontsize=9,
+                        weight="bold" if place in data["places"] else "normal")
+        if width > 0.03 * data["total"]:
+            ax.text(left + width / 2, 1.02, name, ha="center", va="bottom", fontsize=9)
+        left += width + gap
+    ax.text(0, -0.03, f"all of it: {data['total']:,}", va="top", fontsize=9)
+    ax.set(xlim=(0, left * 1.14), ylim=(-0.1, 1.12), title=data["told"])
+    ax.axis("off")
+    figure.set_label(f"{data['model']}, {data['total']:,} parameters. {data['told']}. " + "; ".join(
+        f"{place}: {size:,} ({size / data['total']:.1%})"
+        for place, size in data["sizes"].items() if size))
+    return figure
+
+
+def ledger_explorer(data: Mapping) -> Figure:
+    """Draw what `widgets.compute_ledger` gives: bars by what trains, and growth with the batch."""
+    figure, left, right = _figure(10.5, 3.6, columns=2)
+    names = ("weights", "gradients", "optimizer", "activations")
+    most = max(ledger.total_bytes for ledger in data["ledgers"].values())
+    unit, factor = ("GB", 1e9) if most > 1e9 else ("MB", 1e6)
+    for y, ledger in enumerate(data["ledgers"].values()):
+        start = 0.0
+        for part in names:
+            size = getattr(ledger, f"{part}_bytes") / factor
+            left.barh(y, size, left=start, color=COLOURS[part], label=part if y == 0 else None)
+            start += size
+        left.text(start, y, f"  {bytes_text(ledger.total_bytes)}", va="center", fontsize=9)
+    labelled = 0.0
+    for name, size in GPUS.items():
+        if size < 1.2 * most:
+            left.axvline(size / factor, color="black", ls=":", lw=1.2)
+            if size > labelled + 0.13 * most:      # else the names would stand on each other
+                left.text(size / factor, -0.62, name, ha="center", va="bottom", fontsize=8)
+                labelled = size
+    left.set(yticks=range(len(data["ledgers"])), yticklabels=[
+        n.replace(", query", ",\nquery") for n in data["ledgers"]], xlabel=unit,
+        ylim=(len(data["ledgers"]) - 0.4, -0.6))
+    left.get_yticklabels()[list(data["ledgers"]).index(data["trains"])].set_weight("bold")
+    left.margins(x=0.2)
+
+    for part in names:
+        sizes = [getattr(x, f"{part}_bytes") / factor for x in data["growth"].values()]
+        now = getattr(data["ledgers"][data["trains"]], f"{part}_bytes") / factor
+        if sizes[0] > 0:     # the weights lie below: the gradients may be as large
+            right.plot(list(data["growth"]), sizes, lw=5 if part == "weights" else 2,
+                       color=COLOURS[part], label=part)
+            right.plot(data["batch"], now, "o", ms=7, color=COLOURS[part])
+    right.set(xscale="log", yscale="log", xlabel="sentences in a batch", ylabel=unit,
+              title=data["told"])
+    right.title.set_fontsize(10)
+    _plain_ticks(right.xaxis, [1, 4, 16, 64, 256])
+    right.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    right.legend(frameon=False, fontsize=9)
+    figure.set_label(f"{data['model']}, {data['batch']} × {data['tokens']} tokens. " + "; ".join(
+        f"{name}: " + ", ".join(f"{part} {bytes_text(getattr(x, f'{part}_bytes'))}"
+                                for part in names) for name, x in data["ledgers"].items()))
+    return figure
+
+
+def bytes_text(size: float) -> str:
+    """Return a number of bytes in words: 912 kB, 90.9 MB, 5.37 GB."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            value = size / factor
+            return f"{value:.3g} {unit}" if value < 100 else f"{value:,.0f} {unit}"
+    return f"{size:.0f} bytes"
 
 
 def _plain_ticks(axis, values: Sequence[float]) -> None:

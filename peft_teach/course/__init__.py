@@ -3,8 +3,9 @@
 Light to import: notebook tools and models arrive when something uses them.
 """
 
-from . import records
+from . import records, subspace
 from .budget import Budget, budget
 from .checks import check, hint, progress, require, reset
 
-__all__ = ["Budget", "budget", "check", "hint", "progress", "records", "require", "reset"]
+__all__ = ["Budget", "budget", "check", "hint", "progress", "records", "require", "reset",
+           "subspace"]

@@ -14,7 +14,9 @@ SHORTEST_SECRET = 13  # characters; a shorter line, such as `return y`, gives no
 
 # Nor do lines that any code may share.
 _COMMON = re.compile(r"(def|class|import|from|with|for)\b.*|@.*|self\.(\w+) ?= ?\2"
-                     r"|super\(\)\.__init__\(.*\)|return self\.base\(x\)")
+                     r"|super\(\)\.__init__\(.*\)|return self\.base\(x\)"
+                     r"|model\.(train|eval)\(\)|loss = model\(\*\*batch\)\.loss"
+                     r"|loss\.backward\(\)|optimizer\.(step|zero_grad)\(\)|return loss\.item\(\)")
 
 # The library's methods are the references; `pt.lora` may be shown, its inside not imported. Of the
 # course a lesson uses the budget and the records, never the exercises.

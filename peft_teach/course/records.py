@@ -68,6 +68,20 @@ def sweep(record: dict, method: str) -> dict[float, float]:
     return {row["lr"]: row["accuracy"] for row in sorted(rows, key=lambda row: row["lr"])}
 
 
+def ways(*records: dict) -> list[dict]:
+    """Return seed 0's run from scratch, of the head and of full fine-tuning at each rate.
+
+    Each went once over the data. Where two records hold a run, the first one's is taken; `curve`
+    is None for a run whose accuracy was not looked at along the way.
+    """
+    found: dict[tuple, dict] = {}
+    for row in (row for record in records for row in record["runs"]):
+        if (row["method"] in ("scratch", "head", "full") and row["seed"] == 0
+                and row.get("epochs", 1) == 1 and "pool" not in row):
+            found.setdefault((row["method"], row["lr"]), row | {"curve": row.get("curve")})
+    return list(found.values())
+
+
 def points(record: dict, depth: int) -> dict:
     """Return what `widgets.lora_budget` reads: one point a LoRA setting, and the two levels.
 

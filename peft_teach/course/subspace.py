@@ -11,9 +11,10 @@ A row of P is kept as two small numbers, its column h(i) and its sign s(i), so m
 a dense P would take D × d. Each column has about D/d entries, hence length about one.
 
 Sources: Li et al. 2018, arXiv 1804.08838, §2 and appendix S7; Aghajanyan et al. 2020, arXiv
-2012.13255, §2. One deviation: signed hashing in the place of their Fastfood transform.
+2012.13255, §3. One deviation: signed hashing in the place of their Fastfood transform.
 """
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -33,11 +34,11 @@ def project(theta0: Tensor, z: Tensor, h: Tensor, sign: Tensor) -> Tensor:
 
 
 def hashes(D: int, d: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return the column h(i), int32, and the sign s(i), ±1 in float32, of each of D weights."""
+    """Return the column h(i), 0 to d − 1, and the sign s(i), ±1.0, of each of D weights."""
     generator = torch.Generator().manual_seed(seed)
     h = torch.randint(0, d, (D,), dtype=torch.int32, generator=generator)             # (D,)
     sign = torch.randint(0, 2, (D,), dtype=torch.int8, generator=generator) * 2 - 1   # (D,)
-    return h, sign.float()
+    return h.long(), sign.float()
 
 
 class Subspace(nn.Module):
@@ -64,14 +65,25 @@ class Subspace(nn.Module):
         self.register_buffer("sign", sign.to(place), persistent=False)                # (D,)
         self.z = nn.Parameter(torch.zeros(d, device=place))                           # (d,)
 
+    def theta(self) -> Tensor:
+        """Return θ₀ + P z, all weights of the backbone in one row, (D,)."""
+        return self.project(self.theta0, self.z, self.h, self.sign)
+
     def weights(self) -> dict[str, Tensor]:
-        """Return the backbone's weights θ₀ + P z, by name."""
-        theta = self.project(self.theta0, self.z, self.h, self.sign)                  # (D,)
-        pieces = theta.split([shape.numel() for shape in self.shapes.values()])
+        """Return the same weights by name, each in its shape."""
+        pieces = self.theta().split([shape.numel() for shape in self.shapes.values()])
         return {n: piece.view(shape) for (n, shape), piece in zip(self.shapes.items(), pieces)}
 
     def forward(self, **inputs):
         return functional_call(self.model, self.weights(), kwargs=inputs)
+
+    @torch.no_grad()
+    def plain(self) -> nn.Module:
+        """Return the classifier itself, its weights those of now; for testing, this is faster."""
+        model = copy.deepcopy(self.model)
+        for name, weight in self.weights().items():
+            model.get_parameter(name).copy_(weight)
+        return model.eval()
 
     def groups(self, step: float, head_lr: float) -> list[dict]:
         """Return optimizer groups: z at step/√d, so that Adam's first step has length `step`."""
