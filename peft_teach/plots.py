@@ -7,7 +7,7 @@ Each figure carries a text for those who cannot see it, made from the same numbe
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from itertools import pairwise
 
@@ -90,8 +90,8 @@ def three_ways(backbone: int, head: int) -> Figure:
             ax.add_patch(Rectangle((x, y), 2.2, height, facecolor=colour if on else "#eeeeee",
                                    alpha=0.35 if on else 1, edgecolor=colour, lw=1.5,
                                    ls="-" if on else "--"))
-            ax.text(x + 1.1, y + height / 2, f"{label}\n{'trained' if on else 'frozen'}"
-                    if height > 1 else label, ha="center", va="center", fontsize=9)
+            ax.text(x + 1.1, y + height / 2, f"{label}\n{'trained' if on else 'frozen'}",
+                    ha="center", va="center", fontsize=9)
         ax.text(x + 1.1, 2.3, name, ha="center", fontweight="bold")
     ax.set(xlim=(-0.1, 7.5), ylim=(-0.1, 2.6))
     ax.axis("off")
@@ -103,14 +103,18 @@ def three_ways(backbone: int, head: int) -> Figure:
 
 
 def curves(losses: Mapping[str, Sequence[float]], colours: Mapping[str, str] | None = None,
-           window: int = 20) -> Figure:
-    """Draw training losses against the step, each as a running mean over `window` steps."""
+           window: int = 20, dashed: Collection[str] = ()) -> Figure:
+    """Draw training losses against the step, each as a running mean over `window` steps.
+
+    Those named in `dashed` lie on top, so that a line below shows between the dashes.
+    """
     figure, ax = _figure(8, 3.2)
     for name, values in losses.items():
         values = np.asarray(values, dtype=float)
         smooth = [values[max(0, i - window + 1):i + 1].mean() for i in range(len(values))]
+        style = {"ls": "--", "zorder": 3} if name in dashed else {}
         ax.plot(range(1, len(values) + 1), smooth, label=name, lw=2,
-                color=(colours or {}).get(name))
+                color=(colours or {}).get(name), **style)
     ax.set(xlabel="training step", ylabel="loss (running mean)")
     if losses:
         ax.legend(frameon=False)
@@ -120,12 +124,16 @@ def curves(losses: Mapping[str, Sequence[float]], colours: Mapping[str, str] | N
 
 
 def rates(sweeps: Mapping[str, Mapping[float, float]], colours: Mapping[str, str],
-          majority: float) -> Figure:
-    """Draw accuracy against the learning rate, one line a method."""
+          majority: float, rings: Collection[str] = ()) -> Figure:
+    """Draw accuracy against the learning rate, one line a method.
+
+    Those named in `rings` have large open markers, which show around another's point.
+    """
     figure, ax = _figure(7, 3.2)
     for name, points in sweeps.items():
         xs = sorted(points)
-        ax.plot(xs, [points[x] for x in xs], "o-", label=name, color=colours.get(name))
+        style = {"ms": 11, "mfc": "none", "zorder": 3} if name in rings else {}
+        ax.plot(xs, [points[x] for x in xs], "o-", label=name, color=colours.get(name), **style)
     ax.axhline(majority, color=COLOURS["quiet"], ls=":", label="always the same answer")
     ax.set(xscale="log", xlabel="learning rate", ylabel="test accuracy")
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -362,7 +370,7 @@ def truncation(data: Mapping) -> Figure:
     left.axvline(data["ninety"], ymax=0.7, color="black", ls=":", lw=1.5,    # the legend is above
                  label=f"90 % of the energy: {data['ninety']} directions")
     left.set(xlabel="direction, strongest first", ylabel="singular value of ΔW",
-             title=data["matrix"], ylim=(0, None), xlim=(0, len(sigma)))
+             title=data["matrix"], ylim=(0, None), xlim=(-0.02 * len(sigma), len(sigma)))
     left.legend(frameon=False, fontsize=9)
 
     for kind, colour, label in (("kept", COLOURS["full"], "only the k strongest kept"),
@@ -511,25 +519,27 @@ def ledger_explorer(data: Mapping) -> Figure:
             start += size
         left.text(start, y, f"  {bytes_text(ledger.total_bytes)}", va="center", fontsize=9)
     labelled = 0.0
-    for name, size in GPUS.items():
-        if size < 1.2 * most:
-            left.axvline(size / factor, color="black", ls=":", lw=1.2)
-            if size > labelled + 0.13 * most:      # else the names would stand on each other
-                left.text(size / factor, -0.62, name, ha="center", va="bottom", fontsize=8)
-                labelled = size
+    for name, size in data["gpus"].items():
+        left.axvline(size / factor, color="black", ls=":", lw=1.2)
+        if size > labelled + 0.13 * most:      # else the names would stand on each other
+            left.text(size / factor, -0.62, name, ha="center", va="bottom", fontsize=8)
+            labelled = size
     left.set(yticks=range(len(data["ledgers"])), yticklabels=[
         n.replace(", query", ",\nquery") for n in data["ledgers"]], xlabel=unit,
         ylim=(len(data["ledgers"]) - 0.4, -0.6))
     left.get_yticklabels()[list(data["ledgers"]).index(data["trains"])].set_weight("bold")
     left.margins(x=0.2)
 
+    chosen = data["ledgers"][data["trains"]]
     for part in names:
         sizes = [getattr(x, f"{part}_bytes") / factor for x in data["growth"].values()]
-        now = getattr(data["ledgers"][data["trains"]], f"{part}_bytes") / factor
+        now = getattr(chosen, f"{part}_bytes") / factor
         if sizes[0] > 0:     # the weights lie below: the gradients may be as large
             right.plot(list(data["growth"]), sizes, lw=5 if part == "weights" else 2,
                        color=COLOURS[part], label=part)
             right.plot(data["batch"], now, "o", ms=7, color=COLOURS[part])
+    right.axhline((chosen.total_bytes - chosen.activations_bytes) / factor, color="black", ls="--",
+                  lw=1.2, label="all but the activations")
     right.set(xscale="log", yscale="log", xlabel="sentences in a batch", ylabel=unit,
               title=data["told"])
     right.title.set_fontsize(10)

@@ -66,7 +66,7 @@ def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float
           colours: Mapping[str, str] | None = None, every: int = 12) -> list[Step]:
     """Run a training to its end and show it: progress, loss, time left, the curve as it falls.
 
-    `beside` are recorded losses to compare with, by name. Returns the steps.
+    `beside` are recorded losses to compare with, by name: dashed, on top. Returns the steps.
     """
     from IPython.display import HTML, display
 
@@ -76,8 +76,9 @@ def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float
     for step in steps:
         done.append(step)
         if step.index % every == 0 or len(done) == total:
-            losses = beside | {"this run": [s.loss for s in done]}
-            picture = plots.html(plots.curves(losses, colours), "The loss, step by step.")
+            figure = plots.curves({"this run": [s.loss for s in done]} | beside, colours,
+                                  dashed=beside)
+            picture = plots.html(figure, "The loss, step by step.")
             if handle is not None:
                 handle.update(HTML(_progress(done, total, start) + picture))
     return done
@@ -236,13 +237,14 @@ def compute_ledger(model: str, trains: str, optimizer: str = "adamw", batch: int
 
     measured = outlines.measure(model, trains, dtype)
     share = measured["trained"] / measured["total"]
-    total = ledger(trains, batch).total_bytes
+    ledgers = {name: ledger(name, batch) for name in outlines.TRAINS}
+    total, most = ledgers[trains].total_bytes, max(x.total_bytes for x in ledgers.values())
     fits = next((f"fits into {name}" for name, size in plots.GPUS.items() if total <= size),
                 f"more than {list(plots.GPUS)[-1]}")
     return {"model": model, "trains": trains, "batch": batch, "tokens": tokens,
-            "ledgers": {name: ledger(name, batch) for name in outlines.TRAINS},
-            "growth": {n: ledger(trains, n) for n in BATCHES}, "total_bytes": total, "fits": fits,
-            "share": share,
+            "ledgers": ledgers, "growth": {n: ledger(trains, n) for n in BATCHES},
+            "total_bytes": total, "fits": fits, "share": share,
+            "gpus": {name: size for name, size in plots.GPUS.items() if size < 1.2 * most},
             "told": f"{trains}: {100 * share:.3g} % trained;\n"
                     f"{plots.bytes_text(total)} in all, {fits}"}
 
@@ -264,9 +266,10 @@ def ledger() -> Explorer:
 
 
 def _caption_ledger(data: dict) -> str:
+    gpus = f"; dotted: GPUs of {', '.join(data['gpus'])}" if data["gpus"] else ""
     return (f"{data['model']}, {data['batch']} × {data['tokens']} tokens. Left: the sum of the "
-            "four parts by what trains; dotted: the memory of common GPUs. Right, both axes "
-            f"logarithmic: how each part grows with the batch if this trains: {data['trains']}.")
+            f"four parts by what trains{gpus}. Right, both axes logarithmic: how each part grows "
+            f"with the batch if this trains: {data['trains']}.")
 
 
 # ── lesson 07: rank, places and blocks against parameters and accuracy ───────────────────────
@@ -390,7 +393,8 @@ def compute_subspace(record: Mapping, share: int, measure: str, starts: str,
     goal = share / 100 * full if measure == "accuracy" else head + share / 100 * (full - head)
     reached = next((d for d, values in points["pretrained"].items()
                     if sum(values) / len(values) >= goal), None)
-    what = {"accuracy": "full fine-tuning's accuracy", "gain": "its gain over the head"}[measure]
+    what = {"accuracy": "full fine-tuning's accuracy",
+            "gain": "its gain over the head alone"}[measure]
     told = (f"{share} % of {what}: d = {reached:,}" if reached
             else f"{share} % of {what}: none of these d")
     if head >= goal:
@@ -407,9 +411,9 @@ def subspace(record: Mapping, guess: int | None = None) -> Explorer:
     controls = {
         "share": ipw.IntSlider(min=50, max=100, value=90, step=5, description="goal, %",
                                continuous_update=False),
-        "measure": ipw.ToggleButtons(options=(("of its accuracy", "accuracy"),
-                                              ("of its gain over the head", "gain")),
-                                     style={"button_width": "190px"}, description="of what"),
+        "measure": ipw.ToggleButtons(options=(("full fine-tuning's accuracy", "accuracy"),
+                                              ("its gain over the head alone", "gain")),
+                                     style={"button_width": "210px"}, description="of"),
         "starts": ipw.ToggleButtons(options=("pretrained", "random", "both"), value="both",
                                     description="start"),
     }

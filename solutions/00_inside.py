@@ -6,8 +6,8 @@
 #
 # Before one can save anything, one has to know where it goes. So the first question is this:
 #
-# **A model is a file of 91 MB. Training it with batches of 16 short sentences takes 465 MB, and with sentences
-# eight times as long 2 GB. What is all that? And what of it goes away if only 0.3 % of the model trains?**
+# **A model has 91 MB of weights. Training it with batches of 16 short sentences takes 465 MB, and with sentences
+# eight times as long 2 GB. What is all that? And what of it goes away if only 0.3 % as many numbers train?**
 #
 # By the end you will be able to
 #
@@ -20,7 +20,7 @@
 # |---|---|
 # | **Time** | about 60 minutes: 4 exercises (30 min), reading and playing; Run All takes half a minute |
 # | **You need** | to have trained a small network in PyTorch. Nothing of transformers yet |
-# | **Data** | none; the model, MiniLM (84 MB), is fetched once and kept |
+# | **Data** | none; the model, MiniLM, is fetched once and kept (84 MB compressed, 91 MB unpacked) |
 
 # %%
 # Nothing happens here where the course is installed. On Colab, this installs it, once.
@@ -77,7 +77,9 @@ shown = pt.check("inside.linear", somebody_elses)
 # The card gives the inputs, what came out, what was expected, and, where the check recognizes the mistake,
 # its name. Had the code crashed, the traceback would be there in full.
 #
-# (If you run that cell again later, run your own check cell again, too: the last check is what counts.)
+# (`pt.check` gives something back: your function if it passed, and ours otherwise. That is why each check is
+# written as an assignment. If you run that cell again later, run your own check cell again, too: **the last check is
+# what counts**, for your points as well.)
 #
 # ### Exercise 1 · A linear layer (1 point, about 3 minutes)
 #
@@ -132,8 +134,10 @@ pt.progress()
 # ## The parts
 #
 # Here is the model of this course: MiniLM, a small BERT. It reads a sentence and gives, for each word piece
-# (*token*), a vector of 384 numbers. With `labels=2` it gets a new last layer, the *head*, that answers
-# one question about the sentence.
+# (*token*), a vector of 384 numbers. (BERT is a transformer of 2018 that reads a text in both directions; Devlin et al.
+# 2018.) With `labels=2` it gets a new last layer, the *head*, that answers one question about the sentence.
+# `attention="eager"` asks for the plain way to compute attention, step by step. There is a *fused* way, which we shall
+# meet further down.
 
 # %%
 model, tokenizer = pt.models.load("minilm", labels=2, attention="eager")
@@ -173,11 +177,10 @@ for place, names in pt.models.places(model).items():
     print(f"{place:15s} {len(names)} ×  {names[0]}")
 
 # %% [markdown]
-# A method says *where* with these words: `targets=("query", "value")` is twelve modules here, and sixty-four in
-# a model of 32 blocks. Some need a word:
+# A method says *where* with these words: `targets=("query", "value")` is 2 places × 6 blocks = 12 modules here, and
+# 2 × 32 = 64 in a model of 32 blocks. Models of the Llama family have one place more, `ffn_gate`, a second matrix
+# beside `ffn_in`. Some of the words need another word:
 #
-# - `ffn` is here one module with two inputs, around `ffn_out` and `ffn_norm`; in other models it is the whole
-#   feed-forward part;
 # - `embeddings` is what enters the first block, `last` what leaves the last one;
 # - `backbone` is everything but the head: the part that was pretrained.
 #
@@ -191,7 +194,8 @@ for name, p in block.named_parameters():
     print(f"{name:35s} {tuple(p.shape)!s:14s} {p.numel():9,}")
 
 # %% [markdown]
-# MiniLM's attention has 12 *heads*: each looks at other words in its own way. Where are they in this list?
+# MiniLM's attention has 12 *heads* (no relation to the head on top of the model): each looks at other words in its own
+# way. Where are they in this list?
 #
 # ### Exercise 2 · A block (2 points, about 8 minutes)
 #
@@ -238,8 +242,10 @@ guess = pt.widgets.Guess("Percent of MiniLM that are embeddings:", (5, 15, 30, 5
 guess
 
 # %% [markdown]
-# Now the whole, from sizes alone: 30,522 tokens, 512 positions and 2 kinds of sentence, each with a vector
-# of 384, and a norm; six blocks; the *pooler*, a linear layer on the first token; the head, 384 to 2.
+# Now the whole, from sizes alone: 30,522 tokens, 512 positions and 2 segments (BERT can read a pair of texts, and marks
+# which of the two a token is in), each with a vector of 384, and a norm; six blocks; the *pooler*, a linear layer and
+# a tanh that make one vector for the whole sentence from that of its first token; the head, from that vector to 2
+# answers.
 
 # %% tags=["nbval-check-output"]
 embeddings = (30_522 + 512 + 2) * 384 + 2 * 384
@@ -277,7 +283,9 @@ print(f"12 blocks of width 768: you {12 * block_count(768, 3072, 12):,}, "
 # %% [markdown]
 # The dictionary grows with the width, the blocks with its square and with their number. In a model of 7 billion
 # it is two percent. So **"x % of the parameters" is a statement about the model as much as about the
-# method**: the same LoRA is 0.33 % of MiniLM, and 0.06 % of the 7 B model.
+# method**: the same LoRA is 0.33 % of MiniLM, and 0.06 % of the 7 B model. (*LoRA*, lesson 07, freezes a matrix and
+# trains two thin ones beside it. Here you need only know that it adds 0.33 % of new numbers, and trains those and the
+# head. What a method adds to a frozen model is called an *adapter*.)
 #
 # > **In the wild.** Somebody followed a tutorial with a model of 20 billion parameters, and its script
 # > printed "all params: 10597552128" ([peft#1020](https://github.com/huggingface/peft/issues/1020)). The model
@@ -297,8 +305,16 @@ print(f"12 blocks of width 768: you {12 * block_count(768, 3072, 12):,}, "
 pt.widgets.parameter_map()
 
 # %% [markdown]
-# To 2: 7.8 % and 15.9 %. To 3: three, or eight, query heads share a key and a value, so these matrices are a third,
-# or an eighth, as tall as `query` (*grouped-query attention*).
+# <details><summary>What we found (click)</summary>
+#
+# 1. In MiniLM the embeddings, 52.5 %; of what is in the blocks `ffn_in`, by a hair (its bias is longer than that of
+#    `ffn_out`). The fewest: the head, 770 numbers, then the norms. In the 7 B model each of the three feed-forward
+#    matrices is 21.4 %, and the embeddings are 1.9 %.
+# 2. 7.8 % and 15.9 %.
+# 3. Three, or eight, query heads share a key and a value, so these matrices are a third, or an eighth, as tall as
+#    `query` (*grouped-query attention*).
+#
+# </details>
 #
 # ## What training holds
 #
@@ -315,9 +331,9 @@ pt.widgets.parameter_map()
 #
 # | symbol | meaning | here |
 # |---|---|---|
-# | $N$ | numbers in the model | 22,713,986 |
-# | $T$ | those that train | 22,713,986; 74,498 with the LoRA of lesson 07; 770 for the head alone |
-# | $s$ | bytes a number | 4 in float32, 2 in bfloat16 |
+# | $N$ | all numbers in memory, a method's own among them | 22,713,986; 22,787,714 with the LoRA of lesson 07 |
+# | $T$ | those that train | 22,713,986; 74,498 with LoRA (73,728 new, and the head); 770 for the head alone |
+# | $s$ | bytes a number | 4 in float32; 2 in bfloat16, which keeps fewer digits |
 # | $m$ | moments | 2 for AdamW, 1 for SGD with momentum, 0 for plain SGD |
 #
 # Here is the question from the top again. With AdamW and 16 sentences of 32 tokens, training everything takes 465 MB.
@@ -363,7 +379,7 @@ def prepared(trains, targets=("query", "value")):
 
 
 # %% [markdown]
-# Each makes **one real step**, and then we look at what torch holds.
+# (`inject` puts a method into a model, and freezes whatever it does not train.) Each makes **one real step**, and then we look at what torch holds.
 
 # %%
 batch = tokenizer(["A quiet, funny, generous film.", "Two hours that I want back."],
@@ -400,14 +416,15 @@ for trains in ("all", "LoRA", "head"):
 # could that be? Divide it by the number of tensors … AdamW also counts its steps, with one number of 4 bytes for
 # each tensor.
 #
-# So training everything takes four times the weights: 363 MB for a file of 91. With LoRA, gradients and moments
+# So training everything takes four times the weights: 363 MB for 91. With LoRA, gradients and moments
 # together are 0.9 MB. **This is what parameter-efficient training saves**, and it saves nearly all of it.
 #
 # The same function for 7 billion, in bfloat16:
 
 # %% tags=["nbval-check-output"]
-for name, trained in (("everything", 6_738_415_616), ("LoRA, rank 8, query and value", 4_194_304)):
-    parts = ledger(6_738_415_616, trained, bytes_each=2)
+base, added = 6_738_415_616, 4_194_304
+for name, total, trained in (("everything", base, base), ("LoRA, rank 8, query and value", base + added, added)):
+    parts = ledger(total, trained, bytes_each=2)
     told = " + ".join(f"{part} {size / 1e9:.2f}" for part, size in parts.items())
     print(f"{name:30s} {told} = {sum(parts.values()) / 1e9:.1f} GB")
 
@@ -417,8 +434,12 @@ for name, trained in (("everything", 6_738_415_616), ("LoRA, rank 8, query and v
 #
 # ## What the forward pass keeps
 #
-# The fourth part is the one that surprises people. Why keep anything? For $y = xW^\top$, the gradient of $W$
-# is made of $x$, and the gradient of $x$ is made of $W$. So whoever wants them later must keep $x$ and $W$.
+# The fourth part is the one that surprises people. Why keep anything? Take a layer $y = xW^\top$, and let $g$ be the
+# gradient that comes from above, $\partial L / \partial y$. Then
+#
+# $$ \frac{\partial L}{\partial W} = g^\top x, \qquad \frac{\partial L}{\partial x} = g\,W $$
+#
+# One needs $x$, the other $W$: whoever wants them later must keep them.
 # Torch lets us watch: it calls a function of ours for every tensor that it puts aside.
 
 # %%
@@ -476,8 +497,8 @@ for trains, trainee in trainees.items():
 # 4. **The head alone keeps nothing** to speak of. The backward pass stops before it reaches the blocks.
 #
 # > **In the wild.** "LoRA takes as much memory as full fine-tuning", or more. With TinyLlama and short texts it
-# > saved a lot, with long ones hardly anything ([peft#1514](https://github.com/huggingface/peft/issues/1514)); a
-# > ResNet's activations doubled ([peft#2196](https://github.com/huggingface/peft/issues/2196)). With long inputs
+# > saved a lot, with long ones hardly anything ([peft#1514](https://github.com/huggingface/peft/issues/1514)); the
+# > activations of a ResNet, a network for images, doubled ([peft#2196](https://github.com/huggingface/peft/issues/2196)). With long inputs
 # > the activations are nearly all there is, and an adapter adds some of its own.
 #
 # ### Exercise 4 · The law of activations (3 points, about 12 minutes)
@@ -530,11 +551,15 @@ print(f"b = {b:.0f} bytes for each pair of tokens = 6 blocks · 12 heads · {b /
 
 # %% [markdown]
 # Twelve bytes: three numbers of 4 bytes for each pair of tokens in each head. They are the attention, the
-# dropout's mask, and the attention after it. (On paper: Korthikanti et al. 2022, §4.1, who derive the same law.)
+# dropout's mask, and the attention after it. (On a CPU torch keeps even the mask, a yes or no, as floats. On a GPU it
+# takes one byte, and $b$ is 9 bytes a head.) (On paper: Korthikanti et al. 2022, §4.1, who derive the same law.)
 # *Fused* attention, such as FlashAttention, computes them again in the backward pass and keeps none
 # of them; then only $a$ is left.
 #
 # ## The whole bill
+#
+# Those were the exercises. This section answers the question from the top; what comes after it (two mistakes, a widget,
+# a table of remedies) can wait for another day.
 #
 # All four parts, by the course's own ledger, which later lessons use. 16 sentences of 32 tokens:
 
@@ -599,14 +624,14 @@ print("and the frozen weights still move:", moved)
 # %% [markdown]
 # `requires_grad_(False)` stops *new* gradients. The old ones stay, so do the moments, and the optimizer goes on
 # using them. **Freeze first, then make the optimizer**, from what is left to train. In this course, `inject` and
-# `attach` freeze for you.
+# `attach` (which loads a saved method into a model) freeze for you.
 #
 # ## Play: the ledger
 #
 # The widget holds the shapes of five models and your four parts. Nothing is loaded; the law of the activations was
 # measured on two blocks without numbers, and extended to all of them. Find out:
 #
-# 1. For MiniLM with everything trained: from which batch on do the activations outweigh all the rest?
+# 1. For MiniLM with everything trained: from which batch on do the activations outweigh all the rest (dashed)?
 # 2. The 7 B model in bfloat16, one sentence of 512 tokens, everything trained: which part is the largest? And with LoRA?
 # 3. Can LoRA bring that model onto a GPU of 16 GB? What if attention is fused? What would you change next?
 # 4. Why does training the last block alone need so few activations, though it trains more numbers than LoRA?
@@ -615,14 +640,16 @@ print("and the frozen weights still move:", moved)
 pt.widgets.ledger()
 
 # %% [markdown]
-# What we found:
+# <details><summary>What we found (click)</summary>
 #
-# 1. From 64 on.
+# 1. With 32 tokens from 58 on: 368 MB of activations against 363 MB. The slider's next stop is 64.
 # 2. With everything trained, the moments: 27 of 59 GB. With LoRA the weights: 13.5 of 18 GB, and the rest is nearly all
 #    activations.
 # 3. Not at 512 tokens, not even with fused attention: 16.2 GB. With 256 tokens, just so. The next thing to shrink is
-#    the weights themselves: in 4 bits they are a quarter (lesson 08).
+#    the weights themselves: held in 4 bits instead of 16, with 16 values to choose from, they are a quarter (lesson 08).
 # 4. The backward pass ends where nothing below trains. What is not passed keeps nothing.
+#
+# </details>
 #
 # The numbers of 2 and 3, with the function that the widget uses:
 
@@ -641,7 +668,7 @@ for trains, tokens, fused in (("everything", 512, False), (lora, 512, False), (l
 # | what is large | what helps | what does not | where |
 # |---|---|---|---|
 # | gradients, optimizer | train fewer numbers; another optimizer | a smaller batch | lessons 02 to 10 |
-# | activations | a smaller batch, shorter texts, fused attention, computing them twice (*checkpointing*, Chen et al. 2016) | training fewer numbers, mostly | here |
+# | activations | a smaller batch, shorter texts, fused attention, *checkpointing*: keep only some, and compute the others again in the backward pass (Chen et al. 2016) | training fewer numbers, mostly | here |
 # | weights | fewer bits a number | anything else | lesson 08 |
 # | files, one for each task | save only what was trained | | lesson 07 |
 #
@@ -664,7 +691,8 @@ pt.progress()
 #    $12\,d^2$ numbers, whatever the heads.
 # 2. Small models are largely dictionary, large ones are blocks: a percentage needs a model beside it.
 # 3. Training everything with AdamW holds four times the weights; then come the activations.
-# 4. Gradients and moments shrink with what trains. Activations grow with batch and length, and shrink little.
+# 4. Gradients and moments shrink with what trains. Activations grow with batch and length, and shrink little, unless
+#    only the top of the model trains.
 # 5. Make the ledger first: which part is large decides which remedy helps.
 #
 # **Sources**
@@ -678,9 +706,11 @@ pt.progress()
 # - Sizes of the larger models: Touvron et al. 2023, *Llama 2*, arXiv 2307.09288; Zhang et al. 2024, *TinyLlama*,
 #   arXiv 2401.02385; Allal et al. 2025, *SmolLM2*, arXiv 2502.02737.
 #
-# The library's ledger, beside yours:
+# The library's ledger, beside yours (without its first lines, which say what it does):
 
 # %%
 import inspect
+import textwrap
 
-print(inspect.getsource(pt.account.ledger))
+source = inspect.getsource(pt.account.ledger)
+print(textwrap.dedent(source[source.index("    states, counter"):]))

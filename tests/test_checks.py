@@ -103,6 +103,20 @@ def test_the_check_line_run_twice_does_not_pass(demo, said):
     assert "0 of 2 passed" in said()
 
 
+@pytest.mark.parametrize("worse", [wrong, stub])
+def test_the_last_check_counts_and_the_card_says_so(worse, said):
+    check("demo.double", wrong)
+    assert "the last check counts" not in said()
+    check("demo.double", double)
+    assert "the last check counts" not in said()
+    check("demo.double", worse)
+    assert "It had passed before, but the last check counts." in said()
+    progress()
+    assert "0 of 2 passed" in said()
+    check("demo.double", worse)
+    assert "the last check counts" not in said()
+
+
 def test_the_reference_does_not_undo_what_passed(demo, said):
     check("demo.double", double)
     check("demo.double", demo.reference_double)

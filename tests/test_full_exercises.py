@@ -93,6 +93,9 @@ ACCURACIES = {
     "count": measure(end=lambda right, n, hits: right),
     "percent": measure(end=lambda right, n, hits: 100 * right / n),
     "by_batches": measure(end=lambda right, n, hits: right / len(hits)),
+    "all_as_large": measure(end=lambda right, n, hits: right / (len(hits) * len(hits[0]))),
+    "one_answer": measure(answer=lambda out: out.logits.argmax()),
+    "none_right": measure(answer=lambda out: out.logits.max(-1).values),
     "errors": measure(end=lambda right, n, hits: 1 - right / n),
     "threshold": measure(answer=lambda out: (out.logits[:, 1] > 0).long()),
     "first_batch": measure(end=lambda right, n, hits: hits[0].double().mean().item()),
@@ -106,6 +109,13 @@ ACCURACIES = {
 @pytest.mark.parametrize("mistake", ACCURACIES)
 def test_wrong_accuracies(mistake):
     assert_caught("full.accuracy", ACCURACIES[mistake], mistake)
+
+
+@pytest.mark.parametrize(("wrong", "mistake"), [
+    (measure(answer=lambda out: (out.logits[:, 1] > 0.5).long()), "threshold"),
+    (measure(end=lambda right, n, hits: right // n), "none_right")])
+def test_other_wrong_accuracies(wrong, mistake):
+    assert_caught("full.accuracy", wrong, mistake)
 
 
 @pytest.mark.parametrize("right", [
@@ -177,6 +187,7 @@ STEPS = {
     "no_backward": training("train forward clip step zero"),
     "no_step": training("train forward backward clip zero"),
     "zero_between": training("train forward backward zero clip step"),
+    "step_without_gradients": training("train step forward backward clip zero"),
     "by_hand": _by_hand,
     "no_zero_grad": training("train forward backward clip step"),
     "step_first": training("train step zero forward backward clip"),
@@ -206,12 +217,13 @@ def test_other_right_orders(order):
 
 
 @pytest.mark.parametrize(("order", "mistake"), [
-    ("train zero forward step backward clip", "zero_between"),
-    ("train forward step backward clip zero", "zero_between"),
+    ("train zero forward step backward clip", "step_without_gradients"),
+    ("train forward step backward clip zero", "step_without_gradients"),
+    ("train forward backward clip zero step", "zero_between"),
     ("eval forward backward clip step zero", "eval_mode"),
     ("train forward clip backward step zero", "no_clip"),
     ("train forward backward step clip zero", "no_clip"),     # clipped late is not clipped
-    ("train zero step forward backward", "zero_between")])
+    ("train zero step forward backward", "step_without_gradients")])
 def test_other_wrong_orders(order, mistake):
     result = examine(find("full.step"), training(order))
     assert (result.state, result.mistake) == (WRONG, mistake), result
@@ -260,6 +272,19 @@ def _on_module(model):
     return sum(p.numel() for p in model.classifier.parameters())
 
 
+def _misspelled(model):
+    for name, p in model.named_parameters():
+        p.require_grad = _head(name)
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def _over_names(model):
+    model.requires_grad_(False)
+    for p in pt.models.head(model):
+        p.requires_grad = True
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
 def _changed(model):
     nn.init.zeros_(model.classifier.weight)
     return _choose(_head)(model)
@@ -272,6 +297,8 @@ def _head(name):
 HEADS = {
     "changed": _changed,
     "on_module": _on_module,
+    "misspelled": _misspelled,
+    "names_alone": _over_names,
     "inverted": _choose(lambda name: not _head(name)),
     "nothing": _choose(lambda name: False),
     "not_switched_on": _freeze_only,
@@ -286,12 +313,26 @@ HEADS = {
         p.numel() for p in model.parameters() if not p.requires_grad)),
     "counts_rows": _choose(_head, count=lambda model: sum(
         len(p) for p in model.parameters() if p.requires_grad)),
+    "hard_coded": _choose(_head, count=lambda model: 770),
 }
 
 
 @pytest.mark.parametrize("mistake", HEADS)
 def test_wrong_heads(mistake):
     assert_caught("full.head_only", HEADS[mistake], mistake)
+
+
+def test_a_method_called_on_a_name_is_the_same_mistake_and_other_crashes_are_not():
+    def method(model):
+        return [p.requires_grad_(True) for p in pt.models.head(model)]
+
+    def other(model):
+        return model.headless
+
+    assert_caught("full.head_only", method, "names_alone")
+    result = examine(find("full.head_only"), other)
+    assert result.mistake is None
+    assert "headless" in result.traceback
 
 
 def _by_module(model):

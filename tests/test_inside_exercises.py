@@ -55,6 +55,12 @@ def block(projections=4, bias=1, norms=2, ffn=lambda d, f: d * f + f + f * d + d
     return count
 
 
+def _narrow(times):
+    """Query, key, value (and attention_out) as wide as a head, once or for each head."""
+    return lambda d, f, h: (block()(d, f, h) - 4 * (d * d + d)
+                            + (h if times else 1) * 4 * ((d // h) * (d // h) + d // h))
+
+
 BLOCKS = {
     "no_return": [lambda d, f, h: None],
     "not_whole": [lambda d, f, h: block()(d, f, h) / 1],
@@ -63,6 +69,7 @@ BLOCKS = {
     "half_norms": [block(norms=1)],
     "no_biases": [block(bias=0, ffn=lambda d, f: 2 * d * f)],
     "ffn_bias": [block(ffn=lambda d, f: 2 * (d * f + d))],
+    "ffn_out_bias": [block(ffn=lambda d, f: 2 * (d * f + f))],
     "attention_out_missing": [block(projections=3)],
     "one_projection": [block(projections=1)],
     "ffn_out_missing": [block(ffn=lambda d, f: d * f + f)],
@@ -70,7 +77,10 @@ BLOCKS = {
     "square_ffn": [block(ffn=lambda d, f: 2 * (d * d + d))],
     "no_ffn": [block(ffn=lambda d, f: 0)],
     "no_attention": [lambda d, f, h: block()(d, f, h) - 4 * (d * d + d)],
-    "times_heads": [block(head=lambda d, h: h * d)],
+    "times_heads": [block(head=lambda d, h: h * d),
+                    lambda d, f, h: block()(d, f, h) + (h - 1) * 4 * (d * d + d),
+                    lambda d, f, h: block()(d, f, h) + (h - 1) * 4 * d * d],
+    "narrow_heads": [_narrow(False), _narrow(True)],
     "one_head": [block(head=lambda d, h: d // h)],
 }
 
@@ -101,6 +111,7 @@ LEDGERS = {
     "always_two": [ledger(optimizer=lambda n, t, b, m: 2 * t * b)],
     "with_gradients": [ledger(optimizer=lambda n, t, b, m: (m + 1) * t * b)],
     "frozen_only": [ledger(weights=lambda n, t, b, m: (n - t) * b)],
+    "trained_twice": [ledger(weights=lambda n, t, b, m: (n + t) * b)],
     "trained_only": [ledger(weights=lambda n, t, b, m: t * b)],
 }
 
@@ -120,6 +131,30 @@ def _line(batch, tokens, measured):
     return batch * (x + (y - x) / (u - t) * (tokens - t))
 
 
+def _two_points(find):
+    """An answer from a and b that `find` makes of two lengths and their bytes."""
+    def answer(batch, tokens, measured):
+        (t, u), (x, y) = sorted(measured), [measured[t] for t in sorted(measured)]
+        a, b = find(t, u, x, y)
+        return batch * (a * tokens + b * tokens * tokens)
+    return answer
+
+
+def _slope(t, u, x, y):
+    b = (y - x) / (u - t)
+    return (x - b * t) / t, b
+
+
+def _slope_of_squares(t, u, x, y):
+    b = (y - x) / (u**2 - t**2)
+    return (x - b * t**2) / t, b
+
+
+def _of_32_and_128(batch, tokens, measured):
+    b = (measured[128] / 128 - measured[32] / 32) / 96
+    return batch * tokens * (measured[32] / 32 + b * (tokens - 32))
+
+
 ACTIVATIONS = {
     "no_return": [lambda n, t, m: None],
     "not_a_number": [lambda n, t, m: [1.0], lambda n, t, m: True, lambda n, t, m: "many"],
@@ -135,6 +170,10 @@ ACTIVATIONS = {
     "no_pairs": [law(lambda n, t, a, b: n * a * t)],
     "pairs_alone": [law(lambda n, t, a, b: n * b * t * t)],
     "b_not_squared": [law(lambda n, t, a, b: n * (a + b) * t)],
+    "times_tokens_missing": [law(lambda n, t, a, b: n * (a + b * t))],
+    "not_divided": [_two_points(_slope)],
+    "by_squares": [_two_points(_slope_of_squares)],
+    "fixed_lengths": [_of_32_and_128],
 }
 
 WRONG_ANSWERS = {"inside.linear": LINEARS, "inside.block": BLOCKS, "inside.ledger": LEDGERS,
@@ -169,6 +208,14 @@ def test_odd_answers_are_judged(id, odd):
     result = examine(find(id), lambda *sizes: odd)
     assert result.state == WRONG
     assert "could not be judged" not in result.message
+
+
+def test_other_key_errors_are_crashes_with_their_input():
+    """Only a length that was not measured is a mistake with a name."""
+    result = examine(find("inside.activations"), lambda n, t, m: {"a": 1}["b"])
+    assert (result.state, result.mistake) == (WRONG, None)
+    assert "KeyError: 'b'" in result.traceback
+    assert "tokens=300" in result.message
 
 
 def test_right_answers_in_other_words_pass():

@@ -55,6 +55,15 @@ def test_curves_are_running_means():
     assert len(line) == 60
 
 
+def test_what_lies_on_top_is_dashed_or_open():
+    lines = plots.curves({"a": [1.0, 2.0], "b": [1.0, 2.0]}, dashed=("b",)).axes[0].lines
+    assert [line.get_linestyle() for line in lines] == ["-", "--"]
+    assert lines[1].get_zorder() > lines[0].get_zorder()
+    lines = plots.rates({"a": {1.0: 0.5}, "b": {1.0: 0.5}}, {}, 0.5, rings=("a",)).axes[0].lines
+    assert [line.get_markerfacecolor() == "none" for line in lines[:2]] == [True, False]
+    assert lines[0].get_zorder() > lines[1].get_zorder()
+
+
 def test_dots_show_every_seed_and_the_mean():
     ax = plots.dots([("one", [0.7, 0.8]), ("two", [0.9])], {"full": (0.85, "blue")}).axes[0]
     assert sorted(ax.lines[0].get_xdata()) == [0.7, 0.8]
@@ -154,6 +163,9 @@ def test_three_ways_are_solid_where_they_train():
     boxes = plots.three_ways(22_713_216, 770).axes[0].patches
     assert [box.get_linestyle() for box in boxes] == ["-", "-", "-", "-", "--", "-"]
     assert "stays frozen" in plots.three_ways(22_713_216, 770).get_label()
+    said = [text.get_text() for text in plots.three_ways(22_713_216, 770).axes[0].texts]
+    assert sum(text.endswith("\ntrained") for text in said) == 5
+    assert sum(text.endswith("\nfrozen") for text in said) == 1
 
 
 def test_learning_over_its_whole_grid(ways):
@@ -264,6 +276,7 @@ def test_truncation_over_its_whole_grid(change):
             assert all(len(values) == 2 for values in seeds.values())
             assert {n: pytest.approx(np.mean(v)) for n, v in seeds.items()} == data[kind]
     assert data["kept"][384] > data["kept"][0]
+    assert plots.truncation(data).axes[0].get_xlim()[0] < 0    # the tall values stand off the axis
 
 
 def test_every_control_of_lesson_02_moves(change):

@@ -148,7 +148,7 @@ batch = dict(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.ze
 clock = [time.process_time() for _ in pt.train(model, [batch] * 40, 1e-4)]    # after each step
 steps = [after - before for before, after in zip(clock, clock[1:])]
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps(dict(peak_mb=round(peak / 1024), loaded_mb=round(loaded / 1024),
+print(json.dumps(dict(peak_mb=round(peak * 1024 / 1e6), loaded_mb=round(loaded * 1024 / 1e6),
                       step_ms=round(1000 * statistics.median(steps[5:]), 1))))
 """
 

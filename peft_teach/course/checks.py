@@ -65,8 +65,8 @@ def check(id: str, *objects: Any) -> Any:
         # What is known of their own code stays known.
         show(_reference_card(exercise, record.result))
         return exercise.pack(objects)
-    record.result = examine(exercise, exercise.pack(objects))
-    show(_result_card(exercise, record.result))
+    before, record.result = record.result, examine(exercise, exercise.pack(objects))
+    show(_result_card(exercise, record.result, lost=before.passed and not record.result.passed))
     return exercise.pack(objects) if record.result.passed else exercise.resolve()
 
 
@@ -169,9 +169,11 @@ def _defined(exercise: Exercise) -> tuple[Any, ...]:
     return tuple(namespace[name] for name in exercise.names)
 
 
-def _result_card(exercise: Exercise, result: Result) -> Card:
+def _result_card(exercise: Exercise, result: Result, lost: bool) -> Card:
     names = " and ".join(exercise.names)
     going_on = f"The lesson goes on with the reference as {names} until yours passes."
+    if lost:
+        going_on = f"It had passed before, but the last check counts. {going_on}"
     mistake = result.mistake and f"The mistake: {result.mistake.replace('_', ' ')}."
     note = f"{_points(exercise)} of {exercise.points} points"
     if result.state == PASSED:

@@ -123,7 +123,7 @@ def _examine_case(exercise: Exercise, obj: Any, case: Any, index: int) -> Result
         message = f"It uses {other}, which is not attempted yet." if other else ""
         return Result(NOT_ATTEMPTED, message, case=index)
     except BaseException as error:  # SystemExit too: a learner's exit() is a wrong answer
-        return Result(WRONG, f"Your code raised {type(error).__name__}.",
+        return Result(WRONG, f"Your code raised {type(error).__name__}.{_input(case)}",
                       traceback=_format(error), case=index)
 
     try:
@@ -184,6 +184,13 @@ def _format(error: BaseException) -> str:
         half = LONGEST_TRACEBACK // 2
         lines[half:-half] = [f"  … {len(lines) - 2 * half} lines more of the same …"]
     return "\n".join(lines)
+
+
+def _input(case: Any) -> str:
+    """Say what a case was made of, as far as it fits into a line: numbers and words."""
+    known = {k: repr(v) for k, v in case.items()} if isinstance(case, Mapping) else {}
+    short = [f"{k}={v}" for k, v in known.items() if len(v) <= 60 and "tensor(" not in v]
+    return f" The input: {', '.join(short)}." if short else ""
 
 
 def _text(error: BaseException) -> str:

@@ -102,8 +102,19 @@ def accuracy(model: nn.Module, batches: Iterable[dict[str, Tensor]]) -> float:
 
 
 def accuracy_cases(seed: int) -> list[dict]:
-    return [{"seed": 100 * seed + i, "batches": _batches(100 * seed + i, sizes)}
-            for i, sizes in enumerate(((64, 64, 21), (7, 7, 7, 1), (3, 11)))]
+    cases = [{"seed": 100 * seed + i, "batches": _batches(100 * seed + i, sizes)}
+             for i, sizes in enumerate(((256, 256, 85), (7, 7, 7, 1), (3, 11)))]
+    for case in cases:
+        _surest_first(Classifier(seed=case["seed"]), case["batches"][0])
+    return cases
+
+
+def _surest_first(model: nn.Module, batch: dict[str, Tensor]) -> None:
+    """Put the sentence with the largest logit in front: argmax() over all is then 0 or 1."""
+    with torch.no_grad():
+        order = model(**batch).logits.amax(-1).argsort(descending=True)
+    for name, values in batch.items():
+        batch[name] = values[order]
 
 
 def run_accuracy(accuracy, case: dict) -> dict[str, Any]:
@@ -126,12 +137,13 @@ def judge_accuracy(case: dict, seen) -> Verdict:
     if isinstance(found, bool) or not isinstance(found, int | float):
         return Verdict(False, f"It gave a {type(found).__name__}; expected a float from 0 to 1.")
     expected, candidates = _accuracies(case)
-    told = f"It gave {found:.4f}; expected {expected:.4f}."
+    sizes = ", ".join(str(len(batch["labels"])) for batch in case["batches"])
+    told = f"On batches of {sizes} sentences it gave {found:.4f}; expected {expected:.4f}."
     if seen["changed"]:
         return wrong("trained")
     if not math.isclose(found, expected, abs_tol=1e-6):
-        for mistake, value in candidates.items():
-            if math.isclose(found, value, abs_tol=1e-6):
+        for mistake, values in candidates.items():
+            if any(math.isclose(found, value, abs_tol=1e-6) for value in values):
                 return wrong(mistake, told)
         return Verdict(False, told)
     if seen["training"]:
@@ -141,27 +153,33 @@ def judge_accuracy(case: dict, seen) -> Verdict:
     return Verdict(True, "Counted over examples, without dropout, without a graph.")
 
 
-def _accuracies(case: dict) -> tuple[float, dict[str, float]]:
-    """Return the right accuracy, and what the known mistakes give."""
-    model, shares, losses, positive = Classifier(seed=case["seed"]), [], [], 0
+def _accuracies(case: dict) -> tuple[float, dict[str, tuple[float, ...]]]:
+    """Return the right accuracy, and what the known mistakes give; some have several forms."""
+    model, shares, losses = Classifier(seed=case["seed"]), [], []
+    above_0 = above_half = flat = 0
     sizes = [len(batch["labels"]) for batch in case["batches"]]
     for batch in case["batches"]:
         out = model(**batch)
         shares.append((out.logits.argmax(-1) == batch["labels"]).double().mean().item())
         losses.append(out.loss.item())
-        positive += ((out.logits[:, 1] > 0).long() == batch["labels"]).sum().item()
+        above_0 += ((out.logits[:, 1] > 0).long() == batch["labels"]).sum().item()
+        above_half += ((out.logits[:, 1] > 0.5).long() == batch["labels"]).sum().item()
+        flat += (out.logits.argmax() == batch["labels"]).sum().item()
     right = sum(share * size for share, size in zip(shares, sizes))
     total = sum(sizes)
     return right / total, {
-        "mean_of_batches": sum(shares) / len(shares),
-        "count": right,
-        "percent": 100 * right / total,
-        "by_batches": right / len(shares),
-        "errors": 1 - right / total,
-        "threshold": positive / total,
-        "first_batch": shares[0],
-        "last_batch": shares[-1],
-        "loss": sum(losses) / len(losses),
+        "mean_of_batches": (sum(shares) / len(shares),),
+        "count": (right,),
+        "percent": (100 * right / total,),
+        "by_batches": (right / len(shares),),
+        "all_as_large": (right / (len(sizes) * sizes[0]),),
+        "errors": (1 - right / total,),
+        "threshold": (above_0 / total, above_half / total),
+        "one_answer": (flat / total,),
+        "none_right": (0.0,),
+        "first_batch": (shares[0],),
+        "last_batch": (shares[-1],),
+        "loss": (sum(losses) / len(losses),),
     }
 
 
@@ -174,9 +192,17 @@ ACCURACY_MISTAKES = {
     "count": "That is the number of right answers: divide by the number of sentences.",
     "percent": "A share from 0 to 1 is wanted, not a percentage.",
     "by_batches": "That is divided by the number of batches; divide by the number of sentences.",
+    "all_as_large": "That is divided by the number of batches times the size of the first, but "
+                    "the last batch is smaller: count the sentences.",
     "errors": "That is the share of wrong answers.",
-    "threshold": "That asks whether the second logit is above 0. A logit says nothing alone: the "
-                 "answer is the class whose logit is the larger of the two.",
+    "threshold": "That asks whether the second logit is above a fixed value. A logit says nothing "
+                 "alone: the answer is the class whose logit is the larger of the two.",
+    "one_answer": ".argmax() without a dimension gives one number for a whole batch, the place of "
+                  "the largest logit in it, and that was compared with every label. One answer "
+                  "for each sentence: .argmax(-1).",
+    "none_right": "Not one answer was right, which not even a coin manages. Were the logits "
+                  "themselves compared with the labels? .max(-1) gives the largest logit, "
+                  ".argmax(-1) its class. Or is there a // where / is meant?",
     "first_batch": "That is the first batch alone. Does the `return` stand inside of the loop?",
     "last_batch": "That is the last batch alone: add up over all of them.",
     "loss": "That is the loss, not the share of right answers.",
@@ -306,7 +332,8 @@ def _why_not(case: dict, seen: dict, wrong) -> Verdict:
             return wrong("no_backward")
         if "step" not in events:
             return wrong("no_step")
-        return wrong("zero_between")
+        early = events.index("step") < events.index("backward")
+        return wrong("step_without_gradients" if early else "zero_between")
     if "step" not in events:
         return wrong("by_hand")
     for mistake in VARIANTS:
@@ -398,13 +425,17 @@ STEP_MISTAKES = {
                "took its step.",
     "zero_between": "The weights did not move: the gradients were cleared between the backward "
                     "pass and the optimizer's step, which then had nothing to go by.",
+    "step_without_gradients": "The weights did not move: when the optimizer stepped, there were no "
+                              "gradients. It steps before the backward pass, and they are cleared "
+                              "before it steps again.",
     "by_hand": "The weights moved, but not by the optimizer that was given: it decides how far.",
     "no_zero_grad": "The gradients are never cleared. backward() adds to what is there, so each "
                     "step goes along the sum of all earlier gradients.",
     "step_first": "The optimizer steps before the backward pass, so it always goes by the "
                   "gradients of the batch before.",
-    "no_clip": "The gradients are not clipped, or too late: after the backward pass and before "
-               "the step, bring the norm of all of them together down to 1, if it is larger.",
+    "no_clip": "The gradients are not clipped, or at the wrong moment: after the backward pass and "
+               "before the step, bring the norm of all of them together down to 1, if it is "
+               "larger.",
     "clip_value": "Each entry was clipped by itself. Clip the norm of all gradients together, "
                   "which keeps their direction: clip_grad_norm_.",
     "clip_each": "Each tensor's gradient was clipped by itself. The norm is that of all gradients "
@@ -425,10 +456,12 @@ STEP = Exercise(
     id="full.step", lesson="01", names=("step",), points=3, minutes=15, difficulty=2,
     reference="peft_teach.course.exercises.full:step",
     cases=step_cases, run=run_step, judge=judge_step, mistakes=STEP_MISTAKES,
-    hints=("Six things, in the order of the list above. Which of them change weights, and which "
-           "only gradients?",
-           "The loss has a method for the backward pass; the optimizer has one for the step and "
-           "one that clears the gradients. Clip in between, with the model's parameters and 1.0.",
+    hints=("Think of the moment at which the optimizer changes the weights. What must have "
+           "happened to the gradients before it? And what must happen to them afterwards, so that "
+           "the next batch finds none?",
+           "Beside the model's call there are five: the model has a method for its mode, the loss "
+           "one for the backward pass, the optimizer step() and zero_grad(). "
+           "torch.nn.utils.clip_grad_norm_ clips; it takes the parameters and 1.0.",
            "model.train(); the loss of model(**batch); its backward(); "
            "torch.nn.utils.clip_grad_norm_; the optimizer's step(), then its zero_grad(); return "
            "the loss's item()."))
@@ -458,17 +491,26 @@ def run_head(head_only, case: dict) -> dict[str, Any]:
         in_head = name.startswith("classifier")
         p.requires_grad_(case["start"] == "all" or (case["start"] == "backbone" and not in_head))
     before = _weights(model)
-    found = head_only(model)
+    try:
+        found = head_only(model)
+    except AttributeError as error:
+        if str(error).startswith("'str' object has no attribute"):
+            return {"crash": str(error)}
+        raise
     return {"found": found if isinstance(found, int | float) else None,
             "kind": type(found).__name__,
             "trains": {name: p.requires_grad for name, p in model.named_parameters()},
             "sizes": {name: p.numel() for name, p in model.named_parameters()},
+            "unknown": sorted({name for p in model.parameters() for name in vars(p)}),
             "on_module": any("requires_grad" in m.__dict__ for m in model.modules()),
             "changed": not torch.equal(before, _weights(model))}
 
 
 def judge_head(case: dict, seen) -> Verdict:
-    wrong, trains, sizes = partial(_wrong, HEAD_MISTAKES), seen["trains"], seen["sizes"]
+    wrong = partial(_wrong, HEAD_MISTAKES)
+    if "crash" in seen:
+        return wrong("names_alone", f"Your code raised AttributeError: {seen['crash']}.")
+    trains, sizes = seen["trains"], seen["sizes"]
     head = {name for name in sizes if name.startswith("classifier")}
     on = {name for name, trained in trains.items() if trained}
     told = f"What trains now: {', '.join(sorted(on)) or 'nothing'}."
@@ -477,6 +519,9 @@ def judge_head(case: dict, seen) -> Verdict:
     if on != head:
         if seen["on_module"]:
             return wrong("on_module", told)
+        if seen["unknown"]:
+            return wrong("misspelled", f"{told} A parameter was given an attribute "
+                                       f"{seen['unknown'][0]}.")
         if on == set(sizes) - head:
             return wrong("inverted", told)
         if not on:
@@ -496,7 +541,7 @@ def judge_head(case: dict, seen) -> Verdict:
         return Verdict(True, f"{right} numbers train, all others are frozen.")
     counts = {"counts_tensors": len(head), "counts_all": sum(sizes.values()),
               "counts_frozen": sum(sizes.values()) - right,
-              "counts_rows": 2 * len(head)}
+              "counts_rows": 2 * len(head), "hard_coded": 770}
     for mistake, value in counts.items():
         if seen["found"] == value:
             return wrong(mistake, told)
@@ -507,6 +552,10 @@ HEAD_MISTAKES = {
     "changed": "The values of the parameters are different afterwards. Only say what trains.",
     "on_module": "An attribute requires_grad was set on a module, where PyTorch never looks. "
                  "It belongs to each parameter; a module has the method requires_grad_(…).",
+    "misspelled": "PyTorch does not know that one, and says nothing. It is spelled requires_grad, "
+                  "with an s.",
+    "names_alone": "pt.models.head(model) gives names, which are strings. "
+                   "model.named_parameters() gives each name together with its parameter.",
     "inverted": "It is the wrong way round: the head is frozen, and the rest trains.",
     "nothing": "Everything is frozen, the head too.",
     "not_switched_on": "This model came with a frozen head, and it stayed frozen. Switch the head "
@@ -520,6 +569,8 @@ HEAD_MISTAKES = {
     "counts_all": "That counts every parameter: count those that train.",
     "counts_frozen": "That counts the frozen ones.",
     "counts_rows": "len(p) is the number of rows, not of numbers: p.numel().",
+    "hard_coded": "770 is right for MiniLM alone. The check tries a smaller model: add up "
+                  "p.numel().",
 }
 
 HEAD_ONLY = Exercise(

@@ -14,9 +14,12 @@ def _wrong(mistakes: dict[str, str], mistake: str, told: str = "") -> Verdict:
     return Verdict(False, f"{told} {mistakes[mistake]}".strip(), mistake)
 
 
-def _judge_count(found, right: int, told: str, candidates: Mapping[str, int],
+def _judge_count(found, right: int, told: str, candidates: Mapping[str, int | tuple[int, ...]],
                  mistakes: dict[str, str], praise: str) -> Verdict:
-    """Compare a count with the right one, and where it differs, with the usual wrong ones."""
+    """Compare a count with the right one, and where it differs, with the usual wrong ones.
+
+    A mistake that people make in several forms has a tuple of counts.
+    """
     if found is None:
         return _wrong(mistakes, "no_return")
     told = f"{told} gave {found!r}; expected {right}."
@@ -24,8 +27,8 @@ def _judge_count(found, right: int, told: str, candidates: Mapping[str, int],
         return _wrong(mistakes, "not_whole", told)
     if found == right:
         return Verdict(True, praise)
-    for mistake, value in candidates.items():
-        if found == value:
+    for mistake, values in candidates.items():
+        if found in (values if isinstance(values, tuple) else (values,)):
             return _wrong(mistakes, mistake, told)
     return Verdict(False, told)
 
@@ -114,12 +117,14 @@ def judge_block(case: dict, found) -> Verdict:
     d, f, h = case["d_model"], case["d_ff"], case["heads"]
     right = block_count(d, f, h)
     projection, feed_forward = d * d + d, d * f + f + f * d + d
+    narrow = (d // h) ** 2 + d // h          # a square layer as wide as one head
     wrong = {
         "matrices_only": 4 * d * d + 2 * d * f,
         "no_norms": right - 4 * d,
         "half_norms": right - 2 * d,
         "no_biases": right - 5 * d - f,
         "ffn_bias": right - f + d,
+        "ffn_out_bias": right - d + f,
         "attention_out_missing": right - projection,
         "one_projection": right - 3 * projection,
         "ffn_out_missing": right - (f * d + d),
@@ -127,7 +132,10 @@ def judge_block(case: dict, found) -> Verdict:
         "square_ffn": right - feed_forward + 2 * projection,
         "no_ffn": right - feed_forward,
         "no_attention": right - 4 * projection,
-        "times_heads": right + (h - 1) * 3 * projection,     # of query, key and value
+        "times_heads": tuple(right + (h - 1) * n * size      # of query, key and value, or of all
+                             for n in (3, 4) for size in (projection, d * d)),
+        "narrow_heads": tuple(right - n * projection + times * n * narrow
+                              for n in (3, 4) for times in (1, h)),
         "one_head": right - 3 * projection + 3 * (d * (d // h) + d // h),
     }
     return _judge_count(found, right, f"block_count({d}, {f}, {h})", wrong, BLOCK_MISTAKES,
@@ -144,6 +152,8 @@ BLOCK_MISTAKES = {
     "half_norms": "2 · d_model are missing. There are two norms, and each has a weight and a bias.",
     "no_biases": "The biases of the six linear layers are missing.",
     "ffn_bias": "A bias is as long as the output: ffn_in has d_ff of them.",
+    "ffn_out_bias": "A bias is as long as the output: ffn_out narrows to d_model again, so its "
+                    "bias has d_model numbers.",
     "attention_out_missing": "One d_model × d_model layer is missing: the attention has query, "
                              "key, value, and attention_out.",
     "one_projection": "The attention has four layers of one shape: query, key, value, "
@@ -155,6 +165,8 @@ BLOCK_MISTAKES = {
     "no_attention": "The attention is missing: query, key, value, attention_out.",
     "times_heads": "The heads share the projections: each reads its own d_model / heads outputs of "
                    "one d_model × d_model layer. Look at the shapes above.",
+    "narrow_heads": "A head is d_model / heads wide, but it reads all d_model inputs: its query is "
+                    "not square. Together the heads' queries are one d_model × d_model layer.",
     "one_head": "Those are query, key and value of one head. One layer serves all of the heads.",
 }
 
@@ -231,6 +243,7 @@ def _ledgers(total: int, trained: int, bytes_each: int, moments: int) -> dict[st
         "one_moment": (weights, gradients, gradients),
         "with_gradients": (weights, gradients, (moments + 1) * gradients),
         "frozen_only": (weights - gradients, gradients, moments * gradients),
+        "trained_twice": (weights + gradients, gradients, moments * gradients),
         "trained_only": (gradients, gradients, moments * gradients),
     }
 
@@ -254,6 +267,7 @@ LEDGER_MISTAKES = {
     "with_gradients": "The gradients have a line of their own: do not count them as optimizer, "
                       "too.",
     "frozen_only": "The weights are all of them, the trained ones too.",
+    "trained_twice": "The trained numbers are among the `total` already: do not add them again.",
     "trained_only": "The frozen weights are needed for the forward pass, so they are in memory: "
                     "count `total`.",
 }
@@ -292,7 +306,14 @@ def activations_cases(seed: int) -> list[dict]:
 
 
 def run_activations(activation_bytes, case: dict):
-    found = activation_bytes(case["batch"], case["tokens"], dict(map(tuple, case["measured"])))
+    measured = dict(map(tuple, case["measured"]))
+    try:
+        found = activation_bytes(case["batch"], case["tokens"], measured)
+    except KeyError as error:
+        asked = error.args[0] if error.args else None
+        if isinstance(asked, int) and asked not in measured:
+            return {"asked": asked}
+        raise
     return found if found is None or isinstance(found, int | float) else repr(found)
 
 
@@ -302,8 +323,10 @@ def judge_activations(case: dict, found) -> Verdict:
     right = activation_bytes(case["batch"], case["tokens"], measured)
     if found is None:
         return wrong("no_return")
-    told = (f"activation_bytes({case['batch']}, {case['tokens']}, {measured}) gave {found!r}; "
-            f"expected {right:.0f}.")
+    call = f"activation_bytes({case['batch']}, {case['tokens']}, {measured})"
+    if isinstance(found, dict):
+        return wrong("fixed_lengths", f"{call} asked for measured[{found['asked']}].")
+    told = f"{call} gave {found!r}; expected {right:.0f}."
     if isinstance(found, bool) or not isinstance(found, int | float):
         return wrong("not_a_number", told)
     if math.isclose(found, right, rel_tol=1e-6, abs_tol=1):
@@ -322,6 +345,9 @@ def _activations(batch: int, tokens: int, measured: dict[int, int]) -> dict[str,
     a = bytes1 / t1 - b * t1
     right = batch * (a * tokens + b * tokens**2)
     slope = (bytes2 - bytes1) / (t2 - t1)
+    by_squares = (bytes2 - bytes1) / (t2 * t2 - t1 * t1)
+    a_of = {b: ((bytes1 - b * t1) / t1, bytes1 - b * t1, (bytes1 - b * t1 * t1) / t1,
+                (bytes2 - b * t2 * t2) / t2) for b in (slope, by_squares)}
     return {
         "proportional": (batch * bytes1 / t1 * tokens, batch * bytes2 / t2 * tokens),
         "straight_line": (batch * (bytes1 + slope * (tokens - t1)), batch * slope * tokens),
@@ -333,6 +359,10 @@ def _activations(batch: int, tokens: int, measured: dict[int, int]) -> dict[str,
         "no_pairs": (batch * a * tokens,),
         "pairs_alone": (batch * b * tokens**2,),
         "b_not_squared": (batch * (a + b) * tokens,),
+        "times_tokens_missing": (batch * (a + b * tokens),),
+        "not_divided": tuple(batch * (x * tokens + slope * tokens**2) for x in a_of[slope]),
+        "by_squares": tuple(batch * (x * tokens + by_squares * tokens**2)
+                            for x in a_of[by_squares]),
     }
 
 
@@ -353,6 +383,14 @@ ACTIVATIONS_MISTAKES = {
     "no_pairs": "The part with tokens² is missing.",
     "pairs_alone": "The part with tokens, a · tokens, is missing.",
     "b_not_squared": "b goes with tokens², not with tokens.",
+    "times_tokens_missing": "a + b · tokens is the bytes of a sentence divided by its tokens. "
+                            "Multiply by the tokens, to get the bytes back.",
+    "not_divided": "Your b is the slope of the bytes. They do not lie on a line: divide each by "
+                   "its tokens before you take the slope.",
+    "by_squares": "Your b is the growth of the bytes over that of tokens². But a · tokens has "
+                  "grown as well: divide the bytes by their tokens before you take differences.",
+    "fixed_lengths": "The two lengths are not always 32 and 128. Take them, and their bytes, from "
+                     "measured.items().",
 }
 
 ACTIVATIONS = Exercise(
