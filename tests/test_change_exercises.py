@@ -69,10 +69,16 @@ def count(partial, share=lambda share: share):
     return directions
 
 
+def _reached(sigma, share):
+    energy = sigma.square().cumsum(0)
+    return energy >= share * energy[-1]
+
+
 RIGHT_COUNT = count(lambda s: s.square().cumsum(0))
 ENERGIES = {
     "no_return": lambda s, share: None,
     "not_whole": lambda s, share: float(RIGHT_COUNT(s, share)),
+    "tensor": lambda s, share: _reached(s, share).nonzero()[0] + 1,
     "not_squared": count(lambda s: s.cumsum(0)),
     "one_less": lambda s, share: RIGHT_COUNT(s, share) - 1,
     "one_more": lambda s, share: RIGHT_COUNT(s, share) + 1,
@@ -80,12 +86,38 @@ ENERGIES = {
     "smallest_first": count(lambda s: s.flip(0).square().cumsum(0)),
     "the_rest": count(lambda s: s.square().cumsum(0), lambda share: 1 - share),
     "share_of_count": lambda s, share: math.ceil(share * len(s)),
+    "past_share": lambda s, share: 1 + sum(
+        x <= share * s.square().sum().item() for x in s.square().cumsum(0).tolist()),
+    "sum_squared": count(lambda s: s.cumsum(0) ** 2),
+    "counted_above": lambda s, share: int(_reached(s, share).sum()),
+    "each_alone": lambda s, share: int((s**2 / (s**2).sum() >= share).sum()),
+    "no_total": lambda s, share: int((s.square().cumsum(0) < share).sum()) + 1,
 }
 
 
 @pytest.mark.parametrize("mistake", ENERGIES)
 def test_wrong_counts(mistake):
     assert_caught("change.energy", ENERGIES[mistake], mistake)
+
+
+@pytest.mark.parametrize(("mistake", "wrong"), [
+    ("tensor", lambda s, share: (~_reached(s, share)).sum() + 1),
+    ("past_share", lambda s, share: int(torch.searchsorted(
+        s.square().cumsum(0), share * s.square().sum(), right=True)) + 1),
+    ("each_alone", lambda s, share: int((s.square() < share * s.square().sum()).sum()) + 1),
+    ("no_total", lambda s, share: int(((s / s[0]).cumsum(0) < share).sum()) + 1),
+    ("no_total", lambda s, share: int((s.cumsum(0) < share).sum()) + 1),
+], ids=["0-dim", "searchsorted", "below", "of the first", "sums of sigma"])
+def test_other_ways_to_the_same_wrong_counts(mistake, wrong):
+    assert_caught("change.energy", wrong, mistake)
+
+
+@pytest.mark.parametrize("wrong", [lambda s, share: 1 + int(len(s) > 30), lambda s, share: 8,
+                                   lambda s, share: int(share * 10)])
+def test_a_wrong_count_is_named_only_if_every_input_agrees(wrong):
+    result = examine(find("change.energy"), wrong)
+    assert (result.state, result.mistake) == (WRONG, None)
+    assert "expected" in result.message
 
 
 def _loop(sigma, share):
@@ -97,10 +129,10 @@ def _loop(sigma, share):
 
 
 @pytest.mark.parametrize("right", [
-    _loop, lambda s, share: (s.square().cumsum(0) < share * s.square().sum()).sum() + 1,
+    _loop, lambda s, share: sum(not r for r in _reached(s, share).tolist()) + 1,
     lambda s, share: int((s.square().cumsum(0) / s.square().sum() >= share).nonzero()[0]) + 1,
     lambda s, share: int(torch.searchsorted(s.square().cumsum(0), share * s.square().sum())) + 1,
-], ids=["loop", "tensor", "nonzero", "searchsorted"])
+], ids=["loop", "count", "nonzero", "searchsorted"])
 def test_right_counts_pass(right):
     for seed in range(4):
         exercise = find("change.energy")
@@ -143,13 +175,36 @@ def _rows_of_U(delta, k):
     return U[:k].T * sigma[:k] @ Vt[:k] if U.shape[0] == U.shape[1] else RIGHT_CUT(delta, k)
 
 
+def _added(chosen, start=torch.zeros_like):
+    """A sum of rank-1 matrices over chosen(k)."""
+    def truncate(delta, k):
+        U, sigma, Vt = torch.linalg.svd(delta)
+        total = start(delta)
+        for i in chosen(k):
+            total = total + sigma[i] * torch.outer(U[:, i], Vt[i])
+        return total
+    return truncate
+
+
+def _largest_entries(delta, k):
+    kept = torch.zeros_like(delta).flatten()
+    places = delta.abs().flatten().topk(k).indices
+    kept[places] = delta.flatten()[places]
+    return kept.view_as(delta)
+
+
 RIGHT_CUT = svd(lambda U, s, Vt, k: U[:, :k] @ torch.diag(s[:k]) @ Vt[:k])
 TRUNCATIONS = {
     "no_return": lambda delta, k: None,
     "input_changed": _in_place,
     "transposed": lambda delta, k: RIGHT_CUT(delta, k).T,
     "wrong_axis": svd(lambda U, s, Vt, k: (U[:k] * s) @ Vt),
+    "misfit": svd(lambda U, s, Vt, k: (U[:k] * s[:k]) @ Vt[:k]),
     "shape": svd(lambda U, s, Vt, k: s[:k]),
+    "number_at_zero": _added(range, start=lambda delta: 0),
+    "entries": _largest_entries,
+    "only_the_last": _added(lambda k: range(k - 1, k)),
+    "first_missing": _added(lambda k: range(1, k)),
     "unchanged": lambda delta, k: delta,
     "the_rest": lambda delta, k: delta - RIGHT_CUT(delta, k),
     "smallest_kept": svd(lambda U, s, Vt, k: (U * s)[:, len(s) - k:] @ Vt[len(s) - k:]),
@@ -174,17 +229,22 @@ def _zeroed(delta, k):
     return U @ torch.diag(sigma) @ Vt
 
 
-def _sum_of_rank_ones(delta, k):
-    U, sigma, Vt = torch.linalg.svd(delta)
-    total = torch.zeros_like(delta)
-    for i in range(k):
-        total += sigma[i] * torch.outer(U[:, i], Vt[i])
-    return total
-
-
-@pytest.mark.parametrize("right", [RIGHT_CUT, _zeroed, _sum_of_rank_ones, pt.spectra.truncate])
+@pytest.mark.parametrize("right", [RIGHT_CUT, _zeroed, _added(range), pt.spectra.truncate])
 def test_right_truncations_pass(right):
     assert examine(find("change.truncate"), right).state == PASSED
+
+
+def test_an_error_that_is_not_about_shapes_keeps_its_traceback():
+    result = examine(find("change.truncate"), lambda delta, k: delta.no_such_name)
+    assert (result.state, result.mistake) == (WRONG, None)
+    assert "no_such_name" in result.traceback
+    result = examine(find("change.truncate"), lambda delta, k: delta.view(-1, 1000))
+    assert "view" in result.traceback
+
+
+def test_what_is_not_a_tensor_gets_its_article():
+    assert "it gave an int." in examine(find("change.truncate"), lambda delta, k: 0).message
+    assert "it gave a list." in examine(find("change.truncate"), lambda delta, k: []).message
 
 
 # ── change.project ───────────────────────────────────────────────────────────────────────────
@@ -207,9 +267,22 @@ def _grown(theta0, step):
     return theta0
 
 
+def _scattered(theta0, z, h, move):
+    theta = theta0.clone()
+    theta[h] += (len(z) / len(theta0)) ** 0.5 * move
+    return theta
+
+
+def _P(z, h, sign):
+    P = torch.zeros(len(h), len(z))
+    P[torch.arange(len(h)), h] = sign * (len(z) / len(h)) ** 0.5
+    return P
+
+
+RIGHT_PROJECTION = projection()
 PROJECTIONS = {
     "no_return": lambda *given: None,
-    "shape": lambda theta0, z, h, sign: z,
+    "shape": lambda theta0, z, h, sign: z.sum(),
     "theta0_changed": projection(join=_grown),
     "z_ignored": lambda theta0, z, h, sign: theta0,
     "theta0_missing": projection(join=lambda theta0, step: step),
@@ -223,6 +296,10 @@ PROJECTIONS = {
     "sign_by_column": projection(move=lambda z, h, sign: sign[h] * z[h]),
     "all_scaled": lambda theta0, z, h, sign: (len(z) / len(theta0)) ** 0.5 * (theta0 + sign * z[h]),
     "multiplied": projection(join=lambda theta0, step: theta0 * (1 + step)),
+    "scattered": lambda theta0, z, h, sign: _scattered(theta0, z, h, sign * z[h]),
+    "theta0_by_h": lambda theta0, z, h, sign: RIGHT_PROJECTION(theta0[h], z, h, sign),
+    "exact_length": lambda theta0, z, h, sign: theta0 + sign * z[h] / torch.bincount(h)[h] ** 0.5,
+    "dense": lambda theta0, z, h, sign: theta0 + _P(z, h, sign) @ z,
     "no_gradient": projection(move=lambda z, h, sign: sign * z.detach()[h] + 0 * z[h]),
 }
 
@@ -232,16 +309,22 @@ def test_wrong_projections(mistake):
     assert_caught("change.project", PROJECTIONS[mistake], mistake)
 
 
-def _dense(theta0, z, h, sign):
-    P = torch.zeros(len(theta0), len(z))
-    P[torch.arange(len(theta0)), h] = sign * (len(z) / len(theta0)) ** 0.5
-    return theta0 + P @ z
+@pytest.mark.parametrize(("mistake", "wrong"), [
+    ("h_ignored", projection(move=lambda z, h, sign: sign * z)),
+    ("scattered", lambda theta0, z, h, sign: _scattered(theta0, z, h, sign * z)),
+    ("scattered", lambda theta0, z, h, sign: theta0.index_add(
+        0, h, (len(z) / len(theta0)) ** 0.5 * sign * z[h])),
+    ("dense", lambda theta0, z, h, sign: theta0 + (_P(z, h, sign) * z).sum(1)),
+], ids=["z as it is", "z to h", "index_add", "sum"])
+def test_other_ways_to_the_same_wrong_projections(mistake, wrong):
+    assert_caught("change.project", wrong, mistake)
 
 
 @pytest.mark.parametrize("right", [
-    projection(), _dense, projection(move=lambda z, h, sign: z.index_select(0, h) * sign),
+    projection(), projection(move=lambda z, h, sign: z.index_select(0, h) * sign),
+    projection(move=lambda z, h, sign: sum((h == j) * z[j] for j in range(len(z))) * sign),
     projection(move=lambda z, h, sign: torch.gather(z, 0, h) * sign),
-], ids=["plain", "dense", "index_select", "gather"])
+], ids=["plain", "index_select", "mask by mask", "gather"])
 def test_right_projections_pass_and_then_move_a_model(right, tiny):
     assert examine(find("change.project"), right).state == PASSED
     model = tiny("bert")
@@ -313,6 +396,15 @@ def _into_the_base(self, x):
     return self.base(x) + 0 * self.b.to(x.dtype)
 
 
+def _misnamed(self, base):
+    self.bias = self.b
+    del self.b
+
+
+def _not_yet(self, x):
+    raise pt.NotAttempted("change.bitfit")
+
+
 def _cut(self, x):
     with torch.no_grad():
         y = self.base(x)
@@ -324,8 +416,10 @@ BIASES = {
     "base_lost": adapter(__init__=_after(_other_base)),
     "base_trained": adapter(__init__=_after(lambda self, base: base.bias.requires_grad_())),
     "names": adapter(__init__=_after(_plain_tensor)),
+    "misnamed": adapter(__init__=_after(_misnamed)),
     "shape": adapter(start=lambda self, base: torch.zeros(1)),
     "more_parameters": adapter(__init__=_after(_weight_too)),
+    "forward_left": adapter(forward=_not_yet),
     "no_return": adapter(forward=lambda self, x: None),
     "base_changed": adapter(forward=_into_the_base),
     "copied": adapter(start=lambda self, base: base.bias.detach().clone()),
@@ -338,6 +432,7 @@ BIASES = {
     "multiplied": adapter(join=lambda self, y, b: y * (1 + b)),
     "only_times": adapter(join=lambda self, y, b: y * b),
     "added_twice": adapter(join=lambda self, y, b: y + b + b),
+    "before_base": adapter(forward=lambda self, x: self.base(x + self.b.to(x.dtype))),
     "only_b": adapter(join=lambda self, y, b: b.expand_as(y)),
     "start_differs": adapter(join=lambda self, y, b: y + b + (0 if b.any() else 1)),
     "no_gradient": adapter(join=lambda self, y, b: y + b.detach()),
@@ -371,12 +466,24 @@ def test_odd_outputs_of_an_adapter_are_judged(odd):
 # ── the cases tell the mistakes apart ────────────────────────────────────────────────────────
 
 
-def test_the_first_case_tells_all_mistakes_apart():
+def test_the_inputs_tell_all_wrong_counts_apart():
     for seed in range(4):
-        case = change.energy_cases(seed)[0]
-        values = list(change.wrong_energies(case["sigma"], case["share"]).values())
-        right = pt.spectra.energy_rank(case["sigma"], case["share"])
-        assert len({right, *values}) == len(values) + 1
+        (case,) = change.energy_cases(seed)
+        inputs = list(zip(case["sigmas"], case["shares"]))
+        usual = list(zip(*(change.wrong_energies(*given) for given in inputs)))
+        names = {tuple(value for _, value in answers): answers[0][0] for answers in usual}
+        assert set(names.values()) == set(change.ENERGY_MISTAKES) - {
+            "no_return", "not_whole", "tensor"}
+        assert tuple(pt.spectra.energy_rank(*given) for given in inputs) not in names
+        for answers in usual:
+            assert names[tuple(value for _, value in answers)] == answers[0][0]
+
+
+def test_two_inputs_meet_their_share_exactly():
+    (case,) = change.energy_cases(0)
+    exact = [(sigma.tolist(), share) for sigma, share in zip(case["sigmas"], case["shares"])
+             if share * sum(s * s for s in sigma.tolist()) in sigma.square().cumsum(0).tolist()]
+    assert exact == [([2.0] * 4, 0.5), ([2.0] * 4, 1.0)]
 
 
 @pytest.mark.parametrize("id", IDS)

@@ -1,6 +1,8 @@
 """The exercises of lesson 02: an update's energy, its truncation, a random subspace, BitFit."""
 
 import math
+import re
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 
 from ... import spectra
 from ...core import Adapter
+from ...errors import NotAttempted
 from ..exercise import Exercise, Verdict
 from ..subspace import hashes
 
@@ -27,75 +30,106 @@ def _close(a, b: Tensor) -> bool:
     return torch.allclose(a.float(), b.float(), rtol=tolerance, atol=tolerance)
 
 
-def _first(found, candidates: dict[str, Tensor]) -> str | None:
-    """Return the name of the first candidate that was found."""
-    return next((name for name, value in candidates.items() if _close(found, value)), None)
+def _first(found, candidates: Iterable[tuple[str, Tensor]]) -> str | None:
+    """Return the name of the first candidate that was found; several may have one name."""
+    return next((name for name, value in candidates if _close(found, value)), None)
 
 
 def _what(found) -> str:
     """Say what was given: the shape of a tensor, the type of anything else."""
-    return str(tuple(found.shape)) if isinstance(found, Tensor) else f"a {type(found).__name__}"
+    if isinstance(found, Tensor):
+        return str(tuple(found.shape))
+    kind = type(found).__name__
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 # ── change.energy ────────────────────────────────────────────────────────────────────────────
 
 
 def energy_cases(seed: int) -> list[dict]:
-    """Return singular values, largest first, with a share that no partial sum meets exactly."""
+    """Return one case of several inputs: singular values, largest first, and a share for each.
+
+    They are judged together, so that a mistake is named only if it explains every answer. The last
+    two meet their share exactly, with sums that floats hold exactly.
+    """
     generator = torch.Generator().manual_seed(2000 + seed)
     drawn = [(width * torch.rand(n, generator=generator)).exp().sort(descending=True).values
              for n, width in ((12, 1.5), (40, 5), (384, 6))]
     fixed = [0.85 ** torch.arange(30.0), torch.tensor([5.0, 0, 0, 0])]    # the first: all differ
-    shares = (0.9, 0.9, 0.5, 0.85, 0.99)
-    return [{"sigma": sigma, "share": share} for sigma, share in zip(fixed + drawn, shares)]
+    small = 0.02 * 0.85 ** torch.arange(30.0)                             # as in a real ΔW
+    equal = torch.full((4,), 2.0)
+    return [{"sigmas": [*fixed, *drawn, small, equal, equal],
+             "shares": [0.9, 0.9, 0.5, 0.85, 0.99, 0.9, 0.5, 1.0]}]
 
 
-def run_energy(directions, case: dict):
-    found = directions(case["sigma"], case["share"])
-    return found.item() if isinstance(found, Tensor) and found.numel() == 1 else found
+def run_energy(directions, case: dict) -> list:
+    return [directions(sigma, share) for sigma, share in zip(case["sigmas"], case["shares"])]
 
 
 def judge_energy(case: dict, found) -> Verdict:
     wrong = partial(_wrong, ENERGY_MISTAKES)
-    sigma, share = case["sigma"], case["share"]
-    right = spectra.energy_rank(sigma, share)
-    told = f"For {len(sigma)} values and share {share} it gave {found!r}; expected {right}."
-    if found is None:
+    inputs = list(zip(case["sigmas"], case["shares"]))
+    right = [spectra.energy_rank(sigma, share) for sigma, share in inputs]
+    if any(value is None for value in found):
         return wrong("no_return")
-    if isinstance(found, bool) or not isinstance(found, int):
-        return wrong("not_whole", told)
+    for value in found:
+        if isinstance(value, Tensor):
+            return wrong("tensor", f"It gave {value!r}.")
+        if isinstance(value, bool) or not isinstance(value, int):
+            return wrong("not_whole", f"It gave {value!r}.")
     if found == right:
         return Verdict(True, "The smallest k whose first k squares reach the share.")
-    for mistake, value in wrong_energies(sigma, share).items():
-        if found == value:
-            return wrong(mistake, told)
-    return Verdict(False, told)
+    i = next(i for i, value in enumerate(found) if value != right[i])
+    sigma, share = inputs[i]
+    values = f"σ = {tuple(sigma.tolist())}" if len(sigma) < 5 else f"{len(sigma)} values"
+    told = f"For {values} and share {share} it gave {found[i]}; expected {right[i]}."
+    usual = zip(*(wrong_energies(sigma, share) for sigma, share in inputs))
+    mistake = next((answers[0][0] for answers in usual
+                    if found == [value for _, value in answers]), None)
+    return wrong(mistake, told) if mistake else Verdict(False, told)
 
 
-def wrong_energies(sigma: Tensor, share: float) -> dict[str, int]:
-    """Return what the usual mistakes give."""
-    def reach(values: Tensor, share: float) -> int:
-        return int((values.cumsum(0) < share * values.sum()).sum()) + 1
+def wrong_energies(sigma: Tensor, share: float) -> list[tuple[str, int]]:
+    """Return what the usual mistakes give, by name; some can be made in several ways."""
+    def reach(sums: Tensor, share: float) -> int:
+        return int((sums < share * sums[-1]).sum()) + 1
 
-    right = reach(sigma.square(), share)
-    return {"not_squared": reach(sigma, share), "one_less": right - 1, "one_more": right + 1,
-            "norm": reach(sigma.square(), share**2),
-            "smallest_first": reach(sigma.flip(0).square(), share),
-            "the_rest": reach(sigma.square(), 1 - share),
-            "share_of_count": math.ceil(share * len(sigma))}
+    square = sigma.square()
+    energy, n = square.cumsum(0), len(sigma)
+    right, ratios = reach(energy, share), sigma / sigma[0]
+    return [("not_squared", reach(sigma.cumsum(0), share)), ("one_less", right - 1),
+            ("one_more", right + 1), ("past_share", int((energy <= share * energy[-1]).sum()) + 1),
+            ("norm", reach(energy, share**2)),
+            ("smallest_first", reach(square.flip(0).cumsum(0), share)),
+            ("the_rest", reach(energy, 1 - share)), ("share_of_count", math.ceil(share * n)),
+            ("sum_squared", reach(sigma.cumsum(0).square(), share)),
+            ("counted_above", n - right + 1),
+            ("each_alone", int((square >= share * energy[-1]).sum())),
+            ("each_alone", int((square < share * energy[-1]).sum()) + 1),
+            *(("no_total", int((sums < share).sum()) + 1)
+              for sums in (energy, sigma.cumsum(0), ratios.cumsum(0), ratios.square().cumsum(0)))]
 
 
 ENERGY_MISTAKES = {
     "no_return": NO_RETURN,
     "not_whole": "A number of directions is a whole number: an int.",
+    "tensor": "The answer is an int, not a tensor: take the number of directions, and int() of it.",
     "not_squared": "That is the share of Σσ. Energy is the sum of the squares, σ².",
-    "one_less": "One too few: an index that counts from 0 is no number of directions, and the "
-                "direction that reaches the share belongs to them.",
+    "one_less": "One too few. An index counts from 0, so add 1: the direction that reaches the "
+                "share counts too.",
     "one_more": "One too many: stop at the first k that reaches the share.",
+    "past_share": "The first k squares hold exactly this share, and that is enough: wanted is ≥, "
+                  "so count the partial sums that are < the share, not ≤.",
     "norm": "That is the share of √Σσ², the length. Energy is Σσ², without the root.",
     "smallest_first": "That counts from the weakest direction. The strongest come first.",
     "the_rest": "That is where 1 − share is reached.",
     "share_of_count": "That is a share of how many values there are, not of their energy.",
+    "sum_squared": "The sums were squared, (σ₁ + … + σₖ)². Square each σ, then add.",
+    "counted_above": "That is how many partial sums reach the share. Which is the first of them?",
+    "each_alone": "Each direction was asked for the share by itself. Add their energies up, the "
+                  "strongest first, until the sum reaches it.",
+    "no_total": "Partial sums were compared with the share alone, or with a share of the first. "
+                "Wanted is a share of the whole energy, share · Σσ².",
 }
 
 ENERGY = Exercise(
@@ -114,27 +148,38 @@ ENERGY = Exercise(
 
 def truncate_cases(seed: int) -> list[dict]:
     generator = torch.Generator().manual_seed(3000 + seed)
-    sizes = [(7, 5, 2), (4, 7, 3), (5, 5, 2), (48, 64, 8), (5, 5, 0), (4, 6, 4)]
+    sizes = [(7, 5, 3), (4, 7, 3), (5, 5, 2), (48, 64, 8), (5, 5, 0), (4, 6, 4)]
     return [{"delta": torch.randn(n_out, n_in, generator=generator), "k": k}
             for n_out, n_in, k in sizes]
 
 
 def run_truncate(truncate, case: dict) -> dict[str, Any]:
-    found = truncate(case["delta"], case["k"])
+    try:
+        found = truncate(case["delta"], case["k"])
+    except RuntimeError as error:
+        if not re.search("must match|cannot be multiplied|incompatible", str(error)):
+            raise
+        return {"misfit": str(error).splitlines()[0]}
     return {"found": found.detach().clone() if isinstance(found, Tensor) else found,
             "delta_after": case["delta"]}
 
 
 def judge_truncate(case: dict, seen) -> Verdict:
     wrong = partial(_wrong, TRUNCATE_MISTAKES)
-    found, delta, k = seen["found"], case["delta"], case["k"]
+    delta, k = case["delta"], case["k"]
     n_out, n_in = delta.shape
+    if "misfit" in seen:
+        return wrong("misfit", f"For a matrix {n_out} × {n_in} and k = {k}, torch says: "
+                               f"{seen['misfit'].rstrip('.')}.")
+    found = seen["found"]
     if found is None:
         return wrong("no_return")
     if not torch.equal(seen["delta_after"], delta):
         return wrong("input_changed")
     if not isinstance(found, Tensor) or found.shape != delta.shape:
         told = f"For a matrix {n_out} × {n_in} and k = {k} it gave {_what(found)}."
+        if k == 0 and isinstance(found, int | float):
+            return wrong("number_at_zero", told)
         if isinstance(found, Tensor) and found.shape == delta.T.shape:
             return wrong("transposed", told)
         if isinstance(found, Tensor) and tuple(found.shape) in ((k, n_in), (n_out, k), (k, k)):
@@ -143,7 +188,9 @@ def judge_truncate(case: dict, seen) -> Verdict:
     if _close(found, spectra.truncate(delta, k)):
         return Verdict(True, "No matrix of rank k is nearer to ΔW.")
     told = f"For a matrix {n_out} × {n_in} and k = {k}:"
-    mistake = _first(found, wrong_truncations(delta, k))
+    mistake = _first(found, wrong_truncations(delta, k).items())
+    if not mistake and ((found == 0) | (found == delta)).all():
+        mistake = "entries"
     if mistake:
         return wrong(mistake, told)
     return Verdict(False, f"{told} rank {torch.linalg.matrix_rank(found)}, and off by "
@@ -163,6 +210,8 @@ def wrong_truncations(delta: Tensor, k: int) -> dict[str, Tensor]:
              "smallest_kept": rebuilt(slice(most - k, most)),
              "one_more": rebuilt(slice(0, min(k + 1, most))),
              "one_less": rebuilt(slice(0, max(k - 1, 0))),
+             "only_the_last": rebuilt(slice(max(k - 1, 0), k)),
+             "first_missing": rebuilt(slice(1, k)),
              "no_sigma": rebuilt(slice(0, k), torch.ones_like(sigma)),
              "sigma_squared": rebuilt(slice(0, k), sigma.square()),
              "sigma_rooted": rebuilt(slice(0, k), sigma.sqrt()),
@@ -180,13 +229,20 @@ TRUNCATE_MISTAKES = {
     "transposed": "It came out transposed: U has n_out rows, and V transposed has n_in columns.",
     "wrong_axis": "k must be cut from the inner axes: k columns of U, k values of σ, k rows of Vᵀ. "
                   "The result has the shape of ΔW.",
+    "misfit": "Which axis counts the directions? In U the second, in Vᵀ the first; σ has only one.",
     "shape": "The result is a matrix of the shape of ΔW, (n_out, n_in).",
+    "number_at_zero": "With k = 0 nothing is left, and a matrix of zeros is needed: start the sum "
+                      "from torch.zeros_like(delta).",
     "unchanged": "That is ΔW itself: nothing was cut.",
     "the_rest": "That is what is cut off, not what is kept.",
     "smallest_kept": "The weakest directions were kept. torch.linalg.svd gives the strongest "
                      "first.",
+    "entries": "Entries of ΔW were kept, and others set to zero. A direction is no entry: it is a "
+               "whole matrix, the column uᵢ times the row vᵢᵀ, and touches every entry.",
     "one_more": "k + 1 directions were kept.",
     "one_less": "k − 1 directions were kept: a slice [:k] already stops before index k.",
+    "only_the_last": "Only the direction number k is left. Keep the first k, and add them up.",
+    "first_missing": "The strongest direction is missing: it has the index 0.",
     "no_sigma": "The σ are missing: each direction counts as much as its singular value.",
     "sigma_squared": "σ was multiplied in twice: give it to U or to Vᵀ, not to both.",
     "sigma_rooted": "The root of σ was used once; it would be needed on both sides.",
@@ -211,7 +267,7 @@ def project_cases(seed: int) -> list[dict]:
     """Return θ₀, z, the columns h and the signs; and a gradient of the loss by θ."""
     generator = torch.Generator().manual_seed(4000 + seed)
     cases = []
-    for D, d in ((40, 4), (60, 7), (5000, 16)):
+    for D, d in ((8, 8), (40, 4), (60, 7), (5000, 16)):    # D = d: there z without h fits, too
         h, sign = hashes(D, d, seed)
         sign[:2] = torch.tensor([1.0, -1.0])    # so that sign[h] is not the same everywhere
         cases.append({"theta0": torch.randn(D, generator=generator),
@@ -222,9 +278,16 @@ def project_cases(seed: int) -> list[dict]:
 
 def run_project(project, case: dict) -> dict[str, Any]:
     """Project, and go back to z as training does."""
-    z = case["z"].clone().requires_grad_()
-    theta = project(case["theta0"], z, case["h"], case["sign"])
+    z, kept = case["z"].clone().requires_grad_(), [0]
+
+    def keep(tensor: Tensor) -> Tensor:    # of what the backward pass keeps, only the sizes
+        kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        theta = project(case["theta0"], z, case["h"], case["sign"])
     seen = {"theta": theta.detach().clone() if isinstance(theta, Tensor) else theta,
+            "largest": max(kept),
             "theta0_after": case["theta0"].detach().clone(), "grad": None}
     if isinstance(theta, Tensor) and theta.requires_grad and theta.shape == case["g"].shape:
         (theta * case["g"]).sum().backward()
@@ -245,7 +308,7 @@ def judge_project(case: dict, seen) -> Verdict:
     move = case["sign"] * case["z"][case["h"]]                                   # (D,), unscaled
     scale = math.sqrt(d / len(theta0))
     if not _close(theta, theta0 + scale * move):
-        mistake = _first(theta, wrong_projections(case))
+        mistake = _first(theta, wrong_projections(case).items()) or _first(theta, scattered(case))
         if mistake:
             return wrong(mistake, told)
         return Verdict(False, f"{told} it is not θ₀ + P z; the largest difference is "
@@ -253,6 +316,8 @@ def judge_project(case: dict, seen) -> Verdict:
     expected = torch.zeros(d).index_add(0, case["h"], scale * case["sign"] * case["g"])
     if seen["grad"] is None or not _close(seen["grad"], expected):
         return wrong("no_gradient")
+    if seen["largest"] >= len(theta0) * d:
+        return wrong("dense", told)
     return Verdict(True, "Every weight moves, and only z is learned.")
 
 
@@ -268,8 +333,20 @@ def wrong_projections(case: dict) -> dict[str, Tensor]:
             "root_of_d": theta0 + move / math.sqrt(d),
             "h_ignored": theta0 + scale * sign * z[turn],
             "sign_by_column": theta0 + scale * sign[h] * z[h],
+            "theta0_by_h": theta0[h] + scale * move,
+            "exact_length": theta0 + move / torch.bincount(h)[h].sqrt(),
             "all_scaled": scale * (theta0 + move),
             "multiplied": theta0 * (1 + scale * move)}
+
+
+def scattered(case: dict) -> Iterator[tuple[str, Tensor]]:
+    """Yield what comes out if h tells where a move goes, in place of which number it is."""
+    theta0, z, h, sign = (case[name] for name in ("theta0", "z", "h", "sign"))
+    scale = math.sqrt(len(z) / len(theta0))
+    for numbers in (z, z[h]) if len(z) == len(theta0) else (z[h],):
+        moves = scale * sign * numbers
+        yield "scattered", theta0.index_add(0, h, moves)
+        yield "scattered", theta0.clone().index_put((h,), theta0[h] + moves)
 
 
 PROJECT_MISTAKES = {
@@ -285,7 +362,15 @@ PROJECT_MISTAKES = {
     "upside_down": "The scale is upside down: it is √(d/D), below one.",
     "no_root": "The scale is d/D, or √(d/D) applied twice: it is √(d/D), once.",
     "root_of_d": "The scale is 1/√d; wanted is √(d/D), d = len(z) and D = len(theta0).",
-    "h_ignored": "z is dealt out in turn, not by h: weight i takes the number z[h[i]].",
+    "h_ignored": "z is used without h. It has d numbers, and there are D weights: fetch each "
+                 "weight's number with h, z[h[i]] for weight i.",
+    "scattered": "h was used as a place in θ. It is a place in z: h[i] says which number of z "
+                 "weight i takes.",
+    "theta0_by_h": "theta0[h] takes another weight: weight i starts from theta0[i].",
+    "exact_length": "Each column was given its own factor, so that its length is exactly 1. Wanted "
+                    "is one factor for all, √(d/D): the lengths are then close to 1.",
+    "dense": "The result is right, but a matrix of D × d numbers was built on the way. For the "
+             "whole model it would not fit into memory: z[h] needs D numbers.",
     "sign_by_column": "sign[h] takes the sign of another weight: the sign of weight i is sign[i].",
     "all_scaled": "θ₀ is scaled as well: only P z is.",
     "multiplied": "θ₀ is multiplied: P z is added to it.",
@@ -297,7 +382,8 @@ PROJECT = Exercise(
     id="change.project", lesson="02", names=("project",), points=2, minutes=10, difficulty=2,
     reference="peft_teach.course.subspace:project",
     cases=project_cases, run=run_project, judge=judge_project, mistakes=PROJECT_MISTAKES,
-    hints=("h holds one column for each weight, so z[h] has one number for each weight: (D,).",
+    hints=("h[i] says which number of z weight i listens to; z[h] holds these numbers, for all "
+           "weights: (D,).",
            "Multiply z[h] by sign, entry by entry, and by (len(z) / len(theta0)) ** 0.5.",
            "return theta0 + (len(z) / len(theta0)) ** 0.5 * sign * … , the last being z[h]."))
 
@@ -310,7 +396,7 @@ def bitfit_cases(seed: int) -> list[dict]:
     generator = torch.Generator().manual_seed(5000 + seed)
     cases = []
     for kind, n_in, n_out, dtype in (
-            ("Linear", 6, 4, torch.float32), ("Linear", 5, 9, torch.float32),
+            ("Linear", 6, 6, torch.float32), ("Linear", 5, 9, torch.float32),
             ("LayerNorm", 8, 8, torch.float32), ("Linear", 8, 6, torch.bfloat16)):
         def draw(*shape, dtype=dtype):
             return torch.randn(shape, generator=generator).to(dtype)
@@ -345,7 +431,10 @@ def run_bitfit(BiasAdapter, case: dict) -> dict[str, Any]:
              "dtypes": [str(p.dtype) for p in own.values()]}
     if seen["shapes"] != {"b": (case["n_out"],)} or not seen["holds_base"] or not seen["frozen"]:
         return seen
-    b, start = layer.b, layer(case["x"])
+    try:
+        b, start = layer.b, layer(case["x"])
+    except NotAttempted:
+        return seen | {"forward_left": True}
     seen |= {"b_start": b.detach().clone(),
              "start": start.detach().clone() if isinstance(start, Tensor) else start}
     if not isinstance(start, Tensor):
@@ -372,7 +461,11 @@ def judge_bitfit(case: dict, seen) -> Verdict:
         told = f"Its own parameters are {seen['shapes']}; expected {{'b': ({case['n_out']},)}}."
         if "b" in seen["shapes"] and len(seen["shapes"]) > 1:
             return wrong("more_parameters", told)
+        if list(seen["shapes"].values()) == [(case["n_out"],)]:
+            return wrong("misnamed", told)
         return wrong("shape" if "b" in seen["shapes"] else "names", told)
+    if "forward_left" in seen:
+        return wrong("forward_left")
     if seen["start"] is None:
         return wrong("no_return")
     if not isinstance(seen["start"], Tensor):
@@ -391,7 +484,10 @@ def judge_bitfit(case: dict, seen) -> Verdict:
         candidates = {"b_unused": y, "replaced": y - bias + b, "bias_twice": y + bias + b,
                       "subtracted": y - b, "multiplied": y * (1 + b), "only_times": y * b,
                       "added_twice": y + 2 * b, "only_b": b.expand_as(y)}
-        mistake = _first(seen["y"], candidates)
+        if case["n_in"] == case["n_out"]:
+            with torch.no_grad():
+                candidates["before_base"] = _module(case)(case["x"] + b)
+        mistake = _first(seen["y"], candidates.items())
         return wrong(mistake) if mistake else Verdict(
             False, "With b filled in, the output is not base(x) + b.")
     if not _close(seen["start"], y):
@@ -411,9 +507,12 @@ BITFIT_MISTAKES = {
                     "is the addition b.",
     "names": "It registers one parameter, named b. A plain tensor is not one: wrap it in "
              "torch.nn.Parameter.",
+    "misnamed": "It has the right size. Its name is to be b: self.b.",
     "shape": "b has one number for each output feature: as many as base.bias.",
     "more_parameters": "Only b is trained: everything else that you register with nn.Parameter "
                        "would be trained as well.",
+    "forward_left": "__init__ is written, but forward still raises NotAttempted: replace that "
+                    "line too.",
     "no_return": NO_RETURN,
     "base_changed": "The base's bias was changed. It is frozen: add b to the output instead.",
     "copied": "b starts as a copy of the base's bias, which is in base(x) already: it starts at "
@@ -428,6 +527,7 @@ BITFIT_MISTAKES = {
     "multiplied": "b scales the output. It is added to it.",
     "only_times": "The output is base(x) times b. It is base(x) plus b.",
     "added_twice": "b is added twice.",
+    "before_base": "b is added to the input. It is added to the output: base(x) + b.",
     "only_b": "Only b comes out: add it to self.base(x).",
     "start_differs": "Before any training the output must be the base's.",
     "no_gradient": "b gets no right gradient: is it detached, or used under torch.no_grad()?",
