@@ -1,4 +1,4 @@
-"""The command line: `peft-teach fetch`, `peft-teach build`."""
+"""The command line: `peft-teach fetch`, `build`, `grade`, `release`."""
 
 import argparse
 import sys
@@ -32,6 +32,24 @@ def _parser() -> argparse.ArgumentParser:
     way.add_argument("--check", action="store_true",
                      help="write nothing; say what is out of date and which solution leaks")
     build.set_defaults(command=_build)
+
+    grade = commands.add_parser("grade", help="mark a folder of notebooks, or a zip of them")
+    grade.add_argument("submissions", help="as Canvas, Moodle or nbgrader export them, or loose")
+    grade.add_argument("--out", required=True, metavar="DIR", help="for marks and feedback")
+    grade.add_argument("--solutions", metavar="DIR", help="the folder with further cases, hidden/")
+    grade.add_argument("--lesson", help="the lesson that was asked for; default: each its own")
+    grade.add_argument("--jobs", type=int, metavar="N", help="processes; default: all cores")
+    grade.add_argument("--dask", metavar="ADDRESS", help="a scheduler, or local:N for N workers")
+    grade.add_argument("--seconds", type=float, default=20, help="of a core, for one exercise")
+    grade.add_argument("--memory", type=int, default=1024, metavar="MB", help="for one exercise")
+    grade.add_argument("--fresh", action="store_true",
+                       help="start Python anew for each answer; slower, the rule outside of Linux")
+    grade.set_defaults(command=_grade)
+
+    release = commands.add_parser("release", help="make the folder that students get")
+    release.add_argument("--out", required=True, metavar="DIR")
+    release.add_argument("--root", default=".", help="the top of the checkout; default: here")
+    release.set_defaults(command=_release)
     return parser
 
 
@@ -60,3 +78,27 @@ def _build(arguments: argparse.Namespace) -> int:
 
     print("\n".join(build(arguments.root, arguments.lessons, execute=arguments.execute)))
     return 0
+
+
+def _grade(arguments: argparse.Namespace) -> int:
+    from .grade import Limits, grade
+
+    rows = grade(arguments.submissions, arguments.out, solutions=arguments.solutions,
+                 lesson=arguments.lesson, jobs=arguments.jobs, dask=arguments.dask,
+                 limits=Limits(arguments.seconds, arguments.memory * 2**20),
+                 warm=False if arguments.fresh else None)
+    flagged = sum(bool(row.flags) for row in rows)
+    print(f"{len(rows)} graded, {flagged} to look at: {arguments.out}/grades.csv, feedback/ and "
+          "report.html.")
+    return 0
+
+
+def _release(arguments: argparse.Namespace) -> int:
+    from .release import release
+
+    print(release(arguments.root, arguments.out))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

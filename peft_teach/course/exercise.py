@@ -57,16 +57,17 @@ class Exercise:
     def __post_init__(self):
         if not isinstance(self.names, tuple) or not isinstance(self.hints, tuple):
             raise TypeError(f"{self.id}: names and hints are tuples of strings")
-        if len(self._references) != len(self.names):
+        if len(self.references) != len(self.names):
             raise ValueError(f"{self.id}: one reference for each of {self.names}")
 
     @property
-    def _references(self) -> tuple[str, ...]:
+    def references(self) -> tuple[str, ...]:
+        """Where the reference of each name is: "module:attribute.path"."""
         return (self.reference,) if isinstance(self.reference, str) else tuple(self.reference)
 
     def resolve(self) -> Any:
         """The reference: an object for one name, a tuple of them for several. Imports it now."""
-        return self.pack([_resolve(path) for path in self._references])
+        return self.pack([_resolve(path) for path in self.references])
 
     def pack(self, objects: Sequence[Any]) -> Any:
         """The form in which `run` and the learner meet the objects: alone, or as a tuple."""
@@ -94,38 +95,49 @@ class Result:
 
 def examine(exercise: Exercise, obj: Any, cases: Sequence[Any] | None = None) -> Result:
     """Try `obj` on every case; the first one that fails decides. By default the visible cases."""
-    for name, given in zip(exercise.names, exercise.unpack(obj)):
-        if not callable(given):
-            return Result(WRONG, f"This is a {type(given).__name__}, not the function or class "
-                                 f"itself: pass {name}, without brackets behind it.")
+    if refused := not_callable(exercise, obj):
+        return refused
     with undisturbed():
         cases = exercise.cases(VISIBLE_SEED) if cases is None else cases
         if not cases:
             raise ValueError(f"{exercise.id}: without a case everything would pass")
         for index, case in enumerate(cases):
-            # A layer with random weights behaves the same in every check. Only the CPU is seeded:
-            # seeding a GPU that is not in use yet could not be undone.
-            torch.default_generator.manual_seed(index)
-            result = _examine_case(exercise, obj, case, index)
+            outputs, ended = attempt(exercise, obj, case, index)
+            result = ended or judged(exercise, case, outputs, index)
             if not result.passed:
                 return result
     return Result(PASSED)
 
 
-def _examine_case(exercise: Exercise, obj: Any, case: Any, index: int) -> Result:
+def not_callable(exercise: Exercise, obj: Any) -> Result | None:
+    """The result of an answer that is no function or class, or None for one that is."""
+    for name, given in zip(exercise.names, exercise.unpack(obj)):
+        if not callable(given):
+            return Result(WRONG, f"This is a {type(given).__name__}, not the function or class "
+                                 f"itself: pass {name}, without brackets behind it.")
+    return None
+
+
+def attempt(exercise: Exercise, obj: Any, case: Any, index: int) -> tuple[Any, Result | None]:
+    """Run the learner's code on one case: its outputs and None, or None and how it ended."""
+    # A layer with random weights behaves the same in every check. Only the CPU is seeded:
+    # seeding a GPU that is not in use yet could not be undone.
+    torch.default_generator.manual_seed(index)
     try:
         # A copy, because code that changes its inputs must not change what it is compared with.
-        outputs = exercise.run(obj, copy.deepcopy(case))
+        return exercise.run(obj, copy.deepcopy(case)), None
     except KeyboardInterrupt:
         raise
     except NotAttempted as error:
         other = error.exercise if error.exercise not in (None, exercise.id) else None
         message = f"It uses {other}, which is not attempted yet." if other else ""
-        return Result(NOT_ATTEMPTED, message, case=index)
+        return None, Result(NOT_ATTEMPTED, message, case=index)
     except BaseException as error:  # SystemExit too: a learner's exit() is a wrong answer
-        return Result(WRONG, f"Your code raised {type(error).__name__}.{_input(case)}",
-                      traceback=_format(error), case=index)
+        return None, raised(error, index)
 
+
+def judged(exercise: Exercise, case: Any, outputs: Any, index: int) -> Result:
+    """What the exercise's judge says of the outputs of one case, whatever they are."""
     try:
         with torch.no_grad():
             verdict = exercise.judge(case, outputs)
@@ -138,6 +150,12 @@ def _examine_case(exercise: Exercise, obj: Any, case: Any, index: int) -> Result
     except BaseException as error:
         return Result(WRONG, f"Your code ran, but what it gave ({type(outputs).__name__}) could not"
                              f" be judged: {type(error).__name__}: {_text(error)}", case=index)
+
+
+def raised(error: BaseException, index: int | None = None) -> Result:
+    """The result of a learner's code that raised, with its traceback."""
+    return Result(WRONG, f"Your code raised {type(error).__name__}.", traceback=_format(error),
+                  case=index)
 
 
 @contextmanager

@@ -1,0 +1,189 @@
+"""`peft-teach grade`: from a folder of notebooks to marks, reasons and feedback.
+
+    collect    who handed in what
+    notebook   the cells, and which lesson they are of
+    extract    the learner's definitions, as a plan; suspicion: what an instructor should look at
+    run        asks a server to run the plan, and judges what comes back
+    server     forks a child for each answer; child: the learner's code, within limits
+    plain      what crosses between the two
+    hidden     further cases from the instructor's folder
+    job        one notebook, on whichever engine
+    report     grades.csv, feedback, the report of the class; picture
+
+What is defended and what is not is said in solutions/README.md.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ...errors import PeftTeachError
+from ..exercises import all_exercises
+from . import engine, hidden, report
+from .collect import Submission, collect, latest
+from .job import Job, Settings, do, key, prove
+from .limits import Limits, confine
+from .notebook import Notebook, Unreadable, lesson_of, parse
+from .run import FORKS
+
+__all__ = ["Limits", "Settings", "grade"]
+
+
+def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | None = None,
+          lesson: str | None = None, jobs: int | None = None, dask: str | None = None,
+          limits: Limits | None = None, warm: bool | None = None) -> list[report.Row]:
+    """Grade all notebooks in a folder or a zip, and write marks and feedback into `out`.
+
+    `solutions` is the folder with further cases in `hidden/`; without it the visible ones decide.
+    `lesson` says which lesson was asked for; otherwise each notebook counts for its own. Results
+    are kept in `out`/results: a run that was interrupted goes on from there. Raises
+    `PeftTeachError` if there is nothing to grade, or if the reference itself gets no points.
+    """
+    out = Path(out)
+    settings = Settings(limits or Limits(), hidden.read(solutions) if solutions else {})
+    if warm is not None:
+        settings = Settings(settings.limits, settings.hidden, warm)
+    rows, jobs_of = [], []
+    for submission, found, flags in _sorted_out(collect(submissions), lesson):
+        if found is None:
+            rows.append(report.Row(submission.student, "", submission.path, (), flags))
+        else:
+            jobs_of.append((submission, Job(submission.data, found), flags))
+    marks = _marks([job for _, job, _ in jobs_of], settings, out / "results",
+                   jobs or os.cpu_count() or 1, dask)
+    for (submission, job, flags), result in zip(jobs_of, marks):
+        more = tuple(flag for mark in result for flag in mark["flags"])
+        died = () if result else ("the grader's process died of it: look at it by hand",)
+        rows.append(report.Row(submission.student, job.lesson, submission.path, tuple(result),
+                               flags + more + died))
+    report.write(rows, out, _notes(settings))
+    return rows
+
+
+def _sorted_out(submissions: Sequence[Submission], asked: str | None
+                ) -> list[tuple[Submission, str | None, tuple[str, ...]]]:
+    """What counts, and for which lesson; None for what cannot be graded. With flags."""
+    exercises = all_exercises()
+    lessons = sorted({exercise.lesson for exercise in exercises})
+    if asked is not None and asked not in lessons:
+        raise PeftTeachError(f"There is no lesson {asked!r} with exercises.",
+                             expected="one of " + ", ".join(lessons))
+    groups: dict[tuple[str, str], list[tuple[Submission, Notebook, str | None]]] = {}
+    sorted_out: list[tuple[Submission, str | None, tuple[str, ...]]] = []
+    for submission in submissions:
+        try:
+            if submission.problem:
+                raise Unreadable(submission.problem)
+            notebook = parse(submission.data)
+        except Unreadable as error:
+            sorted_out.append((submission, None, (error.found,)))
+            continue
+        found = lesson_of(notebook, submission.path, exercises)
+        counts_for = asked or found
+        if counts_for is None:
+            sorted_out.append((submission, None, ("no lesson of this course",)))
+        else:
+            groups.setdefault((submission.student, counts_for), []).append(
+                (submission, notebook, found))
+    from ... import __version__
+
+    for (_, counts_for), group in groups.items():
+        chosen = latest([submission for submission, _, _ in group])
+        notebook, found = next((n, f) for submission, n, f in group if submission is chosen)
+        flags = []
+        if len(group) > 1:
+            flags.append(f"{len(group)} submissions, the latest counts")
+        if found != counts_for:
+            flags.append(f"this is the notebook of lesson {found}" if found else
+                         "no lesson of this course")
+        if notebook.lesson is None:
+            flags.append("its metadata is lost")
+        elif notebook.release != __version__:
+            flags.append(f"made from release {notebook.release}")
+        sorted_out.append((chosen, counts_for, tuple(flags)))
+    return sorted_out
+
+
+def _marks(jobs: Sequence[Job], settings: Settings, kept: Path, cores: int,
+           dask: str | None) -> list[list[dict[str, Any]]]:
+    """The marks of each job, from the results that are kept or new; empty where it died."""
+    from tqdm import tqdm
+
+    keys = [key(job, settings) for job in jobs]
+    results = {name: found for name in keys if (found := _kept(kept / f"{name}.json")) is not None}
+    new = {name: job for name, job in zip(keys, jobs) if name not in results}
+    # The references come first. No result of a lesson is kept before its reference has passed.
+    unproven = sorted({job.lesson for job in new.values()})
+    work = [*unproven, *new.values()]
+    waiting: dict[str, list[dict[str, Any]]] = {}
+    with tqdm(total=len(jobs), initial=len(jobs) - len(new), unit="notebook", desc="grading",
+              file=sys.stderr) as bar:
+        for index, result in engine.run(_task, [(each, settings) for each in work], jobs=cores,
+                                        dask=dask):
+            if isinstance(work[index], str):
+                _must_be_right(work[index], result)
+                unproven.remove(work[index])
+            else:
+                name = list(new)[index - len(work)]
+                results[name] = waiting[name] = [] if isinstance(result, engine.Died) else result
+                bar.update()
+            for name in [name for name in waiting if new[name].lesson not in unproven]:
+                if done := waiting.pop(name):
+                    report.store(kept / f"{name}.json", _json(done))
+    return [results[name] for name in keys]
+
+
+def _task(work: Job | str, settings: Settings) -> Any:
+    """A job, or a lesson whose references are to be proven."""
+    return prove(work, settings) if isinstance(work, str) else do(work, settings)
+
+
+def _must_be_right(lesson: str, problems: Any) -> None:
+    if isinstance(problems, engine.Died) or problems:
+        found = "\n".join(problems) if isinstance(problems, list) else "its process died"
+        raise PeftTeachError(f"The reference of lesson {lesson} gets no points here:\n{found}",
+                             hint="the further cases or this installation are broken; nothing "
+                                  "was graded by them")
+
+
+def _kept(path: Path) -> list[dict[str, Any]] | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _json(result: Any) -> bytes:
+    return (json.dumps(result, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _notes(settings: Settings) -> list[str]:
+    """How it was graded, for the report."""
+    limits = settings.limits
+    decided = ("The visible cases and further ones decided." if settings.hidden else
+               "The visible cases alone decided: no folder with further ones was named.")
+    way = ("Answers ran in processes forked from a warm server." if settings.warm else
+           "Answers ran in fresh processes, each importing torch anew, which takes seconds.")
+    return [decided, f"{way} Limits: {limits.seconds:g} s, "
+                     f"{limits.memory_bytes // 2**20} MB. Walls on this system: "
+                     f"{', '.join(_walls())}."]
+
+
+def _walls() -> list[str]:
+    """Which walls this system puts around a learner's process, tried in one."""
+    if not FORKS:
+        return ["limits", "sockets"] if os.name == "posix" else ["sockets"]
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(writing, " ".join(confine(Limits(), Path(os.devnull))).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(pid, 0)
+    with os.fdopen(reading, "rb") as stream:
+        return stream.read().decode().split() or ["none"]

@@ -1,0 +1,80 @@
+"""The process in which a learner's code runs: on the cases of one exercise, and then it ends.
+
+It gives one frame a case, as soon as it has it: what `run` gave, or how the learner's code ended.
+Nothing that comes from here is believed: the learner's code can change everything in this process.
+"""
+
+import ast
+import builtins
+import linecache
+import os
+import random
+import sys
+import tempfile
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..exercise import Exercise, Result, attempt, not_callable, raised
+from ..exercises import find
+from .limits import Limits, confine
+from .plain import to_bytes
+
+SILENCE = {"display": lambda *objects, **named: None, "get_ipython": lambda: None}
+
+
+def answer(request: dict[str, Any], write: Callable[[bytes], Any]) -> None:
+    """Confine this process, define what the learner wrote, run the cases; a frame for each."""
+    exercise, cases = find(request["exercise"]), request["cases"]
+    scratch = Path(request["scratch"])
+    confine(Limits(*request["limits"]), scratch)
+    _settle(scratch)
+    try:
+        obj = _define(request, exercise)
+    except BaseException as error:    # SystemExit too
+        write(_ended(raised(error)))
+        return
+    if refused := not_callable(exercise, obj):
+        write(_ended(refused))
+        return
+    for index, case in enumerate(cases):
+        outputs, ended = attempt(exercise, obj, case, index)
+        write(_ended(ended) if ended else to_bytes({"outputs": outputs}))
+        if ended:
+            return
+
+
+def _settle(scratch: Path) -> None:
+    """The scratch folder is home, and every process starts from the same random numbers."""
+    os.chdir(scratch)
+    for name in ("HOME", "TMPDIR", "TEMP", "TMP"):
+        os.environ[name] = str(scratch)
+    tempfile.tempdir = str(scratch)
+    random.seed(0)
+    np.random.seed(0)
+
+
+def _define(request: dict[str, Any], exercise: Exercise) -> Any:
+    """Run the statements of the plan, as the notebook's own module, and take its names."""
+    module = types.ModuleType("__main__")
+    sys.modules["__main__"] = module
+    vars(builtins).update(SILENCE)
+    trees, flags = {}, 0
+    for label, source in request["cells"].items():
+        trees[label] = ast.parse(source)
+        lines = [f"{line}\n" for line in source.split("\n")]
+        linecache.cache[label] = (len(source), None, lines, label)    # so tracebacks can show them
+    for label, index in request["statements"]:
+        node = trees[label].body[index]
+        code = compile(ast.Module([node], []), label, "exec", flags, dont_inherit=True)
+        flags |= code.co_flags & 0x1000000    # from __future__ import annotations
+        exec(code, vars(module))
+    return exercise.pack([getattr(module, name) for name in exercise.names])
+
+
+def _ended(result: Result) -> bytes:
+    return to_bytes({"ended": {"state": result.state, "message": result.message,
+                               "traceback": result.traceback}})

@@ -1,0 +1,43 @@
+"""The further cases, from the instructor's own folder: by the exercise's id, in no notebook.
+
+    solutions/hidden/lora.py        CASES = {"lora.layer": layer_cases, ...}
+
+Each function gives a list of cases as the exercise's own `cases` does: plain data that its `run`
+takes and its `judge` knows the answer to.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ...errors import PeftTeachError
+from ..exercises import find
+
+
+def read(solutions: Path | str) -> dict[str, str]:
+    """The files with further cases: their text by their name. Raises `PeftTeachError`."""
+    folder = Path(solutions) / "hidden"
+    files = sorted(folder.glob("*.py"))
+    if not files:
+        raise PeftTeachError(f"There are no further cases in {folder}.",
+                             expected="files such as hidden/lora.py",
+                             hint="name the folder solutions/ of the repository, or leave "
+                                  "--solutions out and grade by the visible cases alone")
+    return {file.name: file.read_text(encoding="utf-8") for file in files}
+
+
+def cases(texts: Mapping[str, str], id: str) -> tuple[Any, ...]:
+    """The further cases of an exercise; none if the instructor has none."""
+    return _all(tuple(sorted(texts.items()))).get(id, ())
+
+
+@cache
+def _all(texts: tuple[tuple[str, str], ...]) -> dict[str, tuple[Any, ...]]:
+    found = {}
+    for name, text in texts:
+        module: dict[str, Any] = {"__name__": f"hidden_{name}"}
+        exec(compile(text, name, "exec"), module)
+        for id, make in module["CASES"].items():
+            found[find(id).id] = tuple(make())    # an id that does not exist raises here
+    return found

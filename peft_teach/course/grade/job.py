@@ -1,0 +1,92 @@
+"""One submission as a job: it depends on nothing but its arguments, so any engine may run it."""
+
+import dataclasses
+import hashlib
+import platform
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..exercise import VISIBLE_SEED
+from ..exercises import of_lesson
+from . import hidden
+from .extract import Code, Plan
+from .limits import Limits
+from .notebook import parse
+from .run import FORKS, mark, runner, tried
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What all submissions are graded by."""
+
+    limits: Limits = dataclasses.field(default_factory=Limits)
+    hidden: Mapping[str, str] = dataclasses.field(default_factory=dict)    # as hidden.read gives it
+    warm: bool = FORKS
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A notebook, and the lesson whose exercises are looked for in it."""
+
+    data: bytes
+    lesson: str
+
+
+def do(job: Job, settings: Settings) -> list[dict[str, Any]]:
+    """The marks of one notebook, as plain data."""
+    torch.set_num_threads(1)
+    running = runner(settings.limits, settings.warm)
+    code = Code(parse(job.data).cells)
+    return [dataclasses.asdict(mark(running, code, exercise,
+                                    hidden.cases(settings.hidden, exercise.id)))
+            for exercise in of_lesson(job.lesson)]
+
+
+def prove(lesson: str, settings: Settings) -> list[str]:
+    """Grade the course's own references as if they were answers; what is wrong with that.
+
+    A grader that is broken, or a system on which nothing can run, is found so, before it gives
+    everybody no points.
+    """
+    torch.set_num_threads(1)
+    running, problems = runner(settings.limits, settings.warm), []
+    for exercise in of_lesson(lesson):
+        cases = (*exercise.cases(VISIBLE_SEED), *hidden.cases(settings.hidden, exercise.id))
+        result = tried(running, exercise, _reference(exercise), cases)
+        if not result.passed:
+            problems.append(f"{exercise.id}, case {result.case}: {result.message} "
+                            f"{result.traceback}".strip())
+    return problems
+
+
+def key(job: Job, settings: Settings) -> str:
+    """What a result depends on, in short: notebook, exercises, further cases, limits, versions."""
+    parts = [job.data, job.lesson.encode(), _sources(), torch.__version__.encode(),
+             repr(settings.limits).encode(), platform.python_version().encode()]
+    parts += [text.encode() for item in sorted(settings.hidden.items()) for text in item]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()[:32]
+
+
+@cache
+def _sources() -> bytes:
+    """All code that a mark depends on."""
+    package = Path(__file__).parents[2]
+    return b"".join(path.read_bytes() for path in sorted(package.rglob("*.py")))
+
+
+def _reference(exercise) -> Plan:
+    """A plan that imports the reference of an exercise under the learner's names."""
+    lines = []
+    for name, path in zip(exercise.names, exercise.references):
+        module, _, attributes = path.partition(":")
+        lines += ["import importlib",
+                  f"{name} = importlib.import_module({module!r}).{attributes}"]
+    return Plan({"reference": "\n".join(lines)},
+                tuple(("reference", index) for index in range(len(lines))))

@@ -1,0 +1,203 @@
+"""What a learner's process may do: little, and for a short time.
+
+`confine` is called in that process, before any of the learner's code runs, and cannot be undone.
+It puts up as many of these walls as the system has:
+
+    time, memory, files     POSIX limits: seconds of a core, bytes beyond the process's own size,
+                            bytes of one file, open files, no core dumps
+    no processes, network   seccomp (Linux on x86-64 and ARM64): no fork, no exec, no socket, no
+                            signals to others, no tracing, no new namespaces
+    files                   Landlock (Linux 5.13 and later): Python's own folders and the course's
+                            can be read, the scratch folder written, nothing else opened
+    privileges              capabilities are dropped, so that root is root no more
+
+What was put up is returned, so that a report can say so. Where seccomp is missing, sockets are
+closed in Python only, which a determined learner opens again: use the container that the
+instructor guide describes.
+"""
+
+import ctypes
+import os
+import platform
+import socket
+import struct
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+MEGABYTE = 2**20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one exercise of one learner may take, for its visible and for its further cases each."""
+
+    seconds: float = 20.0            # of a core; asleep, it may take three times as long
+    memory_bytes: int = 1024 * MEGABYTE   # beyond what Python and torch hold already
+    output_bytes: int = 8 * MEGABYTE      # all that `run` may give back
+    file_bytes: int = 16 * MEGABYTE       # the largest file, and all of the scratch folder
+
+    @property
+    def wall_seconds(self) -> float:
+        """How long it may take by the clock, for a machine that does other things too."""
+        return 3 * self.seconds + 1
+
+
+def confine(limits: Limits, scratch: Path) -> list[str]:
+    """Put up all walls that this system has; return their names. For the learner's process only."""
+    readable = _readable()           # asked before the walls stand
+    walls = [name for name, wall in (
+        ("limits", lambda: _resources(limits)), ("landlock", lambda: _landlock(readable, scratch)),
+        ("capabilities", _no_capabilities), ("seccomp", _seccomp)) if _stands(wall)]
+    if "seccomp" not in walls:
+        _no_sockets()
+        walls.append("sockets")
+    return walls
+
+
+def _stands(wall) -> bool:
+    try:
+        return wall() is not False
+    except (OSError, ImportError, ValueError, AttributeError, LookupError):
+        return False
+
+
+def _resources(limits: Limits) -> None:
+    """POSIX limits. Windows has none of them: there the clock alone ends a process."""
+    import resource
+
+    def limit(which: int, value: int) -> None:
+        _, hard = resource.getrlimit(which)
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(which, (value, value))
+
+    seconds = int(limits.seconds)
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    limit(resource.RLIMIT_CPU, max(1, seconds + int(used)))
+    limit(resource.RLIMIT_FSIZE, limits.file_bytes)
+    limit(resource.RLIMIT_NOFILE, 64)
+    limit(resource.RLIMIT_CORE, 0)
+    if sys.platform == "linux":
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit(resource.RLIMIT_AS, pages * resource.getpagesize() + limits.memory_bytes)
+
+
+# ── Linux: what files, processes and the network are concerned ──────────────────────────────
+
+_PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_FILTER = 38, 22, 2
+
+
+def _libc() -> ctypes.CDLL:
+    if sys.platform != "linux":
+        raise OSError("not Linux")
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _done(result: int) -> int:
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+def _no_capabilities() -> None:
+    """Give up all that root may do beyond others, in this process for ever."""
+    libc = _libc()
+    capset = {"x86_64": 126, "aarch64": 91}[platform.machine()]
+    header = struct.pack("=Ii", 0x20080522, 0)
+    _done(libc.syscall(capset, header, bytes(24)))
+    _done(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+
+
+def _readable() -> list[Path]:
+    """The folders that Python, its packages and the course need to read."""
+    from ... import fetch
+
+    package = Path(__file__).parents[2]
+    folders = [sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"), "/usr/lib", "/usr/lib64",
+               "/lib", "/lib64", "/usr/share/zoneinfo", package, fetch.cache(),
+               *(place for place in sys.path if Path(place).name in ("site-packages",
+                                                                     "dist-packages"))]
+    records = package.parent / "assets/records"
+    return [Path(folder) for folder in (*folders, records) if Path(folder).is_dir()]
+
+
+def _landlock(readable: list[Path], scratch: Path) -> None:
+    """Open no file but those below `readable`, to read, and those below `scratch`."""
+    create, add, restrict = 444, 445, 446    # on every architecture
+    libc = _libc()
+    abi = _done(libc.syscall(create, None, 0, 1))
+    execute, write, read, listing = 1, 2, 4, 8
+    every = (1 << {1: 13, 2: 14}.get(abi, 15)) - 1 | (1 << 15 if abi >= 5 else 0)
+    # Networks and, from version 6 on, other processes' signals and abstract sockets, too.
+    handled = struct.pack("=QQQ", every, 3 if abi >= 4 else 0, 3 if abi >= 6 else 0)
+    size = 24 if abi >= 6 else 16 if abi >= 4 else 8
+    ruleset = _done(libc.syscall(create, handled[:size], size, 0))
+    places = [(folder, read | listing | execute) for folder in readable]
+    places += [(scratch, every & ~execute), (Path("/dev/null"), read | write),
+               (Path("/dev/urandom"), read)]
+    for place, allowed in places:
+        if not place.exists():
+            continue
+        opened = os.open(place, os.O_PATH | os.O_CLOEXEC)
+        if not place.is_dir():
+            allowed &= execute | write | read
+        _done(libc.syscall(add, ruleset, 1, struct.pack("=Qi", allowed & every, opened), 0))
+        os.close(opened)
+    _done(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    _done(libc.syscall(restrict, ruleset, 0))
+    os.close(ruleset)
+
+
+# name: its number on x86-64 and on ARM64, which lacks the older ones
+_FORBIDDEN = {
+    "socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "ptrace": (101, 117),
+    "fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281),
+    "kill": (62, 129), "tkill": (200, 130), "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240), "pidfd_send_signal": (424, 424), "pidfd_open": (434, 434),
+    "pidfd_getfd": (438, 438), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
+    "io_uring_setup": (425, 425), "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40),
+    "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "bpf": (321, 280),
+    "userfaultfd": (323, 282), "perf_event_open": (298, 241), "keyctl": (250, 219),
+    "add_key": (248, 217), "memfd_create": (319, 279), "shmget": (29, 194), "msgget": (68, 186),
+    "semget": (64, 190), "mq_open": (240, 180), "setpriority": (141, 140), "setsid": (112, 157),
+    "setpgid": (109, 154), "open_by_handle_at": (304, 265),
+}
+_TGKILL, _PRLIMIT, _CLONE, _CLONE3 = (234, 131), (302, 261), (56, 220), (435, 435)
+_THREAD = 0x00010000
+
+
+def _seccomp() -> None:
+    """Let the kernel answer "not permitted" to forbidden calls; threads stay possible."""
+    libc = _libc()
+    column, arch = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}[platform.machine()]
+    load, equal, at_least, bits, give = 0x20, 0x15, 0x35, 0x45, 0x06
+    kill, allow, refuse, unknown = 0x80000000, 0x7FFF0000, 0x00050001, 0x00050026   # EPERM, ENOSYS
+    number, architecture, argument = 0, 4, 16    # offsets in what a filter is shown
+
+    program = [(load, 0, 0, architecture), (equal, 1, 0, arch), (give, 0, 0, kill),
+               (load, 0, 0, number), (at_least, 0, 1, 0x40000000), (give, 0, 0, refuse)]
+    for numbers in _FORBIDDEN.values():
+        if numbers[column] is not None:
+            program += [(equal, 0, 1, numbers[column]), (give, 0, 0, refuse)]
+    # glibc makes threads by clone3, and where that is unknown by clone, whose flags can be read.
+    program += [(equal, 0, 1, _CLONE3[column]), (give, 0, 0, unknown),
+                (equal, 0, 4, _CLONE[column]), (load, 0, 0, argument), (bits, 1, 0, _THREAD),
+                (give, 0, 0, refuse), (give, 0, 0, allow)]
+    for numbers, own in ((_TGKILL, os.getpid()), (_PRLIMIT, 0)):    # to oneself, and only so
+        program += [(equal, 0, 4, numbers[column]), (load, 0, 0, argument), (equal, 1, 0, own),
+                    (give, 0, 0, refuse), (give, 0, 0, allow)]
+    program.append((give, 0, 0, allow))
+    code = b"".join(struct.pack("=HBBI", *line) for line in program)
+    lines = ctypes.create_string_buffer(code, len(code))
+    filter = struct.pack("HP", len(program), ctypes.addressof(lines))
+    _done(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    _done(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_FILTER, filter, 0, 0))
+
+
+def _no_sockets() -> None:
+    """The weakest wall: Python's own sockets raise."""
+    def closed(*args, **kwargs):
+        raise PermissionError("there is no network here")
+
+    socket.socket = socket.create_connection = socket.socketpair = closed

@@ -1,0 +1,110 @@
+"""Reading a notebook that came back: whatever an editor, a server or a learner did to it.
+
+Only JSON is needed, and cells with a source. Metadata, ids, outputs and the version of the format
+may be anything, or gone.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import PeftTeachError
+from ..exercise import Exercise
+
+_HEADING = re.compile(r"^#\s*(\d\d)\s*·", re.MULTILINE)    # "# 07 · LoRA: a small correction"
+_FILE = re.compile(r"(?<!\d)(\d\d)_[A-Za-z]")              # "07_lora.ipynb"
+
+
+class Unreadable(PeftTeachError):
+    """A file that is no notebook."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of code. `number` counts all cells from 1, as a reader of the notebook would."""
+
+    number: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """What is left of a notebook."""
+
+    cells: tuple[Cell, ...]      # of code
+    text: str                    # of all other cells
+    lesson: str | None           # what its metadata says: "07"
+    release: str | None
+
+
+def parse(data: bytes) -> Notebook:
+    """The notebook in a file's bytes. Raises `Unreadable`."""
+    try:
+        tree = json.loads(data.decode("utf-8-sig", errors="strict"))
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"This is not a notebook: {str(error)[:80]}.",
+                         hint="open it in Jupyter, save it, and hand it in again") from None
+    tree = tree if isinstance(tree, dict) else {}
+    cells = tree.get("cells")
+    if cells is None:    # the format before 2015
+        cells = [cell for sheet in _list(tree.get("worksheets")) if isinstance(sheet, dict)
+                 for cell in _list(sheet.get("cells"))]
+    if not isinstance(cells, list) or not cells:
+        raise Unreadable("This is JSON, but it has no cells.", expected="a notebook")
+    code, text = [], []
+    for number, cell in enumerate(cells, 1):
+        if isinstance(cell, dict):
+            source = _joined(cell.get("source", cell.get("input", "")))
+            if cell.get("cell_type", "code") == "code":
+                code.append(Cell(number, source))
+            else:
+                text.append(source)
+    metadata = tree.get("metadata")
+    ours = metadata.get("peft_teach") if isinstance(metadata, dict) else None
+    ours = ours if isinstance(ours, dict) else {}
+    return Notebook(tuple(code), "\n".join(text), _short(ours.get("lesson")),
+                    _short(ours.get("release")))
+
+
+def lesson_of(notebook: Notebook, file: str, exercises: Sequence[Exercise]) -> str | None:
+    """Which lesson a notebook is of: by its metadata, its cells, its heading, its file's name.
+
+    The exercises that its code names decide over a heading; the metadata decides over all, unless
+    the cells name exercises of other lessons only.
+    """
+    known = {exercise.lesson for exercise in exercises}
+    named: Counter[str] = Counter()
+    for exercise in exercises:
+        quoted = re.compile(rf"""["']{re.escape(exercise.id)}["']""")
+        named[exercise.lesson] += any(quoted.search(cell.source) for cell in notebook.cells)
+    if notebook.lesson in known and (named[notebook.lesson] or not +named):
+        return notebook.lesson
+    if +named:
+        return min(named, key=lambda lesson: (-named[lesson], lesson))
+    defined: Counter[str] = Counter()
+    for exercise in exercises:
+        for name in exercise.names:
+            pattern = re.compile(rf"^(def|class)\s+{name}\b", re.MULTILINE)
+            defined[exercise.lesson] += any(pattern.search(c.source) for c in notebook.cells)
+    if +defined:
+        return min(defined, key=lambda lesson: (-defined[lesson], lesson))
+    for found in (*_HEADING.findall(notebook.text), *_FILE.findall(file)):
+        if found in known:
+            return found
+    return None
+
+
+def _list(value: Any) -> list:
+    return value if isinstance(value, list) else []
+
+
+def _joined(source: Any) -> str:
+    lines = source if isinstance(source, list) else [source]
+    return "".join(line for line in lines if isinstance(line, str))
+
+
+def _short(value: Any) -> str | None:
+    return value[:20] if isinstance(value, str) else None

@@ -1,0 +1,152 @@
+"""Plain data over a border that nobody trusts: JSON for the tree, safetensors for the tensors.
+
+    to_bytes(value) ──> one frame ──> from_bytes(frame)
+
+Numbers, text, None, lists, tuples, dicts, dtypes and tensors cross as what they are, and without
+their subclasses: what a learner's own class says of itself stays behind. Everything else crosses as
+a `Foreign` that holds nothing but the name of its type. Nothing is ever unpickled.
+
+Reading believes nothing: a frame that is too large, too deep, not of this form or not in agreement
+with itself raises `Malformed`.
+"""
+
+import json
+import math
+import re
+import struct
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+DEEPEST = 40             # levels of containers
+MOST_NODES = 200_000     # numbers, texts and containers in one frame
+MOST_TENSORS = 2_000
+LENGTHS = struct.Struct(">II")    # of the JSON and of the tensors, in bytes, before them
+
+DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in (
+    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32,
+    torch.int16, torch.int8, torch.uint8, torch.bool)}
+
+
+class Malformed(ValueError):
+    """Bytes that `to_bytes` did not write."""
+
+
+class Foreign:
+    """Something that is no plain data. Its type has the name that it had where it came from."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+def to_bytes(value: Any) -> bytes:
+    """One frame that holds a value. Never raises for an odd value: that becomes a `Foreign`."""
+    tensors: dict[str, Tensor] = {}
+    tree = json.dumps(_pack(value, tensors, 0), allow_nan=False).encode()
+    data = save(tensors)
+    return LENGTHS.pack(len(tree), len(data)) + tree + data
+
+
+def split(data: bytes) -> list[bytes]:
+    """The whole frames at the start of `data`; a last one that was cut off is left out."""
+    frames, start = [], 0
+    while start + LENGTHS.size <= len(data):
+        end = start + LENGTHS.size + sum(LENGTHS.unpack_from(data, start))
+        if end > len(data):
+            break
+        frames.append(data[start:end])
+        start = end
+    return frames
+
+
+def from_bytes(frame: bytes) -> Any:
+    """The value in a frame. Raises `Malformed`, and nothing else."""
+    try:
+        n_tree, n_data = LENGTHS.unpack_from(frame)
+        start = LENGTHS.size
+        if len(frame) != start + n_tree + n_data:
+            raise Malformed("its lengths do not agree")
+        tensors = load(frame[start + n_tree:]) if n_data else {}
+        if len(tensors) > MOST_TENSORS or any(t.dtype not in DTYPES.values()
+                                              for t in tensors.values()):
+            raise Malformed("tensors of other kinds, or too many")
+        tree = json.loads(frame[start:start + n_tree], parse_constant=_refuse)
+        return _Reader(tensors).read(tree, 0)
+    except Malformed:
+        raise
+    except Exception as error:    # of struct, json, safetensors: bytes can be wrong in many ways
+        raise Malformed(f"{type(error).__name__}: {str(error)[:200]}") from None
+
+
+def _pack(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:
+    """The JSON of a value: scalars and lists stand as they are, all else as {kind: content}."""
+    kind = type(value)
+    if value is None or kind is bool or kind is str:
+        return value
+    if isinstance(value, int):
+        return int.__add__(value, 0)
+    if isinstance(value, float):
+        value = float.__add__(value, 0.0)
+        return value if math.isfinite(value) else {"float": repr(value)}
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, torch.dtype) and value in DTYPES.values():
+        return {"dtype": str(value).removeprefix("torch.")}
+    if isinstance(value, Tensor) and value.dtype in DTYPES.values() and (
+            value.layout == torch.strided and value.device.type != "meta"):
+        key = str(len(tensors))
+        tensors[key] = value.detach().as_subclass(Tensor).cpu().contiguous().clone()
+        return {"tensor": key}
+    if depth < DEEPEST:
+        if isinstance(value, list):
+            return [_pack(each, tensors, depth + 1) for each in list.__iter__(value)]
+        if isinstance(value, tuple):
+            return {"tuple": [_pack(each, tensors, depth + 1) for each in tuple.__iter__(value)]}
+        if isinstance(value, dict):
+            return {"dict": [[_pack(k, tensors, depth + 1), _pack(v, tensors, depth + 1)]
+                             for k, v in dict.items(value)]}
+    return {"foreign": str(kind.__name__)}
+
+
+class _Reader:
+    """Reads one tree, and counts what it has read."""
+
+    def __init__(self, tensors: dict[str, Tensor]):
+        self.tensors, self.nodes = tensors, 0
+
+    def read(self, tree: Any, depth: int) -> Any:
+        self.nodes += 1
+        if self.nodes > MOST_NODES or depth > 2 * DEEPEST:
+            raise Malformed("it is too large or too deep")
+        if isinstance(tree, list):
+            return [self.read(each, depth + 1) for each in tree]
+        if not isinstance(tree, dict):
+            return tree
+        (kind, content), = tree.items()
+        if kind == "float" and content in ("nan", "inf", "-inf"):
+            return float(content)
+        if kind == "dtype":
+            return DTYPES[content]
+        if kind == "tensor":
+            return self.tensors[content]
+        if kind == "foreign":
+            return type(_identifier(content), (Foreign,), {})()
+        if kind == "tuple" and isinstance(content, list):
+            return tuple(self.read(content, depth + 1))
+        if kind == "dict" and isinstance(content, list):
+            pairs = [(self.read(k, depth + 1), self.read(v, depth + 1)) for k, v in content]
+            if any(not isinstance(k, str | int | float | tuple | None) for k, _ in pairs):
+                raise Malformed("a key that is no plain value")
+            return dict(pairs)
+        raise Malformed(f"no such kind: {str(kind)[:50]!r}")
+
+
+def _identifier(name: Any) -> str:
+    """A name as a class may have it, whatever was sent."""
+    return re.sub(r"\W", "_", str(name))[:60] or "object"
+
+
+def _refuse(constant: str) -> None:
+    raise Malformed(f"{constant} in JSON")

@@ -1,0 +1,155 @@
+"""What the instructor gets: grades.csv, a page for each student, a report of the class.
+
+A page for a student holds what a check would have said, and of further cases only that there is
+one. All text that came from a notebook is escaped.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ..card import Card
+from ..exercise import PASSED, WRONG
+from ..exercises import of_lesson
+from .collect import safe_name
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:;
+ style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em;
+        color: #222; background: #fff; }}
+table {{ border-collapse: collapse; }} th, td {{ text-align: left; padding: 2px 14px 2px 0; }}
+@media (prefers-color-scheme: dark) {{ body {{ color: #ddd; background: #181818; }} }}
+</style></head><body>
+<h1>{title}</h1>
+{body}
+</body></html>
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A student and a lesson: one line of grades.csv, one section of the student's page."""
+
+    student: str
+    lesson: str                          # "" where it could not be found
+    path: str
+    marks: tuple[dict[str, Any], ...]    # as `run.Mark` has them
+    flags: tuple[str, ...]
+
+    @property
+    def points(self) -> int:
+        """The sum of the points."""
+        return sum(mark["points"] for mark in self.marks)
+
+    @property
+    def maximum(self) -> int:
+        """The points that all exercises of the lesson give."""
+        return sum(exercise.points for exercise in of_lesson(self.lesson)) if self.lesson else 0
+
+
+def write(rows: Sequence[Row], out: Path, notes: Sequence[str]) -> None:
+    """Write all three, anew. The same rows give the same bytes."""
+    rows = sorted(rows, key=lambda row: (row.student.casefold(), row.student, row.lesson, row.path))
+    store(out / "grades.csv", b"\xef\xbb\xbf" + grades(rows).encode())    # spreadsheets need it
+    pages = feedback(rows)
+    for old in (out / "feedback").glob("*.html"):
+        if old.stem not in pages:
+            old.unlink()
+    for name, page in pages.items():
+        store(out / "feedback" / f"{name}.html", page.encode())
+    store(out / "report.html", _report(rows, notes, out).encode())
+
+
+def grades(rows: Sequence[Row]) -> str:
+    """The table: a row for a student and a lesson, a column for an exercise."""
+    lessons = sorted({row.lesson for row in rows if row.lesson})
+    ids = [exercise.id for lesson in lessons for exercise in of_lesson(lesson)]
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["student", "lesson", *ids, "total", "maximum", "flags", "file"])
+    for row in rows:
+        points = {mark["exercise"]: mark["points"] for mark in row.marks}
+        table.writerow(map(_cell, [row.student, row.lesson, *(points.get(id, "") for id in ids),
+                                   row.points, row.maximum, "; ".join(row.flags), row.path]))
+    return text.getvalue()
+
+
+def feedback(rows: Sequence[Row]) -> dict[str, str]:
+    """The page of each student, by the name of its file."""
+    pages, names = {}, {}
+    for student in dict.fromkeys(row.student for row in rows):
+        name, number = safe_name(student), 2
+        while name.casefold() in names:    # two students whose names differ in signs only
+            name, number = f"{safe_name(student)}_{number}", number + 1
+        names[name.casefold()] = student
+        sections = [_section(row) for row in rows if row.student == student]
+        pages[name] = _PAGE.format(title=escape(student), body="\n".join(sections))
+    return pages
+
+
+def _section(row: Row) -> str:
+    head = f"Lesson {row.lesson}: {row.points} of {row.maximum} points" if row.lesson else (
+        "Not graded")
+    ids = tuple(f"{mark['exercise']}:" for mark in row.marks)    # those are for the instructor
+    said = [flag for flag in row.flags if not flag.startswith(ids)]
+    parts = [f"<h2>{escape(head)}</h2>", f"<p>{escape(row.path)}</p>",
+             *(f"<p>{escape(flag)}</p>" for flag in said)]
+    for mark in row.marks:
+        mistake = mark["mistake"] and f"The mistake: {mark['mistake'].replace('_', ' ')}."
+        again = f"pt.hint({mark['exercise']!r})" if mark["state"] == WRONG else ""
+        card = Card(mark["exercise"], mark["state"],
+                    f"{mark['points']} of {mark['maximum']} points",
+                    (mark["message"], mistake or ""), code_label="Where it happened:",
+                    code=mark["traceback"], next=again)
+        parts.append(card._repr_html_())
+    return "\n".join(parts)
+
+
+def _report(rows: Sequence[Row], notes: Sequence[str], out: Path) -> str:
+    """The class on one page: the picture, the table, what to look at."""
+    marks = [mark for row in rows for mark in row.marks]
+    parts = [f"<p>{escape(note)}</p>" for note in notes]
+    if marks:
+        from ...plots import html
+        from .picture import outcomes
+
+        figure = outcomes(sorted(marks, key=lambda mark: mark["exercise"]))
+        figure.savefig(out / "report.png", dpi=110, facecolor="white",
+                       metadata={"Software": None})
+        parts.append(html(figure, "How the class did, and by which mistakes. Students who handed "
+                                  "in nothing that could be read are not in it."))
+    parts.append(_table(("student", "lesson", "points", "solved", "look at"), [
+        (row.student, row.lesson or "?", f"{row.points} of {row.maximum}",
+         f"{sum(m['state'] == PASSED for m in row.marks)} of {len(row.marks)}",
+         "; ".join(row.flags)) for row in rows]))
+    return _PAGE.format(title="The class", body="\n".join(parts))
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def line(tag: str, cells: Sequence[str]) -> str:
+        return "<tr>" + "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
+
+    return f"<table>{line('th', header)}{''.join(line('td', row) for row in rows)}</table>"
+
+
+def _cell(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula, whatever a student is called."""
+    text = str(value)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+def store(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)

@@ -1,0 +1,248 @@
+"""Marks for one notebook: the learner's code runs elsewhere, the judge here.
+
+What comes back from the learner's process is bytes. They are read without trust into plain data,
+and only then judged, where nothing of the learner's has ever run. So the mark cannot be changed
+from inside the learner's code; what it can do is compute the answer, by whatever way.
+"""
+
+import atexit
+import copy
+import dataclasses
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..exercise import NOT_ATTEMPTED, PASSED, VISIBLE_SEED, WRONG, Exercise, Result, judged
+from ..exercises import all_exercises, find
+from .extract import Code, Plan, definitions
+from .limits import MEGABYTE, Limits
+from .plain import Malformed, from_bytes, split, to_bytes
+from .server import read_frame
+
+FORKS = sys.platform == "linux"    # elsewhere a fork after torch was imported is not safe
+LONGEST_TEXT = 20_000              # characters of a message or a traceback
+
+
+class Runner:
+    """Runs requests in processes of their own: forked from a warm server, or fresh ones."""
+
+    def __init__(self, limits: Limits, warm: bool = FORKS):
+        self.limits, self.warm = limits, warm
+        self._server: subprocess.Popen | None = None
+        self._one_at_a_time = threading.Lock()    # engines may call from several threads
+
+    def run(self, exercise: Exercise, plan: Plan, cases: Sequence[Any]) -> tuple[bytes, str]:
+        """The frames that the learner's process sent for these cases, and how it ended."""
+        scratch = tempfile.mkdtemp(prefix="peft-teach-")
+        try:
+            request = to_bytes({
+                "exercise": exercise.id, "cells": plan.cells, "cases": list(cases),
+                "statements": [list(each) for each in plan.statements], "scratch": scratch,
+                "limits": list(dataclasses.astuple(self.limits))})
+            with self._one_at_a_time:
+                return self._ask(request) if self.warm else self._fresh(request)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def close(self) -> None:
+        """End the server."""
+        if self._server is not None:
+            self._server.stdin.close()
+            self._server.kill()
+            self._server.wait()
+            self._server.stdout.close()
+            self._server = None
+
+    def _ask(self, request: bytes) -> tuple[bytes, str]:
+        if self._server is None or self._server.poll() is not None:
+            self.close()
+            self._server = _start([exercise.id for exercise in all_exercises()])
+        try:
+            self._server.stdin.write(request)
+            self._server.stdin.flush()
+            head = from_bytes(read_frame(self._server.stdout))
+            return self._server.stdout.read(head["size"]), head["end"]
+        except (OSError, Malformed):    # only where no seccomp kept the child from killing it
+            self.close()
+            return b"", "server"
+
+    def _fresh(self, request: bytes) -> tuple[bytes, str]:
+        """Without a fork, as on Windows: Python and torch are started anew."""
+        process, data = _start(["--once"]), bytearray()
+
+        def read() -> None:
+            while chunk := process.stdout.read1(2**16):
+                data.extend(chunk)
+                if len(data) > self.limits.output_bytes:
+                    process.kill()
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            process.stdin.write(request)
+            process.stdin.close()
+        except OSError:
+            pass
+        started = time.monotonic()
+        reader.join(self.limits.wall_seconds + 60)    # a minute for the imports
+        late = reader.is_alive()
+        process.kill()
+        reader.join()
+        code = process.wait()
+        process.stdout.close()
+        if len(data) > self.limits.output_bytes:
+            return bytes(data), "output"
+        cpu = -code in (getattr(signal, "SIGXCPU", 0), getattr(signal, "SIGKILL", 0))
+        if late or (cpu and time.monotonic() - started >= int(self.limits.seconds)):
+            return bytes(data), "time"
+        return bytes(data), signal.Signals(-code).name if code < 0 and not cpu else "over"
+
+
+def _start(arguments: list[str]) -> subprocess.Popen:
+    """A server with a small environment: what a grader's shell holds is nobody else's business."""
+    kept = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "PEFT_TEACH_CACHE", "SYSTEMROOT", "HOME",
+            "XDG_CACHE_HOME", "LOCALAPPDATA", "USERPROFILE", "TMPDIR", "TEMP", "TMP")
+    environment = {name: os.environ[name] for name in kept if name in os.environ} | {
+        "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONHASHSEED": "0", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
+        "PEFT_TEACH_BUDGET": "smoke", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1",
+        "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "peft_teach.course.grade.server", *arguments],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env=environment, start_new_session=True)
+
+
+@cache
+def runner(limits: Limits, warm: bool) -> Runner:
+    """This process's runner, made once."""
+    made = Runner(limits, warm)
+    atexit.register(made.close)
+    return made
+
+
+# ── the mark of one exercise ─────────────────────────────────────────────────────────────────
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """What one answer is worth, and what its author is told. `further`: it failed a hidden case."""
+
+    exercise: str
+    state: str
+    points: int
+    maximum: int
+    message: str = ""
+    mistake: str | None = None
+    traceback: str = ""
+    further: bool = False
+    flags: tuple[str, ...] = ()
+
+
+def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] = ()) -> Mark:
+    """Mark one exercise of a notebook on its visible cases, and then on the further ones."""
+    plan = definitions(code, exercise)
+    flags = tuple(f"{exercise.id}: {flag}" for flag in plan.flags)
+    if plan.missing:
+        state = WRONG if plan.attempted else NOT_ATTEMPTED
+        return Mark(exercise.id, state, 0, exercise.points, plan.missing, flags=flags)
+    result = tried(runner, exercise, plan, _visible(exercise.id))
+    hidden = False
+    if result.passed and further:
+        result = tried(runner, exercise, plan, further)
+        hidden = not result.passed
+        if hidden:
+            result = _without_the_case(exercise, result)
+    points = exercise.points if result.passed else 0
+    return Mark(exercise.id, result.state, points, exercise.points, result.message[:LONGEST_TEXT],
+                result.mistake, _shown(result.traceback), hidden, flags)
+
+
+@cache
+def _visible(id: str) -> tuple[Any, ...]:
+    return tuple(find(id).cases(VISIBLE_SEED))
+
+
+def tried(runner: Runner, exercise: Exercise, plan: Plan, cases: Sequence[Any]) -> Result:
+    """Run the cases over there, judge what came back here; the first that fails decides."""
+    data, end = runner.run(exercise, plan, cases)
+    frames = split(data)
+    result = Result(PASSED)
+    for index, case in enumerate(cases):
+        if index >= len(frames):
+            return Result(WRONG, _why(end, runner.limits), case=index)
+        try:
+            sent = from_bytes(frames[index])
+            result = _read(exercise, sent, copy.deepcopy(case), index)
+        except (Malformed, LookupError, TypeError, AttributeError):
+            return Result(WRONG, "What it gave could not be read.", case=index)
+        if not result.passed:
+            return result
+    return result
+
+
+def _read(exercise: Exercise, sent: Any, case: Any, index: int) -> Result:
+    """The result of one frame. A frame can say that an answer is wrong, never that it is right."""
+    if "outputs" in sent:
+        return judged(exercise, case, sent["outputs"], index)
+    ended = sent["ended"]
+    state = NOT_ATTEMPTED if ended["state"] == NOT_ATTEMPTED else WRONG
+    return Result(state, str(ended["message"]), None, str(ended["traceback"]), index)
+
+
+def _why(end: str, limits: Limits) -> str:
+    """Why there is no result, for the learner."""
+    return {
+        "time": f"It took longer than {limits.seconds:g} seconds. Is there a loop that never ends?",
+        "output": f"It gave back more than {limits.output_bytes // MEGABYTE} MB.",
+        "files": f"It wrote more than {limits.file_bytes // MEGABYTE} MB to the disk.",
+        "over": "It ended the whole process instead of returning. Is there an exit in it?",
+        "server": "It ended the whole process instead of returning. Is there an exit in it?",
+        "SIGKILL": "Its process was ended by the system. Does it use too much memory?",
+    }.get(end, f"Its process crashed ({end}).")
+
+
+def _without_the_case(exercise: Exercise, result: Result) -> Result:
+    """What may be said of a further case: that there is one, and the mistake by its name.
+
+    Neither numbers nor tracebacks: both could carry the case.
+    """
+    if result.state == NOT_ATTEMPTED:
+        return Result(WRONG, "It passes the checks of the notebook, but on a further case a part "
+                             "that is not attempted is used.")
+    said = "It passes the checks of the notebook, but not a further case."
+    if result.mistake:
+        said = f"{said} {exercise.mistakes[result.mistake]}"
+    elif result.message.startswith("It took longer"):
+        said = f"{said} {result.message}"
+    return Result(WRONG, said, result.mistake)
+
+
+# ── what may be shown of a traceback ─────────────────────────────────────────────────────────
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def _shown(traceback: str) -> str:
+    """A traceback as every machine would write it, of a length that a person reads."""
+    for folder in (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"),
+                   str(Path(__file__).parents[3])):
+        traceback = traceback.replace(f"{folder}{os.sep}", "")
+    traceback = re.sub(r"\S*peft-teach-\w{8}", "scratch", traceback)
+    traceback = re.sub(r"0x[0-9a-fA-F]{6,}", "0x…", traceback)
+    traceback = _CONTROL.sub("", traceback)
+    if len(traceback) > LONGEST_TEXT:
+        half = LONGEST_TEXT // 2
+        traceback = f"{traceback[:half]}\n … \n{traceback[-half:]}"
+    return traceback

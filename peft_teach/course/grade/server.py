@@ -1,0 +1,137 @@
+"""The warm server: it has imported torch and the course once, and forks a process for each answer.
+
+    grader ──request──> server ──fork──> child, confined, runs the learner's code
+           <──────────── server <─frames─┘
+
+Its own stdin and stdout are the line to the grader; the child holds neither. The server sets one
+thread before its first tensor operation, since a fork after a multi-threaded one hangs. It runs
+each reference once, so that whatever a lesson imports late is there before the fork. It judges
+nothing, and knows of further cases only what the child needs, one exercise at a time.
+
+Started with `--once` it does not fork: it answers one request in its own process. That is how
+systems without a safe fork (Windows, macOS) grade: slower, by the time of the imports.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from ..exercises import find
+from .child import answer
+from .limits import Limits
+from .plain import LENGTHS, from_bytes, to_bytes
+
+_LOOK_SECONDS = 0.2    # how often the scratch folder is measured
+
+
+def main() -> None:
+    """Serve until the grader closes the line."""
+    torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+    line_in, line_out = _take_line()
+    if "--once" in sys.argv:
+        request = _read(line_in)
+        answer(request, lambda frame: (line_out.write(frame), line_out.flush()))
+        os._exit(0)
+    for exercise in map(find, sys.argv[1:]):
+        exercise.run(exercise.resolve(), exercise.cases(0)[0])
+    while request := _read(line_in):
+        frames, end = _in_a_child(request)
+        line_out.write(to_bytes({"end": end, "size": len(frames)}) + frames)
+        line_out.flush()
+
+
+def read_frame(stream: BinaryIO) -> bytes:
+    """The next frame of a trusted stream; empty at its end."""
+    head = stream.read(LENGTHS.size)
+    return head + stream.read(sum(LENGTHS.unpack(head))) if len(head) == LENGTHS.size else b""
+
+
+def _read(stream: BinaryIO) -> dict[str, Any] | None:
+    frame = read_frame(stream)
+    return from_bytes(frame) if frame else None
+
+
+def _take_line() -> tuple[BinaryIO, BinaryIO]:
+    """Keep stdin and stdout for the grader; whatever is printed goes nowhere."""
+    line_in, line_out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    return line_in, line_out
+
+
+def _in_a_child(request: dict[str, Any]) -> tuple[bytes, str]:
+    """What a forked child sent, and how it ended."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            os.dup2(writing, 3)
+            os.closerange(4, 1024)
+            answer(request, lambda frame: _write_all(3, frame))
+        finally:
+            os._exit(0)
+    os.close(writing)
+    try:
+        return _supervise(reading, pid, Limits(*request["limits"]), Path(request["scratch"]))
+    finally:
+        os.close(reading)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data):]
+
+
+def _supervise(reading: int, pid: int, limits: Limits, scratch: Path) -> tuple[bytes, str]:
+    """Read until the child ends or breaks a limit; leave nothing of it running."""
+    data, end, looked = bytearray(), "", time.monotonic()
+    deadline = looked + limits.wall_seconds
+    while not end:
+        ready, _, _ = select.select([reading], [], [], _LOOK_SECONDS)
+        if ready:
+            chunk = os.read(reading, 2**16)
+            if not chunk:
+                break
+            data += chunk
+        now = time.monotonic()
+        if len(data) > limits.output_bytes:
+            end = "output"
+        elif now > deadline:
+            end = "time"
+        elif now - looked > _LOOK_SECONDS:
+            looked = now
+            end = "files" if _size(scratch) > limits.file_bytes else ""
+    for kill in (os.killpg, os.kill):    # what the child may have forked is in its group
+        with contextlib.suppress(ProcessLookupError):
+            kill(pid, signal.SIGKILL)
+    _, status, usage = os.wait4(pid, 0)
+    if not end and os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        used = usage.ru_utime + usage.ru_stime
+        out_of_time = number == signal.SIGXCPU or used >= int(limits.seconds) - 0.1
+        end = "time" if out_of_time else signal.Signals(number).name
+    return bytes(data), end or "over"
+
+
+def _size(folder: Path) -> int:
+    """The bytes of all files below a folder, which may change meanwhile."""
+    total = 0
+    for place, _, files in os.walk(folder):
+        for file in files:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(place, file)).st_size
+    return total
+
+
+if __name__ == "__main__":
+    main()
