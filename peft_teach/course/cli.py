@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     grade.add_argument("--lesson", help="the lesson that was asked for; default: each its own")
     grade.add_argument("--jobs", type=int, metavar="N", help="processes; default: all cores")
     grade.add_argument("--dask", metavar="ADDRESS", help="a scheduler, or local:N for N workers")
-    grade.add_argument("--seconds", type=float, default=20, help="of a core, for one exercise")
+    grade.add_argument("--seconds", type=float, default=20.0, help="of a core, for one exercise")
     grade.add_argument("--memory", type=int, default=1024, metavar="MB", help="for one exercise")
     grade.add_argument("--fresh", action="store_true",
                        help="start Python anew for each answer; slower, the rule outside of Linux")

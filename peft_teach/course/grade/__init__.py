@@ -156,8 +156,8 @@ def _kept(path: Path) -> list[dict[str, Any]] | None:
         return None
 
 
-def _json(result: Any) -> bytes:
-    return (json.dumps(result, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
+def _json(result: Any) -> str:
+    return json.dumps(result, indent=1, sort_keys=True) + "\n"
 
 
 def _notes(settings: Settings) -> list[str]:

@@ -18,7 +18,8 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from ...errors import PeftTeachError
@@ -62,7 +63,8 @@ def collect(place: Path | str) -> list[Submission]:
     place = Path(place)
     if not place.exists():
         raise PeftTeachError(f"There is no {place}.", expected="a folder of submissions, or a zip")
-    found = list(_below(place) if place.is_dir() else _file(place, PurePosixPath(place.name)))
+    found = _named(list(_below(place) if place.is_dir()
+                        else _file(place, PurePosixPath(place.name))))
     alone = {s.student for s in found if s.other} - {s.student for s in found if not s.other}
     kept = [s for s in sorted(found, key=lambda s: s.path) if not s.other]
     kept += [next(s for s in found if s.student == student) for student in sorted(alone)]
@@ -119,7 +121,8 @@ def _zip(data: bytes, name: PurePosixPath, depth: int) -> Iterator[Submission]:
                 return
             left = LARGEST_ZIP
             for entry in sorted(entries, key=lambda e: e.filename):
-                inner = name / entry.filename.replace("\\", "/").lstrip("/")
+                inside = PurePosixPath(entry.filename.replace("\\", "/")).parts
+                inner = name.joinpath(*(part for part in inside if part not in ("/", "..")))
                 suffix = inner.suffix.lower()
                 if (entry.is_dir() or stat.S_ISLNK(entry.external_attr >> 16)
                         or len(entry.filename) > LONGEST_NAME):
@@ -168,12 +171,9 @@ def _is_hidden(name: PurePosixPath) -> bool:
 
 def _submission(name: PurePosixPath, data: bytes, seconds: float, problem: str,
                 other: bool = False) -> Submission:
-    stem = unicodedata.normalize("NFC", name.stem)
-    again = _AGAIN.search(stem)
+    again = _AGAIN.search(name.stem)
     attempt = int(next(filter(None, again.groups()))[:6]) if again else 0
-    student = unicodedata.normalize("NFC", _platform(name) or _student(name))
-    return Submission(" ".join(student.split())[:120], str(name), data, attempt, seconds, problem,
-                      other)
+    return Submission(_platform(name) or "", str(name), data, attempt, seconds, problem, other)
 
 
 def _platform(name: PurePosixPath) -> str | None:
@@ -190,14 +190,28 @@ def _platform(name: PurePosixPath) -> str | None:
     return None
 
 
-def _student(name: PurePosixPath) -> str:
-    """The student, where only file and folder names say so."""
-    stem = _AGAIN.sub("", _COPY.sub("", unicodedata.normalize("NFC", name.stem)))
-    left = _LESSON.sub("", stem).strip(" _-.")
-    if left:
-        return left
-    for part in reversed(name.parts[:-1]):
-        part = part.removesuffix(".zip")
-        if rest := _LESSON.sub("", part).strip(" _-."):
-            return rest
-    return stem
+def _named(submissions: list[Submission]) -> list[Submission]:
+    """The submissions with their students; where no platform said who, their paths do.
+
+    Below the folder that all of them share, the name is what the path begins with: a folder's, a
+    zip's or the file's own, without the lesson's name in it.
+    """
+    folders = [PurePosixPath(s.path).parent.parts for s in submissions if not s.student]
+    shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, zip(*folders)))
+    if len(folders) == 1:    # then the nearest folder is the best guess
+        shared = max(len(folders[0]) - 1, 0)
+    named = []
+    for submission in submissions:
+        parts = PurePosixPath(submission.path).parts
+        left = map(_without_lesson, (*parts[shared:], *reversed(parts[:shared])))
+        student = submission.student or next(filter(None, left), parts[-1])
+        student = student.encode("utf-8", "replace").decode()
+        student = " ".join(unicodedata.normalize("NFC", student).split())[:120]
+        named.append(replace(submission, student=student))
+    return named
+
+
+def _without_lesson(part: str) -> str:
+    """What a folder's or a file's name says beside the lesson, the copy and the attempt."""
+    stem = re.sub(r"(?i)\.(ipynb|zip)$", "", part)
+    return _LESSON.sub("", _AGAIN.sub("", _COPY.sub("", stem))).strip(" _-.")

@@ -67,14 +67,14 @@ def _resources(limits: Limits) -> None:
     """POSIX limits. Windows has none of them: there the clock alone ends a process."""
     import resource
 
-    def limit(which: int, value: int) -> None:
-        _, hard = resource.getrlimit(which)
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(which, (value, value))
+    def limit(which: int, value: int, hard: int | None = None) -> None:
+        _, most = resource.getrlimit(which)
+        most = value + 2**40 if most == resource.RLIM_INFINITY else most
+        resource.setrlimit(which, (min(value, most), min(hard or value, most)))
 
-    seconds = int(limits.seconds)
     used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-    limit(resource.RLIMIT_CPU, max(1, seconds + int(used)))
+    seconds = max(1, int(limits.seconds + used))
+    limit(resource.RLIMIT_CPU, seconds, seconds + 1)    # SIGXCPU says why; then SIGKILL
     limit(resource.RLIMIT_FSIZE, limits.file_bytes)
     limit(resource.RLIMIT_NOFILE, 64)
     limit(resource.RLIMIT_CORE, 0)

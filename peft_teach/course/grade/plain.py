@@ -23,6 +23,7 @@ from torch import Tensor
 DEEPEST = 40             # levels of containers
 MOST_NODES = 200_000     # numbers, texts and containers in one frame
 MOST_TENSORS = 2_000
+LARGEST_INT = 4_000      # bits; Python writes no number that is much larger
 LENGTHS = struct.Struct(">II")    # of the JSON and of the tensors, in bytes, before them
 
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in (
@@ -81,30 +82,33 @@ def from_bytes(frame: bytes) -> Any:
 
 
 def _pack(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:
-    """The JSON of a value: scalars and lists stand as they are, all else as {kind: content}."""
+    """The JSON of a value: scalars and lists stand as they are, all else as {kind: content}.
+
+    By its type, since what `isinstance` says can be a lie that its class tells.
+    """
     kind = type(value)
     if value is None or kind is bool or kind is str:
         return value
-    if isinstance(value, int):
+    if issubclass(kind, int) and int.bit_length(value) <= LARGEST_INT:
         return int.__add__(value, 0)
-    if isinstance(value, float):
+    if issubclass(kind, float):
         value = float.__add__(value, 0.0)
         return value if math.isfinite(value) else {"float": repr(value)}
-    if isinstance(value, str):
+    if issubclass(kind, str):
         return str.__str__(value)
-    if isinstance(value, torch.dtype) and value in DTYPES.values():
+    if issubclass(kind, torch.dtype) and value in DTYPES.values():
         return {"dtype": str(value).removeprefix("torch.")}
-    if isinstance(value, Tensor) and value.dtype in DTYPES.values() and (
+    if issubclass(kind, Tensor) and value.dtype in DTYPES.values() and (
             value.layout == torch.strided and value.device.type != "meta"):
         key = str(len(tensors))
         tensors[key] = value.detach().as_subclass(Tensor).cpu().contiguous().clone()
         return {"tensor": key}
     if depth < DEEPEST:
-        if isinstance(value, list):
+        if issubclass(kind, list):
             return [_pack(each, tensors, depth + 1) for each in list.__iter__(value)]
-        if isinstance(value, tuple):
+        if issubclass(kind, tuple):
             return {"tuple": [_pack(each, tensors, depth + 1) for each in tuple.__iter__(value)]}
-        if isinstance(value, dict):
+        if issubclass(kind, dict):
             return {"dict": [[_pack(k, tensors, depth + 1), _pack(v, tensors, depth + 1)]
                              for k, v in dict.items(value)]}
     return {"foreign": str(kind.__name__)}

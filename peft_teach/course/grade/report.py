@@ -59,14 +59,14 @@ class Row:
 def write(rows: Sequence[Row], out: Path, notes: Sequence[str]) -> None:
     """Write all three, anew. The same rows give the same bytes."""
     rows = sorted(rows, key=lambda row: (row.student.casefold(), row.student, row.lesson, row.path))
-    store(out / "grades.csv", b"\xef\xbb\xbf" + grades(rows).encode())    # spreadsheets need it
+    store(out / "grades.csv", f"\ufeff{grades(rows)}")    # so spreadsheets know it is UTF-8
     pages = feedback(rows)
     for old in (out / "feedback").glob("*.html"):
         if old.stem not in pages:
             old.unlink()
     for name, page in pages.items():
-        store(out / "feedback" / f"{name}.html", page.encode())
-    store(out / "report.html", _report(rows, notes, out).encode())
+        store(out / "feedback" / f"{name}.html", page)
+    store(out / "report.html", _report(rows, notes, out))
 
 
 def grades(rows: Sequence[Row]) -> str:
@@ -147,9 +147,9 @@ def _cell(value: Any) -> Any:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
-def store(path: Path, data: bytes) -> None:
+def store(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    part.write_bytes(data)
+    part.write_bytes(text.encode("utf-8", "replace"))
     part.replace(path)

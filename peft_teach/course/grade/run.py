@@ -165,7 +165,7 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
         if hidden:
             result = _without_the_case(exercise, result)
     points = exercise.points if result.passed else 0
-    return Mark(exercise.id, result.state, points, exercise.points, result.message[:LONGEST_TEXT],
+    return Mark(exercise.id, result.state, points, exercise.points, _shown(result.message),
                 result.mistake, _shown(result.traceback), hidden, flags)
 
 
@@ -207,8 +207,8 @@ def _why(end: str, limits: Limits) -> str:
         "time": f"It took longer than {limits.seconds:g} seconds. Is there a loop that never ends?",
         "output": f"It gave back more than {limits.output_bytes // MEGABYTE} MB.",
         "files": f"It wrote more than {limits.file_bytes // MEGABYTE} MB to the disk.",
-        "over": "It ended the whole process instead of returning. Is there an exit in it?",
-        "server": "It ended the whole process instead of returning. Is there an exit in it?",
+        "over": "It ended its process, or broke it, instead of returning. Is there an exit in it?",
+        "server": "It ended the grader's process. Look at it by hand.",
         "SIGKILL": "Its process was ended by the system. Does it use too much memory?",
     }.get(end, f"Its process crashed ({end}).")
 
@@ -229,20 +229,21 @@ def _without_the_case(exercise: Exercise, result: Result) -> Result:
     return Result(WRONG, said, result.mistake)
 
 
-# ── what may be shown of a traceback ─────────────────────────────────────────────────────────
+# ── what may be shown of a text ──────────────────────────────────────────────────────────────
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def _shown(traceback: str) -> str:
-    """A traceback as every machine would write it, of a length that a person reads."""
+def _shown(text: str) -> str:
+    """A message or a traceback as every machine would write it, of a length that a person reads."""
+    if len(text) > LONGEST_TEXT:
+        half = LONGEST_TEXT // 2
+        text = f"{text[:half]}\n … \n{text[-half:]}"
     for folder in (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"),
                    str(Path(__file__).parents[3])):
-        traceback = traceback.replace(f"{folder}{os.sep}", "")
-    traceback = re.sub(r"\S*peft-teach-\w{8}", "scratch", traceback)
-    traceback = re.sub(r"0x[0-9a-fA-F]{6,}", "0x…", traceback)
-    traceback = _CONTROL.sub("", traceback)
-    if len(traceback) > LONGEST_TEXT:
-        half = LONGEST_TEXT // 2
-        traceback = f"{traceback[:half]}\n … \n{traceback[-half:]}"
-    return traceback
+        text = text.replace(f"{folder}{os.sep}", "")
+    text = re.sub(r"[^\s'\"]{0,200}peft-teach-\w{8}", "scratch", text)
+    text = re.sub(r"0x[0-9a-fA-F]{6,}", "0x…", text)
+    text = text.encode("utf-8", "replace").decode()
+    text = _CONTROL.sub("", text)
+    return text

@@ -118,7 +118,7 @@ def _supervise(reading: int, pid: int, limits: Limits, scratch: Path) -> tuple[b
     if not end and os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         used = usage.ru_utime + usage.ru_stime
-        out_of_time = number == signal.SIGXCPU or used >= int(limits.seconds) - 0.1
+        out_of_time = number == signal.SIGXCPU or used >= limits.seconds
         end = "time" if out_of_time else signal.Signals(number).name
     return bytes(data), end or "over"
 

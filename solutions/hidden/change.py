@@ -1,0 +1,57 @@
+"""Further cases of lesson 02, for the grader alone: exact shares, lost rank, unused columns."""
+
+import torch
+from torch import Tensor
+
+
+def draw(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Random numbers, the same every time."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator).to(dtype)
+
+
+def energy() -> list[dict]:
+    """Shares that a partial sum meets exactly; one value; all of the energy; two of a kind."""
+    values = (((2.0, 2.0, 2.0, 2.0), 0.5), ((4.0, 2.0, 2.0, 0.0), 1.0), ((3.0,), 0.25),
+              ((2.0, 1.0, 1.0, 1.0, 1.0), 0.5), ((1.0,) * 16, 0.75))
+    return [{"sigma": torch.tensor(sigma), "share": share} for sigma, share in values]
+
+
+def truncate() -> list[dict]:
+    """One row, one column, a matrix of lower rank than is kept, zeros, one that is transposed."""
+    low = draw(31, 9, 2) @ draw(32, 2, 6)
+    return [{"delta": draw(33, 1, 8), "k": 1}, {"delta": draw(34, 8, 1), "k": 1},
+            {"delta": low, "k": 4}, {"delta": torch.zeros(5, 4), "k": 2},
+            {"delta": draw(35, 4, 9).T, "k": 3}]
+
+
+def project() -> list[dict]:
+    """Columns that no weight reads, the last among them; one column; more columns than weights."""
+    cases = []
+    for seed, D, d, used in ((41, 30, 8, 5), (42, 25, 1, 1), (43, 6, 10, 9)):
+        generator = torch.Generator().manual_seed(seed)
+        h = torch.randint(used, (D,), generator=generator)
+        sign = 1.0 - 2.0 * torch.randint(2, (D,), generator=generator).float()
+        cases.append({"theta0": draw(seed + 1, D), "z": draw(seed + 2, d), "h": h, "sign": sign,
+                      "g": draw(seed + 3, D)})
+    return cases
+
+
+def bitfit() -> list[dict]:
+    """Inputs of one, two and four axes; a LayerNorm and a layer in half precision; one output."""
+    cases = []
+    for seed, kind, n_in, n_out, dtype, batch in (
+            (51, "Linear", 7, 3, torch.float32, ()), (52, "LayerNorm", 6, 6, torch.bfloat16, (4,)),
+            (53, "Linear", 4, 1, torch.float32, (2, 3, 2)),
+            (54, "Linear", 5, 8, torch.float16, (3,))):
+        weight = (n_out, n_in) if kind == "Linear" else (n_in,)
+        cases.append({"kind": kind, "n_in": n_in, "n_out": n_out, "dtype": dtype,
+                      "W": draw(seed, *weight, dtype=dtype),
+                      "bias": draw(seed + 10, n_out, dtype=dtype),
+                      "x": draw(seed + 20, *batch, n_in, dtype=dtype),
+                      "b": draw(seed + 30, n_out)})
+    return cases
+
+
+CASES = {"change.energy": energy, "change.truncate": truncate, "change.project": project,
+         "change.bitfit": bitfit}

@@ -1,0 +1,33 @@
+"""Further cases of lesson 00, for the grader alone: sizes at the edges, and numbers that round."""
+
+
+def linear() -> list[dict]:
+    """One input or output; sizes beyond what a float holds exactly."""
+    sizes = ((1, 1), (1, 77), (513, 1), (300_000_001, 600_000_007))
+    return [{"n_in": n_in, "n_out": n_out} for n_in, n_out in sizes]
+
+
+def block() -> list[dict]:
+    """A feed-forward part narrower than the model, one head, d_ff equal to d_model."""
+    sizes = ((768, 3072, 12), (64, 16, 1), (30, 30, 5), (1024, 4096, 16), (7, 3, 7))
+    return [{"d_model": d_model, "d_ff": d_ff, "heads": heads} for d_model, d_ff, heads in sizes]
+
+
+def ledger() -> list[dict]:
+    """Nothing trained, everything trained, one byte or eight a number, three moments."""
+    settings = ((1000, 0, 4, 2), (1000, 1000, 4, 2), (999, 10, 8, 2), (4096, 64, 1, 1),
+                (50, 20, 2, 3))
+    return [{"total": total, "trained": trained, "bytes_each": size, "moments": moments}
+            for total, trained, size, moments in settings]
+
+
+def activations() -> list[dict]:
+    """Measurements that do not divide; the longer one first; one sentence of one token."""
+    asked = ((8, 200, [[16, 100_003], [96, 2_000_011]]), (1, 1, [[24, 70_001], [40, 130_003]]),
+             (5, 333, [[256, 9_000_017], [32, 400_009]]))
+    return [{"batch": batch, "tokens": tokens, "measured": measured}
+            for batch, tokens, measured in asked]
+
+
+CASES = {"inside.linear": linear, "inside.block": block, "inside.ledger": ledger,
+         "inside.activations": activations}

@@ -1,0 +1,38 @@
+"""Further cases of lesson 07, for the grader alone: other dtypes, ranks and inputs.
+
+`lora.forty_kb` has none: it is a choice from one record, and its one case is the whole question.
+"""
+
+import torch
+from torch import Tensor
+
+
+def count() -> list[dict]:
+    """Rank above both sides, sides of one, sizes beyond what a float holds exactly."""
+    sizes = ((3, 2, 7), (1, 1, 1), (1, 900, 4), (400_000_001, 800_000_002, 30_000_001))
+    return [{"n_in": n_in, "n_out": n_out, "rank": rank} for n_in, n_out, rank in sizes]
+
+
+def linear() -> list[dict]:
+    """Half precision of both kinds without a bias, one input vector, rank 1, a wide layer."""
+    generator = torch.Generator().manual_seed(7007)
+
+    def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.randn(shape, generator=generator).to(dtype)
+
+    cases = []
+    for n_in, n_out, rank, alpha, bias, dtype, batch in (
+            (5, 3, 1, 3.0, True, torch.float32, ()),
+            (9, 7, 3, 4.5, False, torch.float16, (4, 2)),
+            (6, 6, 2, 1.0, False, torch.bfloat16, (5,)),
+            (3, 11, 3, 12.0, True, torch.float32, (2, 1, 4)),
+            (96, 24, 4, 32.0, True, torch.float16, (3,))):
+        cases.append({"n_in": n_in, "n_out": n_out, "rank": rank, "alpha": alpha,
+                      "W": draw(n_out, n_in, dtype=dtype) / n_in**0.5,
+                      "b": draw(n_out, dtype=dtype) if bias else None,
+                      "x": draw(*batch, n_in, dtype=dtype),
+                      "A": draw(rank, n_in) / n_in**0.5, "B": draw(n_out, rank)})
+    return cases
+
+
+CASES = {"lora.count": count, "lora.layer": linear, "lora.merge": linear}
