@@ -150,7 +150,7 @@ def test_the_floors_are_not_empty():
 # ── what an import loads ─────────────────────────────────────────────────────────────────────
 
 HEAVY = ("transformers", "matplotlib", "ipywidgets", "IPython", "tokenizers", "huggingface_hub",
-         "accelerate", "gguf", "peft", "nbformat", "nbclient", "jupytext", "pandas")
+         "accelerate", "gguf", "peft", "nbformat", "nbclient", "jupytext", "pandas", "distributed")
 
 
 def loaded_after(code: str) -> set[str]:
@@ -220,7 +220,8 @@ def test_notebook_tools_are_in_no_base_requirement():
 def test_every_third_party_import_is_required():
     base = {canonical(r.name).replace("-", "_") for r in BASE}
     # used by the command line and by notebooks only, which bring them
-    elsewhere = {"nbformat", "nbclient", "jupytext", "IPython", "psutil"}
+    elsewhere = {"nbformat", "nbclient", "jupytext", "IPython", "psutil",
+                 "distributed"}
     for module, source in SOURCES.items():
         for node in ast.walk(ast.parse(source.read_text("utf-8"))):
             if isinstance(node, ast.Import):

@@ -1,0 +1,70 @@
+"""`peft-teach release`: the folder that students get.
+
+Lessons and package, with what they need to be installed: no `solutions/`, and so no solved
+notebook and no further case, and no `tests/`, and so no wrong answers. What remains readable is
+the library, which holds the references; solutions/README.md says what that means.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from .source import wrong
+
+FILES = ("pyproject.toml", "README.md", "LICENSE", "CITATION.cff")
+FOLDERS = ("lessons", "peft_teach", "assets")
+_NUMBER = re.compile(r"(?<![\w.])\d[\w.]*")
+_LEFT_OUT = ("__pycache__", ".ipynb_checkpoints", ".pytest_cache")
+
+
+def release(root: Path | str, out: Path | str) -> str:
+    """Copy what students get into `out`, a folder that is new or empty; say what was done.
+
+    Raises `PeftTeachError` if `root` is no checkout, `out` is not empty, or a line of a further
+    case stands in what would be given out; then nothing is written.
+    """
+    root, out = Path(root).resolve(), Path(out).resolve()
+    if not (root / "solutions").is_dir() or not (root / "lessons").is_dir():
+        raise wrong(f"{root} is no checkout of the course.",
+                    "run this at the top of the repository")
+    if out.exists() and any(out.iterdir()):
+        raise wrong(f"{out} is not empty.", "name a new folder")
+    files = list(_given_out(root))
+    if leaks := secrets_in(root, files):
+        raise wrong("What students would get holds lines of further cases:\n" + "\n".join(leaks),
+                    "move them out of there")
+    for file in files:
+        target = out / file.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    lessons = sum(file.suffix == ".ipynb" for file in files)
+    return f"{out}: {lessons} lessons and the package, {len(files)} files."
+
+
+def secrets_in(root: Path, files: list[Path]) -> list[str]:
+    """The lines of `solutions/hidden/` that stand in any of the files, one line for each find.
+
+    A line is secret if it holds three numbers or is a docstring; other code may be anybody's.
+    """
+    secrets = {_squeeze(line) for file in sorted((root / "solutions/hidden").glob("*.py"))
+               for line in file.read_text(encoding="utf-8").splitlines()
+               if len(_NUMBER.findall(line)) >= 3 or ('"""' in line and len(line) > 20)}
+    found = []
+    for file in files:
+        text = _squeeze(file.read_text(encoding="utf-8", errors="replace"))
+        found += [f"{file.relative_to(root)}: {secret}" for secret in sorted(secrets)
+                  if secret in text]
+    return found
+
+
+def _given_out(root: Path) -> Iterator[Path]:
+    yield from (root / name for name in FILES)
+    for folder in FOLDERS:
+        for path in sorted((root / folder).rglob("*")):
+            if path.is_file() and not any(part in _LEFT_OUT for part in path.parts):
+                yield path
+
+
+def _squeeze(text: str) -> str:
+    return "".join(text.split())

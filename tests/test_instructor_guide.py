@@ -1,0 +1,57 @@
+"""The instructor guide says what is so: names of mistakes, commands, and the code that it shows."""
+
+import re
+import shlex
+
+import pytest
+from grading_corpus import LESSONS, ROOT
+
+from peft_teach.course.cli import _parser
+from peft_teach.course.exercises import all_exercises, find
+from peft_teach.course.grade import Limits
+from peft_teach.course.grade.run import Runner
+
+GUIDE = (ROOT / "solutions/README.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| `([a-z]+\.\w+)` \| ([^|]+) \| [^|]+\?? \|$", GUIDE, re.MULTILINE)
+BLOCKS = re.findall(r"^```python\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+
+
+def test_every_exercise_has_its_row():
+    assert [id for id, _ in ROWS] == [
+        exercise.id for lesson in LESSONS for exercise in sorted(
+            (e for e in all_exercises() if e.lesson == lesson),
+            key=lambda e: GUIDE.index(f"| `{e.id}`"))]
+
+
+@pytest.mark.parametrize(("id", "mistakes"), ROWS)
+def test_the_mistakes_are_named_as_their_checks_name_them(id, mistakes):
+    names = re.findall(r"`(\w+)`", mistakes)
+    assert len(names) >= 2
+    assert set(names) <= set(find(id).mistakes)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_code_it_shows_is_the_courses_own(block):
+    sources = [(ROOT / path).read_text(encoding="utf-8") for path in (
+        "peft_teach/course/exercises/inside.py", "solutions/00_inside.py",
+        "solutions/hidden/inside.py")]
+    for part in block.strip().split("\n\n\n"):
+        assert any(part in source for source in sources), part
+
+
+def test_its_commands_exist():
+    commands = [line.split("#")[0] for line in GUIDE.splitlines()
+                if line.startswith("peft-teach ")]
+    commands += re.findall(r"`(peft-teach (?:build|grade)[^`]+)`", GUIDE.replace("\n", " "))
+    assert len(commands) >= 4
+    for command in commands:
+        _parser().parse_args(shlex.split(command)[1:])
+
+
+def test_its_numbers_are_the_graders():
+    limits = Limits()
+    assert f"use {limits.seconds:g} seconds of a core" in GUIDE
+    assert f"write {limits.file_bytes // 2**20} MB" in GUIDE
+    assert f"at most {limits.output_bytes // 2**20} MB" in GUIDE
+    assert limits.memory_bytes == 2**30    # "1 GB"
+    assert Runner(limits).limits == limits
