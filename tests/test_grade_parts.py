@@ -282,6 +282,8 @@ def students(folder: Path, *paths: str) -> list[str]:
     (("meierjo_123_456_07_lora-1.ipynb", "bo_LATE_1_2_x y.ipynb"), ["bo", "meierjo"]),
     (("Jo Meier_12_assignsubmission_file_/x.ipynb", "Bo_3_assignsubmission_file/y.ipynb"),
      ["Bo", "Jo Meier"]),
+    (("meierjo_1_7_x.ipynb", "meierjo_2_8_x.ipynb", "meierjo_2_9_y-1.ipynb", "bo_3_1_x.ipynb"),
+     ["bo", "meierjo (1)", "meierjo (2)"]),
     (("c/submitted/jo/lora/07_lora.ipynb", "c/submitted/bo/lora/07_lora.ipynb"), ["bo", "jo"]),
     (("Zoe\u0308/07_lora.ipynb", "李/07_lora.ipynb"), ["Zoë", "李"])])
 def test_who(tmp_path, paths, expected):

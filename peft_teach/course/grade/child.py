@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..exercise import Exercise, Result, attempt, not_callable, raised
+from ..exercise import WRONG, Exercise, Result, attempt, not_callable, raised
 from ..exercises import find
 from .limits import Limits, confine
 from .plain import to_bytes
@@ -42,9 +42,14 @@ def answer(request: dict[str, Any], write: Callable[[bytes], Any]) -> None:
         return
     for index, case in enumerate(cases):
         outputs, ended = attempt(exercise, obj, case, index)
-        write(_ended(ended) if ended else to_bytes({"outputs": outputs}))
         if ended:
+            write(_ended(ended))
             return
+        try:
+            frame = to_bytes({"outputs": outputs})
+        except Exception as error:    # an object whose class is not what it seems
+            frame = _ended(Result(WRONG, f"What it gave cannot be read: {type(error).__name__}."))
+        write(frame)
 
 
 def _settle(scratch: Path) -> None:

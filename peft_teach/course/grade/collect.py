@@ -26,13 +26,13 @@ from ...errors import PeftTeachError
 from .limits import MEGABYTE
 
 LARGEST_NOTEBOOK = 64 * MEGABYTE      # bytes; one with many pictures has about 5 MB
-LARGEST_ZIP = 2048 * MEGABYTE         # bytes of all notebooks in one zip
+LARGEST_ZIP = 1024 * MEGABYTE         # bytes of all notebooks in one zip
 MOST_ENTRIES = 50_000
 LONGEST_NAME = 1_000                  # characters of a path in a zip
 DEEPEST_ZIP = 2                       # zips in a zip
 
-_CANVAS = re.compile(r"^(?P<who>[^_]+)_(?:LATE_)?\d+_\d+_(?P<file>.+)$")
-_MOODLE = re.compile(r"^(?P<who>.+)_\d+_assignsubmission_\w+_?$")
+_CANVAS = re.compile(r"^(?P<who>[^_]+)_(?:LATE_)?(?P<id>\d+)_\d+_.+$")
+_MOODLE = re.compile(r"^(?P<who>.+)_(?P<id>\d+)_assignsubmission_\w+_?$")
 _LESSON = re.compile(r"(?i)(?<!\d)\d\d[_ -](inside|full|small[_ ]change|prompt|prefix|adapters|ia3|"
                      r"lora|qlora|dora|ladder|chat|ecosystem)")    # the lessons' files
 _COPY = re.compile(r"(?i)^(copy of|kopie von|copie de|copia de)\s+|^copy_of_")
@@ -52,6 +52,7 @@ class Submission:
     seconds: float = 0.0  # when it was saved, as far as the folder knows
     problem: str = ""
     other: bool = False   # no notebook: worth a line only where its student has none
+    id: str = ""          # which of several people of this name, where a platform says so
 
 
 def collect(place: Path | str) -> list[Submission]:
@@ -173,20 +174,21 @@ def _submission(name: PurePosixPath, data: bytes, seconds: float, problem: str,
                 other: bool = False) -> Submission:
     again = _AGAIN.search(name.stem)
     attempt = int(next(filter(None, again.groups()))[:6]) if again else 0
-    return Submission(_platform(name) or "", str(name), data, attempt, seconds, problem, other)
+    student, id = _platform(name) or ("", "")
+    return Submission(student, str(name), data, attempt, seconds, problem, other, id)
 
 
-def _platform(name: PurePosixPath) -> str | None:
-    """The student, where Moodle, nbgrader or Canvas put a name into the path."""
+def _platform(name: PurePosixPath) -> tuple[str, str] | None:
+    """The student and an id, where Moodle, nbgrader or Canvas put them into the path."""
     parts = name.parts
     for part in reversed(parts[:-1]):
         if match := _MOODLE.match(part.removesuffix(".zip")):
-            return match["who"]
+            return match["who"], match["id"]
     if "submitted" in parts[:-2]:
-        return parts[parts.index("submitted") + 1]
+        return parts[parts.index("submitted") + 1], ""
     for part in reversed(parts):
         if match := _CANVAS.match(part):
-            return match["who"]
+            return match["who"], match["id"]
     return None
 
 
@@ -208,7 +210,11 @@ def _named(submissions: list[Submission]) -> list[Submission]:
         student = student.encode("utf-8", "replace").decode()
         student = " ".join(unicodedata.normalize("NFC", student).split())[:120]
         named.append(replace(submission, student=student))
-    return named
+    ids: dict[str, set[str]] = {}
+    for submission in named:
+        ids.setdefault(submission.student, set()).add(submission.id)
+    return [replace(s, student=f"{s.student} ({s.id})") if s.id and len(ids[s.student]) > 1 else s
+            for s in named]
 
 
 def _without_lesson(part: str) -> str:

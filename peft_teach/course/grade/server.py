@@ -13,6 +13,8 @@ systems without a safe fork (Windows, macOS) grade: slower, by the time of the i
 """
 
 import contextlib
+import errno
+import math
 import os
 import select
 import signal
@@ -29,6 +31,7 @@ from .limits import Limits
 from .plain import LENGTHS, from_bytes, to_bytes
 
 _LOOK_SECONDS = 0.2    # how often the scratch folder is measured
+_BLOCK_BYTES = 4096    # what an empty file takes
 
 
 def main() -> None:
@@ -123,13 +126,23 @@ def _supervise(reading: int, pid: int, limits: Limits, scratch: Path) -> tuple[b
     return bytes(data), end or "over"
 
 
-def _size(folder: Path) -> int:
-    """The bytes of all files below a folder, which may change meanwhile."""
-    total = 0
-    for place, _, files in os.walk(folder):
-        for file in files:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(place, file)).st_size
+def _size(folder: Path) -> float:
+    """The bytes of all files below a folder, which may change meanwhile; a name counts as a block.
+
+    Folders in folders, so deep that their paths are too long, count as infinitely many.
+    """
+    total, waiting = 0, [os.fspath(folder)]
+    while waiting:
+        try:
+            for entry in os.scandir(waiting.pop()):
+                total += _BLOCK_BYTES
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                else:
+                    total += entry.stat(follow_symlinks=False).st_size
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return math.inf
     return total
 
 
