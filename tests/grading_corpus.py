@@ -270,8 +270,7 @@ attack("files", "import os\nfor i in range(10**6):\n    open(f'{i}', 'wb').write
        "MB to the disk")
 attack("deep folders", "import os\nfor i in range(10**6):\n    os.mkdir('x' * 200)\n"
        "    os.chdir('x' * 200)\n    os.chmod('.', 0o500 if i > 900 else 0o700)", "")
-attack("many files", "import os\nfor i in range(10**7):\n    open(f'{i}', 'w').close()",
-       "MB to the disk")
+attack("many files", "import os\nfor i in range(10**7):\n    open(f'{i}', 'w').close()")
 attack("socket", "import socket\nsocket.create_connection(('127.0.0.1', PORT), timeout=1)\n"
                  "return rank * (n_in + n_out)", "PermissionError")
 attack("kill", "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)", "PermissionError",

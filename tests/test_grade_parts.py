@@ -482,6 +482,7 @@ def test_a_broken_grader_grades_nobody(small, tmp_path):
     assert not list((tmp_path / "out").glob("*/*"))
 
 
+@pytest.mark.long
 def test_without_a_fork_the_marks_are_the_same():
     """As on Windows and macOS: a fresh process for each answer."""
     runner = Runner(Limits(seconds=2), warm=False)
@@ -504,6 +505,7 @@ class Suicidal:
         return number * 10
 
 
+@pytest.mark.long
 def test_a_job_that_kills_its_process_costs_no_other_one():
     found = dict(engine.run(Suicidal(), [(n,) for n in range(1, 4)], jobs=1))
     assert isinstance(found.pop(1), engine.Died)

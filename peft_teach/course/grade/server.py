@@ -14,7 +14,6 @@ systems without a safe fork (Windows, macOS) grade: slower, by the time of the i
 
 import contextlib
 import errno
-import math
 import os
 import select
 import signal
@@ -113,7 +112,7 @@ def _supervise(reading: int, pid: int, limits: Limits, scratch: Path) -> tuple[b
             end = "time"
         elif now - looked > _LOOK_SECONDS:
             looked = now
-            end = "files" if _size(scratch) > limits.file_bytes else ""
+            end = "files" if _is_full(scratch, limits.file_bytes) else ""
     for kill in (os.killpg, os.kill):    # what the child may have forked is in its group
         with contextlib.suppress(ProcessLookupError):
             kill(pid, signal.SIGKILL)
@@ -126,24 +125,26 @@ def _supervise(reading: int, pid: int, limits: Limits, scratch: Path) -> tuple[b
     return bytes(data), end or "over"
 
 
-def _size(folder: Path) -> float:
-    """The bytes of all files below a folder, which may change meanwhile; a name counts as a block.
+def _is_full(folder: Path, limit: int) -> bool:
+    """Whether the files below a folder, which may grow meanwhile, take more bytes than `limit`.
 
-    Folders in folders, so deep that their paths are too long, count as infinitely many.
+    A name counts as a block, and folders so deep that their paths are too long as too many.
     """
     total, waiting = 0, [os.fspath(folder)]
-    while waiting:
+    while waiting and total <= limit:
         try:
             for entry in os.scandir(waiting.pop()):
                 total += _BLOCK_BYTES
+                if total > limit:
+                    return True
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
                 else:
                     total += entry.stat(follow_symlinks=False).st_size
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
-                return math.inf
-    return total
+                return True
+    return total > limit
 
 
 if __name__ == "__main__":
