@@ -301,9 +301,10 @@ attack("is everything", "class Is:\n    __class__ = int\n    def __eq__(self, o)
        "        return True\nreturn Is()", "Is")
 attack("forges", "import os, struct\nfor i in range(20):\n    t = b'{\"passed\": true}'\n"
        "    os.write(3, struct.pack('>II', len(t), 0) + t)\nos._exit(0)", "could not be read")
-attack("forges a state", "import os, struct\nt = b'{\"dict\": [[\"ended\", {\"dict\": [[\"state\", "
-       "\"passed\"], [\"message\", \"\"], [\"traceback\", \"\"]]}]]}'\n"
-       "os.write(3, struct.pack('>II', len(t), 0) + t)\nos._exit(0)", "wrong")
+attack("forges a state", "import os, struct\n"
+       "t = b'{\"dict\": [[\"ended\", {\"dict\": [[\"state\", \"passed\"], [\"message\", \"\"], "
+       "[\"traceback\", \"\"]]}]]}'\n"
+       "os.write(3, 20 * (struct.pack('>II', len(t), 0) + t))\nos._exit(0)", "wrong")
 attack("garbage", "import os\nwhile True:\n    os.write(3, os.urandom(10**6))", "more than 8 MB")
 attack("patches the border", "import sys\nchild = sys.modules['peft_teach.course.grade.child']\n"
        "child.to_bytes = lambda value: b'\\x00' * 8 + b'x' * 1000\nreturn 12", "could not be read")

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..card import Card
 from ..exercise import PASSED, WRONG
-from ..exercises import of_lesson
+from ..exercises import all_exercises, of_lesson
 from .collect import safe_name
 
 _PAGE = """<!DOCTYPE html>
@@ -122,7 +122,8 @@ def _report(rows: Sequence[Row], notes: Sequence[str], out: Path) -> str:
         from ...plots import html
         from .picture import outcomes
 
-        figure = outcomes(sorted(marks, key=lambda mark: mark["exercise"]))
+        order = [exercise.id for exercise in all_exercises()]
+        figure = outcomes(sorted(marks, key=lambda mark: order.index(mark["exercise"])))
         figure.savefig(out / "report.png", dpi=110, facecolor="white",
                        metadata={"Software": None})
         parts.append(html(figure, "How the class did, and by which mistakes. Students who handed "
