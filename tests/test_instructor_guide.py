@@ -1,5 +1,7 @@
 """The instructor guide says what is so: names of mistakes, commands, and the code that it shows."""
 
+import json
+import math
 import re
 import shlex
 
@@ -55,3 +57,12 @@ def test_its_numbers_are_the_graders():
     assert f"at most {limits.output_bytes // 2**20} MB" in GUIDE
     assert limits.memory_bytes == 2**30    # "1 GB"
     assert Runner(limits).limits == limits
+
+
+def test_the_rate_is_the_recorded_one():
+    rows = json.loads((ROOT / "assets/records/grading.json").read_text())["runs"]
+    rates = [row["a_minute"] for row in rows]
+    assert min(rates) >= 20
+    assert f"between {min(rates)} and {max(rates)} notebooks" in GUIDE
+    others = [60 * row["jobs"] / row["whole_notebook_seconds"] for row in rows]
+    assert f"at most {math.ceil(max(others))} (" in GUIDE

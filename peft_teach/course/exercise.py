@@ -133,7 +133,7 @@ def attempt(exercise: Exercise, obj: Any, case: Any, index: int) -> tuple[Any, R
         message = f"It uses {other}, which is not attempted yet." if other else ""
         return None, Result(NOT_ATTEMPTED, message, case=index)
     except BaseException as error:  # SystemExit too: a learner's exit() is a wrong answer
-        return None, raised(error, index)
+        return None, raised(error, index, _input(case))
 
 
 def judged(exercise: Exercise, case: Any, outputs: Any, index: int) -> Result:
@@ -152,10 +152,10 @@ def judged(exercise: Exercise, case: Any, outputs: Any, index: int) -> Result:
                              f" be judged: {type(error).__name__}: {_text(error)}", case=index)
 
 
-def raised(error: BaseException, index: int | None = None) -> Result:
+def raised(error: BaseException, index: int | None = None, told: str = "") -> Result:
     """The result of a learner's code that raised, with its traceback."""
-    return Result(WRONG, f"Your code raised {type(error).__name__}.", traceback=_format(error),
-                  case=index)
+    return Result(WRONG, f"Your code raised {type(error).__name__}.{told}",
+                  traceback=_format(error), case=index)
 
 
 @contextmanager
