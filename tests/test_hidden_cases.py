@@ -162,8 +162,8 @@ WRONG_BEYOND = {
     "full.accuracy": equal_batches,
     "full.step": clips_by_tensor,
     "full.head_only": counts_by_heart,
-    "change.energy": lambda s, share: int((s.square().cumsum(0) <= share * s.square().sum()).sum()
-                                          ) + 1,
+    "change.energy": lambda s, share: len(s) if share == 1 else int(
+        (s.square().cumsum(0) < share * s.square().sum()).sum()) + 1,
     "change.truncate": by_eigenvectors,
     "change.project": lambda theta0, z, h, sign: theta0 + (
         (int(h.max()) + 1) / len(theta0))**0.5 * sign * z[h],

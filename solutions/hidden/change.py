@@ -12,9 +12,11 @@ def draw(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
 
 def energy() -> list[dict]:
     """Shares that a partial sum meets exactly; one value; all of the energy; two of a kind."""
-    values = (((2.0, 2.0, 2.0, 2.0), 0.5), ((4.0, 2.0, 2.0, 0.0), 1.0), ((3.0,), 0.25),
-              ((2.0, 1.0, 1.0, 1.0, 1.0), 0.5), ((1.0,) * 16, 0.75))
-    return [{"sigma": torch.tensor(sigma), "share": share} for sigma, share in values]
+    pairs = ((((4.0, 4.0, 4.0, 4.0), 0.25), ((4.0, 2.0, 2.0, 0.0), 1.0)),
+             (((3.0,), 0.25), ((2.0, 1.0, 1.0, 1.0, 1.0), 0.5)),
+             (((1.0,) * 16, 0.75), ((1.0, 1.0), 0.5)))
+    return [{"sigmas": [torch.tensor(sigma) for sigma, _ in pair],
+             "shares": [share for _, share in pair]} for pair in pairs]
 
 
 def truncate() -> list[dict]:
