@@ -15,7 +15,7 @@ import torch
 from grading_corpus import ROOT, solved, untouched, zipped
 
 from peft_teach.course.exercises import all_exercises, find
-from peft_teach.course.grade import Limits, engine, grade
+from peft_teach.course.grade import Limits, engine, grade, job
 from peft_teach.course.grade.collect import collect, latest, safe_name
 from peft_teach.course.grade.extract import Code, definitions
 from peft_teach.course.grade.notebook import Cell, Unreadable, lesson_of, parse
@@ -526,3 +526,104 @@ def test_the_command(small, tmp_path, capsys):
     assert "3 graded, 0 to look at" in capsys.readouterr().out
     assert main(["grade", str(tmp_path), "--out", str(tmp_path)]) == 1
     assert "There is no notebook" in capsys.readouterr().err
+
+
+# ── what an answer may do to the grader, and learn from it ───────────────────────────────────
+
+FORGED = """def lora_count(n_in, n_out, rank):
+    import os, torch
+    from peft_teach.course.grade.plain import to_bytes
+    os.write(3, to_bytes({}))
+    os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("sent", [
+    "torch.ones(2)", "[torch.ones(2)]", "'outputs'", "None", "{'ended': torch.ones(2)}"])
+def test_a_forged_frame_gives_no_points_and_ends_nothing(sent):
+    given = mark(job.runner(Limits(), job.FORKS), Code([Cell(1, FORGED.replace("{}", sent))]),
+                 find("lora.count"))
+    assert (given.points, given.message) == (0, "What it gave could not be read.")
+
+
+def test_where_the_grader_fails_the_other_answers_count(monkeypatch):
+    def fails(running, code, exercise, further):
+        if exercise.id == "inside.block":
+            raise RuntimeError("secret")
+        return mark(running, code, exercise, further)
+
+    monkeypatch.setattr(job, "mark", fails)
+    found = job.do(job.Job(json.dumps(solved("00")).encode(), "00"), job.Settings())
+    assert [each["exercise"] for each in found if not each["points"]] == ["inside.block"]
+    flags = [flag for each in found for flag in each["flags"]]
+    assert flags == ["inside.block: the grader failed at it, RuntimeError: look at it by hand"]
+
+
+def memory(pid: int) -> bytes:
+    """All that a process can write to, as it is now."""
+    found = []
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as file:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            place, rights, *_ = line.split()
+            if rights.startswith("rw"):
+                start, end = (int(number, 16) for number in place.split("-"))
+                file.seek(start)
+                while start < end and (part := file.read(end - start)):
+                    found.append(part)
+                    start += len(part)
+    return b"".join(found)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the server of Linux")
+def test_the_server_keeps_nothing_of_an_answer():
+    """What is not in its memory cannot be inherited by the child that runs a later answer."""
+    runner = Runner(Limits())
+    word = "".join(reversed("drowterces"))
+    try:
+        for body in (f"'{word}' + n_in.{word}", "rank * (n_in + n_out)"):
+            given = mark(runner, Code([Cell(1, DEF.format(body))]), find("lora.count"))
+        assert given.points == 1
+        held = memory(runner._server.pid)
+        assert b"lora_count" in held    # the course's own: the search finds what is there
+        assert word.encode() not in held
+    finally:
+        runner.close()
+
+
+LOOKS_BACK = """def lora_count(n_in, n_out, rank):
+    import sys
+    frame, told = sys._getframe(), []
+    while frame:
+        told += [repr(value) for value in frame.f_locals.values()]
+        frame = frame.f_back
+    raise ValueError([text[:40] for text in told if "first_answer" in text
+                      and "LOOKS" not in text and "_getframe" not in text])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the server of Linux")
+def test_a_child_sees_no_other_answer_on_its_stack():
+    runner = Runner(Limits())
+    try:
+        for text in (DEF.format("str('first_answer') + 1"), LOOKS_BACK):
+            given = mark(runner, Code([Cell(1, text)]), find("lora.count"))
+        assert "ValueError: []" in given.traceback, given
+    finally:
+        runner.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the server of Linux")
+def test_the_server_ends_with_the_grader_and_with_its_supervisor():
+    runner = Runner(Limits())
+    mark(runner, Code([Cell(1, DEF.format("0"))]), find("lora.count"))
+    server, supervisors = runner._server, []
+    while not supervisors:    # the next one may not be there yet
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children")
+        supervisors = children.read_text().split()
+    os.kill(int(supervisors[0]), 9)
+    assert server.wait(10) == 0
+    assert mark(runner, Code([Cell(1, DEF.format("rank * (n_in + n_out)"))]),
+                find("lora.count")).points == 1
+    runner._server.stdin.close()
+    assert runner._server.wait(10) == 0
+    runner.close()

@@ -3,20 +3,20 @@
 import dataclasses
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..exercise import VISIBLE_SEED
+from ..exercise import VISIBLE_SEED, WRONG, Exercise
 from ..exercises import of_lesson
 from . import hidden
 from .extract import Code, Plan
 from .limits import Limits
 from .notebook import parse
-from .run import FORKS, mark, runner, tried
+from .run import FORKS, Mark, Runner, mark, runner, tried
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +41,19 @@ def do(job: Job, settings: Settings) -> list[dict[str, Any]]:
     torch.set_num_threads(1)
     running = runner(settings.limits, settings.warm)
     code = Code(parse(job.data).cells)
-    return [dataclasses.asdict(mark(running, code, exercise,
-                                    hidden.cases(settings.hidden, exercise.id)))
+    return [dataclasses.asdict(_marked(running, code, exercise,
+                                       hidden.cases(settings.hidden, exercise.id)))
             for exercise in of_lesson(job.lesson)]
+
+
+def _marked(running: Runner, code: Code, exercise: Exercise, further: Sequence[Any]) -> Mark:
+    """The mark. What the grader itself fails at costs no other answer, and is said to a person."""
+    try:
+        return mark(running, code, exercise, further)
+    except Exception as error:
+        return Mark(exercise.id, WRONG, 0, exercise.points, "It could not be graded.",
+                    flags=(f"{exercise.id}: the grader failed at it, {type(error).__name__}: "
+                           "look at it by hand",))
 
 
 def prove(lesson: str, settings: Settings) -> list[str]:

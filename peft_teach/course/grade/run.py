@@ -58,7 +58,8 @@ class Runner:
     def close(self) -> None:
         """End the server."""
         if self._server is not None:
-            self._server.stdin.close()
+            with contextlib.suppress(OSError):    # half a request may still wait to be written
+                self._server.stdin.close()
             self._server.kill()
             self._server.wait()
             self._server.stdout.close()
@@ -205,7 +206,7 @@ def tried(runner: Runner, exercise: Exercise, plan: Plan, cases: Sequence[Any]) 
         try:
             sent = from_bytes(frames[index])
             result = _read(exercise, sent, copy.deepcopy(case), index)
-        except (Malformed, LookupError, TypeError, AttributeError):
+        except Exception:    # bytes that a learner's code wrote: they may be wrong in any way
             return Result(WRONG, "What it gave could not be read.", case=index)
         if not result.passed:
             return result
@@ -214,6 +215,8 @@ def tried(runner: Runner, exercise: Exercise, plan: Plan, cases: Sequence[Any]) 
 
 def _read(exercise: Exercise, sent: Any, case: Any, index: int) -> Result:
     """The result of one frame. A frame can say that an answer is wrong, never that it is right."""
+    if not isinstance(sent, dict):
+        raise Malformed(f"a {type(sent).__name__}, not a dict")
     if "outputs" in sent:
         return judged(exercise, case, sent["outputs"], index)
     ended = sent["ended"]

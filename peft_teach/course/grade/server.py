@@ -1,12 +1,15 @@
-"""The warm server: it has imported torch and the course once, and forks a process for each answer.
+"""The warm server: it has imported torch and the course once, and forks for each answer.
 
-    grader ──request──> server ──fork──> child, confined, runs the learner's code
-           <──────────── server <─frames─┘
+    server ──fork──> supervisor ──fork──> child, confined, runs the learner's code
+    grader ─request─> supervisor <─frames─┘
+           <─answer── supervisor, which ends
 
-Its own stdin and stdout are the line to the grader; the child holds neither. The server sets one
-thread before its first tensor operation, since a fork after a multi-threaded one hangs. It runs
-each reference once, so that whatever a lesson imports late is there before the fork. It judges
-nothing, and knows of further cases only what the child needs, one exercise at a time.
+The server only forks and waits. It never reads a request, so there is nothing of one answer in its
+memory that a later child could inherit: a supervisor is there before the request is, it alone
+holds the request and the frames, and it answers one request. The child holds no end of the line to
+the grader. The server sets one thread before its first tensor operation, since a fork after a
+multi-threaded one hangs. It runs each reference once, so that whatever a lesson imports late is
+there before the fork. None of them judges.
 
 Started with `--once` it does not fork: it answers one request in its own process. That is how
 systems without a safe fork (Windows, macOS) grade: slower, by the time of the imports.
@@ -44,10 +47,28 @@ def main() -> None:
         os._exit(0)
     for exercise in map(find, sys.argv[1:]):
         exercise.run(exercise.resolve(), exercise.cases(0)[0])
-    while request := _read(line_in):
-        frames, end = _in_a_child(request)
-        line_out.write(to_bytes({"end": end, "size": len(frames)}) + frames)
-        line_out.flush()
+    while _in_a_supervisor(line_in, line_out):
+        pass
+
+
+def _in_a_supervisor(line_in: BinaryIO, line_out: BinaryIO) -> bool:
+    """Let a fork of this process wait for one request and answer it; whether it did.
+
+    It did not if the grader has closed the line, or if the supervisor was killed: then this process
+    ends too, and so tells the grader.
+    """
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            if request := _read(line_in):
+                frames, end = _in_a_child(request)
+                line_out.write(to_bytes({"end": end, "size": len(frames)}) + frames)
+                line_out.flush()
+                code = 0
+        finally:
+            os._exit(code)
+    return os.waitpid(pid, 0)[1] == 0
 
 
 def read_frame(stream: BinaryIO) -> bytes:
