@@ -1,5 +1,6 @@
 """The grader's parts, each alone: what crosses the border, what is extracted, who handed it in."""
 
+import contextlib
 import io
 import json
 import math
@@ -353,6 +354,7 @@ import torch
 from peft_teach.course.grade.limits import Limits, confine
 scratch = Path(tempfile.mkdtemp())
 open(scratch / "mine", "w").close()
+theirs = sys.argv[1]
 print(*confine(Limits(), scratch))
 
 def tried(name, do):
@@ -383,6 +385,29 @@ tried("proc", lambda: open(f"/proc/{os.getppid()}/mem"))
 tried("write", lambda: open("/dev/shm/x", "w"))
 tried("memory", lambda: torch.zeros(2**31))
 tried("large file", lambda: open(scratch / "large", "wb").write(bytes(2**25)))
+tried("chmod", lambda: os.chmod(theirs, 0o666))
+tried("fchmod", lambda: os.chmod(os.open(os.__file__, os.O_RDONLY), 0o644))
+tried("chown", lambda: os.chown(theirs, os.getuid(), os.getgid()))
+tried("lchown", lambda: os.lchown(theirs, os.getuid(), os.getgid()))
+tried("utime", lambda: os.utime(theirs, (1, 1)))
+tried("truncate", lambda: os.truncate(theirs, 0))
+tried("attribute", lambda: os.setxattr(theirs, "user.x", b"1"))
+tried("no attribute", lambda: os.removexattr(theirs, "user.y"))
+import fcntl
+pipe = os.pipe()[0]
+who = os.getpid()
+tried("owner", lambda: fcntl.fcntl(pipe, 8, who))
+tried("signal", lambda: fcntl.fcntl(pipe, 10, 9))
+tried("other owner", lambda: fcntl.fcntl(pipe, 15, bytes([1, 0, 0, 0]) + who.to_bytes(4, "little")))
+tried("cores", lambda: os.sched_setaffinity(0, os.sched_getaffinity(0)))
+tried("scheduler", lambda: os.sched_setscheduler(0, 0, os.sched_param(0)))
+tried("disk priority", lambda: call(251, 1, 0, 2 << 13 | 4))
+tried("close on exec", lambda: fcntl.fcntl(pipe, fcntl.F_SETFD, fcntl.FD_CLOEXEC))
+tried("flags", lambda: fcntl.fcntl(pipe, fcntl.F_SETFL, os.O_NONBLOCK))
+def shorten():
+    with open(scratch / "own", "w") as file:
+        file.truncate(0)
+tried("own truncate", shorten)
 tried("own file", lambda: (scratch / "own").write_text("x"))
 tried("thread", lambda: threading.Thread(target=len, args=([],)).start())
 tried("tensor", lambda: torch.ones(9, 9) @ torch.ones(9, 9))
@@ -392,14 +417,22 @@ tried("import", lambda: __import__("wave"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the walls of Linux")
-def test_the_walls_stand():
-    done = subprocess.run([sys.executable, "-c", WALLS], capture_output=True, text=True, cwd=ROOT)
+def test_the_walls_stand(tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.write_text("x")
+    with contextlib.suppress(OSError):    # not on every file system
+        os.setxattr(theirs, "user.y", b"1")
+    os.chmod(theirs, 0o600)
+    before = theirs.stat()
+    done = subprocess.run([sys.executable, "-c", WALLS, str(theirs)], capture_output=True,
+                          text=True, cwd=ROOT)
+    assert theirs.stat() == before
     walls, *lines = done.stdout.splitlines()
     assert walls.split() == ["limits", "landlock", "capabilities", "seccomp"], done.stderr
-    open_ = ("own file done", "thread done", "tensor done", "gradient done",
-             "import done")
+    open_ = ("close on exec done", "flags done", "own truncate done", "own file done",
+             "thread done", "tensor done", "gradient done", "import done")
     assert [line for line in lines if not line.endswith("refused")] == list(open_)
-    assert len(lines) == 16 + len(open_)
+    assert len(lines) == 30 + len(open_)
 
 
 # ── whole runs ───────────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,8 @@ It puts up as many of these walls as the system has:
     time, memory, files     POSIX limits: seconds of a core, bytes beyond the process's own size,
                             bytes of one file, open files, no core dumps
     no processes, network   seccomp (Linux on x86-64 and ARM64): no fork, no exec, no socket, no
-                            signals to others, no tracing, no new namespaces
+                            signals to others, no tracing, no new namespaces; no file's mode, owner,
+                            time or attribute changes, no process's priority or cores
     files                   Landlock (Linux 5.13 and later): Python's own folders and the course's
                             can be read, the scratch folder written, nothing else opened
     privileges              capabilities are dropped, so that root is root no more
@@ -162,6 +163,26 @@ _FORBIDDEN = {
     "add_key": (248, 217), "memfd_create": (319, 279), "shmget": (29, 194), "msgget": (68, 186),
     "semget": (64, 190), "mq_open": (240, 180), "setpriority": (141, 140), "setsid": (112, 157),
     "setpgid": (109, 154), "open_by_handle_at": (304, 265),
+    # What Landlock does not ask about: modes, owners, times and attributes of any file by its path.
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
+    "chown": (92, None), "lchown": (94, None), "fchown": (93, 55), "fchownat": (260, 54),
+    "utime": (132, None), "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
+    "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "setxattrat": (463, 463),
+    "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
+    "removexattrat": (466, 466), "file_setattr": (469, 469),
+    "truncate": (76, 45),                                # asked about from Landlock 3 on
+    # other processes' time, place and memory
+    "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119), "sched_setattr": (314, 274),
+    "sched_setparam": (142, 118), "ioprio_set": (251, 30), "migrate_pages": (256, 238),
+    "move_pages": (279, 239), "process_madvise": (440, 440), "process_mrelease": (448, 448),
+    "kcmp": (312, 272),
+}
+# name: its number, and the values of its second argument that are forbidden
+_COMMANDS = {
+    # F_SETOWN, F_SETSIG, F_SETOWN_EX: the kernel would send any signal to any process
+    "fcntl": ((72, 25), (8, 10, 15)),
+    # FIOSETOWN and SIOCSPGRP, for the same; FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR: a file's flags
+    "ioctl": ((16, 29), (0x8901, 0x8902, 0x40086602, 0x401C5820)),
 }
 _TGKILL, _PRLIMIT, _CLONE, _CLONE3 = (234, 131), (302, 261), (56, 220), (435, 435)
 _THREAD = 0x00010000
@@ -173,13 +194,18 @@ def _seccomp() -> None:
     column, arch = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}[platform.machine()]
     load, equal, at_least, bits, give = 0x20, 0x15, 0x35, 0x45, 0x06
     kill, allow, refuse, unknown = 0x80000000, 0x7FFF0000, 0x00050001, 0x00050026   # EPERM, ENOSYS
-    number, architecture, argument = 0, 4, 16    # offsets in what a filter is shown
+    number, architecture, argument, second = 0, 4, 16, 24    # offsets in what a filter is shown
 
     program = [(load, 0, 0, architecture), (equal, 1, 0, arch), (give, 0, 0, kill),
                (load, 0, 0, number), (at_least, 0, 1, 0x40000000), (give, 0, 0, refuse)]
     for numbers in _FORBIDDEN.values():
         if numbers[column] is not None:
             program += [(equal, 0, 1, numbers[column]), (give, 0, 0, refuse)]
+    for numbers, commands in _COMMANDS.values():
+        program += [(equal, 0, 2 * len(commands) + 2, numbers[column]), (load, 0, 0, second)]
+        for command in commands:
+            program += [(equal, 0, 1, command), (give, 0, 0, refuse)]
+        program.append((give, 0, 0, allow))
     # glibc makes threads by clone3, and where that is unknown by clone, whose flags can be read.
     program += [(equal, 0, 1, _CLONE3[column]), (give, 0, 0, unknown),
                 (equal, 0, 4, _CLONE[column]), (load, 0, 0, argument), (bits, 1, 0, _THREAD),
