@@ -1,6 +1,7 @@
 """The grader's parts, each alone: what crosses the border, what is extracted, who handed it in."""
 
 import contextlib
+import copy
 import io
 import json
 import math
@@ -8,6 +9,8 @@ import os
 import struct
 import subprocess
 import sys
+import time
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -15,6 +18,7 @@ import pytest
 import torch
 from grading_corpus import ROOT, solved, untouched, zipped
 
+from peft_teach.course.exercise import judged
 from peft_teach.course.exercises import all_exercises, find
 from peft_teach.course.grade import Limits, engine, grade, job
 from peft_teach.course.grade.collect import collect, latest, safe_name
@@ -660,3 +664,81 @@ def test_the_server_ends_with_the_grader_and_with_its_supervisor():
     runner._server.stdin.close()
     assert runner._server.wait(10) == 0
     runner.close()
+
+
+# ── what a judge believes ────────────────────────────────────────────────────────────────────
+
+
+def good(id: str) -> tuple:
+    """An exercise, a case of it, and what its reference gives."""
+    exercise = find(id)
+    case = exercise.cases(0)[0]
+    torch.manual_seed(0)
+    return exercise, case, exercise.run(exercise.resolve(), copy.deepcopy(case))
+
+
+def test_the_judge_of_the_head_knows_the_model_itself():
+    exercise, case, seen = good("full.head_only")
+    assert judged(exercise, case, seen, 0).passed
+    lie = {"sizes": {"classifier.weight": 1}, "trains": {"classifier.weight": True}, "found": 1}
+    assert not judged(exercise, case, seen | lie, 0).passed
+    assert not judged(exercise, case, seen | {"sizes": dict.fromkeys(seen["trains"], 1),
+                                              "found": 2}, 0).passed
+
+
+ODD = (None, True, 7, -0.5, "x", [], ["x"], {}, {"a": torch.ones(2)}, torch.zeros(0),
+       torch.ones(2), torch.full((300, 300), math.nan), torch.ones(50_000, 1, 1), torch.float32)
+CLAIMS = {
+    "full.accuracy": ("found", "training", "grad", "changed"),
+    "full.step": ("losses", "weights", "kinds", "graph", "training", "events"),
+    "full.head_only": ("found", "trains", "on_module", "changed"),
+    "change.truncate": ("found", "delta_after"),
+    "change.project": ("theta", "theta0_after", "grad", "largest"),
+    "change.bitfit": ("is_adapter", "holds_base", "frozen", "shapes", "dtypes", "b_start", "start",
+                      "y", "bias_after", "grad_b", "grad_x"),
+    "lora.layer": ("is_adapter", "holds_base", "shapes", "dtypes", "A_start", "B_start", "scale",
+                   "y_start", "y", "y_dtype", "y_eval", "W_after", "grad_A", "grad_B", "grad_x"),
+    "lora.merge": ("is_linear", "is_base", "shared", "weight", "again", "bias", "W_after"),
+    "lora.forty_kb": ("rank", "targets", "layers", "dropout", "scale"),
+    "inside.ledger": ("type", "found"),
+}
+
+
+@pytest.mark.parametrize(("id", "claim"), [(id, each) for id, all in CLAIMS.items()
+                                           for each in all])
+def test_no_claim_is_believed_whatever_its_type(id, claim):
+    exercise, case, seen = good(id)
+    kind = type(seen[claim])
+    for odd in ODD:
+        if type(odd) is kind and kind in (bool, int):
+            continue    # a plain lie of the right form
+        verdict = exercise.judge(copy.deepcopy(case), seen | {claim: odd})
+        assert not verdict.passed or (id, odd) == ("lora.forty_kb", None), odd
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_the_report_of_a_check_is_a_dict_of_its_own(odd):
+    for id in CLAIMS:
+        exercise, case, _ = good(id)
+        assert not judged(exercise, case, odd, 0).passed
+
+
+def test_no_step_without_a_loss():
+    exercise, case, seen = good("full.step")
+    assert judged(exercise, case, seen, 0).passed
+    for change in ({"losses": []}, {"kinds": seen["kinds"][:1]}, {"losses": seen["losses"][:1]},
+                   {"training": [torch.ones(2)]}):
+        assert not exercise.judge(case, seen | change).passed
+
+
+def test_no_judge_multiplies_a_text():
+    exercise, case, seen = good("lora.forty_kb")
+    start = time.monotonic()
+    assert not exercise.judge(case, seen | {"rank": "x" * 3_000_000}).passed
+    assert time.monotonic() - start < 0.5
+    tracemalloc.start()
+    try:
+        exercise.judge(case, seen | {"rank": "x" * 3_000_000})
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ... import spectra
 from ...core import Adapter
 from ...errors import NotAttempted
-from ..exercise import Exercise, Verdict
+from ..exercise import Exercise, Verdict, strange
 from ..subspace import hashes
 
 NO_RETURN = "It gave None. Is a `return` missing?"
@@ -69,6 +69,8 @@ def run_energy(directions, case: dict) -> list:
 def judge_energy(case: dict, found) -> Verdict:
     wrong = partial(_wrong, ENERGY_MISTAKES)
     inputs = list(zip(case["sigmas"], case["shares"]))
+    if not isinstance(found, list) or len(found) != len(inputs):
+        return Verdict(False, f"What came back are not {len(inputs)} answers.")
     right = [spectra.energy_rank(sigma, share) for sigma, share in inputs]
     if any(value is None for value in found):
         return wrong("no_return")
@@ -165,6 +167,8 @@ def run_truncate(truncate, case: dict) -> dict[str, Any]:
 
 
 def judge_truncate(case: dict, seen) -> Verdict:
+    if odd := strange(seen, misfit=str, delta_after=Tensor):
+        return odd
     wrong = partial(_wrong, TRUNCATE_MISTAKES)
     delta, k = case["delta"], case["k"]
     n_out, n_in = delta.shape
@@ -296,6 +300,8 @@ def run_project(project, case: dict) -> dict[str, Any]:
 
 
 def judge_project(case: dict, seen) -> Verdict:
+    if odd := strange(seen, theta0_after=Tensor, largest=int):
+        return odd
     wrong = partial(_wrong, PROJECT_MISTAKES)
     theta, theta0, d = seen["theta"], case["theta0"], len(case["z"])
     if theta is None:
@@ -450,11 +456,16 @@ def run_bitfit(BiasAdapter, case: dict) -> dict[str, Any]:
 
 
 def judge_bitfit(case: dict, seen) -> Verdict:
+    if odd := strange(seen, is_adapter=bool, type=str, holds_base=bool, frozen=bool, shapes=dict,
+                      dtypes=list, b_start=Tensor, y=Tensor, bias_after=Tensor):
+        return odd
     wrong = partial(_wrong, BITFIT_MISTAKES)
     if not seen["is_adapter"]:
         return wrong("not_adapter", f"BiasAdapter(base) made a {seen['type']}.")
     if not seen["holds_base"]:
         return wrong("base_lost")
+    if not all(isinstance(dtype, str) for dtype in seen["dtypes"]):
+        return Verdict(False, "Its parameters' dtypes are not named.")
     if not seen["frozen"]:
         return wrong("base_trained")
     if seen["shapes"] != {"b": (case["n_out"],)}:
@@ -472,10 +483,13 @@ def judge_bitfit(case: dict, seen) -> Verdict:
         return Verdict(False, f"forward gave {_what(seen['start'])}, not a tensor.")
     if not torch.equal(seen["bias_after"], case["bias"]):
         return wrong("base_changed")
-    if seen["b_start"].any():
+    if seen["b_start"].shape != case["b"].shape or seen["b_start"].any():
         return wrong("copied" if _close(seen["b_start"], case["bias"].float()) else "b_not_zero")
-    with torch.no_grad():
-        y = _module(case)(case["x"])
+    with torch.enable_grad():
+        x = case["x"].clone().requires_grad_()
+        y = _module(case)(x)
+        y.float().sum().backward()
+    y = y.detach()
     if seen["dtypes"] != ["torch.float32"] or seen["y"].dtype != y.dtype:
         return wrong("dtype", f"base: {case['dtype']}; output: {seen['y'].dtype}; "
                               f"b: {', '.join(seen['dtypes'])}.")
@@ -495,7 +509,7 @@ def judge_bitfit(case: dict, seen) -> Verdict:
     count = case["x"].numel() / case["n_in"]
     if seen["grad_b"] is None or not _close(seen["grad_b"], torch.full_like(case["b"], count)):
         return wrong("no_gradient")
-    if seen["grad_x"] is None:
+    if not _close(seen["grad_x"], x.grad):
         return wrong("input_cut")
     return Verdict(True, "Starts as the base, and learns one number a feature.")
 

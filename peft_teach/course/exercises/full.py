@@ -3,14 +3,14 @@
 import math
 from collections.abc import Iterable
 from functools import partial
-from types import SimpleNamespace
+from types import NoneType, SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ... import models
-from ..exercise import Exercise, Verdict
+from ..exercise import Exercise, Verdict, strange
 
 
 def _wrong(mistakes: dict[str, str], mistake: str, told: str = "") -> Verdict:
@@ -129,6 +129,8 @@ def run_accuracy(accuracy, case: dict) -> dict[str, Any]:
 
 
 def judge_accuracy(case: dict, seen) -> Verdict:
+    if odd := strange(seen, training=bool, grad=bool, changed=bool):
+        return odd
     wrong, found = partial(_wrong, ACCURACY_MISTAKES), seen["found"]
     if found is None:
         return wrong("no_return")
@@ -299,6 +301,9 @@ def run_step(step, case: dict) -> dict[str, Any]:
 
 def judge_step(case: dict, seen) -> Verdict:
     """Compare with the same three steps, done right and done in the usual wrong ways."""
+    if odd := strange(seen, losses=list, weights=list, kinds=list, graph=bool, training=list,
+                      events=list) or _miscounted(case, seen):
+        return odd
     wrong, events = partial(_wrong, STEP_MISTAKES), seen["events"]
     with torch.enable_grad():
         weights, losses = _steps(case, "right")
@@ -322,6 +327,18 @@ def judge_step(case: dict, seen) -> Verdict:
         return wrong("loss_after", told) if late else Verdict(
             False, f"The weights are right, the loss is not. {told}")
     return Verdict(True, "Three steps, and after each of them every weight is where it should be.")
+
+
+def _miscounted(case: dict, seen: dict) -> Verdict | None:
+    """What is said of a report that has not a loss, a kind and the weights of each step."""
+    steps = len(case["batches"])
+    kinds = {"losses": float | None, "kinds": str, "weights": Tensor, "events": str,
+             "training": bool}
+    counts = [len(seen[name]) for name in ("losses", "kinds", "weights", "training")]
+    if counts != [steps, steps, steps, seen["events"].count("forward")] or not all(
+            isinstance(value, kind) for name, kind in kinds.items() for value in seen[name]):
+        return Verdict(False, f"What came back is not the report of {steps} steps.")
+    return None
 
 
 def _why_not(case: dict, seen: dict, wrong) -> Verdict:
@@ -412,7 +429,8 @@ def _weights(model: nn.Module) -> Tensor:
 
 def _same(found: list[Tensor], expected: list[Tensor]) -> bool:
     return len(found) == len(expected) and all(
-        torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(found, expected))
+        a.shape == b.shape and a.dtype == b.dtype and torch.allclose(a, b, rtol=1e-4, atol=1e-5)
+        for a, b in zip(found, expected))
 
 
 STEP_MISTAKES = {
@@ -484,9 +502,13 @@ def head_cases(seed: int) -> list[dict]:
                 ((6, "all", True), (5, "none", True), (4, "backbone", False)))]
 
 
+def _headed(case: dict) -> Classifier:
+    return Classifier(width=case["width"], seed=case["seed"], head_bias=case["bias"])
+
+
 def run_head(head_only, case: dict) -> dict[str, Any]:
     """Start from a model where all, nothing or only the backbone trains; report what does now."""
-    model = Classifier(width=case["width"], seed=case["seed"], head_bias=case["bias"])
+    model = _headed(case)
     for name, p in model.named_parameters():
         in_head = name.startswith("classifier")
         p.requires_grad_(case["start"] == "all" or (case["start"] == "backbone" and not in_head))
@@ -500,19 +522,24 @@ def run_head(head_only, case: dict) -> dict[str, Any]:
     return {"found": found if isinstance(found, int | float) else None,
             "kind": type(found).__name__,
             "trains": {name: p.requires_grad for name, p in model.named_parameters()},
-            "sizes": {name: p.numel() for name, p in model.named_parameters()},
             "unknown": sorted({name for p in model.parameters() for name in vars(p)}),
             "on_module": any("requires_grad" in m.__dict__ for m in model.modules()),
             "changed": not torch.equal(before, _weights(model))}
 
 
 def judge_head(case: dict, seen) -> Verdict:
+    """Compare with a model of our own: names and sizes are not asked of the learner's process."""
+    if odd := strange(seen, crash=str, found=(int, float, bool, NoneType), kind=str, trains=dict,
+                      unknown=list, on_module=bool, changed=bool):
+        return odd
     wrong = partial(_wrong, HEAD_MISTAKES)
     if "crash" in seen:
         return wrong("names_alone", f"Your code raised AttributeError: {seen['crash']}.")
-    trains, sizes = seen["trains"], seen["sizes"]
+    trains, sizes = seen["trains"], {n: p.numel() for n, p in _headed(case).named_parameters()}
+    if set(trains) != set(sizes):
+        return Verdict(False, "The model has other parameters afterwards: only say what trains.")
     head = {name for name in sizes if name.startswith("classifier")}
-    on = {name for name, trained in trains.items() if trained}
+    on = {name for name, trained in trains.items() if trained is True}
     told = f"What trains now: {', '.join(sorted(on)) or 'nothing'}."
     if seen["changed"]:
         return wrong("changed")

@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from ..exercise import Exercise, Verdict
+from ..exercise import Exercise, Verdict, strange
 
 
 def _wrong(mistakes: dict[str, str], mistake: str, told: str = "") -> Verdict:
@@ -208,6 +208,8 @@ def run_ledger(ledger, case: dict) -> dict:
 
 
 def judge_ledger(case: dict, seen) -> Verdict:
+    if odd := strange(seen, type=str, found=dict):
+        return odd
     wrong = partial(_wrong, LEDGER_MISTAKES)
     if seen["type"] == "NoneType":
         return wrong("no_return")

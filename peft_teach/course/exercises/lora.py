@@ -3,6 +3,7 @@
 import math
 from difflib import get_close_matches
 from functools import partial
+from types import NoneType
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from ... import methods
 from ...core import Adapter
 from .. import records
-from ..exercise import Exercise, Verdict
+from ..exercise import Exercise, Verdict, strange
 
 
 def _wrong(mistakes: dict[str, str], mistake: str, told: str = "") -> Verdict:
@@ -142,6 +143,9 @@ def run_layer(LoRALinear, case: dict) -> dict[str, Any]:
 
 def judge_layer(case: dict, seen) -> Verdict:
     """Compare with the equation, and where it differs, with the usual ways to get it wrong."""
+    if odd := strange(seen, is_adapter=bool, type=str, holds_base=bool, shapes=dict, dtypes=dict,
+                      y_type=str, A_start=Tensor, B_start=Tensor, y_dtype=str, W_after=Tensor):
+        return odd
     wrong = partial(_wrong, LAYER_MISTAKES)
 
     if not seen["is_adapter"]:
@@ -149,6 +153,8 @@ def judge_layer(case: dict, seen) -> Verdict:
     if not seen["holds_base"]:
         return wrong("base_lost")
     shapes = _shapes(case)
+    if not all(isinstance(dtype, str) for dtype in seen["dtypes"].values()):
+        return Verdict(False, "Its parameters' dtypes are not named.")
     if seen["shapes"] != shapes:
         told = f"Its own parameters are {seen['shapes']}; expected {shapes}."
         if seen["shapes"] == {"A": shapes["B"], "B": shapes["A"]}:
@@ -165,6 +171,8 @@ def judge_layer(case: dict, seen) -> Verdict:
     if not torch.equal(seen["W_after"], case["W"]):
         return wrong("base_changed")
     A, B = seen["A_start"], seen["B_start"]
+    if {"A": tuple(A.shape), "B": tuple(B.shape)} != shapes:
+        return Verdict(False, "A and B are not of the shapes that the layer says they have.")
     base = nn.functional.linear(case["x"], case["W"], case["b"])
     if not A.any() and not B.any():
         return wrong("both_zero")
@@ -192,11 +200,12 @@ def judge_layer(case: dict, seen) -> Verdict:
         return wrong("start_differs")
     if not _close(seen["y_eval"], expected):
         return wrong("training_only")
-    if seen["grad_A"] is None or seen["grad_B"] is None:
+    x = case["x"].float().reshape(-1, case["n_in"]).sum(0)    # gradients of the sum of all outputs:
+    grad_A, grad_B = s * torch.outer(case["B"].sum(0), x), (s * case["A"] @ x).expand_as(B)
+    grad_x = (case["W"].float() + s * case["B"] @ case["A"]).sum(0).expand_as(case["x"])
+    if not _near(seen["grad_A"], grad_A) or not _near(seen["grad_B"], grad_B):
         return wrong("no_gradient")
-    grad_x = (case["W"].float() + s * case["B"] @ case["A"]).sum(0)   # of the sum of all outputs
-    if seen["grad_x"] is None or not torch.allclose(
-            seen["grad_x"].float(), grad_x.expand_as(case["x"]), rtol=0.05, atol=0.05):
+    if not _near(seen["grad_x"], grad_x):
         return wrong("input_cut")
     if not isinstance(seen["scale"], int | float) or not math.isclose(seen["scale"], s):
         return wrong("no_scale_attribute", f"layer.scale is {seen['scale']!r}; expected {s}.")
@@ -237,6 +246,12 @@ def _close(a, b: Tensor) -> bool:
         return False
     tolerance = 1e-5 if a.dtype == torch.float32 else 3e-2
     return torch.allclose(a.float(), b.float(), rtol=tolerance, atol=tolerance)
+
+
+def _near(a, b: Tensor) -> bool:
+    """Whether a gradient is about the expected one: it may have been rounded on its way."""
+    return isinstance(a, Tensor) and a.shape == b.shape and torch.allclose(
+        a.float(), b, rtol=0.05, atol=max(0.05, 0.02 * b.abs().max().item()))
 
 
 def _factor(y, base: Tensor, expected: Tensor) -> str:
@@ -324,6 +339,9 @@ def run_merge(merged, case: dict) -> dict[str, Any]:
 
 
 def judge_merge(case: dict, seen) -> Verdict:
+    if odd := strange(seen, type=str, is_linear=bool, is_base=bool, shared=bool, weight=Tensor,
+                      again=Tensor, bias=(Tensor, NoneType), W_after=Tensor):
+        return odd
     wrong = partial(_wrong, MERGE_MISTAKES)
 
     W, b = case["W"], case["b"]
@@ -430,16 +448,19 @@ def run_forty_kb(forty_kb, case: dict) -> dict[str, Any]:
 def judge_forty_kb(case: dict, seen) -> Verdict:
     """Look the choice up in the record: small enough, measured, and near the best of its size."""
     wrong = partial(_wrong, FORTY_MISTAKES)
+    if odd := strange(seen, type=str, rank=int, targets=list, layers=(list, NoneType),
+                      dropout=(int, float), scale=(int, float)):
+        return odd
     if seen["type"] == "NoneType":
         return wrong("no_return")
     if seen["type"] != "Config":
         return wrong("not_a_config", f"It returned a {seen['type']}.")
-    strange = [t for t in seen["targets"] if t not in WIDTHS]
-    if strange:
-        near = get_close_matches(str(strange[0]), WIDTHS, n=1)
-        return wrong("unknown_place", f"{strange[0]!r} is no place."
+    elsewhere = [t for t in seen["targets"] if not isinstance(t, str) or t not in WIDTHS]
+    if elsewhere:
+        near = get_close_matches(str(elsewhere[0])[:50], WIDTHS, n=1)
+        return wrong("unknown_place", f"{elsewhere[0]!r} is no place."
                                       + (f" Did you mean {near[0]!r}?" if near else ""))
-    if seen["layers"] is not None and not set(seen["layers"]) <= set(range(6)):
+    if not all(type(layer) is int and 0 <= layer < 6 for layer in seen["layers"] or ()):
         return wrong("unknown_block", f"layers is {seen['layers']}.")
     blocks = 6 if seen["layers"] is None else len(seen["layers"])
     size = sum(seen["rank"] * WIDTHS[t] * blocks for t in seen["targets"])
