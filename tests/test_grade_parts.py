@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import ctypes
 import io
 import json
 import math
@@ -34,6 +35,7 @@ from peft_teach.course.grade.plain import (
     to_bytes,
 )
 from peft_teach.course.grade.run import Runner, mark
+from peft_teach.course.grade.server import _is_full
 from peft_teach.errors import PeftTeachError
 
 # ── plain: what crosses ──────────────────────────────────────────────────────────────────────
@@ -742,3 +744,48 @@ def test_no_judge_multiplies_a_text():
         assert tracemalloc.get_traced_memory()[1] < 50_000_000
     finally:
         tracemalloc.stop()
+
+
+# ── the disk ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_folder_that_cannot_be_read_is_full(tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    assert not _is_full(tmp_path, 10_000)
+    scandir = os.scandir
+
+    def refused(path):    # a mode of 0o300 does it, but not for root
+        if os.path.basename(path) == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert _is_full(tmp_path, 10_000)
+
+
+def test_a_file_that_vanishes_hides_no_other(tmp_path, monkeypatch):
+    (tmp_path / "large").write_bytes(bytes(20_000))
+    large, = os.scandir(tmp_path)
+
+    class Gone:
+        path = "gone"
+
+        def is_dir(self, follow_symlinks):
+            return False
+
+        def stat(self, follow_symlinks):
+            raise FileNotFoundError
+
+    monkeypatch.setattr(os, "scandir", lambda path: [Gone(), large])
+    assert _is_full(tmp_path, 15_000)
+    assert not _is_full(tmp_path, 40_000)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fallocate of Linux")
+def test_space_beyond_the_end_of_a_file_counts(tmp_path):
+    with open(tmp_path / "file", "w") as file:
+        libc = ctypes.CDLL(None, use_errno=True)
+        keep_size, size = 1, ctypes.c_long(10**6)
+        if libc.fallocate(file.fileno(), keep_size, ctypes.c_long(0), size):
+            pytest.skip("this file system does not allocate ahead")
+    assert _is_full(tmp_path, 500_000)

@@ -16,7 +16,6 @@ systems without a safe fork (Windows, macOS) grade: slower, by the time of the i
 """
 
 import contextlib
-import errno
 import os
 import select
 import signal
@@ -146,10 +145,20 @@ def _supervise(reading: int, pid: int, limits: Limits, scratch: Path) -> tuple[b
     return bytes(data), end or "over"
 
 
+def _taken(entry: os.DirEntry) -> int:
+    """The bytes of a file: what it says, or what the disk has given it, which can be more."""
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return 0
+    return max(status.st_size, 512 * status.st_blocks)
+
+
 def _is_full(folder: Path, limit: int) -> bool:
     """Whether the files below a folder, which may grow meanwhile, take more bytes than `limit`.
 
-    A name counts as a block, and folders so deep that their paths are too long as too many.
+    A name counts as a block. A folder that cannot be read, or whose path is too long, counts as too
+    many: what is in it is not known.
     """
     total, waiting = 0, [os.fspath(folder)]
     while waiting and total <= limit:
@@ -161,10 +170,11 @@ def _is_full(folder: Path, limit: int) -> bool:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
                 else:
-                    total += entry.stat(follow_symlinks=False).st_size
-        except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:
-                return True
+                    total += _taken(entry)
+        except FileNotFoundError:
+            pass    # it was there a moment ago
+        except OSError:
+            return True
     return total > limit
 
 
