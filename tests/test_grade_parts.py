@@ -420,7 +420,8 @@ def small(tmp_path_factory):
     for student, given in (("anna", solved("00")), ("bo", untouched("00")), ("cy", solved("00"))):
         path = folder / f"in/{student}/00_inside.ipynb"
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(given | {"of": student}))
+        path.write_text(json.dumps(given | {"cells": [
+            *given["cells"], {"cell_type": "markdown", "source": student}]}))
     grade(folder / "in", folder / "out", jobs=1)
     return folder
 

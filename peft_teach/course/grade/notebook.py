@@ -85,17 +85,16 @@ def _cells(tree: dict) -> list[tuple[str, str]]:
     if not isinstance(cells, list) or not cells:
         raise Unreadable("This is JSON, but it has no cells.", expected="a notebook")
     if len(cells) > MOST_CELLS:
-        raise Unreadable(f"This notebook has {len(cells):,} cells.",
-                         expected=f"at most {MOST_CELLS:,}")
+        raise Unreadable(f"This notebook has {len(cells):,} cells, more than {MOST_CELLS:,}.",
+                         hint="leave out what was pasted into it")
     cells = [cell if isinstance(cell, dict) else {"cell_type": "none"} for cell in cells]
     read = [("code" if cell.get("cell_type", "code") == "code" else "text",
              _joined(cell.get("source", cell.get("input", "")))) for cell in cells]
     for kind in ("code", "text"):
         size = sum(len(source) for its, source in read if its == kind)
         if size > MOST_CODE:
-            raise Unreadable(f"This notebook has {size:,} characters of {kind}.",
-                             expected=f"at most {MOST_CODE:,}",
-                             hint="leave out data that were pasted into it")
+            raise Unreadable(f"This notebook has {size:,} characters of {kind}, more than "
+                             f"{MOST_CODE:,}.", hint="leave out data that were pasted into it")
     return read
 
 
