@@ -574,6 +574,8 @@ def test_nobody_hands_in_for_somebody_else(tmp_path, own, others):
     (("anna/exercise_07_1_lora.ipynb", "bo/exercise_07_2_lora.ipynb"), ["anna", "bo"]),
     (("exercise_07_1_anna.ipynb", "exercise_07_1_bo.ipynb"),
      ["exercise_07_1_anna", "exercise_07_1_bo"]),
+    (("exercise_07_1_anna.ipynb", "exercise_08_1_bo.ipynb"),
+     ["exercise_07_1_anna", "exercise_08_1_bo"]),
     (("hw/meierjo_1_2_x.ipynb", "hw/bo_LATE_3_4_x.ipynb"), ["bo", "meierjo"]),
     (("w6/meierjo_1_2_x.ipynb", "w6/bo_3_4_x.ipynb", "w7/bo_3_9_y.ipynb"), ["bo", "meierjo"]),
     (("Anna Müller_12_assignsubmission_file_07_lora.ipynb", "Bo_3_assignsubmission_file_x.ipynb"),
