@@ -227,10 +227,10 @@ add("another course", {"cells": [code_cell("print('hello')")], "metadata": {}}, 
 add("Zoë Žižková-李", solved("00"), full("00"),
     file="Zoë Žižková-李_4711_assignsubmission_file_/00_inside.ipynb")
 add("=cmd|' calc'!A0", solved("00"), full("00"))
-add("meier", solved("02"), full("02"), file="meier_LATE_123_456_02_small_change.ipynb")
+add("meier", solved("02"), full("02"), file="meier_123_assignsubmission_file_02_small_change.ipynb")
 add("ngoc", solved("01"), full("01"), file="submitted/ngoc/full/01_full.ipynb")
 add("twice", solved("00"), full("00"), flag="2 submissions, the latest counts",
-    file="twice_1_2_00_inside-1.ipynb")
+    file="twice/00_inside-1.ipynb")
 
 
 # ── what hostile students hand in ────────────────────────────────────────────────────────────
@@ -352,7 +352,7 @@ def write(folder: Path, **words: str) -> None:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    (folder / "twice_1_2_00_inside.ipynb").write_text(json.dumps(untouched("00")))
+    (folder / "twice/00_inside.ipynb").write_text(json.dumps(untouched("00")))
     (folder / "escape.zip").write_bytes(zipped({
         "../../../escaped.ipynb": json.dumps(solved("00")).encode(),
         "/tmp/escaped.ipynb": b"{}", "C:\\escaped.ipynb": b"{}"}))

@@ -71,7 +71,7 @@ def test_everybody_gets_the_mark_they_deserve(graded, student):
 
 def test_nobody_is_forgotten(graded):
     others = {"escape": "8 of 8 points", "bomb": "holds too much", "broken": "cannot be read",
-              "Kim Lee": "no notebook, but essay.pdf"}
+              "Kim Lee": "nothing that could be read, but essay.pdf"}
     assert set(graded.rows) == set(CORPUS) | set(others)
     for student, flag in others.items():
         assert flag in graded.rows[student]["flags"] + graded.page(student)

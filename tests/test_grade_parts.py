@@ -2,10 +2,12 @@
 
 import contextlib
 import copy
+import csv
 import io
 import json
 import math
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from grading_corpus import ROOT, solved, untouched, zipped
 
 from peft_teach.course.exercise import judged
 from peft_teach.course.exercises import all_exercises, find
-from peft_teach.course.grade import Limits, engine, grade, job
+from peft_teach.course.grade import Limits, engine, grade, job, report
 from peft_teach.course.grade.collect import collect, latest, safe_name
 from peft_teach.course.grade.extract import Code, definitions
 from peft_teach.course.grade.notebook import Cell, Unreadable, lesson_of, parse
@@ -332,7 +334,8 @@ def test_what_is_not_read(tmp_path):
         archive.writestr("x" * 2000 + ".ipynb", b"{}")
         archive.writestr("../../jo.ipynb", b"{}")
     (folder / "z.zip").write_bytes(zipped({"y.zip": zipped({"x.zip": inner.getvalue()})}))
-    assert students(folder, "anna/.ipynb_checkpoints/x.ipynb", "anna/ok.ipynb") == ["anna"]
+    assert students(folder, "anna/.ipynb_checkpoints/x.ipynb", "anna/ok.ipynb") == ["anna", "z"]
+    assert [s.problem for s in collect(folder)][1:] == ["a zip in a zip in a zip"]
     (folder / "z.zip").write_bytes(zipped({"y.zip": inner.getvalue()}))
     assert [s.path for s in collect(folder)] == ["anna/ok.ipynb", "z.zip/y.zip/jo.ipynb"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "secret.ipynb"]
@@ -456,7 +459,8 @@ def small(tmp_path_factory):
     for student, given in (("anna", solved("00")), ("bo", untouched("00")), ("cy", solved("00"))):
         path = folder / f"in/{student}/00_inside.ipynb"
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(given | {"of": student}))
+        path.write_text(json.dumps(given | {"cells": [
+            *given["cells"], {"cell_type": "markdown", "source": student}]}))
     grade(folder / "in", folder / "out", jobs=1)
     return folder
 
@@ -795,3 +799,134 @@ def test_space_beyond_the_end_of_a_file_counts(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", lambda path: [Ahead()])
     assert _is_full(tmp_path, 500_000)
     assert not _is_full(tmp_path, 2**20 + 4096)
+
+
+# ── collecting and reporting, attacked ───────────────────────────────────────────────────────
+
+EMPTY = json.dumps({"cells": [{"cell_type": "code", "source": "x = 1"}]}).encode()
+
+
+def test_a_damaged_entry_costs_itself_only(tmp_path):
+    """LZMA has an error of its own, which is no OSError and no ValueError."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("anna/x.ipynb", EMPTY, zipfile.ZIP_LZMA)
+        archive.writestr("bo/x.ipynb", EMPTY)
+    data = bytearray(buffer.getvalue())
+    start = 30 + len("anna/x.ipynb") + 9    # behind the header, the name and LZMA's own header
+    data[start:start + 12] = b"\xff" * 12
+    (tmp_path / "all.zip").write_bytes(data)
+    anna, bo = collect(tmp_path)
+    assert (anna.student, anna.data) == ("anna", b"")
+    assert "cannot be read" in anna.problem
+    assert (bo.student, bo.problem) == ("bo", "")
+
+
+@pytest.mark.parametrize(("own", "others"), [
+    ("Mallory_9_assignsubmission_file/work.zip", "Anna_1_assignsubmission_file/07_lora.ipynb"),
+    ("Mallory_9_10_work.zip", "Anna_1_2_07_lora.ipynb"),
+    ("submitted/Mallory/lora/work.zip", "submitted/Anna/lora/07_lora.ipynb"),
+    ("Mallory.zip", "Anna.ipynb"), ("Mallory/work.zip", "Anna/07_lora.ipynb")])
+def test_nobody_hands_in_for_somebody_else(tmp_path, own, others):
+    forged = {"Anna_1_assignsubmission_file/07_lora-99.ipynb": EMPTY, "Anna_1_77_x-99.ipynb": EMPTY,
+              "submitted/Anna/lora/07_lora-99.ipynb": EMPTY, "Anna/07_lora-99.ipynb": EMPTY}
+    for path, data in ((own, zipped(forged)), (others, EMPTY)):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(data)
+    assert [s.path for s in collect(tmp_path) if s.student == "Anna"] == [others]
+    assert len([s for s in collect(tmp_path) if s.student == "Mallory"]) == 4
+
+
+@pytest.mark.parametrize(("paths", "expected"), [
+    (("anna/lora_2025_11_20.ipynb", "bo/lora_2025_11_21.ipynb"), ["anna", "bo"]),
+    (("anna/exercise_07_1_lora.ipynb", "bo/exercise_07_1_lora.ipynb"), ["anna", "bo"]),
+    (("anna/exercise_07_1_lora.ipynb", "bo/exercise_07_2_lora.ipynb"), ["anna", "bo"]),
+    (("exercise_07_1_anna.ipynb", "exercise_07_1_bo.ipynb"),
+     ["exercise_07_1_anna", "exercise_07_1_bo"]),
+    (("exercise_07_1_anna.ipynb", "exercise_08_1_bo.ipynb"),
+     ["exercise_07_1_anna", "exercise_08_1_bo"]),
+    (("hw/meierjo_1_2_x.ipynb", "hw/bo_LATE_3_4_x.ipynb"), ["bo", "meierjo"]),
+    (("w6/meierjo_1_2_x.ipynb", "w6/bo_3_4_x.ipynb", "w7/bo_3_9_y.ipynb"), ["bo", "meierjo"]),
+    (("Anna Müller_12_assignsubmission_file_07_lora.ipynb", "Bo_3_assignsubmission_file_x.ipynb"),
+     ["Anna Müller", "Bo"]),
+    (("w6/Anna_1_assignsubmission_file_/x.ipynb", "w7/Anna_2_assignsubmission_file_/x.ipynb"),
+     ["Anna"]),
+    (("w6/Anna_1_assignsubmission_file_/x.ipynb", "w6/Anna_2_assignsubmission_file_/x.ipynb"),
+     ["Anna (1)", "Anna (2)"]),
+    (("an\u202enA/x.ipynb", "\u2066bo\u200f/x.ipynb"), ["annA", "bo"]),
+    (("anna/x.ipynb", "bo/07_lora.ipynb.txt", "cy/x.ipynb.json", "di/x.py", "ed/x.rar",
+      "readme.txt"), ["anna", "bo", "cy", "di", "ed"])])
+def test_who_in_odd_layouts(tmp_path, paths, expected):
+    assert students(tmp_path, *paths) == expected
+
+
+def test_canvas_zips_hold_whatever_they_like(tmp_path):
+    for who, user in (("bo", 3), ("cy", 5)):
+        (tmp_path / f"{who}_{user}_{user + 1}_work.zip").write_bytes(zipped({
+            "hw_7_1_final.ipynb": EMPTY}))
+    assert [s.student for s in collect(tmp_path)] == ["bo", "cy"]
+
+
+def test_a_number_counts_among_copies_of_one_name(tmp_path):
+    students(tmp_path, "a/lesson-7.ipynb", "a/lesson_final.ipynb")
+    os.utime(tmp_path / "a/lesson-7.ipynb", (1e9, 1e9))
+    assert latest(collect(tmp_path)).path == "a/lesson_final.ipynb"
+
+
+def test_zips_are_held_within_bounds(tmp_path):
+    """What cannot be parsed is not held, nor are outputs, nor more than a zip in a zip may."""
+    large = json.dumps({"cells": [{"source": "x" * 900_000, "outputs": ["x" * 10**6]}]}).encode()
+    (tmp_path / "x.zip").write_bytes(zipped({
+        "anna.zip": zipped({f"{n}.ipynb": large for n in range(30)}),
+        "bo.zip": zipped({f"{n}.ipynb": bytes(30 * 2**20) for n in range(9)}),
+        "cy.zip": zipped({"x.ipynb": EMPTY})}))
+    found = collect(tmp_path)
+    held = {student: sum(len(s.data) for s in found if s.student == student)
+            for student in ("anna", "bo", "cy")}
+    assert 15e6 < held["anna"] < 20e6
+    assert held["bo"] == 0
+    assert 0 < held["cy"] < 200
+    assert {s.student for s in found if s.problem == "the zip holds too much"} == {"anna", "bo"}
+
+
+@pytest.mark.parametrize(("cells", "says"), [
+    ([{}] * 5001, "5,001 cells"), ([{"source": "x = 1\n" * 200_000}], "1,200,000 characters"),
+    ([{"source": "x" * 600_000}] * 2, "1,200,000 characters of code")])
+def test_a_notebook_has_bounds(cells, says):
+    with pytest.raises(Unreadable, match=says):
+        parse(json.dumps({"cells": cells}).encode())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_other_encodings_are_read(encoding):
+    assert parse(EMPTY.decode().replace("x", "ä").encode(encoding)).cells[0].source == "ä = 1"
+
+
+def test_one_byte_costs_itself_only():
+    assert parse(EMPTY.replace(b"= 1", b"= 1  # \xe4")).cells[0].source == "x = 1  # \ufffd"
+
+
+def test_a_file_that_cannot_be_read_costs_itself_only(tmp_path, monkeypatch):
+    assert students(tmp_path, "anna/x.ipynb", "bo/x.ipynb") == ["anna", "bo"]
+    real = Path.read_bytes
+
+    def read_bytes(path):
+        if path.parent.name == "anna":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    assert "cannot be read: Permission denied" in collect(tmp_path)[0].problem
+
+
+@pytest.mark.parametrize("text", ["=1+1", "＝1+1", " @x", "\t=1", "\u202e=1", "x;=cmd|'/c calc'!A0",
+                                  'x;"=cmd', "release ; -1", "a|+1", "x,=1"])
+def test_no_cell_is_a_formula(text):
+    """Neither whole nor split at semicolons or commas, as spreadsheets elsewhere do."""
+    written = report.grades([report.Row(text, "", text, (), (text, text))])
+    (_, line), = [written.split("\n", 1)]
+    for cell in csv.reader([line.strip()]).__next__():
+        for part in re.split(r"[;,|]", cell):
+            assert part.strip(" \t\"\u202e")[:1] not in [*"=+-@＝＋－＠"]
+    assert line.count('","') == 5
+    assert "\u202e" not in report.feedback([report.Row(text, "", text, (), (text,))]).popitem()[1]

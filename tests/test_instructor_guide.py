@@ -11,6 +11,8 @@ from grading_corpus import LESSONS, ROOT
 from peft_teach.course.cli import _parser
 from peft_teach.course.exercises import all_exercises, find
 from peft_teach.course.grade import Limits
+from peft_teach.course.grade.collect import LARGEST_NOTEBOOK
+from peft_teach.course.grade.notebook import MOST_CELLS, MOST_CODE
 from peft_teach.course.grade.run import Runner
 
 GUIDE = (ROOT / "solutions/README.md").read_text(encoding="utf-8")
@@ -56,6 +58,9 @@ def test_its_numbers_are_the_graders():
     assert f"write {limits.file_bytes // 2**20} MB" in GUIDE
     assert f"at most {limits.output_bytes // 2**20} MB" in GUIDE
     assert limits.memory_bytes == 2**30    # "1 GB"
+    assert f"may have {LARGEST_NOTEBOOK // 2**20} MB, {MOST_CELLS} cells" in GUIDE
+    assert "a million characters of code" in GUIDE
+    assert MOST_CODE == 10**6
     assert Runner(limits).limits == limits
 
 

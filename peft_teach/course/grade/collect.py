@@ -2,12 +2,16 @@
 
     loose files       anna_07_lora.ipynb, or anna/07_lora.ipynb
     Canvas            meierjo_123_456_07_lora-1.ipynb, meierjo_LATE_123_456_07_lora.ipynb
-    Moodle            Jo Meier_12345_assignsubmission_file_/07_lora.ipynb
+    Moodle            Jo Meier_12345_assignsubmission_file_/07_lora.ipynb, or ..._file_07_lora.ipynb
     nbgrader          submitted/jo/lora/07_lora.ipynb
     zips              of any of these; one a student, or one for all; and zips in zips
 
+A student is named by one level of the paths, the same for all: the outermost at which every name
+has a platform's form, or else the one below the folder that all share. What a student packed lies
+below that level and names nobody.
+
 Zips are read in memory and never unpacked, so that no name in them can reach a file. Links are not
-followed.
+followed. Of a notebook only its code and text are kept, so that little is held of a large one.
 """
 
 import io
@@ -16,29 +20,32 @@ import re
 import stat
 import unicodedata
 import zipfile
-import zlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from ...errors import PeftTeachError
 from .limits import MEGABYTE
+from .notebook import Unreadable, slim
 
-LARGEST_NOTEBOOK = 64 * MEGABYTE      # bytes; one with many pictures has about 5 MB
-LARGEST_ZIP = 1024 * MEGABYTE         # bytes of all notebooks in one zip
+LARGEST_NOTEBOOK = 32 * MEGABYTE      # bytes; one with many pictures has about 5 MB
 MOST_ENTRIES = 50_000
 LONGEST_NAME = 1_000                  # characters of a path in a zip
 DEEPEST_ZIP = 2                       # zips in a zip
 
-_CANVAS = re.compile(r"^(?P<who>[^_]+)_(?:LATE_)?(?P<id>\d+)_\d+_.+$")
-_MOODLE = re.compile(r"^(?P<who>.+)_(?P<id>\d+)_assignsubmission_\w+_?$")
+_CANVAS = re.compile(r"^(?P<who>[^_]+)_(?:LATE_)?(?P<id>\d+)_(?P<file>\d+)_(?P<name>.+)$")
+_MOODLE = re.compile(r"^(?P<who>.+?)_(?P<id>\d+)_assignsubmission_")
 _LESSON = re.compile(r"(?i)(?<!\d)\d\d[_ -](inside|full|small[_ ]change|prompt|prefix|adapters|ia3|"
                      r"lora|qlora|dora|ladder|chat|ecosystem)")    # the lessons' files
 _COPY = re.compile(r"(?i)^(copy of|kopie von|copie de|copia de)\s+|^copy_of_")
 _AGAIN = re.compile(r"(?:-(\d+)|\s*\((\d+)\))$")      # "07_lora-2", "07_lora (2)"
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _HIDDEN = ("__MACOSX", ".ipynb_checkpoints", ".git", "__pycache__")
 _NOT_WORK = {"timestamp.txt", "onlinetext.html", ".ds_store", "thumbs.db"}
+_WORK = re.compile(r"(?i)\.(ipynb\W.*|py|rar|7z|tar|t?gz|html?|pdf|docx?)$")    # perhaps
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,8 @@ class Submission:
     student: str
     path: str             # as the instructor sees it: "all.zip/jo/07_lora.ipynb"
     data: bytes           # empty where `problem` says why
-    attempt: int = 0      # from a name such as "07_lora-2.ipynb"
+    name: str = ""        # its file's, without the number in "07_lora-2.ipynb"
+    attempt: int = 0      # that number
     seconds: float = 0.0  # when it was saved, as far as the folder knows
     problem: str = ""
     other: bool = False   # no notebook: worth a line only where its student has none
@@ -58,8 +66,8 @@ class Submission:
 def collect(place: Path | str) -> list[Submission]:
     """All notebooks below a folder, or in a zip, or one file; ordered by their path.
 
-    A student from whom there are only other files gets an entry with a `problem`. Raises
-    `PeftTeachError` if there is nothing at all.
+    What cannot be read is an entry with a `problem`, and so is a student from whom
+    there are only other files. Raises `PeftTeachError` if there is nothing at all.
     """
     place = Path(place)
     if not place.exists():
@@ -76,8 +84,17 @@ def collect(place: Path | str) -> list[Submission]:
 
 
 def latest(submissions: list[Submission]) -> Submission:
-    """The one that counts: by the number in its name, then its time, then its path."""
-    return max(submissions, key=lambda s: (s.attempt, s.seconds, s.path))
+    """The one that counts: of copies with a number the highest, then by its time and its path."""
+    highest: dict[str, int] = defaultdict(int)
+    for submission in submissions:
+        highest[submission.name] = max(highest[submission.name], submission.attempt)
+    return max((s for s in submissions if s.attempt == highest[s.name]),
+               key=lambda s: (s.seconds, s.path))
+
+
+def clean(text: str) -> str:
+    """Without the characters that cannot be seen or that turn a line around."""
+    return _UNSEEN.sub("", text.encode("utf-8", "replace").decode())
 
 
 def safe_name(student: str) -> str:
@@ -103,47 +120,79 @@ def _below(folder: Path) -> Iterator[Submission]:
 
 
 def _file(path: Path, name: PurePosixPath) -> Iterator[Submission]:
-    if path.suffix.lower() == ".zip":
-        yield from _zip(path.read_bytes(), name, 1)
-    elif path.suffix.lower() == ".ipynb" and path.stat().st_size > LARGEST_NOTEBOOK:
-        yield _submission(name, b"", 0, f"{path.stat().st_size // MEGABYTE} MB are too large")
-    elif path.suffix.lower() == ".ipynb":
-        yield from _notebook(name, path.read_bytes(), path.stat().st_mtime)
-    else:
-        yield from _other(name)
-
-
-def _zip(data: bytes, name: PurePosixPath, depth: int) -> Iterator[Submission]:
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = archive.infolist()
-            if len(entries) > MOST_ENTRIES:
-                yield _submission(name, b"", 0, "the zip has too many entries")
-                return
-            left = LARGEST_ZIP
-            for entry in sorted(entries, key=lambda e: e.filename):
-                inside = PurePosixPath(entry.filename.replace("\\", "/")).parts
-                inner = name.joinpath(*(part for part in inside if part not in ("/", "..")))
-                suffix = inner.suffix.lower()
-                if (entry.is_dir() or stat.S_ISLNK(entry.external_attr >> 16)
-                        or len(entry.filename) > LONGEST_NAME):
-                    continue
-                if suffix not in (".ipynb", ".zip"):
-                    yield from _other(inner)
-                    continue
-                if entry.file_size > min(LARGEST_NOTEBOOK, left):
-                    yield _submission(inner, b"", 0, "the zip holds too much")
-                    continue
-                with archive.open(entry) as stream:
-                    content = stream.read(entry.file_size + 1)
-                left -= len(content)
-                if suffix == ".ipynb":
-                    yield from _notebook(inner, content, _seconds(entry))
-                elif depth < DEEPEST_ZIP:
-                    yield from _zip(content, inner, depth + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError,
-            NotImplementedError, LookupError) as error:    # damaged, encrypted, or of a new kind
-        yield _submission(name, b"", 0, f"the zip cannot be read: {str(error)[:60]}")
+        if path.suffix.lower() == ".zip":
+            with path.open("rb") as file:
+                yield from _zip(file, name, _Left())
+        elif path.suffix.lower() == ".ipynb" and path.stat().st_size > LARGEST_NOTEBOOK:
+            yield _problem(name, f"{path.stat().st_size // MEGABYTE} MB are too large")
+        elif path.suffix.lower() == ".ipynb":
+            yield from _notebook(name, path.read_bytes(), path.stat().st_mtime)
+        else:
+            yield from _other(name)
+    except OSError as error:
+        yield _problem(name, f"the file cannot be read: {error.strerror}")
+
+
+@dataclass
+class _Left:
+    """How many bytes a zip may still unpack to, and how many of them may be kept.
+
+    Each zip of a student's, and each in a zip, has its own: none can use up what others need.
+    """
+
+    unpacked: int = 8192 * MEGABYTE
+    kept: int = 256 * MEGABYTE
+    depth: int = 1
+
+    def inner(self) -> "_Left":
+        return _Left(min(256 * MEGABYTE, self.unpacked), min(16 * MEGABYTE, self.kept),
+                     self.depth + 1)
+
+
+def _zip(file: BinaryIO, name: PurePosixPath, left: _Left) -> Iterator[Submission]:
+    try:
+        archive = zipfile.ZipFile(file)
+    except Exception as error:    # its libraries raise whatever they like
+        yield _problem(name, f"the zip cannot be read: {str(error)[:60]}")
+        return
+    entries = sorted(archive.infolist(), key=lambda entry: entry.filename)
+    if len(entries) > MOST_ENTRIES:
+        yield _problem(name, "the zip has too many entries")
+        return
+    for entry in entries:
+        inside = PurePosixPath(entry.filename.replace("\\", "/")).parts
+        inner = name.joinpath(*(part for part in inside if part not in ("/", "..")))
+        suffix = inner.suffix.lower()
+        if (entry.is_dir() or stat.S_ISLNK(entry.external_attr >> 16) or _is_hidden(inner)
+                or len(entry.filename) > LONGEST_NAME):
+            continue
+        if suffix not in (".ipynb", ".zip"):
+            yield from _other(inner)
+            continue
+        if entry.file_size > min(LARGEST_NOTEBOOK, left.unpacked) or left.kept <= 0:
+            yield _problem(inner, "the zip holds too much")
+            continue
+        try:
+            with archive.open(entry) as stream:
+                content = stream.read(entry.file_size + 1)
+        except Exception as error:    # damaged, encrypted, or of a new kind
+            left.unpacked -= entry.file_size
+            yield _problem(inner, f"the zip cannot be read: {str(error)[:60]}")
+            continue
+        left.unpacked -= len(content)
+        if suffix == ".ipynb":
+            for submission in _notebook(inner, content, _seconds(entry)):
+                left.kept -= len(submission.data)
+                yield submission
+        elif left.depth < DEEPEST_ZIP:
+            its = left.inner()
+            whole = its.unpacked, its.kept
+            yield from _zip(io.BytesIO(content), inner, its)
+            left.unpacked -= whole[0] - its.unpacked
+            left.kept -= whole[1] - its.kept
+        else:
+            yield _problem(inner, "a zip in a zip in a zip")
 
 
 def _seconds(entry: zipfile.ZipInfo) -> float:
@@ -153,14 +202,24 @@ def _seconds(entry: zipfile.ZipInfo) -> float:
 
 
 def _notebook(name: PurePosixPath, data: bytes, seconds: float) -> Iterator[Submission]:
-    if not _is_hidden(name):
-        yield _submission(name, data, seconds, "" if data else "the file is empty")
+    if _is_hidden(name):
+        return
+    try:
+        yield Submission("", str(name), slim(data), seconds=seconds)
+    except Unreadable as error:
+        yield _problem(name, error.found if data else "the file is empty", seconds)
+
+
+def _problem(name: PurePosixPath, problem: str, seconds: float = 0.0,
+             other: bool = False) -> Submission:
+    return Submission("", str(name), b"", seconds=seconds, problem=problem, other=other)
 
 
 def _other(name: PurePosixPath) -> Iterator[Submission]:
-    """A file that is no notebook: worth a line only if a platform's folder says whose it is."""
-    if not _is_hidden(name) and name.name.lower() not in _NOT_WORK and _platform(name):
-        yield _submission(name, b"", 0, f"no notebook, but {name.name}", other=True)
+    """A file that is no notebook: worth a line where it may be somebody's work."""
+    if not _is_hidden(name) and name.name.lower() not in _NOT_WORK and (
+            _WORK.search(name.name) or any(map(_MOODLE.match, name.parts))):
+        yield _problem(name, f"nothing that could be read, but {clean(name.name)}", other=True)
 
 
 def _is_hidden(name: PurePosixPath) -> bool:
@@ -170,51 +229,61 @@ def _is_hidden(name: PurePosixPath) -> bool:
 # ── who ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _submission(name: PurePosixPath, data: bytes, seconds: float, problem: str,
-                other: bool = False) -> Submission:
-    again = _AGAIN.search(name.stem)
-    attempt = int(next(filter(None, again.groups()))[:6]) if again else 0
-    student, id = _platform(name) or ("", "")
-    return Submission(student, str(name), data, attempt, seconds, problem, other, id)
-
-
-def _platform(name: PurePosixPath) -> tuple[str, str] | None:
-    """The student and an id, where Moodle, nbgrader or Canvas put them into the path."""
-    parts = name.parts
-    for part in reversed(parts[:-1]):
-        if match := _MOODLE.match(part.removesuffix(".zip")):
-            return match["who"], match["id"]
-    if "submitted" in parts[:-2]:
-        return parts[parts.index("submitted") + 1], ""
-    for part in reversed(parts):
-        if match := _CANVAS.match(part):
-            return match["who"], match["id"]
-    return None
-
-
 def _named(submissions: list[Submission]) -> list[Submission]:
-    """The submissions with their students; where no platform said who, their paths do.
-
-    Below the folder that all of them share, the name is what the path begins with: a folder's, a
-    zip's or the file's own, without the lesson's name in it.
-    """
-    folders = [PurePosixPath(s.path).parent.parts for s in submissions if not s.student]
-    shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, zip(*folders)))
-    if len(folders) == 1:    # then the nearest folder is the best guess
-        shared = max(len(folders[0]) - 1, 0)
-    named = []
+    """The submissions with their students and their names, by what the paths say at one level."""
+    level, canvas = _level([PurePosixPath(s.path).parts for s in submissions if not s.other]
+                           or [PurePosixPath(s.path).parts for s in submissions])
+    named, ids = [], defaultdict(set)
     for submission in submissions:
         parts = PurePosixPath(submission.path).parts
-        left = map(_without_lesson, (*parts[shared:], *reversed(parts[:shared])))
-        student = submission.student or next(filter(None, left), parts[-1])
-        student = student.encode("utf-8", "replace").decode()
-        student = " ".join(unicodedata.normalize("NFC", student).split())[:120]
-        named.append(replace(submission, student=student))
-    ids: dict[str, set[str]] = {}
-    for submission in named:
-        ids.setdefault(submission.student, set()).add(submission.id)
-    return [replace(s, student=f"{s.student} ({s.id})") if s.id and len(ids[s.student]) > 1 else s
+        at = min(level, len(parts) - 1)
+        if parts[at] == "submitted" and len(parts) > at + 2:    # nbgrader's
+            at += 1
+        form = _MOODLE.match(parts[at]) or (_CANVAS.match(parts[at]) if canvas else None)
+        left = map(_without_lesson, (*parts[at:], *reversed(parts[:at])))
+        student = form["who"] if form else next(filter(None, left), parts[-1])
+        student = " ".join(unicodedata.normalize("NFC", clean(student)).split())[:120] or "_"
+        id = form["id"] if form else ""
+        ids[student, parts[:at]].add(id)
+        stem = PurePosixPath(form["name"] if canvas and form and at == len(parts) - 1
+                             else parts[-1]).stem
+        again = _AGAIN.search(stem)
+        named.append(replace(
+            submission, student=student, path=clean(submission.path), id=id,
+            name=_AGAIN.sub("", stem),
+            attempt=int(next(filter(None, again.groups()))[:6]) if again else 0))
+    several = {student for (student, _), found in ids.items() if len(found) > 1}
+    return [replace(s, student=f"{s.student} ({s.id})") if s.id and s.student in several else s
             for s in named]
+
+
+def _level(paths: Sequence[tuple[str, ...]]) -> tuple[int, bool]:
+    """At which depth the paths name their students, and whether in Canvas's form."""
+    for depth in range(min(map(len, paths), default=0)):
+        if all(_MOODLE.match(path[depth]) for path in paths):
+            return depth, False
+        if all(path[depth] == "submitted" for path in paths):
+            return depth + 1, False
+        if _is_canvas([path[:depth + 1] for path in paths]):
+            return depth, True
+    folders = [path[:-1] for path in paths]
+    if len(paths) == 1:    # then the nearest folder is the best guess
+        return max(len(folders[0]) - 1, 0), False
+    shared = takewhile(lambda names: len(set(names)) == 1, zip(*folders))
+    return sum(1 for _ in shared), False
+
+
+def _is_canvas(paths: Sequence[tuple[str, ...]]) -> bool:
+    """Whether all are named `who_USER_FILE_name`, where people and files have their own numbers.
+
+    In `lora_2025_11_20.ipynb` or `exercise_07_1_anna.ipynb` others would have the same.
+    """
+    entries = dict.fromkeys(paths)
+    forms = [_CANVAS.match(path[-1]) for path in entries]
+    if not all(form and PurePosixPath(form[0]).suffix for form in forms):
+        return False
+    files, users = [form["file"] for form in forms], {form["id"] for form in forms}
+    return len(set(files)) == len(files) and (len(users) > 1 or len(files) == 1)
 
 
 def _without_lesson(part: str) -> str:

@@ -1,7 +1,8 @@
 """Reading a notebook that came back: whatever an editor, a server or a learner did to it.
 
 Only JSON is needed, and cells with a source. Metadata, ids, outputs and the version of the format
-may be anything, or gone.
+may be anything, or gone. UTF-8 and UTF-16 are read; bytes that are neither cost nothing but
+themselves.
 """
 
 import json
@@ -13,6 +14,9 @@ from typing import Any
 
 from ...errors import PeftTeachError
 from ..exercise import Exercise
+
+MOST_CELLS = 5_000
+MOST_CODE = 1_000_000    # characters; the longest lesson has 50 thousand
 
 _HEADING = re.compile(r"^#\s*(\d\d)\s*·", re.MULTILINE)    # "# 07 · LoRA: a small correction"
 _FILE = re.compile(r"(?<!\d)(\d\d)_[A-Za-z]")              # "07_lora.ipynb"
@@ -42,31 +46,62 @@ class Notebook:
 
 def parse(data: bytes) -> Notebook:
     """The notebook in a file's bytes. Raises `Unreadable`."""
+    code, text = [], []
+    tree = _read(data)
+    for number, (kind, source) in enumerate(_cells(tree), 1):
+        if kind == "code":
+            code.append(Cell(number, source))
+        else:
+            text.append(source)
+    ours = _ours(tree)
+    return Notebook(tuple(code), "\n".join(text), _short(ours.get("lesson")),
+                    _short(ours.get("release")))
+
+
+def slim(data: bytes) -> bytes:
+    """What `parse` reads of a notebook, as a notebook: no outputs. Raises `Unreadable`."""
+    tree = _read(data)
+    cells = [{"cell_type": kind, "source": source} for kind, source in _cells(tree)]
+    ours = {key: _short(value) for key, value in _ours(tree).items() if key in (
+        "lesson", "release")}
+    return json.dumps({"cells": cells, "metadata": {"peft_teach": ours}}).encode()
+
+
+def _read(data: bytes) -> dict:
     try:
-        tree = json.loads(data.decode("utf-8-sig", errors="strict"))
+        tree = json.loads(data.decode(json.detect_encoding(data), errors="replace"))
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"This is not a notebook: {str(error)[:80]}.",
                          hint="open it in Jupyter, save it, and hand it in again") from None
-    tree = tree if isinstance(tree, dict) else {}
+    return tree if isinstance(tree, dict) else {}
+
+
+def _cells(tree: dict) -> list[tuple[str, str]]:
+    """The kind, "code" or "text", and the source of each cell."""
     cells = tree.get("cells")
     if cells is None:    # the format before 2015
         cells = [cell for sheet in _list(tree.get("worksheets")) if isinstance(sheet, dict)
                  for cell in _list(sheet.get("cells"))]
     if not isinstance(cells, list) or not cells:
         raise Unreadable("This is JSON, but it has no cells.", expected="a notebook")
-    code, text = [], []
-    for number, cell in enumerate(cells, 1):
-        if isinstance(cell, dict):
-            source = _joined(cell.get("source", cell.get("input", "")))
-            if cell.get("cell_type", "code") == "code":
-                code.append(Cell(number, source))
-            else:
-                text.append(source)
+    if len(cells) > MOST_CELLS:
+        raise Unreadable(f"This notebook has {len(cells):,} cells, more than {MOST_CELLS:,}.",
+                         hint="leave out what was pasted into it")
+    cells = [cell if isinstance(cell, dict) else {"cell_type": "none"} for cell in cells]
+    read = [("code" if cell.get("cell_type", "code") == "code" else "text",
+             _joined(cell.get("source", cell.get("input", "")))) for cell in cells]
+    for kind in ("code", "text"):
+        size = sum(len(source) for its, source in read if its == kind)
+        if size > MOST_CODE:
+            raise Unreadable(f"This notebook has {size:,} characters of {kind}, more than "
+                             f"{MOST_CODE:,}.", hint="leave out data that were pasted into it")
+    return read
+
+
+def _ours(tree: dict) -> dict:
     metadata = tree.get("metadata")
     ours = metadata.get("peft_teach") if isinstance(metadata, dict) else None
-    ours = ours if isinstance(ours, dict) else {}
-    return Notebook(tuple(code), "\n".join(text), _short(ours.get("lesson")),
-                    _short(ours.get("release")))
+    return ours if isinstance(ours, dict) else {}
 
 
 def lesson_of(notebook: Notebook, file: str, exercises: Sequence[Exercise]) -> str | None:

@@ -6,16 +6,17 @@ one. All text that came from a notebook is escaped.
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape as escaped
 from pathlib import Path
 from typing import Any
 
 from ..card import Card
 from ..exercise import PASSED, WRONG
 from ..exercises import all_exercises, of_lesson
-from .collect import safe_name
+from .collect import clean, safe_name
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
@@ -33,6 +34,9 @@ table {{ border-collapse: collapse; }} th, td {{ text-align: left; padding: 2px 
 {body}
 </body></html>
 """
+
+
+_FORMULA = re.compile(r"(^|[;,|])([\s\"']*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def grades(rows: Sequence[Row]) -> str:
     lessons = sorted({row.lesson for row in rows if row.lesson})
     ids = [exercise.id for lesson in lessons for exercise in of_lesson(lesson)]
     text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
+    table = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     table.writerow(["student", "lesson", *ids, "total", "maximum", "flags", "file"])
     for row in rows:
         points = {mark["exercise"]: mark["points"] for mark in row.marks}
@@ -142,10 +146,14 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<table>{line('th', header)}{''.join(line('td', row) for row in rows)}</table>"
 
 
-def _cell(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula, whatever a student is called."""
-    text = str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+def _cell(value: Any) -> str:
+    """A cell in which no spreadsheet finds a formula, also if it splits at semicolons or tabs."""
+    return _FORMULA.sub(r"\1'\2", clean(str(value)))
+
+
+def escape(text: str) -> str:
+    """Text as HTML shows it, without characters that turn a line around."""
+    return escaped(clean(text))
 
 
 def store(path: Path, text: str) -> None:
