@@ -633,8 +633,9 @@ def test_how_a_function_may_be_written(running, cells):
 @pytest.mark.parametrize(("id", "cells"), [
     ("lora.layer", (LAYER + "\nclass LoRALinear(LoRALinear):\n" + METHOD,)),
     ("lora.layer", (LAYER, FORWARD + "\nsetattr(LoRALinear, 'forward', forward)")),
-    ("lora.layer", (LAYER, "def add_to_class(C):\n    def put(f):\n        setattr(C, f.__name__, f)\n"
-                           "    return put\n@add_to_class(LoRALinear)\n" + FORWARD)),
+    ("lora.layer", (LAYER, "def add_to_class(C):\n    def put(f):\n"
+                           "        setattr(C, f.__name__, f)\n    return put\n"
+                           "@add_to_class(LoRALinear)\n" + FORWARD)),
     ("lora.layer", ("LoRALinear.forward = forward", FORWARD, LAYER)),
     ("lora.merge", (MERGED, "merged = torch.no_grad()(merged)"))])
 def test_what_is_completed_later(running, id, cells):
@@ -644,7 +645,7 @@ def test_what_is_completed_later(running, id, cells):
     assert given.points == given.maximum, given.message + given.traceback
 
 
-def test_a_best_value_of_the_course_may_be_made_outside(running):
+def test_a_value_of_the_course_may_be_made_outside(running):
     given = marked(running, "best = pt.lora.Config(rank=1, alpha=2.0, targets=('query',))",
                    "def forty_kb():\n    return best", id="lora.forty_kb")
     assert "NameError" not in given.message + given.traceback
