@@ -156,7 +156,7 @@ def test_the_last_definition_that_is_no_stub():
 def test_what_it_needs_comes_with_it():
     assert statements("import math\nimport os", DEF.format("f(rank)"), "print(1)\nX = 2",
                       "def f(r):\n    return math.sqrt(r) + X") == [
-        ("cell 3", 1), ("cell 1", 0), ("cell 4", 0), ("cell 2", 0)]
+        ("cell 1", 0), ("cell 2", 0), ("cell 3", 1), ("cell 4", 0)]
 
 
 def test_of_two_the_one_before_its_use():
@@ -166,10 +166,25 @@ def test_of_two_the_one_before_its_use():
 
 
 @pytest.mark.parametrize("line", [
-    "X = train()", "X = pt.models.load('minilm')", "X = open('x').read()",
-    "for X in range(9): pass", "with a: X = 1", "X += 1", "del X", "torch.allclose = X = print(1)"])
-def test_what_does_more_than_naming_does_not_run(line):
+    "X = pt.train(model, batches)", "X, _ = pt.models.load('minilm')",
+    "for X in pt.train(model, batches):\n    print(X)",
+    "from peft_teach import data\nX = data.load('x')",
+    "def all(m):\n    return pt.evaluate(m, 1)\ndef more():\n    return all(3)\nX = more()",
+    "X = pt.widgets.Guess('?', (1, 2))", "import matplotlib.pyplot as plt\nX = plt.figure()",
+    "X = pt.check('lora.layer', 1, 2)", "f = pt.train\nX = 3 if f else pt.train"])
+def test_what_trains_loads_shows_or_checks_does_not_run(line):
     assert statements(line, DEF.format("X")) == [("cell 2", 0)]
+    assert plan(line, DEF.format("X")).flags == ("needs X, whose line does not run here",)
+
+
+@pytest.mark.parametrize("line", [
+    "print(1)", "while True:\n    pass", "n_in = 3\nn_in += 1", "torch.allclose = print",
+    "lora_count(1, 2, 3)",
+    "del X", "x = lora_count(1, 2, 3)", "exit()", "torch.manual_seed(0)", "print(lora_count)",
+    "lora_count = lora_count(1, 2, 3)", "CFG = {}\nCFG['rank'] = 1",
+    "lora_count = 3\nlora_count = str(lora_count)"])
+def test_what_no_answer_needs_does_not_run(line):
+    assert statements(DEF.format(1), line) == [("cell 1", 0)]
 
 
 def test_own_names_hide_the_notebooks():
@@ -930,3 +945,152 @@ def test_no_cell_is_a_formula(text):
             assert part.strip(" \t\"\u202e")[:1] not in [*"=+-@＝＋－＠"]
     assert line.count('","') == 5
     assert "\u202e" not in report.feedback([report.Row(text, "", text, (), (text,))]).popitem()[1]
+
+
+# ── honest answers in many styles ────────────────────────────────────────────────────────────
+
+@pytest.fixture(scope="module")
+def running():
+    runner = Runner(Limits(seconds=5))
+    yield runner
+    runner.close()
+
+
+def marked(runner: Runner, *cells: str, id: str = "lora.count"):
+    return mark(runner, Code([Cell(n, text) for n, text in enumerate(cells, 1)]), find(id))
+
+
+RIGHT = DEF.format("rank * (n_in + n_out)")
+ONE = DEF.format("ONE * rank * (n_in + n_out)")
+LAYER = """class LoRALinear(pt.Adapter):
+    def __init__(self, base, rank=8, alpha=16.0):
+        super().__init__(base)
+        self.scale = alpha / rank
+        self.A = torch.nn.Parameter(torch.randn(rank, base.in_features) / base.in_features**0.5)
+        self.B = torch.nn.Parameter(torch.zeros(base.out_features, rank))
+"""
+FORWARD = """def forward(self, x):
+    y = self.base(x)
+    return y + (self.scale * (x.float() @ self.A.T @ self.B.T)).to(y.dtype)
+"""
+METHOD = "\n".join(f"    {line}" for line in FORWARD.splitlines())
+MERGED = """def merged(layer):
+    class Result:
+        pass
+    r, b = Result(), layer.base
+    r.merged = nn.Linear(b.in_features, b.out_features, b.bias is not None, dtype=b.weight.dtype)
+    r.merged.weight.copy_(b.weight.float() + layer.scale * layer.B @ layer.A)
+    if b.bias is not None:
+        r.merged.bias.copy_(b.bias)
+    return r.merged
+"""
+
+
+@pytest.mark.parametrize("helper", [
+    "ONE = 0\nONE += 1", "for ONE in (1,):\n    pass", "print(ONE := 1)",
+    "with open('x', 'w'):\n    ONE = 1",
+    "XS = []\nXS.append(1)\nONE = XS[0]", "XS = []\nfor x in (1,):\n    XS.append(x)\nONE = XS[0]",
+    "CFG = {'one': 0}\nCFG['one'] = 1\nONE = CFG['one']",
+    "def setup():\n    global ONE\n    ONE = 1\nsetup()",
+    "def setup():\n    global ONE\n    ONE += 1\nONE = 0\nsetup()",
+    "def one():\n    pass\none.value = 1\nONE = one.value", "k = 1\nclass P:\n    k = k\nONE = P.k",
+    "def fill(xs):\n    xs.append(1)\nXS = []\nfill(XS)\nONE = XS[0]",
+    "X = 1\nONE = X\nX = 2\ndel X",
+    "class S:\n    pass\nS.one = 0\nsetattr(S, 'one', 1)\nONE = S().one",
+    "ONE = len('in out'.split()) - 1",
+    "import torch as th\nONE = int(th.tensor(1))", "from math import sqrt\nONE = int(sqrt(1))",
+    "from enum import Enum\nONE = len(Enum('E', 'IN'))",
+    "import logging\nONE = bool(logging.getLogger('x'))",
+    "from collections import defaultdict\nD = defaultdict(int)\nD['x'] += 1\nONE = D['x']",
+    "def make():\n    return later()\ndef later():\n    return 1\nONE = make()",
+    "ONE = next(iter([1]))",
+    "lc = pt.check('inside.linear', linear)\ndef linear(a, b):\n    return a * b\nONE = lc(1, 1)",
+    "import os, nosuchlib, math\nONE = math.prod([])", "from nosuchlib import *\nONE = 1",
+    "broken = 1 / 0\nONE = 1\nif False:\n    ONE = broken",
+    "!pip install -q \\\n    einops\nONE = 1",
+    "%time\nONE = (7\n    % 3)",
+    "class lora:\n    def count():\n        return 1\nONE = lora.count()",
+    "from peft_teach import Adapter, check\nONE = issubclass(Adapter, nn.Module)"])
+def test_what_a_helper_may_be(running, helper):
+    given = marked(running, helper, ONE)
+    assert given.points == 1, given.message + given.traceback
+
+
+@pytest.mark.parametrize("cells", [
+    ("calls = 0\ndef lora_count(n_in, n_out, rank):\n    global calls\n    calls += 1\n"
+     "    return rank * (n_in + n_out)",),
+    (STUB, RIGHT.replace("lora_count", "mine") + "\nlora_count = pt.check('lora.count', mine)"),
+    (STUB, "pt.check('lora.count', lambda n_in, n_out, rank: rank * (n_in + n_out))"),
+    (STUB, "import functools\nlora_count = functools.cache(lambda n, m, r: r * (n + m))"),
+    (DEF.format(1), RIGHT + "\n    raise pt.NotAttempted('lora.count')"),
+    ("import warnings\nwith warnings.catch_warnings():\n"
+     "    lora_count = lambda n_in, n_out, rank: rank * (n_in + n_out)",),
+    ("from functools import singledispatch\n@singledispatch\n" + DEF.format(0)
+     + "\n@lora_count.register\ndef _(n_in: int, n_out, rank):\n    return rank * (n_in + n_out)",),
+    ("T = TypeVar('T')\n" + RIGHT, "from typing import TypeVar")])
+def test_how_a_function_may_be_written(running, cells):
+    given = marked(running, *cells)
+    assert given.points == 1, given.message + given.traceback
+
+
+@pytest.mark.parametrize(("id", "cells"), [
+    ("lora.layer", (LAYER + "\nclass LoRALinear(LoRALinear):\n" + METHOD,)),
+    ("lora.layer", (LAYER, FORWARD + "\nsetattr(LoRALinear, 'forward', forward)")),
+    ("lora.layer", (LAYER, "def add_to_class(C):\n    def put(f):\n"
+                           "        setattr(C, f.__name__, f)\n    return put\n"
+                           "@add_to_class(LoRALinear)\n" + FORWARD)),
+    ("lora.layer", ("LoRALinear.forward = forward", FORWARD, LAYER)),
+    ("lora.merge", (MERGED, "merged = torch.no_grad()(merged)"))])
+def test_what_is_completed_later(running, id, cells):
+    if cells[0].startswith("LoRALinear"):
+        cells = cells[::-1]
+    given = marked(running, *cells, id=id)
+    assert given.points == given.maximum, given.message + given.traceback
+
+
+def test_a_value_of_the_course_may_be_made_outside(running):
+    given = marked(running, "best = pt.lora.Config(rank=1, alpha=2.0, targets=('query',))",
+                   "def forty_kb():\n    return best", id="lora.forty_kb")
+    assert "NameError" not in given.message + given.traceback
+
+
+def test_a_library_that_is_not_here_is_named(running):
+    given = marked(running, "from nosuchlib import f", DEF.format("f(rank)"))
+    assert "No module named 'nosuchlib'" in given.traceback
+    assert given.flags == ("lora.count: not installed here: nosuchlib",)
+    assert not marked(running, "import nosuchlib", RIGHT).flags
+    assert not marked(running, "try:\n    import nosuchlib as a\nexcept ImportError:\n    a = 0",
+                      DEF.format("a + rank * (n_in + n_out)")).flags
+
+
+def test_an_answer_in_its_check_only_is_flagged():
+    assert plan(STUB, "pt.check('lora.count', print)").flags == (
+        "lora_count stands in the line of its check only",)
+    assert statements(DEF.format(1), "pt.check('lora.count', print)") == [("cell 1", 0)]
+
+
+def test_the_python_is_named():
+    assert "not Python {}.{}:".format(*sys.version_info) in plan(DEF.format("(")).missing
+
+
+@pytest.mark.parametrize("line", [
+    "import peft_teach.course.grade.child as c", "from peft_teach.course import exercise as c",
+    "from peft_teach import course as c", "c = pt.course.grade"])
+def test_who_reaches_for_the_course_is_looked_at(line):
+    assert "look at its peft_teach.course" in plan(DEF.format(f"1\n    {line}")).flags
+
+
+def test_no_notebook_takes_long_to_read():
+    """Functions that all name each other, long chains, and more code than anybody writes."""
+    started = time.monotonic()
+    for count in (200, 1200):
+        body = "; ".join(f"f{i}" for i in range(count))
+        found = plan(*(f"def f{i}():\n    {body}" for i in range(count)),
+                     "def lora_count(*sizes):\n    " + body)
+        assert "too much" in found.missing or len(found.statements) == count + 1
+    plan(*("x0 = 1", *(f"x{i} = x{i - 1} + len(str(x{i - 1}))" for i in range(1, 3000)),
+           DEF.format("x2999")))
+    chains = "; ".join(["x" + ".b" * 190] * 200)
+    plan(*[f"def f{i}():\n    {chains}" for i in range(3)], DEF.format("f0() + f1() + f2()"))
+    assert "too much" in plan(*[f"x = '{'x' * 90_000}'"] * 3, DEF.format(1)).missing
+    assert time.monotonic() - started < 30    # one that is quadratic takes minutes

@@ -72,12 +72,45 @@ def _define(request: dict[str, Any], exercise: Exercise) -> Any:
         trees[label] = ast.parse(source)
         lines = [f"{line}\n" for line in source.split("\n")]
         linecache.cache[label] = (len(source), None, lines, label)    # so tracebacks can show them
+    passed_over: list[tuple[ast.stmt, Exception]] = []
     for label, index in request["statements"]:
         node = trees[label].body[index]
-        code = compile(ast.Module([node], []), label, "exec", flags, dont_inherit=True)
-        flags |= code.co_flags & 0x1000000    # from __future__ import annotations
-        exec(code, vars(module))
+        for part in _one_by_one(node):
+            try:
+                code = compile(ast.Module([part], []), label, "exec", flags, dont_inherit=True)
+                flags |= code.co_flags & 0x1000000    # from __future__ import annotations
+                exec(code, vars(module))
+            except Exception as error:    # an answer that does not need it can be right
+                passed_over.append((part, error))
+                if isinstance(part, ast.Import | ast.ImportFrom):
+                    for alias in part.names:
+                        name = alias.asname or alias.name.split(".")[0]
+                        vars(module).setdefault(name, _absent(error))
+    for name in exercise.names:
+        if not hasattr(module, name):
+            raise next((e for part, e in passed_over if name in _named(part)), passed_over[0][1])
     return exercise.pack([getattr(module, name) for name in exercise.names])
+
+
+def _one_by_one(node: ast.stmt) -> list[ast.stmt]:
+    """An import of several things as an import of each: one that is not here costs no other."""
+    if not isinstance(node, ast.Import | ast.ImportFrom):
+        return [node]
+    return [ast.copy_location(ast.Import([alias]) if isinstance(node, ast.Import) else
+                              ast.ImportFrom(node.module, [alias], node.level), node)
+            for alias in node.names]
+
+
+def _absent(error: Exception) -> Any:
+    """What stands for a library that is not here: whoever uses it is told so."""
+    def refuse(*_: Any, **named: Any) -> None:
+        raise error
+
+    return type("Absent", (), {"__getattr__": refuse, "__call__": refuse})()
+
+
+def _named(node: ast.stmt) -> set[str]:
+    return {getattr(part, "name", None) or getattr(part, "id", None) for part in ast.walk(node)}
 
 
 def _ended(result: Result) -> bytes:
