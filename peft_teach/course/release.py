@@ -15,7 +15,7 @@ from .source import wrong
 FILES = ("pyproject.toml", "README.md", "LICENSE", "CITATION.cff")
 FOLDERS = ("lessons", "peft_teach", "assets")
 _NUMBER = re.compile(r"(?<![\w.])\d[\w.]*")
-_LEFT_OUT = ("__pycache__", ".ipynb_checkpoints", ".pytest_cache")
+_LEFT_OUT = ("__pycache__", ".ipynb_checkpoints", ".pytest_cache", "work")
 
 
 def release(root: Path | str, out: Path | str) -> str:
@@ -62,7 +62,8 @@ def _given_out(root: Path) -> Iterator[Path]:
     yield from (root / name for name in FILES)
     for folder in FOLDERS:
         for path in sorted((root / folder).rglob("*")):
-            if path.is_file() and not any(part in _LEFT_OUT for part in path.parts):
+            if path.is_file() and not any(
+                    part in _LEFT_OUT for part in path.relative_to(root).parts):
                 yield path
 
 
