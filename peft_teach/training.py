@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from . import models
 from .errors import BadConfig, BadData
 
 Batch = dict[str, Tensor]
@@ -112,15 +113,14 @@ def rate(index: int, steps: int, warmup: float) -> float:
 
 @torch.no_grad()
 def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Evaluation:
-    """Return loss and accuracy of a classifier on `batches`; the model's mode is kept.
+    """Return loss and accuracy of a classifier on `batches`; each module's mode is kept.
 
     Accuracy counts the examples whose largest logit is the label's. Raises `BadData` for no
     examples or no labels.
     """
-    place, was_training = next(model.parameters()).device, model.training
-    model.eval()
+    place = next(model.parameters()).device
     loss = right = count = 0
-    try:
+    with models.in_mode(model, training=False):
         for batch in batches:
             if "labels" not in batch:
                 raise BadData(f"A batch holds {', '.join(batch)}, but no 'labels'.",
@@ -130,8 +130,6 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Evaluation:
             right += (out.logits.argmax(-1) == labels).sum().item()
             loss += out.loss.item() * len(labels)
             count += len(labels)
-    finally:
-        model.train(was_training)
     if not count:
         raise BadData("There are no batches to evaluate on.",
                       hint="batches = pt.data.batches(examples, tokenizer, shuffle=False)")

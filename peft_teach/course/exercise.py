@@ -37,22 +37,6 @@ class Verdict:
     mistake: str | None = None
 
 
-def strange(seen: Any, **kinds: type | tuple[type, ...]) -> Verdict | None:
-    """What a judge says of outputs that `run` cannot have given; None of those that it can.
-
-    The grader's outputs come from a process that the learner's code may have changed, so a judge
-    asks this before it computes with them. `kinds` says what each entry is, where it is there.
-    """
-    if not isinstance(seen, dict):
-        return Verdict(False, f"What came back is a {type(seen).__name__}, not the check's report.")
-    for name, kind in kinds.items():
-        value, kind = seen.get(name), kind if isinstance(kind, tuple) else (kind,)
-        if name in seen and not (isinstance(value, kind) and (
-                bool in kind or not isinstance(value, bool))):
-            return Verdict(False, f"In the check's report, {name!r} is a {type(value).__name__}.")
-    return None
-
-
 @dataclass(frozen=True, eq=False)
 class Exercise:
     """One thing that the learner writes: what it is worth, how it is tried and how it is judged."""

@@ -12,15 +12,9 @@ from torch import Tensor, nn
 from ... import spectra
 from ...core import Adapter
 from ...errors import NotAttempted
-from ..exercise import Exercise, Verdict, strange
+from ..exercise import Exercise, Verdict
+from ..judging import NO_RETURN, rejected, strange
 from ..subspace import hashes
-
-NO_RETURN = "It gave None. Is a `return` missing?"
-
-
-def _wrong(mistakes: dict[str, str], mistake: str, told: str = "") -> Verdict:
-    """Reject by a named mistake: what was found, then what is known about that mistake."""
-    return Verdict(False, f"{told} {mistakes[mistake]}".strip(), mistake)
 
 
 def _close(a, b: Tensor) -> bool:
@@ -67,7 +61,7 @@ def run_energy(directions, case: dict) -> list:
 
 
 def judge_energy(case: dict, found) -> Verdict:
-    wrong = partial(_wrong, ENERGY_MISTAKES)
+    wrong = partial(rejected, ENERGY_MISTAKES)
     inputs = list(zip(case["sigmas"], case["shares"]))
     if not isinstance(found, list) or len(found) != len(inputs):
         return Verdict(False, f"What came back are not {len(inputs)} answers.")
@@ -169,7 +163,7 @@ def run_truncate(truncate, case: dict) -> dict[str, Any]:
 def judge_truncate(case: dict, seen) -> Verdict:
     if odd := strange(seen, misfit=str, delta_after=Tensor):
         return odd
-    wrong = partial(_wrong, TRUNCATE_MISTAKES)
+    wrong = partial(rejected, TRUNCATE_MISTAKES)
     delta, k = case["delta"], case["k"]
     n_out, n_in = delta.shape
     if "misfit" in seen:
@@ -302,7 +296,7 @@ def run_project(project, case: dict) -> dict[str, Any]:
 def judge_project(case: dict, seen) -> Verdict:
     if odd := strange(seen, theta0_after=Tensor, largest=int):
         return odd
-    wrong = partial(_wrong, PROJECT_MISTAKES)
+    wrong = partial(rejected, PROJECT_MISTAKES)
     theta, theta0, d = seen["theta"], case["theta0"], len(case["z"])
     if theta is None:
         return wrong("no_return")
@@ -459,7 +453,7 @@ def judge_bitfit(case: dict, seen) -> Verdict:
     if odd := strange(seen, is_adapter=bool, type=str, holds_base=bool, frozen=bool, shapes=dict,
                       dtypes=list, b_start=Tensor, y=Tensor, bias_after=Tensor):
         return odd
-    wrong = partial(_wrong, BITFIT_MISTAKES)
+    wrong = partial(rejected, BITFIT_MISTAKES)
     if not seen["is_adapter"]:
         return wrong("not_adapter", f"BiasAdapter(base) made a {seen['type']}.")
     if not seen["holds_base"]:

@@ -10,16 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ... import models
-from ..exercise import Exercise, Verdict, strange
-
-
-def _wrong(mistakes: dict[str, str], mistake: str, told: str = "") -> Verdict:
-    """Reject by a named mistake: what was found, then what is known about that mistake."""
-    return Verdict(False, f"{told} {mistakes[mistake]}".strip(), mistake)
-
-
-NO_RETURN = "It gave None. Is a `return` missing?"
-
+from ..exercise import Exercise, Verdict
+from ..judging import NO_RETURN, rejected, strange
 
 # ── a very small classifier, called like the real one ────────────────────────────────────────
 
@@ -131,7 +123,7 @@ def run_accuracy(accuracy, case: dict) -> dict[str, Any]:
 def judge_accuracy(case: dict, seen) -> Verdict:
     if odd := strange(seen, training=bool, grad=bool, changed=bool):
         return odd
-    wrong, found = partial(_wrong, ACCURACY_MISTAKES), seen["found"]
+    wrong, found = partial(rejected, ACCURACY_MISTAKES), seen["found"]
     if found is None:
         return wrong("no_return")
     if isinstance(found, Tensor):
@@ -304,7 +296,7 @@ def judge_step(case: dict, seen) -> Verdict:
     if odd := strange(seen, losses=list, weights=list, kinds=list, graph=bool, training=list,
                       events=list) or _miscounted(case, seen):
         return odd
-    wrong, events = partial(_wrong, STEP_MISTAKES), seen["events"]
+    wrong, events = partial(rejected, STEP_MISTAKES), seen["events"]
     with torch.enable_grad():
         weights, losses = _steps(case, "right")
     if "forward" not in events:
@@ -532,7 +524,7 @@ def judge_head(case: dict, seen) -> Verdict:
     if odd := strange(seen, crash=str, found=(int, float, bool, NoneType), kind=str, trains=dict,
                       unknown=list, on_module=bool, changed=bool):
         return odd
-    wrong = partial(_wrong, HEAD_MISTAKES)
+    wrong = partial(rejected, HEAD_MISTAKES)
     if "crash" in seen:
         return wrong("names_alone", f"Your code raised AttributeError: {seen['crash']}.")
     trains, sizes = seen["trains"], {n: p.numel() for n, p in _headed(case).named_parameters()}

@@ -1,36 +1,12 @@
 """The exercises of lesson 00: a layer, a block, the ledger, and how activations grow."""
 
 import math
-from collections.abc import Mapping
 from functools import partial
 
 import torch
 
-from ..exercise import Exercise, Verdict, strange
-
-
-def _wrong(mistakes: dict[str, str], mistake: str, told: str = "") -> Verdict:
-    """Reject by a named mistake: what was found, then what is known about that mistake."""
-    return Verdict(False, f"{told} {mistakes[mistake]}".strip(), mistake)
-
-
-def _judge_count(found, right: int, told: str, candidates: Mapping[str, int | tuple[int, ...]],
-                 mistakes: dict[str, str], praise: str) -> Verdict:
-    """Compare a count with the right one, and where it differs, with the usual wrong ones.
-
-    A mistake that people make in several forms has a tuple of counts.
-    """
-    if found is None:
-        return _wrong(mistakes, "no_return")
-    told = f"{told} gave {found!r}; expected {right}."
-    if isinstance(found, bool) or not isinstance(found, int):
-        return _wrong(mistakes, "not_whole", told)
-    if found == right:
-        return Verdict(True, praise)
-    for mistake, values in candidates.items():
-        if found in (values if isinstance(values, tuple) else (values,)):
-            return _wrong(mistakes, mistake, told)
-    return Verdict(False, told)
+from ..exercise import Exercise, Verdict
+from ..judging import NO_RETURN, judged_count, rejected, strange
 
 
 def _draw(seed: int, low: int, high: int, count: int) -> list[int]:
@@ -38,7 +14,6 @@ def _draw(seed: int, low: int, high: int, count: int) -> list[int]:
     return torch.randint(low, high, (count,), generator=generator).tolist()
 
 
-NO_RETURN = "It gave None. Is a `return` missing?"
 NOT_WHOLE = "A number of parameters is a whole number: an int."
 
 
@@ -64,7 +39,7 @@ def judge_linear(case: dict, found) -> Verdict:
     wrong = {"added": n_in + n_out, "no_bias": n_in * n_out, "bias_of_inputs": n_in * n_out + n_in,
              "two_biases": n_in * n_out + n_in + n_out, "one_bias": n_in * n_out + 1,
              "bias_only": n_out}
-    return _judge_count(found, linear_count(n_in, n_out), f"linear_count({n_in}, {n_out})", wrong,
+    return judged_count(found, linear_count(n_in, n_out), f"linear_count({n_in}, {n_out})", wrong,
                         LINEAR_MISTAKES, "A weight for each pair of input and output, and a bias "
                                          "for each output.")
 
@@ -138,7 +113,7 @@ def judge_block(case: dict, found) -> Verdict:
                               for n in (3, 4) for times in (1, h)),
         "one_head": right - 3 * projection + 3 * (d * (d // h) + d // h),
     }
-    return _judge_count(found, right, f"block_count({d}, {f}, {h})", wrong, BLOCK_MISTAKES,
+    return judged_count(found, right, f"block_count({d}, {f}, {h})", wrong, BLOCK_MISTAKES,
                         "Four projections, two layers of the feed-forward part, two norms; and the "
                         "number of heads makes no difference.")
 
@@ -210,7 +185,7 @@ def run_ledger(ledger, case: dict) -> dict:
 def judge_ledger(case: dict, seen) -> Verdict:
     if odd := strange(seen, type=str, found=dict):
         return odd
-    wrong = partial(_wrong, LEDGER_MISTAKES)
+    wrong = partial(rejected, LEDGER_MISTAKES)
     if seen["type"] == "NoneType":
         return wrong("no_return")
     if seen["type"] != "dict":
@@ -320,7 +295,7 @@ def run_activations(activation_bytes, case: dict):
 
 
 def judge_activations(case: dict, found) -> Verdict:
-    wrong = partial(_wrong, ACTIVATIONS_MISTAKES)
+    wrong = partial(rejected, ACTIVATIONS_MISTAKES)
     measured = dict(map(tuple, case["measured"]))
     right = activation_bytes(case["batch"], case["tokens"], measured)
     if found is None:

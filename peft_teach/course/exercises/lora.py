@@ -12,13 +12,8 @@ from torch import Tensor, nn
 from ... import methods
 from ...core import Adapter
 from .. import records
-from ..exercise import Exercise, Verdict, strange
-
-
-def _wrong(mistakes: dict[str, str], mistake: str, told: str = "") -> Verdict:
-    """Reject by a named mistake: what was found, then what is known about that mistake."""
-    return Verdict(False, f"{told} {mistakes[mistake]}".strip(), mistake)
-
+from ..exercise import Exercise, Verdict
+from ..judging import NO_RETURN, judged_count, rejected, strange
 
 # ── lora.count ───────────────────────────────────────────────────────────────────────────────
 
@@ -37,23 +32,12 @@ def run_count(lora_count, case: dict):
 def judge_count(case: dict, found) -> Verdict:
     n_in, n_out, rank = case["n_in"], case["n_out"], case["rank"]
     right = rank * (n_in + n_out)
-    told = f"lora_count({n_in}, {n_out}, {rank}) gave {found!r}; expected {right}."
-    if found is None:
-        return _wrong(COUNT_MISTAKES, "no_return")
-    if isinstance(found, bool) or not isinstance(found, int):
-        return _wrong(COUNT_MISTAKES, "not_whole", told)
-    if found == right:
-        return Verdict(True, "A has rank · n_in numbers, B has n_out · rank.")
     wrong = {"whole_matrix": n_in * n_out, "only_A": rank * n_in, "only_B": rank * n_out,
              "square_only": 2 * rank * n_in, "multiplied": rank * n_in * n_out,
              "with_base": n_in * n_out + right}
-    for mistake, value in wrong.items():
-        if found == value:
-            return _wrong(COUNT_MISTAKES, mistake, told)
-    return Verdict(False, told)
+    return judged_count(found, right, f"lora_count({n_in}, {n_out}, {rank})", wrong,
+                        COUNT_MISTAKES, "A has rank · n_in numbers, B has n_out · rank.")
 
-
-NO_RETURN = "It gave None. Is a `return` missing?"
 
 COUNT_MISTAKES = {
     "no_return": NO_RETURN,
@@ -146,7 +130,7 @@ def judge_layer(case: dict, seen) -> Verdict:
     if odd := strange(seen, is_adapter=bool, type=str, holds_base=bool, shapes=dict, dtypes=dict,
                       y_type=str, A_start=Tensor, B_start=Tensor, y_dtype=str, W_after=Tensor):
         return odd
-    wrong = partial(_wrong, LAYER_MISTAKES)
+    wrong = partial(rejected, LAYER_MISTAKES)
 
     if not seen["is_adapter"]:
         return wrong("not_adapter", f"LoRALinear(base, rank, alpha) made a {seen['type']}.")
@@ -342,7 +326,7 @@ def judge_merge(case: dict, seen) -> Verdict:
     if odd := strange(seen, type=str, is_linear=bool, is_base=bool, shared=bool, weight=Tensor,
                       again=Tensor, bias=(Tensor, NoneType), W_after=Tensor):
         return odd
-    wrong = partial(_wrong, MERGE_MISTAKES)
+    wrong = partial(rejected, MERGE_MISTAKES)
 
     W, b = case["W"], case["b"]
     if seen["type"] == "NoneType":
@@ -447,7 +431,7 @@ def run_forty_kb(forty_kb, case: dict) -> dict[str, Any]:
 
 def judge_forty_kb(case: dict, seen) -> Verdict:
     """Look the choice up in the record: small enough, measured, and near the best of its size."""
-    wrong = partial(_wrong, FORTY_MISTAKES)
+    wrong = partial(rejected, FORTY_MISTAKES)
     if odd := strange(seen, type=str, rank=int, targets=list, layers=(list, NoneType),
                       dropout=(int, float), scale=(int, float)):
         return odd
