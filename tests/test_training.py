@@ -308,3 +308,11 @@ def test_an_interrupt_in_the_middle_of_a_step_leaves_no_gradient(model, toy):
     handle.remove()
     assert all(p.grad is None for p in model.parameters())
     assert not model.training
+
+
+def test_evaluate_gives_each_module_its_mode_back(tiny, inputs):
+    model = tiny("bert").train()
+    model.bert.encoder.layer[1].eval()
+    modes = [m.training for m in model.modules()]
+    pt.evaluate(model, [inputs(model)])
+    assert [m.training for m in model.modules()] == modes
