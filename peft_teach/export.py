@@ -32,7 +32,7 @@ import torch
 from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 
-from . import core, files, models
+from . import core, folder, models
 from .errors import (
     AdapterFileError,
     NoAdapter,
@@ -99,7 +99,7 @@ def to_peft(model: nn.Module, path: str | Path) -> Path:
                         hint="export first, then pt.merge(model)")
     settings = _settings(model, record)
     state = _tensors(model) | _head_tensors(model, models.head(model))
-    return files.write(path, {
+    return folder.write(path, {
         TENSORS: write_tensors(core.copies(state), metadata={"format": "pt"}),
         SETTINGS: json.dumps(settings, indent=2, sort_keys=True).encode(),
     })
@@ -303,7 +303,7 @@ def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
         raise AdapterFileError(f"{folder} holds its tensors as {PICKLED}, a pickle, which can run "
                                "any program when it is opened.", expected=TENSORS,
                                hint="if you trust it, load it with peft and save_pretrained again")
-    settings, tensors = files.read(path, SETTINGS, TENSORS, "peft's save_pretrained",
+    settings, tensors = folder.read(path, SETTINGS, TENSORS, "peft's save_pretrained",
                                    "look for a folder with both files")
     if not isinstance(settings, dict) or not isinstance(settings.get("peft_type"), str):
         raise AdapterFileError(f"{folder / SETTINGS} names no peft_type.",
@@ -490,7 +490,7 @@ def _saved_head(model: nn.Module, settings: dict, path: str | Path) -> tuple[str
 def _copy_into(model: nn.Module, tensors: dict[str, Tensor], kept: tuple[str, ...], path) -> None:
     """Copy all tensors into the adapters and the head, or raise before the first is copied."""
     head = _head_tensors(model, kept)
-    files.check(tensors, _tensors(model) | head, path)
+    folder.check(tensors, _tensors(model) | head, path)
     pairs = [(p, tensors[name]) for name, p in head.items()]
     for name, adapter in core.adapters(model).items():
         ours = _to_ours(adapter, {own: tensors[_peft_name(name, own)]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import BadConfig, NoTargets, NotSupported
-from .settings import as_tuples, is_whole
+from .valid import as_tuples, is_whole
 
 # ── where the places are ─────────────────────────────────────────────────────────────────────
 

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 
-from . import core, files, models
+from . import core, folder, models
 from .errors import AdapterFileError, PeftTeachError
 from .methods import bitfit, bottleneck, dora, full, ia3, lora, prefix, prompt, qlora
 
@@ -54,7 +54,7 @@ def save(model: nn.Module, path: str | Path) -> Path:
         "base": record.fingerprint,
     }
     told = json.dumps(description).encode()    # before anything is written: it may fail
-    return files.write(path, {TENSORS: write_tensors(state, metadata={"format": "pt"}),
+    return folder.write(path, {TENSORS: write_tensors(state, metadata={"format": "pt"}),
                               DESCRIPTION: told})
 
 
@@ -139,7 +139,7 @@ def _as_stored(config) -> dict:
 
 
 def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
-    description, tensors = files.read(path, DESCRIPTION, TENSORS, "pt.save",
+    description, tensors = folder.read(path, DESCRIPTION, TENSORS, "pt.save",
                                       "pt.store.list(folder) shows the adapters in a folder")
     if not _is_description(description):
         raise AdapterFileError(f"{Path(path) / DESCRIPTION} does not describe an adapter of this "
@@ -218,7 +218,7 @@ def _check_base(saved: dict, here: dict, path) -> None:
 def _copy_into(model: nn.Module, tensors: dict[str, Tensor], path) -> None:
     """Copy all tensors into their parameters, or raise before the first is copied."""
     state = core.adapter_parameters(model) | _head_parameters(model)
-    files.check(tensors, state, path)
+    folder.check(tensors, state, path)
     with torch.no_grad():
         for name, p in state.items():
             p.copy_(tensors[name])

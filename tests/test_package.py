@@ -21,12 +21,13 @@ SOURCES = {".".join(f.relative_to(PACKAGE).with_suffix("").parts).removesuffix("
            for f in sorted(PACKAGE.rglob("*.py"))}
 
 FLOORS = {
-    "errors": 0, "settings": 0, "shapes": 0,
-    "fetch": 1, "families": 1, "files": 1, "nf4": 1,
+    "errors": 0, "valid": 0, "shapes": 0,
+    "fetch": 1, "families": 1, "folder": 1, "nf4": 1,
     "models": 2, "data": 2,
     "core": 3,
     "methods": 4,
-    "training": 5, "account": 5, "outlines": 5, "spectra": 5, "store": 5, "export": 5,
+    "training": 5, "subspace": 5, "account": 5, "outlines": 5, "spectra": 5, "store": 5,
+    "export": 5,
     "plots": 6, "widgets": 6,
     "course": 7,
 }
@@ -93,7 +94,7 @@ def test_everything_public_has_a_docstring(module):
     missing = [node.name for node in tree.body
                if isinstance(node, ast.FunctionDef | ast.ClassDef)
                and not node.name.startswith("_") and not ast.get_docstring(node)]
-    if not module.startswith("course.exercises."):    # there, one line of text serves each exercise
+    if not module.endswith(".exercises"):    # there, one line of text serves each exercise
         assert not missing
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 import peft_teach as pt
-from peft_teach.course.subspace import Subspace
+from peft_teach.subspace import Subspace
 
 FILE = Path(__file__).with_suffix(".json")
 EXAMPLES, FEWER = 4000, 2000

@@ -3,9 +3,10 @@
 Light to import: notebook tools and models arrive when something uses them.
 """
 
-from . import records, subspace
+from .. import subspace
+from . import records
 from .budget import Budget, budget
-from .checks import check, hint, progress, require, reset
+from .learner import check, hint, progress, require, reset
 
 __all__ = ["Budget", "budget", "check", "hint", "progress", "records", "require", "reset",
            "subspace"]

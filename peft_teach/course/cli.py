@@ -65,7 +65,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 def _build(arguments: argparse.Namespace) -> int:
     if arguments.check:
-        from .audit import audit
+        from .build.check import audit
 
         if arguments.lessons:
             raise PeftTeachError("--check looks at all lessons.", hint="leave their names out")
@@ -74,7 +74,7 @@ def _build(arguments: argparse.Namespace) -> int:
               file=sys.stderr if problems else sys.stdout)
         return 1 if problems else 0
 
-    from .build import build
+    from .build.notebooks import build
 
     print("\n".join(build(arguments.root, arguments.lessons, execute=arguments.execute)))
     return 0
@@ -94,7 +94,7 @@ def _grade(arguments: argparse.Namespace) -> int:
 
 
 def _release(arguments: argparse.Namespace) -> int:
-    from .release import release
+    from .build.release import release
 
     print(release(arguments.root, arguments.out))
     return 0

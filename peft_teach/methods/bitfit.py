@@ -25,8 +25,8 @@ from .. import models
 from ..core import Adapter, attach, new_record, note, settle
 from ..errors import NoTargets, NotSupported
 from ..nf4 import Linear4bit
-from ..settings import as_tuples
 from ..shapes import expect
+from ..valid import as_tuples
 
 KINDS = (nn.Linear, Linear4bit, nn.LayerNorm)
 

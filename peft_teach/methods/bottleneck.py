@@ -53,8 +53,8 @@ from torch import Tensor, nn
 from .. import models
 from ..core import Adapter, attach, new_record, note, settle
 from ..errors import BadConfig
-from ..settings import as_tuples, is_positive, is_whole
 from ..shapes import expect
+from ..valid import as_tuples, is_positive, is_whole
 
 ACTIVATIONS = {"relu": nn.functional.relu, "gelu": nn.functional.gelu, "silu": nn.functional.silu,
                "tanh": torch.tanh}

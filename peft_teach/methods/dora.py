@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from ..core import attach, note, settle
-from ..settings import as_tuples
 from ..shapes import expect
+from ..valid import as_tuples
 from . import lora
 
 

@@ -29,8 +29,8 @@ from torch.nn import functional as F
 from .. import models
 from ..core import Adapter, attach, new_record, note, settle
 from ..errors import BadConfig, NotSupported
-from ..settings import as_tuples, is_whole
 from ..shapes import expect
+from ..valid import as_tuples, is_whole
 
 # Which side of a layer its vector scales. `qkv` is GPT-2's fused projection.
 SIDES = {"key": "output", "value": "output", "qkv": "output",

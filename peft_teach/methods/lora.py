@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from ..core import Adapter, attach, note, settle
 from ..errors import BadConfig, NoAdapter, NotMergeable, NotSupported
 from ..nf4 import Linear4bit
-from ..settings import as_tuples, is_positive, is_share, is_whole
 from ..shapes import expect
+from ..valid import as_tuples, is_positive, is_share, is_whole
 
 
 @dataclass(frozen=True)

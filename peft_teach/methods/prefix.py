@@ -32,8 +32,8 @@ from torch import Tensor, nn
 from .. import models
 from ..core import BackboneAdapter, adapters, attach, note, record_of, settle
 from ..errors import BadConfig, NoAdapter, NotSupported, unknown
-from ..settings import as_words, is_whole
 from ..shapes import expect
+from ..valid import as_words, is_whole
 
 STARTS = ("random", "text")
 

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from .. import models
 from ..core import BackboneAdapter, attach, note, settle
 from ..errors import BadConfig, NotSupported, unknown
-from ..settings import as_words, is_whole
 from ..shapes import expect
+from ..valid import as_words, is_whole
 
 STARTS = ("random", "vocabulary", "labels", "text")
 POOLS = ("cls", "first")

@@ -31,7 +31,7 @@ from .. import models
 from ..core import Adapter, all_or_nothing, attach, new_record, note, record_of, settle
 from ..errors import BadConfig, NotSupported
 from ..nf4 import Linear4bit, dequantize, quantize
-from ..settings import as_tuples
+from ..valid import as_tuples
 from .dora import DoRALinear
 from .lora import LoRALinear
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import PeftTeachError
-from ..exercises import all_exercises
+from ..lessons import all_exercises
 from . import engine, hidden, report
 from .collect import Submission, collect, latest
 from .job import Job, Settings, do, key, prove

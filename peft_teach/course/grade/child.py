@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..exercise import WRONG, Exercise, Result, attempt, not_callable, raised
-from ..exercises import find
+from ..lessons import find
 from .limits import Limits, confine
 from .plain import to_bytes
 

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..exercise import Exercise
-from ..exercises import all_exercises
+from ..lessons import all_exercises
 from .notebook import Cell
 from .suspicion import chain, names_reference, suspicious
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import PeftTeachError
-from ..exercises import find
+from ..lessons import find
 
 
 def read(solutions: Path | str) -> dict[str, str]:

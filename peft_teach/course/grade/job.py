@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..exercise import VISIBLE_SEED, WRONG, Exercise
-from ..exercises import of_lesson
+from ..lessons import of_lesson
 from . import hidden
 from .extract import Code, Plan
 from .limits import Limits

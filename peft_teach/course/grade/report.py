@@ -15,7 +15,7 @@ from typing import Any
 
 from ..card import Card
 from ..exercise import PASSED, WRONG
-from ..exercises import all_exercises, of_lesson
+from ..lessons import all_exercises, of_lesson
 from .collect import clean, safe_name
 
 _PAGE = """<!DOCTYPE html>

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ..exercise import NOT_ATTEMPTED, PASSED, VISIBLE_SEED, WRONG, Exercise, Result, judged
-from ..exercises import all_exercises, find
+from ..lessons import all_exercises, find
 from .extract import Code, Plan, definitions
 from .limits import MEGABYTE, Limits
 from .plain import Malformed, from_bytes, split, to_bytes

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from ..exercises import find
+from ..lessons import find
 from .child import answer
 from .limits import Limits
 from .plain import LENGTHS, from_bytes, to_bytes

@@ -78,21 +78,21 @@ def _names_reference(part: ast.AST, path: str, seen: _Seen) -> bool:
         names = chain(part)
         if names[0] in seen.own:
             return False
-        if names[-2:] == [within, outer] or names[-2:] == ["course", "exercises"]:
+        if names[-2:] == [within, outer] or names[-2:] == ["course", "lessons"]:
             return True
         its_own = tuple(names) in seen.given and names[0] not in seen.arguments
         return (names in (["pt", "check"], ["peft_teach", "check"])
                 or (bool(owner) and names[-1] == last and isinstance(part.ctx, ast.Load)
                     and names[0] != "self" and not its_own))
     if isinstance(part, ast.ImportFrom) and (part.module or "").split(".")[0] == "peft_teach":
-        if "exercises" in {alias.name for alias in part.names} or "course.exercises" in part.module:
+        if "lessons" in {alias.name for alias in part.names} or "course.lessons" in part.module:
             return True
         used = {alias.name for alias in part.names
                 if alias.name == "*" or (alias.asname or alias.name) in seen.used}
         inside = part.module.split(".")[-1] == within
         return "check" in used or (inside and bool(used & {outer, "*"}))
     if isinstance(part, ast.Import):
-        return any("course.exercises" in alias.name for alias in part.names)
+        return any("course.lessons" in alias.name for alias in part.names)
     return False
 
 

@@ -1,0 +1,110 @@
+"""`peft-teach build --check`: is every notebook what its source gives, and is no solution out?"""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..lessons import of_lesson
+from . import execution
+from .notebooks import make, stored_stubs
+from .source import BEGIN, END, SOLUTION, Cell, first_line
+
+SHORTEST_SECRET = 13  # characters; a shorter line, such as `return y`, gives nothing away
+
+# Nor do lines that any code may share.
+_COMMON = re.compile(r"(def|class|import|from|with|for)\b.*|@.*|self\.(\w+) ?= ?\2"
+                     r"|super\(\)\.__init__\(.*\)|return self\.base\(x\)"
+                     r"|model\.(train|eval)\(\)|loss = model\(\*\*batch\)\.loss"
+                     r"|loss\.backward\(\)|optimizer\.(step|zero_grad)\(\)|return loss\.item\(\)")
+
+# The library's methods are the references; `pt.lora` may be shown, its inside not imported. Of the
+# course a lesson uses the budget and the records, never the exercises.
+_REFERENCE = re.compile(r"\s*(from|import) +peft_teach\.(course|methods)\b"
+                        r"|\s*from +peft_teach +import\b.*\b(course|methods)\b"
+                        r"|.*\bpt\.course\.lessons")
+
+
+def audit(root: Path | str = ".") -> list[str]:
+    """What is not as it must be, one line each; empty if all is well."""
+    root = Path(root).resolve()
+    lessons = make(root)
+    problems = []
+    for lesson in lessons:
+        file = f"{lesson.name}.ipynb"
+        problems += _differences(lesson.student, root, f"lessons/{file}", compare_outputs=True)
+        problems += _differences(lesson.solution, root, f"solutions/{file}", compare_outputs=False)
+        problems += [f"solutions/{lesson.name}.py: has no cells for the exercise {exercise.id}"
+                     for exercise in of_lesson(lesson.name[:2]) if exercise.id not in lesson.stubs]
+    names = {lesson.name for lesson in lessons}
+    problems += [f"{folder}/{path.name}: has no source, remove it"
+                 for folder in ("lessons", "solutions")
+                 for path in sorted((root / folder).glob("*.ipynb")) if path.stem not in names]
+    problems += [f"{file.as_posix()}: holds other stubs than solutions/{lesson.name}.py, build again"
+                 for lesson in lessons if (file := lesson.stubs_file)
+                 and stored_stubs(root / file) != lesson.stubs]
+    return problems + _leaks(root, [cell for lesson in lessons for cell in lesson.cells])
+
+
+def _differences(built: Any, root: Path, name: str, *, compare_outputs: bool) -> list[str]:
+    """How a stored notebook differs from the one that its source gives."""
+    if not (root / name).exists():
+        return [f"{name}: is missing, build it"]
+    stored = execution.stored(root / name)
+    problems = []
+    if not compare_outputs:
+        problems += [f"{name}: {place}" for place in execution.local_paths(stored)]
+        for cell in execution.code_cells(stored):
+            cell.outputs, cell.execution_count = [], None
+    if stored.metadata != built.metadata:
+        problems.append(f"{name}: its metadata differs from a build's, build again")
+    if len(stored.cells) != len(built.cells):
+        return [*problems, f"{name}: has {len(stored.cells)} cells and its source "
+                           f"{len(built.cells)}, build again"]
+    for number, (old, new) in enumerate(zip(stored.cells, built.cells), 1):
+        if old != new:
+            differing = ", ".join(key for key in {**old, **new} if old.get(key) != new.get(key))
+            problems.append(f"{name}, cell {number} ({first_line(new.source)!r}): its {differing} "
+                            "differs from the source, build again")
+    return problems
+
+
+def _leaks(root: Path, cells: Sequence[Cell]) -> list[str]:
+    """Solutions, references and hidden tests that a student could read in `lessons/`."""
+    secrets = [(line, cell.where) for cell in cells if cell.part == SOLUTION
+               for line in _secrets(cell)]
+    problems = []
+    for path in sorted(path for path in (root / "lessons").rglob("*") if path.is_file()):
+        name, text = path.relative_to(root).as_posix(), _text(path)
+        squeezed = _squeeze(text)
+        problems += [f"{name}: holds a line of the solution of {where}: {line!r}; move that line "
+                     "out of the region, or word the lesson differently"
+                     for line, where in secrets if _squeeze(line) in squeezed]
+        problems += [f"{name}: holds {marker!r}, which no student should see"
+                     for marker in (BEGIN, END, "HIDDEN TESTS") if marker in text]
+        problems += [f"{name}: imports what gives solutions away: {line.strip()!r}"
+                     for line in text.split("\n") if _REFERENCE.match(line)]
+    return problems
+
+
+def _secrets(cell: Cell) -> Iterator[str]:
+    """The lines of a solution that must not be read anywhere."""
+    stub, inside = _squeeze(cell.stub), False
+    for line in map(str.strip, cell.source.split("\n")):
+        if BEGIN in line or END in line:
+            inside = BEGIN in line
+        elif (inside and len(line) >= SHORTEST_SECRET and not _COMMON.fullmatch(line)
+              and _squeeze(line) not in stub):
+            yield line
+
+
+def _text(path: Path) -> str:
+    """What a person reads in a file: of a notebook its cells, without the JSON around them."""
+    if path.suffix == ".ipynb":
+        return "\n".join(cell.source for cell in execution.stored(path).cells)
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def _squeeze(text: str) -> str:
+    """Without white space: another indentation or spacing hides nothing."""
+    return "".join(text.split())

@@ -1,0 +1,139 @@
+"""From the source of a lesson to the two notebooks that are made of it.
+
+    solutions/07_lora.py ──> lessons/07_lora.ipynb       the student's: stubs, no outputs
+                         ├─> solutions/07_lora.ipynb     solved, with outputs once executed
+                         └─> peft_teach/course/lessons/lora/stubs.json, which `pt.reset` reads
+"""
+
+import copy
+import json
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import unknown
+from ..lessons import STUBS
+from . import execution
+from .source import GRADE, SOLUTION, Cell, read, slug, wrong
+
+LESSONS = Path("peft_teach/course/lessons")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A lesson as built in memory."""
+
+    name: str           # "07_lora"
+    cells: list[Cell]
+    student: Any        # the notebooks
+    solution: Any
+
+    @property
+    def stubs(self) -> dict[str, str]:
+        """The stub of each exercise, by id."""
+        return {cell.exercise.id: cell.stub for cell in self.cells if cell.part == SOLUTION}
+
+    @property
+    def stubs_file(self) -> Path | None:
+        """Where the stubs stand, from the top of the checkout; None without an exercise."""
+        prefixes = {id.partition(".")[0] for id in self.stubs}
+        if len(prefixes) > 1:
+            raise wrong(f"solutions/{self.name}.py: has exercises of {sorted(prefixes)}",
+                        "keep a lesson's exercises in one folder")
+        return LESSONS / prefixes.pop() / STUBS if prefixes else None
+
+
+def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = False) -> list[str]:
+    """Write the notebooks of the named lessons ("07" or "07_lora"; all by default).
+
+    Returns what was done, one line for each lesson.
+    """
+    root = Path(root).resolve()
+    report = []
+    for lesson in make(root, names):
+        path = root / "solutions" / f"{lesson.name}.ipynb"
+        if execute:
+            execution.execute(lesson.solution, path)
+            said = "built and executed"
+        elif execution.keep(lesson.solution, path):
+            said = "built, outputs kept"
+        else:
+            said = f"built without outputs; `peft-teach build --execute {lesson.name}` makes them"
+        execution.clean(lesson.solution, path, root)
+        write(lesson.student, root / "lessons" / path.name)
+        write(lesson.solution, path)
+        if lesson.stubs_file:
+            _write_stubs(lesson.stubs, root / lesson.stubs_file)
+        report.append(f"{lesson.name}: {said}")
+    return report
+
+
+def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:
+    """The named lessons, all by default, built in memory and without execution."""
+    sources = sorted((root / "solutions").glob("[0-9][0-9]_*.py"))
+    if not sources:
+        raise wrong("There are no sources of lessons here.",
+                    "run this at the top of a checkout of the repository")
+    known = {key: source for source in sources for key in (source.stem, source.stem[:2])}
+    for name in names:
+        if name not in known:
+            raise unknown("lesson", name, [source.stem for source in sources])
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    release = project["project"]["version"]
+    lessons = []
+    for source in sorted({known[name] for name in names}) if names else sources:
+        cells = read(source)
+        lessons.append(Lesson(source.stem, cells,
+                              _notebook(cells, source.stem[:2], release, solved=False),
+                              _notebook(cells, source.stem[:2], release, solved=True)))
+    return lessons
+
+
+def stored_stubs(path: Path) -> dict[str, str]:
+    """The stubs of the last build."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _write_stubs(stubs: dict[str, str], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(stubs, indent=1, sort_keys=True, ensure_ascii=False) + "\n",
+                    encoding="utf-8")
+
+
+def write(notebook: Any, path: Path) -> None:
+    """Write a notebook, the same bytes for the same notebook."""
+    import nbformat
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+
+
+def _notebook(cells: Sequence[Cell], lesson: str, release: str, *, solved: bool) -> Any:
+    from nbformat import v4
+
+    make = {"code": v4.new_code_cell, "markdown": v4.new_markdown_cell, "raw": v4.new_raw_cell}
+    return v4.new_notebook(
+        cells=[make[cell.kind](cell.source if solved else cell.stub, id=cell.id,
+                               metadata=_metadata(cell)) for cell in cells],
+        metadata={"kernelspec": {"display_name": "Python 3", "language": "python",
+                                 "name": "python3"},
+                  "language_info": {"name": "python"},
+                  "peft_teach": {"lesson": lesson, "release": release}})
+
+
+def _metadata(cell: Cell) -> dict[str, Any]:
+    """What nbgrader and JupyterLab need to know of a cell."""
+    metadata = copy.deepcopy(cell.metadata)
+    if cell.exercise is None:
+        return metadata
+    metadata["nbgrader"] = {
+        "schema_version": 3, "grade_id": f"{slug(cell.exercise.id)}-{cell.part}",
+        "grade": cell.part == GRADE, "solution": cell.part == SOLUTION,
+        "locked": cell.part != SOLUTION, "task": False}
+    if cell.part == GRADE:
+        metadata["nbgrader"]["points"] = cell.exercise.points
+    if cell.part != SOLUTION:
+        metadata |= {"editable": False, "deletable": False}
+    return metadata

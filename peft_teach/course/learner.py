@@ -1,0 +1,191 @@
+"""What a learner calls in a lesson: check, hint, reset, progress; and require, for the grader.
+
+    LoRALinear = pt.check("lora.layer", LoRALinear)
+
+gives the learner's own object back if it passed and the reference otherwise, so that the rest of
+the lesson runs either way. Whatever these functions must remember stands in `_kernel`.
+"""
+
+import contextlib
+import io
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import NotAttempted, PeftTeachError, unknown
+from .card import Card, shell, show
+from .exercise import NOT_ATTEMPTED, PASSED, WRONG, Exercise, Result, examine
+from .lessons import all_exercises, find, of_lesson, stub_of
+
+
+@dataclass
+class _Record:
+    """What is known of one exercise."""
+
+    result: Result = field(default_factory=lambda: Result(NOT_ATTEMPTED))  # of the learner's own
+    checked: tuple[Any, ...] | None = None  # the objects checked last, the reference too
+    hints: int = 0
+
+
+@dataclass
+class _Kernel:
+    """The state of the course in this kernel."""
+
+    records: dict[str, _Record] = field(default_factory=dict)
+    lesson: str | None = None  # of the last check
+
+    def record(self, id: str) -> _Record:
+        return self.records.setdefault(id, _Record())
+
+
+_kernel = _Kernel()
+
+
+def check(id: str, *objects: Any) -> Any:
+    """Check what you wrote for an exercise, and show what was found.
+
+    Returns your object if it passed and the reference otherwise (several: a tuple), to go on with.
+    """
+    exercise = find(id)
+    if len(objects) != len(exercise.names):
+        names = ", ".join(exercise.names)
+        raise PeftTeachError(f"check({id!r}) was given {len(objects)} objects.",
+                             expected=f"{len(exercise.names)}: {names}",
+                             hint=f"{names} = pt.check({id!r}, {names})")
+    record = _kernel.record(id)
+    _kernel.lesson = exercise.lesson
+    record.checked = objects
+    if _is_reference(exercise, objects):
+        # The check line ran twice: it bound the reference to the learner's name the first time.
+        # What is known of their own code stays known.
+        show(_reference_card(exercise, record.result))
+        return exercise.pack(objects)
+    before, record.result = record.result, examine(exercise, exercise.pack(objects))
+    show(_result_card(exercise, record.result, lost=before.passed and not record.result.passed))
+    return exercise.pack(objects) if record.result.passed else exercise.resolve()
+
+
+def require(id: str) -> None:
+    """Raise unless the exercise is solved. For graders: does nothing outside of nbgrader."""
+    if not os.environ.get("NBGRADER_EXECUTION"):
+        return
+    exercise = find(id)
+    objects = _kernel.record(id).checked or _defined(exercise)
+    if _is_reference(exercise, objects):
+        raise PeftTeachError(f"{id} is not solved: this is the reference, not your own code.")
+    # nbgrader gives no points to a cell that writes to stderr, whatever was written.
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        result = examine(exercise, exercise.pack(objects))
+    if result.state == NOT_ATTEMPTED:
+        raise NotAttempted(id)
+    if not result.passed:
+        raise PeftTeachError("\n".join(filter(None, (
+            f"{id} is not solved. {result.message}", result.traceback))))
+
+
+def hint(id: str | None = None) -> None:
+    """Show the next hint; each says more than the one before."""
+    exercise = _named(id)
+    record, total = _kernel.record(id), len(exercise.hints)
+    if record.hints == total:
+        numbered = tuple(f"{n}. {text}" for n, text in enumerate(exercise.hints, 1))
+        show(Card(id, note=f"that was the last of {total} hints", paragraphs=numbered))
+        return
+    text = exercise.hints[record.hints]
+    record.hints += 1
+    more = f"pt.hint({id!r})" if record.hints < total else ""
+    show(Card(id, note=f"hint {record.hints} of {total}", paragraphs=(text,), next=more))
+
+
+def reset(id: str | None = None) -> None:
+    """Give the text back that the exercise started with, and forget what was checked."""
+    exercise = _named(id)
+    stub = stub_of(id)
+    if stub is None:
+        raise PeftTeachError(f"The stub of {id} is not in this installation.",
+                             hint=f"copy it from a fresh notebook of lesson {exercise.lesson}")
+    _kernel.records.pop(id, None)
+    paragraphs = ()
+    if shell() is not None:
+        shell().set_next_input(stub)
+        paragraphs = ("A new cell below holds this text; if there is none, copy it from here.",)
+    show(Card(id, note="as it was at the start", paragraphs=paragraphs, code=stub))
+
+
+def progress(lesson: str | int | None = None) -> None:
+    """Show the state of a lesson's exercises: the lesson checked last, if none is named."""
+    lesson = _kernel.lesson if lesson is None else str(lesson).zfill(2)
+    exercises = all_exercises() if lesson is None else of_lesson(lesson)
+    if not exercises:
+        raise unknown("lesson with exercises", lesson,
+                      dict.fromkeys(exercise.lesson for exercise in all_exercises()))
+    rows = [("exercise", "lesson", "difficulty", "minutes", "points", "state")]
+    for exercise in exercises:
+        result = _result(exercise)
+        rows.append((exercise.id, exercise.lesson, "●" * exercise.difficulty, exercise.minutes,
+                     f"{_points(exercise)} of {exercise.points}", result.state))
+    solved = sum(_result(exercise).passed for exercise in exercises)
+    points = sum(map(_points, exercises))
+    total = sum(exercise.points for exercise in exercises)
+    show(Card("All exercises" if lesson is None else f"Lesson {lesson}",
+              note=f"{solved} of {len(exercises)} passed, {points} of {total} points",
+              table=tuple(rows)))
+
+
+def _named(id: str | None) -> Exercise:
+    """The exercise of this id; without one, an error that lists the ids of the lesson."""
+    if id is None:
+        exercises = of_lesson(_kernel.lesson) if _kernel.lesson else all_exercises()
+        raise PeftTeachError("Which exercise?", expected="one of " + ", ".join(
+            repr(exercise.id) for exercise in exercises))
+    return find(id)
+
+
+def _result(exercise: Exercise) -> Result:
+    return _kernel.records.get(exercise.id, _Record()).result
+
+
+def _points(exercise: Exercise) -> int:
+    return exercise.points if _result(exercise).passed else 0
+
+
+def _is_reference(exercise: Exercise, objects: tuple[Any, ...]) -> bool:
+    """Whether any object is the reference's own, which is what `check` returns after a failure."""
+    return any(own is given for own, given in zip(exercise.unpack(exercise.resolve()), objects))
+
+
+def _defined(exercise: Exercise) -> tuple[Any, ...]:
+    """What stands under the exercise's names where the learner works."""
+    ipython = shell()
+    namespace = ipython.user_ns if ipython else vars(sys.modules["__main__"])
+    for name in exercise.names:
+        if name not in namespace:
+            raise PeftTeachError(f"{exercise.id} is not solved: {name} is not defined.")
+    return tuple(namespace[name] for name in exercise.names)
+
+
+def _result_card(exercise: Exercise, result: Result, lost: bool) -> Card:
+    names = " and ".join(exercise.names)
+    going_on = f"The lesson goes on with the reference as {names} until yours passes."
+    if lost:
+        going_on = f"It had passed before, but the last check counts. {going_on}"
+    mistake = result.mistake and f"The mistake: {result.mistake.replace('_', ' ')}."
+    note = f"{_points(exercise)} of {exercise.points} points"
+    if result.state == PASSED:
+        return Card(exercise.id, PASSED, note,
+                    (result.message, f"The lesson goes on with your own {names}."))
+    if result.state == WRONG:
+        return Card(exercise.id, WRONG, note, (result.message, mistake or "", going_on),
+                    code_label="Where it happened:", code=result.traceback,
+                    next=f"pt.hint({exercise.id!r})")
+    return Card(exercise.id, NOT_ATTEMPTED, note, (result.message, going_on),
+                next=f"pt.hint({exercise.id!r})")
+
+
+def _reference_card(exercise: Exercise, result: Result) -> Card:
+    names = " and ".join(exercise.names)
+    return Card(exercise.id, "reference", f"your own code: {result.state}", (
+        f"This is the reference, so nothing was checked: {names} became the reference when this "
+        "line ran before.", "Run the cell with your own code again, then this one."),
+        next=f"pt.hint({exercise.id!r})")

@@ -1,0 +1,59 @@
+"""All lessons, a folder each: what is a lesson's own stands there, and nowhere else.
+
+    lora/
+        exercises.py    those whose id starts with `lora.`, as `EXERCISES`
+        stubs.json      what a student starts from, written by the build
+        pictures.py     the lesson's own pictures, where it has any
+"""
+
+import importlib
+import json
+import pkgutil
+from pathlib import Path
+
+from ...errors import unknown
+from ..exercise import Exercise
+
+STUBS = "stubs.json"
+
+
+def find(id: str) -> Exercise:
+    """The exercise with this id. Imports only the folder that it stands in."""
+    prefix = str(id).partition(".")[0]
+    if prefix in names():
+        for exercise in _load(prefix):
+            if exercise.id == id:
+                return exercise
+    raise unknown("exercise", id, (exercise.id for exercise in all_exercises()))
+
+
+def all_exercises() -> tuple[Exercise, ...]:
+    """Every exercise, by lesson; within a lesson in the order of their file."""
+    found = (exercise for prefix in names() for exercise in _load(prefix))
+    return tuple(sorted(found, key=lambda exercise: exercise.lesson))
+
+
+def of_lesson(lesson: str) -> tuple[Exercise, ...]:
+    """The exercises of a lesson, such as "07"; none for a lesson without any."""
+    return tuple(exercise for exercise in all_exercises() if exercise.lesson == lesson)
+
+
+def stub_of(id: str) -> str | None:
+    """What a student starts an exercise from; None where the build has not written it."""
+    prefix = str(id).partition(".")[0]
+    files = (Path(folder) / prefix / STUBS for folder in __path__)
+    file = next((file for file in files if file.is_file()), None)
+    return None if file is None else json.loads(file.read_text(encoding="utf-8")).get(id)
+
+
+def names() -> list[str]:
+    """The lessons' folders, by name."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def _load(prefix: str) -> tuple[Exercise, ...]:
+    exercises = importlib.import_module(f"{__name__}.{prefix}.exercises").EXERCISES
+    ids = [exercise.id for exercise in exercises]
+    if len(set(ids)) < len(ids) or not all(id.startswith(f"{prefix}.") for id in ids):
+        raise ValueError(f"{prefix}/exercises.py: the ids differ and start with '{prefix}.': {ids}")
+    return exercises

@@ -1,0 +1,1 @@
+"""Lesson 02: why a small change can be enough."""

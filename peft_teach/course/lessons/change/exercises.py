@@ -1,0 +1,554 @@
+"""The exercises of lesson 02: an update's energy, its truncation, a random subspace, BitFit."""
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .... import spectra
+from ....core import Adapter
+from ....errors import NotAttempted
+from ....subspace import hashes
+from ...exercise import Exercise, Verdict
+from ...judge import NO_RETURN, rejected, strange
+
+
+def _close(a, b: Tensor) -> bool:
+    if not isinstance(a, Tensor) or a.shape != b.shape:
+        return False
+    tolerance = 1e-4 if a.dtype == torch.float32 else 3e-2
+    return torch.allclose(a.float(), b.float(), rtol=tolerance, atol=tolerance)
+
+
+def _first(found, candidates: Iterable[tuple[str, Tensor]]) -> str | None:
+    """Return the name of the first candidate that was found; several may have one name."""
+    return next((name for name, value in candidates if _close(found, value)), None)
+
+
+def _what(found) -> str:
+    """Say what was given: the shape of a tensor, the type of anything else."""
+    if isinstance(found, Tensor):
+        return str(tuple(found.shape))
+    kind = type(found).__name__
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
+# ── change.energy ────────────────────────────────────────────────────────────────────────────
+
+
+def energy_cases(seed: int) -> list[dict]:
+    """Return one case of several inputs: singular values, largest first, and a share for each.
+
+    They are judged together, so that a mistake is named only if it explains every answer. The last
+    two meet their share exactly, with sums that floats hold exactly.
+    """
+    generator = torch.Generator().manual_seed(2000 + seed)
+    drawn = [(width * torch.rand(n, generator=generator)).exp().sort(descending=True).values
+             for n, width in ((12, 1.5), (40, 5), (384, 6))]
+    fixed = [0.85 ** torch.arange(30.0), torch.tensor([5.0, 0, 0, 0])]    # the first: all differ
+    small = 0.02 * 0.85 ** torch.arange(30.0)                             # as in a real ΔW
+    equal = torch.full((4,), 2.0)
+    return [{"sigmas": [*fixed, *drawn, small, equal, equal],
+             "shares": [0.9, 0.9, 0.5, 0.85, 0.99, 0.9, 0.5, 1.0]}]
+
+
+def run_energy(directions, case: dict) -> list:
+    return [directions(sigma, share) for sigma, share in zip(case["sigmas"], case["shares"])]
+
+
+def judge_energy(case: dict, found) -> Verdict:
+    wrong = partial(rejected, ENERGY_MISTAKES)
+    inputs = list(zip(case["sigmas"], case["shares"]))
+    if not isinstance(found, list) or len(found) != len(inputs):
+        return Verdict(False, f"What came back are not {len(inputs)} answers.")
+    right = [spectra.energy_rank(sigma, share) for sigma, share in inputs]
+    if any(value is None for value in found):
+        return wrong("no_return")
+    for value in found:
+        if isinstance(value, Tensor):
+            return wrong("tensor", f"It gave {value!r}.")
+        if isinstance(value, bool) or not isinstance(value, int):
+            return wrong("not_whole", f"It gave {value!r}.")
+    if found == right:
+        return Verdict(True, "The smallest k whose first k squares reach the share.")
+    i = next(i for i, value in enumerate(found) if value != right[i])
+    sigma, share = inputs[i]
+    values = f"σ = {tuple(sigma.tolist())}" if len(sigma) < 5 else f"{len(sigma)} values"
+    told = f"For {values} and share {share} it gave {found[i]}; expected {right[i]}."
+    usual = zip(*(wrong_energies(sigma, share) for sigma, share in inputs))
+    mistake = next((answers[0][0] for answers in usual
+                    if found == [value for _, value in answers]), None)
+    return wrong(mistake, told) if mistake else Verdict(False, told)
+
+
+def wrong_energies(sigma: Tensor, share: float) -> list[tuple[str, int]]:
+    """Return what the usual mistakes give, by name; some can be made in several ways."""
+    def reach(sums: Tensor, share: float) -> int:
+        return int((sums < share * sums[-1]).sum()) + 1
+
+    square = sigma.square()
+    energy, n = square.cumsum(0), len(sigma)
+    right, ratios = reach(energy, share), sigma / sigma[0]
+    return [("not_squared", reach(sigma.cumsum(0), share)), ("one_less", right - 1),
+            ("one_more", right + 1), ("past_share", int((energy <= share * energy[-1]).sum()) + 1),
+            ("norm", reach(energy, share**2)),
+            ("smallest_first", reach(square.flip(0).cumsum(0), share)),
+            ("the_rest", reach(energy, 1 - share)), ("share_of_count", math.ceil(share * n)),
+            ("sum_squared", reach(sigma.cumsum(0).square(), share)),
+            ("counted_above", n - right + 1),
+            ("each_alone", int((square >= share * energy[-1]).sum())),
+            ("each_alone", int((square < share * energy[-1]).sum()) + 1),
+            *(("no_total", int((sums < share).sum()) + 1)
+              for sums in (energy, sigma.cumsum(0), ratios.cumsum(0), ratios.square().cumsum(0)))]
+
+
+ENERGY_MISTAKES = {
+    "no_return": NO_RETURN,
+    "not_whole": "A number of directions is a whole number: an int.",
+    "tensor": "The answer is an int, not a tensor: take the number of directions, and int() of it.",
+    "not_squared": "That is the share of Σσ. Energy is the sum of the squares, σ².",
+    "one_less": "One too few. An index counts from 0, so add 1: the direction that reaches the "
+                "share counts too.",
+    "one_more": "One too many: stop at the first k that reaches the share.",
+    "past_share": "The first k squares hold exactly this share, and that is enough: wanted is ≥, "
+                  "so count the partial sums that are < the share, not ≤.",
+    "norm": "That is the share of √Σσ², the length. Energy is Σσ², without the root.",
+    "smallest_first": "That counts from the weakest direction. The strongest come first.",
+    "the_rest": "That is where 1 − share is reached.",
+    "share_of_count": "That is a share of how many values there are, not of their energy.",
+    "sum_squared": "The sums were squared, (σ₁ + … + σₖ)². Square each σ, then add.",
+    "counted_above": "That is how many partial sums reach the share. Which is the first of them?",
+    "each_alone": "Each direction was asked for the share by itself. Add their energies up, the "
+                  "strongest first, until the sum reaches it.",
+    "no_total": "Partial sums were compared with the share alone, or with a share of the first. "
+                "Wanted is a share of the whole energy, share · Σσ².",
+}
+
+ENERGY = Exercise(
+    id="change.energy", lesson="02", names=("directions",), points=1, minutes=5, difficulty=1,
+    reference="peft_teach.spectra:energy_rank",
+    cases=energy_cases, run=run_energy, judge=judge_energy, mistakes=ENERGY_MISTAKES,
+    hints=("Square the values, then add them up one after the other: Tensor.cumsum(0).",
+           "The last partial sum is the whole energy. Which partial sums are still below "
+           "share × the whole?",
+           "k is one more than the number of partial sums below: "
+           "int((energy < share * energy[-1]).sum()) + 1."))
+
+
+# ── change.truncate ──────────────────────────────────────────────────────────────────────────
+
+
+def truncate_cases(seed: int) -> list[dict]:
+    generator = torch.Generator().manual_seed(3000 + seed)
+    sizes = [(7, 5, 3), (4, 7, 3), (5, 5, 2), (48, 64, 8), (5, 5, 0), (4, 6, 4)]
+    return [{"delta": torch.randn(n_out, n_in, generator=generator), "k": k}
+            for n_out, n_in, k in sizes]
+
+
+def run_truncate(truncate, case: dict) -> dict[str, Any]:
+    try:
+        found = truncate(case["delta"], case["k"])
+    except RuntimeError as error:
+        if not re.search("must match|cannot be multiplied|incompatible", str(error)):
+            raise
+        return {"misfit": str(error).splitlines()[0]}
+    return {"found": found.detach().clone() if isinstance(found, Tensor) else found,
+            "delta_after": case["delta"]}
+
+
+def judge_truncate(case: dict, seen) -> Verdict:
+    if odd := strange(seen, misfit=str, delta_after=Tensor):
+        return odd
+    wrong = partial(rejected, TRUNCATE_MISTAKES)
+    delta, k = case["delta"], case["k"]
+    n_out, n_in = delta.shape
+    if "misfit" in seen:
+        return wrong("misfit", f"For a matrix {n_out} × {n_in} and k = {k}, torch says: "
+                               f"{seen['misfit'].rstrip('.')}.")
+    found = seen["found"]
+    if found is None:
+        return wrong("no_return")
+    if not torch.equal(seen["delta_after"], delta):
+        return wrong("input_changed")
+    if not isinstance(found, Tensor) or found.shape != delta.shape:
+        told = f"For a matrix {n_out} × {n_in} and k = {k} it gave {_what(found)}."
+        if k == 0 and isinstance(found, int | float):
+            return wrong("number_at_zero", told)
+        if isinstance(found, Tensor) and found.shape == delta.T.shape:
+            return wrong("transposed", told)
+        if isinstance(found, Tensor) and tuple(found.shape) in ((k, n_in), (n_out, k), (k, k)):
+            return wrong("wrong_axis", told)
+        return wrong("shape", told)
+    if _close(found, spectra.truncate(delta, k)):
+        return Verdict(True, "No matrix of rank k is nearer to ΔW.")
+    told = f"For a matrix {n_out} × {n_in} and k = {k}:"
+    mistake = _first(found, wrong_truncations(delta, k).items())
+    if not mistake and ((found == 0) | (found == delta)).all():
+        mistake = "entries"
+    if mistake:
+        return wrong(mistake, told)
+    return Verdict(False, f"{told} rank {torch.linalg.matrix_rank(found)}, and off by "
+                          f"{(found - spectra.truncate(delta, k)).norm():.3g}.")
+
+
+def wrong_truncations(delta: Tensor, k: int) -> dict[str, Tensor]:
+    """Return what the usual mistakes give, as far as their shapes fit."""
+    U, sigma, Vt = torch.linalg.svd(delta, full_matrices=False)
+    most = len(sigma)
+
+    def rebuilt(chosen: slice, sigma: Tensor = sigma) -> Tensor:
+        return U[:, chosen] * sigma[chosen] @ Vt[chosen]
+
+    right = rebuilt(slice(0, k))
+    found = {"unchanged": delta, "the_rest": delta - right,
+             "smallest_kept": rebuilt(slice(most - k, most)),
+             "one_more": rebuilt(slice(0, min(k + 1, most))),
+             "one_less": rebuilt(slice(0, max(k - 1, 0))),
+             "only_the_last": rebuilt(slice(max(k - 1, 0), k)),
+             "first_missing": rebuilt(slice(1, k)),
+             "no_sigma": rebuilt(slice(0, k), torch.ones_like(sigma)),
+             "sigma_squared": rebuilt(slice(0, k), sigma.square()),
+             "sigma_rooted": rebuilt(slice(0, k), sigma.sqrt()),
+             "transposed": right.T}
+    if Vt.shape[0] == Vt.shape[1]:
+        found["columns_of_Vt"] = U[:, :k] * sigma[:k] @ Vt[:, :k].T
+    if U.shape[0] == U.shape[1]:
+        found["rows_of_U"] = U[:k].T * sigma[:k] @ Vt[:k]
+    return found
+
+
+TRUNCATE_MISTAKES = {
+    "no_return": NO_RETURN,
+    "input_changed": "The matrix that was given was changed: make a new one.",
+    "transposed": "It came out transposed: U has n_out rows, and V transposed has n_in columns.",
+    "wrong_axis": "k must be cut from the inner axes: k columns of U, k values of σ, k rows of Vᵀ. "
+                  "The result has the shape of ΔW.",
+    "misfit": "Which axis counts the directions? In U the second, in Vᵀ the first; σ has only one.",
+    "shape": "The result is a matrix of the shape of ΔW, (n_out, n_in).",
+    "number_at_zero": "With k = 0 nothing is left, and a matrix of zeros is needed: start the sum "
+                      "from torch.zeros_like(delta).",
+    "unchanged": "That is ΔW itself: nothing was cut.",
+    "the_rest": "That is what is cut off, not what is kept.",
+    "smallest_kept": "The weakest directions were kept. torch.linalg.svd gives the strongest "
+                     "first.",
+    "entries": "Entries of ΔW were kept, and others set to zero. A direction is no entry: it is a "
+               "whole matrix, the column uᵢ times the row vᵢᵀ, and touches every entry.",
+    "one_more": "k + 1 directions were kept.",
+    "one_less": "k − 1 directions were kept: a slice [:k] already stops before index k.",
+    "only_the_last": "Only the direction number k is left. Keep the first k, and add them up.",
+    "first_missing": "The strongest direction is missing: it has the index 0.",
+    "no_sigma": "The σ are missing: each direction counts as much as its singular value.",
+    "sigma_squared": "σ was multiplied in twice: give it to U or to Vᵀ, not to both.",
+    "sigma_rooted": "The root of σ was used once; it would be needed on both sides.",
+    "columns_of_Vt": "Columns of Vᵀ were taken. torch.linalg.svd gives V already transposed: the "
+                     "input directions are its rows, Vt[:k].",
+    "rows_of_U": "Rows of U were taken: the output directions are its columns, U[:, :k].",
+}
+
+TRUNCATE = Exercise(
+    id="change.truncate", lesson="02", names=("truncate",), points=2, minutes=10, difficulty=2,
+    reference="peft_teach.spectra:truncate",
+    cases=truncate_cases, run=run_truncate, judge=judge_truncate, mistakes=TRUNCATE_MISTAKES,
+    hints=("U, sigma, Vt = torch.linalg.svd(delta, full_matrices=False): print the three shapes.",
+           "Keep U[:, :k], sigma[:k] and Vt[:k]: k columns, k values, k rows.",
+           "Multiply the columns of U by their σ, then with Vᵀ: (U[:, :k] * sigma[:k]) @ Vt[:k]."))
+
+
+# ── change.project ───────────────────────────────────────────────────────────────────────────
+
+
+def project_cases(seed: int) -> list[dict]:
+    """Return θ₀, z, the columns h and the signs; and a gradient of the loss by θ."""
+    generator = torch.Generator().manual_seed(4000 + seed)
+    cases = []
+    for D, d in ((8, 8), (40, 4), (60, 7), (5000, 16)):    # D = d: there z without h fits, too
+        h, sign = hashes(D, d, seed)
+        sign[:2] = torch.tensor([1.0, -1.0])    # so that sign[h] is not the same everywhere
+        cases.append({"theta0": torch.randn(D, generator=generator),
+                      "z": torch.randn(d, generator=generator), "h": h, "sign": sign,
+                      "g": torch.randn(D, generator=generator)})
+    return cases
+
+
+def run_project(project, case: dict) -> dict[str, Any]:
+    """Project, and go back to z as training does."""
+    z, kept = case["z"].clone().requires_grad_(), [0]
+
+    def keep(tensor: Tensor) -> Tensor:    # of what the backward pass keeps, only the sizes
+        kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        theta = project(case["theta0"], z, case["h"], case["sign"])
+    seen = {"theta": theta.detach().clone() if isinstance(theta, Tensor) else theta,
+            "largest": max(kept),
+            "theta0_after": case["theta0"].detach().clone(), "grad": None}
+    if isinstance(theta, Tensor) and theta.requires_grad and theta.shape == case["g"].shape:
+        (theta * case["g"]).sum().backward()
+        seen["grad"] = z.grad
+    return seen
+
+
+def judge_project(case: dict, seen) -> Verdict:
+    if odd := strange(seen, theta0_after=Tensor, largest=int):
+        return odd
+    wrong = partial(rejected, PROJECT_MISTAKES)
+    theta, theta0, d = seen["theta"], case["theta0"], len(case["z"])
+    if theta is None:
+        return wrong("no_return")
+    if not torch.equal(seen["theta0_after"], theta0):
+        return wrong("theta0_changed")
+    told = f"For D = {len(theta0)} and d = {d}:"
+    if not isinstance(theta, Tensor) or theta.shape != theta0.shape:
+        return wrong("shape", f"{told} it gave {_what(theta)}.")
+    move = case["sign"] * case["z"][case["h"]]                                   # (D,), unscaled
+    scale = math.sqrt(d / len(theta0))
+    if not _close(theta, theta0 + scale * move):
+        mistake = _first(theta, wrong_projections(case).items()) or _first(theta, scattered(case))
+        if mistake:
+            return wrong(mistake, told)
+        return Verdict(False, f"{told} it is not θ₀ + P z; the largest difference is "
+                              f"{(theta - theta0 - scale * move).abs().max():.3g}.")
+    expected = torch.zeros(d).index_add(0, case["h"], scale * case["sign"] * case["g"])
+    if seen["grad"] is None or not _close(seen["grad"], expected):
+        return wrong("no_gradient")
+    if d > 1 and seen["largest"] >= len(theta0) * d:
+        return wrong("dense", told)
+    return Verdict(True, "Every weight moves, and only z is learned.")
+
+
+def wrong_projections(case: dict) -> dict[str, Tensor]:
+    """Return what the usual mistakes give."""
+    theta0, z, h, sign = (case[name] for name in ("theta0", "z", "h", "sign"))
+    D, d = len(theta0), len(z)
+    scale, move = math.sqrt(d / D), sign * z[h]
+    turn = torch.arange(D) % d
+    return {"z_ignored": theta0, "theta0_missing": scale * move, "no_scale": theta0 + move,
+            "no_sign": theta0 + scale * z[h], "subtracted": theta0 - scale * move,
+            "upside_down": theta0 + move / scale, "no_root": theta0 + d / D * move,
+            "root_of_d": theta0 + move / math.sqrt(d),
+            "h_ignored": theta0 + scale * sign * z[turn],
+            "sign_by_column": theta0 + scale * sign[h] * z[h],
+            "theta0_by_h": theta0[h] + scale * move,
+            "exact_length": theta0 + move / torch.bincount(h)[h].sqrt(),
+            "all_scaled": scale * (theta0 + move),
+            "multiplied": theta0 * (1 + scale * move)}
+
+
+def scattered(case: dict) -> Iterator[tuple[str, Tensor]]:
+    """Yield what comes out if h tells where a move goes, in place of which number it is."""
+    theta0, z, h, sign = (case[name] for name in ("theta0", "z", "h", "sign"))
+    scale = math.sqrt(len(z) / len(theta0))
+    for numbers in (z, z[h]) if len(z) == len(theta0) else (z[h],):
+        moves = scale * sign * numbers
+        yield "scattered", theta0.index_add(0, h, moves)
+        yield "scattered", theta0.clone().index_put((h,), theta0[h] + moves)
+
+
+PROJECT_MISTAKES = {
+    "no_return": NO_RETURN,
+    "shape": "The result is one weight for each of θ₀'s, of shape (D,).",
+    "theta0_changed": "θ₀ was changed. It is where we start from, every time: make a new tensor.",
+    "z_ignored": "That is θ₀ alone: z does not move it.",
+    "theta0_missing": "That is P z alone: the pretrained weights θ₀ are missing.",
+    "no_scale": "The scale √(d/D) is missing.",
+    "no_sign": "The signs are missing: without them all weights that share a number move the same "
+               "way.",
+    "subtracted": "P z is subtracted.",
+    "upside_down": "The scale is upside down: it is √(d/D), below one.",
+    "no_root": "The scale is d/D, or √(d/D) applied twice: it is √(d/D), once.",
+    "root_of_d": "The scale is 1/√d; wanted is √(d/D), d = len(z) and D = len(theta0).",
+    "h_ignored": "z is used without h. It has d numbers, and there are D weights: fetch each "
+                 "weight's number with h, z[h[i]] for weight i.",
+    "scattered": "h was used as a place in θ. It is a place in z: h[i] says which number of z "
+                 "weight i takes.",
+    "theta0_by_h": "theta0[h] takes another weight: weight i starts from theta0[i].",
+    "exact_length": "Each column was given its own factor, so that its length is exactly 1. Wanted "
+                    "is one factor for all, √(d/D): the lengths are then close to 1.",
+    "dense": "The result is right, but a matrix of D × d numbers was built on the way. For the "
+             "whole model it would not fit into memory: z[h] needs D numbers.",
+    "sign_by_column": "sign[h] takes the sign of another weight: the sign of weight i is sign[i].",
+    "all_scaled": "θ₀ is scaled as well: only P z is.",
+    "multiplied": "θ₀ is multiplied: P z is added to it.",
+    "no_gradient": "The weights are right, but no right gradient comes back to z: is it detached, "
+                   "or used under torch.no_grad()?",
+}
+
+PROJECT = Exercise(
+    id="change.project", lesson="02", names=("project",), points=2, minutes=10, difficulty=2,
+    reference="peft_teach.subspace:project",
+    cases=project_cases, run=run_project, judge=judge_project, mistakes=PROJECT_MISTAKES,
+    hints=("h[i] says which number of z weight i listens to; z[h] holds these numbers, for all "
+           "weights: (D,).",
+           "Multiply z[h] by sign, entry by entry, and by (len(z) / len(theta0)) ** 0.5.",
+           "return theta0 + (len(z) / len(theta0)) ** 0.5 * sign * … , the last being z[h]."))
+
+
+# ── change.bitfit ────────────────────────────────────────────────────────────────────────────
+
+
+def bitfit_cases(seed: int) -> list[dict]:
+    """Return linear layers and a LayerNorm, all with a bias, and an input and a b for each."""
+    generator = torch.Generator().manual_seed(5000 + seed)
+    cases = []
+    for kind, n_in, n_out, dtype in (
+            ("Linear", 6, 6, torch.float32), ("Linear", 5, 9, torch.float32),
+            ("LayerNorm", 8, 8, torch.float32), ("Linear", 8, 6, torch.bfloat16)):
+        def draw(*shape, dtype=dtype):
+            return torch.randn(shape, generator=generator).to(dtype)
+
+        cases.append({"kind": kind, "n_in": n_in, "n_out": n_out, "dtype": dtype,
+                      "W": draw(n_out, n_in) if kind == "Linear" else draw(n_in),
+                      "bias": draw(n_out), "x": draw(3, 2, n_in),
+                      "b": draw(n_out, dtype=torch.float32)})
+    return cases
+
+
+def _module(case: dict) -> nn.Module:
+    """Return the case's frozen module."""
+    module = (nn.Linear(case["n_in"], case["n_out"], dtype=case["dtype"])
+              if case["kind"] == "Linear" else nn.LayerNorm(case["n_in"], dtype=case["dtype"]))
+    with torch.no_grad():
+        module.weight.copy_(case["W"])
+        module.bias.copy_(case["bias"])
+    return module.requires_grad_(False)
+
+
+def run_bitfit(BiasAdapter, case: dict) -> dict[str, Any]:
+    """Start the adapter, give it b, go forward and backward; report plain numbers."""
+    base = _module(case)
+    layer = BiasAdapter(base)
+    seen = {"is_adapter": isinstance(layer, Adapter), "type": type(layer).__name__}
+    if not seen["is_adapter"]:
+        return seen
+    own = layer.own_parameters()
+    seen |= {"holds_base": layer.base is base, "frozen": not base.bias.requires_grad,
+             "shapes": {name: tuple(p.shape) for name, p in own.items()},
+             "dtypes": [str(p.dtype) for p in own.values()]}
+    if seen["shapes"] != {"b": (case["n_out"],)} or not seen["holds_base"] or not seen["frozen"]:
+        return seen
+    try:
+        b, start = layer.b, layer(case["x"])
+    except NotAttempted:
+        return seen | {"forward_left": True}
+    seen |= {"b_start": b.detach().clone(),
+             "start": start.detach().clone() if isinstance(start, Tensor) else start}
+    if not isinstance(start, Tensor):
+        return seen
+    with torch.no_grad():
+        b.copy_(case["b"])
+    x = case["x"].clone().requires_grad_()
+    y = layer(x)
+    seen |= {"y": y.detach().clone(), "bias_after": base.bias.detach().clone()}
+    if y.requires_grad and torch.equal(base.bias, case["bias"]):    # else backward could raise
+        y.float().sum().backward()
+    return seen | {"grad_b": b.grad, "grad_x": x.grad}
+
+
+def judge_bitfit(case: dict, seen) -> Verdict:
+    if odd := strange(seen, is_adapter=bool, type=str, holds_base=bool, frozen=bool, shapes=dict,
+                      dtypes=list, b_start=Tensor, y=Tensor, bias_after=Tensor):
+        return odd
+    wrong = partial(rejected, BITFIT_MISTAKES)
+    if not seen["is_adapter"]:
+        return wrong("not_adapter", f"BiasAdapter(base) made a {seen['type']}.")
+    if not seen["holds_base"]:
+        return wrong("base_lost")
+    if not all(isinstance(dtype, str) for dtype in seen["dtypes"]):
+        return Verdict(False, "Its parameters' dtypes are not named.")
+    if not seen["frozen"]:
+        return wrong("base_trained")
+    if seen["shapes"] != {"b": (case["n_out"],)}:
+        told = f"Its own parameters are {seen['shapes']}; expected {{'b': ({case['n_out']},)}}."
+        if "b" in seen["shapes"] and len(seen["shapes"]) > 1:
+            return wrong("more_parameters", told)
+        if list(seen["shapes"].values()) == [(case["n_out"],)]:
+            return wrong("misnamed", told)
+        return wrong("shape" if "b" in seen["shapes"] else "names", told)
+    if "forward_left" in seen:
+        return wrong("forward_left")
+    if seen["start"] is None:
+        return wrong("no_return")
+    if not isinstance(seen["start"], Tensor):
+        return Verdict(False, f"forward gave {_what(seen['start'])}, not a tensor.")
+    if not torch.equal(seen["bias_after"], case["bias"]):
+        return wrong("base_changed")
+    if seen["b_start"].shape != case["b"].shape or seen["b_start"].any():
+        return wrong("copied" if _close(seen["b_start"], case["bias"].float()) else "b_not_zero")
+    with torch.enable_grad():
+        x = case["x"].clone().requires_grad_()
+        y = _module(case)(x)
+        y.float().sum().backward()
+    y = y.detach()
+    if seen["dtypes"] != ["torch.float32"] or seen["y"].dtype != y.dtype:
+        return wrong("dtype", f"base: {case['dtype']}; output: {seen['y'].dtype}; "
+                              f"b: {', '.join(seen['dtypes'])}.")
+    b, bias = case["b"].to(y.dtype), case["bias"]
+    if not _close(seen["y"], y + b):
+        candidates = {"b_unused": y, "replaced": y - bias + b, "bias_twice": y + bias + b,
+                      "subtracted": y - b, "multiplied": y * (1 + b), "only_times": y * b,
+                      "added_twice": y + 2 * b, "only_b": b.expand_as(y)}
+        if case["n_in"] == case["n_out"]:
+            with torch.no_grad():
+                candidates["before_base"] = _module(case)(case["x"] + b)
+        mistake = _first(seen["y"], candidates.items())
+        return wrong(mistake) if mistake else Verdict(
+            False, "With b filled in, the output is not base(x) + b.")
+    if not _close(seen["start"], y):
+        return wrong("start_differs")
+    count = case["x"].numel() / case["n_in"]
+    if seen["grad_b"] is None or not _close(seen["grad_b"], torch.full_like(case["b"], count)):
+        return wrong("no_gradient")
+    if not _close(seen["grad_x"], x.grad):
+        return wrong("input_cut")
+    return Verdict(True, "Starts as the base, and learns one number a feature.")
+
+
+BITFIT_MISTAKES = {
+    "not_adapter": "Let the class inherit from pt.Adapter.",
+    "base_lost": "Hand the frozen module to super().__init__(base), and leave self.base as it is.",
+    "base_trained": "The base's own bias was set to train. The base stays frozen; what you train "
+                    "is the addition b.",
+    "names": "It registers one parameter, named b. A plain tensor is not one: wrap it in "
+             "torch.nn.Parameter.",
+    "misnamed": "It has the right size. Its name is to be b: self.b.",
+    "shape": "b has one number for each output feature: as many as base.bias.",
+    "more_parameters": "Only b is trained: everything else that you register with nn.Parameter "
+                       "would be trained as well.",
+    "forward_left": "__init__ is written, but forward still raises NotAttempted: replace that "
+                    "line too.",
+    "no_return": NO_RETURN,
+    "base_changed": "The base's bias was changed. It is frozen: add b to the output instead.",
+    "copied": "b starts as a copy of the base's bias, which is in base(x) already: it starts at "
+              "zero.",
+    "b_not_zero": "b must start at zero, so that the first output is exactly the base's.",
+    "dtype": "b stays float32 whatever the base; cast it to the dtype of the base's output when "
+             "you add it.",
+    "b_unused": "The output is the base's alone: does forward add b?",
+    "replaced": "b replaces the base's bias. It is added to it: base(x) + b.",
+    "bias_twice": "The base's bias is added twice: self.base(x) has it already.",
+    "subtracted": "b is subtracted.",
+    "multiplied": "b scales the output. It is added to it.",
+    "only_times": "The output is base(x) times b. It is base(x) plus b.",
+    "added_twice": "b is added twice.",
+    "before_base": "b is added to the input. It is added to the output: base(x) + b.",
+    "only_b": "Only b comes out: add it to self.base(x).",
+    "start_differs": "Before any training the output must be the base's.",
+    "no_gradient": "b gets no right gradient: is it detached, or used under torch.no_grad()?",
+    "input_cut": "The gradient does not come through to x, so the layers below would not learn: "
+                 "call self.base(x) without torch.no_grad().",
+}
+
+BITFIT = Exercise(
+    id="change.bitfit", lesson="02", names=("BiasAdapter",), points=2, minutes=10, difficulty=2,
+    reference="peft_teach.methods.bitfit:BiasAdapter",
+    cases=bitfit_cases, run=run_bitfit, judge=judge_bitfit, mistakes=BITFIT_MISTAKES,
+    hints=("__init__: after super().__init__(base), one torch.nn.Parameter named self.b.",
+           "torch.zeros(base.bias.shape) has the right size for a linear layer and a LayerNorm.",
+           "forward: y = self.base(x), then return y + self.b.to(y.dtype)."))
+
+EXERCISES = (PROJECT, ENERGY, TRUNCATE, BITFIT)

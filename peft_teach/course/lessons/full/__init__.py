@@ -1,0 +1,1 @@
+"""Lesson 01: from scratch, full fine-tuning, head only."""

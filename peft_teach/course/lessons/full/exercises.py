@@ -1,0 +1,605 @@
+"""The exercises of lesson 01: the accuracy, the training step, the frozen backbone."""
+
+import math
+from collections.abc import Iterable
+from functools import partial
+from types import NoneType, SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .... import models
+from ...exercise import Exercise, Verdict
+from ...judge import NO_RETURN, rejected, strange
+
+# ── a very small classifier, called like the real one ────────────────────────────────────────
+
+
+class Backbone(nn.Module):
+    """Word vectors, averaged over the real tokens, and a pooler: what is frozen under a head."""
+
+    def __init__(self, words: int, width: int):
+        super().__init__()
+        self.embeddings = nn.Embedding(words, width)
+        self.pooler = nn.Linear(width, width)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        mask = attention_mask.unsqueeze(-1).to(self.embeddings.weight.dtype)
+        mean = (self.embeddings(input_ids) * mask).sum(1) / mask.sum(1)     # (batch, width)
+        return self.pooler(mean).tanh()
+
+
+class Classifier(nn.Module):
+    """Model with a head, which writes down in `events` how it is used."""
+
+    def __init__(self, words: int = 12, width: int = 6, seed: int = 0, head_bias: bool = True):
+        super().__init__()
+        self.bert = Backbone(words, width)
+        self.classifier = nn.Linear(width, 2, bias=head_bias)
+        self.events: list[str] = []
+        self.training_seen: list[bool] = []
+        self.grad_seen: list[bool] = []
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for p in self.parameters():
+                p.copy_(torch.randn(p.shape, generator=generator))
+        self.eval()                                   # as models.load gives it
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None):
+        self.events.append("forward")
+        self.training_seen.append(self.training)
+        self.grad_seen.append(torch.is_grad_enabled())
+        logits = self.classifier(self.bert(input_ids, attention_mask))      # (batch, 2)
+        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        if loss is not None and loss.requires_grad:
+            loss.register_hook(self._heard)
+        return SimpleNamespace(loss=loss, logits=logits)
+
+    def _heard(self, gradient: Tensor) -> None:
+        self.events.append("backward")
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradients, and write it down."""
+        self.events.append("zero")
+        super().zero_grad(set_to_none)
+
+
+def _batches(seed: int, sizes: Iterable[int], words: int = 12) -> list[dict[str, Tensor]]:
+    """Return batches of these sizes, of random words with some padding, and random labels."""
+    generator = torch.Generator().manual_seed(seed)
+    made = []
+    for size in sizes:
+        ids = torch.randint(1, words, (size, 5), generator=generator)
+        mask = torch.ones_like(ids)
+        mask[::2, 4] = 0
+        made.append({"input_ids": ids, "attention_mask": mask,
+                     "labels": torch.randint(2, (size,), generator=generator)})
+    return made
+
+
+# ── full.accuracy ────────────────────────────────────────────────────────────────────────────
+
+
+def accuracy(model: nn.Module, batches: Iterable[dict[str, Tensor]]) -> float:
+    """Return the share of examples whose largest logit is the label's."""
+    model.eval()
+    right = count = 0
+    with torch.no_grad():
+        for batch in batches:
+            answers = model(**batch).logits.argmax(-1)                      # (batch,)
+            right += (answers == batch["labels"]).sum().item()
+            count += len(answers)
+    return right / count
+
+
+def accuracy_cases(seed: int) -> list[dict]:
+    cases = [{"seed": 100 * seed + i, "batches": _batches(100 * seed + i, sizes)}
+             for i, sizes in enumerate(((256, 256, 85), (7, 7, 7, 1), (3, 11)))]
+    for case in cases:
+        _surest_first(Classifier(seed=case["seed"]), case["batches"][0])
+    return cases
+
+
+def _surest_first(model: nn.Module, batch: dict[str, Tensor]) -> None:
+    """Put the sentence with the largest logit in front: argmax() over all is then 0 or 1."""
+    with torch.no_grad():
+        order = model(**batch).logits.amax(-1).argsort(descending=True)
+    for name, values in batch.items():
+        batch[name] = values[order]
+
+
+def run_accuracy(accuracy, case: dict) -> dict[str, Any]:
+    """Measure a model that was left in training mode; report the answer and what it saw."""
+    model = Classifier(seed=case["seed"]).train()
+    before = [p.detach().clone() for p in model.parameters()]
+    found = accuracy(model, case["batches"])
+    return {"found": found.detach() if isinstance(found, Tensor) else found,
+            "calls": len(model.training_seen), "training": any(model.training_seen),
+            "grad": any(model.grad_seen), "changed": not all(
+                torch.equal(a, b) for a, b in zip(before, model.parameters()))}
+
+
+def judge_accuracy(case: dict, seen) -> Verdict:
+    if odd := strange(seen, training=bool, grad=bool, changed=bool):
+        return odd
+    wrong, found = partial(rejected, ACCURACY_MISTAKES), seen["found"]
+    if found is None:
+        return wrong("no_return")
+    if isinstance(found, Tensor):
+        return wrong("tensor")
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return Verdict(False, f"It gave a {type(found).__name__}; expected a float from 0 to 1.")
+    expected, candidates = _accuracies(case)
+    sizes = ", ".join(str(len(batch["labels"])) for batch in case["batches"])
+    told = f"On batches of {sizes} sentences it gave {found:.4f}; expected {expected:.4f}."
+    if seen["changed"]:
+        return wrong("trained")
+    if not math.isclose(found, expected, abs_tol=1e-6):
+        for mistake, values in candidates.items():
+            if any(math.isclose(found, value, abs_tol=1e-6) for value in values):
+                return wrong(mistake, told)
+        return Verdict(False, told)
+    if seen["training"]:
+        return wrong("training_mode")
+    if seen["grad"]:
+        return wrong("graph")
+    return Verdict(True, "Counted over examples, without dropout, without a graph.")
+
+
+def _accuracies(case: dict) -> tuple[float, dict[str, tuple[float, ...]]]:
+    """Return the right accuracy, and what the known mistakes give; some have several forms."""
+    model, shares, losses = Classifier(seed=case["seed"]), [], []
+    above_0 = above_half = flat = 0
+    sizes = [len(batch["labels"]) for batch in case["batches"]]
+    for batch in case["batches"]:
+        out = model(**batch)
+        shares.append((out.logits.argmax(-1) == batch["labels"]).double().mean().item())
+        losses.append(out.loss.item())
+        above_0 += ((out.logits[:, 1] > 0).long() == batch["labels"]).sum().item()
+        above_half += ((out.logits[:, 1] > 0.5).long() == batch["labels"]).sum().item()
+        flat += (out.logits.argmax() == batch["labels"]).sum().item()
+    right = sum(share * size for share, size in zip(shares, sizes))
+    total = sum(sizes)
+    return right / total, {
+        "mean_of_batches": (sum(shares) / len(shares),),
+        "count": (right,),
+        "percent": (100 * right / total,),
+        "by_batches": (right / len(shares),),
+        "all_as_large": (right / (len(sizes) * sizes[0]),),
+        "errors": (1 - right / total,),
+        "threshold": (above_0 / total, above_half / total),
+        "one_answer": (flat / total,),
+        "none_right": (0.0,),
+        "first_batch": (shares[0],),
+        "last_batch": (shares[-1],),
+        "loss": (sum(losses) / len(losses),),
+    }
+
+
+ACCURACY_MISTAKES = {
+    "no_return": NO_RETURN,
+    "tensor": "It gave a tensor: take the number out of it with .item().",
+    "trained": "The model's weights are different afterwards. Measuring must not train.",
+    "mean_of_batches": "That is the mean of the batches' accuracies. The last batch is smaller, "
+                       "so its sentences count for more: add up right answers and sentences.",
+    "count": "That is the number of right answers: divide by the number of sentences.",
+    "percent": "A share from 0 to 1 is wanted, not a percentage.",
+    "by_batches": "That is divided by the number of batches; divide by the number of sentences.",
+    "all_as_large": "That is divided by the number of batches times the size of the first, but "
+                    "the last batch is smaller: count the sentences.",
+    "errors": "That is the share of wrong answers.",
+    "threshold": "That asks whether the second logit is above a fixed value. A logit says nothing "
+                 "alone: the answer is the class whose logit is the larger of the two.",
+    "one_answer": ".argmax() without a dimension gives one number for a whole batch, the place of "
+                  "the largest logit in it, and that was compared with every label. One answer "
+                  "for each sentence: .argmax(-1).",
+    "none_right": "Not one answer was right, which not even a coin manages. Were the logits "
+                  "themselves compared with the labels? .max(-1) gives the largest logit, "
+                  ".argmax(-1) its class. Or is there a // where / is meant?",
+    "first_batch": "That is the first batch alone. Does the `return` stand inside of the loop?",
+    "last_batch": "That is the last batch alone: add up over all of them.",
+    "loss": "That is the loss, not the share of right answers.",
+    "training_mode": "The number is right here, but the model was in training mode. The real one "
+                     "has dropout, which would make it guess with a tenth of its features "
+                     "missing: call model.eval() first.",
+    "graph": "The number is right, but every forward pass was kept for a backward pass that never "
+             "comes, which costs memory and time: work under torch.no_grad().",
+}
+
+ACCURACY = Exercise(
+    id="full.accuracy", lesson="01", names=("accuracy",), points=2, minutes=10, difficulty=1,
+    reference="peft_teach.course.lessons.full.exercises:accuracy",
+    cases=accuracy_cases, run=run_accuracy, judge=judge_accuracy, mistakes=ACCURACY_MISTAKES,
+    hints=("Two counters before the loop: right answers and sentences. One division after it.",
+           "model(**batch).logits has the shape (batch, 2); .argmax(-1) gives the class of each "
+           "sentence, to be compared with batch['labels'].",
+           "model.eval(), then a loop under `with torch.no_grad():`. In it, add "
+           "(answers == labels).sum().item() to one counter and len(answers) to the other."))
+
+
+# ── full.step ────────────────────────────────────────────────────────────────────────────────
+
+CLIP = 1.0
+
+
+def step(model: nn.Module, batch: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> float:
+    """Do one step of training; return the loss before it."""
+    model.train()
+    loss = model(**batch).loss
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
+
+
+class Recorder(torch.optim.SGD):
+    """Plain gradient descent that writes down when it is called."""
+
+    def __init__(self, model: Classifier, lr: float):
+        super().__init__([p for p in model.parameters() if p.requires_grad], lr=lr)
+        self.events = model.events
+
+    def step(self, closure=None):
+        """Step, and write it down."""
+        self.events.append("step")
+        return super().step(closure)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradients, and write it down."""
+        self.events.append("zero")
+        super().zero_grad(set_to_none)
+
+
+def step_cases(seed: int) -> list[dict]:
+    """Return models with large and with small gradients, all trained and the head alone."""
+    cases = [{"seed": 100 * seed + i, "lr": lr, "scale": scale, "head_only": head_only,
+              "batches": _batches(100 * seed + i, sizes)}
+             for i, (lr, scale, head_only, sizes) in enumerate((
+                 (0.5, 6.0, False, (4, 4, 3)), (0.2, 0.1, False, (24, 24, 23)),
+                 (0.5, 6.0, True, (4, 4, 3))))]
+    for case in cases:
+        if case["scale"] > 1:      # a model that is sure, and wrong: the gradients are large
+            for batch in case["batches"]:
+                with torch.no_grad():
+                    batch["labels"] = 1 - _start(case)(**batch).logits.argmax(-1)
+    return cases
+
+
+def _start(case: dict) -> Classifier:
+    """Return the case's model. A large `scale` of the head makes large gradients."""
+    model = Classifier(seed=case["seed"])
+    with torch.no_grad():
+        model.classifier.weight.mul_(case["scale"])
+    for name, p in model.named_parameters():
+        p.requires_grad_(not case["head_only"] or name.startswith("classifier"))
+    return model
+
+
+def run_step(step, case: dict) -> dict[str, Any]:
+    """Take three steps; report the losses, the weights after each, and what was called when."""
+    model = _start(case)
+    optimizer = Recorder(model, case["lr"])
+    seen: dict[str, Any] = {"losses": [], "weights": [], "kinds": [], "graph": False}
+    for batch in case["batches"]:
+        loss = step(model, batch, optimizer)
+        seen["kinds"].append(type(loss).__name__)
+        seen["graph"] |= isinstance(loss, Tensor) and loss.requires_grad
+        seen["losses"].append(float(loss) if isinstance(loss, int | float) else None)
+        seen["weights"].append(_weights(model))
+    return seen | {"training": model.training_seen, "events": list(model.events)}
+
+
+def judge_step(case: dict, seen) -> Verdict:
+    """Compare with the same three steps, done right and done in the usual wrong ways."""
+    if odd := strange(seen, losses=list, weights=list, kinds=list, graph=bool, training=list,
+                      events=list) or _miscounted(case, seen):
+        return odd
+    wrong, events = partial(rejected, STEP_MISTAKES), seen["events"]
+    with torch.enable_grad():
+        weights, losses = _steps(case, "right")
+    if "forward" not in events:
+        return wrong("no_forward")
+    if not all(seen["training"]):
+        return wrong("eval_mode")
+    if not _same(seen["weights"], weights):
+        return _why_not(case, seen, wrong)
+    if seen["kinds"][0] == "NoneType":
+        return wrong("no_return")
+    if seen["graph"]:
+        return wrong("graph_kept")
+    if None in seen["losses"]:
+        return wrong("not_a_number", f"It gave a {seen['kinds'][0]}.")
+    if not all(math.isclose(a, b, rel_tol=1e-4) for a, b in zip(seen["losses"], losses)):
+        told = f"It gave {seen['losses'][0]:.4f}; expected {losses[0]:.4f}."
+        with torch.enable_grad():
+            after = _losses_after(case, weights)
+        late = all(math.isclose(a, b, rel_tol=1e-4) for a, b in zip(seen["losses"], after))
+        return wrong("loss_after", told) if late else Verdict(
+            False, f"The weights are right, the loss is not. {told}")
+    return Verdict(True, "Three steps, and after each of them every weight is where it should be.")
+
+
+def _miscounted(case: dict, seen: dict) -> Verdict | None:
+    """What is said of a report that has not a loss, a kind and the weights of each step."""
+    steps = len(case["batches"])
+    kinds = {"losses": float | None, "kinds": str, "weights": Tensor, "events": str,
+             "training": bool}
+    counts = [len(seen[name]) for name in ("losses", "kinds", "weights", "training")]
+    if counts != [steps, steps, steps, seen["events"].count("forward")] or not all(
+            isinstance(value, kind) for name, kind in kinds.items() for value in seen[name]):
+        return Verdict(False, f"What came back is not the report of {steps} steps.")
+    return None
+
+
+def _why_not(case: dict, seen: dict, wrong) -> Verdict:
+    """Say why the weights are not the expected ones."""
+    events, last = seen["events"], seen["weights"][-1]
+    if torch.equal(last, _weights(_start(case))):
+        if "backward" not in events:
+            return wrong("no_backward")
+        if "step" not in events:
+            return wrong("no_step")
+        early = events.index("step") < events.index("backward")
+        return wrong("step_without_gradients" if early else "zero_between")
+    if "step" not in events:
+        return wrong("by_hand")
+    for mistake in VARIANTS:
+        with torch.enable_grad():
+            weights, _ = _steps(case, mistake)
+        if _same(seen["weights"], weights):
+            return wrong(mistake)
+    first = _steps_differ(case, seen)
+    return Verdict(False, f"The weights differ from the expected ones after step {first}. "
+                          f"It called, in this order: {', '.join(events[:6])}.")
+
+
+VARIANTS = ("no_zero_grad", "step_first", "no_clip", "clip_value", "clip_each",
+            "always_clipped", "uphill", "step_twice")
+
+
+def _steps(case: dict, how: str) -> tuple[list[Tensor], list[float]]:
+    """Return the weights after each step, and the losses, of the right way or a wrong one."""
+    model = _start(case)
+    optimizer = Recorder(model, case["lr"])
+    trained = [p for p in model.parameters() if p.requires_grad]
+    weights, losses = [], []
+    for batch in case["batches"]:
+        if how == "step_first":
+            optimizer.step()
+            optimizer.zero_grad()
+        loss = model(**batch).loss
+        (-loss if how == "uphill" else loss).backward()
+        _clip(trained, how)
+        if how != "step_first":
+            optimizer.step()
+        if how == "step_twice":
+            optimizer.step()
+        if how not in ("no_zero_grad", "step_first"):
+            optimizer.zero_grad()
+        weights.append(_weights(model))
+        losses.append(loss.item())
+    return weights, losses
+
+
+def _clip(parameters: list[nn.Parameter], how: str) -> None:
+    if how == "clip_value":
+        nn.utils.clip_grad_value_(parameters, CLIP)
+    elif how == "clip_each":
+        for p in parameters:
+            nn.utils.clip_grad_norm_(p, CLIP)
+    elif how == "always_clipped":
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm = torch.cat([g.flatten() for g in gradients]).norm()
+        for g in gradients:
+            g.mul_(CLIP / norm)
+    elif how != "no_clip":
+        nn.utils.clip_grad_norm_(parameters, CLIP)
+
+
+def _losses_after(case: dict, weights: list[Tensor]) -> list[float]:
+    """Return each batch's loss with the weights that its own step left behind."""
+    model, found = _start(case), []
+    for batch, values in zip(case["batches"], weights):
+        nn.utils.vector_to_parameters(values, model.parameters())
+        found.append(model(**batch).loss.item())
+    return found
+
+
+def _steps_differ(case: dict, seen: dict) -> int:
+    with torch.enable_grad():
+        weights, _ = _steps(case, "right")
+    return next((i for i, (a, b) in enumerate(zip(seen["weights"], weights), 1)
+                 if not _same([a], [b])), 1)
+
+
+def _weights(model: nn.Module) -> Tensor:
+    """Return all weights in one vector."""
+    return nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+
+
+def _same(found: list[Tensor], expected: list[Tensor]) -> bool:
+    return len(found) == len(expected) and all(
+        a.shape == b.shape and a.dtype == b.dtype and torch.allclose(a, b, rtol=1e-4, atol=1e-5)
+        for a, b in zip(found, expected))
+
+
+STEP_MISTAKES = {
+    "no_forward": "The model was never called: loss = model(**batch).loss.",
+    "eval_mode": "The model was not in training mode. `pt.models.load` gives it in eval mode, and "
+                 "measuring puts it there again: without model.train() there is no dropout.",
+    "no_backward": "The weights did not move: no gradient was ever computed. Is .backward() "
+                   "called on the loss?",
+    "no_step": "The weights did not move: gradients were computed, but the optimizer never "
+               "took its step.",
+    "zero_between": "The weights did not move: the gradients were cleared between the backward "
+                    "pass and the optimizer's step, which then had nothing to go by.",
+    "step_without_gradients": "The weights did not move: when the optimizer stepped, there were no "
+                              "gradients. It steps before the backward pass, and they are cleared "
+                              "before it steps again.",
+    "by_hand": "The weights moved, but not by the optimizer that was given: it decides how far.",
+    "no_zero_grad": "The gradients are never cleared. backward() adds to what is there, so each "
+                    "step goes along the sum of all earlier gradients.",
+    "step_first": "The optimizer steps before the backward pass, so it always goes by the "
+                  "gradients of the batch before.",
+    "no_clip": "The gradients are not clipped, or at the wrong moment: after the backward pass and "
+               "before the step, bring the norm of all of them together down to 1, if it is "
+               "larger.",
+    "clip_value": "Each entry was clipped by itself. Clip the norm of all gradients together, "
+                  "which keeps their direction: clip_grad_norm_.",
+    "clip_each": "Each tensor's gradient was clipped by itself. The norm is that of all gradients "
+                 "together: one call for all parameters.",
+    "always_clipped": "The gradient was brought to norm 1 even where it was smaller. Clipping only "
+                      "ever makes it shorter.",
+    "uphill": "The loss goes up: the sign is wrong somewhere.",
+    "step_twice": "The optimizer steps twice for one batch.",
+    "no_return": NO_RETURN,
+    "graph_kept": "It gave the loss with its graph attached. Whoever keeps a list of losses then "
+                  "keeps every batch's activations as well: return loss.item().",
+    "not_a_number": "Return the loss as a plain number: loss.item().",
+    "loss_after": "That is the loss after the update, which cost a second forward pass. Return the "
+                  "one that the gradient was taken of.",
+}
+
+STEP = Exercise(
+    id="full.step", lesson="01", names=("step",), points=3, minutes=15, difficulty=2,
+    reference="peft_teach.course.lessons.full.exercises:step",
+    cases=step_cases, run=run_step, judge=judge_step, mistakes=STEP_MISTAKES,
+    hints=("Think of the moment at which the optimizer changes the weights. What must have "
+           "happened to the gradients before it? And what must happen to them afterwards, so that "
+           "the next batch finds none?",
+           "Beside the model's call there are five: the model has a method for its mode, the loss "
+           "one for the backward pass, the optimizer step() and zero_grad(). "
+           "torch.nn.utils.clip_grad_norm_ clips; it takes the parameters and 1.0.",
+           "model.train(); the loss of model(**batch); its backward(); "
+           "torch.nn.utils.clip_grad_norm_; the optimizer's step(), then its zero_grad(); return "
+           "the loss's item()."))
+
+
+# ── full.head_only ───────────────────────────────────────────────────────────────────────────
+
+
+def head_only(model: nn.Module) -> int:
+    """Train the head and nothing else; return how many numbers that is."""
+    names = models.head(model)
+    for name, p in model.named_parameters():
+        p.requires_grad_(name in names)
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def head_cases(seed: int) -> list[dict]:
+    return [{"seed": 10 * seed + i, "width": width, "start": start, "bias": bias}
+            for i, (width, start, bias) in enumerate(
+                ((6, "all", True), (5, "none", True), (4, "backbone", False)))]
+
+
+def _headed(case: dict) -> Classifier:
+    return Classifier(width=case["width"], seed=case["seed"], head_bias=case["bias"])
+
+
+def run_head(head_only, case: dict) -> dict[str, Any]:
+    """Start from a model where all, nothing or only the backbone trains; report what does now."""
+    model = _headed(case)
+    for name, p in model.named_parameters():
+        in_head = name.startswith("classifier")
+        p.requires_grad_(case["start"] == "all" or (case["start"] == "backbone" and not in_head))
+    before = _weights(model)
+    try:
+        found = head_only(model)
+    except AttributeError as error:
+        if str(error).startswith("'str' object has no attribute"):
+            return {"crash": str(error)}
+        raise
+    return {"found": found if isinstance(found, int | float) else None,
+            "kind": type(found).__name__,
+            "trains": {name: p.requires_grad for name, p in model.named_parameters()},
+            "unknown": sorted({name for p in model.parameters() for name in vars(p)}),
+            "on_module": any("requires_grad" in m.__dict__ for m in model.modules()),
+            "changed": not torch.equal(before, _weights(model))}
+
+
+def judge_head(case: dict, seen) -> Verdict:
+    """Compare with a model of our own: names and sizes are not asked of the learner's process."""
+    if odd := strange(seen, crash=str, found=(int, float, bool, NoneType), kind=str, trains=dict,
+                      unknown=list, on_module=bool, changed=bool):
+        return odd
+    wrong = partial(rejected, HEAD_MISTAKES)
+    if "crash" in seen:
+        return wrong("names_alone", f"Your code raised AttributeError: {seen['crash']}.")
+    trains, sizes = seen["trains"], {n: p.numel() for n, p in _headed(case).named_parameters()}
+    if set(trains) != set(sizes):
+        return Verdict(False, "The model has other parameters afterwards: only say what trains.")
+    head = {name for name in sizes if name.startswith("classifier")}
+    on = {name for name, trained in trains.items() if trained is True}
+    told = f"What trains now: {', '.join(sorted(on)) or 'nothing'}."
+    if seen["changed"]:
+        return wrong("changed")
+    if on != head:
+        if seen["on_module"]:
+            return wrong("on_module", told)
+        if seen["unknown"]:
+            return wrong("misspelled", f"{told} A parameter was given an attribute "
+                                       f"{seen['unknown'][0]}.")
+        if on == set(sizes) - head:
+            return wrong("inverted", told)
+        if not on:
+            return wrong("nothing" if case["start"] == "all" else "not_switched_on", told)
+        if on == set(sizes):
+            return wrong("everything", told)
+        if on < head:
+            return wrong("half_a_head", told)
+        if any("pooler" in name for name in on):
+            return wrong("pooler", told)
+        return Verdict(False, f"{told} Expected: {', '.join(sorted(head))}.")
+    right = sum(sizes[name] for name in head)
+    told = f"It returned {seen['found']!r}; expected {right}."
+    if seen["kind"] == "NoneType":
+        return wrong("no_return")
+    if seen["found"] == right and seen["kind"] == "int":
+        return Verdict(True, f"{right} numbers train, all others are frozen.")
+    counts = {"counts_tensors": len(head), "counts_all": sum(sizes.values()),
+              "counts_frozen": sum(sizes.values()) - right,
+              "counts_rows": 2 * len(head), "hard_coded": 770}
+    for mistake, value in counts.items():
+        if seen["found"] == value:
+            return wrong(mistake, told)
+    return Verdict(False, told)
+
+
+HEAD_MISTAKES = {
+    "changed": "The values of the parameters are different afterwards. Only say what trains.",
+    "on_module": "An attribute requires_grad was set on a module, where PyTorch never looks. "
+                 "It belongs to each parameter; a module has the method requires_grad_(…).",
+    "misspelled": "PyTorch does not know that one, and says nothing. It is spelled requires_grad, "
+                  "with an s.",
+    "names_alone": "pt.models.head(model) gives names, which are strings. "
+                   "model.named_parameters() gives each name together with its parameter.",
+    "inverted": "It is the wrong way round: the head is frozen, and the rest trains.",
+    "nothing": "Everything is frozen, the head too.",
+    "not_switched_on": "This model came with a frozen head, and it stayed frozen. Switch the head "
+                       "on as well, whatever it was before.",
+    "everything": "Nothing is frozen: set requires_grad to False for all that is not in the head.",
+    "half_a_head": "Only a part of the head trains. It has a weight and a bias.",
+    "pooler": "The pooler trains too. It is a pretrained layer and belongs to the backbone; "
+              "pt.models.head(model) lists what does not.",
+    "no_return": NO_RETURN,
+    "counts_tensors": "That is the number of tensors. Each has p.numel() numbers.",
+    "counts_all": "That counts every parameter: count those that train.",
+    "counts_frozen": "That counts the frozen ones.",
+    "counts_rows": "len(p) is the number of rows, not of numbers: p.numel().",
+    "hard_coded": "770 is right for MiniLM alone. The check tries a smaller model: add up "
+                  "p.numel().",
+}
+
+HEAD_ONLY = Exercise(
+    id="full.head_only", lesson="01", names=("head_only",), points=2, minutes=8, difficulty=1,
+    reference="peft_teach.course.lessons.full.exercises:head_only",
+    cases=head_cases, run=run_head, judge=judge_head, mistakes=HEAD_MISTAKES,
+    hints=("One loop over model.named_parameters(), which gives names and parameters.",
+           "A parameter trains if its name stands in pt.models.head(model), and is frozen "
+           "otherwise: both have to be said.",
+           "In the loop, p.requires_grad_(name in names). After it, add up p.numel() of the "
+           "parameters with p.requires_grad."))
+
+EXERCISES = (ACCURACY, STEP, HEAD_ONLY)

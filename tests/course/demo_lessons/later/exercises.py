@@ -1,0 +1,11 @@
+"""One exercise of a second demo lesson."""
+
+from peft_teach.course.exercise import Exercise, Verdict
+
+EXERCISES = (
+    Exercise(id="later.add", lesson="98", names=("later",), points=4, minutes=5, difficulty=3,
+             reference="peft_teach.course.lessons.demo.exercises:reference_double",
+             cases=lambda seed: [1],
+             run=lambda later, case: later(case), judge=lambda case, y: Verdict(y == 2),
+             mistakes={}, hints=("a", "b", "c")),
+)

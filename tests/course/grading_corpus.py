@@ -1,0 +1,377 @@
+"""Submissions as they come back from real and from hostile students, with the marks they deserve.
+
+Each is made here from the lessons' own sources, by a small change; nothing is stored. `CORPUS` maps
+a student to a `Case`.
+"""
+
+import functools
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+
+from peft_teach.course.build.notebooks import Lesson, make
+from peft_teach.course.lessons import find, of_lesson
+
+ROOT = Path(__file__).parents[2]
+
+
+@functools.cache
+def lessons() -> dict[str, Lesson]:
+    """All lessons, built in memory."""
+    return {lesson.name[:2]: lesson for lesson in make(ROOT)}
+
+
+def untouched(lesson: str) -> dict:
+    """The student notebook as it is given out."""
+    return json.loads(nbformat.writes(lessons()[lesson].student))
+
+
+def solved(lesson: str, **answers: str | None) -> dict:
+    """The lesson with the author's solutions, but these answers: `lora_layer="class …"`.
+
+    None leaves the stub.
+    """
+    notebook = json.loads(nbformat.writes(lessons()[lesson].solution))
+    stubs = untouched(lesson)
+    for key, code in answers.items():
+        id = f"{key.replace('__', '-').replace('_', '-')}-solution"
+        index = next(i for i, cell in enumerate(notebook["cells"]) if cell["id"] == id)
+        notebook["cells"][index]["source"] = (stubs["cells"][index]["source"] if code is None
+                                              else code)
+    return notebook
+
+
+def with_answer(id: str, code: str | None) -> dict:
+    """All of an exercise's lesson solved, but this exercise."""
+    return solved(find(id).lesson, **{id.replace(".", "_"): code})
+
+
+def full(lesson: str) -> dict[str, int]:
+    """All points of a lesson."""
+    return {exercise.id: exercise.points for exercise in of_lesson(lesson)}
+
+
+def but(*ids: str) -> dict[str, int]:
+    """All points of the exercises' lesson, but none for these."""
+    return full(find(ids[0]).lesson) | dict.fromkeys(ids, 0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A submission: its notebook, or its bytes, and what must come of it."""
+
+    notebook: dict | bytes
+    points: dict[str, int]
+    says: str = ""                    # in the student's feedback
+    flag: str = ""                    # in the flags
+    file: str = ""                    # where it lies; by default STUDENT/NN.ipynb
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of the file."""
+        if isinstance(self.notebook, bytes):
+            return self.notebook
+        return json.dumps(self.notebook, ensure_ascii=False).encode()
+
+
+CORPUS: dict[str, Case] = {}
+
+
+def add(student: str, notebook, points: dict[str, int], **named: str) -> None:
+    assert student not in CORPUS
+    CORPUS[student] = Case(notebook, points, **named)
+
+
+# ── what students hand in ────────────────────────────────────────────────────────────────────
+
+# An answer that is wrong, with the mistake that it makes.
+WRONG = {
+    "inside.linear": ("def linear_count(n_in, n_out):\n    return n_in * n_out", "no bias"),
+    "inside.block": ("def block_count(d_model, d_ff, heads):\n"
+                     "    return 4 * d_model**2 + 2 * d_model * d_ff", "matrices only"),
+    "inside.ledger": ("def ledger(total, trained, bytes_each=4, moments=2):\n"
+                      "    return {'weights': total, 'gradients': trained,\n"
+                      "            'optimizer': moments * trained}", "numbers"),
+    "inside.activations": ("def activation_bytes(batch, tokens, measured):\n"
+                           "    (t, b), _ = measured.items()\n    return batch * b / t * tokens",
+                           "proportional"),
+    "full.accuracy": ("def accuracy(model, batches):\n    model.eval()\n    with torch.no_grad():\n"
+                      "        shares = [(model(**b).logits.argmax(-1) == b['labels']).float()"
+                      ".mean().item() for b in batches]\n    return sum(shares) / len(shares)",
+                      "mean of batches"),
+    "full.step": ("def step(model, batch, optimizer):\n    model.train()\n"
+                  "    loss = model(**batch).loss\n    loss.backward()\n    optimizer.step()\n"
+                  "    optimizer.zero_grad()\n    return loss.item()", "no clip"),
+    "full.head_only": ("def head_only(model):\n    names = pt.models.head(model)\n"
+                       "    for name, p in model.named_parameters():\n"
+                       "        p.requires_grad_(name in names)\n    return len(names)",
+                       "counts tensors"),
+    "change.energy": ("def directions(sigma, share=0.9):\n    energy = sigma.cumsum(0)\n"
+                      "    return int((energy < share * energy[-1]).sum()) + 1", "not squared"),
+    "change.truncate": ("def truncate(delta, k):\n    U, s, Vt = torch.linalg.svd(delta, "
+                        "full_matrices=False)\n    return U[:, :k] @ Vt[:k]", "no sigma"),
+    "change.project": ("def project(theta0, z, h, sign):\n    return theta0 + sign * z[h]",
+                       "no scale"),
+    "change.bitfit": ("class BiasAdapter(pt.Adapter):\n    def __init__(self, base):\n"
+                      "        super().__init__(base)\n"
+                      "        self.b = torch.nn.Parameter(torch.zeros(base.bias.shape))\n\n"
+                      "    def forward(self, x):\n        y = self.base(x)\n"
+                      "        return y * (1 + self.b.to(y.dtype))", "multiplied"),
+    "lora.count": ("def lora_count(n_in, n_out, rank):\n    return n_in * n_out", "whole matrix"),
+    "lora.layer": ("class LoRALinear(pt.Adapter):\n"
+                   "    def __init__(self, base, rank=8, alpha=16.0):\n"
+                   "        super().__init__(base)\n        self.scale = alpha / rank\n"
+                   "        self.A = torch.nn.Parameter(torch.randn(rank, base.in_features)"
+                   " / base.in_features**0.5)\n"
+                   "        self.B = torch.nn.Parameter(torch.zeros(base.out_features, rank))\n\n"
+                   "    def forward(self, x):\n        y = self.base(x)\n"
+                   "        return y + (x.float() @ self.A.T @ self.B.T).to(y.dtype)", "no scale"),
+    "lora.merge": ("def merged(layer):\n    base = layer.base\n"
+                   "    linear = torch.nn.Linear(base.in_features, base.out_features, "
+                   "bias=base.bias is not None, dtype=base.weight.dtype)\n"
+                   "    with torch.no_grad():\n        linear.weight.copy_(base.weight)\n"
+                   "        if base.bias is not None:\n            linear.bias.copy_(base.bias)\n"
+                   "    return linear", "nothing added"),
+    "lora.forty_kb": ("def forty_kb():\n    return pt.lora.Config(rank=64, alpha=128, "
+                      "targets=('query', 'value'))", "too large"),
+}
+
+for lesson in lessons():
+    add(f"perfect {lesson}", solved(lesson), full(lesson), says="passed")
+    add(f"untouched {lesson}", untouched(lesson), dict.fromkeys(full(lesson), 0),
+        says="not attempted")
+for id, (code, mistake) in WRONG.items():
+    add(f"wrong {id}", with_answer(id, code), but(id), says=f"The mistake: {mistake}.")
+
+
+def cells_of(notebook: dict, change: Callable[[list], list]) -> dict:
+    """The notebook with its cells changed."""
+    return notebook | {"cells": change(notebook["cells"])}
+
+
+def source(cell: dict) -> str:
+    """The text of a cell."""
+    return cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
+
+
+def code_cell(text: str) -> dict:
+    """A new cell."""
+    return {"cell_type": "code", "source": text, "metadata": {}, "outputs": []}
+
+
+def is_answer(cell: dict) -> bool:
+    """Whether it is a solution cell of ours."""
+    return cell.get("id", "").endswith("-solution")
+
+
+add("deleted", cells_of(solved("07"), lambda cells: [c for c in cells if is_answer(c)]), full("07"))
+add("deleted one", cells_of(solved("07"), lambda cells: [
+    c for c in cells if c["id"] != "lora-count-solution"]), but("lora.count"),
+    says="no definition of lora_count", flag="lora.count: no definition")
+add("duplicated", cells_of(solved("02"), lambda cells: cells + cells), full("02"),
+    flag="2 definitions of truncate")
+add("stub below", cells_of(solved("02"), lambda cells: cells + untouched("02")["cells"]),
+    full("02"), flag="an empty truncate after the answer")
+add("reordered", cells_of(solved("01"), lambda cells: cells[::-1]), full("01"))
+add("metadata lost", {"cells": [{"cell_type": c["cell_type"], "source": source(c).splitlines(
+    keepends=True)} for c in solved("07")["cells"]]}, full("07"), flag="its metadata is lost")
+add("old format", {"worksheets": [{"cells": [
+    {"cell_type": c["cell_type"], "input" if c["cell_type"] == "code" else "source": source(c)}
+    for c in solved("07")["cells"]]}], "nbformat": 3, "metadata": {}}, full("07"))
+add("colab", solved("07") | {
+    "cells": [{k: v for k, v in c.items() if k != "id"} | {
+        "metadata": {"id": f"x{i}", "colab": {"base_uri": "https://localhost:8080/"}},
+        "source": source(c).splitlines(keepends=True)} for i, c in enumerate(solved("07")["cells"])]
+    + [code_cell("from google.colab import drive\ndrive.mount('/content/drive')"),
+       code_cell("!pip install -q peft\n%matplotlib inline")],
+    "metadata": {"colab": {"provenance": [], "toc_visible": True}, "accelerator": "GPU",
+                 "kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    "nbformat_minor": 0}, full("07"))
+add("vs code", solved("01") | {
+    "cells": [c | {"id": f"{i:08x}", "metadata": {"vscode": {"languageId": "python"}}}
+              for i, c in enumerate(solved("01")["cells"])],
+    "metadata": {"kernelspec": {"display_name": ".venv", "name": "python3"},
+                 "language_info": {"name": "python", "version": "3.13.1"}}}, full("01"))
+add("older release", solved("00") | {"metadata": {"peft_teach": {"lesson": "00",
+                                                                 "release": "0.0.3"}}},
+    full("00"), flag="made from release 0.0.3")
+add("syntax error", with_answer("lora.merge", "def merged(layer):\n    return ((layer"),
+    but("lora.merge"), says="The cell of merged is not Python", flag="lora.merge: syntax error")
+add("magics", with_answer("lora.count", "%%time\n%matplotlib inline\nfiles = !ls\n"
+                          "def lora_count(n_in, n_out, rank):\n    return rank * (n_in + n_out)\n"
+                          "lora_count?"), full("07"))
+add("helpers", cells_of(with_answer(
+    "lora.count", "import functools\nPARTS: tuple = (1, 1)\n\n\n@functools.cache\ndef side(n, r):\n"
+                  "    return n * r * PARTS[0]\n\n\n"
+                  "def lora_count(n_in, n_out, rank):\n"
+                  "    return side(n_in, rank) + both(n_out, rank)"),
+    lambda cells: [*cells, code_cell("both = lambda n, r: side(n, r)\nlora_count(1, 2, 3)")]),
+    full("07"))
+add("method outside", with_answer(
+    "lora.layer", WRONG["lora.layer"][0] + "\n\n\ndef forward(self, x):\n    y = self.base(x)\n"
+    "    return y + (self.scale * (x.float() @ self.A.T @ self.B.T)).to(y.dtype)\n\n\n"
+    "LoRALinear.forward = forward"), full("07"))
+add("not json", b"<html>Log in to see this page</html>", {}, says="This is not a notebook",
+    file="not json/07_lora.ipynb")
+add("empty", b"", {}, says="the file is empty", file="empty/07_lora.ipynb")
+add("conflict", b"<<<<<<< HEAD\n" + json.dumps(solved("07")).encode(), {}, says="not a notebook",
+    file="conflict/07_lora.ipynb")
+add("another course", {"cells": [code_cell("print('hello')")], "metadata": {}}, {},
+    says="no lesson of this course", file="another course/hello.ipynb")
+add("Zoë Žižková-李", solved("00"), full("00"),
+    file="Zoë Žižková-李_4711_assignsubmission_file_/00_inside.ipynb")
+add("=cmd|' calc'!A0", solved("00"), full("00"))
+add("meier", solved("02"), full("02"), file="meier_123_assignsubmission_file_02_small_change.ipynb")
+add("ngoc", solved("01"), full("01"), file="submitted/ngoc/full/01_full.ipynb")
+add("twice", solved("00"), full("00"), flag="2 submissions, the latest counts",
+    file="twice/00_inside-1.ipynb")
+
+
+# ── what hostile students hand in ────────────────────────────────────────────────────────────
+
+
+def hostile(body: str, id: str = "lora.count") -> dict:
+    """Lesson 07 with `lora_count` doing something else, or another one-line function."""
+    head = {"lora.count": "def lora_count(n_in, n_out, rank):",
+            "lora.merge": "def merged(layer):"}[id]
+    lines = "\n".join(f"    {line}" for line in body.strip("\n").split("\n"))
+    return with_answer(id, f"{head}\n{lines}")
+
+
+def attack(student: str, body: str, says: str = "", **named: str) -> None:
+    add(student, hostile(body), but("lora.count"), says=says, **named)
+
+
+attack("infinite loop", "while True:\n    pass", "longer than")
+attack("deaf", "import signal\n"
+       "signal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True:\n    pass",
+       "longer than", flag="look at its signal")
+attack("asleep", "import time\ntime.sleep(1000)", "longer than")
+attack("memory bomb", "return len(bytearray(10**11))", "MemoryError")
+attack("tensor bomb", "import torch\nreturn torch.zeros(10**12).sum().item()", "RuntimeError")
+attack("list bomb", "x = [0]\nwhile True:\n    x = x + x", "MemoryError")
+attack("exit", "import sys\nsys.exit(0)", "SystemExit")
+attack("hard exit", "import os\nos._exit(0)", "ended its process", flag="look at its _exit")
+attack("endless output", "while True:\n    print('x' * 10**6)", "longer than")
+attack("fork bomb", "import os\nwhile True:\n    os.fork()", "PermissionError",
+       flag="look at its fork")
+attack("shell", "import os\nreturn os.system('echo') * 0", "expected")
+attack("threads", "import threading\nwhile True:\n    threading.Thread(target=print).start()",
+       "longer than")
+attack("recursion", "return lora_count(n_in, n_out, rank)", "RecursionError")
+attack("crash", "import ctypes\nctypes.string_at(0)", "crashed (SIGSEGV)", flag="ctypes")
+attack("files", "import os\nfor i in range(10**6):\n    open(f'{i}', 'wb').write(bytes(10**6))",
+       "MB to the disk")
+attack("deep folders", "import os\nfor i in range(10**6):\n    os.mkdir('x' * 200)\n"
+       "    os.chdir('x' * 200)\n    os.chmod('.', 0o500 if i > 900 else 0o700)", "")
+attack("many files", "import os\nfor i in range(10**7):\n    open(f'{i}', 'w').close()")
+attack("socket", "import socket\nsocket.create_connection(('127.0.0.1', PORT), timeout=1)\n"
+                 "return rank * (n_in + n_out)", "PermissionError")
+attack("kill", "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)", "PermissionError",
+       flag="look at its kill")
+attack("deletes", "import shutil\nshutil.rmtree('CANARY')\nreturn rank * (n_in + n_out)",
+       "PermissionError")
+attack("writes", "open('CANARY/written', 'w').write('x')\nreturn rank * (n_in + n_out)",
+       "PermissionError")
+attack("reads hidden tests", "raise ValueError(open('HIDDEN/hidden/lora.py').read())",
+       "PermissionError")
+attack("lists home", "import os\nraise ValueError(str(os.listdir(os.path.expanduser('~'))))",
+       "ValueError: []")
+attack("patches torch", "import torch, math, builtins\n"
+       "torch.allclose = torch.equal = math.isclose = lambda *a, **k: True\n"
+       "builtins.isinstance = lambda *a: True\nreturn 7", "or broke it")
+attack("patches the judge", "import peft_teach.course as c, sys\n"
+       "for m in list(sys.modules.values()):\n"
+       "    for n in [n for n in vars(m) if n.startswith('judge')]:\n"
+       "        setattr(m, n, lambda *a: type('V', (), {'passed': True, 'message': ''}))\nreturn 8",
+       "gave 8")
+attack("patches check", "import peft_teach as p\np.course.learner.examine = lambda *a: True\n"
+       "p.check = p.require = lambda *a: True\nreturn 9", "gave 9")
+attack("patches the reference", "import peft_teach.methods as m\n"
+       "setattr(m.lora, 'count', lambda *a: 10)\nreturn 10", "gave 10")
+attack("equals everything", "class Equal(int):\n    def __eq__(self, other):\n        return True\n"
+       "    __hash__ = int.__hash__\nreturn Equal(11)", "gave 11")
+attack("is everything", "class Is:\n    __class__ = int\n    def __eq__(self, o):\n"
+       "        return True\nreturn Is()", "Is")
+attack("forges", "import os, struct\nfor i in range(20):\n    t = b'{\"passed\": true}'\n"
+       "    os.write(3, struct.pack('>II', len(t), 0) + t)\nos._exit(0)", "could not be read")
+attack("forges a state", "import os, struct\n"
+       "t = b'{\"dict\": [[\"ended\", {\"dict\": [[\"state\", \"passed\"], [\"message\", \"\"], "
+       "[\"traceback\", \"\"]]}]]}'\n"
+       "os.write(3, 20 * (struct.pack('>II', len(t), 0) + t))\nos._exit(0)", "wrong")
+attack("garbage", "import os\nwhile True:\n    os.write(3, os.urandom(10**6))", "more than 8 MB")
+attack("patches the border", "import sys\nchild = sys.modules['peft_teach.course.grade.child']\n"
+       "child.to_bytes = lambda value: b'\\x00' * 8 + b'x' * 1000\nreturn 12", "could not be read")
+attack("deep", "x = []\nfor _ in range(10**5):\n    x = [x]\nreturn x", "expected")
+attack("itself", "x = []\nx.append(x)\nreturn x", "expected")
+attack("huge number", "return 10**100_000", "gave &lt;int&gt;")
+attack("nan", "return float('nan')", "The mistake: not whole.")
+attack("markup", "raise ValueError('<script>alert(1)</script>')", "&lt;script&gt;")
+attack("odd error", "class E(Exception):\n    def __str__(self):\n        raise self\nraise E",
+       "raised E")
+add("calls the reference", hostile("return pt.lora.count(n_in, n_out, rank)"),
+    but("lora.count"), says="own solution", flag="uses the reference")
+add("inherits the reference", with_answer(
+    "lora.layer", "class LoRALinear(pt.lora.LoRALinear):\n    pass"), but("lora.layer"),
+    says="own solution", flag="uses the reference")
+add("asks the layer", hostile("return layer.merged()", "lora.merge"), but("lora.merge"),
+    says="own solution", flag="uses the reference")
+add("asks check", hostile("return pt.check('lora.count', print)(n_in, n_out, rank)"),
+    but("lora.count"), says="own solution", flag="uses the reference")
+# Right on the visible cases, wrong beyond; one says what it saw, by words and by its error's name.
+add("by heart", hostile("return int(rank * 1.0 * (n_in + n_out))"), but("lora.count"),
+    says="but not a further case")
+add("tells the case", hostile(
+    "if rank > 1000:\n    raise type(f'Saw{n_in}', (Exception,), {})(f'{n_in} {n_out} {rank}')\n"
+    "return rank * (n_in + n_out)"), but("lora.count"), says="but not a further case")
+add("hangs later", hostile("while rank > 1000:\n    pass\nreturn rank * (n_in + n_out)"),
+    but("lora.count"), says="longer than")
+add("trains", cells_of(solved("07"), lambda cells: [
+    code_cell("open('CANARY/trained', 'w')\nwhile True:\n    pass"), *cells]), full("07"))
+
+
+# ── onto the disk ────────────────────────────────────────────────────────────────────────────
+
+
+def write(folder: Path, **words: str) -> None:
+    """Write the whole corpus; PORT, CANARY and HIDDEN become what they are here."""
+    for number, (student, case) in enumerate(CORPUS.items()):
+        data = case.data
+        for word, meant in words.items():
+            data = data.replace(word.encode(), meant.encode())
+        path = folder / (case.file or f"{safe(student)}/{number:03d}.ipynb")
+        if path.name == f"{number:03d}.ipynb" and number % 5 == 0:    # some come in zips
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{safe(student)}.zip").write_bytes(zipped({"my work/lesson.ipynb": data}))
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    (folder / "twice/00_inside.ipynb").write_text(json.dumps(untouched("00")))
+    (folder / "escape.zip").write_bytes(zipped({
+        "../../../escaped.ipynb": json.dumps(solved("00")).encode(),
+        "/tmp/escaped.ipynb": b"{}", "C:\\escaped.ipynb": b"{}"}))
+    (folder / "bomb.zip").write_bytes(zipped({"bomb/07_lora.ipynb": bytes(70 * 2**20)}))
+    (folder / "broken.zip").write_bytes(zipped({"broken/07_lora.ipynb": b"{}"})[:-30])
+    essay = folder / "Kim Lee_77_assignsubmission_file_/essay.pdf"
+    essay.parent.mkdir(parents=True)
+    essay.write_bytes(b"%PDF")
+    (folder / "readme.txt").write_text("Nobody's.")
+
+
+def safe(student: str) -> str:
+    """A name that can be a folder's."""
+    return student.replace("/", "⁄")
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    """A zip of these files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()

@@ -1,0 +1,466 @@
+"""From sources to notebooks: what a build writes, refuses, keeps and never lets out."""
+
+# ruff: noqa: F811 (fixtures are imported, and asked for by their names)
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from demo_course import LESSON_97, REGISTER, demo, tree, write  # noqa: F401
+
+from peft_teach.course.build import execution
+from peft_teach.course.build.check import audit
+from peft_teach.course.build.notebooks import LESSONS, build
+from peft_teach.course.build.source import stub_of
+from peft_teach.errors import PeftTeachError, UnknownName
+
+
+def notebook(tree, name):
+    return nbformat.read(tree / name, as_version=4)
+
+
+def files(tree):
+    return {path.relative_to(tree).as_posix(): path.read_bytes()
+            for path in tree.rglob("*") if path.is_file()}
+
+
+def change(tree, old, new, lesson="97_demo"):
+    path = tree / "solutions" / f"{lesson}.py"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+# ---- what is written ------------------------------------------------------------------------
+
+
+def test_the_student_gets_stubs(tree):
+    build(tree)
+    student = notebook(tree, "lessons/97_demo.ipynb")
+    cells = {cell.id: cell for cell in student.cells}
+    assert cells["demo-double-solution"].source == (
+        'def double(x):\n    """Twice x."""\n    raise pt.NotAttempted("demo.double")')
+    assert cells["demo-pair-solution"].source.count('raise pt.NotAttempted("demo.pair")') == 2
+    assert all(not cell.outputs for cell in execution.code_cells(student))
+    assert student.metadata["peft_teach"] == {"lesson": "97", "release": "1.2.3"}
+    assert student.metadata.kernelspec.name == "python3"
+
+
+def test_the_solution_is_the_same_but_solved(tree):
+    build(tree)
+    student = notebook(tree, "lessons/97_demo.ipynb")
+    solution = notebook(tree, "solutions/97_demo.ipynb")
+    assert [cell.id for cell in solution.cells] == [cell.id for cell in student.cells]
+    assert [cell.metadata for cell in solution.cells] == [cell.metadata for cell in student.cells]
+    differing = [new.id for old, new in zip(student.cells, solution.cells)
+                 if old.source != new.source]
+    assert differing == ["demo-double-solution", "demo-pair-solution"]
+    assert "return x * factor" in solution.cells[2].source
+
+
+def test_cells_carry_what_nbgrader_and_jupyterlab_need(tree):
+    build(tree)
+    cells = {cell.id: cell.metadata for cell in notebook(tree, "lessons/97_demo.ipynb").cells}
+    both = {"schema_version": 3, "task": False}
+    locked = {"editable": False, "deletable": False}
+    assert cells["demo-double-solution"] == {"nbgrader": both | {
+        "grade_id": "demo-double-solution", "grade": False, "solution": True, "locked": False}}
+    assert cells["demo-double-check"] == locked | {"nbgrader": both | {
+        "grade_id": "demo-double-check", "grade": False, "solution": False, "locked": True}}
+    assert cells["demo-double-grade"] == locked | {"nbgrader": both | {
+        "grade_id": "demo-double-grade", "grade": True, "solution": False, "locked": True,
+        "points": 3}}
+    plain = [metadata for id, metadata in cells.items() if not id.startswith("demo-")]
+    assert plain == [{}, {}, {"tags": ["play"]}]
+
+
+def test_stubs_for_reset(tree):
+    build(tree)
+    demo, later = (json.loads((tree / LESSONS / n / "stubs.json").read_text())
+                   for n in ("demo", "later"))
+    assert list(demo) == ["demo.double", "demo.pair"]
+    assert later["later.add"] == 'def later(x):\n    raise pt.NotAttempted("later.add")'
+
+
+def test_a_second_build_writes_the_same_bytes(tree):
+    build(tree)
+    first = files(tree)
+    build(tree)
+    assert files(tree) == first
+    assert len(first) == 3 + 4 + 2
+
+
+def test_ids_stay_when_cells_move_and_repeat(tree):
+    build(tree)
+    before = {cell.source: cell.id for cell in notebook(tree, "lessons/97_demo.ipynb").cells}
+    text = (tree / "solutions/97_demo.py").read_text()
+    (tree / "solutions/97_demo.py").write_text(
+        f"# %%\n1 + 1\n\n# %%\n1 + 1\n\n# %%\n1 + 1\n\n{text}")
+    build(tree)
+    cells = notebook(tree, "lessons/97_demo.ipynb").cells
+    first = cells[0].id
+    assert [cell.id for cell in cells[:3]] == [first, f"{first}-2", f"{first}-3"]
+    assert {cell.source: cell.id for cell in cells[3:]} == before
+
+
+def test_one_lesson_can_be_built(tree):
+    build(tree)
+    stubs = tree / LESSONS / "later/stubs.json"
+    before = stubs.read_text()
+    change(tree, "# # Doubling", "# # Twice")
+    change(tree, "def later(x):", "def later(x, /):", "98_later")
+    later = (tree / "lessons/98_later.ipynb").read_bytes()
+    assert build(tree, ["97"])[0].startswith("97_demo: built")
+    assert (tree / "lessons/98_later.ipynb").read_bytes() == later
+    assert stubs.read_text() == before
+    build(tree, ["98_later", "98"])
+    assert "later(x, /)" in stubs.read_text()
+    with pytest.raises(UnknownName, match=r"no lesson '07'.*\n.*97_demo, 98_later"):
+        build(tree, ["07"])
+
+
+def test_elsewhere_than_in_a_checkout(tmp_path):
+    with pytest.raises(PeftTeachError, match="checkout"):
+        build(tmp_path)
+
+
+def test_regions_keep_their_indentation():
+    source = ("class A:\n    def f(self):\n        # BEGIN SOLUTION\n        1\n"
+              "        # END SOLUTION")
+    assert stub_of(source, "a.b") == (
+        'class A:\n    def f(self):\n        raise pt.NotAttempted("a.b")')
+
+
+# ---- what is refused ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ('part="check"', "part=check", "quote both values"),
+    ('exercise="demo.double" part="grade"', 'exercise="demo.double"', r"part None"),
+    ('exercise="demo.double" part="grade"', 'part="grade"', r"exercise None"),
+    ('part="grade"', 'part="grades"', "solution, check, grade"),
+    ('exercise="demo.pair" part="solution"', "", "a cell that is not marked"),
+    ('# %% exercise="demo.double" part="check"', '# %% [markdown] exercise="demo.double" '
+     'part="check"', "is code"),
+    ("    ### BEGIN SOLUTION\n    factor", "    factor", "END SOLUTION without BEGIN|only there"),
+    ("factor\n    ### END SOLUTION", "factor", "BEGIN SOLUTION without END"),
+    ("    factor = ", "    ### BEGIN SOLUTION\n    factor = ", "a second BEGIN SOLUTION"),
+    ('double = pt.check("demo.double", double)', "# BEGIN SOLUTION", "only there"),
+    ('exercise="demo.double"', 'exercise="demo.duble"', r"did you mean 'demo\.double'"),
+    ('exercise="demo.double"', 'exercise="later.add"', "of lesson 98"),
+    ('"demo.pair" part="check"', '"demo.pair" part="solution"', "only there"),
+    ('"demo.double" part="grade"', '"demo.double" part="check"', "a second check cell"),
+    ('"demo.double" part="check"', '"demo.double" part="grade"', "no check cell before its grade"),
+    ('pt.check("demo.double"', 'pt.check("demo.pair"', r"does not call check(.|\n)*demo\.double"),
+    ('pt.require("demo.double")', "True", "does not call require"),
+    ("def double(x):", "def treble(x):", "does not define double"),
+    ('def double(x):\n    """Twice x."""\n    ### BEGIN SOLUTION\n',
+     "### BEGIN SOLUTION\ndef double(x):\n", "does not define double"),
+    ("    return x * factor\n    ### END SOLUTION",
+     "    return x * factor\n    ### END SOLUTION\n### BEGIN SOLUTION\nx = 1\n### END SOLUTION",
+     "inside of a function"),
+    ("print(", "%time print(", "plain Python"),
+    ("print(", "print((", "not Python"),
+])
+def test_a_wrong_cell_is_named_with_what_to_do(tree, old, new, message):
+    change(tree, old, new)
+    with pytest.raises(PeftTeachError, match=message) as caught:
+        build(tree)
+    assert re.match(r"solutions/97_demo\.py, cell \d+ \('.+'", str(caught.value))
+    assert "\nTry: " in str(caught.value)
+    assert not (tree / "lessons").exists()
+
+
+def test_a_missing_cell_is_named(tree):
+    change(tree, '# %% exercise="demo.pair" part="grade"\npt.require("demo.pair")\n', "")
+    with pytest.raises(PeftTeachError, match=r"97_demo\.py: the exercise demo\.pair has no grade"):
+        build(tree)
+
+
+def test_a_solution_cell_needs_a_region(tree):
+    text = (tree / "solutions/98_later.py").read_text()
+    (tree / "solutions/98_later.py").write_text(re.sub(r"    ### \w+ SOLUTION\n", "", text))
+    with pytest.raises(PeftTeachError, match="enclose the solution in ### BEGIN SOLUTION"):
+        build(tree)
+
+
+# ---- outputs --------------------------------------------------------------------------------
+
+
+def executed(tree, *cells):
+    """Give the solution notebook outputs, as if it had been executed."""
+    path = tree / "solutions/97_demo.ipynb"
+    stored = notebook(tree, "solutions/97_demo.ipynb")
+    for count, cell in enumerate(execution.code_cells(stored), 1):
+        cell.execution_count = count
+        cell.metadata["execution"] = {"iopub.execute_input": "2026-01-01T00:00:00Z"}
+    execution.code_cells(stored)[-1].outputs = list(cells)
+    stored.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {}}
+    nbformat.write(stored, path)
+
+
+def said(text):
+    return nbformat.v4.new_output("stream", name="stdout", text=text)
+
+
+def shown(**data):
+    return nbformat.v4.new_output("display_data", data=data)
+
+
+def last_outputs(tree):
+    return execution.code_cells(notebook(tree, "solutions/97_demo.ipynb"))[-1].outputs
+
+
+def test_outputs_are_kept_while_the_code_is_the_same(tree):
+    for _ in range(2):
+        assert all("without outputs" in line for line in build(tree))
+    executed(tree, said("[0, 2, 4]\n"))
+    change(tree, "# # Doubling", "# # Twice")
+    assert build(tree)[0] == "97_demo: built, outputs kept"
+    stored = notebook(tree, "solutions/97_demo.ipynb")
+    assert stored.cells[0].source.startswith("# Twice")
+    assert last_outputs(tree)[0].text == "[0, 2, 4]\n"
+    assert "widgets" not in stored.metadata
+    assert all("execution" not in cell.metadata for cell in stored.cells)
+
+    change(tree, "arange(3)", "arange(4)")
+    assert "peft-teach build --execute 97_demo" in build(tree)[0]
+    assert last_outputs(tree) == []
+
+
+def test_live_widgets_are_dropped_and_what_stands_beside_them_is_kept(tree):
+    build(tree)
+    executed(tree, shown(**{execution.WIDGET: {"model_id": "1"}, "text/plain": "100%"}),
+             shown(**{execution.WIDGET: {"model_id": "2"}}), said("done"))
+    build(tree)
+    kept = last_outputs(tree)
+    assert len(kept) == 2
+    assert kept[0].data == {"text/plain": "100%"}
+
+
+@pytest.mark.parametrize("output", [
+    said("see /tmp/data.txt"), said("in /home/ann/x"), said("C:\\Users\\ann"),
+    shown(**{"text/html": "<b>/root/x</b>"}), shown(**{"image/svg+xml": "<svg>/Users/x</svg>"}),
+    nbformat.v4.new_output("error", ename="E", evalue="", traceback=["a", "File /tmp/x.py"])])
+def test_outputs_that_name_this_machine_are_refused(tree, output):
+    build(tree)
+    executed(tree, output)
+    with pytest.raises(PeftTeachError, match=r"solutions/97_demo\.ipynb: the output of the cell"):
+        build(tree)
+    assert any("names" in problem for problem in audit(tree))
+
+
+def test_paths_in_tracebacks_are_shortened_and_others_left(tree):
+    build(tree)
+    executed(tree, said(f'File "/tmp/ipykernel_12/345.py", line 1\nFile "{tree}/peft_teach/a.py"\n'
+                        "https://example.org/home/x, and/or, a/tmp/b"),
+             shown(**{"image/png": "/tmp/"}))
+    build(tree)
+    assert last_outputs(tree)[0].text == ('File "cell", line 1\nFile "peft_teach/a.py"\n'
+                                          "https://example.org/home/x, and/or, a/tmp/b")
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    """Kernels find this package from any folder, and nbgrader its own tools (alembic)."""
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]),
+                                         os.environ.get("PYTHONPATH")]))
+    monkeypatch.setenv("PYTHONPATH", path)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+
+
+def test_the_folder_of_the_environment_is_refused_too(tree):
+    build(tree)
+    executed(tree, said(f"in {sys.prefix}/bin"))
+    with pytest.raises(PeftTeachError, match=r"names .*bin"):
+        build(tree)
+
+
+@pytest.mark.usefixtures("kernel")
+def test_executing(tree):
+    slider = "\n# %%\nimport ipywidgets\n\nipywidgets.IntSlider(5)\n"
+    write(tree, "97_demo", REGISTER + slider + LESSON_97)
+    assert build(tree, ["97"], execute=True) == ["97_demo: built and executed"]
+    stored = notebook(tree, "solutions/97_demo.ipynb")
+    cells = {cell.id: cell for cell in stored.cells}
+    card = cells["demo-double-check"].outputs
+    assert len(card) == 1  # and nothing on stderr
+    assert "passed (3 of 3 points)" in card[0].data["text/plain"]
+    assert 'role="group"' in card[0].data["text/html"]
+    assert cells["demo-double-grade"].outputs == []
+    assert last_outputs(tree)[0].text == "[0.0, 2.0, 4.0]\n"
+    assert all("execution" not in cell.metadata for cell in stored.cells)
+    assert stored.cells[1].outputs[0].data == {"text/plain": "IntSlider(value=5)"}
+    built = notebook(tree, "lessons/97_demo.ipynb")
+    assert stored.metadata == built.metadata  # no state of widgets, no version of Python
+
+    before = files(tree)
+    assert build(tree, ["97"]) == ["97_demo: built, outputs kept"]
+    assert files(tree) == before
+
+    change(tree, "arange(3)", "arange(-1)")
+    with pytest.raises(PeftTeachError, match=r"97_demo\.ipynb stopped with an error"):
+        build(tree, ["97"], execute=True)
+
+
+# ---- the audit ------------------------------------------------------------------------------
+
+
+def test_a_fresh_build_is_clean(tree):
+    build(tree)
+    before = files(tree)
+    assert audit(tree) == []
+    executed(tree, said("[0, 2, 4]\n"))
+    build(tree)
+    assert audit(tree) == []  # outputs of solutions are not compared
+    assert files(tree).keys() == before.keys()
+
+
+def problems(tree, *patterns):
+    found = audit(tree)
+    for pattern in patterns:
+        assert any(re.search(pattern, problem) for problem in found), (pattern, found)
+    return found
+
+
+def test_a_changed_source_or_notebook_is_found(tree):
+    build(tree)
+    change(tree, "# # Doubling", "# # Twice")
+    found = problems(tree, r"^lessons/97_demo\.ipynb, cell 1 \('# Twice'\): its id, source differs",
+                     r"^solutions/97_demo\.ipynb, cell 1")
+    assert len(found) == 2
+    build(tree)
+    change(tree, "# # Twice", "# # Twice\n\n# %%\n1")
+    problems(tree, "has 9 cells and its source 10")
+
+
+@pytest.mark.parametrize(("edit", "message"), [
+    (lambda nb: nb.cells[3].metadata.nbgrader.update(locked=False), "cell 4 .* its metadata"),
+    (lambda nb: nb.metadata.peft_teach.update(release="0"), "its metadata differs"),
+    (lambda nb: nb.cells[3].update(outputs=[said("x")]), "its outputs differs"),
+    (lambda nb: nb.cells[3].update(execution_count=1), "its execution_count differs")])
+def test_a_student_notebook_is_exactly_what_a_build_writes(tree, edit, message):
+    build(tree)
+    edited = notebook(tree, "lessons/97_demo.ipynb")
+    edit(edited)
+    nbformat.write(edited, tree / "lessons/97_demo.ipynb")
+    assert len(problems(tree, message)) == 1
+
+
+def test_missing_and_left_over_files_are_found(tree):
+    build(tree)
+    (tree / "lessons/98_later.ipynb").rename(tree / "lessons/99_old.ipynb")
+    (tree / LESSONS / "demo/stubs.json").write_text("{}")
+    assert len(problems(tree, r"98_later\.ipynb: is missing", r"99_old\.ipynb: has no source",
+                        r"stubs\.json: holds other stubs")) == 3
+
+
+def test_an_exercise_without_cells_is_found(tree):
+    write(tree, "98_later", "# %%\n1")
+    build(tree)
+    assert problems(tree, r"98_later\.py: has no cells for the exercise later\.add")
+
+
+def leak(tree, text, cell="# %% [markdown]"):
+    """Put a text into the other lesson, and build."""
+    with (tree / "solutions/98_later.py").open("a") as file:
+        file.write(f"\n{cell}\n{text}\n")
+    build(tree)
+    return audit(tree)
+
+
+@pytest.mark.parametrize(("text", "cell"), [
+    ("# one may write `return x * factor`, of course", "# %% [markdown]"),
+    ("def f(x, factor):\n    if x:\n        return x*factor", "# %%"),
+    ("y = 1  # return x * factor", "# %%")])
+def test_a_line_of_a_solution_is_found_anywhere_in_the_lessons(tree, text, cell):
+    found = leak(tree, text, cell)
+    assert len(found) == 1
+    assert re.search(r"lessons/98_later\.ipynb: holds a line of the solution of "
+                     r"solutions/97_demo\.py, cell 3 .*'return x \* factor'; move", found[0])
+
+
+def test_a_leak_beside_the_notebooks_is_found(tree):
+    build(tree)
+    (tree / "lessons/answers.md").write_text("return x * factor")
+    assert len(problems(tree, r"^lessons/answers\.md: holds a line of the solution")) == 1
+
+
+def test_common_lines_are_no_leak(tree):
+    change(tree, "    factor = torch.tensor(2.0)",
+           "    class Scale(torch.nn.Module):\n        def __init__(self, base, factor):\n"
+           "            super().__init__()\n            self.factor = factor\n"
+           "    factor = torch.tensor(2.0)")
+    assert leak(tree, "class Scale(torch.nn.Module):\n    def __init__(self, base, factor):\n"
+                      "        super().__init__()\n        self.factor = factor", "# %%") == []
+
+
+def test_lines_that_the_stub_shows_are_no_leak(tree):
+    change(tree, '    """Twice x."""', '    """Twice x, in that you return x * factor."""')
+    assert leak(tree, "# return x * factor") == []
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("from peft_teach.methods.lora import LoRALinear", "gives solutions away"),
+    ("from peft_teach import methods", "gives solutions away"),
+    ("import peft_teach.course.lessons", "gives solutions away"),
+    ("pt.course.lessons.find('demo.double')", "gives solutions away"),
+    ("### BEGIN HIDDEN TESTS", "no student should see")])
+def test_references_and_hidden_tests_are_found(tree, text, message):
+    found = leak(tree, text, "# %%")
+    assert len(found) == 1
+    assert message in found[0]
+
+
+# ---- nbgrader -------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("kernel")
+def test_nbgrader_grades_what_is_built(tree):
+    """All points for what is solved; none for the wrong, the untouched and the reference."""
+    write(tree, "97_demo", REGISTER + LESSON_97)
+    build(tree, ["97"])
+    course = tree / "nbgrader"
+    (course / "source/demo").mkdir(parents=True)
+    (course / "source/demo/97_demo.ipynb").write_bytes(
+        (tree / "solutions/97_demo.ipynb").read_bytes())
+    solved = {cell.id: cell.source for cell in notebook(tree, "solutions/97_demo.ipynb").cells}
+    pair = {"demo-pair-solution": solved["demo-pair-solution"]}
+    wrong = "def double(x):\n    print(x)\n    return x + 2"
+    early = 'double = pt.check("demo.double", lambda x: x)'  # now double is the reference
+    answers = {"solved": {"demo-double-solution": solved["demo-double-solution"]} | pair,
+               "half": {"demo-double-solution": wrong} | pair,
+               "none": {"demo-double-solution": early}}
+    for student, cells in answers.items():
+        submission = notebook(tree, "lessons/97_demo.ipynb")
+        for cell in submission.cells:
+            cell.source = cells.get(cell.id, cell.source)
+        path = course / f"submitted/{student}/demo/97_demo.ipynb"
+        path.parent.mkdir(parents=True)
+        nbformat.write(submission, path)
+    script = """if True:
+        import json
+        from nbgrader.api import Gradebook
+        from nbgrader.apps import NbGraderAPI
+        from traitlets.config import Config
+
+        api = NbGraderAPI(config=Config({"CourseDirectory": {"root": "."}}))
+        done = api.generate_assignment("demo")
+        assert done["success"], done["log"]
+        points = {}
+        for student in sorted(api.get_submitted_students("demo")):
+            done = api.autograde("demo", student)
+            assert done["success"], done["log"]
+            with Gradebook("sqlite:///gradebook.db") as book:
+                points[student] = book.find_submission("demo", student).score
+        print(json.dumps(points))
+    """
+    done = subprocess.run([sys.executable, "-c", script], cwd=course, capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        "solved": 5, "half": 2, "none": 0}

@@ -1,0 +1,1098 @@
+"""The grader's parts, each alone: what crosses the border, what is extracted, who handed it in."""
+
+import contextlib
+import copy
+import csv
+import io
+import json
+import math
+import os
+import re
+import struct
+import subprocess
+import sys
+import time
+import tracemalloc
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from grading_corpus import ROOT, solved, untouched, zipped
+
+from peft_teach.course.exercise import judged
+from peft_teach.course.grade import Limits, engine, grade, job, report
+from peft_teach.course.grade.collect import collect, latest, safe_name
+from peft_teach.course.grade.extract import Code, definitions
+from peft_teach.course.grade.notebook import Cell, Unreadable, lesson_of, parse
+from peft_teach.course.grade.plain import (
+    DEEPEST,
+    LENGTHS,
+    Foreign,
+    Malformed,
+    from_bytes,
+    split,
+    to_bytes,
+)
+from peft_teach.course.grade.run import Runner, mark
+from peft_teach.course.grade.server import _is_full
+from peft_teach.course.lessons import all_exercises, find
+from peft_teach.errors import PeftTeachError
+
+# ── plain: what crosses ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("value", [
+    None, True, 0, -7, 2**4000 - 1, 0.5, "ä\ud800", [], [1, [2]], (1, (2, "x")), {"a": {"b": ()}},
+    {1: 2, (1, "x"): None}, {"dict": [], "float": "nan"}, torch.float16, math.inf, -math.inf])
+def test_plain_values_cross_as_they_are(value):
+    found = from_bytes(to_bytes(value))
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("tensor", [
+    torch.zeros(0, 3), torch.tensor(1.5), torch.arange(6).reshape(2, 3).T, torch.tensor([True]),
+    torch.randn(3).bfloat16(), torch.nn.Parameter(torch.ones(2)), torch.randn(3).half()])
+def test_tensors_cross_as_plain_ones(tensor):
+    found = from_bytes(to_bytes({"x": [tensor, tensor]}))["x"][1]
+    assert type(found) is torch.Tensor
+    assert found.dtype == tensor.dtype
+    assert torch.equal(found, tensor)
+    assert not found.requires_grad
+
+
+def test_not_a_number_crosses():
+    assert math.isnan(from_bytes(to_bytes(math.nan)))
+
+
+class Sly(int):
+    def __eq__(self, other):
+        return True
+
+    __hash__ = int.__hash__
+
+
+class Liar:
+    __class__ = int
+
+
+def test_subclasses_and_lies_stay_behind():
+    found = from_bytes(to_bytes([Sly(3), Liar(), type("D", (dict,), {"items": None})(a=1)]))
+    assert type(found[0]) is int
+    assert found[0] != 4
+    assert isinstance(found[1], Foreign)
+    assert repr(found[1]) == "<Liar>"
+    assert found[2] == {"a": 1}
+
+
+@pytest.mark.parametrize("value", [
+    object(), 10**5000, {1, 2}, b"x", 1j, torch.zeros(2, device="meta"), torch.zeros(2).to_sparse(),
+    torch.zeros(2, dtype=torch.complex64), lambda: 0, torch.strided],
+    ids=lambda value: type(value).__name__)
+def test_all_else_is_foreign(value):
+    assert type(from_bytes(to_bytes(value))).__name__ == type(value).__name__
+    assert isinstance(from_bytes(to_bytes(value)), Foreign)
+
+
+def framed(text: str, data: bytes = b"") -> bytes:
+    tree = text.encode()
+    return LENGTHS.pack(len(tree), len(data)) + tree + data
+
+
+@pytest.mark.parametrize("frame", [
+    b"", b"\0", LENGTHS.pack(5, 5), framed("{"), framed("NaN"), framed('{"a": 1, "b": 2}'),
+    framed('{"eval": "1"}'), framed('{"tensor": "0"}'), framed('{"dtype": "qint8"}'), framed("{}"),
+    framed('{"dict": [[[], 1]]}'), framed('{"dict": [[1]]}'), framed('{"float": "1e5"}'),
+    framed("[" * 10_000 + "]" * 10_000), framed("[" * 200 + "]" * 200), framed("9" * 5000),
+    framed("[" + "1," * 300_000 + "1]"), framed("1", b"xxxxxxxxxxxx"), framed('{"tuple": 3}'),
+    framed("1", struct.pack("<Q", 2**60) + b"{}"), framed('"\\ud8'), b"\xff" * 100],
+    ids=lambda frame: str(frame[:40]))
+def test_what_was_not_written_by_us_is_refused(frame):
+    with pytest.raises(Malformed):
+        from_bytes(frame)
+
+
+def test_a_frame_that_was_cut_off_is_left_out():
+    whole = to_bytes([1, torch.ones(3)])
+    assert split(whole + whole + whole[:-1]) == [whole, whole]
+    assert split(b"\xff" * 20) == []
+
+
+def test_what_is_too_deep_is_cut():
+    value = []
+    for _ in range(5 * DEEPEST):
+        value = [value]
+    found, depth = from_bytes(to_bytes(value)), 0
+    while isinstance(found, list):
+        found, depth = found[0], depth + 1
+    assert depth == DEEPEST
+
+
+# ── extract: which code counts ───────────────────────────────────────────────────────────────
+
+
+def plan(*cells: str, id: str = "lora.count"):
+    return definitions(Code([Cell(n, text) for n, text in enumerate(cells, 1)]), find(id))
+
+
+def statements(*cells: str, id: str = "lora.count") -> list[tuple[str, int]]:
+    return list(plan(*cells, id=id).statements)
+
+
+DEF = "def lora_count(n_in, n_out, rank):\n    return {}"
+STUB = 'def lora_count(n_in, n_out, rank):\n    raise pt.NotAttempted("lora.count")'
+
+
+def test_the_last_definition_that_is_no_stub():
+    assert statements(DEF.format(1), DEF.format(2), STUB)[-1] == ("cell 2", 0)
+    assert statements(STUB, STUB)[-1] == ("cell 2", 0)
+    assert statements("lora_count = lambda *s: 1", "x = 1")[-1] == ("cell 1", 0)
+    assert statements(DEF.format(1), 'lora_count = pt.check("lora.count", lora_count)',
+                      "lora_count = lora_count(1, 2, 3)")[-1] == ("cell 1", 0)
+
+
+def test_what_it_needs_comes_with_it():
+    assert statements("import math\nimport os", DEF.format("f(rank)"), "print(1)\nX = 2",
+                      "def f(r):\n    return math.sqrt(r) + X") == [
+        ("cell 1", 0), ("cell 2", 0), ("cell 3", 1), ("cell 4", 0)]
+
+
+def test_of_two_the_one_before_its_use():
+    assert ("cell 1", 0) in statements("X = 1", DEF.format("X"), "X = 2")
+    assert ("cell 2", 0) in statements("X = 1", "X = X + 1", DEF.format("X"))
+    assert ("cell 1", 0) in statements("X = 1", "X = X + 1", DEF.format("X"))
+
+
+@pytest.mark.parametrize("line", [
+    "X = pt.train(model, batches)", "X, _ = pt.models.load('minilm')",
+    "for X in pt.train(model, batches):\n    print(X)",
+    "from peft_teach import data\nX = data.load('x')",
+    "def all(m):\n    return pt.evaluate(m, 1)\ndef more():\n    return all(3)\nX = more()",
+    "X = pt.widgets.Guess('?', (1, 2))", "import matplotlib.pyplot as plt\nX = plt.figure()",
+    "X = pt.check('lora.layer', 1, 2)", "f = pt.train\nX = 3 if f else pt.train"])
+def test_what_trains_loads_shows_or_checks_does_not_run(line):
+    assert statements(line, DEF.format("X")) == [("cell 2", 0)]
+    assert plan(line, DEF.format("X")).flags == ("needs X, whose line does not run here",)
+
+
+@pytest.mark.parametrize("line", [
+    "print(1)", "while True:\n    pass", "n_in = 3\nn_in += 1", "torch.allclose = print",
+    "lora_count(1, 2, 3)",
+    "del X", "x = lora_count(1, 2, 3)", "exit()", "torch.manual_seed(0)", "print(lora_count)",
+    "lora_count = lora_count(1, 2, 3)", "CFG = {}\nCFG['rank'] = 1",
+    "lora_count = 3\nlora_count = str(lora_count)"])
+def test_what_no_answer_needs_does_not_run(line):
+    assert statements(DEF.format(1), line) == [("cell 1", 0)]
+
+
+def test_own_names_hide_the_notebooks():
+    assert statements("n_in = 1\nrank = 2\nx = 3", DEF.format("sum(x for x in (rank, n_in))")) == [
+        ("cell 2", 0)]
+
+
+def test_lost_imports_are_given():
+    assert statements(DEF.format("torch.ones(1)")) == [("given", 0), ("cell 1", 0)]
+
+
+@pytest.mark.parametrize("cell", [
+    "%matplotlib inline\n" + DEF.format(1), "%%time\n" + DEF.format(1), "!ls\n" + DEF.format(1),
+    "x = !ls\n" + DEF.format(1), DEF.format(1) + "\nlora_count?", "\r\n" + DEF.format(1)])
+def test_magics_do_nothing(cell):
+    assert not plan(cell).missing
+
+
+@pytest.mark.parametrize("cell", ["%%bash\n" + DEF.format(1), "%%writefile x.py\n" + DEF.format(1)])
+def test_other_languages_are_no_answer(cell):
+    assert "no definition" in plan(cell).missing
+
+
+@pytest.mark.parametrize("cell", [
+    DEF.format("(1"), DEF.format("-" * 100_000 + "1"), DEF.format("(" * 5000), DEF.format("\0"),
+    DEF.format("a" + ".b" * 40_000), DEF.format("'" + "x" * 200_000 + "'"), DEF.format("'\ud800'"),
+    DEF.format(1) + "\nx = 1" * 6000], ids=len)
+def test_what_is_no_python_is_said_and_harms_nothing(cell):
+    assert "not Python" in plan(cell).missing
+    assert plan(cell, DEF.format(1)).statements == (("cell 2", 0),)
+
+
+@pytest.mark.parametrize("line", [" " * 90_000 + "=", "a " * 40_000 + "= x", "?" * 90_000,
+                                  "\n" * 90_000 + "(", "def " * 20_000], ids=range(5))
+def test_no_line_takes_long_to_read(line):
+    plan(line + "(\n" + DEF.format(1))    # a pattern that backtracks would take minutes
+
+
+@pytest.mark.parametrize(("id", "code"), [
+    ("lora.count", DEF.format("pt.lora.count(n_in, n_out, rank)")),
+    ("lora.count", "from peft_teach.methods.lora import count as lora_count2\n"
+                   + DEF.format("lora_count2(n_in, n_out, rank)")),
+    ("lora.count", DEF.format("pt.check('lora.count', 0)")),
+    ("lora.layer", "class LoRALinear(pt.lora.LoRALinear):\n    pass"),
+    ("lora.layer", "import peft_teach\nLoRALinear = peft_teach.methods.lora.LoRALinear"),
+    ("lora.merge", "def merged(layer):\n    return layer.merged()"),
+    ("change.truncate", "def truncate(d, k):\n    return pt.spectra.truncate(d, k)"),
+    ("inside.linear", "def linear_count(a, b):\n"
+                      "    from peft_teach.course.lessons.inside import exercises as inside\n"
+                      "    return inside.linear_count(a, b)")])
+def test_the_reference_is_no_answer(id, code):
+    assert "own solution" in plan(code, id=id).missing
+
+
+def test_innocent_names_are_no_reference():
+    assert not plan(DEF.format("[rank].count(rank)")).missing
+    assert not plan("class LoRALinear(pt.Adapter):\n    def f(self):\n        return self.merged()",
+                    id="lora.layer").missing
+
+
+# ── notebook: which lesson ───────────────────────────────────────────────────────────────────
+
+
+def notebook(**named) -> bytes:
+    return json.dumps({"cells": [{"cell_type": "markdown", "source": "x"}]} | named).encode()
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"null", b'{"cells": 3}', b'{"cells": []}',
+                                  b"\xff\xfe", b"[" * 100_000, b'{"cells": [1'],
+                         ids=len)
+def test_what_is_no_notebook(data):
+    with pytest.raises(Unreadable):
+        parse(data)
+
+
+@pytest.mark.parametrize("change", [
+    {"metadata": None}, {"metadata": []}, {"metadata": {"peft_teach": 7}},
+    {"metadata": {"peft_teach": {"lesson": ["07"]}}},
+    {"cells": [None, 1, {}, {"source": None}, {"source": [1, "x"]}, {"cell_type": 5}]}])
+def test_odd_notebooks_are_read(change):
+    assert parse(notebook(**change)).lesson is None
+
+
+def lesson(notebook: dict, file: str = "x.ipynb") -> str | None:
+    return lesson_of(parse(json.dumps(notebook).encode()), file, all_exercises())
+
+
+def test_the_lesson_is_found_by_what_is_left():
+    whole = untouched("07")
+    bare = [{"cell_type": c["cell_type"], "source": c["source"]} for c in whole["cells"]]
+    definition = {"cell_type": "code", "source": "def merged(layer): pass"}
+    assert lesson(whole) == "07"
+    assert lesson({"cells": bare}) == "07"
+    assert lesson({"cells": [definition]}) == "07"
+    assert lesson({"cells": [bare[0]]}) == "07"
+    assert lesson({"cells": [{"cell_type": "code", "source": "1"}]}, "a/02_small.ipynb") == "02"
+    assert lesson({"cells": [{"cell_type": "code", "source": "1"}]}, "a/b.ipynb") is None
+    # pasted into another lesson's notebook
+    assert lesson({"cells": bare, "metadata": {"peft_teach": {"lesson": "01"}}}) == "07"
+
+
+# ── collect: who ─────────────────────────────────────────────────────────────────────────────
+
+
+def students(folder: Path, *paths: str) -> list[str]:
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(b"{}")
+    return sorted({submission.student for submission in collect(folder)})
+
+
+@pytest.mark.parametrize(("paths", "expected"), [
+    (("anna_07_lora.ipynb", "07_lora_bo.ipynb"), ["anna", "bo"]),
+    (("anna/07_lora.ipynb", "bo/07_lora (2).ipynb", "cy/Copy of 07_lora.ipynb"),
+     ["anna", "bo", "cy"]),
+    (("hw/anna.ipynb", "hw/bo.ipynb"), ["anna", "bo"]),
+    (("07_lora/anna.ipynb", "02_small_change/anna.ipynb"), ["anna"]),
+    (("all/anna/try/x.ipynb", "all/bo/x.ipynb"), ["anna", "bo"]),
+    (("meierjo_123_456_07_lora-1.ipynb", "bo_LATE_1_2_x y.ipynb"), ["bo", "meierjo"]),
+    (("Jo Meier_12_assignsubmission_file_/x.ipynb", "Bo_3_assignsubmission_file/y.ipynb"),
+     ["Bo", "Jo Meier"]),
+    (("meierjo_1_7_x.ipynb", "meierjo_2_8_x.ipynb", "meierjo_2_9_y-1.ipynb", "bo_3_1_x.ipynb"),
+     ["bo", "meierjo (1)", "meierjo (2)"]),
+    (("c/submitted/jo/lora/07_lora.ipynb", "c/submitted/bo/lora/07_lora.ipynb"), ["bo", "jo"]),
+    (("Zoe\u0308/07_lora.ipynb", "李/07_lora.ipynb"), ["Zoë", "李"])])
+def test_who(tmp_path, paths, expected):
+    assert students(tmp_path, *paths) == expected
+
+
+def test_one_file_or_one_zip(tmp_path):
+    (tmp_path / "anna_07_lora.ipynb").write_bytes(b"{}")
+    (tmp_path / "all.zip").write_bytes(zipped({"all/anna/x.ipynb": b"{}", "all/bo/x.ipynb": b"{}"}))
+    assert [s.student for s in collect(tmp_path / "anna_07_lora.ipynb")] == ["anna"]
+    assert [s.student for s in collect(tmp_path / "all.zip")] == ["anna", "bo"]
+
+
+def test_which_of_two_counts(tmp_path):
+    students(tmp_path, "a/07_lora.ipynb", "a/07_lora (1).ipynb", "a/07_lora-10.ipynb")
+    assert latest(collect(tmp_path)).path == "a/07_lora-10.ipynb"
+    os.utime(tmp_path / "a/07_lora.ipynb", (9e9, 9e9))
+    assert latest(collect(tmp_path)).path == "a/07_lora-10.ipynb"
+    (tmp_path / "a/07_lora-10.ipynb").unlink()
+    (tmp_path / "a/07_lora (1).ipynb").unlink()
+    students(tmp_path, "a/z.ipynb")
+    os.utime(tmp_path / "a/z.ipynb", (1e9, 1e9))
+    assert latest(collect(tmp_path)).path == "a/07_lora.ipynb"
+
+
+def test_what_is_not_read(tmp_path):
+    secret = tmp_path / "secret.ipynb"
+    secret.write_bytes(b"{}")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "link.ipynb").symlink_to(secret)
+    (folder / "links").symlink_to(tmp_path)
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        link = zipfile.ZipInfo("link.ipynb")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+        archive.writestr("__MACOSX/._x.ipynb", b"x")
+        archive.writestr("x" * 2000 + ".ipynb", b"{}")
+        archive.writestr("../../jo.ipynb", b"{}")
+    (folder / "z.zip").write_bytes(zipped({"y.zip": zipped({"x.zip": inner.getvalue()})}))
+    assert students(folder, "anna/.ipynb_checkpoints/x.ipynb", "anna/ok.ipynb") == ["anna", "z"]
+    assert [s.problem for s in collect(folder)][1:] == ["a zip in a zip in a zip"]
+    (folder / "z.zip").write_bytes(zipped({"y.zip": inner.getvalue()}))
+    assert [s.path for s in collect(folder)] == ["anna/ok.ipynb", "z.zip/y.zip/jo.ipynb"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "secret.ipynb"]
+
+
+@pytest.mark.parametrize("path", ["nothing", "."])
+def test_nothing_to_grade_is_said(tmp_path, path):
+    with pytest.raises(PeftTeachError, match=r"There is no"):
+        collect(tmp_path / path)
+
+
+@pytest.mark.parametrize(("student", "expected"), [
+    ("Zoë Ž", "Zoë Ž"), ("../../x", "_.._x"), ("a/b\\c:d", "a_b_c_d"), ("", "_"), ("...", "_"),
+    ("CON", "_CON"), ("nul.x", "_nul.x"), ("李" * 200, "李" * 33), ("a\n b", "a_ b")])
+def test_names_of_files(student, expected):
+    assert safe_name(student) == expected
+
+
+# ── the walls ────────────────────────────────────────────────────────────────────────────────
+
+WALLS = """
+import ctypes, os, socket, sys, tempfile, threading
+from pathlib import Path
+import torch
+from peft_teach.course.grade.limits import Limits, confine
+scratch = Path(tempfile.mkdtemp())
+open(scratch / "mine", "w").close()
+theirs = sys.argv[1]
+print(*confine(Limits(), scratch))
+
+def tried(name, do):
+    try:
+        do()
+    except (OSError, RuntimeError, MemoryError) as error:
+        print(name, "refused")
+    else:
+        print(name, "done")
+
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*arguments):
+    if libc.syscall(*arguments) < 0:
+        raise OSError(ctypes.get_errno(), "")
+tried("fork", os.fork)
+tried("exec", lambda: os.execv("/bin/true", ["true"]))
+tried("spawn", lambda: os.posix_spawn("/bin/true", ["true"], {}))
+tried("socket", socket.socket)
+tried("kill", lambda: os.kill(os.getppid(), 0))
+tried("limits", lambda: __import__("resource").prlimit(os.getppid(), 0, (1, 1)))
+tried("trace", lambda: call(101, 16, os.getppid(), 0, 0))
+tried("namespace", lambda: call(272, 0x10000000))
+tried("ring", lambda: call(425, 8, ctypes.create_string_buffer(200)))
+tried("x32", lambda: call(0x40000000 + 57))
+tried("read", lambda: open("/etc/hostname"))
+tried("list", lambda: os.listdir("/"))
+tried("proc", lambda: open(f"/proc/{os.getppid()}/mem"))
+tried("write", lambda: open("/dev/shm/x", "w"))
+tried("memory", lambda: torch.zeros(2**31))
+tried("large file", lambda: open(scratch / "large", "wb").write(bytes(2**25)))
+tried("chmod", lambda: os.chmod(theirs, 0o666))
+tried("fchmod", lambda: os.chmod(os.open(os.__file__, os.O_RDONLY), 0o644))
+tried("chown", lambda: os.chown(theirs, os.getuid(), os.getgid()))
+tried("lchown", lambda: os.lchown(theirs, os.getuid(), os.getgid()))
+tried("utime", lambda: os.utime(theirs, (1, 1)))
+tried("truncate", lambda: os.truncate(theirs, 0))
+tried("attribute", lambda: os.setxattr(theirs, "user.x", b"1"))
+tried("no attribute", lambda: os.removexattr(theirs, "user.y"))
+import fcntl
+pipe = os.pipe()[0]
+who = os.getpid()
+tried("owner", lambda: fcntl.fcntl(pipe, 8, who))
+tried("signal", lambda: fcntl.fcntl(pipe, 10, 9))
+tried("other owner", lambda: fcntl.fcntl(pipe, 15, bytes([1, 0, 0, 0]) + who.to_bytes(4, "little")))
+tried("cores", lambda: os.sched_setaffinity(0, os.sched_getaffinity(0)))
+tried("scheduler", lambda: os.sched_setscheduler(0, 0, os.sched_param(0)))
+tried("disk priority", lambda: call(251, 1, 0, 2 << 13 | 4))
+tried("close on exec", lambda: fcntl.fcntl(pipe, fcntl.F_SETFD, fcntl.FD_CLOEXEC))
+tried("flags", lambda: fcntl.fcntl(pipe, fcntl.F_SETFL, os.O_NONBLOCK))
+def shorten():
+    with open(scratch / "own", "w") as file:
+        file.truncate(0)
+tried("own truncate", shorten)
+tried("own file", lambda: (scratch / "own").write_text("x"))
+tried("thread", lambda: threading.Thread(target=len, args=([],)).start())
+tried("tensor", lambda: torch.ones(9, 9) @ torch.ones(9, 9))
+tried("gradient", lambda: torch.ones(3, requires_grad=True).sum().backward())
+tried("import", lambda: __import__("wave"))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the walls of Linux")
+def test_the_walls_stand(tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.write_text("x")
+    with contextlib.suppress(OSError):    # not on every file system
+        os.setxattr(theirs, "user.y", b"1")
+    os.chmod(theirs, 0o600)
+    before = theirs.stat()
+    done = subprocess.run([sys.executable, "-c", WALLS, str(theirs)], capture_output=True,
+                          text=True, cwd=ROOT)
+    assert theirs.stat() == before
+    walls, *lines = done.stdout.splitlines()
+    assert walls.split() == ["limits", "landlock", "capabilities", "seccomp"], done.stderr
+    open_ = ("close on exec done", "flags done", "own truncate done", "own file done",
+             "thread done", "tensor done", "gradient done", "import done")
+    assert [line for line in lines if not line.endswith("refused")] == list(open_)
+    assert len(lines) == 30 + len(open_)
+
+
+# ── whole runs ───────────────────────────────────────────────────────────────────────────────
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Three submissions, graded once; the folder of submissions and that of results."""
+    folder = tmp_path_factory.mktemp("small")
+    for student, given in (("anna", solved("00")), ("bo", untouched("00")), ("cy", solved("00"))):
+        path = folder / f"in/{student}/00_inside.ipynb"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(given | {"cells": [
+            *given["cells"], {"cell_type": "markdown", "source": student}]}))
+    grade(folder / "in", folder / "out", jobs=1)
+    return folder
+
+
+def test_the_same_input_gives_the_same_bytes(small, tmp_path):
+    grade(small / "in", tmp_path, jobs=2)
+    assert files(tmp_path) == files(small / "out")
+    assert len(files(tmp_path)) == 3 + 3 + 3    # results, pages; the table, the report, its picture
+
+
+def test_an_interrupted_run_goes_on(small, tmp_path, monkeypatch):
+    """What is done is not done again, and what comes of both is as if nothing had happened."""
+    done, run = [], engine.run
+
+    def stops(function, items, **named):
+        for result in run(function, items, **named):
+            yield result
+            done.append(result)
+            if len(done) == 2:    # the proof of the reference, and one submission
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "run", stops)
+    with pytest.raises(KeyboardInterrupt):
+        grade(small / "in", tmp_path, jobs=1)
+    assert len(list((tmp_path / "results").iterdir())) == 1
+    assert not (tmp_path / "grades.csv").exists()
+
+    items_of = []
+    monkeypatch.setattr(engine, "run", lambda function, items, **named: (
+        items_of.append(len(items)), run(function, items, **named))[1])
+    grade(small / "in", tmp_path, jobs=1)
+    assert items_of == [1 + 2]
+    assert files(tmp_path) == files(small / "out")
+    grade(small / "in", tmp_path, jobs=1)
+    assert items_of == [3, 0]
+
+
+def test_a_damaged_result_is_made_again(small, tmp_path):
+    grade(small / "in/anna", tmp_path, jobs=1)
+    before = files(tmp_path)
+    result, = (tmp_path / "results").iterdir()
+    result.write_text("[{")
+    grade(small / "in/anna", tmp_path, jobs=1)
+    assert files(tmp_path) == before
+
+
+def test_the_lesson_that_was_asked_for(small, tmp_path):
+    row, *_ = grade(small / "in/anna", tmp_path, lesson="01", jobs=1)
+    assert (row.lesson, row.points, row.maximum) == ("01", 0, 7)
+    assert "this is the notebook of lesson 00" in row.flags
+    with pytest.raises(PeftTeachError, match="no lesson '77'"):
+        grade(small / "in", tmp_path, lesson="77")
+
+
+def test_a_broken_grader_grades_nobody(small, tmp_path):
+    """Further cases that the reference itself fails are the instructor's mistake."""
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden/inside.py").write_text(
+        'CASES = {"inside.linear": lambda: [{"n_in": "x", "n_out": 2}]}')
+    with pytest.raises(PeftTeachError, match=r"(?s)reference of lesson 00 gets no points.*linear"):
+        grade(small / "in", tmp_path / "out", solutions=tmp_path, jobs=1)
+    assert not list((tmp_path / "out").glob("*/*"))
+
+
+@pytest.mark.long
+def test_without_a_fork_the_marks_are_the_same():
+    """As on Windows and macOS: a fresh process for each answer."""
+    runner = Runner(Limits(seconds=2), warm=False)
+    for text, points, says in (
+            (DEF.format("rank * (n_in + n_out)"), 1, "rank"), (DEF.format("7"), 0, "gave 7"),
+            (DEF.format("n_in.x"), 0, "AttributeError"), ("while True: pass\n" + STUB, 0, ""),
+            (DEF.format("__import__('os')._exit(3)"), 0, "ended its process"),
+            ("def lora_count(*sizes):\n    while True:\n        pass", 0, "longer than")):
+        given = mark(runner, Code([Cell(1, text)]), find("lora.count"))
+        assert given.points == points
+        assert says in given.message
+
+
+class Suicidal:
+    """Work that kills its process, unless it is alone there."""
+
+    def __call__(self, number):
+        if number == 2:
+            os._exit(1)
+        return number * 10
+
+
+@pytest.mark.long
+def test_a_job_that_kills_its_process_costs_no_other_one():
+    found = dict(engine.run(Suicidal(), [(n,) for n in range(1, 4)], jobs=1))
+    assert isinstance(found.pop(1), engine.Died)
+    assert found == {0: 10, 2: 30}
+
+
+@pytest.mark.long
+def test_dask_gives_the_same_bytes(small, tmp_path):
+    """On a local cluster of two workers."""
+    grade(small / "in", tmp_path, dask="local:2")
+    assert files(tmp_path) == files(small / "out")
+
+
+def test_the_command(small, tmp_path, capsys):
+    from peft_teach.course.cli import main
+
+    assert main(["grade", str(small / "in"), "--out", str(small / "out")]) == 0
+    assert "3 graded, 0 to look at" in capsys.readouterr().out
+    assert main(["grade", str(tmp_path), "--out", str(tmp_path)]) == 1
+    assert "There is no notebook" in capsys.readouterr().err
+
+
+# ── what an answer may do to the grader, and learn from it ───────────────────────────────────
+
+FORGED = """def lora_count(n_in, n_out, rank):
+    import os, torch
+    from peft_teach.course.grade.plain import to_bytes
+    os.write(3, to_bytes({}))
+    os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("sent", [
+    "torch.ones(2)", "[torch.ones(2)]", "'outputs'", "None", "{'ended': torch.ones(2)}"])
+def test_a_forged_frame_gives_no_points_and_ends_nothing(sent):
+    given = mark(job.runner(Limits(), job.FORKS), Code([Cell(1, FORGED.replace("{}", sent))]),
+                 find("lora.count"))
+    assert (given.points, given.message) == (0, "What it gave could not be read.")
+
+
+def test_where_the_grader_fails_the_other_answers_count(monkeypatch):
+    def fails(running, code, exercise, further):
+        if exercise.id == "inside.block":
+            raise RuntimeError("secret")
+        return mark(running, code, exercise, further)
+
+    monkeypatch.setattr(job, "mark", fails)
+    found = job.do(job.Job(json.dumps(solved("00")).encode(), "00"), job.Settings())
+    assert [each["exercise"] for each in found if not each["points"]] == ["inside.block"]
+    flags = [flag for each in found for flag in each["flags"]]
+    assert flags == ["inside.block: the grader failed at it, RuntimeError: look at it by hand"]
+
+
+def memory(pid: int) -> bytes:
+    """All that a process can write to, as it is now."""
+    found = []
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as file:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            place, rights, *_ = line.split()
+            if rights.startswith("rw"):
+                start, end = (int(number, 16) for number in place.split("-"))
+                file.seek(start)
+                while start < end and (part := file.read(end - start)):
+                    found.append(part)
+                    start += len(part)
+    return b"".join(found)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the server of Linux")
+def test_the_server_keeps_nothing_of_an_answer():
+    """What is not in its memory cannot be inherited by the child that runs a later answer."""
+    runner = Runner(Limits())
+    word = "".join(reversed("drowterces"))
+    try:
+        for body in (f"'{word}' + n_in.{word}", "rank * (n_in + n_out)"):
+            given = mark(runner, Code([Cell(1, DEF.format(body))]), find("lora.count"))
+        assert given.points == 1
+        held = memory(runner._server.pid)
+        assert b"lora_count" in held    # the course's own: the search finds what is there
+        assert word.encode() not in held
+    finally:
+        runner.close()
+
+
+LOOKS_BACK = """def lora_count(n_in, n_out, rank):
+    import sys
+    frame, told = sys._getframe(), []
+    while frame:
+        told += [repr(value) for value in frame.f_locals.values()]
+        frame = frame.f_back
+    raise ValueError([text[:40] for text in told if "first_answer" in text
+                      and "LOOKS" not in text and "_getframe" not in text])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the server of Linux")
+def test_a_child_sees_no_other_answer_on_its_stack():
+    runner = Runner(Limits())
+    try:
+        for text in (DEF.format("str('first_answer') + 1"), LOOKS_BACK):
+            given = mark(runner, Code([Cell(1, text)]), find("lora.count"))
+        assert "ValueError: []" in given.traceback, given
+    finally:
+        runner.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the server of Linux")
+def test_the_server_ends_with_the_grader_and_with_its_supervisor():
+    runner = Runner(Limits())
+    mark(runner, Code([Cell(1, DEF.format("0"))]), find("lora.count"))
+    server, deadline = runner._server, time.monotonic() + 20
+    while server.poll() is None and time.monotonic() < deadline:
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children")
+        for supervisor in children.read_text().split():    # the last one may still be ending
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(supervisor), 9)
+        time.sleep(0.05)
+    assert server.poll() == 0
+    assert mark(runner, Code([Cell(1, DEF.format("rank * (n_in + n_out)"))]),
+                find("lora.count")).points == 1
+    runner._server.stdin.close()
+    assert runner._server.wait(10) == 0
+    runner.close()
+
+
+# ── what a judge believes ────────────────────────────────────────────────────────────────────
+
+
+def good(id: str) -> tuple:
+    """An exercise, a case of it, and what its reference gives."""
+    exercise = find(id)
+    case = exercise.cases(0)[0]
+    torch.manual_seed(0)
+    return exercise, case, exercise.run(exercise.resolve(), copy.deepcopy(case))
+
+
+def test_the_judge_of_the_head_knows_the_model_itself():
+    exercise, case, seen = good("full.head_only")
+    assert judged(exercise, case, seen, 0).passed
+    lie = {"sizes": {"classifier.weight": 1}, "trains": {"classifier.weight": True}, "found": 1}
+    assert not judged(exercise, case, seen | lie, 0).passed
+    assert not judged(exercise, case, seen | {"sizes": dict.fromkeys(seen["trains"], 1),
+                                              "found": 2}, 0).passed
+
+
+ODD = (None, True, 7, -0.5, "x", [], ["x"], {}, {"a": torch.ones(2)}, torch.zeros(0),
+       torch.ones(2), torch.full((300, 300), math.nan), torch.ones(50_000, 1, 1), torch.float32)
+CLAIMS = {
+    "full.accuracy": ("found", "training", "grad", "changed"),
+    "full.step": ("losses", "weights", "kinds", "graph", "training", "events"),
+    "full.head_only": ("found", "trains", "on_module", "changed"),
+    "change.truncate": ("found", "delta_after"),
+    "change.project": ("theta", "theta0_after", "grad", "largest"),
+    "change.bitfit": ("is_adapter", "holds_base", "frozen", "shapes", "dtypes", "b_start", "start",
+                      "y", "bias_after", "grad_b", "grad_x"),
+    "lora.layer": ("is_adapter", "holds_base", "shapes", "dtypes", "A_start", "B_start", "scale",
+                   "y_start", "y", "y_dtype", "y_eval", "W_after", "grad_A", "grad_B", "grad_x"),
+    "lora.merge": ("is_linear", "is_base", "shared", "weight", "again", "bias", "W_after"),
+    "lora.forty_kb": ("rank", "targets", "layers", "dropout", "scale"),
+    "inside.ledger": ("type", "found"),
+}
+
+
+@pytest.mark.parametrize(("id", "claim"), [(id, each) for id, all in CLAIMS.items()
+                                           for each in all])
+def test_no_claim_is_believed_whatever_its_type(id, claim):
+    exercise, case, seen = good(id)
+    kind = type(seen[claim])
+    for odd in ODD:
+        if type(odd) is kind and kind in (bool, int):
+            continue    # a plain lie of the right form
+        verdict = exercise.judge(copy.deepcopy(case), seen | {claim: odd})
+        assert not verdict.passed or (id, odd) == ("lora.forty_kb", None), odd
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_the_report_of_a_check_is_a_dict_of_its_own(odd):
+    for id in CLAIMS:
+        exercise, case, _ = good(id)
+        assert not judged(exercise, case, odd, 0).passed
+
+
+def test_no_step_without_a_loss():
+    exercise, case, seen = good("full.step")
+    assert judged(exercise, case, seen, 0).passed
+    for change in ({"losses": []}, {"kinds": seen["kinds"][:1]}, {"losses": seen["losses"][:1]},
+                   {"training": [torch.ones(2)]}):
+        assert not exercise.judge(case, seen | change).passed
+
+
+def test_no_judge_multiplies_a_text():
+    exercise, case, seen = good("lora.forty_kb")
+    start = time.monotonic()
+    assert not exercise.judge(case, seen | {"rank": "x" * 3_000_000}).passed
+    assert time.monotonic() - start < 0.5
+    tracemalloc.start()
+    try:
+        exercise.judge(case, seen | {"rank": "x" * 3_000_000})
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
+
+
+# ── the disk ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_folder_that_cannot_be_read_is_full(tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    assert not _is_full(tmp_path, 10_000)
+    scandir = os.scandir
+
+    def refused(path):    # a mode of 0o300 does it, but not for root
+        if os.path.basename(path) == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert _is_full(tmp_path, 10_000)
+
+
+def test_a_file_that_vanishes_hides_no_other(tmp_path, monkeypatch):
+    (tmp_path / "large").write_bytes(bytes(20_000))
+    large, = os.scandir(tmp_path)
+
+    class Gone:
+        path = "gone"
+
+        def is_dir(self, follow_symlinks):
+            return False
+
+        def stat(self, follow_symlinks):
+            raise FileNotFoundError
+
+    monkeypatch.setattr(os, "scandir", lambda path: [Gone(), large])
+    assert _is_full(tmp_path, 15_000)
+    assert not _is_full(tmp_path, 40_000)
+
+
+def test_space_beyond_the_end_of_a_file_counts(tmp_path, monkeypatch):
+    """As fallocate gives it on Linux: the file says 0 bytes, and holds a megabyte."""
+    class Ahead:
+        path = "ahead"
+
+        def is_dir(self, follow_symlinks):
+            return False
+
+        def stat(self, follow_symlinks):
+            return SimpleNamespace(st_size=0, st_blocks=2048)
+
+    monkeypatch.setattr(os, "scandir", lambda path: [Ahead()])
+    assert _is_full(tmp_path, 500_000)
+    assert not _is_full(tmp_path, 2**20 + 4096)
+
+
+# ── collecting and reporting, attacked ───────────────────────────────────────────────────────
+
+EMPTY = json.dumps({"cells": [{"cell_type": "code", "source": "x = 1"}]}).encode()
+
+
+def test_a_damaged_entry_costs_itself_only(tmp_path):
+    """LZMA has an error of its own, which is no OSError and no ValueError."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("anna/x.ipynb", EMPTY, zipfile.ZIP_LZMA)
+        archive.writestr("bo/x.ipynb", EMPTY)
+    data = bytearray(buffer.getvalue())
+    start = 30 + len("anna/x.ipynb") + 9    # behind the header, the name and LZMA's own header
+    data[start:start + 12] = b"\xff" * 12
+    (tmp_path / "all.zip").write_bytes(data)
+    anna, bo = collect(tmp_path)
+    assert (anna.student, anna.data) == ("anna", b"")
+    assert "cannot be read" in anna.problem
+    assert (bo.student, bo.problem) == ("bo", "")
+
+
+@pytest.mark.parametrize(("own", "others"), [
+    ("Mallory_9_assignsubmission_file/work.zip", "Anna_1_assignsubmission_file/07_lora.ipynb"),
+    ("Mallory_9_10_work.zip", "Anna_1_2_07_lora.ipynb"),
+    ("submitted/Mallory/lora/work.zip", "submitted/Anna/lora/07_lora.ipynb"),
+    ("Mallory.zip", "Anna.ipynb"), ("Mallory/work.zip", "Anna/07_lora.ipynb")])
+def test_nobody_hands_in_for_somebody_else(tmp_path, own, others):
+    forged = {"Anna_1_assignsubmission_file/07_lora-99.ipynb": EMPTY, "Anna_1_77_x-99.ipynb": EMPTY,
+              "submitted/Anna/lora/07_lora-99.ipynb": EMPTY, "Anna/07_lora-99.ipynb": EMPTY}
+    for path, data in ((own, zipped(forged)), (others, EMPTY)):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(data)
+    assert [s.path for s in collect(tmp_path) if s.student == "Anna"] == [others]
+    assert len([s for s in collect(tmp_path) if s.student == "Mallory"]) == 4
+
+
+@pytest.mark.parametrize(("paths", "expected"), [
+    (("anna/lora_2025_11_20.ipynb", "bo/lora_2025_11_21.ipynb"), ["anna", "bo"]),
+    (("anna/exercise_07_1_lora.ipynb", "bo/exercise_07_1_lora.ipynb"), ["anna", "bo"]),
+    (("anna/exercise_07_1_lora.ipynb", "bo/exercise_07_2_lora.ipynb"), ["anna", "bo"]),
+    (("exercise_07_1_anna.ipynb", "exercise_07_1_bo.ipynb"),
+     ["exercise_07_1_anna", "exercise_07_1_bo"]),
+    (("exercise_07_1_anna.ipynb", "exercise_08_1_bo.ipynb"),
+     ["exercise_07_1_anna", "exercise_08_1_bo"]),
+    (("hw/meierjo_1_2_x.ipynb", "hw/bo_LATE_3_4_x.ipynb"), ["bo", "meierjo"]),
+    (("w6/meierjo_1_2_x.ipynb", "w6/bo_3_4_x.ipynb", "w7/bo_3_9_y.ipynb"), ["bo", "meierjo"]),
+    (("Anna Müller_12_assignsubmission_file_07_lora.ipynb", "Bo_3_assignsubmission_file_x.ipynb"),
+     ["Anna Müller", "Bo"]),
+    (("w6/Anna_1_assignsubmission_file_/x.ipynb", "w7/Anna_2_assignsubmission_file_/x.ipynb"),
+     ["Anna"]),
+    (("w6/Anna_1_assignsubmission_file_/x.ipynb", "w6/Anna_2_assignsubmission_file_/x.ipynb"),
+     ["Anna (1)", "Anna (2)"]),
+    (("an\u202enA/x.ipynb", "\u2066bo\u200f/x.ipynb"), ["annA", "bo"]),
+    (("anna/x.ipynb", "bo/07_lora.ipynb.txt", "cy/x.ipynb.json", "di/x.py", "ed/x.rar",
+      "readme.txt"), ["anna", "bo", "cy", "di", "ed"])])
+def test_who_in_odd_layouts(tmp_path, paths, expected):
+    assert students(tmp_path, *paths) == expected
+
+
+def test_canvas_zips_hold_whatever_they_like(tmp_path):
+    for who, user in (("bo", 3), ("cy", 5)):
+        (tmp_path / f"{who}_{user}_{user + 1}_work.zip").write_bytes(zipped({
+            "hw_7_1_final.ipynb": EMPTY}))
+    assert [s.student for s in collect(tmp_path)] == ["bo", "cy"]
+
+
+def test_a_number_counts_among_copies_of_one_name(tmp_path):
+    students(tmp_path, "a/lesson-7.ipynb", "a/lesson_final.ipynb")
+    os.utime(tmp_path / "a/lesson-7.ipynb", (1e9, 1e9))
+    assert latest(collect(tmp_path)).path == "a/lesson_final.ipynb"
+
+
+def test_zips_are_held_within_bounds(tmp_path):
+    """What cannot be parsed is not held, nor are outputs, nor more than a zip in a zip may."""
+    large = json.dumps({"cells": [{"source": "x" * 900_000, "outputs": ["x" * 10**6]}]}).encode()
+    (tmp_path / "x.zip").write_bytes(zipped({
+        "anna.zip": zipped({f"{n}.ipynb": large for n in range(30)}),
+        "bo.zip": zipped({f"{n}.ipynb": bytes(30 * 2**20) for n in range(9)}),
+        "cy.zip": zipped({"x.ipynb": EMPTY})}))
+    found = collect(tmp_path)
+    held = {student: sum(len(s.data) for s in found if s.student == student)
+            for student in ("anna", "bo", "cy")}
+    assert 15e6 < held["anna"] < 20e6
+    assert held["bo"] == 0
+    assert 0 < held["cy"] < 200
+    assert {s.student for s in found if s.problem == "the zip holds too much"} == {"anna", "bo"}
+
+
+@pytest.mark.parametrize(("cells", "says"), [
+    ([{}] * 5001, "5,001 cells"), ([{"source": "x = 1\n" * 200_000}], "1,200,000 characters"),
+    ([{"source": "x" * 600_000}] * 2, "1,200,000 characters of code")])
+def test_a_notebook_has_bounds(cells, says):
+    with pytest.raises(Unreadable, match=says):
+        parse(json.dumps({"cells": cells}).encode())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_other_encodings_are_read(encoding):
+    assert parse(EMPTY.decode().replace("x", "ä").encode(encoding)).cells[0].source == "ä = 1"
+
+
+def test_one_byte_costs_itself_only():
+    assert parse(EMPTY.replace(b"= 1", b"= 1  # \xe4")).cells[0].source == "x = 1  # \ufffd"
+
+
+def test_a_file_that_cannot_be_read_costs_itself_only(tmp_path, monkeypatch):
+    assert students(tmp_path, "anna/x.ipynb", "bo/x.ipynb") == ["anna", "bo"]
+    real = Path.read_bytes
+
+    def read_bytes(path):
+        if path.parent.name == "anna":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    assert "cannot be read: Permission denied" in collect(tmp_path)[0].problem
+
+
+@pytest.mark.parametrize("text", ["=1+1", "＝1+1", " @x", "\t=1", "\u202e=1", "x;=cmd|'/c calc'!A0",
+                                  'x;"=cmd', "release ; -1", "a|+1", "x,=1"])
+def test_no_cell_is_a_formula(text):
+    """Neither whole nor split at semicolons or commas, as spreadsheets elsewhere do."""
+    written = report.grades([report.Row(text, "", text, (), (text, text))])
+    (_, line), = [written.split("\n", 1)]
+    for cell in csv.reader([line.strip()]).__next__():
+        for part in re.split(r"[;,|]", cell):
+            assert part.strip(" \t\"\u202e")[:1] not in [*"=+-@＝＋－＠"]
+    assert line.count('","') == 5
+    assert "\u202e" not in report.feedback([report.Row(text, "", text, (), (text,))]).popitem()[1]
+
+
+# ── honest answers in many styles ────────────────────────────────────────────────────────────
+
+@pytest.fixture(scope="module")
+def running():
+    runner = Runner(Limits(seconds=5))
+    yield runner
+    runner.close()
+
+
+def marked(runner: Runner, *cells: str, id: str = "lora.count"):
+    return mark(runner, Code([Cell(n, text) for n, text in enumerate(cells, 1)]), find(id))
+
+
+RIGHT = DEF.format("rank * (n_in + n_out)")
+ONE = DEF.format("ONE * rank * (n_in + n_out)")
+LAYER = """class LoRALinear(pt.Adapter):
+    def __init__(self, base, rank=8, alpha=16.0):
+        super().__init__(base)
+        self.scale = alpha / rank
+        self.A = torch.nn.Parameter(torch.randn(rank, base.in_features) / base.in_features**0.5)
+        self.B = torch.nn.Parameter(torch.zeros(base.out_features, rank))
+"""
+FORWARD = """def forward(self, x):
+    y = self.base(x)
+    return y + (self.scale * (x.float() @ self.A.T @ self.B.T)).to(y.dtype)
+"""
+METHOD = "\n".join(f"    {line}" for line in FORWARD.splitlines())
+MERGED = """def merged(layer):
+    class Result:
+        pass
+    r, b = Result(), layer.base
+    r.merged = nn.Linear(b.in_features, b.out_features, b.bias is not None, dtype=b.weight.dtype)
+    r.merged.weight.copy_(b.weight.float() + layer.scale * layer.B @ layer.A)
+    if b.bias is not None:
+        r.merged.bias.copy_(b.bias)
+    return r.merged
+"""
+
+
+@pytest.mark.parametrize("helper", [
+    "ONE = 0\nONE += 1", "for ONE in (1,):\n    pass", "print(ONE := 1)",
+    "with open('x', 'w'):\n    ONE = 1",
+    "XS = []\nXS.append(1)\nONE = XS[0]", "XS = []\nfor x in (1,):\n    XS.append(x)\nONE = XS[0]",
+    "CFG = {'one': 0}\nCFG['one'] = 1\nONE = CFG['one']",
+    "def setup():\n    global ONE\n    ONE = 1\nsetup()",
+    "def setup():\n    global ONE\n    ONE += 1\nONE = 0\nsetup()",
+    "def one():\n    pass\none.value = 1\nONE = one.value", "k = 1\nclass P:\n    k = k\nONE = P.k",
+    "def fill(xs):\n    xs.append(1)\nXS = []\nfill(XS)\nONE = XS[0]",
+    "X = 1\nONE = X\nX = 2\ndel X",
+    "class S:\n    pass\nS.one = 0\nsetattr(S, 'one', 1)\nONE = S().one",
+    "ONE = len('in out'.split()) - 1",
+    "import torch as th\nONE = int(th.tensor(1))", "from math import sqrt\nONE = int(sqrt(1))",
+    "from enum import Enum\nONE = len(Enum('E', 'IN'))",
+    "import logging\nONE = bool(logging.getLogger('x'))",
+    "from collections import defaultdict\nD = defaultdict(int)\nD['x'] += 1\nONE = D['x']",
+    "def make():\n    return later()\ndef later():\n    return 1\nONE = make()",
+    "ONE = next(iter([1]))",
+    "lc = pt.check('inside.linear', linear)\ndef linear(a, b):\n    return a * b\nONE = lc(1, 1)",
+    "import os, nosuchlib, math\nONE = math.prod([])", "from nosuchlib import *\nONE = 1",
+    "broken = 1 / 0\nONE = 1\nif False:\n    ONE = broken",
+    "!pip install -q \\\n    einops\nONE = 1",
+    "%time\nONE = (7\n    % 3)",
+    "class lora:\n    def count():\n        return 1\nONE = lora.count()",
+    "from peft_teach import Adapter, check\nONE = issubclass(Adapter, nn.Module)"])
+def test_what_a_helper_may_be(running, helper):
+    given = marked(running, helper, ONE)
+    assert given.points == 1, given.message + given.traceback
+
+
+@pytest.mark.parametrize("cells", [
+    ("calls = 0\ndef lora_count(n_in, n_out, rank):\n    global calls\n    calls += 1\n"
+     "    return rank * (n_in + n_out)",),
+    (STUB, RIGHT.replace("lora_count", "mine") + "\nlora_count = pt.check('lora.count', mine)"),
+    (STUB, "pt.check('lora.count', lambda n_in, n_out, rank: rank * (n_in + n_out))"),
+    (STUB, "import functools\nlora_count = functools.cache(lambda n, m, r: r * (n + m))"),
+    (DEF.format(1), RIGHT + "\n    raise pt.NotAttempted('lora.count')"),
+    ("import warnings\nwith warnings.catch_warnings():\n"
+     "    lora_count = lambda n_in, n_out, rank: rank * (n_in + n_out)",),
+    ("from functools import singledispatch\n@singledispatch\n" + DEF.format(0)
+     + "\n@lora_count.register\ndef _(n_in: int, n_out, rank):\n    return rank * (n_in + n_out)",),
+    ("T = TypeVar('T')\n" + RIGHT, "from typing import TypeVar")])
+def test_how_a_function_may_be_written(running, cells):
+    given = marked(running, *cells)
+    assert given.points == 1, given.message + given.traceback
+
+
+@pytest.mark.parametrize(("id", "cells"), [
+    ("lora.layer", (LAYER + "\nclass LoRALinear(LoRALinear):\n" + METHOD,)),
+    ("lora.layer", (LAYER, FORWARD + "\nsetattr(LoRALinear, 'forward', forward)")),
+    ("lora.layer", (LAYER, "def add_to_class(C):\n    def put(f):\n"
+                           "        setattr(C, f.__name__, f)\n    return put\n"
+                           "@add_to_class(LoRALinear)\n" + FORWARD)),
+    ("lora.layer", ("LoRALinear.forward = forward", FORWARD, LAYER)),
+    ("lora.merge", (MERGED, "merged = torch.no_grad()(merged)"))])
+def test_what_is_completed_later(running, id, cells):
+    if cells[0].startswith("LoRALinear"):
+        cells = cells[::-1]
+    given = marked(running, *cells, id=id)
+    assert given.points == given.maximum, given.message + given.traceback
+
+
+def test_a_value_of_the_course_may_be_made_outside(running):
+    given = marked(running, "best = pt.lora.Config(rank=1, alpha=2.0, targets=('query',))",
+                   "def forty_kb():\n    return best", id="lora.forty_kb")
+    assert "NameError" not in given.message + given.traceback
+
+
+def test_a_library_that_is_not_here_is_named(running):
+    given = marked(running, "from nosuchlib import f", DEF.format("f(rank)"))
+    assert "No module named 'nosuchlib'" in given.traceback
+    assert given.flags == ("lora.count: not installed here: nosuchlib",)
+    assert not marked(running, "import nosuchlib", RIGHT).flags
+    assert not marked(running, "try:\n    import nosuchlib as a\nexcept ImportError:\n    a = 0",
+                      DEF.format("a + rank * (n_in + n_out)")).flags
+
+
+def test_an_answer_in_its_check_only_is_flagged():
+    assert plan(STUB, "pt.check('lora.count', print)").flags == (
+        "lora_count stands in the line of its check only",)
+    assert statements(DEF.format(1), "pt.check('lora.count', print)") == [("cell 1", 0)]
+
+
+def test_the_python_is_named():
+    assert "not Python {}.{}:".format(*sys.version_info) in plan(DEF.format("(")).missing
+
+
+@pytest.mark.parametrize("line", [
+    "import peft_teach.course.grade.child as c", "from peft_teach.course import exercise as c",
+    "from peft_teach import course as c", "c = pt.course.grade"])
+def test_who_reaches_for_the_course_is_looked_at(line):
+    assert "look at its peft_teach.course" in plan(DEF.format(f"1\n    {line}")).flags
+
+
+def test_no_notebook_takes_long_to_read():
+    """Functions that all name each other, long chains, and more code than anybody writes."""
+    started = time.monotonic()
+    for count in (200, 1200):
+        body = "; ".join(f"f{i}" for i in range(count))
+        found = plan(*(f"def f{i}():\n    {body}" for i in range(count)),
+                     "def lora_count(*sizes):\n    " + body)
+        assert "too much" in found.missing or len(found.statements) == count + 1
+    plan(*("x0 = 1", *(f"x{i} = x{i - 1} + len(str(x{i - 1}))" for i in range(1, 3000)),
+           DEF.format("x2999")))
+    chains = "; ".join(["x" + ".b" * 190] * 200)
+    plan(*[f"def f{i}():\n    {chains}" for i in range(3)], DEF.format("f0() + f1() + f2()"))
+    assert "too much" in plan(*[f"x = '{'x' * 90_000}'"] * 3, DEF.format(1)).missing
+    assert time.monotonic() - started < 30    # one that is quadratic takes minutes

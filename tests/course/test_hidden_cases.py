@@ -1,0 +1,204 @@
+"""The further cases: the reference passes, and they find what the visible cases let through."""
+
+import re
+
+import pytest
+import torch
+from grading_corpus import ROOT, lessons
+from torch import nn
+
+import peft_teach as pt
+from peft_teach.course.build.source import SOLUTION
+from peft_teach.course.exercise import PASSED, WRONG, examine
+from peft_teach.course.grade import hidden
+from peft_teach.course.grade.plain import from_bytes, to_bytes
+from peft_teach.course.lessons import all_exercises, find
+from peft_teach.course.lessons.full.exercises import CLIP
+from peft_teach.errors import PeftTeachError, UnknownName
+
+TEXTS = hidden.read(ROOT / "solutions")
+IDS = [e.id for e in all_exercises()]
+WITH = [id for id in IDS if id != "lora.forty_kb"]    # a puzzle whose one case is the question
+
+
+def author(id):
+    """The solution that stands in the lesson."""
+    exercise = find(id)
+    cell, = (cell for cell in lessons()[exercise.lesson].cells
+             if cell.part == SOLUTION and cell.exercise.id == id)
+    namespace = {"torch": torch, "pt": pt}
+    exec(compile(cell.source, id, "exec"), namespace)
+    return exercise.pack([namespace[name] for name in exercise.names])
+
+
+def test_every_exercise_has_further_cases():
+    assert [id for id in IDS if hidden.cases(TEXTS, id)] == WITH
+
+
+@pytest.mark.parametrize("id", WITH)
+def test_the_reference_and_the_author_pass(id):
+    exercise, cases = find(id), hidden.cases(TEXTS, id)
+    assert len(cases) >= 3
+    assert examine(exercise, exercise.resolve(), cases).state == PASSED
+    assert examine(exercise, author(id), cases).state == PASSED
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_cases_cross_to_the_other_process_as_they_are(id):
+    for case in (*find(id).cases(0), *hidden.cases(TEXTS, id)):
+        assert same(from_bytes(to_bytes(case)), case)
+
+
+def same(a, b) -> bool:
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and a == b
+
+
+@pytest.mark.parametrize("id", WITH)
+def test_they_are_not_the_visible_ones(id):
+    visible = [case for seed in range(3) for case in find(id).cases(seed)]
+    assert not any(same(a, b) for a in visible for b in hidden.cases(TEXTS, id))
+
+
+# ── answers that pass the notebook's check, and are wrong ────────────────────────────────────
+
+
+def equal_batches(model, batches):
+    """Takes all batches but the last to be as large as the first one."""
+    model.eval()
+    with torch.no_grad():
+        right = sum((model(**b).logits.argmax(-1) == b["labels"]).sum().item() for b in batches)
+    size = len(batches[0]["labels"])
+    return right / (size * (len(batches) - 1) + len(batches[-1]["labels"]))
+
+
+def clips_by_tensor(model, batch, optimizer):
+    """Clips the norm of all only where that of a single tensor is above 1."""
+    model.train()
+    loss = model(**batch).loss
+    loss.backward()
+    largest = max(p.grad.norm() for p in model.parameters() if p.grad is not None)
+    if largest > CLIP:
+        nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
+
+
+def counts_by_heart(model):
+    """Knows the three sizes of the check."""
+    names = pt.models.head(model)
+    for name, p in model.named_parameters():
+        p.requires_grad_(name in names)
+    return {6: 14, 5: 12, 4: 8}.get(model.classifier.in_features, 0)
+
+
+def by_eigenvectors(delta, k):
+    """Divides by the singular values, which may be zero."""
+    values, V = torch.linalg.eigh(delta.T @ delta)
+    V, sigma = V.flip(1)[:, :k], values.flip(0)[:k].clamp_min(0).sqrt()
+    return (delta @ V / sigma * sigma) @ V.T
+
+
+class ThreeAxes(pt.Adapter):
+    """Spreads b by hand over an input of three axes."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.b = nn.Parameter(torch.zeros(base.bias.shape))
+
+    def forward(self, x):
+        y = self.base(x)
+        return y + self.b.to(y.dtype).expand(x.shape[0], x.shape[1], -1)
+
+
+class TwoTypes(pt.Adapter):
+    """Knows float32 and bfloat16, and no other dtype."""
+
+    def __init__(self, base, rank=8, alpha=16.0):
+        super().__init__(base)
+        self.scale = alpha / rank
+        self.A = nn.Parameter(torch.randn(rank, base.in_features) / base.in_features**0.5)
+        self.B = nn.Parameter(torch.zeros(base.out_features, rank))
+
+    def forward(self, x):
+        y = self.base(x)
+        correction = self.scale * (x.float() @ self.A.T @ self.B.T)
+        return y + (correction if y.dtype == torch.float32 else correction.bfloat16())
+
+
+def merged_to_bfloat16(layer):
+    """Takes every half precision to be bfloat16."""
+    base = layer.base
+    dtype = torch.float32 if base.weight.dtype == torch.float32 else torch.bfloat16
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, dtype=dtype)
+    with torch.no_grad():
+        linear.weight.copy_(base.weight.float() + layer.scale * layer.B @ layer.A)
+        if base.bias is not None:
+            linear.bias.copy_(base.bias)
+    return linear
+
+
+def whole_division(batch, tokens, measured):
+    """Divides without a remainder."""
+    (t1, b1), (t2, b2) = measured.items()
+    b = (b2 // t2 - b1 // t1) // (t2 - t1)
+    return batch * ((b1 // t1 - b * t1) * tokens + b * tokens**2)
+
+
+WRONG_BEYOND = {
+    "inside.linear": lambda n_in, n_out: int(n_out * (n_in + 1.0)),
+    "inside.block": lambda d, f, heads: (4 * (d * (d // heads) * heads + d)
+                                         + 2 * d * max(d, f) + max(d, f) + 5 * d),
+    "inside.ledger": lambda total, trained, size=4, moments=2: dict(zip(
+        ("weights", "gradients", "optimizer"), ((4 if size == 4 else 2) * n for n in (
+            total, trained, moments * trained)))),
+    "inside.activations": whole_division,
+    "full.accuracy": equal_batches,
+    "full.step": clips_by_tensor,
+    "full.head_only": counts_by_heart,
+    "change.energy": lambda s, share: len(s) if share == 1 else int(
+        (s.square().cumsum(0) < share * s.square().sum()).sum()) + 1,
+    "change.truncate": by_eigenvectors,
+    "change.project": lambda theta0, z, h, sign: theta0 + (
+        (int(h.max()) + 1) / len(theta0))**0.5 * sign * z[h],
+    "change.bitfit": ThreeAxes,
+    "lora.count": lambda n_in, n_out, rank: int(rank * 1.0 * (n_in + n_out)),
+    "lora.layer": TwoTypes,
+    "lora.merge": merged_to_bfloat16,
+}
+
+
+@pytest.mark.parametrize("id", WITH)
+def test_they_find_what_the_visible_cases_let_through(id):
+    exercise = find(id)
+    assert examine(exercise, WRONG_BEYOND[id]).state == PASSED
+    assert examine(exercise, WRONG_BEYOND[id], hidden.cases(TEXTS, id)).state == WRONG
+
+
+# ── reading them ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_folder_without_them_is_an_error(tmp_path):
+    with pytest.raises(PeftTeachError, match=r"no further cases in .*hidden"):
+        hidden.read(tmp_path)
+
+
+def test_an_exercise_that_does_not_exist_is_an_error(tmp_path):
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden/x.py").write_text('CASES = {"lora.lair": list}')
+    with pytest.raises(UnknownName, match=r"lora\.layer"):
+        hidden.cases(hidden.read(tmp_path), "lora.layer")
+
+
+def test_none_of_them_is_in_the_lessons():
+    lines = {"".join(line.split()) for text in TEXTS.values() for line in text.splitlines()}
+    lines = {line for line in lines if len(line) > 20 and not re.match("import|from", line)}
+    for path in (*(ROOT / "lessons").glob("*.ipynb"), *(ROOT / "solutions").glob("[0-9]*")):
+        text = "".join(path.read_text("utf-8").split())
+        assert not [line for line in lines if line in text], path

@@ -1,0 +1,74 @@
+"""The instructor guide says what is so: names of mistakes, commands, and the code that it shows."""
+
+import json
+import math
+import re
+import shlex
+
+import pytest
+from grading_corpus import ROOT, lessons
+
+from peft_teach.course.cli import _parser
+from peft_teach.course.grade import Limits
+from peft_teach.course.grade.collect import LARGEST_NOTEBOOK
+from peft_teach.course.grade.notebook import MOST_CELLS, MOST_CODE
+from peft_teach.course.grade.run import Runner
+from peft_teach.course.lessons import find, of_lesson
+
+GUIDE = (ROOT / "solutions/README.md").read_text(encoding="utf-8")
+PAGES = {path.stem: path.read_text(encoding="utf-8")
+         for path in sorted((ROOT / "solutions").glob("[0-9][0-9]_*.md"))}
+ROWS = {name: re.findall(r"^\| `([a-z]+\.\w+)` \| ([^|]+) \| [^|]+\?? \|$", page, re.MULTILINE)
+        for name, page in PAGES.items()}
+BLOCKS = re.findall(r"^```python\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", [lesson.name for lesson in lessons().values()])
+def test_every_exercise_has_its_row(name):
+    assert {id for id, _ in ROWS[name]} == {e.id for e in of_lesson(name[:2])}
+
+
+@pytest.mark.parametrize(("id", "mistakes"), [row for rows in ROWS.values() for row in rows])
+def test_the_mistakes_are_named_as_their_checks_name_them(id, mistakes):
+    names = re.findall(r"`(\w+)`", mistakes)
+    assert len(names) >= 2
+    assert set(names) <= set(find(id).mistakes)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_code_it_shows_is_the_courses_own(block):
+    sources = [(ROOT / path).read_text(encoding="utf-8") for path in (
+        "peft_teach/course/lessons/inside/exercises.py", "solutions/00_inside.py",
+        "solutions/hidden/inside.py")]
+    for part in block.strip().split("\n\n\n"):
+        assert any(part in source for source in sources), part
+
+
+def test_its_commands_exist():
+    commands = [line.split("#")[0] for line in GUIDE.splitlines()
+                if line.startswith("peft-teach ")]
+    commands += re.findall(r"`(peft-teach (?:build|grade)[^`]+)`", GUIDE.replace("\n", " "))
+    assert len(commands) >= 4
+    for command in commands:
+        _parser().parse_args(shlex.split(command)[1:])
+
+
+def test_its_numbers_are_the_graders():
+    limits = Limits()
+    assert f"use {limits.seconds:g} seconds of a core" in GUIDE
+    assert f"write {limits.file_bytes // 2**20} MB" in GUIDE
+    assert f"at most {limits.output_bytes // 2**20} MB" in GUIDE
+    assert limits.memory_bytes == 2**30    # "1 GB"
+    assert f"may have {LARGEST_NOTEBOOK // 2**20} MB, {MOST_CELLS} cells" in GUIDE
+    assert "a million characters of code" in GUIDE
+    assert MOST_CODE == 10**6
+    assert Runner(limits).limits == limits
+
+
+def test_the_rate_is_the_recorded_one():
+    rows = json.loads((ROOT / "assets/records/grading.json").read_text())["runs"]
+    rates = [row["a_minute"] for row in rows]
+    assert min(rates) >= 20
+    assert f"between {min(rates)} and {max(rates)} notebooks" in GUIDE
+    others = [60 * row["jobs"] / row["whole_notebook_seconds"] for row in rows]
+    assert f"at most {math.ceil(max(others))} (" in GUIDE

@@ -1,0 +1,312 @@
+"""What a learner calls: check, require, hint, reset, progress."""
+
+# ruff: noqa: F811 (fixtures are imported, and asked for by their names)
+
+import json
+import sys
+from types import SimpleNamespace
+
+import IPython
+import pytest
+from demo_course import demo, exercises  # noqa: F401
+
+from peft_teach.course import budget, check, hint, learner, progress, require, reset
+from peft_teach.errors import NotAttempted, PeftTeachError, UnknownName
+
+
+def double(x):
+    return 2 * x
+
+
+def wrong(x):
+    return x
+
+
+def stub(x):
+    raise NotAttempted("demo.double")
+
+
+def encode(text):
+    return text[::-1]
+
+
+decode = encode
+
+
+@pytest.fixture
+def said(capsys):
+    """What was said since the last call, after making sure that stderr is empty."""
+    def said():
+        out, err = capsys.readouterr()
+        assert err == ""
+        return out
+    return said
+
+
+@pytest.fixture
+def grading(monkeypatch):
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+
+
+@pytest.fixture
+def shell(monkeypatch):
+    """Stands for a notebook's shell."""
+    shell = SimpleNamespace(user_ns={}, cells=[])
+    shell.set_next_input = shell.cells.append
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    monkeypatch.setattr("IPython.display.display", print)
+    return shell
+
+
+def test_a_passed_object_is_the_learners_own(said):
+    assert check("demo.double", double) is double
+    assert "passed (3 of 3 points)" in said()
+    assert check("demo.double", double) is double
+    assert "passed" in said()
+
+
+def test_a_wrong_one_is_replaced_by_the_reference(demo, said):
+    assert check("demo.double", wrong) is demo.reference_double
+    text = said()
+    for part in ("wrong (0 of 3 points)", "The output is the input.", "not scaled", "reference",
+                 "pt.hint('demo.double')"):
+        assert part in text
+
+
+def test_a_stub_is_replaced_by_the_reference(demo, said):
+    assert check("demo.double", stub) is demo.reference_double
+    text = said()
+    assert "not attempted (0 of 3 points)" in text
+    assert "Traceback" not in text
+
+
+def test_the_learners_traceback_is_shown(said):
+    def broken(x):
+        raise ValueError("five")
+
+    check("demo.double", broken)
+    text = said()
+    assert "ValueError: five" in text
+    assert "in broken" in text
+
+
+def test_the_check_line_run_twice_does_not_pass(demo, said):
+    for own, state in ((wrong, "wrong"), (stub, "not attempted")):
+        mine = check("demo.double", own)
+        said()
+        assert check("demo.double", mine) is demo.reference_double
+        text = said()
+        assert "nothing was checked" in text
+        assert f"your own code: {state}" in text
+        assert "passed" not in text
+    progress()
+    assert "0 of 2 passed" in said()
+
+
+@pytest.mark.parametrize("worse", [wrong, stub])
+def test_the_last_check_counts_and_the_card_says_so(worse, said):
+    check("demo.double", wrong)
+    assert "the last check counts" not in said()
+    check("demo.double", double)
+    assert "the last check counts" not in said()
+    check("demo.double", worse)
+    assert "It had passed before, but the last check counts." in said()
+    progress()
+    assert "0 of 2 passed" in said()
+    check("demo.double", worse)
+    assert "the last check counts" not in said()
+
+
+def test_the_reference_does_not_undo_what_passed(demo, said):
+    check("demo.double", double)
+    check("demo.double", demo.reference_double)
+    assert "your own code: passed" in said()
+    progress()
+    assert "3 of 3" in said()
+
+
+def test_several_names(demo, said):
+    assert check("demo.pair", encode, decode) == (encode, decode)
+    assert "passed (2 of 2 points)" in said()
+    both = check("demo.pair", encode, stub)
+    assert both == (demo.reference_encode, demo.reference_decode)
+    assert "encode and decode" in said()
+    # One of the two is the reference's: nothing can be said of the learner's own.
+    assert check("demo.pair", encode, both[1]) == (encode, both[1])
+    assert "nothing was checked" in said()
+
+
+@pytest.mark.parametrize("objects", [(), (encode,), (encode,) * 3])
+def test_the_wrong_number_of_objects(objects):
+    with pytest.raises(PeftTeachError, match=f"given {len(objects)} .*\n.*2: encode, decode\n"):
+        check("demo.pair", *objects)
+
+
+@pytest.mark.parametrize("call", [check, hint, reset])
+def test_unknown_exercises(call):
+    with pytest.raises(UnknownName, match=r"demo\.double"):
+        call("demo.treble")
+
+
+def test_hints_come_one_by_one_and_run_out(said):
+    for number, text in enumerate(("Think of two.", "Multiply by it.", "x * 2"), 1):
+        hint("demo.double")
+        shown = said()
+        assert f"hint {number} of 3" in shown
+        assert text in shown
+        assert ("Next" in shown) == (number < 3)
+    for _ in range(2):
+        hint("demo.double")
+        shown = said()
+        assert "the last of 3" in shown
+        assert "1. Think of two." in shown
+        assert "3. x * 2" in shown
+
+
+def test_require_does_nothing_outside_of_a_grader(said, monkeypatch):
+    assert require("demo.double") is None
+    monkeypatch.setenv("NBGRADER_EXECUTION", "")
+    check("demo.double", wrong)
+    said()
+    assert require("demo.double") is None
+    assert said() == ""
+
+
+@pytest.mark.usefixtures("grading")
+def test_require_wants_the_last_checked_object_to_be_right_and_the_learners(demo, said):
+    assert check("demo.double", double) is double
+    said()
+    assert require("demo.double") is None
+    assert said() == ""
+
+    mine = check("demo.double", wrong)
+    with pytest.raises(PeftTeachError, match=r"not solved.*The output is the input"):
+        require("demo.double")
+    check("demo.double", mine)
+    with pytest.raises(PeftTeachError, match="is the reference"):
+        require("demo.double")
+    check("demo.double", stub)
+    with pytest.raises(NotAttempted):
+        require("demo.double")
+
+
+@pytest.mark.usefixtures("grading")
+def test_require_takes_what_is_defined_if_nothing_was_checked(demo, monkeypatch):
+    main = sys.modules["__main__"]
+    monkeypatch.delattr(main, "double", raising=False)
+    with pytest.raises(PeftTeachError, match="double is not defined"):
+        require("demo.double")
+    for own, error in ((double, None), (demo.reference_double, "is the reference"),
+                       (wrong, "not solved"), (stub, "not attempted")):
+        monkeypatch.setattr(main, "double", own, raising=False)
+        if error:
+            with pytest.raises(PeftTeachError, match=error):
+                require("demo.double")
+        else:
+            require("demo.double")
+
+
+@pytest.mark.usefixtures("grading")
+def test_require_looks_into_the_notebook(shell):
+    shell.user_ns.update(encode=encode, decode=decode)
+    assert require("demo.pair") is None
+    shell.user_ns["decode"] = str.upper
+    with pytest.raises(PeftTeachError, match="Not there and back"):
+        require("demo.pair")
+
+
+@pytest.mark.usefixtures("grading")
+def test_require_writes_nothing_whatever_the_learner_prints(said):
+    def loud(x):
+        print("working")
+        print("working", file=sys.stderr)
+        return 2 * x
+
+    learner._kernel.record("demo.double").checked = (loud,)
+    require("demo.double")
+    assert said() == ""
+
+
+@pytest.mark.usefixtures("grading")
+def test_require_shows_the_learners_traceback():
+    def broken(x):
+        raise SystemExit("five")
+
+    check("demo.double", broken)
+    with pytest.raises(PeftTeachError, match=r"(?s)in broken.*SystemExit: five"):
+        require("demo.double")
+
+
+@pytest.fixture
+def stubs(tmp_path, monkeypatch):
+    path = tmp_path / "demo/stubs.json"
+    path.parent.mkdir()
+    monkeypatch.setattr(exercises, "__path__", [*exercises.__path__, str(tmp_path)])
+    path.write_text(json.dumps({"demo.double": "def double(x):\n    ..."}))
+    return path
+
+
+def test_reset_gives_the_stub_back_and_forgets(stubs, shell, said):
+    check("demo.double", double)
+    hint("demo.double")
+    reset("demo.double")
+    assert shell.cells == ["def double(x):\n    ..."]
+    said()
+    hint("demo.double")
+    assert "hint 1 of 3" in said()
+    progress("97")
+    assert "0 of 2 passed" in said()
+
+
+def test_reset_without_a_notebook_shows_the_stub(stubs, said):
+    reset("demo.double")
+    text = said()
+    assert "def double(x):" in text
+    assert "new cell" not in text
+
+
+def test_reset_without_a_stub_says_so(stubs):
+    with pytest.raises(PeftTeachError, match=r"stub of demo\.pair"):
+        reset("demo.pair")
+    stubs.unlink()
+    with pytest.raises(PeftTeachError, match="fresh notebook of lesson 97"):
+        reset("demo.double")
+
+
+def test_progress_is_of_the_lesson_checked_last(said):
+    progress()
+    text = said()
+    assert "All exercises (0 of 3 passed, 0 of 9 points)" in text
+    assert "later.add" in text
+
+    check("demo.double", double)
+    check("demo.pair", encode, wrong)
+    said()
+    progress()
+    text = said()
+    assert "Lesson 97 (1 of 2 passed, 3 of 5 points)" in text
+    assert "later.add" not in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["demo.double", "97", "●", "5", "3", "of", "3", "passed"] in rows
+    assert ["demo.pair", "97", "●●", "5", "0", "of", "2", "wrong"] in rows
+
+    progress(98)
+    assert "later.add" in said()
+    with pytest.raises(UnknownName, match="97, 98"):
+        progress("05")
+
+
+@pytest.mark.parametrize(("name", "claims"), [("smoke", False), ("cpu", True), ("gpu", True)])
+def test_budget_by_name(name, claims, monkeypatch):
+    monkeypatch.setenv("PEFT_TEACH_BUDGET", name)
+    assert (budget().name, budget().claims, budget().batch_size) == (name, claims, 16)
+
+
+def test_budget_by_hardware_and_unknown(monkeypatch):
+    monkeypatch.delenv("PEFT_TEACH_BUDGET", raising=False)
+    for gpu, name in ((True, "gpu"), (False, "cpu")):
+        monkeypatch.setattr("torch.cuda.is_available", lambda gpu=gpu: gpu)
+        assert budget().name == name
+    monkeypatch.setenv("PEFT_TEACH_BUDGET", "smok")
+    with pytest.raises(UnknownName, match="did you mean 'smoke'"):
+        budget()

@@ -1,0 +1,99 @@
+"""nbgrader itself on two lessons, as an instructor runs it, with the notebooks as they are."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from grading_corpus import ROOT, WRONG, solved, untouched
+
+from peft_teach.course.lessons import of_lesson
+
+pytestmark = pytest.mark.long
+
+COURSE = {"inside": "00", "lora": "07"}
+FIRST = {"00": "inside.linear", "07": "lora.count"}
+
+# Whatever an answer writes to stderr, a warning or a progress bar, costs nothing.
+NOISE = ("import sys, warnings\nfrom tqdm import tqdm\n\n\ndef noisy(*sizes):\n"
+         "    warnings.warn('a warning')\n    print('trouble', file=sys.stderr)\n"
+         "    list(tqdm(range(3)))\n    return {}\n")
+RIGHT = {"00": NOISE.format("sizes[0] * sizes[1] + sizes[1]") + "\nlinear_count = noisy",
+         "07": NOISE.format("sizes[2] * (sizes[0] + sizes[1])") + "\nlora_count = noisy"}
+
+
+def submissions(lesson: str) -> dict[str, dict]:
+    """A notebook a student."""
+    first = FIRST[lesson].replace(".", "_")
+    return {"perfect": solved(lesson), "untouched": untouched(lesson),
+            "noisy": solved(lesson, **{first: RIGHT[lesson]}),
+            "wrong": solved(lesson, **{first: WRONG[FIRST[lesson]][0]})}
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """A course folder in which two assignments were released, handed in and graded."""
+    course = tmp_path_factory.mktemp("nbgrader")
+    shutil.copy(ROOT / "solutions/nbgrader_config.py", course)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ["PATH"]])}
+
+    def nbgrader(*arguments: str) -> None:
+        done = subprocess.run([sys.executable, "-m", "nbgrader", *arguments], cwd=course,
+                              env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    for assignment, lesson in COURSE.items():
+        source = next((ROOT / "solutions").glob(f"{lesson}_*.ipynb"))
+        (course / "source" / assignment).mkdir(parents=True)
+        shutil.copy(source, course / "source" / assignment)
+        nbgrader("generate_assignment", assignment)
+        for student, notebook in submissions(lesson).items():
+            path = course / "submitted" / student / assignment / source.name
+            path.parent.mkdir(parents=True)
+            path.write_text(json.dumps(notebook))
+        nbgrader("autograde", assignment)
+        nbgrader("generate_feedback", assignment)
+    nbgrader("export")
+    return course
+
+
+def points(course: Path) -> dict[tuple[str, str], float]:
+    with (course / "grades.csv").open() as file:
+        return {(row["assignment"], row["student_id"]): float(row["score"])
+                for row in csv.DictReader(file)}
+
+
+def test_marks(course):
+    found = points(course)
+    for assignment, lesson in COURSE.items():
+        total = sum(exercise.points for exercise in of_lesson(lesson))
+        first = next(e.points for e in of_lesson(lesson) if e.id == FIRST[lesson])
+        assert found[assignment, "perfect"] == total
+        assert found[assignment, "untouched"] == 0
+        assert found[assignment, "noisy"] == total
+        assert found[assignment, "wrong"] == total - first
+
+
+@pytest.mark.parametrize(("assignment", "lesson"), COURSE.items())
+def test_what_students_get_has_stubs_and_no_solution(course, assignment, lesson):
+    path, = (course / "release" / assignment).glob("*.ipynb")
+    cells = json.loads(path.read_text())["cells"]
+    text = "\n".join("".join(cell["source"]) for cell in cells)
+    assert "BEGIN SOLUTION" not in text
+    answers = [cell for cell in cells if cell["metadata"].get("nbgrader", {}).get("solution")]
+    assert len(answers) == len(of_lesson(lesson))
+    assert all("raise pt.NotAttempted()" in "".join(cell["source"]) for cell in answers)
+
+
+@pytest.mark.parametrize(("assignment", "lesson"), COURSE.items())
+def test_feedback_says_why(course, assignment, lesson):
+    page, = (course / "feedback/wrong" / assignment).glob("*.html")
+    text = page.read_text()
+    assert f"{FIRST[lesson]} is not solved" in re.sub("<[^>]+>", "", text)
+    assert len(list((course / "feedback").glob(f"*/{assignment}/*.html"))) == 4

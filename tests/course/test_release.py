@@ -1,0 +1,102 @@
+"""What students get: it installs, its lessons run, and nothing in it gives a mark away."""
+
+import os
+import re
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import nbformat
+import pytest
+from grading_corpus import ROOT, WRONG
+from test_hidden_cases import TEXTS
+
+from peft_teach.course.build.release import release, secrets_in
+from peft_teach.course.build.source import BEGIN
+from peft_teach.course.cli import main
+from peft_teach.errors import PeftTeachError
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    out = tmp_path_factory.mktemp("release") / "peft-teach"
+    assert "lessons and the package" in release(ROOT, out)
+    return out
+
+
+def text_of(path: Path) -> str:
+    """What can be read in a file, without white space."""
+    if path.suffix == ".ipynb":
+        return "".join("".join(cell.source.split()) for cell in nbformat.read(path, 4).cells)
+    return "".join(path.read_text("utf-8", errors="replace").split())
+
+
+def test_it_holds_lessons_and_package_and_nothing_of_ours(bundle):
+    assert sorted(path.name for path in bundle.iterdir()) == [
+        "CITATION.cff", "LICENSE", "README.md", "assets", "lessons", "peft_teach", "pyproject.toml"]
+    assert sorted(p.name for p in (bundle / "lessons").iterdir()) == sorted(
+        p.name for p in (ROOT / "lessons").glob("*.ipynb"))
+    for kind in ("solutions", "tests", "hidden", "__pycache__", ".git"):
+        assert not [path for path in bundle.rglob(f"*{kind}*") if path.name != "hidden.py"]
+    assert (bundle / "peft_teach/course/lessons/lora/stubs.json").exists()
+
+
+def test_no_further_case_and_no_wrong_answer_is_in_it(bundle):
+    files = [path for path in bundle.rglob("*") if path.is_file()]
+    assert secrets_in(ROOT, [ROOT / path.relative_to(bundle) for path in files]) == []
+    wrong = ["".join(code.split()) for code, _ in WRONG.values()]
+    for path in files:
+        text = text_of(path)
+        assert not [code for code in wrong if code in text], path
+        if path.suffix == ".ipynb":
+            assert "".join(BEGIN.split()) not in text
+
+
+def test_a_further_case_that_got_out_is_found(tmp_path):
+    """One line of each hidden file, in another spacing, in one of the files given out."""
+    for name in ("solutions/hidden", "lessons", "peft_teach", "assets"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("pyproject.toml", "README.md", "LICENSE", "CITATION.cff"):
+        (tmp_path / name).write_text(name)
+    for name, text in TEXTS.items():
+        (tmp_path / "solutions/hidden" / name).write_text(text)
+        line = next(line for line in text.splitlines() if len(re.findall(r"\d+", line)) > 3)
+        (tmp_path / "lessons/notes.md").write_text(f"Note: {line.replace(' ', '  ')}")
+        with pytest.raises(PeftTeachError, match=r"lines of further cases:\nlessons/notes\.md"):
+            release(tmp_path, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+    (tmp_path / "lessons/notes.md").unlink()
+    release(tmp_path, tmp_path / "out")
+
+
+def test_it_refuses_what_it_should(bundle, tmp_path, capsys):
+    assert main(["release", "--root", str(ROOT), "--out", str(bundle)]) == 1
+    assert "is not empty" in capsys.readouterr().err
+    assert main(["release", "--root", str(bundle), "--out", str(tmp_path / "x")]) == 1
+    assert "is no checkout" in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_it_installs_and_its_lessons_run(bundle, tmp_path):
+    """In an environment that has all packages but this one, from the bundle alone."""
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv/bin/python"
+    site = next((tmp_path / "venv/lib").glob("python*/site-packages"))
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target",
+                    str(site), str(bundle)], check=True)
+    (site / "others.pth").write_text("\n".join(
+        path for path in sys.path if path.endswith("site-packages")))
+
+    def run(code: str, *arguments: str) -> str:
+        environment = os.environ | {"PEFT_TEACH_BUDGET": "smoke", "PYTHONPATH": ""}
+        return subprocess.run([python, "-c", code, *arguments], capture_output=True, text=True,
+                              check=True, env=environment, cwd=tmp_path).stdout
+
+    assert str(site) in run("import peft_teach; print(peft_teach.__file__)")
+    for lesson in sorted((bundle / "lessons").glob("*.ipynb")):
+        run("import nbformat, sys\nfrom nbclient import NotebookClient\n"
+            "nb = nbformat.read(sys.argv[1], 4)\n"
+            "NotebookClient(nb, timeout=600, kernel_name='python3').execute()\n"
+            "said = [o for c in nb.cells for o in c.get('outputs', [])]\n"
+            "assert said and not any(o.output_type == 'error' for o in said)", str(lesson))

@@ -1,0 +1,161 @@
+"""The benchmark's parts on tiny models: both sides build, train, save and hold the same numbers.
+
+Nothing here looks at a clock: how fast they are is measured by the script itself.
+"""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import peft_teach as pt
+from conftest import build as tiny_model
+from peft_teach.course import records
+
+pytest.importorskip("peft")
+pytest.importorskip("bitsandbytes")
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+
+SCRIPT = Path(__file__).parents[2] / "assets" / "records" / "benchmark.py"
+LABELS = ("full", "bitfit", "prompt", "prefix", "prefix, projection", "bottleneck", "ia3", "lora",
+          "lora, all linear", "dora", "qlora")
+ALONE = ("full", "bitfit", "bottleneck")    # what peft has no counterpart of
+FAMILIES = {"minilm": ("bert", "classifier"), "smollm2": ("llama", "lm")}
+
+
+@pytest.fixture(scope="module")
+def script():
+    """Give the script as a module, with short prompts: a tiny model has 42 positions."""
+    spec = importlib.util.spec_from_file_location("benchmark", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.LENGTH, module.PROJECTION = 5, 24
+    module.plain = lambda name, device="cpu": tiny_model(*FAMILIES[name])
+    return module
+
+
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_both_sides_train_the_same(script, name, label):
+    plain = script.plain(name)
+    assert tuple(script.methods(plain)) == LABELS
+    assert (script.methods(plain)[label][2] is None) == (label in ALONE)
+    batch = script.batch_of(plain, 3, 7)
+    counts = {}
+    for side in ("ours", "peft")[:1 + (label not in ALONE)]:
+        model = script.build(script.plain(name), label, side)
+        assert model.training
+        trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        before = {n: p.detach().clone() for n, p in model.named_parameters()}
+        step = script.stepper(model, batch)
+        assert torch.tensor([step(), step()]).isfinite().all()
+        moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+        assert moved
+        assert moved <= set(trained)
+        assert all(p.grad is None for p in model.parameters())
+        counts[side] = script.trained(model)
+        head = sum(p.numel() for n, p in trained.items() if "classifier" in n)
+        assert 0 < counts[side] == sum(p.numel() for p in trained.values()) - head
+        sizes = script.file_bytes(model)
+        assert 4 * (head + 1) < sizes["weights"] < sizes["folder"]
+    if (name, label) == ("smollm2", "prefix, projection"):
+        # peft's vectors are as wide as its grouped keys, 16; the paper's and ours as d_model, 32.
+        hidden = script.PROJECTION
+        assert counts["ours"] - counts["peft"] == (script.LENGTH + hidden) * (32 - 16)
+    elif "peft" in counts:
+        assert counts["ours"] == counts["peft"]
+
+
+@pytest.mark.parametrize("label", [x for x in LABELS if "lora" in x or x in ("dora", "ia3")])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_both_sides_change_the_same_layers_alike(script, name, label):
+    ours = pt.adapters(script.build(script.plain(name), label, "ours"))
+    theirs = {n.removeprefix("base_model.model."): m for n, m in
+              script.build(script.plain(name), label, "peft").named_modules()
+              if hasattr(m, "base_layer")}
+    assert set(ours) == set(theirs)
+    for layer, adapter in ours.items():
+        if label == "ia3":
+            assert (adapter.side == "input") == theirs[layer].is_feedforward
+        else:
+            assert adapter.scale == theirs[layer].scaling["default"] == 2
+            assert bool(getattr(theirs[layer], "use_dora", {}).get("default")) == hasattr(
+                adapter, "m")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_4_bit_model_holds_as_many_bytes_on_both_sides(script, name):
+    held = {side: script.held_bytes(script.build(script.plain(name), "qlora", side))
+            for side in ("ours", "peft")}
+    assert held["ours"] < script.held_bytes(script.plain(name))
+    # peft keeps the head twice: as it was, and as it is trained.
+    head = sum(p.numel() for n, p in script.plain(name).named_parameters() if "classifier" in n)
+    assert held["ours"] == held["peft"] - 4 * head
+
+
+def test_a_model_without_biases_has_no_bitfit(script, monkeypatch):
+    monkeypatch.setattr(script, "plain", lambda *name: tiny_model("qwen3", "lm"))
+    monkeypatch.setattr(script, "in_fresh_processes", lambda function, calls: [{}])
+    assert list(script.measurements("cpu", ["smollm2"], ["bitfit"], fast=True)) == []
+
+
+def test_rows_make_a_table_and_a_file(script, monkeypatch, tmp_path):
+    """One method and one matrix, from the race to Markdown, without child processes."""
+    peaks = {"full": 8, "ours": 2, "peft": 4}
+    monkeypatch.setattr(script, "in_fresh_processes", lambda function, calls: [
+        {"model": 1, "peak": peaks["full" if call[1] == "full" else call[2]]} for call in calls])
+    monkeypatch.setattr(script, "SHAPES", ((64, 64),))
+    monkeypatch.setitem(script.MODELS, "minilm", {"batch": (3, 7), "labels": 3, "rounds": 2})
+    found = list(script.measurements("cpu", ["minilm"], ["full", "lora", "nf4"], fast=False))
+    assert [(group, row.get("method")) for group, row in found] == [
+        ("runs", "full"), ("runs", "lora"), ("nf4", None), ("nf4", None)]
+    assert len({str(script.key(row)) for _, row in found}) == 4
+    lora = found[1][1]
+    assert set(lora["step_to"]) == {"peft", "full"}
+    assert lora["ours"]["file_bytes"]["weights"] < 1.1 * lora["peft"]["file_bytes"]["weights"]
+    assert [row["bits"] for _, row in found[2:]] == pytest.approx(
+        [4.5, 8 * (2048 + 64 + 4 + 4) / 4096], abs=1e-4)
+
+    record = {"machines": {"cpu": script.machine("cpu")}, "runs": [], "nf4": []}
+    for group, row in found:
+        record[group].append(row)
+    monkeypatch.setattr(script, "FILE", tmp_path / "benchmark.json")
+    script.save(record)
+    assert json.loads(script.FILE.read_text()) == record
+    lines = script.table(record).splitlines()
+    cells = [c.strip() for c in next(x for x in lines if x.startswith("| lora")).split("|")]
+    assert cells[2:4] == ["2,048"] * 2    # 2 blocks · 2 · 8 · (32 + 32)
+    assert (cells[5], cells[8]) == ("0.50", "0.25")
+    assert len({len(line) for line in lines if line.startswith(("| lora", "| full"))}) == 1
+
+
+def test_the_sides_take_turns(script):
+    order = []
+    seconds = script.race({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3)
+    assert "".join(order) == "ba" "ab" "ba" "ab" "ba"    # two rounds are warm-up
+    assert {name: len(times) for name, times in seconds.items()} == {"a": 3, "b": 3}
+    slower, ones = [2.0, 4.0, 8.0], [1.0, 1.0, 1.0]
+    assert script.ratio(slower, ones) == {"median": 4.0, "low": 2.0, "high": 8.0}
+
+
+def test_the_stored_record_is_whole(script):
+    record = records.load("benchmark")
+    for name in script.MODELS:
+        rows = {r["method"]: r for r in records.select(record, device="cpu", model=name)}
+        wanted = [label for label in LABELS if (name, label) != ("smollm2", "bitfit")]
+        assert list(rows) == wanted
+        for label in wanted:
+            assert ("peft" in rows[label]) == (label not in ALONE)
+            assert rows[label]["ours"]["memory_bytes"]["peak"] > 0
+    assert {r["bits"] for r in record["nf4"]} == {4.5, 4.127}
+
+
+def test_the_readme_shows_the_stored_record(script):
+    readme = (SCRIPT.parents[2] / "README.md").read_text("utf-8")
+    section = readme[readme.index("### How fast"):]
+    shown = [line for line in section.splitlines() if line.startswith("| ")]
+    assert len(shown) == 2 * 2 + 2 * len(LABELS) - 1    # heads and rules; SmolLM2 has no biases
+    assert set(shown) <= set(script.table(records.load("benchmark")).splitlines())
