@@ -298,25 +298,25 @@ def from_peft(model: nn.Module, path: str | Path) -> nn.Module:
 
 
 def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
-    folder = Path(path).expanduser()
-    if (folder / PICKLED).is_file() and not (folder / TENSORS).is_file():
-        raise AdapterFileError(f"{folder} holds its tensors as {PICKLED}, a pickle, which can run "
+    place = Path(path).expanduser()
+    if (place / PICKLED).is_file() and not (place / TENSORS).is_file():
+        raise AdapterFileError(f"{place} holds its tensors as {PICKLED}, a pickle, which can run "
                                "any program when it is opened.", expected=TENSORS,
                                hint="if you trust it, load it with peft and save_pretrained again")
     settings, tensors = folder.read(path, SETTINGS, TENSORS, "peft's save_pretrained",
                                    "look for a folder with both files")
     if not isinstance(settings, dict) or not isinstance(settings.get("peft_type"), str):
-        raise AdapterFileError(f"{folder / SETTINGS} names no peft_type.",
+        raise AdapterFileError(f"{place / SETTINGS} names no peft_type.",
                                expected="the settings as peft's save_pretrained wrote them")
     kind = settings["peft_type"]
     if kind not in UNDERSTOOD:
-        raise NotExportable(f"{folder} holds {kind!r}, which no method here is.",
+        raise NotExportable(f"{place} holds {kind!r}, which no method here is.",
                             expected="one of " + ", ".join(UNDERSTOOD))
-    _refuse(settings, tensors, folder)
+    _refuse(settings, tensors, place)
     return settings, tensors
 
 
-def _refuse(settings: dict, tensors: dict[str, Tensor], folder: Path) -> None:
+def _refuse(settings: dict, tensors: dict[str, Tensor], place: Path) -> None:
     """Raise `NotExportable` for a form of these methods that is not here."""
     more = [k for k, v in settings.items() if v and k not in UNDERSTOOD[settings["peft_type"]]]
     reasons = [f"it sets {k}, which is not known here" for k in more]
@@ -330,7 +330,7 @@ def _refuse(settings: dict, tensors: dict[str, Tensor], folder: Path) -> None:
     if start not in STARTS_THAT_LEAVE_THE_BASE:
         reasons.append(f"init_lora_weights={start!r} changes the base before training")
     if reasons:
-        raise NotExportable(f"{folder} cannot be said by a method here: {'; '.join(reasons)}.",
+        raise NotExportable(f"{place} cannot be said by a method here: {'; '.join(reasons)}.",
                             expected="LoRA, rsLoRA, DoRA, (IA)³, a soft prompt or a prefix on a "
                                      "base that stays as it is",
                             hint="for PiSSA and its kin, peft's save_pretrained can convert: "
