@@ -40,7 +40,8 @@ def audit(root: Path | str = ".") -> list[str]:
     problems += [f"{folder}/{path.name}: has no source, remove it"
                  for folder in ("lessons", "solutions")
                  for path in sorted((root / folder).glob("*.ipynb")) if path.stem not in names]
-    problems += [f"{file.as_posix()}: holds other stubs than solutions/{lesson.name}.py, build again"
+    problems += [f"{file.as_posix()}: holds other stubs than solutions/{lesson.name}.py, "
+                 "build again"
                  for lesson in lessons if (file := lesson.stubs_file)
                  and stored_stubs(root / file) != lesson.stubs]
     return problems + _leaks(root, [cell for lesson in lessons for cell in lesson.cells])
