@@ -32,7 +32,7 @@ from .core import (
     merge,
     remove,
 )
-from .course import check, hint, progress, require, reset
+from .course import check, commit, compare, hint, progress, require, reset, sentence
 from .errors import NotAttempted
 from .methods import bitfit, bottleneck, dora, full, ia3, lora, prefix, prompt, qlora
 from .models import best_device as device
@@ -46,10 +46,10 @@ _LATER = ("plots", "widgets")    # they bring matplotlib and ipywidgets: only wh
 __all__ = [
     "Adapter", "BackboneAdapter", "Evaluation", "NotAttempted", "Step", "account",
     "adapter_parameters", "adapter_state", "adapters", "attach", "bitfit", "bottleneck", "check",
-    "course", "data", "device", "disabled", "dora", "errors", "evaluate", "export", "full", "hint",
-    "ia3", "load", "lora", "merge", "models", "nf4", "outlines", "plots", "prefix", "progress",
-    "prompt", "qlora", "remove", "require", "reset", "save", "seed", "shapes", "spectra", "store",
-    "train", "training", "widgets",
+    "commit", "compare", "course", "data", "device", "disabled", "dora", "errors", "evaluate",
+    "export", "full", "hint", "ia3", "load", "lora", "merge", "models", "nf4", "outlines", "plots",
+    "prefix", "progress", "prompt", "qlora", "remove", "require", "reset", "save", "seed",
+    "sentence", "shapes", "spectra", "store", "train", "training", "widgets",
 ]
 
 

@@ -13,6 +13,7 @@
     ├── NotSupported       a combination that is known not to work
     ├── AdapterFileError   an adapter file that is missing, damaged or made for another model
     ├── FetchError         an artefact that could not be fetched or unpacked
+    ├── TrainingStopped    a training that the reader interrupted
     └── NotAttempted       raised by the stub of an exercise: nothing has been written yet
 
 Each message has three parts, one a line: what was found, what was expected, what to try.
@@ -79,8 +80,31 @@ class AdapterFileError(PeftTeachError):
     """An adapter file that is missing, damaged or made for another model."""
 
 
+def _message_alone(self: PeftTeachError) -> list[str]:
+    """What a notebook shows where the message is all that a reader needs, and no traceback."""
+    return [f"{type(self).__name__}: {self}"]
+
+
 class FetchError(PeftTeachError):
     """An artefact that could not be fetched or unpacked."""
+
+    _render_traceback_ = _message_alone
+
+
+class TrainingStopped(PeftTeachError):
+    """A training that was interrupted. `steps` are those that were done, of `total`.
+
+    No `KeyboardInterrupt`: after one of these a notebook's next cells would run all the same.
+    """
+
+    _render_traceback_ = _message_alone
+
+    def __init__(self, steps: list, total: int):
+        self.steps, self.total = steps, total
+        state = ("The model is half-trained. To begin anew, run the cell that loads it again."
+                 if steps else "The model is as it was.")
+        super().__init__(f"Training stopped after {len(steps)} of {total} steps. {state}",
+                         hint="sys.last_value.steps holds the steps so far" if steps else None)
 
 
 class NotAttempted(PeftTeachError):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from . import models
-from .errors import BadConfig, BadData
+from .errors import BadConfig, BadData, TrainingStopped
 
 Batch = dict[str, Tensor]
 
@@ -61,7 +61,8 @@ def train(model: nn.Module, batches: Sequence[Batch], lr: float = 2e-3, *,
     `groups` are optimizer groups with rates of their own (LoRA+); without them all that trains
     learns at `lr`. `warmup` is the share of steps in which the rate rises to its full value.
     Stopping early is safe: the model is back in eval mode when the generator ends or is dropped.
-    Raises `BadData` for no batches or batches without labels, `BadConfig` if nothing trains.
+    Raises `BadData` for no batches or batches without labels, `BadConfig` if nothing trains, and
+    `TrainingStopped`, with the steps that were done, when it is interrupted.
     """
     batches = list(batches)
     if not batches:
@@ -86,6 +87,7 @@ def _steps(model, batches, groups, lr, warmup, clip, weight_decay) -> Iterator[S
         optimizer, lambda i: rate(i, len(batches), warmup))
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     place = next(model.parameters()).device
+    done: list[Step] = []
     model.train()
     try:
         for index, batch in enumerate(batches):
@@ -97,7 +99,10 @@ def _steps(model, batches, groups, lr, warmup, clip, weight_decay) -> Iterator[S
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
             value = loss.item()
-            yield Step(index, value, _tokens(batch), time.perf_counter() - start, now)
+            done.append(Step(index, value, _tokens(batch), time.perf_counter() - start, now))
+            yield done[-1]
+    except KeyboardInterrupt:
+        raise TrainingStopped(done, len(batches)) from None
     finally:
         optimizer.zero_grad(set_to_none=True)    # an interrupt leaves half a step's gradients
         model.eval()

@@ -7,6 +7,7 @@ from .. import subspace
 from . import records
 from .budget import Budget, budget
 from .learner import check, hint, progress, require, reset
+from .predict import commit, compare, sentence
 
-__all__ = ["Budget", "budget", "check", "hint", "progress", "records", "require", "reset",
-           "subspace"]
+__all__ = ["Budget", "budget", "check", "commit", "compare", "hint", "progress", "records",
+           "require", "reset", "sentence", "subspace"]

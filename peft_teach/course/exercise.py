@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import NotAttempted
+from ..errors import NotAttempted, TrainingStopped
 
 PASSED, WRONG, NOT_ATTEMPTED = "passed", "wrong", "not attempted"
 
@@ -126,7 +126,7 @@ def attempt(exercise: Exercise, obj: Any, case: Any, index: int) -> tuple[Any, R
     try:
         # A copy, because code that changes its inputs must not change what it is compared with.
         return exercise.run(obj, copy.deepcopy(case)), None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, TrainingStopped):
         raise
     except NotAttempted as error:
         other = error.exercise if error.exercise not in (None, exercise.id) else None

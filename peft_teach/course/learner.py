@@ -3,7 +3,8 @@
     LoRALinear = pt.check("lora.layer", LoRALinear)
 
 gives the learner's own object back if it passed and the reference otherwise, so that the rest of
-the lesson runs either way. Whatever these functions must remember stands in `_kernel`.
+the lesson runs either way. Whatever these functions must remember stands in `_kernel`, and for the
+next kernel in `work`, which `progress` alone reads.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
+from .. import work
 from ..errors import NotAttempted, PeftTeachError, unknown
 from .card import Card, shell, show
 from .exercise import NOT_ATTEMPTED, PASSED, WRONG, Exercise, Result, examine
@@ -62,6 +64,7 @@ def check(id: str, *objects: Any) -> Any:
         show(_reference_card(exercise, record.result))
         return exercise.pack(objects)
     before, record.result = record.result, examine(exercise, exercise.pack(objects))
+    work.checked(id, record.result.state)
     show(_result_card(exercise, record.result, lost=before.passed and not record.result.passed))
     return exercise.pack(objects) if record.result.passed else exercise.resolve()
 
@@ -99,13 +102,19 @@ def hint(id: str | None = None) -> None:
 
 
 def reset(id: str | None = None) -> None:
-    """Give the text back that the exercise started with, and forget what was checked."""
+    """Put the text that the exercise started with into a new cell; forget what was checked.
+
+    The line of its check stands below it, so that the cells after that one run as before.
+    """
     exercise = _named(id)
     stub = stub_of(id)
     if stub is None:
         raise PeftTeachError(f"The stub of {id} is not in this installation.",
                              hint=f"copy it from a fresh notebook of lesson {exercise.lesson}")
     _kernel.records.pop(id, None)
+    work.forget(id)
+    names = ", ".join(exercise.names)
+    stub = f"{stub}\n\n\n{names} = pt.check({id!r}, {names})"
     paragraphs = ()
     if shell() is not None:
         shell().set_next_input(stub)
@@ -113,24 +122,40 @@ def reset(id: str | None = None) -> None:
     show(Card(id, note="as it was at the start", paragraphs=paragraphs, code=stub))
 
 
-def progress(lesson: str | int | None = None) -> None:
-    """Show the state of a lesson's exercises: the lesson checked last, if none is named."""
-    lesson = _kernel.lesson if lesson is None else str(lesson).zfill(2)
+def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
+    """Show the state of all exercises, or of one lesson's; with `reset`, begin anew first.
+
+    What was checked before this kernel started counts, too: `work` remembers it. What is begun anew
+    is set aside there: predictions, sentences and points with it.
+    """
+    if reset:
+        _kernel.records.clear()
+        work.forget()
+    lesson = None if lesson is None else str(lesson).zfill(2)
     exercises = all_exercises() if lesson is None else of_lesson(lesson)
     if not exercises:
         raise unknown("lesson with exercises", lesson,
                       dict.fromkeys(exercise.lesson for exercise in all_exercises()))
+    earlier = work.states()
+    states = {e.id: _state(e, earlier) for e in exercises}
     rows = [("exercise", "lesson", "difficulty", "minutes", "points", "state")]
-    for exercise in exercises:
-        result = _result(exercise)
-        rows.append((exercise.id, exercise.lesson, "●" * exercise.difficulty, exercise.minutes,
-                     f"{_points(exercise)} of {exercise.points}", result.state))
-    solved = sum(_result(exercise).passed for exercise in exercises)
-    points = sum(map(_points, exercises))
-    total = sum(exercise.points for exercise in exercises)
-    show(Card("All exercises" if lesson is None else f"Lesson {lesson}",
-              note=f"{solved} of {len(exercises)} passed, {points} of {total} points",
-              table=tuple(rows)))
+    for e in exercises:
+        points = e.points if states[e.id] == PASSED else 0
+        rows.append((e.id, e.lesson, "●" * e.difficulty, e.minutes, f"{points} of {e.points}",
+                     states[e.id]))
+    solved = [e for e in exercises if states[e.id] == PASSED]
+    show(Card("The whole course" if lesson is None else f"Lesson {lesson}",
+              note=f"{len(solved)} of {len(exercises)} passed, {sum(e.points for e in solved)} of "
+                   f"{sum(e.points for e in exercises)} points", table=tuple(rows)))
+
+
+def _state(exercise: Exercise, earlier: dict[str, str]) -> str:
+    """How the last check of an exercise ended: in this kernel, or in an earlier one."""
+    record = _kernel.records.get(exercise.id)
+    if record is not None and record.checked is not None:
+        return record.result.state
+    state = earlier.get(exercise.id)
+    return state if state in (PASSED, WRONG) else NOT_ATTEMPTED
 
 
 def _named(id: str | None) -> Exercise:

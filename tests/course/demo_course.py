@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from peft_teach import work
 from peft_teach.course import learner
 
 exercises = importlib.import_module("peft_teach.course.lessons")
@@ -91,6 +92,7 @@ def demo(monkeypatch):
     """The demo exercises are all there are, and nothing has been checked yet."""
     monkeypatch.setattr(exercises, "__path__", [str(FOLDER)])
     monkeypatch.setattr(learner, "_kernel", learner._Kernel())
+    monkeypatch.setattr(work, "_here", {})
     monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
     return importlib.import_module("peft_teach.course.lessons.demo.exercises")
 

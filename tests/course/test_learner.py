@@ -10,7 +10,19 @@ import IPython
 import pytest
 from demo_course import demo, exercises  # noqa: F401
 
-from peft_teach.course import budget, check, hint, learner, progress, require, reset
+from peft_teach import work
+from peft_teach.course import (
+    budget,
+    check,
+    commit,
+    compare,
+    hint,
+    learner,
+    progress,
+    require,
+    reset,
+    sentence,
+)
 from peft_teach.errors import NotAttempted, PeftTeachError, UnknownName
 
 
@@ -100,7 +112,7 @@ def test_the_check_line_run_twice_does_not_pass(demo, said):
         assert f"your own code: {state}" in text
         assert "passed" not in text
     progress()
-    assert "0 of 2 passed" in said()
+    assert "0 of 3 passed" in said()
 
 
 @pytest.mark.parametrize("worse", [wrong, stub])
@@ -112,7 +124,7 @@ def test_the_last_check_counts_and_the_card_says_so(worse, said):
     check("demo.double", worse)
     assert "It had passed before, but the last check counts." in said()
     progress()
-    assert "0 of 2 passed" in said()
+    assert "0 of 3 passed" in said()
     check("demo.double", worse)
     assert "the last check counts" not in said()
 
@@ -250,7 +262,8 @@ def test_reset_gives_the_stub_back_and_forgets(stubs, shell, said):
     check("demo.double", double)
     hint("demo.double")
     reset("demo.double")
-    assert shell.cells == ["def double(x):\n    ..."]
+    cell, = shell.cells
+    assert cell == 'def double(x):\n    ...\n\n\ndouble = pt.check(\'demo.double\', double)'
     said()
     hint("demo.double")
     assert "hint 1 of 3" in said()
@@ -273,16 +286,16 @@ def test_reset_without_a_stub_says_so(stubs):
         reset("demo.double")
 
 
-def test_progress_is_of_the_lesson_checked_last(said):
+def test_progress_is_of_the_whole_course_or_of_one_lesson(said):
     progress()
     text = said()
-    assert "All exercises (0 of 3 passed, 0 of 9 points)" in text
+    assert "The whole course (0 of 3 passed, 0 of 9 points)" in text
     assert "later.add" in text
 
     check("demo.double", double)
     check("demo.pair", encode, wrong)
     said()
-    progress()
+    progress(97)
     text = said()
     assert "Lesson 97 (1 of 2 passed, 3 of 5 points)" in text
     assert "later.add" not in text
@@ -294,6 +307,67 @@ def test_progress_is_of_the_lesson_checked_last(said):
     assert "later.add" in said()
     with pytest.raises(UnknownName, match="97, 98"):
         progress("05")
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """A folder in which a reader works, and a function that starts a new kernel there."""
+    monkeypatch.setenv(work.VARIABLE, str(tmp_path))
+    return lambda: monkeypatch.setattr(learner, "_kernel", learner._Kernel())
+
+
+def test_progress_survives_a_new_kernel_and_begins_anew_on_request(kept, stubs, said):
+    check("demo.double", double)
+    check("demo.pair", encode, wrong)
+    check("later.add", stub)
+    kept()
+    said()
+    progress()
+    text = said()
+    assert "The whole course (1 of 3 passed, 3 of 9 points)" in text
+    assert [line.split()[-1] for line in text.splitlines()[2:5]] == ["passed", "wrong", "attempted"]
+    reset("demo.double")
+    said()
+    progress()
+    assert "0 of 3 passed" in said()
+    check("demo.double", double)
+    progress(reset=True)
+    assert "0 of 3 passed" in said()
+
+
+def test_what_is_kept_solves_nothing(kept, said, monkeypatch):
+    check("demo.double", double)
+    kept()
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    monkeypatch.setattr(sys.modules["__main__"], "double", stub, raising=False)
+    with pytest.raises(NotAttempted):
+        require("demo.double")
+
+
+def test_a_prediction_stands_and_is_compared(kept, said):
+    assert commit("demo.guess", ...) is None
+    assert "no prediction yet" in said()
+    compare("demo.guess", 4)
+    assert "–" in said()
+    assert commit("demo.guess", 8) == 8
+    assert commit("demo.guess", 2) == 8
+    assert "The first prediction stands; 2 was not taken." in said()
+    kept()
+    assert commit("demo.guess", 8) == 8
+    assert "was not taken" not in said()
+    compare("demo.guess", 4, "the rank")
+    text = said()
+    assert "demo.guess (the rank)" in text
+    assert "The gap: -4." in text
+
+
+def test_the_readers_sentence_is_kept_beside_the_result(kept, said):
+    sentence("demo.why", ...)
+    assert "no sentence yet" in said()
+    sentence("demo.why", " The rank is small. ")
+    assert "The rank is small." in said()
+    sentence("demo.why", ...)
+    assert "The rank is small." in said()
 
 
 @pytest.mark.parametrize(("name", "claims"), [("smoke", False), ("cpu", True), ("gpu", True)])

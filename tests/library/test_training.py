@@ -222,9 +222,12 @@ def test_stopping_early_leaves_eval_mode(model, toy):
     assert not model.training
     run = pt.train(model, toy)
     next(run)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(pt.errors.TrainingStopped, match="after 1 of") as stopped:
         run.throw(KeyboardInterrupt)
     assert not model.training
+    assert [step.index for step in stopped.value.steps] == [0]
+    assert "half-trained" in str(stopped.value)
+    assert stopped.value._render_traceback_() == [f"TrainingStopped: {stopped.value}"]
 
 
 def test_an_error_in_the_middle_leaves_eval_mode(model, toy):
@@ -303,9 +306,10 @@ def test_an_interrupt_in_the_middle_of_a_step_leaves_no_gradient(model, toy):
         raise KeyboardInterrupt
 
     handle = last.register_post_accumulate_grad_hook(interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(pt.errors.TrainingStopped, match="The model is as it was") as stopped:
         list(pt.train(model, toy))
     handle.remove()
+    assert stopped.value.steps == []
     assert all(p.grad is None for p in model.parameters())
     assert not model.training
 

@@ -1,5 +1,6 @@
 """The outputs of a solution notebook: made, kept, and freed of what belongs to one machine."""
 
+import os
 import re
 import sys
 import sysconfig
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ... import work
 from .source import first_line, wrong
 
 CELL_SECONDS = 600  # the longest that a cell may take
@@ -25,7 +27,7 @@ def execute(notebook: Any, path: Path) -> None:
                             record_timing=False, store_widget_state=False, coalesce_streams=True,
                             resources={"metadata": {"path": str(path.parent)}})
     try:
-        client.execute()
+        client.execute(env={**os.environ, work.VARIABLE: ""})    # no reader works here
     except CellExecutionError as error:
         raise wrong(f"solutions/{path.name} stopped with an error:\n{error}",
                     "correct that cell in the source and execute again") from None

@@ -1,0 +1,206 @@
+"""What a reader leaves behind: predictions, sentences, results of checks, points of their own runs.
+
+    guess = commit("lora.rank", 8)        once; the first prediction stands
+    committed("lora.rank")                8, in a later kernel too
+    add_point("lora", {"rank": 4, "accuracy": 0.801})
+
+All of it is one small file, `work/course.json`, in the folder where the reader works:
+`PEFT_TEACH_WORK` names that folder, otherwise it is the one in which Python started. Where the
+variable is empty, as in builds, tests and under nbgrader, nothing is read or written, and things
+are remembered until the kernel ends. No check and no grade depends on this file.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from .errors import BadConfig
+
+VARIABLE = "PEFT_TEACH_WORK"
+FILE = Path("work") / "course.json"
+SECTIONS = ("predictions", "sentences", "checks", "points")
+
+_START = Path.cwd()    # a lesson may change the folder later
+_here: dict[str, Any] = {}    # what is known where nothing is written
+_told: set[str] = set()       # what was said once already
+
+
+def folder() -> Path | None:
+    """Return the folder in which the reader works; None where nothing is to be kept."""
+    if os.environ.get("NBGRADER_EXECUTION"):
+        return None
+    name = os.environ.get(VARIABLE)
+    return _START if name is None else Path(name).expanduser() if name else None
+
+
+def commit(name: str, value: Any) -> Any:
+    """Keep a prediction, unless one of this name stands already; return the one that stands.
+
+    `value` is plain data. `...`, which a lesson writes where the reader's value belongs, commits
+    nothing. Raises `BadConfig` for what json cannot hold.
+    """
+    return _once("predictions", name, value)
+
+
+def committed(name: str) -> Any:
+    """Return the prediction of this name, or None."""
+    return _value("predictions", name)
+
+
+def write(name: str, sentence: str) -> None:
+    """Keep the reader's own sentence; a later one of this name takes its place."""
+    _keep("sentences", name, sentence)
+
+
+def written(name: str) -> str | None:
+    """Return the reader's sentence of this name, or None."""
+    return _value("sentences", name)
+
+
+def checked(exercise: str, state: str) -> None:
+    """Keep how the last check of an exercise ended."""
+    _keep("checks", exercise, state)
+
+
+def states() -> dict[str, str]:
+    """Return the state of each exercise that was checked, by its id."""
+    return {name: entry["value"] for name, entry in _read()["checks"].items()}
+
+
+def add_point(picture: str, point: dict[str, Any]) -> None:
+    """Keep a result of the reader's own run, to be drawn in a picture beside the recorded ones."""
+    _plain(picture, point)
+    _update(lambda kept: kept["points"].setdefault(picture, []).append(point))
+
+
+def points(picture: str) -> list[dict[str, Any]]:
+    """Return the reader's own points in a picture, oldest first."""
+    return list(_read()["points"].get(picture, ()))
+
+
+def forget(exercise: str | None = None) -> None:
+    """Forget the check of one exercise, or everything; what is forgotten whole is set aside."""
+    if exercise is not None:
+        _update(lambda kept: kept["checks"].pop(exercise, None))
+        return
+    _here.clear()
+    if (file := _file()) is not None and file.is_file():
+        _set_aside(file)
+
+
+# ── the file ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _once(section: str, name: str, value: Any) -> Any:
+    if value is ...:
+        return _value(section, name)
+    _plain(name, value)
+    entry = {"value": value, "when": _now()}
+    return _update(lambda kept: kept[section].setdefault(name, entry))["value"]
+
+
+def _keep(section: str, name: str, value: Any) -> None:
+    _plain(name, value)
+    entry = {"value": value, "when": _now()}
+    _update(lambda kept: kept[section].__setitem__(name, entry))
+
+
+def _value(section: str, name: str) -> Any:
+    return _read()[section].get(name, {}).get("value")
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M")
+
+
+def _plain(name: str, value: Any) -> None:
+    try:
+        same = json.loads(json.dumps(value, allow_nan=False)) == value
+    except (TypeError, ValueError):
+        same = False
+    if not same and not isinstance(value, tuple):
+        raise BadConfig(f"{name} is to be {value!r}.",
+                        expected="plain data: numbers, text, lists and dicts of them")
+
+
+def _file() -> Path | None:
+    return None if folder() is None else folder() / FILE
+
+
+def _update(change: Callable[[dict], Any]) -> Any:
+    """Change what is kept, in one step for all kernels that work in this folder."""
+    file = _file()
+    if file is None:
+        return change(_sections(_here))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_suffix(".lock"), timeout=10):
+            kept = _sections(_read_file(file))
+            result = change(kept)
+            beside = file.with_suffix(".part")
+            beside.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
+            beside.replace(file)
+            return result
+    except OSError as error:
+        _tell(f"What you do here is not kept: {file}: {error.strerror or error}.")
+        return change(_sections(_here))
+
+
+def _read() -> dict[str, dict]:
+    file = _file()
+    kept = _sections({} if file is None else _read_file(file))
+    return {section: kept[section] | _sections(_here)[section] for section in SECTIONS}
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    """Return what a file holds; a damaged one is set aside, and that is said."""
+    try:
+        kept = json.loads(file.read_text("utf-8"))
+        if _is_kept(kept):
+            return kept
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        _tell(f"{file} cannot be read: {error.strerror or error}.")
+        return {}
+    except (ValueError, RecursionError):
+        pass
+    _tell(f"{file} is damaged. It is kept as {_set_aside(file).name}, and a new one begins.")
+    return {}
+
+
+def _is_kept(kept: Any) -> bool:
+    """Return whether parsed json has the form that is written here."""
+    return (isinstance(kept, dict) and all(isinstance(kept.get(s, {}), dict) for s in SECTIONS)
+            and all(isinstance(entry, dict) and "value" in entry
+                    for s in SECTIONS[:3] for entry in kept.get(s, {}).values())
+            and all(isinstance(row, list) for row in kept.get("points", {}).values()))
+
+
+def _sections(kept: dict[str, Any]) -> dict[str, Any]:
+    for section in SECTIONS:
+        kept.setdefault(section, {})
+    return kept
+
+
+def _set_aside(file: Path) -> Path:
+    """Move a file beside itself, under the first name that is free."""
+    number = 1
+    while (aside := file.with_name(f"{file.stem}.{number}{file.suffix}")).exists():
+        number += 1
+    try:
+        return file.replace(aside)
+    except OSError:
+        return file
+
+
+def _tell(line: str) -> None:
+    """Say a thing once a kernel; never on stderr, which nbgrader takes for a failure."""
+    if line not in _told:
+        _told.add(line)
+        print(line)

@@ -1,0 +1,103 @@
+"""What a reader leaves behind: kept once, over kernels, and never lost by a damaged file."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from peft_teach import work
+from peft_teach.errors import BadConfig
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
+    monkeypatch.setenv(work.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(work, "_here", {})
+    monkeypatch.setattr(work, "_told", set())
+    return tmp_path
+
+
+def test_a_prediction_is_committed_once(folder):
+    assert work.committed("lora.rank") is None
+    assert work.commit("lora.rank", ...) is None
+    assert work.commit("lora.rank", 8) == 8
+    assert work.commit("lora.rank", 2) == 8
+    assert work.committed("lora.rank") == 8
+    code = "from peft_teach import work; print(work.committed('lora.rank'))"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert other.stdout == "8\n"
+
+
+def test_sentences_checks_and_points_are_kept(folder):
+    work.write("a", "First.")
+    work.write("a", "Better.")
+    work.checked("lora.layer", "passed")
+    work.checked("lora.count", "wrong")
+    work.add_point("lora", {"rank": 4, "accuracy": 0.8})
+    work.add_point("lora", {"rank": 8, "accuracy": 0.81})
+    assert work.written("a") == "Better."
+    assert work.states() == {"lora.layer": "passed", "lora.count": "wrong"}
+    assert [p["rank"] for p in work.points("lora")] == [4, 8]
+    assert work.points("full") == []
+    work.forget("lora.layer")
+    assert work.states() == {"lora.count": "wrong"}
+    kept = json.loads((folder / work.FILE).read_text())
+    assert kept["sentences"]["a"]["value"] == "Better."
+
+
+def test_forgetting_everything_sets_it_aside(folder):
+    work.commit("a", 1)
+    work.forget()
+    assert work.committed("a") is None
+    work.commit("a", 2)
+    work.forget()
+    assert sorted(p.name for p in (folder / "work").glob("*.json")) == ["course.1.json",
+                                                                        "course.2.json"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"points": 3}', '{"predictions": {"a": 8}}',
+                                  '{"points": {"lora": 3}}', "[" * 99999, "\x00", '"\\ud800"'])
+def test_a_damaged_file_is_set_aside_and_said(folder, text, capsys):
+    file = folder / work.FILE
+    file.parent.mkdir()
+    file.write_text(text)
+    assert work.committed("a") is None
+    assert "is damaged. It is kept as course.1.json" in capsys.readouterr().out
+    assert work.commit("a", 3) == 3
+    assert (file.parent / "course.1.json").read_text() == text
+
+
+@pytest.mark.parametrize("empty", [{work.VARIABLE: ""}, {"NBGRADER_EXECUTION": "autograde"}])
+def test_where_nothing_is_kept_a_kernel_remembers(folder, monkeypatch, empty):
+    for name, value in empty.items():
+        monkeypatch.setenv(name, value)
+    assert work.folder() is None
+    assert work.commit("a", 1) == 1
+    assert work.commit("a", 2) == 1
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_costs_one_line(folder, capsys, monkeypatch):
+    (folder / "work").write_text("a file in the way")
+    assert work.commit("a", 1) == 1
+    assert work.commit("b", 2) == 2
+    assert work.committed("a") == 1
+    assert capsys.readouterr().out.count("not kept") == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), object(), {1: 2}, {"a": {3}}])
+def test_only_plain_data_is_kept(folder, value):
+    with pytest.raises(BadConfig, match="plain data"):
+        work.commit("a", value)
+    assert not (folder / work.FILE).exists()
+
+
+def test_two_kernels_at_once_lose_nothing(folder):
+    code = ("from peft_teach import work\n"
+            "import sys\n"
+            "for i in range(40): work.add_point('lora', {'of': sys.argv[1], 'i': i})")
+    running = [subprocess.Popen([sys.executable, "-c", code, name]) for name in "ab"]
+    assert [p.wait() for p in running] == [0, 0]
+    assert len(work.points("lora")) == 80
