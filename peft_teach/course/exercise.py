@@ -10,11 +10,13 @@ the grader, where `run` happens in another process.
 import copy
 import importlib
 import random
+import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,11 @@ LONGEST_TRACEBACK = 200  # lines; only an endless recursion is longer, and it re
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `judge` says of one case. A named mistake speaks with the exercise's message for it."""
+    """What `judge` says of one case.
+
+    `message` is what was found: the property that does not hold, on this case. What it looks like
+    is said by the exercise's text for the mistake, which `message` does not repeat.
+    """
 
     passed: bool
     message: str = ""
@@ -80,13 +86,18 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Result:
-    """What an examination found. `case` is the index of the case that decided."""
+    """What an examination found. `case` is the index of the case that decided.
+
+    `message` says all that is known. `found` is its first part, without the usual mistake behind
+    it, where the two are told apart: a learner who fails for the first time reads no more.
+    """
 
     state: str
     message: str = ""
     mistake: str | None = None
     traceback: str = ""
     case: int | None = None
+    found: str = ""
 
     @property
     def passed(self) -> bool:
@@ -133,7 +144,7 @@ def attempt(exercise: Exercise, obj: Any, case: Any, index: int) -> tuple[Any, R
         message = f"It uses {other}, which is not attempted yet." if other else ""
         return None, Result(NOT_ATTEMPTED, message, case=index)
     except BaseException as error:  # SystemExit too: a learner's exit() is a wrong answer
-        return None, raised(error, index, _input(case))
+        return None, raised(error, index, _input(case), exercise.mistakes)
 
 
 def judged(exercise: Exercise, case: Any, outputs: Any, index: int) -> Result:
@@ -143,8 +154,9 @@ def judged(exercise: Exercise, case: Any, outputs: Any, index: int) -> Result:
             verdict = exercise.judge(case, outputs)
         if verdict.passed:
             return Result(PASSED, verdict.message, case=index)
-        message = verdict.message or (exercise.mistakes[verdict.mistake] if verdict.mistake else "")
-        return Result(WRONG, message, verdict.mistake, case=index)
+        known = exercise.mistakes[verdict.mistake] if verdict.mistake else ""
+        return Result(WRONG, f"{verdict.message} {known}".strip(), verdict.mistake, case=index,
+                      found=verdict.message)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -152,10 +164,16 @@ def judged(exercise: Exercise, case: Any, outputs: Any, index: int) -> Result:
                              f" be judged: {type(error).__name__}: {_text(error)}", case=index)
 
 
-def raised(error: BaseException, index: int | None = None, told: str = "") -> Result:
-    """The result of a learner's code that raised, with its traceback."""
-    return Result(WRONG, f"Your code raised {type(error).__name__}.{told}",
-                  traceback=_format(error), case=index)
+def raised(error: BaseException, index: int | None = None, told: str = "",
+           mistakes: Mapping[str, str] = MappingProxyType({})) -> Result:
+    """The result of a learner's code that raised, with its traceback.
+
+    Sizes that torch cannot put together are the mistake `misfit`, if the exercise knows one.
+    """
+    found = f"Your code raised {type(error).__name__}.{told}"
+    mistake = "misfit" if "misfit" in mistakes and _is_misfit(error) else None
+    message = f"{found} {mistakes[mistake]}" if mistake else found
+    return Result(WRONG, message, mistake, _format(error), index, found)
 
 
 @contextmanager
@@ -209,6 +227,11 @@ def _input(case: Any) -> str:
     known = {k: repr(v) for k, v in case.items()} if isinstance(case, Mapping) else {}
     short = [f"{k}={v}" for k, v in known.items() if len(v) <= 60 and "tensor(" not in v]
     return f" The input: {', '.join(short)}." if short else ""
+
+
+def _is_misfit(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and bool(re.search(
+        "must match|cannot be multiplied|incompatible|size mismatch", _text(error)))
 
 
 def _text(error: BaseException) -> str:

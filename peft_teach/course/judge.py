@@ -1,7 +1,10 @@
 """What the judges of all lessons say in the same words."""
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
+
+from torch import Tensor
 
 from .exercise import Verdict
 
@@ -24,26 +27,36 @@ def strange(seen: Any, **kinds: type | tuple[type, ...]) -> Verdict | None:
     return None
 
 
-def rejected(mistakes: Mapping[str, str], mistake: str, told: str = "") -> Verdict:
-    """Reject by a named mistake: what was found, then what is known about that mistake."""
-    return Verdict(False, f"{told} {mistakes[mistake]}".strip(), mistake)
+def rejected(mistake: str, told: str = "") -> Verdict:
+    """Reject by a named mistake. `told` is what was found; what is known of it, the exercise says.
+    """
+    return Verdict(False, told, mistake)
+
+
+def whole(value: Any) -> int | None:
+    """Return a whole number as Python's int, NumPy's too; None for all else, True among it."""
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    return int(value) if is_whole else None
 
 
 def judged_count(found, right: int, told: str, candidates: Mapping[str, int | tuple[int, ...]],
-                 mistakes: Mapping[str, str], praise: str) -> Verdict:
+                 praise: str) -> Verdict:
     """Compare a count with the right one, and where it differs, with the usual wrong ones.
 
-    `mistakes` holds "no_return", "not_whole" and the names of the candidates. A mistake that people
-    make in several forms has a tuple of counts.
+    The exercise's mistakes are "no_return", "not_whole" and the names of the candidates. A mistake
+    that people make in several forms has a tuple of counts.
     """
-    if found is None:
-        return rejected(mistakes, "no_return")
     told = f"{told} gave {found!r}; expected {right}."
-    if isinstance(found, bool) or not isinstance(found, int):
-        return rejected(mistakes, "not_whole", told)
-    if found == right:
+    if found is None:
+        return rejected("no_return", told)
+    if isinstance(found, Tensor) and found.numel() == 1:
+        return rejected("not_whole", f"{told} That is a tensor; .item() gives the number in it.")
+    number = whole(found)
+    if number is None:
+        return rejected("not_whole", told)
+    if number == right:
         return Verdict(True, praise)
     for mistake, values in candidates.items():
-        if found in (values if isinstance(values, tuple) else (values,)):
-            return rejected(mistakes, mistake, told)
+        if number in (values if isinstance(values, tuple) else (values,)):
+            return rejected(mistake, told)
     return Verdict(False, told)

@@ -27,6 +27,7 @@ class _Record:
 
     result: Result = field(default_factory=lambda: Result(NOT_ATTEMPTED))  # of the learner's own
     checked: tuple[Any, ...] | None = None  # the objects checked last, the reference too
+    failures: int = 0                       # since it last passed
     hints: int = 0
 
 
@@ -65,7 +66,11 @@ def check(id: str, *objects: Any) -> Any:
         return exercise.pack(objects)
     before, record.result = record.result, examine(exercise, exercise.pack(objects))
     work.checked(id, record.result.state)
-    show(_result_card(exercise, record.result, lost=before.passed and not record.result.passed))
+    if record.result.state == WRONG:
+        record.failures += 1
+    elif record.result.passed:
+        record.failures = 0
+    show(_result_card(exercise, record, lost=before.passed and not record.result.passed))
     return exercise.pack(objects) if record.result.passed else exercise.resolve()
 
 
@@ -190,18 +195,20 @@ def _defined(exercise: Exercise) -> tuple[Any, ...]:
     return tuple(namespace[name] for name in exercise.names)
 
 
-def _result_card(exercise: Exercise, result: Result, lost: bool) -> Card:
+def _result_card(exercise: Exercise, record: _Record, lost: bool) -> Card:
+    """The first failure shows what does not hold; from the second on, the usual mistake too."""
+    result = record.result
     names = " and ".join(exercise.names)
     going_on = f"The lesson goes on with the reference as {names} until yours passes."
     if lost:
         going_on = f"It had passed before, but the last check counts. {going_on}"
-    mistake = result.mistake and f"The mistake: {result.mistake.replace('_', ' ')}."
     note = f"{_points(exercise)} of {exercise.points} points"
     if result.state == PASSED:
         return Card(exercise.id, PASSED, note,
                     (result.message, f"The lesson goes on with your own {names}."))
     if result.state == WRONG:
-        return Card(exercise.id, WRONG, note, (result.message, mistake or "", going_on),
+        told = result.found if record.failures == 1 and result.found else result.message
+        return Card(exercise.id, WRONG, note, (told, going_on),
                     code_label="Where it happened:", code=result.traceback,
                     next=f"pt.hint({exercise.id!r})")
     return Card(exercise.id, NOT_ATTEMPTED, note, (result.message, going_on),

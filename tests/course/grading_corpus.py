@@ -10,6 +10,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import nbformat
@@ -141,12 +142,19 @@ WRONG = {
                       "targets=('query', 'value'))", "too large"),
 }
 
+
+
+def known(id: str, mistake: str) -> str:
+    """What an exercise says of a mistake, as it stands in the page."""
+    return escape(find(id).mistakes[mistake.replace(" ", "_")])
+
+
 for lesson in lessons():
     add(f"perfect {lesson}", solved(lesson), full(lesson), says="passed")
     add(f"untouched {lesson}", untouched(lesson), dict.fromkeys(full(lesson), 0),
         says="not attempted")
 for id, (code, mistake) in WRONG.items():
-    add(f"wrong {id}", with_answer(id, code), but(id), says=f"The mistake: {mistake}.")
+    add(f"wrong {id}", with_answer(id, code), but(id), says=known(id, mistake))
 
 
 def cells_of(notebook: dict, change: Callable[[list], list]) -> dict:
@@ -310,7 +318,7 @@ attack("patches the border", "import sys\nchild = sys.modules['peft_teach.course
 attack("deep", "x = []\nfor _ in range(10**5):\n    x = [x]\nreturn x", "expected")
 attack("itself", "x = []\nx.append(x)\nreturn x", "expected")
 attack("huge number", "return 10**100_000", "gave &lt;int&gt;")
-attack("nan", "return float('nan')", "The mistake: not whole.")
+attack("nan", "return float('nan')", known("lora.count", "not whole"))
 attack("markup", "raise ValueError('<script>alert(1)</script>')", "&lt;script&gt;")
 attack("odd error", "class E(Exception):\n    def __str__(self):\n        raise self\nraise E",
        "raised E")

@@ -80,9 +80,43 @@ def test_a_passed_object_is_the_learners_own(said):
 def test_a_wrong_one_is_replaced_by_the_reference(demo, said):
     assert check("demo.double", wrong) is demo.reference_double
     text = said()
-    for part in ("wrong (0 of 3 points)", "The output is the input.", "not scaled", "reference",
+    for part in ("wrong (0 of 3 points)", "The output is the input.", "reference",
                  "pt.hint('demo.double')"):
         assert part in text
+
+
+def added(x):
+    return x + 2
+
+
+def test_the_first_failure_shows_what_does_not_hold_and_the_second_names_the_mistake(said):
+    check("demo.double", added)
+    assert "instead of" in (first := said())
+    assert "Times, not plus." not in first
+    check("demo.double", added)
+    assert "instead of" in (second := said())
+    assert "Times, not plus." in second
+
+
+def test_what_passed_in_between_makes_the_next_failure_a_first_one(said):
+    for own in (added, added, double):
+        check("demo.double", own)
+        said()
+    check("demo.double", added)
+    assert "Times, not plus." not in said()
+
+
+def test_a_stub_is_no_failure(said):
+    for own in (stub, stub, added):
+        said()
+        check("demo.double", own)
+    assert "Times, not plus." not in said()
+
+
+def test_a_grader_is_told_both_at_once(grading):
+    check("demo.double", added)
+    with pytest.raises(PeftTeachError, match=r"instead of .* Times, not plus\."):
+        require("demo.double")
 
 
 def test_a_stub_is_replaced_by_the_reference(demo, said):

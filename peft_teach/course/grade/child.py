@@ -115,4 +115,4 @@ def _named(node: ast.stmt) -> set[str]:
 
 def _ended(result: Result) -> bytes:
     return to_bytes({"ended": {"state": result.state, "message": result.message,
-                               "traceback": result.traceback}})
+                               "mistake": result.mistake, "traceback": result.traceback}})

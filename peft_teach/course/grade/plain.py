@@ -2,9 +2,10 @@
 
     to_bytes(value) ──> one frame ──> from_bytes(frame)
 
-Numbers, text, None, lists, tuples, dicts, dtypes and tensors cross as what they are, and without
-their subclasses: what a learner's own class says of itself stays behind. Everything else crosses as
-a `Foreign` that holds nothing but the name of its type. Nothing is ever unpickled.
+Numbers (NumPy's as Python's), text, None, lists, tuples, dicts, dtypes and tensors cross as what
+they are, and without their subclasses: what a learner's own class says of itself stays behind.
+Everything else crosses as a `Foreign` that holds nothing but the name of its type. Nothing is ever
+unpickled.
 
 Reading believes nothing: a frame that is too large, too deep, not of this form or not in agreement
 with itself raises `Malformed`.
@@ -16,6 +17,7 @@ import re
 import struct
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
@@ -26,6 +28,8 @@ MOST_TENSORS = 2_000
 LARGEST_INT = 4_000      # bits; Python writes no number that is much larger
 LENGTHS = struct.Struct(">II")    # of the JSON and of the tensors, in bytes, before them
 
+NUMPY_NUMBERS = (np.bool_, np.float16, np.float32, np.float64, *(
+    np.dtype(code).type for code in "bBhHiIlLqQ"))    # an int64 has two types on some systems
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in (
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32,
     torch.int16, torch.int8, torch.uint8, torch.bool)}
@@ -89,6 +93,8 @@ def _pack(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:
     kind = type(value)
     if value is None or kind is bool or kind is str:
         return value
+    if kind in NUMPY_NUMBERS:
+        return _pack(value.item(), tensors, depth)
     if issubclass(kind, int) and int.bit_length(value) <= LARGEST_INT:
         return int.__add__(value, 0)
     if issubclass(kind, float):

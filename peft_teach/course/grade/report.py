@@ -108,11 +108,10 @@ def _section(row: Row) -> str:
     parts = [f"<h2>{escape(head)}</h2>", f"<p>{escape(row.path)}</p>",
              *(f"<p>{escape(flag)}</p>" for flag in said)]
     for mark in row.marks:
-        mistake = mark["mistake"] and f"The mistake: {mark['mistake'].replace('_', ' ')}."
         again = f"pt.hint({mark['exercise']!r})" if mark["state"] == WRONG else ""
         card = Card(mark["exercise"], mark["state"],
                     f"{mark['points']} of {mark['maximum']} points",
-                    (mark["message"], mistake or ""), code_label="Where it happened:",
+                    (mark["message"],), code_label="Where it happened:",
                     code=mark["traceback"], next=again)
         parts.append(card._repr_html_())
     return "\n".join(parts)

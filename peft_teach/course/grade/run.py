@@ -221,7 +221,9 @@ def _read(exercise: Exercise, sent: Any, case: Any, index: int) -> Result:
         return judged(exercise, case, sent["outputs"], index)
     ended = sent["ended"]
     state = NOT_ATTEMPTED if ended["state"] == NOT_ATTEMPTED else WRONG
-    return Result(state, str(ended["message"]), None, str(ended["traceback"]), index)
+    mistake = ended.get("mistake")
+    mistake = mistake if isinstance(mistake, str) and mistake in exercise.mistakes else None
+    return Result(state, str(ended["message"]), mistake, str(ended["traceback"]), index)
 
 
 def _why(end: str, limits: Limits) -> str:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from functools import partial
 from types import NoneType, SimpleNamespace
 from typing import Any
 
@@ -123,27 +122,27 @@ def run_accuracy(accuracy, case: dict) -> dict[str, Any]:
 def judge_accuracy(case: dict, seen) -> Verdict:
     if odd := strange(seen, training=bool, grad=bool, changed=bool):
         return odd
-    wrong, found = partial(rejected, ACCURACY_MISTAKES), seen["found"]
+    found = seen["found"]
     if found is None:
-        return wrong("no_return")
+        return rejected("no_return")
     if isinstance(found, Tensor):
-        return wrong("tensor")
+        return rejected("tensor")
     if isinstance(found, bool) or not isinstance(found, int | float):
         return Verdict(False, f"It gave a {type(found).__name__}; expected a float from 0 to 1.")
     expected, candidates = _accuracies(case)
     sizes = ", ".join(str(len(batch["labels"])) for batch in case["batches"])
     told = f"On batches of {sizes} sentences it gave {found:.4f}; expected {expected:.4f}."
     if seen["changed"]:
-        return wrong("trained")
+        return rejected("trained")
     if not math.isclose(found, expected, abs_tol=1e-6):
         for mistake, values in candidates.items():
             if any(math.isclose(found, value, abs_tol=1e-6) for value in values):
-                return wrong(mistake, told)
+                return rejected(mistake, told)
         return Verdict(False, told)
     if seen["training"]:
-        return wrong("training_mode")
+        return rejected("training_mode")
     if seen["grad"]:
-        return wrong("graph")
+        return rejected("graph")
     return Verdict(True, "Counted over examples, without dropout, without a graph.")
 
 
@@ -296,27 +295,27 @@ def judge_step(case: dict, seen) -> Verdict:
     if odd := strange(seen, losses=list, weights=list, kinds=list, graph=bool, training=list,
                       events=list) or _miscounted(case, seen):
         return odd
-    wrong, events = partial(rejected, STEP_MISTAKES), seen["events"]
+    events = seen["events"]
     with torch.enable_grad():
         weights, losses = _steps(case, "right")
     if "forward" not in events:
-        return wrong("no_forward")
+        return rejected("no_forward")
     if not all(seen["training"]):
-        return wrong("eval_mode")
+        return rejected("eval_mode")
     if not _same(seen["weights"], weights):
-        return _why_not(case, seen, wrong)
+        return _why_not(case, seen)
     if seen["kinds"][0] == "NoneType":
-        return wrong("no_return")
+        return rejected("no_return")
     if seen["graph"]:
-        return wrong("graph_kept")
+        return rejected("graph_kept")
     if None in seen["losses"]:
-        return wrong("not_a_number", f"It gave a {seen['kinds'][0]}.")
+        return rejected("not_a_number", f"It gave a {seen['kinds'][0]}.")
     if not all(math.isclose(a, b, rel_tol=1e-4) for a, b in zip(seen["losses"], losses)):
         told = f"It gave {seen['losses'][0]:.4f}; expected {losses[0]:.4f}."
         with torch.enable_grad():
             after = _losses_after(case, weights)
         late = all(math.isclose(a, b, rel_tol=1e-4) for a, b in zip(seen["losses"], after))
-        return wrong("loss_after", told) if late else Verdict(
+        return rejected("loss_after", told) if late else Verdict(
             False, f"The weights are right, the loss is not. {told}")
     return Verdict(True, "Three steps, and after each of them every weight is where it should be.")
 
@@ -333,23 +332,23 @@ def _miscounted(case: dict, seen: dict) -> Verdict | None:
     return None
 
 
-def _why_not(case: dict, seen: dict, wrong) -> Verdict:
+def _why_not(case: dict, seen: dict) -> Verdict:
     """Say why the weights are not the expected ones."""
     events, last = seen["events"], seen["weights"][-1]
     if torch.equal(last, _weights(_start(case))):
         if "backward" not in events:
-            return wrong("no_backward")
+            return rejected("no_backward")
         if "step" not in events:
-            return wrong("no_step")
+            return rejected("no_step")
         early = events.index("step") < events.index("backward")
-        return wrong("step_without_gradients" if early else "zero_between")
+        return rejected("step_without_gradients" if early else "zero_between")
     if "step" not in events:
-        return wrong("by_hand")
+        return rejected("by_hand")
     for mistake in VARIANTS:
         with torch.enable_grad():
             weights, _ = _steps(case, mistake)
         if _same(seen["weights"], weights):
-            return wrong(mistake)
+            return rejected(mistake)
     first = _steps_differ(case, seen)
     return Verdict(False, f"The weights differ from the expected ones after step {first}. "
                           f"It called, in this order: {', '.join(events[:6])}.")
@@ -524,9 +523,8 @@ def judge_head(case: dict, seen) -> Verdict:
     if odd := strange(seen, crash=str, found=(int, float, bool, NoneType), kind=str, trains=dict,
                       unknown=list, on_module=bool, changed=bool):
         return odd
-    wrong = partial(rejected, HEAD_MISTAKES)
     if "crash" in seen:
-        return wrong("names_alone", f"Your code raised AttributeError: {seen['crash']}.")
+        return rejected("names_alone", f"Your code raised AttributeError: {seen['crash']}.")
     trains, sizes = seen["trains"], {n: p.numel() for n, p in _headed(case).named_parameters()}
     if set(trains) != set(sizes):
         return Verdict(False, "The model has other parameters afterwards: only say what trains.")
@@ -534,28 +532,28 @@ def judge_head(case: dict, seen) -> Verdict:
     on = {name for name, trained in trains.items() if trained is True}
     told = f"What trains now: {', '.join(sorted(on)) or 'nothing'}."
     if seen["changed"]:
-        return wrong("changed")
+        return rejected("changed")
     if on != head:
         if seen["on_module"]:
-            return wrong("on_module", told)
+            return rejected("on_module", told)
         if seen["unknown"]:
-            return wrong("misspelled", f"{told} A parameter was given an attribute "
+            return rejected("misspelled", f"{told} A parameter was given an attribute "
                                        f"{seen['unknown'][0]}.")
         if on == set(sizes) - head:
-            return wrong("inverted", told)
+            return rejected("inverted", told)
         if not on:
-            return wrong("nothing" if case["start"] == "all" else "not_switched_on", told)
+            return rejected("nothing" if case["start"] == "all" else "not_switched_on", told)
         if on == set(sizes):
-            return wrong("everything", told)
+            return rejected("everything", told)
         if on < head:
-            return wrong("half_a_head", told)
+            return rejected("half_a_head", told)
         if any("pooler" in name for name in on):
-            return wrong("pooler", told)
+            return rejected("pooler", told)
         return Verdict(False, f"{told} Expected: {', '.join(sorted(head))}.")
     right = sum(sizes[name] for name in head)
     told = f"It returned {seen['found']!r}; expected {right}."
     if seen["kind"] == "NoneType":
-        return wrong("no_return")
+        return rejected("no_return")
     if seen["found"] == right and seen["kind"] == "int":
         return Verdict(True, f"{right} numbers train, all others are frozen.")
     counts = {"counts_tensors": len(head), "counts_all": sum(sizes.values()),
@@ -563,7 +561,7 @@ def judge_head(case: dict, seen) -> Verdict:
               "counts_rows": 2 * len(head), "hard_coded": 770}
     for mistake, value in counts.items():
         if seen["found"] == value:
-            return wrong(mistake, told)
+            return rejected(mistake, told)
     return Verdict(False, told)
 
 

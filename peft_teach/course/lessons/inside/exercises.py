@@ -1,7 +1,6 @@
 """The exercises of lesson 00: a layer, a block, the ledger, and how activations grow."""
 
 import math
-from functools import partial
 
 import torch
 
@@ -40,8 +39,7 @@ def judge_linear(case: dict, found) -> Verdict:
              "two_biases": n_in * n_out + n_in + n_out, "one_bias": n_in * n_out + 1,
              "bias_only": n_out}
     return judged_count(found, linear_count(n_in, n_out), f"linear_count({n_in}, {n_out})", wrong,
-                        LINEAR_MISTAKES, "A weight for each pair of input and output, and a bias "
-                                         "for each output.")
+                        "A weight for each pair of input and output, and a bias for each output.")
 
 
 LINEAR_MISTAKES = {
@@ -113,7 +111,7 @@ def judge_block(case: dict, found) -> Verdict:
                               for n in (3, 4) for times in (1, h)),
         "one_head": right - 3 * projection + 3 * (d * (d // h) + d // h),
     }
-    return judged_count(found, right, f"block_count({d}, {f}, {h})", wrong, BLOCK_MISTAKES,
+    return judged_count(found, right, f"block_count({d}, {f}, {h})", wrong,
                         "Four projections, two layers of the feed-forward part, two norms; and the "
                         "number of heads makes no difference.")
 
@@ -185,24 +183,23 @@ def run_ledger(ledger, case: dict) -> dict:
 def judge_ledger(case: dict, seen) -> Verdict:
     if odd := strange(seen, type=str, found=dict):
         return odd
-    wrong = partial(rejected, LEDGER_MISTAKES)
     if seen["type"] == "NoneType":
-        return wrong("no_return")
+        return rejected("no_return")
     if seen["type"] != "dict":
-        return wrong("not_a_dict", f"It gave a {seen['type']}.")
+        return rejected("not_a_dict", f"It gave a {seen['type']}.")
     found = seen["found"]
     if set(found) != set(PARTS):
-        return wrong("keys", f"Its keys are {', '.join(found) or 'none'}.")
+        return rejected("keys", f"Its keys are {', '.join(found) or 'none'}.")
     told = (f"ledger({case['total']}, {case['trained']}, bytes_each={case['bytes_each']}, "
             f"moments={case['moments']}) gave {found}; expected {ledger(**case)}.")
     if not all(type(value) is int for value in found.values()):
-        return wrong("not_whole", told)
+        return rejected("not_whole", told)
     if found == ledger(**case):
         return Verdict(True, "Every number is held once; each trained one has a gradient and its "
                              "moments besides.")
     for mistake, values in _ledgers(**case).items():
         if tuple(found[part] for part in PARTS) == values:
-            return wrong(mistake, told)
+            return rejected(mistake, told)
     return Verdict(False, told)
 
 
@@ -295,23 +292,22 @@ def run_activations(activation_bytes, case: dict):
 
 
 def judge_activations(case: dict, found) -> Verdict:
-    wrong = partial(rejected, ACTIVATIONS_MISTAKES)
     measured = dict(map(tuple, case["measured"]))
     right = activation_bytes(case["batch"], case["tokens"], measured)
     if found is None:
-        return wrong("no_return")
+        return rejected("no_return")
     call = f"activation_bytes({case['batch']}, {case['tokens']}, {measured})"
     if isinstance(found, dict):
-        return wrong("fixed_lengths", f"{call} asked for measured[{found['asked']}].")
+        return rejected("fixed_lengths", f"{call} asked for measured[{found['asked']}].")
     told = f"{call} gave {found!r}; expected {right:.0f}."
     if isinstance(found, bool) or not isinstance(found, int | float):
-        return wrong("not_a_number", told)
+        return rejected("not_a_number", told)
     if math.isclose(found, right, rel_tol=1e-6, abs_tol=1):
         return Verdict(True, "A part that grows with the tokens, a part that grows with their "
                              "pairs, and both times the batch.")
     for mistake, values in _activations(case["batch"], case["tokens"], measured).items():
         if any(math.isclose(found, value, rel_tol=1e-6, abs_tol=1) for value in values):
-            return wrong(mistake, told)
+            return rejected(mistake, told)
     return Verdict(False, told)
 
 

@@ -2,7 +2,6 @@
 
 import math
 from difflib import get_close_matches
-from functools import partial
 from types import NoneType
 from typing import Any
 
@@ -36,7 +35,7 @@ def judge_count(case: dict, found) -> Verdict:
              "square_only": 2 * rank * n_in, "multiplied": rank * n_in * n_out,
              "with_base": n_in * n_out + right}
     return judged_count(found, right, f"lora_count({n_in}, {n_out}, {rank})", wrong,
-                        COUNT_MISTAKES, "A has rank · n_in numbers, B has n_out · rank.")
+                        "A has rank · n_in numbers, B has n_out · rank.")
 
 
 COUNT_MISTAKES = {
@@ -130,69 +129,67 @@ def judge_layer(case: dict, seen) -> Verdict:
     if odd := strange(seen, is_adapter=bool, type=str, holds_base=bool, shapes=dict, dtypes=dict,
                       y_type=str, A_start=Tensor, B_start=Tensor, y_dtype=str, W_after=Tensor):
         return odd
-    wrong = partial(rejected, LAYER_MISTAKES)
-
     if not seen["is_adapter"]:
-        return wrong("not_adapter", f"LoRALinear(base, rank, alpha) made a {seen['type']}.")
+        return rejected("not_adapter", f"LoRALinear(base, rank, alpha) made a {seen['type']}.")
     if not seen["holds_base"]:
-        return wrong("base_lost")
+        return rejected("base_lost")
     shapes = _shapes(case)
     if not all(isinstance(dtype, str) for dtype in seen["dtypes"].values()):
         return Verdict(False, "Its parameters' dtypes are not named.")
     if seen["shapes"] != shapes:
         told = f"Its own parameters are {seen['shapes']}; expected {shapes}."
         if seen["shapes"] == {"A": shapes["B"], "B": shapes["A"]}:
-            return wrong("swapped", told)
+            return rejected("swapped", told)
         if seen["shapes"] == {k: v[::-1] for k, v in shapes.items()}:
-            return wrong("transposed", told)
+            return rejected("transposed", told)
         if set(shapes) < set(seen["shapes"]):
-            return wrong("more_parameters", told)
-        return wrong("shapes" if set(shapes) == set(seen["shapes"]) else "names", told)
+            return rejected("more_parameters", told)
+        return rejected("shapes" if set(shapes) == set(seen["shapes"]) else "names", told)
     if seen["y_type"] == "NoneType":
-        return wrong("no_return")
+        return rejected("no_return")
     if "y" not in seen:
         return Verdict(False, f"forward gave a {seen['y_type']}, not a tensor.")
     if not torch.equal(seen["W_after"], case["W"]):
-        return wrong("base_changed")
+        return rejected("base_changed")
     A, B = seen["A_start"], seen["B_start"]
     if {"A": tuple(A.shape), "B": tuple(B.shape)} != shapes:
         return Verdict(False, "A and B are not of the shapes that the layer says they have.")
     base = nn.functional.linear(case["x"], case["W"], case["b"])
     if not A.any() and not B.any():
-        return wrong("both_zero")
+        return rejected("both_zero")
     if not A.any():
-        return wrong("A_zero")
+        return rejected("A_zero")
     if B.any():
-        return wrong("B_not_zero", f"The largest entry of B starts as {B.abs().max():.3g}.")
+        return rejected("B_not_zero", f"The largest entry of B starts as {B.abs().max():.3g}.")
     size = A.square().mean().sqrt().item() * math.sqrt(case["n_in"])    # 1 for N(0, 1/n_in)
     if torch.equal(A, A[:1].expand_as(A)) and case["rank"] > 1:
-        return wrong("A_alike")
+        return rejected("A_alike")
     if A.numel() > 100 and not 0.1 < size < 3:
-        return wrong("A_size", f"Its entries are about {size:.3g}/√n_in, n_in = {case['n_in']}.")
+        return rejected("A_size", f"Its entries are about {size:.3g}/√n_in, n_in = {case['n_in']}.")
     if seen["y_dtype"] != str(base.dtype) or set(seen["dtypes"].values()) != {"torch.float32"}:
-        return wrong("dtype", f"base: {base.dtype}; output: {seen['y_dtype']}; A and B: "
+        return rejected("dtype", f"base: {base.dtype}; output: {seen['y_dtype']}; A and B: "
                               f"{', '.join(sorted(set(seen['dtypes'].values())))}.")
     expected, candidates = _outputs(case, base)
     s = case["alpha"] / case["rank"]
     if not _close(seen["y"], expected):
         for mistake, candidate in candidates.items():
             if _close(seen["y"], candidate):
-                return wrong(mistake, _factor(seen["y"], base, expected))
+                return rejected(mistake, _factor(seen["y"], base, expected))
         return Verdict(False, "With A and B filled in, the output is not "
                               f"x Wᵀ + b + s (x Aᵀ) Bᵀ. {_factor(seen['y'], base, expected)}")
     if not _close(seen["y_start"], base):
-        return wrong("start_differs")
+        return rejected("start_differs")
     if not _close(seen["y_eval"], expected):
-        return wrong("training_only")
+        return rejected("training_only")
     x = case["x"].float().reshape(-1, case["n_in"]).sum(0)    # gradients of the sum of all outputs:
     grad_A, grad_B = s * torch.outer(case["B"].sum(0), x), (s * case["A"] @ x).expand_as(B)
     grad_x = (case["W"].float() + s * case["B"] @ case["A"]).sum(0).expand_as(case["x"])
     if not _near(seen["grad_A"], grad_A) or not _near(seen["grad_B"], grad_B):
-        return wrong("no_gradient")
+        return rejected("no_gradient")
     if not _near(seen["grad_x"], grad_x):
-        return wrong("input_cut")
+        return rejected("input_cut")
     if not isinstance(seen["scale"], int | float) or not math.isclose(seen["scale"], s):
-        return wrong("no_scale_attribute", f"layer.scale is {seen['scale']!r}; expected {s}.")
+        return rejected("no_scale_attribute", f"layer.scale is {seen['scale']!r}; expected {s}.")
     return Verdict(True, "Starts as the base, the right correction, and both matrices learn.")
 
 
@@ -326,20 +323,19 @@ def judge_merge(case: dict, seen) -> Verdict:
     if odd := strange(seen, type=str, is_linear=bool, is_base=bool, shared=bool, weight=Tensor,
                       again=Tensor, bias=(Tensor, NoneType), W_after=Tensor):
         return odd
-    wrong = partial(rejected, MERGE_MISTAKES)
-
     W, b = case["W"], case["b"]
     if seen["type"] == "NoneType":
-        return wrong("no_return")
+        return rejected("no_return")
     if not seen["is_linear"]:
-        return wrong("not_linear", f"merged(layer) returned a {seen['type']}.")
+        return rejected("not_linear", f"merged(layer) returned a {seen['type']}.")
     if seen["is_base"] or not torch.equal(seen["W_after"], W):
-        return wrong("base_changed")
+        return rejected("base_changed")
     if tuple(seen["weight"].shape) != tuple(W.shape):
-        return wrong("transposed", f"The weight is {tuple(seen['weight'].shape)}; expected "
+        return rejected("transposed", f"The weight is {tuple(seen['weight'].shape)}; expected "
                                    f"{tuple(W.shape)}.")
     if seen["weight"].dtype != W.dtype:
-        return wrong("dtype", f"The base is {W.dtype}, the merged weight {seen['weight'].dtype}.")
+        return rejected("dtype", f"The base is {W.dtype}, the merged weight "
+                                 f"{seen['weight'].dtype}.")
     s, delta = case["alpha"] / case["rank"], case["B"] @ case["A"]    # (n_out, n_in)
     if not _close(seen["weight"], (W.float() + s * delta).to(W.dtype)):
         for mistake, weight in {"nothing_added": W.float(), "no_scale": W + delta,
@@ -348,20 +344,20 @@ def judge_merge(case: dict, seen) -> Verdict:
                                 "twice": W + 2 * s * delta}.items():
             if _close(seen["weight"].float(), weight.float()) or _close(
                     seen["weight"], weight.to(W.dtype)):
-                return wrong(mistake)
+                return rejected(mistake)
         return Verdict(False, "The merged weight is not W + s B A: the largest difference is "
                               f"{(seen['weight'] - W - s * delta).abs().max():.3g}.")
     exact = (W.double() + s * case["B"].double() @ case["A"].double()).to(W.dtype)
     if W.dtype != torch.float32 and (seen["weight"] != exact).float().mean() > 0.05:
-        return wrong("summed_in_half")
+        return rejected("summed_in_half")
     if (seen["bias"] is None) != (b is None):
-        return wrong("bias_lost" if b is not None else "bias_invented")
+        return rejected("bias_lost" if b is not None else "bias_invented")
     if b is not None and not torch.equal(seen["bias"], b):
-        return wrong("bias_changed")
+        return rejected("bias_changed")
     if not torch.equal(seen["weight"], seen["again"]):
-        return wrong("base_changed")
+        return rejected("base_changed")
     if seen["shared"]:
-        return wrong("shared")
+        return rejected("shared")
     return Verdict(True, "One plain layer, the same outputs, and the adapter is untouched.")
 
 
@@ -431,40 +427,39 @@ def run_forty_kb(forty_kb, case: dict) -> dict[str, Any]:
 
 def judge_forty_kb(case: dict, seen) -> Verdict:
     """Look the choice up in the record: small enough, measured, and near the best of its size."""
-    wrong = partial(rejected, FORTY_MISTAKES)
     if odd := strange(seen, type=str, rank=int, targets=list, layers=(list, NoneType),
                       dropout=(int, float), scale=(int, float)):
         return odd
     if seen["type"] == "NoneType":
-        return wrong("no_return")
+        return rejected("no_return")
     if seen["type"] != "Config":
-        return wrong("not_a_config", f"It returned a {seen['type']}.")
+        return rejected("not_a_config", f"It returned a {seen['type']}.")
     elsewhere = [t for t in seen["targets"] if not isinstance(t, str) or t not in WIDTHS]
     if elsewhere:
         near = get_close_matches(str(elsewhere[0])[:50], WIDTHS, n=1)
-        return wrong("unknown_place", f"{elsewhere[0]!r} is no place."
+        return rejected("unknown_place", f"{elsewhere[0]!r} is no place."
                                       + (f" Did you mean {near[0]!r}?" if near else ""))
     if not all(type(layer) is int and 0 <= layer < 6 for layer in seen["layers"] or ()):
-        return wrong("unknown_block", f"layers is {seen['layers']}.")
+        return rejected("unknown_block", f"layers is {seen['layers']}.")
     blocks = 6 if seen["layers"] is None else len(seen["layers"])
     size = sum(seen["rank"] * WIDTHS[t] * blocks for t in seen["targets"])
     if size > LIMIT:
-        return wrong("too_large", f"That is {size:,} numbers, {size * 4 / 1000:.0f} kB.")
+        return rejected("too_large", f"That is {size:,} numbers, {size * 4 / 1000:.0f} kB.")
     chosen = [runs for runs in _that_fit() if runs[0]["rank"] == seen["rank"]
               and runs[0]["layers"] == seen["layers"]
               and sorted(runs[0]["targets"]) == sorted(seen["targets"])]
     if not chosen:
-        return wrong("not_recorded", f"Rank {seen['rank']} on {', '.join(seen['targets'])} "
+        return rejected("not_recorded", f"Rank {seen['rank']} on {', '.join(seen['targets'])} "
                                      f"({size:,} numbers) is not in the record.")
     s = chosen[0][0]["alpha"] / chosen[0][0]["rank"]
     if not math.isclose(seen["scale"], s) or seen["dropout"]:
-        return wrong("other_scale", f"Its scale is {seen['scale']:g}, its dropout "
+        return rejected("other_scale", f"Its scale is {seen['scale']:g}, its dropout "
                                     f"{seen['dropout']:g}; measured were {s:g} and 0.")
     best = max(map(records.accuracy, _that_fit()))[0]
     mine = records.accuracy(chosen[0])[0]
     told = f"Yours has {mine:.1%} on average over its seeds, the best has {best:.1%}."
     if mine < best - CLOSE:
-        return wrong("too_few_blocks" if blocks < 3 else "weaker", told)
+        return rejected("too_few_blocks" if blocks < 3 else "weaker", told)
     return Verdict(True, f"{told} With {size:,} numbers, {size * 4 / 1000:.0f} kB.")
 
 

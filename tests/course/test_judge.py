@@ -1,0 +1,59 @@
+"""What all judges say in the same words: of counts, and of sizes that do not fit."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from peft_teach.course.exercise import WRONG, examine
+from peft_teach.course.grade.plain import from_bytes, to_bytes
+from peft_teach.course.judge import judged_count, whole
+from peft_teach.course.lessons import find
+
+
+def count(found):
+    return judged_count(found, 32, "count(6, 10)", {"doubled": 64, "halved": (8, 16)}, "Yes.")
+
+
+@pytest.mark.parametrize("right", [32, np.int64(32), np.int32(32), np.uint8(32)])
+def test_whatever_is_integral_is_a_whole_number(right):
+    assert count(right).passed
+    assert type(whole(right)) is int
+    assert count(from_bytes(to_bytes(right))).passed    # as the grader's judge meets it
+
+
+@pytest.mark.parametrize("odd", [32.0, np.float64(32), True, np.True_, "32", [32], math.nan,
+                                 torch.tensor([32, 32]), object()])
+def test_all_else_is_not(odd):
+    assert whole(odd) is None
+    verdict = count(odd)
+    assert (verdict.passed, verdict.mistake) == (False, "not_whole")
+    assert "expected 32" in verdict.message
+
+
+def test_a_tensor_of_one_number_is_told_how_to_become_one():
+    verdict = count(torch.tensor(32))
+    assert (verdict.passed, verdict.mistake) == (False, "not_whole")
+    assert ".item()" in verdict.message
+
+
+@pytest.mark.parametrize(("found", "mistake"), [
+    (64, "doubled"), (np.int64(8), "halved"), (16, "halved"), (33, None), (None, "no_return")])
+def test_the_usual_counts_have_names(found, mistake):
+    verdict = count(found)
+    assert (verdict.passed, verdict.mistake) == (False, mistake)
+
+
+def test_a_mistake_is_named_behind_what_was_found():
+    result = examine(find("lora.count"), lambda n_in, n_out, rank: n_in * n_out)
+    assert result.found == "lora_count(6, 10, 2) gave 60; expected 32."
+    assert result.message == f"{result.found} {find('lora.count').mistakes['whole_matrix']}"
+
+
+def test_sizes_that_do_not_fit_are_a_mistake_with_a_traceback():
+    result = examine(find("change.truncate"), lambda delta, k: delta @ delta)
+    assert (result.state, result.mistake) == (WRONG, "misfit")
+    assert "cannot be multiplied" in result.traceback
+    assert find("change.truncate").mistakes["misfit"] not in result.found
+    assert find("change.truncate").mistakes["misfit"] in result.message
