@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from .exercise import Verdict
@@ -18,12 +19,12 @@ def strange(seen: Any, **kinds: type | tuple[type, ...]) -> Verdict | None:
     asks this before it computes with them. `kinds` says what each entry is, where it is there.
     """
     if not isinstance(seen, dict):
-        return Verdict(False, f"What came back is a {type(seen).__name__}, not the check's report.")
+        return Verdict(False, f"What came back is {named(seen)}, not the check's report.")
     for name, kind in kinds.items():
         value, kind = seen.get(name), kind if isinstance(kind, tuple) else (kind,)
         if name in seen and not (isinstance(value, kind) and (
                 bool in kind or not isinstance(value, bool))):
-            return Verdict(False, f"In the check's report, {name!r} is a {type(value).__name__}.")
+            return Verdict(False, f"In the check's report, {name!r} is {named(value)}.")
     return None
 
 
@@ -37,6 +38,19 @@ def whole(value: Any) -> int | None:
     """Return a whole number as Python's int, NumPy's too; None for all else, True among it."""
     is_whole = isinstance(value, Integral) and not isinstance(value, bool)
     return int(value) if is_whole else None
+
+
+def plain(value: Any) -> Any:
+    """What a learner gave, with a number of NumPy's as Python's own: `run` hands it on as that."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def named(value: Any) -> str:
+    """What was given, in words: the shape of a tensor, the type of anything else."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}" if value.dim() else "a tensor"
+    kind = type(value).__name__
+    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
 
 
 def judged_count(found, right: int, told: str, candidates: Mapping[str, int | tuple[int, ...]],

@@ -2,8 +2,8 @@
 
 
 def linear() -> list[dict]:
-    """One input or output; sizes beyond what a float holds exactly."""
-    sizes = ((1, 1), (1, 77), (513, 1), (300_000_001, 600_000_007))
+    """One input or output; sizes beyond what float32 holds exactly, that can still be built."""
+    sizes = ((1, 1), (1, 77), (513, 1), (4100, 4101))
     return [{"n_in": n_in, "n_out": n_out} for n_in, n_out in sizes]
 
 
@@ -22,9 +22,9 @@ def ledger() -> list[dict]:
 
 
 def activations() -> list[dict]:
-    """Measurements that do not divide; the longer one first; one sentence of one token."""
+    """One sentence of one token; measurements beyond 2 GB, the longer one first."""
     asked = ((8, 200, [[16, 100_003], [96, 2_000_011]]), (1, 1, [[24, 70_001], [40, 130_003]]),
-             (5, 333, [[256, 9_000_017], [32, 400_009]]))
+             (5, 333, [[512, 3_000_000_019], [64, 200_000_033]]))
     return [{"batch": batch, "tokens": tokens, "measured": measured}
             for batch, tokens, measured in asked]
 

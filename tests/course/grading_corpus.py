@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+import answers
 import nbformat
 
 from peft_teach.course.build.notebooks import Lesson, make
@@ -92,15 +93,6 @@ def add(student: str, notebook, points: dict[str, int], **named: str) -> None:
 
 # An answer that is wrong, with the mistake that it makes.
 WRONG = {
-    "inside.linear": ("def linear_count(n_in, n_out):\n    return n_in * n_out", "no bias"),
-    "inside.block": ("def block_count(d_model, d_ff, heads):\n"
-                     "    return 4 * d_model**2 + 2 * d_model * d_ff", "matrices only"),
-    "inside.ledger": ("def ledger(total, trained, bytes_each=4, moments=2):\n"
-                      "    return {'weights': total, 'gradients': trained,\n"
-                      "            'optimizer': moments * trained}", "numbers"),
-    "inside.activations": ("def activation_bytes(batch, tokens, measured):\n"
-                           "    (t, b), _ = measured.items()\n    return batch * b / t * tokens",
-                           "proportional"),
     "full.accuracy": ("def accuracy(model, batches):\n    model.eval()\n    with torch.no_grad():\n"
                       "        shares = [(model(**b).logits.argmax(-1) == b['labels']).float()"
                       ".mean().item() for b in batches]\n    return sum(shares) / len(shares)",
@@ -142,6 +134,9 @@ WRONG = {
                       "targets=('query', 'value'))", "too large"),
 }
 
+for exercise in of_lesson("00"):
+    made, code = answers.usual(exercise.id)
+    WRONG[exercise.id] = (code, made.replace("_", " "))
 
 
 def known(id: str, mistake: str) -> str:

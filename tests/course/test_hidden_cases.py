@@ -144,21 +144,7 @@ def merged_to_bfloat16(layer):
     return linear
 
 
-def whole_division(batch, tokens, measured):
-    """Divides without a remainder."""
-    (t1, b1), (t2, b2) = measured.items()
-    b = (b2 // t2 - b1 // t1) // (t2 - t1)
-    return batch * ((b1 // t1 - b * t1) * tokens + b * tokens**2)
-
-
 WRONG_BEYOND = {
-    "inside.linear": lambda n_in, n_out: int(n_out * (n_in + 1.0)),
-    "inside.block": lambda d, f, heads: (4 * (d * (d // heads) * heads + d)
-                                         + 2 * d * max(d, f) + max(d, f) + 5 * d),
-    "inside.ledger": lambda total, trained, size=4, moments=2: dict(zip(
-        ("weights", "gradients", "optimizer"), ((4 if size == 4 else 2) * n for n in (
-            total, trained, moments * trained)))),
-    "inside.activations": whole_division,
     "full.accuracy": equal_batches,
     "full.step": clips_by_tensor,
     "full.head_only": counts_by_heart,
@@ -174,7 +160,7 @@ WRONG_BEYOND = {
 }
 
 
-@pytest.mark.parametrize("id", WITH)
+@pytest.mark.parametrize("id", WRONG_BEYOND)
 def test_they_find_what_the_visible_cases_let_through(id):
     exercise = find(id)
     assert examine(exercise, WRONG_BEYOND[id]).state == PASSED

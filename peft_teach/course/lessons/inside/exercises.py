@@ -1,11 +1,12 @@
 """The exercises of lesson 00: a layer, a block, the ledger, and how activations grow."""
 
 import math
+from types import NoneType
 
 import torch
 
 from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, judged_count, rejected, strange
+from ...judge import NO_RETURN, judged_count, named, plain, rejected, strange
 
 
 def _draw(seed: int, low: int, high: int, count: int) -> list[int]:
@@ -76,7 +77,7 @@ def block_count(d_model: int, d_ff: int, heads: int) -> int:
 
 
 def block_cases(seed: int) -> list[dict]:
-    sizes = [(384, 1536, 12), (12, 20, 3)]
+    sizes = [(12, 20, 3), (384, 1536, 12)]    # the small one first: there no two mistakes agree
     sizes += [(heads * width, d_ff, heads) for heads, width, d_ff in zip(
         _draw(seed, 2, 9, 3), _draw(seed + 50, 5, 40, 3), _draw(seed + 90, 301, 900, 3))]
     return [{"d_model": d_model, "d_ff": d_ff, "heads": heads} for d_model, d_ff, heads in sizes]
@@ -94,6 +95,7 @@ def judge_block(case: dict, found) -> Verdict:
     wrong = {
         "matrices_only": 4 * d * d + 2 * d * f,
         "no_norms": right - 4 * d,
+        "no_brackets": right - 3 * d,
         "half_norms": right - 2 * d,
         "no_biases": right - 5 * d - f,
         "ffn_bias": right - f + d,
@@ -121,7 +123,11 @@ BLOCK_MISTAKES = {
     "not_whole": NOT_WHOLE,
     "matrices_only": "Those are the matrices alone. Each of the six has a bias, and there are two "
                      "norms.",
-    "no_norms": "The two norms are missing: each holds a weight and a bias of d_model numbers.",
+    "no_norms": "4 · d_model are missing. That is what the two norms hold, a weight and a bias "
+                "each. It is also what the four biases of the attention hold. Which did you leave "
+                "out?",
+    "no_brackets": "3 · d_model are missing. Each of the four attention layers has a bias: put "
+                   "weight and bias in brackets before you multiply by four.",
     "half_norms": "2 · d_model are missing. There are two norms, and each has a weight and a bias.",
     "no_biases": "The biases of the six linear layers are missing.",
     "ffn_bias": "A bias is as long as the output: ffn_in has d_ff of them.",
@@ -175,18 +181,17 @@ def ledger_cases(seed: int) -> list[dict]:
 def run_ledger(ledger, case: dict) -> dict:
     found = ledger(case["total"], case["trained"], case["bytes_each"], case["moments"])
     if not isinstance(found, dict):
-        return {"type": type(found).__name__}
-    plain = {str(k): v if isinstance(v, int | float) else repr(v) for k, v in found.items()}
-    return {"type": "dict", "found": plain}
+        return {"gave": None if found is None else named(found)}
+    return {"found": {str(key): value if isinstance(value, int | float) else repr(value)
+                      for key, value in zip(found, map(plain, found.values()))}}
 
 
 def judge_ledger(case: dict, seen) -> Verdict:
-    if odd := strange(seen, type=str, found=dict):
+    if odd := strange(seen, gave=(str, NoneType), found=dict):
         return odd
-    if seen["type"] == "NoneType":
-        return rejected("no_return")
-    if seen["type"] != "dict":
-        return rejected("not_a_dict", f"It gave a {seen['type']}.")
+    if "found" not in seen:
+        return rejected("not_a_dict", f"It gave {seen['gave']}.") if seen.get("gave") else rejected(
+            "no_return")
     found = seen["found"]
     if set(found) != set(PARTS):
         return rejected("keys", f"Its keys are {', '.join(found) or 'none'}.")
@@ -274,15 +279,16 @@ def activation_bytes(batch: int, tokens: int, measured: dict[int, int]) -> float
 def activations_cases(seed: int) -> list[dict]:
     law = zip(_draw(seed, 1000, 9000, 4), _draw(seed + 50, 10, 90, 4))
     asked = ((4, 300, (32, 128)), (16, 512, (20, 50)), (1, 64, (128, 16)), (3, 10, (16, 64)))
+    # Half a token's length more than the law gives, so that nothing divides without a remainder.
     return [{"batch": batch, "tokens": tokens,
-             "measured": [[t, a * t + b * t * t] for t in lengths]}
+             "measured": [[t, a * t + b * t * t + t // 2 + i] for i, t in enumerate(lengths)]}
             for (a, b), (batch, tokens, lengths) in zip(law, asked)]
 
 
 def run_activations(activation_bytes, case: dict):
     measured = dict(map(tuple, case["measured"]))
     try:
-        found = activation_bytes(case["batch"], case["tokens"], measured)
+        found = plain(activation_bytes(case["batch"], case["tokens"], measured))
     except KeyError as error:
         asked = error.args[0] if error.args else None
         if isinstance(asked, int) and asked not in measured:
@@ -297,7 +303,7 @@ def judge_activations(case: dict, found) -> Verdict:
     if found is None:
         return rejected("no_return")
     call = f"activation_bytes({case['batch']}, {case['tokens']}, {measured})"
-    if isinstance(found, dict):
+    if isinstance(found, dict) and "asked" in found:
         return rejected("fixed_lengths", f"{call} asked for measured[{found['asked']}].")
     told = f"{call} gave {found!r}; expected {right:.0f}."
     if isinstance(found, bool) or not isinstance(found, int | float):
@@ -319,6 +325,7 @@ def _activations(batch: int, tokens: int, measured: dict[int, int]) -> dict[str,
     right = batch * (a * tokens + b * tokens**2)
     slope = (bytes2 - bytes1) / (t2 - t1)
     by_squares = (bytes2 - bytes1) / (t2 * t2 - t1 * t1)
+    whole = (bytes2 // t2 - bytes1 // t1) // (t2 - t1)
     a_of = {b: ((bytes1 - b * t1) / t1, bytes1 - b * t1, (bytes1 - b * t1 * t1) / t1,
                 (bytes2 - b * t2 * t2) / t2) for b in (slope, by_squares)}
     return {
@@ -334,6 +341,10 @@ def _activations(batch: int, tokens: int, measured: dict[int, int]) -> dict[str,
         "b_not_squared": (batch * (a + b) * tokens,),
         "times_tokens_missing": (batch * (a + b * tokens),),
         "not_divided": tuple(batch * (x * tokens + slope * tokens**2) for x in a_of[slope]),
+        "whole_division": tuple(
+            batch * ((y - x * t) * tokens + x * tokens**2)
+            for x in (whole, b // 1) for t, size in ((t1, bytes1), (t2, bytes2))
+            for y in (size // t, size / t)),
         "by_squares": tuple(batch * (x * tokens + by_squares * tokens**2)
                             for x in a_of[by_squares]),
     }
@@ -362,6 +373,8 @@ ACTIVATIONS_MISTAKES = {
                    "its tokens before you take the slope.",
     "by_squares": "Your b is the growth of the bytes over that of tokens². But a · tokens has "
                   "grown as well: divide the bytes by their tokens before you take differences.",
+    "whole_division": "// throws the remainder away, and a and b are no whole numbers: divide "
+                      "with /.",
     "fixed_lengths": "The two lengths are not always 32 and 128. Take them, and their bytes, from "
                      "measured.items().",
 }

@@ -1,0 +1,250 @@
+"""Every exercise of every lesson, proven: its right answers pass, its wrong ones hear their name.
+
+The answers stand in answers/, a file a lesson. What holds for one exercise alone is tested beside
+its lesson, in test_<lesson>_checks.py.
+"""
+
+import copy
+import dataclasses
+import math
+from functools import cache
+from typing import Any
+
+import answers
+import pytest
+import torch
+from grading_corpus import ROOT, lessons
+
+import peft_teach as pt
+from peft_teach.course.build.source import SOLUTION
+from peft_teach.course.exercise import NOT_ATTEMPTED, PASSED, WRONG, examine
+from peft_teach.course.grade import hidden
+from peft_teach.course.grade.plain import from_bytes, to_bytes
+from peft_teach.course.lessons import all_exercises, names, stub_of
+
+SEEDS = range(4)
+TEXTS = hidden.read(ROOT / "solutions")
+EXERCISES = {e.id: e for e in all_exercises() if answers.file(e.id.partition(".")[0])}
+each = pytest.mark.parametrize("id", EXERCISES)
+
+
+@cache
+def visible(id: str, seed: int) -> tuple[Any, ...]:
+    """The cases of a notebook's check, and those of another seed."""
+    return tuple(EXERCISES[id].cases(seed))
+
+
+@cache
+def further(id: str) -> tuple[Any, ...]:
+    """The cases of the instructor's folder."""
+    return hidden.cases(TEXTS, id)
+
+
+def all_of(id: str) -> list[Any]:
+    """The cases of all seeds, and the further ones."""
+    return [*(case for seed in SEEDS for case in visible(id, seed)), *further(id)]
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two pieces of plain data are equal, types and all."""
+    if isinstance(a, torch.Tensor):
+        return type(a) is type(b) and a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and a == b
+
+
+def author(id: str) -> Any:
+    """The solution that stands in the lesson."""
+    exercise = EXERCISES[id]
+    cell, = (cell for cell in lessons()[exercise.lesson].cells
+             if cell.part == SOLUTION and cell.exercise.id == id)
+    return answers.define(id, cell.source)
+
+
+# ── what passes ──────────────────────────────────────────────────────────────────────────────
+
+
+@each
+def test_the_reference_and_the_author_pass(id):
+    for obj in (EXERCISES[id].resolve(), author(id)):
+        for seed in range(8):
+            result = examine(EXERCISES[id], obj, EXERCISES[id].cases(seed))
+            assert result.state == PASSED, (seed, result)
+        if further(id):
+            assert examine(EXERCISES[id], obj, further(id)).state == PASSED
+
+
+@each
+def test_there_are_right_answers_of_several_styles(id):
+    """Six at least, or three for a choice, which is an exercise without further cases."""
+    texts = answers.right(id)
+    assert len(texts) >= (6 if further(id) else 3)
+    assert len(set(texts.values())) == len(texts)
+
+
+@pytest.mark.parametrize(("id", "style"), [
+    (id, style) for id in EXERCISES for style in answers.right(id)])
+def test_right_answers_pass_and_leave_their_inputs_as_they_were(id, style):
+    """Judged as in the notebook, and by what crosses to the grader's own process."""
+    exercise, obj, changed = EXERCISES[id], answers.define(id, answers.right(id)[style]), []
+
+    def watched(obj: Any, case: Any) -> Any:
+        before = copy.deepcopy(case)
+        outputs = exercise.run(obj, case)
+        changed.append(not same(before, case))
+        return outputs
+
+    def crossed(obj: Any, case: Any) -> Any:
+        return from_bytes(to_bytes(exercise.run(obj, case)))
+
+    here = examine(dataclasses.replace(exercise, run=watched), obj, all_of(id))
+    assert here.state == PASSED, here
+    assert not any(changed)
+    there = examine(dataclasses.replace(exercise, run=crossed), obj, visible(id, 0))
+    assert there.state == PASSED, there
+
+
+# ── what does not ────────────────────────────────────────────────────────────────────────────
+
+
+@each
+def test_the_stub_is_not_attempted(id):
+    stub = answers.define(id, stub_of(id))
+    for cases in (visible(id, 0), further(id) or visible(id, 1)):
+        assert examine(EXERCISES[id], stub, cases).state == NOT_ATTEMPTED
+
+
+@pytest.mark.parametrize(("id", "mistake", "text"), [
+    pytest.param(id, mistake, text, id=f"{id}-{mistake}-{number}")
+    for id in EXERCISES for mistake, texts in answers.wrong(id).items()
+    for number, text in enumerate(texts)])
+def test_wrong_answers_hear_their_name(id, mistake, text):
+    """And what is known of it, whichever random cases the grader takes."""
+    exercise, obj = EXERCISES[id], answers.define(id, text)
+    for seed in SEEDS:
+        result = examine(exercise, obj, visible(id, seed))
+        assert (result.state, result.mistake) == (WRONG, mistake), (seed, result)
+        assert exercise.mistakes[mistake] in result.message
+
+
+@each
+def test_each_mistake_has_a_message_of_its_own_and_a_wrong_answer(id):
+    mistakes = EXERCISES[id].mistakes
+    assert set(answers.wrong(id)) == set(mistakes)
+    assert len(mistakes) >= 4
+    assert all(mistakes.values())
+    assert len(set(mistakes.values())) == len(mistakes)
+
+
+@each
+def test_there_are_three_hints(id):
+    assert len(set(EXERCISES[id].hints)) == 3
+
+
+def odd_in_place_of(reference: Any, odd: Any) -> Any:
+    """What does all that the reference does, and gives something odd in place of its result."""
+    if not isinstance(reference, type):
+        def answer(*args: Any, **kwargs: Any) -> Any:
+            reference(*args, **kwargs)
+            return odd
+        return answer
+    methods = [name for name, method in vars(reference).items()
+               if callable(method) and not name.startswith("_")]
+    return type(reference.__name__, (reference,), {
+        name: odd_in_place_of(vars(reference)[name], odd) for name in methods})
+
+
+ODD = {"text": "12", "none": None, "true": True, "tensor": torch.tensor(32), "tensors": torch.zeros(
+    2), "integers": torch.zeros(3, 2, 4).int(), "list": [32], "nan": math.nan, "inf": math.inf,
+    "number": 0.123, "object": object(), "class": object, "empty": {},
+    "dict": {"weights": "a", "gradients": None, "optimizer": math.nan}}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@each
+def test_odd_answers_are_judged(id, odd):
+    exercise = EXERCISES[id]
+    reference = exercise.unpack(exercise.resolve())
+    inside = exercise.pack([odd_in_place_of(each, ODD[odd]) for each in reference])
+    alone = exercise.pack([lambda *args, **kwargs: ODD[odd]] * len(reference))
+    for obj in (inside, alone):
+        result = examine(exercise, obj)
+        assert result.state == WRONG, result
+        assert "could not be judged" not in result.message
+    assert not exercise.judge(visible(id, 0)[0], ODD[odd]).passed
+
+
+# ── the cases ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_each_exercise_declares_its_further_cases_or_that_it_has_none():
+    declared = []
+    for text in TEXTS.values():
+        namespace: dict[str, Any] = {}
+        exec(text, namespace)
+        declared += namespace["CASES"]
+        assert all(make.__doc__ for make in namespace["CASES"].values())
+    assert set(EXERCISES) <= set(declared)
+    assert all(len(further(id)) >= 3 for id in EXERCISES if further(id))
+
+
+@each
+def test_cases_cross_to_the_other_process_as_they_are(id):
+    for case in (*visible(id, 0), *further(id)):
+        assert same(from_bytes(to_bytes(case)), case)
+
+
+@each
+def test_the_further_cases_are_not_the_visible_ones(id):
+    assert not any(same(a, b) for seed in SEEDS for a in visible(id, seed) for b in further(id))
+
+
+@pytest.mark.parametrize("id", [id for id in EXERCISES if further(id)])
+def test_the_further_cases_find_what_the_visible_ones_let_through(id):
+    obj = answers.define(id, answers.beyond(id))
+    assert examine(EXERCISES[id], obj).state == PASSED
+    assert examine(EXERCISES[id], obj, further(id)).state == WRONG
+
+
+# ── the check line ───────────────────────────────────────────────────────────────────────────
+
+
+@each
+def test_after_a_failure_the_check_line_run_twice_is_still_not_passed(id, capsys):
+    exercise, wrong = EXERCISES[id], answers.define(id, answers.usual(id)[1])
+    given = pt.check(id, *exercise.unpack(wrong))
+    assert given is exercise.resolve()
+    capsys.readouterr()
+    assert pt.check(id, *exercise.unpack(given)) is given
+    assert "reference" in (said := capsys.readouterr().out)
+    assert "passed" not in said
+    pt.progress(exercise.lesson)
+    assert f"0 of {exercise.points}" in capsys.readouterr().out
+    pt.course.learner._kernel.records.pop(id)
+
+
+@each
+def test_a_call_in_place_of_the_function_is_told(id):
+    result = examine(EXERCISES[id], EXERCISES[id].pack([6144] * len(EXERCISES[id].names)))
+    assert f"pass {EXERCISES[id].names[0]}, without brackets" in result.message
+
+
+# ── the answers ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_answers_are_those_of_the_lessons_on_the_disk():
+    for name in filter(answers.file, names()):
+        ids = [id for id in EXERCISES if id.startswith(f"{name}.")]
+        assert set(answers.file(name).RIGHT) == set(ids)
+        assert set(answers.file(name).WRONG) == set(ids)
+
+
+def test_a_change_that_changes_nothing_is_an_error():
+    assert answers.but("a + b", "a", "c") == "c + b"
+    with pytest.raises(ValueError, match="stands 0 times"):
+        answers.but("a + b", "d", "c")
+    with pytest.raises(ValueError, match="stands 2 times"):
+        answers.but("a + a", "a", "c")
