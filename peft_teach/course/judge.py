@@ -46,7 +46,9 @@ def plain(value: Any) -> Any:
 
 
 def named(value: Any) -> str:
-    """What was given, in words: the shape of a tensor, the type of anything else."""
+    """What was given, in words: the shape of a tensor, the type of anything else but None."""
+    if value is None:
+        return "None"
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}" if value.dim() else "a tensor"
     kind = type(value).__name__

@@ -93,17 +93,6 @@ def add(student: str, notebook, points: dict[str, int], **named: str) -> None:
 
 # An answer that is wrong, with the mistake that it makes.
 WRONG = {
-    "full.accuracy": ("def accuracy(model, batches):\n    model.eval()\n    with torch.no_grad():\n"
-                      "        shares = [(model(**b).logits.argmax(-1) == b['labels']).float()"
-                      ".mean().item() for b in batches]\n    return sum(shares) / len(shares)",
-                      "mean of batches"),
-    "full.step": ("def step(model, batch, optimizer):\n    model.train()\n"
-                  "    loss = model(**batch).loss\n    loss.backward()\n    optimizer.step()\n"
-                  "    optimizer.zero_grad()\n    return loss.item()", "no clip"),
-    "full.head_only": ("def head_only(model):\n    names = pt.models.head(model)\n"
-                       "    for name, p in model.named_parameters():\n"
-                       "        p.requires_grad_(name in names)\n    return len(names)",
-                       "counts tensors"),
     "change.energy": ("def directions(sigma, share=0.9):\n    energy = sigma.cumsum(0)\n"
                       "    return int((energy < share * energy[-1]).sum()) + 1", "not squared"),
     "change.truncate": ("def truncate(delta, k):\n    U, s, Vt = torch.linalg.svd(delta, "
@@ -134,7 +123,7 @@ WRONG = {
                       "targets=('query', 'value'))", "too large"),
 }
 
-for exercise in of_lesson("00"):
+for exercise in of_lesson("00") + of_lesson("01"):
     made, code = answers.usual(exercise.id)
     WRONG[exercise.id] = (code, made.replace("_", " "))
 

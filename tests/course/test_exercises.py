@@ -17,7 +17,7 @@ from grading_corpus import ROOT, lessons
 
 import peft_teach as pt
 from peft_teach.course.build.source import SOLUTION
-from peft_teach.course.exercise import NOT_ATTEMPTED, PASSED, WRONG, examine
+from peft_teach.course.exercise import NOT_ATTEMPTED, PASSED, WRONG, examine, judged
 from peft_teach.course.grade import hidden
 from peft_teach.course.grade.plain import from_bytes, to_bytes
 from peft_teach.course.lessons import all_exercises, names, stub_of
@@ -174,7 +174,7 @@ def test_odd_answers_are_judged(id, odd):
         result = examine(exercise, obj)
         assert result.state == WRONG, result
         assert "could not be judged" not in result.message
-    assert not exercise.judge(visible(id, 0)[0], ODD[odd]).passed
+    assert judged(exercise, visible(id, 0)[0], ODD[odd], 0).state == WRONG
 
 
 # ── the cases ────────────────────────────────────────────────────────────────────────────────

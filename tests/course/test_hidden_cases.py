@@ -13,7 +13,6 @@ from peft_teach.course.exercise import PASSED, WRONG, examine
 from peft_teach.course.grade import hidden
 from peft_teach.course.grade.plain import from_bytes, to_bytes
 from peft_teach.course.lessons import all_exercises, find
-from peft_teach.course.lessons.full.exercises import CLIP
 from peft_teach.errors import PeftTeachError, UnknownName
 
 TEXTS = hidden.read(ROOT / "solutions")
@@ -68,36 +67,6 @@ def test_they_are_not_the_visible_ones(id):
 # ── answers that pass the notebook's check, and are wrong ────────────────────────────────────
 
 
-def equal_batches(model, batches):
-    """Takes all batches but the last to be as large as the first one."""
-    model.eval()
-    with torch.no_grad():
-        right = sum((model(**b).logits.argmax(-1) == b["labels"]).sum().item() for b in batches)
-    size = len(batches[0]["labels"])
-    return right / (size * (len(batches) - 1) + len(batches[-1]["labels"]))
-
-
-def clips_by_tensor(model, batch, optimizer):
-    """Clips the norm of all only where that of a single tensor is above 1."""
-    model.train()
-    loss = model(**batch).loss
-    loss.backward()
-    largest = max(p.grad.norm() for p in model.parameters() if p.grad is not None)
-    if largest > CLIP:
-        nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-    optimizer.step()
-    optimizer.zero_grad()
-    return loss.item()
-
-
-def counts_by_heart(model):
-    """Knows the three sizes of the check."""
-    names = pt.models.head(model)
-    for name, p in model.named_parameters():
-        p.requires_grad_(name in names)
-    return {6: 14, 5: 12, 4: 8}.get(model.classifier.in_features, 0)
-
-
 def by_eigenvectors(delta, k):
     """Divides by the singular values, which may be zero."""
     values, V = torch.linalg.eigh(delta.T @ delta)
@@ -145,9 +114,6 @@ def merged_to_bfloat16(layer):
 
 
 WRONG_BEYOND = {
-    "full.accuracy": equal_batches,
-    "full.step": clips_by_tensor,
-    "full.head_only": counts_by_heart,
     "change.energy": lambda s, share: len(s) if share == 1 else int(
         (s.square().cumsum(0) < share * s.square().sum()).sum()) + 1,
     "change.truncate": by_eigenvectors,

@@ -1,8 +1,9 @@
 """The exercises of lesson 01: the accuracy, the training step, the frozen backbone."""
 
+import copy
 import math
 from collections.abc import Iterable
-from types import NoneType, SimpleNamespace
+from types import NoneType
 from typing import Any
 
 import torch
@@ -10,22 +11,28 @@ from torch import Tensor, nn
 
 from .... import models
 from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, rejected, strange
+from ...judge import NO_RETURN, named, plain, rejected, strange
+from ...standin import Output
 
 # ── a very small classifier, called like the real one ────────────────────────────────────────
 
 
+LONGEST = 16    # tokens of a sentence
+
+
 class Backbone(nn.Module):
-    """Word vectors, averaged over the real tokens, and a pooler: what is frozen under a head."""
+    """Words and positions, averaged over the real tokens, and a pooler: what lies under a head."""
 
     def __init__(self, words: int, width: int):
         super().__init__()
         self.embeddings = nn.Embedding(words, width)
+        self.positions = nn.Embedding(LONGEST, width)
         self.pooler = nn.Linear(width, width)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         mask = attention_mask.unsqueeze(-1).to(self.embeddings.weight.dtype)
-        mean = (self.embeddings(input_ids) * mask).sum(1) / mask.sum(1)     # (batch, width)
+        x = self.embeddings(input_ids) + self.positions.weight[:input_ids.shape[1]]
+        mean = (x * mask).sum(1) / mask.sum(1)                              # (batch, width)
         return self.pooler(mean).tanh()
 
 
@@ -43,6 +50,7 @@ class Classifier(nn.Module):
         with torch.no_grad():
             for p in self.parameters():
                 p.copy_(torch.randn(p.shape, generator=generator))
+            self.bert.positions.weight.mul_(0.1)      # or all sentences would look alike
         self.eval()                                   # as models.load gives it
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None):
@@ -51,9 +59,9 @@ class Classifier(nn.Module):
         self.grad_seen.append(torch.is_grad_enabled())
         logits = self.classifier(self.bert(input_ids, attention_mask))      # (batch, 2)
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
-        if loss is not None and loss.requires_grad:
-            loss.register_hook(self._heard)
-        return SimpleNamespace(loss=loss, logits=logits)
+        if logits.requires_grad:      # not on the loss: a learner may compute it from the logits
+            logits.register_hook(self._heard)
+        return Output(loss=loss, logits=logits)
 
     def _heard(self, gradient: Tensor) -> None:
         self.events.append("backward")
@@ -62,6 +70,27 @@ class Classifier(nn.Module):
         """Clear the gradients, and write it down."""
         self.events.append("zero")
         super().zero_grad(set_to_none)
+
+    @property
+    def base_model(self) -> Backbone:
+        """The backbone, under the name that every model of transformers has for it."""
+        return self.bert
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are."""
+        return self.classifier.weight.device
+
+    def num_parameters(self, only_trainable: bool = False) -> int:
+        """Count its numbers, or those that train."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
+
+
+def _intact(batches: list[dict[str, Tensor]], given: list[dict[str, Tensor]]) -> bool:
+    """Whether the batches are still what was given: the same names, and values bit for bit."""
+    return len(batches) == len(given) and all(
+        a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in b)
+        for a, b in zip(batches, given))
 
 
 def _batches(seed: int, sizes: Iterable[int], words: int = 12) -> list[dict[str, Tensor]]:
@@ -112,15 +141,17 @@ def run_accuracy(accuracy, case: dict) -> dict[str, Any]:
     """Measure a model that was left in training mode; report the answer and what it saw."""
     model = Classifier(seed=case["seed"]).train()
     before = [p.detach().clone() for p in model.parameters()]
-    found = accuracy(model, case["batches"])
+    given = copy.deepcopy(case["batches"])
+    found = plain(accuracy(model, case["batches"]))
     return {"found": found.detach() if isinstance(found, Tensor) else found,
-            "calls": len(model.training_seen), "training": any(model.training_seen),
+            "intact": _intact(case["batches"], given),
+            "training": any(model.training_seen),
             "grad": any(model.grad_seen), "changed": not all(
                 torch.equal(a, b) for a, b in zip(before, model.parameters()))}
 
 
 def judge_accuracy(case: dict, seen) -> Verdict:
-    if odd := strange(seen, training=bool, grad=bool, changed=bool):
+    if odd := strange(seen, training=bool, grad=bool, changed=bool, intact=bool):
         return odd
     found = seen["found"]
     if found is None:
@@ -128,7 +159,7 @@ def judge_accuracy(case: dict, seen) -> Verdict:
     if isinstance(found, Tensor):
         return rejected("tensor")
     if isinstance(found, bool) or not isinstance(found, int | float):
-        return Verdict(False, f"It gave a {type(found).__name__}; expected a float from 0 to 1.")
+        return Verdict(False, f"It gave {named(found)}; expected a float from 0 to 1.")
     expected, candidates = _accuracies(case)
     sizes = ", ".join(str(len(batch["labels"])) for batch in case["batches"])
     told = f"On batches of {sizes} sentences it gave {found:.4f}; expected {expected:.4f}."
@@ -143,6 +174,8 @@ def judge_accuracy(case: dict, seen) -> Verdict:
         return rejected("training_mode")
     if seen["grad"]:
         return rejected("graph")
+    if not seen["intact"]:
+        return rejected("inputs_changed")
     return Verdict(True, "Counted over examples, without dropout, without a graph.")
 
 
@@ -176,6 +209,10 @@ def _accuracies(case: dict) -> tuple[float, dict[str, tuple[float, ...]]]:
     }
 
 
+INPUTS_CHANGED = ("The batches are different afterwards, and whoever uses them next finds that. A "
+                  "dict is handed over itself, not as a copy: batch.pop(\"labels\") takes the "
+                  "labels out of the one batch that there is. Read batch[\"labels\"] instead.")
+
 ACCURACY_MISTAKES = {
     "no_return": NO_RETURN,
     "tensor": "It gave a tensor: take the number out of it with .item().",
@@ -203,7 +240,9 @@ ACCURACY_MISTAKES = {
                      "has dropout, which would make it guess with a tenth of its features "
                      "missing: call model.eval() first.",
     "graph": "The number is right, but every forward pass was kept for a backward pass that never "
-             "comes, which costs memory and time: work under torch.no_grad().",
+             "comes, which costs memory and time: put the loop under `with torch.no_grad():`. On a "
+             "line of its own, without `with`, torch.no_grad() does nothing.",
+    "inputs_changed": INPUTS_CHANGED,
 }
 
 ACCURACY = Exercise(
@@ -270,7 +309,8 @@ def _start(case: dict) -> Classifier:
     """Return the case's model. A large `scale` of the head makes large gradients."""
     model = Classifier(seed=case["seed"])
     with torch.no_grad():
-        model.classifier.weight.mul_(case["scale"])
+        for p in model.classifier.parameters():
+            p.mul_(case["scale"])
     for name, p in model.named_parameters():
         p.requires_grad_(not case["head_only"] or name.startswith("classifier"))
     return model
@@ -281,19 +321,21 @@ def run_step(step, case: dict) -> dict[str, Any]:
     model = _start(case)
     optimizer = Recorder(model, case["lr"])
     seen: dict[str, Any] = {"losses": [], "weights": [], "kinds": [], "graph": False}
+    given = copy.deepcopy(case["batches"])
     for batch in case["batches"]:
-        loss = step(model, batch, optimizer)
-        seen["kinds"].append(type(loss).__name__)
+        loss = plain(step(model, batch, optimizer))
+        seen["kinds"].append(named(loss))
         seen["graph"] |= isinstance(loss, Tensor) and loss.requires_grad
         seen["losses"].append(float(loss) if isinstance(loss, int | float) else None)
         seen["weights"].append(_weights(model))
-    return seen | {"training": model.training_seen, "events": list(model.events)}
+    return seen | {"training": model.training_seen, "events": list(model.events),
+                   "intact": _intact(case["batches"], given)}
 
 
 def judge_step(case: dict, seen) -> Verdict:
     """Compare with the same three steps, done right and done in the usual wrong ways."""
     if odd := strange(seen, losses=list, weights=list, kinds=list, graph=bool, training=list,
-                      events=list) or _miscounted(case, seen):
+                      events=list, intact=bool) or _miscounted(case, seen):
         return odd
     events = seen["events"]
     with torch.enable_grad():
@@ -304,12 +346,12 @@ def judge_step(case: dict, seen) -> Verdict:
         return rejected("eval_mode")
     if not _same(seen["weights"], weights):
         return _why_not(case, seen)
-    if seen["kinds"][0] == "NoneType":
+    if seen["kinds"][0] == "None":
         return rejected("no_return")
     if seen["graph"]:
         return rejected("graph_kept")
     if None in seen["losses"]:
-        return rejected("not_a_number", f"It gave a {seen['kinds'][0]}.")
+        return rejected("not_a_number", f"It gave {seen['kinds'][0]}.")
     if not all(math.isclose(a, b, rel_tol=1e-4) for a, b in zip(seen["losses"], losses)):
         told = f"It gave {seen['losses'][0]:.4f}; expected {losses[0]:.4f}."
         with torch.enable_grad():
@@ -317,6 +359,8 @@ def judge_step(case: dict, seen) -> Verdict:
         late = all(math.isclose(a, b, rel_tol=1e-4) for a, b in zip(seen["losses"], after))
         return rejected("loss_after", told) if late else Verdict(
             False, f"The weights are right, the loss is not. {told}")
+    if not seen["intact"]:
+        return rejected("inputs_changed")
     return Verdict(True, "Three steps, and after each of them every weight is where it should be.")
 
 
@@ -459,6 +503,7 @@ STEP_MISTAKES = {
     "not_a_number": "Return the loss as a plain number: loss.item().",
     "loss_after": "That is the loss after the update, which cost a second forward pass. Return the "
                   "one that the gradient was taken of.",
+    "inputs_changed": INPUTS_CHANGED,
 }
 
 STEP = Exercise(
@@ -505,13 +550,13 @@ def run_head(head_only, case: dict) -> dict[str, Any]:
         p.requires_grad_(case["start"] == "all" or (case["start"] == "backbone" and not in_head))
     before = _weights(model)
     try:
-        found = head_only(model)
+        found = plain(head_only(model))
     except AttributeError as error:
         if str(error).startswith("'str' object has no attribute"):
             return {"crash": str(error)}
         raise
     return {"found": found if isinstance(found, int | float) else None,
-            "kind": type(found).__name__,
+            "gave": repr(found) if isinstance(found, int | float) else named(found),
             "trains": {name: p.requires_grad for name, p in model.named_parameters()},
             "unknown": sorted({name for p in model.parameters() for name in vars(p)}),
             "on_module": any("requires_grad" in m.__dict__ for m in model.modules()),
@@ -520,7 +565,7 @@ def run_head(head_only, case: dict) -> dict[str, Any]:
 
 def judge_head(case: dict, seen) -> Verdict:
     """Compare with a model of our own: names and sizes are not asked of the learner's process."""
-    if odd := strange(seen, crash=str, found=(int, float, bool, NoneType), kind=str, trains=dict,
+    if odd := strange(seen, crash=str, found=(int, float, bool, NoneType), gave=str, trains=dict,
                       unknown=list, on_module=bool, changed=bool):
         return odd
     if "crash" in seen:
@@ -541,6 +586,8 @@ def judge_head(case: dict, seen) -> Verdict:
                                        f"{seen['unknown'][0]}.")
         if on == set(sizes) - head:
             return rejected("inverted", told)
+        if case["start"] == "all" and on == set(list(sizes)[1:]):
+            return rejected("loop_left", told)
         if not on:
             return rejected("nothing" if case["start"] == "all" else "not_switched_on", told)
         if on == set(sizes):
@@ -551,10 +598,10 @@ def judge_head(case: dict, seen) -> Verdict:
             return rejected("pooler", told)
         return Verdict(False, f"{told} Expected: {', '.join(sorted(head))}.")
     right = sum(sizes[name] for name in head)
-    told = f"It returned {seen['found']!r}; expected {right}."
-    if seen["kind"] == "NoneType":
+    told = f"It returned {seen['gave']}; expected {right}."
+    if seen["gave"] == "None":
         return rejected("no_return")
-    if seen["found"] == right and seen["kind"] == "int":
+    if seen["found"] == right and type(seen["found"]) is int:
         return Verdict(True, f"{right} numbers train, all others are frozen.")
     counts = {"counts_tensors": len(head), "counts_all": sum(sizes.values()),
               "counts_frozen": sum(sizes.values()) - right,
@@ -578,6 +625,8 @@ HEAD_MISTAKES = {
     "not_switched_on": "This model came with a frozen head, and it stayed frozen. Switch the head "
                        "on as well, whatever it was before.",
     "everything": "Nothing is frozen: set requires_grad to False for all that is not in the head.",
+    "loop_left": "Only the first parameter was frozen, and then the function ended: does the "
+                 "`return` stand inside of the loop?",
     "half_a_head": "Only a part of the head trains. It has a weight and a bias.",
     "pooler": "The pooler trains too. It is a pretrained layer and belongs to the backbone; "
               "pt.models.head(model) lists what does not.",

@@ -1,0 +1,23 @@
+"""What stands in for a model in the checks answers as a model of transformers does."""
+
+from collections.abc import Hashable
+from typing import Any
+
+
+class Output(dict):
+    """What a stand-in gives: read by attribute, key, index or slice, as transformers' outputs are.
+
+    An entry that is None is an attribute, but no key and no place: without labels, `out[0]` is the
+    logits. Source: `ModelOutput` in transformers/utils/generic.py.
+    """
+
+    def __init__(self, **entries: Any):
+        super().__init__({name: value for name, value in entries.items() if value is not None})
+        vars(self).update(entries)
+
+    def __getitem__(self, key: Hashable | slice) -> Any:
+        return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """Return the entries that are not None, in order."""
+        return tuple(self.values())

@@ -1,0 +1,339 @@
+"""Answers to the exercises of lesson 01."""
+
+from answers import but
+
+RIGHT: dict = {}
+WRONG: dict = {}
+BEYOND: dict = {}
+
+# ── full.accuracy ────────────────────────────────────────────────────────────────────────────
+
+ACCURACY = """
+def accuracy(model, batches):
+    model.eval()
+    right = count = 0
+    with torch.no_grad():
+        for batch in batches:
+            logits = model(**batch).logits
+            right += (logits.argmax(-1) == batch["labels"]).sum().item()
+            count += len(batch["labels"])
+    return right / count
+"""
+MODEL = "model(**batch).logits"
+CHOICE = "logits.argmax(-1)"
+SHARES = """
+def accuracy(model, batches):
+    model.eval()
+    shares = []
+    with torch.no_grad():
+        for batch in batches:
+            hits = model(**batch).logits.argmax(-1) == batch["labels"]
+            shares.append(hits.double().mean().item())
+    return sum(shares) / len(shares)
+"""
+
+RIGHT["full.accuracy"] = {
+    "two counters": ACCURACY,
+    "by key": but(ACCURACY, MODEL, 'model(**batch)["logits"]'),
+    "by index": but(ACCURACY, MODEL, "model(**batch)[1]"),
+    "by slice": but(ACCURACY, "            logits = model(**batch).logits",
+                    "            loss, logits = model(**batch)[:2]"),
+    "a decorator": """
+@torch.no_grad()
+def accuracy(model, batches):
+    model.eval()
+    hits = [model(**b).logits.argmax(-1) == b["labels"] for b in batches]
+    return torch.cat(hits).float().mean().item()
+""",
+    "without labels": but(ACCURACY, MODEL, 'model(batch["input_ids"], batch["attention_mask"])[0]'),
+    "a copy without labels": but(
+        ACCURACY, "            logits = model(**batch).logits",
+        """            inputs = dict(batch)
+            inputs.pop("labels")
+            logits = model(**inputs).logits"""),
+    "softmax": but(ACCURACY, CHOICE, "logits.softmax(-1).argmax(-1)"),
+    "which is larger": but(ACCURACY, CHOICE, "(logits[:, 1] > logits[:, 0]).long()"),
+    "one by one": """
+def accuracy(model, batches):
+    model.train(False)
+    right, count = 0, 0
+    with torch.inference_mode():
+        for batch in batches:
+            for answer, label in zip(model(**batch).logits, batch["labels"]):
+                right += int(answer.argmax() == label)
+                count += 1
+    return right / count
+""",
+    "NumPy": """
+import numpy as np
+
+def accuracy(model, batches):
+    model.eval()
+    hits = []
+    for batch in batches:
+        with torch.no_grad():
+            logits = model(**batch).logits.numpy()
+        hits.extend(logits.argmax(axis=1) == batch["labels"].numpy())
+    return np.mean(hits, dtype=np.float32)
+""",
+    "errors": but(ACCURACY, "right +=", "wrong +=", "right = count", "wrong = count", ") == batch",
+                  ") != batch", "right / count", "1 - wrong / count"),
+    "weighted": but(SHARES, "hits.double().mean().item()",
+                    "(hits.double().mean().item(), len(hits))",
+                    "sum(shares) / len(shares)",
+                    "sum(share * n for share, n in shares) / sum(n for _, n in shares)"),
+    "on the model's device": but(
+        ACCURACY, "            logits =",
+        "            batch = {k: v.to(model.device) for k, v in batch.items()}\n"
+        "            logits ="),
+    "the mode comes back": but(ACCURACY, "    model.eval()\n",
+                               "    was = model.training\n    model.eval()\n",
+                               "    return", "    model.train(was)\n    return"),
+    "the library": """
+def accuracy(model, batches):
+    return pt.evaluate(model, batches).accuracy
+""",
+}
+
+WRONG["full.accuracy"] = {
+    "mean_of_batches": SHARES,
+    "no_return": but(ACCURACY, "return", "found ="),
+    "tensor": (but(ACCURACY, "right / count", "torch.tensor(right / count)"),
+               but(ACCURACY, ".sum().item()", ".sum()")),
+    "trained": but(ACCURACY, "    return right / count", """    model(**batches[0]).loss.backward()
+    with torch.no_grad():
+        for p in model.parameters():
+            p -= 0.1 * p.grad
+    return right / count"""),
+    "count": but(ACCURACY, "right / count", "right"),
+    "percent": but(ACCURACY, "right / count", "100 * right / count"),
+    "by_batches": but(ACCURACY, "right / count", "right / len(batches)"),
+    "all_as_large": but(ACCURACY, "right / count",
+                        'right / (len(batches) * len(batches[0]["labels"]))'),
+    "one_answer": but(ACCURACY, CHOICE, "logits.argmax()"),
+    "none_right": (but(ACCURACY, CHOICE, "logits.max(-1).values"),
+                   but(ACCURACY, "right / count", "right // count")),
+    "errors": (but(ACCURACY, "right / count", "1 - right / count"),
+               but(ACCURACY, ") == batch", ") != batch")),
+    "threshold": (but(ACCURACY, CHOICE, "(logits[:, 1] > 0).long()"),
+                  but(ACCURACY, CHOICE, "(logits[:, 1] > 0.5).long()")),
+    "first_batch": but(ACCURACY, "    return", "            return"),
+    "last_batch": but(ACCURACY, "right +=", "right =", "count +=", "count ="),
+    "loss": but(SHARES, "hits.double().mean()", "model(**batch).loss"),
+    "training_mode": but(ACCURACY, "    model.eval()\n", ""),
+    "graph": (but(ACCURACY, "    with torch.no_grad():\n", "    if batches:\n"),
+              but(ACCURACY, "    with torch.no_grad():\n",
+                  "    torch.no_grad()\n    if batches:\n")),
+    "inputs_changed": (
+        but(ACCURACY, "            logits =", '            labels = batch.pop("labels")\n'
+                      "            logits =", 'batch["labels"]).sum', "labels).sum",
+            'len(batch["labels"])', "len(labels)"),
+        but(ACCURACY, "    return", "    batches.clear()\n    return")),
+}
+
+BEYOND["full.accuracy"] = """
+def accuracy(model, batches):
+    model.eval()
+    with torch.no_grad():
+        right = sum((model(**b).logits.argmax(-1) == b["labels"]).sum().item() for b in batches)
+    size = len(batches[0]["labels"])    # all as large as the first, but for the last one
+    return right / (size * (len(batches) - 1) + len(batches[-1]["labels"]))
+"""
+
+# ── full.step ────────────────────────────────────────────────────────────────────────────────
+
+LINES = {"train": "model.train()", "eval": "model.eval()", "forward": "loss = model(**batch).loss",
+         "backward": "loss.backward()", "step": "optimizer.step()",
+         "clip": "nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
+         "zero": "optimizer.zero_grad()", "model_zero": "model.zero_grad()"}
+
+
+def ordered(words: str, give: str = "loss.item()") -> str:
+    """A step that does this, in this order."""
+    lines = [*(LINES[word] for word in words.split()), f"return {give}"]
+    return "def step(model, batch, optimizer):\n" + "\n".join(f"    {line}" for line in lines)
+
+
+STEP = ordered("train forward backward clip step zero")
+CLIP, FORWARD = LINES["clip"], LINES["forward"]
+
+RIGHT["full.step"] = {
+    "plain": STEP,
+    "zero first": ordered("train zero forward backward clip step"),
+    "zero first and last": ordered("zero train forward backward clip step zero"),
+    "the model's zero": ordered("train forward model_zero backward clip step"),
+    "the model's zero, last": ordered("train forward backward clip step model_zero"),
+    "by key": but(STEP, FORWARD, 'loss = model(**batch)["loss"]'),
+    "by index": but(STEP, FORWARD, "loss = model(**batch)[0]"),
+    "by slice": but(STEP, FORWARD, "loss, logits = model(**batch)[:2]"),
+    "cross-entropy by hand": but(
+        STEP, FORWARD, 'out = model(batch["input_ids"], batch["attention_mask"])\n'
+                       '    loss = nn.functional.cross_entropy(out.logits, batch["labels"])'),
+    "output kept, number first": but(STEP, "loss.item()", "value", FORWARD,
+                                     "output = model(**batch)", "loss.backward()",
+                                     "value = output.loss.item()\n    output.loss.backward()"),
+    "clipped by hand": but(STEP, CLIP, """with torch.no_grad():
+        grads = [p.grad for p in model.parameters() if p.grad is not None]
+        norm = torch.stack([g.norm() for g in grads]).norm()
+        if norm > 1:
+            for g in grads:
+                g /= norm"""),
+    "of the optimizer's parameters": but(STEP, "model.parameters()",
+                                         'optimizer.param_groups[0]["params"]'),
+    "gradients set to None": but(STEP, LINES["zero"], """for p in model.parameters():
+        p.grad = None"""),
+    "a closure": """
+def step(model, batch, optimizer):
+    model.train()
+
+    def closure():
+        optimizer.zero_grad()
+        loss = model(**batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1)
+        return loss
+
+    return optimizer.step(closure).item()
+""",
+    "NumPy": but(STEP, "loss.item()", "loss.detach().numpy()[()]"),
+}
+
+WRONG["full.step"] = {
+    "no_clip": (ordered("train forward backward step zero"),
+                ordered("train forward clip backward step zero"),
+                ordered("train forward backward step clip zero")),    # too late
+    "no_forward": but(STEP, f"    {FORWARD}\n    loss.backward()\n", "", "loss.item()", "0.5"),
+    "eval_mode": (ordered("forward backward clip step zero"),
+                  ordered("eval forward backward clip step zero")),
+    "no_backward": ordered("train forward clip step zero"),
+    "no_step": ordered("train forward backward clip zero"),
+    "zero_between": (ordered("train forward backward zero clip step"),
+                     ordered("train forward backward clip zero step")),
+    "step_without_gradients": (ordered("train step forward backward clip zero"),
+                               ordered("train zero forward step backward clip"),
+                               ordered("train forward step backward clip zero"),
+                               ordered("train zero step forward backward")),
+    "by_hand": but(STEP, "    optimizer.step()", """    with torch.no_grad():
+        for p in model.parameters():
+            if p.grad is not None:
+                p -= 0.1 * p.grad"""),
+    "no_zero_grad": ordered("train forward backward clip step"),
+    "step_first": ordered("train step zero forward backward clip"),
+    "clip_value": but(STEP, "clip_grad_norm_", "clip_grad_value_"),
+    "clip_each": but(STEP, CLIP, """for p in model.parameters():
+        nn.utils.clip_grad_norm_(p, 1.0)"""),
+    "always_clipped": but(RIGHT["full.step"]["clipped by hand"], """        if norm > 1:
+            for g in grads:
+                g /= norm""", """        for g in grads:
+            g /= norm"""),
+    "uphill": but(STEP, "loss.backward()", "(-loss).backward()"),
+    "step_twice": ordered("train forward backward clip step step zero"),
+    "no_return": but(STEP, "    return loss.item()", "    loss.item()"),
+    "graph_kept": ordered("train forward backward clip step zero", "loss"),
+    "not_a_number": ordered("train forward backward clip step zero", "loss.detach()"),
+    "loss_after": ordered("train forward backward clip step zero", "model(**batch).loss.item()"),
+    "inputs_changed": but(
+        STEP, FORWARD, 'labels = batch.pop("labels")\n'
+                       "    loss = nn.functional.cross_entropy(model(**batch).logits, labels)"),
+}
+
+BEYOND["full.step"] = but(STEP, CLIP, """if max(p.grad.norm() for p in model.parameters()
+           if p.grad is not None) > 1:    # the largest tensor's, in place of all
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)""")
+
+# ── full.head_only ───────────────────────────────────────────────────────────────────────────
+
+HEAD = """
+def head_only(model):
+    head = pt.models.head(model)
+    for name, p in model.named_parameters():
+        p.requires_grad = name in head
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+"""
+SET = "p.requires_grad = name in head"
+COUNT = "sum(p.numel() for p in model.parameters() if p.requires_grad)"
+MODULES = """
+def head_only(model):
+    model.requires_grad_(False)
+    model.classifier.requires_grad_(True)
+    return sum(p.numel() for p in model.classifier.parameters())
+"""
+
+RIGHT["full.head_only"] = {
+    "by name": HEAD,
+    "by module": MODULES,
+    "if and else": but(HEAD, SET, """if name.startswith("classifier."):
+            p.requires_grad_(True)
+        else:
+            p.requires_grad_(False)"""),
+    "the backbone": """
+def head_only(model):
+    for p in model.base_model.parameters():
+        p.requires_grad = False
+    for p in model.classifier.parameters():
+        p.requires_grad = True
+    return model.num_parameters(only_trainable=True)
+""",
+    "a counter": """
+def head_only(model):
+    names = set(pt.models.head(model))
+    count = 0
+    for name, p in model.named_parameters():
+        trains = name in names
+        p.requires_grad_(trains)
+        if trains:
+            count += p.nelement()
+    return count
+""",
+    "a dict": """
+def head_only(model):
+    parameters = dict(model.named_parameters())
+    for p in parameters.values():
+        p.requires_grad = False
+    for name in pt.models.head(model):
+        parameters[name].requires_grad = True
+    return sum(math.prod(parameters[name].shape) for name in pt.models.head(model))
+""",
+    "get_parameter": """
+def head_only(model):
+    model.requires_grad_(False)
+    head = [model.get_parameter(name) for name in pt.models.head(model)]
+    [p.requires_grad_() for p in head]
+    return sum(len(p.flatten()) for p in head)
+""",
+    "NumPy": but(HEAD, "def", "import numpy as np\n\ndef", COUNT, "np.sum([p.numel() for p in "
+                 "model.parameters() if p.requires_grad])"),
+}
+
+WRONG["full.head_only"] = {
+    "counts_tensors": (but(HEAD, COUNT, "len(head)"),
+                       but(HEAD, "p.numel() for", "1 for"),
+                       but(HEAD, COUNT, "sum(p.requires_grad for p in model.parameters())")),
+    "changed": but(HEAD, "    head =", "    nn.init.zeros_(model.classifier.weight)\n    head ="),
+    "on_module": but(MODULES, "model.requires_grad_(False)", "model.bert.requires_grad = False",
+                     "model.classifier.requires_grad_(True)",
+                     "model.classifier.requires_grad = True"),
+    "misspelled": but(HEAD, SET, "p.require_grad = name in head"),
+    "names_alone": (
+        but(MODULES, "    model.classifier.requires_grad_(True)",
+            "    for p in pt.models.head(model):\n        p.requires_grad = True"),
+        but(MODULES, "    model.classifier.requires_grad_(True)",
+            "    for p in pt.models.head(model):\n        p.requires_grad_(True)")),
+    "inverted": but(HEAD, SET, "p.requires_grad = name not in head"),
+    "nothing": but(MODULES, "    model.classifier.requires_grad_(True)\n", ""),
+    "not_switched_on": but(HEAD, SET, """if name not in head:
+            p.requires_grad = False"""),
+    "everything": (but(HEAD, SET, "p.requires_grad = True"),
+                   but(MODULES, "    model.requires_grad_(False)\n", "")),
+    "loop_left": but(HEAD, "    return", "        return"),
+    "half_a_head": but(HEAD, "name in head", 'name == "classifier.weight"'),
+    "pooler": but(HEAD, "name in head", 'name in head or "pooler" in name'),
+    "no_return": but(HEAD, "return", "count ="),
+    "counts_all": but(HEAD, " if p.requires_grad)", ")"),
+    "counts_frozen": but(HEAD, " if p.requires_grad)", " if not p.requires_grad)"),
+    "counts_rows": but(HEAD, "p.numel()", "len(p)"),
+    "hard_coded": but(HEAD, COUNT, "770"),
+}
+
+BEYOND["full.head_only"] = but(
+    HEAD, COUNT, "{6: 14, 5: 12, 4: 8}.get(model.classifier.in_features, 0)")
