@@ -27,6 +27,10 @@ from ..errors import NotAttempted, TrainingStopped
 PASSED, WRONG, NOT_ATTEMPTED = "passed", "wrong", "not attempted"
 
 VISIBLE_SEED = 0       # the cases of a notebook's check; a grader may take others
+OBJECTIONS = {          # mistakes that torch names by an error, and words of that error
+    "misfit": "must match|cannot be multiplied|incompatible|size mismatch",
+    "dtype": "same dtype|expected scalar type",
+}
 LONGEST_TRACEBACK = 200  # lines; only an endless recursion is longer, and it repeats itself
 
 
@@ -168,10 +172,11 @@ def raised(error: BaseException, index: int | None = None, told: str = "",
            mistakes: Mapping[str, str] = MappingProxyType({})) -> Result:
     """The result of a learner's code that raised, with its traceback.
 
-    Sizes that torch cannot put together are the mistake `misfit`, if the exercise knows one.
+    What torch objects to most often is a mistake with a name, if the exercise knows that name.
     """
     found = f"Your code raised {type(error).__name__}.{told}"
-    mistake = "misfit" if "misfit" in mistakes and _is_misfit(error) else None
+    mistake = next((name for name, pattern in OBJECTIONS.items() if name in mistakes
+                    and isinstance(error, RuntimeError) and re.search(pattern, _text(error))), None)
     message = f"{found} {mistakes[mistake]}" if mistake else found
     return Result(WRONG, message, mistake, _format(error), index, found)
 
@@ -227,11 +232,6 @@ def _input(case: Any) -> str:
     known = {k: repr(v) for k, v in case.items()} if isinstance(case, Mapping) else {}
     short = [f"{k}={v}" for k, v in known.items() if len(v) <= 60 and "tensor(" not in v]
     return f" The input: {', '.join(short)}." if short else ""
-
-
-def _is_misfit(error: BaseException) -> bool:
-    return isinstance(error, RuntimeError) and bool(re.search(
-        "must match|cannot be multiplied|incompatible|size mismatch", _text(error)))
 
 
 def _text(error: BaseException) -> str:

@@ -1,24 +1,28 @@
 """What the judges of all lessons say in the same words."""
 
+import math
 from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .exercise import Verdict
 
 NO_RETURN = "It gave None. Is a `return` missing?"
+HALF = 3e-2    # the tolerance of 16-bit floats
 
 
-def strange(seen: Any, **kinds: type | tuple[type, ...]) -> Verdict | None:
+def strange(seen: Any, *needed: str, **kinds: type | tuple[type, ...]) -> Verdict | None:
     """What a judge says of outputs that `run` cannot have given; None of those that it can.
 
     The grader's outputs come from a process that the learner's code may have changed, so a judge
-    asks this before it computes with them. `kinds` says what each entry is, where it is there.
+    asks this before it computes with them. `kinds` says what each entry is, where it is there;
+    `needed` names those that always are.
     """
-    if not isinstance(seen, dict):
+    if not isinstance(seen, dict) or not seen.keys() >= set(needed):
         return Verdict(False, f"What came back is {named(seen)}, not the check's report.")
     for name, kind in kinds.items():
         value, kind = seen.get(name), kind if isinstance(kind, tuple) else (kind,)
@@ -26,6 +30,30 @@ def strange(seen: Any, **kinds: type | tuple[type, ...]) -> Verdict | None:
                 bool in kind or not isinstance(value, bool))):
             return Verdict(False, f"In the check's report, {name!r} is {named(value)}.")
     return None
+
+
+def close(a: Any, b: Tensor, tolerance: float = 1e-5, beyond: float = 0.0) -> bool:
+    """Whether a tensor is `b` but for rounding, and `beyond` that by an absolute number.
+
+    `tolerance` is of float32, relative and absolute; in 16 bits two ways of rounding differ more.
+    """
+    if not isinstance(a, Tensor) or a.shape != b.shape:
+        return False
+    tolerance = tolerance if b.dtype == torch.float32 else HALF
+    return torch.allclose(a.float(), b.float(), rtol=tolerance, atol=tolerance + beyond)
+
+
+def difference(what: str, found: Any, right: Tensor) -> str:
+    """Show two numbers where two tensors are furthest from each other."""
+    if not isinstance(found, Tensor) or found.shape != right.shape:
+        shape = tuple(found.shape) if isinstance(found, Tensor) else "no tensor"
+        return f"{what} is {shape}; expected {tuple(right.shape)}."
+    gap = (found.float() - right.float()).abs().nan_to_num(math.inf)
+    if not gap.numel():
+        return f"{what} is empty."
+    place = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape))
+    where = f"{what}[{', '.join(map(str, place))}]" if place else what
+    return f"{where} is {found[place].item():.4g}; expected {right[place].item():.4g}."
 
 
 def rejected(mistake: str, told: str = "") -> Verdict:
@@ -62,9 +90,9 @@ def judged_count(found, right: int, told: str, candidates: Mapping[str, int | tu
     The exercise's mistakes are "no_return", "not_whole" and the names of the candidates. A mistake
     that people make in several forms has a tuple of counts.
     """
-    told = f"{told} gave {found!r}; expected {right}."
     if found is None:
-        return rejected("no_return", told)
+        return rejected("no_return")
+    told = f"{told} gave {found!r}; expected {right}."
     if isinstance(found, Tensor) and found.numel() == 1:
         return rejected("not_whole", f"{told} That is a tensor; .item() gives the number in it.")
     number = whole(found)

@@ -418,7 +418,14 @@ BIASES = {
     "base_trained": adapter(__init__=_after(lambda self, base: base.bias.requires_grad_())),
     "names": adapter(__init__=_after(_plain_tensor)),
     "misnamed": adapter(__init__=_after(_misnamed)),
-    "shape": adapter(start=lambda self, base: torch.zeros(1)),
+    "layers_inside": adapter(__init__=_after(lambda self, base: (
+        delattr(self, "b"), setattr(self, "b", nn.Linear(1, base.bias.numel()))))),
+    "buffer": adapter(__init__=_after(lambda self, base: self.register_buffer(
+        "size", torch.tensor(len(base.bias))))),
+    "input_changed": adapter(forward=lambda self, x: self.base(x.add_(1)) + self.b.to(x.dtype)),
+    "second_call": adapter(join=lambda self, y, b: (y + b, self.b.data.mul_(0.5))[0]),
+    "training_only": adapter(join=lambda self, y, b: y + b if self.training else y),
+    "shapes": adapter(start=lambda self, base: torch.zeros(1)),
     "more_parameters": adapter(__init__=_after(_weight_too)),
     "forward_left": adapter(forward=_not_yet),
     "no_return": adapter(forward=lambda self, x: None),

@@ -711,16 +711,16 @@ def test_the_judge_of_the_head_knows_the_model_itself():
 
 ODD = (None, True, 7, -0.5, "x", [], ["x"], {}, {"a": torch.ones(2)}, torch.zeros(0),
        torch.ones(2), torch.full((300, 300), math.nan), torch.ones(50_000, 1, 1), torch.float32)
+ADAPTER = ("is_adapter", "holds_base", "trains", "shapes", "dtypes", "base_after", "inputs_after",
+           "start", "start_own", "y", "grads", "input_grads", "again", "eval")
 CLAIMS = {
     "full.accuracy": ("found", "training", "grad", "changed", "intact"),
     "full.step": ("losses", "weights", "kinds", "graph", "training", "events", "intact"),
     "full.head_only": ("found", "trains", "on_module", "changed"),
     "change.truncate": ("found", "delta_after"),
     "change.project": ("theta", "theta0_after", "grad", "largest"),
-    "change.bitfit": ("is_adapter", "holds_base", "frozen", "shapes", "dtypes", "b_start", "start",
-                      "y", "bias_after", "grad_b", "grad_x"),
-    "lora.layer": ("is_adapter", "holds_base", "shapes", "dtypes", "A_start", "B_start", "scale",
-                   "y_start", "y", "y_dtype", "y_eval", "W_after", "grad_A", "grad_B", "grad_x"),
+    "change.bitfit": ADAPTER,
+    "lora.layer": (*ADAPTER, "attributes"),
     "lora.merge": ("is_linear", "is_base", "shared", "weight", "again", "bias", "W_after"),
     "lora.forty_kb": ("rank", "targets", "layers", "dropout", "scale"),
     "inside.ledger": ("found",),

@@ -2,37 +2,24 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .... import spectra
-from ....core import Adapter
-from ....errors import NotAttempted
 from ....subspace import hashes
+from ...adapter_judge import MISTAKES, Method
 from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, rejected, strange, whole
+from ...judge import HALF, NO_RETURN, close, named, rejected, strange, whole
 
-
-def _close(a, b: Tensor) -> bool:
-    if not isinstance(a, Tensor) or a.shape != b.shape:
-        return False
-    tolerance = 1e-4 if a.dtype == torch.float32 else 3e-2
-    return torch.allclose(a.float(), b.float(), rtol=tolerance, atol=tolerance)
+_close = partial(close, tolerance=1e-4)
 
 
 def _first(found, candidates: Iterable[tuple[str, Tensor]]) -> str | None:
     """Return the name of the first candidate that was found; several may have one name."""
     return next((name for name, value in candidates if _close(found, value)), None)
-
-
-def _what(found) -> str:
-    """Say what was given: the shape of a tensor, the type of anything else."""
-    if isinstance(found, Tensor):
-        return str(tuple(found.shape))
-    kind = type(found).__name__
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 # ── change.energy ────────────────────────────────────────────────────────────────────────────
@@ -163,7 +150,7 @@ def judge_truncate(case: dict, seen) -> Verdict:
     if not torch.equal(seen["delta_after"], delta):
         return rejected("input_changed")
     if not isinstance(found, Tensor) or found.shape != delta.shape:
-        told = f"For a matrix {n_out} × {n_in} and k = {k} it gave {_what(found)}."
+        told = f"For a matrix {n_out} × {n_in} and k = {k} it gave {named(found)}."
         if k == 0 and isinstance(found, int | float):
             return rejected("number_at_zero", told)
         if isinstance(found, Tensor) and found.shape == delta.T.shape:
@@ -291,7 +278,7 @@ def judge_project(case: dict, seen) -> Verdict:
         return rejected("theta0_changed")
     told = f"For D = {len(theta0)} and d = {d}:"
     if not isinstance(theta, Tensor) or theta.shape != theta0.shape:
-        return rejected("shape", f"{told} it gave {_what(theta)}.")
+        return rejected("shape", f"{told} it gave {named(theta)}.")
     move = case["sign"] * case["z"][case["h"]]                                   # (D,), unscaled
     scale = math.sqrt(d / len(theta0))
     if not _close(theta, theta0 + scale * move):
@@ -379,23 +366,26 @@ PROJECT = Exercise(
 
 
 def bitfit_cases(seed: int) -> list[dict]:
-    """Return linear layers and a LayerNorm, all with a bias, and an input and a b for each."""
+    """Return linear layers and a LayerNorm, all with a bias, and an input and a b for each.
+
+    The smallest comes first; it is square, so that a b on the input is another output, no error.
+    """
     generator = torch.Generator().manual_seed(5000 + seed)
     cases = []
-    for kind, n_in, n_out, dtype in (
-            ("Linear", 6, 6, torch.float32), ("Linear", 5, 9, torch.float32),
-            ("LayerNorm", 8, 8, torch.float32), ("Linear", 8, 6, torch.bfloat16)):
+    for kind, n_in, n_out, dtype, batch in (
+            ("Linear", 3, 3, torch.float32, (1, 2)), ("Linear", 5, 9, torch.float32, (3, 2)),
+            ("LayerNorm", 8, 8, torch.float32, (3, 2)), ("Linear", 8, 6, torch.bfloat16, (3, 2))):
         def draw(*shape, dtype=dtype):
             return torch.randn(shape, generator=generator).to(dtype)
 
         cases.append({"kind": kind, "n_in": n_in, "n_out": n_out, "dtype": dtype,
                       "W": draw(n_out, n_in) if kind == "Linear" else draw(n_in),
-                      "bias": draw(n_out), "x": draw(3, 2, n_in),
+                      "bias": draw(n_out), "x": draw(*batch, n_in),
                       "b": draw(n_out, dtype=torch.float32)})
     return cases
 
 
-def _module(case: dict) -> nn.Module:
+def biased_module(case: dict) -> nn.Module:
     """Return the case's frozen module."""
     module = (nn.Linear(case["n_in"], case["n_out"], dtype=case["dtype"])
               if case["kind"] == "Linear" else nn.LayerNorm(case["n_in"], dtype=case["dtype"]))
@@ -405,115 +395,41 @@ def _module(case: dict) -> nn.Module:
     return module.requires_grad_(False)
 
 
-def run_bitfit(BiasAdapter, case: dict) -> dict[str, Any]:
-    """Start the adapter, give it b, go forward and backward; report plain numbers."""
-    base = _module(case)
-    layer = BiasAdapter(base)
-    seen = {"is_adapter": isinstance(layer, Adapter), "type": type(layer).__name__}
-    if not seen["is_adapter"]:
-        return seen
-    own = layer.own_parameters()
-    seen |= {"holds_base": layer.base is base, "frozen": not base.bias.requires_grad,
-             "shapes": {name: tuple(p.shape) for name, p in own.items()},
-             "dtypes": [str(p.dtype) for p in own.values()]}
-    if seen["shapes"] != {"b": (case["n_out"],)} or not seen["holds_base"] or not seen["frozen"]:
-        return seen
-    try:
-        b, start = layer.b, layer(case["x"])
-    except NotAttempted:
-        return seen | {"forward_left": True}
-    seen |= {"b_start": b.detach().clone(),
-             "start": start.detach().clone() if isinstance(start, Tensor) else start}
-    if not isinstance(start, Tensor):
-        return seen
-    with torch.no_grad():
-        b.copy_(case["b"])
-    x = case["x"].clone().requires_grad_()
-    y = layer(x)
-    seen |= {"y": y.detach().clone(), "bias_after": base.bias.detach().clone()}
-    if y.requires_grad and torch.equal(base.bias, case["bias"]):    # else backward could raise
-        y.float().sum().backward()
-    return seen | {"grad_b": b.grad, "grad_x": x.grad}
+def shifted(base: nn.Module, case: dict) -> Tensor:
+    """Return BitFit's output."""
+    y = base(case["x"])
+    return (y + case["b"]).to(y.dtype)
 
 
-def judge_bitfit(case: dict, seen) -> Verdict:
-    if odd := strange(seen, is_adapter=bool, type=str, holds_base=bool, frozen=bool, shapes=dict,
-                      dtypes=list, b_start=Tensor, y=Tensor, bias_after=Tensor):
-        return odd
-    if not seen["is_adapter"]:
-        return rejected("not_adapter", f"BiasAdapter(base) made a {seen['type']}.")
-    if not seen["holds_base"]:
-        return rejected("base_lost")
-    if not all(isinstance(dtype, str) for dtype in seen["dtypes"]):
-        return Verdict(False, "Its parameters' dtypes are not named.")
-    if not seen["frozen"]:
-        return rejected("base_trained")
-    if seen["shapes"] != {"b": (case["n_out"],)}:
-        told = f"Its own parameters are {seen['shapes']}; expected {{'b': ({case['n_out']},)}}."
-        if "b" in seen["shapes"] and len(seen["shapes"]) > 1:
-            return rejected("more_parameters", told)
-        if list(seen["shapes"].values()) == [(case["n_out"],)]:
-            return rejected("misnamed", told)
-        return rejected("shape" if "b" in seen["shapes"] else "names", told)
-    if "forward_left" in seen:
-        return rejected("forward_left")
-    if seen["start"] is None:
-        return rejected("no_return")
-    if not isinstance(seen["start"], Tensor):
-        return Verdict(False, f"forward gave {_what(seen['start'])}, not a tensor.")
-    if not torch.equal(seen["bias_after"], case["bias"]):
-        return rejected("base_changed")
-    if seen["b_start"].shape != case["b"].shape or seen["b_start"].any():
-        return rejected("copied" if _close(seen["b_start"], case["bias"].float()) else "b_not_zero")
-    with torch.enable_grad():
-        x = case["x"].clone().requires_grad_()
-        y = _module(case)(x)
-        y.float().sum().backward()
-    y = y.detach()
-    if seen["dtypes"] != ["torch.float32"] or seen["y"].dtype != y.dtype:
-        return rejected("dtype", f"base: {case['dtype']}; output: {seen['y'].dtype}; "
-                              f"b: {', '.join(seen['dtypes'])}.")
-    b, bias = case["b"].to(y.dtype), case["bias"]
-    if not _close(seen["y"], y + b):
-        candidates = {"b_unused": y, "replaced": y - bias + b, "bias_twice": y + bias + b,
-                      "subtracted": y - b, "multiplied": y * (1 + b), "only_times": y * b,
-                      "added_twice": y + 2 * b, "only_b": b.expand_as(y)}
-        if case["n_in"] == case["n_out"]:
-            with torch.no_grad():
-                candidates["before_base"] = _module(case)(case["x"] + b)
-        mistake = _first(seen["y"], candidates.items())
-        return rejected(mistake) if mistake else Verdict(
-            False, "With b filled in, the output is not base(x) + b.")
-    if not _close(seen["start"], y):
-        return rejected("start_differs")
-    count = case["x"].numel() / case["n_in"]
-    if seen["grad_b"] is None or not _close(seen["grad_b"], torch.full_like(case["b"], count)):
-        return rejected("no_gradient")
-    if not _close(seen["grad_x"], x.grad):
-        return rejected("input_cut")
-    return Verdict(True, "Starts as the base, and learns one number a feature.")
+def usual_shifts(base: nn.Module, case: dict) -> dict[str, Tensor]:
+    """Return what the usual mistakes give."""
+    y, b, bias = base(case["x"]), case["b"], case["bias"]
+    found = {"b_unused": y, "replaced": y - bias + b, "bias_twice": y + bias + b,
+             "subtracted": y - b, "multiplied": y * (1 + b), "only_times": y * b,
+             "added_twice": y + 2 * b, "only_b": b.expand_as(y)}
+    if case["n_in"] == case["n_out"]:
+        found["before_base"] = base((case["x"] + b).to(y.dtype))
+    return found
 
 
-BITFIT_MISTAKES = {
-    "not_adapter": "Let the class inherit from pt.Adapter.",
-    "base_lost": "Hand the frozen module to super().__init__(base), and leave self.base as it is.",
-    "base_trained": "The base's own bias was set to train. The base stays frozen; what you train "
-                    "is the addition b.",
-    "names": "It registers one parameter, named b. A plain tensor is not one: wrap it in "
-             "torch.nn.Parameter.",
-    "misnamed": "It has the right size. Its name is to be b: self.b.",
-    "shape": "b has one number for each output feature: as many as base.bias.",
-    "more_parameters": "Only b is trained: everything else that you register with nn.Parameter "
-                       "would be trained as well.",
-    "forward_left": "__init__ is written, but forward still raises NotAttempted: replace that "
-                    "line too.",
-    "no_return": NO_RETURN,
-    "base_changed": "The base's bias was changed. It is frozen: add b to the output instead.",
-    "copied": "b starts as a copy of the base's bias, which is in base(x) already: it starts at "
-              "zero.",
+def b_at_zero(method: Method, case: dict, seen: dict) -> Verdict | None:
+    """Does b start at zero?"""
+    b = seen["start_own"]["b"]
+    if not b.any():
+        return None
+    return rejected("copied" if close(b.float(), case["bias"].float(), HALF) else "b_not_zero",
+                    f"The largest entry of b starts as {b.abs().max():.3g}; expected 0.")
+
+
+BITFIT_METHOD = Method(
+    name="BiasAdapter", base=biased_module, own=("b",), equation=shifted, formula="base(x) + b",
+    usual=usual_shifts, starts=(b_at_zero,),
+    praise="Starts as the base, and learns one number a feature.")
+
+BITFIT_MISTAKES = MISTAKES | {
+    "shapes": "b has one number for each output feature: as many as base.bias.",
+    "copied": "That is the base's bias, which is in base(x) already: b starts at zero.",
     "b_not_zero": "b must start at zero, so that the first output is exactly the base's.",
-    "dtype": "b stays float32 whatever the base; cast it to the dtype of the base's output when "
-             "you add it.",
     "b_unused": "The output is the base's alone: does forward add b?",
     "replaced": "b replaces the base's bias. It is added to it: base(x) + b.",
     "bias_twice": "The base's bias is added twice: self.base(x) has it already.",
@@ -523,16 +439,12 @@ BITFIT_MISTAKES = {
     "added_twice": "b is added twice.",
     "before_base": "b is added to the input. It is added to the output: base(x) + b.",
     "only_b": "Only b comes out: add it to self.base(x).",
-    "start_differs": "Before any training the output must be the base's.",
-    "no_gradient": "b gets no right gradient: is it detached, or used under torch.no_grad()?",
-    "input_cut": "The gradient does not come through to x, so the layers below would not learn: "
-                 "call self.base(x) without torch.no_grad().",
 }
 
 BITFIT = Exercise(
     id="change.bitfit", lesson="02", names=("BiasAdapter",), points=2, minutes=10, difficulty=2,
     reference="peft_teach.methods.bitfit:BiasAdapter",
-    cases=bitfit_cases, run=run_bitfit, judge=judge_bitfit, mistakes=BITFIT_MISTAKES,
+    cases=bitfit_cases, run=BITFIT_METHOD.run, judge=BITFIT_METHOD.judge, mistakes=BITFIT_MISTAKES,
     hints=("__init__: after super().__init__(base), one torch.nn.Parameter named self.b.",
            "torch.zeros(base.bias.shape) has the right size for a linear layer and a LayerNorm.",
            "forward: y = self.base(x), then return y + self.b.to(y.dtype)."))

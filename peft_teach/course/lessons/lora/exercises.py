@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from .... import methods
-from ....core import Adapter
 from ... import records
+from ...adapter_judge import MISTAKES, Method
 from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, judged_count, rejected, strange
+from ...judge import NO_RETURN, close, difference, judged_count, rejected, strange
 
 # ── lora.count ───────────────────────────────────────────────────────────────────────────────
 
@@ -62,7 +62,10 @@ COUNT = Exercise(
 
 
 def linear_cases(seed: int) -> list[dict]:
-    """Return layers that differ in shape, bias and dtype, with inputs, A and B."""
+    """Return layers that differ in shape, bias and dtype, with inputs, A and B.
+
+    The smallest comes first. One is as wide as the lesson's model, so that the size of A shows.
+    """
     generator = torch.Generator().manual_seed(1000 + seed)
 
     def draw(*shape: int, dtype=torch.float32) -> Tensor:
@@ -70,204 +73,101 @@ def linear_cases(seed: int) -> list[dict]:
 
     cases = []
     for n_in, n_out, rank, alpha, bias, dtype, batch in (
-            (6, 4, 2, 6.0, True, torch.float32, (3, 2)), (5, 9, 4, 2.0, False, torch.float32, (4,)),
-            (64, 48, 8, 16.0, True, torch.float32, (2, 3)),
+            (4, 3, 2, 6.0, True, torch.float32, (2,)),
+            (5, 9, 4, 10.0, False, torch.float32, (3, 2)),
+            (384, 96, 8, 16.0, True, torch.float32, (2, 3)),
             (8, 8, 4, 8.0, True, torch.bfloat16, (3, 2))):
         cases.append({"n_in": n_in, "n_out": n_out, "rank": rank, "alpha": alpha,
-                      "W": draw(n_out, n_in, dtype=dtype),
+                      "W": draw(n_out, n_in, dtype=dtype) / n_in**0.5,
                       "b": draw(n_out, dtype=dtype) if bias else None,
                       "x": draw(*batch, n_in, dtype=dtype),
-                      "A": draw(rank, n_in), "B": draw(n_out, rank)})
+                      "A": draw(rank, n_in) / n_in**0.5, "B": draw(n_out, rank)})
     return cases
 
 
-def _linear(case: dict) -> nn.Linear:
-    linear = nn.Linear(case["n_in"], case["n_out"], bias=case["b"] is not None,
-                       dtype=case["W"].dtype)
+def frozen_linear(case: dict) -> nn.Linear:
+    """Return the case's frozen layer."""
+    layer = nn.Linear(case["n_in"], case["n_out"], bias=case["b"] is not None,
+                      dtype=case["W"].dtype)
     with torch.no_grad():
-        linear.weight.copy_(case["W"])
+        layer.weight.copy_(case["W"])
         if case["b"] is not None:
-            linear.bias.copy_(case["b"])
-    return linear.requires_grad_(False)
+            layer.bias.copy_(case["b"])
+    return layer.requires_grad_(False)
 
 
-def run_layer(LoRALinear, case: dict) -> dict[str, Any]:
-    """Start the layer, give it A and B, go forward and backward; report plain numbers."""
-    base = _linear(case)
-    layer = LoRALinear(base, case["rank"], case["alpha"])
-    seen = {"is_adapter": isinstance(layer, Adapter), "type": type(layer).__name__}
-    if not seen["is_adapter"]:
-        return seen
-    own = layer.own_parameters()
-    seen |= {"holds_base": layer.base is base,
-             "shapes": {name: tuple(p.shape) for name, p in own.items()},
-             "dtypes": {name: str(p.dtype) for name, p in own.items()}}
-    if seen["shapes"] != _shapes(case):
-        return seen
-    layer.train()
-    A, B = layer.A, layer.B
-    start = layer(case["x"])
-    seen |= {"y_type": type(start).__name__}
-    if not isinstance(start, Tensor):
-        return seen
-    seen |= {"A_start": A.detach().clone(), "B_start": B.detach().clone(),
-             "scale": _number(getattr(layer, "scale", None)), "y_start": start.detach()}
-    with torch.no_grad():
-        A.copy_(case["A"])
-        B.copy_(case["B"])
-    x = case["x"].clone().requires_grad_()
-    y = layer(x)
-    seen |= {"y": y.detach().clone(), "y_dtype": str(y.dtype),
-             "y_eval": layer.eval()(case["x"]).detach(), "W_after": base.weight.detach().clone()}
-    if y.requires_grad and torch.equal(base.weight, case["W"]):    # else backward would raise
-        y.float().sum().backward()
-    return seen | {"grad_A": A.grad, "grad_B": B.grad, "grad_x": x.grad}
+def _scale(case: dict) -> float:
+    return case["alpha"] / case["rank"]
 
 
-def judge_layer(case: dict, seen) -> Verdict:
-    """Compare with the equation, and where it differs, with the usual ways to get it wrong."""
-    if odd := strange(seen, is_adapter=bool, type=str, holds_base=bool, shapes=dict, dtypes=dict,
-                      y_type=str, A_start=Tensor, B_start=Tensor, y_dtype=str, W_after=Tensor):
-        return odd
-    if not seen["is_adapter"]:
-        return rejected("not_adapter", f"LoRALinear(base, rank, alpha) made a {seen['type']}.")
-    if not seen["holds_base"]:
-        return rejected("base_lost")
-    shapes = _shapes(case)
-    if not all(isinstance(dtype, str) for dtype in seen["dtypes"].values()):
-        return Verdict(False, "Its parameters' dtypes are not named.")
-    if seen["shapes"] != shapes:
-        told = f"Its own parameters are {seen['shapes']}; expected {shapes}."
-        if seen["shapes"] == {"A": shapes["B"], "B": shapes["A"]}:
-            return rejected("swapped", told)
-        if seen["shapes"] == {k: v[::-1] for k, v in shapes.items()}:
-            return rejected("transposed", told)
-        if set(shapes) < set(seen["shapes"]):
-            return rejected("more_parameters", told)
-        return rejected("shapes" if set(shapes) == set(seen["shapes"]) else "names", told)
-    if seen["y_type"] == "NoneType":
-        return rejected("no_return")
-    if "y" not in seen:
-        return Verdict(False, f"forward gave a {seen['y_type']}, not a tensor.")
-    if not torch.equal(seen["W_after"], case["W"]):
-        return rejected("base_changed")
-    A, B = seen["A_start"], seen["B_start"]
-    if {"A": tuple(A.shape), "B": tuple(B.shape)} != shapes:
-        return Verdict(False, "A and B are not of the shapes that the layer says they have.")
-    base = nn.functional.linear(case["x"], case["W"], case["b"])
-    if not A.any() and not B.any():
-        return rejected("both_zero")
+def _correction(case: dict) -> Tensor:
+    """The correction without its scale: (…, n_out), float32."""
+    return case["x"].float() @ case["A"].T @ case["B"].T
+
+
+def corrected(base: nn.Linear, case: dict) -> Tensor:
+    """Return LoRA's output."""
+    y = base(case["x"])
+    return (y + _scale(case) * _correction(case)).to(y.dtype)
+
+
+def usual_outputs(base: nn.Linear, case: dict) -> dict[str, Tensor]:
+    """Return what the usual mistakes give."""
+    rank, alpha, s, u = case["rank"], case["alpha"], _scale(case), _correction(case)
+    y, bias = base(case["x"]), 0 if base.bias is None else base.bias
+    return {"branch_missing": y, "no_scale": y + u, "alpha_only": y + alpha * u,
+            "whole_division": y + alpha // rank * u,
+            "scaled_twice": y + s * s * u, "scale_upside_down": y + rank / alpha * u,
+            "root_of_rank": y + alpha / math.sqrt(rank) * u, "base_missing": s * u,
+            "bias_missing": y - bias + s * u, "bias_twice": y + bias + s * u,
+            "all_scaled": s * (y + u), "subtracted": y - s * u}
+
+
+def usual_shapes(right: dict) -> dict[str, dict]:
+    """Return the shapes of the usual mistakes."""
+    return {"swapped": {"A": right["B"], "B": right["A"]},
+            "transposed": {name: shape[::-1] for name, shape in right.items()}}
+
+
+def random_beside_zero(method: Method, case: dict, seen: dict) -> Verdict | None:
+    """Is B zero, and A random and of a size that keeps x Aᵀ as large as x?"""
+    A, B = seen["start_own"]["A"], seen["start_own"]["B"]
     if not A.any():
-        return rejected("A_zero")
+        return (rejected("A_zero", "A starts at zero, and B does not.") if B.any()
+                else rejected("both_zero", "A and B both start at zero."))
     if B.any():
         return rejected("B_not_zero", f"The largest entry of B starts as {B.abs().max():.3g}.")
+    if len(A) > 1 and torch.equal(A, A[:1].expand_as(A)):
+        return rejected("A_alike", "All rows of A start with the same numbers.")
     size = A.square().mean().sqrt().item() * math.sqrt(case["n_in"])    # 1 for N(0, 1/n_in)
-    if torch.equal(A, A[:1].expand_as(A)) and case["rank"] > 1:
-        return rejected("A_alike")
-    if A.numel() > 100 and not 0.1 < size < 3:
-        return rejected("A_size", f"Its entries are about {size:.3g}/√n_in, n_in = {case['n_in']}.")
-    if seen["y_dtype"] != str(base.dtype) or set(seen["dtypes"].values()) != {"torch.float32"}:
-        return rejected("dtype", f"base: {base.dtype}; output: {seen['y_dtype']}; A and B: "
-                              f"{', '.join(sorted(set(seen['dtypes'].values())))}.")
-    expected, candidates = _outputs(case, base)
-    s = case["alpha"] / case["rank"]
-    if not _close(seen["y"], expected):
-        for mistake, candidate in candidates.items():
-            if _close(seen["y"], candidate):
-                return rejected(mistake, _factor(seen["y"], base, expected))
-        return Verdict(False, "With A and B filled in, the output is not "
-                              f"x Wᵀ + b + s (x Aᵀ) Bᵀ. {_factor(seen['y'], base, expected)}")
-    if not _close(seen["y_start"], base):
-        return rejected("start_differs")
-    if not _close(seen["y_eval"], expected):
-        return rejected("training_only")
-    x = case["x"].float().reshape(-1, case["n_in"]).sum(0)    # gradients of the sum of all outputs:
-    grad_A, grad_B = s * torch.outer(case["B"].sum(0), x), (s * case["A"] @ x).expand_as(B)
-    grad_x = (case["W"].float() + s * case["B"] @ case["A"]).sum(0).expand_as(case["x"])
-    if not _near(seen["grad_A"], grad_A) or not _near(seen["grad_B"], grad_B):
-        return rejected("no_gradient")
-    if not _near(seen["grad_x"], grad_x):
-        return rejected("input_cut")
-    if not isinstance(seen["scale"], int | float) or not math.isclose(seen["scale"], s):
-        return rejected("no_scale_attribute", f"layer.scale is {seen['scale']!r}; expected {s}.")
-    return Verdict(True, "Starts as the base, the right correction, and both matrices learn.")
+    if A.numel() > 100 and not 0.1 < size < 1.8:
+        return rejected("A_size", f"With n_in = {case['n_in']}, n_out = {case['n_out']} and rank "
+                                  f"{case['rank']}, the entries of A start at about "
+                                  f"{size:.2g}/√n_in.")
+    return None
 
 
-def _number(value):
-    """Return a tensor of one number as that number."""
-    return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
+LORA = Method(
+    name="LoRALinear", base=frozen_linear, arguments=("rank", "alpha"), own=("A", "B"),
+    equation=corrected, formula="base(x) + s (x Aᵀ) Bᵀ", usual=usual_outputs,
+    usual_shapes=usual_shapes, starts=(random_beside_zero,),
+    attributes=lambda case: {"scale": _scale(case)},
+    praise="Starts as the base, the right correction, and both matrices learn.")
 
-
-def _shapes(case: dict) -> dict[str, tuple[int, int]]:
-    return {"A": (case["rank"], case["n_in"]), "B": (case["n_out"], case["rank"])}
-
-
-def _outputs(case: dict, base: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the right output, and the outputs of the known mistakes."""
-    rank, alpha, s = case["rank"], case["alpha"], case["alpha"] / case["rank"]
-    correction = case["x"].float() @ case["A"].T @ case["B"].T        # (…, n_out), without s
-    unbiased = nn.functional.linear(case["x"], case["W"])
-    return (base.float() + s * correction).to(base.dtype), {
-        "branch_missing": base,
-        "no_scale": base + correction,
-        "alpha_only": base + alpha * correction,
-        "scaled_twice": base + s * s * correction,
-        "scale_upside_down": base + rank / alpha * correction,
-        "root_of_rank": base + alpha / math.sqrt(rank) * correction,
-        "base_missing": s * correction,
-        "bias_missing": unbiased + s * correction,
-        "bias_twice": 2 * base - unbiased + s * correction,
-        "all_scaled": s * (base + correction),
-        "subtracted": base - s * correction,
-    }
-
-
-def _close(a, b: Tensor) -> bool:
-    if not isinstance(a, Tensor) or a.shape != b.shape:
-        return False
-    tolerance = 1e-5 if a.dtype == torch.float32 else 3e-2
-    return torch.allclose(a.float(), b.float(), rtol=tolerance, atol=tolerance)
-
-
-def _near(a, b: Tensor) -> bool:
-    """Whether a gradient is about the expected one: it may have been rounded on its way."""
-    return isinstance(a, Tensor) and a.shape == b.shape and torch.allclose(
-        a.float(), b, rtol=0.05, atol=max(0.05, 0.02 * b.abs().max().item()))
-
-
-def _factor(y, base: Tensor, expected: Tensor) -> str:
-    """Say by which factor the correction is off, if it is one factor everywhere."""
-    if not isinstance(y, Tensor) or y.shape != expected.shape:
-        shape = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
-        return f"The output is {shape}; expected {tuple(expected.shape)}."
-    ratio = ((y.float() - base.float()) / (expected.float() - base.float())).flatten()
-    if ratio.isfinite().all() and ratio.std() < 0.02 * ratio.abs().mean() + 1e-6:
-        return f"The correction is {ratio.mean():.3g} times the expected one, everywhere."
-    return f"The largest difference is {(y.float() - expected.float()).abs().max():.3g}."
-
-
-LAYER_MISTAKES = {
-    "not_adapter": "Let the class inherit from pt.Adapter.",
-    "base_lost": "Hand the frozen layer to super().__init__(base), and leave self.base as it is.",
+LAYER_MISTAKES = MISTAKES | {
     "swapped": "A and B are swapped: A reads the input and is (rank, n_in); B writes the output.",
     "transposed": "Both are transposed. Shapes are (n_out, n_in) throughout, as in nn.Linear.",
-    "names": "The layer registers two parameters, named A and B. A plain tensor is not one: wrap "
-             "it in nn.Parameter.",
-    "no_return": NO_RETURN,
+    "misfit": "x is (…, n_in), A is (rank, n_in), B is (n_out, rank): x Aᵀ is x @ self.A.T, and "
+              "its result meets Bᵀ in the same way.",
     "A_size": "Entries of A of about 1/√n_in keep x Aᵀ as large as x; divide by n_in ** 0.5.",
-    "more_parameters": "Only A and B are trained: everything else that you register with "
-                       "nn.Parameter would be trained as well.",
-    "shapes": "A is (rank, n_in), B is (n_out, rank), both nn.Parameter.",
-    "base_changed": "The base's weight was changed. It is frozen: add to the output instead.",
-    "both_zero": "A and B both start at zero, so neither ever gets a gradient: nothing can learn.",
-    "A_zero": "A starts at zero and B does not. It works, but here it is the other way round: "
-              "A random, B zero.",
+    "both_zero": "Then neither ever gets a gradient: nothing can learn.",
+    "A_zero": "With B random it works, but here it is the other way round: A random, B zero.",
     "B_not_zero": "B must start at zero, so that the first output is exactly the base's.",
-    "dtype": "A and B stay float32 whatever the base; the correction is cast to the dtype of the "
-             "base's output before it is added.",
+    "A_alike": "They would stay so: draw each entry at random.",
     "branch_missing": "The output is the base's alone: does forward use A and B?",
     "no_scale": "The correction is not scaled: multiply it by alpha / rank.",
     "alpha_only": "It is multiplied by alpha, not by alpha / rank.",
+    "whole_division": "alpha // rank leaves out what is behind the point: divide with /.",
     "scaled_twice": "alpha / rank is applied twice.",
     "scale_upside_down": "The scale is upside down: it is alpha / rank.",
     "root_of_rank": "That is alpha / √rank, the rank-stabilised variant. Here it is alpha / rank.",
@@ -276,19 +176,13 @@ LAYER_MISTAKES = {
     "bias_twice": "The bias is added twice: self.base(x) has it already.",
     "all_scaled": "The base's output is scaled as well: only the correction is.",
     "subtracted": "The correction is subtracted.",
-    "start_differs": "Before any training the output must be the base's.",
-    "A_alike": "All rows of A are the same, so they would stay so: draw each entry at random.",
-    "training_only": "In eval mode the output is another one: the correction belongs there, too.",
-    "input_cut": "The gradient does not come through to x, so the layers below would not learn: "
-                 "call self.base(x) without torch.no_grad(), and do not detach x.",
-    "no_gradient": "A or B gets no gradient: is one of them detached, or used under no_grad?",
     "no_scale_attribute": "Keep alpha / rank as self.scale: merging needs it later.",
 }
 
 LAYER = Exercise(
     id="lora.layer", lesson="07", names=("LoRALinear",), points=3, minutes=15, difficulty=2,
     reference="peft_teach.methods.lora:LoRALinear",
-    cases=linear_cases, run=run_layer, judge=judge_layer, mistakes=LAYER_MISTAKES,
+    cases=linear_cases, run=LORA.run, judge=LORA.judge, mistakes=LAYER_MISTAKES,
     hints=("In __init__: super().__init__(base), the number self.scale, and two nn.Parameter, A "
            "and B. base.in_features and base.out_features tell the sizes.",
            "A: torch.randn(rank, n_in) / n_in ** 0.5 is a good random start. "
@@ -302,7 +196,7 @@ LAYER = Exercise(
 
 def run_merge(merged, case: dict) -> dict[str, Any]:
     """Merge a finished layer twice; report what came out, and whether the layer changed."""
-    layer = methods.lora.LoRALinear(_linear(case), case["rank"], case["alpha"])
+    layer = methods.lora.LoRALinear(frozen_linear(case), case["rank"], case["alpha"])
     with torch.no_grad():
         layer.A.copy_(case["A"])
         layer.B.copy_(case["B"])
@@ -320,8 +214,9 @@ def run_merge(merged, case: dict) -> dict[str, Any]:
 
 
 def judge_merge(case: dict, seen) -> Verdict:
-    if odd := strange(seen, type=str, is_linear=bool, is_base=bool, shared=bool, weight=Tensor,
-                      again=Tensor, bias=(Tensor, NoneType), W_after=Tensor):
+    if odd := strange(seen, "type", "is_linear", type=str, is_linear=bool, is_base=bool,
+                      shared=bool, weight=Tensor, again=Tensor, bias=(Tensor, NoneType),
+                      W_after=Tensor):
         return odd
     W, b = case["W"], case["b"]
     if seen["type"] == "NoneType":
@@ -329,35 +224,38 @@ def judge_merge(case: dict, seen) -> Verdict:
     if not seen["is_linear"]:
         return rejected("not_linear", f"merged(layer) returned a {seen['type']}.")
     if seen["is_base"] or not torch.equal(seen["W_after"], W):
-        return rejected("base_changed")
+        return rejected("base_changed", "After merged(layer), layer.base.weight is not what it was."
+                        if not seen["is_base"] else "merged(layer) returned layer.base.")
     if tuple(seen["weight"].shape) != tuple(W.shape):
         return rejected("transposed", f"The weight is {tuple(seen['weight'].shape)}; expected "
-                                   f"{tuple(W.shape)}.")
+                                      f"{tuple(W.shape)}.")
     if seen["weight"].dtype != W.dtype:
         return rejected("dtype", f"The base is {W.dtype}, the merged weight "
                                  f"{seen['weight'].dtype}.")
-    s, delta = case["alpha"] / case["rank"], case["B"] @ case["A"]    # (n_out, n_in)
-    if not _close(seen["weight"], (W.float() + s * delta).to(W.dtype)):
-        for mistake, weight in {"nothing_added": W.float(), "no_scale": W + delta,
+    s, delta = _scale(case), case["B"] @ case["A"]    # (n_out, n_in)
+    right = (W.double() + s * case["B"].double() @ case["A"].double()).to(W.dtype)
+    if not close(seen["weight"], right):
+        told = f"It is not W + s B A. {difference('The weight', seen['weight'], right)}"
+        for mistake, weight in {"nothing_added": W, "no_scale": W + delta,
                                 "scaled_twice": W + s * s * delta, "delta_only": s * delta,
                                 "subtracted": W - s * delta,
                                 "twice": W + 2 * s * delta}.items():
-            if _close(seen["weight"].float(), weight.float()) or _close(
-                    seen["weight"], weight.to(W.dtype)):
-                return rejected(mistake)
-        return Verdict(False, "The merged weight is not W + s B A: the largest difference is "
-                              f"{(seen['weight'] - W - s * delta).abs().max():.3g}.")
-    exact = (W.double() + s * case["B"].double() @ case["A"].double()).to(W.dtype)
-    if W.dtype != torch.float32 and (seen["weight"] != exact).float().mean() > 0.05:
-        return rejected("summed_in_half")
+            if close(seen["weight"], weight.to(W.dtype)):
+                return rejected(mistake, told)
+        return Verdict(False, told)
+    if W.dtype != torch.float32 and (off := (seen["weight"] != right).float().mean()) > 0.05:
+        return rejected("summed_in_half", f"In {W.dtype}, {off:.0%} of the numbers are not those "
+                                          "next to W + s B A.")
     if (seen["bias"] is None) != (b is None):
-        return rejected("bias_lost" if b is not None else "bias_invented")
+        return (rejected("bias_lost", "The base has a bias, the merged layer has none.")
+                if b is not None else
+                rejected("bias_invented", "The base has no bias, the merged layer has one."))
     if b is not None and not torch.equal(seen["bias"], b):
-        return rejected("bias_changed")
+        return rejected("bias_changed", difference("The bias", seen["bias"], b))
     if not torch.equal(seen["weight"], seen["again"]):
-        return rejected("base_changed")
+        return rejected("base_changed", "Merged a second time, the weight is another.")
     if seen["shared"]:
-        return rejected("shared")
+        return rejected("shared", "A parameter of the merged layer is the base's own.")
     return Verdict(True, "One plain layer, the same outputs, and the adapter is untouched.")
 
 
@@ -367,6 +265,7 @@ MERGE_MISTAKES = {
                     "going on training after it, must not add the correction again.",
     "transposed": "B A has the shape of W, (n_out, n_in), as it is: no transpose is needed.",
     "dtype": "Sum in float32, then round once, to the dtype of the base.",
+    "misfit": "B is (n_out, rank) and A is (rank, n_in): B @ A has the shape of W.",
     "no_return": NO_RETURN,
     "summed_in_half": "Near, but rounded twice: make W and s B A float32 before they are added.",
     "shared": "The new layer holds a parameter of the old one, so training one would change the "
@@ -377,8 +276,8 @@ MERGE_MISTAKES = {
     "delta_only": "That is the correction alone: W + s B A.",
     "subtracted": "The correction is subtracted.",
     "twice": "The correction is added twice.",
-    "bias_lost": "The base has a bias, and the merged layer needs the same one.",
-    "bias_invented": "The base has no bias, so the merged layer must have none: bias=False.",
+    "bias_lost": "The outputs need the same bias as before: copy it.",
+    "bias_invented": "nn.Linear makes a bias unless it is told bias=False.",
     "bias_changed": "The bias does not change: LoRA corrects the weight only.",
 }
 
@@ -427,7 +326,7 @@ def run_forty_kb(forty_kb, case: dict) -> dict[str, Any]:
 
 def judge_forty_kb(case: dict, seen) -> Verdict:
     """Look the choice up in the record: small enough, measured, and near the best of its size."""
-    if odd := strange(seen, type=str, rank=int, targets=list, layers=(list, NoneType),
+    if odd := strange(seen, "type", type=str, rank=int, targets=list, layers=(list, NoneType),
                       dropout=(int, float), scale=(int, float)):
         return odd
     if seen["type"] == "NoneType":

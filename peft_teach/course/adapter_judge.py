@@ -1,0 +1,350 @@
+"""What every adapter is asked, whatever its method.
+
+A method says what is its own: the base, the equation, what the usual mistakes would give. The
+questions are the same for all, each a function that returns a Verdict, or None where there is
+nothing to object to; the first Verdict decides.
+
+    LORA = Method(name="LoRALinear", base=linear, arguments=("rank", "alpha"), own=("A", "B"), …)
+    Exercise(…, run=LORA.run, judge=LORA.judge, mistakes=MISTAKES | {…})
+
+A case holds, each by its name, the arguments, the inputs and values for the parameters.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import NoneType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .exercise import Verdict
+from .judge import NO_RETURN, close, difference, rejected, strange
+from .observe import as_leaves, loss, observe, same
+
+Case = Mapping[str, Any]
+Question = Callable[["Method", Case, Mapping[str, Any]], Verdict | None]
+
+
+@dataclass(frozen=True)
+class Method:
+    """What one method says of its adapters."""
+
+    name: str                                         # of the class that the learner writes
+    base: Callable[[Case], nn.Module]                 # base(case), frozen
+    own: tuple[str, ...]                              # its parameters
+    equation: Callable[[nn.Module, Case], Tensor]     # the output: equation(base, case)
+    formula: str                                      # the same, for the learner
+    praise: str
+    arguments: tuple[str, ...] = ()                   # with which it is made, after the base
+    inputs: tuple[str, ...] = ("x",)
+    usual: Callable[[nn.Module, Case], Mapping[str, Tensor]] = lambda base, case: {}
+    usual_shapes: Callable[[Mapping], Mapping[str, Mapping]] = lambda shapes: {}
+    starts: tuple[Question, ...] = ()                 # asked of how its parameters start
+    attributes: Callable[[Case], Mapping[str, float]] = lambda case: {}
+    tolerance: float = 1e-5                           # of float32, relative and absolute
+    start_bound: float = 0.0                          # for a start that is only near the base
+    without: tuple[Question, ...] = ()                # questions of `QUESTIONS` left out
+
+    def run(self, adapter: Any, case: Case) -> dict[str, Any]:
+        """Try the learner's class on a case."""
+        return observe(lambda base: adapter(base, *(case[name] for name in self.arguments)),
+                       self.base(case), {name: case[name] for name in self.inputs},
+                       {name: case[name] for name in self.own}, tuple(self.attributes(case)))
+
+    def judge(self, case: Case, seen: Any) -> Verdict:
+        """Ask one question after the other."""
+        for question in QUESTIONS:
+            if question not in self.without and (verdict := question(self, case, seen)):
+                return verdict
+        return Verdict(True, self.praise)
+
+    def call(self) -> str:
+        """How the adapter is called, for messages: layer(x)."""
+        return f"layer({', '.join(self.inputs)})"
+
+    def shapes(self, case: Case) -> dict[str, tuple[int, ...]]:
+        """The shapes of its parameters."""
+        return {name: tuple(case[name].shape) for name in self.own}
+
+    def base_output(self, case: Case) -> Tensor:
+        """What the base gives alone."""
+        return self.base(case)(*(case[name] for name in self.inputs))
+
+    def right(self, case: Case) -> tuple[Tensor, dict[str, Tensor | None]]:
+        """The output with the parameters filled in, and the gradients of `loss` by name."""
+        leaves = as_leaves({name: case[name] for name in (*self.own, *self.inputs)})
+        with torch.enable_grad():
+            y = self.equation(self.base(case), {**case, **leaves})
+            loss(y).backward()
+        return y.detach(), {name: leaf.grad for name, leaf in leaves.items()}
+
+    def close(self, a: Any, b: Tensor, beyond: float = 0.0) -> bool:
+        """Whether two outputs are equal but for rounding, and `beyond`."""
+        return close(a, b, self.tolerance, beyond)
+
+
+# ── how it is made ───────────────────────────────────────────────────────────────────────────
+
+
+def reports(method: Method, case: Case, seen: Any) -> Verdict | None:
+    """Is this what `observe` can have seen?"""
+    return strange(
+        seen, "type", "is_adapter", type=str, is_adapter=bool, holds_base=bool, trains=dict,
+        shapes=dict, dtypes=dict, buffers=list, forward_left=bool, gave=str, base_after=dict,
+        inputs_after=dict, start=Tensor, start_own=dict, attributes=dict, y=Tensor, grads=dict,
+        input_grads=dict, again=(Tensor, NoneType), eval=(Tensor, NoneType))
+
+
+def is_adapter(method: Method, case: Case, seen: Mapping) -> Verdict | None:
+    """Does the class inherit from `pt.Adapter`?"""
+    if not seen["is_adapter"]:
+        made = ", ".join(["base", *(f"{name}={case[name]}" for name in method.arguments)])
+        return rejected("not_adapter", f"{method.name}({made}) made a {seen['type']}, which is no "
+                                       "pt.Adapter.")
+    return None
+
+
+def holds_base(method: Method, case: Case, seen: Mapping) -> Verdict | None:
+    """Is what it holds as its base the module that it was given?"""
+    if not seen["holds_base"]:
+        return rejected("base_lost", "Its base is not the module that it was given.")
+    return None
+
+
+def leaves_base_frozen(method: Method, case: Case, seen: Mapping) -> Verdict | None:
+    """Does nothing of the base train?"""
+    names = [name for name, _ in method.base(case).named_parameters()]
+    thawed = [name for name in names if seen["trains"].get(name) is not False]
+    if thawed:
+        return rejected("base_trained", f"The base was frozen; now base.{thawed[0]} has "
+                                        "requires_grad = True.")
+    return None
+
+
+def has_its_parameters(method: Method, case: Case, seen: Mapping) -> Verdict | None:
+    """Does it register the parameters of the method, in their shapes, and no others?"""
+    found, right = seen["shapes"], method.shapes(case)
+    if found == right:
+        return None
+    told = f"Its own parameters are {_listed(found)}; expected {_listed(right)}."
+    for mistake, shapes in method.usual_shapes(right).items():
+        if found == shapes:
+            return rejected(mistake, told)
+    if found.keys() == right.keys():
+        return rejected("shapes", told)
+    if found.keys() > right.keys():
+        return rejected("more_parameters", told)
+    if any("." in str(name) for name in found):
+        return rejected("layers_inside", told)
+    if [*found.values()] == [*right.values()]:
+        return rejected("misnamed", told)
+    return rejected("names", told)
+
+
+def registers_no_buffer(method: Method, case: Case, seen: Mapping) -> Verdict | None:
+    """Is everything that a file must keep a parameter?"""
+    if seen["buffers"]:
+        return rejected("buffer", f"It registers the buffer {seen['buffers'][0]}.")
+    return None
+
+
+# ── the first call ───────────────────────────────────────────────────────────────────────────
+
+
+def gives_a_tensor(method: Method, case: Case, seen: Mapping) -> Verdict | None:
+    """Does forward give a tensor?"""
+    if "forward_left" in seen:
+        return rejected("forward_left", f"{method.name} is made, but {method.call()} raises "
+                                        "NotAttempted.")
+    if seen["gave"] == "NoneType":
+        return rejected("no_return")
+    if "start" not in seen and same(seen["inputs_after"], _inputs(method, case)):
+        return Verdict(False, f"{method.call()} gave a {seen['gave']}, not a tensor.")
+    return None
+
+
+def leaves_its_inputs(method: Method, case: Case, seen: Mapping) -> Verdict | None:
+    """Are the inputs afterwards what they were?"""
+    if not same(seen["inputs_after"], _inputs(method, case)):
+        changed = [name for name in method.inputs if not same(
+            {"": seen["inputs_after"].get(name)}, {"": case[name]})]
+        return rejected("input_changed", f"After {method.call()}, {' and '.join(changed)} is not "
+                                         "what it was before.")
+    return None
+
+
+def leaves_its_base(method: Method, case: Case, seen: Mapping) -> Verdict | None:
+    """Is the base afterwards what it was?"""
+    state = method.base(case).state_dict()
+    if not same(seen["base_after"], state):
+        changed = [name for name in state if not same(
+            {"": seen["base_after"].get(name)}, {"": state[name]})]
+        return rejected("base_changed", f"After {method.call()}, base.{' and '.join(changed)} is "
+                                        "not what it was before.")
+    if "y" not in seen:
+        return Verdict(False, f"{method.call()} gave a {seen['gave']}, not a tensor.")
+    return None
+
+
+def starts_as_its_method(method: Method, case: Case, seen: Mapping) -> Verdict | None:
+    """Do its parameters start as the method says?"""
+    start = seen["start_own"]
+    if {name: tuple(getattr(t, "shape", ())) for name, t in start.items()} != method.shapes(case):
+        return Verdict(False, "Its parameters are not of the shapes that it says they have.")
+    return next((verdict for question in method.starts
+                 if (verdict := question(method, case, seen))), None)
+
+
+# ── with its parameters filled in ────────────────────────────────────────────────────────────
+
+
+def keeps_dtypes(method: Method, case: Case, seen: Mapping) -> Verdict | None:
+    """Are its parameters float32, and is its output of the base's dtype?"""
+    dtype = method.right(case)[0].dtype
+    own = {str(each) for each in seen["dtypes"].values()}
+    if seen["y"].dtype != dtype or own != {"torch.float32"}:
+        names = " and ".join(method.own)
+        return rejected("dtype", f"The base gives {dtype}, {method.call()} {seen['y'].dtype}; "
+                                 f"{names}: {', '.join(sorted(own))}.")
+    return None
+
+
+def follows_the_equation(method: Method, case: Case, seen: Mapping) -> Verdict | None:
+    """Is the output the equation's?"""
+    y, right = seen["y"], method.right(case)[0]
+    if method.close(y, right):
+        return None
+    names = " and ".join(method.own)
+    told = f"With numbers in {names}, {method.call()} is not {method.formula}."
+    if y.shape != right.shape:
+        return Verdict(False, f"{told} Its shape is {tuple(y.shape)}; expected "
+                              f"{tuple(right.shape)}.")
+    told = f"{told} {difference(method.call(), y, right)}"
+    for mistake, output in method.usual(method.base(case), case).items():
+        if method.close(y, output.to(right.dtype)):
+            return rejected(mistake, told)
+    return Verdict(False, f"{told} {_factor(y, method.base_output(case), right)}".strip())
+
+
+def starts_as_its_base(method: Method, case: Case, seen: Mapping) -> Verdict | None:
+    """Before any training, is the output the base's?"""
+    base = method.base_output(case)
+    if not method.close(seen["start"], base, beyond=method.start_bound):
+        return rejected("start_differs", "As it is made, before any training: "
+                                         + difference(method.call(), seen["start"], base))
+    return None
+
+
+def gives_the_same_twice(method: Method, case: Case, seen: Mapping) -> Verdict | None:
+    """Does the second call give what the first one gave?"""
+    if not method.close(seen["again"], seen["y"]):
+        return rejected("second_call", "Called a second time with the same numbers: "
+                                       + difference(method.call(), seen["again"], seen["y"]))
+    return None
+
+
+def evaluates_as_it_trains(method: Method, case: Case, seen: Mapping) -> Verdict | None:
+    """Is the output in eval mode the one of training?"""
+    if not method.close(seen["eval"], seen["y"]):
+        return rejected("training_only", "In eval mode: "
+                                         + difference(method.call(), seen["eval"], seen["y"]))
+    return None
+
+
+def learns(method: Method, case: Case, seen: Mapping) -> Verdict | None:
+    """Do its own parameters get their gradients?"""
+    y, grads = method.right(case)
+    for name in method.own:
+        if told := _gradient(name, seen["grads"].get(name), grads[name], y.dtype):
+            return rejected("no_gradient", told)
+    return None
+
+
+def lets_gradients_through(method: Method, case: Case, seen: Mapping) -> Verdict | None:
+    """Do the layers below get theirs?"""
+    y, grads = method.right(case)
+    for name in method.inputs:
+        if told := _gradient(name, seen["input_grads"].get(name), grads[name], y.dtype):
+            return rejected("input_cut", told)
+    return None
+
+
+def keeps_its_numbers(method: Method, case: Case, seen: Mapping) -> Verdict | None:
+    """Has it the attributes that later exercises ask for?"""
+    for name, right in method.attributes(case).items():
+        found = seen["attributes"].get(name)
+        if isinstance(found, bool) or not isinstance(found, int | float) or not math.isclose(
+                found, right, rel_tol=1e-6):
+            return rejected(f"no_{name}_attribute", f"layer.{name} is {found!r}; expected {right}.")
+    return None
+
+
+QUESTIONS: tuple[Question, ...] = (
+    reports, is_adapter, holds_base, leaves_base_frozen, has_its_parameters, registers_no_buffer,
+    gives_a_tensor, leaves_its_inputs, leaves_its_base, starts_as_its_method, keeps_dtypes,
+    follows_the_equation, starts_as_its_base, gives_the_same_twice, evaluates_as_it_trains,
+    learns, lets_gradients_through, keeps_its_numbers)
+
+MISTAKES = {
+    "not_adapter": "Let the class inherit from pt.Adapter.",
+    "base_lost": "Hand the frozen module to super().__init__(base), and leave self.base as it is.",
+    "base_trained": "The base stays frozen: what you train are parameters of your own, beside it.",
+    "shapes": "The names are right. Which shape has each of them?",
+    "more_parameters": "Everything else that you register with nn.Parameter would be trained as "
+                       "well.",
+    "layers_inside": "A layer inside the adapter puts a dot into the name, and may bring a bias. "
+                     "Register the matrix or vector itself, as an nn.Parameter.",
+    "misnamed": "The sizes are right, the names are not: they are the attributes of self.",
+    "names": "A plain tensor is not registered: wrap it in nn.Parameter.",
+    "buffer": "A saved adapter keeps parameters only, and pt.attach refuses a buffer. A number can "
+              "be a plain attribute.",
+    "forward_left": "__init__ is written; replace the line in forward, too.",
+    "no_return": NO_RETURN,
+    "input_changed": "Somebody else still needs that tensor: make a new one instead of changing it "
+                     "in place (+=, add_).",
+    "base_changed": "The base is frozen: add to its output instead of changing it.",
+    "dtype": "The adapter's own parameters stay float32 whatever the base: take x.float() where "
+             "they meet x, and cast what you add to the dtype of the base's output.",
+    "start_differs": "Before any training the output must be the base's.",
+    "second_call": "Something is changed by a call: does forward write into a parameter or an "
+                   "attribute?",
+    "training_only": "In eval mode the output is another one: the method belongs there, too.",
+    "no_gradient": "Is a parameter detached, read by .data or .item(), or used under "
+                   "torch.no_grad()?",
+    "input_cut": "The layers below would not learn: call self.base without torch.no_grad(), and do "
+                 "not detach the input.",
+}
+
+
+def _inputs(method: Method, case: Case) -> dict[str, Tensor]:
+    return {name: case[name] for name in method.inputs}
+
+
+def _listed(shapes: Mapping) -> str:
+    """Name parameters with their shapes."""
+    return ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "none"
+
+
+def _factor(y: Tensor, base: Tensor, right: Tensor) -> str:
+    """Say by which factor the correction of the base is off, if it is one factor everywhere."""
+    if base.shape != right.shape:
+        return ""
+    ratio = ((y.float() - base.float()) / (right.float() - base.float())).flatten()
+    if ratio.isfinite().all() and ratio.std() < 0.02 * ratio.abs().mean() + 1e-6:
+        return f"What is added is {ratio.mean():.3g} times the expected, everywhere."
+    return ""
+
+
+def _gradient(name: str, found: Any, right: Tensor | None, dtype: torch.dtype) -> str | None:
+    """Say how a gradient differs from the right one, beyond the rounding on its way."""
+    if right is None:
+        return None
+    if found is None:
+        return f"After a backward pass, {name}.grad is None."
+    bound = 1e-3 if dtype == torch.float32 else 0.05
+    if isinstance(found, Tensor) and found.shape == right.shape and torch.allclose(
+            found.float(), right.float(), rtol=bound, atol=bound * right.abs().max().item()):
+        return None
+    return f"After a backward pass: {difference(f'{name}.grad', found, right)}"

@@ -1,0 +1,110 @@
+"""What is seen of a learner's adapter, as plain data.
+
+    make(base) ──> called at its start ──> its parameters filled in, called and differentiated
+               ──> called again ──> called in eval mode
+
+Where something is found after which the rest cannot be tried, the report ends there; the questions
+of `adapter_judge` come in the same order and end there as well.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..core import Adapter
+from ..errors import NotAttempted
+
+
+def observe(make: Callable[[nn.Module], Any], base: nn.Module, inputs: Mapping[str, Tensor],
+            own: Mapping[str, Tensor], attributes: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Make an adapter around a frozen base, use it as training does, and report what was seen.
+
+    It is called with `inputs` in their order; `own` holds the values that its parameters get after
+    the first call, by name; of `attributes` the numbers are reported.
+    """
+    before, layer = _state(base), make(base)
+    seen = {"type": type(layer).__name__, "is_adapter": isinstance(layer, Adapter)}
+    if not seen["is_adapter"]:
+        return seen
+    parameters = layer.own_parameters()
+    seen |= {"holds_base": layer.base is base, "trains": _trains(base),
+             "shapes": {name: tuple(p.shape) for name, p in parameters.items()},
+             "dtypes": {name: str(p.dtype) for name, p in parameters.items()},
+             "buffers": [name for name in layer.state_dict()
+                         if name not in parameters and not name.startswith("base.")]}
+    if not seen["holds_base"] or seen["shapes"] != {n: tuple(v.shape) for n, v in own.items()}:
+        return seen
+
+    layer.train()
+    given, start_own = _copied(inputs), _copied(parameters)
+    try:
+        start = layer(*given.values())
+    except NotAttempted:
+        return seen | {"forward_left": True}
+    seen |= {"gave": type(start).__name__, "base_after": _state(base), "inputs_after": given}
+    if not isinstance(start, Tensor) or not same(given, inputs):
+        return seen
+    seen |= {"start": start.detach().clone(), "start_own": start_own,
+             "attributes": {name: _number(getattr(layer, name, None)) for name in attributes}}
+
+    with torch.no_grad():
+        for name, value in own.items():
+            parameters[name].copy_(value)
+    leaves = as_leaves(inputs)
+    y = layer(*leaves.values())
+    seen |= {"gave": type(y).__name__, "base_after": _state(base)}
+    if not isinstance(y, Tensor):
+        return seen
+    seen |= {"y": y.detach().clone()}
+    if not same(seen["base_after"], before):    # a backward pass would raise
+        return seen
+    if y.requires_grad:
+        loss(y).backward()
+    seen |= {"grads": {name: p.grad for name, p in parameters.items()},
+             "input_grads": {name: leaf.grad for name, leaf in leaves.items()}}
+
+    with torch.no_grad():
+        again = layer(*_copied(inputs).values())
+        evaluated = layer.eval()(*_copied(inputs).values())
+    return seen | {"again": _tensor(again), "eval": _tensor(evaluated), "trains": _trains(base),
+                   "base_after": _state(base)}
+
+
+def loss(y: Tensor) -> Tensor:
+    """Return a number that every output moves in its own way, so that no gradient is zero."""
+    weights = torch.arange(y.numel(), dtype=torch.float32).cos().view(y.shape)
+    return (y.float() * weights).sum()
+
+
+def as_leaves(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy tensors, so that those that can have a gradient get one."""
+    return {name: t.clone().requires_grad_(t.is_floating_point()) for name, t in tensors.items()}
+
+
+def same(a: Any, b: Mapping[str, Tensor]) -> bool:
+    """Whether two dicts of tensors are equal, to the bit."""
+    return isinstance(a, dict) and a.keys() == b.keys() and all(
+        isinstance(t, Tensor) and torch.equal(t, b[name]) for name, t in a.items())
+
+
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    return _copied(module.state_dict())
+
+
+def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: t.detach().clone() for name, t in tensors.items()}
+
+
+def _trains(module: nn.Module) -> dict[str, bool]:
+    return {name: p.requires_grad for name, p in module.named_parameters()}
+
+
+def _tensor(value: Any) -> Tensor | None:
+    return value.detach().clone() if isinstance(value, Tensor) else None
+
+
+def _number(value: Any) -> Any:
+    """Return a tensor of one number as that number."""
+    return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value

@@ -1,0 +1,341 @@
+"""Answers to the exercises of lesson 07."""
+
+from answers import but
+
+RIGHT: dict = {}
+WRONG: dict = {}
+BEYOND: dict = {}
+
+# ── lora.count ───────────────────────────────────────────────────────────────────────────────
+
+COUNT = """
+def lora_count(n_in, n_out, rank):
+    return rank * (n_in + n_out)
+"""
+SUM = "rank * (n_in + n_out)"
+
+RIGHT["lora.count"] = {
+    "plain": COUNT,
+    "two products": but(COUNT, SUM, "rank * n_in + n_out * rank"),
+    "in steps": """
+def lora_count(n_in: int, n_out: int, rank: int) -> int:
+    A = rank * n_in
+    B = n_out * rank
+    return A + B
+""",
+    "shapes": """
+def lora_count(n_in, n_out, rank):
+    return sum(math.prod(shape) for shape in [(rank, n_in), (n_out, rank)])
+""",
+    "a lambda": "lora_count = lambda n_in, n_out, rank: (n_out + n_in) * rank",
+    "NumPy": """
+import numpy as np
+
+def lora_count(n_in, n_out, rank):
+    return np.int64(rank) * np.array([n_in, n_out]).sum()
+""",
+    "without memory": """
+def lora_count(n_in, n_out, rank):
+    A = torch.empty(rank, n_in, device="meta")
+    B = torch.empty(n_out, rank, device="meta")
+    return A.numel() + B.numel()
+""",
+}
+
+WRONG["lora.count"] = {
+    "whole_matrix": but(COUNT, SUM, "n_in * n_out"),
+    "square_only": (but(COUNT, SUM, "2 * rank * n_in"), but(COUNT, "n_out)\n", "n_in)\n")),
+    "no_return": (but(COUNT, "return", "count ="), but(COUNT, "return ", "print(") + ")"),
+    "not_whole": (but(COUNT, SUM, f"float({SUM})"), but(COUNT, SUM, f"torch.tensor({SUM})")),
+    "only_A": but(COUNT, SUM, "rank * n_in"),
+    "only_B": but(COUNT, SUM, "n_out * rank"),
+    "multiplied": but(COUNT, SUM, "(rank * n_in) * n_out"),
+    "with_base": but(COUNT, SUM, f"n_in * n_out + {SUM}"),
+}
+
+BEYOND["lora.count"] = but(COUNT, SUM, "int(rank * 1.0 * (n_in + n_out))")
+
+# ── lora.layer ───────────────────────────────────────────────────────────────────────────────
+
+LAYER = """
+class LoRALinear(pt.Adapter):
+    def __init__(self, base, rank=8, alpha=16.0):
+        super().__init__(base)
+        self.scale = alpha / rank
+        self.A = nn.Parameter(torch.randn(rank, base.in_features) / base.in_features**0.5)
+        self.B = nn.Parameter(torch.zeros(base.out_features, rank))
+
+    def forward(self, x):
+        y = self.base(x)
+        u = self.scale * (x.float() @ self.A.T @ self.B.T)
+        return y + u.to(y.dtype)
+"""
+SUPER = "super().__init__(base)"
+SCALE = "self.scale = alpha / rank"
+A = "torch.randn(rank, base.in_features) / base.in_features**0.5"
+B = "torch.zeros(base.out_features, rank)"
+SCALED = "self.scale * ("
+BRANCH = "x.float() @ self.A.T @ self.B.T"
+ADDED = "y + u.to(y.dtype)"
+Y = "        y = self.base(x)\n"
+U = f"        u = self.scale * ({BRANCH})\n"
+
+RIGHT["lora.layer"] = {
+    "plain": LAYER,
+    "summed, then rounded": but(LAYER, ADDED, "(y + u).to(y.dtype)"),
+    "in place": but(LAYER, ADDED, "y.add_(u.to(y.dtype))"),
+    "einsum": but(LAYER, BRANCH, "torch.einsum('...i,ri,or->...o', x.float(), self.A, self.B)"),
+    "F.linear": but(LAYER, BRANCH, "nn.functional.linear(nn.functional.linear("
+                                   "x.float(), self.A), self.B)"),
+    "B A first": but(LAYER, BRANCH, "x.float() @ (self.B @ self.A).T"),
+    "the scale at h": but(LAYER, U, "        h = self.scale * (x.float() @ self.A.T)\n"
+                                    "        u = h @ self.B.T\n"),
+    "kaiming": but(LAYER, A, "torch.empty(rank, base.in_features)", f"({B})\n",
+                   f"({B})\n        nn.init.kaiming_uniform_(self.A, a=math.sqrt(5))\n"),
+    "xavier": but(LAYER, A, "nn.init.xavier_normal_(torch.empty(rank, base.in_features))"),
+    "normal": but(LAYER, A, "torch.empty(rank, base.in_features).normal_(std=0.02)"),
+    "sizes from the weight": but(
+        LAYER, f"nn.Parameter({A})", "nn.Parameter(torch.randn(rank, n_in) / math.sqrt(n_in))",
+        B, "torch.zeros(n_out, rank)", SCALE, f"{SCALE}\n        n_out, n_in = base.weight.shape"),
+    "a scale that is no file's": but(LAYER, SCALE, "self.register_buffer('scale', torch.tensor("
+                                                   "alpha / rank), persistent=False)"),
+    "methods": """
+class LoRALinear(pt.Adapter):
+    def __init__(self, base: nn.Linear, rank: int = 8, alpha: float = 16.0):
+        super().__init__(base)
+        self.rank, self.alpha = rank, alpha
+        self.A, self.B = self.start(base.in_features, base.out_features)
+
+    def start(self, n_in, n_out):
+        bound = 1 / math.sqrt(n_in)
+        return (nn.Parameter(torch.empty(self.rank, n_in).uniform_(-bound, bound)),
+                nn.Parameter(torch.zeros(n_out, self.rank)))
+
+    @property
+    def scale(self):
+        return self.alpha / self.rank
+
+    def correction(self, x):
+        return self.scale * torch.matmul(torch.matmul(x, self.A.t()), self.B.t())
+
+    def forward(self, x):
+        return self.base(x) + self.correction(x.to(self.A.dtype)).type_as(x)
+""",
+}
+
+WRONG["lora.layer"] = {
+    "no_scale": but(LAYER, SCALED, "("),
+    "both_zero": but(LAYER, A, "torch.zeros(rank, base.in_features)"),
+    "bias_missing": but(LAYER, "self.base(x)", "nn.functional.linear(x, self.base.weight)"),
+    "dtype": (but(LAYER, A, f"({A}).to(base.weight.dtype)", B, f"{B}.to(base.weight.dtype)",
+                  "x.float()", "x"),
+              but(LAYER, "x.float()", "x"), but(LAYER, ADDED, "y + u")),
+    "input_cut": (but(LAYER, Y, f"        with torch.no_grad():\n    {Y}"),
+                  but(LAYER, "x.float()", "x.detach().float()")),
+    "A_size": (but(LAYER, f"({A})", "(torch.randn(rank, base.in_features))"),
+               but(LAYER, "base.in_features**0.5", "rank**0.5"),
+               but(LAYER, "base.in_features**0.5", "rank"),
+               but(LAYER, "base.in_features**0.5", "base.out_features**0.5"),
+               but(LAYER, "base.in_features**0.5", "base.in_features")),
+    "B_not_zero": (but(LAYER, B, "torch.randn(base.out_features, rank)"),
+                   but(LAYER, "torch.zeros", "1e-3 * torch.randn")),
+    "A_zero": but(LAYER, A, "torch.zeros(rank, base.in_features)", "torch.zeros(base.out_features",
+                  "torch.randn(base.out_features"),
+    "A_alike": but(LAYER, "torch.randn(rank", "torch.ones(rank"),
+    "alpha_only": (but(LAYER, SCALED, "alpha * (", SCALE, f"{SCALE}\n        self.alpha = alpha",
+                       "        u = alpha", "        u = self.alpha"),
+                   but(LAYER, SCALE, "self.scale = alpha")),
+    "whole_division": but(LAYER, "alpha / rank", "alpha // rank"),
+    "scaled_twice": (but(LAYER, ADDED, "y + self.scale * u.to(y.dtype)"),
+                     but(LAYER, SCALED, "self.scale**2 * (")),
+    "scale_upside_down": but(LAYER, SCALE, "self.scale = rank / alpha"),
+    "root_of_rank": but(LAYER, SCALE, "self.scale = alpha / math.sqrt(rank)"),
+    "base_missing": but(LAYER, ADDED, "u.to(y.dtype)"),
+    "branch_missing": but(LAYER, ADDED, "y"),
+    "bias_twice": but(LAYER, ADDED, f"{ADDED} + (0 if self.base.bias is None else self.base.bias)"),
+    "all_scaled": but(LAYER, Y + U, Y + f"        u = {BRANCH}\n", ADDED,
+                      "self.scale * (y + u.to(y.dtype))"),
+    "subtracted": but(LAYER, ADDED, "y - u.to(y.dtype)"),
+    "misfit": (but(LAYER, "self.A.T", "self.A"), but(LAYER, "self.B.T", "self.B"),
+               but(LAYER, BRANCH, "x.float() @ (self.A @ self.B)"),
+               but(LAYER, BRANCH, "x.float() @ (self.B @ self.A)")),
+    "swapped": but(LAYER, A, "torch.randn(base.out_features, rank) / rank**0.5", B,
+                   "torch.zeros(rank, base.in_features)"),
+    "transposed": but(LAYER, A, "torch.randn(base.in_features, rank) / base.in_features**0.5",
+                      B, "torch.zeros(rank, base.out_features)"),
+    "shapes": (but(LAYER, B, "torch.zeros(base.in_features, rank)"),
+               but(LAYER, f"({A})", "(torch.randn(base.in_features) / base.in_features**0.5)")),
+    "names": (but(LAYER, f"nn.Parameter({B})", B), but(LAYER, f"nn.Parameter({A})", A)),
+    "misnamed": but(LAYER, f"self.A = nn.Parameter({A})", f"self.lora_A = nn.Parameter({A})",
+                    f"self.B = nn.Parameter({B})", f"self.lora_B = nn.Parameter({B})"),
+    "layers_inside": but(
+        LAYER, f"nn.Parameter({A})", "nn.Linear(base.in_features, rank, bias=False)",
+        f"nn.Parameter({B})", "nn.Linear(rank, base.out_features)", BRANCH,
+        "self.B(self.A(x.float()))"),
+    "more_parameters": (
+        but(LAYER, SCALE, "self.scale = nn.Parameter(torch.tensor(alpha / rank))"),
+        but(LAYER, SCALE, f"{SCALE}\n        self.W = nn.Parameter(base.weight.detach().clone())")),
+    "buffer": but(LAYER, SCALE, "self.register_buffer('scale', torch.tensor(alpha / rank))"),
+    "not_adapter": but(LAYER, "pt.Adapter", "nn.Module", SUPER,
+                       "super().__init__()\n        self.base = base"),
+    "base_lost": (
+        but(LAYER, SUPER, f"{SUPER}\n        self.base = nn.Linear(base.in_features, "
+                          "base.out_features)"),
+        but("import copy\n" + LAYER, SUPER, "super().__init__(copy.deepcopy(base))")),
+    "base_trained": (
+        but(LAYER, SUPER, f"{SUPER}\n        base.requires_grad_()"),
+        but(LAYER, SUPER, f"{SUPER}\n        for p in self.parameters():\n"
+                          "            p.requires_grad = True"),
+        but(LAYER, Y, f"        self.base.requires_grad_(True)\n{Y}")),
+    "base_changed": but(
+        LAYER, Y + U, "        with torch.no_grad():\n            self.base.weight += "
+                      "(self.scale * self.B @ self.A).to(x.dtype)\n", ADDED, "self.base(x)"),
+    "input_changed": (but(LAYER, U, "        x = x.float()\n        x *= self.scale\n"
+                                    "        u = x @ self.A.T @ self.B.T\n"),
+                      but(LAYER, "x.float()", "x.mul_(1.5).float()")),
+    "second_call": but(LAYER, U, f"        self.B.data *= self.scale\n        u = {BRANCH}\n"),
+    "training_only": but(LAYER, Y, f"{Y}        if not self.training:\n            return y\n"),
+    "start_differs": but(LAYER, Y, f"{Y}        if not self.B.any():\n"
+                                   "            return torch.zeros_like(y)\n"),
+    "no_gradient": (but(LAYER, "self.A.T", "self.A.detach().T"),
+                    but(LAYER, "self.B.T", "self.B.data.T"),
+                    but(LAYER, U, f"        with torch.no_grad():\n    {U}")),
+    "no_scale_attribute": but(LAYER, SCALE, "self.s = alpha / rank", SCALED, "self.s * ("),
+    "forward_left": LAYER[:LAYER.index(Y)] + "        raise pt.NotAttempted('lora.layer')\n",
+    "no_return": but(LAYER, "return ", ""),
+}
+
+BEYOND["lora.layer"] = but(LAYER, "u.to(y.dtype)",
+                           "(u if y.dtype == torch.float32 else u.bfloat16())")
+
+# ── lora.merge ───────────────────────────────────────────────────────────────────────────────
+
+MERGE = """
+def merged(layer):
+    base = layer.base
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None,
+                       dtype=base.weight.dtype)
+    with torch.no_grad():
+        linear.weight.copy_(base.weight.float() + layer.scale * layer.B @ layer.A)
+        if base.bias is not None:
+            linear.bias.copy_(base.bias)
+    return linear
+"""
+DELTA = "layer.scale * layer.B @ layer.A"
+WEIGHT = f"base.weight.float() + {DELTA}"
+COPIED = "            linear.bias.copy_(base.bias)\n"
+
+RIGHT["lora.merge"] = {
+    "plain": MERGE,
+    "a copy of the base": """
+import copy
+
+def merged(layer):
+    linear = copy.deepcopy(layer.base)
+    with torch.no_grad():
+        linear.weight.copy_(linear.weight.float() + layer.scale * (layer.B @ layer.A))
+    return linear
+""",
+    "new parameters": """
+def merged(layer):
+    W, b = layer.base.weight, layer.base.bias
+    linear = nn.Linear(W.shape[1], W.shape[0], bias=b is not None)
+    weight = (W.float() + layer.scale * layer.B @ layer.A).to(W.dtype)
+    linear.weight = nn.Parameter(weight.detach())
+    if b is not None:
+        linear.bias = nn.Parameter(b.detach().clone())
+    return linear
+""",
+    "data": but(MERGE, "linear.weight.copy_(", "linear.weight.data = (", "layer.A)\n",
+                "layer.A).to(base.weight.dtype)\n"),
+    "addmm": but(MERGE, WEIGHT, "torch.addmm(base.weight.float(), layer.B, layer.A, "
+                                "alpha=layer.scale)"),
+    "in double": but(MERGE, WEIGHT, "base.weight.double() + layer.scale * "
+                                    "layer.B.double() @ layer.A.double()"),
+    "transposed twice": but(MERGE, DELTA, "layer.scale * (layer.A.T @ layer.B.T).T"),
+    "a state": """
+def merged(layer):
+    state = {name: t.clone() for name, t in layer.base.state_dict().items()}
+    W = state["weight"]
+    state["weight"] = (W.float() + layer.scale * layer.B @ layer.A).to(W.dtype)
+    linear = nn.Linear(W.shape[1], W.shape[0], bias="bias" in state, dtype=W.dtype)
+    linear.load_state_dict(state)
+    return linear
+""",
+    "its own scale": but(MERGE, DELTA, "sum(layer.scale * torch.outer(b, a) for b, a in zip("
+                                       "layer.B.T, layer.A))"),
+}
+
+WRONG["lora.merge"] = {
+    "base_changed": """
+def merged(layer):
+    with torch.no_grad():
+        layer.base.weight += (layer.scale * layer.B @ layer.A).to(layer.base.weight.dtype)
+    return layer.base
+""",
+    "no_scale": but(MERGE, DELTA, "layer.B @ layer.A"),
+    "transposed": but(MERGE, "base.in_features, base.out_features", "base.out_features, "
+                      "base.in_features", WEIGHT, f"({WEIGHT}).T", COPIED, "            pass\n"),
+    "summed_in_half": but(MERGE, WEIGHT, f"base.weight + ({DELTA}).to(base.weight.dtype)"),
+    "misfit": (but(MERGE, DELTA, "layer.scale * layer.A @ layer.B"),
+               but(MERGE, DELTA, f"({DELTA}).T")),
+    "no_return": but(MERGE, "    return linear\n", ""),
+    "not_linear": (but(MERGE, "return linear", "return layer"),
+                   but(MERGE, "return linear", "return linear.weight")),
+    "dtype": but(MERGE, ",\n                       dtype=base.weight.dtype", ""),
+    "nothing_added": but(MERGE, WEIGHT, "base.weight"),
+    "scaled_twice": but(MERGE, DELTA, f"layer.scale * {DELTA}"),
+    "delta_only": but(MERGE, WEIGHT, DELTA),
+    "subtracted": but(MERGE, WEIGHT, f"base.weight.float() - {DELTA}"),
+    "twice": but(MERGE, WEIGHT, f"{WEIGHT} + {DELTA}"),
+    "bias_lost": but(MERGE, "base.bias is not None,", "False,",
+                     "        if base.bias is not None:\n" + COPIED, ""),
+    "bias_invented": but(MERGE, "bias=base.bias is not None,\n                       ", ""),
+    "bias_changed": (but(MERGE, "copy_(base.bias)", "copy_(base.bias * layer.scale)"),
+                     but(MERGE, COPIED, "            pass\n")),
+    "shared": but(MERGE, COPIED, "            linear.bias = base.bias\n"),
+}
+
+BEYOND["lora.merge"] = but(
+    MERGE, "dtype=base.weight.dtype",
+    "dtype=torch.float32 if base.weight.dtype == torch.float32 else torch.bfloat16")
+
+# ── lora.forty_kb ────────────────────────────────────────────────────────────────────────────
+
+FORTY = """
+def forty_kb():
+    return pt.lora.Config(rank=1, alpha=2, targets=("query", "value"))
+"""
+CONFIG = 'pt.lora.Config(rank=1, alpha=2, targets=("query", "value"))'
+SETTINGS = 'rank=1, alpha=2, targets=("query", "value")'
+
+RIGHT["lora.forty_kb"] = {
+    "thin everywhere": FORTY,
+    "in another order": but(FORTY, '("query", "value")', '["value", "query"]'),
+    "every block by its number": but(FORTY, '("query", "value")', '("query", "value"), '
+                                                                  'layers=range(6)'),
+    "from the last to the first": but(FORTY, '("query", "value")', '("query", "value"), '
+                                                                   'layers=[5, 4, 3, 2, 1, 0]'),
+    "values alone": but(FORTY, SETTINGS, 'rank=2, alpha=4, targets=["value"]'),
+    "the upper half": but(FORTY, SETTINGS, 'rank=2, alpha=4, targets=("query", "value"), '
+                                           'layers=(3, 4, 5)'),
+    "with the projection": but(FORTY, SETTINGS, 'rank=1, alpha=2, '
+                                                'targets=("attention_out", "value")'),
+}
+
+WRONG["lora.forty_kb"] = {
+    "too_large": (but(FORTY, SETTINGS, ""),
+                  but(FORTY, SETTINGS, 'rank=64, alpha=128, targets=("query", "value")')),
+    "other_scale": (but(FORTY, "rank=1, alpha=2, ", "rank=1, "),
+                    but(FORTY, SETTINGS, f"{SETTINGS}, dropout=0.1")),
+    "no_return": but(FORTY, "return", "config ="),
+    "not_a_config": (but(FORTY, CONFIG, "{'rank': 1, 'targets': ('query', 'value')}"),
+                     but(FORTY, CONFIG, "pt.lora.Config"), but(FORTY, CONFIG, "(1, 2, 'query')")),
+    "unknown_place": but(FORTY, '("query", "value")', '("query", "atention_out")'),
+    "unknown_block": but(FORTY, '("query", "value")', '("query", "value"), layers=(5, 6)'),
+    "not_recorded": but(FORTY, '("query", "value")', '("key",)'),
+    "weaker": but(FORTY, SETTINGS, 'rank=1, alpha=2, targets=("ffn_out",), '
+                                   'layers=(1, 2, 3, 4, 5)'),
+    "too_few_blocks": but(FORTY, SETTINGS, 'rank=6, alpha=12, targets=("query", "value"), '
+                                           'layers=(5,)'),
+}
