@@ -37,19 +37,19 @@ from .errors import NotAttempted
 from .methods import bitfit, bottleneck, dora, full, ia3, lora, prefix, prompt, qlora
 from .models import best_device as device
 from .store import load, save
-from .training import Evaluation, Step, evaluate, seed, train
+from .training import Evaluation, LanguageEvaluation, Step, evaluate, seed, train
 
 __version__ = "0.1.0"
 
 _LATER = ("plots", "widgets")    # they bring matplotlib and ipywidgets: only when first used
 
 __all__ = [
-    "Adapter", "BackboneAdapter", "Evaluation", "NotAttempted", "Step", "account",
-    "adapter_parameters", "adapter_state", "adapters", "attach", "bitfit", "bottleneck", "check",
-    "commit", "compare", "course", "data", "device", "disabled", "dora", "errors", "evaluate",
-    "export", "full", "hint", "ia3", "load", "lora", "merge", "models", "nf4", "outlines", "plots",
-    "prefix", "progress", "prompt", "qlora", "remove", "require", "reset", "save", "seed",
-    "sentence", "shapes", "spectra", "store", "train", "training", "widgets",
+    "Adapter", "BackboneAdapter", "Evaluation", "LanguageEvaluation", "NotAttempted", "Step",
+    "account", "adapter_parameters", "adapter_state", "adapters", "attach", "bitfit", "bottleneck",
+    "check", "commit", "compare", "course", "data", "device", "disabled", "dora", "errors",
+    "evaluate", "export", "full", "hint", "ia3", "load", "lora", "merge", "models", "nf4",
+    "outlines", "plots", "prefix", "progress", "prompt", "qlora", "remove", "require", "reset",
+    "save", "seed", "sentence", "shapes", "spectra", "store", "train", "training", "widgets",
 ]
 
 

@@ -66,6 +66,29 @@ class BackboneAdapter(Adapter):
     these again. Around a bare backbone the adapter is the model.
     """
 
+    def __call__(self, *args, **kwargs):
+        if not self.enabled:    # the base reads a cache as it is
+            for name in ("past_key_values", "cache"):
+                models.check_front(kwargs.get(name), 0)
+        return super().__call__(*args, **kwargs)
+
+    def call_base(self, *args, cache, front: int, **kwargs):
+        """Call the backbone with a cache that holds, or is to hold, `front` vectors of its own.
+
+        The backbone counts them; whoever reads the cache afterwards counts tokens alone, so that
+        a later turn of `generate` may start from it.
+        """
+        if cache is not None:
+            kwargs[models.cache_name()] = cache
+        models.count_all(cache)
+        try:
+            out = self.base(*args, **kwargs)
+        finally:
+            models.count_tokens(cache, front)
+        if cache is None:    # then the backbone may have made one
+            models.count_tokens(out.get(models.cache_name()), front)
+        return out
+
     @property
     def config(self):
         """The backbone's configuration."""
@@ -89,6 +112,14 @@ class BackboneAdapter(Adapter):
     def get_input_embeddings(self) -> nn.Module:
         """Return the backbone's table of word embeddings."""
         return self.base.get_input_embeddings()
+
+    def set_input_embeddings(self, table: nn.Module) -> None:
+        """Give the backbone another table of word embeddings."""
+        self.base.set_input_embeddings(table)
+
+    def resize_token_embeddings(self, *args, **kwargs) -> nn.Module:
+        """Resize the backbone's table as transformers does; return it."""
+        return self.base.resize_token_embeddings(*args, **kwargs)
 
 
 @dataclass
@@ -208,6 +239,8 @@ def place(model: nn.Module, wrappers: dict[str, Adapter], record: Record) -> nn.
         wrapper.base.requires_grad_(False)    # a converted layer is new: it was not frozen above
     for name in sorted(wrappers, key=_depth, reverse=True):    # an outer one hides names
         model = models.replace(model, name, wrappers[name])
+        if name and isinstance(wrappers[name], BackboneAdapter):
+            models.move_ties(model, name, f"{name}.base")
     if "" in wrappers:
         model.base.__dict__["peft_teach_inside"] = True
     model.__dict__["peft_teach_record"] = record
@@ -257,7 +290,7 @@ def _build(model: nn.Module, names: tuple[str, ...], make) -> tuple[dict[str, Ad
 
 
 _NOTES = ("peft_teach_record", "peft_teach_converted", "peft_teach_quantized",
-          "peft_teach_inside", "save_pretrained")
+          "peft_teach_inside", "save_pretrained", "_tied_weights_keys")
 
 
 @contextmanager
@@ -394,6 +427,7 @@ def _replace_all(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
     for name, module in modules.items():    # outer ones come first, and uncover the inner names
         model = models.replace(model, name, module)
     model.__dict__.pop("peft_teach_inside", None)
+    models.restore_ties(model)
     _set_requires_grad(model, record.requires_grad)
     models.guard_save(model)
     return model

@@ -12,6 +12,7 @@ norms are; then, if it wraps the whole backbone, how positions are counted and w
 values are kept. Methods ask through `pt.models`, and never for a family by name.
 """
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -206,18 +207,54 @@ def cache_name() -> str:
     return "cache" if version >= (5, 24) else "past_key_values"
 
 
-def pop_cache(arguments: dict):
+def pop_cache(arguments: dict, front: int):
     """Take the cache out of a backbone's keyword arguments, by either name.
 
-    Returns `(cache, length)`: the object that the model appends to or None, and the tokens in it.
-    Raises `NotSupported` for a static cache.
+    Returns `(cache, entered)`: the object that the model appends to or None, and whether the
+    `front` vectors before the text are in it already. Raises `NotSupported` for a static cache,
+    and for one that was filled with other vectors before the text, or with none.
     """
     found = [arguments.pop(name, None) for name in ("past_key_values", "cache")]
     cache = next((c for c in found if c is not None), None)
     if getattr(cache, "is_compileable", False):
         raise NotSupported("This cache is static: made for a fixed number of tokens, with no room "
                            "for vectors in front of them.", hint="generate with the default cache")
-    return cache, 0 if cache is None else cache.get_seq_length()
+    check_front(cache, front)
+    return cache, _is_filled(cache)
+
+
+def check_front(cache, front: int) -> None:
+    """Raise `NotSupported` for a cache that was filled with another number of vectors in front."""
+    there = getattr(cache, "peft_teach_front", 0)
+    if _is_filled(cache) and there != front:
+        raise NotSupported(f"This cache was filled with {there} vectors before the text, and this "
+                           f"model puts {front} there.",
+                           expected="a cache that the model filled as it is now, or an empty one",
+                           hint="start again with the whole text and without past_key_values")
+
+
+def count_all(cache) -> None:
+    """Let a cache count the vectors before the text, too, as the backbone that reads it must."""
+    if cache is not None:
+        vars(cache).pop("get_seq_length", None)
+
+
+def count_tokens(cache, front: int) -> None:
+    """Let a filled cache count its tokens alone, without the `front` vectors before them.
+
+    For `generate` takes as many tokens of its input for known as the cache counts.
+    """
+    if _is_filled(cache):
+        cache.peft_teach_front = front
+        cache.get_seq_length = functools.partial(_tokens_in, cache)
+
+
+def _tokens_in(cache, layer_idx: int = 0) -> int:
+    return max(0, type(cache).get_seq_length(cache, layer_idx) - cache.peft_teach_front)
+
+
+def _is_filled(cache) -> bool:
+    return cache is not None and type(cache).get_seq_length(cache) > 0
 
 
 def widen_mask(mask: Tensor | None, length: int) -> Tensor | None:
@@ -289,3 +326,9 @@ def is_recomputing(backbone: nn.Module) -> bool:
 def is_encoder(backbone: nn.Module) -> bool:
     """Return whether every token sees every other: a BERT, RoBERTa or DistilBERT."""
     return _family(backbone) in (BERT, DISTILBERT)
+
+
+def is_language_model(model: nn.Module) -> bool:
+    """Return whether the logits at each token are about the next one, as a GPT-2's are."""
+    can_generate = getattr(model, "can_generate", None)
+    return can_generate is not None and can_generate() and not model.config.is_encoder_decoder

@@ -6,7 +6,6 @@ each family stands in `families.py`, whose functions are offered here, too:
 `pt.models.places(model)`.
 """
 
-import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,11 +22,15 @@ from .families import (
     LINEAR,
     SINGLE,
     cache_name,
+    check_front,
+    count_all,
+    count_tokens,
     find,
     first_position,
     fused_rows,
     head,
     is_encoder,
+    is_language_model,
     is_recomputing,
     key_value_shape,
     longest_input,
@@ -41,12 +44,13 @@ from .families import (
 )
 
 __all__ = [
-    "ATTENTIONS", "FAMILIES", "LINEAR", "NAMES", "SINGLE", "best_device",
-    "cache_name", "common_tokens", "find", "first_position", "fused_rows", "guard_save", "head",
-    "in_mode", "is_conv1d", "is_encoder", "is_mean_pooled", "is_recomputing", "key_value_shape",
-    "load", "longest_input", "new_cache", "place_of", "places", "pop_cache", "positions",
-    "quantized", "quiet_transformers", "reads_cache", "replace", "to_conv1d", "to_hf", "to_linear",
-    "token_ids", "widen_mask",
+    "ATTENTIONS", "FAMILIES", "LINEAR", "NAMES", "SINGLE", "best_device", "cache_name",
+    "check_front", "common_tokens", "count_all", "count_tokens", "find", "first_position",
+    "fused_rows", "guard_save", "head", "in_mode", "is_conv1d", "is_encoder", "is_language_model",
+    "is_mean_pooled", "is_recomputing", "key_value_shape", "load", "longest_input", "move_ties",
+    "new_cache", "place_of", "places", "pop_cache", "positions", "quantized", "quiet_transformers",
+    "reads_cache", "replace", "restore_ties", "to_conv1d", "to_hf", "to_linear", "token_ids",
+    "widen_mask",
 ]
 
 NAMES = ("minilm", "smollm2")
@@ -102,6 +106,24 @@ def replace(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, module)
     return model
+
+
+def move_ties(model: nn.Module, old: str, new: str) -> None:
+    """Let transformers find the weights that it ties where the module `old` now is: in `new`.
+
+    It looks for them by the names of its class whenever the word embeddings change.
+    """
+    def moved(name: str) -> str:
+        return new + name[len(old):] if name.startswith(old + ".") else name
+
+    ties = getattr(model, "_tied_weights_keys", None)
+    if isinstance(ties, dict):
+        model.__dict__["_tied_weights_keys"] = {moved(a): moved(b) for a, b in ties.items()}
+
+
+def restore_ties(model: nn.Module) -> None:
+    """Undo `move_ties`: the names of the class hold again."""
+    model.__dict__.pop("_tied_weights_keys", None)
 
 
 def to_hf(model: nn.Module) -> nn.Module:
@@ -168,8 +190,9 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
 
     `name` is "minilm" (a BERT encoder, 22.7 M parameters), "smollm2" (a Llama-shaped chat model,
     135 M) or "hub:NAME" for any model of the Hugging Face Hub. With `labels` the model gets a new
-    classification head of that many classes, drawn from torch's global generator; without, it is
-    the bare encoder or the language model. `pool` says what the head of a BERT encoder reads:
+    classification head of that many classes, drawn from torch's global generator; a checkpoint's
+    own head stays if it is for as many, otherwise a line says that it is new. Without, it is the
+    bare encoder or the language model. `pool` says what the head of a BERT encoder reads:
     "cls", the first token through the pretrained pooler, or "mean", the mean over the real tokens.
     `pretrained=False` keeps the architecture and draws all weights anew. `device` None takes the
     GPU if there is one. Raises `UnknownName`, `BadConfig`, `FetchError` or `NotSupported`.
@@ -195,7 +218,10 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
         if config.pad_token_id is None:
             config.pad_token_id = tokenizer.pad_token_id
         if pretrained:
-            model = _or_explain(make.from_pretrained, source, name, config=config, **options)
+            model, told = _or_explain(make.from_pretrained, source, name, config=config,
+                                      ignore_mismatched_sizes=True, output_loading_info=True,
+                                      **options)
+            _tell_of_new_head(model, told["mismatched_keys"], name, labels)
         elif hasattr(make, "from_config"):
             model = make.from_config(config, **options)
         else:
@@ -226,7 +252,9 @@ def _model_class(config, labels: int | None, pool: str):
                                hint="pool='cls'")
         if labels == 1:
             raise NotSupported("pool='mean' is for two classes and more.", hint="pool='cls'")
-        return _mean_pooled()
+        from .mean_pooled import MeanPooledBert
+
+        return MeanPooledBert
     if labels is not None:
         return transformers.AutoModelForSequenceClassification
     # transformers can make a language model of BERT, too; here an encoder stays an encoder.
@@ -237,27 +265,23 @@ def _model_class(config, labels: int | None, pool: str):
 
 def is_mean_pooled(model: nn.Module) -> bool:
     """Return whether this model's head reads a mean: a class that transformers does not have."""
-    return type(model).__module__ == __name__
+    return type(model).__module__ == f"{__package__}.mean_pooled"
 
 
-@functools.cache
-def _mean_pooled():
-    """Return BERT with a head over the mean of the real tokens' last hidden states."""
-    from transformers import BertForSequenceClassification
-    from transformers.modeling_outputs import SequenceClassifierOutput
+def _tell_of_new_head(model: nn.Module, mismatched, name: str, labels: int | None) -> None:
+    """Say that the head's last layer was drawn anew; raise if a weight of the backbone was, too.
 
-    class MeanPooledBert(BertForSequenceClassification):
-        def forward(self, input_ids=None, attention_mask=None, labels=None, **kwargs):
-            hidden = self.bert(input_ids, attention_mask=attention_mask, **kwargs)[0]
-            if attention_mask is None:                          # hidden: (batch, seq, d_model)
-                attention_mask = hidden.new_ones(hidden.shape[:2])
-            mask = attention_mask[..., None].to(hidden.dtype)   # (batch, seq, 1)
-            pooled = (hidden * mask).sum(1) / mask.sum(1)       # (batch, d_model)
-            logits = self.classifier(self.dropout(pooled))      # (batch, labels)
-            loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
-            return SequenceClassifierOutput(loss=loss, logits=logits)
-
-    return MeanPooledBert
+    `mismatched` holds (name, shape in the file, shape here) of each weight that did not fit.
+    """
+    backbone = f"{model.base_model_prefix}."
+    for key, there, here in sorted(mismatched):
+        if labels is None or key.startswith(backbone):
+            raise UnknownName(f"{name}: {key} is {list(there)} in the file and {list(here)} by its "
+                              "config.json.", expected="a checkpoint whose two files agree")
+    if mismatched:
+        count = max(there[0] for _, there, _ in mismatched)
+        print(f"{name} brings a head for {count} labels; its last layer was drawn anew, for "
+              f"{labels}.", flush=True)
 
 
 def _convert_smollm2(folder: Path) -> None:

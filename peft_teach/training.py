@@ -46,6 +46,20 @@ class Evaluation:
     examples: int
 
 
+@dataclass(frozen=True)
+class LanguageEvaluation:
+    """How well a language model foretells each of `tokens` tokens from those before it.
+
+    `loss` is the mean in nats, `perplexity` its exponential, and `accuracy` the share of tokens
+    (from 0 to 1) that the model held for the most likely.
+    """
+
+    loss: float
+    perplexity: float
+    accuracy: float
+    tokens: int
+
+
 def seed(n: int) -> None:
     """Seed Python, NumPy and torch, so that a run can be repeated on the same machine."""
     random.seed(n)
@@ -117,12 +131,16 @@ def rate(index: int, steps: int, warmup: float) -> float:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Evaluation:
-    """Return loss and accuracy of a classifier on `batches`; each module's mode is kept.
+def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Evaluation | LanguageEvaluation:
+    """Return loss and accuracy of a classifier, or loss and perplexity of a language model.
 
-    Accuracy counts the examples whose largest logit is the label's. Raises `BadData` for no
-    examples or no labels.
+    Accuracy counts the examples whose largest logit is the label's. A language model is asked for
+    each token from those before it; `labels` are the tokens themselves, and what is given, not
+    asked for, is -100 there: the prompt of an answer, say. Padding is left out on either side, and
+    every token counts the same, in whichever batch. Each module's mode is kept. Raises `BadData`
+    for no examples, no labels, or labels that are no classes.
     """
+    measure = _next_tokens if models.is_language_model(model) else _classes
     place = next(model.parameters()).device
     loss = right = count = 0
     with models.in_mode(model, training=False):
@@ -130,15 +148,42 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Evaluation:
             if "labels" not in batch:
                 raise BadData(f"A batch holds {', '.join(batch)}, but no 'labels'.",
                               hint="pt.data.batches puts the labels into each batch")
-            out = model(**{k: v.to(place) for k, v in batch.items()})
-            labels = batch["labels"].to(place)                       # (batch,)
-            right += (out.logits.argmax(-1) == labels).sum().item()
-            loss += out.loss.item() * len(labels)
-            count += len(labels)
+            batch = {k: v.to(place) for k, v in batch.items()}
+            sums = measure(model(**batch), batch)
+            loss, right, count = loss + sums[0], right + sums[1], count + sums[2]
     if not count:
-        raise BadData("There are no batches to evaluate on.",
+        raise BadData("There are no batches to evaluate on, or nothing in them to predict.",
                       hint="batches = pt.data.batches(examples, tokenizer, shuffle=False)")
-    return Evaluation(loss / count, right / count, count)
+    loss, accuracy = loss / count, right / count
+    if measure is _classes:
+        return Evaluation(loss, accuracy, count)
+    perplexity = torch.tensor(loss, dtype=torch.float64).exp().item()    # inf, not an error
+    return LanguageEvaluation(loss, perplexity, accuracy, count)
+
+
+def _classes(out, batch: Batch) -> tuple[float, int, int]:
+    """Return a classifier's summed loss, the right answers, and the number of examples."""
+    logits, labels = out.logits, batch["labels"]         # (batch, classes), (batch,)
+    if logits.ndim != 2 or labels.shape != logits.shape[:1] or logits.shape[1] == 1:
+        raise BadData(f"labels {tuple(labels.shape)} for logits {tuple(logits.shape)}: there is no "
+                      "accuracy of these.",
+                      expected="one class an example, labels (batch,) and logits (batch, classes); "
+                               "or a language model")
+    right = (logits.argmax(-1) == labels).sum().item()
+    return out.loss.item() * len(labels), right, len(labels)
+
+
+def _next_tokens(out, batch: Batch) -> tuple[float, int, int]:
+    """Return a language model's summed loss, the right guesses, and the number of tokens."""
+    asked = batch["labels"][:, 1:]                       # (batch, seq - 1)
+    logits = out.logits[:, :-1]                          # (batch, seq - 1, vocabulary)
+    kept = asked != -100
+    if "attention_mask" in batch:
+        real = batch["attention_mask"].bool()            # (batch, seq)
+        kept &= real[:, :-1] & real[:, 1:]               # nothing is asked of padding, nor for it
+    logits, asked = logits[kept].float(), asked[kept]    # (tokens, vocabulary), (tokens,)
+    loss = nn.functional.cross_entropy(logits, asked, reduction="sum").item()
+    return loss, (logits.argmax(-1) == asked).sum().item(), len(asked)
 
 
 def _tokens(batch: Batch) -> int:

@@ -22,7 +22,7 @@ SOURCES = {".".join(f.relative_to(PACKAGE).with_suffix("").parts).removesuffix("
 
 FLOORS = {
     "errors": 0, "valid": 0, "shapes": 0,
-    "fetch": 1, "work": 1, "families": 1, "folder": 1, "nf4": 1,
+    "fetch": 1, "work": 1, "families": 1, "folder": 1, "mean_pooled": 1, "nf4": 1,
     "models": 2, "data": 2,
     "core": 3,
     "methods": 4,

@@ -75,15 +75,14 @@ class SoftPrompt(BackboneAdapter):
     def forward(self, input_ids: Tensor | None = None, *, attention_mask: Tensor | None = None,
                 position_ids: Tensor | None = None, inputs_embeds: Tensor | None = None, **rest):
         length = len(self.P)
-        cache, cached = models.pop_cache(rest)
-        if cache is not None:
-            rest[models.cache_name()] = cache
+        cache, entered = models.pop_cache(rest, length)
+        rest |= {"cache": cache, "front": length}
         attention_mask = models.widen_mask(attention_mask, length)
-        if cached:                                  # while generating: the prompt is in the cache
+        if entered:                                 # while generating: the prompt is in the cache
             if position_ids is not None:
                 position_ids = position_ids + length
-            return self.base(input_ids, attention_mask=attention_mask, position_ids=position_ids,
-                             inputs_embeds=inputs_embeds, **rest)
+            return self.call_base(input_ids, attention_mask=attention_mask,
+                                  position_ids=position_ids, inputs_embeds=inputs_embeds, **rest)
 
         x = inputs_embeds if input_ids is None else self.get_input_embeddings()(input_ids)
         batch, seq, _ = expect(x, "batch seq d_model", d_model=self.P.shape[1],
@@ -95,8 +94,8 @@ class SoftPrompt(BackboneAdapter):
         position_ids = torch.cat([front.expand(len(position_ids), -1), position_ids + length], 1)
         if rest.get("token_type_ids") is not None:
             rest["token_type_ids"] = nn.functional.pad(rest["token_type_ids"], (length, 0))
-        out = self.base(inputs_embeds=torch.cat([P, x], dim=1), attention_mask=attention_mask,
-                        position_ids=position_ids, **rest | {"return_dict": True})
+        out = self.call_base(inputs_embeds=torch.cat([P, x], dim=1), attention_mask=attention_mask,
+                             position_ids=position_ids, **rest | {"return_dict": True})
         return self._real(out)
 
     def _real(self, out):

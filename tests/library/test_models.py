@@ -1,6 +1,9 @@
 """Where the places are in each family, checked by what flows through them, and `load`."""
 
+import copy
+import io
 import json
+import pickle
 import struct
 
 import pytest
@@ -307,15 +310,16 @@ def test_the_cache_has_the_name_that_transformers_uses():
 def test_pop_cache_takes_either_name():
     full, empty = models.new_cache(), models.new_cache()
     full.update(torch.ones(1, 2, 7, 8), torch.ones(1, 2, 7, 8), 0)
-    for arguments, cache, length in (
-            ({}, None, 0), ({"past_key_values": None}, None, 0), ({"cache": empty}, empty, 0),
-            ({"past_key_values": full}, full, 7), ({"cache": full}, full, 7),
-            ({"past_key_values": None, "cache": full}, full, 7),
-            ({"past_key_values": full, "cache": None}, full, 7)):
+    models.count_tokens(full, 3)
+    for arguments, cache, entered in (
+            ({}, None, False), ({"past_key_values": None}, None, False),
+            ({"cache": empty}, empty, False), ({"past_key_values": full}, full, True),
+            ({"cache": full}, full, True), ({"past_key_values": None, "cache": full}, full, True),
+            ({"past_key_values": full, "cache": None}, full, True)):
         arguments["use_cache"] = True
-        found = models.pop_cache(arguments)
+        found = models.pop_cache(arguments, 3)
         assert found[0] is cache
-        assert found[1] == length
+        assert found[1] is entered
         assert arguments == {"use_cache": True}
     assert models.new_cache() is not models.new_cache()
     assert models.new_cache().get_seq_length() == 0
@@ -515,6 +519,29 @@ def test_a_mean_pooled_model_is_not_saved_as_another(tmp_path):
         models.load("minilm", labels=1, pool="mean", pretrained=False)
 
 
+def test_a_mean_pooled_model_can_be_pickled_and_copied():
+    model, _ = models.load("minilm", labels=2, pool="mean", pretrained=False, device="cpu")
+    model = pt.lora.inject(model)
+    batch = {"input_ids": torch.tensor([[5, 6, 7], [8, 9, 0]]),
+             "attention_mask": torch.tensor([[1, 1, 1], [1, 1, 0]])}
+    with torch.no_grad():
+        for adapter in pt.adapters(model).values():
+            adapter.B.normal_()
+        expected = model(**batch).logits
+        file = io.BytesIO()
+        torch.save(model, file)
+        file.seek(0)
+        for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)),
+                     torch.load(file, weights_only=False)):
+            assert type(twin) is type(model)
+            assert models.is_mean_pooled(twin)
+            assert torch.equal(twin(**batch).logits, expected)
+            assert torch.equal(pt.remove(twin)(**batch).logits, pt.remove(
+                copy.deepcopy(model))(**batch).logits)
+            with pytest.raises(NotSupported, match="mean-pooled"):
+                twin.save_pretrained("never")
+
+
 def test_a_mode_is_put_back_in_every_part(tiny):
     model = tiny("bert").train()
     model.bert.encoder.layer[1].eval()
@@ -595,6 +622,53 @@ def test_hub_loads_any_folder(family, bare, tiny, tmp_path):
     if family != "bert":
         with pytest.raises(NotSupported, match="mean"):
             models.load(f"hub:{tmp_path}", labels=2, pool="mean")
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "llama"])
+def test_a_head_for_other_labels_is_drawn_anew_and_said(family, tiny, tmp_path, capsys):
+    saved = tiny(family)
+    saved.save_pretrained(tmp_path)
+    tokenizer_of_words().save_pretrained(tmp_path)
+    capsys.readouterr()
+    same, _ = models.load(f"hub:{tmp_path}", labels=3, device="cpu")
+    assert capsys.readouterr().out == ""
+    assert all(torch.equal(p, q) for p, q in zip(same.parameters(), saved.parameters()))
+
+    drawn = []
+    for seed in (0, 0, 1):
+        pt.seed(seed)
+        drawn.append(models.load(f"hub:{tmp_path}", labels=2, device="cpu")[0])
+        line, = capsys.readouterr().out.splitlines()
+        assert line == (f"hub:{tmp_path} brings a head for 3 labels; its last layer was drawn "
+                        "anew, for 2.")
+    last = models.head(saved)[-1].rpartition(".")[0]
+    for name, p in drawn[0].named_parameters():
+        if not name.startswith(last):
+            assert torch.equal(p, saved.get_parameter(name))
+    weights = [model.get_parameter(f"{last}.weight") for model in drawn]
+    assert weights[0].shape == (2, 32)
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert drawn[0].config.num_labels == 2
+
+
+def test_a_checkpoint_without_a_head_needs_no_line(tiny, tmp_path, capsys):
+    tiny("bert", "backbone").save_pretrained(tmp_path)
+    tokenizer_of_words().save_pretrained(tmp_path)
+    capsys.readouterr()
+    for labels in (2, 3, 4):
+        models.load(f"hub:{tmp_path}", labels=labels, device="cpu")
+    assert capsys.readouterr().out == ""
+
+
+def test_weights_that_do_not_fit_their_own_configuration(tiny, tmp_path):
+    tiny("bert").save_pretrained(tmp_path)
+    tokenizer_of_words().save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(file.read_text().replace('"vocab_size": 97', '"vocab_size": 98'))
+    for labels in (None, 3, 2):
+        with pytest.raises(UnknownName, match=r"word_embeddings.weight is \[97, 32\] in the file"):
+            models.load(f"hub:{tmp_path}", labels=labels, device="cpu")
 
 
 def test_attention_is_chosen_at_loading():

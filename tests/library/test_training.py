@@ -320,3 +320,87 @@ def test_evaluate_gives_each_module_its_mode_back(tiny, inputs):
     modes = [m.training for m in model.modules()]
     pt.evaluate(model, [inputs(model)])
     assert [m.training for m in model.modules()] == modes
+
+
+# ── evaluate, of a language model ────────────────────────────────────────────────────────────
+
+
+@torch.no_grad()
+def asked_one_by_one(model, batches) -> tuple[list[float], int]:
+    """Return the loss of each token that is asked for, and how many are the model's first guess.
+
+    Each row goes in alone, without its padding, and each token's loss is taken by hand.
+    """
+    losses, right = [], 0
+    for batch in batches:
+        for ids, mask, labels in zip(batch["input_ids"], batch["attention_mask"].bool(),
+                                     batch["labels"]):
+            ids, labels = ids[mask], labels[mask]
+            scores = model(input_ids=ids[None]).logits[0].double().log_softmax(-1)
+            for i in range(1, len(ids)):
+                if labels[i] != -100:
+                    losses.append(-scores[i - 1, ids[i]].item())
+                    right += int(scores[i - 1].argmax() == ids[i])
+    return losses, right
+
+
+def without(labels, row: int, until: int):
+    labels = labels.clone()
+    labels[row, :until] = -100
+    return labels
+
+
+@pytest.mark.parametrize(("family", "padding"), [    # a GPT-2 counts padding on the left as text
+    ("gpt2", "right"), ("llama", "right"), ("llama", "left")])
+def test_a_language_model_is_measured_token_by_token(family, padding, tiny, inputs):
+    model = pt.lora.inject(tiny(family, "lm"), pt.lora.Config(
+        targets=("qkv",) if family == "gpt2" else ("query", "value")))
+    one, other = inputs(model, padding), inputs(model, padding, seed=2)
+    other = {k: v[1:3] for k, v in other.items()}    # fewer rows: no mean of means
+    one["labels"] = without(one["labels"], 0, 6)     # six tokens of the first row are given
+    losses, right = asked_one_by_one(model, [one, other])
+    mean = sum(losses) / len(losses)
+    model.train()
+    found = pt.evaluate(model, iter([one, other]))
+    assert type(found) is pt.LanguageEvaluation
+    assert found.tokens == len(losses) < one["labels"].numel()
+    assert found.loss == pytest.approx(mean, rel=1e-5)
+    assert found.perplexity == pytest.approx(math.exp(mean), rel=1e-4)
+    assert found.accuracy == right / len(losses)
+    assert model.training
+
+    first = torch.zeros_like(one["labels"]).scatter(1, one["attention_mask"].argmax(-1)[:, None], 1)
+    one["labels"] = one["labels"].masked_fill(first.bool(), -100)    # which nothing real precedes
+    with torch.no_grad():    # then, on one batch, it is transformers' own loss
+        assert pt.evaluate(model, [one]).loss == pytest.approx(model.eval()(**one).loss.item(),
+                                                               rel=1e-5)
+    bare = [{**batch, "labels": batch["input_ids"]} for batch in (one, other)]
+    hidden = [{**batch, "labels": batch["input_ids"].masked_fill(batch["attention_mask"] == 0,
+                                                                -100)} for batch in bare]
+    assert pt.evaluate(model, bare) == pt.evaluate(model, hidden)    # padding is no token
+
+
+def test_a_model_that_is_sure_and_wrong_has_no_finite_perplexity(tiny, inputs):
+    model = tiny("gpt2", "lm")
+    with torch.no_grad():
+        model.transformer.ln_f.weight.mul_(1e4)
+    assert pt.evaluate(model, [inputs(model)]).perplexity == math.inf
+
+
+def test_evaluate_refuses_what_has_no_classes(tiny, inputs):
+    from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification
+
+    config = BertConfig(vocab_size=97, hidden_size=32, intermediate_size=48, num_hidden_layers=1,
+                        num_attention_heads=4, num_labels=11)
+    batch = {"input_ids": torch.ones(4, 11, dtype=torch.long)}
+    for make, labels, number in ((BertForTokenClassification, torch.ones(4, 11).long(), 11),
+                                 (BertForSequenceClassification, torch.ones(4, 11), 11),
+                                 (BertForSequenceClassification, torch.ones(4), 1)):
+        config.num_labels, config.problem_type = number, None
+        with pytest.raises(BadData, match="there is no accuracy of these") as error:
+            pt.evaluate(make(config), [{**batch, "labels": labels}])
+        assert "one class an example" in error.value.expected
+    model = tiny("llama", "lm")
+    given = inputs(model)
+    with pytest.raises(BadData, match="nothing in them to predict"):
+        pt.evaluate(model, [{**given, "labels": torch.full_like(given["labels"], -100)}])

@@ -1,0 +1,23 @@
+"""BERT with a head over the mean of the real tokens, which transformers has no class for.
+
+Its file is apart so that the class has a name that pickle finds, and so that transformers arrives
+only with the first model: `models` imports it when one is asked for.
+"""
+
+from torch import nn
+from transformers import BertForSequenceClassification
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+
+class MeanPooledBert(BertForSequenceClassification):
+    """A classifier that reads the mean of the last hidden states, padding left out."""
+
+    def forward(self, input_ids=None, attention_mask=None, labels=None, **kwargs):
+        hidden = self.bert(input_ids, attention_mask=attention_mask, **kwargs)[0]
+        if attention_mask is None:                          # hidden: (batch, seq, d_model)
+            attention_mask = hidden.new_ones(hidden.shape[:2])
+        mask = attention_mask[..., None].to(hidden.dtype)   # (batch, seq, 1)
+        pooled = (hidden * mask).sum(1) / mask.sum(1)       # (batch, d_model)
+        logits = self.classifier(self.dropout(pooled))      # (batch, labels)
+        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
