@@ -1,0 +1,277 @@
+"""The questions that every adapter is asked, tried on methods of four kinds beside the lessons'.
+
+One that multiplies, one whose base takes two inputs, one that starts only near its base, and one
+that stands before the tokens and so does not start as its base at all.
+"""
+
+import dataclasses
+
+import answers
+import pytest
+import torch
+from torch import nn
+
+import peft_teach as pt
+from peft_teach.course import adapter_judge
+from peft_teach.course.adapter_judge import MISTAKES, QUESTIONS, Method
+from peft_teach.course.exercise import Exercise, Verdict, examine
+from peft_teach.course.grade.plain import from_bytes, to_bytes
+from peft_teach.course.judge import rejected
+from peft_teach.course.lessons import find
+from peft_teach.course.lessons.lora.exercises import LORA
+
+
+def exercise(method, cases, **mistakes):
+    """An exercise that asks for the method's adapter."""
+    return Exercise(
+        id="test.adapter", lesson="99", names=(method.name,), points=1, minutes=1, difficulty=1,
+        reference="math:pi", cases=lambda seed: cases, run=method.run, judge=method.judge,
+        mistakes=MISTAKES | mistakes, hints=("", "", ""))
+
+
+def found(task, adapter):
+    """What the check says: the mistake's name, or the message where there is none."""
+    result = examine(task, adapter)
+    return "passed" if result.passed else result.mistake or result.message
+
+
+def draw(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+# ── a scale, as in IA3: it multiplies, and starts at one ─────────────────────────────────────
+
+
+def frozen_linear(case):
+    base = nn.Linear(*case["W"].T.shape, dtype=case["W"].dtype)
+    with torch.no_grad():
+        base.weight.copy_(case["W"])
+        base.bias.fill_(0.5)
+    return base.requires_grad_(False)
+
+
+def ones(method, case, seen) -> Verdict | None:
+    if not (seen["start_own"]["l"] == 1).all():
+        return rejected("not_one", "l does not start at one.")
+    return None
+
+
+SCALE = exercise(Method(
+    name="Scaled", base=frozen_linear, own=("l",), formula="l ⊙ base(x)", praise="Scales.",
+    equation=lambda base, case: (base(case["x"]) * case["l"]).to(case["x"].dtype),
+    usual=lambda base, case: {"added": base(case["x"]) + case["l"]}, starts=(ones,)),
+    [{"W": draw(3, 2).to(dtype), "x": draw(4, 2, seed=1).to(dtype), "l": draw(3, seed=2)}
+     for dtype in (torch.float32, torch.bfloat16)],
+    not_one="At one, nothing changes.", added="l is added. It is multiplied.")
+
+
+class Scaled(pt.Adapter):
+    def __init__(self, base):
+        super().__init__(base)
+        self.l = nn.Parameter(torch.ones(base.out_features))
+
+    def forward(self, x):
+        y = self.base(x)
+        return y * self.l.to(y.dtype)
+
+
+def scaled(join, start=torch.ones):
+    """A `Scaled` that joins or starts otherwise."""
+    class Other(Scaled):
+        def __init__(self, base):
+            super().__init__(base)
+            self.l = nn.Parameter(start(base.out_features))
+
+        def forward(self, x):
+            return join(self.base(x), self.l)
+
+    return Other
+
+
+@pytest.mark.parametrize(("adapter", "says"), [
+    (Scaled, "passed"),
+    (scaled(lambda y, l: (y * l).to(y.dtype)), "passed"),
+    (scaled(lambda y, l: y.mul_(l.to(y.dtype))), "passed"),
+    (scaled(lambda y, l: y + l), "added"),
+    (scaled(lambda y, l: y * l), "dtype"),
+    (scaled(lambda y, l: y * l.detach()), "no_gradient"),
+    (scaled(lambda y, l: y.detach() * l), "input_cut"),
+    (scaled(lambda y, l: (y * l).to(y.dtype), torch.zeros), "not_one"),
+    (scaled(lambda y, l: (y * l).to(y.dtype), lambda n: torch.ones(1)), "shapes"),
+])
+def test_a_method_that_multiplies(adapter, says):
+    assert found(SCALE, adapter) == says
+
+
+# ── beside a base of two inputs; a start that is only near ───────────────────────────────────
+
+
+class AddAndNorm(nn.Module):
+    """What BERT's output layers are: called with the hidden state and the residual."""
+
+    def __init__(self, W):
+        super().__init__()
+        self.W = nn.Parameter(W.clone(), requires_grad=False)
+
+    def forward(self, h, r):
+        return nn.functional.layer_norm(h @ self.W + r, r.shape[-1:])
+
+
+def beside(base, case):
+    h, r = case["h"], case["r"]
+    return base(h, r + torch.relu(r @ case["down"].T) @ case["up"].T)
+
+
+PARALLEL = Method(
+    name="Parallel", base=lambda case: AddAndNorm(case["W"]), own=("down", "up"),
+    arguments=("size",), inputs=("h", "r"), equation=beside, praise="Beside.",
+    formula="base(h, r + up(relu(down(r))))", start_bound=0.05)
+PARALLEL_CASES = [{"W": draw(6, 4), "h": draw(2, 6), "r": draw(2, 4, seed=1), "size": 3,
+                   "down": draw(3, 4, seed=2), "up": draw(4, 3, seed=3)}]
+
+
+class Parallel(pt.Adapter):
+    std = 1e-2
+
+    def __init__(self, base, size):
+        super().__init__(base)
+        self.down = nn.Parameter(self.std * torch.randn(size, 4))
+        self.up = nn.Parameter(self.std * torch.randn(4, size))
+
+    def branch(self, r):
+        return torch.relu(r @ self.down.T) @ self.up.T
+
+    def forward(self, h, r):
+        return self.base(h, r + self.branch(r))
+
+
+def parallel(**changes):
+    return type("Parallel", (Parallel,), changes)
+
+
+@pytest.mark.parametrize(("adapter", "says"), [
+    (Parallel, "passed"),
+    (parallel(std=1.0), "start_differs"),
+    (parallel(branch=lambda self, r: Parallel.branch(self, r.detach())), "input_cut"),
+    (parallel(forward=lambda self, h, r: self.base(h.detach(), r + self.branch(r))), "input_cut"),
+    (parallel(forward=lambda self, h, r: self.base(h, r.add_(self.branch(r)))), "input_changed"),
+])
+def test_a_base_of_two_inputs(adapter, says):
+    assert found(exercise(PARALLEL, PARALLEL_CASES), adapter) == says
+
+
+def test_the_bound_of_a_near_start_is_the_methods():
+    exact = dataclasses.replace(PARALLEL, start_bound=0.0)
+    assert found(exercise(exact, PARALLEL_CASES), Parallel) == "start_differs"
+    assert found(exercise(exact, PARALLEL_CASES), parallel(std=0.0)) == "passed"
+
+
+# ── before the tokens: another start, and an input that has no gradient ──────────────────────
+
+
+class Mixer(nn.Module):
+    """A backbone in small: each token becomes the mean of all that are not masked."""
+
+    def forward(self, x, mask):
+        weights = mask / mask.sum(1, keepdim=True)
+        return x + torch.einsum("bt,btd->bd", weights, x)[:, None]
+
+
+def before(base, case):
+    x, mask, p = case["x"], case["mask"], case["p"]
+    p = p.expand(len(x), -1, -1)
+    mask = torch.cat([torch.ones(p.shape[:2], dtype=mask.dtype), mask], 1)
+    return base(torch.cat([p, x], 1), mask)[:, p.shape[1]:]
+
+
+PROMPT = Method(name="Prompt", base=lambda case: Mixer(), own=("p",), arguments=("length",),
+                inputs=("x", "mask"), equation=before, formula="base([p; x])", praise="Before.",
+                without=(adapter_judge.starts_as_its_base,))
+PROMPT_CASES = [{"x": draw(2, 3, 4), "mask": torch.tensor([[1, 1, 1], [1, 1, 0]]),
+                 "p": draw(2, 4, seed=1), "length": 2}]
+
+
+class Prompt(pt.Adapter):
+    def __init__(self, base, length):
+        super().__init__(base)
+        self.p = nn.Parameter(torch.randn(length, 4))
+
+    def forward(self, x, mask):
+        return before(self.base, {"x": x, "mask": mask, "p": self.p})
+
+
+class Unmasked(Prompt):
+    def forward(self, x, mask):
+        p = self.p.expand(len(x), -1, -1)
+        mask = torch.cat([torch.zeros(p.shape[:2], dtype=mask.dtype), mask], 1)
+        return self.base(torch.cat([p, x], 1), mask)[:, p.shape[1]:]
+
+
+def test_a_method_that_does_not_start_as_its_base():
+    assert found(exercise(PROMPT, PROMPT_CASES), Prompt) == "passed"
+    assert "is not base([p; x])" in found(exercise(PROMPT, PROMPT_CASES), Unmasked)
+    asked = dataclasses.replace(PROMPT, without=())
+    assert found(exercise(asked, PROMPT_CASES), Prompt) == "start_differs"
+
+
+# ── the questions ────────────────────────────────────────────────────────────────────────────
+
+EXAMPLES = {
+    "is_adapter": "not_adapter", "holds_base": "base_lost", "leaves_base_frozen": "base_trained",
+    "has_its_parameters": "swapped", "registers_no_buffer": "buffer", "gives_a_tensor": "no_return",
+    "leaves_its_inputs": "input_changed", "leaves_its_base": "base_changed",
+    "starts_as_its_method": "both_zero", "keeps_dtypes": "dtype",
+    "follows_the_equation": "no_scale", "starts_as_its_base": "start_differs",
+    "gives_the_same_twice": "second_call", "evaluates_as_it_trains": "training_only",
+    "learns": "no_gradient", "lets_gradients_through": "input_cut",
+    "keeps_its_numbers": "no_scale_attribute"}
+
+
+@pytest.mark.parametrize("question", QUESTIONS[1:], ids=lambda question: question.__name__)
+def test_no_question_is_idle(question):
+    """Without it, its wrong answer is not found, or not by its name."""
+    mistake = EXAMPLES[question.__name__]
+    adapter = answers.define("lora.layer", answers.wrong("lora.layer")[mistake][0])
+    task = find("lora.layer")
+    assert found(task, adapter) == mistake
+    left_out = dataclasses.replace(LORA, without=(question,))
+    assert found(dataclasses.replace(task, judge=left_out.judge), adapter) != mistake
+
+
+@pytest.mark.parametrize(("id", "mistake"), [(id, mistake) for id in ("lora.layer", "lora.merge")
+                                             for mistake in answers.wrong(id)])
+def test_what_was_found_stands_without_the_name_of_the_mistake(id, mistake):
+    """What a learner reads at the first failure is a property, and not yet the remedy."""
+    task = find(id)
+    for text in answers.wrong(id)[mistake]:
+        result = examine(task, answers.define(id, text))
+        assert result.found or mistake == "no_return"
+        assert task.mistakes[mistake] not in result.found
+        assert result.message == f"{result.found} {task.mistakes[mistake]}".strip()
+
+
+def test_the_numbers_in_a_message_are_the_adapters_and_the_equations():
+    text = answers.wrong("lora.layer")["no_scale"][0]
+    result = examine(find("lora.layer"), answers.define("lora.layer", text))
+    case = find("lora.layer").cases(0)[0]
+    base = nn.functional.linear(case["x"], case["W"], case["b"])
+    u = case["x"] @ case["A"].T @ case["B"].T
+    right, wrong = base + case["alpha"] / case["rank"] * u, base + u
+    place = divmod(int((right - wrong).abs().argmax()), right.shape[1])
+    assert (f"layer(x)[{place[0]}, {place[1]}] is {wrong[place]:.4g}; expected {right[place]:.4g}."
+            in result.found)
+
+
+@pytest.mark.parametrize("id", ["lora.layer", "change.bitfit"])
+def test_what_is_observed_crosses_to_the_graders_process(id):
+    task = find(id)
+    for case in task.cases(1):
+        seen = from_bytes(to_bytes(task.run(task.resolve(), case)))
+        assert task.judge(case, seen).passed
+
+
+def test_the_start_of_A_is_measured_where_it_shows():
+    """An A drawn with 1/√rank passed while no case was as wide as the lesson's model."""
+    assert any(case["n_in"] >= 384 for case in find("lora.layer").cases(0))
+    assert "A_size" in {found(find("lora.layer"), answers.define("lora.layer", text))
+                        for text in answers.wrong("lora.layer")["A_size"] if "rank**0.5" in text}
