@@ -16,21 +16,22 @@ import itertools
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from . import models
+from . import models, state
 from .errors import AlreadyAdapted, BadConfig, NoAdapter, NotMergeable
+from .state import Record
 
 
 class Adapter(nn.Module):
     """A module around one frozen module, `base`; a method is a subclass with its own `forward`.
 
-    Subclasses register their parameters in float32, whatever the dtype of the base, and cast
-    their correction to the dtype of the base's output. No subclass asks whether it is enabled:
-    while it is not, a call goes straight to the base.
+    Own parameters are float32, whatever the dtype of the base (`attach` sees to that); a subclass
+    computes its correction with them, and casts it to the dtype of the base's output. No
+    subclass asks whether it is enabled: while it is not, a call goes straight to the base.
     """
 
     def __init__(self, base: nn.Module):
@@ -122,48 +123,33 @@ class BackboneAdapter(Adapter):
         return self.base.resize_token_embeddings(*args, **kwargs)
 
 
-@dataclass
-class Record:
-    """What stands on an adapted model, and all that save, load, swap and export read.
-
-    `fingerprint` describes the base before any change; `requires_grad` is what `remove` and
-    `merge` put back; `wraps` says whether modules were wrapped. Full fine-tuning wraps none, and
-    names the backbone's `weights` that it trains. `method` and `config` are None after a bare
-    `attach`.
-    """
-
-    fingerprint: dict[str, list] = field(repr=False)
-    requires_grad: dict[str, bool] = field(repr=False)
-    wraps: bool = True
-    weights: frozenset[str] = field(default=frozenset(), repr=False)
-    method: str | None = None
-    config: object | None = None
-
-
 def record_of(model: nn.Module) -> Record | None:
     """Return the record of an adapted model, or None."""
-    return getattr(model, "__dict__", {}).get("peft_teach_record")
+    return state.of(model).record
 
 
-def settle(config, kind: type):
-    """Return `config`, or the method's default for None; `BadConfig` for another method's."""
+def begin(model: nn.Module, config, kind: type):
+    """Open an injection: return the settings, the method's default for None.
+
+    Raises `BadConfig` for another method's settings, or what `refuse_adapted` raises.
+    """
     config = kind() if config is None else config
     if not isinstance(config, kind):
         module = kind.__module__.rpartition(".")[2]
         raise BadConfig(f"The settings are a {type(config).__module__.rpartition('.')[2]}."
                         f"{type(config).__name__}.", expected=f"a pt.{module}.Config, or None")
+    refuse_adapted(model)
     return config
 
 
 def note(model: nn.Module, method: str, config) -> nn.Module:
     """Write down which method is on an adapted model, and with which settings; return it."""
-    record = record_of(model)
-    record.method, record.config = method, config
+    state.change(model, record=replace(record_of(model), method=method, config=config))
     return model
 
 
-def new_record(model: nn.Module) -> Record:
-    """Describe an unadapted model. Raises `AlreadyAdapted`, or `BadConfig` for no model at all."""
+def refuse_adapted(model: nn.Module) -> None:
+    """Raise `AlreadyAdapted` for a model that has a method, `BadConfig` for no model at all."""
     if not isinstance(model, nn.Module):
         raise BadConfig(f"This is a {type(model).__name__}, not a model.",
                         expected="a torch.nn.Module",
@@ -171,12 +157,23 @@ def new_record(model: nn.Module) -> Record:
     if torch.is_inference_mode_enabled():
         raise BadConfig("Inside torch.inference_mode() new parameters can never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
-    if record_of(model) is not None or adapters(model) or model.__dict__.get("peft_teach_inside"):
+    noted = state.of(model)
+    if noted.record is not None or noted.inside or adapters(model):
         raise AlreadyAdapted("A method was already put on this model.",
                              expected="a model without one; keep what inject returned",
                              hint="pt.remove or pt.merge it first, or load a fresh model")
-    flags = {name: p.requires_grad for name, p in model.named_parameters()}
-    return Record(fingerprint(model), flags)
+
+
+def describe(model: nn.Module) -> Record:
+    """Return the record that begins with this unadapted model, or the one that was begun before.
+
+    A fingerprint reads every tensor, and quantizing changes them: so who takes it first notes it
+    (`state.change(model, before=record)`), and `attach` goes on from there.
+    """
+    begun = state.of(model).before
+    if begun is not None:
+        return begun
+    return Record(fingerprint(model), {n: p.requires_grad for n, p in model.named_parameters()})
 
 
 def fingerprint(model: nn.Module) -> dict[str, list]:
@@ -188,9 +185,9 @@ def fingerprint(model: nn.Module) -> dict[str, list]:
     model is the same before and after.
     """
     head = set(models.head(model))
-    turned = {f"{name}.weight" for name in model.__dict__.get("peft_teach_converted", ())}
+    turned = {f"{name}.weight" for name in state.of(model).converted}
     seen = {name: p.T if name in turned else p for name, p in model.named_parameters()}
-    noted = model.__dict__.get("peft_teach_quantized", {})    # a 4-bit weight is no parameter
+    noted = state.of(model).quantized    # a 4-bit weight is no parameter
     return noted | {name: [list(p.shape), _sample(p)]
                     for name, p in seen.items() if name not in head}
 
@@ -213,20 +210,20 @@ def attach(model: nn.Module, targets: str | tuple[str, ...],
     """Wrap every target in `make(base)`, freeze the backbone, leave the head trainable.
 
     `targets` are places (`pt.models.places(model)`) or full module names; `layers` keeps only
-    these block numbers. Returns the model to keep. Raises `AlreadyAdapted`, `NoTargets`, or
-    `BadConfig` for a target in the head or if `make` breaks the contract; then the model is as
-    it was.
+    these block numbers. Returns the model to keep. Raises `AlreadyAdapted`, `NoTargets`,
+    `NotSupported` for a place in an unknown family, or `BadConfig` for a target in the head or if
+    `make` breaks the contract; then the model is as it was.
     """
-    record = new_record(model)
+    refuse_adapted(model)
     names = models.find(model, targets, layers)
     for name in names:
         if any(own.startswith(name + ".") for own in models.head(model)):
             raise BadConfig(f"{name} belongs to the task head.",
                             expected="a target in the backbone; every method trains the head")
+    record = describe(model)
     with all_or_nothing(model):    # `make` may raise, and may have changed what it was given
         wrappers, converted = _build(model, names, make)
-        earlier = model.__dict__.get("peft_teach_converted", [])
-        model.__dict__["peft_teach_converted"] = earlier + converted
+        state.change(model, before=None, converted=state.of(model).converted + converted)
         return place(model, wrappers, record)
 
 
@@ -242,8 +239,8 @@ def place(model: nn.Module, wrappers: dict[str, Adapter], record: Record) -> nn.
         if name and isinstance(wrappers[name], BackboneAdapter):
             models.move_ties(model, name, f"{name}.base")
     if "" in wrappers:
-        model.base.__dict__["peft_teach_inside"] = True
-    model.__dict__["peft_teach_record"] = record
+        state.change(model.base, inside=True)
+    state.change(model, record=record)
     models.guard_save(model)
     return model
 
@@ -252,7 +249,7 @@ def _depth(name: str) -> int:
     return len(name.split(".")) if name else 0
 
 
-def _build(model: nn.Module, names: tuple[str, ...], make) -> tuple[dict[str, Adapter], list[str]]:
+def _build(model: nn.Module, names: tuple[str, ...], make) -> tuple[dict[str, Adapter], tuple]:
     """Make all wrappers before any is put in place, and hold each to the contract."""
     known = {id(p) for p in model.parameters()}
     wrappers, converted = {}, []
@@ -286,11 +283,10 @@ def _build(model: nn.Module, names: tuple[str, ...], make) -> tuple[dict[str, Ad
         for p in wrapper.own_parameters().values():
             p.data = p.data.float()    # whatever the default dtype, or the base's
         wrappers[name] = wrapper.train(base.training)
-    return wrappers, converted
+    return wrappers, tuple(converted)
 
 
-_NOTES = ("peft_teach_record", "peft_teach_converted", "peft_teach_quantized",
-          "peft_teach_inside", "save_pretrained", "_tied_weights_keys")
+_NOTES = (state.KEY, "save_pretrained", "_tied_weights_keys")
 
 
 @contextmanager
@@ -423,10 +419,11 @@ def undo(model: nn.Module) -> nn.Module:
 
 
 def _replace_all(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
-    record = model.__dict__.pop("peft_teach_record")
+    record = record_of(model)
+    state.change(model, record=None)
     for name, module in modules.items():    # outer ones come first, and uncover the inner names
         model = models.replace(model, name, module)
-    model.__dict__.pop("peft_teach_inside", None)
+    state.change(model, inside=False)
     models.restore_ties(model)
     _set_requires_grad(model, record.requires_grad)
     models.guard_save(model)

@@ -32,7 +32,7 @@ import torch
 from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 
-from . import core, folder, models
+from . import core, folder, models, state
 from .errors import (
     AdapterFileError,
     NoAdapter,
@@ -98,14 +98,14 @@ def to_peft(model: nn.Module, path: str | Path) -> Path:
         raise NoAdapter("No method was put on this model, or it was merged or removed.",
                         hint="export first, then pt.merge(model)")
     settings = _settings(model, record)
-    state = _tensors(model) | _head_tensors(model, models.head(model))
+    tensors = _tensors(model) | _head_tensors(model, models.head(model))
     return folder.write(path, {
-        TENSORS: write_tensors(core.copies(state), metadata={"format": "pt"}),
+        TENSORS: write_tensors(core.copies(tensors), metadata={"format": "pt"}),
         SETTINGS: json.dumps(settings, indent=2, sort_keys=True).encode(),
     })
 
 
-def _settings(model: nn.Module, record: core.Record) -> dict:
+def _settings(model: nn.Module, record: state.Record) -> dict:
     """Return peft's settings for what is on this model; `NotExportable` if it has none."""
     describe = {"lora": _lora_settings, "dora": _lora_settings, "qlora": _lora_settings,
                 "ia3": _ia3_settings, "prompt": _prompt_settings, "prefix": _prefix_settings}
@@ -185,8 +185,7 @@ def _target_modules(model: nn.Module, config) -> list[str] | str:
 
 def _converted(model: nn.Module) -> bool:
     """Return whether the base's own layers hold their weights as (n_in, n_out), as GPT-2's do."""
-    return not core.adapters(model).keys().isdisjoint(
-        model.__dict__.get("peft_teach_converted", ()))
+    return not core.adapters(model).keys().isdisjoint(state.of(model).converted)
 
 
 def _task(model: nn.Module) -> str | None:
@@ -278,7 +277,7 @@ def from_peft(model: nn.Module, path: str | Path) -> nn.Module:
     here does. Then the model is as it was.
     """
     settings, tensors = _read(path)
-    core.new_record(model)
+    core.refuse_adapted(model)
     try:
         kept = _saved_head(model, settings, path)
         with core.all_or_nothing(model):

@@ -1,4 +1,4 @@
-"""One vocabulary for what differs between model families, and the only file that knows them.
+"""One vocabulary for what differs between model families; a new family is one entry here.
 
     place           BERT, RoBERTa               GPT-2        Llama, Mistral, Qwen2, Qwen3
     query           attention.self.query        –            self_attn.q_proj

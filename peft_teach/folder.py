@@ -19,7 +19,7 @@ def write(path: str | Path, contents: dict[str, bytes]) -> Path:
     """Write files, by name, into the folder `path`, which may be new; return it.
 
     All are written beside their places first and then moved there, so a full disk leaves the old
-    ones; only a crash between two moves could leave one of each. Raises `AdapterFileError`.
+    ones; only what fails between two moves could leave one of each. Raises `AdapterFileError`.
     """
     folder = Path(path).expanduser()
     try:
@@ -49,7 +49,7 @@ def read(path: str | Path, description: str, tensors: str, writer: str,
          hint: str) -> tuple[object, dict[str, Tensor]]:
     """Return the parsed json and the tensors of a folder that `writer` should have written.
 
-    Raises `AdapterFileError`, with `hint`, if one of the two files is missing; or if it is damaged.
+    Raises `AdapterFileError` if one of the two files is missing, then with `hint`, or is damaged.
     """
     folder = Path(path).expanduser()
     for name in (description, tensors):

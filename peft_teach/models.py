@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from . import fetch, nf4
+from . import fetch, nf4, state
 from .errors import BadConfig, NotSupported, UnknownName, unknown
 from .families import (
     BERT,
@@ -137,9 +137,9 @@ def to_hf(model: nn.Module) -> nn.Module:
                            hint="model = pt.merge(model) or pt.remove(model), then to_hf(model)")
     for name, layer in quantized(model).items():
         replace(model, name, layer.to_linear())
-    model.__dict__.pop("peft_teach_quantized", None)
-    for name in model.__dict__.pop("peft_teach_converted", ()):
+    for name in state.of(model).converted:
         replace(model, name, to_conv1d(model.get_submodule(name)))
+    state.change(model, converted=(), quantized={})
     guard_save(model)
     return model
 
@@ -150,7 +150,7 @@ def guard_save(model: nn.Module) -> None:
     With adapters, converted or 4-bit layers it would write a checkpoint with foreign names or
     transposed weights, without a warning; and a mean-pooled model would come back pooling [CLS].
     """
-    if (_is_wrapped(model) or model.__dict__.get("peft_teach_converted") or quantized(model)
+    if (_is_wrapped(model) or state.of(model).converted or quantized(model)
             or is_mean_pooled(model)):
         model.__dict__["save_pretrained"] = _refuse_save
     else:
@@ -163,7 +163,7 @@ def quantized(model: nn.Module) -> dict[str, nf4.Linear4bit]:
 
 
 def _is_wrapped(model: nn.Module) -> bool:
-    record = model.__dict__.get("peft_teach_record")    # left there by `core.attach`
+    record = state.of(model).record
     return record is not None and record.wraps
 
 

@@ -4,8 +4,8 @@
         adapter.safetensors    adapter and head, by the unadapted model's names
         adapter.json           method, settings, and a fingerprint of the base
 
-The base itself is never stored. `load` checks the fingerprint, so that an adapter cannot land on
-a model that it was not trained for. Nothing here unpickles.
+The base itself is never stored, unless all of it is trained. `load` checks the fingerprint, so
+that an adapter does not land on another base by mistake. Nothing here unpickles.
 """
 
 import builtins
@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 
-from . import core, folder, models
+from . import core, folder, models, state
 from .errors import AdapterFileError, PeftTeachError
 from .methods import bitfit, bottleneck, dora, full, ia3, lora, prefix, prompt, qlora
 
@@ -42,10 +42,10 @@ def save(model: nn.Module, path: str | Path) -> Path:
     """Write the adapter and the head of `model` into the folder `path`; return it.
 
     Both files are written beside their places and then moved there: what fails before leaves the
-    old ones.
-    Raises `NoAdapter` on a model without a method.
+    old ones. Raises `NoAdapter` on a model without a method, and `AdapterFileError` for a folder
+    that cannot be written.
     """
-    state = core.adapter_state(model) | core.copies(_head_parameters(model))
+    tensors = core.adapter_state(model) | core.copies(_head_parameters(model))
     record = core.record_of(model)
     description = {
         "format": 1,
@@ -54,7 +54,7 @@ def save(model: nn.Module, path: str | Path) -> Path:
         "base": record.fingerprint,
     }
     told = json.dumps(description).encode()    # before anything is written: it may fail
-    return folder.write(path, {TENSORS: write_tensors(state, metadata={"format": "pt"}),
+    return folder.write(path, {TENSORS: write_tensors(tensors, metadata={"format": "pt"}),
                               DESCRIPTION: told})
 
 
@@ -65,11 +65,13 @@ def load(model: nn.Module, path: str | Path) -> nn.Module:
     a missing, unexpected or misshapen tensor; then the model is as it was.
     """
     description, tensors = _read(path)
-    record = core.new_record(model)
-    _check_base(description["base"], record.fingerprint, path)
+    core.refuse_adapted(model)
+    base = core.describe(model)
+    _check_base(description["base"], base.fingerprint, path)
     method = _method(description, path)
     config = _config(method, description["config"], path)
     with core.all_or_nothing(model):
+        state.change(model, before=base)
         model = _inject(method, model, config, path)
         _copy_into(model, tensors, path)
     return model
@@ -217,8 +219,8 @@ def _check_base(saved: dict, here: dict, path) -> None:
 
 def _copy_into(model: nn.Module, tensors: dict[str, Tensor], path) -> None:
     """Copy all tensors into their parameters, or raise before the first is copied."""
-    state = core.adapter_parameters(model) | _head_parameters(model)
-    folder.check(tensors, state, path)
+    here = core.adapter_parameters(model) | _head_parameters(model)
+    folder.check(tensors, here, path)
     with torch.no_grad():
-        for name, p in state.items():
+        for name, p in here.items():
             p.copy_(tensors[name])

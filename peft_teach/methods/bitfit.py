@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import Adapter, attach, new_record, note, settle
+from ..core import Adapter, attach, begin, note
 from ..errors import NoTargets, NotSupported
 from ..nf4 import Linear4bit
 from ..shapes import expect
@@ -89,8 +89,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
     Raises `NoTargets` for a model or a target without biases.
     """
-    config = settle(config, Config)
-    new_record(model)    # raises for what is no unadapted model, before it is searched
+    config = begin(model, config, Config)
     targets, layers = config.targets, config.layers
     if targets is None:
         targets, layers = _biased(model, layers), None

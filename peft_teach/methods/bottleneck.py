@@ -51,7 +51,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import Adapter, attach, new_record, note, settle
+from ..core import Adapter, attach, begin, note
 from ..errors import BadConfig
 from ..shapes import expect
 from ..valid import as_tuples, is_positive, is_whole
@@ -191,8 +191,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     around a block: read them by a hook there. Raises `BadConfig`, `NoTargets`, `AlreadyAdapted`,
     or `NotSupported` for an unknown family; then the model is as it was.
     """
-    config = settle(PFEIFFER if config is None else config, Config)
-    new_record(model)    # raises what `attach` would, before the model's places are read
+    config = begin(model, PFEIFFER if config is None else config, Config)
     targets, make = _form(model, config)
     model = attach(model, targets, lambda base: make(base, Bottleneck(
         model.config.hidden_size, config.size, config.activation, config.own_norm, config.init),

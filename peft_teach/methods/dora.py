@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..core import attach, note, settle
+from ..core import attach, begin, note
 from ..shapes import expect
 from ..valid import as_tuples
 from . import lora
@@ -93,7 +93,7 @@ class DoRALinear(lora.LoRALinear):
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put DoRA on the model's targets, freeze the rest but the head; return the model to keep."""
-    config = settle(config, Config)
+    config = begin(model, config, Config)
     model = attach(model, config.targets, lambda base: DoRALinear(
         base, config.rank, config.alpha, config.dropout), config.layers)
     return note(model, "dora", config)

@@ -10,13 +10,13 @@ This is no adapter: nothing is wrapped, so nothing can be disabled, merged or re
 alone (a linear probe) is the other end: the pretrained features as they are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import nn
 
-from .. import models
-from ..core import new_record, settle
+from .. import models, state
+from ..core import begin, describe
 from ..errors import BadConfig, NotSupported
 
 
@@ -32,10 +32,10 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
     Layers that an earlier method converted are turned back, so that a file holds them as they are.
     """
-    config = settle(config, Config)
+    config = begin(model, config, Config)
     if config.train not in ("all", "head"):
         raise BadConfig(f"train is {config.train!r}.", expected="'all' or 'head'")
-    record = new_record(model)
+    record = describe(model)
     head = set(models.head(model))
     if config.train == "head" and not head:
         raise BadConfig("This model has no task head to train.",
@@ -47,9 +47,9 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     if config.train == "all":
         model = models.to_hf(model)
     backbone = frozenset(name for name, _ in model.named_parameters() if name not in head)
-    record.wraps, record.method, record.config = False, "full", config
-    record.weights = backbone if config.train == "all" else frozenset()
+    weights = backbone if config.train == "all" else frozenset()
     for name, p in model.named_parameters():
-        p.requires_grad_(name in record.weights or name in head)
-    model.__dict__["peft_teach_record"] = record
+        p.requires_grad_(name in weights or name in head)
+    state.change(model, before=None, record=replace(record, wraps=False, weights=weights,
+                                                    method="full", config=config))
     return model

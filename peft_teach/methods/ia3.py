@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import models
-from ..core import Adapter, attach, new_record, note, settle
+from ..core import Adapter, attach, begin, note
 from ..errors import BadConfig, NotSupported
 from ..shapes import expect
 from ..valid import as_tuples, is_whole
@@ -105,8 +105,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
     Raises `NotSupported` for a target that none of the vectors is for.
     """
-    config = settle(config, Config)
-    new_record(model)    # raises for what is no unadapted model, before its places are read
+    config = begin(model, config, Config)
     places, targets = models.place_of(model), config.targets
     if targets is None:
         targets = ("qkv", "ffn_out") if "qkv" in places.values() else ("key", "value", "ffn_out")

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..core import Adapter, attach, note, settle
+from ..core import Adapter, attach, begin, note
 from ..errors import BadConfig, NoAdapter, NotMergeable, NotSupported
 from ..nf4 import Linear4bit
 from ..shapes import expect
@@ -115,7 +115,7 @@ class LoRALinear(Adapter):
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put LoRA on the model's targets, freeze the rest but the head; return the model to keep."""
-    config = settle(config, Config)
+    config = begin(model, config, Config)
 
     def make(base: nn.Module) -> LoRALinear:
         return LoRALinear(base, config.rank, config.alpha, config.dropout,

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import BackboneAdapter, adapters, attach, note, record_of, settle
+from ..core import BackboneAdapter, adapters, attach, begin, note, record_of
 from ..errors import BadConfig, NoAdapter, NotSupported, unknown
 from ..shapes import expect
 from ..valid import as_words, is_whole
@@ -128,7 +128,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
     `tokenizer` is needed for start="text". Raises `NotSupported` for a family whose attention
     ignores a cache.
     """
-    config = settle(config, Config)
+    config = begin(model, config, Config)
 
     def make(base: nn.Module) -> Prefix:
         prefix = Prefix(base, config.length, config.projection)
@@ -153,7 +153,7 @@ def flatten(model: nn.Module) -> nn.Module:
                 delattr(prefix, name)
     record = record_of(model)
     if record.config is not None:
-        record.config = replace(record.config, projection=None)
+        note(model, record.method, replace(record.config, projection=None))
     return model
 
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import BackboneAdapter, attach, note, settle
+from ..core import BackboneAdapter, attach, begin, note
 from ..errors import BadConfig, NotSupported, unknown
 from ..shapes import expect
 from ..valid import as_words, is_whole
@@ -118,7 +118,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
 
     `tokenizer` is needed for every start but "random".
     """
-    config = settle(config, Config)
+    config = begin(model, config, Config)
 
     def make(base: nn.Module) -> SoftPrompt:
         prompt = SoftPrompt(base, config.length, config.pool)

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .. import models
-from ..core import Adapter, all_or_nothing, attach, new_record, note, record_of, settle
+from .. import models, state
+from ..core import Adapter, all_or_nothing, attach, begin, describe, note
 from ..errors import BadConfig, NotSupported
 from ..nf4 import Linear4bit, dequantize, quantize
 from ..valid import as_tuples
@@ -72,19 +72,18 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     quantized; other settings than theirs raise `BadConfig`. After any error the model is as it
     was; the exact weights are gone only when this returns.
     """
-    config = settle(config, Config)
+    config = begin(model, config, Config)
     _check(config)
-    record = new_record(model)
+    record = describe(model)
     places = config.quantize
     if places is None:
         places = tuple(p for p in models.places(model) if p in models.LINEAR)
     targets = places if config.targets is None else config.targets
     with all_or_nothing(model):
+        state.change(model, before=record)
         _quantize(model, models.find(model, places), config, record.fingerprint)
         model = attach(model, targets, lambda base: _correction(base, config), config.layers)
-        note(model, "qlora", config)
-        record_of(model).requires_grad = record.requires_grad
-    return model
+    return note(model, "qlora", config)
 
 
 def requantization_error(adapter: Adapter) -> float:
@@ -114,8 +113,8 @@ def _correction(base: nn.Module, config: Config) -> LoRALinear:
 def _quantize(model: nn.Module, names: tuple[str, ...], config: Config,
               fingerprint: dict[str, list]) -> None:
     """Put a 4-bit layer in each place, and note what the weight was, to know the base again."""
-    converted = list(model.__dict__.get("peft_teach_converted", ()))
-    quantized = dict(model.__dict__.get("peft_teach_quantized", {}))
+    noted = state.of(model)
+    converted, quantized = [*noted.converted], {**noted.quantized}
     for name in names:
         layer = model.get_submodule(name)
         if isinstance(layer, Linear4bit):
@@ -130,8 +129,7 @@ def _quantize(model: nn.Module, names: tuple[str, ...], config: Config,
         models.replace(model, name, Linear4bit.from_linear(layer, config.block_size,
                                                            config.double))
         quantized[f"{name}.weight"] = fingerprint[f"{name}.weight"]
-    model.__dict__["peft_teach_converted"] = converted
-    model.__dict__["peft_teach_quantized"] = quantized
+    state.change(model, converted=tuple(converted), quantized=quantized)
 
 
 def _check_same(name: str, layer: Linear4bit, config: Config) -> None:

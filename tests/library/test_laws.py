@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import peft_teach as pt
-from peft_teach import core, models, store
+from peft_teach import core, models, state, store
 
 ENCODERS = ("bert", "roberta", "distilbert")
 DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
@@ -756,7 +756,7 @@ def test_save_pretrained_refuses_exactly_while_it_would_lie(family, method, tiny
         models.to_hf(model)
     model = pt.merge(model) if method.merges else remove(model, method)
     left = {type(m).__name__ for m in model.modules()} & {"Linear4bit"}
-    if model.__dict__.get("peft_teach_converted") or left:
+    if state.of(model).converted or left:
         with pytest.raises(pt.errors.NotSupported):    # transposed weights, or bytes
             model.save_pretrained(tmp_path)
     merged = outputs(model, batch)

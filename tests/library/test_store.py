@@ -511,7 +511,7 @@ def test_what_cannot_be_described_is_not_saved_at_all(saved, tiny):
 
     before = {f.name: f.read_bytes() for f in saved.iterdir()}
     model = randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=9)
-    core.record_of(model).config = Odd()
+    core.note(model, "lora", Odd())
     with pytest.raises(TypeError):
         pt.save(model, saved)
     assert {f.name: f.read_bytes() for f in saved.iterdir()} == before

@@ -178,7 +178,7 @@ def test_there_and_back_changes_nothing(case, tiny, inputs, tmp_path):
 
 
 def core_record(model):
-    record = model.__dict__["peft_teach_record"]
+    record = pt.core.record_of(model)
     return record.method, record.config
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import peft_teach as pt
-from peft_teach import core, models, nf4
+from peft_teach import core, models, nf4, state
 from peft_teach.errors import (
     AdapterFileError,
     AlreadyAdapted,
@@ -342,7 +342,7 @@ def test_gpt2_is_converted_and_comes_back(tiny, inputs, tmp_path):
     batch = inputs(base)
     expected = rounded(base, double=True)
     model = pt.qlora.inject(base, config())
-    assert model.__dict__["peft_teach_converted"] == linear_names(expected)
+    assert state.of(model).converted == tuple(linear_names(expected))
     with pytest.warns(UserWarning, match="4 bits"):
         model = pt.remove(model)
     model = models.to_hf(model)
@@ -376,7 +376,7 @@ def test_a_checkpoint_is_refused_while_layers_are_in_4_bits(family, tiny, inputs
     assert not list(tmp_path.iterdir())
     model = models.to_hf(model)
     assert models.quantized(model) == {}
-    assert not [key for key in model.__dict__ if key.startswith("peft_teach_quantized")]
+    assert state.KEY not in model.__dict__
     model.save_pretrained(tmp_path)
     back = type(model).from_pretrained(tmp_path).eval()
     torch.testing.assert_close(hidden(back, batch), adapted, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,63 @@
+"""What this library notes on a model: one frozen value, replaced and never changed.
+
+A value that is only ever replaced can be put back: an injection that fails leaves the model with
+the one that it had. `save`, `load`, `swap`, `remove` and the export read nothing else.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from torch import nn
+
+KEY = "peft_teach_state"    # in the model's `__dict__`, so that copies and pickles keep it
+
+
+@dataclass(frozen=True)
+class Record:
+    """What stands on an adapted model.
+
+    `fingerprint` describes the base before any change; `requires_grad` is what `remove` and
+    `merge` put back; `wraps` says whether modules were wrapped. Full fine-tuning wraps none, and
+    names the backbone's `weights` that it trains. `method` and `config` are None after a bare
+    `attach`.
+    """
+
+    fingerprint: dict[str, list] = field(repr=False)
+    requires_grad: dict[str, bool] = field(repr=False)
+    wraps: bool = True
+    weights: frozenset[str] = field(default=frozenset(), repr=False)
+    method: str | None = None
+    config: object | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """All notes on one model.
+
+    `record` is there while a method is. `before` is a record that was begun, of the base before
+    any change, on its way to the method that keeps it. `converted` are the layers that were
+    `Conv1D`s, and `quantized` the fingerprints of weights that are held in 4 bits: both outlive
+    the method. `inside` marks a backbone that an adapter wraps: it is not to be adapted again.
+    """
+
+    record: Record | None = None
+    before: Record | None = None
+    converted: tuple[str, ...] = ()
+    quantized: dict[str, list] = field(default_factory=dict)
+    inside: bool = False
+
+
+def of(model: nn.Module) -> State:
+    """Return the notes on a model; empty ones for a model without."""
+    return getattr(model, "__dict__", {}).get(KEY) or State()
+
+
+def change(model: nn.Module, **fields) -> None:
+    """Replace the notes on a model by a copy in which these fields are new.
+
+    Empty notes are taken off, so that a plain model is plain, and unpickles without this library.
+    """
+    new = replace(of(model), **fields)
+    if new == State():
+        model.__dict__.pop(KEY, None)
+    else:
+        model.__dict__[KEY] = new

@@ -1,0 +1,114 @@
+"""What is noted on a model: one frozen value, replaced, put back, and taken off when empty."""
+
+import dataclasses
+import pickle
+
+import pytest
+from torch import nn
+
+import peft_teach as pt
+from peft_teach import core, models, state
+from peft_teach.errors import AdapterFileError, AlreadyAdapted
+
+CONFIGS = {"full": pt.full.Config(), "bitfit": pt.bitfit.Config(), "prompt": pt.prompt.Config(3),
+           "prefix": pt.prefix.Config(3), "bottleneck": pt.bottleneck.PFEIFFER,
+           "ia3": pt.ia3.Config(), "lora": pt.lora.Config(rank=2), "dora": pt.dora.Config(rank=2),
+           "qlora": pt.qlora.Config(rank=2)}
+
+
+@pytest.fixture
+def fingerprints(monkeypatch):
+    """Count how often a base is fingerprinted: it reads every tensor."""
+    calls, take = [], core.fingerprint
+
+    def counted(model):
+        calls.append(model)
+        return take(model)
+
+    monkeypatch.setattr(core, "fingerprint", counted)
+    return calls
+
+
+@pytest.mark.parametrize("method", CONFIGS)
+def test_inject_and_load_take_one_fingerprint(method, tiny, tmp_path, fingerprints):
+    model = getattr(pt, method).inject(tiny("bert"), CONFIGS[method])
+    assert len(fingerprints) == 1
+    pt.save(model, tmp_path)
+    assert len(fingerprints) == 1
+    model = pt.load(tiny("bert"), tmp_path)
+    assert len(fingerprints) == 2
+    assert state.of(model).before is None    # the record that was begun is the one that is kept
+    assert core.record_of(model).fingerprint == core.fingerprint(tiny("bert"))
+
+
+def test_a_second_inject_is_refused_before_any_fingerprint(tiny, fingerprints):
+    model = pt.lora.inject(tiny("bert"))
+    fingerprints.clear()
+    for method, config in CONFIGS.items():
+        with pytest.raises(AlreadyAdapted):
+            getattr(pt, method).inject(model, config)
+    assert not fingerprints
+
+
+def test_notes_are_replaced_and_never_changed(tiny):
+    model = pt.lora.inject(tiny("gpt2"), pt.lora.Config(targets="qkv"))
+    first = state.of(model)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        first.converted = ()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        first.record.method = "dora"
+    core.note(model, "dora", None)
+    assert first.record.method == "lora"
+    assert state.of(model).record.method == "dora"
+    assert isinstance(first.converted, tuple)
+
+
+def test_conversions_outlive_a_method_and_an_empty_note_is_taken_off(tiny):
+    model = pt.remove(pt.lora.inject(tiny("gpt2"), pt.lora.Config(targets="qkv")))
+    assert state.of(model) == state.State(
+        converted=tuple(f"transformer.h.{i}.attn.c_attn" for i in range(2)))
+    model = models.to_hf(model)
+    assert state.KEY not in vars(model)
+    assert b"peft_teach" not in pickle.dumps(model)
+    bert = tiny("bert")
+    assert state.of(bert) == state.State()
+    assert state.KEY not in vars(pt.merge(pt.lora.inject(bert)))
+
+
+def test_a_wrapped_backbone_keeps_its_mark_while_it_is_wrapped(tiny):
+    backbone = tiny("bert", "backbone")
+    model = pt.prompt.inject(backbone, pt.prompt.Config(3))
+    assert state.of(backbone) == state.State(inside=True)
+    assert state.of(model).record.method == "prompt"
+    with pytest.raises(AlreadyAdapted):
+        pt.lora.inject(backbone)
+    assert pt.remove(model) is backbone
+    assert state.KEY not in vars(backbone)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_a_failed_injection_puts_notes_and_save_pretrained_back(family, tiny, tmp_path):
+    model = tiny(family)
+    if family == "gpt2":    # with notes of its own
+        model = pt.remove(pt.lora.inject(model, pt.lora.Config(targets="qkv")))
+    before, saver = vars(model).get(state.KEY), vars(model).get("save_pretrained")
+
+    def fail():
+        with core.all_or_nothing(model):
+            pt.lora.inject(model, pt.lora.Config(targets="ffn_in"))
+            assert state.of(model).record
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert vars(model).get(state.KEY) is before
+    assert vars(model).get("save_pretrained") is saver
+    folder = pt.save(pt.bitfit.inject(tiny(family)), tmp_path)
+    with pytest.raises(AdapterFileError):    # made for another base: nothing was begun
+        pt.load(tiny(family, seed=1), folder)
+    assert vars(model).get(state.KEY) is before
+
+
+def test_what_is_no_model_has_no_notes():
+    assert state.of(None) == state.State()
+    assert state.of(nn.Linear(2, 2)) == state.State()
