@@ -59,13 +59,13 @@ def build(family: str, kind: str = "classifier", seed: int = 0) -> torch.nn.Modu
     return model.eval()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny():
     """Give `build`: `tiny("bert", "classifier", seed=0)`."""
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def inputs():
     """Give a function: model → a batch of 4 rows, padded on one side, with labels on request."""
     def make(model, padding="right", labels=True, seed=1):

@@ -20,6 +20,9 @@ class Numbers:
     def __init__(self, size: int = 97):
         self.size = size
 
+    def __repr__(self):    # names the test: an address would be another in every process
+        return f"Numbers({self.size})"
+
     def __len__(self):
         return self.size
 
