@@ -43,6 +43,7 @@ import torch
 import peft_teach as pt
 
 budget = pt.course.budget()
+pictures = pt.course.pictures("inside")
 pt.seed(0)
 print("budget:", budget.name, "· computing on:", pt.device())
 
@@ -158,7 +159,7 @@ def shape(place):
 
 
 names = ("query", "key", "value", "attention_out", "attention_norm", "ffn_in", "ffn_out", "ffn_norm")
-pt.plots.show(pt.plots.block_diagram({name: shape(name) for name in names}),
+pt.plots.show(pictures.draw_block({name: shape(name) for name in names}),
               "One block of MiniLM. Each box is a module with its weight's shape, (n_out, n_in). Dashed: the "
               "input goes around and is added again.")
 
@@ -260,7 +261,7 @@ print(f"all             {total:10,}  torch says {pt.account.parameters(model).to
 # %%
 told = f"You guessed {guess.value} %. " if guess.value else ""
 print(f"{told}The embeddings are {embeddings / total:.1%} of the model.")
-pt.plots.show(pt.plots.parameter_map(pt.widgets.compute_parameter_map("minilm", ["embeddings"])),
+pt.plots.show(pictures.draw_parameters(pictures.parameters("minilm", ["embeddings"])),
               "Every number of MiniLM as area: the embeddings, a sliver of pooler and head, six blocks.")
 
 # %% [markdown]
@@ -302,7 +303,7 @@ print(f"12 blocks of width 768: you {12 * block_count(768, 3072, 12):,}, "
 #    for keys and values.)
 
 # %%
-pt.widgets.parameter_map()
+pictures.explore_parameters()
 
 # %% [markdown]
 # <details><summary>What we found (click)</summary>
@@ -637,7 +638,7 @@ print("and the frozen weights still move:", moved)
 # 4. Why does training the last block alone need so few activations, though it trains more numbers than LoRA?
 
 # %%
-pt.widgets.ledger()
+pictures.explore_memory()
 
 # %% [markdown]
 # <details><summary>What we found (click)</summary>

@@ -56,6 +56,7 @@ import peft_teach as pt
 budget = pt.course.budget()              # how much to compute (budget.claims: enough to say something of accuracies)
 record = pt.course.records.load("full")  # runs too long for a lesson; assets/records/full.py made them
 others = pt.course.records.load("lora")  # full fine-tuning and the head alone, with three seeds each
+pictures = pt.course.pictures("full")
 pt.seed(0)
 print("budget:", budget.name, "· computing on:", pt.device())
 
@@ -125,7 +126,7 @@ guess_head
 # %%
 model, tokenizer = pt.models.load("minilm", labels=2)
 counted = pt.account.parameters(model)
-pt.plots.show(pt.plots.three_ways(counted.total - counted.head, counted.head),
+pt.plots.show(pictures.draw_ways(counted.total - counted.head, counted.head),
               "Three ways. A solid box is trained, a dashed one stays frozen. The head is always new.")
 
 # %% [markdown]
@@ -343,8 +344,8 @@ print(f"your head, {len(head_steps)} steps: {found:.1%} of {len(movies.test[:bud
 best = {"scratch": 1e-4, "head": 1e-1, "full": 1e-4}
 chosen = {"scratch": guess_scratch.value, "head": guess_head.value}
 guesses = {m: value and value / 100 for m, value in chosen.items()}
-three = pt.widgets.compute_learning(list(runs.values()), movies.majority, tuple(runs), guesses, **best)
-pt.plots.show(pt.plots.learning(three),
+three = pictures.learning(list(runs.values()), movies.majority, tuple(runs), guesses, **best)
+pt.plots.show(pictures.draw_learning(three),
               "Recorded: the three ways, one seed. The green lines across are your guesses, if you made any.")
 
 # %%
@@ -377,7 +378,7 @@ print(f"you guessed       from scratch {chosen['scratch'] or '–'}, head only {
 # to be the most delicate?
 
 # %%
-by_rate = pt.course.records.ways(record, others)           # one run a method and rate, all of seed 0
+by_rate = pictures.ways_recorded(record, others)             # one run a method and rate, all of seed 0
 ways = {"from scratch": "scratch", "head only": "head", "full fine-tuning": "full"}
 sweeps = {name: {r["lr"]: r["accuracy"] for r in by_rate if r["method"] == m} for name, m in ways.items()}
 pt.plots.show(pt.plots.rates(sweeps,
@@ -677,7 +678,7 @@ print(f"always the same answer: {sum(label == answer for _, label in movies.test
 # rate at which the head alone beats full fine-tuning? (The held-out curve is there for some of the runs only.)
 
 # %%
-pt.widgets.learning(by_rate, movies.majority, best | {"head": 1e-2, "full": 1e-5}, guesses)
+pictures.explore_learning(by_rate, movies.majority, best | {"head": 1e-2, "full": 1e-5}, guesses)
 
 # %% [markdown]
 # And the memory: of what is it made, at which batch, length and optimizer? Look for a setting in
@@ -685,7 +686,7 @@ pt.widgets.learning(by_rate, movies.majority, best | {"head": 1e-2, "full": 1e-5
 # largest part. (Lesson 00 has the same for models up to seven billion parameters.)
 
 # %%
-pt.widgets.ways_memory({"full fine-tuning": full_model, "head only": head_model})
+pictures.explore_bill({"full fine-tuning": full_model, "head only": head_model})
 
 # %%
 pt.progress()

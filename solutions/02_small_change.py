@@ -59,6 +59,7 @@ import peft_teach as pt
 records, Subspace, hashes = pt.course.records, pt.course.subspace.Subspace, pt.course.subspace.hashes
 budget = pt.course.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
 record = records.load("change")       # runs too long for a lesson; assets/records/change.py made them
+pictures = pt.course.pictures("change")
 pt.seed(0)
 print("budget:", budget.name, "· computing on:", pt.device())
 
@@ -108,7 +109,7 @@ print(f"one entry a row, hashed: {D * (8 + 4) / 1e9:5.2f} GB, whatever d is")   
 
 # %%
 h, sign = hashes(24, 6, seed=0)
-pt.plots.show(pt.plots.signed_hashing(h.tolist(), sign.tolist(), 6),
+pt.plots.show(pictures.draw_hashing(h.tolist(), sign.tolist(), 6),
               "P for 24 weights and d = 6, lying on its side: one entry for each weight, + or −. √(d/D) is ½ here, "
               f"so weight 0, for example, becomes θ₀ {'+' if sign[0] > 0 else '−'} ½ · z[{h[0]}].")
 
@@ -202,7 +203,7 @@ print(f"length of the way so far: |z| = {subspace.z.norm():.1f}, |θ − θ₀| 
 # head alone. The black circle is the smallest $d$ that reaches it; your guess is the dotted green line.
 
 # %%
-pt.widgets.subspace(record, guess.value)
+pictures.explore_subspaces(record, guess.value)
 
 # %%
 def told(rows):
@@ -361,8 +362,8 @@ pt.require("change.energy")
 noise = torch.randn(384, 384, generator=torch.Generator().manual_seed(0))
 shown = {"ΔW of block 5": delta, "ΔW of block 0": updates[lowest],
          "the weight W of block 5": W, "random numbers": noise}
-pt.plots.show(pt.plots.spectrum({n: torch.linalg.svdvals(m).tolist() for n, m in shown.items()}),
-              "Share of the energy that the strongest directions hold, value matrices. Dots: 90 %.")
+pt.plots.show(pictures.draw_energy({n: torch.linalg.svdvals(m).tolist() for n, m in shown.items()}),
+              "Share of the energy that the strongest directions hold, value matrices. Marks: 90 %.")
 
 # %%
 print("directions that hold 90 %, of 384, block 0 to block 5")
@@ -475,7 +476,7 @@ print(f"energy in 8 directions: {sum(held) / len(held):.0%}, mean of the {len(he
 
 # %%
 head_long = records.accuracy(records.select(records.load("lora"), group="methods", method="head"))[0]
-pt.widgets.truncation(record, head_long)
+pictures.explore_cut(record, head_long)
 
 # %% [markdown]
 # 1. **Four to eight directions are enough**, with about half of the energy. Rank 1 in every matrix already brings

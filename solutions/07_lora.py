@@ -47,6 +47,7 @@ import peft_teach as pt
 
 budget = pt.course.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
 record = pt.course.records.load("lora")   # runs too long for a lesson; assets/records/lora.py made them
+pictures = pt.course.pictures("lora")
 pt.seed(0)
 print("budget:", budget.name, "· computing on:", pt.device())
 
@@ -84,7 +85,7 @@ print("the whole model:", f"{pt.account.parameters(model).total:,}")
 # Drawn to scale, at $r = 8$:
 
 # %%
-pt.plots.show(pt.plots.to_scale(384, 384, 8),
+pt.plots.show(pictures.draw_to_scale(384, 384, 8),
               "One matrix of the model, and the two that LoRA trains instead, drawn to one scale.")
 
 # %% [markdown]
@@ -273,7 +274,7 @@ for rank in (1, 2, 4, 8, 16, 32, 64):
     update["alpha / rank"][rank] = 16 / rank * size
     update["alpha / √rank"][rank] = 16 / rank**0.5 * size
 
-pt.plots.show(pt.plots.sizes(update, "size of ΔW after one step"),
+pt.plots.show(pictures.draw_sizes(update, "size of ΔW after one step"),
               "The size of the first update against the rank, alpha fixed at 16, both axes logarithmic.")
 
 # %% [markdown]
@@ -289,9 +290,9 @@ pt.plots.show(pt.plots.sizes(update, "size of ΔW after one step"),
 colours = {"full fine-tuning": pt.plots.COLOURS["full"], "LoRA, rank 8": pt.plots.COLOURS["lora"],
            "head only": pt.plots.COLOURS["head"]}
 majority = record["setting"]["majority"]
-rates = {"full fine-tuning": pt.course.records.sweep(record, "full"),
-         "LoRA, rank 8": pt.course.records.sweep(record, "lora"),
-         "head only": pt.course.records.sweep(record, "head")}
+rates = {"full fine-tuning": pictures.rates_recorded(record, "full"),
+         "LoRA, rank 8": pictures.rates_recorded(record, "lora"),
+         "head only": pictures.rates_recorded(record, "head")}
 
 pt.plots.show(pt.plots.rates(rates, colours, majority),
               "Recorded: test accuracy after 250 steps against the learning rate, one seed each.")
@@ -631,7 +632,7 @@ for name, m in (("merged once", plain), ("merged twice", twice)):
 
 # %%
 fresh, _ = pt.models.load("minilm", labels=2)
-pt.widgets.lora_budget(fresh, pt.course.records.points(record, depth=6), guess.value)
+pictures.explore_budget(fresh, record, guess.value)
 
 # %% [markdown]
 # And from inside: the singular values of $\Delta W$. They say along how many directions a matrix was
@@ -644,7 +645,7 @@ pt.widgets.lora_budget(fresh, pt.course.records.points(record, depth=6), guess.v
 #    fine-tuning from another seed.
 
 # %%
-pt.widgets.lora_spectra(record["spectra"])
+pictures.explore_spectra(record["spectra"])
 
 # %%
 labels = {"1": "LoRA, rank 1", "4": "LoRA, rank 4", "8": "LoRA, rank 8", "16": "LoRA, rank 16",

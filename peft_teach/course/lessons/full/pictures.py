@@ -1,0 +1,185 @@
+"""Pictures of lesson 01: three ways to learn, what they reach at which rate, what they hold."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import ipywidgets as ipw
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import nn
+
+from .... import account, outlines, plots
+from ....plots import COLOURS, figure, in_percent, running_mean
+from ....widgets import Explorer
+from ... import records
+
+WAYS = {"scratch": "from scratch", "head": "head only", "full": "full fine-tuning"}
+
+
+def draw_ways(backbone: int, head: int) -> Figure:
+    """Draw what starts how, and what trains; `backbone` and `head` are counts of numbers."""
+    made, ax = figure(8, 2.9)
+    ways = (("scratch", "random", True), ("full", "pretrained", True),
+            ("head", "pretrained", False))
+    for i, (way, start, trained) in enumerate(ways):
+        x, colour = 2.6 * i, COLOURS[way]
+        for y, height, label, on in ((0, 1.5, f"backbone, {backbone:,}\nstarts {start}", trained),
+                                     (1.62, 0.5, f"head, {head:,}, starts random", True)):
+            ax.add_patch(Rectangle((x, y), 2.2, height, edgecolor=colour, lw=1.5,
+                                   facecolor=colour if on else COLOURS["frozen"],
+                                   alpha=0.35 if on else 1, ls="-" if on else "--"))
+            ax.text(x + 1.1, y + height / 2, f"{label}\n{'trained' if on else 'frozen'}",
+                    ha="center", va="center", fontsize=9)
+        ax.text(x + 1.1, 2.3, WAYS[way], ha="center", fontweight="bold")
+    ax.set(xlim=(-0.1, 7.5), ylim=(-0.1, 2.6))
+    ax.axis("off")
+    made.set_label("; ".join(
+        f"{WAYS[way]}: the backbone, {backbone:,} numbers, starts {start} and "
+        f"{'is trained' if trained else 'stays frozen'}, the head, {head:,}, is trained"
+        for way, start, trained in ways))
+    return made
+
+
+# ── by learning rate ─────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Recorded runs of the ways, each at one learning rate, and the levels beside them."""
+
+    lines: Mapping[str, Mapping]         # by label: method, losses, curve or None, accuracy
+    majority: float
+    guesses: Mapping[str, float]         # accuracies that the reader chose, by method
+
+
+def ways_recorded(*found: dict) -> list[dict]:
+    """Return seed 0's run from scratch, of the head and of full fine-tuning at each rate.
+
+    Each went once over the data. Where two records hold a run, the first one's is taken; `curve`
+    is None for a run whose accuracy was not looked at along the way.
+    """
+    runs: dict[tuple, dict] = {}
+    for row in (row for record in found for row in record["runs"]):
+        if (row["method"] in WAYS and row["seed"] == 0 and row.get("epochs", 1) == 1
+                and "pool" not in row):
+            runs.setdefault((row["method"], row["lr"]), row | {"curve": row.get("curve")})
+    return list(runs.values())
+
+
+def learning(runs: Sequence[Mapping], majority: float, methods: Sequence[str],
+             guesses: Mapping[str, float | None] | None = None, **rates: float) -> Learning:
+    """Choose the run of each method at its learning rate.
+
+    `rates` are by method, as in `scratch=1e-4`; `guesses` are accuracies that the reader chose.
+    """
+    lines = {}
+    for method in methods:
+        run = next(r for r in runs if r["method"] == method and r["lr"] == rates[method])
+        lines[f"{WAYS[method]}, rate {run['lr']:g}"] = {
+            field: run[field] for field in ("method", "losses", "curve", "accuracy")}
+    return Learning(lines, majority, {
+        m: g for m, g in (guesses or {}).items() if g is not None and m in methods})
+
+
+def draw_learning(shown: Learning) -> Figure:
+    """Draw losses, and accuracy on held-out sentences.
+
+    Where only the last accuracy was recorded, it is a dot at the last step.
+    """
+    made, left, right = figure(10, 3.8, columns=2)
+    for name, line in shown.lines.items():
+        colour, losses = COLOURS[line["method"]], line["losses"]
+        left.plot(range(1, len(losses) + 1), running_mean(losses), lw=2, color=colour, label=name)
+        if line["curve"]:
+            right.plot(*zip(*line["curve"]), "-", lw=2, color=colour)
+        right.plot(len(losses), line["accuracy"], "o", ms=8, color=colour, zorder=3)
+    left.axhline(np.log(2), color=COLOURS["quiet"], ls=":", label="log 2: knowing nothing")
+    left.set(xlabel="training step", ylabel="loss (mean of the last 20)")
+    left.set_ylim(top=min(left.get_ylim()[1], 1.2))
+    right.axhline(shown.majority, color=COLOURS["quiet"], ls=":", label="always the same answer")
+    for (method, guess), dashes in zip(shown.guesses.items(), ("--", ":", "-.")):
+        right.axhline(guess, color=COLOURS["yours"], ls=dashes, lw=1.5,
+                      label=f"your guess, {WAYS[method]}")
+    right.set(xlabel="training step", ylabel="accuracy", ylim=(0.45, 0.9))
+    in_percent(right.yaxis)
+    for ax in (left, right):
+        ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    made.set_label("; ".join(
+        f"{name}: loss {np.mean(line['losses'][-20:]):.2f} at the end, test accuracy "
+        f"{line['accuracy']:.1%}" for name, line in shown.lines.items())
+        + f"; always the same answer: {shown.majority:.1%}")
+    return made
+
+
+def explore_learning(runs: Sequence[Mapping], majority: float, best: Mapping[str, float],
+                     guesses: Mapping[str, float | None] | None = None) -> Explorer:
+    """Loss and accuracy of the three ways, each at any recorded learning rate.
+
+    `runs` are what `ways_recorded` returns; `best` gives the rate that each method starts with.
+    """
+    controls = {"methods": ipw.SelectMultiple(options=[(WAYS[m], m) for m in best], rows=4,
+                                              value=tuple(best), description="shown")}
+    for method, rate in best.items():
+        options = sorted(r["lr"] for r in runs if r["method"] == method)
+        controls[method] = ipw.SelectionSlider(
+            options=[(f"{lr:g}", lr) for lr in options], value=rate, description=WAYS[method],
+            continuous_update=False, style={"description_width": "8em"})
+    return Explorer(
+        controls, lambda **s: learning(runs, majority, guesses=guesses, **s), draw_learning,
+        lambda shown: "Recorded. Left: the training loss. Right: accuracy on 1,000 held-out "
+                      "sentences along the way, where it was looked at; the dot at the end is on "
+                      "all test sentences.")
+
+
+# ── in memory ────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What training some models holds in memory, at one batch, length and optimizer."""
+
+    batch: int
+    tokens: int
+    optimizer: str
+    ledgers: Mapping[str, account.Ledger]        # by name of the model
+
+
+def bill(ways: Mapping[str, nn.Module], batch: int, tokens: int, optimizer: str) -> Bill:
+    """Predict the memory of each model as it trains now."""
+    return Bill(batch, tokens, optimizer, {
+        name: account.ledger(model, batch, tokens, optimizer) for name, model in ways.items()})
+
+
+def explore_bill(ways: Mapping[str, nn.Module]) -> Explorer:
+    """Ledger bars of some models against batch size, length and optimizer."""
+    controls = {
+        "batch": ipw.SelectionSlider(options=(1, 4, 16, 64, 256), value=16, description="batch",
+                                     continuous_update=False),
+        "tokens": ipw.SelectionSlider(options=(8, 16, 32, 64, 128, 256, 512), value=32,
+                                      description="tokens", continuous_update=False),
+        "optimizer": ipw.ToggleButtons(options=("sgd", "momentum", "adamw"), value="adamw",
+                                       description="optimizer"),
+    }
+    return Explorer(controls, lambda **s: bill(ways, **s),
+                    lambda shown: plots.ledgers(shown.ledgers),
+                    lambda shown: f"Predicted memory of a training step on {shown.batch} sentences "
+                                  f"of {shown.tokens} tokens, with {shown.optimizer}.")
+
+
+# ── one of each, for the tests ───────────────────────────────────────────────────────────────
+
+
+def _learning_example() -> Explorer:
+    runs = ways_recorded(records.load("full"), records.load("lora"))
+    return explore_learning(runs, 0.495, {"scratch": 1e-4, "head": 1e-1, "full": 1e-4},
+                            {"scratch": 0.7, "head": None})
+
+
+def _bill_example() -> Explorer:
+    return explore_bill({trains: outlines.mark(outlines.outline("minilm"), trains)
+                         for trains in ("everything", "the last block")})
+
+
+EXAMPLES = {"ways": lambda: draw_ways(22_713_216, 770), "learning": _learning_example,
+            "bill": _bill_example}
