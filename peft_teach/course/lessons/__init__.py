@@ -3,13 +3,14 @@
     lora/
         exercises.py    those whose id starts with `lora.`, as `EXERCISES`
         stubs.json      what a student starts from, written by the build
-        pictures.py     the lesson's own pictures, where it has any
+        pictures.py     the lesson's own pictures, where it has any, with `EXAMPLES` of them
 """
 
 import importlib
 import json
 import pkgutil
 from pathlib import Path
+from types import ModuleType
 
 from ...errors import unknown
 from ..exercise import Exercise
@@ -49,6 +50,22 @@ def stub_of(id: str) -> str | None:
 def names() -> list[str]:
     """The lessons' folders, by name."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def pictures(name: str) -> ModuleType:
+    """The lesson's own pictures, as a module. Only here do matplotlib and ipywidgets arrive.
+
+    Raises `UnknownName` for a lesson that has none.
+    """
+    if name not in with_pictures():
+        raise unknown("lesson with pictures", name, with_pictures())
+    return importlib.import_module(f"{__name__}.{name}.pictures")
+
+
+def with_pictures() -> list[str]:
+    """The lessons that have pictures of their own, by name."""
+    return [name for name in names()
+            if any((Path(folder) / name / "pictures.py").is_file() for folder in __path__)]
 
 
 def _load(prefix: str) -> tuple[Exercise, ...]:

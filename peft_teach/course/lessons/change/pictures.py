@@ -134,7 +134,7 @@ def draw_subspaces(found: Subspaces) -> Figure:
             fontsize=9, transform=ax.get_yaxis_transform())
     if found.reached:
         ax.plot(found.reached, np.mean(found.points["pretrained"][found.reached]), "o", ms=14,
-                mfc="none", mec=COLOURS["ink"], mew=1.8)
+                mfc="none", color=COLOURS["ink"], mew=1.8)
     if found.guess:
         ax.axvline(found.guess, color=COLOURS["yours"], ls=":", lw=2, label="your guess")
     ax.set(xscale="log", xlabel="numbers that may move, d", ylabel="test accuracy",
@@ -230,7 +230,7 @@ def draw_cut(found: Cut) -> Figure:
                    lw=1.8, label=label)
         for n, values in found.seeds[kind].items():
             right.plot([_at(n)] * len(values), values, "o", color=colour, ms=5, alpha=0.75, mew=0)
-    right.plot(_at(k), means["kept"][k], "o", ms=13, mfc="none", mec=COLOURS["ink"], mew=1.8)
+    right.plot(_at(k), means["kept"][k], "o", ms=13, mfc="none", color=COLOURS["ink"], mew=1.8)
     right.axhline(found.head, color=COLOURS["head"], ls="--", lw=1.5, label="head only")
     right.set(xlabel="k, in all 36 matrices", ylabel="test accuracy", title=found.told,
               xticks=[_at(n) for n in means["kept"]], xticklabels=list(means["kept"]))

@@ -1,0 +1,54 @@
+"""Lesson 01: the numbers in its pictures are those of the records and of the ledger."""
+
+import itertools
+
+import pytest
+
+import peft_teach as pt
+from peft_teach.course import records
+
+full = pt.course.pictures("full")
+BEST = {"scratch": 1e-4, "head": 1e-1, "full": 1e-4}
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return full.ways_recorded(records.load("full"), records.load("lora"))
+
+
+def test_the_ways_are_solid_where_they_train():
+    figure = full.draw_ways(22_713_216, 770)
+    boxes = figure.axes[0].patches
+    assert [box.get_linestyle() for box in boxes] == ["-", "-", "-", "-", "--", "-"]
+    assert "stays frozen" in figure.get_label()
+    said = [text.get_text() for text in figure.axes[0].texts]
+    assert sum(text.endswith("\ntrained") for text in said) == 5
+    assert sum(text.endswith("\nfrozen") for text in said) == 1
+
+
+def test_learning_over_its_whole_grid(runs):
+    rates = {m: [r["lr"] for r in runs if r["method"] == m] for m in BEST}
+    assert all(BEST[m] in rates[m] for m in BEST)
+    for chosen in itertools.product(*rates.values()):
+        settings = dict(zip(rates, chosen))
+        for methods in itertools.chain.from_iterable(
+                itertools.combinations(BEST, n) for n in range(4)):
+            shown = full.learning(runs, 0.495, methods, {"head": 0.6}, **settings)
+            assert [line["method"] for line in shown.lines.values()] == list(methods)
+            assert bool(shown.guesses) == ("head" in methods)
+
+
+def test_learning_draws_the_curve_and_the_last_accuracy(runs):
+    shown = full.learning(runs, 0.495, ("full",), None, **BEST)
+    left, right = full.draw_learning(shown).axes
+    line, = shown.lines.values()
+    assert len(left.lines[0].get_xdata()) == len(line["losses"]) == 250
+    assert list(right.lines[0].get_ydata()) == [accuracy for _, accuracy in line["curve"]]
+    assert list(right.lines[1].get_ydata()) == [line["accuracy"]]
+
+
+def test_the_bill_over_its_whole_grid():
+    minilm = pt.models.load("minilm", labels=2)[0]
+    for batch, tokens, optimizer in itertools.product((1, 256), (8, 512), ("sgd", "adamw")):
+        shown = full.bill({"full": minilm}, batch, tokens, optimizer)
+        assert shown.ledgers["full"] == pt.account.ledger(minilm, batch, tokens, optimizer)

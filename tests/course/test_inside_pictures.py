@@ -1,0 +1,78 @@
+"""Lesson 00: the numbers in its pictures are those of the models."""
+
+import itertools
+
+import pytest
+
+import peft_teach as pt
+from peft_teach import outlines, plots
+
+inside = pt.course.pictures("inside")
+
+
+def test_the_parameters_over_their_whole_grid():
+    for model, dtype in itertools.product(outlines.SIZES, outlines.DTYPES):
+        counts = outlines.counts(model)
+        for place in inside.PARTS:
+            found = inside.parameters(model, (place,), dtype)
+            assert found.chosen == counts.get(place, 0)
+            assert ("it has no" in found.told) == (not counts.get(place))
+            assert sum(n for _, column in found.columns for n in column.values()) == (
+                found.total) == sum(counts.values())
+        everything = inside.parameters(model, tuple(counts), dtype)
+        assert everything.share == 1
+        size = plots.bytes_text(found.total * outlines.DTYPES[dtype].itemsize)
+        assert size in everything.told
+
+
+def test_areas_are_numbers_of_parameters():
+    found = inside.parameters("minilm", ("query",))
+    areas = [p.get_width() * p.get_height() for p in inside.draw_parameters(found).axes[0].patches]
+    drawn = [n for _, column in found.columns for n in column.values()]
+    assert areas == pytest.approx(drawn)
+
+
+def test_query_and_value_of_minilm_are_told():
+    widget = inside.explore_parameters()
+    widget.controls["places"].value = ("query", "value")
+    assert "1,774,080 numbers" in widget.picture.value
+
+
+def test_the_memory_over_its_whole_grid():
+    grid = itertools.product(outlines.SIZES, outlines.TRAINS, ("adamw", "momentum", "sgd"),
+                             (1, 256), (8, 4096), outlines.DTYPES, (False, True))
+    for model, trains, optimizer, batch, tokens, dtype, fused in grid:
+        held = inside.memory(model, trains, optimizer, batch, tokens, dtype, fused)
+        total = held.chosen.total_bytes
+        assert held.chosen is held.ledgers[trains]
+        assert plots.bytes_text(total) in held.told
+        assert held.growth[batch] == held.chosen
+        assert held.tokens == min(tokens, outlines.longest(model))
+        assert len({x.weights_bytes for x in held.growth.values()}) == 1
+        assert held.chosen.activations_bytes <= held.ledgers["everything"].activations_bytes
+        fits = [name for name, size in inside.GPUS.items() if total <= size]
+        assert held.fits == (f"fits into {fits[0]}" if fits else "more than 80 GB")
+
+
+def test_bars_of_the_memory_add_up():
+    held = inside.memory("minilm", "everything")
+    bars = inside.draw_memory(held).axes[0].patches
+    assert sum(bar.get_width() for bar in bars) * 1e6 == pytest.approx(
+        sum(ledger.total_bytes for ledger in held.ledgers.values()))
+
+
+def test_the_title_of_the_memory_says_its_sum():
+    widget = inside.explore_memory()
+    for name, value in (("model", "llama-2-7b"), ("trains", outlines.TRAINS[2]), ("batch", 256)):
+        widget.controls[name].value = value
+        assert plots.bytes_text(widget.data.chosen.total_bytes) in (
+            widget.figure.axes[1].get_title())
+
+
+def test_the_block_shows_every_shape():
+    shapes = {place: f"{i} × {i + 1}" for i, place in enumerate((
+        "query", "key", "value", "attention_out", "attention_norm", "ffn_in", "ffn_out",
+        "ffn_norm"))}
+    figure = inside.draw_block(shapes)
+    texts = " ".join(t.get_text() for t in figure.axes[0].texts)
+    assert all(shape in texts and shape in figure.get_label() for shape in shapes.values())

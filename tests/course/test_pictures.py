@@ -1,0 +1,192 @@
+"""The pictures of all lessons: each draws, speaks, keeps to the palette, and moves as it should.
+
+They are found on disk: a lesson's `pictures.py` names one of each in `EXAMPLES`. What the numbers
+in them mean is tested beside, in `test_<lesson>_pictures.py`.
+"""
+
+import dataclasses
+import html
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import ipywidgets as ipw
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+import peft_teach as pt
+from peft_teach import plots
+from peft_teach.course import lessons
+from peft_teach.widgets import Explorer
+
+EXAMPLES = {f"{name}.{picture}": make for name in lessons.with_pictures()
+            for picture, make in lessons.pictures(name).EXAMPLES.items()}
+GENERAL = {
+    "curves": lambda: plots.curves({"a": [1.0, 0.5], "b": [0.9, 0.8]}, dashed=("b",)),
+    "rates": lambda: plots.rates({"a": {1e-3: 0.8}, "b": {1e-3: 0.7}}, {}, 0.5),
+    "dots": lambda: plots.dots([("one", [0.7, 0.8])], {"full": (0.8, plots.COLOURS["full"])}),
+    "ledgers": lambda: plots.ledgers({"full": pt.account.Ledger(4, 3, 2, 1)}),
+}
+PALETTE = {to_hex(colour) for colour in (*plots.COLOURS.values(), *(s[0] for s in plots.SERIES))}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_pictures():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "DPI", 20)
+        yield
+
+
+@pytest.fixture(params=EXAMPLES, scope="module")
+def picture(request) -> Figure | Explorer:
+    return EXAMPLES[request.param]()
+
+
+def figure_of(picture: Figure | Explorer) -> Figure:
+    return picture.figure if isinstance(picture, Explorer) else picture
+
+
+def options(control: ipw.Widget) -> list:
+    """What a reader can choose: all of it, or of a range the ends and a middle."""
+    match control:
+        case ipw.SelectMultiple():
+            every = tuple(value for _, value in control._options_full)
+            return [(), every, *((value,) for value in every)]
+        case ipw.IntRangeSlider(min=low, max=high):
+            return [(low, low), (high, high), (low, high), (low + 1, high - 1)]
+        case ipw.IntSlider(min=low, max=high, step=step):
+            return list(range(low, high + 1, step))
+        case ipw.Checkbox():
+            return [True, False]
+        case _:
+            return [value for _, value in control._options_full]
+
+
+def colours(figure: Figure) -> set[str]:
+    """The colour of every part of a figure that the eye sees."""
+    found = []
+    for artist in figure.findobj():
+        if not artist.get_visible():
+            continue
+        for ask in ("get_color", "get_facecolor", "get_edgecolor", "get_markerfacecolor",
+                    "get_markeredgecolor"):
+            if hasattr(artist, ask):
+                value = getattr(artist, ask)()
+                many = isinstance(value, np.ndarray) and value.ndim == 2
+                found += list(value) if many else [value]
+    clear = [c for c in found if isinstance(c, str) and c in ("none", "auto")]
+    return {to_hex(c) for c in found if not any(c is each for each in clear)
+            and not (len(c) == 4 and not isinstance(c, str) and c[3] == 0)}
+
+
+# ── all of them ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_no_picture_is_left_out():
+    """Each function of a lesson that returns a figure or an explorer is in an example."""
+    assert EXAMPLES
+    for name in lessons.with_pictures():
+        module = lessons.pictures(name)
+        offered = {f.__name__ for _, f in inspect.getmembers(module, inspect.isfunction)
+                   if f.__module__ == module.__name__ and not f.__name__.startswith("_")
+                   and inspect.signature(f).return_annotation in (Figure, Explorer)}
+        text = inspect.getsource(module)
+        used = {f for f in offered if len(re.findall(rf"\b{f}\b", text)) > 1}
+        assert offered == used, f"{name}: {offered - used} are in no example"
+
+
+def test_a_picture_says_its_numbers_and_its_caption(picture):
+    figure = figure_of(picture)
+    assert re.search(r"\d", figure.get_label())
+    if isinstance(picture, Explorer):
+        assert_shown(picture)
+
+
+def assert_shown(explorer: Explorer) -> None:
+    """What stands on the page is the figure's text, the record's caption, and one picture."""
+    shown = explorer.picture.value
+    assert f'alt="{html.escape(explorer.figure.get_label())}"' in shown
+    assert html.escape(explorer.caption(explorer.data)) in shown
+    assert shown.count("<img") == 1
+
+
+def test_what_is_drawn_is_a_typed_record(picture):
+    if isinstance(picture, Explorer):
+        record = picture.data
+        assert dataclasses.is_dataclass(record)
+        assert record.__dataclass_params__.frozen
+        name = dataclasses.fields(record)[0].name
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(record, name, None)
+
+
+def test_every_control_moves_over_its_options(picture):
+    """Each option can be chosen, and one at least shows another picture."""
+    if not isinstance(picture, Explorer):
+        return
+    for name, control in picture.controls.items():
+        before, start, changed = picture.picture.value, control.value, 0
+        for value in options(control):
+            control.value = value
+            assert_shown(picture)
+            changed += picture.picture.value != before
+        assert changed, f"{name} changes nothing"
+        control.value = start
+        assert picture.picture.value == before, f"{name}: back where it was, another picture"
+
+
+def test_all_colours_are_of_the_palette(picture):
+    assert colours(figure_of(picture)) <= PALETTE
+
+
+@pytest.mark.parametrize("name", GENERAL)
+def test_pictures_of_many_lessons_keep_to_the_palette(name):
+    assert colours(GENERAL[name]()) <= PALETTE
+
+
+def test_another_colour_is_seen():
+    made, ax = plots.figure()
+    ax.plot([0, 1], [0, 1])
+    assert colours(made) - PALETTE == {"#1f77b4"}    # matplotlib's own
+
+
+# ── who loads them ───────────────────────────────────────────────────────────────────────────
+
+
+def test_a_lesson_without_pictures_is_told():
+    with pytest.raises(pt.errors.UnknownName, match=r"lesson with pictures.*'none'"):
+        pt.course.pictures("none")
+
+
+def test_no_grader_and_no_check_loads_a_picture():
+    """In a process of its own: every exercise, and the grader on a notebook with all of them."""
+    code = """
+import sys
+import peft_teach as pt
+from peft_teach.course import lessons
+from peft_teach.course.exercise import examine
+from peft_teach.course.grade import child, collect, engine, extract, job, report, run
+for exercise in lessons.all_exercises():
+    exercise.resolve()
+print(*[m for m in sys.modules if m.endswith(".pictures") or m in (
+    "matplotlib", "ipywidgets", "peft_teach.plots", "peft_teach.widgets")])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          cwd=Path(pt.__file__).parents[1])
+    assert done.stdout.split() == []
+
+
+def test_the_grader_leaves_pictures_out_of_what_it_runs():
+    import ast
+
+    from peft_teach.course.grade.extract import _Names
+
+    lines = ('import peft_teach as pt\npictures = pt.course.pictures("lora")\n'
+             'pt.plots.show(pictures.draw_to_scale(384, 384, 8), "")\nx = 1')
+    nodes = ast.parse(lines).body
+    names = _Names(nodes)
+    assert [names.is_heavy(node) for node in nodes] == [False, True, True, False]

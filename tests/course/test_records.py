@@ -1,0 +1,96 @@
+"""The records: whole, made by their scripts, and of the data as they are now."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import peft_teach as pt
+from peft_teach.course import records
+
+
+@pytest.fixture(scope="module")
+def record():
+    return records.load("lora")
+
+
+@pytest.fixture(scope="module")
+def change():
+    return records.load("change")
+
+
+def test_the_record_of_lesson_01_agrees_with_that_of_lesson_07(record):
+    """The same runs, made by two scripts: to the digit, the losses too."""
+    for method in ("head", "full"):
+        one, = records.select(records.load("full"), group="curves", method=method)
+        other, = records.select(record, group="methods", method=method, seed=0)
+        assert one["accuracy"] == other["accuracy"]
+        assert one["losses"] == pytest.approx(other["losses"], abs=0.01)
+
+
+def test_heads_are_compared_with_three_seeds_each(record):
+    for rows in (records.select(records.load("full"), group="pooling"),
+                 records.select(record, group="methods", method="head")):
+        assert sorted(row["seed"] for row in rows) == [0, 1, 2]
+
+
+def test_the_record_of_lesson_02_is_made_by_its_script(change):
+    code = ("import json, runpy; m = runpy.run_path('assets/records/change.py'); "
+            "print(json.dumps([s[1:] for s in m['settings']()]))")
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                         cwd=Path(__file__).parents[2])
+    made = json.loads(out.stdout)
+    held = [json.dumps([row["group"], row["setting"]], sort_keys=True) for row in change["runs"]]
+    assert len(set(held)) == len(held)
+    assert set(held) <= {json.dumps(run, sort_keys=True) for run in made}    # it may still grow
+
+
+def test_every_recorded_spectrum_and_truncation_is_whole(change):
+    for name, table in change["truncated"].items():
+        sigmas = change["spectra"][name]
+        assert len(sigmas) == 36
+        assert all(len(s) == 384 for s in sigmas.values())
+        run = next(r for r in change["runs"] if f"{r['group']} {r['seed']}" == name
+                   and r["method"] == "full" and r.get("pretrained", True))
+        assert table["kept"]["384"] == pytest.approx(run["accuracy"], abs=0.002)
+
+
+def test_the_record_has_three_seeds_wherever_a_claim_is_made(record):
+    for group in ("methods", "ranks", "places", "layers", "variants", "forty_kb"):
+        for rows in records.by_setting(records.select(record, group=group)):
+            assert sorted(row["seed"] for row in rows) == [0, 1, 2], rows[0]["setting"]
+
+
+def test_recorded_counts_are_the_closed_form(record):
+    widths = {"ffn_in": 1920, "ffn_out": 1920}
+    for row in records.select(record, method="lora"):
+        blocks = len(row["layers"] or range(6))
+        matrices = sum(widths.get(t, 768) for t in row["targets"])
+        assert row["parameters"] == row["rank"] * blocks * matrices
+
+
+def test_the_record_is_of_the_data_as_they_are_now(record):
+    movies = pt.data.load("movies")
+    assert record["setting"]["test_examples"] == len(movies.test)
+    assert record["setting"]["majority"] == round(movies.majority, 4)
+
+
+def test_an_unknown_record_and_an_unknown_setting_are_told(record):
+    with pytest.raises(pt.errors.UnknownName, match="lora"):
+        records.load("lara")
+    with pytest.raises(pt.errors.PeftTeachError, match="rank"):
+        records.select(record, rank=7)
+
+
+@pytest.mark.parametrize("name", ["full", "lora"])
+def test_the_script_of_the_record_runs(name):
+    """It makes the same settings as the record holds; the runs themselves take an hour."""
+    code = (f"import json, runpy; m = runpy.run_path('assets/records/{name}.py'); "
+            "print(json.dumps([s for s in m['settings']()]))")
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                         cwd=Path(__file__).parents[2])
+    made = json.loads(out.stdout)
+    held = [[row["group"], row["setting"]] for row in records.load(name)["runs"]]
+    assert sorted(map(json.dumps, made)) == sorted(map(json.dumps, held))
