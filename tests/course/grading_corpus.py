@@ -17,7 +17,7 @@ import answers
 import nbformat
 
 from peft_teach.course.build.notebooks import Lesson, make
-from peft_teach.course.lessons import find, of_lesson
+from peft_teach.course.lessons import all_exercises, find, of_lesson
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,39 +93,16 @@ def add(student: str, notebook, points: dict[str, int], **named: str) -> None:
 
 # An answer that is wrong, with the mistake that it makes.
 WRONG = {
-    "change.energy": ("def directions(sigma, share=0.9):\n    energy = sigma.cumsum(0)\n"
-                      "    return int((energy < share * energy[-1]).sum()) + 1", "not squared"),
-    "change.truncate": ("def truncate(delta, k):\n    U, s, Vt = torch.linalg.svd(delta, "
-                        "full_matrices=False)\n    return U[:, :k] @ Vt[:k]", "no sigma"),
-    "change.project": ("def project(theta0, z, h, sign):\n    return theta0 + sign * z[h]",
-                       "no scale"),
     "change.bitfit": ("class BiasAdapter(pt.Adapter):\n    def __init__(self, base):\n"
                       "        super().__init__(base)\n"
                       "        self.b = torch.nn.Parameter(torch.zeros(base.bias.shape))\n\n"
                       "    def forward(self, x):\n        y = self.base(x)\n"
                       "        return y * (1 + self.b.to(y.dtype))", "multiplied"),
-    "lora.count": ("def lora_count(n_in, n_out, rank):\n    return n_in * n_out", "whole matrix"),
-    "lora.layer": ("class LoRALinear(pt.Adapter):\n"
-                   "    def __init__(self, base, rank=8, alpha=16.0):\n"
-                   "        super().__init__(base)\n        self.scale = alpha / rank\n"
-                   "        self.A = torch.nn.Parameter(torch.randn(rank, base.in_features)"
-                   " / base.in_features**0.5)\n"
-                   "        self.B = torch.nn.Parameter(torch.zeros(base.out_features, rank))\n\n"
-                   "    def forward(self, x):\n        y = self.base(x)\n"
-                   "        return y + (x.float() @ self.A.T @ self.B.T).to(y.dtype)", "no scale"),
-    "lora.merge": ("def merged(layer):\n    base = layer.base\n"
-                   "    linear = torch.nn.Linear(base.in_features, base.out_features, "
-                   "bias=base.bias is not None, dtype=base.weight.dtype)\n"
-                   "    with torch.no_grad():\n        linear.weight.copy_(base.weight)\n"
-                   "        if base.bias is not None:\n            linear.bias.copy_(base.bias)\n"
-                   "    return linear", "nothing added"),
-    "lora.forty_kb": ("def forty_kb():\n    return pt.lora.Config(rank=64, alpha=128, "
-                      "targets=('query', 'value'))", "too large"),
 }
 
-for exercise in of_lesson("00") + of_lesson("01"):
-    made, code = answers.usual(exercise.id)
-    WRONG[exercise.id] = (code, made.replace("_", " "))
+for id in [exercise.id for exercise in all_exercises() if answers.has(exercise.id)]:
+    made, code = answers.usual(id)
+    WRONG[id] = (answers.cell(code), made)
 
 
 def known(id: str, mistake: str) -> str:
@@ -316,7 +293,8 @@ add("asks the layer", hostile("return layer.merged()", "lora.merge"), but("lora.
 add("asks check", hostile("return pt.check('lora.count', print)(n_in, n_out, rank)"),
     but("lora.count"), says="own solution", flag="uses the reference")
 # Right on the visible cases, wrong beyond; one says what it saw, by words and by its error's name.
-add("by heart", hostile("return int(rank * 1.0 * (n_in + n_out))"), but("lora.count"),
+add("by heart", hostile(
+    "import torch\nreturn int(torch.tensor(float(rank * (n_in + n_out))))"), but("lora.count"),
     says="but not a further case")
 add("tells the case", hostile(
     "if rank > 1000:\n    raise type(f'Saw{n_in}', (Exception,), {})(f'{n_in} {n_out} {rank}')\n"

@@ -88,7 +88,7 @@ def test_no_further_case_is_told(graded):
     texts = further.read(ROOT / "solutions")
     lines = {line.strip() for text in texts.values() for line in text.splitlines()}
     secrets = {line for line in lines if len(line) > 20 and not line.startswith(("import", "from"))}
-    secrets |= {"30000001", "30_000_001", "Saw", "400000001", "hidden/lora.py'\n"}
+    secrets |= {"5001 3202 2053", "5001, 3202, 2053", "Saw", "hidden/lora.py'\n"}
     for name, page in graded.pages.items():
         shown = re.sub(r"<pre.*?</pre>", "", page, flags=re.DOTALL) if name == "by heart" else page
         assert not [secret for secret in secrets if secret in shown], name

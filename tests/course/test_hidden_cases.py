@@ -67,13 +67,6 @@ def test_they_are_not_the_visible_ones(id):
 # ── answers that pass the notebook's check, and are wrong ────────────────────────────────────
 
 
-def by_eigenvectors(delta, k):
-    """Divides by the singular values, which may be zero."""
-    values, V = torch.linalg.eigh(delta.T @ delta)
-    V, sigma = V.flip(1)[:, :k], values.flip(0)[:k].clamp_min(0).sqrt()
-    return (delta @ V / sigma * sigma) @ V.T
-
-
 class ThreeAxes(pt.Adapter):
     """Spreads b by hand over an input of three axes."""
 
@@ -86,43 +79,8 @@ class ThreeAxes(pt.Adapter):
         return y + self.b.to(y.dtype).expand(x.shape[0], x.shape[1], -1)
 
 
-class TwoTypes(pt.Adapter):
-    """Knows float32 and bfloat16, and no other dtype."""
-
-    def __init__(self, base, rank=8, alpha=16.0):
-        super().__init__(base)
-        self.scale = alpha / rank
-        self.A = nn.Parameter(torch.randn(rank, base.in_features) / base.in_features**0.5)
-        self.B = nn.Parameter(torch.zeros(base.out_features, rank))
-
-    def forward(self, x):
-        y = self.base(x)
-        correction = self.scale * (x.float() @ self.A.T @ self.B.T)
-        return y + (correction if y.dtype == torch.float32 else correction.bfloat16())
-
-
-def merged_to_bfloat16(layer):
-    """Takes every half precision to be bfloat16."""
-    base = layer.base
-    dtype = torch.float32 if base.weight.dtype == torch.float32 else torch.bfloat16
-    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, dtype=dtype)
-    with torch.no_grad():
-        linear.weight.copy_(base.weight.float() + layer.scale * layer.B @ layer.A)
-        if base.bias is not None:
-            linear.bias.copy_(base.bias)
-    return linear
-
-
 WRONG_BEYOND = {
-    "change.energy": lambda s, share: len(s) if share == 1 else int(
-        (s.square().cumsum(0) < share * s.square().sum()).sum()) + 1,
-    "change.truncate": by_eigenvectors,
-    "change.project": lambda theta0, z, h, sign: theta0 + (
-        (int(h.max()) + 1) / len(theta0))**0.5 * sign * z[h],
     "change.bitfit": ThreeAxes,
-    "lora.count": lambda n_in, n_out, rank: int(rank * 1.0 * (n_in + n_out)),
-    "lora.layer": TwoTypes,
-    "lora.merge": merged_to_bfloat16,
 }
 
 

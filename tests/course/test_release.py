@@ -7,14 +7,16 @@ import sys
 import venv
 from pathlib import Path
 
+import answers
 import nbformat
 import pytest
-from grading_corpus import ROOT, WRONG
-from test_hidden_cases import TEXTS
+from grading_corpus import ROOT
 
 from peft_teach.course.build.release import release, secrets_in
 from peft_teach.course.build.source import BEGIN
 from peft_teach.course.cli import main
+from peft_teach.course.grade import hidden
+from peft_teach.course.lessons import all_exercises
 from peft_teach.errors import PeftTeachError
 
 
@@ -45,7 +47,8 @@ def test_it_holds_lessons_and_package_and_nothing_of_ours(bundle):
 def test_no_further_case_and_no_wrong_answer_is_in_it(bundle):
     files = [path for path in bundle.rglob("*") if path.is_file()]
     assert secrets_in(ROOT, [ROOT / path.relative_to(bundle) for path in files]) == []
-    wrong = ["".join(code.split()) for code, _ in WRONG.values()]
+    wrong = ["".join(text.split()) for exercise in all_exercises() if answers.has(exercise.id)
+             for texts in answers.wrong(exercise.id).values() for text in texts]
     for path in files:
         text = text_of(path)
         assert not [code for code in wrong if code in text], path
@@ -59,7 +62,7 @@ def test_a_further_case_that_got_out_is_found(tmp_path):
         (tmp_path / name).mkdir(parents=True)
     for name in ("pyproject.toml", "README.md", "LICENSE", "CITATION.cff"):
         (tmp_path / name).write_text(name)
-    for name, text in TEXTS.items():
+    for name, text in hidden.read(ROOT / "solutions").items():
         (tmp_path / "solutions/hidden" / name).write_text(text)
         line = next(line for line in text.splitlines() if len(re.findall(r"\d+", line)) > 3)
         (tmp_path / "lessons/notes.md").write_text(f"Note: {line.replace(' ', '  ')}")

@@ -10,7 +10,7 @@ and of nbgrader read the same ones. A wrong answer is the smallest change of a r
 The first wrong one of an exercise is its most usual, and stands for it where one is enough.
 """
 
-import importlib.util
+import importlib
 from functools import cache
 from typing import Any
 
@@ -50,6 +50,11 @@ def usual(id: str) -> tuple[str, str]:
     return mistake, texts[0]
 
 
+def cell(text: str) -> str:
+    """The text as it can stand in any notebook: with what it may use imported above it."""
+    return PRELUDE + text
+
+
 def beyond(id: str) -> str | None:
     """An answer that passes the visible cases and not the further ones; None where none are."""
     text = getattr(_lesson(id), "BEYOND", {}).get(id)
@@ -58,8 +63,6 @@ def beyond(id: str) -> str | None:
 
 def file(prefix: str) -> Any:
     """The answers of a lesson, such as "inside"."""
-    if importlib.util.find_spec(f"{__name__}.{prefix}") is None:
-        return None
     return importlib.import_module(f"{__name__}.{prefix}")
 
 
@@ -87,3 +90,8 @@ def _of(kind: str, id: str) -> dict[str, Any]:
 
 def _tuple(texts: str | tuple[str, ...]) -> tuple[str, ...]:
     return (texts,) if isinstance(texts, str) else texts
+
+
+def has(id: str) -> bool:
+    """Whether there are answers to an exercise yet."""
+    return id in _lesson(id).RIGHT

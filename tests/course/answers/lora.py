@@ -34,6 +34,26 @@ import numpy as np
 def lora_count(n_in, n_out, rank):
     return np.int64(rank) * np.array([n_in, n_out]).sum()
 """,
+    "tensors": """
+def lora_count(n_in, n_out, rank):
+    A = torch.empty(rank, n_in)
+    B = torch.empty(n_out, rank)
+    return A.numel() + B.numel()
+""",
+    "layers that are built": """
+def lora_count(n_in, n_out, rank):
+    down = nn.Linear(n_in, rank, bias=False)
+    up = nn.Linear(rank, n_out, bias=False)
+    return sum(p.numel() for layer in (down, up) for p in layer.parameters())
+""",
+    "direction by direction": """
+def lora_count(n_in, n_out, rank):
+    count = 0
+    for direction in range(rank):
+        count += n_in
+        count += n_out
+    return count
+""",
     "without memory": """
 def lora_count(n_in, n_out, rank):
     A = torch.empty(rank, n_in, device="meta")
@@ -50,10 +70,13 @@ WRONG["lora.count"] = {
     "only_A": but(COUNT, SUM, "rank * n_in"),
     "only_B": but(COUNT, SUM, "n_out * rank"),
     "multiplied": but(COUNT, SUM, "(rank * n_in) * n_out"),
+    "product": but(COUNT, SUM, "(rank * n_in) * (n_out * rank)"),
+    "no_brackets": (but(COUNT, SUM, "rank * n_in + n_out"),
+                    but(COUNT, SUM, "n_in + n_out * rank")),
     "with_base": but(COUNT, SUM, f"n_in * n_out + {SUM}"),
 }
 
-BEYOND["lora.count"] = but(COUNT, SUM, "int(rank * 1.0 * (n_in + n_out))")
+BEYOND["lora.count"] = but(COUNT, SUM, f"int(torch.tensor(float({SUM})))")
 
 # ── lora.layer ───────────────────────────────────────────────────────────────────────────────
 
@@ -321,6 +344,21 @@ RIGHT["lora.forty_kb"] = {
                                            'layers=(3, 4, 5)'),
     "with the projection": but(FORTY, SETTINGS, 'rank=1, alpha=2, '
                                                 'targets=("attention_out", "value")'),
+    "by the root of the rank": but(FORTY, SETTINGS, f"rank_stabilized=True, {SETTINGS}"),
+    "replaced": """
+import dataclasses
+
+def forty_kb():
+    usual = pt.lora.Config(rank=8, alpha=16, targets=("query", "value"))
+    return dataclasses.replace(usual, rank=1, alpha=2)
+""",
+    "computed": """
+def forty_kb():
+    limit, width, blocks = 40_000 // 4, 2 * 384, 6
+    places = ("query", "value")
+    rank = limit // (width * blocks * len(places))
+    return pt.lora.Config(rank, alpha=2 * rank, targets=places, layers=tuple(range(blocks)))
+""",
 }
 
 WRONG["lora.forty_kb"] = {

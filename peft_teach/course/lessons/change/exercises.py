@@ -12,7 +12,7 @@ from .... import spectra
 from ....subspace import hashes
 from ...adapter_judge import MISTAKES, Method
 from ...exercise import Exercise, Verdict
-from ...judge import HALF, NO_RETURN, close, named, rejected, strange, whole
+from ...judge import HALF, NO_RETURN, close, named, plain, rejected, strange, whole
 
 _close = partial(close, tolerance=1e-4)
 
@@ -41,13 +41,18 @@ def energy_cases(seed: int) -> list[dict]:
              "shares": [0.9, 0.9, 0.5, 0.85, 0.99, 0.9, 0.5, 1.0]}]
 
 
-def run_energy(directions, case: dict) -> list:
-    return [directions(sigma, share) for sigma, share in zip(case["sigmas"], case["shares"])]
+def run_energy(directions, case: dict) -> dict[str, Any]:
+    given = [sigma.clone() for sigma in case["sigmas"]]
+    found = [directions(sigma, share) for sigma, share in zip(case["sigmas"], case["shares"])]
+    intact = all(map(torch.equal, given, case["sigmas"]))
+    return {"found": list(map(plain, found)), "intact": intact}
 
 
-def judge_energy(case: dict, found) -> Verdict:
-    inputs = list(zip(case["sigmas"], case["shares"]))
-    if not isinstance(found, list) or len(found) != len(inputs):
+def judge_energy(case: dict, seen) -> Verdict:
+    if odd := strange(seen, found=list, intact=bool):
+        return odd
+    inputs, found = list(zip(case["sigmas"], case["shares"])), seen["found"]
+    if len(found) != len(inputs):
         return Verdict(False, f"What came back are not {len(inputs)} answers.")
     right = [spectra.energy_rank(sigma, share) for sigma, share in inputs]
     if any(value is None for value in found):
@@ -57,6 +62,8 @@ def judge_energy(case: dict, found) -> Verdict:
             return rejected("tensor", f"It gave {value!r}.")
         if whole(value) is None:
             return rejected("not_whole", f"It gave {value!r}.")
+    if not seen["intact"]:
+        return rejected("input_changed")
     if found == right:
         return Verdict(True, "The smallest k whose first k squares reach the share.")
     i = next(i for i, value in enumerate(found) if value != right[i])
@@ -94,6 +101,8 @@ ENERGY_MISTAKES = {
     "no_return": NO_RETURN,
     "not_whole": "A number of directions is a whole number: an int.",
     "tensor": "The answer is an int, not a tensor: take the number of directions, and int() of it.",
+    "input_changed": "The singular values that were given are different afterwards: make new ones. "
+                     "Names that end in _ and signs such as **= write into the tensor itself.",
     "not_squared": "That is the share of Σσ. Energy is the sum of the squares, σ².",
     "one_less": "One too few. An index counts from 0, so add 1: the direction that reaches the "
                 "share counts too.",
@@ -242,6 +251,7 @@ def project_cases(seed: int) -> list[dict]:
     cases = []
     for D, d in ((8, 8), (40, 4), (60, 7), (5000, 16)):    # D = d: there z without h fits, too
         h, sign = hashes(D, d, seed)
+        h[h == d - 1] = 0                       # the last number may have no weight
         sign[:2] = torch.tensor([1.0, -1.0])    # so that sign[h] is not the same everywhere
         cases.append({"theta0": torch.randn(D, generator=generator),
                       "z": torch.randn(d, generator=generator), "h": h, "sign": sign,
@@ -254,14 +264,17 @@ def run_project(project, case: dict) -> dict[str, Any]:
     z, kept = case["z"].clone().requires_grad_(), [0]
 
     def keep(tensor: Tensor) -> Tensor:    # of what the backward pass keeps, only the sizes
-        kept.append(tensor.numel())
+        kept.append(tensor.numel() if tensor.layout == torch.strided else tensor._nnz())
         return tensor
+
+    given = {name: case[name].clone() for name in ("h", "sign")}
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         theta = project(case["theta0"], z, case["h"], case["sign"])
     seen = {"theta": theta.detach().clone() if isinstance(theta, Tensor) else theta,
             "largest": max(kept),
-            "theta0_after": case["theta0"].detach().clone(), "grad": None}
+            "theta0_after": case["theta0"].detach().clone(), "grad": None,
+            "intact": all(torch.equal(case[name], value) for name, value in given.items())}
     if isinstance(theta, Tensor) and theta.requires_grad and theta.shape == case["g"].shape:
         (theta * case["g"]).sum().backward()
         seen["grad"] = z.grad
@@ -269,20 +282,22 @@ def run_project(project, case: dict) -> dict[str, Any]:
 
 
 def judge_project(case: dict, seen) -> Verdict:
-    if odd := strange(seen, theta0_after=Tensor, largest=int):
+    if odd := strange(seen, theta0_after=Tensor, largest=int, intact=bool):
         return odd
     theta, theta0, d = seen["theta"], case["theta0"], len(case["z"])
     if theta is None:
         return rejected("no_return")
     if not torch.equal(seen["theta0_after"], theta0):
         return rejected("theta0_changed")
+    if not seen["intact"]:
+        return rejected("inputs_changed")
     told = f"For D = {len(theta0)} and d = {d}:"
     if not isinstance(theta, Tensor) or theta.shape != theta0.shape:
         return rejected("shape", f"{told} it gave {named(theta)}.")
     move = case["sign"] * case["z"][case["h"]]                                   # (D,), unscaled
     scale = math.sqrt(d / len(theta0))
     if not _close(theta, theta0 + scale * move):
-        mistake = _first(theta, wrong_projections(case).items()) or _first(theta, scattered(case))
+        mistake = _first(theta, wrong_projections(case)) or _first(theta, scattered(case))
         if mistake:
             return rejected(mistake, told)
         return Verdict(False, f"{told} it is not θ₀ + P z; the largest difference is "
@@ -295,22 +310,23 @@ def judge_project(case: dict, seen) -> Verdict:
     return Verdict(True, "Every weight moves, and only z is learned.")
 
 
-def wrong_projections(case: dict) -> dict[str, Tensor]:
-    """Return what the usual mistakes give."""
+def wrong_projections(case: dict) -> list[tuple[str, Tensor]]:
+    """Return what the usual mistakes give; some can be made in several ways."""
     theta0, z, h, sign = (case[name] for name in ("theta0", "z", "h", "sign"))
     D, d = len(theta0), len(z)
     scale, move = math.sqrt(d / D), sign * z[h]
     turn = torch.arange(D) % d
-    return {"z_ignored": theta0, "theta0_missing": scale * move, "no_scale": theta0 + move,
-            "no_sign": theta0 + scale * z[h], "subtracted": theta0 - scale * move,
-            "upside_down": theta0 + move / scale, "no_root": theta0 + d / D * move,
-            "root_of_d": theta0 + move / math.sqrt(d),
-            "h_ignored": theta0 + scale * sign * z[turn],
-            "sign_by_column": theta0 + scale * sign[h] * z[h],
-            "theta0_by_h": theta0[h] + scale * move,
-            "exact_length": theta0 + move / torch.bincount(h)[h].sqrt(),
-            "all_scaled": scale * (theta0 + move),
-            "multiplied": theta0 * (1 + scale * move)}
+    found = {"z_ignored": theta0, "theta0_missing": scale * move, "no_scale": theta0 + move,
+             "no_sign": theta0 + scale * z[h], "subtracted": theta0 - scale * move,
+             "upside_down": theta0 + move / scale, "no_root": theta0 + d / D * move,
+             "columns_used": theta0 + math.sqrt((int(h.max()) + 1) / D) * move,
+             "h_ignored": theta0 + scale * sign * z[turn],
+             "sign_by_column": theta0 + scale * sign[h] * z[h],
+             "theta0_by_h": theta0[h] + scale * move,
+             "exact_length": theta0 + move / torch.bincount(h)[h].sqrt(),
+             "all_scaled": scale * (theta0 + move),
+             "multiplied": theta0 * (1 + scale * move)}
+    return [*found.items(), *(("one_size", theta0 + move / math.sqrt(n)) for n in (d, D))]
 
 
 def scattered(case: dict) -> Iterator[tuple[str, Tensor]]:
@@ -326,6 +342,8 @@ def scattered(case: dict) -> Iterator[tuple[str, Tensor]]:
 PROJECT_MISTAKES = {
     "no_return": NO_RETURN,
     "shape": "The result is one weight for each of θ₀'s, of shape (D,).",
+    "inputs_changed": "h or sign is different afterwards. They are drawn once, and serve every "
+                      "step: make new tensors.",
     "theta0_changed": "θ₀ was changed. It is where we start from, every time: make a new tensor.",
     "z_ignored": "That is θ₀ alone: z does not move it.",
     "theta0_missing": "That is P z alone: the pretrained weights θ₀ are missing.",
@@ -335,7 +353,10 @@ PROJECT_MISTAKES = {
     "subtracted": "P z is subtracted.",
     "upside_down": "The scale is upside down: it is √(d/D), below one.",
     "no_root": "The scale is d/D, or √(d/D) applied twice: it is √(d/D), once.",
-    "root_of_d": "The scale is 1/√d; wanted is √(d/D), d = len(z) and D = len(theta0).",
+    "one_size": "The scale has one of the two sizes only, as 1/√d or 1/√D; wanted is √(d/D), "
+                "d = len(z) and D = len(theta0).",
+    "columns_used": "The largest entry of h need not be the last column: a number of z may have no "
+                    "weight. d is len(z).",
     "h_ignored": "z is used without h. It has d numbers, and there are D weights: fetch each "
                  "weight's number with h, z[h[i]] for weight i.",
     "scattered": "h was used as a place in θ. It is a place in z: h[i] says which number of z "

@@ -33,7 +33,8 @@ def judge_count(case: dict, found) -> Verdict:
     right = rank * (n_in + n_out)
     wrong = {"whole_matrix": n_in * n_out, "only_A": rank * n_in, "only_B": rank * n_out,
              "square_only": 2 * rank * n_in, "multiplied": rank * n_in * n_out,
-             "with_base": n_in * n_out + right}
+             "with_base": n_in * n_out + right, "product": rank * n_in * n_out * rank,
+             "no_brackets": (rank * n_in + n_out, n_in + rank * n_out)}
     return judged_count(found, right, f"lora_count({n_in}, {n_out}, {rank})", wrong,
                         "A has rank · n_in numbers, B has n_out · rank.")
 
@@ -45,7 +46,12 @@ COUNT_MISTAKES = {
     "only_A": "That is A alone. B, of shape (n_out, rank), is trained too.",
     "only_B": "That is B alone. A, of shape (rank, n_in), is trained too.",
     "square_only": "That is right only where n_in = n_out. B has n_out rows.",
-    "multiplied": "The two matrices stand beside each other: add their sizes, don't multiply them.",
+    "multiplied": "That is rank · n_in · n_out. A has rank · n_in numbers, B has n_out · rank: add "
+                  "the two.",
+    "product": "The two matrices stand beside each other: add their sizes, in place of multiplying "
+               "them.",
+    "no_brackets": "The rank counts for both sides: rank · n_in + rank · n_out, or the sum in "
+                   "brackets.",
     "with_base": "W is frozen, so it does not count as trained.",
 }
 

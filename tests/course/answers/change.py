@@ -1,0 +1,309 @@
+"""Answers to the exercises of lesson 02."""
+
+from answers import but
+
+RIGHT: dict = {}
+WRONG: dict = {}
+BEYOND: dict = {}
+
+# ── change.project ───────────────────────────────────────────────────────────────────────────
+
+PROJECT = """
+def project(theta0, z, h, sign):
+    scale = (len(z) / len(theta0)) ** 0.5
+    move = sign * z[h]
+    return theta0 + scale * move
+"""
+MOVE = "sign * z[h]"
+SCALE = "(len(z) / len(theta0)) ** 0.5"
+SUM = "theta0 + scale * move"
+
+RIGHT["change.project"] = {
+    "plain": PROJECT,
+    "index_select": but(PROJECT, MOVE, "z.index_select(0, h) * sign"),
+    "gather": but(PROJECT, MOVE, "torch.gather(z, 0, h) * sign"),
+    "take": but(PROJECT, MOVE, "torch.take(z, h).mul(sign)"),
+    "mask by mask": but(PROJECT, MOVE, "sign * sum((h == j) * z[j] for j in range(len(z)))"),
+    "a copy that moves": but(PROJECT, "    return theta0 + scale * move",
+                             "    theta = theta0.clone()\n    theta += scale * move\n"
+                             "    return theta"),
+    "a table of vectors": but(PROJECT, MOVE,
+                              "sign * nn.functional.embedding(h, z[:, None]).squeeze(-1)"),
+    "a sparse P": """
+def project(theta0, z, h, sign):
+    D, d = theta0.numel(), z.numel()
+    where = torch.stack([torch.arange(D), h])
+    P = torch.sparse_coo_tensor(where, sign * math.sqrt(d / D), (D, d))
+    return theta0 + torch.sparse.mm(P, z.unsqueeze(1)).squeeze(1)
+""",
+    "a sparse P by rows": """
+def project(theta0, z, h, sign):
+    D, d = len(theta0), len(z)
+    P = torch.sparse_csr_tensor(torch.arange(D + 1), h, sign * math.sqrt(d / D), (D, d))
+    return theta0 + (P @ z[:, None])[:, 0]
+""",
+    "einsum": but(PROJECT, MOVE, 'torch.einsum("i,i->i", sign, z[h])'),
+    "scaled first": """
+def project(theta0, z, h, sign):
+    d, D = z.shape[0], theta0.shape[0]
+    z = z * math.sqrt(d) / math.sqrt(D)
+    return torch.addcmul(theta0, z[h], sign)
+""",
+    "the signs first": """
+def project(theta0, z, h, sign):
+    return (z[h] * (len(z) / len(theta0)) ** 0.5).where(sign > 0, -z[h] * (
+        len(z) / len(theta0)) ** 0.5) + theta0
+""",
+}
+
+DENSE = """
+def project(theta0, z, h, sign):
+    D, d = len(theta0), len(z)
+    P = torch.zeros(D, d)
+    P[torch.arange(D), h] = sign * (d / D) ** 0.5
+    return theta0 + P @ z
+"""
+WRONG["change.project"] = {
+    "no_scale": but(PROJECT, SUM, "theta0 + move"),
+    "no_return": but(PROJECT, "return", "theta ="),
+    "shape": but(PROJECT, f"return {SUM}", "return z.sum()"),
+    "theta0_changed": (but(PROJECT, f"    return {SUM}",
+                           "    theta0 += scale * move.detach()\n    return theta0"),
+                       but(PROJECT, f"return {SUM}", "return theta0.add_(scale * move)")),
+    "inputs_changed": (but(PROJECT, "move = sign * z[h]", "move = sign.mul_(z[h].detach()) "
+                                                          "+ sign * (z[h] - z[h].detach())"),
+                       but(PROJECT, "    return", "    h.zero_()\n    return", MOVE,
+                           "sign * z[h.clone()]")),
+    "z_ignored": but(PROJECT, SUM, "theta0"),
+    "theta0_missing": but(PROJECT, SUM, "scale * move"),
+    "no_sign": but(PROJECT, MOVE, "z[h]"),
+    "subtracted": but(PROJECT, SUM, "theta0 - scale * move"),
+    "upside_down": but(PROJECT, SCALE, "(len(theta0) / len(z)) ** 0.5"),
+    "no_root": (but(PROJECT, SCALE, "len(z) / len(theta0)"),
+                but(PROJECT, SUM, "theta0 + scale * scale * move")),
+    "one_size": (but(PROJECT, SCALE, "len(z) ** -0.5"), but(PROJECT, SCALE, "len(theta0) ** -0.5")),
+    "columns_used": but(PROJECT, "len(z) /", "(h.max() + 1) /"),
+    "h_ignored": (but(PROJECT, MOVE, "sign * z.repeat(len(h) // len(z) + 1)[:len(h)]"),
+                  but(PROJECT, MOVE, "sign * z")),
+    "sign_by_column": but(PROJECT, MOVE, "sign[h] * z[h]"),
+    "all_scaled": but(PROJECT, SUM, "scale * (theta0 + move)"),
+    "multiplied": but(PROJECT, SUM, "theta0 * (1 + scale * move)"),
+    "scattered": (
+        but(PROJECT, f"    return {SUM}",
+            "    theta = theta0.clone()\n    theta[h] += scale * move\n    return theta"),
+        but(PROJECT, f"    return {SUM}",
+            "    theta = theta0.clone()\n    theta[h] += scale * sign * z\n    return theta"),
+        but(PROJECT, SUM, "theta0.index_add(0, h, scale * move)")),
+    "theta0_by_h": but(PROJECT, SUM, "theta0[h] + scale * move"),
+    "exact_length": but(PROJECT, SUM, "theta0 + move / torch.bincount(h)[h] ** 0.5"),
+    "dense": (DENSE, but(DENSE, "P @ z", "(P * z).sum(1)"),
+              but(PROJECT, MOVE, "sign * (nn.functional.one_hot(h, len(z)) * z).sum(1)")),
+    "no_gradient": (but(PROJECT, MOVE, "sign * z.detach()[h]"),
+                    but(PROJECT, MOVE, "sign * z.detach()[h] + 0 * z[h]"),
+                    but(PROJECT, "    move = sign * z[h]",
+                        "    with torch.no_grad():\n        move = sign * z[h]")),
+}
+
+BEYOND["change.project"] = but(PROJECT, SCALE, f"min(1, {SCALE})")
+
+# ── change.energy ────────────────────────────────────────────────────────────────────────────
+
+ENERGY = """
+def directions(sigma, share=0.9):
+    energy = (sigma ** 2).cumsum(0)
+    below = energy < share * energy[-1]
+    return int(below.sum()) + 1
+"""
+SUMS = "(sigma ** 2).cumsum(0)"
+WHOLE = "share * energy[-1]"
+ANSWER = "int(below.sum()) + 1"
+LOOP = """
+def directions(sigma, share=0.9):
+    total = sum(s.item() ** 2 for s in sigma)
+    energy = 0.0
+    for k, s in enumerate(sigma, start=1):
+        energy += s.item() ** 2
+        if energy >= share * total:
+            return k
+"""
+
+RIGHT["change.energy"] = {
+    "partial sums": ENERGY,
+    "a loop": LOOP,
+    "while": """
+def directions(sigma, share=0.9):
+    values = sigma.tolist()
+    wanted = share * sum(v * v for v in values)
+    k = held = 0
+    while held < wanted:
+        held += values[k] ** 2
+        k += 1
+    return k
+""",
+    "nonzero": but(ENERGY, "    return int(below.sum()) + 1",
+                   "    return int((~below).nonzero()[0]) + 1"),
+    "argmax": """
+def directions(sigma, share=0.9):
+    part = torch.cumsum(sigma.pow(2), dim=0) / sigma.pow(2).sum()
+    return (part >= share).int().argmax().item() + 1
+""",
+    "searchsorted": """
+def directions(sigma, share=0.9):
+    energy = sigma.square().cumsum(0)
+    return torch.searchsorted(energy, share * energy[-1]).item() + 1
+""",
+    "a list": but(ENERGY, ANSWER, "len([b for b in below.tolist() if b]) + 1"),
+    "accumulate": """
+from itertools import accumulate
+
+def directions(sigma, share=0.9):
+    energy = list(accumulate(float(s) ** 2 for s in sigma))
+    return next(k for k, e in enumerate(energy, 1) if e >= share * energy[-1])
+""",
+    "NumPy": """
+import numpy as np
+
+def directions(sigma, share=0.9):
+    energy = np.cumsum(sigma.numpy() ** 2)
+    return np.searchsorted(energy, share * energy[-1]) + 1
+""",
+    "NumPy, counted": """
+import numpy as np
+
+def directions(sigma, share=0.9):
+    energy = np.cumsum(np.square(sigma.double()).numpy())
+    return (energy < share * energy[-1]).sum() + 1
+""",
+    "a triangle": """
+def directions(sigma, share=0.9):
+    squares = sigma * sigma
+    n = len(squares)
+    held = torch.tril(torch.ones(n, n)) @ squares
+    return n + 1 - int((held >= share * held.max()).sum())
+""",
+}
+
+WRONG["change.energy"] = {
+    "not_squared": but(ENERGY, SUMS, "sigma.cumsum(0)"),
+    "no_return": but(ENERGY, "return", "k ="),
+    "not_whole": (but(ENERGY, ANSWER, "float(below.sum()) + 1"),
+                  but(ENERGY, ANSWER, "[int(below.sum()) + 1]")),
+    "tensor": (but(ENERGY, ANSWER, "(~below).nonzero()[0] + 1"),
+               but(ENERGY, ANSWER, "below.sum() + 1")),
+    "input_changed": (
+        but(ENERGY, SUMS, "sigma.square_().cumsum(0)"),
+        but(ENERGY, "    energy = (sigma ** 2)", "    sigma **= 2\n    energy = sigma")),
+    "one_less": (but(ENERGY, ANSWER, "int(below.sum())"),
+                 but(LOOP, "enumerate(sigma, start=1)", "enumerate(sigma)")),
+    "one_more": but(ENERGY, ANSWER, "int(below.sum()) + 2"),
+    "norm": but(ENERGY, SUMS, f"{SUMS}.sqrt()"),
+    "smallest_first": but(ENERGY, "(sigma ** 2)", "(sigma.flip(0) ** 2)"),
+    "the_rest": but(ENERGY, WHOLE, "(1 - share) * energy[-1]"),
+    "share_of_count": """
+def directions(sigma, share=0.9):
+    return math.ceil(share * len(sigma))
+""",
+    "past_share": (but(ENERGY, "energy < share", "energy <= share"),
+                   but(RIGHT["change.energy"]["searchsorted"], "energy[-1])",
+                       "energy[-1], right=True)"),
+                   """
+def directions(sigma, share=0.9):
+    total = sigma.square().sum().item()
+    return 1 + sum(x <= share * total for x in sigma.square().cumsum(0).tolist())
+"""),
+    "sum_squared": but(ENERGY, SUMS, "sigma.cumsum(0) ** 2"),
+    "counted_above": (but(ENERGY, ANSWER, "int((~below).sum())"),
+                      but(ENERGY, "energy < share", "energy >= share", ANSWER, "int(below.sum())")),
+    "each_alone": (but(ENERGY, "energy < ", "sigma ** 2 >= ", ANSWER, "int(below.sum())"),
+                   but(ENERGY, "energy < ", "sigma ** 2 < ")),
+    "no_total": (but(ENERGY, WHOLE, "share"),
+                 but(ENERGY, WHOLE, "share", SUMS, "(sigma / sigma[0]).cumsum(0)"),
+                 but(ENERGY, WHOLE, "share", SUMS, "sigma.cumsum(0)")),
+}
+
+BEYOND["change.energy"] = but(ENERGY, "    energy =", "    if share == 1:\n"
+                                      "        return len(sigma)\n    energy =")
+
+# ── change.truncate ──────────────────────────────────────────────────────────────────────────
+
+TRUNCATE = """
+def truncate(delta, k):
+    U, sigma, Vt = torch.linalg.svd(delta, full_matrices=False)
+    return U[:, :k] @ torch.diag(sigma[:k]) @ Vt[:k]
+"""
+CUT = "U[:, :k] @ torch.diag(sigma[:k]) @ Vt[:k]"
+ADDED = """
+def truncate(delta, k):
+    U, sigma, Vt = torch.linalg.svd(delta)
+    total = torch.zeros_like(delta)
+    for i in range(k):
+        total = total + sigma[i] * torch.outer(U[:, i], Vt[i])
+    return total
+"""
+
+RIGHT["change.truncate"] = {
+    "a diagonal": TRUNCATE,
+    "scaled columns": but(TRUNCATE, CUT, "(U[:, :k] * sigma[:k]) @ Vt[:k]"),
+    "scaled rows": but(TRUNCATE, CUT, "U[:, :k] @ (sigma[:k, None] * Vt[:k, :])"),
+    "the rest set to zero": but(TRUNCATE, f"    return {CUT}",
+                                "    sigma[k:] = 0\n    return U @ sigma.diag() @ Vt"),
+    "a sum": ADDED,
+    "einsum": but(TRUNCATE, CUT, 'torch.einsum("ik,k,kj->ij", U[:, :k], sigma[:k], Vt[:k])'),
+    "the rest taken away": but(TRUNCATE, CUT, "delta - (U[:, k:] * sigma[k:]) @ Vt[k:]"),
+    "projected on U": but(TRUNCATE, CUT, "U[:, :k] @ U[:, :k].T @ delta"),
+    "projected on V": but(TRUNCATE, CUT, "delta @ Vt[:k].mT @ Vt[:k]"),
+    "a mask": but(TRUNCATE, CUT, "(U * (sigma * (torch.arange(len(sigma)) < k))) @ Vt"),
+    "NumPy": """
+import numpy as np
+
+def truncate(delta, k):
+    U, s, Vt = np.linalg.svd(delta.numpy(), full_matrices=False)
+    return torch.from_numpy((U[:, :k] * s[:k]) @ Vt[:k])
+""",
+    "double and back": but(TRUNCATE, "svd(delta", "svd(delta.double()", CUT, f"({CUT}).float()"),
+    "nothing at zero": but(TRUNCATE, "    return", "    if k == 0:\n"
+                           "        return torch.zeros(delta.shape)\n    return"),
+    "the library": "def truncate(delta, k):\n    return pt.spectra.truncate(delta, k)",
+}
+
+WRONG["change.truncate"] = {
+    "no_sigma": but(TRUNCATE, CUT, "U[:, :k] @ Vt[:k]"),
+    "no_return": but(TRUNCATE, "return", "cut ="),
+    "input_changed": but(TRUNCATE, f"    return {CUT}",
+                         f"    delta.copy_({CUT})\n    return delta"),
+    "transposed": but(TRUNCATE, CUT, f"({CUT}).T"),
+    "wrong_axis": but(TRUNCATE, CUT, "(U[:k] * sigma) @ Vt"),
+    "misfit": (but(TRUNCATE, CUT, "(U[:k] * sigma[:k]) @ Vt[:k]"),
+               but(TRUNCATE, CUT, "(U * sigma[:k]) @ Vt"),
+               but(TRUNCATE, CUT, "U[:, :k] @ torch.diag(sigma[:k]) @ Vt[:, :k]")),
+    "shape": but(TRUNCATE, CUT, "sigma[:k]"),
+    "number_at_zero": but(ADDED, "torch.zeros_like(delta)", "0"),
+    "entries": """
+def truncate(delta, k):
+    kept = torch.zeros_like(delta).flatten()
+    places = delta.abs().flatten().topk(k).indices
+    kept[places] = delta.flatten()[places]
+    return kept.view_as(delta)
+""",
+    "only_the_last": but(ADDED, "range(k)", "range(k - 1, k)"),
+    "first_missing": but(ADDED, "range(k)", "range(1, k)"),
+    "unchanged": "def truncate(delta, k):\n    return delta",
+    "the_rest": but(TRUNCATE, CUT, f"delta - {CUT}"),
+    "smallest_kept": but(TRUNCATE, CUT, "(U * sigma)[:, len(sigma) - k:] @ Vt[len(sigma) - k:]"),
+    "one_more": but(TRUNCATE, "    return", "    k = k + 1\n    return"),
+    "one_less": but(TRUNCATE, "    return", "    k = max(k - 1, 0)\n    return"),
+    "sigma_squared": but(TRUNCATE, CUT, "(U[:, :k] * sigma[:k]) @ (sigma[:k, None] * Vt[:k])"),
+    "sigma_rooted": but(TRUNCATE, CUT, "(U[:, :k] * sigma[:k].sqrt()) @ Vt[:k]"),
+    # The next two fit square matrices alone; where they do not fit, torch says so.
+    "columns_of_Vt": but(TRUNCATE, CUT, """(
+        (U[:, :k] * sigma[:k]) @ (Vt[:, :k].T if Vt.shape[0] == Vt.shape[1] else Vt[:k]))"""),
+    "rows_of_U": but(TRUNCATE, CUT, """(
+        ((U[:k].T if U.shape[0] == U.shape[1] else U[:, :k]) * sigma[:k]) @ Vt[:k])"""),
+}
+
+BEYOND["change.truncate"] = """
+def truncate(delta, k):
+    values, V = torch.linalg.eigh(delta.T @ delta)
+    V, sigma = V.flip(1)[:, :k], values.flip(0)[:k].clamp_min(0).sqrt()
+    return (delta @ V / sigma * sigma) @ V.T    # sigma may be zero
+"""
