@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from .exercise import Verdict
 from .judge import NO_RETURN, close, difference, rejected, strange
-from .observe import as_leaves, loss, observe, same
+from .observe import as_leaves, loss, observe
 
 Case = Mapping[str, Any]
 Question = Callable[["Method", Case, Mapping[str, Any]], Verdict | None]
@@ -153,38 +153,36 @@ def registers_no_buffer(method: Method, case: Case, seen: Mapping) -> Verdict | 
 # ── the first call ───────────────────────────────────────────────────────────────────────────
 
 
-def gives_a_tensor(method: Method, case: Case, seen: Mapping) -> Verdict | None:
-    """Does forward give a tensor?"""
+def has_a_forward(method: Method, case: Case, seen: Mapping) -> Verdict | None:
+    """Is forward written, where the rest is?"""
     if "forward_left" in seen:
         return rejected("forward_left", f"{method.name} is made, but {method.call()} raises "
                                         "NotAttempted.")
-    if seen["gave"] == "NoneType":
-        return rejected("no_return")
-    if "start" not in seen and same(seen["inputs_after"], _inputs(method, case)):
-        return Verdict(False, f"{method.call()} gave a {seen['gave']}, not a tensor.")
     return None
 
 
 def leaves_its_inputs(method: Method, case: Case, seen: Mapping) -> Verdict | None:
     """Are the inputs afterwards what they were?"""
-    if not same(seen["inputs_after"], _inputs(method, case)):
-        changed = [name for name in method.inputs if not same(
-            {"": seen["inputs_after"].get(name)}, {"": case[name]})]
-        return rejected("input_changed", f"After {method.call()}, {' and '.join(changed)} is not "
-                                         "what it was before.")
+    if changed := _changed(seen["inputs_after"], {name: case[name] for name in method.inputs}):
+        return rejected("input_changed", f"After {method.call()}, {changed} is not what it was "
+                                         "before.")
+    return None
+
+
+def gives_a_tensor(method: Method, case: Case, seen: Mapping) -> Verdict | None:
+    """Does forward give a tensor?"""
+    if seen["gave"] == "NoneType":
+        return rejected("no_return")
+    if "y" not in seen:
+        return Verdict(False, f"{method.call()} gave a {seen['gave']}, not a tensor.")
     return None
 
 
 def leaves_its_base(method: Method, case: Case, seen: Mapping) -> Verdict | None:
     """Is the base afterwards what it was?"""
-    state = method.base(case).state_dict()
-    if not same(seen["base_after"], state):
-        changed = [name for name in state if not same(
-            {"": seen["base_after"].get(name)}, {"": state[name]})]
-        return rejected("base_changed", f"After {method.call()}, base.{' and '.join(changed)} is "
-                                        "not what it was before.")
-    if "y" not in seen:
-        return Verdict(False, f"{method.call()} gave a {seen['gave']}, not a tensor.")
+    if changed := _changed(seen["base_after"], method.base(case).state_dict()):
+        return rejected("base_changed", f"After {method.call()}, base.{changed} is not what it was "
+                                        "before.")
     return None
 
 
@@ -283,9 +281,9 @@ def keeps_its_numbers(method: Method, case: Case, seen: Mapping) -> Verdict | No
 
 QUESTIONS: tuple[Question, ...] = (
     reports, is_adapter, holds_base, leaves_base_frozen, has_its_parameters, registers_no_buffer,
-    gives_a_tensor, leaves_its_inputs, leaves_its_base, starts_as_its_method, keeps_dtypes,
-    follows_the_equation, starts_as_its_base, gives_the_same_twice, evaluates_as_it_trains,
-    learns, lets_gradients_through, keeps_its_numbers)
+    has_a_forward, leaves_its_inputs, gives_a_tensor, leaves_its_base, starts_as_its_method,
+    keeps_dtypes, follows_the_equation, starts_as_its_base, gives_the_same_twice,
+    evaluates_as_it_trains, learns, lets_gradients_through, keeps_its_numbers)
 
 MISTAKES = {
     "not_adapter": "Let the class inherit from pt.Adapter.",
@@ -318,8 +316,11 @@ MISTAKES = {
 }
 
 
-def _inputs(method: Method, case: Case) -> dict[str, Tensor]:
-    return {name: case[name] for name in method.inputs}
+def _changed(after: Mapping[str, Any], before: Mapping[str, Tensor]) -> str:
+    """Name the first tensor that is not what it was, or none."""
+    return next((name for name in (*before, *after) if not (
+        name in before and isinstance(after.get(name), Tensor)
+        and torch.equal(after[name], before[name]))), "")
 
 
 def _listed(shapes: Mapping) -> str:

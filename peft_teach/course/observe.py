@@ -44,7 +44,7 @@ def observe(make: Callable[[nn.Module], Any], base: nn.Module, inputs: Mapping[s
     except NotAttempted:
         return seen | {"forward_left": True}
     seen |= {"gave": type(start).__name__, "base_after": _state(base), "inputs_after": given}
-    if not isinstance(start, Tensor) or not same(given, inputs):
+    if not isinstance(start, Tensor) or not _same(given, inputs):
         return seen
     seen |= {"start": start.detach().clone(), "start_own": start_own,
              "attributes": {name: _number(getattr(layer, name, None)) for name in attributes}}
@@ -53,13 +53,14 @@ def observe(make: Callable[[nn.Module], Any], base: nn.Module, inputs: Mapping[s
         for name, value in own.items():
             parameters[name].copy_(value)
     leaves = as_leaves(inputs)
-    y = layer(*leaves.values())
-    seen |= {"gave": type(y).__name__, "base_after": _state(base)}
+    given = {name: leaf.clone() for name, leaf in leaves.items()}    # torch guards a leaf itself
+    y = layer(*given.values())
+    seen |= {"gave": type(y).__name__, "base_after": _state(base), "inputs_after": _copied(given)}
     if not isinstance(y, Tensor):
         return seen
     seen |= {"y": y.detach().clone()}
-    if not same(seen["base_after"], before):    # a backward pass would raise
-        return seen
+    if not _same(seen["base_after"], before) or not _same(seen["inputs_after"], inputs):
+        return seen    # a backward pass would raise
     if y.requires_grad:
         loss(y).backward()
     seen |= {"grads": {name: p.grad for name, p in parameters.items()},
@@ -83,10 +84,8 @@ def as_leaves(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: t.clone().requires_grad_(t.is_floating_point()) for name, t in tensors.items()}
 
 
-def same(a: Any, b: Mapping[str, Tensor]) -> bool:
-    """Whether two dicts of tensors are equal, to the bit."""
-    return isinstance(a, dict) and a.keys() == b.keys() and all(
-        isinstance(t, Tensor) and torch.equal(t, b[name]) for name, t in a.items())
+def _same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(t, b[name]) for name, t in a.items())
 
 
 def _state(module: nn.Module) -> dict[str, Tensor]:

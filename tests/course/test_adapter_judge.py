@@ -218,7 +218,8 @@ def test_a_method_that_does_not_start_as_its_base():
 
 EXAMPLES = {
     "is_adapter": "not_adapter", "holds_base": "base_lost", "leaves_base_frozen": "base_trained",
-    "has_its_parameters": "swapped", "registers_no_buffer": "buffer", "gives_a_tensor": "no_return",
+    "has_its_parameters": "swapped", "registers_no_buffer": "buffer",
+    "has_a_forward": "forward_left", "gives_a_tensor": "no_return",
     "leaves_its_inputs": "input_changed", "leaves_its_base": "base_changed",
     "starts_as_its_method": "both_zero", "keeps_dtypes": "dtype",
     "follows_the_equation": "no_scale", "starts_as_its_base": "start_differs",

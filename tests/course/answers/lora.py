@@ -215,7 +215,9 @@ WRONG["lora.layer"] = {
                       "(self.scale * self.B @ self.A).to(x.dtype)\n", ADDED, "self.base(x)"),
     "input_changed": (but(LAYER, U, "        x = x.float()\n        x *= self.scale\n"
                                     "        u = x @ self.A.T @ self.B.T\n"),
-                      but(LAYER, "x.float()", "x.mul_(1.5).float()")),
+                      but(LAYER, "x.float()", "x.mul_(1.5).float()"),
+                      but(LAYER, Y, "        x += (self.scale * x.float() @ self.A.T @ "
+                                    f"self.B.T).mean(-1, keepdim=True).to(x.dtype)\n{Y}")),
     "second_call": but(LAYER, U, f"        self.B.data *= self.scale\n        u = {BRANCH}\n"),
     "training_only": but(LAYER, Y, f"{Y}        if not self.training:\n            return y\n"),
     "start_differs": but(LAYER, Y, f"{Y}        if not self.B.any():\n"
