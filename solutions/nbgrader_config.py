@@ -11,6 +11,11 @@ Here `run` and `judge` share the students' kernel, so a mark is as honest as the
 
 import os
 
+from nbgrader.converters import GenerateAssignment
+from nbgrader.preprocessors import ClearSolutions
+
+from peft_teach.course.build.source import stub_of
+
 c = get_config()  # noqa: F821 (nbgrader gives it)
 
 # A lesson trains; while grading, a few steps are enough. The kernels inherit this.
@@ -23,8 +28,24 @@ c.ExecutePreprocessor.timeout = 300
 c.ExecutePreprocessor.startup_timeout = 120
 c.ExecutePreprocessor.iopub_timeout = 30
 
-# Our stub: what a student finds in place of a solution. A check then says "not attempted".
-c.ClearSolutions.code_stub = {"python": "raise pt.NotAttempted()"}
+
+class Stubs(ClearSolutions):
+    """What a student finds in place of a solution, so that a check says "not attempted".
+
+    Code raises `pt.NotAttempted()`; a value is None, so that its cell runs.
+    """
+
+    def _replace_solution_region(self, cell, language):
+        if cell.cell_type != "code":
+            return super()._replace_solution_region(cell, language)
+        source, cell.source = cell.source, stub_of(cell.source)
+        return cell.source != source
+
+
+c.GenerateAssignment.preprocessors = [
+    Stubs if each is ClearSolutions else each
+    for each in GenerateAssignment.class_traits()["preprocessors"].default_value]
+c.ClearSolutions.code_stub = {"python": "raise pt.NotAttempted()"}    # for cells of your own
 c.ClearSolutions.begin_solution_delimeter = "BEGIN SOLUTION"
 c.ClearSolutions.end_solution_delimeter = "END SOLUTION"
 c.ClearSolutions.enforce_metadata = True

@@ -25,6 +25,7 @@ import torch
 from ..errors import NotAttempted, TrainingStopped
 
 PASSED, WRONG, NOT_ATTEMPTED = "passed", "wrong", "not attempted"
+CODE, VALUE = ANSWERS = ("code", "value")
 
 VISIBLE_SEED = 0       # the cases of a notebook's check; a grader may take others
 OBJECTIONS = {          # mistakes that torch names by an error, and words of that error
@@ -63,10 +64,15 @@ class Exercise:
     judge: Callable[[Any, Any], Verdict]    # judge(case, outputs), which accepts any outputs
     mistakes: Mapping[str, str]             # name -> message: wrong outcomes that judge recognises
     hints: tuple[str, ...]                  # three, each saying more than the one before
+    # "code": functions and classes, a test that the learner writes among them; "value": plain data,
+    # such as a number, a table, a setting, or two of them.
+    answer: str = CODE
 
     def __post_init__(self):
         if not isinstance(self.names, tuple) or not isinstance(self.hints, tuple):
             raise TypeError(f"{self.id}: names and hints are tuples of strings")
+        if self.answer not in ANSWERS:
+            raise ValueError(f"{self.id}: the answer is {self.answer!r}, not one of {ANSWERS}")
         if len(self.references) != len(self.names):
             raise ValueError(f"{self.id}: one reference for each of {self.names}")
 
@@ -110,7 +116,7 @@ class Result:
 
 def examine(exercise: Exercise, obj: Any, cases: Sequence[Any] | None = None) -> Result:
     """Try `obj` on every case; the first one that fails decides. By default the visible cases."""
-    if refused := not_callable(exercise, obj):
+    if refused := unfit(exercise, obj):
         return refused
     with undisturbed():
         cases = exercise.cases(VISIBLE_SEED) if cases is None else cases
@@ -124,12 +130,26 @@ def examine(exercise: Exercise, obj: Any, cases: Sequence[Any] | None = None) ->
     return Result(PASSED)
 
 
-def not_callable(exercise: Exercise, obj: Any) -> Result | None:
-    """The result of an answer that is no function or class, or None for one that is."""
-    for name, given in zip(exercise.names, exercise.unpack(obj)):
-        if not callable(given):
-            return Result(WRONG, f"This is a {type(given).__name__}, not the function or class "
-                                 f"itself: pass {name}, without brackets behind it.")
+def unfit(exercise: Exercise, obj: Any) -> Result | None:
+    """The result of an answer that is not of the exercise's kind, or None for one that is.
+
+    Code that can be called, or values that are there: None is what a value's stub is.
+    """
+    given = dict(zip(exercise.names, exercise.unpack(obj)))
+    if exercise.answer == CODE:
+        for name, each in given.items():
+            if not callable(each):
+                return Result(WRONG, f"This is a {type(each).__name__}, not the function or class "
+                                     f"itself: pass {name}, without brackets behind it.")
+        return None
+    missing = [name for name, each in given.items() if each is None]
+    if missing:
+        told = f"{' and '.join(missing)} is None still." if len(missing) < len(given) else ""
+        return Result(NOT_ATTEMPTED, told)
+    for name, each in given.items():
+        if callable(each):
+            return Result(WRONG, f"{name} is a {type(each).__name__}; expected a value, such as a "
+                                 "number or a table.")
     return None
 
 

@@ -8,6 +8,7 @@ next kernel in `work`, which `progress` alone reads.
 """
 
 import contextlib
+import copy
 import io
 import os
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 from .. import work
 from ..errors import NotAttempted, PeftTeachError, unknown
 from .card import Card, shell, show
-from .exercise import NOT_ATTEMPTED, PASSED, WRONG, Exercise, Result, examine
+from .exercise import CODE, NOT_ATTEMPTED, PASSED, WRONG, Exercise, Result, examine
 from .lessons import all_exercises, find, of_lesson, stub_of
 
 
@@ -29,6 +30,8 @@ class _Record:
     checked: tuple[Any, ...] | None = None  # the objects checked last, the reference too
     failures: int = 0                       # since it last passed
     hints: int = 0
+    lent: tuple[Any, ...] | None = None     # the reference as it was given out, and
+    lent_after: int = 0                     # how many cells had run by then
 
 
 @dataclass
@@ -59,7 +62,7 @@ def check(id: str, *objects: Any) -> Any:
     record = _kernel.record(id)
     _kernel.lesson = exercise.lesson
     record.checked = objects
-    if _is_reference(exercise, objects):
+    if _is_reference(exercise, objects, record):
         # The check line ran twice: it bound the reference to the learner's name the first time.
         # What is known of their own code stays known.
         show(_reference_card(exercise, record.result))
@@ -71,7 +74,9 @@ def check(id: str, *objects: Any) -> Any:
     elif record.result.passed:
         record.failures = 0
     show(_result_card(exercise, record, lost=before.passed and not record.result.passed))
-    return exercise.pack(objects) if record.result.passed else exercise.resolve()
+    if record.result.passed:
+        return exercise.pack(objects)
+    return _lend(exercise, record)
 
 
 def require(id: str) -> None:
@@ -79,8 +84,9 @@ def require(id: str) -> None:
     if not os.environ.get("NBGRADER_EXECUTION"):
         return
     exercise = find(id)
-    objects = _kernel.record(id).checked or _defined(exercise)
-    if _is_reference(exercise, objects):
+    record = _kernel.record(id)
+    objects = record.checked or _defined(exercise)
+    if _is_reference(exercise, objects, record):
         raise PeftTeachError(f"{id} is not solved: this is the reference, not your own code.")
     # nbgrader gives no points to a cell that writes to stderr, whatever was written.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -180,9 +186,45 @@ def _points(exercise: Exercise) -> int:
     return exercise.points if _result(exercise).passed else 0
 
 
-def _is_reference(exercise: Exercise, objects: tuple[Any, ...]) -> bool:
-    """Whether any object is the reference's own, which is what `check` returns after a failure."""
-    return any(own is given for own, given in zip(exercise.unpack(exercise.resolve()), objects))
+def _lend(exercise: Exercise, record: _Record) -> Any:
+    """The reference, to go on with. A table is copied: what a lesson does to it stays there."""
+    reference = exercise.resolve()
+    if exercise.answer != CODE:
+        reference = copy.deepcopy(reference)
+    record.lent, record.lent_after = exercise.unpack(reference), len(_history())
+    return reference
+
+
+def _is_reference(exercise: Exercise, objects: tuple[Any, ...], record: _Record) -> bool:
+    """Whether any object is the reference's own, which is what `check` returns after a failure.
+
+    Code is the reference if it is that object. Of a value this says nothing, since there is only
+    one 8: it is the reference if it was given out and no cell has given the name a value since.
+    """
+    if exercise.answer == CODE:
+        return any(own is given
+                   for own, given in zip(exercise.unpack(exercise.resolve()), objects))
+    if record.lent is None:
+        return False
+    written = _written(_history()[record.lent_after:])
+    return any(lent is given and name not in written
+               for name, lent, given in zip(exercise.names, record.lent, objects))
+
+
+def _history() -> list[str]:
+    """The cells that ran in this notebook, in their order, the one that runs now among them."""
+    ipython = shell()
+    return list(ipython.user_ns.get("In", ())) if ipython else []
+
+
+def _written(cells: list[str]) -> set[str]:
+    """The names that cells give a value to, other than by a check."""
+    from .grade.extract import Code    # with its neighbours, which few lessons need
+    from .grade.notebook import Cell
+
+    code = Code([Cell(number, source) for number, source in enumerate(cells, 1)])
+    return {name for statement in code.statements if not statement.checks
+            for name in statement.binds}
 
 
 def _defined(exercise: Exercise) -> tuple[Any, ...]:

@@ -6,18 +6,21 @@ Each exercise has three cells, marked `# %% exercise="lora.layer" part="solution
     check      LoRALinear = pt.check("lora.layer", LoRALinear)
     grade      pt.require("lora.layer")
 
+Of an answer that is a value, the region is the lines that give it: `rank = 8`, at the left margin.
+
 Whatever is wrong with a cell is said here, with the file, the cell and what to do.
 """
 
 import ast
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import PeftTeachError
-from ..exercise import Exercise
+from ..exercise import VALUE, Exercise
 from ..lessons import find
 
 SOLUTION, CHECK, GRADE = PARTS = ("solution", "check", "grade")
@@ -61,8 +64,9 @@ def read(path: Path) -> list[Cell]:
             _parse(raw.source, where)
         stub = raw.source
         if part == SOLUTION:
-            stub = stub_of(raw.source, exercise.id, where)
+            stub = stub_of(raw.source, exercise.id, where, exercise.names)
             _check_stub(stub, exercise, where)
+            _check_regions(raw.source, exercise, where)
         elif part in _CALLS:
             _check_call(raw.source, exercise, part, where)
         metadata = {key: raw.metadata[key] for key in _KEPT_METADATA if key in raw.metadata}
@@ -74,21 +78,30 @@ def read(path: Path) -> list[Cell]:
     return cells
 
 
-def stub_of(source: str, id: str, where: str = "this cell") -> str:
-    """The cell as a student gets it: each solution region becomes one line that raises."""
-    lines, inside = [], False
+def stub_of(source: str, id: str = "", where: str = "this cell",
+            names: Sequence[str] = ()) -> str:
+    """The cell as a student gets it: each solution region becomes one line that raises.
+
+    A region at the left margin that gives names their values becomes `name = None` for each of
+    them, or for those in `names`: the cell still runs.
+    """
+    lines, region, inside = [], [], False
     for line in source.split("\n"):
         if BEGIN in line:
             if inside:
                 raise wrong(f"{where}: a second {BEGIN} before {END}", "close the first region")
-            inside = True
-            indentation = line[:len(line) - len(line.lstrip())]
-            lines.append(f'{indentation}raise pt.NotAttempted("{id}")')
+            inside, region = True, []
+            indentation = _indentation(line)
         elif END in line:
             if not inside:
                 raise wrong(f"{where}: {END} without {BEGIN}", f"open the region: ### {BEGIN}")
             inside = False
-        elif not inside:
+            given = [] if indentation else _given_values("\n".join(region))
+            lines += ([f"{name} = None" for name in given if not names or name in names]
+                      or [f"{indentation}raise pt.NotAttempted({_quoted(id)})"])
+        elif inside:
+            region.append(line)
+        else:
             lines.append(line)
     if inside:
         raise wrong(f"{where}: {BEGIN} without {END}", f"close the region: ### {END}")
@@ -163,13 +176,46 @@ def _check_stub(stub: str, exercise: Exercise, where: str) -> None:
     for name in exercise.names:
         if name not in defined:
             raise wrong(f"{where}: its stub does not define {name}",
-                        f"begin the region below the line that defines {name}")
+                        f"begin the region below the line that defines {name}"
+                        if exercise.answer != VALUE else
+                        f"give it its value in a region at the left margin: {name} = ...")
     functions = [node for node in ast.walk(tree)
                  if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     called = {node for function in functions for node in ast.walk(function)}
     if any(isinstance(node, ast.Raise) and node not in called for node in ast.walk(tree)):
         raise wrong(f"{where}: its stub raises as soon as the cell runs",
                     "put the region inside of a function")
+
+
+def _check_regions(source: str, exercise: Exercise, where: str) -> None:
+    """Code is written inside of a function, a value at the left margin."""
+    indented = [bool(_indentation(line)) for line in source.split("\n") if BEGIN in line]
+    if exercise.answer == VALUE and any(indented):
+        raise wrong(f"{where}: a region inside of a function, and the answer is a value",
+                    "begin it at the left margin, above the line that gives the value")
+    if exercise.answer != VALUE and not all(indented):
+        raise wrong(f"{where}: a region at the left margin, and the answer is code",
+                    "put the region inside of a function")
+
+
+def _given_values(region: str) -> list[str]:
+    """The names that the lines of a region give a value to, in their order."""
+    try:
+        tree = ast.parse(region)
+    except SyntaxError:    # half a statement, which is said elsewhere
+        return []
+    targets = [target for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)
+               for target in getattr(node, "targets", None) or [node.target]]
+    return list(dict.fromkeys(part.id for target in targets for part in ast.walk(target)
+                              if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)))
+
+
+def _quoted(id: str) -> str:
+    return f'"{id}"' if id else ""
+
+
+def _indentation(line: str) -> str:
+    return line[:len(line) - len(line.lstrip())]
 
 
 def _parse(source: str, where: str) -> ast.Module:

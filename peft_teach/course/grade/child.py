@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..exercise import WRONG, Exercise, Result, attempt, not_callable, raised
+from ..exercise import WRONG, Exercise, Result, attempt, raised, unfit
 from ..lessons import find
 from .limits import Limits, confine
 from .plain import to_bytes
@@ -37,7 +37,7 @@ def answer(request: dict[str, Any], write: Callable[[bytes], Any]) -> None:
     except BaseException as error:    # SystemExit too
         write(_ended(raised(error)))
         return
-    if refused := not_callable(exercise, obj):
+    if refused := unfit(exercise, obj):
         write(_ended(refused))
         return
     for index, case in enumerate(cases):

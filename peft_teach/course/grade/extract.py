@@ -1,7 +1,7 @@
 """The learner's definitions, out of whatever is left of the notebook.
 
-For each name of an exercise: the last definition of it that is more than a stub, and what that
-needs, followed from name to name: the statements that give a name its value, and those that change
+For each name of an exercise: the last definition of it that is more than a stub (of a value, the
+last assignment before its check), and what that needs, followed from name to name: the statements that give a name its value, and those that change
 it, such as `SIDES.append(…)` and `Layer.forward = forward`. Nothing else of the notebook will run:
 no training, no model, data or widget of the course, no check, no line that patches a library.
 Cells may have been moved, copied or deleted; a cell that does not parse costs only itself.
@@ -21,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..exercise import Exercise
+from ..exercise import VALUE, Exercise
 from ..lessons import all_exercises
 from .notebook import Cell
 from .suspicion import chain, names_reference, suspicious
@@ -66,7 +66,8 @@ class _Statement:
     now: frozenset[str]       # which it reads when it runs
     later: frozenset[str]     # which the functions that it makes read when they are called
     heavy: bool = False       # it trains, loads, shows or checks: it does not run
-    checked: bool = False     # it stands for a line of `pt.check`
+    checks: str = ""          # the exercise whose check it is
+    stands_in: bool = False   # for a line of `pt.check`, as the assignment that it amounts to
 
 
 class Code:
@@ -77,7 +78,7 @@ class Code:
         self.broken: list[tuple[str, str]] = []     # the source of a cell, and what is wrong
         self.statements: list[_Statement] = []
         self._room = MOST_CODE
-        read: list[tuple[str, int, ast.stmt, tuple[frozenset, frozenset], bool]] = []
+        read: list[tuple[str, int, ast.stmt, tuple[frozenset, frozenset], str, bool]] = []
         for cell in cells:
             read += self._read(f"cell {cell.number}", cell.source, len(read))
         nodes = [each[2] for each in read]
@@ -88,13 +89,13 @@ class Code:
         self.binders: dict[str, list[_Statement]] = defaultdict(list)
         self.changers: dict[str, list[_Statement]] = defaultdict(list)
         self.left_out: dict[str, _Statement] = {}
-        for place, (label, index, node, (now, later), checked) in enumerate(read):
+        for place, (label, index, node, (now, later), *check) in enumerate(read):
             binds = frozenset(names.bound(node))
             if isinstance(node, _PERHAPS):    # it may leave the value that was there
                 now |= binds
             statement = _Statement(place, label, index, node, binds,
                                    frozenset(names.changed(node)), now, later,
-                                   names.is_heavy(node), checked)
+                                   names.is_heavy(node), *check)
             self.statements.append(statement)
             for name in statement.binds:
                 if statement.heavy:
@@ -114,13 +115,14 @@ class Code:
                 raise ValueError("too much code")
             found = []
             for index, node in enumerate(tree.body):
+                checks = _checked(node)
                 if meant := _meant_by_check(node):
                     text = ast.unparse(meant)
                     name = f"{label}, check {index}"
                     self.sources[name] = text
-                    found.append((name, 0, ast.parse(text).body[0], _reads(meant), True))
+                    found.append((name, 0, ast.parse(text).body[0], _reads(meant), checks, True))
                 else:
-                    found.append((label, index, node, _reads(node), False))
+                    found.append((label, index, node, _reads(node), checks, False))
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
             line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
             what = error.msg if isinstance(error, SyntaxError) else str(error) or "too deep"
@@ -134,31 +136,41 @@ def definitions(code: Code, exercise: Exercise) -> Plan:
     """What to run for an exercise; where there is nothing, `missing` says why."""
     flags: list[str] = []
     roots: list[_Statement] = []
+    value = exercise.answer == VALUE
+    is_stub = _is_none if value else _is_stub
+    check = max((s.place for s in code.statements if s.checks == exercise.id), default=None)
     for name in exercise.names:
-        found = _answers(code, name)
-        written = [s for s in found if not _is_stub(s.node)] or _others(code, name)
-        begins = re.compile(rf"^[ \t]*(async +def|def|class) +{name}\b", re.MULTILINE)
+        found = _values(code, name, check) if value else _answers(code, name)
+        written = [s for s in found if not is_stub(s.node)] or _others(code, name, value)
+        begins = re.compile(rf"^{name}\b[^=\n]*=" if value else
+                            rf"^[ \t]*(async +def|def|class) +{name}\b", re.MULTILINE)
         broken = [why for source, why in code.broken if begins.search(source)]
         if broken and not written:
             version = "{}.{}".format(*sys.version_info)
             return Plan({}, (), f"The cell of {name} is not Python {version}: {broken[-1]}.",
                         flags=("syntax error",))
+        if value and not written and any(
+                s.heavy and not s.checks and name in s.binds for s in code.statements):
+            return Plan({}, (), f"The line that gives {name} its value trains, loads or shows "
+                                "something, which does not run here: write the value itself.",
+                        flags=(f"the line of {name} does not run here",))
         if not found and not written:
             return Plan({}, (), f"There is no definition of {name} in the notebook.",
                         attempted=False, flags=(f"no definition of {name}",))
         if broken:
             flags.append(f"a {name} with a syntax error passed over")
-        if len(written) > 1:
-            flags.append(f"{len(written)} definitions of {name}, the last counts")
-        if written and found and found[-1] is not written[-1] and _is_stub(found[-1].node) \
+        anew = [s for s in written if not value or name not in s.now]
+        if len(anew) > 1:
+            flags.append(f"{len(anew)} definitions of {name}, the last counts")
+        if written and found and found[-1] is not written[-1] and is_stub(found[-1].node) \
                 and found[-1].place > written[-1].place:
             flags.append(f"an empty {name} after the answer passed over")
-        if written and written[-1].checked:
+        if written and written[-1].stands_in:
             flags.append(f"{name} stands in the line of its check only")
         roots.append((written or found)[-1])
-        roots += _wrappers(code, name, roots[-1])
+        roots += [] if value else _wrappers(code, name, roots[-1])
     try:
-        needed = _with_needs(code, roots)
+        needed = _with_needs(code, roots, check if value else None)
     except OverflowError:
         return Plan({}, (), f"This needs more than {MOST_NEEDED} statements of the notebook.",
                     flags=("too much code",))
@@ -227,14 +239,20 @@ _CHANGING = {"setattr", "delattr", "shuffle", "update_wrapper"}    # functions
 _HEAVY_LIBRARIES = {"matplotlib", "transformers", "datasets", "ipywidgets", "IPython", "google"}
 
 
-def _meant_by_check(node: ast.stmt) -> ast.stmt | None:
-    """`f = g` for `f = pt.check("…", g)`; None for `f = pt.check("…", f)`, as in the lesson."""
+def _checked(node: ast.stmt) -> str:
+    """The exercise whose `pt.check("…", …)` a statement is or assigns; "" if it does not."""
     call = node.value if isinstance(node, ast.Expr | ast.Assign) else None
     if not (isinstance(call, ast.Call) and chain(call.func)[-1] == "check" and call.args
             and isinstance(call.args[0], ast.Constant)):
-        return None
-    id, *objects = call.args
-    names = next((e.names for e in all_exercises() if e.id == id.value), None)
+        return ""
+    return str(call.args[0].value)
+
+
+def _meant_by_check(node: ast.stmt) -> ast.stmt | None:
+    """`f = g` for `f = pt.check("…", g)`; None for `f = pt.check("…", f)`, as in the lesson."""
+    id = _checked(node)
+    names = next((e.names for e in all_exercises() if e.id == id), None)
+    objects = node.value.args[1:] if id else []
     if names is None or len(names) != len(objects):
         return None
     if isinstance(node, ast.Assign) and len(node.targets) == 1:
@@ -427,6 +445,15 @@ def _is_stub(node: ast.stmt) -> bool:
     return False
 
 
+def _is_none(node: ast.stmt) -> bool:
+    """Whether it is a value's stub, `rank = None`, or `slow, fast = None, None`."""
+    if not isinstance(node, _ASSIGNMENTS):
+        return False
+    given = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+    return all(each is None or (isinstance(each, ast.Constant) and each.value is None)
+               for each in given)
+
+
 def _last(node: ast.AST) -> str | None:
     return getattr(node, "attr", None) or getattr(node, "id", None)
 
@@ -457,18 +484,26 @@ def _is_installed(name: str) -> bool:
 def _answers(code: Code, name: str) -> list[_Statement]:
     """The statements that define a name; of assignments those that rename or make a function."""
     return [s for s in code.binders[name]
-            if not s.checked and not isinstance(s.node, _IMPORTS | ast.Expr | ast.AugAssign)
+            if not s.stands_in and not isinstance(s.node, _IMPORTS | ast.Expr | ast.AugAssign)
             and (not isinstance(s.node, _ASSIGNMENTS)
                  or isinstance(s.node.value, ast.Lambda | ast.Name | ast.Attribute)
                  or (isinstance(s.node.value, ast.Call)
                      and _last(s.node.value.func) == "partial"))]
 
 
-def _others(code: Code, name: str) -> list[_Statement]:
+def _values(code: Code, name: str, check: int | None) -> list[_Statement]:
+    """The statements that give a name its value before its check; any, if none stands there."""
+    found = [s for s in code.binders[name] if not s.stands_in
+             and not isinstance(s.node, _IMPORTS | _DEFINITIONS)]
+    return [s for s in found if check is not None and s.place < check] or found
+
+
+def _others(code: Code, name: str, value: bool) -> list[_Statement]:
     """Where no statement defines a name: those that give it any value, then what was checked."""
     found = [s for s in code.binders[name]
              if isinstance(s.node, _ASSIGNMENTS) and name not in s.now and not _is_stub(s.node)]
-    return [s for s in found if not s.checked] or [s for s in found if s.checked]
+    given = [] if value else [s for s in found if not s.stands_in]
+    return given or [s for s in found if s.stands_in]
 
 
 def _wrappers(code: Code, name: str, root: _Statement) -> list[_Statement]:
@@ -486,17 +521,20 @@ def _wrappers(code: Code, name: str, root: _Statement) -> list[_Statement]:
 # ── what an answer needs ─────────────────────────────────────────────────────────────────────
 
 
-def _with_needs(code: Code, roots: Sequence[_Statement]) -> list[_Statement]:
+def _with_needs(code: Code, roots: Sequence[_Statement], until: int | None = None
+                ) -> list[_Statement]:
     """The statements and all that they need, in the notebook's order where that can be.
 
-    Where cells were moved, what a statement reads when it runs comes before it all the same.
-    Raises OverflowError where that is more than anybody writes.
+    Where cells were moved, what a statement reads when it runs comes before it all the same. What
+    changes a root counts up to a place, that of its check, where one is given. Raises OverflowError
+    where there is more than anybody writes.
     """
     needs: dict[_Statement, set[_Statement]] = {}     # of its functions, when they are called
     before: dict[_Statement, set[_Statement]] = {}    # of itself, when it runs
     waiting = list(roots)
     for root in roots:
-        waiting += [s for name in sorted(root.binds) for s in _changers(code, name, root, None)]
+        waiting += [s for name in sorted(root.binds) for s in _changers(code, name, root, None)
+                    if until is None or s.place < until or until < root.place]
     while waiting:
         statement = waiting.pop()
         if statement in needs:

@@ -1,0 +1,105 @@
+"""A test that the learner wrote, put on trial: it must catch broken versions and spare right ones.
+
+    run     answers = outcomes(lambda train: frozen_stays(train, model()), RIGHT | BROKEN, seed)
+    judge   score(answers, RIGHT, BROKEN)
+
+`RIGHT` and `BROKEN` stand in the lesson's own folder, each a dict from what is to be said of a
+version to the version: "unfreezes everything and trains" goes on from "one that". The smallest
+mistake stands first, since the first that is let through is named. A test meets the versions in an
+order drawn from the seed and behind one wrapper, so neither a place nor a name gives one away.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import NotAttempted
+from .exercise import Verdict
+from .judge import rejected, strange
+
+LONGEST_OBJECTION = 200    # characters of an error's text
+
+# For `mistakes` of an exercise whose answer is a test.
+MISTAKES = {
+    "returned_bool": "A test says no by raising, as `assert` does; what it returns nobody looks at.",
+    "objects_to_all": "It objects to every version, so it tells nothing apart.",
+    "accused": "A law that a right version breaks is no law. What exactly must hold?",
+    "let_through": "What would have shown the difference?",
+}
+
+PASSES = None    # the outcome of a test that lets a version pass
+
+
+def outcomes(test: Callable[[Any], Any], versions: Mapping[str, Callable],
+             seed: int) -> dict[str, None | bool | str]:
+    """Put a test to every version; what it said of each, by the version's name.
+
+    None: it let it pass; a text: it objected, with this error; a bool: it returned that. Each
+    version meets the same random numbers. `NotAttempted` and `KeyboardInterrupt` pass through.
+    """
+    order = list(versions)
+    random.Random(seed).shuffle(order)
+    said = {name: _outcome(test, _anonymous(versions[name]), seed) for name in order}
+    return {name: said[name] for name in versions}
+
+
+def score(answers: Any, right: Mapping[str, Any], broken: Mapping[str, Any],
+          mistakes: Mapping[str, str] = MISTAKES) -> Verdict:
+    """The verdict on a test by its outcomes: passed is all caught and none accused."""
+    if refused := strange(answers):
+        return refused
+    unread = [name for name in (*right, *broken) if name not in answers
+              or not isinstance(answers[name], None | bool | str)]
+    if unread:
+        return Verdict(False, f"There is no answer to one that {unread[0]}.")
+    returned = [answers[name] for name in (*right, *broken) if isinstance(answers[name], bool)]
+    if returned:
+        return rejected(mistakes, "returned_bool", f"It returned {returned[0]}.")
+    accused = [name for name in right if answers[name] is not PASSES]
+    let_through = [name for name in broken if answers[name] is PASSES]
+    caught = len(broken) - len(let_through)
+    told = f"Caught {caught} of {len(broken)}, accused {len(accused)} of {len(right)}."
+    if accused:
+        told = f"{told} Accused: one that {accused[0]} ({answers[accused[0]]})."
+        always = len(accused) == len(right) and not let_through
+        return rejected(mistakes, "objects_to_all" if always else "accused", told)
+    if let_through:
+        return rejected(mistakes, "let_through", f"{told} Let through: one that {let_through[0]}.")
+    return Verdict(True, told)
+
+
+def _outcome(test: Callable[[Any], Any], version: Callable, seed: int) -> None | bool | str:
+    torch.default_generator.manual_seed(seed)
+    try:
+        returned = test(version)
+    except (NotAttempted, KeyboardInterrupt):
+        raise
+    except BaseException as error:    # what `pytest.raises` fails with is no Exception
+        return _text(error)
+    return bool(returned) if _is_bool(returned) else PASSES
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_) or (
+        isinstance(value, Tensor) and value.dtype == torch.bool and value.dim() == 0)
+
+
+def _anonymous(version: Callable) -> Callable:
+    """One face for all versions: its name, type and text are those of every other."""
+    def version_on_trial(*arguments, **named):
+        return version(*arguments, **named)
+
+    return version_on_trial
+
+
+def _text(error: BaseException) -> str:
+    try:
+        text = str(error).strip()
+    except Exception:    # an error of the learner's own class may not print
+        text = ""
+    kind = type(error).__name__
+    return f"{kind}: {text}"[:LONGEST_OBJECTION] if text else kind
