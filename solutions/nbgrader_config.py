@@ -44,7 +44,7 @@ class Stubs(ClearSolutions):
 
 c.GenerateAssignment.preprocessors = [
     Stubs if each is ClearSolutions else each
-    for each in GenerateAssignment.class_traits()["preprocessors"].default_value]
+    for each in GenerateAssignment.class_traits()["preprocessors"].default()]
 c.ClearSolutions.code_stub = {"python": "raise pt.NotAttempted()"}    # for cells of your own
 c.ClearSolutions.begin_solution_delimeter = "BEGIN SOLUTION"
 c.ClearSolutions.end_solution_delimeter = "END SOLUTION"

@@ -219,7 +219,7 @@ def _history() -> list[str]:
 
 def _written(cells: list[str]) -> set[str]:
     """The names that cells give a value to, other than by a check."""
-    from .grade.extract import Code    # with its neighbours, which few lessons need
+    from .grade.extract import Code
     from .grade.notebook import Cell
 
     code = Code([Cell(number, source) for number, source in enumerate(cells, 1)])

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import NotAttempted
+from ..errors import NotAttempted, TrainingStopped
 from .exercise import Verdict
 from .judge import rejected, strange
 
@@ -25,7 +25,7 @@ LONGEST_OBJECTION = 200    # characters of an error's text
 
 # For `mistakes` of an exercise whose answer is a test.
 MISTAKES = {
-    "returned_bool": "A test says no by raising, as `assert` does; what it returns nobody looks at.",
+    "returned_bool": "A test says no by raising, as `assert` does; its return is not read.",
     "objects_to_all": "It objects to every version, so it tells nothing apart.",
     "accused": "A law that a right version breaks is no law. What exactly must hold?",
     "let_through": "What would have shown the difference?",
@@ -35,11 +35,11 @@ PASSES = None    # the outcome of a test that lets a version pass
 
 
 def outcomes(test: Callable[[Any], Any], versions: Mapping[str, Callable],
-             seed: int) -> dict[str, None | bool | str]:
+             seed: int) -> dict[str, bool | str | None]:
     """Put a test to every version; what it said of each, by the version's name.
 
     None: it let it pass; a text: it objected, with this error; a bool: it returned that. Each
-    version meets the same random numbers. `NotAttempted` and `KeyboardInterrupt` pass through.
+    version meets the same random numbers. `NotAttempted` and an interrupt pass through.
     """
     order = list(versions)
     random.Random(seed).shuffle(order)
@@ -47,18 +47,17 @@ def outcomes(test: Callable[[Any], Any], versions: Mapping[str, Callable],
     return {name: said[name] for name in versions}
 
 
-def score(answers: Any, right: Mapping[str, Any], broken: Mapping[str, Any],
-          mistakes: Mapping[str, str] = MISTAKES) -> Verdict:
+def score(answers: Any, right: Mapping[str, Any], broken: Mapping[str, Any]) -> Verdict:
     """The verdict on a test by its outcomes: passed is all caught and none accused."""
     if refused := strange(answers):
         return refused
     unread = [name for name in (*right, *broken) if name not in answers
-              or not isinstance(answers[name], None | bool | str)]
+              or not isinstance(answers[name], bool | str | None)]
     if unread:
         return Verdict(False, f"There is no answer to one that {unread[0]}.")
     returned = [answers[name] for name in (*right, *broken) if isinstance(answers[name], bool)]
     if returned:
-        return rejected(mistakes, "returned_bool", f"It returned {returned[0]}.")
+        return rejected("returned_bool", f"It returned {returned[0]}.")
     accused = [name for name in right if answers[name] is not PASSES]
     let_through = [name for name in broken if answers[name] is PASSES]
     caught = len(broken) - len(let_through)
@@ -66,17 +65,17 @@ def score(answers: Any, right: Mapping[str, Any], broken: Mapping[str, Any],
     if accused:
         told = f"{told} Accused: one that {accused[0]} ({answers[accused[0]]})."
         always = len(accused) == len(right) and not let_through
-        return rejected(mistakes, "objects_to_all" if always else "accused", told)
+        return rejected("objects_to_all" if always else "accused", told)
     if let_through:
-        return rejected(mistakes, "let_through", f"{told} Let through: one that {let_through[0]}.")
+        return rejected("let_through", f"{told} Let through: one that {let_through[0]}.")
     return Verdict(True, told)
 
 
-def _outcome(test: Callable[[Any], Any], version: Callable, seed: int) -> None | bool | str:
+def _outcome(test: Callable[[Any], Any], version: Callable, seed: int) -> bool | str | None:
     torch.default_generator.manual_seed(seed)
     try:
         returned = test(version)
-    except (NotAttempted, KeyboardInterrupt):
+    except (NotAttempted, KeyboardInterrupt, TrainingStopped):
         raise
     except BaseException as error:    # what `pytest.raises` fails with is no Exception
         return _text(error)
@@ -97,8 +96,9 @@ def _anonymous(version: Callable) -> Callable:
 
 
 def _text(error: BaseException) -> str:
+    """An error in one line."""
     try:
-        text = str(error).strip()
+        text = str(error).strip().partition("\n")[0]
     except Exception:    # an error of the learner's own class may not print
         text = ""
     kind = type(error).__name__

@@ -1,6 +1,10 @@
-"""A course of two demo lessons, for the tests of the machinery: exercises, sources, a tree."""
+"""A course of three demo lessons, for the tests of the machinery: exercises, sources, a tree.
+
+97 and 98 are the smallest there can be; 99 has an exercise of each kind.
+"""
 
 import importlib
+import shutil
 import textwrap
 from pathlib import Path
 
@@ -86,6 +90,86 @@ later = pt.check("later.add", later)
 pt.require("later.add")
 '''
 
+LESSON_99 = '''
+# %% [markdown]
+# # 99 · Kinds of answers
+
+# %%
+import torch
+
+import peft_teach as pt
+
+# %% exercise="kinds.shift" part="solution"
+class Shift(pt.Adapter):
+    """Adds a trained number to each output of its base."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        ### BEGIN SOLUTION
+        self.b = torch.nn.Parameter(torch.zeros(base.out_features))
+        ### END SOLUTION
+
+    def forward(self, x):
+        ### BEGIN SOLUTION
+        return self.base(x) + self.b
+        ### END SOLUTION
+
+
+# %% exercise="kinds.shift" part="check"
+Shift = pt.check("kinds.shift", Shift)
+
+# %% exercise="kinds.shift" part="grade"
+pt.require("kinds.shift")
+
+# %% exercise="kinds.rank" part="solution"
+# The largest rank at which two factors of a 384 x 384 matrix have fewer numbers than it has.
+### BEGIN SOLUTION
+smaller = [rank for rank in range(1, 384) if 2 * rank * 384 < 384 * 384]
+largest_rank = max(smaller)
+### END SOLUTION
+
+# %% exercise="kinds.rank" part="check"
+largest_rank = pt.check("kinds.rank", largest_rank)
+
+# %% exercise="kinds.rank" part="grade"
+pt.require("kinds.rank")
+
+# %%
+largest_rank + 1
+
+# %% exercise="kinds.settings" part="solution"
+### BEGIN SOLUTION
+slow = {"rank": 4, "lr": 1e-5}
+fast = slow | {"lr": 2e-3}
+### END SOLUTION
+
+# %% exercise="kinds.settings" part="check"
+slow, fast = pt.check("kinds.settings", slow, fast)
+
+# %% exercise="kinds.settings" part="grade"
+pt.require("kinds.settings")
+
+# %% exercise="kinds.law" part="solution"
+def doubles(double):
+    """Objects to a function that does not double."""
+    ### BEGIN SOLUTION
+    assert double(3) == 6
+    assert double(-1) == -2
+    ### END SOLUTION
+
+
+# %% exercise="kinds.law" part="check"
+doubles = pt.check("kinds.law", doubles)
+
+# %% exercise="kinds.law" part="grade"
+pt.require("kinds.law")
+
+# %%
+largest_rank = "another use of the name"
+slow["rank"] = 0
+print("the end")
+'''
+
 
 @pytest.fixture(autouse=True)
 def demo(monkeypatch):
@@ -105,6 +189,27 @@ def tree(tmp_path):
     write(tmp_path, "97_demo", LESSON_97)
     write(tmp_path, "98_later", LESSON_98)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory):
+    """A whole checkout, package and all, of which the demo lessons are the only ones.
+
+    Other processes, the grader's and those of kernels, find it by PYTHONPATH.
+    """
+    root = tmp_path_factory.mktemp("checkout")
+    here = Path(__file__).parents[2]
+    bare = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(here / "peft_teach", root / "peft_teach", ignore=bare)
+    lessons = root / "peft_teach/course/lessons"
+    for folder in [each for each in lessons.iterdir() if each.is_dir()]:
+        shutil.rmtree(folder)
+    shutil.copytree(FOLDER, lessons, ignore=bare, dirs_exist_ok=True)
+    shutil.copy(here / "pyproject.toml", root)
+    (root / "solutions").mkdir()
+    for name, text in (("97_demo", LESSON_97), ("98_later", LESSON_98), ("99_kinds", LESSON_99)):
+        write(root, name, text)
+    return root
 
 
 def write(tree, name, text):

@@ -258,7 +258,7 @@ def test_an_exercise_is_well_formed():
 def test_the_registry_finds_by_id_and_by_lesson():
     assert [exercise.id for exercise in exercises.of_lesson("97")] == ["demo.double", "demo.pair"]
     assert exercises.of_lesson("00") == ()
-    assert len(exercises.all_exercises()) == 3
+    assert len(exercises.all_exercises()) == 7
     for id in ("demo.duble", "nothing.here", "", None):
         with pytest.raises(UnknownName, match=r"no exercise.*\n.*demo\.double"):
             exercises.find(id)

@@ -1,10 +1,11 @@
 """The learner's definitions, out of whatever is left of the notebook.
 
 For each name of an exercise: the last definition of it that is more than a stub (of a value, the
-last assignment before its check), and what that needs, followed from name to name: the statements that give a name its value, and those that change
-it, such as `SIDES.append(…)` and `Layer.forward = forward`. Nothing else of the notebook will run:
-no training, no model, data or widget of the course, no check, no line that patches a library.
-Cells may have been moved, copied or deleted; a cell that does not parse costs only itself.
+last assignment before its check), and what that needs, followed from name to name: the statements
+that give a name its value, and those that change it, such as `SIDES.append(…)` and
+`Layer.forward = forward`. Nothing else of the notebook will run: no training, no model, data or
+widget of the course, no check, no line that patches a library. Cells may have been moved, copied or
+deleted; a cell that does not parse costs only itself.
 
 Here code is only read, never run: `definitions` gives a `Plan` of which statements to run, in
 which order.

@@ -1,0 +1,1 @@
+"""A lesson of the demonstration course: an exercise of each kind."""

@@ -1,0 +1,162 @@
+"""A lesson as an author adds it: a few files of its own, built, run unsolved and graded.
+
+In a checkout of its own, so that other processes (kernels, the grader's server, nbgrader) meet the
+lesson as they would meet any other.
+"""
+
+# ruff: noqa: F811 (fixtures are imported, and asked for by their names)
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from demo_course import FOLDER, LESSON_99, checkout, write  # noqa: F401
+from nbclient import NotebookClient
+
+pytestmark = pytest.mark.long
+
+CONFIG = Path(__file__).parents[2] / "solutions/nbgrader_config.py"
+POINTS = {"kinds.shift": 3, "kinds.rank": 1, "kinds.settings": 2, "kinds.law": 2}
+
+# What learners change in the solved lesson, and what they are told.
+WRONG = {
+    "kinds.shift": ("return self.base(x) + self.b", "return self.base(x)", "moves by 0.00"),
+    "kinds.rank": ("max(smaller)", "len(smaller) + 1", "Nothing is saved"),
+    "kinds.settings": ('{"lr": 2e-3}', '{"lr": 2e-3, "rank": 9}', "They differ in 2 things"),
+    "kinds.law": ("    assert double(-1) == -2\n", "",
+                  "Caught 3 of 4, accused 0 of 3. Let through: one that forgets the sign."),
+}
+
+
+def bytes_of(root):
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts}
+
+
+def environment(checkout):
+    return os.environ | {"PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1",
+                         "PATH": os.pathsep.join([str(Path(sys.executable).parent),
+                                                  os.environ["PATH"]])}
+
+
+def run(checkout, *arguments, folder=None):
+    done = subprocess.run([sys.executable, "-m", *arguments], cwd=folder or checkout,
+                          env=environment(checkout), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+
+
+def text_of(page):
+    return " ".join(re.sub("<[^>]+>", " ", page).split())
+
+
+@pytest.fixture(scope="module")
+def built(checkout):
+    """The checkout with the lesson in it, and the files that were there before it came."""
+    lesson, source = (checkout / "peft_teach/course/lessons/kinds",
+                      checkout / "solutions/99_kinds.py")
+    shutil.rmtree(lesson)
+    source.unlink()
+    run(checkout, "peft_teach.course.cli", "build")
+    before = bytes_of(checkout)
+    shutil.copytree(FOLDER / "kinds", lesson, ignore=shutil.ignore_patterns("__pycache__"))
+    write(checkout, "99_kinds", LESSON_99)
+    run(checkout, "peft_teach.course.cli", "build", "99", "--execute")
+    run(checkout, "peft_teach.course.cli", "build", "--check")
+    return checkout, before
+
+
+def solved(built, **changes):
+    """The solved notebook, with one thing changed."""
+    text = (built[0] / "solutions/99_kinds.ipynb").read_text()
+    notebook = json.loads(text)
+    for id, (old, new, _) in changes.items():
+        cell, = (cell for cell in notebook["cells"]
+                 if cell["id"] == f"{id.replace('.', '-')}-solution")
+        source = "".join(cell["source"])
+        assert source.count(old) == 1
+        cell["source"] = source.replace(old, new)
+    return json.dumps(notebook)
+
+
+def states(built, notebook):
+    """Run a notebook from top to bottom; the state that each check showed."""
+    notebook = nbformat.reads(notebook, as_version=4)
+    NotebookClient(notebook, timeout=120).execute(env=environment(built[0]))
+    shown = [output.get("data", {}).get("text/plain", "") for cell in notebook.cells
+             for output in cell.get("outputs", ())]
+    assert not [output for cell in notebook.cells for output in cell.get("outputs", ())
+                if output.output_type == "stream" and output.name == "stderr"]
+    return dict(re.findall(r"^. (kinds\.\w+): ([a-z ]+) \(", "\n".join(shown), re.MULTILINE))
+
+
+def test_no_shared_file_changed(built):
+    checkout, before = built
+    after = bytes_of(checkout)
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {
+        "solutions/99_kinds.py", "solutions/99_kinds.ipynb", "lessons/99_kinds.ipynb",
+        *(f"peft_teach/course/lessons/kinds/{name}" for name in (
+            "__init__.py", "exercises.py", "versions.py", "stubs.json"))}
+
+
+def test_the_lesson_runs_solved_and_unsolved(built):
+    assert states(built, solved(built)) == dict.fromkeys(POINTS, "passed")
+    unsolved = (built[0] / "lessons/99_kinds.ipynb").read_text()
+    assert states(built, unsolved) == dict.fromkeys(POINTS, "not attempted")
+
+
+def test_the_lesson_is_graded(built, tmp_path):
+    folder, expected = tmp_path / "in", {}
+    folder.mkdir()
+    submissions = {"perfect": solved(built), "untouched": (
+        built[0] / "lessons/99_kinds.ipynb").read_text()}
+    expected["perfect"], expected["untouched"] = POINTS, dict.fromkeys(POINTS, 0)
+    for id, change in WRONG.items():
+        student = id.replace(".", "")
+        submissions[student] = solved(built, **{id: change})
+        expected[student] = POINTS | {id: 0}
+    for student, notebook in submissions.items():
+        (folder / student).mkdir()
+        (folder / student / "99_kinds.ipynb").write_text(notebook)
+    run(built[0], "peft_teach.course.cli", "grade", str(folder), "--out", str(tmp_path / "out"))
+    with (tmp_path / "out/grades.csv").open(encoding="utf-8-sig") as file:
+        marks = {row["student"]: {id: float(row[id]) for id in POINTS}
+                 for row in csv.DictReader(file)}
+    assert marks == expected
+    for id, (_, _, told) in WRONG.items():
+        page = (tmp_path / "out/feedback" / f"{id.replace('.', '')}.html").read_text()
+        assert told in text_of(page)
+
+
+def test_the_lesson_in_nbgrader(built, tmp_path):
+    """As nbgrader generates it: unsolved it runs, and nobody is given a point for it."""
+    shutil.copy(CONFIG, tmp_path)
+    source = tmp_path / "source/kinds"
+    source.mkdir(parents=True)
+    shutil.copy(built[0] / "solutions/99_kinds.ipynb", source)
+    run(built[0], "nbgrader", "generate_assignment", "kinds", folder=tmp_path)
+    released = tmp_path / "release/kinds/99_kinds.ipynb"
+    assert "SOLUTION" not in released.read_text()
+    assert states(built, released.read_text()) == dict.fromkeys(POINTS, "not attempted")
+    submissions = {"perfect": solved(built), "untouched": released.read_text(),
+                   "wrong": solved(built, **WRONG)}
+    for student, notebook in submissions.items():
+        folder = tmp_path / "submitted" / student / "kinds"
+        folder.mkdir(parents=True)
+        (folder / "99_kinds.ipynb").write_text(notebook)
+    run(built[0], "nbgrader", "autograde", "kinds", folder=tmp_path)
+    run(built[0], "nbgrader", "generate_feedback", "kinds", folder=tmp_path)
+    run(built[0], "nbgrader", "export", folder=tmp_path)
+    with (tmp_path / "grades.csv").open() as file:
+        marks = {row["student_id"]: float(row["score"]) for row in csv.DictReader(file)}
+    assert marks == {"perfect": sum(POINTS.values()), "untouched": 0, "wrong": 0}
+    page = text_of((tmp_path / "feedback/wrong/kinds/99_kinds.html").read_text())
+    for _, _, told in WRONG.values():
+        assert told in page

@@ -1,0 +1,348 @@
+"""Answers of more kinds than code: values, and tests that the learner writes."""
+
+# ruff: noqa: F811 (fixtures are imported, and asked for by their names)
+
+import ast
+import dataclasses
+from types import SimpleNamespace
+
+import IPython
+import numpy as np
+import pytest
+import torch
+from demo_course import LESSON_99, demo, exercises, tree, write  # noqa: F401
+
+from peft_teach.course import check, learner, require
+from peft_teach.course.build.notebooks import build, make
+from peft_teach.course.build.source import stub_of
+from peft_teach.course.exercise import Verdict, examine
+from peft_teach.course.grade.extract import Code, definitions
+from peft_teach.course.grade.notebook import Cell
+from peft_teach.course.trial import MISTAKES, outcomes, score
+from peft_teach.errors import NotAttempted, PeftTeachError, TrainingStopped
+
+
+def found(id, *objects):
+    exercise = exercises.find(id)
+    return examine(exercise, exercise.pack(objects))
+
+
+# ── values ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("value", [8, 0.5, "query", (1, 2), [1], {"r": 8}, torch.ones(2),
+                                   np.float32(1), True, 0, SimpleNamespace(rank=8)], ids=repr)
+def test_any_plain_data_is_a_value(value):
+    exercise = dataclasses.replace(exercises.find("kinds.rank"), judge=lambda case, x: Verdict(
+        x is value))
+    assert examine(exercise, value).passed
+
+
+def test_none_is_not_attempted():
+    assert found("kinds.rank", None).state == "not attempted"
+    assert found("kinds.settings", None, None).message == ""
+    half = found("kinds.settings", {"rank": 8, "lr": 1.0}, None)
+    assert (half.state, half.message) == ("not attempted", "fast is None still.")
+
+
+@pytest.mark.parametrize("value", [len, dict, lambda: 191])
+def test_code_is_no_value_and_a_value_no_code(value):
+    result = found("kinds.rank", value)
+    assert result.state == "wrong"
+    assert "largest_rank is a" in result.message
+    assert "without brackets" in found("kinds.law", 3).message
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(ValueError, match=r"'number', not one of \('code', 'value'\)"):
+        dataclasses.replace(exercises.find("kinds.rank"), answer="number")
+
+
+# ── the check line of a value ────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """Runs cells as a notebook's shell does; gives what their last `pt.check` showed."""
+    shell = SimpleNamespace(user_ns={"In": [""], "check": check})
+    cards = []
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    monkeypatch.setattr("IPython.display.display", cards.append)
+
+    def run(cell):
+        shell.user_ns["In"].append(cell)
+        exec(cell, shell.user_ns)
+        return cards[-1].state if cards else None
+
+    run.names = shell.user_ns
+    return run
+
+
+CHECK = 'largest_rank = check("kinds.rank", largest_rank)'
+CHECK_TWO = 'slow, fast = check("kinds.settings", slow, fast)'
+SAME = 'slow = {"rank": 8, "lr": 1e-3}\nfast = slow'
+
+
+@pytest.mark.parametrize("first", ["largest_rank = None", "largest_rank = 192"])
+def test_the_check_line_run_twice_does_not_pass(notebook, first):
+    notebook(first)
+    assert notebook(CHECK) in ("wrong", "not attempted")
+    assert notebook.names["largest_rank"] == 191
+    assert notebook(CHECK) == "reference"
+    assert notebook(CHECK) == "reference"
+
+
+def test_the_right_value_written_anew_passes_though_there_is_only_one_191(notebook):
+    notebook("largest_rank = 192")
+    notebook(CHECK)
+    notebook("largest_rank = 191")
+    assert notebook(CHECK) == "passed"
+    assert notebook(CHECK) == "passed"
+
+
+def test_a_value_and_its_check_in_one_cell(notebook):
+    assert notebook(f"largest_rank = 192\n{CHECK}") == "wrong"
+    assert notebook(f"largest_rank = 191\n{CHECK}") == "passed"
+
+
+def test_of_two_values_each_must_be_the_readers_own(notebook):
+    notebook(SAME)
+    assert notebook(CHECK_TWO) == "wrong"
+    assert notebook(CHECK_TWO) == "reference"
+    notebook('slow = {"rank": 8, "lr": 1e-3}')
+    assert notebook(CHECK_TWO) == "reference"
+    notebook('slow = {"rank": 8, "lr": 1e-3}\nfast = {"rank": 8, "lr": 1e-2}')
+    assert notebook(CHECK_TWO) == "passed"
+
+
+def test_what_a_lesson_does_to_the_reference_stays_there(notebook):
+    notebook("slow = fast = None")
+    notebook(CHECK_TWO)
+    assert notebook.names["fast"] == exercises.find("kinds.settings").resolve()[1]
+    notebook('fast["rank"] = 0')
+    assert exercises.find("kinds.settings").resolve()[1]["rank"] == 8
+
+
+def test_require_of_a_value(notebook, monkeypatch):
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    with pytest.raises(PeftTeachError, match="largest_rank is not defined"):
+        require("kinds.rank")
+    for value, raised in ((None, NotAttempted), (192, PeftTeachError), (191, None)):
+        monkeypatch.setattr(learner, "_kernel", learner._Kernel())
+        notebook(f"largest_rank = {value}")
+        for line in ("", CHECK):
+            notebook(line)
+            if raised:
+                with pytest.raises(raised):
+                    require("kinds.rank")
+            else:
+                require("kinds.rank")
+    monkeypatch.setattr(learner, "_kernel", learner._Kernel())
+    notebook(f"largest_rank = 192\n{CHECK}")
+    notebook(CHECK)
+    with pytest.raises(PeftTeachError, match="is the reference"):
+        require("kinds.rank")
+
+
+# ── the stub of a value ──────────────────────────────────────────────────────────────────────
+
+
+def test_the_stub_of_a_value_is_none(tree):
+    write(tree, "99_kinds", LESSON_99)
+    lesson, = make(tree, ["99"])
+    assert lesson.stubs["kinds.rank"].split("\n")[1:] == ["largest_rank = None"]
+    assert lesson.stubs["kinds.settings"] == "slow = None\nfast = None"
+    assert lesson.stubs["kinds.law"].endswith('raise pt.NotAttempted("kinds.law")')
+
+
+def test_without_the_exercise_each_name_of_a_region_is_none():
+    source = "a = 1\n### BEGIN SOLUTION\nb, (c, d) = e = 2, (3, a)\nf: int = 4\n### END SOLUTION"
+    assert stub_of(source) == "a = 1\nb = None\nc = None\nd = None\ne = None\nf = None"
+    assert stub_of("def f():\n  ### BEGIN SOLUTION\n  x = 1\n  ### END SOLUTION") == (
+        "def f():\n  raise pt.NotAttempted()")
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ("largest_rank = max(smaller)", "smaller", "does not define largest_rank(.|\n)*left margin"),
+    ("### BEGIN SOLUTION\nslow", "slow = fast = None\ndef f():\n    ### BEGIN SOLUTION\n    slow",
+     "inside of a function, and the answer is a value"),
+    ('def doubles(double):\n    """Objects to a function that does not double."""\n'
+     "    ### BEGIN SOLUTION\n    assert double(3) == 6\n    assert double(-1) == -2\n    ###",
+     "### BEGIN SOLUTION\ndoubles = lambda double: None\n###",
+     "at the left margin, and the answer is code")])
+def test_a_region_that_does_not_fit_its_kind_is_named(tree, old, new, message):
+    assert old in LESSON_99
+    write(tree, "99_kinds", LESSON_99.replace(old, new))
+    with pytest.raises(PeftTeachError, match=message):
+        build(tree, ["99"])
+
+
+# ── a value in the grader ────────────────────────────────────────────────────────────────────
+
+
+def value_of(*cells, id="kinds.rank"):
+    """What the grader takes for the answer, by running its plan here; or what it says."""
+    exercise = exercises.find(id)
+    plan = definitions(Code([Cell(n, text) for n, text in enumerate(cells, 1)]), exercise)
+    if plan.missing:
+        return plan.missing
+    namespace = {}
+    for cell, index in plan.statements:
+        node = ast.parse(plan.cells[cell]).body[index]
+        exec(compile(ast.Module([node], []), cell, "exec"), namespace)
+    return exercise.pack([namespace[name] for name in exercise.names])
+
+
+LINE = 'largest_rank = pt.check("kinds.rank", largest_rank)'
+
+
+@pytest.mark.parametrize("cells", [
+    ["largest_rank = 191"], ["largest_rank = 191", LINE],
+    ["largest_rank = None", "largest_rank = 191", LINE],
+    ["largest_rank = 7", "largest_rank = 191", LINE, "largest_rank = 'used for something else'"],
+    [LINE, "largest_rank = 191"],                                          # cells were moved
+    ["largest_rank = 191", LINE, "largest_rank = None"],
+    ["largest_rank = 7", LINE, "largest_rank = 191", LINE],
+    ["largest_rank = 190\nlargest_rank += 1", LINE, "largest_rank += 1"],
+    ["largest_rank = 0\nfor r in range(384):\n    if 2 * r < 384:\n        largest_rank = r", LINE],
+    ["n = 384", "def room(r):\n    return 2 * r < n", LINE.replace("_rank)", "_rank) # x"),
+     "largest_rank = max(filter(room, range(n)))"],
+    ["largest_rank: int = 191"], ["x = largest_rank = 191"], ["x, largest_rank = 1, 191"],
+    ["largest_rank = None", 'largest_rank = pt.check("kinds.rank", 191)'],
+    ["mine = 191", 'pt.check("kinds.rank", mine)'],
+    ["(largest_rank := 191)"], ["import math\nlargest_rank = math.isqrt(191**2)"]])
+def test_a_value_is_its_last_assignment_before_its_check(cells):
+    assert value_of(*cells) == 191
+
+
+def test_what_changes_a_table_counts_up_to_its_check():
+    line = CHECK_TWO.replace("check", "pt.check")
+    cells = ('slow, fast = {}, {"rank": 8}', 'slow["rank"] = 4', line, 'fast["rank"] = 0')
+    assert value_of(*cells, id="kinds.settings") == ({"rank": 4}, {"rank": 8})
+
+
+def test_a_value_that_is_not_there():
+    assert value_of("largest_rank = None", LINE, "x = 1") is None
+    assert value_of("largest_rank = None", LINE, "largest_rank = 191") is None
+    assert value_of("slow = fast = None", id="kinds.settings") == (None, None)
+    assert "no definition" in value_of("x = 1", LINE)
+    assert "not Python" in value_of("largest_rank = (191", LINE)
+    assert "write the value itself" in value_of("largest_rank = pt.evaluate(model).accuracy", LINE)
+
+
+# ── a test on trial ──────────────────────────────────────────────────────────────────────────
+
+RIGHT = {"doubles": lambda x: 2 * x, "adds": lambda x: x + x}
+BROKEN = {"squares": lambda x: x * x, "gives it back": lambda x: x}
+
+
+def tried(test, seed=0):
+    return score(outcomes(test, RIGHT | BROKEN, seed), RIGHT, BROKEN)
+
+
+def good(double):
+    assert double(3) == 6, "three"
+
+
+def test_all_caught_and_none_accused_passes():
+    assert tried(good) == Verdict(True, "Caught 2 of 2, accused 0 of 2.")
+    assert outcomes(good, RIGHT | BROKEN, 0) == {
+        "doubles": None, "adds": None, "squares": "AssertionError: three",
+        "gives it back": "AssertionError: three"}
+
+
+def weak(double):
+    assert double(2) == 4
+
+
+def picky(double):
+    assert double(3) == 6
+    assert double is None, "no"
+
+
+def backwards(double):
+    if double(3) == 6:
+        raise AssertionError
+
+
+@pytest.mark.parametrize(("test", "mistake", "told"), [
+    (weak, "let_through", "Caught 1 of 2, accused 0 of 2. Let through: one that squares."),
+    (lambda double: None, "let_through",
+     "Caught 0 of 2, accused 0 of 2. Let through: one that squares."),
+    (picky, "objects_to_all", "Caught 2 of 2, accused 2 of 2. Accused: one that doubles "
+                              "(AssertionError: no)."),
+    (lambda double: doubel(3), "objects_to_all",  # noqa: F821
+     "Caught 2 of 2, accused 2 of 2. Accused: one that doubles "
+     "(NameError: name 'doubel' is not defined)."),
+    (backwards, "accused", "Caught 0 of 2, accused 2 of 2. Accused: one that doubles "
+                           "(AssertionError)."),
+    (lambda double: double(3) == 6, "returned_bool", "It returned True."),
+    (lambda double: np.bool_(double(3) == 6), "returned_bool", "It returned True."),
+    (lambda double: torch.tensor(double(3)) == 6, "returned_bool", "It returned True."),
+])
+def test_the_score_names_the_mistake(test, mistake, told):
+    assert tried(test) == Verdict(False, told, mistake)
+    assert mistake in MISTAKES
+
+
+@pytest.mark.parametrize("error", [SystemExit("x"), GeneratorExit(), ValueError(),
+                                   type("Failed", (BaseException,), {})()], ids=repr)
+def test_whatever_is_raised_is_an_objection(error):
+    def test(double):
+        if double(3) != 6:
+            raise error
+
+    assert tried(test).passed
+
+
+@pytest.mark.parametrize("error", [NotAttempted(), KeyboardInterrupt(), TrainingStopped([], 2)],
+                         ids=repr)
+def test_what_is_no_objection_passes_through(error):
+    def test(double):
+        raise error
+
+    with pytest.raises(type(error)):
+        tried(test)
+
+
+def test_a_stub_is_not_attempted():
+    def stub(double):
+        raise NotAttempted("kinds.law")
+
+    assert found("kinds.law", stub).state == "not attempted"
+
+
+def test_the_order_is_drawn_from_the_seed_and_nothing_tells_versions_apart():
+    versions, orders = RIGHT | BROKEN, set()
+    for seed in range(8):
+        faces, met = set(), []
+
+        def look(double, faces=faces, met=met):
+            faces.add((type(double), double.__name__, double.__qualname__, double.__doc__,
+                       double.__code__))
+            met.append((double(3), torch.rand(1).item()))
+
+        outcomes(look, versions, seed)
+        again = met.copy()
+        outcomes(look, versions, seed)
+        assert met == again * 2
+        assert len(faces) == 1
+        assert len({drawn for _, drawn in met}) == 1    # the same random numbers for each
+        orders.add(tuple(x for x, _ in again))
+    assert len(orders) > 2
+
+
+@pytest.mark.parametrize("answers", [
+    None, 3, [], {}, {"doubles": None}, dict.fromkeys(RIGHT | BROKEN, 1),
+    {name: [] for name in RIGHT | BROKEN}, dict.fromkeys(RIGHT | BROKEN, torch.zeros(2))])
+def test_a_score_takes_anything(answers):
+    assert not score(answers, RIGHT, BROKEN).passed
+
+
+def test_the_demo_lesson_says_what_was_let_through():
+    def blind(double):
+        assert double(3) == 6
+
+    result = found("kinds.law", blind)
+    assert result.found == ("Caught 3 of 4, accused 0 of 3. Let through: one that forgets the "
+                            "sign.")
