@@ -332,6 +332,12 @@ def test_the_order_is_drawn_from_the_seed_and_nothing_tells_versions_apart():
     assert len(orders) > 2
 
 
+def test_a_test_that_looks_behind_the_wrapper_is_flagged():
+    code = "def doubles(double):\n    assert double.__closure__[0].cell_contents(3) == 6"
+    plan = definitions(Code([Cell(1, code)]), exercises.find("kinds.law"))
+    assert plan.flags == ("look at its __closure__",)
+
+
 @pytest.mark.parametrize("answers", [
     None, 3, [], {}, {"doubles": None}, dict.fromkeys(RIGHT | BROKEN, 1),
     {name: [] for name in RIGHT | BROKEN}, dict.fromkeys(RIGHT | BROKEN, torch.zeros(2))])

@@ -15,7 +15,7 @@ _NAMES = {"socket", "subprocess", "ctypes", "multiprocessing", "threading", "sig
           "gc", "inspect", "sys", "exec", "eval", "compile", "globals", "__import__",
           "__builtins__"}
 _ATTRIBUTES = {"_exit", "fork", "kill", "system", "popen", "unlink", "rmtree", "__dict__",
-               "__subclasses__", "__globals__", "_getframe", "allclose", "equal"}
+               "__subclasses__", "__globals__", "__closure__", "_getframe", "allclose", "equal"}
 
 
 _LONGEST_CHAIN = 20
