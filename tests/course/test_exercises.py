@@ -17,7 +17,7 @@ from grading_corpus import ROOT, lessons
 
 import peft_teach as pt
 from peft_teach.course.build.source import SOLUTION
-from peft_teach.course.exercise import NOT_ATTEMPTED, PASSED, WRONG, examine, judged
+from peft_teach.course.exercise import NOT_ATTEMPTED, PASSED, WRONG, attempt, examine, judged
 from peft_teach.course.grade import hidden
 from peft_teach.course.grade.plain import from_bytes, to_bytes
 from peft_teach.course.lessons import all_exercises, names, stub_of
@@ -176,6 +176,19 @@ def test_odd_answers_are_judged(id, odd):
         assert result.state == WRONG, result
         assert "could not be judged" not in result.message
     assert judged(exercise, visible(id, 0)[0], ODD[odd], 0).state == WRONG
+
+
+@each
+def test_no_report_is_believed_whose_entries_are_of_another_kind_or_missing(id):
+    """What crosses to the grader comes from a process that a learner's code may have changed."""
+    exercise, case = EXERCISES[id], visible(id, 0)[0]
+    outputs, _ = attempt(exercise, exercise.resolve(), case, 0)
+    assert judged(exercise, case, outputs, 0).state == PASSED
+    for name, value in outputs.items() if isinstance(outputs, dict) else ():
+        forged = [outputs | {name: odd} for odd in ODD.values() if type(odd) is not type(value)]
+        forged.append({key: value for key, value in outputs.items() if key != name})
+        for report in forged:
+            assert judged(exercise, case, report, 0).state == WRONG, (name, report.get(name))
 
 
 # ── the cases ────────────────────────────────────────────────────────────────────────────────

@@ -151,7 +151,7 @@ def run_accuracy(accuracy, case: dict) -> dict[str, Any]:
 
 
 def judge_accuracy(case: dict, seen) -> Verdict:
-    if odd := strange(seen, training=bool, grad=bool, changed=bool, intact=bool):
+    if odd := strange(seen, "found", training=bool, grad=bool, changed=bool, intact=bool):
         return odd
     found = seen["found"]
     if found is None:
@@ -570,6 +570,8 @@ def judge_head(case: dict, seen) -> Verdict:
         return odd
     if "crash" in seen:
         return rejected("names_alone", f"Your code raised AttributeError: {seen['crash']}.")
+    if odd := strange(seen, "found", "gave", "trains", "unknown", "on_module", "changed"):
+        return odd
     trains, sizes = seen["trains"], {n: p.numel() for n, p in _headed(case).named_parameters()}
     if set(trains) != set(sizes):
         return Verdict(False, "The model has other parameters afterwards: only say what trains.")
