@@ -36,7 +36,8 @@ from .course import check, commit, compare, hint, progress, require, reset, sent
 from .errors import NotAttempted
 from .methods import bitfit, bottleneck, dora, full, ia3, lora, prefix, prompt, qlora
 from .models import best_device as device
-from .store import load, save
+from .store import list as saved
+from .store import load, save, swap
 from .training import Evaluation, LanguageEvaluation, Step, evaluate, seed, train
 
 __version__ = "0.1.0"
@@ -49,7 +50,8 @@ __all__ = [
     "check", "commit", "compare", "course", "data", "device", "disabled", "dora", "errors",
     "evaluate", "export", "full", "hint", "ia3", "load", "lora", "merge", "models", "nf4",
     "outlines", "plots", "prefix", "progress", "prompt", "qlora", "remove", "require", "reset",
-    "save", "seed", "sentence", "shapes", "spectra", "store", "train", "training", "widgets",
+    "save", "saved", "seed", "sentence", "shapes", "spectra", "store", "swap", "train", "training",
+    "widgets",
 ]
 
 

@@ -13,17 +13,23 @@ follow freezing, counting, saving, disabling, merging and removing, the same for
 """
 
 import itertools
+import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 
 import torch
+from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 
-from . import models, state
-from .errors import AlreadyAdapted, BadConfig, NoAdapter, NotMergeable
+from . import folder, models, state
+from .errors import AlreadyAdapted, BadConfig, NoAdapter, NotMergeable, NotSupported
 from .state import Record
+
+TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"    # what `save` writes
+CHECKPOINT = "model.safetensors"    # where transformers' Trainer looks for weights
 
 
 class Adapter(nn.Module):
@@ -215,7 +221,12 @@ def attach(model: nn.Module, targets: str | tuple[str, ...],
     `make` breaks the contract; then the model is as it was.
     """
     refuse_adapted(model)
-    names = models.find(model, targets, layers)
+    return wrap(model, models.find(model, targets, layers), make)
+
+
+def wrap(model: nn.Module, names: tuple[str, ...], make: Callable[[nn.Module], Adapter]
+         ) -> nn.Module:
+    """Do what `attach` does, at modules that are named in full; a bare backbone is "" itself."""
     for name in names:
         if any(own.startswith(name + ".") for own in models.head(model)):
             raise BadConfig(f"{name} belongs to the task head.",
@@ -241,7 +252,7 @@ def place(model: nn.Module, wrappers: dict[str, Adapter], record: Record) -> nn.
     if "" in wrappers:
         state.change(model.base, inside=True)
     state.change(model, record=record)
-    models.guard_save(model)
+    models.guard_save(model, save_checkpoint)
     return model
 
 
@@ -380,6 +391,69 @@ def disabled(model: nn.Module) -> Iterator[nn.Module]:
     finally:
         for name, adapter in found.items():
             adapter.enabled = before[name]
+
+
+# ── keeping them in files ────────────────────────────────────────────────────────────────────
+
+
+def save(model: nn.Module, path: str | Path) -> Path:
+    """Write the adapter and the head of `model` into the folder `path`; return it.
+
+    Both files are written beside their places and then moved there: what fails before leaves the
+    old ones. Raises `NoAdapter` on a model without a method, and `AdapterFileError` for a folder
+    that cannot be written.
+    """
+    tensors = adapter_state(model) | copies(head_parameters(model))
+    record = record_of(model)
+    description = {
+        "format": 1,
+        "method": record.method,
+        "config": record.config and _as_stored(record.config),
+        "base": record.fingerprint,
+    }
+    if record.method is None:
+        description["wrapped"] = list(adapters(model))
+    told = json.dumps(description).encode()    # before anything is written: it may fail
+    return folder.write(path, {TENSORS: write_tensors(tensors, metadata={"format": "pt"}),
+                               DESCRIPTION: told})
+
+
+def save_checkpoint(model: nn.Module, path: str | Path, is_main_process: bool = True,
+                    state_dict: dict | None = None, push_to_hub: bool = False, **others) -> None:
+    """Stand for `save_pretrained` on an adapted model: `save`, and a file for `Trainer` to resume.
+
+    That is `model.safetensors`: the own parameters of all adapters and whatever else trains, by
+    the names that they have now. The frozen weights are not in it, which Trainer remarks when it
+    resumes. There is no config.json, from which transformers would draw a base at random. `others`
+    are options of its own format. Raises `NotSupported` for tensors from elsewhere, as they come
+    from sharded training, and for a push to the Hub.
+    """
+    if state_dict is not None or push_to_hub:
+        raise NotSupported("An adapted model is saved from its own parameters, into a folder.",
+                           hint="save_pretrained(folder), or pt.save(model, folder)")
+    if not is_main_process:
+        return
+    own = {id(p) for adapter in adapters(model).values()
+           for p in adapter.own_parameters().values()}
+    kept = copies({n: p for n, p in model.named_parameters() if p.requires_grad or id(p) in own})
+    save(model, path)
+    folder.write(path, {CHECKPOINT: write_tensors(kept, metadata={"format": "pt"})})
+
+
+def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the task head's parameters by the names that they have on the unadapted model."""
+    head = set(models.head(model))
+    named = {plain_name(model, n): p for n, p in model.named_parameters()}
+    return {n: p for n, p in named.items() if n in head}
+
+
+def _as_stored(config) -> dict:
+    """Return a config's fields as a file keeps them.
+
+    A field that only matters before or while training, such as how a prompt starts, says with
+    `metadata={"stored": value}` what stands in the file instead.
+    """
+    return {f.name: f.metadata.get("stored", getattr(config, f.name)) for f in fields(config)}
 
 
 # ── taking them off ──────────────────────────────────────────────────────────────────────────

@@ -6,6 +6,7 @@ each family stands in `families.py`, whose functions are offered here, too:
 `pt.models.places(model)`.
 """
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,13 +145,16 @@ def to_hf(model: nn.Module) -> nn.Module:
     return model
 
 
-def guard_save(model: nn.Module) -> None:
-    """Let `save_pretrained` refuse exactly while it would lie.
+def guard_save(model: nn.Module, save_adapted=None) -> None:
+    """Let `save_pretrained` refuse exactly while it would lie, and save an adapted model's adapter.
 
-    With adapters, converted or 4-bit layers it would write a checkpoint with foreign names or
-    transposed weights, without a warning; and a mean-pooled model would come back pooling [CLS].
+    With converted or 4-bit layers it would write a checkpoint with transposed weights or bytes,
+    without a warning; and a mean-pooled model would come back pooling [CLS]. With adapters there
+    would be foreign names: `save_adapted(model, folder, ...)` takes its place on such a model.
     """
-    if (_is_wrapped(model) or state.of(model).converted or quantized(model)
+    if _is_wrapped(model):
+        model.__dict__["save_pretrained"] = functools.partial(save_adapted, model)
+    elif (state.of(model).converted or quantized(model)
             or is_mean_pooled(model)):
         model.__dict__["save_pretrained"] = _refuse_save
     else:
@@ -169,10 +173,9 @@ def _is_wrapped(model: nn.Module) -> bool:
 
 def _refuse_save(*args, **kwargs):
     raise NotSupported("save_pretrained would write a checkpoint that no library reads as this "
-                       "model: it holds adapters, converted or 4-bit layers, or a mean-pooled "
-                       "head.",
-                       hint="pt.save(model, path) for the adapter; or merge or remove it, then "
-                            "pt.models.to_hf(model).save_pretrained(path)")
+                       "model: it holds converted or 4-bit layers, or a mean-pooled head.",
+                       hint="pt.models.to_hf(model).save_pretrained(path), but for the mean-pooled "
+                            "head, which transformers has no class for")
 
 
 # ── loading ──────────────────────────────────────────────────────────────────────────────────

@@ -2,29 +2,30 @@
 
     movie-lora/
         adapter.safetensors    adapter and head, by the unadapted model's names
-        adapter.json           method, settings, and a fingerprint of the base
+        adapter.json           method, settings, and a fingerprint of the base; after a bare
+                               `attach`, which modules it wrapped
 
 The base itself is never stored, unless all of it is trained. `load` checks the fingerprint, so
 that an adapter does not land on another base by mistake. Nothing here unpickles.
 """
 
 import builtins
-import dataclasses
-import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 
-from . import core, folder, models, state
+from . import core, folder, state
+from .core import DESCRIPTION, TENSORS, save
 from .errors import AdapterFileError, PeftTeachError
 from .methods import bitfit, bottleneck, dora, full, ia3, lora, prefix, prompt, qlora
 
+__all__ = ["METHODS", "Saved", "list", "load", "save", "swap"]
+
 METHODS = {"full": full, "bitfit": bitfit, "prompt": prompt, "prefix": prefix,
            "bottleneck": bottleneck, "ia3": ia3, "lora": lora, "dora": dora, "qlora": qlora}
-TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"
 
 
 @dataclass(frozen=True)
@@ -38,36 +39,26 @@ class Saved:
     path: Path
 
 
-def save(model: nn.Module, path: str | Path) -> Path:
-    """Write the adapter and the head of `model` into the folder `path`; return it.
-
-    Both files are written beside their places and then moved there: what fails before leaves the
-    old ones. Raises `NoAdapter` on a model without a method, and `AdapterFileError` for a folder
-    that cannot be written.
-    """
-    tensors = core.adapter_state(model) | core.copies(_head_parameters(model))
-    record = core.record_of(model)
-    description = {
-        "format": 1,
-        "method": record.method,
-        "config": record.config and _as_stored(record.config),
-        "base": record.fingerprint,
-    }
-    told = json.dumps(description).encode()    # before anything is written: it may fail
-    return folder.write(path, {TENSORS: write_tensors(tensors, metadata={"format": "pt"}),
-                              DESCRIPTION: told})
-
-
-def load(model: nn.Module, path: str | Path) -> nn.Module:
+def load(model: nn.Module, path: str | Path,
+         make: Callable[[nn.Module], core.Adapter] | None = None) -> nn.Module:
     """Put the adapter in the folder `path` on an unadapted model; return the model to keep.
 
-    Raises `AlreadyAdapted`, or `AdapterFileError` for a missing or damaged file, another base, or
-    a missing, unexpected or misshapen tensor; then the model is as it was.
+    After a bare `attach` no method is named: give as `make` what `attach` had, `make(base)`, and
+    the same modules are wrapped. Raises `AlreadyAdapted`, or `AdapterFileError` for a missing or
+    damaged file, another base, or a missing, unexpected or misshapen tensor; then the model is as
+    it was.
     """
     description, tensors = _read(path)
     core.refuse_adapted(model)
     base = core.describe(model)
     _check_base(description["base"], base.fingerprint, path)
+    if make is not None:
+        names = _wrapped(description, model, path)
+        with core.all_or_nothing(model):
+            state.change(model, before=base)
+            model = core.wrap(model, names, make)
+            _copy_into(model, tensors, path)
+        return model
     method = _method(description, path)
     config = _config(method, description["config"], path)
     with core.all_or_nothing(model):
@@ -124,22 +115,6 @@ def list(folder: str | Path) -> builtins.list[Saved]:
 # ── the parts ────────────────────────────────────────────────────────────────────────────────
 
 
-def _head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    head = set(models.head(model))
-    named = {core.plain_name(model, n): p for n, p in model.named_parameters()}
-    return {n: p for n, p in named.items() if n in head}
-
-
-def _as_stored(config) -> dict:
-    """Return a config's fields as a file keeps them.
-
-    A field that only matters before or while training, such as how a prompt starts, says with
-    `metadata={"stored": value}` what stands in the file instead.
-    """
-    return {f.name: f.metadata.get("stored", getattr(config, f.name))
-            for f in dataclasses.fields(config)}
-
-
 def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
     description, tensors = folder.read(path, DESCRIPTION, TENSORS, "pt.save",
                                       "pt.store.list(folder) shows the adapters in a folder")
@@ -156,6 +131,9 @@ def _is_description(found) -> bool:
         return False
     named = isinstance(found.get("method"), str) and isinstance(found.get("config"), dict)
     bare = found.get("method", ...) is None and found.get("config", ...) is None
+    wrapped = found.get("wrapped", [])
+    if not isinstance(wrapped, builtins.list) or not all(isinstance(n, str) for n in wrapped):
+        return False
     return (named or bare) and all(
         isinstance(entry, builtins.list) and len(entry) == 2
         and all(isinstance(part, builtins.list) for part in entry)
@@ -167,11 +145,30 @@ def _method(description: dict, path):
     name = description["method"]
     if name is None:
         raise AdapterFileError(f"{path} was saved after a bare pt.attach, so no method is named.",
-                               hint="attach the same class again, then pt.store.swap(model, path)")
+                               hint="pt.load(model, path, make=...) with the class or function "
+                                    "that pt.attach had, on a model without adapters")
     if name not in METHODS:
         raise AdapterFileError(f"{path} holds the method {name!r}.",
                                expected="one of " + ", ".join(METHODS))
     return METHODS[name]
+
+
+def _wrapped(description: dict, model: nn.Module, path) -> tuple[str, ...]:
+    """Return the modules that a bare `attach` wrapped."""
+    if description["method"] is not None:
+        raise AdapterFileError(f"{path} holds the method {description['method']!r}.",
+                               expected="make=... only for what a bare pt.attach put on",
+                               hint="pt.load(model, path)")
+    if "wrapped" not in description:
+        raise AdapterFileError(f"{path} is of a version that did not write down which modules were "
+                               "wrapped.", hint="attach the same class to the same places, then "
+                                                "pt.swap(model, path)")
+    modules = {name for name, _ in model.named_modules()}
+    strange = [name for name in description["wrapped"] if name not in modules]
+    if strange:
+        raise AdapterFileError(f"{path} says that {strange[0]!r} was wrapped, which this model has "
+                               "not.", expected="the settings as pt.save wrote them")
+    return tuple(description["wrapped"])
 
 
 def _config(method, fields: dict, path):
@@ -219,7 +216,7 @@ def _check_base(saved: dict, here: dict, path) -> None:
 
 def _copy_into(model: nn.Module, tensors: dict[str, Tensor], path) -> None:
     """Copy all tensors into their parameters, or raise before the first is copied."""
-    here = core.adapter_parameters(model) | _head_parameters(model)
+    here = core.adapter_parameters(model) | core.head_parameters(model)
     folder.check(tensors, here, path)
     with torch.no_grad():
         for name, p in here.items():

@@ -39,8 +39,8 @@ PROMISED = {
     "bottleneck", "qlora", "nf4",
     "models", "data", "full", "bitfit", "ia3", "lora", "dora", "Adapter", "attach", "adapters",
     "adapter_parameters", "adapter_state", "disabled", "merge", "remove", "save", "load", "store",
-    "train", "evaluate", "seed", "device", "account", "spectra", "export", "errors", "check",
-    "require", "hint", "reset", "progress", "NotAttempted", "plots", "widgets",
+    "swap", "saved", "train", "evaluate", "seed", "device", "account", "spectra", "export",
+    "errors", "check", "require", "hint", "reset", "progress", "NotAttempted", "plots", "widgets",
 }
 
 
@@ -144,7 +144,7 @@ def test_imports_go_down_only(module):
 
 
 def test_the_floors_are_not_empty():
-    assert imports("core", SOURCES["core"]) == {"models", "state", "errors"}
+    assert imports("core", SOURCES["core"]) == {"models", "folder", "state", "errors"}
     assert "methods.lora" in imports("store", SOURCES["store"])
 
 

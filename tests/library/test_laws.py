@@ -758,26 +758,28 @@ def test_requires_grad_comes_back(family, method, leave, tiny):
 @pytest.mark.parametrize(("family", "method"), [
     (family, method) for family in ("bert", "gpt2", "llama") for method, m in METHODS.items()
     if family in m.families])
-def test_save_pretrained_refuses_exactly_while_it_would_lie(family, method, tiny, inputs,
-                                                            tmp_path):
+def test_save_pretrained_writes_an_adapter_or_a_model_or_refuses(family, method, tiny, inputs,
+                                                                 tmp_path):
     method = METHODS[method]
     model = method.module.inject(tiny(family), method.config(family))
     random_update(model)
     batch = inputs(model)
-    with pytest.raises(pt.errors.NotSupported, match="to_hf"):
-        model.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path / "adapter")
+    assert (tmp_path / "adapter" / "adapter.json").is_file()
+    loaded = pt.load(tiny(family), tmp_path / "adapter")
+    torch.testing.assert_close(outputs(loaded, batch), outputs(model, batch))
     with pytest.raises(pt.errors.NotSupported, match="merge"):
         models.to_hf(model)
     model = pt.merge(model) if method.merges else remove(model, method)
     left = {type(m).__name__ for m in model.modules()} & {"Linear4bit"}
     if state.of(model).converted or left:
-        with pytest.raises(pt.errors.NotSupported):    # transposed weights, or bytes
-            model.save_pretrained(tmp_path)
+        with pytest.raises(pt.errors.NotSupported, match="to_hf"):    # transposed, or bytes
+            model.save_pretrained(tmp_path / "plain")
     merged = outputs(model, batch)
     model = models.to_hf(model)
-    assert not list(tmp_path.iterdir())
-    model.save_pretrained(tmp_path)
-    back = type(model).from_pretrained(tmp_path).eval()
+    assert not (tmp_path / "plain").exists()
+    model.save_pretrained(tmp_path / "plain")
+    back = type(model).from_pretrained(tmp_path / "plain").eval()
     torch.testing.assert_close(outputs(back, batch), merged, rtol=1e-4, atol=1e-5)
 
 

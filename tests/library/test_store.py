@@ -12,7 +12,7 @@ from torch import nn
 
 import peft_teach as pt
 from peft_teach import core, models
-from peft_teach.errors import AdapterFileError, AlreadyAdapted, NoAdapter
+from peft_teach.errors import AdapterFileError, AlreadyAdapted, NoAdapter, PeftTeachError
 
 CONFIG = pt.lora.Config(rank=4, alpha=6.0, targets=("query", "ffn_in"), layers=(1,))
 
@@ -412,12 +412,82 @@ def test_after_a_bare_attach_the_state_is_saved_and_swapped(tiny, batch, tmp_pat
     assert (stored["method"], stored["config"]) == (None, None)
     with pytest.raises(AdapterFileError, match="after a bare") as error:
         pt.load(tiny("bert"), folder)
-    assert "attach the same class again, then pt.store.swap" in error.value.hint
+    assert "pt.load(model, path, make=...)" in error.value.hint
     again = pt.attach(tiny("bert"), "query", Shift)
     assert torch.equal(logits(pt.store.swap(again, folder), batch), expected)
     elsewhere = pt.attach(tiny("bert"), "value", Shift)
     with pytest.raises(AdapterFileError, match=r"missing .*value\.v"):
         pt.store.swap(elsewhere, folder)
+
+
+class Foldable(Shift):
+    """A shift that can be folded into the bias, as a reader might write it."""
+
+    def merged(self):
+        linear = nn.Linear(self.base.in_features, self.base.out_features)
+        linear.weight.data = self.base.weight.data.clone()
+        linear.bias.data = self.base.bias.data + self.v.data
+        return linear
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+def test_a_method_of_ones_own_is_loaded_in_one_call_and_merged(family, tiny, inputs, tmp_path):
+    places, layers = {"gpt2": ("qkv", "ffn_out")}.get(family, ("query", "ffn_out")), (1,)
+    model = randomize(pt.attach(tiny(family), places, Foldable, layers))
+    batch = inputs(model)
+    expected = logits(model, batch)
+    folder = pt.save(model, tmp_path / "mine")
+    stored = json.loads((folder / "adapter.json").read_text())
+    assert stored["wrapped"] == list(pt.adapters(model))
+    plain = tiny(family)
+    loaded = pt.load(plain, folder, make=Foldable)
+    assert loaded is plain
+    assert list(pt.adapters(loaded)) == list(pt.adapters(model))
+    assert torch.equal(logits(loaded, batch), expected)
+    assert {n for n, p in loaded.named_parameters() if p.requires_grad} == {
+        n for n, p in model.named_parameters() if p.requires_grad}
+    merged = pt.merge(loaded)
+    assert pt.adapters(merged) == {}
+    torch.testing.assert_close(logits(merged, batch), expected, rtol=1e-5, atol=1e-5)
+    other = pt.save(randomize(pt.attach(tiny(family), places, Foldable, layers), 1), tmp_path / "b")
+    swapped = pt.swap(model, other)    # and two of them are exchanged
+    assert not torch.equal(logits(swapped, batch), expected)
+    assert torch.equal(logits(pt.swap(swapped, folder), batch), expected)
+
+
+def test_what_make_cannot_load_changes_nothing(tiny, batch, saved, tmp_path):
+    class Wide(Shift):
+        def __init__(self, base):
+            super().__init__(base)
+            self.w = nn.Parameter(torch.zeros(3))
+
+    def stranger(d):
+        d["wrapped"][0] = "bert.encoder.layer.7.attention.self.query"
+
+    def mistaken(d):
+        d["wrapped"] = "bert"
+
+    def forget(d):
+        d.pop("wrapped")
+
+    mine = pt.save(pt.attach(tiny("bert"), "query", Shift), tmp_path / "mine")
+    model = tiny("bert")
+    before, outputs = structure(model), logits(model, batch)
+    for folder, change, make, says in (
+            (saved, None, Shift, "holds the method 'lora'"), (mine, None, Wide, r"missing .*\.w"),
+            (mine, None, nn.Identity, "gave a Identity"), (mine, stranger, Shift, "layer.7"),
+            (mine, mistaken, Shift, "does not describe an adapter"),
+            (mine, forget, Shift, "did not write down which modules")):
+        copy = shutil.copytree(folder, tmp_path / "copy", dirs_exist_ok=True)
+        if change:
+            edit_json(copy, change)
+        with pytest.raises(PeftTeachError, match=says):
+            pt.load(model, copy, make=make)
+        assert structure(model) == before
+        assert torch.equal(logits(model, batch), outputs)
+    again = pt.attach(model, "query", Shift)    # what an older version wrote is swapped in
+    assert torch.equal(logits(pt.swap(again, copy), batch), logits(pt.load(
+        tiny("bert"), mine, make=Shift), batch))
 
 
 # ── full fine-tuning ─────────────────────────────────────────────────────────────────────────
