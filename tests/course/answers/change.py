@@ -307,3 +307,103 @@ def truncate(delta, k):
     V, sigma = V.flip(1)[:, :k], values.flip(0)[:k].clamp_min(0).sqrt()
     return (delta @ V / sigma * sigma) @ V.T    # sigma may be zero
 """
+
+# ── change.bitfit ────────────────────────────────────────────────────────────────────────────
+
+BITFIT = """
+class BiasAdapter(pt.Adapter):
+    def __init__(self, base):
+        super().__init__(base)
+        self.b = torch.nn.Parameter(torch.zeros(base.bias.shape))
+
+    def forward(self, x):
+        y = self.base(x)
+        return y + self.b.to(y.dtype)
+"""
+SUPER = "super().__init__(base)"
+START = "torch.zeros(base.bias.shape)"
+OWN = f"self.b = torch.nn.Parameter({START})"
+CALL = "        y = self.base(x)\n"
+SHIFTED = "y + self.b.to(y.dtype)"
+
+RIGHT["change.bitfit"] = {
+    "plain": BITFIT,
+    "summed, then rounded": but(BITFIT, SHIFTED, "(y + self.b).to(y.dtype)"),
+    "in float32": but(BITFIT, SHIFTED, "(y.float() + self.b).to(x.dtype)"),
+    "in place": but(BITFIT, SHIFTED, "y.add_(self.b)"),
+    "zeros_like": but(BITFIT, START, "torch.zeros_like(base.bias, dtype=torch.float32)"),
+    "the size alone": but(BITFIT, START, "torch.zeros(base.bias.numel())"),
+    "made empty, then zero": but(BITFIT, START, "torch.empty(len(base.bias))", "    def forward",
+                                 "        nn.init.zeros_(self.b)\n\n    def forward"),
+    "rows of ones": but(BITFIT, SHIFTED, "y + torch.ones_like(y[..., :1]) * self.b.to(y.dtype)"),
+    "registered": but(BITFIT, OWN, f'self.register_parameter("b", torch.nn.Parameter({START}))'),
+    "methods": """
+class BiasAdapter(pt.Adapter):
+    def __init__(self, base: nn.Module):
+        super().__init__(base)
+        self.b = self.start(*base.bias.shape)
+
+    @staticmethod
+    def start(features):
+        return nn.Parameter(torch.zeros(features, dtype=torch.float32), requires_grad=True)
+
+    def shift(self, y):
+        return torch.add(y, self.b.type_as(y))
+
+    def forward(self, *inputs):
+        return self.shift(self.base(*inputs))
+""",
+}
+
+WRONG["change.bitfit"] = {
+    "replaced": but(BITFIT, SHIFTED, "y - self.base.bias + self.b.to(y.dtype)"),
+    "multiplied": but(BITFIT, SHIFTED, "y * (1 + self.b.to(y.dtype))"),
+    "copied": but(BITFIT, START, "base.bias.detach().clone()"),
+    "dtype": (but(BITFIT, START, "torch.zeros_like(base.bias)"),
+              but(BITFIT, SHIFTED, "y + self.b")),
+    "b_not_zero": (but(BITFIT, START, "torch.randn(base.bias.shape)"),
+                   but(BITFIT, "torch.zeros", "torch.ones")),
+    "b_unused": but(BITFIT, SHIFTED, "y"),
+    "bias_twice": but(BITFIT, SHIFTED, "y + self.base.bias + self.b.to(y.dtype)"),
+    "subtracted": but(BITFIT, SHIFTED, "y - self.b.to(y.dtype)"),
+    "only_times": but(BITFIT, SHIFTED, "y * self.b.to(y.dtype)"),
+    "added_twice": but(BITFIT, SHIFTED, "y + 2 * self.b.to(y.dtype)"),
+    "before_base": but(BITFIT, "self.base(x)", "self.base(x + self.b.to(x.dtype))", SHIFTED, "y"),
+    "only_b": but(BITFIT, SHIFTED, "self.b.to(y.dtype).expand_as(y)"),
+    "no_gradient": (but(BITFIT, "self.b.to", "self.b.detach().to"),
+                    but(BITFIT, "        return y", "        with torch.no_grad():\n"
+                                                    "            return y")),
+    "input_cut": (but(BITFIT, CALL, f"        with torch.no_grad():\n    {CALL}"),
+                  but(BITFIT, "self.base(x)", "self.base(x.detach())")),
+    "input_changed": (
+        but(BITFIT, CALL, f"        x += self.b.to(x.dtype)\n{CALL}", SHIFTED, "y"),
+        but(BITFIT, CALL, f"        x = x.clamp_(-1, 1)\n{CALL}")),
+    "second_call": but(BITFIT, "        return y", "        y = y", "dtype)\n",
+                       "dtype)\n        self.b.data *= 0.99\n        return y\n"),
+    "training_only": but(BITFIT, CALL,
+                         f"{CALL}        if not self.training:\n            return y\n"),
+    "start_differs": but(BITFIT, CALL, f"{CALL}        if not self.b.any():\n"
+                                       "            return torch.zeros_like(y)\n"),
+    "shapes": (but(BITFIT, START, "torch.zeros(1)"), but(BITFIT, START, "torch.tensor(0.0)"),
+               but(BITFIT, START, "torch.zeros(base.weight.shape)")),
+    "names": but(BITFIT, f"torch.nn.Parameter({START})", START),
+    "misnamed": but(BITFIT, "self.b =", "self.bias =", "self.b.to", "self.bias.to"),
+    "layers_inside": but(BITFIT, f"torch.nn.Parameter({START})",
+                         "torch.nn.Linear(1, len(base.bias))", "self.b.to", "self.b.bias.to"),
+    "more_parameters": but(
+        BITFIT, OWN, f"{OWN}\n        self.weight = torch.nn.Parameter(base.weight.clone())"),
+    "buffer": but(BITFIT, OWN, f"{OWN}\n        self.register_buffer('start', base.bias.clone())"),
+    "not_adapter": but(BITFIT, "pt.Adapter", "torch.nn.Module", SUPER,
+                       "super().__init__()\n        self.base = base"),
+    "base_lost": but("import copy\n" + BITFIT, SUPER, "super().__init__(copy.deepcopy(base))"),
+    "base_trained": (but(BITFIT, SUPER, f"{SUPER}\n        base.bias.requires_grad_()"),
+                     but(BITFIT, SUPER, f"{SUPER}\n        self.requires_grad_(True)")),
+    "base_changed": but(
+        BITFIT, CALL, "        with torch.no_grad():\n            self.base.bias += "
+                      f"self.b.to(x.dtype)\n{CALL}", SHIFTED, "y + 0 * self.b.to(y.dtype)"),
+    "forward_left": BITFIT[:BITFIT.index(CALL)] + "        raise pt.NotAttempted\n",
+    "no_return": but(BITFIT, "return ", ""),
+}
+
+BEYOND["change.bitfit"] = but(BITFIT, "self.b.to(y.dtype)",
+                              "self.b.to(y.dtype).expand(x.shape[0], x.shape[1], -1)")

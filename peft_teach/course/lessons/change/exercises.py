@@ -12,7 +12,7 @@ from .... import spectra
 from ....subspace import hashes
 from ...adapter_judge import MISTAKES, Method
 from ...exercise import Exercise, Verdict
-from ...judge import HALF, NO_RETURN, close, named, plain, rejected, strange, whole
+from ...judge import HALF, NO_RETURN, close, difference, named, plain, rejected, strange, whole
 
 _close = partial(close, tolerance=1e-4)
 
@@ -63,7 +63,7 @@ def judge_energy(case: dict, seen) -> Verdict:
         if whole(value) is None:
             return rejected("not_whole", f"It gave {value!r}.")
     if not seen["intact"]:
-        return rejected("input_changed")
+        return rejected("input_changed", "Afterwards σ is not what it was before.")
     if found == right:
         return Verdict(True, "The smallest k whose first k squares reach the share.")
     i = next(i for i, value in enumerate(found) if value != right[i])
@@ -157,7 +157,7 @@ def judge_truncate(case: dict, seen) -> Verdict:
     if found is None:
         return rejected("no_return")
     if not torch.equal(seen["delta_after"], delta):
-        return rejected("input_changed")
+        return rejected("input_changed", "Afterwards ΔW is not what it was before.")
     if not isinstance(found, Tensor) or found.shape != delta.shape:
         told = f"For a matrix {n_out} × {n_in} and k = {k} it gave {named(found)}."
         if k == 0 and isinstance(found, int | float):
@@ -167,16 +167,17 @@ def judge_truncate(case: dict, seen) -> Verdict:
         if isinstance(found, Tensor) and tuple(found.shape) in ((k, n_in), (n_out, k), (k, k)):
             return rejected("wrong_axis", told)
         return rejected("shape", told)
-    if _close(found, spectra.truncate(delta, k)):
+    nearest = spectra.truncate(delta, k)
+    if _close(found, nearest):
         return Verdict(True, "No matrix of rank k is nearer to ΔW.")
-    told = f"For a matrix {n_out} × {n_in} and k = {k}:"
+    rank = torch.linalg.matrix_rank(found.float().nan_to_num())
+    told = (f"For a matrix {n_out} × {n_in} and k = {k} it gave one of rank {rank} that is "
+            f"{(found - delta).norm():.3g} from ΔW. Wanted is rank {k}, and as near as can be: "
+            f"{(nearest - delta).norm():.3g}.")
     mistake = _first(found, wrong_truncations(delta, k).items())
     if not mistake and ((found == 0) | (found == delta)).all():
         mistake = "entries"
-    if mistake:
-        return rejected(mistake, told)
-    return Verdict(False, f"{told} rank {torch.linalg.matrix_rank(found)}, and off by "
-                          f"{(found - spectra.truncate(delta, k)).norm():.3g}.")
+    return Verdict(False, told, mistake)
 
 
 def wrong_truncations(delta: Tensor, k: int) -> dict[str, Tensor]:
@@ -288,25 +289,25 @@ def judge_project(case: dict, seen) -> Verdict:
     if theta is None:
         return rejected("no_return")
     if not torch.equal(seen["theta0_after"], theta0):
-        return rejected("theta0_changed")
+        return rejected("theta0_changed", "Afterwards θ₀ is not what it was before.")
     if not seen["intact"]:
-        return rejected("inputs_changed")
+        return rejected("inputs_changed", "Afterwards an input is not what it was before.")
     told = f"For D = {len(theta0)} and d = {d}:"
     if not isinstance(theta, Tensor) or theta.shape != theta0.shape:
         return rejected("shape", f"{told} it gave {named(theta)}.")
     move = case["sign"] * case["z"][case["h"]]                                   # (D,), unscaled
     scale = math.sqrt(d / len(theta0))
     if not _close(theta, theta0 + scale * move):
+        told = f"{told} {difference('θ', theta, theta0 + scale * move)}"
         mistake = _first(theta, wrong_projections(case)) or _first(theta, scattered(case))
-        if mistake:
-            return rejected(mistake, told)
-        return Verdict(False, f"{told} it is not θ₀ + P z; the largest difference is "
-                              f"{(theta - theta0 - scale * move).abs().max():.3g}.")
+        return Verdict(False, told, mistake)
     expected = torch.zeros(d).index_add(0, case["h"], scale * case["sign"] * case["g"])
-    if seen["grad"] is None or not _close(seen["grad"], expected):
-        return rejected("no_gradient")
+    if not _close(seen["grad"], expected):
+        return rejected("no_gradient", "After a backward pass, " + (
+            difference("z.grad", seen["grad"], expected) if seen["grad"] is not None
+            else "z.grad is None."))
     if d > 1 and seen["largest"] >= len(theta0) * d:
-        return rejected("dense", told)
+        return rejected("dense", f"{told} one tensor of {seen['largest']} numbers was kept.")
     return Verdict(True, "Every weight moves, and only z is learned.")
 
 
