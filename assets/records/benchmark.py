@@ -1,6 +1,7 @@
 """Race every method against Hugging Face peft, and NF4 against bitsandbytes; make a table.
 
-    python assets/records/benchmark.py           all, about ten minutes on two cores
+    python assets/records/benchmark.py           what is missing; all takes ten minutes, two cores
+    python assets/records/benchmark.py --again   all anew
     python assets/records/benchmark.py --quick   MiniLM, few rounds, no memory; nothing is stored
 
 Needs the `test` extra. Both sides get equal models in float32, places, ranks, lengths, batches and
@@ -17,19 +18,15 @@ parameters  what the method trains, head not counted.
 file        the safetensors file that each side saves; with the head, where there is one.
 
 Prints Markdown and writes `benchmark.json`: one row for a method on a model, one for an NF4 shape.
-Rows of other devices and models stay in the file.
+What stands there, measured on this machine with these versions, is not measured again; rows of
+other devices and models stay in the file.
 """
 
-import argparse
 import contextlib
 import ctypes
-import datetime
 import gc
-import json
 import logging
 import multiprocessing
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -45,8 +42,8 @@ import bitsandbytes as bnb  # noqa: E402
 import peft  # noqa: E402
 
 import peft_teach as pt  # noqa: E402
+from peft_teach.course import recording  # noqa: E402
 
-FILE = Path(__file__).with_suffix(".json")
 MODELS = {"minilm": {"batch": (16, 32), "labels": 2, "rounds": 24},
           "smollm2": {"batch": (2, 64), "labels": None, "rounds": 6}}
 RANK, ALPHA, LENGTH, PROJECTION = 8, 16, 20, 512
@@ -245,9 +242,9 @@ def in_fresh_processes(function, calls):
 
 
 def measure(name, label, device, rounds, with_memory, batch, full):
-    """Return the row of one method on one model; `full` is a step of full fine-tuning."""
+    """Return what one method on one model needs; `full` is a step of full fine-tuning."""
     sides = ["ours"] + ["peft"] * (methods(plain(name, device))[label][2] is not None)
-    row = {"device": device, "model": name, "method": label}
+    row = {}
     runners = {} if label == "full" else {"full": full}
     for side in sides:
         model = build(plain(name, device), label, side)
@@ -266,7 +263,7 @@ def measure(name, label, device, rounds, with_memory, batch, full):
 
 
 def nf4(shape, double, device, rounds):
-    """Return the row of one matrix: throughput in million weights a second, and bits a weight."""
+    """Return what one matrix needs: throughput in million weights a second, bits a weight."""
     W = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device) * 0.02
     q = pt.nf4.quantize(W, double=double)
 
@@ -281,8 +278,7 @@ def nf4(shape, double, device, rounds):
         "dequantize": race({"ours": lambda: pt.nf4.dequantize(q),
                             "theirs": lambda: bnb.functional.dequantize_4bit(packed, state)},
                            rounds)}
-    row = {"device": device, "shape": list(shape), "double": double,
-           "bits": round(q.bits_per_parameter, 4)}
+    row = {"bits": round(q.bits_per_parameter, 4)}
     for work, times in seconds.items():
         row[work] = {side: round(W.numel() / statistics.median(t) / 1e6)
                      for side, t in times.items()}
@@ -296,36 +292,26 @@ def quiet():
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
 
 
-def machine(device):
-    """Return what the numbers depend on: processor and versions."""
-    info = Path("/proc/cpuinfo")
-    cpu = [line.split(":")[1].strip() for line in info.read_text().splitlines()
-           if line.startswith("model name")] if info.exists() else [platform.processor()]
-    return {"device": torch.cuda.get_device_name() if device == "cuda" else cpu[0],
-            "cores": os.cpu_count(), "threads": torch.get_num_threads(),
-            "date": datetime.date.today().isoformat(), "python": platform.python_version(),
-            **{m.__name__: m.__version__ for m in (torch, transformers, peft, bnb)}}
-
-
 # ── the table ────────────────────────────────────────────────────────────────────────────────
 
 
 def table(record):
     """Return the record in Markdown: a table for each model on each device, and one for NF4."""
     text = []
-    for device, setting in record["machines"].items():
+    for device, setting in record.get("machines", {}).items():
         threads = f"{setting['threads']} thread" + "s" * (setting["threads"] > 1)
         text += ["", f"{setting['device']}, {threads} of {setting['cores']} cores; "
                      f"torch {setting['torch']}, peft {setting['peft']}, bitsandbytes "
                      f"{setting['bitsandbytes']}; {setting['date']}"]
         for name, model in MODELS.items():
-            rows = [r for r in record["runs"] if (r["device"], r["model"]) == (device, name)]
+            rows = [r for r in record.get("runs", [])
+                    if (r["device"], r["model"]) == (device, name)]
             if rows:
                 rows_, tokens = model["batch"]
                 head = (f"{name}, {rows_} × {tokens}", "trained", "peft's", "time / peft",
                         "memory / peft", "file / peft", "time / full", "memory / full")
                 text += ["", *markdown(head, [cells(row, rows) for row in rows])]
-        rows = [r for r in record["nf4"] if r["device"] == device]
+        rows = [r for r in record.get("nf4", []) if r["device"] == device]
         if rows:
             head = ("NF4", "bits a weight", "quantize, M/s", "bitsandbytes", "time, ratio",
                     "dequantize, M/s", "bitsandbytes", "time, ratio")
@@ -373,18 +359,11 @@ def markdown(head, lines):
             for line in (head, rule, *lines)]
 
 
-def save(record):
-    """Write the record, one run a line."""
-    parts = [f"{json.dumps(key)}: " + (
-        "[\n" + ",\n".join(map(json.dumps, value)) + "\n]" if isinstance(value, list)
-        else json.dumps(value)) for key, value in record.items()]
-    FILE.write_text("{\n" + ",\n".join(parts) + "\n}\n")
-
-
 def main():
-    """Measure, storing after each row; print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a minute; nothing is stored")
+    """Measure what is missing, storing after each row; print the table."""
+    parser = recording.arguments(__doc__)
+    parser.add_argument("--quick", action="store_true",
+                        help="two minutes of one core; nothing is stored")
     parser.add_argument("--models", nargs="+", choices=MODELS, help="only these; quick: minilm")
     parser.add_argument("--methods", nargs="+", help="only these; nf4 is one of them")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="only this; else all there are")
@@ -396,41 +375,46 @@ def main():
         ["cpu"] + ["cuda"] * torch.cuda.is_available())
     names = options.models or (["minilm"] if options.quick else list(MODELS))
 
-    record = {"machines": {}, "runs": [], "nf4": []}
-    if FILE.exists() and not options.quick:
-        record = json.loads(FILE.read_text(encoding="utf-8"))
-    for device in devices:
-        record["machines"][device] = machine(device)
-        for group, row in measurements(device, names, options.methods, options.quick):
-            record[group] = [r for r in record[group] if key(r) != key(row)] + [row]
-            if not options.quick:
-                save(record)
-    print(table(record))
+    with tempfile.TemporaryDirectory() as folder:
+        # What is measured in haste goes into a record of its own, to be printed and forgotten.
+        record = recording.Record(Path(folder) / "quick" if options.quick else __file__)
+        for device in devices:
+            here = recording.machine(transformers, peft, bnb, device=device,
+                                     threads=options.threads)
+            known = record.read().get("machines", {}).get(device, here)
+            if not recording.same_machine(known, here):
+                record.forget(device=device)
+            for part, about, found in measurements(
+                    device, names, options.methods, options.quick,
+                    stands=lambda part, about: not options.again and record.holds(about, part)):
+                record.add(about, found, part, machines={device: here})
+        print(table(record.read()))
 
 
-def measurements(device, names, wanted, fast):
-    """Yield ("runs" or "nf4", row), one measurement after the other."""
+def measurements(device, names, wanted, fast, stands=lambda part, about: False):
+    """Yield ("runs" or "nf4", what a row is about, what was found), of what does not stand."""
     for name in names:
         rounds = 6 if fast else MODELS[name]["rounds"]
         with_memory = not fast and (device == "cuda" or PEAK.exists())
         model = plain(name, device)
-        labels = [label for label in methods(model) if not wanted or label in wanted]
+        abouts = [{"device": device, "model": name, "method": label} for label in methods(model)
+                  if not wanted or label in wanted]
+        abouts = [about for about in abouts if not stands("runs", about)]
+        if not abouts:
+            continue
         batch = batch_of(model, *MODELS[name]["batch"])
         full = stepper(build(model, "full", "ours"), batch)
-        for label in labels:
+        for about in abouts:
+            label = about["method"]
             print(f"{device}, {name}: {label}", flush=True)
             with contextlib.suppress(pt.errors.NoTargets):    # BitFit on a model without biases
-                yield "runs", measure(name, label, device, rounds, with_memory, batch, full)
-    if not wanted or "nf4" in wanted:
-        for shape in SHAPES:
-            for double in (False, True):
+                yield "runs", about, measure(name, label, device, rounds, with_memory, batch, full)
+    for shape in SHAPES if not wanted or "nf4" in wanted else ():
+        for double in (False, True):
+            about = {"device": device, "shape": list(shape), "double": double}
+            if not stands("nf4", about):
                 print(f"{device}, NF4: {shape}, double={double}", flush=True)
-                yield "nf4", nf4(shape, double, device, 10 if fast else 50)
-
-
-def key(row):
-    """Return what a row is about."""
-    return [row.get(field) for field in ("device", "model", "method", "shape", "double")]
+                yield "nf4", about, nf4(shape, double, device, 10 if fast else 50)
 
 
 if __name__ == "__main__":

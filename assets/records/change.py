@@ -9,18 +9,14 @@ stopped. MiniLM, movie reviews with |rating| > 0.5, batches of 16, at most 32 to
 4,000 training sentences; 2,000 in the subspace runs and in what they are compared with.
 """
 
-import argparse
 import copy
-import json
-import random
-from pathlib import Path
 
 import torch
 
 import peft_teach as pt
+from peft_teach.course import recording
 from peft_teach.subspace import Subspace
 
-FILE = Path(__file__).with_suffix(".json")
 EXAMPLES, FEWER = 4000, 2000
 PLACES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 KEPT = (0, 1, 2, 4, 8, 16, 32, 64, 128, 384)      # the k strongest directions of each matrix kept
@@ -133,58 +129,32 @@ def sigmas(model, before):
 
 def main():
     """Make what is missing, one run after the other, saving after each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = recording.arguments(__doc__)
     parser.add_argument("--only", choices=("subspace", "update", "bitfit"))
-    only = parser.parse_args().only
+    options = parser.parse_args()
     torch.set_num_threads(1)
     data = pt.data.load("movies")
+    shared = recording.setting(data, train_examples=EXAMPLES, subspace_examples=FEWER)
+    record = recording.Record(__file__, shared, options.again)
     before, tokenizer = weights()
-    for part, group, setting in settings():
-        if only not in (None, part) or key(group, setting) in {
-                key(row["group"], row["setting"]) for row in load()["runs"]}:
-            continue
+
+    def make(about):
+        group, setting = about["group"], about["setting"]
         row, model = run(setting, data)
-        found = {"runs": {"group": group, "setting": setting, **row}}
+        gains = {"truncated": {}, "spectra": {}}
         if setting["method"] == "full" and setting.get("pretrained", True) and (
                 group == "update" or setting["seed"] == 0):
             name = f"{'update' if group == 'update' else 'short'} {setting['seed']}"
-            found["truncated"] = {name: truncated(model, before, tokenizer, data)}
-            found["spectra"] = {name: sigmas(model, before)}
-        if not load()["spectra"].get("weight"):
-            found.setdefault("spectra", {})["weight"] = {
+            gains["truncated"][name] = truncated(model, before, tokenizer, data)
+            gains["spectra"][name] = sigmas(model, before)
+        if "weight" not in record.read().get("spectra", {}):
+            gains["spectra"]["weight"] = {
                 n: [float(f"{s:.3g}") for s in pt.spectra.singular_values(w).tolist()]
                 for n, w in before.items()}
-        add(found, data)
-        print(group, setting, row["accuracy"], row.get("validation"), flush=True)
+        return row, gains
 
-
-def key(group, setting):
-    """Return what identifies a run."""
-    return group, json.dumps(setting, sort_keys=True)
-
-
-def load():
-    """Return the record as it stands."""
-    return json.loads(FILE.read_text()) if FILE.exists() else {
-        "runs": [], "truncated": {}, "spectra": {}}
-
-
-def add(found, data):
-    """Read the record again, add to it, and write it by way of a second file."""
-    record = load()
-    record["setting"] = {"model": "minilm", "data": "movies", "train_examples": EXAMPLES,
-                         "subspace_examples": FEWER, "batch_size": 16, "max_tokens": 32,
-                         "torch": torch.__version__, "test_examples": len(data.test),
-                         "majority": round(data.majority, 4)}
-    record["runs"].append(found.pop("runs"))
-    for name, more in found.items():
-        record[name] |= more
-    parts = [f"{json.dumps(k)}: " + (
-        "[\n" + ",\n".join(json.dumps(r) for r in v) + "\n]" if k == "runs" else json.dumps(v))
-        for k, v in record.items()]
-    beside = FILE.with_suffix(f".part{random.randrange(10**6)}")
-    beside.write_text("{\n" + ",\n".join(parts) + "\n}\n")
-    beside.replace(FILE)
+    record.make(({"group": group, "setting": setting} for part, group, setting in settings()
+                 if options.only in (None, part)), make)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,9 @@ the head alone stand in `lora.json` with three seeds; here they run once more, f
 the head three times on the mean of all tokens, which `lora.json` does not have.
 """
 
-import argparse
-import json
-from pathlib import Path
-
-import torch
-
 import peft_teach as pt
+from peft_teach.course import recording
 
-FILE = Path(__file__).with_suffix(".json")
 EXAMPLES = 4000
 HELD_OUT = 1000                                          # validation sentences, for the curves
 LR = {"head": 1e-1, "full": 1e-4, "scratch": 1e-4}
@@ -69,39 +63,12 @@ def look(model, batches):
 
 def main():
     """Make what is missing, one run after the other, saving after each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--again", action="store_true", help="forget what was recorded")
-    arguments = parser.parse_args()
-    record = {"runs": []}
-    if FILE.exists() and not arguments.again:
-        record = json.loads(FILE.read_text())
+    options = recording.arguments(__doc__).parse_args()
     data = pt.data.load("movies")
-    record["setting"] = {"model": "minilm", "data": "movies", "train_examples": EXAMPLES,
-                         "held_out": HELD_OUT, "batch_size": 16, "max_tokens": 32,
-                         "torch": torch.__version__, "test_examples": len(data.test),
-                         "majority": round(data.majority, 4)}
-    done = {key(row["group"], row["setting"]) for row in record["runs"]}
-    for group, setting in settings():
-        if key(group, setting) in done:
-            continue
-        print(group, setting, flush=True)
-        row = run(setting, data)
-        record["runs"].append({"group": group, "setting": setting, **row})
-        save(record)
-        print(f"{row['accuracy']:.4f}", flush=True)
-
-
-def key(group, setting):
-    """Return what identifies a run."""
-    return group, json.dumps(setting, sort_keys=True)
-
-
-def save(record):
-    """Write the record, one run a line, by way of a second file."""
-    setting, runs = json.dumps(record["setting"]), ",\n".join(map(json.dumps, record["runs"]))
-    beside = FILE.with_suffix(".part")
-    beside.write_text(f'{{\n"setting": {setting},\n"runs": [\n{runs}\n]\n}}\n')
-    beside.replace(FILE)
+    shared = recording.setting(data, train_examples=EXAMPLES, held_out=HELD_OUT)
+    recording.Record(__file__, shared, options.again).make(
+        ({"group": group, "setting": setting} for group, setting in settings()),
+        lambda about: (run(about["setting"], data), {}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Measure how many submissions a minute `peft-teach grade` marks; print the rate, and store it.
 
-    python assets/records/grading.py                  48 submissions of each lesson, on two cores
-    python assets/records/grading.py --lessons 07 --count 12 --jobs 1
+    python assets/records/grading.py            48 submissions of each lesson, on two cores
+    python assets/records/grading.py --again    all anew; --lessons 07 --count 12 --jobs 1: others
 
 Needs a checkout, and the `test` extra for the reference: what nbgrader does, to run one solved
 notebook from its first cell to its last, at the smoke budget, on the same cores.
@@ -11,27 +11,23 @@ so no two are equal and no result is taken twice. Visible and further cases are 
 that of the whole command, with the start of the servers, the report and the feedback. `busy` is
 the load of the machine beside this, a minute's average before the start, in cores.
 
-Prints Markdown and writes `grading.json`: one row a lesson.
+Prints Markdown and writes `grading.json`: one row a lesson. What stands there, measured on this
+machine, is not measured again.
 """
 
-import argparse
 import copy
-import datetime
-import json
 import os
-import platform
 import tempfile
 import time
 from pathlib import Path
 
 import nbformat
-import torch
 from nbclient import NotebookClient
 
+from peft_teach.course import recording
 from peft_teach.course.grade import grade
 
 ROOT = Path(__file__).parents[2]
-FILE = Path(__file__).with_suffix(".json")
 LEAST = 20    # submissions a minute: what an instructor should be able to count on
 
 
@@ -59,7 +55,7 @@ def read(pattern: str):
 
 
 def measure(lesson: str, count: int, jobs: int) -> dict:
-    """Grade and time; return a row."""
+    """Grade and time; return what was found."""
     busy = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         submissions(lesson, count, Path(folder) / "in")
@@ -68,9 +64,8 @@ def measure(lesson: str, count: int, jobs: int) -> dict:
                      jobs=jobs)
         seconds = time.perf_counter() - start
     assert rows[0].points == rows[0].maximum    # number 0 has solved all
-    return {"lesson": lesson, "submissions": count, "jobs": jobs, "seconds": round(seconds, 1),
-            "a_minute": round(60 * count / seconds), "busy": round(busy, 1),
-            "whole_notebook_seconds": round(whole(lesson), 1)}
+    return {"seconds": round(seconds, 1), "a_minute": round(60 * count / seconds),
+            "busy": round(busy, 1), "whole_notebook_seconds": round(whole(lesson), 1)}
 
 
 def whole(lesson: str) -> float:
@@ -95,28 +90,22 @@ def table(record: dict) -> str:
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--lessons", nargs="*", default=["00", "01", "02", "07"])
+    """Measure what is missing of what the command line asks for."""
+    known = [path.name[:2] for path in sorted((ROOT / "lessons").glob("[0-9][0-9]_*.ipynb"))]
+    parser = recording.arguments(__doc__)
+    parser.add_argument("--lessons", nargs="*", default=known)
     parser.add_argument("--count", type=int, default=48)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    machine = {"device": processor(), "cores": os.cpu_count(), "jobs": options.jobs,
-               "date": str(datetime.date.today()), "python": platform.python_version(),
-               "torch": torch.__version__}
-    runs = [measure(lesson, options.count, options.jobs) for lesson in options.lessons]
-    record = {"machine": machine, "runs": runs}
-    FILE.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print(table(record))
-
-
-def processor() -> str:
-    """Return the name of this machine's processor."""
-    if Path("/proc/cpuinfo").exists():
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    record = recording.Record(__file__)
+    here = recording.machine(jobs=options.jobs)
+    if not recording.same_machine(record.read().get("machine", here), here):
+        record.forget()
+    for lesson in options.lessons:
+        about = {"lesson": lesson, "submissions": options.count, "jobs": options.jobs}
+        if options.again or not record.holds(about):
+            record.add(about, measure(lesson, options.count, options.jobs), machine=here)
+    print(table(record.read()))
 
 
 if __name__ == "__main__":

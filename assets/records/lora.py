@@ -4,21 +4,19 @@
     python assets/records/lora.py --again    all anew
 
 Writes `lora.json`: one row a run (settings, accuracy, losses), the spectra of the updates, and
-memory and step time. Interrupted, it goes on where it stopped. One setting: MiniLM, movie reviews
-with |rating| > 0.5, 4,000 training reviews once, batches of 16, at most 32 tokens.
+memory and step time (`--cost`: these alone, anew). Interrupted, it goes on where it stopped. One
+setting: MiniLM, movie reviews with |rating| > 0.5, 4,000 training reviews once, batches of 16, at
+most 32 tokens.
 """
 
-import argparse
 import json
 import subprocess
 import sys
 from pathlib import Path
 
-import torch
-
 import peft_teach as pt
+from peft_teach.course import recording
 
-FILE = Path(__file__).with_suffix(".json")
 EXAMPLES = 4000
 LR = {"full": 1e-4, "head": 1e-1, "lora": 3e-3}     # the best on validation, see the group "rates"
 ALL = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
@@ -162,56 +160,34 @@ def measure(setting):
 
 def main():
     """Make what is missing, one run after the other, saving after each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--again", action="store_true", help="forget what was recorded")
+    parser = recording.arguments(__doc__)
     parser.add_argument("--cost", action="store_true", help="measure only memory and step time")
-    arguments = parser.parse_args()
-    record = {"runs": [], "spectra": {}, "cost": {}}
-    if FILE.exists() and not arguments.again:
-        record = json.loads(FILE.read_text())
-    record["setting"] = {"model": "minilm", "data": "movies", "train_examples": EXAMPLES,
-                         "batch_size": 16, "max_tokens": 32, "torch": torch.__version__}
+    options = parser.parse_args()
     data = pt.data.load("movies")
-    record["setting"] |= {"test_examples": len(data.test), "majority": round(data.majority, 4)}
-    before = weights()
-    done = {key(row) for row in record["runs"]}
-    full_updates = None
-    for group, setting in () if arguments.cost else settings():
-        setting = json.loads(json.dumps(setting))
-        if (group, key(setting)[1]) in done:
-            continue
-        row, model = run(setting, data)
-        record["runs"].append({"group": group, "setting": setting, **row})
-        name = spectrum_name(group, setting)
-        if name and full_updates is None:
-            full = model if name == "full" else run({"method": "full", "seed": 0}, data)[1]
-            full_updates = pt.spectra.updates(full, before)
-        if name:
-            record["spectra"][name] = spectrum(model, before, full_updates)
-        save(record)
-        print(group, setting, f"{row['accuracy']:.4f}", flush=True)
-    record["spectra"]["weight"] = {
-        n: {"sigma": [float(f"{s:.3g}") for s in pt.spectra.singular_values(w)]}
-        for n, w in before.items()}
-    if arguments.cost or not record["cost"]:
-        record["cost"] = {name: measure(setting) for name, setting in (
-            ("full", {"method": "full"}), ("head", {"method": "head"}), ("lora", lora(8)))}
-    save(record)
+    record = recording.Record(__file__, recording.setting(data, train_examples=EXAMPLES),
+                              options.again)
+    if not options.cost:
+        before, full_updates = weights(), []
 
+        def make(about):
+            group, setting = about["group"], about["setting"]
+            row, model = run(setting, data)
+            name = spectrum_name(group, setting)
+            if name is None:
+                return row, {}
+            if not full_updates:
+                full = model if name == "full" else run({"method": "full", "seed": 0}, data)[1]
+                full_updates.append(pt.spectra.updates(full, before))
+            return row, {"spectra": {name: spectrum(model, before, full_updates[0])}}
 
-def key(row):
-    """Return what identifies a run."""
-    return row.get("group"), json.dumps(row.get("setting", row), sort_keys=True)
-
-
-def save(record):
-    """Write the record, one run a line, by way of a second file."""
-    parts = [f"{json.dumps(k)}: " + (
-        "[\n" + ",\n".join(json.dumps(r) for r in v) + "\n]" if k == "runs" else json.dumps(v))
-        for k, v in record.items()]
-    beside = FILE.with_suffix(".part")
-    beside.write_text("{\n" + ",\n".join(parts) + "\n}\n")
-    beside.replace(FILE)
+        record.make(({"group": group, "setting": setting} for group, setting in settings()), make)
+        if "weight" not in record.read()["spectra"]:
+            record.gain(spectra={"weight": {
+                n: {"sigma": [float(f"{s:.3g}") for s in pt.spectra.singular_values(w)]}
+                for n, w in before.items()}})
+    if options.cost or "cost" not in record.read():
+        record.gain(cost={name: measure(setting) for name, setting in (
+            ("full", {"method": "full"}), ("head", {"method": "head"}), ("lora", lora(8)))})
 
 
 if __name__ == "__main__":

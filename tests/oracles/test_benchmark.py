@@ -4,7 +4,6 @@ Nothing here looks at a clock: how fast they are is measured by the script itsel
 """
 
 import importlib.util
-import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import torch
 
 import peft_teach as pt
 from conftest import build as tiny_model
-from peft_teach.course import records
+from peft_teach.course import recording, records
 
 pytest.importorskip("peft")
 pytest.importorskip("bitsandbytes")
@@ -109,22 +108,25 @@ def test_rows_make_a_table_and_a_file(script, monkeypatch, tmp_path):
         {"model": 1, "peak": peaks["full" if call[1] == "full" else call[2]]} for call in calls])
     monkeypatch.setattr(script, "SHAPES", ((64, 64),))
     monkeypatch.setitem(script.MODELS, "minilm", {"batch": (3, 7), "labels": 3, "rounds": 2})
-    found = list(script.measurements("cpu", ["minilm"], ["full", "lora", "nf4"], fast=False))
-    assert [(group, row.get("method")) for group, row in found] == [
+    wanted = ("cpu", ["minilm"], ["full", "lora", "nf4"], False)
+    found = list(script.measurements(*wanted))
+    assert [(part, about.get("method")) for part, about, _ in found] == [
         ("runs", "full"), ("runs", "lora"), ("nf4", None), ("nf4", None)]
-    assert len({str(script.key(row)) for _, row in found}) == 4
-    lora = found[1][1]
+    lora = found[1][2]
     assert set(lora["step_to"]) == {"peft", "full"}
     assert lora["ours"]["file_bytes"]["weights"] < 1.1 * lora["peft"]["file_bytes"]["weights"]
-    assert [row["bits"] for _, row in found[2:]] == pytest.approx(
+    assert [row["bits"] for *_, row in found[2:]] == pytest.approx(
         [4.5, 8 * (2048 + 64 + 4 + 4) / 4096], abs=1e-4)
 
-    record = {"machines": {"cpu": script.machine("cpu")}, "runs": [], "nf4": []}
-    for group, row in found:
-        record[group].append(row)
-    monkeypatch.setattr(script, "FILE", tmp_path / "benchmark.json")
-    script.save(record)
-    assert json.loads(script.FILE.read_text()) == record
+    stored = recording.Record(tmp_path / "benchmark.py")
+    machine = recording.machine(script.peft, script.bnb, threads=1)
+    for part, about, row in found:
+        stored.add(about, row, part, machines={"cpu": machine})
+    record = stored.read()
+    assert record == {"machines": {"cpu": machine},
+                      "runs": [{**about, **row} for _, about, row in found[:2]],
+                      "nf4": [{**about, **row} for _, about, row in found[2:]]}
+    assert list(script.measurements(*wanted, lambda part, about: stored.holds(about, part))) == []
     lines = script.table(record).splitlines()
     cells = [c.strip() for c in next(x for x in lines if x.startswith("| lora")).split("|")]
     assert cells[2:4] == ["2,048"] * 2    # 2 blocks · 2 · 8 · (32 + 32)

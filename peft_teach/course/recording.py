@@ -1,0 +1,146 @@
+"""Making a record: what takes too long for a lesson runs once, and stands in a json file.
+
+    record = Record(__file__, setting=setting(data, train_examples=4000))
+    record.make(wanted, run)               what stands already is not made again
+
+A record is a json object. Its lists, `runs` above all, hold one row a line: what the row is about
+(a group and its settings, or a device, a model and a method), then what was found. The file is
+written after every row, so a script that was interrupted goes on where it stopped, and a script
+that finds nothing missing leaves the file as it is. `course.records` reads it.
+
+The scripts are in `assets/records`, each beside the file that it writes.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+
+from ..data import Dataset
+
+
+class Record:
+    """The record beside a script.
+
+    `setting` says what all runs share. It is written with the first row; a row that is made under
+    another setting later, with a newer torch say, tells by a field `differs` in what.
+    """
+
+    def __init__(self, script: str | Path, setting: dict | None = None, again: bool = False):
+        self.file = Path(script).with_suffix(".json")
+        self.setting = setting
+        if again:
+            self.file.unlink(missing_ok=True)
+
+    def read(self) -> dict:
+        """Return the record as it stands; another process may be adding to it."""
+        return json.loads(self.file.read_text("utf-8")) if self.file.exists() else {}
+
+    def holds(self, about: dict, part: str = "runs") -> bool:
+        """Return whether there is a row about this."""
+        return _place(self.read().get(part, []), about) is not None
+
+    def make(self, wanted: Iterable[dict], run: Callable[[dict], tuple[dict, dict]]) -> None:
+        """Make the rows that are missing, in this order.
+
+        `run(about)` returns what was found, and by name the dicts that other parts of the record
+        gain: `{"spectra": {"8": ...}}`. It gets `about` as json gives it back, lists for tuples.
+        """
+        for about in map(_as_json, wanted):
+            if not self.holds(about):
+                found, gains = run(about)
+                self.add(about, found, **gains)
+                print(*about.values(), found.get("accuracy", ""), flush=True)
+
+    def add(self, about: dict, found: dict, part: str = "runs", **gains: dict) -> None:
+        """Write one row, in the place of one about the same, and what other parts gain."""
+        record = self.read()
+        if self.setting is not None:
+            stands = record.setdefault("setting", self.setting)
+            differs = {k: v for k, v in self.setting.items() if stands.get(k) != v}
+            found = found | ({"differs": differs} if differs else {})
+        rows, row = record.setdefault(part, []), _as_json({**about, **found})
+        place = _place(rows, about)
+        if place is None:
+            rows.append(row)
+        else:
+            rows[place] = row
+        self.save(self._gain(record, gains))
+
+    def forget(self, **about) -> None:
+        """Leave out every row that says this; without a word of it, all rows."""
+        record = {name: [row for row in part if {k: row.get(k) for k in about} != about]
+                  if isinstance(part, list) else part for name, part in self.read().items()}
+        self.save(record)
+
+    def gain(self, **gains: dict) -> None:
+        """Write what parts gain that are not rows."""
+        self.save(self._gain(self.read(), gains))
+
+    def _gain(self, record: dict, gains: dict) -> dict:
+        for part, entries in gains.items():
+            record[part] = record.get(part, {}) | entries
+        return record
+
+    def save(self, record: dict) -> None:
+        """Write the whole record, one row a line, by way of a second file."""
+        parts = [f"{json.dumps(name)}: " + (
+            "[\n" + ",\n".join(map(json.dumps, value)) + "\n]" if isinstance(value, list)
+            else json.dumps(value)) for name, value in record.items()]
+        beside = self.file.with_suffix(f".part{os.getpid()}")
+        beside.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
+        beside.replace(self.file)
+
+
+def setting(data: Dataset, **sizes: int) -> dict:
+    """Return what the runs of a lesson share: MiniLM, movie reviews, batches, torch's version."""
+    return {"model": "minilm", "data": "movies", **sizes, "batch_size": 16, "max_tokens": 32,
+            "torch": torch.__version__, "test_examples": len(data.test),
+            "majority": round(data.majority, 4)}
+
+
+def machine(*modules, device: str = "cpu", **more) -> dict:
+    """Return what a measured time depends on: processor, cores, versions; and the date."""
+    name = torch.cuda.get_device_name() if device == "cuda" else processor()
+    return {"device": name, "cores": os.cpu_count(), **more,
+            "date": datetime.date.today().isoformat(), "python": platform.python_version(),
+            **{m.__name__: m.__version__ for m in (torch, *modules)}}
+
+
+def same_machine(one: dict, other: dict) -> bool:
+    """Return whether times measured there and here can stand in one table."""
+    return one | {"date": None} == other | {"date": None}
+
+
+def processor() -> str:
+    """Return the name of this machine's processor."""
+    info = Path("/proc/cpuinfo")
+    for line in info.read_text().splitlines() if info.exists() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def arguments(doc: str) -> argparse.ArgumentParser:
+    """Return a command line with what every script takes: `--again`."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--again", action="store_true",
+                        help="make anew what stands; else only what is missing is made")
+    return parser
+
+
+def _as_json(value: dict) -> dict:
+    """Return a dict as it comes back from a file: lists for tuples."""
+    return json.loads(json.dumps(value))
+
+
+def _place(rows: list[dict], about: dict) -> int | None:
+    """Return the place of the row that says the same as `about`, in its first fields."""
+    about = _as_json(about)
+    return next((i for i, row in enumerate(rows)
+                 if {name: row.get(name) for name in about} == about), None)
