@@ -83,6 +83,37 @@ def test_each_error_has_its_place_in_the_tree():
     assert all(issubclass(getattr(pt.errors, name), pt.errors.PeftTeachError) for name in kinds)
 
 
+# ── the README's tree ────────────────────────────────────────────────────────────────────────
+
+
+def drawn(readme: str) -> set[str]:
+    """Return the paths in the README's tree of the package, folders with a slash at the end."""
+    tree = re.search(r"^```\n(peft_teach/\n.*?)^\S", readme, re.MULTILINE | re.DOTALL).group(1)
+    paths, folders = set(), {}
+    for line in tree.splitlines():
+        entry = re.match(r"( *)([\w.]+/?)", line)
+        depth = len(entry[1]) // 2
+        path = folders.get(depth - 1, "") + entry[2]
+        if path.endswith("/"):
+            folders[depth] = path
+        paths.add(path)
+    return paths - {"peft_teach/"}
+
+
+def on_disk(folder: Path) -> set[str]:
+    """Return the paths of what is in a folder: modules, and folders with a slash at the end."""
+    return ({f"{folder.name}/{f.name}" for f in folder.glob("*.py") if f.stem != "__init__"}
+            | {f"{folder.name}/{f.parent.name}/" for f in folder.glob("*/__init__.py")})
+
+
+def test_the_readme_draws_the_tree_that_is_there():
+    there = on_disk(PACKAGE) | {f"peft_teach/{path}" for path in on_disk(PACKAGE / "course")}
+    shown = drawn((ROOT / "README.md").read_text("utf-8"))
+    assert shown == there, ("The README's tree and the package differ: give each new file a line "
+                            f"in README.md ({sorted(there - shown)}), and take out what is gone "
+                            f"({sorted(shown - there)}).")
+
+
 # ── docstrings ───────────────────────────────────────────────────────────────────────────────
 
 

@@ -161,3 +161,13 @@ def test_the_readme_shows_the_stored_record(script):
     shown = [line for line in section.splitlines() if line.startswith("| ")]
     assert len(shown) == 2 * 2 + 2 * len(LABELS) - 1    # heads and rules; SmolLM2 has no biases
     assert set(shown) <= set(script.table(records.load("benchmark")).splitlines())
+
+
+def test_the_readme_says_what_nf4_costs():
+    readme = " ".join((SCRIPT.parents[2] / "README.md").read_text("utf-8").split())
+    rows = records.load("benchmark")["nf4"]
+    for work, unit in (("quantize", "of bitsandbytes' time"), ("dequantize", "times as much")):
+        ratios = [row[work]["time"]["median"] for row in rows]
+        assert f"{min(ratios):.1f} to {max(ratios):.1f} {unit}" in readme
+    slowest = max(rows, key=lambda row: row["dequantize"]["time"]["median"])
+    assert slowest["shape"] == max(row["shape"] for row in rows)    # "most for the largest"
