@@ -7,17 +7,29 @@ its lesson, in test_<lesson>_checks.py.
 import copy
 import dataclasses
 import math
+import sys
 from functools import cache
 from typing import Any
 
 import answers
 import pytest
 import torch
+from demo_course import FOLDER
 from grading_corpus import ROOT, lessons
 
 import peft_teach as pt
+from peft_teach.course import lessons as course_lessons
 from peft_teach.course.build.source import SOLUTION
-from peft_teach.course.exercise import NOT_ATTEMPTED, PASSED, WRONG, attempt, examine, judged
+from peft_teach.course.exercise import (
+    CODE,
+    NOT_ATTEMPTED,
+    PASSED,
+    VALUE,
+    WRONG,
+    attempt,
+    examine,
+    judged,
+)
 from peft_teach.course.grade import hidden
 from peft_teach.course.grade.plain import from_bytes, to_bytes
 from peft_teach.course.lessons import all_exercises, names, stub_of
@@ -26,6 +38,7 @@ SEEDS = range(4)
 TEXTS = hidden.read(ROOT / "solutions")
 EXERCISES = {e.id: e for e in all_exercises()}
 each = pytest.mark.parametrize("id", EXERCISES)
+each_code = pytest.mark.parametrize("id", [id for id in EXERCISES if EXERCISES[id].answer == CODE])
 
 
 @cache
@@ -168,15 +181,21 @@ ODD = {"text": "12", "none": None, "true": True, "tensor": torch.tensor(32), "te
 @pytest.mark.parametrize("odd", ODD)
 @each
 def test_odd_answers_are_judged(id, odd):
-    exercise = EXERCISES[id]
+    exercise, case = EXERCISES[id], visible(id, 0)[0]
     reference = exercise.unpack(exercise.resolve())
-    inside = exercise.pack([odd_in_place_of(each, ODD[odd]) for each in reference])
-    alone = exercise.pack([lambda *args, **kwargs: ODD[odd]] * len(reference))
-    for obj in (inside, alone):
+    odd = ODD[odd]
+    if exercise.answer == VALUE:
+        given = [[odd] * len(reference)]
+    else:
+        given = [[odd_in_place_of(each, odd) for each in reference],
+                 [lambda *args, **kwargs: odd] * len(reference)]
+    for obj in map(exercise.pack, given):
         result = examine(exercise, obj)
-        assert result.state == WRONG, result
         assert "could not be judged" not in result.message
-    assert judged(exercise, visible(id, 0)[0], ODD[odd], 0).state == WRONG
+        if result.state != WRONG:    # a value that is None; or nobody reads what is odd
+            assert odd is None or same(attempt(exercise, obj, case, 0),
+                                       attempt(exercise, exercise.resolve(), case, 0))
+    assert judged(exercise, case, odd, 0).state == WRONG
 
 
 @each
@@ -227,13 +246,13 @@ def test_the_further_cases_find_what_the_visible_ones_let_through(id):
 # ── the check line ───────────────────────────────────────────────────────────────────────────
 
 
-@each
+@each_code
 def test_after_a_failure_the_check_line_run_twice_is_still_not_passed(id, capsys):
     exercise, wrong = EXERCISES[id], answers.define(id, answers.usual(id)[1])
-    given = pt.check(id, *exercise.unpack(wrong))
-    assert given is exercise.resolve()
+    given = exercise.unpack(pt.check(id, *exercise.unpack(wrong)))
+    assert given == exercise.unpack(exercise.resolve())
     capsys.readouterr()
-    assert pt.check(id, *exercise.unpack(given)) is given
+    assert exercise.unpack(pt.check(id, *given)) == given
     assert "reference" in (said := capsys.readouterr().out)
     assert "passed" not in said
     pt.progress(exercise.lesson)
@@ -241,7 +260,7 @@ def test_after_a_failure_the_check_line_run_twice_is_still_not_passed(id, capsys
     pt.course.learner._kernel.records.pop(id)
 
 
-@each
+@each_code
 def test_a_call_in_place_of_the_function_is_told(id):
     result = examine(EXERCISES[id], EXERCISES[id].pack([6144] * len(EXERCISES[id].names)))
     assert f"pass {EXERCISES[id].names[0]}, without brackets" in result.message
@@ -263,3 +282,28 @@ def test_a_change_that_changes_nothing_is_an_error():
         answers.but("a + b", "d", "c")
     with pytest.raises(ValueError, match="stands 2 times"):
         answers.but("a + a", "a", "c")
+
+
+# ── the other kinds ──────────────────────────────────────────────────────────────────────────
+
+
+def test_values_and_tests_are_proven_as_code_is(monkeypatch):
+    """On the demonstration course, which has an exercise of each kind."""
+    monkeypatch.setattr(course_lessons, "__path__", [str(FOLDER)])
+    monkeypatch.setattr(sys.modules[__name__], "EXERCISES", {
+        e.id: e for e in all_exercises() if e.id.startswith("kinds.")})
+    assert {e.answer for e in EXERCISES.values()} == {CODE, VALUE}
+    for id in EXERCISES:
+        test_there_are_right_answers_of_several_styles(id)
+        for style in answers.right(id):
+            test_right_answers_pass_and_leave_their_inputs_as_they_were(id, style)
+        assert set(answers.wrong(id)) == set(EXERCISES[id].mistakes)
+        for mistake, texts in answers.wrong(id).items():
+            for text in texts:
+                test_wrong_answers_hear_their_name(id, mistake, text)
+        for odd in ODD:
+            test_odd_answers_are_judged(id, odd)
+        test_no_report_is_believed_whose_entries_are_of_another_kind_or_missing(id)
+        right = next(iter(answers.right(id).values()))
+        with pytest.raises(AssertionError):    # a right answer among the wrong ones would show
+            test_wrong_answers_hear_their_name(id, next(iter(answers.wrong(id))), right)
