@@ -171,10 +171,10 @@ def leaves_its_inputs(method: Method, case: Case, seen: Mapping) -> Verdict | No
 
 def gives_a_tensor(method: Method, case: Case, seen: Mapping) -> Verdict | None:
     """Does forward give a tensor?"""
-    if seen["gave"] == "NoneType":
+    if seen["gave"] == "None":
         return rejected("no_return")
     if "y" not in seen:
-        return Verdict(False, f"{method.call()} gave a {seen['gave']}, not a tensor.")
+        return Verdict(False, f"{method.call()} gave {seen['gave']}, not a tensor.")
     return None
 
 
@@ -271,8 +271,9 @@ def lets_gradients_through(method: Method, case: Case, seen: Mapping) -> Verdict
 
 def keeps_its_numbers(method: Method, case: Case, seen: Mapping) -> Verdict | None:
     """Has it the attributes that later exercises ask for?"""
+    seen_attributes = seen["attributes"]
     for name, right in method.attributes(case).items():
-        found = seen["attributes"].get(name)
+        found = seen_attributes.get(name)
         if isinstance(found, bool) or not isinstance(found, int | float) or not math.isclose(
                 found, right, rel_tol=1e-6):
             return rejected(f"no_{name}_attribute", f"layer.{name} is {found!r}; expected {right}.")

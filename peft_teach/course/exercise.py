@@ -139,8 +139,8 @@ def unfit(exercise: Exercise, obj: Any) -> Result | None:
     if exercise.answer == CODE:
         for name, each in given.items():
             if not callable(each):
-                return Result(WRONG, f"This is a {type(each).__name__}, not the function or class "
-                                     f"itself: pass {name}, without brackets behind it.")
+                return Result(WRONG, f"{name} is of type {type(each).__name__}, not the function "
+                                     f"or class itself: pass {name}, without brackets behind it.")
         return None
     missing = [name for name, each in given.items() if each is None]
     if missing:

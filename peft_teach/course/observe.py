@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..core import Adapter
 from ..errors import NotAttempted
+from .judge import named
 
 
 def observe(make: Callable[[nn.Module], Any], base: nn.Module, inputs: Mapping[str, Tensor],
@@ -43,7 +44,7 @@ def observe(make: Callable[[nn.Module], Any], base: nn.Module, inputs: Mapping[s
         start = layer(*given.values())
     except NotAttempted:
         return seen | {"forward_left": True}
-    seen |= {"gave": type(start).__name__, "base_after": _state(base), "inputs_after": given}
+    seen |= {"gave": named(start), "base_after": _state(base), "inputs_after": given}
     if not isinstance(start, Tensor) or not _same(given, inputs):
         return seen
     seen |= {"start": start.detach().clone(), "start_own": start_own,
@@ -55,7 +56,7 @@ def observe(make: Callable[[nn.Module], Any], base: nn.Module, inputs: Mapping[s
     leaves = as_leaves(inputs)
     given = {name: leaf.clone() for name, leaf in leaves.items()}    # torch guards a leaf itself
     y = layer(*given.values())
-    seen |= {"gave": type(y).__name__, "base_after": _state(base), "inputs_after": _copied(given)}
+    seen |= {"gave": named(y), "base_after": _state(base), "inputs_after": _copied(given)}
     if not isinstance(y, Tensor):
         return seen
     seen |= {"y": y.detach().clone()}

@@ -92,15 +92,13 @@ def add(student: str, notebook, points: dict[str, int], **named: str) -> None:
 # ── what students hand in ────────────────────────────────────────────────────────────────────
 
 # An answer that is wrong, with the mistake that it makes.
-WRONG = {}
-for id in [exercise.id for exercise in all_exercises()]:
-    made, code = answers.usual(id)
-    WRONG[id] = (answers.cell(code), made)
+WRONG = {exercise.id: (answers.cell(text), mistake) for exercise in all_exercises()
+         for mistake, text in [answers.usual(exercise.id)]}
 
 
 def known(id: str, mistake: str) -> str:
     """What an exercise says of a mistake, as it stands in the page."""
-    return escape(find(id).mistakes[mistake.replace(" ", "_")])
+    return escape(find(id).mistakes[mistake])
 
 
 for lesson in lessons():
@@ -272,7 +270,7 @@ attack("patches the border", "import sys\nchild = sys.modules['peft_teach.course
 attack("deep", "x = []\nfor _ in range(10**5):\n    x = [x]\nreturn x", "expected")
 attack("itself", "x = []\nx.append(x)\nreturn x", "expected")
 attack("huge number", "return 10**100_000", "gave &lt;int&gt;")
-attack("nan", "return float('nan')", known("lora.count", "not whole"))
+attack("nan", "return float('nan')", known("lora.count", "not_whole"))
 attack("markup", "raise ValueError('<script>alert(1)</script>')", "&lt;script&gt;")
 attack("odd error", "class E(Exception):\n    def __str__(self):\n        raise self\nraise E",
        "raised E")

@@ -221,7 +221,7 @@ def test_each_exercise_declares_its_further_cases_or_that_it_has_none():
         exec(text, namespace)
         declared += namespace["CASES"]
         assert all(make.__doc__ for make in namespace["CASES"].values())
-    assert set(EXERCISES) <= set(declared)
+    assert sorted(declared) == sorted(EXERCISES)
     assert all(len(further(id)) >= 3 for id in EXERCISES if further(id))
 
 

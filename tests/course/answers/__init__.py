@@ -14,7 +14,6 @@ import importlib
 from functools import cache
 from typing import Any
 
-from peft_teach.course.exercise import Exercise
 from peft_teach.course.lessons import find
 
 # What a text may use, besides what it imports itself.
@@ -69,14 +68,9 @@ def file(prefix: str) -> Any:
 @cache
 def define(id: str, text: str) -> Any:
     """Run the text as a cell of its own; the object that the exercise's check would be given."""
-    return defined(find(id), text)
-
-
-def defined(exercise: Exercise, text: str) -> Any:
-    """As `define`, for an exercise that is at hand; nothing is kept."""
-    namespace: dict[str, Any] = {"__name__": "answers"}
+    exercise, namespace = find(id), {"__name__": "answers"}
     exec(compile(PRELUDE, "prelude", "exec"), namespace)
-    exec(compile(text, exercise.id, "exec"), namespace)
+    exec(compile(text, id, "exec"), namespace)
     return exercise.pack([namespace[name] for name in exercise.names])
 
 
@@ -90,8 +84,3 @@ def _of(kind: str, id: str) -> dict[str, Any]:
 
 def _tuple(texts: str | tuple[str, ...]) -> tuple[str, ...]:
     return (texts,) if isinstance(texts, str) else texts
-
-
-def has(id: str) -> bool:
-    """Whether there are answers to an exercise yet."""
-    return id in _lesson(id).RIGHT
