@@ -157,25 +157,25 @@ def judge_accuracy(case: dict, seen) -> Verdict:
     if found is None:
         return rejected("no_return")
     if isinstance(found, Tensor):
-        return rejected("tensor")
+        return rejected("tensor", f"It gave {named(found)}; expected a number.")
     if isinstance(found, bool) or not isinstance(found, int | float):
         return Verdict(False, f"It gave {named(found)}; expected a float from 0 to 1.")
     expected, candidates = _accuracies(case)
     sizes = ", ".join(str(len(batch["labels"])) for batch in case["batches"])
     told = f"On batches of {sizes} sentences it gave {found:.4f}; expected {expected:.4f}."
     if seen["changed"]:
-        return rejected("trained")
+        return rejected("trained", "Afterwards the model's weights are not what they were before.")
     if not math.isclose(found, expected, abs_tol=1e-6):
         for mistake, values in candidates.items():
             if any(math.isclose(found, value, abs_tol=1e-6) for value in values):
                 return rejected(mistake, told)
         return Verdict(False, told)
     if seen["training"]:
-        return rejected("training_mode")
+        return rejected("training_mode", "When it was called, the model was in training mode.")
     if seen["grad"]:
-        return rejected("graph")
+        return rejected("graph", "When the model was called, autograd was at work.")
     if not seen["intact"]:
-        return rejected("inputs_changed")
+        return rejected("inputs_changed", BATCH_CHANGED)
     return Verdict(True, "Counted over examples, without dropout, without a graph.")
 
 
@@ -209,6 +209,7 @@ def _accuracies(case: dict) -> tuple[float, dict[str, tuple[float, ...]]]:
     }
 
 
+BATCH_CHANGED = "Afterwards a batch is not what it was before."
 INPUTS_CHANGED = ("The batches are different afterwards, and whoever uses them next finds that. A "
                   "dict is handed over itself, not as a copy: batch.pop(\"labels\") takes the "
                   "labels out of the one batch that there is. Read batch[\"labels\"] instead.")
@@ -341,15 +342,15 @@ def judge_step(case: dict, seen) -> Verdict:
     with torch.enable_grad():
         weights, losses = _steps(case, "right")
     if "forward" not in events:
-        return rejected("no_forward")
+        return rejected("no_forward", "In three steps the model was never called.")
     if not all(seen["training"]):
-        return rejected("eval_mode")
+        return rejected("eval_mode", "When it was called, the model was in eval mode.")
     if not _same(seen["weights"], weights):
         return _why_not(case, seen)
     if seen["kinds"][0] == "None":
         return rejected("no_return")
     if seen["graph"]:
-        return rejected("graph_kept")
+        return rejected("graph_kept", "The loss that it gave has a graph behind it.")
     if None in seen["losses"]:
         return rejected("not_a_number", f"It gave {seen['kinds'][0]}.")
     if not all(math.isclose(a, b, rel_tol=1e-4) for a, b in zip(seen["losses"], losses)):
@@ -360,7 +361,7 @@ def judge_step(case: dict, seen) -> Verdict:
         return rejected("loss_after", told) if late else Verdict(
             False, f"The weights are right, the loss is not. {told}")
     if not seen["intact"]:
-        return rejected("inputs_changed")
+        return rejected("inputs_changed", BATCH_CHANGED)
     return Verdict(True, "Three steps, and after each of them every weight is where it should be.")
 
 
@@ -378,24 +379,22 @@ def _miscounted(case: dict, seen: dict) -> Verdict | None:
 
 def _why_not(case: dict, seen: dict) -> Verdict:
     """Say why the weights are not the expected ones."""
-    events, last = seen["events"], seen["weights"][-1]
+    events, last, told = seen["events"], seen["weights"][-1], _moved(case, seen)
     if torch.equal(last, _weights(_start(case))):
         if "backward" not in events:
-            return rejected("no_backward")
+            return rejected("no_backward", told)
         if "step" not in events:
-            return rejected("no_step")
+            return rejected("no_step", told)
         early = events.index("step") < events.index("backward")
-        return rejected("step_without_gradients" if early else "zero_between")
+        return rejected("step_without_gradients" if early else "zero_between", told)
     if "step" not in events:
-        return rejected("by_hand")
+        return rejected("by_hand", told)
     for mistake in VARIANTS:
         with torch.enable_grad():
             weights, _ = _steps(case, mistake)
         if _same(seen["weights"], weights):
-            return rejected(mistake)
-    first = _steps_differ(case, seen)
-    return Verdict(False, f"The weights differ from the expected ones after step {first}. "
-                          f"It called, in this order: {', '.join(events[:6])}.")
+            return rejected(mistake, told)
+    return Verdict(False, f"{told} It called, in this order: {', '.join(events[:6])}.")
 
 
 VARIANTS = ("no_zero_grad", "step_first", "no_clip", "clip_value", "clip_each",
@@ -450,11 +449,19 @@ def _losses_after(case: dict, weights: list[Tensor]) -> list[float]:
     return found
 
 
-def _steps_differ(case: dict, seen: dict) -> int:
+def _moved(case: dict, seen: dict) -> str:
+    """Say how far the first step that differs took the weights."""
     with torch.enable_grad():
-        weights, _ = _steps(case, "right")
-    return next((i for i, (a, b) in enumerate(zip(seen["weights"], weights), 1)
-                 if not _same([a], [b])), 1)
+        right, _ = _steps(case, "right")
+    first = next((i for i, (a, b) in enumerate(zip(seen["weights"], right))
+                  if not _same([a], [b])), 0)
+    start = seen["weights"][first - 1] if first else _weights(_start(case))
+    after = seen["weights"][first]
+    if after.shape != start.shape:
+        return f"After step {first + 1} the model has other weights than before."
+    return (f"Step {first + 1} moved the weights by {(after - start).norm():.3g}, and a right one "
+            f"by {(right[first] - start).norm():.3g}; the two ends are "
+            f"{(after - right[first]).norm():.3g} apart.")
 
 
 def _weights(model: nn.Module) -> Tensor:
@@ -579,7 +586,7 @@ def judge_head(case: dict, seen) -> Verdict:
     on = {name for name, trained in trains.items() if trained is True}
     told = f"What trains now: {', '.join(sorted(on)) or 'nothing'}."
     if seen["changed"]:
-        return rejected("changed")
+        return rejected("changed", "Afterwards the numbers in the parameters are other ones.")
     if on != head:
         if seen["on_module"]:
             return rejected("on_module", told)
