@@ -30,13 +30,15 @@ from .state import Record
 
 TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"    # what `save` writes
 CHECKPOINT = "model.safetensors"    # where transformers' Trainer looks for weights
+ANSWERED = ("weight", "bias")    # what an adapter lets its base answer for
 
 
 class Adapter(nn.Module):
     """A module around one frozen module, `base`; a method is a subclass with its own `forward`.
 
-    Own parameters are float32, whatever the dtype of the base (`attach` sees to that); a subclass
-    computes its correction with them, and casts it to the dtype of the base's output. No
+    Own parameters are float32, whatever the dtype of the base (`attach` sees to that). A subclass
+    computes its correction u with them, adds it to the base's output y, and rounds the sum:
+    `(y + u).to(y.dtype)`. Rounded before, small corrections would be lost in half precision. No
     subclass asks whether it is enabled: while it is not, a call goes straight to the base.
     """
 
@@ -49,6 +51,24 @@ class Adapter(nn.Module):
         if not self.enabled:
             return self.base(*args, **kwargs)
         return super().__call__(*args, **kwargs)
+
+    def __getattr__(self, name: str):
+        """Answer for the base's `weight` and `bias` where a subclass has none of its own.
+
+        A model may look at them from outside: T5 asks for `wo.weight.dtype`.
+        """
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name not in ANSWERED:
+                raise
+        return getattr(self.base, name)
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Register an own parameter, one that is called as the base's is, too."""
+        if name in ANSWERED:
+            self._parameters.setdefault(name, None)    # torch would take the base's for it
+        super().register_parameter(name, param)
 
     def own_parameters(self) -> dict[str, nn.Parameter]:
         """Return the parameters that are not the base's, by name."""
@@ -185,10 +205,10 @@ def describe(model: nn.Module) -> Record:
 def fingerprint(model: nn.Module) -> dict[str, list]:
     """Return `{name: [shape, 16 values]}` of the backbone, to know it again in a file's company.
 
-    The values are evenly spaced and rounded to bfloat16, so that a model and its half-precision
-    copy agree but for one rounding. The head is left out: it is new for every task. A converted
-    layer counts as the `Conv1D` that it was, and a 4-bit weight as what it was before, so that a
-    model is the same before and after.
+    The values are evenly spaced and rounded to bfloat16, then to four digits, so that a model and
+    its half-precision copy differ by one step of bfloat16 at most, and by the digits. The head is
+    left out: it is new for every task. A converted layer counts as the `Conv1D` that it was, and
+    a 4-bit weight as what it was before, so that a model is the same before and after.
     """
     head = set(models.head(model))
     turned = {f"{name}.weight" for name in state.of(model).converted}
@@ -346,9 +366,15 @@ def plain_name(model: nn.Module, name: str) -> str:
 def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return what a method trains, head excluded: `{"…query.A": parameter}`.
 
-    For full fine-tuning, which has no adapter, these are the trained backbone weights. Raises
-    `NoAdapter` on a model that no method was put on.
+    These are the adapters' own parameters with `requires_grad`. For full fine-tuning, which has no
+    adapter, they are the trained backbone weights. Raises `NoAdapter` on a model that no method
+    was put on.
     """
+    return {name: p for name, p in method_parameters(model).items() if p.requires_grad}
+
+
+def method_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return all that a method brought or trains, by full name: its frozen parameters, too."""
     _need_record(model)
     found = adapters(model)
     if found:
@@ -361,11 +387,12 @@ def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 def adapter_state(model: nn.Module) -> dict[str, Tensor]:
     """Return copies of what a file keeps of a method, detached and on the CPU.
 
-    These are the `adapter_parameters`, but for a prefix with projection, which keeps its result.
+    These are the adapters' own parameters, the frozen ones too, but for a prefix with projection,
+    which keeps its result.
     """
     found = adapters(model)
     state = {_join(name, own): p for name, adapter in found.items()
-             for own, p in adapter.stored().items()} if found else adapter_parameters(model)
+             for own, p in adapter.stored().items()} if found else method_parameters(model)
     return copies(state)
 
 

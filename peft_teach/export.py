@@ -175,8 +175,11 @@ def _target_modules(model: nn.Module, config) -> list[str] | str:
     a regular expression says exactly these names.
     """
     names = tuple(core.adapters(model))
-    if config.targets:
-        names = models.find(model, config.targets, config.layers)
+    targets = config.targets
+    if isinstance(config, lora.Config | dora.Config):
+        targets = lora.where(model, targets)
+    if targets:
+        names = models.find(model, targets, config.layers)
     plain = {core.plain_name(model, name) for name, _ in model.named_modules()}
     if any(_ends_in(other, name) for name in names for other in plain - {*names}):
         return "|".join(map(re.escape, names))
@@ -348,6 +351,7 @@ def _inject(model: nn.Module, settings: dict, path: str | Path) -> nn.Module:
     targets, layers = _as_places(model, names)
     if kind == "LORA":
         method, config = _lora_config(settings, names, path)
+        targets = None if {*targets} in ({"query", "value"}, {"qkv"}) else targets    # the usual
         return method.inject(model, method.Config(**config, targets=targets, layers=layers))
     paper = {"ffn_out", "qkv"} if "qkv" in targets else {"ffn_out", "key", "value"}
     model = ia3.inject(model, ia3.Config(None if {*targets} == paper else targets, layers))

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import BadConfig, NoTargets, NotSupported
-from .valid import as_tuples, is_whole
+from .valid import as_layers, as_targets, is_whole
 
 # ── where the places are ─────────────────────────────────────────────────────────────────────
 
@@ -129,12 +129,16 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
          layers: tuple[int, ...] | None = None) -> tuple[str, ...]:
     """Turn targets (places or full module names) into module names, without repeats.
 
-    Where a word is both, as "embeddings" is on a bare BERT, the place is meant. `layers` keeps
-    only these blocks of the places that every block has. Raises `NoTargets` for a target that the
-    model lacks, and `BadConfig` for a block that does not exist.
+    Where a word is both, as "embeddings" is on a bare BERT, the place is meant. "linear" is every
+    linear layer of the blocks. `layers` keeps only these blocks of the places that every block
+    has. Raises `NoTargets` for a target that the model lacks, and `BadConfig` for a block that
+    does not exist.
     """
-    targets, layers = as_tuples(targets, layers)
+    targets, layers = as_targets(targets), as_layers(layers)
     modules = {name for name, _ in model.named_modules() if name}
+    if "linear" in targets and "linear" not in modules:
+        every = linear_places(model)
+        targets = tuple(p for t in targets for p in (every if t == "linear" else (t,)))
     missing = [t for t in targets if t not in modules]
     table = places(model) if missing or not targets or _is_known(model) else {}
     absent = [t for t in missing if t not in table]
@@ -142,7 +146,7 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
         what = ", ".join(map(repr, absent)) or "module without a name: no target was given"
         raise NoTargets(f"This model has no {what}.",
                         expected="a place, here " + ", ".join(table) + ", or a full module name",
-                        hint="print pt.models.places(model)")
+                        hint=_called_elsewhere(absent, table) or "print pt.models.places(model)")
     if layers is not None:
         _check_layers(layers, [table[t] for t in targets if t in table and t not in SINGLE])
     names = []
@@ -154,6 +158,18 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
         else:
             names.extend(table[target][i] for i in sorted(layers))
     return tuple(dict.fromkeys(names))
+
+
+def _called_elsewhere(absent: list[str], table: dict[str, tuple[str, ...]]) -> str | None:
+    """Say which places end in these words, as peft's targets do: "q_proj" is the query."""
+    found = {t: [repr(place) for place, names in table.items() if names[0].endswith(f".{t}")]
+             for t in absent}
+    return "; ".join(f"{t!r} is {' or '.join(p)} here" for t, p in found.items() if p) or None
+
+
+def linear_places(model: nn.Module) -> tuple[str, ...]:
+    """Return the places of this model that are one linear layer each."""
+    return tuple(place for place in places(model) if place in LINEAR)
 
 
 def _check_layers(layers: tuple[int, ...], chosen: list[tuple[str, ...]]) -> None:

@@ -190,10 +190,13 @@ def _inject(method, model: nn.Module, config, path) -> nn.Module:
 
 
 def _check_base(saved: dict, here: dict, path) -> None:
-    """Compare two fingerprints: names, shapes, and values within one bfloat16 rounding.
+    """Compare two fingerprints: names, shapes, and values as far as half precision keeps them.
 
-    Below 2⁻¹⁴ float16 is coarser than that: hence the absolute part.
+    Rounded to float16 before, a value may end one step of bfloat16 away, 2⁻⁷ of it, and each of
+    the two was rounded to four digits, which is 0.0005 of it at most. Below 2⁻¹⁴ float16 has an
+    absolute step, 2⁻²⁴.
     """
+    relative = 2**-7 + 2 * 0.0005
     if saved.keys() != here.keys():
         name = sorted(saved.keys() ^ here.keys())[0]
         where = "only the file" if name in saved else "only this model"
@@ -206,7 +209,7 @@ def _check_base(saved: dict, here: dict, path) -> None:
                                    expected="the base that the adapter was trained on")
         a, b = torch.tensor(values), torch.tensor(here[name][1])
         if a.shape != b.shape or not (
-                (a - b).abs() <= 2**-24 + 2**-7 * torch.maximum(a.abs(), b.abs())).all():
+                (a - b).abs() <= 2**-24 + relative * torch.maximum(a.abs(), b.abs())).all():
             raise AdapterFileError(f"{path} was made for a model with other weights: {name} "
                                    "differs.",
                                    expected="the base that the adapter was trained on",
@@ -216,7 +219,7 @@ def _check_base(saved: dict, here: dict, path) -> None:
 
 def _copy_into(model: nn.Module, tensors: dict[str, Tensor], path) -> None:
     """Copy all tensors into their parameters, or raise before the first is copied."""
-    here = core.adapter_parameters(model) | core.head_parameters(model)
+    here = core.method_parameters(model) | core.head_parameters(model)
     folder.check(tensors, here, path)
     with torch.no_grad():
         for name, p in here.items():

@@ -1,28 +1,108 @@
 """What settings may be: whole numbers, positive numbers, shares, words.
 
-Python takes True for 1, and numpy's integers cannot be written to json. So a method's settings
-are held to plain numbers before anything is built with them.
+Python takes True for 1, and NumPy's numbers cannot be written to json. So a method's settings are
+made plain numbers and tuples before anything is built with them, in one place for all methods.
 """
 
+import dataclasses
 import math
+import numbers
 from collections.abc import Iterable
 
 from .errors import BadConfig
 
+# What Hugging Face peft, bitsandbytes and `adapters` call a setting: its name here.
+NAMES_HERE = {
+    "r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout", "use_rslora": "rank_stabilized",
+    "lora_bias": "use_bias", "target_modules": "targets", "feedforward_modules": "targets",
+    "layers_to_transform": "layers", "num_virtual_tokens": "length",
+    "prompt_tuning_init": "start", "prompt_tuning_init_text": "words",
+    "encoder_hidden_size": "projection",
+    "bnb_4bit_use_double_quant": "double", "use_dora": "dora",
+    "reduction_factor": "size", "bn_size": "size", "non_linearity": "activation",
+}
+# What is no setting here, and what does the same.
+INSTEAD = {
+    "use_dora": "pt.dora, a method of its own",
+    "prefix_projection": "projection=512, say: the hidden size of the MLP",
+    "load_in_4bit": "pt.qlora, a method of its own",
+    "bias": "pt.bitfit, a method of its own, trains the biases",
+    "modules_to_save": "leave it out: every method trains the task head and saves it",
+    "task_type": "leave it out: the model itself says what it is for",
+    "inference_mode": "leave it out: model.eval() and torch.no_grad() are enough",
+    "init_lora_weights": "leave it out: B starts as zero",
+}
+
+
+class Settings:
+    """The base of every method's `Config`: a frozen dataclass of plain values.
+
+    Names of places, block numbers and words become tuples, in whatever form they came; NumPy's
+    numbers become Python's. A setting under its name in another library raises `BadConfig`, which
+    says the name here; so does a tensor where a number is meant.
+    """
+
+    def __new__(cls, *args, **settings):
+        """Refuse other libraries' names before Python says only that they are unexpected."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name, value in settings.items():
+            if name not in known and name in NAMES_HERE | INSTEAD:
+                kind = cls.__module__.rpartition(".")[2]
+                raise BadConfig(f"pt.{kind}.Config has no setting {name!r}.",
+                                expected="settings among " + ", ".join(known),
+                                hint=_name_here(name, value, known))
+        return super().__new__(cls)
+
+    def __post_init__(self):
+        """Make every value plain."""
+        for field in dataclasses.fields(self):
+            value = _plain(field.name, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+
+
+def _name_here(name: str, value, known: list[str]) -> str:
+    here = NAMES_HERE.get(name)
+    if here not in known:
+        return INSTEAD.get(name, f"another method: this one has no {here}")
+    if here == "targets":
+        if value == "all-linear":
+            return "targets='linear'"
+        return "targets='query', or several places; pt.models.places(model) shows them"
+    return f"{here}={value!r}"
+
+
+def _plain(name: str, value):
+    """Return one setting as a plain value: a number, a tuple, a word, a flag or None."""
+    if name == "layers":
+        return as_layers(value)
+    if name in ("targets", "quantize"):
+        return None if value is None else as_targets(value, name)
+    if name == "words":
+        return as_words(value)
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
+    if hasattr(value, "item"):
+        raise BadConfig(f"{name} is a {type(value).__name__}.", expected="a plain Python value",
+                        hint=f"{name}=….item()")
+    return value
+
 
 def is_whole(value, low: int = 1, high: float = math.inf) -> bool:
-    """Return whether this is an int, and no bool, from `low` to `high`."""
-    return type(value) is int and low <= value <= high
+    """Return whether this is a whole number, NumPy's too, and no bool, from `low` to `high`."""
+    return (isinstance(value, numbers.Integral) and not isinstance(value, bool)
+            and low <= value <= high)
 
 
 def is_positive(value) -> bool:
-    """Return whether this is a finite int or float above zero."""
-    return type(value) in (int, float) and 0 < value < math.inf
+    """Return whether this is a finite number above zero, and no bool."""
+    return (isinstance(value, numbers.Real) and not isinstance(value, bool)
+            and 0 < value < math.inf)
 
 
 def is_share(value) -> bool:
     """Return whether this is a probability below one."""
-    return type(value) in (int, float) and 0 <= value < 1
+    return (isinstance(value, numbers.Real) and not isinstance(value, bool)
+            and 0 <= value < 1)
 
 
 def as_words(words) -> tuple[str, ...]:
@@ -33,16 +113,24 @@ def as_words(words) -> tuple[str, ...]:
     return tuple(words)
 
 
-def as_tuples(targets, layers) -> tuple[tuple[str, ...], tuple[int, ...] | None]:
-    """Return targets and layers as tuples, in whatever form they came; None layers stay None.
-
-    Raises `BadConfig` for what is neither one of them nor several.
-    """
+def as_targets(targets, name: str = "targets") -> tuple[str, ...]:
+    """Return one or several places or module names as a tuple; `BadConfig` for anything else."""
     targets = (targets,) if isinstance(targets, str) else () if targets is None else targets
     if not isinstance(targets, Iterable) or not all(isinstance(t, str) for t in targets):
-        raise BadConfig(f"targets is {targets!r}.", expected="places or module names, as text")
+        raise BadConfig(f"{name} is {targets!r}.", expected="places or module names, as text")
+    targets = tuple(targets)
+    if "all-linear" in targets:
+        raise BadConfig(f"{name} is 'all-linear', which is peft's word.",
+                        expected="places or module names",
+                        hint=f"{name}='linear': every linear layer of the blocks")
+    return targets
+
+
+def as_layers(layers) -> tuple[int, ...] | None:
+    """Return one or several block numbers as a tuple, and None as None; `BadConfig` otherwise."""
     layers = (layers,) if is_whole(layers, 0) else layers
     if layers is not None and (isinstance(layers, str) or not isinstance(layers, Iterable)
                                or not all(is_whole(i, -math.inf) for i in layers)):
-        raise BadConfig(f"layers is {layers!r}.", expected="block numbers, or None for all")
-    return tuple(targets), None if layers is None else tuple(layers)
+        raise BadConfig(f"layers is {layers!r}.", expected="block numbers, or None for all",
+                        hint="layers=….tolist()" if hasattr(layers, "tolist") else None)
+    return None if layers is None else tuple(int(i) for i in layers)

@@ -26,13 +26,13 @@ from ..core import Adapter, attach, begin, note
 from ..errors import NoTargets, NotSupported
 from ..nf4 import Linear4bit
 from ..shapes import expect
-from ..valid import as_tuples
+from ..valid import Settings
 
 KINDS = (nn.Linear, Linear4bit, nn.LayerNorm)
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Whose biases are trained.
 
     `targets` None takes every linear layer and LayerNorm of the backbone that has a bias, pooler
@@ -44,11 +44,6 @@ class Config:
     targets: tuple[str, ...] | None = None
     layers: tuple[int, ...] | None = None
 
-    def __post_init__(self):
-        """Keep names and numbers as tuples, in whatever form they came."""
-        targets, layers = as_tuples(self.targets, self.layers)
-        object.__setattr__(self, "targets", None if self.targets is None else targets)
-        object.__setattr__(self, "layers", layers)
 
 
 def count(layers: int, d_model: int, d_ffn: int, outside: int = 2) -> int:
@@ -74,7 +69,7 @@ class BiasAdapter(Adapter):
     def forward(self, x: Tensor) -> Tensor:
         expect(x, "... n_in", n_in=self.n_in)
         y = self.base(x)                                              # (…, n_out)
-        return y + self.b.to(y.dtype)                                 # (…, n_out)
+        return (y + self.b).to(y.dtype)                               # (…, n_out)
 
     @torch.no_grad()
     def merged(self) -> nn.Module:

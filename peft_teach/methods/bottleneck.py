@@ -54,7 +54,7 @@ from .. import models
 from ..core import Adapter, attach, begin, note
 from ..errors import BadConfig
 from ..shapes import expect
-from ..valid import as_tuples, is_positive, is_whole
+from ..valid import Settings, is_positive, is_whole
 
 ACTIVATIONS = {"relu": nn.functional.relu, "gelu": nn.functional.gelu, "silu": nn.functional.silu,
                "tanh": torch.tanh}
@@ -62,7 +62,7 @@ INITS = ("normal", "zero")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """What a bottleneck looks like, what it reads and where it stands.
 
     `size` is the width of the middle, `scale` the s before A, `own_norm` puts a new LayerNorm
@@ -80,11 +80,6 @@ class Config:
     targets: tuple[str, ...] | None = None
     layers: tuple[int, ...] | None = None
 
-    def __post_init__(self):
-        """Keep names and numbers as tuples, in whatever form they came."""
-        targets, layers = as_tuples(self.targets, self.layers)
-        object.__setattr__(self, "targets", None if self.targets is None else targets)
-        object.__setattr__(self, "layers", layers)
 
 
 # Sizes are one for all, so that the variants can be compared; 64 is that of Houlsby's code.
@@ -143,8 +138,8 @@ class BottleneckAdapter(Adapter):
         self.A, self.scale = A, scale
 
     def correction(self, u: Tensor) -> Tensor:
-        """Return s A(u), computed in float32, in the dtype of u."""
-        return (self.scale * self.A(u)).to(u.dtype)                   # (…, d_model)
+        """Return s A(u) in float32: what it is added to is rounded after the sum."""
+        return self.scale * self.A(u)                                 # (…, d_model)
 
 
 class OutputAdapter(BottleneckAdapter):
@@ -152,14 +147,15 @@ class OutputAdapter(BottleneckAdapter):
 
     def forward(self, *args, **kwargs) -> Tensor:
         y = self.base(*args, **kwargs)                                # (…, d_model)
-        return y + self.correction(y)                                 # (…, d_model)
+        return (y + self.correction(y)).to(y.dtype)                   # (…, d_model)
 
 
 class NormedAdapter(BottleneckAdapter):
     """LN(x + s A(LN(x))), around the LayerNorm that closes a sub-layer: x is the sum r + o."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.base(x + self.correction(self.base(x)))           # (…, d_model)
+        u = self.correction(self.base(x))                             # (…, d_model)
+        return self.base((x + u).to(x.dtype))                         # (…, d_model)
 
 
 class InputAdapter(BottleneckAdapter):
@@ -171,8 +167,10 @@ class InputAdapter(BottleneckAdapter):
 
     def forward(self, x: Tensor, r: Tensor | None = None) -> Tensor:
         if r is None:
-            return self.base(x) + self.correction(x)                  # (…, d_model)
-        return self.base(x, r + self.correction(r))                   # x is h: (…, d_ff)
+            y = self.base(x)                                          # (…, d_model)
+            return (y + self.correction(x)).to(y.dtype)               # (…, d_model)
+        r = (r + self.correction(r)).to(r.dtype)                      # (…, d_model)
+        return self.base(x, r)                                        # x is h: (…, d_ff)
 
 
 # What each form can wrap: places at which vectors of d_model features come out, or go in.

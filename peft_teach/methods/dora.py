@@ -27,25 +27,20 @@ from torch import Tensor, nn
 
 from ..core import attach, begin, note
 from ..shapes import expect
-from ..valid import as_tuples
+from ..valid import Settings
 from . import lora
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Where DoRA goes and how large it is; the fields mean what they mean in `lora.Config`."""
 
     rank: int = 8
     alpha: float = 16.0
     dropout: float = 0.0
-    targets: tuple[str, ...] = ("query", "value")
+    targets: tuple[str, ...] | None = None
     layers: tuple[int, ...] | None = None
 
-    def __post_init__(self):
-        """Keep names and numbers as tuples, in whatever form they came."""
-        targets, layers = as_tuples(self.targets, self.layers)
-        object.__setattr__(self, "targets", targets)
-        object.__setattr__(self, "layers", layers)
 
 
 def count(n_in: int, n_out: int, rank: int) -> int:
@@ -70,7 +65,7 @@ class DoRALinear(lora.LoRALinear):
         h = dropped.to(self.A.dtype) @ self.A.T                       # (…, rank), float32
         Vx = Wx + self.scale * h @ self.B.T                           # (…, n_out)
         g = self.m / self.norm()                                      # (n_out,)
-        return y + (g * Vx - Wx).to(y.dtype)                          # (…, n_out)
+        return (y + (g * Vx - Wx)).to(y.dtype)                        # (…, n_out)
 
     def without_bias(self, y: Tensor) -> Tensor:
         """Return W x from the base's output, (…, n_out) in float32."""
@@ -94,6 +89,6 @@ class DoRALinear(lora.LoRALinear):
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put DoRA on the model's targets, freeze the rest but the head; return the model to keep."""
     config = begin(model, config, Config)
-    model = attach(model, config.targets, lambda base: DoRALinear(
+    model = attach(model, lora.where(model, config.targets), lambda base: DoRALinear(
         base, config.rank, config.alpha, config.dropout), config.layers)
     return note(model, "dora", config)

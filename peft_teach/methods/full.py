@@ -18,10 +18,11 @@ from torch import nn
 from .. import models, state
 from ..core import begin, describe
 from ..errors import BadConfig, NotSupported
+from ..valid import Settings
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """`train` is "all" for every weight, or "head" for the task head alone."""
 
     train: Literal["all", "head"] = "all"

@@ -30,7 +30,7 @@ from .. import models
 from ..core import Adapter, attach, begin, note
 from ..errors import BadConfig, NotSupported
 from ..shapes import expect
-from ..valid import as_tuples, is_whole
+from ..valid import Settings, is_whole
 
 # Which side of a layer its vector scales. `qkv` is GPT-2's fused projection.
 SIDES = {"key": "output", "value": "output", "qkv": "output",
@@ -38,7 +38,7 @@ SIDES = {"key": "output", "value": "output", "qkv": "output",
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Where (IA)³ goes.
 
     `targets` None takes the paper's three vectors: key, value and ffn_out, on GPT-2 qkv and
@@ -49,11 +49,6 @@ class Config:
     targets: tuple[str, ...] | None = None
     layers: tuple[int, ...] | None = None
 
-    def __post_init__(self):
-        """Keep names and numbers as tuples, in whatever form they came."""
-        targets, layers = as_tuples(self.targets, self.layers)
-        object.__setattr__(self, "targets", None if self.targets is None else targets)
-        object.__setattr__(self, "layers", layers)
 
 
 def count(layers: int, d_key: int, d_value: int, d_ffn: int) -> int:

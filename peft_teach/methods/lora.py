@@ -25,20 +25,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .. import models
 from ..core import Adapter, attach, begin, note
 from ..errors import BadConfig, NoAdapter, NotMergeable, NotSupported
 from ..nf4 import Linear4bit
 from ..shapes import expect
-from ..valid import as_tuples, is_positive, is_share, is_whole
+from ..valid import Settings, is_positive, is_share, is_whole
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Where LoRA goes and how large it is.
 
-    `targets` are places or module names, `layers` block numbers (None for all), `dropout` a
-    probability on the input of A, `rank_stabilized` takes s = alpha / √rank, `use_bias` gives B a
-    bias.
+    `targets` are places or module names, "linear" every linear layer of the blocks; None is query
+    and value, or the projection that holds both. `layers` are block numbers (None for all),
+    `dropout` a probability on the input of A, `rank_stabilized` takes s = alpha / √rank,
+    `use_bias` gives B a bias.
     """
 
     rank: int = 8
@@ -46,14 +48,9 @@ class Config:
     dropout: float = 0.0
     rank_stabilized: bool = False
     use_bias: bool = False
-    targets: tuple[str, ...] = ("query", "value")
+    targets: tuple[str, ...] | None = None
     layers: tuple[int, ...] | None = None
 
-    def __post_init__(self):
-        """Keep names and numbers as tuples, in whatever form they came."""
-        targets, layers = as_tuples(self.targets, self.layers)
-        object.__setattr__(self, "targets", targets)
-        object.__setattr__(self, "layers", layers)
 
 
 def count(n_in: int, n_out: int, rank: int, use_bias: bool = False) -> int:
@@ -88,7 +85,7 @@ class LoRALinear(Adapter):
         u = self.scale * h @ self.B.T                                 # (…, n_out), float32
         if self.c is not None:
             u = u + self.scale * self.c                               # (…, n_out)
-        return y + u.to(y.dtype)                                      # (…, n_out)
+        return (y + u).to(y.dtype)                                    # (…, n_out)
 
     def delta(self) -> Tensor:
         """Return ΔW = s B A, the correction as one (n_out, n_in) matrix, in A's and B's dtype."""
@@ -121,7 +118,14 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
         return LoRALinear(base, config.rank, config.alpha, config.dropout,
                           config.rank_stabilized, config.use_bias)
 
-    return note(attach(model, config.targets, make, config.layers), "lora", config)
+    return note(attach(model, where(model, config.targets), make, config.layers), "lora", config)
+
+
+def where(model: nn.Module, targets: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return these targets; for None query and value, as in the paper, or `qkv` where it is one."""
+    if targets is not None:
+        return targets
+    return ("qkv",) if "qkv" in models.places(model) else ("query", "value")
 
 
 def plus_groups(model: nn.Module, lr: float, ratio: float = 16.0) -> list[dict]:

@@ -33,13 +33,13 @@ from .. import models
 from ..core import BackboneAdapter, adapters, attach, begin, note, record_of
 from ..errors import BadConfig, NoAdapter, NotSupported, unknown
 from ..shapes import expect
-from ..valid import as_words, is_whole
+from ..valid import Settings, is_whole
 
 STARTS = ("random", "text")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """How long the prefix is, how it starts, and whether an MLP makes it while training.
 
     `start` is "random", or "text": the keys and values that the model itself computes for the
@@ -52,9 +52,6 @@ class Config:
     words: tuple[str, ...] = field(default=(), metadata={"stored": ()})
     projection: int | None = field(default=None, metadata={"stored": None})
 
-    def __post_init__(self):
-        """Keep one text as a tuple of one."""
-        object.__setattr__(self, "words", as_words(self.words))
 
 
 def count(length: int, layers: int, d_kv: int, d_model: int = 0,

@@ -27,7 +27,7 @@ from .. import models
 from ..core import BackboneAdapter, attach, begin, note
 from ..errors import BadConfig, NotSupported, unknown
 from ..shapes import expect
-from ..valid import as_words, is_whole
+from ..valid import Settings, is_whole
 
 STARTS = ("random", "vocabulary", "labels", "text")
 POOLS = ("cls", "first")
@@ -35,7 +35,7 @@ COMMON = 5_000    # Lester et al. sample from that many of the most common token
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """How long the prompt is, and what it starts as.
 
     `start` is "random"; "vocabulary", sampled from the 5,000 most common tokens; "labels", one
@@ -51,9 +51,6 @@ class Config:
     words: tuple[str, ...] = field(default=(), metadata={"stored": ()})
     pool: Literal["cls", "first"] = "cls"
 
-    def __post_init__(self):
-        """Keep one text as a tuple of one."""
-        object.__setattr__(self, "words", as_words(self.words))
 
 
 def count(length: int, d_model: int) -> int:

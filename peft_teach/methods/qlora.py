@@ -31,13 +31,13 @@ from .. import models, state
 from ..core import Adapter, all_or_nothing, attach, begin, describe, note
 from ..errors import BadConfig, NotSupported
 from ..nf4 import Linear4bit, dequantize, quantize
-from ..valid import as_tuples
+from ..valid import Settings
 from .dora import DoRALinear
 from .lora import LoRALinear
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """What is held in 4 bits, and which correction is trained where.
 
     `quantize` and `targets` are places or module names; None means all linear layers of the
@@ -57,12 +57,6 @@ class Config:
     double: bool = True
     dora: bool = False
 
-    def __post_init__(self):
-        """Keep names and numbers as tuples, in whatever form they came."""
-        for field in ("targets", "quantize"):
-            names, layers = as_tuples(getattr(self, field), self.layers)
-            object.__setattr__(self, field, None if getattr(self, field) is None else names)
-        object.__setattr__(self, "layers", layers)
 
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
@@ -77,7 +71,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     record = describe(model)
     places = config.quantize
     if places is None:
-        places = tuple(p for p in models.places(model) if p in models.LINEAR)
+        places = models.linear_places(model)
     targets = places if config.targets is None else config.targets
     with all_or_nothing(model):
         state.change(model, before=record)

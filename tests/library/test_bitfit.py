@@ -138,7 +138,7 @@ def test_a_half_precision_base_keeps_b_in_float32():
     with torch.no_grad():
         made.b.normal_()
     x = torch.randn(3, 7).bfloat16()
-    assert torch.equal(made(x), made.base(x) + made.b.bfloat16())
+    assert torch.equal(made(x), (made.base(x) + made.b).bfloat16())    # summed, then rounded
     merged = made.merged()
     assert merged.bias.dtype == merged.weight.dtype == torch.bfloat16
     assert torch.equal(merged.bias, (made.base.bias.float() + made.b).bfloat16())

@@ -8,7 +8,13 @@ from torch import nn
 
 import peft_teach as pt
 from peft_teach import core, models
-from peft_teach.errors import AlreadyAdapted, BadConfig, NoAdapter, NoTargets, NotMergeable
+from peft_teach.errors import (
+    AlreadyAdapted,
+    BadConfig,
+    NoAdapter,
+    NoTargets,
+    NotMergeable,
+)
 
 
 class Shift(pt.Adapter):
@@ -634,3 +640,48 @@ def test_an_adapter_goes_to_the_models_device_where_its_base_has_none(tiny):
     model = tiny("bert")
     pt.attach(model, "embeddings", Spy)      # a Dropout, without parameters
     assert moved == [(torch.device("cpu"),)]
+
+
+# ── what a model asks of a module that is wrapped ────────────────────────────────────────────
+
+
+def test_an_adapter_answers_for_its_base_s_weight_and_bias():
+    base = nn.Linear(3, 5, dtype=torch.bfloat16)
+    adapter = Shift(base)
+    assert adapter.weight is base.weight
+    assert adapter.bias is base.bias
+    assert set(adapter.own_parameters()) == {"v"}
+    assert {n for n, _ in adapter.named_parameters()} == {"v", "base.weight", "base.bias"}
+    assert Shift(nn.Linear(3, 5, bias=False)).bias is None
+    with pytest.raises(AttributeError, match="wieght"):
+        adapter.wieght  # noqa: B018
+    with pytest.raises(AttributeError, match="'Identity' object has no attribute 'weight'"):
+        pt.Adapter(nn.Identity()).weight  # noqa: B018
+    twin = copy.deepcopy(adapter)
+    assert twin.weight is twin.base.weight is not base.weight
+
+
+class Scale(pt.Adapter):
+    """w ⊙ base(x): an adapter with a `weight` of its own."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.weight = nn.Parameter(torch.ones(base.out_features))
+
+    def forward(self, x):
+        y = self.base(x)
+        return (self.weight * y).to(y.dtype)
+
+
+def test_an_adapter_may_have_a_weight_of_its_own(model, batch):
+    with torch.no_grad():
+        before = model(**batch).logits
+        model = pt.attach(model, "query", Scale)
+        adapter = pt.adapters(model)[QUERY(0)]
+        assert adapter.weight.shape == (32,)
+        assert adapter.bias is adapter.base.bias
+        assert {n.removeprefix(QUERY(0) + ".") for n in pt.adapter_state(model)
+                if n.startswith(QUERY(0))} == {"weight"}
+        assert torch.equal(model(**batch).logits, before)
+        adapter.weight.mul_(3)
+        assert not torch.equal(model(**batch).logits, before)

@@ -250,7 +250,7 @@ def test_a_half_precision_base_gets_a_float32_correction():
     assert error < 2**-7    # two roundings to bfloat16, of the base's output and of the sum
     Wx = made.base(x).double() - made.base.bias.double()
     g, u = (made.m / made.norm()).double(), x.double() @ made.A.double().T @ made.B.double().T
-    once = made.base(x) + (g * (Wx + u) - Wx).bfloat16()
+    once = (made.base(x).double() + g * (Wx + u) - Wx).bfloat16()    # summed, then rounded
     assert (y != once).float().mean() < 0.01
     merged = made.merged()
     assert (merged.weight.dtype, merged.bias.dtype) == (torch.bfloat16, torch.bfloat16)

@@ -1,5 +1,6 @@
 """Adapters on disk: what the files hold, and that a wrong or damaged one changes nothing."""
 
+import copy
 import dataclasses
 import json
 import shutil
@@ -601,3 +602,69 @@ def test_settings_in_any_form_are_the_same_settings(saved, tiny):
     assert all(a is b for a, b in zip(pt.adapters(model).values(), before.values()))
     assert pt.lora.Config(targets="query", layers=1) == pt.lora.Config(
         targets=("query",), layers=(1,))
+
+
+# ── half-precision copies of the base, and other bases ───────────────────────────────────────
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_half_precision_copy_is_the_same_base(dtype):
+    generator = torch.Generator().manual_seed(0)
+    sizes = 10 ** torch.linspace(-9, 4, 4000)
+    numbers = nn.ParameterList(torch.randn(16, generator=generator) * size for size in sizes)
+    here = core.fingerprint(numbers)
+    store_check = pt.store._check_base
+    store_check(here, core.fingerprint(copy.deepcopy(numbers).to(dtype)), "file")
+    other = nn.ParameterList(torch.randn(16, generator=generator) * size for size in sizes)
+    for name, entry in core.fingerprint(other).items():
+        if sizes[int(name)] > 1e-6:    # below, float16 has no number but zero
+            with pytest.raises(AdapterFileError, match="other weights"):
+                store_check({name: here[name]}, {name: entry}, "file")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_adapter_lands_on_a_float16_copy_and_on_no_other_base(seed, tmp_path):
+    import transformers
+
+    torch.manual_seed(seed)
+    base = transformers.BertModel(transformers.BertConfig(
+        vocab_size=50, hidden_size=16, intermediate_size=24, num_hidden_layers=12,
+        num_attention_heads=2, max_position_embeddings=20))
+    half, trained = copy.deepcopy(base).half(), copy.deepcopy(base)
+    folder = pt.save(pt.lora.inject(base, pt.lora.Config(rank=2, layers=0)), tmp_path)
+    assert pt.adapters(pt.load(half, folder))
+    with torch.no_grad():
+        trained.encoder.layer[3].output.dense.weight += 0.02 * torch.randn(16, 24)
+    with pytest.raises(AdapterFileError, match=r"layer\.3\.output\.dense\.weight differs"):
+        pt.load(trained, folder)
+
+
+class Mixed(pt.Adapter):
+    """base(x) + fixed ⊙ v: an adapter with a frozen parameter of its own."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.v = nn.Parameter(torch.zeros(base.out_features))
+        self.fixed = nn.Parameter(torch.randn(base.out_features), requires_grad=False)
+
+    def forward(self, x):
+        y = self.base(x)
+        return (y + self.fixed * self.v).to(y.dtype)
+
+
+def test_frozen_own_parameters_are_kept_but_not_trained(tiny, batch, tmp_path):
+    model = pt.attach(tiny("bert"), "query", Mixed)
+    trained = pt.adapter_parameters(model)
+    assert {n.rpartition(".")[2] for n in trained} == {"v"}
+    assert all(p.requires_grad for p in trained.values())
+    state = pt.adapter_state(model)
+    assert {n.rpartition(".")[2] for n in state} == {"v", "fixed"}
+    randomize(model)
+    expected = logits(model, batch)
+    folder = pt.save(model, tmp_path)
+    assert {n.rpartition(".")[2] for n in load_file(folder / "adapter.safetensors")} >= {"fixed"}
+    again = pt.attach(tiny("bert"), "query", Mixed)    # draws another `fixed`
+    again = pt.store.swap(again, folder)
+    assert torch.equal(logits(again, batch), expected)
+    assert not any(a.fixed.requires_grad for a in pt.adapters(again).values())
+    assert pt.account.parameters(model).adapter == sum(p.numel() for p in trained.values())

@@ -498,12 +498,12 @@ def test_a_half_precision_base_gets_a_float32_correction(kind):
     x, r = torch.randn(5, 6 if kind == "output" else 8).bfloat16(), torch.randn(5, 8).bfloat16()
 
     def correction(u):
-        return (1.7 * network(u.float())).bfloat16()
+        return 1.7 * network(u.float())
 
-    expected = {"output": lambda: base(x) + correction(base(x)),
-                "normed": lambda: base(x + correction(base(x))),
-                "input": lambda: base(x) + correction(x),
-                "residual": lambda: base(x, r + correction(r))}[kind]()
+    expected = {"output": lambda: (base(x) + correction(base(x))).bfloat16(),    # summed first
+                "normed": lambda: base((x + correction(base(x))).bfloat16()),
+                "input": lambda: (base(x) + correction(x)).bfloat16(),
+                "residual": lambda: base(x, (r + correction(r)).bfloat16())}[kind]()
     y = made(x, r) if kind == "residual" else made(x)
     assert y.dtype == torch.bfloat16
     assert torch.equal(y, expected)

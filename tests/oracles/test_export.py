@@ -106,7 +106,7 @@ OURS = {
     "rslora": ("qwen2", "classifier", pt.lora, dataclasses.replace(LORA, rank_stabilized=True)),
     "lora with a bias": ("bert", "classifier", pt.lora, dataclasses.replace(LORA, use_bias=True)),
     "lora with a bias, fused": ("gpt2", "lm", pt.lora, dataclasses.replace(
-        LORA, use_bias=True, targets=("qkv",))),
+        LORA, use_bias=True)),
     "dora": ("bert", "classifier", pt.dora, pt.dora.Config(rank=4, targets=ALL)),
     "dora, fused": ("gpt2", "lm", pt.dora, pt.dora.Config(rank=4, targets=("qkv", "ffn_in"))),
     "dora, llama": ("llama", "classifier", pt.dora, pt.dora.Config(rank=4, dropout=0.2)),
@@ -367,7 +367,7 @@ SEVEN = ("query", "key", "value", "attention_out", "ffn_gate", "ffn_in", "ffn_ou
 THEIRS = {
     "default": ("bert", "classifier", L(**S), pt.lora.Config(alpha=8)),
     "default, gpt2": ("gpt2", "lm", L(task_type="CAUSAL_LM", fan_in_fan_out=True),
-                      pt.lora.Config(alpha=8, targets=("qkv",))),
+                      pt.lora.Config(alpha=8)),
     "default, llama": ("llama", "classifier", L(**S, r=4, lora_dropout=0.2),
                        pt.lora.Config(4, 8, 0.2)),
     "default, qwen2": ("qwen2", "lm", L(use_rslora=True, lora_alpha=3),
@@ -413,7 +413,7 @@ THEIRS = {
                  pt.lora.Config(alpha=8)),
     "dora": ("bert", "classifier", L(**S, use_dora=True), pt.dora.Config(alpha=8)),
     "dora, gpt2": ("gpt2", "lm", L(use_dora=True, fan_in_fan_out=True),
-                   pt.dora.Config(alpha=8, targets=("qkv",))),
+                   pt.dora.Config(alpha=8)),
     "dora, stabilized": ("llama", "lm", L(use_dora=True, use_rslora=True, r=4, lora_alpha=3),
                          pt.dora.Config(4, 6)),
     "ia3": ("bert", "classifier", peft.IA3Config(**S), pt.ia3.Config(

@@ -255,7 +255,7 @@ def test_a_half_precision_base_gets_a_float32_correction():
     y = made(x)
     assert (y.dtype, made.A.dtype, made.B.dtype) == (torch.bfloat16, torch.float32, torch.float32)
     correction = (2.0 * x.double() @ made.A.double().T @ made.B.double().T).float()
-    assert torch.equal(y, made.base(x) + correction.bfloat16())
+    assert torch.equal(y, (made.base(x) + correction).bfloat16())    # summed, then rounded
     merged = made.merged()
     assert merged.weight.dtype == torch.bfloat16
     exact = made.base.weight.double() + 2.0 * made.B.double() @ made.A.double()
@@ -422,3 +422,85 @@ def test_the_bias_is_counted_saved_and_off_by_default(tiny, inputs, tmp_path):
         assert torch.equal(outputs(loaded, inputs(model)), outputs(model, inputs(model)))
     fast = pt.lora.plus_groups(model, 1e-3)[1]["params"]
     assert {id(p) for p in fast} == {id(p) for name, (p, _) in pairs.items() if name[-1] in "Bc"}
+
+
+# ── half precision, and where LoRA goes when nothing is said ─────────────────────────────────
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("family", "ours", "theirs"), [
+    ("bert", ("query", "value"), ["query", "value"]), ("distilbert", ("ffn_out",), ["lin2"]),
+    ("llama", ("query", "ffn_in"), ["q_proj", "up_proj"])])    # Conv1D rounds in another order
+def test_half_precision_outputs_are_pefts_exactly(family, ours, theirs, dtype, tiny, inputs):
+    base = tiny(family).to(dtype)
+    batch = inputs(base)
+    with torch.no_grad():
+        plain = base(**batch).logits
+        model, reference, adapters, _ = both(base, family, ours, theirs)
+        out = model(**batch).logits
+        assert out.dtype == dtype
+        assert torch.equal(out, reference(**batch).logits)
+        assert not torch.equal(out, plain)
+        adapter = next(iter(adapters.values()))
+        x = torch.randn(64, adapter.base.in_features).to(dtype)
+        y, u = adapter.base(x), adapter.scale * (x.float() @ adapter.A.T) @ adapter.B.T
+        # Rounded before the sum, many would differ: the test can tell the two apart.
+        assert (adapter(x) != y + u.to(dtype)).float().mean() > 0.05
+
+
+@pytest.mark.parametrize("method", [pt.lora, pt.dora])
+@pytest.mark.parametrize(("family", "usual"), [
+    ("bert", ("query", "value")), ("gpt2", ("qkv",)), ("llama", ("query", "value"))])
+def test_by_default_it_goes_to_query_and_value_or_where_both_are(method, family, usual, tiny,
+                                                                tmp_path):
+    table = pt.models.places(tiny(family))
+    model = method.inject(tiny(family))
+    assert set(pt.adapters(model)) == {name for place in usual for name in table[place]}
+    assert method.Config().targets is None
+    folder = pt.export.to_peft(model, tmp_path / "peft")
+    written = json.loads((folder / "adapter_config.json").read_text())["target_modules"]
+    assert written == [name for place in usual for name in table[place]]
+    loaded = pt.load(tiny(family), pt.save(model, tmp_path / "ours"))
+    assert pt.adapters(loaded).keys() == pt.adapters(model).keys()
+
+
+@pytest.mark.parametrize("method", [pt.lora, pt.dora, pt.qlora])
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+def test_linear_is_every_linear_layer_of_the_blocks(method, family, tiny):
+    base = tiny(family)
+    blocks = base.get_submodule(pt.models.places(base)["block"][0].rpartition(".")[0])
+    expected = {name for name, m in base.named_modules() if m in set(blocks.modules())
+                and (isinstance(m, nn.Linear) or type(m).__name__ == "Conv1D")}
+    model = method.inject(base, method.Config(rank=2, targets="linear"))
+    assert pt.adapters(model).keys() == expected
+    assert not expected & {name.rpartition(".")[0] for name in pt.models.head(model)}
+    one = method.inject(tiny(family), method.Config(rank=2, targets="linear", layers=1))
+    assert 0 < len(pt.adapters(one)) == len(expected) // 2
+
+
+def test_t5_by_full_names_computes_what_peft_computes():
+    import transformers
+
+    torch.manual_seed(0)
+    base = transformers.T5ForConditionalGeneration(transformers.T5Config(
+        vocab_size=60, d_model=16, d_kv=4, d_ff=24, num_layers=2, num_heads=4,
+        feed_forward_proj="gated-gelu", decoder_start_token_id=0)).eval()
+    names = tuple(n for n, m in base.named_modules()
+                  if isinstance(m, nn.Linear) and n.endswith((".q", ".v", ".wi_0", ".wo")))
+    theirs = peft.get_peft_model(copy.deepcopy(base), peft.LoraConfig(
+        r=2, lora_alpha=4, target_modules=list(names))).eval()
+    model = pt.lora.inject(base, pt.lora.Config(rank=2, alpha=4, targets=names)).eval()
+    state = dict(theirs.named_parameters())
+    batch = {"input_ids": torch.randint(1, 60, (2, 7)), "labels": torch.randint(1, 60, (2, 5))}
+    with torch.no_grad():
+        before = model(**batch).logits
+        for name, adapter in pt.adapters(model).items():
+            adapter.B.normal_(0, 0.3)
+            for letter in "AB":
+                state[f"base_model.model.{name}.lora_{letter}.default.weight"].copy_(
+                    getattr(adapter, letter))
+        out = model(**batch).logits
+        torch.testing.assert_close(out, theirs(**batch).logits, rtol=1e-5, atol=1e-5)
+        assert (out - before).abs().max() > 0.01
+    with pytest.raises(NotSupported, match="full module names"):
+        pt.lora.inject(pt.remove(model))

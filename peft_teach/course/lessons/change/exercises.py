@@ -469,6 +469,6 @@ BITFIT = Exercise(
     cases=bitfit_cases, run=BITFIT_METHOD.run, judge=BITFIT_METHOD.judge, mistakes=BITFIT_MISTAKES,
     hints=("__init__: after super().__init__(base), one torch.nn.Parameter named self.b.",
            "torch.zeros(base.bias.shape) has the right size for a linear layer and a LayerNorm.",
-           "forward: y = self.base(x), then return y + self.b.to(y.dtype)."))
+           "forward: y = self.base(x), then return (y + self.b).to(y.dtype)."))
 
 EXERCISES = (PROJECT, ENERGY, TRUNCATE, BITFIT)

@@ -194,7 +194,7 @@ LAYER = Exercise(
            "A: torch.randn(rank, n_in) / n_in ** 0.5 is a good random start. "
            "B: torch.zeros(n_out, rank).",
            "forward: y = self.base(x); then (x.float() @ self.A.T) @ self.B.T, times self.scale, "
-           "cast with .to(y.dtype), added to y."))
+           "added to y; the sum is rounded, .to(y.dtype)."))
 
 
 # ── lora.merge ───────────────────────────────────────────────────────────────────────────────
@@ -325,7 +325,8 @@ def run_forty_kb(forty_kb, case: dict) -> dict[str, Any]:
     if not isinstance(config, methods.lora.Config):
         return {"type": type(config).__name__}
     layers = config.layers and sorted(set(config.layers), key=str)
-    return {"type": "Config", "rank": config.rank, "targets": list(config.targets),
+    targets = ("query", "value") if config.targets is None else config.targets    # the default
+    return {"type": "Config", "rank": config.rank, "targets": list(targets),
             "layers": None if layers == list(range(6)) else layers, "dropout": config.dropout,
             "scale": methods.lora.scale(config.rank, config.alpha, config.rank_stabilized)}
 

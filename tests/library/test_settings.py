@@ -1,0 +1,101 @@
+"""The one base of all `Config`s: plain values, and other libraries' names refused with ours."""
+
+import copy
+import dataclasses
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+import peft_teach as pt
+from peft_teach.errors import BadConfig, NoTargets
+from peft_teach.valid import Settings
+
+METHODS = [pt.full, pt.bitfit, pt.prompt, pt.prefix, pt.bottleneck, pt.ia3, pt.lora, pt.dora,
+           pt.qlora]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.__name__.rpartition(".")[2])
+def test_all_configs_have_one_base_and_travel(method):
+    config = method.Config()
+    assert isinstance(config, Settings)
+    assert copy.deepcopy(config) == pickle.loads(pickle.dumps(config)) == config
+    assert dataclasses.replace(config) == config
+
+
+def test_numbers_of_numpy_become_plain(tiny, tmp_path):
+    config = pt.lora.Config(rank=np.int64(4), alpha=np.float32(8), layers=np.arange(2))
+    assert (config.rank, config.alpha, config.layers) == (4, 8.0, (0, 1))
+    assert [type(v) for v in (config.rank, config.alpha, *config.layers)] == [int, float, int, int]
+    folder = pt.save(pt.lora.inject(tiny("bert"), config), tmp_path)
+    assert json.loads((folder / "adapter.json").read_text())["config"]["rank"] == 4
+    assert type(pt.prompt.Config(length=np.int32(3)).length) is int
+    assert pt.lora.Config(rank=True).rank is True    # no number: `inject` refuses it
+    with pytest.raises(BadConfig, match="rank True"):
+        pt.lora.inject(tiny("bert"), pt.lora.Config(rank=True))
+
+
+@pytest.mark.parametrize("value", [torch.tensor(4), np.array(4), torch.tensor([4])])
+def test_a_tensor_is_no_number(value):
+    with pytest.raises(BadConfig, match=r"rank=….item\(\)"):
+        pt.lora.Config(rank=value)
+
+
+def test_blocks_in_a_tensor_are_told():
+    with pytest.raises(BadConfig, match="tolist"):
+        pt.lora.Config(layers=torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize(("method", "theirs", "says"), [
+    (pt.lora, {"r": 4}, "rank=4"),
+    (pt.dora, {"lora_alpha": 32}, "alpha=32"),
+    (pt.qlora, {"lora_dropout": 0.1}, "dropout=0.1"),
+    (pt.lora, {"target_modules": ["q_proj"]}, "targets='query'"),
+    (pt.lora, {"target_modules": "all-linear"}, "targets='linear'"),
+    (pt.ia3, {"feedforward_modules": ["dense"]}, "targets="),
+    (pt.lora, {"layers_to_transform": [1]}, r"layers=\[1\]"),
+    (pt.lora, {"use_rslora": True}, "rank_stabilized=True"),
+    (pt.lora, {"lora_bias": True}, "use_bias=True"),
+    (pt.prompt, {"num_virtual_tokens": 20}, "length=20"),
+    (pt.prefix, {"num_virtual_tokens": 20}, "length=20"),
+    (pt.prefix, {"encoder_hidden_size": 512}, "projection=512"),
+    (pt.prefix, {"prefix_projection": True}, "projection=512"),
+    (pt.qlora, {"use_dora": True}, "dora=True"),
+    (pt.lora, {"use_dora": True}, "pt.dora"),
+    (pt.lora, {"load_in_4bit": True}, "pt.qlora"),
+    (pt.lora, {"bias": "all"}, "pt.bitfit"),
+    (pt.lora, {"modules_to_save": ["classifier"]}, "every method trains the task head"),
+    (pt.bottleneck, {"reduction_factor": 16}, "size="),
+    (pt.bitfit, {"r": 8}, "has no rank"),
+])
+def test_a_name_of_another_library_is_answered_with_ours(method, theirs, says):
+    with pytest.raises(BadConfig, match=says) as error:
+        method.Config(**theirs)
+    assert next(iter(theirs)) in error.value.found
+    for field in dataclasses.fields(method.Config):
+        assert field.name in error.value.expected
+
+
+def test_a_name_that_no_library_has_is_python_s_to_refuse():
+    with pytest.raises(TypeError, match="rnak"):
+        pt.lora.Config(rnak=4)
+
+
+def test_all_linear_is_peft_s_word(tiny):
+    with pytest.raises(BadConfig, match="targets='linear'"):
+        pt.lora.Config(targets="all-linear")
+    with pytest.raises(BadConfig, match="quantize='linear'"):
+        pt.qlora.Config(quantize="all-linear")
+    with pytest.raises(BadConfig, match="targets='linear'"):
+        pt.attach(tiny("bert"), "all-linear", pt.lora.LoRALinear)
+
+
+def test_the_end_of_a_module_s_name_is_answered_with_its_place(tiny):
+    with pytest.raises(NoTargets, match="'q_proj' is 'query' here; 'up_proj' is 'ffn_in' here"):
+        pt.lora.inject(tiny("llama"), pt.lora.Config(targets=["q_proj", "up_proj"]))
+    with pytest.raises(NoTargets, match="'attention_out' or 'ffn_in' or 'ffn_out'"):
+        pt.lora.inject(tiny("bert"), pt.lora.Config(targets="dense"))
+    with pytest.raises(NoTargets, match="places"):
+        pt.lora.inject(tiny("bert"), pt.lora.Config(targets="q_proj"))
