@@ -22,6 +22,8 @@ from .errors import unknown
 # State tensors a trained parameter, as large as the parameter; bytes of counters a tensor.
 OPTIMIZERS = {"adamw": (2, 4), "adam": (2, 4), "sgd": (0, 0), "momentum": (1, 0)}
 
+Law = tuple[float, float, float, float]    # of activations: see `activation_law`
+
 
 @dataclass(frozen=True)
 class Parameters:
@@ -86,10 +88,11 @@ def by_place(model: nn.Module) -> dict[str, int]:
 
 
 def ledger(model: nn.Module, batch_size: int = 16, tokens: int = 32,
-           optimizer: str = "adamw") -> Ledger:
+           optimizer: str = "adamw", law: Law | None = None) -> Ledger:
     """Predict the bytes of training `model` as it is now, on batches of (batch_size, tokens).
 
-    Activations are extrapolated from four very small forward passes. Raises `UnknownName` for an
+    Activations are extrapolated from four very small forward passes, unless `law` is what
+    `activation_law` returned before for this model. Raises `UnknownName` for an
     optimizer that is not known.
     """
     if optimizer not in OPTIMIZERS:
@@ -100,16 +103,17 @@ def ledger(model: nn.Module, batch_size: int = 16, tokens: int = 32,
     return Ledger(weights_bytes=sum(_bytes(t) for t in (*model.parameters(), *model.buffers())),
                   gradients_bytes=gradients,
                   optimizer_bytes=states * gradients + counter * len(trained),
-                  activations_bytes=predict_activations(model, batch_size, tokens))
+                  activations_bytes=predict_activations(model, batch_size, tokens, law))
 
 
-def predict_activations(model: nn.Module, batch_size: int, tokens: int) -> int:
+def predict_activations(model: nn.Module, batch_size: int, tokens: int,
+                        law: Law | None = None) -> int:
     """Predict `activations` of a batch from four tiny ones: see `activation_law`."""
     sizes = (1, batch_size, batch_size * tokens, batch_size * tokens**2)
-    return round(sum(c * size for c, size in zip(activation_law(model), sizes)))
+    return round(sum(c * size for c, size in zip(law or activation_law(model), sizes)))
 
 
-def activation_law(model: nn.Module) -> tuple[float, float, float, float]:
+def activation_law(model: nn.Module) -> Law:
     """Return (c₀, c₁, c₂, c₃), measured on four tiny batches.
 
     Every saved tensor has one entry an example, a token, or a pair of tokens, so that

@@ -11,11 +11,13 @@ Ito, which people with colour blindness can tell apart). Lines that stand for no
 
 import base64
 import io
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from itertools import pairwise
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 
@@ -39,12 +41,17 @@ DPI = 110
 
 
 def html(figure: Figure, caption: str) -> str:
-    """Return a figure as one piece of HTML: the picture, its alternative text, its caption."""
+    """Return a figure as one piece of HTML: the picture, its alternative text, its caption.
+
+    An inch of it is as wide as the page says (96 px), so that its text is as large as the page's.
+    """
+    figure.set(dpi=DPI, facecolor=COLOURS["paper"])
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor=COLOURS["paper"])
+    FigureCanvasAgg(figure).print_png(buffer)    # `savefig` would draw it twice
     data = base64.b64encode(buffer.getvalue()).decode()
     return ('<figure style="margin: 8px 0; max-width: 60em">'
-            f'<img alt="{escape(figure.get_label())}" style="max-width: 100%" '
+            f'<img alt="{escape(figure.get_label())}" width="{96 * figure.get_figwidth():.0f}" '
+            'style="max-width: 100%; height: auto; margin: 0" '
             f'src="data:image/png;base64,{data}">'
             f'<figcaption style="margin-top: 4px">{escape(caption)}</figcaption></figure>')
 
@@ -71,6 +78,19 @@ def figure(width: float = 8, height: float = 3.4, columns: int = 1) -> tuple:
 def in_percent(axis, decimals: int = 0) -> None:
     """Write the shares along an axis as percentages."""
     axis.set_major_formatter(PercentFormatter(1, decimals=decimals))
+
+
+def logarithmic(ax, which: str = "xy") -> None:
+    """Make axes logarithmic, with ticks at the powers of ten, written as plain numbers.
+
+    Without the small ticks between them and without typeset powers: these take as long to draw as
+    all the rest of a picture.
+    """
+    for name in which:
+        getattr(ax, f"set_{name}scale")("log")
+        axis = getattr(ax, f"{name}axis")
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.12g}"))
 
 
 def plain_ticks(axis, values: Sequence[float]) -> None:
@@ -109,11 +129,13 @@ def curves(losses: Mapping[str, Sequence[float]], colours: Mapping[str, str] | N
            window: int = 20, dashed: Collection[str] = ()) -> Figure:
     """Draw training losses against the step, each as a running mean over `window` steps.
 
-    Those named in `dashed` lie on top, so that a line below shows between the dashes.
+    Those named in `dashed` lie on top, so that a line below shows between the dashes; each has
+    dashes of its own.
     """
     made, ax = figure(8, 3.2)
+    dashes = itertools.cycle(("--", ":", "-."))
     for i, (name, values) in enumerate(losses.items()):
-        style = {"ls": "--", "zorder": 3} if name in dashed else {}
+        style = {"ls": next(dashes), "zorder": 3} if name in dashed else {}
         ax.plot(range(1, len(values) + 1), running_mean(values, window), label=name, lw=2,
                 color=(colours or {}).get(name, _series(i)[0]), **style)
     ax.set(xlabel="training step", ylabel="loss (running mean)")
@@ -132,12 +154,13 @@ def rates(sweeps: Mapping[str, Mapping[float, float]], colours: Mapping[str, str
     """
     made, ax = figure(7, 3.2)
     for i, (name, points) in enumerate(sweeps.items()):
-        xs = sorted(points)
-        style = {"ms": 11, "mfc": "none", "zorder": 3} if name in rings else {}
-        ax.plot(xs, [points[x] for x in xs], "o-", label=name,
-                color=colours.get(name, _series(i)[0]), **style)
+        xs, (colour, _, marker) = sorted(points), _series(i)
+        style = {"marker": "o", "ms": 11, "mfc": "none", "zorder": 3} if name in rings else {
+            "marker": marker}
+        ax.plot(xs, [points[x] for x in xs], label=name, color=colours.get(name, colour), **style)
     ax.axhline(majority, color=COLOURS["quiet"], ls=":", label="always the same answer")
-    ax.set(xscale="log", xlabel="learning rate", ylabel="test accuracy")
+    logarithmic(ax, "x")
+    ax.set(xlabel="learning rate", ylabel="test accuracy")
     in_percent(ax.yaxis)
     ax.legend(frameon=False)
     made.set_label("Test accuracy by learning rate. " + "; ".join(

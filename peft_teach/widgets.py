@@ -1,87 +1,266 @@
 """Pictures that move: controls, a pure function of their settings, a figure of what it returns.
 
 Each lesson's own stand with it, in `course/lessons/<name>/pictures.py`; here is what they share.
-Core ipywidgets only (7.7 on Colab, 8.1 elsewhere). Without a front end a still picture stands in
-their place. A control that fails raises where its value was set.
+Core ipywidgets only (7.7 on Colab, 8.1 elsewhere). Behind every box of widgets stands a still copy
+of it, for the day when no kernel moves the box any more. A control that fails raises where its
+value was set; where a front end set it, the picture says so.
 """
 
+import asyncio
+import os
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
 
 import ipywidgets as ipw
+import traitlets
 from matplotlib.figure import Figure
 
 from . import plots
+from .errors import TrainingStopped
 from .training import Step
 
+REST = 0.15    # seconds without a move after which a picture is drawn
 
-class Explorer:
-    """Controls above a picture. `controls` are ipywidgets by the name of their setting.
+# Which of the two outputs of a cell is seen: the live box where there is one, otherwise the still
+# copy behind it, and not the message that the box has no kernel.
+LIVE, STILL = "peft-teach-live", "peft-teach-still"
+_RULES = f"""<style>
+.jp-OutputArea-child:has(.{LIVE}) + .jp-OutputArea-child:has(.{STILL}),
+.jp-OutputArea-child:not(:has(.{LIVE})):has(+ .jp-OutputArea-child .{STILL}) {{ display: none; }}
+</style>"""
+_SLIDERS = (ipw.IntSlider, ipw.FloatSlider, ipw.SelectionSlider, ipw.IntRangeSlider,
+            ipw.SelectionRangeSlider)
+
+
+class _Lasting:
+    """A box of widgets, and behind it a still copy that stays when its kernel has ended."""
+
+    def __init__(self, box: ipw.Box):
+        self.box = box
+        self._still = None    # the name of the still copy's output, once it is shown
+        box.add_class(LIVE)
+
+    def still(self) -> tuple[str, str]:
+        """Return the still copy as HTML and as text."""
+        raise NotImplementedError
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        html, text = self.still()
+        widget = {"application/vnd.jupyter.widget-view+json": {
+            "version_major": 2, "version_minor": 0, "model_id": self.box.model_id}}
+        if "google.colab" in sys.modules:      # the box alone, as ipywidgets 7 itself would send it
+            display(widget | {"text/plain": text}, raw=True)
+        elif "VSCODE_PID" in os.environ:       # its outputs have other classes than the rules know
+            display(widget | {"text/plain": text, "text/html": html}, raw=True)
+        else:
+            self._still = self._still or uuid.uuid4().hex
+            display(widget, raw=True)
+            display(self._copy(), raw=True, display_id=self._still)
+
+    def _renew(self) -> None:
+        """Let the still copy show what the box shows."""
+        if self._still is not None:
+            from IPython.display import update_display
+
+            update_display(self._copy(), raw=True, display_id=self._still)
+
+    def _copy(self) -> dict[str, str]:
+        html, text = self.still()
+        return {"text/html": f'<div class="{STILL}">{_RULES}{html}</div>', "text/plain": text}
+
+
+class Explorer(_Lasting):
+    """Controls above a picture. `controls` are widgets with a value, by the name of their setting.
 
     `compute(**settings)` returns what is shown, a record; `draw(record)` the figure of it, and
-    `caption(record)` the sentences below.
+    `caption(record)` the sentences below. In a notebook the picture is drawn when the controls
+    rest; `data` and `figure` are always those of the controls as they stand.
     """
 
     def __init__(self, controls: Mapping[str, ipw.Widget], compute: Callable[..., object],
                  draw: Callable[[object], Figure], caption: Callable[[object], str]):
         self.controls, self.compute, self.draw, self.caption = controls, compute, draw, caption
         self.picture = ipw.HTML()
-        self.box = ipw.VBox([*controls.values(), self.picture])
+        super().__init__(ipw.VBox([*controls.values(), self.picture]))
+        self._timer: asyncio.TimerHandle | None = None
         for control in controls.values():
-            control.observe(self.refresh, names="value")
+            control.observe(self._moved, names="value")
         self.refresh()
 
-    def refresh(self, change: object = None) -> None:
+    @property
+    def data(self) -> object:
+        """The record that is shown."""
+        self._catch_up()
+        return self._data
+
+    @property
+    def figure(self) -> Figure:
+        """The figure that is shown."""
+        self._catch_up()
+        return self._figure
+
+    def refresh(self) -> None:
         """Compute and draw for the controls as they stand."""
-        self.data = self.compute(**{name: c.value for name, c in self.controls.items()})
-        self.figure = self.draw(self.data)
-        self.picture.value = plots.html(self.figure, self.caption(self.data))
+        self._cancel()
+        self._data = self.compute(**{name: c.value for name, c in self.controls.items()})
+        self._figure = self.draw(self._data)
+        self.picture.value = plots.html(self._figure, self._settings() + self.caption(self._data))
+        self._renew()
 
-    def _ipython_display_(self) -> None:
-        _display(self.box, self.picture.value, self.figure.get_label())
+    def still(self) -> tuple[str, str]:
+        """Return the picture with its caption, and its alternative text."""
+        self._catch_up()
+        return self.picture.value, self._figure.get_label()
+
+    def _moved(self, change: object) -> None:
+        """Draw once the controls rest; at once where no loop could do it later."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.refresh()
+            return
+        self._cancel()
+        self._timer = loop.call_later(REST, self._rested)
+
+    def _rested(self) -> None:
+        try:
+            self.refresh()
+        except Exception as error:    # nobody called: nobody else would hear of it
+            self.picture.value = f"<b>{type(error).__name__}</b>: {escape(str(error))}"
+
+    def _catch_up(self) -> None:
+        if self._timer is not None:
+            self.refresh()
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _settings(self) -> str:
+        """Say how the sliders stand: for a screen reader they have neither name nor value."""
+        told = [f"{c.description}: {_slider_text(c)}" for c in self.controls.values()
+                if isinstance(c, _SLIDERS)]
+        return "; ".join(told) + ". " if told else ""
 
 
-class Guess:
+def _slider_text(slider: ipw.Widget) -> str:
+    value = slider.label if isinstance(slider, ipw.SelectionSlider) else slider.value
+    return " to ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+class Choices(ipw.VBox):
+    """A checkbox for each of a few things; `value` is the tuple of those that are checked.
+
+    `options` are things, or (name, thing) pairs.
+    """
+
+    value = traitlets.Tuple()
+
+    def __init__(self, options: Sequence, value: Sequence = (), description: str = ""):
+        pairs = [o if isinstance(o, tuple) else (str(o), o) for o in options]
+        self.boxes = {thing: ipw.Checkbox(value=thing in value, description=name, indent=False,
+                                          layout=ipw.Layout(width="auto", margin="0 1em 0 0"))
+                      for name, thing in pairs}
+        self.description, self._setting = description, False
+        row = ipw.HBox([*self.boxes.values()], layout=ipw.Layout(flex_flow="row wrap"))
+        super().__init__([ipw.Label(description), row], value=self._checked())
+        for box in self.boxes.values():
+            box.observe(self._box_moved, names="value")
+
+    @traitlets.validate("value")
+    def _known(self, proposal: dict) -> tuple:
+        wrong = [thing for thing in proposal["value"] if thing not in self.boxes]
+        if wrong:
+            raise traitlets.TraitError(f"{self.description}: there is no {wrong[0]!r}")
+        return tuple(thing for thing in self.boxes if thing in proposal["value"])
+
+    @traitlets.observe("value")
+    def _value_moved(self, change: dict) -> None:
+        self._setting = True
+        for thing, box in self.boxes.items():
+            box.value = thing in change["new"]
+        self._setting = False
+
+    def _box_moved(self, change: dict) -> None:
+        if not self._setting:
+            self.value = self._checked()
+
+    def _checked(self) -> tuple:
+        return tuple(thing for thing, box in self.boxes.items() if box.value)
+
+
+class Guess(_Lasting):
     """A question with a few answers; what is chosen is kept in `value`, None until then."""
 
     def __init__(self, question: str, options: Sequence):
         self.options = tuple(options)
         self.buttons = ipw.ToggleButtons(options=[(str(o), o) for o in options], value=None,
                                          style={"button_width": "72px"})
-        self.box = ipw.VBox([ipw.HTML(f"<b>{question}</b>"), self.buttons])
         self.question = question
+        super().__init__(ipw.VBox([ipw.HTML(f"<b>{question}</b>"), self.buttons]))
+        self.buttons.observe(lambda change: self._renew(), names="value")
 
     @property
     def value(self):
         """The chosen answer, or None."""
         return self.buttons.value
 
-    def _ipython_display_(self) -> None:
-        choices = " / ".join(map(str, self.options))
-        _display(self.box, f"<b>{self.question}</b> {choices}", f"{self.question} {choices}")
+    def still(self) -> tuple[str, str]:
+        """Return the question with its answers; the chosen one stands out."""
+        choices = [str(option) for option in self.options]
+        marked = [f"<b>[{c}]</b>" if o == self.value else c for o, c in zip(self.options, choices)]
+        return (f"<b>{self.question}</b> {' / '.join(marked)}",
+                f"{self.question} {' / '.join(choices)}")
+
+
+# ── a training that can be watched ───────────────────────────────────────────────────────────
+
+_PROGRESS_SECONDS, _CURVE_SECONDS, _CURVE_SHARE = 1.0, 3.0, 20
 
 
 def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float]] | None = None,
-          colours: Mapping[str, str] | None = None, every: int = 12) -> list[Step]:
+          colours: Mapping[str, str] | None = None) -> list[Step]:
     """Run a training to its end and show it: progress, loss, time left, the curve as it falls.
 
-    `beside` are recorded losses to compare with, by name: dashed, on top. Returns the steps.
+    The line of progress moves each second, or with each step where one takes longer; the curve
+    every three seconds, or every twenty times as long as drawing it takes. `beside` are recorded
+    losses to compare with, by name: dashed, on top. Returns the steps. Raises `TrainingStopped`,
+    with the steps that were done, when it is interrupted.
     """
     from IPython.display import HTML, display
 
     beside, done, start = dict(beside or {}), [], time.perf_counter()
     colours = {"this run": plots.COLOURS["yours"], **(colours or {})}
-    handle = display(HTML(_progress([], total, start)), display_id=True)
-    for step in steps:
-        done.append(step)
-        if step.index % every == 0 or len(done) == total:
-            figure = plots.curves({"this run": [s.loss for s in done]} | beside, colours,
-                                  dashed=beside)
-            picture = plots.html(figure, "The loss, step by step.")
-            if handle is not None:
-                handle.update(HTML(_progress(done, total, start) + picture))
+    line = display(HTML(_progress([], total, start)), display_id=True)
+    curve = display(HTML(""), display_id=True)
+    moved, next_curve = start, start + _CURVE_SECONDS
+    try:
+        for step in steps:
+            done.append(step)
+            now, ended = time.perf_counter(), len(done) == total
+            if line is not None and (ended or now - moved >= _PROGRESS_SECONDS):
+                line.update(HTML(_progress(done, total, start)))
+                moved = now
+            if curve is not None and (ended or now >= next_curve):
+                curve.update(HTML(_curve(done, beside, colours)))
+                drawn = time.perf_counter()
+                next_curve = drawn + max(_CURVE_SECONDS, _CURVE_SHARE * (drawn - now))
+    except KeyboardInterrupt:    # between two steps: within one, a training of ours says so itself
+        if hasattr(steps, "close"):
+            steps.close()
+        raise TrainingStopped(done, total) from None
     return done
+
+
+def _curve(done: Sequence[Step], beside: Mapping, colours: Mapping[str, str]) -> str:
+    figure = plots.curves({"this run": [s.loss for s in done]} | beside, colours, dashed=beside)
+    return plots.html(figure, "The loss, step by step.")
 
 
 def _progress(done: Sequence[Step], total: int, start: float) -> str:
@@ -97,17 +276,3 @@ def _progress(done: Sequence[Step], total: int, start: float) -> str:
 def _recent(done: Sequence[Step]) -> float:
     recent = [s.loss for s in done[-20:]]
     return sum(recent) / len(recent)
-
-
-def _display(box: ipw.Widget, still: str, text: str) -> None:
-    """Display a widget, with a still picture for where there is no front end to draw it.
-
-    On Colab the widget goes alone, as ipywidgets 7 itself would send it.
-    """
-    from IPython.display import display
-
-    bundle = {"text/plain": text, "application/vnd.jupyter.widget-view+json": {
-        "version_major": 2, "version_minor": 0, "model_id": box.model_id}}
-    if "google.colab" not in sys.modules:
-        bundle["text/html"] = still
-    display(bundle, raw=True)

@@ -295,7 +295,7 @@ print(f"12 blocks of width 768: you {12 * block_count(768, 3072, 12):,}, "
 #
 # ### Play: the parameter map
 #
-# Choose a model, and one or several places (Ctrl or ⌘ adds one). Try to find:
+# Choose a model, and one or several places. Try to find:
 #
 # 1. which place a method should touch to reach the most numbers, and which the fewest;
 # 2. how much `query` and `value` are of MiniLM, and of the 7 B model;

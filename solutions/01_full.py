@@ -263,7 +263,7 @@ part = batches[:45 if budget.claims else 6]
 colours = {"recorded": pt.plots.COLOURS["full"]}
 
 full_steps = pt.widgets.watch(my_training(full_model, part, lr=1e-4), len(part),
-                              {"recorded": runs["full"]["losses"][:45]}, colours, every=3)
+                              {"recorded": runs["full"]["losses"][:45]}, colours)
 
 # %%
 gap = max(abs(s.loss - loss) for s, loss in zip(full_steps, runs["full"]["losses"]))
@@ -321,7 +321,7 @@ print("of:", f"{sum(p.numel() for p in head_model.parameters()):,}")
 part = batches if budget.claims else batches[:6]
 colours = {"recorded": pt.plots.COLOURS["head"]}
 head_steps = pt.widgets.watch(my_training(head_model, part, lr=1e-1), len(part),
-                              {"recorded": runs["head"]["losses"]}, colours, every=25)
+                              {"recorded": runs["head"]["losses"]}, colours)
 
 # %%
 gap = max(abs(s.loss - loss) for s, loss in zip(head_steps, runs["head"]["losses"]))

@@ -49,6 +49,7 @@ def test_learning_draws_the_curve_and_the_last_accuracy(runs):
 
 def test_the_bill_over_its_whole_grid():
     minilm = pt.models.load("minilm", labels=2)[0]
+    law = pt.account.activation_law(minilm)
     for batch, tokens, optimizer in itertools.product((1, 256), (8, 512), ("sgd", "adamw")):
-        shown = full.bill({"full": minilm}, batch, tokens, optimizer)
+        shown = full.bill({"full": minilm}, {"full": law}, batch, tokens, optimizer)
         assert shown.ledgers["full"] == pt.account.ledger(minilm, batch, tokens, optimizer)

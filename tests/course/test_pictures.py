@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 import peft_teach as pt
 from peft_teach import plots
 from peft_teach.course import lessons
-from peft_teach.widgets import Explorer
+from peft_teach.widgets import Choices, Explorer
 
 EXAMPLES = {f"{name}.{picture}": make for name in lessons.with_pictures()
             for picture, make in lessons.pictures(name).EXAMPLES.items()}
@@ -53,8 +54,8 @@ def figure_of(picture: Figure | Explorer) -> Figure:
 def options(control: ipw.Widget) -> list:
     """What a reader can choose: all of it, or of a range the ends and a middle."""
     match control:
-        case ipw.SelectMultiple():
-            every = tuple(value for _, value in control._options_full)
+        case Choices():
+            every = tuple(control.boxes)
             return [(), every, *((value,) for value in every)]
         case ipw.IntRangeSlider(min=low, max=high):
             return [(low, low), (high, high), (low, high), (low + 1, high - 1)]
@@ -137,6 +138,14 @@ def test_every_control_moves_over_its_options(picture):
         assert changed, f"{name} changes nothing"
         control.value = start
         assert picture.picture.value == before, f"{name}: back where it was, another picture"
+
+
+def test_text_can_be_read_at_the_size_shown(picture):
+    """An inch is 96 px wide: a page of 900 px shows these at their size, and 9 points are 12 px."""
+    figure = figure_of(picture)
+    sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text()]
+    assert min(sizes) >= 9
+    assert figure.get_figwidth() <= 9.3
 
 
 def test_all_colours_are_of_the_palette(picture):

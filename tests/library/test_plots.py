@@ -1,11 +1,15 @@
 """What pictures of many lessons share: they show their numbers; controls move; a still stands."""
 
+import asyncio
 import base64
+import itertools
 import re
+from types import SimpleNamespace
 
 import ipywidgets as ipw
 import numpy as np
 import pytest
+import traitlets
 from matplotlib.figure import Figure
 
 import peft_teach as pt
@@ -80,16 +84,156 @@ def test_a_control_that_fails_is_heard():
         widget.controls["x"].value = 2
 
 
+def counted(compute=lambda x: x):
+    """Return an explorer with one slider, and the list of what it drew."""
+    drawn = []
+
+    def draw(data):
+        drawn.append(data)
+        return plots.curves({"a": [float(data), 0.5]})
+
+    slider = ipw.IntSlider(value=1, description="x")
+    return widgets.Explorer({"x": slider}, compute, draw, lambda data: f"It is {data}."), drawn
+
+
+def test_a_picture_is_drawn_when_the_slider_rests(monkeypatch):
+    monkeypatch.setattr(widgets, "REST", 0.01)
+
+    async def in_a_notebook():
+        explorer, drawn = counted()
+        for value in (2, 3, 4):
+            explorer.controls["x"].value = value
+        assert drawn == [1]                          # it still moves
+        while len(drawn) == 1:
+            await asyncio.sleep(0.005)
+        assert drawn == [1, 4]                       # 2 and 3 were passed by
+        assert "It is 4." in explorer.picture.value
+        explorer.controls["x"].value = 5
+        assert explorer.data == 5                    # whoever asks does not wait
+        await asyncio.sleep(0.03)
+        assert drawn == [1, 4, 5]                    # and it is not drawn again
+
+    asyncio.run(in_a_notebook())
+
+
+def test_what_fails_after_a_rest_is_shown(monkeypatch):
+    monkeypatch.setattr(widgets, "REST", 0)
+
+    async def in_a_notebook():
+        explorer, _ = counted(lambda x: 1 // (x - 2))
+        explorer.controls["x"].value = 2
+        await asyncio.sleep(0.01)
+        assert explorer.picture.value.startswith("<b>ZeroDivisionError</b>")
+
+    asyncio.run(in_a_notebook())
+
+
+def test_the_caption_says_how_the_sliders_stand():
+    explorer, _ = counted()
+    explorer.controls["x"].value = 7
+    assert "<figcaption" in explorer.picture.value
+    assert "x: 7. It is 7.</figcaption>" in explorer.picture.value
+
+
+def test_choices_are_checkboxes_with_names():
+    choices = widgets.Choices([("first", 1), ("second", 2), ("third", 3)], (1,), "shown")
+    seen = []
+    choices.observe(lambda change: seen.append(change["new"]), names="value")
+    assert [box.description for box in choices.boxes.values()] == ["first", "second", "third"]
+    choices.boxes[3].value = True
+    choices.boxes[2].value = True
+    assert choices.value == (1, 2, 3)                # in their order, not in that of the clicks
+    choices.value = (3, 1)
+    assert choices.value == (1, 3)
+    assert [box.value for box in choices.boxes.values()] == [True, False, True]
+    assert seen == [(1, 3), (1, 2, 3), (1, 3)]       # one move, one call
+    with pytest.raises(traitlets.TraitError, match="shown: there is no 4"):
+        choices.value = (4,)
+
+
 def test_a_guess_is_none_until_it_is_made():
     guess = widgets.Guess("Which?", (1, 2, 4))
     assert guess.value is None
     guess.buttons.value = 4
     assert guess.value == 4
+    assert guess.still()[0] == "<b>Which?</b> 1 / 2 / <b>[4]</b>"
+
+
+# ── a training that can be watched ───────────────────────────────────────────────────────────
+
+
+class Page:
+    """Stands in for a notebook's page and its clock: what is displayed, and when."""
+
+    def __init__(self, monkeypatch, drawing_seconds=0.0):
+        self.now, self.lines, self.curves = 0.0, [], []
+        monkeypatch.setattr(widgets, "time", SimpleNamespace(perf_counter=lambda: self.now))
+        monkeypatch.setattr("IPython.display.display", lambda shown, display_id: self)
+        monkeypatch.setattr(plots, "html", self.draw)
+        self.drawing_seconds = drawing_seconds
+
+    def draw(self, figure, caption):
+        self.now += self.drawing_seconds
+        return "<figure>"
+
+    def update(self, shown):
+        (self.curves if "<figure" in shown.data else self.lines).append(self.now)
+
+    def training(self, steps, seconds):
+        for i in range(steps):
+            self.now += seconds
+            yield pt.Step(i, 1.0 / (i + 1), 10, seconds, 1e-3)
 
 
 def test_watch_returns_every_step(capsys):
     steps = [pt.Step(i, 1.0 / (i + 1), 10, 0.01, 1e-3) for i in range(30)]
     assert widgets.watch(iter(steps), 30, {"before": [1.0] * 30}) == steps
+
+
+def test_the_line_moves_each_second_and_the_curve_each_three(monkeypatch):
+    page = Page(monkeypatch)
+    widgets.watch(page.training(80, 0.125), 80)
+    assert page.lines == [float(i) for i in range(1, 11)]
+    assert page.curves == [3.0, 6.0, 9.0, 10.0]      # and at the end
+
+
+def test_the_line_moves_with_each_step_where_steps_are_slow(monkeypatch):
+    page = Page(monkeypatch)
+    widgets.watch(page.training(4, 2.0), 4)
+    assert page.lines == [2.0, 4.0, 6.0, 8.0]
+
+
+def test_a_slow_curve_takes_a_twentieth_of_the_time(monkeypatch):
+    page = Page(monkeypatch, drawing_seconds=1.0)
+    widgets.watch(page.training(100, 1.0), 100)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(page.curves[:-1])]
+    assert gaps == [21.0] * 4
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_an_interrupted_training_says_what_was_done(monkeypatch, within):
+    page = Page(monkeypatch)
+    closed = []
+
+    def training():
+        try:
+            yield from page.training(3, 1.0)
+            if within:
+                raise KeyboardInterrupt
+            yield "a step at which the page is interrupted"
+        finally:
+            closed.append(True)
+
+    monkeypatch.setattr(page, "update", lambda shown: None if page.now < 3 or within else stop())
+    with pytest.raises(pt.errors.TrainingStopped) as stopped:
+        widgets.watch(training(), 10)
+    assert [step.index for step in stopped.value.steps] == [0, 1, 2]
+    assert stopped.value.total == 10
+    assert closed
+
+
+def stop():
+    raise KeyboardInterrupt
 
 
 def test_in_a_kernel_a_widget_comes_with_a_still_picture_and_its_controls_work():
@@ -104,8 +248,11 @@ def test_in_a_kernel_a_widget_comes_with_a_still_picture_and_its_controls_work()
              "pt.widgets.Guess('Which?', (1, 2))"]
     notebook = v4.new_notebook(cells=[v4.new_code_cell(c) for c in cells])
     NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
-    shown = notebook.cells[1].outputs[0].data
-    assert "application/vnd.jupyter.widget-view+json" in shown
-    assert "data:image/png" in shown["text/html"]
+    box, still = (output.data for output in notebook.cells[1].outputs)
+    assert list(box) == ["application/vnd.jupyter.widget-view+json"]
+    assert still["text/html"].count("data:image/png") == 1
+    assert widgets.STILL in still["text/html"]
     assert notebook.cells[2].outputs[0].text == "value, block 2\n"
-    assert "Which?" in notebook.cells[3].outputs[0].data["text/html"]
+    assert "value, block 2" in still["text/plain"]     # renewed when the controls had moved
+    guess = notebook.cells[3].outputs[1].data
+    assert "Which?" in guess["text/html"]

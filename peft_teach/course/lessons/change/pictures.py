@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MultipleLocator
 
-from ....plots import COLOURS, SERIES, figure, in_percent, plain_ticks
+from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ticks
 from ....widgets import Explorer
 from ... import records
 
@@ -114,15 +114,16 @@ def subspaces(record: Mapping, share: int, measure: str, starts: str,
 def draw_subspaces(found: Subspaces) -> Figure:
     """Draw accuracy against the numbers that may move."""
     made, ax = figure(8.5, 4)
-    for start, colour, label in (("pretrained", COLOURS["subspace"], "from the pretrained weights"),
-                                 ("random", COLOURS["random"], "from random weights")):
+    for start, colour, dash, marker, label in (
+            ("pretrained", COLOURS["subspace"], "-", "o", "from the pretrained weights"),
+            ("random", COLOURS["random"], "--", "s", "from random weights")):
         points = found.points.get(start)
         if not points:
             continue
-        ax.plot(list(points), [np.mean(v) for v in points.values()], "-", color=colour, lw=2,
+        ax.plot(list(points), [np.mean(v) for v in points.values()], dash, color=colour, lw=2,
                 label=label)
         for d, values in points.items():
-            ax.plot([d] * len(values), values, "o", color=colour, ms=6, alpha=0.75, mew=0)
+            ax.plot([d] * len(values), values, marker, color=colour, ms=6, alpha=0.75, mew=0)
     for level, colour, label in ((found.full, "full", "full fine-tuning, all 22.7 million"),
                                  (found.head, "head", "head only, d = 0"),
                                  (found.majority, "quiet", "always the same answer")):
@@ -137,8 +138,8 @@ def draw_subspaces(found: Subspaces) -> Figure:
                 mfc="none", color=COLOURS["ink"], mew=1.8)
     if found.guess:
         ax.axvline(found.guess, color=COLOURS["yours"], ls=":", lw=2, label="your guess")
-    ax.set(xscale="log", xlabel="numbers that may move, d", ylabel="test accuracy",
-           title=found.told)
+    logarithmic(ax, "x")
+    ax.set(xlabel="numbers that may move, d", ylabel="test accuracy", title=found.told)
     plain_ticks(ax.xaxis, sorted({d for points in found.points.values() for d in points}))
     in_percent(ax.yaxis)
     ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -152,8 +153,7 @@ def draw_subspaces(found: Subspaces) -> Figure:
 def explore_subspaces(record: Mapping, guess: int | None = None) -> Explorer:
     """Accuracy against d, the goal on a slider; `record` is `records.load("change")`."""
     controls = {
-        "share": ipw.IntSlider(min=50, max=100, value=90, step=5, description="goal, %",
-                               continuous_update=False),
+        "share": ipw.IntSlider(min=50, max=100, value=90, step=5, description="goal, %"),
         "measure": ipw.ToggleButtons(options=(("full fine-tuning's accuracy", "accuracy"),
                                               ("its gain over the head alone", "gain")),
                                      style={"button_width": "210px"}, description="of"),
@@ -210,7 +210,7 @@ def cut(record: Mapping, head: float, place: str, block: int, k: int) -> Cut:
 
 def draw_cut(found: Cut) -> Figure:
     """Draw σ of one ΔW, and the accuracy at each k."""
-    made, left, right = figure(10, 3.9, columns=2)
+    made, left, right = figure(9, 3.9, columns=2)
     sigma, k, means = np.asarray(found.sigma), found.k, found.means
     places = np.arange(1, len(sigma) + 1)
     left.plot(places, sigma, color=COLOURS["quiet"], lw=1.5)
@@ -224,12 +224,14 @@ def draw_cut(found: Cut) -> Figure:
              title=found.matrix, ylim=(0, None), xlim=(-0.02 * len(sigma), len(sigma)))
     left.legend(frameon=False, fontsize=9)
 
-    for kind, colour, label in (("kept", COLOURS["full"], "only the k strongest kept"),
-                                ("dropped", COLOURS["random"], "the k strongest left out")):
-        right.plot([_at(n) for n in means[kind]], list(means[kind].values()), "-", color=colour,
+    for kind, colour, dash, marker, label in (
+            ("kept", COLOURS["full"], "-", "o", "only the k strongest kept"),
+            ("dropped", COLOURS["random"], "--", "s", "the k strongest left out")):
+        right.plot([_at(n) for n in means[kind]], list(means[kind].values()), dash, color=colour,
                    lw=1.8, label=label)
         for n, values in found.seeds[kind].items():
-            right.plot([_at(n)] * len(values), values, "o", color=colour, ms=5, alpha=0.75, mew=0)
+            right.plot([_at(n)] * len(values), values, marker, color=colour, ms=5, alpha=0.75,
+                       mew=0)
     right.plot(_at(k), means["kept"][k], "o", ms=13, mfc="none", color=COLOURS["ink"], mew=1.8)
     right.axhline(found.head, color=COLOURS["head"], ls="--", lw=1.5, label="head only")
     right.set(xlabel="k, in all 36 matrices", ylabel="test accuracy", title=found.told,
@@ -257,10 +259,10 @@ def explore_cut(record: Mapping, head: float) -> Explorer:
     """
     kept = sorted(int(k) for k in record["truncated"]["update 0"]["kept"])
     controls = {
-        "place": ipw.ToggleButtons(options=tuple(MODULES), description="place",
-                                   style={"button_width": "120px"}),
-        "block": ipw.IntSlider(min=0, max=5, value=2, description="block", continuous_update=False),
-        "k": ipw.SelectionSlider(options=kept, value=8, description="k", continuous_update=False),
+        "place": ipw.Dropdown(options=tuple(MODULES), description="place"),
+        "block": ipw.ToggleButtons(options=range(6), value=2, description="block",
+                                   style={"button_width": "48px"}),
+        "k": ipw.SelectionSlider(options=kept, value=8, description="k"),
     }
     return Explorer(
         controls, lambda **s: cut(record, head, **s), draw_cut,

@@ -11,10 +11,11 @@ from torch import nn
 
 from .... import account, outlines, plots
 from ....plots import COLOURS, figure, in_percent, running_mean
-from ....widgets import Explorer
+from ....widgets import Choices, Explorer
 from ... import records
 
 WAYS = {"scratch": "from scratch", "head": "head only", "full": "full fine-tuning"}
+DASHES = {"scratch": ":", "head": "--", "full": "-"}
 
 
 def draw_ways(backbone: int, head: int) -> Figure:
@@ -87,12 +88,13 @@ def draw_learning(shown: Learning) -> Figure:
 
     Where only the last accuracy was recorded, it is a dot at the last step.
     """
-    made, left, right = figure(10, 3.8, columns=2)
+    made, left, right = figure(9, 4.6, columns=2)
     for name, line in shown.lines.items():
         colour, losses = COLOURS[line["method"]], line["losses"]
-        left.plot(range(1, len(losses) + 1), running_mean(losses), lw=2, color=colour, label=name)
+        left.plot(range(1, len(losses) + 1), running_mean(losses), ls=DASHES[line["method"]], lw=2,
+                  color=colour, label=name)
         if line["curve"]:
-            right.plot(*zip(*line["curve"]), "-", lw=2, color=colour)
+            right.plot(*zip(*line["curve"]), ls=DASHES[line["method"]], lw=2, color=colour)
         right.plot(len(losses), line["accuracy"], "o", ms=8, color=colour, zorder=3)
     left.axhline(np.log(2), color=COLOURS["quiet"], ls=":", label="log 2: knowing nothing")
     left.set(xlabel="training step", ylabel="loss (mean of the last 20)")
@@ -104,7 +106,7 @@ def draw_learning(shown: Learning) -> Figure:
     right.set(xlabel="training step", ylabel="accuracy", ylim=(0.45, 0.9))
     in_percent(right.yaxis)
     for ax in (left, right):
-        ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+        ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1))
     made.set_label("; ".join(
         f"{name}: loss {np.mean(line['losses'][-20:]):.2f} at the end, test accuracy "
         f"{line['accuracy']:.1%}" for name, line in shown.lines.items())
@@ -118,13 +120,12 @@ def explore_learning(runs: Sequence[Mapping], majority: float, best: Mapping[str
 
     `runs` are what `ways_recorded` returns; `best` gives the rate that each method starts with.
     """
-    controls = {"methods": ipw.SelectMultiple(options=[(WAYS[m], m) for m in best], rows=4,
-                                              value=tuple(best), description="shown")}
+    controls = {"methods": Choices([(WAYS[m], m) for m in best], tuple(best), "shown")}
     for method, rate in best.items():
         options = sorted(r["lr"] for r in runs if r["method"] == method)
-        controls[method] = ipw.SelectionSlider(
-            options=[(f"{lr:g}", lr) for lr in options], value=rate, description=WAYS[method],
-            continuous_update=False, style={"description_width": "8em"})
+        controls[method] = ipw.Dropdown(
+            options=[(f"rate {lr:g}", lr) for lr in options], value=rate, description=WAYS[method],
+            style={"description_width": "8em"})
     return Explorer(
         controls, lambda **s: learning(runs, majority, guesses=guesses, **s), draw_learning,
         lambda shown: "Recorded. Left: the training loss. Right: accuracy on 1,000 held-out "
@@ -145,23 +146,25 @@ class Bill:
     ledgers: Mapping[str, account.Ledger]        # by name of the model
 
 
-def bill(ways: Mapping[str, nn.Module], batch: int, tokens: int, optimizer: str) -> Bill:
-    """Predict the memory of each model as it trains now."""
+def bill(ways: Mapping[str, nn.Module], laws: Mapping[str, tuple], batch: int, tokens: int,
+         optimizer: str) -> Bill:
+    """Predict the memory of each model; `laws` are their `account.activation_law`, by name too."""
     return Bill(batch, tokens, optimizer, {
-        name: account.ledger(model, batch, tokens, optimizer) for name, model in ways.items()})
+        name: account.ledger(model, batch, tokens, optimizer, laws[name])
+        for name, model in ways.items()})
 
 
 def explore_bill(ways: Mapping[str, nn.Module]) -> Explorer:
-    """Ledger bars of some models against batch size, length and optimizer."""
+    """Ledger bars of some models, as they train now, against batch size, length and optimizer."""
+    laws = {name: account.activation_law(model) for name, model in ways.items()}
     controls = {
-        "batch": ipw.SelectionSlider(options=(1, 4, 16, 64, 256), value=16, description="batch",
-                                     continuous_update=False),
-        "tokens": ipw.SelectionSlider(options=(8, 16, 32, 64, 128, 256, 512), value=32,
-                                      description="tokens", continuous_update=False),
+        "batch": ipw.Dropdown(options=(1, 4, 16, 64, 256), value=16, description="batch"),
+        "tokens": ipw.Dropdown(options=(8, 16, 32, 64, 128, 256, 512), value=32,
+                               description="tokens"),
         "optimizer": ipw.ToggleButtons(options=("sgd", "momentum", "adamw"), value="adamw",
                                        description="optimizer"),
     }
-    return Explorer(controls, lambda **s: bill(ways, **s),
+    return Explorer(controls, lambda **s: bill(ways, laws, **s),
                     lambda shown: plots.ledgers(shown.ledgers),
                     lambda shown: f"Predicted memory of a training step on {shown.batch} sentences "
                                   f"of {shown.tokens} tokens, with {shown.optimizer}.")

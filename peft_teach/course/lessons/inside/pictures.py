@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import ipywidgets as ipw
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter
 
 from .... import account, outlines
-from ....plots import COLOURS, bytes_text, figure, plain_ticks
-from ....widgets import Explorer
+from ....plots import COLOURS, bytes_text, figure, logarithmic, plain_ticks
+from ....widgets import Choices, Explorer
 
 # The places of a model from top to bottom, each with the part that it belongs to.
 PARTS = {"embeddings": "embeddings", "query": "attention", "key": "attention",
@@ -27,7 +26,7 @@ LENGTHS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 def draw_block(shapes: Mapping[str, str]) -> Figure:
     """Draw a block of BERT by its places, from input to output; `shapes` are texts by place."""
-    made, ax = figure(10.5, 3.6)
+    made, ax = figure(9.2, 3.6)
     boxes = {"query": (1.5, 2.1), "key": (1.5, 1.0), "value": (1.5, -0.1),
              "attention_out": (4.2, 1.0), "attention_norm": (5.9, 1.0), "ffn_in": (7.9, 1.0),
              "ffn_out": (9.6, 1.0), "ffn_norm": (11.3, 1.0)}
@@ -35,10 +34,11 @@ def draw_block(shapes: Mapping[str, str]) -> Figure:
         colour = COLOURS[PARTS[place]]
         ax.add_patch(Rectangle((x - 0.68, y - 0.4), 1.36, 0.8, facecolor=colour, alpha=0.22,
                                edgecolor=colour))
-        ax.text(x, y, f"{place}\n{shapes[place]}", ha="center", va="center", fontsize=9)
-    ax.text(2.85, 1.0, "each token\nlooks at\nthe others", ha="center", va="center", fontsize=8,
+        name = place.replace("attention_", "attention_\n")
+        ax.text(x, y, f"{name}\n{shapes[place]}", ha="center", va="center", fontsize=9)
+    ax.text(2.85, 1.0, "each token\nlooks at\nthe others", ha="center", va="center", fontsize=9,
             style="italic")
-    ax.text(8.75, 1.45, "GELU", ha="center", va="center", fontsize=8, style="italic")
+    ax.text(8.75, 1.6, "GELU", ha="center", va="center", fontsize=9, style="italic")
     arrows = [((0.1, 1.0), (0.78, 2.1)), ((0.1, 1.0), (0.78, 1.0)), ((0.1, 1.0), (0.78, -0.1)),
               ((2.2, 2.1), (2.6, 1.5)), ((2.2, 1.0), (2.4, 1.0)), ((2.2, -0.1), (2.6, 0.5)),
               ((3.3, 1.0), (3.5, 1.0)), ((4.9, 1.0), (5.2, 1.0)), ((6.6, 1.0), (7.2, 1.0)),
@@ -107,7 +107,7 @@ def parameters(model: str, places: Sequence[str], dtype: str = "float32") -> Par
 
 def draw_parameters(found: Parameters) -> Figure:
     """Draw every number of a model as area, by place and block."""
-    made, ax = figure(10, 4.2)
+    made, ax = figure(9, 4.2)
     left, gap = 0.0, 0.004 * found.total
     for name, parts in found.columns:
         width, bottom, below = sum(parts.values()), 1.0, 1.1
@@ -135,11 +135,9 @@ def draw_parameters(found: Parameters) -> Figure:
 
 def explore_parameters() -> Explorer:
     """Where the parameters of known models are: areas by place and block."""
-    places = tuple(PARTS)
     controls = {
         "model": ipw.Dropdown(options=tuple(outlines.SIZES), description="model"),
-        "places": ipw.SelectMultiple(options=places, value=("embeddings",), rows=len(places) + 1,
-                                     description="places"),
+        "places": Choices(tuple(PARTS), ("embeddings",), "places"),
         "dtype": ipw.ToggleButtons(options=tuple(outlines.DTYPES), description="held in"),
     }
     return Explorer(controls, parameters, draw_parameters, lambda found: (
@@ -193,7 +191,7 @@ def memory(model: str, trains: str, optimizer: str = "adamw", batch: int = 16, t
 
 def draw_memory(held: Memory) -> Figure:
     """Draw bars by what trains, and how each part grows with the batch."""
-    made, left, right = figure(10.5, 3.6, columns=2)
+    made, left, right = figure(9, 3.8, columns=2)
     names = ("weights", "gradients", "optimizer", "activations")
     most = max(ledger.total_bytes for ledger in held.ledgers.values())
     unit, factor = ("GB", 1e9) if most > 1e9 else ("MB", 1e6)
@@ -208,7 +206,7 @@ def draw_memory(held: Memory) -> Figure:
     for name, size in held.gpus.items():
         left.axvline(size / factor, color=COLOURS["ink"], ls=":", lw=1.2)
         if size > labelled + 0.13 * most:      # else the names would stand on each other
-            left.text(size / factor, -0.62, name, ha="center", va="bottom", fontsize=8)
+            left.text(size / factor, -0.62, name, ha="center", va="bottom", fontsize=9)
             labelled = size
     left.set(yticks=range(len(held.ledgers)), yticklabels=[
         n.replace(", query", ",\nquery") for n in held.ledgers], xlabel=unit,
@@ -225,11 +223,10 @@ def draw_memory(held: Memory) -> Figure:
             right.plot(held.batch, now, "o", ms=7, color=COLOURS[part])
     right.axhline((held.chosen.total_bytes - held.chosen.activations_bytes) / factor,
                   color=COLOURS["ink"], ls="--", lw=1.2, label="all but the activations")
-    right.set(xscale="log", yscale="log", xlabel="sentences in a batch", ylabel=unit,
-              title=held.told)
+    logarithmic(right)
+    right.set(xlabel="sentences in a batch", ylabel=unit, title=held.told)
     right.title.set_fontsize(10)
     plain_ticks(right.xaxis, [1, 4, 16, 64, 256])
-    right.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     right.legend(frameon=False, fontsize=9)
     made.set_label(f"{held.model}, {held.batch} × {held.tokens} tokens. " + "; ".join(
         f"{name}: " + ", ".join(f"{part} {bytes_text(getattr(x, f'{part}_bytes'))}"
@@ -243,10 +240,8 @@ def explore_memory() -> Explorer:
         "model": ipw.Dropdown(options=tuple(outlines.SIZES), description="model"),
         "trains": ipw.Dropdown(options=outlines.TRAINS, description="trains"),
         "optimizer": ipw.Dropdown(options=("adamw", "momentum", "sgd"), description="optimizer"),
-        "batch": ipw.SelectionSlider(options=BATCHES, value=16, description="batch",
-                                     continuous_update=False),
-        "tokens": ipw.SelectionSlider(options=LENGTHS, value=32, description="tokens",
-                                      continuous_update=False),
+        "batch": ipw.SelectionSlider(options=BATCHES, value=16, description="batch"),
+        "tokens": ipw.SelectionSlider(options=LENGTHS, value=32, description="tokens"),
         "dtype": ipw.ToggleButtons(options=tuple(outlines.DTYPES), description="held in"),
         "fused": ipw.Checkbox(value=False, description="fused attention"),
     }

@@ -7,12 +7,11 @@ import ipywidgets as ipw
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter
 from torch import nn
 
 from .... import account, models
-from ....plots import COLOURS, SERIES, figure, in_percent, plain_ticks
-from ....widgets import Explorer
+from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ticks
+from ....widgets import Choices, Explorer
 from ... import records
 
 PLACES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
@@ -47,7 +46,8 @@ def draw_sizes(table: Mapping[str, Mapping[int, float]], ylabel: str) -> Figure:
     for (name, points), (colour, dash, marker) in zip(table.items(), SERIES):
         ax.plot(list(points), list(points.values()), dash + marker, color=colour, label=name)
     ranks = sorted({rank for points in table.values() for rank in points})
-    ax.set(xscale="log", yscale="log", xlabel="rank", ylabel=ylabel)
+    logarithmic(ax)
+    ax.set(xlabel="rank", ylabel=ylabel)
     plain_ticks(ax.xaxis, ranks)
     ax.legend(frameon=False)
     made.set_label(f"{ylabel}, from rank {ranks[0]} to {ranks[-1]}. " + "; ".join(
@@ -152,16 +152,16 @@ def budget(shapes: Mapping[str, tuple[int, int]], total: int, measured: Measured
 
 def draw_budget(found: Budget) -> Figure:
     """Draw parameters against rank, and accuracy against parameters."""
-    made, left, right = figure(10, 3.8, columns=2)
+    made, left, right = figure(9, 3.8, columns=2)
     left.plot(RANKS, [found.by_rank[r] for r in RANKS], color=COLOURS["lora"], lw=2)
     left.axhline(found.whole_matrices, color=COLOURS["full"], ls="--", lw=1.5)
     left.text(RANKS[0], found.whole_matrices * 1.15, "the same matrices, all of their numbers",
               color=COLOURS["full"], fontsize=9)
     left.plot(found.rank, found.parameters, "o", ms=11, color=COLOURS["lora"])
-    left.set(xscale="log", yscale="log", xlabel="rank", ylabel="trained parameters",
+    logarithmic(left)
+    left.set(xlabel="rank", ylabel="trained parameters",
              title=f"{found.parameters:,} parameters, {found.share:.3%} of the model")
     plain_ticks(left.xaxis, (1, 2, 4, 8, 16, 64, 192))
-    left.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
 
     for point in found.measured.points:
         chosen = point is found.chosen
@@ -177,8 +177,8 @@ def draw_budget(found: Budget) -> Figure:
     if found.chosen is None:
         right.axvline(found.parameters, color=COLOURS["lora"], lw=1.5, ls=":",
                       label="this setting (not measured)")
-    right.set(xscale="log", xlabel="trained parameters (adapter)", ylabel="test accuracy",
-              title=found.told)
+    logarithmic(right, "x")
+    right.set(xlabel="trained parameters (adapter)", ylabel="test accuracy", title=found.told)
     in_percent(right.yaxis)
     right.legend(frameon=False, fontsize=9)
     made.set_label(
@@ -199,11 +199,10 @@ def explore_budget(model: nn.Module, record: dict, guess: int | None = None) -> 
     found = measured(record, depth)
     controls = {
         "rank": ipw.SelectionSlider(options=[1, 2, 3, 4, 6, 8, 16, 32, 64, 128, 192, 384], value=8,
-                                    description="rank", continuous_update=False),
-        "places": ipw.SelectMultiple(options=PLACES, value=("query", "value"), rows=len(PLACES) + 1,
-                                     description="places"),
+                                    description="rank"),
+        "places": Choices(PLACES, ("query", "value"), "places"),
         "blocks": ipw.IntRangeSlider(min=0, max=depth - 1, value=(0, depth - 1),
-                                     description="blocks", continuous_update=False),
+                                     description="blocks"),
     }
     return Explorer(
         controls, lambda **s: budget(shapes, total, found, guess=guess, **s), draw_budget,
@@ -239,7 +238,7 @@ def spectra(record: Mapping, place: str, block: int, ranks: Sequence[str]) -> Sp
 
 def draw_spectra(found: Spectra) -> Figure:
     """Draw σ of ΔW, and the overlap with full fine-tuning's."""
-    made, left, right = figure(10, 3.8, columns=2)
+    made, left, right = figure(9, 3.8, columns=2)
     shades = np.linspace(0.35, 1, max(1, len(found.sigma)))
     for shade, (name, sigma) in zip(shades, found.sigma.items()):
         full = name == "full"
@@ -247,8 +246,9 @@ def draw_spectra(found: Spectra) -> Figure:
                   label="full fine-tuning" if full else f"LoRA, rank {name}",
                   color=COLOURS["full"] if full else COLOURS["lora"],
                   alpha=1 if full else shade, lw=1.8)
-    left.set(xscale="log", yscale="log", xlabel="direction, strongest first",
-             ylabel="singular value of ΔW", title=found.matrix)
+    logarithmic(left)
+    left.set(xlabel="direction, strongest first", ylabel="singular value of ΔW",
+             title=found.matrix)
     left.legend(frameon=False, fontsize=9)
 
     names = list(found.overlap)
@@ -277,9 +277,9 @@ def explore_spectra(record: Mapping) -> Explorer:
     ranks = sorted((r for r in record if r.isdigit()), key=int)
     controls = {
         "place": ipw.ToggleButtons(options=("query", "value"), description="place"),
-        "block": ipw.IntSlider(min=0, max=5, value=5, description="block", continuous_update=False),
-        "ranks": ipw.SelectMultiple(options=ranks, value=tuple(ranks), rows=len(ranks) + 1,
-                                    description="ranks"),
+        "block": ipw.ToggleButtons(options=range(6), value=5, description="block",
+                                   style={"button_width": "48px"}),
+        "ranks": Choices(ranks, tuple(ranks), "ranks"),
     }
     return Explorer(
         controls, lambda **s: spectra(record, **s), draw_spectra,
@@ -300,7 +300,7 @@ def _budget_example() -> Explorer:
 
 EXAMPLES = {
     "to_scale": lambda: draw_to_scale(384, 384, 8),
-    "sizes": lambda: draw_sizes({"one": {1: 1.0, 8: 2.0}, "two": {1: 3.0, 8: 1.0}}, "size"),
+    "sizes": lambda: draw_sizes({"one": {1: 1.0, 8: 20.0}, "two": {1: 30.0, 8: 1.0}}, "size"),
     "budget": _budget_example,
     "spectra": lambda: explore_spectra(records.load("lora")["spectra"]),
 }
