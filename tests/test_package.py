@@ -251,9 +251,9 @@ def test_notebook_tools_are_in_no_base_requirement():
 
 def test_every_third_party_import_is_required():
     base = {canonical(r.name).replace("-", "_") for r in BASE}
-    # used by the command line and by notebooks only, which bring them
+    # used by the command line and by notebooks only, which bring them; ipywidgets brings traitlets
     elsewhere = {"nbformat", "nbclient", "jupytext", "IPython", "psutil",
-                 "distributed"}
+                 "distributed", "traitlets"}
     for module, source in SOURCES.items():
         for node in ast.walk(ast.parse(source.read_text("utf-8"))):
             if isinstance(node, ast.Import):
