@@ -4,6 +4,7 @@ The answers stand in answers/, a file a lesson. What holds for one exercise alon
 its lesson, in test_<lesson>_checks.py.
 """
 
+import ast
 import copy
 import dataclasses
 import math
@@ -31,6 +32,8 @@ from peft_teach.course.exercise import (
     judged,
 )
 from peft_teach.course.grade import hidden
+from peft_teach.course.grade.extract import Code, definitions
+from peft_teach.course.grade.notebook import Cell
 from peft_teach.course.grade.plain import from_bytes, to_bytes
 from peft_teach.course.lessons import all_exercises, names, stub_of
 
@@ -119,6 +122,20 @@ def test_right_answers_pass_and_leave_their_inputs_as_they_were(id, style):
     assert not any(changed)
     there = examine(dataclasses.replace(exercise, run=crossed), obj, visible(id, 0))
     assert there.state == PASSED, there
+
+
+@each
+def test_right_answers_are_found_by_the_grader(id):
+    """Each in a cell of a notebook, from which the grader takes what it needs, and no flag."""
+    exercise = EXERCISES[id]
+    for text in answers.right(id).values():
+        plan = definitions(Code([Cell(1, answers.cell(text))]), exercise)
+        assert (plan.missing, plan.flags) == ("", ()), text
+        namespace: dict[str, Any] = {}
+        for label, index in plan.statements:
+            node = ast.parse(plan.cells[label]).body[index]
+            exec(compile(ast.Module([node], []), label, "exec"), namespace)
+        assert all(name in namespace for name in exercise.names)
 
 
 # ── what does not ────────────────────────────────────────────────────────────────────────────

@@ -42,6 +42,16 @@ def project(theta0, z, h, sign):
     P = torch.sparse_csr_tensor(torch.arange(D + 1), h, sign * math.sqrt(d / D), (D, d))
     return theta0 + (P @ z[:, None])[:, 0]
 """,
+    "a view of z for each weight": but(
+        PROJECT, MOVE, "sign * z.expand(len(h), -1).gather(1, h[:, None]).squeeze(1)"),
+    "number by number": """
+def project(theta0, z, h, sign):
+    theta = theta0.clone()
+    for j in range(len(z)):
+        where = (h == j).nonzero().squeeze(1)
+        theta = theta.index_add(0, where, sign[where] * z[j] * (len(z) / len(theta0)) ** 0.5)
+    return theta
+""",
     "einsum": but(PROJECT, MOVE, 'torch.einsum("i,i->i", sign, z[h])'),
     "scaled first": """
 def project(theta0, z, h, sign):
@@ -174,6 +184,12 @@ def directions(sigma, share=0.9):
     energy = np.cumsum(np.square(sigma.double()).numpy())
     return (energy < share * energy[-1]).sum() + 1
 """,
+    "sum by sum": """
+def directions(sigma, share=0.9):
+    for k in range(1, len(sigma) + 1):
+        if (sigma[:k] ** 2).sum() >= share * (sigma ** 2).sum():
+            return k
+""",
     "a triangle": """
 def directions(sigma, share=0.9):
     squares = sigma * sigma
@@ -263,7 +279,19 @@ def truncate(delta, k):
     "double and back": but(TRUNCATE, "svd(delta", "svd(delta.double()", CUT, f"({CUT}).float()"),
     "nothing at zero": but(TRUNCATE, "    return", "    if k == 0:\n"
                            "        return torch.zeros(delta.shape)\n    return"),
-    "the library": "def truncate(delta, k):\n    return pt.spectra.truncate(delta, k)",
+    "V itself": """
+def truncate(delta, k):
+    U, S, V = torch.svd(delta)
+    return U[:, :k] @ torch.diag(S[:k]) @ V[:, :k].t()
+""",
+    "added in place": """
+def truncate(delta, k):
+    U, sigma, Vt = torch.linalg.svd(delta)
+    out = torch.zeros(delta.shape)
+    for i in range(k):
+        out.addr_(U[:, i], Vt[i], alpha=sigma[i].item())
+    return out
+""",
 }
 
 WRONG["change.truncate"] = {

@@ -53,6 +53,19 @@ def accuracy(model, batches):
             logits = model(**inputs).logits"""),
     "softmax": but(ACCURACY, CHOICE, "logits.softmax(-1).argmax(-1)"),
     "which is larger": but(ACCURACY, CHOICE, "(logits[:, 1] > logits[:, 0]).long()"),
+    "max": """
+def accuracy(model, batches):
+    model.eval()
+    total = 0
+    right = 0
+    for i, batch in enumerate(batches):
+        with torch.no_grad():
+            out = model.forward(**batch)
+        _, answer = torch.max(out.logits, 1)
+        right += torch.eq(answer, batch["labels"]).sum()
+        total += batch["labels"].shape[0]
+    return float(right) / total
+""",
     "one by one": """
 def accuracy(model, batches):
     model.train(False)
@@ -195,6 +208,19 @@ def step(model, batch, optimizer):
 
     return optimizer.step(closure).item()
 """,
+    "float": but(STEP, "loss.item()", "float(loss)"),
+    "torch.autograd.grad": """
+def step(model, batch, optimizer):
+    model.train()
+    loss = model(**batch).loss
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    for p, g in zip(parameters, torch.autograd.grad(loss, parameters)):
+        p.grad = g
+    nn.utils.clip_grad_norm_(parameters, 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=False)
+    return loss.item()
+""",
     "NumPy": but(STEP, "loss.item()", "loss.detach().numpy()[()]"),
 }
 
@@ -284,6 +310,13 @@ def head_only(model):
         if trains:
             count += p.nelement()
     return count
+""",
+    "one vector": """
+def head_only(model):
+    for name, p in model.named_parameters():
+        p.requires_grad = "classifier" in name
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return nn.utils.parameters_to_vector(trained).numel()
 """,
     "a dict": """
 def head_only(model):

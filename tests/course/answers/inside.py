@@ -148,6 +148,11 @@ def block_count(d_model, d_ff, heads):
     n_out = np.array([d_model] * 4 + [d_ff, d_model])
     return (n_in * n_out + n_out).sum() + 4 * d_model
 """,
+    "torch's own block": """
+def block_count(d_model, d_ff, heads):
+    layer = nn.TransformerEncoderLayer(d_model, heads, d_ff)
+    return sum(p.numel() for p in layer.parameters())
+""",
     "layers that are built": """
 def block_count(d_model, d_ff, heads):
     layers = [nn.Linear(d_model, d_model) for _ in range(4)]
@@ -338,6 +343,14 @@ def activation_bytes(batch, tokens, measured):
     w = (tokens - t1) / (t2 - t1)
     per_token = (1 - w) * bytes1 / t1 + w * bytes2 / t2
     return per_token * tokens * batch
+""",
+    "NumPy": """
+import numpy as np
+
+def activation_bytes(batch, tokens, measured):
+    t = np.array(sorted(measured))
+    a, b = np.linalg.solve(np.stack([t, t**2], axis=1), [measured[i] for i in t])
+    return batch * np.dot([tokens, tokens**2], [a, b])
 """,
     "fractions": """
 from fractions import Fraction

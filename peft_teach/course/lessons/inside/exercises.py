@@ -352,7 +352,8 @@ def _activations(batch: int, tokens: int, measured: dict[int, int]) -> dict[str,
 
 ACTIVATIONS_MISTAKES = {
     "no_return": NO_RETURN,
-    "not_a_number": "Return one number of bytes.",
+    "not_a_number": "Return one number of bytes: a float or an int. Of a tensor with one number, "
+                    ".item() is that.",
     "proportional": "That takes the bytes to be proportional to the tokens. They grow faster: "
                     "there is a part with tokens².",
     "straight_line": "That is a straight line through the two measurements. What lies on a line "
