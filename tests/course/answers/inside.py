@@ -396,6 +396,7 @@ WRONG["inside.activations"] = {
         but(SORTED, B, "(bytes2 - bytes1) / (t2**2 - t1**2)", "bytes1 / t1 - b * t1",
             "(bytes1 - b * t1**2) / t1"),
         but(SORTED, B, "(bytes2 - bytes1) / (t2**2 - t1**2)")),
+    "input_changed": but(ACTIVATIONS, "measured.items()", "measured.popitem(), measured.popitem()"),
     "whole_division": (
         but(ACTIVATIONS, B, B.replace("/", "//"), "a = bytes1 / t1", "a = bytes1 // t1"),
         but(ACTIVATIONS, B, B.replace("/", "//")),

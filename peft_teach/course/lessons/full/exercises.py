@@ -44,7 +44,7 @@ class Classifier(nn.Module):
         self.bert = Backbone(words, width)
         self.classifier = nn.Linear(width, 2, bias=head_bias)
         self.events: list[str] = []
-        self.training_seen: list[bool] = []
+        self.modes_seen: list[set[bool]] = []     # of all its parts, at each call
         self.grad_seen: list[bool] = []
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
@@ -55,7 +55,7 @@ class Classifier(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None):
         self.events.append("forward")
-        self.training_seen.append(self.training)
+        self.modes_seen.append({part.training for part in self.modules()})
         self.grad_seen.append(torch.is_grad_enabled())
         logits = self.classifier(self.bert(input_ids, attention_mask))      # (batch, 2)
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
@@ -145,7 +145,7 @@ def run_accuracy(accuracy, case: dict) -> dict[str, Any]:
     found = plain(accuracy(model, case["batches"]))
     return {"found": found.detach() if isinstance(found, Tensor) else found,
             "intact": _intact(case["batches"], given),
-            "training": any(model.training_seen),
+            "training": any(True in modes for modes in model.modes_seen),
             "grad": any(model.grad_seen), "changed": not all(
                 torch.equal(a, b) for a, b in zip(before, model.parameters()))}
 
@@ -162,7 +162,7 @@ def judge_accuracy(case: dict, seen) -> Verdict:
         return Verdict(False, f"It gave {named(found)}; expected a float from 0 to 1.")
     expected, candidates = _accuracies(case)
     sizes = ", ".join(str(len(batch["labels"])) for batch in case["batches"])
-    told = f"On batches of {sizes} sentences it gave {found:.4f}; expected {expected:.4f}."
+    told = f"On batches of {sizes} sentences it gave {found:.6f}; expected {expected:.6f}."
     if seen["changed"]:
         return rejected("trained", "Afterwards the model's weights are not what they were before.")
     if not math.isclose(found, expected, abs_tol=1e-6):
@@ -329,7 +329,8 @@ def run_step(step, case: dict) -> dict[str, Any]:
         seen["graph"] |= isinstance(loss, Tensor) and loss.requires_grad
         seen["losses"].append(float(loss) if isinstance(loss, int | float) else None)
         seen["weights"].append(_weights(model))
-    return seen | {"training": model.training_seen, "events": list(model.events),
+    training = [modes == {True} for modes in model.modes_seen]
+    return seen | {"training": training, "events": list(model.events),
                    "intact": _intact(case["batches"], given)}
 
 

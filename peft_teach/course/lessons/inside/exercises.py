@@ -1,6 +1,7 @@
 """The exercises of lesson 00: a layer, a block, the ledger, and how activations grow."""
 
 import math
+from types import NoneType
 
 import torch
 
@@ -285,27 +286,34 @@ def activations_cases(seed: int) -> list[dict]:
             for (a, b), (batch, tokens, lengths) in zip(law, asked)]
 
 
-def run_activations(activation_bytes, case: dict):
+def run_activations(activation_bytes, case: dict) -> dict:
     measured = dict(map(tuple, case["measured"]))
+    given = measured.copy()
     try:
         found = plain(activation_bytes(case["batch"], case["tokens"], measured))
     except KeyError as error:
         asked = error.args[0] if error.args else None
-        if isinstance(asked, int) and asked not in measured:
+        if isinstance(asked, int) and asked not in given:
             return {"asked": asked}
         raise
-    return found if found is None or isinstance(found, int | float) else repr(found)
+    return {"found": found if found is None or isinstance(found, int | float) else repr(found),
+            "intact": measured == given}
 
 
-def judge_activations(case: dict, found) -> Verdict:
+def judge_activations(case: dict, seen) -> Verdict:
+    if odd := strange(seen, asked=int, found=(int, float, bool, str, NoneType), intact=bool):
+        return odd
     measured = dict(map(tuple, case["measured"]))
     right = activation_bytes(case["batch"], case["tokens"], measured)
+    call = f"activation_bytes({case['batch']}, {case['tokens']}, {measured})"
+    if "asked" in seen:
+        return rejected("fixed_lengths", f"{call} asked for measured[{seen['asked']}].")
+    found = seen["found"]
     if found is None:
         return rejected("no_return")
-    call = f"activation_bytes({case['batch']}, {case['tokens']}, {measured})"
-    if isinstance(found, dict) and "asked" in found:
-        return rejected("fixed_lengths", f"{call} asked for measured[{found['asked']}].")
-    told = f"{call} gave {found!r}; expected {right:.0f}."
+    told = f"{call} gave {found}; expected {right:.0f}."
+    if not seen["intact"]:
+        return rejected("input_changed", f"After {call}, measured is not what it was before.")
     if isinstance(found, bool) or not isinstance(found, int | float):
         return rejected("not_a_number", told)
     if math.isclose(found, right, rel_tol=1e-6, abs_tol=1):
@@ -352,6 +360,8 @@ def _activations(batch: int, tokens: int, measured: dict[int, int]) -> dict[str,
 
 ACTIVATIONS_MISTAKES = {
     "no_return": NO_RETURN,
+    "input_changed": "Somebody else still needs that dict, and pop takes out of it what it gives: "
+                     "read it with items().",
     "not_a_number": "Return one number of bytes: a float or an int. Of a tensor with one number, "
                     ".item() is that.",
     "proportional": "That takes the bytes to be proportional to the tokens. They grow faster: "
