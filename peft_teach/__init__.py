@@ -32,7 +32,7 @@ from .core import (
     merge,
     remove,
 )
-from .course import check, commit, compare, hint, progress, require, reset, sentence
+from .course import audit, check, commit, compare, hint, mine, progress, require, reset, sentence
 from .errors import NotAttempted
 from .methods import bitfit, bottleneck, dora, full, ia3, lora, prefix, prompt, qlora
 from .models import best_device as device
@@ -46,12 +46,12 @@ _LATER = ("plots", "widgets")    # they bring matplotlib and ipywidgets: only wh
 
 __all__ = [
     "Adapter", "BackboneAdapter", "Evaluation", "LanguageEvaluation", "NotAttempted", "Step",
-    "account", "adapter_parameters", "adapter_state", "adapters", "attach", "bitfit", "bottleneck",
-    "check", "commit", "compare", "course", "data", "device", "disabled", "dora", "errors",
-    "evaluate", "export", "full", "hint", "ia3", "load", "lora", "merge", "models", "nf4",
-    "outlines", "plots", "prefix", "progress", "prompt", "qlora", "remove", "require", "reset",
-    "save", "saved", "seed", "sentence", "shapes", "spectra", "store", "swap", "train", "training",
-    "widgets",
+    "account", "adapter_parameters", "adapter_state", "adapters", "attach", "audit", "bitfit",
+    "bottleneck", "check", "commit", "compare", "course", "data", "device", "disabled", "dora",
+    "errors", "evaluate", "export", "full", "hint", "ia3", "load", "lora", "merge", "mine",
+    "models", "nf4", "outlines", "plots", "prefix", "progress", "prompt", "qlora", "remove",
+    "require", "reset", "save", "saved", "seed", "sentence", "shapes", "spectra", "store", "swap",
+    "train", "training", "widgets",
 ]
 
 

@@ -23,6 +23,8 @@ from .errors import BadConfig
 
 VARIABLE = "PEFT_TEACH_WORK"
 FILE = Path("work") / "course.json"
+LIBRARY = ("my_peft.py", "my_peft.bak.py")    # what the reader built, see `course.library`
+OWN = (FILE.parts[0], *LIBRARY)    # in no notebook, release or repository
 SECTIONS = ("predictions", "sentences", "checks", "points")
 
 _START = Path.cwd()    # a lesson may change the folder later

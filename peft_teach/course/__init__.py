@@ -8,7 +8,8 @@ from . import records
 from .budget import Budget, budget
 from .learner import check, hint, progress, require, reset
 from .lessons import pictures
+from .mine import audit, mine
 from .predict import commit, compare, sentence
 
-__all__ = ["Budget", "budget", "check", "commit", "compare", "hint", "pictures", "progress",
-           "records", "require", "reset", "sentence", "subspace"]
+__all__ = ["Budget", "audit", "budget", "check", "commit", "compare", "hint", "mine", "pictures",
+           "progress", "records", "require", "reset", "sentence", "subspace"]

@@ -27,6 +27,7 @@ from ..errors import NotAttempted, TrainingStopped
 PASSED, WRONG, NOT_ATTEMPTED = "passed", "wrong", "not attempted"
 CODE, VALUE = ANSWERS = ("code", "value")
 
+NOT_OF_ITSELF = "It is made of what `pt.mine` gives for this exercise. Write it anew."
 VISIBLE_SEED = 0       # the cases of a notebook's check; a grader may take others
 OBJECTIONS = {          # mistakes that torch names by an error, and words of that error
     "misfit": "must match|cannot be multiplied|incompatible|size mismatch",
@@ -67,6 +68,8 @@ class Exercise:
     # "code": functions and classes, a test that the learner writes among them; "value": plain data,
     # such as a number, a table, a setting, or two of them.
     answer: str = CODE
+    # Of a test that the learner writes: what `audit` calls it with, from pieces by their names.
+    arguments: Callable[[Mapping[str, Any]], Sequence[Any]] | None = None
 
     def __post_init__(self):
         if not isinstance(self.names, tuple) or not isinstance(self.hints, tuple):
@@ -82,8 +85,12 @@ class Exercise:
         return (self.reference,) if isinstance(self.reference, str) else tuple(self.reference)
 
     def resolve(self) -> Any:
-        """The reference: an object for one name, a tuple of them for several. Imports it now."""
-        return self.pack([_resolve(path) for path in self.references])
+        """The reference: an object for one name, a tuple of them for several. Imports it now.
+
+        A value is a copy, so that what a lesson does to it stays in the lesson.
+        """
+        found = [_resolve(path) for path in self.references]
+        return self.pack(copy.deepcopy(found) if self.answer == VALUE else found)
 
     def pack(self, objects: Sequence[Any]) -> Any:
         """The form in which `run` and the learner meet the objects: alone, or as a tuple."""
@@ -160,7 +167,8 @@ def attempt(exercise: Exercise, obj: Any, case: Any, index: int) -> tuple[Any, R
     torch.default_generator.manual_seed(index)
     try:
         # A copy, because code that changes its inputs must not change what it is compared with.
-        return exercise.run(obj, copy.deepcopy(case)), None
+        with examining(exercise.id):
+            return exercise.run(obj, copy.deepcopy(case)), None
     except (KeyboardInterrupt, TrainingStopped):
         raise
     except NotAttempted as error:
@@ -199,6 +207,25 @@ def raised(error: BaseException, index: int | None = None, told: str = "",
                     and isinstance(error, RuntimeError) and re.search(pattern, _text(error))), None)
     message = f"{found} {mistakes[mistake]}" if mistake else found
     return Result(WRONG, message, mistake, _format(error), index, found)
+
+
+_examined: list[str] = []    # the exercises to which an answer is running
+
+
+@contextmanager
+def examining(*ids: str) -> Iterator[None]:
+    """While an answer to these exercises runs: `mine` must not give out what is asked for."""
+    before = list(_examined)
+    _examined.extend(ids)
+    try:
+        yield
+    finally:
+        _examined[:] = before
+
+
+def is_examined(id: str) -> bool:
+    """Whether an answer to this exercise is running."""
+    return id in _examined
 
 
 @contextmanager

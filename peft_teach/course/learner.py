@@ -8,7 +8,6 @@ next kernel in `work`, which `progress` alone reads.
 """
 
 import contextlib
-import copy
 import io
 import os
 import sys
@@ -17,8 +16,20 @@ from typing import Any
 
 from .. import work
 from ..errors import NotAttempted, PeftTeachError, unknown
+from . import library
 from .card import Card, shell, show
-from .exercise import CODE, NOT_ATTEMPTED, PASSED, WRONG, Exercise, Result, examine
+from .exercise import (
+    CODE,
+    NOT_ATTEMPTED,
+    NOT_OF_ITSELF,
+    PASSED,
+    WRONG,
+    Exercise,
+    Result,
+    examine,
+)
+from .grade.extract import Code
+from .grade.notebook import Cell
 from .lessons import all_exercises, find, of_lesson, stub_of
 
 
@@ -68,12 +79,19 @@ def check(id: str, *objects: Any) -> Any:
         show(_reference_card(exercise, record.result))
         return exercise.pack(objects)
     before, record.result = record.result, examine(exercise, exercise.pack(objects))
+    kept = ""
+    if record.result.passed and (cells := _history()):
+        try:
+            kept = library.keep(exercise, cells)
+        except NotAttempted:
+            record.result = Result(NOT_ATTEMPTED, NOT_OF_ITSELF)
     work.checked(id, record.result.state)
     if record.result.state == WRONG:
         record.failures += 1
     elif record.result.passed:
         record.failures = 0
-    show(_result_card(exercise, record, lost=before.passed and not record.result.passed))
+    lost = before.passed and not record.result.passed
+    show(_result_card(exercise, record, lost, kept))
     if record.result.passed:
         return exercise.pack(objects)
     return _lend(exercise, record)
@@ -88,6 +106,8 @@ def require(id: str) -> None:
     objects = record.checked or _defined(exercise)
     if _is_reference(exercise, objects, record):
         raise PeftTeachError(f"{id} is not solved: this is the reference, not your own code.")
+    if record.result.message == NOT_OF_ITSELF:
+        raise NotAttempted(id)
     # nbgrader gives no points to a cell that writes to stderr, whatever was written.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         result = examine(exercise, exercise.pack(objects))
@@ -187,10 +207,8 @@ def _points(exercise: Exercise) -> int:
 
 
 def _lend(exercise: Exercise, record: _Record) -> Any:
-    """The reference, to go on with. A table is copied: what a lesson does to it stays there."""
+    """The reference, to go on with."""
     reference = exercise.resolve()
-    if exercise.answer != CODE:
-        reference = copy.deepcopy(reference)
     record.lent, record.lent_after = exercise.unpack(reference), len(_history())
     return reference
 
@@ -219,9 +237,6 @@ def _history() -> list[str]:
 
 def _written(cells: list[str]) -> set[str]:
     """The names that cells give a value to, other than by a check."""
-    from .grade.extract import Code
-    from .grade.notebook import Cell
-
     code = Code([Cell(number, source) for number, source in enumerate(cells, 1)])
     return {name for statement in code.statements if not statement.checks
             for name in statement.binds}
@@ -237,7 +252,7 @@ def _defined(exercise: Exercise) -> tuple[Any, ...]:
     return tuple(namespace[name] for name in exercise.names)
 
 
-def _result_card(exercise: Exercise, record: _Record, lost: bool) -> Card:
+def _result_card(exercise: Exercise, record: _Record, lost: bool, kept: str) -> Card:
     """The first failure shows what does not hold; from the second on, the usual mistake too."""
     result = record.result
     names = " and ".join(exercise.names)
@@ -247,7 +262,7 @@ def _result_card(exercise: Exercise, record: _Record, lost: bool) -> Card:
     note = f"{_points(exercise)} of {exercise.points} points"
     if result.state == PASSED:
         return Card(exercise.id, PASSED, note,
-                    (result.message, f"The lesson goes on with your own {names}."))
+                    (result.message, f"The lesson goes on with your own {names}.", kept))
     if result.state == WRONG:
         told = result.found if record.failures == 1 and result.found else result.message
         return Card(exercise.id, WRONG, note, (told, going_on),

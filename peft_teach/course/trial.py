@@ -43,8 +43,20 @@ def outcomes(test: Callable[[Any], Any], versions: Mapping[str, Callable],
     """
     order = list(versions)
     random.Random(seed).shuffle(order)
-    said = {name: _outcome(test, _anonymous(versions[name]), seed) for name in order}
+    said = {name: outcome(test, _anonymous(versions[name]), seed=seed) for name in order}
     return {name: said[name] for name in versions}
+
+
+def outcome(test: Callable[..., Any], *arguments: Any, seed: int = 0) -> bool | str | None:
+    """What a test says of one version: see `outcomes`."""
+    torch.default_generator.manual_seed(seed)
+    try:
+        returned = test(*arguments)
+    except (NotAttempted, KeyboardInterrupt, TrainingStopped):
+        raise
+    except BaseException as error:    # what `pytest.raises` fails with is no Exception
+        return _text(error)
+    return bool(returned) if _is_bool(returned) else PASSES
 
 
 def score(answers: Any, right: Mapping[str, Any], broken: Mapping[str, Any]) -> Verdict:
@@ -69,17 +81,6 @@ def score(answers: Any, right: Mapping[str, Any], broken: Mapping[str, Any]) -> 
     if let_through:
         return rejected("let_through", f"{told} Let through: one that {let_through[0]}.")
     return Verdict(True, told)
-
-
-def _outcome(test: Callable[[Any], Any], version: Callable, seed: int) -> bool | str | None:
-    torch.default_generator.manual_seed(seed)
-    try:
-        returned = test(version)
-    except (NotAttempted, KeyboardInterrupt, TrainingStopped):
-        raise
-    except BaseException as error:    # what `pytest.raises` fails with is no Exception
-        return _text(error)
-    return bool(returned) if _is_bool(returned) else PASSES
 
 
 def _is_bool(value: Any) -> bool:

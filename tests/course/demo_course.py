@@ -7,7 +7,9 @@ import importlib
 import shutil
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
+import IPython
 import pytest
 
 from peft_teach import work
@@ -179,6 +181,24 @@ def demo(monkeypatch):
     monkeypatch.setattr(work, "_here", {})
     monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
     return importlib.import_module("peft_teach.course.lessons.demo.exercises")
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """Runs cells as a notebook's shell does; gives the state that their last check showed."""
+    shell = SimpleNamespace(user_ns={"In": [""]})
+    cards = []
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    monkeypatch.setattr("IPython.display.display", cards.append)
+
+    def run(cell):
+        shell.user_ns["In"].append(cell)
+        exec(cell, shell.user_ns)
+        return cards[-1].state if cards else None
+
+    run.names, run.cards = shell.user_ns, cards
+    run("import torch\nimport peft_teach as pt")
+    return run
 
 
 @pytest.fixture

@@ -85,10 +85,10 @@ def solved(built, **changes):
     return json.dumps(notebook)
 
 
-def states(built, notebook):
+def states(built, notebook, **variables):
     """Run a notebook from top to bottom; the state that each check showed."""
     notebook = nbformat.reads(notebook, as_version=4)
-    NotebookClient(notebook, timeout=120).execute(env=environment(built[0]))
+    NotebookClient(notebook, timeout=120).execute(env=environment(built[0]) | variables)
     shown = [output.get("data", {}).get("text/plain", "") for cell in notebook.cells
              for output in cell.get("outputs", ())]
     assert not [output for cell in notebook.cells for output in cell.get("outputs", ())
@@ -110,6 +110,27 @@ def test_the_lesson_runs_solved_and_unsolved(built):
     assert states(built, solved(built)) == dict.fromkeys(POINTS, "passed")
     unsolved = (built[0] / "lessons/99_kinds.ipynb").read_text()
     assert states(built, unsolved) == dict.fromkeys(POINTS, "not attempted")
+
+
+def test_what_passed_is_there_in_the_next_kernel(built, tmp_path):
+    states(built, solved(built), PEFT_TEACH_WORK=str(tmp_path))
+    library = (tmp_path / "my_peft.py").read_text()
+    assert re.findall(r"^# ── (\S+)", library, re.MULTILINE) == list(POINTS)
+    assert "print" not in library
+    code = ("import peft_teach as pt\n"
+            "doubles, rank = pt.mine('kinds.law', 'kinds.rank')\n"
+            "assert rank == 191\n"
+            "pt.audit()\npt.audit(double=abs)\nprint(pt.mine.__module__)")
+    cells = [nbformat.v4.new_code_cell(code)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    NotebookClient(notebook, timeout=120).execute(
+        env=environment(built[0]) | {"PEFT_TEACH_WORK": str(tmp_path)})
+    shown = "\n".join(output.get("text") or output.data["text/plain"]
+                      for output in notebook.cells[0].outputs)
+    assert shown.startswith("yours: doubles, largest_rank\n")
+    assert re.findall("holds|objects: Asser", shown) == ["holds", "objects: Asser"]
+    # It ran in the folder of the tests, which is not where the reader works.
+    assert not list(Path.cwd().glob("my_peft*"))
 
 
 def test_the_lesson_is_graded(built, tmp_path):

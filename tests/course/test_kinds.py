@@ -6,13 +6,12 @@ import ast
 import dataclasses
 from types import SimpleNamespace
 
-import IPython
 import numpy as np
 import pytest
 import torch
-from demo_course import LESSON_99, demo, exercises, tree, write  # noqa: F401
+from demo_course import LESSON_99, demo, exercises, notebook, tree, write  # noqa: F401
 
-from peft_teach.course import check, learner, require
+from peft_teach.course import learner, require
 from peft_teach.course.build.notebooks import build, make
 from peft_teach.course.build.source import stub_of
 from peft_teach.course.exercise import Verdict, examine
@@ -61,25 +60,8 @@ def test_an_unknown_kind_is_refused():
 # ── the check line of a value ────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture
-def notebook(monkeypatch):
-    """Runs cells as a notebook's shell does; gives what their last `pt.check` showed."""
-    shell = SimpleNamespace(user_ns={"In": [""], "check": check})
-    cards = []
-    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
-    monkeypatch.setattr("IPython.display.display", cards.append)
-
-    def run(cell):
-        shell.user_ns["In"].append(cell)
-        exec(cell, shell.user_ns)
-        return cards[-1].state if cards else None
-
-    run.names = shell.user_ns
-    return run
-
-
-CHECK = 'largest_rank = check("kinds.rank", largest_rank)'
-CHECK_TWO = 'slow, fast = check("kinds.settings", slow, fast)'
+CHECK = 'largest_rank = pt.check("kinds.rank", largest_rank)'
+CHECK_TWO = 'slow, fast = pt.check("kinds.settings", slow, fast)'
 SAME = 'slow = {"rank": 8, "lr": 1e-3}\nfast = slow'
 
 
@@ -193,19 +175,16 @@ def value_of(*cells, id="kinds.rank"):
     return exercise.pack([namespace[name] for name in exercise.names])
 
 
-LINE = 'largest_rank = pt.check("kinds.rank", largest_rank)'
-
-
 @pytest.mark.parametrize("cells", [
-    ["largest_rank = 191"], ["largest_rank = 191", LINE],
-    ["largest_rank = None", "largest_rank = 191", LINE],
-    ["largest_rank = 7", "largest_rank = 191", LINE, "largest_rank = 'used for something else'"],
-    [LINE, "largest_rank = 191"],                                          # cells were moved
-    ["largest_rank = 191", LINE, "largest_rank = None"],
-    ["largest_rank = 7", LINE, "largest_rank = 191", LINE],
-    ["largest_rank = 190\nlargest_rank += 1", LINE, "largest_rank += 1"],
-    ["largest_rank = 0\nfor r in range(384):\n    if 2 * r < 384:\n        largest_rank = r", LINE],
-    ["n = 384", "def room(r):\n    return 2 * r < n", LINE.replace("_rank)", "_rank) # x"),
+    ["largest_rank = 191"], ["largest_rank = 191", CHECK],
+    ["largest_rank = None", "largest_rank = 191", CHECK],
+    ["largest_rank = 7", "largest_rank = 191", CHECK, "largest_rank = 'used for something else'"],
+    [CHECK, "largest_rank = 191"],                                          # cells were moved
+    ["largest_rank = 191", CHECK, "largest_rank = None"],
+    ["largest_rank = 7", CHECK, "largest_rank = 191", CHECK],
+    ["largest_rank = 190\nlargest_rank += 1", CHECK, "largest_rank += 1"],
+    ["largest_rank = 0\nfor r in range(192):\n    if r:\n        largest_rank = r", CHECK],
+    ["n = 384", "def room(r):\n    return 2 * r < n", CHECK.replace("_rank)", "_rank) # x"),
      "largest_rank = max(filter(room, range(n)))"],
     ["largest_rank: int = 191"], ["x = largest_rank = 191"], ["x, largest_rank = 1, 191"],
     ["largest_rank = None", 'largest_rank = pt.check("kinds.rank", 191)'],
@@ -216,18 +195,17 @@ def test_a_value_is_its_last_assignment_before_its_check(cells):
 
 
 def test_what_changes_a_table_counts_up_to_its_check():
-    line = CHECK_TWO.replace("check", "pt.check")
-    cells = ('slow, fast = {}, {"rank": 8}', 'slow["rank"] = 4', line, 'fast["rank"] = 0')
+    cells = ('slow, fast = {}, {"rank": 8}', 'slow["rank"] = 4', CHECK_TWO, 'fast["rank"] = 0')
     assert value_of(*cells, id="kinds.settings") == ({"rank": 4}, {"rank": 8})
 
 
 def test_a_value_that_is_not_there():
-    assert value_of("largest_rank = None", LINE, "x = 1") is None
-    assert value_of("largest_rank = None", LINE, "largest_rank = 191") is None
+    assert value_of("largest_rank = None", CHECK, "x = 1") is None
+    assert value_of("largest_rank = None", CHECK, "largest_rank = 191") is None
     assert value_of("slow = fast = None", id="kinds.settings") == (None, None)
-    assert "no definition" in value_of("x = 1", LINE)
-    assert "not Python" in value_of("largest_rank = (191", LINE)
-    assert "write the value itself" in value_of("largest_rank = pt.evaluate(model).accuracy", LINE)
+    assert "no definition" in value_of("x = 1", CHECK)
+    assert "not Python" in value_of("largest_rank = (191", CHECK)
+    assert "write the value itself" in value_of("largest_rank = pt.evaluate(model).accuracy", CHECK)
 
 
 # ── a test on trial ──────────────────────────────────────────────────────────────────────────

@@ -10,12 +10,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from ... import work
 from .source import wrong
 
 FILES = ("pyproject.toml", "README.md", "LICENSE", "CITATION.cff")
 FOLDERS = ("lessons", "peft_teach", "assets")
 _NUMBER = re.compile(r"(?<![\w.])\d[\w.]*")
-_LEFT_OUT = ("__pycache__", ".ipynb_checkpoints", ".pytest_cache", "work")
+_LEFT_OUT = ("__pycache__", ".ipynb_checkpoints", ".pytest_cache", *work.OWN)
 
 
 def release(root: Path | str, out: Path | str) -> str:

@@ -18,7 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from ..exercise import WRONG, Exercise, Result, attempt, raised, unfit
+from ...errors import NotAttempted
+from ..exercise import (
+    NOT_ATTEMPTED,
+    NOT_OF_ITSELF,
+    WRONG,
+    Exercise,
+    Result,
+    attempt,
+    examining,
+    raised,
+    unfit,
+)
 from ..lessons import find
 from .limits import Limits, confine
 from .plain import to_bytes
@@ -33,7 +44,11 @@ def answer(request: dict[str, Any], write: Callable[[bytes], Any]) -> None:
     confine(Limits(*request["limits"]), scratch)
     _settle(scratch)
     try:
-        obj = _define(request, exercise)
+        with examining(exercise.id):
+            obj = _define(request, exercise)
+    except NotAttempted:    # it is made of `mine` of the same exercise
+        write(_ended(Result(NOT_ATTEMPTED, NOT_OF_ITSELF)))
+        return
     except BaseException as error:    # SystemExit too
         write(_ended(raised(error)))
         return
@@ -81,6 +96,8 @@ def _define(request: dict[str, Any], exercise: Exercise) -> Any:
                 flags |= code.co_flags & 0x1000000    # from __future__ import annotations
                 exec(code, vars(module))
             except Exception as error:    # an answer that does not need it can be right
+                if isinstance(error, NotAttempted) and error.exercise == exercise.id:
+                    raise
                 passed_over.append((part, error))
                 if isinstance(part, ast.Import | ast.ImportFrom):
                     for alias in part.names:

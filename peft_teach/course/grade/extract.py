@@ -19,7 +19,7 @@ import symtable
 import sys
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..exercise import VALUE, Exercise
@@ -107,6 +107,12 @@ class Code:
                 self.changers[name].append(statement)
         self.own = names.own
 
+    def leave_out(self, names: Iterable[str]) -> None:
+        """Look for no statement that gives these names a value, or changes it."""
+        for name in names:
+            self.binders.pop(name, None)
+            self.changers.pop(name, None)
+
     def _read(self, label: str, source: str, before: int) -> list[tuple]:
         """The statements of a cell, with what they read; a line of `pt.check` as an assignment."""
         try:
@@ -121,9 +127,9 @@ class Code:
                     text = ast.unparse(meant)
                     name = f"{label}, check {index}"
                     self.sources[name] = text
-                    found.append((name, 0, ast.parse(text).body[0], _reads(meant), checks, True))
+                    found.append((name, 0, ast.parse(text).body[0], reads(meant), checks, True))
                 else:
-                    found.append((label, index, node, _reads(node), checks, False))
+                    found.append((label, index, node, reads(node), checks, False))
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
             line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
             what = error.msg if isinstance(error, SyntaxError) else str(error) or "too deep"
@@ -411,7 +417,7 @@ def _first(node: ast.AST) -> str | None:
     return node.id if isinstance(node, ast.Name) else None
 
 
-def _reads(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
+def reads(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
     """The global names that a statement reads: when it runs, and when what it makes is called."""
     top = symtable.symtable(ast.unparse(node), "cell", "exec")
     now = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_referenced()}

@@ -23,6 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ... import work
 from ..exercise import NOT_ATTEMPTED, PASSED, VISIBLE_SEED, WRONG, Exercise, Result, judged
 from ..lessons import all_exercises, find
 from .extract import Code, Plan, definitions
@@ -117,7 +118,7 @@ def _start(arguments: list[str]) -> subprocess.Popen:
     environment = {name: os.environ[name] for name in kept if name in os.environ} | {
         "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
         "PYTHONHASHSEED": "0", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
-        "PEFT_TEACH_BUDGET": "smoke", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1",
+        "PEFT_TEACH_BUDGET": "smoke", work.VARIABLE: "", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1",
         "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "peft_teach.course.grade.server", *arguments],

@@ -112,5 +112,6 @@ EXERCISES = (
              mistakes={"not_controlled": "Change one thing."}, hints=THREE),
     Exercise(id="kinds.law", lesson="99", names=("doubles",), points=2, minutes=5, difficulty=2,
              reference=f"{HERE}:doubles", cases=lambda seed: [{"seed": seed}],
-             run=run_doubles, judge=judge_doubles, mistakes=MISTAKES, hints=THREE),
+             run=run_doubles, judge=judge_doubles, mistakes=MISTAKES, hints=THREE,
+             arguments=lambda pieces: (pieces["double"],)),
 )

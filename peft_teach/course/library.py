@@ -1,0 +1,302 @@
+"""The reader's own library, `my_peft.py`, beside the notebooks: what passed its check stands there.
+
+The file is the only store: a docstring, the imports of all pieces, and a section an exercise, in
+the order of the course. What the reader changes in it is the reader's, and is used. `work` says
+where it stands, and that in builds, tests and graders there is none.
+
+    # ── lora.layer ────────
+
+    class LoRALinear(pt.Adapter):      as written in the reader's cell, with the helpers it needs
+        ...
+"""
+
+import ast
+import contextlib
+import io
+import re
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from .. import work
+from ..errors import NotAttempted, PeftTeachError
+from .exercise import Exercise, examine, examining, undisturbed
+from .grade.extract import MOST_CODE, Code, definitions, reads
+from .grade.notebook import Cell
+from .lessons import all_exercises
+
+FILE, BACKUP = work.LIBRARY
+LOCK = work.FILE.with_name("my_peft.lock")
+UNTIL = "# the course's, until yours passes"
+
+_TITLE = '"""My own library: what I wrote in the course, as it passed its checks."""\n'
+_SECTION = re.compile(r"^# ── (\w+\.\w+)[ ─]*$", re.MULTILINE)
+
+
+class Refused(PeftTeachError):
+    """A piece that passed its check and cannot be kept."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """An answer with what it needs, in parts."""
+
+    imports: dict[str, str]     # a line for each name
+    body: str                   # all other statements, as written
+    reads: frozenset[str]       # global names
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Library:
+    """The file as it ran."""
+
+    module: types.ModuleType
+    sections: dict[str, str]
+
+    def own(self, exercise: Exercise) -> tuple[Any, ...] | None:
+        """The reader's objects for an exercise; None where they are not there, or the course's."""
+        there = vars(self.module)
+        if UNTIL in self.sections.get(exercise.id, UNTIL) or not set(exercise.names) <= set(there):
+            return None
+        return tuple(there[name] for name in exercise.names)
+
+
+def read() -> Library:
+    """The reader's library; an empty one where there is none or it does not run, which is said."""
+    empty = Library(types.ModuleType("my_peft"), {})
+    if work.folder() is None:
+        return empty
+    path = work.folder() / FILE
+    try:
+        return _ran(path.read_text("utf-8"), str(path))
+    except FileNotFoundError:
+        return empty
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:    # whatever the file does when it runs
+        print(f"{FILE} does not run ({_one_line(error)}): the course's pieces are used.")
+        return empty
+
+
+@lru_cache(maxsize=4)
+def _ran(text: str, path: str) -> Library:
+    """The text run as a module that nobody can import, so that no older one is ever met."""
+    module = types.ModuleType("my_peft")
+    module.__file__ = path
+    _run(text, path, module)
+    return Library(module, _sections(text)[1])
+
+
+def _run(text: str, path: str, module: types.ModuleType) -> None:
+    ids = [exercise.id for exercise in all_exercises()]
+    with undisturbed(), examining(*ids):    # it is not made of what it is asked for
+        exec(compile(text, path, "exec", dont_inherit=True), vars(module))
+
+
+def _sections(text: str) -> tuple[str, dict[str, str]]:
+    """What stands above the first section, and the text of each by its exercise."""
+    head, *rest = _SECTION.split(text)
+    return head, dict(zip(rest[::2], rest[1::2]))
+
+
+# ── writing ──────────────────────────────────────────────────────────────────────────────────
+
+
+def keep(exercise: Exercise, cells: Sequence[str]) -> str:
+    """Put an answer that passed into the file, from the cells that ran; what the card says of it.
+
+    Raises `NotAttempted` for an answer that is made of `mine` of its own exercise. It is run on its
+    own to find that, also where nothing is kept.
+    """
+    folder = work.folder()
+    try:
+        piece = _piece(exercise, cells)
+        if folder is None:
+            _objects(exercise, _with(exercise, piece, ""), FILE)
+            return ""
+        (folder / LOCK).parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / LOCK, timeout=10):
+            return _replace(exercise, piece, folder / FILE)
+    except Refused as error:
+        return f"Passed, not kept: {error}" if folder else ""
+    except OSError as error:
+        return f"Passed, not kept: {FILE}: {error.strerror or error}."
+    except (SyntaxError, ValueError) as error:    # of a file that is no Python, or no text
+        return f"Passed, not kept: {FILE} does not run ({_one_line(error)})."
+
+
+def _replace(exercise: Exercise, piece: Piece, path: Path) -> str:
+    old = path.read_text("utf-8") if path.is_file() else ""
+    new = _with(exercise, piece, old)
+    if new == old:
+        return f"It stands in {FILE}."
+    objects = _objects(exercise, new, str(path))
+    with _silence():
+        result = examine(exercise, exercise.pack(objects))
+    if not result.passed:
+        raise Refused(f"in {FILE} it does not pass. {result.message}")
+    replaced = UNTIL not in _sections(old)[1].get(exercise.id, UNTIL)
+    if replaced:
+        _write(path.with_name(BACKUP), old)
+    _write(path, new)
+    return f"It is kept in {FILE}" + (
+        f", in place of another; the file as it was is {BACKUP}." if replaced else ".")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole, or leave it as it is."""
+    beside = path.with_name(f"{path.name}.part")
+    beside.write_text(text, "utf-8")
+    beside.replace(path)
+
+
+def _objects(exercise: Exercise, text: str, path: str) -> tuple[Any, ...]:
+    """The exercise's objects, from the text run as a new module."""
+    module = types.ModuleType("my_peft")
+    try:
+        with _silence():
+            _run(text, path, module)
+        return tuple(vars(module)[name] for name in exercise.names)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if isinstance(error, NotAttempted) and error.exercise == exercise.id:
+            raise
+        raise Refused(f"{FILE} would not run ({_one_line(error)}).") from None
+
+
+@contextlib.contextmanager
+def _silence():
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+def _one_line(error: BaseException) -> str:
+    line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+    text = error.msg if isinstance(error, SyntaxError) else str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {text}{line}"
+
+
+# ── a piece, out of the reader's cells ───────────────────────────────────────────────────────
+
+
+def _piece(exercise: Exercise, cells: Sequence[str]) -> Piece:
+    code = Code([Cell(number, source) for number, source in enumerate(_latest(cells), 1)])
+    code.leave_out(_others(exercise))
+    plan = definitions(code, exercise)
+    if plan.missing:
+        raise Refused(plan.missing)
+    imports, body, names = {}, [], set()
+    for label, index in plan.statements:
+        node = ast.parse(plan.cells[label]).body[index]
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports |= _imports(node)
+        else:
+            body.append(_as_written(plan.cells[label], node))
+            names |= frozenset.union(*reads(node))
+    imports = {name: line for name, line in imports.items() if name in names or name == "*"}
+    return Piece(imports, _spaced(body), frozenset(names))
+
+
+def _latest(cells: Sequence[str]) -> list[str]:
+    """The newest cells, as many as the grader would read; each once, where it ran last."""
+    last, room = {}, MOST_CODE
+    for cell in reversed(cells):
+        room -= 0 if cell in last else len(cell)
+        if room < 0:
+            break
+        last[cell] = True
+    return list(last)[::-1]
+
+
+def _as_written(source: str, node: ast.stmt) -> str:
+    """A statement's lines, with its decorators and the comment right above it."""
+    lines = source.split("\n")
+    start = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))]) - 1
+    if len(ast.parse("\n".join(lines[start:node.end_lineno])).body) > 1:
+        return ast.get_source_segment(source, node)    # others stand on its line
+    while start and lines[start - 1].startswith("#"):
+        start -= 1
+    return "\n".join(lines[start:node.end_lineno])
+
+
+def _spaced(statements: Sequence[str]) -> str:
+    """Lines below each other, and two empty lines around what is longer."""
+    text = statements[0]
+    for before, each in pairwise(statements):
+        text += ("\n\n\n" if "\n" in before + each else "\n") + each
+    return text
+
+
+def _imports(node: ast.stmt) -> dict[str, str]:
+    """The names that a statement imports, and the line for each alone."""
+    start = f"from {'.' * node.level}{node.module or ''} " if isinstance(
+        node, ast.ImportFrom) else ""
+    return {alias.asname or alias.name.split(".")[0]:
+            f"{start}import {ast.unparse(alias)}" for alias in node.names
+            if start != "from __future__ "}
+
+
+# ── the file with a piece in it ──────────────────────────────────────────────────────────────
+
+
+def _with(exercise: Exercise, piece: Piece, text: str) -> str:
+    """Raises `Refused` where the piece's own helpers or imports have names that are taken."""
+    head, sections = _sections(text or _TITLE)
+    given = {id: _bound(other) for id, other in sections.items() if id != exercise.id}
+    imported = _bound(head)
+    for id, there in {**given, "the imports": imported}.items():
+        for name, line in (_bound(piece.body) | piece.imports).items():
+            if there.get(name, line) != line:
+                raise Refused(f"`{name}` is already there for {id}: rename one.")
+    sections[exercise.id] = piece.body
+    for name, other in _others(exercise).items():
+        if name in piece.reads:
+            sections.setdefault(other.id, _the_courses(other))
+    order = [each.id for each in all_exercises()]
+    ids = sorted(sections, key=lambda id: order.index(id) if id in order else len(order))
+    new = [line for name, line in piece.imports.items() if name not in imported]
+    new.sort(key=lambda line: (line.startswith("from"), line))
+    head = "\n".join([head.rstrip(), *([""] if new and not imported else []), *new])
+    return "\n\n\n".join([head, *(f"{f'# ── {id} '.ljust(95, '─')}\n\n{sections[id].strip()}"
+                                  for id in ids)]) + "\n"
+
+
+def _bound(text: str) -> dict[str, str]:
+    """The names that a text gives values to, each with its statement, or its line of import."""
+    ast.parse(text)
+    found = {}
+    for statement in Code([Cell(1, text)]).statements:
+        node = statement.node
+        found |= _imports(node) if isinstance(node, ast.Import | ast.ImportFrom) else (
+            dict.fromkeys(statement.binds, ast.unparse(node)))
+    return found
+
+
+def _others(exercise: Exercise) -> dict[str, Exercise]:
+    """The names of all other exercises, which a piece takes from their own sections."""
+    return {name: each for each in all_exercises() if each.id != exercise.id
+            for name in each.names}
+
+
+def _the_courses(exercise: Exercise) -> str:
+    """The lines that import the course's own answer to an exercise."""
+    lines = []
+    for name, path in zip(exercise.names, exercise.references):
+        module, _, attributes = path.partition(":")
+        first, *rest = attributes.split(".")
+        own = f"_{first}" if rest else name
+        given = first if own == first else f"{first} as {own}"
+        lines.append(f"from {module} import {given}    {UNTIL}")
+        if rest:
+            lines.append(f"{name} = {'.'.join([own, *rest])}")
+    return "\n".join(lines)

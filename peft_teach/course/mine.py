@@ -1,0 +1,76 @@
+"""What lessons call of the reader's own library: their pieces, and their tests.
+
+    inject, LoRALinear = pt.mine("change.inject", "lora.layer")
+    pt.audit()                 their tests, on their pieces
+    pt.audit(inject=theirs)    their tests, on another's
+
+How a piece comes into `my_peft.py` stands in `library`.
+"""
+
+from typing import Any
+
+from ..errors import NotAttempted, unknown
+from .card import Card, show
+from .exercise import is_examined
+from .lessons import all_exercises, find
+from .library import FILE, Library, read
+from .trial import PASSES, outcome
+
+
+def mine(*ids: str) -> Any:
+    """Return your own answer to each exercise, and the course's where `my_peft.py` has none.
+
+    Several ids give a tuple. Raises `NotAttempted` while an answer to that exercise is examined.
+    """
+    exercises = [find(id) for id in ids]
+    for exercise in exercises:
+        if is_examined(exercise.id):
+            raise NotAttempted(exercise.id)
+    library, found, names = read(), [], {"yours": [], "the course's": []}
+    for exercise in exercises:
+        own = library.own(exercise)
+        found.append(exercise.pack(own) if own else exercise.resolve())
+        names["yours" if own else "the course's"] += exercise.names
+    print(" · ".join(f"{whose}: {', '.join(each)}" for whose, each in names.items() if each))
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+def audit(**theirs: Any) -> None:
+    """Put the tests that you wrote to your own pieces; `audit(inject=theirs)` to another's.
+
+    A piece that `my_peft.py` does not have is the course's.
+    """
+    known = [name for exercise in all_exercises() for name in exercise.names]
+    for name in theirs:
+        if name not in known:
+            raise unknown("piece", name, known)
+    library, rows = read(), [("test", "put to", "found")]
+    for exercise in all_exercises():
+        test = library.own(exercise) if exercise.arguments else None
+        if test:
+            pieces = _Pieces(library, theirs)
+            said = outcome(test[0], *exercise.arguments(pieces))
+            rows.append((*exercise.names, ", ".join(pieces.told),
+                         "holds" if said is PASSES else f"objects: {said}"))
+    if len(rows) == 1:
+        show(Card("audit", paragraphs=(f"No test of yours stands in {FILE} yet.",)))
+        return
+    held = sum(found == "holds" for *_, found in rows)
+    show(Card("audit", note=f"{held} of {len(rows) - 1} hold", table=tuple(rows)))
+
+
+class _Pieces:
+    """What tests are put to, by name; `told` says whose each was that was asked for."""
+
+    def __init__(self, library: Library, theirs: dict[str, Any]):
+        self.library, self.theirs, self.told = library, theirs, []
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self.theirs:
+            self.told.append(f"the {name} given")
+            return self.theirs[name]
+        exercise = next(e for e in all_exercises() if name in e.names)
+        own = self.library.own(exercise)
+        self.told.append(f"your {name}" if own else f"the course's {name}")
+        objects = own or exercise.unpack(exercise.resolve())
+        return objects[exercise.names.index(name)]

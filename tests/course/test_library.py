@@ -1,0 +1,490 @@
+"""The reader's own library: what comes into `my_peft.py`, stays there, and is given out of it."""
+
+# ruff: noqa: F811 (fixtures are imported, and asked for by their names)
+
+import builtins
+import dataclasses
+import importlib
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from demo_course import LESSON_99, demo, exercises, notebook, tree, write  # noqa: F401
+from grading_corpus import ROOT, lessons
+
+import peft_teach as pt
+from peft_teach import work
+from peft_teach.course import learner, library
+from peft_teach.course.build.check import audit as audit_build
+from peft_teach.course.build.notebooks import build
+from peft_teach.course.grade import child
+from peft_teach.course.grade.extract import Code, definitions
+from peft_teach.course.grade.limits import Limits
+from peft_teach.course.grade.notebook import Cell
+from peft_teach.course.grade.plain import from_bytes
+from peft_teach.errors import UnknownName
+
+DOUBLE = "def double(x):\n    return 2 * x"
+PAIR = "def encode(text):\n    return text[::-1]\n\n\ndecode = encode"
+LATER = "def later(x):\n    return double(x)"
+SHIFT = '''
+class Shift(pt.Adapter):
+    def __init__(self, base):
+        super().__init__(base)
+        self.b = torch.nn.Parameter(torch.zeros(base.out_features))
+
+    def forward(self, x):
+        return self.base(x) + self.b
+'''
+LAW = "def doubles(double):\n    assert double(3) == 6\n    assert double(-1) == -2"
+CHECKS = {"demo.double": 'double = pt.check("demo.double", double)',
+          "demo.pair": 'encode, decode = pt.check("demo.pair", encode, decode)',
+          "later.add": 'later = pt.check("later.add", later)',
+          "kinds.shift": 'Shift = pt.check("kinds.shift", Shift)',
+          "kinds.rank": 'largest_rank = pt.check("kinds.rank", largest_rank)',
+          "kinds.law": 'doubles = pt.check("kinds.law", doubles)'}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The folder in which the reader works."""
+    monkeypatch.setenv(work.VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def answer(notebook, folder):
+    """Runs a cell, and the check of an exercise; what the card says of keeping it."""
+    def answer(id, cell):
+        notebook(cell)
+        notebook(CHECKS[id])
+        return notebook.cards[-1].paragraphs[-1]
+    return answer
+
+
+def text(folder):
+    return (folder / "my_peft.py").read_text()
+
+
+def loaded(folder):
+    return library.read().module
+
+
+# ── what comes into it ───────────────────────────────────────────────────────────────────────
+
+
+def test_the_pieces_stand_in_the_order_of_the_course(answer, folder):
+    assert answer("kinds.shift", SHIFT) == "It is kept in my_peft.py."
+    assert answer("later.add", "def later(x):\n    return x + x") == "It is kept in my_peft.py."
+    assert answer("demo.double", DOUBLE) == "It is kept in my_peft.py."
+    found = text(folder)
+    assert found.split("\n")[0].startswith('"""My own library')
+    places = [found.index(part) for part in (
+        "\nimport peft_teach as pt\nimport torch\n", "# ── demo.double ──", "\ndef double(x):",
+        "# ── later.add ──", "\ndef later(x):", "# ── kinds.shift ──", SHIFT.strip())]
+    assert places == sorted(places)
+    assert found.endswith("self.b\n")
+
+
+def test_it_is_read_by_a_plain_script_with_the_course_for_its_adapter_only(answer, folder):
+    answer("demo.double", "import math\n" + DOUBLE)
+    code = "import my_peft, sys; print(my_peft.double(4), 'peft_teach' in sys.modules)"
+
+    def run(code):
+        return subprocess.run([sys.executable, "-c", code], cwd=folder, text=True, check=True,
+                              env=os.environ | {"PYTHONPATH": str(ROOT)},
+                              capture_output=True).stdout
+
+    assert run(code) == "8 False\n"
+    assert "import math" not in text(folder)
+    answer("kinds.shift", SHIFT)
+    assert run("import my_peft; print(my_peft.Shift.__mro__[1].__name__)") == "Adapter\n"
+
+
+def test_helpers_imports_and_comments_come_along_and_training_stays_out(answer, folder):
+    answer("demo.double", "import math\nfrom torch import nn, Tensor\nmodel = nn.Linear(1, 1)\n"
+           "def fit():\n    for step in pt.train(model, []):\n        print(step)\n\n\n"
+           "if not model:\n    fit()\nx = 1 if model else pt.train\n"
+           "TWO = 2; unused = nn.Linear\n\n\n# How often.\ndef times(x):    # as it is\n"
+           "    return math.prod([TWO, 1])\n\n\n# ours\n@torch.no_grad()\n"
+           "def double(x: Tensor):\n    # inside\n    return times(x) * x")
+    assert text(folder).partition('checks."""\n')[2] == (
+        "\nimport math\nimport torch\nfrom torch import Tensor\n\n\n"
+        + "# ── demo.double ".ljust(95, "─") + "\n\n"
+        "TWO = 2\n\n\n"
+        "# How often.\ndef times(x):    # as it is\n    return math.prod([TWO, 1])\n\n\n"
+        "# ours\n@torch.no_grad()\ndef double(x: Tensor):\n    # inside\n    return times(x) * x\n")
+
+
+def test_values_and_tests_are_kept_too(answer, folder):
+    answer("kinds.rank", "largest_rank = 190\nlargest_rank += 1")
+    answer("kinds.law", LAW)
+    assert loaded(folder).largest_rank == 191
+    assert "\nlargest_rank = 190\nlargest_rank += 1\n" in text(folder)
+    assert LAW in text(folder)
+
+
+def test_the_last_cell_counts_however_often_it_ran(answer, notebook, folder):
+    for _ in range(60):
+        notebook("x = 1" + " " * 9000)
+    answer("demo.double", DOUBLE)
+    assert DOUBLE in text(folder)
+    for number in range(60):
+        notebook(f"x = {number}" + " " * 9000)
+    answer("demo.double", "def double(x):\n    return x + x")
+    assert "x + x" in text(folder)
+
+
+def test_no_number_of_the_lesson_depends_on_it(answer, folder):
+    before = torch.get_rng_state()
+    answer("demo.double", "noise = torch.randn(3)\n\n\n"
+                          "def double(x):\n    return 2 * x + 0 * noise[0]")
+    after = torch.get_rng_state()
+    torch.set_rng_state(before)
+    torch.randn(3)    # of the cell itself
+    assert torch.equal(after, torch.get_rng_state())
+    assert "noise" in text(folder)
+
+
+# ── what stays ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_better_answer_replaces_and_a_worse_one_does_not(answer, notebook, folder):
+    answer("demo.double", DOUBLE)
+    answer("later.add", "def later(x):\n    return x + x")
+    first = text(folder)
+    answer("demo.double", "def double(x):\n    return x")
+    assert notebook.cards[-1].state == "wrong"
+    answer("demo.double", 'def double(x):\n    raise pt.NotAttempted("demo.double")')
+    assert text(folder) == first
+    assert answer("demo.double", DOUBLE) == "It stands in my_peft.py."
+    assert not (folder / "my_peft.bak.py").exists()
+    said = answer("demo.double", "def double(x):\n    return x + x")
+    assert said == ("It is kept in my_peft.py, in place of another; the file as it was is "
+                    "my_peft.bak.py.")
+    assert (folder / "my_peft.bak.py").read_text() == first
+    assert text(folder) == first.replace("return 2 * x", "return x + x")
+
+
+def test_what_the_reader_changes_is_the_readers(answer, folder, capsys):
+    answer("demo.double", DOUBLE)
+    edited = text(folder).replace("return 2 * x", "return x * 2    # nicer").replace(
+        '"""\n', '"""\n\nimport math\nNAME = "me"\n', 1) + "\n\ndef extra():\n    return NAME\n"
+    (folder / "my_peft.py").write_text(edited)
+    assert pt.mine("demo.double")(3) == 6
+    assert loaded(folder).extra() == "me"
+    answer("later.add", "import math\nimport os\n\ndef later(x):\n    return math.floor(2 * x)")
+    for part in ("# nicer", 'NAME = "me"', "def extra():", "def later"):
+        assert part in text(folder)
+    assert text(folder).count("import math") == 1
+    before = text(folder)
+    answer("demo.double", DOUBLE)
+    assert (folder / "my_peft.bak.py").read_text() == before
+
+
+def test_another_exercise_is_the_courses_until_it_passes(answer, folder, capsys):
+    answer("later.add", f"{DOUBLE}\n\n\n{LATER}")
+    assert DOUBLE not in text(folder)
+    line = ("from peft_teach.course.lessons.demo.exercises import reference_double as double"
+            "    # the course's, until yours passes")
+    assert line in text(folder)
+    assert text(folder).index(line) < text(folder).index("def later")
+    capsys.readouterr()
+    pt.mine("demo.double", "later.add")
+    assert capsys.readouterr().out == "yours: later · the course's: double\n"
+    assert answer("demo.double", DOUBLE) == "It is kept in my_peft.py."
+    assert line not in text(folder)
+    assert DOUBLE in text(folder)
+
+
+def test_the_course_reaches_a_method_as_well():
+    assert library._the_courses(pt.course.learner.find("demo.double")).startswith("from peft_teach")
+    dotted = type("E", (), {"names": ("merged",), "references": ("pathlib:Path.home",)})
+    assert library._the_courses(dotted).split("\n") == [
+        "from pathlib import Path as _Path    # the course's, until yours passes",
+        "merged = _Path.home"]
+
+
+def test_a_helpers_name_that_is_taken_is_refused(answer, folder):
+    both = "def both(x):\n    return {}\n\n\ndef {}(x):\n    return both(x)"
+    answer("demo.double", both.format("2 * x", "double"))
+    before = text(folder)
+    assert answer("later.add", both.format("x + x", "later")) == (
+        "Passed, not kept: `both` is already there for demo.double: rename one.")
+    assert text(folder) == before
+    assert answer("later.add", both.format("2 * x", "later")) == "It is kept in my_peft.py."
+    assert answer("later.add", "from operator import mul as both\n\ndef later(x):\n"
+                               "    return both(2, x)") == (
+        "Passed, not kept: `both` is already there for demo.double: rename one.")
+    assert answer("demo.pair", "import math as torch\n" + PAIR + "\ntorch.pi")
+    answer("kinds.shift", "import torch\n" + SHIFT)
+    assert answer("demo.pair", "import math as torch\n\ndef encode(text):\n    torch.pi\n"
+                               "    return text[::-1]\n\n\ndecode = encode") == (
+        "Passed, not kept: `torch` is already there for the imports: rename one.")
+
+
+def test_what_does_not_pass_on_its_own_is_not_written(answer, notebook, folder):
+    answer("later.add", LATER.replace("double", "2 * "))
+    before = text(folder)
+    notebook("import types\nhere = types.SimpleNamespace()\nsetattr(here, 'factor', 2)")
+    said = answer("demo.double", "factor = pt.models and 2\n\n\n" + DOUBLE.replace("2", "factor"))
+    assert said.startswith("Passed, not kept: in my_peft.py it does not pass. Your code raised N")
+    answer("demo.pair", PAIR)
+    said = answer("demo.double", "import builtins\nFACTOR = builtins.seen = getattr(builtins, "
+                  "'seen', 0) + 1\n\ndef double(x):\n    return (1 + FACTOR) * x")
+    assert said.startswith("Passed, not kept: in my_peft.py it does not pass.")
+    said = answer("demo.double", "TWO = [2][len(__name__) - len(__name__)]\nassert __name__ != "
+                  "'my_peft'\n\nif __name__ == 'my_peft':\n    raise OSError('only here')\nelse:\n"
+                  "    def double(x):\n        return 2 * x")
+    assert said == "Passed, not kept: my_peft.py would not run (OSError: only here)."
+    assert "demo.double" not in text(folder)
+    assert before in text(folder).replace(text(folder)[text(folder).index("# ── demo.pair"):
+                                                       text(folder).index("# ── later.add")], "")
+
+
+def test_the_reference_is_not_kept_as_the_readers(answer, folder):
+    said = answer("demo.double", "def double(x):\n"
+                                 "    import peft_teach.course.lessons.demo.exercises as demo\n"
+                                 "    return demo.reference_double(x)")
+    assert said == "Passed, not kept: This calls the course's own solution. Write it yourself."
+    assert not (folder / "my_peft.py").exists()
+
+
+# ── when it cannot be written or read ────────────────────────────────────────────────────────
+
+
+def test_a_file_is_written_whole_or_not_at_all(answer, folder, monkeypatch):
+    answer("demo.double", DOUBLE)
+    before = text(folder)
+
+    def full(path, text, *_):
+        with open(path, "w") as file:
+            file.write(text[:20])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert answer("later.add", LATER) == "Passed, not kept: my_peft.py: No space left on device."
+    assert text(folder) == before
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(answer, folder, monkeypatch):
+    monkeypatch.setenv(work.VARIABLE, str(folder / "file/inside"))
+    (folder / "file").write_text("")
+    said = answer("demo.double", DOUBLE)
+    assert said == "Passed, not kept: my_peft.py: Not a directory."
+
+
+@pytest.mark.parametrize(("edit", "why"), [
+    ("def (:\n", "SyntaxError: invalid syntax, line 1"), ("1 / 0\n", "ZeroDivisionError"),
+    ("exit()\n", "SystemExit"), ("# \xff\n", "UnicodeDecodeError"), ("x = '\0'\n", "null byte"),
+    ("import peft_teach as pt\npt.mine('demo.pair')\n", "NotAttempted")])
+def test_a_file_that_does_not_run_gives_one_line_and_ours(answer, folder, demo, capsys, edit, why):
+    answer("demo.double", DOUBLE)
+    (folder / "my_peft.py").write_bytes(edit.encode("latin-1") + text(folder).encode())
+    before = (folder / "my_peft.py").read_bytes()
+    capsys.readouterr()
+    assert pt.mine("demo.double") is demo.reference_double
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("my_peft.py does not run (")
+    assert why in first
+    assert second == "the course's: double"
+    said = answer("later.add", "def later(x):\n    return x + x")
+    assert said.startswith("Passed, not kept: my_peft.py ")
+    assert "\n" not in said
+    assert (folder / "my_peft.py").read_bytes() == before
+
+
+# ── what is given out of it ──────────────────────────────────────────────────────────────────
+
+
+def test_without_a_file_all_pieces_are_the_courses(folder, demo, capsys):
+    assert pt.mine("demo.double") is demo.reference_double
+    assert pt.mine("demo.double", "demo.pair") == (
+        demo.reference_double, (demo.reference_encode, demo.reference_decode))
+    assert capsys.readouterr().out == ("the course's: double\n"
+                                       "the course's: double, encode, decode\n")
+    with pytest.raises(UnknownName, match=r"did you mean 'demo\.double'"):
+        pt.mine("demo.duble")
+
+
+def test_pieces_are_loaded_by_path_and_newly(answer, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "my_peft", demo)
+    answer("demo.double", DOUBLE)
+    first = pt.mine("demo.double")
+    assert first(3) == 6
+    assert sys.modules["my_peft"] is demo
+    assert pt.mine("demo.double") is first
+    answer("demo.double", "def double(x):\n    return x + x\n\n\ndouble.newer = True")
+    assert pt.mine("demo.double").newer
+
+
+def test_a_name_that_the_file_lost_is_the_courses(answer, folder, demo, capsys):
+    answer("demo.pair", PAIR)
+    (folder / "my_peft.py").write_text(text(folder).replace("decode =", "decoded ="))
+    capsys.readouterr()
+    assert pt.mine("demo.pair")[0] is demo.reference_encode
+    assert capsys.readouterr().out == "the course's: encode, decode\n"
+
+
+ITSELF = {
+    "class": ("kinds.shift", 'class Shift(pt.mine("kinds.shift")):\n    pass'),
+    "alias": ("kinds.shift", 'Shift = pt.mine("kinds.shift")'),
+    "factory": ("kinds.shift", 'def Shift(base):\n    return pt.mine("kinds.shift")(base)'),
+    "function": ("demo.double", 'def double(x):\n    return pt.mine("demo.double")(x)'),
+    "helper": ("demo.double", 'given = pt.mine("demo.double")\n\n\ndef double(x):\n'
+                              "    return given(x)"),
+    "default": ("demo.double", 'def double(x, given=pt.mine("demo.double")):\n    return given(x)'),
+    "value": ("kinds.rank", 'largest_rank = pt.mine("kinds.rank") + 0'),
+}
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("form", ITSELF)
+def test_no_answer_is_made_of_what_mine_gives_for_it(answer, notebook, folder, form, kept,
+                                                     monkeypatch):
+    id, code = ITSELF[form]
+    if kept:
+        answer(id, {"kinds.shift": SHIFT, "demo.double": DOUBLE,
+                    "kinds.rank": "largest_rank = 191"}[id])
+        before = text(folder)
+        notebook.names["In"][1:] = []    # a new kernel
+    answer(id, code)
+    reference = form == "alias" and not kept    # told by its identity
+    assert notebook.cards[-1].state == ("reference" if reference else "not attempted")
+    if kept:
+        assert text(folder) == before
+    else:
+        assert not (folder / "my_peft.py").exists()
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    with pytest.raises(pt.errors.PeftTeachError):
+        pt.require(id)
+
+
+@pytest.mark.parametrize("form", ITSELF)
+def test_nor_in_the_grader(form, tmp_path, monkeypatch):
+    """As its child runs it, but for the walls."""
+    id, code = ITSELF[form]
+    plan = definitions(Code([Cell(1, code)]), exercises.find(id))
+    monkeypatch.setattr(child, "confine", lambda *walls: None)
+    monkeypatch.setattr(child, "_settle", lambda scratch: None)
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    monkeypatch.setattr(builtins, "display", None, raising=False)
+    monkeypatch.setattr(builtins, "get_ipython", None, raising=False)
+    frames = []
+    child.answer({"exercise": id, "cells": plan.cells, "statements": plan.statements,
+                  "cases": exercises.find(id).cases(0), "scratch": str(tmp_path),
+                  "limits": dataclasses.astuple(Limits())}, frames.append)
+    assert from_bytes(frames[0])["ended"]["state"] == "not attempted"
+
+
+def test_other_pieces_can_be_used(answer, notebook, folder):
+    answer("demo.double", DOUBLE)
+    notebook('double = pt.mine("demo.double")')
+    assert answer("later.add", LATER) == "It is kept in my_peft.py."
+    assert "mine" not in text(folder)
+
+
+# ── where nothing is kept ────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("variable", [work.VARIABLE, "NBGRADER_EXECUTION"])
+def test_where_nothing_is_kept_nothing_is_read(answer, notebook, folder, demo, variable,
+                                               monkeypatch):
+    answer("demo.double", DOUBLE)
+    before = text(folder)
+    monkeypatch.setenv(variable, "" if variable == work.VARIABLE else "autograde")
+    assert pt.mine("demo.double") is demo.reference_double
+    assert answer("demo.double", "def double(x):\n    return x + x") == ""
+    assert text(folder) == before
+    assert [path.name for path in folder.iterdir() if path.suffix == ".py"] == ["my_peft.py"]
+
+
+def test_without_cells_nothing_is_kept(folder):
+    """As in a plain script."""
+    namespace = {}
+    exec(DOUBLE, namespace)
+    pt.check("demo.double", namespace["double"])
+    assert not (folder / "my_peft.py").exists()
+
+
+def test_the_file_goes_neither_into_the_repository_nor_to_students(tree):
+    build(tree)
+    (tree / "lessons/my_peft.py").write_text(
+        "# BEGIN SOLUTION\nfactor = torch.tensor(2.0)\nfrom peft_teach.methods import lora\n")
+    assert audit_build(tree) == []
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert set(work.LIBRARY) <= set(ignored)
+    release = importlib.import_module("peft_teach.course.build.release")
+    assert set(work.OWN) <= set(release._LEFT_OUT)
+    for name in release.FILES:
+        (tree / name).touch()
+    for name in ("peft_teach", "assets", "lessons/work", "solutions/hidden"):
+        (tree / name).mkdir(exist_ok=True)
+    (tree / "lessons/my_peft.bak.py").touch()
+    (tree / "lessons/work/course.json").touch()
+    release.release(tree, tree / "out")
+    given = {path.name for path in (tree / "out").rglob("*") if path.is_file()}
+    assert "97_demo.ipynb" in given
+    assert not given & {*work.LIBRARY, "course.json"}
+
+
+def test_names_are_those_of_one_exercise_only(monkeypatch):
+    monkeypatch.undo()
+    lessons = importlib.import_module("peft_teach.course.lessons")
+    for found in (lessons.all_exercises(), exercises.all_exercises()):
+        names = Counter(name for exercise in found for name in exercise.names)
+        assert [name for name, count in names.items() if count > 1] == []
+        assert "audit" not in names
+
+
+# ── the course ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_exercise_of_the_course_is_kept_from_its_lessons_cells(monkeypatch, tmp_path):
+    """The cells are those of the solutions, in which much else stands; none of them runs here."""
+    monkeypatch.undo()
+    monkeypatch.setenv(work.VARIABLE, str(tmp_path))
+    course = importlib.import_module("peft_teach.course.lessons").all_exercises()
+    for exercise in reversed(course):
+        cells = [cell.source for cell in lessons()[exercise.lesson].cells if cell.kind == "code"]
+        assert library.keep(exercise, cells) == "It is kept in my_peft.py.", exercise.id
+    found = library.read()
+    assert list(found.sections) == [exercise.id for exercise in course]
+    assert all(found.own(exercise) for exercise in course)
+    assert len(text(tmp_path).splitlines()) < 25 * len(course)
+    for part in ("pt.train", "pt.models.load", "pt.check", "plots", "UNTIL"):
+        assert part not in text(tmp_path)
+
+
+# ── the reader's own tests ───────────────────────────────────────────────────────────────────
+
+
+def rows(capsys_or_cards):
+    return [tuple(row) for row in capsys_or_cards[-1].table[1:]]
+
+
+def test_the_readers_tests_are_put_to_their_pieces_and_to_anothers(answer, notebook, folder):
+    pt.audit()
+    assert notebook.cards[-1].paragraphs == ("No test of yours stands in my_peft.py yet.",)
+    answer("kinds.law", LAW)
+    pt.audit()
+    assert rows(notebook.cards) == [("doubles", "the course's double", "holds")]
+    answer("demo.double", DOUBLE)
+    pt.audit()
+    assert rows(notebook.cards) == [("doubles", "your double", "holds")]
+    assert notebook.cards[-1].note == "1 of 1 hold"
+    pt.audit(double=lambda x: x + 2)
+    assert rows(notebook.cards) == [("doubles", "the double given", "objects: AssertionError")]
+    assert notebook.cards[-1].note == "0 of 1 hold"
+    with pytest.raises(UnknownName, match="did you mean 'double'"):
+        pt.audit(duble=len)
+
+
+def test_audit_leaves_the_readers_names_alone(answer, notebook, folder):
+    answer("kinds.law", LAW)
+    pt.audit(double=lambda x: 2 * x)
+    assert learner._kernel.records["kinds.law"].result.passed
