@@ -185,21 +185,24 @@ HEAVY = ("transformers", "matplotlib", "ipywidgets", "IPython", "tokenizers", "h
          "accelerate", "gguf", "peft", "nbformat", "nbclient", "jupytext", "pandas", "distributed")
 
 
-def loaded_after(code: str) -> set[str]:
-    code += f"\nimport sys\nprint(*[m for m in {HEAVY!r} if m in sys.modules])"
+def loaded_after(*lines: str) -> list[set[str]]:
+    """Run lines in one fresh process; return what is loaded after each, of what is heavy."""
+    shows = f"import sys; print(*[m for m in {HEAVY!r} if m in sys.modules])"
+    code = "\n".join(f"{line}\n{shows}" for line in lines)
     done = subprocess.run([sys.executable, "-c", code], check=True,
                           capture_output=True, text=True, cwd=PACKAGE.parent)
-    return set(done.stdout.split())
+    return [set(line.split()) for line in done.stdout.splitlines()]
 
 
-def test_importing_loads_torch_and_nothing_heavier():
-    assert loaded_after("import peft_teach, sys; assert 'torch' in sys.modules") == set()
-    assert loaded_after("import peft_teach.course.cli") == set()
-
-
-def test_heavy_things_come_when_first_used():
-    assert "matplotlib" in loaded_after("import peft_teach as pt; pt.plots")
-    assert "ipywidgets" in loaded_after("import peft_teach as pt; pt.widgets")
+def test_what_is_heavy_comes_when_it_is_first_used():
+    package, command, plots, widgets = loaded_after(
+        "import peft_teach as pt, sys; assert 'torch' in sys.modules",
+        "import peft_teach.course.cli", "pt.plots", "pt.widgets")
+    assert package == set()
+    assert command == set()
+    assert "matplotlib" in plots
+    assert "ipywidgets" not in plots
+    assert "ipywidgets" in widgets
 
 
 # ── requirements ─────────────────────────────────────────────────────────────────────────────

@@ -280,6 +280,7 @@ def test_the_folder_of_the_environment_is_refused_too(tree):
         build(tree)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("kernel")
 def test_executing(tree):
     slider = "\n# %%\nimport ipywidgets\n\nipywidgets.IntSlider(5)\n"
@@ -419,6 +420,7 @@ def test_references_and_hidden_tests_are_found(tree, text, message):
 # ---- nbgrader -------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("kernel")
 def test_nbgrader_grades_what_is_built(tree):
     """All points for what is solved; none for the wrong, the untouched and the reference."""

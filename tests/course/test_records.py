@@ -1,14 +1,15 @@
 """The records: whole, made by their scripts, and of the data as they are now."""
 
 import json
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
 import pytest
 
 import peft_teach as pt
 from peft_teach.course import records
+
+SCRIPTS = Path(__file__).parents[2] / "assets/records"
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +37,14 @@ def test_heads_are_compared_with_three_seeds_each(record):
         assert sorted(row["seed"] for row in rows) == [0, 1, 2]
 
 
+def settings_of(script):
+    """Return the runs that a script would make, as they stand in a record."""
+    made = runpy.run_path(str(SCRIPTS / f"{script}.py"))["settings"]()
+    return json.loads(json.dumps([run[-2:] for run in made]))    # group and settings
+
+
 def test_the_record_of_lesson_02_is_made_by_its_script(change):
-    code = ("import json, runpy; m = runpy.run_path('assets/records/change.py'); "
-            "print(json.dumps([s[1:] for s in m['settings']()]))")
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                         cwd=Path(__file__).parents[2])
-    made = json.loads(out.stdout)
+    made = settings_of("change")
     held = [json.dumps([row["group"], row["setting"]], sort_keys=True) for row in change["runs"]]
     assert len(set(held)) == len(held)
     assert set(held) <= {json.dumps(run, sort_keys=True) for run in made}    # it may still grow
@@ -87,10 +90,6 @@ def test_an_unknown_record_and_an_unknown_setting_are_told(record):
 @pytest.mark.parametrize("name", ["full", "lora"])
 def test_the_script_of_the_record_runs(name):
     """It makes the same settings as the record holds; the runs themselves take an hour."""
-    code = (f"import json, runpy; m = runpy.run_path('assets/records/{name}.py'); "
-            "print(json.dumps([s for s in m['settings']()]))")
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                         cwd=Path(__file__).parents[2])
-    made = json.loads(out.stdout)
+    made = settings_of(name)
     held = [[row["group"], row["setting"]] for row in records.load(name)["runs"]]
     assert sorted(map(json.dumps, made)) == sorted(map(json.dumps, held))
