@@ -546,8 +546,8 @@ print(f"the rest as trained, the 36 matrices undone: {at_zero:.1%}")
 #
 # - `base` is an `nn.Linear` or an `nn.LayerNorm` that has a bias, so `base.bias.shape` tells the size of $b$;
 # - `self.b` is a `torch.nn.Parameter` of zeros, in float32 even where the base is bfloat16, a 16-bit format with two
-#   to three digits, in which small steps would be lost. Cast it to the dtype of the base's output,
-#   `self.b.to(y.dtype)`, before you add it;
+#   to three digits, in which small steps would be lost. What comes out has the dtype of the base's output y:
+#   round the sum, `(y + self.b).to(y.dtype)`, or b before you add it, which is a little coarser; both pass;
 # - call `self.base(x)`; change nothing in the base.
 
 

@@ -190,8 +190,9 @@ for A_zero, B_zero in ((True, True), (False, True), (True, False), (False, False
 # - `self.A`, shape (rank, n_in), random with entries of about $1/\sqrt{n_{in}}$, as in the cell above;
 #   `self.B`, shape (n_out, rank), zero; both `torch.nn.Parameter`;
 # - `self.scale`, the number alpha / rank;
-# - `A` and `B` are float32 even where the base is bfloat16: take `x.float()`, and cast the
-#   correction to the dtype of the base's output before you add it.
+# - `A` and `B` are float32 even where the base is bfloat16: take `x.float()`. What comes out has the
+#   dtype of the base's output y: round the sum, `(y + u).to(y.dtype)`, or the correction u before
+#   you add it, which is a little coarser. Both pass.
 
 
 # %% exercise="lora.layer" part="solution"
