@@ -8,7 +8,7 @@ import torch
 
 from peft_teach.course.exercise import WRONG, examine
 from peft_teach.course.grade.plain import from_bytes, to_bytes
-from peft_teach.course.judge import judged_count, whole
+from peft_teach.course.judge import judged_count, named, plain, whole
 from peft_teach.course.lessons import find
 
 
@@ -57,3 +57,16 @@ def test_sizes_that_do_not_fit_are_a_mistake_with_a_traceback():
     assert "cannot be multiplied" in result.traceback
     assert find("change.truncate").mistakes["misfit"] not in result.found
     assert find("change.truncate").mistakes["misfit"] in result.message
+
+
+def test_a_number_of_numpys_becomes_pythons_own():
+    for value, kind in ((np.int64(3), int), (np.float32(0.5), float), (np.True_, bool), (3, int)):
+        assert type(plain(value)) is kind
+        assert plain(value) == value
+    kept = [3]
+    assert plain(kept) is kept
+
+
+def test_what_was_given_is_said_in_words():
+    assert [named(value) for value in (None, 3, [3], object(), torch.zeros(2, 3))] == [
+        "None", "an int", "a list", "an object", "a tensor of shape (2, 3)"]
