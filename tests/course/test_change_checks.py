@@ -59,6 +59,7 @@ def test_what_is_not_a_tensor_gets_its_article():
 # ── change.project ───────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.filterwarnings("ignore:Sparse (CSR tensor|invariant checks):UserWarning")
 @pytest.mark.parametrize("style", answers.right("change.project"))
 def test_right_projections_move_a_model(style, tiny):
     right = answers.define("change.project", answers.right("change.project")[style])

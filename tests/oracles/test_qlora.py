@@ -6,6 +6,7 @@ import itertools
 import bitsandbytes as bnb
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import peft_teach as pt
@@ -366,19 +367,20 @@ def test_a_checkpoint_is_refused_while_layers_are_in_4_bits(family, tiny, inputs
     random_update(model)
     batch = inputs(model)
     adapted = hidden(model, batch)
-    with pytest.raises(NotSupported, match="4-bit"):
-        model.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path / "adapter")    # the adapter alone, no layer of the base
+    written = load_file(tmp_path / "adapter" / "adapter.safetensors")
+    assert {name.rpartition(".")[2] for name in written.keys() - models.head(model)} == {"A", "B"}
     model = pt.merge(model)
     left = models.quantized(model)
     assert len(left) == LAYERS.get(family, 14) - 2
     with pytest.raises(NotSupported, match="4-bit"):
-        model.save_pretrained(tmp_path)
-    assert not list(tmp_path.iterdir())
+        model.save_pretrained(tmp_path / "plain")
+    assert not (tmp_path / "plain").exists()
     model = models.to_hf(model)
     assert models.quantized(model) == {}
     assert state.KEY not in model.__dict__
-    model.save_pretrained(tmp_path)
-    back = type(model).from_pretrained(tmp_path).eval()
+    model.save_pretrained(tmp_path / "plain")
+    back = type(model).from_pretrained(tmp_path / "plain").eval()
     torch.testing.assert_close(hidden(back, batch), adapted, rtol=1e-4, atol=1e-5)
 
 
