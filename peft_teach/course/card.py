@@ -82,6 +82,15 @@ def shell() -> Any | None:
     return ipython.get_ipython() if ipython else None
 
 
+def cells() -> list[str]:
+    """The cells that ran in this notebook as they were written, the one that runs now the last.
+
+    An empty list outside of a notebook.
+    """
+    history = getattr(shell(), "history_manager", None)
+    return list(history.input_hist_raw) if history else []
+
+
 def _html_table(table: Sequence[Sequence[Any]]) -> str:
     header, *rows = table
     head = "".join(f'<th scope="col" style="{_CELL}">{escape(str(x))}</th>' for x in header)

@@ -223,9 +223,9 @@ def examining(*ids: str) -> Iterator[None]:
         _examined[:] = before
 
 
-def is_examined(id: str) -> bool:
-    """Whether an answer to this exercise is running."""
-    return id in _examined
+def is_examined(id: str | None = None) -> bool:
+    """Whether an answer to this exercise is running; without an id, whether any is."""
+    return bool(_examined) if id is None else id in _examined
 
 
 @contextmanager

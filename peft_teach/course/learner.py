@@ -17,7 +17,7 @@ from typing import Any
 from .. import work
 from ..errors import NotAttempted, PeftTeachError, unknown
 from . import library
-from .card import Card, shell, show
+from .card import Card, cells, shell, show
 from .exercise import (
     CODE,
     NOT_ATTEMPTED,
@@ -80,9 +80,9 @@ def check(id: str, *objects: Any) -> Any:
         return exercise.pack(objects)
     before, record.result = record.result, examine(exercise, exercise.pack(objects))
     kept = ""
-    if record.result.passed and (cells := _history()):
+    if record.result.passed and cells():
         try:
-            kept = library.keep(exercise, cells)
+            kept = library.keep(exercise, cells())
         except NotAttempted:
             record.result = Result(NOT_ATTEMPTED, NOT_OF_ITSELF)
     work.checked(id, record.result.state)
@@ -209,7 +209,7 @@ def _points(exercise: Exercise) -> int:
 def _lend(exercise: Exercise, record: _Record) -> Any:
     """The reference, to go on with."""
     reference = exercise.resolve()
-    record.lent, record.lent_after = exercise.unpack(reference), len(_history())
+    record.lent, record.lent_after = exercise.unpack(reference), len(cells())
     return reference
 
 
@@ -224,20 +224,14 @@ def _is_reference(exercise: Exercise, objects: tuple[Any, ...], record: _Record)
                    for own, given in zip(exercise.unpack(exercise.resolve()), objects))
     if record.lent is None:
         return False
-    written = _written(_history()[record.lent_after:])
+    written = _written(cells()[record.lent_after:])
     return any(lent is given and name not in written
                for name, lent, given in zip(exercise.names, record.lent, objects))
 
 
-def _history() -> list[str]:
-    """The cells that ran in this notebook, in their order, the one that runs now among them."""
-    ipython = shell()
-    return list(ipython.user_ns.get("In", ())) if ipython else []
-
-
-def _written(cells: list[str]) -> set[str]:
+def _written(ran: list[str]) -> set[str]:
     """The names that cells give a value to, other than by a check."""
-    code = Code([Cell(number, source) for number, source in enumerate(cells, 1)])
+    code = Code([Cell(number, source) for number, source in enumerate(library.latest(ran), 1)])
     return {name for statement in code.statements if not statement.checks
             for name in statement.binds}
 

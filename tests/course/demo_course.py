@@ -186,17 +186,18 @@ def demo(monkeypatch):
 @pytest.fixture
 def notebook(monkeypatch):
     """Runs cells as a notebook's shell does; gives the state that their last check showed."""
-    shell = SimpleNamespace(user_ns={"In": [""]})
+    history = SimpleNamespace(input_hist_raw=[""])
+    shell = SimpleNamespace(user_ns={}, history_manager=history)
     cards = []
     monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
     monkeypatch.setattr("IPython.display.display", cards.append)
 
     def run(cell):
-        shell.user_ns["In"].append(cell)
+        history.input_hist_raw.append(cell)
         exec(cell, shell.user_ns)
         return cards[-1].state if cards else None
 
-    run.names, run.cards = shell.user_ns, cards
+    run.names, run.ran, run.cards = shell.user_ns, history.input_hist_raw, cards
     run("import torch\nimport peft_teach as pt")
     return run
 

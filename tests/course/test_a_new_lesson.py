@@ -46,9 +46,10 @@ def environment(checkout):
                                                   os.environ["PATH"]])}
 
 
-def run(checkout, *arguments, folder=None):
+def run(checkout, *arguments, folder=None, **variables):
     done = subprocess.run([sys.executable, "-m", *arguments], cwd=folder or checkout,
-                          env=environment(checkout), capture_output=True, text=True, check=False)
+                          env=environment(checkout) | variables, capture_output=True, text=True,
+                          check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
 
 
@@ -143,10 +144,18 @@ def test_the_lesson_is_graded(built, tmp_path):
         student = id.replace(".", "")
         submissions[student] = solved(built, **{id: change})
         expected[student] = POINTS | {id: 0}
+    # An earlier piece is the course's: a right law would accuse what stands in this my_peft.py.
+    (tmp_path / "my_peft.py").write_text("# ── demo.double\ndef double(x):\n    return x\n")
+    mine = ("    assert double(3) == 6", '    assert double(3) == pt.mine("demo.double")(3)', "")
+    submissions["mine"], expected["mine"] = solved(built, **{"kinds.law": mine}), POINTS
+    itself = ("class Shift(pt.Adapter)", 'class Shift(pt.mine("kinds.shift"))', "")
+    submissions["itself"] = solved(built, **{"kinds.shift": itself})
+    expected["itself"] = POINTS | {"kinds.shift": 0}
     for student, notebook in submissions.items():
         (folder / student).mkdir()
         (folder / student / "99_kinds.ipynb").write_text(notebook)
-    run(built[0], "peft_teach.course.cli", "grade", str(folder), "--out", str(tmp_path / "out"))
+    run(built[0], "peft_teach.course.cli", "grade", str(folder), "--out", str(tmp_path / "out"),
+        PEFT_TEACH_WORK=str(tmp_path))
     with (tmp_path / "out/grades.csv").open(encoding="utf-8-sig") as file:
         marks = {row["student"]: {id: float(row[id]) for id in POINTS}
                  for row in csv.DictReader(file)}
@@ -154,6 +163,8 @@ def test_the_lesson_is_graded(built, tmp_path):
     for id, (_, _, told) in WRONG.items():
         page = (tmp_path / "out/feedback" / f"{id.replace('.', '')}.html").read_text()
         assert told in text_of(page)
+    page = text_of((tmp_path / "out/feedback/itself.html").read_text())
+    assert "It is made of what `pt.mine` gives for this exercise." in page
 
 
 def test_the_lesson_in_nbgrader(built, tmp_path):

@@ -351,7 +351,7 @@ def test_no_answer_is_made_of_what_mine_gives_for_it(answer, notebook, folder, f
         answer(id, {"kinds.shift": SHIFT, "demo.double": DOUBLE,
                     "kinds.rank": "largest_rank = 191"}[id])
         before = text(folder)
-        notebook.names["In"][1:] = []    # a new kernel
+        notebook.ran[1:] = []    # a new kernel
     answer(id, code)
     reference = form == "alias" and not kept    # told by its identity
     assert notebook.cards[-1].state == ("reference" if reference else "not attempted")
@@ -379,6 +379,34 @@ def test_nor_in_the_grader(form, tmp_path, monkeypatch):
                   "cases": exercises.find(id).cases(0), "scratch": str(tmp_path),
                   "limits": dataclasses.astuple(Limits())}, frames.append)
     assert from_bytes(frames[0])["ended"]["state"] == "not attempted"
+
+
+def test_a_table_is_given_anew_each_time(answer, folder):
+    (folder / "my_peft.py").write_text('# ── kinds.rank\nlargest_rank = [1]\n')
+    pt.mine("kinds.rank").append(2)
+    assert pt.mine("kinds.rank") == [1]
+
+
+def test_a_piece_that_imports_the_file_is_refused(answer, folder):
+    answer("demo.double", DOUBLE)
+    sys.modules.pop("my_peft", None)
+    sys.path.insert(0, str(folder))
+    try:
+        said = answer("later.add", "import my_peft\n\n\ndef later(x):\n"
+                                   "    return my_peft.double(x)")
+    finally:
+        sys.path.remove(str(folder))
+        sys.modules.pop("my_peft", None)
+    assert said == ("Passed, not kept: it imports my_peft.py itself; pt.mine gives what it takes "
+                    "from there.")
+
+
+def test_a_check_that_asks_often_says_nothing(answer, folder, capsys):
+    answer("demo.double", DOUBLE)
+    capsys.readouterr()
+    assert answer("later.add", 'def later(x):\n    return pt.mine("demo.double")(x)') == (
+        "It is kept in my_peft.py.")
+    assert capsys.readouterr().out == ""
 
 
 def test_other_pieces_can_be_used(answer, notebook, folder):
