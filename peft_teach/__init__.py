@@ -4,7 +4,7 @@
 
     model, tokenizer = pt.models.load("minilm", labels=2)
     model = pt.lora.inject(model, pt.lora.Config(rank=8))
-    for step in pt.train(model, batches, lr=2e-3): ...
+    for step in pt.train(model, batches): ...
 """
 
 from . import (

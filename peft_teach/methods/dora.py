@@ -30,6 +30,8 @@ from ..shapes import expect
 from ..valid import Settings
 from . import lora
 
+LEARNING_RATE = 1e-3    # learns on both models: assets/records/rates.json
+
 
 @dataclass(frozen=True)
 class Config(Settings):

@@ -20,6 +20,9 @@ from ..core import begin, describe
 from ..errors import BadConfig, NotSupported
 from ..valid import Settings
 
+LEARNING_RATE = 1e-4         # learns on both models: assets/records/rates.json
+HEAD_LEARNING_RATE = 1e-1    # of the head alone, MiniLM's [CLS]: assets/records/lora.json
+
 
 @dataclass(frozen=True)
 class Config(Settings):

@@ -32,6 +32,7 @@ from ..errors import BadConfig, NotSupported
 from ..shapes import expect
 from ..valid import Settings, is_whole
 
+LEARNING_RATE = 1e-2    # learns on both models: assets/records/rates.json
 # Which side of a layer its vector scales. `qkv` is GPT-2's fused projection.
 SIDES = {"key": "output", "value": "output", "qkv": "output",
          "attention_out": "input", "ffn_out": "input"}

@@ -32,6 +32,8 @@ from ..nf4 import Linear4bit
 from ..shapes import expect
 from ..valid import Settings, is_positive, is_share, is_whole
 
+LEARNING_RATE = 1e-3    # learns on both models: assets/records/rates.json
+
 
 @dataclass(frozen=True)
 class Config(Settings):

@@ -35,6 +35,7 @@ from ..errors import BadConfig, NoAdapter, NotSupported, unknown
 from ..shapes import expect
 from ..valid import Settings, is_whole
 
+LEARNING_RATE = 1e-2    # learns on both models: assets/records/rates.json
 STARTS = ("random", "text")
 
 

@@ -29,6 +29,7 @@ from ..errors import BadConfig, NotSupported, unknown
 from ..shapes import expect
 from ..valid import Settings, is_whole
 
+LEARNING_RATE = 3e-2    # learns on both models: assets/records/rates.json
 STARTS = ("random", "vocabulary", "labels", "text")
 POOLS = ("cls", "first")
 COMMON = 5_000    # Lester et al. sample from that many of the most common tokens

@@ -35,6 +35,8 @@ from ..valid import Settings
 from .dora import DoRALinear
 from .lora import LoRALinear
 
+LEARNING_RATE = 1e-3    # learns on both models: assets/records/rates.json
+
 
 @dataclass(frozen=True)
 class Config(Settings):

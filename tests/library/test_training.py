@@ -404,3 +404,27 @@ def test_evaluate_refuses_what_has_no_classes(tiny, inputs):
     given = inputs(model)
     with pytest.raises(BadData, match="nothing in them to predict"):
         pt.evaluate(model, [{**given, "labels": torch.full_like(given["labels"], -100)}])
+
+
+# ── the rate that stands with a method ───────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("method", pt.store.METHODS)
+def test_a_method_trains_at_its_own_rate_unless_told_otherwise(tiny, inputs, method):
+    model = tiny("bert")
+    batches = [inputs(model)] * 3
+    module = pt.store.METHODS[method]
+    model = module.inject(model)
+    assert pt.training.learning_rate(model) == module.LEARNING_RATE
+    steps = list(pt.train(model, batches))
+    assert max(step.lr for step in steps) == pytest.approx(module.LEARNING_RATE)
+    assert max(step.lr for step in pt.train(model, batches, 2e-3)) == pytest.approx(2e-3)
+
+
+def test_rates_where_no_method_of_ours_made_the_adapters(tiny):
+    model = tiny("bert")
+    assert pt.training.learning_rate(model) == pt.full.LEARNING_RATE
+    model = pt.attach(model, ("query",), lambda base: pt.lora.LoRALinear(base, rank=2))
+    assert pt.training.learning_rate(model) == pt.training.OWN
+    head = pt.full.inject(tiny("bert"), pt.full.Config(train="head"))
+    assert pt.training.learning_rate(head) == pt.full.HEAD_LEARNING_RATE

@@ -1,0 +1,127 @@
+"""Make the record of the learning rates that `pt.train` takes when it is given none.
+
+    python assets/records/rates.py            all that is missing; about 45 minutes on one core
+    python assets/records/rates.py --again    all anew
+
+Writes `rates.json`: one row a run. Each method is put on a model with its defaults, and trained at
+the rate that stands in its file: `pt.train(method.inject(model), batches)`, three seeds. The group
+"search" holds seed 0 at other rates. Two tasks, short on purpose:
+
+    minilm     a new head on [CLS], 120 steps of 16 movie reviews
+    smollm2    the word behind "Review: … Sentiment:", 40 steps of 4 short movie reviews
+
+`without_training` holds what a reader gets for nothing: the share of the more frequent label, and
+the accuracy of SmolLM2 as it comes ("zero_shot"). A random prompt or prefix first destroys that.
+
+Interrupted, it goes on where it stopped.
+"""
+
+import torch
+
+import peft_teach as pt
+from peft_teach.course import recording
+
+METHODS = ("prompt", "prefix", "lora", "full", "ia3", "qlora", "bottleneck", "bitfit", "dora")
+STEPS = {"minilm": 120, "smollm2": 40}
+BATCH = {"minilm": 16, "smollm2": 4}
+TESTS = {"minilm": 1000, "smollm2": 100}
+SHORT = 16                               # words
+WORDS = (" negative", " positive")
+SEARCH = {"prompt": (1e-2,), "prefix": (3e-3,), "lora": (3e-3,), "qlora": (3e-3,)}
+
+
+def settings():
+    """Yield (group, setting) of every run, the most needed first."""
+    for seed in (0, 1, 2):
+        for model in STEPS:
+            for method in METHODS:
+                if (model, method) != ("smollm2", "bitfit"):    # it has no biases
+                    yield "defaults", {"model": model, "method": method, "seed": seed}
+    for method, rates in SEARCH.items():
+        for lr in rates:
+            yield "search", {"model": "minilm", "method": method, "lr": lr, "seed": 0}
+
+
+def run(setting, data):
+    """Train one setting; return its row."""
+    name, method, seed = setting["model"], setting["method"], setting["seed"]
+    train = examples(name, data.train, STEPS[name] * BATCH[name])
+    pt.seed(seed)
+    if name == "minilm":
+        model, tokenizer = pt.models.load(name, labels=2)
+        batches = pt.data.batches(train, tokenizer, BATCH[name], seed=seed)
+    else:
+        model, tokenizer = pt.models.load(name)
+        batches = next_words(train, tokenizer, BATCH[name])
+        order = torch.randperm(len(batches), generator=torch.Generator().manual_seed(seed))
+        batches = [batches[i] for i in order]
+    model = getattr(pt, method).inject(model)
+    steps = list(pt.train(model, batches, setting.get("lr")))
+    return {**setting, "lr": max(step.lr for step in steps),
+            "accuracy": round(accuracy(name, model, tokenizer, data.test), 4),
+            "losses": [round(step.loss, 3) for step in steps]}
+
+
+def examples(name, split, number):
+    """Return the first reviews of a split; for SmolLM2 the first short ones, to save time."""
+    return [e for e in split if name == "minilm" or len(e.text.split()) <= SHORT][:number]
+
+
+def accuracy(name, model, tokenizer, split):
+    """Return the share of test reviews that a model gets right."""
+    tests = examples(name, split, TESTS[name])
+    if name == "minilm":
+        batches = pt.data.batches(tests, tokenizer, 64, shuffle=False)
+        return pt.evaluate(model, batches).accuracy
+    negative, positive = (tokenizer(word)["input_ids"][0] for word in WORDS)
+    right = 0
+    with torch.no_grad():
+        for batch in next_words(tests, tokenizer, 20):
+            answer = batch["labels"].max(dim=1)                              # the one real label
+            logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+            before = logits[torch.arange(len(logits)), answer.indices - 1]   # (batch, vocabulary)
+            said = torch.where(before[:, positive] > before[:, negative], positive, negative)
+            right += (said == answer.values).sum().item()
+    return right / len(tests)
+
+
+def next_words(examples, tokenizer, size):
+    """Return batches in which the last word alone has a label; padded on the right."""
+    batches = []
+    for start in range(0, len(examples), size):
+        rows = []
+        for text, label in examples[start:start + size]:
+            rows.append(tokenizer(f"Review: {text}\nSentiment:{WORDS[label]}")["input_ids"])
+        longest = max(map(len, rows))
+        ids = torch.full((len(rows), longest), tokenizer.pad_token_id)      # (batch, seq)
+        mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
+        for i, row in enumerate(rows):
+            ids[i, :len(row)], mask[i, :len(row)] = torch.tensor(row), 1
+            labels[i, len(row) - 1] = row[-1]
+        batches.append({"input_ids": ids, "attention_mask": mask, "labels": labels})
+    return batches
+
+
+def without_training(data):
+    """Return what a reader gets for nothing: the more frequent label, and SmolLM2's own word."""
+    positive = {name: [e.label for e in examples(name, data.test, TESTS[name])] for name in STEPS}
+    model, tokenizer = pt.models.load("smollm2")
+    return {"majority": {name: max(sum(labels), len(labels) - sum(labels)) / len(labels)
+                         for name, labels in positive.items()},
+            "zero_shot": accuracy("smollm2", model, tokenizer, data.test)}
+
+
+def main():
+    """Make what is missing, one run after the other, saving after each."""
+    options = recording.arguments(__doc__).parse_args()
+    data = pt.data.load("movies")
+    record = recording.Record(__file__, {"steps": STEPS, "batch_size": BATCH, "tests": TESTS,
+                                         "torch": torch.__version__}, options.again)
+    record.make(({"group": group, "setting": setting} for group, setting in settings()),
+                lambda about: (run(about["setting"], data), {}))
+    if "without_training" not in record.read():
+        record.gain(without_training=without_training(data))
+
+
+if __name__ == "__main__":
+    main()
