@@ -184,6 +184,12 @@ def refuse_adapted(model: nn.Module) -> None:
         raise BadConfig("Inside torch.inference_mode() new parameters can never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
     noted = state.of(model)
+    if noted.record is not None and not noted.record.wraps:
+        raise AlreadyAdapted("This model is fully fine-tuned, or its head is: its own weights "
+                             "train, and there is nothing to take off.",
+                             expected="a model that no method was put on",
+                             hint="load a fresh one; fresh.load_state_dict(model.state_dict()) "
+                                  "gives it what was trained")
     if noted.record is not None or noted.inside or adapters(model):
         raise AlreadyAdapted("A method was already put on this model.",
                              expected="a model without one; keep what inject returned",
@@ -216,6 +222,17 @@ def fingerprint(model: nn.Module) -> dict[str, list]:
     noted = state.of(model).quantized    # a 4-bit weight is no parameter
     return noted | {name: [list(p.shape), _sample(p)]
                     for name, p in seen.items() if name not in head}
+
+
+def base_of(model: nn.Module) -> dict[str, list]:
+    """Return the fingerprint of an adapted model's base; a table that was resized as it is now."""
+    record = record_of(model)
+    kept = record.weights | {f"{name}.weight" for name in state.of(model).converted}
+    now = {plain_name(model, name): p for name, p in model.named_parameters()}
+    return record.fingerprint | {
+        name: [list(now[name].shape), _sample(now[name])]
+        for name, (shape, _) in record.fingerprint.items()
+        if name in now and name not in kept and list(now[name].shape) != shape}
 
 
 def _sample(p: Tensor) -> list[float]:
@@ -436,7 +453,8 @@ def save(model: nn.Module, path: str | Path) -> Path:
         "format": 1,
         "method": record.method,
         "config": record.config and _as_stored(record.config),
-        "base": record.fingerprint,
+        "base": base_of(model),
+        "quantized": bool(models.quantized(model)),
     }
     if record.method is None:
         description["wrapped"] = list(adapters(model))

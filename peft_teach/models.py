@@ -44,12 +44,13 @@ from .families import (
     reads_cache,
     widen_mask,
 )
+from .valid import is_whole
 
 __all__ = [
     "ATTENTIONS", "FAMILIES", "LINEAR", "NAMES", "SINGLE", "best_device", "cache_name",
     "check_front", "common_tokens", "count_all", "count_tokens", "find", "first_position",
     "fused_rows", "guard_save", "head", "in_mode", "is_conv1d", "is_encoder", "is_language_model",
-    "is_mean_pooled", "is_recomputing", "key_value_shape", "linear_places", "load",
+    "is_mean_pooled", "is_packed", "is_recomputing", "key_value_shape", "linear_places", "load",
     "longest_input", "move_ties",
     "new_cache", "place_of", "places", "pop_cache", "positions", "quantized", "quiet_transformers",
     "reads_cache", "replace", "restore_ties", "to_conv1d", "to_hf", "to_linear", "token_ids",
@@ -66,6 +67,14 @@ ATTENTIONS = ("sdpa", "eager", "flash_attention_2", "flex_attention")
 def is_conv1d(module: nn.Module) -> bool:
     """Return whether this is GPT-2's linear layer, which stores its weight as (n_in, n_out)."""
     return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
+
+
+def is_packed(module: nn.Module) -> bool:
+    """Return whether another library holds this linear layer's weight as bytes, as bitsandbytes.
+
+    Such a layer can be called, but its weight is no (n_out, n_in) matrix to compute with.
+    """
+    return isinstance(module, nn.Linear) and not module.weight.is_floating_point()
 
 
 def to_linear(conv: nn.Module) -> nn.Linear:
@@ -206,8 +215,10 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
         raise unknown("pooling", pool, ("cls", "mean"))
     if attention not in ATTENTIONS:
         raise unknown("attention", attention, ATTENTIONS)
-    if labels is not None and (not isinstance(labels, int) or labels < 1):
-        raise BadConfig(f"labels is {labels!r}.", expected="a number of classes, or None")
+    if labels is not None:
+        if not is_whole(labels):
+            raise BadConfig(f"labels is {labels!r}.", expected="a number of classes, or None")
+        labels = int(labels)    # NumPy's are no json
     source = _source(name)
     with quiet_transformers():
         import transformers

@@ -38,6 +38,7 @@ from torch.nn import functional as F
 
 from .errors import BadConfig, BadData, NotSupported, ShapeError
 from .shapes import expect
+from .valid import is_whole
 
 BLOCK_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 SECOND_BLOCK = 256    # block maxima that share one second-level maximum
@@ -197,7 +198,7 @@ def _normalized(flat: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _check(x: Tensor, block_size: int) -> None:
-    if type(block_size) is not int or block_size not in BLOCK_SIZES:
+    if not is_whole(block_size) or block_size not in BLOCK_SIZES:
         raise BadConfig(f"block_size is {block_size!r}.",
                         expected="one of " + ", ".join(map(str, BLOCK_SIZES)))
     if not isinstance(x, Tensor) or not x.is_floating_point():

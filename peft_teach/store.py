@@ -2,14 +2,15 @@
 
     movie-lora/
         adapter.safetensors    adapter and head, by the unadapted model's names
-        adapter.json           method, settings, and a fingerprint of the base; after a bare
-                               `attach`, which modules it wrapped
+        adapter.json           method, settings, a fingerprint of the base, and whether it was in
+                               4 bits; after a bare `attach`, which modules it wrapped
 
 The base itself is never stored, unless all of it is trained. `load` checks the fingerprint, so
 that an adapter does not land on another base by mistake. Nothing here unpickles.
 """
 
 import builtins
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from . import core, folder, state
+from . import core, folder, models, state
 from .core import DESCRIPTION, TENSORS, save
 from .errors import AdapterFileError, PeftTeachError
 from .methods import bitfit, bottleneck, dora, full, ia3, lora, prefix, prompt, qlora
@@ -46,7 +47,7 @@ def load(model: nn.Module, path: str | Path,
     After a bare `attach` no method is named: give as `make` what `attach` had, `make(base)`, and
     the same modules are wrapped. Raises `AlreadyAdapted`, or `AdapterFileError` for a missing or
     damaged file, another base, or a missing, unexpected or misshapen tensor; then the model is as
-    it was.
+    it was. Warns if the adapter was saved on a base in 4 bits and this one is not, or the reverse.
     """
     description, tensors = _read(path)
     core.refuse_adapted(model)
@@ -58,6 +59,7 @@ def load(model: nn.Module, path: str | Path,
             state.change(model, before=base)
             model = core.wrap(model, names, make)
             _copy_into(model, tensors, path)
+        _tell_of_rounding(description, model, path)
         return model
     method = _method(description, path)
     config = _config(method, description["config"], path)
@@ -65,6 +67,7 @@ def load(model: nn.Module, path: str | Path,
         state.change(model, before=base)
         model = _inject(method, model, config, path)
         _copy_into(model, tensors, path)
+    _tell_of_rounding(description, model, path)
     return model
 
 
@@ -74,16 +77,21 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     Where method and settings agree, only tensors are copied, which takes milliseconds; otherwise
     the old adapter is removed and the new one loaded. A failure leaves the old one at work. After
     a bare `attach` no settings are known: what is no tensor, such as a scale, stays as attached.
+    Warns, as `load` does, where one of file and model is of a base in 4 bits, and one is not.
     """
     record = core.record_of(model)
     if record is None:
         return load(model, path)
     description, tensors = _read(path)
-    _check_base(description["base"], record.fingerprint, path)
+    try:
+        _check_base(description["base"], core.base_of(model), path)
+    except AdapterFileError:    # it may be of before the word embeddings were resized
+        _check_base(description["base"], record.fingerprint, path)
     if description["method"] == record.method and (
             record.method is None
             or _config(_method(description, path), description["config"], path) == record.config):
         _copy_into(model, tensors, path)
+        _tell_of_rounding(description, model, path)
         return model
     method = _method(description, path)
     config = _config(method, description["config"], path)
@@ -95,6 +103,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
         model = core.undo(model)
         model = _inject(method, model, config, path)
         _copy_into(model, tensors, path)
+    _tell_of_rounding(description, model, path)
     return model
 
 
@@ -132,6 +141,8 @@ def _is_description(found) -> bool:
     named = isinstance(found.get("method"), str) and isinstance(found.get("config"), dict)
     bare = found.get("method", ...) is None and found.get("config", ...) is None
     wrapped = found.get("wrapped", [])
+    if not isinstance(found.get("quantized", False), bool):
+        return False
     if not isinstance(wrapped, builtins.list) or not all(isinstance(n, str) for n in wrapped):
         return False
     return (named or bare) and all(
@@ -186,7 +197,9 @@ def _inject(method, model: nn.Module, config, path) -> nn.Module:
     except (PeftTeachError, TypeError, ValueError, RuntimeError, MemoryError) as error:
         raise AdapterFileError(f"{path} has settings that do not fit this model: "
                                f"{getattr(error, 'found', error)}",
-                               expected="the settings as pt.save wrote them") from error
+                               expected="the settings as pt.save wrote them",
+                               hint="for layers in 4 bits that the method cannot wrap, a fresh "
+                                    "model" if models.quantized(model) else None) from error
 
 
 def _check_base(saved: dict, here: dict, path) -> None:
@@ -215,6 +228,20 @@ def _check_base(saved: dict, here: dict, path) -> None:
                                    expected="the base that the adapter was trained on",
                                    hint="load the pretrained model afresh; a merged or fully "
                                         "fine-tuned model is another base")
+
+
+def _tell_of_rounding(description: dict, model: nn.Module, path) -> None:
+    """Warn where one base is exact and the other rounded: the fingerprint holds them for equal.
+
+    Files of earlier versions do not say which theirs was.
+    """
+    here = bool(models.quantized(model))
+    there = description.get("quantized", here)
+    if here != there:
+        kinds = {True: "in 4 bits", False: "exact"}
+        warnings.warn(f"{path} was saved on a base whose weights were {kinds[there]}, and here "
+                      f"they are {kinds[here]}: the outputs differ by the rounding. A fresh model "
+                      "has exact ones; pt.qlora.inject makes 4 bits.", stacklevel=3)
 
 
 def _copy_into(model: nn.Module, tensors: dict[str, Tensor], path) -> None:

@@ -7,6 +7,7 @@ AdamW, a linear warm-up and then a linear decay to zero, gradients clipped to no
 `requires_grad` is trained; what that is, the method has decided.
 """
 
+import inspect
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -156,7 +157,8 @@ def rate(index: int, steps: int, warmup: float) -> float:
 def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Evaluation | LanguageEvaluation:
     """Return loss and accuracy of a classifier, or loss and perplexity of a language model.
 
-    Accuracy counts the examples whose largest logit is the label's. A language model is asked for
+    Accuracy counts the examples whose largest logit is the label's; a label of -100 asks for
+    nothing. A language model is asked for
     each token from those before it; `labels` are the tokens themselves, and what is given, not
     asked for, is -100 there: the prompt of an answer, say. Padding is left out on either side, and
     every token counts the same, in whichever batch. Each module's mode is kept. Raises `BadData`
@@ -171,6 +173,8 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Evaluation | Languag
                 raise BadData(f"A batch holds {', '.join(batch)}, but no 'labels'.",
                               hint="pt.data.batches puts the labels into each batch")
             batch = {k: v.to(place) for k, v in batch.items()}
+            if measure is _next_tokens:
+                batch = _with_positions(model, batch)
             sums = measure(model(**batch), batch)
             loss, right, count = loss + sums[0], right + sums[1], count + sums[2]
     if not count:
@@ -191,8 +195,22 @@ def _classes(out, batch: Batch) -> tuple[float, int, int]:
                       "accuracy of these.",
                       expected="one class an example, labels (batch,) and logits (batch, classes); "
                                "or a language model")
+    count = (labels != -100).sum().item()                # the loss is the mean over these
     right = (logits.argmax(-1) == labels).sum().item()
-    return out.loss.item() * len(labels), right, len(labels)
+    return out.loss.item() * count if count else 0.0, right, count
+
+
+def _with_positions(model: nn.Module, batch: Batch) -> Batch:
+    """Let positions count from each row's first token where padding precedes it.
+
+    So `generate` counts. Models themselves count padding, and move the text away from where it
+    would stand alone: a GPT-2's from its learned positions, any from a prompt or prefix.
+    """
+    mask = batch.get("attention_mask")                   # (batch, seq)
+    if (mask is None or mask.ndim != 2 or mask[:, 0].all() or "position_ids" in batch
+            or "position_ids" not in inspect.signature(model.forward).parameters):
+        return batch
+    return batch | {"position_ids": (mask.long().cumsum(-1) - 1).clamp(min=0)}
 
 
 def _next_tokens(out, batch: Batch) -> tuple[float, int, int]:

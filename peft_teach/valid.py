@@ -9,6 +9,8 @@ import math
 import numbers
 from collections.abc import Iterable
 
+import numpy as np
+
 from .errors import BadConfig
 
 # What Hugging Face peft, bitsandbytes and `adapters` call a setting: its name here.
@@ -61,6 +63,8 @@ class Settings:
 
 
 def _name_here(name: str, value, known: list[str]) -> str:
+    if name == "bias" and value == "none":
+        return "leave it out: no bias of the base is trained"
     here = NAMES_HERE.get(name)
     if here not in known:
         return INSTEAD.get(name, f"another method: this one has no {here}")
@@ -79,6 +83,8 @@ def _plain(name: str, value):
         return None if value is None else as_targets(value, name)
     if name == "words":
         return as_words(value)
+    if isinstance(value, np.bool_):
+        return bool(value)
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         return int(value) if isinstance(value, numbers.Integral) else float(value)
     if hasattr(value, "item"):

@@ -25,7 +25,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .. import models
 from ..core import attach, begin, note
+from ..errors import NotSupported
 from ..shapes import expect
 from ..valid import Settings
 from . import lora
@@ -55,6 +57,11 @@ class DoRALinear(lora.LoRALinear):
 
     def __init__(self, base: nn.Module, rank: int = 8, alpha: float = 16.0, dropout: float = 0.0):
         super().__init__(base, rank, alpha, dropout)
+        if models.is_packed(base):
+            raise NotSupported(f"DoRA needs the weight, and this {type(base).__name__} holds it in "
+                               "bytes, of another library's form.",
+                               expected="a plain nn.Linear",
+                               hint="pt.qlora.Config(dora=True) on a model with plain layers")
         self.to(base.weight.device)    # the norm below needs W, A and B in one place
         self.m = nn.Parameter(self.norm())                            # (n_out,)
 

@@ -48,7 +48,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
         raise NotSupported("This base is in 4 bits, and bytes cannot be trained.",
                            hint="load a fresh model; or pt.models.to_hf(model) makes plain layers "
                                 "of the rounded weights")
-    if config.train == "all":
+    if not models.quantized(model):
         model = models.to_hf(model)
     backbone = frozenset(name for name, _ in model.named_parameters() if name not in head)
     weights = backbone if config.train == "all" else frozenset()

@@ -123,7 +123,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
 
 def _check(base: nn.Module, side: str, first: int) -> None:
-    if not isinstance(base, nn.Linear):
+    if not isinstance(base, nn.Linear) or models.is_packed(base):
         raise NotSupported(f"(IA)³ scales a linear layer, and this is a {type(base).__name__}.",
                            expected="an nn.Linear, not quantized",
                            hint="choose targets such as 'key', 'value', 'ffn_out'")

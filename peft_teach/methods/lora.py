@@ -98,6 +98,11 @@ class LoRALinear(Adapter):
 
         Its bias is b + s c, summed alike; a base without a bias has no place for c.
         """
+        if models.is_packed(self.base):
+            raise NotMergeable(f"This {type(self.base).__name__} holds its weight in bytes, of "
+                               "another library's form.",
+                               expected="a plain nn.Linear, or a layer that pt.qlora put into 4 "
+                                        "bits", hint="keep the adapter on the model")
         W, b = self.base.weight, self.base.bias
         if self.c is not None and b is None:
             raise NotMergeable("The base has no bias, so LoRA's own bias c has nowhere to go.",

@@ -32,6 +32,10 @@ def test_numbers_of_numpy_become_plain(tiny, tmp_path):
     folder = pt.save(pt.lora.inject(tiny("bert"), config), tmp_path)
     assert json.loads((folder / "adapter.json").read_text())["config"]["rank"] == 4
     assert type(pt.prompt.Config(length=np.int32(3)).length) is int
+    assert pt.lora.Config(use_bias=np.bool_(True)).use_bias is True
+    numbers = torch.linspace(-1, 1, 100)
+    assert torch.equal(pt.nf4.quantize(numbers, block_size=np.int64(32)).packed,
+                       pt.nf4.quantize(numbers, block_size=32).packed)
     assert pt.lora.Config(rank=True).rank is True    # no number: `inject` refuses it
     with pytest.raises(BadConfig, match="rank True"):
         pt.lora.inject(tiny("bert"), pt.lora.Config(rank=True))
@@ -66,6 +70,7 @@ def test_blocks_in_a_tensor_are_told():
     (pt.lora, {"use_dora": True}, "pt.dora"),
     (pt.lora, {"load_in_4bit": True}, "pt.qlora"),
     (pt.lora, {"bias": "all"}, "pt.bitfit"),
+    (pt.lora, {"bias": "none"}, "leave it out"),
     (pt.lora, {"modules_to_save": ["classifier"]}, "every method trains the task head"),
     (pt.bottleneck, {"reduction_factor": 16}, "size="),
     (pt.bitfit, {"r": 8}, "has no rank"),

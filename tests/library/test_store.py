@@ -300,6 +300,26 @@ def test_another_base_is_refused(saved, tiny):
         pt.load(BertForSequenceClassification(config), saved)
 
 
+@pytest.mark.parametrize(("family", "method"), [
+    ("bert", pt.lora), ("gpt2", pt.prompt), ("llama", pt.prefix)])
+def test_resized_word_embeddings_are_the_base_from_then_on(family, method, tiny, inputs, tmp_path):
+    model = randomize(method.inject(tiny(family)))
+    batch = inputs(model)
+    before = pt.save(model, tmp_path / "before")
+    expected = logits(model, batch)
+    model.resize_token_embeddings(110, mean_resizing=False)
+    after = pt.save(randomize(model, seed=1), tmp_path / "after")
+    model = pt.swap(model, before)    # what was trained before reads the old words as it did
+    torch.testing.assert_close(logits(model, batch), expected)
+    batch["input_ids"][0, 2] = 107    # a word that was not there before
+    model = pt.swap(model, after)
+    outputs = logits(model, batch)
+    model = pt.load(pt.remove(model), after)
+    assert torch.equal(logits(model, batch), outputs)
+    with pytest.raises(AdapterFileError, match=r"is \[97, 32\] here, \[110, 32\] there"):
+        pt.load(tiny(family), after)
+
+
 def test_a_merged_or_trained_model_is_another_base(saved, tiny, batch):
     merged = pt.merge(pt.load(tiny("bert"), saved))
     with pytest.raises(AdapterFileError, match="other weights"):
@@ -539,6 +559,28 @@ def test_full_fine_tuning_frozen_by_hand_is_saved_whole(tiny, batch, tmp_path):
     model = randomize(pt.full.inject(tiny("bert"))).requires_grad_(False)
     loaded = pt.load(tiny("bert"), pt.save(model, tmp_path / "full"))
     assert torch.equal(logits(loaded, batch), logits(model, batch))
+
+
+@pytest.mark.parametrize("train", ["all", "head"])
+def test_what_trains_the_weights_says_how_to_go_on(train, tiny, batch):
+    """First the head alone, then LoRA: on a fresh model that takes over what was trained."""
+    model = randomize(pt.full.inject(tiny("bert"), pt.full.Config(train)))
+    with pytest.raises(AlreadyAdapted, match="nothing to take off") as error:
+        pt.lora.inject(model)
+    assert "fresh.load_state_dict(model.state_dict())" in error.value.hint
+    fresh = tiny("bert")
+    fresh.load_state_dict(model.state_dict())
+    assert torch.equal(logits(pt.lora.inject(fresh), batch), logits(model, batch))
+
+
+def test_a_trained_head_on_converted_layers_is_a_plain_checkpoint(tiny, inputs, tmp_path):
+    from transformers import GPT2ForSequenceClassification
+
+    model = pt.remove(pt.lora.inject(tiny("gpt2")))
+    model = randomize(pt.full.inject(model, pt.full.Config("head")))
+    model.save_pretrained(tmp_path)
+    plain, batch = GPT2ForSequenceClassification.from_pretrained(tmp_path), inputs(model)
+    torch.testing.assert_close(logits(plain, batch), logits(model, batch))
 
 
 def test_swap_between_full_and_an_adapter_is_refused(saved, tiny, batch, tmp_path):

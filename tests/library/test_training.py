@@ -350,7 +350,7 @@ def without(labels, row: int, until: int):
     return labels
 
 
-@pytest.mark.parametrize(("family", "padding"), [    # a GPT-2 counts padding on the left as text
+@pytest.mark.parametrize(("family", "padding"), [
     ("gpt2", "right"), ("llama", "right"), ("llama", "left")])
 def test_a_language_model_is_measured_token_by_token(family, padding, tiny, inputs):
     model = pt.lora.inject(tiny(family, "lm"), pt.lora.Config(
@@ -378,6 +378,33 @@ def test_a_language_model_is_measured_token_by_token(family, padding, tiny, inpu
     hidden = [{**batch, "labels": batch["input_ids"].masked_fill(batch["attention_mask"] == 0,
                                                                 -100)} for batch in bare]
     assert pt.evaluate(model, bare) == pt.evaluate(model, hidden)    # padding is no token
+
+
+@pytest.mark.parametrize(("family", "method"), [
+    ("gpt2", pt.lora), ("gpt2", pt.prompt), ("llama", pt.prompt), ("llama", pt.prefix)])
+def test_padding_on_the_left_moves_no_text(family, method, tiny, inputs):
+    """A model by itself counts it as text, from where its positions or a prompt begin."""
+    model = method.inject(tiny(family, "lm"))
+    batch = inputs(model, "left")
+    losses, right = asked_one_by_one(model, [batch])
+    mean = sum(losses) / len(losses)
+    found = pt.evaluate(model, [batch])
+    assert (found.tokens, found.accuracy) == (len(losses), right / len(losses))
+    assert found.loss == pytest.approx(mean, rel=1e-5)
+    counted = {**batch, "position_ids": torch.arange(batch["input_ids"].shape[1])[None]}
+    assert pt.evaluate(model, [counted]).loss != pytest.approx(mean, rel=1e-4)    # if told so
+
+
+def test_an_example_without_a_label_is_not_counted(tiny, inputs):
+    model = tiny("bert")
+    batch = inputs(model)
+    some = {k: v[[0, 2]] for k, v in batch.items()}
+    found = pt.evaluate(model, [batch | {"labels": torch.tensor([0, -100, 1, -100])}])
+    known = pt.evaluate(model, [some])
+    assert (found.examples, found.accuracy) == (2, known.accuracy)
+    assert found.loss == pytest.approx(known.loss, rel=1e-5)
+    with pytest.raises(BadData, match="nothing in them to predict"):
+        pt.evaluate(model, [batch | {"labels": torch.full((4,), -100)}])
 
 
 def test_a_model_that_is_sure_and_wrong_has_no_finite_perplexity(tiny, inputs):

@@ -2,6 +2,8 @@
 
 import copy
 import itertools
+import json
+import warnings
 
 import bitsandbytes as bnb
 import pytest
@@ -15,6 +17,7 @@ from peft_teach.errors import (
     AdapterFileError,
     AlreadyAdapted,
     BadConfig,
+    NotMergeable,
     NotSupported,
     PeftTeachError,
 )
@@ -415,6 +418,48 @@ def test_requires_grad_comes_back(family, leave, tiny):
         before = {n: flag for n, flag in before.items() if n.removesuffix(".weight") not in
                   models.quantized(model)}
     assert {n: p.requires_grad for n, p in model.named_parameters()} == before
+
+
+def test_a_rounded_base_and_an_exact_one_are_told_apart(tiny, inputs, tmp_path):
+    """By their fingerprints they are one base, and what they compute differs."""
+    exact = pt.lora.inject(tiny("llama"), pt.lora.Config(rank=2))
+    there = pt.save(exact, tmp_path / "exact")
+    rounded = pt.save(pt.qlora.inject(tiny("llama"), pt.qlora.Config(rank=2)), tmp_path / "rounded")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = pt.swap(pt.swap(pt.load(tiny("llama"), there), there), rounded)
+        model = pt.swap(model, rounded)
+    batch = inputs(model)
+    with pytest.warns(UserWarning, match="were exact, and here they are in 4 bits"):
+        model = pt.swap(model, there)
+    with torch.no_grad():
+        assert not torch.allclose(model(**batch).logits, exact(**batch).logits, atol=1e-3)
+    with pytest.warns(UserWarning, match="were exact, and here"):    # the tensors alone, too
+        model = pt.swap(model, there)
+    again = pt.save(model, tmp_path / "again")    # a LoRA that was saved on four bits
+    with pytest.warns(UserWarning, match="were in 4 bits, and here they are exact"):
+        pt.load(tiny("llama"), again)
+    old = json.loads((again / "adapter.json").read_text())    # earlier files did not say it
+    del old["quantized"]
+    (again / "adapter.json").write_text(json.dumps(old))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pt.load(tiny("llama"), again)
+
+
+def test_layers_of_bitsandbytes_are_called_but_not_computed_with():
+    layer = bnb.nn.Linear4bit(64, 64, quant_type="nf4", compute_dtype=torch.float32)
+    layer.weight = bnb.nn.Params4bit(torch.randn(64, 64), requires_grad=False, quant_type="nf4")
+    layer = layer.to("cpu")
+    adapter, x = pt.lora.LoRALinear(layer, rank=2), torch.randn(3, 64)
+    torch.nn.init.normal_(adapter.B)
+    torch.testing.assert_close(adapter(x), layer(x) + x @ adapter.delta().T)
+    with pytest.raises(NotMergeable, match="another library's form"):
+        adapter.merged()
+    with pytest.raises(NotSupported, match="another library's form"):
+        pt.dora.DoRALinear(layer, rank=2)
+    with pytest.raises(NotSupported, match="scales a linear layer, and this is a Linear4bit"):
+        pt.ia3.IA3Linear(layer)
 
 
 # ── a base that is in 4 bits already ─────────────────────────────────────────────────────────
