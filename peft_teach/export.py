@@ -283,6 +283,7 @@ def from_peft(model: nn.Module, path: str | Path) -> nn.Module:
     core.refuse_adapted(model)
     try:
         kept = _saved_head(model, settings, path)
+        tensors = _without_copies(model, tensors)
         with core.all_or_nothing(model):
             model = _inject(model, settings, path)
             _copy_into(model, tensors, kept, path)
@@ -305,8 +306,10 @@ def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
         raise AdapterFileError(f"{place} holds its tensors as {PICKLED}, a pickle, which can run "
                                "any program when it is opened.", expected=TENSORS,
                                hint="if you trust it, load it with peft and save_pretrained again")
+    ours = (place / core.DESCRIPTION).is_file()
     settings, tensors = folder.read(path, SETTINGS, TENSORS, "peft's save_pretrained",
-                                   "look for a folder with both files")
+                                   "pt.load(model, path) reads this folder, which pt.save wrote"
+                                   if ours else "look for a folder with both files")
     if not isinstance(settings, dict) or not isinstance(settings.get("peft_type"), str):
         raise AdapterFileError(f"{place / SETTINGS} names no peft_type.",
                                expected="the settings as peft's save_pretrained wrote them")
@@ -335,8 +338,9 @@ def _refuse(settings: dict, tensors: dict[str, Tensor], place: Path) -> None:
         raise NotExportable(f"{place} cannot be said by a method here: {'; '.join(reasons)}.",
                             expected="LoRA, rsLoRA, DoRA, (IA)³, a soft prompt or a prefix on a "
                                      "base that stays as it is",
-                            hint="for PiSSA and its kin, peft's save_pretrained can convert: "
-                                 "path_initial_model_for_weight_conversion")
+                            hint=None if start in STARTS_THAT_LEAVE_THE_BASE else
+                            "peft's save_pretrained can convert such a start: "
+                            "path_initial_model_for_weight_conversion")
 
 
 def _inject(model: nn.Module, settings: dict, path: str | Path) -> nn.Module:
@@ -488,6 +492,25 @@ def _saved_head(model: nn.Module, settings: dict, path: str | Path) -> tuple[str
         raise NotExportable(f"{path} holds a trained copy of {beyond[0]}.",
                             expected="an adapter, and the task head: every method trains these")
     return tuple(kept)
+
+
+def _without_copies(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out copies of the base's word tables.
+
+    peft adds them, frozen as they are, where one of them is adapted or was resized.
+    """
+    tables = [getattr(model, get, lambda: None)()
+              for get in ("get_input_embeddings", "get_output_embeddings")]
+    held = {id(table.weight) for table in tables if table is not None}
+    ours = {name: p for name, p in model.named_parameters(remove_duplicate=False)
+            if id(p) in held}
+
+    def is_copy(name: str, tensor: Tensor) -> bool:
+        p = ours.get(name.removeprefix("base_model.model.").replace(".base_layer.", "."))
+        return p is not None and p.shape == tensor.shape and torch.equal(
+            p.detach().cpu(), tensor.to(p.dtype))
+
+    return {name: t for name, t in tensors.items() if not is_copy(name, t)}
 
 
 def _copy_into(model: nn.Module, tensors: dict[str, Tensor], kept: tuple[str, ...], path) -> None:

@@ -125,8 +125,11 @@ def list(folder: str | Path) -> builtins.list[Saved]:
 
 
 def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
+    theirs = (Path(path).expanduser() / "adapter_config.json").is_file()
     description, tensors = folder.read(path, DESCRIPTION, TENSORS, "pt.save",
-                                      "pt.store.list(folder) shows the adapters in a folder")
+                                      "pt.export.from_peft(model, path) reads a folder of peft's"
+                                      if theirs else
+                                      "pt.saved(folder) shows the adapters in a folder")
     if not _is_description(description):
         raise AdapterFileError(f"{Path(path) / DESCRIPTION} does not describe an adapter of this "
                                "version.", expected="format 1, with method, config and base")

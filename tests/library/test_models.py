@@ -6,6 +6,7 @@ import json
 import pickle
 import struct
 
+import numpy as np
 import pytest
 import torch
 
@@ -637,7 +638,7 @@ def test_a_head_for_other_labels_is_drawn_anew_and_said(family, tiny, tmp_path, 
     drawn = []
     for seed in (0, 0, 1):
         pt.seed(seed)
-        drawn.append(models.load(f"hub:{tmp_path}", labels=2, device="cpu")[0])
+        drawn.append(models.load(f"hub:{tmp_path}", labels=np.int64(2), device="cpu")[0])
         line, = capsys.readouterr().out.splitlines()
         assert line == (f"hub:{tmp_path} brings a head for 3 labels; its last layer was drawn "
                         "anew, for 2.")

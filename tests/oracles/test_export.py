@@ -806,6 +806,43 @@ def test_why_some_starts_are_refused(start, tiny, tmp_path):
         pt.export.from_peft(base, tmp_path)
 
 
+def test_a_start_is_to_convert_and_nothing_else(sound, tiny, tmp_path):
+    for settings, converts in (({"init_lora_weights": "pissa"}, True), ({"bias": "all"}, False)):
+        folder = shutil.copytree(sound, tmp_path / str(converts))
+        edit(**settings)(folder)
+        with pytest.raises(NotExportable) as error:
+            pt.export.from_peft(tiny("gpt2"), folder)
+        assert ("can convert" in (error.value.hint or "")) == converts
+
+
+@pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`", "ignore:Model has `tie_word")
+@pytest.mark.parametrize("tied", [False, True])
+def test_an_adapted_output_table_is_read_where_it_is_the_base_s(tied, tiny, inputs, tmp_path):
+    """peft then writes the table itself, too."""
+    base = tiny("llama", "lm")
+    base.config.tie_word_embeddings = tied
+    base.tie_weights()
+    plain, batch = copy.deepcopy(base), inputs(base)
+    theirs = fill(peft.get_peft_model(copy.deepcopy(base), L(
+        task_type="CAUSAL_LM", target_modules=["q_proj", "lm_head"], ensure_weight_tying=False)))
+    theirs.save_pretrained(tmp_path)
+    assert any("base_layer" in n for n in load_file(tmp_path / "adapter_model.safetensors"))
+    model = pt.export.from_peft(base, tmp_path)
+    assert "lm_head" in pt.adapters(model)
+    assert_alike(outputs(model, batch), outputs(theirs, batch), outputs(plain, batch))
+    other = tiny("llama", "lm", seed=4)    # another table is no copy
+    with pytest.raises(AdapterFileError, match=r"unexpected base_model\.model\.lm_head"):
+        pt.export.from_peft(other, tmp_path)
+
+
+def test_each_folder_names_who_reads_it(sound, tiny, tmp_path):
+    ours = pt.save(pt.lora.inject(tiny("gpt2")), tmp_path)
+    with pytest.raises(AdapterFileError, match=r"pt\.load\(model, path\) reads this"):
+        pt.export.from_peft(tiny("gpt2"), ours)
+    with pytest.raises(AdapterFileError, match=r"pt\.export\.from_peft\(model, path\) reads"):
+        pt.load(tiny("gpt2"), sound)
+
+
 def test_no_model_at_all(sound):
     with pytest.raises(BadConfig, match="not a model"):
         pt.export.from_peft("gpt2", sound)
