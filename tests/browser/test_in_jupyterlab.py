@@ -1,0 +1,284 @@
+"""The course in a real browser: JupyterLab in Chromium, worked in by mouse and keyboard.
+
+Lesson 00 runs as students get it; a notebook of the demonstration course is stopped and reset.
+Needs the extra `browser` and a Chromium of the system; what has no front end is tested elsewhere.
+"""
+
+import json
+import re
+
+import pytest
+
+pytest.importorskip("playwright", reason="needs the extra: pip install -e '.[browser]'")
+pytest.importorskip("jupyterlab", reason="needs the extra: pip install -e '.[browser]'")
+
+from lab import CHROMIUM, FLAGS, ROOT, Notebook, server
+from playwright.sync_api import sync_playwright
+
+pytestmark = [pytest.mark.browser,
+              pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")]
+
+CONTROLS = "select, input[type=checkbox], [role=slider], .widget-toggle-buttons"
+
+# What a box shows: its pictures, or the chosen answer of a question, which has no picture.
+SHOWN = """box => {
+    const images = [...box.querySelectorAll('img')].map(image => image.src);
+    return images.length ? images.join()
+        : [...box.querySelectorAll('.mod-active')].map(button => button.innerText).join();
+}"""
+
+# The least contrast of the texts in an element with what is behind them (WCAG 2.1, 1.4.3).
+CONTRAST = """element => {
+    const rgba = text => {
+        const numbers = text.match(/[\\d.]+/g).map(Number);
+        return numbers.length > 3 ? numbers : [...numbers, 1];
+    };
+    const luminance = colour => {
+        const [r, g, b] = colour.map(c => c / 255).map(
+            c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = node => {
+        for (; node; node = node.parentElement) {
+            const colour = rgba(getComputedStyle(node).backgroundColor);
+            if (colour[3] > 0.99) return colour;
+        }
+        return [255, 255, 255, 1];
+    };
+    const texts = [element, ...element.querySelectorAll('*')].filter(node =>
+        node.getClientRects().length && node.tagName !== 'STYLE' && node.tagName !== 'OPTION'
+        && [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim()));
+    return Math.min(...texts.map(node => {
+        const two = [rgba(getComputedStyle(node).color), behind(node)].map(luminance);
+        return (Math.max(...two) + 0.05) / (Math.min(...two) + 0.05);
+    }));
+}"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    with server(tmp_path_factory.mktemp("lab")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def opened(lab, browser):
+    """Give a function: name → the notebook, opened in a page of its own."""
+    pages = []
+
+    def open_(name: str) -> Notebook:
+        pages.append(browser.new_page(viewport={"width": 1200, "height": 1000}))
+        return Notebook(pages[-1], lab, name)
+
+    yield open_
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture(scope="module")
+def lesson(lab, browser):
+    """Lesson 00, run from top to bottom."""
+    source, = (ROOT / "lessons").glob("00_*.ipynb")
+    lab.add(json.loads(source.read_text("utf-8")), "lesson.ipynb")
+    page = browser.new_page(viewport={"width": 1200, "height": 1000})
+    notebook = Notebook(page, lab, "lesson.ipynb")
+    notebook.run_all()
+    yield notebook
+    page.close()
+
+
+def boxes(notebook: Notebook) -> list:
+    """Return the live boxes, and see that each is shown and the still copy behind it is not."""
+    page = notebook.page
+    page.wait_for_function("""() => ['live', 'still'].every(
+        kind => document.querySelectorAll(`.peft-teach-${kind}`).length === 4)""")
+    found = page.locator(".peft-teach-live").all()
+    assert all(box.is_visible() for box in found)
+    assert not any(still.is_visible() for still in page.locator(".peft-teach-still").all())
+    return found
+
+
+def by_keyboard(control) -> None:
+    """Focus a control and move it by one."""
+    kind = control.evaluate("c => c.tagName === 'INPUT' ? c.type : c.role || c.tagName")
+    if kind == "SELECT":    # opened first: an arrow alone is JupyterLab's, and goes to another cell
+        last = control.evaluate("c => c.selectedIndex === c.length - 1")
+        control.press("Space")
+        control.page.wait_for_function("c => c.matches(':open')", arg=control.element_handle())
+        control.press("ArrowUp" if last else "ArrowDown")
+        control.press("Enter")
+    elif kind == "slider":
+        last = control.get_attribute("aria-valuenow") == control.get_attribute("aria-valuemax")
+        control.press("ArrowLeft" if last else "ArrowRight")
+    elif kind == "checkbox":
+        control.press("Space")
+    else:
+        control.locator("button:not(.mod-active)").first.press("Enter")
+
+
+def by_mouse(control) -> None:
+    """Click a control, or drag it."""
+    kind = control.evaluate("c => c.tagName === 'INPUT' ? c.type : c.role || c.tagName")
+    if kind == "SELECT":    # its list is a window of the system, which no page can click in
+        control.select_option(index=control.evaluate("c => (c.selectedIndex + 1) % c.length"))
+    elif kind == "slider":
+        control.scroll_into_view_if_needed()
+        handle, track = control.bounding_box(), control.locator("../..").bounding_box()
+        x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
+        middle = track["x"] + track["width"] / 2
+        mouse = control.page.mouse
+        mouse.move(x, y)
+        mouse.down()
+        mouse.move(x + (80 if x < middle else -80), y, steps=5)
+        mouse.up()
+    elif kind == "checkbox":
+        control.click()
+    else:
+        control.locator("button:not(.mod-active)").last.click()
+
+
+def moves(box, move, most: int | None = None) -> int:
+    """Move controls of a box, and wait each time until the box shows something else."""
+    controls = box.locator(CONTROLS).all()[:most]
+    for control in controls:
+        before = box.evaluate(SHOWN)
+        move(control)
+        box.page.wait_for_function(f"([box, before]) => ({SHOWN})(box) !== before",
+                                   arg=[box.element_handle(), before])
+    return len(controls)
+
+
+def test_run_all_runs_every_cell(lesson):
+    prompts = lesson.page.locator(".jp-CodeCell .jp-InputPrompt").all_text_contents()
+    assert [p.strip() for p in prompts] == [f"[{n}]:" for n in range(1, len(prompts) + 1)]
+    assert lesson.errors() == []
+    assert len(boxes(lesson)) == 4
+
+
+@pytest.mark.parametrize("move", [by_keyboard, by_mouse])
+def test_each_control_moves_its_picture(lesson, move):
+    assert sum(moves(box, move) for box in boxes(lesson)) > 20
+    # The still copies followed, unseen.
+    for box, still in zip(boxes(lesson), lesson.page.locator(".peft-teach-still").all()):
+        image = box.locator("img").last
+        if image.count():
+            lesson.page.wait_for_function(
+                "([still, src]) => still.querySelector('img').src === src",
+                arg=[still.element_handle(), image.get_attribute("src")])
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_texts_can_be_read_in_both_themes(lesson, theme):
+    lesson.page.evaluate("theme => window.jupyterapp.commands.execute("
+                         "'apputils:change-theme', {theme}).then(() => null)", theme)
+    light = str(theme.endswith("Light")).lower()
+    lesson.page.wait_for_selector(f'body[data-jp-theme-light="{light}"]', state="attached")
+    cards = lesson.page.locator('.jp-OutputArea [role="group"][aria-label]').all()
+    assert len(cards) >= 4
+    for element in [*cards, *boxes(lesson)]:
+        element.scroll_into_view_if_needed()
+        assert element.evaluate(CONTRAST) >= 4.5, element.text_content()
+
+
+def test_after_a_reload_the_boxes_live(lesson):
+    lesson.save()
+    lesson.reload()
+    for box in boxes(lesson):
+        assert moves(box, by_keyboard, most=1) == 1
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_opened_without_its_kernel_the_pictures_stay(lesson, lab, opened, trusted):
+    lesson.save()
+    saved = lab.read("lesson.ipynb")
+    if not trusted:    # written elsewhere: this machine's Jupyter has not signed it
+        saved["metadata"]["from"] = "elsewhere"
+    lab.add(saved, "reopened.ipynb")
+    reopened = opened("reopened.ipynb")
+    stills = reopened.page.locator(".peft-teach-still")
+    stills.nth(3).wait_for(state="attached")
+    for still in stills.all():
+        still.scroll_into_view_if_needed()
+        assert still.is_visible()
+        for image in still.locator("img").all():
+            assert image.evaluate("image => image.naturalWidth") > 100
+            assert image.get_attribute("alt")
+    assert stills.locator("img").count() == 2
+    lost = reopened.page.get_by_text(re.compile("model not found", re.IGNORECASE))
+    assert not any(message.is_visible() for message in lost.all())
+
+
+# ── a training is stopped, an exercise begun anew ────────────────────────────────────────────
+
+STEPS = 20_000
+CELLS = ("""\
+import torch
+from transformers import BertConfig, BertForSequenceClassification
+
+import peft_teach as pt
+
+sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+model = BertForSequenceClassification(BertConfig(num_attention_heads=4, vocab_size=97, **sizes))
+ids = torch.arange(40).reshape(4, 10)
+batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids[:, 0] % 2}
+""", """\
+def linear_count(n_in, n_out):
+    return n_in * n_out
+""", """\
+linear_count = pt.check("inside.linear", linear_count)
+""", f"""\
+steps = pt.widgets.watch(pt.train(model, [batch] * {STEPS}, lr=1e-3), {STEPS})
+""", """\
+print("the cell after the training")
+""", """\
+pt.reset("inside.linear")
+""")
+
+
+@pytest.fixture(scope="module")
+def workbench(lab, browser):
+    """A notebook with an exercise, and with a training that would take minutes: it is stopped."""
+    cells = [{"cell_type": "code", "id": f"cell-{n}", "metadata": {}, "source": source,
+              "outputs": [], "execution_count": None} for n, source in enumerate(CELLS)]
+    lab.add({"cells": cells, "nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": {
+        "name": "python3", "display_name": "Python 3", "language": "python"}}}, "bench.ipynb")
+    page = browser.new_page(viewport={"width": 1200, "height": 1000})
+    notebook = Notebook(page, lab, "bench.ipynb")
+    notebook.run_all(wait=False)
+    page.get_by_text(re.compile(rf"step \d+ of {STEPS}, loss")).wait_for()
+    page.locator('[data-command="notebook:interrupt-kernel"]').first.click()
+    notebook.idle()
+    yield notebook
+    page.close()
+
+
+def test_a_stopped_training_is_one_line_and_stops_run_all(workbench):
+    error, = workbench.errors()
+    assert len(error.strip().splitlines()) <= 2    # what happened, what to try
+    assert re.search(rf"\d+ of {STEPS}", error)
+    assert "Traceback" not in error
+    assert workbench.page.get_by_text("the cell after the training", exact=True).count() == 0
+
+
+def test_reset_puts_the_stub_below_and_what_follows_runs(workbench):
+    page = workbench.page
+    before = page.locator(".jp-Cell").count()
+    page.locator(".jp-CodeCell", has_text='pt.reset("inside.linear")').locator(
+        ".cm-content").click()
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function(f"() => document.querySelectorAll('.jp-Cell').length > {before}")
+    workbench.idle()
+    stub = page.locator(".jp-CodeCell").nth(before)
+    assert "NotAttempted" in stub.text_content()
+    stub.locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+    stub.get_by_text("inside.linear: not attempted").wait_for()
+    assert len(workbench.errors()) == 1    # that of the training alone
