@@ -30,7 +30,7 @@ from .state import Record
 
 TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"    # what `save` writes
 CHECKPOINT = "model.safetensors"    # where transformers' Trainer looks for weights
-ANSWERED = ("weight", "bias")    # what an adapter lets its base answer for
+ANSWERED = ("weight", "bias", "attention_type")    # what an adapter lets its base answer for
 
 
 class Adapter(nn.Module):
@@ -53,9 +53,10 @@ class Adapter(nn.Module):
         return super().__call__(*args, **kwargs)
 
     def __getattr__(self, name: str):
-        """Answer for the base's `weight` and `bias` where a subclass has none of its own.
+        """Answer for the base where a subclass has no `weight`, say, of its own.
 
-        A model may look at them from outside: T5 asks for `wo.weight.dtype`.
+        A model may look at one from outside: T5 asks for `wo.weight.dtype`, and ModernBERT asks
+        a block for its `attention_type`.
         """
         try:
             return super().__getattr__(name)

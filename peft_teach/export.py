@@ -252,11 +252,11 @@ def _to_theirs(adapter: core.Adapter) -> dict[str, Tensor]:
 def _to_ours(adapter: core.Adapter, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Undo `_to_theirs`: return the tensors by the names of the adapter's own parameters."""
     if isinstance(adapter, ia3.IA3Linear):
-        l = theirs["ia3_l"].flatten()                                 # (n_out,) or (n_in,)
-        if (l[:adapter.first] != 1).any():
-            raise NotExportable("This (IA)³ scales GPT-2's queries, too.",
+        l = theirs["ia3_l"].flatten().unflatten(0, (adapter.parts, -1))    # (parts, n / parts)
+        if (l[:, :adapter.first] != 1).any():
+            raise NotExportable("This (IA)³ scales the queries of a fused projection, too.",
                                 expected="factors of one for them, as in the paper")
-        return {"l": l[adapter.first:]}
+        return {"l": l[:, adapter.first:].flatten()}                  # (n_out,) or (n_in,)
     if isinstance(adapter, prompt.SoftPrompt):
         return {"P": theirs["prompt_embeddings"]}                     # (length, d_model)
     if isinstance(adapter, prefix.Prefix):

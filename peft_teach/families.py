@@ -1,19 +1,31 @@
 """One vocabulary for what differs between model families; a new family is one entry here.
 
-    place           BERT, RoBERTa               GPT-2        Llama, Mistral, Qwen2, Qwen3
+    place           BERT and its kin            GPT-2        Llama and its kin
     query           attention.self.query        –            self_attn.q_proj
     qkv             –                           attn.c_attn  –
     attention_out   attention.output.dense      attn.c_proj  self_attn.o_proj
     ffn_in          intermediate.dense          mlp.c_fc     mlp.up_proj
     ...
 
+    entry       families
+    BERT        BERT; ELECTRA, whose small models project their embeddings
+    ROBERTA     RoBERTa, XLM-R, CamemBERT: BERT, whose positions pass padding over
+    LLAMA       Llama, Mistral, Qwen2, Qwen3, Gemma 1, 2 and 3, SmolLM3, OLMo 2
+    one each    DistilBERT, GPT-2, GPT-NeoX, OPT, Phi-3, ModernBERT
+
 A method asks first where, in *this* family, the query projections, the feed-forward block or the
 norms are; then, if it wraps the whole backbone, how positions are counted and where keys and
 values are kept. Methods ask through `pt.models`, and never for a family by name.
+
+Two fused layers share a place with plain ones: `qkv` is query, key and value in one, and the
+`ffn_in` of Phi-3 and ModernBERT is their `ffn_gate` and `ffn_in` in one. A norm has a place only
+where it closes a sub-layer: one on the sub-layer's output before the sum, as in Gemma 2 and 3 and
+OLMo 2, has none.
 """
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -29,15 +41,24 @@ class Family:
     """One architecture: the path of its blocks, and each place relative to a block.
 
     `places` maps a place to a module path inside the block; `embeddings` and `last` are paths
-    from the backbone. `last` may hold `{last}`, the number of the last block. `reads_cache` says
-    whether its attention looks at keys and values that come from outside.
+    from the backbone. `last` may hold `{last}`, the number of the last block. `lacks` says why a
+    place that one would look for is not there.
+
+    `is_encoder` says that every token sees every other; `reads_cache`, that the attention looks
+    at keys and values from outside; `skips_padding`, that positions start after the padding's own
+    number and pass padding over; `fuses_by_head`, that `qkv` holds one head after the other, not
+    all queries, then all keys, then all values.
     """
 
     blocks: str
     embeddings: str
     last: str
     places: dict[str, str]
+    lacks: dict[str, str] = field(default_factory=dict)
+    is_encoder: bool = False
     reads_cache: bool = True
+    skips_padding: bool = False
+    fuses_by_head: bool = False
 
 
 BERT = Family("encoder.layer", "embeddings.dropout", "encoder.layer.{last}.output.LayerNorm", {
@@ -51,7 +72,8 @@ BERT = Family("encoder.layer", "embeddings.dropout", "encoder.layer.{last}.outpu
     "attention_norm": "attention.output.LayerNorm",
     "ffn_norm": "output.LayerNorm",
     "block": "",
-})
+}, is_encoder=True)
+ROBERTA = replace(BERT, skips_padding=True)
 DISTILBERT = Family("transformer.layer", "embeddings.dropout",
                     "transformer.layer.{last}.output_layer_norm", {
     "query": "attention.q_lin",
@@ -64,7 +86,15 @@ DISTILBERT = Family("transformer.layer", "embeddings.dropout",
     "attention_norm": "sa_layer_norm",
     "ffn_norm": "output_layer_norm",
     "block": "",
-}, reads_cache=False)
+}, is_encoder=True, reads_cache=False)
+MODERNBERT = Family("layers", "embeddings", "final_norm", {
+    "qkv": "attn.Wqkv",
+    "attention_out": "attn.Wo",
+    "ffn_in": "mlp.Wi",
+    "ffn_out": "mlp.Wo",
+    "ffn": "mlp",
+    "block": "",
+}, is_encoder=True, reads_cache=False)
 GPT2 = Family("h", "drop", "ln_f", {
     "qkv": "attn.c_attn",
     "attention_out": "attn.c_proj",
@@ -73,6 +103,14 @@ GPT2 = Family("h", "drop", "ln_f", {
     "ffn": "mlp",
     "block": "",
 })
+GPT_NEOX = Family("layers", "emb_dropout", "final_layer_norm", {
+    "qkv": "attention.query_key_value",
+    "attention_out": "attention.dense",
+    "ffn_in": "mlp.dense_h_to_4h",
+    "ffn_out": "mlp.dense_4h_to_h",
+    "ffn": "mlp",
+    "block": "",
+}, fuses_by_head=True)
 LLAMA = Family("layers", "embed_tokens", "norm", {
     "query": "self_attn.q_proj",
     "key": "self_attn.k_proj",
@@ -84,8 +122,55 @@ LLAMA = Family("layers", "embed_tokens", "norm", {
     "ffn": "mlp",
     "block": "",
 })
-FAMILIES = {"bert": BERT, "roberta": BERT, "distilbert": DISTILBERT, "gpt2": GPT2,
-            "llama": LLAMA, "mistral": LLAMA, "qwen2": LLAMA, "qwen3": LLAMA}
+PHI3 = Family("layers", "embed_tokens", "norm", {
+    "qkv": "self_attn.qkv_proj",
+    "attention_out": "self_attn.o_proj",
+    "ffn_in": "mlp.gate_up_proj",
+    "ffn_out": "mlp.down_proj",
+    "ffn": "mlp",
+    "block": "",
+})
+OPT = Family("decoder.layers", "decoder.embed_tokens", "decoder.final_layer_norm", {
+    "query": "self_attn.q_proj",
+    "key": "self_attn.k_proj",
+    "value": "self_attn.v_proj",
+    "attention_out": "self_attn.out_proj",
+    "ffn_in": "fc1",
+    "ffn_out": "fc2",
+    "block": "",
+}, lacks={
+    "backbone": "OPT's language model calls the decoder inside its backbone, and passes the "
+                "backbone by, with whatever is wrapped around it",
+    "ffn": "OPT's feed-forward network is two layers of the block, with no module around them",
+})
+
+
+def _electra(config) -> Family:
+    """Return ELECTRA's entry: the small models project narrow embeddings to the blocks' width."""
+    projects = config.embedding_size != config.hidden_size
+    return replace(BERT, embeddings="embeddings_project") if projects else BERT
+
+
+def _opt(config) -> Family:
+    """Return OPT's entry: its 350M model projects its embeddings, too, and alone is post-LN."""
+    family = OPT
+    if config.word_embed_proj_dim != config.hidden_size:
+        family = replace(family, embeddings="decoder.project_in")
+    if not config.do_layer_norm_before:
+        norms = {"attention_norm": "self_attn_layer_norm", "ffn_norm": "final_layer_norm"}
+        family = replace(family, last="decoder.layers.{last}.final_layer_norm",
+                         places=family.places | norms)
+    return family
+
+
+# By `config.model_type`: an entry, or a function of the config where that decides between two.
+FAMILIES: dict[str, Family | Callable[[object], Family]] = {
+    "bert": BERT, "roberta": ROBERTA, "distilbert": DISTILBERT, "gpt2": GPT2,
+    "llama": LLAMA, "mistral": LLAMA, "qwen2": LLAMA, "qwen3": LLAMA,
+    "gemma": LLAMA, "gemma2": LLAMA, "gemma3_text": LLAMA, "smollm3": LLAMA, "olmo2": LLAMA,
+    "electra": _electra, "xlm-roberta": ROBERTA, "camembert": ROBERTA, "opt": _opt,
+    "phi3": PHI3, "gpt_neox": GPT_NEOX, "modernbert": MODERNBERT,
+}
 
 # Places that are one linear layer each.
 LINEAR = ("query", "key", "value", "qkv", "attention_out", "ffn_in", "ffn_gate", "ffn_out")
@@ -93,8 +178,10 @@ LINEAR = ("query", "key", "value", "qkv", "attention_out", "ffn_in", "ffn_gate",
 # Places that a model has once; all others it has once a block.
 SINGLE = ("embeddings", "last", "backbone")
 
-# The modules that transformers adds on top of a backbone for one task, by attribute name.
-HEADS = ("pre_classifier", "classifier", "score", "qa_outputs")
+# What transformers adds on top of a backbone for one task, by attribute name: a model with one of
+# these is a model for a task.
+HEADS = ("pre_classifier", "classifier", "score", "qa_outputs", "classification_head",
+         "logits_proj", "sequence_summary")
 
 
 def places(model: nn.Module) -> dict[str, tuple[str, ...]]:
@@ -113,16 +200,23 @@ def places(model: nn.Module) -> dict[str, tuple[str, ...]]:
     table["embeddings"] = (root + family.embeddings,)
     table["last"] = (root + family.last.format(last=count - 1),)
     table["backbone"] = (backbone,)
-    return table
+    return {place: names for place, names in table.items() if place not in family.lacks}
 
 
 def _family(model: nn.Module) -> Family:
-    kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
+    config = getattr(model, "config", None)
+    kind = getattr(config, "model_type", type(model).__name__)
     if kind not in FAMILIES:
         raise NotSupported(f"The places of {kind!r} are not known.",
                            expected="one of " + ", ".join(FAMILIES),
                            hint="give full module names from model.named_modules() as targets")
-    return FAMILIES[kind]
+    return entry(config)
+
+
+def entry(config) -> Family:
+    """Return the family's entry for a configuration whose `model_type` is in `FAMILIES`."""
+    found = FAMILIES[config.model_type]
+    return found if isinstance(found, Family) else found(config)
 
 
 def find(model: nn.Module, targets: str | tuple[str, ...],
@@ -144,7 +238,8 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
     absent = [t for t in missing if t not in table]
     if absent or not targets:
         what = ", ".join(map(repr, absent)) or "module without a name: no target was given"
-        raise NoTargets(f"This model has no {what}.",
+        why = [reason for place, reason in _family(model).lacks.items() if place in absent]
+        raise NoTargets(f"This model has no {what}{': ' if why else ''}{'; '.join(why)}.",
                         expected="a place, here " + ", ".join(table) + ", or a full module name",
                         hint=_called_elsewhere(absent, table) or "print pt.models.places(model)")
     if layers is not None:
@@ -190,13 +285,15 @@ def place_of(model: nn.Module) -> dict[str, str]:
     return {name: place for place, names in places(model).items() for name in names}
 
 
-def fused_rows(n_out: int) -> dict[str, slice]:
-    """Return which outputs of a fused `qkv` projection are query, key and value: thirds of n_out.
+def fused_queries(model: nn.Module) -> tuple[int, int]:
+    """Return `(parts, first)`: how the queries lie in what a fused `qkv` projection puts out.
 
-    This is GPT-2's order. The same slices are rows of its (n_out, n_in) weight.
+    The outputs come in `parts` equal parts, each of which begins with `first` features of queries:
+    all in one (GPT-2, Phi-3, ModernBERT), or one part a head (GPT-NeoX). Keys and values follow.
     """
-    d = n_out // 3
-    return {"query": slice(0, d), "key": slice(d, 2 * d), "value": slice(2 * d, 3 * d)}
+    _, _, d_head = key_value_shape(model)
+    heads = model.config.num_attention_heads
+    return (heads, d_head) if _family(model).fuses_by_head else (1, heads * d_head)
 
 
 def _is_known(model: nn.Module) -> bool:
@@ -205,11 +302,18 @@ def _is_known(model: nn.Module) -> bool:
 
 
 def head(model: nn.Module) -> tuple[str, ...]:
-    """Return the names of the task head's parameters: new for the task, trained by every method.
+    """Return the names of the task head's parameters: trained by every method.
 
-    A pretrained pooler or language-model head is part of the backbone, and is not here.
+    Of a model made for a task, these are all outside its backbone, so that no part that was drawn
+    for the task stays as it was drawn: DeBERTa-v2's pooler, say, and ModernBERT's `head`. A pooler
+    inside the backbone, as BERT's, or a language model's head is pretrained, and is not here.
     """
-    return tuple(name for name, _ in model.named_parameters() if name.split(".")[0] in HEADS)
+    names = [name for name, _ in model.named_parameters()]
+    added = [name for name in names if name.split(".")[0] in HEADS]
+    backbone = getattr(model, "base_model_prefix", "")
+    if not added or not backbone or not hasattr(model, backbone):
+        return tuple(added)
+    return tuple(name for name in names if name.split(".")[0] != backbone)
 
 
 # ── what a backbone is called with ──────────────────────────────────────────────────────────
@@ -293,7 +397,7 @@ def new_cache():
 def reads_cache(backbone: nn.Module) -> bool:
     """Return whether this family's attention looks at cached keys and values.
 
-    DistilBERT takes the argument and ignores it without a word.
+    DistilBERT and ModernBERT take the argument and ignore it without a word.
     """
     return _family(backbone).reads_cache
 
@@ -312,8 +416,8 @@ def key_value_shape(backbone: nn.Module) -> tuple[int, int, int]:
 def positions(backbone: nn.Module, input_ids: Tensor | None, seq: int) -> Tensor:
     """Return the position ids (batch or 1, seq) that a backbone gives its tokens by itself.
 
-    They count from 0, padding included; RoBERTa's start after the padding's own number and pass
-    padding over.
+    They count from 0, padding included; those of RoBERTa and its kin start after the padding's
+    own number and pass padding over.
     """
     first = first_position(backbone)
     if first == 0 or input_ids is None:
@@ -324,9 +428,8 @@ def positions(backbone: nn.Module, input_ids: Tensor | None, seq: int) -> Tensor
 
 
 def first_position(backbone: nn.Module) -> int:
-    """Return the position of the first token: 0, but for RoBERTa."""
-    config = backbone.config
-    return config.pad_token_id + 1 if config.model_type == "roberta" else 0
+    """Return the position of the first token: 0, but for RoBERTa and its kin."""
+    return backbone.config.pad_token_id + 1 if _family(backbone).skips_padding else 0
 
 
 def longest_input(backbone: nn.Module) -> int:
@@ -339,9 +442,9 @@ def is_recomputing(backbone: nn.Module) -> bool:
     return any(getattr(module, "gradient_checkpointing", False) for module in backbone.modules())
 
 
-def is_encoder(backbone: nn.Module) -> bool:
-    """Return whether every token sees every other: a BERT, RoBERTa or DistilBERT."""
-    return _family(backbone) in (BERT, DISTILBERT)
+def is_encoder(model: nn.Module) -> bool:
+    """Return whether every token sees every other, as in BERT and its kin."""
+    return _family(model).is_encoder
 
 
 def is_language_model(model: nn.Module) -> bool:

@@ -17,8 +17,6 @@ from torch import nn
 from . import fetch, nf4, state
 from .errors import BadConfig, NotSupported, UnknownName, unknown
 from .families import (
-    BERT,
-    DISTILBERT,
     FAMILIES,
     LINEAR,
     SINGLE,
@@ -26,9 +24,10 @@ from .families import (
     check_front,
     count_all,
     count_tokens,
+    entry,
     find,
     first_position,
-    fused_rows,
+    fused_queries,
     head,
     is_encoder,
     is_language_model,
@@ -49,11 +48,11 @@ from .valid import is_whole
 __all__ = [
     "ATTENTIONS", "FAMILIES", "LINEAR", "NAMES", "SINGLE", "best_device", "cache_name",
     "check_front", "common_tokens", "count_all", "count_tokens", "find", "first_position",
-    "fused_rows", "guard_save", "head", "in_mode", "is_conv1d", "is_encoder", "is_language_model",
-    "is_mean_pooled", "is_packed", "is_recomputing", "key_value_shape", "linear_places", "load",
-    "longest_input", "move_ties",
-    "new_cache", "place_of", "places", "pop_cache", "positions", "quantized", "quiet_transformers",
-    "reads_cache", "replace", "restore_ties", "to_conv1d", "to_hf", "to_linear", "token_ids",
+    "fused_queries", "guard_save", "head", "in_mode", "is_conv1d", "is_encoder",
+    "is_language_model", "is_mean_pooled", "is_packed", "is_recomputing", "key_value_shape",
+    "linear_places", "load", "longest_input", "move_ties", "new_cache", "place_of", "places",
+    "pop_cache", "positions", "quantized", "quiet_transformers", "reads_cache", "replace",
+    "restore_ties", "to_conv1d", "to_hf", "to_linear", "token_ids",
     "widen_mask",
 ]
 
@@ -274,8 +273,8 @@ def _model_class(config, labels: int | None, pool: str):
     if labels is not None:
         return transformers.AutoModelForSequenceClassification
     # transformers can make a language model of BERT, too; here an encoder stays an encoder.
-    encoder = (FAMILIES.get(config.model_type) in (BERT, DISTILBERT)
-               or config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    encoder = (config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+               or (config.model_type in FAMILIES and entry(config).is_encoder))
     return transformers.AutoModel if encoder else transformers.AutoModelForCausalLM
 
 

@@ -1,6 +1,7 @@
 """What the tests of prompts and prefixes share: a tokenizer of numbers, inputs and comparisons."""
 
 import torch
+from tiny import MORE_DECODERS, MORE_ENCODERS
 
 import peft_teach as pt
 from peft_teach import core
@@ -9,6 +10,9 @@ LENGTH, WORDS = 5, (7, 8, 9, 10, 11)
 TEXT = " ".join(map(str, WORDS))
 DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
 FAMILIES = ("bert", "roberta", "distilbert", *DECODERS)
+# The families that came later and take a prompt; OPT's language model passes its backbone by.
+LATER_DECODERS = tuple(family for family in MORE_DECODERS if family != "opt")
+LATER = (*MORE_ENCODERS, *LATER_DECODERS)
 GREEDY = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
 
 

@@ -33,7 +33,7 @@ from ..shapes import expect
 from ..valid import Settings, is_whole
 
 LEARNING_RATE = 1e-2    # learns on both models: assets/records/rates.json
-# Which side of a layer its vector scales. `qkv` is GPT-2's fused projection.
+# Which side of a layer its vector scales. `qkv` is a fused projection, as GPT-2's.
 SIDES = {"key": "output", "value": "output", "qkv": "output",
          "attention_out": "input", "ffn_out": "input"}
 
@@ -42,9 +42,9 @@ SIDES = {"key": "output", "value": "output", "qkv": "output",
 class Config(Settings):
     """Where (IA)³ goes.
 
-    `targets` None takes the paper's three vectors: key, value and ffn_out, on GPT-2 qkv and
-    ffn_out. Given as places or module names, they may also be attention_out, whose input is then
-    scaled. `layers` are block numbers, None for all.
+    `targets` None takes the paper's three vectors: key, value and ffn_out, or qkv and ffn_out
+    where a model fuses its projections. Given as places or module names, they may also be
+    attention_out, whose input is then scaled. `layers` are block numbers, None for all.
     """
 
     targets: tuple[str, ...] | None = None
@@ -60,15 +60,16 @@ def count(layers: int, d_key: int, d_value: int, d_ffn: int) -> int:
 class IA3Linear(Adapter):
     """A frozen `nn.Linear` whose output or input is scaled, one trained number a feature.
 
-    `first` leaves the features before it as they are: the query's in a fused projection.
+    `first` leaves the features before it as they are: the query's in a fused projection. Where
+    these come in `parts` equal parts with queries of their own, it holds in each of them.
     """
 
-    def __init__(self, base: nn.Linear, side: str = "output", first: int = 0):
-        _check(base, side, first)
+    def __init__(self, base: nn.Linear, side: str = "output", first: int = 0, parts: int = 1):
+        _check(base, side, first, parts)
         super().__init__(base)
-        self.side, self.first = side, first
+        self.side, self.first, self.parts = side, first, parts
         n = base.out_features if side == "output" else base.in_features
-        self.l = nn.Parameter(torch.ones(n - first))                  # (n_out,) or (n_in,)
+        self.l = nn.Parameter(torch.ones(n - parts * first))          # (n_out,) or (n_in,)
 
     def forward(self, x: Tensor) -> Tensor:
         expect(x, "... n_in", n_in=self.base.in_features)
@@ -78,8 +79,9 @@ class IA3Linear(Adapter):
         return (self.factors() * y).to(y.dtype)                       # (…, n_out)
 
     def factors(self) -> Tensor:
-        """Return one factor a feature, float32: l, after a one for each feature before `first`."""
-        return F.pad(self.l, (self.first, 0), value=1.0) if self.first else self.l
+        """Return one factor a feature, float32: in each part l, after ones up to `first`."""
+        l = self.l.unflatten(0, (self.parts, -1))                     # (parts, n / parts - first)
+        return F.pad(l, (self.first, 0), value=1.0).flatten()         # (n_out,) or (n_in,)
 
     def delta(self) -> Tensor:
         """Return ΔW = (l − 1) ⊙ W, by rows for an output, by columns for an input."""
@@ -116,13 +118,13 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
     def make(base: nn.Module) -> IA3Linear:
         place = places[next(order)]
-        first = models.fused_rows(base.out_features)["key"].start if place == "qkv" else 0
-        return IA3Linear(base, SIDES[place], first)
+        parts, first = models.fused_queries(model) if place == "qkv" else (1, 0)
+        return IA3Linear(base, SIDES[place], first, parts)
 
     return note(attach(model, names, make), "ia3", config)
 
 
-def _check(base: nn.Module, side: str, first: int) -> None:
+def _check(base: nn.Module, side: str, first: int, parts: int) -> None:
     if not isinstance(base, nn.Linear) or models.is_packed(base):
         raise NotSupported(f"(IA)³ scales a linear layer, and this is a {type(base).__name__}.",
                            expected="an nn.Linear, not quantized",
@@ -130,5 +132,8 @@ def _check(base: nn.Module, side: str, first: int) -> None:
     if side not in ("output", "input"):
         raise BadConfig(f"side is {side!r}.", expected="'output' or 'input'")
     n = base.out_features if side == "output" else base.in_features
-    if not is_whole(first, 0, n - 1):
-        raise BadConfig(f"first is {first!r}.", expected=f"a feature's number, 0 to {n - 1}")
+    if not is_whole(parts, 1, n) or n % parts:
+        raise BadConfig(f"parts is {parts!r}.", expected=f"a number that divides the {n} features")
+    if not is_whole(first, 0, n // parts - 1):
+        raise BadConfig(f"first is {first!r}.",
+                        expected=f"a feature's number, 0 to {n // parts - 1}")

@@ -139,20 +139,24 @@ def _start(P: Tensor, base: nn.Module, config: Config, tokenizer) -> Tensor:
     if tokenizer is None:
         raise BadConfig(f"start={config.start!r} reads words, and no tokenizer was given.",
                         hint="pt.prompt.inject(model, config, tokenizer)")
-    table = base.get_input_embeddings().weight.detach().float()       # (vocab, d_model)
-    texts = [models.token_ids(text, tokenizer, len(table)) for text in config.words]
+    embed = base.get_input_embeddings()    # called, not read: Gemma's scales what it looks up
+
+    def vectors(ids: list[int]) -> Tensor:
+        return embed(torch.tensor(ids, device=base.device)).float()   # (len(ids), d_model)
+
+    texts = [models.token_ids(text, tokenizer, embed.num_embeddings) for text in config.words]
     if config.start == "text":
         ids = [i for text in texts for i in text]
-        return table[(ids * len(P))[:len(P)]]                         # (length, d_model)
-    labels = [table[ids].mean(0) for ids in texts]                    # each (d_model,)
-    common = models.common_tokens(tokenizer, COMMON, len(table))
+        return vectors((ids * len(P))[:len(P)])                       # (length, d_model)
+    labels = [vectors(ids).mean(0) for ids in texts]                  # each (d_model,)
+    common = models.common_tokens(tokenizer, COMMON, embed.num_embeddings)
     rest = len(P) - len(labels)
     if not 0 <= rest <= len(common):
         raise BadConfig(f"A prompt of {len(P)} from {len(labels)} labels and {len(common)} common "
                         "tokens.", expected="at least one vector for each label, and different "
                                             "tokens for the others")
     sampled = [common[i] for i in torch.randperm(len(common))[:rest]]
-    return torch.stack([*labels, *table[sampled]])                    # (length, d_model)
+    return torch.stack([*labels, *(vectors(sampled) if rest else ())])    # (length, d_model)
 
 
 def _check(base: nn.Module, length: int, pool: str) -> None:

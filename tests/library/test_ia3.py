@@ -30,6 +30,14 @@ PARITY = {
     "mistral, no biases": ("mistral", None, {}),
     "qwen2": ("qwen2", None, {"target_modules": ["k_proj", "v_proj", "down_proj"],
                               "feedforward_modules": ["down_proj"]}),
+    "gemma, a multi-query's kin": ("gemma", None, {
+        "target_modules": ["k_proj", "v_proj", "down_proj"], "feedforward_modules": ["down_proj"]}),
+    "opt": ("opt", None, {"target_modules": ["k_proj", "v_proj", "fc2"],
+                          "feedforward_modules": ["fc2"]}),
+    "phi3, queries left out": ("phi3", None, {"target_modules": ["qkv_proj", "down_proj"],
+                                              "feedforward_modules": ["down_proj"]}),
+    "modernbert, queries left out": ("modernbert", None, {
+        "target_modules": ["Wqkv", "mlp.Wo"], "feedforward_modules": ["mlp.Wo"]}),
     "llama, values alone": ("llama", ("value",), {"target_modules": ["v_proj"],
                                                   "feedforward_modules": []}),
 }
@@ -79,21 +87,39 @@ def test_peft_gives_the_same_outputs_gradients_and_merge(both):
                                rtol=1e-5, atol=1e-5)
 
 
-def test_queries_stay_as_they_are_in_a_fused_projection(tiny):
-    model = pt.ia3.inject(tiny("gpt2"))
-    name = "transformer.h.0.attn.c_attn"
+# As each model's own code splits what its fused projection puts out, into query, key and value.
+SPLITS = {
+    "gpt2": ("transformer.h.0.attn.c_attn", lambda y: y.split(32, dim=-1)),
+    "modernbert": ("model.layers.0.attn.Wqkv", lambda y: y.view(5, 3, 4, 8).flatten(2).unbind(1)),
+    "phi3": ("model.layers.0.self_attn.qkv_proj", lambda y: (y[:, :32], y[:, 32:48], y[:, 48:])),
+    "gpt_neox": ("gpt_neox.layers.0.attention.query_key_value",
+                 lambda y: [x.flatten(1) for x in y.view(5, 4, 24).chunk(3, dim=-1)]),
+}
+
+
+@pytest.mark.parametrize("family", SPLITS)
+def test_queries_stay_as_they_are_in_a_fused_projection(family, tiny):
+    model, (name, split) = pt.ia3.inject(tiny(family)), SPLITS[family]
     adapter = pt.adapters(model)[name]
-    assert adapter.l.shape == (64,)
     with torch.no_grad():
-        adapter.l[:32], adapter.l[32:] = 2.0, 3.0
-    x = torch.randn(5, 32)
-    q, k, v = adapter(x).split(32, dim=-1)    # as GPT-2 itself splits it
-    q0, k0, v0 = adapter.base(x).split(32, dim=-1)
-    assert torch.equal(q, q0)
-    torch.testing.assert_close(k, 2 * k0)
-    torch.testing.assert_close(v, 3 * v0)
-    rows = pt.models.fused_rows(96)
-    assert rows == {"query": slice(0, 32), "key": slice(32, 64), "value": slice(64, 96)}
+        adapter.l.copy_(torch.rand(adapter.l.shape) + 1.5)
+        x = torch.randn(5, 32)
+        q, k, v = split(adapter(x))
+        q0, k0, v0 = split(adapter.base(x))
+        assert torch.equal(q, q0)
+        ratios = torch.cat([(k / k0), (v / v0)], dim=1)              # (5, d_key + d_value)
+        torch.testing.assert_close(ratios, ratios[:1].expand_as(ratios))    # one factor a feature
+        assert sorted(ratios[0].tolist()) == pytest.approx(sorted(adapter.l.tolist()), rel=1e-4)
+        torch.testing.assert_close(adapter.merged()(x), adapter(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    ({"parts": 5}, "a number that divides the 6"), ({"parts": 2, "first": 3}, "0 to 2"),
+    ({"parts": 0}, "divides")])
+def test_parts_that_cannot_be(options, says):
+    with pytest.raises(BadConfig) as error:
+        pt.ia3.IA3Linear(nn.Linear(7, 6), **options)
+    assert says in error.value.expected
 
 
 def test_the_gated_product_is_scaled_as_t_few_scales_the_linear_branch(tiny):

@@ -1,39 +1,56 @@
 """The laws that every method keeps.
 
-Method × family × head × padding side × dtype × gradient checkpointing are far too many, so `PAIRS`
-holds rows in which every two settings that can meet do meet.
+Method × family × head × padding side × dtype × gradient checkpointing are far too many, so `ROWS`
+are such that every two settings that can meet do meet. Of the twelve families that came last, `FEW`
+rows are run with all tests, and the others as `long` ones.
 """
 
 import copy
 import itertools
+import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
+from tiny import DECODERS as SOME_DECODERS
+from tiny import EIGHT, MORE_DECODERS, MORE_ENCODERS, TWELVE
+from tiny import ENCODERS as SOME_ENCODERS
 
 import peft_teach as pt
 from peft_teach import core, models, state, store
 
-ENCODERS = ("bert", "roberta", "distilbert")
-DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
-FAMILIES = (*ENCODERS, *DECODERS)
-# (n_in, n_out) of every linear place: d_model 32, feed-forward 48, 2 of 4 heads for key and value.
+ENCODERS, DECODERS = (*SOME_ENCODERS, *MORE_ENCODERS), (*SOME_DECODERS, *MORE_DECODERS)
+FAMILIES = (*EIGHT, *TWELVE)
+ROBERTAS = ("roberta", "xlm-roberta", "camembert")
+BIASED = (*SOME_ENCODERS, "electra", "xlm-roberta", "camembert", "gpt2", "gpt_neox", "opt", "llama",
+          "qwen2")    # the others have no biases
+FUSED = ("gpt2", "gpt_neox", "phi3", "modernbert")
+# (n_in, n_out) of every linear place: d_model 32, feed-forward 48, 2 of 4 heads for key and value;
+# Gemma 2's heads have 12 features.
 SIZES = {
-    "encoder": {"query": (32, 32), "key": (32, 32), "value": (32, 32), "attention_out": (32, 32),
+    "plain": {"query": (32, 32), "key": (32, 32), "value": (32, 32), "attention_out": (32, 32),
                 "ffn_in": (32, 48), "ffn_out": (48, 32)},
     "gpt2": {"qkv": (32, 96), "attention_out": (32, 32), "ffn_in": (32, 48), "ffn_out": (48, 32)},
     "llama": {"query": (32, 32), "key": (32, 16), "value": (32, 16), "attention_out": (32, 32),
               "ffn_in": (32, 48), "ffn_gate": (32, 48), "ffn_out": (48, 32)},
+    "modernbert": {"qkv": (32, 96), "attention_out": (32, 32), "ffn_in": (32, 96),
+                   "ffn_out": (48, 32)},
+    "phi3": {"qkv": (32, 64), "attention_out": (32, 32), "ffn_in": (32, 96), "ffn_out": (48, 32)},
 }
-HEAD = {"bert": 3 * 32 + 3, "roberta": 32 * 32 + 32 + 3 * 32 + 3,
-        "distilbert": 32 * 32 + 32 + 3 * 32 + 3}    # the decoders' `score` has no bias
+SIZES |= {"gpt_neox": SIZES["gpt2"], "gemma2": SIZES["llama"] | {
+    "query": (32, 48), "key": (32, 24), "value": (32, 24), "attention_out": (48, 32)}}
+DENSE = 32 * 32 + 32
+HEAD = {"bert": 3 * 32 + 3, "modernbert": DENSE + 3 * 32 + 3} | dict.fromkeys(
+    ("distilbert", "electra", *ROBERTAS), DENSE + 3 * 32 + 3)    # a decoder's `score` has no bias
+HEADS = re.compile(r"(pre_)?classifier|score|head\.")    # ModernBERT has a head and a classifier
 RANK, ALPHA, SIZE, LENGTH = 4, 12.0, 6, 5
 
 
 def sizes(family: str) -> dict:
-    return SIZES["gpt2" if family == "gpt2" else "llama" if family in DECODERS else "encoder"]
+    shape = "plain" if family in ENCODERS or family == "opt" else "llama"
+    return SIZES[family if family in SIZES else shape]
 
 
 # ── the methods, and what the laws need to know of each ──────────────────────────────────────
@@ -59,7 +76,7 @@ class Method:
 
 
 def some(family: str) -> tuple[str, ...]:
-    return ("qkv",) if family == "gpt2" else ("query", "value")
+    return ("qkv",) if family in FUSED else ("query", "value")
 
 
 def low_rank(module, extra=lambda n_in, n_out: 0, everywhere=False, **more) -> Method:
@@ -90,21 +107,28 @@ def biases(family: str, kind: str) -> int:
     attention, ffn, norms = 4 * 32, 48 + 32, 2 * 32
     if family == "bert":
         return 32 + 2 * (attention + ffn + norms) + 32                   # embeddings, pooler
-    if family in ("roberta", "distilbert"):
-        pooler = 32 if (family, kind) == ("roberta", "backbone") else 0
+    if family in ("distilbert", *ROBERTAS):
+        pooler = 32 if family in ROBERTAS and kind == "backbone" else 0
         return 32 + 2 * (attention + ffn + norms) + pooler
-    if family == "gpt2":
-        return 2 * (attention + ffn + norms) + 32                        # ln_f
+    if family == "electra":
+        return 20 + 32 + 2 * (attention + ffn + norms)                   # embeddings, projected
+    if family in ("gpt2", "gpt_neox", "opt"):
+        return 2 * (attention + ffn + norms) + 32                        # the last norm
     return 2 * {"llama": 32 + 16 + 16 + 32 + 48 + 48 + 32, "qwen2": 32 + 16 + 16}[family]
 
 
 def d_kv(family: str) -> int:
-    return 16 if family in DECODERS and family != "gpt2" else 32
+    return 16 if family == "phi3" else sizes(family).get("key", (32, 32))[1]
 
 
-PROMPTS = {"start": None, "merges": False}
-PREFIXES = PROMPTS | {"checkpoints": False,
-                      "families": tuple(f for f in FAMILIES if f != "distilbert")}
+def d_embedding(family: str) -> int:
+    return 20 if family == "electra" else 32
+
+
+PROMPTS = {"start": None, "merges": False,
+           "families": tuple(f for f in FAMILIES if f != "opt")}    # its backbone is passed by
+PREFIXES = PROMPTS | {"checkpoints": False, "families": tuple(
+    f for f in PROMPTS["families"] if f not in ("distilbert", "modernbert"))}
 METHODS = {
     "lora": low_rank(pt.lora),
     "lora rslora": low_rank(pt.lora, rank_stabilized=True),
@@ -112,7 +136,7 @@ METHODS = {
     "lora one block": low_rank(pt.lora, layers=(1,)),
     "lora everywhere": low_rank(pt.lora, everywhere=True),
     "lora bias": replace(low_rank(pt.lora, lambda n_in, n_out: n_out, use_bias=True),
-                         families=(*ENCODERS, "gpt2", "llama", "qwen2")),    # others lack a bias
+                         families=BIASED),
     "dora": low_rank(pt.dora, lambda n_in, n_out: n_out, start=1e-6),
     "dora dropout everywhere": low_rank(pt.dora, lambda n_in, n_out: n_out, everywhere=True,
                                         dropout=0.5, start=1e-6),
@@ -122,26 +146,29 @@ METHODS = {
     "ia3": Method(pt.ia3, lambda family: pt.ia3.Config(),
                   lambda family, kind: 2 * (2 * d_kv(family) + 48)),
     "bitfit": Method(pt.bitfit, lambda family: pt.bitfit.Config(), biases,
-                     families=(*ENCODERS, "gpt2", "llama", "qwen2")),
+                     families=BIASED),
     "houlsby": bottleneck(pt.bottleneck.HOULSBY),
     "pfeiffer": bottleneck(pt.bottleneck.PFEIFFER),
     "bapna": bottleneck(pt.bottleneck.BAPNA, own_norm=True),
     "post attention": bottleneck(pt.bottleneck.POST_ATTENTION),
-    "parallel": bottleneck(pt.bottleneck.PARALLEL, start=0.0),
+    "parallel": bottleneck(pt.bottleneck.PARALLEL, start=0.0, families=tuple(
+        f for f in FAMILIES if f != "opt")),    # which has no module to stand beside
     "ends": bottleneck(pt.bottleneck.ENDS),
     "prompt": Method(pt.prompt, lambda family: pt.prompt.Config(LENGTH),
-                     lambda family, kind: LENGTH * 32, **PROMPTS),
+                     lambda family, kind: LENGTH * d_embedding(family), **PROMPTS),
     "prompt first": Method(pt.prompt, lambda family: pt.prompt.Config(LENGTH, pool="first"),
-                           lambda family, kind: LENGTH * 32, **PROMPTS | {"families": ENCODERS}),
+                           lambda family, kind: LENGTH * d_embedding(family),
+                           **PROMPTS | {"families": ENCODERS}),
     "prefix": Method(pt.prefix, lambda family: pt.prefix.Config(LENGTH),
                      lambda family, kind: LENGTH * 2 * 2 * d_kv(family), **PREFIXES),
     "prefix projection": Method(
         pt.prefix, lambda family: pt.prefix.Config(LENGTH, projection=7),
-        lambda family, kind: LENGTH * 32 + 32 * 7 + 7 + (7 + 1) * 2 * 2 * d_kv(family),
+        lambda family, kind: ((LENGTH + 7) * d_embedding(family) + 7
+                              + (7 + 1) * 2 * 2 * d_kv(family)),
         **PREFIXES),
 }
 FACTORS = {
-    "family": FAMILIES,
+    "family": EIGHT,
     "kind": ("backbone", "classifier", "lm"),
     "padding": ("right", "left"),
     "dtype": (torch.float32, torch.bfloat16),
@@ -158,23 +185,34 @@ def possible(row: dict) -> bool:
             and not (row.get("kind") == "lm" and not set(method.families) & set(DECODERS)))
 
 
-def pairwise() -> list[dict]:
-    """Cover every possible pair of settings, greedily; the same rows in every run."""
-    def pairs(row):
-        return {frozenset(two) for two in itertools.combinations(row.items(), 2)}
+def two_by_two(row: dict) -> set[frozenset]:
+    return {frozenset(two) for two in itertools.combinations(row.items(), 2)}
 
-    rows = [dict(zip(FACTORS, values)) for values in itertools.product(*FACTORS.values())]
+
+def covering(families: tuple[str, ...], goals: Callable[[dict], set] = two_by_two) -> list[dict]:
+    """Choose rows that meet all goals of all possible rows, greedily; the same in every run."""
+    rows = [dict(zip(FACTORS, values)) for values in itertools.product(families, *OTHERS)]
     rows = [row for row in rows if possible(row)]
-    covered = {id(row): pairs(row) for row in rows}
-    left, chosen = set().union(*covered.values()), []
+    random.Random(0).shuffle(rows)    # or most of what is free to choose would be the first
+    goals_of = {id(row): goals(row) for row in rows}
+    left, chosen = set().union(*goals_of.values()), []
     while left:
-        best = max(rows, key=lambda row: len(covered[id(row)] & left))
-        left -= covered[id(best)]
+        best = max(rows, key=lambda row: len(goals_of[id(row)] & left))
+        left -= goals_of[id(best)]
         chosen.append(best)
     return chosen
 
 
-PAIRS = pairwise()
+def once(row: dict) -> set:
+    """Each family with each setting but the method, and each method somewhere."""
+    method, family = row["method"], row["family"]
+    return {(family, k, v) for k, v in row.items() if k != "method"} | {method}
+
+
+_, *OTHERS = FACTORS.values()
+ROWS, FEW = covering(EIGHT), covering(TWELVE, once)
+PAIRS = [*ROWS, *FEW, *(pytest.param(row, marks=pytest.mark.long)
+                        for row in covering(TWELVE) if row not in FEW)]
 
 
 def name(row: dict) -> str:
@@ -182,7 +220,7 @@ def name(row: dict) -> str:
 
 
 every_pair = pytest.mark.parametrize("untouched", PAIRS, ids=name, indirect=True)
-every_family = pytest.mark.parametrize("family", FAMILIES)
+every_family = pytest.mark.parametrize("family", EIGHT)
 every_method = pytest.mark.parametrize("method", METHODS)
 
 
@@ -293,12 +331,17 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> float:
     return ((a.double() - b.double()).norm() / b.double().norm()).item()
 
 
-def test_the_rows_meet_in_every_pair():
-    met = {frozenset(two) for row in PAIRS for two in itertools.combinations(row.items(), 2)}
-    for (a, left), (b, right) in itertools.combinations(FACTORS.items(), 2):
+@pytest.mark.parametrize("families", [EIGHT, TWELVE], ids=len)
+def test_the_rows_meet_in_every_pair(families):
+    rows = [getattr(row, "values", (row,))[0] if not isinstance(row, dict) else row
+            for row in PAIRS]
+    met = set().union(*(two_by_two(row) for row in rows))
+    for (a, left), (b, right) in itertools.combinations({**FACTORS, "family": families}.items(), 2):
         for x, y in itertools.product(left, right):
             assert frozenset({(a, x), (b, y)}) in met or not possible({a: x, b: y})
-    assert len(PAIRS) < 200
+    assert len(ROWS) < 200
+    assert len(FEW) < 50
+    assert {row["method"] for row in FEW} == {*METHODS}
 
 
 def test_every_method_of_the_library_is_here():
@@ -335,7 +378,7 @@ def test_law_2_only_adapter_and_head_have_a_gradient(case):
     model.train()
     loss(model, case.batch).backward()
     trained = {id(p): n for n, p in pt.adapter_parameters(model).items()}
-    head = {n for n, p in model.named_parameters() if re.match("(pre_)?classifier|score", n)}
+    head = {n for n, _ in model.named_parameters() if HEADS.match(n)}
     assert (not head) == (case.row["kind"] != "classifier")
     for n, p in model.named_parameters():
         if id(p) in trained or n in head:
@@ -408,7 +451,7 @@ def test_law_3_training_leaves_the_base_alone(case):
     after = model.state_dict()
     assert after.keys() == case.weights.keys()
     for n, before in case.weights.items():
-        if not re.match("(pre_)?classifier|score", n):
+        if not HEADS.match(n):
             assert torch.equal(after[n], before) or n in four_bit, n
 
 
@@ -474,7 +517,8 @@ def test_law_4_merged_equals_adapted_or_raises(case):
 
 
 @pytest.mark.parametrize(("family", "method"), [
-    (family, method) for family in FAMILIES for method, m in METHODS.items()
+    pytest.param(family, method, marks=[pytest.mark.long] * (family in TWELVE))
+    for family in FAMILIES for method, m in METHODS.items()
     if m.merges and family in m.families and method != "lora one block"])
 def test_law_4_merge_keeps_the_biases(family, method, tiny, inputs):
     model = METHODS[method].module.inject(tiny(family, "backbone"), config(family, method))
@@ -482,7 +526,7 @@ def test_law_4_merge_keeps_the_biases(family, method, tiny, inputs):
     batch = inputs(model)
     biases = [a.base.bias for a in pt.adapters(model).values() if a.base.bias is not None]
     assert all(b.abs().min() > 0 for b in biases)
-    assert bool(biases) == (family not in ("mistral", "qwen3"))
+    assert bool(biases) == (family in BIASED)
     adapted = hidden(model, batch)
     torch.testing.assert_close(hidden(pt.merge(model), batch), adapted, rtol=1e-4, atol=1e-4)
 
@@ -652,6 +696,10 @@ def test_law_6_a_failed_inject_leaves_no_trace(family, module, wrong, tiny, inpu
 @pytest.mark.parametrize(("family", "method", "says"), [
     ("distilbert", "prefix", "ignores"), ("mistral", "bitfit", "no biases"),
     ("qwen3", "bitfit", "no biases"), ("gpt2", "prompt first", "encoders"),
+    ("modernbert", "prefix", "ignores"), ("modernbert", "bitfit", "no biases"),
+    ("phi3", "bitfit", "no biases"), ("gemma3_text", "prompt first", "encoders"),
+    ("opt", "prompt", "passes the backbone by"), ("opt", "prefix", "passes the backbone by"),
+    ("opt", "parallel", "no module around"),
 ])
 def test_law_6_what_a_family_cannot_have_leaves_no_trace(family, method, says, tiny, inputs):
     assert family not in METHODS[method].families

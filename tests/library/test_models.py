@@ -1,6 +1,7 @@
 """Where the places are in each family, checked by what flows through them, and `load`."""
 
 import copy
+import functools
 import io
 import json
 import pickle
@@ -9,26 +10,37 @@ import struct
 import numpy as np
 import pytest
 import torch
+from tiny import EIGHT, TWELVE
 
 import peft_teach as pt
 from peft_teach import models
 from peft_teach.errors import BadConfig, NoTargets, NotSupported, UnknownName
 
-ENCODERS = ("bert", "roberta", "distilbert")
-LLAMAS = ("llama", "mistral", "qwen2", "qwen3")
-FAMILIES = (*ENCODERS, "gpt2", *LLAMAS)
+ROBERTAS = ("roberta", "xlm-roberta", "camembert")
+BERTS = ("bert", "electra", *ROBERTAS)
+POST_LN = (*BERTS, "distilbert")
+ENCODERS = (*POST_LN, "modernbert")
+LLAMAS = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "smollm3",
+          "olmo2")
+FUSED = ("gpt2", "gpt_neox", "phi3", "modernbert")
+FAMILIES = (*EIGHT, *TWELVE)
 KINDS = [*((f, k) for f in FAMILIES for k in ("backbone", "classifier")),
-         *((f, "lm") for f in ("gpt2", *LLAMAS))]
+         *((f, "lm") for f in FAMILIES if f not in ENCODERS)]
 
 # Output features of each place that is one linear layer; the input is 32, but 48 for ffn_out.
 ENCODER = {"query": 32, "key": 32, "value": 32, "attention_out": 32, "ffn_in": 48, "ffn_out": 32}
 LLAMA = {"query": 32, "key": 16, "value": 16, "attention_out": 32, "ffn_in": 48, "ffn_gate": 48,
          "ffn_out": 32}
-LINEAR = {"gpt2": {"qkv": 96, "attention_out": 32, "ffn_in": 48, "ffn_out": 32},
-          **dict.fromkeys(ENCODERS, ENCODER), **dict.fromkeys(LLAMAS, LLAMA)}
+WIDE = {"query": 48, "key": 24, "value": 24}    # Gemma 2's heads have 12 features
+LINEAR = {**dict.fromkeys((*POST_LN, "opt"), ENCODER), **dict.fromkeys(LLAMAS, LLAMA),
+          "gemma2": LLAMA | WIDE,
+          **{family: {"qkv": 64 if family == "phi3" else 96, "attention_out": 32,
+                      "ffn_in": 96 if family in ("phi3", "modernbert") else 48, "ffn_out": 32}
+             for family in FUSED}}
 # Only a norm that closes its sub-layer has a place.
-NORMS = {family: {"attention_norm", "ffn_norm"} if family in ENCODERS else set()
+NORMS = {family: {"attention_norm", "ffn_norm"} if family in POST_LN else set()
          for family in FAMILIES}
+NONE = {"opt": {"ffn", "backbone"}}
 
 
 class Flow:
@@ -59,14 +71,15 @@ def test_each_place_is_what_its_name_says(family, kind, tiny, inputs):
     table = models.places(model)
     linear = LINEAR[family]
     assert set(table) == {*linear, *NORMS[family], "ffn", "block", "embeddings", "last",
-                          "backbone"}
+                          "backbone"} - NONE.get(family, set())
     for place, names in table.items():
         assert len(names) == (1 if place in models.SINGLE else 2)
         assert len(set(names)) == len(names)
     for place, n_out in linear.items():
         for name in table[place]:
             layer = model.get_submodule(name)
-            n_in = 48 if place == "ffn_out" else 32
+            wide = place == "ffn_out" or (family, place) == ("gemma2", "attention_out")
+            n_in = 48 if wide else 32
             assert type(layer).__name__ == ("Conv1D" if family == "gpt2" else "Linear")
             assert layer.weight.shape == ((n_in, n_out) if family == "gpt2" else (n_out, n_in))
     for place in (*NORMS[family], *(("last",) if family != "gpt2" else ())):
@@ -77,33 +90,45 @@ def test_each_place_is_what_its_name_says(family, kind, tiny, inputs):
 
     flow = Flow(model, inputs(model))
     into, out = flow.inputs, flow.outputs
-    assert torch.equal(out["embeddings", 0], into["block", 0][0])
+    if family == "opt":    # no module holds the sum of words and positions
+        assert torch.equal(out["embeddings", 0],
+                           model.get_input_embeddings()(inputs(model)["input_ids"]))
+    else:
+        assert torch.equal(out["embeddings", 0], into["block", 0][0])
     assert torch.equal(out["block", 0], into["block", 1][0])
     assert torch.equal(out["last", 0], flow.hidden)
+    act = {"opt": torch.relu}.get(family, torch.nn.functional.gelu)
+    silu = torch.nn.functional.silu if family in LLAMAS[:4] or family in (
+        "smollm3", "olmo2", "phi3") else None
+    if family.startswith("gemma"):
+        act = functools.partial(act, approximate="tanh")
     for i in range(2):
         if "query" in table:
             assert torch.equal(into["query", i][0], into["key", i][0])
             assert torch.equal(into["query", i][0], into["value", i][0])
-        if family in ENCODERS:    # post-LN: a norm closes each sub-layer
+        if family in POST_LN:    # a norm closes each sub-layer
             assert torch.equal(into["query", i][0], into["block", i][0])
             assert torch.equal(out["attention_norm", i], into["ffn_in", i][0])
             assert torch.equal(out["ffn_norm", i], out["block", i])
-        else:
+        elif family != "opt":
             assert torch.equal(into["ffn", i][0], into["ffn_in", i][0])
             assert torch.equal(out["ffn", i], out["ffn_out", i])
-        if family in ("bert", "roberta"):
+        if family in BERTS:
             assert len(into["ffn", i]) == 2
             assert torch.equal(into["ffn", i][1], out["attention_norm", i])
             assert torch.equal(out["ffn", i], out["ffn_norm", i])
         if "ffn_gate" in table:
-            gated = torch.nn.functional.silu(out["ffn_gate", i]) * out["ffn_in", i]
+            gated = (silu or act)(out["ffn_gate", i]) * out["ffn_in", i]
             torch.testing.assert_close(into["ffn_out", i][0], gated)
+        elif family in ("phi3", "modernbert"):    # the gate in the same layer, or the other half
+            one, other = out["ffn_in", i].chunk(2, dim=-1)
+            torch.testing.assert_close(into["ffn_out", i][0], (silu or act)(one) * other)
         elif family != "gpt2":
-            torch.testing.assert_close(into["ffn_out", i][0],
-                                       torch.nn.functional.gelu(out["ffn_in", i]))
+            torch.testing.assert_close(into["ffn_out", i][0].flatten(0, -2),
+                                       act(out["ffn_in", i]).flatten(0, -2))
 
 
-@pytest.mark.parametrize("family", [*ENCODERS, *LLAMAS])
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f not in FUSED])
 def test_query_key_and_value_are_told_apart(family, tiny, inputs):
     model = tiny(family)
     batch, table = inputs(model), models.places(model)
@@ -122,9 +147,11 @@ def test_query_key_and_value_are_told_apart(family, tiny, inputs):
         at.remove()
         moved = into["x"] - before
         if place == "value":    # the weights sum to one, so the mixture moves as each value does
-            per_head = shift.reshape(-1, 1, 8).expand(-1, 32 // len(shift), 8).reshape(-1)
+            d_head, n_out = (12, 48) if family == "gemma2" else (8, 32)
+            per_head = shift.reshape(-1, 1, d_head).expand(
+                -1, n_out // len(shift), d_head).reshape(-1)
             torch.testing.assert_close(moved, per_head.expand_as(moved), rtol=1e-4, atol=1e-5)
-        elif place == "key" and family in ENCODERS:    # softmax forgets a constant
+        elif place == "key" and family in (*POST_LN, "opt"):    # softmax forgets a constant
             assert moved.abs().max() < 1e-5
         else:
             assert moved.abs().max() > 1e-2
@@ -237,11 +264,14 @@ def test_gpt2_has_no_query_but_qkv(tiny):
 
 @pytest.mark.parametrize(("family", "names"), [
     ("bert", {"classifier.weight", "classifier.bias"}),
-    ("roberta", {"classifier.dense.weight", "classifier.dense.bias",
-                 "classifier.out_proj.weight", "classifier.out_proj.bias"}),
+    *((family, {"classifier.dense.weight", "classifier.dense.bias",
+                "classifier.out_proj.weight", "classifier.out_proj.bias"})
+      for family in (*ROBERTAS, "electra")),
+    ("modernbert", {"head.dense.weight", "head.norm.weight",
+                    "classifier.weight", "classifier.bias"}),
     ("distilbert", {"pre_classifier.weight", "pre_classifier.bias",
                     "classifier.weight", "classifier.bias"}),
-    *((family, {"score.weight"}) for family in ("gpt2", *LLAMAS)),
+    *((family, {"score.weight"}) for family in FAMILIES if family not in ENCODERS),
 ])
 def test_the_head_is_what_transformers_adds(family, names, tiny):
     from transformers import AutoModel
@@ -331,7 +361,8 @@ def test_what_is_said_of_a_cache_is_what_the_family_does(family, tiny, inputs):
     model = tiny(family, "backbone")
     ids = inputs(model)["input_ids"]
     layers, heads, d_head = models.key_value_shape(model)
-    assert (layers, heads, d_head) == (2, 2 if family in LLAMAS else 4, 8)
+    assert (layers, heads, d_head) == (2, 2 if family in (*LLAMAS, "phi3") else 4,
+                                       12 if family == "gemma2" else 8)
     with torch.no_grad():
         plain, cache = model(ids)[0], models.new_cache()
         for layer in range(layers):
@@ -341,7 +372,7 @@ def test_what_is_said_of_a_cache_is_what_the_family_does(family, tiny, inputs):
     assert cache.layers[1].keys.shape == (4, heads, 14 if models.reads_cache(model) else 3, d_head)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f != "opt"])    # not asked for it
 @pytest.mark.parametrize("padding", ["right", "left"])
 def test_positions_are_those_that_a_backbone_gives(family, padding, tiny, inputs):
     model = tiny(family, "backbone")
@@ -349,7 +380,7 @@ def test_positions_are_those_that_a_backbone_gives(family, padding, tiny, inputs
     ids, x = batch["input_ids"], model.get_input_embeddings()(batch["input_ids"])
     for arguments, given in (({"input_ids": ids}, ids), ({"inputs_embeds": x}, None)):
         place = models.positions(model, given, 11)
-        assert place.shape == ((4, 11) if family == "roberta" and given is not None else (1, 11))
+        assert place.shape == ((4, 11) if family in ROBERTAS and given is not None else (1, 11))
         with torch.no_grad():
             got = model(**arguments, attention_mask=batch["attention_mask"], position_ids=place)[0]
             expected = model(**arguments, attention_mask=batch["attention_mask"])[0]
@@ -358,11 +389,12 @@ def test_positions_are_those_that_a_backbone_gives(family, padding, tiny, inputs
         torch.testing.assert_close(got, expected)
         assert not torch.allclose(moved, expected, atol=1e-3)
         assert place.min() == models.first_position(model) - (
-            family == "roberta" and given is not None)    # padding has the number before
+            family in ROBERTAS and given is not None)    # padding has the number before
 
 
 @pytest.mark.parametrize(("family", "first", "longest"), [
-    ("bert", 0, 42), ("roberta", 2, 40), ("distilbert", 0, 40), ("gpt2", 0, 40), ("llama", 0, 42)])
+    ("bert", 0, 42), ("roberta", 2, 40), ("xlm-roberta", 2, 40),
+    ("camembert", 2, 40), ("distilbert", 0, 40), ("gpt2", 0, 40), ("llama", 0, 42)])
 def test_the_longest_input_is_the_longest_that_works(family, first, longest, tiny):
     model = tiny(family, "backbone")
     assert models.first_position(model) == first

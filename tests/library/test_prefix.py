@@ -10,6 +10,7 @@ from prompting import (
     DECODERS,
     FAMILIES,
     GREEDY,
+    LATER_DECODERS,
     LENGTH,
     TEXT,
     Numbers,
@@ -65,7 +66,7 @@ def worded(model, words=TEXT):
 # ── the oracle of words: a decoder that remembers words must act as if it had read them ──────
 
 
-@pytest.mark.parametrize("family", DECODERS)
+@pytest.mark.parametrize("family", [*DECODERS, *LATER_DECODERS])
 @pytest.mark.parametrize("kind", ["backbone", "classifier", "lm"])
 @each_padding
 def test_a_prefix_of_words_acts_as_these_words(family, kind, padding, tiny, inputs):
@@ -84,7 +85,9 @@ def test_a_prefix_of_words_acts_as_these_words(family, kind, padding, tiny, inpu
         torch.testing.assert_close(outputs(model, batch), logits, rtol=1e-5, atol=5e-6)
 
 
-@pytest.mark.parametrize("family", DECODERS)
+@pytest.mark.parametrize("family", [*DECODERS, "gemma3_text", *(
+    pytest.param(family, marks=pytest.mark.long)
+    for family in LATER_DECODERS if family != "gemma3_text")])
 def test_generate_continues_as_after_these_words(family, tiny, inputs):
     model = tiny(family, "lm")
     batch = features(inputs(model, "left"))

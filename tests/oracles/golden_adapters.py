@@ -23,8 +23,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-
-from conftest import VOCAB, build
+from tiny import VOCAB, build
 
 FOLDER = Path(__file__).parent / "golden"
 SIZE = 5                 # d_model is 32, and adapters takes the whole part of 32 / 6

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import build as tiny_model
 
 import peft_teach as pt
-from conftest import build as tiny_model
 from peft_teach.course import recording, records
 
 pytest.importorskip("peft")

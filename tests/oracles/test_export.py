@@ -717,7 +717,7 @@ FOREIGN = {
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
     """A folder that peft wrote for the tiny GPT-2 with a classifier."""
-    from conftest import build
+    from tiny import build
 
     folder = tmp_path_factory.mktemp("peft")
     fill(peft.get_peft_model(build("gpt2"), L(**S, fan_in_fan_out=True))).save_pretrained(folder)
