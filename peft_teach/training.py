@@ -99,6 +99,10 @@ def train(model: nn.Module, batches: Sequence[Batch], lr: float | None = None, *
     if not any(group["params"] for group in groups):
         raise BadConfig("No parameter of this model trains.",
                         hint="put a method on it: model = pt.lora.inject(model)")
+    if any(p.dtype == torch.float16 for group in groups for p in group["params"]):
+        raise BadConfig("Parameters in float16 would train: Adam's small numbers are zero there, "
+                        "and the loss becomes nan.", expected="float32 or bfloat16",
+                        hint="pt.models.load(name, dtype=torch.bfloat16)")
     return _steps(model, batches, groups, lr, warmup, clip, weight_decay)
 
 
@@ -129,7 +133,10 @@ def _steps(model, batches, groups, lr, warmup, clip, weight_decay) -> Iterator[S
     try:
         for index, batch in enumerate(batches):
             start, now = time.perf_counter(), optimizer.param_groups[0]["lr"]
-            loss = model(**{k: v.to(place) for k, v in batch.items()}).loss
+            batch = {k: v.to(place) for k, v in batch.items()}
+            if models.is_language_model(model):
+                batch = _with_positions(model, batch)
+            loss = model(**batch).loss
             loss.backward()
             nn.utils.clip_grad_norm_(trained, clip)
             optimizer.step()
@@ -158,11 +165,11 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Evaluation | Languag
     """Return loss and accuracy of a classifier, or loss and perplexity of a language model.
 
     Accuracy counts the examples whose largest logit is the label's; a label of -100 asks for
-    nothing. A language model is asked for
-    each token from those before it; `labels` are the tokens themselves, and what is given, not
-    asked for, is -100 there: the prompt of an answer, say. Padding is left out on either side, and
-    every token counts the same, in whichever batch. Each module's mode is kept. Raises `BadData`
-    for no examples, no labels, or labels that are no classes.
+    nothing. A language model is asked for each token from those before it; `labels` are the tokens
+    themselves, and what is given, not asked for, is -100 there: the prompt of an answer, say.
+    Padding is left out on either side, and every token counts the same, in whichever batch. Each
+    module's mode is kept. Raises `BadData` for no examples, no labels, or labels that are no
+    classes.
     """
     measure = _next_tokens if models.is_language_model(model) else _classes
     place = next(model.parameters()).device

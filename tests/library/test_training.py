@@ -385,6 +385,8 @@ def test_a_language_model_is_measured_token_by_token(family, padding, tiny, inpu
 def test_padding_on_the_left_moves_no_text(family, method, tiny, inputs):
     """A model by itself counts it as text, from where its positions or a prompt begin."""
     model = method.inject(tiny(family, "lm"))
+    for p in pt.adapter_parameters(model).values():
+        p.data.normal_()    # large enough to show
     batch = inputs(model, "left")
     losses, right = asked_one_by_one(model, [batch])
     mean = sum(losses) / len(losses)
@@ -455,3 +457,20 @@ def test_rates_where_no_method_of_ours_made_the_adapters(tiny):
     assert pt.training.learning_rate(model) == pt.training.OWN
     head = pt.full.inject(tiny("bert"), pt.full.Config(train="head"))
     assert pt.training.learning_rate(head) == pt.full.HEAD_LEARNING_RATE
+
+
+def test_what_would_train_in_float16_is_refused(tiny, inputs):
+    model = pt.lora.inject(tiny("bert").half())
+    with pytest.raises(BadConfig, match="float16"):
+        pt.train(model, [inputs(model)])
+
+
+def test_a_left_padded_language_model_trains_where_it_is_evaluated(tiny, inputs):
+    """The first step's loss, before any update, is the one that evaluate gives."""
+    model = pt.lora.inject(tiny("gpt2", "lm"))
+    batch = inputs(model, padding="left")
+    first = batch["attention_mask"].argmax(1)                # transformers' loss asks for these too
+    batch["labels"][torch.arange(len(first)), first] = -100
+    expected = pt.evaluate(model, [batch]).loss
+    (step,) = pt.train(model, [batch])
+    assert step.loss == pytest.approx(expected, abs=1e-5)
