@@ -93,8 +93,8 @@ class Notebook:
 
     def ready(self) -> None:
         """Wait until the cells stand there and the kernel has answered."""
-        self.page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=STARTS)
-        self.page.locator(".jp-KernelName", has_text="Python 3").wait_for(timeout=STARTS)
+        self.page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for()
+        self.page.locator(".jp-KernelName", has_text="Python 3").wait_for()
         self.idle()
 
     def idle(self) -> None:
