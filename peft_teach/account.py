@@ -92,8 +92,8 @@ def ledger(model: nn.Module, batch_size: int = 16, tokens: int = 32,
     """Predict the bytes of training `model` as it is now, on batches of (batch_size, tokens).
 
     Activations are extrapolated from four very small forward passes, unless `law` is what
-    `activation_law` returned before for this model. Raises `UnknownName` for an
-    optimizer that is not known.
+    `activation_law` returned before for this model. Raises `UnknownName` for an optimizer that is
+    not known.
     """
     if optimizer not in OPTIMIZERS:
         raise unknown("optimizer", optimizer, OPTIMIZERS)

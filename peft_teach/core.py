@@ -409,9 +409,9 @@ def adapter_state(model: nn.Module) -> dict[str, Tensor]:
     which keeps its result.
     """
     found = adapters(model)
-    state = {_join(name, own): p for name, adapter in found.items()
-             for own, p in adapter.stored().items()} if found else method_parameters(model)
-    return copies(state)
+    kept = {_join(name, own): p for name, adapter in found.items()
+            for own, p in adapter.stored().items()} if found else method_parameters(model)
+    return copies(kept)
 
 
 def copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

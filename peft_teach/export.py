@@ -33,13 +33,7 @@ from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 
 from . import core, folder, models, state
-from .errors import (
-    AdapterFileError,
-    NoAdapter,
-    NotExportable,
-    NotSupported,
-    PeftTeachError,
-)
+from .errors import AdapterFileError, NoAdapter, NotExportable, NotSupported, PeftTeachError
 from .methods import dora, ia3, lora, prefix, prompt
 from .nf4 import Linear4bit
 
@@ -86,12 +80,12 @@ def to_peft(model: nn.Module, path: str | Path) -> Path:
 
     `peft.PeftModel.from_pretrained(base, path)` reads it. A prefix with projection is written as
     its keys and values; QLoRA as the LoRA or DoRA that it is, for the base in any precision. Both
-    files are moved into place when both are written. Raises `NoAdapter` on a
-    model without a method, as after a merge; `NotExportable` for what peft does not have: full
-    fine-tuning, bottlenecks, BitFit, a bare `attach`, pool="mean", a soft prompt whose encoder
-    classifier reads [CLS] (peft's reads the prompt: train with pool="first"), and a prompt or
-    prefix before other heads than a sequence classifier's or a language model's;
-    `AdapterFileError` if the folder cannot be written.
+    files are moved into place when both are written. Raises `NoAdapter` on a model without a
+    method, as after a merge; `NotExportable` for what peft does not have: full fine-tuning,
+    bottlenecks, BitFit, a bare `attach`, pool="mean", a soft prompt whose encoder classifier reads
+    [CLS] (peft's reads the prompt: train with pool="first"), and a prompt or prefix before other
+    heads than a sequence classifier's or a language model's; `AdapterFileError` if the folder
+    cannot be written.
     """
     record = core.record_of(model)
     if record is None:

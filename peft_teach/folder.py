@@ -1,6 +1,6 @@
-"""The two files of an adapter's folder: written one after the other, read without trust.
+"""The files of an adapter's folder: moved into place together, read without trust.
 
-One holds tensors (safetensors), the other says in json what they are. Nothing here unpickles.
+One holds tensors (safetensors), another says in json what they are. Nothing here unpickles.
 """
 
 import json

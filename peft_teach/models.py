@@ -52,8 +52,7 @@ __all__ = [
     "is_language_model", "is_mean_pooled", "is_packed", "is_recomputing", "key_value_shape",
     "linear_places", "load", "longest_input", "move_ties", "new_cache", "place_of", "places",
     "pop_cache", "positions", "quantized", "quiet_transformers", "reads_cache", "replace",
-    "restore_ties", "to_conv1d", "to_hf", "to_linear", "token_ids",
-    "widen_mask",
+    "restore_ties", "to_conv1d", "to_hf", "to_linear", "token_ids", "widen_mask",
 ]
 
 NAMES = ("minilm", "smollm2")
@@ -164,8 +163,7 @@ def guard_save(model: nn.Module, save_adapted=None) -> None:
     """
     if _is_wrapped(model):
         model.__dict__["save_pretrained"] = functools.partial(save_adapted, model)
-    elif (state.of(model).converted or quantized(model)
-            or is_mean_pooled(model)):
+    elif state.of(model).converted or quantized(model) or is_mean_pooled(model):
         model.__dict__["save_pretrained"] = _refuse_save
     else:
         model.__dict__.pop("save_pretrained", None)

@@ -88,9 +88,7 @@ def train(model: nn.Module, batches: Sequence[Batch], lr: float | None = None, *
     if not batches:
         raise BadData("There are no batches to train on.",
                       hint="batches = pt.data.batches(examples, tokenizer)")
-    if "labels" not in batches[0]:
-        raise BadData(f"A batch holds {', '.join(batches[0])}, but no 'labels'.",
-                      hint="pt.data.batches puts the labels into each batch")
+    _check_labels(batches[0])
     lr = learning_rate(model) if lr is None else lr
     if not lr > 0:
         raise BadConfig(f"lr is {lr!r}.", expected="a positive learning rate")
@@ -127,15 +125,12 @@ def _steps(model, batches, groups, lr, warmup, clip, weight_decay) -> Iterator[S
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda i: rate(i, len(batches), warmup))
     trained = [p for group in optimizer.param_groups for p in group["params"]]
-    place = next(model.parameters()).device
     done: list[Step] = []
     model.train()
     try:
         for index, batch in enumerate(batches):
             start, now = time.perf_counter(), optimizer.param_groups[0]["lr"]
-            batch = {k: v.to(place) for k, v in batch.items()}
-            if models.is_language_model(model):
-                batch = _with_positions(model, batch)
+            batch = _ready(model, batch)
             loss = model(**batch).loss
             loss.backward()
             nn.utils.clip_grad_norm_(trained, clip)
@@ -172,16 +167,11 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Evaluation | Languag
     classes.
     """
     measure = _next_tokens if models.is_language_model(model) else _classes
-    place = next(model.parameters()).device
     loss = right = count = 0
     with models.in_mode(model, training=False):
         for batch in batches:
-            if "labels" not in batch:
-                raise BadData(f"A batch holds {', '.join(batch)}, but no 'labels'.",
-                              hint="pt.data.batches puts the labels into each batch")
-            batch = {k: v.to(place) for k, v in batch.items()}
-            if measure is _next_tokens:
-                batch = _with_positions(model, batch)
+            _check_labels(batch)
+            batch = _ready(model, batch)
             sums = measure(model(**batch), batch)
             loss, right, count = loss + sums[0], right + sums[1], count + sums[2]
     if not count:
@@ -205,6 +195,19 @@ def _classes(out, batch: Batch) -> tuple[float, int, int]:
     count = (labels != -100).sum().item()                # the loss is the mean over these
     right = (logits.argmax(-1) == labels).sum().item()
     return out.loss.item() * count if count else 0.0, right, count
+
+
+def _check_labels(batch: Batch) -> None:
+    if "labels" not in batch:
+        raise BadData(f"A batch holds {', '.join(batch)}, but no 'labels'.",
+                      hint="pt.data.batches puts the labels into each batch")
+
+
+def _ready(model: nn.Module, batch: Batch) -> Batch:
+    """Return the batch on the model's device; a language model's with positions."""
+    place = next(model.parameters()).device
+    batch = {name: x.to(place) for name, x in batch.items()}
+    return _with_positions(model, batch) if models.is_language_model(model) else batch
 
 
 def _with_positions(model: nn.Module, batch: Batch) -> Batch:

@@ -106,10 +106,10 @@ def next_words(examples, tokenizer, size):
 
 def without_training(data):
     """Return what a reader gets for nothing: the more frequent label, and SmolLM2's own word."""
-    positive = {name: [e.label for e in examples(name, data.test, TESTS[name])] for name in STEPS}
+    labels = {name: [e.label for e in examples(name, data.test, TESTS[name])] for name in STEPS}
     model, tokenizer = pt.models.load("smollm2")
-    return {"majority": {name: max(sum(labels), len(labels) - sum(labels)) / len(labels)
-                         for name, labels in positive.items()},
+    return {"majority": {name: max(sum(found), len(found) - sum(found)) / len(found)
+                         for name, found in labels.items()},
             "zero_shot": accuracy("smollm2", model, tokenizer, data.test)}
 
 

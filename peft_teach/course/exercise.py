@@ -53,7 +53,7 @@ class Verdict:
 class Exercise:
     """One thing that the learner writes: what it is worth, how it is tried and how it is judged."""
 
-    id: str                                 # "lora.layer": before the dot, the module it is in
+    id: str                                 # "lora.layer": before the dot, the folder it is in
     lesson: str                             # "07"
     names: tuple[str, ...]                  # what the learner defines
     points: int

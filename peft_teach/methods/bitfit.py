@@ -46,7 +46,6 @@ class Config(Settings):
     layers: tuple[int, ...] | None = None
 
 
-
 def count(layers: int, d_model: int, d_ffn: int, outside: int = 2) -> int:
     """Return how many biases a BERT or GPT-2 of `layers` blocks has in its backbone.
 

@@ -82,7 +82,6 @@ class Config(Settings):
     layers: tuple[int, ...] | None = None
 
 
-
 # Sizes are one for all, so that the variants can be compared; 64 is that of Houlsby's code.
 
 # Houlsby et al. 2019: after both sub-layers, before the skip connection.

@@ -46,7 +46,6 @@ class Config(Settings):
     layers: tuple[int, ...] | None = None
 
 
-
 def count(n_in: int, n_out: int, rank: int) -> int:
     """Return how many parameters DoRA trains for one (n_out, n_in) matrix."""
     return lora.count(n_in, n_out, rank) + n_out

@@ -51,7 +51,6 @@ class Config(Settings):
     layers: tuple[int, ...] | None = None
 
 
-
 def count(layers: int, d_key: int, d_value: int, d_ffn: int) -> int:
     """Return how many parameters the paper's three vectors have in a model of `layers` blocks."""
     return layers * (d_key + d_value + d_ffn)

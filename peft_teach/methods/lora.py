@@ -54,7 +54,6 @@ class Config(Settings):
     layers: tuple[int, ...] | None = None
 
 
-
 def count(n_in: int, n_out: int, rank: int, use_bias: bool = False) -> int:
     """Return how many parameters LoRA trains for one (n_out, n_in) matrix."""
     return rank * (n_in + n_out) + (n_out if use_bias else 0)

@@ -56,7 +56,6 @@ class Config(Settings):
     projection: int | None = field(default=None, metadata={"stored": None})
 
 
-
 def count(length: int, layers: int, d_kv: int, d_model: int = 0,
           projection: int | None = None) -> int:
     """Return how many parameters a prefix trains; with an MLP of this size, E and the MLP's."""
@@ -76,8 +75,7 @@ class Prefix(BackboneAdapter):
         self.layers, self.heads, self.d_head = models.key_value_shape(base)
         shape = (self.layers, length, self.heads * self.d_head)           # (layers, length, d_kv)
         if projection is None:
-            self.K, self.V = (nn.Parameter(START_STD * torch.randn(shape))
-                              for _ in "KV")
+            self.K, self.V = (nn.Parameter(START_STD * torch.randn(shape)) for _ in "KV")
         else:
             d_model = base.get_input_embeddings().embedding_dim
             self.E = nn.Parameter(torch.randn(length, d_model))           # (length, d_model)

@@ -53,7 +53,6 @@ class Config(Settings):
     pool: Literal["cls", "first"] = "cls"
 
 
-
 def count(length: int, d_model: int) -> int:
     """Return how many parameters a prompt trains."""
     return length * d_model

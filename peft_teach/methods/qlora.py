@@ -60,7 +60,6 @@ class Config(Settings):
     dora: bool = False
 
 
-
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Quantize the base, put LoRA on the targets, freeze the rest but the head.
 

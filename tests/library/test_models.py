@@ -179,7 +179,7 @@ def test_every_place_can_be_wrapped(family, kind, tiny, inputs):
     with torch.no_grad():
         before = plain.base_model(**batch)[0]
         for place, names in models.places(plain).items():
-            if place == "backbone":    # its output is no tensor: see tests/test_core.py
+            if place == "backbone":    # its output is no tensor: see test_core.py
                 continue
             model = pt.attach(tiny(family, kind), place, Times)
             assert tuple(pt.adapters(model)) == names

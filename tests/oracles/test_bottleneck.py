@@ -58,7 +58,6 @@ def draw(model, seed: int = 5) -> None:
 
 # ── the adapters library ─────────────────────────────────────────────────────────────────────
 
-AFTER = {"attention": "attention_out", "ffn": "ffn_out"}    # where its Houlsby adapters stand
 #        name in the file   ours                                      families
 PARITY = {
     "houlsby": (small("HOULSBY"), ("bert", "roberta", "gpt2", "llama")),

@@ -9,7 +9,7 @@ from ... import work
 from ..lessons import of_lesson
 from . import execution
 from .notebooks import make, stored_stubs
-from .source import BEGIN, END, SOLUTION, Cell, first_line
+from .source import BEGIN, END, SOLUTION, Cell, first_line, squeeze
 
 SHORTEST_SECRET = 13  # characters; a shorter line, such as `return y`, gives nothing away
 
@@ -20,7 +20,7 @@ _COMMON = re.compile(r"(def|class|import|from|with|for)\b.*|@.*|self\.(\w+) ?= ?
                      r"|loss\.backward\(\)|optimizer\.(step|zero_grad)\(\)|return loss\.item\(\)")
 
 # The library's methods are the references; `pt.lora` may be shown, its inside not imported. Of the
-# course a lesson uses the budget and the records, never the exercises.
+# course a lesson uses what `pt.course` offers, never the exercises.
 _REFERENCE = re.compile(r"\s*(from|import) +peft_teach\.(course|methods)\b"
                         r"|\s*from +peft_teach +import\b.*\b(course|methods)\b"
                         r"|.*\bpt\.course\.lessons")
@@ -80,10 +80,10 @@ def _leaks(root: Path, cells: Sequence[Cell]) -> list[str]:
         if set(path.relative_to(root).parts) & set(work.OWN):    # the reader's, given to nobody
             continue
         name, text = path.relative_to(root).as_posix(), _text(path)
-        squeezed = _squeeze(text)
+        squeezed = squeeze(text)
         problems += [f"{name}: holds a line of the solution of {where}: {line!r}; move that line "
                      "out of the region, or word the lesson differently"
-                     for line, where in secrets if _squeeze(line) in squeezed]
+                     for line, where in secrets if squeeze(line) in squeezed]
         problems += [f"{name}: holds {marker!r}, which no student should see"
                      for marker in (BEGIN, END, "HIDDEN TESTS") if marker in text]
         problems += [f"{name}: imports what gives solutions away: {line.strip()!r}"
@@ -93,12 +93,12 @@ def _leaks(root: Path, cells: Sequence[Cell]) -> list[str]:
 
 def _secrets(cell: Cell) -> Iterator[str]:
     """The lines of a solution that must not be read anywhere."""
-    stub, inside = _squeeze(cell.stub), False
+    stub, inside = squeeze(cell.stub), False
     for line in map(str.strip, cell.source.split("\n")):
         if BEGIN in line or END in line:
             inside = BEGIN in line
         elif (inside and len(line) >= SHORTEST_SECRET and not _COMMON.fullmatch(line)
-              and _squeeze(line) not in stub):
+              and squeeze(line) not in stub):
             yield line
 
 
@@ -107,8 +107,3 @@ def _text(path: Path) -> str:
     if path.suffix == ".ipynb":
         return "\n".join(cell.source for cell in execution.stored(path).cells)
     return path.read_text(encoding="utf-8", errors="replace")
-
-
-def _squeeze(text: str) -> str:
-    """Without white space: another indentation or spacing hides nothing."""
-    return "".join(text.split())

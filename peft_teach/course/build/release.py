@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ... import work
-from .source import wrong
+from .source import squeeze, wrong
 
 FILES = ("pyproject.toml", "README.md", "LICENSE", "CITATION.cff")
 FOLDERS = ("lessons", "peft_teach", "assets")
@@ -48,12 +48,12 @@ def secrets_in(root: Path, files: list[Path]) -> list[str]:
 
     A line is secret if it holds three numbers or is a docstring; other code may be anybody's.
     """
-    secrets = {_squeeze(line) for file in sorted((root / "solutions/hidden").glob("*.py"))
+    secrets = {squeeze(line) for file in sorted((root / "solutions/hidden").glob("*.py"))
                for line in file.read_text(encoding="utf-8").splitlines()
                if len(_NUMBER.findall(line)) >= 3 or ('"""' in line and len(line) > 20)}
     found = []
     for file in files:
-        text = _squeeze(file.read_text(encoding="utf-8", errors="replace"))
+        text = squeeze(file.read_text(encoding="utf-8", errors="replace"))
         found += [f"{file.relative_to(root)}: {secret}" for secret in sorted(secrets)
                   if secret in text]
     return found
@@ -66,7 +66,3 @@ def _given_out(root: Path) -> Iterator[Path]:
             if path.is_file() and not any(
                     part in _LEFT_OUT for part in path.relative_to(root).parts):
                 yield path
-
-
-def _squeeze(text: str) -> str:
-    return "".join(text.split())

@@ -118,6 +118,11 @@ def first_line(source: str) -> str:
     return source.strip().split("\n")[0][:50]
 
 
+def squeeze(text: str) -> str:
+    """Without white space: another indentation or spacing hides nothing."""
+    return "".join(text.split())
+
+
 def slug(id: str) -> str:
     """An exercise's id with the characters that cell ids and nbgrader allow."""
     return re.sub(r"[^a-zA-Z0-9]+", "-", id)

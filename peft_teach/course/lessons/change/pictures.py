@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MultipleLocator
 
+from ....families import BERT
 from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ticks
 from ....widgets import Explorer
 from ... import records
 
 # The matrices of a block of MiniLM, by their place.
-MODULES = {"query": "attention.self.query", "key": "attention.self.key",
-           "value": "attention.self.value", "attention_out": "attention.output.dense",
-           "ffn_in": "intermediate.dense", "ffn_out": "output.dense"}
+MODULES = {place: BERT.places[place]
+           for place in ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")}
 
 
 def draw_hashing(h: Sequence[int], sign: Sequence[float], d: int) -> Figure:
