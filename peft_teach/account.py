@@ -72,9 +72,10 @@ def by_place(model: nn.Module) -> dict[str, int]:
     """Return the parameters of an unadapted model by place; all else under "other".
 
     A place that contains others (the block, the ffn) is left to its parts. "embeddings" are all
-    parameters in front of the first block.
+    parameters in front of the first block, but for the last norm, which OPT lists there.
     """
-    table = {place: names for place, names in models.places(model).items()
+    places = models.places(model)
+    table = {place: names for place, names in places.items()
              if place not in ("block", "ffn", "last", "backbone")}
     sizes = _sizes(model)
     counted = {place: sum(size for name, size in sizes.items()
@@ -82,7 +83,8 @@ def by_place(model: nn.Module) -> dict[str, int]:
                for place, modules in table.items()}
     first = models.find(model, "block")[0] + "."
     counted["embeddings"] = sum(sizes[name] for name in itertools.takewhile(
-        lambda name: not name.startswith(first), sizes))
+        lambda name: not name.startswith(first), sizes)
+        if name.rpartition(".")[0] not in places["last"])
     counted["head"] = sum(sizes[name] for name in models.head(model))
     return counted | {"other": sum(sizes.values()) - sum(counted.values())}
 

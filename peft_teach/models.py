@@ -56,6 +56,8 @@ __all__ = [
 ]
 
 NAMES = ("minilm", "smollm2")
+NOT_FOUND = "check the name; offline, 'minilm' and 'smollm2' work"
+FOUND = "the name is right, its config.json was read: mend what the first line says"
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2", "flex_attention")
 
 
@@ -221,7 +223,7 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
         import transformers
 
         config = _or_explain(transformers.AutoConfig.from_pretrained, source, name)
-        tokenizer = _or_explain(transformers.AutoTokenizer.from_pretrained, source, name)
+        tokenizer = _or_explain(transformers.AutoTokenizer.from_pretrained, source, name, FOUND)
         make = _model_class(config, labels, pool)
         options = {"dtype": dtype, "attn_implementation": attention}
         if labels is not None:
@@ -231,14 +233,13 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
         if config.pad_token_id is None:
             config.pad_token_id = tokenizer.pad_token_id
         if pretrained:
-            model, told = _or_explain(make.from_pretrained, source, name, config=config,
+            model, told = _or_explain(make.from_pretrained, source, name, FOUND, config=config,
                                       ignore_mismatched_sizes=True, output_loading_info=True,
                                       **options)
             _tell_of_new_head(model, told["mismatched_keys"], name, labels)
-        elif hasattr(make, "from_config"):
-            model = make.from_config(config, **options)
         else:
-            model = make._from_config(config, **options)
+            draw = getattr(make, "from_config", None) or make._from_config
+            model = _or_explain(lambda _: draw(config, **options), source, name, FOUND)
     guard_save(model)
     return model.to(device or best_device()).eval(), tokenizer
 
@@ -316,20 +317,27 @@ def _convert_smollm2(folder: Path) -> None:
         AutoTokenizer.from_pretrained(source, gguf_file=file).save_pretrained(folder)
 
 
-def _or_explain(load, source: str, name: str, **options):
-    """Call a `from_pretrained`; what is unknown, unreachable or no model becomes our error."""
+def _or_explain(load, source: str, name: str, hint: str = NOT_FOUND, **options):
+    """Call a `from_pretrained`; what is unknown, unreachable or no model becomes our error.
+
+    `hint` says what to try: once the configuration was read, the name is not the cause.
+    """
     from safetensors import SafetensorError
 
     try:
         return load(source, **options)
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        if "attn_implementation" in str(error):    # the argument that transformers then asks for
+            raise NotSupported(f"transformers has not this attention for {source!r}.",
+                               expected=f"one of {', '.join(ATTENTIONS)} that it has",
+                               hint="pt.models.load(name, attention='eager')") from error
         if not name.startswith("hub:"):
             raise
         raise UnknownName(f"{source!r} could not be loaded as a model: "
                           f"{(str(error).splitlines() or [type(error).__name__])[0]}",
                           expected="a model's name on the Hugging Face Hub, and a network; or a "
                                    "folder that save_pretrained wrote",
-                          hint="check the name; offline, 'minilm' and 'smollm2' work") from error
+                          hint=hint) from error
 
 
 @contextmanager

@@ -10,8 +10,9 @@
 Cost: length · d_model parameters in all (`count`), and a sequence that is longer by `length` in
 every layer, at inference too. Nothing can be merged: the prompt is an input, not a weight.
 
-The prompt takes the positions 0 … length − 1, is visible to every token, and has no labels: the
-head receives the hidden states of the real tokens only.
+The prompt takes the positions 0 … length − 1, is visible to every token (in a layer with a window,
+to those that it reaches), and has no labels: the head receives the hidden states of the real
+tokens only.
 
 Sources: Lester et al. 2021, arXiv 2104.08691, §2 (the method) and §3.2 (the starts).
 One deviation from the paper: T5 reads the prompt in its encoder alone; here there is one stack.

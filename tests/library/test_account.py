@@ -128,3 +128,9 @@ def test_the_ledger_does_not_depend_on_grad_mode():
         inside = account.ledger(model, 1, 8)
     assert inside == account.ledger(model, 1, 8)
     assert inside.activations_bytes > 0
+
+
+def test_opts_last_norm_is_no_embedding(tiny):
+    counts = pt.account.by_place(tiny("opt"))
+    assert counts["embeddings"] == 97 * 32 + (42 + 2) * 32    # words; positions, from 2 on
+    assert sum(counts.values()) == sum(p.numel() for p in tiny("opt").parameters())

@@ -285,6 +285,65 @@ def test_the_head_is_what_transformers_adds(family, names, tiny):
     assert family in ENCODERS or models.head(tiny(family, "lm")) == ()
 
 
+def deberta(**changes):
+    """Return a tiny classifier of a family that is not known, whose pooler is outside its base."""
+    from transformers import DebertaV2Config, DebertaV2ForSequenceClassification
+
+    torch.manual_seed(0)
+    return DebertaV2ForSequenceClassification(DebertaV2Config(**{
+        "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_labels": 3, "pooler_hidden_size": 32} | changes)).eval()
+
+
+def test_a_pooler_outside_the_backbone_is_no_frozen_noise(tmp_path):
+    names = [f"deberta.encoder.layer.{i}.attention.self.query_proj" for i in range(2)]
+    model = pt.lora.inject(deberta(), pt.lora.Config(rank=4, targets=tuple(names)))
+    head = {"pooler.dense.weight", "pooler.dense.bias", "classifier.weight", "classifier.bias"}
+    assert set(models.head(model)) == head
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == head | {
+        f"{name}.{letter}" for name in names for letter in "AB"}
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        model.pooler.dense.weight.normal_()
+        expected = model(ids).logits
+        pt.save(model, tmp_path)
+        other = pt.load(deberta(), tmp_path)
+        assert torch.equal(other(ids).logits, expected)
+
+
+def test_a_head_by_itself_is_the_named_one():
+    """A model that is no transformers model has the head that its names say."""
+    model = torch.nn.ModuleDict({"body": torch.nn.Linear(4, 4),
+                                 "classifier": torch.nn.Linear(4, 2)})
+    assert models.head(model) == ("classifier.weight", "classifier.bias")
+
+
+@pytest.mark.parametrize(("family", "changes", "places"), [
+    ("electra", {"embedding_size": 32}, {"embeddings": ("electra.embeddings.dropout",)}),
+    ("electra", {}, {"embeddings": ("electra.embeddings_project",)}),
+    ("opt", {}, {"embeddings": ("model.decoder.embed_tokens",),
+                 "last": ("model.decoder.final_layer_norm",)}),
+    ("opt", {"word_embed_proj_dim": 20, "do_layer_norm_before": False}, {
+        "embeddings": ("model.decoder.project_in",),
+        "last": ("model.decoder.layers.1.final_layer_norm",),
+        "ffn_norm": tuple(f"model.decoder.layers.{i}.final_layer_norm" for i in range(2)),
+        "attention_norm": tuple(f"model.decoder.layers.{i}.self_attn_layer_norm"
+                                for i in range(2))}),
+])
+def test_where_the_configuration_decides(family, changes, places, tiny, inputs):
+    model = tiny(family, **changes)
+    assert models.places(model).items() >= places.items()
+    batch = {k: v for k, v in inputs(model).items() if k != "labels"}
+    with torch.no_grad():
+        before = model(**batch).logits
+        for config in (pt.bottleneck.ENDS, pt.bottleneck.PFEIFFER, pt.bottleneck.HOULSBY):
+            adapted = pt.bottleneck.inject(tiny(family, **changes), config)
+            assert (adapted(**batch).logits - before).abs().max() < 0.3
+            for p in pt.adapter_parameters(adapted).values():
+                p.normal_(std=0.2)
+            assert (adapted(**batch).logits - before).abs().max() > 0.01
+
+
 # ── Conv1D ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -702,6 +761,28 @@ def test_weights_that_do_not_fit_their_own_configuration(tiny, tmp_path):
     for labels in (None, 3, 2):
         with pytest.raises(UnknownName, match=r"word_embeddings.weight is \[97, 32\] in the file"):
             models.load(f"hub:{tmp_path}", labels=labels, device="cpu")
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_an_attention_that_a_family_has_not_is_the_cause_that_is_told(pretrained, tmp_path):
+    deberta().save_pretrained(tmp_path)
+    tokenizer_of_words().save_pretrained(tmp_path)
+    options = {"labels": 3, "device": "cpu", "pretrained": pretrained}
+    with pytest.raises(NotSupported, match="has not this attention") as error:
+        models.load(f"hub:{tmp_path}", **options)
+    assert error.value.hint == "pt.models.load(name, attention='eager')"
+    model, _ = models.load(f"hub:{tmp_path}", attention="eager", **options)
+    assert type(model).__name__ == "DebertaV2ForSequenceClassification"
+
+
+def test_a_tokenizer_that_cannot_be_read_is_the_cause_that_is_told(tmp_path):
+    deberta().save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "DebertaV2Tokenizer"}')
+    (tmp_path / "spm.model").write_bytes(b"\x0a\x03abc")
+    with pytest.raises(UnknownName) as error:
+        models.load(f"hub:{tmp_path}", labels=3, attention="eager")
+    assert "the name is right" in error.value.hint
+    assert "check the name" not in str(error.value)
 
 
 def test_attention_is_chosen_at_loading():

@@ -116,6 +116,10 @@ OURS = {
         ("key", "value", "attention_out", "ffn_out"))),
     "ia3, outputs only": ("bert", "backbone", pt.ia3, pt.ia3.Config(("key", "value"))),
     "ia3, fused": ("gpt2", "lm", pt.ia3, pt.ia3.Config()),
+    "ia3, fused with grouped keys": ("phi3", "lm", pt.ia3, pt.ia3.Config()),
+    "ia3, fused head by head": ("gpt_neox", "lm", pt.ia3, pt.ia3.Config()),
+    "lora, a head that begins with its own name": (
+        "modernbert", "classifier", pt.lora, dataclasses.replace(LORA, targets=("qkv", "ffn_in"))),
     "ia3, llama": ("llama", "classifier", pt.ia3, pt.ia3.Config()),
     "prompt, encoder": ("bert", "classifier", pt.prompt, pt.prompt.Config(P, pool="first")),
     "prompt, roberta": ("roberta", "classifier", pt.prompt, pt.prompt.Config(P, pool="first")),
@@ -778,7 +782,7 @@ def test_a_prefix_where_it_would_be_ignored(tiny, tmp_path):
 
 
 @pytest.mark.parametrize(("family", "config", "message"), [
-    ("gpt2", peft.IA3Config(**S, fan_in_fan_out=True), "scales GPT-2's queries"),
+    ("gpt2", peft.IA3Config(**S, fan_in_fan_out=True), "scales the queries"),
     ("qwen2", peft.IA3Config(**S), "no vector for query"),
     ("bert", peft.IA3Config(**S, target_modules=["key", "ffn", "output.dense"],
                             feedforward_modules=[]), "does not scale the input of"),
