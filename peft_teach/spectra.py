@@ -6,7 +6,7 @@
     U   (n_out, k)  the output directions;   V   (n_in, k)  the input directions
 
 Sources: Hu et al. 2021, arXiv 2106.09685, §7.2 and its appendix on subspace similarity; Roy and
-Vetterli 2007, "The effective rank", EUSIPCO.
+Vetterli 2007, "The effective rank", EUSIPCO; Shuttleworth et al. 2024, arXiv 2410.21228, §3.
 """
 
 import torch
@@ -74,6 +74,23 @@ def overlap(one: Tensor, other: Tensor, k: int, side: str = "in") -> float:
         U, _, Vt = torch.linalg.svd(matrix.detach().float(), full_matrices=False)
         bases.append(Vt[:k].T if side == "in" else U[:, :k])          # (d, k)
     return float((bases[0].T @ bases[1]).square().sum() / k)
+
+
+def familiarity(before: Tensor, after: Tensor, k: int) -> Tensor:
+    """Return how well each of the k leading output directions of `after` is known before, (k,).
+
+    For each, the largest |cosine| with any output direction of `before`, (n_out, n_in) both: 1 for
+    a direction that was there already. Shuttleworth et al. 2024, arXiv 2410.21228, §3, call those
+    below a threshold *intruders*.
+    """
+    n_out, n_in = expect(before, "n_out n_in", called="before").shape
+    expect(after, "n_out n_in", called="after", n_out=n_out, n_in=n_in)
+    if not 1 <= k <= min(n_out, n_in):
+        raise BadConfig(f"k is {k} for a matrix of {(n_out, n_in)}.",
+                        expected=f"1 to {min(n_out, n_in)}")
+    X, Y = (torch.linalg.svd(matrix.detach().float(), full_matrices=False)[0]
+            for matrix in (before, after))                            # (n_out, min(n_out, n_in))
+    return (X.T @ Y[:, :k]).abs().amax(0).clamp(max=1)
 
 
 def updates(model: nn.Module, before: dict[str, Tensor]) -> dict[str, Tensor]:
