@@ -3,12 +3,14 @@
     python assets/records/lora.py            all that is missing, about 90 minutes on two cores
     python assets/records/lora.py --again    all anew
 
-Writes `lora.json`: one row a run (settings, accuracy, losses), the spectra of the updates, and
-memory and step time (`--cost`: these alone, anew). Interrupted, it goes on where it stopped. One
-setting: MiniLM, movie reviews with |rating| > 0.5, 4,000 training reviews once, batches of 16, at
-most 32 tokens.
+Writes `lora.json`: one row a run (settings, accuracy, losses), the spectra of the updates with what
+becomes of W and what is left of the accuracy when the updates are cut (`--spectra`: these alone,
+where they are missing), and memory and step time (`--cost`: these alone, anew). Interrupted, it
+goes on where it stopped. One setting: MiniLM, movie reviews with |rating| > 0.5, 4,000 training
+reviews once, batches of 16, at most 32 tokens.
 """
 
+import copy
 import json
 import subprocess
 import sys
@@ -20,6 +22,8 @@ from peft_teach.course import recording
 EXAMPLES = 4000
 LR = {"full": 1e-4, "head": 1e-1, "lora": 3e-3}     # the best on validation, see the group "rates"
 ALL = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
+DIRECTIONS = 32                        # of W + ΔW, the strongest, that are recorded
+KEPT = (0, 1, 2, 4, 8, 16, 32, 64)     # the k strongest directions of each ΔW kept
 
 
 def settings():
@@ -118,16 +122,49 @@ def spectrum_name(group, setting):
 
 
 def spectrum(model, before, full):
-    """Return singular values, and the overlap with full fine-tuning's update, by matrix."""
+    """Return singular values, and the overlap with full fine-tuning's update, by matrix.
+
+    And what becomes of W: the singular values of W + ΔW, and how far W knows their directions.
+    """
     table = {}
     for name, delta in pt.spectra.updates(model, before).items():
         sigma = [s for s in pt.spectra.singular_values(delta).tolist() if s > 0]
-        sigma = [float(f"{s:.3g}") for s in sigma if s > 1e-5 * sigma[0]]
-        k = min(len(sigma), 8)
+        sigma = digits(s for s in sigma if s > 1e-5 * sigma[0])
+        k, after = min(len(sigma), 8), before[name] + delta
+        known = pt.spectra.familiarity(before[name], after, DIRECTIONS)
         table[name] = {"sigma": sigma, "overlap": {
             side: round(pt.spectra.overlap(delta, full[name], k, side), 4)
-            for side in ("in", "out")}}
+            for side in ("in", "out")},
+            "after": digits(pt.spectra.singular_values(after)[:DIRECTIONS].tolist()),
+            "known": [round(c, 3) for c in known.tolist()]}
     return table
+
+
+def digits(values):
+    """Return numbers with three digits each."""
+    return [float(f"{v:.3g}") for v in values]
+
+
+def cut(model, before, data):
+    """Return the accuracy by k: each ΔW of a LoRA cut to its k strongest directions."""
+    updates, plain = pt.spectra.updates(model, before), pt.merge(copy.deepcopy(model))
+    rank = next(iter(pt.adapters(model).values())).A.shape[0]
+    _, tokenizer = pt.models.load("minilm", labels=2)
+    batches = pt.data.batches(data.test, tokenizer, 64)    # of like length: less padding
+    table = {}
+    for k in (k for k in KEPT if k <= rank):
+        for name, delta in updates.items():
+            weight = plain.get_submodule(name).weight
+            weight.data.copy_(before[name] + pt.spectra.truncate(delta, k))
+        table[k] = round(pt.evaluate(plain, batches).accuracy, 4)
+    return table
+
+
+def is_whole(record, name):
+    """Return whether all that a spectrum holds now stands in the record."""
+    found = record["spectra"].get(name, {"": {}})
+    return all("known" in row for row in found.values()) and (
+        not name.isdigit() or name in record.get("cut", {}))
 
 
 MEASURE = """
@@ -162,6 +199,7 @@ def main():
     """Make what is missing, one run after the other, saving after each."""
     parser = recording.arguments(__doc__)
     parser.add_argument("--cost", action="store_true", help="measure only memory and step time")
+    parser.add_argument("--spectra", action="store_true", help="only the missing spectra and cuts")
     options = parser.parse_args()
     data = pt.data.load("movies")
     record = recording.Record(__file__, recording.setting(data, train_examples=EXAMPLES),
@@ -178,9 +216,21 @@ def main():
             if not full_updates:
                 full = model if name == "full" else run({"method": "full", "seed": 0}, data)[1]
                 full_updates.append(pt.spectra.updates(full, before))
-            return row, {"spectra": {name: spectrum(model, before, full_updates[0])}}
+            gains = {"spectra": {name: spectrum(model, before, full_updates[0])}}
+            if setting["method"] == "lora":
+                gains["cut"] = {name: cut(model, before, data)}
+            return row, gains
 
-        record.make(({"group": group, "setting": setting} for group, setting in settings()), make)
+        wanted = [{"group": group, "setting": setting} for group, setting in settings()]
+        if not options.spectra:
+            record.make(wanted, make)
+        for about in wanted:
+            name = spectrum_name(**about)
+            if name and not is_whole(record.read(), name):
+                row, gains = make(json.loads(json.dumps(about)))
+                record.gain(**{part: record.read().get(part, {}) | found
+                               for part, found in gains.items()})
+                print(name, "again:", row["accuracy"], flush=True)
         if "weight" not in record.read()["spectra"]:
             record.gain(spectra={"weight": {
                 n: {"sigma": [float(f"{s:.3g}") for s in pt.spectra.singular_values(w)]}
