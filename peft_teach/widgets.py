@@ -11,7 +11,8 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 import ipywidgets as ipw
@@ -78,15 +79,17 @@ class Explorer(_Lasting):
     """Controls above a picture. `controls` are widgets with a value, by the name of their setting.
 
     `compute(**settings)` returns what is shown, a record; `draw(record)` the figure of it, and
-    `caption(record)` the sentences below. In a notebook the picture is drawn when the controls
+    `caption(record)` the sentences below. Other widgets may stand `above` and `below` the controls.
+    In a notebook the picture is drawn when the controls
     rest; `data` and `figure` are always those of the controls as they stand.
     """
 
     def __init__(self, controls: Mapping[str, ipw.Widget], compute: Callable[..., object],
-                 draw: Callable[[object], Figure], caption: Callable[[object], str]):
+                 draw: Callable[[object], Figure], caption: Callable[[object], str],
+                 above: Sequence[ipw.Widget] = (), below: Sequence[ipw.Widget] = ()):
         self.controls, self.compute, self.draw, self.caption = controls, compute, draw, caption
         self.picture = ipw.HTML()
-        super().__init__(ipw.VBox([*controls.values(), self.picture]))
+        super().__init__(ipw.VBox([*above, *controls.values(), *below, self.picture]))
         self._timer: asyncio.TimerHandle | None = None
         for control in controls.values():
             control.observe(self._moved, names="value")
@@ -234,6 +237,85 @@ class Guess(_Lasting):
         marked = [f"<b>[{c}]</b>" if o == self.value else c for o, c in zip(self.options, choices)]
         return (f"<b>{self.question}</b> {' / '.join(marked)} {self._told.value}".strip(),
                 f"{self.question} {' / '.join(choices)}")
+
+
+# ── something long, at a button ──────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far something long has come: `done` of `total`, and what it is at, in words."""
+
+    done: int
+    total: int
+    text: str
+
+
+class Run:
+    """A button that starts something long, and one that stops it; meanwhile the page lives.
+
+    `start()` returns a generator that yields a `Progress` after each step and returns a result;
+    `ended(result)` is told it. A task of the kernel's loop takes the steps, one at a time, so that
+    controls move between them; without a loop they are taken at once.
+    """
+
+    def __init__(self, text: str, start: Callable[[], Generator[Progress, None, object]],
+                 ended: Callable[[object], None]):
+        self.start, self.ended = start, ended
+        self.start_button = ipw.Button(description=text, layout=ipw.Layout(width="auto"))
+        self.stop_button = ipw.Button(description="Stop", disabled=True)
+        self.line = ipw.HTML()
+        self.box = ipw.HBox([self.start_button, self.stop_button, self.line],
+                            layout=ipw.Layout(flex_flow="row wrap"))
+        self.start_button.on_click(self._begin)
+        self.stop_button.on_click(self._stop)
+        self._task: asyncio.Task | None = None
+
+    def _begin(self, button: object) -> None:
+        if not self.stop_button.disabled:      # it runs already
+            return
+        self.start_button.disabled, self.stop_button.disabled = True, False
+        steps = self.start()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            asyncio.run(self._go(steps))
+            self._rest(steps)
+        else:
+            self._task = loop.create_task(self._go(steps))
+            self._task.add_done_callback(lambda task: self._rest(steps))
+
+    def _stop(self, button: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _rest(self, steps: Generator) -> None:
+        """What holds after any end, also of a task that was stopped before it began."""
+        steps.close()
+        self._task = None
+        self.start_button.disabled, self.stop_button.disabled = False, True
+
+    async def _go(self, steps: Generator[Progress, None, object]) -> None:
+        progress, told = Progress(0, 1, "it begins"), 0.0
+        try:
+            while True:
+                if time.perf_counter() - told >= _PROGRESS_SECONDS:
+                    self.line.value, told = _bar(progress), time.perf_counter()
+                await asyncio.sleep(0.001)    # here the page is heard
+                progress = next(steps)
+        except StopIteration as end:
+            self.line.value = ""
+            self.ended(end.value)
+        except asyncio.CancelledError:
+            self.line.value = (f"Stopped after {progress.done} of {progress.total} steps. "
+                               "Nothing of it is kept.")
+        except Exception as error:    # nobody called: nobody else would hear of it
+            self.line.value = f"<b>{type(error).__name__}</b>: {escape(str(error))}"
+
+
+def _bar(progress: Progress) -> str:
+    return (f'<progress value="{progress.done}" max="{progress.total}" style="width: 20em" '
+            f'aria-label="progress"></progress> {escape(progress.text)}')
 
 
 # ── a training that can be watched ───────────────────────────────────────────────────────────

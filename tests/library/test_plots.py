@@ -255,18 +255,25 @@ def test_in_a_kernel_a_widget_comes_with_a_still_picture_and_its_controls_work()
     from nbclient import NotebookClient
     from nbformat import v4
 
-    cells = ["import peft_teach as pt\nrecord = pt.course.records.load('lora')",
-             "w = pt.course.pictures('lora').explore_spectra(record['spectra'])\nw",
-             "w.controls['block'].value = 2\nw.controls['place'].value = 'value'\n"
+    cells = ["import peft_teach as pt\nrecord = pt.course.records.load('change')",
+             "w = pt.course.pictures('change').explore_cut(record, 0.68)\nw",
+             "w.controls['block'].value = 3\nw.controls['place'].value = 'value'\n"
              "print(w.data.matrix)",
-             "pt.widgets.Guess('Which?', (1, 2))"]
+             "pt.widgets.Guess('Which?', (1, 2))",
+             "done = []\ndef steps():\n    for i in range(10**9):\n        done.append(i)\n"
+             "        yield pt.widgets.Progress(i + 1, 10**9, 'on and on')\n"
+             "run = pt.widgets.Run('Go', steps, print)\nrun.start_button.click()",
+             "print(len(done) > 0, run.start_button.disabled)\nrun.stop_button.click()",
+             "print(run.line.value[:14], run.start_button.disabled)"]
     notebook = v4.new_notebook(cells=[v4.new_code_cell(c) for c in cells])
     NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
     box, still = (output.data for output in notebook.cells[1].outputs)
     assert list(box) == ["application/vnd.jupyter.widget-view+json"]
     assert still["text/html"].count("data:image/png") == 1
     assert widgets.STILL in still["text/html"]
-    assert notebook.cells[2].outputs[0].text == "value, block 2\n"
-    assert "value, block 2" in still["text/plain"]     # renewed when the controls had moved
+    assert notebook.cells[2].outputs[0].text == "value, block 3\n"
+    assert "value, block 3" in still["text/plain"]     # renewed when the controls had moved
     guess = notebook.cells[3].outputs[1].data
     assert "Which?" in guess["text/html"]
+    assert notebook.cells[5].outputs[0].text == "True True\n"     # it goes on between the cells
+    assert notebook.cells[6].outputs[0].text == "Stopped after  False\n"

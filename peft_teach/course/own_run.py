@@ -1,0 +1,91 @@
+"""A run of the reader's own, beside the recorded ones: the same sentences, the same steps.
+
+    for progress in own_run(lambda model: pt.lora.inject(model, config), lr=3e-3, data=movies): ...
+
+A generator, so that a page stays alive between its steps (`widgets.Run`). It has a model and random
+numbers of its own: those of the reader are as they were, whenever it is left.
+"""
+
+import random
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from .. import core, data, models, training
+from ..widgets import Progress
+
+
+@dataclass(frozen=True)
+class OwnRun:
+    """What such a run came to: the accuracy on the test sentences, from 0 to 1."""
+
+    accuracy: float
+    test_examples: int
+    parameters: int        # of the adapter
+    steps: int
+
+
+def own_run(adapt: Callable[[nn.Module], nn.Module], lr: float, data: data.Dataset, seed: int = 0,
+            train_examples: int = 4000) -> Generator[Progress, None, OwnRun]:
+    """Train MiniLM as `adapt` leaves it, once over the first sentences, and test it.
+
+    Yields a `Progress` after each step and each batch of tests; returns an `OwnRun`. With the
+    settings of a recorded run it is that run again.
+    """
+    return with_own_random(_run(adapt, lr, data, seed, train_examples), seed)
+
+
+def _run(adapt, lr, dataset, seed, train_examples) -> Generator[Progress, None, OwnRun]:
+    model, tokenizer = models.load("minilm", labels=2)
+    model = adapt(model)
+    batches = data.batches(dataset.train[:train_examples], tokenizer, seed=seed)
+    tests = data.batches(dataset.test, tokenizer, 64, shuffle=False)
+    total = len(batches) + len(tests)
+    for step in training.train(model, batches, lr):
+        yield Progress(step.index + 1, total, f"step {step.index + 1} of {len(batches)}, "
+                                              f"loss {step.loss:.2f}")
+    right = 0
+    for i, batch in enumerate(tests):
+        found = training.evaluate(model, [batch])
+        right += round(found.accuracy * found.examples)
+        yield Progress(len(batches) + i + 1, total, "now the test sentences")
+    return OwnRun(right / len(dataset.test), len(dataset.test),
+                  sum(p.numel() for p in core.adapter_parameters(model).values()), len(batches))
+
+
+def with_own_random(steps: Generator, seed: int) -> Generator:
+    """Go through a generator with random numbers of its own, which begin at `seed`."""
+    outside = _random_states()
+    training.seed(seed)
+    inside = _random_states()
+    _set_random_states(outside)
+    try:
+        while True:
+            outside = _random_states()
+            _set_random_states(inside)
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                return end.value
+            finally:
+                inside = _random_states()
+                _set_random_states(outside)
+            yield step
+    finally:
+        steps.close()
+
+
+def _random_states() -> tuple:
+    return (random.getstate(), np.random.get_state(), torch.get_rng_state(),
+            torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])
+
+
+def _set_random_states(states: tuple) -> None:
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])
+    if states[3]:
+        torch.cuda.set_rng_state_all(states[3])

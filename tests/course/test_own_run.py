@@ -1,0 +1,199 @@
+"""A run of the reader's own: the recorded run again, and nobody's random numbers but its own."""
+
+import asyncio
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import peft_teach as pt
+from peft_teach import widgets, work
+from peft_teach.course import records
+from peft_teach.course.own_run import own_run, with_own_random
+
+CONFIG = pt.lora.Config(rank=2, alpha=4, targets=("value",))
+
+
+@pytest.fixture(scope="module")
+def movies():
+    whole = pt.data.load("movies")
+    return replace(whole, train=whole.train[:48], test=whole.test[:80])
+
+
+def begin(movies):
+    return own_run(lambda model: pt.lora.inject(model, CONFIG), 3e-3, movies, train_examples=48)
+
+
+def finish(steps):
+    """Return all that a generator yields, and what it returns."""
+    yielded = []
+    while True:
+        try:
+            yielded.append(next(steps))
+        except StopIteration as end:
+            return yielded, end.value
+
+
+def test_it_is_the_run_that_a_record_would_hold(movies):
+    yielded, found = finish(begin(movies))
+
+    pt.seed(0)                                        # as in assets/records/lora.py
+    model, tokenizer = pt.models.load("minilm", labels=2)
+    model = pt.lora.inject(model, CONFIG)
+    steps = list(pt.train(model, pt.data.batches(movies.train, tokenizer, seed=0), 3e-3))
+    test = pt.evaluate(model, pt.data.batches(movies.test, tokenizer, 64, shuffle=False))
+
+    assert found.accuracy == pytest.approx(test.accuracy)
+    assert (found.test_examples, found.steps) == (80, 3)
+    assert found.parameters == 2 * 6 * 768
+    assert [p.text for p in yielded[:3]] == [
+        f"step {s.index + 1} of 3, loss {s.loss:.2f}" for s in steps]
+    assert [p.done for p in yielded] == [1, 2, 3, 4, 5]
+    assert {p.total for p in yielded} == {5}
+
+
+def draw() -> tuple:
+    return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+
+def test_random_numbers_are_its_own_and_the_readers_stay():
+    def steps():
+        for _ in range(3):
+            yield draw()
+
+    pt.seed(5)
+    alone = [draw() for _ in range(3)]
+    pt.seed(5)
+    apart, between = with_own_random(steps(), seed=9), []
+    own = []
+    for step in apart:
+        own.append(step)
+        between.append(draw())
+    pt.seed(9)
+    assert own == [draw() for _ in range(3)]
+    assert between == alone
+
+
+# ── the buttons ──────────────────────────────────────────────────────────────────────────────
+
+
+class Long:
+    """Something long that tells when it is closed."""
+
+    def __init__(self, steps=3, fails=False):
+        self.steps, self.fails, self.done, self.closed = steps, fails, 0, False
+
+    def __call__(self):
+        try:
+            for i in range(self.steps):
+                self.done += 1
+                yield widgets.Progress(i + 1, self.steps, f"at {i + 1}")
+            if self.fails:
+                raise ValueError("no <luck>")
+            return "the result"
+        finally:
+            self.closed = True
+
+
+async def settle(run):
+    async with asyncio.timeout(10):
+        while not run.stop_button.disabled:
+            await asyncio.sleep(0.002)
+
+
+def test_between_its_steps_other_things_happen():
+    async def in_a_notebook():
+        long, ended, seen = Long(), [], []
+        run = widgets.Run("Go", long, ended.append)
+        run.start_button.click()
+        assert long.done == 0                         # nothing yet: the click has ended first
+        assert run.start_button.disabled
+        while not run.stop_button.disabled:
+            seen.append(long.done)
+            await asyncio.sleep(0)
+        assert {1, 2, 3} <= set(seen)
+        assert ended == ["the result"]
+        assert (run.start_button.disabled, run.stop_button.disabled) == (False, True)
+
+    asyncio.run(in_a_notebook())
+
+
+def test_stop_ends_it_and_keeps_nothing():
+    async def in_a_notebook():
+        long, ended = Long(1000), []
+        run = widgets.Run("Go", long, ended.append)
+        run.start_button.click()
+        while long.done < 5:
+            await asyncio.sleep(0)
+        run.stop_button.click()
+        await settle(run)
+        assert long.closed
+        assert long.done < 10
+        assert ended == []
+        assert run.line.value.startswith("Stopped after ")
+        assert "of 1000 steps. Nothing of it is kept." in run.line.value
+        run.start_button.click()                      # and it can begin again
+        run.stop_button.click()                       # or be stopped before it has
+        await settle(run)
+        assert not run.start_button.disabled
+
+    asyncio.run(in_a_notebook())
+
+
+def test_what_fails_is_shown_and_without_a_loop_it_runs_to_its_end():
+    run = widgets.Run("Go", Long(fails=True), lambda result: None)
+    run.start_button.click()
+    assert run.line.value == "<b>ValueError</b>: no &lt;luck&gt;"
+    assert not run.start_button.disabled
+    ended = []
+    widgets.Run("Go", Long(), ended.append).start_button.click()
+    assert ended == ["the result"]
+
+
+# ── in the picture ───────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.setenv(work.VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+def explorer(movies):
+    from peft_teach.course.lessons.lora.picture_of_rank import RankExplorer
+
+    guess = widgets.Guess("Which rank?", (1, 8), "lora.rank")
+    return RankExplorer(records.load("lora"), guess, movies, train_examples=16)
+
+
+def test_accuracies_are_seen_after_a_commitment_which_stands(here, movies):
+    first = explorer(movies)
+    assert not first.data.is_open
+    assert "recorded" not in first.picture.value
+    first.guess.buttons.value = 8
+    assert first.data.is_open
+    assert first.data.guess == 8
+    assert "recorded: rank 8, query, value: 80.8%" in first.figure.get_label()
+    assert first.guess.buttons.disabled
+    later = explorer(movies)                          # in another kernel, say
+    assert (later.guess.value, later.data.is_open) == (8, True)
+
+
+def test_a_run_of_ones_own_stands_in_the_picture_later_too(here, movies):
+    first = explorer(movies)
+    first.controls["rank"].value = 2
+    first.controls["places"].value = ("value",)
+    first.controls["layers"].value = (5,)
+    first.run.start_button.click()
+    point, = first.data.own
+    assert (point.rank, point.places, point.layers) == (2, ("value",), (5,))
+    assert point.parameters == first.data.parameters == 2 * 768
+    assert 0 <= point.accuracy <= 1
+    assert "80 test sentences" in first.run.line.value
+    later = explorer(movies)
+    assert later.data.own == (point,)
+    later.guess.buttons.value = 1
+    assert f"your own run, rank 2, value, block 5: {point.accuracy:.1%}" in (
+        later.figure.get_label())
