@@ -92,11 +92,12 @@ def test_no_picture_is_left_out():
     assert EXAMPLES
     for name in lessons.with_pictures():
         module = lessons.pictures(name)
+        folder = module.__name__.rpartition(".")[0]
         offered = {f.__name__ for _, f in inspect.getmembers(module, inspect.isfunction)
-                   if f.__module__ == module.__name__ and not f.__name__.startswith("_")
+                   if f.__module__.startswith(folder) and not f.__name__.startswith("_")
                    and inspect.signature(f).return_annotation in (Figure, Explorer)}
         text = inspect.getsource(module)
-        used = {f for f in offered if len(re.findall(rf"\b{f}\b", text)) > 1}
+        used = {f for f in offered if re.search(rf"(?<!def )\b{f}\b[(,]", text)}
         assert offered == used, f"{name}: {offered - used} are in no example"
 
 
