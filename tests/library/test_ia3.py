@@ -113,6 +113,29 @@ def test_queries_stay_as_they_are_in_a_fused_projection(family, tiny):
         torch.testing.assert_close(adapter.merged()(x), adapter(x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("family", ["phi3", "gpt_neox"])
+def test_a_fused_projection_in_a_whole_model(family, tiny, inputs):
+    """Keys c times as large are scores c times as large; l ⊙ v are l times the next columns."""
+    plain, c = tiny(family), 1.7
+    model = pt.ia3.inject(copy.deepcopy(plain), pt.ia3.Config(targets="qkv"))
+    batch = inputs(plain)
+    with torch.no_grad():
+        before = outputs(plain, batch)
+        for (name, adapter), out in zip(pt.adapters(model).items(),
+                                        pt.models.places(plain)["attention_out"]):
+            l = torch.rand(2 if family == "phi3" else 4, 8) + 0.5    # (key-value heads, d_head)
+            if family == "phi3":    # all keys, then all values; two heads share each of them
+                adapter.l.copy_(torch.cat([torch.full((16,), c), l.flatten()]))
+                l = l.repeat_interleave(2, dim=0)                    # (heads, d_head)
+            else:                   # one head after the other: its keys, then its values
+                adapter.l.copy_(torch.cat([torch.full((4, 8), c), l], dim=1).flatten())
+            plain.get_submodule(name.rpartition(".")[0]).scaling *= c
+            plain.get_submodule(out).weight.mul_(l.flatten())
+        expected = outputs(plain, batch)
+        torch.testing.assert_close(outputs(model, batch), expected, rtol=1e-4, atol=1e-5)
+        assert (expected - before).abs().max() > 0.05
+
+
 @pytest.mark.parametrize(("options", "says"), [
     ({"parts": 5}, "a number that divides the 6"), ({"parts": 2, "first": 3}, "0 to 2"),
     ({"parts": 0}, "divides")])

@@ -189,6 +189,16 @@ def test_every_place_can_be_wrapped(family, kind, tiny, inputs):
             assert (model.base_model(**batch)[0] - before).abs().max() > 0.01, place
 
 
+def test_a_wrapped_block_answers_what_modernbert_asks_it(tiny):
+    model = tiny("modernbert", "backbone")
+    kinds = [block.attention_type for block in model.layers]
+    assert len(set(kinds)) == 2
+    model = pt.attach(model, "block", Times)
+    assert [type(block) for block in model.layers] == [Times, Times]
+    assert [block.attention_type for block in model.layers] == kinds
+
+
+
 # ── find ─────────────────────────────────────────────────────────────────────────────────────
 
 
