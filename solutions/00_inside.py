@@ -239,7 +239,8 @@ print("heads make no difference:", len({block_count(384, 1536, heads) for heads 
 # embeddings**, the part that only looks up a vector for each token?
 
 # %%
-guess = pt.widgets.Guess("Percent of MiniLM that are embeddings:", (5, 15, 30, 50, 70))
+guess = pt.widgets.Guess("Percent of MiniLM that are embeddings:", (5, 15, 30, 50, 70),
+                         "inside.embeddings")
 guess
 
 # %% [markdown]
@@ -341,7 +342,8 @@ pictures.explore_parameters()
 # **How many percent of that does LoRA take, with 0.33 % of the numbers trained?** Your guess comes back.
 
 # %%
-guess_memory = pt.widgets.Guess("Percent of full training's memory that LoRA takes:", (1, 10, 35, 75))
+guess_memory = pt.widgets.Guess("Percent of full training's memory that LoRA takes:", (1, 10, 35, 75),
+                                "inside.memory")
 guess_memory
 
 # %% [markdown]

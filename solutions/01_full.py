@@ -99,11 +99,13 @@ print("the same, from the library:", f"{movies.majority:.1%}")
 # come back below.
 
 # %%
-guess_scratch = pt.widgets.Guess("From scratch, accuracy after 250 steps, in %:", (50, 60, 70, 80, 90))
+guess_scratch = pt.widgets.Guess("From scratch, accuracy after 250 steps, in %:", (50, 60, 70, 80, 90),
+                                 "full.scratch")
 guess_scratch
 
 # %%
-guess_head = pt.widgets.Guess("Head only, 770 numbers of 22.7 million, in %:", (50, 60, 70, 80, 90))
+guess_head = pt.widgets.Guess("Head only, 770 numbers of 22.7 million, in %:", (50, 60, 70, 80, 90),
+                              "full.head")
 guess_head
 
 # %% [markdown]
@@ -457,7 +459,8 @@ print(f"  seen once to five times: {sum(1 <= seen[i] <= 5 for i in tested):,}")
 # (counting words) to go by.
 
 # %%
-guess_longer = pt.widgets.Guess("From scratch, accuracy after 1,250 steps, in %:", (50, 60, 68, 75, 82))
+guess_longer = pt.widgets.Guess("From scratch, accuracy after 1,250 steps, in %:", (50, 60, 68, 75, 82),
+                                "full.longer")
 guess_longer
 
 # %%

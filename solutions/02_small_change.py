@@ -122,7 +122,7 @@ pt.plots.show(pictures.draw_hashing(h.tolist(), sign.tolist(), 6),
 
 # %%
 guess = pt.widgets.Guess("Enough numbers for 90 % of full fine-tuning's accuracy:",
-                         (16, 64, 256, 1024, 4096, 16384))
+                         (16, 64, 256, 1024, 4096, 16384), "change.d90")
 guess
 
 # %% [markdown]
@@ -562,7 +562,7 @@ class BiasAdapter(pt.Adapter):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         ### BEGIN SOLUTION
         y = self.base(x)                                   # (…, n_out)
-        return y + self.b.to(y.dtype)
+        return (y + self.b).to(y.dtype)
         ### END SOLUTION
 
 

@@ -20,8 +20,8 @@ attention.
 Sources: Li & Liang 2021, arXiv 2101.00190, §4 (the method) and §4.3 (the MLP); without MLP and on
 encoders, Liu et al. 2021, arXiv 2110.07602 (P-tuning v2).
 One deviation from the paper: without projection K and V are trained as they are, which it finds
-unstable; P-tuning v2 and Hugging Face peft do so by default. peft starts them 50 times as large,
-from where SmolLM2 is still at chance when these have learned (assets/records/rates.json).
+unstable; P-tuning v2 and Hugging Face peft do so by default, and peft starts them 50 times as
+large.
 """
 
 from dataclasses import dataclass, field, replace
