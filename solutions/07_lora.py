@@ -209,7 +209,7 @@ class LoRALinear(pt.Adapter):
         ### BEGIN SOLUTION
         y = self.base(x)                                   # (…, n_out)
         h = x.float() @ self.A.T                           # (…, rank)
-        return y + (self.scale * h @ self.B.T).to(y.dtype)
+        return (y + self.scale * h @ self.B.T).to(y.dtype)
         ### END SOLUTION
 
 

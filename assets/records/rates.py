@@ -12,7 +12,7 @@ the rate that stands in its file: `pt.train(method.inject(model), batches)`, thr
     smollm2    the word behind "Review: … Sentiment:", 40 steps of 4 short movie reviews
 
 `without_training` holds what a reader gets for nothing: the share of the more frequent label, and
-the accuracy of SmolLM2 as it comes ("zero_shot"). A random prompt or prefix first destroys that.
+the accuracy of SmolLM2 as it comes ("zero_shot").
 
 Interrupted, it goes on where it stopped.
 """
