@@ -263,7 +263,9 @@ def test_in_a_kernel_a_widget_comes_with_a_still_picture_and_its_controls_work()
              "done = []\ndef steps():\n    for i in range(10**9):\n        done.append(i)\n"
              "        yield pt.widgets.Progress(i + 1, 10**9, 'on and on')\n"
              "run = pt.widgets.Run('Go', steps, print)\nrun.start_button.click()",
+             "import asyncio\nwhile not done:\n    await asyncio.sleep(0.01)\n"
              "print(len(done) > 0, run.start_button.disabled)\nrun.stop_button.click()",
+             "while run.start_button.disabled:\n    await asyncio.sleep(0.01)\n"
              "print(run.line.value[:14], run.start_button.disabled)"]
     notebook = v4.new_notebook(cells=[v4.new_code_cell(c) for c in cells])
     NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
@@ -275,5 +277,5 @@ def test_in_a_kernel_a_widget_comes_with_a_still_picture_and_its_controls_work()
     assert "value, block 3" in still["text/plain"]     # renewed when the controls had moved
     guess = notebook.cells[3].outputs[1].data
     assert "Which?" in guess["text/html"]
-    assert notebook.cells[5].outputs[0].text == "True True\n"     # it goes on between the cells
+    assert notebook.cells[5].outputs[0].text == "True True\n"     # it goes on beside the cells
     assert notebook.cells[6].outputs[0].text == "Stopped after  False\n"
