@@ -1,0 +1,162 @@
+"""No figure in a lesson's prose is older than what it was measured by.
+
+Measured is a figure with a unit of `UNITS` ("79.4 %", "12 of 20 MB") or written with a comma
+("147,456"), outside of code, formulas, links and headings. Each is to be found, as it is rounded
+there, in the outputs of the lesson's own solution notebook, or in its table in `figures`, which
+says how to add a row.
+"""
+
+import importlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from peft_teach.course.build.source import first_line
+from peft_teach.course.lessons import of_lesson
+
+ROOT = Path(__file__).parents[2]
+LESSONS = {of_lesson(path.name[:2])[0].id.partition(".")[0]: path
+           for path in sorted((ROOT / "solutions").glob("[0-9][0-9]_*.ipynb"))}
+TO_COME = {"inside", "full", "change", "lora"}    # lessons whose table is not written yet
+
+UNITS = {
+    "%": ("share", 1e-2), "percent": ("share", 1e-2), "points": ("points", 1e-2),
+    "point": ("points", 1e-2), "kB": ("bytes", 1e3), "MB": ("bytes", 1e6), "GB": ("bytes", 1e9),
+    "ms": ("seconds", 1e-3), "s": ("seconds", 1), "seconds": ("seconds", 1),
+    "million": ("count", 1e6), "billion": ("count", 1e9), "times": ("ratio", 1),
+}
+NUMBER = r"(?<![\w.,])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w]|[.,]\d)"
+UNIT = rf"\s?(?P<unit>{'|'.join(sorted(UNITS, key=len, reverse=True))})(?!\w)"
+BETWEEN = r"(?:,? (?:and|or|to|of|of its|against|beside|instead of|±) | ?[,±–/] ?)"
+LIST = re.compile(rf"{NUMBER}(?:{BETWEEN}{NUMBER})*(?:{UNIT})?")    # "62, 70 and 56 %"
+LEFT_OUT = re.compile(
+    r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|!?\[[^\]]*\]\([^)]*\)|https?://\S+|</?\w[^>]*>|\*"
+    r"|^#+ [^\n]*", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number in a text: where it stands, and what it says, in plain units."""
+
+    text: str
+    start: int
+    kind: str
+    value: float
+    half: float    # of its last digit
+
+    def says(self, value: float) -> bool:
+        """Whether it is this value, rounded."""
+        return abs(self.value - value) <= self.half * (1 + 1e-6)
+
+
+def figures(text: str, measured: bool = True) -> Iterator[Figure]:
+    """The measured figures of a text, or all of its numbers."""
+    for found in LIST.finditer(text):
+        *before, last = re.finditer(NUMBER, found[0])
+        for number in (*before, last):
+            digits, _, decimals = number[0].partition(".")
+            shares = number is last or len(digits) < 4    # "in 2021, 12 %", "1,024 of 22.7 million"
+            unit = found["unit"] if shares else None
+            if unit or "," in digits or not measured:
+                kind, factor = UNITS.get(unit, ("count", 1))
+                yield Figure(f"{number[0]} {unit or ''}".strip(), found.start() + number.start(),
+                             kind, factor * float(number[0].replace(",", "")),
+                             factor * 0.5 * 10**-len(decimals))
+
+
+def problems(notebook: Any, table: Mapping[str, Any]) -> Iterator[str]:
+    """What is to be mended in a lesson or its table: the cell, the figure, what to do."""
+    texts = [text for cell in notebook.cells for output in cell.get("outputs", ()) for text in (
+        output.get("text"), output.get("data", {}).get("text/plain")) if text]    # no captions
+    shown = [each for text in texts for each in figures(text, measured=False)]
+    unused = set(table)
+    for number, cell in enumerate(notebook.cells, 1):
+        if cell.cell_type != "markdown":
+            continue
+        where = f"cell {number} ({first_line(cell.source)!r})"
+        text = " ".join(LEFT_OUT.sub(" ", cell.source).split())
+        told, covered = list(figures(text)), []
+        for words, values in table.items():
+            for place in re.finditer(re.escape(words), text):
+                inside = [each for each in told if place.start() <= each.start < place.end()]
+                unused.discard(words)
+                covered += inside
+                yield from (f"{where}: {each}" for each in differences(words, inside, values))
+        yield from (f"{where}: {each.text!r} is in no output: correct it, print it, or give it a "
+                    "row." for each in told if each not in covered
+                    and not any(each.kind == s.kind and each.says(s.value) for s in shown))
+    yield from (f"{words!r} stands in no cell: delete the row." for words in sorted(unused))
+
+
+def differences(words: str, inside: list[Figure], given: Any) -> Iterator[str]:
+    """How the figures in a row's words differ from its values."""
+    values = given if isinstance(given, tuple) else (given,)
+    if not inside or (len(inside) != len(values) and not isinstance(given, str)):
+        yield f"{words!r} holds {len(inside)} figures: a value for each."
+    elif not isinstance(given, str):
+        yield from (f"{each.text!r} in {words!r} is {value:.6g} now: mend the text."
+                    for each, value in zip(inside, values) if not each.says(value))
+
+
+def table_of(lesson: str) -> Path:
+    return Path(__file__).parent / "figures" / f"{lesson}.py"
+
+
+@pytest.mark.parametrize("lesson", sorted(set(LESSONS) - TO_COME))
+def test_every_figure_in_the_prose_is_measured(lesson):
+    table = importlib.import_module(f"figures.{lesson}").FIGURES
+    notebook = nbformat.read(LESSONS[lesson], as_version=4)
+    found = list(problems(notebook, table))
+    assert not found, "\n".join(["", *found, f"(rows: {table_of(lesson).relative_to(ROOT)})"])
+
+
+def test_every_lesson_has_a_table_and_no_value_in_it_is_typed():
+    assert {lesson for lesson in LESSONS if not table_of(lesson).is_file()} == TO_COME
+    for lesson in set(LESSONS) - TO_COME:
+        typed = re.findall(r'": [-(]*\d[\d.e, )]*$', table_of(lesson).read_text("utf-8"), re.MULTILINE)
+        assert not typed, f"figures/{lesson}.py: say what gives the value: {typed}"
+
+
+TEXT = """## Ten points: 9 %
+**Rank 1** ends at 79.4 %, from `3 %` and $4\\%$; of 22.7 million
+parameters 6,144 to 9,216 train, 12 of 20 MB, [6 points](https://a.b/7%20ms) or 2.5 points less."""
+TABLE = {"ends at 79.4 %": 0.79386, "6,144": "a setting", "12 of 20": (11.8e6, 20.3e6)}
+
+
+def lesson_of(text):
+    output = new_output("stream", text="22713986 parameters\n9,216 train, 2.47 points\n")
+    return new_notebook(cells=[new_markdown_cell(text), new_code_cell("…", outputs=[output])])
+
+
+def test_a_lesson_whose_figures_are_measured_has_no_problems():
+    assert list(problems(lesson_of(TEXT), TABLE)) == []
+
+
+@pytest.mark.parametrize(("old", "new", "says"), [
+    ("9,216", "9,217", "cell 1 ('## Ten points: 9 %'): '9,217' is in no output"),
+    ("22.7 million", "22.8 million", "'22.8 million' is in no output"),
+    ("2.5 points", "2.5 %", "'2.5 %' is in no output"),
+    ("6,144 to", "6,145 to", "'6,145' is in no output"),
+    ("6,144 to", "6,145 to", "'6,144' stands in no cell: delete the row"),
+    ("79.4 %", "79.5 %", "'ends at 79.4 %' stands in no cell"),
+    ("or 2.5", "in 300 ms or 2.5", "'300 ms' is in no output"),
+])
+def test_a_figure_that_changed_is_a_problem(old, new, says):
+    assert TEXT.count(old) == 1
+    assert any(says in each for each in problems(lesson_of(TEXT.replace(old, new)), TABLE))
+
+
+@pytest.mark.parametrize(("words", "values", "says"), [
+    ("ends at 79.4 %", 0.7951, "'79.4 %' in 'ends at 79.4 %' is 0.7951 now: mend the text"),
+    ("12 of 20", (11.8e6, 21e6), "'20 MB' in '12 of 20' is 2.1e+07 now"),
+    ("12 of 20", 11.8e6, "'12 of 20' holds 2 figures: a value for each"),
+    ("Rank 1", 1, "'Rank 1' holds 0 figures"),
+])
+def test_a_row_that_says_something_else_is_a_problem(words, values, says):
+    assert any(says in each for each in problems(lesson_of(TEXT), {**TABLE, words: values}))
