@@ -4,10 +4,11 @@
     python assets/records/benchmark.py --again   all anew
     python assets/records/benchmark.py --quick   MiniLM, few rounds, no memory; nothing is stored
 
-Needs the `test` extra. Both sides get equal models in float32, places, ranks, lengths, batches and
-AdamW. They differ in two things. On BERT, peft's head reads the first prompt vector, ours [CLS].
-And the vectors that peft's prefix projection starts from are as wide as grouped keys (192 in
-SmolLM2), ours as the model (576), as in the paper: hence the two counts.
+Needs the `test` extra. Both sides get equal models, places, ranks, lengths, batches and AdamW, in
+float32; where a row says bfloat16 the base is that, and the adapters are not. The sides differ in
+two things. On BERT, peft's head reads the first prompt vector, ours [CLS]. And the vectors that
+peft's prefix projection starts from are as wide as grouped keys (192 in SmolLM2), ours as the model
+(576), as in the paper: hence the two counts.
 
 time        one step: forward, backward, optimizer. The sides take turns in one process, ours first
             in every second round; the ratio is the median over rounds, with its quartiles. Ratios
@@ -25,6 +26,7 @@ other devices and models stay in the file.
 import contextlib
 import ctypes
 import gc
+import itertools
 import logging
 import multiprocessing
 import statistics
@@ -49,6 +51,7 @@ MODELS = {"minilm": {"batch": (16, 32), "labels": 2, "rounds": 24},
 RANK, ALPHA, LENGTH, PROJECTION = 8, 16, 20, 512
 PEAK = Path("/proc/self/clear_refs")    # Linux only: elsewhere memory is not measured
 SHAPES = ((384, 1536), (576, 1536), (2048, 2048))
+DTYPES = ("float32", "bfloat16")
 
 
 # ── the two sides ────────────────────────────────────────────────────────────────────────────
@@ -69,7 +72,7 @@ def methods(model):
 
     two, three = ("query", "value"), ("key", "value", "ffn_out")
     prefix = {"task_type": task, "num_virtual_tokens": LENGTH}
-    return {
+    found = {
         "full": (pt.full, pt.full.Config(), None),
         "bitfit": (pt.bitfit, pt.bitfit.Config(), None),
         "prompt": (pt.prompt, pt.prompt.Config(LENGTH), peft.PromptTuningConfig(**prefix)),
@@ -81,15 +84,21 @@ def methods(model):
         "ia3": (pt.ia3, pt.ia3.Config(), peft.IA3Config(
             task_type=task, target_modules=named(three), feedforward_modules=named("ffn_out"))),
         "lora": (pt.lora, pt.lora.Config(RANK, ALPHA, targets=two), lora(two)),
+        "lora, bfloat16": (pt.lora, pt.lora.Config(RANK, ALPHA, targets=two), lora(two)),
         "lora, all linear": (pt.lora, pt.lora.Config(RANK, ALPHA, targets=linear), lora(linear)),
         "dora": (pt.dora, pt.dora.Config(RANK, ALPHA, targets=two), lora(two, use_dora=True)),
         "qlora": (pt.qlora, pt.qlora.Config(RANK, ALPHA), lora(linear)),
     }
+    if task == "CAUSAL_LM":    # too slow on a CPU that has no instructions for it
+        del found["lora, bfloat16"]
+    return found
 
 
 def build(model, label, side):
     """Put a method on a plain model, "ours" or "peft"; return what to train, in training mode."""
     module, config, other = methods(model)[label]
+    if label.endswith("bfloat16"):
+        model.to(torch.bfloat16)
     if side == "ours":
         return module.inject(model, config).train()
     if label == "qlora":
@@ -262,9 +271,10 @@ def measure(name, label, device, rounds, with_memory, batch, full):
     return row
 
 
-def nf4(shape, double, device, rounds):
+def nf4(shape, double, dtype, device, rounds):
     """Return what one matrix needs: throughput in million weights a second, bits a weight."""
-    W = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device) * 0.02
+    W = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 0.02
+    W = W.to(device, getattr(torch, dtype))
     q = pt.nf4.quantize(W, double=double)
 
     def their_quantize():
@@ -339,8 +349,8 @@ def cells(row, rows):
 
 def nf4_cells(row):
     """Return one matrix's line."""
-    line = [f"{row['shape'][0]} × {row['shape'][1]}" + (", double" if row["double"] else ""),
-            f"{row['bits']:.3f}"]
+    line = [f"{row['shape'][0]} × {row['shape'][1]}, {row['dtype']}"
+            + (", double" if row["double"] else ""), f"{row['bits']:.3f}"]
     for work in ("quantize", "dequantize"):
         line += [f"{row[work]['ours']:,}", f"{row[work]['theirs']:,}", spread(row[work]["time"])]
     return line
@@ -410,11 +420,11 @@ def measurements(device, names, wanted, fast, stands=lambda part, about: False):
             with contextlib.suppress(pt.errors.NoTargets):    # BitFit on a model without biases
                 yield "runs", about, measure(name, label, device, rounds, with_memory, batch, full)
     for shape in SHAPES if not wanted or "nf4" in wanted else ():
-        for double in (False, True):
-            about = {"device": device, "shape": list(shape), "double": double}
+        for dtype, double in itertools.product(DTYPES, (False, True)):
+            about = {"device": device, "shape": list(shape), "dtype": dtype, "double": double}
             if not stands("nf4", about):
-                print(f"{device}, NF4: {shape}, double={double}", flush=True)
-                yield "nf4", about, nf4(shape, double, device, 10 if fast else 50)
+                print(f"{device}, NF4: {shape}, {dtype}, double={double}", flush=True)
+                yield "nf4", about, nf4(shape, double, dtype, device, 10 if fast else 50)
 
 
 if __name__ == "__main__":

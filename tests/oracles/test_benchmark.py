@@ -20,9 +20,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:Futu
 
 SCRIPT = Path(__file__).parents[2] / "assets" / "records" / "benchmark.py"
 LABELS = ("full", "bitfit", "prompt", "prefix", "prefix, projection", "bottleneck", "ia3", "lora",
-          "lora, all linear", "dora", "qlora")
+          "lora, bfloat16", "lora, all linear", "dora", "qlora")
 ALONE = ("full", "bitfit", "bottleneck")    # what peft has no counterpart of
 FAMILIES = {"minilm": ("bert", "classifier"), "smollm2": ("llama", "lm")}
+ROWS = [(name, label) for name in FAMILIES for label in LABELS
+        if (name, label) != ("smollm2", "lora, bfloat16")]    # too slow
+RECORDED = [row for row in ROWS if row != ("smollm2", "bitfit")]    # it has no biases
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +39,10 @@ def script():
     return module
 
 
-@pytest.mark.parametrize("label", LABELS)
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(("name", "label"), ROWS)
 def test_both_sides_train_the_same(script, name, label):
     plain = script.plain(name)
-    assert tuple(script.methods(plain)) == LABELS
+    assert label in script.methods(plain)
     assert (script.methods(plain)[label][2] is None) == (label in ALONE)
     batch = script.batch_of(plain, 3, 7)
     counts = {}
@@ -68,8 +70,8 @@ def test_both_sides_train_the_same(script, name, label):
         assert counts["ours"] == counts["peft"]
 
 
-@pytest.mark.parametrize("label", [x for x in LABELS if "lora" in x or x in ("dora", "ia3")])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(("name", "label"), [
+    row for row in ROWS if "lora" in row[1] or row[1] in ("dora", "ia3")])
 def test_both_sides_change_the_same_layers_alike(script, name, label):
     ours = pt.adapters(script.build(script.plain(name), label, "ours"))
     theirs = {n.removeprefix("base_model.model."): m for n, m in
@@ -111,12 +113,12 @@ def test_rows_make_a_table_and_a_file(script, monkeypatch, tmp_path):
     wanted = ("cpu", ["minilm"], ["full", "lora", "nf4"], False)
     found = list(script.measurements(*wanted))
     assert [(part, about.get("method")) for part, about, _ in found] == [
-        ("runs", "full"), ("runs", "lora"), ("nf4", None), ("nf4", None)]
+        ("runs", "full"), ("runs", "lora"), *[("nf4", None)] * 4]
     lora = found[1][2]
     assert set(lora["step_to"]) == {"peft", "full"}
     assert lora["ours"]["file_bytes"]["weights"] < 1.1 * lora["peft"]["file_bytes"]["weights"]
     assert [row["bits"] for *_, row in found[2:]] == pytest.approx(
-        [4.5, 8 * (2048 + 64 + 4 + 4) / 4096], abs=1e-4)
+        2 * [4.5, 8 * (2048 + 64 + 4 + 4) / 4096], abs=1e-4)
 
     stored = recording.Record(tmp_path / "benchmark.py")
     machine = recording.machine(script.peft, script.bnb, threads=1)
@@ -147,7 +149,7 @@ def test_the_stored_record_is_whole(script):
     record = records.load("benchmark")
     for name in script.MODELS:
         rows = {r["method"]: r for r in records.select(record, device="cpu", model=name)}
-        wanted = [label for label in LABELS if (name, label) != ("smollm2", "bitfit")]
+        wanted = [label for model, label in RECORDED if model == name]
         assert list(rows) == wanted
         for label in wanted:
             assert ("peft" in rows[label]) == (label not in ALONE)
@@ -159,15 +161,18 @@ def test_the_readme_shows_the_stored_record(script):
     readme = (SCRIPT.parents[2] / "README.md").read_text("utf-8")
     section = readme[readme.index("### How fast"):]
     shown = [line for line in section.splitlines() if line.startswith("| ")]
-    assert len(shown) == 2 * 2 + 2 * len(LABELS) - 1    # heads and rules; SmolLM2 has no biases
+    assert len(shown) == 2 * 2 + len(RECORDED)    # heads and rules
     assert set(shown) <= set(script.table(records.load("benchmark")).splitlines())
 
 
 def test_the_readme_says_what_nf4_costs():
     readme = " ".join((SCRIPT.parents[2] / "README.md").read_text("utf-8").split())
     rows = records.load("benchmark")["nf4"]
-    for work, unit in (("quantize", "of bitsandbytes' time"), ("dequantize", "times as much")):
-        ratios = [row[work]["time"]["median"] for row in rows]
-        assert f"{min(ratios):.1f} to {max(ratios):.1f} {unit}" in readme
+    said = [("quantize", None, "{} of bitsandbytes' time on a CPU"),
+            ("dequantize", "float32", "{} of it for float32"),
+            ("dequantize", "bfloat16", "{} for bfloat16")]
+    for work, dtype, words in said:
+        ratios = [row[work]["time"]["median"] for row in rows if dtype in (None, row["dtype"])]
+        assert words.format(f"{min(ratios):.1f} to {max(ratios):.1f}") in readme
     slowest = max(rows, key=lambda row: row["dequantize"]["time"]["median"])
     assert slowest["shape"] == max(row["shape"] for row in rows)    # "most for the largest"
