@@ -207,8 +207,9 @@ class Guess(_Lasting):
 
     def __init__(self, question: str, options: Sequence, name: str | None = None):
         self.options, self.name = tuple(options), name
+        longest = max(len(str(option)) for option in self.options)
         self.buttons = ipw.ToggleButtons(options=[(str(o), o) for o in options], value=None,
-                                         style={"button_width": "72px"})
+                                         style={"button_width": f"{max(72, 24 + 8 * longest)}px"})
         self.question, self._told = question, ipw.HTML()
         super().__init__(ipw.VBox([ipw.HTML(f"<b>{question}</b>"), self.buttons, self._told]))
         if name is not None and (stands := work.committed(name)) in self.options:

@@ -1,26 +1,21 @@
 # %% [markdown]
 # # 00 · What is inside a model
 #
-# Welcome. This course is about changing a large pretrained model by training very little of it. You will
-# build each method yourself, in a few lines, and then watch your own code work on a real model.
+# In this course you change a large pretrained model by training very little of it. You build each method yourself,
+# in a few lines, and watch your own code work on a real model. What you build is kept, in a small library of your own.
 #
-# Before one can save anything, one has to know where it goes. So the first question is this:
+# To save anything, one must know where it goes. **A model has 91 MB of weights. What training it holds adds up to
+# five times as much, with long sentences to twenty times. What is all that, and how much of it goes away
+# if only 0.3 % as many parameters train?**
 #
-# **A model has 91 MB of weights. Training it with batches of 16 short sentences takes 465 MB, and with sentences
-# eight times as long 2 GB. What is all that? And what of it goes away if only 0.3 % as many numbers train?**
-#
-# By the end you will be able to
-#
-# - name the parts of a transformer, by the names that the whole course uses;
-# - count the parameters of a model from its sizes, without loading it;
-# - predict what training holds in memory, part by part, and find it in torch;
-# - say what training less will save, and what it will not.
+# At the end you will have computed a transformer block from its weights, counted it, and predicted
+# what training it costs.
 #
 # | | |
 # |---|---|
-# | **Time** | about 60 minutes: 4 exercises (30 min), reading and playing; Run All takes half a minute |
+# | **Time** | about 60 minutes: 6 exercises (45 min), reading and playing; Run All takes half a minute |
 # | **You need** | to have trained a small network in PyTorch. Nothing of transformers yet |
-# | **Data** | none; the model, MiniLM, is fetched once and kept (84 MB compressed, 91 MB unpacked) |
+# | **Data** | none; the model, MiniLM, is fetched once and kept |
 
 # %%
 # Nothing happens here where the course is installed. On Colab, this installs it, once.
@@ -39,6 +34,7 @@ if importlib.util.find_spec("peft_teach") is None:
 
 # %%
 import torch
+from IPython.display import display
 
 import peft_teach as pt
 
@@ -48,24 +44,32 @@ pt.seed(0)
 print("budget:", budget.name, "· computing on:", pt.device())
 
 # %% [markdown]
+# ## What do you already believe?
+#
+# Three questions that this lesson settles. A click commits you; there is no mark. (*LoRA*, lesson 07, freezes the model
+# and trains two thin matrices beside some of its own.)
+
+# %%
+beliefs = [
+    pt.widgets.Guess("Which part of MiniLM has the most parameters?", ("attention", "ffn", "words"), "inside.largest"),
+    pt.widgets.Guess("Twelve attention heads in place of one: how many times the parameters?", (1, 4, 12), "inside.heads"),
+    pt.widgets.Guess("LoRA trains 0.33 % as many parameters. How many percent of full training's memory does it take, "
+                     "with short sentences?", (1, 10, 35, 75), "inside.memory"),
+]
+for belief in beliefs:
+    display(belief)
+
+# %% [markdown]
+# ("ffn" is the feed-forward part of a block; "words" are the vectors that a model keeps for the words that it knows.)
+#
 # ## How a lesson works
 #
-# Run the cells from top to bottom with Shift+Enter. Any cell may be run again. Each lesson has a few
-# **exercises**, and an exercise has three cells:
+# Run the cells from top to bottom with Shift+Enter. Any cell may be run again. An **exercise** has three cells: one
+# where you write, in place of `raise pt.NotAttempted(…)`; one with `pt.check(…)`, which tries your code on many
+# inputs; one with `pt.require(…)`, for graders. Nothing is ever locked: until your code passes, the lesson goes on with
+# ours. Once it has passed, it is kept in `my_peft.py`, and later lessons use it.
 #
-# 1. one where you write: replace the line `raise pt.NotAttempted(…)` by your own code, and run it;
-# 2. one with `pt.check(…)`: it tries your code on many inputs and shows a card;
-# 3. one with `pt.require(…)`: it is for graders, and does nothing here.
-#
-# The card says one of three things: **not attempted**, **wrong**, or **passed**. Nothing is ever locked: until
-# your code passes, the lesson goes on with ours, so you can always read ahead. (*Run → Run All Cells* works from
-# the start, too: then every exercise says *not attempted*.)
-#
-# Save the notebook now and then, since your code is kept in it and nowhere else. On Colab, make a copy of your own
-# before you start: *File → Save a copy in Drive*. There is more on this at the end, under *Keep your work*.
-#
-# You will be wrong now and then; everybody is, and a check is made for that. So here is a wrong answer, before
-# you write your own. Somebody wanted to count the numbers in a linear layer:
+# A check is made for wrong answers, so here is one. Somebody wanted to count the parameters of a linear layer:
 
 # %%
 def somebody_elses(n_in, n_out):
@@ -75,20 +79,14 @@ def somebody_elses(n_in, n_out):
 shown = pt.check("inside.linear", somebody_elses)
 
 # %% [markdown]
-# The card gives the inputs, what came out, what was expected, and, where the check recognizes the mistake,
-# its name. Had the code crashed, the traceback would be there in full.
-#
-# (`pt.check` gives something back: your function if it passed, and ours otherwise. That is why each check is
-# written as an assignment. If you run that cell again later, run your own check cell again, too: **the last check is
-# what counts**, for your points as well.)
+# The card shows what was tried, what came out and what was expected. If the same exercise fails again, the card also
+# names the mistake, where it knows it.
 #
 # ### Exercise 1 · A linear layer (1 point, about 3 minutes)
 #
-# An `nn.Linear(n_in, n_out)` holds two tensors: a **weight** of shape (n_out, n_in), and a **bias** of shape
-# (n_out,), which is added to the output. Write `linear_count(n_in, n_out)`: how many numbers are that?
-#
-# First run these cells as they are, to see the second kind of card. Then write, and run both again: the third
-# kind is yours.
+# `nn.Linear(n_in, n_out)` makes n_out outputs of n_in inputs. Each output is a weighted sum of all inputs, with weights
+# of its own, plus a constant of its own. Write `linear_count(n_in, n_out)`: how many parameters are there?
+# Run both cells before you write anything, to see what an exercise looks like that is not attempted.
 
 
 # %% exercise="inside.linear" part="solution"
@@ -105,115 +103,314 @@ linear_count = pt.check("inside.linear", linear_count)
 pt.require("inside.linear")
 
 # %% [markdown]
-# When you are stuck, or curious:
-#
-# | | |
-# |---|---|
-# | `pt.hint("inside.linear")` | a hint; there are three, and each call says more |
-# | `pt.reset("inside.linear")` | the text that the exercise started with, in a new cell |
-# | `pt.progress()` | the state of this lesson, as below |
-#
-# Try one of them in a cell of your own (the + in the toolbar makes one).
-
-# %%
-pt.progress()
-
-# %% [markdown]
-# ### How much is computed: the budget
-#
-# The second cell printed a *budget*. It follows your hardware, and no lesson needs more than two CPU cores.
-#
-# | budget | when | what it does |
-# |---|---|---|
-# | `cpu` | there is no GPU | trains for about a minute a lesson |
-# | `gpu` | there is one | the same, faster, on more examples |
-# | `smoke` | tests | a few steps only: to see that everything runs; says nothing of accuracy |
-#
-# To choose it yourself, set the environment variable `PEFT_TEACH_BUDGET` to one of these names before you
-# start Jupyter. What takes too long for a lesson was run beforehand, and is marked as *recorded*.
+# If you are stuck, `pt.hint("inside.linear")` gives a hint, three times. `pt.reset("inside.linear")` gives back the
+# text that the exercise started with. `pt.progress()` shows where you are. Try one in a cell of your own.
 #
 # ## The parts
 #
-# Here is the model of this course: MiniLM, a small BERT. It reads a sentence and gives, for each word piece
-# (*token*), a vector of 384 numbers. (BERT is a transformer of 2018 that reads a text in both directions; Devlin et al.
-# 2018.) With `labels=2` it gets a new last layer, the *head*, that answers one question about the sentence.
-# `attention="eager"` asks for the plain way to compute attention, step by step. There is a *fused* way, which we shall
-# meet further down.
+# MiniLM is a small BERT, a transformer that reads a text in both directions. It makes a vector of 384 numbers for each
+# word piece, or *token*.
 
 # %%
 model, tokenizer = pt.models.load("minilm", labels=2, attention="eager")
-print(tokenizer.tokenize("A quiet, funny, unpretentious film."))
-print(f"{sum(p.numel() for p in model.parameters()):,} numbers in {len(list(model.parameters()))} tensors")
+model.eval()
+sentences = ["The plot is thin, but the actors are so good that you forgive it.", "A dull film."]
+batch = tokenizer(sentences, padding=True, return_tensors="pt").to(pt.device())
+for ids, real in zip(batch["input_ids"], batch["attention_mask"]):
+    print(" ".join(tokenizer.convert_ids_to_tokens(ids)), real.tolist())
 
 # %% [markdown]
-# It consists of **embeddings** (a vector for every token of the vocabulary, and one for every position), then
-# 6 **blocks** of the same shape, one after the other, then the head. This is a block:
+# The shorter sentence is filled up with *padding*, which nobody should read: there the *mask* is 0. `[CLS]` and `[SEP]`
+# mark the beginning and the end.
+#
+# **Embeddings** give each token its first vector; then six **blocks** of one shape change the vectors, one after the
+# other; the **head** answers a question from what leaves the last. This is a block:
 
 # %%
-block = model.bert.encoder.layer[0]
+names = ("query", "key", "value", "attention_out", "attention_norm", "ffn_in", "ffn_out", "ffn_norm")
+place_of = pt.models.places(model)                        # the course's word for a place → its modules, block by block
 
 
 def shape(place):
-    name = pt.models.places(model)[place][0]          # of block 0
-    return " × ".join(map(str, model.get_submodule(name).weight.shape))
+    return " × ".join(map(str, model.get_submodule(place_of[place][0]).weight.shape))
 
 
-names = ("query", "key", "value", "attention_out", "attention_norm", "ffn_in", "ffn_out", "ffn_norm")
 pt.plots.show(pictures.draw_block({name: shape(name) for name in names}),
               "One block of MiniLM. Each box is a module with its weight's shape, (n_out, n_in). Dashed: the "
               "input goes around and is added again.")
+print("query of block 0 is", place_of["query"][0])
 
 # %% [markdown]
-# Read it from the left. **Attention:** each token makes a *query*, a *key* and a *value*. Where a query fits a
-# key, that token's value is read; `attention_out` mixes what was read. **Feed-forward:** each token, by itself,
-# is made four times as wide (`ffn_in`), bent (GELU), and made narrow again (`ffn_out`). After each of the two,
-# the input is added and the sum is normalized: a *norm* brings every vector to mean 0 and variance 1, then
-# scales and shifts each of its 384 entries by a weight and a bias. (Vaswani et al. 2017, §3; Devlin et al. 2018, §3.)
+# Other models call these parts `q_proj`, `c_attn`, `intermediate.dense` … The course has **one word for each place**, and
+# a method says with these words where it goes: `targets=("query", "value")`.
 #
-# Other models call these parts `q_proj`, `c_attn`, `intermediate.dense` … The course has **one word for each
-# place**, in every model:
+# In **attention** tokens look at each other; in the **feed-forward** part each is changed by itself. After each of the
+# two, the input is added and the sum is normalized. You shall now compute all of that, from the weights alone.
+#
+# ## Attention, one query at a time
+#
+# Each token makes a *query*, a *key* and a *value* of 384 entries. Twelve *heads* cut them into pieces of 32
+# neighbouring entries, and each head works with its piece. (The *head* on top of the model is no relation.) Here is
+# one query of one head, step by step, on the real weights: the word "dull" in head 5 of block 0.
 
 # %%
-for place, names in pt.models.places(model).items():
-    print(f"{place:15s} {len(names)} ×  {names[0]}")
+with torch.no_grad():
+    hidden = model.bert(**batch, output_hidden_states=True).hidden_states   # what enters block 0, 1, …, and leaves the last
+
+
+def weights_of(i):
+    """The sixteen tensors of block i by their place: "query.weight", "query.bias", …"""
+    return {f"{name}.{kind}": getattr(model.get_submodule(place_of[name][i]), kind).detach()
+            for name in names for kind in ("weight", "bias")}
+
+
+def queries_keys_values(i):
+    """What block i makes of its input: three tensors (sentences, tokens, 384)."""
+    W = weights_of(i)
+    return [torch.nn.functional.linear(hidden[i], W[f"{name}.weight"], W[f"{name}.bias"])
+            for name in ("query", "key", "value")]
+
+
+q, k, v = queries_keys_values(0)
+dull, part = 2, slice(5 * 32, 6 * 32)                     # the third token of sentence 1; head 5
+readable = batch["attention_mask"][1].nonzero().flatten().tolist()
+scores = {key: (q[1, dull, part] @ k[1, key, part]).item() / 32**0.5 for key in readable}
+total = sum(torch.tensor(s).exp().item() for s in scores.values())
+shares = {key: torch.tensor(s).exp().item() / total for key, s in scores.items()}     # a softmax: they sum to 1
+read = sum(share * v[1, key, part] for key, share in shares.items())
+tokens = tokenizer.convert_ids_to_tokens(batch["input_ids"][1])
+print({tokens[key]: round(share, 3) for key, share in shares.items()}, "→", tuple(read.shape))
 
 # %% [markdown]
-# A method says *where* with these words: `targets=("query", "value")` is 2 places × 6 blocks = 12 modules here, and
-# 2 × 32 = 64 in a model of 32 blocks. Models of the Llama family have one place more, `ffn_gate`, a second matrix
-# beside `ffn_in`. Some of the words need another word:
+# A *score* says how well a key fits the query; the softmax makes weights of the scores; the values are read with these
+# weights. (Vaswani et al. 2017, §3.2. The root keeps scores of wide heads from growing with their width.)
 #
-# - `embeddings` is what enters the first block, `last` what leaves the last one;
-# - `backbone` is everything but the head: the part that was pretrained.
+# ### Exercise 2 · Attention (3 points, about 12 minutes)
 #
-# ## Count a block
+# Write `attention(q, k, v, heads, mask)` for all queries, heads and sentences.
 #
-# Every tensor of block 0, and its shape. Look for what is 384 (the *width*, or d_model), and what is 1536
-# (d_ff, the width of the feed-forward part).
+# | | shape | |
+# |---|---|---|
+# | `q` | (batch, queries, d) | |
+# | `k`, `v` | (batch, keys, d) | lesson 04 will put keys in front that belong to no token: `keys` may exceed `queries` |
+# | `mask` | (batch, queries, keys) | true where this query may read this key |
+# | returns | (batch, queries, d) | what each head read, side by side |
+#
+# What must hold: if all values are 1, every query reads 1. A key that a query may not read does not change
+# what it reads, whatever stands there. Each head minds its own entries only.
+
+
+# %% exercise="inside.attention" part="solution"
+def attention(q, k, v, heads, mask):
+    ### BEGIN SOLUTION
+    width = q.shape[-1] // heads
+    read = []
+    for part in (slice(h * width, (h + 1) * width) for h in range(heads)):
+        fit = torch.einsum("bqw,bkw->bqk", q[..., part], k[..., part]) / width**0.5
+        read.append(fit.masked_fill(~mask, float("-inf")).softmax(-1) @ v[..., part])
+    return torch.cat(read, dim=-1)
+    ### END SOLUTION
+
+
+# %% exercise="inside.attention" part="check"
+attention = pt.check("inside.attention", attention)
+
+# %% exercise="inside.attention" part="grade"
+pt.require("inside.attention")
 
 # %%
-for name, p in block.named_parameters():
-    print(f"{name:35s} {tuple(p.shape)!s:14s} {p.numel():9,}")
+may_read = batch["attention_mask"].bool()[:, None, :].repeat(1, q.shape[1], 1)
+ours = attention(q, k, v, 12, may_read)
+print("as by hand:", torch.allclose(ours[1, dull, part], read, atol=1e-5))
 
 # %% [markdown]
-# MiniLM's attention has 12 *heads* (no relation to the head on top of the model): each looks at other words in its own
-# way. Where are they in this list?
+# ## What do the heads read?
 #
-# ### Exercise 2 · A block (2 points, about 8 minutes)
+# Your function gives what was read, not the weights. But it cannot keep them to itself: **give it values that are
+# one-hot**, a 1 in another place for each key, and what comes back *is* the weights. (Why must the sentence have at
+# most 32 tokens for that?)
+
+# %%
+tokens = tokenizer.convert_ids_to_tokens(batch["input_ids"][0])
+one_hot = torch.eye(len(tokens), 32, device=pt.device()).repeat(1, 12)[None]
+tables = []                                               # of each block: (12 heads, reading, read)
+for i in range(6):
+    q, k, _ = (x[:1] for x in queries_keys_values(i))
+    found = attention(q, k, one_hot, 12, may_read[:1])[0]
+    tables.append(found.unflatten(-1, (12, 32))[..., :len(tokens)].transpose(0, 1).cpu())
+
+# %% [markdown]
+# There are 72 heads. **Where do the words of this sentence send most of their weight**, on average: to
+# themselves, to `[CLS]` or `[SEP]`, to a neighbour, or to another word?
+
+# %%
+reads = pt.widgets.Guess("Most weight goes to", ("itself", "special", "neighbour", "another"), "inside.reads")
+reads
+
+# %%
+everywhere = pictures.shares(torch.stack(tables).mean((0, 1)), tokens)
+short = dict(zip(pictures.WHERE, ("itself", "special", "neighbour", "another")))
+for where, share in everywhere.items():
+    print(f"{where:16s} {share:4.0%}")
+pt.compare("inside.reads", short[max(everywhere, key=everywhere.get)], "where most weight goes")
+
+# %% [markdown]
+# Now look yourself. Find (1) a head that does little but look one word back or ahead; (2) the block that looks most at
+# `[CLS]` and `[SEP]`; (3) a head in which `it` reads `plot` or `actors`.
+
+# %%
+pictures.explore_attention(tokens, tables)
+
+# %% [markdown]
+# <details><summary>What we found (click)</summary>
 #
-# Write `block_count(d_model, d_ff, heads)`: how many numbers does a block of a BERT hold, biases and norms
-# included? d_ff need not be four times d_model. You are given the number of heads, too; what you do with it is
-# up to you.
+# FOUND_ATTENTION
 #
-# (Write it in full, without calling `linear_count`: every exercise is graded on its own.)
+# </details>
+# <details><summary>How sure? (click)</summary>
+#
+# One sentence, one model. That many heads of BERT look at `[SEP]` was found on a thousand texts by Clark et al. 2019,
+# who take it for a way of reading nothing. A weight is not an importance: what is read is weight times value,
+# and a value may be short (Kobayashi et al. 2020).
+#
+# </details>
+#
+# ## The whole block
+#
+# ### Exercise 3 · A block from its weights (3 points, about 10 minutes)
+#
+# Write `transformer_block(x, mask, weights, heads, attention)`, from the picture above. `x` is (batch, tokens, d), `mask`
+# (batch, tokens) as the tokenizer gives it, `weights` what `weights_of` returns, and `attention` a function
+# like yours (an argument, so that lesson 04 can put another in its place).
+#
+# What the picture does not say: a weight is (n_out, n_in); between `ffn_in` and `ffn_out` stands a GELU; a *norm* brings
+# each token's vector to mean 0 and variance 1, then multiplies by its weight and adds its bias, each of d entries
+# (`torch.nn.functional.layer_norm`; MiniLM has `eps=1e-12`); dropout is off.
+
+
+# %% exercise="inside.transformer" part="solution"
+def transformer_block(x, mask, weights, heads, attention):
+    ### BEGIN SOLUTION
+    F = torch.nn.functional
+    layer = {name: (weights[f"{name}.weight"], weights[f"{name}.bias"])
+             for name in {key.split(".")[0] for key in weights}}
+    may_read = mask.bool().unsqueeze(1).repeat(1, x.shape[1], 1)
+    q, k, v = (F.linear(x, *layer[name]) for name in ("query", "key", "value"))
+    mixed = F.linear(attention(q, k, v, heads, may_read), *layer["attention_out"])
+    x = F.layer_norm(x + mixed, x.shape[-1:], *layer["attention_norm"], eps=1e-12)
+    wide = F.gelu(F.linear(x, *layer["ffn_in"]))
+    return F.layer_norm(x + F.linear(wide, *layer["ffn_out"]), x.shape[-1:], *layer["ffn_norm"], eps=1e-12)
+    ### END SOLUTION
+
+
+# %% exercise="inside.transformer" part="check"
+transformer_block = pt.check("inside.transformer", transformer_block)
+
+# %% exercise="inside.transformer" part="grade"
+pt.require("inside.transformer")
+
+# %% [markdown]
+# Your block, beside the model's own, on the two sentences, padding and all:
+
+# %% tags=["nbval-check-output"]
+mask = batch["attention_mask"]
+with torch.no_grad():
+    for i in range(6):
+        yours = transformer_block(hidden[i], mask, weights_of(i), 12, attention)
+        print(f"block {i}: within 1e-5 of the model's output:", (yours - hidden[i + 1]).abs().max().item() < 1e-5)
+
+# %% [markdown]
+# That is all there is in a block: nothing hidden remains. Every method of this course is a change of something in these
+# lines.
+#
+# ## Four matrices without labels
+#
+# ### Exercise 4 · Which is which? (2 points, about 7 minutes)
+#
+# Here are the four 384 × 384 matrices of block 3, each with its bias, under the letters a to d. They have the same
+# shape, and no name. You know what goes into the block, and what the model makes of it. Which letter is `query`,
+# `key`, `value`, `attention_out`? Write a search in a cell of your own; the answer is four letters, in this order.
+
+# %%
+pieces = pictures.unlabelled(model)                       # letter → (weight, bias)
+x, target = hidden[3], hidden[4]
+rest = {name: w for name, w in weights_of(3).items() if name.startswith(("ffn", "attention_norm"))}
+print({letter: (tuple(weight.shape), tuple(bias.shape)) for letter, (weight, bias) in pieces.items()})
+
+# %% exercise="inside.order" part="solution"
+### BEGIN SOLUTION
+order = "cadb"
+### END SOLUTION
+
+# %% exercise="inside.order" part="check"
+order = pt.check("inside.order", order)
+
+# %% exercise="inside.order" part="grade"
+pt.require("inside.order")
+
+# %%
+with torch.no_grad():
+    gaps = pictures.try_orders(lambda W: transformer_block(x, mask, W, 12, attention), target, rest, pieces)
+pt.plots.show(pictures.draw_orders(gaps),
+              "How far your block is from the model's output, for each order of the four: query, key, value, attention_out.")
+near, second = sorted(gaps.values())[:2]
+print(f"the right order: {near:.0e}; the next: {second:.1e}")
+
+# %% [markdown]
+# One order fits to rounding, the next is far off. Even query and key can be told apart, although each score is a product
+# of the two: exchanged, the table of scores is transposed, and the softmax runs along its *rows*.
+#
+# Is everything in these matrices that certain? **One of the four biases can be set to zero, and the block's
+# output stays what it was.** Which one? Think of what a softmax does when every score of a row grows by the same
+# number.
+
+# %%
+idle = pt.widgets.Guess("The bias that does nothing is that of", ("query", "key", "value", "out"), "inside.idle")
+idle
+
+# %% tags=["nbval-check-output"]
+moves = {}
+with torch.no_grad():
+    for name in names[:4]:
+        W = weights_of(3) | {f"{name}.bias": torch.zeros(384, device=pt.device())}
+        moves[name] = (transformer_block(x, mask, W, 12, attention) - target).abs().max().item()
+        print(f"{name:14s} without its bias: the output", "moves" if moves[name] > 1e-4 else "stays")
+
+# %%
+pt.compare("inside.idle", min(moves, key=moves.get), "whose bias does nothing")
+pt.sentence("inside.idle", ...)                    # why? one sentence of your own
+
+# %% [markdown]
+# <details><summary>Our sentence (click)</summary>
+#
+# The key's bias b adds q·b to *every* score of a query's row, and a softmax does not change when all scores grow by the
+# same number. (So its gradient is zero, too: remember it when lesson 02 trains nothing but biases.)
+#
+# There is more that nobody could tell from outputs: within a head, query and key may be turned by the same rotation, and
+# the scores stay; the heads may be reordered, if the columns of `attention_out` follow.
+#
+# </details>
+#
+# ## Count it
+#
+# You know all parts of a block. Newer models save on one of them: several query heads *share* a head of keys and
+# values (Ainslie et al. 2023). There are `heads` heads of queries, but only `kv_heads` of keys and values, and
+# each is d_model / heads wide. In MiniLM the two numbers are the same.
+#
+# ### Exercise 5 · A block's parameters (2 points, about 7 minutes)
+#
+# Write `block_count(d_model, d_ff, heads, kv_heads)`, with all biases and both norms. `d_ff` is the width of the feed-forward part,
+# 1536 in MiniLM, and need not be four times d_model. (Write it in full, without `linear_count`: every exercise is graded on its own.)
 
 
 # %% exercise="inside.block" part="solution"
-def block_count(d_model: int, d_ff: int, heads: int) -> int:
+def block_count(d_model: int, d_ff: int, heads: int, kv_heads: int) -> int:
     ### BEGIN SOLUTION
-    attention = 4 * (d_model * d_model + d_model)             # query, key, value, attention_out
-    feed_forward = d_model * d_ff + d_ff + d_ff * d_model + d_model
-    norms = 2 * (d_model + d_model)
-    return attention + feed_forward + norms
+    kv = kv_heads * (d_model // heads)
+    outputs_of = {"query": (d_model, d_model), "key": (d_model, kv), "value": (d_model, kv),
+                  "attention_out": (d_model, d_model), "ffn_in": (d_model, d_ff), "ffn_out": (d_ff, d_model)}
+    layers = sum((n_in + 1) * n_out for n_in, n_out in outputs_of.values())
+    return layers + 2 * 2 * d_model
     ### END SOLUTION
 
 
@@ -224,84 +421,53 @@ block_count = pt.check("inside.block", block_count)
 pt.require("inside.block")
 
 # %% tags=["nbval-check-output"]
-counted = sum(p.numel() for p in block.parameters())
-print(f"you:   {block_count(384, 1536, 12):,}")
-print(f"torch: {counted:,}")
-print("heads make no difference:", len({block_count(384, 1536, heads) for heads in (1, 4, 12)}) == 1)
-
-# %% [markdown]
-# The heads *share* the matrices. The query's 384 outputs are cut into 12 pieces of 32, one a head. More heads
-# means narrower ones, not more numbers.
-#
-# ## Guess first
-#
-# A block has 1.77 million numbers, and there are 6. The whole model has 22.7 million. **How much of it are the
-# embeddings**, the part that only looks up a vector for each token?
+counted = sum(p.numel() for p in model.get_submodule(place_of["block"][0]).parameters())
+print(f"a block of MiniLM: you {block_count(384, 1536, 12, 12):,}, torch {counted:,}")
+for heads, kv_heads in ((1, 1), (12, 12), (12, 4), (12, 1)):
+    print(f"{heads:2d} heads, {kv_heads:2d} of keys and values: {block_count(384, 1536, heads, kv_heads):,}")
 
 # %%
-guess = pt.widgets.Guess("Percent of MiniLM that are embeddings:", (5, 15, 30, 50, 70),
-                         "inside.embeddings")
-guess
+pt.compare("inside.heads", 1, "how many times the parameters twelve heads have")
 
 # %% [markdown]
-# Now the whole, from sizes alone: 30,522 tokens, 512 positions and 2 segments (BERT can read a pair of texts, and marks
-# which of the two a token is in), each with a vector of 384, and a norm; six blocks; the *pooler*, a linear layer and
-# a tanh that make one vector for the whole sentence from that of its first token; the head, from that vector to 2
-# answers.
+# More heads are narrower heads; the matrices stay. Around the blocks there are 30,522 words, 512 positions and 2 segments
+# (BERT can read a pair of texts), each with a vector of 384, and a norm; and behind them the *pooler*, a layer that makes
+# one vector for the whole sentence out of that of `[CLS]`, and the head, from there to 2 answers.
 
 # %% tags=["nbval-check-output"]
 embeddings = (30_522 + 512 + 2) * 384 + 2 * 384
-blocks = 6 * block_count(384, 1536, 12)
-rest = linear_count(384, 384) + linear_count(384, 2)
-total = embeddings + blocks + rest
-print(f"embeddings      {embeddings:10,}  {embeddings / total:6.1%}")
-print(f"6 blocks        {blocks:10,}  {blocks / total:6.1%}")
-print(f"pooler and head {rest:10,}  {rest / total:6.1%}")
-print(f"all             {total:10,}  torch says {pt.account.parameters(model).total:,}")
+blocks = 6 * block_count(384, 1536, 12, 12)
+rest_of_it = linear_count(384, 384) + linear_count(384, 2)
+whole = embeddings + blocks + rest_of_it
+for name, count in (("embeddings", embeddings), ("6 blocks", blocks), ("pooler and head", rest_of_it)):
+    print(f"{name:16s} {count:10,}  {count / whole:6.1%}")
+print(f"{'all':16s} {whole:10,}  torch says {pt.account.parameters(model).total:,}")
+sizes = pt.account.by_place(model)
+attention_part = sum(sizes[name] for name in names[:4]) / whole
+ffn_part = (sizes["ffn_in"] + sizes["ffn_out"]) / whole
+print(f"attention, in all blocks: {attention_part:.1%}; feed-forward: {ffn_part:.1%}")
 
 # %%
-told = f"You guessed {guess.value} %. " if guess.value else ""
-print(f"{told}The embeddings are {embeddings / total:.1%} of the model.")
-pt.plots.show(pictures.draw_parameters(pictures.parameters("minilm", ["embeddings"])),
-              "Every number of MiniLM as area: the embeddings, a sliver of pooler and head, six blocks.")
+pt.compare("inside.largest", "words", "the part with the most parameters")
 
 # %% [markdown]
-# **More than half of this model is a dictionary.** A sentence of ten words touches ten of its 30,522 rows. And of
-# a block, two thirds is the feed-forward part; the famous attention is one third.
-#
-# Is that so in larger models? To know, one needs their sizes and nothing else. `pt.outlines` builds models on
-# torch's *meta device*, where a tensor has a shape and no numbers: 6.7 billion parameters in no memory at all.
+# **More than half of this model is a dictionary**, and the famous attention is a sixth. Is that so in larger
+# models? One needs their sizes and nothing else. (`pt.outlines` builds models on torch's *meta device*, where a tensor has a
+# shape and no numbers in it.) Some models keep the words twice: as embeddings, and as the matrix that predicts the next word.
 
 # %% tags=["nbval-check-output"]
-for name in pt.outlines.SIZES:
+for name, (_, d, _, _, _, _, words, _, tied) in pt.outlines.SIZES.items():
     sizes = pt.outlines.counts(name)
     whole = sum(sizes.values())
-    print(f"{name:15s} {whole:13,} numbers, embeddings {sizes['embeddings'] / whole:5.1%}")
-
-bert = pt.outlines.outline("bert-base").bert.encoder
-print(f"12 blocks of width 768: you {12 * block_count(768, 3072, 12):,}, "
-      f"torch {sum(p.numel() for p in bert.parameters()):,}")
+    output = 0 if tied else words * d
+    print(f"{name:15s} {whole:13,} parameters, embeddings {sizes['embeddings'] / whole:5.1%}, "
+          f"with the output matrix {(sizes['embeddings'] + output) / whole:5.1%}")
 
 # %% [markdown]
-# The dictionary grows with the width, the blocks with its square and with their number. In a model of 7 billion
-# it is two percent. So **"x % of the parameters" is a statement about the model as much as about the
-# method**: the same LoRA is 0.33 % of MiniLM, and 0.06 % of the 7 B model. (*LoRA*, lesson 07, freezes a matrix and
-# trains two thin ones beside it. Here you need only know that it adds 0.33 % of new numbers, and trains those and the
-# head. What a method adds to a frozen model is called an *adapter*.)
-#
-# > **In the wild.** Somebody followed a tutorial with a model of 20 billion parameters, and its script
-# > printed "all params: 10597552128" ([peft#1020](https://github.com/huggingface/peft/issues/1020)). The model
-# > was held in 4 bits, two numbers in a byte, and the script counted bytes. A count that can be derived
-# > from shapes would have noticed. You can do that now.
-#
-# ### Play: the parameter map
-#
-# Choose a model, and one or several places. Try to find:
-#
-# 1. which place a method should touch to reach the most numbers, and which the fewest;
-# 2. how much `query` and `value` are of MiniLM, and of the 7 B model;
-# 3. why key and value are so small in smollm2 and tinyllama. (They have 9 and 32 query heads, but only 3 and 4
-#    for keys and values.)
+# The words grow with the width, the blocks with its square and with their number. So **"x % of the parameters" says
+# something of the model as much as of the method**. The map shows any model, place by place. Which two places would you
+# train, to train as little as possible and be in every block? What are `query` and `value` together of MiniLM, and of the 7 B
+# model? Why are key and value so small in tinyllama?
 
 # %%
 pictures.explore_parameters()
@@ -309,56 +475,64 @@ pictures.explore_parameters()
 # %% [markdown]
 # <details><summary>What we found (click)</summary>
 #
-# 1. In MiniLM the embeddings, 52.5 %; of what is in the blocks `ffn_in`, by a hair (its bias is longer than that of
-#    `ffn_out`). The fewest: the head, 770 numbers, then the norms. In the 7 B model each of the three feed-forward
-#    matrices is 21.4 %, and the embeddings are 1.9 %.
-# 2. 7.8 % and 15.9 %.
-# 3. Three, or eight, query heads share a key and a value, so these matrices are a third, or an eighth, as tall as
-#    `query` (*grouped-query attention*).
+# The norms, then key and value where heads share them. `query` and `value` are 7.8 % of MiniLM and 15.9 % of the 7 B model.
+# In tinyllama eight query heads share a key head, so `key` is an eighth as tall as `query`: your `kv_heads`.
 #
 # </details>
 #
 # ## What training holds
 #
-# To *use* the model, its weights have to be in memory. To *train* it, three more things:
-#
-# | part | what it is | how many numbers |
-# |---|---|---|
-# | **weights** | the model | all, trained or frozen |
-# | **gradients** | one for each number that trains | the trained |
-# | **optimizer** | what it remembers. AdamW: two *moments*, running means of the gradient and of its square | 2 × the trained |
-# | **activations** | what the forward pass keeps, because the backward pass needs it | see below |
-#
-# $$ \text{bytes} = s\,(N + T + m\,T) + \text{activations} $$
-#
-# | symbol | meaning | here |
-# |---|---|---|
-# | $N$ | all numbers in memory, a method's own among them | 22,713,986; 22,787,714 with the LoRA of lesson 07 |
-# | $T$ | those that train | 22,713,986; 74,498 with LoRA (73,728 new, and the head); 770 for the head alone |
-# | $s$ | bytes a number | 4 in float32; 2 in bfloat16, which keeps fewer digits |
-# | $m$ | moments | 2 for AdamW, 1 for SGD with momentum, 0 for plain SGD |
-#
-# Here is the question from the top again. With AdamW and 16 sentences of 32 tokens, training everything takes 465 MB.
-# **How many percent of that does LoRA take, with 0.33 % of the numbers trained?** Your guess comes back.
+# To *use* a model, its weights have to be in memory. To *train* it, more has to. We make one real step and ask torch what it
+# holds afterwards: weights; **gradients**; and what the **optimizer** remembers from step to step.
 
 # %%
-guess_memory = pt.widgets.Guess("Percent of full training's memory that LoRA takes:", (1, 10, 35, 75),
-                                "inside.memory")
-guess_memory
+def prepared(trains, targets=("query", "value")):
+    """A fresh model in which this trains; all else is frozen."""
+    fresh, _ = pt.models.load("minilm", labels=2, attention="eager")
+    if trains == "LoRA":
+        return pt.lora.inject(fresh, pt.lora.Config(rank=8, alpha=16, targets=targets))
+    return pt.full.inject(fresh, pt.full.Config(trains))
+
+
+def after_one_step(model, make_optimizer):
+    """Train one step; the bytes that torch then holds, by what they are for."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = make_optimizer(trained)
+    model.train()
+    model(**batch, labels=torch.tensor([1, 0], device=pt.device())).loss.backward()
+    optimizer.step()
+    states = [t for state in optimizer.state.values() for t in state.values() if t is not None and t.dim()]
+    return {"weights": sum(p.nbytes for p in model.parameters()),
+            "gradients": sum(p.grad.nbytes for p in trained),
+            "optimizer": sum(t.nbytes for t in states)}            # without AdamW's step counters, 4 bytes a tensor
+
+
+def momentum(parameters):
+    return torch.optim.SGD(parameters, lr=1e-4, momentum=0.9)
+
+
+# %% tags=["nbval-check-output"]
+for trains, make, dtype in (("all", torch.optim.AdamW, torch.float32), ("all", momentum, torch.float32),
+                            ("all", torch.optim.AdamW, torch.bfloat16), ("head", torch.optim.AdamW, torch.float32)):
+    trainee = prepared(trains).to(dtype)
+    N = sum(p.numel() for p in trainee.parameters())
+    T = sum(p.numel() for p in trainee.parameters() if p.requires_grad)
+    told = ", ".join(f"{part} {size:,}" for part, size in after_one_step(trainee, make).items())
+    print(f"{T:,} of {N:,} train, {make.__name__}, {dtype}:\n    {told}")
 
 # %% [markdown]
-# ### Exercise 3 · The ledger (2 points, about 7 minutes)
+# ### Exercise 6 · The ledger (2 points, about 6 minutes)
 #
-# Write `ledger(total, trained, bytes_each, moments)`: in the table these are $N$, $T$, $s$ and $m$. Return a dict with the bytes of the three parts:
-# `{"weights": …, "gradients": …, "optimizer": …}`, whole numbers. `total` counts all numbers of the model,
-# the trained ones among them. The moments are held in the same precision as the weights.
+# Find the law. Write `ledger(total, trained, bytes_each, moments)` that gives these rows: a dict of three whole numbers,
+# `{"weights": …, "gradients": …, "optimizer": …}`. `total` counts all parameters, the trained ones among them. `moments`
+# is how many numbers the optimizer remembers for each parameter that it trains; the rows say how many for which.
 
 
 # %% exercise="inside.ledger" part="solution"
 def ledger(total: int, trained: int, bytes_each: int = 4, moments: int = 2) -> dict[str, int]:
     ### BEGIN SOLUTION
-    return {"weights": total * bytes_each, "gradients": trained * bytes_each,
-            "optimizer": moments * trained * bytes_each}
+    numbers = {"weights": total, "gradients": trained, "optimizer": moments * trained}
+    return {part: count * bytes_each for part, count in numbers.items()}
     ### END SOLUTION
 
 
@@ -369,81 +543,37 @@ ledger = pt.check("inside.ledger", ledger)
 pt.require("inside.ledger")
 
 # %% [markdown]
-# A prediction wants to be tested. We take three copies of the model: one in which everything trains, one with
-# LoRA, one in which only the head does.
-
-# %%
-def prepared(trains, targets=("query", "value")):
-    """Return a fresh model in which this trains."""
-    fresh, _ = pt.models.load("minilm", labels=2, attention="eager")
-    if trains == "LoRA":
-        return pt.lora.inject(fresh, pt.lora.Config(rank=8, alpha=16, targets=targets))
-    return pt.full.inject(fresh, pt.full.Config(trains))
-
-
-# %% [markdown]
-# (`inject` puts a method into a model, and freezes whatever it does not train.) Each makes **one real step**, and then we look at what torch holds.
-
-# %%
-batch = tokenizer(["A quiet, funny, generous film.", "Two hours that I want back."],
-                  padding=True, return_tensors="pt").to(pt.device())
-batch["labels"] = torch.tensor([1, 0], device=pt.device())
-
-
-def after_one_step(model):
-    """Train one step; return the bytes that torch then holds, by what they are for."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-4)
-    model.train()
-    model(**batch).loss.backward()
-    optimizer.step()
-    states = [t for state in optimizer.state.values() for t in state.values()]
-    return {"weights": sum(p.nbytes for p in model.parameters()),
-            "gradients": sum(p.grad.nbytes for p in parameters),
-            "optimizer": sum(t.nbytes for t in states)}
-
+# A law is worth something if it says what was not measured before: LoRA; and 7 billion parameters in bfloat16.
 
 # %% tags=["nbval-check-output"]
-for trains in ("all", "LoRA", "head"):
-    trainee = prepared(trains)
-    numbers = [p.numel() for p in trainee.parameters() if p.requires_grad]
-    yours = ledger(sum(p.numel() for p in trainee.parameters()), sum(numbers))
-    found = after_one_step(trainee)
-    print(f"{trains}: {sum(numbers):,} numbers in {len(numbers)} tensors train")
-    for part in yours:
-        print(f"    {part:10s} predicted {yours[part]:11,}   torch holds {found[part]:11,}   "
-              f"difference {found[part] - yours[part]}")
-
-# %% [markdown]
-# Weights and gradients: to the byte. The optimizer is a little off, by 420 bytes where everything trains. What
-# could that be? Divide it by the number of tensors … AdamW also counts its steps, with one number of 4 bytes for
-# each tensor.
-#
-# So training everything takes four times the weights: 363 MB for 91. With LoRA, gradients and moments
-# together are 0.9 MB. **This is what parameter-efficient training saves**, and it saves nearly all of it.
-#
-# The same function for 7 billion, in bfloat16:
-
-# %% tags=["nbval-check-output"]
+trainee = prepared("LoRA")
+N = sum(p.numel() for p in trainee.parameters())
+T = sum(p.numel() for p in trainee.parameters() if p.requires_grad)
+found = after_one_step(trainee, torch.optim.AdamW)
+for part, size in ledger(N, T).items():
+    print(f"LoRA: {part:10s} predicted {size:11,}, torch holds {found[part]:11,}")
 base, added = 6_738_415_616, 4_194_304
-for name, total, trained in (("everything", base, base), ("LoRA, rank 8, query and value", base + added, added)):
-    parts = ledger(total, trained, bytes_each=2)
-    told = " + ".join(f"{part} {size / 1e9:.2f}" for part, size in parts.items())
-    print(f"{name:30s} {told} = {sum(parts.values()) / 1e9:.1f} GB")
+for name, N, T in (("everything", base, base), ("LoRA", base + added, added)):
+    parts = ledger(N, T, bytes_each=2)
+    print(f"7 B, {name}: " + " + ".join(f"{size / 1e9:.2f}" for size in parts.values())
+          + f" = {sum(parts.values()) / 1e9:.1f} GB")
 
 # %% [markdown]
-# 54 GB against 13.5. (Pure bfloat16, as here, is the cheapest way. Most recipes keep a float32 copy of
-# what trains and float32 moments: 16 bytes a trained number in place of our 8; Rajbhandari et al. 2020, §3.1.)
+# With AdamW, training everything takes four times the weights. With LoRA, gradients and moments are hardly anything.
+# **This is what parameter-efficient training saves**, and it saves nearly all of it.
+#
+# (Pure bfloat16 is the cheapest way. Most recipes keep a float32 copy of what trains and float32 moments: 16 bytes
+# a trained parameter in place of 8; Rajbhandari et al. 2020, §3.1.)
 #
 # ## What the forward pass keeps
 #
-# The fourth part is the one that surprises people. Why keep anything? Take a layer $y = xW^\top$, and let $g$ be the
-# gradient that comes from above, $\partial L / \partial y$. Then
+# There is a fourth part, and it surprises people: **activations**. Take a layer $y = xW^\top$, and let $g$ be the gradient
+# that comes from above, $\partial L / \partial y$. Then
 #
 # $$ \frac{\partial L}{\partial W} = g^\top x, \qquad \frac{\partial L}{\partial x} = g\,W $$
 #
-# One needs $x$, the other $W$: whoever wants them later must keep them.
-# Torch lets us watch: it calls a function of ours for every tensor that it puts aside.
+# One needs $x$, the other $W$: whoever wants them later must keep them. Say, before you run the next cell: what is kept if
+# the layer trains; if it is frozen, but something below it trains; if nothing below trains either?
 
 # %%
 def put_aside(compute):
@@ -460,62 +590,114 @@ def put_aside(compute):
 
 
 layer = torch.nn.Linear(384, 1536)                      # torch keeps W transposed: (384, 1536)
-x = torch.randn(512, 384, requires_grad=True)           # 512 tokens
-print("the layer trains:      ", put_aside(lambda: layer(x)))
+x512 = torch.randn(512, 384, requires_grad=True)        # 512 tokens
+print("the layer trains:      ", put_aside(lambda: layer(x512)))
 layer.requires_grad_(False)
-print("frozen:                ", put_aside(lambda: layer(x)))
-print("frozen, nothing below: ", put_aside(lambda: layer(x.detach())))
+print("frozen:                ", put_aside(lambda: layer(x512)))
+print("frozen, nothing below: ", put_aside(lambda: layer(x512.detach())))
 
 # %% [markdown]
-# - **It trains:** the input x and the weight are kept. The weight is in memory anyway; x is new.
-# - **Frozen, but something below it trains:** the weight, to pass the gradient on. The input is not kept.
-# - **Frozen, and nothing below trains:** nothing. The backward pass never comes here.
+# The weight is in memory anyway; x is new. So activations depend on *what* trains and *where*: below the lowest part
+# that trains, nothing is kept.
 #
-# So the activations depend on *what* trains and *where*. Now the whole model, sentences × tokens
-# (`pt.account.activations` uses the same hooks, counts each piece of memory once, and leaves the weights out):
+# Now the whole model, through one step: block by block forward, and back again. Activations pile up on the way there and
+# go on the way back, while gradients come. **At which moment is the most held**, if everything trains?
 
 # %%
-def measure(model, sentences, tokens):
-    ids = torch.ones(sentences, tokens, dtype=torch.long, device=pt.device())
-    return pt.account.activations(model, {"input_ids": ids})
+fullest = pt.widgets.Guess("Most is held", ("start", "loss", "half back", "end"), "inside.fullest")
+fullest
 
-
-everywhere = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
-trainees = {"all": prepared("all"), "LoRA everywhere": prepared("LoRA", everywhere),
-            "LoRA": prepared("LoRA"), "head": prepared("head")}
+# %%
+trainees = {"everything": prepared("all"), "LoRA": prepared("LoRA"), "head only": prepared("head")}
+measured = {}
 for trains, trainee in trainees.items():
-    kept = [measure(trainee, *size) / 1e6 for size in ((1, 32), (4, 32), (4, 64), (4, 128))]
-    print(f"{trains:15s} 1 × 32: {kept[0]:4.1f} MB   4 × 32: {kept[1]:5.1f} MB   "
-          f"4 × 64: {kept[2]:5.1f} MB   4 × 128: {kept[3]:5.1f} MB")
+    for n_sentences, n_tokens in ((16, 32), (4, 128)):
+        ids = torch.randint(1000, 30_000, (n_sentences, n_tokens), device=pt.device())
+        step = pictures.through_a_step(trainee, {"input_ids": ids, "labels": ids[:, 0] % 2})
+        bill = pt.account.ledger(trainee, n_sentences, n_tokens)
+        measured[trains, f"{n_sentences} × {n_tokens}"] = (bill, step)
+pictures.explore_step(measured)
+
+# %%
+_, step = measured["everything", "16 × 32"]
+sums = [a + g for a, g in zip(step.activations, step.gradients)]
+phase, place = step.moments[sums.index(max(sums))]
+when = "end" if (phase, place) == ("backward", "in") else {"forward": "start", "backward": "half back"}.get(phase, phase)
+pt.compare("inside.fullest", when, "when most is held, 16 sentences of 32 tokens")
 
 # %% [markdown]
-# Four things to see:
+# Look at LoRA, then at the head alone, and at the longer sentences, which have as many tokens in all. Then one sentence:
+# **why does LoRA keep so much with 0.33 % trained, and the head alone so little?**
+
+# %%
+pt.sentence("inside.activations", ...)
+
+# %% [markdown]
+# <details><summary>Our sentence (click)</summary>
 #
-# 1. **Four sentences take four times as much.** Weights, gradients and moments do not know the batch.
-# 2. **Twice as long takes more than twice as much.** Attention compares every token with every other, and that
-#    table of pairs is kept: tokens × tokens, for each head.
-# 3. **LoRA saves little here.** It trains 0.33 % of the numbers and keeps 69 to 78 % of the activations, since
-#    the gradient has to pass through the whole model. Put on every matrix, it keeps 98 to 99 %: there, each
-#    input is needed again, for the gradient of LoRA's own matrix.
-# 4. **The head alone keeps nothing** to speak of. The backward pass stops before it reaches the blocks.
+# The gradient has to pass through all that lies above the lowest trained part, and every layer on its way keeps what
+# that takes, frozen or not; LoRA begins in block 0, the head above the blocks.
 #
-# > **In the wild.** "LoRA takes as much memory as full fine-tuning", or more. With TinyLlama and short texts it
-# > saved a lot, with long ones hardly anything ([peft#1514](https://github.com/huggingface/peft/issues/1514)); the
-# > activations of a ResNet, a network for images, doubled ([peft#2196](https://github.com/huggingface/peft/issues/2196)). With long inputs
-# > the activations are nearly all there is, and an adapter adds some of its own.
+# </details>
 #
-# ### Exercise 4 · The law of activations (3 points, about 12 minutes)
+# ## The bill
 #
-# A part grows with the tokens, a part with their pairs, and both with the batch:
+# The four parts, added up by the library's ledger. The dashed line in the picture was this sum: it is an upper bound, since
+# not all parts are full at once.
+
+# %%
+for n_sentences, n_tokens in ((16, 32), (16, 256)):
+    bills = {trains: pt.account.ledger(trainee, n_sentences, n_tokens) for trains, trainee in trainees.items()}
+    pt.plots.show(pt.plots.ledgers(bills), f"What training MiniLM holds, {n_sentences} sentences of {n_tokens} tokens.")
+    share = bills["LoRA"].total_bytes / bills["everything"].total_bytes
+    print(f"{n_sentences} × {n_tokens}: LoRA takes {share:.0%} of everything's {bills['everything'].total_bytes / 1e6:,.0f} MB")
+    if n_tokens == 32:
+        pt.compare("inside.memory", round(100 * share), "percent of full training's memory that LoRA takes")
+
+# %% [markdown]
+# Both percentages are right; quoted without the length, neither says anything. With short sentences weights, gradients and
+# moments are most of it, and LoRA removes two of the three. With long ones the activations are, and it removes few of
+# these.
+#
+# > **In the wild.** "LoRA consumes more memory than full fine-tuning": with short texts it saved much, with long ones hardly
+# > anything ([peft#1514](https://github.com/huggingface/peft/issues/1514)). In a ResNet the activations
+# > nearly doubled ([peft#2196](https://github.com/huggingface/peft/issues/2196)): an adapter keeps inputs of its own.
+
+# %%
+pt.progress()
+
+# %% [markdown]
+# **Five lines to remember**
+#
+# 1. A block: heads read values where keys fit queries; then each token goes through the feed-forward part; each time the input is
+#    added and the sum normalized.
+# 2. Heads cut one matrix into pieces: more of them cost nothing, shared ones save.
+# 3. Small models are largely dictionary, large ones are blocks: a percentage needs a model beside it.
+# 4. Training everything with AdamW holds four times the weights, and the activations. Less training shrinks gradients
+#    and moments; activations shrink only where the gradient need not pass.
+# 5. Make the ledger first: which part is large decides which remedy helps.
+#
+# ## Further
+#
+# What follows can wait for another day.
+#
+# ### Which part is your problem?
+#
+# | what is large | what helps | where |
+# |---|---|---|
+# | gradients, optimizer | train less; another optimizer; *sharding*, each of several GPUs holding a part (Rajbhandari et al. 2020) | lessons 02 to 10 |
+# | activations | a smaller batch, shorter texts, fused attention; *checkpointing*: keep only some, and compute the others again in the backward pass (Chen et al. 2016); training only the top | here |
+# | weights | fewer bits a parameter; *offloading*, holding them in the CPU's memory and fetching them block by block; sharding | lesson 08 |
+# | files, one for each task | save only what was trained | lesson 07 |
+#
+# ### Exercise 7 · The law of activations (optional, 2 points, about 12 minutes)
+#
+# A part of the activations grows with the tokens, a part with their pairs, and both with the batch:
 #
 # $$ \text{bytes} = \text{batch} \cdot (a \cdot \text{tokens} + b \cdot \text{tokens}^2) $$
 #
-# Two measurements of **one** sentence are enough to find $a$ and $b$. Then we know the bytes of batches that would
-# never fit. Write `activation_bytes(batch, tokens, measured)`; `measured` maps two lengths to the bytes of one
-# sentence, such as `{32: 6349124, 128: 35999300}`.
-#
-# Divide the law for one sentence by its tokens, and look at what is left: what kind of curve is it, and how
-# do you find it from two points?
+# Two measurements of **one** sentence are enough to find $a$ and $b$. Write `activation_bytes(batch, tokens, measured)`;
+# `measured` maps two lengths to the bytes of one sentence, such as `{32: 6349124, 128: 35999300}`.
 
 
 # %% exercise="inside.activations" part="solution"
@@ -534,85 +716,68 @@ activation_bytes = pt.check("inside.activations", activation_bytes)
 # %% exercise="inside.activations" part="grade"
 pt.require("inside.activations")
 
-# %% [markdown]
-# Two small measurements of our model; then a size that was not measured, to see whether to believe it;
-# and then one that you had better not try.
-
 # %%
-measured = {tokens: measure(trainees["all"], 1, tokens) for tokens in (32, 128)}
-for sentences, tokens in ((8, 64), (2, 256)):
-    predicted, real = activation_bytes(sentences, tokens, measured), measure(trainees["all"], sentences, tokens)
-    print(f"{sentences:2d} × {tokens:3d}: predicted {predicted / 1e6:7.1f} MB, measured {real / 1e6:7.1f} MB")
-print(f"32 × 512: predicted {activation_bytes(32, 512, measured) / 1e9:.1f} GB, not tried")
+def measure(model, sentences, tokens):
+    ids = torch.ones(sentences, tokens, dtype=torch.long, device=pt.device())
+    return pt.account.activations(model, {"input_ids": ids})
 
-# %% [markdown]
-# And what is $b$? Your function knows it: one token gives $a+b$, two tokens give $2a+4b$.
 
-# %%
-b = (activation_bytes(1, 2, measured) - 2 * activation_bytes(1, 1, measured)) / 2
-print(f"b = {b:.0f} bytes for each pair of tokens = 6 blocks · 12 heads · {b / 72:.2f} bytes")
+one = {tokens: measure(trainees["everything"], 1, tokens) for tokens in (32, 128)}
+for n_sentences, n_tokens in ((8, 64), (2, 256)):
+    predicted, real = activation_bytes(n_sentences, n_tokens, one), measure(trainees["everything"], n_sentences, n_tokens)
+    print(f"{n_sentences:2d} × {n_tokens:3d}: predicted {predicted / 1e6:7.1f} MB, measured {real / 1e6:7.1f} MB")
+b = (activation_bytes(1, 2, one) - 2 * activation_bytes(1, 1, one)) / 2     # one token: a + b; two: 2a + 4b
+print(f"b = {b:.1f} bytes for each pair of tokens = 6 blocks · 12 heads · {b / 72:.2f} bytes")
+print(f"what is missing to 12, times 72 · 32 · 128: {(12 - b / 72) * 72 * 32 * 128:,.0f} bytes")
 
 # %% [markdown]
-# Twelve bytes: three numbers of 4 bytes for each pair of tokens in each head. They are the attention, the
-# dropout's mask, and the attention after it. (On a CPU torch keeps even the mask, a yes or no, as floats. On a GPU it
-# takes one byte, and $b$ is 9 bytes a head.) (On paper: Korthikanti et al. 2022, §4.1, who derive the same law.)
-# *Fused* attention, such as FlashAttention, computes them again in the backward pass and keeps none
-# of them; then only $a$ is left.
+# Nearly twelve bytes: three numbers for each pair in each head, the attention, the dropout's mask, and the attention after it
+# (Korthikanti et al. 2022, §4.1). Why not quite? The law has no constant, but a sentence keeps something
+# whatever its length: the pooler's and the head's vectors. Through two points, a constant c looks like c / (t₁·t₂) less
+# in $b$; the last line turns that around, and finds c: four vectors of 384 numbers, and a few bytes.
 #
-# ## The whole bill
+# *Fused* attention, such as FlashAttention, computes the pairs again in the backward pass and keeps none of them; then $b$ is
+# 0. On a GPU a dropout's mask takes a byte an entry in place of four.
 #
-# Those were the exercises. This section answers the question from the top; what comes after it (two mistakes, a widget,
-# a table of remedies) can wait for another day.
+# ### Break it on purpose
 #
-# All four parts, by the course's own ledger, which later lessons use. 16 sentences of 32 tokens:
+# Two mistakes that cost memory and never raise an error. **1. `model.eval()` to save memory.** It switches off dropout. How much is that?
 
 # %%
-told = f"You guessed {guess_memory.value} %. " if guess_memory.value else ""
-bills = {name: pt.account.ledger(trainees[trains], batch_size=16, tokens=32) for name, trains in
-         (("everything", "all"), ("LoRA, rank 8", "LoRA"), ("head only", "head"))}
-pt.plots.show(pt.plots.ledgers(bills), "What training MiniLM holds, 16 sentences of 32 tokens.")
-print(f"{told}LoRA takes {bills['LoRA, rank 8'].total_bytes / bills['everything'].total_bytes:.0%} of it.")
+def kept_bytes(model, sentences, tokens):
+    """What autograd keeps, in the mode in which the model is; each piece of memory once, without weights."""
+    known = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *model.buffers())}
+    kept = {}
 
-# %%
-longer = {name: pt.account.ledger(trainees[trains], batch_size=16, tokens=256) for name, trains in
-          (("everything", "all"), ("LoRA, rank 8", "LoRA"), ("head only", "head"))}
-pt.plots.show(pt.plots.ledgers(longer), "The same with sentences of 256 tokens.")
-print(f"Now LoRA takes {longer['LoRA, rank 8'].total_bytes / longer['everything'].total_bytes:.0%}.")
+    def pack(tensor):
+        if tensor.untyped_storage().data_ptr() not in known:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor.detach()
+
+    ids = torch.ones(sentences, tokens, dtype=torch.long, device=pt.device())
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model(input_ids=ids)
+    return sum(kept.values())
+
+
+full = trainees["everything"]
+for n_sentences, n_tokens in ((16, 32), (4, 128), (1, 512)):
+    train, evaluate = kept_bytes(full.train(), n_sentences, n_tokens), kept_bytes(full.eval(), n_sentences, n_tokens)
+    with torch.no_grad():
+        nothing = kept_bytes(full, n_sentences, n_tokens)
+    print(f"{n_sentences:2d} × {n_tokens:3d}: train() {train / 1e6:5.1f} MB, eval() {evaluate / 1e6:5.1f} MB "
+          f"({1 - evaluate / train:.0%} less), eval() and no_grad() {nothing / 1e6:.1f} MB")
 
 # %% [markdown]
-# There is the answer to the question at the top. With short sentences LoRA takes 162 of 465 MB, a third: of the gradients
-# and moments hardly anything is left, of the activations two thirds. With long sentences the activations are most
-# of it, and LoRA takes three quarters of what full fine-tuning does. Both numbers are right; quoted without
-# the length, neither says anything.
-#
-# (The sum is what the four parts need. They are not all full at the same moment, since activations are freed
-# while gradients are made; and libraries take some working space besides. Read it as a good first estimate.)
-#
-# ## Break it on purpose
-#
-# Two mistakes that cost memory and never raise an error.
-#
-# **1. `model.eval()` to save memory.** It switches off dropout, and that is all.
-
-# %%
-ids = torch.ones(16, 32, dtype=torch.long, device=pt.device())
-tensors = {"train()": len(put_aside(lambda: trainees["all"].train()(input_ids=ids))),
-           "eval()": len(put_aside(lambda: trainees["all"].eval()(input_ids=ids)))}
-with torch.no_grad():
-    tensors["eval(), no_grad()"] = len(put_aside(lambda: trainees["all"].eval()(input_ids=ids)))
-for how, count in tensors.items():
-    print(f"{how:18s} {count:4d} tensors put aside")
-
-# %% [markdown]
-# Whoever evaluates without `torch.no_grad()`, and collects the outputs in a list, keeps the activations of every batch
-# ([pytorch#4932](https://github.com/pytorch/pytorch/issues/4932)). `pt.evaluate` takes care of it.
+# Dropout's share is large where pairs are; the rest stays. Whoever evaluates without `torch.no_grad()`, and collects
+# the outputs in a list, keeps the activations of every batch. `pt.evaluate` takes care of it.
 #
 # **2. Freezing too late.** Somebody trains a step, then decides to freeze the model and to train the head alone.
 
 # %% tags=["nbval-check-output"]
 late = prepared("all")
 optimizer = torch.optim.AdamW(late.parameters(), lr=1e-4)
-late.train()(**batch).loss.backward()
+late.train()(**batch, labels=torch.tensor([1, 0], device=pt.device())).loss.backward()
 optimizer.step()
 for name, p in late.named_parameters():
     p.requires_grad_(name in pt.models.head(late))             # frozen now, but …
@@ -626,82 +791,59 @@ print("and the frozen weights still move:", moved)
 
 # %% [markdown]
 # `requires_grad_(False)` stops *new* gradients. The old ones stay, so do the moments, and the optimizer goes on
-# using them. **Freeze first, then make the optimizer**, from what is left to train. In this course, `inject` and
-# `attach` (which loads a saved method into a model) freeze for you.
+# using them. **Freeze first, then make the optimizer**, from what is left to train.
 #
-# ## Play: the ledger
+# ### Play: the ledger of larger models
 #
-# The widget holds the shapes of five models and your four parts. Nothing is loaded; the law of the activations was
-# measured on two blocks without numbers, and extended to all of them. Find out:
+# Nothing is loaded; the law of the activations was measured on two blocks without numbers, and extended to all of them.
 #
 # 1. For MiniLM with everything trained: from which batch on do the activations outweigh all the rest (dashed)?
-# 2. The 7 B model in bfloat16, one sentence of 512 tokens, everything trained: which part is the largest? And with LoRA?
+# 2. The 7 B model in bfloat16, one sentence of 512 tokens: which part is the largest with everything trained? With LoRA?
 # 3. Can LoRA bring that model onto a GPU of 16 GB? What if attention is fused? What would you change next?
-# 4. Why does training the last block alone need so few activations, though it trains more numbers than LoRA?
 
 # %%
 pictures.explore_memory()
 
+# %%
+lora = "LoRA, rank 8, query and value"
+for trains, n_tokens, fused in (("everything", 512, False), (lora, 512, False), (lora, 512, True), (lora, 256, False)):
+    bill = pt.outlines.ledger("llama-2-7b", trains, batch_size=1, tokens=n_tokens, dtype="bfloat16", fused=fused)
+    print(f"{trains:30s} {n_tokens} tokens, {'fused' if fused else 'plain'}: weights {bill.weights_bytes / 1e9:.1f}, moments "
+          f"{bill.optimizer_bytes / 1e9:.1f}, activations {bill.activations_bytes / 1e9:.1f}, all {bill.total_bytes / 1e9:.1f} GB")
+
 # %% [markdown]
 # <details><summary>What we found (click)</summary>
 #
-# 1. With 32 tokens from 58 on: 368 MB of activations against 363 MB. The slider's next stop is 64.
-# 2. With everything trained, the moments: 27 of 59 GB. With LoRA the weights: 13.5 of 18 GB, and the rest is nearly all
-#    activations.
-# 3. Not at 512 tokens, not even with fused attention: 16.2 GB. With 256 tokens, just so. The next thing to shrink is
-#    the weights themselves: held in 4 bits instead of 16, with 16 values to choose from, they are a quarter (lesson 08).
-# 4. The backward pass ends where nothing below trains. What is not passed keeps nothing.
+# 1. With 32 tokens, at the slider's stop after 32.
+# 2. With everything trained, the moments; with LoRA the weights, and the rest is nearly all activations.
+# 3. Not at 512 tokens, not even with fused attention. With 256 tokens, just barely. The next thing to shrink is
+#    the weights themselves: in 4 bits instead of 16 they are a quarter (lesson 08).
 #
 # </details>
 #
-# The numbers of 2 and 3, with the function that the widget uses:
-
-# %%
-lora = "LoRA, rank 8, query and value"
-for trains, tokens, fused in (("everything", 512, False), (lora, 512, False), (lora, 512, True), (lora, 256, False)):
-    bill = pt.outlines.ledger("llama-2-7b", trains, batch_size=1, tokens=tokens, dtype="bfloat16", fused=fused)
-    print(f"{trains:30s} {tokens} tokens, {'fused' if fused else 'plain'}: activations "
-          f"{bill.activations_bytes / 1e9:3.1f} GB, all {bill.total_bytes / 1e9:4.1f} GB")
-
-# %% [markdown]
-# ## Which part is your problem?
+# > **In the wild.** Somebody trained a model of 20 billion parameters, and the script printed "all params: 10597552128"
+# > ([peft#1020](https://github.com/huggingface/peft/issues/1020)). The model was held in 4 bits, two parameters in a byte, and
+# > the script counted bytes. A count from shapes would have noticed.
 #
-# That is the use of a ledger: it says which remedy can help, before you try.
+# ### Budget, and keeping your work
 #
-# | what is large | what helps | what does not | where |
-# |---|---|---|---|
-# | gradients, optimizer | train fewer numbers; another optimizer | a smaller batch | lessons 02 to 10 |
-# | activations | a smaller batch, shorter texts, fused attention, *checkpointing*: keep only some, and compute the others again in the backward pass (Chen et al. 2016) | training fewer numbers, mostly | here |
-# | weights | fewer bits a number | anything else | lesson 08 |
-# | files, one for each task | save only what was trained | | lesson 07 |
+# The second cell printed a *budget*, by your hardware: `cpu` and `gpu` train for about a minute a lesson; `smoke` takes a few
+# steps, to see that everything runs. To choose, set `PEFT_TEACH_BUDGET` before Jupyter starts. What takes too long for a
+# lesson was run beforehand, and is marked as *recorded*.
 #
-# ## Keep your work
-#
-# - **On your own machine**, what you write is in this notebook's file: save it (Ctrl+S, ⌘S). Variables are not in
-#   it; when you come back, run the cells from the top, which takes half a minute. To start a lesson afresh,
-#   copy its notebook first; the course may be updated under you, and your copy stays.
-# - **On Colab**, the machine and its files are gone when you leave. *File → Save a copy in Drive* keeps the notebook.
-#   The model is fetched again next time, in about a minute.
-# - **For a grader**, hand in the notebook file as it is. Only the definitions that the exercises name are read.
-
-# %%
-pt.progress()
+# - **On your own machine**, save this notebook, and keep `my_peft.py` and the folder `work` beside it: your pieces, predictions and
+#   sentences are in them.
+# - **On Colab**, the machine and its files are gone when you leave: *File → Save a copy in Drive*, and keep `my_peft.py` there, too.
+# - **For a grader**, hand in the notebook as it is. Only the definitions that the exercises name are read.
 
 # %% [markdown]
-# **Five lines to remember**
-#
-# 1. A block is four square matrices (attention), two wide ones (feed-forward), biases and two norms: about
-#    $12\,d^2$ numbers, whatever the heads.
-# 2. Small models are largely dictionary, large ones are blocks: a percentage needs a model beside it.
-# 3. Training everything with AdamW holds four times the weights; then come the activations.
-# 4. Gradients and moments shrink with what trains. Activations grow with batch and length, and shrink little, unless
-#    only the top of the model trains.
-# 5. Make the ledger first: which part is large decides which remedy helps.
-#
 # **Sources**
 #
 # - Vaswani et al. 2017, *Attention Is All You Need*, arXiv 1706.03762: §3 the block.
 # - Devlin et al. 2018, *BERT*, arXiv 1810.04805: §3 the sizes. Wang et al. 2020, *MiniLM*, arXiv 2002.10957.
+# - Ainslie et al. 2023, *GQA*, arXiv 2305.13245: §2 shared keys and values.
+# - Clark et al. 2019, *What Does BERT Look At?*, arXiv 1906.04341: §3. Kobayashi et al. 2020, *Attention is Not Only a
+#   Weight*, arXiv 2004.10102.
 # - Rajbhandari et al. 2020, *ZeRO*, arXiv 1910.02054: §3 where the memory goes.
 # - Korthikanti et al. 2022, *Reducing Activation Recomputation in Large Transformer Models*, arXiv 2205.05198: §4.1.
 # - Chen et al. 2016, *Training Deep Nets with Sublinear Memory Cost*, arXiv 1604.06174.

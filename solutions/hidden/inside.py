@@ -8,9 +8,29 @@ def linear() -> list[dict]:
 
 
 def block() -> list[dict]:
-    """A feed-forward part narrower than the model, one head, d_ff equal to d_model."""
-    sizes = ((768, 3072, 12), (64, 16, 1), (30, 30, 5), (1024, 4096, 16), (7, 3, 7))
-    return [{"d_model": d_model, "d_ff": d_ff, "heads": heads} for d_model, d_ff, heads in sizes]
+    """A feed-forward part narrower than the model, one head, all heads sharing one, TinyLlama."""
+    sizes = ((768, 3072, 12, 12), (64, 16, 1, 1), (30, 30, 5, 1), (1024, 4096, 16, 2), (7, 3, 7, 1))
+    return [dict(zip(("d_model", "d_ff", "heads", "kv_heads"), each)) for each in sizes]
+
+
+def attention() -> list[dict]:
+    """One head; heads of one entry; one query for many keys, as a token at a time; BERT-base."""
+    sizes = ((2, 4, 4, 16, 1, True), (1, 3, 5, 8, 8, False), (3, 1, 11, 384, 12, True),
+             (1, 6, 8, 768, 12, True))
+    return [dict(zip(("batch", "queries", "keys", "d", "heads", "causal"), each)) | {"seed": 900 + i}
+            for i, each in enumerate(sizes)]
+
+
+def transformer() -> list[dict]:
+    """One head; a feed-forward part narrower than the model; as wide as it, so that all is square."""
+    sizes = ((2, 4, 16, 40, 1), (1, 7, 24, 8, 6), (3, 5, 32, 32, 4))
+    return [dict(zip(("batch", "tokens", "d", "d_ff", "heads"), each)) | {"seed": 950 + i}
+            for i, each in enumerate(sizes)]
+
+
+def order() -> list[dict]:
+    """None: it is a choice of four letters, and its one case is the whole question."""
+    return []
 
 
 def ledger() -> list[dict]:
@@ -29,5 +49,6 @@ def activations() -> list[dict]:
             for batch, tokens, measured in asked]
 
 
-CASES = {"inside.linear": linear, "inside.block": block, "inside.ledger": ledger,
+CASES = {"inside.linear": linear, "inside.attention": attention, "inside.transformer": transformer,
+         "inside.order": order, "inside.block": block, "inside.ledger": ledger,
          "inside.activations": activations}

@@ -723,6 +723,8 @@ CLAIMS = {
     "lora.merge": ("is_linear", "is_base", "shared", "weight", "again", "bias", "W_after"),
     "lora.forty_kb": ("rank", "targets", "layers", "dropout", "scale"),
     "inside.ledger": ("found",),
+    "inside.attention": ("found", "of_ones", "moved"),
+    "inside.transformer": ("found",),
 }
 
 

@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+import torch
 
 import peft_teach as pt
 from peft_teach import outlines, plots
@@ -35,7 +36,7 @@ def test_areas_are_numbers_of_parameters():
 def test_query_and_value_of_minilm_are_told():
     widget = inside.explore_parameters()
     widget.controls["places"].value = ("query", "value")
-    assert "1,774,080 numbers" in widget.picture.value
+    assert "1,774,080 parameters" in widget.picture.value
 
 
 def test_the_memory_over_its_whole_grid():
@@ -76,3 +77,67 @@ def test_the_block_shows_every_shape():
     figure = inside.draw_block(shapes)
     texts = " ".join(t.get_text() for t in figure.axes[0].texts)
     assert all(shape in texts and shape in figure.get_label() for shape in shapes.values())
+
+
+# ── what a token reads ───────────────────────────────────────────────────────────────────────
+
+
+def test_shares_are_those_of_the_words_and_sum_to_one():
+    tokens = ("[CLS]", "a", "quiet", "film", "[SEP]")
+    weights = torch.zeros(5, 5)
+    weights[0, 0] = weights[4, 4] = 1               # not counted
+    weights[1] = torch.tensor([0.5, 0.25, 0.25, 0, 0])
+    weights[2] = torch.tensor([0, 0, 1.0, 0, 0])
+    weights[3] = torch.tensor([0, 0.5, 0.25, 0, 0.25])
+    found = inside.shares(weights, tokens)
+    assert sum(found.values()) == pytest.approx(1)
+    assert [found[where] for where in inside.WHERE] == pytest.approx(
+        [1.25 / 3, 0.75 / 3, 0.5 / 3, 0.5 / 3])
+
+
+def test_the_picture_of_attention_shows_the_head_that_is_chosen():
+    explorer = inside.EXAMPLES["attention"]()
+    explorer.controls["block"].value, explorer.controls["head"].value = 1, 0
+    assert explorer.data.weights[0, 1] == 1
+    assert "block 1, head 0" in explorer.figure.get_label()
+    assert "a reads quiet (1.00)" in explorer.figure.get_label()
+
+
+def test_the_nearest_order_is_on_top_and_marked():
+    figure = inside.draw_orders({"abcd": 0.5, "abdc": 1e-6})
+    first, second = figure.axes[0].lines
+    assert (first.get_xdata()[0], second.get_xdata()[0]) == (1e-6, 0.5)
+    assert first.get_color() == plots.COLOURS["yours"] != second.get_color()
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["abdc", "abcd"]
+
+
+# ── a step, block by block ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("trains", ["all", "head"])
+def test_a_step_gathers_activations_and_leaves_gradients(trains):
+    model, _ = pt.models.load("minilm", labels=2, attention="eager")
+    model = pt.full.inject(model, pt.full.Config(trains))
+    ids = torch.randint(1000, 3000, (2, 16))
+    step = inside.through_a_step(model, {"input_ids": ids, "labels": ids[:, 0] % 2})
+    loss = step.moments.index(("loss", ""))
+    alone = pt.account.activations(model, {"input_ids": ids, "labels": ids[:, 0] % 2})
+    assert step.activations[loss] == max(step.activations) == alone
+    assert step.activations[-1] == step.gradients[loss] == 0
+    assert step.gradients[-1] == sum(p.nbytes for p in model.parameters() if p.requires_grad)
+    assert step.peak >= max(a + g for a, g in zip(step.activations, step.gradients))
+    there, back = step.activations[:loss], step.activations[loss:]
+    assert list(there) == sorted(there)
+    assert list(back) == sorted(back, reverse=True)
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_bars_of_a_step_are_what_was_measured():
+    explorer = inside.EXAMPLES["step"]()
+    figure, found = explorer.figure, explorer.data
+    moments = len(found.step.moments)
+    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    assert sum(heights) * 1e6 == pytest.approx(
+        moments * (found.ledger.weights_bytes + found.ledger.optimizer_bytes)
+        + sum(found.step.activations) + sum(found.step.gradients))
+    assert plots.bytes_text(found.peak) in found.told

@@ -76,54 +76,343 @@ WRONG["inside.linear"] = {
 BEYOND["inside.linear"] = but(LINEAR, "n_in * n_out + n_out",
                               "int(torch.tensor(float(n_in * n_out + n_out)))")
 
+# ── inside.attention ─────────────────────────────────────────────────────────────────────────
+
+BY_HEAD = """
+def attention(q, k, v, heads, mask):
+    width = q.shape[-1] // heads
+    read = []
+    for h in range(heads):
+        part = slice(h * width, (h + 1) * width)
+        scores = q[:, :, part] @ k[:, :, part].transpose(1, 2) / width**0.5
+        scores = scores.masked_fill(~mask, float("-inf"))
+        weights = torch.softmax(scores, dim=-1)
+        read.append(weights @ v[:, :, part])
+    return torch.cat(read, dim=-1)
+"""
+AT_ONCE = """
+def attention(q, k, v, heads, mask):
+    batch, queries, d = q.shape
+    def split(x):
+        return x.view(batch, x.shape[1], heads, d // heads).transpose(1, 2)
+    scores = split(q) @ split(k).transpose(-1, -2) / math.sqrt(d // heads)
+    scores = scores.masked_fill(mask.unsqueeze(1) == 0, -1e9)
+    out = scores.softmax(dim=-1) @ split(v)
+    return out.transpose(1, 2).reshape(batch, queries, d)
+"""
+SCALE, FILLED = " / width**0.5", 'scores.masked_fill(~mask, float("-inf"))'
+
+RIGHT["inside.attention"] = {
+    "head by head": BY_HEAD,
+    "all heads at once": AT_ONCE,
+    "einsum": """
+def attention(q, k, v, heads, mask):
+    q, k, v = (x.unflatten(-1, (heads, -1)) for x in (q, k, v))
+    scores = torch.einsum("bqhw,bkhw->bhqk", q, k) * q.shape[-1]**-0.5
+    scores = torch.where(mask[:, None], scores, -torch.inf)
+    return torch.einsum("bhqk,bkhw->bqhw", scores.softmax(-1), v).flatten(2)
+""",
+    "torch's own": """
+def attention(q, k, v, heads, mask):
+    q, k, v = (torch.stack(x.chunk(heads, dim=-1), dim=1) for x in (q, k, v))
+    out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None])
+    return torch.cat(out.unbind(1), dim=-1)
+""",
+    "query by query": """
+def attention(q, k, v, heads, mask):
+    width = q.shape[-1] // heads
+    sentences = []
+    for one in range(len(q)):
+        rows = []
+        for i in range(q.shape[1]):
+            keys = [j for j in range(k.shape[1]) if mask[one, i, j]]
+            pieces = []
+            for h in range(heads):
+                part = slice(h * width, h * width + width)
+                fit = torch.stack([q[one, i, part].dot(k[one, j, part]) for j in keys])
+                share = (fit / width**0.5).softmax(0)
+                pieces.append(sum(s * v[one, j, part] for s, j in zip(share, keys)))
+            rows.append(torch.cat(pieces))
+        sentences.append(torch.stack(rows))
+    return torch.stack(sentences)
+""",
+    "a softmax by hand": but(BY_HEAD, """        scores = scores.masked_fill(~mask, float("-inf"))
+        weights = torch.softmax(scores, dim=-1)
+""", """        raised = torch.exp(scores - scores.amax(dim=-1, keepdim=True)) * mask
+        weights = raised / raised.sum(dim=-1, keepdim=True)
+"""),
+    "something large taken away": but(
+        AT_ONCE, "scores = scores.masked_fill(mask.unsqueeze(1) == 0, -1e9)",
+        "scores = scores + (1 - mask[:, None].to(scores.dtype)) * torch.finfo(scores.dtype).min"),
+    "heads among the sentences": """
+def attention(q, k, v, heads, mask):
+    batch, queries, d = q.shape
+    w = d // heads
+    q, k, v = [x.reshape(batch, -1, heads, w).permute(0, 2, 1, 3).reshape(batch * heads, -1, w)
+               for x in (q, k, v)]
+    scores = torch.bmm(q, k.transpose(1, 2)) / w**0.5
+    allowed = mask.repeat_interleave(heads, dim=0)
+    out = torch.bmm(scores.masked_fill(allowed.logical_not(), -math.inf).softmax(-1), v)
+    return out.reshape(batch, heads, queries, w).permute(0, 2, 1, 3).reshape(batch, queries, d)
+""",
+}
+
+WRONG["inside.attention"] = {
+    "scale_of_d": (but(BY_HEAD, SCALE, " / q.shape[-1]**0.5"),
+                   but(AT_ONCE, "math.sqrt(d // heads)", "math.sqrt(d)")),
+    "no_return": but(BY_HEAD, "return torch.cat", "found = torch.cat"),
+    "not_a_tensor": (but(BY_HEAD, "torch.cat(read, dim=-1)", "torch.cat(read, dim=-1), weights"),
+                     but(BY_HEAD, "torch.cat(read, dim=-1)", "read")),
+    "input_changed": (but(BY_HEAD, "    read = []", "    mask[0, 0, 0] = False\n    read = []"),
+                      but(BY_HEAD, "    return", "    mask.logical_not_()\n    return")),
+    "no_gradient": (but(BY_HEAD, "torch.cat(read, dim=-1)", "torch.cat(read, dim=-1).detach()"),
+                    but(AT_ONCE, "    batch,", "    q, k, v = q.data, k.data, v.data\n    batch,")),
+    "nan": (but(BY_HEAD, FILLED, "scores + mask.logical_not() * float('-inf')"),
+            but(BY_HEAD, "dim=-1)\n        read", "dim=-2)\n        read")),
+    "shape": (but(BY_HEAD, "torch.cat(read, dim=-1)", "torch.cat(read, dim=1)"),
+              but(BY_HEAD, "torch.cat(read, dim=-1)", "torch.stack(read)")),
+    "misfit": but(BY_HEAD, FILLED, "scores.masked_fill(~mask[:, :, :mask.shape[1]], -1e9)"),
+    "no_scale": but(BY_HEAD, SCALE, ""),
+    "scale_not_root": but(BY_HEAD, SCALE, " / width"),
+    "one_head": (but(BY_HEAD, "    width", "    heads = 1\n    width"),
+                 but(BY_HEAD, SCALE, " / w**0.5", "    width", "    w = q.shape[-1] // heads\n"
+                     "    heads = 1\n    width")),
+    "over_queries": (but(AT_ONCE, "softmax(dim=-1)", "softmax(dim=-2)"),
+                     but(AT_ONCE, "softmax(dim=-1)", "softmax(2)")),
+    "no_mask": but(BY_HEAD, FILLED, "scores"),
+    "mask_inverted": but(BY_HEAD, "~mask", "mask"),
+    "scores_to_zero": (but(BY_HEAD, FILLED, "scores.masked_fill(~mask, 0)"),
+                       but(BY_HEAD, FILLED, "scores * mask")),
+    "mask_after": but(BY_HEAD, FILLED, "scores", "torch.softmax(scores, dim=-1)",
+                      "torch.softmax(scores, dim=-1) * mask"),
+    "no_softmax": but(BY_HEAD, "torch.softmax(scores, dim=-1)", "scores.masked_fill(~mask, 0)"),
+    "values_forgotten": but(BY_HEAD, "weights @ v", "weights @ k"),
+    "heads_mixed": (but(AT_ONCE, "x.view(batch, x.shape[1], heads, d // heads).transpose(1, 2)",
+                        "x.reshape(batch, heads, -1, d // heads)"),
+                    but(AT_ONCE, "x.view(batch, x.shape[1], heads, d // heads).transpose(1, 2)",
+                        "x.reshape(batch, heads, -1, d // heads)", "out.transpose(1, 2)", "out")),
+    "interleaved": but(BY_HEAD, "slice(h * width, (h + 1) * width)", "slice(h, None, heads)"),
+    "not_joined": but(AT_ONCE, "out.transpose(1, 2)", "out"),
+    "heads_apart": (but(AT_ONCE, ".reshape(batch, queries, d)", ""),
+                    but(AT_ONCE, "out.transpose(1, 2).reshape(batch, queries, d)", "out")),
+    "weights_alone": but(AT_ONCE, "out.transpose(1, 2).reshape(batch, queries, d)",
+                         "scores.softmax(-1)"),
+    "heads_averaged": but(BY_HEAD, "torch.cat(read, dim=-1)", "sum(read) / heads"),
+}
+
+BEYOND["inside.attention"] = but(BY_HEAD, "torch.cat(read, dim=-1)",
+                                 "torch.cat(read, dim=-1).squeeze(1)")
+
+# ── inside.transformer ───────────────────────────────────────────────────────────────────────
+
+TRANSFORMER = """
+def transformer_block(x, mask, weights, heads, attention):
+    def linear(name, x):
+        return x @ weights[name + ".weight"].T + weights[name + ".bias"]
+
+    def norm(name, x):
+        mean = x.mean(dim=-1, keepdim=True)
+        var = ((x - mean)**2).mean(dim=-1, keepdim=True)
+        x = (x - mean) / torch.sqrt(var + 1e-12)
+        return x * weights[name + ".weight"] + weights[name + ".bias"]
+
+    may_read = mask.bool()[:, None, :].expand(-1, x.shape[1], -1)
+    read = attention(linear("query", x), linear("key", x), linear("value", x), heads, may_read)
+    mixed = linear("attention_out", read)
+    x1 = norm("attention_norm", x + mixed)
+    ffn = linear("ffn_out", nn.functional.gelu(linear("ffn_in", x1)))
+    return norm("ffn_norm", x1 + ffn)
+"""
+FUNCTIONAL = """
+import torch.nn.functional as F
+
+def transformer_block(x, mask, weights, heads, attention):
+    w = weights
+    d = x.shape[-1]
+    q = F.linear(x, w["query.weight"], w["query.bias"])
+    k = F.linear(x, w["key.weight"], w["key.bias"])
+    v = F.linear(x, w["value.weight"], w["value.bias"])
+    readable = (mask == 1).unsqueeze(1).repeat(1, q.size(1), 1)
+    a = attention(q, k, v, heads, readable)
+    a = F.linear(a, w["attention_out.weight"], w["attention_out.bias"])
+    h = F.layer_norm(a + x, (d,), w["attention_norm.weight"], w["attention_norm.bias"], 1e-12)
+    f = F.gelu(F.linear(h, w["ffn_in.weight"], w["ffn_in.bias"]))
+    f = F.linear(f, w["ffn_out.weight"], w["ffn_out.bias"])
+    return F.layer_norm(f + h, (d,), w["ffn_norm.weight"], w["ffn_norm.bias"], 1e-12)
+"""
+MEAN = "    var = ((x - mean)**2).mean(dim=-1, keepdim=True)\n"
+
+RIGHT["inside.transformer"] = {
+    "with two helpers": TRANSFORMER,
+    "functional": FUNCTIONAL,
+    "modules that are filled": """
+def transformer_block(x, mask, weights, heads, attention):
+    def module(name):
+        W, b = weights[name + ".weight"], weights[name + ".bias"]
+        made = (nn.LayerNorm(len(W), eps=1e-12) if W.dim() == 1
+                else nn.Linear(W.shape[1], W.shape[0]))
+        with torch.no_grad():
+            made.weight.copy_(W)
+            made.bias.copy_(b)
+        return made
+
+    allowed = torch.stack([mask.bool()] * x.shape[1], dim=1)
+    y = attention(module("query")(x), module("key")(x), module("value")(x), heads, allowed)
+    y = module("attention_norm")(x + module("attention_out")(y))
+    z = nn.Sequential(module("ffn_in"), nn.GELU(), module("ffn_out"))(y)
+    return module("ffn_norm")(y + z)
+""",
+    "the GELU from its formula": but(
+        TRANSFORMER, 'nn.functional.gelu(linear("ffn_in", x1))',
+        'gelu(linear("ffn_in", x1))', "    def norm(", """    def gelu(x):
+        return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
+
+    def norm("""),
+    "var of torch": but(TRANSFORMER, MEAN,
+                        "    var = x.var(dim=-1, unbiased=False, keepdim=True)\n"),
+    "einsum, and no eps": but(
+        TRANSFORMER, 'x @ weights[name + ".weight"].T',
+        'torch.einsum("btj,ij->bti", x, weights[name + ".weight"])', "(var + 1e-12)", "(var)"),
+    "one projection for three": but(
+        FUNCTIONAL, """    q = F.linear(x, w["query.weight"], w["query.bias"])
+    k = F.linear(x, w["key.weight"], w["key.bias"])
+    v = F.linear(x, w["value.weight"], w["value.bias"])
+""", """    three = ("query", "key", "value")
+    W = torch.cat([w[f"{name}.weight"] for name in three])
+    b = torch.cat([w[f"{name}.bias"] for name in three])
+    q, k, v = F.linear(x, W, b).split(d, dim=-1)
+"""),
+    "a sum that is written into": but(
+        FUNCTIONAL, "F.layer_norm(a + x,", "F.layer_norm(a.add_(x),", "F.layer_norm(f + h,",
+        "F.layer_norm(f.add_(h),"),
+}
+
+WRONG["inside.transformer"] = {
+    "eps": (but(TRANSFORMER, "var + 1e-12", "var + 1e-5"),
+            FUNCTIONAL.replace(", 1e-12)", ")")),
+    "no_return": but(TRANSFORMER, 'return norm("ffn_norm"', 'found = norm("ffn_norm"'),
+    "not_a_tensor": but(TRANSFORMER, 'return norm("ffn_norm", x1 + ffn)',
+                        'return norm("ffn_norm", x1 + ffn), read'),
+    "input_changed": (but(FUNCTIONAL, "F.layer_norm(a + x,", "F.layer_norm(x.add_(a),"),
+                      but(TRANSFORMER, "    may_read", "    x += 0.1\n    may_read"),
+                      but(FUNCTIONAL, 'w["query.weight"], w["query.bias"]',
+                          'w.pop("query.weight"), w.pop("query.bias")')),
+    "nan": but(TRANSFORMER, "[:, None, :].expand(-1, x.shape[1], -1)",
+               "[:, :, None].expand(-1, -1, x.shape[1])"),
+    "shape": (but(TRANSFORMER, "x1 + ffn)", "x1 + ffn)[:, 0]"),
+              but(TRANSFORMER, "x1 + ffn)", "x1 + ffn).mean(1)")),
+    "misfit": but(TRANSFORMER, '.weight"].T', '.weight"]'),
+    "no_first_residual": but(TRANSFORMER, "x + mixed", "mixed"),
+    "no_second_residual": but(TRANSFORMER, "x1 + ffn", "ffn"),
+    "no_residuals": but(TRANSFORMER, "x + mixed", "mixed", "x1 + ffn", "ffn"),
+    "residual_of_start": but(TRANSFORMER, "x1 + ffn", "x + ffn"),
+    "norm_before": but(
+        TRANSFORMER, "    read", '    n = norm("attention_norm", x)\n    read',
+        'linear("query", x), linear("key", x), linear("value", x)',
+        'linear("query", n), linear("key", n), linear("value", n)',
+        'norm("attention_norm", x + mixed)', "x + mixed", 'linear("ffn_in", x1)',
+        'linear("ffn_in", norm("ffn_norm", x1))', 'norm("ffn_norm", x1 + ffn)', "x1 + ffn"),
+    "no_first_norm": but(TRANSFORMER, 'norm("attention_norm", x + mixed)', "x + mixed"),
+    "no_second_norm": but(TRANSFORMER, 'norm("ffn_norm", x1 + ffn)', "x1 + ffn"),
+    "norms_swapped": but(TRANSFORMER, '"attention_norm"', '"ffn_norm_"', '"ffn_norm"',
+                         '"attention_norm"', '"ffn_norm_"', '"ffn_norm"'),
+    "one_norm_twice": (but(TRANSFORMER, '"ffn_norm"', '"attention_norm"'),
+                       but(TRANSFORMER, '"attention_norm"', '"ffn_norm"')),
+    "not_scaled": but(TRANSFORMER, 'x * weights[name + ".weight"] + weights[name + ".bias"]', "x"),
+    "unbiased": (but(TRANSFORMER, MEAN, "    var = x.var(dim=-1, keepdim=True)\n"),
+                 but(TRANSFORMER, "torch.sqrt(var + 1e-12)", "x.std(dim=-1, keepdim=True)")),
+    "no_gelu": but(TRANSFORMER, 'nn.functional.gelu(linear("ffn_in", x1))', 'linear("ffn_in", x1)'),
+    "gelu_tanh": but(TRANSFORMER, 'linear("ffn_in", x1))',
+                     'linear("ffn_in", x1), approximate="tanh")'),
+    "relu": but(TRANSFORMER, "functional.gelu", "functional.relu"),
+    "no_out": but(TRANSFORMER, 'linear("attention_out", read)', "read"),
+    "not_transposed": but(
+        FUNCTIONAL, 'F.linear(x, w["query.weight"],', 'F.linear(x, w["query.weight"].T,',
+        'F.linear(x, w["key.weight"],', 'F.linear(x, w["key.weight"].T,',
+        'F.linear(x, w["value.weight"],', 'F.linear(x, w["value.weight"].T,',
+        'F.linear(a, w["attention_out.weight"],', 'F.linear(a, w["attention_out.weight"].T,'),
+    "no_biases": but(TRANSFORMER, '.weight"].T + weights[name + ".bias"]', '.weight"].T'),
+    "mask_unused": but(TRANSFORMER, "mask.bool()", "torch.ones_like(mask).bool()"),
+}
+
+BEYOND["inside.transformer"] = but(
+    TRANSFORMER, "        return x @", """        if name.startswith("ffn"):
+            W = weights[name + ".weight"]
+            return x @ (W if len(W) == x.shape[-1] else W.T) + weights[name + ".bias"]
+        return x @""")
+
+# ── inside.order ─────────────────────────────────────────────────────────────────────────────
+
+RIGHT["inside.order"] = {
+    "a text": 'order = "cadb"',
+    "a list": 'order = ["c", "a", "d", "b"]',
+    "a tuple": 'order = ("c", "a", "d", "b")',
+    "by place": 'order = {"attention_out": "b", "query": "c", "key": "a", "value": "d"}',
+    "capitals": 'order = "CADB"',
+}
+
+WRONG["inside.order"] = {
+    "query_for_key": 'order = "acdb"',
+    "value_for_out": 'order = "cabd"',
+    "halves": ('order = "dbca"', 'order = "bdac"'),
+    "other": ('order = "abcd"', 'order = list("bcad")'),
+    "not_an_order": ('order = "cad"', "order = [2, 0, 3, 1]", 'order = "c, a, d, b"',
+                     'order = {"q": "c", "k": "a", "v": "d", "o": "b"}'),
+}
+
 # ── inside.block ─────────────────────────────────────────────────────────────────────────────
 
 BLOCK = """
-def block_count(d_model, d_ff, heads):
-    attention = 4 * (d_model * d_model + d_model)
+def block_count(d_model, d_ff, heads, kv_heads):
+    kv = d_model // heads * kv_heads
+    query = d_model * d_model + d_model
+    key = value = d_model * kv + kv
+    attention_out = d_model * d_model + d_model
     ffn_in = d_model * d_ff + d_ff
     ffn_out = d_ff * d_model + d_model
     norms = 2 * 2 * d_model
-    return attention + ffn_in + ffn_out + norms
+    return query + key + value + attention_out + ffn_in + ffn_out + norms
 """
 FFN = "    ffn_in = d_model * d_ff + d_ff\n    ffn_out = d_ff * d_model + d_model\n"
-HEADS = """
-def block_count(d_model, d_ff, heads):
-    d_head = d_model // heads
-    query = d_model * d_model + d_model
-    attention = 3 * query + d_model * d_model + d_model
-    feed_forward = d_model * d_ff + d_ff + d_ff * d_model + d_model
+KV = "d_model // heads * kv_heads"
+SHORT = """
+def block_count(d_model, d_ff, heads, kv_heads):
+    kv = d_model // heads * kv_heads
+    attention = 2 * (d_model * d_model + d_model) + 2 * (d_model * kv + kv)
+    feed_forward = 2 * d_model * d_ff + d_ff + d_model
     return attention + feed_forward + 4 * d_model
 """
 
 RIGHT["inside.block"] = {
     "part by part": BLOCK,
-    "one line": """
-def block_count(d_model, d_ff, heads):
-    return 4 * d_model**2 + 2 * d_model * d_ff + 9 * d_model + d_ff
-""",
+    "in brackets": SHORT,
     "a helper": """
 def linear(n_in, n_out):
     return (n_in + 1) * n_out
 
-def block_count(d_model: int, d_ff: int, heads: int) -> int:
-    layers = 4 * linear(d_model, d_model) + linear(d_model, d_ff) + linear(d_ff, d_model)
+def block_count(d_model: int, d_ff: int, heads: int, kv_heads: int) -> int:
+    kv = kv_heads * (d_model // heads)
+    layers = 2 * linear(d_model, d_model) + 2 * linear(d_model, kv)
+    layers += linear(d_model, d_ff) + linear(d_ff, d_model)
     norm = 2 * d_model
     return layers + 2 * norm
 """,
     "a list of shapes": """
-def block_count(d_model, d_ff, heads):
-    shapes = [(d_model, d_model), (d_model,)] * 4
+def block_count(d_model, d_ff, heads, kv_heads):
+    kv = d_model * kv_heads // heads
+    shapes = [(d_model, d_model), (d_model,), (kv, d_model), (kv,)] * 2
     shapes += [(d_ff, d_model), (d_ff,), (d_model, d_ff), (d_model,)]
     shapes += [(d_model,)] * 4
     return sum(math.prod(shape) for shape in shapes)
 """,
-    "by heads": """
-def block_count(d_model, d_ff, heads):
+    "head by head": """
+def block_count(d_model, d_ff, heads, kv_heads):
+    one = d_model * (d_model // heads) + d_model // heads
     count = 0
-    for projection in ("query", "key", "value"):
-        for head in range(heads):
-            count += d_model * (d_model // heads) + d_model // heads
+    for query in range(heads):
+        count += one
+    for key_and_value in range(kv_heads):
+        count += 2 * one
     count += d_model * d_model + d_model
     count += d_model * d_ff + d_ff
     count += d_ff * d_model + d_model
@@ -132,9 +421,10 @@ def block_count(d_model, d_ff, heads):
     return count
 """,
     "a dict": """
-def block_count(d_model, d_ff, heads):
-    parts = {name: d_model * (d_model + 1)
-             for name in ("query", "key", "value", "attention_out")}
+def block_count(d_model, d_ff, heads, kv_heads):
+    outputs = {"query": d_model, "key": d_model * kv_heads // heads, "attention_out": d_model}
+    outputs["value"] = outputs["key"]
+    parts = {name: n_out * (d_model + 1) for name, n_out in outputs.items()}
     parts["ffn_in"] = d_ff * (d_model + 1)
     parts["ffn_out"] = d_model * (d_ff + 1)
     parts["norms"] = 4 * d_model
@@ -143,60 +433,60 @@ def block_count(d_model, d_ff, heads):
     "NumPy": """
 import numpy as np
 
-def block_count(d_model, d_ff, heads):
+def block_count(d_model, d_ff, heads, kv_heads):
+    kv = d_model // heads * kv_heads
     n_in = np.array([d_model] * 4 + [d_model, d_ff])
-    n_out = np.array([d_model] * 4 + [d_ff, d_model])
+    n_out = np.array([d_model, kv, kv, d_model] + [d_ff, d_model])
     return (n_in * n_out + n_out).sum() + 4 * d_model
 """,
-    "torch's own block": """
-def block_count(d_model, d_ff, heads):
-    layer = nn.TransformerEncoderLayer(d_model, heads, d_ff)
-    return sum(p.numel() for p in layer.parameters())
-""",
     "layers that are built": """
-def block_count(d_model, d_ff, heads):
-    layers = [nn.Linear(d_model, d_model) for _ in range(4)]
+def block_count(d_model, d_ff, heads, kv_heads):
+    kv = d_model // heads * kv_heads
+    layers = [nn.Linear(d_model, n_out) for n_out in (d_model, kv, kv, d_model)]
     layers += [nn.Linear(d_model, d_ff), nn.Linear(d_ff, d_model)]
     layers += [nn.LayerNorm(d_model), nn.LayerNorm(d_model)]
     return sum(p.numel() for layer in layers for p in layer.parameters())
 """,
 }
 
+NO_BIASES = but(SHORT, "(d_model * d_model + d_model)", "d_model**2", "(d_model * kv + kv)",
+                "d_model * kv", "* d_ff + d_ff + d_model", "* d_ff")
+
 WRONG["inside.block"] = {
-    "matrices_only": but(BLOCK, "(d_model * d_model + d_model)", "d_model**2",
-                         "* d_ff + d_ff", "* d_ff", "* d_model + d_model\n    norms", "* d_model\n"
-                         "    norms", "2 * 2 * d_model", "0"),
+    "all_as_wide": but(BLOCK, KV, "d_model"),
     "no_return": but(BLOCK, "return", "total ="),
     "not_whole": but(BLOCK, "2 * 2 * d_model", "4.0 * d_model"),
-    "no_norms": (but(BLOCK, " + norms", ""),
-                 but(BLOCK, "(d_model * d_model + d_model)", "d_model * d_model")),
-    "no_brackets": but(BLOCK, "(d_model * d_model + d_model)", "d_model * d_model + d_model"),
+    "matrices_only": but(NO_BIASES, " + 4 * d_model", ""),
+    "no_norms": but(BLOCK, " + norms", ""),
+    "no_attention_biases": but(SHORT, "(d_model * d_model + d_model)", "d_model**2",
+                               "(d_model * kv + kv)", "d_model * kv"),
+    "no_brackets": (
+        but(SHORT, "(d_model * d_model + d_model)", "d_model * d_model + d_model",
+            "(d_model * kv + kv)", "d_model * kv + kv"),
+        but(SHORT, "(d_model * d_model + d_model)", "d_model * d_model + d_model"),
+        but(SHORT, "(d_model * kv + kv)", "d_model * kv + kv"),
+        but(BLOCK, "attention_out = d_model * d_model + d_model",
+            "attention_out = d_model * d_model")),
     "half_norms": but(BLOCK, "2 * 2 * d_model", "2 * d_model"),
-    "no_biases": but(BLOCK, "(d_model * d_model + d_model)", "d_model**2", "* d_ff + d_ff",
-                     "* d_ff", "* d_model + d_model\n    norms", "* d_model\n    norms"),
+    "no_biases": NO_BIASES,
+    "one_key_value": but(BLOCK, "+ key + value", "+ key"),
+    "all_shared": but(BLOCK, "query = d_model * d_model + d_model", "query = d_model * kv + kv",
+                      "attention_out = d_model * d_model + d_model",
+                      "attention_out = kv * d_model + kv"),
+    "only_query_wide": but(BLOCK, "attention_out = d_model * d_model + d_model",
+                           "attention_out = d_model * kv + kv"),
+    "kv_heads_as_width": but(BLOCK, KV, "kv_heads"),
+    "one_head_wide": but(BLOCK, KV, "d_model // heads"),
     "ffn_bias": but(BLOCK, "* d_ff + d_ff", "* d_ff + d_model"),
     "ffn_out_bias": but(BLOCK, "* d_model + d_model\n    norms", "* d_model + d_ff\n    norms"),
-    "attention_out_missing": but(BLOCK, "4 * (", "3 * ("),
-    "one_projection": but(BLOCK, "4 * (", "("),
+    "attention_out_missing": but(BLOCK, " + attention_out +", " +"),
     "ffn_out_missing": but(BLOCK, " + ffn_out", ""),
     "four_d": but(BLOCK, FFN, FFN.replace("d_ff", "4 * d_model")),
-    "square_ffn": but(BLOCK, FFN, FFN.replace("d_ff", "d_model")),
     "no_ffn": but(BLOCK, " + ffn_in + ffn_out", ""),
-    "no_attention": but(BLOCK, "attention + ffn_in", "ffn_in"),
-    "times_heads": (
-        but(HEADS, "3 * query", "3 * heads * query"),
-        but(HEADS, "attention = 3 * query + d_model * d_model + d_model",
-            "attention = 4 * heads * query"),
-        but(HEADS, "query = d_model * d_model + d_model", "query = heads * d_model**2 + d_model",
-            "3 * query + d_model * d_model + d_model", "4 * query")),
-    "narrow_heads": (
-        but(HEADS, "query = d_model * d_model + d_model", "query = d_head * d_head + d_head",
-            "3 * query + d_model * d_model + d_model", "4 * query"),
-        but(HEADS, "query = d_model * d_model + d_model",
-            "query = heads * (d_head * d_head + d_head)",
-            "3 * query + d_model * d_model + d_model", "4 * query")),
-    "one_head": but(HEADS, "query = d_model * d_model + d_model",
-                    "query = d_model * d_head + d_head"),
+    "no_attention": but(BLOCK, "query + key + value + attention_out + ", ""),
+    "times_heads": (but(BLOCK, "return query", "return heads * query"),
+                    but(BLOCK, "return query", "return heads * query",
+                        " + attention_out +", " + heads * attention_out +")),
 }
 
 BEYOND["inside.block"] = but(BLOCK, "    ffn_in", "    d_ff = max(d_model, d_ff)\n    ffn_in")
@@ -400,7 +690,10 @@ WRONG["inside.activations"] = {
     "whole_division": (
         but(ACTIVATIONS, B, B.replace("/", "//"), "a = bytes1 / t1", "a = bytes1 // t1"),
         but(ACTIVATIONS, B, B.replace("/", "//")),
-        but(ACTIVATIONS, B, B.replace(") / (", ") // ("))),
+        but(ACTIVATIONS, B, B.replace(") / (", ") // (")),
+        but(ACTIVATIONS, "a = bytes1 / t1", "a = bytes1 // t1"),
+        but(RIGHT["inside.activations"]["by elimination"], ") / (t1 * t2", ") // (t1 * t2"),
+        but(RIGHT["inside.activations"]["by elimination"], "/ t1\n", "// t1\n")),
     "fixed_lengths": """
 def activation_bytes(batch, tokens, measured):
     b = (measured[128] / 128 - measured[32] / 32) / (128 - 32)

@@ -1,4 +1,4 @@
-"""The exercises of lesson 00: a layer, a block, the ledger, and how activations grow."""
+"""The exercises of lesson 00: a layer, a block (in `blocks`), its count, the ledger, a law."""
 
 import math
 from types import NoneType
@@ -7,6 +7,9 @@ import torch
 
 from ...exercise import Exercise, Verdict
 from ...judge import NO_RETURN, judged_count, named, plain, rejected, strange
+from .blocks import ATTENTION, ORDER_OF_FOUR, TRANSFORMER
+
+HERE = "peft_teach.course.lessons.inside.exercises"
 
 
 def _draw(seed: int, low: int, high: int, count: int) -> list[int]:
@@ -57,108 +60,124 @@ LINEAR_MISTAKES = {
 
 LINEAR = Exercise(
     id="inside.linear", lesson="00", names=("linear_count",), points=1, minutes=3, difficulty=1,
-    reference="peft_teach.course.lessons.inside.exercises:linear_count",
+    reference=f"{HERE}:linear_count",
     cases=linear_cases, run=run_linear, judge=judge_linear, mistakes=LINEAR_MISTAKES,
-    hints=("Two tensors: the weight, of shape (n_out, n_in), and the bias, of shape (n_out,). "
-           "How many numbers has each?",
-           "A tensor of shape (a, b) holds a · b numbers.",
-           "Multiply the two sizes for the weight, then add n_out for the bias."))
+    hints=("Take the smallest one: two inputs, one output. y = w₁x₁ + w₂x₂ + b has three "
+           "parameters.",
+           "How many parameters does one output need? How many outputs are there?",
+           "Draw it for three inputs and two outputs: a line for each weight, a dot for each "
+           "constant. Count lines and dots, then say it in n_in and n_out."))
 
 
 # ── inside.block ─────────────────────────────────────────────────────────────────────────────
 
 
-def block_count(d_model: int, d_ff: int, heads: int) -> int:
-    """Return how many numbers a block of BERT holds. The number of heads makes no difference."""
-    attention = 4 * (d_model * d_model + d_model)             # query, key, value, attention_out
+def block_count(d_model: int, d_ff: int, heads: int, kv_heads: int) -> int:
+    """Return how many parameters a block holds whose query heads share keys and values.
+
+    Ainslie et al. 2023, arXiv 2305.13245. With kv_heads = heads it is a block of BERT.
+    """
+    shared = d_model // heads * kv_heads                      # the width of key and value
+    attention = 2 * (d_model * d_model + d_model) + 2 * (d_model * shared + shared)
     feed_forward = d_model * d_ff + d_ff + d_ff * d_model + d_model
     norms = 2 * (d_model + d_model)
     return attention + feed_forward + norms
 
 
 def block_cases(seed: int) -> list[dict]:
-    sizes = [(12, 20, 3), (384, 1536, 12)]    # the small one first: there no two mistakes agree
-    sizes += [(heads * width, d_ff, heads) for heads, width, d_ff in zip(
-        _draw(seed, 2, 9, 3), _draw(seed + 50, 5, 40, 3), _draw(seed + 90, 301, 900, 3))]
-    return [{"d_model": d_model, "d_ff": d_ff, "heads": heads} for d_model, d_ff, heads in sizes]
+    # The small one first: there no two mistakes agree. Then MiniLM, and a block as SmolLM2's.
+    sizes = [(32, 67, 8, 3), (384, 1536, 12, 12), (576, 1536, 9, 3)]
+    sizes += [(groups * shared * width, d_ff, groups * shared, shared)
+              for groups, shared, width, d_ff in zip(
+                  _draw(seed, 2, 5, 3), _draw(seed + 20, 2, 4, 3), _draw(seed + 50, 5, 40, 3),
+                  _draw(seed + 90, 501, 900, 3))]
+    return [dict(zip(("d_model", "d_ff", "heads", "kv_heads"), each)) for each in sizes]
 
 
 def run_block(block_count, case: dict):
-    return block_count(case["d_model"], case["d_ff"], case["heads"])
+    return block_count(case["d_model"], case["d_ff"], case["heads"], case["kv_heads"])
 
 
 def judge_block(case: dict, found) -> Verdict:
-    d, f, h = case["d_model"], case["d_ff"], case["heads"]
-    right = block_count(d, f, h)
-    projection, feed_forward = d * d + d, d * f + f + f * d + d
-    narrow = (d // h) ** 2 + d // h          # a square layer as wide as one head
-    wrong = {
-        "matrices_only": 4 * d * d + 2 * d * f,
+    sizes = (case["d_model"], case["d_ff"], case["heads"], case["kv_heads"])
+    return judged_count(found, block_count(*sizes), f"block_count{sizes}", block_slips(*sizes),
+                        "Two layers as wide as the model, two as wide as the shared heads, two of "
+                        "the feed-forward part, and two norms.")
+
+
+def block_slips(d: int, f: int, heads: int, kv_heads: int) -> dict[str, int | tuple[int, ...]]:
+    """Return what the usual mistakes give."""
+    right = block_count(d, f, heads, kv_heads)
+    width = d // heads
+    kv = width * kv_heads
+    full, shared = d * d + d, d * kv + kv                     # a layer of each width
+    feed_forward = d * f + f + f * d + d
+    return {
+        "matrices_only": 2 * d * d + 2 * d * kv + 2 * d * f,
         "no_norms": right - 4 * d,
-        "no_brackets": right - 3 * d,
+        "no_attention_biases": right - 2 * d - 2 * kv,
+        "no_brackets": (right - d - kv, right - d, right - kv, right - d - 2 * kv,
+                        right - 2 * d - kv),
         "half_norms": right - 2 * d,
-        "no_biases": right - 5 * d - f,
+        "no_biases": right - 3 * d - 2 * kv - f,
+        "all_as_wide": right - 2 * shared + 2 * full,
+        "one_key_value": right - shared,
+        "all_shared": right - 2 * full + 2 * shared,
+        "only_query_wide": right - full + shared,
+        "kv_heads_as_width": right - 2 * shared + 2 * (d * kv_heads + kv_heads),
+        "one_head_wide": right - 2 * shared + 2 * (d * width + width),
         "ffn_bias": right - f + d,
         "ffn_out_bias": right - d + f,
-        "attention_out_missing": right - projection,
-        "one_projection": right - 3 * projection,
+        "attention_out_missing": right - full,
         "ffn_out_missing": right - (f * d + d),
         "four_d": right - feed_forward + 8 * d * d + 5 * d,
-        "square_ffn": right - feed_forward + 2 * projection,
         "no_ffn": right - feed_forward,
-        "no_attention": right - 4 * projection,
-        "times_heads": tuple(right + (h - 1) * n * size      # of query, key and value, or of all
-                             for n in (3, 4) for size in (projection, d * d)),
-        "narrow_heads": tuple(right - n * projection + times * n * narrow
-                              for n in (3, 4) for times in (1, h)),
-        "one_head": right - 3 * projection + 3 * (d * (d // h) + d // h),
+        "no_attention": right - 2 * full - 2 * shared,
+        "times_heads": tuple(right + (heads - 1) * n * full for n in (1, 2)),
     }
-    return judged_count(found, right, f"block_count({d}, {f}, {h})", wrong,
-                        "Four projections, two layers of the feed-forward part, two norms; and the "
-                        "number of heads makes no difference.")
 
 
 BLOCK_MISTAKES = {
     "no_return": NO_RETURN,
     "not_whole": NOT_WHOLE,
-    "matrices_only": "Those are the matrices alone. Each of the six has a bias, and there are two "
-                     "norms.",
-    "no_norms": "4 · d_model are missing. That is what the two norms hold, a weight and a bias "
-                "each. It is also what the four biases of the attention hold. Which did you leave "
-                "out?",
-    "no_brackets": "3 · d_model are missing. Each of the four attention layers has a bias: put "
-                   "weight and bias in brackets before you multiply by four.",
+    "matrices_only": "Those are the six matrices alone. Each has a bias, and there are two norms.",
+    "no_norms": "4 · d_model are missing: the two norms, a weight and a bias each.",
+    "no_attention_biases": "The biases of the four attention layers are missing. Each is as long "
+                           "as its layer's output.",
+    "no_brackets": "A bias of the attention is missing, or several: where two layers have one "
+                   "shape, put weight and bias in brackets before you multiply by two.",
     "half_norms": "2 · d_model are missing. There are two norms, and each has a weight and a bias.",
     "no_biases": "The biases of the six linear layers are missing.",
+    "all_as_wide": "That is right where kv_heads equals heads. Here several query heads share a "
+                   "key head: how many outputs has `key`?",
+    "one_key_value": "`key` and `value` are two layers, of one shape.",
+    "all_shared": "Only `key` and `value` are shared: `query` and `attention_out` are as wide as "
+                  "the model.",
+    "only_query_wide": "`attention_out` mixes what all heads read: d_model inputs, d_model "
+                       "outputs.",
+    "kv_heads_as_width": "kv_heads is a number of heads, and each of them is d_model / heads wide.",
+    "one_head_wide": "Those are keys and values of one head. There are kv_heads of them.",
     "ffn_bias": "A bias is as long as the output: ffn_in has d_ff of them.",
-    "ffn_out_bias": "A bias is as long as the output: ffn_out narrows to d_model again, so its "
-                    "bias has d_model numbers.",
-    "attention_out_missing": "One d_model × d_model layer is missing: the attention has query, "
-                             "key, value, and attention_out.",
-    "one_projection": "The attention has four layers of one shape: query, key, value, "
-                      "attention_out. You counted one.",
+    "ffn_out_bias": "A bias is as long as the output: ffn_out narrows to d_model again.",
+    "attention_out_missing": "One layer as wide as the model is missing: there is `query`, and "
+                             "there is `attention_out`.",
     "ffn_out_missing": "The feed-forward part has two layers: ffn_in widens, ffn_out narrows.",
     "four_d": "d_ff is not always 4 · d_model: use the number that is given.",
-    "square_ffn": "The feed-forward layers are not square: from d_model to d_ff, and back.",
     "no_ffn": "The feed-forward part is missing: ffn_in and ffn_out.",
     "no_attention": "The attention is missing: query, key, value, attention_out.",
-    "times_heads": "The heads share the projections: each reads its own d_model / heads outputs of "
-                   "one d_model × d_model layer. Look at the shapes above.",
-    "narrow_heads": "A head is d_model / heads wide, but it reads all d_model inputs: its query is "
-                    "not square. Together the heads' queries are one d_model × d_model layer.",
-    "one_head": "Those are query, key and value of one head. One layer serves all of the heads.",
+    "times_heads": "The heads share one layer: each reads its own d_model / heads outputs of it. "
+                   "Look at the shapes in the model.",
 }
 
 BLOCK = Exercise(
-    id="inside.block", lesson="00", names=("block_count",), points=2, minutes=8, difficulty=1,
-    reference="peft_teach.course.lessons.inside.exercises:block_count",
+    id="inside.block", lesson="00", names=("block_count",), points=2, minutes=7, difficulty=2,
+    reference=f"{HERE}:block_count",
     cases=block_cases, run=run_block, judge=judge_block, mistakes=BLOCK_MISTAKES,
-    hints=("Go down the list of shapes above. Which sizes are d_model, which are d_ff? "
-           "Is there any that depends on the heads?",
-           "Six linear layers, each with a weight and a bias: four d_model × d_model; one from "
-           "d_model to d_ff, and one back. Then two norms.",
-           "Attention: 4 · (d_model² + d_model). Feed-forward: 2 · d_model · d_ff, and biases of "
-           "d_ff and d_model. Norms: 2 · 2 · d_model."))
+    hints=("Go through your own block: which layers did it call, and how wide is what each gives?",
+           "A head is d_model / heads wide, whether it is of a query or of a key. How wide are "
+           "kv_heads of them, side by side?",
+           "Compare with block 0, printed part by part: `for n, p in block.named_parameters()`. "
+           "Which of its shapes would be smaller if four of its heads shared a key?"))
 
 
 # ── inside.ledger ────────────────────────────────────────────────────────────────────────────
@@ -254,13 +273,13 @@ LEDGER_MISTAKES = {
 
 LEDGER = Exercise(
     id="inside.ledger", lesson="00", names=("ledger",), points=2, minutes=7, difficulty=1,
-    reference="peft_teach.course.lessons.inside.exercises:ledger",
+    reference=f"{HERE}:ledger",
     cases=ledger_cases, run=run_ledger, judge=judge_ledger, mistakes=LEDGER_MISTAKES,
     hints=("Which numbers have a weight in memory? Which have a gradient? Which have moments?",
-           "All numbers have a weight; only the trained ones have a gradient and moments. Then "
-           "turn numbers into bytes.",
-           "weights: total · bytes_each. gradients: trained · bytes_each. optimizer: moments times "
-           "the gradients."))
+           "Divide each of the measured bytes by 4. Which of them are `total`, which are "
+           "`trained`, and what is the factor between two rows?",
+           "Compare the rows that differ in one thing: the optimizer, or what trains. What moved, "
+           "and by what factor?"))
 
 
 # ── inside.activations ───────────────────────────────────────────────────────────────────────
@@ -279,10 +298,10 @@ def activation_bytes(batch: int, tokens: int, measured: dict[int, int]) -> float
 
 def activations_cases(seed: int) -> list[dict]:
     law = zip(_draw(seed, 1000, 9000, 4), _draw(seed + 50, 10, 90, 4))
-    asked = ((4, 300, (32, 128)), (16, 512, (20, 50)), (1, 64, (128, 16)), (3, 10, (16, 64)))
-    # Half a token's length more than the law gives, so that nothing divides without a remainder.
+    asked = ((4, 300, (32, 128)), (16, 512, (20, 52)), (1, 64, (128, 16)), (3, 10, (16, 64)))
+    # Of a token a quarter of a byte more and of a pair a half, so that no `//` is without harm.
     return [{"batch": batch, "tokens": tokens,
-             "measured": [[t, a * t + b * t * t + t // 2 + i] for i, t in enumerate(lengths)]}
+             "measured": [[t, a * t + b * t * t + t // 4 + t * t // 2] for t in lengths]}
             for (a, b), (batch, tokens, lengths) in zip(law, asked)]
 
 
@@ -351,8 +370,9 @@ def _activations(batch: int, tokens: int, measured: dict[int, int]) -> dict[str,
         "not_divided": tuple(batch * (x * tokens + slope * tokens**2) for x in a_of[slope]),
         "whole_division": tuple(
             batch * ((y - x * t) * tokens + x * tokens**2)
-            for x in (whole, b // 1) for t, size in ((t1, bytes1), (t2, bytes2))
-            for y in (size // t, size / t)),
+            for x in (whole, b // 1, b) for t, size in ((t1, bytes1), (t2, bytes2))
+            for y in (size // t, size / t, (size - x * t * t) // t + x * t)
+            if (x, y) != (b, size / t)),
         "by_squares": tuple(batch * (x * tokens + by_squares * tokens**2)
                             for x in a_of[by_squares]),
     }
@@ -391,15 +411,15 @@ ACTIVATIONS_MISTAKES = {
 }
 
 ACTIVATIONS = Exercise(
-    id="inside.activations", lesson="00", names=("activation_bytes",), points=3, minutes=12,
-    difficulty=2, reference="peft_teach.course.lessons.inside.exercises:activation_bytes",
+    id="inside.activations", lesson="00", names=("activation_bytes",), points=2, minutes=12,
+    difficulty=3, reference=f"{HERE}:activation_bytes",
     cases=activations_cases, run=run_activations, judge=judge_activations,
     mistakes=ACTIVATIONS_MISTAKES,
     hints=("Two unknowns, a and b, and two measurements. Divide the law for one sentence by its "
            "tokens: bytes / tokens = a + b · tokens. What kind of curve is that?",
-           "A straight line through two points (t, bytes / t). Its slope is b; take "
-           "(t1, bytes1), (t2, bytes2) = measured.items().",
-           "b = (bytes2 / t2 - bytes1 / t1) / (t2 - t1), then a = bytes1 / t1 - b * t1, and put "
-           "both into the law, at the batch and the tokens that are asked for."))
+           "A straight line through two points (t, bytes / t). Which of the two unknowns is its "
+           "slope, which its height at t = 0?",
+           "Try it by hand with a = 10, b = 3 and the lengths 2 and 4: 32 and 88 bytes. Does "
+           "your way give 10 and 3 back?"))
 
-EXERCISES = (LINEAR, BLOCK, LEDGER, ACTIVATIONS)
+EXERCISES = (LINEAR, ATTENTION, TRANSFORMER, ORDER_OF_FOUR, BLOCK, LEDGER, ACTIVATIONS)

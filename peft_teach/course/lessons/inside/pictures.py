@@ -1,15 +1,25 @@
-"""Pictures of lesson 00: a block and its places, where the parameters are, what training holds."""
+"""Pictures of lesson 00: a block, what it reads, where parameters are, what training holds."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import ipywidgets as ipw
+import torch
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from torch import Tensor, nn
 
-from .... import account, outlines
-from ....plots import COLOURS, bytes_text, figure, logarithmic, plain_ticks
+from .... import account, models, outlines
+from ....plots import COLOURS, bytes_text, figure, in_percent, logarithmic, plain_ticks
 from ....widgets import Choices, Explorer
+from .blocks import BLOCK_OF_THE_PUZZLE, LETTERS, ORDER, PLACES
+from .steps import Step, through_a_step
+
+__all__ = ["draw_block", "draw_orders", "explore_attention", "explore_memory",
+           "explore_parameters", "explore_step", "parameters", "shares", "through_a_step",
+           "try_orders", "unlabelled"]
 
 # The places of a model from top to bottom, each with the part that it belongs to.
 PARTS = {"embeddings": "embeddings", "query": "attention", "key": "attention",
@@ -65,6 +75,129 @@ def draw_block(shapes: Mapping[str, str]) -> Figure:
     return made
 
 
+# ── what a token reads ───────────────────────────────────────────────────────────────────────
+
+WHERE = ("itself", "[CLS] or [SEP]", "a neighbour", "another word")
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What each token of a sentence reads, in one head or in the mean of a block's heads."""
+
+    tokens: tuple[str, ...]
+    block: int
+    head: int | None
+    weights: Tensor                       # (reading, read): each row sums to 1
+    shares: Mapping[str, float]           # of the weights of all words, by where they go
+    even: Mapping[str, float]             # the same, if each token read all alike
+    told: str
+
+
+def shares(weights: Tensor, tokens: Sequence[str]) -> dict[str, float]:
+    """Return where the weights (reading, read) of the words go, on average: sums to 1.
+
+    Rows of [CLS] and [SEP] are left out; a special token beside a word is special.
+    """
+    words = [i for i, token in enumerate(tokens) if token not in ("[CLS]", "[SEP]")]
+    found = dict.fromkeys(WHERE, 0.0)
+    for i in words:
+        for j, token in enumerate(tokens):
+            where = ("itself" if i == j else "[CLS] or [SEP]" if token in ("[CLS]", "[SEP]")
+                     else "a neighbour" if abs(i - j) == 1 else "another word")
+            found[where] += weights[i, j].item() / len(words)
+    return found
+
+
+def draw_attention(found: Attention) -> Figure:
+    """Draw the weights as a table of grey levels, and where they go as bars."""
+    made = Figure(figsize=(9.2, 4.6), layout="constrained")
+    left, right = made.subplots(1, 2, width_ratios=(1.5, 1))
+    colours = LinearSegmentedColormap.from_list("read", [COLOURS["paper"], COLOURS["attention"]])
+    left.imshow(found.weights.numpy(), cmap=colours, vmin=0, vmax=1)
+    places = range(len(found.tokens))
+    left.set_xticks(places, found.tokens, rotation=90, fontsize=9)
+    left.set_yticks(places, found.tokens, fontsize=9)
+    left.set(xlabel="is read", ylabel="reads")
+    for y, where in enumerate(WHERE):
+        right.barh(y, found.shares[where], height=0.6, color=COLOURS["attention"])
+        right.plot([found.even[where]] * 2, [y - 0.4, y + 0.4], color=COLOURS["ink"], lw=2)
+        right.text(max(found.shares[where], found.even[where]) + 0.02, y,
+                   f"{found.shares[where]:.0%}", va="center", fontsize=10)
+    right.set(yticks=range(len(WHERE)), yticklabels=WHERE, xlim=(0, 1.15), ylim=(3.6, -0.6),
+              title=found.told)
+    right.title.set_fontsize(10)
+    right.spines[["top", "right"]].set_visible(False)
+    in_percent(right.xaxis)
+    most = [f"{found.tokens[i]} reads {found.tokens[j]} ({found.weights[i, j].item():.2f})"
+            for i, j in enumerate(found.weights.argmax(-1).tolist())]
+    made.set_label(f"{found.told}. " + ", ".join(
+        f"{where}: {share:.0%}" for where, share in found.shares.items())
+        + ". Most of all: " + "; ".join(most))
+    return made
+
+
+def explore_attention(tokens: Sequence[str], tables: Sequence[Tensor]) -> Explorer:
+    """What each token reads; `tables` has the weights of a block's heads: (heads, read, read)."""
+    heads = len(tables[0])
+
+    def attention(block: int, head: int | None) -> Attention:
+        weights = tables[block].mean(0) if head is None else tables[block][head]
+        return Attention(tuple(tokens), block, head, weights, shares(weights, tokens),
+                         shares(torch.full_like(weights, 1 / len(tokens)), tokens),
+                         f"block {block}, " + ("mean of its heads" if head is None
+                                               else f"head {head}"))
+
+    controls = {
+        "block": ipw.Dropdown(options=range(len(tables)), description="block"),
+        "head": ipw.Dropdown(options=[("mean of all", None), *((str(h), h) for h in range(heads))],
+                             description="head"),
+    }
+    return Explorer(controls, attention, draw_attention, lambda found: (
+        f"{found.told.capitalize()}. Left: a row for each token that reads, a column for each that "
+        "is read; the darker, the more weight. Right: where the weights of the words go; the "
+        "black lines mark where they would go if every token were read alike."))
+
+
+# ── four matrices without labels ─────────────────────────────────────────────────────────────
+
+
+def unlabelled(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return weight and bias of the four attention layers of block 3, under a letter each."""
+    places = models.places(model)
+    found = {}
+    for place, letter in zip(PLACES, ORDER):
+        layer = model.get_submodule(places[place][BLOCK_OF_THE_PUZZLE])
+        found[letter] = (layer.weight.detach().clone(), layer.bias.detach().clone())
+    return {letter: found[letter] for letter in LETTERS}
+
+
+def try_orders(block: Callable[[Mapping[str, Tensor]], Tensor], target: Tensor,
+               rest: Mapping[str, Tensor], pieces: Mapping[str, tuple[Tensor, Tensor]]
+               ) -> dict[str, float]:
+    """Return the largest difference to `target` for each order of the pieces."""
+    gaps = {}
+    for order in map("".join, itertools.permutations(pieces)):
+        weights = dict(rest)
+        for place, letter in zip(PLACES, order):
+            weights[f"{place}.weight"], weights[f"{place}.bias"] = pieces[letter]
+        gaps[order] = (block(weights) - target).abs().max().item()
+    return gaps
+
+
+def draw_orders(gaps: Mapping[str, float]) -> Figure:
+    """Draw how far the block is from the model's output for each order, the nearest on top."""
+    made, ax = figure(8, 5)
+    order = sorted(gaps, key=gaps.get)
+    for y, letters in enumerate(order):
+        ax.plot(gaps[letters], y, "o", ms=7, color=COLOURS["yours" if y == 0 else "quiet"])
+    ax.set(ylim=(len(order) - 0.4, -0.6),
+           xlabel="largest difference to the model's output")
+    ax.set_yticks(range(len(order)), order, family="monospace", fontsize=9)
+    logarithmic(ax, "x")
+    made.set_label("; ".join(f"{letters}: {gaps[letters]:.1e}" for letters in order))
+    return made
+
+
 # ── where the parameters are ─────────────────────────────────────────────────────────────────
 
 
@@ -99,14 +232,14 @@ def parameters(model: str, places: Sequence[str], dtype: str = "float32") -> Par
     size = bytes_text(chosen * outlines.DTYPES[dtype].itemsize)
     missing = [p for p in places if not sizes.get(p)]
     names = ", ".join(p for p in places if p not in missing) or "nothing chosen"
-    told = f"{names}: {chosen:,} numbers, {chosen / total:.1%}, {size}"
+    told = f"{names}: {chosen:,} parameters, {chosen / total:.1%}, {size}"
     if missing:
         told += f"; it has no {', '.join(missing)}"
     return Parameters(model, total, sizes, columns, blocks, tuple(places), chosen, told)
 
 
 def draw_parameters(found: Parameters) -> Figure:
-    """Draw every number of a model as area, by place and block."""
+    """Draw every parameter of a model as area, by place and block."""
     made, ax = figure(9, 4.2)
     left, gap = 0.0, 0.004 * found.total
     for name, parts in found.columns:
@@ -141,7 +274,7 @@ def explore_parameters() -> Explorer:
         "dtype": ipw.ToggleButtons(options=tuple(outlines.DTYPES), description="held in"),
     }
     return Explorer(controls, parameters, draw_parameters, lambda found: (
-        f"{found.model}: every number of it, drawn as area: embeddings, the rest, then "
+        f"{found.model}: every parameter, drawn as area: embeddings, the rest, then "
         f"{found.blocks} blocks. The rest is the pooler and the head of a BERT; in the others the "
         "norms, and the output layer where it is not the embeddings again. Norms of a BERT are "
         "too thin to be seen."))
@@ -255,9 +388,96 @@ def _memory_caption(held: Memory) -> str:
             f"batch if this trains: {held.trains}.")
 
 
+# ── a step, block by block ───────────────────────────────────────────────────────────────────
+
+HELD = ("weights", "optimizer", "gradients", "activations")
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a training step holds, moment by moment, and what the ledger says of it."""
+
+    trains: str
+    size: str
+    ledger: account.Ledger
+    step: Step
+    told: str
+
+    @property
+    def peak(self) -> int:
+        """The most that is held at any time."""
+        return self.ledger.weights_bytes + self.ledger.optimizer_bytes + self.step.peak
+
+
+def held(trains: str, size: str, ledger: account.Ledger, step: Step) -> Held:
+    """Put a ledger and a measured step side by side."""
+    both = Held(trains, size, ledger, step, "")
+    share = both.peak / ledger.total_bytes
+    told = (f"{trains}, {size}: at most {bytes_text(both.peak)} at once, {share:.0%} of the "
+            f"ledger's {bytes_text(ledger.total_bytes)}")
+    return Held(trains, size, ledger, step, told)
+
+
+def draw_step(found: Held) -> Figure:
+    """Draw what is held at each moment as bars of four parts; dashed is the ledger's sum."""
+    made, ax = figure(9.2, 4)
+    step, ledger = found.step, found.ledger
+    parts = {"weights": [ledger.weights_bytes] * len(step.moments),
+             "optimizer": [ledger.optimizer_bytes] * len(step.moments),
+             "gradients": step.gradients, "activations": step.activations}
+    bottom = [0.0] * len(step.moments)
+    for part in HELD:
+        sizes = [size / 1e6 for size in parts[part]]
+        ax.bar(range(len(sizes)), sizes, 0.8, bottom=bottom, color=COLOURS[part], label=part)
+        bottom = [b + size for b, size in zip(bottom, sizes)]
+    ax.axhline(ledger.total_bytes / 1e6, color=COLOURS["ink"], ls="--", lw=1.2,
+               label="the ledger's sum")
+    ax.set_xticks(range(len(step.moments)),
+                  [place or phase for phase, place in step.moments])
+    ax.set(ylabel="MB", xlabel="forward, block by block    →    loss    →    backward",
+           ylim=(0, 1.32 * ledger.total_bytes / 1e6), title=found.told)
+    ax.title.set_fontsize(10)
+    ax.legend(frameon=False, fontsize=9, ncols=5, loc="upper center")
+    made.set_label(f"{found.told}. " + "; ".join(
+        f"{phase} {place}: activations {bytes_text(a)}, gradients {bytes_text(g)}"
+        for (phase, place), a, g in zip(step.moments, step.activations, step.gradients)))
+    return made
+
+
+def explore_step(measured: Mapping[tuple[str, str], tuple[account.Ledger, Step]]) -> Explorer:
+    """What is held, block by block; `measured` by what trains and by the batch, such as
+    ("LoRA", "16 × 32")."""
+    controls = {
+        "trains": ipw.Dropdown(options=list(dict.fromkeys(t for t, _ in measured)),
+                               description="trains"),
+        "size": ipw.Dropdown(options=list(dict.fromkeys(s for _, s in measured)),
+                             description="batch"),
+    }
+    return Explorer(controls, lambda trains, size: held(trains, size, *measured[trains, size]),
+                    draw_step, lambda found: (
+        f"{found.told}. Measured between the blocks: \"in\" is where the first block begins. "
+        "Dashed: the sum of the four parts, as if all were full at once."))
+
+
+def _example_step() -> Explorer:
+    moments = (("forward", "in"), ("forward", "0"), ("loss", ""), ("backward", "0"),
+               ("backward", "in"))
+    example = {(trains, size): (account.Ledger(91, g, 2 * g, a), Step(
+        moments, (0, a // 2, a, a // 2, 0), (0, 0, 0, g // 2, g), a + 1))
+        for trains, g in (("everything", 91), ("LoRA", 1)) for size, a in (("1 × 8", 50),
+                                                                            ("2 × 8", 100))}
+    return explore_step(example)
+
+
 EXAMPLES = {
     "block": lambda: draw_block({p: "384 × 384" for p in PARTS if p not in (
         "embeddings", "ffn_gate", "other", "head")}),
+    "attention": lambda: explore_attention(
+        ("[CLS]", "a", "quiet", "film", "[SEP]"),
+        [torch.eye(5).roll(i, 1).expand(2, 5, 5) * torch.tensor([[[1.0]], [[0.5]]]) + torch.tensor(
+            [[[0.0]], [[0.1]]]) for i in range(2)]),
+    "orders": lambda: draw_orders({"abcd": 1e-6, "abdc": 0.3, "acbd": 1.2}),
     "parameters": explore_parameters,
+    "step": _example_step,
     "memory": explore_memory,
 }
