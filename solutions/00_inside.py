@@ -264,7 +264,9 @@ pictures.explore_attention(tokens, tables)
 # %% [markdown]
 # <details><summary>What we found (click)</summary>
 #
-# FOUND_ATTENTION
+# (1) Head 2 of block 0 looks one word back, head 8 of block 1 one ahead. (2) Block 2; head 5 of block 4 does little else.
+# (3) Head 4 of block 4 takes `it` to `plot`, head 1 of block 0 takes it to `actors`: both are there, and neither shows what
+# the model takes the sentence to mean.
 #
 # </details>
 # <details><summary>How sure? (click)</summary>
@@ -642,8 +644,8 @@ pt.sentence("inside.activations", ...)
 #
 # ## The bill
 #
-# The four parts, added up by the library's ledger. The dashed line in the picture was this sum: it is an upper bound, since
-# not all parts are full at once.
+# The four parts, added up by the library's ledger; in the picture, this sum was the dashed line. It is not quite reached, since
+# gradients come while activations go, but libraries take some working space besides: read it as a good first estimate.
 
 # %%
 for n_sentences, n_tokens in ((16, 32), (16, 256)):
@@ -664,7 +666,7 @@ for n_sentences, n_tokens in ((16, 32), (16, 256)):
 # > nearly doubled ([peft#2196](https://github.com/huggingface/peft/issues/2196)): an adapter keeps inputs of its own.
 
 # %%
-pt.progress()
+pt.progress("00")
 
 # %% [markdown]
 # **Five lines to remember**
@@ -733,8 +735,9 @@ print(f"what is missing to 12, times 72 · 32 · 128: {(12 - b / 72) * 72 * 32 *
 # %% [markdown]
 # Nearly twelve bytes: three numbers for each pair in each head, the attention, the dropout's mask, and the attention after it
 # (Korthikanti et al. 2022, §4.1). Why not quite? The law has no constant, but a sentence keeps something
-# whatever its length: the pooler's and the head's vectors. Through two points, a constant c looks like c / (t₁·t₂) less
-# in $b$; the last line turns that around, and finds c: four vectors of 384 numbers, and a few bytes.
+# whatever its length: what the pooler gives, the dropout's mask for it, and what the dropout leaves of it. Through two points,
+# a constant c looks like c / (t₁·t₂) less in $b$; the last line turns that around and finds c, three vectors of 384 numbers of 4
+# bytes. A remainder is worth a question.
 #
 # *Fused* attention, such as FlashAttention, computes the pairs again in the backward pass and keeps none of them; then $b$ is
 # 0. On a GPU a dropout's mask takes a byte an entry in place of four.
