@@ -15,7 +15,7 @@ follow freezing, counting, saving, disabling, merging and removing, the same for
 import itertools
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -97,11 +97,20 @@ class BackboneAdapter(Adapter):
     def __call__(self, *args, **kwargs):
         if not self.enabled:    # the base reads a cache as it is
             for name in ("past_key_values", "cache"):
-                models.check_front(kwargs.get(name), 0)
+                models.check_front(kwargs.get(name), models.Front())
         return super().__call__(*args, **kwargs)
 
-    def call_base(self, *args, cache, front: int, **kwargs):
-        """Call the backbone with a cache that holds, or is to hold, `front` vectors of its own.
+    def in_front(self, length: int) -> models.Front:
+        """Return what a cache keeps to know the `length` vectors before the text again.
+
+        Those are the values of the parameters that the adapter itself holds, as they are now; of
+        a module inside it, such as an MLP that only makes vectors, it keeps nothing.
+        """
+        own = [p.detach().flatten() for p in self.parameters(recurse=False)]
+        return models.Front(length, torch.cat(own))
+
+    def call_base(self, *args, cache, front: models.Front, **kwargs):
+        """Call the backbone with a cache that holds, or is to hold, vectors before the text.
 
         The backbone counts them; whoever reads the cache afterwards counts tokens alone, so that
         a later turn of `generate` may start from it.
@@ -424,18 +433,37 @@ def _join(name: str, own: str) -> str:
     return f"{name}.{own}" if name else own
 
 
+# The blocks of `disabled` that are open, the outermost first: what each adapter was before.
+_silent: list[dict[Adapter, bool]] = []
+
+
 @contextmanager
 def disabled(model: nn.Module) -> Iterator[nn.Module]:
-    """Within this block every adapter is silent: the backbone computes as before, bit for bit."""
-    found = _need_adapters(model, "disable")
-    before = {name: adapter.enabled for name, adapter in found.items()}
+    """Within this block every adapter is silent: the backbone computes as before, bit for bit.
+
+    So are those that `swap` brings meanwhile, and they are at work after the block. An adapter
+    that is put on by `inject` or `load`, where the old ones were removed, is not.
+    """
+    before = {adapter: adapter.enabled for adapter in _need_adapters(model, "disable").values()}
+    _silent.append(before)
     try:
-        for adapter in found.values():
+        for adapter in before:
             adapter.enabled = False
         yield model
     finally:
-        for name, adapter in found.items():
-            adapter.enabled = before[name]
+        _silent[:] = [block for block in _silent if block is not before]
+        for adapter, enabled in before.items():
+            adapter.enabled = enabled
+
+
+def stay_silent(new: Iterable[Adapter], old: Iterable[Adapter]) -> None:
+    """Let adapters be silent where those that they replace are, until the same blocks end."""
+    old = set(old)
+    for block in _silent:
+        if old & block.keys():
+            for adapter in new:
+                block[adapter] = adapter.enabled
+                adapter.enabled = False
 
 
 # ── keeping them in files ────────────────────────────────────────────────────────────────────

@@ -26,6 +26,7 @@ OLMo 2, has none.
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -327,12 +328,30 @@ def cache_name() -> str:
     return "cache" if version >= (5, 24) else "past_key_values"
 
 
-def pop_cache(arguments: dict, front: int):
+class Front(NamedTuple):
+    """What a cache was filled with before the text: how many vectors, and their values, flat.
+
+    A cache keeps the values of a prompt or prefix, for its keys alone do not tell whose it is:
+    a layer with a window has dropped the first of them.
+    """
+
+    length: int = 0
+    values: Tensor | None = None
+
+    def is_same(self, other: "Front") -> bool:
+        """Return whether the vectors are as many, and each of their values is the same."""
+        if self.length != other.length or self.length == 0:
+            return self.length == other.length
+        return self.values.shape == other.values.shape and torch.allclose(
+            self.values.to(other.values), other.values, rtol=0, atol=0, equal_nan=True)
+
+
+def pop_cache(arguments: dict, front: Front):
     """Take the cache out of a backbone's keyword arguments, by either name.
 
     Returns `(cache, entered)`: the object that the model appends to or None, and whether the
-    `front` vectors before the text are in it already. Raises `NotSupported` for a static cache,
-    and for one that was filled with other vectors before the text, or with none.
+    vectors before the text are in it already. Raises `NotSupported` for a static cache, and for
+    one that was filled with other vectors before the text, or with none.
     """
     found = [arguments.pop(name, None) for name in ("past_key_values", "cache")]
     cache = next((c for c in found if c is not None), None)
@@ -343,14 +362,19 @@ def pop_cache(arguments: dict, front: int):
     return cache, _is_filled(cache)
 
 
-def check_front(cache, front: int) -> None:
-    """Raise `NotSupported` for a cache that was filled with another number of vectors in front."""
-    there = getattr(cache, "peft_teach_front", 0)
-    if _is_filled(cache) and there != front:
-        raise NotSupported(f"This cache was filled with {there} vectors before the text, and this "
-                           f"model puts {front} there.",
-                           expected="a cache that the model filled as it is now, or an empty one",
-                           hint="start again with the whole text and without past_key_values")
+def check_front(cache, front: Front) -> None:
+    """Raise `NotSupported` for a cache that was filled with other vectors before the text."""
+    there = getattr(cache, "peft_teach_front", Front())
+    if not _is_filled(cache) or there.is_same(front):
+        return
+    differ = (f"This cache was filled with {there.length} vectors before the text, and this model "
+              f"puts {front.length} there.")
+    if there.length == front.length:
+        differ = (f"This cache was filled with {there.length} other vectors before the text than "
+                  "this model puts there now: another adapter's, or its own before they changed.")
+    raise NotSupported(differ, expected="a cache that the model filled as it is now, or an empty "
+                                        "one",
+                       hint="start again with the whole text and without past_key_values")
 
 
 def count_all(cache) -> None:
@@ -359,8 +383,8 @@ def count_all(cache) -> None:
         vars(cache).pop("get_seq_length", None)
 
 
-def count_tokens(cache, front: int) -> None:
-    """Let a filled cache count its tokens alone, without the `front` vectors before them.
+def count_tokens(cache, front: Front) -> None:
+    """Let a filled cache count its tokens alone, without the vectors before them.
 
     For `generate` takes as many tokens of its input for known as the cache counts.
     """
@@ -370,7 +394,7 @@ def count_tokens(cache, front: int) -> None:
 
 
 def _tokens_in(cache, layer_idx: int = 0) -> int:
-    return max(0, type(cache).get_seq_length(cache, layer_idx) - cache.peft_teach_front)
+    return max(0, type(cache).get_seq_length(cache, layer_idx) - cache.peft_teach_front.length)
 
 
 def _is_filled(cache) -> bool:

@@ -20,6 +20,7 @@ from .families import (
     FAMILIES,
     LINEAR,
     SINGLE,
+    Front,
     cache_name,
     check_front,
     count_all,
@@ -46,7 +47,7 @@ from .families import (
 from .valid import is_whole
 
 __all__ = [
-    "ATTENTIONS", "FAMILIES", "LINEAR", "NAMES", "SINGLE", "best_device", "cache_name",
+    "ATTENTIONS", "FAMILIES", "Front", "LINEAR", "NAMES", "SINGLE", "best_device", "cache_name",
     "check_front", "common_tokens", "count_all", "count_tokens", "find", "first_position",
     "fused_queries", "guard_save", "head", "in_mode", "is_conv1d", "is_encoder",
     "is_language_model", "is_mean_pooled", "is_packed", "is_recomputing", "key_value_shape",
@@ -205,7 +206,8 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
     135 M) or "hub:NAME" for any model of the Hugging Face Hub. With `labels` the model gets a new
     classification head of that many classes, drawn from torch's global generator; a checkpoint's
     own head stays if it is for as many, otherwise a line says that it is new. Without, it is the
-    bare encoder or the language model. `pool` says what the head of a BERT encoder reads:
+    bare encoder or the language model. Another line says what else the checkpoint lacks, and is
+    drawn at random: the pooler of many a BERT. `pool` says what the head of a BERT encoder reads:
     "cls", the first token through the pretrained pooler, or "mean", the mean over the real tokens.
     `pretrained=False` keeps the architecture and draws all weights anew. `device` None takes the
     GPU if there is one. Raises `UnknownName`, `BadConfig`, `FetchError` or `NotSupported`.
@@ -237,6 +239,7 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
                                       ignore_mismatched_sizes=True, output_loading_info=True,
                                       **options)
             _tell_of_new_head(model, told["mismatched_keys"], name, labels)
+            _tell_of_noise(model, told["missing_keys"], name)
         else:
             draw = getattr(make, "from_config", None) or make._from_config
             model = _or_explain(lambda _: draw(config, **options), source, name, FOUND)
@@ -296,6 +299,23 @@ def _tell_of_new_head(model: nn.Module, mismatched, name: str, labels: int | Non
         count = max(there[0] for _, there, _ in mismatched)
         print(f"{name} brings a head for {count} labels; its last layer was drawn anew, for "
               f"{labels}.", flush=True)
+
+
+def _tell_of_noise(model: nn.Module, missing, name: str) -> None:
+    """Say which modules outside the head the checkpoint lacks: drawn at random, they stay so.
+
+    `missing` are the names of its missing weights. Many BERTs were trained without a pooler.
+    """
+    own = set(head(model))
+    lacks = sorted({key.rpartition(".")[0] for key in missing if key not in own})
+    if is_mean_pooled(model):    # it reads no pooler
+        lacks = [module for module in lacks if module != "bert.pooler.dense"]
+    if not lacks:
+        return
+    many = f" and {len(lacks) - 3} more" if len(lacks) > 3 else ""
+    instead = "; pool='mean' does without it" if lacks == ["bert.pooler.dense"] else ""
+    print(f"{name} brings no weights for {', '.join(lacks[:3])}{many}: drawn anew at random, which "
+          f"only pt.full trains{instead}.", flush=True)
 
 
 def _convert_smollm2(folder: Path) -> None:

@@ -77,6 +77,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     Where method and settings agree, only tensors are copied, which takes milliseconds; otherwise
     the old adapter is removed and the new one loaded. A failure leaves the old one at work. After
     a bare `attach` no settings are known: what is no tensor, such as a scale, stays as attached.
+    Inside `pt.disabled(model)` the new adapter is silent, too, until that block ends.
     Warns, as `load` does, where one of file and model is of a base in 4 bits, and one is not.
     """
     record = core.record_of(model)
@@ -99,10 +100,12 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
         raise AdapterFileError(f"{path} holds {description['method']!r}, the model "
                                f"{record.method!r}: full fine-tuning changed or changes the base.",
                                hint="load a fresh model, then pt.load(model, path)")
+    old = core.adapters(model).values()
     with core.all_or_nothing(model):
         model = core.undo(model)
         model = _inject(method, model, config, path)
         _copy_into(model, tensors, path)
+    core.stay_silent(core.adapters(model).values(), old)
     _tell_of_rounding(description, model, path)
     return model
 

@@ -81,14 +81,16 @@ def train(model: nn.Module, batches: Sequence[Batch], lr: float | None = None, *
     with rates of their own (LoRA+); without them all that trains learns at `lr`. `warmup` is the
     share of steps in which the rate rises to its full value.
     Stopping early is safe: the model is back in eval mode when the generator ends or is dropped.
-    Raises `BadData` for no batches or batches without labels, `BadConfig` if nothing trains, and
-    `TrainingStopped`, with the steps that were done, when it is interrupted.
+    Raises `BadData` for no batches, for batches without labels or with a class that the model has
+    not, `BadConfig` if nothing trains, and `TrainingStopped`, with the steps that were done, when
+    it is interrupted.
     """
     batches = list(batches)
     if not batches:
         raise BadData("There are no batches to train on.",
                       hint="batches = pt.data.batches(examples, tokenizer)")
-    _check_labels(batches[0])
+    for batch in batches:
+        _check_labels(model, batch)
     lr = learning_rate(model) if lr is None else lr
     if not lr > 0:
         raise BadConfig(f"lr is {lr!r}.", expected="a positive learning rate")
@@ -170,7 +172,7 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Evaluation | Languag
     loss = right = count = 0
     with models.in_mode(model, training=False):
         for batch in batches:
-            _check_labels(batch)
+            _check_labels(model, batch)
             batch = _ready(model, batch)
             sums = measure(model(**batch), batch)
             loss, right, count = loss + sums[0], right + sums[1], count + sums[2]
@@ -197,10 +199,27 @@ def _classes(out, batch: Batch) -> tuple[float, int, int]:
     return out.loss.item() * count if count else 0.0, right, count
 
 
-def _check_labels(batch: Batch) -> None:
+def _check_labels(model: nn.Module, batch: Batch) -> None:
     if "labels" not in batch:
         raise BadData(f"A batch holds {', '.join(batch)}, but no 'labels'.",
                       hint="pt.data.batches puts the labels into each batch")
+    labels, classes = batch["labels"], _number_of_classes(model)
+    if classes is None or labels.is_floating_point():    # several classes at once, or a regression
+        return
+    strange = labels[(labels != -100) & ((labels < 0) | (labels >= classes))]
+    if len(strange):
+        raise BadData(f"A batch holds the label {strange[0]}, and this model has {classes} "
+                      "classes.",
+                      expected=f"labels from 0 to {classes - 1}; -100 where nothing is asked",
+                      hint="count the classes from 0, or load the model with labels=N for N of "
+                           "them")
+
+
+def _number_of_classes(model: nn.Module) -> int | None:
+    """Return how many classes a classifier has; None for any other model, and for a regression."""
+    kind = getattr(getattr(model, "config", None), "problem_type", None)
+    classes = getattr(model, "num_labels", 1)
+    return classes if classes > 1 and kind in (None, "single_label_classification") else None
 
 
 def _ready(model: nn.Module, batch: Batch) -> Batch:

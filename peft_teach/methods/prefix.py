@@ -96,7 +96,8 @@ class Prefix(BackboneAdapter):
             raise NotSupported("Gradient checkpointing drops cached keys and values, and with them "
                                "the prefix.", hint="train the prefix without checkpointing: it "
                                                    "keeps few activations of its own")
-        cache, entered = models.pop_cache(rest, self.length)
+        front = self.in_front(self.length)
+        cache, entered = models.pop_cache(rest, front)
         if not entered:                          # while generating, the prefix is in the cache
             cache = models.new_cache() if cache is None else cache
             if input_ids is None:
@@ -110,7 +111,7 @@ class Prefix(BackboneAdapter):
         if position_ids is not None:             # None: the model counts on from its cache
             position_ids = position_ids + self.length
         out = self.call_base(input_ids, attention_mask=attention_mask, position_ids=position_ids,
-                             inputs_embeds=inputs_embeds, cache=cache, front=self.length, **rest)
+                             inputs_embeds=inputs_embeds, cache=cache, front=front, **rest)
         if rest.get("use_cache") is False and models.cache_name() in out:
             out[models.cache_name()] = None      # or `generate` would go on with it, unasked
         return out

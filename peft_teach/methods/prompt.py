@@ -73,8 +73,9 @@ class SoftPrompt(BackboneAdapter):
     def forward(self, input_ids: Tensor | None = None, *, attention_mask: Tensor | None = None,
                 position_ids: Tensor | None = None, inputs_embeds: Tensor | None = None, **rest):
         length = len(self.P)
-        cache, entered = models.pop_cache(rest, length)
-        rest |= {"cache": cache, "front": length}
+        front = self.in_front(length)
+        cache, entered = models.pop_cache(rest, front)
+        rest |= {"cache": cache, "front": front}
         attention_mask = models.widen_mask(attention_mask, length)
         if entered:                                 # while generating: the prompt is in the cache
             if position_ids is not None:
@@ -88,8 +89,8 @@ class SoftPrompt(BackboneAdapter):
         P = self.P.to(x.dtype).expand(batch, -1, -1)                      # (batch, length, d_model)
         if position_ids is None:
             position_ids = models.positions(self.base, input_ids, seq)    # (1 or batch, seq)
-        front = models.positions(self.base, None, length)                 # (1, length)
-        position_ids = torch.cat([front.expand(len(position_ids), -1), position_ids + length], 1)
+        first = models.positions(self.base, None, length)                 # (1, length)
+        position_ids = torch.cat([first.expand(len(position_ids), -1), position_ids + length], 1)
         if rest.get("token_type_ids") is not None:
             rest["token_type_ids"] = nn.functional.pad(rest["token_type_ids"], (length, 0))
         out = self.call_base(inputs_embeds=torch.cat([P, x], dim=1), attention_mask=attention_mask,

@@ -123,6 +123,58 @@ def test_a_cache_that_another_model_filled_is_refused(method, tiny, inputs):
         assert torch.equal(base(ids[:, :1], past_key_values=plain).logits, again)
 
 
+@pytest.mark.parametrize(("method", "projection"), [(pt.prompt, None), (pt.prefix, None),
+                                                    (pt.prefix, 6)])
+def test_a_cache_of_other_vectors_is_refused_though_they_are_as_many(method, projection, tiny,
+                                                                   inputs, tmp_path):
+    options = {"projection": projection} if projection else {}
+
+    def put(seed):
+        torch.manual_seed(seed)
+        return method.inject(tiny("llama", "lm"), method.Config(LENGTH, **options))
+
+    model, other = put(0), put(1)
+    ids = inputs(model)["input_ids"]
+    with torch.no_grad():
+        caches = [m(ids, use_cache=True).past_key_values for m in (model, other)]
+
+    def turn(m, cache):
+        with torch.no_grad():
+            return m(ids[:, :1], past_key_values=copy.deepcopy(cache)).logits
+
+    expected = turn(model, caches[0])
+    with pytest.raises(NotSupported, match=r"with 5 other vectors .* than this model puts there"):
+        turn(model, caches[1])
+    assert torch.equal(turn(copy.deepcopy(model), caches[0]), expected)    # equal vectors serve
+    pt.save(model, tmp_path / "one")
+    pt.save(other, tmp_path / "other")
+    if not projection:    # else the file keeps what the MLP makes, which is another parameter
+        assert torch.equal(turn(pt.load(tiny("llama", "lm"), tmp_path / "one"), caches[0]),
+                           expected)
+        model = pt.swap(model, tmp_path / "other")
+        assert torch.equal(turn(model, caches[1]), turn(other, caches[1]))
+        with pytest.raises(NotSupported, match="other vectors"):
+            turn(model, caches[0])
+    batch = inputs(other)
+    for _ in pt.train(other, [batch], lr=1e-2):    # one step on, they are others
+        pass
+    with pytest.raises(NotSupported, match="or its own before they changed"):
+        turn(other, caches[1])
+
+
+@each_method
+def test_a_window_that_has_dropped_the_first_keys_still_knows_whose_they_were(method, tiny):
+    one, other = (adapted(tiny("gemma2", "lm"), method, seed) for seed in (0, 1))    # a window of 6
+    ids = torch.arange(3, 14)[None]
+    with torch.no_grad():
+        whole = one(ids).logits
+        cache = one(ids[:, :9], use_cache=True).past_key_values
+        with pytest.raises(NotSupported, match="5 other vectors"):
+            other(ids[:, 9:], past_key_values=copy.deepcopy(cache))
+        rest = one(ids[:, 9:], past_key_values=cache).logits
+    torch.testing.assert_close(rest, whole[:, 9:], rtol=1e-5, atol=1e-5)
+
+
 # ── other word embeddings ────────────────────────────────────────────────────────────────────
 
 

@@ -410,14 +410,16 @@ def test_the_cache_has_the_name_that_transformers_uses():
 def test_pop_cache_takes_either_name():
     full, empty = models.new_cache(), models.new_cache()
     full.update(torch.ones(1, 2, 7, 8), torch.ones(1, 2, 7, 8), 0)
-    models.count_tokens(full, 3)
+    front = models.Front(3, torch.arange(6.0))
+    models.count_tokens(full, front)
+    assert full.get_seq_length() == 7 - 3
     for arguments, cache, entered in (
             ({}, None, False), ({"past_key_values": None}, None, False),
             ({"cache": empty}, empty, False), ({"past_key_values": full}, full, True),
             ({"cache": full}, full, True), ({"past_key_values": None, "cache": full}, full, True),
             ({"past_key_values": full, "cache": None}, full, True)):
         arguments["use_cache"] = True
-        found = models.pop_cache(arguments, 3)
+        found = models.pop_cache(arguments, front)
         assert found[0] is cache
         assert found[1] is entered
         assert arguments == {"use_cache": True}
@@ -761,6 +763,43 @@ def test_a_checkpoint_without_a_head_needs_no_line(tiny, tmp_path, capsys):
     for labels in (2, 3, 4):
         models.load(f"hub:{tmp_path}", labels=labels, device="cpu")
     assert capsys.readouterr().out == ""
+
+
+def test_a_pooler_that_the_checkpoint_lacks_is_said(tiny, tmp_path, capsys):
+    """As of a BERT that was trained to fill in words: the head would read through noise."""
+    from transformers import BertForMaskedLM
+
+    torch.manual_seed(0)
+    BertForMaskedLM(tiny("bert").config).save_pretrained(tmp_path)
+    tokenizer_of_words().save_pretrained(tmp_path)
+    name = f"hub:{tmp_path}"
+    capsys.readouterr()
+    for labels, module in ((3, "bert.pooler.dense"), (None, "pooler.dense")):
+        model, _ = models.load(name, labels=labels, device="cpu")
+        line, = capsys.readouterr().out.splitlines()
+        assert line.startswith(f"{name} brings no weights for {module}: drawn anew at random, "
+                               "which only pt.full trains")
+        assert ("pool='mean' does without it" in line) == (labels == 3)
+        trains = {n for n, p in pt.lora.inject(model).named_parameters() if p.requires_grad}
+        assert not any("pooler" in n for n in trains)
+        trains = pt.full.inject(models.load(name, labels=labels, device="cpu")[0])
+        assert any("pooler" in n for n in pt.adapter_parameters(trains))
+        capsys.readouterr()
+    models.load(name, labels=3, pool="mean", device="cpu")
+    models.load(name, labels=3, pretrained=False, device="cpu")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_checkpoint_that_lacks_blocks_is_said(tiny, tmp_path, capsys):
+    tiny("llama", "lm").save_pretrained(tmp_path)
+    tokenizer_of_words().save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(file.read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
+    capsys.readouterr()
+    models.load(f"hub:{tmp_path}", device="cpu")
+    line, = capsys.readouterr().out.splitlines()
+    assert "model.layers.2.input_layernorm, " in line
+    assert " and 6 more: drawn anew at random" in line
 
 
 def test_weights_that_do_not_fit_their_own_configuration(tiny, tmp_path):

@@ -409,6 +409,39 @@ def test_swap_exchanges_where_they_differ(family, tiny, inputs, tmp_path):
     assert torch.equal(logits(pt.load(model, folders[0]), batch), expected[0])
 
 
+@pytest.mark.parametrize("kind", ["classifier", "backbone"])
+def test_what_is_swapped_in_while_disabled_is_silent_until_the_block_ends(kind, tiny, inputs,
+                                                                        tmp_path):
+    """A bare backbone's prompt is the model itself: then swap returns another one."""
+    def put(config, seed):
+        return randomize(pt.prompt.inject(tiny("bert", kind), config), seed)
+
+    def hidden(model):
+        with torch.no_grad():
+            return model.base_model(**batch)[0]
+
+    batch = {k: v for k, v in inputs(tiny("bert", kind)).items() if k != "labels"}
+    plain = hidden(tiny("bert", kind))
+    other = put(pt.prompt.Config(4), 1)
+    folder, expected = pt.save(other, tmp_path / "other"), hidden(other)
+    model = put(pt.prompt.Config(3), 0)
+    old = hidden(model)
+    with pt.disabled(model):
+        with pt.disabled(model):
+            model = pt.swap(model, folder)
+            assert torch.equal(hidden(model), plain)
+        assert torch.equal(hidden(model), plain)
+        with pytest.raises(AdapterFileError):    # and a failure leaves the old one, silent as well
+            pt.swap(model, tmp_path)
+        assert torch.equal(hidden(model), plain)
+    assert torch.equal(hidden(model), expected)
+    assert not torch.equal(expected, old)
+    model = pt.swap(model, folder)    # outside such a block it is at work at once
+    assert torch.equal(hidden(model), expected)
+    with pt.disabled(model):
+        assert torch.equal(hidden(model), plain)
+
+
 def test_swap_on_a_model_without_adapter_loads(saved, tiny, batch):
     model = pt.store.swap(tiny("bert"), saved)
     assert torch.equal(logits(model, batch), logits(pt.load(tiny("bert"), saved), batch))

@@ -435,6 +435,29 @@ def test_evaluate_refuses_what_has_no_classes(tiny, inputs):
         pt.evaluate(model, [{**given, "labels": torch.full_like(given["labels"], -100)}])
 
 
+@pytest.mark.parametrize("label", [3, 7, -1])
+def test_a_label_that_is_no_class_of_the_model_is_named(label, tiny, inputs):
+    model = pt.lora.inject(tiny("bert"))    # three classes
+    good = inputs(model)
+    bad = good | {"labels": torch.tensor([0, label, -100, 2])}
+    for use in (lambda: pt.evaluate(model, [good, bad]),
+                lambda: pt.train(model, [good, bad], lr=1e-3)):    # before the first step
+        with pytest.raises(BadData, match=f"the label {label}, and .* 3 classes") as error:
+            use()
+        assert "labels from 0 to 2" in error.value.expected
+        assert "labels=N" in error.value.hint
+    assert not model.training
+
+
+def test_numbers_are_no_classes_out_of_range(tiny, inputs):
+    model = pt.lora.inject(tiny("bert", num_labels=1))    # a regression
+    batch = inputs(model) | {"labels": torch.tensor([5.0, -7.0, 0.5, 3.0])}
+    assert len([*pt.train(model, [batch])]) == 1
+    several = tiny("bert", problem_type="multi_label_classification")
+    batch = inputs(several) | {"labels": torch.tensor([[0.0, 1, 1]] * 4)}
+    assert len([*pt.train(pt.lora.inject(several), [batch])]) == 1
+
+
 # ── the rate that stands with a method ───────────────────────────────────────────────────────
 
 
