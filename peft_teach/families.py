@@ -390,11 +390,13 @@ def count_tokens(cache, front: Front) -> None:
     """
     if _is_filled(cache):
         cache.peft_teach_front = front
-        cache.get_seq_length = functools.partial(_tokens_in, cache)
+        # Of the layers, not of the cache: one that holds itself would outlive its training step,
+        # and with it the graph that made its keys and values.
+        cache.get_seq_length = functools.partial(_tokens_in, cache.layers, front.length)
 
 
-def _tokens_in(cache, layer_idx: int = 0) -> int:
-    return max(0, type(cache).get_seq_length(cache, layer_idx) - cache.peft_teach_front.length)
+def _tokens_in(layers: list, front: int, layer_idx: int = 0) -> int:
+    return max(0, layers[layer_idx].get_seq_length() - front)
 
 
 def _is_filled(cache) -> bool:

@@ -1,7 +1,9 @@
 """Prompt and prefix stand where a backbone stood: later turns, and other word embeddings."""
 
 import copy
+import gc
 import pickle
+import weakref
 
 import pytest
 import torch
@@ -228,3 +230,18 @@ def test_the_table_can_be_exchanged(method, tiny, inputs):
     model.set_input_embeddings(table)
     assert the(model).base.embed_tokens is table
     assert model.get_input_embeddings() is table
+
+
+@each_method
+def test_a_cache_goes_with_the_output_that_holds_it(method, tiny, inputs):
+    """And not when the garbage collector next looks: a training step's graph hangs on its cache."""
+    model = adapted(tiny("llama", "lm"), method).train()
+    gc.disable()
+    try:
+        out = model(**inputs(model), use_cache=True)
+        out.logits.sum().backward()
+        cache = weakref.ref(out.past_key_values)
+        del out
+        assert cache() is None
+    finally:
+        gc.enable()
