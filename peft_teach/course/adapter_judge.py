@@ -101,7 +101,7 @@ def is_adapter(method: Method, case: Case, seen: Mapping) -> Verdict | None:
     """Does the class inherit from `pt.Adapter`?"""
     if not seen["is_adapter"]:
         made = ", ".join(["base", *(f"{name}={case[name]}" for name in method.arguments)])
-        return rejected("not_adapter", f"{method.name}({made}) made a {seen['type']}, which is no "
+        return rejected("not_adapter", f"{method.name}({made}) made {seen['type']}, which is no "
                                        "pt.Adapter.")
     return None
 

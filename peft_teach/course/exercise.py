@@ -29,10 +29,17 @@ CODE, VALUE = ANSWERS = ("code", "value")
 
 NOT_OF_ITSELF = "It is made of what `pt.mine` gives for this exercise. Write it anew."
 VISIBLE_SEED = 0       # the cases of a notebook's check; a grader may take others
-OBJECTIONS = {          # mistakes that torch names by an error, and words of that error
-    "misfit": "must match|cannot be multiplied|incompatible|size mismatch",
-    "dtype": "same dtype|expected scalar type",
+OBJECTIONS = {          # mistakes that torch and NumPy name by an error: words of that error, and
+    "misfit": (         # what is said where the exercise has no words of its own
+        "must match|cannot be multiplied|incompatible|size mismatch|[Ee]xpected size|not aligned|"
+        "[Bb]roadcast|mismatch in its core|invalid for input of size|do not match|equal size|"
+        "same number of dimensions|cannot reshape",
+        "Two shapes do not fit each other: print the .shape of each on the line before."),
+    "dtype": (
+        "same dtype|expected scalar type",
+        "Two dtypes meet that torch does not mix: print the .dtype of each on the line before."),
 }
+LONGEST_LINE = 200       # characters of an error's text
 LONGEST_TRACEBACK = 200  # lines; only an endless recursion is longer, and it repeats itself
 
 
@@ -155,8 +162,8 @@ def unfit(exercise: Exercise, obj: Any) -> Result | None:
         return Result(NOT_ATTEMPTED, told)
     for name, each in given.items():
         if callable(each):
-            return Result(WRONG, f"{name} is a {type(each).__name__}; expected a value, such as a "
-                                 "number or a table.")
+            return Result(WRONG, f"{name} is of type {type(each).__name__}; expected a value, such "
+                                 "as a number or a table.")
     return None
 
 
@@ -200,13 +207,15 @@ def raised(error: BaseException, index: int | None = None, told: str = "",
            mistakes: Mapping[str, str] = MappingProxyType({})) -> Result:
     """The result of a learner's code that raised, with its traceback.
 
-    What torch objects to most often is a mistake with a name, if the exercise knows that name.
+    What torch objects to most often is explained, by the exercise if it knows the mistake's name.
     """
-    found = f"Your code raised {type(error).__name__}.{told}"
-    mistake = next((name for name, pattern in OBJECTIONS.items() if name in mistakes
-                    and isinstance(error, RuntimeError) and re.search(pattern, _text(error))), None)
-    message = f"{found} {mistakes[mistake]}" if mistake else found
-    return Result(WRONG, message, mistake, _format(error), index, found)
+    text = _text(error).strip().partition("\n")[0][:LONGEST_LINE].rstrip(".")
+    found = f"Your code raised {type(error).__name__}{text and f': {text}'}.{told}"
+    name, usual = next(((name, usual) for name, (pattern, usual) in OBJECTIONS.items()
+                        if isinstance(error, RuntimeError | ValueError)
+                        and re.search(pattern, _text(error))), (None, ""))
+    message = f"{found} {mistakes.get(name, usual)}".strip()
+    return Result(WRONG, message, name if name in mistakes else None, _format(error), index, found)
 
 
 _examined: list[str] = []    # the exercises to which an answer is running

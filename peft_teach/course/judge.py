@@ -80,7 +80,7 @@ def named(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}" if value.dim() else "a tensor"
     kind = type(value).__name__
-    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+    return f"{'an' if kind[0].lower() in 'aeio' else 'a'} {kind}"    # a uint8
 
 
 def judged_count(found, right: int, told: str, candidates: Mapping[str, int | tuple[int, ...]],

@@ -26,7 +26,7 @@ def observe(make: Callable[[nn.Module], Any], base: nn.Module, inputs: Mapping[s
     the first call, by name; of `attributes` the numbers are reported.
     """
     before, layer = _state(base), make(base)
-    seen = {"type": type(layer).__name__, "is_adapter": isinstance(layer, Adapter)}
+    seen = {"type": named(layer), "is_adapter": isinstance(layer, Adapter)}
     if not seen["is_adapter"]:
         return seen
     parameters = layer.own_parameters()

@@ -263,6 +263,15 @@ def test_the_numbers_in_a_message_are_the_adapters_and_the_equations():
             in result.found)
 
 
+@pytest.mark.parametrize(("made", "said"), [
+    (3, "an int"), (None, "None"), (torch.zeros(2, 3), "a tensor of shape (2, 3)"),
+    (nn.Linear(2, 2), "a Linear")])
+def test_what_is_no_adapter_is_said_in_words(made, said):
+    result = examine(find("lora.layer"), lambda base, rank, alpha: made)
+    assert result.mistake == "not_adapter"
+    assert f") made {said}, which is no pt.Adapter." in result.found
+
+
 @pytest.mark.parametrize("id", ["lora.layer", "change.bitfit"])
 def test_what_is_observed_crosses_to_the_graders_process(id):
     task = find(id)

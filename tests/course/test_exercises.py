@@ -35,6 +35,7 @@ from peft_teach.course.grade import hidden
 from peft_teach.course.grade.extract import Code, definitions
 from peft_teach.course.grade.notebook import Cell
 from peft_teach.course.grade.plain import from_bytes, to_bytes
+from peft_teach.course.judge import NO_RETURN
 from peft_teach.course.lessons import all_exercises, names, stub_of
 
 SEEDS = range(4)
@@ -212,6 +213,7 @@ def test_odd_answers_are_judged(id, odd):
     for obj in map(exercise.pack, given):
         result = examine(exercise, obj)
         assert "could not be judged" not in result.message
+        assert odd is None or NO_RETURN not in result.message
         if result.state != WRONG:    # a value that is None; or nobody reads what is odd
             assert odd is None or same(attempt(exercise, obj, case, 0),
                                        attempt(exercise, exercise.resolve(), case, 0))

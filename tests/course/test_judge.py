@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from peft_teach.course.exercise import WRONG, examine
+from peft_teach.course.exercise import OBJECTIONS, WRONG, Exercise, Verdict, examine
 from peft_teach.course.grade.plain import from_bytes, to_bytes
 from peft_teach.course.judge import judged_count, named, plain, whole
 from peft_teach.course.lessons import find
@@ -68,5 +68,25 @@ def test_a_number_of_numpys_becomes_pythons_own():
 
 
 def test_what_was_given_is_said_in_words():
-    assert [named(value) for value in (None, 3, [3], object(), torch.zeros(2, 3))] == [
-        "None", "an int", "a list", "an object", "a tensor of shape (2, 3)"]
+    assert [named(value) for value in (None, 3, [3], object(), np.uint8(3), torch.zeros(2, 3))] == [
+        "None", "an int", "a list", "an object", "a uint8", "a tensor of shape (2, 3)"]
+
+
+@pytest.mark.parametrize("slip", [
+    lambda x: x @ x, lambda x: x.numpy() @ x.numpy(), lambda x: x + torch.zeros(5),
+    lambda x: x.numpy() + np.zeros(5), lambda x: x.view(7), lambda x: torch.cat([x, x[0]]),
+    lambda x: torch.stack([x, x[0]]), lambda x: torch.einsum("ij,jk->ik", x, x),
+    lambda x: torch.bmm(x[None], x[None]), lambda x: np.dot(x.numpy(), x.numpy()),
+    lambda x: x.expand(5, 7), lambda x: x.new_zeros(5).copy_(x), lambda x: torch.nn.Linear(7, 2)(x),
+    lambda x: np.reshape(x.numpy(), 7), lambda x: np.concatenate([x.numpy(), x[0].numpy()])])
+def test_shapes_that_do_not_fit_are_told_in_any_exercise(slip):
+    """The first failure gives torch's or NumPy's own words, the second says what to do."""
+    exercise = Exercise(
+        id="demo.slip", lesson="97", names=("slip",), points=1, minutes=1, difficulty=1,
+        reference="peft_teach.course.judge:plain", cases=lambda seed: [torch.zeros(2, 3)],
+        run=lambda slip, x: slip(x), judge=lambda x, y: Verdict(True), mistakes={}, hints=())
+    result = examine(exercise, slip)
+    assert result.found.startswith("Your code raised ")
+    assert ": " in result.found
+    assert result.message == f"{result.found} {OBJECTIONS['misfit'][1]}"
+    assert result.mistake is None
