@@ -1,13 +1,20 @@
 """Every lesson as a whole: built from its source, solvable, and safe to run in any way."""
 
+import json
+import os
+import re
 from pathlib import Path
 
+import answers
 import nbformat
 import pytest
+from grading_corpus import solved
 
+from peft_teach import work
+from peft_teach.course import library
 from peft_teach.course.build.check import audit
 from peft_teach.course.build.source import SOLUTION, read
-from peft_teach.course.lessons import of_lesson
+from peft_teach.course.lessons import all_exercises, find, of_lesson
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "solutions").glob("[0-9][0-9]_*.py"))
@@ -61,3 +68,52 @@ def test_every_cell_can_run_twice(source, monkeypatch, tmp_path):
     lesson.cells = [nbformat.from_dict({**c, "id": c.id + turn}) for c in cells for turn in "ab"]
     NotebookClient(lesson, kernel_name="python3", timeout=300,
                    resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    """A folder whose `my_peft.py` holds the whole course, nothing of it as we wrote it.
+
+    Gives the folder and the cells: of each exercise the last right answer whose helpers bear no
+    name that another's has taken.
+    """
+    folder, cells = tmp_path_factory.mktemp("reader"), {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(work.VARIABLE, str(folder))
+        for exercise in all_exercises():
+            for text in reversed(answers.right(exercise.id).values()):
+                cells[exercise.id] = answers.cell(text)
+                said = library.keep(exercise, [cells[exercise.id]])
+                if said == "It is kept in my_peft.py.":
+                    break
+                assert "is already there for" in said, (exercise.id, said)
+            else:
+                pytest.fail(f"{exercise.id}: {said}")
+    return folder, cells
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.stem)
+def test_a_lesson_goes_on_with_what_a_reader_wrote(source, reader, tmp_path):
+    """The answers are a reader's, and so are the pieces of earlier lessons.
+
+    A piece that passed its check is asked for nothing more, by its own lesson or by a later one.
+    """
+    from nbclient import NotebookClient
+
+    folder, cells = reader
+    before = (folder / library.FILE).read_text("utf-8")
+    lesson, exercises = source.stem[:2], of_lesson(source.stem[:2])
+    notebook = nbformat.reads(json.dumps(solved(lesson, **{
+        e.id.replace(".", "_"): cells[e.id] for e in exercises})), as_version=4)
+    NotebookClient(notebook, kernel_name="python3", timeout=300,
+                   resources={"metadata": {"path": str(tmp_path)}}).execute(
+        env={**os.environ, "PEFT_TEACH_BUDGET": "smoke", work.VARIABLE: str(folder)})
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    page = str([cell.outputs for cell in code])
+    assert all(f"{e.id}: passed (" in page for e in exercises)
+    assert (folder / library.FILE).read_text("utf-8") == before
+    assert "the course's: " not in page    # what `mine` says of a piece that is not the reader's
+    for asked in re.findall(r"pt\.mine\((.*?)\)", "\n".join(cell.source for cell in code)):
+        names = [name for id in re.findall(r"\w+\.\w+", asked) for name in find(id).names]
+        assert f"yours: {', '.join(names)}" in page
