@@ -5,6 +5,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 
 import peft_teach as pt
 from peft_teach.course import records
@@ -35,6 +36,42 @@ def test_heads_are_compared_with_three_seeds_each(record):
     for rows in (records.select(records.load("full"), group="pooling"),
                  records.select(record, group="methods", method="head")):
         assert sorted(row["seed"] for row in rows) == [0, 1, 2]
+
+
+def test_the_head_that_is_trained_to_its_end_has_ended():
+    """Less penalty, less loss; the end without any is where nothing pulls any more."""
+    for pool in ("cls", "mean"):
+        rows = records.select(records.load("full"), group="converged", pool=pool)
+        assert [row["penalty"] for row in rows] == sorted(row["penalty"] for row in rows)
+        assert all(row["gradient"] <= 1e-6 for row in rows)
+        losses = [row["loss"] for row in rows]
+        assert losses == sorted(losses)
+
+
+def test_no_penalty_is_what_validation_would_choose_for_the_yardstick():
+    """So the head at its end is the head as good as validation can make it, too."""
+    rows = records.select(records.load("full"), group="converged", pool="cls")
+    assert max(rows, key=lambda row: row["validation"])["penalty"] == 0
+
+
+def test_the_gain_is_0_for_the_head_alone_and_1_for_full_fine_tuning(record):
+    head, full = records.ends()
+    assert records.gain(head) == 0
+    assert records.gain(full) == pytest.approx(1)
+    assert records.gain((head + full) / 2) == pytest.approx(0.5)
+    assert records.gain(0.5) < 0
+    short, _ = records.accuracy(records.select(record, group="methods", method="head"))
+    assert short < head < full
+    error = records.standard_error(full, record["setting"]["test_examples"])
+    assert error == pytest.approx(0.0075, abs=5e-4)
+    assert error / (full - head) == pytest.approx(0.07, abs=0.005)    # as the docstring says
+
+
+def test_the_standard_error_is_what_chance_in_the_test_sentences_does():
+    """A thousand tests of a model that is right in 80 % of all sentences that there are."""
+    generator = torch.Generator().manual_seed(0)
+    found = (torch.rand(1000, 2563, generator=generator) < 0.8).float().mean(1)
+    assert records.standard_error(0.8, 2563) == pytest.approx(found.std().item(), rel=0.1)
 
 
 def settings_of(script):
