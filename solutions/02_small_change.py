@@ -1,37 +1,41 @@
 # %% [markdown]
 # # 02 · Why a small change can be enough
 #
-# **Full fine-tuning moves 22.7 million numbers, and all that it is told is 4,000 sentences with one bit
-# each.** That is 5,700 moved numbers for every bit. Surely a smaller change would do. But a change can be
-# small in three ways, and they are easily confused:
+# **Full fine-tuning moves 22.7 million parameters, and all that it is told is 4,000 sentences with one bit
+# each.** Surely a smaller change would do. But a change can be small in three ways, which are easily confused:
 #
-# | small in … | means | you build |
-# |---|---|---|
-# | **numbers** | all weights move, but along $d$ directions only | a random subspace |
-# | **rank** | each matrix changes by $k$ products of a column and a row only | the truncation of an update |
-# | **places** | most weights do not move at all | BitFit, which trains the biases |
+# | small in … | means |
+# |---|---|
+# | **parameters** | all weights move, but only along $d$ directions |
+# | **rank** | each matrix changes by a sum of $k$ matrices of rank 1 |
+# | **places** | most weights do not move at all |
 #
-# (A matrix that is one column times one row has **rank** 1. The rank of any matrix is the least number of such
-# products that add up to it.)
+# **Which of the three is true of fine-tuning, and which is merely possible?** You will take a real update apart,
+# and write what every method of this course stands on: `inject`, which puts an adapter into a model.
 #
-# **Which of the three is true of fine-tuning, and which is merely possible?** At the end this table comes
-# back with numbers in it, and with an answer to each line. You will be able to
+# Three questions from before. Answer each aloud, then open it.
 #
-# - move a whole model with surprisingly few numbers, and say what *intrinsic dimension* is;
-# - take an update apart into directions, and cut it down to the $k$ strongest;
-# - say why few numbers and low rank are not the same;
-# - write BitFit, a method of parameter-efficient fine-tuning that is three lines long.
+# <details><summary>01 · What is different about a frozen parameter, after a training?</summary>
+# Nothing: it is what it was, to the bit. It got no gradient and has no state in the optimizer. That was the law that you
+# wrote as a test.
+# </details>
+# <details><summary>01 · Which two results are the ends of the course's ruler, the <i>share of the gain</i>?</summary>
+# The head alone, trained to its end, is 0; full fine-tuning is 1.
+# </details>
+# <details><summary>00 · A block of MiniLM has six linear layers and two norms. How many biases are these?</summary>
+# 384 each for query, key, value and the two output projections, 1,536 for the wide layer of the feed-forward part,
+# 384 for each norm: 4,224.
+# </details>
 #
 # | | |
 # |---|---|
-# | **Time** | about 80 minutes: 4 exercises (35 min), reading and playing; Run All takes two to three minutes |
-# | **You need** | a training loop in PyTorch, matrix products. Helpful: lessons 00 and 01 |
+# | **Time** | about 60 minutes: 6 exercises (45 min), reading and playing; Run All takes two to three minutes |
+# | **You need** | lessons 00 and 01; matrix products |
 # | **Data** | 10,041 sentences from film reviews, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
 #
-# How the exercises work: replace the line `raise pt.NotAttempted(…)` by your own code, run that cell,
-# then the one below it, which tells you what it found. `pt.hint("change.project")` gives a hint,
-# `pt.reset("change.project")` the original text. Until your code passes, the lesson goes on with ours, so
-# you can always read ahead. The cells with `pt.require` are for graders; here they do nothing.
+# Exercises: replace `raise pt.NotAttempted(…)` by your own code, run that cell, then the one below it.
+# `pt.hint("change.truncate")` gives a hint, `pt.reset("change.truncate")` the original text. Until your code
+# passes, the lesson goes on with ours. The cells with `pt.require` are for graders; here they do nothing.
 
 # %%
 # Nothing happens here where the course is installed. On Colab, this installs it, once.
@@ -64,19 +68,11 @@ pt.seed(0)
 print("budget:", budget.name, "· computing on:", pt.device())
 
 # %% [markdown]
-# ## The idea: few numbers
+# ## 1 · Few parameters
 #
-# Write all weights of the backbone in one row, and call that row $\theta$. Here it is, in memory:
-
-# %% tags=["nbval-check-output"]
-model, tokenizer = pt.models.load("minilm", labels=2)
-D = sum(p.numel() for p in model.bert.parameters())
-in_head = sum(p.numel() for p in model.classifier.parameters())
-print(f"D = {D:,} weights in {len(list(model.bert.parameters()))} tensors, and {in_head} in the new head")
-
-# %% [markdown]
-# Training moves $\theta$ from the pretrained $\theta_0$ to somewhere else, in a space of $D$ dimensions.
-# Now allow only a random flat piece of that space, with $d$ dimensions (Li et al. 2018):
+# Write all weights of the backbone in one row, and call it $\theta$. Training moves it from the pretrained $\theta_0$
+# to somewhere else, in a space of $D$ dimensions. Now allow only a random flat piece of that space, with $d$ dimensions
+# (Li et al. 2018):
 #
 # $$ \theta = \theta_0 + P\,z $$
 #
@@ -86,204 +82,190 @@ print(f"D = {D:,} weights in {len(list(model.bert.parameters()))} tensors, and {
 # | $P$ | (D, d) | no | random, drawn once, never changed |
 # | $z$ | (d,) | **yes** | zero at the start, so that training starts at $\theta_0$ |
 #
-# Every weight still moves. But there are only $d$ numbers to turn, each tied to random weights all over the
-# model. Nobody chose these directions well. If training works nevertheless, then the task needs no more than
-# $d$ numbers: the smallest such $d$ is called its **intrinsic dimension**.
-#
-# One thing is in the way. **How large is $P$ for $d$ = 500?** Say a number, then run the cell.
-
-# %% tags=["nbval-check-output"]
-print(f"a dense P, float32:      {D * 500 * 4 / 1e9:5.1f} GB")
-print(f"one entry a row, hashed: {D * (8 + 4) / 1e9:5.2f} GB, whatever d is")    # 8 bytes for h(i), 4 for s(i)
-
-# %% [markdown]
-# So $P$ must not be dense. **Signed hashing** keeps one entry in each row: weight $i$ listens to one number
-# of $z$, number $h(i)$, with a sign $s(i) = \pm1$, both drawn at random (*hashing* as in a hash table: chance puts
-# each weight into one of $d$ boxes):
-#
-# $$ \theta_i = \theta_{0,i} + \sqrt{d/D}\; s(i)\, z_{h(i)} $$
-#
-# Each number of $z$ is heard by about $D/d$ weights, so each column of $P$ has about $D/d$ entries of
-# $\pm\sqrt{d/D}$, and a length close to 1. Then the weights move about as far as $z$ does, whatever $d$ is: that is
-# what the factor is for, one and the same for all columns. Here is such a $P$ for 24 weights and $d = 6$:
+# Every weight still moves, but only $d$ parameters are trained, and nobody chose their directions well. The smallest $d$
+# that works is called the task's **intrinsic dimension**. A dense $P$ for $d$ = 500 would take 45 GB, so each row gets
+# one single entry: weight $i$ is tied to entry $h(i)$ of $z$, with a random sign (*signed hashing*). Here is such a $P$ for 24
+# weights and $d = 6$:
 
 # %%
+model, tokenizer = pt.models.load("minilm", labels=2)
+D = sum(p.numel() for p in model.bert.parameters())
+in_head = sum(p.numel() for p in model.classifier.parameters())
+print(f"D = {D:,} weights ({D / 1e6:.1f} million) in {len(list(model.bert.parameters()))} tensors, and {in_head} in the new head")
+print(f"a dense P for d = 500, float32: {D * 500 * 4 / 1e9:.0f} GB; one entry a row: {D * (8 + 4) / 1e9:.1f} GB for any d")
+
 h, sign = hashes(24, 6, seed=0)
 pt.plots.show(pictures.draw_hashing(h.tolist(), sign.tolist(), 6),
-              "P for 24 weights and d = 6, lying on its side: one entry for each weight, + or −. √(d/D) is ½ here, "
-              f"so weight 0, for example, becomes θ₀ {'+' if sign[0] > 0 else '−'} ½ · z[{h[0]}].")
+              "P for 24 weights and d = 6, lying on its side: each weight takes one entry of z, with a sign. All entries "
+              "of P have the same size, ½ here, so that its columns have a length of about 1. (Further, below, you may write it.)")
 
 # %% [markdown]
-# ## Guess first
+# The head is no part of $\theta$: it trains as with every method, so its 770 parameters come on top of $d$.
 #
-# The runs below see 2,000 sentences, each once. On these, the head alone reaches 66 %, and all 22.7 million
-# weights reach 80 %. **How many numbers $d$, along directions that nobody chose, take the model to 90 % of full
-# fine-tuning's accuracy, that is to 72 %?** Choose before you read on; your guess comes back.
+# **How many directions does it take to bring half of the gain**, half of the way from the head alone, trained to its end,
+# to full fine-tuning? The runs below see 2,000 sentences, each once.
 
 # %%
-guess = pt.widgets.Guess("Enough numbers for 90 % of full fine-tuning's accuracy:",
-                         (16, 64, 256, 1024, 4096, 16384), "change.d90")
+guess = pt.widgets.Guess("The smallest d that brings half of the gain:",
+                         (16, 64, 256, 1024, 4096, 16384), "change.half")
 guess
 
 # %% [markdown]
-# ### Exercise 1 · The random subspace (2 points, about 10 minutes)
-#
-# Write `project(theta0, z, h, sign)`: the weights $\theta$ by the equation above, for all $i$ at once.
-#
-# - `theta0` has shape (D,), `z` has shape (d,); their lengths are `len(theta0)` and `len(z)`. These are plain
-#   numbers, so a root is `** 0.5`;
-# - `h` has shape (D,) and holds whole numbers from 0 to d − 1; `sign` has shape (D,) and holds 1 and −1;
-# - indexing one tensor by another takes many entries at once: `torch.tensor([10., 20.])[torch.tensor([0, 1, 1])]`
-#   is `tensor([10., 20., 20.])`;
-# - make a new tensor and leave `theta0` as it is; the gradient must find its way back to `z`, so use plain
-#   tensor operations and nothing under `torch.no_grad()`.
-
-
-# %% exercise="change.project" part="solution"
-def project(theta0: torch.Tensor, z: torch.Tensor, h: torch.Tensor, sign: torch.Tensor) -> torch.Tensor:
-    ### BEGIN SOLUTION
-    scale = (len(z) / len(theta0)) ** 0.5
-    return theta0 + scale * sign * z[h]
-    ### END SOLUTION
-
-
-# %% exercise="change.project" part="check"
-project = pt.check("change.project", project)
-
-# %% exercise="change.project" part="grade"
-pt.require("change.project")
-
-# %% [markdown]
-# Now it moves the real model. `Subspace` does the plumbing: it keeps $\theta_0$, calls your `project` in every
-# step, cuts the long row into the 103 tensors of the backbone, and lets autograd carry the gradient of all of
-# them back to $z$. The head is no part of it: it trains as with every other method.
+# Each step moves all 22.7 million weights, so a run takes minutes and the sweep is recorded. Here are the first steps of one
+# run, live, on top of the same run as it was recorded, to its end.
 
 # %%
 pt.seed(0)
 model, tokenizer = pt.models.load("minilm", labels=2)
-batch = tokenizer(["A quiet, funny, generous film.", "Two hours that I want back."],
-                  padding=True, return_tensors="pt").to(pt.device())
-subspace = Subspace(model, d=4096, seed=0, project=project)
-
-with torch.no_grad():
-    same = torch.equal(model(**batch).logits, subspace(**batch).logits)
-lengths = torch.bincount(subspace.h).float().sqrt() * (4096 / D) ** 0.5
-print(f"trained: {subspace.z.numel():,} numbers, and {in_head} in the head")
-print("at z = 0 the outputs are the model's, to the bit:", same)
-print(f"lengths of the columns of P: {lengths.min():.3f} to {lengths.max():.3f}")
-
-# %% [markdown]
-# Training for every $d$ would take an hour, so those runs are recorded: **2,000 sentences once, 125 steps**, half
-# as many as in the other lessons, because each step moves all 22.7 million weights. Here are the first steps of
-# one of them, live, with your `project`. Do they agree with the record?
-
-# %%
 movies = pt.data.load("movies")
-FEWER = record["setting"]["subspace_examples"]
-short_batches = pt.data.batches(movies.train[:FEWER], tokenizer, 16, seed=0)
-groups = subspace.groups(step=10, head_lr=0.1)       # each number of z at rate 10/√d: a step of length 10, whatever d
+few = movies.train[:record["setting"]["subspace_examples"]]
+short_batches = pt.data.batches(few, tokenizer, 16, seed=0)
+subspace = Subspace(model, d=4096, seed=0)
+groups = subspace.groups(step=10, head_lr=0.1)       # z at rate 10/√d: a step of length 10, whatever d is
 
-taken = islice(pt.train(subspace, short_batches, groups=groups), 8 if budget.claims else 2)
-live = [step.loss for step in taken]
-kept = records.select(record, group="subspace", d=4096, seed=0)[0]["losses"][:len(live)]
-print("live:    ", " ".join(f"{loss:.2f}" for loss in live))
-print("recorded:", " ".join(f"{loss:.2f}" for loss in kept))
+whole = records.select(record, group="subspace", d=4096, seed=0)[0]
+first = 10 if budget.claims else 2
+steps = pt.widgets.watch(islice(pt.train(subspace, short_batches, groups=groups), first), first,
+                         {"recorded, d = 4,096": whole["losses"]}, {"recorded, d = 4,096": pt.plots.COLOURS["subspace"]})
+print("live:    ", " ".join(f"{step.loss:.2f}" for step in steps))
+print("recorded:", " ".join(f"{loss:.2f}" for loss in whole["losses"][:first]), f"… and in the end {whole['accuracy']:.1%}")
 moved = subspace.theta() - subspace.theta0
 print(f"length of the way so far: |z| = {subspace.z.norm():.1f}, |θ − θ₀| = {moved.norm():.1f}")
 
 # %% [markdown]
-# The same losses, up to rounding; and the weights went exactly as far as $z$. Each step moved all 22.7 million
-# weights, and had only 4,096 dials for it.
-#
-# ## How many numbers does it take?
-#
-# Recorded, from the pretrained weights, and from random ones (the same architecture, drawn anew, with the same
-# random directions). **Say before you run the cell:** do random weights need more numbers, fewer, or does no number
-# help? The slider sets the goal, in percent of full fine-tuning's accuracy or of what full fine-tuning gains over the
-# head alone. The black circle is the smallest $d$ that reaches it; your guess is the dotted green line.
+# Which $d$ reaches which goal? Move the goal, and change what it is a share of. (The button trains a $d$ that was not
+# recorded, to its end, in some two minutes on two cores; your point then stands in the picture.)
 
 # %%
-pictures.explore_subspaces(record, guess.value)
+explorer = pictures.explore_subspaces(record, guess)
+explorer
 
 # %%
-def told(rows):
-    """The accuracy in words, with its standard deviation over the seeds."""
+head_end, full_short = pictures.ends(record)          # both on these 2,000 sentences
+
+
+def line(name, rows):
+    """Accuracy over the seeds, and the share of the gain on these 2,000 sentences."""
     mean, spread = records.accuracy(rows)
-    return f"{mean:.1%}" + (f" ± {spread:.1%}, {len(rows)} seeds" if len(rows) > 1 else ", one seed")
+    seeds = f"± {spread:.1%}, {len(rows)} seeds" if len(rows) > 1 else ""
+    print(f"{name:26s} {mean:.1%}  {(mean - head_end) / (full_short - head_end):5.0%} of the gain  {seeds}")
 
 
 short = {m: records.select(record, group="short", method=m, pretrained=None) for m in ("full", "head")}
-runs = records.by_setting(records.select(record, group="subspace"))
-print("head only, d = 0:  ", told(short["head"]))
-for rows in sorted(runs, key=lambda rows: rows[0]["d"]):
-    print(f"d = {rows[0]['d']:6,}:        ", told(rows))
-print(f"full, {D / 1e6:.1f} million:", told(short["full"]))
+line("head, 125 steps", short["head"])
+line("head, to its end", records.select(record, group="converged"))
+for rows in sorted(records.by_setting(records.select(record, group="subspace")), key=lambda rows: rows[0]["d"]):
+    line(f"d = {rows[0]['d']:,}", rows)
+line("d = 16,384, shorter steps", records.select(record, group="steps", d=16384))
+line(f"full, {D / 1e6:.1f} million", short["full"])
 tested = record["setting"]["test_examples"]
-print(f"standard error of 75 % on {tested:,} sentences: {(0.75 * 0.25 / tested) ** 0.5:.1%}")
+print(f"standard error of 75 % on {tested:,} sentences: {records.standard_error(0.75, tested):.1%}")
+print(f"90 % of full fine-tuning's accuracy is {0.9 * full_short:.1%}, {(0.9 * full_short - head_end) / (full_short - head_end):.0%} "
+      f"of the gain; the head alone, to its end, has {head_end / full_short:.0%} of that accuracy")
+pt.compare("change.half", pictures.subspaces(record, 50, "gain").reached, "the smallest recorded d that brings half of the gain")
 
 # %% [markdown]
-# **About a thousand numbers take it to 90 %**, in place of 22.7 million, and along directions that nobody chose. Full
-# fine-tuning reaches 80.4 % here; 90 % of that is 72.4 %, and the smallest recorded $d$ with a mean above it is
-# 1,024. Li et al. call this number $d_{90}$. How far off was your guess?
+# **Thousands of directions, by this ruler.** 1,024 bring 46 % of the gain; of those recorded, 4,096 are the first beyond
+# half of it (one seed): out of 22.7 million, and nobody chose them.
 #
-# Before you quote it: it depends on **the threshold** (the head alone has 82 % of full fine-tuning's accuracy
-# already, and 90 % of the *gain* is out of reach for all of these $d$), and on **the seed** (two at $d$ = 256 lie
-# 3.6 points apart, three at 1,024 lie 2.7 apart, the lowest just below the goal). It also depends on **the training**.
-# Here is seed 0 with steps of other lengths, and how far $z$ came:
+# But what *works* means decides. Li et al. ask for 90 % of full fine-tuning's *accuracy*, and call that $d_{90}$. Move the
+# goal there: 1,024 directions reach it. The head alone, though, has 84 % of that accuracy without any direction, so this goal
+# is no more than 37 % of the gain. Whoever reads a $d_{90}$ should ask what the head alone would have had.
+#
+# And each point is a lower bound: what $d$ directions brought in 125 steps of one length, with a head that trained no longer.
+# In shorter steps, 16,384 of them come to 81 % of the gain, in the one seed there is.
 
 # %%
-for d in (1024, 16384):
-    rows = records.select(record, group="subspace", d=d, seed=0) + records.select(record, group="steps", d=d)
-    for row in sorted(rows, key=lambda row: row["step"]):
-        print(f"d = {d:6,}, steps of length {row['step']:2.0f}: {row['accuracy']:.1%}, |z| = {row['length']:5.1f}")
+pt.sentence("change.few", ...)    # one sentence of yours: what do these runs show, and what do they not?
 
 # %% [markdown]
-# Shorter steps take 16,384 numbers from 75.4 to 78.0 %, and 1,024 numbers from 75.0 down to 72.0 %. So every point is a
-# lower bound: what $d$ numbers reached in 125 steps of this length, not what they can do. (16 numbers even end two
-# points below none at all, in the one seed there is, though $z = 0$ is within their reach.) What these data can say is
-# *some hundreds to a few thousand*. And from random weights?
+# <details><summary>Ours</summary>
+# On one task and in 125 steps, a few thousand random directions brought half of what all weights did. The runs do not show how
+# few would do with more training, and they say nothing about the rank of the update.
+# </details>
+
+# %% [markdown]
+# ## 2 · Does few mean low rank?
+#
+# "Few parameters are enough for fine-tuning, *therefore* its update has a low rank" is often given as the reason for LoRA
+# (lesson 07), which trains changes of low rank. (A matrix of **rank** 1 is one column times one row; the rank of any matrix
+# is the least number of such matrices that add up to it.) What do you say to the first half of it:
 
 # %%
-scratch = records.select(record, group="scratch") + records.select(record, group="short", pretrained=False)
-for row in sorted(scratch, key=lambda row: row["parameters"]):
-    print(f"{row['parameters']:10,} numbers: {row['accuracy']:.1%}, from random weights, one seed")
+follows = pt.widgets.Guess("A change that is made of few parameters has a low rank:", ("true", "false", "open"), "change.follows")
+follows
 
 # %% [markdown]
-# No number helps, not even all 22.7 million: on these 2,000 sentences all stay at chance. So it would be wrong to say
-# that random weights "need more numbers": there is no success here of which one could ask for 90 %.
+# ### Exercise 1 · Three changes (2 points, about 7 minutes)
 #
-# Intrinsic dimension belongs to a task **and a starting point** (and, as measured, to the data and the training).
-# Pretraining is what makes it small: Aghajanyan et al. 2020 saw it fall the longer a model had been pretrained.
+# Build three changes of an n × n matrix, each from its parameters `p`, a tensor in which no entry is zero:
+#
+# | | `p` has | rank of the change | entries that are not zero |
+# |---|---|---|---|
+# | `change_a(p, n)` | 1 parameter | n | as you like |
+# | `change_b(p, n)` | 2n parameters | 1 | all of them |
+# | `change_c(p, n)` | n parameters | n | n |
+#
+# Each is a tensor of shape (n, n), and a *change*: if all of `p` is zero, so is the matrix. Every parameter counts: if it
+# moves, the matrix does. The same `p` gives the same matrix.
+
+
+# %% exercise="change.small" part="solution"
+def change_a(p: torch.Tensor, n: int) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    return p * torch.eye(n)
+    ### END SOLUTION
+
+
+def change_b(p: torch.Tensor, n: int) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    return p[:n, None] * p[None, n:]
+    ### END SOLUTION
+
+
+def change_c(p: torch.Tensor, n: int) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    return torch.diag(p)
+    ### END SOLUTION
+
+
+# %% exercise="change.small" part="check"
+change_a, change_b, change_c = pt.check("change.small", change_a, change_b, change_c)
+
+# %% exercise="change.small" part="grade"
+pt.require("change.small")
 
 # %% [markdown]
-# ## Few numbers is not low rank
-#
-# "Fine-tuning has a low intrinsic dimension, **therefore** a low-rank update is enough." One reads this often,
-# as the reason for LoRA (lesson 07), which trains a change of low rank. Does it follow? Take $d = 16$ numbers and look at what they do to one matrix.
-# **What is the rank of the change of a 384 × 384 matrix that is made of 16 numbers?**
+# Your three, as large as a matrix of MiniLM, and beside them what random subspaces do to one such matrix:
 
 # %% tags=["nbval-check-output"]
-entries = 384 * 384
+n = 384
+generator = torch.Generator().manual_seed(0)
+made = {"change_a": (1, change_a(torch.rand(1, generator=generator) + 1, n)),
+        "change_b": (2 * n, change_b(torch.rand(2 * n, generator=generator) + 1, n)),
+        "change_c": (n, change_c(torch.rand(n, generator=generator) + 1, n))}
 for d in (1, 16, 1024):
-    h, sign = hashes(entries, d, seed=0)
-    z = torch.randn(d, generator=torch.Generator().manual_seed(0))
-    change = project(torch.zeros(entries), z, h, sign).view(384, 384)
-    print(f"{d:5,} numbers: rank {torch.linalg.matrix_rank(change)}")
+    h, sign = hashes(n * n, d, seed=0)
+    z = torch.randn(d, generator=generator)
+    made[f"d = {d:,}"] = (d, pt.subspace.project(torch.zeros(n * n), z, h, sign).view(n, n))
+for name, (count, change) in made.items():
+    print(f"{name:10s} {count:5,} parameters, rank {torch.linalg.matrix_rank(change):3d}")
+print(f"of {n * n:,} entries, {n * n - n:,} of change_c are zero: {(made['change_c'][1] == 0).sum():,}")
+pt.compare("change.follows", "false", "few parameters, therefore low rank")
 
 # %% [markdown]
-# Full rank, even when a **single** number is turned: it moves all weights at once, each with its random sign,
-# and a matrix of random signs has full rank. The other way round, a change of rank 1 has the smallest rank that
-# there is, and takes 384 + 384 = 768 numbers to write down.
+# False, and you built the counterexample. A random direction is another: its single parameter moves all weights at once, and
+# the change has full rank. In the other direction, a change of rank 1 can move every entry. And few places is a third thing:
+# `change_c` leaves nearly all entries alone and has full rank (it returns in lesson 06, as IA³).
 #
-# So *few numbers* and *low rank* are two different kinds of small, and neither follows from the other. That one
-# of them suffices is a hint that the other might, no more. Whether fine-tuning's update **is** of low rank
-# is a question of its own. Let us look at one.
+# What stays **open** is the weaker sentence: that few random directions suffice lets one *hope* that a low rank
+# suffices, too. Hu et al. 2021 (§4.1) say no more than that: it inspired them. Whether fine-tuning's own update has a low
+# rank is a question to a trained model.
 #
-# ## The idea: low rank
+# ## 3 · The rank of a real update
 #
-# We train everything, live, on the same 2,000 sentences, and keep a copy of what was there before. Then
-# $\Delta W = W_{after} - W_{before}$, for each of the 36 matrices in the six blocks. (*Direction* gets a second meaning
-# here. So far it was one way for all weights to move together; from now on it is a part of one matrix.)
+# We train all weights, live, on the same 2,000 sentences. Then $\Delta W = W_{after} - W_{before}$, for each of the 36
+# matrices in the six blocks.
 
 # %%
 pt.seed(0)
@@ -294,50 +276,38 @@ matrices = pt.models.find(tuned, PLACES)                       # the names of th
 tuned = pt.full.inject(tuned, pt.full.Config("all"))           # all of it trains, as in lesson 01
 
 live_batches = short_batches if budget.claims else short_batches[:6]
-colours = {"recorded": pt.plots.COLOURS["full"]}
 recorded = records.select(record, group="short", method="full", seed=0, pretrained=None)[0]
 steps = pt.widgets.watch(pt.train(tuned, live_batches, lr=1e-4), len(live_batches),
-                         {"recorded": recorded["losses"]} if budget.claims else None, colours)
-
-# %%
+                         {"recorded": recorded["losses"]} if budget.claims else None, {"recorded": pt.plots.COLOURS["full"]})
 updates = {n: (tuned.get_submodule(n).weight.detach() - before[f"{n}.weight"]).cpu() for n in matrices}
-last, lowest = (f"bert.encoder.layer.{block}.attention.self.value" for block in (5, 0))
-W, delta = before[f"{last}.weight"].cpu(), updates[last]
-print(f"{last}: {tuple(W.shape)}")
-print(f"length of W: {W.norm():.1f}   length of ΔW: {delta.norm():.2f}, {delta.norm() / W.norm():.1%} of it")
-way = sum((p.detach() - before[n]).square().sum() for n, p in tuned.named_parameters()).sqrt()
-print(f"all weights together moved by {way:.1f}")
-for d, group, step in ((1024, "subspace", 10.0), (16384, "steps", 3.0)):
-    row = records.select(record, group=group, d=d, step=step, seed=0)[0]
-    print(f"a recorded subspace, d = {d:,}, steps of length {step:g}: by {row['length']:.1f}, to {row['accuracy']:.1%}")
 
 # %% [markdown]
-# (The live run lies upon the recorded one, as it should.)
+# The **singular value decomposition** writes any matrix as a sum of matrices of rank 1, sorted by their strength:
 #
-# A change of not even two percent. The random subspaces went much further; how far, depends on the length of their
-# steps. In how many directions does the change go? The **singular value decomposition** says it. It writes any
-# matrix as a sum of matrices of rank 1, sorted by their strength:
+# $$ \Delta W = \sum_i \sigma_i\; u_i v_i^\top \qquad \sigma_1 \ge \sigma_2 \ge \dots \ge 0 $$
 #
-# $$ \Delta W = U\,\mathrm{diag}(\sigma)\,V^\top = \sum_i \sigma_i\; u_i v_i^\top \qquad \sigma_1 \ge \sigma_2 \ge \dots \ge 0 $$
+# All $u_i$ have length 1 and are perpendicular to each other, and so are all $v_i$: a pair $u_i, v_i$ is one **direction**
+# of the matrix, what it reacts to in the input and where that appears in the output, and $\sigma_i$ says how strongly. (So
+# *direction* has two meanings: above, a way for all weights to move together; here, a part of one matrix.) The sum of all $\sigma_i^2$
+# is the sum of all squared entries; it is called the **energy** of the matrix.
+
+# %%
+last, lowest = (f"bert.encoder.layer.{block}.attention.self.value" for block in (5, 0))
+noise = torch.randn(384, 384, generator=torch.Generator().manual_seed(0))
+shown = {"ΔW of block 5": updates[last], "ΔW of block 0": updates[lowest],
+         "the weight W of block 5": before[f"{last}.weight"].cpu(), "random numbers": noise}
+sigmas = {name: torch.linalg.svdvals(matrix) for name, matrix in shown.items()}
+pt.plots.show(pictures.draw_energy({name: sigma.tolist() for name, sigma in sigmas.items()}),
+              "Share of the energy that the strongest directions hold, value matrices. Marks: 90 %.")
+
+# %% [markdown]
+# ### Exercise 2 · The marks (1 point, about 4 minutes)
 #
-# | symbol | shape | is |
-# |---|---|---|
-# | $U$ | (n_out, r) | its columns $u_i$: where in the output something changes |
-# | $\sigma$ | (r,) | how strongly |
-# | $V^\top$ | (r, n_in) | its rows $v_i$: what in the input it reacts to |
+# Write `directions(sigma, share)`, the place of such a mark: the smallest number of directions, the strongest first, that
+# hold at least this share of the energy.
 #
-# with $r = \min(n_{out}, n_{in})$. All $u_i$ have length 1 and are perpendicular to each other, and so are all $v_i$:
-# one pair $u_i, v_i$ is one **direction** of the matrix, and $\sigma_i$ alone says how much it counts. The sum of all $\sigma_i^2$ is the sum of all squared entries of $\Delta W$; it
-# is called its **energy**, and tells how the change is spread over the directions.
-#
-# ### Exercise 2 · The energy (1 point, about 5 minutes)
-#
-# Write `directions(sigma, share)`: the smallest number $k$ of directions, the strongest first, that hold at least
-# this share of the energy, $\sigma_1^2 + \dots + \sigma_k^2 \ge \mathrm{share} \cdot \sum_i \sigma_i^2$.
-#
-# - `sigma` is a tensor of singular values, the largest first; `share` is a number such as 0.9;
-# - the answer is a whole number, an `int`: 1 if the first direction is enough;
-# - `x.cumsum(0)` gives all partial sums of a tensor `x`.
+# - `sigma` is a tensor of singular values, the largest first, and stays as it is; `share` is a number such as 0.9;
+# - the answer is a whole number, 1 if the first direction is enough.
 
 
 # %% exercise="change.energy" part="solution"
@@ -354,19 +324,8 @@ directions = pt.check("change.energy", directions)
 # %% exercise="change.energy" part="grade"
 pt.require("change.energy")
 
-# %% [markdown]
-# **Guess:** of 384 directions, how many hold 90 % of the change that you just trained, in the last block and in the
-# lowest? And of the weight itself?
-
 # %%
-noise = torch.randn(384, 384, generator=torch.Generator().manual_seed(0))
-shown = {"ΔW of block 5": delta, "ΔW of block 0": updates[lowest],
-         "the weight W of block 5": W, "random numbers": noise}
-pt.plots.show(pictures.draw_energy({n: torch.linalg.svdvals(m).tolist() for n, m in shown.items()}),
-              "Share of the energy that the strongest directions hold, value matrices. Marks: 90 %.")
-
-# %%
-print("directions that hold 90 %, of 384, block 0 to block 5")
+print("directions that hold 90 %, block 0 to block 5")
 spectra = {"ΔW, live, 125 steps": {n: torch.linalg.svdvals(m) for n, m in updates.items()}}
 for name, run in (("ΔW, recorded, 250 steps", "update 0"), ("the pretrained W", "weight")):
     spectra[name] = {n: torch.tensor(s) for n, s in record["spectra"][run].items()}
@@ -377,47 +336,25 @@ for run, table in spectra.items():
         print(f"   {place:14s}", "  ".join(f"{c:3d}" for c in counts))
 
 # %% [markdown]
-# Three things to see:
+# **The update is not of low rank.** In the lowest blocks 90 % of its energy takes some hundred directions, in the feed-forward
+# part up to two hundred; the higher the block, the more it is concentrated. In every matrix it takes fewer directions than the
+# weight itself, and after twice as many steps the picture is the same. But energy need not be importance. **Are the many weak
+# directions needed?**
 #
-# - **The update is not of low rank.** In the lower blocks 90 % of its energy takes a hundred directions and more,
-#   in the feed-forward part up to two hundred. Only in the last block is it concentrated: five to two dozen
-#   directions, and in `ffn_in` some seventy.
-# - It always needs *fewer* directions than the weight itself: the matrices $W$ take 140 to 270.
-# - The live run and the recorded one, twice as long, agree. This is no accident of a short training.
+# ### Exercise 3 · The truncation (2 points, about 8 minutes)
 #
-# Why is it spread out so much? One suspect is the optimizer. Here is the gradient of a single batch, and what
-# Adam makes of it in its first step, where it moves each weight by the learning rate, up or down: the gradient's
-# **sign**.
-
-# %%
-probe, _ = pt.models.load("minilm", labels=2)
-probe(**{k: v.to(pt.device()) for k, v in short_batches[0].items()}).loss.backward()
-print("directions that hold 90 %:  gradient   its sign   random signs")
-for place in ("query", "value", "ffn_in"):
-    for n in pt.models.find(probe, place)[::5]:                 # of six blocks, 0 and 5
-        g = probe.get_submodule(n).weight.grad.cpu()
-        counts = [directions(torch.linalg.svdvals(m), 0.9) for m in (g, g.sign(), torch.randn_like(g).sign())]
-        print(f"   block {n.split('.')[3]}, {place:14s}" + "".join(f"{c:11d}" for c in counts))
-
-# %% [markdown]
-# The gradient *is* of low rank: one direction to some dozens. Adam treats large and small entries alike, and so
-# fills the weak directions with small, noisy steps. (An explanation for the first step, not a proof for all of
-# them.) Which leads to the question that matters: **are those many weak directions needed?**
+# Write `truncate(delta, k)`: of all matrices of rank $k$ at most, the one that is nearest to `delta`, which means that the sum of
+# the squared differences is smallest. It is the sum above, stopped after $k$ terms (Eckart and Young 1936).
 #
-# ### Exercise 3 · The truncation (2 points, about 10 minutes)
-#
-# Write `truncate(delta, k)`: the matrix that is left if only the $k$ strongest directions are kept, the sum above
-# stopped after $k$ terms. It has the shape of `delta`. (Eckart and Young 1936: no matrix of rank $k$ is nearer.)
-#
-# - the first line is written for you: `torch.linalg.svd` gives the three in the shapes of the table, the
-#   strongest direction first, and $V$ **already transposed**;
-# - $k$ may be 0, then everything is cut, and may be all; `delta` need not be square, and stays as it is.
+# - `delta` need not be square and stays as it is; the result has its shape; $k$ goes from 0 to all;
+# - `torch.linalg.svd(delta, full_matrices=False)` gives the three parts. Find out how they lie, and put `delta` together
+#   from them before you cut.
 
 
 # %% exercise="change.truncate" part="solution"
 def truncate(delta: torch.Tensor, k: int) -> torch.Tensor:
-    U, sigma, Vt = torch.linalg.svd(delta, full_matrices=False)
     ### BEGIN SOLUTION
+    U, sigma, Vt = torch.linalg.svd(delta, full_matrices=False)
     return (U[:, :k] * sigma[:k]) @ Vt[:k]
     ### END SOLUTION
 
@@ -429,9 +366,11 @@ truncate = pt.check("change.truncate", truncate)
 pt.require("change.truncate")
 
 # %% [markdown]
-# Now cut all 36 updates with your function, put them back, and test. **Guess first:** the model has about 81 % when
-# nothing is cut. What is left at $k = 8$, where 24 × 8 × (384 + 384) + 12 × 8 × (384 + 1,536) numbers describe what
-# took 10.6 million? And at $k = 0$, where the 36 matrices are the pretrained ones again?
+# Now your function cuts all 36 updates, and all else that was trained stays. Uncut, the model answers some 81 % of the test
+# sentences. **What is left at $k = 8$, which keeps about half of the energy?** Commit a number such as 0.7.
+
+# %%
+at_eight = pt.commit("change.eight", ...)    # a share of right answers, from 0 to 1
 
 # %%
 test = pt.data.batches(movies.test[:min(1000, budget.test_examples)], tokenizer, 64)
@@ -448,107 +387,157 @@ def accuracy_with(change):
 
 there = record["truncated"]["short 0"]["kept"]
 uncut = pt.evaluate(tuned, test).accuracy
-at_eight, at_zero = (accuracy_with(lambda delta, k=k: truncate(delta, k)) for k in (8, 0))
-for name, live, k in (("not cut", uncut, 384), ("k = 8  ", at_eight, 8), ("k = 0  ", at_zero, 0)):
+cut = {k: accuracy_with(lambda delta, k=k: truncate(delta, k)) for k in (8, 0)}
+for name, live, k in (("not cut", uncut, 384), ("k = 8  ", cut[8], 8), ("k = 0  ", cut[0], 0)):
     print(f"{name}: live {live:.1%}, recorded {there[str(k)]:.1%}")
 print(f"live on {min(1000, budget.test_examples):,} test sentences, recorded on {tested:,}")
 held = [(s[:8].square().sum() / s.square().sum()).item() for s in spectra["ΔW, live, 125 steps"].values()]
 print(f"energy in 8 directions: {sum(held) / len(held):.0%}, mean of the {len(held)} live matrices")
+pt.compare("change.eight", cut[8], "accuracy with eight directions in each matrix, live")
 
 # %% [markdown]
-# **Eight directions hold little more than half of the energy, and nearly all of the accuracy.** At $k = 0$ the model
-# falls to about 63 %, so it is the matrices that carry the task, and yet more than nine tenths of what they carry lie in
-# their eight strongest directions. Energy is not importance: the many weak directions are large together, but almost
-# without effect.
-#
-# So two sentences are both true, and people mix them up: *fine-tuning's update is of high rank*, and *an update
-# of low rank is enough*.
-
-# %% [markdown]
-# ## Play: cut the update
-#
-# Recorded, from full fine-tuning on all 4,000 sentences, two seeds. On the left one matrix, on the right all 36
-# cut at the same $k$. Move $k$, walk through the blocks, and ask:
+# Recorded, from full fine-tuning on all 4,000 sentences, two seeds: on the left one matrix, on the right all 36 cut at the
+# same $k$. Ask it:
 #
 # 1. Where does the accuracy stop rising, and how much of the energy is kept there?
 # 2. The orange line is the opposite cut: the $k$ *strongest* directions are left out. Are they needed?
 # 3. In which block is the update the most concentrated?
 
 # %%
-head_long = records.accuracy(records.select(records.load("lora"), group="methods", method="head"))[0]
+head_long, full_long = records.ends()
 pictures.explore_cut(record, head_long)
 
+# %%
+pt.sentence("change.rank", ...)    # one sentence of yours: has fine-tuning's update a low rank?
+
 # %% [markdown]
-# 1. **Four to eight directions are enough**, with about half of the energy. Rank 1 in every matrix already brings
-#    most of the gain.
-# 2. **The strong ones are needed as a group.** Without the eight strongest of each matrix both seeds are nearly back
-#    at $k = 0$, though the directions that remain hold nearly half of the energy. So the long tail is not another way
-#    to the same end; for this task it is mostly noise. On the single strongest the two seeds disagree: without it one
-#    loses twenty points, the other two.
-# 3. The update is most concentrated in the last block, where the gradient was, too.
+# <details><summary>Ours</summary>
+# It has not: in most matrices its energy is spread over dozens of directions, up to two hundred. But cut to eight of them the
+# model answers nearly as well: a low rank is <i>enough</i>, though the update is not <i>of</i> low rank.
+# </details>
 #
-# And why is $k = 0$, at 58 %, *below* the head alone? Presumably because all that was trained beside the matrices, the
-# head too, fits the matrices as they had become, and the head had full fine-tuning's small learning rate. That is a
-# supposition: nothing here tests it.
+# <details><summary>How sure?</summary>
+# Two seeds, one task, one learning rate; in both seeds four directions come within a point of the uncut model. Without the eight
+# strongest directions each model is within five points of <i>k</i> = 0, though nearly half of the energy remains. On the single strongest the
+# two seeds disagree: without it one loses twenty points, the other two. That half of a finished update can be cut away does
+# not show that a training within rank 8 would find the other half: that is lesson 07.
+# </details>
+
+# %% [markdown]
+# ## 4 · Few places
 #
-# One honest question is left: what about *all else that was trained*? Embeddings, biases, LayerNorms and the pooler
-# (the layer between the last block and the head) moved too, 12 million numbers, and stayed as trained whatever $k$
-# was. Which part carries the task? Undo one of the two, and see.
+# The third kind of small moves a few weights and leaves all others alone. With every method, somebody has to find these
+# places, put something there and freeze the rest. In peft an argument called `target_modules` does that for you. Here
+# you write it, once, and all later lessons use yours.
+#
+# What is put there is an **adapter**: a class that inherits from `pt.Adapter`, holds the module that it goes around as
+# `self.base`, and calls it. Every parameter that it registers besides is its own. This is one; below it is a
+# model as small as can be, to try things on:
 
 # %%
-rest_back = copy.deepcopy(tuned)
-heads = pt.models.head(tuned)
-for n, p in rest_back.named_parameters():
-    if n.removesuffix(".weight") not in matrices and n not in heads:
-        p.data.copy_(before[n])
-print(f"everything as trained:                      {uncut:.1%}")
-print(f"the 36 matrices as trained, the rest undone: {pt.evaluate(rest_back, test).accuracy:.1%}")
-print(f"the rest as trained, the 36 matrices undone: {at_zero:.1%}")
+import inspect
+
+Tiny, Scale = pictures.Tiny, pictures.Scale
+print(inspect.getsource(Scale))
+print(Tiny())
 
 # %% [markdown]
-# The matrices alone give nearly everything; embeddings, biases, LayerNorms and pooler without them give little *in this run*, where
-# they were trained together with the matrices at one small learning rate. Could one of these small parts carry the
-# task if it had to, alone and at a learning rate of its own?
+# ### Exercise 4 · The injection (3 points, about 12 minutes)
 #
-# ## The idea: few places
+# Write `inject(model, targets, make)`. `targets` is a tuple of names such as `("query", "value")`, and `make(module)` gives
+# an adapter around a module. What holds for the model that comes back:
 #
-# The third kind of small needs no random directions and no decomposition. Every linear layer and every LayerNorm
-# has a bias $b_0$, one number for each output. **BitFit** (Ben Zaken et al. 2021) trains the biases and leaves every
-# matrix alone:
+# - **found**: a module is meant if its full name is a target, or ends with a dot and a target. `"query"` means
+#   `blocks.0.query` and `blocks.1.query`, and not `blocks.0.query_norm`;
+# - **wrapped**: where a meant module stood, `make(module)` stands, once: `model.get_submodule("blocks.0.query")` gives it;
+# - **frozen**: what trains is the parameters that `make` brought, and the head's. `pt.models.head(model)` gives the names of
+#   these; nothing else has `requires_grad`, also not what is wrapped;
+# - **refused**: a target that no module has is an error, whose text names it, whether or not other targets are found. It is
+#   raised before anything is changed;
+# - the model to go on with is **returned**. It may be the one that was given or a copy.
+#
+# `model.named_modules()` gives all modules with their full names. Try yours on `Tiny()` and `Scale`.
+
+
+# %% exercise="change.inject" part="solution"
+def inject(model, targets, make):
+    ### BEGIN SOLUTION
+    modules = dict(model.named_modules())
+    names = []
+    for target in targets:
+        found = [name for name in modules if name == target or name.endswith("." + target)]
+        if not found:
+            raise KeyError(f"no module is called {target!r}")
+        names += [name for name in found if name not in names]
+
+    head = pt.models.head(model)
+    for name, p in model.named_parameters():
+        p.requires_grad_(name in head)
+
+    for name in names:
+        owner, _, last = name.rpartition(".")
+        setattr(model.get_submodule(owner), last, make(modules[name]))
+    return model
+    ### END SOLUTION
+
+
+# %% exercise="change.inject" part="check"
+inject = pt.check("change.inject", inject)
+
+# %% exercise="change.inject" part="grade"
+pt.require("change.inject")
+
+# %% [markdown]
+# ### Exercise 5 · Its law (3 points, about 10 minutes)
+#
+# An `inject` that forgets something does not fail: the loss falls, and the claim is wrong. So write the test that finds it.
+# `inject_holds(inject, fresh, make)` raises, as `assert` does, if an `inject` breaks its law, and does nothing if it keeps
+# it. `fresh()` gives a new `Tiny`, `make(base)` a `Scale`.
+#
+# It is put on trial before seven broken versions, each with one slip, and four right ones, which differ in what the
+# properties above leave open. It must catch the seven and spare the four. (In your test a name that is nowhere is asked for, too.)
+
+
+# %% exercise="change.holds" part="solution"
+def inject_holds(inject, fresh, make):
+    ### BEGIN SOLUTION
+    model = inject(fresh(), ("query", "value"), make)
+    wrapped = {name for name, module in model.named_modules() if isinstance(module, pt.Adapter)}
+    assert wrapped == {f"blocks.{b}.{name}" for b in (0, 1) for name in ("query", "value")}
+
+    own = {f"{name}.{p}" for name in wrapped for p in model.get_submodule(name).own_parameters()}
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained == own | {"classifier.weight", "classifier.bias"}
+
+    try:
+        inject(fresh(), ("query", "qeury"), make)
+    except Exception:
+        return
+    raise AssertionError("a name that no module has was accepted")
+    ### END SOLUTION
+
+
+# %% exercise="change.holds" part="check"
+inject_holds = pt.check("change.holds", inject_holds)
+
+# %% exercise="change.holds" part="grade"
+pt.require("change.holds")
+
+# %%
+pt.audit()      # from now on, in any lesson: every test that you wrote, put to your own pieces
+
+# %% [markdown]
+# Which places? Every linear layer and every LayerNorm has a bias $b_0$, one parameter for each output. **BitFit** (Ben Zaken et
+# al. 2021) trains the biases and leaves every matrix alone:
 #
 # $$ y = x\,W^\top + b_0 + b = \mathrm{base}(x) + b $$
 #
-# | symbol | shape | trained | starts as |
-# |---|---|---|---|
-# | base | – | no | a pretrained linear layer ($W$, $b_0$) or LayerNorm |
-# | $b$ | (n_out,) | **yes** | zero, so that the first output is the base's |
+# (The paper trains $b_0$ itself. To train what is added to it, from zero, is the same, and keeps the base as it was.)
 #
-# (The paper trains $b_0$ itself. Training what is added to it is the same, and keeps the base as it was.)
+# ### Exercise 6 · BitFit (1 point, about 5 minutes)
 #
-# **Guess:** how many biases has a model of 22.7 million weights? And what rank has the $\Delta W$ of BitFit?
-#
-# ### Exercise 4 · BitFit (2 points, about 10 minutes)
-#
-# In this course a method is a class that inherits from `pt.Adapter`. An adapter holds one frozen module as
-# `self.base`, and every parameter that it registers besides is its own, and trained.
-#
-# ```python
-# class Double(pt.Adapter):                # an adapter that scales its base's output
-#     def __init__(self, base):
-#         super().__init__(base)           # keeps it as self.base
-#         self.factor = torch.nn.Parameter(torch.tensor(2.0))
-#
-#     def forward(self, x):
-#         return self.factor * self.base(x)
-# ```
-#
-# Write `BiasAdapter(base)` so that it computes the equation above:
-#
-# - `base` is an `nn.Linear` or an `nn.LayerNorm` that has a bias, so `base.bias.shape` tells the size of $b$;
-# - `self.b` is a `torch.nn.Parameter` of zeros, in float32 even where the base is bfloat16, a 16-bit format with two
-#   to three digits, in which small steps would be lost. What comes out has the dtype of the base's output y:
-#   round the sum, `(y + self.b).to(y.dtype)`, or b before you add it, which is a little coarser; both pass;
-# - call `self.base(x)`; change nothing in the base.
+# Write the adapter, so that `self.b` is trained, in float32, and the output is the equation's, in the dtype of the base's
+# output. Before any training the output is the base's, to the bit. `base` is a linear layer or a LayerNorm that has a bias.
 
 
 # %% exercise="change.bitfit" part="solution"
@@ -561,7 +550,7 @@ class BiasAdapter(pt.Adapter):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         ### BEGIN SOLUTION
-        y = self.base(x)                                   # (…, n_out)
+        y = self.base(x)
         return (y + self.b).to(y.dtype)
         ### END SOLUTION
 
@@ -573,107 +562,250 @@ BiasAdapter = pt.check("change.bitfit", BiasAdapter)
 pt.require("change.bitfit")
 
 # %% [markdown]
-# Your class goes around every module of the backbone that has a bias. `pt.attach` wraps them, freezes all else,
-# and leaves the head trainable.
+# Your adapter goes around every module of MiniLM that has a bias: `query`, `key`, `value`, everything that is called `dense`, and
+# each `LayerNorm`, in the six blocks; and one norm and one `dense`, the pooler, outside of them. **How many parameters
+# will train, the head among them?** Each bias has 384 entries, but for one in each block.
 
 # %%
+count = pt.commit("change.count", ...)    # a whole number
+
+# %% tags=["nbval-check-output"]
 pt.seed(0)
 model, tokenizer = pt.models.load("minilm", labels=2)
+batch = tokenizer(["A quiet, funny, generous film.", "Two hours that I want back."],
+                  padding=True, return_tensors="pt").to(pt.device())
 with torch.no_grad():
     outputs = model(**batch).logits
-biased = tuple(n for n, m in model.named_modules()
-               if n.startswith("bert.") and getattr(m, "bias", None) is not None)
-model = pt.attach(model, biased, lambda base: BiasAdapter(base).to(base.bias.device))
-
+model = inject(model, ("query", "key", "value", "dense", "LayerNorm"), BiasAdapter).to(pt.device())
 with torch.no_grad():
     print("same outputs, to the bit:", torch.equal(outputs, model(**batch).logits))
 
-# %% tags=["nbval-check-output"]
-counted = pt.account.parameters(model)
-print(f"modules with a bias: {len(pt.adapters(model))}")
-print(f"trained: {counted.adapter:,} of {counted.total:,}, {counted.share:.2%}")
-print(f"by hand, 6 blocks · (7 · 384 + 1,536) + embeddings and pooler: {6 * (7 * 384 + 1536) + 2 * 384:,}")
+trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+print(f"{len(pt.adapters(model))} adapters; {trained:,} parameters train")
+print(f"a block has 7 · 384 + 1,536 = {7 * 384 + 1536:,} biases: 6 · {7 * 384 + 1536:,} + 2 · 384 + {in_head} = "
+      f"{6 * (7 * 384 + 1536) + 2 * 384 + in_head:,}")
 
 # %% [markdown]
-# About a thousandth of the model. Its matrices do not change at all: **the rank of their $\Delta W$ is 0.** Now
-# watch it learn, on all 4,000 sentences, beside the recorded curves of full fine-tuning and of the head alone.
+# A thousandth of the model, and no entry of a matrix. Now watch it learn, on all 4,000 sentences, beside the
+# recorded curves of full fine-tuning and of the head alone.
 
 # %%
-examples = movies.train[:budget.train_examples]
-batches = pt.data.batches(examples, tokenizer, budget.batch_size)
+pt.compare("change.count", trained, "parameters that train")
+
+
+def answers(model, examples):
+    """The model's answer to each sentence: 1 for a sentence that likes the film."""
+    rows = pt.data.batches(examples, tokenizer, 64, shuffle=False, device=pt.device())
+    with torch.no_grad():
+        return torch.cat([model(**row).logits.argmax(-1).cpu() for row in rows])
+
+
+some = movies.test[:200]
+answers_before = answers(model.eval(), some)
+batches = pt.data.batches(movies.train[:budget.train_examples], tokenizer, budget.batch_size)
 long = records.load("lora")                       # the record of lesson 07 has three seeds of both
 full, head = (records.select(long, group="methods", method=m) for m in ("full", "head"))
 beside = {"full fine-tuning": full[0]["losses"], "head only": head[0]["losses"]}
 colours = {"full fine-tuning": pt.plots.COLOURS["full"], "head only": pt.plots.COLOURS["head"]}
-
-steps = pt.widgets.watch(pt.train(model, batches, lr=3e-3), len(batches),
-                         beside if budget.claims else None, colours)
+steps = pt.widgets.watch(pt.train(model, batches, lr=3e-3), len(batches), beside if budget.claims else None, colours)
 
 # %%
 bitfit = records.select(record, group="bitfit")
-trained = pt.evaluate(model, pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64))
-print(f"your BitFit:              {trained.accuracy:.1%}  on {trained.examples:,} test sentences")
-for name, rows in (("BitFit", bitfit), ("full fine-tuning", full), ("head only", head)):
-    mean, spread = records.accuracy(rows)
-    print(f"recorded {name:16s} {mean:.1%} ± {spread:.1%}  over three seeds")
-for row in sorted(bitfit[:1] + records.select(record, group="rates"), key=lambda row: row["lr"]):
-    print(f"learning rate {row['lr']:g}: {row['accuracy']:.1%}, {row['validation']:.1%} on validation, one seed")
+found = pt.evaluate(model, pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64))
+print(f"your BitFit: {found.accuracy:.1%} of {found.examples:,} test sentences, {records.gain(found.accuracy):.0%} of the gain")
+mean, spread = records.accuracy(bitfit)
+print(f"recorded:    {mean:.1%} ± {spread:.1%} over {len(bitfit)} seeds, {records.gain(mean):.0%} of the gain")
+if budget.claims:
+    pictures.keep_own("BitFit", trained, found.accuracy)
+answers_after, truth = answers(model, some), torch.tensor([example.label for example in some])
+print(f"answers that changed, of {len(some)}: {(answers_before != answers_after).sum()}")
+for title, chosen in (("now right", answers_after == truth), ("now wrong", answers_after != truth)):
+    places = ((answers_before != answers_after) & chosen).nonzero().flatten().tolist()
+    for i in sorted(places, key=lambda i: len(some[i].text))[:3]:
+        print(f"{title}: [{'liked' if truth[i] else 'not liked'}] {some[i].text}")
 
 # %% [markdown]
-# A thousandth of the model, in no matrix at all, brings more than two thirds of what full fine-tuning gains over the
-# head alone. And these biases were among the parts that did so little a moment ago: **what a part did when all was
-# trained says little about what it can do alone.** The learning rate decides: 0.003 is thirty times that of full fine-tuning;
-# a third of it learns too slowly for one pass over the data, and three times as much ends at chance.
+# <details><summary>How sure?</summary>
+# Three seeds, all at the learning rate that was highest on validation sentences, of three that were tried with one seed:
+# at a third of it BitFit ends at 73.2 %, at three times as much at chance.
+# </details>
 #
-# > **In the wild.** Hugging Face peft has a relative of your class, BEFT: a bias beside the base, around linear
-# > layers ([peft#3195](https://github.com/huggingface/peft/pull/3195)). More often you meet an option of its LoRA,
-# > `bias="all"` or `"lora_only"`, which trains the model's own biases *in place*. Two surprises follow: switched off,
-# > the model is no longer the pretrained one ([peft#741](https://github.com/huggingface/peft/pull/741)), and for a
-# > long time some of these biases were missing from the saved file
-# > ([peft#3306](https://github.com/huggingface/peft/issues/3306)). An addition beside the base has neither problem.
+# ## The three kinds of small, on one ruler
+#
+# *Parameters* is what it takes to write the change down, with the head's 770; *rank* is that of the change of one
+# 384 × 384 matrix. The two random subspaces saw half as many sentences, and are measured on a ruler of these.
 
 # %%
-with pt.disabled(model), torch.no_grad():
-    print("switched off, the backbone is the pretrained one, to the bit:",
-          torch.equal(model.bert(**batch)[0], pt.models.load("minilm", labels=2)[0].bert(**batch)[0]))
+rows = pictures.three_kinds(record, long)
+print(f"{'':30s}{'parameters':>12s}{'rank':>6s}   accuracy       share of the gain")
+for row in rows:
+    print(f"{row.name:30s}{row.parameters:12,}{row.rank:>6s}   {row.accuracy:.1%} ± {row.error:.1%}   {row.gain:5.0%}  {row.note}")
+pt.plots.show(pictures.draw_kinds(rows, pictures.own_points(record)),
+              "Share of the gain against the parameters of the change, the head's among them. A vertical line spans the seeds; open "
+              "marks saw 2,000 sentences, the others 4,000. Diamonds are runs of your own.")
+
+# %%
+pt.sentence("change.kinds", ...)    # one sentence of yours: which kind of small is "the" small change?
 
 # %% [markdown]
-# ## Break it on purpose
+# <details><summary>Ours</summary>
+# None of them is. Changes of rank 0, 1, 8 and 384, with thousands of parameters or with millions, all bring a good part of the
+# gain: a pretrained model can be turned to a new task by many different small changes.
+# </details>
 #
-# **1. The wrong matrix is truncated.** To make a model small, somebody cuts $W + \Delta W$ in place of $\Delta W$.
-# Both are matrices of the same shape, and nothing complains. At $k = 64$, eight times as many as above:
+# Rank does not order the results, and neither do parameters: LoRA's 9,986, in query and value alone, bring more than BitFit's
+# 26,882 (three seeds each). So it also matters *which* they are. And the question of the beginning?
+#
+# - **Few parameters: possible.** A few thousand, in random directions, bring half of the gain.
+# - **Low rank: not true of the update, enough all the same.** Eight directions of each matrix carry nearly all of the gain.
+# - **Few places: possible.** Fine-tuning moves all weights; the biases alone bring more than half of its gain.
+#
+# That is why there are so many methods in this course, and why lesson 10 compares them by measurement.
 
 # %%
-whole = copy.deepcopy(tuned)
+pt.progress("02")
+
+# %% [markdown]
+# ## When, and when not
+#
+# **A random subspace** is an instrument for measuring, not a method for production: it saves parameters on disk, but every
+# step still computes the gradient of all weights. (VeRA, Kopiczko et al. 2023, trains small vectors between
+# frozen random matrices.) **Truncating** a finished update saves disk space where there are many tasks, each trained in full once.
+# **BitFit** is worth a try where a model has biases and the data are few: its only setting is the learning rate, and $b$ can be added to
+# $b_0$ in the end. Where there are no biases, or there is more to learn, take a method with more room: lessons 03 to 09.
+#
+# **Five lines to remember**
+#
+# 1. Small has three meanings: few parameters, low rank, few places. None of them follows from another.
+# 2. $\theta = \theta_0 + Pz$: intrinsic dimension is the least $d$ that works in *random* directions, and what *works*
+#    means decides its size.
+# 3. Full fine-tuning's $\Delta W$ is **not** of low rank here; cut to a low rank it is nearly as good all the same.
+# 4. An injection finds, wraps, freezes, and refuses a name that is not there. Count what trains before you train.
+# 5. What is cut is $\Delta W$, never $W$.
+#
+# **Sources**
+#
+# - Li et al. 2018, *Measuring the Intrinsic Dimension of Objective Landscapes*, arXiv 1804.08838: §2 the construction, and
+#   $d_{90}$, the least $d$ that reaches 90 % of the full accuracy.
+# - Aghajanyan et al. 2020, *Intrinsic Dimensionality Explains the Effectiveness of Language Model Fine-Tuning*,
+#   arXiv 2012.13255: §3 the method, §4 language tasks, §5.1 how it falls while a model is pretrained.
+# - Ben Zaken et al. 2021, *BitFit*, arXiv 2106.10199: §3 the method.
+# - Hu et al. 2021, *LoRA*, arXiv 2106.09685: §4.1, from a low *dimension* to the hypothesis of a low *rank*.
+# - Kopiczko et al. 2023, *VeRA*, arXiv 2310.11454. Eckart & Young 1936, *Psychometrika* 1.
+# - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
+#
+# ## Further
+#
+# ### A stretch · The random subspace (1 point, about 8 minutes)
+#
+# Write `project(theta0, z, h, sign)`: the weights $\theta_0 + Pz$, for all $i$ at once. `theta0`, `h` and `sign` have
+# shape (D,), `z` has shape (d,).
+#
+# - Row $i$ of $P$ has one entry that is not zero, in column `h[i]`. Its sign is `sign[i]`, 1 or −1; its size is the same
+#   number $c$ everywhere;
+# - $c$ makes the columns of $P$ as long as a unit vector: the mean of their squared lengths is 1, if every column has
+#   $D/d$ entries. (So the weights move about as far as $z$ does, whatever $d$ is.) Which $c$ does?
+# - a dense $P$ is never built, and no loop goes over $D$; a gradient finds its way back to `z`; the inputs stay as they are.
+
+
+# %% exercise="change.project" part="solution"
+def project(theta0: torch.Tensor, z: torch.Tensor, h: torch.Tensor, sign: torch.Tensor) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    c = (len(z) / len(theta0)) ** 0.5
+    return theta0 + c * sign * z[h]
+    ### END SOLUTION
+
+
+# %% exercise="change.project" part="check"
+project = pt.check("change.project", project)
+
+# %% exercise="change.project" part="grade"
+pt.require("change.project")
+
+# %%
+again = Subspace(pt.models.load("minilm", labels=2)[0], d=4096, seed=0, project=project)
+with torch.no_grad():
+    again.z.normal_(generator=torch.Generator(pt.device()).manual_seed(0))
+    print(f"your project: |z| = {again.z.norm():.1f}, |θ − θ₀| = {(again.theta() - again.theta0).norm():.1f}")
+
+# %% [markdown]
+# ### Break it on purpose
+#
+# To make a model small, somebody cuts $W + \Delta W$ in place of $\Delta W$. Both are matrices of the same shape, and nothing
+# complains. At $k = 64$, eight times as many directions as above:
+
+# %%
+broken = copy.deepcopy(tuned)
 for n in matrices:
-    weight = whole.get_submodule(n).weight
+    weight = broken.get_submodule(n).weight
     weight.data.copy_(truncate(weight.detach().cpu(), 64).to(pt.device()))
-print(f"k = 64: ΔW cut, recorded: {there['64']:.1%};  W + ΔW cut: {pt.evaluate(whole, test).accuracy:.1%}")
+print(f"k = 64: ΔW cut, recorded: {there['64']:.1%};  W + ΔW cut: {pt.evaluate(broken, test).accuracy:.1%}")
 
 # %% [markdown]
-# Much of what the model knew is gone. The pretrained weight is spread over 140 to 270 directions, and its weak ones
-# are *not* noise. So cut the change, never the sum.
+# Much of what the model knew is gone: the pretrained weight is spread over 140 to 270 directions, and its weak ones are
+# needed. Cut the change, never the sum.
+
+# %% [markdown]
+# ### Why is the update spread out so much?
 #
-# **2. The sign is forgotten.** Then each number of $z$ pushes all of its weights the same way. Take $d = 1$, so
-# that $P$ is a single column, and look at one matrix again:
+# One suspect is the optimizer. Here is the gradient of a single batch, and what Adam makes of it in its first step,
+# where it moves each weight by the learning rate, up or down: the gradient's **sign**.
 
 # %%
-h, sign = hashes(entries, 1, seed=0)
-numbers = torch.rand(384, generator=torch.Generator().manual_seed(0))
-with torch.no_grad():       # what block 0 of MiniLM gets for the word "quiet"
-    word = probe.eval().bert(**batch, output_hidden_states=True).hidden_states[0][0, 2].cpu()
-print(f"mean of the input: random numbers {numbers.mean():.2f}, a word {word.mean():.2f}")
-for signs, s in (("with signs   ", sign), ("without signs", torch.ones(entries))):
-    change = project(torch.zeros(entries), torch.ones(1), h, s).view(384, 384)
-    print(f"{signs}: |ΔW| = {change.norm():.2f}, rank {torch.linalg.matrix_rank(change):3d}, moves the output for "
-          f"random numbers by {(change @ numbers).norm():.2f}, for a word by {(change @ word).norm():.2f}")
+probe, _ = pt.models.load("minilm", labels=2)
+probe(**{k: v.to(pt.device()) for k, v in short_batches[0].items()}).loss.backward()
+print("directions that hold 90 %:  gradient   its sign   random signs")
+for place in ("query", "value", "ffn_in"):
+    for n in pt.models.find(probe, place)[::5]:                 # of six blocks, 0 and 5
+        g = probe.get_submodule(n).weight.grad.cpu()
+        counts = [directions(torch.linalg.svdvals(m), 0.9) for m in (g, g.sign(), torch.randn_like(g).sign())]
+        print(f"   block {n.split('.')[3]}, {place:14s}" + "".join(f"{c:11d}" for c in counts))
 
 # %% [markdown]
-# The change is as long as before, and nothing complains. But it has rank 1: all that it reads of an input is the
-# mean. It answers sixteen times as strongly where the mean is 0.5, and hardly at all to a word of MiniLM, whose mean is
-# near zero; with signs it answers both alike. What was to be a random direction has become a particular one.
+# The gradient *is* of low rank: one direction to some dozens. Its sign is not: large and small entries count alike. That is
+# one batch and the first step; nothing here tests what the later ones add.
 #
-# **3. No biases.** BitFit is attached to a newer kind of model.
+# ### All else that was trained
+#
+# Embeddings, biases, norms and the pooler moved too, and stayed as trained whatever $k$ was. Undo one of the two:
+
+# %%
+rest_back = copy.deepcopy(tuned)
+heads = pt.models.head(tuned)
+for n, p in rest_back.named_parameters():
+    if n.removesuffix(".weight") not in matrices and n not in heads:
+        p.data.copy_(before[n])
+print(f"everything as trained:                      {uncut:.1%}")
+print(f"the 36 matrices as trained, the rest undone: {pt.evaluate(rest_back, test).accuracy:.1%}")
+print(f"the rest as trained, the 36 matrices undone: {cut[0]:.1%}")
+
+# %% [markdown]
+# The matrices alone give nearly everything. The biases are among the parts that give so little here, and alone, at a
+# learning rate thirty times as high, they brought most of BitFit's gain above: what a part did when all was trained says little
+# about what it can do alone.
+#
+# ### The subspace's other settings, and random weights
+#
+# The accuracy of a subspace depends on the length of its steps, and so does how far $z$ goes:
+
+# %%
+for d in (1024, 16384):
+    rows = records.select(record, group="subspace", d=d, seed=0) + records.select(record, group="steps", d=d)
+    for row in sorted(rows, key=lambda row: row["step"]):
+        print(f"d = {d:6,}, steps of length {row['step']:2.0f}: {row['accuracy']:.1%}, |z| = {row['length']:5.1f}, seed 0")
+scratch = records.select(record, group="scratch") + records.select(record, group="short", pretrained=False)
+for row in sorted(scratch, key=lambda row: row["parameters"]):
+    print(f"{row['parameters']:10,} parameters, from random weights: {row['accuracy']:.1%} after {len(row['losses'])} steps, one seed, one rate")
+longer, = records.select(records.load("full"), group="longer", method="scratch")
+print(f"{D:10,} parameters, from random weights: {longer['accuracy']:.1%} after {len(longer['losses']):,} steps (lesson 01)")
+
+# %% [markdown]
+# From random weights everything stays at chance, subspaces and the whole model alike. That does not show that random weights need
+# more directions, or that none help: 125 steps at one rate were too few to tell. After ten times as many, the whole model
+# comes to 74.4 %, and no subspace was trained that long. What is known is from others: Aghajanyan et al. 2020 saw the intrinsic dimension
+# fall the longer a model had been pretrained.
+#
+# ### A model without biases
 
 # %%
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -686,90 +818,18 @@ except pt.errors.NoTargets as error:
     print(error)
 
 # %% [markdown]
-# Llama and many models after it have no biases. A script that trains "all parameters with `bias` in their name"
-# finds none there, and trains the head, or nothing, without a word. **Count before you train.**
+# Llama and many models after it have no biases. A script that trains "all parameters with `bias` in their name" finds none
+# there, and trains the head, or nothing, without a word.
 #
-# ## The three kinds of small, side by side
+# > **In the wild.** Hugging Face peft has a relative of your class, BEFT: a bias beside the base, around linear
+# > layers ([peft#3195](https://github.com/huggingface/peft/pull/3195)). More often you meet an option of its LoRA,
+# > `bias="all"` or `"lora_only"`, which trains the model's own biases *in place*. Two surprises follow: switched off,
+# > the model is no longer the pretrained one ([peft#741](https://github.com/huggingface/peft/pull/741)), and for a
+# > long time some of these biases were missing from the saved file
+# > ([peft#3306](https://github.com/huggingface/peft/issues/3306)). An addition beside the base has neither problem.
 #
-# Here is the table of the beginning, with numbers in it. *Numbers* is what it takes to write the change of the
-# backbone down; *rank* is that of the change of one 384 × 384 matrix.
+# The library's own injection, with its safeguards, and its BitFit:
 
 # %%
-cut = [t["kept"] for run, t in record["truncated"].items() if run.startswith("update")]
-k8 = 24 * 8 * (384 + 384) + 12 * 8 * (384 + 1536)
-rest = D - sum(m.numel() for m in updates.values())
-rank_one = records.select(long, group="ranks", rank=1)
-table = [("head only", 0, "0", records.accuracy(head)[0])]
-for d in (1024, 16384):
-    rows = records.select(record, group="subspace", d=d)
-    table.append((f"random subspace, d = {d:,} *", d, "384", records.accuracy(rows)[0]))
-table += [("BitFit", counted.adapter, "0", records.accuracy(bitfit)[0]),
-          ("LoRA, rank 1 (lesson 07)", rank_one[0]["parameters"], "1", records.accuracy(rank_one)[0]),
-          ("full, matrices cut to k = 8 **", k8 + rest, "8", sum(t["8"] for t in cut) / len(cut)),
-          ("full fine-tuning", D, "384", records.accuracy(full)[0])]
-table.sort(key=lambda row: row[1])
-print(f"{'':32s}{'numbers':>12s}{'rank':>6s}   accuracy")
-for name, numbers, rank, accuracy in table:
-    print(f"{name:32s}{numbers:12,}{rank:>6s}   {accuracy:.1%}")
-print(f"* half as many sentences   ** {k8:,} for the matrices, {rest:,} for all else, which stays as trained")
-
-# %% [markdown]
-# Rank does not order the accuracies: changes of rank 0, 1, 8 and 384 all work. Numbers nearly do, with one exception:
-# LoRA's 9,216, in the query and value matrices alone, reach more than 16,384 random ones and BitFit's 26,112. (The
-# two random subspaces saw half as many sentences.) So it also matters *which* numbers they are. And the question of
-# the beginning?
-#
-# - **Few numbers: possible.** Fine-tuning moves all 22.7 million; about a thousand, in random directions, reach 90 %
-#   of its accuracy.
-# - **Low rank: not true of the update, true of what counts in it.** Its energy takes up to two hundred directions of
-#   a matrix; eight carry nearly all of the accuracy.
-# - **Few places: possible.** Fine-tuning moves them all; the biases alone, a thousandth, bring two thirds of its gain.
-#
-# **A pretrained model can be turned to a new task by many different small changes, and none of them is "the" change.**
-# That is why there are so many methods in this course, and why their comparison (lesson 10) must be made by measurement.
-
-# %%
-pt.progress()
-
-# %% [markdown]
-# ## When, and when not
-#
-# **A random subspace** is an instrument for measuring, not a method for production: it saves numbers on disk, but
-# every step still computes the gradient of all weights, and more. (Some methods are built on the thought, and
-# train small vectors between frozen random matrices: VeRA, Kopiczko et al. 2023, arXiv 2310.11454.)
-#
-# **Truncating an update** after full fine-tuning saves disk space for many tasks, once each was fully trained. It
-# is not trained for its rank, as LoRA is (lesson 07).
-#
-# **BitFit** is worth a try where a model has biases and the data are few: it is three lines, needs no setting
-# but the learning rate, and leaves no trace in the end: $b$ can be added to $b_0$ (one says: *merged*). Where there are no biases, or there
-# is more to learn, take a method with more room: lessons 03 to 09.
-#
-# **Five lines to remember**
-#
-# 1. Small has three meanings: few numbers, low rank, few places. None of them follows from another.
-# 2. $\theta = \theta_0 + Pz$: intrinsic dimension is the least $d$ that works in *random* directions, and *works*
-#    needs a threshold.
-# 3. Full fine-tuning's $\Delta W$ is **not** of low rank here; a truncation to a low rank is nearly as good all the same.
-# 4. BitFit changes no matrix at all: $\mathrm{base}(x) + b$, $b$ zero at the start.
-# 5. What is cut is $\Delta W$, never $W$.
-#
-# **Sources**
-#
-# - Li et al. 2018, *Measuring the Intrinsic Dimension of Objective Landscapes*, arXiv 1804.08838: §2 the
-#   construction, §2 and §3 $d_{90}$.
-# - Aghajanyan et al. 2020, *Intrinsic Dimensionality Explains the Effectiveness of Language Model Fine-Tuning*,
-#   arXiv 2012.13255: §3 the method, §4 language tasks, §5.1 how it falls while a model is pretrained.
-# - Ben Zaken et al. 2021, *BitFit*, arXiv 2106.10199: §3 the method.
-# - Hu et al. 2021, *LoRA*, arXiv 2106.09685: §4.1, where the hypothesis of a low *rank* takes its inspiration from
-#   a low *dimension*.
-# - Eckart & Young 1936, *The approximation of one matrix by another of lower rank*, Psychometrika 1.
-# - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
-#
-# The library's own version of the subspace and of BitFit's layer:
-
-# %%
-import inspect
-
-print(inspect.getsource(Subspace))
+print(inspect.getsource(pt.attach))
 print(inspect.getsource(pt.bitfit.BiasAdapter))

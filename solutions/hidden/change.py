@@ -1,4 +1,4 @@
-"""Further cases of lesson 02, for the grader alone: exact shares, lost rank, unused columns."""
+"""Further cases of lesson 02, for the grader alone: exact shares, lost rank, names hit twice."""
 
 import torch
 from torch import Tensor
@@ -55,5 +55,31 @@ def bitfit() -> list[dict]:
     return cases
 
 
+def small() -> list[dict]:
+    """Other sizes, small parameters, and all parameters equal."""
+    cases = [{"n": n, "a": 0.5 + draw(n, 1).abs(), "b": 0.01 + draw(n + 1, 2 * n).abs(),
+              "c": -0.2 - draw(n + 2, n).abs()} for n in (2, 5, 40)]
+    return [*cases, {"n": 6, "a": torch.ones(1), "b": torch.ones(12), "c": torch.ones(6)}]
+
+
+def inject() -> list[dict]:
+    """A module that two targets name; a target with a dot; a head of another name; one module."""
+    twice = {f"layers.{b}.attn.{name}": ("Linear", 4) for b in range(3)
+             for name in ("q_proj", "o_proj")}
+    return [
+        {"modules": {"embed": ("Linear", 4), **twice, "score": ("Linear", 4)},
+         "targets": ("q_proj", "attn.q_proj"), "unknown": [("self.q_proj",)]},
+        {"modules": {"a.self.dense": ("Linear", 5), "a.output.dense": ("Linear", 5),
+                     "a.output.norm": ("LayerNorm", 5), "classifier": ("Linear", 5)},
+         "targets": ("output.dense",), "unknown": [("dense", "norms")]},
+        {"modules": {"only": ("LayerNorm", 3)}, "targets": ("only",), "unknown": [("onl",)]}]
+
+
+def holds() -> list[dict]:
+    """None: all versions of an injection are on trial in the notebook already."""
+    return []
+
+
 CASES = {"change.energy": energy, "change.truncate": truncate, "change.project": project,
-         "change.bitfit": bitfit}
+         "change.bitfit": bitfit, "change.small": small, "change.inject": inject,
+         "change.holds": holds}

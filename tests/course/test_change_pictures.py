@@ -1,5 +1,6 @@
 """Lesson 02: the numbers in its pictures are those of the record."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 import torch
 
 import peft_teach as pt
+from peft_teach import work
 from peft_teach.course import records
+from peft_teach.widgets import Guess
 
 change = pt.course.pictures("change")
 
@@ -31,23 +34,65 @@ def test_the_energy_shows_where_the_share_is_reached():
 
 
 def test_subspaces_over_their_whole_grid(record):
-    for share, measure, starts in itertools.product(
-            range(50, 101, 5), ("accuracy", "gain"), ("pretrained", "random", "both")):
-        found = change.subspaces(record, share, measure, starts, guess=64)
-        assert set(found.points) <= {"pretrained", "random"}
-        assert found.head < found.full
+    for share, measure in itertools.product(range(0, 101, 5), ("accuracy", "gain")):
+        found = change.subspaces(record, share, measure, guess=64)
+        assert found.short_head < found.head < found.full
         if found.reached:
-            values = found.points["pretrained"][found.reached]
+            values = found.points[found.reached]
             assert np.mean(values) >= found.goal
             assert f"d = {found.reached:,}" in found.told
         change.draw_subspaces(found)
 
 
-def test_a_higher_goal_needs_as_many_numbers_or_more(record):
-    found = [change.subspaces(record, share, "accuracy", "both").reached or np.inf
-             for share in range(85, 101, 5)]
+def test_a_higher_goal_needs_as_many_parameters_or_more(record):
+    found = [change.subspaces(record, share, "gain").reached or np.inf
+             for share in range(5, 101, 5)]
     assert found == sorted(found)
-    assert change.subspaces(record, 50, "accuracy", "both").told.endswith("d = 0")
+    assert change.subspaces(record, 50, "accuracy").told.endswith("d = 0")
+
+
+def test_a_run_of_ones_own_stands_in_both_pictures(record, monkeypatch):
+    monkeypatch.setattr(work, "_here", {})
+    movies = pt.data.load("movies")
+    movies = dataclasses.replace(movies, test=movies.test[:20])
+    explorer = change.SubspaceExplorer(record, Guess("d?", (16,)), movies, train_examples=32)
+    explorer.d.value = 512
+    explorer.run.start_button.click()
+    (d, accuracy), = explorer.data.own
+    assert d == 512
+    assert "512" in explorer.run.line.value
+    name, parameters, share = change.own_points(record)[0]
+    assert (name, parameters) == ("d = 512", 512 + 770)
+    head, full = change.ends(record)
+    assert share == pytest.approx((accuracy - head) / (full - head))
+    change.keep_own("d = 512", 512 + 770, accuracy, d=512)
+    assert len(change.own_points(record)) == 1    # the same once more
+
+
+def test_a_recorded_run_is_what_the_button_trains(record):
+    assert record["setting"]["subspace_examples"] == change.FEWER
+    for row in records.select(record, group="subspace"):
+        assert (row["step"], row["lr"], row["examples"]) == (change.STEP, change.HEAD, change.FEWER)
+
+
+def test_the_three_kinds_are_counted_as_the_model_has_them(record):
+    ways = {way.name: way for way in change.three_kinds(record, records.load("lora"))}
+    model = pt.outlines.outline("minilm")
+    head = sum(model.get_parameter(name).numel() for name in pt.models.head(model))
+    assert head == change.IN_HEAD == ways["head only, to its end"].parameters
+    assert ways["head only, to its end"].gain == 0
+    assert ways["full fine-tuning"].gain == pytest.approx(1)
+    assert ways["full fine-tuning"].parameters == sum(p.numel() for p in model.parameters())
+    assert ways["BitFit"].parameters == pt.bitfit.count(6, 384, 1536) + head
+    shapes = [model.get_submodule(name).weight.shape for place in change.MODULES
+              for name in pt.models.find(model, place)]
+    cut = sum(8 * sum(shape) for shape in shapes)
+    kept = ways["full, matrices cut to k = 8"]
+    assert kept.parameters == (cut + ways["full fine-tuning"].parameters
+                               - sum(shape.numel() for shape in shapes))
+    assert f"{cut:,}" in kept.note
+    figure = change.draw_kinds(list(ways.values()), [("BitFit", 26_882, 0.5)])
+    assert "your BitFit: 26,882 parameters, 50%" in figure.get_label()
 
 
 def test_the_cut_over_its_whole_grid(record):

@@ -435,3 +435,328 @@ WRONG["change.bitfit"] = {
 
 BEYOND["change.bitfit"] = but(BITFIT, "self.b.to(y.dtype)",
                               "self.b.to(y.dtype).expand(x.shape[0], x.shape[1], -1)")
+
+# ── change.small ─────────────────────────────────────────────────────────────────────────────
+
+SMALL = """
+def change_a(p, n):
+    return p * torch.eye(n)
+
+
+def change_b(p, n):
+    return torch.outer(p[:n], p[n:])
+
+
+def change_c(p, n):
+    return torch.diag(p)
+"""
+EYE, OUTER, DIAG = "p * torch.eye(n)", "torch.outer(p[:n], p[n:])", "torch.diag(p)"
+
+RIGHT["change.small"] = {
+    "identity, outer, diagonal": SMALL,
+    "random signs": but(SMALL, f"    return {EYE}", """
+    generator = torch.Generator().manual_seed(0)
+    return p * (2.0 * torch.randint(2, (n, n), generator=generator) - 1 + torch.eye(n) / 7)
+"""),
+    "a seed of torch's own": but(SMALL, f"    return {EYE}", """
+    torch.manual_seed(1)
+    return p.item() * torch.randn(n, n)
+"""),
+    "the other diagonal": but(SMALL, DIAG, "torch.diag(p).flip(1)"),
+    "a column times a row": but(SMALL, OUTER, "p[:n].reshape(n, 1) @ p[n:].reshape(1, n)"),
+    "einsum": but(SMALL, OUTER, 'torch.einsum("i,j->ij", p[:n], p[n:])'),
+    "broadcast": but(SMALL, OUTER, "p[:n, None] * p[None, n:]", DIAG, "p[:, None] * torch.eye(n)"),
+    "triangle": but(SMALL, EYE, "p * torch.tril(torch.ones(n, n))"),
+    "written into zeros": but(SMALL, f"    return {DIAG}", """
+    change = torch.zeros(n, n)
+    for i in range(n):
+        change[i, (i + 1) % n] = p[i]
+    return change
+"""),
+    "two for a row": but(SMALL, OUTER,
+                         "(p[0::2, None] * p[None, 1::2]).contiguous()"),
+    "ones and the identity": but(SMALL, EYE, "p[0] * (torch.ones(n, n) + torch.eye(n))"),
+}
+
+WRONG["change.small"] = {
+    "not_full": (but(SMALL, EYE, "p * torch.ones(n, n)"), but(SMALL, EYE, "p.expand(n, n)"),
+                 but(SMALL, EYE, "p * torch.arange(1.0, n * n + 1).view(n, n)"),
+                 but(SMALL, DIAG, "torch.zeros(n, n).index_copy(0, torch.tensor([0]), p[None])")),
+    "rank_not_one": (but(SMALL, OUTER, "torch.diag(p[:n]) + torch.diag(p[n:])"),
+                     but(SMALL, OUTER, "p[:n, None] + p[None, n:]")),
+    "has_zeros": but(SMALL, OUTER, "torch.outer(p[:n] - p[0], p[n:])"),
+    "not_sparse": (but(SMALL, DIAG, "torch.tril(p.expand(n, n))"),
+                   but(SMALL, DIAG, "p * torch.tril(torch.ones(n, n))")),
+    "unused": (but(SMALL, OUTER, "torch.outer(p[:n], p[:n])"),
+               but(SMALL, DIAG, "p[0] * torch.eye(n)")),
+    "not_zero": (but(SMALL, EYE, "torch.eye(n) + p"),
+                 but(SMALL, EYE, "torch.eye(n) * p.exp()")),
+    "drawn_anew": but(SMALL, EYE, "p * torch.randn(n, n)"),
+    "shape": (but(SMALL, EYE, "p"), but(SMALL, DIAG, "p"), but(SMALL, OUTER, "p[:n] * p[n:]")),
+    "no_return": (but(SMALL, f"return {EYE}", f"change = {EYE}"),
+                  but(SMALL, f"return {DIAG}", f"change = {DIAG}")),
+}
+
+BEYOND["change.small"] = but(SMALL, DIAG, "torch.diag(p) if n in (3, 7, 384) else p")
+
+# ── change.inject ────────────────────────────────────────────────────────────────────────────
+
+INJECT = """
+def inject(model, targets, make):
+    modules = dict(model.named_modules())
+    names = []
+    for target in targets:
+        hits = [name for name in modules if name == target or name.endswith("." + target)]
+        if not hits:
+            raise KeyError(f"no module is called {target}")
+        names += [name for name in hits if name not in names]
+    head = set(pt.models.head(model))
+    for name, p in model.named_parameters():
+        p.requires_grad = name in head
+    for name in names:
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, make(modules[name]))
+    return model
+"""
+HIT = 'name == target or name.endswith("." + target)'
+REFUSE = """        if not hits:
+            raise KeyError(f"no module is called {target}")
+"""
+FREEZE = """    head = set(pt.models.head(model))
+    for name, p in model.named_parameters():
+        p.requires_grad = name in head
+"""
+WRAP = """    for name in names:
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, make(modules[name]))
+"""
+RECURSIVE = """
+def inject(model, targets, make):
+    targets = set(targets)
+    known = {name.split(".")[-1] for name, _ in model.named_modules()}
+    # a target may have a dot
+    full = [name for name, _ in model.named_modules()]
+    for target in targets:
+        if target not in known and not any(f".{n}".endswith(f".{target}") for n in full):
+            raise ValueError("unknown target: " + target)
+    head = [model.get_parameter(name) for name in pt.models.head(model)]
+    model.requires_grad_(False)
+
+    def walk(module, path):
+        for name, child in list(module.named_children()):
+            here = f"{path}.{name}"
+            if any(here.endswith("." + target) for target in targets):
+                setattr(module, name, make(child))
+            else:
+                walk(child, here)
+
+    walk(model, "")
+    for p in head:
+        p.requires_grad_(True)
+    return model
+"""
+
+RIGHT["change.inject"] = {
+    "names first": INJECT,
+    "recursive": RECURSIVE,
+    "a copy": but("import copy\n" + INJECT, "    modules = dict",
+                  "    model = copy.deepcopy(model)\n    modules = dict"),
+    "ValueError": but(INJECT, "raise KeyError(f\"no module", "raise ValueError(f\"no module"),
+    "assert": but(INJECT, REFUSE, '        assert hits, f"{target}: not found"\n'),
+    "a dot in front": but(INJECT, HIT, '("." + name).endswith("." + target)'),
+    "parts": but(INJECT, HIT,
+                 'name.split(".")[-len(target.split(".")):] == target.split(".")'),
+    "regular expression": but("import re\n" + INJECT, HIT,
+                              're.search(rf"(^|\\.){re.escape(target)}$", name)'),
+    "owners by getattr": but("from functools import reduce\n" + INJECT, WRAP, """
+    for name in names:
+        *path, child = name.split(".")
+        owner = reduce(getattr, path, model)
+        setattr(owner, child, make(getattr(owner, child)))
+"""),
+    "freezing last": but(INJECT, FREEZE, "", "    return model", """
+    own = set()
+    for name in names:
+        own |= {id(p) for p in model.get_submodule(name).own_parameters().values()}
+    head = pt.models.head(model)
+    for name, p in model.named_parameters():
+        p.requires_grad_(name in head or id(p) in own)
+    return model"""),
+    "the library's replace": but(INJECT, WRAP, """
+    for name in names:
+        pt.models.replace(model, name, make(model.get_submodule(name)))
+"""),
+    "the library's error": but(INJECT, 'KeyError(f"no module is called {target}")',
+                               'pt.errors.NoTargets(f"no {target} here")'),
+}
+
+LATE = """
+def inject(model, targets, make):
+    head = pt.models.head(model)
+    for name, p in model.named_parameters():
+        p.requires_grad = name in head
+    for target in targets:
+        hits = [name for name, _ in model.named_modules()
+                if f".{name}".endswith(f".{target}")]
+        if not hits:
+            raise KeyError(target)
+        for name in hits:
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, make(model.get_submodule(name)))
+    return model
+"""
+
+WRONG["change.inject"] = {
+    "no_error_among_others": but(INJECT, REFUSE, "", "    head =",
+                                 "    if not names:\n        raise KeyError(f'none of {targets}')\n"
+                                 "    head ="),
+    "no_error": but(INJECT, REFUSE, ""),
+    "no_return": but(INJECT, "    return model\n", ""),
+    "no_model": but(INJECT, "return model", "return names"),
+    "not_in_place": (but(INJECT, WRAP, "    for name in names:\n"
+                                       "        setattr(model, name, make(modules[name]))\n"),
+                     but(INJECT, WRAP, "    model.adapters = nn.ModuleList("
+                                       "make(modules[name]) for name in names)\n")),
+    "part_of_name": (but(INJECT, HIT, "target in name.rpartition('.')[2]"),
+                     but(INJECT, HIT, "name.endswith(target)"),
+                     but(INJECT, HIT, "name.split('.')[-1].startswith(target)")),
+    "too_many": but(INJECT, HIT, "name and not modules[name]._modules and (name != 'classifier')",
+                    REFUSE, ""),
+    "own_name": but(INJECT, HIT, 'name.endswith("." + target)'),
+    "skipped": (but(INJECT, "names += [name for name in hits if name not in names]",
+                    "names.append(hits[0])"),
+                but(INJECT, "names += [name for name in hits if name not in names]",
+                    "names = hits[:1]")),
+    "twice": but(INJECT, "make(modules[name])", "make(make(modules[name]))"),
+    "base_trained": but(INJECT, FREEZE, "", "    return model", """
+    head = pt.models.head(model)
+    for name, p in model.named_parameters():
+        p.requires_grad = name in head or any(name.startswith(n + ".") for n in names)
+    return model"""),
+    "own_frozen": but(INJECT, FREEZE, "", "    return model", f"{FREEZE}    return model"),
+    "head_frozen": but(INJECT, "name in head", "False"),
+    "rest_trained": but(INJECT, FREEZE, "", "make(modules[name])",
+                        "make(modules[name].requires_grad_(False))"),
+    "error_unnamed": but(INJECT, 'KeyError(f"no module is called {target}")',
+                         'KeyError("not found")'),
+    "half_done": LATE,
+}
+
+BEYOND["change.inject"] = but(INJECT, "[name for name in hits if name not in names]", "hits",
+                              "make(modules[name])", "make(model.get_submodule(name))")
+
+# ── change.holds ─────────────────────────────────────────────────────────────────────────────
+
+HOLDS = """
+def inject_holds(inject, fresh, make):
+    model = inject(fresh(), ("query", "value"), make)
+    names = ["blocks.0.query", "blocks.0.value", "blocks.1.query", "blocks.1.value"]
+    wrapped = [name for name, m in model.named_modules() if isinstance(m, pt.Adapter)]
+    assert sorted(wrapped) == names, wrapped
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained == {f"{n}.a" for n in names} | {"classifier.weight", "classifier.bias"}
+    try:
+        inject(fresh(), ("query", "qeury"), make)
+    except Exception:
+        pass
+    else:
+        raise AssertionError("an unknown name passed")
+"""
+UNKNOWN = """    try:
+        inject(fresh(), ("query", "qeury"), make)
+    except Exception:
+        pass
+    else:
+        raise AssertionError("an unknown name passed")
+"""
+COUNTED = """
+def inject_holds(inject, fresh, make):
+    for targets in [("query",), ("value",), ("query", "value")]:
+        model = inject(fresh(), targets, make)
+        own = sum(p.numel() for p in make(fresh().blocks[0].query).own_parameters().values())
+        head = sum(p.numel() for p in model.classifier.parameters())
+        count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        assert count == len(targets) * 2 * own + head
+        for block in model.blocks:
+            for target in targets:
+                adapter = getattr(block, target)
+                assert isinstance(adapter, pt.Adapter)
+                assert not any(p.requires_grad for p in adapter.base.parameters())
+    raised = False
+    try:
+        inject(fresh(), ("value", "values"), make)
+    except Exception:
+        raised = True
+    assert raised
+"""
+
+RIGHT["change.holds"] = {
+    "sets of names": HOLDS,
+    "counted": COUNTED,
+    "two kinds of error": but(HOLDS, "except Exception", "except (KeyError, ValueError)"),
+    "pytest": but("import pytest\n" + HOLDS, UNKNOWN,
+                  "    with pytest.raises(Exception):\n"
+                  '        inject(fresh(), ("query", "nothing"), make)\n'),
+    "a helper": but(HOLDS, UNKNOWN, """
+    assert refuses(inject, fresh(), ("value", "vaule"), make)
+""", "def inject_holds", """
+def refuses(inject, *arguments):
+    try:
+        inject(*arguments)
+    except Exception:
+        return True
+    return False
+
+
+def inject_holds"""),
+    "raises ValueError itself": but(
+        HOLDS, "    assert sorted(wrapped) == names, wrapped\n",
+        "    if set(wrapped) != set(names):\n        raise ValueError(f'wrapped {wrapped}')\n"),
+    "by keyword": but(HOLDS, 'inject(fresh(), ("query", "value"), make)',
+                      'inject(model=fresh(), targets=["query", "value"], make=make)'),
+    "the library's adapters": but(
+        HOLDS, "    wrapped = [name for name, m in model.named_modules() "
+               "if isinstance(m, pt.Adapter)]\n    assert sorted(wrapped) == names, wrapped\n",
+        "    assert sorted(pt.adapters(model)) == names\n"),
+}
+
+TRAINED = """    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained == {f"{n}.a" for n in names} | {"classifier.weight", "classifier.bias"}
+"""
+WRONG["change.holds"] = {
+    "swallowed": (but(HOLDS, UNKNOWN, """    try:
+        inject(fresh(), ("query", "qeury"), make)
+        assert False, "an unknown name passed"
+    except Exception:
+        pass
+"""), but(HOLDS, UNKNOWN, """    try:
+        model = inject(fresh(), ("query", "qeury"), make)
+        assert len(pt.adapters(model)) == 2
+    except KeyError:
+        pass
+    except Exception:
+        pass
+""")),
+    "let_through": (but(HOLDS, UNKNOWN, ""), but(HOLDS, TRAINED, ""),
+                    but(HOLDS, "sorted(wrapped) == names", "set(names) <= set(wrapped)", TRAINED,
+                        TRAINED.replace("trained ==", "trained >=")),
+                    but(COUNTED, "                assert not any(p.requires_grad for p in "
+                                 "adapter.base.parameters())\n", "",
+                        "count == len(targets) * 2 * own + head", "count > head")),
+    "alone": but(HOLDS, '("query", "qeury")', '("qeury",)'),
+    "one_kind": (but(HOLDS, "except Exception", "except KeyError"),
+                 but(HOLDS, "except Exception", "except ValueError")),
+    "argument": (but(HOLDS, 'model = inject(fresh(), ("query", "value"), make)',
+                     'model = fresh()\n    inject(model, ("query", "value"), make)'),
+                 but(HOLDS, 'model = inject(fresh(), ("query", "value"), make)',
+                     'before = fresh()\n    model = inject(before, ("query", "value"), make)\n'
+                     '    assert model is before')),
+    "accused": but(HOLDS, "    assert sorted(wrapped) == names, wrapped\n",
+                   "    assert sorted(wrapped) == names, wrapped\n"
+                   "    assert sum(p.requires_grad for p in model.parameters()) != 6\n",
+                   TRAINED, "", UNKNOWN, ""),
+    "objects_to_all": (but(HOLDS, "sorted(wrapped) == names,", "sorted(wrapped) == names[:3],"),
+                       but(HOLDS, "inject(fresh(), (\"query\", \"value\"), make)",
+                           "inject(fresh, (\"query\", \"value\"), make)")),
+    "returned_bool": but(COUNTED, "    assert raised\n", "    return raised\n"),
+}

@@ -1,4 +1,7 @@
-"""The exercises of lesson 02: an update's energy, its truncation, a random subspace, BitFit."""
+"""The exercises of lesson 02; here energy, truncation, random subspace and BitFit.
+
+`small` has the three changes, `injecting` the injection and its law.
+"""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -13,6 +16,8 @@ from ....subspace import hashes
 from ...adapter_judge import MISTAKES, Method
 from ...exercise import Exercise, Verdict
 from ...judge import HALF, NO_RETURN, close, difference, named, plain, rejected, strange, whole
+from .injecting import HOLDS, INJECT
+from .small import SMALL
 
 _close = partial(close, tolerance=1e-4)
 
@@ -122,14 +127,14 @@ ENERGY_MISTAKES = {
 }
 
 ENERGY = Exercise(
-    id="change.energy", lesson="02", names=("directions",), points=1, minutes=5, difficulty=1,
+    id="change.energy", lesson="02", names=("directions",), points=1, minutes=4, difficulty=1,
     reference="peft_teach.spectra:energy_rank",
     cases=energy_cases, run=run_energy, judge=judge_energy, mistakes=ENERGY_MISTAKES,
-    hints=("Square the values, then add them up one after the other: Tensor.cumsum(0).",
-           "The last partial sum is the whole energy. Which partial sums are still below "
-           "share × the whole?",
-           "k is one more than the number of partial sums below: "
-           "int((energy < share * energy[-1]).sum()) + 1."))
+    hints=("What the k strongest hold is a partial sum of squares. Which method of a tensor gives "
+           "all partial sums at once?",
+           "The last partial sum is the whole energy. How many of them are still too small?",
+           "If m partial sums are too small, the next one is the first that is not: which k is "
+           "that?"))
 
 
 # ── change.truncate ──────────────────────────────────────────────────────────────────────────
@@ -235,12 +240,14 @@ TRUNCATE_MISTAKES = {
 }
 
 TRUNCATE = Exercise(
-    id="change.truncate", lesson="02", names=("truncate",), points=2, minutes=10, difficulty=2,
+    id="change.truncate", lesson="02", names=("truncate",), points=2, minutes=8, difficulty=2,
     reference="peft_teach.spectra:truncate",
     cases=truncate_cases, run=run_truncate, judge=judge_truncate, mistakes=TRUNCATE_MISTAKES,
-    hints=("U, sigma, Vt = torch.linalg.svd(delta, full_matrices=False): print the three shapes.",
-           "Keep U[:, :k], sigma[:k] and Vt[:k]: k columns, k values, k rows.",
-           "Multiply the columns of U by their σ, then with Vᵀ: (U[:, :k] * sigma[:k]) @ Vt[:k]."))
+    hints=("Take a matrix that is not square, and print the shapes of the three that "
+           "torch.linalg.svd gives with full_matrices=False: one axis of each counts directions.",
+           "Multiply the three together until delta comes back; only then begin to cut.",
+           "The strongest stand first. In each of the three, keep k along the axis that counts "
+           "directions."))
 
 
 # ── change.project ───────────────────────────────────────────────────────────────────────────
@@ -314,7 +321,7 @@ def judge_project(case: dict, seen) -> Verdict:
             difference("z.grad", seen["grad"], expected) if seen["grad"] is not None
             else "z.grad is None."))
     if d > 1 and seen["largest"] >= len(theta0) * d:
-        return rejected("dense", f"{told} one tensor of {seen['largest']} numbers was kept.")
+        return rejected("dense", f"{told} one tensor of {seen['largest']} entries was kept.")
     return Verdict(True, "Every weight moves, and only z is learned.")
 
 
@@ -356,24 +363,24 @@ PROJECT_MISTAKES = {
     "z_ignored": "That is θ₀ alone: z does not move it.",
     "theta0_missing": "That is P z alone: the pretrained weights θ₀ are missing.",
     "no_scale": "The scale √(d/D) is missing.",
-    "no_sign": "The signs are missing: without them all weights that share a number move the same "
-               "way.",
+    "no_sign": "The signs are missing: without them all weights that share an entry of z move the "
+               "same way.",
     "subtracted": "P z is subtracted.",
     "upside_down": "The scale is upside down: it is √(d/D), below one.",
     "no_root": "The scale is d/D, or √(d/D) applied twice: it is √(d/D), once.",
     "one_size": "The scale has one of the two sizes only, as 1/√d or 1/√D; wanted is √(d/D), "
                 "d = len(z) and D = len(theta0).",
-    "columns_used": "The largest entry of h need not be the last column: a number of z may have no "
+    "columns_used": "The largest entry of h need not be the last column: an entry of z may have no "
                     "weight. d is len(z).",
-    "h_ignored": "z is used without h. It has d numbers, and there are D weights: fetch each "
-                 "weight's number with h, z[h[i]] for weight i.",
-    "scattered": "h was used as a place in θ. It is a place in z: h[i] says which number of z "
+    "h_ignored": "z is used without h. It has d entries, and there are D weights: h says which "
+                 "entry of z each weight takes.",
+    "scattered": "h was used as a place in θ. It is a place in z: h[i] says which entry of z "
                  "weight i takes.",
     "theta0_by_h": "theta0[h] takes another weight: weight i starts from theta0[i].",
     "exact_length": "Each column was given its own factor, so that its length is exactly 1. Wanted "
                     "is one factor for all, √(d/D): the lengths are then close to 1.",
-    "dense": "The result is right, but a matrix of D × d numbers was built on the way. For the "
-             "whole model it would not fit into memory: z[h] needs D numbers.",
+    "dense": "The result is right, but a dense tensor of D × d entries was built on the way. For "
+             "the whole model it would not fit into memory: D entries are enough.",
     "sign_by_column": "sign[h] takes the sign of another weight: the sign of weight i is sign[i].",
     "all_scaled": "θ₀ is scaled as well: only P z is.",
     "multiplied": "θ₀ is multiplied: P z is added to it.",
@@ -382,13 +389,15 @@ PROJECT_MISTAKES = {
 }
 
 PROJECT = Exercise(
-    id="change.project", lesson="02", names=("project",), points=2, minutes=10, difficulty=2,
+    id="change.project", lesson="02", names=("project",), points=1, minutes=8, difficulty=2,
     reference="peft_teach.subspace:project",
     cases=project_cases, run=run_project, judge=judge_project, mistakes=PROJECT_MISTAKES,
-    hints=("h[i] says which number of z weight i listens to; z[h] holds these numbers, for all "
-           "weights: (D,).",
-           "Multiply z[h] by sign, entry by entry, and by (len(z) / len(theta0)) ** 0.5.",
-           "return theta0 + (len(z) / len(theta0)) ** 0.5 * sign * … , the last being z[h]."))
+    hints=("h[i] says which entry of z weight i takes: indexing a tensor by a tensor takes them "
+           "for all weights at once.",
+           "For the factor c: a column has about D/d entries, each of them c or −c. What is the "
+           "sum of their squares?",
+           "Everything is done entry by entry, in tensors of D entries: no P is needed, and no "
+           "loop."))
 
 
 # ── change.bitfit ────────────────────────────────────────────────────────────────────────────
@@ -471,11 +480,13 @@ BITFIT_MISTAKES = MISTAKES | {
 }
 
 BITFIT = Exercise(
-    id="change.bitfit", lesson="02", names=("BiasAdapter",), points=2, minutes=10, difficulty=2,
+    id="change.bitfit", lesson="02", names=("BiasAdapter",), points=1, minutes=5, difficulty=1,
     reference="peft_teach.methods.bitfit:BiasAdapter",
     cases=bitfit_cases, run=BITFIT_METHOD.run, judge=BITFIT_METHOD.judge, mistakes=BITFIT_MISTAKES,
-    hints=("__init__: after super().__init__(base), one torch.nn.Parameter named self.b.",
-           "torch.zeros(base.bias.shape) has the right size for a linear layer and a LayerNorm.",
-           "forward: y = self.base(x), then return (y + self.b).to(y.dtype)."))
+    hints=("What is registered with nn.Parameter, outside of the base, is trained: one vector.",
+           "It has an entry for each output, as the base's own bias has, and starts so that "
+           "nothing is changed.",
+           "forward asks the base first. What it gives has a dtype, and the sum is to have the "
+           "same."))
 
-EXERCISES = (PROJECT, ENERGY, TRUNCATE, BITFIT)
+EXERCISES = (SMALL, ENERGY, TRUNCATE, INJECT, HOLDS, BITFIT, PROJECT)

@@ -1,6 +1,6 @@
-"""Pictures of lesson 02: random subspaces, and the update of full fine-tuning, cut to a few k."""
+"""Pictures of lesson 02: random subspaces, an update cut to a few k, the three kinds of small."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
@@ -10,10 +10,19 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MultipleLocator
 
+from .... import data, models, training, work
 from ....families import BERT
 from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ticks
-from ....widgets import Explorer
+from ....subspace import Subspace
+from ....widgets import Explorer, Guess, Progress, Run
 from ... import records
+from ...own_run import with_own_random
+from .tiny import Scale as Scale  # the lesson shows the two, and has them from here
+from .tiny import Tiny as Tiny
+
+OWN = "change.own"                # under this name the reader's own points are kept
+WIDTH, WIDE, BLOCKS = 384, 1536, 6
+IN_HEAD = 770                     # parameters of the head, which every method trains
 
 # The matrices of a block of MiniLM, by their place.
 MODULES = {place: BERT.places[place]
@@ -32,10 +41,10 @@ def draw_hashing(h: Sequence[int], sign: Sequence[float], d: int) -> Figure:
     for row in range(d + 1):
         ax.axhline(row, color=COLOURS["quiet"], lw=0.6)
     ax.set(xlim=(0, len(h)), ylim=(d, 0), xlabel="weights of the model",
-           ylabel="numbers of z", xticks=[i + 0.5 for i in range(len(h))],
+           ylabel="entries of z", xticks=[i + 0.5 for i in range(len(h))],
            xticklabels=range(len(h)), yticks=[j + 0.5 for j in range(d)], yticklabels=range(d))
     ax.tick_params(length=0)
-    made.set_label("P, lying on its side. Each weight takes one number of z: " + ", ".join(
+    made.set_label("P, lying on its side. Each weight takes one entry of z: " + ", ".join(
         f"weight {i} {'+' if s > 0 else '−'}z[{int(c)}]" for i, (c, s) in enumerate(zip(h, sign))))
     return made
 
@@ -65,106 +74,159 @@ def draw_energy(sigmas: Mapping[str, Sequence[float]], share: float = 0.9) -> Fi
 
 # ── accuracy against the dimension of a random subspace ──────────────────────────────────────
 
+STEP, HEAD = 10.0, 1e-1     # the recorded runs' rates: length of a step of z, rate of the head
+FEWER = 2000                # sentences that they saw
+DIMENSIONS = (512, 2048, 8192, 65_536, 262_144, 1_048_576)    # offered beside the recorded ones
+
 
 @dataclass(frozen=True)
 class Subspaces:
-    """Accuracies by d and start, and the smallest d that reaches a goal."""
+    """Accuracies by d, and the smallest recorded d that reaches a goal."""
 
-    points: Mapping[str, Mapping[int, Sequence[float]]]    # by start and d: one accuracy a seed
+    points: Mapping[int, Sequence[float]]           # by d: one accuracy a seed
+    own: Sequence[tuple[int, float]]                # runs of the reader's own: d, accuracy
     full: float
-    head: float
-    majority: float
+    head: float                                     # trained to its end
+    short_head: float                               # trained as long as z
     goal: float
     reached: int | None
     told: str
     guess: int | None
 
 
-def subspaces(record: Mapping, share: int, measure: str, starts: str,
-              guess: int | None = None) -> Subspaces:
+def ends(record: Mapping) -> tuple[float, float]:
+    """Return the ends of the ruler for runs on 2,000 sentences: the head alone, and full.
+
+    `records.ends` has those of 4,000; `record` is `records.load("change")`.
+    """
+    return _level(record, "converged", "head"), _level(record, "short", "full")
+
+
+def _level(record: Mapping, group: str, method: str) -> float:
+    return mean(row["accuracy"] for row in record["runs"] if row["group"] == group
+                and row["method"] == method and row.get("pretrained", True))
+
+
+def subspaces(record: Mapping, share: int, measure: str, guess: int | None = None) -> Subspaces:
     """Read the recorded runs along random directions; `record` is `records.load("change")`.
 
     `share` is in percent: of full fine-tuning's accuracy, or (`measure` "gain") of what it gains
-    over the head alone. `starts` is "pretrained", "random" or "both".
+    over the head alone.
     """
-    def level(method: str) -> float:
-        return mean(row["accuracy"] for row in record["runs"] if row["group"] == "short"
-                    and row["method"] == method and row.get("pretrained", True))
-
-    points: dict[str, dict[int, list[float]]] = {"pretrained": {}, "random": {}}
-    for row in sorted((r for r in record["runs"] if r["group"] in ("subspace", "scratch")),
-                      key=lambda row: row["d"]):
-        start = "random" if row["group"] == "scratch" else "pretrained"
-        points[start].setdefault(row["d"], []).append(row["accuracy"])
-    full, head = level("full"), level("head")
+    points: dict[int, list[float]] = {}
+    for row in sorted(records.select(record, group="subspace"), key=lambda row: row["d"]):
+        points.setdefault(row["d"], []).append(row["accuracy"])
+    head, full = ends(record)
     goal = share / 100 * full if measure == "accuracy" else head + share / 100 * (full - head)
-    reached = next((d for d, values in points["pretrained"].items() if mean(values) >= goal), None)
+    reached = next((d for d, values in points.items() if mean(values) >= goal), None)
     what = {"accuracy": "full fine-tuning's accuracy",
             "gain": "its gain over the head alone"}[measure]
-    told = (f"{share} % of {what}: d = {reached:,}" if reached
-            else f"{share} % of {what}: none of these d")
+    told = f"{share} % of {what}: " + (f"d = {reached:,}" if reached else "none of these d")
     if head >= goal:
         reached, told = None, f"{share} % of {what}: the head alone, d = 0"
-    if starts == "random":
-        reached = None
-    return Subspaces({s: p for s, p in points.items() if starts in (s, "both")}, full, head,
-                     record["setting"]["majority"], goal, reached, told, guess)
+    own = [(p["d"], p["accuracy"]) for p in work.points(OWN) if "d" in p]
+    return Subspaces(points, own, full, head, _level(record, "short", "head"), goal, reached, told,
+                     guess)
 
 
 def draw_subspaces(found: Subspaces) -> Figure:
-    """Draw accuracy against the numbers that may move."""
+    """Draw accuracy against d."""
     made, ax = figure(8.5, 4)
-    for start, colour, dash, marker, label in (
-            ("pretrained", COLOURS["subspace"], "-", "o", "from the pretrained weights"),
-            ("random", COLOURS["random"], "--", "s", "from random weights")):
-        points = found.points.get(start)
-        if not points:
-            continue
-        ax.plot(list(points), [np.mean(v) for v in points.values()], dash, color=colour, lw=2,
-                label=label)
-        for d, values in points.items():
-            ax.plot([d] * len(values), values, marker, color=colour, ms=6, alpha=0.75, mew=0)
-    for level, colour, label in ((found.full, "full", "full fine-tuning, all 22.7 million"),
-                                 (found.head, "head", "head only, d = 0"),
-                                 (found.majority, "quiet", "always the same answer")):
-        ax.axhline(level, color=COLOURS[colour], ls=":" if colour == "quiet" else "--", lw=1.5,
-                   label=label)
+    ax.plot(list(found.points), [np.mean(v) for v in found.points.values()],
+            color=COLOURS["subspace"], lw=2, label="d random directions")
+    for d, values in found.points.items():
+        ax.plot([d] * len(values), values, "o", color=COLOURS["subspace"], ms=6, alpha=0.75, mew=0)
+    for level, colour, dash, label in (
+            (found.full, "full", "--", "full fine-tuning, all 22.7 million"),
+            (found.head, "head", "--", "head only, to its end"),
+            (found.short_head, "head", ":", "head only, as long as z")):
+        ax.axhline(level, color=COLOURS[colour], ls=dash, lw=1.5, label=label)
     ax.axhline(found.goal, color=COLOURS["ink"], lw=1)
     below = abs(found.full - found.goal) < 0.02    # between the two lines is no room
     ax.text(0.01, found.goal, f"goal {found.goal:.1%}", va="top" if below else "bottom",
             fontsize=9, transform=ax.get_yaxis_transform())
     if found.reached:
-        ax.plot(found.reached, np.mean(found.points["pretrained"][found.reached]), "o", ms=14,
-                mfc="none", color=COLOURS["ink"], mew=1.8)
+        ax.plot(found.reached, np.mean(found.points[found.reached]), "o", ms=14, mfc="none",
+                color=COLOURS["ink"], mew=1.8)
     if found.guess:
         ax.axvline(found.guess, color=COLOURS["yours"], ls=":", lw=2, label="your guess")
+    if found.own:
+        ax.plot(*zip(*found.own), "D", color=COLOURS["yours"], ms=9, label="your own runs", ls="")
     logarithmic(ax, "x")
-    ax.set(xlabel="numbers that may move, d", ylabel="test accuracy", title=found.told)
-    plain_ticks(ax.xaxis, sorted({d for points in found.points.values() for d in points}))
+    ax.set(xlabel="parameters of the subspace, d", ylabel="test accuracy", title=found.told)
+    plain_ticks(ax.xaxis, sorted({*found.points, *(d for d, _ in found.own)}))
     in_percent(ax.yaxis)
     ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
-    made.set_label(f"{found.told}. " + "; ".join(
-        f"{start} start: " + ", ".join(f"d = {d} {np.mean(v):.1%}" for d, v in points.items())
-        for start, points in found.points.items())
-        + f"; full fine-tuning {found.full:.1%}, head only {found.head:.1%}.")
+    made.set_label(f"{found.told}. " + ", ".join(
+        f"d = {d} {np.mean(v):.1%}" for d, v in found.points.items())
+        + f"; full fine-tuning {found.full:.1%}, head only {found.head:.1%} to its end and "
+          f"{found.short_head:.1%} after 125 steps"
+        + "".join(f"; your own d = {d} {a:.1%}" for d, a in found.own) + ".")
     return made
 
 
-def explore_subspaces(record: Mapping, guess: int | None = None) -> Explorer:
+class SubspaceExplorer(Explorer):
+    """Accuracy against d, the goal on a slider; and runs of the reader's own.
+
+    `guess` is the reader's commitment, a d; `movies` are what a run trains and tests on.
+    """
+
+    def __init__(self, record: Mapping, guess: Guess, movies: data.Dataset | None = None,
+                 train_examples: int = FEWER):
+        self.movies, self.train_examples = movies, train_examples
+        self.d = ipw.Dropdown(options=[(f"{d:,}", d) for d in DIMENSIONS], value=2048,
+                              description="your d")
+        self.run = Run("Train this d to its end (two minutes on two cores)", self._train, self._add)
+        controls = {
+            "share": ipw.IntSlider(min=0, max=100, value=50, step=5, description="goal, %"),
+            "measure": ipw.ToggleButtons(
+                options=(("its gain over the head alone", "gain"),
+                         ("full fine-tuning's accuracy", "accuracy")),
+                style={"button_width": "210px"}, description="of"),
+        }
+        super().__init__(
+            controls, lambda **s: subspaces(record, **s, guess=guess.value), draw_subspaces,
+            lambda found: "Recorded: test accuracy after 125 steps when the whole backbone may "
+                          "move along d random directions only. A dot is a seed, the line joins "
+                          "the means, the circle is the smallest recorded d that reaches the "
+                          "goal.", below=[self.d, self.run.box])
+        guess.buttons.observe(lambda change: self.refresh(), names="value")
+
+    def _train(self) -> Generator[Progress, None, tuple[int, float]]:
+        """Train the d that is chosen now; the choice may move on meanwhile."""
+        return with_own_random(subspace_run(self.d.value, self.movies or data.load("movies"),
+                                            self.train_examples), seed=0)
+
+    def _add(self, ended: tuple[int, float]) -> None:
+        d, accuracy = ended
+        keep_own(f"d = {d:,}", d + IN_HEAD, accuracy, d=d)
+        self.run.line.value = f"d = {d:,}: {accuracy:.1%} of the test sentences"
+        self.refresh()
+
+
+def subspace_run(d: int, movies: data.Dataset,
+                 train_examples: int) -> Generator[Progress, None, tuple[int, float]]:
+    """Train MiniLM along d random directions as the recorded runs did; return d and the accuracy.
+    """
+    model, tokenizer = models.load("minilm", labels=2)
+    model = Subspace(model, d)
+    batches = data.batches(movies.train[:train_examples], tokenizer, seed=0)
+    tests = data.batches(movies.test, tokenizer, 64)
+    total = len(batches) + len(tests)
+    for step in training.train(model, batches, groups=model.groups(STEP, HEAD)):
+        yield Progress(step.index + 1, total, f"step {step.index + 1} of {len(batches)}, "
+                                              f"loss {step.loss:.2f}")
+    plain, right = model.plain(), 0
+    for i, batch in enumerate(tests):
+        found = training.evaluate(plain, [batch])
+        right += round(found.accuracy * found.examples)
+        yield Progress(len(batches) + i + 1, total, "now the test sentences")
+    return d, right / len(movies.test)
+
+
+def explore_subspaces(record: Mapping, guess: Guess) -> Explorer:
     """Accuracy against d, the goal on a slider; `record` is `records.load("change")`."""
-    controls = {
-        "share": ipw.IntSlider(min=50, max=100, value=90, step=5, description="goal, %"),
-        "measure": ipw.ToggleButtons(options=(("full fine-tuning's accuracy", "accuracy"),
-                                              ("its gain over the head alone", "gain")),
-                                     style={"button_width": "210px"}, description="of"),
-        "starts": ipw.ToggleButtons(options=("pretrained", "random", "both"), value="both",
-                                    description="start"),
-    }
-    return Explorer(
-        controls, lambda **s: subspaces(record, guess=guess, **s), draw_subspaces,
-        lambda found: "Recorded: test accuracy after 125 steps when the whole backbone may move "
-                      "along d random directions only. A dot is a seed, the line joins the means, "
-                      "the circle is the smallest recorded d that reaches the goal.")
+    return SubspaceExplorer(record, guess)
 
 
 # ── the update of full fine-tuning, cut ──────────────────────────────────────────────────────
@@ -191,7 +253,8 @@ class Cut:
     @property
     def told(self) -> str:
         """What k does, in words."""
-        return f"k = {self.k}: accuracy {self.means['kept'][self.k]:.1%}"
+        accuracy = self.means["kept"][self.k]
+        return f"k = {self.k}: {accuracy:.1%}, {records.gain(accuracy):.0%} of the gain"
 
 
 def cut(record: Mapping, head: float, place: str, block: int, k: int) -> Cut:
@@ -233,7 +296,7 @@ def draw_cut(found: Cut) -> Figure:
             right.plot([_at(n)] * len(values), values, marker, color=colour, ms=5, alpha=0.75,
                        mew=0)
     right.plot(_at(k), means["kept"][k], "o", ms=13, mfc="none", color=COLOURS["ink"], mew=1.8)
-    right.axhline(found.head, color=COLOURS["head"], ls="--", lw=1.5, label="head only")
+    right.axhline(found.head, color=COLOURS["head"], ls="--", lw=1.5, label="head only, to its end")
     right.set(xlabel="k, in all 36 matrices", ylabel="test accuracy", title=found.told,
               xticks=[_at(n) for n in means["kept"]], xticklabels=list(means["kept"]))
     right.yaxis.set_major_locator(MultipleLocator(0.05))
@@ -272,11 +335,134 @@ def explore_cut(record: Mapping, head: float) -> Explorer:
                       "the means. All else that was trained stays as trained.")
 
 
+# ── the three kinds of small ─────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Small:
+    """A way to change a model little, and what it reached."""
+
+    name: str
+    parameters: int                 # that write the change down, the head's among them
+    rank: str                       # of the change of a 384 × 384 matrix
+    accuracies: Sequence[float]     # one a seed
+    ruler: tuple[float, float]      # the head alone and full fine-tuning, on the same sentences
+    tested: int                     # on so many sentences
+    note: str = ""
+
+    @property
+    def accuracy(self) -> float:
+        """The mean over the seeds."""
+        return mean(self.accuracies)
+
+    @property
+    def error(self) -> float:
+        """The standard error of an accuracy on so many test sentences."""
+        return records.standard_error(self.accuracy, self.tested)
+
+    @property
+    def gain(self) -> float:
+        """The share of the gain."""
+        return self.share(self.accuracy)
+
+    def share(self, accuracy: float) -> float:
+        """Return an accuracy as a share of the gain."""
+        head, full = self.ruler
+        return (accuracy - head) / (full - head)
+
+
+def three_kinds(record: dict, long: dict) -> list[Small]:
+    """Return the ways of this lesson, by their parameters, and LoRA of rank 1.
+
+    `record` is `records.load("change")`, `long` `records.load("lora")`.
+    """
+    ruler, tested = records.ends(), record["setting"]["test_examples"]
+    small = 4 * BLOCKS * 8 * 2 * WIDTH + 2 * BLOCKS * 8 * (WIDTH + WIDE)       # k = 8 directions
+    matrices = 4 * BLOCKS * WIDTH**2 + 2 * BLOCKS * WIDTH * WIDE
+    full = records.select(long, group="methods", method="full")
+    rank_one = records.select(long, group="ranks", rank=1)
+    everything = full[0]["parameters"]
+    cut = [table["kept"]["8"] for run, table in record["truncated"].items()
+           if run.startswith("update")]
+
+    def way(name: str, parameters: int, rank: int, accuracies: Sequence[float], **more) -> Small:
+        return Small(name, parameters + IN_HEAD, str(rank), accuracies,
+                     **{"ruler": ruler, "tested": tested, **more})
+
+    found = [way("head only, to its end", 0, 0, [ruler[0]]),
+             way("BitFit", records.select(record, group="bitfit")[0]["parameters"], 0,
+                 _accuracies(records.select(record, group="bitfit"))),
+             way("LoRA, rank 1 (lesson 07)", rank_one[0]["parameters"], 1, _accuracies(rank_one)),
+             way("full, matrices cut to k = 8", small + everything - matrices, 8, cut,
+                 note=f"{small:,} for the matrices; all else as trained"),
+             way("full fine-tuning", everything, WIDTH, _accuracies(full))]
+    found += [way(f"random subspace, d = {d:,}", d, WIDTH,
+                  _accuracies(records.select(record, group="subspace", d=d)), ruler=ends(record),
+                  note="on 2,000 sentences") for d in (1024, 16_384)]
+    return sorted(found, key=lambda way: way.parameters)
+
+
+def _accuracies(rows: Sequence[Mapping]) -> list[float]:
+    return [row["accuracy"] for row in rows]
+
+
+def keep_own(name: str, parameters: int, accuracy: float, **more) -> None:
+    """Keep a run of the reader's own, once; `parameters` with the head's, `more` is a d."""
+    point = {"name": name, "parameters": parameters, "accuracy": round(accuracy, 4), **more}
+    if point not in work.points(OWN):
+        work.add_point(OWN, point)
+
+
+def own_points(record: Mapping) -> list[tuple[str, int, float]]:
+    """Return the reader's own runs: name, parameters, share of the gain."""
+    rulers = {False: records.ends(), True: ends(record)}
+    return [(p["name"], p["parameters"],
+             (p["accuracy"] - rulers["d" in p][0]) / (rulers["d" in p][1] - rulers["d" in p][0]))
+            for p in work.points(OWN)]
+
+
+def draw_kinds(ways: Sequence[Small], own: Sequence[tuple[str, int, float]] = ()) -> Figure:
+    """Draw the share of the gain against the parameters; a colour says which rank."""
+    made, ax = figure(8.5, 4.2)
+    colours = {"0": COLOURS["head"], "1": COLOURS["lora"], "8": COLOURS["random"],
+               "384": COLOURS["full"]}
+    for way in ways:
+        colour, is_short = colours[way.rank], "2,000" in way.note
+        shares = [way.share(accuracy) for accuracy in way.accuracies]
+        ax.plot([way.parameters] * 2, [min(shares), max(shares)], color=colour, lw=2)
+        ax.plot(way.parameters, way.gain, "o", ms=9, color=colour, mew=2,
+                mfc=COLOURS["paper"] if is_short else colour)
+        to_left, below = way.parameters > 1e6, way.name.startswith(("BitFit", "full, "))
+        ax.annotate(way.name, (way.parameters, way.gain),
+                    (-9 if to_left else 9, -5 if below else 5), textcoords="offset points",
+                    fontsize=9, ha="right" if to_left else "left", va="top" if below else "bottom")
+    for rank, colour in colours.items():
+        ax.plot([], [], "o", ms=9, color=colour, label=f"rank {rank}")
+    for name, parameters, share in own:
+        ax.plot(parameters, share, "D", ms=9, color=COLOURS["yours"])
+        to_left = name == "BitFit"    # whose recorded point has its name on the right
+        ax.annotate(f"your {name}", (parameters, share), (-9 if to_left else 9, -5),
+                    textcoords="offset points", fontsize=9, ha="right" if to_left else "left",
+                    va="top", color=COLOURS["yours"])
+    ax.legend(frameon=False, fontsize=9, loc="lower right", title="rank of a 384 × 384 change")
+    logarithmic(ax, "x")
+    ax.set(xlabel="parameters of the change, with the head's 770", ylabel="share of the gain",
+           xlim=(400, 6e7), ylim=(-0.08, 1.12))
+    in_percent(ax.yaxis)
+    made.set_label("Share of the gain. " + "; ".join(
+        f"{way.name}: {way.parameters:,} parameters, rank {way.rank}, {way.gain:.0%}"
+        for way in ways) + "".join(f"; your {n}: {p:,} parameters, {g:.0%}" for n, p, g in own)
+        + ".")
+    return made
+
+
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
 EXAMPLES = {
     "hashing": lambda: draw_hashing([0, 2, 2, 1], [1.0, -1.0, 1.0, -1.0], 3),
     "energy": lambda: draw_energy({"one": [3.0, 0.0], "four": [1.0, 1.0, 1.0, 1.0]}),
-    "subspaces": lambda: explore_subspaces(records.load("change"), 256),
+    "subspaces": lambda: explore_subspaces(records.load("change"), Guess("d?", (16, 256))),
     "cut": lambda: explore_cut(records.load("change"), 0.68),
+    "kinds": lambda: draw_kinds(three_kinds(records.load("change"), records.load("lora")),
+                                [("BitFit", 26_882, 0.5)]),
 }

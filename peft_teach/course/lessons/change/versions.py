@@ -1,0 +1,86 @@
+"""What a test of `inject` is tried on: injections that hold, and broken ones.
+
+All are one function with one thing changed, so that a version is broken in nothing else.
+"""
+
+import copy
+from collections.abc import Callable, Iterable
+
+from torch import nn
+
+from .... import models
+from ....core import Adapter
+
+Make = Callable[[nn.Module], Adapter]
+
+
+def injection(
+    error: type[Exception] = KeyError,
+    is_hit: Callable[[str, str], bool] = lambda name, target: f".{name}".endswith(f".{target}"),
+    is_missing: Callable[[dict[str, list[str]]], bool] = lambda hits: not all(hits.values()),
+    chosen: Callable[[list[str]], Iterable[str]] = lambda names: names,
+    begin: Callable[[nn.Module], nn.Module] = lambda model: model,
+    end: Callable[[nn.Module, list[str]], None] = lambda model, names: None,
+) -> Callable[[nn.Module, tuple[str, ...], Make], nn.Module]:
+    """Return an `inject`; each argument is one of its decisions."""
+    def inject(model: nn.Module, targets: tuple[str, ...], make: Make) -> nn.Module:
+        model = begin(model)
+        modules = dict(model.named_modules())
+        hits = {t: [name for name in modules if is_hit(name, t)] for t in targets}
+        if is_missing(hits):
+            raise error(f"no module is called {[t for t in hits if not hits[t]]}")
+        names = list(dict.fromkeys(name for t in hits for name in chosen(hits[t])))
+        head = models.head(model)
+        for name, p in model.named_parameters():
+            p.requires_grad_(name in head)
+        for name in names:
+            models.replace(model, name, make(modules[name]))
+        end(model, names)
+        return model
+
+    return inject
+
+
+def _thaw_bases(model: nn.Module, names: list[str]) -> None:
+    for name in names:
+        model.get_submodule(name).base.requires_grad_(True)
+
+
+def _freeze_head(model: nn.Module, names: list[str]) -> None:
+    for name in models.head(model):
+        model.get_parameter(name).requires_grad_(False)
+
+
+def _thaw_others(model: nn.Module, names: list[str]) -> None:
+    for name, p in model.named_parameters():
+        if not name.startswith(tuple(f"{wrapped}." for wrapped in names)):
+            p.requires_grad_(True)
+
+
+def _wrap_again(model: nn.Module, names: list[str]) -> None:
+    for name in names:
+        wrapper = model.get_submodule(name)
+        models.replace(model, name, type(wrapper)(wrapper))
+
+
+RIGHT = {
+    "raises KeyError for an unknown name": injection(KeyError),
+    "raises ValueError for an unknown name": injection(ValueError),
+    "wraps in another order": injection(KeyError, chosen=lambda names: names[::-1]),
+    "returns a copy": injection(ValueError, begin=copy.deepcopy),
+}
+BROKEN = {
+    "accepts an unknown name among known ones": injection(
+        is_missing=lambda hits: not any(hits.values())),
+    "skips one of two": injection(chosen=lambda names: names[:1]),
+    "takes query_norm for query": injection(
+        is_hit=lambda name, target: name.rpartition(".")[2].startswith(target)),
+    "leaves the base trainable": injection(end=_thaw_bases),
+    "freezes the head": injection(end=_freeze_head),
+    "leaves trainable what it did not wrap": injection(end=_thaw_others),
+    "wraps each module twice": injection(end=_wrap_again),
+}
+
+# The right ones by the error that they raise: a test that asks for one kind accuses the others.
+BY_ERROR = ({"raises KeyError for an unknown name", "wraps in another order"},
+            {"raises ValueError for an unknown name", "returns a copy"})
