@@ -111,8 +111,8 @@ guess = pt.widgets.Guess("The smallest d that brings half of the gain:",
 guess
 
 # %% [markdown]
-# Each step moves all 22.7 million weights, so a run takes minutes and the sweep is recorded. Here are the first steps of one
-# run, live, on top of the same run as it was recorded, to its end.
+# Each step moves all 22.7 million weights, so the sweep is recorded. Here are the first steps of one run, live, and the same
+# run as it was recorded, to its end.
 
 # %%
 pt.seed(0)
@@ -134,7 +134,7 @@ print(f"length of the way so far: |z| = {subspace.z.norm():.1f}, |θ − θ₀| 
 
 # %% [markdown]
 # Which $d$ reaches which goal? Move the goal, and change what it is a share of. (The button trains a $d$ that was not
-# recorded, to its end, in some two minutes on two cores; your point then stands in the picture.)
+# recorded, to its end; your point then stands in the picture.)
 
 # %%
 explorer = pictures.explore_subspaces(record, guess)
@@ -428,11 +428,10 @@ pt.sentence("change.rank", ...)    # one sentence of yours: has fine-tuning's up
 #
 # The third kind of small moves a few weights and leaves all others alone. With every method, somebody has to find these
 # places, put something there and freeze the rest. In peft an argument called `target_modules` does that for you. Here
-# you write it, once, and all later lessons use yours.
+# you write it, once, and later lessons use yours.
 #
-# What is put there is an **adapter**: a class that inherits from `pt.Adapter`, holds the module that it goes around as
-# `self.base`, and calls it. Every parameter that it registers besides is its own. This is one; below it is a
-# model as small as can be, to try things on:
+# What is put there is an **adapter**: a class that inherits from `pt.Adapter` and holds the module that it goes around as
+# `self.base`. Every parameter that it registers besides is its own. Here is one, and a model as small as can be:
 
 # %%
 import inspect
@@ -495,7 +494,7 @@ pt.require("change.inject")
 # it. `fresh()` gives a new `Tiny`, `make(base)` a `Scale`.
 #
 # It is put on trial before seven broken versions, each with one slip, and four right ones, which differ in what the
-# properties above leave open. It must catch the seven and spare the four. (In your test a name that is nowhere is asked for, too.)
+# properties above leave open. It must catch the seven and spare the four.
 
 
 # %% exercise="change.holds" part="solution"
@@ -671,8 +670,8 @@ pt.progress("02")
 # **A random subspace** is an instrument for measuring, not a method for production: it saves parameters on disk, but every
 # step still computes the gradient of all weights. (VeRA, Kopiczko et al. 2023, trains small vectors between
 # frozen random matrices.) **Truncating** a finished update saves disk space where there are many tasks, each trained in full once.
-# **BitFit** is worth a try where a model has biases and the data are few: its only setting is the learning rate, and $b$ can be added to
-# $b_0$ in the end. Where there are no biases, or there is more to learn, take a method with more room: lessons 03 to 09.
+# **BitFit** is worth a try where a model has biases: its only setting is the learning rate, and $b$ can be added to $b_0$ in
+# the end. Where there are none, or there is more to learn, take a method with more room: lessons 03 to 09.
 #
 # **Five lines to remember**
 #
