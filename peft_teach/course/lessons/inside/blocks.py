@@ -122,8 +122,7 @@ def judge_attention(case: dict, seen) -> Verdict:
     if close(found, right):
         if not seen["trains"]:
             return rejected("no_gradient", "Its output has no gradient to pass back to q, k and v.")
-        ones = torch.ones_like(right)
-        if seen["of_ones"] is None or not close(seen["of_ones"], ones) or not seen["moved"] < 1e-4:
+        if not close(seen["of_ones"], torch.ones_like(right)) or not 0 <= seen["moved"] < 1e-4:
             return Verdict(False, f"{call} right for one v, and not for another.")
         return Verdict(True, "Each head reads the values that fit its query, and no others.")
     for mistake, output in _attentions(**inputs, heads=case["heads"]):
