@@ -1,6 +1,6 @@
 """Make the records of lesson 07: every trained run that it shows but does not train itself.
 
-    python assets/records/lora.py            all that is missing, about 90 minutes on two cores
+    python assets/records/lora.py            all that is missing, about two hours on two cores
     python assets/records/lora.py --again    all anew
 
 Writes `lora.json`: one row a run (settings, accuracy, losses), the spectra of the updates with what
@@ -23,6 +23,7 @@ EXAMPLES = 4000
 LR = {"full": 1e-4, "head": 1e-1, "lora": 3e-3}     # the best on validation, see the group "rates"
 ALL = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 DIRECTIONS = 32                        # of W + ΔW, the strongest, that are recorded
+SAME_UPDATE = 16 * 8**0.5    # at rank 8, ‖ΔW‖ after one step is that of rank 64 with alpha 128
 KEPT = (0, 1, 2, 4, 8, 16, 32, 64)     # the k strongest directions of each ΔW kept
 
 
@@ -48,6 +49,15 @@ def settings():
     for seed in range(3):
         for layers in ((5,), (3, 4, 5), (0, 1, 2)):
             yield "layers", lora(8, layers=layers, seed=seed)
+    for seed in range(3):
+        for rank, alpha in ((8, SAME_UPDATE), (8, 128), (1, 16), (1, 128)):
+            yield "scale", lora(rank, alpha=alpha, seed=seed)
+        yield "scale", lora(64, alpha=128, lr=1e-3, seed=seed)
+        yield "scale", lora(8, alpha=128, lr=3.75e-4, seed=seed)    # 1/8 of the rate, 8 · alpha
+    for seed in range(3):
+        for one in pairs():
+            for setting in one:
+                yield "pairs", lora(**setting, seed=seed)
     for lr in (1e-5, 1e-4, 3e-4, 1e-3, 1e-2):
         yield "rates", lora(8, lr=lr)
     for lr in (1e-5, 3e-4, 1e-3, 3e-3):
@@ -71,6 +81,16 @@ def forty_kb():
     yield 2, ("query", "value"), last
     yield 6, ("query", "value"), (5,)
     yield 1, ("ffn_out",), (1, 2, 3, 4, 5)
+
+
+def pairs():
+    """Yield the pairs of settings that the last exercise asks about."""
+    yield {"rank": 32, "alpha": 128}, {"rank": 32, "alpha": 16}
+    yield {"rank": 2, "alpha": 16}, {"rank": 32, "alpha": 16}
+    yield {"rank": 4, "alpha": 5, "lr": 1e-2}, {"rank": 4, "alpha": 16, "lr": 3e-3}
+    upper, lower = (3, 4, 5), (0, 1, 2)
+    yield tuple({"rank": 4, "alpha": 8, "targets": ("ffn_out",), "layers": blocks}
+                for blocks in (upper, lower))
 
 
 def run(setting, data):
@@ -199,6 +219,7 @@ def main():
     """Make what is missing, one run after the other, saving after each."""
     parser = recording.arguments(__doc__)
     parser.add_argument("--cost", action="store_true", help="measure only memory and step time")
+    parser.add_argument("--groups", nargs="+", help="only these groups of runs")
     parser.add_argument("--spectra", action="store_true", help="only the missing spectra and cuts")
     options = parser.parse_args()
     data = pt.data.load("movies")
@@ -221,7 +242,8 @@ def main():
                 gains["cut"] = {name: cut(model, before, data)}
             return row, gains
 
-        wanted = [{"group": group, "setting": setting} for group, setting in settings()]
+        wanted = [{"group": group, "setting": setting} for group, setting in settings()
+                  if not options.groups or group in options.groups]
         if not options.spectra:
             record.make(wanted, make)
         for about in wanted:
