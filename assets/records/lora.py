@@ -54,10 +54,6 @@ def settings():
             yield "scale", lora(rank, alpha=alpha, seed=seed)
         yield "scale", lora(64, alpha=128, lr=1e-3, seed=seed)
         yield "scale", lora(8, alpha=128, lr=3.75e-4, seed=seed)    # 1/8 of the rate, 8 · alpha
-    for seed in range(3):
-        for one in pairs():
-            for setting in one:
-                yield "pairs", lora(**setting, seed=seed)
     for lr in (1e-5, 1e-4, 3e-4, 1e-3, 1e-2):
         yield "rates", lora(8, lr=lr)
     for lr in (1e-5, 3e-4, 1e-3, 3e-3):
@@ -81,16 +77,6 @@ def forty_kb():
     yield 2, ("query", "value"), last
     yield 6, ("query", "value"), (5,)
     yield 1, ("ffn_out",), (1, 2, 3, 4, 5)
-
-
-def pairs():
-    """Yield the pairs of settings that the last exercise asks about."""
-    yield {"rank": 32, "alpha": 128}, {"rank": 32, "alpha": 16}
-    yield {"rank": 2, "alpha": 16}, {"rank": 32, "alpha": 16}
-    yield {"rank": 4, "alpha": 5, "lr": 1e-2}, {"rank": 4, "alpha": 16, "lr": 3e-3}
-    upper, lower = (3, 4, 5), (0, 1, 2)
-    yield tuple({"rank": 4, "alpha": 8, "targets": ("ffn_out",), "layers": blocks}
-                for blocks in (upper, lower))
 
 
 def run(setting, data):
