@@ -99,7 +99,7 @@ def boxes(notebook: Notebook) -> list:
     """Return the live boxes, and see that each is shown and the still copy behind it is not."""
     page = notebook.page
     page.wait_for_function("""() => ['live', 'still'].every(
-        kind => document.querySelectorAll(`.peft-teach-${kind}`).length === 4)""")
+        kind => document.querySelectorAll(`.peft-teach-${kind}`).length === 10)""")
     found = page.locator(".peft-teach-live").all()
     assert all(box.is_visible() for box in found)
     assert not any(still.is_visible() for still in page.locator(".peft-teach-still").all())
@@ -162,7 +162,7 @@ def test_run_all_runs_every_cell(lesson):
     prompts = lesson.page.locator(".jp-CodeCell .jp-InputPrompt").all_text_contents()
     assert [p.strip() for p in prompts] == [f"[{n}]:" for n in range(1, len(prompts) + 1)]
     assert lesson.errors() == []
-    assert len(boxes(lesson)) == 4
+    assert len(boxes(lesson)) == 10
 
 
 @pytest.mark.parametrize("move", [by_keyboard, by_mouse])
@@ -206,14 +206,14 @@ def test_opened_without_its_kernel_the_pictures_stay(lesson, lab, opened, truste
     lab.add(saved, "reopened.ipynb")
     reopened = opened("reopened.ipynb")
     stills = reopened.page.locator(".peft-teach-still")
-    stills.nth(3).wait_for(state="attached")
+    stills.nth(9).wait_for(state="attached")
     for still in stills.all():
         still.scroll_into_view_if_needed()
         assert still.is_visible()
         for image in still.locator("img").all():
             assert image.evaluate("image => image.naturalWidth") > 100
             assert image.get_attribute("alt")
-    assert stills.locator("img").count() == 2
+    assert stills.locator("img").count() == 4
     lost = reopened.page.get_by_text(re.compile("model not found", re.IGNORECASE))
     assert not any(message.is_visible() for message in lost.all())
 
