@@ -101,10 +101,9 @@ class TrainingStopped(PeftTeachError):
 
     def __init__(self, steps: list, total: int):
         self.steps, self.total = steps, total
-        state = ("The model is half-trained. To begin anew, run the cell that loads it again."
-                 if steps else "The model is as it was.")
-        super().__init__(f"Training stopped after {len(steps)} of {total} steps. {state}",
-                         hint="sys.last_value.steps holds the steps so far" if steps else None)
+        state = ("The model is half-trained: to begin anew, run the cell that loads it. What was "
+                 "done is in sys.last_value.steps." if steps else "The model is as it was.")
+        super().__init__(f"Training stopped after {len(steps)} of {total} steps. {state}")
 
 
 class NotAttempted(PeftTeachError):

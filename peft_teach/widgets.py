@@ -37,7 +37,13 @@ _SLIDERS = (ipw.IntSlider, ipw.FloatSlider, ipw.SelectionSlider, ipw.IntRangeSli
 
 
 class _Lasting:
-    """A box of widgets, and behind it a still copy that stays when its kernel has ended."""
+    """A box of widgets, and behind it a still copy that stays when its kernel has ended.
+
+    The copy follows the box while the page is open in which the cell ran. Once that page is loaded
+    anew, the box still works, and the copy behind it stays as it was: a front end knows by its
+    display id only what ran before its eyes, and a notebook's file does not keep that name. So a
+    copy says all of its settings, and running the cell again makes a new one.
+    """
 
     def __init__(self, box: ipw.Box):
         self.box = box
@@ -116,9 +122,12 @@ class Explorer(_Lasting):
         self._renew()
 
     def still(self) -> tuple[str, str]:
-        """Return the picture with its caption, and its alternative text."""
+        """Return the picture with its caption and all settings, and its alternative text."""
         self._catch_up()
-        return self.picture.value, self._figure.get_label()
+        told = [f"{c.description.strip(' :')}: {_setting_text(c)}"
+                for c in self.controls.values() if not isinstance(c, _SLIDERS)]
+        rest = f"<div>{escape('; '.join(told))}.</div>" if told else ""
+        return rest + self.picture.value, self._figure.get_label()
 
     def _moved(self, change: object) -> None:
         """Draw once the controls rest; at once where no loop could do it later."""
@@ -155,6 +164,17 @@ class Explorer(_Lasting):
 def _slider_text(slider: ipw.Widget) -> str:
     value = slider.label if isinstance(slider, ipw.SelectionSlider) else slider.value
     return " to ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _setting_text(control: ipw.Widget) -> str:
+    match control:
+        case Choices():
+            names = [box.description for thing, box in control.boxes.items()
+                     if thing in control.value]
+            return ", ".join(names) or "none"
+        case ipw.Checkbox():
+            return "yes" if control.value else "no"
+    return str(getattr(control, "label", control.value))    # an option's name, where it has one
 
 
 class Choices(ipw.VBox):

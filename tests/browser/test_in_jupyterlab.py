@@ -1,11 +1,13 @@
 """The course in a real browser: JupyterLab in Chromium, worked in by mouse and keyboard.
 
-Lesson 00 runs as students get it; a notebook of the demonstration course is stopped and reset.
+Lesson 00 runs as students get it; a training is stopped and an exercise begun anew; lesson 07's
+picture of the rank trains at its button.
 Needs the extra `browser` and a Chromium of the system; what has no front end is tested elsewhere.
 """
 
 import json
 import re
+from collections.abc import Sequence
 
 import pytest
 
@@ -193,8 +195,13 @@ def test_texts_can_be_read_in_both_themes(lesson, theme):
 def test_after_a_reload_the_boxes_live(lesson):
     lesson.save()
     lesson.reload()
+    copies = [still.inner_html() for still in lesson.page.locator(".peft-teach-still").all()]
     for box in boxes(lesson):
         assert moves(box, by_keyboard, most=1) == 1
+    # Their copies stay as they were, and say so themselves: each names its settings.
+    again = [still.inner_html() for still in lesson.page.locator(".peft-teach-still").all()]
+    assert again == copies
+    assert sum("model: " in copy for copy in copies) == 2
 
 
 @pytest.mark.parametrize("trusted", [True, False])
@@ -245,13 +252,17 @@ pt.reset("inside.linear")
 """)
 
 
+def notebook_of(sources: Sequence[str]) -> dict:
+    cells = [{"cell_type": "code", "id": f"cell-{n}", "metadata": {}, "source": source,
+              "outputs": [], "execution_count": None} for n, source in enumerate(sources)]
+    return {"cells": cells, "nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": {
+        "name": "python3", "display_name": "Python 3", "language": "python"}}}
+
+
 @pytest.fixture(scope="module")
 def workbench(lab, browser):
     """A notebook with an exercise, and with a training that would take minutes: it is stopped."""
-    cells = [{"cell_type": "code", "id": f"cell-{n}", "metadata": {}, "source": source,
-              "outputs": [], "execution_count": None} for n, source in enumerate(CELLS)]
-    lab.add({"cells": cells, "nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": {
-        "name": "python3", "display_name": "Python 3", "language": "python"}}}, "bench.ipynb")
+    lab.add(notebook_of(CELLS), "bench.ipynb")
     page = browser.new_page(viewport={"width": 1200, "height": 1000})
     notebook = Notebook(page, lab, "bench.ipynb")
     notebook.run_all(wait=False)
@@ -264,7 +275,7 @@ def workbench(lab, browser):
 
 def test_a_stopped_training_is_one_line_and_stops_run_all(workbench):
     error, = workbench.errors()
-    assert len(error.strip().splitlines()) <= 2    # what happened, what to try
+    assert len(error.strip().splitlines()) == 1
     assert re.search(rf"\d+ of {STEPS}", error)
     assert "Traceback" not in error
     assert workbench.page.get_by_text("the cell after the training", exact=True).count() == 0
@@ -284,3 +295,54 @@ def test_reset_puts_the_stub_below_and_what_follows_runs(workbench):
     page.keyboard.press("Control+Enter")
     stub.get_by_text("inside.linear: not attempted").wait_for()
     assert len(workbench.errors()) == 1    # that of the training alone
+
+
+# ── a picture with a button that trains ──────────────────────────────────────────────────────
+
+RANK_CELLS = ("""\
+import dataclasses
+import os
+import tempfile
+
+os.environ["PEFT_TEACH_WORK"] = tempfile.mkdtemp()    # a reader who commits, and keeps runs
+
+import peft_teach as pt
+from peft_teach.course.lessons.lora.picture_of_rank import RankExplorer
+
+movies = pt.data.load("movies")
+movies = dataclasses.replace(movies, test=movies.test[:128])
+""", """\
+guess = pt.widgets.Guess("Which rank is enough?", (1, 8, 64), "browser.rank")
+RankExplorer(pt.course.records.load("lora"), guess, movies, train_examples=640)
+""")
+
+
+def test_lesson_07_s_picture_opens_trains_and_stops(lab, opened):
+    lab.add(notebook_of(RANK_CELLS), "rank.ipynb")
+    notebook = opened("rank.ipynb")
+    notebook.run_all()
+    assert notebook.errors() == []
+    box = notebook.page.locator(".peft-teach-live")
+    start, stop = (box.get_by_role("button", name=name) for name in ("Train this", "Stop"))
+
+    def waits_for(text: str, seconds: int = 60) -> None:
+        notebook.page.wait_for_function(
+            "([box, text]) => box.querySelector('img').alt.includes(text)",
+            arg=[box.element_handle(), text], timeout=1000 * seconds)
+
+    assert "full fine-tuning" not in box.locator("img").get_attribute("alt")
+    box.locator(".widget-toggle-buttons button", has_text="64").click()
+    waits_for("full fine-tuning")
+    assert moves(box, by_keyboard) > 10
+
+    start.click()
+    box.get_by_text(re.compile(r"step \d+ of 40, loss")).wait_for()
+    moves(box, by_keyboard, most=2)    # the page lives: the commitment stands, the slider moves
+    stop.click()
+    box.get_by_text("Nothing of it is kept").wait_for()
+    assert "your own run" not in box.locator("img").get_attribute("alt")
+    start.click()
+    box.get_by_text("of 128 test sentences").wait_for()
+    waits_for("your own run")
+    assert start.is_enabled()
+    assert stop.is_disabled()

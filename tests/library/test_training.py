@@ -227,6 +227,8 @@ def test_stopping_early_leaves_eval_mode(model, toy):
     assert not model.training
     assert [step.index for step in stopped.value.steps] == [0]
     assert "half-trained" in str(stopped.value)
+    assert "sys.last_value.steps" in str(stopped.value)
+    assert "\n" not in str(stopped.value)
     assert stopped.value._render_traceback_() == [f"TrainingStopped: {stopped.value}"]
 
 
