@@ -20,6 +20,11 @@ from playwright.sync_api import sync_playwright
 pytestmark = [pytest.mark.browser,
               pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")]
 
+LESSON = json.loads(next((ROOT / "lessons").glob("00_*.ipynb")).read_text("utf-8"))
+_CODE = "".join(line for cell in LESSON["cells"] if cell["cell_type"] == "code"
+                for line in cell["source"])
+PICTURES, GUESSES = (len(re.findall(word, _CODE)) for word in (r"\.explore_\w+\(", r"\.Guess\("))
+
 CONTROLS = "select, input[type=checkbox], [role=slider], .widget-toggle-buttons"
 
 # What a box shows: its pictures, or the chosen answer of a question, which has no picture.
@@ -88,8 +93,7 @@ def opened(lab, browser):
 @pytest.fixture(scope="module")
 def lesson(lab, browser):
     """Lesson 00, run from top to bottom."""
-    source, = (ROOT / "lessons").glob("00_*.ipynb")
-    lab.add(json.loads(source.read_text("utf-8")), "lesson.ipynb")
+    lab.add(LESSON, "lesson.ipynb")
     page = browser.new_page(viewport={"width": 1200, "height": 1000})
     notebook = Notebook(page, lab, "lesson.ipynb")
     notebook.run_all()
@@ -100,8 +104,9 @@ def lesson(lab, browser):
 def boxes(notebook: Notebook) -> list:
     """Return the live boxes, and see that each is shown and the still copy behind it is not."""
     page = notebook.page
-    page.wait_for_function("""() => ['live', 'still'].every(
-        kind => document.querySelectorAll(`.peft-teach-${kind}`).length === 10)""")
+    page.wait_for_function("""count => ['live', 'still'].every(
+        kind => document.querySelectorAll(`.peft-teach-${kind}`).length === count)""",
+                           arg=PICTURES + GUESSES)
     found = page.locator(".peft-teach-live").all()
     assert all(box.is_visible() for box in found)
     assert not any(still.is_visible() for still in page.locator(".peft-teach-still").all())
@@ -164,7 +169,7 @@ def test_run_all_runs_every_cell(lesson):
     prompts = lesson.page.locator(".jp-CodeCell .jp-InputPrompt").all_text_contents()
     assert [p.strip() for p in prompts] == [f"[{n}]:" for n in range(1, len(prompts) + 1)]
     assert lesson.errors() == []
-    assert len(boxes(lesson)) == 10
+    assert len(boxes(lesson)) == PICTURES + GUESSES >= 4
 
 
 @pytest.mark.parametrize("move", [by_keyboard, by_mouse])
@@ -201,7 +206,7 @@ def test_after_a_reload_the_boxes_live(lesson):
     # Their copies stay as they were, and say so themselves: each names its settings.
     again = [still.inner_html() for still in lesson.page.locator(".peft-teach-still").all()]
     assert again == copies
-    assert sum("model: " in copy for copy in copies) == 2
+    assert sum("model: " in copy for copy in copies) >= 1
 
 
 @pytest.mark.parametrize("trusted", [True, False])
@@ -213,14 +218,14 @@ def test_opened_without_its_kernel_the_pictures_stay(lesson, lab, opened, truste
     lab.add(saved, "reopened.ipynb")
     reopened = opened("reopened.ipynb")
     stills = reopened.page.locator(".peft-teach-still")
-    stills.nth(9).wait_for(state="attached")
+    stills.nth(PICTURES + GUESSES - 1).wait_for(state="attached")
     for still in stills.all():
         still.scroll_into_view_if_needed()
         assert still.is_visible()
         for image in still.locator("img").all():
             assert image.evaluate("image => image.naturalWidth") > 100
             assert image.get_attribute("alt")
-    assert stills.locator("img").count() == 4
+    assert stills.locator("img").count() == PICTURES
     lost = reopened.page.get_by_text(re.compile("model not found", re.IGNORECASE))
     assert not any(message.is_visible() for message in lost.all())
 

@@ -10,6 +10,7 @@ import inspect
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import ipywidgets as ipw
@@ -147,6 +148,20 @@ def test_text_can_be_read_at_the_size_shown(picture):
     sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text()]
     assert min(sizes) >= 9
     assert figure.get_figwidth() <= 9.3
+
+
+@pytest.mark.long
+def test_a_redraw_takes_a_quarter_of_a_second_a_panel(picture, monkeypatch):
+    """Of the processor's time, and the least of some redraws: a busy machine is no slow picture."""
+    if not isinstance(picture, Explorer):
+        return
+    monkeypatch.setattr(plots, "DPI", 110)
+    seconds = []
+    for _ in range(5):
+        start = time.process_time()
+        picture.refresh()
+        seconds.append(time.process_time() - start)
+    assert min(seconds) <= 0.25 * len(picture.figure.axes)
 
 
 def test_all_colours_are_of_the_palette(picture):
