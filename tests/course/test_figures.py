@@ -61,8 +61,8 @@ def figures(text: str, measured: bool = True) -> Iterator[Figure]:
         *before, last = re.finditer(NUMBER, found[0])
         for number in (*before, last):
             digits, _, decimals = number[0].partition(".")
-            shares = number is last or len(digits) < 4    # "in 2021, 12 %", "1,024 of 22.7 million"
-            unit = found["unit"] if shares else None
+            shares = len(digits) < 4 and found["unit"] not in ("million", "billion")
+            unit = found["unit"] if number is last or shares else None    # "in 2021, 12 %"
             if unit or "," in digits or not measured:
                 kind, factor = UNITS.get(unit, ("count", 1))
                 yield Figure(f"{number[0]} {unit or ''}".strip(), found.start() + number.start(),
@@ -125,7 +125,7 @@ def test_every_lesson_has_a_table_and_no_value_in_it_is_typed():
 
 
 TEXT = """## Ten points: 9 %
-**Rank 1** ends at 79.4 %, from `3 %` and $4\\%$; of 22.7 million
+**Rank 1** ends at 79.4 %, from `3 %` and $4\\%$; of 770 or 22.7 million
 parameters 6,144 to 9,216 train, 12 of 20 MB, [6 points](https://a.b/7%20ms) or 2.5 points less."""
 TABLE = {"ends at 79.4 %": 0.79386, "6,144": "a setting", "12 of 20": (11.8e6, 20.3e6)}
 
