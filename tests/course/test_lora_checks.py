@@ -1,9 +1,15 @@
 """What only the checks of lesson 07 do."""
 
 import answers
+import pytest
+import torch
+from torch import nn
 
+import peft_teach as pt
+from peft_teach.course import records
 from peft_teach.course.exercise import examine
 from peft_teach.course.lessons import find
+from peft_teach.course.lessons.lora import exercises, recorded, versions
 
 
 def test_an_unknown_factor_is_told():
@@ -11,3 +17,87 @@ def test_an_unknown_factor_is_told():
     result = examine(find("lora.layer"), answers.define("lora.layer", text))
     assert (result.passed, result.mistake) == (False, None)
     assert "0.3 times the expected, everywhere" in result.message
+
+
+@pytest.mark.parametrize("name", versions.RIGHT)
+def test_a_right_version_trains_in_a_model(name, tiny):
+    model = pt.attach(tiny("bert"), ("query", "value"), versions.RIGHT[name])
+    batch = {"input_ids": torch.randint(5, 50, (4, 6)), "labels": torch.tensor([0, 1, 0, 1])}
+    before = {n: p.clone() for n, p in pt.adapter_parameters(model).items()}
+    assert len(list(pt.train(model, [batch] * 3, lr=1e-2))) == 3
+    assert not any(torch.equal(p, before[n]) for n, p in pt.adapter_parameters(model).items())
+
+
+def test_the_law_finds_a_broken_layer_of_ones_own():
+    class Mine(versions.RIGHT["starts with A random and B zero"]):
+        def __init__(self, base, rank, alpha):
+            super().__init__(base, rank, alpha)
+            nn.init.normal_(self.B)
+
+    with pytest.raises(AssertionError, match="the start"):
+        exercises.start_holds(Mine)
+    exercises.start_holds(pt.lora.LoRALinear)
+
+
+# ── the case of rank 64 ──────────────────────────────────────────────────────────────────────
+
+
+def test_no_setting_of_the_case_is_a_variant_or_one_of_the_pairs():
+    rows = [row for setting in recorded.settings() for row in recorded.runs(*setting)]
+    assert {row["group"] for row in rows} == {"ranks", "variants", "scale", "rates"}
+    assert not any(row.get(name) for row in rows for name in ("dropout", "plus", "rank_stabilized"))
+    assert all(len({row["seed"] for row in recorded.runs(*s)}) == len(recorded.runs(*s))
+               for s in recorded.settings())
+
+
+def test_rank_64_and_rank_1_begin_with_updates_of_one_size():
+    assert recorded.first_size(64, 128, 3e-3) == pytest.approx(recorded.first_size(1, 16, 3e-3))
+    assert recorded.first_size(8, 16 * 8**0.5, 3e-3) == pytest.approx(
+        recorded.first_size(64, 128, 3e-3))
+
+
+def test_what_is_felt_sorts_the_runs_of_the_usual_rate_and_the_size_does_not():
+    found = [(recorded.felt(*s), recorded.first_size(*s), recorded.ends(recorded.runs(*s)))
+             for s in recorded.settings() if s[2] == 3e-3]
+    learning, failing = ([row for row in found if row[2] == end] for end in ("learns", "fails"))
+    assert len(learning) >= 8
+    assert len(failing) >= 2
+    assert max(felt for felt, _, _ in learning) < min(felt for felt, _, _ in failing)
+    assert max(size for _, size, _ in learning) >= min(size for _, size, _ in failing)
+
+
+# ── the pairs ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_pairs_are_those_that_the_lesson_names():
+    named = [[(r["rank"], r["alpha"], r["lr"], r["targets"], r["layers"]) for r in
+              (one[0], other[0])] for one, other in recorded.pairs()]
+    usual = ["query", "value"], None
+    assert named == [
+        [(32, 128, 3e-3, *usual), (32, 16, 3e-3, *usual)],
+        [(2, 16, 3e-3, *usual), (32, 16, 3e-3, *usual)],
+        [(4, 5, 1e-2, *usual), (4, 16, 3e-3, *usual)],
+        [(4, 8, 3e-3, ["ffn_out"], [3, 4, 5]), (4, 8, 3e-3, ["ffn_out"], [0, 1, 2])]]
+    assert all(len(rows) == 3 for pair in recorded.pairs() for rows in pair)
+
+
+def test_the_verdicts_are_those_of_the_record():
+    assert exercises.verdicts() == exercises.VERDICTS
+
+
+@pytest.mark.parametrize(("gap", "error", "said", "allowed"), [
+    (0.05, 0.01, "better", {"better"}), (-0.05, 0.01, "worse", {"worse"}),
+    (0.005, 0.001, "no difference seen", {"no difference seen"}),
+    (0.03, 0.02, "no difference seen", {"no difference seen", "better"}),
+    (0.012, 0.004, "better", {"no difference seen", "better"}),
+    (0.0, 0.0, "no difference seen", {"no difference seen"})])
+def test_a_difference_counts_beyond_a_point_and_two_standard_errors(gap, error, said, allowed):
+    assert exercises.verdict(gap, error) == said
+    assert exercises.accepted(gap, error) == allowed
+
+
+def test_what_was_not_shown_is_shown_nowhere_else():
+    shown = [row for setting in recorded.settings() for row in recorded.runs(*setting)]
+    shown += [row for group in exercises.GROUPS
+              for row in records.select(records.load("lora"), group=group)]
+    assert not any(row["group"] == "pairs" for row in shown)

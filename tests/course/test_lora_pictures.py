@@ -10,6 +10,7 @@ import peft_teach as pt
 from peft_teach.course import records
 from peft_teach.course.lessons.lora import picture_of_rank as rank
 from peft_teach.course.lessons.lora import picture_of_updates as updates
+from peft_teach.course.lessons.lora import recorded
 
 lora = pt.course.pictures("lora")
 SUMS = dict(zip(rank.PLACES, (768, 768, 768, 768, 1920, 1920)))    # n_in + n_out in MiniLM
@@ -86,7 +87,7 @@ def test_a_recorded_setting_is_found_with_its_seeds(record, measured):
     (7, ("query", "value"), range(6), "rank 8, query, value"),
     (7, ("query", "value"), (3, 4, 5), "rank 8, query, value, blocks 3, 4, 5"),
     (4, rank.PLACES, range(6), "rank 2, all places"),
-    (1, ("ffn_out",), range(6), "rank 1, ffn_out, blocks 1, 2, 3, 4, 5"),
+    (1, ("ffn_out",), range(6), "rank 3, feed-forward"),
     (2, ("ffn_in", "ffn_out"), range(6), "rank 3, feed-forward"),
 ])
 def test_the_nearest_run_shares_matrices_first_and_rank_then(measured, r, places, layers, name):
@@ -101,7 +102,7 @@ def test_the_rank_explorer_shows_its_count():
     for name, value in (("rank", 384), ("places", ("ffn_out",)), ("layers", (2, 4)),
                         ("places", ())):
         widget.controls[name].value = value
-        assert f"{widget.data.parameters:,} trained numbers" in widget.picture.value
+        assert f"{widget.data.parameters:,} trained parameters" in widget.picture.value
     assert "nothing is adapted: the head alone" in widget.picture.value
 
 
@@ -182,3 +183,53 @@ def test_a_star_stands_at_each_intruder():
     at_k = [line.get_xdata()[0] for ax in figure.axes[::2] for line in ax.lines
             if list(line.get_ydata()) == [0, 1] and line.get_linewidth() == 1.5]
     assert at_k == [1, math.log2(1)]                  # one k for the panels
+
+
+# ── the case of rank 64 ──────────────────────────────────────────────────────────────────────
+
+
+def test_the_record_answers_what_it_is_asked_and_lists_no_outcome(capsys):
+    lora.ask(64, 16)
+    said = capsys.readouterr().out
+    assert "rank 64, alpha 16, lr 0.003 (it learns)" in said
+    assert said.count("%") == 4                       # a mean, and three seeds
+    lora.ask(5, 5)
+    assert "not recorded" in capsys.readouterr().out
+    lora.list_settings()
+    listed = capsys.readouterr().out
+    assert "%" not in listed
+    assert "45.25" in listed
+
+
+def test_the_first_step_is_drawn_twice():
+    figure = lora.draw_first_step({"alpha 16": {1: (0.2, 0.05), 8: (0.1, 0.06)}})
+    left, right = figure.axes
+    assert list(left.lines[0].get_ydata()) == [0.2, 0.1]
+    assert list(right.lines[0].get_ydata()) == [0.05, 0.06]
+    assert "rank 8: 0.1 and 0.06" in figure.get_label()
+
+
+def test_both_explanations_show_every_setting():
+    figure = lora.draw_explanations()
+    for ax in figure.axes:
+        dots = [line for line in ax.lines if len(line.get_xdata()) == 1]
+        assert len(dots) == len(recorded.settings())
+
+
+def test_of_four_starts_three_gradients_are_zero_and_one_output_moves_at_first():
+    starts = lora.first_gradients(torch.nn.Linear(24, 16))
+    assert [start.zero for start in starts] == ["AB", "A", "B", ""]
+    assert [start.moved > 0 for start in starts] == [False, False, False, True]
+
+
+def test_answers_that_training_changed():
+    movies = pt.data.load("movies")
+    pt.seed(0)
+    model, tokenizer = pt.models.load("minilm", labels=2)
+    model = pt.lora.inject(model, pt.lora.Config(rank=1, targets=("value",), layers=(5,)))
+    changed = lora.changed_answers(model, movies, tokenizer, 64, 64)
+    known = dict(movies.test[:64])
+    assert 0 < len(changed) < 64
+    for text, label, mine, frozen in changed:
+        assert known[text] == label
+        assert {mine, frozen} == {0, 1}

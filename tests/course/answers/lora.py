@@ -110,7 +110,11 @@ RIGHT["lora.layer"] = {
     "einsum": but(LAYER, BRANCH, "torch.einsum('...i,ri,or->...o', x.float(), self.A, self.B)"),
     "F.linear": but(LAYER, BRANCH, "nn.functional.linear(nn.functional.linear("
                                    "x.float(), self.A), self.B)"),
-    "B A first": but(LAYER, BRANCH, "x.float() @ (self.B @ self.A).T"),
+    "A zero": but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
+                  "torch.randn(base.out_features, rank) / rank**0.5"),
+    "A zero, B as a layer of PyTorch's starts": but(
+        LAYER, A, "torch.zeros(rank, base.in_features)", f"nn.Parameter({B})",
+        "nn.Linear(rank, base.out_features, bias=False).weight"),
     "the scale at h": but(LAYER, U, "        h = self.scale * (x.float() @ self.A.T)\n"
                                     "        u = h @ self.B.T\n"),
     "kaiming": but(LAYER, A, "torch.empty(rank, base.in_features)", f"({B})\n",
@@ -160,11 +164,21 @@ WRONG["lora.layer"] = {
                but(LAYER, "base.in_features**0.5", "rank"),
                but(LAYER, "base.in_features**0.5", "base.out_features**0.5"),
                but(LAYER, "base.in_features**0.5", "base.in_features")),
-    "B_not_zero": (but(LAYER, B, "torch.randn(base.out_features, rank)"),
-                   but(LAYER, "torch.zeros", "1e-3 * torch.randn")),
-    "A_zero": but(LAYER, A, "torch.zeros(rank, base.in_features)", "torch.zeros(base.out_features",
-                  "torch.randn(base.out_features"),
-    "A_alike": but(LAYER, "torch.randn(rank", "torch.ones(rank"),
+    "B_size": (but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
+                   "torch.randn(base.out_features, rank)"),
+               but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
+                   "torch.randn(base.out_features, rank) / base.in_features**0.5")),
+    "both_random": (but(LAYER, B, "torch.randn(base.out_features, rank)"),
+                    but(LAYER, "torch.zeros", "1e-3 * torch.randn")),
+    "alike": (but(LAYER, "torch.randn(rank", "torch.ones(rank"),
+              but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
+                  "torch.randn(base.out_features, 1).expand(-1, rank).clone() / rank**0.5")),
+    "matrix_built": (but(LAYER, BRANCH, "x.float() @ (self.B @ self.A).T"),
+                     but(LAYER, U, "        W = self.base.weight.float() + self.scale * self.B @ "
+                                   "self.A\n        u = nn.functional.linear(x.float(), W) - "
+                                   "nn.functional.linear(x.float(), self.base.weight.float())\n")),
+    "start_near": but(LAYER, "self.base(x)", "x @ self.base.weight.T + (0 if self.base.bias is "
+                                             "None else self.base.bias)"),
     "alpha_only": (but(LAYER, SCALED, "alpha * (", SCALE, f"{SCALE}\n        self.alpha = alpha",
                        "        u = alpha", "        u = self.alpha"),
                    but(LAYER, SCALE, "self.scale = alpha")),
@@ -232,6 +246,169 @@ WRONG["lora.layer"] = {
 
 BEYOND["lora.layer"] = but(LAYER, "u.to(y.dtype)",
                            "(u if y.dtype == torch.float32 else u.bfloat16())")
+
+# ── lora.start ───────────────────────────────────────────────────────────────────────────────
+
+START = """
+def start_holds(make):
+    base = nn.Linear(5, 3).requires_grad_(False)
+    layer, x = make(base, 2, 4.0), torch.randn(7, 5)
+    assert torch.equal(layer(x), base(x))
+    before = {name: p.detach().clone() for name, p in layer.named_parameters()}
+    optimizer = torch.optim.Adam([p for p in layer.parameters() if p.requires_grad], lr=0.01)
+    for step in range(2):
+        optimizer.zero_grad()
+        layer(x).square().sum().backward()
+        optimizer.step()
+    for name, p in layer.named_parameters():
+        assert torch.equal(p, before[name]) != (name in ("A", "B")), name
+"""
+STARTS = "    assert torch.equal(layer(x), base(x))\n"
+MOVED = """    for name, p in layer.named_parameters():
+        assert torch.equal(p, before[name]) != (name in ("A", "B")), name
+"""
+
+RIGHT["lora.start"] = {
+    "a copy of all": START,
+    "more steps of SGD": but(START, "Adam([", "SGD([", "range(2)", "range(5)"),
+    "by hand": """
+def start_holds(make):
+    base = nn.Linear(4, 4)
+    for p in base.parameters():
+        p.requires_grad = False
+    W, b = base.weight.clone(), base.bias.clone()
+    layer = make(base, rank=3, alpha=6)
+    A, B = layer.A.detach().clone(), layer.B.detach().clone()
+    x, y = torch.randn(10, 4), torch.randn(10, 4)
+    if (layer(x) != base(x)).any():
+        raise ValueError("the start is not the base")
+    for _ in range(3):
+        ((layer(x) - y) ** 2).mean().backward()
+        with torch.no_grad():
+            for p in layer.parameters():
+                if p.grad is not None:
+                    p -= 0.1 * p.grad
+                    p.grad = None
+    if torch.equal(layer.A, A) or torch.equal(layer.B, B):
+        raise ValueError("a matrix did not move")
+    if not (torch.equal(base.weight, W) and torch.equal(base.bias, b)):
+        raise ValueError("the base moved")
+""",
+    "flags of the base": but(START, MOVED, """    assert not torch.equal(layer.A, before["A"])
+    assert not torch.equal(layer.B, before["B"])
+    assert not any(p.requires_grad for p in layer.base.parameters())
+"""),
+    "gradients after one step": """
+def start_holds(make):
+    base = nn.Linear(6, 5).requires_grad_(False)
+    layer, x = make(base, 2, 2.0), torch.randn(9, 6)
+    assert not (layer(x) - base(x)).any()
+    seen = {"A": False, "B": False}
+    for _ in range(2):
+        layer.zero_grad()
+        layer(x).pow(2).sum().backward()
+        assert base.weight.grad is None and base.bias.grad is None
+        with torch.no_grad():
+            for name in seen:
+                p = getattr(layer, name)
+                if p.grad is not None:
+                    seen[name] = seen[name] or bool(p.grad.any())
+                    p.sub_(0.01 * p.grad)
+    assert all(seen.values()), seen
+""",
+    "helpers": """
+import copy
+
+def trained(layer, x, steps):
+    ready = [p for p in layer.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(ready, lr=1e-2, weight_decay=0)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        layer(x).exp().mean().backward()
+        optimizer.step()
+    return layer
+
+def start_holds(make):
+    base = nn.Linear(8, 8, bias=True).requires_grad_(False)
+    kept = copy.deepcopy(base)
+    x = torch.randn(3, 2, 8)
+    layer = make(base, 2, 4)
+    A, B = (p.detach().clone() for p in (layer.A, layer.B))
+    assert torch.equal(layer(x), kept(x)), "start"
+    trained(layer, x, 4)
+    assert (layer.A != A).any() and (layer.B != B).any(), "learns"
+    assert torch.equal(base(x), kept(x)), "base"
+""",
+}
+
+WRONG["lora.start"] = {
+    "let_through": (but(START, "torch.equal(layer(x), base(x))", "torch.allclose(layer(x), "
+                                                                 "base(x), atol=1e-4)"),
+                    but(START, MOVED, '    assert not torch.equal(layer.B, before["B"])\n'),
+                    but(START, MOVED, '    assert not torch.equal(layer.A, before["A"])\n'
+                                      '    assert not torch.equal(layer.B, before["B"])\n'),
+                    but(START, STARTS, ""),
+                    but(START, STARTS, STARTS.replace("x)", "x[:0])"))),
+    "accused": (but(START, STARTS, f"{STARTS}    assert not layer.B.any()\n"),
+                but(START, STARTS, f"{STARTS}    assert layer.scale == 2\n")),
+    "objects_to_all": (but(START, "range(2)", "range(1)"),
+                       but(START, ".requires_grad_(False)", ""),
+                       but(START, STARTS, f"{STARTS}    layer(x).sum().backward()\n    assert "
+                                          "layer.A.grad.any() and layer.B.grad.any()\n"),
+                       but(START, "p, before[name]", "p, befor[name]"),
+                       but(START, "make(base, 2, 4.0)", "make(5, 3, 2)")),
+    "returned_bool": but(START, "    assert torch.equal(layer(x), base(x))\n",
+                         "    return torch.equal(layer(x), base(x))\n"),
+}
+
+# ── lora.case ────────────────────────────────────────────────────────────────────────────────
+
+CASE = """
+clears = ({"rank": 64, "alpha": 128, "lr": 3e-3}, {"rank": 1, "alpha": 16, "lr": 3e-3})
+convicts = ({"rank": 8, "alpha": 16, "lr": 3e-3}, {"rank": 8, "alpha": 128, "lr": 3e-3})
+"""
+SIXTY_FOUR = '{"rank": 64, "alpha": 128, "lr": 3e-3}'
+ONE = '{"rank": 1, "alpha": 16, "lr": 3e-3}'
+EIGHT = '{"rank": 8, "alpha": 16, "lr": 3e-3}'
+LOUD = '{"rank": 8, "alpha": 128, "lr": 3e-3}'
+
+RIGHT["lora.case"] = {
+    "alpha, at rank 8": CASE,
+    "rank 8 with alpha 45": but(CASE, ONE, '{"rank": 8, "alpha": 16 * 8**0.5, "lr": 3e-3}'),
+    "in another order": but(CASE, f"({SIXTY_FOUR}, {ONE})", f"[{ONE}, {SIXTY_FOUR}]"),
+    "the rate": but(CASE, EIGHT, '{"rank": 8, "alpha": 128, "lr": 3.75e-4}'),
+    "a helper": """
+def setting(rank, alpha, lr=0.003):
+    return dict(lr=lr, rank=rank, alpha=alpha)
+
+clears = [setting(8, 45.25), setting(64, 128)]
+convicts = [setting(8, 45.25), setting(8, 128)]
+""",
+    "NumPy": """
+import numpy as np
+
+rank, alpha = np.int64(8), np.float64(16.0)
+clears = ({"rank": 64, "alpha": 128, "lr": 0.003}, {"rank": np.int64(1), "alpha": alpha, "lr": .003})
+convicts = tuple({"rank": rank, "alpha": a, "lr": np.float32(0.003)} for a in (alpha, 8 * alpha))
+""",
+}
+
+WRONG["lora.case"] = {
+    "not_controlled": (but(CASE, LOUD, SIXTY_FOUR),
+                       but(CASE, EIGHT, '{"rank": 4, "alpha": 8, "lr": 3e-3}')),
+    "other_size": but(CASE, ONE, EIGHT),
+    "rank_suspected": but(CASE, f"({EIGHT}, {LOUD})",
+                          f'({{"rank": 64, "alpha": 16, "lr": 3e-3}}, {SIXTY_FOUR})'),
+    "same_outcome": (but(CASE, LOUD, '{"rank": 8, "alpha": 45.25, "lr": 3e-3}'),
+                     but(CASE, f"({SIXTY_FOUR}, {ONE})",
+                         f'({{"rank": 8, "alpha": 45.25, "lr": 3e-3}}, {ONE})')),
+    "one_seed": but(CASE, LOUD, '{"rank": 8, "alpha": 16, "lr": 1e-2}'),
+    "not_recorded": (but(CASE, ONE, '{"rank": 2, "alpha": 22.6, "lr": 3e-3}'),
+                     but(CASE, LOUD, '{"rank": 8, "alpha": 128, "lr": 1e-3}')),
+    "not_settings": (but(CASE, ONE, '(1, 16, 3e-3)'), but(CASE, f"({EIGHT}, {LOUD})", EIGHT),
+                     but(CASE, ONE, '{"rank": 1, "alpha": 16}'),
+                     but(CASE, ONE, '{"rank": "1", "alpha": 16, "lr": 3e-3}')),
+}
 
 # ── lora.merge ───────────────────────────────────────────────────────────────────────────────
 
@@ -324,6 +501,33 @@ def merged(layer):
 BEYOND["lora.merge"] = but(
     MERGE, "dtype=base.weight.dtype",
     "dtype=torch.float32 if base.weight.dtype == torch.float32 else torch.bfloat16")
+
+# ── lora.pairs ───────────────────────────────────────────────────────────────────────────────
+
+PAIRS = """
+verdicts = ["worse", "no difference seen", "no difference seen", "better"]
+"""
+LIST = '["worse", "no difference seen", "no difference seen", "better"]'
+
+RIGHT["lora.pairs"] = {
+    "a list": PAIRS,
+    "a tuple, in large letters": but(PAIRS, "[", "(", "]", ")", '"worse"', '"Worse"', '"better"',
+                                     '"BETTER"'),
+    "by number": but(PAIRS, LIST, '{1: "worse", 2: "no difference seen", '
+                                  '3: "no difference seen", 4: "better"}'),
+    "named": """
+same = "no difference seen"
+verdicts = ["worse"] + 2 * [same] + ["better"]
+""",
+}
+
+WRONG["lora.pairs"] = {
+    "too_shy": but(PAIRS, LIST, '4 * ["no difference seen"]'),
+    "too_sure": but(PAIRS, '"worse", "no difference seen"', '"worse", "worse"'),
+    "wrong_way": (but(PAIRS, '"worse"', '"better"'), but(PAIRS, '"better"', '"worse"')),
+    "not_verdicts": (but(PAIRS, '"better"]', '"same"]'), but(PAIRS, ', "better"]', "]"),
+                     but(PAIRS, LIST, '"worse"'), but(PAIRS, LIST, "4")),
+}
 
 # ── lora.forty_kb ────────────────────────────────────────────────────────────────────────────
 

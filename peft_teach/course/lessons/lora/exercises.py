@@ -1,18 +1,34 @@
-"""The exercises of lesson 07: the count, the layer, the merge, and a puzzle."""
+"""The exercises of lesson 07: count, layer, law of the start, case, merge, pairs, and a puzzle."""
 
 import math
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from types import NoneType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from .... import methods
-from ... import records
+from ... import records, trial
 from ...adapter_judge import MISTAKES, Method
-from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, close, difference, judged_count, rejected, strange
+from ...exercise import VALUE, Exercise, Verdict
+from ...judge import (
+    NO_RETURN,
+    close,
+    difference,
+    judged_count,
+    named,
+    plain,
+    rejected,
+    strange,
+    whole,
+)
+from ...observe import loss
+from . import recorded, versions
+
+HERE = "peft_teach.course.lessons.lora.exercises"
 
 # ── lora.count ───────────────────────────────────────────────────────────────────────────────
 
@@ -36,32 +52,31 @@ def judge_count(case: dict, found) -> Verdict:
              "with_base": n_in * n_out + right, "product": rank * n_in * n_out * rank,
              "no_brackets": (rank * n_in + n_out, n_in + rank * n_out)}
     return judged_count(found, right, f"lora_count({n_in}, {n_out}, {rank})", wrong,
-                        "A has rank · n_in numbers, B has n_out · rank.")
+                        "A and B, each by its shape.")
 
 
 COUNT_MISTAKES = {
     "no_return": NO_RETURN,
     "not_whole": "A number of parameters is a whole number: an int.",
     "whole_matrix": "That is all of W. LoRA trains A and B instead of it.",
-    "only_A": "That is A alone. B, of shape (n_out, rank), is trained too.",
-    "only_B": "That is B alone. A, of shape (rank, n_in), is trained too.",
-    "square_only": "That is right only where n_in = n_out. B has n_out rows.",
-    "multiplied": "That is rank · n_in · n_out. A has rank · n_in numbers, B has n_out · rank: add "
-                  "the two.",
+    "only_A": "That is A alone, and B is trained too.",
+    "only_B": "That is B alone, and A is trained too.",
+    "square_only": "That is right only where n_in = n_out. How long is a column of B?",
+    "multiplied": "All three numbers are multiplied. Neither matrix has both n_in and n_out in its "
+                  "shape.",
     "product": "The two matrices stand beside each other: add their sizes, in place of multiplying "
                "them.",
-    "no_brackets": "The rank counts for both sides: rank · n_in + rank · n_out, or the sum in "
-                   "brackets.",
+    "no_brackets": "One of the two matrices was counted as if it had a single row or column.",
     "with_base": "W is frozen, so it does not count as trained.",
 }
 
 COUNT = Exercise(
-    id="lora.count", lesson="07", names=("lora_count",), points=1, minutes=5, difficulty=1,
+    id="lora.count", lesson="07", names=("lora_count",), points=1, minutes=4, difficulty=1,
     reference="peft_teach.methods.lora:count",
     cases=count_cases, run=run_count, judge=judge_count, mistakes=COUNT_MISTAKES,
-    hints=("Write the shapes of A and B on paper. How many numbers has each?",
-           "A has rank rows of n_in numbers. B has n_out rows of rank numbers.",
-           "Add the two; rank can be taken out of the sum."))
+    hints=("The products in the equation must fit. What does that say of the shapes of A and B?",
+           "The last dimension of x is n_in. After A it is rank, and after B it is n_out.",
+           "Draw both for n_in = 3, n_out = 2 and rank 1, and count the entries."))
 
 
 # ── lora.layer ───────────────────────────────────────────────────────────────────────────────
@@ -70,7 +85,8 @@ COUNT = Exercise(
 def linear_cases(seed: int) -> list[dict]:
     """Return layers that differ in shape, bias and dtype, with inputs, A and B.
 
-    The smallest comes first. One is as wide as the lesson's model, so that the size of A shows.
+    The smallest comes first. Two are as wide as the lesson's model, so that the size of the random
+    matrix shows; in one of them n_in and n_out are those of its largest matrices.
     """
     generator = torch.Generator().manual_seed(1000 + seed)
 
@@ -82,6 +98,7 @@ def linear_cases(seed: int) -> list[dict]:
             (4, 3, 2, 6.0, True, torch.float32, (2,)),
             (5, 9, 4, 10.0, False, torch.float32, (3, 2)),
             (384, 96, 8, 16.0, True, torch.float32, (2, 3)),
+            (1536, 384, 8, 16.0, True, torch.float32, (2, 3)),
             (8, 8, 4, 8.0, True, torch.bfloat16, (3, 2))):
         cases.append({"n_in": n_in, "n_out": n_out, "rank": rank, "alpha": alpha,
                       "W": draw(n_out, n_in, dtype=dtype) / n_in**0.5,
@@ -135,22 +152,97 @@ def usual_shapes(right: dict) -> dict[str, dict]:
             "transposed": {name: shape[::-1] for name, shape in right.items()}}
 
 
+# One of the two matrices starts at zero, and what passes through the other stays as large as it
+# was. The root mean square of what comes out, for random inputs of size 1, may lie between these:
+# PyTorch's usual uniform start of a layer gives 0.58, a constant deviation of 0.02 gives 0.39 to
+# 0.78 in the lesson's model, 1/√n_out in place of 1/√n_in gives 2 where a matrix is 4 to 1.
+SIZE = (0.3, 1.8)
+STEP = 1e-4     # far below what a bfloat16 weight can be moved by
+
+
 def random_beside_zero(method: Method, case: dict, seen: dict) -> Verdict | None:
-    """Is B zero, and A random and of a size that keeps x Aᵀ as large as x?"""
+    """Is one of A and B zero, and the other random and of a size that keeps what passes?"""
     A, B = seen["start_own"]["A"], seen["start_own"]["B"]
-    if not A.any():
-        return (rejected("A_zero", "A starts at zero, and B does not.") if B.any()
-                else rejected("both_zero", "A and B both start at zero."))
-    if B.any():
-        return rejected("B_not_zero", f"The largest entry of B starts as {B.abs().max():.3g}.")
-    if len(A) > 1 and torch.equal(A, A[:1].expand_as(A)):
-        return rejected("A_alike", "All rows of A start with the same numbers.")
-    size = A.square().mean().sqrt().item() * math.sqrt(case["n_in"])    # 1 for N(0, 1/n_in)
-    if A.numel() > 100 and not 0.1 < size < 1.8:
-        return rejected("A_size", f"With n_in = {case['n_in']}, n_out = {case['n_out']} and rank "
-                                  f"{case['rank']}, the entries of A start at about "
-                                  f"{size:.2g}/√n_in.")
+    told = f"(n_in = {case['n_in']}, n_out = {case['n_out']}, rank {case['rank']})"
+    if not A.any() and not B.any():
+        return rejected("both_zero", "After two training steps neither A nor B has moved.")
+    if A.any() and B.any():
+        y, base = seen["start"].float(), method.base_output(case).float()
+        return rejected("both_random", "As it is made, before any training, the output differs "
+                                       f"from the base's by up to {(y - base).abs().max():.2g}.")
+    name, M, side = ("A", A, "x Aᵀ") if A.any() else ("B", B, "what B makes of it")
+    rows = M if name == "A" else M.T
+    if len(rows) > 1 and torch.equal(rows, rows[:1].expand_as(rows)):
+        return rejected("alike", f"All {'rows' if name == 'A' else 'columns'} of {name} start with "
+                                 "the same entries.")
+    passed = M.float().square().sum(1).mean().sqrt().item()    # what random inputs of size 1 become
+    if M.numel() > 100 and not SIZE[0] < passed < SIZE[1]:
+        return rejected(f"{name}_size", f"What goes in has entries of about 1; {side} starts with "
+                                        f"entries of about {passed:.2g} {told}.")
+    if not seen["to_the_bit"] and method.close(seen["start"], method.base_output(case)):
+        return rejected("start_near", "As it is made, before any training, the output is near "
+                                         "the base's, but not the same to the bit.")
+    dtypes = {name: dtype for name, dtype in seen["dtypes"].items() if dtype != "torch.float32"}
+    still = [name for name in dtypes if not seen[f"moved_{name}"]]
+    if still:
+        return rejected("dtype", f"On a {case['W'].dtype} base, after two training steps of "
+                                 f"{STEP:g}, most entries of {still[0]} are what they were.")
+    if seen["built"]:
+        return rejected("matrix_built", f"A call of the layer built a matrix of {case['n_out']} × "
+                                        f"{case['n_in']}.")
     return None
+
+
+class _Watch(TorchDispatchMode):
+    """Notices when a tensor of at least `size` entries is made that is none of the base's."""
+
+    def __init__(self, size: int, base: nn.Module):
+        super().__init__()
+        self.size, self.built = size, False
+        self.known = {p.untyped_storage().data_ptr() for p in base.parameters()}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        for each in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(each, Tensor) and each.numel() >= self.size:
+                self.built |= each.untyped_storage().data_ptr() not in self.known
+        return out
+
+
+def run_layer(LoRALinear: Any, case: dict) -> dict[str, Any]:
+    """Observe the layer as any adapter; then see it start, take two steps and be called."""
+    seen = LORA.run(LoRALinear, case)
+    if "again" not in seen:
+        return seen
+    base, x = frozen_linear(case), case["x"]
+    layer = LoRALinear(base, case["rank"], case["alpha"])
+    own, y = layer.own_parameters(), base(x)
+    seen["to_the_bit"] = torch.equal(layer(x), y)
+    before = {name: p.detach().clone() for name, p in own.items()}
+    for _ in range(2):
+        out = layer(x)
+        if out.requires_grad:
+            loss(out).backward()
+        with torch.no_grad():
+            for p in own.values():
+                p -= STEP * (0 if p.grad is None else p.grad.sign())
+                p.grad = None
+    for name in LORA.own:
+        seen[f"moved_{name}"] = (own[name] != before[name]).float().mean().item() > 0.5
+    tokens = x.numel() // case["n_in"]
+    with torch.no_grad(), _Watch(case["n_in"] * case["n_out"], base) as watch:
+        layer(x)
+    seen["built"] = watch.built and tokens < min(case["n_in"], case["n_out"])
+    return seen
+
+
+def judge_layer(case: dict, seen: Any) -> Verdict:
+    """Ask what every adapter is asked, with what was seen beyond that."""
+    extra = ("to_the_bit", "moved_A", "moved_B", "built")
+    whole_report = isinstance(seen, dict) and "again" in seen
+    if odd := strange(seen, *(extra if whole_report else ()), **dict.fromkeys(extra, bool)):
+        return odd
+    return LORA.judge(case, seen)
 
 
 LORA = Method(
@@ -161,40 +253,181 @@ LORA = Method(
     praise="Starts as the base, the right correction, and both matrices learn.")
 
 LAYER_MISTAKES = MISTAKES | {
-    "swapped": "A and B are swapped: A reads the input and is (rank, n_in); B writes the output.",
+    "swapped": "A and B are swapped: A meets the input, B makes the output.",
     "transposed": "Both are transposed. Shapes are (n_out, n_in) throughout, as in nn.Linear.",
-    "misfit": "x is (…, n_in), A is (rank, n_in), B is (n_out, rank): x Aᵀ is x @ self.A.T, and "
-              "its result meets Bᵀ in the same way.",
-    "A_size": "Entries of A of about 1/√n_in keep x Aᵀ as large as x; divide by n_in ** 0.5.",
-    "both_zero": "Then neither ever gets a gradient: nothing can learn.",
-    "A_zero": "With B random it works, but here it is the other way round: A random, B zero.",
-    "B_not_zero": "B must start at zero, so that the first output is exactly the base's.",
-    "A_alike": "They would stay so: draw each entry at random.",
+    "misfit": "Two shapes do not fit. x is (…, n_in) and A is (rank, n_in), so A is transposed "
+              "where x meets it; so is B, (n_out, rank), where it meets what came out of A.",
+    "A_size": "Behind each entry of x Aᵀ is a sum of n_in random terms. How large is such a sum, "
+              "against one of its terms?",
+    "B_size": "Behind each entry of the output is a sum of rank random terms. How large is such a "
+              "sum, against one of its terms?",
+    "both_zero": "A and B both start at zero, and each gradient has the other matrix as a factor: "
+                 "they stay at zero.",
+    "both_random": "A and B both start with random entries. Which start makes their product zero?",
+    "start_near": "The same sum in another order is rounded elsewhere: let the base compute its own "
+                  "output.",
+    "alike": "They get the same gradients, so they would stay alike: the rank would be one.",
+    "matrix_built": "That is what LoRA saves: go through the rank numbers in between, so that A "
+                    "and B never meet.",
     "branch_missing": "The output is the base's alone: does forward use A and B?",
-    "no_scale": "The correction is not scaled: multiply it by alpha / rank.",
+    "no_scale": "The correction is not scaled: s is alpha / rank.",
     "alpha_only": "It is multiplied by alpha, not by alpha / rank.",
     "whole_division": "alpha // rank leaves out what is behind the point: divide with /.",
     "scaled_twice": "alpha / rank is applied twice.",
     "scale_upside_down": "The scale is upside down: it is alpha / rank.",
     "root_of_rank": "That is alpha / √rank, the rank-stabilised variant. Here it is alpha / rank.",
-    "base_missing": "Only the correction comes out: add it to self.base(x).",
-    "bias_missing": "The bias of the base is lost: call self.base(x), it has everything.",
-    "bias_twice": "The bias is added twice: self.base(x) has it already.",
+    "base_missing": "Only the correction comes out. The base's output is missing.",
+    "bias_missing": "The bias of the base is lost: calling the base brings it along.",
+    "bias_twice": "The bias is added twice: what the base gives has it already.",
     "all_scaled": "The base's output is scaled as well: only the correction is.",
     "subtracted": "The correction is subtracted.",
     "no_scale_attribute": "Keep alpha / rank as self.scale: merging needs it later.",
 }
 
 LAYER = Exercise(
-    id="lora.layer", lesson="07", names=("LoRALinear",), points=3, minutes=15, difficulty=2,
+    id="lora.layer", lesson="07", names=("LoRALinear",), points=3, minutes=14, difficulty=2,
     reference="peft_teach.methods.lora:LoRALinear",
-    cases=linear_cases, run=LORA.run, judge=LORA.judge, mistakes=LAYER_MISTAKES,
-    hints=("In __init__: super().__init__(base), the number self.scale, and two nn.Parameter, A "
-           "and B. base.in_features and base.out_features tell the sizes.",
-           "A: torch.randn(rank, n_in) / n_in ** 0.5 is a good random start. "
-           "B: torch.zeros(n_out, rank).",
-           "forward: y = self.base(x); then (x.float() @ self.A.T) @ self.B.T, times self.scale, "
-           "added to y; the sum is rounded, .to(y.dtype)."))
+    cases=linear_cases, run=run_layer, judge=judge_layer, mistakes=LAYER_MISTAKES,
+    hints=("Shapes first: which of the two matrices meets x, and with which side? Test your layer "
+           "on nn.Linear(4, 3), rank 2, before you run the check.",
+           "A sum of n independent random terms is about √n times as large as one of them: that "
+           "decides how large the entries of the random matrix are.",
+           "Three things decide about half precision: which dtype your parameters have, where the "
+           "input becomes float32, and where the result becomes what the base gives."))
+
+
+# ── lora.start ───────────────────────────────────────────────────────────────────────────────
+
+
+def start_holds(make) -> None:
+    """The start is the base's to the bit; then A and B both learn, and the base stays."""
+    base = nn.Linear(6, 4).requires_grad_(False)
+    layer, x = make(base, 2, 4.0), torch.randn(8, 6)
+    assert torch.equal(layer(x), base(x)), "the start is not the base's"
+    before = {name: p.detach().clone() for name, p in layer.named_parameters()}
+    optimizer = torch.optim.Adam([p for p in layer.parameters() if p.requires_grad], lr=0.01)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (layer(x) - 1).square().mean().backward()
+        optimizer.step()
+    for name, p in layer.named_parameters():
+        moved = not torch.equal(p, before[name])
+        assert moved == (name in ("A", "B")), f"{name} {'moved' if moved else 'did not move'}"
+
+
+def run_start(start_holds, case: dict) -> dict[str, bool | str | None]:
+    return trial.outcomes(start_holds, versions.RIGHT | versions.BROKEN, case["seed"])
+
+
+def judge_start(case: dict, answers: Any) -> Verdict:
+    return trial.score(answers, versions.RIGHT, versions.BROKEN)
+
+
+START = Exercise(
+    id="lora.start", lesson="07", names=("start_holds",), points=2, minutes=9, difficulty=2,
+    reference=f"{HERE}:start_holds", cases=lambda seed: [{"seed": seed}],
+    run=run_start, judge=judge_start, mistakes=trial.MISTAKES | {
+        "objects_to_all": "It objects to every layer, so it tells nothing apart. After how many "
+                          "steps can both matrices have moved, and is your base frozen?"},
+    hints=("Two properties at the start, two after some training. Which optimizer trains is yours "
+           "to choose; a few steps are enough.",
+           "How many steps does each of the two allowed starts need until both matrices have "
+           "moved? An honest layer must not be accused after fewer.",
+           "\"To the bit\" is stricter than \"close\". And what of the parameters that must not "
+           "move: can your test see it if one of them does?"),
+    arguments=lambda pieces: (pieces["LoRALinear"],))
+
+
+# ── lora.case ────────────────────────────────────────────────────────────────────────────────
+
+CLEARS = ({"rank": 64, "alpha": 128, "lr": 3e-3}, {"rank": 1, "alpha": 16, "lr": 3e-3})
+CONVICTS = ({"rank": 8, "alpha": 16, "lr": 3e-3}, {"rank": 8, "alpha": 128, "lr": 3e-3})
+SAME_SIZE = 1.1     # two sizes of a first update are called equal within this factor
+
+
+def run_case(pairs: Any, case: Any) -> list:
+    """Hand on the two pairs with Python's own numbers."""
+    return [[{key: plain(value) for key, value in setting.items()}
+             if isinstance(setting, Mapping) else None for setting in pair]
+            if isinstance(pair, Sequence) and not isinstance(pair, str) else None
+            for pair in pairs]
+
+
+def judge_case(_: Any, found: Any) -> Verdict:
+    """Look both pairs up in the record: recorded, decided, controlled."""
+    if not isinstance(found, list) or len(found) != 2:
+        return Verdict(False, f"What came back is {named(found)}, not the check's report.")
+    told = []
+    for name, pair in zip(("clears", "convicts"), found):
+        if not isinstance(pair, list) or len(pair) != 2 or not all(map(_is_setting, pair)):
+            return rejected("not_settings", f"{name} does not hold two settings.")
+        rows = [recorded.runs(**setting) for setting in pair]
+        for setting, runs in zip(pair, rows):
+            if not runs:
+                return rejected("not_recorded", f"In {name}: {recorded.words(**setting)} is not in the "
+                                                "record.")
+            if len(runs) < 3:
+                return rejected("one_seed", f"In {name}: {recorded.words(**setting)} was run with one "
+                                            "seed only.")
+        ends = [recorded.ends(runs) for runs in rows]
+        told.append(f"{name}: " + " and ".join(f"{records.accuracy(runs)[0]:.1%}" for runs in rows))
+        if sorted(ends) != ["fails", "learns"]:
+            return rejected("same_outcome", f"In {name} the two end at " + " and at ".join(
+                f"{records.accuracy(runs)[0]:.1%}" for runs in rows) + ".")
+        if verdict := (_same_size if name == "clears" else _one_thing)(*pair):
+            return verdict
+    return Verdict(True, "; ".join(told) + ". The size is cleared, and alpha times the rate is "
+                                           "what decides.")
+
+
+def _is_setting(setting: Any) -> bool:
+    return isinstance(setting, dict) and setting.keys() == {"rank", "alpha", "lr"} and (
+        whole(setting["rank"]) or 0) > 0 and all(
+        isinstance(setting[key], int | float) and not isinstance(setting[key], bool)
+        and 0 < setting[key] < math.inf for key in ("alpha", "lr"))
+
+
+def _same_size(one: Mapping, other: Mapping) -> Verdict | None:
+    sizes = [recorded.first_size(**setting) for setting in (one, other)]
+    if max(sizes) > SAME_SIZE * min(sizes):
+        return rejected("other_size", "In clears, the first ‖ΔW‖ of one is "
+                                      f"{max(sizes) / min(sizes):.3g} times that of the other.")
+    return None
+
+
+def _one_thing(one: Mapping, other: Mapping) -> Verdict | None:
+    differing = [key for key in one if not math.isclose(one[key], other[key], rel_tol=0.01)]
+    if len(differing) > 1:
+        return rejected("not_controlled", f"In convicts the two differ in {len(differing)} things: "
+                                          f"{', '.join(differing)}.")
+    if max(one["rank"], other["rank"]) > 8:
+        return rejected("rank_suspected", "In convicts the one that fails has rank "
+                                          f"{one['rank']}.")
+    return None
+
+
+CASE = Exercise(
+    id="lora.case", lesson="07", names=("clears", "convicts"), points=2, minutes=9, difficulty=3,
+    answer=VALUE, reference=(f"{HERE}:CLEARS", f"{HERE}:CONVICTS"),
+    cases=lambda seed: [{"record": "lora"}], run=run_case, judge=judge_case,
+    mistakes={
+        "not_settings": "Each of the two is a pair of dicts with rank, alpha and lr.",
+        "not_recorded": "The list above has the settings that were trained.",
+        "one_seed": "Runs of this task differ by up to twenty points between seeds where they "
+                    "fail: take a setting with three.",
+        "same_outcome": "One of the two must learn (78 % or more) and the other fail (74 % or "
+                        "less): otherwise nothing is decided.",
+        "other_size": "Then the size could still be to blame. It goes with alpha · lr / √rank.",
+        "not_controlled": "Whichever of them you blame, the other could have done it: change one.",
+        "rank_suspected": "There, somebody will say that it was the rank. Show it at rank 8 or "
+                          "below.",
+    },
+    hints=("For each explanation, ask what it forbids. Equal sizes with different ends: that is "
+           "what \"it is the size\" forbids.",
+           "The size of the first update goes with alpha · lr / √rank. Which settings of the list "
+           "have that of rank 64 with alpha 128?",
+           "For the second pair, stay at one small rank, and ask the record what you have "
+           "committed to."))
 
 
 # ── lora.merge ───────────────────────────────────────────────────────────────────────────────
@@ -207,7 +440,7 @@ def run_merge(merged, case: dict) -> dict[str, Any]:
         layer.A.copy_(case["A"])
         layer.B.copy_(case["B"])
     linear = merged(layer)
-    seen = {"type": type(linear).__name__, "is_linear": type(linear) is nn.Linear,
+    seen = {"type": named(linear), "is_linear": type(linear) is nn.Linear,
             "is_base": linear is layer.base}
     if not seen["is_linear"]:
         return seen
@@ -225,10 +458,10 @@ def judge_merge(case: dict, seen) -> Verdict:
                       W_after=Tensor):
         return odd
     W, b = case["W"], case["b"]
-    if seen["type"] == "NoneType":
+    if seen["type"] == "None":
         return rejected("no_return")
     if not seen["is_linear"]:
-        return rejected("not_linear", f"merged(layer) returned a {seen['type']}.")
+        return rejected("not_linear", f"merged(layer) returned {seen['type']}.")
     if seen["is_base"] or not torch.equal(seen["W_after"], W):
         return rejected("base_changed", "After merged(layer), layer.base.weight is not what it was."
                         if not seen["is_base"] else "merged(layer) returned layer.base.")
@@ -267,47 +500,127 @@ def judge_merge(case: dict, seen) -> Verdict:
 
 MERGE_MISTAKES = {
     "not_linear": "A new, plain nn.Linear is wanted: nothing of the adapter should remain.",
-    "base_changed": "The layer's own base was changed. Make a new nn.Linear: merging twice, or "
-                    "going on training after it, must not add the correction again.",
-    "transposed": "B A has the shape of W, (n_out, n_in), as it is: no transpose is needed.",
-    "dtype": "Sum in float32, then round once, to the dtype of the base.",
-    "misfit": "B is (n_out, rank) and A is (rank, n_in): B @ A has the shape of W.",
+    "base_changed": "The layer's own base was changed. Merging twice, or going on with training "
+                    "after it, must not add the correction again.",
+    "transposed": "The correction has the shape of W as it is: no transpose is needed.",
+    "dtype": "The merged layer has the dtype of the base.",
+    "misfit": "B is (n_out, rank) and A is (rank, n_in). In which order do they make a matrix of "
+              "the shape of W?",
     "no_return": NO_RETURN,
-    "summed_in_half": "Near, but rounded twice: make W and s B A float32 before they are added.",
+    "summed_in_half": "Near, but rounded more than once: the sum belongs to float32.",
     "shared": "The new layer holds a parameter of the old one, so training one would change the "
-              "other: copy the values.",
-    "nothing_added": "That is W alone: add s B A.",
-    "no_scale": "The scale is missing: W + s B A, with s = layer.scale.",
+              "other.",
+    "nothing_added": "That is W alone.",
+    "no_scale": "The scale is missing.",
     "scaled_twice": "The scale is applied twice.",
-    "delta_only": "That is the correction alone: W + s B A.",
+    "delta_only": "That is the correction alone.",
     "subtracted": "The correction is subtracted.",
     "twice": "The correction is added twice.",
-    "bias_lost": "The outputs need the same bias as before: copy it.",
-    "bias_invented": "nn.Linear makes a bias unless it is told bias=False.",
+    "bias_lost": "The outputs need the same bias as before.",
+    "bias_invented": "nn.Linear makes a bias unless it is told not to.",
     "bias_changed": "The bias does not change: LoRA corrects the weight only.",
 }
 
 MERGE = Exercise(
-    id="lora.merge", lesson="07", names=("merged",), points=2, minutes=10, difficulty=2,
+    id="lora.merge", lesson="07", names=("merged",), points=2, minutes=9, difficulty=2,
     reference="peft_teach.methods.lora:LoRALinear.merged",
     cases=linear_cases, run=run_merge, judge=judge_merge, mistakes=MERGE_MISTAKES,
-    hints=("x Wᵀ + s (x Aᵀ) Bᵀ = x (W + s B A)ᵀ. The bracket is the new weight.",
-           "Make nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, "
-           "dtype=base.weight.dtype), and copy into it under torch.no_grad().",
-           "weight = layer.base.weight.float() + layer.scale * layer.B @ layer.A, then copy_ it "
-           "into linear.weight, which rounds; copy the bias if there is one."))
+    hints=("Take x out of the equation's two products. What stands in the bracket?",
+           "Check your function as the check does: on a layer with random A and B, compare the two "
+           "outputs, and look at the layer's own weight afterwards.",
+           "In bfloat16, two roundings are one too many: which of your sums and products are not "
+           "in float32?"))
+
+
+# ── lora.pairs ───────────────────────────────────────────────────────────────────────────────
+
+SURE = 2         # standard errors of a difference, beyond which it is called one
+POINT = 0.01     # and at least this much, about one standard error of a test
+BETTER, WORSE, NONE = WORDS = ("better", "worse", "no difference seen")
+VERDICTS = [WORSE, NONE, NONE, BETTER]    # of the record, as `verdicts` finds them
+
+
+def verdicts() -> list[str]:
+    """Return what the record says of each pair."""
+    return [verdict(*difference_of(pair)) for pair in recorded.pairs()]
+
+
+def difference_of(pair: Sequence[Sequence[dict]]) -> tuple[float, float]:
+    """Return by how much the runs of the one are better than those of the other, and its error."""
+    (one, spread), (other, other_spread) = map(records.accuracy, pair)
+    error = math.sqrt(spread**2 / len(pair[0]) + other_spread**2 / len(pair[1]))
+    return one - other, error
+
+
+def verdict(gap: float, error: float) -> str:
+    """Return what a difference of two means is called."""
+    if abs(gap) <= max(POINT, SURE * error):
+        return NONE
+    return BETTER if gap > 0 else WORSE
+
+
+def accepted(gap: float, error: float) -> set[str]:
+    """Return what may be said of a difference: two things where the seeds leave it open."""
+    return {verdict(gap + shift, error) for shift in (-error, 0, error)}
+
+
+def run_pairs(verdicts: Any, case: Any) -> Any:
+    """Hand on what was said, in small letters."""
+    if isinstance(verdicts, Mapping):
+        verdicts = list(verdicts.values())
+    if not isinstance(verdicts, Sequence) or isinstance(verdicts, str):
+        return {"said": [], "type": named(verdicts)}
+    said = [" ".join(str(each)[:40].lower().split()) for each in verdicts]
+    return {"said": said, "type": named(verdicts)}
+
+
+def judge_pairs(_: Any, seen: Any) -> Verdict:
+    """Count what agrees with the record; name the mistake of the first that does not."""
+    if odd := strange(seen, "said", "type", said=list, type=str):
+        return odd
+    pairs = recorded.pairs()
+    if len(seen["said"]) != len(pairs) or not all(each in WORDS for each in seen["said"]):
+        return rejected("not_verdicts", f"It is {seen['type']} with {seen['said']}.")
+    right = [accepted(*difference_of(pair)) for pair in pairs]
+    wrong = [i for i, each in enumerate(seen["said"]) if each not in right[i]]
+    told = f"{len(pairs) - len(wrong)} of {len(pairs)} agree with the record."
+    if not wrong:
+        return Verdict(True, told)
+    said, gap = seen["said"][wrong[0]], difference_of(pairs[wrong[0]])[0]
+    mistake = "too_shy" if said == NONE else "wrong_way" if (
+        (said == BETTER) != (gap > 0) and NONE not in right[wrong[0]]) else "too_sure"
+    return rejected(mistake, told)
+
+
+PAIRS = Exercise(
+    id="lora.pairs", lesson="07", names=("verdicts",), points=2, minutes=5, difficulty=2,
+    answer=VALUE, reference=f"{HERE}:VERDICTS",
+    cases=lambda seed: [{"record": "lora"}], run=run_pairs, judge=judge_pairs,
+    mistakes={
+        "not_verdicts": "Wanted is a list of four, each \"better\", \"worse\" or \"no difference "
+                        "seen\".",
+        "too_sure": "In one pair you see a difference that three seeds do not show. Does it differ "
+                    "in anything that the first step feels?",
+        "too_shy": "In one pair there is a difference that no seed contradicts.",
+        "wrong_way": "In one pair it is the other way round.",
+    },
+    hints=("For each pair: which of rank, alpha, rate and place differs, and what did the lesson "
+           "find about that one?",
+           "Work out alpha times the rate for both of a pair, before anything else.",
+           "How far apart must two means be, if the seeds of one setting lie a point apart?"))
 
 
 # ── lora.forty_kb ────────────────────────────────────────────────────────────────────────────
 
 WIDTHS = dict.fromkeys(("query", "key", "value", "attention_out"), 384 + 384)    # n_in + n_out
 WIDTHS |= {"ffn_in": 384 + 1536, "ffn_out": 1536 + 384}
-LIMIT = 10_000      # numbers of 4 bytes: 40 kB
+LIMIT = 10_000      # parameters of 4 bytes: 40 kB
+GROUPS = ("ranks", "layers", "forty_kb")    # of the record, where alpha is twice the rank
 CLOSE = 0.01        # a point: about one standard error of one test
 
 
 def forty_kb() -> "methods.lora.Config":
-    """Return the recorded LoRA of at most 10,000 numbers that is best on average."""
+    """Return the recorded LoRA of at most 10,000 parameters that is best on average."""
     best = max(_that_fit(), key=records.accuracy)[0]
     return methods.lora.Config(rank=best["rank"], alpha=best["alpha"],
                                targets=tuple(best["targets"]),
@@ -315,18 +628,18 @@ def forty_kb() -> "methods.lora.Config":
 
 
 def _that_fit() -> list[list[dict]]:
-    """Return the recorded LoRA runs of at most `LIMIT` numbers, by setting."""
+    """Return the recorded LoRA runs of at most `LIMIT` parameters, by setting."""
     return records.by_setting([row for row in records.load("lora")["runs"]
-                               if row["method"] == "lora" and row["parameters"] <= LIMIT])
+                               if row["group"] in GROUPS and row["parameters"] <= LIMIT])
 
 
 def run_forty_kb(forty_kb, case: dict) -> dict[str, Any]:
     config = forty_kb()
     if not isinstance(config, methods.lora.Config):
-        return {"type": type(config).__name__}
+        return {"type": named(config)}
     layers = config.layers and sorted(set(config.layers), key=str)
     targets = ("query", "value") if config.targets is None else config.targets    # the default
-    return {"type": "Config", "rank": config.rank, "targets": list(targets),
+    return {"type": "a Config", "rank": config.rank, "targets": list(targets),
             "layers": None if layers == list(range(6)) else layers, "dropout": config.dropout,
             "scale": methods.lora.scale(config.rank, config.alpha, config.rank_stabilized)}
 
@@ -336,10 +649,10 @@ def judge_forty_kb(case: dict, seen) -> Verdict:
     if odd := strange(seen, "type", type=str, rank=int, targets=list, layers=(list, NoneType),
                       dropout=(int, float), scale=(int, float)):
         return odd
-    if seen["type"] == "NoneType":
+    if seen["type"] == "None":
         return rejected("no_return")
-    if seen["type"] != "Config":
-        return rejected("not_a_config", f"It returned a {seen['type']}.")
+    if seen["type"] != "a Config":
+        return rejected("not_a_config", f"It returned {seen['type']}.")
     elsewhere = [t for t in seen["targets"] if not isinstance(t, str) or t not in WIDTHS]
     if elsewhere:
         near = get_close_matches(str(elsewhere[0])[:50], WIDTHS, n=1)
@@ -350,13 +663,13 @@ def judge_forty_kb(case: dict, seen) -> Verdict:
     blocks = 6 if seen["layers"] is None else len(seen["layers"])
     size = sum(seen["rank"] * WIDTHS[t] * blocks for t in seen["targets"])
     if size > LIMIT:
-        return rejected("too_large", f"That is {size:,} numbers, {size * 4 / 1000:.0f} kB.")
+        return rejected("too_large", f"That is {size:,} parameters, {size * 4 / 1000:.0f} kB.")
     chosen = [runs for runs in _that_fit() if runs[0]["rank"] == seen["rank"]
               and runs[0]["layers"] == seen["layers"]
               and sorted(runs[0]["targets"]) == sorted(seen["targets"])]
     if not chosen:
         return rejected("not_recorded", f"Rank {seen['rank']} on {', '.join(seen['targets'])} "
-                                     f"({size:,} numbers) is not in the record.")
+                                     f"({size:,} parameters) is not in the record.")
     s = chosen[0][0]["alpha"] / chosen[0][0]["rank"]
     if not math.isclose(seen["scale"], s) or seen["dropout"]:
         return rejected("other_scale", f"Its scale is {seen['scale']:g}, its dropout "
@@ -366,7 +679,7 @@ def judge_forty_kb(case: dict, seen) -> Verdict:
     told = f"Yours has {mine:.1%} on average over its seeds, the best has {best:.1%}."
     if mine < best - CLOSE:
         return rejected("too_few_blocks" if blocks < 3 else "weaker", told)
-    return Verdict(True, f"{told} With {size:,} numbers, {size * 4 / 1000:.0f} kB.")
+    return Verdict(True, f"{told} With {size:,} parameters, {size * 4 / 1000:.0f} kB.")
 
 
 FORTY_MISTAKES = {
@@ -374,11 +687,11 @@ FORTY_MISTAKES = {
     "unknown_place": "The places are " + ", ".join(WIDTHS) + ".",
     "unknown_block": "Blocks are numbered 0 to 5; layers=None means all of them.",
     "not_a_config": "Return pt.lora.Config(rank=…, targets=…, layers=…).",
-    "too_large": "40 kB hold 10,000 numbers of four bytes. Lower the rank, or use fewer places "
+    "too_large": "40 kB hold 10,000 parameters of four bytes. Lower the rank, or use fewer places "
                  "or blocks.",
     "not_recorded": "Choose one that was measured: the table above lists them.",
     "other_scale": "Another alpha is another run: give alpha as in the table, twice the rank.",
-    "weaker": "Another way to spend the same numbers was measured to do better.",
+    "weaker": "Another way to spend as many parameters was measured to do better.",
     "too_few_blocks": "One or two blocks with a higher rank were measured to do worse than many "
                       "blocks with a low one.",
 }
@@ -388,10 +701,10 @@ FORTY_KB = Exercise(
     reference="peft_teach.course.lessons.lora.exercises:forty_kb",
     cases=lambda seed: [{"limit": LIMIT}], run=run_forty_kb, judge=judge_forty_kb,
     mistakes=FORTY_MISTAKES,
-    hints=("How many numbers are 40 kB? How many does rank 1 on one 384 × 384 matrix take?",
-           "10,000 numbers, and 768 a matrix and rank. Twelve matrices at rank 1, or six at "
+    hints=("How many parameters are 40 kB? How many does rank 1 on one 384 × 384 matrix take?",
+           "10,000 parameters, and 768 a matrix and rank. Twelve matrices at rank 1, or six at "
            "rank 2, or fewer at more.",
            "The figures above: is it better to be thick in one place, or thin in many? In the last "
            "block, or in all of them?"))
 
-EXERCISES = (COUNT, LAYER, MERGE, FORTY_KB)
+EXERCISES = (COUNT, LAYER, START, CASE, MERGE, PAIRS, FORTY_KB)

@@ -57,7 +57,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured: every recorded setting of LoRA, and the two levels."""
+    """What was measured, and between which levels: full fine-tuning and the head alone."""
 
     points: tuple[Point, ...]
     full: float
@@ -91,7 +91,7 @@ class Budget:
     share: float                                # of the model, from 0 to 1
     by_rank: Mapping[int, int]                  # the parameters at each of `RANKS`
     others: Mapping[str, Mapping[int, int]]     # the same for other places, by name
-    whole_matrices: int                         # the chosen matrices, all of their numbers
+    whole_matrices: int                         # all parameters of the chosen matrices
     ledger: account.Ledger                      # while training, 16 sentences of 32 tokens
     nearest: Point | None                       # None where nothing is adapted
     measured: Measured
@@ -101,7 +101,7 @@ class Budget:
 
     @property
     def file_bytes(self) -> int:
-        """The adapter's numbers in a file, four bytes each."""
+        """The adapter's parameters in a file, four bytes each."""
         return 4 * self.parameters
 
     @property
@@ -122,17 +122,15 @@ class Budget:
 
 
 def measured(record: dict) -> Measured:
-    """Read the recorded settings; `record` is `records.load("lora")`."""
-    def level(method: str) -> float:
-        return records.accuracy(records.select(record, group="methods", method=method))[0]
-
-    groups = [rows for group in ("ranks", "places", "layers", "forty_kb")
+    """Read the recorded settings with alpha twice the rank; `record` is `records.load("lora")`."""
+    groups = [rows for group in ("ranks", "places", "layers")
               for rows in records.by_setting(records.select(record, group=group))]
+    head, full = records.ends()
     return Measured(tuple(
         Point(rows[0]["rank"], rows[0]["alpha"], tuple(rows[0]["targets"]),
               tuple(rows[0]["layers"] or range(DEPTH)), rows[0]["parameters"],
               tuple(row["accuracy"] for row in rows)) for rows in groups),
-        level("full"), level("head"))
+        full, head)
 
 
 def own_points() -> tuple[OwnPoint, ...]:
@@ -224,14 +222,14 @@ def draw_budget(found: Budget) -> Figure:
         left.axhline(found.whole_matrices, color=COLOURS["full"], ls="--", lw=1.5)
         left.text(1, found.whole_matrices * 1.12, "the chosen matrices themselves", fontsize=9,
                   color=COLOURS["full"])
-    left.set(xlabel="rank", ylabel="numbers that LoRA trains", xlim=(0.8, 450),
-             title=f"{found.parameters:,} numbers, {found.share:.3%} of the model")
+    left.set(xlabel="rank", ylabel="parameters that LoRA trains", xlim=(0.8, 450),
+             title=f"{found.parameters:,} parameters, {found.share:.3%} of the model")
     plain_ticks(left.xaxis, (1, 2, 4, 8, 16, 64, 192))
     _draw_accuracies(right, found)
     for ax in (left, right):
         ax.title.set_fontsize(10)
     made.set_label(f"Rank {found.rank}, {_words(found.places, found.layers)}: {found.parameters:,} "
-                   f"trained numbers, {found.share:.3%} of the model, {_memory(found)}" + (
+                   f"trained parameters, {found.share:.3%} of the model, {_memory(found)}" + (
                        f"; {found.told}; full fine-tuning {found.measured.full:.1%}, head only "
                        f"{found.measured.head:.1%}" if found.is_open else "") + "".join(
                        f"; your own run, {p.name}: {p.accuracy:.1%}"
@@ -267,7 +265,7 @@ def _draw_accuracies(ax, found: Budget) -> None:
         ax.text(at, 0.02, f" your guess, rank {found.guess}", fontsize=9, rotation=90, va="bottom",
                 ha="right", transform=ax.get_xaxis_transform())
     logarithmic(ax, "x")
-    ax.set(xlabel="numbers that LoRA trains", ylabel="test accuracy",
+    ax.set(xlabel="parameters that LoRA trains", ylabel="test accuracy",
            title="\n".join(textwrap.wrap(found.told, 44)))
     in_percent(ax.yaxis)
 
@@ -284,7 +282,7 @@ def _budget_caption(found: Budget) -> str:
     told = (f" Right: a dot is a recorded setting, its line spans three seeds; the large dot is "
             f"the nearest to yours, {found.told}. Diamonds are runs of your own."
             if found.is_open else "")
-    return (f"{found.parameters:,} trained numbers in {len(found.places) * len(found.layers)} "
+    return (f"{found.parameters:,} trained parameters in {len(found.places) * len(found.layers)} "
             f"matrices: {_memory(found)}. Left: the same for other places, in all blocks, in grey."
             + told)
 

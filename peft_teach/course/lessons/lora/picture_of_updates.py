@@ -232,7 +232,7 @@ def explore_updates(record: dict, of_full: dict,
     found = record["spectra"]
     ranks = sorted((r for r in found if r.isdigit()), key=int)
     cuts = cuts_recorded(record, of_full)
-    head = records.accuracy(records.select(record, group="methods", method="head"))[0]
+    head, _ = records.ends()
     names = [("yours", YOURS)] if own else []
     known = [r for r in ranks if all("known" in row for row in found[r].values())]
     controls = {
@@ -248,8 +248,9 @@ def explore_updates(record: dict, of_full: dict,
     return Explorer(
         controls, lambda **s: updates(found, cuts, head, **s, own=own), draw_updates,
         lambda found: "Above left: how strongly each direction is changed; a LoRA of rank r has r "
-                      "of them and no more. Above right: the strongest directions of W + ΔW; a "
-                      f"star is an intruder, with no direction of W within a cosine of {INTRUDER}. "
+                      "of them and no more. Above right: the strongest left singular vectors of "
+                      "W + ΔW; a star is an intruder, to which no left singular vector of W comes "
+                      f"nearer than a cosine of {INTRUDER}. "
                       "Below left: the accuracy when every ΔW keeps its k strongest directions "
                       "(full fine-tuning: of all 36 matrices, two seeds). Below right: how much of "
                       "the space of the (at most 8) strongest directions is shared with full "

@@ -1,18 +1,19 @@
-"""Pictures of lesson 07: A and B to scale, the scale by rank, rank against parameters, σ of ΔW."""
-
-from collections.abc import Mapping
+"""Pictures of lesson 07: A and B to scale, the case of rank 64, rank against parameters, σ of ΔW."""
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ....plots import COLOURS, SERIES, figure, logarithmic, plain_ticks
+from ....plots import COLOURS, figure
 from ....widgets import Guess
 from ... import records
+from .live import changed_answers, first_gradients
 from .picture_of_rank import explore_rank
+from .picture_of_scale import ask, draw_explanations, draw_first_step, list_settings, show_pairs
 from .picture_of_updates import cuts_recorded, explore_updates, own_updates
 
-__all__ = ["cuts_recorded", "draw_sizes", "draw_to_scale", "explore_rank", "explore_updates",
-           "own_updates", "rates_recorded"]
+__all__ = ["ask", "changed_answers", "cuts_recorded", "draw_explanations", "draw_first_step",
+           "draw_to_scale", "explore_rank", "explore_updates", "first_gradients", "list_settings",
+           "own_updates", "show_pairs"]
 
 
 def draw_to_scale(n_out: int, n_in: int, rank: int) -> Figure:
@@ -25,7 +26,7 @@ def draw_to_scale(n_out: int, n_in: int, rank: int) -> Figure:
     for name, x, y, width, height, colour, state in parts:
         ax.add_patch(Rectangle((x, y), width, height, facecolor=colour, edgecolor="none"))
         ax.text(x + width / 2, y + height + 0.03 * n_out,
-                f"{name}  ({height} × {width}), {state}\n{height * width:,} numbers",
+                f"{name}  ({height} × {width}), {state}\n{height * width:,} entries",
                 ha="center", va="top", fontsize=9)
     ax.text(n_in + gap / 2, n_out / 2, "+ s", ha="center", va="center", fontsize=16)
     ax.text(n_in + 1.5 * gap + rank, n_out / 2, "·", ha="center", va="center", fontsize=18)
@@ -37,34 +38,13 @@ def draw_to_scale(n_out: int, n_in: int, rank: int) -> Figure:
     return made
 
 
-def draw_sizes(table: Mapping[str, Mapping[int, float]], ylabel: str) -> Figure:
-    """Draw a quantity against the rank, one line a rule, both axes logarithmic."""
-    made, ax = figure(6, 3)
-    for (name, points), (colour, dash, marker) in zip(table.items(), SERIES):
-        ax.plot(list(points), list(points.values()), dash + marker, color=colour, label=name)
-    ranks = sorted({rank for points in table.values() for rank in points})
-    logarithmic(ax)
-    ax.set(xlabel="rank", ylabel=ylabel)
-    plain_ticks(ax.xaxis, ranks)
-    ax.legend(frameon=False)
-    made.set_label(f"{ylabel}, from rank {ranks[0]} to {ranks[-1]}. " + "; ".join(
-        f"{n}: {p[min(p)]:.3g} to {p[max(p)]:.3g}" for n, p in table.items()))
-    return made
-
-
-def rates_recorded(record: dict, method: str) -> dict[float, float]:
-    """Return seed 0's test accuracy by learning rate; the main run's rate is among them."""
-    rows = records.select(record, method=method, group="rates")
-    rows += [row for row in record["runs"] if row["method"] == method and row["seed"] == 0
-             and row["group"] in ("methods", "ranks") and row.get("rank", 8) == 8]
-    return {row["lr"]: row["accuracy"] for row in sorted(rows, key=lambda row: row["lr"])}
-
-
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
 EXAMPLES = {
     "to_scale": lambda: draw_to_scale(384, 384, 8),
-    "sizes": lambda: draw_sizes({"one": {1: 1.0, 8: 20.0}, "two": {1: 30.0, 8: 1.0}}, "size"),
+    "first_step": lambda: draw_first_step({"alpha 16": {1: (0.2, 0.05), 8: (0.07, 0.05)},
+                                           "alpha 128": {1: (1.6, 0.4), 8: (0.5, 0.4)}}),
+    "explanations": draw_explanations,
     "rank": lambda: explore_rank(records.load("lora"), Guess("Which rank?", (1, 8, 64))),
     "updates": lambda: explore_updates(records.load("lora"), records.load("change")),
 }

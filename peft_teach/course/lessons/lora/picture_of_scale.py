@@ -1,0 +1,100 @@
+"""The case of rank 64: questions to the record, one step of Adam, two explanations, four pairs."""
+
+from collections.abc import Mapping
+from statistics import mean
+
+from matplotlib.figure import Figure
+
+from .... import work
+from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ticks
+from ... import records
+from ...card import Card, show
+from . import exercises, recorded
+
+USUAL = 3e-3                                  # the learning rate of most runs
+MARKERS = dict(zip((1, 2, 4, 8, 16, 64), "os^DvP"))
+
+
+def list_settings() -> None:
+    """Show which settings were trained, and with how many seeds, but not how they ended."""
+    rows = [(rank, f"{alpha:.4g}", f"{lr:g}", len(recorded.runs(rank, alpha, lr)))
+            for rank, alpha, lr in recorded.settings()]
+    show(Card("Recorded, on query and value of all six blocks",
+              table=(("rank", "alpha", "learning rate", "seeds"), *rows)))
+
+
+def ask(rank: int, alpha: float, lr: float = USUAL) -> None:
+    """Show how the runs of a setting ended, on the test sentences."""
+    rows = recorded.runs(rank, alpha, lr)
+    name = recorded.words(rank, alpha, lr)
+    if not rows:
+        show(Card(name, note="not recorded; the list above has what was"))
+        return
+    each = ", ".join(f"{row['accuracy']:.1%}" for row in rows)
+    average = f"mean {records.accuracy(rows)[0]:.1%}; " if len(rows) > 1 else ""
+    show(Card(name, note={"learns": "it learns", "fails": "it fails", "between": "in between"}[
+        recorded.ends(rows)], paragraphs=(f"{average}by seed {each}",)))
+
+
+def draw_first_step(found: Mapping[str, Mapping[int, tuple[float, float]]]) -> Figure:
+    """Draw the size of ΔW and the movement of the hidden states against the rank.
+
+    `found` maps what a line stands for to {rank: (size, movement)}.
+    """
+    made, *axes = figure(9, 3.4, columns=2)
+    titles = ("How large is ΔW?", "How far do the hidden states move?")
+    labels = ("‖ΔW‖ after one step, mean over matrices", "movement, as a share of their length")
+    for i, (ax, title, label) in enumerate(zip(axes, titles, labels)):
+        for (name, points), (colour, dash, marker) in zip(found.items(), SERIES):
+            ax.plot(list(points), [p[i] for p in points.values()], dash + marker, color=colour,
+                    label=name)
+        logarithmic(ax)
+        plain_ticks(ax.xaxis, sorted({rank for points in found.values() for rank in points}))
+        ax.set(xlabel="rank", ylabel=label)
+        ax.set_title(title, fontsize=11)
+    axes[1].legend(frameon=False, fontsize=9)
+    made.set_label("After one step of Adam, ‖ΔW‖ and the movement of the hidden states. " + "; ".join(
+        f"{name}: " + ", ".join(f"rank {r}: {size:.2g} and {moved:.2g}"
+                                for r, (size, moved) in points.items())
+        for name, points in found.items()) + ".")
+    return made
+
+
+def draw_explanations() -> Figure:
+    """Draw the accuracy of every recorded setting against what each explanation goes by."""
+    made, left, right = figure(9.2, 3.9, columns=2)
+    points = [(setting, recorded.runs(*setting)) for setting in recorded.settings()]
+    head, full = records.ends()
+    for ax, measure, label in ((left, recorded.first_size, "alpha · lr / √rank: the size of ΔW"),
+                               (right, recorded.felt, "alpha · lr: what the output feels")):
+        for (rank, alpha, lr), rows in points:
+            x, values = measure(rank, alpha, lr), [row["accuracy"] for row in rows]
+            ax.plot([x, x], [min(values), max(values)], color=COLOURS["lora"], lw=1.2, alpha=0.6)
+            ax.plot(x, mean(values), MARKERS.get(rank, "o"), color=COLOURS["lora"], ms=7,
+                    mfc=COLOURS["lora"] if len(values) > 1 else "none", alpha=0.85, ls="none",
+                    label=f"rank {rank}" if len(values) > 1 else None)
+        for name, level, colour in (("full fine-tuning", full, "full"), ("head only", head, "head")):
+            ax.axhline(level, color=COLOURS[colour], ls="--", lw=1.5)
+            ax.text(0.01, level, name, ha="left", va="bottom", fontsize=9,
+                    transform=ax.get_yaxis_transform())
+        logarithmic(ax, "x")
+        ax.set(xlabel=label, ylabel="test accuracy")
+        in_percent(ax.yaxis)
+    handles = dict(zip(*reversed(left.get_legend_handles_labels())))    # one of each rank
+    left.legend(handles.values(), handles.keys(), frameon=False, fontsize=9, loc="lower left")
+    made.set_label("Accuracy by setting, against the size of the first update and against alpha "
+                   "times the rate. " + "; ".join(
+                       f"{recorded.words(*setting)}: {recorded.first_size(*setting):.2g} and "
+                       f"{recorded.felt(*setting):.2g}, {records.accuracy(rows)[0]:.1%}"
+                       for setting, rows in points) + ".")
+    return made
+
+
+def show_pairs() -> None:
+    """Show what the reader said of the four pairs beside what the record says."""
+    said = work.committed("lora.pairs") or ["–"] * 4
+    rows = []
+    for i, (pair, word) in enumerate(zip(recorded.pairs(), said), 1):
+        means = [f"{mean:.1%} ± {spread:.1%}" for mean, spread in map(records.accuracy, pair)]
+        rows.append((i, word, exercises.verdict(*exercises.difference_of(pair)), *means))
+    show(Card("Four pairs", table=(("pair", "you said", "the record", "left", "right"), *rows)))

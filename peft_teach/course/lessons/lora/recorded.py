@@ -1,0 +1,65 @@
+"""What the case of rank 64 and the last exercise ask the record, by setting.
+
+A setting is a rank, an alpha and a learning rate, of LoRA on query and value in all blocks.
+"""
+
+import functools
+import math
+
+from ... import records
+
+LEARNS, FAILS = 0.78, 0.74     # mean test accuracies, from and up to which a setting does
+TARGETS = ["query", "value"]
+
+
+@functools.cache
+def _all() -> dict[tuple[int, float, float], list[dict]]:
+    """The runs by setting, sorted; without variants of the method, and without the pairs."""
+    found: dict[tuple[int, float, float], list[dict]] = {}
+    for row in records.load("lora")["runs"]:
+        if row["method"] == "lora" and row["group"] != "pairs" and row["targets"] == TARGETS and not (
+                row["layers"] or any(map(row.get, ("dropout", "plus", "rank_stabilized")))):
+            found.setdefault((row["rank"], row["alpha"], row["lr"]), []).append(row)
+    return dict(sorted(found.items()))
+
+
+def settings() -> list[tuple[int, float, float]]:
+    """Return every recorded (rank, alpha, learning rate)."""
+    return list(_all())
+
+
+def runs(rank: int, alpha: float, lr: float) -> list[dict]:
+    """Return the runs of a setting, one a seed; none where it was not recorded.
+
+    An alpha or a rate within one percent of a recorded one is taken for it.
+    """
+    return next((rows for (r, a, rate), rows in _all().items() if r == rank and math.isclose(
+        a, alpha, rel_tol=0.01) and math.isclose(rate, lr, rel_tol=0.01)), [])
+
+
+def ends(rows: list[dict]) -> str:
+    """Return whether these runs, on average, "learns" or "fails"; "between" for neither."""
+    mean, _ = records.accuracy(rows)
+    return "learns" if mean >= LEARNS else "fails" if mean <= FAILS else "between"
+
+
+def first_size(rank: int, alpha: float, lr: float) -> float:
+    """Return what ‖ΔW‖ after one step of Adam is proportional to: s · √rank · lr."""
+    return alpha / math.sqrt(rank) * lr
+
+
+def felt(rank: int, alpha: float, lr: float) -> float:
+    """Return what the movement of the output in that step is proportional to: s · rank · lr."""
+    return alpha * lr
+
+
+def words(rank: int, alpha: float, lr: float) -> str:
+    """Return a setting in words."""
+    return f"rank {rank}, alpha {alpha:.4g}, lr {lr:g}"
+
+
+@functools.cache
+def pairs() -> list[tuple[list[dict], list[dict]]]:
+    """Return the runs of each pair that the last exercise asks about, in its order."""
+    groups = records.by_setting(records.select(records.load("lora"), group="pairs"))
+    return [*zip(groups[::2], groups[1::2])]
