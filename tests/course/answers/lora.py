@@ -120,7 +120,6 @@ RIGHT["lora.layer"] = {
     "kaiming": but(LAYER, A, "torch.empty(rank, base.in_features)", f"({B})\n",
                    f"({B})\n        nn.init.kaiming_uniform_(self.A, a=math.sqrt(5))\n"),
     "xavier": but(LAYER, A, "nn.init.xavier_normal_(torch.empty(rank, base.in_features))"),
-    "normal": but(LAYER, A, "torch.empty(rank, base.in_features).normal_(std=0.02)"),
     "sizes from the weight": but(
         LAYER, f"nn.Parameter({A})", "nn.Parameter(torch.randn(rank, n_in) / math.sqrt(n_in))",
         B, "torch.zeros(n_out, rank)", SCALE, f"{SCALE}\n        n_out, n_in = base.weight.shape"),
@@ -163,7 +162,8 @@ WRONG["lora.layer"] = {
                but(LAYER, "base.in_features**0.5", "rank**0.5"),
                but(LAYER, "base.in_features**0.5", "rank"),
                but(LAYER, "base.in_features**0.5", "base.out_features**0.5"),
-               but(LAYER, "base.in_features**0.5", "base.in_features")),
+               but(LAYER, "base.in_features**0.5", "base.in_features"),
+               but(LAYER, A, "torch.empty(rank, base.in_features).normal_(std=0.02)")),
     "B_size": (but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
                    "torch.randn(base.out_features, rank)"),
                but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
@@ -301,7 +301,7 @@ def start_holds(make):
     "gradients after one step": """
 def start_holds(make):
     base = nn.Linear(6, 5).requires_grad_(False)
-    layer, x = make(base, 2, 2.0), torch.randn(9, 6)
+    layer, x = make(base, 2, 3.0), torch.randn(9, 6)
     assert not (layer(x) - base(x)).any()
     seen = {"A": False, "B": False}
     for _ in range(2):
@@ -388,7 +388,7 @@ convicts = [setting(8, 45.25), setting(8, 128)]
 import numpy as np
 
 rank, alpha = np.int64(8), np.float64(16.0)
-clears = ({"rank": 64, "alpha": 128, "lr": 0.003}, {"rank": np.int64(1), "alpha": alpha, "lr": .003})
+clears = ({"rank": 64, "alpha": 128, "lr": 3e-3}, {"rank": np.int64(1), "alpha": alpha, "lr": 3e-3})
 convicts = tuple({"rank": rank, "alpha": a, "lr": np.float32(0.003)} for a in (alpha, 8 * alpha))
 """,
 }

@@ -53,7 +53,7 @@ def draw_first_step(found: Mapping[str, Mapping[int, tuple[float, float]]]) -> F
         ax.set(xlabel="rank", ylabel=label)
         ax.set_title(title, fontsize=11)
     axes[1].legend(frameon=False, fontsize=9)
-    made.set_label("After one step of Adam, ‖ΔW‖ and the movement of the hidden states. " + "; ".join(
+    made.set_label("‖ΔW‖ and the movement of the hidden states after one step. " + "; ".join(
         f"{name}: " + ", ".join(f"rank {r}: {size:.2g} and {moved:.2g}"
                                 for r, (size, moved) in points.items())
         for name, points in found.items()) + ".")
@@ -73,8 +73,8 @@ def draw_explanations() -> Figure:
             ax.plot(x, mean(values), MARKERS.get(rank, "o"), color=COLOURS["lora"], ms=7,
                     mfc=COLOURS["lora"] if len(values) > 1 else "none", alpha=0.85, ls="none",
                     label=f"rank {rank}" if len(values) > 1 else None)
-        for name, level, colour in (("full fine-tuning", full, "full"), ("head only", head, "head")):
-            ax.axhline(level, color=COLOURS[colour], ls="--", lw=1.5)
+        for name, level in (("full fine-tuning", full), ("head only", head)):
+            ax.axhline(level, color=COLOURS[name.split()[0]], ls="--", lw=1.5)
             ax.text(0.01, level, name, ha="left", va="bottom", fontsize=9,
                     transform=ax.get_yaxis_transform())
         logarithmic(ax, "x")

@@ -1,4 +1,4 @@
-"""Pictures of lesson 07: A and B to scale, the case of rank 64, rank against parameters, σ of ΔW."""
+"""Pictures of lesson 07: A and B to scale, the case of rank 64, rank and parameters, σ of ΔW."""
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle

@@ -17,8 +17,8 @@ def _all() -> dict[tuple[int, float, float], list[dict]]:
     """The runs by setting, sorted; without variants of the method, and without the pairs."""
     found: dict[tuple[int, float, float], list[dict]] = {}
     for row in records.load("lora")["runs"]:
-        if row["method"] == "lora" and row["group"] != "pairs" and row["targets"] == TARGETS and not (
-                row["layers"] or any(map(row.get, ("dropout", "plus", "rank_stabilized")))):
+        variant = any(map(row.get, ("dropout", "plus", "rank_stabilized", "layers")))
+        if row["group"] != "pairs" and row.get("targets") == TARGETS and not variant:
             found.setdefault((row["rank"], row["alpha"], row["lr"]), []).append(row)
     return dict(sorted(found.items()))
 
