@@ -201,7 +201,8 @@ LoRALinear = pt.check("lora.layer", LoRALinear)
 pt.require("lora.layer")
 
 # %% [markdown]
-# Now onto the real model: your class around the query and the value matrix, in all six blocks.
+# Now onto the real model, with the `inject` that you wrote in lesson 02 (ours, if `my_peft.py` has none): your class
+# around the query and the value matrix, in all six blocks.
 
 # %%
 class MyLoRA(LoRALinear):
@@ -214,6 +215,7 @@ def placed(batch):
     return {name: t.to(pt.device()) for name, t in batch.items() if name != "labels"}
 
 
+inject = pt.mine("change.inject")
 movies = pt.data.load("movies")
 batches = pt.data.batches(movies.train[:budget.train_examples], tokenizer, budget.batch_size)
 test = pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64, shuffle=False)
@@ -222,7 +224,7 @@ pt.seed(0)
 model, tokenizer = pt.models.load("minilm", labels=2)
 with torch.no_grad():
     before = model(**placed(test[0])).logits
-model = pt.attach(model, ("query", "value"), lambda base: MyLoRA(base, 8, 16))
+model = inject(model, ("query", "value"), lambda base: MyLoRA(base, 8, 16)).to(pt.device())
 with torch.no_grad():
     after = model(**placed(test[0])).logits
 print("adapters:", len(pt.adapters(model)), "· same outputs, to the bit:", torch.equal(before, after))
@@ -373,7 +375,7 @@ pair = {"rank 8, alpha 16": (8, 16, 3e-3), "rank 8, alpha 128": (8, 128, 3e-3)}
 def short_run(rank, alpha, lr):
     """The losses of a short training with the reader's layer."""
     pt.seed(0)
-    m = pt.attach(pt.models.load("minilm", labels=2)[0], ("query", "value"), lambda base: LoRALinear(base, rank, alpha))
+    m = inject(pt.models.load("minilm", labels=2)[0], ("query", "value"), lambda base: LoRALinear(base, rank, alpha)).to(pt.device())
     return [step.loss for step in pt.train(m, batches[:50 if budget.claims else 4], lr)]
 
 
@@ -390,7 +392,7 @@ pt.plots.show(pt.plots.curves(losses, window=5), "Training loss of two short run
 def first_step(rank, alpha, lr=3e-3, random_signs=False):
     """The mean ‖ΔW‖ after one step of Adam, and the movement of the hidden states."""
     pt.seed(0)
-    m = pt.attach(pt.models.load("minilm", labels=2)[0], ("query", "value"), lambda base: LoRALinear(base, rank, alpha))
+    m = inject(pt.models.load("minilm", labels=2)[0], ("query", "value"), lambda base: LoRALinear(base, rank, alpha)).to(pt.device())
     m(**inputs, labels=labels).loss.backward()
     with torch.no_grad():
         still = m.bert(**inputs)[0]
@@ -519,8 +521,8 @@ pt.require("lora.merge")
 
 # %%
 plain = pt.merge(copy.deepcopy(model))      # calls your merged() on all twelve
-half = pt.attach(pt.models.load("minilm", labels=2, dtype=torch.bfloat16)[0], ("query", "value"),
-                 lambda base: MyLoRA(base, rank=8, alpha=16))
+half = inject(pt.models.load("minilm", labels=2, dtype=torch.bfloat16)[0], ("query", "value"),
+              lambda base: MyLoRA(base, 8, 16)).to(pt.device())
 half = pt.store.swap(half, saved)           # the file that was saved above
 half_plain = pt.merge(copy.deepcopy(half))
 
@@ -594,16 +596,16 @@ print("LoRA of rank 8, each ΔW cut to k directions:", {int(k): f"{a:.1%}" for k
 #
 # ### Exercise 6 · Four pairs (2 points, about 5 minutes)
 #
-# Eight more settings were trained, three seeds each, and you have not seen them. Is the one on the left better, worse, or
-# is no difference seen? (A difference counts if the two means lie more than a point apart, and more than two
-# standard errors of their difference.) You answer once: the first answer is kept.
+# These settings were trained too, three seeds each, and you have not seen how the left one ended. Is it better, worse, or
+# is no difference seen? (A difference counts if the means lie more than a point apart, and more than two standard
+# errors of their difference.) You answer once: the first answer is kept.
 #
 # | | left | right |
 # |---|---|---|
-# | 1 | rank 32, alpha 128 | rank 32, alpha 16 |
-# | 2 | rank 2, alpha 16 | rank 32, alpha 16 |
-# | 3 | rank 4, alpha 5, learning rate 0.01 | rank 4, alpha 16, learning rate 0.003 |
-# | 4 | `ffn_out`, rank 4, alpha 8, blocks 3 to 5 | the same in blocks 0 to 2 |
+# | 1 | rank 64, alpha 128, learning rate 0.001 | rank 64, alpha 128, learning rate 0.003 |
+# | 2 | rank 8, alpha 128, learning rate 0.000375 | rank 8, alpha 16, learning rate 0.003 |
+# | 3 | rank 16 on the queries alone, alpha 32 | rank 2 on all six matrices of each block, alpha 4 |
+# | 4 | rank 8, alpha 16, dropout 0.1 on the input of $A$ | rank 8, alpha 16, without dropout |
 #
 # Query and value in all blocks at a rate of 0.003, where nothing else is said. Write `verdicts`, a list of four, each
 # `"better"`, `"worse"` or `"no difference seen"`.
@@ -611,7 +613,7 @@ print("LoRA of rank 8, each ΔW cut to k directions:", {int(k): f"{a:.1%}" for k
 
 # %% exercise="lora.pairs" part="solution"
 ### BEGIN SOLUTION
-verdicts = ["worse", "no difference seen", "no difference seen", "better"]
+verdicts = ["better", "no difference seen", "worse", "no difference seen"]
 ### END SOLUTION
 
 # %%
@@ -715,7 +717,7 @@ for rows in pt.course.records.by_setting(pt.course.records.select(record, group=
 # learns. But look at the count, and at what the "base" is afterwards.
 
 # %%
-broken = pt.attach(pt.models.load("minilm", labels=2)[0], ("query", "value"), lambda base: LoRALinear(base, 8, 16))
+broken = inject(pt.models.load("minilm", labels=2)[0], ("query", "value"), lambda base: LoRALinear(base, 8, 16)).to(pt.device())
 for p in broken.parameters():
     p.requires_grad_(True)               # the mistake: often an innocent-looking line in a training script
 

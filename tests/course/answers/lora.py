@@ -376,7 +376,9 @@ RIGHT["lora.case"] = {
     "alpha, at rank 8": CASE,
     "rank 8 with alpha 45": but(CASE, ONE, '{"rank": 8, "alpha": 16 * 8**0.5, "lr": 3e-3}'),
     "in another order": but(CASE, f"({SIXTY_FOUR}, {ONE})", f"[{ONE}, {SIXTY_FOUR}]"),
-    "the rate": but(CASE, EIGHT, '{"rank": 8, "alpha": 128, "lr": 3.75e-4}'),
+    "a step of eight in alpha, at rank 1": but(
+        CASE, f"({EIGHT}, {LOUD})",
+        '({"rank": 1, "alpha": 2, "lr": 3e-3}, {"rank": 1, "alpha": 128, "lr": 3e-3})'),
     "a helper": """
 def setting(rank, alpha, lr=0.003):
     return dict(lr=lr, rank=rank, alpha=alpha)
@@ -505,27 +507,29 @@ BEYOND["lora.merge"] = but(
 # ── lora.pairs ───────────────────────────────────────────────────────────────────────────────
 
 PAIRS = """
-verdicts = ["worse", "no difference seen", "no difference seen", "better"]
+verdicts = ["better", "no difference seen", "worse", "no difference seen"]
 """
-LIST = '["worse", "no difference seen", "no difference seen", "better"]'
+LIST = '["better", "no difference seen", "worse", "no difference seen"]'
 
 RIGHT["lora.pairs"] = {
     "a list": PAIRS,
     "a tuple, in large letters": but(PAIRS, "[", "(", "]", ")", '"worse"', '"Worse"', '"better"',
                                      '"BETTER"'),
-    "by number": but(PAIRS, LIST, '{1: "worse", 2: "no difference seen", '
-                                  '3: "no difference seen", 4: "better"}'),
+    "by number": but(PAIRS, LIST, '{1: "better", 2: "no difference seen", 3: "worse", '
+                                  '4: "no difference seen"}'),
     "named": """
 same = "no difference seen"
-verdicts = ["worse"] + 2 * [same] + ["better"]
+verdicts = [same] * 4
+verdicts[0], verdicts[2] = "better", "worse"
 """,
 }
 
 WRONG["lora.pairs"] = {
     "too_shy": but(PAIRS, LIST, '4 * ["no difference seen"]'),
-    "too_sure": but(PAIRS, '"worse", "no difference seen"', '"worse", "worse"'),
+    "too_sure": (but(PAIRS, '"better", "no difference seen"', '"better", "worse"'),
+                 but(PAIRS, '"worse", "no difference seen"', '"worse", "better"')),
     "wrong_way": (but(PAIRS, '"worse"', '"better"'), but(PAIRS, '"better"', '"worse"')),
-    "not_verdicts": (but(PAIRS, '"better"]', '"same"]'), but(PAIRS, ', "better"]', "]"),
+    "not_verdicts": (but(PAIRS, '"better"', '"same"'), but(PAIRS, '"better", ', ""),
                      but(PAIRS, LIST, '"worse"'), but(PAIRS, LIST, "4")),
 }
 

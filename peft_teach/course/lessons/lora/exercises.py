@@ -537,7 +537,7 @@ MERGE = Exercise(
 SURE = 2         # standard errors of a difference, beyond which it is called one
 POINT = 0.01     # and at least this much, about one standard error of a test
 BETTER, WORSE, NONE = WORDS = ("better", "worse", "no difference seen")
-VERDICTS = [WORSE, NONE, NONE, BETTER]    # of the record, as `verdicts` finds them
+VERDICTS = [BETTER, NONE, WORSE, NONE]    # of the record, as `verdicts` finds them
 
 
 def verdicts() -> list[str]:
