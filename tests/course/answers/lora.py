@@ -153,9 +153,9 @@ WRONG["lora.layer"] = {
     "no_scale": but(LAYER, SCALED, "("),
     "both_zero": but(LAYER, A, "torch.zeros(rank, base.in_features)"),
     "bias_missing": but(LAYER, "self.base(x)", "nn.functional.linear(x, self.base.weight)"),
-    "dtype": (but(LAYER, A, f"({A}).to(base.weight.dtype)", B, f"{B}.to(base.weight.dtype)",
-                  "x.float()", "x"),
-              but(LAYER, "x.float()", "x"), but(LAYER, ADDED, "y + u")),
+    "dtype": (but(LAYER, ADDED, "y + u"), but(LAYER, "x.float()", "x")),
+    "small_steps": but(LAYER, A, f"({A}).to(base.weight.dtype)", B, f"{B}.to(base.weight.dtype)",
+                       "x.float()", "x"),
     "input_cut": (but(LAYER, Y, f"        with torch.no_grad():\n    {Y}"),
                   but(LAYER, "x.float()", "x.detach().float()")),
     "A_size": (but(LAYER, f"({A})", "(torch.randn(rank, base.in_features))"),
@@ -526,7 +526,7 @@ verdicts[0], verdicts[2] = "better", "worse"
 
 WRONG["lora.pairs"] = {
     "too_shy": but(PAIRS, LIST, '4 * ["no difference seen"]'),
-    "too_sure": (but(PAIRS, '"better", "no difference seen"', '"better", "worse"'),
+    "too_sure": (but(PAIRS, '"better", "no difference seen"', '"better", "better"'),
                  but(PAIRS, '"worse", "no difference seen"', '"worse", "better"')),
     "wrong_way": (but(PAIRS, '"worse"', '"better"'), but(PAIRS, '"better"', '"worse"')),
     "not_verdicts": (but(PAIRS, '"better"', '"same"'), but(PAIRS, '"better", ', ""),

@@ -186,7 +186,7 @@ def random_beside_zero(method: Method, case: dict, seen: dict) -> Verdict | None
     dtypes = {name: dtype for name, dtype in seen["dtypes"].items() if dtype != "torch.float32"}
     still = [name for name in dtypes if not seen[f"moved_{name}"]]
     if still:
-        return rejected("dtype", f"On a {case['W'].dtype} base, after two training steps of "
+        return rejected("small_steps", f"On a {case['W'].dtype} base, after two training steps of "
                                  f"{STEP:g}, most entries of {still[0]} are what they were.")
     if seen["built"]:
         return rejected("matrix_built", f"A call of the layer built a matrix of {case['n_out']} × "
@@ -265,6 +265,8 @@ LAYER_MISTAKES = MISTAKES | {
     "both_zero": "A and B both start at zero, and each gradient has the other matrix as a factor: "
                  "they stay at zero.",
     "both_random": "A and B both start with random entries. Which start makes their product zero?",
+    "small_steps": "In 16 bits a step that is small beside the entry is rounded away: parameters "
+                   "are float32, whatever the base.",
     "start_near": "The same sum in another order is rounded elsewhere: let the base compute its "
                   "own output.",
     "alike": "They get the same gradients, so they would stay alike: the rank would be one.",
