@@ -7,7 +7,7 @@
 # A matrix of this model has 384 × 384 = 147,456 entries. **Could its change be written in 6,144?**
 #
 # You will write LoRA from its properties, test it by a law of your own, find out why a LoRA of rank 64
-# failed where rank 8 succeeded, and look at an update from inside.
+# failed where rank 8 learned, and look at an update from inside.
 #
 # | | |
 # |---|---|
@@ -62,7 +62,7 @@ print("budget:", budget.name, "· computing on:", pt.device())
 # ## The idea
 #
 # Fine-tuning changes $W$ into $W + \Delta W$. LoRA (Hu et al. 2021, §4.1) makes the change from two thin
-# matrices and trains nothing else:
+# matrices:
 #
 # $$ y = x\,W^\top + b + s\,(x A^\top) B^\top \qquad\qquad s = \frac{\alpha}{r} $$
 #
@@ -300,11 +300,11 @@ print(f"recorded, three seeds: {mean:.1%} ± {spread:.1%}: {pt.course.records.ga
 # model with a head that was trained to its end?
 
 # %%
-changed = pictures.changed_answers(model, movies, tokenizer, 1000 if budget.claims else 64, 400 if budget.claims else 64)
+changed = pictures.changed_answers(model, movies, tokenizer, *((640, 256) if budget.claims else (64, 64)))
 for text, label, mine, _ in changed[:6]:
     print(f"{'gained' if mine == label else 'lost  '} (truth {label}) · {text[:100]}")
-print(f"of 400 test sentences, {sum(m == l for _, l, m, _ in changed)} were gained and {sum(m != l for _, l, m, _ in changed)} lost"
-      if budget.claims else "")
+gained = sum(mine == label for _, label, mine, _ in changed)
+print(f"of {256 if budget.claims else 64} test sentences, {gained} were gained and {len(changed) - gained} lost")
 
 # %% [markdown]
 # What did it cost? The ledger of lesson 00 predicts it, and a record has what a fresh process held.
@@ -366,26 +366,18 @@ pictures.ask(rank=64, alpha=16)     # an example: the same rank, with the alpha 
 pt.commit("lora.rank_8_alpha_128", ...)
 
 # %% [markdown]
-# See it happen, in a fifth of the steps. Two settings, both yours to change.
+# Now ask for it. The losses of its runs are recorded, too: beside rank 8 with $\alpha = 16$ and rank 64 with $\alpha = 128$,
+# where does it go wrong?
 
 # %%
-pair = {"rank 8, alpha 16": (8, 16, 3e-3), "rank 8, alpha 128": (8, 128, 3e-3)}
-
-
-def short_run(rank, alpha, lr):
-    """The losses of a short training with the reader's layer."""
-    pt.seed(0)
-    m = inject(pt.models.load("minilm", labels=2)[0], ("query", "value"), lambda base: LoRALinear(base, rank, alpha)).to(pt.device())
-    return [step.loss for step in pt.train(m, batches[:50 if budget.claims else 4], lr)]
-
-
-losses = {name: short_run(*setting) for name, setting in pair.items()}
-pt.plots.show(pt.plots.curves(losses, window=5), "Training loss of two short runs, the same sentences in the same order.")
+losses = {f"rank {rank}, alpha {alpha}": pt.course.records.select(record, rank=rank, alpha=alpha, lr=3e-3, seed=2, group=group)[0]["losses"]
+          for rank, alpha, group in ((8, 16, "ranks"), (8, 128, "scale"), (64, 128, "ranks"))}
+pt.plots.show(pt.plots.curves(losses), "Recorded training losses, the same sentences in the same order (seed 2).")
 
 # %% [markdown]
-# What does the model feel of the very first step? We take the gradient of 64 real sentences and let Adam take one step:
-# every entry moves by the learning rate, by the sign of its gradient. Then we measure the size of $\Delta W$, and how far
-# the hidden states have moved. As a control, the same with random signs.
+# The runs that fail do begin to learn, and then fall back. What is different from the first step on? We take the gradient of 48 real sentences and let Adam take one step:
+# every entry moves by the learning rate, in the direction of its gradient's sign. Then we measure the size of $\Delta W$,
+# and how far the hidden states have moved. As a control, the same with random signs.
 
 
 # %%
@@ -405,7 +397,7 @@ def first_step(rank, alpha, lr=3e-3, random_signs=False):
     return sum(size) / len(size), ((moved - still).norm(dim=-1) / still.norm(dim=-1))[real].mean().item()
 
 
-sentences = pt.data.batches(movies.train[:64 if budget.claims else 8], tokenizer, 64)[0]
+sentences = pt.data.batches(movies.train[:48 if budget.claims else 8], tokenizer, 64)[0]
 inputs, labels = placed(sentences), sentences["labels"].to(pt.device())
 lines = {f"alpha {alpha}": {rank: first_step(rank, alpha) for rank in (1, 8, 64)} for alpha in (16, 128)}
 lines["alpha 16, random signs"] = {rank: first_step(rank, 16, random_signs=True) for rank in (1, 8, 64)}
@@ -448,7 +440,8 @@ pt.plots.show(pictures.draw_explanations(),
               "Every recorded setting twice: by the size of its first update, and by alpha times the rate. "
               "A dot is a mean, its line spans the seeds; open dots are single runs.")
 measured, _ = pt.course.records.accuracy(pt.course.records.select(record, group="scale", rank=8, alpha=128, lr=3e-3))
-pt.compare("lora.rank_8_alpha_128", round(measured, 3), "rank 8 with alpha 128, mean of its seeds")
+pt.compare("lora.rank_8_alpha_128", round(measured, 3), "rank 8 with alpha 128, mean of three seeds")
+pt.compare("lora.suspect", "alpha", "why rank 64 failed")
 
 # %% [markdown]
 # What does the right picture say that the left one does not? Write it down in a sentence before you open ours.
@@ -459,8 +452,8 @@ pt.sentence("lora.twin", ...)
 # %% [markdown]
 # <details><summary>Ours</summary>
 # Sorted by the size of the first update, settings that learn and settings that fail lie above one another; sorted by alpha
-# times the rate, they fall apart: too little hardly learns, then a wide band learns, then it breaks, at every rank. So alpha
-# is the learning rate's twin, and the recipe "alpha = 2r" raises the rate with the rank.</details>
+# times the rate, they come apart: too little hardly learns, then a wide band learns, and then it breaks, at ranks 1, 8 and
+# 64 alike. So alpha is the learning rate's twin, and the recipe "alpha = 2r" raises the rate with the rank.</details>
 #
 # The authors had said so: "When optimizing with Adam, tuning α is roughly the same as tuning the learning rate"; they
 # kept α fixed while they varied the rank (§4.1). Three consequences:
@@ -473,10 +466,9 @@ pt.sentence("lora.twin", ...)
 #   $\alpha \cdot lr$ is not far above that of settings that learn.
 #
 # <details><summary>How sure?</summary>
-# One task, one small model, 250 steps with a warm-up; three seeds for most settings, one where the rate was varied at
-# α = 16. The movement was measured for the first step only, and what breaks a run comes later. Chen, Villar and Hayou
-# (2026) derive for standard LoRA two regimes, one in which the best rate does not depend on the rank and one in which it falls
-# with it, depending on start and scale.</details>
+# One task, one small model, 250 steps with a warm-up; three seeds, but one where the rate was varied at α = 16. The
+# movement was measured for the first step only, and what breaks a run may come later. Chen, Villar and Hayou (2026) derive two
+# regimes for LoRA: depending on start and scale, the best rate does not depend on the rank, or falls with it.</details>
 #
 # The same record holds the rate itself: at full fine-tuning's best, 0.0001, LoRA reaches 57.0 %, and full fine-tuning
 # at LoRA's 0.003 ends at 49.5 %, which is chance. Compare methods each at its own rate.
@@ -527,7 +519,7 @@ half = pt.store.swap(half, saved)           # the file that was saved above
 half_plain = pt.merge(copy.deepcopy(half))
 
 
-def answers(m, examples=192 if budget.claims else 64):
+def answers(m, examples=128 if budget.claims else 64):
     """The logits of the first test sentences."""
     with torch.no_grad():
         return torch.cat([m(**placed(batch)).logits.float().cpu() for batch in test[:examples // 64]])
@@ -551,8 +543,8 @@ for name, m in (("float32, merged", plain), ("bfloat16, adapter beside it", half
 print(f"a batch in float32: {1000 * seconds(model):.0f} ms with the adapter beside it, {1000 * seconds(plain):.0f} ms merged")
 
 # %% [markdown]
-# In float32 merging changes nothing but the order of additions. In bfloat16 the base itself is coarse, and merging adds
-# a little to that. Taking $\Delta W$ out again does not restore $W$ to the bit, so whoever wants the base back keeps
+# In float32 merging changes nothing but the order of additions. In bfloat16 nearly all of the error is the coarse base's:
+# on these sentences merging adds hardly any. Taking $\Delta W$ out again does not restore $W$ to the bit, so whoever wants the base back keeps
 # a copy.
 #
 # ## From inside
@@ -759,8 +751,8 @@ with torch.no_grad():
         twice.get_submodule(name).weight += layer.scale * layer.B @ layer.A
 
 for name, m in (("merged once", plain), ("merged twice", twice)):
-    found = pt.evaluate(m, test)
-    print(f"{name}: accuracy {found.accuracy:.1%}, loss {found.loss:.3f}")
+    found = pt.evaluate(m, test[:10])
+    print(f"{name}: accuracy {found.accuracy:.1%}, loss {found.loss:.3f}, on {found.examples} sentences")
 
 # %% [markdown]
 # The accuracy falls, the loss rises, and nothing complained.

@@ -23,7 +23,7 @@ from peft_teach.course.lessons import of_lesson
 ROOT = Path(__file__).parents[2]
 LESSONS = {of_lesson(path.name[:2])[0].id.partition(".")[0]: path
            for path in sorted((ROOT / "solutions").glob("[0-9][0-9]_*.ipynb"))}
-TO_COME = {"full", "lora"}    # lessons whose table is not written yet
+TO_COME = {"full"}    # lessons whose table is not written yet
 
 UNITS = {
     "%": ("share", 1e-2), "percent": ("share", 1e-2), "points": ("points", 1e-2),
