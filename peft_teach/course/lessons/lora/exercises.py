@@ -183,8 +183,8 @@ def random_beside_zero(method: Method, case: dict, seen: dict) -> Verdict | None
     if not seen["to_the_bit"] and method.close(seen["start"], method.base_output(case)):
         return rejected("start_near", "As it is made, before any training, the output is near "
                                          "the base's, but not the same to the bit.")
-    dtypes = {name: dtype for name, dtype in seen["dtypes"].items() if dtype != "torch.float32"}
-    still = [name for name in dtypes if not seen[f"moved_{name}"]]
+    still = [name for name in method.own if seen["dtypes"].get(name) != "torch.float32"
+             and not seen[f"moved_{name}"]]
     if still:
         return rejected("small_steps", f"On a {case['W'].dtype} base, after two training steps of "
                                  f"{STEP:g}, most entries of {still[0]} are what they were.")
