@@ -2,6 +2,7 @@
 
     python assets/records/benchmark.py           what is missing; all takes ten minutes, two cores
     python assets/records/benchmark.py --again   all anew
+    python assets/records/benchmark.py --memory  the rows that stand keep their times, memory anew
     python assets/records/benchmark.py --quick   MiniLM, few rounds, no memory; nothing is stored
 
 Needs the `test` extra. Both sides get equal models, places, ranks, lengths, batches and AdamW, in
@@ -263,12 +264,18 @@ def measure(name, label, device, rounds, with_memory, batch, full):
     for side in sides:
         row[side]["step_ms"] = round(1000 * statistics.median(seconds[side]), 2)
     if with_memory:
-        calls = [(name, label, side, device, torch.get_num_threads()) for side in sides]
-        for side, found in zip(sides, in_fresh_processes(memory, calls)):
-            row[side]["memory_bytes"] = found
+        remember(row, name, label, device)
     row["step_to"] = {other: ratio(seconds["ours"], seconds[other])
                       for other in ("peft", "full") if other in seconds}
     return row
+
+
+def remember(row, name, label, device):
+    """Write into a method's row what memory its sides take, each in a process of its own."""
+    sides = [side for side in ("ours", "peft") if side in row]
+    calls = [(name, label, side, device, torch.get_num_threads()) for side in sides]
+    for side, found in zip(sides, in_fresh_processes(memory, calls)):
+        row[side]["memory_bytes"] = found
 
 
 def nf4(shape, double, dtype, device, rounds):
@@ -374,6 +381,7 @@ def main():
     parser = recording.arguments(__doc__)
     parser.add_argument("--quick", action="store_true",
                         help="two minutes of one core; nothing is stored")
+    parser.add_argument("--memory", action="store_true", help="only memory, of rows that stand")
     parser.add_argument("--models", nargs="+", choices=MODELS, help="only these; quick: minilm")
     parser.add_argument("--methods", nargs="+", help="only these; nf4 is one of them")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="only this; else all there are")
@@ -391,6 +399,14 @@ def main():
         for device in devices:
             here = recording.machine(transformers, peft, bnb, device=device,
                                      threads=options.threads)
+            if options.memory:
+                for row in record.read().get("runs", []):
+                    if row["device"] == device and row["model"] in names and (
+                            not options.methods or row["method"] in options.methods):
+                        remember(row, row["model"], row["method"], device)
+                        about = {k: row.pop(k) for k in ("device", "model", "method")}
+                        record.add(about, row, "runs")
+                continue
             known = record.read().get("machines", {}).get(device, here)
             if not recording.same_machine(known, here):
                 record.forget(device=device)
