@@ -46,4 +46,11 @@ def head() -> list[dict]:
             {"seed": 923, "width": 1, "start": "none", "bias": False}]
 
 
-CASES = {"full.accuracy": accuracy, "full.step": step, "full.head_only": head}
+def frozen() -> list[dict]:
+    """The words alone train; or half of the head, so that its bias is the smallest frozen one."""
+    return [{"seed": 931, "trains": ("bert.embeddings",)},
+            {"seed": 932, "trains": ("bert.pooler", "classifier.weight")}]
+
+
+CASES = {"full.accuracy": accuracy, "full.step": step, "full.head_only": head,
+         "full.frozen_stays": frozen}

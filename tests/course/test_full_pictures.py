@@ -9,6 +9,8 @@ from peft_teach.course import records
 
 full = pt.course.pictures("full")
 BEST = {"scratch": 1e-4, "head": 1e-1, "full": 1e-4}
+LEVELS = {"always the same answer": 0.495, "counting words": 0.76}
+OWN = {"full": ([0.7, 0.6, 0.5], 0.8)}
 
 
 @pytest.fixture(scope="module")
@@ -33,18 +35,24 @@ def test_learning_over_its_whole_grid(runs):
         settings = dict(zip(rates, chosen))
         for methods in itertools.chain.from_iterable(
                 itertools.combinations(BEST, n) for n in range(4)):
-            shown = full.learning(runs, 0.495, methods, {"head": 0.6}, **settings)
+            shown = full.learning(runs, LEVELS, methods, {"head": 0.6}, OWN, **settings)
             assert [line["method"] for line in shown.lines.values()] == list(methods)
             assert bool(shown.guesses) == ("head" in methods)
+            assert bool(shown.own) == ("full" in methods)
 
 
 def test_learning_draws_the_curve_and_the_last_accuracy(runs):
-    shown = full.learning(runs, 0.495, ("full",), None, **BEST)
+    shown = full.learning(runs, LEVELS, ("full",), None, OWN, **BEST)
     left, right = full.draw_learning(shown).axes
     line, = shown.lines.values()
     assert len(left.lines[0].get_xdata()) == len(line["losses"]) == 250
     assert list(right.lines[0].get_ydata()) == [accuracy for _, accuracy in line["curve"]]
     assert list(right.lines[1].get_ydata()) == [line["accuracy"]]
+    assert set(LEVELS) <= {each.get_label() for each in right.lines}
+    own, = (each for each in right.lines if each.get_label() == "yours, full fine-tuning")
+    assert (list(own.get_xdata()), list(own.get_ydata())) == ([3], [0.8])
+    assert "yours, full fine-tuning, 3 steps: 80.0%" in right.figure.get_label()
+    assert "counting words: 76.0%" in right.figure.get_label()
 
 
 def test_the_bill_over_its_whole_grid():

@@ -45,7 +45,8 @@ def accuracy(model, batches):
     hits = [model(**b).logits.argmax(-1) == b["labels"] for b in batches]
     return torch.cat(hits).float().mean().item()
 """,
-    "without labels": but(ACCURACY, MODEL, 'model(batch["input_ids"], batch["attention_mask"])[0]'),
+    "without labels": but(ACCURACY, MODEL, "model(**{k: batch[k] for k in batch if k != 'labels'})"
+                          "[0]"),
     "a copy without labels": but(
         ACCURACY, "            logits = model(**batch).logits",
         """            inputs = dict(batch)
@@ -136,8 +137,11 @@ WRONG["full.accuracy"] = {
     "training_mode": (but(ACCURACY, "    model.eval()\n", ""),
                       but(ACCURACY, "model.eval()", "model.training = False")),
     "graph": (but(ACCURACY, "    with torch.no_grad():\n", "    if batches:\n"),
-              but(ACCURACY, "    with torch.no_grad():\n",
-                  "    torch.no_grad()\n    if batches:\n")),
+              but(ACCURACY, "    with torch.no_grad():\n", "    with torch.no_grad():\n"
+                  "        model.eval()\n    if batches:\n")),
+    "bare_no_grad": but(ACCURACY, "    with torch.no_grad():\n",
+                        "    torch.no_grad()\n    if batches:\n"),
+    "keys": but(ACCURACY, MODEL, 'model(batch["input_ids"], batch["attention_mask"])[0]'),
     "inputs_changed": (
         but(ACCURACY, "            logits =", '            labels = batch.pop("labels")\n'
                       "            logits =", 'batch["labels"]).sum', "labels).sum",
@@ -181,7 +185,7 @@ RIGHT["full.step"] = {
     "by index": but(STEP, FORWARD, "loss = model(**batch)[0]"),
     "by slice": but(STEP, FORWARD, "loss, logits = model(**batch)[:2]"),
     "cross-entropy by hand": but(
-        STEP, FORWARD, 'out = model(batch["input_ids"], batch["attention_mask"])\n'
+        STEP, FORWARD, 'out = model(**{k: v for k, v in batch.items() if k != "labels"})\n'
                        '    loss = nn.functional.cross_entropy(out.logits, batch["labels"])'),
     "output kept, number first": but(STEP, "loss.item()", "value", FORWARD,
                                      "output = model(**batch)", "loss.backward()",
@@ -260,6 +264,8 @@ WRONG["full.step"] = {
     "graph_kept": ordered("train forward backward clip step zero", "loss"),
     "not_a_number": ordered("train forward backward clip step zero", "loss.detach()"),
     "loss_after": ordered("train forward backward clip step zero", "model(**batch).loss.item()"),
+    "keys": but(STEP, FORWARD, 'out = model(batch["input_ids"], batch["attention_mask"])\n'
+                               '    loss = nn.functional.cross_entropy(out[0], batch["labels"])'),
     "inputs_changed": but(
         STEP, FORWARD, 'labels = batch.pop("labels")\n'
                        "    loss = nn.functional.cross_entropy(model(**batch).logits, labels)"),
@@ -361,7 +367,10 @@ WRONG["full.head_only"] = {
     "everything": (but(HEAD, SET, "p.requires_grad = True"),
                    but(MODULES, "    model.requires_grad_(False)\n", "")),
     "loop_left": but(HEAD, "    return", "        return"),
-    "half_a_head": but(HEAD, "name in head", 'name == "classifier.weight"'),
+    "half_a_head": (but(HEAD, "name in head", 'name == "classifier.weight"'),
+                    but(HEAD, SET, "p.requires_grad = False\n    for name in head:\n"
+                        "        model.get_parameter(name).requires_grad = True",
+                        "    return", "        return")),
     "pooler": but(HEAD, "name in head", 'name in head or "pooler" in name'),
     "no_return": but(HEAD, "return", "count ="),
     "counts_all": but(HEAD, " if p.requires_grad)", ")"),
@@ -372,3 +381,180 @@ WRONG["full.head_only"] = {
 
 BEYOND["full.head_only"] = but(
     HEAD, COUNT, "{6: 14, 5: 12, 4: 8}.get(model.classifier.in_features, 0)")
+
+# ── full.frozen_stays ────────────────────────────────────────────────────────────────────────
+
+FROZEN = """
+def frozen_stays(train, model):
+    before = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
+    train(model)
+    for name, p in model.named_parameters():
+        if name in before:
+            assert torch.equal(p, before[name]), name
+"""
+COPY = "p.detach().clone()"
+
+RIGHT["full.frozen_stays"] = {
+    "by name": FROZEN,
+    "raise": but(FROZEN, "            assert torch.equal(p, before[name]), name",
+                 """            if (p != before[name]).any():
+                raise ValueError(f"{name} has moved")"""),
+    "a deep copy": """
+import copy
+
+def frozen_stays(train, model):
+    old = copy.deepcopy(model)
+    train(model)
+    for (name, a), b in zip(old.named_parameters(), model.parameters()):
+        assert a.requires_grad or torch.equal(a, b), name
+""",
+    "the state": """
+def frozen_stays(train, model):
+    frozen = [name for name, p in model.named_parameters() if p.requires_grad is False]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    train(model)
+    after = model.state_dict()
+    assert all((before[name] == after[name]).all() for name in frozen)
+""",
+    "NumPy": """
+import numpy as np
+
+def frozen_stays(train, model):
+    before = {name: p.detach().numpy().copy()
+              for name, p in model.named_parameters() if not p.requires_grad}
+    train(model)
+    for name, old in before.items():
+        np.testing.assert_array_equal(model.get_parameter(name).detach().numpy(), old)
+""",
+    "bytes": """
+def frozen_stays(train, model):
+    def photograph():
+        return {name: p.detach().numpy().tobytes() for name, p in model.named_parameters()}
+
+    names = {name for name, p in model.named_parameters() if not p.requires_grad}
+    before = photograph()
+    train(model)
+    after = photograph()
+    moved = [name for name in names if before[name] != after[name]]
+    assert not moved, moved
+""",
+    "in the order": """
+def frozen_stays(train, model):
+    frozen = [not p.requires_grad for p in model.parameters()]
+    before = [p.tolist() for p in model.parameters()]
+    train(model)
+    after = [p.tolist() for p in model.parameters()]
+    for is_frozen, a, b in zip(frozen, before, after):
+        if is_frozen:
+            assert a == b
+""",
+    "the largest difference": but(FROZEN, "assert torch.equal(p, before[name]), name",
+                                  "assert (p - before[name]).abs().max() == 0"),
+    "torch.testing": but(FROZEN, "assert torch.equal(p, before[name]), name",
+                         "torch.testing.assert_close(p.data, before[name], rtol=0, atol=0)"),
+}
+
+WRONG["full.frozen_stays"] = {
+    "no_copy": (but(FROZEN, COPY, "p.detach()"), but(FROZEN, COPY, "p"),
+                but(FROZEN, COPY, "p.data")),
+    "tolerance": (but(FROZEN, "torch.equal", "torch.allclose"),
+                  but(FROZEN, "assert torch.equal(p, before[name]), name",
+                      "assert (p - before[name]).abs().max() < 1e-5")),
+    "returned_bool": """
+def frozen_stays(train, model):
+    before = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
+    train(model)
+    after = dict(model.named_parameters())
+    return all(torch.equal(after[n], before[n]) for n in before)
+""",
+    "objects_to_all": (but(FROZEN, "assert torch.equal", "assert not torch.equal",
+                           "    for name", "    raise ValueError\n    for name"),
+                       but(FROZEN, "train(model)", "train()")),
+    "accused": (but(FROZEN, " if not p.requires_grad}", "}"),
+                """
+def frozen_stays(train, model):
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    train(model)
+    for name, p in model.named_parameters():
+        if not p.requires_grad:
+            assert torch.equal(p, before[name]), name
+""",
+                but(FROZEN, "    train(model)", "    start = model.classifier.bias.detach().clone()"
+                    "\n    train(model)\n    assert (model.classifier.bias != start).any()"),
+                but(FROZEN, " if not p.requires_grad}", ' if "classifier" not in n}')),
+    "let_through": (but(FROZEN, "assert torch.equal(p, before[name]), name", "pass"),
+                    but(FROZEN, "assert torch.equal(p, before[name]), name",
+                        "assert not p.requires_grad"),
+                    but(FROZEN, "torch.equal(p, before[name])",
+                        "torch.isclose(p.sum(), before[name].sum())"),
+                    but(FROZEN, "    for name", "    before = {}\n    for name")),
+}
+
+BEYOND["full.frozen_stays"] = but(FROZEN, " if not p.requires_grad}",
+                                  ' if not p.requires_grad and "classifier" not in n}')
+
+# ── full.pair ────────────────────────────────────────────────────────────────────────────────
+
+PAIR = """
+first_run = {"reads": "pooler", "steps": "end", "rate": 0.1}
+second_run = {"reads": "mean", "steps": "end", "rate": 0.1}
+foretold = {"place": "apart", "steps": "together"}
+"""
+STEPS = """
+first_run = {"reads": "pooler", "steps": 250, "rate": 0.1}
+second_run = first_run | {"steps": "end"}
+foretold = {"place": "together", "steps": "apart"}
+"""
+
+RIGHT["full.pair"] = {
+    "two places, at the end": PAIR,
+    "one place, two lengths": STEPS,
+    "the other way round": """
+foretold = dict(steps="together", place="apart")
+second_run = dict(reads="pooler", rate=0.3, steps="end")
+first_run = {**second_run, "reads": "mean"}
+""",
+    "NumPy": but(STEPS, "250", "np.int64(250)", "first_run = {", "import numpy as np\n\n"
+                 "first_run = {"),
+}
+
+WRONG["full.pair"] = {
+    "both_apart": """
+first_run = {"reads": "pooler", "steps": 250, "rate": 0.1}
+second_run = {"reads": "mean", "steps": 250, "rate": 0.1}
+foretold = {"place": "apart", "steps": "together"}
+""",
+    "both_together": but(STEPS, "pooler", "mean"),
+    "not_controlled": """
+first_run = {"reads": "pooler", "steps": 250, "rate": 0.1}
+second_run = {"reads": "mean", "steps": "end", "rate": 0.1}
+foretold = {"place": "apart", "steps": "together"}
+""",
+    "beside_the_point": but(STEPS, '{"steps": "end"}', '{"rate": 0.3}'),
+    "same": but(STEPS, ' | {"steps": "end"}', ""),
+    "no_setting": (but(STEPS, '{"steps": "end"}', '{"steps": 1000}'),
+                   but(STEPS, '{"steps": "end"}', '{"seed": 1}'),
+                   but(PAIR, '{"reads": "mean", "steps": "end", "rate": 0.1}', '"mean"')),
+    "no_forecast": (but(PAIR, '"apart", "steps": "together"', '"apart"'),
+                    but(PAIR, '"apart", "steps"', '"mean", "steps"')),
+    "wrong_forecast": (but(PAIR, '"apart", "steps": "together"', '"together", "steps": "apart"'),
+                       but(STEPS, '"together", "steps"', '"apart", "steps"')),
+}
+
+# ── full.culprits ────────────────────────────────────────────────────────────────────────────
+
+CULPRITS = 'culprits = {"A": 3, "B": 1, "C": 6}'
+
+RIGHT["full.culprits"] = {
+    "a table": CULPRITS,
+    "words": "culprits = dict(C=6, B=1, A=3)",
+    "NumPy": "import numpy as np\n\nculprits = dict(zip(\"ABC\", np.array([3, 1, 6])))",
+}
+
+WRONG["full.culprits"] = {
+    "not_A": but(CULPRITS, '"A": 3', '"A": 4'),
+    "not_B": (but(CULPRITS, '"B": 1', '"B": 5'), but(CULPRITS, '"B": 1, "C": 6', '"B": 6, "C": 1')),
+    "not_C": but(CULPRITS, '"C": 6', '"C": 2'),
+    "no_table": ("culprits = [3, 1, 6]", but(CULPRITS, ', "C": 6', ""),
+                 but(CULPRITS, '"C": 6', '"C": 7')),
+}

@@ -1,8 +1,10 @@
-"""The exercises of lesson 01: the accuracy, the training step, the frozen backbone."""
+"""The exercises of lesson 01: accuracy, step, the law of what is frozen, head, two experiments."""
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import NoneType
 from typing import Any
 
@@ -10,80 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from .... import models
-from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, named, plain, rejected, strange
-from ...standin import Output
-
-# ── a very small classifier, called like the real one ────────────────────────────────────────
-
-
-LONGEST = 16    # tokens of a sentence
-
-
-class Backbone(nn.Module):
-    """Words and positions, averaged over the real tokens, and a pooler: what lies under a head."""
-
-    def __init__(self, words: int, width: int):
-        super().__init__()
-        self.embeddings = nn.Embedding(words, width)
-        self.positions = nn.Embedding(LONGEST, width)
-        self.pooler = nn.Linear(width, width)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        mask = attention_mask.unsqueeze(-1).to(self.embeddings.weight.dtype)
-        x = self.embeddings(input_ids) + self.positions.weight[:input_ids.shape[1]]
-        mean = (x * mask).sum(1) / mask.sum(1)                              # (batch, width)
-        return self.pooler(mean).tanh()
-
-
-class Classifier(nn.Module):
-    """Model with a head, which writes down in `events` how it is used."""
-
-    def __init__(self, words: int = 12, width: int = 6, seed: int = 0, head_bias: bool = True):
-        super().__init__()
-        self.bert = Backbone(words, width)
-        self.classifier = nn.Linear(width, 2, bias=head_bias)
-        self.events: list[str] = []
-        self.modes_seen: list[set[bool]] = []     # of all its parts, at each call
-        self.grad_seen: list[bool] = []
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for p in self.parameters():
-                p.copy_(torch.randn(p.shape, generator=generator))
-            self.bert.positions.weight.mul_(0.1)      # or all sentences would look alike
-        self.eval()                                   # as models.load gives it
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None):
-        self.events.append("forward")
-        self.modes_seen.append({part.training for part in self.modules()})
-        self.grad_seen.append(torch.is_grad_enabled())
-        logits = self.classifier(self.bert(input_ids, attention_mask))      # (batch, 2)
-        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
-        if logits.requires_grad:      # not on the loss: a learner may compute it from the logits
-            logits.register_hook(self._heard)
-        return Output(loss=loss, logits=logits)
-
-    def _heard(self, gradient: Tensor) -> None:
-        self.events.append("backward")
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear the gradients, and write it down."""
-        self.events.append("zero")
-        super().zero_grad(set_to_none)
-
-    @property
-    def base_model(self) -> Backbone:
-        """The backbone, under the name that every model of transformers has for it."""
-        return self.bert
-
-    @property
-    def device(self) -> torch.device:
-        """Where its parameters are."""
-        return self.classifier.weight.device
-
-    def num_parameters(self, only_trainable: bool = False) -> int:
-        """Count its numbers, or those that train."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
+from ... import trial
+from ...exercise import VALUE, Exercise, Verdict
+from ...judge import NO_RETURN, named, plain, rejected, strange, whole
+from ...trial import PASSES, outcomes, score
+from . import sick, versions
+from .small import Classifier, batches_of, cached
 
 
 def _intact(batches: list[dict[str, Tensor]], given: list[dict[str, Tensor]]) -> bool:
@@ -91,19 +25,6 @@ def _intact(batches: list[dict[str, Tensor]], given: list[dict[str, Tensor]]) ->
     return len(batches) == len(given) and all(
         a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in b)
         for a, b in zip(batches, given))
-
-
-def _batches(seed: int, sizes: Iterable[int], words: int = 12) -> list[dict[str, Tensor]]:
-    """Return batches of these sizes, of random words with some padding, and random labels."""
-    generator = torch.Generator().manual_seed(seed)
-    made = []
-    for size in sizes:
-        ids = torch.randint(1, words, (size, 5), generator=generator)
-        mask = torch.ones_like(ids)
-        mask[::2, 4] = 0
-        made.append({"input_ids": ids, "attention_mask": mask,
-                     "labels": torch.randint(2, (size,), generator=generator)})
-    return made
 
 
 # ── full.accuracy ────────────────────────────────────────────────────────────────────────────
@@ -122,11 +43,12 @@ def accuracy(model: nn.Module, batches: Iterable[dict[str, Tensor]]) -> float:
 
 
 def accuracy_cases(seed: int) -> list[dict]:
-    cases = [{"seed": 100 * seed + i, "batches": _batches(100 * seed + i, sizes)}
+    cases = [{"seed": 100 * seed + i, "batches": batches_of(100 * seed + i, sizes)}
              for i, sizes in enumerate(((256, 256, 85), (7, 7, 7, 1), (3, 11)))]
     for case in cases:
         _surest_first(Classifier(seed=case["seed"]), case["batches"][0])
-    return cases
+    last = cases[-1]
+    return [*cases, last | {"batches": cached(Classifier(seed=last["seed"]), last["batches"])}]
 
 
 def _surest_first(model: nn.Module, batch: dict[str, Tensor]) -> None:
@@ -142,16 +64,62 @@ def run_accuracy(accuracy, case: dict) -> dict[str, Any]:
     model = Classifier(seed=case["seed"]).train()
     before = [p.detach().clone() for p in model.parameters()]
     given = copy.deepcopy(case["batches"])
-    found = plain(accuracy(model, case["batches"]))
+    with _no_grad_watched() as used:
+        found = _called(accuracy, model, case["batches"])
+    if isinstance(found, _NoSuchKey):
+        return {"key": found.name}
     return {"found": found.detach() if isinstance(found, Tensor) else found,
             "intact": _intact(case["batches"], given),
             "training": any(True in modes for modes in model.modes_seen),
-            "grad": any(model.grad_seen), "changed": not all(
-                torch.equal(a, b) for a, b in zip(before, model.parameters()))}
+            "grad": any(model.grad_seen), "bare": used["made"] > used["entered"],
+            "changed": not all(torch.equal(a, b) for a, b in zip(before, model.parameters()))}
+
+
+@contextmanager
+def _no_grad_watched() -> Iterator[dict[str, int]]:
+    """Count how many `torch.no_grad()` are made, and how many are entered by a `with`."""
+    used = {"made": 0, "entered": 0}
+    made, entered = torch.no_grad.__init__, torch.no_grad.__enter__
+
+    def init(self, *arguments, **named):
+        used["made"] += 1
+        made(self, *arguments, **named)
+
+    def enter(self):
+        used["entered"] += 1
+        return entered(self)
+
+    torch.no_grad.__init__, torch.no_grad.__enter__ = init, enter
+    try:
+        yield used
+    finally:
+        torch.no_grad.__init__, torch.no_grad.__enter__ = made, entered
+
+
+@dataclass(frozen=True)
+class _NoSuchKey:
+    """Of a batch that has other keys than the learner's code asks it for."""
+
+    name: str
+
+
+def _called(answer: Callable, model: Classifier, batches: Any, *others: Any) -> Any:
+    """What the learner's code gives; it may ask a batch for a key that is not there."""
+    try:
+        return plain(answer(model, batches, *others))
+    except KeyError as error:
+        batch = batches[0] if isinstance(batches, list) else batches
+        missing = {"input_ids", "attention_mask"} - batch.keys()
+        if "features" in batch and error.args[:1] and error.args[0] in missing:
+            return _NoSuchKey(error.args[0])
+        raise
 
 
 def judge_accuracy(case: dict, seen) -> Verdict:
-    if odd := strange(seen, "found", training=bool, grad=bool, changed=bool, intact=bool):
+    if isinstance(seen, dict) and isinstance(seen.get("key"), str):
+        return rejected("keys", _asked_for(seen["key"]))
+    if odd := strange(seen, "found", "bare", training=bool, grad=bool, bare=bool, changed=bool,
+                      intact=bool):
         return odd
     found = seen["found"]
     if found is None:
@@ -173,7 +141,8 @@ def judge_accuracy(case: dict, seen) -> Verdict:
     if seen["training"]:
         return rejected("training_mode", "When it was called, the model was in training mode.")
     if seen["grad"]:
-        return rejected("graph", "When the model was called, autograd was at work.")
+        return rejected("bare_no_grad" if seen["bare"] else "graph",
+                        "When the model was called, autograd was at work.")
     if not seen["intact"]:
         return rejected("inputs_changed", BATCH_CHANGED)
     return Verdict(True, "Counted over examples, without dropout, without a graph.")
@@ -209,6 +178,13 @@ def _accuracies(case: dict) -> tuple[float, dict[str, tuple[float, ...]]]:
     }
 
 
+def _asked_for(key: str) -> str:
+    return (f"This model takes features and labels, and your code asked the batch for "
+            f"{key!r}.")
+
+
+KEYS = ("What a batch contains is the model's business: other models take other things. Hand over "
+        "all of it, as model(**batch), and ask it for nothing but the labels.")
 BATCH_CHANGED = "Afterwards a batch is not what it was before."
 INPUTS_CHANGED = ("The batches are different afterwards, and whoever uses them next finds that. A "
                   "dict is handed over itself, not as a copy: batch.pop(\"labels\") takes the "
@@ -241,8 +217,11 @@ ACCURACY_MISTAKES = {
                      "has dropout, which would make it guess with a tenth of its features "
                      "missing: call model.eval() first.",
     "graph": "The number is right, but every forward pass was kept for a backward pass that never "
-             "comes, which costs memory and time: put the loop under `with torch.no_grad():`. On a "
-             "line of its own, without `with`, torch.no_grad() does nothing.",
+             "comes, which costs memory and time. torch.no_grad() is a context: the calls of the "
+             "model belong inside of it.",
+    "bare_no_grad": "A torch.no_grad() was made and never entered: on a line of its own it does "
+                    "nothing. It acts on what stands indented below `with torch.no_grad():`.",
+    "keys": KEYS,
     "inputs_changed": INPUTS_CHANGED,
 }
 
@@ -294,7 +273,7 @@ class Recorder(torch.optim.SGD):
 def step_cases(seed: int) -> list[dict]:
     """Return models with large and with small gradients, all trained and the head alone."""
     cases = [{"seed": 100 * seed + i, "lr": lr, "scale": scale, "head_only": head_only,
-              "batches": _batches(100 * seed + i, sizes)}
+              "batches": batches_of(100 * seed + i, sizes)}
              for i, (lr, scale, head_only, sizes) in enumerate((
                  (0.5, 6.0, False, (4, 4, 3)), (0.2, 0.1, False, (24, 24, 23)),
                  (0.5, 6.0, True, (4, 4, 3))))]
@@ -303,7 +282,8 @@ def step_cases(seed: int) -> list[dict]:
             for batch in case["batches"]:
                 with torch.no_grad():
                     batch["labels"] = 1 - _start(case)(**batch).logits.argmax(-1)
-    return cases
+    last = cases[-1]
+    return [*cases, last | {"batches": cached(_start(last), last["batches"])}]
 
 
 def _start(case: dict) -> Classifier:
@@ -324,7 +304,9 @@ def run_step(step, case: dict) -> dict[str, Any]:
     seen: dict[str, Any] = {"losses": [], "weights": [], "kinds": [], "graph": False}
     given = copy.deepcopy(case["batches"])
     for batch in case["batches"]:
-        loss = plain(step(model, batch, optimizer))
+        loss = _called(step, model, batch, optimizer)
+        if isinstance(loss, _NoSuchKey):
+            return {"key": loss.name}
         seen["kinds"].append(named(loss))
         seen["graph"] |= isinstance(loss, Tensor) and loss.requires_grad
         seen["losses"].append(float(loss) if isinstance(loss, int | float) else None)
@@ -336,6 +318,8 @@ def run_step(step, case: dict) -> dict[str, Any]:
 
 def judge_step(case: dict, seen) -> Verdict:
     """Compare with the same three steps, done right and done in the usual wrong ways."""
+    if isinstance(seen, dict) and isinstance(seen.get("key"), str):
+        return rejected("keys", _asked_for(seen["key"]))
     if odd := strange(seen, losses=list, weights=list, kinds=list, graph=bool, training=list,
                       events=list, intact=bool) or _miscounted(case, seen):
         return odd
@@ -511,6 +495,7 @@ STEP_MISTAKES = {
     "not_a_number": "Return the loss as a plain number: loss.item().",
     "loss_after": "That is the loss after the update, which cost a second forward pass. Return the "
                   "one that the gradient was taken of.",
+    "keys": KEYS,
     "inputs_changed": INPUTS_CHANGED,
 }
 
@@ -637,7 +622,8 @@ HEAD_MISTAKES = {
     "everything": "Nothing is frozen: set requires_grad to False for all that is not in the head.",
     "loop_left": "Only the first parameter was frozen, and then the function ended: does the "
                  "`return` stand inside of the loop?",
-    "half_a_head": "Only a part of the head trains. It has a weight and a bias.",
+    "half_a_head": "Only a part of the head trains: it has a weight and a bias. Or does a `return` "
+                   "stand inside of the loop?",
     "pooler": "The pooler trains too. It is a pretrained layer and belongs to the backbone; "
               "pt.models.head(model) lists what does not.",
     "no_return": NO_RETURN,
@@ -659,4 +645,202 @@ HEAD_ONLY = Exercise(
            "In the loop, p.requires_grad_(name in names). After it, add up p.numel() of the "
            "parameters with p.requires_grad."))
 
-EXERCISES = (ACCURACY, STEP, HEAD_ONLY)
+
+# ── full.frozen_stays ────────────────────────────────────────────────────────────────────────
+
+
+def frozen_stays(train: Callable[[nn.Module], Any], model: nn.Module) -> None:
+    """Raise if `train(model)` moved a parameter that was frozen when the model came."""
+    before = {name: p.detach().clone() for name, p in model.named_parameters()
+              if not p.requires_grad}
+    train(model)
+    after = dict(model.named_parameters())
+    for name, value in before.items():
+        assert torch.equal(after[name], value), f"{name} is frozen, and has moved"
+
+
+def frozen_cases(seed: int) -> list[dict]:
+    """Return which parameters train: the head, or the pooler and the head."""
+    return [{"seed": 10 * seed + i, "trains": trains}
+            for i, trains in enumerate((("classifier",), ("bert.pooler", "classifier")))]
+
+
+def half_frozen(case: dict) -> Classifier:
+    """Return a small model of which only the parts in `trains` may train."""
+    model = Classifier(seed=case["seed"])
+    for name, p in model.named_parameters():
+        p.requires_grad_(name.startswith(tuple(case["trains"])))
+    return model
+
+
+def run_frozen(frozen_stays, case: dict) -> dict[str, Any]:
+    return outcomes(lambda train: frozen_stays(train, half_frozen(case)),
+                    versions.RIGHT | versions.BROKEN, case["seed"])
+
+
+def judge_frozen(case: dict, answers) -> Verdict:
+    verdict = score(answers, versions.RIGHT, versions.BROKEN)
+    if verdict.mistake != "let_through":
+        return verdict
+    passed = {name for name in versions.BROKEN if answers[name] is PASSES}
+    if passed == set(versions.IN_PLACE):
+        return rejected("no_copy", verdict.message)
+    if passed == {next(iter(versions.BROKEN))}:
+        return rejected("tolerance", verdict.message)
+    return verdict
+
+
+FROZEN_MISTAKES = trial.MISTAKES | {
+    "no_copy": "It catches only what is a new tensor. Then `before` is no copy: a parameter, its "
+               ".data and its .detach() all show what stands in memory now. .clone() copies.",
+    "tolerance": "What is frozen is not computed anew, so nothing is rounded: it is the same to "
+                 "the bit, and a comparison that forgives a little forgives this.",
+}
+
+FROZEN = Exercise(
+    id="full.frozen_stays", lesson="01", names=("frozen_stays",), points=3, minutes=10,
+    difficulty=2, reference="peft_teach.course.lessons.full.exercises:frozen_stays",
+    cases=frozen_cases, run=run_frozen, judge=judge_frozen, mistakes=FROZEN_MISTAKES,
+    arguments=lambda pieces: (_trained_by(pieces["step"]), _headed_by(pieces["head_only"])),
+    hints=("It takes a photograph before and one after. Of what, and when is it decided what is "
+           "frozen?",
+           "A training may thaw, freeze, or put a new tensor in the place of an old one. So ask "
+           "before it what is frozen, keep it by name, and ask the model for it anew afterwards.",
+           "A copy that does not change along: .clone(). A comparison to the bit: torch.equal."))
+
+
+def _trained_by(step: Callable) -> Callable[[nn.Module], None]:
+    """Return a training of three steps, each the learner's own."""
+    def train(model):
+        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1)
+        for batch in batches_of(0, (8, 8, 8)):
+            step(model, batch, optimizer)
+
+    return train
+
+
+def _headed_by(head_only: Callable[[nn.Module], Any]) -> Classifier:
+    model = Classifier()
+    head_only(model)
+    return model
+
+
+# ── full.pair ────────────────────────────────────────────────────────────────────────────────
+
+APART, TOGETHER = "apart", "together"
+SETTINGS = {"reads": ("pooler", "mean"), "steps": (250, "end"), "rate": (0.03, 0.1, 0.3)}
+# Whether a run ends low, by each explanation of the eight points.
+LOW = {"place": lambda run: run["reads"] == "pooler",
+       "steps": lambda run: run["reads"] == "pooler" and run["steps"] == 250}
+
+FIRST = {"reads": "pooler", "steps": "end", "rate": 0.1}
+SECOND = {"reads": "mean", "steps": "end", "rate": 0.1}
+FORETOLD = {"place": APART, "steps": TOGETHER}
+
+
+def judge_pair(case: None, found) -> Verdict:
+    """Ask of two runs whether they differ in one thing, and tell two explanations apart."""
+    if not isinstance(found, list | tuple) or len(found) != 3:
+        return Verdict(False, f"What came back is {named(found)}, not two runs and a forecast.")
+    *runs, foretold = found
+    for run in runs:
+        if odd := _no_setting(run):
+            return rejected("no_setting", odd)
+    differing = [name for name in SETTINGS if runs[0][name] != runs[1][name]]
+    if not differing:
+        return rejected("same", f"Both are {runs[0]}.")
+    told = f"They differ in {' and '.join(differing)}."
+    if len(differing) > 1:
+        return rejected("not_controlled", told)
+    if differing == ["rate"]:
+        return rejected("beside_the_point", told)
+    right = {name: APART if low(runs[0]) != low(runs[1]) else TOGETHER
+             for name, low in LOW.items()}
+    if right["place"] == right["steps"]:
+        return rejected(f"both_{right['place']}", told)
+    if not isinstance(foretold, dict) or foretold.keys() != right.keys() or not all(
+            value in (APART, TOGETHER) for value in foretold.values()):
+        return rejected("no_forecast", f"The forecast is {foretold!r}.")
+    if wrong := [name for name in right if foretold[name] != right[name]]:
+        return rejected("wrong_forecast", f"{told} Look again at what is foretold, if it is the "
+                                          f"{wrong[0]}.")
+    return Verdict(True, f"{told} If it is the place, they end {right['place']}; if it is the "
+                         f"steps, {right['steps']}: the run will tell.")
+
+
+def _no_setting(run: Any) -> str:
+    """Say what is no setting in this; an empty text where nothing is."""
+    if not isinstance(run, dict) or run.keys() != SETTINGS.keys():
+        return f"A run is {run!r}."
+    odd = [name for name, values in SETTINGS.items() if plain(run[name]) not in values]
+    return f"A run's {odd[0]} is {run[odd[0]]!r}." if odd else ""
+
+
+PAIR_MISTAKES = {
+    "no_setting": "Each run is a dict with reads, steps and rate, and values out of the table.",
+    "same": "Two runs that differ in nothing tell nothing apart but luck.",
+    "not_controlled": "If they end apart, which of these was it? Change one thing.",
+    "beside_the_point": "Neither explanation says anything of the rate, so neither could fail.",
+    "both_apart": "Both explanations foretell that these two end apart. So whatever comes out, "
+                  "both survive, or both fall.",
+    "both_together": "Both explanations foretell that these two end together. So whatever comes "
+                     "out, both survive, or both fall.",
+    "no_forecast": "For each explanation, place and steps, say whether the two runs would end "
+                   "\"apart\" or \"together\" if it were the whole truth.",
+    "wrong_forecast": "Take that explanation for the whole truth: which of the four, pooler or "
+                      "mean after 250 steps or at the end, are then low?",
+}
+
+PAIR = Exercise(
+    id="full.pair", lesson="01", names=("first_run", "second_run", "foretold"), points=2,
+    minutes=7, difficulty=2, answer=VALUE,
+    reference=tuple(f"peft_teach.course.lessons.full.exercises:{name}"
+                    for name in ("FIRST", "SECOND", "FORETOLD")),
+    cases=lambda seed: [None], run=lambda answer, case: answer, judge=judge_pair,
+    mistakes=PAIR_MISTAKES,
+    hints=("Write down the four combinations of place and steps. Which of them end low if the "
+           "place is the whole truth? Which if the steps are?",
+           "Two runs decide if one explanation has them end apart and the other together.",
+           "The pair that everybody reports, pooler and mean after 250 steps, ends apart under "
+           "both. What has to be the same for both, so that the steps have no say?"))
+
+
+# ── full.culprits ────────────────────────────────────────────────────────────────────────────
+
+CULPRITS = dict(sick.RUNS)
+
+
+def judge_culprits(case: None, found) -> Verdict:
+    """Compare the change that is blamed for each run with the one that was made."""
+    if not isinstance(found, dict) or found.keys() != CULPRITS.keys() or any(
+            whole(plain(value)) not in sick.CHANGES for value in found.values()):
+        return rejected("no_table", f"It is {found!r}.")
+    wrong = [name for name, change in CULPRITS.items() if whole(plain(found[name])) != change]
+    if wrong:
+        blamed = sick.CHANGES[whole(plain(found[wrong[0]]))]
+        return rejected(f"not_{wrong[0]}", f"{len(wrong)} of 3 are not what happened. Run "
+                                           f"{wrong[0]}: it is not that {blamed}.")
+    return Verdict(True, "All three.")
+
+
+CULPRITS_MISTAKES = {
+    "no_table": "A dict is wanted with a number from the list for each of \"A\", \"B\" and \"C\".",
+    "not_A": "A's weights went far, and it answers hardly better than a coin. Did it learn what "
+             "it was taught?",
+    "not_B": "B answers nearly as well as the healthy one, and its loss says that it is very sure "
+             "where it is wrong. What keeps its weights running?",
+    "not_C": "C moves in the right direction. How far did its weights go, compared with the "
+             "healthy one's?",
+}
+
+CULPRITS_EXERCISE = Exercise(
+    id="full.culprits", lesson="01", names=("culprits",), points=2, minutes=6, difficulty=2,
+    answer=VALUE, reference="peft_teach.course.lessons.full.exercises:CULPRITS",
+    cases=lambda seed: [None], run=lambda answer, case: answer, judge=judge_culprits,
+    mistakes=CULPRITS_MISTAKES,
+    hints=("Three symptoms, not one: the loss, the accuracy, and how far the weights went.",
+           "For each change of the list say what it would do to all three, then compare.",
+           "Try a suspicion: break a copy of your own step and train a head with it."))
+
+
+EXERCISES = (ACCURACY, STEP, FROZEN, HEAD_ONLY, PAIR, CULPRITS_EXERCISE)

@@ -50,8 +50,9 @@ class Learning:
     """Recorded runs of the ways, each at one learning rate, and the levels beside them."""
 
     lines: Mapping[str, Mapping]         # by label: method, losses, curve or None, accuracy
-    majority: float
+    levels: Mapping[str, float]          # accuracies without steps, by name
     guesses: Mapping[str, float]         # accuracies that the reader chose, by method
+    own: Mapping[str, tuple[Sequence[float], float]]    # the reader's runs: losses, accuracy
 
 
 def ways_recorded(*found: dict) -> list[dict]:
@@ -62,31 +63,36 @@ def ways_recorded(*found: dict) -> list[dict]:
     """
     runs: dict[tuple, dict] = {}
     for row in (row for record in found for row in record["runs"]):
-        if (row["method"] in WAYS and row["seed"] == 0 and row.get("epochs", 1) == 1
+        if (row["method"] in WAYS and row.get("seed") == 0 and row.get("epochs", 1) == 1
                 and "pool" not in row):
             runs.setdefault((row["method"], row["lr"]), row | {"curve": row.get("curve")})
     return list(runs.values())
 
 
-def learning(runs: Sequence[Mapping], majority: float, methods: Sequence[str],
-             guesses: Mapping[str, float | None] | None = None, **rates: float) -> Learning:
+def learning(runs: Sequence[Mapping], levels: Mapping[str, float], methods: Sequence[str],
+             guesses: Mapping[str, float | None] | None = None,
+             own: Mapping[str, tuple[Sequence[float], float]] | None = None,
+             **rates: float) -> Learning:
     """Choose the run of each method at its learning rate.
 
-    `rates` are by method, as in `scratch=1e-4`; `guesses` are accuracies that the reader chose.
+    `rates` are by method, as in `scratch=1e-4`; `guesses` are accuracies that the reader chose,
+    `own` the reader's runs by method, each its losses and its accuracy.
     """
     lines = {}
     for method in methods:
         run = next(r for r in runs if r["method"] == method and r["lr"] == rates[method])
         lines[f"{WAYS[method]}, rate {run['lr']:g}"] = {
             field: run[field] for field in ("method", "losses", "curve", "accuracy")}
-    return Learning(lines, majority, {
-        m: g for m, g in (guesses or {}).items() if g is not None and m in methods})
+    return Learning(lines, levels, {
+        m: g for m, g in (guesses or {}).items() if g is not None and m in methods}, {
+        m: run for m, run in (own or {}).items() if m in methods})
 
 
 def draw_learning(shown: Learning) -> Figure:
     """Draw losses, and accuracy on held-out sentences.
 
-    Where only the last accuracy was recorded, it is a dot at the last step.
+    Where only the last accuracy was recorded, it is a dot at the last step. The reader's own runs
+    are thick behind the recorded ones, and end in a star.
     """
     made, left, right = figure(9, 4.6, columns=2)
     for name, line in shown.lines.items():
@@ -96,10 +102,16 @@ def draw_learning(shown: Learning) -> Figure:
         if line["curve"]:
             right.plot(*zip(*line["curve"]), ls=DASHES[line["method"]], lw=2, color=colour)
         right.plot(len(losses), line["accuracy"], "o", ms=8, color=colour, zorder=3)
+    for method, (losses, accuracy) in shown.own.items():
+        left.plot(range(1, len(losses) + 1), running_mean(losses), lw=6, alpha=0.4, zorder=1,
+                  color=COLOURS["yours"], label=f"yours, {WAYS[method]}")
+        right.plot(len(losses), accuracy, "*", ms=14, color=COLOURS["yours"], zorder=4,
+                   label=f"yours, {WAYS[method]}")
     left.axhline(np.log(2), color=COLOURS["quiet"], ls=":", label="log 2: knowing nothing")
     left.set(xlabel="training step", ylabel="loss (mean of the last 20)")
     left.set_ylim(top=min(left.get_ylim()[1], 1.2))
-    right.axhline(shown.majority, color=COLOURS["quiet"], ls=":", label="always the same answer")
+    for (name, level), dashes in zip(shown.levels.items(), (":", (0, (6, 2)), "-.")):
+        right.axhline(level, color=COLOURS["quiet"], ls=dashes, label=name)
     for (method, guess), dashes in zip(shown.guesses.items(), ("--", ":", "-.")):
         right.axhline(guess, color=COLOURS["yours"], ls=dashes, lw=1.5,
                       label=f"your guess, {WAYS[method]}")
@@ -110,15 +122,20 @@ def draw_learning(shown: Learning) -> Figure:
     made.set_label("; ".join(
         f"{name}: loss {np.mean(line['losses'][-20:]):.2f} at the end, test accuracy "
         f"{line['accuracy']:.1%}" for name, line in shown.lines.items())
-        + f"; always the same answer: {shown.majority:.1%}")
+        + "".join(f"; {name}: {level:.1%}" for name, level in shown.levels.items())
+        + "".join(f"; yours, {WAYS[method]}, {len(losses)} steps: {accuracy:.1%}"
+                  for method, (losses, accuracy) in shown.own.items()))
     return made
 
 
-def explore_learning(runs: Sequence[Mapping], majority: float, best: Mapping[str, float],
-                     guesses: Mapping[str, float | None] | None = None) -> Explorer:
+def explore_learning(runs: Sequence[Mapping], levels: Mapping[str, float],
+                     best: Mapping[str, float],
+                     guesses: Mapping[str, float | None] | None = None,
+                     own: Mapping[str, tuple[Sequence[float], float]] | None = None) -> Explorer:
     """Loss and accuracy of the three ways, each at any recorded learning rate.
 
-    `runs` are what `ways_recorded` returns; `best` gives the rate that each method starts with.
+    `runs` are what `ways_recorded` returns; `best` gives the rate that each method starts with;
+    the rest is as for `learning`.
     """
     controls = {"methods": Choices([(WAYS[m], m) for m in best], tuple(best), "shown")}
     for method, rate in best.items():
@@ -127,10 +144,11 @@ def explore_learning(runs: Sequence[Mapping], majority: float, best: Mapping[str
             options=[(f"rate {lr:g}", lr) for lr in options], value=rate, description=WAYS[method],
             style={"description_width": "8em"})
     return Explorer(
-        controls, lambda **s: learning(runs, majority, guesses=guesses, **s), draw_learning,
-        lambda shown: "Recorded. Left: the training loss. Right: accuracy on 1,000 held-out "
-                      "sentences along the way, where it was looked at; the dot at the end is on "
-                      "all test sentences.")
+        controls, lambda **s: learning(runs, levels, guesses=guesses, own=own, **s),
+        draw_learning,
+        lambda shown: "Recorded, one seed; yours in green. Left: the training loss. Right: "
+                      "accuracy on 1,000 held-out sentences along the way, where it was "
+                      "looked at; dot and star at the end are on test sentences.")
 
 
 # ── in memory ────────────────────────────────────────────────────────────────────────────────
@@ -175,8 +193,9 @@ def explore_bill(ways: Mapping[str, nn.Module]) -> Explorer:
 
 def _learning_example() -> Explorer:
     runs = ways_recorded(records.load("full"), records.load("lora"))
-    return explore_learning(runs, 0.495, {"scratch": 1e-4, "head": 1e-1, "full": 1e-4},
-                            {"scratch": 0.7, "head": None})
+    return explore_learning(runs, {"always the same answer": 0.495, "counting words": 0.76},
+                            {"scratch": 1e-4, "head": 1e-1, "full": 1e-4},
+                            {"scratch": 0.7, "head": None}, {"full": ([0.7, 0.6, 0.5], 0.8)})
 
 
 def _bill_example() -> Explorer:
