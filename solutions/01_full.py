@@ -162,9 +162,6 @@ print(f"3. it needs far more memory than I thought; a result hangs on {kept.name
 #
 # `batches` is a list of dicts with `labels`, and whatever else the model takes; `model(**batch)` answers with `.logits`,
 # (batch, 2). Hand the whole batch over, since later models take other things than words.
-#
-# (Replace the line `raise pt.NotAttempted(…)` by your code, run that cell, then the one below it. `pt.hint("full.accuracy")`
-# gives a hint. Until your code passes, the lesson goes on with ours. The cells with `pt.require` are for graders.)
 
 
 # %% exercise="full.accuracy" part="solution"
@@ -203,8 +200,7 @@ pt.plots.show(pictures.draw_ways(counted.total - counted.head, counted.head),
               "Three ways. A solid box is trained, a dashed one stays frozen. The head is always new.")
 
 # %% [markdown]
-# The head is one linear layer. It turns the 384 features in which the backbone sums up a sentence into two logits. It
-# knows nothing of our classes yet, so it starts at random in all three.
+# The head is one linear layer, which turns the 384 features in which the backbone sums up a sentence into two logits.
 #
 # ### Exercise 2 · The training step (3 points, about 12 minutes)
 #
@@ -287,8 +283,8 @@ print(f"accuracy after {len(full_steps)} steps: {fine_tuned:.1%} ± {records.sta
 # ## The law of the frozen
 #
 # The rest of this course freezes a backbone and trains something small. When that goes wrong, nothing crashes: a backbone
-# that was left trainable still learns, and often learns well. What you measured is then another method. So before we
-# freeze anything, we write the law that every method must keep, as a test.
+# that was left trainable still learns, and you have measured another method. So before we freeze anything, we write the
+# law that every method must keep, as a test.
 #
 # ### Exercise 3 · What is frozen does not move (3 points, about 10 minutes)
 #
@@ -633,7 +629,7 @@ for name, found, told in table:
     error = f"seeds ± {spread:.1%}" if len(found) > 1 else f"error ± {records.standard_error(mean, len(movies.test)):.1%}"
     print(f"{name:22s} {told:11s} {mean:.1%}  {error}   gain {records.gain(mean):5.0%}")
 fast = records.select(others, group="rates", method="full", lr=1e-3)[0]
-print(f"full fine-tuning at 1e-3: {fast['accuracy']:.2%}; last losses {', '.join(f'{x:.2f}' for x in fast['losses'][-4:])}; log 2 is 0.69")
+print(f"full fine-tuning at 1e-3: {fast['accuracy']:.2%}, and the majority's answer {movies.majority:.2%}; last losses {', '.join(f'{x:.2f}' for x in fast['losses'][-4:])}; log 2 is 0.69")
 pt.compare("full.scratch", 100 * runs["scratch"]["accuracy"], "from scratch, 250 steps, in %")
 
 # %% [markdown]
@@ -644,9 +640,7 @@ pt.compare("full.scratch", 100 * runs["scratch"]["accuracy"], "from scratch, 250
 #
 # **From scratch** does the same after 250 steps, at both rates that were tried. It is tempting to say that 4,000 sentences
 # are too few. But counting words needs no more, and with five times the steps, on the same sentences, the same network
-# passes the head. 250 steps were too few to tell.
-#
-# (From scratch, each is one run. At other rates, or with more sentences, it may do better; nobody tried.)
+# passes the head. 250 steps were too few to tell. (These are single runs; other rates were not tried.)
 #
 # ## What changed
 #
@@ -669,7 +663,7 @@ for name, which in (("mended", (before != truth) & (after == truth)), ("spoiled"
         print("   ", truth[i].item(), "·", movies.test[i].text[:100])
 
 # %% [markdown]
-# It is never one way: what mends some spoils others. (Seeing a pattern in four sentences is easy, and proves nothing.)
+# It is never one way: what mends some spoils others. (A pattern in four sentences is easily seen, and proves nothing.)
 #
 # ## The bill
 #
@@ -742,7 +736,7 @@ pt.progress()
 #
 # ### Exercise 6 · Three runs that went wrong (optional; 2 points, about 6 minutes)
 #
-# Each of these trained a head on the mean, for 250 steps, with **one** change to a good training (the lesson's own, not
+# Each of these trained a head on the pooler's output, for 250 steps, with **one** change to a good training (the lesson's own, not
 # yours). Nothing crashed. Which change was it?
 #
 # 1. the gradients are never cleared
@@ -756,11 +750,11 @@ pt.progress()
 from peft_teach.course.lessons.full import sick
 
 pt.seed(0)
-patients = sick.patients(Head, cached["train"]["mean"], lr=0.03)
+patients = sick.patients(Head, cached["train"]["pooler"], lr=0.1)
 pt.plots.show(pt.plots.curves({name: seen.losses for name, (_, seen) in patients.items()}),
               "The losses of the three, and of a healthy run.")
 for name, (patient, seen) in patients.items():
-    print(f"{name:8s} accuracy {accuracy(patient, cached['validation']['mean']):.1%}   its weights went {seen.moved:.3g}")
+    print(f"{name:8s} accuracy {accuracy(patient, cached['validation']['pooler']):.1%}   its weights went {seen.moved:.3g}")
 
 # %% exercise="full.culprits" part="solution"
 ### BEGIN SOLUTION

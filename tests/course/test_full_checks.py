@@ -6,6 +6,8 @@ import torch
 from peft_teach.course.exercise import examine
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.full import exercises as full
+from peft_teach.course.lessons.full import sick
+from peft_teach.course.lessons.full.small import Classifier
 from peft_teach.course.standin import Output
 
 
@@ -57,3 +59,38 @@ def test_an_output_is_read_as_those_of_transformers():
             out["loss"]
         with pytest.raises(IndexError):
             out[2]
+
+
+def test_each_training_that_went_wrong_shows_its_symptom():
+    """On features of two classes that a line can nearly tell apart."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(2, (100, 16), generator=generator)
+    features = torch.randn(100, 16, 6, generator=generator)
+    features[:, :, 0] += 2 * labels - 1
+    batches = [{"features": x, "labels": y} for x, y in zip(features, labels)]
+
+    def trained(change):
+        head = Classifier(seed=1)
+        seen = sick.train(change, head, batches, 0.1)
+        return seen, find("full.accuracy").resolve()(head, batches)
+
+    healthy, right = trained(None)
+    assert right > 0.8
+    never_cleared, right_1 = trained(1)
+    assert never_cleared.moved > healthy.moved
+    assert right_1 > 0.6
+    assert trained(2)[0].moved == 0
+    assert trained(3)[1] < 0.65
+    assert trained(4)[1] < 0.4
+    assert trained(5)[0].moved > 2 * healthy.moved
+    assert 0 < trained(6)[0].moved < healthy.moved / 10
+
+
+def test_the_law_holds_for_what_the_lesson_itself_builds():
+    """What `audit` puts it to: training by the course's step, of what its head_only freezes."""
+    pieces = {name: find(f"full.{name}").resolve() for name in ("step", "head_only")}
+    law = find("full.frozen_stays")
+    train, model = law.arguments(pieces)
+    head = model.classifier.weight.detach().clone()
+    law.resolve()(train, model)
+    assert not torch.equal(head, model.classifier.weight)

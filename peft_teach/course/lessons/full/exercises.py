@@ -226,14 +226,15 @@ ACCURACY_MISTAKES = {
 }
 
 ACCURACY = Exercise(
-    id="full.accuracy", lesson="01", names=("accuracy",), points=2, minutes=10, difficulty=1,
+    id="full.accuracy", lesson="01", names=("accuracy",), points=2, minutes=8, difficulty=1,
     reference="peft_teach.course.lessons.full.exercises:accuracy",
     cases=accuracy_cases, run=run_accuracy, judge=judge_accuracy, mistakes=ACCURACY_MISTAKES,
-    hints=("Two counters before the loop: right answers and sentences. One division after it.",
-           "model(**batch).logits has the shape (batch, 2); .argmax(-1) gives the class of each "
-           "sentence, to be compared with batch['labels'].",
-           "model.eval(), then a loop under `with torch.no_grad():`. In it, add "
-           "(answers == labels).sum().item() to one counter and len(answers) to the other."))
+    hints=("The colleague's batches have an equal say, whatever their size. What would you have to "
+           "keep count of, so that the sentences have?",
+           "Dropout is random, and on in one of the two modes that a model has. And torch keeps "
+           "what a backward pass would need unless it is told, for a block of lines, not to.",
+           "Look up in torch's documentation: nn.Module.eval and torch.no_grad. Then count right "
+           "answers and sentences over all batches, and divide once."))
 
 
 # ── full.step ────────────────────────────────────────────────────────────────────────────────
@@ -500,18 +501,16 @@ STEP_MISTAKES = {
 }
 
 STEP = Exercise(
-    id="full.step", lesson="01", names=("step",), points=3, minutes=15, difficulty=2,
+    id="full.step", lesson="01", names=("step",), points=3, minutes=12, difficulty=2,
     reference="peft_teach.course.lessons.full.exercises:step",
     cases=step_cases, run=run_step, judge=judge_step, mistakes=STEP_MISTAKES,
     hints=("Think of the moment at which the optimizer changes the weights. What must have "
            "happened to the gradients before it? And what must happen to them afterwards, so that "
            "the next batch finds none?",
-           "Beside the model's call there are five: the model has a method for its mode, the loss "
-           "one for the backward pass, the optimizer step() and zero_grad(). "
-           "torch.nn.utils.clip_grad_norm_ clips; it takes the parameters and 1.0.",
-           "model.train(); the loss of model(**batch); its backward(); "
-           "torch.nn.utils.clip_grad_norm_; the optimizer's step(), then its zero_grad(); return "
-           "the loss's item()."))
+           "Beside the model's call there are five, and each of the three promises asks for one or "
+           "two: a mode; gradients computed, shortened, used, cleared; a number.",
+           "Names to look up: Module.train, Tensor.backward, torch.nn.utils.clip_grad_norm_, "
+           "Optimizer.step, Optimizer.zero_grad, Tensor.item. The order is yours."))
 
 
 # ── full.head_only ───────────────────────────────────────────────────────────────────────────
@@ -636,14 +635,13 @@ HEAD_MISTAKES = {
 }
 
 HEAD_ONLY = Exercise(
-    id="full.head_only", lesson="01", names=("head_only",), points=2, minutes=8, difficulty=1,
+    id="full.head_only", lesson="01", names=("head_only",), points=1, minutes=4, difficulty=1,
     reference="peft_teach.course.lessons.full.exercises:head_only",
     cases=head_cases, run=run_head, judge=judge_head, mistakes=HEAD_MISTAKES,
     hints=("One loop over model.named_parameters(), which gives names and parameters.",
            "A parameter trains if its name stands in pt.models.head(model), and is frozen "
            "otherwise: both have to be said.",
-           "In the loop, p.requires_grad_(name in names). After it, add up p.numel() of the "
-           "parameters with p.requires_grad."))
+           "requires_grad belongs to each parameter; numel() says how many entries it has."))
 
 
 # ── full.frozen_stays ────────────────────────────────────────────────────────────────────────
@@ -825,8 +823,7 @@ def judge_culprits(case: None, found) -> Verdict:
 
 CULPRITS_MISTAKES = {
     "no_table": "A dict is wanted with a number from the list for each of \"A\", \"B\" and \"C\".",
-    "not_A": "A's weights went far, and it answers hardly better than a coin. Did it learn what "
-             "it was taught?",
+    "not_A": "A's weights moved, and it answers hardly better than a coin. What did it learn from?",
     "not_B": "B answers nearly as well as the healthy one, and its loss says that it is very sure "
              "where it is wrong. What keeps its weights running?",
     "not_C": "C moves in the right direction. How far did its weights go, compared with the "
