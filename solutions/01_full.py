@@ -453,7 +453,7 @@ def standardized(batch, like):
 
 
 def to_the_end(name, lr=0.1, steps=600 if budget.claims else 20):
-    """A head trained on all sentences at once, its losses, and its test accuracy."""
+    """A head trained on all sentences at once, until little is left to gain; its losses; its test accuracy."""
     head, losses = train_head([standardized(whole[name], whole[name])] * steps, lr)
     return head, losses, accuracy(head, [standardized(b, whole[name]) for b in cached["test"][name]])
 
@@ -461,8 +461,8 @@ def to_the_end(name, lr=0.1, steps=600 if budget.claims else 20):
 start = time.perf_counter()
 end_head, losses, end = to_the_end("pooler")
 lowest = records.select(record, group="converged", pool="cls", penalty=0.0)[0]
-print(f"{len(losses)} steps in {time.perf_counter() - start:.0f} s; the last ten lowered the loss by {losses[-11] - losses[-1]:.6f}")
-print(f"your loss at the end {losses[-1]:.4f}, the lowest there is {lowest['loss']:.4f} (recorded)")
+print(f"{len(losses)} steps in {time.perf_counter() - start:.0f} s: from a loss of {losses[0]:.3f} to {losses[-1]:.3f}; "
+      f"the lowest there is, {lowest['loss']:.3f} (recorded)")
 print(f"your head at its end: {end:.1%} ± {records.standard_error(end, n):.1%}; recorded, on all test sentences: {lowest['accuracy']:.1%}")
 pt.compare("full.end", 100 * end, "the head alone at its end, in %")
 
@@ -633,7 +633,7 @@ print(f"full fine-tuning at 1e-3: {fast['accuracy']:.2%}, and the majority's ans
 pt.compare("full.scratch", 100 * runs["scratch"]["accuracy"], "from scratch, 250 steps, in %")
 
 # %% [markdown]
-# **Full fine-tuning** is most of the way there after 45 steps, and has a cliff: at 1e-3 its accuracy equals the majority
+# **Full fine-tuning** has gone most of the way after 45 steps, and has a cliff: at 1e-3 its accuracy equals the majority
 # baseline to the last digit, and its loss lies at log 2. It says the *same thing of every sentence*. Learn to recognize these
 # two together; people meet them with every large model
 # ([transformers#735](https://github.com/huggingface/transformers/issues/735)).
