@@ -1,7 +1,6 @@
 """Figures of lesson 01."""
 
 from figures import record, select
-
 from peft_teach import data
 from peft_teach.course.records import ends, standard_error
 
