@@ -171,9 +171,9 @@ def accuracy(model, batches) -> float:
     right = count = 0
     with torch.no_grad():
         for batch in batches:
-            answers = model(**batch).logits.argmax(-1)      # (batch,)
-            right += (answers == batch["labels"]).sum().item()
-            count += len(answers)
+            chosen = model(**batch).logits.argmax(-1)       # (batch,)
+            right += (chosen == batch["labels"]).sum().item()
+            count += len(chosen)
     return right / count
     ### END SOLUTION
 
@@ -747,10 +747,8 @@ pt.progress()
 # 6. the rate is 100 times as small
 
 # %%
-from peft_teach.course.lessons.full import sick
-
 pt.seed(0)
-patients = sick.patients(Head, cached["train"]["pooler"], lr=0.1)
+patients = pictures.patients(Head, cached["train"]["pooler"], lr=0.1)
 pt.plots.show(pt.plots.curves({name: seen.losses for name, (_, seen) in patients.items()}),
               "The losses of the three, and of a healthy run.")
 for name, (patient, seen) in patients.items():

@@ -13,9 +13,14 @@ from .... import account, outlines, plots
 from ....plots import COLOURS, figure, in_percent, running_mean
 from ....widgets import Choices, Explorer
 from ... import records
+from .sick import patients
+
+__all__ = ["EXAMPLES", "bill", "draw_learning", "draw_ways", "explore_bill", "explore_learning",
+           "learning", "patients", "ways_recorded"]
 
 WAYS = {"scratch": "from scratch", "head": "head only", "full": "full fine-tuning"}
 DASHES = {"scratch": ":", "head": "--", "full": "-"}
+OWN = {"scratch": "s", "head": "D", "full": "*"}    # markers of the reader's runs
 
 
 def draw_ways(backbone: int, head: int) -> Figure:
@@ -92,7 +97,7 @@ def draw_learning(shown: Learning) -> Figure:
     """Draw losses, and accuracy on held-out sentences.
 
     Where only the last accuracy was recorded, it is a dot at the last step. The reader's own runs
-    are thick behind the recorded ones, and end in a star.
+    are thick behind the recorded ones, and end in a marker of their own.
     """
     made, left, right = figure(9, 4.6, columns=2)
     for name, line in shown.lines.items():
@@ -104,9 +109,9 @@ def draw_learning(shown: Learning) -> Figure:
         right.plot(len(losses), line["accuracy"], "o", ms=8, color=colour, zorder=3)
     for method, (losses, accuracy) in shown.own.items():
         left.plot(range(1, len(losses) + 1), running_mean(losses), lw=6, alpha=0.4, zorder=1,
-                  color=COLOURS["yours"], label=f"yours, {WAYS[method]}")
-        right.plot(len(losses), accuracy, "*", ms=14, color=COLOURS["yours"], zorder=4,
-                   label=f"yours, {WAYS[method]}")
+                  ls=DASHES[method], color=COLOURS["yours"], label=f"yours, {WAYS[method]}")
+        right.plot(len(losses), accuracy, OWN[method], ms=14 if method == "full" else 9, zorder=4,
+                   color=COLOURS["yours"], label=f"yours, {WAYS[method]}")
     left.axhline(np.log(2), color=COLOURS["quiet"], ls=":", label="log 2: knowing nothing")
     left.set(xlabel="training step", ylabel="loss (mean of the last 20)")
     left.set_ylim(top=min(left.get_ylim()[1], 1.2))
@@ -148,7 +153,7 @@ def explore_learning(runs: Sequence[Mapping], levels: Mapping[str, float],
         draw_learning,
         lambda shown: "Recorded, one seed; yours in green. Left: the training loss. Right: "
                       "accuracy on 1,000 held-out sentences along the way, where it was "
-                      "looked at; dot and star at the end are on test sentences.")
+                      "looked at; the markers at the end are on test sentences.")
 
 
 # ── in memory ────────────────────────────────────────────────────────────────────────────────
