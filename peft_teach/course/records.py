@@ -9,7 +9,6 @@
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -85,10 +84,3 @@ def by_setting(rows: list[dict]) -> list[list[dict]]:
         setting = {k: v for k, v in row["setting"].items() if k != "seed"}
         groups.setdefault(json.dumps(setting, sort_keys=True), []).append(row)
     return list(groups.values())
-
-
-def dots(record: dict, group: str, label: Callable[[dict], str],
-         **wanted) -> list[tuple[str, list[float]]]:
-    """Return (label, accuracies over the seeds) of every setting in a group, as recorded."""
-    return [(label(rows[0]), [row["accuracy"] for row in rows])
-            for rows in by_setting(select(record, group=group, **wanted))]
