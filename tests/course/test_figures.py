@@ -116,7 +116,6 @@ def test_every_figure_in_the_prose_is_measured(lesson):
 
 
 def test_every_lesson_has_a_table_and_no_value_in_it_is_typed():
-    assert {lesson for lesson in LESSONS if not table_of(lesson).is_file()} == set()
     for lesson in LESSONS:
         rows = table_of(lesson).read_text("utf-8")
         typed = re.findall(r'": [-(]*\d[\d.e, )]*$', rows, re.MULTILINE)
