@@ -4,9 +4,9 @@
 # In this course you change a large pretrained model by training very little of it. You build each method yourself,
 # in a few lines, and watch your own code work on a real model. What you build is kept, in a small library of your own.
 #
-# To save anything, one must know where it goes. **A model has 91 MB of weights. What training it holds adds up to
-# five times as much, with long sentences to twenty times. What is all that, and how much of it goes away
-# if only 0.3 % as many parameters train?**
+# To save anything, one must know where it goes. **A model has 91 MB of weights. Training it on 16 short sentences at a time
+# takes some five times as much memory, and on 16 long ones more than twenty times. What fills it, and how much goes away if we
+# train only 0.3 % as many parameters?**
 #
 # At the end you will have computed a transformer block from its weights, counted it, and predicted
 # what training it costs.
@@ -53,8 +53,8 @@ print("budget:", budget.name, "· computing on:", pt.device())
 beliefs = [
     pt.widgets.Guess("Which part of MiniLM has the most parameters?", ("attention", "ffn", "words"), "inside.largest"),
     pt.widgets.Guess("Twelve attention heads in place of one: how many times the parameters?", (1, 4, 12), "inside.heads"),
-    pt.widgets.Guess("LoRA trains 0.33 % as many parameters. How many percent of full training's memory does it take, "
-                     "with short sentences?", (1, 10, 35, 75), "inside.memory"),
+    pt.widgets.Guess("LoRA trains 0.33 % as many parameters. How many percent of full training's memory will it take, "
+                     "with 16 sentences of 32 tokens?", (1, 10, 35, 75), "inside.memory"),
 ]
 for belief in beliefs:
     display(belief)
@@ -141,7 +141,7 @@ pt.plots.show(pictures.draw_block({name: shape(name) for name in names}),
 print("query of block 0 is", place_of["query"][0])
 
 # %% [markdown]
-# Other models call these parts `q_proj`, `c_attn`, `intermediate.dense` … The course has **one word for each place**, and
+# Other models call these parts `q_proj`, `c_attn`, `fc1` … The course has **one word for each place**, and
 # a method says with these words where it goes: `targets=("query", "value")`.
 #
 # In **attention** tokens look at each other; in the **feed-forward** part each is changed by itself. After each of the
@@ -219,7 +219,7 @@ attention = pt.check("inside.attention", attention)
 pt.require("inside.attention")
 
 # %%
-may_read = batch["attention_mask"].bool()[:, None, :].repeat(1, q.shape[1], 1)
+may_read = pictures.may_read(batch["attention_mask"])     # for each query, which keys are no padding
 ours = attention(q, k, v, 12, may_read)
 print("as by hand:", torch.allclose(ours[1, dull, part], read, atol=1e-5))
 
@@ -240,19 +240,20 @@ for i in range(6):
     tables.append(found.unflatten(-1, (12, 32))[..., :len(tokens)].transpose(0, 1).cpu())
 
 # %% [markdown]
-# There are 72 heads. **Where do the words of this sentence send most of their weight**, on average: to
-# themselves, to `[CLS]` or `[SEP]`, to a neighbour, or to another word?
+# There are 72 heads. **Which tokens do the words of this sentence read most**, on average over the heads: themselves, the
+# two special ones, `[CLS]` and `[SEP]`, their neighbours, or the other words?
 
 # %%
-reads = pt.widgets.Guess("Most weight goes to", ("itself", "special", "neighbour", "another"), "inside.reads")
+reads = pt.widgets.Guess("Most is read from", ("itself", "special", "neighbour", "another"), "inside.reads")
 reads
 
 # %%
 everywhere = pictures.shares(torch.stack(tables).mean((0, 1)), tokens)
 short = dict(zip(pictures.WHERE, ("itself", "special", "neighbour", "another")))
+alike = pictures.shares(torch.full((len(tokens), len(tokens)), 1 / len(tokens)), tokens)
 for where, share in everywhere.items():
-    print(f"{where:16s} {share:4.0%}")
-pt.compare("inside.reads", short[max(everywhere, key=everywhere.get)], "where most weight goes")
+    print(f"{where:16s} {share:4.0%}   (if all tokens were read alike: {alike[where]:.0%})")
+pt.compare("inside.reads", short[max(everywhere, key=everywhere.get)], "what is read most")
 
 # %% [markdown]
 # Now look yourself. Find (1) a head that does little but look one word back or ahead; (2) the block that looks most at
@@ -331,7 +332,8 @@ with torch.no_grad():
 #
 # Here are the four 384 × 384 matrices of block 3, each with its bias, under the letters a to d. They have the same
 # shape, and no name. You know what goes into the block, and what the model makes of it. Which letter is `query`,
-# `key`, `value`, `attention_out`? Write a search in a cell of your own; the answer is four letters, in this order.
+# `key`, `value`, `attention_out`? Write a search in a cell of your own. Then type what you found as a text of four letters, in
+# this order: `order = "abcd"`.
 
 # %%
 pieces = pictures.unlabelled(model)                       # letter → (weight, bias)
@@ -453,7 +455,7 @@ print(f"attention, in all blocks: {attention_part:.1%}; feed-forward: {ffn_part:
 pt.compare("inside.largest", "words", "the part with the most parameters")
 
 # %% [markdown]
-# **More than half of this model is a dictionary**, and the famous attention is a sixth. Is that so in larger
+# **More than half of this model is a dictionary**, and the famous attention is less than a sixth. Is that so in larger
 # models? One needs their sizes and nothing else. (`pt.outlines` builds models on torch's *meta device*, where a tensor has a
 # shape and no numbers in it.) Some models keep the words twice: as embeddings, and as the matrix that predicts the next word.
 
@@ -488,11 +490,11 @@ pictures.explore_parameters()
 # holds afterwards: weights; **gradients**; and what the **optimizer** remembers from step to step.
 
 # %%
-def prepared(trains, targets=("query", "value")):
+def prepared(trains):
     """A fresh model in which this trains; all else is frozen."""
     fresh, _ = pt.models.load("minilm", labels=2, attention="eager")
-    if trains == "LoRA":
-        return pt.lora.inject(fresh, pt.lora.Config(rank=8, alpha=16, targets=targets))
+    if trains == "LoRA":                                # beside query and value, two thin matrices each
+        return pt.lora.inject(fresh, pt.lora.Config(rank=8, targets=("query", "value")))
     return pt.full.inject(fresh, pt.full.Config(trains))
 
 
@@ -523,7 +525,7 @@ for trains, make, dtype in (("all", torch.optim.AdamW, torch.float32), ("all", m
     print(f"{T:,} of {N:,} train, {make.__name__}, {dtype}:\n    {told}")
 
 # %% [markdown]
-# ### Exercise 6 · The ledger (2 points, about 6 minutes)
+# ### Exercise 6 · The ledger (2 points, about 7 minutes)
 #
 # Find the law. Write `ledger(total, trained, bytes_each, moments)` that gives these rows: a dict of three whole numbers,
 # `{"weights": …, "gradients": …, "optimizer": …}`. `total` counts all parameters, the trained ones among them. `moments`
@@ -574,8 +576,13 @@ for name, N, T in (("everything", base, base), ("LoRA", base + added, added)):
 #
 # $$ \frac{\partial L}{\partial W} = g^\top x, \qquad \frac{\partial L}{\partial x} = g\,W $$
 #
-# One needs $x$, the other $W$: whoever wants them later must keep them. Say, before you run the next cell: what is kept if
-# the layer trains; if it is frozen, but something below it trains; if nothing below trains either?
+# One needs $x$, the other $W$: whoever wants them later must keep them. What is kept if the layer trains? If nothing below it
+# trains, and it does not either? And between the two:
+
+# %%
+frozen = pt.widgets.Guess("A layer is frozen, and something below it trains. It keeps",
+                          ("x and W", "x", "W", "nothing"), "inside.frozen")
+frozen
 
 # %%
 def put_aside(compute):
@@ -597,16 +604,18 @@ print("the layer trains:      ", put_aside(lambda: layer(x512)))
 layer.requires_grad_(False)
 print("frozen:                ", put_aside(lambda: layer(x512)))
 print("frozen, nothing below: ", put_aside(lambda: layer(x512.detach())))
+pt.compare("inside.frozen", "W", "what a frozen layer keeps")
 
 # %% [markdown]
-# The weight is in memory anyway; x is new. So activations depend on *what* trains and *where*: below the lowest part
+# A frozen layer keeps W alone, and that is in memory anyway; x is what costs. So activations depend on *what* trains and *where*: below the lowest part
 # that trains, nothing is kept.
 #
 # Now the whole model, through one step: block by block forward, and back again. Activations pile up on the way there and
-# go on the way back, while gradients come. **At which moment is the most held**, if everything trains?
+# go on the way back, while gradients come. **At which moment is the most held**, if everything trains, on 16 sentences of 32
+# tokens?
 
 # %%
-fullest = pt.widgets.Guess("Most is held", ("start", "loss", "half back", "end"), "inside.fullest")
+fullest = pt.widgets.Guess("Everything trains, 16 × 32 tokens: most is held at the", ("start", "loss", "half back", "end"), "inside.fullest")
 fullest
 
 # %%
@@ -628,6 +637,8 @@ when = "end" if (phase, place) == ("backward", "in") else {"forward": "start", "
 pt.compare("inside.fullest", when, "when most is held, 16 sentences of 32 tokens")
 
 # %% [markdown]
+# (With a quarter of the tokens it would have been the end: then the gradients are more than the activations.)
+#
 # Look at LoRA, then at the head alone, and at the longer sentences, which have as many tokens in all. Then one sentence:
 # **why does LoRA keep so much with 0.33 % trained, and the head alone so little?**
 
@@ -637,15 +648,15 @@ pt.sentence("inside.activations", ...)
 # %% [markdown]
 # <details><summary>Our sentence (click)</summary>
 #
-# The gradient has to pass through all that lies above the lowest trained part, and every layer on its way keeps what
-# that takes, frozen or not; LoRA begins in block 0, the head above the blocks.
+# The gradient has to pass through all that lies above the lowest trained part. On its way a frozen linear layer need not keep
+# its input, but softmax, GELU, norms and dropout keep what they did before; LoRA begins in block 0, the head above the blocks.
 #
 # </details>
 #
 # ## The bill
 #
 # The four parts, added up by the library's ledger; in the picture, this sum was the dashed line. It is not quite reached, since
-# gradients come while activations go, but libraries take some working space besides: read it as a good first estimate.
+# gradients come while activations go.
 
 # %%
 for n_sentences, n_tokens in ((16, 32), (16, 256)):
@@ -654,16 +665,32 @@ for n_sentences, n_tokens in ((16, 32), (16, 256)):
     share = bills["LoRA"].total_bytes / bills["everything"].total_bytes
     print(f"{n_sentences} × {n_tokens}: LoRA takes {share:.0%} of everything's {bills['everything'].total_bytes / 1e6:,.0f} MB")
     if n_tokens == 32:
-        pt.compare("inside.memory", round(100 * share), "percent of full training's memory that LoRA takes")
+        pt.compare("inside.memory", round(100 * share), "percent of full training's memory that LoRA takes, by the ledger")
 
 # %% [markdown]
-# Both percentages are right; quoted without the length, neither says anything. With short sentences weights, gradients and
-# moments are most of it, and LoRA removes two of the three. With long ones the activations are, and it removes few of
-# these.
+# Batch and length are two things. Which of them moves LoRA's share? And what does the whole process take, libraries and
+# all, by a recorded training of 16 sentences of 32 tokens?
+
+# %%
+for n_sentences, n_tokens in ((16, 32), (256, 32), (1, 256), (16, 256)):
+    all_of_it, some = (pt.account.ledger(trainees[trains], n_sentences, n_tokens) for trains in ("everything", "LoRA"))
+    print(f"{n_sentences:3d} × {n_tokens:3d}: {all_of_it.total_bytes / all_of_it.weights_bytes:4.1f} times the weights; LoRA takes "
+          f"{some.total_bytes / all_of_it.total_bytes:.0%}, and keeps {some.activations_bytes / all_of_it.activations_bytes:.0%} "
+          "of the activations")
+cost = pt.course.records.load("lora")["cost"]
+above = {method: row["peak_mb"] - row["loaded_mb"] for method, row in cost.items()}
+weights = 91
+print(f"recorded, MB above the loaded model: {above}; LoRA with the weights takes "
+      f"{(weights + above['lora']) / (weights + above['full']):.0%}")
+
+# %% [markdown]
+# Quoted without batch and length, no percentage says anything. With few tokens in the batch weights, gradients and moments
+# are most of it, and LoRA removes nearly all of the last two. With many, the activations are; and the longer each sentence, the
+# fewer of these LoRA removes. The ledger is a lower estimate: a real process takes working space besides, for every method.
 #
-# > **In the wild.** "LoRA consumes more memory than full fine-tuning": with short texts it saved much, with long ones hardly
-# > anything ([peft#1514](https://github.com/huggingface/peft/issues/1514)). In a ResNet the activations
-# > nearly doubled ([peft#2196](https://github.com/huggingface/peft/issues/2196)): an adapter keeps inputs of its own.
+# > **In the wild.** "Tinyllama with Lora consumes more memory than full-finetuning"
+# > ([peft#1514](https://github.com/huggingface/peft/issues/1514)): with short texts LoRA saved much, with long ones hardly
+# > anything. In a ResNet the activations nearly doubled ([peft#2196](https://github.com/huggingface/peft/issues/2196)).
 
 # %%
 pt.progress("00")
@@ -671,12 +698,12 @@ pt.progress("00")
 # %% [markdown]
 # **Five lines to remember**
 #
-# 1. A block: heads read values where keys fit queries; then each token goes through the feed-forward part; each time the input is
-#    added and the sum normalized.
-# 2. Heads cut one matrix into pieces: more of them cost nothing, shared ones save.
-# 3. Small models are largely dictionary, large ones are blocks: a percentage needs a model beside it.
+# 1. A block of BERT: heads read values where keys fit queries; then each token goes through the feed-forward part; each time the
+#    input is added and the sum normalized.
+# 2. Heads cut one matrix into pieces: more of them add no parameters, shared ones save some. (Each keeps a table of pairs.)
+# 3. The smaller the model and the larger its vocabulary, the more of it is dictionary: a percentage needs a model beside it.
 # 4. Training everything with AdamW holds four times the weights, and the activations. Less training shrinks gradients
-#    and moments; activations shrink only where the gradient need not pass.
+#    and moments. Activations vanish below the lowest trained part; above it a frozen layer drops only its input.
 # 5. Make the ledger first: which part is large decides which remedy helps.
 #
 # ## Further
@@ -778,23 +805,31 @@ for n_sentences, n_tokens in ((16, 32), (4, 128), (1, 512)):
 # **2. Freezing too late.** Somebody trains a step, then decides to freeze the model and to train the head alone.
 
 # %% tags=["nbval-check-output"]
+def backward(model):
+    model.train()(**batch, labels=torch.tensor([1, 0], device=pt.device())).loss.backward()
+
+
 late = prepared("all")
 optimizer = torch.optim.AdamW(late.parameters(), lr=1e-4)
-late.train()(**batch, labels=torch.tensor([1, 0], device=pt.device())).loss.backward()
+backward(late)
 optimizer.step()
 for name, p in late.named_parameters():
     p.requires_grad_(name in pt.models.head(late))             # frozen now, but …
-gradients = sum(p.grad.nbytes for p in late.parameters() if p.grad is not None)
-states = sum(t.nbytes for state in optimizer.state.values() for t in state.values())
-before = late.bert.encoder.layer[0].output.dense.weight.detach().clone()
-optimizer.step()
-moved = not torch.equal(before, late.bert.encoder.layer[0].output.dense.weight)
-print(f"gradients still held: {gradients / 1e6:.1f} MB; moments: {states / 1e6:.1f} MB")
-print("and the frozen weights still move:", moved)
+for when in ("at once", "after zero_grad() and a new gradient"):
+    if when != "at once":
+        optimizer.zero_grad()
+        backward(late)
+    gradients = sum(p.grad.nbytes for p in late.parameters() if p.grad is not None)
+    states = sum(t.nbytes for state in optimizer.state.values() for t in state.values())
+    before = late.bert.encoder.layer[0].output.dense.weight.detach().clone()
+    optimizer.step()
+    moved = not torch.equal(before, late.bert.encoder.layer[0].output.dense.weight)
+    print(f"{when}: gradients {gradients / 1e6:.1f} MB, moments {states / 1e6:.1f} MB; a step moves frozen weights: {moved}")
 
 # %% [markdown]
-# `requires_grad_(False)` stops *new* gradients. The old ones stay, so do the moments, and the optimizer goes on
-# using them. **Freeze first, then make the optimizer**, from what is left to train.
+# `requires_grad_(False)` stops *new* gradients. A step before the next `zero_grad()` still uses the old ones and moves what is
+# frozen; after it these weights stay, and their gradients are freed. The moments stay until there is a new optimizer.
+# **Freeze first, then make the optimizer**, from what is left to train.
 #
 # ### Play: the ledger of larger models
 #
@@ -819,12 +854,12 @@ for trains, n_tokens, fused in (("everything", 512, False), (lora, 512, False), 
 #
 # 1. With 32 tokens, at the slider's stop after 32.
 # 2. With everything trained, the moments; with LoRA the weights, and the rest is nearly all activations.
-# 3. Not at 512 tokens, not even with fused attention. With 256 tokens, just barely. The next thing to shrink is
-#    the weights themselves: in 4 bits instead of 16 they are a quarter (lesson 08).
+# 3. Not at 512 tokens; with fused attention it is too close to call, since the ledger is a lower estimate. With 256 tokens,
+#    just barely. The next thing to shrink is the weights themselves: in 4 bits instead of 16 they are a quarter (lesson 08).
 #
 # </details>
 #
-# > **In the wild.** Somebody trained a model of 20 billion parameters, and the script printed "all params: 10597552128"
+# > **In the wild.** Somebody followed a tutorial with a model of 20 billion parameters, and its script printed "all params: 10597552128"
 # > ([peft#1020](https://github.com/huggingface/peft/issues/1020)). The model was held in 4 bits, two parameters in a byte, and
 # > the script counted bytes. A count from shapes would have noticed.
 #

@@ -70,7 +70,7 @@ def test_everybody_gets_the_mark_they_deserve(graded, student):
 
 
 def test_nobody_is_forgotten(graded):
-    others = {"escape": "8 of 8 points", "bomb": "holds too much", "broken": "cannot be read",
+    others = {"escape": "15 of 15 points", "bomb": "holds too much", "broken": "cannot be read",
               "Kim Lee": "nothing that could be read, but essay.pdf"}
     assert set(graded.rows) == set(CORPUS) | set(others)
     for student, flag in others.items():

@@ -123,7 +123,7 @@ def block_slips(d: int, f: int, heads: int, kv_heads: int) -> dict[str, int | tu
         "all_as_wide": right - 2 * shared + 2 * full,
         "one_key_value": right - shared,
         "all_shared": right - 2 * full + 2 * shared,
-        "only_query_wide": right - full + shared,
+        "only_query_wide": (right - full + shared, right - full + kv * d + d),
         "kv_heads_as_width": right - 2 * shared + 2 * (d * kv_heads + kv_heads),
         "one_head_wide": right - 2 * shared + 2 * (d * width + width),
         "ffn_bias": right - f + d,

@@ -18,8 +18,8 @@ from .blocks import BLOCK_OF_THE_PUZZLE, LETTERS, ORDER, PLACES
 from .steps import Step, through_a_step
 
 __all__ = ["draw_block", "draw_orders", "explore_attention", "explore_memory",
-           "explore_parameters", "explore_step", "parameters", "shares", "through_a_step",
-           "try_orders", "unlabelled"]
+           "explore_parameters", "explore_step", "may_read", "parameters", "shares",
+           "through_a_step", "try_orders", "unlabelled"]
 
 # The places of a model from top to bottom, each with the part that it belongs to.
 PARTS = {"embeddings": "embeddings", "query": "attention", "key": "attention",
@@ -106,6 +106,12 @@ def shares(weights: Tensor, tokens: Sequence[str]) -> dict[str, float]:
                      else "a neighbour" if abs(i - j) == 1 else "another word")
             found[where] += weights[i, j].item() / len(words)
     return found
+
+
+def may_read(mask: Tensor) -> Tensor:
+    """Return for each query which keys are no padding: (batch, tokens) to (batch, tokens, tokens).
+    """
+    return mask.bool()[:, None].expand(-1, mask.shape[1], -1).clone()
 
 
 def draw_attention(found: Attention) -> Figure:
