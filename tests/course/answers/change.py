@@ -460,7 +460,7 @@ RIGHT["change.small"] = {
 """),
     "a seed of torch's own": but(SMALL, f"    return {EYE}", """
     torch.manual_seed(1)
-    return p.item() * torch.randn(n, n)
+    return p * torch.randn(n, n)
 """),
     "the other diagonal": but(SMALL, DIAG, "torch.diag(p).flip(1)"),
     "a column times a row": but(SMALL, OUTER, "p[:n].reshape(n, 1) @ p[n:].reshape(1, n)"),
@@ -489,6 +489,9 @@ WRONG["change.small"] = {
                    but(SMALL, DIAG, "p * torch.tril(torch.ones(n, n))")),
     "unused": (but(SMALL, OUTER, "torch.outer(p[:n], p[:n])"),
                but(SMALL, DIAG, "p[0] * torch.eye(n)")),
+    "no_gradient": (but(SMALL, EYE, "torch.eye(n) * p.item()"),
+                    but(SMALL, DIAG, "torch.tensor(p.tolist()).diag()"),
+                    but(SMALL, OUTER, "torch.outer(p[:n], p[n:].detach())")),
     "not_zero": (but(SMALL, EYE, "torch.eye(n) + p"),
                  but(SMALL, EYE, "torch.eye(n) * p.exp()")),
     "drawn_anew": but(SMALL, EYE, "p * torch.randn(n, n)"),
@@ -627,7 +630,27 @@ WRONG["change.inject"] = {
                     "names.append(hits[0])"),
                 but(INJECT, "names += [name for name in hits if name not in names]",
                     "names = hits[:1]")),
-    "twice": but(INJECT, "make(modules[name])", "make(make(modules[name]))"),
+    "twice": (but(INJECT, "make(modules[name])", "make(make(modules[name]))"),
+              but(INJECT, "[name for name in hits if name not in names]", "hits",
+                  "make(modules[name])", "make(model.get_submodule(name))"),
+              but(LATE, "    head =", """
+    known = [f".{name}" for name, _ in model.named_modules()]
+    for target in targets:
+        if not any(name.endswith(f".{target}") for name in known):
+            raise KeyError(target)
+    head =""", "        if not hits:\n            raise KeyError(target)\n", "")),
+    "refused_known": (but(INJECT, HIT, "name.split('.')[-1] == target"),
+                      but(INJECT, HIT, "target in name.split('.')")),
+    "inside": but(INJECT, HIT, 'f".{target}." in f".{name}."'),
+    "by_name": (but(INJECT, FREEZE, "", "    return model", """
+    head = set(pt.models.head(model))
+    for name, p in model.named_parameters():
+        p.requires_grad = name in head or name.endswith(".a")
+    return model"""), but(INJECT, FREEZE, "", "    return model", """
+    head = set(pt.models.head(model))
+    for name, p in model.named_parameters():
+        p.requires_grad = name in head or not name.endswith((".weight", ".bias", ".shift"))
+    return model""")),
     "base_trained": but(INJECT, FREEZE, "", "    return model", """
     head = pt.models.head(model)
     for name, p in model.named_parameters():
@@ -642,8 +665,7 @@ WRONG["change.inject"] = {
     "half_done": LATE,
 }
 
-BEYOND["change.inject"] = but(INJECT, "[name for name in hits if name not in names]", "hits",
-                              "make(modules[name])", "make(model.get_submodule(name))")
+BEYOND["change.inject"] = but(INJECT, "name in head", 'name.startswith("classifier.")')
 
 # ── change.holds ─────────────────────────────────────────────────────────────────────────────
 
@@ -655,15 +677,19 @@ def inject_holds(inject, fresh, make):
     assert sorted(wrapped) == names, wrapped
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     assert trained == {f"{n}.a" for n in names} | {"classifier.weight", "classifier.bias"}
+    model = fresh()
+    before = str(model)
     try:
-        inject(fresh(), ("query", "qeury"), make)
+        inject(model, ("query", "qeury"), make)
     except Exception:
         pass
     else:
         raise AssertionError("an unknown name passed")
+    assert str(model) == before
 """
+LOOK = "    assert str(model) == before\n"
 UNKNOWN = """    try:
-        inject(fresh(), ("query", "qeury"), make)
+        inject(model, ("query", "qeury"), make)
     except Exception:
         pass
     else:
@@ -682,12 +708,13 @@ def inject_holds(inject, fresh, make):
                 adapter = getattr(block, target)
                 assert isinstance(adapter, pt.Adapter)
                 assert not any(p.requires_grad for p in adapter.base.parameters())
-    raised = False
+    raised, model = False, fresh()
     try:
-        inject(fresh(), ("value", "values"), make)
+        inject(model, ("value", "values"), make)
     except Exception:
         raised = True
     assert raised
+    assert all(p.requires_grad for p in model.parameters())
 """
 
 RIGHT["change.holds"] = {
@@ -695,10 +722,10 @@ RIGHT["change.holds"] = {
     "counted": COUNTED,
     "two kinds of error": but(HOLDS, "except Exception", "except (KeyError, ValueError)"),
     "pytest": but("import pytest\n" + HOLDS, UNKNOWN,
-                  "    with pytest.raises(Exception):\n"
-                  '        inject(fresh(), ("query", "nothing"), make)\n'),
+                  "    with pytest.raises(Exception, match='nothing'):\n"
+                  '        inject(model, ("query", "nothing"), make)\n'),
     "a helper": but(HOLDS, UNKNOWN, """
-    assert refuses(inject, fresh(), ("value", "vaule"), make)
+    assert refuses(inject, model, ("value", "vaule"), make)
 """, "def inject_holds", """
 def refuses(inject, *arguments):
     try:
@@ -725,18 +752,28 @@ TRAINED = """    trained = {name for name, p in model.named_parameters() if p.re
 """
 WRONG["change.holds"] = {
     "swallowed": (but(HOLDS, UNKNOWN, """    try:
-        inject(fresh(), ("query", "qeury"), make)
+        inject(model, ("query", "qeury"), make)
         assert False, "an unknown name passed"
     except Exception:
         pass
-"""), but(HOLDS, UNKNOWN, """    try:
+""", LOOK, ""), but(HOLDS, UNKNOWN, """    try:
         model = inject(fresh(), ("query", "qeury"), make)
         assert len(pt.adapters(model)) == 2
     except KeyError:
         pass
     except Exception:
         pass
-""")),
+""", LOOK, "")),
+    "one_target": (but(COUNTED, '("query",), ("value",), ("query", "value")', '("query",)'),
+                   but(HOLDS, '("query", "value"), make', '("query",), make', TRAINED, """
+    assert {name for name, p in model.named_parameters() if p.requires_grad} == {
+        f"{n}.a" for n in wrapped} | {"classifier.weight", "classifier.bias"}
+""", '"blocks.0.query", "blocks.0.value", "blocks.1.query", "blocks.1.value"',
+                       '"blocks.0.query", "blocks.1.query"')),
+    "not_looked": (but(HOLDS, LOOK, ""),
+                   but(COUNTED, ", model = False, fresh()", " = False", "inject(model, (",
+                       "inject(fresh(), (",
+                       "    assert all(p.requires_grad for p in model.parameters())\n", "")),
     "let_through": (but(HOLDS, UNKNOWN, ""), but(HOLDS, TRAINED, ""),
                     but(HOLDS, "sorted(wrapped) == names", "set(names) <= set(wrapped)", TRAINED,
                         TRAINED.replace("trained ==", "trained >=")),

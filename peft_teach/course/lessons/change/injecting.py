@@ -10,7 +10,7 @@ from ....core import Adapter, adapters, plain_name
 from ...exercise import Exercise, Verdict
 from ...judge import NO_RETURN, named, rejected, strange
 from ...trial import MISTAKES, outcomes, score
-from .tiny import Scale, Tiny
+from .tiny import Affine, Scale, Tiny
 from .versions import BROKEN, BY_ERROR, RIGHT
 
 # ── change.inject ────────────────────────────────────────────────────────────────────────────
@@ -43,7 +43,9 @@ def inject(model: nn.Module, targets: Sequence[str],
 def inject_cases(seed: int) -> list[dict]:
     """Return models as lists of modules, with targets that they have, and some that they have not.
 
-    First the smallest; then one with the names of a BERT; then one where a name is whole.
+    First the smallest; then one with the names of a BERT; one where a name is whole; targets with
+    dots; two targets that mean the same modules; and a target that is a part with modules in it,
+    with an adapter whose parameters have other names.
     """
     width = 3 + seed % 4
     tiny = {f"blocks.{b}.{name}": (kind, width) for b in range(2) for name, kind in (
@@ -55,13 +57,27 @@ def inject_cases(seed: int) -> list[dict]:
                 ("output.dense", "Linear"))}
     bert["bert.pooler.dense"] = ("Linear", width + 1)
     bare = dict.fromkeys(("query", "old.query", "subquery", "value"), ("Linear", width + 2))
+    tiny = {"embedding": ("Linear", width), **tiny, "classifier": ("Linear", width)}
+    nested = {f"layer.{b}.{name}": ("Linear", width) for b in range(2)
+              for name in ("attention.query", "attention.value", "dense")}
     return [
-        {"modules": {"embedding": ("Linear", width), **tiny, "classifier": ("Linear", width)},
-         "targets": ("query",), "unknown": [("qeury",), ("query", "keys")]},
+        {"modules": tiny, "targets": ("query",), "unknown": [("qeury",), ("query", "keys")]},
         {"modules": {**bert, "classifier": ("Linear", width + 1)},
          "targets": ("LayerNorm", "query", "dense"), "unknown": [("query", "q_proj", "dense")]},
         {"modules": bare, "targets": ("query",), "unknown": [("quer",), ("value", "old_query")]},
+        {"modules": tiny, "targets": ("0.query", "blocks.1.value"),
+         "unknown": [("value", "blocks.2.query")]},
+        {"modules": tiny, "targets": ("query", "blocks.0.query"), "unknown": []},
+        {"modules": {**nested, "classifier": ("Linear", width)}, "targets": ("attention",),
+         "own": ("gain", "shift"), "unknown": [("attention", "attention.key")]},
     ]
+
+
+ADAPTERS = {("a",): Scale, ("gain", "shift"): Affine}    # by the names of their parameters
+
+
+def _own(case: dict) -> tuple[str, ...]:
+    return case.get("own", ("a",))
 
 
 def model_of(case: dict) -> nn.Module:
@@ -80,24 +96,34 @@ def model_of(case: dict) -> nn.Module:
 
 def run_inject(inject, case: dict) -> dict[str, Any]:
     """Put adapters into one model, and try to, with an unknown name, into others."""
-    found = inject(model_of(case), case["targets"], Scale)
-    seen = {"gave": named(found), "is_model": isinstance(found, nn.Module)}
+    make = ADAPTERS[_own(case)]
+    try:
+        found = inject(model_of(case), case["targets"], make)
+    except Exception as error:
+        if not any(target in str(error) for target in case["targets"]):
+            raise
+        return {"gave": type(error).__name__, "is_model": False, "refused": True}
+    seen = {"gave": named(found), "is_model": isinstance(found, nn.Module), "refused": False}
     if not seen["is_model"]:
         return seen
-    placed = {name: _at(found, name) for name in case["modules"]}
+    placed = {name: _at(found, name) for name in _names(case)}
     seen["layers"] = {name: _layers(module) for name, module in placed.items()}
     seen["listed"] = len(adapters(found))
     seen["trains"] = {plain_name(found, n): p.requires_grad for n, p in found.named_parameters()}
-    seen["asked"] = [_asked(inject, model_of(case), targets) for targets in case["unknown"]]
+    seen["asked"] = [_asked(inject, make, model_of(case), targets) for targets in case["unknown"]]
     return seen
 
 
 def _at(model: nn.Module, name: str) -> nn.Module | None:
-    """Return the module that a forward pass meets at this place."""
-    try:
-        return model.get_submodule(name)
-    except AttributeError:
-        return None
+    """Return the module that a forward pass meets at this place, also inside of what is wrapped."""
+    here = model
+    for part in name.split("."):
+        while isinstance(here, Adapter):
+            here = here.base
+        here = here._modules.get(part)
+        if here is None:
+            return None
+    return here
 
 
 def _layers(module: nn.Module | None) -> int:
@@ -110,12 +136,12 @@ def _layers(module: nn.Module | None) -> int:
     return count
 
 
-def _asked(inject, model: nn.Module, targets: tuple[str, ...]) -> dict[str, Any]:
+def _asked(inject, make, model: nn.Module, targets: tuple[str, ...]) -> dict[str, Any]:
     """Return what an injection with an unknown name came to."""
     before = {name: p.requires_grad for name, p in model.named_parameters()}
     said = {"raised": "", "text": ""}
     try:
-        inject(model, targets, Scale)
+        inject(model, targets, make)
     except Exception as error:
         said = {"raised": type(error).__name__, "text": str(error)}
     now = {name: p.requires_grad for name, p in model.named_parameters()}
@@ -123,9 +149,12 @@ def _asked(inject, model: nn.Module, targets: tuple[str, ...]) -> dict[str, Any]
 
 
 def judge_inject(case: dict, seen) -> Verdict:
-    if odd := strange(seen, "gave", "is_model", gave=str, is_model=bool, layers=dict, listed=int,
-                      trains=dict, asked=list):
+    if odd := strange(seen, "gave", "is_model", "refused", gave=str, is_model=bool, refused=bool,
+                      layers=dict, listed=int, trains=dict, asked=list):
         return odd
+    if seen["refused"]:
+        return rejected("refused_known", f"{_told(case)} {_hits(case)[0]} is meant, and inject "
+                                         f"raised {seen['gave']}.")
     if not seen["is_model"]:
         return rejected("no_return") if seen["gave"] == "None" else rejected(
             "no_model", f"It gave {seen['gave']}.")
@@ -137,9 +166,19 @@ def judge_inject(case: dict, seen) -> Verdict:
     return Verdict(True, "It finds, wraps, freezes, and refuses what is not there.")
 
 
+def _names(case: dict) -> list[str]:
+    """Return the names of all modules, those that hold others among them."""
+    parts = [name.split(".") for name in case["modules"]]
+    return list(dict.fromkeys(".".join(path[:n + 1]) for path in parts for n in range(len(path))))
+
+
+def _means(target: str, name: str) -> bool:
+    return f".{name}".endswith(f".{target}")
+
+
 def _hits(case: dict) -> list[str]:
-    return [name for name in case["modules"] if any(
-        f".{name}".endswith(f".{target}") for target in case["targets"])]
+    return [name for name in _names(case)
+            if any(_means(target, name) for target in case["targets"])]
 
 
 def _told(case: dict) -> str:
@@ -149,12 +188,14 @@ def _told(case: dict) -> str:
 def _wraps_what_it_should(case: dict, seen: dict) -> Verdict | None:
     """Is each hit wrapped, once, where it stood, and nothing else?"""
     right, layers, told = _hits(case), seen["layers"], _told(case)
-    wrapped = [name for name in case["modules"] if layers.get(name) not in (0, None)]
+    wrapped = [name for name in _names(case) if layers.get(name) not in (0, None)]
     if wrapped != right and not wrapped and seen["listed"]:
         return rejected("not_in_place", f"{told} the model holds {seen['listed']} adapters, and "
                                         f"model.get_submodule({right[0]!r}) is none of them.")
     missing = [name for name in right if name not in wrapped]
     if extra := [name for name in wrapped if name not in right]:
+        if any(extra[0].startswith(f"{name}.") for name in right):
+            return rejected("inside", f"{told} {extra[0]} was wrapped.")
         last = extra[0].rpartition(".")[2]
         looks_like = any(target in last for target in case["targets"])
         return rejected("part_of_name" if looks_like else "too_many",
@@ -163,6 +204,9 @@ def _wraps_what_it_should(case: dict, seen: dict) -> Verdict | None:
         return rejected("own_name" if missing[0] in case["targets"] else "skipped",
                         f"{told} {missing[0]} was not wrapped ({len(wrapped)} of {len(right)} "
                         "were).")
+    if right == wrapped and seen["listed"] > sum(layers[name] for name in right):
+        return rejected("inside", f"{told} the model holds {seen['listed']} adapters, and "
+                                  f"{len(right)} are meant.")
     if several := [name for name in right if layers.get(name) != 1]:
         return rejected("twice", f"{told} around {several[0]} lie {layers[several[0]]} adapters.")
     return None
@@ -172,16 +216,19 @@ def _trains_what_it_should(case: dict, seen: dict) -> Verdict | None:
     """Do the adapters' own parameters and the head train, and nothing else?"""
     right, trains, told = _hits(case), seen["trains"], _told(case)
     head = [name for name in case["modules"] if name.split(".")[0] in ("classifier", "score")]
-    for name in case["modules"]:
-        own = [f"{name}.a"] if name in right else []
-        for parameter in (f"{name}.weight", f"{name}.bias", *own):
+    for name in _names(case):
+        wrapped = next((hit for hit in right if f"{name}.".startswith(f"{hit}.")), None)
+        own = [f"{name}.{its}" for its in _own(case)] if name == wrapped else []
+        given = [f"{name}.{its}" for its in ("weight", "bias") if name in case["modules"]]
+        for parameter in (*given, *own):
             wanted, found = name in head or parameter in own, trains.get(parameter)
             if found is wanted:
                 continue
-            mistake = ("own_frozen" if parameter in own else "base_trained" if name in right
-                       else "head_frozen" if name in head else "rest_trained")
-            called = parameter if parameter in own or name not in right else (
-                f"{name}.base.{parameter.rpartition('.')[2]}")
+            mistake = (("own_frozen" if _own(case) == ("a",) else "by_name") if parameter in own
+                       else "base_trained" if wrapped else "head_frozen" if name in head
+                       else "rest_trained")
+            called = parameter if parameter in own or not wrapped else (
+                f"{wrapped}.base{parameter.removeprefix(wrapped)}")
             return rejected(mistake, f"{told} {called} has requires_grad = {found}.")
     return None
 
@@ -190,12 +237,12 @@ def _refuses_what_is_not_there(case: dict, seen: dict) -> Verdict | None:
     """Is an unknown name an error that names it, and the model afterwards as it was?"""
     if len(seen["asked"]) != len(case["unknown"]):
         return Verdict(False, "The check's report is not whole.")
-    known = {name.rpartition(".")[2] for name in case["modules"]}
     for targets, said in zip(case["unknown"], seen["asked"]):
         if odd := strange(said, "raised", "text", "targets", "intact", raised=str, text=str,
                           targets=str, intact=bool):
             return odd
-        absent = next(target for target in targets if target not in known)
+        absent = next(target for target in targets
+                      if not any(_means(target, name) for name in _names(case)))
         told = f"No module is called {absent!r}; asked for {said['targets']}, inject"
         if not said["raised"]:
             return rejected("no_error" if len(targets) == 1 else "no_error_among_others",
@@ -217,12 +264,19 @@ INJECT_MISTAKES = {
                     "itself: which module owns the one to be replaced, and under which name?",
     "part_of_name": "The target is only a part of that name. Where does a module's own name begin?",
     "too_many": "No target has that name.",
+    "inside": "A target is the end of a full name. What lies inside a module that is meant is not "
+              "meant itself.",
+    "refused_known": "A target may have dots itself, and may be a full name: it is compared with "
+                     "the whole end of a name, not with its last part alone.",
     "own_name": "A module that stands at the top has no dot in front of its name.",
     "skipped": "Every module with that name is meant, in all blocks, of all targets.",
     "twice": "A second adapter went around the first. Each module is to be wrapped once, however "
-             "often it is met: is a list of names made before the first is replaced?",
+             "often it is met, under one target or two: is a list of names made before the first "
+             "is replaced?",
     "base_trained": "What is wrapped is frozen, too. In which order do you freeze and wrap?",
     "own_frozen": "What `make` adds is what should train. In which order do you freeze and wrap?",
+    "by_name": "What `make` brings trains, whatever its parameters are called: another adapter has "
+               "other names, and as many as it likes.",
     "head_frozen": "The head is new, and no method works without training it: "
                    "pt.models.head(model) lists its parameters.",
     "rest_trained": "Everything that is neither an adapter's own nor the head's is frozen, also "
@@ -264,9 +318,13 @@ def inject_holds(inject, fresh, make) -> None:
     own = {f"{name}.{p}" for name in expected
            for p in model.get_submodule(name).own_parameters()}
     assert trained == own | {"classifier.weight", "classifier.bias"}, f"trains: {sorted(trained)}"
+    model = fresh()
+    before = {name: p.requires_grad for name, p in model.named_parameters()}
     try:
-        inject(fresh(), ("query", "no_such_name"), make)
+        inject(model, ("query", "no_such_name"), make)
     except Exception:
+        now = {name: p.requires_grad for name, p in model.named_parameters()}
+        assert now == before, "it refused, and left the model changed"
         return
     raise AssertionError("no_such_name passed in silence")
 
@@ -305,15 +363,23 @@ def judge_holds(case: dict, seen) -> Verdict:
         special = ("swallowed" if "mixed" in seen["asked"] else
                    "alone" if "alone" in seen["asked"] else "let_through")
         return rejected(special, verdict.message)
+    let_through = [name for name in BROKEN if seen["answers"].get(name, "") is None]
+    if verdict.mistake == "let_through" and len(let_through) == 1:
+        return rejected(SLIPS.get(let_through[0], "let_through"), verdict.message)
     return verdict
 
 
+SLIPS = {"wraps for the first target alone": "one_target",      # let through, and no other
+         "refuses after it has changed the model": "not_looked"}
 HOLDS_MISTAKES = MISTAKES | {
     "swallowed": "It did ask for an unknown name beside a known one, and the silence passed. An "
                  "assert inside `try` is caught by your own `except`: what must happen if nothing "
                  "was raised stands behind it.",
     "alone": "That version raises where no name is found at all, and says nothing where one of "
              "several is missing. Ask for both at once.",
+    "one_target": "With one target, the first is all of them. Give it two.",
+    "not_looked": "The error came, and what happened before it? Look at the model that was given, "
+                  "once it is refused: its modules, or what trains.",
     "one_kind": "Which kind of error it is, the task leaves open: any Exception will do.",
     "argument": "What counts is the model that inject returns. It may be a copy of the one that it "
                 "was given.",

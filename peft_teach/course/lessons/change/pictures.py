@@ -398,7 +398,7 @@ def three_kinds(record: dict, long: dict) -> list[Small]:
              way("full fine-tuning", everything, WIDTH, _accuracies(full))]
     found += [way(f"random subspace, d = {d:,}", d, WIDTH,
                   _accuracies(records.select(record, group="subspace", d=d)), ruler=ends(record),
-                  note="on 2,000 sentences") for d in (1024, 16_384)]
+                  note="on 2,000 sentences, of its own ruler") for d in (1024, 16_384)]
     return sorted(found, key=lambda way: way.parameters)
 
 

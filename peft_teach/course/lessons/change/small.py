@@ -44,9 +44,11 @@ def small_cases(seed: int) -> list[dict]:
 
 
 def run_small(changes: tuple[Callable, ...], case: dict) -> dict[str, Any]:
-    """Build each change: as it is, once more, with all parameters zero, and with one of them moved.
+    """Build each change: as it is, once more, with all parameters zero, and with one of them moved;
+    and follow a gradient back to its parameters.
     """
     seen = {}
+    generator = torch.Generator().manual_seed(case["n"])
     for letter, change in zip(LETTERS, changes):
         n, p = case["n"], case[letter]
         found = change(p.clone(), n)
@@ -58,12 +60,17 @@ def run_small(changes: tuple[Callable, ...], case: dict) -> dict[str, Any]:
         places = range(len(p)) if n <= FEW else (0, len(p) // 2, len(p) - 1)
         seen[f"{letter} unused"] = [i for i in places if torch.equal(
             change(p.index_add(0, torch.tensor([i]), torch.ones(1)), n), found)]
+        leaf = p.clone().requires_grad_()
+        found = change(leaf.clone(), n)
+        if found.requires_grad:
+            (found * torch.randn(n, n, generator=generator)).sum().backward()
+        seen[f"{letter} reached"] = leaf.grad is not None and bool((leaf.grad != 0).all())
     return seen
 
 
 def judge_small(case: dict, seen) -> Verdict:
     kinds = {f"{letter}{what}": kind for letter in LETTERS for what, kind in (
-        (" again", bool), (" at zero", float), (" unused", list))}
+        (" again", bool), (" at zero", float), (" unused", list), (" reached", bool))}
     if odd := strange(seen, "a", **kinds):
         return odd
     for letter, count in LETTERS.items():
@@ -81,7 +88,7 @@ def _judged(letter: str, count: int, n: int, seen: dict) -> Verdict | None:
     if not isinstance(found, Tensor) or found.shape != (n, n):
         shape = tuple(found.shape) if isinstance(found, Tensor) else found
         return rejected("shape", f"{told} it gave {shape}.")
-    if not all(f"{letter} {what}" in seen for what in ("again", "at zero", "unused")):
+    if not all(f"{letter} {what}" in seen for what in ("again", "at zero", "unused", "reached")):
         return Verdict(False, "The check's report is not whole.")
     if not seen[f"{letter} again"]:
         return rejected("drawn_anew", f"{told} called twice, it gave two different matrices.")
@@ -91,6 +98,9 @@ def _judged(letter: str, count: int, n: int, seen: dict) -> Verdict | None:
     if seen[f"{letter} unused"]:
         return rejected("unused", f"{told} moving parameter {seen[f'{letter} unused'][0]} changes "
                                   "nothing.")
+    if not seen[f"{letter} reached"]:
+        return rejected("no_gradient", f"{told} no gradient finds its way back from the matrix to "
+                                       "every parameter.")
     rank, filled = int(torch.linalg.matrix_rank(found.float())), int((found != 0).sum())
     wanted = 1 if letter == "b" else n
     if rank != wanted:
@@ -111,6 +121,8 @@ SMALL_MISTAKES = {
                   "of its own and a fixed seed.",
     "not_zero": "It is a change: with parameters that are all zero, nothing changes.",
     "unused": "A parameter that moves nothing is not one: each of them must count.",
+    "no_gradient": "Parameters are trained, so the matrix must be computed from p itself: a number "
+                   "that .item() or .tolist() took out of it is a constant.",
     "not_full": "Some rows are sums of multiples of the others. Which fixed matrix has rows of "
                 "which none can be made from the rest?",
     "rank_not_one": "In a matrix of rank 1 every row is a multiple of one and the same row.",

@@ -1,4 +1,4 @@
-"""The smallest model that an injection can be tried on, and an adapter for it."""
+"""The smallest model that an injection can be tried on, and two adapters for it."""
 
 import torch
 from torch import Tensor, nn
@@ -47,3 +47,16 @@ class Scale(Adapter):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.a * self.base(x)
+
+
+class Affine(Adapter):
+    """y = gain · base(x) + shift, around a module or a part of a model that ends with a bias."""
+
+    def __init__(self, base: nn.Module):
+        super().__init__(base)
+        width = len([*base.parameters()][-1])
+        self.gain = nn.Parameter(torch.ones(width))                   # (n_out,)
+        self.shift = nn.Parameter(torch.zeros(width))                 # (n_out,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gain * self.base(x) + self.shift
