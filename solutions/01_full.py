@@ -122,7 +122,8 @@ print("most positive:", ", ".join(tokenizer.convert_ids_to_tokens(order[:-11:-1]
 # **Three out of four, in a second, without a network.** Keep this number in mind.
 #
 # The ± is the *standard error*, $\sqrt{a(1-a)/n}$: with other test sentences, the accuracy $a$ would differ by about
-# so much. Two accuracies less than a point apart are not told apart by 2,563 sentences.
+# so much. Two accuracies less than about two points apart are hardly told
+# apart by 2,563 sentences.
 #
 # ## Measuring
 #
@@ -570,8 +571,8 @@ for name, lr in (("pooler", 0.1), ("mean", 0.03)):
 pt.sentence("full.place", ...)    # one sentence of yours: where do the eight points come from?
 
 # %% [markdown]
-# <details><summary>Ours</summary>From both: at their ends the two heads are still some four points apart, which is the
-# place, and the pooler's head lost the rest by stopping early, while the mean's had arrived. As the whole truth, either
+# <details><summary>Ours</summary>From both: at their ends the two heads are still four to five points apart, which is the
+# place, and the pooler's head lost the rest by stopping early, while the mean's had nothing more to gain. As the whole truth, either
 # explanation has lost.</details>
 #
 # (The course stays with the pooler, since `BertForSequenceClassification` reads it, and so other people's numbers can be
@@ -693,7 +694,9 @@ print("* beside the weights; measured is recorded, the peak of a fresh process")
 # difference consists of.
 #
 # **One 91 MB file for each task, or a few kB beside a file that all tasks share.** So there is a good method that costs
-# much, and a cheap one that is eleven points behind. **What lies between?** That is what the rest of this course is about.
+# much, and a cheap one that is eleven points behind, if it reads the pooler, and about half as far, if it reads the mean.
+# (What a method gains on this ruler includes what a better reading would have brought.) **What lies between?** That is what
+# the rest of this course is about.
 
 # %%
 pt.progress()
@@ -702,7 +705,7 @@ pt.progress()
 # ## When, and when not
 #
 # **From scratch**, when your data are like nothing that a model was ever pretrained on, and you have many more of them
-# than here. Not for a few thousand sentences: there, counting words was as good.
+# than here. Not for a few thousand sentences: there, counting words was no worse.
 #
 # **Head only**, as the thing to try at the start, and where one base serves many tasks: features are computed once and
 # kept, and a new task costs seconds. It can only use what is already there and easy to read off; so ask which
@@ -805,8 +808,8 @@ for least in (1, 10, 100):
 print(f"different words in the test sentences: {len(tested):,}; never seen in training: {sum(i not in seen for i in tested):,}")
 
 # %% [markdown]
-# And here is how it went on, over five times the steps: the training loss falls to the end, the held-out accuracy hardly
-# moves after the middle.
+# And here is how it went on, over five times the steps: the training loss falls to the end, the held-out accuracy rises
+# slowly, and still a little at the end.
 
 # %%
 for at, held_out in longer["curve"]:
