@@ -200,8 +200,9 @@ def test_texts_can_be_read_in_both_themes(lesson, theme):
 def test_after_a_reload_the_boxes_live(lesson):
     lesson.save()
     lesson.reload()
+    live = boxes(lesson)
     copies = [still.inner_html() for still in lesson.page.locator(".peft-teach-still").all()]
-    for box in boxes(lesson):
+    for box in live:
         assert moves(box, by_keyboard, most=1) == 1
     # Their copies stay as they were, and say so themselves: each names its settings.
     again = [still.inner_html() for still in lesson.page.locator(".peft-teach-still").all()]
