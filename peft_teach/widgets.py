@@ -28,9 +28,10 @@ REST = 0.15    # seconds without a move after which a picture is drawn
 # Which of the two outputs of a cell is seen: the live box where there is one, otherwise the still
 # copy behind it, and not the message that the box has no kernel.
 LIVE, STILL = "peft-teach-live", "peft-teach-still"
+_OUTPUT = ":is(.jp-OutputArea-child, .output_area)"    # JupyterLab's and Notebook 7's; Notebook 6's
 _RULES = f"""<style>
-.jp-OutputArea-child:has(.{LIVE}) + .jp-OutputArea-child:has(.{STILL}),
-.jp-OutputArea-child:not(:has(.{LIVE})):has(+ .jp-OutputArea-child .{STILL}) {{ display: none; }}
+{_OUTPUT}:has(.{LIVE}) + {_OUTPUT}:has(.{STILL}),
+{_OUTPUT}:not(:has(.{LIVE})):has(+ {_OUTPUT} .{STILL}) {{ display: none; }}
 </style>"""
 _SLIDERS = (ipw.IntSlider, ipw.FloatSlider, ipw.SelectionSlider, ipw.IntRangeSlider,
             ipw.SelectionRangeSlider)
