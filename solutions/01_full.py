@@ -154,11 +154,11 @@ print(f"3. it needs far more memory than I thought; a result hangs on {kept.name
 # %% [markdown]
 # ### Exercise 1 · How good is it? (2 points, about 8 minutes)
 #
-# Write `accuracy(model, batches)`, a number from 0 to 1 of which nobody can complain:
+# Write `accuracy(model, batches)`, a plain number from 0 to 1 of which nobody can complain:
 #
 # - the same model and sentences give the same number, in whichever mode the model comes;
 # - every sentence counts the same;
-# - no backward pass will ever come, and nothing is kept for one;
+# - no backward pass will ever come, and nothing is kept for one; afterwards autograd is switched as it was;
 # - the batches are afterwards what they were.
 #
 # `batches` is a list of dicts with `labels`, and whatever else the model takes; `model(**batch)` answers with `.logits`,
@@ -211,8 +211,9 @@ pt.plots.show(pictures.draw_ways(counted.total - counted.head, counted.head),
 # - **While the loss is computed**, dropout is on. The batch contains the labels, so the model's answer has the loss
 #   ready, as `.loss`.
 # - **When the optimizer changes the weights**, each trained parameter's `.grad` comes from this batch alone, and
-#   backward *adds* to what is there. And the norm of all gradients together, as one long vector, is at most 1: if it
-#   was larger, they were shortened, and if not, left as they were. (`torch.nn.utils` has a function for it.)
+#   backward *adds* to what is there. (The very first step finds nothing there.) And the norm of all gradients of trained
+#   parameters together, as one long vector, is at most 1: if it was larger, they were shortened, and if not, left as
+#   they were. (`torch.nn.utils` has a function for it.)
 # - **What you return** is the loss that the gradient was taken of, and nothing hangs on it.
 #
 # Before you run it, swap two of your lines in your head. Which swaps would crash? Which would train, but wrongly?
@@ -291,12 +292,13 @@ print(f"accuracy after {len(full_steps)} steps: {fine_tuned:.1%} ± {records.sta
 #
 # Write `frozen_stays(train, model)`. It calls `train(model)` once, and **raises** (as `assert` does) if a
 # parameter that was frozen when the model came has moved. A parameter `p` is frozen if `p.requires_grad` is False;
-# `model.named_parameters()` gives names and parameters.
+# `model.named_parameters()` gives names and parameters. If the training itself breaks off with an error, that error
+# gets through.
 #
 # The check puts your test to trainings that keep the law and to others that break it. Think of how somebody
-# might break it without being seen: by very little; only for a while; by putting something else in its place. And
-# think of what a training may well do: everything with the parameters that are *not* frozen, nothing at all, or
-# freezing them at its end.
+# might break it without being seen: by very little; by thawing it for a while and freezing it again; by putting
+# something else in its place. And think of what a training may well do: everything with the parameters that are *not*
+# frozen, nothing at all, or freezing and thawing at its end, where nothing moves any more.
 
 
 # %% exercise="full.frozen_stays" part="solution"
@@ -519,8 +521,8 @@ for name, found in at.items():
 #
 # ### Exercise 5 · Design the experiment (2 points, about 7 minutes)
 #
-# Choose two runs that differ in **one** thing, and for which the two explanations foretell different results. Then say
-# what each foretells.
+# Choose two runs that differ in **one** thing, and for which the two explanations foretell different
+# results. Their outcome must not stand above already. Then say what each foretells.
 #
 # | | may be |
 # |---|---|

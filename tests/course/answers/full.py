@@ -103,6 +103,11 @@ def accuracy(model, batches):
     "the mode comes back": but(ACCURACY, "    model.eval()\n",
                                "    was = model.training\n    model.eval()\n",
                                "    return", "    model.train(was)\n    return"),
+    "autograd comes back": but(ACCURACY, "    with torch.no_grad():\n",
+                               "    was = torch.is_grad_enabled()\n"
+                               "    torch.set_grad_enabled(False)\n    if batches:\n",
+                               "    return", "    torch.set_grad_enabled(was)\n    return"),
+    "a block that says so": but(ACCURACY, "torch.no_grad()", "torch.set_grad_enabled(False)"),
     "the library": """
 def accuracy(model, batches):
     return pt.evaluate(model, batches).accuracy
@@ -141,6 +146,10 @@ WRONG["full.accuracy"] = {
                   "        model.eval()\n    if batches:\n")),
     "bare_no_grad": but(ACCURACY, "    with torch.no_grad():\n",
                         "    torch.no_grad()\n    if batches:\n"),
+    "left_off": (but(ACCURACY, "    with torch.no_grad():\n",
+                     "    torch.set_grad_enabled(False)\n    if batches:\n"),
+                 but(ACCURACY, "    with torch.no_grad():\n",
+                     "    torch.autograd.set_grad_enabled(False)\n    with torch.no_grad():\n")),
     "keys": but(ACCURACY, MODEL, 'model(batch["input_ids"], batch["attention_mask"])[0]'),
     "inputs_changed": (
         but(ACCURACY, "            logits =", '            labels = batch.pop("labels")\n'
@@ -197,7 +206,8 @@ RIGHT["full.step"] = {
             for g in grads:
                 g /= norm"""),
     "of the optimizer's parameters": but(STEP, "model.parameters()",
-                                         'optimizer.param_groups[0]["params"]'),
+                                         '[p for group in optimizer.param_groups '
+                                         'for p in group["params"]]'),
     "gradients set to None": but(STEP, LINES["zero"], """for p in model.parameters():
         p.grad = None"""),
     "a closure": """
@@ -254,6 +264,7 @@ WRONG["full.step"] = {
     "clip_value": but(STEP, "clip_grad_norm_", "clip_grad_value_"),
     "clip_each": but(STEP, CLIP, """for p in model.parameters():
         nn.utils.clip_grad_norm_(p, 1.0)"""),
+    "clip_group": but(STEP, "model.parameters()", 'optimizer.param_groups[0]["params"]'),
     "always_clipped": but(RIGHT["full.step"]["clipped by hand"], """        if norm > 1:
             for g in grads:
                 g /= norm""", """        for g in grads:
@@ -264,6 +275,10 @@ WRONG["full.step"] = {
     "graph_kept": ordered("train forward backward clip step zero", "loss"),
     "not_a_number": ordered("train forward backward clip step zero", "loss.detach()"),
     "loss_after": ordered("train forward backward clip step zero", "model(**batch).loss.item()"),
+    "two_forwards": (
+        ordered("train forward backward clip forward step zero"),
+        but(STEP, LINES["train"], "model.train()\n    value = model(**batch).loss.item()",
+            "loss.item()\n", "loss.item()\n", "return loss.item()", "return value")),
     "keys": but(STEP, FORWARD, 'out = model(batch["input_ids"], batch["attention_mask"])\n'
                                '    loss = nn.functional.cross_entropy(out[0], batch["labels"])'),
     "inputs_changed": but(
@@ -388,17 +403,25 @@ FROZEN = """
 def frozen_stays(train, model):
     before = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
     train(model)
-    for name, p in model.named_parameters():
-        if name in before:
-            assert torch.equal(p, before[name]), name
+    after = dict(model.named_parameters())
+    for name in before:
+        p = after[name]
+        assert torch.equal(p, before[name]), name
 """
 COPY = "p.detach().clone()"
 
 RIGHT["full.frozen_stays"] = {
     "by name": FROZEN,
-    "raise": but(FROZEN, "            assert torch.equal(p, before[name]), name",
-                 """            if (p != before[name]).any():
-                raise ValueError(f"{name} has moved")"""),
+    "raise": but(FROZEN, "        assert torch.equal(p, before[name]), name",
+                 """        if (p != before[name]).any():
+            raise ValueError(f"{name} has moved")"""),
+    "names counted": but(FROZEN, "    for name in before:\n        p = after[name]\n",
+                         "    assert before.keys() <= after.keys()\n"
+                         "    for name in before.keys() & after.keys():\n"
+                         "        p = after[name]\n"),
+    "an error of its own": but(FROZEN, "    train(model)\n", "    try:\n        train(model)\n"
+                               "    except Exception as error:\n"
+                               "        raise AssertionError('it broke off') from error\n"),
     "a deep copy": """
 import copy
 
@@ -481,10 +504,29 @@ def frozen_stays(train, model):
 """,
                 but(FROZEN, "    train(model)", "    start = model.classifier.bias.detach().clone()"
                     "\n    train(model)\n    assert (model.classifier.bias != start).any()"),
-                but(FROZEN, " if not p.requires_grad}", ' if "classifier" not in n}')),
+                but(FROZEN, " if not p.requires_grad}", ' if "classifier" not in n}'),
+                but(FROZEN, "    train(model)", "    assert before\n    train(model)"),
+                but(FROZEN, "    train(model)", "    assert any(not p.requires_grad for p in "
+                    "model.parameters())\n    train(model)"),
+                but(FROZEN, "assert torch", "assert not p.requires_grad and torch"),
+                but(FROZEN, "assert torch.equal(p, before[name]), name",
+                    "assert not p.requires_grad")),
+    "not_once": but(FROZEN, "    train(model)", "    train(model)\n    train(model)"),
+    "another_model": but(FROZEN, "    train(model)", "    import copy\n"
+                         "    model = copy.deepcopy(model)\n    train(model)"),
     "let_through": (but(FROZEN, "assert torch.equal(p, before[name]), name", "pass"),
-                    but(FROZEN, "assert torch.equal(p, before[name]), name",
-                        "assert not p.requires_grad"),
+                    but(FROZEN, "torch.equal(p, before[name])",
+                        "torch.equal(p[:1], before[name][:1])"),
+                    but(FROZEN, "torch.equal(p, before[name])",
+                        "torch.equal(p[-1:], before[name][-1:])"),
+                    but(FROZEN, "torch.equal(p, before[name])",
+                        "p.flatten()[0] == before[name].flatten()[0]"),
+                    but(FROZEN, "    train(model)\n", "    try:\n        train(model)\n"
+                        "    except Exception:\n        pass\n"),
+                    but(FROZEN, "    train(model)", "    import copy\n"
+                        "    train(copy.deepcopy(model))"),
+                    but(FROZEN, "        p = after[name]\n", "        p = after.get(name, "
+                        "before[name])\n"),
                     but(FROZEN, "torch.equal(p, before[name])",
                         "torch.isclose(p.sum(), before[name].sum())"),
                     but(FROZEN, "    for name", "    before = {}\n    for name")),
@@ -508,14 +550,15 @@ foretold = {"place": "together", "steps": "apart"}
 
 RIGHT["full.pair"] = {
     "two places, at the end": PAIR,
-    "one place, two lengths": STEPS,
+    "rates that have no say": but(PAIR, '"rate": 0.1}\nsecond', '"rate": 0.03}\nsecond'),
     "the other way round": """
 foretold = dict(steps="together", place="apart")
 second_run = dict(reads="pooler", rate=0.3, steps="end")
 first_run = {**second_run, "reads": "mean"}
 """,
-    "NumPy": but(STEPS, "250", "np.int64(250)", "first_run = {", "import numpy as np\n\n"
-                 "first_run = {"),
+    "NumPy": but(PAIR, "second_run", "import numpy as np\n\nsecond_run",
+                 '"mean", "steps": "end", "rate": 0.1',
+                 '"mean", "steps": "end", "rate": np.float64(0.1)'),
 }
 
 WRONG["full.pair"] = {
@@ -531,14 +574,17 @@ second_run = {"reads": "mean", "steps": "end", "rate": 0.1}
 foretold = {"place": "apart", "steps": "together"}
 """,
     "beside_the_point": but(STEPS, '{"steps": "end"}', '{"rate": 0.3}'),
-    "same": but(STEPS, ' | {"steps": "end"}', ""),
+    "same": (but(STEPS, ' | {"steps": "end"}', ""),
+             but(STEPS, "250", '"end"', '{"steps": "end"}', '{"rate": 0.3}')),
+    "seen": (STEPS, but(STEPS, '"together", "steps"', '"apart", "steps"'),
+             but(STEPS, '{"steps": "end"}', '{"steps": "end", "rate": 0.3}')),
     "no_setting": (but(STEPS, '{"steps": "end"}', '{"steps": 1000}'),
                    but(STEPS, '{"steps": "end"}', '{"seed": 1}'),
                    but(PAIR, '{"reads": "mean", "steps": "end", "rate": 0.1}', '"mean"')),
     "no_forecast": (but(PAIR, '"apart", "steps": "together"', '"apart"'),
                     but(PAIR, '"apart", "steps"', '"mean", "steps"')),
     "wrong_forecast": (but(PAIR, '"apart", "steps": "together"', '"together", "steps": "apart"'),
-                       but(STEPS, '"together", "steps"', '"apart", "steps"')),
+                       but(PAIR, '"apart", "steps"', '"together", "steps"')),
 }
 
 # ── full.culprits ────────────────────────────────────────────────────────────────────────────

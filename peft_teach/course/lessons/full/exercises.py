@@ -64,14 +64,19 @@ def run_accuracy(accuracy, case: dict) -> dict[str, Any]:
     model = Classifier(seed=case["seed"]).train()
     before = [p.detach().clone() for p in model.parameters()]
     given = copy.deepcopy(case["batches"])
-    with _no_grad_watched() as used:
-        found = _called(accuracy, model, case["batches"])
+    was_on = torch.is_grad_enabled()
+    try:
+        with _no_grad_watched() as used:
+            found = _called(accuracy, model, case["batches"])
+        left = torch.is_grad_enabled() == was_on
+    finally:
+        torch.set_grad_enabled(was_on)
     if isinstance(found, _NoSuchKey):
         return {"key": found.name}
     return {"found": found.detach() if isinstance(found, Tensor) else found,
             "intact": _intact(case["batches"], given),
             "training": any(True in modes for modes in model.modes_seen),
-            "grad": any(model.grad_seen), "bare": used["made"] > used["entered"],
+            "grad": any(model.grad_seen), "bare": used["made"] > used["entered"], "left": left,
             "changed": not all(torch.equal(a, b) for a, b in zip(before, model.parameters()))}
 
 
@@ -119,7 +124,7 @@ def judge_accuracy(case: dict, seen) -> Verdict:
     if isinstance(seen, dict) and isinstance(seen.get("key"), str):
         return rejected("keys", _asked_for(seen["key"]))
     if odd := strange(seen, "found", "bare", training=bool, grad=bool, bare=bool, changed=bool,
-                      intact=bool):
+                      intact=bool, left=bool):
         return odd
     found = seen["found"]
     if found is None:
@@ -143,6 +148,8 @@ def judge_accuracy(case: dict, seen) -> Verdict:
     if seen["grad"]:
         return rejected("bare_no_grad" if seen["bare"] else "graph",
                         "When the model was called, autograd was at work.")
+    if not seen["left"]:
+        return rejected("left_off", "Afterwards autograd is not switched as it was before.")
     if not seen["intact"]:
         return rejected("inputs_changed", BATCH_CHANGED)
     return Verdict(True, "Counted over examples, without dropout, without a graph.")
@@ -221,6 +228,9 @@ ACCURACY_MISTAKES = {
              "model belong inside of it.",
     "bare_no_grad": "A torch.no_grad() was made and never entered: on a line of its own it does "
                     "nothing. It acts on what stands indented below `with torch.no_grad():`.",
+    "left_off": "torch.set_grad_enabled(False) on a line of its own switches autograd off for the "
+                "whole program, and the next training fails. `with torch.no_grad():` switches it "
+                "back where its block ends.",
     "keys": KEYS,
     "inputs_changed": INPUTS_CHANGED,
 }
@@ -253,11 +263,17 @@ def step(model: nn.Module, batch: dict[str, Tensor], optimizer: torch.optim.Opti
     return loss.item()
 
 
+def _halves(parameters: list[nn.Parameter]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    half = len(parameters) // 2
+    return parameters[:half], parameters[half:]
+
+
 class Recorder(torch.optim.SGD):
-    """Plain gradient descent that writes down when it is called."""
+    """Plain gradient descent, on two groups, that writes down when it is called."""
 
     def __init__(self, model: Classifier, lr: float):
-        super().__init__([p for p in model.parameters() if p.requires_grad], lr=lr)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        super().__init__([{"params": group} for group in _halves(trained)], lr=lr)
         self.events = model.events
 
     def step(self, closure=None):
@@ -312,6 +328,7 @@ def run_step(step, case: dict) -> dict[str, Any]:
         seen["graph"] |= isinstance(loss, Tensor) and loss.requires_grad
         seen["losses"].append(float(loss) if isinstance(loss, int | float) else None)
         seen["weights"].append(_weights(model))
+        seen.setdefault("first", list(model.events))
     training = [modes == {True} for modes in model.modes_seen]
     return seen | {"training": training, "events": list(model.events),
                    "intact": _intact(case["batches"], given)}
@@ -322,7 +339,7 @@ def judge_step(case: dict, seen) -> Verdict:
     if isinstance(seen, dict) and isinstance(seen.get("key"), str):
         return rejected("keys", _asked_for(seen["key"]))
     if odd := strange(seen, losses=list, weights=list, kinds=list, graph=bool, training=list,
-                      events=list, intact=bool) or _miscounted(case, seen):
+                      events=list, first=list, intact=bool) or _miscounted(case, seen):
         return odd
     events = seen["events"]
     with torch.enable_grad():
@@ -346,6 +363,9 @@ def judge_step(case: dict, seen) -> Verdict:
         late = all(math.isclose(a, b, rel_tol=1e-4) for a, b in zip(seen["losses"], after))
         return rejected("loss_after", told) if late else Verdict(
             False, f"The weights are right, the loss is not. {told}")
+    if (called := events.count("forward")) > len(losses):
+        return rejected("two_forwards", f"In {len(losses)} steps the model was called {called} "
+                                        "times.")
     if not seen["intact"]:
         return rejected("inputs_changed", BATCH_CHANGED)
     return Verdict(True, "Three steps, and after each of them every weight is where it should be.")
@@ -355,7 +375,7 @@ def _miscounted(case: dict, seen: dict) -> Verdict | None:
     """What is said of a report that has not a loss, a kind and the weights of each step."""
     steps = len(case["batches"])
     kinds = {"losses": float | None, "kinds": str, "weights": Tensor, "events": str,
-             "training": bool}
+             "first": str, "training": bool}
     counts = [len(seen[name]) for name in ("losses", "kinds", "weights", "training")]
     if counts != [steps, steps, steps, seen["events"].count("forward")] or not all(
             isinstance(value, kind) for name, kind in kinds.items() for value in seen[name]):
@@ -380,11 +400,12 @@ def _why_not(case: dict, seen: dict) -> Verdict:
             weights, _ = _steps(case, mistake)
         if _same(seen["weights"], weights):
             return rejected(mistake, told)
-    return Verdict(False, f"{told} It called, in this order: {', '.join(events[:6])}.")
+    return Verdict(False, f"{told} Its first step called, in this order: "
+                          f"{', '.join(seen['first'][:12]) or 'nothing'}.")
 
 
 VARIANTS = ("no_zero_grad", "step_first", "no_clip", "clip_value", "clip_each",
-            "always_clipped", "uphill", "step_twice")
+            "clip_group", "always_clipped", "uphill", "step_twice")
 
 
 def _steps(case: dict, how: str) -> tuple[list[Tensor], list[float]]:
@@ -417,6 +438,8 @@ def _clip(parameters: list[nn.Parameter], how: str) -> None:
     elif how == "clip_each":
         for p in parameters:
             nn.utils.clip_grad_norm_(p, CLIP)
+    elif how == "clip_group":
+        nn.utils.clip_grad_norm_(_halves(parameters)[0], CLIP)
     elif how == "always_clipped":
         gradients = [p.grad for p in parameters if p.grad is not None]
         norm = torch.cat([g.flatten() for g in gradients]).norm()
@@ -486,6 +509,9 @@ STEP_MISTAKES = {
                   "which keeps their direction: clip_grad_norm_.",
     "clip_each": "Each tensor's gradient was clipped by itself. The norm is that of all gradients "
                  "together: one call for all parameters.",
+    "clip_group": "An optimizer may have several groups of parameters, and this one has two: only "
+                  "the first was clipped. The norm is that of all gradients of trained "
+                  "parameters.",
     "always_clipped": "The gradient was brought to norm 1 even where it was smaller. Clipping only "
                       "ever makes it shorter.",
     "uphill": "The loss goes up: the sign is wrong somewhere.",
@@ -496,6 +522,8 @@ STEP_MISTAKES = {
     "not_a_number": "Return the loss as a plain number: loss.item().",
     "loss_after": "That is the loss after the update, which cost a second forward pass. Return the "
                   "one that the gradient was taken of.",
+    "two_forwards": "A second forward pass costs a third of a step, and with dropout its loss is "
+                    "another one. Return the loss that the gradient was taken of.",
     "keys": KEYS,
     "inputs_changed": INPUTS_CHANGED,
 }
@@ -672,12 +700,33 @@ def half_frozen(case: dict) -> Classifier:
 
 
 def run_frozen(frozen_stays, case: dict) -> dict[str, Any]:
-    return outcomes(lambda train: frozen_stays(train, half_frozen(case)),
-                    versions.RIGHT | versions.BROKEN, case["seed"])
+    free, calls = case | {"trains": ("",)}, []
+
+    def put(train: Callable, case: dict) -> Any:
+        model = half_frozen(case)
+
+        def watched(*arguments, **named):
+            calls[-1].append([a is model for a in (*arguments, *named.values())] == [True])
+            return train(*arguments, **named)
+
+        calls.append([])
+        return frozen_stays(watched, model)
+
+    answers = outcomes(lambda train: put(train, case), versions.RIGHT | versions.BROKEN,
+                       case["seed"])
+    answers |= outcomes(lambda train: put(train, free), versions.FREE, case["seed"])
+    return answers | {"calls": calls}
 
 
 def judge_frozen(case: dict, answers) -> Verdict:
-    verdict = score(answers, versions.RIGHT, versions.BROKEN)
+    if odd := strange(answers, "calls", calls=list):
+        return odd
+    if often := [len(given) for given in answers["calls"] if len(given) > 1]:
+        return rejected("not_once", f"It called the training {often[0]} times.")
+    verdict = score(answers, versions.RIGHT | versions.FREE, versions.BROKEN)
+    met = len(versions.RIGHT | versions.FREE | versions.BROKEN)
+    if verdict.passed and answers["calls"] != [[True]] * met:
+        return rejected("another_model", verdict.message)
     if verdict.mistake != "let_through":
         return verdict
     passed = {name for name in versions.BROKEN if answers[name] is PASSES}
@@ -693,6 +742,10 @@ FROZEN_MISTAKES = trial.MISTAKES | {
                ".data and its .detach() all show what stands in memory now. .clone() copies.",
     "tolerance": "What is frozen is not computed anew, so nothing is rounded: it is the same to "
                  "the bit, and a comparison that forgives a little forgives this.",
+    "not_once": "Call it once. What the first call did, a second one goes on from: it may meet "
+                "other parameters frozen than those of the model that came.",
+    "another_model": "The training was given another model than yours, so the one that you were "
+                     "handed is not trained. Copy what is frozen, and train the model itself.",
 }
 
 FROZEN = Exercise(
@@ -744,9 +797,11 @@ def judge_pair(case: None, found) -> Verdict:
     for run in runs:
         if odd := _no_setting(run):
             return rejected("no_setting", odd)
-    differing = [name for name in SETTINGS if runs[0][name] != runs[1][name]]
+    ends = "end" in (runs[0]["steps"], runs[1]["steps"])      # where the rate has no say
+    differing = [name for name in SETTINGS
+                 if runs[0][name] != runs[1][name] and not (name == "rate" and ends)]
     if not differing:
-        return rejected("same", f"Both are {runs[0]}.")
+        return rejected("same", f"They are {runs[0]} and {runs[1]}.")
     told = f"They differ in {' and '.join(differing)}."
     if len(differing) > 1:
         return rejected("not_controlled", told)
@@ -756,6 +811,8 @@ def judge_pair(case: None, found) -> Verdict:
              for name, low in LOW.items()}
     if right["place"] == right["steps"]:
         return rejected(f"both_{right['place']}", told)
+    if differing == ["steps"]:
+        return rejected("seen", "You have seen this outcome above.")
     if not isinstance(foretold, dict) or foretold.keys() != right.keys() or not all(
             value in (APART, TOGETHER) for value in foretold.values()):
         return rejected("no_forecast", f"The forecast is {foretold!r}.")
@@ -776,13 +833,15 @@ def _no_setting(run: Any) -> str:
 
 PAIR_MISTAKES = {
     "no_setting": "Each run is a dict with reads, steps and rate, and values out of the table.",
-    "same": "Two runs that differ in nothing tell nothing apart but luck.",
+    "same": "Two runs that differ in nothing that has a say tell nothing apart but luck.",
     "not_controlled": "If they end apart, which of these was it? Change one thing.",
     "beside_the_point": "Neither explanation says anything of the rate, so neither could fail.",
     "both_apart": "Both explanations foretell that these two end apart. So whatever comes out, "
                   "both survive, or both fall.",
     "both_together": "Both explanations foretell that these two end together. So whatever comes "
                      "out, both survive, or both fall.",
+    "seen": "What the head on the pooler is worth after 250 steps and at its end stands there. A "
+            "forecast of what is known can no longer fail: ask what you do not know yet.",
     "no_forecast": "For each explanation, place and steps, say whether the two runs would end "
                    "\"apart\" or \"together\" if it were the whole truth.",
     "wrong_forecast": "Take that explanation for the whole truth: which of the four, pooler or "

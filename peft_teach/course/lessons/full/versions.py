@@ -69,26 +69,50 @@ def freezes_at_its_end(model):
     return loss
 
 
+def thaws_at_its_end(model):
+    loss = trains(model)
+    model.requires_grad_(True)
+    return loss
+
+
 # ── what breaks it ───────────────────────────────────────────────────────────────────────────
 
 
 def moves_one_entry(model):
     p = _smallest(_apart(model)[1])
     if p is not None:
-        p.data.view(-1)[0] += 1e-6
+        p.data.view(-1)[-1] += 1e-6
 
 
 def swaps_two_entries(model):
     p = _smallest(_apart(model)[1], 2)
     if p is not None:
         flat = p.data.view(-1)
-        flat[:2] = flat[:2].flip(0).clone()
+        flat[-2:] = flat[-2:].flip(0).clone()
+
+
+def moves_the_first_of_many(model):
+    p = max(_apart(model)[1].values(), key=torch.numel, default=None)
+    if p is not None:
+        p.data.view(-1)[0] += 1
 
 
 def puts_another_in_its_place(model):
     name, p = next(iter(_apart(model)[1].items()), (None, None))
     if name is not None:
         _replace(model, name, p.detach() + 1)
+
+
+def is_no_parameter_any_more(model):
+    name, p = next(iter(_apart(model)[1].items()), (None, None))
+    if name is not None:
+        owner, _, own = name.rpartition(".")
+        delattr(model.get_submodule(owner), own)
+        setattr(model.get_submodule(owner), own, p.detach() + 1)
+
+
+def breaks_off(model):
+    raise RuntimeError("the training broke off")
 
 
 def thaws_and_freezes_again(model):
@@ -111,12 +135,19 @@ RIGHT = {
     "moves what may train by a million": goes_far,
     "puts a new tensor in the place of what may train": sets_by_hand,
     "freezes everything once it has trained": freezes_at_its_end,
+    "thaws everything once it has trained, and moves nothing more": thaws_at_its_end,
 }
+# The same, put to a model of which nothing is frozen.
+FREE = {"trains a model of which nothing is frozen": trains}
 BROKEN = {
     "adds a millionth to one frozen entry": moves_one_entry,
     "swaps two frozen entries": swaps_two_entries,
+    "moves the first entry of the largest frozen tensor": moves_the_first_of_many,
     "puts another tensor in the place of a frozen one": puts_another_in_its_place,
+    "takes a frozen parameter away, and puts a plain tensor in its place": is_no_parameter_any_more,
+    "breaks off with an error": breaks_off,
     "thaws everything, trains, and freezes it again": thaws_and_freezes_again,
     "thaws everything and trains": thaws,
 }
-IN_PLACE = tuple(name for name, train in BROKEN.items() if train is not puts_another_in_its_place)
+IN_PLACE = tuple(name for name, train in BROKEN.items() if train not in (
+    puts_another_in_its_place, is_no_parameter_any_more, breaks_off))
