@@ -47,10 +47,16 @@ def head() -> list[dict]:
 
 
 def frozen() -> list[dict]:
-    """The words alone train; or half of the head, so that its bias is the smallest frozen one."""
+    """The words alone train; half of the head, so that its bias is the smallest frozen; places."""
     return [{"seed": 931, "trains": ("bert.embeddings",)},
-            {"seed": 932, "trains": ("bert.pooler", "classifier.weight")}]
+            {"seed": 932, "trains": ("bert.pooler", "classifier.weight")},
+            {"seed": 933, "trains": ("bert.positions",)}]
+
+
+def choice() -> list[dict]:
+    """None: it is a choice, and its one case is the whole question."""
+    return []
 
 
 CASES = {"full.accuracy": accuracy, "full.step": step, "full.head_only": head,
-         "full.frozen_stays": frozen}
+         "full.frozen_stays": frozen, "full.pair": choice, "full.culprits": choice}
