@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import peft_teach as pt
+from peft_teach import work
 from peft_teach.course import records
 from peft_teach.course.exercise import examine
 from peft_teach.course.lessons import find
@@ -37,6 +38,37 @@ def test_the_law_finds_a_broken_layer_of_ones_own():
     with pytest.raises(AssertionError, match="the start"):
         exercises.start_holds(Mine)
     exercises.start_holds(pt.lora.LoRALinear)
+
+
+# ── the merge ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_our_merge_merges_the_readers_layers(tiny):
+    """As where exercise 2 passed and exercise 5 did not: the lesson goes on with our function."""
+    reader = answers.define("lora.layer", answers.right("lora.layer")["plain"])
+    ours = find("lora.merge").resolve()
+
+    class Mine(reader):
+        def merged(self):
+            return ours(self)
+
+    model = pt.attach(tiny("bert"), ("query", "value"), lambda base: Mine(base, 2, 4.0)).eval()
+    with torch.no_grad():
+        for layer in pt.adapters(model).values():
+            nn.init.normal_(layer.B)
+    inputs = torch.randint(5, 50, (4, 6))
+    before = model(inputs).logits
+    after = pt.merge(model)(inputs).logits
+    assert torch.allclose(before, after, atol=1e-4)
+
+
+@pytest.mark.parametrize("line", ["layer.merged()", "pt.lora.LoRALinear.merged(layer)",
+                                  "nn.Linear(4, 3) if layer.delta() is None else None"])
+def test_no_method_of_the_layer_does_the_merge(line):
+    text = f"import peft_teach as pt\n\ndef merged(layer):\n    return {line}\n"
+    result = examine(find("lora.merge"), answers.define("lora.merge", text))
+    assert not result.passed
+    assert "raised" in result.message
 
 
 # ── the case of rank 64 ──────────────────────────────────────────────────────────────────────
@@ -101,3 +133,30 @@ def test_what_is_held_back_cannot_be_asked_for():
     for setting in recorded.HELD_BACK:
         assert not recorded.runs(*setting)
         assert records.select(records.load("lora"), **dict(zip(("rank", "alpha", "lr"), setting)))
+
+
+def test_only_a_list_of_the_readers_is_committed(capsys):
+    pictures = pt.course.pictures("lora")
+    assert pictures.yours(None) is ...
+    assert pictures.yours(find("lora.pairs").resolve()) is ...
+    assert pictures.yours(["better", "same"]) is ...
+    assert "Wanted is a list of four" in capsys.readouterr().out
+    assert pictures.yours((*map(str.upper, exercises.WORDS), "worse")) == [
+        *exercises.WORDS, "worse"]
+
+
+def test_the_pairs_end_only_after_a_commitment(monkeypatch, capsys):
+    pictures = pt.course.pictures("lora")
+    monkeypatch.setattr(work, "committed", lambda name: None)
+    pictures.show_pairs()
+    assert "%" not in capsys.readouterr().out
+    monkeypatch.setattr(work, "committed", lambda name: list(exercises.VERDICTS))
+    pictures.show_pairs()
+    assert "%" in capsys.readouterr().out
+
+
+def test_a_setting_held_back_is_not_called_unrecorded(capsys):
+    pt.course.pictures("lora").ask(64, 128, 1e-3)
+    assert "kept for exercise 6" in capsys.readouterr().out
+    pt.course.pictures("lora").ask(2, 3, 1e-3)
+    assert "not recorded" in capsys.readouterr().out

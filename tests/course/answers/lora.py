@@ -125,6 +125,9 @@ RIGHT["lora.layer"] = {
         B, "torch.zeros(n_out, rank)", SCALE, f"{SCALE}\n        n_out, n_in = base.weight.shape"),
     "a scale that is no file's": but(LAYER, SCALE, "self.register_buffer('scale', torch.tensor("
                                                    "alpha / rank), persistent=False)"),
+    "products and sums": but(LAYER, U, "        h = (x.float().unsqueeze(-2) * self.A).sum(-1)\n"
+                                       "        u = self.scale * (h.unsqueeze(-2) * self.B).sum(-1)"
+                                       "\n"),
     "methods": """
 class LoRALinear(pt.Adapter):
     def __init__(self, base: nn.Linear, rank: int = 8, alpha: float = 16.0):
@@ -163,11 +166,19 @@ WRONG["lora.layer"] = {
                but(LAYER, "base.in_features**0.5", "rank"),
                but(LAYER, "base.in_features**0.5", "base.out_features**0.5"),
                but(LAYER, "base.in_features**0.5", "base.in_features"),
-               but(LAYER, A, "torch.empty(rank, base.in_features).normal_(std=0.02)")),
+               but(LAYER, A, "torch.empty(rank, base.in_features).normal_(std=0.02)"),
+               but(LAYER, A, "torch.randn(rank, base.in_features) * 0.03")),
     "B_size": (but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
                    "torch.randn(base.out_features, rank)"),
                but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
-                   "torch.randn(base.out_features, rank) / base.in_features**0.5")),
+                   "torch.randn(base.out_features, rank) / base.in_features**0.5"),
+               but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
+                   "torch.randn(base.out_features, rank) * 0.5")),
+    "one_sign": (but(LAYER, "torch.randn(rank", "torch.rand(rank"),
+                 but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
+                     "torch.rand(base.out_features, rank) / rank**0.5")),
+    "idle": but(LAYER, f"({A})", f"(({A}).index_fill(0, torch.tensor([0]), 0))"),
+    "nearly_zero": but(LAYER, "torch.zeros", "1e-8 * torch.randn"),
     "both_random": (but(LAYER, B, "torch.randn(base.out_features, rank)"),
                     but(LAYER, "torch.zeros", "1e-3 * torch.randn")),
     "alike": (but(LAYER, "torch.randn(rank", "torch.ones(rank"),
@@ -294,16 +305,17 @@ def start_holds(make):
     if not (torch.equal(base.weight, W) and torch.equal(base.bias, b)):
         raise ValueError("the base moved")
 """,
-    "flags of the base": but(START, MOVED, """    assert not torch.equal(layer.A, before["A"])
+    "the base by its outputs": but(START, STARTS, f"{STARTS}    y = base(x)\n", MOVED, """
+    assert not torch.equal(layer.A, before["A"])
     assert not torch.equal(layer.B, before["B"])
-    assert not any(p.requires_grad for p in layer.base.parameters())
+    assert torch.equal(base(x), y)
 """),
     "gradients after one step": """
 def start_holds(make):
     base = nn.Linear(6, 5).requires_grad_(False)
     layer, x = make(base, 2, 3.0), torch.randn(9, 6)
     assert not (layer(x) - base(x)).any()
-    seen = {"A": False, "B": False}
+    seen, W = {"A": False, "B": False}, base.weight.clone()
     for _ in range(2):
         layer.zero_grad()
         layer(x).pow(2).sum().backward()
@@ -314,7 +326,7 @@ def start_holds(make):
                 if p.grad is not None:
                     seen[name] = seen[name] or bool(p.grad.any())
                     p.sub_(0.01 * p.grad)
-    assert all(seen.values()), seen
+    assert all(seen.values()) and torch.equal(base.weight, W), seen
 """,
     "helpers": """
 import copy
@@ -347,6 +359,11 @@ WRONG["lora.start"] = {
                     but(START, MOVED, '    assert not torch.equal(layer.B, before["B"])\n'),
                     but(START, MOVED, '    assert not torch.equal(layer.A, before["A"])\n'
                                       '    assert not torch.equal(layer.B, before["B"])\n'),
+                    but(START, MOVED, """    assert not torch.equal(layer.A, before["A"])
+    assert not torch.equal(layer.B, before["B"])
+    assert not any(p.requires_grad for p in layer.base.parameters())
+"""),
+                    but(START, "optim.Adam(", "optim.AdamW("),
                     but(START, STARTS, ""),
                     but(START, STARTS, STARTS.replace("x)", "x[:0])"))),
     "accused": (but(START, STARTS, f"{STARTS}    assert not layer.B.any()\n"),
@@ -375,6 +392,7 @@ LOUD = '{"rank": 8, "alpha": 128, "lr": 3e-3}'
 RIGHT["lora.case"] = {
     "alpha, at rank 8": CASE,
     "rank 8 with alpha 45": but(CASE, ONE, '{"rank": 8, "alpha": 16 * 8**0.5, "lr": 3e-3}'),
+    "a rank with a point": but(CASE, EIGHT, EIGHT.replace('"rank": 8', '"rank": 8.0')),
     "in another order": but(CASE, f"({SIXTY_FOUR}, {ONE})", f"[{ONE}, {SIXTY_FOUR}]"),
     "a step of eight in alpha, at rank 1": but(
         CASE, f"({EIGHT}, {LOUD})",
@@ -409,7 +427,8 @@ WRONG["lora.case"] = {
                      but(CASE, LOUD, '{"rank": 8, "alpha": 128, "lr": 1e-3}')),
     "not_settings": (but(CASE, ONE, '(1, 16, 3e-3)'), but(CASE, f"({EIGHT}, {LOUD})", EIGHT),
                      but(CASE, ONE, '{"rank": 1, "alpha": 16}'),
-                     but(CASE, ONE, '{"rank": "1", "alpha": 16, "lr": 3e-3}')),
+                     but(CASE, ONE, '{"rank": "1", "alpha": 16, "lr": 3e-3}'),
+                     but(CASE, ONE, '{"rank": 1.5, "alpha": 16, "lr": 3e-3}')),
 }
 
 # ── lora.merge ───────────────────────────────────────────────────────────────────────────────
@@ -477,6 +496,17 @@ def merged(layer):
         layer.base.weight += (layer.scale * layer.B @ layer.A).to(layer.base.weight.dtype)
     return layer.base
 """,
+    "layer_changed": tuple(but(MERGE, "    return linear", f"    {line}\n    return linear")
+                           for line in ("layer.requires_grad_(False)", "layer.eval()",
+                                        "layer.base.eval()", "layer.B.data.mul_(layer.scale)",
+                                        "layer.scale = 1.0", "layer.base.requires_grad_()",
+                                        "layer.base.bias = None")),
+    "sizes_swapped": but(MERGE, "base.in_features, base.out_features",
+                         "base.out_features, base.in_features",
+                         f"        linear.weight.copy_({WEIGHT})\n",
+                         f"        W = {WEIGHT}\n"
+                         "        linear.weight = nn.Parameter(W.to(base.weight.dtype))\n",
+                         COPIED, "            linear.bias = nn.Parameter(base.bias.clone())\n"),
     "no_scale": but(MERGE, DELTA, "layer.B @ layer.A"),
     "transposed": but(MERGE, "base.in_features, base.out_features", "base.out_features, "
                       "base.in_features", WEIGHT, f"({WEIGHT}).T", COPIED, "            pass\n"),
@@ -517,6 +547,7 @@ RIGHT["lora.pairs"] = {
                                      '"BETTER"'),
     "by number": but(PAIRS, LIST, '{1: "better", 2: "no difference seen", 3: "worse", '
                                   '4: "no difference seen"}'),
+    "NumPy": but("import numpy as np\n" + PAIRS, LIST, f"np.array({LIST})"),
     "named": """
 same = "no difference seen"
 verdicts = [same] * 4
@@ -573,7 +604,12 @@ def forty_kb():
 
 WRONG["lora.forty_kb"] = {
     "too_large": (but(FORTY, SETTINGS, ""),
-                  but(FORTY, SETTINGS, 'rank=64, alpha=128, targets=("query", "value")')),
+                  but(FORTY, SETTINGS, 'rank=64, alpha=128, targets=("query", "value")'),
+                  but(FORTY, SETTINGS, f"{SETTINGS}, use_bias=True")),
+    "with_bias": but(FORTY, SETTINGS, 'rank=6, alpha=12, use_bias=True, '
+                                      'targets=("query", "value"), layers=(5,)'),
+    "nowhere": (but(FORTY, SETTINGS, f"{SETTINGS}, layers=()"),
+                but(FORTY, '("query", "value")', "()")),
     "other_scale": (but(FORTY, "rank=1, alpha=2, ", "rank=1, "),
                     but(FORTY, SETTINGS, f"{SETTINGS}, dropout=0.1")),
     "no_return": but(FORTY, "return", "config ="),

@@ -6,11 +6,13 @@ from difflib import get_close_matches
 from types import NoneType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .... import methods
+from ....core import Adapter
 from ... import records, trial
 from ...adapter_judge import MISTAKES, Method
 from ...exercise import VALUE, Exercise, Verdict
@@ -23,7 +25,6 @@ from ...judge import (
     plain,
     rejected,
     strange,
-    whole,
 )
 from ...observe import loss
 from . import recorded, versions
@@ -158,6 +159,10 @@ def usual_shapes(right: dict) -> dict[str, dict]:
 # changes, gives 0.39 in the lesson's model, and 1/√n_out in place of 1/√n_in gives 2 where a matrix
 # is four times as wide as high.
 SIZE = (0.45, 1.8)
+# A single small matrix says little of how it was drawn, so that many of these are made.
+DRAWS, SMALL = 50, ((4, 3, 1), (16, 8, 4), (64, 64, 64))    # n_in, n_out, rank
+WATCHED = 1000  # entries of a matrix from which on it is told from what the products make
+NEARLY = 1e-5   # entries up to this were meant to be zero
 STEP = 1e-4     # far below what a bfloat16 weight can be moved by
 
 
@@ -168,6 +173,9 @@ def random_beside_zero(method: Method, case: dict, seen: dict) -> Verdict | None
     if not A.any() and not B.any():
         return rejected("both_zero", "After two training steps neither A nor B has moved.")
     if A.any() and B.any():
+        name, most = min((("A", A.abs().max()), ("B", B.abs().max())), key=lambda each: each[1])
+        if most < NEARLY:
+            return rejected("nearly_zero", f"{name} starts with entries of up to {most:.2g}.")
         y, base = seen["start"].float(), method.base_output(case).float()
         return rejected("both_random", "As it is made, before any training, the output differs "
                                        f"from the base's by up to {(y - base).abs().max():.2g}.")
@@ -180,6 +188,20 @@ def random_beside_zero(method: Method, case: dict, seen: dict) -> Verdict | None
     if M.numel() > 100 and not SIZE[0] < passed < SIZE[1]:
         return rejected(f"{name}_size", f"What goes in has entries of about 1; {side} starts with "
                                         f"entries of about {passed:.2g} {told}.")
+    if not rows.any(1).all():
+        part, other = ("row", "B") if name == "A" else ("column", "A")
+        return rejected("idle", f"A {part} of {name} starts at zero, and so does all of {other}.")
+    for drawn in seen["draws"]:
+        passed, mean, deviation = drawn[name]
+        sizes = "n_in = {}, n_out = {}, rank {}".format(*drawn["sizes"])
+        if not SIZE[0] < passed < SIZE[1]:
+            return rejected(f"{name}_size", f"What goes in has entries of about 1; {side} starts "
+                                            f"with entries of about {passed:.2g} ({sizes}; {DRAWS} "
+                                            "layers).")
+        if abs(mean) > deviation / 2:
+            return rejected("one_sign", f"The entries of {name} start with a mean of {mean:.2g} and "
+                                        f"a deviation of {deviation:.2g} ({sizes}; {DRAWS} "
+                                        "layers).")
     if not seen["to_the_bit"] and method.close(seen["start"], method.base_output(case)):
         return rejected("start_near", "As it is made, before any training, the output is near "
                                          "the base's, but not the same to the bit.")
@@ -210,6 +232,22 @@ class _Watch(TorchDispatchMode):
         return out
 
 
+def _drawn(LoRALinear: Any, n_in: int, n_out: int, rank: int) -> dict[str, list]:
+    """What many layers of one size start with: of A's rows and B's columns, what passes them.
+
+    Each as the root mean square of what random inputs of size 1 become, and the mean and standard
+    deviation of the entries.
+    """
+    base = nn.Linear(n_in, n_out).requires_grad_(False)
+    made = [LoRALinear(base, rank, 2.0 * rank) for _ in range(DRAWS)]
+    found: dict[str, list] = {"sizes": [n_in, n_out, rank]}
+    for name in LORA.own:
+        M = torch.stack([getattr(layer, name).detach().float() for layer in made])
+        passed = M.square().sum(-1).mean().sqrt()    # (draws, rows, columns)
+        found[name] = [passed.item(), M.mean().item(), M.std().item()]
+    return found
+
+
 def run_layer(LoRALinear: Any, case: dict) -> dict[str, Any]:
     """Observe the layer as any adapter; then see it start, take two steps and be called."""
     seen = LORA.run(LoRALinear, case)
@@ -219,6 +257,7 @@ def run_layer(LoRALinear: Any, case: dict) -> dict[str, Any]:
     layer = LoRALinear(base, case["rank"], case["alpha"])
     own, y = layer.own_parameters(), base(x)
     seen["to_the_bit"] = torch.equal(layer(x), y)
+    seen["draws"] = [_drawn(LoRALinear, *sizes) for sizes in SMALL]
     before = {name: p.detach().clone() for name, p in own.items()}
     for _ in range(2):
         out = layer(x)
@@ -231,17 +270,19 @@ def run_layer(LoRALinear: Any, case: dict) -> dict[str, Any]:
     for name in LORA.own:
         seen[f"moved_{name}"] = (own[name] != before[name]).float().mean().item() > 0.5
     tokens = x.numel() // case["n_in"]
-    with torch.no_grad(), _Watch(case["n_in"] * case["n_out"], base) as watch:
+    entries = case["n_in"] * case["n_out"]
+    with torch.no_grad(), _Watch(entries, base) as watch:
         layer(x)
-    seen["built"] = watch.built and tokens < min(case["n_in"], case["n_out"])
+    seen["built"] = (watch.built and entries >= WATCHED
+                     and tokens < min(case["n_in"], case["n_out"]))
     return seen
 
 
 def judge_layer(case: dict, seen: Any) -> Verdict:
     """Ask what every adapter is asked, with what was seen beyond that."""
-    extra = ("to_the_bit", "moved_A", "moved_B", "built")
+    extra = dict.fromkeys(("to_the_bit", "moved_A", "moved_B", "built"), bool) | {"draws": list}
     whole_report = isinstance(seen, dict) and "again" in seen
-    if odd := strange(seen, *(extra if whole_report else ()), **dict.fromkeys(extra, bool)):
+    if odd := strange(seen, *(extra if whole_report else ()), **extra):
         return odd
     return LORA.judge(case, seen)
 
@@ -264,6 +305,10 @@ LAYER_MISTAKES = MISTAKES | {
               "sum, against one of its terms?",
     "both_zero": "A and B both start at zero, and each gradient has the other matrix as a factor: "
                  "they stay at zero.",
+    "nearly_zero": "Nearly zero is not zero: the output has to be the base's to the bit.",
+    "one_sign": "The entries are all of one sign, or nearly, so that the directions are nearly one: "
+                "draw around zero.",
+    "idle": "Where both are zero, neither gets a gradient: this direction never learns.",
     "both_random": "A and B both start with random entries. Which start makes their product zero?",
     "small_steps": "In 16 bits a step that is small beside the entry is rounded away: parameters "
                    "are float32, whatever the base.",
@@ -337,7 +382,8 @@ START = Exercise(
            "How many steps does each of the two allowed starts need until both matrices have "
            "moved? An honest layer must not be accused after fewer.",
            "\"To the bit\" is stricter than \"close\". And what of the parameters that must not "
-           "move: can your test see it if one of them does?"),
+           "move: can your test see it if one of them does? Beware of an optimizer with weight "
+           "decay: it moves a parameter that has no gradient."),
     arguments=lambda pieces: (pieces["LoRALinear"],))
 
 
@@ -363,7 +409,9 @@ def judge_case(_: Any, found: Any) -> Verdict:
     told = []
     for name, pair in zip(("clears", "convicts"), found):
         if not isinstance(pair, list) or len(pair) != 2 or not all(map(_is_setting, pair)):
-            return rejected("not_settings", f"{name} does not hold two settings.")
+            return rejected("not_settings", f"{name} is not two dicts with exactly rank, alpha and "
+                                            "lr, three numbers above zero.")
+        pair = [setting | {"rank": int(setting["rank"])} for setting in pair]    # 8.0 is 8
         rows = [recorded.runs(**setting) for setting in pair]
         for setting, runs in zip(pair, rows):
             told_of = f"In {name}: {recorded.words(**setting)}"
@@ -383,10 +431,9 @@ def judge_case(_: Any, found: Any) -> Verdict:
 
 
 def _is_setting(setting: Any) -> bool:
-    return isinstance(setting, dict) and setting.keys() == {"rank", "alpha", "lr"} and (
-        whole(setting["rank"]) or 0) > 0 and all(
-        isinstance(setting[key], int | float) and not isinstance(setting[key], bool)
-        and 0 < setting[key] < math.inf for key in ("alpha", "lr"))
+    return isinstance(setting, dict) and setting.keys() == {"rank", "alpha", "lr"} and all(
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+        for value in setting.values()) and setting["rank"] == int(setting["rank"])
 
 
 def _same_size(one: Mapping, other: Mapping) -> Verdict | None:
@@ -435,17 +482,67 @@ CASE = Exercise(
 # ── lora.merge ───────────────────────────────────────────────────────────────────────────────
 
 
+def merged(layer: Adapter) -> nn.Linear:
+    """Return a plain linear layer with weight W + s B A, of any layer with base, A, B and scale."""
+    base = layer.base
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None,
+                       dtype=base.weight.dtype, device=base.weight.device)
+    with torch.no_grad():
+        linear.weight.copy_(base.weight.float() + layer.scale * layer.B @ layer.A)
+        if base.bias is not None:
+            linear.bias.copy_(base.bias)
+    return linear
+
+
+class _Bare(Adapter):
+    """A finished layer that has what the task names, and no method that would do it."""
+
+    def __init__(self, case: Mapping):
+        super().__init__(frozen_linear(case))
+        self.scale = _scale(case)
+        self.A, self.B = (nn.Parameter(case[name].clone()) for name in ("A", "B"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.base(x)
+        return (y + self.scale * x.float() @ self.A.T @ self.B.T).to(y.dtype)
+
+
+def _changed(layer: nn.Module, before: Mapping[str, Any]) -> str:
+    """Name the first thing of a layer that is not what it was, or none."""
+    after = _state(layer)
+    return next((name for name in (*before, *after) if not (
+        name in before and name in after and _alike(before[name], after[name]))), "")
+
+
+def _state(layer: nn.Module) -> dict[str, Any]:
+    """What a finished layer is, but the weight of its base, which is asked for alone."""
+    base = layer.base
+    state = {"layer.scale": layer.scale, "layer.training": layer.training,
+             "layer.base.training": base.training, "layer.base.in_features": base.in_features,
+             "layer.base.out_features": base.out_features}
+    for name, p in layer.named_parameters():
+        state[f"layer.{name}.requires_grad"] = p.requires_grad
+        if name != "base.weight":
+            state[f"layer.{name}"] = p.detach().clone()
+    return state
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    return type(one) is type(other) and one == other
+
+
 def run_merge(merged, case: dict) -> dict[str, Any]:
     """Merge a finished layer twice; report what came out, and whether the layer changed."""
-    layer = methods.lora.LoRALinear(frozen_linear(case), case["rank"], case["alpha"])
-    with torch.no_grad():
-        layer.A.copy_(case["A"])
-        layer.B.copy_(case["B"])
+    layer = _Bare(case)
+    before = _state(layer)
     linear = merged(layer)
     seen = {"type": named(linear), "is_linear": type(linear) is nn.Linear,
-            "is_base": linear is layer.base}
+            "is_base": linear is layer.base, "changed": _changed(layer, before)}
     if not seen["is_linear"]:
         return seen
+    seen["features"] = [linear.in_features, linear.out_features]
     again = merged(layer)
     own = {p.data_ptr() for p in linear.parameters()}
     return seen | {"shared": not own.isdisjoint(p.data_ptr() for p in layer.parameters()),
@@ -455,8 +552,8 @@ def run_merge(merged, case: dict) -> dict[str, Any]:
 
 
 def judge_merge(case: dict, seen) -> Verdict:
-    if odd := strange(seen, "type", "is_linear", type=str, is_linear=bool, is_base=bool,
-                      shared=bool, weight=Tensor, again=Tensor, bias=(Tensor, NoneType),
+    if odd := strange(seen, "type", "is_linear", "changed", type=str, is_linear=bool,
+                      is_base=bool, changed=str, features=list, shared=bool, weight=Tensor, again=Tensor, bias=(Tensor, NoneType),
                       W_after=Tensor):
         return odd
     W, b = case["W"], case["b"]
@@ -467,9 +564,15 @@ def judge_merge(case: dict, seen) -> Verdict:
     if seen["is_base"] or not torch.equal(seen["W_after"], W):
         return rejected("base_changed", "After merged(layer), layer.base.weight is not what it was."
                         if not seen["is_base"] else "merged(layer) returned layer.base.")
+    if seen["changed"]:
+        return rejected("layer_changed", f"After merged(layer), {seen['changed']} is not what it "
+                                         "was.")
     if tuple(seen["weight"].shape) != tuple(W.shape):
         return rejected("transposed", f"The weight is {tuple(seen['weight'].shape)}; expected "
                                       f"{tuple(W.shape)}.")
+    if seen["features"] != [W.shape[1], W.shape[0]]:
+        return rejected("sizes_swapped", "in_features and out_features of what came out are "
+                                         f"{seen['features']}; expected {[*W.shape[::-1]]}.")
     if seen["weight"].dtype != W.dtype:
         return rejected("dtype", f"The base is {W.dtype}, the merged weight "
                                  f"{seen['weight'].dtype}.")
@@ -504,6 +607,9 @@ MERGE_MISTAKES = {
     "not_linear": "A new, plain nn.Linear is wanted: nothing of the adapter should remain.",
     "base_changed": "The layer's own base was changed. Merging twice, or going on with training "
                     "after it, must not add the correction again.",
+    "layer_changed": "`layer` itself was changed: A, B, scale, bias, or what of it trains.",
+    "sizes_swapped": "nn.Linear(n_in, n_out) takes the inputs first, though its weight is "
+                     "(n_out, n_in).",
     "transposed": "The correction has the shape of W as it is: no transpose is needed.",
     "dtype": "The merged layer has the dtype of the base.",
     "misfit": "B is (n_out, rank) and A is (rank, n_in). In which order do they make a matrix of "
@@ -525,7 +631,7 @@ MERGE_MISTAKES = {
 
 MERGE = Exercise(
     id="lora.merge", lesson="07", names=("merged",), points=2, minutes=9, difficulty=2,
-    reference="peft_teach.methods.lora:LoRALinear.merged",
+    reference=f"{HERE}:merged",
     cases=linear_cases, run=run_merge, judge=judge_merge, mistakes=MERGE_MISTAKES,
     hints=("Take x out of the equation's two products. What stands in the bracket?",
            "Check your function as the check does: on a layer with random A and B, compare the two "
@@ -539,7 +645,12 @@ MERGE = Exercise(
 SURE = 2         # standard errors of a difference, beyond which it is called one
 POINT = 0.01     # and at least this much, about one standard error of a test
 BETTER, WORSE, NONE = WORDS = ("better", "worse", "no difference seen")
-VERDICTS = [BETTER, NONE, WORSE, NONE]    # of the record, as `verdicts` finds them
+
+class Ours(list):
+    """Our own list, so that it is never taken for an answer of the reader's."""
+
+
+VERDICTS = Ours((BETTER, NONE, WORSE, NONE))    # of the record, as `verdicts` finds them
 
 
 def verdicts() -> list[str]:
@@ -570,6 +681,8 @@ def run_pairs(verdicts: Any, case: Any) -> Any:
     """Hand on what was said, in small letters."""
     if isinstance(verdicts, Mapping):
         verdicts = list(verdicts.values())
+    if isinstance(verdicts, np.ndarray):
+        verdicts = verdicts.tolist()
     if not isinstance(verdicts, Sequence) or isinstance(verdicts, str):
         return {"said": [], "type": named(verdicts)}
     said = [" ".join(str(each)[:40].lower().split()) for each in verdicts]
@@ -616,6 +729,7 @@ PAIRS = Exercise(
 
 WIDTHS = dict.fromkeys(("query", "key", "value", "attention_out"), 384 + 384)    # n_in + n_out
 WIDTHS |= {"ffn_in": 384 + 1536, "ffn_out": 1536 + 384}
+OUTPUTS = dict.fromkeys(WIDTHS, 384) | {"ffn_in": 1536}    # what a bias would add
 LIMIT = 10_000      # parameters of 4 bytes: 40 kB
 GROUPS = ("ranks", "layers", "forty_kb")    # of the record, where alpha is twice the rank
 CLOSE = 0.01        # a point: about one standard error of one test
@@ -639,17 +753,18 @@ def run_forty_kb(forty_kb, case: dict) -> dict[str, Any]:
     config = forty_kb()
     if not isinstance(config, methods.lora.Config):
         return {"type": named(config)}
-    layers = config.layers and sorted(set(config.layers), key=str)
+    layers = None if config.layers is None else sorted(set(config.layers), key=str)
     targets = ("query", "value") if config.targets is None else config.targets    # the default
     return {"type": "a Config", "rank": config.rank, "targets": list(targets),
             "layers": None if layers == list(range(6)) else layers, "dropout": config.dropout,
+            "use_bias": bool(config.use_bias),
             "scale": methods.lora.scale(config.rank, config.alpha, config.rank_stabilized)}
 
 
 def judge_forty_kb(case: dict, seen) -> Verdict:
     """Look the choice up in the record: small enough, measured, and near the best of its size."""
     if odd := strange(seen, "type", type=str, rank=int, targets=list, layers=(list, NoneType),
-                      dropout=(int, float), scale=(int, float)):
+                      dropout=(int, float), scale=(int, float), use_bias=bool):
         return odd
     if seen["type"] == "None":
         return rejected("no_return")
@@ -663,7 +778,11 @@ def judge_forty_kb(case: dict, seen) -> Verdict:
     if not all(type(layer) is int and 0 <= layer < 6 for layer in seen["layers"] or ()):
         return rejected("unknown_block", f"layers is {seen['layers']}.")
     blocks = 6 if seen["layers"] is None else len(seen["layers"])
-    size = sum(seen["rank"] * WIDTHS[t] * blocks for t in seen["targets"])
+    if not seen["targets"] or not blocks:
+        empty = "layers" if seen["targets"] else "targets"
+        return rejected("nowhere", f"{empty} is empty.")
+    size = sum(blocks * (seen["rank"] * WIDTHS[t] + seen["use_bias"] * OUTPUTS[t])
+               for t in seen["targets"])
     if size > LIMIT:
         return rejected("too_large", f"That is {size:,} parameters, {size * 4 / 1000:.0f} kB.")
     chosen = [runs for runs in _that_fit() if runs[0]["rank"] == seen["rank"]
@@ -673,6 +792,8 @@ def judge_forty_kb(case: dict, seen) -> Verdict:
         return rejected("not_recorded", f"Rank {seen['rank']} on {', '.join(seen['targets'])} "
                                      f"({size:,} parameters) is not in the record.")
     s = chosen[0][0]["alpha"] / chosen[0][0]["rank"]
+    if seen["use_bias"]:
+        return rejected("with_bias", f"With use_bias it has {size:,} parameters.")
     if not math.isclose(seen["scale"], s) or seen["dropout"]:
         return rejected("other_scale", f"Its scale is {seen['scale']:g}, its dropout "
                                     f"{seen['dropout']:g}; measured were {s:g} and 0.")
@@ -692,6 +813,8 @@ FORTY_MISTAKES = {
     "too_large": "40 kB hold 10,000 parameters of four bytes. Lower the rank, or use fewer places "
                  "or blocks.",
     "not_recorded": "Choose one that was measured: the table above lists them.",
+    "nowhere": "Such an adapter trains nothing: name a place and a block; layers=None means all.",
+    "with_bias": "Those measured have no bias of their own: leave use_bias out.",
     "other_scale": "Another alpha is another run: give alpha as in the table, twice the rank.",
     "weaker": "Another way to spend as many parameters was measured to do better.",
     "too_few_blocks": "One or two blocks with a higher rank were measured to do worse than many "

@@ -1,7 +1,9 @@
 """The case of rank 64: questions to the record, one step of Adam, two explanations, four pairs."""
 
+import math
 from collections.abc import Mapping
 from statistics import mean
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -19,7 +21,7 @@ def list_settings() -> None:
     """Show which settings were trained, and with how many seeds, but not how they ended."""
     rows = [(rank, f"{alpha:.4g}", f"{lr:g}", len(recorded.runs(rank, alpha, lr)))
             for rank, alpha, lr in recorded.settings()]
-    show(Card("Recorded, on query and value of all six blocks",
+    show(Card("These settings may be asked for, on query and value of all six blocks",
               table=(("rank", "alpha", "learning rate", "seeds"), *rows)))
 
 
@@ -28,7 +30,10 @@ def ask(rank: int, alpha: float, lr: float = USUAL) -> None:
     rows = recorded.runs(rank, alpha, lr)
     name = recorded.words(rank, alpha, lr)
     if not rows:
-        show(Card(name, note="not recorded; the list above has what was"))
+        kept = any(rank == r and math.isclose(alpha, a, rel_tol=0.01)
+                   and math.isclose(lr, rate, rel_tol=0.01) for r, a, rate in recorded.HELD_BACK)
+        show(Card(name, note="kept for exercise 6" if kept else
+                  "not recorded; the list above has what was"))
         return
     each = ", ".join(f"{row['accuracy']:.1%}" for row in rows)
     average = f"mean {records.accuracy(rows)[0]:.1%}; " if len(rows) > 1 else ""
@@ -90,11 +95,32 @@ def draw_explanations() -> Figure:
     return made
 
 
+def yours(verdicts: Any) -> Any:
+    """Return the reader's own list to commit; `...`, which commits nothing, for any other thing."""
+    if verdicts is None or isinstance(verdicts, exercises.Ours):
+        return ...
+    said = exercises.run_pairs(verdicts, None)["said"]
+    if len(said) == len(exercises.VERDICTS) and all(word in exercises.WORDS for word in said):
+        return said
+    show(Card("Four pairs", note="not committed", paragraphs=(
+        exercises.PAIRS.mistakes["not_verdicts"],)))
+    return ...
+
+
 def show_pairs() -> None:
-    """Show what the reader said of the four pairs beside what the record says."""
-    said = work.committed("lora.pairs") or ["–"] * 4
+    """Show what the reader said of the four pairs beside the record, once something was said.
+
+    Where the seeds leave it open, the record's word is followed by what may be said as well.
+    """
+    said = work.committed("lora.pairs")
+    if not said:
+        show(Card("Four pairs", note="the record's answers come when yours are committed"))
+        return
     rows = []
     for i, (pair, word) in enumerate(zip(recorded.pairs(), said), 1):
         means = [f"{mean:.1%} ± {spread:.1%}" for mean, spread in map(records.accuracy, pair)]
-        rows.append((i, word, exercises.verdict(*exercises.difference_of(pair)), *means))
+        gap = exercises.difference_of(pair)
+        found = exercises.verdict(*gap)
+        also = sorted(exercises.accepted(*gap) - {found})
+        rows.append((i, word, ", or just ".join((found, *also)), *means))
     show(Card("Four pairs", table=(("pair", "you said", "the record", "left", "right"), *rows)))

@@ -8,12 +8,19 @@ from ....widgets import Guess
 from ... import records
 from .live import changed_answers, first_gradients
 from .picture_of_rank import explore_rank
-from .picture_of_scale import ask, draw_explanations, draw_first_step, list_settings, show_pairs
+from .picture_of_scale import (
+    ask,
+    draw_explanations,
+    draw_first_step,
+    list_settings,
+    show_pairs,
+    yours,
+)
 from .picture_of_updates import cuts_recorded, explore_updates, own_updates
 
 __all__ = ["ask", "changed_answers", "cuts_recorded", "draw_explanations", "draw_first_step",
            "draw_to_scale", "explore_rank", "explore_updates", "first_gradients", "list_settings",
-           "own_updates", "show_pairs"]
+           "own_updates", "show_pairs", "yours"]
 
 
 def draw_to_scale(n_out: int, n_in: int, rank: int) -> Figure:

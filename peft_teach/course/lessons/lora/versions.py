@@ -66,9 +66,10 @@ class _StuckB(_AZero):
         return self.scale * (x @ self.A.T) @ self.B.detach().T
 
 
-class _Thawed(_LoRA):
-    def __init__(self, base, rank=8, alpha=16.0):
-        super().__init__(base.requires_grad_(), rank, alpha)
+class _Writes(_LoRA):
+    def forward(self, x):
+        self.base.weight.data += 1e-2 * self.B.data @ self.A.data
+        return super().forward(x)
 
 
 class _ThawedBias(_LoRA):
@@ -94,9 +95,9 @@ class _WithoutBias(_LoRA):
         return nn.functional.linear(x, self.base.weight) + self.correction(x)
 
 
-class _Scaled(_LoRA):
-    def forward(self, x):
-        return self.scale * (self.base(x) + (x @ self.A.T) @ self.B.T)
+class _Dead(_BothRandom):
+    def correction(self, x):
+        return self.scale * (x @ (0 * self.A).T) @ (0 * self.B).T
 
 
 RIGHT = {
@@ -111,9 +112,9 @@ BROKEN = {
     "never moves A": _StuckA,
     "never moves B": _StuckB,
     "leaves the bias of the base trainable": _ThawedBias,
-    "leaves the whole base trainable": _Thawed,
+    "writes into the weight of the base while it trains": _Writes,
     "starts with A and B both at zero": _BothZero,
-    "scales the output of the base as well": _Scaled,
+    "has A and B random and multiplies both by zero, so that neither gets a gradient": _Dead,
     "loses the bias of the base": _WithoutBias,
     "starts with A and B both random": _BothRandom,
 }
