@@ -199,8 +199,8 @@ def random_beside_zero(method: Method, case: dict, seen: dict) -> Verdict | None
                                             f"with entries of about {passed:.2g} ({sizes}; {DRAWS} "
                                             "layers).")
         if abs(mean) > deviation / 2:
-            return rejected("one_sign", f"The entries of {name} start with a mean of {mean:.2g} and "
-                                        f"a deviation of {deviation:.2g} ({sizes}; {DRAWS} "
+            return rejected("one_sign", f"The entries of {name} start with a mean of {mean:.2g} "
+                                        f"and a deviation of {deviation:.2g} ({sizes}; {DRAWS} "
                                         "layers).")
     if not seen["to_the_bit"] and method.close(seen["start"], method.base_output(case)):
         return rejected("start_near", "As it is made, before any training, the output is near "
@@ -306,7 +306,7 @@ LAYER_MISTAKES = MISTAKES | {
     "both_zero": "A and B both start at zero, and each gradient has the other matrix as a factor: "
                  "they stay at zero.",
     "nearly_zero": "Nearly zero is not zero: the output has to be the base's to the bit.",
-    "one_sign": "The entries are all of one sign, or nearly, so that the directions are nearly one: "
+    "one_sign": "Entries that are all of one sign, or nearly, make directions that are nearly one: "
                 "draw around zero.",
     "idle": "Where both are zero, neither gets a gradient: this direction never learns.",
     "both_random": "A and B both start with random entries. Which start makes their product zero?",
@@ -553,7 +553,8 @@ def run_merge(merged, case: dict) -> dict[str, Any]:
 
 def judge_merge(case: dict, seen) -> Verdict:
     if odd := strange(seen, "type", "is_linear", "changed", type=str, is_linear=bool,
-                      is_base=bool, changed=str, features=list, shared=bool, weight=Tensor, again=Tensor, bias=(Tensor, NoneType),
+                      is_base=bool, changed=str, features=list, shared=bool, weight=Tensor,
+                      again=Tensor, bias=(Tensor, NoneType),
                       W_after=Tensor):
         return odd
     W, b = case["W"], case["b"]
