@@ -617,7 +617,7 @@ verdicts = ["better", "no difference seen", "worse", "no difference seen"]
 ### END SOLUTION
 
 # %%
-verdicts = pt.commit("lora.pairs", pictures.yours(verdicts))
+pt.commit("lora.pairs", pictures.yours(verdicts))
 
 # %% exercise="lora.pairs" part="check"
 verdicts = pt.check("lora.pairs", verdicts)
