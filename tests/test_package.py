@@ -125,7 +125,9 @@ def test_everything_public_has_a_docstring(module):
     missing = [node.name for node in tree.body
                if isinstance(node, ast.FunctionDef | ast.ClassDef)
                and not node.name.startswith("_") and not ast.get_docstring(node)]
-    if not module.endswith(".exercises"):    # there, one line of text serves each exercise
+    if ".lessons." in module:    # of how an exercise runs and is judged, its own text says all
+        missing = [name for name in missing if not name.startswith(("run_", "judge_"))]
+    if not module.endswith(".exercises"):
         assert not missing
 
 
