@@ -801,7 +801,7 @@ for runs in candidates:
     told(runs, f"rank {runs[0]['rank']}, {', '.join(runs[0]['targets'])}, layers {runs[0]['layers']}")
 
 # %% [markdown]
-# ## Sources
+# **Sources**
 #
 # - Hu et al. 2021, *LoRA*, arXiv 2106.09685: §4.1 the equation and α, §4.2 where to put it, §7 the rank.
 # - Kalajdzievski 2023, *A rank stabilization scaling factor for fine-tuning with LoRA*, arXiv 2312.03732.
