@@ -280,7 +280,7 @@ add("inherits the reference", with_answer(
     "lora.layer", "class LoRALinear(pt.lora.LoRALinear):\n    pass"), but("lora.layer"),
     says="own solution", flag="uses the reference")
 add("asks the layer", hostile("return layer.merged()", "lora.merge"), but("lora.merge"),
-    says="own solution", flag="uses the reference")
+    says="NotMergeable")    # the check's layer has A, B and a scale, and no merge of its own
 add("asks check", hostile("return pt.check('lora.count', print)(n_in, n_out, rank)"),
     but("lora.count"), says="own solution", flag="uses the reference")
 # Right on the visible cases, wrong beyond; one says what it saw, by words and by its error's name.

@@ -48,7 +48,7 @@ def test_none_is_not_attempted():
 def test_code_is_no_value_and_a_value_no_code(value):
     result = found("kinds.rank", value)
     assert result.state == "wrong"
-    assert "largest_rank is a" in result.message
+    assert "largest_rank is of type" in result.message
     assert "without brackets" in found("kinds.law", 3).message
 
 

@@ -362,7 +362,7 @@ WRONG["inside.order"] = {
     "query_for_key": 'order = "acdb"',
     "value_for_out": 'order = "cabd"',
     "halves": ('order = "dbca"', 'order = "bdac"'),
-    "other": ('order = "abcd"', 'order = list("bcad")'),
+    "other": ('order = "dcab"', 'order = list("bcad")'),
     "not_an_order": ('order = "cad"', "order = [2, 0, 3, 1]", 'order = "c, a, d, b"',
                      'order = {"q": "c", "k": "a", "v": "d", "o": "b"}'),
 }
