@@ -544,7 +544,7 @@ def test_without_a_fork_the_marks_are_the_same():
     """As on Windows and macOS: a fresh process for each answer."""
     runner = Runner(Limits(seconds=2), warm=False)
     for text, points, says in (
-            (DEF.format("rank * (n_in + n_out)"), 1, "rank"), (DEF.format("7"), 0, "gave 7"),
+            (DEF.format("rank * (n_in + n_out)"), 1, "A and B"), (DEF.format("7"), 0, "gave 7"),
             (DEF.format("n_in.x"), 0, "AttributeError"), ("while True: pass\n" + STUB, 0, ""),
             (DEF.format("__import__('os')._exit(3)"), 0, "ended its process"),
             ("def lora_count(*sizes):\n    while True:\n        pass", 0, "longer than")):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from grading_corpus import ROOT, WRONG, solved, untouched
 
+from peft_teach.course.exercise import VALUE
 from peft_teach.course.lessons import of_lesson
 
 pytestmark = pytest.mark.long
@@ -88,7 +89,11 @@ def test_what_students_get_has_stubs_and_no_solution(course, assignment, lesson)
     assert "BEGIN SOLUTION" not in text
     answers = [cell for cell in cells if cell["metadata"].get("nbgrader", {}).get("solution")]
     assert len(answers) == len(of_lesson(lesson))
-    assert all("raise pt.NotAttempted()" in "".join(cell["source"]) for cell in answers)
+    stubs = ["".join(cell["source"]) for cell in answers]
+    assert all("raise pt.NotAttempted()" in stub or stub.rstrip().endswith("= None")
+               for stub in stubs)    # code, or a value
+    values = [exercise for exercise in of_lesson(lesson) if exercise.answer == VALUE]
+    assert sum("NotAttempted" not in stub for stub in stubs) == len(values)
 
 
 @pytest.mark.parametrize(("assignment", "lesson"), COURSE.items())
