@@ -7,6 +7,7 @@
     standard_error(0.80, 2563)                 of an accuracy on so many test sentences
 """
 
+import functools
 import json
 import math
 from pathlib import Path
@@ -64,6 +65,7 @@ def gain(accuracy: float) -> float:
     return (accuracy - head) / (full - head)
 
 
+@functools.cache    # a picture asks at each redraw, and the two records stand
 def ends() -> tuple[float, float]:
     """Return the test accuracies between which `gain` measures.
 
