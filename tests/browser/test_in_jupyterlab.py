@@ -340,6 +340,11 @@ def test_lesson_07_s_picture_opens_trains_and_stops(lab, opened):
     box.locator(".widget-toggle-buttons button", has_text="64").click()
     waits_for("full fine-tuning")
     assert moves(box, by_keyboard) > 10
+    # Each block was unticked: the button says that none is left.
+    start.click()
+    box.get_by_text("names no block").wait_for()
+    box.get_by_role("checkbox").last.check()
+    waits_for("block 5")
 
     start.click()
     box.get_by_text(re.compile(r"step \d+ of 40, loss")).wait_for()
