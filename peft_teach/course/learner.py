@@ -82,7 +82,7 @@ def check(id: str, *objects: Any) -> Any:
     kept = ""
     if record.result.passed and cells():
         try:
-            kept = library.keep(exercise, cells())
+            kept = library.keep(exercise, cells(), objects)
         except NotAttempted:
             record.result = Result(NOT_ATTEMPTED, NOT_OF_ITSELF)
     work.checked(id, record.result.state)

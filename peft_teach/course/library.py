@@ -113,27 +113,36 @@ def _sections(text: str) -> tuple[str, dict[str, str]]:
 # ── writing ──────────────────────────────────────────────────────────────────────────────────
 
 
-def keep(exercise: Exercise, cells: Sequence[str]) -> str:
+def keep(exercise: Exercise, cells: Sequence[str], objects: Sequence[Any] = ()) -> str:
     """Put an answer that passed into the file, from the cells that ran; what the card says of it.
 
-    Raises `NotAttempted` for an answer that is made of `mine` of its own exercise. It is run on its
+    A value whose cell cannot run on its own, since it searched the lesson's model for it, is kept
+    as what it came to, which stands in `objects`. Raises `NotAttempted` for an answer that is made of `mine` of its own exercise. It is run on its
     own to find that, also where nothing is kept.
     """
     folder = work.folder()
     try:
-        piece = _piece(exercise, cells)
-        if folder is None:
-            _objects(exercise, _with(exercise, piece, ""), FILE)
-            return ""
-        (folder / LOCK).parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / LOCK, timeout=10):
-            return _replace(exercise, piece, folder / FILE)
+        try:
+            return _put(exercise, _piece(exercise, cells), folder)
+        except Refused:
+            if not _are_literals(exercise, objects):
+                raise
+            return _put(exercise, _as_values(exercise, objects), folder)
     except Refused as error:
         return f"Passed, not kept: {error}" if folder else ""
     except OSError as error:
         return f"Passed, not kept: {FILE}: {error.strerror or error}."
     except (SyntaxError, ValueError) as error:    # of a file that is no Python, or no text
         return f"Passed, not kept: {FILE} does not run ({_one_line(error)})."
+
+
+def _put(exercise: Exercise, piece: Piece, folder: Path | None) -> str:
+    if folder is None:
+        _objects(exercise, _with(exercise, piece, ""), FILE)
+        return ""
+    (folder / LOCK).parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / LOCK, timeout=10):
+        return _replace(exercise, piece, folder / FILE)
 
 
 def _replace(exercise: Exercise, piece: Piece, path: Path) -> str:
@@ -209,6 +218,20 @@ def _piece(exercise: Exercise, cells: Sequence[str]) -> Piece:
     if any("my_peft" in line for line in imports.values()):
         raise Refused(f"it imports {FILE} itself; pt.mine gives what it takes from there.")
     return Piece(imports, _spaced(body), frozenset(names))
+
+
+def _are_literals(exercise: Exercise, objects: Sequence[Any]) -> bool:
+    """Whether an answer is values that Python reads back from their own text."""
+    try:
+        return exercise.answer == VALUE and len(objects) > 0 and all(
+            ast.literal_eval(repr(value)) == value for value in objects)
+    except (ValueError, SyntaxError):
+        return False
+
+
+def _as_values(exercise: Exercise, objects: Sequence[Any]) -> Piece:
+    lines = [f"{name} = {value!r}" for name, value in zip(exercise.names, objects)]
+    return Piece({}, "\n".join(lines), frozenset())
 
 
 def latest(cells: Sequence[str]) -> list[str]:

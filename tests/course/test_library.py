@@ -128,6 +128,13 @@ def test_values_and_tests_are_kept_too(answer, folder):
     assert LAW in text(folder)
 
 
+def test_a_value_that_was_searched_for_in_the_lesson_is_kept_as_what_it_came_to(answer, notebook,
+                                                                                folder):
+    notebook("with open(pt.__file__) as lines:\n    found = len(list(lines)) > 1")
+    assert answer("kinds.rank", "largest_rank = 190 + found") == "It is kept in my_peft.py."
+    assert loaded(folder).largest_rank == 191
+
+
 def test_the_last_cell_counts_however_often_it_ran(answer, notebook, folder):
     for _ in range(60):
         notebook("x = 1" + " " * 9000)
