@@ -130,8 +130,8 @@ def test_values_and_tests_are_kept_too(answer, folder):
 
 def test_a_value_that_was_searched_for_in_the_lesson_is_kept_as_what_it_came_to(answer, notebook,
                                                                                 folder):
-    notebook("with open(pt.__file__) as lines:\n    found = len(list(lines)) > 1")
-    assert answer("kinds.rank", "largest_rank = 190 + found") == "It is kept in my_peft.py."
+    notebook("steps = [pt.train]    # a training: no piece takes it along")
+    assert answer("kinds.rank", "largest_rank = 190 + len(steps)") == "It is kept in my_peft.py."
     assert loaded(folder).largest_rank == 191
 
 
