@@ -144,13 +144,18 @@ def _update(change: Callable[[dict], Any]) -> Any:
         with FileLock(file.with_suffix(".lock"), timeout=10):
             kept = _sections(_read_file(file))
             result = change(kept)
-            beside = file.with_suffix(".part")
-            beside.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
-            beside.replace(file)
+            write_whole(file, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
             return result
     except OSError as error:
         _tell(f"What you do here is not kept: {file}: {error.strerror or error}.")
         return change(_sections(_here))
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a file whole, by way of one beside it; where that fails, it stays as it is."""
+    beside = file.with_name(f"{file.name}.part{os.getpid()}")
+    beside.write_text(text, "utf-8")
+    beside.replace(file)
 
 
 def _read() -> dict[str, dict]:

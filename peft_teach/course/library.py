@@ -117,8 +117,8 @@ def keep(exercise: Exercise, cells: Sequence[str], objects: Sequence[Any] = ()) 
     """Put an answer that passed into the file, from the cells that ran; what the card says of it.
 
     A value whose cell cannot run on its own, since it searched the lesson's model for it, is kept
-    as what it came to, which stands in `objects`. Raises `NotAttempted` for an answer that is made of `mine` of its own exercise. It is run on its
-    own to find that, also where nothing is kept.
+    as what it came to, which stands in `objects`. Raises `NotAttempted` for an answer that is made
+    of `mine` of its own exercise: it is run on its own to find that, also where nothing is kept.
     """
     folder = work.folder()
     try:
@@ -157,17 +157,10 @@ def _replace(exercise: Exercise, piece: Piece, path: Path) -> str:
         raise Refused(f"in {FILE} it does not pass. {result.message}")
     replaced = UNTIL not in _sections(old)[1].get(exercise.id, UNTIL)
     if replaced:
-        _write(path.with_name(BACKUP), old)
-    _write(path, new)
+        work.write_whole(path.with_name(BACKUP), old)
+    work.write_whole(path, new)
     return f"It is kept in {FILE}" + (
         f", in place of another; the file as it was is {BACKUP}." if replaced else ".")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole, or leave it as it is."""
-    beside = path.with_name(f"{path.name}.part")
-    beside.write_text(text, "utf-8")
-    beside.replace(path)
 
 
 def _objects(exercise: Exercise, text: str, path: str) -> tuple[Any, ...]:

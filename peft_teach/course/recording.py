@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 
+from .. import work
 from ..data import Dataset
 
 
@@ -92,9 +93,7 @@ class Record:
         parts = [f"{json.dumps(name)}: " + (
             "[\n" + ",\n".join(map(json.dumps, value)) + "\n]" if isinstance(value, list)
             else json.dumps(value)) for name, value in record.items()]
-        beside = self.file.with_suffix(f".part{os.getpid()}")
-        beside.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
-        beside.replace(self.file)
+        work.write_whole(self.file, "{\n" + ",\n".join(parts) + "\n}\n")
 
 
 def setting(data: Dataset, **sizes: int) -> dict:

@@ -15,7 +15,7 @@ pytest.importorskip("playwright", reason="needs the extra: pip install -e '.[bro
 pytest.importorskip("jupyterlab", reason="needs the extra: pip install -e '.[browser]'")
 
 from lab import CHROMIUM, FLAGS, ROOT, Notebook, server
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import TimeoutError, sync_playwright
 
 pytestmark = [pytest.mark.browser,
               pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")]
@@ -116,12 +116,9 @@ def boxes(notebook: Notebook) -> list:
 def by_keyboard(control) -> None:
     """Focus a control and move it by one."""
     kind = control.evaluate("c => c.tagName === 'INPUT' ? c.type : c.role || c.tagName")
-    if kind == "SELECT":    # opened first: an arrow alone is JupyterLab's, and goes to another cell
+    if kind == "SELECT":
         last = control.evaluate("c => c.selectedIndex === c.length - 1")
-        control.press("Space")
-        control.page.wait_for_function("c => c.matches(':open')", arg=control.element_handle())
-        control.press("ArrowUp" if last else "ArrowDown")
-        control.press("Enter")
+        _from_list(control, "ArrowUp" if last else "ArrowDown")
     elif kind == "slider":
         last = control.get_attribute("aria-valuenow") == control.get_attribute("aria-valuemax")
         control.press("ArrowLeft" if last else "ArrowRight")
@@ -129,6 +126,23 @@ def by_keyboard(control) -> None:
         control.press("Space")
     else:
         control.locator("button:not(.mod-active)").first.press("Enter")
+
+
+def _from_list(select, arrow: str) -> None:
+    """Open a list, go on by one, take that: an arrow alone is JupyterLab's, to another cell.
+
+    A list is a window of its own, and while it opens a key may be lost: then it is pressed again.
+    """
+    chosen = select.evaluate("c => c.selectedIndex")
+    for _ in range(10):
+        select.press("Space")
+        select.page.wait_for_function("c => c.matches(':open')", arg=select.element_handle())
+        select.press(arrow)
+        while select.evaluate("c => c.matches(':open')"):
+            select.press("Enter")
+            select.page.wait_for_timeout(100)
+        if select.evaluate("c => c.selectedIndex") != chosen:
+            return
 
 
 def by_mouse(control) -> None:
@@ -160,8 +174,13 @@ def moves(box, move, most: int | None = None) -> int:
             continue
         before = box.evaluate(SHOWN)
         move(control)
-        box.page.wait_for_function(f"([box, before]) => ({SHOWN})(box) !== before",
-                                   arg=[box.element_handle(), before])
+        try:
+            box.page.wait_for_function(f"([box, before]) => ({SHOWN})(box) !== before",
+                                       arg=[box.element_handle(), before])
+        except TimeoutError:
+            still = control.evaluate("control => control.outerHTML")
+            pytest.fail(f"{move.__name__}: the picture stayed as it was after a move of {still}\n"
+                        f"in {box.inner_text()}")
     return len(controls)
 
 
