@@ -714,7 +714,7 @@ ADAPTER = ("is_adapter", "holds_base", "trains", "shapes", "dtypes", "base_after
            "start", "start_own", "y", "grads", "input_grads", "again", "eval")
 CLAIMS = {
     "full.accuracy": ("found", "training", "grad", "changed", "intact"),
-    "full.step": ("losses", "weights", "kinds", "graph", "training", "events", "intact"),
+    "full.step": ("losses", "weights", "kinds", "graph", "training", "stale", "events", "intact"),
     "full.head_only": ("found", "trains", "on_module", "changed"),
     "change.small": ("a", "a again", "b", "c", "c at zero"),
     "change.inject": ("is_model", "layers", "listed", "trains", "asked"),

@@ -7,6 +7,7 @@ import torch
 
 import peft_teach as pt
 from peft_teach import outlines, plots
+from peft_teach.course.lessons import find
 
 inside = pt.course.pictures("inside")
 
@@ -130,6 +131,19 @@ def test_a_step_gathers_activations_and_leaves_gradients(trains):
     assert list(there) == sorted(there)
     assert list(back) == sorted(back, reverse=True)
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize(("make", "moments"), [
+    (torch.optim.AdamW, 2), (lambda ps: torch.optim.SGD(ps, lr=0.1), 0),
+    (lambda ps: torch.optim.SGD(ps, lr=0.1, momentum=0.9), 1)])
+def test_after_a_step_torch_holds_what_the_ledger_says(make, moments):
+    model, _ = pt.models.load("minilm", labels=2)
+    model = pt.full.inject(model, pt.full.Config("head"))
+    held = inside.held_after_a_step(
+        model, {"input_ids": torch.ones(1, 4, dtype=torch.long), "labels": torch.tensor([1])}, make)
+    counted = pt.account.parameters(model)
+    assert held == find("inside.ledger").resolve()(counted.total, counted.head, 4, moments)
+    assert not model.training
 
 
 def test_the_bars_of_a_step_are_what_was_measured():

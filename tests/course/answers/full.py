@@ -260,6 +260,16 @@ WRONG["full.step"] = {
             if p.grad is not None:
                 p -= 0.1 * p.grad"""),
     "no_zero_grad": ordered("train forward backward clip step"),
+    "stale": (
+        but(STEP, LINES["zero"], """if not getattr(model, "begun", False):
+        optimizer.zero_grad()                 # after the first step, and never again
+    model.begun = True"""),
+        but(STEP, LINES["train"], """model.train()
+    model.calls = getattr(model, "calls", 0) + 1
+    if model.calls % 2:                       # in every other step
+        optimizer.zero_grad()""", f"    {LINES['zero']}\n    return", "    return"),
+        but(STEP, LINES["zero"], "model.classifier.zero_grad()")    # the head's alone
+    ),
     "step_first": ordered("train step zero forward backward clip"),
     "clip_value": but(STEP, "clip_grad_norm_", "clip_grad_value_"),
     "clip_each": but(STEP, CLIP, """for p in model.parameters():

@@ -281,6 +281,11 @@ class Recorder(torch.optim.SGD):
         self.events.append("step")
         return super().step(closure)
 
+    def loaded(self) -> bool:
+        """Whether a gradient that is not zero stands in any of the parameters that it moves."""
+        return any(p.grad is not None and bool(p.grad.any())
+                   for group in self.param_groups for p in group["params"])
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients, and write it down."""
         self.events.append("zero")
@@ -318,9 +323,13 @@ def run_step(step, case: dict) -> dict[str, Any]:
     """Take three steps; report the losses, the weights after each, and what was called when."""
     model = _start(case)
     optimizer = Recorder(model, case["lr"])
-    seen: dict[str, Any] = {"losses": [], "weights": [], "kinds": [], "graph": False}
+    seen: dict[str, Any] = {"losses": [], "weights": [], "kinds": [], "graph": False,
+                            "stale": []}
+    found_loaded: list[bool] = []             # at each backward pass
+    model.on_backward = lambda: found_loaded.append(optimizer.loaded())
     given = copy.deepcopy(case["batches"])
     for batch in case["batches"]:
+        found_loaded.clear()
         loss = _called(step, model, batch, optimizer)
         if isinstance(loss, _NoSuchKey):
             return {"key": loss.name}
@@ -328,6 +337,7 @@ def run_step(step, case: dict) -> dict[str, Any]:
         seen["graph"] |= isinstance(loss, Tensor) and loss.requires_grad
         seen["losses"].append(float(loss) if isinstance(loss, int | float) else None)
         seen["weights"].append(_weights(model))
+        seen["stale"].append(any(found_loaded))
         seen.setdefault("first", list(model.events))
     training = [modes == {True} for modes in model.modes_seen]
     return seen | {"training": training, "events": list(model.events),
@@ -339,7 +349,7 @@ def judge_step(case: dict, seen) -> Verdict:
     if isinstance(seen, dict) and isinstance(seen.get("key"), str):
         return rejected("keys", _asked_for(seen["key"]))
     if odd := strange(seen, losses=list, weights=list, kinds=list, graph=bool, training=list,
-                      events=list, first=list, intact=bool) or _miscounted(case, seen):
+                      stale=list, events=list, first=list, intact=bool) or _miscounted(case, seen):
         return odd
     events = seen["events"]
     with torch.enable_grad():
@@ -375,9 +385,9 @@ def _miscounted(case: dict, seen: dict) -> Verdict | None:
     """What is said of a report that has not a loss, a kind and the weights of each step."""
     steps = len(case["batches"])
     kinds = {"losses": float | None, "kinds": str, "weights": Tensor, "events": str,
-             "first": str, "training": bool}
-    counts = [len(seen[name]) for name in ("losses", "kinds", "weights", "training")]
-    if counts != [steps, steps, steps, seen["events"].count("forward")] or not all(
+             "first": str, "training": bool, "stale": bool}
+    counts = [len(seen[name]) for name in ("losses", "kinds", "weights", "stale", "training")]
+    if counts != [steps, steps, steps, steps, seen["events"].count("forward")] or not all(
             isinstance(value, kind) for name, kind in kinds.items() for value in seen[name]):
         return Verdict(False, f"What came back is not the report of {steps} steps.")
     return None
@@ -400,6 +410,8 @@ def _why_not(case: dict, seen: dict) -> Verdict:
             weights, _ = _steps(case, mistake)
         if _same(seen["weights"], weights):
             return rejected(mistake, told)
+    if seen["stale"][_first_apart(case, seen)]:
+        return rejected("stale", told)
     return Verdict(False, f"{told} Its first step called, in this order: "
                           f"{', '.join(seen['first'][:12]) or 'nothing'}.")
 
@@ -462,8 +474,7 @@ def _moved(case: dict, seen: dict) -> str:
     """Say how far the first step that differs took the weights."""
     with torch.enable_grad():
         right, _ = _steps(case, "right")
-    first = next((i for i, (a, b) in enumerate(zip(seen["weights"], right))
-                  if not _same([a], [b])), 0)
+    first = _first_apart(case, seen)
     start = seen["weights"][first - 1] if first else _weights(_start(case))
     after = seen["weights"][first]
     if after.shape != start.shape:
@@ -471,6 +482,14 @@ def _moved(case: dict, seen: dict) -> str:
     return (f"Step {first + 1} moved the weights by {(after - start).norm():.3g}, and a right one "
             f"by {(right[first] - start).norm():.3g}; the two ends are "
             f"{(after - right[first]).norm():.3g} apart.")
+
+
+def _first_apart(case: dict, seen: dict) -> int:
+    """Return the number of the first step after which the weights are not the right ones."""
+    with torch.enable_grad():
+        right, _ = _steps(case, "right")
+    return next((i for i, (a, b) in enumerate(zip(seen["weights"], right))
+                 if not _same([a], [b])), 0)
 
 
 def _weights(model: nn.Module) -> Tensor:
@@ -500,6 +519,9 @@ STEP_MISTAKES = {
     "by_hand": "The weights moved, but not by the optimizer that was given: it decides how far.",
     "no_zero_grad": "The gradients are never cleared. backward() adds to what is there, so each "
                     "step goes along the sum of all earlier gradients.",
+    "stale": "Gradients of an earlier batch were still there, in all parameters or in some, when "
+             "this batch's were added to them. Clear them in every step, and for every parameter "
+             "that trains: once, or now and then, is not enough.",
     "step_first": "The optimizer steps before the backward pass, so it always goes by the "
                   "gradients of the batch before.",
     "no_clip": "The gradients are not clipped, or at the wrong moment: after the backward pass and "
@@ -535,8 +557,8 @@ STEP = Exercise(
     hints=("Think of the moment at which the optimizer changes the weights. What must have "
            "happened to the gradients before it? And what must happen to them afterwards, so that "
            "the next batch finds none?",
-           "Beside the model's call there are five, and each of the three promises asks for one or "
-           "two: a mode; gradients computed, shortened, used, cleared; a number.",
+           "Beside the model's call there are six: one for the mode; four for the gradients, which "
+           "are computed, shortened, used and cleared; one that makes the loss a number.",
            "Names to look up: Module.train, Tensor.backward, torch.nn.utils.clip_grad_norm_, "
            "Optimizer.step, Optimizer.zero_grad, Tensor.item. The order is yours."))
 

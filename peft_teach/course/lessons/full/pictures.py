@@ -123,7 +123,8 @@ def draw_learning(shown: Learning) -> Figure:
     right.set(xlabel="training step", ylabel="accuracy", ylim=(0.45, 0.9))
     in_percent(right.yaxis)
     for ax in (left, right):
-        ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1))
+        ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1),
+                  handlelength=4)      # or a thick dashed line would look like a solid one
     made.set_label("; ".join(
         f"{name}: loss {np.mean(line['losses'][-20:]):.2f} at the end, test accuracy "
         f"{line['accuracy']:.1%}" for name, line in shown.lines.items())

@@ -36,6 +36,7 @@ class Classifier(nn.Module):
         self.events: list[str] = []
         self.modes_seen: list[set[bool]] = []     # of all its parts, at each call
         self.grad_seen: list[bool] = []
+        self.on_backward = lambda: None           # called when a backward pass begins
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for p in self.parameters():
@@ -59,6 +60,7 @@ class Classifier(nn.Module):
 
     def _heard(self, gradient: Tensor) -> None:
         self.events.append("backward")
+        self.on_backward()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients, and write it down."""

@@ -15,11 +15,11 @@ from .... import account, models, outlines
 from ....plots import COLOURS, bytes_text, figure, in_percent, logarithmic, plain_ticks
 from ....widgets import Choices, Explorer
 from .blocks import BLOCK_OF_THE_PUZZLE, LETTERS, ORDER, PLACES
-from .steps import Step, through_a_step
+from .steps import Step, held_after_a_step, through_a_step
 
 __all__ = ["draw_block", "draw_orders", "explore_attention", "explore_memory",
-           "explore_parameters", "explore_step", "may_read", "parameters", "shares",
-           "through_a_step", "try_orders", "unlabelled"]
+           "explore_parameters", "explore_step", "held_after_a_step", "may_read", "parameters",
+           "shares", "through_a_step", "try_orders", "unlabelled"]
 
 # The places of a model from top to bottom, each with the part that it belongs to.
 PARTS = {"embeddings": "embeddings", "query": "attention", "key": "attention",

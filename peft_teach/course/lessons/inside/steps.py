@@ -1,7 +1,7 @@
 """What torch holds in the course of one training step, measured while it runs."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -102,6 +102,25 @@ def through_a_step(model: nn.Module, batch: Mapping[str, Tensor]) -> Step:
         seen.setdefault(moment, seen[BACKWARD, "in"])
     activations, gradients = zip(*(seen[moment] for moment in moments))
     return Step(tuple(moments), activations, gradients, held.peak)
+
+
+def held_after_a_step(model: nn.Module, batch: Mapping[str, Tensor],
+                      make: Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+                      ) -> dict[str, int]:
+    """Train one step on a batch with labels; return the bytes that torch then holds, by part.
+
+    `make` builds the optimizer for what trains. Its step counters, 4 bytes a tensor, are left out.
+    """
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = make(trained)
+    with models.in_mode(model, training=True), torch.enable_grad():
+        model(**batch).loss.backward()
+    optimizer.step()
+    states = [value for state in optimizer.state.values() for value in state.values()
+              if isinstance(value, Tensor) and value.dim()]
+    return {"weights": sum(p.nbytes for p in model.parameters()),
+            "gradients": sum(p.grad.nbytes for p in trained),
+            "optimizer": sum(value.nbytes for value in states)}
 
 
 @contextmanager
