@@ -7,7 +7,8 @@
 All of it is one small file, `work/course.json`, in the folder where the reader works:
 `PEFT_TEACH_WORK` names that folder, otherwise it is the one in which Python started. Where the
 variable is empty, as in builds, tests and under nbgrader, nothing is read or written, and things
-are remembered until the kernel ends. No check and no grade depends on this file.
+are remembered until the kernel ends. No grade depends on this file, and a check only where it
+judges a prediction that the reader committed.
 """
 
 import json

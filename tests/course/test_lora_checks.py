@@ -107,7 +107,7 @@ def test_the_pairs_are_those_that_the_lesson_names():
     two, six = ["query", "value"], ["query", "key", "value", "attention_out", "ffn_in", "ffn_out"]
     assert named == [
         [(64, 128, 1e-3, two, None), (64, 128, 3e-3, two, None)],
-        [(8, 128, 3.75e-4, two, None), (8, 16, 3e-3, two, None)],
+        [(8, 128, 3.75e-4, two, None), (1, 16, 3e-3, two, None)],
         [(16, 32, 3e-3, ["query"], None), (2, 4, 3e-3, six, None)],
         [(8, 16, 3e-3, two, 0.1), (8, 16, 3e-3, two, None)]]
     assert all([row["seed"] for row in rows] == [0, 1, 2] for pair in recorded.pairs()
@@ -143,6 +143,24 @@ def test_only_a_list_of_the_readers_is_committed(capsys):
     assert "Wanted is a list of four" in capsys.readouterr().out
     assert pictures.yours((*map(str.upper, exercises.WORDS), "worse")) == [
         *exercises.WORDS, "worse"]
+
+
+def test_each_pair_has_one_answer():
+    assert [exercises.accepted(*exercises.difference_of(pair)) for pair in recorded.pairs()] == [
+        {verdict} for verdict in exercises.VERDICTS]
+
+
+def test_the_first_commitment_is_judged_and_no_later_answer(monkeypatch):
+    right, wrong = list(exercises.VERDICTS), 4 * ["worse"]
+    for stands, now, passes, told in ((None, right, True, "4 of 4"), (None, wrong, False, "1 of 4"),
+                                      (wrong, right, False, "What you committed first is judged"),
+                                      (right, wrong, True, "What you committed first is judged"),
+                                      (right, right, True, "4 of 4"), (wrong, None, False, "")):
+        monkeypatch.setattr(work, "committed", lambda name, stands=stands: stands)
+        result = examine(find("lora.pairs"), now)
+        assert result.passed == passes
+        seen = exercises.run_pairs(now, None)
+        assert exercises.judge_pairs(None, seen).message.startswith(told)
 
 
 def test_the_pairs_end_only_after_a_commitment(monkeypatch, capsys):

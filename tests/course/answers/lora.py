@@ -437,7 +437,7 @@ MERGE = """
 def merged(layer):
     base = layer.base
     linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None,
-                       dtype=base.weight.dtype)
+                       dtype=base.weight.dtype, device=base.weight.device)
     with torch.no_grad():
         linear.weight.copy_(base.weight.float() + layer.scale * layer.B @ layer.A)
         if base.bias is not None:
@@ -482,7 +482,18 @@ def merged(layer):
     W = state["weight"]
     state["weight"] = (W.float() + layer.scale * layer.B @ layer.A).to(W.dtype)
     linear = nn.Linear(W.shape[1], W.shape[0], bias="bias" in state, dtype=W.dtype)
-    linear.load_state_dict(state)
+    linear.load_state_dict(state, assign=True)
+    return linear
+""",
+    "moved there": """
+def merged(layer):
+    base, s = layer.base, torch.tensor(layer.scale)
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None)
+    linear = linear.to(base.weight)
+    with torch.no_grad():
+        linear.weight.copy_(base.weight.float() + s * layer.B @ layer.A)
+        if base.bias is not None:
+            linear.bias.copy_(base.bias)
     return linear
 """,
     "its own scale": but(MERGE, DELTA, "sum(layer.scale * torch.outer(b, a) for b, a in zip("
@@ -516,7 +527,9 @@ def merged(layer):
     "no_return": but(MERGE, "    return linear\n", ""),
     "not_linear": (but(MERGE, "return linear", "return layer"),
                    but(MERGE, "return linear", "return linear.weight")),
-    "dtype": but(MERGE, ",\n                       dtype=base.weight.dtype", ""),
+    "dtype": but(MERGE, "dtype=base.weight.dtype, ", ""),
+    "device": (but(MERGE, ", device=base.weight.device", ""),
+               but(MERGE, DELTA, f"torch.eye(len(layer.B)) @ ({DELTA})")),
     "nothing_added": but(MERGE, WEIGHT, "base.weight"),
     "scaled_twice": but(MERGE, DELTA, f"layer.scale * {DELTA}"),
     "delta_only": but(MERGE, WEIGHT, DELTA),

@@ -1,6 +1,7 @@
 """The exercises of lesson 07: count, layer, law of the start, case, merge, pairs, and a puzzle."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from types import NoneType
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .... import methods
+from .... import methods, work
 from ....core import Adapter
 from ... import records, trial
 from ...adapter_judge import MISTAKES, Method
@@ -533,6 +534,24 @@ def _alike(one: Any, other: Any) -> bool:
     return type(one) is type(other) and one == other
 
 
+def _at_home(merged, case: dict) -> bool:
+    """Whether what is merged lies where the base does, though torch makes tensors elsewhere.
+
+    A GPU is not needed for that: "meta" is a device without numbers. Where code objects to the two
+    devices that meet in it, they are exchanged, since a single number may lie on the CPU anywhere.
+    """
+    for layer, elsewhere in ((_Bare(case), "meta"), (_Bare(case).to("meta"), "cpu")):
+        home = layer.base.weight.device
+        try:
+            with warnings.catch_warnings(), torch.device(elsewhere):
+                warnings.simplefilter("ignore")    # that "meta" holds no numbers
+                return all(p.device == home for p in merged(layer).parameters())
+        except RuntimeError as error:
+            if "incompatible tensor type" in str(error):
+                return True    # `p.data = …`, which a GPU allows
+    return False
+
+
 def run_merge(merged, case: dict) -> dict[str, Any]:
     """Merge a finished layer twice; report what came out, and whether the layer changed."""
     layer = _Bare(case)
@@ -548,14 +567,14 @@ def run_merge(merged, case: dict) -> dict[str, Any]:
     return seen | {"shared": not own.isdisjoint(p.data_ptr() for p in layer.parameters()),
                    "weight": linear.weight.detach().clone(), "again": again.weight.detach().clone(),
                    "bias": None if linear.bias is None else linear.bias.detach().clone(),
-                   "W_after": layer.base.weight.detach().clone()}
+                   "W_after": layer.base.weight.detach().clone(),
+                   "at_home": _at_home(merged, case)}
 
 
 def judge_merge(case: dict, seen) -> Verdict:
     if odd := strange(seen, "type", "is_linear", "changed", type=str, is_linear=bool,
                       is_base=bool, changed=str, features=list, shared=bool, weight=Tensor,
-                      again=Tensor, bias=(Tensor, NoneType),
-                      W_after=Tensor):
+                      again=Tensor, bias=(Tensor, NoneType), W_after=Tensor, at_home=bool):
         return odd
     W, b = case["W"], case["b"]
     if seen["type"] == "None":
@@ -601,6 +620,9 @@ def judge_merge(case: dict, seen) -> Verdict:
         return rejected("base_changed", "Merged a second time, the weight is another.")
     if seen["shared"]:
         return rejected("shared", "A parameter of the merged layer is the base's own.")
+    if not seen["at_home"]:
+        return rejected("device", "With the base on one device, while torch makes new tensors on "
+                                  "another, the merged layer is not where the base is.")
     return Verdict(True, "One plain layer, the same outputs, and the adapter is untouched.")
 
 
@@ -613,6 +635,8 @@ MERGE_MISTAKES = {
                      "(n_out, n_in).",
     "transposed": "The correction has the shape of W as it is: no transpose is needed.",
     "dtype": "The merged layer has the dtype of the base.",
+    "device": "nn.Linear makes its parameters on the CPU unless it is told where; a base may lie "
+              "on a GPU.",
     "misfit": "B is (n_out, rank) and A is (rank, n_in). In which order do they make a matrix of "
               "the shape of W?",
     "no_return": NO_RETURN,
@@ -652,6 +676,7 @@ class Ours(list):
 
 
 VERDICTS = Ours((BETTER, NONE, WORSE, NONE))    # of the record, as `verdicts` finds them
+COMMITTED = "lora.pairs"    # the name of the prediction, the first of which stands
 
 
 def verdicts() -> list[str]:
@@ -678,21 +703,29 @@ def accepted(gap: float, error: float) -> set[str]:
     return {verdict(gap + shift, error) for shift in (-error, 0, error)}
 
 
-def run_pairs(verdicts: Any, case: Any) -> Any:
-    """Hand on what was said, in small letters."""
+def run_pairs(verdicts: Any, case: Any) -> dict[str, Any]:
+    """Hand on what stands committed, and what is said now where nothing does."""
+    now, stands = said(verdicts), work.committed(COMMITTED)
+    if stands is None or now["said"] == stands:
+        return now | {"stands": False}
+    return said(stands) | {"stands": True}
+
+
+def said(verdicts: Any) -> dict[str, Any]:
+    """Return what was said, in small letters, and of what type it was."""
     if isinstance(verdicts, Mapping):
         verdicts = list(verdicts.values())
     if isinstance(verdicts, np.ndarray):
         verdicts = verdicts.tolist()
     if not isinstance(verdicts, Sequence) or isinstance(verdicts, str):
         return {"said": [], "type": named(verdicts)}
-    said = [" ".join(str(each)[:40].lower().split()) for each in verdicts]
-    return {"said": said, "type": named(verdicts)}
+    return {"said": [" ".join(str(each)[:40].lower().split()) for each in verdicts],
+            "type": named(verdicts)}
 
 
 def judge_pairs(_: Any, seen: Any) -> Verdict:
     """Count what agrees with the record; name the mistake of the first that does not."""
-    if odd := strange(seen, "said", "type", said=list, type=str):
+    if odd := strange(seen, "said", "type", "stands", said=list, type=str, stands=bool):
         return odd
     pairs = recorded.pairs()
     if len(seen["said"]) != len(pairs) or not all(each in WORDS for each in seen["said"]):
@@ -700,6 +733,8 @@ def judge_pairs(_: Any, seen: Any) -> Verdict:
     right = [accepted(*difference_of(pair)) for pair in pairs]
     wrong = [i for i, each in enumerate(seen["said"]) if each not in right[i]]
     told = f"{len(pairs) - len(wrong)} of {len(pairs)} agree with the record."
+    if seen["stands"]:
+        told = f"What you committed first is judged: {', '.join(seen['said'])}. {told}"
     if not wrong:
         return Verdict(True, told)
     said, gap = seen["said"][wrong[0]], difference_of(pairs[wrong[0]])[0]

@@ -86,7 +86,8 @@ def draw_explanations() -> Figure:
         ax.set(xlabel=label, ylabel="test accuracy")
         in_percent(ax.yaxis)
     handles = dict(zip(*reversed(left.get_legend_handles_labels())))    # one of each rank
-    left.legend(handles.values(), handles.keys(), frameon=False, fontsize=9, loc="lower left")
+    right.legend(handles.values(), handles.keys(), frameon=False, fontsize=9, loc=(0.02, 0.36),
+                 ncols=2)
     made.set_label("Accuracy by setting, against the size of the first update and against alpha "
                    "times the rate. " + "; ".join(
                        f"{recorded.words(*setting)}: {recorded.first_size(*setting):.2g} and "
@@ -99,7 +100,7 @@ def yours(verdicts: Any) -> Any:
     """Return the reader's own list to commit; `...`, which commits nothing, for any other thing."""
     if verdicts is None or isinstance(verdicts, exercises.Ours):
         return ...
-    said = exercises.run_pairs(verdicts, None)["said"]
+    said = exercises.said(verdicts)["said"]
     if len(said) == len(exercises.VERDICTS) and all(word in exercises.WORDS for word in said):
         return said
     show(Card("Four pairs", note="not committed", paragraphs=(
@@ -112,7 +113,7 @@ def show_pairs() -> None:
 
     Where the seeds leave it open, the record's word is followed by what may be said as well.
     """
-    said = work.committed("lora.pairs")
+    said = work.committed(exercises.COMMITTED)
     if not said:
         show(Card("Four pairs", note="the record's answers come when yours are committed"))
         return
