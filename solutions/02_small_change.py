@@ -11,7 +11,7 @@
 # | **places** | most weights do not move at all |
 #
 # **Which of the three is true of fine-tuning, and which is merely possible?** You will take a real update apart,
-# and write what every method of this course stands on: `inject`, which puts an adapter into a model.
+# and write what every method of this course needs: `inject`, which puts an adapter into a model.
 #
 # Three questions from before. Answer each aloud, then open it.
 #
@@ -25,6 +25,11 @@
 # <details><summary>00 · A block of MiniLM has six linear layers and two norms. How many biases are these?</summary>
 # 384 each for query, key, value and the two output projections, 1,536 for the wide layer of the feed-forward part,
 # 384 for each norm: 4,224.
+# </details>
+# <details><summary>Working on Colab?</summary>
+# Colab's machine forgets everything. To keep <code>my_peft.py</code> and your predictions, run
+# <code>from google.colab import drive; drive.mount('/content/drive')</code> and
+# <code>%env PEFT_TEACH_WORK=/content/drive/MyDrive/peft-teach-work</code> first, in each session.
 # </details>
 #
 # | | |
@@ -70,8 +75,8 @@ print("budget:", budget.name, "· computing on:", pt.device())
 # %% [markdown]
 # ## 1 · Three kinds of small
 #
-# A matrix of **rank** 1 is one column times one row; the rank of any matrix is the least number of such matrices that add up
-# to it. What do you say:
+# A matrix of **rank** 1 is one column times one row; the rank of a matrix is the smallest number of such matrices that add up
+# to it. What do you say?
 
 # %%
 follows = pt.widgets.Guess("A change that is made of few parameters has a low rank:", ("true", "false", "open"), "change.follows")
@@ -89,7 +94,7 @@ follows
 # | `change_c(p, n)` | n parameters | n | n |
 #
 # Each is a tensor of shape (n, n), and a *change*: if all of `p` is zero, so is the matrix. Every parameter counts: if it
-# moves, the matrix does, and a gradient finds its way back to it. The same `p` gives the same matrix.
+# moves, so does the matrix, and a gradient flows back to it. The same `p` gives the same matrix.
 
 
 # %% exercise="change.small" part="solution"
@@ -129,9 +134,9 @@ for name, (count, change) in made.items():
 pt.compare("change.follows", "false", "few parameters, therefore low rank")
 
 # %% [markdown]
-# False, and you built the counterexample: one parameter, full rank. In the other direction, a change of rank 1 can move every
-# entry. And few places is a third thing: `change_c` leaves nearly all entries alone and has full rank (it returns in lesson 06,
-# as IA³). So each of the three is a question of its own.
+# False, and you built the counterexample: one parameter, full rank. Conversely, a change of rank 1 can move every
+# entry. Few places are a third thing: `change_c` leaves nearly all entries alone and has full rank (it returns in lesson 06,
+# as IA³). Each of the three is a question of its own.
 #
 # ## 2 · Few parameters
 #
@@ -149,8 +154,7 @@ pt.compare("change.follows", "false", "few parameters, therefore low rank")
 #
 # Every weight still moves, but only $d$ parameters are trained, in directions that nobody chose. The smallest $d$
 # that works is called the task's **intrinsic dimension**. A dense $P$ for $d$ = 500 would take 45 GB, so each row gets
-# one single entry: weight $i$ is tied to entry $h(i)$ of $z$, with a random sign (*signed hashing*). Here is such a $P$ for 24
-# weights and $d = 6$:
+# a single entry: weight $i$ is tied to entry $h(i)$ of $z$, with a random sign (*signed hashing*):
 
 # %%
 model, tokenizer = pt.models.load("minilm", labels=2)
@@ -170,10 +174,11 @@ pt.plots.show(pictures.draw_hashing(h.tolist(), sign.tolist(), 6),
               "of P have the same size, ½ here, so that its columns have a length of about 1. (Further, below, you may write it.)")
 
 # %% [markdown]
-# The head is no part of $\theta$: it trains as with every method, so its 770 parameters come on top of $d$.
+# The head is no part of $\theta$: its 770 parameters are trained as well, on top of $d$.
 #
-# **How many directions does it take to bring half of the gain**, half of the way from the head alone, trained to its end,
-# to full fine-tuning? The runs below see 2,000 sentences, each once.
+# **How many directions bring half of the gain**, half of the way from the head alone, trained to its end, to full
+# fine-tuning? To be quick, these runs see 2,000 training sentences once, not 4,000, and their *share of the gain* lies between
+# a head and a full fine-tuning that saw the same 2,000. All are tested on the same sentences as everything in this course.
 
 # %%
 guess = pt.widgets.Guess("The smallest d that brings half of the gain:",
@@ -182,7 +187,7 @@ guess
 
 # %% [markdown]
 # Each step moves all 22.7 million weights, so the sweep is recorded. Which $d$ reaches which goal? Move the goal, and change
-# what it is a share of. (The button trains a $d$ that was not recorded, to its end; your point then stands in the picture.)
+# what it is a share of.
 
 # %%
 explorer = pictures.explore_subspaces(record, guess)
@@ -200,6 +205,7 @@ def line(name, rows):
 
 
 short = {m: records.select(record, group="short", method=m, pretrained=None) for m in ("full", "head")}
+print("trained on 2,000 sentences; the share of the gain is on these 2,000")
 line("head, 125 steps", short["head"])
 line("head, to its end", records.select(record, group="converged"))
 for rows in sorted(records.by_setting(records.select(record, group="subspace")), key=lambda rows: rows[0]["d"]):
@@ -215,24 +221,21 @@ print(f"90 % of full fine-tuning's accuracy is {0.9 * full_short:.1%}, {(0.9 * f
 pt.compare("change.half", "1,024 or 4,096", "of these d, the smallest that brings half of the gain: the seeds leave both open")
 
 # %% [markdown]
-# **Somewhere about 1,024 to 4,096 directions, by this ruler,** out of 22.7 million: 1,024 bring 46 % of the gain in the mean of
-# three seeds and 57 % in seed 0, the only seed that 4,096 has (60 %).
+# **About 1,024 to 4,096 directions,** out of 22.7 million: 1,024 bring 46 % of the gain in the mean of three seeds and 57 %
+# in seed 0, the only seed that 4,096 has (60 %).
 #
-# But what *works* means decides. Li et al. ask for 90 % of full fine-tuning's *accuracy*, and call that $d_{90}$. Move the
-# goal there: 1,024 directions reach it. The head alone, though, has 84 % of that accuracy without any direction, so this goal
-# is no more than 37 % of the gain. Whoever reads a $d_{90}$ should ask what the head alone would have had.
+# But it depends on what *works* means. Li et al. ask for 90 % of full fine-tuning's *accuracy*, and call that $d_{90}$. Move the
+# goal there: 1,024 directions reach it. But the head alone has 84 % of that accuracy without any direction, so this goal
+# is only 37 % of the gain. When you read a $d_{90}$, ask what the head alone would have had.
 #
-# And each point is a lower bound: what $d$ directions brought in 125 steps of one length, with a head that trained no longer.
-# In shorter steps, 16,384 of them come to 81 % of the gain, in the one seed there is. How few would do with more training, these
-# runs do not show.
-
-# %% [markdown]
+# Each point is a lower bound: what $d$ directions brought in 125 steps of one length. In shorter steps, 16,384 of them reach
+# 81 % of the gain, in the one seed there is.
+#
 # ## 3 · The rank of a real update
 #
 # "Few parameters are enough for fine-tuning, *therefore* its update has a low rank" is often given as the reason for LoRA
-# (lesson 07), which trains changes of low rank. It does not follow: the subspaces above change a matrix by full rank. That few
-# directions suffice lets one *hope* that a low rank does, too, and Hu et al. 2021 (§4.1) say no more than that.
-# Whether fine-tuning's own update has a low rank is a question to a trained model.
+# (lesson 07). It does not follow: the subspaces above change a matrix by full rank. Hu et al. 2021 (§4.1) only take it as a
+# hypothesis. Whether fine-tuning's own update has a low rank is a question to a trained model.
 #
 # We train all weights, live, on the same 2,000 sentences. Then $\Delta W = W_{after} - W_{before}$, for each of the 36
 # matrices in the six blocks.
@@ -259,10 +262,10 @@ updates = {n: (tuned.get_submodule(n).weight.detach() - before[f"{n}.weight"]).c
 #
 # $$ \Delta W = \sum_i \sigma_i\; u_i v_i^\top \qquad \sigma_1 \ge \sigma_2 \ge \dots \ge 0 $$
 #
-# All $u_i$ have length 1 and are perpendicular to each other, and so are all $v_i$: a pair $u_i, v_i$ is one **direction**
-# of the matrix, what it reacts to in the input and where that appears in the output, and $\sigma_i$ says how strongly. (So
-# *direction* has two meanings: above, a way for all weights to move together; here, a part of one matrix.) The sum of all $\sigma_i^2$
-# is the sum of all squared entries; it is called the **energy** of the matrix.
+# All $u_i$ have length 1 and are perpendicular to each other, and so are all $v_i$. A pair $u_i, v_i$ is one **direction**
+# of the matrix: $v_i$ is what it reacts to in the input, $u_i$ where that appears in the output, $\sigma_i$ how strongly. (Above,
+# a *direction* was a way for all weights to move together; here it is a part of one matrix.) The sum of all $\sigma_i^2$
+# is the sum of all squared entries, called the **energy** of the matrix.
 
 # %%
 last, lowest = (f"bert.encoder.layer.{block}.attention.self.value" for block in (5, 0))
@@ -276,8 +279,8 @@ pt.plots.show(pictures.draw_energy({name: sigma.tolist() for name, sigma in sigm
 # %% [markdown]
 # ### Exercise 2 · The marks (1 point, about 4 minutes)
 #
-# Write `directions(sigma, share)`, the place of such a mark: the smallest number of directions, the strongest first, that
-# hold at least this share of the energy.
+# Write `directions(sigma, share)`, the place of such a mark: the smallest number of directions, strongest first, that hold at
+# least this share of the energy.
 #
 # - `sigma` is a tensor of singular values, the largest first, and stays as it is; `share` is a number such as 0.9;
 # - the answer is a whole number, 1 if the first direction is enough.
@@ -311,18 +314,17 @@ for run, table in spectra.items():
         print(f"   {place:14s}", "  ".join(f"{c:3d}" for c in counts))
 
 # %% [markdown]
-# Strictly, **no rank is low here**. Counted to 90 % of the energy, the update is spread in the lower blocks, over about a
-# hundred directions (`ffn_in`: up to two hundred), and concentrated in the last: 5 to 24, but for `ffn_in`. After twice
-# as many steps the picture is the same. But energy need not be importance. **Are the many weak directions needed?**
+# Strictly, **no rank is low here**. In the lower blocks, 90 % of the energy is spread over about a hundred directions
+# (`ffn_in`: up to two hundred); in the last it is concentrated in 5 to 24, except in `ffn_in`.
+# But energy need not be importance. **Are the many weak directions needed?**
 #
 # ### Exercise 3 · The truncation (2 points, about 8 minutes)
 #
-# Write `truncate(delta, k)`: of all matrices of rank $k$ at most, the one that is nearest to `delta`, which means that the sum of
-# the squared differences is smallest. It is the sum above, stopped after $k$ terms (Eckart and Young 1936).
+# Write `truncate(delta, k)`: of all matrices of rank at most $k$, the one nearest to `delta`, with the smallest sum of
+# squared differences. It is the sum above, stopped after $k$ terms (Eckart and Young 1936).
 #
 # - `delta` need not be square and stays as it is; the result has its shape; $k$ goes from 0 to all;
-# - `torch.linalg.svd(delta, full_matrices=False)` gives the three parts. Find out how they lie, and put `delta` together
-#   from them before you cut.
+# - `torch.linalg.svd(delta, full_matrices=False)` gives the three parts. Put `delta` together from them before you cut.
 
 
 # %% exercise="change.truncate" part="solution"
@@ -340,8 +342,8 @@ truncate = pt.check("change.truncate", truncate)
 pt.require("change.truncate")
 
 # %% [markdown]
-# Now your function cuts all 36 updates, and all else that was trained stays. Uncut, the model answers some 81 % of the test
-# sentences. **What is left at $k = 8$, which keeps about half of the energy?** Commit a number such as 0.7.
+# Now your function cuts all 36 updates; all else that was trained stays. Uncut, the model gets some 81 % of the test sentences
+# right. **What is left at $k = 8$, which keeps about half of the energy?** Commit a number such as 0.7.
 
 # %%
 at_eight = pt.commit("change.eight", ...)    # a share of right answers, from 0 to 1
@@ -370,8 +372,8 @@ print(f"energy in 8 directions: {sum(held) / len(held):.0%}, mean of the {len(he
 pt.compare("change.eight", cut[8], "accuracy with eight directions in each matrix, live")
 
 # %% [markdown]
-# Recorded, from full fine-tuning on all 4,000 sentences, two seeds: on the left one matrix, on the right all 36 cut at the
-# same $k$. Ask it:
+# Recorded, from full fine-tuning on all 4,000 sentences, two seeds: left, one matrix; right, all 36 cut at the same $k$.
+# Ask it:
 #
 # 1. Where does the accuracy stop rising, and how much of the energy is kept there?
 # 2. The orange line is the opposite cut: the $k$ *strongest* directions are left out. Are they needed?
@@ -386,7 +388,7 @@ pt.sentence("change.rank", ...)    # one sentence of yours: has fine-tuning's up
 
 # %% [markdown]
 # <details><summary>Ours</summary>
-# It has not, and in most matrices 90 % of its energy is spread over dozens of directions. But cut to eight of them the
+# No: in most matrices 90 % of its energy is spread over dozens of directions. But cut to eight of them the
 # model answers nearly as well: a low rank is <i>enough</i>, though the update is not <i>of</i> low rank.
 # </details>
 #
@@ -396,16 +398,15 @@ pt.sentence("change.rank", ...)    # one sentence of yours: has fine-tuning's up
 # two seeds disagree: without it one loses twenty points, the other two. That half of a finished update can be cut away does
 # not show that a training within rank 8 would find the other half: that is lesson 07.
 # </details>
-
-# %% [markdown]
+#
 # ## 4 · Few places
 #
 # The third kind of small moves a few weights and leaves all others alone. With every method, somebody has to find these
-# places, put something there and freeze the rest. In peft an argument called `target_modules` does that for you. Here
-# you write it, once, and later lessons use yours.
+# places, put something there and freeze the rest. In peft the argument `target_modules` does that for you. Here you write it
+# once, and later lessons use yours.
 #
-# What is put there is an **adapter**: a class that inherits from `pt.Adapter` and holds the module that it goes around as
-# `self.base`. Every parameter that it registers besides is its own. Here is one, and a model as small as can be:
+# What is put there is an **adapter**: a class that inherits from `pt.Adapter` and holds the module that it wraps as
+# `self.base`. Every other parameter that it registers is its own. Here is one, and a tiny model:
 
 # %%
 import inspect
@@ -427,7 +428,7 @@ print(Tiny())
 #   these; nothing else has `requires_grad`, also not what is wrapped;
 # - **refused**: a target that no module has is an error, whose text names it, whether or not other targets are found. It is
 #   raised before anything is changed;
-# - the model to go on with is **returned**. It may be the one that was given or a copy.
+# - the model is **returned**: the one that was given, or a copy.
 #
 # `model.named_modules()` gives all modules with their full names. Try yours on `Tiny()` and `Scale`.
 
@@ -463,11 +464,12 @@ pt.require("change.inject")
 # %% [markdown]
 # ### Exercise 5 · Its law (3 points, about 10 minutes)
 #
-# An `inject` that forgets something does not fail: the loss falls, and the claim is wrong. So write the test that finds it.
-# `inject_holds(inject, fresh, make)` raises, as `assert` does, if an `inject` breaks its law, and does nothing if it keeps
-# it. `fresh()` gives a new `Tiny`, `make(base)` a `Scale`.
+# An `inject` that forgets something does not crash: the loss falls, and the claim is wrong. So write the test that finds it.
+# `inject_holds(inject, fresh, make)` raises, as `assert` does, if an `inject` breaks one of these properties. `fresh()` gives a
+# new `Tiny`, `make(base)` a `Scale`.
 #
-# It is put on trial before nine broken versions, each with one slip against one of these properties, and four right ones, which differ in what the properties leave open. It must catch the nine and spare the four.
+# It must catch nine broken versions, each with one slip, and spare four right ones, which differ in what the properties leave
+# open.
 
 
 # %% exercise="change.holds" part="solution"
@@ -507,12 +509,12 @@ pt.audit()      # from now on, in any lesson: every test that you wrote, put to 
 #
 # $$ y = x\,W^\top + b_0 + b = \mathrm{base}(x) + b $$
 #
-# (The paper trains $b_0$ itself. To train what is added to it, from zero, is the same, and keeps the base as it was.)
+# (The paper trains $b_0$ itself. Training what is added to it, from zero, is the same, and keeps the base as it was.)
 #
 # ### Exercise 6 · BitFit (1 point, about 5 minutes)
 #
-# Write the adapter, so that `self.b` is trained, in float32, and the output is the equation's, in the dtype of the base's
-# output. Before any training the output is the base's, to the bit. `base` is a linear layer or a LayerNorm that has a bias.
+# Write the adapter: `self.b` is trained, in float32, and the output is the equation's, in the dtype of the base's
+# output. Before any training the output is the base's, to the bit. `base` is a linear layer or a LayerNorm with a bias.
 
 
 # %% exercise="change.bitfit" part="solution"
@@ -561,8 +563,7 @@ print(f"a block has 7 · 384 + 1,536 = {7 * 384 + 1536:,} biases: 6 · {7 * 384 
       f"{6 * (7 * 384 + 1536) + 2 * 384 + in_head:,}")
 
 # %% [markdown]
-# A thousandth of the model, and no entry of a matrix. Now watch it learn, on all 4,000 sentences, beside the
-# recorded curves of full fine-tuning and of the head alone.
+# Now watch it learn, on all 4,000 sentences, beside the recorded curves of full fine-tuning and of the head alone.
 
 # %%
 pt.compare("change.count", trained, "parameters that train")
@@ -584,7 +585,6 @@ beside = {"full fine-tuning": full[0]["losses"], "head only": head[0]["losses"]}
 colours = {"full fine-tuning": pt.plots.COLOURS["full"], "head only": pt.plots.COLOURS["head"]}
 steps = pt.widgets.watch(pt.train(model, batches, lr=3e-3), len(batches), beside if budget.claims else None, colours)
 
-# %%
 bitfit = records.select(record, group="bitfit")
 found = pt.evaluate(model, pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64))
 print(f"your BitFit: {found.accuracy:.1%} of {found.examples:,} test sentences, {records.gain(found.accuracy):.0%} of the gain")
@@ -607,9 +607,9 @@ for title, chosen in (("now right", answers_after == truth), ("now wrong", answe
 #
 # ## The three kinds of small, on one ruler
 #
-# *Parameters* is what it takes to write the change down, with the head's 770; *rank* is that of the change of one
-# 384 × 384 matrix. The two random subspaces saw half as many sentences, so their share of the gain is on a ruler of its own
-# (76.4 % there is 68 %, on the others' ruler it would be less): compare them with each other, not with the rest.
+# *Parameters* are those that write the change down, with the head's 770; *rank* is that of the change of one
+# 384 × 384 matrix. The two random subspaces were trained on half as many sentences, and their share of the gain is measured
+# there; the last column also gives it on the others' ruler.
 
 # %%
 rows = pictures.three_kinds(record, long)
@@ -622,32 +622,27 @@ pt.plots.show(pictures.draw_kinds(rows, pictures.own_points(record)),
 
 # %%
 pt.sentence("change.kinds", ...)    # one sentence of yours: which kind of small is "the" small change?
+pt.progress("02")
 
 # %% [markdown]
 # <details><summary>Ours</summary>
 # None of them is. Changes of rank 0, 1, 8 and 384, with thousands of parameters or with millions, all bring a good part of the
-# gain: a pretrained model can be turned to a new task by many different small changes.
+# gain: many different small changes can turn a pretrained model to a new task.
 # </details>
 #
-# Rank does not order the results, and neither do parameters: LoRA's 9,986, in query and value alone, bring more than BitFit's
-# 26,882 (three seeds each), so the count alone does not decide. And the question of the beginning?
+# Neither rank nor the count of parameters orders the results: LoRA's 9,986, in query and value alone, bring more than BitFit's
+# 26,882 (three seeds each). And the question of the beginning?
 #
 # - **Few parameters: possible.** One to four thousand, in random directions, bring about half of the gain.
-# - **Low rank: not true of the update, enough all the same.** Eight directions of each matrix carry nearly all of the gain.
+# - **Low rank: not true of the update, but enough.** Eight directions of each matrix carry nearly all of the gain.
 # - **Few places: possible.** Fine-tuning moves all weights; the biases alone bring more than half of its gain.
 #
-# That is why there are so many methods in this course, and why lesson 10 compares them by measurement.
-
-# %%
-pt.progress("02")
-
-# %% [markdown]
 # ## When, and when not
 #
-# **A random subspace** is an instrument for measuring, not a method for production: it saves parameters on disk, but every
-# step still computes the gradient of all weights. **Truncating** a finished update saves disk space where there are many tasks, each trained in full once.
-# **BitFit** is worth a try where a model has biases: its only setting is the learning rate, and $b$ can be added to $b_0$ in
-# the end. Where there are none, or there is more to learn, take a method with more room: lessons 03 to 09.
+# **A random subspace** is an instrument for measuring, not a method for production: every step still computes the gradient of
+# all weights. **Truncating** a finished update saves disk space where many tasks were each trained in full. **BitFit** is worth
+# a try where a model has biases: its only setting is the learning rate, and $b$ can be added to $b_0$ in
+# the end. Where there is more to learn, take a method with more room: lessons 03 to 09.
 #
 # **Five lines to remember**
 #

@@ -186,8 +186,9 @@ class SubspaceExplorer(Explorer):
         }
         super().__init__(
             controls, lambda **s: subspaces(record, **s, guess=guess.value), draw_subspaces,
-            lambda found: "Recorded: test accuracy after 125 steps when the whole backbone may "
-                          "move along d random directions only. A dot is a seed, the line joins "
+            lambda found: "Recorded: accuracy on the course's test sentences after 125 steps, on "
+                          "2,000 training sentences, when the whole backbone may move along d "
+                          "random directions only. A dot is a seed, the line joins "
                           "the means, the circle is the smallest recorded d that reaches the "
                           "goal.", below=[self.d, self.run.box])
         guess.buttons.observe(lambda change: self.refresh(), names="value")
@@ -397,8 +398,9 @@ def three_kinds(record: dict, long: dict) -> list[Small]:
                  note=f"{small:,} for the matrices; all else as trained"),
              way("full fine-tuning", everything, WIDTH, _accuracies(full))]
     found += [way(f"random subspace, d = {d:,}", d, WIDTH,
-                  _accuracies(records.select(record, group="subspace", d=d)), ruler=ends(record),
-                  note="on 2,000 sentences, of its own ruler") for d in (1024, 16_384)]
+                  shares, ruler=ends(record), note="trained on 2,000 sentences, its ruler too; on "
+                  f"the others' {records.gain(mean(shares)):.0%}") for d in (1024, 16_384)
+              for shares in [_accuracies(records.select(record, group="subspace", d=d))]]
     return sorted(found, key=lambda way: way.parameters)
 
 
@@ -438,6 +440,8 @@ def draw_kinds(ways: Sequence[Small], own: Sequence[tuple[str, int, float]] = ()
                     fontsize=9, ha="right" if to_left else "left", va="top" if below else "bottom")
     for rank, colour in colours.items():
         ax.plot([], [], "o", ms=9, color=colour, label=f"rank {rank}")
+    ax.plot([], [], "o", ms=9, color=COLOURS["full"], mew=2, mfc=COLOURS["paper"],
+            label="384, trained on 2,000,\non a ruler of their own")
     for name, parameters, share in own:
         ax.plot(parameters, share, "D", ms=9, color=COLOURS["yours"])
         to_left = name == "BitFit"    # whose recorded point has its name on the right
