@@ -75,9 +75,9 @@ def figure(width: float = 8, height: float = 3.4, columns: int = 1, rows: int = 
     return made, *axes
 
 
-def in_percent(axis, decimals: int = 0) -> None:
+def in_percent(axis) -> None:
     """Write the shares along an axis as percentages."""
-    axis.set_major_formatter(PercentFormatter(1, decimals=decimals))
+    axis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
 def logarithmic(ax, which: str = "xy") -> None:
@@ -166,28 +166,6 @@ def rates(sweeps: Mapping[str, Mapping[float, float]], colours: Mapping[str, str
     made.set_label("Test accuracy by learning rate. " + "; ".join(
         f"{name}: " + ", ".join(f"{x:g} {y:.1%}" for x, y in sorted(points.items()))
         for name, points in sweeps.items()))
-    return made
-
-
-def dots(groups: Sequence[tuple[str, Sequence[float]]],
-         references: Mapping[str, tuple[float, str]]) -> Figure:
-    """Draw one line a setting: a dot a seed, a bar at the mean; references as vertical lines.
-
-    `groups` are (label, accuracies), `references` map a name to (accuracy, colour).
-    """
-    made, ax = figure(8, 0.9 + 0.34 * len(groups))
-    for y, (_, values) in enumerate(groups):
-        ax.plot(values, [y] * len(values), "o", color=COLOURS["lora"], alpha=0.55, mew=0)
-        ax.plot([np.mean(values)] * 2, [y - 0.32, y + 0.32], color=COLOURS["lora"], lw=2.5)
-    for name, (value, colour) in references.items():
-        ax.axvline(value, color=colour, ls="--", lw=1.5, label=name)
-    ax.set(yticks=range(len(groups)), yticklabels=[label for label, _ in groups],
-           ylim=(len(groups) - 0.4, -0.6), xlabel="test accuracy")
-    in_percent(ax.xaxis, decimals=1)
-    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
-    made.set_label("Mean test accuracy. " + "; ".join(
-        [f"{n}: {np.mean(v):.1%}" for n, v in groups]
-        + [f"{n}: {value:.1%}" for n, (value, _) in references.items()]))
     return made
 
 

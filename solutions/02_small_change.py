@@ -177,8 +177,8 @@ pt.plots.show(pictures.draw_hashing(h.tolist(), sign.tolist(), 6),
 # The head is no part of $\theta$: its 770 parameters are trained as well, on top of $d$.
 #
 # **How many directions bring half of the gain**, half of the way from the head alone, trained to its end, to full
-# fine-tuning? To be quick, these runs see 2,000 training sentences once, not 4,000, and their *share of the gain* lies between
-# a head and a full fine-tuning that saw the same 2,000. All are tested on the same sentences as everything in this course.
+# fine-tuning? To be quick, these runs see 2,000 training sentences once, half as many as the others, and their *share of the
+# gain* lies between a head and a full fine-tuning that saw the same 2,000. The test sentences are the course's.
 
 # %%
 guess = pt.widgets.Guess("The smallest d that brings half of the gain:",

@@ -22,7 +22,7 @@ FIGURES = {
     "10,041 sentences": "what is left of Hutto & Gilbert's reviews with |rating| > 0.5",
     "22.7 million": TOTAL,
     "4,000 film reviews": "a setting of the runs",
-    "as at 1,536": "the inputs of the widest matrix, ffn_out",
+    "as with 1,536": "the inputs of the widest matrix, ffn_out",
     "about 100 MB": ABOVE,
     "LoRA reaches 57.0 %": SLOW["accuracy"],
     "ends at 49.5 %": FAST["accuracy"],

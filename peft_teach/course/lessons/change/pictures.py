@@ -434,7 +434,8 @@ def draw_kinds(ways: Sequence[Small], own: Sequence[tuple[str, int, float]] = ()
         ax.plot([way.parameters] * 2, [min(shares), max(shares)], color=colour, lw=2)
         ax.plot(way.parameters, way.gain, "o", ms=9, color=colour, mew=2,
                 mfc=COLOURS["paper"] if is_short else colour)
-        to_left, below = way.parameters > 1e6, way.name.startswith(("BitFit", "full, "))
+        to_left = way.parameters > 1e6
+        below = way.name.startswith(("BitFit", "full, ", "random subspace, d = 1,"))
         ax.annotate(way.name, (way.parameters, way.gain),
                     (-9 if to_left else 9, -5 if below else 5), textcoords="offset points",
                     fontsize=9, ha="right" if to_left else "left", va="top" if below else "bottom")
