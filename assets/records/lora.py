@@ -127,20 +127,26 @@ def spectrum_name(group, setting):
     return None
 
 
-def spectrum(model, before, full):
+def spectrum(model, before, full, stands):
     """Return singular values, and the overlap with full fine-tuning's update, by matrix.
 
     And what becomes of W: the singular values of W + ΔW, and how far W knows their directions.
+    `full()` returns full fine-tuning's update; it is not asked for overlaps that `stands`, what is
+    recorded, has of the same singular values.
     """
     table = {}
     for name, delta in pt.spectra.updates(model, before).items():
         sigma = [s for s in pt.spectra.singular_values(delta).tolist() if s > 0]
         sigma = digits(s for s in sigma if s > 1e-5 * sigma[0])
-        k, after = min(len(sigma), 8), before[name] + delta
+        after = before[name] + delta
         known = pt.spectra.familiarity(before[name], after, DIRECTIONS)
-        table[name] = {"sigma": sigma, "overlap": {
-            side: round(pt.spectra.overlap(delta, full[name], k, side), 4)
-            for side in ("in", "out")},
+        if stands.get(name, {}).get("sigma") == sigma:    # the same run again
+            overlap = stands[name]["overlap"]
+        else:
+            overlap = {side: round(pt.spectra.overlap(delta, full()[name], min(len(sigma), 8),
+                                                      side), 4) for side in ("in", "out")}
+        table[name] = {
+            "sigma": sigma, "overlap": overlap,
             "after": digits(pt.spectra.singular_values(after)[:DIRECTIONS].tolist()),
             "known": [round(c, 3) for c in known.tolist()]}
     return table
@@ -167,9 +173,13 @@ def cut(model, before, data):
 
 
 def is_whole(record, name):
-    """Return whether all that a spectrum holds now stands in the record."""
+    """Return whether all that a spectrum holds now stands in the record.
+
+    Of the second full fine-tuning only the overlap is ever asked.
+    """
     found = record["spectra"].get(name, {"": {}})
-    return all("known" in row for row in found.values()) and (
+    needed = "overlap" if name == "full again" else "known"
+    return all(needed in row for row in found.values()) and (
         not name.isdigit() or name in record.get("cut", {}))
 
 
@@ -214,16 +224,22 @@ def main():
     if not options.cost:
         before, full_updates = weights(), []
 
+        def full_update():
+            if not full_updates:
+                full = run({"method": "full", "seed": 0}, data)[1]
+                full_updates.append(pt.spectra.updates(full, before))
+            return full_updates[0]
+
         def make(about):
             group, setting = about["group"], about["setting"]
             row, model = run(setting, data)
             name = spectrum_name(group, setting)
             if name is None:
                 return row, {}
-            if not full_updates:
-                full = model if name == "full" else run({"method": "full", "seed": 0}, data)[1]
-                full_updates.append(pt.spectra.updates(full, before))
-            gains = {"spectra": {name: spectrum(model, before, full_updates[0])}}
+            if name == "full":
+                full_updates[:] = [pt.spectra.updates(model, before)]
+            stands = record.read().get("spectra", {}).get(name, {})
+            gains = {"spectra": {name: spectrum(model, before, full_update, stands)}}
             if setting["method"] == "lora":
                 gains["cut"] = {name: cut(model, before, data)}
             return row, gains

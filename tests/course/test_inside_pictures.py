@@ -29,7 +29,9 @@ def test_the_parameters_over_their_whole_grid():
 
 def test_areas_are_numbers_of_parameters():
     found = inside.parameters("minilm", ("query",))
-    areas = [p.get_width() * p.get_height() for p in inside.draw_parameters(found).axes[0].patches]
+    drawn_areas, = inside.draw_parameters(found).axes[0].collections
+    areas = [path.get_extents().width * path.get_extents().height
+             for path in drawn_areas.get_paths()]
     drawn = [n for _, column in found.columns for n in column.values()]
     assert areas == pytest.approx(drawn)
 
