@@ -58,6 +58,16 @@ def test_the_memory_over_its_whole_grid():
         assert held.fits == (f"fits into {fits[0]}" if fits else "more than 80 GB")
 
 
+def test_no_choice_waits_for_an_outline(monkeypatch):
+    """To measure one takes a third of a second, and each choice of a model needs three."""
+    def never(*args):
+        raise AssertionError("a redraw measures an outline")
+
+    monkeypatch.setattr(outlines, "measure", never)
+    for choice in itertools.product(outlines.SIZES, outlines.TRAINS, outlines.DTYPES):
+        assert inside.memory(*choice[:2], dtype=choice[2]).chosen.total_bytes
+
+
 def test_bars_of_the_memory_add_up():
     held = inside.memory("minilm", "everything")
     bars = inside.draw_memory(held).axes[0].patches
