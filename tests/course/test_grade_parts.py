@@ -985,7 +985,8 @@ MERGED = """def merged(layer):
     class Result:
         pass
     r, b = Result(), layer.base
-    r.merged = nn.Linear(b.in_features, b.out_features, b.bias is not None, dtype=b.weight.dtype)
+    r.merged = nn.Linear(b.in_features, b.out_features, b.bias is not None, b.weight.device,
+                         b.weight.dtype)
     r.merged.weight.copy_(b.weight.float() + layer.scale * layer.B @ layer.A)
     if b.bias is not None:
         r.merged.bias.copy_(b.bias)
