@@ -177,7 +177,11 @@ def test_a_star_stands_at_each_intruder():
                             1, {"2": {0: 0.7, 1: 0.75, 2: 0.8}}, 0.68,
                             {"2": {"in": 0.1, "out": 0.1}}, {"2": 0.02})
     assert found.told == "rank 2: cut at 1, 75.0%; intruders: 2"
+    assert found.intruders == {"2": 2, "full": 2}
     figure = updates.draw_updates(found)
+    text, = figure.axes[1].texts
+    assert text.get_text() == "intruders of each run:\nr 2: 2,  full: 2"
+    assert figure.get_label().endswith("intruders: rank 2 2, rank 2 2.")    # both are named rank 2
     stars = [line for line in figure.axes[1].lines if line.get_marker() == "*"]
     assert [(list(s.get_xdata()), list(s.get_ydata())) for s in stars] == [([1, 3], [7.0, 4.0])]
     at_k = [line.get_xdata()[0] for ax in figure.axes[::2] for line in ax.lines

@@ -60,6 +60,11 @@ class Spectra:
             told += f"cut at {self.k}, {left[at]:.1%}; "
         return told + f"intruders: {self.updates[self.shown].intruders}"
 
+    @property
+    def intruders(self) -> dict[str, int]:
+        """How many intruders each run has of which the directions of W + ΔW are known."""
+        return {run: update.intruders for run, update in self.updates.items() if update.known}
+
 
 def own_updates(model: nn.Module) -> dict[str, Update]:
     """Return what the reader's trained adapters did to each matrix they wrap, by module name."""
@@ -118,7 +123,8 @@ def draw_updates(found: Spectra) -> Figure:
         f"{u.name}: {len(u.sigma)} directions, from {u.sigma[0]:.2g} to {u.sigma[-1]:.2g}"
         for u in found.updates.values()) + "".join(
         f"; {found.updates[r].name} cut at " + ", ".join(f"{k}: {a:.1%}" for k, a in left.items())
-        for r, left in found.cut.items()) + ".")
+        for r, left in found.cut.items()) + "; intruders: " + ", ".join(
+        f"{found.updates[r].name} {n}" for r, n in found.intruders.items()) + ".")
     return made
 
 
@@ -170,6 +176,9 @@ def _draw_weights(ax, found: Spectra) -> None:
                 ms=12 if marker == "*" else 5, label=label)
     ax.set(xlabel="direction, strongest first", ylabel="singular value of W + ΔW", ylim=(0, None),
            title=f"{update.name}: intruders, {update.intruders} of {len(update.known)} directions")
+    ax.text(0.02, 0.03, "intruders of each run:\n" + ",  ".join(
+        f"{_label(run)}: {n}" for run, n in found.intruders.items()), fontsize=9,
+        transform=ax.transAxes)
     ax.legend(frameon=False, fontsize=9)
 
 
@@ -178,9 +187,10 @@ def _draw_cut(ax, found: Spectra) -> None:
         ax.plot([_at(k) for k in left], left.values(), **_style(run),
                 lw=2.5 if run == found.shown else 1.3, ms=5)
         last = max(left)
-        ax.annotate(_label(run), (_at(last), left[last]), xytext=(4, 0),
-                    textcoords="offset points", fontsize=9, va="center",
-                    color=_style(run)["color"], bbox=_LABEL)
+        below = run != FULL    # where the lines of larger ranks do not go on
+        ax.annotate(_label(run), (_at(last), left[last]), xytext=(0, -6) if below else (4, 0),
+                    textcoords="offset points", fontsize=9, va="top" if below else "center",
+                    ha="center" if below else "left", color=_style(run)["color"], bbox=_LABEL)
     ax.axhline(found.head, color=COLOURS["head"], ls="--", lw=1.5)
     ax.text(0.99, found.head, "head only", ha="right", va="bottom", fontsize=9,
             transform=ax.get_yaxis_transform())
