@@ -580,15 +580,13 @@ some = movies.test[:200]
 answers_before = answers(model.eval(), some)
 batches = pt.data.batches(movies.train[:budget.train_examples], tokenizer, budget.batch_size)
 long = records.load("lora")                       # the record of lesson 07 has three seeds of both
-full, head = (records.select(long, group="methods", method=m) for m in ("full", "head"))
-beside = {"full fine-tuning": full[0]["losses"], "head only": head[0]["losses"]}
+beside = {name: records.select(long, group="methods", method=method)[0]["losses"]
+          for name, method in (("full fine-tuning", "full"), ("head only", "head"))}
 colours = {"full fine-tuning": pt.plots.COLOURS["full"], "head only": pt.plots.COLOURS["head"]}
 steps = pt.widgets.watch(pt.train(model, batches, lr=3e-3), len(batches), beside if budget.claims else None, colours)
-
-bitfit = records.select(record, group="bitfit")
 found = pt.evaluate(model, pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64))
 print(f"your BitFit: {found.accuracy:.1%} of {found.examples:,} test sentences, {records.gain(found.accuracy):.0%} of the gain")
-mean, spread = records.accuracy(bitfit)
+mean, spread = records.accuracy(bitfit := records.select(record, group="bitfit"))
 print(f"recorded:    {mean:.1%} ± {spread:.1%} over {len(bitfit)} seeds, {records.gain(mean):.0%} of the gain")
 if budget.claims:
     pictures.keep_own("BitFit", trained, found.accuracy)

@@ -241,7 +241,6 @@ pt.require("lora.start")
 # %%
 pt.audit()
 
-
 class MyLoRA(LoRALinear):
     def merged(self):
         return merged(self)      # the function of exercise 5, further down; until then it is not called
