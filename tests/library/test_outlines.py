@@ -20,6 +20,7 @@ PUBLISHED = {"minilm": 22_713_216 + 770, "bert-base": 109_482_240 + 1538,
 def test_counts_are_those_that_were_published(name):
     assert sum(outlines.counts(name).values()) == PUBLISHED[name]
     assert outlines.measure(name)["total"] == PUBLISHED[name]
+    assert outlines.counts(name) == account.by_place(outlines.outline(name))
 
 
 def test_an_outline_takes_no_memory():
