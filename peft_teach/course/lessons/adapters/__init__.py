@@ -1,0 +1,1 @@
+"""Lesson 05: adapters, and where in the block they stand."""

@@ -1,0 +1,205 @@
+"""Lesson 05: two placements of a bottleneck, one of them around a module with two inputs."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ....core import Adapter
+from ...adapter_judge import (
+    MISTAKES,
+    Method,
+    evaluates_as_it_trains,
+    gives_the_same_twice,
+    keeps_dtypes,
+    registers_no_buffer,
+)
+from ...exercise import Exercise, Verdict
+from ...judge import strange
+
+OWN = ("W_down", "b_down", "W_up", "b_up")
+
+
+class Pfeiffer(Adapter):
+    """LN(x + A(LN(x))), around the norm that closes a layer: x is the sum r + o."""
+
+    def __init__(self, base: nn.Module, A: nn.Module):
+        super().__init__(base)
+        self.A = A
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x + self.A(self.base(x)))                      # (…, d_model)
+
+
+class Parallel(Adapter):
+    """base(h, r + s A(r)), around the second half of a feed-forward block."""
+
+    def __init__(self, base: nn.Module, A: nn.Module, scale: float):
+        super().__init__(base)
+        self.A, self.scale = A, scale
+
+    def forward(self, h: Tensor, r: Tensor) -> Tensor:
+        return self.base(h, r + self.scale * self.A(r))                 # (…, d_model)
+
+
+# ── what they are tried on ───────────────────────────────────────────────────────────────────
+
+
+class Given(nn.Module):
+    """The bottleneck that is handed over, with a start that is near silence."""
+
+    def __init__(self, d_model: int, size: int):
+        super().__init__()
+        self.W_down = nn.Parameter(0.001 * torch.randn(size, d_model))
+        self.b_down = nn.Parameter(torch.zeros(size))
+        self.W_up = nn.Parameter(0.001 * torch.randn(d_model, size))
+        self.b_up = nn.Parameter(torch.zeros(d_model))
+
+    def forward(self, u: Tensor) -> Tensor:
+        return torch.relu(u @ self.W_down.T + self.b_down) @ self.W_up.T + self.b_up
+
+
+class Second(nn.Module):
+    """The second half of a feed-forward block as BERT has it: LN(W h + b + r)."""
+
+    def __init__(self, d_ff: int, d_model: int):
+        super().__init__()
+        self.dense = nn.Linear(d_ff, d_model)
+        self.LayerNorm = nn.LayerNorm(d_model)
+
+    def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
+        return self.LayerNorm(self.dense(hidden_states) + input_tensor)
+
+
+def placement_cases(seed: int) -> list[dict]:
+    """Return a width, the modules' weights, inputs, values for A, and a scale."""
+    generator = torch.Generator().manual_seed(400 + seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    cases = []
+    for d, m, d_ff, batch in ((4, 2, 6, (1, 2)), (6, 3, 10, (3, 2)), (9, 5, 20, (2, 4))):
+        cases.append({
+            "d": d, "m": m, "d_ff": d_ff, "scale": float(torch.rand((), generator=generator)) + 2,
+            "norm": (1 + draw(d) / 4, draw(d) / 2), "dense": (draw(d, d_ff) / d_ff**0.5, draw(d)),
+            "x": draw(*batch, d), "h": draw(*batch, d_ff), "r": draw(*batch, d),
+            "A.W_down": draw(m, d) / d**0.5, "A.b_down": draw(m) / 2,
+            "A.W_up": draw(d, m), "A.b_up": draw(d)})
+    return cases
+
+
+def norm(case: Mapping) -> nn.LayerNorm:
+    """Return the norm that closes a layer, frozen."""
+    made = nn.LayerNorm(case["d"])
+    with torch.no_grad():
+        for parameter, value in zip((made.weight, made.bias), case["norm"]):
+            parameter.copy_(value)
+    return made.requires_grad_(False)
+
+
+def second(case: Mapping) -> Second:
+    """Return the second half of a feed-forward block, frozen."""
+    made = Second(case["d_ff"], case["d"])
+    made.LayerNorm = norm(case)
+    with torch.no_grad():
+        for parameter, value in zip((made.dense.weight, made.dense.bias), case["dense"]):
+            parameter.copy_(value)
+    return made.requires_grad_(False)
+
+
+def _A(case: Mapping) -> Callable[[Tensor], Tensor]:
+    W_down, b_down, W_up, b_up = (case[f"A.{name}"] for name in OWN)
+    return lambda u: torch.relu(u @ W_down.T + b_down) @ W_up.T + b_up
+
+
+def usual_pfeiffer(base: nn.Module, case: Mapping) -> dict[str, Tensor]:
+    """Return what the usual mistakes give."""
+    x, A = case["x"], _A(case)
+    y = base(x)
+    return {"not_normed_again": y + A(y), "reads_the_sum": base(x + A(x)),
+            "adds_to_the_normed": base(y + A(y)), "branch_missing": y, "sum_lost": base(A(y))}
+
+
+def usual_parallel(base: nn.Module, case: Mapping) -> dict[str, Tensor]:
+    """Return what the usual mistakes give."""
+    h, r, s, A = case["h"], case["r"], case["scale"], _A(case)
+    y = base(h, r)
+    return {"no_scale": base(h, r + A(r)), "scale_inside": base(h, r + A(s * r)),
+            "after_the_norm": y + s * A(r), "behind": y + s * A(y), "branch_missing": y,
+            "all_scaled": base(h, s * (r + A(r))), "sum_lost": base(h, s * A(r)),
+            "behind_inside": base(h, r + s * A(y))}
+
+
+WITHOUT = (registers_no_buffer, keeps_dtypes, gives_the_same_twice, evaluates_as_it_trains)
+METHODS = {
+    "Pfeiffer": Method(
+        name="Pfeiffer", base=norm, own=tuple(f"A.{name}" for name in OWN), inputs=("x",),
+        equation=lambda base, case: base(case["x"] + _A(case)(base(case["x"]))),
+        formula="the layer's end with A in it", usual=usual_pfeiffer, start_bound=0.05,
+        without=WITHOUT, praise=""),
+    "Parallel": Method(
+        name="Parallel", base=second, own=tuple(f"A.{name}" for name in OWN), inputs=("h", "r"),
+        equation=lambda base, case: base(case["h"], case["r"] + case["scale"] * _A(case)(
+            case["r"])),
+        formula="the block with s·A beside it", usual=usual_parallel, start_bound=0.05,
+        without=WITHOUT, praise=""),
+}
+
+
+def run_placements(placements: tuple[Any, Any], case: dict) -> dict[str, Any]:
+    """Observe both classes, each around its own base, with a bottleneck handed over."""
+    pfeiffer, parallel = placements
+    makers = {"Pfeiffer": lambda base: pfeiffer(base, Given(case["d"], case["m"])),
+              "Parallel": lambda base: parallel(base, Given(case["d"], case["m"]), case["scale"])}
+    return {name: method.run(makers[name], case) for name, method in METHODS.items()}
+
+
+def judge_placements(case: dict, seen) -> Verdict:
+    if odd := strange(seen, *METHODS):
+        return odd
+    for name, method in METHODS.items():
+        verdict = method.judge(case, seen[name])
+        if not verdict.passed:
+            return verdict
+    return Verdict(True, "One reads the norm's output, the other what the block was given; neither "
+                         "touches its base.")
+
+
+LEFT_OUT = ("buffer", "dtype", "second_call", "training_only", "shapes", "misnamed")
+PLACEMENT_MISTAKES = {name: text for name, text in MISTAKES.items() if name not in LEFT_OUT} | {
+    "layers_inside": "The four parameters are those of A, and A is called self.A here.",
+    "more_parameters": "A's parameters are all that trains: nothing is registered besides.",
+    "names": "What should train is A, and it is called self.A here: as a module, so that its "
+             "parameters are registered.",
+    "start_differs": "Where A is silent, the output is the base's.",
+    "branch_missing": "The output is the base's alone: A is not heard.",
+    "not_normed_again": "Its output leaves the layer without a norm: that is Bapna and Firat's "
+                        "place. What A says joins the sum, and the sum is normed with it.",
+    "reads_the_sum": "A reads the sum itself. It should read what the norm makes of it.",
+    "adds_to_the_normed": "What A says was added to the normed vectors. It joins the sum as it was "
+                          "before the norm.",
+    "sum_lost": "What the layer had summed up is gone: A's part comes on top of it.",
+    "no_scale": "s is missing: what A says is s times as strong.",
+    "scale_inside": "s was multiplied to what A reads. It is what A says that is s times as "
+                    "strong, and A is not linear.",
+    "after_the_norm": "What A says was added after the norm. It joins the sum, before the norm: "
+                      "which of the two inputs goes straight into that sum?",
+    "behind": "That is an adapter behind the block: it reads what comes out. A parallel one reads "
+              "what went in.",
+    "behind_inside": "It reads what the block gives. A parallel one reads what went in, r.",
+    "all_scaled": "r is scaled, too. Only what A says is s times as strong.",
+}
+
+PLACEMENTS = Exercise(
+    id="adapters.placements", lesson="05", names=("Pfeiffer", "Parallel"), points=3, minutes=11,
+    difficulty=2,
+    reference=tuple(f"peft_teach.course.lessons.adapters.placing:{name}" for name in METHODS),
+    cases=placement_cases, run=run_placements, judge=judge_placements,
+    mistakes=PLACEMENT_MISTAKES,
+    hints=("The base is a black box: it can be called, as often as you like, with what you like.",
+           "For the first: the norm is needed twice, once for what A reads, and once for the sum "
+           "with A's part in it.",
+           "For the second: the sum is made inside of the base, out of reach. Which input is "
+           "added to it there as it comes?"))

@@ -1,0 +1,189 @@
+"""Lesson 05: sealed layers, and the probes that tell what is inside.
+
+A layer stands for any post-LN block: what its two sub-layers give, `attention` and `ffn`, is the
+prober's to choose, for one token at a time; where the bottleneck stands, is not.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ....errors import NotAttempted
+from ...exercise import Exercise, Verdict
+from ...judge import NO_RETURN, named, rejected, strange
+
+PLACES = ("houlsby", "post_attention", "pfeiffer", "bapna", "parallel", "ends")
+MOST = 4
+SCALE = 4.0
+
+Ask = Callable[[Tensor, Tensor, Tensor], Tensor]
+Norm = Callable[[Tensor], Tensor]
+
+
+def norm(v: Tensor) -> Tensor:
+    """Shift a vector to mean 0 and stretch it to variance 1: a LayerNorm of weight 1, bias 0."""
+    return (v - v.mean(-1, keepdim=True)) / v.std(-1, unbiased=False, keepdim=True)
+
+
+def layer(place: str, A: Callable[[Tensor], Tensor], B: Callable[[Tensor], Tensor]) -> Ask:
+    """Return a post-LN layer with bottlenecks at this place; B is the second, where it has two."""
+    def call(x: Tensor, attention: Tensor, ffn: Tensor) -> Tensor:
+        x = x + A(x) if place == "ends" else x
+        o = attention + A(attention) if place in ("houlsby", "post_attention") else attention
+        r = norm(x + o)
+        o = ffn + B(ffn) if place == "houlsby" else ffn
+        o = o + SCALE * A(r) if place == "parallel" else o
+        y = norm(r + o + A(norm(r + o))) if place == "pfeiffer" else norm(r + o)
+        return (y + A(norm(y)) if place == "bapna" else y + B(y) if place == "ends" else y)
+
+    return call
+
+
+class TooMany(RuntimeError):
+    """A fifth probe."""
+
+
+class Sealed:
+    """What the prober holds: called with three vectors of width d, at most four times."""
+
+    def __init__(self, call: Ask, d: int):
+        self._call, self.d, self.asked = call, d, 0
+
+    def __call__(self, x: Tensor, attention: Tensor, ffn: Tensor) -> Tensor:
+        vectors = [torch.as_tensor(v) for v in (x, attention, ffn)]
+        for name, v in zip(("x", "attention", "ffn"), vectors):
+            if v.shape != (self.d,):
+                raise ValueError(f"ask takes three vectors of {self.d} entries; {name} has the "
+                                 f"shape {tuple(v.shape)}")
+        self.asked += 1
+        if self.asked > MOST:
+            raise TooMany("four probes are all there are")
+        dtype = vectors[0].dtype if vectors[0].is_floating_point() else torch.float32
+        with torch.no_grad():
+            return self._call(*(v.detach().double() for v in vectors)).to(dtype)
+
+
+def drawn(d: int, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+    """Return a bottleneck with weights as large as one that has learned much."""
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator).double()
+
+    m = 2 * d
+    W_down, b_down, W_up, b_up = draw(m, d) / d**0.5, draw(m) / 2, draw(d, m) / m**0.5, draw(d) / 2
+    return lambda u: torch.relu(u @ W_down.T + b_down) @ W_up.T + b_up
+
+
+def name_placement(ask: Ask, norm: Norm, d: int) -> str:
+    """Name what is in a sealed layer, from three probes.
+
+    A first output that is normed or not; the same sum after the attention, made of other parts; and
+    then what tells the last two apart.
+    """
+    def same(y: Tensor) -> bool:
+        return torch.allclose(y, first, atol=1e-3)
+
+    x, attention, ffn, shift = torch.randn(4, d)
+    first = ask(x, attention, ffn)
+    normed = torch.allclose(first, norm(first), atol=1e-3)
+    late = same(ask(x + shift, attention - shift, ffn))
+    if not normed:
+        return "bapna" if late else "ends"
+    if not late:    # it reads a sub-layer's output; a constant is nothing to a norm
+        return "post_attention" if same(ask(x, attention, ffn + 1)) else "houlsby"
+    moved = norm(x + attention) - norm(x + shift + attention)
+    return "pfeiffer" if same(ask(x + shift, attention, ffn + moved)) else "parallel"
+
+
+# ── adapters.sealed ──────────────────────────────────────────────────────────────────────────
+
+
+def sealed_cases(seed: int) -> list[dict]:
+    """Return widths, each with the seed from which all six layers are drawn."""
+    return [{"d": d, "seed": 10 * seed + i} for i, d in enumerate((8, 16, 32))]
+
+
+def run_sealed(name_placement, case: dict) -> dict[str, Any]:
+    """Hand over six layers, one after the other; what each was called, and after how many probes.
+    """
+    seen: dict[str, Any] = {"answers": {}, "asked": {}, "refused": []}
+    generator = torch.Generator().manual_seed(700 + case["seed"])
+    for place in PLACES:
+        d = case["d"]
+        sealed = Sealed(layer(place, drawn(d, generator), drawn(d, generator)), d)
+        try:
+            answer = name_placement(sealed, norm, d)
+        except TooMany:
+            answer = "too many"
+        except NotAttempted:
+            raise
+        seen["answers"][place] = answer if isinstance(answer, str) else named(answer)
+        seen["asked"][place] = sealed.asked
+    return seen
+
+
+def judge_sealed(case: dict, seen) -> Verdict:
+    if odd := strange(seen, "answers", "asked", answers=dict, asked=dict):
+        return odd
+    answers, asked = seen["answers"], seen["asked"]
+    if any(place not in answers or not isinstance(answers[place], str)
+           or not isinstance(asked.get(place), int) for place in PLACES):
+        return Verdict(False, "The check's report is not whole.")
+    for place in PLACES:
+        found = answers[place]
+        if asked[place] > MOST:
+            return rejected("too_many", f"Inside was {place}, and it asked {asked[place]} times.")
+        if found == "None":
+            return rejected("no_return")
+        if found not in PLACES:
+            return rejected("no_name", f"Inside was {place}, and it said {found!r}.")
+    wrong = {place: answers[place] for place in PLACES if answers[place] != place}
+    if not wrong:
+        most = max(asked[place] for place in PLACES)
+        return Verdict(True, f"All six, with {most} probes at most."
+                             + ("" if most <= 3 else " Three would do."))
+    told = "It said " + ", ".join(f"{found} where {place} was inside"
+                                  for place, found in wrong.items()) + "."
+    if len(set(answers[place] for place in PLACES)) == 1:
+        return rejected("always_the_same", told)
+    pairs = {frozenset(pair) for pair in wrong.items()}
+    mistake = next((name for name, confused in CONFUSED.items() if pairs <= confused), "mixed")
+    return rejected(mistake, told)
+
+
+def _pairs(*pairs: str) -> set[frozenset[str]]:
+    return {frozenset(pair.split()) for pair in pairs}
+
+
+CONFUSED = {"which_half": _pairs("houlsby post_attention"),
+            "which_input": _pairs("pfeiffer parallel"),
+            "unnormed": _pairs("bapna ends"),
+            "normed_or_not": _pairs("bapna pfeiffer", "bapna parallel")}
+SEALED_MISTAKES = {
+    "no_return": NO_RETURN,
+    "no_name": "One of six words is asked for, spelled as in the table.",
+    "too_many": "Four probes are all there are. What do two outputs that are equal rule out, all "
+                "at once?",
+    "always_the_same": "Whatever was inside, the answer was the same: is it made from what ask "
+                       "gives?",
+    "which_half": "Both read what the attention gives. Only one reads what the feed-forward part "
+                  "gives: which change of it does every norm overlook?",
+    "which_input": "One reads the normed sum at the end, the other what the feed-forward part was "
+                   "given. Keep the first as it is, and move the second.",
+    "unnormed": "Both leave the layer without a norm. Only one reads x.",
+    "normed_or_not": "Look at one output: is it what norm makes of it?",
+    "mixed": "Take two of the formulas that were confused, and look for inputs at which one of "
+             "them gives the same as before, and the other does not.",
+}
+
+SEALED = Exercise(
+    id="adapters.sealed", lesson="05", names=("name_placement",), points=3, minutes=14,
+    difficulty=3, reference="peft_teach.course.lessons.adapters.sealed:name_placement",
+    cases=sealed_cases, run=run_sealed, judge=judge_sealed, mistakes=SEALED_MISTAKES,
+    hints=("One output alone parts the six into two and four: which formulas end with a norm?",
+           "Then compare two outputs. Let x + attention be the same and the two parts be others: "
+           "for whom does nothing change?",
+           "What is left is a pair. For each, write down what the adapter reads, and change that "
+           "while the sums stay as they are; or the other way round. Adding 1 to every entry is "
+           "something that a norm does not see."))

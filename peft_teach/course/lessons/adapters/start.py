@@ -1,0 +1,148 @@
+"""Lesson 05: the law of the start, as a test that the reader writes; and what it is tried on."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...exercise import Exercise, Verdict
+from ...judge import rejected, strange
+from ...trial import MISTAKES, outcomes, score
+
+WIDTH, SIZE, BOUND = 96, 8, 0.1
+
+
+def starts_near(make: Callable[[], nn.Module], d_model: int, bound: float) -> None:
+    """Object to a bottleneck that starts far from silence, or cannot learn.
+
+    `make()` gives a new one. For every u, ‖A(u)‖ ≤ bound · ‖u‖; and a matrix gets a gradient.
+    """
+    A = make()
+    u = torch.cat([torch.eye(d_model), -torch.eye(d_model), torch.randn(16, d_model)])
+    for size in (1e-3, 1.0, 1e3):
+        ratio = A(size * u).norm(dim=-1) / (size * u).norm(dim=-1)
+        assert (ratio <= bound).all(), f"‖A(u)‖ is {ratio.max():.2g} times ‖u‖"
+    assert (A(torch.zeros(1, d_model)) == 0).all(), "it speaks where nothing is said"
+    A(u).square().sum().backward()
+    A(u).sum().backward()
+    assert any(p.grad is not None and p.grad.any() for p in A.parameters() if p.dim() == 2), (
+        "no matrix would learn")
+
+
+# ── the versions ─────────────────────────────────────────────────────────────────────────────
+
+
+class Version(nn.Module):
+    """A bottleneck for tokens of `WIDTH`, with decisions that can be changed."""
+
+    def __init__(self, down: float = 0.01, up: float = 0.01, act=torch.relu,
+                 change: Callable[["Version"], None] = lambda A: None):
+        super().__init__()
+        self.W_down = nn.Parameter(down * torch.randn(SIZE, WIDTH))
+        self.b_down = nn.Parameter(torch.zeros(SIZE))
+        self.W_up = nn.Parameter(up * torch.randn(WIDTH, SIZE))
+        self.b_up = nn.Parameter(torch.zeros(WIDTH))
+        self.act = act
+        with torch.no_grad():
+            change(self)
+
+    def forward(self, u: Tensor) -> Tensor:
+        return self.act(u @ self.W_down.T + self.b_down) @ self.W_up.T + self.b_up
+
+
+def _loud(sign: float) -> Callable[[Version], None]:
+    """One feature alone is loud, for one sign: A(sign · e₀) is 0.3 times as long, for ± the same.
+
+    Half of the middle reads it with weight one, so that the other sign is silent, or not.
+    """
+    def change(A: Version) -> None:
+        both = torch.tensor([1.0, -1.0]).repeat(SIZE // 2)
+        A.W_down[:, 0] = both if sign == 0 else sign
+        A.W_up.mul_(0.3 / (A.W_up[:, 0].norm() if sign == 0 else A.W_up.sum(1).norm()))
+        if sign == 0:
+            A.W_up[:, 2:] = 0
+            A.W_up[:, 1] = -A.W_up[:, 0]
+
+    return change
+
+
+def _says_one_thing(A: Version) -> None:
+    A.b_up.fill_(0.005)
+
+
+def _all_off(A: Version) -> None:
+    A.b_down.fill_(-50.0)
+
+
+RIGHT: dict[str, Callable[[], nn.Module]] = {
+    "draws both matrices from N(0, 0.01²)": Version,
+    "starts at exactly zero, by W_up": lambda: Version(WIDTH**-0.5, 0.0),
+    "draws both from N(0, 0.001²)": lambda: Version(0.001, 0.001),
+    "has a smooth activation": lambda: Version(act=nn.functional.gelu),
+}
+BROKEN: dict[str, Callable[[], nn.Module]] = {
+    "starts thirty times as large": lambda: Version(0.3, 0.3),
+    "starts with a b_up that is not zero": lambda: Version(change=_says_one_thing),
+    "is loud for one feature alone": lambda: Version(change=_loud(0)),
+    "is loud for one feature, where it is negative": lambda: Version(change=_loud(-1)),
+    "is near for short u, and far for long ones": lambda: Version(
+        0.03, 0.1, act=lambda h: torch.relu(h).square()),
+    "has zeros in both matrices": lambda: Version(0.0, 0.0),
+    "has a threshold that no score passes": lambda: Version(0.01, 0.01, change=_all_off),
+}
+
+
+# ── adapters.near ────────────────────────────────────────────────────────────────────────────
+
+
+def run_near(starts_near, case: dict) -> dict[str, Any]:
+    return {"answers": outcomes(lambda make: starts_near(make, WIDTH, BOUND), RIGHT | BROKEN,
+                                case["seed"])}
+
+
+def judge_near(case: dict, seen) -> Verdict:
+    if odd := strange(seen, "answers", answers=dict):
+        return odd
+    verdict = score(seen["answers"], RIGHT, BROKEN)
+    if verdict.mistake == "accused":
+        zero = "starts at exactly zero, by W_up"
+        accused = {name for name in RIGHT if seen["answers"][name] is not None}
+        if accused == {zero}:
+            return rejected("both_at_once", verdict.message)
+    if verdict.mistake == "let_through":
+        first = next(name for name in BROKEN if seen["answers"][name] is None)
+        return rejected(SLIPS.get(first, "let_through"), verdict.message)
+    return verdict
+
+
+SLIPS = {"starts with a b_up that is not zero": "not_short",
+         "is loud for one feature alone": "drawn_only",
+         "is loud for one feature, where it is negative": "one_sign",
+         "is near for short u, and far for long ones": "not_long",
+         "has zeros in both matrices": "silence", "has a threshold that no score passes": "silence"}
+NEAR_MISTAKES = MISTAKES | {
+    "both_at_once": "Where W_up is zero, W_down gets its first gradient in the second step. The "
+                    "law asks that one of them begins.",
+    "not_short": "The bound holds for every u: a constant is small beside a long u, and large "
+                 "beside a short one.",
+    "drawn_only": "In a u that is drawn at random, each feature is a small part of the length. "
+                  "Which u is all one feature?",
+    "one_sign": "A negative score says nothing: what A does to u says little about −u.",
+    "not_long": "The bound holds for every u, the long ones among them.",
+    "silence": "It is near the base, and stays there whatever the loss says. What of A would a "
+               "backward pass have to reach?",
+}
+
+NEAR = Exercise(
+    id="adapters.near", lesson="05", names=("starts_near",), points=2, minutes=9, difficulty=2,
+    reference="peft_teach.course.lessons.adapters.start:starts_near",
+    cases=lambda seed: [{"seed": seed}], run=run_near, judge=judge_near, mistakes=NEAR_MISTAKES,
+    hints=("'Every u' cannot be tried. Which few are the hardest: in length, in direction, in "
+           "sign?",
+           "torch.eye gives the u that are one feature alone, all at once. And what of u = 0, "
+           "where a ratio is 0/0?",
+           "For the second half: p.dim() == 2 tells a matrix from a bias, and one of the two "
+           "needs a gradient other than zero."),
+    arguments=lambda pieces: (lambda: pieces["Bottleneck"](384, 64), 384, BOUND))
