@@ -1,0 +1,370 @@
+"""Pictures of lesson 05: the block with the adapter in it, six placements and starts as recorded.
+
+Where an adapter stands is read off a model that `pt.bottleneck.inject` was put on: which module
+each adapter wraps, by its place, and of which class it is.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import mean
+
+import ipywidgets as ipw
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon
+from torch import Tensor, nn
+
+from .... import bottleneck, core, models, outlines, work
+from ....plots import COLOURS, figure, in_percent
+from ....widgets import Explorer
+from ... import records
+from .sealed import PLACES, Sealed
+from .sealed import norm as norm  # the lesson shows it, and has it from here
+
+OWN = "adapters.own"                  # under this name the reader's own points are kept
+NAMES = {"houlsby": "Houlsby", "post_attention": "post-attention", "pfeiffer": "Pfeiffer",
+         "bapna": "Bapna", "parallel": "parallel", "ends": "the two ends"}
+SIGMA = 0.01                          # of the library's near start
+STARTS = ("the method's own", 0.001, 0.01, 0.03, 0.1, 0.3)
+SIZES = (4, 16, 64, 256)
+SENTENCES = ("A quiet, funny, generous film.", "Two hours that I want back.",
+             "The jokes are stale and the plot is worse.", "It dazzles from the first shot.")
+
+
+def config_of(place: str) -> bottleneck.Config:
+    """Return the library's config of a placement: `bottleneck.HOULSBY` of "houlsby"."""
+    return getattr(bottleneck, place.upper())
+
+
+# ── where they stand ─────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Stand:
+    """One adapter: what it reads and what it is added to, by the wires of a block."""
+
+    reads: str
+    adds: str
+    norm: str = ""      # what A reads is normed: by the block's own norm, LN, or by a new one, LN′
+
+
+# By the class of the adapter and the place of what it wraps: the wires that are read, and added to.
+WIRES = {
+    (bottleneck.OutputAdapter, "attention_out"): ("o₁", "o₁"),
+    (bottleneck.OutputAdapter, "ffn_out"): ("o₂", "o₂"),
+    (bottleneck.OutputAdapter, "ffn_norm"): ("y", "y"),
+    (bottleneck.OutputAdapter, "embeddings"): ("x", "x"),
+    (bottleneck.NormedAdapter, "ffn_norm"): ("sum", "sum"),
+    (bottleneck.InputAdapter, "ffn"): ("r", "sum"),
+}
+
+
+@functools.cache
+def stands(place: str) -> tuple[tuple[Stand, ...], int]:
+    """Return the adapters of a placement, each kind once, and how many a MiniLM gets."""
+    model = outlines.outline("minilm")
+    places = models.place_of(model)
+    model = bottleneck.inject(model, config_of(place))
+    found = core.adapters(model)
+    kinds = [Stand(*WIRES[type(adapter), _place(places, name)],
+                   "LN" if isinstance(adapter, bottleneck.NormedAdapter) else
+                   "LN′" if config_of(place).own_norm else "") for name, adapter in found.items()]
+    return tuple(dict.fromkeys(kinds)), len(found)
+
+
+def _place(places: Mapping[str, str], name: str) -> str:
+    """Return a module's place; the last hidden state is the last block's norm."""
+    place = places[name]
+    return "ffn_norm" if place == "last" else place
+
+
+def formula(place: str) -> str:
+    """Return what a layer computes with the adapters in it, from where they stand."""
+    kinds, _ = stands(place)
+    s = config_of(place).scale
+    said = {kind.adds: f"{s:g} · A({_read(kind)})" if s != 1 else f"A({_read(kind)})"
+            for kind in kinds}
+    o1, o2 = (f"{wire} + {said[wire]}" if wire in said else wire for wire in ("o₁", "o₂"))
+    x = "(x + A(x))" if "x" in said else "x"
+    end = f"LN(r + {o2}" + (f" + {said['sum']})" if "sum" in said else ")")
+    after = f";  then y + {said['y']}" if "y" in said else ""
+    return f"r = LN({x} + {o1});  y = {end}{after}"
+
+
+def _read(stand: Stand) -> str:
+    read = "r + o₂" if stand.reads == "sum" else stand.reads
+    return f"{stand.norm}({read})" if stand.norm else read
+
+
+# ── the block, with the adapter in it ────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Block:
+    """A placement at one size and start."""
+
+    place: str
+    stands: tuple[Stand, ...]
+    modules: int
+    size: int
+    start: float | str
+    formula: str
+    parameters: int
+    deviation: float      # of the last hidden states, before any training, as a share of the base's
+
+
+@functools.cache
+def _probe() -> tuple[nn.Module, Mapping[str, Tensor], Tensor]:
+    """Return a MiniLM, a batch of a few sentences, and the base's hidden states of their tokens."""
+    model, tokenizer = models.load("minilm", labels=2, device="cpu")
+    batch = tokenizer(list(SENTENCES), padding=True, return_tensors="pt")
+    return model.eval(), batch, _hidden(model, batch)
+
+
+def _hidden(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    with torch.no_grad():
+        found = model.base_model(**batch).last_hidden_state
+    return found[batch["attention_mask"].bool()]                       # (tokens, d_model)
+
+
+def block(place: str, size: int, start: float | str) -> Block:
+    """Put bottlenecks of this size into MiniLM, drawn with this σ, and see how far it is moved."""
+    model, batch, base = _probe()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        wide = replace(config_of(place), size=size)
+        model = bottleneck.inject(
+            model, wide if isinstance(start, str) else replace(wide, init="normal"))
+        try:
+            found = core.adapters(model)
+            if not isinstance(start, str):
+                for adapter in found.values():
+                    for W in (adapter.A.W_down, adapter.A.W_up):
+                        W.data.mul_(start / SIGMA)
+            parameters = sum(p.numel() for p in core.adapter_parameters(model).values())
+            moved = _hidden(model, batch)
+        finally:
+            core.remove(model)
+    return Block(place, *stands(place), size, start, formula(place), parameters,
+                 float((moved - base).norm() / base.norm()))
+
+
+# Where the wires run in the drawing; the line of the signal is y = 0, the residual streams above.
+AT = {"x": -0.5, "o₁": 2.75, "r": 5.15, "o₂": 7.35, "sum": 8.46, "y": 9.85}
+BOXES = {"attention": 1.65, "+": 3.45, "LN": 4.3, "FFN": 6.25, "+ ": 8.05, "LN ": 9.0}
+
+
+def draw_block(found: Block) -> Figure:
+    """Draw a post-LN block, its signal from left to right, and the adapters below it."""
+    made, ax = figure(9.5, 3.9)
+    ax.axis("off")
+    ax.set(xlim=(-1.3, 10.7), ylim=(-2.5, 1.75))
+    _arrow(ax, (-1.1, 0), (10.5, 0), COLOURS["ink"])
+    for start, plus in ((0.25, "+"), (4.8, "+ ")):           # what goes round the sub-layer
+        ax.plot([start, start, BOXES[plus]], [0, 0.95, 0.95], color=COLOURS["ink"], lw=1.3)
+        _arrow(ax, (BOXES[plus], 0.95), (BOXES[plus], 0.2), COLOURS["ink"])
+    for name, x in BOXES.items():
+        width = {"attention": 0.7, "FFN": 0.55}.get(name, 0.3 if "LN" in name else 0.17)
+        ax.add_patch(FancyBboxPatch((x - width, -0.24), 2 * width, 0.48, zorder=3, lw=1.2,
+                                    boxstyle="round,pad=0.02", facecolor=COLOURS["frozen"],
+                                    edgecolor=COLOURS["ink"]))
+        ax.text(x, 0, name.strip(), ha="center", va="center", fontsize=11, zorder=4)
+    for name in ("x", "o₁", "r", "o₂", "y"):
+        ax.text(AT[name], 0.14, name, ha="center", va="bottom", fontsize=11)
+    for stand in found.stands:
+        _draw_stand(ax, stand)
+    ends = {"ends": "x: before the first block; y: behind the last"}.get(found.place, "")
+    ax.text(-1.3, 1.62, found.formula, fontsize=12, va="center")
+    ax.text(10.6, -2.4, f"{found.modules} adapters in the model, {found.parameters:,} parameters; "
+                        f"at the start {found.deviation:.2%} from the base",
+            fontsize=11, ha="right", va="bottom")
+    ax.text(-1.3, -2.4, ends, fontsize=10, va="bottom")
+    where = "; ".join(f"one reads {_read(s)} and is added to {s.adds}" for s in found.stands)
+    made.set_label(f"{NAMES[found.place]}, size {found.size}, start {_start_text(found.start)}: "
+                   f"{where}. {found.formula}. {found.parameters:,} parameters in {found.modules} "
+                   f"adapters; before any training {found.deviation:.2%} from the base. {ends}")
+    return made
+
+
+def _draw_stand(ax, stand: Stand) -> None:
+    """Draw one bottleneck below the signal, with an arrow from what it reads to where it adds."""
+    colour, low = COLOURS["lora"], -1.25
+    read, add = AT[stand.reads], BOXES["+ "] if stand.adds == "sum" else AT[stand.adds]
+    middle, path = (read + add) / 2, [(read, 0), (read, -0.62)]
+    if stand.reads == stand.adds == "sum":      # first through the norm, then back
+        middle = 8.75
+        path = [(read, 0), (read, -0.55), (9.95, -0.55), (9.95, low), (middle + 0.5, low)]
+        ax.text(9.95, low, stand.norm, ha="center", va="center", fontsize=11, zorder=4, bbox={
+            "boxstyle": "round", "facecolor": COLOURS["frozen"], "edgecolor": COLOURS["ink"]})
+    elif stand.reads == stand.adds:
+        read, add = read - 0.17, add + 0.17
+        path = [(read, 0), (read, -0.62), (middle - 0.5, low)]
+    else:
+        path += [(middle - 0.5, low)]
+    for side in (-1, 1):                        # two trapezia, narrow in the middle
+        ax.add_patch(Polygon([(middle + side * 0.5, low - 0.38), (middle + side * 0.5, low + 0.38),
+                              (middle + side * 0.04, low + 0.12),
+                              (middle + side * 0.04, low - 0.12)],
+                             closed=True, facecolor=colour, edgecolor=COLOURS["ink"], zorder=3))
+    ax.text(middle, low - 0.44, "LN′, A" if stand.norm == "LN′" else "A", ha="center", va="top",
+            fontsize=12)
+    out = middle - 0.5 if add < middle - 0.1 else middle + 0.5
+    ax.plot(*zip(*path), color=colour, lw=2.2, ls="--", zorder=2)
+    ax.plot([out, add], [low, -0.62], color=colour, lw=2.2, zorder=2)
+    _arrow(ax, (add, -0.62), (add, -0.22 if stand.adds == "sum" else -0.02), colour, 2.2)
+    ax.plot(read, 0, "o", color=colour, ms=7, zorder=5)
+
+
+def _arrow(ax, start: tuple, end: tuple, colour: str, width: float = 1.3) -> None:
+    ax.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=13, lw=width,
+                                 color=colour, shrinkA=0, shrinkB=0, zorder=2))
+
+
+def _start_text(start: float | str) -> str:
+    return start if isinstance(start, str) else f"σ = {start:g}"
+
+
+def explore_block() -> Explorer:
+    """The block, and the adapter that is moved through it."""
+    controls = {
+        "place": ipw.ToggleButtons(options=[(NAMES[p], p) for p in PLACES], value="houlsby",
+                                   description="place", style={"button_width": "112px"}),
+        "size": ipw.SelectionSlider(options=SIZES, value=64, description="size"),
+        "start": ipw.ToggleButtons(options=[(_start_text(s), s) for s in STARTS], value=STARTS[0],
+                                   description="start", style={"button_width": "124px"}),
+    }
+    return Explorer(
+        controls, block, draw_block,
+        lambda found: "One block of MiniLM, its signal from left to right; what goes round a "
+                      "sub-layer runs above. Below, in colour, the adapters: dashed from the wire "
+                      "that A reads, solid to where it is added. LN′ is a norm of the adapter's "
+                      "own. The distance is that of the last hidden states of four sentences, "
+                      "measured with the library's own adapters, drawn with one seed.")
+
+
+# ── recorded ─────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs that differ in the seed alone."""
+
+    name: str
+    accuracies: Sequence[float]
+    lr: float
+    size: int
+    parameters: int
+    deviation: float
+
+    @property
+    def accuracy(self) -> float:
+        """The mean over the seeds."""
+        return mean(self.accuracies)
+
+
+def _row(name: str, rows: Sequence[Mapping]) -> Row:
+    first = rows[0]
+    return Row(name, [row["accuracy"] for row in rows], first["lr"], first["size"],
+               first["parameters"], mean(row["deviation"] for row in rows))
+
+
+def placements(record: Mapping) -> list[Row]:
+    """Return the placements as recorded, at one budget; `record` is `records.load("adapters")`."""
+    found = {}
+    for row in records.select(record, group="placements"):
+        found.setdefault(row["placement"], []).append(row)
+    return [_row(NAMES[place], found[place]) for place in PLACES if place in found]
+
+
+def starts(record: Mapping) -> list[Row]:
+    """Return Pfeiffer's runs by how large it started, from σ = 0.01 up."""
+    found = {1: records.select(record, group="placements", placement="pfeiffer")}
+    for row in records.select(record, group="starts"):
+        found.setdefault(row["start"], []).append(row)
+    return [_row(f"σ = {SIGMA * start:g}", rows) for start, rows in sorted(found.items())]
+
+
+def keep_own(name: str, accuracy: float) -> None:
+    """Keep a run of the reader's own, once."""
+    point = {"name": name, "accuracy": round(accuracy, 4)}
+    if point not in work.points(OWN):
+        work.add_point(OWN, point)
+
+
+def draw_rows(rows: Sequence[Row], own: Sequence[float] = (), at: str = "Pfeiffer") -> Figure:
+    """Draw a dot for each seed, a bar at the mean; the ends of the ruler; and runs of one's own."""
+    made, ax = figure(8.5, 1.1 + 0.42 * len(rows))
+    for y, row in enumerate(rows):
+        ax.plot(row.accuracies, [y] * len(row.accuracies), "o", color=COLOURS["lora"], ms=7,
+                alpha=0.75, mew=0)
+        ax.plot([row.accuracy] * 2, [y - 0.32, y + 0.32], color=COLOURS["lora"], lw=2.5)
+        if row.name == at and own:
+            ax.plot(own, [y] * len(own), "D", color=COLOURS["yours"], ms=8, label="yours")
+    head, full = records.ends()
+    for name, value, colour in (("head alone, to its end", head, "head"),
+                                ("full fine-tuning", full, "full")):
+        ax.axvline(value, color=COLOURS[colour], ls="--", lw=1.5, label=name)
+    ax.set(yticks=range(len(rows)), yticklabels=[row.name for row in rows],
+           ylim=(len(rows) - 0.4, -0.6), xlabel="test accuracy")
+    in_percent(ax.xaxis)
+    ax.legend(frameon=False, fontsize=10, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    made.set_label("Test accuracy, mean over the seeds. " + "; ".join(
+        f"{row.name}: {row.accuracy:.1%} ({len(row.accuracies)})" for row in rows)
+        + "".join(f"; yours: {value:.1%}" for value in own)
+        + f". Head alone {head:.1%}, full fine-tuning {full:.1%}.")
+    return made
+
+
+# ── sealed layers ────────────────────────────────────────────────────────────────────────────
+
+
+def seal(place: str, seed: int = 0) -> Sealed:
+    """Return a BERT layer of MiniLM's width with the library's adapters at this place, sealed.
+
+    Its two norms are plain (weight 1, bias 0); what its attention and its feed-forward part give
+    is the prober's to say, by hooks on the two `dense` that end them. `norm` is its norm.
+    """
+    import transformers
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = transformers.BertModel(transformers.BertConfig(
+            hidden_size=384, num_hidden_layers=1, num_attention_heads=12, intermediate_size=1536,
+            vocab_size=10), add_pooling_layer=False).eval()
+        layer, given = model.encoder.layer[0], {}
+        for name, module in (("x", model.embeddings.dropout),
+                             ("attention", layer.attention.output.dense),
+                             ("ffn", layer.output.dense)):
+            module.register_forward_hook(
+                lambda module, inputs, output, name=name: given[name].view(1, 1, -1))
+        model = bottleneck.inject(model, config_of(place))
+        for adapter in core.adapters(model).values():
+            for parameter in adapter.own_parameters().values():
+                parameter.data.normal_(1 if parameter.dim() == 1 else 0, 0.1)
+
+    def call(x: Tensor, attention: Tensor, ffn: Tensor) -> Tensor:
+        given.update(x=x.float(), attention=attention.float(), ffn=ffn.float())
+        with torch.no_grad():
+            return model(torch.zeros(1, 1, dtype=torch.long)).last_hidden_state[0, 0]
+
+    return Sealed(call, 384)
+
+
+def probed(name_placement, places: Sequence[str] = PLACES) -> list[tuple[str, str, int]]:
+    """Hand each sealed layer to a prober: what is inside, what it said, and after how many probes.
+    """
+    found = []
+    for i, place in enumerate(places):
+        sealed = seal(place, seed=i)
+        found.append((place, str(name_placement(sealed, norm, 384)), sealed.asked))
+    return found
+
+
+# ── one of each, for the tests ───────────────────────────────────────────────────────────────
+
+EXAMPLES = {
+    "block": explore_block,
+    "rows": lambda: draw_rows([Row("Pfeiffer", [0.8, 0.81], 1e-3, 64, 297_600, 0.001),
+                               Row("Houlsby", [0.79], 1e-3, 32, 299_904, 0.001)], [0.805]),
+}

@@ -1,0 +1,468 @@
+# %% [markdown]
+# # 05 · Where in the block?
+#
+# **An adapter is a small network of your own, with a narrow middle, put into a frozen block.** That is easily said and
+# easily drawn, and then six papers put it in six places: after the attention, after the feed-forward part, before the norm,
+# behind it, beside it. Figures of them look alike, names get mixed up, and models are trained with an adapter where nobody
+# meant it to be.
+#
+# **Could you tell from a model's outputs alone where its adapter stands? And does the place matter?** You will build the
+# bottleneck out of what you know of prefixes, put it in two places by your own `inject`, and unmask six sealed layers.
+#
+# Three questions from before. Answer each aloud, then open it.
+#
+# <details><summary>04 · A prefix splits attention in two parts. Which, and what is λ?</summary>
+# (1 − λ) · attention(x) + λ · attention(prefix): λ is the share of the softmax that goes to the prefix, by token and head.
+# </details>
+# <details><summary>02 · What does your <code>inject</code> do with a name that no module has?</summary>
+# It raises an error that says the name, before anything is changed.
+# </details>
+# <details><summary>00 · In a block of BERT, where do the two norms stand?</summary>
+# Each closes a sub-layer: it norms the sum of what went into the sub-layer and what came out (<i>post-LN</i>).
+# </details>
+#
+# | | |
+# |---|---|
+# | **Time** | about 60 minutes: 5 exercises (48 min), reading and playing; Run All takes two to three minutes |
+# | **You need** | lessons 02 and 04; the block of lesson 00 |
+# | **Data** | film reviews and tweets, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
+#
+# Exercises: replace `raise pt.NotAttempted(…)` by your own code, run that cell, then the one below it.
+# `pt.hint("adapters.size")` gives a hint, `pt.reset("adapters.size")` the original text. Until your code passes, the lesson
+# goes on with ours. The cells with `pt.require` are for graders; here they do nothing.
+
+# %%
+# Nothing happens here where the course is installed. On Colab, this installs it, once.
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("peft_teach") is None:
+    places = [Path.cwd().parent, Path("/content/peft-teach"), Path("/content/drive/MyDrive/peft-teach")]
+    course = next((p for p in places if (p / "pyproject.toml").is_file()), None)
+    if course is None:
+        raise SystemExit("Put the course's folder at /content/peft-teach (upload or clone it), then run this cell again.")
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(course)], check=True)
+    importlib.invalidate_caches()
+
+# %%
+import torch
+
+import peft_teach as pt
+
+records = pt.course.records
+budget = pt.course.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+record = records.load("adapters")     # runs too long for a lesson; assets/records/adapters.py made them
+pictures = pt.course.pictures("adapters")
+inject = pt.mine("change.inject")     # yours, where it passed in lesson 02
+pt.seed(0)
+print("budget:", budget.name, "· computing on:", pt.device())
+
+# %%
+best = pt.widgets.Guess("One budget of parameters, three places. After training, the highest accuracy has",
+                        ("Houlsby's", "Pfeiffer's", "the parallel one", "none: the seeds cannot tell"), "adapters.best")
+best
+
+# %% [markdown]
+# ## 1 · From a prefix to an adapter
+#
+# He et al. (2022) looked at the second part of that sum, what a token gets from a prefix of $l$ slots. In one head, with
+# the keys $P_k$ and the values $P_v$ of the prefix, it is a small network:
+
+# %%
+generator = torch.Generator().manual_seed(0)
+d, d_head, l = 12, 4, 3
+W_q, P_k, P_v = (torch.randn(*shape, generator=generator) for shape in ((d, d_head), (l, d_head), (l, d_head)))
+x = torch.randn(d, generator=generator)                  # one token
+
+
+def prefix_part(x, W1, W2):
+    scores = torch.stack([x @ W1[:, i] for i in range(W1.shape[1])])     # how well the token fits each slot
+    weights = scores.softmax(0)                                          # the slots compete: together 1
+    return sum(weights[i] * W2[i] for i in range(len(W2)))               # each says its line, as loud as its weight
+
+
+attended = ((x @ W_q) @ P_k.T / d_head**0.5).softmax(0) @ P_v
+W1, W2 = W_q @ P_k.T / d_head**0.5, P_v
+print(f"W1 {tuple(W1.shape)}, W2 {tuple(W2.shape)}; the difference from attention to the prefix: "
+      f"{(prefix_part(x, W1, W2) - attended).abs().max():.0e}")
+
+# %% [markdown]
+# One matrix from the model's width down to $l$ scores, another one from there up, and something between. An **adapter** is this
+# network with three changes:
+#
+# 1. **The slots do not compete.** A slot is as loud as its own score where that is positive, and silent where it is not.
+# 2. **The two matrices are free**, no longer made of queries, keys and values; they read and write whole tokens, as wide
+#    as the model. And there are two biases: one is added to the scores and moves each slot's threshold, one to what comes out.
+# 3. **There is no λ.** The model's own part is not turned down by 1 − λ; what the adapter says is added to it.
+#
+# The number of slots is now called the **size** of the bottleneck. With a model of width `d_model`, the four tensors have the shapes
+# (size, d_model), (size), (d_model, size) and (d_model).
+#
+# ### Exercise 1 · What a budget buys (1 point, about 5 minutes)
+#
+# Methods are compared at one budget. Write `size_for(budget, d_model, modules)`: the largest size at which so many adapters
+# have at most `budget` parameters together. It is a whole number, and 0 where not even size 1 can be paid for.
+
+
+# %% exercise="adapters.size" part="solution"
+def size_for(budget: int, d_model: int, modules: int) -> int:
+    ### BEGIN SOLUTION
+    left = budget // modules - d_model                 # the last bias is paid for whatever the size is
+    return max(0, left // (2 * d_model + 1))
+    ### END SOLUTION
+
+
+# %% exercise="adapters.size" part="check"
+size_for = pt.check("adapters.size", size_for)
+
+# %% exercise="adapters.size" part="grade"
+pt.require("adapters.size")
+
+# %% [markdown]
+# ### Exercise 2 · The bottleneck (2 points, about 9 minutes)
+#
+# Write `Bottleneck(d_model, size)`, a `torch.nn.Module`. Called with tokens `u`, of shape (…, d_model), it gives $A(u)$, of the
+# same shape: what the three changes make of `prefix_part`.
+#
+# - It trains the four tensors and nothing else; their names are yours, and `torch.nn.Linear` is welcome;
+# - what `u` itself does is not its affair: if all four tensors are zero, $A(u)$ is zero;
+# - **its start**: for every $u$, $A(u)$ is at most a tenth as long as $u$, so that the model begins nearly as it was. But it must be
+#   able to learn: a first backward pass brings at least one of the two matrices a gradient other than zero.
+
+
+# %% exercise="adapters.bottleneck" part="solution"
+class Bottleneck(torch.nn.Module):
+    def __init__(self, d_model: int, size: int):
+        super().__init__()
+        ### BEGIN SOLUTION
+        self.W_down = torch.nn.Parameter(0.01 * torch.randn(size, d_model))
+        self.b_down = torch.nn.Parameter(torch.zeros(size))
+        self.W_up = torch.nn.Parameter(0.01 * torch.randn(d_model, size))
+        self.b_up = torch.nn.Parameter(torch.zeros(d_model))
+        ### END SOLUTION
+
+    def forward(self, u: torch.Tensor) -> torch.Tensor:
+        ### BEGIN SOLUTION
+        h = torch.relu(u @ self.W_down.T + self.b_down)    # (…, size)
+        return h @ self.W_up.T + self.b_up                 # (…, d_model)
+        ### END SOLUTION
+
+
+# %% exercise="adapters.bottleneck" part="check"
+Bottleneck = pt.check("adapters.bottleneck", Bottleneck)
+
+# %% exercise="adapters.bottleneck" part="grade"
+pt.require("adapters.bottleneck")
+
+# %% [markdown]
+# Houlsby et al. (2019) draw both matrices from $N(0, \sigma^2)$ with σ = 0.01. Why not simply zero? And is 0.01 small enough, for
+# *every* $u$? A random matrix of $m \times d$ entries stretches no vector by much more than
+# $\sigma(\sqrt m + \sqrt d)$, and relu stretches nothing, so
+#
+# $$ \lVert A(u) \rVert \;\le\; \sigma^2 (\sqrt m + \sqrt d)^2 \; \lVert u \rVert \qquad \text{about, as long as both biases are zero.} $$
+
+# %%
+d_model = 384
+print("       σ   the bound, as a share of ‖u‖   most of 10,000 random u")
+for sigma in (0.001, 0.01, 0.1):
+    A = Bottleneck(d_model, 64)
+    with torch.no_grad():
+        for p in A.parameters():
+            p.normal_(0, sigma) if p.dim() == 2 else p.zero_()
+        u = torch.randn(10_000, d_model, generator=generator)
+        longest = (A(u).norm(dim=-1) / u.norm(dim=-1)).max()
+    print(f"{sigma:8.3f} {sigma**2 * (64**0.5 + d_model**0.5) ** 2:20.2%} {longest:30.2%}")
+
+# %% [markdown]
+# ### Exercise 3 · The law of the start (2 points, about 9 minutes)
+#
+# Random $u$ are kind: none of ten thousand came near the bound. A test that says "every" must look where it is hard. Write
+# `starts_near(make, d_model, bound)`, where `make()` gives a new bottleneck. It raises, as `assert` does, unless
+#
+# - for **every** $u$, $\lVert A(u)\rVert$ is at most `bound` times $\lVert u\rVert$, and
+# - at least one matrix (a parameter of two axes) gets a gradient other than zero in a first backward pass.
+#
+# It is put on trial before seven broken starts and four right ones. One of the broken is loud for one feature of $u$ alone, one
+# of them is loud for short $u$ only, two would never learn.
+
+
+# %% exercise="adapters.near" part="solution"
+def starts_near(make, d_model: int, bound: float) -> None:
+    ### BEGIN SOLUTION
+    A = make()
+    one_feature = torch.cat([torch.eye(d_model), -torch.eye(d_model)])
+    for length in (1e-3, 1.0, 1e3):
+        ratio = A(length * one_feature).norm(dim=-1) / length
+        assert (ratio <= bound).all(), f"A(u) is {ratio.max():.2g} times as long as u"
+
+    A(torch.randn(32, d_model)).sum().backward()
+    assert any(p.grad is not None and p.grad.any() for p in A.parameters() if p.dim() == 2), "no matrix can learn"
+    ### END SOLUTION
+
+
+# %% exercise="adapters.near" part="check"
+starts_near = pt.check("adapters.near", starts_near)
+
+# %% exercise="adapters.near" part="grade"
+pt.require("adapters.near")
+
+# %%
+pt.audit()      # every test that you wrote so far, put to your own pieces
+
+# %% [markdown]
+# ## 2 · Where it stands
+#
+# Here is a block of MiniLM, and the adapter in it. Move it, and ask the picture:
+#
+# 1. Which placements leave the block without a norm at its end?
+# 2. Two of them add to the same sum. What does each of the two *read*?
+# 3. Keep the size and make σ larger. Where does the model stop being nearly itself, and in which place is it moved the most?
+
+# %%
+explorer = pictures.explore_block()
+explorer
+
+# %% [markdown]
+# The picture is drawn from the library's own settings: an adapter of that placement is put into a model, and the wires are those of
+# the modules that it went around.
+#
+# <details><summary>Which paper said what</summary>
+#
+# | placement | paper | often confused |
+# |---|---|---|
+# | Houlsby | Houlsby et al. 2019, §2.1: after each sub-layer, before what went round it is added | they also train the norms, which stay frozen here |
+# | post-attention | none | called "Bapna" on slides; it is half of Houlsby's |
+# | Pfeiffer | Pfeiffer et al. 2020 and 2021: one a layer, reading the normed sum | not IA³, which has no bottleneck at all (lesson 06) |
+# | Bapna | Bapna & Firat 2019, §3: one at the end of every layer, with a norm of its own | not after the attention |
+# | parallel | He et al. 2022, §3 and §4: beside the feed-forward part, s times as strong, s = 4 | |
+# | the two ends | none: one on the embeddings, one on the last hidden state | |
+#
+# </details>
+#
+# ### Exercise 4 · Two placements (3 points, about 11 minutes)
+#
+# BERT computes the end of a layer in one module, and whoever wraps it sees two inputs:
+
+# %%
+import inspect
+
+from transformers.models.bert.modeling_bert import BertOutput
+
+print(inspect.getsource(BertOutput.forward))
+
+# %% [markdown]
+# Write two adapters. Both keep the bottleneck that they are given as `self.A`, and neither touches the inside of its base.
+#
+# - `Pfeiffer(base, A)` goes around the `LayerNorm` alone, and is called with the sum. In the words of the paper: the adapter reads
+#   what the pretrained norm makes of the sum; what it says joins the sum; and the norm closes the layer as before.
+# - `Parallel(base, A, scale)` goes around the whole `BertOutput`, and is called with `h`, the wide inner activations, and with `r`,
+#   which went into the feed-forward part. A reads what the feed-forward part read, `scale` times what it says joins the sum, and the
+#   norm comes after that.
+
+
+# %% exercise="adapters.placements" part="solution"
+class Pfeiffer(pt.Adapter):
+    def __init__(self, base: torch.nn.Module, A: torch.nn.Module):
+        super().__init__(base)
+        self.A = A
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        ### BEGIN SOLUTION
+        return self.base(x + self.A(self.base(x)))
+        ### END SOLUTION
+
+
+class Parallel(pt.Adapter):
+    def __init__(self, base: torch.nn.Module, A: torch.nn.Module, scale: float):
+        super().__init__(base)
+        self.A, self.scale = A, scale
+
+    def forward(self, h: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
+        ### BEGIN SOLUTION
+        return self.base(h, r + self.scale * self.A(r))
+        ### END SOLUTION
+
+
+# %% exercise="adapters.placements" part="check"
+Pfeiffer, Parallel = pt.check("adapters.placements", Pfeiffer, Parallel)
+
+# %% exercise="adapters.placements" part="grade"
+pt.require("adapters.placements")
+
+# %% [markdown]
+# Now into the model. Your `inject` takes the end of a name, and the norm that closes a layer of MiniLM is called
+# `bert.encoder.layer.0.output.LayerNorm`, and so on to 5. **How many modules does the target `"output.LayerNorm"` mean?**
+
+# %%
+hits = pt.commit("adapters.hits", ...)    # a whole number
+
+# %% tags=["nbval-check-output"]
+names = [name for name, _ in pt.models.load("minilm", labels=2)[0].named_modules()]
+meant = [name for name in names if name.endswith(".output.LayerNorm")]
+print(len(meant), "modules:", ", ".join(name.removeprefix("bert.encoder.layer.") for name in meant[:4]), "…")
+pt.compare("adapters.hits", len(meant), "modules that output.LayerNorm means")
+
+# %% [markdown]
+# Twice as many as we want: the attention has an `output` of its own. Nothing would have failed; a Pfeiffer adapter would have stood
+# after both sub-layers, with twice the parameters, and the paper's name on it. So the targets say the number of the block, too.
+
+# %% tags=["nbval-check-output"]
+closing_norms = tuple(f"{block}.output.LayerNorm" for block in range(6))
+second_halves = tuple(f"{block}.output" for block in range(6))
+width = size_for(300_000, d_model, 6)
+tokenizer = pt.models.load("minilm", labels=2)[1]
+batch = tokenizer(["A quiet, funny, generous film.", "Two hours that I want back."], padding=True, return_tensors="pt").to(pt.device())
+
+
+def with_adapters(targets, make):
+    """A fresh MiniLM with adapters by your inject."""
+    pt.seed(0)
+    fresh, _ = pt.models.load("minilm", labels=2)
+    return inject(fresh, targets, make).to(pt.device()).eval()
+
+
+for name, targets, make in (("Pfeiffer", closing_norms, lambda base: Pfeiffer(base, Bottleneck(d_model, width))),
+                            ("Parallel", second_halves, lambda base: Parallel(base, Bottleneck(d_model, width), 4.0))):
+    model = with_adapters(targets, make)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    print(f"{name}: {len(pt.adapters(model))} adapters of size {width}; {trained:,} parameters train, the head's 770 among them")
+
+# %% [markdown]
+# ### Exercise 5 · The sealed layer (3 points, about 14 minutes)
+#
+# Somebody hands you a layer with trained adapters in it, sealed. You do not see its modules. You may **probe** it: choose what
+# goes in, $x$, and what its two sub-layers give, $o_1$ (the attention) and $o_2$ (the feed-forward part), for one token; you get what
+# leaves the layer. **Name the placement, with at most four probes.** (It can be done with three.)
+#
+# | name | the layer, with adapters A and B of unknown weights |
+# |---|---|
+# | `"houlsby"` | r = norm(x + o₁ + A(o₁)), y = norm(r + o₂ + B(o₂)) |
+# | `"post_attention"` | r = norm(x + o₁ + A(o₁)), y = norm(r + o₂) |
+# | `"pfeiffer"` | r = norm(x + o₁), y = norm(r + o₂ + A(norm(r + o₂))) |
+# | `"bapna"` | r = norm(x + o₁), z = norm(r + o₂), y = z + A(norm(z)) |
+# | `"parallel"` | r = norm(x + o₁), y = norm(r + o₂ + s · A(r)) |
+# | `"ends"` | x′ = x + A(x), r = norm(x′ + o₁), z = norm(r + o₂), y = z + B(z) |
+#
+# Write `name_placement(ask, norm, d)`. `ask(x, o1, o2)` takes three tensors of shape (d,) and gives $y$; `norm` is the layer's norm,
+# which shifts a vector to mean 0 and stretches it to variance 1, and no more; the answer is one of the six names. Two outputs that
+# should be equal are, to about 1e-5; those that should not, differ by far more than 1e-3. The weights are other ones each time.
+
+
+# %% exercise="adapters.sealed" part="solution"
+def name_placement(ask, norm, d: int) -> str:
+    ### BEGIN SOLUTION
+    def same(y, z):
+        return torch.allclose(y, z, atol=1e-3)
+
+    x, o1, o2, shift = torch.randn(4, d)
+    y = ask(x, o1, o2)
+    ends_with_norm = same(y, norm(y))
+    reads_parts = not same(y, ask(x + shift, o1 - shift, o2))    # the same sum, of other parts
+    if not ends_with_norm:
+        return "ends" if reads_parts else "bapna"
+    if reads_parts:                                              # no norm sees a constant, and B does
+        return "post_attention" if same(y, ask(x, o1, o2 + 1)) else "houlsby"
+    moved = norm(x + o1) - norm(x + shift + o1)                  # another r, the same r + o₂
+    return "pfeiffer" if same(y, ask(x + shift, o1, o2 + moved)) else "parallel"
+    ### END SOLUTION
+
+
+# %% exercise="adapters.sealed" part="check"
+name_placement = pt.check("adapters.sealed", name_placement)
+
+# %% exercise="adapters.sealed" part="grade"
+pt.require("adapters.sealed")
+
+# %% [markdown]
+# That was on small layers. Now on layers of BERT, of MiniLM's width, with the library's adapters in them; the two sub-layers' outputs
+# are put in by hooks.
+
+# %% tags=["nbval-check-output"]
+for inside, said, probes in pictures.probed(name_placement):
+    print(f"inside: {inside:15s} said: {said:15s} after {probes} probes")
+
+# %% [markdown]
+# No weight was looked at. What an adapter *reads* can be told from which changes of the input leave the output alone, and a norm tells
+# what was added before it from what came after.
+#
+# ## 3 · What it learns
+#
+# Your Pfeiffer adapter, by your `inject`, on the 4,000 film sentences. First, how far is the model from the base before any
+# training?
+
+# %%
+def hidden(model):
+    """The last hidden states of the two sentences."""
+    with torch.no_grad():
+        return model.bert(**batch).last_hidden_state[batch["attention_mask"].bool()]
+
+
+pt.seed(0)
+base_states = hidden(pt.models.load("minilm", labels=2)[0].to(pt.device()).eval())
+model = with_adapters(closing_norms, lambda base: Pfeiffer(base, Bottleneck(d_model, width)))
+print(f"last hidden states at the start: {(hidden(model) - base_states).norm() / base_states.norm():.1%} from the base")
+
+# %%
+pfeiffer = records.select(record, group="placements", placement="pfeiffer")
+movies, tweets = pt.data.load("movies"), pt.data.load("tweets")
+
+
+def state(model):
+    """All that a task needs beside the base: what trains, copied."""
+    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def put(model, kept):
+    """Give the model such a state."""
+    with torch.no_grad():
+        for name, p in kept.items():
+            model.get_parameter(name).copy_(p)
+
+
+def answers(model, examples):
+    """The model's answer to each sentence: 1 for one that is positive."""
+    rows = pt.data.batches(examples, tokenizer, 64, shuffle=False, device=pt.device())
+    with torch.no_grad():
+        return torch.cat([model(**row).logits.argmax(-1).cpu() for row in rows])
+
+
+untrained, some = state(model), movies.test[:200]
+answers_before = answers(model.eval(), some)
+batches = pt.data.batches(movies.train[:budget.train_examples], tokenizer, budget.batch_size)
+long = records.load("lora")
+full = records.select(long, group="methods", method="full")
+beside = {"full fine-tuning": full[0]["losses"], "recorded Pfeiffer": pfeiffer[0]["losses"]}
+steps = pt.widgets.watch(pt.train(model, batches, lr=pfeiffer[0]["lr"]), len(batches), beside if budget.claims else None,
+                         {"full fine-tuning": pt.plots.COLOURS["full"], "recorded Pfeiffer": pt.plots.COLOURS["lora"]})
+
+# %%
+found = pt.evaluate(model, pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64))
+print(f"yours:    {found.accuracy:.1%} of {found.examples:,} test sentences, {records.gain(found.accuracy):.0%} of the gain")
+mean, spread = records.accuracy(pfeiffer)
+print(f"recorded: {mean:.1%} ± {spread:.1%} over {len(pfeiffer)} seeds, {records.gain(mean):.0%} of the gain")
+if budget.claims:
+    pictures.keep_own("Pfeiffer", found.accuracy)
+answers_after, truth = answers(model, some), torch.tensor([example.label for example in some])
+print(f"answers that changed, of {len(some)}: {(answers_before != answers_after).sum()}")
+for title, chosen in (("now right", answers_after == truth), ("now wrong", answers_after != truth)):
+    for i in sorted(((answers_before != answers_after) & chosen).nonzero().flatten().tolist(), key=lambda i: len(some[i].text))[:3]:
+        print(f"{title}: [{'liked' if truth[i] else 'not liked'}] {some[i].text}")
+
+# %% [markdown]
+# And the places? Each has the same 300,000 parameters to spend, at its own learning rate (of two, the one that was higher on
+# validation sentences).
+
+# %%
+rows = pictures.placements(record)
+print(f"{'':16s}  size  parameters   rate    accuracy        share of the gain, by seed")
+for row in rows:
+    shares = " ".join(f"{records.gain(a):5.0%}" for a in row.accuracies)
+    print(f"{row.name:16s} {row.size:5d} {row.parameters:11,} {row.lr:6g}    {row.accuracy:.1%} ({len(row.accuracies)})     {shares}")
+print(f"standard error of 80 % on {record['setting']['test_examples']:,} sentences: "
+      f"{records.standard_error(0.8, record['setting']['test_examples']):.1%}")
+own = [found.accuracy] if budget.claims else []
+pt.plots.show(pictures.draw_rows(rows, own), "Test accuracy by placement, at one budget. A dot is a seed, the bar the mean; the diamond "
+              "is your own run.")
+#RESULT_BEST
