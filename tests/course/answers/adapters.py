@@ -345,7 +345,8 @@ class Parallel(Around):
         return self.base(h, torch.lerp(r, r + self.A(r), self.s))
 """,
 }
-FIRST = "class Pfeiffer(pt.Adapter):\n    def __init__(self, base, A):\n        super().__init__(base)"
+FIRST = ("class Pfeiffer(pt.Adapter):\n    def __init__(self, base, A):\n"
+         "        super().__init__(base)")
 WRONG["adapters.placements"] = {
     "not_normed_again": but(PLACEMENTS, NORMED, "y + self.A(y)"),
     "no_return": (but(PLACEMENTS, f"return {NORMED}", NORMED),
@@ -357,8 +358,8 @@ WRONG["adapters.placements"] = {
                                         "copy.deepcopy(base)"),
     "base_trained": but(PLACEMENTS, FIRST, f"{FIRST}\n        base.requires_grad_(True)"),
     "more_parameters": but(PLACEMENTS, FIRST, f"{FIRST}\n        self.norm = nn.LayerNorm(4)"),
-    "layers_inside": but(PLACEMENTS, "        self.A = A\n", "        self.inner = A\n", "self.A(y)",
-                         "self.inner(y)"),
+    "layers_inside": but(PLACEMENTS, "        self.A = A\n", "        self.inner = A\n",
+                         "self.A(y)", "self.inner(y)"),
     "names": but(PLACEMENTS, "        self.A = A\n", "        self.A = [A]\n", "self.A(y)",
                  "self.A[0](y)"),
     "forward_left": but(PLACEMENTS, f"        y = self.base(x)\n        return {NORMED}",

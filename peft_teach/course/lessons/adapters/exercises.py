@@ -236,7 +236,7 @@ def judge_bottleneck(case: dict, seen) -> Verdict:
                                      f"times ‖u‖; at most {NEAREST} is allowed.")
     if not seen["learns"]:
         return rejected("never_learns", f"As {made} is made, neither matrix gets a gradient.")
-    return Verdict(True, "Two matrices, two biases, no competition; near silent, and able to learn.")
+    return Verdict(True, "Two matrices, two biases, no competition; near silent, able to learn.")
 
 
 def _list(shapes: list) -> str:

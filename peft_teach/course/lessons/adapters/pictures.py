@@ -269,20 +269,44 @@ def _row(name: str, rows: Sequence[Mapping]) -> Row:
                first["parameters"], mean(row["deviation"] for row in rows))
 
 
+def ends() -> tuple[float, float]:
+    """Return the ends of the ruler for runs on 2,000 sentences: the head alone, and full.
+
+    The head was trained to its end; full fine-tuning is the mean of three seeds (lesson 02).
+    """
+    change = records.load("change")
+    head = records.select(change, group="converged", method="head")
+    full = records.select(change, group="short", method="full", pretrained=None)
+    return records.accuracy(head)[0], records.accuracy(full)[0]
+
+
+def gain(accuracy: float) -> float:
+    """Return the share of the gain on 2,000 sentences."""
+    head, full = ends()
+    return (accuracy - head) / (full - head)
+
+
+def runs(record: Mapping, place: str) -> list[dict]:
+    """Return a placement's runs at its own rate, that of highest validation; seed 0 first."""
+    searched = records.select(record, group="rates", placement=place)
+    more = [row for row in record["runs"]
+            if row["group"] == "placements" and row["placement"] == place]
+    return [max(searched, key=lambda row: row["validation"]), *more]
+
+
 def placements(record: Mapping) -> list[Row]:
     """Return the placements as recorded, at one budget; `record` is `records.load("adapters")`."""
-    found = {}
-    for row in records.select(record, group="placements"):
-        found.setdefault(row["placement"], []).append(row)
-    return [_row(NAMES[place], found[place]) for place in PLACES if place in found]
+    found = {row["placement"] for row in record["runs"]}
+    return [_row(NAMES[place], runs(record, place)) for place in PLACES if place in found]
 
 
 def starts(record: Mapping) -> list[Row]:
     """Return Pfeiffer's runs by how large it started, from σ = 0.01 up."""
-    found = {1: records.select(record, group="placements", placement="pfeiffer")}
-    for row in records.select(record, group="starts"):
-        found.setdefault(row["start"], []).append(row)
-    return [_row(f"σ = {SIGMA * start:g}", rows) for start, rows in sorted(found.items())]
+    large: dict[int, list[dict]] = {1: runs(record, "pfeiffer")}
+    for row in record["runs"]:
+        if row["group"] == "starts":
+            large.setdefault(row["start"], []).append(row)
+    return [_row(f"σ = {SIGMA * start:g}", rows) for start, rows in sorted(large.items())]
 
 
 def keep_own(name: str, accuracy: float) -> None:
@@ -301,7 +325,7 @@ def draw_rows(rows: Sequence[Row], own: Sequence[float] = (), at: str = "Pfeiffe
         ax.plot([row.accuracy] * 2, [y - 0.32, y + 0.32], color=COLOURS["lora"], lw=2.5)
         if row.name == at and own:
             ax.plot(own, [y] * len(own), "D", color=COLOURS["yours"], ms=8, label="yours")
-    head, full = records.ends()
+    head, full = ends()
     for name, value, colour in (("head alone, to its end", head, "head"),
                                 ("full fine-tuning", full, "full")):
         ax.axvline(value, color=COLOURS[colour], ls="--", lw=1.5, label=name)

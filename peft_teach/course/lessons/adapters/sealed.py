@@ -145,7 +145,7 @@ def judge_sealed(case: dict, seen) -> Verdict:
                              + ("" if most <= 3 else " Three would do."))
     told = "It said " + ", ".join(f"{found} where {place} was inside"
                                   for place, found in wrong.items()) + "."
-    if len(set(answers[place] for place in PLACES)) == 1:
+    if len({*answers.values()}) == 1:
         return rejected("always_the_same", told)
     pairs = {frozenset(pair) for pair in wrong.items()}
     mistake = next((name for name, confused in CONFUSED.items() if pairs <= confused), "mixed")

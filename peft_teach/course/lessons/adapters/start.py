@@ -1,6 +1,5 @@
 """Lesson 05: the law of the start, as a test that the reader writes; and what it is tried on."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 

@@ -1,0 +1,127 @@
+"""Lesson 05: its pictures show where the library's adapters stand, and what the record holds."""
+
+import itertools
+
+import pytest
+import torch
+
+import peft_teach as pt
+from peft_teach import work
+from peft_teach.course import records
+from peft_teach.course.lessons.adapters import sealed
+
+adapters = pt.course.pictures("adapters")
+
+
+@pytest.fixture(scope="module")
+def record():
+    return records.load("adapters")
+
+
+@pytest.mark.parametrize(("place", "modules", "wires"), [
+    ("houlsby", 12, [("o₁", "o₁"), ("o₂", "o₂")]), ("post_attention", 6, [("o₁", "o₁")]),
+    ("pfeiffer", 6, [("sum", "sum")]), ("bapna", 6, [("y", "y")]), ("parallel", 6, [("r", "sum")]),
+    ("ends", 2, [("x", "x"), ("y", "y")])])
+def test_the_wires_are_those_of_the_librarys_modules(place, modules, wires):
+    kinds, count = adapters.stands(place)
+    assert [(kind.reads, kind.adds) for kind in kinds] == wires
+    assert count == modules
+
+
+def test_the_formulas_name_what_is_read():
+    assert adapters.formula("pfeiffer").endswith("LN(r + o₂ + A(LN(r + o₂)))")
+    assert adapters.formula("parallel").endswith("LN(r + o₂ + 4 · A(r))")
+    assert adapters.formula("bapna").endswith("then y + A(LN′(y))")
+
+
+def test_the_block_over_its_grid():
+    """The count is the closed form; a larger start is further away; the model stays as it was."""
+    for place, size in itertools.product(adapters.PLACES, (4, 64)):
+        found = {start: adapters.block(place, size, start) for start in (0.001, 0.03, 0.3)}
+        own_norm = adapters.config_of(place).own_norm
+        for block in found.values():
+            assert block.parameters == block.modules * pt.bottleneck.count(384, size, own_norm)
+            assert adapters.draw_block(block).get_label()
+        assert found[0.001].deviation < found[0.03].deviation < found[0.3].deviation
+    assert adapters.block("parallel", 64, adapters.STARTS[0]).deviation == 0
+    assert not pt.adapters(adapters._probe()[0])
+
+
+def test_the_explorer_follows_its_controls():
+    explorer = adapters.explore_block()
+    explorer.controls["place"].value = "parallel"
+    explorer.controls["start"].value = 0.1
+    explorer.controls["size"].value = 256
+    assert (explorer.data.place, explorer.data.size, explorer.data.start) == ("parallel", 256, 0.1)
+    assert "A(r)" in explorer.figure.get_label()
+
+
+def test_the_rows_are_the_records(record):
+    for row in adapters.placements(record):
+        place = next(p for p, name in adapters.NAMES.items() if name == row.name)
+        runs = adapters.runs(record, place)
+        assert row.accuracies == [run["accuracy"] for run in runs]
+        assert [run["seed"] for run in runs] == [*range(len(runs))]
+        assert len({run["lr"] for run in runs}) == 1
+        assert row.parameters <= record["setting"]["budget"]
+    assert record["setting"]["train_examples"] == 2000    # as in the runs of the two ends
+    near, *large = adapters.starts(record)
+    head, full = adapters.ends()
+    assert (adapters.gain(head), adapters.gain(full)) == (0, 1)
+    assert all(row.deviation > near.deviation for row in large)
+
+
+def test_a_run_of_ones_own_is_kept_once(monkeypatch):
+    monkeypatch.setattr(work, "_here", {})
+    for _ in range(2):
+        adapters.keep_own("Pfeiffer", 0.8)
+    assert work.points(adapters.OWN) == [{"name": "Pfeiffer", "accuracy": 0.8}]
+
+
+@pytest.mark.parametrize("place", adapters.PLACES)
+def test_a_sealed_layer_is_what_its_formula_says(place):
+    """Of BERT's modules with the library's adapters, and of the exercise: the same is the same."""
+    d, generator = 384, torch.Generator().manual_seed(0)
+    x, o1, o2, shift = torch.randn(4, d, generator=generator)
+
+    def told(ask):
+        """What stays the same, and whether the end is normed."""
+        y = ask(x, o1, o2)
+        moved = sealed.norm(x + o1) - sealed.norm(x + shift + o1)
+        others = (ask(x + shift, o1 - shift, o2), ask(x, o1, o2 + 1),
+                  ask(x + shift, o1, o2 + moved))
+        return [torch.allclose(y, sealed.norm(y), atol=1e-3),
+                *(torch.allclose(y, other, atol=1e-3) for other in others)]
+
+    A, B = sealed.drawn(d, generator), sealed.drawn(d, generator)
+    assert told(adapters.seal(place)) == told(sealed.Sealed(sealed.layer(place, A, B), d))
+
+
+@pytest.mark.parametrize("place", ["pfeiffer", "parallel"])
+def test_the_readers_placements_are_the_librarys(place):
+    """The course's answers, as a reader's, give what `pt.bottleneck` gives with equal weights."""
+    Bottleneck, (Pfeiffer, Parallel), inject = (
+        pt.course.lessons.find(id).resolve()
+        for id in ("adapters.bottleneck", "adapters.placements", "change.inject"))
+    own, tokenizer = pt.models.load("minilm", labels=2)
+    other, _ = pt.models.load("minilm", labels=2)
+    make = {"pfeiffer": lambda base: Pfeiffer(base, Bottleneck(384, 8)),
+            "parallel": lambda base: Parallel(base, Bottleneck(384, 8), 4.0)}[place]
+    targets = {"pfeiffer": "output.LayerNorm", "parallel": "output"}[place]
+    own = inject(own, tuple(f"{block}.{targets}" for block in range(6)), make)
+    config = {"pfeiffer": pt.bottleneck.PFEIFFER, "parallel": pt.bottleneck.PARALLEL}[place]
+    other = pt.bottleneck.inject(other, pt.bottleneck.Config(
+        size=8, scale=config.scale, activation="relu", reads=config.reads))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for mine, theirs in zip(pt.adapters(own).values(), pt.adapters(other).values(),
+                                strict=True):
+            for name, p in theirs.A.named_parameters():
+                p.copy_(0.1 * torch.randn(p.shape, generator=generator))
+                mine.A.get_parameter(name).copy_(p)
+    batch = tokenizer(["A quiet film.", "Two hours."], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        a, b = own.eval().bert(**batch)[0], other.eval().bert(**batch)[0]
+        plain = pt.models.load("minilm", labels=2)[0].eval().bert(**batch)[0]
+    assert torch.allclose(a, b, atol=1e-5)
+    assert (a - plain).abs().max() > 0.1
