@@ -266,7 +266,9 @@ print(inspect.getsource(BertOutput.forward))
 class Pfeiffer(pt.Adapter):
     def __init__(self, base: torch.nn.Module, A: torch.nn.Module):
         super().__init__(base)
+        ### BEGIN SOLUTION
         self.A = A
+        ### END SOLUTION
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         ### BEGIN SOLUTION
@@ -277,7 +279,9 @@ class Pfeiffer(pt.Adapter):
 class Parallel(pt.Adapter):
     def __init__(self, base: torch.nn.Module, A: torch.nn.Module, scale: float):
         super().__init__(base)
+        ### BEGIN SOLUTION
         self.A, self.scale = A, scale
+        ### END SOLUTION
 
     def forward(self, h: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
         ### BEGIN SOLUTION

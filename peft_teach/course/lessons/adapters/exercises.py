@@ -214,7 +214,7 @@ def judge_bottleneck(case: dict, seen) -> Verdict:
         return rejected("shape_out", f"For tokens of width {d}, A(u) is {seen.get('gave')}.")
     filled = [each for each in seen["filled"] if isinstance(each, dict)
               and isinstance(each.get("y"), Tensor)]
-    if len(filled) != 2:
+    if len(filled) != 2 or not seen.keys() >= {"gave", "intact", "furthest", "at_zero", "learns"}:
         return Verdict(False, "The check's report is not whole.")
     y = equation(case)
     fits = next((each for each in filled if close(each["y"], y)), None)

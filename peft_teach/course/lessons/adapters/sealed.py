@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ....errors import NotAttempted
 from ...exercise import Exercise, Verdict
 from ...judge import NO_RETURN, named, rejected, strange
 
@@ -107,7 +106,7 @@ def sealed_cases(seed: int) -> list[dict]:
 def run_sealed(name_placement, case: dict) -> dict[str, Any]:
     """Hand over six layers, one after the other; what each was called, and after how many probes.
     """
-    seen: dict[str, Any] = {"answers": {}, "asked": {}, "refused": []}
+    seen: dict[str, Any] = {"answers": {}, "asked": {}}
     generator = torch.Generator().manual_seed(700 + case["seed"])
     for place in PLACES:
         d = case["d"]
@@ -116,8 +115,6 @@ def run_sealed(name_placement, case: dict) -> dict[str, Any]:
             answer = name_placement(sealed, norm, d)
         except TooMany:
             answer = "too many"
-        except NotAttempted:
-            raise
         seen["answers"][place] = answer if isinstance(answer, str) else named(answer)
         seen["asked"][place] = sealed.asked
     return seen
