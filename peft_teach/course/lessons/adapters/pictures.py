@@ -1,4 +1,4 @@
-"""Pictures of lesson 05: the block with the adapter in it, six placements and starts as recorded.
+"""Pictures of lesson 05: the block with the adapter in it, and sealed layers of BERT.
 
 Where an adapter stands is read off a model that `pt.bottleneck.inject` was put on: which module
 each adapter wraps, by its place, and of which class it is.
@@ -7,7 +7,6 @@ each adapter wraps, by its place, and of which class it is.
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import mean
 
 import ipywidgets as ipw
 import torch
@@ -15,14 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon
 from torch import Tensor, nn
 
-from .... import bottleneck, core, models, outlines, work
-from ....plots import COLOURS, figure, in_percent
+from .... import bottleneck, core, models, outlines
+from ....plots import COLOURS, figure
 from ....widgets import Explorer
-from ... import records
 from .sealed import PLACES, Sealed
 from .sealed import norm as norm  # the lesson shows it, and has it from here
 
-OWN = "adapters.own"                  # under this name the reader's own points are kept
 NAMES = {"houlsby": "Houlsby", "post_attention": "post-attention", "pfeiffer": "Pfeiffer",
          "bapna": "Bapna", "parallel": "parallel", "ends": "the two ends"}
 SIGMA = 0.01                          # of the library's near start
@@ -157,7 +154,7 @@ BOXES = {"attention": 1.65, "+": 3.45, "LN": 4.3, "FFN": 6.25, "+ ": 8.05, "LN "
 
 def draw_block(found: Block) -> Figure:
     """Draw a post-LN block, its signal from left to right, and the adapters below it."""
-    made, ax = figure(9.5, 3.9)
+    made, ax = figure(9.2, 3.9)
     ax.axis("off")
     ax.set(xlim=(-1.3, 10.7), ylim=(-2.5, 1.75))
     _arrow(ax, (-1.1, 0), (10.5, 0), COLOURS["ink"])
@@ -243,103 +240,6 @@ def explore_block() -> Explorer:
                       "measured with the library's own adapters, drawn with one seed.")
 
 
-# ── recorded ─────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Row:
-    """Runs that differ in the seed alone."""
-
-    name: str
-    accuracies: Sequence[float]
-    lr: float
-    size: int
-    parameters: int
-    deviation: float
-
-    @property
-    def accuracy(self) -> float:
-        """The mean over the seeds."""
-        return mean(self.accuracies)
-
-
-def _row(name: str, rows: Sequence[Mapping]) -> Row:
-    first = rows[0]
-    return Row(name, [row["accuracy"] for row in rows], first["lr"], first["size"],
-               first["parameters"], mean(row["deviation"] for row in rows))
-
-
-def ends() -> tuple[float, float]:
-    """Return the ends of the ruler for runs on 2,000 sentences: the head alone, and full.
-
-    The head was trained to its end; full fine-tuning is the mean of three seeds (lesson 02).
-    """
-    change = records.load("change")
-    head = records.select(change, group="converged", method="head")
-    full = records.select(change, group="short", method="full", pretrained=None)
-    return records.accuracy(head)[0], records.accuracy(full)[0]
-
-
-def gain(accuracy: float) -> float:
-    """Return the share of the gain on 2,000 sentences."""
-    head, full = ends()
-    return (accuracy - head) / (full - head)
-
-
-def runs(record: Mapping, place: str) -> list[dict]:
-    """Return a placement's runs at its own rate, that of highest validation; seed 0 first."""
-    searched = records.select(record, group="rates", placement=place)
-    more = [row for row in record["runs"]
-            if row["group"] == "placements" and row["placement"] == place]
-    return [max(searched, key=lambda row: row["validation"]), *more]
-
-
-def placements(record: Mapping) -> list[Row]:
-    """Return the placements as recorded, at one budget; `record` is `records.load("adapters")`."""
-    found = {row["placement"] for row in record["runs"]}
-    return [_row(NAMES[place], runs(record, place)) for place in PLACES if place in found]
-
-
-def starts(record: Mapping) -> list[Row]:
-    """Return Pfeiffer's runs by how large it started, from σ = 0.01 up."""
-    large: dict[int, list[dict]] = {1: runs(record, "pfeiffer")}
-    for row in record["runs"]:
-        if row["group"] == "starts":
-            large.setdefault(row["start"], []).append(row)
-    return [_row(f"σ = {SIGMA * start:g}", rows) for start, rows in sorted(large.items())]
-
-
-def keep_own(name: str, accuracy: float) -> None:
-    """Keep a run of the reader's own, once."""
-    point = {"name": name, "accuracy": round(accuracy, 4)}
-    if point not in work.points(OWN):
-        work.add_point(OWN, point)
-
-
-def draw_rows(rows: Sequence[Row], own: Sequence[float] = (), at: str = "Pfeiffer") -> Figure:
-    """Draw a dot for each seed, a bar at the mean; the ends of the ruler; and runs of one's own."""
-    made, ax = figure(8.5, 1.1 + 0.42 * len(rows))
-    for y, row in enumerate(rows):
-        ax.plot(row.accuracies, [y] * len(row.accuracies), "o", color=COLOURS["lora"], ms=7,
-                alpha=0.75, mew=0)
-        ax.plot([row.accuracy] * 2, [y - 0.32, y + 0.32], color=COLOURS["lora"], lw=2.5)
-        if row.name == at and own:
-            ax.plot(own, [y] * len(own), "D", color=COLOURS["yours"], ms=8, label="yours")
-    head, full = ends()
-    for name, value, colour in (("head alone, to its end", head, "head"),
-                                ("full fine-tuning", full, "full")):
-        ax.axvline(value, color=COLOURS[colour], ls="--", lw=1.5, label=name)
-    ax.set(yticks=range(len(rows)), yticklabels=[row.name for row in rows],
-           ylim=(len(rows) - 0.4, -0.6), xlabel="test accuracy")
-    in_percent(ax.xaxis)
-    ax.legend(frameon=False, fontsize=10, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
-    made.set_label("Test accuracy, mean over the seeds. " + "; ".join(
-        f"{row.name}: {row.accuracy:.1%} ({len(row.accuracies)})" for row in rows)
-        + "".join(f"; yours: {value:.1%}" for value in own)
-        + f". Head alone {head:.1%}, full fine-tuning {full:.1%}.")
-    return made
-
-
 # ── sealed layers ────────────────────────────────────────────────────────────────────────────
 
 
@@ -389,6 +289,4 @@ def probed(name_placement, places: Sequence[str] = PLACES) -> list[tuple[str, st
 
 EXAMPLES = {
     "block": explore_block,
-    "rows": lambda: draw_rows([Row("Pfeiffer", [0.8, 0.81], 1e-3, 64, 297_600, 0.001),
-                               Row("Houlsby", [0.79], 1e-3, 32, 299_904, 0.001)], [0.805]),
 }
