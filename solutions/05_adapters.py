@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 05 · Where in the block?
 #
-# **An adapter is a small network of your own, with a narrow middle, put into a frozen block.** That is easily said and
-# easily drawn, and then six papers put it in six places: after the attention, after the feed-forward part, before the norm,
-# behind it, beside it. Figures of them look alike, names get mixed up, and models are trained with an adapter where nobody
-# meant it to be.
+# **An adapter is a small network of your own, with a narrow middle, put into a frozen block.** That is easily said. But
+# where? Behind the attention, behind the feed-forward part, before the norm, after it, beside it: all of these are called
+# "the adapter". The drawings look alike, the papers' names get mixed up, and one target too short puts an adapter where you did not
+# mean it to be; nothing fails then.
 #
 # **Could you tell from a model's outputs alone where its adapter stands?** You will build the bottleneck out of what you
 # know of prefixes, put it in two places by your own `inject`, train it, and unmask six sealed layers.
@@ -165,7 +165,7 @@ pt.require("adapters.bottleneck")
 
 # %%
 d_model = 384
-print("       σ   the bound, as a share of ‖u‖   most of 10,000 random u")
+print("       σ   the bound, as a share of ‖u‖   the most of 10,000 random u")
 for sigma in (0.001, 0.01, 0.1):
     A = Bottleneck(d_model, 64)
     with torch.no_grad():
@@ -173,7 +173,7 @@ for sigma in (0.001, 0.01, 0.1):
             p.normal_(0, sigma) if p.dim() == 2 else p.zero_()
         u = torch.randn(10_000, d_model, generator=generator)
         longest = (A(u).norm(dim=-1) / u.norm(dim=-1)).max()
-    print(f"{sigma:8.3f} {sigma**2 * (64**0.5 + d_model**0.5) ** 2:20.2%} {longest:30.2%}")
+    print(f"{sigma:8.3f} {sigma**2 * (64**0.5 + d_model**0.5) ** 2:20.2%} {longest:34.2%}")
 
 # %% [markdown]
 # ### Exercise 3 · The law of the start (2 points, about 9 minutes)
@@ -276,8 +276,8 @@ print(inspect.getsource(BertOutput.forward))
 # %% [markdown]
 # Write two adapters. Both keep the bottleneck that they are given as `self.A`, and neither touches the inside of its base.
 #
-# - `Pfeiffer(base, A)` goes around the `LayerNorm` alone, and is called with the sum. In the words of the paper: the adapter reads
-#   what the pretrained norm makes of the sum; what it says joins the sum; and the norm closes the layer as before.
+# - `Pfeiffer(base, A)` goes around the `LayerNorm` alone, and is called with the sum. The adapter reads what the
+#   pretrained norm makes of the sum; what it says joins the sum; and the norm closes the layer as before.
 # - `Parallel(base, A, scale)` goes around the whole `BertOutput`, and is called with `h`, the wide inner activations, and with `r`,
 #   which went into the feed-forward part. A reads what the feed-forward part read, `scale` times what it says joins the sum, and the
 #   norm comes after that.
@@ -455,12 +455,14 @@ def answers(model, examples):
         return torch.cat([model(**row).logits.argmax(-1).cpu() for row in rows])
 
 
+# %%
 untrained, some = state(model), movies.test[:200]
 answers_before = answers(model.eval(), some)
 batches = pt.data.batches(movies.train[:min(1920, budget.train_examples)], tokenizer, budget.batch_size)
 beside = {"full fine-tuning": recorded["full fine-tuning"][0]["losses"], "recorded": recorded["Pfeiffer, size 64"][0]["losses"]}
 steps = pt.widgets.watch(pt.train(model, batches, lr=rate), len(batches), beside if budget.claims else None,
                          {"full fine-tuning": pt.plots.COLOURS["full"], "recorded": pt.plots.COLOURS["lora"]})
+film_state = state(model)
 
 # %%
 tested = rates["setting"]["tests"]["minilm"]
@@ -503,8 +505,8 @@ pt.sentence("adapters.better", ...)    # one sentence of yours: what do more par
 #
 # ## 4 · Two tasks, one base
 #
-# The base has not moved. Whatever the film reviews taught stands in your six bottlenecks and the head. So keep that aside, put the
-# untrained state back, and train on tweets; then swap. **How well does the film adapter, with its head, do on tweets?** Commit a
+# The base has not moved. Whatever the film reviews taught stands in your six bottlenecks and the head. That is kept aside, as
+# `film_state`; put the untrained state back, and train on tweets; then swap. **How well does the film adapter, with its head, do on tweets?** Commit a
 # share of right answers. (The more common label alone has the first number below.)
 
 # %%
@@ -512,7 +514,6 @@ print(f"tweets: {len(tweets.train):,} for training, {len(tweets.test):,} for the
 across = pt.commit("adapters.across", ...)    # a share of right answers, from 0 to 1
 
 # %%
-film_state = state(model)
 put(model, untrained)
 tweet_batches = pt.data.batches(tweets.train[:min(1120, budget.train_examples)], tokenizer, budget.batch_size)
 steps = pt.widgets.watch(pt.train(model, tweet_batches, lr=rate), len(tweet_batches))
