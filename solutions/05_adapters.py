@@ -432,7 +432,7 @@ print(f"last hidden states at the start: {(hidden(model) - base_states).norm() /
 # %%
 recorded = {name: records.select(rates, group="defaults", model="minilm", method=method)
             for name, method in (("full fine-tuning", "full"), ("LoRA, rank 8", "lora"), ("Pfeiffer, size 64", "bottleneck"))}
-rate = recorded["Pfeiffer, size 64"][0]["lr"]
+rate, tested = recorded["Pfeiffer, size 64"][0]["lr"], rates["setting"]["tests"]["minilm"]
 movies, tweets = pt.data.load("movies"), pt.data.load("tweets")
 
 
@@ -465,20 +465,8 @@ steps = pt.widgets.watch(pt.train(model, batches, lr=rate), len(batches), beside
 film_state = state(model)
 
 # %%
-tested = rates["setting"]["tests"]["minilm"]
 found = pt.evaluate(model, pt.data.batches(movies.test[:min(tested, budget.test_examples)], tokenizer, 64))
-counts = {"full fine-tuning": 22_713_216, "LoRA, rank 8": 73_728, "Pfeiffer, size 64": 297_600}
-head_end = records.select(records.load("change"), group="converged", method="head")[0]["accuracy"]
-print(f"{'':22s} parameters   accuracy on {tested:,} test sentences")
-print(f"{'yours':22s} {trained - 770:10,}   {found.accuracy:.1%} of {found.examples:,}")
-for name, runs in recorded.items():
-    mean, spread = records.accuracy(runs)
-    print(f"{name:22s} {counts[name]:10,}   {mean:.1%} ± {spread:.1%}: " + ", ".join(f"{run['accuracy']:.1%}" for run in runs))
-print(f"{'head alone, to its end':22s} {0:10,}   {head_end:.1%} (on all test sentences, from 2,000; lesson 02)")
-print(f"standard error of 77 % on {tested:,} sentences: {records.standard_error(0.77, tested):.1%}")
-pt.compare("adapters.better", "neither: the seeds cannot tell", "the higher accuracy, three seeds each")
-
-# %%
+print(f"yours: {found.accuracy:.1%} of {found.examples:,} test sentences")
 answers_after, truth = answers(model, some), torch.tensor([example.label for example in some])
 print(f"answers that changed, of {len(some)}: {(answers_before != answers_after).sum()}")
 for title, chosen in (("now right", answers_after == truth), ("now wrong", answers_after != truth)):
@@ -486,8 +474,22 @@ for title, chosen in (("now right", answers_after == truth), ("now wrong", answe
         print(f"{title}: [{'liked' if truth[i] else 'not liked'}] {some[i].text}")
 
 # %% [markdown]
-# Three seeds each, with the same sentences and the rate that stands in each method's file. LoRA and the adapters have the same mean, and
-# the adapters have four times the parameters. Both end below full fine-tuning, whose three seeds lie furthest apart.
+# Recorded beside it, each from the same sentences, at the rate that stands in its method's file:
+
+# %%
+counts = {"full fine-tuning": 22_713_216, "LoRA, rank 8": 73_728, "Pfeiffer, size 64": 297_600}
+head_end = records.select(records.load("change"), group="converged", method="head")[0]["accuracy"]
+print(f"{'':22s} parameters   accuracy on {tested:,} test sentences, three seeds")
+for name, runs in recorded.items():
+    mean, spread = records.accuracy(runs)
+    print(f"{name:22s} {counts[name]:10,}   {mean:.1%} ± {spread:.1%}: " + ", ".join(f"{run['accuracy']:.1%}" for run in runs))
+print(f"{'head alone, to its end':22s} {0:10,}   {head_end:.1%} (on all test sentences, from 2,000; lesson 02)")
+print(f"standard error of 77 % on {tested:,} sentences: {records.standard_error(0.77, tested):.1%}")
+pt.compare("adapters.better", "neither: the seeds cannot tell", "the higher accuracy, three seeds each")
+
+# %% [markdown]
+# LoRA and the adapters have the same mean over three seeds, and the adapters have four times the parameters. Both end below full
+# fine-tuning, whose three seeds lie furthest apart.
 
 # %%
 pt.sentence("adapters.better", ...)    # one sentence of yours: what do more parameters bring here?
