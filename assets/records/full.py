@@ -17,6 +17,9 @@ is above 1e-6. `penalty` is added to the mean loss as penalty / 2 · ‖w‖², 
 mean 0 and standard deviation 1; without one this changes the way and not the end. `spread` is the
 standard deviation of the features as they come, over the training sentences, mean over the
 features.
+
+Group `answers`: what such a head answers to each test sentence, in the order of the data, as one
+text of zeros and ones.
 """
 
 from functools import cache
@@ -45,6 +48,7 @@ def settings():
     for pool in ("cls", "mean"):
         for penalty in PENALTIES:
             yield "converged", {"method": "head", "pool": pool, "penalty": penalty}
+    yield "answers", {"method": "head", "pool": "cls", "penalty": 0.0}
 
 
 def run(setting, data):
@@ -75,6 +79,26 @@ def run(setting, data):
 
 def converged(setting, data):
     """Train the head to its end on features computed once; return its row."""
+    head, x, y, found = ended(setting, data)
+    with torch.no_grad():
+        loss = nn.functional.cross_entropy(head(x["train"]), y["train"]).item()
+        right = {part: (head(x[part]).argmax(-1) == y[part]).double().mean().item() for part in x}
+    return {**setting, "accuracy": round(right["test"], 4),
+            "validation": round(right["validation"], 4), "training": round(right["train"], 4),
+            "loss": round(loss, 4), **found}
+
+
+def answers(setting, data):
+    """Train the head to its end; return a row with its answers to the test sentences."""
+    head, x, y, _ = ended(setting, data)
+    with torch.no_grad():
+        said = head(x["test"]).argmax(-1)
+    return {**setting, "accuracy": round((said == y["test"]).double().mean().item(), 4),
+            "answers": "".join(map(str, said.tolist()))}
+
+
+def ended(setting, data):
+    """Return a head that was trained to its end, features and labels by part, and how it ended."""
     x, y = features(setting["pool"], data)
     mean, spread = x["train"].mean(0), x["train"].std(0)
     x = {part: (values - mean) / spread for part, values in x.items()}
@@ -94,13 +118,8 @@ def converged(setting, data):
     optimizer.step(objective)
     objective()
     gradient = max(p.grad.abs().max().item() for p in head.parameters())
-    with torch.no_grad():
-        loss = nn.functional.cross_entropy(head(x["train"]), y["train"]).item()
-        right = {part: (head(x[part]).argmax(-1) == y[part]).double().mean().item() for part in x}
-    return {**setting, "accuracy": round(right["test"], 4),
-            "validation": round(right["validation"], 4), "training": round(right["train"], 4),
-            "loss": round(loss, 4), "gradient": float(f"{gradient:.1e}"),
-            "spread": round(spread.mean().item(), 4)}
+    return head, x, y, {"gradient": float(f"{gradient:.1e}"),
+                        "spread": round(spread.mean().item(), 4)}
 
 
 @cache
@@ -131,7 +150,7 @@ def main():
     shared = recording.setting(data, train_examples=EXAMPLES, held_out=HELD_OUT)
     recording.Record(__file__, shared, options.again).make(
         ({"group": group, "setting": setting} for group, setting in settings()),
-        lambda about: ((converged if about["group"] == "converged" else run)(
+        lambda about: ({"converged": converged, "answers": answers}.get(about["group"], run)(
             about["setting"], data), {}))
 
 

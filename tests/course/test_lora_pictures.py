@@ -231,7 +231,7 @@ def test_answers_that_training_changed():
     pt.seed(0)
     model, tokenizer = pt.models.load("minilm", labels=2)
     model = pt.lora.inject(model, pt.lora.Config(rank=1, targets=("value",), layers=(5,)))
-    changed = lora.changed_answers(model, movies, tokenizer, 64, 64)
+    changed = lora.changed_answers(model.eval(), movies, tokenizer, 64)
     known = dict(movies.test[:64])
     assert 0 < len(changed) < 64
     for text, label, mine, frozen in changed:
