@@ -183,11 +183,12 @@ class Bottleneck:
                    but(LAYERS, "            nn.init.zeros_(layer.bias)\n", "")),
     "start_far": (but(BOTTLENECK, DOWN, "torch.randn(size, d_model)", UP,
                       "torch.randn(d_model, size)"),
-                  but(LAYERS, "            nn.init.normal_(layer.weight, std=0.01)\n",
-                      "            nn.init.normal_(layer.weight, std=1.0)\n")),
+                  but(LAYERS, "            nn.init.normal_(layer.weight, std=0.01)\n", ""),
+                  but(LAYERS, "std=0.01", "std=0.03")),
     "never_learns": (but(BOTTLENECK, DOWN, "torch.zeros(size, d_model)", UP,
                          "torch.zeros(d_model, size)"),
-                     but(BOTTLENECK, DOWN, "torch.zeros(size, d_model)")),
+                     but(BOTTLENECK, DOWN, "torch.zeros(size, d_model)"),
+                     but(LAYERS, "std=0.01", "std=1e-9")),
 }
 BEYOND["adapters.bottleneck"] = but(BOTTLENECK, OUT, f"({OUT}).reshape(len(u), *u.shape[1:])",
                                     SCORES, "u[:999] @ self.W_down.T + self.b_down")

@@ -114,6 +114,7 @@ SIZE = Exercise(
 # ── adapters.bottleneck ──────────────────────────────────────────────────────────────────────
 
 NEAREST = 0.1      # the bound of the start: ‖A(u)‖ ≤ 0.1 ‖u‖
+LEAST = 1e-6       # of the largest entry of a gradient: with less, Adam does not move
 NAMES = ("W_down", "b_down", "W_up", "b_up")
 
 
@@ -147,22 +148,40 @@ def run_bottleneck(make, case: dict) -> dict[str, Any]:
         return seen
     A.train()
     generator = torch.Generator().manual_seed(m)
-    given = torch.cat([torch.eye(d), -torch.eye(d), torch.randn(8, d, generator=generator)])
-    kept = given.clone()
-    first = A(given)
-    seen |= {"gave": named(first), "intact": torch.equal(given, kept)}
+    given = torch.cat([torch.eye(d), -torch.eye(d), torch.randn(16, d, generator=generator)])
+    handed = given.clone()
+    first = A(handed)
+    seen |= {"gave": named(first), "intact": torch.equal(handed, given)}
     if not isinstance(first, Tensor) or first.shape != given.shape or not seen["intact"]:
         return seen
-    ratios = first.detach().norm(dim=-1) / given.norm(dim=-1)
-    seen["furthest"] = float(ratios.max().nan_to_num(math.inf))
+    seen["furthest"] = _furthest(A, given)
     seen["at_zero"] = float(A(torch.zeros(1, d)).detach().abs().max())
     seen["learns"] = False
     if first.requires_grad:
         loss(first).backward()
-        seen["learns"] = any(p.dim() == 2 and p.grad is not None and bool(p.grad.any())
-                             for p in parameters.values())
+        seen["learns"] = any(p.dim() == 2 and p.grad is not None
+                             and float(p.grad.abs().max()) > LEAST for p in parameters.values())
     seen["filled"] = [_called(A, values, case) for values in _fillings(parameters, case)]
     return seen
+
+
+def _furthest(A: nn.Module, u: Tensor, steps: int = 12) -> float:
+    """Return the largest ‖A(u)‖ / ‖u‖ that is found by going uphill from these u.
+
+    A is linear in pieces, and a step along the gradient is one of the power method.
+    """
+    found = 0.0
+    for _ in range(steps):
+        u = (u / u.norm(dim=-1, keepdim=True).clamp(min=1e-12)).detach().requires_grad_()
+        lengths = A(u).norm(dim=-1)
+        found = max(found, float(lengths.detach().max().nan_to_num(math.inf)))
+        if not lengths.requires_grad or not found:
+            break
+        uphill, = torch.autograd.grad(lengths.sum(), u, allow_unused=True)
+        if uphill is None:
+            break
+        u = uphill.nan_to_num()
+    return found
 
 
 def _fillings(parameters: dict, case: dict) -> Iterator[dict[str, Tensor]]:
