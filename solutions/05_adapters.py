@@ -187,9 +187,8 @@ for sigma in (0.001, 0.01, 0.1):
 # %% [markdown]
 # ### Exercise 3 · The law of the start (2 points, about 9 minutes)
 #
-# Random $u$ are kind: none of ten thousand came near the bound, and ten steps uphill from a few of them come much nearer. A test that says "every" must look where it
-# is hard. Write
-# `starts_near(make, d_model, bound)`, where `make()` gives a new bottleneck. It raises, as `assert` does, unless
+# Random $u$ are kind: none of ten thousand came near the bound, and ten steps uphill from a few of them come much nearer. A test
+# that says "every" must look where it is hard. Write `starts_near(make, d_model, bound)`, where `make()` gives a new bottleneck. It raises, as `assert` does, unless
 #
 # - for **every** $u$, $\lVert A(u)\rVert$ is at most `bound` times $\lVert u\rVert$, and
 # - at least one matrix (a parameter of two axes) gets a gradient other than zero in a first backward pass.
@@ -609,13 +608,13 @@ pt.progress("05")
 #
 # Slides show `config="houlsby"`. In the library of today, `adapters` 1.3.0, the same thing is called `double_seq_bn` (Pfeiffer:
 # `seq_bn`, parallel: `par_bn`); the old words still work. It needs another version of transformers than this course, so the workflow below was run in
-# an environment of its own, by `assets/records/adapters_library.py`, on a small random BERT. **This is a recording:**
+# an environment of its own, by `assets/records/adapters_library.py`, on a small random BERT. **This is a recording;** the lines that begin with `files` and `config` come from a few more prints in that script:
 
 # %%
 library = records.load("adapters_library")
-print("\n".join(library["workflow"]))
+print(library["workflow"])
 print("\n── what it printed, recorded ──")
-print("\n".join(library["printed"]))
+print(library["printed"])
 
 # %% [markdown]
 # Two lines are easily forgotten: `train_adapter` freezes the rest *and* switches the adapter on; and what was loaded is silent until

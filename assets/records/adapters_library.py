@@ -4,16 +4,17 @@
 
 `adapters` 1.3.0 wants transformers 4.57, and the course's other libraries a newer one. So pip puts
 the four packages into a temporary folder, this script starts Python once more with that folder in
-front, and what is printed there goes into `adapters_library.json`, line by line. The model is a
+front, and what is printed there goes into `adapters_library.json`. The model is a
 random BERT of two layers, width 64: it shows names, counts and files, and learns nothing.
 """
 
-import json
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from peft_teach.course import recording
 
 PACKAGES = ("adapters==1.3.0", "transformers==4.57.6", "tokenizers==0.22.2",
             "huggingface_hub==0.36.0")    # torch and what they need besides are those that are here
@@ -87,9 +88,8 @@ def main():
                                                       "TRANSFORMERS_VERBOSITY": "error"})
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
-    record = {"packages": PACKAGES, "workflow": WORKFLOW.strip().splitlines(),
-              "printed": done.stdout.strip().splitlines()}
-    Path(__file__).with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    recording.Record(__file__).save({"packages": " ".join(PACKAGES), "workflow": WORKFLOW.strip(),
+                                     "printed": done.stdout.strip()})
 
 
 if __name__ == "__main__":
