@@ -10,7 +10,6 @@ from ....core import Adapter
 from ...adapter_judge import (
     MISTAKES,
     Method,
-    evaluates_as_it_trains,
     gives_the_same_twice,
     keeps_dtypes,
     registers_no_buffer,
@@ -132,7 +131,7 @@ def usual_parallel(base: nn.Module, case: Mapping) -> dict[str, Tensor]:
             "behind_inside": base(h, r + s * A(y))}
 
 
-WITHOUT = (registers_no_buffer, keeps_dtypes, gives_the_same_twice, evaluates_as_it_trains)
+WITHOUT = (registers_no_buffer, keeps_dtypes, gives_the_same_twice)
 METHODS = {
     "Pfeiffer": Method(
         name="Pfeiffer", base=norm, own=tuple(f"A.{name}" for name in OWN), inputs=("x",),
@@ -167,7 +166,7 @@ def judge_placements(case: dict, seen) -> Verdict:
                          "touches its base.")
 
 
-LEFT_OUT = ("buffer", "dtype", "second_call", "training_only", "shapes", "misnamed")
+LEFT_OUT = ("buffer", "dtype", "second_call", "shapes", "misnamed")
 PLACEMENT_MISTAKES = {name: text for name, text in MISTAKES.items() if name not in LEFT_OUT} | {
     "layers_inside": "The four parameters are those of A, and A is called self.A here.",
     "more_parameters": "A's parameters are all that trains: nothing is registered besides.",
