@@ -28,7 +28,8 @@ REST = 0.15    # seconds without a move after which a picture is drawn
 # Which of the two outputs of a cell is seen: the live box where there is one, otherwise the still
 # copy behind it, and not the message that the box has no kernel.
 LIVE, STILL = "peft-teach-live", "peft-teach-still"
-_OUTPUT = ":is(.jp-OutputArea-child, .output_area)"    # JupyterLab's and Notebook 7's; Notebook 6's
+# JupyterLab's and Notebook 7's; Notebook 6's (tried in 6.5.7: live, moved, reopened without kernel)
+_OUTPUT = ":is(.jp-OutputArea-child, .output_area)"
 _RULES = f"""<style>
 {_OUTPUT}:has(.{LIVE}) + {_OUTPUT}:has(.{STILL}),
 {_OUTPUT}:not(:has(.{LIVE})):has(+ {_OUTPUT} .{STILL}) {{ display: none; }}
