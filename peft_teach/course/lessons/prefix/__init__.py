@@ -1,0 +1,1 @@
+"""Lesson 04: what a prefix can do that a prompt cannot."""

@@ -1,0 +1,8 @@
+"""The exercises of lesson 04: keys and values in `front`, one at a time in `stepping`, λ in `mixing`.
+"""
+
+from .front import COUNT, FRONT
+from .mixing import GATE, SHARE
+from .stepping import GENERATE, STEPWISE
+
+EXERCISES = (COUNT, FRONT, GENERATE, STEPWISE, SHARE, GATE)
