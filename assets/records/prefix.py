@@ -4,12 +4,12 @@
     python assets/records/prefix.py --one      the first run that is missing
 
 Writes `prefix.json`: one row a run (settings, accuracy, losses), with the mean λ by layer and head
-before and after training, over the first 64 test sentences. Interrupted, it goes on where it
-stopped. Movie reviews with |rating| > 0.5, batches of 16, at most 32 tokens, once through 4,000
-training sentences. Kinds:
+before and after training, over the first 32 test sentences. Interrupted, it goes on where it
+stopped. Movie reviews with |rating| > 0.5, batches of 16, at most 32 tokens. Group "long": once
+through 4,000 training sentences, all test sentences; "short": as the runs in `rates.json`, once
+through 1,920, the first 1,000 test sentences. Kinds:
 
     prefix    the library's: keys and values in a cache, the words' positions after it
-    mlp       the same, made by an MLP of 512 (Li & Liang 2021, §4.3)
     inside    an adapter around each attention, without a gate: the words keep their positions
     gated     the same with a gate, one number a head, that starts at zero
 """
@@ -20,24 +20,29 @@ import peft_teach as pt
 from peft_teach.course import recording
 from peft_teach.course.lessons.prefix.mixing import Inside, prefix_share, seen
 
-EXAMPLES, SHOWN, WORDS = 4000, 64, "This film review says whether the film was liked or not: "
+SHORT, LONG = 1920, 4000    # training sentences
+SHOWN, TESTED = 32, 1000    # test sentences for λ; after a short run
+WORDS = "this is a review of a film, and it says if the writer liked it or not, in a few words."
 RATE = 3e-2
 
 
 def settings():
     """Yield (group, settings) of every run, the most needed first."""
-    for lr in (3e-2, 1e-1, 1e-2):
-        yield "rates", setting(lr=lr)
+    yield "short", setting(lr=3e-2, examples=SHORT)
+    yield "short", setting(lr=1e-1, examples=SHORT)
+    for seed in (0, 1, 2):
+        yield "long", setting(seed=seed)
     for seed in (1, 2):
-        yield "seeds", setting(seed=seed)
-    for kind in ("gated", "inside"):
-        yield kind, setting(kind)
-    yield "words", setting(start="text")
+        yield "short", setting(lr=3e-2, examples=SHORT, seed=seed)
+    yield "long", setting("gated")
+    yield "long", setting("inside")
+    yield "long", setting(start="text")
 
 
-def setting(kind="prefix", length=20, start="random", lr=RATE, seed=0):
+def setting(kind="prefix", length=20, start="random", lr=RATE, seed=0, examples=LONG):
     """Describe one run."""
-    return {"kind": kind, "length": length, "start": start, "lr": lr, "seed": seed}
+    return {"kind": kind, "length": length, "start": start, "lr": lr, "seed": seed,
+            "examples": examples}
 
 
 def made(about):
@@ -49,8 +54,7 @@ def made(about):
                          lambda base: Inside(base, about["length"],
                                              about["kind"] == "gated")), tokenizer
     config = pt.prefix.Config(about["length"], about["start"],
-                              (WORDS,) if about["start"] == "text" else (),
-                              512 if about["kind"] == "mlp" else None)
+                              (WORDS,) if about["start"] == "text" else ())
     return pt.prefix.inject(model, config, tokenizer), tokenizer
 
 
@@ -76,12 +80,13 @@ def run(about, data):
     """Train and test one setting; return its row."""
     model, tokenizer = made(about)
     before = shares(model, tokenizer, data.test[:SHOWN])
-    batches = pt.data.batches(data.train[:EXAMPLES], tokenizer, seed=about["seed"])
+    batches = pt.data.batches(data.train[:about["examples"]], tokenizer, seed=about["seed"])
     steps = list(pt.train(model, batches, about["lr"]))
     parameters = sum(p.numel() for a in pt.adapters(model).values()
                      for p in a.own_parameters().values())
     seconds = sorted(step.seconds for step in steps)[len(steps) // 2]
-    return {**about, "parameters": parameters, "accuracy": test(model, tokenizer, data.test),
+    return {**about, "parameters": parameters, "accuracy": test(
+        model, tokenizer, data.test[:TESTED] if about["examples"] == SHORT else data.test),
             "step_seconds": round(seconds, 3), "shares_before": before,
             "shares_after": shares(model, tokenizer, data.test[:SHOWN]),
             "losses": [round(s.loss, 3) for s in steps]}
@@ -99,7 +104,7 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = pt.data.load("movies")
-    record = recording.Record(__file__, recording.setting(data, train_examples=EXAMPLES),
+    record = recording.Record(__file__, recording.setting(data, train_examples=LONG),
                               options.again)
     wanted = [{"group": group, "setting": setting} for group, setting in settings()]
     if options.one:

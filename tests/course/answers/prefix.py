@@ -170,8 +170,7 @@ WRONG["prefix.front"] = {
     "padding_nowhere": but(FRONT, POSITIONS, "(length + mask.cumsum(1)) * mask - 1"),
 }
 
-BEYOND["prefix.front"] = but(FRONT, POSITIONS,
-                             "length + mask.cumsum(1) - 1 + (mask[:, :1] == 0) * (mask[:, -1:] == 0)")
+BEYOND["prefix.front"] = but(FRONT, POSITIONS, f"({POSITIONS}).clamp(max=30)")
 
 # ── prefix.generate ──────────────────────────────────────────────────────────────────────────
 

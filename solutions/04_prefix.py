@@ -1,0 +1,607 @@
+# %% [markdown]
+# # 04 · What can a prefix do that a prompt cannot?
+#
+# **A soft prompt puts vectors in front of the words, at the bottom of the model. A prefix puts keys and values there, in
+# every layer.** Both are read by attention and by nothing else. So is a prefix merely a larger prompt? Or can it do something
+# that no prompt can, however it is trained?
+#
+# Three questions from before. Answer each aloud, then open it.
+#
+# <details><summary>03 · A soft prompt stands in front of the words. Which two other inputs of the model must know of it?</summary>
+# The mask, or its vectors are not read; and whatever counts places: labels, positions, the place that is pooled.
+# </details>
+# <details><summary>02 · What does <code>inject</code> do with a name that no module has, and when?</summary>
+# It raises an error that says the name, before anything is changed.
+# </details>
+# <details><summary>00 · What is a query's output, if all values are equal?</summary>
+# That value: the weights are a softmax, and sum to 1. Today they are split between words and prefix.
+# </details>
+#
+# | | |
+# |---|---|
+# | **Time** | about 60 minutes: 6 exercises (54 min with the stretch), reading and playing; Run All takes two to three minutes |
+# | **You need** | lessons 00 to 02; the softmax; lesson 03 helps |
+# | **Data** | 10,041 sentences from film reviews, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
+#
+# Exercises: replace `raise pt.NotAttempted(…)` by your own code, run that cell, then the one below it.
+# `pt.hint("prefix.front")` gives a hint, `pt.reset("prefix.front")` the original text. Until your code
+# passes, the lesson goes on with ours. The cells with `pt.require` are for graders; here they do nothing.
+
+# %%
+# Nothing happens here where the course is installed. On Colab, this installs it, once.
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("peft_teach") is None:
+    places = [Path.cwd().parent, Path("/content/peft-teach"), Path("/content/drive/MyDrive/peft-teach")]
+    course = next((p for p in places if (p / "pyproject.toml").is_file()), None)
+    if course is None:
+        raise SystemExit("Put the course's folder at /content/peft-teach (upload or clone it), then run this cell again.")
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(course)], check=True)
+    importlib.invalidate_caches()
+
+# %%
+import inspect
+
+import torch
+from transformers import DynamicCache
+
+import peft_teach as pt
+
+records, budget = pt.course.records, pt.course.budget()    # PEFT_TEACH_BUDGET=smoke|cpu|gpu
+record = records.load("prefix")       # runs too long for a lesson; assets/records/prefix.py made them
+pictures = pt.course.pictures("prefix")
+inject, attention = pt.mine("change.inject", "inside.attention")
+pt.seed(0)
+print("budget:", budget.name, "· computing on:", pt.device())
+
+# %%
+pt.plots.show(pictures.draw_entries(),
+              "Each box is what a layer's attention reads at one place: a key and a value. Hatched: trained. Grey: computed by "
+              "the frozen model from the layer below. White: the words'.")
+
+# %% [markdown]
+# ## 1 · Is a prompt a prefix?
+#
+# Put ten vectors in front of a sentence. Layer by layer the model makes a key and a value of each, and the words read these.
+# If they were the same whatever sentence follows, one could write them down, throw the vectors away, and have a prefix that does
+# exactly the same. **In how many of MiniLM's 6 layers are a prompt's keys the same, whatever follows?**
+
+# %%
+same = pt.widgets.Guess("Layers of MiniLM with the same keys, of 6:", (0, 1, 3, 6), "prefix.same")
+same
+
+# %%
+minilm, tokenizer = pt.models.load("minilm", device="cpu")
+smollm2, words_of = pt.models.load("smollm2", device="cpu")
+
+
+@torch.no_grad()
+def keys_of_front(model, tokenizer, text, length=10):
+    """By layer: the keys of ten random vectors in front of a text."""
+    table = model.get_input_embeddings()
+    front = table.weight.std() * torch.randn(1, length, table.embedding_dim, generator=torch.Generator().manual_seed(0))
+    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    cache = DynamicCache()
+    model(inputs_embeds=torch.cat([front, table(ids)], 1), **{pt.models.cache_name(): cache})
+    return [layer.keys[:, :, :length] for layer in cache.layers]
+
+
+for name, model, its in (("MiniLM", minilm, tokenizer), ("SmolLM2", smollm2, words_of)):
+    one, two = (keys_of_front(model, its, text) for text in ("A quiet, funny, generous film.", "Two hours I want back."))
+    gaps = [(a - b).abs().max().item() for a, b in zip(one, two)]
+    print(f"{name}: same keys in {sum(gap < 1e-3 for gap in gaps)} of {len(gaps)} layers; largest difference by layer",
+          " ".join(f"{gap:.2f}" for gap in gaps[:6]), "…" if len(gaps) > 6 else "")
+pt.compare("prefix.same", 1, "layers of MiniLM in which the keys of a prompt do not depend on the sentence")
+
+# %% [markdown]
+# **It depends on who may read whom.** SmolLM2 reads from left to right: no vector of the prompt sees a word, so nothing that
+# follows changes it, in any layer. There every soft prompt *is* a prefix. (Servers that keep the keys and values of a long
+# instruction, *prompt caching*, rely on it.) In MiniLM everybody reads everybody: from layer 1 on, the prompt's vectors have
+# read the sentence. There a prompt is a prefix in layer 0 alone.
+#
+# And the other way round? A prompt's $P$ vectors decide all its keys and values, in all layers. A prefix owes nothing to the
+# layer below: it may answer in layer 5 what it did not ask in layer 0, and a value need not fit its key. That freedom has a
+# price, in parameters.
+#
+# ### Exercise 1 · The price, twice (1 point, about 5 minutes)
+#
+# Li and Liang (2021) found that training keys and values directly was unstable. So while training they let a small network
+# make them: a table `E` holds a trained vector, `d_model` wide, for each place of the prefix; a linear layer takes it to
+# `hidden`, a tanh follows, and a second linear layer gives *all* that this place is: its key and its value in every layer, each
+# `d_kv` wide. Both linear layers have biases. After training, what it gave is kept, and the rest thrown away.
+#
+# Write `prefix_counts(length, layers, d_kv, d_model, hidden)`: how many parameters are trained, and how many are kept.
+
+
+# %% exercise="prefix.count" part="solution"
+def prefix_counts(length: int, layers: int, d_kv: int, d_model: int, hidden: int) -> tuple[int, int]:
+    ### BEGIN SOLUTION
+    made = layers * 2 * d_kv
+    mlp = (d_model * hidden + hidden) + (hidden * made + made)
+    return length * d_model + mlp, length * made
+    ### END SOLUTION
+
+
+# %% exercise="prefix.count" part="check"
+prefix_counts = pt.check("prefix.count", prefix_counts)
+
+# %% exercise="prefix.count" part="grade"
+pt.require("prefix.count")
+
+# %% tags=["nbval-check-output"]
+for name, whole, sizes in (("MiniLM", 22_713_216, (20, 6, 384, 384, 384)), ("BERT-base", 109_482_240, (20, 12, 768, 768, 768)),
+                           ("SmolLM2", 134_515_008, (20, 30, 192, 576, 512))):
+    trained, kept = prefix_counts(*sizes)
+    print(f"{name:10s} 20 vectors: {trained:10,} trained with the MLP ({trained / whole:5.2%} of the model), {kept:7,} kept "
+          f"({kept / whole:.2%}); a prompt: {20 * sizes[3]:6,}")
+
+# %% [markdown]
+# "Prefix tuning trains 0.1 %" is true of what is kept. With the MLP, 13.50 % of BERT-base is in training. Without it, as in
+# P-tuning v2 (Liu et al. 2021) and in this lesson, what trains is what is kept: on MiniLM 92,160 parameters, where a prompt of the
+# same length has 7,680.
+#
+# ## 2 · In front of every layer
+#
+# Models of transformers can go on from a **cache**: the keys and values of what was read already. We fill one with vectors that
+# nobody read, and the model takes them for its past. Two inputs have to agree with that story.
+#
+# ### Exercise 2 · The story's three parts (3 points, about 12 minutes)
+#
+# Write `prefixed(K, V, mask, heads)`. `K` and `V` are the trained tensors, (layers, length, heads · width); `mask` (batch, seq) is 1
+# for words and 0 for padding, which stands on the right in MiniLM and on the left in SmolLM2. It gives three things, `pairs,
+# mask, positions`:
+#
+# - **pairs**: for each layer its keys and its values, each (batch, heads, length, width). A head's entries are neighbours in a
+#   vector, as in lesson 00, and every sentence of the batch has the same prefix;
+# - **mask**, (batch, length + seq): the prefix stands in front and may be read; padding may not;
+# - **positions**, (batch, seq), whole numbers: of each word, how many vectors and words stand before it. A padded sentence must
+#   give what it gives alone. Padding may have any position that there is, from 0 to length + seq − 1;
+# - `K` and `V` are to be trained through what you give, and `mask` stays as it is.
+
+
+# %% exercise="prefix.front" part="solution"
+def prefixed(K: torch.Tensor, V: torch.Tensor, mask: torch.Tensor, heads: int):
+    ### BEGIN SOLUTION
+    batch, length = len(mask), K.shape[1]
+
+    def by_head(x):
+        return x.unflatten(-1, (heads, -1)).transpose(0, 1).expand(batch, -1, -1, -1)
+
+    pairs = [(by_head(k), by_head(v)) for k, v in zip(K, V)]
+    wide = torch.cat([mask.new_ones(batch, length), mask], 1)
+    return pairs, wide, length + mask.cumsum(1) - 1
+    ### END SOLUTION
+
+
+# %% exercise="prefix.front" part="check"
+prefixed = pt.check("prefix.front", prefixed)
+
+# %% exercise="prefix.front" part="grade"
+pt.require("prefix.front")
+
+# %% [markdown]
+# Around the whole encoder it is an adapter, which gives as many outputs as there are words. So your `inject` can place it:
+
+
+# %%
+class Prefix(pt.Adapter):
+    def __init__(self, base, length=20):
+        super().__init__(base)
+        layers, self.heads, width = pt.models.key_value_shape(base)
+        self.K, self.V = (torch.nn.Parameter(0.02 * torch.randn(layers, length, self.heads * width)) for _ in "KV")
+
+    def forward(self, input_ids, attention_mask, **rest):
+        pairs, mask, positions = prefixed(self.K, self.V, attention_mask, self.heads)
+        rest["position_ids"] = positions
+        rest[pt.models.cache_name()] = DynamicCache([(k, v) for k, v in pairs])
+        return self.base(input_ids=input_ids, attention_mask=mask.long(), **rest)
+
+
+pt.seed(0)
+model, _ = pt.models.load("minilm", labels=2)
+model = inject(model, ("bert",), Prefix).to(pt.device())
+ours = pt.prefix.Prefix(pt.models.load("minilm")[0]).to(pt.device())
+ours.load_state_dict({"K": model.bert.K, "V": model.bert.V}, strict=False)
+batch = tokenizer(["A quiet, funny, generous film.", "Dull."], padding=True, return_tensors="pt").to(pt.device())
+with torch.no_grad():
+    gap = (model.bert(**batch)[0] - ours(**batch)[0])[batch["attention_mask"].bool()].abs().max()
+print(f"{sum(p.numel() for p in model.bert.own_parameters().values()):,} parameters of the prefix; "
+      f"your outputs are the library's: {bool(gap < 1e-4)}")
+
+# %% [markdown]
+# ## 3 · A wrong position, and its symptom
+#
+# A model that writes reads token after token, and each reading goes on from the cache of the last. Here the prefix is not
+# trained: it is the keys and values that SmolLM2 itself has for an instruction. We know what must come out, for the same words can
+# simply be read. This code looks right, and runs:
+
+# %%
+print(inspect.getsource(pictures.generate_wrong))
+instruction = words_of("<|im_start|>user\nWrite one sentence about the sea.<|im_end|>\n", return_tensors="pt")["input_ids"]
+text = words_of("<|im_start|>assistant\n", return_tensors="pt")["input_ids"]
+
+
+@torch.no_grad()
+def read(ids, positions, pairs):
+    """Logits of ids (1, n) at these positions, after what the pairs hold; and the pairs with them."""
+    cache = DynamicCache([(k, v) for k, v in pairs] if pairs else None)
+    logits = smollm2(ids, position_ids=positions.view(1, -1), **{pt.models.cache_name(): cache}).logits
+    return logits, [(layer.keys, layer.values) for layer in cache.layers]
+
+
+instructed = read(instruction, torch.arange(instruction.shape[1]), None)[1]     # its keys and values: a prefix
+with torch.no_grad():
+    everything = torch.cat([instruction, text], 1)
+    known = smollm2.generate(everything, attention_mask=torch.ones_like(everything), max_new_tokens=16, do_sample=False)
+print("the words, read:  ", repr(words_of.decode(known[0, everything.shape[1]:])))
+print("the code above:   ", repr(words_of.decode(pictures.generate_wrong(read, instructed, text, 16)[0])))
+
+# %% [markdown]
+# ### Exercise 3 · Find the bug (2 points, about 7 minutes)
+#
+# The symptom: the first words are right, and then the sentence goes astray. No error, no warning; after training such
+# a model would just seem poor. Find the line, and write `generate(read, pairs, ids, new)`, mended: it continues `ids` (batch,
+# tokens) by `new` tokens, each the likeliest, and gives these alone, (batch, new). `read` is as above; `pairs` and `ids` stay as
+# they are, and no text is padded.
+
+
+# %% exercise="prefix.generate" part="solution"
+def generate(read, pairs, ids, new):
+    ### BEGIN SOLUTION
+    length = pairs[0][0].shape[2]
+    positions = torch.arange(length, length + ids.shape[1])
+    logits, cache = read(ids, positions, pairs)
+    words = [logits[:, -1:].argmax(-1)]
+    while len(words) < new:
+        positions = positions[-1:] + 1
+        logits, cache = read(words[-1], positions, cache)
+        words.append(logits[:, -1:].argmax(-1))
+    return torch.cat(words, 1)
+    ### END SOLUTION
+
+
+# %% exercise="prefix.generate" part="check"
+generate = pt.check("prefix.generate", generate)
+
+# %% exercise="prefix.generate" part="grade"
+pt.require("prefix.generate")
+
+# %%
+found = generate(read, instructed, text, 16)
+print("yours:            ", repr(words_of.decode(found[0])), "· as read:", torch.equal(found, known[:, everything.shape[1]:]))
+
+# %% [markdown]
+# The same mistake in *every* reading, training and all, is no mistake: peft counts the prefix as places, the `adapters` library
+# does not, and both train. What must not happen is that two readings of one text count differently. That is a law:
+#
+# ### Exercise 4 · A token at a time equals all at once (3 points, about 10 minutes)
+#
+# Write the test. `stepwise_holds(read, ids)` raises, as `assert` does, if a way to read a text with a prefix breaks this law, and
+# does nothing if it keeps it: *in whatever pieces a text is read, the logits are the same.*
+#
+# Here `read(ids, cache)` gives `(logits, cache)`, the logits (1, tokens, vocabulary); for the first piece of a text the cache is
+# `None`, then it is what came back last. What a cache is, is its own affair. The prefix is inside of `read`. `ids` is (1, 9).
+#
+# It is put on trial before eight broken ways, each with one slip, and five right ones, which differ in rounding, in what their
+# cache is, and in where they count from. It must catch the eight and spare the five.
+
+
+# %% exercise="prefix.stepwise" part="solution"
+def stepwise_holds(read, ids):
+    ### BEGIN SOLUTION
+    whole, _ = read(ids, None)
+    for size in (1, 2):
+        cache, parts = None, []
+        for piece in ids.split(size, dim=1):
+            logits, cache = read(piece, cache)
+            parts.append(logits)
+        assert torch.allclose(torch.cat(parts, 1), whole, atol=1e-4), f"pieces of {size}"
+    ### END SOLUTION
+
+
+# %% exercise="prefix.stepwise" part="check"
+stepwise_holds = pt.check("prefix.stepwise", stepwise_holds)
+
+# %% exercise="prefix.stepwise" part="grade"
+pt.require("prefix.stepwise")
+
+# %%
+pt.audit()      # your tests, put to your own pieces: `stepwise_holds` to your `prefixed`
+
+# %% [markdown]
+# ## 4 · How much of the attention does it take?
+#
+# Suppose all keys and values of the prefix are zero. **Is the model then what it was without one?** On MiniLM, with 20 such
+# vectors: which share of the attention do they get, a mean over layers, heads and words? Commit a number from 0 to 1.
+
+# %%
+at_zero = pt.commit("prefix.zero", ...)    # a share, from 0 to 1
+
+# %% [markdown]
+# One query $q$, one head: $s_i = q \cdot k_i / \sqrt{w}$ are its scores, of the prefix $p$ and of the words $x$. The weights
+# are a softmax over both, so they share one denominator. Sort its terms, and what is read is a **mixture** (He et al. 2022):
+#
+# $$ \mathrm{attention}(q, [K_p; K_x], [V_p; V_x]) \;=\; (1-\lambda)\;\mathrm{attention}(q, K_x, V_x) \;+\; \lambda\;\mathrm{attention}(q, K_p, V_p) $$
+#
+# | symbol | shape | is |
+# |---|---|---|
+# | $q$ | (batch, queries, d) | the words' queries |
+# | $K_x, V_x$ | (batch, keys, d) | the words' keys and values |
+# | $K_p, V_p$ | (batch, length, d) | the prefix of this layer |
+# | $\lambda$ | (batch, heads, queries) | ? |
+#
+# ### Exercise 5 · λ (3 points, about 12 minutes)
+#
+# Which number is $\lambda$? Derive it from the softmax, then write `prefix_share(q, k, K, heads, mask)`: λ of every head and
+# query. `k` are the words' keys, `K` those of the prefix; `mask` (batch, queries, keys) is true where a query may read a word, and
+# all of the prefix may be read.
+#
+# - No values are needed, and no word that may not be read has a part in it;
+# - scores of a trained model can reach a hundred, and $e^{89}$ is infinite in float32: `torch.logsumexp` is not;
+# - λ is to be differentiated by `K`; the inputs stay as they are.
+
+
+# %% exercise="prefix.share" part="solution"
+def prefix_share(q, k, K, heads: int, mask) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    q, k, K = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, K))
+    scale = q.shape[-1] ** 0.5
+    words = (q @ k.mT / scale).masked_fill(~mask[:, None], -torch.inf)
+    return torch.sigmoid(torch.logsumexp(q @ K.mT / scale, -1) - torch.logsumexp(words, -1))
+    ### END SOLUTION
+
+
+# %% exercise="prefix.share" part="check"
+prefix_share = pt.check("prefix.share", prefix_share)
+
+# %% exercise="prefix.share" part="grade"
+pt.require("prefix.share")
+
+# %% [markdown]
+# Now the identity, in the real model and with your own pieces: `attention` of lesson 00, twice, and λ between. The last column
+# compares with what MiniLM's attention gave with the prefix in its cache, in each layer.
+
+# %%
+sentence = tokenizer("A quiet, funny, generous film.", return_tensors="pt")["input_ids"]
+heads, tokens = 12, sentence.shape[1]
+to_words, to_prefix = (torch.ones(1, tokens, n, dtype=torch.bool) for n in (tokens, 20))
+K, V = pictures.start_of(minilm, tokenizer, "words", 20)          # a prefix of words, as in section 3
+gaps = []
+with torch.no_grad():
+    for n, seen in enumerate(pictures.with_prefix(minilm, K, V, sentence)):
+        q, k, v = seen["query"], seen["key"], seen["value"]
+        share = prefix_share(q, k, K[n][None], heads, to_words)                               # (1, heads, tokens)
+        words = attention(q, k, v, heads, to_words)
+        front = attention(q, K[n][None], V[n][None], heads, to_prefix)
+        by_entry = share.transpose(1, 2).repeat_interleave(384 // heads, -1)                  # (1, tokens, d)
+        gaps.append(((1 - by_entry) * words + by_entry * front - seen["read"]).abs().max().item())
+        print(f"layer {n}: λ of its heads from {share.mean(-1).min():.2f} to {share.mean(-1).max():.2f}; "
+              f"mixture and model differ by {gaps[-1]:.0e}")
+print("the identity holds to 1e-5:", max(gaps) < 1e-5)
+
+# %%
+means = {}
+for name, start in pictures.STARTS.items():
+    table = torch.tensor(pictures.shares(minilm, *pictures.start_of(minilm, tokenizer, start, 20), sentence))
+    means[start] = table.mean().item()
+    print(f"{name:26s} mean λ {means[start]:.2f}; by layer", " ".join(f"{x:.2f}" for x in table.mean(1)))
+pt.compare("prefix.zero", means["zeros"], "share of 20 vectors whose keys and values are zero")
+
+# %% [markdown]
+# **A prefix of zeros is not silent.** A key of zero has the score 0, not minus infinity: each of the twenty has the weight of $e^0$,
+# and the head reads $1-\lambda$ times what it read before. Every start changes the model before it has learned anything, and
+# that is a law broken which held for BitFit, and will hold for LoRA.
+#
+# The mixture shows the way out. Put a trained gate $g$, one number for each head, on the prefix's share.
+#
+# ### Exercise 6 · A silent prefix (2 points, about 8 minutes)
+#
+# Write `gated(words, read, share, g)`. `words` and `read` (batch, queries, d) are what was read of the words and of the prefix,
+# `share` is λ, `g` is (heads,).
+#
+# - With $g = 0$ the output is `words`, to the bit; with $g = 1$ it is the mixture above;
+# - in between, the prefix's share is in proportion to $g$, and the two shares sum to 1, whatever $g$ is;
+# - at $g = 0$ the gate has a gradient.
+
+
+# %% exercise="prefix.gate" part="solution"
+def gated(words, read, share, g) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    by_head = (g[:, None] * share).transpose(1, 2)
+    by_entry = by_head.repeat_interleave(words.shape[-1] // len(g), -1)
+    return words + by_entry * (read - words)
+    ### END SOLUTION
+
+
+# %% exercise="prefix.gate" part="check"
+gated = pt.check("prefix.gate", gated)
+
+# %% exercise="prefix.gate" part="grade"
+pt.require("prefix.gate")
+
+
+# %%
+class SilentPrefix(pt.Adapter):
+    """A prefix as an adapter around one attention: no cache, no wider mask, no shifted position."""
+
+    def __init__(self, base, length=20):
+        super().__init__(base)
+        self.heads, d = base.num_attention_heads, base.query.out_features
+        self.K, self.V = (torch.nn.Parameter(0.02 * torch.randn(length, d)) for _ in "KV")
+        self.g = torch.nn.Parameter(torch.zeros(self.heads))
+
+    def forward(self, x, attention_mask=None, **rest):
+        words, weights = self.base(x, attention_mask, **rest)
+        q, k = self.base.query(x), self.base.key(x)
+        K, V = (p.expand(len(x), -1, -1) for p in (self.K, self.V))
+        mask = pictures.readable(attention_mask, *q.shape[:2], x.device)
+        read = attention(q, K, V, self.heads, mask.new_ones(*q.shape[:2], K.shape[1]))
+        return gated(words, read, prefix_share(q, k, K, self.heads, mask), self.g), weights
+
+
+# %% tags=["nbval-check-output"]
+pt.seed(0)
+silent, _ = pt.models.load("minilm", labels=2)
+labels = torch.tensor([1, 0], device=pt.device())
+with torch.no_grad():
+    outputs = silent(**batch).logits
+silent = inject(silent, ("self",), SilentPrefix).to(pt.device())
+with torch.no_grad():
+    print("same outputs, to the bit:", torch.equal(outputs, silent(**batch).logits))
+silent(**batch, labels=labels).loss.backward()
+for name in "gKV":
+    grads = [getattr(adapter, name).grad for adapter in pt.adapters(silent).values()]
+    print(f"first gradient of {name} is zero: {not any(grad.any() for grad in grads)}")
+
+# %% [markdown]
+# In the first step only the gates learn; once they have opened, so do the keys and values. Read the class once more. It adds to
+# what a frozen module gave: $y = \mathrm{base}(x) + g\lambda\,(\mathrm{read} - \mathrm{base}(x))$. That is the form of lesson
+# 05's parallel adapter, with a softmax over twenty keys where the adapter has its bottleneck.
+#
+# ## 5 · Watch it learn
+#
+# The plain `Prefix` of section 2, live, on 1,920 sentences, at a rate found by trying (one seed): 0.03, and Adam moves a key
+# by that much in each step. The dashed line is the library's prefix, recorded.
+
+# %%
+movies = pt.data.load("movies")
+some = movies.test[:200]
+
+
+def answers(model):
+    """The model's answer to each of these sentences: 1 for one that likes the film."""
+    rows = pt.data.batches(some, tokenizer, 64, shuffle=False, device=pt.device())
+    with torch.no_grad():
+        return torch.cat([model(**row).logits.argmax(-1).cpu() for row in rows])
+
+
+pt.seed(0)
+model, tokenizer = pt.models.load("minilm", labels=2)
+model = inject(model, ("bert",), Prefix).to(pt.device())
+answers_before = answers(model.eval())
+live = pt.data.batches(movies.train[:min(1920, budget.train_examples)], tokenizer, 16, seed=0)
+short = records.select(record, group="short", kind="prefix", lr=0.03)
+steps = pt.widgets.watch(pt.train(model, live, lr=0.03), len(live),
+                         {"recorded": short[0]["losses"]} if budget.claims else None, {"recorded": pt.plots.COLOURS["random"]})
+
+# %%
+tested = pt.evaluate(model, pt.data.batches(movies.test[:min(1000, budget.test_examples)], tokenizer, 64))
+print(f"your prefix: {tested.accuracy:.1%} of {tested.examples:,} test sentences "
+      f"± {records.standard_error(tested.accuracy, tested.examples):.1%}")
+now, truth = answers(model), torch.tensor([example.label for example in some])
+print(f"answers that changed, of {len(some)}: {(answers_before != now).sum()}")
+for title, chosen in (("now right", now == truth), ("now wrong", now != truth)):
+    places = ((answers_before != now) & chosen).nonzero().flatten().tolist()
+    for i in sorted(places, key=lambda i: len(some[i].text))[:3]:
+        print(f"{title}: [{'liked' if truth[i] else 'not liked'}] {some[i].text}")
+
+# %% [markdown]
+# ### Play
+#
+# λ of every head, on a sentence of yours, before and after your training. Ask it:
+#
+# 1. Which heads did training open to the prefix, and in which layers? Which did it close?
+# 2. How does λ fall as the sentence grows? Why must it, whatever was learned?
+# 3. Half the vectors: half the λ?
+
+# %%
+pictures.explore_shares(minilm, tokenizer, model.bert.K, model.bert.V)
+
+# %%
+pt.sentence("prefix.lambda", ...)    # one sentence of yours: what did training do to λ?
+
+# %% [markdown]
+# <details><summary>Ours</summary>
+# LAMBDA_SENTENCE
+# </details>
+#
+# ## What it brought
+#
+# Recorded: every method 120 steps of 16 sentences, the first 1,000 test sentences, three seeds, each at its own rate.
+
+# %%
+rates = records.load("rates")
+rows = {}
+for method in ("prompt", "prefix", "lora", "full"):
+    runs = records.select(rates, model="minilm", method=method, group="defaults")
+    rows[f"{method}, rate {runs[0]['lr']:g}"] = [run["accuracy"] for run in runs]
+for runs in records.by_setting(records.select(record, group="short")):
+    rows[f"prefix, rate {runs[0]['lr']:g}"] = [run["accuracy"] for run in runs]
+for name, values in rows.items():
+    print(f"{name:20s} {sum(values) / len(values):.1%}  from {min(values):.1%} to {max(values):.1%}, {len(values)} seeds")
+pt.plots.show(pictures.draw_recorded(rows), "Test accuracy on the first 1,000 test sentences after 120 steps. A dot is a seed, a bar "
+                                            "the mean. The dashed lines are the ends of the course's ruler, from longer training.")
+
+# %%
+for runs in records.by_setting(records.select(record, group="long")):
+    mean, spread = records.accuracy(runs)
+    made = {"prefix": "keys and values in the cache", "gated": "gated, around each attention",
+            "inside": "around each attention, no gate"}[runs[0]["kind"]]
+    start = ", started from words" if runs[0]["start"] == "text" else ""
+    print(f"4,000 sentences: {mean:.1%} ± {spread:.1%}, {len(runs)} seeds, {records.gain(mean):4.0%} of the gain: {made}{start}")
+both = {m: records.select(records.load("benchmark"), device="cpu", model="minilm", method=m)[0] for m in ("prefix", "full")}
+cost = both["prefix"]["ours"]
+print(f"a prefix of 20: a step takes {both['prefix']['step_to']['full']['median']:.0%} of full fine-tuning's time, and "
+      f"{cost['memory_bytes']['peak'] / both['full']['ours']['memory_bytes']['peak']:.0%} of its memory; "
+      f"its file has {cost['file_bytes']['weights'] / 1e3:.0f} kB")
+
+# %% [markdown]
+# RESULT_TEXT
+
+# %%
+pt.progress("04")
+
+# %% [markdown]
+# ## When, and when not
+#
+# **A prefix** needs no access to a model's modules, only a cache to fill, and serves many tasks in one batch: each sentence may
+# bring its own. **But** it takes room and time in every attention, for ever: it cannot be merged, and each reading of a token
+# reads its keys, too. On this small encoder LoRA learned more in as many steps. Where a model reads from left to right and a
+# text does the job already, its keys and values are a prefix that needs no training at all.
+#
+# **Five lines to remember**
+#
+# 1. A prefix is keys and values in every layer; where reading goes from left to right, every soft prompt is one.
+# 2. Three things must agree: the pairs, the mask, the positions. A token at a time equals all at once.
+# 3. Attention with a prefix is a mixture, (1 − λ) words + λ prefix; λ is the prefix's part of the softmax's sum.
+# 4. Zero keys are not silence: λ is not 0. A gate can be.
+# 5. "0.1 % trained" is what is kept. With the MLP, it is a hundred times as much while training.
+#
+# **Sources**
+#
+# - Li & Liang 2021, *Prefix-Tuning*, arXiv 2101.00190: §4 the method, §4.3 the MLP.
+# - Liu et al. 2021, *P-Tuning v2*, arXiv 2110.07602: prefixes for encoders, the MLP optional.
+# - He et al. 2022, *Towards a Unified View of Parameter-Efficient Transfer Learning*, arXiv 2110.04366: §3.1, the mixture.
+# - Zhang et al. 2023, *LLaMA-Adapter*, arXiv 2303.16199: a gate that starts at zero.
+# - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
+#
+# ## Further
+#
+# ### Break it on purpose
+#
+# One cache for two batches: the model appends to what it is given, so the second sentence reads the first.
+
+# %%
+alone = torch.ones(1, 20 + tokens, dtype=torch.long)
+pairs, _, positions = prefixed(K, V, torch.ones_like(sentence), heads)
+cache = DynamicCache([(k, v) for k, v in pairs])
+with torch.no_grad():
+    minilm(sentence, attention_mask=alone, position_ids=positions, **{pt.models.cache_name(): cache})
+print(f"a prefix of 20; after one sentence of {tokens} tokens its cache holds {cache.layers[0].keys.shape[2]}")
+
+# %% [markdown]
+# ### Prefix and adapter
+#
+# > **In the wild.** The law of exercise 4 is broken by real libraries, in silence. With transformers 5.24 the argument for the
+# > cache has a new name; peft 0.21.2 looks for the old one, and in `generate` its soft prompt is put in again at every step and its
+# > prefix is left out, while positions are still shifted. On models with a prefix, gradient checkpointing drops the cache, and peft
+# > refuses it ([peft#869](https://github.com/huggingface/peft/issues/869)). And since a file keeps keys and values alone, training
+# > with the MLP cannot be resumed from it ([peft#2256](https://github.com/huggingface/peft/issues/2256)).
+#
+# The library's own prefix, with its safeguards, to compare with yours:
+
+# %%
+print(inspect.getsource(pt.prefix.Prefix))
