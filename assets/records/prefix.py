@@ -1,4 +1,4 @@
-"""Make the record of lesson 04: prefixes on MiniLM, by rate, start, length, MLP, place and gate.
+"""Make the record of lesson 04: prefixes on MiniLM, by rate, start, place and gate.
 
     python assets/records/prefix.py            all that is missing, about 20 minutes on one core
     python assets/records/prefix.py --one      the first run that is missing
@@ -70,7 +70,7 @@ def shares(model, tokenizer, examples):
         for n, layer in enumerate(layers):
             K = (adapters[n].K if len(adapters) > 1 else adapters[0].stored()["K"][n])[None]
             mask = torch.ones(1, layer["query"].shape[1], layer["key"].shape[1]).bool()
-            found = prefix_share(layer["query"], layer["key"], K, 12, mask)[0]     # (heads, queries)
+            found = prefix_share(layer["query"], layer["key"], K, 12, mask)[0]    # (heads, queries)
             table[n] += found.mean(-1) * (1 if getattr(adapters[0], "g", None) is None
                                           else adapters[n].g)
     return [[round(x, 4) for x in row] for row in (table / len(examples)).tolist()]

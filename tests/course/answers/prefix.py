@@ -105,7 +105,8 @@ def prefixed(K, V, mask, heads):
     wide = nn.functional.pad(mask, (length, 0), value=1)
     return pairs, wide, (wide.cumsum(1) - 1)[:, length:]
 """,
-    "pairs as tensors": but(FRONT, RETURN, "return [torch.stack(p) for p in pairs], wide, positions"),
+    "pairs as tensors": but(FRONT, RETURN,
+                            "return [torch.stack(p) for p in pairs], wide, positions"),
     "lists": but(FRONT, RETURN, "return [[list(p)[0], p[1]] for p in pairs], wide, positions"),
     "a mask of bools": but(FRONT, WIDE, "torch.cat([ones, mask], dim=1).bool()"),
     "a mask of floats": but(FRONT, WIDE, "torch.cat([ones, mask], dim=1).float()"),
@@ -142,8 +143,7 @@ WRONG["prefix.front"] = {
     "layers": (but(FRONT, RETURN, "return pairs[:1] * 2, wide, positions"),
                but(FRONT, RETURN, "return [pairs[0]] * len(pairs), wide, positions")),
     "shape": but(FRONT, RETURN, "return [(k.mT, v.mT) for k, v in pairs], wide, positions"),
-    "one_sentence": (but(FRONT, PAIR, "(k, v)", RETURN,
-                         "return [(k[None], v[None]) for k, v in pairs], wide, positions"),),
+    "one_sentence": but(FRONT, PAIR, "(k[None], v[None])"),
     "not_by_head": but(FRONT, CUT_K, "k", CUT_V, "v", PAIR,
                        "(k.expand(batch, -1, -1), v.expand(batch, -1, -1))"),
     "misfit": but(FRONT, CUT_K, "k.view(length, heads, heads)"),
@@ -153,7 +153,8 @@ WRONG["prefix.front"] = {
     "interleaved": but(FRONT, CUT_K, "k.view(length, -1, heads).permute(2, 0, 1)", CUT_V,
                        "v.view(length, -1, heads).permute(2, 0, 1)"),
     "no_gradient": (but(FRONT, "zip(K, V)", "zip(K.detach(), V)"),
-                    but(FRONT, "    pairs = []", "    K = torch.tensor(K.tolist())\n    pairs = []")),
+                    but(FRONT, "    pairs = []",
+                        "    K = torch.tensor(K.tolist())\n    pairs = []")),
     "mask_short": but(FRONT, WIDE, "mask"),
     "mask_shape": (but(FRONT, WIDE, "torch.cat([ones, mask], dim=1)[:, None]"),
                    but(FRONT, WIDE, "torch.cat([ones, ones, mask], dim=1)")),
@@ -486,4 +487,5 @@ def gated(words, read, share, g):
     "no_slope": but(GATE, "g[None, :, None] * share", "g.detach()[None, :, None] * share"),
 }
 
-BEYOND["prefix.gate"] = but(GATE, "g[None, :, None] * share", "g.clamp(max=1)[None, :, None] * share")
+BEYOND["prefix.gate"] = but(GATE, "g[None, :, None] * share",
+                            "g.clamp(max=1)[None, :, None] * share")

@@ -1,5 +1,4 @@
-"""The exercises of lesson 04: keys and values in `front`, one at a time in `stepping`, λ in `mixing`.
-"""
+"""The exercises of lesson 04: keys and values in `front`, the law in `stepping`, λ in `mixing`."""
 
 from .front import COUNT, FRONT
 from .mixing import GATE, SHARE

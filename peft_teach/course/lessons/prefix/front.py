@@ -96,7 +96,7 @@ COUNT_MISTAKES = {
     "both_trained": "Keys and values are what the MLP gives: while it is there, they are no "
                     "parameters of their own.",
     "model_wide": "A key is d_kv wide, which is less than d_model where queries share keys.",
-    "all_kept": "After training, the keys and values are all that is needed: neither E nor the MLP.",
+    "all_kept": "After training, keys and values are all that is needed: neither E nor the MLP.",
     "trained": "What is kept is right. What trains is E and the MLP: write down the shapes of its "
                "two linear layers.",
     "kept": "What trains is right. What is kept is what the MLP gave for each vector of E.",
@@ -302,8 +302,9 @@ FRONT_MISTAKES = {
                   "the words.",
     "mask_shape": "The mask has two axes, (batch, length + seq).",
     "mask_behind": "The prefix stands in front, and so do its ones.",
-    "mask_hides": "A zero says that nobody may read here: so the prefix would be there for nothing.",
-    "mask_reads_padding": "The padding may be read now. The words' part of the mask stays as it was.",
+    "mask_hides": "A zero says that nobody may read here: the prefix would be there for nothing.",
+    "mask_reads_padding": "The padding may be read now. The words' part of the mask stays as it "
+                          "was.",
     "positions_shape": "A position for each token of the words, (batch, seq), none for the prefix.",
     "positions_kind": "A position is a whole number: it is looked up in a table.",
     "from_zero": "Those are the positions without a prefix. It takes the first ones.",

@@ -202,7 +202,7 @@ def _share_slips(q: Tensor, k: Tensor, K: Tensor, mask: Tensor, heads: int
     yield "ratio", (P.logsumexp(-1) - X.logsumexp(-1)).exp()
     yield "log_of_sums", P.logsumexp(-1) / (P.logsumexp(-1) + X.logsumexp(-1))
     yield "scores_summed", (P.sum(-1) - X.masked_fill(shut, 0).sum(-1)).sigmoid()
-    yield "mean", ((P.exp().mean(-1).log() - X.exp().mean(-1).log())).sigmoid()
+    yield "mean", (P.exp().mean(-1).log() - X.exp().mean(-1).log()).sigmoid()
     yield "strongest", (P.amax(-1) - X.amax(-1)).sigmoid()
     yield "heads_mixed", ratio(*scores(mixed(q), mixed(k), mixed(K), (d // heads)**0.5, shut))
 

@@ -1,6 +1,7 @@
 """Lesson 04: `generate` with a prefix, whose positions went wrong, and the law as a test."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -99,7 +100,7 @@ def judge_generate(case: dict, seen) -> Verdict:
         return verdict
     if torch.equal(found, right):
         return Verdict(True, "A word's position is how many keys stand before it.")
-    later = [call for call in calls[1:]]
+    later = calls[1:]
     told = (f"With a prefix of {case['length']} and {case['tokens']} tokens: the new tokens of the "
             f"first sentence are {found[0].tolist()}; expected {right[0].tolist()}.")
     if any(call["held"] < case["length"] + case["tokens"] for call in later):
@@ -115,9 +116,9 @@ def _misplaced(case: dict, calls: list[dict]) -> Verdict | None:
     off = [(call["positions"] or [-1])[0] - call["held"] for call in calls]
     if any(call["held"] < length for call in calls):
         return rejected("no_prefix", "It called read with pairs that do not hold the prefix.")
-    straight = all(call["positions"] == list(range(call["positions"][0] if call["positions"] else 0,
-                                                   (call["positions"] or [0])[0] + call["tokens"]))
-                   for call in calls)
+    starts = [(call["positions"] or [0])[0] for call in calls]
+    straight = all(call["positions"] == list(range(start, start + call["tokens"]))
+                   for call, start in zip(calls, starts))
     if not any(off) and straight:
         return None
     place = next((i for i, each in enumerate(off) if each), 0)
@@ -131,8 +132,7 @@ def _misplaced(case: dict, calls: list[dict]) -> Verdict | None:
         mistake = "from_zero"
     elif later and all(each == length for each in later):
         mistake = "twice"
-    elif off[0] == 0 and [b - a for a, b in zip(later, later[1:])] == [-1] * (len(later) - 1) and (
-            len(later) > 1):
+    elif off[0] == 0 and len(later) > 1 and {b - a for a, b in pairwise(later)} == {-1}:
         mistake = "stands_still"
     elif off[0] == 0 and later and all(each in (-1, 1) for each in later):
         mistake = "one_off"
@@ -150,7 +150,8 @@ GENERATE_MISTAKES = {
     "stands_still": "Every new word is given one and the same position.",
     "one_off": "That is one place off. The first position is 0, so a word's position is how many "
                "stand before it.",
-    "no_prefix": "The first call reads the prefix, and gives back pairs that hold prefix and words.",
+    "no_prefix": "The first call reads on from the prefix, and gives back pairs that hold it, and "
+                 "the words behind it.",
     "forgets": "What was read is in the pairs that read gives back: the next call needs these.",
     "again": "The words were read again, behind themselves. They are in the pairs already: the "
              "next call reads the new token alone.",

@@ -1,0 +1,123 @@
+"""What the pictures of lesson 04 show, and what they are computed by."""
+
+import pytest
+import torch
+
+import peft_teach as pt
+from peft_teach.course.lessons.prefix import mixing, pictures
+from peft_teach.course.lessons.prefix.versions import on_trial, read_with, text
+
+TEXT = "A quiet, funny, generous film."
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    return pt.models.load("minilm", device="cpu")
+
+
+def sentence(tokenizer):
+    return tokenizer(TEXT, return_tensors="pt")["input_ids"]
+
+
+@pytest.mark.parametrize("start", pictures.STARTS.values())
+def test_attention_with_a_prefix_is_the_mixture(minilm, start):
+    model, tokenizer = minilm
+    K, V = pictures.start_of(model, tokenizer, start, 20)
+    ids = sentence(tokenizer)
+    seq = ids.shape[1]
+    for n, layer in enumerate(pictures.with_prefix(model, K, V, ids)):
+        q, k, v = layer["query"], layer["key"], layer["value"]
+        words = mixing.attention(q, k, v, 12, torch.ones(1, seq, seq))
+        read = mixing.attention(q, K[n][None], V[n][None], 12, torch.ones(1, seq, 20))
+        share = mixing.prefix_share(q, k, K[n][None], 12, torch.ones(1, seq, seq))
+        found = mixing.gated(words, read, share, torch.ones(12))
+        assert torch.allclose(found, layer["read"], atol=1e-5)
+        assert not torch.allclose(words, layer["read"], atol=1e-2)    # the prefix is felt
+
+
+def test_the_librarys_prefix_is_what_is_read(minilm):
+    model, tokenizer = minilm
+    prefix = pt.prefix.Prefix(model, 20)
+    batch = tokenizer(TEXT, return_tensors="pt")
+    with torch.no_grad(), mixing.seen(prefix) as layers:
+        prefix(**batch)
+    ours = pictures.with_prefix(model, prefix.K.detach(), prefix.V.detach(), batch["input_ids"])
+    assert all(torch.allclose(a["read"], b["read"], atol=1e-5) for a, b in zip(layers, ours))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")    # of peft's own call of transformers
+def test_peft_gives_the_same_hidden_states(minilm):
+    """The start of `prefixed`: peft's own prefix, with its keys and values."""
+    peft = pytest.importorskip("peft")
+    model, tokenizer = pt.models.load("minilm", device="cpu")
+    theirs = peft.get_peft_model(model, peft.PrefixTuningConfig(
+        task_type="FEATURE_EXTRACTION", num_virtual_tokens=7)).eval()
+    table = theirs.prompt_encoder["default"].embedding.weight.detach()        # (7, 12 · 384)
+    both = table.view(7, 6, 2, 384).permute(2, 1, 0, 3)
+    batch = tokenizer([TEXT, "Dull."], padding=True, return_tensors="pt")
+    words = batch["attention_mask"].bool()
+    pairs, mask, positions = pictures.prefixed(*both, batch["attention_mask"], 12)
+    from transformers import DynamicCache
+    with torch.no_grad():
+        right = theirs(**batch)[0]
+        found = minilm[0](input_ids=batch["input_ids"], attention_mask=mask,
+                          position_ids=positions,
+                          **{pt.models.cache_name(): DynamicCache(pairs)})[0]
+    assert torch.allclose(found[words], right[words], atol=1e-4)
+
+
+def test_the_gate_is_silent_and_opens(minilm):
+    pt.seed(0)
+    model, tokenizer = pt.models.load("minilm", labels=2, device="cpu")
+    batch = tokenizer([TEXT, "Dull."], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        before = model(**batch).logits
+    model = pt.attach(model, tuple(f"bert.encoder.layer.{n}.attention.self" for n in range(6)),
+                      mixing.Inside)
+    with torch.no_grad():
+        assert torch.equal(before, model(**batch).logits)
+        for adapter in pt.adapters(model).values():
+            adapter.g.fill_(1.0)
+        assert not torch.allclose(before, model(**batch).logits, atol=1e-3)
+
+
+@pytest.mark.parametrize("words", [1, 7, 30])
+def test_longer_sentences_leave_less_to_the_prefix(minilm, words):
+    model, tokenizer = minilm
+    start = pictures.start_of(model, tokenizer, "zeros", 20)
+    found = [torch.tensor(pictures.shares(
+        model, *(x[:, :length] for x in start), pictures._ids(tokenizer, TEXT, words))).mean()
+        for length in (1, 10, 20)]
+    assert found == sorted(found)
+    assert pictures._ids(tokenizer, TEXT, words).shape == (1, words + 2)
+
+
+def test_the_explorer_shows_a_sentence_of_the_readers(minilm):
+    explorer = pictures.explore_shares(*minilm, *torch.randn(2, 6, 8, 384))
+    before = explorer.figure.get_label()
+    explorer.text.value = "Two hours that I want back."
+    assert explorer.data.text in explorer.picture.value
+    assert explorer.figure.get_label() != before
+    explorer.text.value = ""                              # no text is one of full stops
+    assert len(explorer.data.after) == 6
+
+
+def test_no_right_way_to_read_is_told_from_the_plain_one():
+    right, broken = on_trial(7)
+    ids = text(7)
+    plain = right["reads it as it should be"](ids, None)[0]
+    far = right["leaves a gap behind the prefix, always the same"](ids, None)[0]
+    assert not torch.allclose(plain, far, atol=1e-3)      # another convention, and as consistent
+    assert len(right) == 5
+    assert len(broken) == 8
+
+
+def test_audit_reads_with_the_readers_own_piece():
+    def unshifted(K, V, mask, heads):
+        pairs, wide, positions = pictures.prefixed(K, V, mask, heads)
+        return pairs, wide, positions - int(mask.shape[1] > 3)    # another place for the same word
+
+    from peft_teach.course.lessons.prefix.stepping import stepwise_holds
+    stepwise_holds(read_with(pictures.prefixed), text(0))
+    with pytest.raises(AssertionError):
+        stepwise_holds(read_with(unshifted), text(0))
