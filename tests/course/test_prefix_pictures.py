@@ -55,6 +55,7 @@ def test_peft_gives_the_same_hidden_states(minilm):
     table = theirs.prompt_encoder["default"].embedding.weight.detach()        # (7, 12 · 384)
     both = table.view(7, 6, 2, 384).permute(2, 1, 0, 3)
     batch = tokenizer([TEXT, "Dull."], padding=True, return_tensors="pt")
+    del batch["token_type_ids"]    # peft would warn that it leaves them out
     words = batch["attention_mask"].bool()
     pairs, mask, positions = pictures.prefixed(*both, batch["attention_mask"], 12)
     from transformers import DynamicCache

@@ -103,7 +103,7 @@ COUNT_MISTAKES = {
 }
 
 COUNT = Exercise(
-    id="prefix.count", lesson="04", names=("prefix_counts",), points=1, minutes=5, difficulty=1,
+    id="prefix.count", lesson="04", names=("prefix_counts",), points=1, minutes=4, difficulty=1,
     reference=f"{HERE}:prefix_counts", cases=count_cases, run=run_count, judge=judge_count,
     mistakes=COUNT_MISTAKES,
     hints=("Begin with what is kept: one vector of the prefix, one layer. How many entries?",
@@ -317,7 +317,7 @@ FRONT_MISTAKES = {
 }
 
 FRONT = Exercise(
-    id="prefix.front", lesson="04", names=("prefixed",), points=3, minutes=12, difficulty=3,
+    id="prefix.front", lesson="04", names=("prefixed",), points=3, minutes=10, difficulty=3,
     reference=f"{HERE}:prefixed", cases=front_cases, run=run_front, judge=judge_front,
     mistakes=FRONT_MISTAKES,
     hints=("One layer, one sentence first: a row of K is a vector for all heads, side by side. "

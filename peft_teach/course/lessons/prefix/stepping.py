@@ -158,7 +158,7 @@ GENERATE_MISTAKES = {
 }
 
 GENERATE = Exercise(
-    id="prefix.generate", lesson="04", names=("generate",), points=2, minutes=7, difficulty=2,
+    id="prefix.generate", lesson="04", names=("generate",), points=2, minutes=6, difficulty=2,
     reference=f"{HERE}:generate", cases=generate_cases, run=run_generate, judge=judge_generate,
     mistakes=GENERATE_MISTAKES,
     hints=("The first new word is right, so the first call is. What do all later calls have in "
@@ -240,7 +240,7 @@ STEPWISE_MISTAKES = MISTAKES | {
 }
 
 STEPWISE = Exercise(
-    id="prefix.stepwise", lesson="04", names=("stepwise_holds",), points=3, minutes=10,
+    id="prefix.stepwise", lesson="04", names=("stepwise_holds",), points=3, minutes=9,
     difficulty=2, reference=f"{HERE}:stepwise_holds", cases=lambda seed: [{"seed": seed}],
     run=run_stepwise, judge=judge_stepwise, mistakes=STEPWISE_MISTAKES,
     hints=("What should be equal to what? Read the text once as a whole, and keep the logits.",
