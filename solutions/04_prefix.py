@@ -534,7 +534,8 @@ pt.sentence("prefix.lambda", ...)    # one sentence of yours: what did training 
 
 # %% [markdown]
 # <details><summary>Ours</summary>
-# LAMBDA_SENTENCE
+# It moved λ both ways: some heads give the trained prefix more than they gave the nearly empty one, others give it less, and a mean
+# over the heads hides that.
 # </details>
 #
 # ## What it brought
