@@ -16,6 +16,10 @@
 # | **Time** | about 60 minutes: 6 exercises (45 min), reading and playing; Run All takes half a minute |
 # | **You need** | to have trained a small network in PyTorch. Nothing of transformers yet |
 # | **Data** | none; the model, MiniLM, is fetched once and kept |
+#
+# **What do you already believe?** Run the next two cells; the second asks three questions that this lesson settles. A click
+# commits you; there is no mark. ("ffn" is the feed-forward part of a block; "words" are the vectors that a model keeps for
+# the words it knows. *LoRA*, lesson 07, freezes the model and trains two thin matrices beside some of its own.)
 
 # %%
 # Nothing happens here where the course is installed. On Colab, this installs it, once.
@@ -42,14 +46,6 @@ budget = pt.course.budget()
 pictures = pt.course.pictures("inside")
 pt.seed(0)
 print("budget:", budget.name, "· computing on:", pt.device())
-
-# %% [markdown]
-# ## What do you already believe?
-#
-# Three questions that this lesson settles. A click commits you; there is no mark. (*LoRA*, lesson 07, freezes the model
-# and trains two thin matrices beside some of its own.)
-
-# %%
 beliefs = [
     pt.widgets.Guess("Which part of MiniLM has the most parameters?", ("attention", "ffn", "words"), "inside.largest"),
     pt.widgets.Guess("Twelve attention heads in place of one: how many times the parameters?", (1, 4, 12), "inside.heads"),
@@ -60,8 +56,6 @@ for belief in beliefs:
     display(belief)
 
 # %% [markdown]
-# ("ffn" is the feed-forward part of a block; "words" are the vectors that a model keeps for the words that it knows.)
-#
 # ## How a lesson works
 #
 # Run the cells from top to bottom with Shift+Enter. Any cell may be run again. An **exercise** has three cells: one
@@ -69,24 +63,23 @@ for belief in beliefs:
 # inputs; one with `pt.require(…)`, for graders. Nothing is ever locked: until your code passes, the lesson goes on with
 # ours. Once it has passed, it is kept in `my_peft.py`, and later lessons use it.
 #
-# A check is made for wrong answers, so here is one. Somebody wanted to count the parameters of a linear layer:
-
-# %%
-def somebody_elses(n_in, n_out):
-    return n_in + n_out
-
-
-shown = pt.check("inside.linear", somebody_elses)
-
-# %% [markdown]
-# The card shows what was tried, what came out and what was expected. If the same exercise fails again, the card also
-# names the mistake, where it knows it.
+# A check answers with a card: what was tried, what came out, what was expected. If the same exercise fails again, the card
+# also names the mistake, where it knows it. `pt.hint("inside.linear")` gives a hint, three times;
+# `pt.reset("inside.linear")` gives back the text that the exercise started with.
+#
+# <details><summary>On Colab (click)</summary>
+#
+# Colab's machine forgets everything. To keep `my_peft.py` and your predictions, run
+# `from google.colab import drive; drive.mount('/content/drive')` and
+# `%env PEFT_TEACH_WORK=/content/drive/MyDrive/peft-teach-work` first, in each session.
+#
+# </details>
 #
 # ### Exercise 1 · A linear layer (1 point, about 3 minutes)
 #
 # `nn.Linear(n_in, n_out)` makes n_out outputs of n_in inputs. Each output is a weighted sum of all inputs, with weights
 # of its own, plus a constant of its own. Write `linear_count(n_in, n_out)`: how many parameters are there?
-# Run both cells before you write anything, to see what an exercise looks like that is not attempted.
+# Then make a mistake on purpose, twice, and read the cards.
 
 
 # %% exercise="inside.linear" part="solution"
@@ -103,13 +96,14 @@ linear_count = pt.check("inside.linear", linear_count)
 pt.require("inside.linear")
 
 # %% [markdown]
-# If you are stuck, `pt.hint("inside.linear")` gives a hint, three times. `pt.reset("inside.linear")` gives back the
-# text that the exercise started with. `pt.progress()` shows where you are. Try one in a cell of your own.
-#
 # ## The parts
 #
-# MiniLM is a small BERT, a transformer that reads a text in both directions. It makes a vector of 384 numbers for each
-# word piece, or *token*.
+# MiniLM is a small BERT, a transformer that reads a text in both directions. **Embeddings** make a vector of 384 numbers
+# for each word piece, or *token*. Six **blocks** of one shape then change the vectors, one after the other. The **head**
+# answers a question from what leaves the last.
+#
+# `[CLS]` and `[SEP]` mark the beginning and the end of a text. The shorter of the two sentences below is filled up with
+# *padding*, which nobody should read: there the *mask* is 0.
 
 # %%
 model, tokenizer = pt.models.load("minilm", labels=2, attention="eager")
@@ -119,14 +113,6 @@ batch = tokenizer(sentences, padding=True, return_tensors="pt").to(pt.device())
 for ids, real in zip(batch["input_ids"], batch["attention_mask"]):
     print(" ".join(tokenizer.convert_ids_to_tokens(ids)), real.tolist())
 
-# %% [markdown]
-# The shorter sentence is filled up with *padding*, which nobody should read: there the *mask* is 0. `[CLS]` and `[SEP]`
-# mark the beginning and the end.
-#
-# **Embeddings** give each token its first vector; then six **blocks** of one shape change the vectors, one after the
-# other; the **head** answers a question from what leaves the last. This is a block:
-
-# %%
 names = ("query", "key", "value", "attention_out", "attention_norm", "ffn_in", "ffn_out", "ffn_norm")
 place_of = pt.models.places(model)                        # the course's word for a place → its modules, block by block
 
@@ -145,7 +131,7 @@ print("query of block 0 is", place_of["query"][0])
 # a method says with these words where it goes: `targets=("query", "value")`.
 #
 # In **attention** tokens look at each other; in the **feed-forward** part each is changed by itself. After each of the
-# two, the input is added and the sum is normalized. You shall now compute all of that, from the weights alone.
+# two, the input is added and the sum is normalized. You will now compute all of that, from the weights alone.
 #
 # ## Attention, one query at a time
 #
@@ -218,19 +204,20 @@ attention = pt.check("inside.attention", attention)
 # %% exercise="inside.attention" part="grade"
 pt.require("inside.attention")
 
-# %%
-may_read = pictures.may_read(batch["attention_mask"])     # for each query, which keys are no padding
-ours = attention(q, k, v, 12, may_read)
-print("as by hand:", torch.allclose(ours[1, dull, part], read, atol=1e-5))
-
 # %% [markdown]
 # ## What do the heads read?
 #
-# Your function gives what was read, not the weights. But it cannot keep them to itself: **give it values that are
+# Your function gives what was read, not the weights. But the weights can be had from it: **give it values that are
 # one-hot**, a 1 in another place for each key, and what comes back *is* the weights. (Why must the sentence have at
 # most 32 tokens for that?)
+#
+# There are 72 heads. **Which tokens do the words of this sentence read most**, on average over the heads: themselves, the
+# two special ones, `[CLS]` and `[SEP]`, their neighbours, or the other words?
 
 # %%
+may_read = pictures.may_read(batch["attention_mask"])     # for each query, which keys are no padding
+print("as by hand:", torch.allclose(attention(q, k, v, 12, may_read)[1, dull, part], read, atol=1e-5))
+
 tokens = tokenizer.convert_ids_to_tokens(batch["input_ids"][0])
 one_hot = torch.eye(len(tokens), 32, device=pt.device()).repeat(1, 12)[None]
 tables = []                                               # of each block: (12 heads, reading, read)
@@ -239,13 +226,12 @@ for i in range(6):
     found = attention(q, k, one_hot, 12, may_read[:1])[0]
     tables.append(found.unflatten(-1, (12, 32))[..., :len(tokens)].transpose(0, 1).cpu())
 
-# %% [markdown]
-# There are 72 heads. **Which tokens do the words of this sentence read most**, on average over the heads: themselves, the
-# two special ones, `[CLS]` and `[SEP]`, their neighbours, or the other words?
-
-# %%
 reads = pt.widgets.Guess("Most is read from", ("itself", "special", "neighbour", "another"), "inside.reads")
 reads
+
+# %% [markdown]
+# Then look yourself. Find (1) a head that does little but look one word back or ahead; (2) the block that looks most at
+# `[CLS]` and `[SEP]`; (3) a head in which `it` reads `plot` or `actors`.
 
 # %%
 everywhere = pictures.shares(torch.stack(tables).mean((0, 1)), tokens)
@@ -254,12 +240,6 @@ alike = pictures.shares(torch.full((len(tokens), len(tokens)), 1 / len(tokens)),
 for where, share in everywhere.items():
     print(f"{where:16s} {share:4.0%}   (if all tokens were read alike: {alike[where]:.0%})")
 pt.compare("inside.reads", short[max(everywhere, key=everywhere.get)], "what is read most")
-
-# %% [markdown]
-# Now look yourself. Find (1) a head that does little but look one word back or ahead; (2) the block that looks most at
-# `[CLS]` and `[SEP]`; (3) a head in which `it` reads `plot` or `actors`.
-
-# %%
 pictures.explore_attention(tokens, tables)
 
 # %% [markdown]
@@ -312,10 +292,8 @@ transformer_block = pt.check("inside.transformer", transformer_block)
 # %% exercise="inside.transformer" part="grade"
 pt.require("inside.transformer")
 
-# %% [markdown]
-# Your block, beside the model's own, on the two sentences, padding and all:
-
 # %% tags=["nbval-check-output"]
+# Your block, beside the model's own, on the two sentences, padding and all:
 mask = batch["attention_mask"]
 with torch.no_grad():
     for i in range(6):
@@ -323,8 +301,7 @@ with torch.no_grad():
         print(f"block {i}: within 1e-5 of the model's output:", (yours - hidden[i + 1]).abs().max().item() < 1e-5)
 
 # %% [markdown]
-# That is all there is in a block: nothing hidden remains. Every method of this course is a change of something in these
-# lines.
+# That is all there is in a block. Every method of this course is a change of something in these lines.
 #
 # ## Four matrices without labels
 #
@@ -364,37 +341,6 @@ print(f"the right order: {near:.0e}; the next: {second:.1e}")
 # One order fits to rounding, the next is far off. Even query and key can be told apart, although each score is a product
 # of the two: exchanged, the table of scores is transposed, and the softmax runs along its *rows*.
 #
-# Is everything in these matrices that certain? **One of the four biases can be set to zero, and the block's
-# output stays what it was.** Which one? Think of what a softmax does when every score of a row grows by the same
-# number.
-
-# %%
-idle = pt.widgets.Guess("The bias that does nothing is that of", ("query", "key", "value", "out"), "inside.idle")
-idle
-
-# %% tags=["nbval-check-output"]
-moves = {}
-with torch.no_grad():
-    for name in names[:4]:
-        W = weights_of(3) | {f"{name}.bias": torch.zeros(384, device=pt.device())}
-        moves[name] = (transformer_block(x, mask, W, 12, attention) - target).abs().max().item()
-        print(f"{name:14s} without its bias: the output", "moves" if moves[name] > 1e-4 else "stays")
-
-# %%
-pt.compare("inside.idle", min(moves, key=moves.get), "whose bias does nothing")
-pt.sentence("inside.idle", ...)                    # why? one sentence of your own
-
-# %% [markdown]
-# <details><summary>Our sentence (click)</summary>
-#
-# The key's bias b adds q·b to *every* score of a query's row, and a softmax does not change when all scores grow by the
-# same number. (So its gradient is zero, too: remember it when lesson 02 trains nothing but biases.)
-#
-# There is more that nobody could tell from outputs: within a head, query and key may be turned by the same rotation, and
-# the scores stay; the heads may be reordered, if the columns of `attention_out` follow.
-#
-# </details>
-#
 # ## Count it
 #
 # You know all parts of a block. Newer models save on one of them: several query heads *share* a head of keys and
@@ -430,9 +376,6 @@ print(f"a block of MiniLM: you {block_count(384, 1536, 12, 12):,}, torch {counte
 for heads, kv_heads in ((1, 1), (12, 12), (12, 4), (12, 1)):
     print(f"{heads:2d} heads, {kv_heads:2d} of keys and values: {block_count(384, 1536, heads, kv_heads):,}")
 
-# %%
-pt.compare("inside.heads", 1, "how many times the parameters twelve heads have")
-
 # %% [markdown]
 # More heads are narrower heads; the matrices stay. Around the blocks there are 30,522 words, 512 positions and 2 segments
 # (BERT can read a pair of texts), each with a vector of 384, and a norm; and behind them the *pooler*, a layer that makes
@@ -451,29 +394,23 @@ attention_part = sum(sizes[name] for name in names[:4]) / whole
 ffn_part = (sizes["ffn_in"] + sizes["ffn_out"]) / whole
 print(f"attention, in all blocks: {attention_part:.1%}; feed-forward: {ffn_part:.1%}")
 
-# %%
-pt.compare("inside.largest", "words", "the part with the most parameters")
-
 # %% [markdown]
 # **More than half of this model is a dictionary**, and the famous attention is less than a sixth. Is that so in larger
-# models? One needs their sizes and nothing else. (`pt.outlines` builds models on torch's *meta device*, where a tensor has a
-# shape and no numbers in it.) Some models keep the words twice: as embeddings, and as the matrix that predicts the next word.
+# models? The map shows any of them, place by place. (`pt.outlines` builds them on torch's *meta device*, where a tensor has
+# a shape and no numbers in it. Some models keep the words twice: as embeddings, and as the matrix that predicts the next word.)
+#
+# Which two places would you train, to train as little as possible and be in every block? What are `query` and `value` together
+# of MiniLM, and of the 7 B model? Why are key and value so small in tinyllama?
 
-# %% tags=["nbval-check-output"]
+# %%
+pt.compare("inside.heads", 1, "how many times the parameters twelve heads have")
+pt.compare("inside.largest", "words", "the part with the most parameters")
 for name, (_, d, _, _, _, _, words, _, tied) in pt.outlines.SIZES.items():
     sizes = pt.outlines.counts(name)
     whole = sum(sizes.values())
     output = 0 if tied else words * d
     print(f"{name:15s} {whole:13,} parameters, embeddings {sizes['embeddings'] / whole:5.1%}, "
           f"with the output matrix {(sizes['embeddings'] + output) / whole:5.1%}")
-
-# %% [markdown]
-# The words grow with the width, the blocks with its square and with their number. So **"x % of the parameters" says
-# something of the model as much as of the method**. The map shows any model, place by place. Which two places would you
-# train, to train as little as possible and be in every block? What are `query` and `value` together of MiniLM, and of the 7 B
-# model? Why are key and value so small in tinyllama?
-
-# %%
 pictures.explore_parameters()
 
 # %% [markdown]
@@ -484,10 +421,14 @@ pictures.explore_parameters()
 #
 # </details>
 #
+# The words grow with the width, the blocks with its square and with their number. So **"x % of the parameters" says
+# something of the model as much as of the method**.
+#
 # ## What training holds
 #
-# To *use* a model, its weights have to be in memory. To *train* it, more has to. We make one real step and ask torch what it
-# holds afterwards: weights; **gradients**; and what the **optimizer** remembers from step to step.
+# To *use* a model, its weights have to be in memory. To *train* it, more has to: a **gradient**, and what the
+# **optimizer** remembers from step to step, its *moments*. We make one real step in six ways. Of each we see what a
+# memory monitor shows: **one sum**, of all three.
 
 # %%
 def prepared(trains):
@@ -498,42 +439,32 @@ def prepared(trains):
     return pt.full.inject(fresh, pt.full.Config(trains))
 
 
-def after_one_step(model, make_optimizer):
-    """Train one step; the bytes that torch then holds, by what they are for."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = make_optimizer(trained)
-    model.train()
-    model(**batch, labels=torch.tensor([1, 0], device=pt.device())).loss.backward()
-    optimizer.step()
-    states = [t for state in optimizer.state.values() for t in state.values() if t is not None and t.dim()]
-    return {"weights": sum(p.nbytes for p in model.parameters()),
-            "gradients": sum(p.grad.nbytes for p in trained),
-            "optimizer": sum(t.nbytes for t in states)}            # without AdamW's step counters, 4 bytes a tensor
+def counted_in(model):
+    """All parameters, and those that train."""
+    return tuple(sum(p.numel() for p in model.parameters() if p.requires_grad or not trained) for trained in (False, True))
 
 
-def momentum(parameters):
-    return torch.optim.SGD(parameters, lr=1e-4, momentum=0.9)
-
-
-# %% tags=["nbval-check-output"]
-for trains, make, dtype in (("all", torch.optim.AdamW, torch.float32), ("all", momentum, torch.float32),
-                            ("all", torch.optim.AdamW, torch.bfloat16), ("head", torch.optim.AdamW, torch.float32)):
+labelled = {**batch, "labels": torch.tensor([1, 0], device=pt.device())}
+optimizers = {"plain SGD": lambda ps: torch.optim.SGD(ps, lr=1e-4), "AdamW": torch.optim.AdamW,
+              "SGD with momentum": lambda ps: torch.optim.SGD(ps, lr=1e-4, momentum=0.9)}
+for trains, name, dtype in (("all", "plain SGD", torch.float32), ("all", "SGD with momentum", torch.float32),
+                            ("all", "AdamW", torch.float32), ("all", "AdamW", torch.bfloat16),
+                            ("head", "plain SGD", torch.float32), ("head", "AdamW", torch.float32)):
     trainee = prepared(trains).to(dtype)
-    N = sum(p.numel() for p in trainee.parameters())
-    T = sum(p.numel() for p in trainee.parameters() if p.requires_grad)
-    told = ", ".join(f"{part} {size:,}" for part, size in after_one_step(trainee, make).items())
-    print(f"{T:,} of {N:,} train, {make.__name__}, {dtype}:\n    {told}")
+    held = pictures.held_after_a_step(trainee, labelled, optimizers[name])
+    print("{:,} parameters, {:,} train".format(*counted_in(trainee)), f"by {name}, {dtype}: {sum(held.values()):,} bytes")
 
 # %% [markdown]
 # ### Exercise 6 · The ledger (2 points, about 7 minutes)
 #
-# Find the law. Write `ledger(total, trained, bytes_each, moments)` that gives these rows: a dict of three whole numbers,
-# `{"weights": …, "gradients": …, "optimizer": …}`. `total` counts all parameters, the trained ones among them. `moments`
-# is how many numbers the optimizer remembers for each parameter that it trains; the rows say how many for which.
+# Take the sums apart. Which parameters have a gradient, which have moments, how many has each optimizer, and what does
+# `bfloat16` change? Write `ledger(total, trained, bytes_each, moments)`, a dict of three whole numbers of bytes,
+# `{"weights": …, "gradients": …, "optimizer": …}`, which add up to each row. `total` counts all parameters, the trained ones
+# among them; `moments` is how many numbers the optimizer remembers for each parameter that it trains.
 
 
 # %% exercise="inside.ledger" part="solution"
-def ledger(total: int, trained: int, bytes_each: int = 4, moments: int = 2) -> dict[str, int]:
+def ledger(total: int, trained: int, bytes_each: int, moments: int) -> dict[str, int]:
     ### BEGIN SOLUTION
     numbers = {"weights": total, "gradients": trained, "optimizer": moments * trained}
     return {part: count * bytes_each for part, count in numbers.items()}
@@ -546,19 +477,15 @@ ledger = pt.check("inside.ledger", ledger)
 # %% exercise="inside.ledger" part="grade"
 pt.require("inside.ledger")
 
-# %% [markdown]
-# A law is worth something if it says what was not measured before: LoRA; and 7 billion parameters in bfloat16.
-
 # %% tags=["nbval-check-output"]
+# A law is worth something if it says what was not measured before: LoRA; and 7 billion parameters in bfloat16.
 trainee = prepared("LoRA")
-N = sum(p.numel() for p in trainee.parameters())
-T = sum(p.numel() for p in trainee.parameters() if p.requires_grad)
-found = after_one_step(trainee, torch.optim.AdamW)
-for part, size in ledger(N, T).items():
+found = pictures.held_after_a_step(trainee, labelled, torch.optim.AdamW)
+for part, size in ledger(*counted_in(trainee), bytes_each=4, moments=2).items():
     print(f"LoRA: {part:10s} predicted {size:11,}, torch holds {found[part]:11,}")
 base, added = 6_738_415_616, 4_194_304
 for name, N, T in (("everything", base, base), ("LoRA", base + added, added)):
-    parts = ledger(N, T, bytes_each=2)
+    parts = ledger(N, T, bytes_each=2, moments=2)
     print(f"7 B, {name}: " + " + ".join(f"{size / 1e9:.2f}" for size in parts.values())
           + f" = {sum(parts.values()) / 1e9:.1f} GB")
 
@@ -607,10 +534,10 @@ print("frozen, nothing below: ", put_aside(lambda: layer(x512.detach())))
 pt.compare("inside.frozen", "W", "what a frozen layer keeps")
 
 # %% [markdown]
-# A frozen layer keeps W alone, and that is in memory anyway; x is what costs. So activations depend on *what* trains and *where*: below the lowest part
-# that trains, nothing is kept.
+# A frozen layer keeps W alone, and that is in memory anyway; x is what costs. So activations depend on *what* trains and
+# *where*: below the lowest part that trains, nothing is kept.
 #
-# Now the whole model, through one step: block by block forward, and back again. Activations pile up on the way there and
+# Now the whole model, through one step: block by block forward, and back again. Activations pile up on the way forward and
 # go on the way back, while gradients come. **At which moment is the most held**, if everything trains, on 16 sentences of 32
 # tokens?
 
@@ -627,18 +554,14 @@ for trains, trainee in trainees.items():
         step = pictures.through_a_step(trainee, {"input_ids": ids, "labels": ids[:, 0] % 2})
         bill = pt.account.ledger(trainee, n_sentences, n_tokens)
         measured[trains, f"{n_sentences} × {n_tokens}"] = (bill, step)
-pictures.explore_step(measured)
-
-# %%
 _, step = measured["everything", "16 × 32"]
 sums = [a + g for a, g in zip(step.activations, step.gradients)]
 phase, place = step.moments[sums.index(max(sums))]
 when = "end" if (phase, place) == ("backward", "in") else {"forward": "start", "backward": "half back"}.get(phase, phase)
 pt.compare("inside.fullest", when, "when most is held, 16 sentences of 32 tokens")
+pictures.explore_step(measured)
 
 # %% [markdown]
-# (With a quarter of the tokens it would have been the end: then the gradients are more than the activations.)
-#
 # Look at LoRA, then at the head alone, and at the longer sentences, which have as many tokens in all. Then one sentence:
 # **why does LoRA keep so much with 0.33 % trained, and the head alone so little?**
 
@@ -656,27 +579,19 @@ pt.sentence("inside.activations", ...)
 # ## The bill
 #
 # The four parts, added up by the library's ledger; in the picture, this sum was the dashed line. It is not quite reached, since
-# gradients come while activations go.
-
-# %%
-for n_sentences, n_tokens in ((16, 32), (16, 256)):
-    bills = {trains: pt.account.ledger(trainee, n_sentences, n_tokens) for trains, trainee in trainees.items()}
-    pt.plots.show(pt.plots.ledgers(bills), f"What training MiniLM holds, {n_sentences} sentences of {n_tokens} tokens.")
-    share = bills["LoRA"].total_bytes / bills["everything"].total_bytes
-    print(f"{n_sentences} × {n_tokens}: LoRA takes {share:.0%} of everything's {bills['everything'].total_bytes / 1e6:,.0f} MB")
-    if n_tokens == 32:
-        pt.compare("inside.memory", round(100 * share), "percent of full training's memory that LoRA takes, by the ledger")
-
-# %% [markdown]
-# Batch and length are two things. Which of them moves LoRA's share? And what does the whole process take, libraries and
-# all, by a recorded training of 16 sentences of 32 tokens?
+# gradients come while activations go. **Batch and length are two things: which of them moves LoRA's share?** Last comes a
+# recorded training of 16 sentences of 32 tokens, with all that a process needs.
 
 # %%
 for n_sentences, n_tokens in ((16, 32), (256, 32), (1, 256), (16, 256)):
-    all_of_it, some = (pt.account.ledger(trainees[trains], n_sentences, n_tokens) for trains in ("everything", "LoRA"))
-    print(f"{n_sentences:3d} × {n_tokens:3d}: {all_of_it.total_bytes / all_of_it.weights_bytes:4.1f} times the weights; LoRA takes "
-          f"{some.total_bytes / all_of_it.total_bytes:.0%}, and keeps {some.activations_bytes / all_of_it.activations_bytes:.0%} "
-          "of the activations")
+    bills = {trains: pt.account.ledger(trainee, n_sentences, n_tokens) for trains, trainee in trainees.items()}
+    all_of_it, some = bills["everything"], bills["LoRA"]
+    share = some.total_bytes / all_of_it.total_bytes
+    print(f"{n_sentences:3d} × {n_tokens:3d}: everything {all_of_it.total_bytes / 1e6:6,.0f} MB, {all_of_it.total_bytes / all_of_it.weights_bytes:4.1f} times "
+          f"the weights; LoRA takes {share:.0%}, and keeps {some.activations_bytes / all_of_it.activations_bytes:.0%} of the activations")
+    if (n_sentences, n_tokens) == (16, 32):
+        pt.compare("inside.memory", round(100 * share), "percent of full training's memory that LoRA takes, by the ledger")
+pt.plots.show(pt.plots.ledgers(bills), f"What training MiniLM holds, {n_sentences} sentences of {n_tokens} tokens.")
 cost = pt.course.records.load("lora")["cost"]
 above = {method: row["peak_mb"] - row["loaded_mb"] for method, row in cost.items()}
 weights = 91
@@ -768,6 +683,39 @@ print(f"what is missing to 12, times 72 · 32 · 128: {(12 - b / 72) * 72 * 32 *
 #
 # *Fused* attention, such as FlashAttention, computes the pairs again in the backward pass and keeps none of them; then $b$ is
 # 0. On a GPU a dropout's mask takes a byte an entry in place of four.
+#
+# ### A bias that does nothing
+#
+# Is everything in the four matrices that certain? **One of the four biases can be set to zero, and the block's
+# output stays what it was.** Which one? Think of what a softmax does when every score of a row grows by the same
+# number.
+
+# %%
+idle = pt.widgets.Guess("The bias that does nothing is that of", ("query", "key", "value", "out"), "inside.idle")
+idle
+
+# %% tags=["nbval-check-output"]
+moves = {}
+with torch.no_grad():
+    for name in names[:4]:
+        W = weights_of(3) | {f"{name}.bias": torch.zeros(384, device=pt.device())}
+        moves[name] = (transformer_block(x, mask, W, 12, attention) - target).abs().max().item()
+        print(f"{name:14s} without its bias: the output", "moves" if moves[name] > 1e-4 else "stays")
+
+# %%
+pt.compare("inside.idle", min(moves, key=moves.get), "whose bias does nothing")
+pt.sentence("inside.idle", ...)                    # why? one sentence of your own
+
+# %% [markdown]
+# <details><summary>Our sentence (click)</summary>
+#
+# The key's bias b adds q·b to *every* score of a query's row, and a softmax does not change when all scores grow by the
+# same number. (So its gradient is zero, too: remember it when lesson 02 trains nothing but biases.)
+#
+# There is more that nobody could tell from outputs: within a head, query and key may be turned by the same rotation, and
+# the scores stay; the heads may be reordered, if the columns of `attention_out` follow.
+#
+# </details>
 #
 # ### Break it on purpose
 #
@@ -871,7 +819,7 @@ for trains, n_tokens, fused in (("everything", 512, False), (lora, 512, False), 
 #
 # - **On your own machine**, save this notebook, and keep `my_peft.py` and the folder `work` beside it: your pieces, predictions and
 #   sentences are in them.
-# - **On Colab**, the machine and its files are gone when you leave: *File → Save a copy in Drive*, and keep `my_peft.py` there, too.
+# - **On Colab**, *File → Save a copy in Drive* keeps this notebook; how to keep the rest stands at the top.
 # - **For a grader**, hand in the notebook as it is. Only the definitions that the exercises name are read.
 
 # %% [markdown]

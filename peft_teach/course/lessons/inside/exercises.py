@@ -275,11 +275,12 @@ LEDGER = Exercise(
     id="inside.ledger", lesson="00", names=("ledger",), points=2, minutes=7, difficulty=1,
     reference=f"{HERE}:ledger",
     cases=ledger_cases, run=run_ledger, judge=judge_ledger, mistakes=LEDGER_MISTAKES,
-    hints=("Which numbers have a weight in memory? Which have a gradient? Which have moments?",
-           "Divide each of the measured bytes by 4. Which of them are `total`, which are "
-           "`trained`, and what is the factor between two rows?",
-           "Compare the rows that differ in one thing: the optimizer, or what trains. What moved, "
-           "and by what factor?"))
+    hints=("Which parameters have a weight in memory? Which have a gradient? For which does the "
+           "optimizer remember something?",
+           "Take two rows that differ in one thing, and their difference. Of what is it a "
+           "multiple: of all parameters, or of the trained ones?",
+           "Plain SGD remembers nothing, so its row is weights and gradients. What does each "
+           "other optimizer add to it, counted in copies of what trains?"))
 
 
 # ── inside.activations ───────────────────────────────────────────────────────────────────────
