@@ -14,6 +14,8 @@ from peft_teach.course.grade import hidden as further
 from peft_teach.course.grade.collect import safe_name
 from peft_teach.course.lessons import all_exercises, of_lesson
 
+pytestmark = pytest.mark.long    # one run of the grader over all of them takes minutes
+
 LIMITS = Limits(seconds=2, memory_bytes=512 * 2**20)
 
 
