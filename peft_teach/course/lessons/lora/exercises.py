@@ -378,8 +378,8 @@ START = Exercise(
     run=run_start, judge=judge_start, mistakes=trial.MISTAKES | {
         "objects_to_all": "It objects to every layer, so it tells nothing apart. After how many "
                           "steps can both matrices have moved, and is your base frozen?"},
-    hints=("Two properties at the start, two after some training. Any optimizer serves that leaves a "
-           "parameter alone whose gradient is zero; a few steps are enough.",
+    hints=("Two properties at the start, two after some training. Any optimizer serves that leaves "
+           "a parameter alone whose gradient is zero; a few steps are enough.",
            "How many steps does each of the two allowed starts need until both matrices have "
            "moved? An honest layer must not be accused after fewer.",
            "\"To the bit\" is stricter than \"close\". And what of the parameters that must not "
