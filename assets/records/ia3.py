@@ -1,0 +1,313 @@
+"""Make the record of lesson 06: (IA)³ on few and on many sentences, its vectors, the mixing desk.
+
+    python assets/records/ia3.py                  all that is missing, about 20 minutes on one core
+    python assets/records/ia3.py --only smollm2   one part: smollm2, minilm or desk
+
+Writes `ia3.json`: one row a run; the vectors of one run on MiniLM (`gains`, with its head), and
+what MiniLM answers when they are turned (`desk`). Interrupted, it goes on where it stopped.
+
+    smollm2   asked for the word behind "Review: … Sentiment:", reviews of at most 16 words. The
+              frozen model, with and without a threshold; a head on its frozen features; (IA)³ and
+              LoRA (rank 8, query and value), after 16 and 64 sentences, half of each label. Rates
+              were tried on 16 sentences with one seed and judged on 60 validation sentences.
+    minilm    a new head on the pooler: alone, until its loss falls no further, ten draws a size;
+              with (IA)³; and (IA)³ after 4,000 sentences, as in the other lessons.
+    desk      l = 1 + t (l - 1) for a block and a place, or for all: the answers on 200 sentences.
+    full      after full fine-tuning on 2,000 sentences: what of each matrix's change lies within
+              the reach of gains, and what is left when all 36 changes are cut to that.
+"""
+
+import copy
+
+import torch
+from torch import nn
+
+import peft_teach as pt
+from peft_teach.course import recording
+from peft_teach.course.lessons.ia3 import words
+
+SHOTS = {16: 16, 64: 24}                    # sentences, steps of 8 of them
+RATES = {"ia3": (1e-2, 3e-3), "lora": (1e-3, 3e-3)}     # the first is the library's
+TESTS, VALIDATION = 200, 60                # questions to SmolLM2
+MINILM = {16: 30, 64: 30, 256: 32}          # sentences, steps of 16 of them
+SIZES, DRAWS, POOL = (4, 16, 64, 256, 1024), 10, 3000
+PENALTY = 1e-2                              # of the heads, on standardized features
+PLACES = ("key", "value", "ffn_out")
+MATRICES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
+TURNS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
+DESK = 200
+
+
+def settings(best):
+    """Yield (part, group, setting) of every run, the most needed first."""
+    yield "minilm", "many", {"method": "ia3", "seed": 0}
+    yield "desk", "desk", {"seed": 0}
+    yield "smollm2", "frozen", {"method": "none"}
+    for method, rates in RATES.items():
+        for lr in rates:
+            yield "smollm2", "rates", {"method": method, "shots": 16, "seed": 0, "lr": lr}
+    for seed in range(3):
+        for shots in SHOTS:
+            for method in RATES:
+                yield "smollm2", "few", {"method": method, "shots": shots, "seed": seed,
+                                         "lr": best(method)}
+    yield "minilm", "heads", {"method": "head"}
+    for seed in range(3):
+        for shots in MINILM:
+            yield "minilm", "few", {"method": "ia3", "shots": shots, "seed": seed}
+    for seed in (1, 2):
+        yield "minilm", "many", {"method": "ia3", "seed": seed}
+    yield "minilm", "full", {"method": "full", "seed": 0}
+
+
+def bits(answers):
+    """Return answers as a string of 0 and 1."""
+    return "".join(str(int(answer)) for answer in answers)
+
+
+@torch.no_grad()
+def answers(model, batches):
+    """Return what a classifier answers, and the share that is right."""
+    model.eval()
+    said = torch.cat([model(**batch).logits.argmax(-1) for batch in batches])
+    right = torch.cat([batch["labels"] for batch in batches])
+    return said, round((said == right).float().mean().item(), 4)
+
+
+def head(features, labels, test, truth):
+    """Return a logistic regression's accuracy, trained until its loss falls no further."""
+    mean, std = features.mean(0), features.std(0) + 1e-6
+    weight = torch.zeros(features.shape[1] + 1, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight], max_iter=200, line_search_fn="strong_wolfe")
+    x, y = (features - mean) / std, labels.float()
+
+    def loss():
+        optimizer.zero_grad()
+        found = nn.functional.binary_cross_entropy_with_logits(x @ weight[:-1] + weight[-1], y)
+        found = found + PENALTY * weight[:-1].square().sum()
+        found.backward()
+        return found
+
+    optimizer.step(loss)
+    with torch.no_grad():
+        said = ((test - mean) / std) @ weight[:-1] + weight[-1] > 0
+    return round((said == truth).float().mean().item(), 4)
+
+
+def threshold(scores, labels):
+    """Return the threshold with the most right answers, midway between two scores."""
+    s = scores.sort().values
+    middles = torch.cat([s[:1] - 1, (s[1:] + s[:-1]) / 2, s[-1:] + 1])
+    right = ((scores[None] > middles[:, None]) == labels.bool()[None]).float().mean(1)
+    best = (right == right.max()).nonzero().flatten()
+    return middles[best[len(best) // 2]]
+
+
+# ── SmolLM2 ──────────────────────────────────────────────────────────────────────────────────
+
+
+def asked(data, tokenizer):
+    """Return training reviews, and the batches of validation and test, as questions."""
+    sets = (words.ask(data.validation)[:VALIDATION], words.ask(data.test)[:TESTS])
+    return words.ask(data.train), *(pt.data.batches(s, tokenizer, 25, words.TOKENS) for s in sets)
+
+
+def frozen(data):
+    """Return what SmolLM2 knows before any training, and what a head or a threshold adds."""
+    model, tokenizer = pt.models.load("smollm2")
+    tokenizer.padding_side = "left"
+    model = words.Words(model, tokenizer).eval()
+    train, _, test = asked(data, tokenizer)
+
+    @torch.no_grad()
+    def seen(batches):
+        features = torch.cat([model.features(b["input_ids"], b["attention_mask"]) for b in batches])
+        w = model.model.get_output_embeddings().weight[model.ids]
+        return features, features @ (w[1] - w[0]), torch.cat([b["labels"] for b in batches])
+
+    test_features, test_scores, truth = seen(test)
+    row = {"zero_shot": round(((test_scores > 0) == truth).float().mean().item(), 4),
+           "answers": bits(test_scores > 0), "truth": bits(truth), "heads": [], "thresholds": []}
+    for seed in range(3):
+        few = words.draw(train, max(SHOTS), seed)
+        features, scores, labels = seen(pt.data.batches(few, tokenizer, 16, words.TOKENS,
+                                                        shuffle=False))
+        for n in SHOTS:
+            cut = threshold(scores[:n], labels[:n])
+            row["thresholds"].append({"shots": n, "seed": seed, "accuracy": round(
+                ((test_scores > cut) == truth).float().mean().item(), 4)})
+            row["heads"].append({"shots": n, "seed": seed, "accuracy": head(
+                features[:n], labels[:n], test_features, truth)})
+    return row
+
+
+def few_words(setting, data, on):
+    """Train SmolLM2 on a few questions; return its row."""
+    method, shots, seed = setting["method"], setting["shots"], setting["seed"]
+    pt.seed(seed)
+    model, tokenizer = pt.models.load("smollm2")
+    tokenizer.padding_side = "left"
+    train, validation, test = asked(data, tokenizer)
+    model = getattr(pt, method).inject(model)
+    few = words.draw(train, shots, seed)
+    batches = pt.data.batches(few, tokenizer, 8, words.TOKENS, seed=seed,
+                              epochs=8 * SHOTS[shots] // shots)
+    asking = words.Words(model, tokenizer)
+    steps = list(pt.train(asking, batches, setting["lr"]))
+    said, accuracy = answers(asking, validation if on == "validation" else test)
+    row = {**setting, "steps": len(steps), "losses": [round(s.loss, 3) for s in steps],
+           "parameters": sum(p.numel() for p in pt.adapter_parameters(model).values()),
+           "seconds": round(sum(s.seconds for s in steps), 1), "answers": bits(said),
+           on if on == "validation" else "accuracy": accuracy}
+    if method == "ia3":
+        row["moved"] = moved(model)
+    return row
+
+
+def moved(model):
+    """Return how far the gains went: the root mean square of l - 1, by place, block by block."""
+    table = {}
+    for name, adapter in pt.adapters(model).items():
+        place = pt.models.place_of(model)[name]
+        table.setdefault(place, []).append(round((adapter.l - 1).square().mean().sqrt().item(), 4))
+    return table
+
+
+# ── MiniLM ───────────────────────────────────────────────────────────────────────────────────
+
+
+def heads(data):
+    """Return new heads on MiniLM's frozen pooler, each to its end: ten draws of each size."""
+    model, tokenizer = pt.models.load("minilm", labels=2)
+    model.eval()
+
+    @torch.no_grad()
+    def seen(examples):
+        batches = pt.data.batches(examples, tokenizer, 64)
+        return (torch.cat([model.bert(b["input_ids"], b["attention_mask"]).pooler_output
+                           for b in batches]), torch.cat([b["labels"] for b in batches]))
+
+    features, labels = seen(data.train[:POOL])
+    test, truth = seen(data.test)
+    rows = []
+    for n in SIZES:
+        for seed in range(DRAWS):
+            order = torch.randperm(POOL, generator=torch.Generator().manual_seed(seed))
+            chosen = torch.cat([order[labels[order] == k][:n // 2] for k in (0, 1)])
+            rows.append({"shots": n, "seed": seed, "accuracy": head(
+                features[chosen], labels[chosen], test, truth)})
+    return {"heads": rows}
+
+
+def with_vectors(setting, data):
+    """Train (IA)³ and a new head on MiniLM; return its row and the model."""
+    seed, shots = setting["seed"], setting.get("shots")
+    pt.seed(seed)
+    model, tokenizer = pt.models.load("minilm", labels=2)
+    model = pt.ia3.inject(model)
+    examples = words.draw(data.train, shots, seed) if shots else data.train[:4000]
+    epochs = -(-16 * MINILM[shots] // shots) if shots else 1
+    batches = pt.data.batches(examples, tokenizer, 16, seed=seed, epochs=epochs)
+    steps = list(pt.train(model, batches, 1e-2))
+    tests = data.test[:1000] if shots else data.test
+    _, accuracy = answers(model, pt.data.batches(tests, tokenizer, 64))
+    return {**setting, "lr": 1e-2, "steps": len(steps), "accuracy": accuracy, "tests": len(tests),
+            "losses": [round(s.loss, 3) for s in steps], "moved": moved(model)}, model
+
+
+def stored(model):
+    """Return the vectors and the head, to put them on another MiniLM."""
+    kept = {f"{name}.l": adapter.l for name, adapter in pt.adapters(model).items()}
+    kept |= {name: model.get_parameter(name) for name in pt.models.head(model)}
+    return {name: [round(x, 5) for x in p.detach().flatten().tolist()] for name, p in kept.items()}
+
+
+@torch.no_grad()
+def desk(data, gains):
+    """Return the answers to 200 test sentences, for every setting of the desk."""
+    model, tokenizer = pt.models.load("minilm", labels=2)
+    model = pt.ia3.inject(model).eval()
+    vectors = {}
+    for name, values in gains.items():
+        p = model.get_parameter(name)
+        p.copy_(torch.tensor(values).view_as(p))
+        if name.endswith(".l"):
+            vectors[name] = p.clone()
+    place_of = pt.models.place_of(model)
+    batches = pt.data.batches(data.test[:DESK], tokenizer, 40, shuffle=False)
+    table = {"1.0 all all": bits(answers(model, batches)[0])}
+    truth = bits(torch.cat([b["labels"] for b in batches]))
+    for t in TURNS:
+        for block in ("all", *range(6)):
+            for place in ("all", *PLACES):
+                if t == 1:
+                    continue
+                for name, l in vectors.items():
+                    module = name.removesuffix(".l")
+                    turned = (place in ("all", place_of[module])
+                              and (block == "all" or f".layer.{block}." in name))
+                    model.get_parameter(name).copy_(1 + (t if turned else 1) * (l - 1))
+                table[f"{t} {block} {place}"] = bits(answers(model, batches)[0])
+    return {"truth": truth, "answers": table}
+
+
+def full(data):
+    """Fine-tune all weights; return what of each change row gains and column gains can reach."""
+    pt.seed(0)
+    model, tokenizer = pt.models.load("minilm", labels=2)
+    names = pt.models.find(model, MATRICES)
+    before = {n: model.get_submodule(n).weight.detach().clone() for n in names}
+    model = pt.full.inject(model, pt.full.Config("all"))
+    list(pt.train(model, pt.data.batches(data.train[:2000], tokenizer, 16, seed=0), 1e-4))
+    test = pt.data.batches(data.test[:1000], tokenizer, 64)
+    row = {"uncut": answers(model, test)[1], "reach": {}}
+    cut = {kind: copy.deepcopy(model) for kind in ("gains", "none")}
+    for n in names:
+        W, delta = before[n], model.get_submodule(n).weight.detach() - before[n]
+        dim = 0 if n.endswith("output.dense") and "attention" not in n else 1
+        factors = (W * delta).sum(dim, keepdim=True) / W.square().sum(dim, keepdim=True)
+        row["reach"][n] = [round(((factors * W).square().sum() / delta.square().sum()).item(), 5),
+                           round((delta.norm() / W.norm()).item(), 4)]
+        cut["gains"].get_submodule(n).weight.data.copy_(W + factors * W)
+        cut["none"].get_submodule(n).weight.data.copy_(W)
+    return row | {kind: answers(m, test)[1] for kind, m in cut.items()}
+
+
+def main():
+    """Make what is missing, one run after the other, saving after each."""
+    parser = recording.arguments(__doc__)
+    parser.add_argument("--only", choices=("smollm2", "minilm", "desk"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    data = pt.data.load("movies")
+    record = recording.Record(__file__, recording.setting(
+        data, questions=TESTS, longest=words.SHORT, desk=DESK), options.again)
+
+    def best(method):
+        tried = [row for row in record.read().get("runs", ())
+                 if row["group"] == "rates" and row["method"] == method]
+        return max(tried, key=lambda row: row["validation"])["lr"] if tried else RATES[method][0]
+
+    def make(about):
+        group, setting = about["group"], about["setting"]
+        if group == "frozen":
+            return frozen(data), {}
+        if group == "rates":
+            return few_words(setting, data, "validation"), {}
+        if group == "heads":
+            return heads(data), {}
+        if group == "desk":
+            return {}, {"desk": desk(data, record.read()["gains"])}
+        if group == "full":
+            return full(data), {}
+        if "lr" in setting:
+            return few_words(setting, data, "test"), {}
+        row, model = with_vectors(setting, data)
+        return row, {"gains": stored(model)} if group == "many" and setting["seed"] == 0 else {}
+
+    record.make(({"group": group, "setting": setting} for part, group, setting in settings(best)
+                 if options.only in (None, part)), make)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The reference answers of lesson 06."""
+
+import copy
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ....core import Adapter
+
+
+class Gains(Adapter):
+    """A frozen linear layer whose output or input is scaled, feature by feature."""
+
+    def __init__(self, base: nn.Linear, side: str):
+        super().__init__(base)
+        self.side = side
+        n = base.out_features if side == "output" else base.in_features
+        self.l = nn.Parameter(torch.ones(n, device=base.weight.device))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.side == "input":
+            return self.base((self.l * x).to(x.dtype))
+        y = self.base(x)                                              # (…, n_out)
+        return (self.l * y).to(y.dtype)
+
+
+@torch.no_grad()
+def fold(layer: nn.Module) -> nn.Linear:
+    """Return a plain linear layer that gives what a layer with base, side and l gives."""
+    linear = copy.deepcopy(layer.base)
+    if layer.side == "input":
+        linear.weight.copy_(linear.weight * layer.l)                  # column by column
+        return linear
+    linear.weight.copy_(linear.weight * layer.l[:, None])             # row by row
+    if linear.bias is not None:
+        linear.bias.copy_(linear.bias * layer.l)
+    return linear
+
+
+def fold_holds(fold: Callable, make: Callable) -> None:
+    """Object to a `fold` whose layer is not plain, differs, or has changed what was folded."""
+    for side in ("output", "input"):
+        for bias in (True, False):
+            base = nn.Linear(6, 6, bias=bias).requires_grad_(False)
+            layer = make(base, side)
+            with torch.no_grad():
+                layer.l.copy_(torch.randn(6))
+                x = torch.randn(4, 6)
+                before = layer(x)
+                linear = fold(layer)
+                assert type(linear) is nn.Linear
+                assert torch.allclose(linear(x), before, atol=1e-5)
+                assert torch.equal(layer(x), before)
+
+
+def nearest_gains(W: Tensor, delta: Tensor) -> Tensor:
+    """Return the gains (n_out,) for which diag(l − 1) W is nearest to ΔW, both (n_out, n_in)."""
+    square = W.square().sum(1)                                        # (n_out,)
+    return 1 + (W * delta).sum(1) / square.clamp(min=1e-30)
+
+
+def frozen_linear(case: Mapping) -> nn.Linear:
+    """Return the case's frozen layer."""
+    layer = nn.Linear(case["n_in"], case["n_out"], bias=case["b"] is not None,
+                      dtype=case["W"].dtype)
+    with torch.no_grad():
+        layer.weight.copy_(case["W"])
+        if case["b"] is not None:
+            layer.bias.copy_(case["b"])
+    return layer.requires_grad_(False)

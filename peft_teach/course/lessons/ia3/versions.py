@@ -1,0 +1,124 @@
+"""Ways to fold a layer of gains on which a test of the fold is tried: right ones, and broken ones.
+
+Each is called as `fold(layer)` with a layer that has base, side and l; what stands before it goes
+on from "one that".
+"""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from .gains import Gains, fold
+
+__all__ = ["AT_ONES", "BROKEN", "RIGHT", "SLIPS", "Gains"]
+
+
+def version(rows: Callable[[Tensor], Tensor] = lambda l: l,
+            columns: Callable[[Tensor], Tensor] = lambda l: l,
+            bias: Callable[[Tensor], Tensor] = lambda l: l,
+            other_bias: Callable[[Tensor], Tensor] = torch.ones_like) -> Callable:
+    """Return a fold; each argument gives, from l, what a part of the layer is multiplied by."""
+    @torch.no_grad()
+    def folded(layer: nn.Module) -> nn.Linear:
+        linear, l = copy.deepcopy(layer.base), layer.l
+        output = layer.side == "output"
+        linear.weight.mul_(rows(l)[:, None] if output else columns(l))
+        if linear.bias is not None and (output or len(l) == len(linear.bias)):
+            linear.bias.mul_(bias(l) if output else other_bias(l))
+        return linear
+
+    return folded
+
+
+@torch.no_grad()
+def _in_float64(layer: nn.Module) -> nn.Linear:
+    linear = copy.deepcopy(layer.base)
+    l = layer.l.double()
+    linear.weight.copy_(torch.diag(l) @ linear.weight.double() if layer.side == "output"
+                        else linear.weight.double() @ torch.diag(l))
+    if linear.bias is not None and layer.side == "output":
+        linear.bias.copy_(l * linear.bias.double())
+    return linear
+
+
+@torch.no_grad()
+def _probed(layer: nn.Module) -> nn.Linear:
+    """Return the layer that is read off from what the old one gives for unit vectors."""
+    base = layer.base
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None)
+    at_zero = layer(torch.zeros(1, base.in_features))
+    linear.weight.copy_((layer(torch.eye(base.in_features)) - at_zero).T)
+    if linear.bias is not None:
+        linear.bias.copy_(at_zero[0])
+    return linear
+
+
+@torch.no_grad()
+def _added(layer: nn.Module) -> nn.Linear:
+    """Return W + ΔW, as the library does it."""
+    linear = copy.deepcopy(layer.base)
+    by = layer.l[:, None] if layer.side == "output" else layer.l
+    linear.weight.add_((by - 1) * layer.base.weight)
+    if linear.bias is not None and layer.side == "output":
+        linear.bias.copy_(layer.l * layer.base.bias)
+    return linear.requires_grad_(True)
+
+
+@torch.no_grad()
+def _other_axis(layer: nn.Module) -> nn.Linear:
+    linear = copy.deepcopy(layer.base)
+    if linear.in_features == linear.out_features:
+        linear.weight.mul_(layer.l if layer.side == "output" else layer.l[:, None])
+    else:
+        linear.weight.mul_(layer.l[:, None] if layer.side == "output" else layer.l)
+    if linear.bias is not None and layer.side == "output":
+        linear.bias.mul_(layer.l)
+    return linear
+
+
+def _into_the_base(layer: nn.Module) -> nn.Linear:
+    linear = fold(layer)
+    with torch.no_grad():
+        layer.base.weight.copy_(linear.weight)
+        if linear.bias is not None:
+            layer.base.bias.copy_(linear.bias)
+    return linear
+
+
+@torch.no_grad()
+def _without_bias(layer: nn.Module) -> nn.Linear:
+    linear = fold(layer)
+    linear.bias = None
+    return linear
+
+
+RIGHT = {
+    "scales a copy of the weight": version(),
+    "adds (l − 1) ⊙ W, and lets the new layer train": _added,
+    "multiplies by a diagonal matrix in float64": _in_float64,
+    "reads the new layer off from outputs": _probed,
+}
+BROKEN = {
+    "leaves the bias as it was where the output is scaled": version(bias=torch.ones_like),
+    "scales the bias where the input is scaled, too": version(other_bias=lambda l: l),
+    "takes |l| for l": version(torch.abs, torch.abs, torch.abs),
+    "folds the wrong axis of a square weight": _other_axis,
+    "folds an output's gains, and leaves an input's out": version(columns=torch.ones_like),
+    "folds an input's gains, and leaves an output's out": version(torch.ones_like,
+                                                                  bias=torch.ones_like),
+    "writes the gains into the layer's own base, too": _into_the_base,
+    "hands the layer back as it is": lambda layer: layer,
+    "loses the bias": _without_bias,
+    "divides by l": version(torch.reciprocal, torch.reciprocal, torch.reciprocal),
+}
+_NAMES = list(BROKEN)
+# Those that no test finds that leaves every gain at one.
+AT_ONES = set(_NAMES[:6]) | {"divides by l"}
+# Let through, and no others: which slip it was.
+SLIPS = {"no_bias": {_NAMES[0], _NAMES[1], "loses the bias"},
+         "one_side": {_NAMES[1], _NAMES[3], _NAMES[4], _NAMES[5], _NAMES[0]},
+         "near_one": {"takes |l| for l"},
+         "afterwards": {"writes the gains into the layer's own base, too"},
+         "not_plain": {"hands the layer back as it is"}}

@@ -1,0 +1,60 @@
+"""A language model asked for one word: does it like the film?
+
+    words = Words(model, tokenizer)
+    few = ask(draw(data.train, 16, seed=0))           "Review: …\nSentiment:", 8 of each label
+    batches = pt.data.batches(few, tokenizer, 8, 64)  padded on the left
+
+No new head: the logits of " negative" and " positive" behind the question are the two classes, so
+`pt.train` and `pt.evaluate` take it for a classifier. What is trained is the model's own.
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ....data import Example
+from ...standin import Output
+
+ANSWERS = (" negative", " positive")    # the words of label 0 and 1
+SHORT = 16                              # words of the longest review that is asked about
+TOKENS = 64                             # room for each of these, and the question
+
+
+class Words(nn.Module):
+    """A causal language model as a classifier of two words. Rows are padded on the left."""
+
+    num_labels = len(ANSWERS)
+
+    def __init__(self, model: nn.Module, tokenizer):
+        super().__init__()
+        self.model = model
+        self.ids = [tokenizer(word)["input_ids"][0] for word in ANSWERS]
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor,
+                labels: Tensor | None = None) -> Output:
+        """Return the logits (batch, 2) of the two words, and the loss where there are labels."""
+        last = self.features(input_ids, attention_mask)                       # (batch, d)
+        logits = last @ self.model.get_output_embeddings().weight[self.ids].T    # (batch, 2)
+        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        return Output(loss=loss, logits=logits)
+
+    def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return what the model holds where the word would follow, (batch, d)."""
+        hidden = self.model.base_model(input_ids=input_ids, attention_mask=attention_mask,
+                                       use_cache=False).last_hidden_state
+        return hidden[:, -1]
+
+
+def ask(examples: Iterable[Example]) -> list[Example]:
+    """Return the short reviews among these as questions, with their labels."""
+    return [Example(f"Review: {text}\nSentiment:", label) for text, label in examples
+            if len(text.split()) <= SHORT]
+
+
+def draw(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
+    """Return n examples, half of them of each label; of one seed, few are the first of many."""
+    shuffled = random.Random(seed).sample(list(examples), len(examples))
+    kinds = ([e for e in shuffled if e.label == label][:n // 2] for label in (0, 1))
+    return [example for pair in zip(*kinds, strict=True) for example in pair]

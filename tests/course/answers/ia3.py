@@ -1,0 +1,416 @@
+"""Answers to the exercises of lesson 06."""
+
+from answers import but
+
+RIGHT: dict = {}
+WRONG: dict = {}
+BEYOND: dict = {}
+
+# ── ia3.folds ────────────────────────────────────────────────────────────────────────────────
+
+FOLDS = """
+folds = {"key": {"key rows", "query rows"}, "value": {"value rows", "attention_out columns"},
+         "sum": set(), "before": {"ffn_in rows"}, "after": {"ffn_out columns"}}
+"""
+RIGHT["ia3.folds"] = {
+    "sets": FOLDS,
+    "lists and None": """
+folds = {"sum": None, "key": ["query rows", "key rows"], "before": ["ffn_in rows"],
+         "after": ["ffn_out columns"], "value": ["attention_out columns", "value rows"]}
+""",
+    "texts": but(FOLDS, '{"ffn_in rows"}', '"ffn_in rows"', '{"ffn_out columns"}',
+                 '("FFN_out  columns",)', "set()", '"none"'),
+    "dict(...)": """
+folds = dict(key=("key rows", "query rows"), value=("value rows", "attention_out columns"), sum=[],
+             before="ffn_in rows", after="ffn_out columns")
+""",
+}
+WRONG["ia3.folds"] = {
+    "half": (but(FOLDS, ', "query rows"', ""), but(FOLDS, ', "attention_out columns"', ""),
+             but(FOLDS, '{"ffn_in rows"}', "set()")),
+    "through_activation": (but(FOLDS, '{"ffn_out columns"}', '{"ffn_in rows", "ffn_out columns"}'),
+                           but(FOLDS, '{"ffn_in rows"}', '{"ffn_out columns"}')),
+    "through_norm": (but(FOLDS, "set()", '{"attention_out rows"}'),
+                     but(FOLDS, "set()", '{"ffn_in columns"}')),
+    "wrong_side": (but(FOLDS, '"key rows"', '"key columns"'),
+                   but(FOLDS, '"attention_out columns"', '"attention_out rows"'),
+                   but(FOLDS, '"ffn_out columns"', '"ffn_out rows"')),
+    "elsewhere": (but(FOLDS, '"query rows"', '"query rows", "value rows"'),
+                  but(FOLDS, '"value rows"', '"value rows", "query rows"'),
+                  but(FOLDS, '{"ffn_out columns"}', '{"ffn_out columns", "ffn_in columns"}')),
+    "no_place": (but(FOLDS, '"ffn_in rows"', '"ffn_in row"'), but(FOLDS, '"key rows"', '"key"')),
+    "not_a_table": ('folds = ["key rows", "value rows", "none", "ffn_in rows", "ffn_out columns"]',
+                    but(FOLDS, '"sum": set(), ', "")),
+}
+
+# ── ia3.layer ────────────────────────────────────────────────────────────────────────────────
+
+LAYER = """
+class Gains(pt.Adapter):
+    def __init__(self, base, side):
+        super().__init__(base)
+        self.side = side
+        n = base.out_features if side == "output" else base.in_features
+        self.l = nn.Parameter(torch.ones(n))
+
+    def forward(self, x):
+        if self.side == "input":
+            return self.base((x * self.l).to(x.dtype))
+        y = self.base(x)
+        return (y * self.l).to(y.dtype)
+"""
+ONES = "torch.ones(n)"
+READ = "self.base((x * self.l).to(x.dtype))"
+GIVE = "(y * self.l).to(y.dtype)"
+RIGHT["ia3.layer"] = {
+    "plain": LAYER,
+    "full": but(LAYER, ONES, "torch.full((n,), 1.0)"),
+    "from the weight": but(LAYER, "base.out_features if side == \"output\" else base.in_features",
+                           'base.weight.shape[{"output": 0, "input": 1}[side]]'),
+    "einsum": but(LAYER, GIVE, 'torch.einsum("...n,n->...n", y.float(), self.l).to(y.dtype)'),
+    "in the weight": """
+class Gains(pt.Adapter):
+    def __init__(self, base, side):
+        super().__init__(base)
+        self.side = side
+        self.l = nn.Parameter(torch.ones(base.weight.size(0 if side == "output" else 1)))
+
+    def forward(self, x):
+        W, b = self.base.weight.float(), self.base.bias
+        if self.side == "output":
+            W = self.l[:, None] * W
+            b = None if b is None else self.l * b
+        else:
+            W = W * self.l
+        b = None if b is None else b.float()
+        return nn.functional.linear(x.float(), W, b).to(self.base.weight.dtype)
+""",
+    "factors around": """
+class Gains(pt.Adapter):
+    def __init__(self, base: nn.Linear, side: str = "output"):
+        super().__init__(base)
+        self.output = side == "output"
+        self.side = side
+        self.register_parameter("l", nn.Parameter(torch.ones(
+            base.out_features if self.output else base.in_features, dtype=torch.float32)))
+
+    def forward(self, x):
+        before, after = (1, self.l) if self.output else (self.l, 1)
+        y = self.base((before * x).to(self.base.weight.dtype))
+        return (after * y).to(self.base.weight.dtype)
+""",
+    "a correction": but(LAYER, GIVE, "(y + (self.l - 1) * y).to(y.dtype)"),
+}
+WRONG["ia3.layer"] = {
+    "other_side": but(LAYER, 'if self.side == "input"', 'if self.side == "output" and '
+                      "self.base.in_features == self.base.out_features or self.side == \"input\""),
+    "bias_spared": (but(LAYER, GIVE, "(y * self.l).to(y.dtype) if self.base.bias is None else "
+                        "((y - self.base.bias) * self.l + self.base.bias).to(y.dtype)"),
+                    but(LAYER, READ, "nn.functional.linear((x * self.l).to(x.dtype), "
+                        "self.base.weight)")),
+    "shapes": (but(LAYER, "base.out_features if side == \"output\" else base.in_features",
+                   "base.out_features"),
+               but(LAYER, "base.out_features if side == \"output\" else base.in_features",
+                   "base.in_features")),
+    "one_number": but(LAYER, ONES, "torch.ones(1)"),
+    "not_one": (but(LAYER, ONES, "torch.zeros(n)"), but(LAYER, ONES, "torch.randn(n)")),
+    "l_unused": but(LAYER, READ, "self.base(x)", GIVE, "y"),
+    "plus_one": (but(LAYER, READ, "self.base((x * (1 + self.l)).to(x.dtype))", GIVE,
+                     "(y * (1 + self.l)).to(y.dtype)"),
+                 but(LAYER, GIVE, "(y + y * self.l).to(y.dtype)")),
+    "added": but(LAYER, GIVE, "(y + self.l).to(y.dtype)"),
+    "not_adapter": """
+class Gains(nn.Module):
+    def __init__(self, base, side):
+        super().__init__()
+        self.base, self.side = base, side
+        self.l = nn.Parameter(torch.ones(base.out_features if side == "output"
+                                         else base.in_features))
+
+    def forward(self, x):
+        return self.base(x) * self.l
+""",
+    "dtype": but(LAYER, GIVE, "y * self.l"),
+    "base_trained": but(LAYER, "        self.side = side\n",
+                        "        self.side = side\n        base.requires_grad_(True)\n"),
+    "base_lost": but(LAYER, "        self.side = side\n", "        self.side = side\n        "
+                     "self.base = nn.Linear(base.in_features, base.out_features, "
+                     "bias=base.bias is not None).requires_grad_(False)\n"),
+    "more_parameters": but(LAYER, f"        self.l = nn.Parameter({ONES})",
+                           f"        self.l = nn.Parameter({ONES})\n"
+                           "        self.b = nn.Parameter(torch.zeros(n))"),
+    "layers_inside": but(LAYER, f"self.l = nn.Parameter({ONES})",
+                         "self.l = nn.LayerNorm(n)"),
+    "misnamed": but(LAYER, f"self.l = nn.Parameter({ONES})",
+                    "self.gain = nn.Parameter(torch.ones(n))", READ, "self.base(x * self.gain)",
+                    GIVE, "y * self.gain"),
+    "names": but(LAYER, f"self.l = nn.Parameter({ONES})", f"self.l = {ONES}"),
+    "buffer": but(LAYER, "        self.side = side\n", "        self.side = side\n        "
+                  "self.register_buffer('one', torch.ones(1))\n"),
+    "forward_left": but(LAYER, """        if self.side == "input":
+            return self.base((x * self.l).to(x.dtype))
+        y = self.base(x)
+        return (y * self.l).to(y.dtype)
+""", '        raise pt.NotAttempted("ia3.layer")\n'),
+    "no_return": but(LAYER, f"return {GIVE}", f"y = {GIVE}"),
+    "input_changed": but(LAYER, READ, "self.base(x.mul_(self.l.detach()).to(x.dtype))", GIVE,
+                         "(self.base(x.mul_(2)) * self.l).to(y.dtype)"),
+    "base_changed": but(LAYER, "        y = self.base(x)\n", "        with torch.no_grad():\n"
+                        "            self.base.weight.mul_(1.5)\n        y = self.base(x)\n"),
+    "start_differs": but(LAYER, GIVE, "(y * self.l).to(y.dtype) + self.training * "
+                         "float((self.l == 1).all())"),
+    "second_call": but(LAYER, "        y = self.base(x)\n", "        y = self.base(x)\n        "
+                       "self.times = getattr(self, 'times', 0) + 1\n", GIVE,
+                       "(y * self.l * (1 if self.times < 3 else 2)).to(y.dtype)"),
+    "training_only": but(LAYER, GIVE, "(y * self.l).to(y.dtype) if self.training else y"),
+    "no_gradient": but(LAYER, GIVE, "(y * self.l.detach()).to(y.dtype)"),
+    "input_cut": but(LAYER, GIVE, "(y.detach() * self.l).to(y.dtype)"),
+}
+
+# Inputs of one axis alone are among the further cases.
+BEYOND["ia3.layer"] = but(LAYER, "        y = self.base(x)\n",
+                          "        x[..., 0, :]\n        y = self.base(x)\n")
+
+# ── ia3.merge ────────────────────────────────────────────────────────────────────────────────
+
+MERGE = """
+def fold(layer):
+    base, l = layer.base, layer.l.detach()
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None,
+                       dtype=base.weight.dtype)
+    by = l[:, None] if layer.side == "output" else l
+    with torch.no_grad():
+        linear.weight.copy_(by * base.weight)
+        if base.bias is not None:
+            linear.bias.copy_(l * base.bias if layer.side == "output" else base.bias)
+    return linear
+"""
+BY = 'by = l[:, None] if layer.side == "output" else l'
+WEIGHT = "by * base.weight"
+BIAS = 'l * base.bias if layer.side == "output" else base.bias'
+RIGHT["ia3.merge"] = {
+    "plain": MERGE,
+    "a copy": """
+import copy
+
+def fold(layer):
+    linear = copy.deepcopy(layer.base)
+    with torch.no_grad():
+        if layer.side == "output":
+            linear.weight *= layer.l.unsqueeze(1)
+            if linear.bias is not None:
+                linear.bias *= layer.l
+        else:
+            linear.weight *= layer.l.unsqueeze(0)
+    return linear
+""",
+    "diagonals": but(MERGE, WEIGHT, "(torch.diag(l) @ base.weight.float() if layer.side == "
+                     '"output" else base.weight.float() @ torch.diag(l))'),
+    "W + ΔW": but(MERGE, WEIGHT, "base.weight + (by - 1) * base.weight.float()"),
+    "transposed twice": but(MERGE, BY, "out = layer.side == 'output'", WEIGHT,
+                            "(base.weight.T * l).T if out else base.weight * l"),
+    "parameters": """
+def fold(layer):
+    W, l, b = layer.base.weight.data, layer.l.data, layer.base.bias
+    linear = nn.Linear(W.shape[1], W.shape[0], bias=b is not None)
+    if layer.side == "output":
+        linear.weight = nn.Parameter((l.view(-1, 1) * W).to(W.dtype))
+        if b is not None:
+            linear.bias = nn.Parameter((b.data * l).to(W.dtype))
+    else:
+        linear.weight = nn.Parameter((l.view(1, -1) * W).to(W.dtype))
+        if b is not None:
+            linear.bias = nn.Parameter(b.data.clone())
+    return linear
+""",
+    "einsum": but(MERGE, WEIGHT, 'torch.einsum("o,oi->oi" if layer.side == "output" else '
+                  '"i,oi->oi", l, base.weight.float())'),
+    "float64": but(MERGE, WEIGHT, "(by.double() * base.weight.double())"),
+    "row by row": """
+def fold(layer):
+    base, l = layer.base, layer.l.detach()
+    n_out, n_in = base.weight.shape
+    linear = nn.Linear(n_in, n_out, bias=base.bias is not None).to(base.weight.dtype)
+    output = layer.side == "output"
+    with torch.no_grad():
+        for i in range(n_out):
+            linear.weight[i] = base.weight[i] * (l[i] if output else l)
+        if base.bias is not None:
+            linear.bias[:] = base.bias * (l if output else 1)
+    return linear
+""",
+}
+WRONG["ia3.merge"] = {
+    "bias_as_it_was": but(MERGE, BIAS, "base.bias"),
+    "bias_changed": (but(MERGE, BIAS, "l * base.bias if len(l) == len(base.bias) else base.bias"),
+                     but(MERGE, BIAS, "l + base.bias if layer.side == 'output' else base.bias")),
+    "no_return": but(MERGE, "    return linear", "    linear"),
+    "not_linear": (but(MERGE, "return linear", "return layer"),
+                   but(MERGE, "return linear", "return linear.weight")),
+    "layer_changed": (but(MERGE, "    return linear", "    with torch.no_grad():\n"
+                          "        base.weight.copy_(linear.weight)\n    return linear"),
+                      but(MERGE, "    return linear", "    with torch.no_grad():\n"
+                          "        layer.l.fill_(1)\n    return linear")),
+    "shared": but(MERGE, "    return linear", "    linear.bias = base.bias if layer.side == "
+                  '"input" else linear.bias\n    return linear'),
+    "sizes": but(MERGE, "    return linear", "    if len(base.weight) != base.weight.shape[1]:\n"
+                 "        linear.weight = nn.Parameter(linear.weight.T.clone())\n    return linear"),
+    "dtype": but(MERGE, "                       dtype=base.weight.dtype)",
+                 "                       dtype=torch.float32)"),
+    "l_unused": but(MERGE, WEIGHT, "base.weight"),
+    "plus_l": but(MERGE, WEIGHT, "by + base.weight"),
+    "twice": but(MERGE, WEIGHT, "by * by * base.weight"),
+    "other_axis": but(MERGE, BY, "square = base.in_features == base.out_features\n    "
+                      'by = l[:, None] if (layer.side == "output") != square else l'),
+    "misfit": but(MERGE, BY, "by = l"),
+    "bias_lost": but(MERGE, "bias=base.bias is not None", "bias=False", "        if base.bias is not "
+                     f"None:\n            linear.bias.copy_({BIAS})\n", ""),
+    "bias_invented": but(MERGE, "bias=base.bias is not None", "bias=True"),
+}
+BEYOND["ia3.merge"] = but(MERGE, WEIGHT, "(by + 0 * (1 / by)).nan_to_num(1) * base.weight")
+
+# ── ia3.holds ────────────────────────────────────────────────────────────────────────────────
+
+HOLDS = """
+def fold_holds(fold, make):
+    for side in ("output", "input"):
+        for bias in (True, False):
+            base = nn.Linear(5, 5, bias=bias).requires_grad_(False)
+            layer = make(base, side)
+            nn.init.normal_(layer.l)
+            x = torch.randn(7, 5)
+            with torch.no_grad():
+                y = layer(x)
+                linear = fold(layer)
+                assert type(linear) is nn.Linear
+                assert torch.allclose(linear(x), y, atol=1e-5)
+                assert torch.allclose(layer(x), y)
+"""
+DRAWN = "nn.init.normal_(layer.l)"
+PLAIN = "                assert type(linear) is nn.Linear\n"
+AFTER = "                assert torch.allclose(layer(x), y)\n"
+RIGHT["ia3.holds"] = {
+    "plain": HOLDS,
+    "by weights": """
+def fold_holds(fold, make):
+    torch.manual_seed(0)
+    for side in ["output", "input"]:
+        base = nn.Linear(6, 6)
+        layer = make(base, side)
+        layer.l.data = torch.randn(6)
+        W, b = base.weight.detach().clone(), base.bias.detach().clone()
+        new = fold(layer)
+        assert isinstance(new, nn.Linear) and not isinstance(new, pt.Adapter)
+        if side == "output":
+            want, bias = torch.diag(layer.l) @ W, layer.l * b
+        else:
+            want, bias = W @ torch.diag(layer.l), b
+        torch.testing.assert_close(new.weight, want, atol=1e-5, rtol=1e-4, check_stride=False)
+        torch.testing.assert_close(new.bias, bias, atol=1e-5, rtol=1e-4)
+        assert torch.equal(base.weight, W) and torch.equal(base.bias, b)
+""",
+    "raises ValueError": but(HOLDS, "                assert torch.allclose(linear(x), y, atol=1e-5)\n",
+                             "                if (linear(x) - y).abs().max() > 1e-4:\n"
+                             '                    raise ValueError("not the same")\n'),
+    "folded twice": but(HOLDS, AFTER,
+                        "                assert torch.allclose(fold(layer)(x), y, atol=1e-5)\n"),
+    "gains by hand": but(HOLDS, DRAWN, "layer.l.data.copy_(torch.tensor([-1.0, 0.5, 2, 3, 0.1]))"),
+    "sizes in a loop": """
+def fold_holds(fold, make):
+    for n_in, n_out in ((8, 8), (8, 3), (3, 8)):
+        for side, n in (("output", n_out), ("input", n_in)):
+            layer = make(nn.Linear(n_in, n_out), side)
+            with torch.no_grad():
+                layer.l.uniform_(-2, 2)
+            x = torch.randn(2, 4, n_in)
+            y = layer(x).detach()
+            merged = fold(layer)
+            assert not [m for m in merged.modules() if isinstance(m, pt.Adapter)]
+            gap = (merged(x) - y).norm() / y.norm()
+            assert gap < 1e-4, gap
+            assert ((layer(x) - y).norm() / y.norm()) < 1e-4
+""",
+    "numpy": but("import numpy as np\n" + HOLDS, "assert torch.allclose(linear(x), y, atol=1e-5)",
+                 "np.testing.assert_allclose(linear(x).numpy(), y.numpy(), atol=1e-4)"),
+}
+WRONG["ia3.holds"] = {
+    "at_ones": but(HOLDS, f"            {DRAWN}\n", ""),
+    "no_bias": (but(HOLDS, "(True, False)", "(False,)"),
+                but(HOLDS, "nn.Linear(5, 5, bias=bias)", "nn.Linear(5, 5, bias=False)")),
+    "one_side": (but(HOLDS, '("output", "input")', '("output",)'),
+                 but(HOLDS, '("output", "input")', '("input",)')),
+    "not_plain": but(HOLDS, PLAIN, ""),
+    "afterwards": but(HOLDS, AFTER, ""),
+    "near_one": (but(HOLDS, DRAWN, "nn.init.uniform_(layer.l, 0.5, 1.5)"),
+                 but(HOLDS, DRAWN, "nn.init.constant_(layer.l, 1.3); layer.l.data[0] = 0.2")),
+    "let_through": (but(HOLDS, PLAIN, "", AFTER, ""),
+                    but(HOLDS, "                assert torch.allclose(linear(x), y, atol=1e-5)\n",
+                        "")),
+    "accused": (but(HOLDS, "assert torch.allclose(linear(x), y, atol=1e-5)",
+                    "assert torch.equal(linear.weight, (layer.l[:, None] if side == 'output' else "
+                    "layer.l) * base.weight)\n                assert torch.allclose(linear(x), y, "
+                    "atol=1e-5)"),
+                but(HOLDS, PLAIN, PLAIN + "                assert not linear.weight.requires_grad\n")),
+    "objects_to_all": but(HOLDS, "torch.allclose(linear(x), y, atol=1e-5)",
+                          "torch.allclose(linear(x), base(x), atol=1e-5)"),
+    "returned_bool": but(HOLDS, AFTER, AFTER + "    return True\n"),
+}
+
+# ── ia3.nearest ──────────────────────────────────────────────────────────────────────────────
+
+NEAREST = """
+def nearest_gains(W, delta):
+    return 1 + (W * delta).sum(1) / (W * W).sum(1).clamp(min=1e-20)
+"""
+FORMULA = "1 + (W * delta).sum(1) / (W * W).sum(1).clamp(min=1e-20)"
+RIGHT["ia3.nearest"] = {
+    "plain": NEAREST,
+    "of the target": but(NEAREST, FORMULA, "torch.where(W.any(1), (W * (W + delta)).sum(1) / "
+                         "W.square().sum(1), torch.ones(len(W)))"),
+    "einsum": but(NEAREST, FORMULA, '1 + torch.einsum("oi,oi->o", W, delta) / '
+                  '(torch.einsum("oi,oi->o", W, W) + 1e-20)'),
+    "row by row": """
+def nearest_gains(W, delta):
+    gains = []
+    for w, d in zip(W, delta):
+        square = float(w @ w)
+        gains.append(1 + float(w @ d) / square if square else 1.0)
+    return torch.tensor(gains)
+""",
+    "lstsq": """
+def nearest_gains(W, delta):
+    found = torch.linalg.lstsq(W[:, :, None].double(), delta[:, :, None].double(), driver="gelsd")
+    return 1 + found.solution[:, 0, 0].float()
+""",
+    "unit rows": """
+def nearest_gains(W, delta):
+    length = W.norm(dim=1).clamp(min=1e-10)
+    along = ((W / length[:, None]) * delta).sum(1)
+    return 1 + along / length
+""",
+    "a column": but(NEAREST, FORMULA, "1 + ((W * delta).sum(1, keepdim=True) / (W ** 2).sum(1, "
+                    "keepdim=True).clamp(min=1e-20))"),
+    "nan_to_num": but(NEAREST, FORMULA, "1 + ((W * delta).sum(1) / (W * W).sum(1)).nan_to_num(0)"),
+}
+DIV = "(W * W).sum(1).clamp(min=1e-20)"
+WRONG["ia3.nearest"] = {
+    "minus_one": but(NEAREST, "1 + ", ""),
+    "no_return": but(NEAREST, "return ", "l = "),
+    "input_changed": but(NEAREST, "    return", "    delta.mul_(2)\n    return"),
+    "shape": (but(NEAREST, FORMULA, "(1 + (W * delta).sum(1) / (W * W).sum(1).clamp(min=1e-20))"
+                  "[:, None] * W"), but(NEAREST, FORMULA, "[1.0] * len(W)"),
+              but(NEAREST, ".sum(1) / (W * W).sum(1).clamp(min=1e-20)",
+                  ".sum(0) / (W * W).sum(0).clamp(min=1e-20)")),
+    "misfit": but(NEAREST, "(W * delta).sum(1)", "(W * delta).sum(0)"),
+    "zero_row": but(NEAREST, ".clamp(min=1e-20)", ""),
+    "ratio_of_norms": but(NEAREST, FORMULA, "(W + delta).norm(dim=1) / W.norm(dim=1).clamp(min="
+                          "1e-20)"),
+    "mean_of_ratios": but(NEAREST, FORMULA, "1 + (delta / W).mean(1)"),
+    "ratio_of_sums": but(NEAREST, FORMULA, "(W + delta).sum(1) / W.sum(1)"),
+    "not_squared": but(NEAREST, DIV, "W.norm(dim=1).clamp(min=1e-20)"),
+    "by_delta": but(NEAREST, DIV, "(delta * delta).sum(1)"),
+    "one_gain": but(NEAREST, FORMULA, "(1 + (W * delta).sum() / (W * W).sum()).expand(len(W))"),
+    "columns": but(NEAREST, FORMULA, "1 + (W * delta).sum(0) / (W * W).sum(0) if len(W) == len(W.T) "
+                   "else " + FORMULA),
+}
+BEYOND["ia3.nearest"] = but(NEAREST, "min=1e-20", "min=1e-3")
