@@ -62,14 +62,15 @@ def folded(weights: Weights, fold: str, l: Tensor) -> Weights | None:
 
 
 def apart(vector: str, fold: str, seed: int = 0,
-          activation: Callable[[Tensor], Tensor] = F.gelu) -> float | None:
+          activation: Callable[[Tensor], Tensor] = F.gelu, positive: bool = False) -> float | None:
     """Return the largest difference between a gain at its place and the gain folded; None where it
-    does not fit.
+    does not fit. `positive` keeps the sign of every gain.
     """
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(TOKENS, WIDTH, generator=generator, dtype=torch.float64)
     drawn = weights(generator)
     l = 1 + 0.5 * torch.randn(VECTORS[vector], generator=generator, dtype=torch.float64)
+    l = l.abs() if positive else l
     inside = folded(drawn, fold, l)
     if inside is None:
         return None

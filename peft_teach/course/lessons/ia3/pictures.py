@@ -1,0 +1,291 @@
+"""The pictures of lesson 06: five places in a block, what the gains learned, the mixing desk."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+import ipywidgets as ipw
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+from ....plots import COLOURS, SERIES, figure, in_percent
+from ....widgets import Explorer
+from ... import records
+from . import block, words
+
+Words, ask, draw = words.Words, words.ask, words.draw
+apart = block.apart
+PLACES = {"key": "keys", "value": "values", "ffn_out": "feed-forward"}
+ALL = "all"
+TURNS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)
+
+
+# ── five places ──────────────────────────────────────────────────────────────────────────────
+
+
+def draw_block() -> Figure:
+    """Draw a block of a post-norm encoder, its six matrices, and five places for a gain."""
+    made, ax = figure(9.2, 3.0)
+    ax.axis("off")
+    ax.set(xlim=(0, 15.6), ylim=(0.1, 5.2))
+
+    def box(x: float, y: float, text: str, width: float = 1.5, colour: str = "attention") -> None:
+        ax.add_patch(FancyBboxPatch((x, y - 0.33), width, 0.66, boxstyle="round,pad=0.04",
+                                    fc=COLOURS["paper"], ec=COLOURS[colour], lw=1.6))
+        ax.text(x + width / 2, y, text, ha="center", va="center", fontsize=9)
+
+    def line(*points: tuple[float, float]) -> None:
+        ax.annotate("", points[-1], points[-2], arrowprops={"arrowstyle": "->", "lw": 1,
+                                                            "color": COLOURS["rest"]})
+        ax.plot(*zip(*points[:-1], points[-1]), color=COLOURS["rest"], lw=1)
+
+    def gain(x: float, y: float, name: str) -> None:
+        ax.plot(x, y, "D", color=COLOURS["lora"], ms=8)
+        ax.text(x, y + 0.36, name, ha="center", va="bottom", fontsize=10, color=COLOURS["lora"],
+                weight="bold")
+
+    ax.text(0.1, 2.4, "x", fontsize=11, va="center")
+    for y, name in ((4.2, "query"), (2.4, "key"), (0.9, "value")):
+        line((0.35, 2.4), (0.6, 2.4), (0.6, y), (0.9, y))
+        box(0.9, y, name, 1.1)
+        line((2.05, y), (3.2, y))
+    gain(2.6, 2.4, "key")
+    gain(2.6, 0.9, "value")
+    box(3.25, 2.5, "softmax\nmean", 1.2, "rest")
+    ax.patches[-1].set(height=3.9)
+    ax.patches[-1].set_y(0.6)
+    line((4.5, 2.4), (4.8, 2.4))
+    box(4.85, 2.4, "attention\nout", 1.35)
+    line((6.25, 2.4), (6.55, 2.4))
+    ax.text(6.75, 2.4, "+", fontsize=13, ha="center", va="center")
+    ax.plot([0.6, 0.6, 6.75, 6.75], [4.2, 4.95, 4.95, 2.75], color=COLOURS["rest"], lw=1, ls="--")
+    line((6.95, 2.4), (7.75, 2.4))
+    gain(7.3, 2.4, "sum")
+    box(7.8, 2.4, "norm", 0.85, "rest")
+    line((8.7, 2.4), (9.0, 2.4))
+    box(9.05, 2.4, "ffn_in", 1.0, "feed_forward")
+    line((10.1, 2.4), (10.95, 2.4))
+    gain(10.5, 2.4, "before")
+    box(11.0, 2.4, "gelu", 0.8, "rest")
+    line((11.85, 2.4), (12.7, 2.4))
+    gain(12.25, 2.4, "after")
+    box(12.75, 2.4, "ffn_out", 1.1, "feed_forward")
+    line((13.9, 2.4), (14.25, 2.4))
+    ax.text(14.45, 2.4, "+", fontsize=13, ha="center", va="center")
+    ax.plot([8.85, 8.85, 14.45, 14.45], [2.4, 3.8, 3.8, 2.75], color=COLOURS["rest"], lw=1, ls="--")
+    line((14.65, 2.4), (15.4, 2.4))
+    made.set_label("A block with 6 matrices and 5 places for a gain: on the key, on the value, on "
+                   "the sum before the norm, before the gelu, after the gelu. Dashed: what is "
+                   "added unchanged.")
+    return made
+
+
+# ── what they learned ────────────────────────────────────────────────────────────────────────
+
+
+def gains_of(record: Mapping) -> dict[tuple[int, str], torch.Tensor]:
+    """Return the recorded vectors of MiniLM by (block, place)."""
+    found = {}
+    for name, values in record["gains"].items():
+        if name.endswith(".l"):
+            place = next((p for p in ("key", "value") if f".{p}." in name), "ffn_out")
+            found[int(name.split(".layer.")[1].split(".")[0]), place] = torch.tensor(values)
+    return found
+
+
+def draw_gains(record: Mapping) -> Figure:
+    """Draw the spread of the gains, block by block, a panel a place."""
+    gains = gains_of(record)
+    made, *axes = figure(9.2, 3.1, columns=3)
+    told = []
+    for ax, (place, name), (colour, _, _) in zip(axes, PLACES.items(), SERIES):
+        for b in range(6):
+            _spread(ax, b, gains[b, place], colour)
+        ax.axhline(1, color=COLOURS["ink"], lw=0.8)
+        ax.set(title=name, xlabel="block", xticks=range(6), ylim=(-0.05, 2.05))
+        middle = [_percentiles(gains[b, place]) for b in range(6)]
+        told.append(f"{name}: 5 % to 95 % " + ", ".join(
+            f"{p[0]:.2f} to {p[4]:.2f}" for p in middle))
+    axes[0].set_ylabel("gain l")
+    made.set_label("Gains by block. " + "; ".join(told) + ".")
+    return made
+
+
+def _percentiles(l: torch.Tensor) -> list[float]:
+    return torch.quantile(l.float(), torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95])).tolist()
+
+
+def _spread(ax, x: float, l: torch.Tensor, colour: str) -> None:
+    """Draw the middle 90 % of some gains as a thin line, the middle half as a thick one."""
+    p = _percentiles(l)
+    ax.plot([x, x], [p[0], p[4]], color=colour, lw=1.5)
+    ax.plot([x, x], [p[1], p[3]], color=colour, lw=6, solid_capstyle="butt")
+    ax.plot([x, x], [l.min(), l.max()], ".", color=colour, ms=4)
+
+
+# ── the mixing desk ──────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The desk at one setting: gains by block as percentiles, accuracy over t, what flipped."""
+
+    t: float
+    block: str
+    place: str
+    bars: tuple[tuple[str, int, bool, tuple[float, ...]], ...]    # place, block, turned, 5 … 95 %
+    curve: tuple[tuple[float, float], ...]                        # (t, accuracy)
+    accuracy: float
+    learned: float
+    flips: tuple[tuple[str, int, bool], ...]                      # text, label, now right
+    sentences: int
+
+
+def answers_at(record: Mapping, t: float, block: str, place: str) -> str:
+    """Return the recorded answers, a 0 or 1 a sentence."""
+    table = record["desk"]["answers"]
+    return table["1.0 all all"] if t == 1 else table[f"{float(t)} {block} {place}"]
+
+
+def desk(record: Mapping, sentences: Sequence, t: float, block: str, place: str) -> Desk:
+    """Return the desk with l = 1 + t (l − 1) for a block and a place, either of them "all"."""
+    truth, learned = record["desk"]["truth"], answers_at(record, 1, ALL, ALL)
+
+    def accuracy(said: str) -> float:
+        return mean(a == b for a, b in zip(said, truth))
+
+    said = answers_at(record, t, block, place)
+    bars = []
+    for (b, p), l in gains_of(record).items():
+        turned = block in (ALL, str(b)) and place in (ALL, p)
+        bars.append((p, b, turned, tuple(_percentiles(1 + (t if turned else 1) * (l - 1)))))
+    flips = tuple((sentences[i].text, sentences[i].label, said[i] == truth[i])
+                  for i in range(len(truth)) if said[i] != learned[i])
+    return Desk(t, block, place, tuple(bars),
+                tuple((u, accuracy(answers_at(record, u, block, place))) for u in TURNS),
+                accuracy(said), accuracy(learned), flips, len(truth))
+
+
+def draw_desk(found: Desk) -> Figure:
+    """Draw the faders on the left, accuracy against t on the right."""
+    made, left, right = figure(9.2, 3.5, columns=2)
+    for i, (place, name) in enumerate(PLACES.items()):
+        for p, b, turned, q in found.bars:
+            if p == place:
+                x, colour = 7 * i + b, SERIES[i][0] if turned else COLOURS["quiet"]
+                left.plot([x, x], [q[0], q[4]], color=colour, lw=1.5)
+                left.plot([x, x], [q[1], q[3]], color=colour, lw=6, solid_capstyle="butt")
+        left.text(7 * i + 2.5, 2.75, name, ha="center", fontsize=9.5)
+    left.axhline(1, color=COLOURS["ink"], lw=0.8)
+    left.axhline(0, color=COLOURS["ink"], lw=0.8, ls=":")
+    left.set(ylim=(-1.2, 3), xticks=[7 * i + b for i in range(3) for b in range(6)],
+             xticklabels=[str(b) for _ in range(3) for b in range(6)], xlabel="block",
+             ylabel="gain, turned")
+    right.plot(*zip(*found.curve), "-o", color=COLOURS["lora"], ms=5)
+    right.plot(found.t, found.accuracy, "D", color=COLOURS["yours"], ms=11, mew=0)
+    right.axhline(found.learned, color=COLOURS["rest"], ls="--", lw=1.2)
+    right.text(-1, found.learned + 0.008, "as learned", fontsize=9, color=COLOURS["rest"])
+    right.set(xlabel="t", ylabel="accuracy", xticks=TURNS, ylim=(0.35, 0.95))
+    in_percent(right.yaxis)
+    made.set_label(f"Desk at t = {found.t:g}, {_what(found)}: accuracy {found.accuracy:.1%} on "
+                   f"{found.sentences} sentences. Over t: " + ", ".join(
+                       f"{t:g}: {a:.1%}" for t, a in found.curve) + ".")
+    return made
+
+
+def _what(found: Desk) -> str:
+    where = "all blocks" if found.block == ALL else f"block {found.block}"
+    return f"{where}, {'all places' if found.place == ALL else PLACES[found.place]}"
+
+
+def caption_of(found: Desk) -> str:
+    """Say what the setting does to the answers, with some of the sentences that flipped."""
+    worse = sum(not right for *_, right in found.flips)
+    told = (f"{found.accuracy:.1%} of {found.sentences} test sentences; as learned "
+            f"{found.learned:.1%} (standard error about "
+            f"{records.standard_error(found.learned, found.sentences):.1%}). "
+            f"{len(found.flips)} answers differ from t = 1: {len(found.flips) - worse} now right, "
+            f"{worse} now wrong.")
+    for text, label, right in sorted(found.flips, key=lambda flip: len(flip[0]))[:3]:
+        told += (f" Now {'right' if right else 'wrong'}: “{text}” "
+                 f"({'liked' if label else 'not liked'}).")
+    return told
+
+
+def explore_desk(record: Mapping, sentences: Sequence) -> Explorer:
+    """Return the mixing desk: t, and where it is turned."""
+    controls = {
+        "t": ipw.SelectionSlider(options=[(f"{t:g}", t) for t in TURNS], value=0.0,
+                                 description="t"),
+        "block": ipw.Dropdown(options=[("all blocks", ALL), *((f"block {b}", str(b))
+                                                              for b in range(6))],
+                              value=ALL, description="turn"),
+        "place": ipw.Dropdown(options=[("all places", ALL), *((n, p) for p, n in PLACES.items())],
+                              value=ALL, description="at"),
+    }
+    return Explorer(controls, lambda t, block, place: desk(record, sentences, t, block, place),
+                    draw_desk, caption_of)
+
+
+# ── few sentences ────────────────────────────────────────────────────────────────────────────
+
+NAMES = {"ia3": "IA³", "lora": "LoRA"}
+
+
+def chosen(record: Mapping, method: str, shots: int) -> list[dict]:
+    """Return the runs on so many sentences, at the rate that validation chose."""
+    rows = records.select(record, group="few", method=method)
+    tried = [row for row in rows if (row["shots"], row["seed"]) == (16, 0)]
+    lr = min(tried, key=lambda row: row["validation_loss"])["lr"]
+    return [row for row in rows if row["shots"] == shots and row["lr"] == lr]
+
+
+def few_rows(record: Mapping) -> list[tuple[str, int, list[float]]]:
+    """Return (what, sentences, accuracies by seed) of all that was tried on few sentences."""
+    frozen, = records.select(record, group="frozen")
+    found = [("as it comes", 0, [frozen["zero_shot"]])]
+    for shots in (16, 64):
+        for name, part in (("a threshold", "thresholds"), ("a head, to its end", "heads")):
+            found.append((name, shots, [row["accuracy"] for row in frozen[part]
+                                        if row["shots"] == shots]))
+        for method, name in NAMES.items():
+            rows = chosen(record, method, shots)
+            if rows:
+                found.append((name, shots, [row["accuracy"] for row in rows]))
+    return found
+
+
+def draw_few(record: Mapping) -> Figure:
+    """Draw accuracy on SmolLM2 after few sentences: a dot a seed, a bar at the mean."""
+    rows = few_rows(record)
+    made, ax = figure(8.6, 0.9 + 0.34 * len(rows))
+    marks = {"IA³": ("yours", "o"), "LoRA": ("lora", "s"), "a threshold": ("rest", "^"),
+             "a head, to its end": ("head", "v"), "as it comes": ("ink", "D")}
+    for y, (name, _, values) in enumerate(rows):
+        colour, marker = marks[name]
+        ax.plot(values, [y] * len(values), marker, color=COLOURS[colour], ms=7, alpha=0.7, mew=0)
+        ax.plot([mean(values)] * 2, [y - 0.3, y + 0.3], color=COLOURS[colour], lw=2.5)
+    ax.axvline(rows[0][2][0], color=COLOURS["ink"], ls="--", lw=1)
+    ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.4, -0.6), xlabel="test accuracy",
+           yticklabels=[f"{name}, {n} sentences" if n else name for name, n, _ in rows])
+    in_percent(ax.xaxis)
+    made.set_label("SmolLM2 after few sentences, mean test accuracy. " + "; ".join(
+        f"{name} {n}: {mean(values):.1%}" for name, n, values in rows) + ".")
+    return made
+
+
+# ── one of each, for the tests ───────────────────────────────────────────────────────────────
+
+
+def _sentences() -> Sequence:
+    from .... import data
+    return data.load("movies").test
+
+
+EXAMPLES = {
+    "block": lambda: draw_block(),
+    "gains": lambda: draw_gains(records.load("ia3")),
+    "desk": lambda: explore_desk(records.load("ia3"), _sentences()),
+    "few": lambda: draw_few(records.load("ia3")),
+}

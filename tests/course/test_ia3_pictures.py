@@ -1,0 +1,77 @@
+"""Lesson 06: the numbers in its pictures are those of the record, and folds are what is claimed."""
+
+import itertools
+
+import pytest
+
+import peft_teach as pt
+from peft_teach.course import records
+from peft_teach.course.lessons.ia3 import block, exercises
+
+ia3 = pt.course.pictures("ia3")
+
+
+@pytest.fixture(scope="module")
+def record():
+    return records.load("ia3")
+
+
+@pytest.fixture(scope="module")
+def sentences(record):
+    return pt.data.load("movies").test[:record["setting"]["desk"]]
+
+
+@pytest.mark.parametrize("vector", block.VECTORS)
+def test_a_gain_folds_where_the_exercise_says_and_nowhere_else(vector):
+    for seed in range(3):
+        equal = {fold for fold in block.FOLDS
+                 if (off := block.apart(vector, fold, seed)) is not None and off < 1e-9}
+        assert equal == exercises.RIGHT[vector]
+
+
+def test_the_desk_over_its_whole_grid(record, sentences):
+    truth = record["desk"]["truth"]
+    assert truth == "".join(str(e.label) for e in sentences)
+    for t, where, place in itertools.product(ia3.TURNS, ("all", "0", "5"), ("all", *ia3.PLACES)):
+        found = ia3.desk(record, sentences, t, where, place)
+        assert len(found.bars) == 18
+        assert sum(turned for _, _, turned, _ in found.bars) == (6 if where == "all" else 1) * (
+            3 if place == "all" else 1)
+        assert dict(found.curve)[t] == found.accuracy
+        if t == 1:
+            assert not found.flips
+            assert found.accuracy == found.learned
+        gained = sum(right for *_, right in found.flips)
+        lost = len(found.flips) - gained
+        assert round((found.accuracy - found.learned) * len(truth)) == gained - lost
+
+
+def test_at_t_0_every_turned_gain_is_one(record, sentences):
+    found = ia3.desk(record, sentences, 0.0, "all", "value")
+    for place, _, turned, spread in found.bars:
+        assert turned == (place == "value")
+        assert not turned or set(spread) == {1.0}
+
+
+def test_the_controls_move_the_desk(record, sentences):
+    explorer = ia3.explore_desk(record, sentences)
+    explorer.controls["t"].value = 2.0
+    explorer.controls["block"].value = "5"
+    explorer.controls["place"].value = "ffn_out"
+    assert (explorer.data.t, explorer.data.block, explorer.data.place) == (2.0, "5", "ffn_out")
+    assert f"{explorer.data.accuracy:.1%}" in explorer.picture.value
+
+
+def test_the_gains_are_the_three_vectors_of_the_paper(record):
+    gains = ia3.gains_of(record)
+    assert len(gains) == 18
+    assert sum(len(l) for l in gains.values()) == pt.ia3.count(6, 384, 384, 1536) == 13824
+
+
+def test_few_sentences_by_method_and_number(record):
+    rows = ia3.few_rows(record)
+    assert rows[0][:2] == ("as it comes", 0)
+    for method, name in ia3.NAMES.items():
+        for shots in (16, 64):
+            if values := [v for n, s, v in rows if (n, s) == (name, shots)]:
+                assert values == [[run["accuracy"] for run in ia3.chosen(record, method, shots)]]
