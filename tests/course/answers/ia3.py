@@ -254,7 +254,8 @@ WRONG["ia3.merge"] = {
     "shared": but(MERGE, "    return linear", "    linear.bias = base.bias if layer.side == "
                   '"input" else linear.bias\n    return linear'),
     "sizes": but(MERGE, "    return linear", "    if len(base.weight) != base.weight.shape[1]:\n"
-                 "        linear.weight = nn.Parameter(linear.weight.T.clone())\n    return linear"),
+                 "        linear.weight = nn.Parameter(linear.weight.T.clone())\n"
+                 "    return linear"),
     "dtype": but(MERGE, "                       dtype=base.weight.dtype)",
                  "                       dtype=torch.float32)"),
     "l_unused": but(MERGE, WEIGHT, "base.weight"),
@@ -263,8 +264,8 @@ WRONG["ia3.merge"] = {
     "other_axis": but(MERGE, BY, "square = base.in_features == base.out_features\n    "
                       'by = l[:, None] if (layer.side == "output") != square else l'),
     "misfit": but(MERGE, BY, "by = l"),
-    "bias_lost": but(MERGE, "bias=base.bias is not None", "bias=False", "        if base.bias is not "
-                     f"None:\n            linear.bias.copy_({BIAS})\n", ""),
+    "bias_lost": but(MERGE, "bias=base.bias is not None", "bias=False", "        if base.bias "
+                     f"is not None:\n            linear.bias.copy_({BIAS})\n", ""),
     "bias_invented": but(MERGE, "bias=base.bias is not None", "bias=True"),
 }
 BEYOND["ia3.merge"] = but(MERGE, WEIGHT, "(by + 0 * (1 / by)).nan_to_num(1) * base.weight")
@@ -309,7 +310,8 @@ def fold_holds(fold, make):
         torch.testing.assert_close(new.bias, bias, atol=1e-5, rtol=1e-4)
         assert torch.equal(base.weight, W) and torch.equal(base.bias, b)
 """,
-    "raises ValueError": but(HOLDS, "                assert torch.allclose(linear(x), y, atol=1e-5)\n",
+    "raises ValueError": but(HOLDS,
+                             "                assert torch.allclose(linear(x), y, atol=1e-5)\n",
                              "                if (linear(x) - y).abs().max() > 1e-4:\n"
                              '                    raise ValueError("not the same")\n'),
     "folded twice": but(HOLDS, AFTER,
@@ -350,7 +352,8 @@ WRONG["ia3.holds"] = {
                     "assert torch.equal(linear.weight, (layer.l[:, None] if side == 'output' else "
                     "layer.l) * base.weight)\n                assert torch.allclose(linear(x), y, "
                     "atol=1e-5)"),
-                but(HOLDS, PLAIN, PLAIN + "                assert not linear.weight.requires_grad\n")),
+                but(HOLDS, PLAIN,
+                    PLAIN + "                assert not linear.weight.requires_grad\n")),
     "objects_to_all": but(HOLDS, "torch.allclose(linear(x), y, atol=1e-5)",
                           "torch.allclose(linear(x), base(x), atol=1e-5)"),
     "returned_bool": but(HOLDS, AFTER, AFTER + "    return True\n"),
@@ -410,7 +413,7 @@ WRONG["ia3.nearest"] = {
     "not_squared": but(NEAREST, DIV, "W.norm(dim=1).clamp(min=1e-20)"),
     "by_delta": but(NEAREST, DIV, "(delta * delta).sum(1)"),
     "one_gain": but(NEAREST, FORMULA, "(1 + (W * delta).sum() / (W * W).sum()).expand(len(W))"),
-    "columns": but(NEAREST, FORMULA, "1 + (W * delta).sum(0) / (W * W).sum(0) if len(W) == len(W.T) "
-                   "else " + FORMULA),
+    "columns": but(NEAREST, FORMULA, "1 + (W * delta).sum(0) / (W * W).sum(0) if len(W) == "
+                   "len(W.T) else " + FORMULA),
 }
 BEYOND["ia3.nearest"] = but(NEAREST, "min=1e-20", "min=1e-3")

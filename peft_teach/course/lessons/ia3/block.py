@@ -31,7 +31,7 @@ def weights(generator: torch.Generator) -> Weights:
             for name, (n_out, n_in) in MATRICES.items()}
 
 
-def block(x: Tensor, weights: Weights, gains: Mapping[str, Tensor] = {},    # noqa: B006
+def block(x: Tensor, weights: Weights, gains: Mapping[str, Tensor] = {},
           activation: Callable[[Tensor], Tensor] = F.gelu) -> Tensor:
     """Return the block's output (tokens, width), with a gain at each place that has one."""
     def linear(name: str, x: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def block(x: Tensor, weights: Weights, gains: Mapping[str, Tensor] = {},    # no
         return x * gains[place] if place in gains else x
 
     def heads(x: Tensor) -> Tensor:
-        return x.unflatten(-1, (HEADS, -1)).transpose(0, 1)          # (heads, tokens, width / heads)
+        return x.unflatten(-1, (HEADS, -1)).transpose(0, 1)      # (heads, tokens, width / heads)
 
     q, k, v = (heads(linear("query", x)), heads(scaled("key", linear("key", x))),
                heads(scaled("value", linear("value", x))))

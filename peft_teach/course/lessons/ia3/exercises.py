@@ -88,9 +88,10 @@ FOLDS = Exercise(
         "no_place": "A place is one of the six matrices, a space, and rows or columns: "
                     "\"key rows\".",
         "through_norm": "A LayerNorm stands between that gain and the next matrix, and the sum "
-                        "comes from two terms. Is a sum of which one term is scaled the scaled sum? "
+                        "comes from two terms. Is a sum with one term scaled the scaled sum? "
                         "And what does the norm do with the mean and the spread of what it reads?",
-        "through_activation": "The activation stands between them: is gelu(l h) equal to l gelu(h)?",
+        "through_activation": "The activation stands between them: is gelu(l h) equal to "
+                              "l gelu(h)?",
         "wrong_side": "A row makes one output feature, a column reads one input feature. Is the "
                       "gain on what that matrix gives, or on what it reads?",
         "elsewhere": "What of that matrix's output, or of its input, does the gain multiply? "
@@ -102,7 +103,7 @@ FOLDS = Exercise(
            "a sum. Which factor of each term could take l?",
            "For the key: a score is a sum over features of query times key. For the value: a mean "
            "over tokens keeps each feature by itself.",
-           "Try it: pictures.apart(\"key\", \"key columns\") gives how far a block's output is off. "
+           "Try it: pictures.apart(\"key\", \"key columns\") says how far the output is off. "
            "Ask it only after you have an answer to defend."))
 
 
@@ -189,7 +190,7 @@ LAYER = Exercise(
     hints=("One parameter, whose length depends on side. Which attribute of an nn.Linear says how "
            "many features it gives, which how many it reads?",
            "Leave the work to self.base: what comes before it, and what after?",
-           "l is float32 and the base may not be. What must the dtype of the input be when the base "
+           "l is float32 and the base may not be. Of which dtype must the input be when the base "
            "reads it, and of the output when you give it back?"))
 
 
@@ -253,7 +254,8 @@ def judge_merge(case: Mapping, seen: Any) -> Verdict:
     if seen["type"] == "None":
         return rejected("no_return")
     if seen["changed"]:
-        return rejected("layer_changed", f"After fold(layer), {seen['changed']} is not what it was.")
+        return rejected("layer_changed", f"After fold(layer), {seen['changed']} is not what it "
+                                         "was.")
     if not seen["is_linear"]:
         return rejected("not_linear", f"fold(layer) returned {seen['type']}.")
     if not all(name in seen for name in ("shared", "features", "weight", "bias")):
@@ -261,8 +263,8 @@ def judge_merge(case: Mapping, seen: Any) -> Verdict:
     if seen["shared"]:
         return rejected("shared", "A parameter of the new layer is one of the old layer's own.")
     if seen["weight"].shape != W.shape or seen["features"] != [W.shape[1], W.shape[0]]:
-        return rejected("sizes", f"Of a weight {tuple(W.shape)} it made {tuple(seen['weight'].shape)}"
-                                 f", with in and out features {seen['features']}.")
+        return rejected("sizes", f"Of a weight {tuple(W.shape)} it made "
+                                 f"{tuple(seen['weight'].shape)}, with in and out features {seen['features']}.")
     if seen["weight"].dtype != W.dtype:
         return rejected("dtype", f"The base is {W.dtype}, the new weight {seen['weight'].dtype}.")
     by = l[:, None] if output else l
@@ -348,7 +350,7 @@ HOLDS = Exercise(
     id="ia3.holds", lesson="06", names=("fold_holds",), points=3, minutes=11, difficulty=3,
     reference=f"{HERE}.gains:fold_holds", cases=lambda seed: [{"seed": seed}],
     run=run_holds, judge=judge_holds, mistakes=trial.MISTAKES | {
-        "at_ones": "A new layer's gains are all 1, and there every fold is right. What must be done "
+        "at_ones": "A new layer's gains are all 1, and there every fold is right. What must you do "
                    "to l before you compare?",
         "no_bias": "Each of these treats the weight well. What else does a linear layer have?",
         "one_side": "One of the two sides was never tried, or only where it cannot show.",

@@ -11,7 +11,6 @@ No new head: the logits of " negative" and " positive" behind the question are t
 import random
 from collections.abc import Iterable, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from ....data import Example
