@@ -264,7 +264,8 @@ def judge_merge(case: Mapping, seen: Any) -> Verdict:
         return rejected("shared", "A parameter of the new layer is one of the old layer's own.")
     if seen["weight"].shape != W.shape or seen["features"] != [W.shape[1], W.shape[0]]:
         return rejected("sizes", f"Of a weight {tuple(W.shape)} it made "
-                                 f"{tuple(seen['weight'].shape)}, with in and out features {seen['features']}.")
+                                 f"{tuple(seen['weight'].shape)}, with in and out features "
+                                 f"{seen['features']}.")
     if seen["weight"].dtype != W.dtype:
         return rejected("dtype", f"The base is {W.dtype}, the new weight {seen['weight'].dtype}.")
     by = l[:, None] if output else l
