@@ -32,11 +32,12 @@ def test_a_gain_folds_where_the_exercise_says_and_nowhere_else(vector):
 def test_the_desk_over_its_whole_grid(record, sentences):
     truth = record["desk"]["truth"]
     assert truth == "".join(str(e.label) for e in sentences)
-    for t, where, place in itertools.product(ia3.TURNS, ("all", "0", "5"), ("all", *ia3.PLACES)):
-        found = ia3.desk(record, sentences, t, where, place)
+    size = {"all": 18} | dict.fromkeys(ia3.PLACES, 6) | {str(b): 3 for b in range(6)}
+    assert size.keys() == ia3.TURNED.keys()
+    for t, turned in itertools.product(ia3.TURNS, size):
+        found = ia3.desk(record, sentences, t, turned)
         assert len(found.bars) == 18
-        assert sum(turned for _, _, turned, _ in found.bars) == (6 if where == "all" else 1) * (
-            3 if place == "all" else 1)
+        assert sum(meant for _, _, meant, _ in found.bars) == size[turned]
         assert dict(found.curve)[t] == found.accuracy
         if t == 1:
             assert not found.flips
@@ -47,7 +48,7 @@ def test_the_desk_over_its_whole_grid(record, sentences):
 
 
 def test_at_t_0_every_turned_gain_is_one(record, sentences):
-    found = ia3.desk(record, sentences, 0.0, "all", "value")
+    found = ia3.desk(record, sentences, 0.0, "value")
     for place, _, turned, spread in found.bars:
         assert turned == (place == "value")
         assert not turned or set(spread) == {1.0}
@@ -56,9 +57,8 @@ def test_at_t_0_every_turned_gain_is_one(record, sentences):
 def test_the_controls_move_the_desk(record, sentences):
     explorer = ia3.explore_desk(record, sentences)
     explorer.controls["t"].value = 2.0
-    explorer.controls["block"].value = "5"
-    explorer.controls["place"].value = "ffn_out"
-    assert (explorer.data.t, explorer.data.block, explorer.data.place) == (2.0, "5", "ffn_out")
+    explorer.controls["turned"].value = "ffn_out"
+    assert (explorer.data.t, explorer.data.turned) == (2.0, "ffn_out")
     assert f"{explorer.data.accuracy:.1%}" in explorer.picture.value
 
 
@@ -69,9 +69,8 @@ def test_the_gains_are_the_three_vectors_of_the_paper(record):
 
 
 def test_few_sentences_by_method_and_number(record):
-    rows = ia3.few_rows(record)
-    assert rows[0][:2] == ("as it comes", 0)
-    for method, name in ia3.NAMES.items():
-        for shots in (16, 64):
-            if values := [v for n, s, v in rows if (n, s) == (name, shots)]:
-                assert values == [[run["accuracy"] for run in ia3.chosen(record, method, shots)]]
+    rows = ia3.few_rows(record, records.load("rates"))
+    assert [row[:2] for row in rows] == [
+        ("as it comes", 0), ("a threshold", 16), ("a head, to its end", 16), ("IA³", 16),
+        ("LoRA", 16), ("IA³", 160), ("LoRA", 160)]
+    assert ia3.draw_few(rows).axes[0].get_yticklabels()[3].get_text() == "IA³, 16 sentences"

@@ -132,8 +132,7 @@ class Desk:
     """The desk at one setting: gains by block as percentiles, accuracy over t, what flipped."""
 
     t: float
-    block: str
-    place: str
+    turned: str
     bars: tuple[tuple[str, int, bool, tuple[float, ...]], ...]    # place, block, turned, 5 … 95 %
     curve: tuple[tuple[float, float], ...]                        # (t, accuracy)
     accuracy: float
@@ -142,44 +141,50 @@ class Desk:
     sentences: int
 
 
-def answers_at(record: Mapping, t: float, block: str, place: str) -> str:
+def answers_at(record: Mapping, t: float, turned: str = ALL) -> str:
     """Return the recorded answers, a 0 or 1 a sentence."""
     table = record["desk"]["answers"]
-    return table["1.0 all all"] if t == 1 else table[f"{float(t)} {block} {place}"]
+    return table["1.0 all"] if t == 1 else table[f"{float(t)} {turned}"]
 
 
-def desk(record: Mapping, sentences: Sequence, t: float, block: str, place: str) -> Desk:
-    """Return the desk with l = 1 + t (l − 1) for a block and a place, either of them "all"."""
-    truth, learned = record["desk"]["truth"], answers_at(record, 1, ALL, ALL)
+def desk(record: Mapping, sentences: Sequence, t: float, turned: str = ALL) -> Desk:
+    """Return the desk with l = 1 + t (l − 1) for a place, a block (as "0"), or all of them."""
+    truth, learned = record["desk"]["truth"], answers_at(record, 1)
 
     def accuracy(said: str) -> float:
         return mean(a == b for a, b in zip(said, truth))
 
-    said = answers_at(record, t, block, place)
+    said = answers_at(record, t, turned)
     bars = []
-    for (b, p), l in gains_of(record).items():
-        turned = block in (ALL, str(b)) and place in (ALL, p)
-        bars.append((p, b, turned, tuple(_percentiles(1 + (t if turned else 1) * (l - 1)))))
+    for (b, place), l in gains_of(record).items():
+        meant = turned in (ALL, place, str(b))
+        bars.append((place, b, meant, tuple(_percentiles(1 + (t if meant else 1) * (l - 1)))))
     flips = tuple((sentences[i].text, sentences[i].label, said[i] == truth[i])
                   for i in range(len(truth)) if said[i] != learned[i])
-    return Desk(t, block, place, tuple(bars),
-                tuple((u, accuracy(answers_at(record, u, block, place))) for u in TURNS),
+    return Desk(t, turned, tuple(bars),
+                tuple((u, accuracy(answers_at(record, u, turned))) for u in TURNS),
                 accuracy(said), accuracy(learned), flips, len(truth))
 
 
 def draw_desk(found: Desk) -> Figure:
     """Draw the faders on the left, accuracy against t on the right."""
     made, left, right = figure(9.2, 3.5, columns=2)
+    lows, highs = [], []
     for i, (place, name) in enumerate(PLACES.items()):
         for p, b, turned, q in found.bars:
             if p == place:
                 x, colour = 7 * i + b, SERIES[i][0] if turned else COLOURS["quiet"]
                 left.plot([x, x], [q[0], q[4]], color=colour, lw=1.5)
                 left.plot([x, x], [q[1], q[3]], color=colour, lw=6, solid_capstyle="butt")
-        left.text(7 * i + 2.5, 2.75, name, ha="center", fontsize=9.5)
+                if turned and q[0] == q[4]:
+                    left.plot(x, q[2], "D", color=colour, ms=5)
+                lows.append(min(q))
+                highs.append(max(q))
+        left.text(7 * i + 2.5, 1.0, name, ha="center", va="bottom", fontsize=9.5,
+                  transform=left.get_xaxis_transform())
     left.axhline(1, color=COLOURS["ink"], lw=0.8)
-    left.axhline(0, color=COLOURS["ink"], lw=0.8, ls=":")
-    left.set(ylim=(-1.2, 3), xticks=[7 * i + b for i in range(3) for b in range(6)],
+    left.set(ylim=(min(0.4, *lows) - 0.05, max(1.6, *highs) + 0.05),
+             xticks=[7 * i + b for i in range(3) for b in range(6)],
              xticklabels=[str(b) for _ in range(3) for b in range(6)], xlabel="block",
              ylabel="gain, turned")
     right.plot(*zip(*found.curve), "-o", color=COLOURS["lora"], ms=5)
@@ -188,25 +193,23 @@ def draw_desk(found: Desk) -> Figure:
     right.text(-1, found.learned + 0.008, "as learned", fontsize=9, color=COLOURS["rest"])
     right.set(xlabel="t", ylabel="accuracy", xticks=TURNS, ylim=(0.35, 0.95))
     in_percent(right.yaxis)
-    made.set_label(f"Desk at t = {found.t:g}, {_what(found)}: accuracy {found.accuracy:.1%} on "
-                   f"{found.sentences} sentences. Over t: " + ", ".join(
+    made.set_label(f"Desk at t = {found.t:g}, {TURNED[found.turned]}: accuracy "
+                   f"{found.accuracy:.1%} on {found.sentences} sentences. Over t: " + ", ".join(
                        f"{t:g}: {a:.1%}" for t, a in found.curve) + ".")
     return made
 
 
-def _what(found: Desk) -> str:
-    where = "all blocks" if found.block == ALL else f"block {found.block}"
-    return f"{where}, {'all places' if found.place == ALL else PLACES[found.place]}"
+TURNED = {ALL: "everything", **PLACES, **{str(b): f"block {b}" for b in range(6)}}
 
 
 def caption_of(found: Desk) -> str:
     """Say what the setting does to the answers, with some of the sentences that flipped."""
-    worse = sum(not right for *_, right in found.flips)
+    gained = sum(right for *_, right in found.flips)
     told = (f"{found.accuracy:.1%} of {found.sentences} test sentences; as learned "
             f"{found.learned:.1%} (standard error about "
             f"{records.standard_error(found.learned, found.sentences):.1%}). "
-            f"{len(found.flips)} answers differ from t = 1: {len(found.flips) - worse} now right, "
-            f"{worse} now wrong.")
+            f"{len(found.flips)} answers differ from those at t = 1: {gained} now right, "
+            f"{len(found.flips) - gained} now wrong.")
     for text, label, right in sorted(found.flips, key=lambda flip: len(flip[0]))[:3]:
         told += (f" Now {'right' if right else 'wrong'}: “{text}” "
                  f"({'liked' if label else 'not liked'}).")
@@ -214,18 +217,15 @@ def caption_of(found: Desk) -> str:
 
 
 def explore_desk(record: Mapping, sentences: Sequence) -> Explorer:
-    """Return the mixing desk: t, and where it is turned."""
+    """Return the mixing desk: t, and what is turned."""
     controls = {
-        "t": ipw.SelectionSlider(options=[(f"{t:g}", t) for t in TURNS], value=0.0,
+        "t": ipw.SelectionSlider(options=[(f"{t:g}", t) for t in TURNS], value=1.0,
                                  description="t"),
-        "block": ipw.Dropdown(options=[("all blocks", ALL), *((f"block {b}", str(b))
-                                                              for b in range(6))],
-                              value=ALL, description="turn"),
-        "place": ipw.Dropdown(options=[("all places", ALL), *((n, p) for p, n in PLACES.items())],
-                              value=ALL, description="at"),
+        "turned": ipw.Dropdown(options=[(name, key) for key, name in TURNED.items()], value=ALL,
+                               description="turn"),
     }
-    return Explorer(controls, lambda t, block, place: desk(record, sentences, t, block, place),
-                    draw_desk, caption_of)
+    return Explorer(controls, lambda t, turned: desk(record, sentences, t, turned), draw_desk,
+                    caption_of)
 
 
 # ── few sentences ────────────────────────────────────────────────────────────────────────────
@@ -233,32 +233,24 @@ def explore_desk(record: Mapping, sentences: Sequence) -> Explorer:
 NAMES = {"ia3": "IA³", "lora": "LoRA"}
 
 
-def chosen(record: Mapping, method: str, shots: int) -> list[dict]:
-    """Return the runs on so many sentences, at the rate that validation chose."""
-    rows = records.select(record, group="few", method=method)
-    tried = [row for row in rows if (row["shots"], row["seed"]) == (16, 0)]
-    lr = min(tried, key=lambda row: row["validation_loss"])["lr"]
-    return [row for row in rows if row["shots"] == shots and row["lr"] == lr]
+def few_rows(record: Mapping, rates: Mapping) -> list[tuple[str, int, list[float]]]:
+    """Return (what, sentences, accuracies by draw) of all that was tried on few sentences.
 
-
-def few_rows(record: Mapping) -> list[tuple[str, int, list[float]]]:
-    """Return (what, sentences, accuracies by seed) of all that was tried on few sentences."""
+    `record` has 16, `rates` 160 (40 steps of 4), the same for all seeds; the test is the same.
+    """
     frozen, = records.select(record, group="frozen")
-    found = [("as it comes", 0, [frozen["zero_shot"]])]
-    for shots in (16, 64):
-        for name, part in (("a threshold", "thresholds"), ("a head, to its end", "heads")):
-            found.append((name, shots, [row["accuracy"] for row in frozen[part]
-                                        if row["shots"] == shots]))
-        for method, name in NAMES.items():
-            rows = chosen(record, method, shots)
-            if rows:
-                found.append((name, shots, [row["accuracy"] for row in rows]))
+    found = [("as it comes", 0, [frozen["zero_shot"]]),
+             ("a threshold", 16, frozen["thresholds"]), ("a head, to its end", 16, frozen["heads"])]
+    for name, shots, rows in (
+            *((m, 16, records.select(record, group="few", method=m)) for m in NAMES),
+            *((m, 160, records.select(rates, group="defaults", model="smollm2", method=m))
+              for m in NAMES)):
+        found.append((NAMES[name], shots, [row["accuracy"] for row in rows]))
     return found
 
 
-def draw_few(record: Mapping) -> Figure:
-    """Draw accuracy on SmolLM2 after few sentences: a dot a seed, a bar at the mean."""
-    rows = few_rows(record)
+def draw_few(rows: Sequence[tuple[str, int, Sequence[float]]]) -> Figure:
+    """Draw accuracy on SmolLM2 after few sentences: a mark a seed, a bar at the mean."""
     made, ax = figure(8.6, 0.9 + 0.34 * len(rows))
     marks = {"IA³": ("yours", "o"), "LoRA": ("lora", "s"), "a threshold": ("rest", "^"),
              "a head, to its end": ("head", "v"), "as it comes": ("ink", "D")}
@@ -284,8 +276,8 @@ def _sentences() -> Sequence:
 
 
 EXAMPLES = {
-    "block": lambda: draw_block(),
+    "block": draw_block,
     "gains": lambda: draw_gains(records.load("ia3")),
     "desk": lambda: explore_desk(records.load("ia3"), _sentences()),
-    "few": lambda: draw_few(records.load("ia3")),
+    "few": lambda: draw_few(few_rows(records.load("ia3"), records.load("rates"))),
 }
