@@ -429,7 +429,7 @@ pt.sentence("ia3.never", ...)    # one sentence of yours: what can gains never d
 # ## 5 · A few sentences
 #
 # Liu et al. do not claim that gains are as good as everything else on thousands of examples. Their claim is about *few*, with a model that can almost do
-# the task: IA³ was better than LoRA and nine other methods, on T0-3B with 20 to 70 examples a task (their figure 2). So: SmolLM2, asked by its own words, without any new head.
+# the task: IA³ was better than LoRA and the other methods beside it, on T0-3B with 20 to 70 examples a task (their figure 2). So: SmolLM2, asked by its own words, without any new head.
 # “Review: … Sentiment:”, and which is more likely, “ positive” or “ negative”?
 
 # %%
@@ -519,7 +519,7 @@ pt.sentence("ia3.few", ...)    # one sentence of yours: IA³ or LoRA, for sixtee
 #
 # <details><summary>How sure?</summary>
 # Three draws of sixteen, 16 steps of 4 sentences. Each method has one rate, the library's, which was found to learn at 160 sentences; none was searched for sixteen. The test is the
-# same for all, and so is the draw of a seed. Liu et al. compare on a model 20 times as large, on other tasks, with two more losses: our tie does not contradict them.
+# same for all, and so is the draw of a seed. Liu et al. compare on a model of 3 billion parameters, on other tasks, with two more losses: our tie does not contradict them.
 # </details>
 #
 # And MiniLM? It cannot answer in words, so every method needs a new head. The head alone, trained to its end on few sentences:

@@ -18,7 +18,7 @@ from peft_teach.course.lessons import find, of_lesson
 GUIDE = (ROOT / "solutions/README.md").read_text(encoding="utf-8")
 PAGES = {path.stem: path.read_text(encoding="utf-8")
          for path in sorted((ROOT / "solutions").glob("[0-9][0-9]_*.md"))}
-ROWS = {name: re.findall(r"^\| `([a-z]+\.\w+)` \| ([^|]+) \| [^|]+\?? \|$", page, re.MULTILINE)
+ROWS = {name: re.findall(r"^\| `([a-z]\w*\.\w+)` \| ([^|]+) \| [^|]+\?? \|$", page, re.MULTILINE)
         for name, page in PAGES.items()}
 BLOCKS = re.findall(r"^```python\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
 
