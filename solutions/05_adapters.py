@@ -427,6 +427,10 @@ for inside, said, probes in pictures.probed(name_placement):
 # the base before any training?
 
 # %%
+def pfeiffer(base):
+    return Pfeiffer(base, Bottleneck(d_model, width))
+
+
 def hidden(model):
     """The last hidden states of the two sentences."""
     with torch.no_grad():
@@ -435,7 +439,7 @@ def hidden(model):
 
 pt.seed(0)
 base_states = hidden(pt.models.load("minilm", labels=2)[0].to(pt.device()).eval())
-model = with_adapters(closing_norms, lambda base: Pfeiffer(base, Bottleneck(d_model, width)))
+model = with_adapters(closing_norms, pfeiffer)
 print(f"last hidden states at the start: {(hidden(model) - base_states).norm() / base_states.norm():.1%} from the base")
 
 # %%
@@ -465,6 +469,7 @@ def answers(model, examples):
 
 
 # %%
+model = with_adapters(closing_norms, pfeiffer)
 untrained, some = state(model), movies.test[:200]
 answers_before = answers(model.eval(), some)
 batches = pt.data.batches(movies.train[:min(1920, budget.train_examples)], tokenizer, budget.batch_size)
