@@ -9,6 +9,7 @@ import copy
 import dataclasses
 import math
 import sys
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -39,9 +40,12 @@ from peft_teach.course.judge import NO_RETURN
 from peft_teach.course.lessons import all_exercises, names, stub_of
 
 SEEDS = range(4)
+ONE, ALL = SEEDS[:1], SEEDS    # in every run, and among the long tests
 TEXTS = hidden.read(ROOT / "solutions")
 EXERCISES = {e.id: e for e in all_exercises()}
 each = pytest.mark.parametrize("id", EXERCISES)
+each_seed = pytest.mark.parametrize("seeds", [
+    pytest.param(ONE, id="one_seed"), pytest.param(ALL, id="all_seeds", marks=pytest.mark.long)])
 each_code = pytest.mark.parametrize("id", [id for id in EXERCISES if EXERCISES[id].answer == CODE])
 
 
@@ -57,9 +61,9 @@ def further(id: str) -> tuple[Any, ...]:
     return hidden.cases(TEXTS, id)
 
 
-def all_of(id: str) -> list[Any]:
-    """The cases of all seeds, and the further ones."""
-    return [*(case for seed in SEEDS for case in visible(id, seed)), *further(id)]
+def all_of(id: str, seeds: Sequence[int]) -> list[Any]:
+    """The cases of these seeds, and the further ones."""
+    return [*(case for seed in seeds for case in visible(id, seed)), *further(id)]
 
 
 def same(a: Any, b: Any) -> bool:
@@ -84,10 +88,11 @@ def author(id: str) -> Any:
 # ── what passes ──────────────────────────────────────────────────────────────────────────────
 
 
+@each_seed
 @each
-def test_the_reference_and_the_author_pass(id):
+def test_the_reference_and_the_author_pass(id, seeds):
     for obj in (EXERCISES[id].resolve(), author(id)):
-        for seed in range(8):
+        for seed in range(2 * len(seeds)):
             result = examine(EXERCISES[id], obj, EXERCISES[id].cases(seed))
             assert result.state == PASSED, (seed, result)
         if further(id):
@@ -105,7 +110,8 @@ def test_there_are_right_answers_of_several_styles(id):
 @pytest.mark.filterwarnings("ignore")    # a learner's code may warn: torch calls CSR a beta
 @pytest.mark.parametrize(("id", "style"), [
     (id, style) for id in EXERCISES for style in answers.right(id)])
-def test_right_answers_pass_and_leave_their_inputs_as_they_were(id, style):
+@each_seed
+def test_right_answers_pass_and_leave_their_inputs_as_they_were(id, style, seeds):
     """Judged as in the notebook, and by what crosses to the grader's own process."""
     exercise, obj, changed = EXERCISES[id], answers.define(id, answers.right(id)[style]), []
 
@@ -118,7 +124,7 @@ def test_right_answers_pass_and_leave_their_inputs_as_they_were(id, style):
     def crossed(obj: Any, case: Any) -> Any:
         return from_bytes(to_bytes(exercise.run(obj, case)))
 
-    here = examine(dataclasses.replace(exercise, run=watched), obj, all_of(id))
+    here = examine(dataclasses.replace(exercise, run=watched), obj, all_of(id, seeds))
     assert here.state == PASSED, here
     assert not any(changed)
     there = examine(dataclasses.replace(exercise, run=crossed), obj, visible(id, 0))
@@ -153,13 +159,14 @@ def test_the_stub_is_not_attempted(id):
     pytest.param(id, mistake, text, id=f"{id}-{mistake}-{number}")
     for id in EXERCISES for mistake, texts in answers.wrong(id).items()
     for number, text in enumerate(texts)])
-def test_wrong_answers_hear_their_name(id, mistake, text):
+@each_seed
+def test_wrong_answers_hear_their_name(id, mistake, text, seeds):
     """And what is known of it, whichever random cases the grader takes.
 
     What was found is read alone at the first failure, so it is a whole sentence.
     """
     exercise, obj = EXERCISES[id], answers.define(id, text)
-    for seed in SEEDS:
+    for seed in seeds:
         result = examine(exercise, obj, visible(id, seed))
         assert (result.state, result.mistake) == (WRONG, mistake), (seed, result)
         assert result.message == f"{result.found} {exercise.mistakes[mistake]}".strip()
@@ -318,14 +325,14 @@ def test_values_and_tests_are_proven_as_code_is(monkeypatch):
     for id in EXERCISES:
         test_there_are_right_answers_of_several_styles(id)
         for style in answers.right(id):
-            test_right_answers_pass_and_leave_their_inputs_as_they_were(id, style)
+            test_right_answers_pass_and_leave_their_inputs_as_they_were(id, style, ALL)
         assert set(answers.wrong(id)) == set(EXERCISES[id].mistakes)
         for mistake, texts in answers.wrong(id).items():
             for text in texts:
-                test_wrong_answers_hear_their_name(id, mistake, text)
+                test_wrong_answers_hear_their_name(id, mistake, text, ALL)
         for odd in ODD:
             test_odd_answers_are_judged(id, odd)
         test_no_report_is_believed_whose_entries_are_of_another_kind_or_missing(id)
         right = next(iter(answers.right(id).values()))
         with pytest.raises(AssertionError):    # a right answer among the wrong ones would show
-            test_wrong_answers_hear_their_name(id, next(iter(answers.wrong(id))), right)
+            test_wrong_answers_hear_their_name(id, next(iter(answers.wrong(id))), right, ALL)
