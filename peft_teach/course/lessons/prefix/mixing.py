@@ -14,10 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....core import Adapter
 from ...exercise import Exercise, Verdict
 from ...judge import NO_RETURN, close, difference, named, rejected, strange
-from ..inside.blocks import attention
 
 HERE = "peft_teach.course.lessons.prefix.mixing"
 LARGE = 8.0    # of queries and keys: their scores reach a hundred, and exp(89) is infinite
@@ -45,30 +43,6 @@ def gated(words: Tensor, read: Tensor, share: Tensor, g: Tensor) -> Tensor:
     by_head = (g[:, None] * share).transpose(1, 2)                        # (batch, queries, heads)
     by_entry = by_head.repeat_interleave(words.shape[-1] // len(g), -1)   # (batch, queries, d)
     return words + by_entry * (read - words)
-
-
-class Inside(Adapter):
-    """A prefix as an adapter around one attention: y = base(x) + g λ (attention(prefix) − base(x)).
-
-    K and V are (length, d), trained. With `gate` g is trained, one for each head, and starts at
-    zero, so that the first output is the base's, to the bit; without, g is 1, which is a prefix.
-    The words keep their positions.
-    """
-
-    def __init__(self, base: nn.Module, length: int = 20, gate: bool = True, std: float = 0.02):
-        super().__init__(base)
-        d, self.heads = base.query.out_features, base.num_attention_heads
-        self.K, self.V = (nn.Parameter(std * torch.randn(length, d)) for _ in "KV")
-        self.g = nn.Parameter(torch.zeros(self.heads)) if gate else None
-
-    def forward(self, x: Tensor, attention_mask: Tensor | None = None, **rest):
-        words, weights = self.base(x, attention_mask, **rest)             # (batch, seq, d)
-        q, k, seq = self.base.query(x), self.base.key(x), x.shape[1]
-        K, V = (p.expand(len(x), -1, -1) for p in (self.K, self.V))       # (batch, length, d)
-        mask = readable(attention_mask, len(x), seq, x.device)
-        read = attention(q, K, V, self.heads, mask.new_ones(len(x), seq, K.shape[1]))
-        g = torch.ones(self.heads, device=x.device) if self.g is None else self.g
-        return gated(words, read, prefix_share(q, k, K, self.heads, mask), g), weights
 
 
 def readable(mask: Tensor | None, batch: int, seq: int, device) -> Tensor:
