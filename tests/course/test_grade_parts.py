@@ -467,6 +467,7 @@ def files(folder: Path) -> dict[str, bytes]:
             for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.long
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """Three submissions, graded once; the folder of submissions and that of results."""
@@ -480,6 +481,7 @@ def small(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_an_interrupted_run_goes_on_to_the_same_bytes(small, tmp_path, monkeypatch):
     """What is done is not done again, and what comes of both is as if nothing had happened.
 
@@ -520,6 +522,7 @@ def test_a_damaged_result_is_made_again(small, tmp_path):
     assert files(out) == files(small / "out")
 
 
+@pytest.mark.long
 def test_the_lesson_that_was_asked_for(small, tmp_path):
     row, *_ = grade(small / "in/anna", tmp_path, lesson="01", jobs=1)
     assert (row.lesson, row.points) == ("01", 0)
@@ -669,6 +672,7 @@ def test_a_child_sees_no_other_answer_on_its_stack():
         runner.close()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="the server of Linux")
 def test_the_server_ends_with_the_grader_and_with_its_supervisor():
     runner = Runner(Limits())
