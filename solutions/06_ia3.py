@@ -284,25 +284,31 @@ def answers(model):
 unmerged = answers(model)
 recorded = pictures.answers_at(record, 1)
 print(f"the same answers as recorded: {sum(a == b for a, b in zip(unmerged, recorded))} of {len(sentences)}")
+
+# %%
 for name, layer in list(pt.adapters(model).items()):
     pt.models.replace(model, name, fold(layer))
 print(f"folded: {len(pt.adapters(model))} adapters left, the same answers: {sum(a == b for a, b in zip(unmerged, answers(model)))} of {len(sentences)}")
+
+# %% [markdown]
+# Eighteen plain linear layers again, and nothing left to compute. How good is it?
+
+# %%
 many = records.select(record, group="many")
 of_lora = records.load("lora")
-head_end, full_end = records.ends()
+head_end, _ = records.ends()
 print(f"on all {record['setting']['test_examples']:,} test sentences, beside what other lessons recorded")
 for name, count_, rows in (("head alone, to its end", 0, None), ("IA³", 13824, many),
                            ("LoRA, rank 1", 9216, records.select(of_lora, group="ranks", rank=1)),
                            ("LoRA, rank 8", 73728, records.select(of_lora, group="ranks", rank=8)),
                            ("full fine-tuning", 22713216, records.select(of_lora, group="methods", method="full"))):
     got, spread = records.accuracy(rows) if rows else (head_end, 0)
-    seeds = f"± {spread:.1%}, {len(rows)} seeds" if rows and len(rows) > 1 else ", one seed" if rows else ""
+    seeds = f"± {spread:.1%}, {len(rows)} seeds" if rows and len(rows) > 1 else "one seed" if rows else ""
     print(f"   {name:24s} {count_:10,} parameters  {got:.1%} {seeds:18s} {records.gain(got):4.0%} of the gain")
 print(f"   standard error of 80 %: {records.standard_error(0.8, record['setting']['test_examples']):.1%}")
 
 # %% [markdown]
-# Eighteen plain linear layers again, and nothing left to compute. Beside LoRA of rank 1, which has about as many parameters, no difference is to be seen
-# here. (IA³ at the library's rate, which was not searched for this; LoRA's was.) What did the gains learn?
+# Beside LoRA of rank 1, which has about as many parameters, no difference is to be seen here. (One seed; IA³ at the library's rate, which was not searched for this; LoRA's was.) What did the gains learn?
 
 # %%
 pt.plots.show(pictures.draw_gains(record), "Gains after training, by block and place. Thick: the middle half, thin: the middle 90 %, dots: the extremes. At 1 nothing changes.")
