@@ -240,8 +240,9 @@ suffix = pt.commit("ia3.suffix", ...)    # a whole number
 # %% tags=["nbval-check-output"]
 def with_gains(model, targets):
     """Put the reader's gains on the model: on what `ffn_out` and `attention_out` read, on what the others give."""
-    reads = {model.get_submodule(name) for name in pt.models.find(model, ("ffn_out", "attention_out"))}
-    return inject(model, targets, lambda base: Gains(base, "input" if base in reads else "output"))
+    for name in pt.models.find(model, ("ffn_out", "attention_out")):
+        model.get_submodule(name).side = "input"          # a mark that a copy of the model keeps
+    return inject(model, targets, lambda base: Gains(base, getattr(base, "side", "output")))
 
 
 def count(model):
