@@ -112,6 +112,8 @@ WRONG["ia3.layer"] = {
                    "base.out_features"),
                but(LAYER, "base.out_features if side == \"output\" else base.in_features",
                    "base.in_features")),
+    "side_lost": but(LAYER, "self.side = side", "self.where = side", 'if self.side ==',
+                     "if self.where =="),
     "one_number": but(LAYER, ONES, "torch.ones(1)"),
     "not_one": (but(LAYER, ONES, "torch.zeros(n)"), but(LAYER, ONES, "torch.randn(n)")),
     "l_unused": but(LAYER, READ, "self.base(x)", GIVE, "y"),

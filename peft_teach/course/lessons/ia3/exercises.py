@@ -171,10 +171,34 @@ LAYER_METHOD = Method(
         "one_number": {"l": (1,)}}, starts=(at_one,),
     praise="Starts as the base, and learns one number a feature, on either side.")
 
+
+def run_layer(gains: Any, case: Mapping) -> dict[str, Any]:
+    """Try the class as any adapter, and note the side that its layer keeps."""
+    made = []
+
+    def kept(base: nn.Linear, side: str) -> Any:
+        made.append(gains(base, side))
+        return made[-1]
+
+    seen = LAYER_METHOD.run(kept, case)
+    return seen | {"side": str(getattr(made[0], "side", "nothing"))[:40]}
+
+
+def judge_layer(case: Mapping, seen: Any) -> Verdict:
+    """Ask what every adapter is asked, and then for the side."""
+    verdict = LAYER_METHOD.judge(case, seen)
+    if verdict.passed and seen.get("side") != case["side"]:
+        return rejected("side_lost", f"layer.side is {seen.get('side')}; expected "
+                                     f"{case['side']!r}.")
+    return verdict
+
+
 LAYER = Exercise(
     id="ia3.layer", lesson="06", names=("Gains",), points=2, minutes=7, difficulty=1,
     reference=f"{HERE}.gains:Gains",
-    cases=linear_cases, run=LAYER_METHOD.run, judge=LAYER_METHOD.judge, mistakes=MISTAKES | {
+    cases=linear_cases, run=run_layer, judge=judge_layer, mistakes=MISTAKES | {
+        "side_lost": "Who folds the layer later must know which side l is on: keep it as "
+                     "self.side.",
         "shapes": "l has one entry a feature: of the output where side is \"output\", of the input "
                   "where it is \"input\".",
         "one_number": "One number scales everything alike. Each feature has a gain of its own.",
