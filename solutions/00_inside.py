@@ -208,8 +208,8 @@ pt.require("inside.attention")
 # ## What do the heads read?
 #
 # Your function gives what was read, not the weights. But the weights can be had from it: **give it values that are
-# one-hot**, a 1 in another place for each key, and what comes back *is* the weights. (Why must the sentence have at
-# most 32 tokens for that?)
+# one-hot**, a 1 in another place for each key, and what comes back *is* the weights. (A head returns 32 entries, so it has
+# room for the weights of 32 tokens.)
 #
 # There are 72 heads. **Which tokens do the words of this sentence read most**, on average over the heads: themselves, the
 # two special ones, `[CLS]` and `[SEP]`, their neighbours, or the other words?
@@ -264,7 +264,7 @@ pictures.explore_attention(tokens, tables)
 #
 # Write `transformer_block(x, mask, weights, heads, attention)`, from the picture above. `x` is (batch, tokens, d), `mask`
 # (batch, tokens) as the tokenizer gives it, `weights` what `weights_of` returns, and `attention` a function
-# like yours (an argument, so that lesson 04 can put another in its place).
+# like yours (an argument, so that the block runs with any attention).
 #
 # What the picture does not say: a weight is (n_out, n_in); between `ffn_in` and `ffn_out` stands a GELU; a *norm* brings
 # each token's vector to mean 0 and variance 1, then multiplies by its weight and adds its bias, each of d entries
@@ -579,7 +579,8 @@ pt.sentence("inside.activations", ...)
 # ## The bill
 #
 # The four parts, added up by the library's ledger; in the picture, this sum was the dashed line. It is not quite reached, since
-# gradients come while activations go. **Batch and length are two things: which of them moves LoRA's share?** Last comes a
+# gradients come while activations go. **Batch and length are two things: which of them moves LoRA's share of
+# the memory, and which its share of the activations?** Last comes a
 # recorded training of 16 sentences of 32 tokens, with all that a process needs.
 
 # %%
@@ -599,9 +600,9 @@ print(f"recorded, MB above the loaded model: {above}; LoRA with the weights take
       f"{(weights + above['lora']) / (weights + above['full']):.0%}")
 
 # %% [markdown]
-# Quoted without batch and length, no percentage says anything. With few tokens in the batch weights, gradients and moments
-# are most of it, and LoRA removes nearly all of the last two. With many, the activations are; and the longer each sentence, the
-# fewer of these LoRA removes. The ledger is a lower estimate: a real process takes working space besides, for every method.
+# Both move the first; only length moves the second. Quoted without batch and length, no percentage says anything. With few
+# tokens in the batch weights, gradients and moments are most of it, and LoRA removes nearly all of the last two. With many, the
+# activations are; and the longer each sentence, the fewer of these LoRA removes. The ledger is a lower estimate: a real process takes working space besides, for every method.
 #
 # > **In the wild.** "Tinyllama with Lora consumes more memory than full-finetuning"
 # > ([peft#1514](https://github.com/huggingface/peft/issues/1514)): with short texts LoRA saved much, with long ones hardly
@@ -802,8 +803,8 @@ for trains, n_tokens, fused in (("everything", 512, False), (lora, 512, False), 
 #
 # 1. With 32 tokens, at the slider's stop after 32.
 # 2. With everything trained, the moments; with LoRA the weights, and the rest is nearly all activations.
-# 3. Not at 512 tokens; with fused attention it is too close to call, since the ledger is a lower estimate. With 256 tokens,
-#    just barely. The next thing to shrink is the weights themselves: in 4 bits instead of 16 they are a quarter (lesson 08).
+# 3. Not at 512 tokens, if a card of "16 GB" holds 16 GiB, which are 17.2 GB of the table. With fused attention it is too close
+#    to call: the ledger is a lower estimate, and a gigabyte is left for all else. With 256 tokens, just barely. The next thing to shrink is the weights themselves: in 4 bits instead of 16 they are a quarter (lesson 08).
 #
 # </details>
 #

@@ -309,6 +309,16 @@ WRONG["inside.transformer"] = {
     "shape": (but(TRANSFORMER, "x1 + ffn)", "x1 + ffn)[:, 0]"),
               but(TRANSFORMER, "x1 + ffn)", "x1 + ffn).mean(1)")),
     "misfit": but(TRANSFORMER, '.weight"].T', '.weight"]'),
+    "own_attention": but(
+        TRANSFORMER, "    read = attention(", """    def own(q, k, v, heads, mask):
+        q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
+        scores = q @ k.mT / q.shape[-1]**0.5
+        scores = scores.masked_fill(~mask[:, None], -torch.inf)
+        return (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
+
+    read = own("""),
+    "mask_not_bool": (but(TRANSFORMER, "mask.bool()[", "mask["),
+                      but(FUNCTIONAL, "(mask == 1).unsqueeze", "mask.float().unsqueeze")),
     "no_first_residual": but(TRANSFORMER, "x + mixed", "mixed"),
     "no_second_residual": but(TRANSFORMER, "x1 + ffn", "ffn"),
     "no_residuals": but(TRANSFORMER, "x + mixed", "mixed", "x1 + ffn", "ffn"),

@@ -310,18 +310,25 @@ def run_transformer(transformer_block: Callable, case: dict) -> dict[str, Any]:
     x, mask, weights = transformer_inputs(case)
     given = {"x": x.clone(), "mask": mask.clone(), **{n: w.clone() for n, w in weights.items()}}
     own = {name: given[name] for name in weights}
-    found = transformer_block(given["x"], given["mask"], own, case["heads"], attention)
+    asked = ""     # what kind of mask the attention was given, at first
+
+    def asked_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor) -> Tensor:
+        nonlocal asked
+        asked = asked or str(getattr(mask, "dtype", named(mask)))
+        return attention(q, k, v, heads, mask)
+
+    found = transformer_block(given["x"], given["mask"], own, case["heads"], asked_attention)
     before = {"x": x, "mask": mask, **weights}
     intact = own.keys() == weights.keys() and all(
         torch.equal(given[name], before[name]) and own.get(name, given[name]) is given[name]
         for name in given)
-    return {"gave": named(found), "intact": intact,
+    return {"gave": named(found), "intact": intact, "asked": asked,
             "found": found.detach().clone() if isinstance(found, Tensor) else None}
 
 
 def judge_transformer(case: dict, seen) -> Verdict:
-    if odd := strange(seen, "gave", "found", "intact", gave=str, found=(Tensor, NoneType),
-                      intact=bool):
+    if odd := strange(seen, "gave", "found", "intact", "asked", gave=str, asked=str,
+                      found=(Tensor, NoneType), intact=bool):
         return odd
     if seen["gave"] == "None":
         return rejected("no_return")
@@ -334,6 +341,10 @@ def judge_transformer(case: dict, seen) -> Verdict:
     right = transformer_block(x, mask, weights, case["heads"])
     call = f"With x of shape {tuple(x.shape)} and {case['heads']} heads:"
     if close(found, right, 2e-6):
+        if not seen["asked"]:
+            return rejected("own_attention", "The `attention` that it was given was never called.")
+        if seen["asked"] != "torch.bool":
+            return rejected("mask_not_bool", f"It gave attention a mask of {seen['asked']}.")
         return Verdict(True, "Read, add, normalize; widen, bend, narrow, add, normalize.")
     if found.shape != right.shape:
         return rejected("shape", f"{call} its output has shape {tuple(found.shape)}; expected "
@@ -449,6 +460,9 @@ TRANSFORMER_MISTAKES = {
                       "but x @ W is not what a linear layer does.",
     "no_biases": "Each linear layer adds its bias.",
     "mask_unused": "The padding is read as if it were words: use the mask.",
+    "own_attention": "The block reads by the attention that is handed to it, whichever that is.",
+    "mask_not_bool": "An attention like yours was promised true where a query may read, and false; "
+                     "the tokenizer gives 1 and 0.",
 }
 
 TRANSFORMER = Exercise(
