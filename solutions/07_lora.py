@@ -320,8 +320,8 @@ print(f"the file of one more task: {full_model.num_parameters() * 4 / 1e6:.0f} M
 # %% [markdown]
 # Gradients and optimizer states all but vanish; **activations shrink only by a third**, because the backward pass still
 # comes down to the $A$ and $B$ of block 0. So LoRA *adds* a third of the memory that full fine-tuning adds, but its whole
-# process takes two thirds. With long texts and large batches the activations dominate, and the saving melts
-# ([peft#1514](https://github.com/huggingface/peft/issues/1514)). The file is far smaller in any case.
+# process takes two thirds. With long texts and large batches the activations dominate, and the saving melts, or turns
+# into a loss ([peft#1514](https://github.com/huggingface/peft/issues/1514)). The file is far smaller in any case.
 #
 # <details><summary>Why do the records lie above the predictions?</summary>
 # Both by about 100 MB: the ledger counts tensors, the operating system every buffer.</details>
@@ -435,7 +435,8 @@ pt.sentence("lora.twin", ...)    # one sentence of yours: what does the right pi
 # times the rate, they come apart: too little hardly learns, then a wide band learns, and then it breaks, at ranks 1, 8 and
 # 64 alike. So alpha is the learning rate's twin, and the recipe "alpha = 2r" raises the rate with the rank.</details>
 #
-# The authors had said so (Hu et al., §4.1): with Adam, "tuning α is roughly the same as tuning the learning rate". So
+# The authors had said so (Hu et al., §4.1): with Adam, "tuning α is roughly the same as tuning the learning rate if we scale the
+# initialization appropriately". So
 # **change the rank, and leave $\alpha$ alone**; with $\alpha = 2r$, rank and rate rise together. (What this says of rsLoRA:
 # see *Variants*, under *Further*.) And compare methods each at its own rate: at full fine-tuning's best, 0.0001, LoRA
 # reaches 57.0 %, and full fine-tuning at LoRA's 0.003 ends at 49.5 %, which is chance.
@@ -446,7 +447,7 @@ pt.sentence("lora.twin", ...)    # one sentence of yours: what does the right pi
 # the rate is 0.16, in a gap of the record between 0.136, which learns, and 0.38, which fails. The
 # movement was measured for the first step only, and what breaks a run may come later. Chen, Villar and Hayou (2026) derive two
 # regimes for LoRA: depending on start and scale, the best rate does not depend on the rank, or falls with it; Zhang et al. (2026,
-# arXiv 2606.12883) find that α and the rate do not do quite the same.</details>
+# arXiv 2606.12883) disagree: they find that α does what no rate can, and that its best value grows like √<i>r</i>.</details>
 #
 # ## Merge it away
 #
@@ -550,9 +551,11 @@ print("LoRA of rank 8, each ΔW cut to k directions:", {int(k): f"{a:.1%}" for k
 #    80.0 %. That a small rank was enough is shown by this cut, not by the energy (lesson 02).
 # 2. **Full fine-tuning's update is not of low rank**, but cut to eight directions it did nearly as well. So LoRA needs
 #    only *some* update of low rank that is good enough.
-# 3. **They share less than two seeds do.** Of eight directions, chance gives an overlap of 0.02, the two LoRAs have 0.11
-#    to 0.22 with full fine-tuning, and full fine-tuning has 0.34 with itself from another seed.
-# 4. **LoRA has put into $W$ what was not there; full fine-tuning has not.** (One seed each.)
+# 3. **LoRA shares less with full fine-tuning than two seeds of that share.** Of eight directions, chance gives an overlap of
+#    0.02, the two LoRAs have 0.11 to 0.22 with full fine-tuning, and full fine-tuning has 0.34 with itself from another seed.
+#    (What two seeds of LoRA share was not measured.)
+# 4. **LoRA's update stands among the strongest directions of $W$; full fine-tuning's does not.** But it is also many times as
+#    large, so this may come from its size, not from the method. (One seed each.)
 #
 # <details><summary>How sure?</summary>
 # Most of LoRA's eight directions hold little energy, which may lower the overlap. LoRA's update is also many times as
@@ -604,13 +607,13 @@ pt.progress("07")
 #
 # **Take LoRA** when there are many tasks and one base, when gradients and optimizer states do not fit, or when the
 # merged model must be as fast as before. **Do not expect** much smaller activations, or all of full fine-tuning's
-# accuracy: here a gap remains, as in Biderman et al. 2024.
+# accuracy: here one to three points remain, depending on the setting, as Biderman et al. 2024 found elsewhere.
 #
 # **Five lines to remember**
 #
 # 1. $\Delta W = \frac{\alpha}{r} BA$: $r\,(n_{in}+n_{out})$ parameters in place of $n_{in}\,n_{out}$.
 # 2. One of the two starts at zero, so the first output is the base's; not both, or nothing learns.
-# 3. With Adam, $\alpha$ is the learning rate's twin: change the rank and leave $\alpha$ alone.
+# 3. With Adam, $\alpha$ is the learning rate's twin: change the rank and leave $\alpha$ alone (here, from 1 to 64).
 # 4. Gradients and optimizer states shrink with the trained parameters; activations shrink little.
 # 5. LoRA does not need fine-tuning's update to be of low rank, only some low-rank update that is good enough.
 
@@ -630,8 +633,8 @@ pt.plots.show(pt.plots.curves(losses, dashed=("rank 8, alpha 128",)), "Recorded 
 
 # %% [markdown]
 # In this seed the two that fail begin to learn and then fall back. Other seeds fail otherwise: some stay slow, and rank 1
-# with $\alpha = 128$ hardly begins. And why did the size of $\Delta W$ mislead? A norm averages over all directions of the
-# input, and real sentences have few.
+# with $\alpha = 128$ hardly begins. And why did the size of $\Delta W$ mislead? Perhaps because a norm averages over all
+# directions of the input, and real sentences have few; no run here has tested that.
 #
 # ## Places and blocks
 #
