@@ -1,0 +1,268 @@
+"""Make the records of lesson 03: prompts in words, prompts of vectors, and what lies between.
+
+    python assets/records/prompt.py                   all that is missing, about 20 minutes of CPU
+    python assets/records/prompt.py --only smollm2    one model: smollm2 or minilm
+
+Writes `prompt.json`: one row a run. Interrupted, it goes on where it stopped.
+
+`smollm2`: SmolLM2-135M is asked for the word behind "Review: … Sentiment:"; of " positive" and
+" negative" the one with the larger logit is its answer. Reviews of at most 12 words; 40 steps of 8
+reviews, 150 test reviews. `answers` are its answers to these, one digit a review, so that two runs
+can be compared review by review. Groups: `written`, an instruction in words; `soft`, ten vectors in
+front; `head`, ten vectors and a new head in the place of the two
+words; `threshold`, no instruction, and a bound between the answers found on 100 training reviews.
+
+`minilm`: MiniLM with a head, 125 steps of 16 reviews, at most 32 tokens, 1,000 test reviews. Group
+`soft`: ten vectors and a new head; `trained_head`: ten vectors, and the head has been trained to
+its end before.
+
+`way` holds, for seed 0, the prompt as training goes on: the token nearest to each vector, how far
+it is, how far each vector has come, and where it lies in the plane of the two directions in which
+the prompt moved most. `vectors` has what was trained, rounded. `snapped` has the accuracy with
+(1 − t) P + t W, where W are the tokens nearest to the trained P.
+"""
+
+import torch
+from torch import nn
+
+import peft_teach as pt
+from peft_teach.course import recording
+from peft_teach.course.lessons.prompt import reading
+
+START = "Classify the sentiment of this film review.\n"        # ten tokens
+WRITTEN = ("", START, "Is this movie review positive or negative?\n",
+           "Here is a review of a film, and its sentiment.\n")
+LENGTH, STEPS, BATCH, TESTS = 10, 40, 8, 150
+LR = 2e-2
+LOOKS = (0, 10, 20, 30, 40)                                    # steps before a look
+SNAPS = {"text": (0.5, 0.75, 0.9), "random": (0.5, 1.0)}       # the words of `START` are `written`
+HEAD_LR = 1e-1
+
+
+def settings():
+    """Yield (group, setting) of every run, the most needed first."""
+    for text in WRITTEN[:2]:
+        yield "written", {"model": "smollm2", "text": text}
+    yield "soft", {"model": "smollm2", "start": "text", "seed": 0}
+    yield "soft", {"model": "smollm2", "start": "random", "seed": 0}
+    yield "trained_head", {"model": "minilm", "start": "random", "lr": 3e-2, "seed": 0}
+    yield "soft", {"model": "smollm2", "start": "text", "seed": 1}
+    yield "rates", {"model": "minilm", "start": "random", "lr": 1e-4, "seed": 0}
+    for text in WRITTEN[2:]:
+        yield "written", {"model": "smollm2", "text": text}
+    yield "threshold", {"model": "smollm2", "text": ""}
+    yield "soft", {"model": "smollm2", "start": "random", "seed": 1}
+    yield "head", {"model": "smollm2", "start": "text", "seed": 0}
+    yield "soft", {"model": "smollm2", "start": "text", "seed": 2}
+
+
+class Words:
+    """SmolLM2 and its reviews, loaded once; a soft prompt is put before it and taken off again."""
+
+    def __init__(self, data):
+        self.model, self.tokenizer = pt.models.load("smollm2")
+        self.words = reading.two_words(self.tokenizer)
+        self.train = reading.short(data.train)
+        self.tests = sorted(reading.short(data.test)[:TESTS], key=lambda e: len(e.text))
+        self.truth = torch.tensor([e.label for e in self.tests])
+        self.E = self.model.get_input_embeddings().weight.detach()
+
+    def margins(self, examples, before=""):
+        """Return the logit of " positive" less that of " negative", one a review."""
+        found, ask = [], reading.AtTheAnswer(self.model)
+        with torch.no_grad():
+            for batch in reading.ask(examples, self.tokenizer, 20, before):
+                logits = ask(**batch).logits
+                found.append(logits[:, self.words[1]] - logits[:, self.words[0]])
+        return torch.cat(found)
+
+    def test(self, before="", bound=0.0):
+        """Return the accuracy, and the answers as digits."""
+        return self.score(self.margins(self.tests, before) > bound)
+
+    def score(self, said):
+        accuracy = (said.long() == self.truth).double().mean().item()
+        return {"accuracy": round(accuracy, 4),
+                "answers": "".join(str(int(answer)) for answer in said)}
+
+    def nearest(self, P):
+        """Return the token nearest to each vector, and how far it is."""
+        distances = torch.cdist(P.detach(), self.E,            # (length, vocabulary)
+                                compute_mode="donot_use_mm_for_euclid_dist")
+        return distances.argmin(1), distances.amin(1)
+
+
+def soft(setting, task):
+    """Put ten vectors before SmolLM2, train and test them; return the row, and what parts gain."""
+    pt.seed(setting["seed"])
+    start = setting["start"]
+    config = pt.prompt.Config(LENGTH, start=start, words=(START,) if start == "text" else ())
+    task.model = pt.prompt.inject(task.model, config, task.tokenizer)
+    P = task.model.model.P
+    first, way = P.detach().clone(), [P.detach().clone()]
+    asked = reading.AtTheAnswer(task.model)
+    lr, groups = setting.get("lr", LR), None
+    if "head" in setting:
+        asked = NewHead(task)
+        groups = [{"params": [P]}, {"params": asked.head.parameters(), "lr": HEAD_LR}]
+    batches = reading.ask(task.train[:STEPS * BATCH], task.tokenizer, BATCH, seed=setting["seed"])
+    losses = []
+    for step in pt.train(asked, batches, lr, groups=groups):
+        losses.append(round(step.loss, 3))
+        if step.index + 1 in LOOKS:
+            way.append(P.detach().clone())
+    found = task.score(asked.answers(task.tests)) if "head" in setting else task.test()
+    row = {"lr": lr, "losses": losses, **found,
+           "moved": round(((P - first).norm() / first.norm()).item(), 3)}
+    gains = {}
+    if setting["seed"] == 0 and set(setting) == {"model", "start", "seed"}:
+        gains = {"way": {start: told(way, task)}, "snapped": {
+                     start: snapped(P, task, row, SNAPS[start])},
+                 "vectors": {start: [[round(x, 3) for x in p] for p in P.tolist()]}}
+    task.model = pt.remove(task.model)
+    return row, gains
+
+
+class NewHead(nn.Module):
+    """SmolLM2 with a new head of two classes, at the place where it is asked for a word."""
+
+    def __init__(self, task):
+        super().__init__()
+        self.task, self.model = task, task.model
+        self.head = nn.Linear(self.model.config.hidden_size, 2)
+
+    def forward(self, input_ids, attention_mask, labels):
+        h = self.model.base_model(input_ids, attention_mask=attention_mask).last_hidden_state
+        row, place = torch.arange(len(labels)), labels.ne(-100).int().argmax(1)
+        logits = self.head(h[row, place - 1])
+        target = (labels[row, place] == self.task.words[1]).long()
+        return reading.Output(loss=nn.functional.cross_entropy(logits, target), logits=logits)
+
+    @torch.no_grad()
+    def answers(self, examples):
+        batches = reading.ask(examples, self.task.tokenizer, 20)
+        return torch.cat([self(**batch).logits.argmax(1) for batch in batches])
+
+
+def told(way, task):
+    """Return what is kept of the prompt as training goes on."""
+    moves = torch.cat([P - way[0] for P in way[1:]])                       # (looks · length, d)
+    plane = torch.linalg.svd(moves, full_matrices=False).Vh[:2].T         # (d, 2)
+    middle = way[0].mean(0)
+    looks = []
+    for step, P in zip(LOOKS, way):
+        ids, far = task.nearest(P)
+        looks.append({"step": step, "nearest": ids.tolist(),
+                      "distance": [round(x, 3) for x in far.tolist()],
+                      "moved": [round(x, 3) for x in (P - way[0]).norm(dim=1).tolist()],
+                      "norm": [round(x, 3) for x in P.norm(dim=1).tolist()],
+                      "at": [[round(x, 3) for x in at] for at in ((P - middle) @ plane).tolist()]})
+    ids = sorted({i for look in looks for i in look["nearest"]})
+    generator = torch.Generator().manual_seed(0)
+    crowd = torch.randint(len(task.E), (300,), generator=generator)
+    places = ((task.E - middle) @ plane)
+    return {"looks": looks,
+            "words": {str(i): [task.tokenizer.decode([i]),
+                               [round(x, 3) for x in places[i].tolist()]] for i in ids},
+            "crowd": [[round(x, 2) for x in places[i].tolist()] for i in crowd]}
+
+
+def snapped(P, task, row, shares):
+    """Return the accuracy, and the nearest tokens, on the way from the vectors to those tokens."""
+    trained, (ids, _) = P.detach().clone(), task.nearest(P)
+    W, found = task.E[ids], [{"t": 0.0, "nearest": ids.tolist(), "accuracy": row["accuracy"]}]
+    for t in shares:
+        P.data.copy_((1 - t) * trained + t * W)
+        found.append({"t": t, "nearest": task.nearest(P)[0].tolist(),
+                      "accuracy": task.test()["accuracy"]})
+        print("snapped", t, found[-1]["accuracy"], flush=True)
+    P.data.copy_(trained)
+    return found
+
+
+def threshold(task):
+    """Return the accuracy without an instruction, with the best bound on 100 training reviews."""
+    few = task.train[:100]
+    found = task.margins(few)
+    truth = torch.tensor([e.label for e in few])
+    bounds = found.sort().values
+    right = torch.stack([((found > b).long() == truth).double().mean() for b in bounds])
+    bound = bounds[right.argmax()].item()
+    return {"bound": round(bound, 3), "training": round(right.max().item(), 4)} | task.test(
+        bound=bound)
+
+
+def classify(group, setting, data):
+    """Train a soft prompt on MiniLM; return its row."""
+    pt.seed(setting["seed"])
+    model, tokenizer = pt.models.load("minilm", labels=2)
+    train, tests = data.train[:2000], data.test[:1000]
+    before = None
+    if group == "trained_head":
+        _train_head(model, tokenizer, train)
+        before = _accuracy(model, tokenizer, tests)
+    model = pt.prompt.inject(model, pt.prompt.Config(LENGTH, start=setting["start"]), tokenizer)
+    steps = list(pt.train(model, pt.data.batches(train, tokenizer, seed=setting["seed"]),
+                          setting["lr"]))
+    return {"losses": [round(step.loss, 3) for step in steps],
+            "accuracy": _accuracy(model, tokenizer, tests),
+            **({} if before is None else {"before": before})}
+
+
+def _accuracy(model, tokenizer, examples):
+    return round(pt.evaluate(model, pt.data.batches(examples, tokenizer, 64)).accuracy, 4)
+
+
+def _train_head(model, tokenizer, examples):
+    """Train the head to its end, on features that are computed once."""
+    read = []
+    hook = model.classifier.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    labels = []
+    with torch.no_grad():
+        for batch in pt.data.batches(examples, tokenizer, 64):
+            labels.append(batch["labels"])
+            model(**batch)
+    hook.remove()
+    x, y, head = torch.cat(read), torch.cat(labels), model.classifier
+    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=1000, tolerance_grad=1e-6,
+                                  tolerance_change=0, line_search_fn="strong_wolfe")
+
+    def objective():
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(head(x), y)
+        loss.backward()
+        return loss
+
+    optimizer.step(objective)
+
+
+def main():
+    """Make what is missing, one run after the other, saving after each."""
+    parser = recording.arguments(__doc__)
+    parser.add_argument("--only", choices=("smollm2", "minilm"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    data = pt.data.load("movies")
+    record = recording.Record(__file__, {
+        "length": LENGTH, "lr": LR, "steps": STEPS, "batch_size": BATCH, "tests": TESTS,
+        "start": START, "longest": reading.LONGEST, "torch": torch.__version__}, options.again)
+    task = None
+
+    def make(about):
+        nonlocal task
+        group, setting = about["group"], about["setting"]
+        if setting["model"] == "minilm":
+            return classify(group, setting, data), {}
+        task = task or Words(data)
+        if group == "written":
+            return task.test(setting["text"]), {}
+        if group == "threshold":
+            return threshold(task), {}
+        return soft({**setting, "head": True} if group == "head" else setting, task)
+
+    record.make(({"group": group, "setting": setting} for group, setting in settings()
+                 if options.only in (None, setting["model"])), make)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Lesson 03, soft prompt tuning: all that is its own."""

@@ -1,0 +1,93 @@
+"""Film reviews put to a language model as text, and its answer read at one place.
+
+    Review: A quiet, funny, generous film.
+    Sentiment: positive
+
+The answer is the word behind the colon. Whatever stands in front of the review, an instruction in
+words or vectors that are no words, the model is asked at the same place, and of two words the one
+with the larger logit is its answer.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ...standin import Output
+
+WORDS = (" negative", " positive")    # by label; one token each, in SmolLM2
+LONGEST = 12                          # words of a review: short ones, so that a CPU is enough
+
+Batch = dict[str, Tensor]
+
+
+def short(split: Iterable) -> list:
+    """Return the examples of a split that are at most `LONGEST` words long, in its order."""
+    return [example for example in split if len(example.text.split()) <= LONGEST]
+
+
+def ask(examples: Sequence, tokenizer, size: int = 8, before: str = "",
+        seed: int | None = None) -> list[Batch]:
+    """Return batches of `size` reviews with their answers, padded on the right.
+
+        input_ids       (batch, seq)  `before`, the review, and the word that is its answer
+        attention_mask  (batch, seq)  0 at the padding
+        labels          (batch, seq)  the answer where it stands, -100 everywhere else
+
+    With a seed the order is random, otherwise that of `examples`.
+    """
+    rows = [tokenizer(f"{before}Review: {text}\nSentiment:{WORDS[label]}")["input_ids"]
+            for text, label in examples]
+    order = list(range(len(rows)))
+    if seed is not None:
+        order = torch.randperm(
+            len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
+    return [_padded([rows[i] for i in order[start:start + size]], tokenizer.pad_token_id)
+            for start in range(0, len(order), size)]
+
+
+def _padded(rows: list[list[int]], pad: int) -> Batch:
+    ids = torch.full((len(rows), max(map(len, rows))), pad)              # (batch, seq)
+    mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
+    for i, row in enumerate(rows):
+        ids[i, :len(row)], mask[i, :len(row)] = torch.tensor(row), 1
+        labels[i, len(row) - 1] = row[-1]
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+def two_words(tokenizer) -> list[int]:
+    """Return the token ids of the two answers, by label."""
+    return [tokenizer(word)["input_ids"][0] for word in WORDS]
+
+
+@torch.no_grad()
+def margins(model: nn.Module, batches: Iterable[Batch], words: Sequence[int]) -> Tensor:
+    """Return the logit of " positive" less that of " negative", one a review, in order.
+
+    `model` gives logits (batch, seq, vocabulary), each about the token that follows.
+    """
+    found = []
+    for batch in batches:
+        place = batch["labels"].ne(-100).int().argmax(1)                  # (batch,)
+        logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        at = logits[torch.arange(len(place)), place - 1]                  # (batch, vocabulary)
+        found.append((at[:, words[1]] - at[:, words[0]]).float().cpu())
+    return torch.cat(found)
+
+
+class AtTheAnswer(nn.Module):
+    """A language model that is asked for the answer's word alone: the same loss, computed sooner.
+
+    All other places have the label -100, so nothing is lost by leaving their logits out.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Output:
+        h = self.model.base_model(input_ids, attention_mask=attention_mask).last_hidden_state
+        row, place = torch.arange(len(labels)), labels.ne(-100).int().argmax(1)
+        logits = self.model.lm_head(h[row, place - 1])                    # (batch, vocabulary)
+        loss = nn.functional.cross_entropy(logits, labels[row, place])
+        return Output(loss=loss, logits=logits)

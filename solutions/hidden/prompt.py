@@ -1,0 +1,61 @@
+"""Further cases of lesson 03, for the grader alone: scaled words, one text, no room, no way."""
+
+import torch
+from torch import Tensor
+
+
+def draw(seed: int, *shape: int) -> Tensor:
+    """Random numbers, the same every time."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def text(seed: int, batch: int, seq: int, missing: int) -> dict[str, Tensor]:
+    """Text whose first row is padded on the left; the last two words have labels."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(1, 13, (batch, seq), generator=generator)
+    ids[0, :missing] = 0
+    mask, labels = (ids > 0).long(), ids.clone()
+    labels[:, :-2] = -100
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+def front() -> list[dict]:
+    """A model that scales its word vectors, one text alone, a prompt longer than the text."""
+    return [{"length": length, "seed": seed, "scale": scale, "start": draw(seed, length, 6),
+             "P": draw(seed + 1, length, 6), **text(seed + 2, batch, seq, missing)}
+            for seed, length, batch, seq, missing, scale in (
+                (61, 3, 2, 6, 2, 2.5), (71, 2, 1, 5, 0, 1.0), (81, 9, 3, 4, 1, 1.0))]
+
+
+def places() -> list[dict]:
+    """One text alone; texts of one token, on either side."""
+    one = torch.zeros(3, 5, dtype=torch.long)
+    one[:, 0] = 1
+    masks = ((2, torch.ones(1, 4, dtype=torch.long), "none"), (3, one, "right"),
+             (1, one.flip(1), "left"))
+    return [{"h": draw(90 + length, len(mask), length + mask.shape[1], 4), "attention_mask": mask,
+             "length": length, "side": side} for length, mask, side in masks]
+
+
+def start() -> list[dict]:
+    """One vector beside the labels; three labels; a label with a token twice."""
+    return [{"E": draw(seed, 40, 6), "labels": labels, "common": list(range(10, 30)),
+             "length": length, "seed": seed}
+            for seed, labels, length in ((101, [[1, 2], [3]], 3), (102, [[1], [2], [3, 4]], 9),
+                                         (103, [[5, 5, 6]], 7))]
+
+
+def snap() -> list[dict]:
+    """No way at all; vectors that are tokens; a way beyond the token."""
+    E = draw(111, 30, 5)
+    return [{"P": draw(112, 4, 5), "E": E, "t": 0.0}, {"P": E[[3, 8]].clone(), "E": E, "t": 0.7},
+            {"P": draw(113, 3, 5), "E": E, "t": 1.5}]
+
+
+def holds() -> list[dict]:
+    """None: all versions of a soft prompt are on trial in the notebook already."""
+    return []
+
+
+CASES = {"prompt.front": front, "prompt.holds": holds, "prompt.places": places,
+         "prompt.start": start, "prompt.snap": snap}

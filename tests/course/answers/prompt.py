@@ -1,0 +1,426 @@
+"""Answers to the exercises of lesson 03."""
+
+from answers import but
+
+RIGHT: dict = {}
+WRONG: dict = {}
+BEYOND: dict = {}
+
+# ── prompt.front ─────────────────────────────────────────────────────────────────────────────
+
+FRONT = """
+class SoftPrompt(torch.nn.Module):
+    def __init__(self, model, start):
+        super().__init__()
+        self.model = model.requires_grad_(False)
+        self.P = torch.nn.Parameter(start.clone())
+
+    def forward(self, input_ids, attention_mask, labels=None):
+        length = len(self.P)
+        x = self.model.get_input_embeddings()(input_ids)
+        P = self.P.expand(len(x), -1, -1)
+        x = torch.cat([P, x], dim=1)
+        ones = attention_mask.new_ones(len(x), length)
+        mask = torch.cat([ones, attention_mask], dim=1)
+        if labels is not None:
+            none = labels.new_full((len(x), length), -100)
+            labels = torch.cat([none, labels], dim=1)
+        out = self.model(inputs_embeds=x, attention_mask=mask, labels=labels)
+        out.logits = out.logits[:, length:]
+        return out
+"""
+CUT = "        out.logits = out.logits[:, length:]\n        return out\n"
+PUT = "x = torch.cat([P, x], dim=1)"
+MASK = "mask = torch.cat([ones, attention_mask], dim=1)"
+LABELS = "labels = torch.cat([none, labels], dim=1)"
+CALL = "out = self.model(inputs_embeds=x, attention_mask=mask, labels=labels)"
+
+RIGHT["prompt.front"] = {
+    "plain": FRONT,
+    "padded by functional": """
+class SoftPrompt(nn.Module):
+    def __init__(self, model, start):
+        super().__init__()
+        for p in model.parameters():
+            p.requires_grad = False
+        self.base, self.prompt = model, nn.Parameter(start.detach().clone())
+
+    def forward(self, input_ids, attention_mask, labels=None):
+        n = self.prompt.shape[0]
+        words = self.base.get_input_embeddings()(input_ids)
+        both = torch.cat((self.prompt.unsqueeze(0).repeat(len(words), 1, 1), words), 1)
+        mask = nn.functional.pad(attention_mask, (n, 0), value=1)
+        if labels is not None:
+            labels = nn.functional.pad(labels, (n, 0), value=-100)
+        out = self.base(inputs_embeds=both, attention_mask=mask, labels=labels)
+        out["logits"] = out.logits = out.logits[:, -input_ids.shape[1]:]
+        return out
+""",
+    "its own loss": but(FRONT, CALL, "out = self.model(inputs_embeds=x, attention_mask=mask)",
+                        CUT, """
+        logits, loss = out[0], None
+        if labels is not None:
+            loss = nn.functional.cross_entropy(
+                logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+        from types import SimpleNamespace
+        return SimpleNamespace(logits=logits[:, length:], loss=loss)
+"""),
+    "positions by itself": but(FRONT, CALL, """
+        places = torch.arange(x.shape[1])
+        out = self.model(inputs_embeds=x, attention_mask=mask, labels=labels, position_ids=places)
+"""),
+    "two embeddings": but(FRONT, "self.P = torch.nn.Parameter(start.clone())",
+                          "self.table = nn.Embedding.from_pretrained(start.clone(), freeze=False)",
+                          "length = len(self.P)", "length = self.table.num_embeddings",
+                          "P = self.P.expand(len(x), -1, -1)",
+                          "P = self.table(torch.arange(length).expand(len(x), -1))"),
+    "a copy of the model": but(FRONT, "self.model = model.requires_grad_(False)",
+                               "import copy\n        self.model = copy.deepcopy(model)\n"
+                               "        self.model.requires_grad_(False)"),
+    "row by row": but(FRONT, PUT, "x = torch.stack([torch.cat([self.P, row]) for row in x])"),
+    "room made first": but(FRONT, MASK, "mask = attention_mask.new_ones(x.shape[:2])\n"
+                                        "        mask[:, length:] = attention_mask",
+                           LABELS, "given = labels\n            labels = given.new_full("
+                                   "x.shape[:2], -100)\n            labels[:, length:] = given"),
+    "by the parts of the output": but(FRONT, CUT, """
+        if labels is None:
+            out.logits = out[0][:, length:]
+        else:
+            out.logits = out[1][:, length:]
+        return out
+"""),
+}
+
+WRONG["prompt.front"] = {
+    "labels_behind": but(FRONT, LABELS, "labels = torch.cat([labels, none], dim=1)"),
+    "no_return": but(FRONT, "        return out\n", ""),
+    "no_module": """
+def SoftPrompt(model, start):
+    return lambda input_ids, attention_mask, labels=None: model(input_ids, attention_mask)
+""",
+    "no_parameter": (but(FRONT, "torch.nn.Parameter(start.clone())", "start.clone()"),
+                     but(FRONT, "torch.nn.Parameter(start.clone())",
+                         "start.clone().requires_grad_()")),
+    "base_trained": (but(FRONT, "model.requires_grad_(False)", "model"),
+                     but(FRONT, "model.requires_grad_(False)", "model.eval()")),
+    "prompt_shape": (but(FRONT, "Parameter(start.clone())", "Parameter(start.mean(0))"),
+                     but(FRONT, "Parameter(start.clone())", "Parameter(start.clone()[None])")),
+    "other_start": (but(FRONT, "Parameter(start.clone())", "Parameter(torch.zeros(start.shape))"),
+                    but(FRONT, "Parameter(start.clone())", "Parameter(torch.randn_like(start))")),
+    "start_shared": (but(FRONT, "Parameter(start.clone())", "Parameter(start)"),
+                     but(FRONT, "Parameter(start.clone())", "Parameter(start.detach())")),
+    "no_output": (but(FRONT, "return out\n", "return out.logits\n"),
+                  but(FRONT, "return out\n", "return out.loss, out.logits\n"),
+                  but(FRONT, "attention_mask=mask, labels=labels)", "attention_mask=mask)")),
+    "misfit": (but(FRONT, MASK, "mask = attention_mask"),
+               but(FRONT, LABELS, "pass")),
+    "length": but(FRONT, CUT, "        return out\n"),
+    "shape": (but(FRONT, CUT, "        out.logits = out.logits[:, -1]\n        return out\n"),
+              but(FRONT, CUT, "        out.logits = out.logits[:, 2 * length:]\n"
+                              "        return out\n")),
+    "wrong_end": (but(FRONT, CUT, "        out.logits = out.logits[:, :-length]\n"
+                                  "        return out\n"),
+                  but(FRONT, CUT, "        out.logits = out.logits[:, :input_ids.shape[1]]\n"
+                                  "        return out\n")),
+    "padding_seen": (but(FRONT, MASK, "mask = torch.ones(x.shape[:2])"),
+                     but(FRONT, "attention_mask=mask, ", "")),
+    "prompt_unseen": but(FRONT, "new_ones(len(x), length)", "new_zeros(len(x), length)"),
+    "mask_behind": but(FRONT, MASK, "mask = torch.cat([attention_mask, ones], dim=1)"),
+    "behind": (but(FRONT, PUT, "x = torch.cat([x, P], dim=1)", MASK,
+                   "mask = torch.cat([attention_mask, ones], dim=1)", LABELS,
+                   "labels = torch.cat([labels, none], dim=1)", CUT,
+                   "        out.logits = out.logits[:, :-length]\n        return out\n"),
+               but(FRONT, PUT, "pass", MASK, "mask = attention_mask", LABELS, "pass", CUT,
+                   "        return out\n")),
+    "positions": but(FRONT, CALL, """
+        places = torch.cat([torch.arange(length), torch.arange(input_ids.shape[1])])
+        out = self.model(inputs_embeds=x, attention_mask=mask, labels=labels, position_ids=places)
+"""),
+    "labels_zero": (but(FRONT, "new_full((len(x), length), -100)", "new_zeros(len(x), length)")),
+    "labels_unshifted": but(FRONT, CALL, "out = self.model(inputs_embeds=x, attention_mask=mask)",
+                            CUT, """
+        out.logits, out.loss = out.logits[:, length:], None
+        if labels is not None:
+            out.loss = nn.functional.cross_entropy(
+                out.logits.flatten(0, 1), labels[:, length:].flatten())
+        return out
+"""),
+    "no_gradient": (but(FRONT, "P = self.P.expand(len(x), -1, -1)",
+                        "P = self.P.data.expand(len(x), -1, -1)"),
+                    but(FRONT, "P = self.P.expand(len(x), -1, -1)",
+                        "P = self.P.detach().expand(len(x), -1, -1)")),
+    "inputs_changed": (but(FRONT, "        length =", "        input_ids.clamp_(min=1)\n"
+                                                      "        length ="),),
+}
+BEYOND["prompt.front"] = but(FRONT, "self.model.get_input_embeddings()(input_ids)",
+                             "self.model.get_input_embeddings().weight[input_ids]")
+
+# ── prompt.holds ─────────────────────────────────────────────────────────────────────────────
+
+HOLDS = """
+def places_kept(prompt_class, fresh):
+    model = fresh()
+    words = torch.tensor([4, 8])
+    ids = torch.tensor([[0, 3, 5, 7, 9], [1, 2, 6, 11, 10]])
+    mask = (ids != 0).long()
+    labels = ids.clone()
+    labels[:, :3] = -100
+    front = words.repeat(2, 1)
+    alone = model(torch.cat([front, ids], 1),
+                  attention_mask=torch.cat([torch.ones_like(front), mask], 1),
+                  labels=torch.cat([torch.full_like(front, -100), labels], 1))
+    start = model.get_input_embeddings()(words).detach()
+    found = prompt_class(fresh(), start)(ids, mask, labels)
+    real = mask == 1
+    assert found.logits.shape[1] == 5
+    assert torch.allclose(found.logits[real], alone.logits[:, 2:][real], atol=1e-4)
+    assert torch.allclose(found.loss, alone.loss, atol=1e-4)
+"""
+RIGHT["prompt.holds"] = {
+    "words as vectors": HOLDS,
+    "vectors given to the model": """
+def places_kept(prompt_class, fresh):
+    torch.manual_seed(0)
+    start, ids = torch.randn(3, 6), torch.randint(1, 13, (2, 6))
+    mask = torch.ones_like(ids)
+    mask[1, :2] = 0
+    labels = torch.full_like(ids, -100)
+    labels[:, 4:] = ids[:, 4:]
+    model = fresh()
+    x = torch.cat([start.expand(2, 3, 6), model.get_input_embeddings()(ids)], 1)
+    pad = nn.functional.pad
+    right = model(inputs_embeds=x, attention_mask=pad(mask, (3, 0), value=1),
+                  labels=pad(labels, (3, 0), value=-100))
+    out = prompt_class(fresh(), start)(input_ids=ids, attention_mask=mask, labels=labels)
+    if out.logits.shape != (2, 6, 13):
+        raise ValueError("another number of places")
+    if (out.logits - right.logits[:, 3:])[mask == 1].abs().max() > 1e-4:
+        raise ValueError("other logits")
+    if abs(out.loss - right.loss) > 1e-4:
+        raise ValueError("another loss")
+""",
+    "one text after the other": """
+def places_kept(prompt_class, fresh):
+    E = fresh().get_input_embeddings().weight.detach()
+    prompt = prompt_class(fresh(), E[[2, 6, 12]])
+    for missing in (0, 2):
+        text = torch.tensor([[1, 9, 4, 3, 5, 8]])
+        mask = torch.ones(1, 6, dtype=torch.long)
+        mask[0, :missing] = 0
+        labels = text.clone()
+        labels[0, :4] = -100
+        whole = torch.cat([torch.tensor([[2, 6, 12]]), text], 1)
+        seen = torch.cat([torch.ones(1, 3, dtype=torch.long), mask], 1)
+        asked = torch.cat([torch.full((1, 3), -100), labels], 1)
+        a, b = prompt(text, mask, labels), fresh()(whole, attention_mask=seen, labels=asked)
+        torch.testing.assert_close(a.logits[0, missing:], b.logits[0, 3 + missing:])
+        torch.testing.assert_close(a.loss, b.loss)
+""",
+}
+WRONG["prompt.holds"] = {
+    "no_padding": but(HOLDS, "[0, 3, 5, 7, 9]", "[12, 3, 5, 7, 9]"),
+    "padding_right": but(HOLDS, "[0, 3, 5, 7, 9]", "[3, 5, 7, 9, 0]"),
+    "loss_unread": but(HOLDS, "    assert torch.allclose(found.loss, alone.loss, atol=1e-4)\n", ""),
+    "no_labels": but(HOLDS, "(ids, mask, labels)", "(ids, mask)",
+                     "    assert torch.allclose(found.loss, alone.loss, atol=1e-4)\n", ""),
+    "pads_compared": but(HOLDS, "found.logits[real], alone.logits[:, 2:][real]",
+                         "found.logits, alone.logits[:, 2:]"),
+    "returned_bool": """
+def places_kept(prompt_class, fresh):
+    ids = torch.tensor([[1, 2, 3]])
+    out = prompt_class(fresh(), torch.zeros(2, 6))(ids, torch.ones_like(ids))
+    return out.logits.shape[1] == 3
+""",
+    "objects_to_all": but(HOLDS, "alone.logits[:, 2:][real]", "alone.logits[:, 2:][real] + 1"),
+    "accused": but(HOLDS, "    found = prompt_class(fresh(), start)(ids, mask, labels)",
+                   "    found = prompt_class(model, start)\n    assert found.model is model\n"
+                   "    found = found(ids, mask, labels)"),
+    "let_through": """
+def places_kept(prompt_class, fresh):
+    ids = torch.tensor([[0, 2, 3], [4, 5, 6]])
+    out = prompt_class(fresh(), torch.zeros(2, 6))(ids, (ids > 0).long(), ids)
+    assert out.logits.shape[1] == 3
+""",
+}
+
+# ── prompt.places ────────────────────────────────────────────────────────────────────────────
+
+PLACES = """
+def first_and_last(h, attention_mask, length):
+    rows = torch.arange(len(h))
+    places = torch.arange(attention_mask.shape[1])
+    first = attention_mask.argmax(1)
+    last = (attention_mask * places).argmax(1)
+    return h[rows, length + first], h[rows, length + last]
+"""
+FIRST, LAST = "h[rows, length + first]", "h[rows, length + last]"
+RIGHT["prompt.places"] = {
+    "plain": PLACES,
+    "a loop": """
+def first_and_last(h, attention_mask, length):
+    firsts, lasts = [], []
+    for states, mask in zip(h, attention_mask):
+        real = mask.nonzero().flatten() + length
+        firsts.append(states[real[0]])
+        lasts.append(states[real[-1]])
+    return torch.stack(firsts), torch.stack(lasts)
+""",
+    "the text cut out first": """
+def first_and_last(h, attention_mask, length):
+    text = h[:, length:]
+    ends = [text[i][attention_mask[i].bool()] for i in range(len(h))]
+    return torch.stack([e[0] for e in ends]), torch.stack([e[-1] for e in ends])
+""",
+    "gather": but(PLACES, FIRST,
+                  "h.gather(1, (length + first)[:, None, None].expand(-1, 1, h.shape[2]))[:, 0]"),
+    "flipped": but(PLACES, "(attention_mask * places).argmax(1)",
+                   "attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1)"),
+    "cumsum": but(PLACES, "attention_mask.argmax(1)",
+                  "(attention_mask.cumsum(1) == 0).sum(1)", "(attention_mask * places).argmax(1)",
+                  "attention_mask.cumsum(1).argmax(1)"),
+    "one-hot and einsum": """
+def first_and_last(h, attention_mask, length):
+    text, seq = h[:, length:], attention_mask.shape[1]
+    last = nn.functional.one_hot(attention_mask.cumsum(1).argmax(1), seq).to(h.dtype)
+    first = nn.functional.one_hot(attention_mask.argmax(1), seq).to(h.dtype)
+    return [torch.einsum("bs,bsd->bd", w, text) for w in (first, last)]
+""",
+}
+WRONG["prompt.places"] = {
+    "first_vector": but(PLACES, FIRST, "h[:, 0]"),
+    "no_return": but(PLACES, "    return ", "    found = "),
+    "no_pair": but(PLACES, f"return {FIRST}, {LAST}", f"return {FIRST}"),
+    "shape": (but(PLACES, FIRST, "h[0, length]"), but(PLACES, FIRST, "h[:, length:length + 1]")),
+    "inputs_changed": but(PLACES, "    rows =", "    h[:, :length] = 0\n    rows ="),
+    "not_moved": (but(PLACES, LAST, "h[rows, last]"),
+                  but(PLACES, LAST, "h[rows, attention_mask.sum(1) - 1]")),
+    "padding_first": but(PLACES, FIRST, "h[:, length]"),
+    "padding_last": but(PLACES, LAST, "h[:, -1]"),
+    "one_off": (but(PLACES, LAST, "h[rows, length + last - 1]"),
+                but(PLACES, FIRST, "h[rows, length + first + 1]")),
+    "counted": but(PLACES, LAST, "h[rows, length + attention_mask.sum(1) - 1]"),
+}
+BEYOND["prompt.places"] = but(PLACES, "first = attention_mask.argmax(1)",
+                              "first = (attention_mask * (99 - places)).argmax(1)\n"
+                              "    assert len(h) > 1")
+
+# ── prompt.start ─────────────────────────────────────────────────────────────────────────────
+
+START = """
+def label_start(E, labels, common, length, generator):
+    means = torch.stack([E[ids].mean(0) for ids in labels])
+    order = torch.randperm(len(common), generator=generator)
+    chosen = torch.tensor(common)[order[:length - len(labels)]]
+    return torch.cat([means, E[chosen]])
+"""
+MEANS = "E[ids].mean(0)"
+DRAW = "order[:length - len(labels)]"
+RIGHT["prompt.start"] = {
+    "plain": START,
+    "filled in": """
+def label_start(E, labels, common, length, generator):
+    P = E.new_empty(length, E.shape[1])
+    for i, ids in enumerate(labels):
+        P[i] = sum(E[j] for j in ids) / len(ids)
+    order = torch.randperm(len(common), generator=generator).tolist()
+    for i in range(len(labels), length):
+        P[i] = E[common[order[i - len(labels)]]]
+    return P
+""",
+    "multinomial": but(START, "torch.randperm(len(common), generator=generator)",
+                       "torch.multinomial(torch.ones(len(common)), length - len(labels), "
+                       "generator=generator)"),
+    "sorted by chance": but(START, "torch.randperm(len(common), generator=generator)",
+                            "torch.rand(len(common), generator=generator).argsort()"),
+    "embedding bag": but(START, "torch.stack([E[ids].mean(0) for ids in labels])",
+                         "torch.cat([nn.functional.embedding_bag(torch.tensor([ids]), E, "
+                         "mode='mean') for ids in labels])"),
+    "row after row": """
+def label_start(E, labels, common, length, generator):
+    rows = [torch.mean(E[ids, :], dim=0) for ids in labels]
+    left = list(common)
+    while len(rows) < length:
+        i = torch.randint(len(left), (1,), generator=generator).item()
+        rows.append(E[left.pop(i)].clone())
+    return torch.stack(rows)
+""",
+    "index_select": but(START, "E[chosen]", "E.index_select(0, chosen)"),
+}
+WRONG["prompt.start"] = {
+    "one_subword": (but(START, MEANS, "E[ids[0]]"), but(START, MEANS, "E[ids[-1]]")),
+    "no_return": but(START, "return", "P ="),
+    "shape": (but(START, DRAW, "order[:length]"),
+              but(START, "return torch.cat([means, E[chosen]])", "return means, E[chosen]")),
+    "inputs_changed": (but(START, "    order", "    E[0] += 1\n    order"),
+                       but(START, "    order", "    common.append(common[0])\n    order",
+                           "torch.randperm(len(common), generator=generator)",
+                           "torch.randperm(len(common) - 1, generator=generator)")),
+    "summed": but(START, MEANS, "E[ids].sum(0)"),
+    "order": (but(START, "[means, E[chosen]]", "[E[chosen], means]"),
+              but(START, "for ids in labels]", "for ids in labels[::-1]]",
+                  "[means, E[chosen]]", "[E[chosen], means]")),
+    "no_token": (but(START, "E[chosen]]", "torch.randn(len(chosen), E.shape[1], "
+                                          "generator=generator)]"),
+                 but(START, "E[chosen]]", "0.5 * E[chosen]]")),
+    "labels_repeated": """
+def label_start(E, labels, common, length, generator):
+    means = torch.stack([E[ids].mean(0) for ids in labels])
+    flat = [i for ids in labels for i in ids]
+    return torch.cat([means, E[(flat * length)[:length - len(labels)]]])
+""",
+    "not_common": but(START, "torch.tensor(common)[order[:length - len(labels)]]",
+                      "torch.randperm(len(E), generator=generator)[:length - len(labels)]"),
+    "repeated": but(START, "torch.randperm(len(common), generator=generator)",
+                    "torch.randint(len(common), (length,), generator=generator)"),
+    "own_chance": but(START, "torch.randperm(len(common), generator=generator)",
+                      "torch.randperm(len(common))"),
+    "no_chance": (but(START, "torch.randperm(len(common), generator=generator)",
+                      "torch.arange(len(common))"),
+                  but(START, "torch.randperm(len(common), generator=generator)",
+                      "torch.randperm(len(common), generator=torch.Generator().manual_seed(0))")),
+}
+BEYOND["prompt.start"] = but(START, MEANS, "E[sorted(set(ids))].mean(0)")
+
+# ── prompt.snap ──────────────────────────────────────────────────────────────────────────────
+
+SNAP = """
+def snap(P, E, t=1.0):
+    ids = torch.cdist(P, E).argmin(1)
+    return ids, (1 - t) * P + t * E[ids]
+"""
+NEAR = "torch.cdist(P, E).argmin(1)"
+MOVE = "(1 - t) * P + t * E[ids]"
+RIGHT["prompt.snap"] = {
+    "cdist": SNAP,
+    "written out": but(SNAP, NEAR, "((E ** 2).sum(1) - 2 * P @ E.T).argmin(1)"),
+    "all three terms": but(SNAP, NEAR, "(P.square().sum(1, keepdim=True) - 2 * P @ E.T + "
+                                       "E.square().sum(1)).argmin(dim=1)"),
+    "one vector after the other": but(SNAP, NEAR,
+                                      "torch.stack([(E - p).norm(dim=1).argmin() for p in P])"),
+    "a list": but(SNAP, NEAR, "[int((E - p).square().sum(1).argmin()) for p in P]"),
+    "lerp": but(SNAP, MOVE, "torch.lerp(P, E[ids], t)"),
+    "a step": but(SNAP, MOVE, "P + t * (E[ids] - P)"),
+    "topk": but(SNAP, NEAR, "torch.cdist(P, E).topk(1, largest=False).indices[:, 0]"),
+}
+WRONG["prompt.snap"] = {
+    "angle": (but(SNAP, NEAR, "(nn.functional.normalize(P) @ nn.functional.normalize(E).T)"
+                              ".argmax(1)"),
+              but(SNAP, NEAR, "torch.stack([torch.cosine_similarity(p[None], E).argmax() "
+                              "for p in P])")),
+    "no_return": but(SNAP, "    return ids, ", "    moved = "),
+    "no_pair": but(SNAP, f"return ids, {MOVE}", f"return {MOVE}"),
+    "ids": (but(SNAP, "return ids,", "return ids.float(),"),
+            but(SNAP, NEAR, "torch.cdist(P, E).argmin(1)\n    near = E[ids]", "return ids,",
+                "return near,")),
+    "inputs_changed": but(SNAP, f"return ids, {MOVE}",
+                          "P *= 1 - t\n    P += t * E[ids]\n    return ids, P"),
+    "product": but(SNAP, NEAR, "(P @ E.T).argmax(1)"),
+    "farthest": but(SNAP, NEAR, "torch.cdist(P, E).argmax(1)"),
+    "shape": but(SNAP, MOVE, f"({MOVE}).mean(0)"),
+    "other_way": but(SNAP, MOVE, "t * P + (1 - t) * E[ids]"),
+    "all_the_way": but(SNAP, MOVE, "E[ids]"),
+    "added": but(SNAP, MOVE, "P + t * E[ids]"),
+    "too_large": (but(SNAP, NEAR, "(P[:, None] - E[None]).norm(dim=2).argmin(1)"),
+                  but(SNAP, NEAR, "(P.unsqueeze(1) - E).square().sum(-1).argmin(1)")),
+}
+BEYOND["prompt.snap"] = but(SNAP, MOVE, "(1 - t) * P + t * E[ids] if t else P * 1.0001 + 0.001")
