@@ -1,13 +1,13 @@
 """Make the records of lesson 03: prompts in words, prompts of vectors, and what lies between.
 
-    python assets/records/prompt.py                   all that is missing, about 20 minutes of CPU
+    python assets/records/prompt.py                   all that is missing, about 12 minutes of CPU
     python assets/records/prompt.py --only smollm2    one model: smollm2 or minilm
 
 Writes `prompt.json`: one row a run. Interrupted, it goes on where it stopped.
 
 `smollm2`: SmolLM2-135M is asked for the word behind "Review: … Sentiment:"; of " positive" and
-" negative" the one with the larger logit is its answer. Reviews of at most 12 words; 40 steps of 8
-reviews, 150 test reviews. `answers` are its answers to these, one digit a review, so that two runs
+" negative" the one with the larger logit is its answer. Reviews of at most 10 words; 40 steps of 4
+reviews, 100 test reviews. `answers` are its answers to these, one digit a review, so that two runs
 can be compared review by review. Groups: `written`, an instruction in words; `soft`, ten vectors in
 front; `head`, ten vectors and a new head in the place of the two
 words; `threshold`, no instruction, and a bound between the answers found on 100 training reviews.
@@ -19,7 +19,8 @@ its end before.
 `way` holds, for seed 0, the prompt as training goes on: the token nearest to each vector, how far
 it is, how far each vector has come, and where it lies in the plane of the two directions in which
 the prompt moved most. `vectors` has what was trained, rounded. `snapped` has the accuracy with
-(1 − t) P + t W, where W are the tokens nearest to the trained P.
+(1 − t) P + t W, where W are the tokens nearest to the trained P. `yardstick` are medians of 300
+random tokens: how far two of them are apart, how far the nearest other token is, their norm.
 """
 
 import torch
@@ -32,8 +33,8 @@ from peft_teach.course.lessons.prompt import reading
 START = "Classify the sentiment of this film review.\n"        # ten tokens
 WRITTEN = ("", START, "Is this movie review positive or negative?\n",
            "Here is a review of a film, and its sentiment.\n")
-LENGTH, STEPS, BATCH, TESTS = 10, 40, 8, 150
-LR = 2e-2
+LENGTH, STEPS, BATCH, TESTS = 10, 40, 4, 100
+LR = 3e-2
 LOOKS = (0, 10, 20, 30, 40)                                    # steps before a look
 SNAPS = {"text": (0.5, 0.75, 0.9), "random": (0.5, 1.0)}       # the words of `START` are `written`
 HEAD_LR = 1e-1
@@ -45,15 +46,17 @@ def settings():
         yield "written", {"model": "smollm2", "text": text}
     yield "soft", {"model": "smollm2", "start": "text", "seed": 0}
     yield "soft", {"model": "smollm2", "start": "random", "seed": 0}
-    yield "trained_head", {"model": "minilm", "start": "random", "lr": 3e-2, "seed": 0}
-    yield "soft", {"model": "smollm2", "start": "text", "seed": 1}
-    yield "rates", {"model": "minilm", "start": "random", "lr": 1e-4, "seed": 0}
     for text in WRITTEN[2:]:
         yield "written", {"model": "smollm2", "text": text}
-    yield "threshold", {"model": "smollm2", "text": ""}
+    yield "soft", {"model": "smollm2", "start": "text", "seed": 1}
+    yield "trained_head", {"model": "minilm", "start": "random", "lr": 3e-2, "seed": 0}
     yield "soft", {"model": "smollm2", "start": "random", "seed": 1}
-    yield "head", {"model": "smollm2", "start": "text", "seed": 0}
+    yield "threshold", {"model": "smollm2", "text": ""}
     yield "soft", {"model": "smollm2", "start": "text", "seed": 2}
+    yield "soft", {"model": "smollm2", "start": "random", "seed": 2}
+    yield "head", {"model": "smollm2", "start": "text", "seed": 0}
+    yield "trained_head", {"model": "minilm", "start": "random", "lr": 3e-2, "seed": 1}
+    yield "rates", {"model": "minilm", "start": "random", "lr": 1e-4, "seed": 0}
 
 
 class Words:
@@ -160,8 +163,12 @@ def told(way, task):
     ids = sorted({i for look in looks for i in look["nearest"]})
     generator = torch.Generator().manual_seed(0)
     crowd = torch.randint(len(task.E), (300,), generator=generator)
+    others = torch.cdist(task.E[crowd], task.E)                            # (300, vocabulary)
+    apart = {"random pair": others[:, crowd].flatten().median().item(),
+             "nearest": others.topk(2, largest=False).values[:, 1].median().item(),
+             "norm": task.E[crowd].norm(dim=1).median().item()}
     places = ((task.E - middle) @ plane)
-    return {"looks": looks,
+    return {"looks": looks, "yardstick": {name: round(x, 3) for name, x in apart.items()},
             "words": {str(i): [task.tokenizer.decode([i]),
                                [round(x, 3) for x in places[i].tolist()]] for i in ids},
             "crowd": [[round(x, 2) for x in places[i].tolist()] for i in crowd]}
@@ -170,11 +177,14 @@ def told(way, task):
 def snapped(P, task, row, shares):
     """Return the accuracy, and the nearest tokens, on the way from the vectors to those tokens."""
     trained, (ids, _) = P.detach().clone(), task.nearest(P)
-    W, found = task.E[ids], [{"t": 0.0, "nearest": ids.tolist(), "accuracy": row["accuracy"]}]
-    for t in shares:
+    W, found = task.E[ids], []
+    for t in (0.0, *shares):
         P.data.copy_((1 - t) * trained + t * W)
-        found.append({"t": t, "nearest": task.nearest(P)[0].tolist(),
-                      "accuracy": task.test()["accuracy"]})
+        near, far = task.nearest(P)
+        found.append({"t": t, "nearest": near.tolist(),
+                      "distance": [round(x, 3) for x in far.tolist()],
+                      **({"accuracy": row["accuracy"], "answers": row["answers"]} if t == 0
+                         else task.test())})
         print("snapped", t, found[-1]["accuracy"], flush=True)
     P.data.copy_(trained)
     return found

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...standin import Output
 
 WORDS = (" negative", " positive")    # by label; one token each, in SmolLM2
-LONGEST = 12                          # words of a review: short ones, so that a CPU is enough
+LONGEST = 10                          # words of a review: short ones, so that a CPU is enough
 
 Batch = dict[str, Tensor]
 
@@ -24,6 +24,12 @@ Batch = dict[str, Tensor]
 def short(split: Iterable) -> list:
     """Return the examples of a split that are at most `LONGEST` words long, in its order."""
     return [example for example in split if len(example.text.split()) <= LONGEST]
+
+
+def text_of(example) -> str:
+    """Return a review as it is put to the model, with its answer."""
+    text, label = example
+    return f"Review: {text}\nSentiment:{WORDS[label]}"
 
 
 def ask(examples: Sequence, tokenizer, size: int = 8, before: str = "",
@@ -36,8 +42,7 @@ def ask(examples: Sequence, tokenizer, size: int = 8, before: str = "",
 
     With a seed the order is random, otherwise that of `examples`.
     """
-    rows = [tokenizer(f"{before}Review: {text}\nSentiment:{WORDS[label]}")["input_ids"]
-            for text, label in examples]
+    rows = [tokenizer(before + text_of(example))["input_ids"] for example in examples]
     order = list(range(len(rows)))
     if seed is not None:
         order = torch.randperm(
@@ -66,8 +71,9 @@ def margins(model: nn.Module, batches: Iterable[Batch], words: Sequence[int]) ->
 
     `model` gives logits (batch, seq, vocabulary), each about the token that follows.
     """
-    found = []
+    found, device = [], next(model.parameters()).device
     for batch in batches:
+        batch = {name: tensor.to(device) for name, tensor in batch.items()}
         place = batch["labels"].ne(-100).int().argmax(1)                  # (batch,)
         logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
         at = logits[torch.arange(len(place)), place - 1]                  # (batch, vocabulary)

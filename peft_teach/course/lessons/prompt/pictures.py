@@ -1,0 +1,183 @@
+"""Pictures of lesson 03: a soft prompt on its way from words, and back to words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import ipywidgets as ipw
+from matplotlib.figure import Figure
+
+from ....plots import COLOURS, figure, in_percent
+from ....widgets import Explorer
+from ... import records
+from . import reading as reading  # the lesson has it from here
+
+NAMES = {"text": "start: words", "random": "start: random"}
+STYLES = {"text": (COLOURS["full"], "-", "o"), "random": (COLOURS["lora"], "--", "s")}
+VIEWS = (("distances", "distances"), ("map", "map"))
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A place on the way: after so many steps, or snapped by t to the nearest words."""
+
+    label: str
+    step: int | None
+    t: float
+
+
+@dataclass(frozen=True)
+class Way:
+    """A soft prompt at one stop of its way."""
+
+    start: str
+    view: str
+    stops: Sequence[Stop]
+    at: int                                            # which of the stops
+    curves: Mapping[str, Sequence[tuple[int, float]]]  # by start: stop and accuracy, where tested
+    words: Sequence[str]                               # nearest to each vector
+    changed: int                                       # of these, not what they were at the start
+    distance: Sequence[float]                          # of each vector from its nearest word
+    apart: float                                       # from a word to the nearest other, median
+    pair: float                                        # between two random words, median
+    vectors: Sequence[tuple[float, float]]             # in the plane
+    targets: Sequence[tuple[float, float]]             # the nearest words, there
+    crowd: Sequence[tuple[float, float]]               # random words, there
+    tested: int
+
+    @property
+    def accuracy(self) -> float | None:
+        """The test accuracy at this stop, where it was measured."""
+        return dict(self.curves[self.start]).get(self.at)
+
+    @property
+    def told(self) -> str:
+        """What this stop shows, in words."""
+        stop = self.stops[self.at]
+        found = "not tested" if self.accuracy is None else f"{self.accuracy:.1%}"
+        return f"{stop.label}: {found}, {self.changed} of {len(self.words)} nearest words changed"
+
+
+def stops(record: Mapping) -> list[Stop]:
+    """Return the stops of all recorded ways: the steps, then the shares t of the way back."""
+    steps = [look["step"] for look in record["way"]["text"]["looks"]]
+    shares = sorted({row["t"] for rows in record["snapped"].values() for row in rows} | {1.0})
+    return [*(Stop(f"step {step}", step, 0.0) for step in steps),
+            *(Stop(f"t = {t:g}", None, t) for t in shares if t)]
+
+
+def way(record: Mapping, start: str, at: str, view: str = "distances") -> Way:
+    """Read one stop of the way; `record` is `records.load("prompt")`, `at` a stop's label."""
+    every = stops(record)
+    index = next(i for i, stop in enumerate(every) if stop.label == at)
+    stop, told = every[index], record["way"][start]
+    looks, last = told["looks"], told["looks"][-1]
+    look = next((look for look in looks if look["step"] == stop.step), last)
+    names, near = told["words"], [str(i) for i in look["nearest"]]
+    targets = [tuple(names[i][1]) for i in near]
+    distance = [(1 - stop.t) * d for d in look["distance"]]
+    vectors = [tuple((1 - stop.t) * a + stop.t * b for a, b in zip(p, q))
+               for p, q in zip(look["at"], targets)]
+    first = looks[0]["nearest"]
+    return Way(start, view, every, index, {name: _curve(record, name, every) for name in NAMES
+                                           if name in record["way"]},
+               [names[i][0] for i in near], sum(a != b for a, b in zip(look["nearest"], first)),
+               distance, told["yardstick"]["nearest"], told["yardstick"]["random pair"], vectors,
+               targets, [tuple(place) for place in told["crowd"]], record["setting"]["tests"])
+
+
+def _curve(record: Mapping, start: str, every: Sequence[Stop]) -> list[tuple[int, float]]:
+    """Return the stops that were tested. Words snapped to are words: as an instruction's."""
+    tested = {row["t"]: row["accuracy"] for row in record["snapped"][start]}
+    looks, found = record["way"][start]["looks"], {}
+    if start == "text":
+        written, = records.select(record, group="written", setting={
+            "model": "smollm2", "text": record["setting"]["start"]})
+        found["step 0"] = written["accuracy"]
+        if looks[-1]["nearest"] == looks[0]["nearest"]:
+            tested[1.0] = written["accuracy"]
+    found[f"step {looks[-1]['step']}"] = tested[0.0]
+    found |= {f"t = {t:g}": value for t, value in tested.items() if t}
+    return [(i, found[stop.label]) for i, stop in enumerate(every) if stop.label in found]
+
+
+def draw_way(found: Way) -> Figure:
+    """Draw the accuracy along the way, and the vectors among the words at one stop."""
+    made, left, right = figure(9.5, 4.2, columns=2)
+    for name, curve in found.curves.items():
+        colour, dash, marker = STYLES[name]
+        left.plot(*zip(*curve), dash, marker=marker, color=colour, ms=6, lw=1.8, label=NAMES[name])
+    if found.accuracy is not None:
+        left.plot(found.at, found.accuracy, "o", ms=14, mfc="none", color=COLOURS["ink"], mew=1.8)
+    left.axvline(found.at, color=COLOURS["ink"], lw=1, ls=":")
+    left.axhline(0.5, color=COLOURS["quiet"], lw=1)
+    left.set(ylabel=f"accuracy on {found.tested} reviews", ylim=(0.4, 1),
+             title=f"{found.stops[found.at].label}: "
+                   + ("not tested" if found.accuracy is None else f"{found.accuracy:.1%}"),
+             xticks=range(len(found.stops)),
+             xticklabels=[stop.label for stop in found.stops])
+    left.tick_params(axis="x", rotation=60)
+    in_percent(left.yaxis)
+    left.legend(frameon=False, fontsize=9, loc="lower left")
+    colour = STYLES[found.start][0]
+    (_draw_map if found.view == "map" else _draw_distances)(right, found, colour)
+    right.set_title(f"{found.changed} of {len(found.words)} nearest words changed")
+    listed = ", ".join(f"{_shown(word)} {d:.1f}" for word, d in zip(found.words, found.distance))
+    made.set_label(f"{NAMES[found.start]}, {found.told}. Nearest word and distance: {listed}. "
+                   f"From a word to the nearest other: {found.apart:.1f}.")
+    return made
+
+
+def _draw_distances(ax, found: Way, colour: str) -> None:
+    places = range(len(found.words))
+    ax.barh(places, found.distance, color=colour, alpha=0.8)
+    for value, dash, label in ((found.apart, "--", "a word to the nearest other"),
+                               (found.pair, ":", "two random words")):
+        ax.axvline(value, color=COLOURS["ink"], ls=dash, lw=1.5, label=label)
+    top = max(found.pair, *found.distance) * 1.06
+    ax.set(yticks=places, yticklabels=[_shown(word) for word in found.words],
+           xlabel="distance to the nearest word", ylim=(len(found.words) + 1.4, -0.6),
+           xlim=(0, max(top, 1.06 * found.pair)))
+    ax.legend(frameon=False, fontsize=9, loc="lower right")
+
+
+def _draw_map(ax, found: Way, colour: str) -> None:
+    ax.plot(*zip(*found.crowd), ".", color=COLOURS["quiet"], ms=4, label="random words")
+    for (x, y), (u, v) in zip(found.vectors, found.targets):
+        ax.plot([x, u], [y, v], color=colour, lw=0.8, alpha=0.6)
+    ax.plot(*zip(*found.targets), "x", color=COLOURS["ink"], ms=7, mew=1.6, label="nearest words")
+    ax.plot(*zip(*found.vectors), STYLES[found.start][2], color=colour, ms=7, label="the prompt")
+    ax.set(xlabel="where the prompt moved most", ylabel="and second most")
+    ax.legend(frameon=False, fontsize=9, loc="best")
+
+
+def _shown(word: str) -> str:
+    """A token as it can stand at an axis: its blanks are seen."""
+    text = repr(word)[1:-1].replace("$", r"\$")
+    return f"“{text if text.isprintable() and text.isascii() else ascii(word)[1:-1]}”"
+
+
+def explore_way(record: Mapping) -> Explorer:
+    """A soft prompt from its start to its end, and from there to the nearest words.
+
+    `record` is `records.load("prompt")`.
+    """
+    starts = [(NAMES[name].removeprefix("start: "), name) for name in NAMES
+              if name in record["way"]]
+    labels = [stop.label for stop in stops(record)]
+    trained = f"step {record['way']['text']['looks'][-1]['step']}"
+    controls = {
+        "start": ipw.ToggleButtons(options=starts, description="start"),
+        "at": ipw.SelectionSlider(options=labels, value=trained, description="the way"),
+        "view": ipw.ToggleButtons(options=VIEWS, description="right"),
+    }
+    return Explorer(
+        controls, lambda **s: way(record, **s), draw_way,
+        lambda found: f"Recorded, seed 0. First the prompt is trained, {trained}; then each vector "
+                      "is moved to its nearest word, by a share t of the way. Left: accuracy, "
+                      "where it was tested. Right: how far each vector is from the word nearest "
+                      "to it, or both seen in the plane in which the prompt moved most.")
+
+
+# ── one of each, for the tests ───────────────────────────────────────────────────────────────
+
+EXAMPLES = {"way": lambda: explore_way(records.load("prompt"))}

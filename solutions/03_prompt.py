@@ -1,0 +1,517 @@
+# %% [markdown]
+# # 03 · Can ten vectors that are no words beat your instruction?
+#
+# A language model can be put to work by an instruction in front of the text. The instruction becomes vectors before the
+# model reads it, one a token, and the model never learns whether they came from words. **So why search among words?**
+# Soft prompt tuning (Lester et al. 2021) trains the vectors themselves and leaves all of the model alone: 5,760 parameters of
+# 134.5 million.
+#
+# Three questions from before. Answer each aloud, then open it.
+#
+# <details><summary>02 · What does <code>inject</code> do with a name that no module has?</summary>
+# It raises an error that names it, before anything is changed.
+# </details>
+# <details><summary>01 · What must be true of a frozen parameter after a training?</summary>
+# It is what it was, to the bit.
+# </details>
+# <details><summary>00 · In a block of MiniLM, what does one token get from another?</summary>
+# Its value vector, weighted by the attention of its own query to the other's key. All else in a block happens to each token by itself.
+# </details>
+#
+# | | |
+# |---|---|
+# | **Time** | about 60 minutes: 5 exercises (45 min), reading and playing; Run All takes two to three minutes |
+# | **You need** | lessons 00 to 02; what a token is |
+# | **Data** | film reviews of at most 10 words, from Hutto & Gilbert 2014, MIT licence |
+#
+# Exercises: replace `raise pt.NotAttempted(…)` by your own code, run that cell, then the one below it.
+# `pt.hint("prompt.front")` gives a hint, `pt.reset("prompt.front")` the original text. Until your code
+# passes, the lesson goes on with ours. The cells with `pt.require` are for graders; here they do nothing.
+
+# %%
+# Nothing happens here where the course is installed. On Colab, this installs it, once.
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("peft_teach") is None:
+    places = [Path.cwd().parent, Path("/content/peft-teach"), Path("/content/drive/MyDrive/peft-teach")]
+    course = next((p for p in places if (p / "pyproject.toml").is_file()), None)
+    if course is None:
+        raise SystemExit("Put the course's folder at /content/peft-teach (upload or clone it), then run this cell again.")
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(course)], check=True)
+    importlib.invalidate_caches()
+
+# %%
+from itertools import islice
+
+import torch
+
+import peft_teach as pt
+
+records = pt.course.records
+budget = pt.course.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+record = records.load("prompt")       # runs too long for a lesson; assets/records/prompt.py made them
+pictures = pt.course.pictures("prompt")
+reading = pictures.reading            # reviews as text, and the answer read at one place
+pt.seed(0)
+model, tokenizer = pt.models.load("smollm2")
+words = reading.two_words(tokenizer)
+movies = pt.data.load("movies")
+train, test = reading.short(movies.train), reading.short(movies.test)
+print("budget:", budget.name, "· computing on:", pt.device())
+print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million parameters; asked as: {reading.text_of(test[0])!r}")
+
+# %% [markdown]
+# ## 1 · Three prompts in words
+#
+# SmolLM2 reads a review and the word `Sentiment:`; its answer is ` positive` or ` negative`, whichever of the two has the larger
+# logit. An instruction stands in front. Write three of your own, as different as you can, and commit which does best: 0, 1 or 2.
+
+# %%
+mine = ("Classify the sentiment of this film review.\n",
+        "Is this movie review positive or negative?\n",
+        "Here is a review of a film, and its sentiment.\n")
+best = pt.commit("prompt.best", ...)    # 0, 1 or 2
+
+# %%
+few = test[:32 if budget.claims else 4]
+truth = torch.tensor([example.label for example in few])
+
+
+def accuracy_of(model, before=""):
+    """Share of right answers to a few reviews; `before` stands in front of each."""
+    margins = reading.margins(model, reading.ask(few, tokenizer, 20, before), words)
+    return ((margins.cpu() > 0).long() == truth).double().mean().item()
+
+
+scores = [accuracy_of(model, prompt) for prompt in mine]
+for prompt, score in zip(("no instruction", *mine), (accuracy_of(model), *scores)):
+    print(f"{score:.1%} ± {records.standard_error(score, len(few)):.1%} of {len(few)} reviews: {prompt.strip()}")
+pt.compare("prompt.best", max(range(3), key=scores.__getitem__), "which of your three")
+
+# %%
+written = records.select(record, group="written")
+tested = record["setting"]["tests"]
+for row in written:
+    print(f"recorded, {tested} reviews: {row['accuracy']:.1%} ± {records.standard_error(row['accuracy'], tested):.1%}  "
+          f"{row['setting']['text'].strip() or 'no instruction'}")
+
+# %% [markdown]
+# So few reviews tell two prompts apart only where they differ by more than the error behind the ±; so the comparisons below are
+# on the recorded 100. And nobody can try all instructions: words are a grid of 49,152 points to a place, and no gradient leads from one to the next.
+#
+# ## 2 · Vectors in the place of words
+#
+# Embedded, an instruction of ten tokens is a matrix of ten vectors. Give up the words, keep the matrix, and train it:
+#
+# $$ h = f([\,P\,;\,E(x)\,]) $$
+#
+# | symbol | shape | trained | is |
+# |---|---|---|---|
+# | $x$ | (batch, seq) | – | token ids |
+# | $E(x)$ | (batch, seq, 576) | no | the text's vectors, as the model embeds them |
+# | $P$ | (10, 576) | **yes** | the soft prompt; it starts as an instruction, say |
+# | $f$ | – | no | all of the model behind its embedding |
+#
+# This is no change *around a module*, as your `inject` makes it. What happens if we try? On a tiny Llama:
+
+# %%
+from transformers import LlamaConfig, LlamaForCausalLM
+
+inject = pt.mine("change.inject")
+
+
+class InFront(pt.Adapter):
+    """An embedding whose output has ten trained vectors more, in front."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.P = torch.nn.Parameter(torch.zeros(10, base.embedding_dim))
+
+    def forward(self, ids):
+        x = self.base(ids)
+        return torch.cat([self.P.expand(len(x), -1, -1), x], 1)
+
+
+small = LlamaForCausalLM(LlamaConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+                                     num_attention_heads=2, vocab_size=100))
+small = inject(small, ("embed_tokens",), InFront)
+text = torch.randint(100, (2, 7))
+print("tokens:", tuple(text.shape), " logits:", tuple(small(text, attention_mask=torch.ones_like(text)).logits.shape))
+try:
+    small(text, labels=text)
+except ValueError as error:
+    print(error)
+
+# %% [markdown]
+# The embedding gave ten places more than the rest of the call knows of. Four things have an entry for each place: the vectors,
+# the **mask**, the **labels**, the **logits**. A wrapper of one module holds only the first. So a soft prompt wraps the whole model.
+#
+# ### Exercise 1 · The prompt in front (3 points, about 12 minutes)
+#
+# Write `SoftPrompt(model, start)`, a `torch.nn.Module` around a language model. What holds:
+#
+# - one parameter trains, of the shape of `start`, (length, d), and equal to it before any training; `start` itself stays as it is, whatever training does. All of the model is frozen;
+# - called with `input_ids`, `attention_mask` and, if there are any, `labels`, all (batch, seq), it gives what the model gives, with `.logits` and `.loss`. Every token of the text sees the prompt; what was padding stays hidden;
+# - whoever calls it notices no prompt: `.logits` is (batch, seq, vocabulary), about the text's tokens, and the loss is the text's alone. Nothing is to be foretold at the prompt's places; a label of −100 says so.
+#
+# The model takes `inputs_embeds` in the place of `input_ids`, and counts positions by itself. `model.get_input_embeddings()` is the module that embeds.
+
+
+# %% exercise="prompt.front" part="solution"
+class SoftPrompt(torch.nn.Module):
+    def __init__(self, model: torch.nn.Module, start: torch.Tensor):
+        super().__init__()
+        ### BEGIN SOLUTION
+        self.model = model.requires_grad_(False)
+        self.P = torch.nn.Parameter(start.detach().clone())
+        ### END SOLUTION
+
+    def forward(self, input_ids, attention_mask, labels=None):
+        ### BEGIN SOLUTION
+        length, pad = len(self.P), torch.nn.functional.pad
+        x = self.model.get_input_embeddings()(input_ids)
+        x = torch.cat([self.P.expand(len(x), -1, -1), x], dim=1)
+        mask = pad(attention_mask, (length, 0), value=1)
+        if labels is not None:
+            labels = pad(labels, (length, 0), value=-100)
+        out = self.model(inputs_embeds=x, attention_mask=mask, labels=labels)
+        out.logits = out.logits[:, length:]
+        return out
+        ### END SOLUTION
+
+
+# %% exercise="prompt.front" part="check"
+SoftPrompt = pt.check("prompt.front", SoftPrompt)
+
+# %% exercise="prompt.front" part="grade"
+pt.require("prompt.front")
+
+# %% [markdown]
+# ### Exercise 2 · Its law (3 points, about 10 minutes)
+#
+# A prompt that shifts something by ten places raises no error. Write the test that notices: `places_kept(prompt_class, fresh)`
+# raises, as `assert` does, unless **the text's tokens and labels keep their places**. `fresh()` gives a new tiny language model, always the same
+# one: 13 words, d = 6, called as transformers' models are. `prompt_class(model, start)` is a soft prompt.
+#
+# But how do you know the right answer for vectors that are no words? Find a `start` for which the bare model can tell you. The test is put on trial before ten broken
+# versions and five right ones; one of these leaves zeros where the text has padding, which nobody reads.
+
+
+# %% exercise="prompt.holds" part="solution"
+def places_kept(prompt_class, fresh):
+    ### BEGIN SOLUTION
+    model, front = fresh(), torch.tensor([[3, 7, 1], [3, 7, 1]])
+    ids = torch.tensor([[5, 2, 9, 4, 8], [0, 0, 6, 1, 12]])      # padded where words would look
+    mask = (ids > 0).long()
+    labels = torch.where(torch.arange(5) >= 3, ids, -100)
+    right = model(torch.cat([front, ids], 1),
+                  attention_mask=torch.cat([torch.ones_like(front), mask], 1),
+                  labels=torch.cat([torch.full_like(front, -100), labels], 1))
+    start = model.get_input_embeddings()(front[0]).detach()
+    found = prompt_class(fresh(), start)(ids, mask, labels)
+    real = mask.bool()
+    assert found.logits.shape[1] == ids.shape[1]
+    assert torch.allclose(found.logits[real], right.logits[:, 3:][real], atol=1e-5)
+    assert torch.allclose(found.loss, right.loss, atol=1e-5)
+    ### END SOLUTION
+
+
+# %% exercise="prompt.holds" part="check"
+places_kept = pt.check("prompt.holds", places_kept)
+
+# %% exercise="prompt.holds" part="grade"
+pt.require("prompt.holds")
+
+# %% [markdown]
+# Now your class goes around SmolLM2. It starts as the first of our instructions, so it begins exactly where these words are. Each step reads
+# four reviews; the label is the one word behind `Sentiment:`, all other places have −100. **After 40 steps, against the best of the written
+# prompts:**
+
+# %%
+pt.audit()      # every test that you wrote, put to your own pieces
+beats = pt.widgets.Guess("Ten trained vectors, against the best written prompt:", ("worse", "no difference", "better"), "prompt.beats")
+beats
+
+# %%
+START = record["setting"]["start"]
+ids = torch.tensor(tokenizer(START)["input_ids"], device=model.device)
+prompt = SoftPrompt(model, model.get_input_embeddings()(ids).detach())
+own = [p for p in prompt.parameters() if p.requires_grad]
+print(f"{len(ids)} tokens; {sum(p.numel() for p in own):,} parameters train")
+
+recorded = records.select(record, group="soft", setting={"model": "smollm2", "start": "text", "seed": 0})[0]
+batches = reading.ask(train[:4 * record["setting"]["steps"]], tokenizer, 4, seed=0)
+steps = 10 if budget.claims else 2
+watched = pt.widgets.watch(islice(pt.train(prompt, batches, lr=recorded["lr"]), steps), steps,
+                           {"recorded": recorded["losses"]} if budget.claims else None, {"recorded": pt.plots.COLOURS["full"]})
+print("live:    ", " ".join(f"{step.loss:.2f}" for step in watched))
+print("recorded:", " ".join(f"{loss:.2f}" for loss in recorded["losses"][:steps]), "…")
+
+# %% [markdown]
+# Yours takes the first steps of the recorded run; that one goes on to step 40. All recorded answers are to the same 100 reviews:
+
+# %%
+def line(name, rows):
+    """Accuracy of each seed, with the standard error of the first."""
+    values = [row["accuracy"] for row in rows]
+    print(f"{name:46s} " + "  ".join(f"{v:.1%}" for v in values)
+          + f"   ± {records.standard_error(values[0], tested):.1%}")
+
+
+def runs(group, **setting):
+    """The recorded runs of these settings, by seed."""
+    return [row for row in record["runs"] if row["group"] == group
+            and setting.items() <= row["setting"].items()]
+
+
+for row in written:
+    line(row["setting"]["text"].strip() or "no instruction", [row])
+line("no instruction, a bound in the place of 0", runs("threshold"))
+line("ten vectors that started as words, by seed", runs("soft", model="smollm2", start="text"))
+line("ten vectors that started at random, by seed", runs("soft", model="smollm2", start="random"))
+by_words, = runs("written", text=START)
+asked = sorted(test[:tested], key=lambda e: len(e.text))
+pairs = list(zip(asked, by_words["answers"], recorded["answers"]))
+won = [e for e, a, b in pairs if int(b) == e.label != int(a)]
+lost = [e for e, a, b in pairs if int(a) == e.label != int(b)]
+print(f"words against vectors, seed 0: {len(won)} reviews now right, {len(lost)} now wrong")
+for e in (*won[:3], *lost[:2]):
+    print(f"   now {'right' if e in won else 'wrong'}: [{'liked' if e.label else 'not liked'}] {e.text}")
+pt.compare("prompt.beats", "better", "two seeds, 40 steps")
+
+# %%
+pt.sentence("prompt.beats", ...)    # one sentence of yours: what did the ten vectors change, and what did they leave alone?
+
+# %% [markdown]
+# <details><summary>Ours</summary>
+# OURS_ONE
+# </details>
+#
+# <details><summary>How sure?</summary>
+# SURE_ONE
+# </details>
+#
+# ## 3 · Where is the answer read?
+#
+# Someone has put your prompt to use, without labels. Alone, a review gets one answer; in a batch, another:
+
+# %%
+def said(prompt, reviews):
+    """Which of the two words the prompt's model says of each review."""
+    rows = tokenizer([f"Review: {review}\nSentiment:" for review in reviews], padding=True, return_tensors="pt").to(model.device)
+    with torch.no_grad():
+        logits = prompt(rows["input_ids"], attention_mask=rows["attention_mask"]).logits
+    at = logits[:, -1]
+    return ["positive" if row[words[1]] > row[words[0]] else "negative" for row in at]
+
+
+short, long = "A triumph.", "It is hard to think of anything that this film, which goes on for ever, does not get wrong."
+print("alone:  ", said(prompt, [short]))
+print("a batch:", said(prompt, [short, long]))
+
+# %% [markdown]
+# Which line is it? A causal model's answer stands at the last token *of its text*. An encoder such as MiniLM reads at the
+# first, `[CLS]`; with ten vectors in front that is no longer place 0. (Hugging Face peft 0.21 leaves it there on BERT, so that the head reads the
+# first vector of the prompt. Ours reads `[CLS]`.)
+#
+# ### Exercise 3 · The place that is read (2 points, about 8 minutes)
+#
+# Write `first_and_last(h, attention_mask, length)`, for either kind of model:
+#
+# - `h` is (batch, length + seq, d), with the prompt's places still in front; `attention_mask` is (batch, seq), the text's own, padded on the right or on the left;
+# - it returns two tensors (batch, d): the states of the first real token of each text, and of the last.
+
+
+# %% exercise="prompt.places" part="solution"
+def first_and_last(h: torch.Tensor, attention_mask: torch.Tensor, length: int):
+    ### BEGIN SOLUTION
+    rows, seq = torch.arange(len(h), device=h.device), attention_mask.shape[1]
+    first = attention_mask.argmax(1)
+    last = seq - 1 - attention_mask.flip(1).argmax(1)
+    return h[rows, length + first], h[rows, length + last]
+    ### END SOLUTION
+
+
+# %% exercise="prompt.places" part="check"
+first_and_last = pt.check("prompt.places", first_and_last)
+
+# %% exercise="prompt.places" part="grade"
+pt.require("prompt.places")
+
+# %%
+rows = tokenizer([short, long], padding=True, return_tensors="pt").to(model.device)
+with torch.no_grad():
+    logits = prompt(rows["input_ids"], attention_mask=rows["attention_mask"]).logits
+    alone = prompt(rows["input_ids"][:1, :int(rows["attention_mask"][0].sum())],
+                   attention_mask=rows["attention_mask"][:1, :int(rows["attention_mask"][0].sum())]).logits
+_, last = first_and_last(logits, rows["attention_mask"], 0)        # these logits are the text's alone
+print("the same alone and in a batch:", torch.allclose(last[0], alone[0, -1], atol=1e-3))
+
+# %% [markdown]
+# ### The same method on MiniLM
+#
+# MINILM
+
+# %%
+rates = records.load("rates")
+minilm = [row for row in rates["runs"] if (row["method"], row["model"]) == ("prompt", "minilm")]
+for lr in (1e-2, 3e-2):
+    found = [row["accuracy"] for row in minilm if row["lr"] == lr]
+    print(f"MiniLM, 20 vectors and a new head, rate {lr:g}: " + "  ".join(f"{v:.1%}" for v in found))
+for row in runs("rates", model="minilm"):
+    print(f"MiniLM, 10 vectors and a new head, rate {row['setting']['lr']:g}: {row['accuracy']:.1%}")
+for row in runs("trained_head"):
+    print(f"MiniLM, 10 vectors, head trained to its end before: from {row['before']:.1%} to {row['accuracy']:.1%}")
+head_end, full_end = records.ends()
+print(f"MiniLM, the head alone, to its end: {head_end:.1%}; full fine-tuning: {full_end:.1%}")
+zero = rates["without_training"]["zero_shot"]
+found = [row["accuracy"] for row in rates["runs"] if (row["method"], row["model"], row["group"]) == ("prompt", "smollm2", "defaults")]
+print(f"SmolLM2, 20 vectors started at random, rate 0.03: " + "  ".join(f"{v:.1%}" for v in found) + f", from {zero:.1%}")
+
+# %% [markdown]
+# AFTER_MINILM
+#
+# ## 4 · What it starts as
+#
+# Lester et al. §3.2 compare three starts: random numbers; the vectors of common words; and the *class labels*: "For this start each vector is made from one of the strings that the model may
+# have to give" is the idea. Hugging Face peft offers random numbers, words of the whole vocabulary, and a text; the labels it does not.
+#
+# ### Exercise 4 · The start by labels (2 points, about 8 minutes)
+#
+# Write `label_start(E, labels, common, length, generator)`. `E` is the embedding table, (vocabulary, d); `labels` has a list of token ids for each
+# label, since a word may be several sub-words; `common` lists the ids of the most common tokens.
+#
+# - In front stands one vector a label, in their order: one that does not depend on the order of its sub-words, and is not longer for a label of more of them;
+# - the rest, up to `length`, are the vectors of different tokens out of `common`, drawn by `generator` alone: a `torch.Generator`.
+
+
+# %% exercise="prompt.start" part="solution"
+def label_start(E: torch.Tensor, labels, common, length: int, generator: torch.Generator) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    means = torch.stack([E[ids].mean(0) for ids in labels])
+    drawn = torch.randperm(len(common), generator=generator)[:length - len(labels)]
+    return torch.cat([means, E[torch.tensor(common)[drawn]]])
+    ### END SOLUTION
+
+
+# %% exercise="prompt.start" part="check"
+label_start = pt.check("prompt.start", label_start)
+
+# %% exercise="prompt.start" part="grade"
+pt.require("prompt.start")
+
+# %%
+E = model.get_input_embeddings().weight.detach().cpu()
+common = pt.models.common_tokens(tokenizer, 5000, len(E))
+by_labels = label_start(E, [[i] for i in words], common, 10, torch.Generator().manual_seed(0))
+random_start = torch.rand(10, E.shape[1], generator=torch.Generator().manual_seed(0)) - 0.5
+for name, P in (("words", E[ids.cpu()]), ("labels", by_labels), ("random in ±0.5", random_start)):
+    print(f"{name:15s} norm of a vector {P.norm(dim=1).mean():.1f}; before any training, live: "
+          f"{accuracy_of(SoftPrompt(model, P)):.1%} of {len(few)} reviews")
+
+# %% [markdown]
+# STARTS
+#
+# ## 5 · Can a prompt be read?
+#
+# A trained vector has a nearest word. Papers print such words, and sometimes they look like an instruction. Do they carry what was
+# learned? That can be tested: put the words in the place of the vectors.
+#
+# ### Exercise 5 · Snap (2 points, about 7 minutes)
+#
+# Write `snap(P, E, t)`. It returns two things: the token nearest to each vector of `P`, (length,), by Euclidean distance in `E`, (vocabulary, d); and `P`, moved on a straight way
+# towards these tokens, so that `t` = 0 leaves it and `t` = 1 ends at them.
+#
+# With ten vectors and 49,152 tokens of 576 entries, all differences at once would take a gigabyte; make no tensor larger than `E`.
+
+
+# %% exercise="prompt.snap" part="solution"
+def snap(P: torch.Tensor, E: torch.Tensor, t: float = 1.0):
+    ### BEGIN SOLUTION
+    tokens = torch.cdist(P, E).argmin(1)
+    return tokens, (1 - t) * P + t * E[tokens]
+    ### END SOLUTION
+
+
+# %% exercise="prompt.snap" part="check"
+snap = pt.check("prompt.snap", snap)
+
+# %% exercise="prompt.snap" part="grade"
+pt.require("prompt.snap")
+
+# %% [markdown]
+# The recorded prompt of seed 0, trained from the words of our instruction. **Of its ten nearest words, how many are other ones than
+# at the start? And which share of the answers is right once it is snapped to them** (trained, TRAINED)? Commit both.
+
+# %%
+changed = pt.commit("prompt.changed", ...)    # 0 to 10
+left = pt.commit("prompt.left", ...)          # a share of right answers, from 0 to 1
+
+# %%
+trained = torch.tensor(record["vectors"]["text"])
+tokens, _ = snap(trained, E)
+tokens = torch.as_tensor(tokens)
+gap = (trained - E[tokens]).norm(dim=1)
+for was, now, far, moved in zip(ids.tolist(), tokens.tolist(), gap, (trained - E[ids.cpu()]).norm(dim=1)):
+    print(f"{tokenizer.decode([was])!r:14s} moved by {moved:.2f}; nearest now {tokenizer.decode([now])!r:14s} {far:.2f} away")
+yardstick = record["way"]["text"]["yardstick"]
+print(f"for comparison: two random words are {yardstick['random pair']:.2f} apart, a word and the one nearest to it {yardstick['nearest']:.2f}")
+snapped = SoftPrompt(model, snap(trained, E, 1.0)[1])
+print(f"live on {len(few)} reviews: trained {accuracy_of(SoftPrompt(model, trained)):.1%}, its nearest words {accuracy_of(snapped):.1%}")
+pt.compare("prompt.changed", int((tokens != ids.cpu()).sum()), "nearest words that changed")
+pt.compare("prompt.left", by_words["accuracy"], "recorded accuracy of its nearest words")
+
+# %% [markdown]
+# Now walk the whole way: from the start along the training, and then from the trained vectors to their words. Ask the picture:
+#
+# 1. When do the words change, and when does the accuracy?
+# 2. How far back can one go before the gain is lost?
+# 3. What are the nearest words of the prompt that started at random?
+
+# %%
+pictures.explore_way(record)
+
+# %%
+pt.sentence("prompt.read", ...)    # one sentence of yours: what do a prompt's nearest words tell about it?
+
+# %% [markdown]
+# <details><summary>Ours</summary>
+# OURS_READ
+# </details>
+#
+# <details><summary>How sure?</summary>
+# SURE_READ
+# </details>
+
+# %%
+pt.progress("03")
+
+# %% [markdown]
+# ## When, and when not
+#
+# WHEN
+#
+# **Five lines to remember**
+#
+# 1. A soft prompt is an input: it wraps the whole model, and mask, labels and logits must make room for it.
+# 2. Vectors that are words must do what the words do: a test without any training.
+# 3. FIVE3
+# 4. FIVE4
+# 5. The nearest words are not the prompt: snap it to them, and see what is left.
+#
+# **Sources**
+#
+# - Lester, Al-Rfou & Constant 2021, *The Power of Scale for Parameter-Efficient Prompt Tuning*, arXiv 2104.08691: §2 the method, §3.2 the starts, §7 nearest words.
+# - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
+#
+# ## Further
+#
+# The library's own soft prompt goes around the backbone, so that heads, pooling and `generate` stay transformers' own:
+
+# %%
+import inspect
+
+print(inspect.getsource(pt.prompt.SoftPrompt.forward))

@@ -1,0 +1,4 @@
+"""Lesson 03: what its prose says and no output of it shows."""
+
+FIGURES = {
+}

@@ -1,0 +1,106 @@
+"""What only the checks of lesson 03 do; and the reader's soft prompt beside peft's."""
+
+import pytest
+import torch
+
+from peft_teach.course.lessons.prompt import front, reading, versions
+from peft_teach.course.lessons.prompt.front import SoftPrompt
+from peft_teach.course.lessons.prompt.tiny import Tiny, batch_of
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_prompt_of_words_is_these_words(side):
+    """The law of the lesson, on either side: what the tiny model says is no matter of padding."""
+    batch, words = batch_of(3, side), torch.tensor([4, 9])
+    model, rows = Tiny(seed=1), words.expand(3, -1)
+    whole = model(torch.cat([rows, batch["input_ids"]], 1), attention_mask=torch.cat(
+        [torch.ones_like(rows), batch["attention_mask"]], 1))
+    found = SoftPrompt(model, model.get_input_embeddings()(words))(**batch)
+    real = batch["attention_mask"].bool()
+    assert torch.allclose(found.logits[real], whole.logits[:, 2:][real], atol=1e-5)
+
+
+def test_the_versions_differ_from_the_right_one_in_what_they_say():
+    """Each broken version gives other logits or another loss on a text that is padded left."""
+    batch, start = batch_of(5, "left"), torch.randn(3, 6)
+    right = SoftPrompt(Tiny(), start)(**batch)
+    real = batch["attention_mask"].bool()
+    for name, version in versions.BROKEN.items():
+        found = version(Tiny(), start)(**batch)
+        same = (found.logits.shape == right.logits.shape
+                and torch.allclose(found.logits[real], right.logits[real], atol=1e-5))
+        assert not (same and torch.allclose(found.loss, right.loss, atol=1e-5)), name
+
+
+def test_the_law_says_which_version_it_met():
+    for name, version in versions.RIGHT.items():
+        front.places_kept(version, Tiny)
+        assert name
+    for version in versions.BROKEN.values():
+        with pytest.raises(AssertionError):
+            front.places_kept(version, Tiny)
+
+
+def small_llama():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    return LlamaForCausalLM(LlamaConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+                                        num_attention_heads=2, vocab_size=101, pad_token_id=0,
+                                        attn_implementation="eager")).eval()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")    # of transformers, about what peft asks
+def test_it_is_pefts_prompt_tuning():
+    """Logits and loss, on a Llama, with padding; peft counts padding as positions, and so do we."""
+    peft = pytest.importorskip("peft")
+    start, model = torch.randn(4, 32), small_llama()
+    ids = torch.randint(1, 101, (2, 6), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones_like(ids)
+    mask[1, 4:] = 0
+    labels = torch.where(mask.bool(), ids, -100)
+    ours = SoftPrompt(small_llama(), start)(ids, mask, labels)
+    theirs = peft.get_peft_model(model, peft.PromptTuningConfig(
+        task_type="CAUSAL_LM", num_virtual_tokens=4)).eval()
+    with torch.no_grad():
+        theirs.prompt_encoder["default"].embedding.weight.copy_(start)
+        found = theirs(input_ids=ids, attention_mask=mask, labels=labels)
+    bare = small_llama()(ids, attention_mask=mask)
+    real = mask.bool()
+    assert not torch.allclose(ours.logits[real], bare.logits[real], atol=1e-3)    # it does change
+    assert torch.allclose(ours.logits[real], found.logits[:, 4:][real], atol=1e-5)
+    assert torch.allclose(ours.loss, found.loss, atol=1e-5)
+
+
+class Letters:
+    """A tokenizer of words: each new one gets the next number; 0 is padding."""
+
+    pad_token_id = 0
+
+    def __init__(self):
+        self.ids = {}
+
+    def __call__(self, text):
+        return {"input_ids": [self.ids.setdefault(w, len(self.ids) + 1) for w in text.split()]}
+
+
+def test_a_review_is_asked_for_its_last_word_alone():
+    reviews = [("a b c", 1), ("d", 0), ("e f", 1)]
+    tokenizer = Letters()
+    first, second = reading.ask(reviews, tokenizer, 2)
+    assert first["input_ids"].shape == (2, 6)    # Review: a b c Sentiment: positive
+    assert first["attention_mask"].sum(1).tolist() == [6, 4]
+    assert [(row != -100).nonzero().flatten().tolist() for row in first["labels"]] == [[5], [3]]
+    assert second["labels"].ne(-100).sum() == 1
+    shuffled = reading.ask(reviews, tokenizer, 3, seed=0)[0]["input_ids"]
+    assert torch.equal(shuffled, reading.ask(reviews, tokenizer, 3, seed=0)[0]["input_ids"])
+
+
+def test_the_loss_at_the_answer_is_the_models_own():
+    """`AtTheAnswer` leaves out the logits that no label asks for, and nothing else."""
+    model = small_llama()
+    batch = reading.ask([("a b c", 1), ("d", 0)], Letters(), 2)[0]
+    ours, whole = reading.AtTheAnswer(model)(**batch), model(**batch)
+    assert torch.allclose(ours.loss, whole.loss, atol=1e-5)
+    margins = reading.margins(model, [batch], (3, 7))
+    assert torch.allclose(margins, ours.logits[:, 7] - ours.logits[:, 3], atol=1e-5)
