@@ -100,7 +100,7 @@ for row in written:
 
 # %% [markdown]
 # So few reviews tell two prompts apart only where they differ by more than the error behind the ±; so the comparisons below are
-# on the recorded 100. And nobody can try all instructions: words are a grid of 49,152 points to a place, and no gradient leads from one to the next.
+# on the recorded 150. And nobody can try all instructions: words are a grid of 49,152 points to a place, and no gradient leads from one to the next.
 #
 # ## 2 · Vectors in the place of words
 #
@@ -227,12 +227,12 @@ pt.require("prompt.holds")
 
 # %% [markdown]
 # Now your class goes around SmolLM2. It starts as the first of our instructions, so it begins exactly where these words are. Each step reads
-# four reviews; the label is the one word behind `Sentiment:`, all other places have −100. **After 40 steps, against the best of the written
-# prompts:**
+# eight reviews; the label is the one word behind `Sentiment:`, all other places have −100. **After 60 steps, against the
+# words it started as:**
 
 # %%
 pt.audit()      # every test that you wrote, put to your own pieces
-beats = pt.widgets.Guess("Ten trained vectors, against the best written prompt:", ("worse", "no difference", "better"), "prompt.beats")
+beats = pt.widgets.Guess("Ten trained vectors, against the words they started as:", ("worse", "no difference", "better"), "prompt.beats")
 beats
 
 # %%
@@ -243,7 +243,7 @@ own = [p for p in prompt.parameters() if p.requires_grad]
 print(f"{len(ids)} tokens; {sum(p.numel() for p in own):,} parameters train")
 
 recorded = records.select(record, group="soft", setting={"model": "smollm2", "start": "text", "seed": 0})[0]
-batches = reading.ask(train[:4 * record["setting"]["steps"]], tokenizer, 4, seed=0)
+batches = reading.ask(train[:8 * record["setting"]["steps"]], tokenizer, 8, seed=0)
 steps = 10 if budget.claims else 2
 watched = pt.widgets.watch(islice(pt.train(prompt, batches, lr=recorded["lr"]), steps), steps,
                            {"recorded": recorded["losses"]} if budget.claims else None, {"recorded": pt.plots.COLOURS["full"]})
@@ -251,12 +251,14 @@ print("live:    ", " ".join(f"{step.loss:.2f}" for step in watched))
 print("recorded:", " ".join(f"{loss:.2f}" for loss in recorded["losses"][:steps]), "…")
 
 # %% [markdown]
-# Yours takes the first steps of the recorded run; that one goes on to step 40. All recorded answers are to the same 100 reviews:
+# Yours takes the first steps of the recorded run; that one goes on to step 60. All recorded answers are to the same 150 reviews:
 
 # %%
 def line(name, rows):
     """Accuracy of each seed, with the standard error of the first."""
     values = [row["accuracy"] for row in rows]
+    if not values:
+        return
     print(f"{name:46s} " + "  ".join(f"{v:.1%}" for v in values)
           + f"   ± {records.standard_error(values[0], tested):.1%}")
 
@@ -280,7 +282,10 @@ lost = [e for e, a, b in pairs if int(a) == e.label != int(b)]
 print(f"words against vectors, seed 0: {len(won)} reviews now right, {len(lost)} now wrong")
 for e in (*won[:3], *lost[:2]):
     print(f"   now {'right' if e in won else 'wrong'}: [{'liked' if e.label else 'not liked'}] {e.text}")
-pt.compare("prompt.beats", "better", "two seeds, 40 steps")
+ahead = (len(won) - len(lost)) / (len(won) + len(lost)) ** 0.5
+print(f"were both as good, the difference would be {ahead:.1f} standard errors: (won − lost) / √(won + lost)")
+pt.compare("prompt.beats", "better" if ahead > 2 else "worse" if ahead < -2 else "no difference",
+           "seed 0 against the words that it started as, review by review")
 
 # %%
 pt.sentence("prompt.beats", ...)    # one sentence of yours: what did the ten vectors change, and what did they leave alone?
@@ -369,7 +374,7 @@ head_end, full_end = records.ends()
 print(f"MiniLM, the head alone, to its end: {head_end:.1%}; full fine-tuning: {full_end:.1%}")
 zero = rates["without_training"]["zero_shot"]
 found = [row["accuracy"] for row in rates["runs"] if (row["method"], row["model"], row["group"]) == ("prompt", "smollm2", "defaults")]
-print(f"SmolLM2, 20 vectors started at random, rate 0.03: " + "  ".join(f"{v:.1%}" for v in found) + f", from {zero:.1%}")
+print("SmolLM2, 20 vectors started at random, rate 0.03: " + "  ".join(f"{v:.1%}" for v in found) + f", from {zero:.1%}")
 
 # %% [markdown]
 # AFTER_MINILM

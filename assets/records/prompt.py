@@ -2,12 +2,13 @@
 
     python assets/records/prompt.py                   all that is missing, about 12 minutes of CPU
     python assets/records/prompt.py --only smollm2    one model: smollm2 or minilm
+    python assets/records/prompt.py --first 4         the most needed runs
 
 Writes `prompt.json`: one row a run. Interrupted, it goes on where it stopped.
 
 `smollm2`: SmolLM2-135M is asked for the word behind "Review: … Sentiment:"; of " positive" and
-" negative" the one with the larger logit is its answer. Reviews of at most 10 words; 40 steps of 4
-reviews, 100 test reviews. `answers` are its answers to these, one digit a review, so that two runs
+" negative" the one with the larger logit is its answer. Reviews of at most 10 words; 60 steps of 8
+reviews, 150 test reviews. `answers` are its answers to these, one digit a review, so that two runs
 can be compared review by review. Groups: `written`, an instruction in words; `soft`, ten vectors in
 front; `head`, ten vectors and a new head in the place of the two
 words; `threshold`, no instruction, and a bound between the answers found on 100 training reviews.
@@ -33,9 +34,9 @@ from peft_teach.course.lessons.prompt import reading
 START = "Classify the sentiment of this film review.\n"        # ten tokens
 WRITTEN = ("", START, "Is this movie review positive or negative?\n",
            "Here is a review of a film, and its sentiment.\n")
-LENGTH, STEPS, BATCH, TESTS = 10, 40, 4, 100
-LR = 3e-2
-LOOKS = (0, 10, 20, 30, 40)                                    # steps before a look
+LENGTH, STEPS, BATCH, TESTS = 10, 60, 8, 150
+LR = 1e-2
+LOOKS = (0, 15, 30, 45, 60)                                    # steps before a look
 SNAPS = {"text": (0.5, 0.75, 0.9), "random": (0.5, 1.0)}       # the words of `START` are `written`
 HEAD_LR = 1e-1
 
@@ -250,6 +251,7 @@ def main():
     """Make what is missing, one run after the other, saving after each."""
     parser = recording.arguments(__doc__)
     parser.add_argument("--only", choices=("smollm2", "minilm"))
+    parser.add_argument("--first", type=int, help="only so many runs, the most needed ones")
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = pt.data.load("movies")
@@ -270,8 +272,9 @@ def main():
             return threshold(task), {}
         return soft({**setting, "head": True} if group == "head" else setting, task)
 
-    record.make(({"group": group, "setting": setting} for group, setting in settings()
-                 if options.only in (None, setting["model"])), make)
+    wanted = [{"group": group, "setting": setting} for group, setting in settings()
+              if options.only in (None, setting["model"])]
+    record.make(wanted[:options.first], make)
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ def _draw_distances(ax, found: Way, colour: str) -> None:
     ax.set(yticks=places, yticklabels=[_shown(word) for word in found.words],
            xlabel="distance to the nearest word", ylim=(len(found.words) + 1.4, -0.6),
            xlim=(0, max(top, 1.06 * found.pair)))
-    ax.legend(frameon=False, fontsize=9, loc="lower right")
+    ax.legend(edgecolor="none", framealpha=1, fontsize=9, loc="lower right")
 
 
 def _draw_map(ax, found: Way, colour: str) -> None:

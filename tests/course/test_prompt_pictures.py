@@ -1,0 +1,71 @@
+"""Lesson 03: the numbers in its picture are those of the record."""
+
+import itertools
+
+import pytest
+
+import peft_teach as pt
+from peft_teach.course import records
+
+prompt = pt.course.pictures("prompt")
+
+
+@pytest.fixture(scope="module")
+def record():
+    return records.load("prompt")
+
+
+def test_the_way_over_all_its_stops(record):
+    for start, stop in itertools.product(record["way"], prompt.stops(record)):
+        found = prompt.way(record, start, stop.label)
+        last = record["way"][start]["looks"][-1]
+        assert len(found.words) == len(found.distance) == len(found.vectors) == record[
+            "setting"]["length"]
+        assert 0 <= found.changed <= len(found.words)
+        if stop.t == 1:
+            assert found.vectors == found.targets
+            assert max(found.distance) == 0
+        if stop.label == f"step {last['step']}":
+            assert found.distance == last["distance"]
+            rows = records.select(record, group="soft", setting={
+                "model": "smollm2", "start": start, "seed": 0})
+            assert found.accuracy == rows[0]["accuracy"]
+        assert stop.label in found.told
+
+
+def test_each_stop_that_was_tested_is_a_point_and_no_other(record):
+    for start, rows in record["snapped"].items():
+        found = prompt.way(record, start, "step 0")
+        labels = [found.stops[i].label for i, _ in found.curves[start]]
+        assert {f"t = {row['t']:g}" for row in rows if row["t"]} <= set(labels)
+        assert ("step 0" in labels) == (start == "text")    # an instruction, or never tested
+        line = next(line for line in prompt.draw_way(found).axes[0].lines
+                    if line.get_label() == prompt.NAMES[start])
+        assert list(zip(*line.get_data())) == found.curves[start]
+
+
+def test_both_views_are_drawn_and_told(record):
+    for start, (_, view) in itertools.product(record["way"], prompt.VIEWS):
+        found = prompt.way(record, start, "t = 0.5", view)
+        made = prompt.draw_way(found)
+        assert f"{found.changed} of {len(found.words)}" in made.axes[1].get_title()
+        assert "Nearest word and distance" in made.get_label()
+
+
+def test_every_control_leads_to_its_stop(record):
+    explorer = prompt.explore_way(record)
+    for start in record["way"]:
+        explorer.controls["start"].value = start
+        for label in ("step 0", "t = 0.5", "t = 1"):
+            explorer.controls["at"].value = label
+            assert (explorer.data.start, explorer.data.stops[explorer.data.at].label) == (
+                start, label)
+    explorer.controls["view"].value = "map"
+    assert explorer.data.view == "map"
+
+
+def test_words_at_an_axis_are_in_print():
+    assert prompt._shown(" film") == "“ film”"
+    assert prompt._shown("\n") == r"“\n”"
+    assert prompt._shown("$") == r"“\$”"
+    assert prompt._shown("é").isascii() is False    # the quotation marks alone are not
