@@ -358,7 +358,8 @@ print("the same alone and in a batch:", torch.allclose(last[0], alone[0, -1], at
 # %% [markdown]
 # ### The same method on MiniLM
 #
-# MINILM
+# MiniLM has no word to answer with: the head is new, and learns while the prompt does. Before you run the next cell: will ten or twenty
+# vectors in front of it do better than the head alone?
 
 # %%
 rates = records.load("rates")
@@ -381,8 +382,8 @@ print("SmolLM2, 20 vectors started at random, rate 0.03: " + "  ".join(f"{v:.1%}
 #
 # ## 4 · What it starts as
 #
-# Lester et al. §3.2 compare three starts: random numbers; the vectors of common words; and the *class labels*: "For this start each vector is made from one of the strings that the model may
-# have to give" is the idea. Hugging Face peft offers random numbers, words of the whole vocabulary, and a text; the labels it does not.
+# Lester et al. §3.2 compare three starts: random numbers; the vectors of common words; and the *class labels*: a vector
+# for each answer that the model may have to give, and common words behind them. Hugging Face peft has no start by labels.
 #
 # ### Exercise 4 · The start by labels (2 points, about 8 minutes)
 #
@@ -418,7 +419,9 @@ for name, P in (("words", E[ids.cpu()]), ("labels", by_labels), ("random in ±0.
           f"{accuracy_of(SoftPrompt(model, P)):.1%} of {len(few)} reviews")
 
 # %% [markdown]
-# STARTS
+# Vectors drawn in ±0.5 are more than twice as long as a word's: the model has never met anything like them. (peft's default draws from a normal
+# distribution of standard deviation 1, more than three times as long again.) Whether a start matters after training is for seeds to say: compare the
+# rows *started as words* and *started at random* above.
 #
 # ## 5 · Can a prompt be read?
 #
@@ -497,8 +500,19 @@ pt.progress("03")
 # %% [markdown]
 # ## When, and when not
 #
-# WHEN
+# **For it:** nothing in the model changes, so one model in memory can serve many tasks in one batch, each row with its own prompt. A task is 5,760 parameters,
+# 23 kB in float32, and no weights of the model are touched or copied. It needs a model that can nearly do the task already, asked in its own words.
 #
+# **Against it:** ten more places to read with every text, in training and in use, for good: nothing can be merged. The gradient still goes back through all of
+# the model to reach P.
+
+# %% tags=["nbval-check-output"]
+lengths = [len(tokenizer(reading.text_of(example))["input_ids"]) for example in asked]
+mean = sum(lengths) / len(lengths)
+print(f"a file: 10 · 576 · 4 bytes = {10 * 576 * 4 / 1e3:.0f} kB")
+print(f"a review as it is asked: {mean:.1f} tokens; with ten vectors in front {mean + 10:.1f}, {10 / mean:.0%} more to read")
+
+# %% [markdown]
 # **Five lines to remember**
 #
 # 1. A soft prompt is an input: it wraps the whole model, and mask, labels and logits must make room for it.
