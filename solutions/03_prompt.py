@@ -61,7 +61,8 @@ words = reading.two_words(tokenizer)
 movies = pt.data.load("movies")
 train, test = reading.short(movies.train), reading.short(movies.test)
 print("budget:", budget.name, "· computing on:", pt.device())
-print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million parameters; asked as: {reading.text_of(test[0])!r}")
+print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million parameters, {model.config.vocab_size:,} tokens")
+print(f"asked as: {reading.text_of(test[0])!r}")
 
 # %% [markdown]
 # ## 1 · Three prompts in words

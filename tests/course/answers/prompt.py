@@ -74,9 +74,6 @@ class SoftPrompt(nn.Module):
                           "length = len(self.P)", "length = self.table.num_embeddings",
                           "P = self.P.expand(len(x), -1, -1)",
                           "P = self.table(torch.arange(length).expand(len(x), -1))"),
-    "a copy of the model": but(FRONT, "self.model = model.requires_grad_(False)",
-                               "import copy\n        self.model = copy.deepcopy(model)\n"
-                               "        self.model.requires_grad_(False)"),
     "row by row": but(FRONT, PUT, "x = torch.stack([torch.cat([self.P, row]) for row in x])"),
     "room made first": but(FRONT, MASK, "mask = attention_mask.new_ones(x.shape[:2])\n"
                                         "        mask[:, length:] = attention_mask",
