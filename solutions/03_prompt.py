@@ -101,7 +101,7 @@ for row in written:
 
 # %% [markdown]
 # So few reviews tell two prompts apart only where they differ by more than the error behind the ±; so the comparisons below are
-# on the recorded 150. And nobody can try all instructions: words are a grid of 49,152 points to a place, and no gradient leads from one to the next.
+# on the recorded 120. And nobody can try all instructions: words are a grid of 49,152 points to a place, and no gradient leads from one to the next.
 #
 # ## 2 · Vectors in the place of words
 #
@@ -252,7 +252,7 @@ print("live:    ", " ".join(f"{step.loss:.2f}" for step in watched))
 print("recorded:", " ".join(f"{loss:.2f}" for loss in recorded["losses"][:steps]), "…")
 
 # %% [markdown]
-# Yours takes the first steps of the recorded run; that one goes on to step 60. All recorded answers are to the same 150 reviews:
+# Yours takes the first steps of the recorded run; that one goes on to step 60. All recorded answers are to the same 120 reviews:
 
 # %%
 def line(name, rows):
