@@ -77,7 +77,7 @@ mine = ("Classify the sentiment of this film review.\n",
 best = pt.commit("prompt.best", ...)    # 0, 1 or 2
 
 # %%
-few = test[:32 if budget.claims else 4]
+few = test[:24 if budget.claims else 4]
 truth = torch.tensor([example.label for example in few])
 
 
@@ -101,7 +101,7 @@ for row in written:
 
 # %% [markdown]
 # So few reviews tell two prompts apart only where they differ by more than the error behind the ±; so the comparisons below are
-# on the recorded 120. And nobody can try all instructions: words are a grid of 49,152 points to a place, and no gradient leads from one to the next.
+# on the recorded 100. And nobody can try all instructions: words are a grid of 49,152 points to a place, and no gradient leads from one to the next.
 #
 # ## 2 · Vectors in the place of words
 #
@@ -228,7 +228,7 @@ pt.require("prompt.holds")
 
 # %% [markdown]
 # Now your class goes around SmolLM2. It starts as the first of our instructions, so it begins exactly where these words are. Each step reads
-# eight reviews; the label is the one word behind `Sentiment:`, all other places have −100. **After 60 steps, against the
+# eight reviews; the label is the one word behind `Sentiment:`, all other places have −100. **After 32 steps, against the
 # words it started as:**
 
 # %%
@@ -245,14 +245,14 @@ print(f"{len(ids)} tokens; {sum(p.numel() for p in own):,} parameters train")
 
 recorded = records.select(record, group="soft", setting={"model": "smollm2", "start": "text", "seed": 0})[0]
 batches = reading.ask(train[:8 * record["setting"]["steps"]], tokenizer, 8, seed=0)
-steps = 10 if budget.claims else 2
+steps = 8 if budget.claims else 2
 watched = pt.widgets.watch(islice(pt.train(prompt, batches, lr=recorded["lr"]), steps), steps,
                            {"recorded": recorded["losses"]} if budget.claims else None, {"recorded": pt.plots.COLOURS["full"]})
 print("live:    ", " ".join(f"{step.loss:.2f}" for step in watched))
 print("recorded:", " ".join(f"{loss:.2f}" for loss in recorded["losses"][:steps]), "…")
 
 # %% [markdown]
-# Yours takes the first steps of the recorded run; that one goes on to step 60. All recorded answers are to the same 120 reviews:
+# Yours takes the first steps of the recorded run; that one goes on to step 32. All recorded answers are to the same 100 reviews:
 
 # %%
 def line(name, rows):

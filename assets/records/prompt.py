@@ -7,8 +7,8 @@
 Writes `prompt.json`: one row a run. Interrupted, it goes on where it stopped.
 
 `smollm2`: SmolLM2-135M is asked for the word behind "Review: … Sentiment:"; of " positive" and
-" negative" the one with the larger logit is its answer. Reviews of at most 10 words; 60 steps of 8
-reviews, 120 test reviews. `answers` are its answers to these, one digit a review, so that two runs
+" negative" the one with the larger logit is its answer. Reviews of at most 10 words; 32 steps of 8
+reviews, 100 test reviews. `answers` are its answers to these, one digit a review, so that two runs
 can be compared review by review. Groups: `written`, an instruction in words; `soft`, ten vectors in
 front; `head`, ten vectors and a new head in the place of the two
 words; `threshold`, no instruction, and a bound between the answers found on 100 training reviews.
@@ -34,10 +34,10 @@ from peft_teach.course.lessons.prompt import reading
 START = "Classify the sentiment of this film review.\n"        # ten tokens
 WRITTEN = ("", START, "Is this movie review positive or negative?\n",
            "Here is a review of a film, and its sentiment.\n")
-LENGTH, STEPS, BATCH, TESTS = 10, 60, 8, 120
-LR = 1e-2
-LOOKS = (0, 15, 30, 45, 60)                                    # steps before a look
-SNAPS = {"text": (0.5, 0.75, 0.9), "random": (0.5, 1.0)}       # the words of `START` are `written`
+LENGTH, STEPS, BATCH, TESTS = 10, 32, 8, 100
+LR = 2e-2
+LOOKS = (0, 8, 16, 24, 32)                                     # steps before a look
+SNAPS = {"text": (0.5, 0.8), "random": (0.5, 1.0)}             # the words of `START` are `written`
 HEAD_LR = 1e-1
 
 
