@@ -77,13 +77,13 @@ mine = ("Classify the sentiment of this film review.\n",
 best = pt.commit("prompt.best", ...)    # 0, 1 or 2
 
 # %%
-few = test[:24 if budget.claims else 4]
+few = test[:20 if budget.claims else 4]
 truth = torch.tensor([example.label for example in few])
 
 
 def accuracy_of(model, before=""):
     """Share of right answers to a few reviews; `before` stands in front of each."""
-    margins = reading.margins(model, reading.ask(few, tokenizer, 20, before), words)
+    margins = reading.margins(model, reading.ask(few, tokenizer, 10, before), words)
     return ((margins.cpu() > 0).long() == truth).double().mean().item()
 
 
@@ -245,7 +245,7 @@ print(f"{len(ids)} tokens; {sum(p.numel() for p in own):,} parameters train")
 
 recorded = records.select(record, group="soft", setting={"model": "smollm2", "start": "text", "seed": 0})[0]
 batches = reading.ask(train[:8 * record["setting"]["steps"]], tokenizer, 8, seed=0)
-steps = 8 if budget.claims else 2
+steps = 5 if budget.claims else 2
 watched = pt.widgets.watch(islice(pt.train(prompt, batches, lr=recorded["lr"]), steps), steps,
                            {"recorded": recorded["losses"]} if budget.claims else None, {"recorded": pt.plots.COLOURS["full"]})
 print("live:    ", " ".join(f"{step.loss:.2f}" for step in watched))
