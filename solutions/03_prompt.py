@@ -293,11 +293,14 @@ pt.sentence("prompt.beats", ...)    # one sentence of yours: what did the ten ve
 
 # %% [markdown]
 # <details><summary>Ours</summary>
-# OURS_ONE
+# The vectors that the model reads first, and nothing else: not one of its parameters moved, it is asked in the same place and answers with the
+# same words. Of a hundred answers 89 are right now, and 76 were with the words that the vectors started as.
 # </details>
 #
 # <details><summary>How sure?</summary>
-# SURE_ONE
+# One seed, one rate, 32 steps, a hundred short reviews. Against the words that it started as, the gain is clear, review by review. Against
+# <i>no</i> instruction, which does better than ours, the prompt is ahead by less than twice the error of their difference: likely, and not shown. The rate is 2e-2, two hundred times
+# that of full fine-tuning in lesson 01; Lester et al. took 0.3, with another optimizer. Other rates, lengths and seeds were not tried on this task.
 # </details>
 #
 # ## 3 · Where is the answer read?
@@ -379,7 +382,17 @@ found = [row["accuracy"] for row in rates["runs"] if (row["method"], row["model"
 print("SmolLM2, 20 vectors started at random, rate 0.03: " + "  ".join(f"{v:.1%}" for v in found) + f", from {zero:.1%}")
 
 # %% [markdown]
-# AFTER_MINILM
+# Below the head alone, in each of the three seeds. But two things differ at once between the models. MiniLM is six times smaller, and was trained to compare
+# sentences; and its answer comes from a new head that must be learned meanwhile, where SmolLM2 answers in words that it has. (These runs also saw half as many
+# sentences as the head did.) Which of it counts, they cannot say. Which pair of runs could?
+#
+# <details><summary>Ours</summary>
+# On MiniLM, train the head to its end first and put the prompt in front then; or give SmolLM2 a new head in the place of its two words. Each
+# changes one thing. Neither is recorded here.
+# </details>
+#
+# The last line warns of the other side: on SmolLM2, too, twenty vectors that started at random were no better after 40 short steps than no prompt at all.
+# Start, length, rate and steps all differ from your run, so what made the difference is open.
 #
 # ## 4 · What it starts as
 #
@@ -421,8 +434,8 @@ for name, P in (("words", E[ids.cpu()]), ("labels", by_labels), ("random in ±0.
 
 # %% [markdown]
 # Vectors drawn in ±0.5 are more than twice as long as a word's: the model has never met anything like them. (peft's default draws from a normal
-# distribution of standard deviation 1, more than three times as long again.) Whether a start matters after training is for seeds to say: compare the
-# rows *started as words* and *started at random* above.
+# distribution of standard deviation 1, more than three times as long again.) Whether the start
+# still matters after training is for seeds to say, and so few answers before training say nothing of it.
 #
 # ## 5 · Can a prompt be read?
 #
@@ -453,7 +466,7 @@ pt.require("prompt.snap")
 
 # %% [markdown]
 # The recorded prompt of seed 0, trained from the words of our instruction. **Of its ten nearest words, how many are other ones than
-# at the start? And which share of the answers is right once it is snapped to them** (trained, TRAINED)? Commit both.
+# at the start? And which share of the answers is right once it is snapped to them** (trained: 89 %)? Commit both.
 
 # %%
 changed = pt.commit("prompt.changed", ...)    # 0 to 10
@@ -478,7 +491,7 @@ pt.compare("prompt.left", by_words["accuracy"], "recorded accuracy of its neares
 #
 # 1. When do the words change, and when does the accuracy?
 # 2. How far back can one go before the gain is lost?
-# 3. What are the nearest words of the prompt that started at random?
+# 3. How far have the vectors come, measured by the distances between words?
 
 # %%
 pictures.explore_way(record)
@@ -488,11 +501,13 @@ pt.sentence("prompt.read", ...)    # one sentence of yours: what do a prompt's n
 
 # %% [markdown]
 # <details><summary>Ours</summary>
-# OURS_READ
+# Nothing, here. Each vector is still nearest to the word where it began, and these ten words give 76 %, the vectors 89 %. Even a fifth of the way from the
+# words to the vectors is enough for 88 %. No wonder that no word changed: the vectors have come about as far as from a word to the one nearest to it.
 # </details>
 #
 # <details><summary>How sure?</summary>
-# SURE_READ
+# One prompt, one seed, distances as they are in the embedding table. A prompt that starts at random, or trains for longer, was not
+# tested; whether its nearest words carry what it learned would be asked in the same way.
 # </details>
 
 # %%
@@ -518,8 +533,8 @@ print(f"a review as it is asked: {mean:.1f} tokens; with ten vectors in front {m
 #
 # 1. A soft prompt is an input: it wraps the whole model, and mask, labels and logits must make room for it.
 # 2. Vectors that are words must do what the words do: a test without any training.
-# 3. FIVE3
-# 4. FIVE4
+# 3. From words that give 76 %, ten vectors came to 89 % in 32 steps, with the model's own words for an answer (one seed).
+# 4. On MiniLM, with a new head, prompts stayed below the head alone (three seeds). Why, a pair of runs must say.
 # 5. The nearest words are not the prompt: snap it to them, and see what is left.
 #
 # **Sources**
