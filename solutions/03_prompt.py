@@ -101,7 +101,7 @@ for row in written:
 
 # %% [markdown]
 # So few reviews tell two prompts apart only where they differ by more than the error behind the ±; so the comparisons below are
-# on the recorded 100. And nobody can try all instructions: words are a grid of 49,152 points to a place, and no gradient leads from one to the next.
+# on the recorded 100. And nobody can try all instructions: at each place stands one of 49,152 tokens, and no gradient leads from one to the next.
 #
 # ## 2 · Vectors in the place of words
 #
@@ -298,7 +298,7 @@ pt.sentence("prompt.beats", ...)    # one sentence of yours: what did the ten ve
 # </details>
 #
 # <details><summary>How sure?</summary>
-# One seed, one rate, 32 steps, a hundred short reviews. Against the words that it started as, the gain is clear, review by review. Against
+# One seed, one rate, 32 steps, a hundred short reviews. Against the words that it started as, the gain is 2.5 standard errors, counted review by review. Against
 # <i>no</i> instruction, which does better than ours, the prompt is ahead by less than twice the error of their difference: likely, and not shown. The rate is 2e-2, two hundred times
 # that of full fine-tuning in lesson 01; Lester et al. took 0.3, with another optimizer. Other rates, lengths and seeds were not tried on this task.
 # </details>
