@@ -270,6 +270,7 @@ def runs(group, **setting):
             and setting.items() <= row["setting"].items()]
 
 
+# %%
 for row in written:
     line(row["setting"]["text"].strip() or "no instruction", [row])
 line("no instruction, a bound in the place of 0", runs("threshold"))
