@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 02 · Why a small change can be enough
 #
-# **Full fine-tuning moves 22.7 million parameters, and all it learns from is 4,000 sentences, each with one bit.**
+# **Full fine-tuning trains 22.7 million parameters, and all it learns from is 4,000 sentences, each with one bit.**
 # Surely a smaller change would do. But a change can be small in three ways, which are easily confused:
 #
 # | small in … | means |
@@ -136,7 +136,7 @@ pt.compare("change.follows", "false", "few parameters, therefore low rank")
 # %% [markdown]
 # False, and you built the counterexample: one parameter, full rank. Conversely, a change of rank 1 can move every
 # entry. Few places are a third thing: `change_c` leaves nearly all entries alone and has full rank (it returns in lesson 06,
-# as IA³). Each of the three is a question of its own.
+# as the factor by which IA³ multiplies). Each of the three is a question of its own.
 #
 # ## 2 · Few parameters
 #
@@ -186,7 +186,7 @@ guess = pt.widgets.Guess("The smallest d that brings half of the gain:",
 guess
 
 # %% [markdown]
-# Each step moves all 22.7 million weights, so the sweep is recorded. Which $d$ reaches which goal? Move the goal, and change
+# Each step computes gradients for all 22.7 million weights, so the sweep is recorded. Which $d$ reaches which goal? Move the goal, and change
 # what it is a share of.
 
 # %%
@@ -388,7 +388,7 @@ pt.sentence("change.rank", ...)    # one sentence of yours: has fine-tuning's up
 
 # %% [markdown]
 # <details><summary>Ours</summary>
-# No: in most matrices 90 % of its energy is spread over dozens of directions. But cut to eight of them the
+# No: 90 % of its energy is spread over dozens of directions in most matrices, and over a hundred and more in some. But cut to eight of them the
 # model answers nearly as well: a low rank is <i>enough</i>, though the update is not <i>of</i> low rank.
 # </details>
 #
@@ -624,16 +624,19 @@ pt.progress("02")
 
 # %% [markdown]
 # <details><summary>Ours</summary>
-# None of them is. Changes of rank 0, 1, 8 and 384, with thousands of parameters or with millions, all bring a good part of the
-# gain: many different small changes can turn a pretrained model to a new task.
+# None of them is. Changes of rank 0, 1, 8 and 384, with thousands of parameters or with millions, all bring some of the
+# gain, from a fifth to nearly all: many different small changes can turn a pretrained model to a new task.
 # </details>
 #
 # Neither rank nor the count of parameters orders the results: LoRA's 9,986, in query and value alone, bring more than BitFit's
 # 26,882 (three seeds each). And the question of the beginning?
 #
-# - **Few parameters: possible.** One to four thousand, in random directions, bring about half of the gain.
-# - **Low rank: not true of the update, but enough.** Eight directions of each matrix carry nearly all of the gain.
-# - **Few places: possible.** Fine-tuning moves all weights; the biases alone bring more than half of its gain.
+# - **Few parameters: possible.** One to four thousand, in random directions, bring about half of the gain that 2,000 sentences
+#   allow; on the ruler of the other rows, 1,024 bring about a fifth.
+# - **Low rank: not true of the update, but enough.** Eight directions of each matrix carry nearly all of the gain, with all
+#   else as trained.
+# - **Few places: possible.** Fine-tuning changes every matrix of the blocks; the biases alone bring more than half of its
+#   gain. (It does not move everything: the vector of a word that never occurred gets no gradient.)
 #
 # ## When, and when not
 #
@@ -780,8 +783,8 @@ print(f"{D:10,} parameters, from random weights: {longer['accuracy']:.1%} after 
 
 # %% [markdown]
 # From random weights everything stays at chance, subspaces and the whole model alike. That does not show that random weights need
-# more directions, or that none help: 125 steps at one rate were too few to tell. After ten times as many, the whole model
-# comes to 74.4 %, and no subspace was trained that long. What is known is from others: Aghajanyan et al. 2020 saw the intrinsic dimension
+# more directions, or that none help: 125 steps at one rate were too few to tell. After ten times as many, with
+# twice as many sentences, the whole model comes to 74.4 %, and no subspace was trained that long. What is known is from others: Aghajanyan et al. 2020 saw the intrinsic dimension
 # fall the longer a model had been pretrained.
 #
 # ### A model without biases
