@@ -1,10 +1,11 @@
 """Make the records of lesson 03: prompts in words, prompts of vectors, and what lies between.
 
-    python assets/records/prompt.py                   all that is missing, about 12 minutes of CPU
+    python assets/records/prompt.py                   all that is missing
     python assets/records/prompt.py --only smollm2    one model: smollm2 or minilm
-    python assets/records/prompt.py --first 4         the most needed runs
+    python assets/records/prompt.py --first 3         the most needed runs, two minutes of CPU
 
-Writes `prompt.json`: one row a run. Interrupted, it goes on where it stopped.
+Writes `prompt.json`: one row a run. Interrupted, it goes on where it stopped. Made so far are the
+first three; the lesson shows the others once they stand.
 
 `smollm2`: SmolLM2-135M is asked for the word behind "Review: … Sentiment:"; of " positive" and
 " negative" the one with the larger logit is its answer. Reviews of at most 10 words; 32 steps of 8
