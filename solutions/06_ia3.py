@@ -428,8 +428,8 @@ pt.sentence("ia3.never", ...)    # one sentence of yours: what can gains never d
 # most of the gain above. An update that others made is no measure of what a method can find.
 #
 # <details><summary>How sure?</summary>
-# One run of full fine-tuning, on 640 sentences, tested on 500. Its step is Adam's, which moves nearly every weight by nearly the same amount at first: that alone
-# spreads a change over all directions. After more steps the share may be another.
+# One run of full fine-tuning, on 640 sentences, tested on 500. Its step is Adam's, which moves nearly every weight by nearly the same amount at first, and
+# so spreads a change over many directions (lesson 02). After more steps the share may be another.
 # </details>
 
 # %% [markdown]

@@ -8,6 +8,7 @@ import ipywidgets as ipw
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from matplotlib.ticker import MultipleLocator
 
 from ....plots import COLOURS, SERIES, figure, in_percent
 from ....widgets import Explorer
@@ -261,6 +262,7 @@ def draw_few(rows: Sequence[tuple[str, int, Sequence[float]]]) -> Figure:
     ax.axvline(rows[0][2][0], color=COLOURS["ink"], ls="--", lw=1)
     ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.4, -0.6), xlabel="test accuracy",
            yticklabels=[f"{name}, {n} sentences" if n else name for name, n, _ in rows])
+    ax.xaxis.set_major_locator(MultipleLocator(0.05))
     in_percent(ax.xaxis)
     made.set_label("SmolLM2 after few sentences, mean test accuracy. " + "; ".join(
         f"{name} {n}: {mean(values):.1%}" for name, n, values in rows) + ".")
