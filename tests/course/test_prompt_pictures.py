@@ -55,7 +55,8 @@ def test_both_views_are_drawn_and_told(record):
 def test_every_control_leads_to_its_stop(record):
     explorer = prompt.explore_way(record)
     for start in record["way"]:
-        explorer.controls["start"].value = start
+        if "start" in explorer.controls:
+            explorer.controls["start"].value = start
         for label in ("step 0", "t = 0.5", "t = 1"):
             explorer.controls["at"].value = label
             assert (explorer.data.start, explorer.data.stops[explorer.data.at].label) == (

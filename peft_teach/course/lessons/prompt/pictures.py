@@ -102,7 +102,7 @@ def _curve(record: Mapping, start: str, every: Sequence[Stop]) -> list[tuple[int
 
 def draw_way(found: Way) -> Figure:
     """Draw the accuracy along the way, and the vectors among the words at one stop."""
-    made, left, right = figure(9.5, 4.2, columns=2)
+    made, left, right = figure(9.3, 4.2, columns=2)
     for name, curve in found.curves.items():
         colour, dash, marker = STYLES[name]
         left.plot(*zip(*curve), dash, marker=marker, color=colour, ms=6, lw=1.8, label=NAMES[name])
@@ -165,13 +165,14 @@ def explore_way(record: Mapping) -> Explorer:
               if name in record["way"]]
     labels = [stop.label for stop in stops(record)]
     trained = f"step {record['way']['text']['looks'][-1]['step']}"
+    choice = {"start": ipw.ToggleButtons(options=starts, description="start")}
     controls = {
-        "start": ipw.ToggleButtons(options=starts, description="start"),
+        **(choice if len(starts) > 1 else {}),    # there may be one way alone
         "at": ipw.SelectionSlider(options=labels, value=trained, description="the way"),
         "view": ipw.ToggleButtons(options=VIEWS, description="right"),
     }
     return Explorer(
-        controls, lambda **s: way(record, **s), draw_way,
+        controls, lambda **s: way(record, **({"start": starts[0][1]} | s)), draw_way,
         lambda found: f"Recorded, seed 0. First the prompt is trained, {trained}; then each vector "
                       "is moved to its nearest word, by a share t of the way. Left: accuracy, "
                       "where it was tested. Right: how far each vector is from the word nearest "
