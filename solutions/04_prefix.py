@@ -139,7 +139,7 @@ for name, whole, sizes in (("MiniLM", 22_713_216, (20, 6, 384, 384, 384)), ("BER
           f"({kept / whole:.2%}); a prompt: {20 * sizes[3]:6,}")
 
 # %% [markdown]
-# "Prefix tuning trains 0.1 %" is true of what is kept. With the MLP, 13.50 % of BERT-base is in training. Without it, as in
+# "Prefix tuning trains a part in a thousand" is said of what is kept. With the MLP, 13.50 % of BERT-base is in training. Without it, as in
 # P-tuning v2 (Liu et al. 2021) and in this lesson, what trains is what is kept: on MiniLM 92,160 parameters, where a prompt of the
 # same length has 7,680.
 #
@@ -285,8 +285,8 @@ print("yours:            ", repr(words_of.decode(found[0])), "· as read:", torc
 # Here `read(ids, cache)` gives `(logits, cache)`, the logits (1, tokens, vocabulary); for the first piece of a text the cache is
 # `None`, then it is what came back last. What a cache is, is its own affair. The prefix is inside of `read`. `ids` is (1, 9).
 #
-# It is put on trial before eight broken ways, each with one slip, and five right ones, which differ in rounding, in what their
-# cache is, and in where they count from. It must catch the eight and spare the five.
+# It is put on trial before nine broken ways, each with one slip, and five right ones, which differ in rounding, in what their
+# cache is, and in where they count from. It must catch the nine and spare the five.
 
 
 # %% exercise="prefix.stepwise" part="solution"
@@ -315,7 +315,8 @@ pt.audit()      # your tests, put to your own pieces: `stepwise_holds` to your `
 # ## 4 · How much of the attention does it take?
 #
 # Suppose all keys and values of the prefix are zero. **Is the model then what it was without one?** On MiniLM, with 20 such
-# vectors: which share of the attention do they get, a mean over layers, heads and words? Commit a number from 0 to 1.
+# vectors in front of "A quiet, funny, generous film.": which share of the attention do they get, a mean over layers, heads and
+# words? Commit a number from 0 to 1.
 
 # %%
 at_zero = pt.commit("prefix.zero", ...)    # a share, from 0 to 1
@@ -392,8 +393,8 @@ pt.compare("prefix.zero", means["zeros"], "share of 20 vectors whose keys and va
 
 # %% [markdown]
 # **A prefix of zeros is not silent.** A key of zero has the score 0, not minus infinity: each of the twenty has the weight of $e^0$,
-# and the head reads $1-\lambda$ times what it read before. Every start changes the model before it has learned anything, and
-# that is a law broken which held for BitFit, and will hold for LoRA.
+# and the head reads $1-\lambda$ times what it read before. Each of these three starts changes the model before it has learned
+# anything. That an untrained adapter changes nothing, as it was with BitFit and will be with LoRA, does not hold here.
 #
 # The mixture shows the way out. Put a trained gate $g$, one number for each head, on the prefix's share.
 #
@@ -497,7 +498,7 @@ steps = pt.widgets.watch(pt.train(model, live, lr=0.03), len(live), recorded if 
                          {"rate 0.01": pt.plots.COLOURS["random"]})
 
 # %%
-ends = [sum(losses[-20:]) / 20 for losses in (recorded["rate 0.01"], [step.loss for step in steps])]
+ends = [sum(losses[-20:]) / len(losses[-20:]) for losses in (recorded["rate 0.01"], [step.loss for step in steps])]
 pt.compare("prefix.rate", "rate 0.03" if ends[1] < ends[0] else "rate 0.01", f"mean loss of the last 20 steps: {ends[0]:.2f} "
            f"at 0.01, {ends[1]:.2f} at 0.03; one seed")
 tested = pt.evaluate(model, pt.data.batches(movies.test[:min(1000, budget.test_examples)], tokenizer, 64))
@@ -516,7 +517,7 @@ for title, chosen in (("now right", now == truth), ("now wrong", now != truth)):
 # λ of every head, on a sentence of yours, before and after your training. Ask it:
 #
 # 1. Which heads did training open to the prefix, and in which layers? Which did it close?
-# 2. How does λ fall as the sentence grows? Why must it, whatever was learned?
+# 2. λ falls, as a rule, as the sentence grows. For one query and fixed keys it must. Why not always in an encoder?
 # 3. Half the vectors: half the λ?
 
 # %%
@@ -534,8 +535,9 @@ pt.sentence("prefix.lambda", ...)    # one sentence of yours: what did training 
 
 # %% [markdown]
 # <details><summary>Ours</summary>
-# In our run it moved λ both ways: more heads opened to the prefix than closed, in the middle layers above all, and the last layer
-# closed. The mean over all heads hides that.
+# In our run it moved λ both ways: layers 0 to 3 opened to the prefix, 4 and 5 closed. The mean over all heads hides that. (2: each
+# new word adds to the sum of the softmax, but in an encoder it also changes every other query and key. 3: less than half is lost,
+# for λ is a share: the sum of the words stays.)
 # </details>
 #
 # ## What it brought
@@ -569,13 +571,13 @@ print(f"a prefix of 20: a step takes {both['prefix']['step_to']['full']['median'
       f"its file has {cost['file_bytes']['weights'] / 1e3:.0f} kB")
 
 # %% [markdown]
-# **On this encoder a prefix learned more than a prompt in the mean, and less than LoRA in every seed.** The seeds of prefix and
+# **On this encoder, at 0.01, a prefix learned more than a prompt in the mean, and less than LoRA in every seed.** The seeds of prefix and
 # prompt overlap: 62.1 to 69.1 % against 59.6 to 62.8 %. None of them reached 71.3 %, which the head alone has once it is trained to
-# its end. On SmolLM2, after 40 short steps, two of three prefixes ended below the model without any training, one of them far
-# below. A prefix begins by taking a good part of most heads' attention for vectors that say nothing; that this is the reason,
+# its end. On SmolLM2, after 40 short steps, one of three prefixes ended far below the model without any training, and a second within its error,
+# as one prompt did. A prefix begins by taking a good part of most heads' attention for vectors that say nothing; that this is the reason,
 # no run here has tested.
 #
-# **The rate decides more than one would like.** With seed 0 a prefix came to 62.4 % at 0.003 and to 69.1 % at 0.01; the run above,
+# **With one seed, the rate moved as much as the seed does.** With seed 0 a prefix came to 62.4 % at 0.003 and to 69.1 % at 0.01; the run above,
 # at 0.03, ended higher again when we made it. At 0.003 alone one would have called prefixes no better than prompts.
 #
 # <details><summary>How sure?</summary>
@@ -602,7 +604,7 @@ pt.progress("04")
 # 2. Three things must agree: the pairs, the mask, the positions. A token at a time equals all at once.
 # 3. Attention with a prefix is a mixture, (1 − λ) words + λ prefix; λ is the prefix's part of the softmax's sum.
 # 4. Zero keys are not silence: λ is not 0. A gate can be.
-# 5. "0.1 % trained" is what is kept. With the MLP, it is a hundred times as much while training.
+# 5. "A part in a thousand" is what is kept. With the MLP, twenty to forty times as much is in training.
 #
 # **Sources**
 #

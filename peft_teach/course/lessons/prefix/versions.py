@@ -109,6 +109,10 @@ def broken(decoder: Decoder, pairs: Pairs) -> dict[str, Read]:
         return reading(decoder, pairs, start=lambda length, held: (
             held if cache is None else length + 1))(ids, cache)
 
+    def weaker(ids: Tensor, cache: Pairs | None) -> tuple[Tensor, Pairs]:
+        logits, grown = plain(ids, cache)
+        return (logits if cache is None else logits / 2), grown
+
     return {
         "counts later words as if there were no prefix": counted_anew,
         "puts the prefix in again with each piece": reading(decoder, pairs, held=with_prefix_again),
@@ -120,6 +124,7 @@ def broken(decoder: Decoder, pairs: Pairs) -> dict[str, Read]:
         "hides the last word before a later piece of two": reading(decoder, pairs,
                                                                    reaches=top_left),
         "goes on from the text before": remembers,
+        "halves the logits of each later piece": weaker,
     }
 
 
