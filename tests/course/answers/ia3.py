@@ -393,8 +393,6 @@ def nearest_gains(W, delta):
     along = ((W / length[:, None]) * delta).sum(1)
     return 1 + along / length
 """,
-    "a column": but(NEAREST, FORMULA, "1 + ((W * delta).sum(1, keepdim=True) / (W ** 2).sum(1, "
-                    "keepdim=True).clamp(min=1e-20))"),
     "nan_to_num": but(NEAREST, FORMULA, "1 + ((W * delta).sum(1) / (W * W).sum(1)).nan_to_num(0)"),
 }
 DIV = "(W * W).sum(1).clamp(min=1e-20)"
@@ -405,7 +403,9 @@ WRONG["ia3.nearest"] = {
     "shape": (but(NEAREST, FORMULA, "(1 + (W * delta).sum(1) / (W * W).sum(1).clamp(min=1e-20))"
                   "[:, None] * W"), but(NEAREST, FORMULA, "[1.0] * len(W)"),
               but(NEAREST, ".sum(1) / (W * W).sum(1).clamp(min=1e-20)",
-                  ".sum(0) / (W * W).sum(0).clamp(min=1e-20)")),
+                  ".sum(0) / (W * W).sum(0).clamp(min=1e-20)"),
+              but(NEAREST, ".sum(1) / (W * W).sum(1).clamp(min=1e-20)",
+                  ".sum(1, True) / (W * W).sum(1, True).clamp(min=1e-20)")),
     "misfit": but(NEAREST, "(W * delta).sum(1)", "(W * delta).sum(0)"),
     "zero_row": but(NEAREST, ".clamp(min=1e-20)", ""),
     "ratio_of_norms": but(NEAREST, FORMULA, "(W + delta).norm(dim=1) / W.norm(dim=1).clamp(min="

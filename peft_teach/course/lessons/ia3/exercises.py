@@ -432,10 +432,10 @@ def judge_nearest(case: Mapping, seen: Any) -> Verdict:
     if not seen["intact"]:
         return rejected("input_changed", "Afterwards W or ΔW is not what it was before.")
     n = len(W)
-    if not isinstance(found, Tensor) or found.shape not in ((n,), (n, 1)):
+    if not isinstance(found, Tensor) or found.shape != (n,):
         shape = f"a tensor {tuple(found.shape)}" if isinstance(found, Tensor) else found
         return rejected("shape", f"For a weight {tuple(W.shape)} it gave {shape}.")
-    found = found.float().view(n)
+    found = found.float()
     empty = ~W.any(1)
     if empty.any() and not found.isfinite().all():
         return rejected("zero_row", "Row 2 of W is zero, and its gain came out as "
@@ -469,7 +469,7 @@ NEAREST = Exercise(
     judge=judge_nearest, mistakes={
         "no_return": NO_RETURN,
         "input_changed": "W and ΔW stay as they are: make new tensors.",
-        "shape": "One gain for each row of W.",
+        "shape": "One gain for each row of W, in a vector: (n_out,), not (n_out, 1).",
         "misfit": "One gain for each row: sum over the other axis.",
         "zero_row": "A row of zeros stays zero whatever its gain is, so any finite one will do. "
                     "Keep the division from 0 / 0.",
