@@ -157,8 +157,9 @@ Bottleneck = pt.check("adapters.bottleneck", Bottleneck)
 pt.require("adapters.bottleneck")
 
 # %% [markdown]
-# Houlsby et al. (2019) draw both matrices from $N(0, \sigma^2)$ with σ = 0.01. Why not simply zero? And is 0.01 small enough, for
-# *every* $u$? A random matrix of $m \times d$ entries stretches no vector by much more than
+# Houlsby et al. (2019) draw both matrices from $N(0, \sigma^2)$ with σ = 0.01. Why not simply zero? With both at zero neither gets a
+# gradient. (With $W_{up}$ alone at zero the model starts at the base exactly, and both learn from the second step. If that was your
+# answer, what follows will find that it is no distance away.) And is 0.01 small enough, for *every* $u$? A random matrix of $m \times d$ entries stretches no vector by much more than
 # $\sigma(\sqrt m + \sqrt d)$, and relu stretches nothing, so
 #
 # $$ \lVert A(u) \rVert \;\le\; \sigma^2 (\sqrt m + \sqrt d)^2 \; \lVert u \rVert \qquad \text{about, as long as both biases are zero.} $$
@@ -191,7 +192,8 @@ for sigma in (0.001, 0.01, 0.1):
 # that says "every" must look where it is hard. Write `starts_near(make, d_model, bound)`, where `make()` gives a new bottleneck. It raises, as `assert` does, unless
 #
 # - for **every** $u$, $\lVert A(u)\rVert$ is at most `bound` times $\lVert u\rVert$, and
-# - at least one matrix (a parameter of two axes) gets a gradient other than zero in a first backward pass.
+# - at least one matrix (a parameter of two axes) gets a gradient other than zero in a first backward pass, on tokens whose entries
+#   are about 1.
 #
 # It is put on trial before seven broken starts and four right ones. One of the broken is loud for one feature of $u$ alone, one
 # of them is loud for short $u$ only, two would never learn.
@@ -283,7 +285,8 @@ from transformers.models.bert.modeling_bert import BertOutput
 print(inspect.getsource(BertOutput.forward))
 
 # %% [markdown]
-# Write two adapters. Both keep the bottleneck that they are given as `self.A`, and neither touches the inside of its base.
+# Write two adapters. Both keep the bottleneck that they are given as `self.A`, and neither looks inside its base: each calls `self.base`
+# (which `pt.Adapter` keeps, frozen), and none of its parts.
 #
 # - `Pfeiffer(base, A)` goes around the `LayerNorm` alone, and is called with the sum. The adapter reads what the
 #   pretrained norm makes of the sum; what it says joins the sum; and the norm closes the layer as before.
@@ -502,8 +505,8 @@ print(f"standard error of 77 % on {tested:,} sentences: {records.standard_error(
 pt.compare("adapters.better", "neither: the seeds cannot tell", "the higher accuracy, three seeds each")
 
 # %% [markdown]
-# LoRA and the adapters have the same mean over three seeds, and the adapters have four times the parameters. Both end below full
-# fine-tuning, whose three seeds lie furthest apart.
+# LoRA and the adapters have the same mean over three seeds, and the adapters have four times the parameters. Full
+# fine-tuning has the higher mean, but its three seeds lie furthest apart, and the lowest lies below two of the adapters' three.
 
 # %%
 pt.sentence("adapters.better", ...)    # one sentence of yours: what do more parameters bring here?
