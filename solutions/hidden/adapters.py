@@ -10,8 +10,9 @@ def draw(seed: int, *shape: int) -> torch.Tensor:
 
 def size() -> list[dict]:
     """Narrow models, where a bias weighs much; one module; budgets that are met exactly."""
-    return [{"inputs": [(23, 1, 1), (24, 2, 2), (2_000_000, 128, 48), (0, 8, 3),
-                        (2_000_000, 512, 12)]}]
+    return [{"inputs": [(23, 1, 1), (24, 2, 2)]},
+            {"inputs": [(2_000_000, 128, 48), (0, 8, 3)]},
+            {"inputs": [(2_000_000, 512, 12), (23, 1, 1), (24, 2, 2)]}]
 
 
 def bottleneck() -> list[dict]:
@@ -28,9 +29,10 @@ def near() -> list[dict]:
 
 
 def placements() -> list[dict]:
-    """A scale below one, and one token."""
+    """A scale below one, one token, a bottleneck of one."""
     cases = []
-    for seed, d, m, d_ff, batch, scale in ((50, 5, 3, 7, (3,), 0.25), (60, 12, 4, 8, (1, 1), 4.0)):
+    for seed, d, m, d_ff, batch, scale in ((50, 5, 3, 7, (3,), 0.25), (60, 12, 4, 8, (1, 1), 4.0),
+                                           (70, 10, 1, 4, (2, 2), 1.0)):
         cases.append({
             "d": d, "m": m, "d_ff": d_ff, "scale": scale,
             "norm": (1 + draw(seed, d) / 4, draw(seed + 1, d)),

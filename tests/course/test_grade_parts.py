@@ -467,7 +467,6 @@ def files(folder: Path) -> dict[str, bytes]:
             for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.mark.long
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """Three submissions, graded once; the folder of submissions and that of results."""
@@ -513,6 +512,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(small, tmp_path, monkeypat
     assert items_of == [3, 0]
 
 
+@pytest.mark.long
 def test_a_damaged_result_is_made_again(small, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(small / "out", out)
@@ -522,7 +522,6 @@ def test_a_damaged_result_is_made_again(small, tmp_path):
     assert files(out) == files(small / "out")
 
 
-@pytest.mark.long
 def test_the_lesson_that_was_asked_for(small, tmp_path):
     row, *_ = grade(small / "in/anna", tmp_path, lesson="01", jobs=1)
     assert (row.lesson, row.points) == ("01", 0)
@@ -532,6 +531,7 @@ def test_the_lesson_that_was_asked_for(small, tmp_path):
         grade(small / "in", tmp_path, lesson="77")
 
 
+@pytest.mark.long
 def test_a_broken_grader_grades_nobody(small, tmp_path):
     """Further cases that the reference itself fails are the instructor's mistake."""
     (tmp_path / "hidden").mkdir()
