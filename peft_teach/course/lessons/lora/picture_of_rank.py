@@ -298,7 +298,7 @@ class RankExplorer(Explorer):
                  train_examples: int = 4000):
         found = measured(record)
         self.guess, self.movies, self.train_examples = guess, movies, train_examples
-        self.run = Run("Train this setting now (80 to 100 s on two free cores)", self._train,
+        self.run = Run("Train this setting now (about three minutes on two cores)", self._train,
                        self._add)
         controls = {
             "rank": ipw.SelectionSlider(options=RANKS, value=8, description="rank"),
