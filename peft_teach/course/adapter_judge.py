@@ -85,6 +85,17 @@ class Method:
         return close(a, b, self.tolerance, beyond)
 
 
+def frozen_linear(case: Case) -> nn.Linear:
+    """Return the frozen layer of a case: n_out features of n_in, its W, and its b or None."""
+    layer = nn.Linear(case["n_in"], case["n_out"], bias=case["b"] is not None,
+                      dtype=case["W"].dtype)
+    with torch.no_grad():
+        layer.weight.copy_(case["W"])
+        if case["b"] is not None:
+            layer.bias.copy_(case["b"])
+    return layer.requires_grad_(False)
+
+
 # ── how it is made ───────────────────────────────────────────────────────────────────────────
 
 

@@ -70,17 +70,26 @@ def score(answers: Any, right: Mapping[str, Any], broken: Mapping[str, Any]) -> 
     returned = [answers[name] for name in (*right, *broken) if isinstance(answers[name], bool)]
     if returned:
         return rejected("returned_bool", f"It returned {returned[0]}.")
-    accused = [name for name in right if answers[name] is not PASSES]
-    let_through = [name for name in broken if answers[name] is PASSES]
-    caught = len(broken) - len(let_through)
-    told = f"Caught {caught} of {len(broken)}, accused {len(accused)} of {len(right)}."
-    if accused:
-        told = f"{told} Accused: one that {accused[0]} ({answers[accused[0]]})."
-        always = len(accused) == len(right) and not let_through
+    wronged, missed = accused(answers, right), let_through(answers, broken)
+    caught = len(broken) - len(missed)
+    told = f"Caught {caught} of {len(broken)}, accused {len(wronged)} of {len(right)}."
+    if wronged:
+        told = f"{told} Accused: one that {wronged[0]} ({answers[wronged[0]]})."
+        always = len(wronged) == len(right) and not missed
         return rejected("objects_to_all" if always else "accused", told)
-    if let_through:
-        return rejected("let_through", f"{told} Let through: one that {let_through[0]}.")
+    if missed:
+        return rejected("let_through", f"{told} Let through: one that {missed[0]}.")
     return Verdict(True, told)
+
+
+def accused(answers: Mapping[str, Any], right: Mapping[str, Any]) -> list[str]:
+    """The right versions to which a test objected."""
+    return [name for name in right if answers[name] is not PASSES]
+
+
+def let_through(answers: Mapping[str, Any], broken: Mapping[str, Any]) -> list[str]:
+    """The broken versions that a test let pass."""
+    return [name for name in broken if answers[name] is PASSES]
 
 
 def _is_bool(value: Any) -> bool:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...exercise import Exercise, Verdict
 from ...judge import rejected, strange
-from ...trial import MISTAKES, outcomes, score
+from ...trial import MISTAKES, accused, let_through, outcomes, score
 
 WIDTH, SIZE, BOUND = 96, 8, 0.1
 
@@ -105,13 +105,11 @@ def judge_near(case: dict, seen) -> Verdict:
     if odd := strange(seen, "answers", answers=dict):
         return odd
     verdict = score(seen["answers"], RIGHT, BROKEN)
-    if verdict.mistake == "accused":
-        zero = "starts at exactly zero, by W_up"
-        accused = {name for name in RIGHT if seen["answers"][name] is not None}
-        if accused == {zero}:
-            return rejected("both_at_once", verdict.message)
+    if verdict.mistake == "accused" and accused(
+            seen["answers"], RIGHT) == ["starts at exactly zero, by W_up"]:
+        return rejected("both_at_once", verdict.message)
     if verdict.mistake == "let_through":
-        first = next(name for name in BROKEN if seen["answers"][name] is None)
+        first, *_ = let_through(seen["answers"], BROKEN)
         return rejected(SLIPS.get(first, "let_through"), verdict.message)
     return verdict
 

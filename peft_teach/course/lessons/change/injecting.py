@@ -9,7 +9,7 @@ from .... import models
 from ....core import Adapter, adapters, plain_name
 from ...exercise import Exercise, Verdict
 from ...judge import NO_RETURN, named, rejected, strange
-from ...trial import MISTAKES, outcomes, score
+from ...trial import MISTAKES, accused, let_through, outcomes, score
 from .tiny import Affine, Scale, Tiny
 from .versions import BROKEN, BY_ERROR, RIGHT
 
@@ -355,17 +355,17 @@ def judge_holds(case: dict, seen) -> Verdict:
         return odd
     verdict = score(seen["answers"], RIGHT, BROKEN)
     if verdict.mistake == "accused":
-        accused = {name for name in RIGHT if seen["answers"][name] is not None}
-        special = "one_kind" if accused in BY_ERROR else "argument" if accused == {
+        wronged = set(accused(seen["answers"], RIGHT))
+        special = "one_kind" if wronged in BY_ERROR else "argument" if wronged == {
             "returns a copy"} else "accused"
         return rejected(special, verdict.message)
     if verdict.mistake == "let_through" and seen["answers"][UNKNOWN] is None:
         special = ("swallowed" if "mixed" in seen["asked"] else
                    "alone" if "alone" in seen["asked"] else "let_through")
         return rejected(special, verdict.message)
-    let_through = [name for name in BROKEN if seen["answers"].get(name, "") is None]
-    if verdict.mistake == "let_through" and len(let_through) == 1:
-        return rejected(SLIPS.get(let_through[0], "let_through"), verdict.message)
+    if verdict.mistake == "let_through" and len(
+            missed := let_through(seen["answers"], BROKEN)) == 1:
+        return rejected(SLIPS.get(missed[0], "let_through"), verdict.message)
     return verdict
 
 

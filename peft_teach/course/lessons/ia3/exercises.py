@@ -9,11 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ... import trial
-from ...adapter_judge import MISTAKES, Method
+from ...adapter_judge import MISTAKES, Method, frozen_linear
 from ...exercise import VALUE, Exercise, Verdict
 from ...judge import NO_RETURN, close, difference, named, rejected, strange
 from . import block, versions
-from .gains import frozen_linear
 
 HERE = "peft_teach.course.lessons.ia3"
 
@@ -362,7 +361,7 @@ def judge_holds(case: Mapping, answers: Any) -> Verdict:
     """Judge a test by its outcomes, and name what learners slip on."""
     verdict = trial.score(answers, versions.RIGHT, versions.BROKEN)
     if verdict.mistake == "let_through":
-        missed = {name for name in versions.BROKEN if answers[name] is None}
+        missed = set(trial.let_through(answers, versions.BROKEN))
         if missed >= versions.AT_ONES and LOSES not in missed:
             return rejected("at_ones", verdict.message)
         special = next((mistake for mistake, names in versions.SLIPS.items() if missed <= names),

@@ -1,7 +1,7 @@
 """The reference answers of lesson 06."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -58,14 +58,3 @@ def nearest_gains(W: Tensor, delta: Tensor) -> Tensor:
     """Return the gains (n_out,) for which diag(l − 1) W is nearest to ΔW, both (n_out, n_in)."""
     square = W.square().sum(1)                                        # (n_out,)
     return 1 + (W * delta).sum(1) / square.clamp(min=1e-30)
-
-
-def frozen_linear(case: Mapping) -> nn.Linear:
-    """Return the case's frozen layer."""
-    layer = nn.Linear(case["n_in"], case["n_out"], bias=case["b"] is not None,
-                      dtype=case["W"].dtype)
-    with torch.no_grad():
-        layer.weight.copy_(case["W"])
-        if case["b"] is not None:
-            layer.bias.copy_(case["b"])
-    return layer.requires_grad_(False)

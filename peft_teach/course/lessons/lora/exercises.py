@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from .... import methods, work
 from ....core import Adapter
 from ... import records, trial
-from ...adapter_judge import MISTAKES, Method
+from ...adapter_judge import MISTAKES, Method, frozen_linear
 from ...exercise import VALUE, Exercise, Verdict
 from ...judge import (
     NO_RETURN,
@@ -108,17 +108,6 @@ def linear_cases(seed: int) -> list[dict]:
                       "x": draw(*batch, n_in, dtype=dtype),
                       "A": draw(rank, n_in) / n_in**0.5, "B": draw(n_out, rank)})
     return cases
-
-
-def frozen_linear(case: dict) -> nn.Linear:
-    """Return the case's frozen layer."""
-    layer = nn.Linear(case["n_in"], case["n_out"], bias=case["b"] is not None,
-                      dtype=case["W"].dtype)
-    with torch.no_grad():
-        layer.weight.copy_(case["W"])
-        if case["b"] is not None:
-            layer.bias.copy_(case["b"])
-    return layer.requires_grad_(False)
 
 
 def _scale(case: dict) -> float:

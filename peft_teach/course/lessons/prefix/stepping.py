@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...exercise import Exercise, Verdict
 from ...judge import NO_RETURN, named, rejected, strange
-from ...trial import MISTAKES, outcomes, score
+from ...trial import MISTAKES, accused, let_through, outcomes, score
 from .tiny import Decoder, Pairs, drawn_pairs, held_in
 from .versions import Read, on_trial, read_with, text
 
@@ -207,14 +207,14 @@ def judge_stepwise(case: dict, seen) -> Verdict:
     right, broken = on_trial(case["seed"])
     verdict = score(seen["answers"], right, broken)
     if verdict.mistake == "accused":
-        accused = {name for name in right if seen["answers"][name] is not None}
-        special = ("exact" if "reads it as it should be" in accused else "old_cache"
-                   if accused == {"writes into the cache that it is given"} else "accused")
+        wronged = accused(seen["answers"], right)
+        special = ("exact" if "reads it as it should be" in wronged else "old_cache"
+                   if wronged == ["writes into the cache that it is given"] else "accused")
         return rejected(special, verdict.message)
     if verdict.mistake == "let_through":
-        passed = {name for name in broken if seen["answers"][name] is None}
+        missed = let_through(seen["answers"], broken)
         for names, special in SLIPS:
-            if passed <= names:
+            if names.issuperset(missed):
                 return rejected(special, verdict.message)
     return verdict
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...exercise import Exercise, Verdict
 from ...judge import NO_RETURN, close, difference, named, rejected, strange
-from ...trial import MISTAKES, outcomes, score
+from ...trial import MISTAKES, accused, let_through, outcomes, score
 from . import versions
 from .tiny import Tiny, batch_of
 
@@ -310,13 +310,12 @@ def judge_holds(case: dict, seen) -> Verdict:
         return odd
     verdict = score(seen["answers"], versions.RIGHT, versions.BROKEN)
     if verdict.mistake == "let_through":
-        passed = {name for name in versions.BROKEN if seen["answers"][name] is None}
+        passed = set(let_through(seen["answers"], versions.BROKEN))
         if versions.PADDING in passed and not seen["left"]:
             return rejected("padding_right" if seen["padding"] else "no_padding", verdict.message)
         if passed <= versions.ONLY_IN_THE_LOSS:
             return rejected("loss_unread" if seen["labels"] else "no_labels", verdict.message)
-    if verdict.mistake == "accused" and isinstance(seen["answers"].get(versions.COPY), str) and all(
-            seen["answers"][name] is None for name in versions.RIGHT if name != versions.COPY):
+    if verdict.mistake == "accused" and accused(seen["answers"], versions.RIGHT) == [versions.COPY]:
         return rejected("pads_compared", verdict.message)
     return verdict
 
