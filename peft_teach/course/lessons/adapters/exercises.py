@@ -17,7 +17,7 @@ from ...judge import NO_RETURN, close, difference, named, plain, rejected, stran
 from ...observe import loss
 from .placing import PLACEMENTS
 from .sealed import SEALED
-from .start import NEAR
+from .start import NEAR, TENSORS, narrow
 
 HERE = "peft_teach.course.lessons.adapters.exercises"
 
@@ -115,7 +115,6 @@ SIZE = Exercise(
 
 NEAREST = 0.1      # the bound of the start: ‖A(u)‖ ≤ 0.1 ‖u‖
 LEAST = 1e-6       # of the largest entry of a gradient: with less, Adam does not move
-NAMES = ("W_down", "b_down", "W_up", "b_up")
 
 
 def bottleneck_cases(seed: int) -> list[dict]:
@@ -130,10 +129,9 @@ def bottleneck_cases(seed: int) -> list[dict]:
             for d, m, batch in ((3, 2, (1,)), (6, 4, (2, 3)), (5, 8, (4,)), (384, 64, (2, 5)))]
 
 
-def equation(case: dict, values: dict | None = None) -> Tensor:
+def equation(case: dict) -> Tensor:
     """Return A(u) with the case's values."""
-    W_down, b_down, W_up, b_up = ((values or case)[name] for name in NAMES)
-    return torch.relu(case["u"] @ W_down.T + b_down) @ W_up.T + b_up
+    return narrow(case["u"], *(case[name] for name in TENSORS))
 
 
 def run_bottleneck(make, case: dict) -> dict[str, Any]:
@@ -186,7 +184,7 @@ def _furthest(A: nn.Module, u: Tensor, steps: int = 12) -> float:
 
 def _fillings(parameters: dict, case: dict) -> Iterator[dict[str, Tensor]]:
     """Yield which value each parameter gets: by its shape; and as for x @ W, the other way."""
-    by_shape = {tuple(case[name].shape): case[name] for name in NAMES}
+    by_shape = {tuple(case[name].shape): case[name] for name in TENSORS}
     yield {name: by_shape[tuple(p.shape)] for name, p in parameters.items()}
     turned = by_shape | {tuple(case[name].T.shape): case[name].T for name in ("W_down", "W_up")}
     yield {name: turned[tuple(p.shape)] for name, p in parameters.items()}
@@ -264,7 +262,7 @@ def _list(shapes: list) -> str:
 
 def usual_bottlenecks(case: dict) -> dict[str, Tensor]:
     """Return what the usual mistakes give."""
-    u, W_down, b_down, W_up, b_up = (case[name] for name in ("u", *NAMES))
+    u, W_down, b_down, W_up, b_up = (case[name] for name in ("u", *TENSORS))
     scores, y = u @ W_down.T + b_down, equation(case)
     return {"competes": scores.softmax(-1) @ W_up.T + b_up, "linear": scores @ W_up.T + b_up,
             "residual": u + y, "act_last": torch.relu(y), "bias_after": (

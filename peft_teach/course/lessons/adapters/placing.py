@@ -16,8 +16,9 @@ from ...adapter_judge import (
 )
 from ...exercise import Exercise, Verdict
 from ...judge import strange
+from .start import TENSORS, narrow
 
-OWN = ("W_down", "b_down", "W_up", "b_up")
+OWN = tuple(f"A.{name}" for name in TENSORS)
 
 
 class Pfeiffer(Adapter):
@@ -56,7 +57,7 @@ class Given(nn.Module):
         self.b_up = nn.Parameter(torch.zeros(d_model))
 
     def forward(self, u: Tensor) -> Tensor:
-        return torch.relu(u @ self.W_down.T + self.b_down) @ self.W_up.T + self.b_up
+        return narrow(u, self.W_down, self.b_down, self.W_up, self.b_up)
 
 
 class Second(nn.Module):
@@ -109,8 +110,8 @@ def second(case: Mapping) -> Second:
 
 
 def _A(case: Mapping) -> Callable[[Tensor], Tensor]:
-    W_down, b_down, W_up, b_up = (case[f"A.{name}"] for name in OWN)
-    return lambda u: torch.relu(u @ W_down.T + b_down) @ W_up.T + b_up
+    tensors = [case[name] for name in OWN]
+    return lambda u: narrow(u, *tensors)
 
 
 def usual_pfeiffer(base: nn.Module, case: Mapping) -> dict[str, Tensor]:
@@ -134,12 +135,12 @@ def usual_parallel(base: nn.Module, case: Mapping) -> dict[str, Tensor]:
 WITHOUT = (registers_no_buffer, keeps_dtypes, gives_the_same_twice)
 METHODS = {
     "Pfeiffer": Method(
-        name="Pfeiffer", base=norm, own=tuple(f"A.{name}" for name in OWN), inputs=("x",),
+        name="Pfeiffer", base=norm, own=OWN, inputs=("x",),
         equation=lambda base, case: base(case["x"] + _A(case)(base(case["x"]))),
         formula="the layer's end with A in it", usual=usual_pfeiffer, start_bound=0.05,
         without=WITHOUT, praise=""),
     "Parallel": Method(
-        name="Parallel", base=second, own=tuple(f"A.{name}" for name in OWN), inputs=("h", "r"),
+        name="Parallel", base=second, own=OWN, inputs=("h", "r"),
         equation=lambda base, case: base(case["h"], case["r"] + case["scale"] * _A(case)(
             case["r"])),
         formula="the block with s·A beside it", usual=usual_parallel, start_bound=0.05,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...exercise import Exercise, Verdict
 from ...judge import NO_RETURN, named, rejected, strange
+from .start import narrow
 
 PLACES = ("houlsby", "post_attention", "pfeiffer", "bapna", "parallel", "ends")
 MOST = 4
@@ -70,8 +71,8 @@ def drawn(d: int, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
         return torch.randn(shape, generator=generator).double()
 
     m = 2 * d
-    W_down, b_down, W_up, b_up = draw(m, d) / d**0.5, draw(m) / 2, draw(d, m) / m**0.5, draw(d) / 2
-    return lambda u: torch.relu(u @ W_down.T + b_down) @ W_up.T + b_up
+    tensors = draw(m, d) / d**0.5, draw(m) / 2, draw(d, m) / m**0.5, draw(d) / 2
+    return lambda u: narrow(u, *tensors)
 
 
 def name_placement(ask: Ask, norm: Norm, d: int) -> str:

@@ -11,6 +11,13 @@ from ...judge import rejected, strange
 from ...trial import MISTAKES, accused, let_through, outcomes, score
 
 WIDTH, SIZE, BOUND = 96, 8, 0.1
+TENSORS = ("W_down", "b_down", "W_up", "b_up")      # in the order of `narrow`
+
+
+def narrow(u: Tensor, W_down: Tensor, b_down: Tensor, W_up: Tensor, b_up: Tensor,
+           act: Callable[[Tensor], Tensor] = torch.relu) -> Tensor:
+    """Return A(u), (…, d_model): down to the bottleneck, through the activation, and up."""
+    return act(u @ W_down.T + b_down) @ W_up.T + b_up
 
 
 def starts_near(make: Callable[[], nn.Module], d_model: int, bound: float) -> None:
@@ -48,7 +55,7 @@ class Version(nn.Module):
             change(self)
 
     def forward(self, u: Tensor) -> Tensor:
-        return self.act(u @ self.W_down.T + self.b_down) @ self.W_up.T + self.b_up
+        return narrow(u, self.W_down, self.b_down, self.W_up, self.b_up, self.act)
 
 
 def _loud(sign: float) -> Callable[[Version], None]:
