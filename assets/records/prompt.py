@@ -1,23 +1,16 @@
 """Make the records of lesson 03: prompts in words, prompts of vectors, and what lies between.
 
-    python assets/records/prompt.py                   all that is missing
-    python assets/records/prompt.py --only smollm2    one model: smollm2 or minilm
-    python assets/records/prompt.py --first 3         the most needed runs, two minutes of CPU
+    python assets/records/prompt.py             all that is missing
+    python assets/records/prompt.py --first 6   what the lesson shows, five minutes of CPU
 
-Writes `prompt.json`: one row a run. Interrupted, it goes on where it stopped. Made so far are the
-first three; the lesson shows the others once they stand.
+Writes `prompt.json`: one row a run. Interrupted, it goes on where it stopped.
 
-`smollm2`: SmolLM2-135M is asked for the word behind "Review: … Sentiment:"; of " positive" and
+SmolLM2-135M is asked for the word behind "Review: … Sentiment:"; of " positive" and
 " negative" the one with the larger logit is its answer. Reviews of at most 10 words; 32 steps of 8
 reviews, 100 test reviews. `answers` are its answers to these, one digit a review, so that two runs
 can be compared review by review. Groups: `written`, an instruction in words; `soft`, ten vectors in
-front; `head`, ten vectors and a new head in the place of the two
-words; `threshold`, an instruction in words, and a bound between the answers found on the reviews
+front; `threshold`, an instruction in words, and a bound between the answers found on the reviews
 that the prompts are trained on.
-
-`minilm`: MiniLM with a head, 125 steps of 16 reviews, at most 32 tokens, 1,000 test reviews. Group
-`soft`: ten vectors and a new head; `trained_head`: ten vectors, and the head has been trained to
-its end before.
 
 `way` holds, for seed 0, the prompt as training goes on: the token nearest to each vector, how far
 it is, how far each vector has come, and where it lies in the plane of the two directions in which
@@ -27,11 +20,9 @@ random tokens: how far two of them are apart, how far the nearest other token is
 """
 
 import torch
-from torch import nn
 
 import peft_teach as pt
-from peft_teach.course import recording
-from peft_teach.course.lessons.prompt import reading
+from peft_teach.course import reading, recording
 
 START = "Classify the sentiment of this film review.\n"        # ten tokens
 WRITTEN = ("", START, "Is this movie review positive or negative?\n",
@@ -40,7 +31,6 @@ LENGTH, STEPS, BATCH, TESTS = 10, 32, 8, 100
 LR = 2e-2
 LOOKS = (0, 8, 16, 24, 32)                                     # steps before a look
 SNAPS = {"text": (0.5, 0.8), "random": (0.5, 1.0)}             # the words of `START` are `written`
-HEAD_LR = 1e-1
 
 
 def settings():
@@ -55,12 +45,8 @@ def settings():
     yield "soft", {"model": "smollm2", "start": "random", "seed": 0}
     for text in WRITTEN[2:]:
         yield "written", {"model": "smollm2", "text": text}
-    yield "trained_head", {"model": "minilm", "start": "random", "lr": 3e-2, "seed": 0}
     yield "soft", {"model": "smollm2", "start": "random", "seed": 1}
     yield "soft", {"model": "smollm2", "start": "random", "seed": 2}
-    yield "head", {"model": "smollm2", "start": "text", "seed": 0}
-    yield "trained_head", {"model": "minilm", "start": "random", "lr": 3e-2, "seed": 1}
-    yield "rates", {"model": "minilm", "start": "random", "lr": 1e-4, "seed": 0}
 
 
 class Words:
@@ -108,47 +94,21 @@ def soft(setting, task):
     P = task.model.model.P
     first, way = P.detach().clone(), [P.detach().clone()]
     asked = reading.AtTheAnswer(task.model)
-    lr, groups = setting.get("lr", LR), None
-    if "head" in setting:
-        asked = NewHead(task)
-        groups = [{"params": [P]}, {"params": asked.head.parameters(), "lr": HEAD_LR}]
     batches = reading.ask(task.train[:STEPS * BATCH], task.tokenizer, BATCH, seed=setting["seed"])
     losses = []
-    for step in pt.train(asked, batches, lr, groups=groups):
+    for step in pt.train(asked, batches, LR):
         losses.append(round(step.loss, 3))
         if step.index + 1 in LOOKS:
             way.append(P.detach().clone())
-    found = task.score(asked.answers(task.tests)) if "head" in setting else task.test()
-    row = {"lr": lr, "losses": losses, **found,
+    row = {"lr": LR, "losses": losses, **task.test(),
            "moved": round(((P - first).norm() / first.norm()).item(), 3)}
     gains = {}
-    if setting["seed"] == 0 and set(setting) == {"model", "start", "seed"}:
+    if setting["seed"] == 0:
         gains = {"way": {start: told(way, task)}, "snapped": {
                      start: snapped(P, task, row, SNAPS[start])},
                  "vectors": {start: [[round(x, 3) for x in p] for p in P.tolist()]}}
     task.model = pt.remove(task.model)
     return row, gains
-
-
-class NewHead(nn.Module):
-    """SmolLM2 with a new head of two classes, at the place where it is asked for a word."""
-
-    def __init__(self, task):
-        super().__init__()
-        self.task, self.model = task, task.model
-        self.head = nn.Linear(self.model.config.hidden_size, 2)
-
-    def forward(self, input_ids, attention_mask, labels):
-        h = self.model.base_model(input_ids, attention_mask=attention_mask).last_hidden_state
-        row, place = torch.arange(len(labels)), labels.ne(-100).int().argmax(1)
-        logits = self.head(h[row, place - 1])
-        target = (labels[row, place] == self.task.words[1]).long()
-        return reading.Output(loss=nn.functional.cross_entropy(logits, target), logits=logits)
-
-    @torch.no_grad()
-    def answers(self, examples):
-        batches = reading.ask(examples, self.task.tokenizer, 20)
-        return torch.cat([self(**batch).logits.argmax(1) for batch in batches])
 
 
 def told(way, task):
@@ -206,54 +166,9 @@ def threshold(setting, task):
         setting["text"], bound)
 
 
-def classify(group, setting, data):
-    """Train a soft prompt on MiniLM; return its row."""
-    pt.seed(setting["seed"])
-    model, tokenizer = pt.models.load("minilm", labels=2)
-    train, tests = data.train[:2000], data.test[:1000]
-    before = None
-    if group == "trained_head":
-        _train_head(model, tokenizer, train)
-        before = _accuracy(model, tokenizer, tests)
-    model = pt.prompt.inject(model, pt.prompt.Config(LENGTH, start=setting["start"]), tokenizer)
-    steps = list(pt.train(model, pt.data.batches(train, tokenizer, seed=setting["seed"]),
-                          setting["lr"]))
-    return {"losses": [round(step.loss, 3) for step in steps],
-            "accuracy": _accuracy(model, tokenizer, tests),
-            **({} if before is None else {"before": before})}
-
-
-def _accuracy(model, tokenizer, examples):
-    return round(pt.evaluate(model, pt.data.batches(examples, tokenizer, 64)).accuracy, 4)
-
-
-def _train_head(model, tokenizer, examples):
-    """Train the head to its end, on features that are computed once."""
-    read = []
-    hook = model.classifier.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
-    labels = []
-    with torch.no_grad():
-        for batch in pt.data.batches(examples, tokenizer, 64):
-            labels.append(batch["labels"])
-            model(**batch)
-    hook.remove()
-    x, y, head = torch.cat(read), torch.cat(labels), model.classifier
-    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=1000, tolerance_grad=1e-6,
-                                  tolerance_change=0, line_search_fn="strong_wolfe")
-
-    def objective():
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(head(x), y)
-        loss.backward()
-        return loss
-
-    optimizer.step(objective)
-
-
 def main():
     """Make what is missing, one run after the other, saving after each."""
     parser = recording.arguments(__doc__)
-    parser.add_argument("--only", choices=("smollm2", "minilm"))
     parser.add_argument("--first", type=int, help="only so many runs, the most needed ones")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -266,17 +181,14 @@ def main():
     def make(about):
         nonlocal task
         group, setting = about["group"], about["setting"]
-        if setting["model"] == "minilm":
-            return classify(group, setting, data), {}
         task = task or Words(data)
         if group == "written":
             return task.test(setting["text"]), {}
         if group == "threshold":
             return threshold(setting, task), {}
-        return soft({**setting, "head": True} if group == "head" else setting, task)
+        return soft(setting, task)
 
-    wanted = [{"group": group, "setting": setting} for group, setting in settings()
-              if options.only in (None, setting["model"])]
+    wanted = [{"group": group, "setting": setting} for group, setting in settings()]
     record.make(wanted[:options.first], make)
 
 

@@ -20,7 +20,7 @@ Interrupted, it goes on where it stopped.
 import torch
 
 import peft_teach as pt
-from peft_teach.course import recording
+from peft_teach.course import reading, recording
 
 METHODS = ("prompt", "prefix", "lora", "full", "ia3", "qlora", "bottleneck", "bitfit", "dora")
 STEPS = {"minilm": 120, "smollm2": 40}
@@ -28,7 +28,6 @@ LONGER = {"bitfit": 250}
 BATCH = {"minilm": 16, "smollm2": 4}
 TESTS = {"minilm": 1000, "smollm2": 100}
 SHORT = 16                               # words
-WORDS = (" negative", " positive")
 SEARCH = {"prompt": (1e-2,), "prefix": (3e-3,), "lora": (3e-3,), "qlora": (3e-3,)}
 
 
@@ -54,7 +53,7 @@ def run(setting, data):
         batches = pt.data.batches(train, tokenizer, BATCH[name], seed=seed)
     else:
         model, tokenizer = pt.models.load(name)
-        batches = next_words(train, tokenizer, BATCH[name])
+        batches = reading.ask(train, tokenizer, BATCH[name])
         order = torch.randperm(len(batches), generator=torch.Generator().manual_seed(seed))
         batches = [batches[i] for i in order]
     model = getattr(pt, method).inject(model)
@@ -66,7 +65,7 @@ def run(setting, data):
 
 def examples(name, split, number):
     """Return the first reviews of a split; for SmolLM2 the first short ones, to save time."""
-    return [e for e in split if name == "minilm" or len(e.text.split()) <= SHORT][:number]
+    return (split if name == "minilm" else reading.short(split, SHORT))[:number]
 
 
 def accuracy(name, model, tokenizer, split):
@@ -75,33 +74,9 @@ def accuracy(name, model, tokenizer, split):
     if name == "minilm":
         batches = pt.data.batches(tests, tokenizer, 64, shuffle=False)
         return pt.evaluate(model, batches).accuracy
-    negative, positive = (tokenizer(word)["input_ids"][0] for word in WORDS)
-    right = 0
-    with torch.no_grad():
-        for batch in next_words(tests, tokenizer, 20):
-            answer = batch["labels"].max(dim=1)                              # the one real label
-            logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-            before = logits[torch.arange(len(logits)), answer.indices - 1]   # (batch, vocabulary)
-            said = torch.where(before[:, positive] > before[:, negative], positive, negative)
-            right += (said == answer.values).sum().item()
-    return right / len(tests)
-
-
-def next_words(examples, tokenizer, size):
-    """Return batches in which the last word alone has a label; padded on the right."""
-    batches = []
-    for start in range(0, len(examples), size):
-        rows = []
-        for text, label in examples[start:start + size]:
-            rows.append(tokenizer(f"Review: {text}\nSentiment:{WORDS[label]}")["input_ids"])
-        longest = max(map(len, rows))
-        ids = torch.full((len(rows), longest), tokenizer.pad_token_id)      # (batch, seq)
-        mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
-        for i, row in enumerate(rows):
-            ids[i, :len(row)], mask[i, :len(row)] = torch.tensor(row), 1
-            labels[i, len(row) - 1] = row[-1]
-        batches.append({"input_ids": ids, "attention_mask": mask, "labels": labels})
-    return batches
+    found = reading.margins(model, reading.ask(tests, tokenizer, 20), reading.two_words(tokenizer))
+    truth = torch.tensor([e.label for e in tests])
+    return ((found > 0).long() == truth).sum().item() / len(tests)
 
 
 def without_training(data):

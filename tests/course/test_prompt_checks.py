@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from peft_teach.course.lessons.prompt import front, reading, versions
+from peft_teach.course import reading
+from peft_teach.course.lessons.prompt import front, versions
 from peft_teach.course.lessons.prompt.front import SoftPrompt
 from peft_teach.course.lessons.prompt.tiny import Tiny, batch_of
 

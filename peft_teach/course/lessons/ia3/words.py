@@ -14,9 +14,9 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor, nn
 
 from ....data import Example
+from ... import reading
 from ...standin import Output
 
-ANSWERS = (" negative", " positive")    # the words of label 0 and 1
 SHORT = 16                              # words of the longest review that is asked about
 TOKENS = 64                             # room for each of these, and the question
 
@@ -24,12 +24,12 @@ TOKENS = 64                             # room for each of these, and the questi
 class Words(nn.Module):
     """A causal language model as a classifier of two words. Rows are padded on the left."""
 
-    num_labels = len(ANSWERS)
+    num_labels = len(reading.WORDS)
 
     def __init__(self, model: nn.Module, tokenizer):
         super().__init__()
         self.model = model
-        self.ids = [tokenizer(word)["input_ids"][0] for word in ANSWERS]
+        self.ids = reading.two_words(tokenizer)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor,
                 labels: Tensor | None = None) -> Output:
@@ -48,8 +48,8 @@ class Words(nn.Module):
 
 def ask(examples: Iterable[Example]) -> list[Example]:
     """Return the short reviews among these as questions, with their labels."""
-    return [Example(f"Review: {text}\nSentiment:", label) for text, label in examples
-            if len(text.split()) <= SHORT]
+    return [Example(reading.QUESTION.format(text), label)
+            for text, label in reading.short(examples, SHORT)]
 
 
 def draw(examples: Sequence[Example], n: int, seed: int) -> list[Example]:

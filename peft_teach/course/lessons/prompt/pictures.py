@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from ....plots import COLOURS, figure, in_percent
 from ....widgets import Explorer
+from ... import reading as reading  # the lesson has it from here
 from ... import records
-from . import reading as reading  # the lesson has it from here
 
 NAMES = {"text": "start: words", "random": "start: random"}
 STYLES = {"text": (COLOURS["full"], "-", "o"), "random": (COLOURS["lora"], "--", "s")}

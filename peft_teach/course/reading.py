@@ -13,23 +13,24 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ...standin import Output
+from .standin import Output
 
 WORDS = (" negative", " positive")    # by label; one token each, in SmolLM2
 LONGEST = 10                          # words of a review: short ones, so that a CPU is enough
+QUESTION = "Review: {}\nSentiment:"
 
 Batch = dict[str, Tensor]
 
 
-def short(split: Iterable) -> list:
-    """Return the examples of a split that are at most `LONGEST` words long, in its order."""
-    return [example for example in split if len(example.text.split()) <= LONGEST]
+def short(split: Iterable, longest: int = LONGEST) -> list:
+    """Return the examples of a split that are at most so many words long, in its order."""
+    return [example for example in split if len(example.text.split()) <= longest]
 
 
 def text_of(example) -> str:
     """Return a review as it is put to the model, with its answer."""
     text, label = example
-    return f"Review: {text}\nSentiment:{WORDS[label]}"
+    return QUESTION.format(text) + WORDS[label]
 
 
 def ask(examples: Sequence, tokenizer, size: int = 8, before: str = "",
