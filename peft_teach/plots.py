@@ -19,7 +19,7 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MultipleLocator, NullLocator, PercentFormatter
 
 COLOURS = {
     # the ways to train
@@ -166,6 +166,31 @@ def rates(sweeps: Mapping[str, Mapping[float, float]], colours: Mapping[str, str
     made.set_label("Test accuracy by learning rate. " + "; ".join(
         f"{name}: " + ", ".join(f"{x:g} {y:.1%}" for x, y in sorted(points.items()))
         for name, points in sweeps.items()))
+    return made
+
+
+def dots(rows: Mapping[str, Sequence[float]], references: Mapping[str, tuple[float, str]],
+         styles: Mapping[str, tuple[str, str]] = {}) -> Figure:
+    """Draw accuracies, one line a setting: a mark a seed, a bar at the mean.
+
+    `references` map a name to (accuracy, colour): dashed lines across. `styles` map a row's name to
+    (colour, marker).
+    """
+    made, ax = figure(8.6, 1.2 + 0.36 * len(rows))
+    for (name, (value, colour)), dash in zip(references.items(), ("--", "-.", ":")):
+        ax.axvline(value, color=colour, ls=dash, lw=1.5, label=name)
+    for y, (name, values) in enumerate(rows.items()):
+        colour, marker = styles.get(name, (SERIES[0][0], "o"))
+        ax.plot(values, [y] * len(values), marker, color=colour, ms=7, alpha=0.7, mew=0)
+        ax.plot([np.mean(values)] * 2, [y - 0.3, y + 0.3], color=colour, lw=2.5)
+    ax.set(yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.4, -0.6),
+           xlabel="test accuracy")
+    ax.xaxis.set_major_locator(MultipleLocator(0.05))
+    in_percent(ax.xaxis)
+    ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    made.set_label("Mean test accuracy. " + "; ".join(
+        [f"{name}: {np.mean(values):.1%}" for name, values in rows.items()]
+        + [f"{name}: {value:.1%}" for name, (value, _) in references.items()]) + ".")
     return made
 
 

@@ -42,6 +42,17 @@ def test_what_lies_on_top_is_dashed_or_open():
     assert lines[0].get_zorder() > lines[1].get_zorder()
 
 
+def test_dots_show_every_seed_and_the_mean():
+    ax = plots.dots({"one": [0.7, 0.8], "two": [0.9]}, {"full": (0.85, plots.COLOURS["full"])},
+                    {"two": (plots.COLOURS["lora"], "s")}).axes[0]
+    level, seeds, bar, other, _ = ax.lines
+    assert level.get_xdata()[0] == 0.85
+    assert sorted(seeds.get_xdata()) == [0.7, 0.8]
+    assert bar.get_xdata()[0] == pytest.approx(0.75)
+    assert (other.get_marker(), other.get_color()) == ("s", plots.COLOURS["lora"])
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["one", "two"]
+
+
 def test_ledger_bars_add_up():
     ledger = pt.account.Ledger(4_000_000, 3_000_000, 2_000_000, 1_000_000)
     ax = plots.ledgers({"full": ledger}).axes[0]
@@ -49,7 +60,8 @@ def test_ledger_bars_add_up():
 
 
 def test_every_figure_says_what_it_shows():
-    figures = [plots.rates({"LoRA": {1e-3: 0.8}}, {}, 0.5), plots.curves({"a": [1.0, 0.5]})]
+    figures = [plots.rates({"LoRA": {1e-3: 0.8}}, {}, 0.5), plots.curves({"a": [1.0, 0.5]}),
+               plots.dots({"one": [0.5]}, {"full": (0.8, plots.COLOURS["full"])})]
     for figure in figures:
         assert isinstance(figure, Figure)
         assert re.search(r"\d", figure.get_label())

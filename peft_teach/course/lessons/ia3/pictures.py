@@ -8,9 +8,8 @@ import ipywidgets as ipw
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
-from matplotlib.ticker import MultipleLocator
 
-from ....plots import COLOURS, SERIES, figure, in_percent
+from ....plots import COLOURS, SERIES, dots, figure, in_percent
 from ....widgets import Explorer
 from ... import records
 from . import block, words
@@ -119,10 +118,13 @@ def _percentiles(l: torch.Tensor) -> list[float]:
 
 def _spread(ax, x: float, l: torch.Tensor, colour: str) -> None:
     """Draw the middle 90 % of some gains as a thin line, the middle half as a thick one."""
-    p = _percentiles(l)
+    _bar(ax, x, _percentiles(l), colour)
+    ax.plot([x, x], [l.min(), l.max()], ".", color=colour, ms=4)
+
+
+def _bar(ax, x: float, p: Sequence[float], colour: str) -> None:
     ax.plot([x, x], [p[0], p[4]], color=colour, lw=1.5)
     ax.plot([x, x], [p[1], p[3]], color=colour, lw=6, solid_capstyle="butt")
-    ax.plot([x, x], [l.min(), l.max()], ".", color=colour, ms=4)
 
 
 # ── the mixing desk ──────────────────────────────────────────────────────────────────────────
@@ -175,8 +177,7 @@ def draw_desk(found: Desk) -> Figure:
         for p, b, turned, q in found.bars:
             if p == place:
                 x, colour = 7 * i + b, SERIES[i][0] if turned else COLOURS["quiet"]
-                left.plot([x, x], [q[0], q[4]], color=colour, lw=1.5)
-                left.plot([x, x], [q[1], q[3]], color=colour, lw=6, solid_capstyle="butt")
+                _bar(left, x, q, colour)
                 if turned and q[0] == q[4]:
                     left.plot(x, q[2], "D", color=colour, ms=5)
                 lows.append(min(q))
@@ -252,21 +253,14 @@ def few_rows(record: Mapping, rates: Mapping) -> list[tuple[str, int, list[float
 
 def draw_few(rows: Sequence[tuple[str, int, Sequence[float]]]) -> Figure:
     """Draw accuracy on SmolLM2 after few sentences: a mark a seed, a bar at the mean."""
-    made, ax = figure(8.6, 0.9 + 0.34 * len(rows))
     marks = {"IA³": ("yours", "o"), "LoRA": ("lora", "s"), "a threshold": ("rest", "^"),
              "a head, to its end": ("head", "v"), "as it comes": ("ink", "D")}
-    for y, (name, _, values) in enumerate(rows):
-        colour, marker = marks[name]
-        ax.plot(values, [y] * len(values), marker, color=COLOURS[colour], ms=7, alpha=0.7, mew=0)
-        ax.plot([mean(values)] * 2, [y - 0.3, y + 0.3], color=COLOURS[colour], lw=2.5)
-    ax.axvline(rows[0][2][0], color=COLOURS["ink"], ls="--", lw=1)
-    ax.set(yticks=range(len(rows)), ylim=(len(rows) - 0.4, -0.6), xlabel="test accuracy",
-           yticklabels=[f"{name}, {n} sentences" if n else name for name, n, _ in rows])
-    ax.xaxis.set_major_locator(MultipleLocator(0.05))
-    in_percent(ax.xaxis)
-    made.set_label("SmolLM2 after few sentences, mean test accuracy. " + "; ".join(
-        f"{name} {n}: {mean(values):.1%}" for name, n, values in rows) + ".")
-    return made
+    named = {f"{name}, {n} sentences" if n else name: (name, values) for name, n, values in rows}
+    first, _, (untrained, *_) = rows[0]
+    return dots({label: values for label, (_, values) in named.items()},
+                {first: (untrained, COLOURS["ink"])},
+                {label: (COLOURS[marks[name][0]], marks[name][1])
+                 for label, (name, _) in named.items()})
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────

@@ -12,18 +12,20 @@ from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from .... import models
-from ....plots import COLOURS, SERIES, figure, in_percent
+from ....plots import COLOURS, dots, figure, in_percent
 from ....widgets import Explorer
 from ... import records
-from . import stepping
 from .front import prefixed
 from .mixing import prefix_share, readable, seen
+from .stepping import generate_wrong
+
+# The lesson has all of these from here.
+__all__ = ["STARTS", "draw_entries", "draw_recorded", "explore_shares", "generate_wrong",
+           "readable", "shares", "start_of", "with_prefix"]
 
 HEADS, LAYERS, MOST_WORDS = 12, 6, 30
 STARTS = {"small random numbers": "random", "zeros": "zeros", "keys and values of words": "words"}
 OF_WORDS = "this is a review of a film, and it says if the writer liked it or not, in a few words."
-generate_wrong = stepping.generate_wrong    # the lesson has these two from here
-readable = readable
 
 
 def draw_entries(layers: int = 6, length: int = 3, words: int = 4) -> Figure:
@@ -188,23 +190,9 @@ def explore_shares(backbone: nn.Module, tokenizer, K: Tensor, V: Tensor,
 
 def draw_recorded(rows: Mapping[str, Sequence[float]]) -> Figure:
     """Draw test accuracies, a line a setting and a mark a seed, between the ends of the ruler."""
-    made, ax = figure(8, 1.2 + 0.38 * len(rows))
     head, full = records.ends()
-    for level, name, colour in ((head, "head alone, to its end", "head"),
-                                (full, "full fine-tuning", "full")):
-        ax.axvline(level, color=COLOURS[colour], ls="--" if name.startswith("head") else "-.",
-                   lw=1.5, label=name)
-    for y, values in enumerate(rows.values()):
-        ax.plot([mean(values)] * 2, [y - 0.3, y + 0.3], color=SERIES[0][0], lw=2.5)
-        ax.plot(values, [y] * len(values), "o", ms=6, color=SERIES[0][0])
-    ax.set(yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.4, -0.6),
-           xlabel="test accuracy")
-    in_percent(ax.xaxis)
-    ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
-    made.set_label("Test accuracy. " + "; ".join(
-        f"{name}: {mean(values):.1%}" for name, values in rows.items())
-        + f"; the head alone, to its end: {head:.1%}; full fine-tuning: {full:.1%}.")
-    return made
+    return dots(rows, {"the head alone, to its end": (head, COLOURS["head"]),
+                       "full fine-tuning": (full, COLOURS["full"])})
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
