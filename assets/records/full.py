@@ -94,7 +94,7 @@ def answers(setting, data):
     with torch.no_grad():
         said = head(x["test"]).argmax(-1)
     return {**setting, "accuracy": round((said == y["test"]).double().mean().item(), 4),
-            "answers": "".join(map(str, said.tolist()))}
+            "answers": recording.bits(said)}
 
 
 def ended(setting, data):

@@ -57,11 +57,6 @@ def settings():
         yield "minilm", "many", {"method": "ia3", "seed": seed}
 
 
-def bits(answers):
-    """Return answers as a string of 0 and 1."""
-    return "".join(str(int(answer)) for answer in answers)
-
-
 @torch.no_grad()
 def answers(model, batches):
     """Return what a classifier answers, and the share that is right."""
@@ -124,7 +119,8 @@ def frozen(data):
 
     test_features, test_scores, truth = seen(test)
     row = {"zero_shot": round(((test_scores > 0) == truth).float().mean().item(), 4),
-           "answers": bits(test_scores > 0), "truth": bits(truth), "heads": [], "thresholds": []}
+           "answers": recording.bits(test_scores > 0), "truth": recording.bits(truth),
+           "heads": [], "thresholds": []}
     for seed in range(3):
         few = words.draw(train, SHOTS, seed)
         features, scores, labels = seen(pt.data.batches(few, tokenizer, 16, words.TOKENS,
@@ -151,7 +147,7 @@ def few_words(setting, data):
     said, accuracy = answers(asking, test)
     row = {**setting, "steps": len(steps), "losses": [round(s.loss, 3) for s in steps],
            "parameters": sum(p.numel() for p in pt.adapter_parameters(model).values()),
-           "accuracy": accuracy, "answers": bits(said)}
+           "accuracy": accuracy, "answers": recording.bits(said)}
     if method == "ia3":
         row["moved"] = moved(model)
     return row
@@ -224,8 +220,8 @@ def desk(data, gains):
             vectors[name] = p.clone()
     place_of = pt.models.place_of(model)
     batches = pt.data.batches(data.test[:DESK], tokenizer, 40, shuffle=False)
-    table = {"1.0 all": bits(answers(model, batches)[0])}
-    truth = bits(torch.cat([b["labels"] for b in batches]))
+    table = {"1.0 all": recording.bits(answers(model, batches)[0])}
+    truth = recording.bits(torch.cat([b["labels"] for b in batches]))
     for t in TURNS:
         for turned in ("all", *PLACES, *map(str, range(6))):
             if t == 1:
@@ -234,7 +230,7 @@ def desk(data, gains):
                 meant = turned in ("all", place_of[name.removesuffix(".l")]) or (
                     f".layer.{turned}." in name)
                 model.get_parameter(name).copy_(1 + (t if meant else 1) * (l - 1))
-            table[f"{t} {turned}"] = bits(answers(model, batches)[0])
+            table[f"{t} {turned}"] = recording.bits(answers(model, batches)[0])
     return {"truth": truth, "answers": table}
 
 

@@ -76,7 +76,7 @@ class Words:
     def score(self, said):
         accuracy = (said.long() == self.truth).double().mean().item()
         return {"accuracy": round(accuracy, 4),
-                "answers": "".join(str(int(answer)) for answer in said)}
+                "answers": recording.bits(said)}
 
     def nearest(self, P):
         """Return the token nearest to each vector, and how far it is."""

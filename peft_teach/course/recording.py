@@ -133,6 +133,11 @@ def arguments(doc: str) -> argparse.ArgumentParser:
     return parser
 
 
+def bits(answers: Iterable) -> str:
+    """Return answers of two classes as one text of zeros and ones, an answer a digit."""
+    return "".join(str(int(answer)) for answer in answers)
+
+
 def _as_json(value: dict) -> dict:
     """Return a dict as it comes back from a file: lists for tuples."""
     return json.loads(json.dumps(value))

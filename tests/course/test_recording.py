@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from peft_teach.course import recording
 
@@ -99,3 +100,7 @@ def test_what_is_written_is_what_was_read(file, tmp_path):
         len(part) for part in found.values() if isinstance(part, list))
     if file.stem != "grading":    # which was written by an older version of its script
         assert record.file.read_bytes() == file.read_bytes()
+
+
+def test_answers_are_one_text_a_digit_each():
+    assert recording.bits(torch.tensor([True, False])) == recording.bits([1, 0]) == "10"
