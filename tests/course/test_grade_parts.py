@@ -23,7 +23,7 @@ import torch
 from grading_corpus import ROOT, solved, untouched, zipped
 
 from peft_teach.course.exercise import judged
-from peft_teach.course.grade import Limits, engine, grade, job, report
+from peft_teach.course.grade import Limits, _sorted_out, engine, grade, job, report
 from peft_teach.course.grade.collect import collect, latest, safe_name
 from peft_teach.course.grade.extract import Code, definitions
 from peft_teach.course.grade.notebook import Cell, Unreadable, lesson_of, parse
@@ -309,7 +309,18 @@ def students(folder: Path, *paths: str) -> list[str]:
     (("meierjo_1_7_x.ipynb", "meierjo_2_8_x.ipynb", "meierjo_2_9_y-1.ipynb", "bo_3_1_x.ipynb"),
      ["bo", "meierjo (1)", "meierjo (2)"]),
     (("c/submitted/jo/lora/07_lora.ipynb", "c/submitted/bo/lora/07_lora.ipynb"), ["bo", "jo"]),
-    (("Zoe\u0308/07_lora.ipynb", "李/07_lora.ipynb"), ["Zoë", "李"])])
+    (("Zoe\u0308/07_lora.ipynb", "李/07_lora.ipynb"), ["Zoë", "李"]),
+    # a number behind the lesson's own file name is a copy's; any other is a part of the name
+    (("team-1.ipynb", "team-2.ipynb"), ["team-1", "team-2"]),
+    (("team-1_07_lora-2.ipynb", "07_lora (3)_team-2.ipynb"), ["team-1", "team-2"]),
+    (("07_lora_team (1).ipynb", "07_lora_team (2).ipynb"), ["team (1)", "team (2)"]),
+    (("07_lora-4711.ipynb", "07_lora-4712.ipynb"), ["4711", "4712"]),
+    (("anna_07_lora.ipynb", "anna_07_lora-1.ipynb", "anna_07_lora (2).ipynb"), ["anna"]),
+    (("submitted/student-1/lora/07_lora.ipynb", "submitted/student-2/lora/07_lora.ipynb",
+      "submitted/student-3/lora/07_lora-1.ipynb"), ["student-1", "student-2", "student-3"]),
+    (("team-1_5_6_x.ipynb", "team-2_7_8_x.ipynb"), ["team-1", "team-2"]),
+    (("g (1)_5_assignsubmission_file_/x.ipynb", "g (2)_6_assignsubmission_file_/x.ipynb"),
+     ["g (1)", "g (2)"])])
 def test_who(tmp_path, paths, expected):
     assert students(tmp_path, *paths) == expected
 
@@ -319,6 +330,98 @@ def test_one_file_or_one_zip(tmp_path):
     (tmp_path / "all.zip").write_bytes(zipped({"all/anna/x.ipynb": b"{}", "all/bo/x.ipynb": b"{}"}))
     assert [s.student for s in collect(tmp_path / "anna_07_lora.ipynb")] == ["anna"]
     assert [s.student for s in collect(tmp_path / "all.zip")] == ["anna", "bo"]
+
+
+def flags(place: Path) -> dict[str, str]:
+    """All flags of each student, of a whole collection as `grade` sorts it out."""
+    rows: dict[str, list[str]] = {}
+    for submission, _, found in _sorted_out(collect(place), None):
+        rows.setdefault(submission.student, []).append("; ".join(found))
+    return {student: " | ".join(found) for student, found in rows.items()}
+
+
+def test_where_two_readings_are_possible_the_rows_stay_apart(tmp_path):
+    students(tmp_path, "anna/x.ipynb", "anna-1/x.ipynb", "bo-1/x.ipynb", "bo-2/x.ipynb")
+    said = flags(tmp_path)
+    assert sorted(said) == ["anna", "anna-1", "bo-1", "bo-2"]
+    doubted = {student for student in said if "two students, or one?" in said[student]}
+    assert doubted == {"anna", "anna-1"}
+
+
+WORK = {lesson: json.dumps(untouched(lesson)).encode() for lesson in ("00", "07")}
+
+
+@pytest.mark.parametrize(("files", "expected"), [
+    ({"00_inside.ipynb": "00", "07_lora-1.ipynb": "07"}, ["anna"]),
+    ({"first.ipynb": "00", "Untitled (2).ipynb": "07"}, ["anna"]),
+    ({"00_inside.ipynb": "00", "07_lora_final.ipynb": "07"}, ["anna"]),
+    ({"bo.ipynb": "07", "cy.ipynb": "07"}, ["bo", "cy"]),
+    ({"00_inside_bo.ipynb": "00", "07_lora_cy.ipynb": "07"}, ["bo", "cy"]),
+    ({"bo/x.ipynb": "00", "cy/x.ipynb": "07"}, ["bo", "cy"])], ids=str)
+def test_one_zip_is_of_one_student_or_of_all(tmp_path, files, expected):
+    (tmp_path / "anna.zip").write_bytes(zipped({name: WORK[n] for name, n in files.items()}))
+    for place in (tmp_path, tmp_path / "anna.zip"):
+        said = flags(place)
+        assert list(said) == expected
+        guessed = expected == ["anna"] and not all(name[0] == "0" for name in files)
+        assert ("taken for one student's" in said[expected[0]]) == (
+            guessed or "07_lora_final.ipynb" in files)
+
+
+@pytest.mark.parametrize("files", [
+    {f"{n}.ipynb": b"x" for n in range(3000)},
+    {f"repo/{n % 7}/{n}.ipynb": b'{"cells": [{"source": "x = 1"}]}' for n in range(300)}], ids=len)
+@pytest.mark.parametrize("beside", [{}, {"07_lora.ipynb": WORK["07"]}])
+def test_whatever_a_student_packed_is_one_row_and_a_flag(tmp_path, files, beside):
+    (tmp_path / "anna.zip").write_bytes(zipped(files | beside))
+    (tmp_path / "bo.ipynb").write_bytes(WORK["07"])
+    said = flags(tmp_path)
+    assert sorted(said) == ["anna", "bo"]
+    assert f"{len(files):,} files are not graded" in said["anna"]
+    assert "|" not in said["anna"]
+
+
+@pytest.mark.parametrize(("export", "stray"), [
+    (("meierjo_1_2_07_lora.ipynb", "bo_3_4_x-1.ipynb", "cy_LATE_5_6_y.ipynb"), "bo_07_lora.ipynb"),
+    (("w/bo_3_4_x.ipynb", "w/cy_5_6_y.ipynb"), "w/notes/bo.ipynb"),
+    (("Jo Meier_12_assignsubmission_file_/x.ipynb", "bo_3_assignsubmission_file_/y.ipynb"),
+     "07_lora.ipynb")])
+def test_a_stray_file_costs_an_export_nothing(tmp_path, export, stray):
+    alone = students(tmp_path, *export)
+    students(tmp_path, stray)
+    said = flags(tmp_path)
+    assert len(said) == len(alone) + 1
+    assert [student for student in said if "lies beside the export" not in said[student]] == alone
+
+
+def test_an_export_beside_something_else_is_no_students(tmp_path):
+    """Mallory can make one, too: so nobody is who it says that they are."""
+    assert students(tmp_path, "anna.ipynb", *(f"export/{who}_{n}_assignsubmission_file_/x.ipynb"
+                                              for n, who in enumerate(("anna", "bo")))) == [
+        "anna", "export: anna", "export: bo"]
+    assert students(tmp_path, "c/cy_1_2_x.ipynb", "c/di_3_4_x.ipynb")[1:3] == ["c: cy", "c: di"]
+    assert {"an export" in said for student, said in flags(tmp_path).items() if ":" in student} == {
+        True}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
+def test_what_is_called_a_notebook_and_is_none_has_a_row(tmp_path):
+    for student in ("anna", "bo", "cy", "di"):
+        (tmp_path / student).mkdir()
+    (tmp_path / "anna/x.ipynb").symlink_to("/etc/passwd")
+    os.mkfifo(tmp_path / "bo/x.ipynb")
+    (tmp_path / "cy/x.ipynb").mkdir()
+    (tmp_path / "di/work.zip").symlink_to(tmp_path)
+    with zipfile.ZipFile(tmp_path / "ed.zip", "w") as archive:
+        link = zipfile.ZipInfo("x.ipynb")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+        archive.mkdir("y.ipynb")
+    assert flags(tmp_path) == {
+        "anna": "x.ipynb is a link, which is not followed", "bo": "x.ipynb is no file",
+        "cy": "x.ipynb is a folder", "di": "work.zip is a link, which is not followed",
+        "ed": "2 files are not graded; the first: ed.zip/x.ipynb: "
+              "x.ipynb is a link, which is not followed"}
 
 
 def test_which_of_two_counts(tmp_path):
@@ -349,10 +452,13 @@ def test_what_is_not_read(tmp_path):
         archive.writestr("x" * 2000 + ".ipynb", b"{}")
         archive.writestr("../../jo.ipynb", b"{}")
     (folder / "z.zip").write_bytes(zipped({"y.zip": zipped({"x.zip": inner.getvalue()})}))
-    assert students(folder, "anna/.ipynb_checkpoints/x.ipynb", "anna/ok.ipynb") == ["anna", "z"]
-    assert [s.problem for s in collect(folder)][1:] == ["a zip in a zip in a zip"]
+    assert students(folder, "anna/.ipynb_checkpoints/x.ipynb", "anna/ok.ipynb") == [
+        "anna", "link", "z"]
+    assert [s.problem for s in collect(folder)][1:] == [
+        "link.ipynb is a link, which is not followed", "a zip in a zip in a zip"]
     (folder / "z.zip").write_bytes(zipped({"y.zip": inner.getvalue()}))
-    assert [s.path for s in collect(folder)] == ["anna/ok.ipynb", "z.zip/y.zip/jo.ipynb"]
+    assert [s.path for s in collect(folder) if "link" not in s.path] == [
+        "anna/ok.ipynb", "z.zip/y.zip/jo.ipynb"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "secret.ipynb"]
 
 

@@ -31,6 +31,8 @@ from .run import FORKS
 
 __all__ = ["Limits", "Settings", "grade"]
 
+NO_LESSON = "no lesson of this course"
+
 
 def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | None = None,
           lesson: str | None = None, jobs: int | None = None, dask: str | None = None,
@@ -66,45 +68,58 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
 def _sorted_out(submissions: Sequence[Submission], asked: str | None
                 ) -> list[tuple[Submission, str | None, tuple[str, ...]]]:
     """What counts, and for which lesson; None for what cannot be graded. With flags."""
+    from ... import __version__  # late: the package imports this one
+
     exercises = all_exercises()
     lessons = sorted({exercise.lesson for exercise in exercises})
     if asked is not None and asked not in lessons:
         raise PeftTeachError(f"There is no lesson {asked!r} with exercises.",
                              expected="one of " + ", ".join(lessons))
     groups: dict[tuple[str, str], list[tuple[Submission, Notebook, str | None]]] = {}
-    sorted_out: list[tuple[Submission, str | None, tuple[str, ...]]] = []
+    lost: dict[str, list[tuple[Submission, str]]] = {}
     for submission in submissions:
         try:
             if submission.problem:
                 raise Unreadable(submission.problem)
             notebook = parse(submission.data)
         except Unreadable as error:
-            sorted_out.append((submission, None, (error.found,)))
+            lost.setdefault(submission.student, []).append((submission, error.found))
             continue
         found = lesson_of(notebook, submission.path, exercises)
-        counts_for = asked or found
-        if counts_for is None:
-            sorted_out.append((submission, None, ("no lesson of this course",)))
-        else:
+        if counts_for := asked or found:
             groups.setdefault((submission.student, counts_for), []).append(
                 (submission, notebook, found))
-    from ... import __version__
-
-    for (_, counts_for), group in groups.items():
-        chosen = latest([submission for submission, _, _ in group])
-        notebook, found = next((n, f) for submission, n, f in group if submission is chosen)
-        flags = []
-        if len(group) > 1:
-            flags.append(f"{len(group)} submissions, the latest counts")
+        else:
+            lost.setdefault(submission.student, []).append((submission, NO_LESSON))
+    sorted_out: list[tuple[Submission, str | None, tuple[str, ...]]] = []
+    for (student, counts_for), group in groups.items():
+        of_it = [each for each in group if each[2] == counts_for] or group
+        chosen = latest([submission for submission, _, _ in of_it])
+        notebook, found = next((n, f) for submission, n, f in of_it if submission is chosen)
+        flags = [*chosen.flags]
+        if len(of_it) > 1:
+            flags.append(f"{len(of_it)} submissions, the latest counts")
         if found != counts_for:
-            flags.append(f"this is the notebook of lesson {found}" if found else
-                         "no lesson of this course")
+            flags.append(f"this is the notebook of lesson {found}" if found else NO_LESSON)
         if notebook.lesson is None:
             flags.append("its metadata is lost")
         elif notebook.release != __version__:
             flags.append(f"made from release {notebook.release}")
+        if student in lost:    # said once, and where its student has a row already, there
+            flags.append(_not_graded(lost.pop(student), beside=True))
         sorted_out.append((chosen, counts_for, tuple(flags)))
+    for files in lost.values():
+        first, _ = files[0]
+        sorted_out.append((first, None, (*first.flags, _not_graded(files, beside=False))))
     return sorted_out
+
+
+def _not_graded(files: Sequence[tuple[Submission, str]], beside: bool) -> str:
+    """What to say of a student's files that cannot be graded, however many they are."""
+    first, why = files[0]
+    if len(files) == 1:
+        return f"not graded: {first.path}: {why}" if beside else why
+    return f"{len(files):,} files are not graded; the first: {first.path}: {why}"
 
 
 def _marks(jobs: Sequence[Job], settings: Settings, kept: Path, cores: int,

@@ -6,9 +6,10 @@
     nbgrader          submitted/jo/lora/07_lora.ipynb
     zips              of any of these; one a student, or one for all; and zips in zips
 
-A student is named by one level of the paths, the same for all: the outermost at which every name
-has a platform's form, or else the one below the folder that all share. What a student packed lies
-below that level and names nobody.
+A student is named by one level of the paths, the same for all: the outermost at which the names
+have a platform's form, or else the one below the folder that all share. What a student packed lies
+below that level and names nobody. A number behind a lesson's own file name, as in `07_lora-1`,
+counts copies; every other number is a part of the name.
 
 Zips are read in memory and never unpacked, so that no name in them can reach a file. Links are not
 followed. Of a notebook only its code and text are kept, so that little is held of a large one.
@@ -21,15 +22,16 @@ import stat
 import unicodedata
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from ...errors import PeftTeachError
+from ..lessons import all_exercises
 from .limits import MEGABYTE
-from .notebook import Unreadable, slim
+from .notebook import Unreadable, lesson_of, parse, slim
 
 LARGEST_NOTEBOOK = 32 * MEGABYTE      # bytes; one with many pictures has about 5 MB
 MOST_ENTRIES = 50_000
@@ -38,8 +40,9 @@ DEEPEST_ZIP = 2                       # zips in a zip
 
 _CANVAS = re.compile(r"^(?P<who>[^_]+)_(?:LATE_)?(?P<id>\d+)_(?P<file>\d+)_(?P<name>.+)$")
 _MOODLE = re.compile(r"^(?P<who>.+?)_(?P<id>\d+)_assignsubmission_")
-_LESSON = re.compile(r"(?i)(?<!\d)\d\d[_ -](inside|full|small[_ ]change|prompt|prefix|adapters|ia3|"
-                     r"lora|qlora|dora|ladder|chat|ecosystem)")    # the lessons' files
+_LESSON = re.compile(    # the lessons' files, and the number of a copy behind
+    r"(?i)(?<!\d)\d\d[_ -](inside|full|small[_ ]change|prompt|prefix|adapters|ia3|"
+    r"lora|qlora|dora|ladder|chat|ecosystem)(?![^\W\d_])(-\d{1,3}(?!\d)|\s*\(\d{1,3}\))?")
 _COPY = re.compile(r"(?i)^(copy of|kopie von|copie de|copia de)\s+|^copy_of_")
 _AGAIN = re.compile(r"(?:-(\d+)|\s*\((\d+)\))$")      # "07_lora-2", "07_lora (2)"
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -61,6 +64,7 @@ class Submission:
     problem: str = ""
     other: bool = False   # no notebook: worth a line only where its student has none
     id: str = ""          # which of several people of this name, where a platform says so
+    flags: tuple[str, ...] = ()    # of how the student was found
 
 
 def collect(place: Path | str) -> list[Submission]:
@@ -113,15 +117,22 @@ def safe_name(student: str) -> str:
 def _below(folder: Path) -> Iterator[Submission]:
     for place, folders, files in os.walk(folder):    # which does not follow links
         folders.sort()
-        for file in sorted(files):
-            path = Path(place, file)
-            if path.is_file() and not path.is_symlink():
-                yield from _file(path, PurePosixPath(path.relative_to(folder).as_posix()))
+        for entry in sorted([*files, *folders]):
+            path = Path(place, entry)
+            name = PurePosixPath(path.relative_to(folder).as_posix())
+            if path.is_symlink():
+                yield from _no_file(name, "a link, which is not followed")
+            elif path.is_dir():
+                yield from _no_file(name, "a folder")
+            else:
+                yield from _file(path, name)
 
 
 def _file(path: Path, name: PurePosixPath) -> Iterator[Submission]:
     try:
-        if path.suffix.lower() == ".zip":
+        if not path.is_file():    # reading a pipe would wait for ever
+            yield from _no_file(name, "no file")
+        elif path.suffix.lower() == ".zip":
             with path.open("rb") as file:
                 yield from _zip(file, name, _Left())
         elif path.suffix.lower() == ".ipynb" and path.stat().st_size > LARGEST_NOTEBOOK:
@@ -164,8 +175,15 @@ def _zip(file: BinaryIO, name: PurePosixPath, left: _Left) -> Iterator[Submissio
         inside = PurePosixPath(entry.filename.replace("\\", "/")).parts
         inner = name.joinpath(*(part for part in inside if part not in ("/", "..")))
         suffix = inner.suffix.lower()
-        if (entry.is_dir() or stat.S_ISLNK(entry.external_attr >> 16) or _is_hidden(inner)
-                or len(entry.filename) > LONGEST_NAME):
+        if len(entry.filename) > LONGEST_NAME:
+            continue
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            yield from _no_file(inner, "a link, which is not followed")
+            continue
+        if entry.is_dir():
+            yield from _no_file(inner, "a folder")
+            continue
+        if _is_hidden(inner):
             continue
         if suffix not in (".ipynb", ".zip"):
             yield from _other(inner)
@@ -210,6 +228,16 @@ def _notebook(name: PurePosixPath, data: bytes, seconds: float) -> Iterator[Subm
         yield _problem(name, error.found if data else "the file is empty", seconds)
 
 
+def _no_file(name: PurePosixPath, what: str) -> Iterator[Submission]:
+    """What is called like a notebook or a zip, and is none."""
+    if _is_notebook(name.name) and not _is_hidden(name):
+        yield _problem(name, f"{clean(name.name)} is {what}")
+
+
+def _is_notebook(name: str) -> bool:
+    return name.lower().endswith((".ipynb", ".zip"))
+
+
 def _problem(name: PurePosixPath, problem: str, seconds: float = 0.0,
              other: bool = False) -> Submission:
     return Submission("", str(name), b"", seconds=seconds, problem=problem, other=other)
@@ -231,62 +259,128 @@ def _is_hidden(name: PurePosixPath) -> bool:
 
 def _named(submissions: list[Submission]) -> list[Submission]:
     """The submissions with their students and their names, by what the paths say at one level."""
-    level, canvas = _level([PurePosixPath(s.path).parts for s in submissions if not s.other]
-                           or [PurePosixPath(s.path).parts for s in submissions])
+    work = [s for s in submissions if not s.other] or submissions
+    paths = [PurePosixPath(s.path).parts for s in work]
+    level, platform = _level(paths)
+    one, exports = _of_one_zip(work, level), () if platform else _exports(paths, level)
     named, ids = [], defaultdict(set)
     for submission in submissions:
         parts = PurePosixPath(submission.path).parts
-        at = min(level, len(parts) - 1)
+        at, flags = min(level, len(parts) - 1), ()
         if parts[at] == "submitted" and len(parts) > at + 2:    # nbgrader's
             at += 1
-        form = _MOODLE.match(parts[at]) or (_CANVAS.match(parts[at]) if canvas else None)
+        form = _MOODLE.match(parts[at]) or (
+            _CANVAS.match(parts[at]) if platform is _CANVAS else None)
         left = map(_without_lesson, (*parts[at:], *reversed(parts[:at])))
-        student = form["who"] if form else next(filter(None, left), parts[-1])
-        student = " ".join(unicodedata.normalize("NFC", clean(student)).split())[:120] or "_"
+        if form:
+            student = form["who"]
+        elif platform:
+            student, flags = parts[at], ("lies beside the export, and has none of its names",)
+        elif parts[:at + 1] in exports and len(parts) > at + 1:
+            inner = _MOODLE.match(parts[at + 1]) or _CANVAS.match(parts[at + 1])
+            student, flags = f"{parts[at]}: {inner['who'] if inner else parts[at + 1]}", (
+                "an export, but something else lies beside it",)
+        elif one:
+            student, flags = one, (f"all that lies in {one}.zip is taken for one student's",)
+        else:
+            student = next(filter(None, left), parts[-1])
+        student = " ".join(unicodedata.normalize("NFC", clean(student)).split()) or "_"
         id = form["id"] if form else ""
         ids[student, parts[:at]].add(id)
-        stem = PurePosixPath(form["name"] if canvas and form and at == len(parts) - 1
+        stem = PurePosixPath(form["name"] if form and platform is _CANVAS and at == len(parts) - 1
                              else parts[-1]).stem
         again = _AGAIN.search(stem)
         named.append(replace(
             submission, student=student, path=clean(submission.path), id=id,
-            name=_AGAIN.sub("", stem),
+            name=_AGAIN.sub("", stem), flags=flags,
             attempt=int(next(filter(None, again.groups()))[:6]) if again else 0))
     several = {student for (student, _), found in ids.items() if len(found) > 1}
-    return [replace(s, student=f"{s.student} ({s.id})") if s.id and s.student in several else s
+    named = [replace(s, student=f"{s.student} ({s.id})") if s.id and s.student in several else s
+             for s in named]
+    doubted = _perhaps_one({s.student for s in named if not s.id})
+    return [replace(s, flags=(*s.flags, doubted[s.student])) if s.student in doubted else s
             for s in named]
 
 
-def _level(paths: Sequence[tuple[str, ...]]) -> tuple[int, bool]:
-    """At which depth the paths name their students, and whether in Canvas's form."""
-    for depth in range(min(map(len, paths), default=0)):
-        if all(_MOODLE.match(path[depth]) for path in paths):
-            return depth, False
-        if all(path[depth] == "submitted" for path in paths):
-            return depth + 1, False
-        if _is_canvas([path[:depth + 1] for path in paths]):
-            return depth, True
-    folders = [path[:-1] for path in paths]
-    if len(paths) == 1:    # then the nearest folder is the best guess
-        return max(len(folders[0]) - 1, 0), False
-    shared = takewhile(lambda names: len(set(names)) == 1, zip(*folders))
-    return sum(1 for _ in shared), False
+def _level(paths: Sequence[tuple[str, ...]]) -> tuple[int, re.Pattern | None]:
+    """At which depth the paths name their students, and in which platform's form.
 
-
-def _is_canvas(paths: Sequence[tuple[str, ...]]) -> bool:
-    """Whether all are named `who_USER_FILE_name`, where people and files have their own numbers.
-
-    In `lora_2025_11_20.ipynb` or `exercise_07_1_anna.ipynb` others would have the same.
+    Where all paths part, so that no student has named what is there, most may do: the others are
+    strays.
     """
-    entries = dict.fromkeys(paths)
-    forms = [_CANVAS.match(path[-1]) for path in entries]
-    if not all(form and PurePosixPath(form[0]).suffix for form in forms):
-        return False
+    folders = [path[:-1] for path in paths]
+    shared = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, zip(*folders)))
+    for depth in range(min(map(len, paths), default=0)):
+        entries = dict.fromkeys(path[:depth + 1] for path in paths)
+        for platform in (_MOODLE, _CANVAS):
+            fit = _in_form(entries, platform)
+            if len(fit) == len(entries) or (depth == shared and 2 * len(fit) > len(entries)):
+                return depth, platform
+        if all(path[depth] == "submitted" for path in paths):
+            return depth + 1, None
+    if len(paths) == 1:    # then the nearest folder is the best guess
+        return max(len(folders[0]) - 1, 0), None
+    return shared, None
+
+
+def _exports(paths: Sequence[tuple[str, ...]], level: int) -> set[tuple[str, ...]]:
+    """The folders at this depth that hold more students, in a platform's form.
+
+    It may be forged: so they do not count as the students that they name, but stay apart.
+    """
+    inside: dict[tuple[str, ...], dict] = defaultdict(dict)
+    for path in paths:
+        if len(path) > level + 1:
+            inside[path[:level + 1]][path[:level + 2]] = None
+    return {place for place, entries in inside.items() for platform in (_MOODLE, _CANVAS)
+            if len(_in_form(entries, platform)) == len(entries) > 1}
+
+
+def _in_form(entries: Iterable[tuple[str, ...]], platform: re.Pattern) -> list[tuple[str, ...]]:
+    """The entries in a platform's form.
+
+    People and files have numbers of their own in Canvas; in `lora_2025_11_20.ipynb` or
+    `exercise_07_1_anna.ipynb` others would have the same.
+    """
+    fit = [entry for entry in entries if platform.match(entry[-1])]
+    if platform is _MOODLE:
+        return fit
+    forms = [_CANVAS.match(entry[-1]) for entry in fit]
     files, users = [form["file"] for form in forms], {form["id"] for form in forms}
-    return len(set(files)) == len(files) and (len(users) > 1 or len(files) == 1)
+    own = (all(PurePosixPath(form[0]).suffix for form in forms) and len(set(files)) == len(files)
+           and (len(users) > 1 or len(files) == 1))
+    return fit if own else []
+
+
+def _of_one_zip(work: Sequence[Submission], level: int) -> str:
+    """Whose all of it is, where it is one zip with notebooks of different lessons at its top.
+
+    "" where it is not, or where the lessons' own file names say who: all of them, or nobody.
+    """
+    paths, exercises = [PurePosixPath(s.path) for s in work], all_exercises()
+    place = paths[0].parent
+    if (place.suffix.lower() != ".zip" or len(place.parts) != level
+            or any(path.parent != place for path in paths)
+            or len(work) > len({exercise.lesson for exercise in exercises})):
+        return ""
+    found = [None if s.problem else lesson_of(parse(s.data), s.path, exercises) for s in work]
+    names = [(_without_lesson(path.name), _LESSON.search(path.name)) for path in paths]
+    by_name = all(name and file for name, file in names) or not any(name for name, _ in names)
+    apart = None not in found and len(set(found)) == len(found)
+    return _without_lesson(place.name) if apart and not by_name else ""
+
+
+def _perhaps_one(students: set[str]) -> dict[str, str]:
+    """What to say of `anna` and `anna-1`, which may be two people or copies of one's work."""
+    flags = {}
+    for student in sorted(students):
+        first = _AGAIN.sub("", student)
+        if first != student and first in students:
+            flags[first] = flags[student] = f"{first} and {student}: two students, or one?"
+    return flags
 
 
 def _without_lesson(part: str) -> str:
-    """What a folder's or a file's name says beside the lesson, the copy and the attempt."""
+    """What a folder's or a file's name says beside the lesson and its copy."""
     stem = re.sub(r"(?i)\.(ipynb|zip)$", "", part)
-    return _LESSON.sub("", _AGAIN.sub("", _COPY.sub("", stem))).strip(" _-.")
+    return _LESSON.sub("", _COPY.sub("", stem)).strip(" _-.")

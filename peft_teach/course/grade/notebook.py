@@ -19,6 +19,8 @@ MOST_CELLS = 5_000
 MOST_CODE = 1_000_000    # characters; the longest lesson has 50 thousand
 
 _HEADING = re.compile(r"^#\s*(\d\d)\s*·", re.MULTILINE)    # "# 07 · LoRA: a small correction"
+_QUOTED = re.compile(r"""["']([a-z]\w*\.\w+)["']""")        # "lora.layer"
+_DEFINED = re.compile(r"^(?:def|class)\s+(\w+)", re.MULTILINE)
 _FILE = re.compile(r"(?<!\d)(\d\d)_[A-Za-z]")              # "07_lora.ipynb"
 
 
@@ -110,24 +112,20 @@ def lesson_of(notebook: Notebook, file: str, exercises: Sequence[Exercise]) -> s
     The exercises that its code names decide over a heading; the metadata decides over all, unless
     the cells name exercises of other lessons only.
     """
-    known = {exercise.lesson for exercise in exercises}
+    code = "\n".join(cell.source for cell in notebook.cells)
+    quoted, defined = set(_QUOTED.findall(code)), set(_DEFINED.findall(code))
     named: Counter[str] = Counter()
+    written: Counter[str] = Counter()
     for exercise in exercises:
-        quoted = re.compile(rf"""["']{re.escape(exercise.id)}["']""")
-        named[exercise.lesson] += any(quoted.search(cell.source) for cell in notebook.cells)
-    if notebook.lesson in known and (named[notebook.lesson] or not +named):
+        named[exercise.lesson] += exercise.id in quoted
+        written[exercise.lesson] += len(defined.intersection(exercise.names))
+    if notebook.lesson in named and (named[notebook.lesson] or not +named):
         return notebook.lesson
-    if +named:
-        return min(named, key=lambda lesson: (-named[lesson], lesson))
-    defined: Counter[str] = Counter()
-    for exercise in exercises:
-        for name in exercise.names:
-            pattern = re.compile(rf"^(def|class)\s+{name}\b", re.MULTILINE)
-            defined[exercise.lesson] += any(pattern.search(c.source) for c in notebook.cells)
-    if +defined:
-        return min(defined, key=lambda lesson: (-defined[lesson], lesson))
+    for count in (named, written):
+        if +count:
+            return min(count, key=lambda lesson: (-count[lesson], lesson))
     for found in (*_HEADING.findall(notebook.text), *_FILE.findall(file)):
-        if found in known:
+        if found in named:
             return found
     return None
 
