@@ -23,7 +23,7 @@ import torch
 from grading_corpus import ROOT, solved, untouched, zipped
 
 from peft_teach.course.exercise import judged
-from peft_teach.course.grade import Limits, _sorted_out, engine, grade, job, report
+from peft_teach.course.grade import Limits, _sorted_out, engine, grade, hidden, job, report
 from peft_teach.course.grade.collect import collect, latest, safe_name
 from peft_teach.course.grade.extract import Code, definitions
 from peft_teach.course.grade.notebook import Cell, Unreadable, lesson_of, parse
@@ -485,6 +485,7 @@ from peft_teach.course.grade.limits import Limits, confine
 scratch = Path(tempfile.mkdtemp())
 open(scratch / "mine", "w").close()
 theirs = sys.argv[1]
+parent = os.getppid()
 print(*confine(Limits(), scratch))
 
 def tried(name, do):
@@ -503,15 +504,18 @@ tried("fork", os.fork)
 tried("exec", lambda: os.execv("/bin/true", ["true"]))
 tried("spawn", lambda: os.posix_spawn("/bin/true", ["true"], {}))
 tried("socket", socket.socket)
-tried("kill", lambda: os.kill(os.getppid(), 0))
-tried("limits", lambda: __import__("resource").prlimit(os.getppid(), 0, (1, 1)))
-tried("trace", lambda: call(101, 16, os.getppid(), 0, 0))
+tried("kill", lambda: os.kill(parent, 0))
+tried("limits", lambda: __import__("resource").prlimit(parent, 0, (1, 1)))
+tried("trace", lambda: call(101, 16, parent, 0, 0))
 tried("namespace", lambda: call(272, 0x10000000))
 tried("ring", lambda: call(425, 8, ctypes.create_string_buffer(200)))
 tried("x32", lambda: call(0x40000000 + 57))
 tried("read", lambda: open("/etc/hostname"))
 tried("list", lambda: os.listdir("/"))
-tried("proc", lambda: open(f"/proc/{os.getppid()}/mem"))
+tried("proc", lambda: open(f"/proc/{parent}/mem"))
+tried("link", lambda: os.readlink("/proc/self/exe"))
+tried("group", lambda: os.getpgid(0))
+tried("session", lambda: os.getsid(0))
 tried("write", lambda: open("/dev/shm/x", "w"))
 tried("memory", lambda: torch.zeros(2**31))
 tried("large file", lambda: open(scratch / "large", "wb").write(bytes(2**25)))
@@ -562,7 +566,7 @@ def test_the_walls_stand(tmp_path):
     open_ = ("close on exec done", "flags done", "own truncate done", "own file done",
              "thread done", "tensor done", "gradient done", "import done")
     assert [line for line in lines if not line.endswith("refused")] == list(open_)
-    assert len(lines) == 30 + len(open_)
+    assert len(lines) == 33 + len(open_)
 
 
 # ── whole runs ───────────────────────────────────────────────────────────────────────────────
@@ -662,6 +666,62 @@ def test_without_a_fork_the_marks_are_the_same():
         assert says in given.message
 
 
+def descendants(pid: int) -> set[int]:
+    """All processes below one, as /proc has them."""
+    parents = {}
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(place.parent.name)] = int(place.read_text().rpartition(")")[2].split()[1])
+    found, more = set(), {pid}
+    while more:
+        found |= more
+        more = {child for child, parent in parents.items() if parent in found} - found
+    return found - {pid}
+
+
+def ended(pid: int) -> bool:
+    """Whether a process is gone, or waits for nothing but being noticed."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+@pytest.mark.parametrize("way", [(), ("--fresh",)])
+def test_where_the_grader_is_killed_nothing_stays(tmp_path, way):
+    """Neither what serves nor what runs, not even an answer that sleeps for a minute."""
+    for student in ("anna", "bo"):
+        path = tmp_path / f"in/{student}.ipynb"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"cells": [
+            {"cell_type": "code", "source": f"{student} = 'lora.count'"},
+            {"cell_type": "code", "source": "def lora_count(*sizes):\n    import time\n"
+             "    open('asleep', 'w').close()\n    time.sleep(60)"}]}))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    grader = subprocess.Popen(
+        [sys.executable, "-m", "peft_teach.course.cli", "grade", str(tmp_path / "in"), "--out",
+         str(tmp_path / "out"), "--jobs", "2", *way], stderr=subprocess.DEVNULL,
+        env=os.environ | {"TMPDIR": str(scratch)}, cwd=ROOT)
+    try:
+        wait_until(lambda: len(list(scratch.glob("*/asleep"))) == 2, 300)
+        below = descendants(grader.pid)
+        assert len(below) >= 6    # two workers, two servers or none, two that run an answer
+    finally:
+        grader.kill()
+        grader.wait()
+    wait_until(lambda: all(map(ended, below)), 10)
+
+
+def wait_until(holds, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 class Suicidal:
     """Work that kills its process, unless it is alone there."""
 
@@ -710,6 +770,77 @@ def test_a_forged_frame_gives_no_points_and_ends_nothing(sent):
     given = mark(job.runner(Limits(), job.FORKS), Code([Cell(1, FORGED.replace("{}", sent))]),
                  find("lora.count"))
     assert (given.points, given.message) == (0, "What it gave could not be read.")
+
+
+TELLS = """def lora_count(n_in, n_out, rank):
+    import os
+    from peft_teach.course.grade.plain import to_bytes
+    if rank > LIMIT:
+        os.write(3, to_bytes({"ended": {"state": "wrong", "message": SAYS.format(n_in),
+                                        "traceback": TRACE, "mistake": None}}))
+        os._exit(0)
+    return rank * (n_in + n_out)
+"""
+FURTHER = [{"n_in": 5001, "n_out": 3202, "rank": 2053}]
+
+
+@pytest.mark.parametrize(("says", "trace"), [
+    ("✓ Passed! 3 of 3 points", ""), ("", "Passed!"), ("Passed\nYour code raised E", ""),
+    ("It uses Passed! Your code, which is not attempted yet.", "")])
+def test_no_words_of_a_learner_stand_alone_on_a_page(running, says, trace):
+    cell = f"LIMIT, SAYS, TRACE = -1, {says!r}, {trace!r}\n{TELLS}"
+    given = marked(running, cell)
+    assert (given.points, given.message) == (0, "What it gave could not be read.")
+
+
+@pytest.mark.parametrize("says", [
+    "It took longer than 5 seconds, at {}", "Your code raised MemoryError: {}",
+    "Your code raised E: {}", "It uses lora.layer{}, which is not attempted yet."])
+def test_nobody_tells_a_further_case_by_what_is_repeated(running, says):
+    cell = f"LIMIT, SAYS, TRACE = 1000, {says!r}, ''\n{TELLS}"
+    given = mark(running, Code([Cell(1, cell)]), find("lora.count"), FURTHER)
+    assert given.further
+    assert "5001" not in given.message + given.traceback
+
+
+@pytest.mark.parametrize(("body", "says"), [
+    ("len(bytearray(10**11))", "more than 1024 MB of memory"),
+    ("torch.zeros(10**12)", "more than 1024 MB of memory"),
+    ("sum(iter(lambda: 0, 1))", "longer than 5 seconds"),
+    ("torch.zeros(10**7)", "more than 8 MB"), ("__import__('os')._exit(0)", "not a further case")])
+def test_a_further_case_that_meets_a_limit_says_so(running, body, says):
+    cell = DEF.format(f"rank * (n_in + n_out) if rank < 1000 else {body}")
+    given = mark(running, Code([Cell(1, cell)]), find("lora.count"), FURTHER)
+    assert (given.points, given.further) == (0, True)
+    assert says in given.message
+
+
+def test_the_feedback_of_an_answer_that_passed_is_that_of_the_visible_cases(running):
+    for exercise in of_lesson("07"):
+        code = Code(parse(json.dumps(solved("07")).encode()).cells)
+        further = hidden.cases(hidden.read(ROOT / "solutions"), exercise.id)
+        visible, all_ = (mark(running, code, exercise, cases) for cases in ((), further))
+        assert visible.points == exercise.points
+        assert all_ == visible
+
+
+def test_a_traceback_is_that_of_every_machine_and_of_every_run(running):
+    """No environment, no numbers of processes, and no link can be read."""
+    cell = DEF.format("7 / 0").replace("return 7 / 0", """import os, posix
+    told = [dict(os.environ), os.getpid(), posix.getpid(), os.getppid(), os.getpgrp()]
+    for look in (lambda: os.readlink("/proc/self"), lambda: os.readlink("/proc/self/exe"),
+                 lambda: os.getpgid(0), lambda: os.getsid(0)):
+        try:
+            told.append(look())
+        except OSError as error:
+            told.append(type(error).__name__)
+    raise ValueError(told)""")
+    one, two = (marked(running, cell).traceback for _ in range(2))
+    assert one == two
+    assert "PATH" not in one
+    assert "[{" in one
+    assert one.count("PermissionError") == 4
+    assert "}, 1, 1, -1, -1, " in one
 
 
 def test_where_the_grader_fails_the_other_answers_count(monkeypatch):
@@ -1027,6 +1158,29 @@ def test_zips_are_held_within_bounds(tmp_path):
 def test_a_notebook_has_bounds(cells, says):
     with pytest.raises(Unreadable, match=says):
         parse(json.dumps({"cells": cells}).encode())
+
+
+@pytest.mark.parametrize("unit", [
+    '{"":0}', "[]", '{"":{"":""}}', "[[0]]", '"",'], ids=str)
+def test_no_notebook_becomes_a_gigabyte(unit):
+    """31 MB of small things would take forty times as much in memory."""
+    data = ('{"cells": [' + ",".join([unit] * (31 * 2**20 // (len(unit) + 1))) + "]}").encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(Unreadable, match="3,000,000 values"):
+            parse(data)
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("output", [
+    "iVBORw0KGgo" * 2_700_000, "[0.125, {'x': 1}, \"]" * 1_400_000, [0.123456] * 2_900_000],
+    ids=["picture", "page", "numbers"])
+def test_a_notebook_with_large_outputs_is_read(output):
+    data = json.dumps({"cells": [{"source": "x = 1", "outputs": [output]}]}).encode()
+    assert 24e6 < len(data) < 34e6
+    assert parse(data).cells[0].source == "x = 1"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])

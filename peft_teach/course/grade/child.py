@@ -11,10 +11,11 @@ import os
 import random
 import sys
 import tempfile
+import threading
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -34,14 +35,22 @@ from ..lessons import find
 from .limits import Limits, confine
 from .plain import to_bytes
 
+KEPT = {"PEFT_TEACH_BUDGET", "PEFT_TEACH_WORK", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM",
+        "OMP_NUM_THREADS", "LC_ALL", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT"}    # of the environment
 SILENCE = {"display": lambda *objects, **named: None, "get_ipython": lambda: None}
 
 
-def answer(request: dict[str, Any], write: Callable[[bytes], Any]) -> None:
-    """Confine this process, define what the learner wrote, run the cases; a frame for each."""
+def answer(request: dict[str, Any], write: Callable[[bytes], Any],
+           line: BinaryIO | None = None) -> None:
+    """Confine this process, define what the learner wrote, run the cases; a frame for each.
+
+    Where the line from the grader ends, so does this process.
+    """
     exercise, cases = find(request["exercise"]), request["cases"]
     scratch = Path(request["scratch"])
     confine(Limits(*request["limits"]), scratch)
+    if line:    # a thread from before would have no walls
+        threading.Thread(target=lambda: (line.read(), os._exit(1)), daemon=True).start()
     _settle(scratch)
     try:
         with examining(exercise.id):
@@ -68,10 +77,17 @@ def answer(request: dict[str, Any], write: Callable[[bytes], Any]) -> None:
 
 
 def _settle(scratch: Path) -> None:
-    """The scratch folder is home, and every process starts from the same random numbers."""
+    """The scratch folder is home, and every process starts from the same random numbers.
+
+    What would differ on another machine or in another run, and so in a traceback, is put away.
+    """
     os.chdir(scratch)
+    for name in set(os.environ) - KEPT:
+        del os.environ[name]
     for name in ("HOME", "TMPDIR", "TEMP", "TMP"):
         os.environ[name] = str(scratch)
+    for module in (os, sys.modules[os.name]):    # the kernel refuses the numbers of others
+        module.getpid = lambda: 1
     tempfile.tempdir = str(scratch)
     random.seed(0)
     np.random.seed(0)

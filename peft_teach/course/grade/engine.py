@@ -1,10 +1,12 @@
 """Independent jobs on the cores of this machine, or on Dask's, which may be anywhere."""
 
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 from ...errors import PeftTeachError
@@ -39,7 +41,7 @@ def run(function: Callable[..., Any], items: Sequence[tuple], *, jobs: int = 1,
 
 def _on_cores(function, items: dict[int, tuple], jobs: int) -> Iterator[tuple[int, Any]]:
     jobs = max(1, min(jobs, len(items)))
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_ignore_interrupt)
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_settle)
     try:
         futures = {pool.submit(function, *item): index for index, item in items.items()}
         for future in as_completed(futures):
@@ -48,9 +50,13 @@ def _on_cores(function, items: dict[int, tuple], jobs: int) -> Iterator[tuple[in
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _ignore_interrupt() -> None:
-    """Ctrl-C is the grader's business: it stops, and its workers finish what they are at."""
+def _settle() -> None:
+    """Ctrl-C is the grader's business: it stops, and its workers finish what they are at.
+
+    Where the grader was killed, nobody can tell them so: they end with it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
 
 
 def _on_dask(function, items: Sequence[tuple], address: str) -> Iterator[tuple[int, Any]]:

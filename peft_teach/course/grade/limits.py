@@ -171,6 +171,9 @@ _FORBIDDEN = {
     "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
     "removexattrat": (466, 466), "file_setattr": (469, 469),
     "truncate": (76, 45),                                # asked about from Landlock 3 on
+    # where links point to, and other processes' numbers: they would stand in tracebacks
+    "readlink": (89, None), "readlinkat": (267, 78), "getppid": (110, 173), "getpgid": (121, 155),
+    "getpgrp": (111, None), "getsid": (124, 156),
     # other processes' time, place and memory
     "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119), "sched_setattr": (314, 274),
     "sched_setparam": (142, 118), "ioprio_set": (251, 30), "migrate_pages": (256, 238),

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from ...errors import PeftTeachError
@@ -17,8 +18,10 @@ from ..exercise import Exercise
 
 MOST_CELLS = 5_000
 MOST_CODE = 1_000_000    # characters; the longest lesson has 50 thousand
+MOST_VALUES = 3_000_000  # lists, dicts and what stands in them; a million takes 100 MB of memory
 
 _HEADING = re.compile(r"^#\s*(\d\d)\s*·", re.MULTILINE)    # "# 07 · LoRA: a small correction"
+_SIGNS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{,:]', re.DOTALL)
 _QUOTED = re.compile(r"""["']([a-z]\w*\.\w+)["']""")        # "lora.layer"
 _DEFINED = re.compile(r"^(?:def|class)\s+(\w+)", re.MULTILINE)
 _FILE = re.compile(r"(?<!\d)(\d\d)_[A-Za-z]")              # "07_lora.ipynb"
@@ -70,12 +73,25 @@ def slim(data: bytes) -> bytes:
 
 
 def _read(data: bytes) -> dict:
+    text = data.decode(json.detect_encoding(data), errors="replace")
+    if _values(text) > MOST_VALUES:
+        raise Unreadable(f"This notebook has more than {MOST_VALUES:,} values.",
+                         hint="clear its outputs, save it, and hand it in again")
     try:
-        tree = json.loads(data.decode(json.detect_encoding(data), errors="replace"))
+        tree = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"This is not a notebook: {str(error)[:80]}.",
                          hint="open it in Jupyter, save it, and hand it in again") from None
     return tree if isinstance(tree, dict) else {}
+
+
+def _values(text: str) -> int:
+    """At most how many values a JSON text has, told without holding any of them."""
+    count = sum(map(text.count, "[{,:"))
+    if count > MOST_VALUES:    # then it is worth the time to leave out what stands in texts
+        signs = (1 for each in _SIGNS.finditer(text) if each[0][0] != '"')
+        count = sum(islice(signs, MOST_VALUES + 1))
+    return count
 
 
 def _cells(tree: dict) -> list[tuple[str, str]]:

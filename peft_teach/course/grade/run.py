@@ -24,7 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from ... import work
-from ..exercise import NOT_ATTEMPTED, PASSED, VISIBLE_SEED, WRONG, Exercise, Result, judged
+from ..exercise import (
+    NOT_ATTEMPTED,
+    NOT_OF_ITSELF,
+    PASSED,
+    VISIBLE_SEED,
+    WRONG,
+    Exercise,
+    Result,
+    judged,
+)
 from ..lessons import all_exercises, find
 from .extract import Code, Plan, definitions
 from .limits import MEGABYTE, Limits
@@ -91,18 +100,18 @@ class Runner:
 
         reader = threading.Thread(target=read)
         reader.start()
-        try:
+        with contextlib.suppress(OSError):
             process.stdin.write(request)
-            process.stdin.close()
-        except OSError:
-            pass
+            process.stdin.flush()    # and not closed: its end would be that of the grader
         started = time.monotonic()
         reader.join(self.limits.wall_seconds + 60)    # a minute for the imports
         late = reader.is_alive()
         process.kill()
         reader.join()
         code = process.wait()
-        process.stdout.close()
+        for stream in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):    # half a request may still wait to be written
+                stream.close()
         if len(data) > self.limits.output_bytes:
             return bytes(data), "output"
         cpu = -code in (getattr(signal, "SIGXCPU", 0), getattr(signal, "SIGKILL", 0))
@@ -182,10 +191,10 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
     result = tried(runner, exercise, plan, _visible(exercise.id))
     hidden = False
     if result.passed and further:
-        result = tried(runner, exercise, plan, further)
-        hidden = not result.passed
-        if hidden:
-            result = _without_the_case(exercise, result)
+        beyond = tried(runner, exercise, plan, further)
+        hidden = not beyond.passed
+        if hidden:    # and otherwise the feedback stays that of the visible cases
+            result = _without_the_case(exercise, beyond, runner.limits)
     points = exercise.points if result.passed else 0
     return Mark(exercise.id, result.state, points, exercise.points, _shown(result.message),
                 result.mistake, _shown(result.traceback), hidden, flags)
@@ -224,7 +233,16 @@ def _read(exercise: Exercise, sent: Any, case: Any, index: int) -> Result:
     state = NOT_ATTEMPTED if ended["state"] == NOT_ATTEMPTED else WRONG
     mistake = ended.get("mistake")
     mistake = mistake if isinstance(mistake, str) and mistake in exercise.mistakes else None
-    return Result(state, str(ended["message"]), mistake, str(ended["traceback"]), index)
+    message, trace = " ".join(str(ended["message"]).split()), str(ended["traceback"])
+    if not _SAID.match(message) or (trace and "Traceback (most recent" not in trace):
+        raise Malformed("words that are not the child's")
+    return Result(state, message, mistake, trace, index)
+
+
+# What a child says of how an answer ended begins so: no words of a learner's stand alone.
+_SAID = re.compile(r"Your code raised |What it gave cannot be read: |\w+( and \w+)* is of type |"
+                   r"(\w+( and \w+)* is None still\.|It uses [\w.]+, which is not attempted yet\.|"
+                   f"{NOT_OF_ITSELF})?$")
 
 
 def _why(end: str, limits: Limits) -> str:
@@ -239,10 +257,10 @@ def _why(end: str, limits: Limits) -> str:
     }.get(end, f"Its process crashed ({end}).")
 
 
-def _without_the_case(exercise: Exercise, result: Result) -> Result:
-    """What may be said of a further case: that there is one, and the mistake by its name.
+def _without_the_case(exercise: Exercise, result: Result, limits: Limits) -> Result:
+    """What may be said of a further case: that there is one, the mistake, and a limit that it met.
 
-    Neither numbers nor tracebacks: both could carry the case.
+    Neither numbers nor tracebacks: both could carry the case. Nor are the learner's words repeated.
     """
     if result.state == NOT_ATTEMPTED:
         return Result(WRONG, "It passes the checks of the notebook, but on a further case a part "
@@ -250,9 +268,14 @@ def _without_the_case(exercise: Exercise, result: Result) -> Result:
     said = "It passes the checks of the notebook, but not a further case."
     if result.mistake:
         said = f"{said} {exercise.mistakes[result.mistake]}"
-    elif result.message.startswith("It took longer"):
+    elif result.message in (_why(end, limits) for end in ("time", "output", "files", "SIGKILL")):
         said = f"{said} {result.message}"
+    elif _NO_MEMORY.search(result.message):
+        said = f"{said} It needs more than {limits.memory_bytes // MEGABYTE} MB of memory."
     return Result(WRONG, said, result.mistake)
+
+
+_NO_MEMORY = re.compile("MemoryError|can't allocate memory|not enough memory|bad_alloc")
 
 
 # ── what may be shown of a text ──────────────────────────────────────────────────────────────
@@ -266,7 +289,7 @@ def _shown(text: str) -> str:
         half = LONGEST_TEXT // 2
         text = f"{text[:half]}\n … \n{text[-half:]}"
     for folder in (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"),
-                   str(Path(__file__).parents[3])):
+                   str(Path(__file__).parents[3]), sys.prefix, sys.base_prefix):
         text = text.replace(f"{folder}{os.sep}", "")
     text = re.sub(r"[^\s'\"]{0,200}peft-teach-\w{8}", "scratch", text)
     text = re.sub(r"0x[0-9a-fA-F]{6,}", "0x…", text)

@@ -7,9 +7,10 @@
 The server only forks and waits. It never reads a request, so there is nothing of one answer in its
 memory that a later child could inherit: a supervisor is there before the request is, it alone
 holds the request and the frames, and it answers one request. The child holds no end of the line to
-the grader. The server sets one thread before its first tensor operation, since a fork after a
-multi-threaded one hangs. It runs each reference once, so that whatever a lesson imports late is
-there before the fork. None of them judges.
+the grader. Where the grader ends, by whatever signal, the line does, and all of these end too.
+The server sets one thread before its first tensor operation, since a fork after a multi-threaded
+one hangs. It runs each reference once, so that whatever a lesson imports late is there before the
+fork. None of them judges.
 
 Started with `--once` it does not fork: it answers one request in its own process. That is how
 systems without a safe fork (Windows, macOS) grade: slower, by the time of the imports.
@@ -42,7 +43,7 @@ def main() -> None:
     line_in, line_out = _take_line()
     if "--once" in sys.argv:
         request = _read(line_in)
-        answer(request, lambda frame: (line_out.write(frame), line_out.flush()))
+        answer(request, lambda frame: (line_out.write(frame), line_out.flush()), line_in)
         os._exit(0)
     for exercise in map(find, sys.argv[1:]):
         exercise.run(exercise.resolve(), exercise.cases(0)[0])
@@ -61,7 +62,7 @@ def _in_a_supervisor(line_in: BinaryIO, line_out: BinaryIO) -> bool:
         code = 1
         try:
             if request := _read(line_in):
-                frames, end = _in_a_child(request)
+                frames, end = _in_a_child(request, line_out)
                 line_out.write(to_bytes({"end": end, "size": len(frames)}) + frames)
                 line_out.flush()
                 code = 0
@@ -90,7 +91,7 @@ def _take_line() -> tuple[BinaryIO, BinaryIO]:
     return line_in, line_out
 
 
-def _in_a_child(request: dict[str, Any]) -> tuple[bytes, str]:
+def _in_a_child(request: dict[str, Any], line: BinaryIO) -> tuple[bytes, str]:
     """What a forked child sent, and how it ended."""
     reading, writing = os.pipe()
     pid = os.fork()
@@ -104,7 +105,7 @@ def _in_a_child(request: dict[str, Any]) -> tuple[bytes, str]:
             os._exit(0)
     os.close(writing)
     try:
-        return _supervise(reading, pid, Limits(*request["limits"]), Path(request["scratch"]))
+        return _supervise(reading, pid, line, Limits(*request["limits"]), Path(request["scratch"]))
     finally:
         os.close(reading)
 
@@ -114,8 +115,12 @@ def _write_all(descriptor: int, data: bytes) -> None:
         data = data[os.write(descriptor, data):]
 
 
-def _supervise(reading: int, pid: int, limits: Limits, scratch: Path) -> tuple[bytes, str]:
-    """Read until the child ends or breaks a limit; leave nothing of it running."""
+def _supervise(reading: int, pid: int, line: BinaryIO, limits: Limits, scratch: Path
+               ) -> tuple[bytes, str]:
+    """Read until the child ends or breaks a limit, or the grader ends; leave nothing of it running.
+    """
+    grader = select.poll()
+    grader.register(line, 0)    # nobody reads it any more: an error, which is always told
     data, end, looked = bytearray(), "", time.monotonic()
     deadline = looked + limits.wall_seconds
     while not end:
@@ -126,7 +131,9 @@ def _supervise(reading: int, pid: int, limits: Limits, scratch: Path) -> tuple[b
                 break
             data += chunk
         now = time.monotonic()
-        if len(data) > limits.output_bytes:
+        if grader.poll(0):
+            end = "grader"
+        elif len(data) > limits.output_bytes:
             end = "output"
         elif now > deadline:
             end = "time"
