@@ -33,17 +33,24 @@ def _parser() -> argparse.ArgumentParser:
                      help="write nothing; say what is out of date and which solution leaks")
     build.set_defaults(command=_build)
 
-    grade = commands.add_parser("grade", help="mark a folder of notebooks, or a zip of them")
+    grade = commands.add_parser(
+        "grade", help="mark a folder of notebooks, or a zip of them", epilog="example: peft-teach "
+        "grade submissions.zip --out marks --solutions solutions --lesson 07")
     grade.add_argument("submissions", help="as Canvas, Moodle or nbgrader export them, or loose")
     grade.add_argument("--out", required=True, metavar="DIR", help="for marks and feedback")
-    grade.add_argument("--solutions", metavar="DIR", help="the folder with further cases, hidden/")
-    grade.add_argument("--lesson", help="the lesson that was asked for; default: each its own")
+    grade.add_argument("--solutions", metavar="DIR", help="the folder with further cases, hidden/; "
+                       "default: the visible ones alone decide")
+    grade.add_argument("--lesson", metavar="NN",
+                       help="the lesson that was asked for; default: each notebook its own")
     grade.add_argument("--jobs", type=int, metavar="N", help="processes; default: all cores")
-    grade.add_argument("--dask", metavar="ADDRESS", help="a scheduler, or local:N for N workers")
-    grade.add_argument("--seconds", type=float, default=20.0, help="of a core, for one exercise")
-    grade.add_argument("--memory", type=int, default=1024, metavar="MB", help="for one exercise")
-    grade.add_argument("--fresh", action="store_true",
-                       help="start Python anew for each answer; slower, the rule outside of Linux")
+    grade.add_argument("--dask", metavar="ADDRESS", help="a scheduler, or local:N for N workers; "
+                       "default: the processes of --jobs")
+    grade.add_argument("--seconds", type=float, default=20.0, metavar="S",
+                       help="of a core, for one exercise; default: %(default)g")
+    grade.add_argument("--memory", type=int, default=1024, metavar="MB",
+                       help="for one exercise; default: %(default)s")
+    grade.add_argument("--fresh", action="store_true", help="start Python anew for each answer, "
+                       "which is slower; default: outside of Linux only")
     grade.set_defaults(command=_grade)
 
     release = commands.add_parser("release", help="make the folder that students get")
@@ -83,13 +90,18 @@ def _build(arguments: argparse.Namespace) -> int:
 def _grade(arguments: argparse.Namespace) -> int:
     from .grade import Limits, grade
 
-    rows = grade(arguments.submissions, arguments.out, solutions=arguments.solutions,
-                 lesson=arguments.lesson, jobs=arguments.jobs, dask=arguments.dask,
-                 limits=Limits(arguments.seconds, arguments.memory * 2**20),
-                 warm=False if arguments.fresh else None)
-    flagged = sum(bool(row.flags) for row in rows)
-    print(f"{len(rows)} graded, {flagged} to look at: {arguments.out}/grades.csv, feedback/ and "
-          "report.html.")
+    try:
+        rows = grade(arguments.submissions, arguments.out, solutions=arguments.solutions,
+                     lesson=arguments.lesson, jobs=arguments.jobs, dask=arguments.dask,
+                     limits=Limits(arguments.seconds, arguments.memory * 2**20),
+                     warm=False if arguments.fresh else None)
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on from here.", file=sys.stderr)
+        return 130
+    graded, flagged = (sum(map(bool, each)) for each in zip(*((r.marks, r.flags) for r in rows)))
+    others = f", {len(rows) - graded} could not be" if graded < len(rows) else ""
+    print(f"{graded} graded{others}, {flagged} to look at: {arguments.out}/grades.csv, feedback/ "
+          "and report.html.")
     return 0
 
 

@@ -75,3 +75,13 @@ def test_help_is_light():
     assert "fetch" in done.stdout
     assert "build" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_of_grade_has_its_defaults_and_an_example(capsys):
+    with pytest.raises(SystemExit):
+        main(["grade", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for default in ("each notebook its own", "all cores", "20", "1024", "outside of Linux only",
+                    "the visible ones alone decide"):
+        assert f"default: {default}" in text
+    assert "example: peft-teach grade submissions.zip --out marks" in text

@@ -1,8 +1,10 @@
 """The grader's parts, each alone: what crosses the border, what is extracted, who handed it in."""
 
+import base64
 import contextlib
 import copy
 import csv
+import hashlib
 import io
 import json
 import math
@@ -17,6 +19,7 @@ import tracemalloc
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import pytest
 import torch
@@ -752,6 +755,132 @@ def test_the_command(small, tmp_path, capsys):
     assert "3 graded, 0 to look at" in capsys.readouterr().out
     assert main(["grade", str(tmp_path), "--out", str(tmp_path)]) == 1
     assert "There is no notebook" in capsys.readouterr().err
+
+
+# ── an instructor's evening ──────────────────────────────────────────────────────────────────
+
+
+def said(capsys, *arguments: object) -> tuple[int, str]:
+    """What `peft-teach grade` returned, and the one line that it said besides the progress."""
+    from peft_teach.course.cli import main
+
+    code = main(["grade", *map(str, arguments)])
+    lines = [line for line in capsys.readouterr().err.split("\n")    # without the progress
+             if line and "notebook" not in line.rpartition("\r")[2]]
+    assert len(lines) == 1
+    return code, lines[0].rpartition("\r")[2]
+
+
+def fails_at(monkeypatch, name: str, number: int) -> None:
+    """Let writing of a file fail, as on a full or a read-only disk."""
+    write = Path.write_bytes
+
+    def refused(path, data):
+        if path.match(name):
+            write(path, data[:10])
+            raise OSError(number, os.strerror(number))
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", refused)
+
+
+def test_out_must_be_writable(small, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file/below", Path("/proc/out")):
+        code, line = said(capsys, small / "in", "--out", out)
+        assert code == 1
+        assert line.startswith(f"{out} cannot be written: ")
+
+
+@pytest.mark.parametrize("name", ["results/*.part", "grades.csv.part", "report.png.part"])
+def test_a_disk_that_is_full_costs_nothing_that_is_done(small, tmp_path, capsys, monkeypatch, name):
+    out = tmp_path / "out"
+    shutil.copytree(small / "out", out)
+    done, *others = sorted((out / "results").iterdir())
+    if name.startswith("results"):
+        done.unlink()
+    with monkeypatch.context() as patched:
+        fails_at(patched, name, 28)
+        code, line = said(capsys, small / "in", "--out", out, "--jobs", 1)
+    assert code == 1
+    assert "No space left on device" in line
+    assert not list(out.rglob("*.part"))
+    assert set(others) <= set((out / "results").iterdir())
+    grade(small / "in", out, jobs=1)
+    assert files(out) == files(small / "out")
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("CASES = {\n'x': (\n", "line 2, SyntaxError"), ("\nimport nosuchlib\n", "line 2, Module"),
+    ("CASES = {'inside.linaer': list}", "line 1, "),
+    ("def f():\n    return [1 / 0]\nCASES = {'inside.linear': f}", "line 2, ZeroDivisionError")])
+def test_further_cases_that_do_not_run_are_named(small, tmp_path, capsys, text, says):
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden/inside.py").write_text(text)
+    code, line = said(capsys, small / "in", "--out", tmp_path / "out", "--solutions", tmp_path)
+    assert code == 1
+    assert f"hidden/inside.py do not run: {says}" in line
+
+
+def test_an_interrupt_is_a_line(small, tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **named):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(engine, "run", interrupted)
+    code, line = said(capsys, small / "in", "--out", tmp_path / "out")
+    assert (code, line) == (130, "Stopped. The same command goes on from here.")
+
+
+@pytest.mark.parametrize("arguments", [
+    ("--memory", 1), ("--memory", -5), ("--seconds", 0), ("--seconds", -1), ("--seconds", "nan"),
+    ("--seconds", "inf")])
+def test_limits_that_no_answer_meets_are_refused(small, tmp_path, capsys, arguments):
+    code, line = said(capsys, small / "in", "--out", tmp_path / "out", *arguments)
+    assert code == 1
+    assert "No answer can be graded within" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_lesson_7_is_07(small, tmp_path):
+    row, *_ = grade(small / "in/bo", small / "out", lesson="0", jobs=1)
+    assert row.lesson == "00"
+
+
+def test_what_was_not_graded_is_not_counted_as_graded(small, tmp_path, capsys):
+    from peft_teach.course.cli import main
+
+    shutil.copytree(small / "in", tmp_path / "in")
+    (tmp_path / "in/di.ipynb").write_text("")
+    shutil.copytree(small / "out", tmp_path / "out")
+    assert main(["grade", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 0
+    assert "3 graded, 1 could not be, 1 to look at" in capsys.readouterr().out
+
+
+def test_a_mark_that_the_grader_failed_at_is_not_kept(small, tmp_path, monkeypatch):
+    """It may be that the disk was full."""
+    failed = [{"exercise": "inside.linear", "points": 0, "flags": [f"inside.linear: {job.FAILED}"],
+               "state": "wrong", "mistake": None, "message": "", "traceback": "", "maximum": 1,
+               "further": False}]
+    monkeypatch.setattr(engine, "run", lambda function, items, **named: (
+        (index, [] if isinstance(item[0], str) else failed) for index, item in enumerate(items)))
+    grade(small / "in", tmp_path, jobs=1)
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_report_sorts_and_leads_to_the_pages(small, tmp_path):
+    rows = [report.Row(student, "", f"{student}.ipynb", (), ("<b>",))
+            for student in ("a/b", "a_b", "100% #1?", "Zoë <i>")]
+    report.write(rows, tmp_path, [])
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    links = [unquote(link) for link in re.findall(r'href="([^"]+)"', page)]
+    assert len(set(links)) == 4
+    assert {tmp_path / link for link in links} == set((tmp_path / "feedback").iterdir())
+    script, = re.findall("<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page
+    assert "<b>" not in page
+    assert "<i>" not in page
 
 
 # ── what an answer may do to the grader, and learn from it ───────────────────────────────────

@@ -24,7 +24,7 @@ from ...errors import PeftTeachError
 from ..lessons import all_exercises
 from . import engine, hidden, report
 from .collect import Submission, collect, latest
-from .job import Job, Settings, do, key, prove
+from .job import FAILED, Job, Settings, do, key, prove
 from .limits import Limits, confine
 from .notebook import Notebook, Unreadable, lesson_of, parse
 from .run import FORKS
@@ -45,6 +45,7 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
     `PeftTeachError` if there is nothing to grade, or if the reference itself gets no points.
     """
     out = Path(out)
+    report.must_be_writable(out)
     settings = Settings(limits or Limits(), hidden.read(solutions) if solutions else {})
     if warm is not None:
         settings = Settings(settings.limits, settings.hidden, warm)
@@ -72,6 +73,8 @@ def _sorted_out(submissions: Sequence[Submission], asked: str | None
 
     exercises = all_exercises()
     lessons = sorted({exercise.lesson for exercise in exercises})
+    if asked is not None and asked.isdecimal():
+        asked = asked.zfill(2)
     if asked is not None and asked not in lessons:
         raise PeftTeachError(f"There is no lesson {asked!r} with exercises.",
                              expected="one of " + ", ".join(lessons))
@@ -146,7 +149,8 @@ def _marks(jobs: Sequence[Job], settings: Settings, kept: Path, cores: int,
                 results[name] = waiting[name] = [] if isinstance(result, engine.Died) else result
                 bar.update()
             for name in [name for name in waiting if new[name].lesson not in unproven]:
-                if done := waiting.pop(name):
+                done = waiting.pop(name)
+                if done and not any(FAILED in flag for mark in done for flag in mark["flags"]):
                     report.store(kept / f"{name}.json", _json(done))
     return [results[name] for name in keys]
 

@@ -358,9 +358,8 @@ def _of_one_zip(work: Sequence[Submission], level: int) -> str:
     "" where it is not, or where the lessons' own file names say who: all of them, or nobody.
     """
     paths, exercises = [PurePosixPath(s.path) for s in work], all_exercises()
-    place = paths[0].parent
-    if (place.suffix.lower() != ".zip" or len(place.parts) != level
-            or any(path.parent != place for path in paths)
+    place, *others = {path.parent for path in paths} or {PurePosixPath()}
+    if (others or place.suffix.lower() != ".zip" or len(place.parts) != level
             or len(work) > len({exercise.lesson for exercise in exercises})):
         return ""
     found = [None if s.problem else lesson_of(parse(s.data), s.path, exercises) for s in work]

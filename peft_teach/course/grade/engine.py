@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from typing import Any
 
@@ -43,11 +44,24 @@ def _on_cores(function, items: dict[int, tuple], jobs: int) -> Iterator[tuple[in
     jobs = max(1, min(jobs, len(items)))
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_settle)
     try:
-        futures = {pool.submit(function, *item): index for index, item in items.items()}
+        with _no_interrupt():
+            futures = {pool.submit(function, *item): index for index, item in items.items()}
         for future in as_completed(futures):
             yield futures[future], future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Let processes that start here know nothing of Ctrl-C, from their first moment on."""
+    here = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if here else None
+    try:
+        yield
+    finally:
+        if here:
+            signal.signal(signal.SIGINT, before)
 
 
 def _settle() -> None:

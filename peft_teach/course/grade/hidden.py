@@ -6,6 +6,7 @@ Each function gives a list of cases as the exercise's own `cases` does: plain da
 takes and its `judge` knows the answer to.
 """
 
+import traceback
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -24,7 +25,9 @@ def read(solutions: Path | str) -> dict[str, str]:
                              expected="files such as hidden/lora.py",
                              hint="name the folder solutions/ of the repository, or leave "
                                   "--solutions out and grade by the visible cases alone")
-    return {file.name: file.read_text(encoding="utf-8") for file in files}
+    texts = {file.name: file.read_text(encoding="utf-8", errors="replace") for file in files}
+    cases(texts, "")    # so that what is wrong with them is said before anything runs
+    return texts
 
 
 def cases(texts: Mapping[str, str], id: str) -> tuple[Any, ...]:
@@ -37,7 +40,15 @@ def _all(texts: tuple[tuple[str, str], ...]) -> dict[str, tuple[Any, ...]]:
     found = {}
     for name, text in texts:
         module: dict[str, Any] = {"__name__": f"hidden_{name}"}
-        exec(compile(text, name, "exec"), module)
-        for id, make in module["CASES"].items():
-            found[find(id).id] = tuple(make())    # an id that does not exist raises here
+        try:
+            exec(compile(text, name, "exec"), module)
+            for id, make in module["CASES"].items():
+                found[find(id).id] = tuple(make())    # an id that does not exist raises here
+        except Exception as error:
+            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
+                     if frame.filename == name]
+            line = getattr(error, "lineno", lines[-1] if lines else 1)
+            said = str(error.args[0] if error.args else error).partition("\n")[0]
+            raise PeftTeachError(f"The further cases in hidden/{name} do not run: line {line}, "
+                                 f"{type(error).__name__}: {said}") from None
     return found

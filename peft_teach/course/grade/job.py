@@ -18,6 +18,8 @@ from .limits import Limits
 from .notebook import parse
 from .run import FORKS, Mark, Runner, mark, runner, tried
 
+FAILED = "the grader failed at it"    # by a full disk, perhaps: so such a mark is not kept
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -52,8 +54,7 @@ def _marked(running: Runner, code: Code, exercise: Exercise, further: Sequence[A
         return mark(running, code, exercise, further)
     except Exception as error:
         return Mark(exercise.id, WRONG, 0, exercise.points, "It could not be graded.",
-                    flags=(f"{exercise.id}: the grader failed at it, {type(error).__name__}: "
-                           "look at it by hand",))
+                    flags=(f"{exercise.id}: {FAILED}, {type(error).__name__}: look at it by hand",))
 
 
 def prove(lesson: str, settings: Settings) -> list[str]:

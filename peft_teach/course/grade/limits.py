@@ -27,7 +27,10 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...errors import PeftTeachError
+
 MEGABYTE = 2**20
+LEAST_MEMORY = 128 * MEGABYTE
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,12 @@ class Limits:
     memory_bytes: int = 1024 * MEGABYTE   # beyond what Python and torch hold already
     output_bytes: int = 8 * MEGABYTE      # all that `run` may give back
     file_bytes: int = 16 * MEGABYTE       # the largest file, and all of the scratch folder
+
+    def __post_init__(self):
+        if not (1 <= self.seconds <= 3600 and self.memory_bytes >= LEAST_MEMORY):
+            raise PeftTeachError(f"No answer can be graded within {self.seconds:g} seconds and "
+                                 f"{self.memory_bytes // MEGABYTE} MB: give it 1 to 3600 seconds, "
+                                 f"and {LEAST_MEMORY // MEGABYTE} MB or more.")
 
     @property
     def wall_seconds(self) -> float:

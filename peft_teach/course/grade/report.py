@@ -4,15 +4,21 @@ A page for a student holds what a check would have said, and of further cases on
 one. All text that came from a notebook is escaped.
 """
 
+import base64
+import contextlib
 import csv
+import hashlib
 import io
 import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape as escaped
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from ...errors import PeftTeachError
 from ..card import Card
 from ..exercise import PASSED, WRONG
 from ..lessons import all_exercises, of_lesson
@@ -22,19 +28,30 @@ _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:;
- style-src 'unsafe-inline'">
+ style-src 'unsafe-inline'; script-src {allowed}">
 <title>{title}</title>
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em;
         color: #222; background: #fff; }}
 table {{ border-collapse: collapse; }} th, td {{ text-align: left; padding: 2px 14px 2px 0; }}
+th button {{ font: inherit; color: inherit; background: none; border: 0; padding: 0; }}
 @media (prefers-color-scheme: dark) {{ body {{ color: #ddd; background: #181818; }} }}
 </style></head><body>
 <h1>{title}</h1>
 {body}
 </body></html>
 """
-
+_SORT = """
+for (const button of document.querySelectorAll("th button")) button.onclick = () => {
+  const head = button.parentNode, body = head.closest("table").tBodies[0];
+  const up = head.ariaSort !== "ascending", text = row => row.cells[head.cellIndex].textContent;
+  for (const other of head.parentNode.cells) other.ariaSort = "none";
+  head.ariaSort = up ? "ascending" : "descending";
+  body.append(...[...body.rows].sort((a, b) => (up ? 1 : -1) *
+    text(a).localeCompare(text(b), undefined, {numeric: true})));
+};
+"""
+_SORTS = base64.b64encode(hashlib.sha256(_SORT.encode()).digest()).decode()    # this, and no other
 
 _FORMULA = re.compile(r"(^|[;,|])([\s\"']*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
@@ -87,17 +104,27 @@ def grades(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def feedback(rows: Sequence[Row]) -> dict[str, str]:
-    """The page of each student, by the name of its file."""
-    pages, names = {}, {}
+def _files(rows: Sequence[Row]) -> dict[str, str]:
+    """The name of each student's file."""
+    names: dict[str, str] = {}
+    taken = set()
     for student in dict.fromkeys(row.student for row in rows):
         name, number = safe_name(student), 2
-        while name.casefold() in names:    # two students whose names differ in signs only
+        while name.casefold() in taken:    # two students whose names differ in signs only
             name, number = f"{safe_name(student)}_{number}", number + 1
-        names[name.casefold()] = student
-        sections = [_section(row) for row in rows if row.student == student]
-        pages[name] = _PAGE.format(title=escape(student), body="\n".join(sections))
-    return pages
+        taken.add(name.casefold())
+        names[student] = name
+    return names
+
+
+def feedback(rows: Sequence[Row]) -> dict[str, str]:
+    """The page of each student, by the name of its file."""
+    names, sections = _files(rows), {}
+    for row in rows:
+        sections.setdefault(row.student, []).append(_section(row))
+    return {names[student]: _PAGE.format(title=escape(student), body="\n".join(parts),
+                                         allowed="'none'")
+            for student, parts in sections.items()}
 
 
 def _section(row: Row) -> str:
@@ -127,22 +154,24 @@ def _report(rows: Sequence[Row], notes: Sequence[str], out: Path) -> str:
 
         order = [exercise.id for exercise in all_exercises()]
         figure = outcomes(sorted(marks, key=lambda mark: order.index(mark["exercise"])))
-        figure.savefig(out / "report.png", dpi=110, facecolor="white",
-                       metadata={"Software": None})
+        picture = io.BytesIO()
+        figure.savefig(picture, dpi=110, facecolor="white", metadata={"Software": None})
+        store(out / "report.png", picture.getvalue())
         parts.append(html(figure, "How the class did, and by which mistakes. Students who handed "
                                   "in nothing that could be read are not in it."))
-    parts.append(_table(("student", "lesson", "points", "solved", "look at"), [
-        (row.student, row.lesson or "?", f"{row.points} of {row.maximum}",
-         f"{sum(m['state'] == PASSED for m in row.marks)} of {len(row.marks)}",
-         "; ".join(row.flags)) for row in rows]))
-    return _PAGE.format(title="The class", body="\n".join(parts))
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def line(tag: str, cells: Sequence[str]) -> str:
-        return "<tr>" + "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
-
-    return f"<table>{line('th', header)}{''.join(line('td', row) for row in rows)}</table>"
+    head = "".join(f"<th><button>{title}</button></th>" for title in (
+        "student", "lesson", "points", "solved", "look at"))
+    names, lines = _files(rows), []
+    for row in rows:
+        cells = (row.lesson or "?", f"{row.points} of {row.maximum}",
+                 f"{sum(m['state'] == PASSED for m in row.marks)} of {len(row.marks)}",
+                 "; ".join(row.flags))
+        lines.append(f'<tr><td><a href="feedback/{quote(names[row.student])}.html">'
+                     f"{escape(row.student)}</a></td>"
+                     + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
+    parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+                 f"<script>{_SORT}</script>")
+    return _PAGE.format(title="The class", body="\n".join(parts), allowed=f"'sha256-{_SORTS}'")
 
 
 def _cell(value: Any) -> str:
@@ -155,9 +184,30 @@ def escape(text: str) -> str:
     return escaped(clean(text))
 
 
-def store(path: Path, text: str) -> None:
+def store(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    part.write_bytes(text.encode("utf-8", "replace"))
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content if isinstance(content, bytes) else
+                         content.encode("utf-8", "replace"))
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise _unwritten(path, error) from None
+
+
+def must_be_writable(out: Path) -> None:
+    """Raise `PeftTeachError` if nothing can be written there: better now than in the evening."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out) as file:
+            file.write(bytes(2**16))
+    except OSError as error:
+        raise _unwritten(out, error) from None
+
+
+def _unwritten(path: Path, error: OSError) -> PeftTeachError:
+    return PeftTeachError(f"{path} cannot be written: {error.strerror}. What was graded is kept: "
+                          "make room or name another --out, and the same command goes on.")
