@@ -28,7 +28,7 @@ from .exercise import (
     Result,
     examine,
 )
-from .grade.extract import Code
+from .grade.cells import Code
 from .grade.notebook import Cell
 from .lessons import all_exercises, find, of_lesson, stub_of
 

@@ -28,7 +28,8 @@ from filelock import FileLock
 from .. import work
 from ..errors import NotAttempted, PeftTeachError
 from .exercise import VALUE, Exercise, examine, examining, undisturbed
-from .grade.extract import MOST_CODE, Code, definitions, reads
+from .grade.cells import MOST_CODE, Code, reads_of
+from .grade.extract import definitions
 from .grade.notebook import Cell
 from .lessons import all_exercises
 
@@ -206,7 +207,7 @@ def _piece(exercise: Exercise, cells: Sequence[str]) -> Piece:
             imports |= _imports(node)
         else:
             body.append(_as_written(plan.cells[label], node))
-            names |= frozenset.union(*reads(node))
+            names |= frozenset.union(*reads_of(node))
     imports = {name: line for name, line in imports.items() if name in names or name == "*"}
     if any("my_peft" in line for line in imports.values()):
         raise Refused(f"it imports {FILE} itself; pt.mine gives what it takes from there.")

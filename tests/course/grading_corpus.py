@@ -161,7 +161,8 @@ add("older release", solved("00") | {"metadata": {"peft_teach": {"lesson": "00",
                                                                  "release": "0.0.3"}}},
     full("00"), flag="made from release 0.0.3")
 add("syntax error", with_answer("lora.merge", "def merged(layer):\n    return ((layer"),
-    but("lora.merge"), says="The cell of merged is not Python", flag="lora.merge: syntax error")
+    but("lora.merge"), says="merged stands in a cell that is not Python",
+    flag="lora.merge: syntax error")
 add("magics", with_answer("lora.count", "%%time\n%matplotlib inline\nfiles = !ls\n"
                           "def lora_count(n_in, n_out, rank):\n    return rank * (n_in + n_out)\n"
                           "lora_count?"), full("07"))
@@ -176,6 +177,22 @@ add("method outside", with_answer(
     "lora.layer", WRONG["lora.layer"][0] + "\n\n\ndef forward(self, x):\n    y = self.base(x)\n"
     "    return y + (self.scale * (x.float() @ self.A.T @ self.B.T)).to(y.dtype)\n\n\n"
     "LoRALinear.forward = forward"), full("07"))
+add("names used again", cells_of(solved("01"), lambda cells: [*cells, code_cell(
+    "run = pt.evaluate(model, batches)\naccuracy = run.accuracy\nfor step in range(3):\n    pass"),
+    code_cell("with open('x', 'w') as head_only:\n    culprits = 'used again'")]), full("01"))
+add("the library's beside it", cells_of(solved("00"), lambda cells: [*cells, code_cell(
+    "ledger = pt.account.ledger\nID = 'inside.order'\npt.check(ID, order)\norder = 'again'")]),
+    full("00"))
+add("indented and prompted", cells_of(solved("07"), lambda cells: [
+    c | {"source": "".join(f"    {line}" for line in source(c).splitlines(keepends=True))}
+    if c["id"] == "lora-count-solution" else
+    c | {"source": "In [1]: " + source(c).replace("\n", "\n   ...: ")}
+    if c["id"] == "lora-merge-solution" else c for c in cells]), full("07"))
+add("in a text", with_answer("lora.count", "exec('def lora_count(n, m, r):\\n return r')"),
+    but("lora.count"), says="lora_count stands in a text", flag="stands in a text")
+add("in a file", with_answer("lora.count", "%%writefile count.py\ndef lora_count(n, m, r):\n"
+                             "    return r * (n + m)"),
+    but("lora.count"), says="lora_count stands in a cell of %%writefile", flag="other language")
 add("not json", b"<html>Log in to see this page</html>", {}, says="This is not a notebook",
     file="not json/07_lora.ipynb")
 add("empty", b"", {}, says="the file is empty", file="empty/07_lora.ipynb")

@@ -33,7 +33,8 @@ from peft_teach.course.exercise import (
     judged,
 )
 from peft_teach.course.grade import hidden
-from peft_teach.course.grade.extract import Code, definitions
+from peft_teach.course.grade.cells import Code
+from peft_teach.course.grade.extract import definitions
 from peft_teach.course.grade.notebook import Cell
 from peft_teach.course.grade.plain import from_bytes, to_bytes
 from peft_teach.course.judge import NO_RETURN

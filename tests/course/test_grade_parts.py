@@ -24,11 +24,13 @@ from urllib.parse import unquote
 import pytest
 import torch
 from grading_corpus import ROOT, solved, untouched, zipped
+from honest import HONEST
 
 from peft_teach.course.exercise import judged
 from peft_teach.course.grade import Limits, _sorted_out, engine, grade, hidden, job, report
+from peft_teach.course.grade.cells import Code
 from peft_teach.course.grade.collect import collect, latest, safe_name
-from peft_teach.course.grade.extract import Code, definitions
+from peft_teach.course.grade.extract import definitions
 from peft_teach.course.grade.notebook import Cell, Unreadable, lesson_of, parse
 from peft_teach.course.grade.plain import (
     DEEPEST,
@@ -146,6 +148,7 @@ def statements(*cells: str, id: str = "lora.count") -> list[tuple[str, int]]:
 
 
 DEF = "def lora_count(n_in, n_out, rank):\n    return {}"
+RIGHT_TEXT = DEF.format("rank * (n_in + n_out)")
 STUB = 'def lora_count(n_in, n_out, rank):\n    raise pt.NotAttempted("lora.count")'
 
 
@@ -209,7 +212,8 @@ def test_magics_do_nothing(cell):
 
 @pytest.mark.parametrize("cell", ["%%bash\n" + DEF.format(1), "%%writefile x.py\n" + DEF.format(1)])
 def test_other_languages_are_no_answer(cell):
-    assert "no definition" in plan(cell).missing
+    assert f"lora_count stands in a cell of {cell.split()[0]}" in plan(cell).missing
+    assert plan(cell, DEF.format(1)).statements == (("cell 2", 0),)
 
 
 @pytest.mark.parametrize("cell", [
@@ -1360,7 +1364,7 @@ def marked(runner: Runner, *cells: str, id: str = "lora.count"):
     return mark(runner, Code([Cell(n, text) for n, text in enumerate(cells, 1)]), find(id))
 
 
-RIGHT = DEF.format("rank * (n_in + n_out)")
+RIGHT = RIGHT_TEXT
 ONE = DEF.format("ONE * rank * (n_in + n_out)")
 LAYER = """class LoRALinear(pt.Adapter):
     def __init__(self, base, rank=8, alpha=16.0):
@@ -1385,6 +1389,25 @@ MERGED = """def merged(layer):
         r.merged.bias.copy_(b.bias)
     return r.merged
 """
+
+
+@pytest.mark.parametrize("kind", HONEST)
+def test_honest_answers_count(running, kind):
+    id, cells = HONEST[kind]
+    given = marked(running, *cells, id=id)
+    assert given.points == given.maximum, given
+
+
+@pytest.mark.parametrize(("cells", "says"), [
+    ((f"TEXT = {RIGHT_TEXT!r}\nexec(TEXT)",), "lora_count stands in a text (cell 1)"),
+    ((STUB, f"exec({RIGHT_TEXT!r})"), "lora_count stands in a text (cell 2)"),
+    (("import pathlib\npathlib.Path('x.py').write_text('def lora_count(): 1')",), "neither for"),
+    (("%%writefile x.py\n" + DEF.format(1), "from x import lora_count"), "a cell of %%writefile"),
+    ((STUB, "  %%bash\n  " + DEF.format(1)), "a cell of %%bash"),
+    (("for id, f in [('lora.count', print)]:\n    pt.check(id, f)",), "no definition"),
+    ((STUB, DEF.format("(")), "not Python")])
+def test_a_reason_that_is_true(cells, says):
+    assert says in plan(*cells).missing
 
 
 @pytest.mark.parametrize("helper", [

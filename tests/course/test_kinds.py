@@ -15,7 +15,8 @@ from peft_teach.course import learner, require
 from peft_teach.course.build.notebooks import build, make
 from peft_teach.course.build.source import stub_of
 from peft_teach.course.exercise import Verdict, examine
-from peft_teach.course.grade.extract import Code, definitions
+from peft_teach.course.grade.cells import Code
+from peft_teach.course.grade.extract import definitions
 from peft_teach.course.grade.notebook import Cell
 from peft_teach.course.trial import MISTAKES, outcomes, score
 from peft_teach.errors import NotAttempted, PeftTeachError, TrainingStopped

@@ -22,7 +22,8 @@ from peft_teach.course import learner, library
 from peft_teach.course.build.check import audit as audit_build
 from peft_teach.course.build.notebooks import build
 from peft_teach.course.grade import child
-from peft_teach.course.grade.extract import Code, definitions
+from peft_teach.course.grade.cells import Code
+from peft_teach.course.grade.extract import definitions
 from peft_teach.course.grade.limits import Limits
 from peft_teach.course.grade.notebook import Cell
 from peft_teach.course.grade.plain import from_bytes

@@ -223,12 +223,10 @@ print(*[m for m in sys.modules if m.endswith(".pictures") or m in (
 
 
 def test_the_grader_leaves_pictures_out_of_what_it_runs():
-    import ast
-
-    from peft_teach.course.grade.extract import _Names
+    from peft_teach.course.grade.cells import Code
+    from peft_teach.course.grade.notebook import Cell
 
     lines = ('import peft_teach as pt\npictures = pt.course.pictures("lora")\n'
              'pt.plots.show(pictures.draw_to_scale(384, 384, 8), "")\nx = 1')
-    nodes = ast.parse(lines).body
-    names = _Names(nodes)
-    assert [names.is_heavy(node) for node in nodes] == [False, True, True, False]
+    statements = Code([Cell(1, lines)]).statements
+    assert [each.heavy for each in statements] == [False, True, True, False]

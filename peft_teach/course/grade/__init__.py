@@ -2,7 +2,8 @@
 
     collect    who handed in what
     notebook   the cells, and which lesson they are of
-    extract    the learner's definitions, as a plan; suspicion: what an instructor should look at
+    cells      what each statement binds, changes and reads; extract: the learner's definitions, as
+               a plan; suspicion: what an instructor should look at
     run        asks a server to run the plan, and judges what comes back
     server     forks a child for each answer; child: the learner's code, within limits
     plain      what crosses between the two

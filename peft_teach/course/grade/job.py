@@ -13,7 +13,8 @@ import torch
 from ..exercise import VISIBLE_SEED, WRONG, Exercise
 from ..lessons import of_lesson
 from . import hidden
-from .extract import Code, Plan
+from .cells import Code
+from .extract import Plan
 from .limits import Limits
 from .notebook import parse
 from .run import FORKS, Mark, Runner, mark, runner, tried

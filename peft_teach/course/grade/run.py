@@ -35,7 +35,8 @@ from ..exercise import (
     judged,
 )
 from ..lessons import all_exercises, find
-from .extract import Code, Plan, definitions
+from .cells import Code
+from .extract import Plan, definitions
 from .limits import MEGABYTE, Limits
 from .plain import Malformed, from_bytes, split, to_bytes
 from .server import read_frame

@@ -1,0 +1,155 @@
+"""Honest notebooks, by what their authors did besides answering: all of them deserve their points.
+
+    HONEST = {"a loop over the name": ("full.step", (cell, cell, …)), …}
+
+The answers are the course's own right ones. Around them stands what people do in notebooks: names
+used again, cells tried and left, lines of other tools.
+"""
+
+import answers
+
+COUNT = "def lora_count(n_in, n_out, rank):\n    return {}"
+SUM = "rank * (n_in + n_out)"
+RIGHT = COUNT.format(SUM)
+STUB = 'def lora_count(n_in, n_out, rank):\n    raise pt.NotAttempted("lora.count")'
+CHECK = 'lora_count = pt.check("lora.count", lora_count)'
+
+
+def a_right(id: str) -> str:
+    """The first right answer of an exercise."""
+    return answers.cell(next(iter(answers.right(id).values())))
+
+
+def indented(text: str, by: str = "    ") -> str:
+    return "\n".join(by + line for line in text.split("\n"))
+
+
+def prompted(text: str, first: str, others: str) -> str:
+    """The text as copied from a terminal."""
+    head, *lines = text.split("\n")
+    return "\n".join([first + head, *(others + line for line in lines)])
+
+
+STEP, ACCURACY, LEDGER = (a_right(id) for id in ("full.step", "full.accuracy", "inside.ledger"))
+ORDER = a_right("inside.order")
+CHECK_ORDER = 'order = pt.check("inside.order", order)'
+
+HONEST: dict[str, tuple[str, tuple[str, ...]]] = {
+    # a name used again
+    "a loop over the name": ("full.step", (
+        STEP, "for step in range(3):\n    print(step)")),
+    "a loop in the same cell": ("full.step", (STEP + "\nfor step in range(3):\n    pass",)),
+    "a result of that name": ("full.accuracy", (
+        ACCURACY, "run = pt.evaluate(model, batches)", "accuracy = run.accuracy")),
+    "a result of an own class": ("full.accuracy", (
+        ACCURACY, "class Run:\n    accuracy = 0.5\nrun = Run()", "accuracy = run.accuracy")),
+    "the library's, to compare": ("inside.ledger", (
+        LEDGER, "ledger = pt.account.ledger")),
+    "the library's, by import": ("change.project", (
+        a_right("change.project"), "from peft_teach.subspace import project")),
+    "the library's, by its module": ("change.truncate", (
+        a_right("change.truncate"), "spectra = pt.spectra\ntruncate = spectra.truncate")),
+    "a with of that name": ("inside.ledger", (
+        LEDGER, "import io\nwith io.StringIO() as ledger:\n    ledger.write('x')")),
+    "an except of that name": ("full.step", (
+        STEP, "try:\n    1 / 0\nexcept ZeroDivisionError as step:\n    print(step)")),
+    "a number of that name": ("lora.count", (RIGHT, "lora_count = lora_count(1, 2, 3)")),
+    "a text of that name": ("lora.count", (RIGHT, "lora_count = 'done'")),
+    "a tuple with that name": ("lora.count", (RIGHT, "x, lora_count = 1, 2")),
+    "a variable of that name": ("full.accuracy", (
+        ACCURACY, "last = 0.5\naccuracy = last")),
+    "one of a list": ("lora.count", (RIGHT, "found = [1, 2]\nlora_count = found[0]")),
+    "a walrus of that name": ("lora.count", (RIGHT, "print(lora_count := 3)")),
+    "a comprehension over the name": ("full.step", (STEP, "print([step for step in range(3)])")),
+    "taken away at the end": ("lora.count", (RIGHT, CHECK, "del lora_count")),
+    "an attribute of an object": ("lora.count", (
+        RIGHT, "class Box:\n    pass\nbox = Box()\nbox.n = 3\nlora_count = box.n")),
+    "a loop over functions": ("lora.count", (
+        RIGHT, "for lora_count in (lora_count, pt.lora.count):\n    print(lora_count(1, 2, 3))")),
+    # where a definition stands
+    "in an if": ("lora.count", ("if True:\n" + indented(RIGHT),)),
+    "in a with": ("lora.count", ("with torch.no_grad():\n" + indented(RIGHT),)),
+    "in a try": ("lora.count", ("try:\n" + indented(RIGHT) + "\nfinally:\n    pass",)),
+    "in a loop": ("lora.count", ("for _ in range(2):\n" + indented(RIGHT),)),
+    "an old version switched off": ("lora.count", (
+        RIGHT, "if False:\n" + indented(COUNT.format(1)))),
+    "an old one kept under a name": ("lora.count", (
+        RIGHT, "old_count = lora_count",
+        "def lora_count(n_in, n_out, rank):\n    return old_count(n_in, n_out, rank)")),
+    "tried first, then renamed": ("lora.count", (
+        STUB, COUNT.format(1), RIGHT.replace("lora_count", "better"), "lora_count = better")),
+    "a lambda with a type": ("lora.count", (
+        "from collections.abc import Callable\n"
+        f"lora_count: Callable = lambda n_in, n_out, rank: {SUM}",)),
+    "two names for a lambda": ("lora.count", (
+        f"count = lora_count = lambda n_in, n_out, rank: {SUM}",)),
+    "a choice of two": ("lora.count", (
+        STUB, f"lora_count = (lambda n_in, n_out, rank: {SUM}) if True else None")),
+    "in a class of its own": ("lora.count", (
+        STUB, "class Mine:\n    @staticmethod\n" + indented(RIGHT),
+        "lora_count = Mine.lora_count")),
+    "from a factory": ("lora.count", (
+        STUB, f"def make():\n    return lambda n_in, n_out, rank: {SUM}", "lora_count = make()")),
+    "three at once": ("change.small", (
+        "\n".join(a_right("change.small").replace(f"change_{x}", f"mine_{x}") for x in "a")
+        .replace("change_b", "mine_b").replace("change_c", "mine_c"),
+        "change_a, change_b, change_c = mine_a, mine_b, mine_c")),
+    "decorated by one's own": ("lora.count", (
+        "import functools\ndef timed(f):\n    @functools.wraps(f)\n    def inner(*a, **k):\n"
+        "        return f(*a, **k)\n    return inner", RIGHT, "lora_count = timed(lora_count)")),
+    # what a definition needs
+    "a helper mended below": ("lora.count", (
+        COUNT.format("side(n_in, rank) + side(n_out, rank)"), "def side(n, r):\n    return n + r",
+        "def side(n, r):\n    return n * r", CHECK)),
+    "a helper mended before the check": ("lora.count", (
+        "def side(n, r):\n    return n + r", COUNT.format("side(n_in, rank) + side(n_out, rank)"),
+        "def side(n, r):\n    return n * r", CHECK)),
+    "a constant used again later": ("lora.count", (
+        "ONE = 1", COUNT.format(f"ONE * {SUM}"), CHECK, "for ONE in 'ab':\n    print(ONE)")),
+    "a constant set by a timed line": ("lora.count", (
+        "%time ONE = 1", COUNT.format(f"ONE * {SUM}"))),
+    "a helper in a with": ("lora.count", (
+        "with torch.no_grad():\n    ONE = int(torch.ones(1))", COUNT.format(f"ONE * {SUM}"))),
+    "a library that may be missing": ("lora.count", (
+        "try:\n    import einops\nexcept ImportError:\n    einops = None", RIGHT)),
+    # checks
+    "checked under another name": ("lora.count", (
+        STUB, RIGHT.replace("lora_count", "mine"), "_ = pt.check('lora.count', mine)")),
+    "checked in a print": ("lora.count", (
+        STUB, RIGHT.replace("lora_count", "mine"), "print(pt.check('lora.count', mine))")),
+    "the id in a variable": ("lora.count", (RIGHT, "ID = 'lora.count'\npt.check(ID, lora_count)")),
+    "a value whose check has its id in a variable": ("inside.order", (
+        ORDER, "ID = 'inside.order'\norder = pt.check(ID, order)", "order = 'another use'")),
+    "a value used again below its check": ("inside.order", (
+        ORDER, CHECK_ORDER, "for order in range(3):\n    pass", "order = 'mine'")),
+    "a value and a loop above its check": ("inside.order", (
+        "for order in range(3):\n    pass", ORDER, CHECK_ORDER)),
+    "a value, then a loop, then its check": ("inside.order", (
+        ORDER, "for order in range(3):\n    pass", CHECK_ORDER)),
+    "a value checked in a with": ("inside.order", (
+        ORDER, "import warnings\nwith warnings.catch_warnings():\n    " + CHECK_ORDER,
+        "order = 'mine'")),
+    # lines of other tools
+    "all of it indented": ("lora.count", (indented(RIGHT),)),
+    "indented by tabs": ("lora.count", (indented(RIGHT, "\t"),)),
+    "indented, with a magic": ("lora.count", (indented("%matplotlib inline\n" + RIGHT),)),
+    "a prompt of Python": ("lora.count", (prompted(RIGHT, ">>> ", "... "),)),
+    "a prompt of IPython": ("lora.count", (prompted(RIGHT, "In [3]: ", "   ...: "),)),
+    "prompts and a magic": ("lora.count", (
+        "In [1]: %matplotlib inline\n" + prompted(RIGHT, "In [2]: ", "   ...: "),)),
+    "a doctest": ("lora.count", (
+        'def lora_count(n_in, n_out, rank):\n    """\n    >>> lora_count(1, 2, 3)\n    9\n    """\n'
+        f"    return {SUM}",)),
+    "a doctest below a magic": ("lora.count", (
+        '%time\ndef lora_count(n_in, n_out, rank):\n    """\n    >>> lora_count(1, 2, 3)\n    9\n'
+        f'    """\n    return {SUM}',)),
+    "a cell that is timed": ("lora.count", ("%%time\n" + RIGHT,)),
+    "a text that looks like a magic": ("lora.count", (f'TEXT = """\n%%time\n!ls\n"""\n{RIGHT}',)),
+    "an install without a sign": ("lora.count", ("pip install -q einops\n" + RIGHT,)),
+    "an install in a try": ("lora.count", (
+        "try:\n    import einops\nexcept ImportError:\n    !pip install -q einops\n" + RIGHT,)),
+    "help at the end": ("lora.count", (RIGHT + "\npt.lora.LoRALinear??\n?pt.check\n!!ls",)),
+    "a comparison below it": ("lora.count", (
+        RIGHT + "\nassert lora_count(1, 2, 3) == pt.lora.count(1, 2, 3)",)),
+    "an await below it": ("lora.count", (RIGHT + "\nimport asyncio\nawait asyncio.sleep(0)",)),
+}
