@@ -279,7 +279,8 @@ class Run:
 
     `start()` returns a generator that yields a `Progress` after each step and returns a result;
     `ended(result)` is told it. A task of the kernel's loop takes the steps, one at a time, so that
-    controls move between them; without a loop they are taken at once.
+    controls move between them; without a loop they are taken at once. How long it takes depends on
+    the machine, so a line says how much time is left at the pace so far.
     """
 
     def __init__(self, text: str, start: Callable[[], Generator[Progress, None, object]],
@@ -319,11 +320,12 @@ class Run:
         self.start_button.disabled, self.stop_button.disabled = False, True
 
     async def _go(self, steps: Generator[Progress, None, object]) -> None:
-        progress, told = Progress(0, 1, "it begins"), 0.0
+        progress, told, start = Progress(0, 1, "it begins"), 0.0, time.perf_counter()
         try:
             while True:
                 if time.perf_counter() - told >= _PROGRESS_SECONDS:
-                    self.line.value, told = _bar(progress), time.perf_counter()
+                    told = time.perf_counter()
+                    self.line.value = _bar(progress, told - start)
                 await asyncio.sleep(0.001)    # here the page is heard
                 progress = next(steps)
         except StopIteration as end:
@@ -336,9 +338,12 @@ class Run:
             self.line.value = f"<b>{type(error).__name__}</b>: {escape(str(error))}"
 
 
-def _bar(progress: Progress) -> str:
-    return (f'<progress value="{progress.done}" max="{progress.total}" style="width: 20em" '
-            f'aria-label="progress"></progress> {escape(progress.text)}')
+def _bar(progress: Progress, spent: float) -> str:
+    """Show how far it has come, and what is left if all steps take as long; `spent` is seconds."""
+    done, total = progress.done, progress.total
+    left = f", about {spent / done * (total - done):.0f} s left" if done else ""
+    return (f'<progress value="{done}" max="{total}" style="width: 20em" '
+            f'aria-label="progress"></progress> {escape(progress.text)}{left}')
 
 
 # ── a training that can be watched ───────────────────────────────────────────────────────────

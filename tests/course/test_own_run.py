@@ -120,6 +120,19 @@ def test_between_its_steps_other_things_happen():
     asyncio.run(in_a_notebook())
 
 
+def test_the_line_says_how_much_time_is_left_by_the_pace_so_far(monkeypatch):
+    clock, lines = iter(range(0, 10_000, 2)), []    # two seconds go by whenever somebody looks
+    monkeypatch.setattr(widgets.time, "perf_counter", lambda: next(clock))
+    run = widgets.Run("Go", Long(4), lambda result: None)
+    run.line.observe(lambda change: lines.append(change["new"]), "value")
+    run.start_button.click()
+    assert "it begins" in lines[0]
+    assert "left" not in lines[0]
+    left = [line.rpartition("at ")[2] for line in lines[1:5]]
+    assert left == ["1, about 24 s left", "2, about 12 s left", "3, about 5 s left",
+                    "4, about 0 s left"]
+
+
 def test_stop_ends_it_and_keeps_nothing():
     async def in_a_notebook():
         long, ended = Long(1000), []
