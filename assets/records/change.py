@@ -27,6 +27,7 @@ KEPT = (0, 1, 2, 4, 8, 16, 32, 64, 128, 384)      # the k strongest directions o
 DROPPED = (1, 8, 32, 128)                         # the k strongest left out, all others kept
 BITFIT = 3e-3                                     # highest on validation of the group "rates"
 STEP, HEAD = 10.0, 1e-1                           # likewise at d = 1024, see the group "steps"
+PENALTIES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)         # of the head, of which validation chooses
 
 
 def settings():
@@ -56,7 +57,9 @@ def settings():
         yield "update", "short", {"method": "full", "seed": seed, "examples": FEWER}
     for d in (256, 64):
         yield "subspace", "subspace", subspace(d, seed=1)
-    yield "head", "converged", {"method": "head", "pool": "cls", "penalty": 0.0, "examples": FEWER}
+    for penalty in PENALTIES:
+        yield "head", "converged", {"method": "head", "pool": "cls", "penalty": penalty,
+                                    "examples": FEWER}
 
 
 def subspace(d, seed=0, **more):
@@ -142,13 +145,13 @@ def main():
     shared = recording.setting(data, train_examples=EXAMPLES, subspace_examples=FEWER)
     record = recording.Record(__file__, shared, options.again)
     before, tokenizer = weights()
+    lesson_01 = runpy.run_path(str(Path(__file__).with_name("full.py")))
 
     def make(about):
         group, setting = about["group"], about["setting"]
         if group == "converged":
-            beside = runpy.run_path(str(Path(__file__).with_name("full.py")))
             fewer = dataclasses.replace(data, train=data.train[:setting["examples"]])
-            return beside["converged"](setting, fewer), {}
+            return lesson_01["converged"](setting, fewer), {}
         row, model = run(setting, data)
         gains = {"truncated": {}, "spectra": {}}
         if setting["method"] == "full" and setting.get("pretrained", True) and (

@@ -63,7 +63,7 @@ def small() -> list[dict]:
 
 
 def inject() -> list[dict]:
-    """A module that two targets name; a target with a dot; a head of another name; one module."""
+    """A module that two targets name; one with a dot; another head; one module; three deep."""
     twice = {f"layers.{b}.attn.{name}": ("Linear", 4) for b in range(3)
              for name in ("q_proj", "o_proj")}
     return [
@@ -72,7 +72,10 @@ def inject() -> list[dict]:
         {"modules": {"a.self.dense": ("Linear", 5), "a.output.dense": ("Linear", 5),
                      "a.output.norm": ("LayerNorm", 5), "classifier": ("Linear", 5)},
          "targets": ("output.dense",), "unknown": [("dense", "norms")]},
-        {"modules": {"only": ("LayerNorm", 3)}, "targets": ("only",), "unknown": [("onl",)]}]
+        {"modules": {"only": ("LayerNorm", 3)}, "targets": ("only",), "unknown": [("onl",)]},
+        {"modules": {"block.self.dense": ("Linear", 4), "block.out.dense": ("Linear", 4),
+                     "block.out.norm": ("LayerNorm", 4), "classifier": ("Linear", 4)},
+         "targets": ("dense", "out", "block"), "own": ("gain", "shift"), "unknown": []}]
 
 
 def holds() -> list[dict]:

@@ -107,3 +107,11 @@ def test_the_cut_over_its_whole_grid(record):
             assert {n: pytest.approx(np.mean(v)) for n, v in seeds.items()} == found.means[kind]
     assert found.means["kept"][384] > found.means["kept"][0]
     assert change.draw_cut(found).axes[0].get_xlim()[0] < 0    # the tall values are off the axis
+
+
+def test_the_ruler_of_the_short_runs_begins_at_the_head_that_validation_chooses(record):
+    rows = records.select(record, group="converged")
+    assert sorted(row["penalty"] for row in rows) == [0.0, 1e-4, 1e-3, 1e-2, 1e-1]
+    chosen = change.converged(record)
+    assert chosen["validation"] == max(row["validation"] for row in rows)
+    assert change.ends(record)[0] == chosen["accuracy"]

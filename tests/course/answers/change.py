@@ -518,7 +518,7 @@ def inject(model, targets, make):
         p.requires_grad = name in head
     for name in names:
         parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, make(modules[name]))
+        setattr(modules[parent], child, make(modules[name]))
     return model
 """
 HIT = 'name == target or name.endswith("." + target)'
@@ -531,7 +531,7 @@ FREEZE = """    head = set(pt.models.head(model))
 """
 WRAP = """    for name in names:
         parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, make(modules[name]))
+        setattr(modules[parent], child, make(modules[name]))
 """
 RECURSIVE = """
 def inject(model, targets, make):
@@ -548,10 +548,9 @@ def inject(model, targets, make):
     def walk(module, path):
         for name, child in list(module.named_children()):
             here = f"{path}.{name}"
+            walk(child, here)
             if any(here.endswith("." + target) for target in targets):
                 setattr(module, name, make(child))
-            else:
-                walk(child, here)
 
     walk(model, "")
     for p in head:
@@ -572,21 +571,26 @@ RIGHT["change.inject"] = {
     "regular expression": but("import re\n" + INJECT, HIT,
                               're.search(rf"(^|\\.){re.escape(target)}$", name)'),
     "owners by getattr": but("from functools import reduce\n" + INJECT, WRAP, """
-    for name in names:
+    for name in sorted(names, key=len, reverse=True):
         *path, child = name.split(".")
         owner = reduce(getattr, path, model)
         setattr(owner, child, make(getattr(owner, child)))
 """),
     "freezing last": but(INJECT, FREEZE, "", "    return model", """
     own = set()
-    for name in names:
-        own |= {id(p) for p in model.get_submodule(name).own_parameters().values()}
+    for adapter in pt.adapters(model).values():
+        own |= {id(p) for p in adapter.own_parameters().values()}
     head = pt.models.head(model)
     for name, p in model.named_parameters():
         p.requires_grad_(name in head or id(p) in own)
     return model"""),
+    "from the innermost": but(INJECT, WRAP, """
+    for name in sorted(names, key=lambda name: -name.count(".")):
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, make(model.get_submodule(name)))
+"""),
     "the library's replace": but(INJECT, WRAP, """
-    for name in names:
+    for name in reversed([name for name in modules if name in names]):
         pt.models.replace(model, name, make(model.get_submodule(name)))
 """),
     "the library's error": but(INJECT, 'KeyError(f"no module is called {target}")',
@@ -639,6 +643,11 @@ WRONG["change.inject"] = {
         if not any(name.endswith(f".{target}") for name in known):
             raise KeyError(target)
     head =""", "        if not hits:\n            raise KeyError(target)\n", "")),
+    "lost": (but(INJECT, "modules[parent]", "model.get_submodule(parent)"),
+             but(RECURSIVE, "            walk(child, here)\n", "",
+                 "                setattr(module, name, make(child))\n",
+                 "                setattr(module, name, make(child))\n"
+                 "            else:\n                walk(child, here)\n")),
     "refused_known": (but(INJECT, HIT, "name.split('.')[-1] == target"),
                       but(INJECT, HIT, "target in name.split('.')")),
     "inside": but(INJECT, HIT, 'f".{target}." in f".{name}."'),

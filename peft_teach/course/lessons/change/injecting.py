@@ -35,8 +35,8 @@ def inject(model: nn.Module, targets: Sequence[str],
     for name, p in model.named_parameters():
         p.requires_grad_(name in head)
     for name, base in hits.items():
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, make(base))
+        owner, _, child = name.rpartition(".")
+        setattr(modules[owner], child, make(base))    # the owner itself, were it wrapped already
     return model
 
 
@@ -44,8 +44,8 @@ def inject_cases(seed: int) -> list[dict]:
     """Return models as lists of modules, with targets that they have, and some that they have not.
 
     First the smallest; then one with the names of a BERT; one where a name is whole; targets with
-    dots; two targets that mean the same modules; and a target that is a part with modules in it,
-    with an adapter whose parameters have other names.
+    dots; two targets that mean the same modules; a target that is a part with modules in it, with
+    an adapter whose parameters have other names; and such a part together with what lies in it.
     """
     width = 3 + seed % 4
     tiny = {f"blocks.{b}.{name}": (kind, width) for b in range(2) for name, kind in (
@@ -70,6 +70,8 @@ def inject_cases(seed: int) -> list[dict]:
         {"modules": tiny, "targets": ("query", "blocks.0.query"), "unknown": []},
         {"modules": {**nested, "classifier": ("Linear", width)}, "targets": ("attention",),
          "own": ("gain", "shift"), "unknown": [("attention", "attention.key")]},
+        {"modules": {**nested, "classifier": ("Linear", width)},
+         "targets": ("attention", "query"), "own": ("gain", "shift"), "unknown": []},
     ]
 
 
@@ -201,7 +203,9 @@ def _wraps_what_it_should(case: dict, seen: dict) -> Verdict | None:
         return rejected("part_of_name" if looks_like else "too_many",
                         f"{told} {extra[0]} was wrapped.")
     if missing:
-        return rejected("own_name" if missing[0] in case["targets"] else "skipped",
+        within = any(missing[0].startswith(f"{name}.") for name in wrapped)
+        return rejected("own_name" if missing[0] in case["targets"] else
+                        "lost" if within else "skipped",
                         f"{told} {missing[0]} was not wrapped ({len(wrapped)} of {len(right)} "
                         "were).")
     if right == wrapped and seen["listed"] > sum(layers[name] for name in right):
@@ -218,7 +222,7 @@ def _trains_what_it_should(case: dict, seen: dict) -> Verdict | None:
     head = [name for name in case["modules"] if name.split(".")[0] in ("classifier", "score")]
     for name in _names(case):
         wrapped = next((hit for hit in right if f"{name}.".startswith(f"{hit}.")), None)
-        own = [f"{name}.{its}" for its in _own(case)] if name == wrapped else []
+        own = [f"{name}.{its}" for its in _own(case)] if name in right else []
         given = [f"{name}.{its}" for its in ("weight", "bias") if name in case["modules"]]
         for parameter in (*given, *own):
             wanted, found = name in head or parameter in own, trains.get(parameter)
@@ -270,6 +274,9 @@ INJECT_MISTAKES = {
                      "the whole end of a name, not with its last part alone.",
     "own_name": "A module that stands at the top has no dot in front of its name.",
     "skipped": "Every module with that name is meant, in all blocks, of all targets.",
+    "lost": "It lies inside another that is meant. Once that one is wrapped, its old name leads to "
+            "the wrapper, and what setattr puts there no forward pass meets. Who owns it still, or "
+            "which of the two is to be wrapped first?",
     "twice": "A second adapter went around the first. Each module is to be wrapped once, however "
              "often it is met, under one target or two: is a list of names made before the first "
              "is replaced?",
@@ -297,9 +304,9 @@ INJECT = Exercise(
     hints=("Two passes: first find, then change. What must be known before anything is changed?",
            "model.named_modules() gives pairs of a full name and a module; str.rpartition('.') "
            "parts a name into the owner's and the module's own.",
-           "An owner is model.get_submodule(…), which takes '' for the model itself, and setattr "
-           "puts something else under a name that it has. Freeze everything but the head before "
-           "the adapters bring parameters of their own."))
+           "The owner is a module as well: under which name do you find it, and what is the name "
+           "of the model itself? setattr puts something else under a name that it has. Freeze "
+           "everything but the head before the adapters bring parameters of their own."))
 
 
 # ── change.holds ─────────────────────────────────────────────────────────────────────────────

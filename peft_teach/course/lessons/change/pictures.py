@@ -99,7 +99,12 @@ def ends(record: Mapping) -> tuple[float, float]:
 
     `records.ends` has those of 4,000; `record` is `records.load("change")`.
     """
-    return _level(record, "converged", "head"), _level(record, "short", "full")
+    return converged(record)["accuracy"], _level(record, "short", "full")
+
+
+def converged(record: Mapping) -> dict:
+    """Return the head that was trained to its end, with the penalty that validation chooses."""
+    return max(records.select(record, group="converged"), key=lambda row: row["validation"])
 
 
 def _level(record: Mapping, group: str, method: str) -> float:
@@ -176,7 +181,7 @@ class SubspaceExplorer(Explorer):
         self.movies, self.train_examples = movies, train_examples
         self.d = ipw.Dropdown(options=[(f"{d:,}", d) for d in DIMENSIONS], value=2048,
                               description="your d")
-        self.run = Run("Train this d to its end (two minutes on two cores)", self._train, self._add)
+        self.run = Run("Train this d to its end", self._train, self._add)
         controls = {
             "share": ipw.IntSlider(min=0, max=100, value=50, step=5, description="goal, %"),
             "measure": ipw.ToggleButtons(

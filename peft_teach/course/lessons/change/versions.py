@@ -38,7 +38,8 @@ def injection(
         for name, p in model.named_parameters():
             p.requires_grad_(name in head)
         for name in names:
-            models.replace(model, name, make(modules[name]))
+            owner, _, child = name.rpartition(".")
+            setattr(modules[owner], child, make(modules[name]))
         if is_missing(hits):
             raise refusal
         end(model, names)
