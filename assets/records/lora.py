@@ -11,6 +11,7 @@ reviews once, batches of 16, at most 32 tokens.
 """
 
 import copy
+import functools
 import json
 import subprocess
 import sys
@@ -119,6 +120,8 @@ def spectrum_name(group, setting):
     Rank 64 is the one with alpha 16: with alpha 128 it learns nothing that is worth a look.
     """
     rank, stabilized = setting.get("rank"), setting.get("rank_stabilized")
+    if group == "ranks" and rank == 8 and setting["seed"] == 1:
+        return "8 again"
     if setting["seed"] == 0 and not stabilized and (
             (group == "ranks" and rank < 64) or (group == "variants" and rank == 64)):
         return str(rank)
@@ -127,11 +130,19 @@ def spectrum_name(group, setting):
     return None
 
 
-def spectrum(model, before, full, stands):
-    """Return singular values, and the overlap with full fine-tuning's update, by matrix.
+def compared_with(name):
+    """Return the name of the update that another's overlap is with: full fine-tuning's.
+
+    Of a setting that ran again, with a second seed: that of its first.
+    """
+    return name.removesuffix(" again") if name.endswith(" again") else "full"
+
+
+def spectrum(model, before, other, stands):
+    """Return singular values, and the overlap with another update, by matrix.
 
     And what becomes of W: the singular values of W + ΔW, and how far W knows their directions.
-    `full()` returns full fine-tuning's update; it is not asked for overlaps that `stands`, what is
+    `other()` returns the other update; it is not asked for overlaps that `stands`, what is
     recorded, has of the same singular values.
     """
     table = {}
@@ -143,7 +154,7 @@ def spectrum(model, before, full, stands):
         if stands.get(name, {}).get("sigma") == sigma:    # the same run again
             overlap = stands[name]["overlap"]
         else:
-            overlap = {side: round(pt.spectra.overlap(delta, full()[name], min(len(sigma), 8),
+            overlap = {side: round(pt.spectra.overlap(delta, other()[name], min(len(sigma), 8),
                                                       side), 4) for side in ("in", "out")}
         table[name] = {
             "sigma": sigma, "overlap": overlap,
@@ -175,10 +186,10 @@ def cut(model, before, data):
 def is_whole(record, name):
     """Return whether all that a spectrum holds now stands in the record.
 
-    Of the second full fine-tuning only the overlap is ever asked.
+    Of a second seed only the overlap is ever asked.
     """
     found = record["spectra"].get(name, {"": {}})
-    needed = "overlap" if name == "full again" else "known"
+    needed = "overlap" if name.endswith(" again") else "known"
     return all(needed in row for row in found.values()) and (
         not name.isdigit() or name in record.get("cut", {}))
 
@@ -222,13 +233,13 @@ def main():
     record = recording.Record(__file__, recording.setting(data, train_examples=EXAMPLES),
                               options.again)
     if not options.cost:
-        before, full_updates = weights(), []
+        before, firsts = weights(), {}
+        first = {"full": {"method": "full", "seed": 0}, "8": lora(8)}
 
-        def full_update():
-            if not full_updates:
-                full = run({"method": "full", "seed": 0}, data)[1]
-                full_updates.append(pt.spectra.updates(full, before))
-            return full_updates[0]
+        def first_update(name):
+            if name not in firsts:
+                firsts[name] = pt.spectra.updates(run(first[name], data)[1], before)
+            return firsts[name]
 
         def make(about):
             group, setting = about["group"], about["setting"]
@@ -236,11 +247,12 @@ def main():
             name = spectrum_name(group, setting)
             if name is None:
                 return row, {}
-            if name == "full":
-                full_updates[:] = [pt.spectra.updates(model, before)]
+            if name in first:
+                firsts[name] = pt.spectra.updates(model, before)
             stands = record.read().get("spectra", {}).get(name, {})
-            gains = {"spectra": {name: spectrum(model, before, full_update, stands)}}
-            if setting["method"] == "lora":
+            other = functools.partial(first_update, compared_with(name))
+            gains = {"spectra": {name: spectrum(model, before, other, stands)}}
+            if name.isdigit():
                 gains["cut"] = {name: cut(model, before, data)}
             return row, gains
 

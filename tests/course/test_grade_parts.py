@@ -1099,7 +1099,7 @@ CLAIMS = {
     "lora.layer": (*ADAPTER, "attributes"),
     "lora.merge": ("is_linear", "is_base", "shared", "weight", "again", "bias", "W_after",
                    "at_home"),
-    "lora.forty_kb": ("rank", "targets", "layers", "dropout", "scale"),
+    "lora.forty_kb": ("ship", "leave"),
     "inside.ledger": ("found",),
     "inside.attention": ("found", "of_ones", "moved"),
     "inside.transformer": ("found",),
@@ -1114,8 +1114,15 @@ def test_no_claim_is_believed_whatever_its_type(id, claim):
     for odd in ODD:
         if type(odd) is kind and kind in (bool, int):
             continue    # a plain lie of the right form
-        verdict = exercise.judge(copy.deepcopy(case), seen | {claim: odd})
-        assert not verdict.passed or (id, odd) == ("lora.forty_kb", None), odd
+        assert not exercise.judge(copy.deepcopy(case), seen | {claim: odd}).passed, odd
+
+
+@pytest.mark.parametrize("claim", ["rank", "targets", "layers", "dropout", "scale"])
+def test_no_part_of_a_setting_is_believed_whatever_its_type(claim):
+    exercise, case, seen = good("lora.forty_kb")
+    for odd in ODD:
+        verdict = exercise.judge(case, seen | {"ship": seen["ship"] | {claim: odd}})
+        assert not verdict.passed or (claim, odd) == ("layers", None), odd
 
 
 @pytest.mark.parametrize("odd", ODD)
@@ -1136,11 +1143,12 @@ def test_no_step_without_a_loss():
 def test_no_judge_multiplies_a_text():
     exercise, case, seen = good("lora.forty_kb")
     start = time.process_time()
-    assert not exercise.judge(case, seen | {"rank": "x" * 3_000_000}).passed
+    long = seen | {"ship": seen["ship"] | {"rank": "x" * 3_000_000}}
+    assert not exercise.judge(case, long).passed
     assert time.process_time() - start < 0.5
     tracemalloc.start()
     try:
-        exercise.judge(case, seen | {"rank": "x" * 3_000_000})
+        exercise.judge(case, long)
         assert tracemalloc.get_traced_memory()[1] < 50_000_000
     finally:
         tracemalloc.stop()
@@ -1474,7 +1482,7 @@ def test_what_is_completed_later(running, id, cells):
 
 def test_a_value_of_the_course_may_be_made_outside(running):
     given = marked(running, "best = pt.lora.Config(rank=1, alpha=2.0, targets=('query',))",
-                   "def forty_kb():\n    return best", id="lora.forty_kb")
+                   "ship, leave = best, best", id="lora.forty_kb")
     assert "NameError" not in given.message + given.traceback
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from statistics import mean
 
 import pytest
 import torch
@@ -123,7 +124,9 @@ def test_updates_over_their_whole_grid(record, of_full):
         for name, shared in found.overlap.items():
             assert 0 <= shared["in"] <= 1
             assert 0 <= shared["out"] <= 1
-            assert found.chance[name] < 0.05
+            assert "and full" in name or "2 seeds" in name
+        assert found.chance == 8 / 384
+        assert len(found.overlap) == 2 + (int(r) >= 8)    # of eight directions, all of them
 
 
 def test_what_the_lesson_says_of_intruders_is_in_the_record(record):
@@ -134,6 +137,25 @@ def test_what_the_lesson_says_of_intruders_is_in_the_record(record):
     assert not any(map(any, new["full"]))
     assert [len(rows) for rows in new.values()] == [12, 12]
     assert (record["cut"]["8"]["1"], record["cut"]["8"]["8"]) == (0.7936, 0.8002)
+
+
+def test_the_larger_the_update_the_more_intruders_and_rank_64_in_between(record):
+    found = {}
+    for name in ("1", "2", "4", "8", "16", "64"):
+        rows = record["spectra"][name].values()
+        found[name] = (mean(math.hypot(*row["sigma"]) for row in rows),
+                       sum(cosine < updates.INTRUDER for row in rows for cosine in row["known"]))
+    by_size = sorted(found, key=lambda name: found[name][0])
+    assert by_size == ["1", "2", "4", "64", "8", "16"]
+    assert by_size == sorted(found, key=lambda name: found[name][1])
+
+
+def test_two_seeds_of_lora_share_less_than_lora_and_full_do(record):
+    shared = {name: [mean(row["overlap"][side] for row in record["spectra"][name].values())
+                     for side in ("in", "out")] for name in ("8", "64", "8 again", "full again")}
+    assert max(shared["8 again"]) < min(*shared["8"], *shared["64"])
+    assert max(*shared["8"], *shared["64"]) < min(shared["full again"])
+    assert [round(o, 2) for o in shared["8 again"]] == [0.06, 0.08]
 
 
 def test_a_cut_at_the_rank_leaves_the_whole_accuracy(record, of_full):
@@ -175,13 +197,14 @@ def test_a_star_stands_at_each_intruder():
     update = updates.Update("rank 2", (5.0, 1.0), (7.0, 6.0, 4.0), (0.1, 0.99, 0.59))
     found = updates.Spectra("query, block 0", {"2": update, "full": update}, (6.0, 4.0, 3.0), "2",
                             1, {"2": {0: 0.7, 1: 0.75, 2: 0.8}}, 0.68,
-                            {"2": {"in": 0.1, "out": 0.1}}, {"2": 0.02})
+                            {"r 8 and full": {"in": 0.1, "out": 0.2}}, 0.02)
     assert found.told == "rank 2: cut at 1, 75.0%; intruders: 2"
     assert found.intruders == {"2": 2, "full": 2}
     figure = updates.draw_updates(found)
     text, = figure.axes[1].texts
     assert text.get_text() == "intruders of each run:\nr 2: 2,  full: 2"
-    assert figure.get_label().endswith("intruders: rank 2 2, rank 2 2.")    # both are named rank 2
+    assert figure.get_label().endswith("intruders: rank 2 2, rank 2 2; overlaps: "    # so named
+                                       "r 8 and full: 0.10 and 0.20.")
     stars = [line for line in figure.axes[1].lines if line.get_marker() == "*"]
     assert [(list(s.get_xdata()), list(s.get_ydata())) for s in stars] == [([1, 3], [7.0, 4.0])]
     at_k = [line.get_xdata()[0] for ax in figure.axes[::2] for line in ax.lines
@@ -213,11 +236,13 @@ def test_the_first_step_is_drawn_twice():
     assert "rank 8: 0.1 and 0.06" in figure.get_label()
 
 
-def test_both_explanations_show_every_setting():
+def test_both_explanations_show_every_setting_and_the_variants():
     figure = lora.draw_explanations()
     for ax in figure.axes:
         dots = [line for line in ax.lines if len(line.get_xdata()) == 1]
-        assert len(dots) == len(recorded.settings())
+        assert len(dots) == len(recorded.settings()) + 2
+    assert "LoRA+: 0.091 and 0.26, 79.0%" in figure.get_label()
+    assert "rsLoRA: 0.017 and 0.14, 79.8%" in figure.get_label()
 
 
 def test_of_four_starts_three_gradients_are_zero_and_one_output_moves_at_first():

@@ -381,51 +381,53 @@ WRONG["lora.start"] = {
 # ── lora.case ────────────────────────────────────────────────────────────────────────────────
 
 CASE = """
-clears = ({"rank": 64, "alpha": 128, "lr": 3e-3}, {"rank": 1, "alpha": 16, "lr": 3e-3})
-convicts = ({"rank": 8, "alpha": 16, "lr": 3e-3}, {"rank": 8, "alpha": 128, "lr": 3e-3})
+clears = ({"rank": 64, "alpha": 128, "lr": 3e-3}, {"rank": 8, "alpha": 45.25, "lr": 3e-3})
+convicts = ({"rank": 1, "alpha": 16, "lr": 3e-3}, {"rank": 1, "alpha": 128, "lr": 3e-3})
 """
 SIXTY_FOUR = '{"rank": 64, "alpha": 128, "lr": 3e-3}'
+AS_LARGE = '{"rank": 8, "alpha": 45.25, "lr": 3e-3}'
 ONE = '{"rank": 1, "alpha": 16, "lr": 3e-3}'
-EIGHT = '{"rank": 8, "alpha": 16, "lr": 3e-3}'
-LOUD = '{"rank": 8, "alpha": 128, "lr": 3e-3}'
+LOUD = '{"rank": 1, "alpha": 128, "lr": 3e-3}'
 
 RIGHT["lora.case"] = {
-    "alpha, at rank 8": CASE,
-    "rank 8 with alpha 45": but(CASE, ONE, '{"rank": 8, "alpha": 16 * 8**0.5, "lr": 3e-3}'),
-    "a rank with a point": but(CASE, EIGHT, EIGHT.replace('"rank": 8', '"rank": 8.0')),
-    "in another order": but(CASE, f"({SIXTY_FOUR}, {ONE})", f"[{ONE}, {SIXTY_FOUR}]"),
-    "a step of eight in alpha, at rank 1": but(
-        CASE, f"({EIGHT}, {LOUD})",
-        '({"rank": 1, "alpha": 2, "lr": 3e-3}, {"rank": 1, "alpha": 128, "lr": 3e-3})'),
+    "alpha, at rank 1": CASE,
+    "rank 1 clears, too": but(CASE, AS_LARGE, ONE + " "),
+    "rank 8 with alpha 16 √8": but(CASE, "45.25", "16 * 8**0.5"),
+    "a rank with a point": but(CASE, LOUD, LOUD.replace('"rank": 1', '"rank": 1.0')),
+    "in another order": but(CASE, f"({SIXTY_FOUR}, {AS_LARGE})", f"[{AS_LARGE}, {SIXTY_FOUR}]"),
+    "a longer step in alpha": but(CASE, ONE, '{"rank": 1, "alpha": 2, "lr": 3e-3}'),
     "a helper": """
 def setting(rank, alpha, lr=0.003):
     return dict(lr=lr, rank=rank, alpha=alpha)
 
 clears = [setting(8, 45.25), setting(64, 128)]
-convicts = [setting(8, 45.25), setting(8, 128)]
+convicts = [setting(1, 16), setting(1, 128)]
 """,
     "NumPy": """
 import numpy as np
 
-rank, alpha = np.int64(8), np.float64(16.0)
+rank, alpha = np.int64(1), np.float64(16.0)
 clears = ({"rank": 64, "alpha": 128, "lr": 3e-3}, {"rank": np.int64(1), "alpha": alpha, "lr": 3e-3})
 convicts = tuple({"rank": rank, "alpha": a, "lr": np.float32(0.003)} for a in (alpha, 8 * alpha))
 """,
 }
 
 WRONG["lora.case"] = {
-    "not_controlled": (but(CASE, LOUD, SIXTY_FOUR),
-                       but(CASE, EIGHT, '{"rank": 4, "alpha": 8, "lr": 3e-3}')),
-    "other_size": but(CASE, ONE, EIGHT),
-    "rank_suspected": but(CASE, f"({EIGHT}, {LOUD})",
+    "asked_already": (but(CASE, ONE, '{"rank": 8, "alpha": 16, "lr": 3e-3}', LOUD,
+                          '{"rank": 8, "alpha": 128, "lr": 3e-3}'),
+                      but(CASE, f"({ONE}, {LOUD})", f'({AS_LARGE}, {{"rank": 8, "alpha": 128, '
+                                                    '"lr": 3e-3})')),
+    "not_controlled": (but(CASE, f"({ONE}, {LOUD})", f"({ONE}, {SIXTY_FOUR})"),
+                       but(CASE, ONE, '{"rank": 4, "alpha": 8, "lr": 3e-3}')),
+    "other_size": but(CASE, AS_LARGE, '{"rank": 8, "alpha": 16, "lr": 3e-3}'),
+    "rank_suspected": but(CASE, f"({ONE}, {LOUD})",
                           f'({{"rank": 64, "alpha": 16, "lr": 3e-3}}, {SIXTY_FOUR})'),
-    "same_outcome": (but(CASE, LOUD, '{"rank": 8, "alpha": 45.25, "lr": 3e-3}'),
-                     but(CASE, f"({SIXTY_FOUR}, {ONE})",
-                         f'({{"rank": 8, "alpha": 45.25, "lr": 3e-3}}, {ONE})')),
+    "same_outcome": (but(CASE, LOUD, '{"rank": 1, "alpha": 2, "lr": 3e-3}'),
+                     but(CASE, SIXTY_FOUR, ONE + " ")),
     "one_seed": but(CASE, LOUD, '{"rank": 8, "alpha": 16, "lr": 1e-2}'),
-    "not_recorded": (but(CASE, ONE, '{"rank": 2, "alpha": 22.6, "lr": 3e-3}'),
+    "not_recorded": (but(CASE, AS_LARGE, '{"rank": 2, "alpha": 22.6, "lr": 3e-3}'),
                      but(CASE, LOUD, '{"rank": 8, "alpha": 128, "lr": 1e-3}')),
-    "not_settings": (but(CASE, ONE, '(1, 16, 3e-3)'), but(CASE, f"({EIGHT}, {LOUD})", EIGHT),
+    "not_settings": (but(CASE, AS_LARGE, '(8, 45.25, 3e-3)'), but(CASE, f"({ONE}, {LOUD})", ONE),
                      but(CASE, ONE, '{"rank": 1, "alpha": 16}'),
                      but(CASE, ONE, '{"rank": "1", "alpha": 16, "lr": 3e-3}'),
                      but(CASE, ONE, '{"rank": 1.5, "alpha": 16, "lr": 3e-3}')),
@@ -475,6 +477,21 @@ def merged(layer):
                                 "alpha=layer.scale)"),
     "in double": but(MERGE, WEIGHT, "base.weight.double() + layer.scale * "
                                     "layer.B.double() @ layer.A.double()"),
+    "on the CPU, and back": but(MERGE, WEIGHT, "base.weight.cpu().float() + layer.scale * "
+                                        "layer.B.cpu() @ layer.A.cpu()"),
+    "NumPy": """
+import numpy as np
+
+def merged(layer):
+    base = layer.base
+    W, A, B = (p.detach().float().cpu().numpy() for p in (base.weight, layer.A, layer.B))
+    linear = nn.Linear(*W.shape[::-1], bias=base.bias is not None).to(base.weight)
+    with torch.no_grad():
+        linear.weight.copy_(torch.from_numpy(W + np.float32(layer.scale) * B @ A))
+        if base.bias is not None:
+            linear.bias.copy_(base.bias)
+    return linear
+""",
     "transposed twice": but(MERGE, DELTA, "layer.scale * (layer.A.T @ layer.B.T).T"),
     "a state": """
 def merged(layer):
@@ -529,6 +546,9 @@ def merged(layer):
                    but(MERGE, "return linear", "return linear.weight")),
     "dtype": but(MERGE, "dtype=base.weight.dtype, ", ""),
     "device": (but(MERGE, ", device=base.weight.device", ""),
+               but(MERGE, "device=base.weight.device", 'device="cpu"'),
+               but(MERGE, "    return linear", "    return linear.cpu()"),
+               but(MERGE, "device=base.weight.device", "device=torch.tensor(0).device"),
                but(MERGE, DELTA, f"torch.eye(len(layer.B)) @ ({DELTA})")),
     "nothing_added": but(MERGE, WEIGHT, "base.weight"),
     "scaled_twice": but(MERGE, DELTA, f"layer.scale * {DELTA}"),
@@ -580,59 +600,59 @@ WRONG["lora.pairs"] = {
 # ── lora.forty_kb ────────────────────────────────────────────────────────────────────────────
 
 FORTY = """
-def forty_kb():
-    return pt.lora.Config(rank=1, alpha=2, targets=("query", "value"))
+ship = pt.lora.Config(rank=2, alpha=4, targets=("value",))
+leave = pt.lora.Config(rank=6, alpha=12, targets=("query", "value"), layers=(5,))
 """
-CONFIG = 'pt.lora.Config(rank=1, alpha=2, targets=("query", "value"))'
-SETTINGS = 'rank=1, alpha=2, targets=("query", "value")'
+SHIP = 'rank=2, alpha=4, targets=("value",)'
+LEAVE = 'rank=6, alpha=12, targets=("query", "value"), layers=(5,)'
+KNOWN = 'rank=1, alpha=2, targets=("query", "value")'
 
 RIGHT["lora.forty_kb"] = {
-    "thin everywhere": FORTY,
-    "in another order": but(FORTY, '("query", "value")', '["value", "query"]'),
-    "every block by its number": but(FORTY, '("query", "value")', '("query", "value"), '
-                                                                  'layers=range(6)'),
-    "from the last to the first": but(FORTY, '("query", "value")', '("query", "value"), '
-                                                                   'layers=[5, 4, 3, 2, 1, 0]'),
-    "values alone": but(FORTY, SETTINGS, 'rank=2, alpha=4, targets=["value"]'),
-    "the upper half": but(FORTY, SETTINGS, 'rank=2, alpha=4, targets=("query", "value"), '
-                                           'layers=(3, 4, 5)'),
-    "with the projection": but(FORTY, SETTINGS, 'rank=1, alpha=2, '
-                                                'targets=("attention_out", "value")'),
-    "by the root of the rank": but(FORTY, SETTINGS, f"rank_stabilized=True, {SETTINGS}"),
+    "values, not the last block alone": FORTY,
+    "a list of places": but(FORTY, '("value",)', '["value"]'),
+    "every block by its number": but(FORTY, '("value",)', '("value",), layers=range(6)'),
+    "from the last to the first": but(FORTY, '("value",)', '("value",), layers=[5, 4, 3, 2, 1, 0]'),
+    "the upper half": but(FORTY, SHIP, 'rank=2, alpha=4, targets=("query", "value"), '
+                                       'layers=(3, 4, 5)'),
+    "with the projection": but(FORTY, SHIP, 'rank=1, alpha=2, targets=("attention_out", "value")'),
+    "leaves the feed-forward": but(FORTY, LEAVE, 'rank=1, alpha=2, targets=("ffn_out",), '
+                                                 'layers=(1, 2, 3, 4, 5)'),
+    "by the root of the rank": but(FORTY, "rank=2, alpha=4", "rank=2, alpha=8**0.5, "
+                                                             "rank_stabilized=True"),
     "replaced": """
 import dataclasses
 
-def forty_kb():
-    usual = pt.lora.Config(rank=8, alpha=16, targets=("query", "value"))
-    return dataclasses.replace(usual, rank=1, alpha=2)
+leave = pt.lora.Config(rank=6, alpha=12, targets=("query", "value"), layers=(5,))
+ship = dataclasses.replace(leave, rank=2, alpha=4, layers=(3, 4, 5))
 """,
     "computed": """
-def forty_kb():
-    limit, width, blocks = 40_000 // 4, 2 * 384, 6
-    places = ("query", "value")
-    rank = limit // (width * blocks * len(places))
-    return pt.lora.Config(rank, alpha=2 * rank, targets=places, layers=tuple(range(blocks)))
+def chosen(places, blocks):
+    rank = 10_000 // (2 * 384 * len(places) * len(blocks))
+    return pt.lora.Config(rank, alpha=2 * rank, targets=places, layers=tuple(blocks))
+
+
+ship, leave = chosen(("value",), range(6)), chosen(("query", "value"), [5])
 """,
 }
 
 WRONG["lora.forty_kb"] = {
-    "too_large": (but(FORTY, SETTINGS, ""),
-                  but(FORTY, SETTINGS, 'rank=64, alpha=128, targets=("query", "value")'),
-                  but(FORTY, SETTINGS, f"{SETTINGS}, use_bias=True")),
-    "with_bias": but(FORTY, SETTINGS, 'rank=6, alpha=12, use_bias=True, '
-                                      'targets=("query", "value"), layers=(5,)'),
-    "nowhere": (but(FORTY, SETTINGS, f"{SETTINGS}, layers=()"),
-                but(FORTY, '("query", "value")', "()")),
-    "other_scale": (but(FORTY, "rank=1, alpha=2, ", "rank=1, "),
-                    but(FORTY, SETTINGS, f"{SETTINGS}, dropout=0.1")),
-    "no_return": but(FORTY, "return", "config ="),
-    "not_a_config": (but(FORTY, CONFIG, "{'rank': 1, 'targets': ('query', 'value')}"),
-                     but(FORTY, CONFIG, "pt.lora.Config"), but(FORTY, CONFIG, "(1, 2, 'query')")),
-    "unknown_place": but(FORTY, '("query", "value")', '("query", "atention_out")'),
-    "unknown_block": but(FORTY, '("query", "value")', '("query", "value"), layers=(5, 6)'),
-    "not_recorded": but(FORTY, '("query", "value")', '("key",)'),
-    "weaker": but(FORTY, SETTINGS, 'rank=1, alpha=2, targets=("ffn_out",), '
-                                   'layers=(1, 2, 3, 4, 5)'),
-    "too_few_blocks": but(FORTY, SETTINGS, 'rank=6, alpha=12, targets=("query", "value"), '
-                                           'layers=(5,)'),
+    "known": (but(FORTY, SHIP, KNOWN), but(FORTY, SHIP, f"{KNOWN}, layers=range(6)"),
+              but(FORTY, LEAVE, KNOWN)),
+    "too_large": (but(FORTY, LEAVE, LEAVE.replace("6, alpha=12", "8, alpha=16")),
+                  but(FORTY, SHIP, 'rank=64, alpha=128, targets=("query", "value")'),
+                  but(FORTY, SHIP, f"{KNOWN}, use_bias=True")),
+    "with_bias": but(FORTY, LEAVE, f"{LEAVE}, use_bias=True"),
+    "nowhere": (but(FORTY, SHIP, f"{SHIP}, layers=()"), but(FORTY, '("value",)', "()")),
+    "other_scale": (but(FORTY, "rank=2, alpha=4, ", "rank=2, "),
+                    but(FORTY, SHIP, f"{SHIP}, dropout=0.1")),
+    "not_a_config": (but(FORTY, f"pt.lora.Config({SHIP})", "{'rank': 2, 'targets': ('value',)}"),
+                     but(FORTY, f"pt.lora.Config({SHIP})", '"rank 2, value"'),
+                     but(FORTY, f"pt.lora.Config({LEAVE})", "(6, 12, 'query')")),
+    "unknown_place": but(FORTY, '("value",)', '("atention_out",)'),
+    "unknown_block": but(FORTY, "layers=(5,)", "layers=(5, 6)"),
+    "not_recorded": but(FORTY, '("value",)', '("key",)'),
+    "weaker": but(FORTY, SHIP, 'rank=1, alpha=2, targets=("ffn_out",), layers=(1, 2, 3, 4, 5)'),
+    "too_few_blocks": but(FORTY, SHIP, LEAVE + " "),
+    "not_worse": (but(FORTY, LEAVE, 'rank=1, alpha=2, targets=("value", "attention_out")'),
+                  but(FORTY, LEAVE, SHIP + " ")),
 }

@@ -1,7 +1,6 @@
 """The exercises of lesson 07: count, layer, law of the start, case, merge, pairs, and a puzzle."""
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from types import NoneType
@@ -380,7 +379,8 @@ START = Exercise(
 # ── lora.case ────────────────────────────────────────────────────────────────────────────────
 
 CLEARS = ({"rank": 64, "alpha": 128, "lr": 3e-3}, {"rank": 1, "alpha": 16, "lr": 3e-3})
-CONVICTS = ({"rank": 8, "alpha": 16, "lr": 3e-3}, {"rank": 8, "alpha": 128, "lr": 3e-3})
+CONVICTS = ({"rank": 1, "alpha": 16, "lr": 3e-3}, {"rank": 1, "alpha": 128, "lr": 3e-3})
+ASKED = 8           # the rank at which the lesson has the reader ask before
 SAME_SIZE = 1.1     # two sizes of a first update are called equal within this factor
 
 
@@ -439,9 +439,10 @@ def _one_thing(one: Mapping, other: Mapping) -> Verdict | None:
     if len(differing) > 1:
         return rejected("not_controlled", f"In convicts the two differ in {len(differing)} things: "
                                           f"{', '.join(differing)}.")
-    if max(one["rank"], other["rank"]) > 8:
-        return rejected("rank_suspected", "In convicts the one that fails has rank "
-                                          f"{one['rank']}.")
+    highest = max(one["rank"], other["rank"])
+    if highest >= ASKED:
+        return rejected("rank_suspected" if highest > ASKED else "asked_already",
+                        f"In convicts the one that fails has rank {highest}.")
     return None
 
 
@@ -458,15 +459,16 @@ CASE = Exercise(
                         "less): otherwise nothing is decided.",
         "other_size": "Then the size could still be to blame. It goes with alpha · lr / √rank.",
         "not_controlled": "Whichever of them you blame, the other could have done it: change one.",
-        "rank_suspected": "There, somebody will say that it was the rank. Show it at rank 8 or "
-                          "below.",
+        "rank_suspected": "There, somebody will say that it was the rank. Show it below rank 8.",
+        "asked_already": "Of rank 8 you have asked already. If you are right, it holds at another "
+                         "rank, too: predict it, then ask.",
     },
     hints=("For each explanation, ask what it forbids. Equal sizes with different ends: that is "
            "what \"it is the size\" forbids.",
            "The size of the first update goes with alpha · lr / √rank. Which settings of the list "
            "have that of rank 64 with alpha 128?",
-           "For the second pair, stay at one small rank, and ask the record what you have "
-           "committed to."))
+           "For the second pair, stay at one rank below 8. Which of the three things that are left "
+           "do you blame, and where does the list have two values of it?"))
 
 
 # ── lora.merge ───────────────────────────────────────────────────────────────────────────────
@@ -523,22 +525,32 @@ def _alike(one: Any, other: Any) -> bool:
     return type(one) is type(other) and one == other
 
 
-def _at_home(merged, case: dict) -> bool:
-    """Whether what is merged lies where the base does, though torch makes tensors elsewhere.
+class _Elsewhere(TorchDispatchMode):
+    """Lets "meta", a device without numbers, be read from the CPU, as a GPU can be: it holds zeros.
 
-    A GPU is not needed for that: "meta" is a device without numbers. Where code objects to the two
-    devices that meet in it, they are exchanged, since a single number may lie on the CPU anywhere.
+    So a base can lie on another device where there is no GPU.
     """
-    for layer, elsewhere in ((_Bare(case), "meta"), (_Bare(case).to("meta"), "cpu")):
-        home = layer.base.weight.device
-        try:
-            with warnings.catch_warnings(), torch.device(elsewhere):
-                warnings.simplefilter("ignore")    # that "meta" holds no numbers
-                return all(p.device == home for p in merged(layer).parameters())
-        except RuntimeError as error:
-            if "incompatible tensor type" in str(error):
-                return True    # `p.data = …`, which a GPU allows
-    return False
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs, aten = kwargs or {}, torch.ops.aten
+        if function is aten._local_scalar_dense.default and args[0].is_meta:
+            return 0.0
+        if function is aten.copy_.default and args[1].is_meta and not args[0].is_meta:
+            return args[0].zero_()
+        to = kwargs.get("device")
+        if function is aten._to_copy.default and args[0].is_meta and to and to.type != "meta":
+            return torch.zeros(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype, device=to)
+        return function(*args, **kwargs)
+
+
+def _at_home(merged, case: dict) -> bool:
+    """Whether what is merged lies where the base does, which is not where torch makes tensors."""
+    layer = _Bare(case).to("meta")
+    try:
+        with torch.device("cpu"), _Elsewhere():
+            return all(p.is_meta for p in merged(layer).parameters())
+    except RuntimeError as error:    # two devices meet, but in `p.data = …`, which a GPU allows
+        return "incompatible tensor type" in str(error)
 
 
 def run_merge(merged, case: dict) -> dict[str, Any]:
@@ -610,8 +622,8 @@ def judge_merge(case: dict, seen) -> Verdict:
     if seen["shared"]:
         return rejected("shared", "A parameter of the merged layer is the base's own.")
     if not seen["at_home"]:
-        return rejected("device", "With the base on one device, while torch makes new tensors on "
-                                  "another, the merged layer is not where the base is.")
+        return rejected("device", "With the base on another device than the CPU, the merged layer "
+                                  "is not where the base is.")
     return Verdict(True, "One plain layer, the same outputs, and the adapter is untouched.")
 
 
@@ -758,24 +770,26 @@ OUTPUTS = dict.fromkeys(WIDTHS, 384) | {"ffn_in": 1536}    # what a bias would a
 LIMIT = 10_000      # parameters of 4 bytes: 40 kB
 GROUPS = ("ranks", "layers", "forty_kb")    # of the record, where alpha is twice the rank
 CLOSE = 0.01        # a point: about one standard error of one test
+KNOWN = {"rank": 1, "targets": ["query", "value"], "layers": None}    # the lesson has told it
+SHIP = methods.lora.Config(rank=2, alpha=4, targets=("value",))
+LEAVE = methods.lora.Config(rank=6, alpha=12, targets=("query", "value"), layers=(5,))
 
 
-def forty_kb() -> "methods.lora.Config":
-    """Return the recorded LoRA of at most 10,000 parameters that is best on average."""
-    best = max(_that_fit(), key=records.accuracy)[0]
-    return methods.lora.Config(rank=best["rank"], alpha=best["alpha"],
-                               targets=tuple(best["targets"]),
-                               layers=best["layers"] and tuple(best["layers"]))
+def candidates() -> list[list[dict]]:
+    """Return the recorded LoRA runs of at most `LIMIT` parameters, by setting, but for the known.
+    """
+    return records.by_setting([
+        row for row in records.load("lora")["runs"]
+        if row["group"] in GROUPS and row["parameters"] <= LIMIT
+        and any(row[name] != value for name, value in KNOWN.items())])
 
 
-def _that_fit() -> list[list[dict]]:
-    """Return the recorded LoRA runs of at most `LIMIT` parameters, by setting."""
-    return records.by_setting([row for row in records.load("lora")["runs"]
-                               if row["group"] in GROUPS and row["parameters"] <= LIMIT])
+def run_forty_kb(choices: Any, case: dict) -> dict[str, dict[str, Any]]:
+    """Hand on the two settings as plain data."""
+    return {name: _as_data(config) for name, config in zip(("ship", "leave"), choices)}
 
 
-def run_forty_kb(forty_kb, case: dict) -> dict[str, Any]:
-    config = forty_kb()
+def _as_data(config: Any) -> dict[str, Any]:
     if not isinstance(config, methods.lora.Config):
         return {"type": named(config)}
     layers = None if config.layers is None else sorted(set(config.layers), key=str)
@@ -786,75 +800,96 @@ def run_forty_kb(forty_kb, case: dict) -> dict[str, Any]:
             "scale": methods.lora.scale(config.rank, config.alpha, config.rank_stabilized)}
 
 
-def judge_forty_kb(case: dict, seen) -> Verdict:
-    """Look the choice up in the record: small enough, measured, and near the best of its size."""
+def judge_forty_kb(case: dict, seen: Any) -> Verdict:
+    """Look both choices up in the record: one near the best of its size, one not."""
+    if odd := strange(seen, "ship", "leave", ship=dict, leave=dict):
+        return odd
+    for name in ("ship", "leave"):
+        if verdict := _is_candidate(name, seen[name]):
+            return verdict
+    best = max(map(records.accuracy, candidates()))[0]
+    ship, leave = (records.accuracy(_runs(seen[name]))[0] for name in ("ship", "leave"))
+    told = f"ship has {ship:.1%} on average over its seeds, the best of these {best:.1%}."
+    if ship < best - CLOSE:
+        few = seen["ship"]["layers"] is not None and len(seen["ship"]["layers"]) < 3
+        return rejected("too_few_blocks" if few else "weaker", told)
+    told = f"{told} leave has {leave:.1%}."
+    if leave >= best - CLOSE:
+        return rejected("not_worse", told)
+    return Verdict(True, told)
+
+
+def _is_candidate(name: str, seen: Any) -> Verdict | None:
+    """Object to what is no setting, does not fit, was not measured, or is known."""
     if odd := strange(seen, "type", type=str, rank=int, targets=list, layers=(list, NoneType),
                       dropout=(int, float), scale=(int, float), use_bias=bool):
         return odd
-    if seen["type"] == "None":
-        return rejected("no_return")
     if seen["type"] != "a Config":
-        return rejected("not_a_config", f"It returned {seen['type']}.")
+        return rejected("not_a_config", f"{name} is {seen['type']}.")
     elsewhere = [t for t in seen["targets"] if not isinstance(t, str) or t not in WIDTHS]
     if elsewhere:
         near = get_close_matches(str(elsewhere[0])[:50], WIDTHS, n=1)
-        return rejected("unknown_place", f"{elsewhere[0]!r} is no place."
-                                      + (f" Did you mean {near[0]!r}?" if near else ""))
+        return rejected("unknown_place", f"In {name}, {elsewhere[0]!r} is no place."
+                                         + (f" Did you mean {near[0]!r}?" if near else ""))
     if not all(type(layer) is int and 0 <= layer < 6 for layer in seen["layers"] or ()):
-        return rejected("unknown_block", f"layers is {seen['layers']}.")
+        return rejected("unknown_block", f"In {name}, layers is {seen['layers']}.")
     blocks = 6 if seen["layers"] is None else len(seen["layers"])
     if not seen["targets"] or not blocks:
-        empty = "layers" if seen["targets"] else "targets"
-        return rejected("nowhere", f"{empty} is empty.")
+        return rejected("nowhere", f"In {name}, {'layers' if seen['targets'] else 'targets'} is "
+                                   "empty.")
     size = sum(blocks * (seen["rank"] * WIDTHS[t] + seen["use_bias"] * OUTPUTS[t])
                for t in seen["targets"])
     if size > LIMIT:
-        return rejected("too_large", f"That is {size:,} parameters, {size * 4 / 1000:.0f} kB.")
-    chosen = [runs for runs in _that_fit() if runs[0]["rank"] == seen["rank"]
-              and runs[0]["layers"] == seen["layers"]
-              and sorted(runs[0]["targets"]) == sorted(seen["targets"])]
-    if not chosen:
-        return rejected("not_recorded", f"Rank {seen['rank']} on {', '.join(seen['targets'])} "
-                                     f"({size:,} parameters) is not in the record.")
-    s = chosen[0][0]["alpha"] / chosen[0][0]["rank"]
+        return rejected("too_large", f"{name} has {size:,} parameters, {size * 4 / 1000:.0f} kB.")
+    if _is(KNOWN, seen):
+        return rejected("known", f"{name} is rank 1 on query and value.")
+    if not (chosen := _runs(seen)):
+        return rejected("not_recorded", f"{name}, rank {seen['rank']} on "
+                                        f"{', '.join(seen['targets'])} ({size:,} parameters), is "
+                                        "not in the record.")
+    s = chosen[0]["alpha"] / chosen[0]["rank"]
     if seen["use_bias"]:
-        return rejected("with_bias", f"With use_bias it has {size:,} parameters.")
+        return rejected("with_bias", f"With use_bias, {name} has {size:,} parameters.")
     if not math.isclose(seen["scale"], s) or seen["dropout"]:
-        return rejected("other_scale", f"Its scale is {seen['scale']:g}, its dropout "
-                                    f"{seen['dropout']:g}; measured were {s:g} and 0.")
-    best = max(map(records.accuracy, _that_fit()))[0]
-    mine = records.accuracy(chosen[0])[0]
-    told = f"Yours has {mine:.1%} on average over its seeds, the best has {best:.1%}."
-    if mine < best - CLOSE:
-        return rejected("too_few_blocks" if blocks < 3 else "weaker", told)
-    return Verdict(True, f"{told} With {size:,} parameters, {size * 4 / 1000:.0f} kB.")
+        return rejected("other_scale", f"The scale of {name} is {seen['scale']:g}, its dropout "
+                                       f"{seen['dropout']:g}; measured were {s:g} and 0.")
+    return None
 
 
-FORTY_MISTAKES = {
-    "no_return": NO_RETURN,
-    "unknown_place": "The places are " + ", ".join(WIDTHS) + ".",
-    "unknown_block": "Blocks are numbered 0 to 5; layers=None means all of them.",
-    "not_a_config": "Return pt.lora.Config(rank=…, targets=…, layers=…).",
-    "too_large": "40 kB hold 10,000 parameters of four bytes. Lower the rank, or use fewer places "
-                 "or blocks.",
-    "not_recorded": "Choose one that was measured: the table above lists them.",
-    "nowhere": "Such an adapter trains nothing: name a place and a block; layers=None means all.",
-    "with_bias": "Those measured have no bias of their own: leave use_bias out.",
-    "other_scale": "Another alpha is another run: give alpha as in the table, twice the rank.",
-    "weaker": "Another way to spend as many parameters was measured to do better.",
-    "too_few_blocks": "One or two blocks with a higher rank were measured to do worse than many "
-                      "blocks with a low one.",
-}
+def _runs(seen: Mapping) -> list[dict]:
+    """Return the runs of a chosen setting; none where it was not measured."""
+    return next((runs for runs in candidates() if _is(runs[0], seen)), [])
+
+
+def _is(row: Mapping, seen: Mapping) -> bool:
+    return (row["rank"], row["layers"], sorted(row["targets"])) == (
+        seen["rank"], seen["layers"], sorted(seen["targets"]))
+
 
 FORTY_KB = Exercise(
-    id="lora.forty_kb", lesson="07", names=("forty_kb",), points=2, minutes=10, difficulty=2,
-    reference="peft_teach.course.lessons.lora.exercises:forty_kb",
+    id="lora.forty_kb", lesson="07", names=("ship", "leave"), points=2, minutes=10, difficulty=2,
+    answer=VALUE, reference=(f"{HERE}:SHIP", f"{HERE}:LEAVE"),
     cases=lambda seed: [{"limit": LIMIT}], run=run_forty_kb, judge=judge_forty_kb,
-    mistakes=FORTY_MISTAKES,
-    hints=("How many parameters are 40 kB? How many does rank 1 on one 384 × 384 matrix take?",
-           "10,000 parameters, and 768 a matrix and rank. Twelve matrices at rank 1, or six at "
-           "rank 2, or fewer at more.",
-           "The figures above: is it better to be thick in one place, or thin in many? In the last "
-           "block, or in all of them?"))
+    mistakes={
+        "unknown_place": "The places are " + ", ".join(WIDTHS) + ".",
+        "unknown_block": "Blocks are numbered 0 to 5; layers=None means all of them.",
+        "not_a_config": "Each of the two is a pt.lora.Config(rank=…, alpha=…, targets=…, "
+                        "layers=…).",
+        "too_large": "40 kB hold 10,000 parameters of four bytes, whether you ship it or not.",
+        "known": "Of that one you know how it ended. Choose among the others.",
+        "not_recorded": "Choose one that was measured: the table above lists them.",
+        "nowhere": "Such an adapter trains nothing: name a place and a block; layers=None means "
+                   "all.",
+        "with_bias": "Those measured have no bias of their own: leave use_bias out.",
+        "other_scale": "Another alpha is another run: give alpha as in the table, twice the rank.",
+        "weaker": "Another way to spend as many parameters was measured to do better.",
+        "too_few_blocks": "One or two blocks with a higher rank were measured to do worse than "
+                          "many blocks with a low one.",
+        "not_worse": "That is within a point of the best: nothing is wrong with it.",
+    },
+    hints=("All that fit cost about the same. What is different is where they spend it.",
+           "The figures of *Places and blocks*: is it better to be thick in one place, or thin in "
+           "many? In the last block, or in all of them?",
+           "Nothing above tells of these six. Which recorded setting is nearest to each?"))
 
 EXERCISES = (COUNT, LAYER, START, CASE, MERGE, PAIRS, FORTY_KB)

@@ -298,8 +298,7 @@ class RankExplorer(Explorer):
                  train_examples: int = 4000):
         found = measured(record)
         self.guess, self.movies, self.train_examples = guess, movies, train_examples
-        self.run = Run("Train this setting now (about three minutes on two cores)", self._train,
-                       self._add)
+        self.run = Run("Train this setting now", self._train, self._add)
         controls = {
             "rank": ipw.SelectionSlider(options=RANKS, value=8, description="rank"),
             "places": Choices(PLACES, ("query", "value"), "places"),

@@ -68,16 +68,20 @@ def draw_first_step(found: Mapping[str, Mapping[int, tuple[float, float]]]) -> F
 def draw_explanations() -> Figure:
     """Draw the accuracy of every recorded setting against what each explanation goes by."""
     made, left, right = figure(9.2, 3.9, columns=2)
-    points = [(setting, recorded.runs(*setting)) for setting in recorded.settings()]
+    points = [(recorded.words(*setting), MARKERS.get(setting[0], "o"), f"rank {setting[0]}",
+               recorded.first_size(*setting), recorded.felt(*setting), recorded.runs(*setting))
+              for setting in recorded.settings()]
+    points += [(name, marker, name, size, felt, rows) for (name, (size, felt, rows)), marker in zip(
+        recorded.variants().items(), "X*")]
     head, full = records.ends()
-    for ax, measure, label in ((left, recorded.first_size, "alpha · lr / √rank: the size of ΔW"),
-                               (right, recorded.felt, "alpha · lr: what the output feels")):
-        for (rank, alpha, lr), rows in points:
-            x, values = measure(rank, alpha, lr), [row["accuracy"] for row in rows]
+    for ax, i, label in ((left, 3, "alpha · lr / √rank: the size of ΔW"),
+                         (right, 4, "alpha · lr: what the output feels")):
+        for point in points:
+            _, marker, legend, x, values = *point[:3], point[i], _accuracies(point[-1])
             ax.plot([x, x], [min(values), max(values)], color=COLOURS["lora"], lw=1.2, alpha=0.6)
-            ax.plot(x, mean(values), MARKERS.get(rank, "o"), color=COLOURS["lora"], ms=7,
+            ax.plot(x, mean(values), marker, color=COLOURS["lora"], ms=7,
                     mfc=COLOURS["lora"] if len(values) > 1 else "none", alpha=0.85, ls="none",
-                    label=f"rank {rank}" if len(values) > 1 else None)
+                    label=legend if len(values) > 1 else None)
         for name, level in (("full fine-tuning", full), ("head only", head)):
             ax.axhline(level, color=COLOURS[name.split()[0]], ls="--", lw=1.5)
             ax.text(0.01, level, name, ha="left", va="bottom", fontsize=9,
@@ -90,10 +94,13 @@ def draw_explanations() -> Figure:
                  ncols=2)
     made.set_label("Accuracy by setting, against the size of the first update and against alpha "
                    "times the rate. " + "; ".join(
-                       f"{recorded.words(*setting)}: {recorded.first_size(*setting):.2g} and "
-                       f"{recorded.felt(*setting):.2g}, {records.accuracy(rows)[0]:.1%}"
-                       for setting, rows in points) + ".")
+                       f"{name}: {size:.2g} and {felt:.2g}, {mean(_accuracies(rows)):.1%}"
+                       for name, _, _, size, felt, rows in points) + ".")
     return made
+
+
+def _accuracies(rows: list[dict]) -> list[float]:
+    return [row["accuracy"] for row in rows]
 
 
 def yours(verdicts: Any) -> Any:

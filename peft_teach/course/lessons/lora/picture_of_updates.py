@@ -17,6 +17,7 @@ from ... import records
 DEPTH = 6                              # blocks of MiniLM, of which all runs are
 YOURS, FULL, WEIGHT = "yours", "full", "weight"
 INTRUDER = 0.6                         # a direction that W knows by less than this cosine
+SHARED = 8                             # directions of which an overlap is asked
 _LABEL = {"facecolor": COLOURS["paper"], "edgecolor": "none", "pad": 0.5, "alpha": 0.7}
 MARKERS = dict(zip(("1", "2", "4", "8", "16", "64"), "os^DvP"))
 
@@ -47,8 +48,8 @@ class Spectra:
     k: int
     cut: Mapping[str, Mapping[int, float]]          # by run and k: accuracy of it, cut everywhere
     head: float
-    overlap: Mapping[str, Mapping[str, float]]      # by run: "in" and "out", from 0 to 1
-    chance: Mapping[str, float]                     # what two random subspaces would share
+    overlap: Mapping[str, Mapping[str, float]]      # by pair: "in" and "out", from 0 to 1
+    chance: float                                   # what two random subspaces would share
 
     @property
     def told(self) -> str:
@@ -100,18 +101,17 @@ def updates(record: Mapping, cuts: Mapping, head: float, place: str, block: int,
         for r in wanted}
     if own:
         found[YOURS] = own[matrix]
-    rows = {r: record[r][matrix] for r in wanted if r != FULL}
-    rows["full, again"] = record["full again"][matrix]
-    width = len(record[WEIGHT][matrix]["sigma"])
+    pairs = {f"r {r} and full": r for r in wanted if r.isdigit() and int(r) >= SHARED}
+    pairs |= {"full, 2 seeds": "full again", "r 8, 2 seeds": "8 again"}
     return Spectra(
         f"{place}, block {block}", found, tuple(record[WEIGHT][matrix]["sigma"]), shown, k,
         {r: cuts[r] for r in wanted if r in cuts}, head,
-        {n: row["overlap"] for n, row in rows.items()},
-        {n: min(len(row["sigma"]), 8) / width for n, row in rows.items()})
+        {pair: record[run][matrix]["overlap"] for pair, run in pairs.items()},
+        SHARED / len(record[WEIGHT][matrix]["sigma"]))
 
 
 def draw_updates(found: Spectra) -> Figure:
-    """Draw σ of ΔW, W + ΔW against W, the accuracy when cut, and the overlap with full's."""
+    """Draw σ of ΔW, W + ΔW against W, the accuracy when cut, and what two updates share."""
     made, sigmas, weights, accuracies, overlaps = figure(9.2, 8, columns=2, rows=2)
     _draw_sigmas(sigmas, found)
     _draw_weights(weights, found)
@@ -124,7 +124,9 @@ def draw_updates(found: Spectra) -> Figure:
         for u in found.updates.values()) + "".join(
         f"; {found.updates[r].name} cut at " + ", ".join(f"{k}: {a:.1%}" for k, a in left.items())
         for r, left in found.cut.items()) + "; intruders: " + ", ".join(
-        f"{found.updates[r].name} {n}" for r, n in found.intruders.items()) + ".")
+        f"{found.updates[r].name} {n}" for r, n in found.intruders.items()) + "; overlaps: "
+        + "; ".join(f"{pair}: {o['in']:.2f} and {o['out']:.2f}"
+                    for pair, o in found.overlap.items()) + ".")
     return made
 
 
@@ -207,12 +209,10 @@ def _draw_overlap(ax, found: Spectra) -> None:
         ax.bar([i + offset for i in range(len(names))], [found.overlap[n][side] for n in names],
                width=0.34, color=colour, label={"in": "input directions",
                                                 "out": "output directions"}[side])
-    for i, name in enumerate(names):
-        ax.plot([i - 0.4, i + 0.4], [found.chance[name]] * 2, color=COLOURS["ink"], lw=1.5,
-                label="two random subspaces" if i == 0 else None)
-    ax.set(xticks=range(len(names)), xticklabels=[n.replace(", ", ",\n") for n in names],
-           ylim=(0, 1), xlabel="rank, or full fine-tuning with another seed",
-           ylabel="overlap with full fine-tuning", title="Do they point the same way?")
+    ax.axhline(found.chance, color=COLOURS["ink"], lw=1.5, label="two random subspaces")
+    ax.set(xticks=range(len(names)), ylim=(0, 1),
+           xticklabels=[n.replace(" and", "\nand").replace(", ", ",\n") for n in names],
+           ylabel=f"overlap of {SHARED} directions", title="Do they point the same way?")
     ax.legend(frameon=False, fontsize=9)
 
 
@@ -263,5 +263,6 @@ def explore_updates(record: dict, of_full: dict,
                       f"nearer than a cosine of {INTRUDER}. "
                       "Below left: the accuracy when every ΔW keeps its k strongest directions "
                       "(full fine-tuning: of all 36 matrices, two seeds). Below right: how much of "
-                      "the space of the (at most 8) strongest directions is shared with full "
-                      "fine-tuning; the black bar is what chance gives.")
+                      f"the space of their {SHARED} strongest directions two updates share, LoRA "
+                      "and full fine-tuning or two seeds of one of them; the black line is what "
+                      "chance gives.")
