@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from typing import Any
 
 from ...errors import PeftTeachError
@@ -48,6 +48,10 @@ def _on_cores(function, items: dict[int, tuple], jobs: int) -> Iterator[tuple[in
             futures = {pool.submit(function, *item): index for index, item in items.items()}
         for future in as_completed(futures):
             yield futures[future], future.result()
+    except (KeyboardInterrupt, GeneratorExit):    # at once, not after what they are at
+        for worker in active_children():
+            worker.kill()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -65,10 +69,7 @@ def _no_interrupt() -> Iterator[None]:
 
 
 def _settle() -> None:
-    """Ctrl-C is the grader's business: it stops, and its workers finish what they are at.
-
-    Where the grader was killed, nobody can tell them so: they end with it.
-    """
+    """Ctrl-C is the grader's business; where the grader ends, by whatever signal, so do they."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
 

@@ -39,7 +39,7 @@ from .cells import Code
 from .extract import Plan, definitions
 from .limits import MEGABYTE, Limits
 from .plain import Malformed, from_bytes, split, to_bytes
-from .server import read_frame
+from .server import read_frame, remove
 
 FORKS = sys.platform == "linux"    # elsewhere a fork after torch was imported is not safe
 LONGEST_TEXT = 20_000              # characters of a message or a traceback
@@ -64,7 +64,7 @@ class Runner:
             with self._one_at_a_time:
                 return self._ask(request) if self.warm else self._fresh(request)
         finally:
-            _remove(scratch)
+            remove(scratch)
 
     def close(self) -> None:
         """End the server."""
@@ -134,26 +134,6 @@ def _start(arguments: list[str]) -> subprocess.Popen:
         [sys.executable, "-P", "-m", "peft_teach.course.grade.server", *arguments],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         env=environment, start_new_session=True)
-
-
-def _remove(folder: str) -> None:
-    """Remove a folder, however deep and by whatever modes the learner's code has built in it."""
-    waiting, number = [folder], 0
-    with contextlib.suppress(OSError):    # what cannot be removed is left to the system
-        while waiting:
-            place = waiting[-1]
-            os.chmod(place, 0o700)
-            inner = []
-            for entry in os.scandir(place):
-                if entry.is_dir(follow_symlinks=False):
-                    number += 1
-                    inner.append(f"{folder}.{number}")
-                    os.rename(entry.path, inner[-1])    # so that no path becomes too long
-                else:
-                    os.unlink(entry.path)
-            os.rmdir(place)
-            waiting.pop()
-            waiting += inner
 
 
 @cache
