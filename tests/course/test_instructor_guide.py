@@ -11,11 +11,12 @@ from grading_corpus import ROOT, lessons
 from peft_teach.course.cli import _parser
 from peft_teach.course.grade import Limits
 from peft_teach.course.grade.collect import LARGEST_NOTEBOOK
-from peft_teach.course.grade.notebook import MOST_CELLS, MOST_CODE
+from peft_teach.course.grade.notebook import MOST_CELLS, MOST_CODE, MOST_VALUES
 from peft_teach.course.grade.run import Runner
 from peft_teach.course.lessons import find, of_lesson
 
 GUIDE = (ROOT / "solutions/README.md").read_text(encoding="utf-8")
+WORDS = " ".join(GUIDE.split())    # wherever its lines break
 PAGES = {path.stem: path.read_text(encoding="utf-8")
          for path in sorted((ROOT / "solutions").glob("[0-9][0-9]_*.md"))}
 ROWS = {name: re.findall(r"^\| `([a-z]\w*\.\w+)` \| ([^|]+) \| [^|]+\?? \|$", page, re.MULTILINE)
@@ -55,13 +56,15 @@ def test_its_commands_exist():
 
 def test_its_numbers_are_the_graders():
     limits = Limits()
-    assert f"use {limits.seconds:g} seconds of a core" in GUIDE
-    assert f"write {limits.file_bytes // 2**20} MB" in GUIDE
-    assert f"at most {limits.output_bytes // 2**20} MB" in GUIDE
+    assert f"use {limits.seconds:g} seconds of a core" in WORDS
+    assert f"write {limits.file_bytes // 2**20} MB" in WORDS
+    assert f"at most {limits.output_bytes // 2**20} MB" in WORDS
     assert limits.memory_bytes == 2**30    # "1 GB"
-    assert f"may have {LARGEST_NOTEBOOK // 2**20} MB, {MOST_CELLS} cells" in GUIDE
-    assert "a million characters of code" in GUIDE
+    assert f"may have {LARGEST_NOTEBOOK // 2**20} MB, {MOST_CELLS} cells" in WORDS
+    assert "a million characters of code" in WORDS
     assert MOST_CODE == 10**6
+    assert "three million values" in WORDS
+    assert MOST_VALUES == 3 * 10**6
     assert Runner(limits).limits == limits
 
 
@@ -69,6 +72,23 @@ def test_the_rate_is_the_recorded_one():
     rows = json.loads((ROOT / "assets/records/grading.json").read_text())["runs"]
     rates = [row["a_minute"] for row in rows]
     assert min(rates) >= 20
-    assert f"between {min(rates)} and {max(rates)} notebooks" in GUIDE
+    assert f"between {min(rates)} and {max(rates)} notebooks" in WORDS
     others = [60 * row["jobs"] / row["whole_notebook_seconds"] for row in rows]
-    assert f"at most {math.ceil(max(others))} (" in GUIDE
+    assert f"at most {math.ceil(max(others))} (" in WORDS
+
+
+def test_the_plans_are_of_the_lessons_as_they_are():
+    plans = GUIDE[GUIDE.index("## Plans"):GUIDE.index("## Give out")]
+    texts = {lesson.name[:2]: "\n".join(cell.source for cell in lesson.student.cells)
+             for lesson in lessons().values()}
+    day = re.findall(r"(\d\d) \((\d+) min\)", plans)
+    assert len(day) == 4
+    for lesson, minutes in day:
+        assert f"about {minutes} minutes" in texts[lesson]
+    headings = re.findall(r"\*([A-Z][^*|]+)\*[ ,;:]", plans.partition("**A day**")[0])
+    assert len(headings) == 4
+    for heading in headings:
+        assert f"## {heading}\n" in texts["07"]
+    numbers = re.findall(r"exercises (\d) (?:to|and) (\d)", plans)
+    assert [int(number) for pair in numbers for number in pair] == [1, 3, 4, 5, 6, 7]
+    assert "### Exercise 7 " in texts["07"]
