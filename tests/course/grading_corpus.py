@@ -207,6 +207,19 @@ add("meier", solved("02"), full("02"), file="meier_123_assignsubmission_file_02_
 add("ngoc", solved("01"), full("01"), file="submitted/ngoc/full/01_full.ipynb")
 add("twice", solved("00"), full("00"), flag="2 submissions, the latest counts",
     file="twice/00_inside-1.ipynb")
+add("team-1", solved("00"), full("00"))
+add("team-2", untouched("00"), dict.fromkeys(full("00"), 0))
+for number, points in ((1, full("00")), (2, dict.fromkeys(full("00"), 0))):
+    add(f"student-{number}", solved("00") if number == 1 else untouched("00"), points,
+        file=f"submitted/student-{number}/inside/00_inside.ipynb")
+add("dana", solved("00"), full("00"), file="dana_00_inside (2).ipynb",
+    flag="2 submissions, the latest counts")
+add("dana-7", untouched("00"), dict.fromkeys(full("00"), 0), file="dana-7/00_inside.ipynb",
+    flag="dana and dana-7: two students, or one?")
+add("heap", solved("00"), full("00"), file="heap/00_inside.ipynb",
+    flag="302 files are not graded; the first: heap/folder.ipynb")
+add("empty keys", b'{"cells": [' + b'{"":0},' * (31 * 2**20 // 7) + b"{}]}", {},
+    says="more than 3,000,000 values", file="empty keys/07_lora.ipynb")
 
 
 # ── what hostile students hand in ────────────────────────────────────────────────────────────
@@ -307,6 +320,23 @@ add("by heart", hostile(
 add("tells the case", hostile(
     "if rank > 1000:\n    raise type(f'Saw{n_in}', (Exception,), {})(f'{n_in} {n_out} {rank}')\n"
     "return rank * (n_in + n_out)"), but("lora.count"), says="but not a further case")
+# The frames of a child, written by the answer: its own words, to pass for ours or to tell a case.
+FORGED = """import os
+from peft_teach.course.grade.plain import to_bytes
+if rank > {rank}:
+    os.write(3, to_bytes({{"ended": {{"state": "wrong", "message": {says}, "traceback": "",
+                                   "mistake": None}}}}))
+    os._exit(0)
+return rank * (n_in + n_out)"""
+attack("forges a page", FORGED.format(rank=-1, says="'Passed! 3 of 3 points'"), "could not be read")
+attack("forges a limit", FORGED.format(
+    rank=1000, says="f'It took longer than 2 seconds: {n_in} {n_out} {rank}'"),
+    "but not a further case")
+attack("environment", "import os\nraise ValueError(dict(os.environ), os.getpid(), os.getppid())",
+       "}, 1, -1)")
+attack("links", "import os\nraise ValueError(os.readlink('/proc/self/exe'))", "PermissionError")
+attack("memory later", "return rank * (n_in + n_out) if rank < 1000 else len(bytearray(10**11))",
+       "more than 512 MB of memory")
 add("hangs later", hostile("while rank > 1000:\n    pass\nreturn rank * (n_in + n_out)"),
     but("lora.count"), says="longer than")
 add("trains", cells_of(solved("07"), lambda cells: [
@@ -339,6 +369,11 @@ def write(folder: Path, **words: str) -> None:
     essay.parent.mkdir(parents=True)
     essay.write_bytes(b"%PDF")
     (folder / "readme.txt").write_text("Nobody's.")
+    (folder / "dana_00_inside.ipynb").write_text(json.dumps(untouched("00")))
+    (folder / "heap/linked.ipynb").symlink_to(folder / "twice/00_inside.ipynb")
+    (folder / "heap/folder.ipynb").mkdir()
+    (folder / "heap/repository.zip").write_bytes(zipped({
+        f"notes/{number}.ipynb": b'{"cells": [{"source": "1"}]}' for number in range(300)}))
 
 
 def safe(student: str) -> str:

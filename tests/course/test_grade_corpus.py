@@ -101,6 +101,8 @@ def test_pages_are_safe_to_open_and_to_hand_out(graded):
         assert "<script" not in page
         assert "default-src 'none'" in page
         assert str(ROOT) not in page
+        assert "Passed!" not in page
+        assert "PYTHONPATH" not in page
         assert not re.search(r"/(root|home|tmp)/(?!escaped)", page.replace(str(graded.canary), ""))
 
 

@@ -353,6 +353,9 @@ def test_where_two_readings_are_possible_the_rows_stay_apart(tmp_path):
     assert sorted(said) == ["anna", "anna-1", "bo-1", "bo-2"]
     doubted = {student for student in said if "two students, or one?" in said[student]}
     assert doubted == {"anna", "anna-1"}
+    pages = report.feedback([report.Row(student, "", "", (), tuple(found.split("; ")))
+                             for student, found in said.items()])
+    assert "anna-1" not in pages["anna"]    # a page names nobody else
 
 
 WORK = {lesson: json.dumps(untouched(lesson)).encode() for lesson in ("00", "07")}

@@ -38,6 +38,8 @@ MOST_ENTRIES = 50_000
 LONGEST_NAME = 1_000                  # characters of a path in a zip
 DEEPEST_ZIP = 2                       # zips in a zip
 
+DOUBT = "two students, or one?"       # ends a flag that names others: not for the student
+
 _CANVAS = re.compile(r"^(?P<who>[^_]+)_(?:LATE_)?(?P<id>\d+)_(?P<file>\d+)_(?P<name>.+)$")
 _MOODLE = re.compile(r"^(?P<who>.+?)_(?P<id>\d+)_assignsubmission_")
 _LESSON = re.compile(    # the lessons' files, and the number of a copy behind
@@ -375,7 +377,7 @@ def _perhaps_one(students: set[str]) -> dict[str, str]:
     for student in sorted(students):
         first = _AGAIN.sub("", student)
         if first != student and first in students:
-            flags[first] = flags[student] = f"{first} and {student}: two students, or one?"
+            flags[first] = flags[student] = f"{first} and {student}: {DOUBT}"
     return flags
 
 

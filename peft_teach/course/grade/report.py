@@ -22,7 +22,7 @@ from ...errors import PeftTeachError
 from ..card import Card
 from ..exercise import PASSED, WRONG
 from ..lessons import all_exercises, of_lesson
-from .collect import clean, safe_name
+from .collect import DOUBT, clean, safe_name
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
@@ -131,7 +131,7 @@ def _section(row: Row) -> str:
     head = f"Lesson {row.lesson}: {row.points} of {row.maximum} points" if row.lesson else (
         "Not graded")
     ids = tuple(f"{mark['exercise']}:" for mark in row.marks)    # those are for the instructor
-    said = [flag for flag in row.flags if not flag.startswith(ids)]
+    said = [flag for flag in row.flags if not (flag.startswith(ids) or flag.endswith(DOUBT))]
     parts = [f"<h2>{escape(head)}</h2>", f"<p>{escape(row.path)}</p>",
              *(f"<p>{escape(flag)}</p>" for flag in said)]
     for mark in row.marks:
