@@ -409,9 +409,10 @@ def test_an_export_beside_something_else_is_no_students(tmp_path):
     assert students(tmp_path, "anna.ipynb", *(f"export/{who}_{n}_assignsubmission_file_/x.ipynb"
                                               for n, who in enumerate(("anna", "bo")))) == [
         "anna", "export: anna", "export: bo"]
-    assert students(tmp_path, "c/cy_1_2_x.ipynb", "c/di_3_4_x.ipynb")[1:3] == ["c: cy", "c: di"]
-    assert {"an export" in said for student, said in flags(tmp_path).items() if ":" in student} == {
-        True}
+    assert students(tmp_path, "c/cy_1_2_x.ipynb", "c/cy_3_4_x.ipynb", "c/di_5_6_x.ipynb")[1:4] == [
+        "c: cy (1)", "c: cy (3)", "c: di"]
+    told = {student for student, said in flags(tmp_path).items() if "of an export" in said}
+    assert told == {student for student in flags(tmp_path) if ":" in student}
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")

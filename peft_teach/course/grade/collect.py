@@ -278,10 +278,10 @@ def _named(submissions: list[Submission]) -> list[Submission]:
             student = form["who"]
         elif platform:
             student, flags = parts[at], ("lies beside the export, and has none of its names",)
-        elif parts[:at + 1] in exports and len(parts) > at + 1:
-            inner = _MOODLE.match(parts[at + 1]) or _CANVAS.match(parts[at + 1])
-            student, flags = f"{parts[at]}: {inner['who'] if inner else parts[at + 1]}", (
-                "an export, but something else lies beside it",)
+        elif parts[:at + 1] in exports and len(parts) > at + 1 and (
+                form := _MOODLE.match(parts[at + 1]) or _CANVAS.match(parts[at + 1])):
+            student = f"{parts[at]}: {form['who']}"
+            flags = ("of an export, but something else lies beside it",)
         elif one:
             student, flags = one, (f"all that lies in {one}.zip is taken for one student's",)
         else:
@@ -289,7 +289,7 @@ def _named(submissions: list[Submission]) -> list[Submission]:
         student = " ".join(unicodedata.normalize("NFC", clean(student)).split()) or "_"
         id = form["id"] if form else ""
         ids[student, parts[:at]].add(id)
-        stem = PurePosixPath(form["name"] if form and platform is _CANVAS and at == len(parts) - 1
+        stem = PurePosixPath(form["name"] if platform is _CANVAS and form and at == len(parts) - 1
                              else parts[-1]).stem
         again = _AGAIN.search(stem)
         named.append(replace(
