@@ -384,6 +384,10 @@ def test_one_zip_is_of_one_student_or_of_all(tmp_path, files, expected):
 @pytest.mark.parametrize("beside", [{}, {"07_lora.ipynb": WORK["07"]}])
 def test_whatever_a_student_packed_is_one_row_and_a_flag(tmp_path, files, beside):
     (tmp_path / "anna.zip").write_bytes(zipped(files | beside))
+    if not beside:
+        said = flags(tmp_path)    # alone, too, where it could be a class
+        assert list(said) == ["anna"]
+        assert f"{len(files):,} files are not graded" in said["anna"]
     (tmp_path / "bo.ipynb").write_bytes(WORK["07"])
     said = flags(tmp_path)
     assert sorted(said) == ["anna", "bo"]

@@ -18,7 +18,8 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...errors import PeftTeachError
@@ -33,6 +34,7 @@ from .run import FORKS
 __all__ = ["Limits", "Settings", "grade"]
 
 NO_LESSON = "no lesson of this course"
+MOST_UNREADABLE = 100    # files in one folder or zip, where none of all is of the course
 
 
 def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | None = None,
@@ -112,6 +114,11 @@ def _sorted_out(submissions: Sequence[Submission], asked: str | None
         if student in lost:    # said once, and where its student has a row already, there
             flags.append(_not_graded(lost.pop(student), beside=True))
         sorted_out.append((chosen, counts_for, tuple(flags)))
+    places = {PurePosixPath(submission.path).parts[0] for submission in submissions}
+    if not groups and len(places) == 1 and len(submissions) > MOST_UNREADABLE:    # no class: a heap
+        (first, why), *others = [each for files in lost.values() for each in files]
+        heap = replace(first, student=places.pop().removesuffix(".zip"))
+        lost = {heap.student: [(heap, why), *others]}
     for files in lost.values():
         first, _ = files[0]
         sorted_out.append((first, None, (*first.flags, _not_graded(files, beside=False))))
