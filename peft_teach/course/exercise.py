@@ -75,6 +75,7 @@ class Exercise:
     # "code": functions and classes, a test that the learner writes among them; "value": plain data,
     # such as a number, a table, a setting, or two of them.
     answer: str = CODE
+    optional: bool = False                  # for those who want more: no lesson counts on it
     # Of a test that the learner writes: what `audit` calls it with, from pieces by their names.
     arguments: Callable[[Mapping[str, Any]], Sequence[Any]] | None = None
 

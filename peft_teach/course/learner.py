@@ -172,12 +172,23 @@ def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
     rows = [("exercise", "lesson", "difficulty", "minutes", "points", "state")]
     for e in exercises:
         points = e.points if states[e.id] == PASSED else 0
-        rows.append((e.id, e.lesson, "●" * e.difficulty, e.minutes, f"{points} of {e.points}",
-                     states[e.id]))
-    solved = [e for e in exercises if states[e.id] == PASSED]
+        optional = ", optional" if e.optional else ""
+        rows.append((e.id, e.lesson, "●" * e.difficulty, e.minutes,
+                     f"{points} of {e.points}{optional}", states[e.id]))
     show(Card("The whole course" if lesson is None else f"Lesson {lesson}",
-              note=f"{len(solved)} of {len(exercises)} passed, {sum(e.points for e in solved)} of "
-                   f"{sum(e.points for e in exercises)} points", table=tuple(rows)))
+              note=_passed(exercises, states), table=tuple(rows)))
+
+
+def _passed(exercises: list[Exercise], states: dict[str, str]) -> str:
+    """How many passed and their points; what is optional is counted apart."""
+    asked = [e for e in exercises if not e.optional]
+    more = [e for e in exercises if e.optional]
+    solved = [e for e in asked if states[e.id] == PASSED]
+    told = (f"{len(solved)} of {len(asked)} passed, {sum(e.points for e in solved)} of "
+            f"{sum(e.points for e in asked)} points")
+    if more:
+        told += f"; optional: {sum(states[e.id] == PASSED for e in more)} of {len(more)}"
+    return told
 
 
 def _state(exercise: Exercise, earlier: dict[str, str]) -> str:

@@ -146,7 +146,7 @@ def test_the_check_line_run_twice_does_not_pass(demo, said):
         assert f"your own code: {state}" in text
         assert "passed" not in text
     progress()
-    assert "0 of 7 passed" in said()
+    assert "0 of 6 passed" in said()
 
 
 @pytest.mark.parametrize("worse", [wrong, stub])
@@ -158,7 +158,7 @@ def test_the_last_check_counts_and_the_card_says_so(worse, said):
     check("demo.double", worse)
     assert "It had passed before, but the last check counts." in said()
     progress()
-    assert "0 of 7 passed" in said()
+    assert "0 of 6 passed" in said()
     check("demo.double", worse)
     assert "the last check counts" not in said()
 
@@ -323,7 +323,7 @@ def test_reset_without_a_stub_says_so(stubs):
 def test_progress_is_of_the_whole_course_or_of_one_lesson(said):
     progress()
     text = said()
-    assert "The whole course (0 of 7 passed, 0 of 17 points)" in text
+    assert "The whole course (0 of 6 passed, 0 of 13 points; optional: 0 of 1)" in text
     assert "later.add" in text
 
     check("demo.double", double)
@@ -338,7 +338,15 @@ def test_progress_is_of_the_whole_course_or_of_one_lesson(said):
     assert ["demo.pair", "97", "●●", "5", "0", "of", "2", "wrong"] in rows
 
     progress(98)
-    assert "later.add" in said()
+    text = said()
+    assert "Lesson 98 (0 of 0 passed, 0 of 0 points; optional: 0 of 1)" in text
+    assert "0 of 4, optional" in text
+    check("later.add", double)
+    said()
+    progress(98)
+    text = said()
+    assert "optional: 1 of 1" in text
+    assert "4 of 4, optional" in text
     with pytest.raises(UnknownName, match="97, 98, 99"):
         progress("05")
 
@@ -358,15 +366,15 @@ def test_progress_survives_a_new_kernel_and_begins_anew_on_request(kept, stubs, 
     said()
     progress()
     text = said()
-    assert "The whole course (1 of 7 passed, 3 of 17 points)" in text
+    assert "The whole course (1 of 6 passed, 3 of 13 points; optional: 0 of 1)" in text
     assert [line.split()[-1] for line in text.splitlines()[2:5]] == ["passed", "wrong", "attempted"]
     reset("demo.double")
     said()
     progress()
-    assert "0 of 7 passed" in said()
+    assert "0 of 6 passed" in said()
     check("demo.double", double)
     progress(reset=True)
-    assert "0 of 7 passed" in said()
+    assert "0 of 6 passed" in said()
 
 
 def test_what_is_kept_solves_nothing(kept, said, monkeypatch):

@@ -868,7 +868,7 @@ def _is(row: Mapping, seen: Mapping) -> bool:
 
 FORTY_KB = Exercise(
     id="lora.forty_kb", lesson="07", names=("ship", "leave"), points=2, minutes=10, difficulty=2,
-    answer=VALUE, reference=(f"{HERE}:SHIP", f"{HERE}:LEAVE"),
+    answer=VALUE, optional=True, reference=(f"{HERE}:SHIP", f"{HERE}:LEAVE"),
     cases=lambda seed: [{"limit": LIMIT}], run=run_forty_kb, judge=judge_forty_kb,
     mistakes={
         "unknown_place": "The places are " + ", ".join(WIDTHS) + ".",

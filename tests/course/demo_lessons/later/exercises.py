@@ -4,6 +4,7 @@ from peft_teach.course.exercise import Exercise, Verdict
 
 EXERCISES = (
     Exercise(id="later.add", lesson="98", names=("later",), points=4, minutes=5, difficulty=3,
+             optional=True,
              reference="peft_teach.course.lessons.demo.exercises:reference_double",
              cases=lambda seed: [1],
              run=lambda later, case: later(case), judge=lambda case, y: Verdict(y == 2),
