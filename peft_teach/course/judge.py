@@ -68,6 +68,11 @@ def whole(value: Any) -> int | None:
     return int(value) if is_whole else None
 
 
+def not_whole(value: Any) -> str:
+    """What a value is that may look like the right count."""
+    return f"That is {named(value)}, not an int."
+
+
 def plain(value: Any) -> Any:
     """What a learner gave, with a number of NumPy's as Python's own: `run` hands it on as that."""
     return value.item() if isinstance(value, np.generic) else value
@@ -97,7 +102,7 @@ def judged_count(found, right: int, told: str, candidates: Mapping[str, int | tu
         return rejected("not_whole", f"{told} That is a tensor; .item() gives the number in it.")
     number = whole(found)
     if number is None:
-        return rejected("not_whole", told)
+        return rejected("not_whole", f"{told} {not_whole(found)}")
     if number == right:
         return Verdict(True, praise)
     for mistake, values in candidates.items():

@@ -30,6 +30,7 @@ def test_all_else_is_not(odd):
     verdict = count(odd)
     assert (verdict.passed, verdict.mistake) == (False, "not_whole")
     assert "expected 32" in verdict.message
+    assert "not an int" in verdict.message    # the first failure shows no more than this
 
 
 def test_a_tensor_of_one_number_is_told_how_to_become_one():

@@ -13,7 +13,17 @@ from torch import Tensor, nn
 
 from ....methods import bottleneck
 from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, close, difference, named, plain, rejected, strange, whole
+from ...judge import (
+    NO_RETURN,
+    close,
+    difference,
+    named,
+    not_whole,
+    plain,
+    rejected,
+    strange,
+    whole,
+)
 from ...observe import loss
 from .placing import PLACEMENTS
 from .sealed import SEALED
@@ -61,7 +71,7 @@ def judge_size(case: dict, seen) -> Verdict:
         return rejected("no_return")
     for numbers, value in zip(inputs, found):
         if whole(value) is None:
-            return rejected("not_whole", f"size_for{numbers} gave {value!r}.")
+            return rejected("not_whole", f"size_for{numbers} gave {value!r}. {not_whole(value)}")
     if found == right:
         return Verdict(True, "Four tensors a bottleneck, and not one parameter over the budget.")
     i = next(i for i, value in enumerate(found) if value != right[i])

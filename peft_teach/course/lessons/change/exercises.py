@@ -15,7 +15,18 @@ from .... import spectra
 from ....subspace import hashes
 from ...adapter_judge import MISTAKES, Method
 from ...exercise import Exercise, Verdict
-from ...judge import HALF, NO_RETURN, close, difference, named, plain, rejected, strange, whole
+from ...judge import (
+    HALF,
+    NO_RETURN,
+    close,
+    difference,
+    named,
+    not_whole,
+    plain,
+    rejected,
+    strange,
+    whole,
+)
 from .injecting import HOLDS, INJECT
 from .small import SMALL
 
@@ -66,7 +77,7 @@ def judge_energy(case: dict, seen) -> Verdict:
         if isinstance(value, Tensor):
             return rejected("tensor", f"It gave {value!r}.")
         if whole(value) is None:
-            return rejected("not_whole", f"It gave {value!r}.")
+            return rejected("not_whole", f"It gave {value!r}. {not_whole(value)}")
     if not seen["intact"]:
         return rejected("input_changed", "Afterwards σ is not what it was before.")
     if found == right:
