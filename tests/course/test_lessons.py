@@ -40,6 +40,20 @@ def test_a_lesson_follows_the_anatomy(source):
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.stem)
+def test_a_heading_says_what_the_exercise_says(source):
+    """Its points, its minutes, and whether it is optional, as the card of progress shows them."""
+    cells = read(source)
+    headings = re.findall(r"^### (.* minutes\))$", "\n".join(
+        c.source for c in cells if c.kind == "markdown"), re.MULTILINE)
+    solved = [c.exercise for c in cells if c.part == SOLUTION]
+    for heading, exercise in zip(headings, solved, strict=True):
+        points, minutes = re.findall(r"(\d+) (?:point|minute)", heading)
+        more = "optional" in heading or "A stretch" in heading
+        assert (int(points), int(minutes), more) == (
+            exercise.points, exercise.minutes, exercise.optional), exercise.id
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.stem)
 def test_outputs_that_nbval_compares_are_stored(source):
     tagged = [c for c in notebook("solutions", source).cells
               if "nbval-check-output" in c.metadata.get("tags", ())]

@@ -401,7 +401,7 @@ PROJECT_MISTAKES = {
 
 PROJECT = Exercise(
     id="change.project", lesson="02", names=("project",), points=1, minutes=8, difficulty=2,
-    reference="peft_teach.subspace:project",
+    optional=True, reference="peft_teach.subspace:project",
     cases=project_cases, run=run_project, judge=judge_project, mistakes=PROJECT_MISTAKES,
     hints=("h[i] says which entry of z weight i takes: indexing a tensor by a tensor takes them "
            "for all weights at once.",
