@@ -111,7 +111,7 @@ model.eval()
 sentences = ["The plot is thin, but the actors are so good that you forgive it.", "A dull film."]
 batch = tokenizer(sentences, padding=True, return_tensors="pt").to(pt.device())
 for ids, real in zip(batch["input_ids"], batch["attention_mask"]):
-    print(" ".join(tokenizer.convert_ids_to_tokens(ids)), real.tolist())
+    print(" ".join(tokenizer.convert_ids_to_tokens(ids)), " mask", "".join(map(str, real.tolist())))
 
 names = ("query", "key", "value", "attention_out", "attention_norm", "ffn_in", "ffn_out", "ffn_norm")
 place_of = pt.models.places(model)                        # the course's word for a place → its modules, block by block
@@ -307,10 +307,9 @@ with torch.no_grad():
 #
 # ### Exercise 4 · Which is which? (2 points, about 7 minutes)
 #
-# Here are the four 384 × 384 matrices of block 3, each with its bias, under the letters a to d. They have the same
-# shape, and no name. You know what goes into the block, and what the model makes of it. Which letter is `query`,
-# `key`, `value`, `attention_out`? Write a search in a cell of your own. Then type what you found as a text of four letters, in
-# this order: `order = "abcd"`.
+# Here is the attention of block 3: four 384 × 384 matrices, each with its bias, under the letters a to d. They have been
+# rewritten: none equals a matrix of the model, and yet, in one order, they give the block's output. Which letter is `query`, `key`, `value`, `attention_out`? Write a search in a cell of your own. Then type what you found as a
+# text of four letters, in this order: `order = "abcd"`.
 
 # %%
 pieces = pictures.unlabelled(model)                       # letter → (weight, bias)
@@ -538,32 +537,34 @@ pt.compare("inside.frozen", "W", "what a frozen layer keeps")
 # *where*: below the lowest part that trains, nothing is kept.
 #
 # Now the whole model, through one step: block by block forward, and back again. Activations pile up on the way forward and
-# go on the way back, while gradients come. **At which moment is the most held**, if everything trains, on 16 sentences of 32
+# go on the way back, while gradients come. **At which moment is the most held**, if everything trains, on 4 sentences of 128
 # tokens?
 
 # %%
-fullest = pt.widgets.Guess("Everything trains, 16 × 32 tokens: most is held at the", ("start", "loss", "half back", "end"), "inside.fullest")
+fullest = pt.widgets.Guess("Everything trains, 4 × 128 tokens: most is held at the",
+                           ("start", "loss", "half back", "end"), "inside.fullest")
 fullest
 
 # %%
 trainees = {"everything": prepared("all"), "LoRA": prepared("LoRA"), "head only": prepared("head")}
 measured = {}
 for trains, trainee in trainees.items():
-    for n_sentences, n_tokens in ((16, 32), (4, 128)):
+    for n_sentences, n_tokens in ((4, 128), (16, 32)):
         ids = torch.randint(1000, 30_000, (n_sentences, n_tokens), device=pt.device())
         step = pictures.through_a_step(trainee, {"input_ids": ids, "labels": ids[:, 0] % 2})
         bill = pt.account.ledger(trainee, n_sentences, n_tokens)
         measured[trains, f"{n_sentences} × {n_tokens}"] = (bill, step)
-_, step = measured["everything", "16 × 32"]
+_, step = measured["everything", "4 × 128"]
 sums = [a + g for a, g in zip(step.activations, step.gradients)]
 phase, place = step.moments[sums.index(max(sums))]
 when = "end" if (phase, place) == ("backward", "in") else {"forward": "start", "backward": "half back"}.get(phase, phase)
-pt.compare("inside.fullest", when, "when most is held, 16 sentences of 32 tokens")
+pt.compare("inside.fullest", when, "when most is held, 4 sentences of 128 tokens")
 pictures.explore_step(measured)
 
 # %% [markdown]
-# Look at LoRA, then at the head alone, and at the longer sentences, which have as many tokens in all. Then one sentence:
-# **why does LoRA keep so much with 0.33 % trained, and the head alone so little?**
+# Look at LoRA and at the head alone, then at 16 × 32, which is as many tokens: there the end comes near the loss. (With half
+# the tokens it is the end.) Then one sentence: **why does LoRA keep so much with 0.33 % trained, and the head
+# alone so little?**
 
 # %%
 pt.sentence("inside.activations", ...)
@@ -584,14 +585,16 @@ pt.sentence("inside.activations", ...)
 # recorded training of 16 sentences of 32 tokens, with all that a process needs.
 
 # %%
+lora_share = {}
 for n_sentences, n_tokens in ((16, 32), (256, 32), (1, 256), (16, 256)):
     bills = {trains: pt.account.ledger(trainee, n_sentences, n_tokens) for trains, trainee in trainees.items()}
     all_of_it, some = bills["everything"], bills["LoRA"]
-    share = some.total_bytes / all_of_it.total_bytes
-    print(f"{n_sentences:3d} × {n_tokens:3d}: everything {all_of_it.total_bytes / 1e6:6,.0f} MB, {all_of_it.total_bytes / all_of_it.weights_bytes:4.1f} times "
-          f"the weights; LoRA takes {share:.0%}, and keeps {some.activations_bytes / all_of_it.activations_bytes:.0%} of the activations")
-    if (n_sentences, n_tokens) == (16, 32):
-        pt.compare("inside.memory", round(100 * share), "percent of full training's memory that LoRA takes, by the ledger")
+    share, kept = some.total_bytes / all_of_it.total_bytes, some.activations_bytes / all_of_it.activations_bytes
+    lora_share[n_sentences, n_tokens] = round(100 * share)
+    print(f"{n_sentences:3d} × {n_tokens:3d}: everything {all_of_it.total_bytes / 1e6:6,.0f} MB, "
+          f"{all_of_it.total_bytes / all_of_it.weights_bytes:4.1f} times the weights; "
+          f"LoRA takes {share:.0%}, and keeps {kept:.0%} of the activations")
+pt.compare("inside.memory", lora_share[16, 32], "percent of full training's memory that LoRA takes, 16 × 32, by the ledger")
 pt.plots.show(pt.plots.ledgers(bills), f"What training MiniLM holds, {n_sentences} sentences of {n_tokens} tokens.")
 cost = pt.course.records.load("lora")["cost"]
 above = {method: row["peak_mb"] - row["loaded_mb"] for method, row in cost.items()}
@@ -713,8 +716,9 @@ pt.sentence("inside.idle", ...)                    # why? one sentence of your o
 # The key's bias b adds q·b to *every* score of a query's row, and a softmax does not change when all scores grow by the
 # same number. (So its gradient is zero, too: remember it when lesson 02 trains nothing but biases.)
 #
-# There is more that nobody could tell from outputs: within a head, query and key may be turned by the same rotation, and
-# the scores stay; the heads may be reordered, if the columns of `attention_out` follow.
+# There is more that nobody could tell from outputs, and it is how the four matrices were rewritten: within a head, queries may
+# be multiplied by a matrix and keys by its inverse, transposed, and the scores stay; so it is with values and the columns of
+# `attention_out`.
 #
 # </details>
 #

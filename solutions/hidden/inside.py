@@ -18,7 +18,7 @@ def attention() -> list[dict]:
     sizes = ((2, 4, 4, 16, 1, True), (1, 3, 5, 8, 8, False), (3, 1, 11, 384, 12, True),
              (1, 6, 8, 768, 12, True))
     return [dict(zip(("batch", "queries", "keys", "d", "heads", "causal"), each),
-                 size=1.0, seed=900 + i)
+                 size=1.0, about=0.0, seed=900 + i)
             for i, each in enumerate(sizes)]
 
 

@@ -107,13 +107,22 @@ def test_one_order_of_twenty_four_gives_the_block_of_minilm():
                for place in (*PLACES, "attention_norm", "ffn_in", "ffn_out", "ffn_norm")
                for kind in ("weight", "bias")}
     block = find("inside.transformer").resolve()
+    pieces = pictures.unlabelled(model)
     gaps = pictures.try_orders(
         lambda W: block(hidden[3], batch["attention_mask"], W, 12), hidden[4],
         {n: w for n, w in weights.items() if n.partition(".")[0] not in PLACES},
-        pictures.unlabelled(model))
+        pieces)
     near, second = sorted(gaps, key=gaps.get)[:2]
     assert (near, len(gaps)) == (find("inside.order").resolve(), 24)
     assert gaps[near] < 1e-5 < 1e-2 < gaps[second]
+    # And the output alone tells: beside the model's own matrices, nothing looks alike.
+    for kind in (0, 1):
+        theirs = [weights[f"{place}.{('weight', 'bias')[kind]}"] for place in PLACES]
+        for each in theirs:
+            assert not any((each - piece[kind]).abs().max() < 0.1 for piece in pieces.values())
+        by_norm = sorted(pieces, key=lambda letter, kind=kind: pieces[letter][kind].norm().item())
+        ranks = sorted(range(4), key=lambda i, theirs=theirs: theirs[i].norm().item())
+        assert [near[i] for i in ranks] != by_norm
 
 
 @pytest.mark.parametrize(("optimizer", "moments"), [

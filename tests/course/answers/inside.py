@@ -179,6 +179,8 @@ WRONG["inside.attention"] = {
         weights = raised / raised.sum(dim=-1, keepdim=True)
 """),
     "misfit": but(BY_HEAD, FILLED, "scores.masked_fill(~mask[:, :, :mask.shape[1]], -1e9)"),
+    "leak": (but(BY_HEAD, 'float("-inf")', "-15"), but(AT_ONCE, "-1e9", "-100.0"),
+             but(BY_HEAD, FILLED, "scores - 15 * mask.logical_not()")),
     "no_scale": but(BY_HEAD, SCALE, ""),
     "scale_not_root": but(BY_HEAD, SCALE, " / width"),
     "one_head": (but(BY_HEAD, "    width", "    heads = 1\n    width"),

@@ -20,6 +20,7 @@ HERE = "peft_teach.course.lessons.inside.blocks"
 PLACES = ("query", "key", "value", "attention_out")
 EPS = 1e-12    # of MiniLM's norms
 LARGE = 6.5    # of queries and keys: their scores reach a hundred, and exp(89) is infinite
+LOW = -120.0   # of all scores: to fill in −15 or −100 would lift what is shut above what is read
 LAYOUT = ("heads_mixed", "interleaved", "not_joined")
 
 NOT_A_TENSOR = "Return one tensor: the output, and nothing beside it."
@@ -67,8 +68,11 @@ def attention_cases(seed: int) -> list[dict]:
              {"batch": 2, "queries": 5, "keys": 9, "d": 384, "heads": 12, "causal": False},
              {"batch": 3, "queries": 4, "keys": 6, "d": 40, "heads": 5, "causal": True},
              {"batch": 1, "queries": 4, "keys": 9, "d": 384, "heads": 12, "causal": False,
-              "size": LARGE})
-    return [{"size": 1.0, **size, "seed": 10 * seed + i} for i, size in enumerate(sizes)]
+              "size": LARGE},
+             {"batch": 2, "queries": 4, "keys": 7, "d": 384, "heads": 12, "causal": True,
+              "about": LOW})
+    return [{"size": 1.0, "about": 0.0, **size, "seed": 10 * seed + i}
+            for i, size in enumerate(sizes)]
 
 
 def attention_inputs(case: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -78,6 +82,10 @@ def attention_inputs(case: Mapping[str, Any]) -> dict[str, Tensor]:
     made = {name: randn(case["batch"], count, case["d"])
             for name, count in (("q", queries), ("k", keys), ("v", keys))}
     made["q"], made["k"] = made["q"] * case["size"], made["k"] * case["size"]
+    if case["about"]:      # the first entry of each head: a constant in all scores
+        width = case["d"] // case["heads"]
+        each = (-case["about"] * width**0.5)**0.5
+        made["q"][..., ::width], made["k"][..., ::width] = each, -each
     real = torch.arange(keys) < keys - 1 - torch.arange(case["batch"])[:, None] % 2
     mask = real[:, None].expand(-1, queries, -1)
     if case["causal"]:     # a query stands at the place of its key, the last at the last
@@ -100,7 +108,7 @@ def run_attention(attention: Callable, case: dict) -> dict[str, Any]:
         unread = ~before["mask"].any(1)                       # keys that no query may read
         q, k, v = (before[name].clone() for name in "qkv")
         ones = attention(q, k, torch.ones_like(v), case["heads"], before["mask"].clone())
-        k[unread], v[unread] = 3.0, -5.0
+        k[unread], v[unread] = 0.9 * k[unread], -500.0
         other = attention(q, k, v, case["heads"], before["mask"].clone())
         if isinstance(ones, Tensor):
             seen["of_ones"] = ones.clone()
@@ -125,7 +133,10 @@ def judge_attention(case: dict, seen) -> Verdict:
     right = attention(**inputs, heads=case["heads"])
     call = (f"With q of shape {tuple(inputs['q'].shape)}, k and v of {tuple(inputs['k'].shape)} "
             f"and {case['heads']} heads:")
-    if close(found, right, 1e-5 if case["size"] == 1 else 1e-3):
+    usual = case["size"] == 1 and not case["about"]
+    if (case["about"] or close(found, right, 1e-2)) and not seen["moved"] < 1e-4:
+        return rejected("leak", f"{call} {_property(seen, right)}")
+    if close(found, right, 1e-5 if usual else 1e-3):
         if not seen["trains"]:
             return rejected("no_gradient", "Its output has no gradient to pass back to q, k and v.")
         if not close(seen["of_ones"], torch.ones_like(right)) or not 0 <= seen["moved"] < 1e-4:
@@ -139,7 +150,7 @@ def judge_attention(case: dict, seen) -> Verdict:
         return rejected("shape", f"{call} its output has shape {tuple(found.shape)}; expected "
                                  f"{tuple(right.shape)}.")
     if found.isnan().any():
-        return rejected("nan" if case["size"] == 1 else "overflow",
+        return rejected("nan" if usual else "overflow",
                         f"{call} {int(found.isnan().sum())} entries are nan.")
     return Verdict(False, f"{call} {_property(seen, right)}")
 
@@ -214,8 +225,8 @@ ATTENTION_MISTAKES = {
     "no_gradient": "Lesson 04 trains through it: compute with torch, and without detach, .data or "
                    "no_grad.",
     "nan": NOT_A_NUMBER,
-    "overflow": "Scores here reach a hundred and more, and exp of 89 is infinite in float32. "
-                "torch's softmax takes the largest score away first.",
+    "overflow": "Scores here reach a hundred and more, to either side, and in float32 exp(89) is "
+                "infinite and exp(−104) is 0. torch's softmax takes the largest score away first.",
     "shape": "The output has a row for each query, d entries wide: the heads side by side again.",
     "misfit": "There may be more keys than queries: take the number of each from its own tensor.",
     "no_scale": "The scores are divided by the square root of a head's width, before the softmax.",
@@ -227,6 +238,9 @@ ATTENTION_MISTAKES = {
     "over_queries": "The softmax runs over the keys: what one query reads sums to 1.",
     "no_mask": "The mask is not used: what a query may not read has weight 0.",
     "mask_inverted": "The mask is true where a query *may* read.",
+    "leak": "A finite score leaves some weight: −15 or −100 in the place of a shut key is the "
+            "largest of all where the others lie near −120. Which score has the weight 0, whatever "
+            "the others are?",
     "scores_to_zero": "A score of 0 is not a weight of 0: exp(0) is 1. Which score has the weight "
                       "0?",
     "mask_after": "After the softmax it is too late: the weights that are left no longer sum to 1.",

@@ -171,12 +171,36 @@ def explore_attention(tokens: Sequence[str], tables: Sequence[Tensor]) -> Explor
 
 
 def unlabelled(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return weight and bias of the four attention layers of block 3, under a letter each."""
+    """Return weight and bias of the four attention layers of block 3, under a letter each.
+
+    They are rewritten: no entry is the model's, nor is a norm, and the block's output stays. In
+    each head, queries are multiplied by a matrix and keys by the inverse of its transpose; values
+    by another matrix, and the columns of attention_out by its inverse. The bias of the values
+    passes a part on to that of attention_out. That of the keys does nothing, and is drawn.
+    """
     places = models.places(model)
-    found = {}
-    for place, letter in zip(PLACES, ORDER):
-        layer = model.get_submodule(places[place][BLOCK_OF_THE_PUZZLE])
-        found[letter] = (layer.weight.detach().clone(), layer.bias.detach().clone())
+    layers = [model.get_submodule(places[place][BLOCK_OF_THE_PUZZLE]) for place in PLACES]
+    (Q, q), (K, k), (V, v), (O, o) = ((layer.weight.detach().cpu().double(),
+                                       layer.bias.detach().cpu().double()) for layer in layers)
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    def mixing(least: float, most: float) -> Tensor:
+        """Mix the entries of each head; singular values lie between the two numbers."""
+        heads = model.config.num_attention_heads
+        turn, back = (torch.linalg.qr(drawn(heads, len(q) // heads, len(q) // heads)).Q
+                      for _ in range(2))
+        scales = torch.linspace(least, most, len(q) // heads, dtype=torch.float64)
+        return torch.block_diag(*(turn * scales @ back))
+
+    A, B = mixing(0.3, 0.9), mixing(1.0, 2.0)
+    moved = drawn(len(v)) * 3 * v.std()
+    made = {"query": (A @ Q, A @ q), "key": (A.inverse().T @ K, drawn(len(k)) * q.std()),
+            "value": (B @ V, B @ (v + moved)), "attention_out": (O @ B.inverse(), o - O @ moved)}
+    like = layers[0].weight
+    found = {letter: tuple(t.to(like) for t in made[place]) for place, letter in zip(PLACES, ORDER)}
     return {letter: found[letter] for letter in LETTERS}
 
 
