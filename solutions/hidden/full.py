@@ -20,13 +20,13 @@ def batches(seed: int, sizes: tuple[int, ...], length: int = 5) -> list[dict]:
 
 def accuracy() -> list[dict]:
     """A small batch in the middle, one sentence alone, all of one label, longer sentences."""
-    cases = [{"seed": 901, "batches": batches(901, (6, 2, 6, 5))},
-             {"seed": 902, "batches": batches(902, (1,))},
-             {"seed": 903, "batches": batches(903, (1, 9, 4), length=9)}]
+    cases = [{"seed": 901, "batches": batches(901, (6, 2, 6, 5)), "autograd": True},
+             {"seed": 902, "batches": batches(902, (1,)), "autograd": False},
+             {"seed": 903, "batches": batches(903, (1, 9, 4), length=9), "autograd": True}]
     one_label = batches(904, (5, 8))
     for batch in one_label:
         batch["labels"] = torch.ones_like(batch["labels"])
-    return [*cases, {"seed": 904, "batches": one_label}]
+    return [*cases, {"seed": 904, "batches": one_label, "autograd": True}]
 
 
 def step() -> list[dict]:

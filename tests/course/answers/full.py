@@ -150,6 +150,9 @@ WRONG["full.accuracy"] = {
                      "    torch.set_grad_enabled(False)\n    if batches:\n"),
                  but(ACCURACY, "    with torch.no_grad():\n",
                      "    torch.autograd.set_grad_enabled(False)\n    with torch.no_grad():\n")),
+    "left_on": but(ACCURACY, "    with torch.no_grad():\n",
+                   "    torch.set_grad_enabled(False)\n    if batches:\n",
+                   "    return", "    torch.set_grad_enabled(True)\n    return"),
     "keys": but(ACCURACY, MODEL, 'model(batch["input_ids"], batch["attention_mask"])[0]'),
     "inputs_changed": (
         but(ACCURACY, "            logits =", '            labels = batch.pop("labels")\n'
@@ -169,9 +172,10 @@ def accuracy(model, batches):
 
 # ── full.step ────────────────────────────────────────────────────────────────────────────────
 
+TRAINED = "[p for p in model.parameters() if p.requires_grad]"
 LINES = {"train": "model.train()", "eval": "model.eval()", "forward": "loss = model(**batch).loss",
          "backward": "loss.backward()", "step": "optimizer.step()",
-         "clip": "nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
+         "clip": f"nn.utils.clip_grad_norm_({TRAINED}, 1.0)",
          "zero": "optimizer.zero_grad()", "model_zero": "model.zero_grad()"}
 
 
@@ -200,16 +204,18 @@ RIGHT["full.step"] = {
                                      "output = model(**batch)", "loss.backward()",
                                      "value = output.loss.item()\n    output.loss.backward()"),
     "clipped by hand": but(STEP, CLIP, """with torch.no_grad():
-        grads = [p.grad for p in model.parameters() if p.grad is not None]
+        grads = [p.grad for p in model.parameters() if p.requires_grad]
         norm = torch.stack([g.norm() for g in grads]).norm()
         if norm > 1:
             for g in grads:
                 g /= norm"""),
-    "of the optimizer's parameters": but(STEP, "model.parameters()",
+    "of the optimizer's parameters": but(STEP, TRAINED,
                                          '[p for group in optimizer.param_groups '
                                          'for p in group["params"]]'),
     "gradients set to None": but(STEP, LINES["zero"], """for p in model.parameters():
         p.grad = None"""),
+    "all, once the model has none": but(ordered("train model_zero forward backward clip step"),
+                                        TRAINED, "model.parameters()"),
     "a closure": """
 def step(model, batch, optimizer):
     model.train()
@@ -218,7 +224,8 @@ def step(model, batch, optimizer):
         optimizer.zero_grad()
         loss = model(**batch).loss
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1)
+        trained = filter(lambda p: p.requires_grad, model.parameters())
+        torch.nn.utils.clip_grad_norm_(trained, max_norm=1)
         return loss
 
     return optimizer.step(closure).item()
@@ -274,7 +281,10 @@ WRONG["full.step"] = {
     "clip_value": but(STEP, "clip_grad_norm_", "clip_grad_value_"),
     "clip_each": but(STEP, CLIP, """for p in model.parameters():
         nn.utils.clip_grad_norm_(p, 1.0)"""),
-    "clip_group": but(STEP, "model.parameters()", 'optimizer.param_groups[0]["params"]'),
+    "clip_frozen": (but(STEP, TRAINED, "model.parameters()"),
+                    but(RIGHT["full.step"]["clipped by hand"], "if p.requires_grad",
+                        "if p.grad is not None")),
+    "clip_group": but(STEP, TRAINED, 'optimizer.param_groups[0]["params"]'),
     "always_clipped": but(RIGHT["full.step"]["clipped by hand"], """        if norm > 1:
             for g in grads:
                 g /= norm""", """        for g in grads:
@@ -297,8 +307,8 @@ WRONG["full.step"] = {
 }
 
 BEYOND["full.step"] = but(STEP, CLIP, """if max(p.grad.norm() for p in model.parameters()
-           if p.grad is not None) > 1:    # the largest tensor's, in place of all
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)""")
+           if p.requires_grad) > 1:    # the largest tensor's, in place of all
+        """ + CLIP)
 
 # ── full.head_only ───────────────────────────────────────────────────────────────────────────
 
@@ -398,6 +408,7 @@ WRONG["full.head_only"] = {
                         "    return", "        return")),
     "pooler": but(HEAD, "name in head", 'name in head or "pooler" in name'),
     "no_return": but(HEAD, "return", "count ="),
+    "not_whole": (but(HEAD, COUNT, f"float({COUNT})"), but(HEAD, "p.numel()", "p.numel() / 1")),
     "counts_all": but(HEAD, " if p.requires_grad)", ")"),
     "counts_frozen": but(HEAD, " if p.requires_grad)", " if not p.requires_grad)"),
     "counts_rows": but(HEAD, "p.numel()", "len(p)"),
@@ -560,6 +571,9 @@ foretold = {"place": "together", "steps": "apart"}
 
 RIGHT["full.pair"] = {
     "two places, at the end": PAIR,
+    "two ends of one place": STEPS,
+    "a rate that has no say at the end": but(STEPS, '{"steps": "end"}',
+                                             '{"steps": "end", "rate": 0.3}'),
     "rates that have no say": but(PAIR, '"rate": 0.1}\nsecond', '"rate": 0.03}\nsecond'),
     "the other way round": """
 foretold = dict(steps="together", place="apart")
@@ -586,15 +600,14 @@ foretold = {"place": "apart", "steps": "together"}
     "beside_the_point": but(STEPS, '{"steps": "end"}', '{"rate": 0.3}'),
     "same": (but(STEPS, ' | {"steps": "end"}', ""),
              but(STEPS, "250", '"end"', '{"steps": "end"}', '{"rate": 0.3}')),
-    "seen": (STEPS, but(STEPS, '"together", "steps"', '"apart", "steps"'),
-             but(STEPS, '{"steps": "end"}', '{"steps": "end", "rate": 0.3}')),
     "no_setting": (but(STEPS, '{"steps": "end"}', '{"steps": 1000}'),
                    but(STEPS, '{"steps": "end"}', '{"seed": 1}'),
                    but(PAIR, '{"reads": "mean", "steps": "end", "rate": 0.1}', '"mean"')),
     "no_forecast": (but(PAIR, '"apart", "steps": "together"', '"apart"'),
                     but(PAIR, '"apart", "steps"', '"mean", "steps"')),
     "wrong_forecast": (but(PAIR, '"apart", "steps": "together"', '"together", "steps": "apart"'),
-                       but(PAIR, '"apart", "steps"', '"together", "steps"')),
+                       but(PAIR, '"apart", "steps"', '"together", "steps"'),
+                       but(STEPS, '"together", "steps"', '"apart", "steps"')),
 }
 
 # ── full.culprits ────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .... import models
 from ... import trial
 from ...exercise import VALUE, Exercise, Verdict
-from ...judge import NO_RETURN, named, plain, rejected, strange, whole
+from ...judge import NO_RETURN, named, not_whole, plain, rejected, strange, whole
 from ...trial import PASSES, outcomes, score
 from . import sick, versions
 from .small import Classifier, batches_of, cached
@@ -43,12 +43,14 @@ def accuracy(model: nn.Module, batches: Iterable[dict[str, Tensor]]) -> float:
 
 
 def accuracy_cases(seed: int) -> list[dict]:
-    cases = [{"seed": 100 * seed + i, "batches": batches_of(100 * seed + i, sizes)}
-             for i, sizes in enumerate(((256, 256, 85), (7, 7, 7, 1), (3, 11)))]
+    cases = [{"seed": 100 * seed + i, "batches": batches_of(100 * seed + i, sizes), "autograd": on}
+             for i, (sizes, on) in enumerate((((256, 256, 85), True), ((7, 7, 7, 1), True),
+                                              ((3, 11), False)))]
     for case in cases:
         _surest_first(Classifier(seed=case["seed"]), case["batches"][0])
     last = cases[-1]
-    return [*cases, last | {"batches": cached(Classifier(seed=last["seed"]), last["batches"])}]
+    features = cached(Classifier(seed=last["seed"]), last["batches"])
+    return [*cases, last | {"batches": features, "autograd": True}]
 
 
 def _surest_first(model: nn.Module, batch: dict[str, Tensor]) -> None:
@@ -60,17 +62,17 @@ def _surest_first(model: nn.Module, batch: dict[str, Tensor]) -> None:
 
 
 def run_accuracy(accuracy, case: dict) -> dict[str, Any]:
-    """Measure a model that was left in training mode; report the answer and what it saw."""
+    """Measure a model that was left in training mode; report the answer and what it saw.
+
+    The case says whether autograd is on when the learner's code is called.
+    """
     model = Classifier(seed=case["seed"]).train()
     before = [p.detach().clone() for p in model.parameters()]
     given = copy.deepcopy(case["batches"])
-    was_on = torch.is_grad_enabled()
-    try:
+    with torch.set_grad_enabled(case["autograd"]):    # which puts it back, too
         with _no_grad_watched() as used:
             found = _called(accuracy, model, case["batches"])
-        left = torch.is_grad_enabled() == was_on
-    finally:
-        torch.set_grad_enabled(was_on)
+        left = torch.is_grad_enabled()
     if isinstance(found, _NoSuchKey):
         return {"key": found.name}
     return {"found": found.detach() if isinstance(found, Tensor) else found,
@@ -148,8 +150,9 @@ def judge_accuracy(case: dict, seen) -> Verdict:
     if seen["grad"]:
         return rejected("bare_no_grad" if seen["bare"] else "graph",
                         "When the model was called, autograd was at work.")
-    if not seen["left"]:
-        return rejected("left_off", "Afterwards autograd is not switched as it was before.")
+    if seen["left"] != case["autograd"]:
+        was, now = ("off", "on") if seen["left"] else ("on", "off")
+        return rejected(f"left_{now}", f"Before the call autograd was {was}, and now it is {now}.")
     if not seen["intact"]:
         return rejected("inputs_changed", BATCH_CHANGED)
     return Verdict(True, "Counted over examples, without dropout, without a graph.")
@@ -231,6 +234,8 @@ ACCURACY_MISTAKES = {
     "left_off": "torch.set_grad_enabled(False) on a line of its own switches autograd off for the "
                 "whole program, and the next training fails. `with torch.no_grad():` switches it "
                 "back where its block ends.",
+    "left_on": "Whoever had switched autograd off, for more than this call, finds it on. "
+               "`with torch.no_grad():` gives back what was there before, whichever that was.",
     "keys": KEYS,
     "inputs_changed": INPUTS_CHANGED,
 }
@@ -257,7 +262,7 @@ def step(model: nn.Module, batch: dict[str, Tensor], optimizer: torch.optim.Opti
     model.train()
     loss = model(**batch).loss
     loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+    nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], CLIP)
     optimizer.step()
     optimizer.zero_grad()
     return loss.item()
@@ -309,13 +314,17 @@ def step_cases(seed: int) -> list[dict]:
 
 
 def _start(case: dict) -> Classifier:
-    """Return the case's model. A large `scale` of the head makes large gradients."""
+    """Return the case's model. A large `scale` of the head makes large gradients.
+
+    What is frozen holds a gradient still, as after a training in which it took part.
+    """
     model = Classifier(seed=case["seed"])
     with torch.no_grad():
         for p in model.classifier.parameters():
             p.mul_(case["scale"])
     for name, p in model.named_parameters():
         p.requires_grad_(not case["head_only"] or name.startswith("classifier"))
+        p.grad = None if p.requires_grad else torch.ones_like(p)
     return model
 
 
@@ -417,7 +426,7 @@ def _why_not(case: dict, seen: dict) -> Verdict:
 
 
 VARIANTS = ("no_zero_grad", "step_first", "no_clip", "clip_value", "clip_each",
-            "clip_group", "always_clipped", "uphill", "step_twice")
+            "clip_group", "clip_frozen", "always_clipped", "uphill", "step_twice")
 
 
 def _steps(case: dict, how: str) -> tuple[list[Tensor], list[float]]:
@@ -432,7 +441,7 @@ def _steps(case: dict, how: str) -> tuple[list[Tensor], list[float]]:
             optimizer.zero_grad()
         loss = model(**batch).loss
         (-loss if how == "uphill" else loss).backward()
-        _clip(trained, how)
+        _clip(list(model.parameters()) if how == "clip_frozen" else trained, how)
         if how != "step_first":
             optimizer.step()
         if how == "step_twice":
@@ -534,6 +543,9 @@ STEP_MISTAKES = {
     "clip_group": "An optimizer may have several groups of parameters, and this one has two: only "
                   "the first was clipped. The norm is that of all gradients of trained "
                   "parameters.",
+    "clip_frozen": "A frozen parameter may still hold a gradient, from a training in which it took "
+                   "part. It was counted into the norm, so that the others were shortened too "
+                   "much, in every step: the optimizer clears only what it moves.",
     "always_clipped": "The gradient was brought to norm 1 even where it was smaller. Clipping only "
                       "ever makes it shorter.",
     "uphill": "The loss goes up: the sign is wrong somewhere.",
@@ -645,7 +657,9 @@ def judge_head(case: dict, seen) -> Verdict:
     told = f"It returned {seen['gave']}; expected {right}."
     if seen["gave"] == "None":
         return rejected("no_return")
-    if seen["found"] == right and type(seen["found"]) is int:
+    if seen["found"] is not None and whole(seen["found"]) is None:
+        return rejected("not_whole", f"{told} {not_whole(seen['found'])}")
+    if seen["found"] == right:
         return Verdict(True, f"{right} numbers train, all others are frozen.")
     counts = {"counts_tensors": len(head), "counts_all": sum(sizes.values()),
               "counts_frozen": sum(sizes.values()) - right,
@@ -676,6 +690,7 @@ HEAD_MISTAKES = {
     "pooler": "The pooler trains too. It is a pretrained layer and belongs to the backbone; "
               "pt.models.head(model) lists what does not.",
     "no_return": NO_RETURN,
+    "not_whole": "A number of parameters is a whole number: an int.",
     "counts_tensors": "That is the number of tensors. Each has p.numel() numbers.",
     "counts_all": "That counts every parameter: count those that train.",
     "counts_frozen": "That counts the frozen ones.",
@@ -833,8 +848,6 @@ def judge_pair(case: None, found) -> Verdict:
              for name, low in LOW.items()}
     if right["place"] == right["steps"]:
         return rejected(f"both_{right['place']}", told)
-    if differing == ["steps"]:
-        return rejected("seen", "You have seen this outcome above.")
     if not isinstance(foretold, dict) or foretold.keys() != right.keys() or not all(
             value in (APART, TOGETHER) for value in foretold.values()):
         return rejected("no_forecast", f"The forecast is {foretold!r}.")
@@ -862,8 +875,6 @@ PAIR_MISTAKES = {
                   "both survive, or both fall.",
     "both_together": "Both explanations foretell that these two end together. So whatever comes "
                      "out, both survive, or both fall.",
-    "seen": "What the head on the pooler is worth after 250 steps and at its end stands there. A "
-            "forecast of what is known can no longer fail: ask what you do not know yet.",
     "no_forecast": "For each explanation, place and steps, say whether the two runs would end "
                    "\"apart\" or \"together\" if it were the whole truth.",
     "wrong_forecast": "Take that explanation for the whole truth: which of the four, pooler or "
@@ -880,8 +891,9 @@ PAIR = Exercise(
     hints=("Write down the four combinations of place and steps. Which of them end low if the "
            "place is the whole truth? Which if the steps are?",
            "Two runs decide if one explanation has them end apart and the other together.",
-           "The pair that everybody reports, pooler and mean after 250 steps, ends apart under "
-           "both. What has to be the same for both, so that the steps have no say?"))
+           "The pair that stands there, pooler and mean after 250 steps, ends apart under both. "
+           "Which of its two runs do you exchange, and for what, so that one explanation has them "
+           "end together?"))
 
 
 # ── full.culprits ────────────────────────────────────────────────────────────────────────────
@@ -913,7 +925,7 @@ CULPRITS_MISTAKES = {
 
 CULPRITS_EXERCISE = Exercise(
     id="full.culprits", lesson="01", names=("culprits",), points=2, minutes=6, difficulty=2,
-    answer=VALUE, reference="peft_teach.course.lessons.full.exercises:CULPRITS",
+    answer=VALUE, optional=True, reference="peft_teach.course.lessons.full.exercises:CULPRITS",
     cases=lambda seed: [None], run=lambda answer, case: answer, judge=judge_culprits,
     mistakes=CULPRITS_MISTAKES,
     hints=("Three symptoms, not one: the loss, the accuracy, and how far the weights went.",
