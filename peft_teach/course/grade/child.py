@@ -85,7 +85,7 @@ def _settle(scratch: Path) -> None:
     for name in set(os.environ) - KEPT:
         del os.environ[name]
     for name in ("HOME", "TMPDIR", "TEMP", "TMP"):
-        os.environ[name] = str(scratch)
+        os.environ[name] = os.curdir    # the whole path has another name in each run
     for module in (os, sys.modules[os.name]):    # the kernel refuses the numbers of others
         module.getpid = lambda: 1
     tempfile.tempdir = str(scratch)
