@@ -207,7 +207,7 @@ pt.require("lora.layer")
 #
 # > *At the start the output is the base's, to the bit; then training moves both $A$ and $B$, and nothing of the base.*
 #
-# `make(base, rank, alpha)` makes such a layer around a frozen `nn.Linear` of your choice; its parameters are called `A`
+# `make(base, rank, alpha)` makes such a layer around a frozen `nn.Linear` of your choice, in float32; its parameters are called `A`
 # and `B`. Your test must spare five right layers and catch nine broken ones.
 
 

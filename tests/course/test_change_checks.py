@@ -41,7 +41,7 @@ def test_two_inputs_meet_their_share_exactly():
     (case,) = change.energy_cases(0)
     exact = [(sigma.tolist(), share) for sigma, share in zip(case["sigmas"], case["shares"])
              if share * sum(s * s for s in sigma.tolist()) in sigma.square().cumsum(0).tolist()]
-    assert exact == [([2.0] * 4, 0.5), ([2.0] * 4, 1.0)]
+    assert exact == [([2.0] * 4, 0.25), ([2.0] * 4, 1.0)]
 
 
 # ── change.truncate ──────────────────────────────────────────────────────────────────────────

@@ -177,6 +177,12 @@ def directions(sigma, share=0.9):
     energy = np.cumsum(sigma.numpy() ** 2)
     return np.searchsorted(energy, share * energy[-1]) + 1
 """,
+    "norms": """
+def directions(sigma, share=0.9):
+    for k in range(1, len(sigma) + 1):
+        if sigma[:k].norm() ** 2 >= share * sigma.norm() ** 2:
+            return k
+""",
     "NumPy, counted": """
 import numpy as np
 
@@ -475,6 +481,9 @@ RIGHT["change.small"] = {
 """),
     "two for a row": but(SMALL, OUTER,
                          "(p[0::2, None] * p[None, 1::2]).contiguous()"),
+    "the smaller of the two": but(SMALL, EYE, "p * torch.minimum(*torch.meshgrid(torch.arange("
+                                              "1.0, n + 1), torch.arange(1.0, n + 1), "
+                                              "indexing='ij'))"),
     "ones and the identity": but(SMALL, EYE, "p[0] * (torch.ones(n, n) + torch.eye(n))"),
 }
 
@@ -489,6 +498,8 @@ WRONG["change.small"] = {
                    but(SMALL, DIAG, "p * torch.tril(torch.ones(n, n))")),
     "unused": (but(SMALL, OUTER, "torch.outer(p[:n], p[:n])"),
                but(SMALL, DIAG, "p[0] * torch.eye(n)")),
+    "changed": (but(SMALL, DIAG, "torch.diag(p.mul_(2))"),
+                but(SMALL, OUTER, "torch.outer(p[:n].mul_(2), p[n:])")),
     "no_gradient": (but(SMALL, EYE, "torch.eye(n) * p.item()"),
                     but(SMALL, DIAG, "torch.tensor(p.tolist()).diag()"),
                     but(SMALL, OUTER, "torch.outer(p[:n], p[n:].detach())")),
@@ -644,6 +655,9 @@ WRONG["change.inject"] = {
             raise KeyError(target)
     head =""", "        if not hits:\n            raise KeyError(target)\n", "")),
     "lost": (but(INJECT, "modules[parent]", "model.get_submodule(parent)"),
+             but(INJECT, "        setattr(modules[parent], child, make(modules[name]))\n",
+                 "        owner = model.get_submodule(parent)\n"
+                 "        setattr(owner, child, make(getattr(owner, child)))\n"),
              but(RECURSIVE, "            walk(child, here)\n", "",
                  "                setattr(module, name, make(child))\n",
                  "                setattr(module, name, make(child))\n"
@@ -660,6 +674,18 @@ WRONG["change.inject"] = {
     for name, p in model.named_parameters():
         p.requires_grad = name in head or not name.endswith((".weight", ".bias", ".shift"))
     return model""")),
+    "other_module": (but(INJECT, "make(modules[name])", "make(modules[names[0]])"),
+                     but(INJECT, "make(modules[name])", "make(again(modules[name]))",
+                         "def inject", """
+def again(module):
+    for m in module.modules():
+        if hasattr(m, "reset_parameters"):
+            m.reset_parameters()
+    return module
+
+
+def inject"""), but(INJECT, "return model", "return model.half()"),
+                     but(INJECT, "return model", "return model.eval()")),
     "base_trained": but(INJECT, FREEZE, "", "    return model", """
     head = pt.models.head(model)
     for name, p in model.named_parameters():

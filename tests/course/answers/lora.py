@@ -108,6 +108,7 @@ RIGHT["lora.layer"] = {
     "summed, then rounded": but(LAYER, ADDED, "(y + u).to(y.dtype)"),
     "in place": but(LAYER, ADDED, "y.add_(u.to(y.dtype))"),
     "einsum": but(LAYER, BRANCH, "torch.einsum('...i,ri,or->...o', x.float(), self.A, self.B)"),
+    "a seed of its own": but(LAYER, SCALE, f"torch.manual_seed(5)\n        {SCALE}"),
     "F.linear": but(LAYER, BRANCH, "nn.functional.linear(nn.functional.linear("
                                    "x.float(), self.A), self.B)"),
     "A zero": but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
@@ -182,9 +183,18 @@ WRONG["lora.layer"] = {
     "both_random": (but(LAYER, B, "torch.randn(base.out_features, rank)"),
                     but(LAYER, "torch.zeros", "1e-3 * torch.randn")),
     "alike": (but(LAYER, "torch.randn(rank", "torch.ones(rank"),
+              but(LAYER, A, "torch.randn(rank, 1) * torch.randn(1, base.in_features) / "
+                            "base.in_features**0.5"),
+              but(LAYER, A, "torch.linspace(-1, 1, rank * base.in_features).view(rank, -1) * "
+                            "(3 / base.in_features)**0.5"),
               but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
                   "torch.randn(base.out_features, 1).expand(-1, rank).clone() / rank**0.5")),
-    "matrix_built": (but(LAYER, BRANCH, "x.float() @ (self.B @ self.A).T"),
+    "matrix_built": (but(LAYER, Y, f"{Y}        if not self.training:\n            W = self.base."
+                                   "weight.float() + self.scale * self.B @ self.A\n            "
+                                   "return nn.functional.linear(x.float(), W, self.base.bias if "
+                                   "self.base.bias is None else self.base.bias.float())."
+                                   "to(y.dtype)\n"),
+                     but(LAYER, BRANCH, "x.float() @ (self.B @ self.A).T"),
                      but(LAYER, U, "        W = self.base.weight.float() + self.scale * self.B @ "
                                    "self.A\n        u = nn.functional.linear(x.float(), W) - "
                                    "nn.functional.linear(x.float(), self.base.weight.float())\n")),
@@ -543,6 +553,8 @@ def merged(layer):
                but(MERGE, DELTA, f"({DELTA}).T")),
     "no_return": but(MERGE, "    return linear\n", ""),
     "not_linear": (but(MERGE, "return linear", "return layer"),
+                   but(MERGE, "    return linear", "    linear.register_forward_hook(lambda m, i, "
+                                                   "y: 2 * y)\n    return linear"),
                    but(MERGE, "return linear", "return linear.weight")),
     "dtype": but(MERGE, "dtype=base.weight.dtype, ", ""),
     "device": (but(MERGE, ", device=base.weight.device", ""),
@@ -580,6 +592,8 @@ RIGHT["lora.pairs"] = {
                                      '"BETTER"'),
     "by number": but(PAIRS, LIST, '{1: "better", 2: "no difference seen", 3: "worse", '
                                   '4: "no difference seen"}'),
+    "by number, from the last": but(PAIRS, LIST, '{4: "no difference seen", 3: "worse", '
+                                                 '2: "no difference seen", 1: "better"}'),
     "NumPy": but("import numpy as np\n" + PAIRS, LIST, f"np.array({LIST})"),
     "named": """
 same = "no difference seen"

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from .... import models
 from ....core import Adapter, adapters, plain_name
@@ -98,22 +99,38 @@ def model_of(case: dict) -> nn.Module:
 
 def run_inject(inject, case: dict) -> dict[str, Any]:
     """Put adapters into one model, and try to, with an unknown name, into others."""
-    make = ADAPTERS[_own(case)]
+    make, model = ADAPTERS[_own(case)], model_of(case)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
     try:
-        found = inject(model_of(case), case["targets"], make)
+        found = inject(model, case["targets"], make)
     except Exception as error:
-        if not any(target in str(error) for target in case["targets"]):
+        within = isinstance(error, AttributeError) and _is_nested(case)
+        if not within and not any(target in str(error) for target in case["targets"]):
             raise
         return {"gave": type(error).__name__, "is_model": False, "refused": True}
     seen = {"gave": named(found), "is_model": isinstance(found, nn.Module), "refused": False}
     if not seen["is_model"]:
         return seen
+    seen["other"] = _other(found, before)
     placed = {name: _at(found, name) for name in _names(case)}
     seen["layers"] = {name: _layers(module) for name, module in placed.items()}
     seen["listed"] = len(adapters(found))
     seen["trains"] = {plain_name(found, n): p.requires_grad for n, p in found.named_parameters()}
     seen["asked"] = [_asked(inject, make, model_of(case), targets) for targets in case["unknown"]]
     return seen
+
+
+def _other(model: nn.Module, before: dict[str, Tensor]) -> str:
+    """Return the first thing of a model that is not what it was before, in words, or none."""
+    for name, p in model.named_parameters(remove_duplicate=False):
+        plain = plain_name(model, name)
+        was = before.get(plain)
+        if was is not None and (p.dtype != was.dtype or not torch.equal(p, was)):
+            return f"{plain} is not what it was"
+    for name, module in model.named_modules():
+        if not module.training:
+            return f"{name or 'the model'} is no longer in training mode"
+    return ""
 
 
 def _at(model: nn.Module, name: str) -> nn.Module | None:
@@ -152,16 +169,20 @@ def _asked(inject, make, model: nn.Module, targets: tuple[str, ...]) -> dict[str
 
 def judge_inject(case: dict, seen) -> Verdict:
     if odd := strange(seen, "gave", "is_model", "refused", gave=str, is_model=bool, refused=bool,
-                      layers=dict, listed=int, trains=dict, asked=list):
+                      layers=dict, listed=int, trains=dict, asked=list, other=str):
         return odd
+    if seen["refused"] and seen["gave"] == "AttributeError":
+        return rejected("lost", f"{_told(case)} inject raised {seen['gave']}.")
     if seen["refused"]:
         return rejected("refused_known", f"{_told(case)} {_hits(case)[0]} is meant, and inject "
                                          f"raised {seen['gave']}.")
     if not seen["is_model"]:
         return rejected("no_return") if seen["gave"] == "None" else rejected(
             "no_model", f"It gave {seen['gave']}.")
-    if not seen.keys() >= {"layers", "listed", "trains", "asked"}:
+    if not seen.keys() >= {"layers", "listed", "trains", "asked", "other"}:
         return Verdict(False, "The check's report is not whole.")
+    if seen["other"]:
+        return rejected("other_module", f"{_told(case)} {seen['other']}.")
     for question in (_wraps_what_it_should, _trains_what_it_should, _refuses_what_is_not_there):
         if verdict := question(case, seen):
             return verdict
@@ -181,6 +202,12 @@ def _means(target: str, name: str) -> bool:
 def _hits(case: dict) -> list[str]:
     return [name for name in _names(case)
             if any(_means(target, name) for target in case["targets"])]
+
+
+def _is_nested(case: dict) -> bool:
+    """Whether a module that is meant lies inside another."""
+    hits = _hits(case)
+    return any(one.startswith(f"{other}.") for one in hits for other in hits)
 
 
 def _told(case: dict) -> str:
@@ -280,6 +307,8 @@ INJECT_MISTAKES = {
     "twice": "A second adapter went around the first. Each module is to be wrapped once, however "
              "often it is met, under one target or two: is a list of names made before the first "
              "is replaced?",
+    "other_module": "Each adapter goes around the very module that stood in its place, which stays "
+                    "what it is, as all others do: its weights, their dtype, and its mode.",
     "base_trained": "What is wrapped is frozen, too. In which order do you freeze and wrap?",
     "own_frozen": "What `make` adds is what should train. In which order do you freeze and wrap?",
     "by_name": "What `make` brings trains, whatever its parameters are called: another adapter has "
@@ -338,12 +367,13 @@ def inject_holds(inject, fresh, make) -> None:
 
 def run_holds(inject_holds, case: dict) -> dict[str, Any]:
     """Put the test on trial, and note which names it asks for."""
-    known, asked = {n.rpartition(".")[2] for n, _ in Tiny().named_modules() if n}, set()
+    known, asked = [f".{name}" for name, _ in Tiny().named_modules() if name], set()
 
     def put(inject):
         def noted(model, targets=(), make=Scale):
             targets = (targets,) if isinstance(targets, str) else tuple(targets)
-            absent = {target for target in targets if target not in known}
+            absent = {target for target in targets
+                      if not any(name.endswith(f".{target}") for name in known)}
             asked.add("known" if not absent else "alone" if absent == {*targets} else "mixed")
             return inject(model, targets, make)
 

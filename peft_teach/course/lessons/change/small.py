@@ -9,6 +9,7 @@ from torch import Tensor
 from ...exercise import Exercise, Verdict
 from ...judge import NO_RETURN, named, rejected, strange
 
+VISIBLE = 5e-7    # of the largest singular value: below it a rank is float32's rounding
 FEW = 8    # up to this n every parameter is moved, beyond it three of them
 
 
@@ -55,7 +56,9 @@ def run_small(changes: tuple[Callable, ...], case: dict) -> dict[str, Any]:
         seen[letter] = found.detach().clone() if isinstance(found, Tensor) else named(found)
         if not isinstance(found, Tensor) or found.shape != (n, n):
             return seen
-        seen[f"{letter} again"] = torch.equal(change(p.clone(), n), found)
+        given = p.clone()
+        seen[f"{letter} again"] = all(torch.equal(change(given, n), found) for _ in range(2))
+        seen[f"{letter} intact"] = torch.equal(given, p)
         seen[f"{letter} at zero"] = float(change(torch.zeros_like(p), n).abs().max())
         places = range(len(p)) if n <= FEW else (0, len(p) // 2, len(p) - 1)
         seen[f"{letter} unused"] = [i for i in places if torch.equal(
@@ -70,7 +73,8 @@ def run_small(changes: tuple[Callable, ...], case: dict) -> dict[str, Any]:
 
 def judge_small(case: dict, seen) -> Verdict:
     kinds = {f"{letter}{what}": kind for letter in LETTERS for what, kind in (
-        (" again", bool), (" at zero", float), (" unused", list), (" reached", bool))}
+        (" again", bool), (" intact", bool), (" at zero", float), (" unused", list),
+        (" reached", bool))}
     if odd := strange(seen, "a", **kinds):
         return odd
     for letter, count in LETTERS.items():
@@ -88,8 +92,11 @@ def _judged(letter: str, count: int, n: int, seen: dict) -> Verdict | None:
     if not isinstance(found, Tensor) or found.shape != (n, n):
         shape = tuple(found.shape) if isinstance(found, Tensor) else found
         return rejected("shape", f"{told} it gave {shape}.")
-    if not all(f"{letter} {what}" in seen for what in ("again", "at zero", "unused", "reached")):
+    parts = ("again", "intact", "at zero", "unused", "reached")
+    if not all(f"{letter} {part}" in seen for part in parts):
         return Verdict(False, "The check's report is not whole.")
+    if not seen[f"{letter} intact"]:
+        return rejected("changed", f"{told} afterwards p is not what it was.")
     if not seen[f"{letter} again"]:
         return rejected("drawn_anew", f"{told} called twice, it gave two different matrices.")
     if seen[f"{letter} at zero"] != 0:
@@ -101,7 +108,8 @@ def _judged(letter: str, count: int, n: int, seen: dict) -> Verdict | None:
     if not seen[f"{letter} reached"]:
         return rejected("no_gradient", f"{told} no gradient finds its way back from the matrix to "
                                        "every parameter.")
-    rank, filled = int(torch.linalg.matrix_rank(found.float())), int((found != 0).sum())
+    rank = int(torch.linalg.matrix_rank(found.double(), rtol=VISIBLE))
+    filled = int((found != 0).sum())
     wanted = 1 if letter == "b" else n
     if rank != wanted:
         return rejected("rank_not_one" if letter == "b" else "not_full",
@@ -117,6 +125,7 @@ def _judged(letter: str, count: int, n: int, seen: dict) -> Verdict | None:
 SMALL_MISTAKES = {
     "no_return": NO_RETURN,
     "shape": "The change is a matrix of n × n, whatever its parameters are.",
+    "changed": "p was written into: methods that end in _ do that. Make a new tensor.",
     "drawn_anew": "A part that is random must be drawn the same way every time: with a generator "
                   "of its own and a fixed seed.",
     "not_zero": "It is a change: with parameters that are all zero, nothing changes.",

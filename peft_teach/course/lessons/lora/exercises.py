@@ -150,6 +150,7 @@ def usual_shapes(right: dict) -> dict[str, dict]:
 SIZE = (0.45, 1.8)
 # A single small matrix says little of how it was drawn, so that many of these are made.
 DRAWS, SMALL = 50, ((4, 3, 1), (16, 8, 4), (64, 64, 64))    # n_in, n_out, rank
+ENOUGH = 100    # different entries, from which on their mean and size say how they were drawn
 WATCHED = 1000  # entries of a matrix from which on it is told from what the products make
 NEARLY = 1e-5   # entries up to this were meant to be zero
 STEP = 1e-4     # far below what a bfloat16 weight can be moved by
@@ -177,11 +178,19 @@ def random_beside_zero(method: Method, case: dict, seen: dict) -> Verdict | None
     if M.numel() > 100 and not SIZE[0] < passed < SIZE[1]:
         return rejected(f"{name}_size", f"What goes in has entries of about 1; {side} starts with "
                                         f"entries of about {passed:.2g} {told}.")
+    if 8 * len(rows) <= rows.shape[1]:    # so many entries of few rows are far from parallel
+        sigma = torch.linalg.svdvals(rows.float())
+        if sigma[-1] < 0.1 * sigma[0]:
+            return rejected("alike", f"The {len(rows)} {'rows' if name == 'A' else 'columns'} of "
+                                     f"{name} start along few directions: their singular values "
+                                     f"go from {sigma[0]:.2g} down to {sigma[-1]:.2g}.")
     if not rows.any(1).all():
         part, other = ("row", "B") if name == "A" else ("column", "A")
         return rejected("idle", f"A {part} of {name} starts at zero, and so does all of {other}.")
     for drawn in seen["draws"]:
-        passed, mean, deviation = drawn[name]
+        passed, mean, deviation, entries = drawn[name]
+        if entries < ENOUGH:    # all layers start alike: a seed of their own
+            continue
         sizes = "n_in = {}, n_out = {}, rank {}".format(*drawn["sizes"])
         if not SIZE[0] < passed < SIZE[1]:
             return rejected(f"{name}_size", f"What goes in has entries of about 1; {side} starts "
@@ -224,8 +233,8 @@ class _Watch(TorchDispatchMode):
 def _drawn(LoRALinear: Any, n_in: int, n_out: int, rank: int) -> dict[str, list]:
     """What many layers of one size start with: of A's rows and B's columns, what passes them.
 
-    Each as the root mean square of what random inputs of size 1 become, and the mean and standard
-    deviation of the entries.
+    Each as the root mean square of what random inputs of size 1 become, the mean and standard
+    deviation of the entries, and how many were drawn.
     """
     base = nn.Linear(n_in, n_out).requires_grad_(False)
     made = [LoRALinear(base, rank, 2.0 * rank) for _ in range(DRAWS)]
@@ -233,7 +242,8 @@ def _drawn(LoRALinear: Any, n_in: int, n_out: int, rank: int) -> dict[str, list]
     for name in LORA.own:
         M = torch.stack([getattr(layer, name).detach().float() for layer in made])
         passed = M.square().sum(-1).mean().sqrt()    # (draws, rows, columns)
-        found[name] = [passed.item(), M.mean().item(), M.std().item()]
+        drawn = M.numel() if not torch.equal(M[0], M[1]) else M[0].numel()
+        found[name] = [passed.item(), M.mean().item(), M.std().item(), drawn]
     return found
 
 
@@ -261,7 +271,8 @@ def run_layer(LoRALinear: Any, case: dict) -> dict[str, Any]:
     tokens = x.numel() // case["n_in"]
     entries = case["n_in"] * case["n_out"]
     with torch.no_grad(), _Watch(entries, base) as watch:
-        layer(x)
+        for mode in (True, False):
+            layer.train(mode)(x)
     seen["built"] = (watch.built and entries >= WATCHED
                      and tokens < min(case["n_in"], case["n_out"]))
     return seen
@@ -553,6 +564,14 @@ def _at_home(merged, case: dict) -> bool:
         return "incompatible tensor type" in str(error)
 
 
+def _is_plain(linear: nn.Linear, x: Tensor) -> bool:
+    """Whether a layer gives x Wᵀ + b, and nothing hangs on it that changes that."""
+    try:
+        return bool(torch.equal(linear(x), nn.functional.linear(x, linear.weight, linear.bias)))
+    except RuntimeError:
+        return True    # shapes or dtypes that do not fit: the judge names them by the weight
+
+
 def run_merge(merged, case: dict) -> dict[str, Any]:
     """Merge a finished layer twice; report what came out, and whether the layer changed."""
     layer = _Bare(case)
@@ -566,6 +585,7 @@ def run_merge(merged, case: dict) -> dict[str, Any]:
     again = merged(layer)
     own = {p.data_ptr() for p in linear.parameters()}
     return seen | {"shared": not own.isdisjoint(p.data_ptr() for p in layer.parameters()),
+                   "is_plain": _is_plain(linear, case["x"]),
                    "weight": linear.weight.detach().clone(), "again": again.weight.detach().clone(),
                    "bias": None if linear.bias is None else linear.bias.detach().clone(),
                    "W_after": layer.base.weight.detach().clone(),
@@ -575,7 +595,8 @@ def run_merge(merged, case: dict) -> dict[str, Any]:
 def judge_merge(case: dict, seen) -> Verdict:
     if odd := strange(seen, "type", "is_linear", "changed", type=str, is_linear=bool,
                       is_base=bool, changed=str, features=list, shared=bool, weight=Tensor,
-                      again=Tensor, bias=(Tensor, NoneType), W_after=Tensor, at_home=bool):
+                      again=Tensor, bias=(Tensor, NoneType), W_after=Tensor, at_home=bool,
+                      is_plain=bool):
         return odd
     W, b = case["W"], case["b"]
     if seen["type"] == "None":
@@ -617,6 +638,8 @@ def judge_merge(case: dict, seen) -> Verdict:
                 rejected("bias_invented", "The base has no bias, the merged layer has one."))
     if b is not None and not torch.equal(seen["bias"], b):
         return rejected("bias_changed", difference("The bias", seen["bias"], b))
+    if not seen["is_plain"]:
+        return rejected("not_linear", "Called, it gives something else than x Wᵀ + b.")
     if not torch.equal(seen["weight"], seen["again"]):
         return rejected("base_changed", "Merged a second time, the weight is another.")
     if seen["shared"]:
@@ -715,7 +738,8 @@ def run_pairs(verdicts: Any, case: Any) -> dict[str, Any]:
 def said(verdicts: Any) -> dict[str, Any]:
     """Return what was said, in small letters, and of what type it was."""
     if isinstance(verdicts, Mapping):
-        verdicts = list(verdicts.values())
+        numbered = all(isinstance(key, int) for key in verdicts)
+        verdicts = [verdicts[key] for key in (sorted(verdicts) if numbered else verdicts)]
     if isinstance(verdicts, np.ndarray):
         verdicts = verdicts.tolist()
     if not isinstance(verdicts, Sequence) or isinstance(verdicts, str):
