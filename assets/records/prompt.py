@@ -1,16 +1,22 @@
 """Make the records of lesson 03: prompts in words, prompts of vectors, and what lies between.
 
-    python assets/records/prompt.py             all that is missing
-    python assets/records/prompt.py --first 6   what the lesson shows, five minutes of CPU
+    python assets/records/prompt.py             all that is missing, about 15 minutes on one core
+    python assets/records/prompt.py --first 6   only so many runs, the most needed ones
 
 Writes `prompt.json`: one row a run. Interrupted, it goes on where it stopped.
 
 SmolLM2-135M is asked for the word behind "Review: … Sentiment:"; of " positive" and
 " negative" the one with the larger logit is its answer. Reviews of at most 10 words; 32 steps of 8
 reviews, 100 test reviews. `answers` are its answers to these, one digit a review, so that two runs
-can be compared review by review. Groups: `written`, an instruction in words; `soft`, ten vectors in
-front; `threshold`, an instruction in words, and a bound between the answers found on the reviews
-that the prompts are trained on.
+can be compared review by review. `ranked` is the share of pairs, one review that is liked and one
+that is not, in which the liked one has the larger margin: no bound between the answers has a part
+in it. Groups:
+
+    written    an instruction in words
+    threshold  the same, and a bound between the answers found on the training reviews
+    soft       ten vectors in front that start as words, as labels and common words, or at random
+    lengths    more or fewer vectors, the instruction cut or said again
+    rates      the random start at other rates
 
 `way` holds, for seed 0, the prompt as training goes on: the token nearest to each vector, how far
 it is, how far each vector has come, and where it lies in the plane of the two directions in which
@@ -29,24 +35,31 @@ WRITTEN = ("", START, "Is this movie review positive or negative?\n",
            "Here is a review of a film, and its sentiment.\n")
 LENGTH, STEPS, BATCH, TESTS = 10, 32, 8, 100
 LR = 2e-2
+LENGTHS = {1: (0, 1), 5: (0,), 20: (0, 1), 50: (0,)}           # vectors: seeds
+SEARCH = (1e-1,)                                               # rates of the random start
 LOOKS = (0, 8, 16, 24, 32)                                     # steps before a look
 SNAPS = {"text": (0.5, 0.8), "random": (0.5, 1.0)}             # the words of `START` are `written`
 
 
 def settings():
     """Yield (group, setting) of every run, the most needed first."""
-    for text in WRITTEN[:2]:
+    def soft(start, seed, **more):
+        return {"model": "smollm2", "start": start, "seed": seed, **more}
+
+    for text in WRITTEN:
         yield "written", {"model": "smollm2", "text": text}
-    yield "soft", {"model": "smollm2", "start": "text", "seed": 0}
-    yield "threshold", {"model": "smollm2", "text": START}
-    yield "soft", {"model": "smollm2", "start": "text", "seed": 1}
-    yield "soft", {"model": "smollm2", "start": "text", "seed": 2}
-    yield "threshold", {"model": "smollm2", "text": ""}
-    yield "soft", {"model": "smollm2", "start": "random", "seed": 0}
-    for text in WRITTEN[2:]:
-        yield "written", {"model": "smollm2", "text": text}
-    yield "soft", {"model": "smollm2", "start": "random", "seed": 1}
-    yield "soft", {"model": "smollm2", "start": "random", "seed": 2}
+    for text in (START, ""):
+        yield "threshold", {"model": "smollm2", "text": text}
+    for seed in (0, 1, 2):
+        for start in ("text", "random", "labels"):
+            yield "soft", soft(start, seed)
+        for length in (50, 1) if seed == 0 else ():
+            yield "lengths", soft("text", seed, length=length)
+    for length, seeds in LENGTHS.items():
+        for seed in seeds:
+            yield "lengths", soft("text", seed, length=length)
+    for lr in SEARCH:
+        yield "rates", soft("random", 0, lr=lr)
 
 
 class Words:
@@ -70,13 +83,13 @@ class Words:
         return torch.cat(found)
 
     def test(self, before="", bound=0.0):
-        """Return the accuracy, and the answers as digits."""
-        return self.score(self.margins(self.tests, before) > bound)
-
-    def score(self, said):
-        accuracy = (said.long() == self.truth).double().mean().item()
+        """Return the accuracy, the share of pairs ranked right, and the answers as digits."""
+        found = self.margins(self.tests, before)
+        accuracy = ((found > bound).long() == self.truth).double().mean().item()
+        ahead = found[self.truth == 1][:, None] - found[self.truth == 0]     # (liked, not liked)
         return {"accuracy": round(accuracy, 4),
-                "answers": recording.bits(said)}
+                "ranked": round((ahead > 0).double().mean().item(), 4),
+                "answers": recording.bits(found > bound)}
 
     def nearest(self, P):
         """Return the token nearest to each vector, and how far it is."""
@@ -86,24 +99,25 @@ class Words:
 
 
 def soft(setting, task):
-    """Put ten vectors before SmolLM2, train and test them; return the row, and what parts gain."""
+    """Put vectors before SmolLM2, train and test them; return the row, and what parts gain."""
     pt.seed(setting["seed"])
-    start = setting["start"]
-    config = pt.prompt.Config(LENGTH, start=start, words=(START,) if start == "text" else ())
+    start, lr = setting["start"], setting.get("lr", LR)
+    config = pt.prompt.Config(setting.get("length", LENGTH), start=start, words={
+        "text": (START,), "labels": reading.WORDS}.get(start, ()))
     task.model = pt.prompt.inject(task.model, config, task.tokenizer)
     P = task.model.model.P
     first, way = P.detach().clone(), [P.detach().clone()]
     asked = reading.AtTheAnswer(task.model)
     batches = reading.ask(task.train[:STEPS * BATCH], task.tokenizer, BATCH, seed=setting["seed"])
     losses = []
-    for step in pt.train(asked, batches, LR):
+    for step in pt.train(asked, batches, lr):
         losses.append(round(step.loss, 3))
         if step.index + 1 in LOOKS:
             way.append(P.detach().clone())
-    row = {"lr": LR, "losses": losses, **task.test(),
+    row = {"lr": lr, "losses": losses, **task.test(),
            "moved": round(((P - first).norm() / first.norm()).item(), 3)}
     gains = {}
-    if setting["seed"] == 0:
+    if start in SNAPS and setting == {"model": "smollm2", "start": start, "seed": 0}:
         gains = {"way": {start: told(way, task)}, "snapped": {
                      start: snapped(P, task, row, SNAPS[start])},
                  "vectors": {start: [[round(x, 3) for x in p] for p in P.tolist()]}}

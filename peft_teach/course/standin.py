@@ -5,7 +5,8 @@ from typing import Any
 
 
 class Output(dict):
-    """What a stand-in gives: read by attribute, key, index or slice, as transformers' outputs are.
+    """What a stand-in gives: read by attribute, key, index or slice, as transformers' outputs are,
+    and set by attribute or key: each is seen by the other.
 
     An entry that is None is an attribute, but no key and no place: without labels, `out[0]` is the
     logits. Source: `ModelOutput` in transformers/utils/generic.py.
@@ -17,6 +18,15 @@ class Output(dict):
 
     def __getitem__(self, key: Hashable | slice) -> Any:
         return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        super().__setattr__(key, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self and value is not None:
+            super().__setitem__(name, value)
+        super().__setattr__(name, value)
 
     def to_tuple(self) -> tuple[Any, ...]:
         """Return the entries that are not None, in order."""

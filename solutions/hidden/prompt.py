@@ -38,11 +38,15 @@ def places() -> list[dict]:
 
 
 def start() -> list[dict]:
-    """One vector beside the labels; three labels; a label with a token twice."""
-    return [{"E": draw(seed, 40, 6), "labels": labels, "common": list(range(10, 30)),
-             "length": length, "seed": seed}
-            for seed, labels, length in ((101, [[1, 2], [3]], 3), (102, [[1], [2], [3, 4]], 9),
-                                         (103, [[5, 5, 6]], 7))]
+    """One vector beside the answers; three answers, scaled vectors; an answer with a token twice.
+    """
+    return [{"seed": seed, "answers": list(pieces), "scale": scale, "common": list(range(9, 30)),
+             "pieces": pieces | {word.strip(): [i + 40 for i in ids]
+                                 for word, ids in pieces.items()}, "length": length}
+            for seed, pieces, length, scale in (
+                (101, {" bad": [12, 33], " good": [31]}, 3, 1.0),
+                (102, {" a": [31], " b": [10], " c": [32, 34]}, 9, 0.4),
+                (103, {" la": [35, 35, 16]}, 7, 1.0))]
 
 
 def snap() -> list[dict]:

@@ -61,6 +61,19 @@ def test_an_output_is_read_as_those_of_transformers():
             out[2]
 
 
+def test_an_output_is_set_as_those_of_transformers():
+    """By attribute or by key: the other sees it, and so does the place."""
+    from transformers.modeling_outputs import CausalLMOutput
+
+    for made in (Output, CausalLMOutput):
+        first, second = torch.zeros(2), torch.ones(2)
+        out = made(logits=torch.zeros(3))
+        out["logits"] = first
+        assert out.logits is out[0] is first
+        out.logits = second
+        assert out["logits"] is out[0] is second
+
+
 def test_each_training_that_went_wrong_shows_its_symptom():
     """On features of two classes that a line can nearly tell apart."""
     generator = torch.Generator().manual_seed(0)

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from peft_teach.course import reading
+from peft_teach.course.exercise import examine
+from peft_teach.course.lessons import find
 from peft_teach.course.lessons.prompt import front, versions
 from peft_teach.course.lessons.prompt.front import SoftPrompt
 from peft_teach.course.lessons.prompt.tiny import Tiny, batch_of
@@ -71,6 +73,13 @@ def test_it_is_pefts_prompt_tuning():
     assert not torch.allclose(ours.logits[real], bare.logits[real], atol=1e-3)    # it does change
     assert torch.allclose(ours.logits[real], found.logits[:, 4:][real], atol=1e-5)
     assert torch.allclose(ours.loss, found.loss, atol=1e-5)
+
+
+def test_a_column_of_tokens_is_told_to_be_a_tensor():
+    def column(P, E, t=1.0):
+        return torch.cdist(P, E).topk(1, largest=False).indices, P
+
+    assert "a tensor" in examine(find("prompt.snap"), column).message
 
 
 class Letters:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import peft_teach as pt
-from peft_teach.course import records
+from peft_teach.course import reading, records
 
 SCRIPTS = Path(__file__).parents[2] / "assets/records"
 
@@ -130,3 +130,35 @@ def test_the_script_of_the_record_runs(name):
     made = settings_of(name)
     held = [[row["group"], row["setting"]] for row in records.load(name)["runs"]]
     assert sorted(map(json.dumps, made)) == sorted(map(json.dumps, held))
+
+
+@pytest.mark.parametrize("name", ["prompt", "prompt_heads", "prefix"])
+def test_the_records_of_lessons_03_and_04_are_made_by_their_scripts(name):
+    made = {json.dumps(run, sort_keys=True) for run in settings_of(name)}
+    held = [json.dumps([row["group"], row["setting"]], sort_keys=True)
+            for row in records.load(name)["runs"]]
+    assert len(set(held)) == len(held)
+    assert set(held) <= made
+
+
+@pytest.mark.parametrize(("name", "group"), [
+    ("prompt", "soft"), ("prefix", "gate"), ("prefix", "start")])
+def test_lessons_03_and_04_have_three_seeds_wherever_they_claim(name, group):
+    for rows in records.by_setting(records.select(records.load(name), group=group)):
+        assert sorted(row["setting"]["seed"] for row in rows) == [0, 1, 2], rows[0]["setting"]
+
+
+def test_answers_of_lesson_03_are_as_accurate_as_is_recorded():
+    record = records.load("prompt")
+    tests = sorted(reading.short(pt.data.load("movies").test)[:record["setting"]["tests"]],
+                   key=lambda example: len(example.text))
+    for row in record["runs"]:
+        right = [int(a) == e.label for a, e in zip(row["answers"], tests, strict=True)]
+        assert sum(right) / len(right) == pytest.approx(row["accuracy"], abs=1e-4)
+        assert 0.5 < row["ranked"] <= 1
+
+
+def test_a_gate_that_is_shut_has_no_share():
+    for row in records.select(records.load("prefix"), group="gate"):
+        assert row["shares"]["before"] == [0] * 6
+        assert row["shares"]["after"] != [0] * 6

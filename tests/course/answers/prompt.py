@@ -74,6 +74,10 @@ class SoftPrompt(nn.Module):
                           "length = len(self.P)", "length = self.table.num_embeddings",
                           "P = self.P.expand(len(x), -1, -1)",
                           "P = self.table(torch.arange(length).expand(len(x), -1))"),
+    "the output's key": but(FRONT, CUT, """
+        out["logits"] = out["logits"][:, length:]
+        return out
+"""),
     "row by row": but(FRONT, PUT, "x = torch.stack([torch.cat([self.P, row]) for row in x])"),
     "room made first": but(FRONT, MASK, "mask = attention_mask.new_ones(x.shape[:2])\n"
                                         "        mask[:, length:] = attention_mask",
@@ -133,6 +137,12 @@ def SoftPrompt(model, start):
         places = torch.cat([torch.arange(length), torch.arange(input_ids.shape[1])])
         out = self.model(inputs_embeds=x, attention_mask=mask, labels=labels, position_ids=places)
 """),
+    "positions_of_mask": but(FRONT, CALL, """
+        places = (mask.cumsum(1) - 1).clamp(min=0)
+        out = self.model(inputs_embeds=x, attention_mask=mask, labels=labels, position_ids=places)
+"""),
+    "first_unasked": but(FRONT, LABELS,
+                         "labels = torch.cat([none, none[:, :1], labels[:, 1:]], 1)"),
     "labels_zero": (but(FRONT, "new_full((len(x), length), -100)", "new_zeros(len(x), length)")),
     "labels_unshifted": but(FRONT, CALL, "out = self.model(inputs_embeds=x, attention_mask=mask)",
                             CUT, """
@@ -196,6 +206,7 @@ def places_kept(prompt_class, fresh):
     if abs(out.loss - right.loss) > 1e-4:
         raise ValueError("another loss")
 """,
+    "the first word has a label": but(HOLDS, "    labels[:, :3] = -100\n", ""),
     "one text after the other": """
 def places_kept(prompt_class, fresh):
     E = fresh().get_input_embeddings().weight.detach()
@@ -304,79 +315,90 @@ BEYOND["prompt.places"] = but(PLACES, "first = attention_mask.argmax(1)",
 # ── prompt.start ─────────────────────────────────────────────────────────────────────────────
 
 START = """
-def label_start(E, labels, common, length, generator):
-    means = torch.stack([E[ids].mean(0) for ids in labels])
-    order = torch.randperm(len(common), generator=generator)
-    chosen = torch.tensor(common)[order[:length - len(labels)]]
-    return torch.cat([means, E[chosen]])
+def label_start(embed, tokenizer, answers, common, length, generator):
+    labels = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in answers]
+    taken = {i for ids in labels for i in ids}
+    free = [i for i in common if i not in taken]
+    order = torch.randperm(len(free), generator=generator)
+    chosen = torch.tensor(free)[order[:length - len(labels)]]
+    means = torch.stack([embed(torch.tensor(ids)).mean(0) for ids in labels])
+    return torch.cat([means, embed(chosen)]).detach()
 """
-MEANS = "E[ids].mean(0)"
+MEANS = "embed(torch.tensor(ids)).mean(0)"
 DRAW = "order[:length - len(labels)]"
+PERM = "torch.randperm(len(free), generator=generator)"
+IDS = 'tokenizer(text, add_special_tokens=False)["input_ids"]'
 RIGHT["prompt.start"] = {
     "plain": START,
     "filled in": """
-def label_start(E, labels, common, length, generator):
-    P = E.new_empty(length, E.shape[1])
-    for i, ids in enumerate(labels):
-        P[i] = sum(E[j] for j in ids) / len(ids)
-    order = torch.randperm(len(common), generator=generator).tolist()
-    for i in range(len(labels), length):
-        P[i] = E[common[order[i - len(labels)]]]
+def label_start(embed, tokenizer, answers, common, length, generator):
+    with torch.no_grad():
+        words = [embed(tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"])
+                 for text in answers]
+        P = torch.empty(length, words[0].shape[-1])
+        taken = []
+        for i, text in enumerate(answers):
+            P[i] = words[i][0].sum(0) / words[i].shape[1]
+            taken += tokenizer.encode(text, add_special_tokens=False)
+        free = [t for t in common if t not in taken]
+        order = torch.randperm(len(free), generator=generator).tolist()
+        for i in range(len(answers), length):
+            P[i] = embed(torch.tensor([free[order[i - len(answers)]]]))[0]
     return P
 """,
-    "multinomial": but(START, "torch.randperm(len(common), generator=generator)",
-                       "torch.multinomial(torch.ones(len(common)), length - len(labels), "
-                       "generator=generator)"),
-    "sorted by chance": but(START, "torch.randperm(len(common), generator=generator)",
-                            "torch.rand(len(common), generator=generator).argsort()"),
-    "embedding bag": but(START, "torch.stack([E[ids].mean(0) for ids in labels])",
-                         "torch.cat([nn.functional.embedding_bag(torch.tensor([ids]), E, "
-                         "mode='mean') for ids in labels])"),
+    "multinomial": but(START, PERM, "torch.multinomial(torch.ones(len(free)), length - len(labels),"
+                                    " generator=generator)"),
+    "sorted by chance": but(START, PERM, "torch.rand(len(free), generator=generator).argsort()"),
+    "specials cut off": but(START, IDS, "[i for i in tokenizer(text)['input_ids'] "
+                                        "if i not in tokenizer.all_special_ids]"),
+    "all at once": but(START, "[tokenizer(text, add_special_tokens=False)[\"input_ids\"] "
+                              "for text in answers]",
+                       "tokenizer(answers, add_special_tokens=False)['input_ids']"),
+    "by tokenize": but(START, IDS, "tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text))"),
     "row after row": """
-def label_start(E, labels, common, length, generator):
-    rows = [torch.mean(E[ids, :], dim=0) for ids in labels]
-    left = list(common)
+def label_start(embed, tokenizer, answers, common, length, generator):
+    labels = [tokenizer.encode(text, add_special_tokens=False) for text in answers]
+    rows = [torch.mean(embed(torch.tensor(ids)), dim=0) for ids in labels]
+    left = sorted(set(common) - set(sum(labels, [])))
     while len(rows) < length:
         i = torch.randint(len(left), (1,), generator=generator).item()
-        rows.append(E[left.pop(i)].clone())
+        rows.append(embed(torch.tensor(left.pop(i))))
     return torch.stack(rows)
 """,
-    "index_select": but(START, "E[chosen]", "E.index_select(0, chosen)"),
 }
 WRONG["prompt.start"] = {
-    "one_subword": (but(START, MEANS, "E[ids[0]]"), but(START, MEANS, "E[ids[-1]]")),
+    "one_subword": (but(START, MEANS, "embed(torch.tensor(ids[0]))"),
+                    but(START, MEANS, "embed(torch.tensor(ids[-1]))")),
+    "special": (but(START, ", add_special_tokens=False", ""),
+                but(START, IDS, "tokenizer.encode(text)")),
+    "stripped": but(START, "tokenizer(text,", "tokenizer(text.strip(),"),
+    "not_called": (but(START, MEANS, "embed.weight[ids].mean(0)", "embed(chosen)",
+                       "embed.weight[chosen]"),
+                   but(START, "embed(chosen)", "embed.weight[chosen]")),
     "no_return": but(START, "return", "P ="),
     "shape": (but(START, DRAW, "order[:length]"),
-              but(START, "return torch.cat([means, E[chosen]])", "return means, E[chosen]")),
-    "inputs_changed": (but(START, "    order", "    E[0] += 1\n    order"),
-                       but(START, "    order", "    common.append(common[0])\n    order",
-                           "torch.randperm(len(common), generator=generator)",
-                           "torch.randperm(len(common) - 1, generator=generator)")),
-    "summed": but(START, MEANS, "E[ids].sum(0)"),
-    "order": (but(START, "[means, E[chosen]]", "[E[chosen], means]"),
-              but(START, "for ids in labels]", "for ids in labels[::-1]]",
-                  "[means, E[chosen]]", "[E[chosen], means]")),
-    "no_token": (but(START, "E[chosen]]", "torch.randn(len(chosen), E.shape[1], "
-                                          "generator=generator)]"),
-                 but(START, "E[chosen]]", "0.5 * E[chosen]]")),
-    "labels_repeated": """
-def label_start(E, labels, common, length, generator):
-    means = torch.stack([E[ids].mean(0) for ids in labels])
-    flat = [i for ids in labels for i in ids]
-    return torch.cat([means, E[(flat * length)[:length - len(labels)]]])
-""",
-    "not_common": but(START, "torch.tensor(common)[order[:length - len(labels)]]",
-                      "torch.randperm(len(E), generator=generator)[:length - len(labels)]"),
-    "repeated": but(START, "torch.randperm(len(common), generator=generator)",
-                    "torch.randint(len(common), (length,), generator=generator)"),
-    "own_chance": but(START, "torch.randperm(len(common), generator=generator)",
-                      "torch.randperm(len(common))"),
-    "no_chance": (but(START, "torch.randperm(len(common), generator=generator)",
-                      "torch.arange(len(common))"),
-                  but(START, "torch.randperm(len(common), generator=generator)",
-                      "torch.randperm(len(common), generator=torch.Generator().manual_seed(0))")),
+              but(START, "return torch.cat([means, embed(chosen)]).detach()",
+                  "return means, embed(chosen)")),
+    "inputs_changed": (but(START, "    order", "    embed.weight.data[0] += 1\n    order"),
+                       but(START, "    order", "    common.pop()\n    order")),
+    "summed": but(START, MEANS, "embed(torch.tensor(ids)).sum(0)"),
+    "order": (but(START, "[means, embed(chosen)]", "[embed(chosen), means]"),
+              but(START, "for ids in labels])", "for ids in labels[::-1]])")),
+    "no_token": (but(START, "embed(chosen)]", "torch.randn(len(chosen), embed.embedding_dim, "
+                                              "generator=generator)]"),
+                 but(START, "embed(chosen)]", "0.5 * embed(chosen)]")),
+    "labels_repeated": (but(START, "if i not in taken", ""),
+                        but(START, "free = [i for i in common if i not in taken]",
+                            "free = common")),
+    "not_common": but(START, "torch.tensor(free)[order[:length - len(labels)]]",
+                      "torch.randperm(100, generator=generator)[:length - len(labels)]"),
+    "repeated": but(START, PERM, "torch.randint(len(free), (length,), generator=generator)"),
+    "own_chance": but(START, PERM, "torch.randperm(len(free))"),
+    "no_chance": (but(START, PERM, "torch.arange(len(free))"),
+                  but(START, PERM, "torch.randperm(len(free), "
+                                   "generator=torch.Generator().manual_seed(0))")),
 }
-BEYOND["prompt.start"] = but(START, MEANS, "E[sorted(set(ids))].mean(0)")
+BEYOND["prompt.start"] = but(START, MEANS, "embed(torch.tensor(sorted(set(ids)))).mean(0)")
 
 # ── prompt.snap ──────────────────────────────────────────────────────────────────────────────
 
@@ -408,7 +430,8 @@ WRONG["prompt.snap"] = {
     "no_pair": but(SNAP, f"return ids, {MOVE}", f"return {MOVE}"),
     "ids": (but(SNAP, "return ids,", "return ids.float(),"),
             but(SNAP, NEAR, "torch.cdist(P, E).argmin(1)\n    near = E[ids]", "return ids,",
-                "return near,")),
+                "return near,"),
+            but(SNAP, NEAR, "torch.cdist(P, E).topk(1, largest=False).indices")),
     "inputs_changed": but(SNAP, f"return ids, {MOVE}",
                           "P *= 1 - t\n    P += t * E[ids]\n    return ids, P"),
     "product": but(SNAP, NEAR, "(P @ E.T).argmax(1)"),

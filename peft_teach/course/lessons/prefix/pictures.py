@@ -16,11 +16,11 @@ from ....plots import COLOURS, dots, figure, in_percent
 from ....widgets import Explorer
 from ... import records
 from .front import prefixed
-from .mixing import prefix_share, readable, seen
+from .mixing import mixed, prefix_share, readable, seen
 from .stepping import generate_wrong
 
 # The lesson has all of these from here.
-__all__ = ["STARTS", "draw_entries", "draw_recorded", "explore_shares", "generate_wrong",
+__all__ = ["STARTS", "draw_entries", "draw_recorded", "explore_shares", "generate_wrong", "mixed",
            "readable", "shares", "start_of", "with_prefix"]
 
 HEADS, LAYERS, MOST_WORDS = 12, 6, 30

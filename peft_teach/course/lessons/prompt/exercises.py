@@ -1,6 +1,6 @@
-"""The exercises of lesson 03; here the place that is read, the start by labels, the nearest words.
+"""The exercises of lesson 03; here the place that is read, and the nearest words.
 
-`front` has the soft prompt and its law.
+`front` has the soft prompt and its law, `starts` the start by labels.
 """
 
 from functools import partial
@@ -12,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...exercise import Exercise, Verdict
 from ...judge import NO_RETURN, close, named, rejected, strange
-from .front import FRONT, HOLDS, UNREAD
+from .front import FRONT, HOLDS
+from .starts import START
 
 _close = partial(close, tolerance=1e-4)
 
@@ -136,122 +137,6 @@ PLACES = Exercise(
            "end. A row of h is picked with two indices: which text, and which place."))
 
 
-# ── prompt.start ─────────────────────────────────────────────────────────────────────────────
-
-
-def label_start(E: Tensor, labels: list[list[int]], common: list[int], length: int,
-                generator: torch.Generator) -> Tensor:
-    """Return the (length, d) vectors that a prompt starts as, by the labels of the task.
-
-    E is the embedding table, (vocabulary, d). One vector for each label, the mean of its tokens';
-    the rest those of different tokens, drawn from `common`.
-    """
-    means = [E[ids].mean(0) for ids in labels]
-    drawn = torch.randperm(len(common), generator=generator)[:length - len(labels)]
-    rest = E[torch.tensor(common)[drawn]]                                 # (rest, d)
-    return torch.cat([torch.stack(means), rest])
-
-
-def start_cases(seed: int) -> list[dict]:
-    """Return a table, labels of one token and of several, and how much is to be filled."""
-    generator = torch.Generator().manual_seed(8400 + seed)
-
-    def case(labels: list[list[int]], common: int, length: int, vocabulary: int = 60) -> dict:
-        order = torch.randperm(vocabulary - 10, generator=generator) + 10
-        return {"E": torch.randn(vocabulary, 5, generator=generator), "labels": labels,
-                "common": order[:common].tolist(), "length": length, "seed": seed}
-
-    return [case([[3], [7]], 30, 10), case([[1, 2, 9], [4]], 12, 14), case([[5, 6]], 25, 8)]
-
-
-def run_start(label_start, case: dict) -> dict[str, Any]:
-    """Call it twice with one seed of the generator, and once with another."""
-    E, common = case["E"].clone(), list(case["common"])
-    labels, seen = [list(ids) for ids in case["labels"]], {}
-    for name, seed in (("found", 1), ("again", 1), ("other", 2)):
-        torch.manual_seed(len(seen))    # torch's own generator has no part in it
-        found = label_start(E, labels, common, case["length"],
-                            torch.Generator().manual_seed(seed))
-        seen[name] = _copied(found)
-    return seen | {"intact": torch.equal(E, case["E"]) and common == case[
-        "common"] and labels == case["labels"]}
-
-
-def judge_start(case: dict, seen) -> Verdict:
-    if odd := strange(seen, "found", "again", "other", "intact", found=(Tensor, str),
-                      again=(Tensor, str), other=(Tensor, str), intact=bool):
-        return odd
-    E, labels, length, found = case["E"], case["labels"], case["length"], seen["found"]
-    if isinstance(found, str) and found == "None":
-        return rejected("no_return")
-    if not isinstance(found, Tensor) or found.shape != (length, E.shape[1]):
-        what = named(found) if isinstance(found, Tensor) else found
-        return rejected("shape", f"For {length} vectors of {E.shape[1]} entries it gave {what}.")
-    if not seen["intact"]:
-        return rejected("inputs_changed", "Afterwards the table or a list is not what it was.")
-    for i, ids in enumerate(labels):
-        if not _close(found[i], E[ids].mean(0)):
-            told = f"Label {i} is made of the tokens {ids}; vector {i} is not their mean."
-            candidates = {"summed": E[ids].sum(0), "one_subword": E[ids[0]],
-                          "last_subword": E[ids[-1]]}
-            mistake = next((m for m, v in candidates.items() if _close(found[i], v)), None)
-            if mistake is None and any(_close(row, E[ids].mean(0)) for row in found):
-                mistake = "order"
-            return Verdict(False, told, "one_subword" if mistake == "last_subword" else mistake)
-    drawn = []
-    for i, row in enumerate(found[len(labels):], len(labels)):
-        gaps = (E - row).abs().sum(1)
-        if gaps.min() > 1e-3:
-            return rejected("no_token", f"Vector {i} is the vector of no token.")
-        drawn.append(int(gaps.argmin()))
-    if outside := [t for t in drawn if t not in case["common"]]:
-        return rejected("labels_repeated" if set(outside) <= {t for ids in labels for t in ids}
-                        else "not_common", f"Token {outside[0]} was taken, which is none of the "
-                                           f"{len(case['common'])} common ones.")
-    if len(set(drawn)) < len(drawn):
-        twice = next(t for t in drawn if drawn.count(t) > 1)
-        return rejected("repeated", f"Of {len(drawn)} drawn tokens {twice} is there "
-                                    f"{drawn.count(twice)} times.")
-    if not isinstance(seen["again"], Tensor) or not isinstance(seen["other"], Tensor):
-        return UNREAD
-    if not _close(seen["again"], found):
-        return rejected("own_chance", "Called again with a generator of the same seed, it drew "
-                                      "other tokens.")
-    if len(drawn) > 2 and _close(seen["other"], found):
-        return rejected("no_chance", "With a generator of another seed it took the same tokens in "
-                                     "the same order.")
-    return Verdict(True, "A mean for each label, and different common tokens behind them.")
-
-
-START_MISTAKES = {
-    "no_return": NO_RETURN,
-    "shape": "It is one tensor, (length, d), however many labels there are.",
-    "inputs_changed": "What was given was changed: make new tensors and lists.",
-    "summed": "That is the sum of the sub-words' vectors: twice as many sub-words would make it "
-              "twice as long.",
-    "one_subword": "Of a label of several sub-words, one alone was taken.",
-    "order": "The labels come at the front, in their order.",
-    "no_token": "Behind the labels each vector is one token's, as it stands in the table.",
-    "labels_repeated": "The labels' own tokens were repeated. The rest is filled from the common "
-                       "ones.",
-    "not_common": "It is not the whole vocabulary that is drawn from.",
-    "repeated": "A token was drawn twice. The paper's code draws without putting back.",
-    "own_chance": "The generator that was given decides alone: hand it to what draws.",
-    "no_chance": "Nothing was drawn.",
-}
-
-START = Exercise(
-    id="prompt.start", lesson="03", names=("label_start",), points=2, minutes=8, difficulty=2,
-    reference="peft_teach.course.lessons.prompt.exercises:label_start",
-    cases=start_cases, run=run_start, judge=judge_start, mistakes=START_MISTAKES,
-    hints=("Two parts behind each other: as many vectors as there are labels, and what is missing "
-           "to `length`.",
-           "A label is a list of token ids, so E[ids] has a row for each sub-word: which number of "
-           "rows should be left?",
-           "To draw without putting back, put all of them in a random order, and take as many as "
-           "you need. Which function of torch takes a generator and gives such an order?"))
-
-
 # ── prompt.snap ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -285,11 +170,12 @@ def run_snap(snap, case: dict) -> dict[str, Any]:
         found = snap(P, E, case["t"])
     pair = isinstance(found, tuple | list) and len(found) == 2
     ids = found[0] if pair else None
+    gave = named(ids)
     if isinstance(ids, Tensor) and not ids.is_floating_point() and ids.dtype != torch.bool:
         ids = ids.tolist()
     whole = isinstance(ids, list | tuple) and all(type(i) is int for i in ids)
     return {"gave": named(found), "pair": pair, "ids": list(ids) if whole else [],
-            "what": named(ids), "whole": whole,
+            "what": gave, "whole": whole,
             "moved": _copied(found[1]) if pair else "nothing", "largest": watched.largest,
             "intact": torch.equal(P, case["P"]) and torch.equal(E, case["E"])}
 

@@ -41,12 +41,13 @@ def front_cases(seed: int) -> list[dict]:
     """Return start and trained prompt, and a batch; no two lengths of a case are equal."""
     generator = torch.Generator().manual_seed(8000 + seed)
     cases = []
-    for i, (length, batch, seq, side) in enumerate((
-            (2, 3, 5, "right"), (4, 3, 6, "left"), (1, 2, 4, "right"), (7, 4, 5, "right"))):
+    for i, (length, batch, seq, side, asked) in enumerate((
+            (2, 3, 5, "right", 2), (4, 3, 6, "left", 2), (1, 2, 4, "right", 2),
+            (7, 4, 5, "right", 5))):    # in the last one the first word, too, has a label
         cases.append({"length": length, "seed": 10 * seed + i, "scale": 1.0,
                       "start": torch.randn(length, 6, generator=generator),
                       "P": torch.randn(length, 6, generator=generator),
-                      **batch_of(100 * seed + i, side, batch, seq)})
+                      **batch_of(100 * seed + i, side, batch, seq, asked=asked)})
     return cases
 
 
@@ -192,6 +193,8 @@ def _usual(case: dict) -> dict[str, Tensor]:
         "behind": model(inputs_embeds=x, attention_mask=mask).logits,
         "positions": model(inputs_embeds=both, attention_mask=seen, position_ids=torch.cat(
             [torch.arange(length), torch.arange(seq)])).logits[:, length:],
+        "positions_of_mask": model(inputs_embeds=both, attention_mask=seen, position_ids=(
+            seen.cumsum(1) - 1).clamp(min=0)).logits[:, length:],
     }
 
 
@@ -205,7 +208,9 @@ def _usual_losses(case: dict) -> dict[str, Tensor]:
 
     none, labels = torch.full_like(ones, -100), case["labels"]
     logits = model(inputs_embeds=both, attention_mask=seen).logits[:, case["length"]:]
+    later = torch.cat([none[:, :1], labels[:, 1:]], 1)
     return {"labels_behind": loss(torch.cat([labels, none], 1)),
+            "first_unasked": loss(torch.cat([none, later], 1)),
             "labels_zero": loss(torch.cat([0 * ones, labels], 1)),
             "labels_unshifted": nn.functional.cross_entropy(
                 logits.flatten(0, 1), labels.flatten(), ignore_index=-100)}
@@ -234,6 +239,10 @@ FRONT_MISTAKES = {
     "behind": "These are the logits without any prompt. Is P read at all, and from where? What "
               "stands behind the text a causal model's words never see.",
     "positions": "The text begins at position 0 again, where P begins. Positions go on counting.",
+    "positions_of_mask": "The positions were counted from the mask. The model counts places, "
+                         "padding among them; without position_ids it does so by itself.",
+    "first_unasked": "The first word of a text has a label here. What foretells it is the last "
+                     "vector of P: its label stays.",
     "labels_behind": "The labels were filled up at their end: each is now `length` places too "
                      "early.",
     "labels_zero": "At P's places a word is asked for. There is nothing to foretell there, and the "

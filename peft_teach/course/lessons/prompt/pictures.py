@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import ipywidgets as ipw
 from matplotlib.figure import Figure
 
-from ....plots import COLOURS, figure, in_percent
+from ....plots import COLOURS, dots, figure, in_percent
 from ....widgets import Explorer
 from ... import reading as reading  # the lesson has it from here
 from ... import records
 
 NAMES = {"text": "start: words", "random": "start: random"}
 STYLES = {"text": (COLOURS["full"], "-", "o"), "random": (COLOURS["lora"], "--", "s")}
+_FROM = {"text": "words", "labels": "labels", "random": "random numbers"}
 VIEWS = (("distances", "distances"), ("map", "map"))
 
 
@@ -179,6 +180,28 @@ def explore_way(record: Mapping) -> Explorer:
                       "to it, or both seen in the plane in which the prompt moved most.")
 
 
+# ── recorded ─────────────────────────────────────────────────────────────────────────────────
+
+
+def draw_recorded(record: Mapping) -> Figure:
+    """Draw accuracies after training, by start and by length: a mark a seed, a bar at the mean."""
+    length, rows = record["setting"]["length"], {}
+    for row in record["runs"]:
+        setting = row["setting"]
+        if row["group"] in ("soft", "lengths"):
+            name = (setting.get("length", length), setting["start"])
+            rows.setdefault(name, []).append(row["accuracy"])
+    written = {text: row["accuracy"] for row in records.select(record, group="written")
+               for text in [row["setting"]["text"]]}
+    threshold, = (row["accuracy"] for row in records.select(record, group="threshold")
+                  if row["setting"]["text"] == record["setting"]["start"])
+    return dots({f"{n} from {_FROM[start]}": rows[n, start] for n, start in sorted(rows)},
+                {"the words": (written[record["setting"]["start"]], COLOURS["ink"]),
+                 "no instruction": (written[""], COLOURS["quiet"]),
+                 "the words, another bound": (threshold, COLOURS["full"])})
+
+
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
-EXAMPLES = {"way": lambda: explore_way(records.load("prompt"))}
+EXAMPLES = {"way": lambda: explore_way(records.load("prompt")),
+            "recorded": lambda: draw_recorded(records.load("prompt"))}

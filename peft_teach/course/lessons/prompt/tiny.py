@@ -77,9 +77,9 @@ class Words(nn.Embedding):
         return super().forward(input_ids) * self.scale
 
 
-def batch_of(seed: int, side: str, batch: int = 3, seq: int = 5,
-             words: int = 13) -> dict[str, Tensor]:
-    """Return random text, padded on a side, whose last two words of each row have labels."""
+def batch_of(seed: int, side: str, batch: int = 3, seq: int = 5, words: int = 13,
+             asked: int = 2) -> dict[str, Tensor]:
+    """Return random text, padded on a side, whose last `asked` words of each row have labels."""
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(1, words, (batch, seq), generator=generator)
     mask, labels = torch.ones_like(ids), torch.full_like(ids, -100)
@@ -88,6 +88,6 @@ def batch_of(seed: int, side: str, batch: int = 3, seq: int = 5,
         real = slice(missing, seq) if side == "left" else slice(0, seq - missing)
         mask[i] = 0
         mask[i, real] = 1
-        labels[i, real] = torch.where(torch.arange(seq - missing) >= seq - missing - 2,
+        labels[i, real] = torch.where(torch.arange(seq - missing) >= seq - missing - asked,
                                       ids[i, real], -100)
     return {"input_ids": ids * mask, "attention_mask": mask, "labels": labels}

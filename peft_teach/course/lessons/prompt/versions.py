@@ -56,7 +56,7 @@ def prompt(
                 logits = logits * given.unsqueeze(-1)
             if own_output:
                 return Output(loss=out.loss, logits=logits)
-            out.logits = out["logits"] = logits
+            out.logits = logits
             return out
 
     return Version

@@ -1,0 +1,201 @@
+"""Lesson 03: what a prompt starts as, by the answers that the model may have to give."""
+
+import re
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...exercise import Exercise, Verdict
+from ...judge import NO_RETURN, close, named, rejected, strange
+from .front import UNREAD
+from .tiny import Words
+
+HERE = "peft_teach.course.lessons.prompt.starts"
+FIRST, LAST = 1, 2    # the special tokens
+
+
+class Pieces:
+    """A tokenizer of a few words: pieces of words, and a special token at either end.
+
+    Called as transformers' are. A word with a blank before it is another token than one without.
+    """
+
+    def __init__(self, pieces: dict[str, list[int]]):
+        self.pieces, self.all_special_ids = pieces, [0, FIRST, LAST]
+
+    def __call__(self, text, add_special_tokens: bool = True, return_tensors: str | None = None,
+                 **rest) -> dict[str, Any]:
+        if not isinstance(text, str):
+            rows = [self(one, add_special_tokens)["input_ids"] for one in text]
+            return {"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]}
+        ids = [i for word in re.findall(r" ?[^ ]+", text) for i in self.pieces[word]]
+        ids = [FIRST, *ids, LAST] if add_special_tokens else ids
+        found = {"input_ids": ids, "attention_mask": [1] * len(ids)}
+        return found if return_tensors is None else {
+            name: torch.tensor([row]) for name, row in found.items()}
+
+    def encode(self, text: str, add_special_tokens: bool = True, **rest) -> Any:
+        return self(text, add_special_tokens, **rest)["input_ids"]
+
+    def tokenize(self, text: str, add_special_tokens: bool = False) -> list[str]:
+        return [f"#{i}" for i in self(text, add_special_tokens)["input_ids"]]
+
+    def convert_tokens_to_ids(self, tokens):
+        return int(tokens[1:]) if isinstance(tokens, str) else [int(t[1:]) for t in tokens]
+
+
+def label_start(embed: nn.Module, tokenizer, answers: list[str], common: list[int], length: int,
+                generator: torch.Generator) -> Tensor:
+    """Return the (length, d) vectors that a prompt starts as, by the answers of the task.
+
+    `embed` gives the vectors of token ids. One vector for each answer, the mean of its tokens'; the
+    rest those of different tokens drawn from `common`, of which none is an answer's.
+    """
+    labels = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in answers]
+    free = [i for i in common if not any(i in ids for ids in labels)]
+    drawn = torch.randperm(len(free), generator=generator)[:length - len(labels)]
+    rest = torch.tensor(free)[drawn]                                      # (rest,)
+    with torch.no_grad():
+        means = [embed(torch.tensor(ids)).mean(0) for ids in labels]      # (d,) each
+        return torch.cat([torch.stack(means), embed(rest)])
+
+
+def start_cases(seed: int) -> list[dict]:
+    """Return word vectors, answers of one token and of several, and how much is to be filled."""
+    generator = torch.Generator().manual_seed(8400 + seed)
+
+    def case(pieces: dict[str, list[int]], common: int, length: int, scale: float = 1.0) -> dict:
+        own = [i for ids in pieces.values() for i in ids]
+        order = [*own[:2], *(torch.randperm(60, generator=generator) + 30)[:common - 2].tolist()]
+        return {"seed": 10 * seed + length, "answers": list(pieces), "scale": scale,
+                "pieces": pieces | {word.strip(): [i + 10 for i in ids]
+                                    for word, ids in pieces.items()},
+                "common": order, "length": length}
+
+    return [case({" no": [3], " yes": [7]}, 22, 20),    # nearly all that is common, and different
+            case({" dreadful": [4, 9, 5], " fine": [8]}, 14, 14),
+            case({" so": [11], " it": [13], " goes": [12, 6]}, 25, 9, scale=2.5)]
+
+
+def embedding(case: dict) -> nn.Module:
+    """Make the word vectors of a case; called, it scales them, as Gemma's does."""
+    made, generator = Words(100, 5, case["scale"]), torch.Generator().manual_seed(case["seed"])
+    with torch.no_grad():
+        made.weight.copy_(torch.randn(100, 5, generator=generator))
+    return made
+
+
+def run_start(label_start, case: dict) -> dict[str, Any]:
+    """Call it twice with one seed of the generator, and once with another."""
+    embed, common, answers = embedding(case), list(case["common"]), list(case["answers"])
+    table, seen = embed.weight.detach().clone(), {}
+    for name, seed in (("found", 1), ("again", 1), ("other", 2)):
+        torch.manual_seed(len(seen))    # torch's own generator has no part in it
+        found = label_start(embed, Pieces(case["pieces"]), answers, common, case["length"],
+                            torch.Generator().manual_seed(seed))
+        seen[name] = found.detach().clone() if isinstance(found, Tensor) else named(found)
+    return seen | {"intact": torch.equal(embed.weight, table) and common == case[
+        "common"] and answers == case["answers"]}
+
+
+def judge_start(case: dict, seen) -> Verdict:
+    if odd := strange(seen, "found", "again", "other", "intact", found=(Tensor, str),
+                      again=(Tensor, str), other=(Tensor, str), intact=bool):
+        return odd
+    length, found, table = case["length"], seen["found"], embedding(case).weight.detach()
+    vectors, pieces = case["scale"] * table, case["pieces"]
+    labels = [pieces[answer] for answer in case["answers"]]
+    if isinstance(found, str) and found == "None":
+        return rejected("no_return")
+    if not isinstance(found, Tensor) or found.shape != (length, table.shape[1]):
+        what = named(found) if isinstance(found, Tensor) else found
+        return rejected("shape", f"For {length} vectors of {table.shape[1]} entries it gave "
+                                 f"{what}.")
+    if not seen["intact"]:
+        return rejected("inputs_changed", "Afterwards the table or a list is not what it was.")
+    for i, (answer, ids) in enumerate(zip(case["answers"], labels)):
+        if not _same(found[i], vectors[ids].mean(0)):
+            told = f"The answer {answer!r} is the tokens {ids}; vector {i} is not their mean."
+            return Verdict(False, told, _slip(found, i, answer, case, vectors))
+    drawn = []
+    for i, row in enumerate(found[len(labels):], len(labels)):
+        gaps = (vectors - row).abs().sum(1)
+        if gaps.min() > 1e-3:
+            is_bare = case["scale"] != 1 and (table - row).abs().sum(1).min() < 1e-3
+            return rejected("not_called" if is_bare else "no_token",
+                            f"Vector {i} is none that embed gives of a token.")
+        drawn.append(int(gaps.argmin()))
+    if outside := [t for t in drawn if t not in case["common"]]:
+        return rejected("not_common", f"Token {outside[0]} was taken, which is none of the "
+                                      f"{len(case['common'])} common ones.")
+    if own := [t for t in drawn if any(t in ids for ids in labels)]:
+        return rejected("labels_repeated", f"Token {own[0]} was drawn, and an answer has it.")
+    if len(set(drawn)) < len(drawn):
+        twice = next(t for t in drawn if drawn.count(t) > 1)
+        return rejected("repeated", f"Of {len(drawn)} drawn tokens {twice} is there "
+                                    f"{drawn.count(twice)} times.")
+    if not isinstance(seen["again"], Tensor) or not isinstance(seen["other"], Tensor):
+        return UNREAD
+    if not _same(seen["again"], found):
+        return rejected("own_chance", "Called again with a generator of the same seed, it drew "
+                                      "other tokens.")
+    if len(drawn) > 2 and _same(seen["other"], found):
+        return rejected("no_chance", "With a generator of another seed it took the same tokens in "
+                                     "the same order.")
+    return Verdict(True, "A mean for each answer, and different common tokens behind them.")
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return close(a, b, 1e-4)
+
+
+def _slip(found: Tensor, i: int, answer: str, case: dict, vectors: Tensor) -> str | None:
+    """Name the slip by what stands where the mean of an answer's tokens should."""
+    ids, pieces = case["pieces"][answer], case["pieces"]
+    stripped, right = pieces[answer.strip()], vectors[ids].mean(0)
+    candidates = {
+        "special": vectors[[FIRST, *ids, LAST]].mean(0), "stripped": vectors[stripped].mean(0),
+        "summed": vectors[ids].sum(0), "one_subword": vectors[ids[0]],
+        "not_called": vectors[ids].mean(0) / case["scale"]}
+    mistake = next((m for m, v in candidates.items() if _same(found[i], v)), None)
+    if mistake is None and _same(found[i], vectors[ids[-1]]):
+        return "one_subword"
+    if mistake is None and any(_same(row, right) for row in found):
+        return "order"
+    return mistake
+
+
+START_MISTAKES = {
+    "no_return": NO_RETURN,
+    "shape": "It is one tensor, (length, d), however many answers there are.",
+    "inputs_changed": "What was given was changed: make new tensors and lists.",
+    "special": "A tokenizer puts special tokens around a text unless it is told not to.",
+    "stripped": "The answer stands behind a colon, with its blank: without the blank it is "
+                "another token.",
+    "not_called": "`embed` does more than look up: called, this one scales what stands in its "
+                  "table. The model would read vectors of another length.",
+    "summed": "That is the sum of the sub-words' vectors: twice as many sub-words would make it "
+              "twice as long.",
+    "one_subword": "Of an answer of several sub-words, one alone was taken.",
+    "order": "The answers come at the front, in their order.",
+    "no_token": "Behind the answers each vector is one token's, as embed gives it.",
+    "labels_repeated": "An answer's tokens stand in front already; the rest is filled from the "
+                       "other common ones.",
+    "not_common": "It is not the whole vocabulary that is drawn from.",
+    "repeated": "A token was drawn twice. The paper's code draws without putting back.",
+    "own_chance": "The generator that was given decides alone: hand it to what draws.",
+    "no_chance": "Nothing was drawn.",
+}
+
+START = Exercise(
+    id="prompt.start", lesson="03", names=("label_start",), points=2, minutes=9, difficulty=2,
+    reference=f"{HERE}:label_start",
+    cases=start_cases, run=run_start, judge=judge_start, mistakes=START_MISTAKES,
+    hints=("Two parts, one behind the other. For the first: print what the tokenizer makes of "
+           "\" positive\" and of \"positive\". Is everything that it gives the answer's?",
+           "For each answer a row for each sub-word, of which the mean is left. Which rows: those "
+           "of the table, or those that the model reads?",
+           "For the rest: leave out of `common` what the answers have. To draw without putting "
+           "back, put all that is left in a random order; which function of torch takes a "
+           "generator and gives such an order?"))
