@@ -123,23 +123,9 @@ for row in written:
 from transformers import LlamaConfig, LlamaForCausalLM
 
 inject = pt.mine("change.inject")
-
-
-class InFront(pt.Adapter):
-    """An embedding whose output has ten trained vectors more, in front."""
-
-    def __init__(self, base):
-        super().__init__(base)
-        self.P = torch.nn.Parameter(torch.zeros(10, base.embedding_dim))
-
-    def forward(self, ids):
-        x = self.base(ids)
-        return torch.cat([self.P.expand(len(x), -1, -1), x], 1)
-
-
 small = LlamaForCausalLM(LlamaConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=1,
                                      num_attention_heads=2, vocab_size=100))
-small = inject(small, ("embed_tokens",), InFront)
+small = inject(small, ("embed_tokens",), pictures.InFront)    # around the embedding: ten vectors more come out of it, in front
 text = torch.randint(100, (2, 7))
 print("tokens:", tuple(text.shape), " logits:", tuple(small(text, attention_mask=torch.ones_like(text)).logits.shape))
 try:
@@ -420,7 +406,7 @@ pt.compare("prompt.minilm", "worse" if max(row["accuracy"] for row in plain) < h
 
 # %% [markdown]
 # Three things differ at once from SmolLM2: the head is new; what is read, `[CLS]`, has never had to answer anything; and these vectors start at random.
-# (The model is smaller, too.) **Which runs could tell them apart? Write down pairs that differ in one thing, before you run the next cell.**
+# (The model is smaller, too.) Hugging Face peft 0.21 even lets BERT's head read at place 0, which is then the first vector of the prompt. **Which runs could tell them apart? Write down pairs that differ in one thing, before you run the next cell.**
 
 # %%
 line_of = {"length": 20, "lr": 0.03}

@@ -1,6 +1,6 @@
 """Make the record of lesson 04: prefixes at their own rate, by length, by start, and with a gate.
 
-    python assets/records/prefix.py              all that is missing, about 15 minutes on one core
+    python assets/records/prefix.py              all that is missing, about 17 minutes on one core
     python assets/records/prefix.py --first 6    only so many runs, the most needed ones
 
 Writes `prefix.json`: one row a run, on SmolLM2 with the accuracy `before` training. The recipes are
@@ -12,6 +12,11 @@ Groups, each with MiniLM's 20 vectors that start as small random numbers where n
     start    the keys and values of an instruction; on SmolLM2, too, where they do what its words do
     lengths  fewer vectors, and more
     gate     a gate that starts at 0, g λ in the place of λ; g is trained with keys and values
+    head     the head alone, as many steps; `frozen`: behind a prefix that stays as it starts
+    parts    the run at 0.03 once more: with its keys, its values or both put back to their start
+             after training, and `cls`, the λ of [CLS], which alone the head reads in the last layer
+    bound    SmolLM2 without training: as it comes, and with a bound between the answers that was
+             found on the 160 training reviews, in words and without
 
 `shares` are λ by layer before and after training, a mean over heads, words and 50 test reviews;
 `opened` is how many of the 72 heads take more than before. With a gate they are g λ.
@@ -51,10 +56,13 @@ def settings():
                 yield "lengths", minilm(seed, length=length)
         yield "start", minilm(seed, start="text")
     for seed in (0, 1, 2):
+        for group in ("head", "frozen", "parts"):
+            yield group, minilm(seed)
+    for text in ("", TEXT):
+        yield "bound", {"model": "smollm2", "text": text}
+    for seed in (0, 1, 2):
         yield "rate", smollm2(seed, lr=3e-3)
     yield "rate", minilm(0, lr=1e-1)
-    for length in (5, 50, 1):
-        yield "lengths", minilm(1, length=length)
 
 
 class Gated(pt.Adapter):
@@ -88,43 +96,102 @@ def run(setting, group, data):
                                   sizes["batch"], seed=setting["seed"])
     else:
         model, tokenizer = pt.models.load(name)
-        batches = reading.ask(reading.short(data.train, SHORT)[:sizes["steps"] * sizes["batch"]],
-                              tokenizer, sizes["batch"])
+        batches = reading.ask(short(data.train, sizes["steps"] * sizes["batch"]), tokenizer,
+                              sizes["batch"])
         order = torch.randperm(len(batches), generator=torch.Generator().manual_seed(
             setting["seed"]))
         batches = [batches[i] for i in order]
-    if group == "gate":
-        places = tuple(name for name, _ in model.named_modules() if name.endswith(".self"))
-        model = pt.core.attach(model, places, lambda base: Gated(base, setting["length"]))
-    else:
-        start = setting.get("start", "random")
-        model = pt.prefix.inject(model, pt.prefix.Config(
-            setting["length"], start=start, words=(TEXT,) if start == "text" else ()), tokenizer)
-    looked = [tokenizer(example.text, return_tensors="pt")["input_ids"]
-              for example in data.test[:LOOKED]] if name == "minilm" else []
-    first = by_head(model, looked)
-    row = {} if looked else {"before": accuracy(name, model, tokenizer, data.test)}
+    model = put(model, tokenizer, setting, group)
+    looked = [tokenizer(example.text, return_tensors="pt")["input_ids"] for example in
+              data.test[:LOOKED]] if name == "minilm" and group not in ("head", "frozen") else []
+    first, cls = by_head(model, looked), by_head(model, looked, 0)
+    row = {"before": accuracy(name, model, tokenizer, data.test)} if name == "smollm2" else {}
+    start = {name: p.detach().clone() for name, p in model.named_parameters()
+             if group == "parts" and name.endswith((".K", ".V"))}
     losses = [round(step.loss, 3) for step in pt.train(model, batches, setting["lr"])]
     row |= {"accuracy": accuracy(name, model, tokenizer, data.test), "losses": losses}
     if looked:
         last = by_head(model, looked)
-        row |= {"shares": {when: [round(x, 3) for x in table.mean(1).tolist()]
-                           for when, table in (("before", first), ("after", last))},
-                "opened": int((last > first).sum()), "largest": round(last.max().item(), 3)}
+        row |= {"shares": by_layer(first, last), "opened": int((last > first).sum()),
+                "largest": round(last.max().item(), 3),
+                "cls": by_layer(cls, by_head(model, looked, 0))}
+    if group == "parts":
+        row["put_back"] = put_back(
+            model, start, lambda: accuracy(name, model, tokenizer, data.test))
     return row
 
 
+def put(model, tokenizer, setting, group):
+    """Put on a model what a group has; return the model to keep."""
+    if group == "head":
+        model.requires_grad_(False).classifier.requires_grad_(True)
+        return model
+    if group == "gate":
+        places = tuple(name for name, _ in model.named_modules() if name.endswith(".self"))
+        return pt.core.attach(model, places, lambda base: Gated(base, setting["length"]))
+    start = setting.get("start", "random")
+    model = pt.prefix.inject(model, pt.prefix.Config(
+        setting["length"], start=start, words=(TEXT,) if start == "text" else ()), tokenizer)
+    if group == "frozen":
+        model.bert.K.requires_grad_(False), model.bert.V.requires_grad_(False)
+    return model
+
+
+def put_back(model, start, test):
+    """Return the accuracy with keys, values, both put back to their start, the head as trained."""
+    trained, found = {name: dict(model.named_parameters())[name].detach().clone()
+                      for name in start}, {}
+    for what in ("K", "V", "KV"):
+        for name, p in model.named_parameters():
+            if name in start:
+                p.data.copy_((start if name[-1] in what else trained)[name])
+        found[what] = test()
+    return found
+
+
+def by_layer(first, last):
+    """Return λ by layer, a mean over the heads, before and after training."""
+    return {when: [round(x, 3) for x in table.mean(1).tolist()]
+            for when, table in (("before", first), ("after", last))}
+
+
+def bound(setting, data):
+    """Return SmolLM2's accuracy as it comes, and with the bound best on the training reviews."""
+    model, tokenizer = pt.models.load("smollm2")
+    words, sizes = reading.two_words(tokenizer), SIZES["smollm2"]
+    few, tests = (short(split, number) for split, number in (
+        (data.train, sizes["steps"] * sizes["batch"]), (data.test, sizes["tests"])))
+    margins = [reading.margins(model, reading.ask(part, tokenizer, 20, setting["text"]), words)
+               for part in (few, tests)]
+    truth = [torch.tensor([example.label for example in part]) for part in (few, tests)]
+    right = torch.stack([((margins[0] > b).long() == truth[0]).sum() for b in margins[0]])
+    best = margins[0][right.argmax()]
+
+    def share(at):
+        return round(((margins[1] > at).long() == truth[1]).double().mean().item(), 4)
+
+    return {"before": share(0), "bound": round(best.item(), 3), "accuracy": share(best)}
+
+
+def short(split, number):
+    """Return the first so many reviews of at most `SHORT` words."""
+    return reading.short(split, SHORT)[:number]
+
+
 @torch.no_grad()
-def by_head(model, looked):
-    """Return λ by layer and head, (layers, heads), a mean over the words of some reviews."""
+def by_head(model, looked, place=None):
+    """Return λ by layer and head, (layers, heads): of a place, or a mean over words; some reviews.
+    """
     found = []
     for ids in looked:
         if isinstance(model.bert, pt.prefix.Prefix):
             prefix = model.bert
-            found.append(torch.tensor(shares(prefix.base, prefix.K, prefix.V, ids)))
+            found.append(torch.tensor(shares(prefix.base, prefix.K, prefix.V, ids, place)))
         else:
             model(input_ids=ids)
-            found.append(torch.stack([at.share[0].mean(-1) for at in pt.adapters(model).values()]))
+            found.append(torch.stack([
+                at.share[0].mean(-1) if place is None else at.share[0, :, place]
+                for at in pt.adapters(model).values()]))
     return torch.stack(found).mean(0) if found else None
 
 
@@ -133,7 +200,7 @@ def accuracy(name, model, tokenizer, split):
     if name == "minilm":
         tests = pt.data.batches(split[:SIZES[name]["tests"]], tokenizer, 64, shuffle=False)
         return round(pt.evaluate(model, tests).accuracy, 4)
-    tests = reading.short(split, SHORT)[:SIZES[name]["tests"]]
+    tests = short(split, SIZES[name]["tests"])
     found = reading.margins(model, reading.ask(tests, tokenizer, 20), reading.two_words(tokenizer))
     truth = torch.tensor([example.label for example in tests])
     return round(((found > 0).long() == truth).double().mean().item(), 4)
@@ -150,7 +217,8 @@ def main():
                                          "torch": torch.__version__}, options.again)
     wanted = [{"group": group, "setting": setting} for group, setting in settings()]
     record.make(wanted[:options.first],
-                lambda about: (run(about["setting"], about["group"], data), {}))
+                lambda about: (bound(about["setting"], data) if about["group"] == "bound"
+                               else run(about["setting"], about["group"], data), {}))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def test_attention_with_a_prefix_is_the_mixture(minilm, start):
         words = attention(q, k, v, 12, torch.ones(1, seq, seq))
         read = attention(q, K[n][None], V[n][None], 12, torch.ones(1, seq, 20))
         share = mixing.prefix_share(q, k, K[n][None], 12, torch.ones(1, seq, seq))
-        found = mixing.gated(words, read, share, torch.ones(12))
+        found = mixing.mixed(words, read, share)
         assert torch.allclose(found, layer["read"], atol=1e-5)
         assert not torch.allclose(words, layer["read"], atol=1e-2)    # the prefix is felt
 
@@ -108,3 +108,13 @@ def test_audit_reads_with_the_readers_own_piece():
     stepwise_holds(read_with(pictures.prefixed), text(0))
     with pytest.raises(AssertionError):
         stepwise_holds(read_with(unshifted), text(0))
+
+
+def test_the_mean_over_tokens_is_of_the_tokens(minilm):
+    model, tokenizer = minilm
+    K, V = pictures.start_of(model, tokenizer, "words", 20)
+    ids = sentence(tokenizer)
+    each = [torch.tensor(pictures.shares(model, K, V, ids, place)) for place in range(ids.shape[1])]
+    assert torch.allclose(torch.stack(each).mean(0), torch.tensor(
+        pictures.shares(model, K, V, ids)), atol=1e-6)
+    assert not torch.allclose(each[0], each[1], atol=1e-2)

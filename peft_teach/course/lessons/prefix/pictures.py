@@ -56,15 +56,18 @@ def draw_entries(layers: int = 6, length: int = 3, words: int = 4) -> Figure:
 
 
 @torch.no_grad()
-def shares(backbone: nn.Module, K: Tensor, V: Tensor, ids: Tensor) -> list[list[float]]:
-    """Return λ by layer and head, a mean over the tokens of one sentence; ids (1, seq).
+def shares(backbone: nn.Module, K: Tensor, V: Tensor, ids: Tensor, place: int | None = None
+           ) -> list[list[float]]:
+    """Return λ by layer and head of one sentence, ids (1, seq): a mean over its tokens.
 
-    `backbone` is a plain encoder; K, V (layers, length, d).
+    `backbone` is a plain encoder; K, V (layers, length, d). With a place: of the token there, 0 for
+    [CLS], whose output alone the head reads.
     """
+    at = slice(None) if place is None else slice(place, place + 1)
     heads = backbone.config.num_attention_heads
     every = torch.ones(1, ids.shape[1], ids.shape[1], dtype=torch.bool)
-    return [prefix_share(layer["query"], layer["key"], k[None], heads, every)[0].mean(-1).tolist()
-            for layer, k in zip(with_prefix(backbone, K, V, ids), K)]
+    return [prefix_share(layer["query"], layer["key"], k[None], heads, every)[0, :, at].mean(-1)
+            .tolist() for layer, k in zip(with_prefix(backbone, K, V, ids), K)]
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ....core import Adapter
 from ...exercise import Exercise, Verdict
 from ...judge import NO_RETURN, close, difference, named, rejected, strange
 from ...trial import MISTAKES, accused, let_through, outcomes, score
@@ -32,6 +33,18 @@ class SoftPrompt(nn.Module):
                          attention_mask=nn.functional.pad(attention_mask, (length, 0), value=1))
         out.logits = out.logits[:, length:]
         return out
+
+
+class InFront(Adapter):
+    """An embedding whose output has ten trained vectors more, in front: too many for the rest."""
+
+    def __init__(self, base: nn.Module):
+        super().__init__(base)
+        self.P = nn.Parameter(torch.zeros(10, base.embedding_dim))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.base(ids)                                                # (batch, seq, d)
+        return torch.cat([self.P.expand(len(x), -1, -1), x], 1)
 
 
 # ── prompt.front ─────────────────────────────────────────────────────────────────────────────

@@ -10,6 +10,7 @@ from ....plots import COLOURS, dots, figure, in_percent
 from ....widgets import Explorer
 from ... import reading as reading  # the lesson has it from here
 from ... import records
+from .front import InFront as InFront
 
 NAMES = {"text": "start: words", "random": "start: random"}
 STYLES = {"text": (COLOURS["full"], "-", "o"), "random": (COLOURS["lora"], "--", "s")}
