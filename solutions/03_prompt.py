@@ -315,7 +315,8 @@ pt.sentence("prompt.beats", ...)    # one sentence of yours: what did the ten ve
 # how many has the liked one more of "positive"? <<RANKED>> Whoever reports what a prompt has learned should say what a single number would have brought.
 #
 # <details><summary>How sure?</summary>
-# <<SURE>> The rate is 2e-2, two hundred times that of full
+# Three seeds at one rate, after 32 steps, on a hundred short reviews. Counted review by review, each seed is more than two standard errors ahead of the words that it
+# started as, and none is ahead of no instruction by two; against the words with their bound none is ahead at all. The rate is 2e-2, two hundred times that of full
 # fine-tuning in lesson 01; Lester et al. took 0.3, with another optimizer.
 # </details>
 #
@@ -380,11 +381,11 @@ print("a batch:", said(prompt, [short, long]))
 # %% [markdown]
 # ### The same method on MiniLM
 #
-# MiniLM has no word to answer with: a new head on `[CLS]` learns while the prompt does. Twenty vectors that start at random,
-# 1,920 reviews, three seeds: **better or worse than the head alone?**
+# MiniLM has no word to answer with: a new head on `[CLS]` learns while the prompt does. Twenty vectors that start at random, 120 steps of
+# 16 reviews, three seeds: **better or worse than the head alone, after as many steps?**
 
 # %%
-cls = pt.widgets.Guess("Twenty vectors and a new head on MiniLM, against the head alone, trained to its end:", ("worse", "no difference", "better"), "prompt.minilm")
+cls = pt.widgets.Guess("Twenty vectors and a new head on MiniLM, against the head alone:", ("worse", "no difference", "better"), "prompt.minilm")
 cls
 
 # %%
@@ -398,11 +399,13 @@ def seeds(name, found, place, **setting):
     return rows
 
 
-head_end, full_end = records.ends()
-print(f"MiniLM, the head alone, to its end: {head_end:.1%} of all test reviews; full fine-tuning: {full_end:.1%}")
 plain = seeds("defaults", rates, "MiniLM, 20 random vectors and a new head, by seed", model="minilm", method="prompt")
 seeds("search", rates, "the same at a third of the rate", model="minilm", method="prompt")
-pt.compare("prompt.minilm", "worse" if max(row["accuracy"] for row in plain) < head_end else "no difference", "in each of three seeds")
+alone = seeds("head", records.load("prefix"), "MiniLM, the head alone")
+gaps = [a["accuracy"] - b["accuracy"] for a, b in zip(plain, alone)]
+pt.compare("prompt.minilm", "worse" if max(gaps) < 0 else "better" if min(gaps) > 0 else "no difference", "in each of three seeds, or neither")
+head_end, full_end = records.ends()
+print(f"for comparison, after 4,000 reviews: the head alone, to its end, {head_end:.1%}; full fine-tuning {full_end:.1%}")
 
 # %% [markdown]
 # Three things differ at once from SmolLM2: the head is new; what is read, `[CLS]`, has never had to answer anything; and these vectors start at random.
@@ -582,7 +585,7 @@ print(f"a review as it is asked: {mean:.1f} tokens; with ten vectors in front {m
 # 1. A soft prompt is an input: it wraps the whole model, and mask, labels and logits must make room for it.
 # 2. Vectors that are words must do what the words do: a test without any training.
 # 3. From words that give 76 %, ten vectors came to 89 %; the same words come to 90 % with another bound. Look for the one number first.
-# 4. On MiniLM, with a new head, prompts stayed below the head alone (three seeds). Why, a pair of runs must say.
+# 4. <<LINE4>>
 # 5. The nearest words are not the prompt: snap it to them, and see what is left.
 #
 # **Sources**

@@ -50,16 +50,19 @@ def settings():
     for seed in (0, 1, 2):
         yield "rate", minilm(seed)
         yield "gate", minilm(seed)
-        yield "start", smollm2(seed, start="text", lr=1e-2)
-        if seed == 0:
-            for length in (5, 50, 1):
-                yield "lengths", minilm(seed, length=length)
-        yield "start", minilm(seed, start="text")
+        yield "head", minilm(seed, length=0)
+    for group in ("frozen", "parts"):
+        yield group, minilm(0)
     for seed in (0, 1, 2):
-        for group in ("head", "frozen", "parts"):
-            yield group, minilm(seed)
+        yield "start", minilm(seed, start="text")
+        yield "start", smollm2(seed, start="text", lr=1e-2)
+    for length in (5, 50, 1):
+        yield "lengths", minilm(0, length=length)
     for text in ("", TEXT):
         yield "bound", {"model": "smollm2", "text": text}
+    for seed in (1, 2):
+        for group in ("frozen", "parts"):
+            yield group, minilm(seed)
     for seed in (0, 1, 2):
         yield "rate", smollm2(seed, lr=3e-3)
     yield "rate", minilm(0, lr=1e-1)

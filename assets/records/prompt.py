@@ -35,7 +35,7 @@ WRITTEN = ("", START, "Is this movie review positive or negative?\n",
            "Here is a review of a film, and its sentiment.\n")
 LENGTH, STEPS, BATCH, TESTS = 10, 32, 8, 100
 LR = 2e-2
-LENGTHS = {1: (0, 1), 5: (0,), 20: (0, 1), 50: (0,)}           # vectors: seeds
+LENGTHS = {50: (0,), 1: (0, 1), 20: (0, 1), 5: (1,)}           # vectors: seeds
 SEARCH = (1e-1,)                                               # rates of the random start
 LOOKS = (0, 8, 16, 24, 32)                                     # steps before a look
 SNAPS = {"text": (0.5, 0.8), "random": (0.5, 1.0)}             # the words of `START` are `written`
@@ -51,13 +51,13 @@ def settings():
     for text in (START, ""):
         yield "threshold", {"model": "smollm2", "text": text}
     for seed in (0, 1, 2):
-        for start in ("text", "random", "labels"):
+        yield "soft", soft("text", seed)
+    for seed in (0, 1, 2):
+        for start in ("random", "labels"):
             yield "soft", soft(start, seed)
-        for length in (50, 1) if seed == 0 else ():
-            yield "lengths", soft("text", seed, length=length)
-    for length, seeds in LENGTHS.items():
-        for seed in seeds:
-            yield "lengths", soft("text", seed, length=length)
+        for length in LENGTHS:
+            if seed in LENGTHS[length]:
+                yield "lengths", soft("text", seed, length=length)
     for lr in SEARCH:
         yield "rates", soft("random", 0, lr=lr)
 

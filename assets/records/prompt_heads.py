@@ -55,12 +55,12 @@ def settings():
     for seed in (0, 1, 2):
         yield "minilm", minilm(seed, start="text", head="trained")
         yield "smollm2", smollm2(seed, head="trained")
-        yield "minilm", minilm(seed, read="first")
         yield "minilm", minilm(seed, start="text")
+        yield "minilm", minilm(seed, read="first")
         yield "smollm2", smollm2(seed, head="new")
-        yield "minilm", minilm(seed, head="trained")
         for lr in SLOWER if seed == 0 else ():
             yield "minilm", minilm(seed, head="trained", start="text", lr=lr)
+        yield "minilm", minilm(seed, head="trained")
 
 
 # ── MiniLM ───────────────────────────────────────────────────────────────────────────────────
