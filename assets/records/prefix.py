@@ -1,6 +1,6 @@
 """Make the record of lesson 04: prefixes at their own rate, by length, by start, and with a gate.
 
-    python assets/records/prefix.py              all that is missing, about 17 minutes on one core
+    python assets/records/prefix.py              all that is missing, about 15 minutes on one core
     python assets/records/prefix.py --first 6    only so many runs, the most needed ones
 
 Writes `prefix.json`: one row a run, on SmolLM2 with the accuracy `before` training. The recipes are
@@ -8,15 +8,13 @@ those of `rates.py`, which has prefixes at the library's rate, 0.01: MiniLM with
 steps of 16 reviews, 1,000 test reviews; SmolLM2, 40 steps of 4 short reviews, 100 test reviews.
 Groups, each with MiniLM's 20 vectors that start as small random numbers where nothing else is said:
 
-    rate     at 0.03, and higher
+    rate     at 0.03
     start    the keys and values of an instruction; on SmolLM2, too, where they do what its words do
     lengths  fewer vectors, and more
     gate     a gate that starts at 0, g λ in the place of λ; g is trained with keys and values
     head     the head alone, as many steps; `frozen`: behind a prefix that stays as it starts
     parts    the run at 0.03 once more: with its keys, its values or both put back to their start
              after training, and `cls`, the λ of [CLS], which alone the head reads in the last layer
-    bound    SmolLM2 without training: as it comes, and with a bound between the answers that was
-             found on the 160 training reviews, in words and without
 
 `shares` are λ by layer before and after training, a mean over heads, words and 50 test reviews;
 `opened` is how many of the 72 heads take more than before. With a gate they are g λ.
@@ -58,14 +56,6 @@ def settings():
         yield "start", smollm2(seed, start="text", lr=1e-2)
     for length in (5, 50, 1):
         yield "lengths", minilm(0, length=length)
-    for text in ("", TEXT):
-        yield "bound", {"model": "smollm2", "text": text}
-    for seed in (1, 2):
-        for group in ("frozen", "parts"):
-            yield group, minilm(seed)
-    for seed in (0, 1, 2):
-        yield "rate", smollm2(seed, lr=3e-3)
-    yield "rate", minilm(0, lr=1e-1)
 
 
 class Gated(pt.Adapter):
@@ -158,24 +148,6 @@ def by_layer(first, last):
             for when, table in (("before", first), ("after", last))}
 
 
-def bound(setting, data):
-    """Return SmolLM2's accuracy as it comes, and with the bound best on the training reviews."""
-    model, tokenizer = pt.models.load("smollm2")
-    words, sizes = reading.two_words(tokenizer), SIZES["smollm2"]
-    few, tests = (short(split, number) for split, number in (
-        (data.train, sizes["steps"] * sizes["batch"]), (data.test, sizes["tests"])))
-    margins = [reading.margins(model, reading.ask(part, tokenizer, 20, setting["text"]), words)
-               for part in (few, tests)]
-    truth = [torch.tensor([example.label for example in part]) for part in (few, tests)]
-    right = torch.stack([((margins[0] > b).long() == truth[0]).sum() for b in margins[0]])
-    best = margins[0][right.argmax()]
-
-    def share(at):
-        return round(((margins[1] > at).long() == truth[1]).double().mean().item(), 4)
-
-    return {"before": share(0), "bound": round(best.item(), 3), "accuracy": share(best)}
-
-
 def short(split, number):
     """Return the first so many reviews of at most `SHORT` words."""
     return reading.short(split, SHORT)[:number]
@@ -220,8 +192,7 @@ def main():
                                          "torch": torch.__version__}, options.again)
     wanted = [{"group": group, "setting": setting} for group, setting in settings()]
     record.make(wanted[:options.first],
-                lambda about: (bound(about["setting"], data) if about["group"] == "bound"
-                               else run(about["setting"], about["group"], data), {}))
+                lambda about: (run(about["setting"], about["group"], data), {}))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Make the records of lesson 03: prompts in words, prompts of vectors, and what lies between.
 
-    python assets/records/prompt.py             all that is missing, about 15 minutes on one core
+    python assets/records/prompt.py             all that is missing, about 12 minutes on one core
     python assets/records/prompt.py --first 6   only so many runs, the most needed ones
 
 Writes `prompt.json`: one row a run. Interrupted, it goes on where it stopped.
@@ -16,7 +16,6 @@ in it. Groups:
     threshold  the same, and a bound between the answers found on the training reviews
     soft       ten vectors in front that start as words, as labels and common words, or at random
     lengths    more or fewer vectors, the instruction cut or said again
-    rates      the random start at other rates
 
 `way` holds, for seed 0, the prompt as training goes on: the token nearest to each vector, how far
 it is, how far each vector has come, and where it lies in the plane of the two directions in which
@@ -35,8 +34,7 @@ WRITTEN = ("", START, "Is this movie review positive or negative?\n",
            "Here is a review of a film, and its sentiment.\n")
 LENGTH, STEPS, BATCH, TESTS = 10, 32, 8, 100
 LR = 2e-2
-LENGTHS = {50: (0,), 1: (0, 1), 20: (0, 1), 5: (1,)}           # vectors: seeds
-SEARCH = (1e-1,)                                               # rates of the random start
+LENGTHS = (50, 1)
 LOOKS = (0, 8, 16, 24, 32)                                     # steps before a look
 SNAPS = {"text": (0.5, 0.8), "random": (0.5, 1.0)}             # the words of `START` are `written`
 
@@ -55,11 +53,8 @@ def settings():
     for seed in (0, 1, 2):
         for start in ("random", "labels"):
             yield "soft", soft(start, seed)
-        for length in LENGTHS:
-            if seed in LENGTHS[length]:
-                yield "lengths", soft("text", seed, length=length)
-    for lr in SEARCH:
-        yield "rates", soft("random", 0, lr=lr)
+        for length in LENGTHS if seed == 0 else ():
+            yield "lengths", soft("text", seed, length=length)
 
 
 class Words:
@@ -101,7 +96,7 @@ class Words:
 def soft(setting, task):
     """Put vectors before SmolLM2, train and test them; return the row, and what parts gain."""
     pt.seed(setting["seed"])
-    start, lr = setting["start"], setting.get("lr", LR)
+    start = setting["start"]
     config = pt.prompt.Config(setting.get("length", LENGTH), start=start, words={
         "text": (START,), "labels": reading.WORDS}.get(start, ()))
     task.model = pt.prompt.inject(task.model, config, task.tokenizer)
@@ -110,11 +105,11 @@ def soft(setting, task):
     asked = reading.AtTheAnswer(task.model)
     batches = reading.ask(task.train[:STEPS * BATCH], task.tokenizer, BATCH, seed=setting["seed"])
     losses = []
-    for step in pt.train(asked, batches, lr):
+    for step in pt.train(asked, batches, LR):
         losses.append(round(step.loss, 3))
         if step.index + 1 in LOOKS:
             way.append(P.detach().clone())
-    row = {"lr": lr, "losses": losses, **task.test(),
+    row = {"lr": LR, "losses": losses, **task.test(),
            "moved": round(((P - first).norm() / first.norm()).item(), 3)}
     gains = {}
     if start in SNAPS and setting == {"model": "smollm2", "start": start, "seed": 0}:
