@@ -3,7 +3,6 @@
 from statistics import mean
 
 from figures import record
-
 from peft_teach.course import records
 
 TESTS = record("rates")["setting"]["tests"]
