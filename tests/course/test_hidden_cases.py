@@ -6,7 +6,7 @@ import pytest
 from grading_corpus import ROOT
 
 from peft_teach.course.grade import hidden
-from peft_teach.errors import PeftTeachError, UnknownName
+from peft_teach.errors import PeftTeachError
 
 TEXTS = hidden.read(ROOT / "solutions")
 
@@ -19,7 +19,7 @@ def test_a_folder_without_them_is_an_error(tmp_path):
 def test_an_exercise_that_does_not_exist_is_an_error(tmp_path):
     (tmp_path / "hidden").mkdir()
     (tmp_path / "hidden/x.py").write_text('CASES = {"lora.lair": list}')
-    with pytest.raises(UnknownName, match=r"lora\.layer"):
+    with pytest.raises(PeftTeachError, match=r"hidden/x\.py .* no exercise 'lora\.lair'"):
         hidden.cases(hidden.read(tmp_path), "lora.layer")
 
 
