@@ -16,7 +16,7 @@ import datetime
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -131,6 +131,20 @@ def arguments(doc: str) -> argparse.ArgumentParser:
     parser.add_argument("--again", action="store_true",
                         help="make anew what stands; else only what is missing is made")
     return parser
+
+
+def next_rate(found: dict, ladder: Sequence[float], first: float) -> float | None:
+    """Return the rate of a ladder to try next; None once the best's two neighbours were tried.
+
+    `found` says by rate how good what was tried is: more is better. So no search ends at its edge,
+    but where the ladder does.
+    """
+    if not found:
+        return first
+    best = ladder.index(max(found, key=found.get))
+    beside = [rate for rate in (*ladder[best + 1:best + 2], *ladder[max(0, best - 1):best])
+              if rate not in found]
+    return beside[0] if beside else None
 
 
 def bits(answers: Iterable) -> str:

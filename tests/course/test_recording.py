@@ -104,3 +104,18 @@ def test_what_is_written_is_what_was_read(file, tmp_path):
 
 def test_answers_are_one_text_a_digit_each():
     assert recording.bits(torch.tensor([True, False])) == recording.bits([1, 0]) == "10"
+
+
+def test_a_search_of_rates_ends_between_two_worse_ones_or_at_the_ladders_end():
+    ladder = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+
+    def tried(good):
+        found = {}
+        while rate := recording.next_rate(found, ladder, 1e-3):
+            found[rate] = good(rate)
+        return list(found)
+
+    assert tried(lambda rate: -abs(rate - 1e-3)) == [1e-3, 3e-3, 3e-4]
+    assert tried(lambda rate: -abs(rate - 3e-3)) == [1e-3, 3e-3, 1e-2]
+    assert tried(lambda rate: rate) == [1e-3, 3e-3, 1e-2]
+    assert tried(lambda rate: -rate) == [1e-3, 3e-3, 3e-4, 1e-4]

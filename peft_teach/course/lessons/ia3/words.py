@@ -8,17 +8,23 @@ No new head: the logits of " negative" and " positive" behind the question are t
 `pt.train` and `pt.evaluate` take it for a classifier. What is trained is the model's own.
 """
 
+import itertools
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
+from .... import core, models
 from ....data import Example
 from ... import reading
 from ...standin import Output
 
 SHORT = 16                              # words of the longest review that is asked about
 TOKENS = 64                             # room for each of these, and the question
+PLACES = ("key", "value", "ffn_out")
+BY_HAND = (0.8, 1.0, 1.25)              # what a gain may be that is set by hand
+BLOCKS = {"all": range(30), "lower": range(15), "upper": range(15, 30)}    # of SmolLM2's
 
 
 class Words(nn.Module):
@@ -50,6 +56,28 @@ def ask(examples: Iterable[Example]) -> list[Example]:
     """Return the short reviews among these as questions, with their labels."""
     return [Example(reading.QUESTION.format(text), label)
             for text, label in reading.short(examples, SHORT)]
+
+
+def setting_of(by_hand: Mapping) -> str:
+    """Return the name of a setting by hand: "value 0.8, upper"; "as it comes" for ones alone."""
+    turned = [f"{place} {by_hand[place]:g}" for place in PLACES if by_hand[place] != 1]
+    return ", ".join([*turned, by_hand["blocks"]]) if turned else "as it comes"
+
+
+def settings() -> dict[str, dict]:
+    """Return every setting that can be made by hand, by its name."""
+    made = [dict(zip(PLACES, gains)) | {"blocks": blocks} for blocks in BLOCKS
+            for gains in itertools.product(BY_HAND, repeat=len(PLACES))]
+    return {setting_of(by_hand): by_hand for by_hand in made}
+
+
+@torch.no_grad()
+def turn(model: nn.Module, by_hand: Mapping) -> None:
+    """Set every gain of these blocks to one number a place, and all others to one."""
+    chosen = {name: by_hand[place] for place in PLACES
+              for name in models.find(model, place, tuple(BLOCKS[by_hand["blocks"]]))}
+    for name, adapter in core.adapters(model).items():
+        adapter.l.fill_(chosen.get(name, 1.0))
 
 
 def draw(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
