@@ -39,6 +39,7 @@ class Method:
     praise: str
     arguments: tuple[str, ...] = ()                   # with which it is made, after the base
     inputs: tuple[str, ...] = ("x",)
+    layer: str = "layer"                              # what messages call one that was made
     usual: Callable[[nn.Module, Case], Mapping[str, Tensor]] = lambda base, case: {}
     usual_shapes: Callable[[Mapping], Mapping[str, Mapping]] = lambda shapes: {}
     starts: tuple[Question, ...] = ()                 # asked of how its parameters start
@@ -62,7 +63,7 @@ class Method:
 
     def call(self) -> str:
         """How the adapter is called, for messages: layer(x)."""
-        return f"layer({', '.join(self.inputs)})"
+        return f"{self.layer}({', '.join(self.inputs)})"
 
     def shapes(self, case: Case) -> dict[str, tuple[int, ...]]:
         """The shapes of its parameters."""
@@ -214,7 +215,7 @@ def keeps_dtypes(method: Method, case: Case, seen: Mapping) -> Verdict | None:
     dtype = method.right(case)[0].dtype
     own = {str(each) for each in seen["dtypes"].values()}
     if seen["y"].dtype != dtype or own != {"torch.float32"}:
-        names = " and ".join(method.own)
+        names = _and(method.own)
         return rejected("dtype", f"The base gives {dtype}, {method.call()} {seen['y'].dtype}; "
                                  f"{names}: {', '.join(sorted(own))}.")
     return None
@@ -225,8 +226,7 @@ def follows_the_equation(method: Method, case: Case, seen: Mapping) -> Verdict |
     y, right = seen["y"], method.right(case)[0]
     if method.close(y, right):
         return None
-    names = " and ".join(method.own)
-    told = f"With numbers in {names}, {method.call()} is not {method.formula}."
+    told = f"With numbers in {_and(method.own)}, {method.call()} is not {method.formula}."
     if y.shape != right.shape:
         return Verdict(False, f"{told} Its shape is {tuple(y.shape)}; expected "
                               f"{tuple(right.shape)}.")
@@ -333,6 +333,12 @@ def _changed(after: Mapping[str, Any], before: Mapping[str, Tensor]) -> str:
     return next((name for name in (*before, *after) if not (
         name in before and isinstance(after.get(name), Tensor)
         and torch.equal(after[name], before[name]))), "")
+
+
+def _and(names: tuple[str, ...]) -> str:
+    """Return "A and B", or "A, B and C"."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _listed(shapes: Mapping) -> str:

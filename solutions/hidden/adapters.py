@@ -46,7 +46,7 @@ def placements() -> list[dict]:
 
 def sealed() -> list[dict]:
     """Other widths, a narrow one among them."""
-    return [{"d": 4, "seed": 901}, {"d": 24, "seed": 902}, {"d": 64, "seed": 903}]
+    return [{"d": 6, "seed": 901}, {"d": 24, "seed": 902}, {"d": 64, "seed": 903}]
 
 
 CASES = {"adapters.size": size, "adapters.bottleneck": bottleneck, "adapters.near": near,

@@ -41,4 +41,4 @@ def none() -> list[dict]:
 
 
 CASES = {"ia3.folds": none, "ia3.layer": linears, "ia3.merge": linears, "ia3.holds": none,
-         "ia3.nearest": nearest}
+         "ia3.nearest": nearest, "ia3.by_hand": none}

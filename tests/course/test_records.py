@@ -165,3 +165,19 @@ def test_a_gate_that_is_shut_has_no_share():
     for row in records.select(records.load("prefix"), group="gate"):
         assert row["shares"]["before"] == [0] * 6
         assert row["shares"]["after"] != [0] * 6
+
+
+def test_each_placement_was_trained_at_the_best_rate_of_its_search():
+    """At one budget, three seeds; the best rate on validation lies between two that were tried."""
+    record, script = records.load("adapters"), runpy.run_path(str(SCRIPTS / "adapters.py"))
+    for place, rows in pt.course.pictures("adapters").trained(record).items():
+        assert sorted(row["setting"]["seed"] for row in rows) == [0, 1, 2]
+        tried = {row["setting"]["lr"]: row["validation_loss"]
+                 for row in records.select(record, group="placements")
+                 if row["setting"]["place"] == place and row["setting"]["seed"] == 0}
+        best, ladder = min(tried, key=tried.get), script["LADDER"]
+        assert {row["setting"]["lr"] for row in rows} == {best}
+        rung = ladder.index(best)
+        assert {ladder[rung - 1], ladder[rung + 1]} <= set(tried)
+        assert all(row["parameters"] <= script["BUDGET"] for row in rows)
+        assert rows[0]["parameters"] + rows[0]["modules"] * 769 > script["BUDGET"]

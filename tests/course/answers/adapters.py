@@ -144,6 +144,8 @@ class Bottleneck(nn.Sequential):
     "slot by slot": but(BOTTLENECK, OUT,
                         "sum(h[..., i, None] * self.W_up[:, i] for i in range(h.shape[-1])) "
                         "+ self.b_up"),
+    "keeps its scores": but(BOTTLENECK, "        h = ",
+                            "        self.scores = scores\n        h = "),
     "where": but(BOTTLENECK, ACT, "torch.where(scores > 0, scores, torch.zeros_like(scores))"),
 }
 DOWN = "0.01 * torch.randn(size, d_model)"
@@ -185,6 +187,10 @@ class Bottleneck:
                       "torch.randn(d_model, size)"),
                   but(LAYERS, "            nn.init.normal_(layer.weight, std=0.01)\n", ""),
                   but(LAYERS, "std=0.01", "std=0.03")),
+    "alike": (but(LAYERS, "nn.init.normal_(layer.weight, std=0.01)",
+                  "nn.init.constant_(layer.weight, 5e-4)"),
+              but(BOTTLENECK, DOWN, "0.01 * torch.randn(1, d_model).repeat(size, 1)", UP,
+                  "torch.zeros(d_model, size)")),
     "never_learns": (but(BOTTLENECK, DOWN, "torch.zeros(size, d_model)", UP,
                          "torch.zeros(d_model, size)"),
                      but(BOTTLENECK, DOWN, "torch.zeros(size, d_model)"),
@@ -196,9 +202,16 @@ BEYOND["adapters.bottleneck"] = but(BOTTLENECK, OUT, f"({OUT}).reshape(len(u), *
 # ── adapters.near ────────────────────────────────────────────────────────────────────────────
 
 NEAR = """
+def uphill(A, u, steps=10):
+    for _ in range(steps):
+        u = (u / u.norm(dim=-1, keepdim=True).clamp(min=1e-12)).detach().requires_grad_()
+        u = torch.autograd.grad(A(u).norm(dim=-1).sum(), u)[0]
+    return u / u.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+
+
 def starts_near(make, d_model, bound):
     A = make()
-    u = torch.cat([torch.eye(d_model), -torch.eye(d_model)])
+    u = uphill(A, torch.randn(32, d_model))
     for length in (0.001, 1, 1000):
         far = A(length * u).norm(dim=-1) / length
         assert (far <= bound).all(), far.max()
@@ -206,26 +219,27 @@ def starts_near(make, d_model, bound):
     grads = [p.grad for p in A.parameters() if p.dim() == 2]
     assert any(g is not None and g.any() for g in grads), "nothing learns"
 """
-TOKENS = "torch.cat([torch.eye(d_model), -torch.eye(d_model)])"
+TOKENS = "uphill(A, torch.randn(32, d_model))"
+FEATURES = "torch.cat([torch.eye(d_model), -torch.eye(d_model)])"
 LENGTHS = "(0.001, 1, 1000)"
 LEARNS = """    A(torch.randn(20, d_model)).sum().backward()
     grads = [p.grad for p in A.parameters() if p.dim() == 2]
     assert any(g is not None and g.any() for g in grads), "nothing learns"
 """
 RIGHT["adapters.near"] = {
-    "one feature, both signs, three lengths": NEAR,
+    "uphill, three lengths": NEAR,
     "zero as well": but(NEAR, "    for length", "    assert not A(torch.zeros(1, d_model)).any()\n"
                               "    for length"),
-    "feature by feature": """
+    "along the rows of a matrix": """
 def starts_near(make, d_model, bound):
     A = make()
-    for i in range(d_model):
+    rows = torch.cat([p.detach() for p in A.parameters() if p.dim() == 2 and p.shape[1] == d_model])
+    rows = torch.cat([rows, torch.randn(5, d_model)])
+    for row in rows / (rows.norm(dim=1, keepdim=True) + 1e-30):
         for size in (-500.0, -1.0, -0.01, 0.01, 1.0, 500.0):
-            u = torch.zeros(d_model)
-            u[i] = size
             with torch.no_grad():
-                if not torch.linalg.vector_norm(A(u)) <= bound * abs(size):
-                    raise ValueError(f"far for feature {i} at {size}")
+                if not torch.linalg.vector_norm(A(size * row)) <= bound * abs(size):
+                    raise ValueError(f"far at {size}")
     before = [p.detach().clone() for p in A.parameters() if p.dim() == 2]
     optimizer = torch.optim.SGD(A.parameters(), lr=0.1)
     A(torch.randn(30, d_model)).square().sum().backward()
@@ -234,9 +248,9 @@ def starts_near(make, d_model, bound):
     after = [p for p in A.parameters() if p.dim() == 2]
     assert not all(torch.equal(a, b) for a, b in zip(after, before))
 """,
-    "drawn ones, too": but(NEAR, TOKENS,
-                           "torch.cat([torch.eye(d_model), -torch.eye(d_model), "
-                           "nn.functional.normalize(torch.randn(50, d_model))])"),
+    "features, too": but(NEAR, TOKENS, f"torch.cat([{TOKENS}, {FEATURES}])"),
+    "uphill from features": but(NEAR, TOKENS, f"uphill(A, {FEATURES} + 0.1 * torch.randn(1, "
+                                              "d_model))"),
     "by the largest": but(NEAR, "assert (far <= bound).all(), far.max()",
                           "assert float(far.max()) <= bound"),
     "another loss": but(NEAR, "A(torch.randn(20, d_model)).sum()",
@@ -246,28 +260,40 @@ def starts_near(make, d_model, bound):
     grads = torch.autograd.grad(A(torch.randn(20, d_model)).sum(), matrices)
     assert sum(float(g.abs().sum()) for g in grads) > 0
 """),
-    "a new one each time": """
+    "an optimizer goes uphill": """
 def starts_near(make, d_model, bound):
-    for sign in (1, -1):
+    A, u = make(), torch.nn.Parameter(torch.randn(40, d_model))
+    optimizer = torch.optim.Adam([u], lr=0.3, maximize=True)
+    for _ in range(100):
+        optimizer.zero_grad()
+        (A(u).norm(dim=1) / u.norm(dim=1)).sum().backward()
+        optimizer.step()
+    with torch.no_grad():
+        v = u / u.norm(dim=1, keepdim=True)
         for power in range(-3, 4):
-            u = sign * 10.0 ** power * torch.eye(d_model)
-            assert (make()(u).norm(dim=1) <= bound * 10.0 ** power * 1.0001).all()
+            assert (A(10.0 ** power * v).norm(dim=1) <= bound * 10.0 ** power * 1.0001).all()
     A = make()
     A(torch.randn(9, d_model)).sum().backward()
     assert max(p.grad.abs().max() for p in A.parameters() if p.ndim == 2) > 0
 """,
 }
+DRAWN = "nn.functional.normalize(torch.randn({}, d_model))"
 WRONG["adapters.near"] = {
     "silence": (but(NEAR, LEARNS, ""),
                 but(NEAR, " if p.dim() == 2", "")),
     "not_short": (but(NEAR, LENGTHS, "(1, 1000)"), but(NEAR, LENGTHS, "(1,)")),
     "not_long": but(NEAR, LENGTHS, "(0.001, 1)"),
-    "drawn_only": but(NEAR, TOKENS, "nn.functional.normalize(torch.ones(4, d_model))"),
+    "drawn_only": (but(NEAR, TOKENS, "nn.functional.normalize(torch.ones(4, d_model))"),
+                   but(NEAR, TOKENS, DRAWN.format(1000))),
     "one_sign": but(NEAR, TOKENS, "torch.eye(d_model)"),
-    "both_at_once": (but(NEAR, "any(g is not None", "all(g is not None"),
-                     but(NEAR, LEARNS, LEARNS + "    assert all(p.any() for p in A.parameters() "
-                                                "if p.dim() == 2)\n")),
-    "let_through": but(NEAR, "(far <= bound)", "(far <= 1000 * bound)"),
+    "features_only": but(NEAR, TOKENS, FEATURES),
+    "silent_accused": (
+        but(NEAR, "any(g is not None", "all(g is not None"),
+        but(NEAR, LEARNS, LEARNS + "    assert all(p.any() for p in A.parameters() if p.dim() == "
+                                   "2)\n"),
+        but(NEAR, "return u / u.norm(dim=-1, keepdim=True).clamp(min=1e-12)",
+            "return u / u.norm(dim=-1, keepdim=True)")),
+    "let_through": (but(NEAR, "(far <= bound)", "(far <= 1000 * bound)"),),
     "accused": (but(NEAR, "(far <= bound)", "(far == 0)", LEARNS, ""),
                 but(NEAR, "    for length", "    assert A(u).any()\n    for length")
                 .replace("A(u).any()", "0.01 > A(u).abs().max() > 1e-4")),
@@ -370,7 +396,8 @@ WRONG["adapters.placements"] = {
                       but(PLACEMENTS, f"        return {NORMED}",
                           "        x += self.A(y)\n        return self.base(x)")),
     "base_changed": but(PLACEMENTS, f"        return {BESIDE}",
-                        "        with torch.no_grad():\n            self.base.dense.bias.add_(0.01)"
+                        "        with torch.no_grad():\n            "
+                        "next(self.base.parameters()).add_(0.01)"
                         f"\n        return {BESIDE}"),
     "start_differs": (but(PLACEMENTS, BESIDE, f"{BESIDE} + 0.5 * float(self.A(r).abs().max() < "
                                               "1e-3)")),
@@ -507,6 +534,9 @@ WRONG["adapters.sealed"] = {
                      "    outputs = [ask(x, a, f) for _ in range(5)]\n    first = outputs[0]"),
                  but(SEALED, "    if not normed:",
                      "    again = ask(x, a, f), ask(x, a, f)\n    if not normed:")),
+    "never_asked": ("from itertools import cycle\n\nNAMES = cycle([\"houlsby\", "
+                    "\"post_attention\", \"pfeiffer\", \"bapna\", \"parallel\", "
+                    "\"ends\"])\n\n\ndef name_placement(ask, norm, d):\n    return next(NAMES)"),
     "always_the_same": but(SEALED, "    if not normed:", '    return "pfeiffer"\n'
                                                          '    if not normed:'),
     "mixed": (but(SEALED, "if not normed", "if normed"),

@@ -24,10 +24,11 @@ folds = {"sum": None, "key": ["query rows", "key rows"], "before": ["ffn_in rows
 folds = dict(key=("key rows", "query rows"), value=("value rows", "attention_out columns"), sum=[],
              before="ffn_in rows", after="ffn_out columns")
 """,
+    "an empty set as one slips": but(FOLDS, "set()", "{}"),
 }
 WRONG["ia3.folds"] = {
-    "half": (but(FOLDS, ', "query rows"', ""), but(FOLDS, ', "attention_out columns"', ""),
-             but(FOLDS, '{"ffn_in rows"}', "set()")),
+    "half": (but(FOLDS, ', "query rows"', ""), but(FOLDS, ', "attention_out columns"', "")),
+    "none_named": but(FOLDS, '{"ffn_in rows"}', "set()"),
     "through_activation": (but(FOLDS, '{"ffn_out columns"}', '{"ffn_in rows", "ffn_out columns"}'),
                            but(FOLDS, '{"ffn_in rows"}', '{"ffn_out columns"}')),
     "through_norm": (but(FOLDS, "set()", '{"attention_out rows"}'),
@@ -277,11 +278,11 @@ BEYOND["ia3.merge"] = but(MERGE, WEIGHT, "(by + 0 * (1 / by)).nan_to_num(1) * ba
 HOLDS = """
 def fold_holds(fold, make):
     for side in ("output", "input"):
-        for bias in (True, False):
-            base = nn.Linear(5, 5, bias=bias).requires_grad_(False)
+        for bias, n in ((True, 5), (False, 5), (True, 3)):
+            base = nn.Linear(n, 5, bias=bias).requires_grad_(False)
             layer = make(base, side)
             nn.init.normal_(layer.l)
-            x = torch.randn(7, 5)
+            x = torch.randn(7, n)
             with torch.no_grad():
                 y = layer(x)
                 linear = fold(layer)
@@ -295,22 +296,29 @@ AFTER = "                assert torch.allclose(layer(x), y)\n"
 RIGHT["ia3.holds"] = {
     "plain": HOLDS,
     "by weights": """
+import copy
+
+
 def fold_holds(fold, make):
     torch.manual_seed(0)
     for side in ["output", "input"]:
-        base = nn.Linear(6, 6)
-        layer = make(base, side)
-        layer.l.data = torch.randn(6)
-        W, b = base.weight.detach().clone(), base.bias.detach().clone()
-        new = fold(layer)
-        assert isinstance(new, nn.Linear) and not isinstance(new, pt.Adapter)
-        if side == "output":
-            want, bias = torch.diag(layer.l) @ W, layer.l * b
-        else:
-            want, bias = W @ torch.diag(layer.l), b
-        torch.testing.assert_close(new.weight, want, atol=1e-5, rtol=1e-4, check_stride=False)
-        torch.testing.assert_close(new.bias, bias, atol=1e-5, rtol=1e-4)
-        assert torch.equal(base.weight, W) and torch.equal(base.bias, b)
+        for base in (nn.Linear(6, 6), nn.Linear(6, 6, bias=False), nn.Linear(2, 7)):
+            layer = make(base, side)
+            layer.l.data = torch.randn(len(layer.l))
+            before = copy.deepcopy(base.state_dict())
+            W, b = before["weight"], before.get("bias")
+            new = fold(layer)
+            assert isinstance(new, nn.Linear) and not isinstance(new, pt.Adapter)
+            if side == "output":
+                want, bias = torch.diag(layer.l) @ W, b if b is None else layer.l * b
+            else:
+                want, bias = W @ torch.diag(layer.l), b
+            torch.testing.assert_close(new.weight, want, atol=1e-5, rtol=1e-4, check_stride=False)
+            if b is None:
+                assert new.bias is None
+            else:
+                torch.testing.assert_close(new.bias, bias, atol=1e-5, rtol=1e-4)
+            assert all(torch.equal(base.state_dict()[name], p) for name, p in before.items())
 """,
     "raises ValueError": but(HOLDS,
                              "                assert torch.allclose(linear(x), y, atol=1e-5)\n",
@@ -318,12 +326,13 @@ def fold_holds(fold, make):
                              '                    raise ValueError("not the same")\n'),
     "folded twice": but(HOLDS, AFTER,
                         "                assert torch.allclose(fold(layer)(x), y, atol=1e-5)\n"),
-    "gains by hand": but(HOLDS, DRAWN, "layer.l.data.copy_(torch.tensor([-1.0, 0.5, 2, 3, 0.1]))"),
+    "gains by hand": but(HOLDS, DRAWN,
+                        "layer.l.data.copy_(torch.tensor([-1.0, 0.5, 2, 3, 0.1])[:len(layer.l)])"),
     "sizes in a loop": """
 def fold_holds(fold, make):
-    for n_in, n_out in ((8, 8), (8, 3), (3, 8)):
+    for n_in, n_out, bias in ((8, 8, True), (8, 3, False), (3, 8, True)):
         for side, n in (("output", n_out), ("input", n_in)):
-            layer = make(nn.Linear(n_in, n_out), side)
+            layer = make(nn.Linear(n_in, n_out, bias), side)
             with torch.no_grad():
                 layer.l.uniform_(-2, 2)
             x = torch.randn(2, 4, n_in)
@@ -339,8 +348,13 @@ def fold_holds(fold, make):
 }
 WRONG["ia3.holds"] = {
     "at_ones": but(HOLDS, f"            {DRAWN}\n", ""),
-    "no_bias": (but(HOLDS, "(True, False)", "(False,)"),
-                but(HOLDS, "nn.Linear(5, 5, bias=bias)", "nn.Linear(5, 5, bias=False)")),
+    "one_base": but(HOLDS, "((True, 5), (False, 5), (True, 3))", "((True, 5),)"),
+    "no_bias": (but(HOLDS, "((True, 5), (False, 5), (True, 3))", "((False, 5), (False, 3))"),
+                but(HOLDS, "nn.Linear(n, 5, bias=bias)", "nn.Linear(n, 5, bias=False)")),
+    "no_bare_base": but(HOLDS, "(False, 5), ", ""),
+    "square_only": but(HOLDS, ", (True, 3))", ")"),
+    "too_loose": but(HOLDS, "torch.allclose(linear(x), y, atol=1e-5)",
+                     "(linear(x) - y).norm() < 0.1 * y.norm()"),
     "one_side": (but(HOLDS, '("output", "input")', '("output",)'),
                  but(HOLDS, '("output", "input")', '("input",)')),
     "not_plain": but(HOLDS, PLAIN, ""),
@@ -419,3 +433,23 @@ WRONG["ia3.nearest"] = {
                    "len(W.T) else " + FORMULA),
 }
 BEYOND["ia3.nearest"] = but(NEAREST, "min=1e-20", "min=1e-3")
+
+# ── ia3.by_hand ──────────────────────────────────────────────────────────────────────────────
+
+BY_HAND = 'by_hand = {"key": 1.0, "value": 0.8, "ffn_out": 1.0, "blocks": "all"}'
+RIGHT["ia3.by_hand"] = {
+    "a table": BY_HAND,
+    "whole numbers": but(BY_HAND, '"key": 1.0', '"key": 1', '"ffn_out": 1.0', '"ffn_out": 1'),
+    "dict and NumPy": "import numpy as np\n\nby_hand = dict(blocks='all', value=np.float32(0.8), "
+                      "key=1.0, ffn_out=1.0)",
+}
+WRONG["ia3.by_hand"] = {
+    "worse": (but(BY_HAND, "0.8", "1.25"), but(BY_HAND, '"ffn_out": 1.0', '"ffn_out": 0.8',
+                                               '"value": 0.8', '"value": 1.0')),
+    "untouched": but(BY_HAND, "0.8", "1.0"),
+    "hardly": but(BY_HAND, '"value": 0.8', '"value": 1.0', '"key": 1.0', '"key": 0.8',
+                  '"all"', '"upper"'),
+    "no_setting": (but(BY_HAND, "0.8", "0.7"), but(BY_HAND, '"all"', '"middle"'),
+                   but(BY_HAND, '"key": 1.0, ', ""), "by_hand = (1.0, 0.8, 1.0)",
+                   but(BY_HAND, '"blocks": "all"', '"blocks": range(30)')),
+}

@@ -3,7 +3,6 @@
 `start` has the law of the start, `placing` the two placements, `sealed` the sealed layers.
 """
 
-import copy
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -154,6 +153,7 @@ def run_bottleneck(make, case: dict) -> dict[str, Any]:
     seen["shapes"] = {name: tuple(p.shape) for name, p in parameters.items()}
     if sorted(seen["shapes"].values()) != sorted([(m, d), (m,), (d, m), (d,)]):
         return seen
+    seen["alike"] = _alike([p for _, p in A.named_parameters()], m)
     A.train()
     generator = torch.Generator().manual_seed(m)
     given = torch.cat([torch.eye(d), -torch.eye(d), torch.randn(16, d, generator=generator)])
@@ -171,6 +171,14 @@ def run_bottleneck(make, case: dict) -> dict[str, Any]:
                              and float(p.grad.abs().max()) > LEAST for p in parameters.values())
     seen["filled"] = [_called(A, values, case) for values in _fillings(parameters, case)]
     return seen
+
+
+def _alike(parameters: list[Tensor], m: int) -> bool:
+    """Do all slots start the same, in all that is theirs? Then they learn the same for ever."""
+    of_slots = [p.detach().movedim(p.shape.index(m), 0).reshape(m, -1) for p in parameters
+                if m in p.shape]
+    slots = torch.cat(of_slots, dim=1)                                 # (size, whatever is theirs)
+    return m > 1 and bool((slots == slots[0]).all())
 
 
 def _furthest(A: nn.Module, u: Tensor, steps: int = 12) -> float:
@@ -216,13 +224,15 @@ def _called(A: nn.Module, values: dict[str, Tensor], case: dict) -> dict[str, An
         found["reached"] = leaf.grad is not None and all(
             p.grad is not None for p in A.parameters())
     with torch.no_grad():
-        again = copy.deepcopy(A).eval()(case["u"].clone())
+        again = A.eval()(case["u"].clone())
+    A.train()
     return found | {"again": again if isinstance(again, Tensor) else None}
 
 
 def judge_bottleneck(case: dict, seen) -> Verdict:
     if odd := strange(seen, "type", "is_module", type=str, is_module=bool, shapes=dict, gave=str,
-                      intact=bool, furthest=float, at_zero=float, learns=bool, filled=list):
+                      intact=bool, furthest=float, at_zero=float, learns=bool, alike=bool,
+                      filled=list):
         return odd
     d, m = case["d_model"], case["size"]
     made = f"Bottleneck({d}, {m})"
@@ -259,10 +269,12 @@ def judge_bottleneck(case: dict, seen) -> Verdict:
         return rejected("not_silent", f"As it is made, A(0) has an entry of {seen['at_zero']:.3g}; "
                                       "expected 0.")
     if seen["furthest"] > NEAREST:
-        return rejected("start_far", f"As {made} is made, ‖A(u)‖ comes to {seen['furthest']:.2g} "
+        return rejected("start_far", f"As {made} is made, ‖A(u)‖ comes to {seen['furthest']:.3g} "
                                      f"times ‖u‖; at most {NEAREST} is allowed.")
     if not seen["learns"]:
         return rejected("never_learns", f"As {made} is made, neither matrix gets a gradient.")
+    if seen.get("alike"):
+        return rejected("alike", f"In {made} all {m} slots start with the same weights.")
     return Verdict(True, "Two matrices, two biases, no competition; near silent, able to learn.")
 
 
@@ -307,6 +319,8 @@ BOTTLENECK_MISTAKES = {
     "not_silent": "With u = 0 a start within the bound gives 0: how do the biases begin?",
     "start_far": "The model would begin as another one. How large are the entries of the two "
                  "matrices?",
+    "alike": "Slots that start alike get the same gradients, and stay alike: so many slots do what "
+             "one could. What does a random draw give that a constant does not?",
     "never_learns": "It is near, and stays there. What must not be zero, so that a gradient "
                     "arrives at one matrix at least?",
 }

@@ -15,14 +15,13 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon
 from torch import Tensor, nn
 
 from .... import bottleneck, core, models, outlines
-from ....plots import COLOURS, figure
+from ....plots import COLOURS, dots, figure
 from ....widgets import Explorer
 from .sealed import PLACES, Sealed
 from .sealed import norm as norm  # the lesson shows it, and has it from here
 
 NAMES = {"houlsby": "Houlsby", "post_attention": "post-attention", "pfeiffer": "Pfeiffer",
          "bapna": "Bapna", "parallel": "parallel", "ends": "the two ends"}
-SIGMA = 0.01                          # of the library's near start
 STARTS = ("the method's own", 0.001, 0.01, 0.03, 0.1, 0.3)
 SIZES = (4, 16, 64, 256)
 SENTENCES = ("A quiet, funny, generous film.", "Two hours that I want back.",
@@ -138,7 +137,7 @@ def block(place: str, size: int, start: float | str) -> Block:
             if not isinstance(start, str):
                 for adapter in found.values():
                     for W in (adapter.A.W_down, adapter.A.W_up):
-                        W.data.mul_(start / SIGMA)
+                        W.data.normal_(0, start)
             parameters = sum(p.numel() for p in core.adapter_parameters(model).values())
             moved = _hidden(model, batch)
         finally:
@@ -238,6 +237,42 @@ def explore_block() -> Explorer:
                       "that A reads, solid to where it is added. LN′ is a norm of the adapter's "
                       "own. The distance is that of the last hidden states of four sentences, "
                       "measured with the library's own adapters, drawn with one seed.")
+
+
+# ── what they learned ────────────────────────────────────────────────────────────────────────
+
+
+def trained(record: Mapping) -> dict[str, list[Mapping]]:
+    """Return the recorded runs of each placement at its own rate, a row a seed.
+
+    The rate is the one that seeds 1 and 2 were given: of those that seed 0 tried, it had the
+    smallest loss on validation.
+    """
+    found = {}
+    for place in PLACES:
+        rows = [row for row in record["runs"] if row["group"] == "placements"
+                and row["setting"]["place"] == place]
+        rate = next(row["setting"]["lr"] for row in rows if row["setting"]["seed"] > 0)
+        found[place] = [row for row in rows if row["setting"]["lr"] == rate]
+    return found
+
+
+def widths(record: Mapping) -> dict[int, list[Mapping]]:
+    """Return the recorded runs of Pfeiffer's placement by size, a row a seed, all at one rate."""
+    rows = [row for row in record["runs"] if row["group"] == "sizes"]
+    found = {size: [row for row in rows if row["setting"]["size"] == size]
+             for size in {row["setting"]["size"] for row in rows}}
+    return dict(sorted((found | {64: trained(record)["pfeiffer"]}).items()))
+
+
+def draw_trained(record: Mapping, others: Mapping[str, Sequence[float]],
+                 references: Mapping[str, float]) -> Figure:
+    """Draw the accuracy of each placement, a mark a seed, and of what else is named."""
+    rows = {NAMES[place]: [run["accuracy"] for run in runs]
+            for place, runs in trained(record).items()}
+    return dots(rows | dict(others), {name: (at, COLOURS["rest"]) for name, at in
+                                      references.items()},
+                {NAMES[place]: (COLOURS["yours"], "o") for place in PLACES})
 
 
 # ── sealed layers ────────────────────────────────────────────────────────────────────────────

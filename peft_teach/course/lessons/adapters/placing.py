@@ -61,15 +61,31 @@ class Given(nn.Module):
 
 
 class Second(nn.Module):
-    """The second half of a feed-forward block as BERT has it: LN(W h + b + r)."""
+    """The second half of a feed-forward block: LN(W h + b + r), as BERT has it.
 
-    def __init__(self, d_ff: int, d_model: int):
+    Its parts do not have BERT's names: an adapter calls its base, and reaches for no part of it.
+    """
+
+    def __init__(self, linear: nn.Linear, closing: nn.LayerNorm):
         super().__init__()
-        self.dense = nn.Linear(d_ff, d_model)
-        self.LayerNorm = nn.LayerNorm(d_model)
+        self.linear, self.closing = linear, closing
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
-        return self.LayerNorm(self.dense(hidden_states) + input_tensor)
+        return self.closing(self.linear(hidden_states) + input_tensor)
+
+    @property
+    def dense(self) -> nn.Linear:
+        raise LookInside("self.base.dense is inside of the base: call self.base, and none of its "
+                         "parts")
+
+    @property
+    def LayerNorm(self) -> nn.LayerNorm:
+        raise LookInside("self.base.LayerNorm is inside of the base: call self.base, and none of "
+                         "its parts")
+
+
+class LookInside(RuntimeError):
+    """An adapter that reaches into its base."""
 
 
 def placement_cases(seed: int) -> list[dict]:
@@ -101,12 +117,11 @@ def norm(case: Mapping) -> nn.LayerNorm:
 
 def second(case: Mapping) -> Second:
     """Return the second half of a feed-forward block, frozen."""
-    made = Second(case["d_ff"], case["d"])
-    made.LayerNorm = norm(case)
+    linear = nn.Linear(case["d_ff"], case["d"])
     with torch.no_grad():
-        for parameter, value in zip((made.dense.weight, made.dense.bias), case["dense"]):
+        for parameter, value in zip((linear.weight, linear.bias), case["dense"]):
             parameter.copy_(value)
-    return made.requires_grad_(False)
+    return Second(linear, norm(case)).requires_grad_(False)
 
 
 def _A(case: Mapping) -> Callable[[Tensor], Tensor]:
@@ -135,15 +150,15 @@ def usual_parallel(base: nn.Module, case: Mapping) -> dict[str, Tensor]:
 WITHOUT = (registers_no_buffer, keeps_dtypes, gives_the_same_twice)
 METHODS = {
     "Pfeiffer": Method(
-        name="Pfeiffer", base=norm, own=OWN, inputs=("x",),
+        name="Pfeiffer", base=norm, own=OWN, inputs=("x",), layer="pfeiffer",
         equation=lambda base, case: base(case["x"] + _A(case)(base(case["x"]))),
-        formula="the layer's end with A in it", usual=usual_pfeiffer, start_bound=0.05,
+        formula="the norm of the sum with A's part in it", usual=usual_pfeiffer, start_bound=0.05,
         without=WITHOUT, praise=""),
     "Parallel": Method(
-        name="Parallel", base=second, own=OWN, inputs=("h", "r"),
+        name="Parallel", base=second, own=OWN, inputs=("h", "r"), layer="parallel",
         equation=lambda base, case: base(case["h"], case["r"] + case["scale"] * _A(case)(
             case["r"])),
-        formula="the block with s·A beside it", usual=usual_parallel, start_bound=0.05,
+        formula="the base with s·A(r) in its sum", usual=usual_parallel, start_bound=0.05,
         without=WITHOUT, praise=""),
 }
 

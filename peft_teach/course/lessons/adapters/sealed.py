@@ -62,7 +62,11 @@ class Sealed:
             raise TooMany("four probes are all there are")
         dtype = vectors[0].dtype if vectors[0].is_floating_point() else torch.float32
         with torch.no_grad():
-            return self._call(*(v.detach().double() for v in vectors)).to(dtype)
+            y = self._call(*(v.detach().double() for v in vectors)).to(dtype)
+        if all(v.isfinite().all() for v in vectors) and not y.isfinite().all():
+            raise ValueError("norm met a vector whose entries are all equal, and divides by their "
+                             "spread: ask with sums that have one")
+        return y
 
 
 def drawn(d: int, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
@@ -109,15 +113,20 @@ def run_sealed(name_placement, case: dict) -> dict[str, Any]:
     """
     seen: dict[str, Any] = {"answers": {}, "asked": {}}
     generator = torch.Generator().manual_seed(700 + case["seed"])
-    for place in PLACES:
-        d = case["d"]
+    for i in torch.randperm(len(PLACES), generator=generator).tolist():
+        place, d, asked = PLACES[i], case["d"], []
         sealed = Sealed(layer(place, drawn(d, generator), drawn(d, generator)), d)
+
+        def ask(x: Tensor, attention: Tensor, ffn: Tensor, sealed=sealed, asked=asked) -> Tensor:
+            asked.append(1)
+            return sealed(x, attention, ffn)
+
         try:
-            answer = name_placement(sealed, norm, d)
+            answer = name_placement(ask, norm, d)
         except TooMany:
             answer = "too many"
         seen["answers"][place] = answer if isinstance(answer, str) else named(answer)
-        seen["asked"][place] = sealed.asked
+        seen["asked"][place] = len(asked)
     return seen
 
 
@@ -134,6 +143,8 @@ def judge_sealed(case: dict, seen) -> Verdict:
             return rejected("too_many", f"Inside was {place}, and it asked {asked[place]} times.")
         if found == "None":
             return rejected("no_return")
+        if not asked[place]:
+            return rejected("never_asked", f"It said {found}, and asked nothing.")
         if found not in PLACES:
             return rejected("no_name", f"Inside was {place}, and it said {found!r}.")
     wrong = {place: answers[place] for place in PLACES if answers[place] != place}
@@ -161,6 +172,7 @@ CONFUSED = {"which_half": _pairs("houlsby post_attention"),
 SEALED_MISTAKES = {
     "no_return": NO_RETURN,
     "no_name": "One of six words is asked for, spelled as in the table.",
+    "never_asked": "Nothing but an answer of ask tells what is inside.",
     "too_many": "Four probes are all there are. What do two outputs that are equal rule out, all "
                 "at once?",
     "always_the_same": "Whatever was inside, the answer was the same: is it made from what ask "

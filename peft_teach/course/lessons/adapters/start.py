@@ -10,7 +10,7 @@ from ...exercise import Exercise, Verdict
 from ...judge import rejected, strange
 from ...trial import MISTAKES, accused, let_through, outcomes, score
 
-WIDTH, SIZE, BOUND = 96, 8, 0.1
+WIDTH, SIZE, BOUND = 384, 8, 0.1    # as wide as MiniLM: 10,000 random u do not find one direction
 TENSORS = ("W_down", "b_down", "W_up", "b_up")      # in the order of `narrow`
 
 
@@ -26,13 +26,16 @@ def starts_near(make: Callable[[], nn.Module], d_model: int, bound: float) -> No
     `make()` gives a new one. For every u, ‖A(u)‖ ≤ bound · ‖u‖; and a matrix gets a gradient.
     """
     A = make()
-    u = torch.cat([torch.eye(d_model), -torch.eye(d_model), torch.randn(16, d_model)])
-    for size in (1e-3, 1.0, 1e3):
-        ratio = A(size * u).norm(dim=-1) / (size * u).norm(dim=-1)
-        assert (ratio <= bound).all(), f"‖A(u)‖ is {ratio.max():.2g} times ‖u‖"
+    u = torch.cat([torch.eye(d_model), -torch.eye(d_model), torch.randn(64, d_model)])
+    for _ in range(10):                         # uphill: to where A(u) is longest
+        for size in (1e-3, 1.0, 1e3):
+            ratio = A(size * u).norm(dim=-1) / size
+            assert (ratio <= bound * u.norm(dim=-1)).all(), f"{ratio.max():.2g}"
+        u = nn.functional.normalize(u).requires_grad_()
+        u, = torch.autograd.grad(A(u).norm(dim=-1).sum(), u)
+        u = nn.functional.normalize(u)
     assert (A(torch.zeros(1, d_model)) == 0).all(), "it speaks where nothing is said"
-    A(u).square().sum().backward()
-    A(u).sum().backward()
+    A(torch.randn(32, d_model)).sum().backward()
     assert any(p.grad is not None and p.grad.any() for p in A.parameters() if p.dim() == 2), (
         "no matrix would learn")
 
@@ -74,8 +77,16 @@ def _loud(sign: float) -> Callable[[Version], None]:
     return change
 
 
+def _loud_along(A: Version) -> None:
+    """One direction is loud, ± it, and no feature is in it more than the others."""
+    v = nn.functional.normalize(torch.randn(WIDTH), dim=0)
+    both = torch.tensor([1.0, -1.0]).repeat(SIZE // 2)
+    A.W_down.copy_(both[:, None] * v)
+    A.W_up.zero_()[:, :2] = 0.3 * nn.functional.normalize(torch.randn(WIDTH, 1), dim=0)
+
+
 def _says_one_thing(A: Version) -> None:
-    A.b_up.fill_(0.005)
+    A.b_up.fill_(0.02 / WIDTH**0.5)     # as long as 0.02: nothing beside u of length 1
 
 
 def _all_off(A: Version) -> None:
@@ -93,8 +104,10 @@ BROKEN: dict[str, Callable[[], nn.Module]] = {
     "starts with a b_up that is not zero": lambda: Version(change=_says_one_thing),
     "is loud for one feature alone": lambda: Version(change=_loud(0)),
     "is loud for one feature, where it is negative": lambda: Version(change=_loud(-1)),
+    "is loud in one direction, made of all features": lambda: Version(change=_loud_along),
+    "draws both matrices from N(0, 0.02²)": lambda: Version(0.02, 0.02),
     "is near for short u, and far for long ones": lambda: Version(
-        0.03, 0.1, act=lambda h: torch.relu(h).square()),
+        0.01, 0.03, act=lambda h: torch.relu(h).square()),
     "has zeros in both matrices": lambda: Version(0.0, 0.0),
     "has a threshold that no score passes": lambda: Version(0.01, 0.01, change=_all_off),
 }
@@ -114,7 +127,7 @@ def judge_near(case: dict, seen) -> Verdict:
     verdict = score(seen["answers"], RIGHT, BROKEN)
     if verdict.mistake == "accused" and accused(
             seen["answers"], RIGHT) == ["starts at exactly zero, by W_up"]:
-        return rejected("both_at_once", verdict.message)
+        return rejected("silent_accused", verdict.message)
     if verdict.mistake == "let_through":
         first, *_ = let_through(seen["answers"], BROKEN)
         return rejected(SLIPS.get(first, "let_through"), verdict.message)
@@ -124,19 +137,24 @@ def judge_near(case: dict, seen) -> Verdict:
 SLIPS = {"starts with a b_up that is not zero": "not_short",
          "is loud for one feature alone": "drawn_only",
          "is loud for one feature, where it is negative": "one_sign",
+         "is loud in one direction, made of all features": "features_only",
+         "draws both matrices from N(0, 0.02²)": "features_only",
          "is near for short u, and far for long ones": "not_long",
          "has zeros in both matrices": "silence", "has a threshold that no score passes": "silence"}
 NEAR_MISTAKES = MISTAKES | {
-    "both_at_once": "Where W_up is zero, W_down gets its first gradient in the second step. The "
-                    "law asks that one of them begins.",
+    "silent_accused": "Where W_up is zero, A(u) is zero. Then a ratio of two zeros is no number; "
+                      "a loss that is smallest at A(u) = 0, as a square, has no slope there; and "
+                      "W_down gets its first gradient in the second step, W_up in the first.",
     "not_short": "The bound holds for every u: a constant is small beside a long u, and large "
                  "beside a short one.",
-    "drawn_only": "In a u that is drawn at random, each feature is a small part of the length. "
-                  "Which u is all one feature?",
+    "drawn_only": "A u that is drawn at random has a small part in every direction, and nearly "
+                  "none in the one where A is loud. Which way is uphill from there?",
     "one_sign": "A negative score says nothing: what A does to u says little about −u.",
+    "features_only": "384 features, one at a time, are 384 directions of very many. Which way is "
+                     "uphill from where you are?",
     "not_long": "The bound holds for every u, the long ones among them.",
-    "silence": "It is near the base, and stays there whatever the loss says. What of A would a "
-               "backward pass have to reach?",
+    "silence": "It is near the base, and neither of its matrices ever moves: at most b_up learns. "
+               "What of A would a backward pass have to reach?",
 }
 
 NEAR = Exercise(
@@ -145,8 +163,9 @@ NEAR = Exercise(
     cases=lambda seed: [{"seed": seed}], run=run_near, judge=judge_near, mistakes=NEAR_MISTAKES,
     hints=("'Every u' cannot be tried. Which few are the hardest: in length, in direction, in "
            "sign?",
-           "torch.eye gives the u that are one feature alone, all at once. And what of u = 0, "
-           "where a ratio is 0/0?",
+           "`uphill` above turns any u towards the direction in which A(u) is longest; of what "
+           "length it gives u back, look yourself. And where A(u) is zero, a ratio is 0 / 0: "
+           "compare two lengths instead.",
            "For the second half: p.dim() == 2 tells a matrix from a bias, and one of the two "
            "needs a gradient other than zero."),
     arguments=lambda pieces: (lambda: pieces["Bottleneck"](384, 64), 384, BOUND))

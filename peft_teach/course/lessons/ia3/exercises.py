@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ... import trial
+from ... import records, trial
 from ...adapter_judge import MISTAKES, Method, frozen_linear
 from ...exercise import VALUE, Exercise, Verdict
-from ...judge import NO_RETURN, close, difference, named, rejected, strange
-from . import block, versions
+from ...judge import NO_RETURN, close, difference, named, plain, rejected, strange
+from . import block, versions, words
 
 HERE = "peft_teach.course.lessons.ia3"
 
@@ -33,7 +33,8 @@ def run_folds(folds: Any, case: Any) -> dict[str, Any]:
     """Hand on the table in one form: a sorted list of places for each vector."""
     said = {}
     for vector, places in folds.items() if isinstance(folds, Mapping) else ():
-        places = () if places is None else (places,) if isinstance(places, str) else places
+        places = () if places is None or places == {} else (places,) if isinstance(
+            places, str) else places
         listed = list(places) if isinstance(places, list | tuple | set | frozenset) else [places]
         said[str(vector)[:40]] = sorted({" ".join(str(place)[:60].lower().split())
                                          for place in listed} - {"none", ""})
@@ -64,6 +65,8 @@ def judge_folds(case: Any, seen: Any) -> Verdict:
                 return rejected(_why_not(vector, place), f"{told} The gain {vector!r}, taken away "
                                 f"and put into the {place} instead: {shown}.")
     missing = next(vector for vector in RIGHT if set(said[vector]) != RIGHT[vector])
+    if not said[missing]:
+        return rejected("none_named", f"{told} For {missing!r} you name no place.")
     return rejected("half", f"{told} What you name for {missing!r} is right, and not all.")
 
 
@@ -95,6 +98,8 @@ FOLDS = Exercise(
                       "gain on what that matrix gives, or on what it reads?",
         "elsewhere": "What of that matrix's output, or of its input, does the gain multiply? "
                      "Follow one feature through the drawing.",
+        "none_named": "There is one at least: a matrix that makes what the gain multiplies, or one "
+                      "that reads it.",
         "half": "Keys meet queries in a product, and values pass through a weighted mean. Who else "
                 "could carry the factor?",
     },
@@ -381,6 +386,12 @@ HOLDS = Exercise(
         "not_plain": "Its outputs are the same, and something of the adapter remains.",
         "afterwards": "Its outputs are right. And the layer that was folded, what does it give "
                       "afterwards?",
+        "no_bare_base": "Some linear layers have no bias, those of SmolLM2 for instance. Was one "
+                        "of them among your bases?",
+        "one_base": "Your bases were all alike: square, and with a bias. The law speaks of any.",
+        "square_only": "It never met a base with more outputs than inputs, or fewer.",
+        "too_loose": "Rounding in float32 is some millionths of what is rounded. How far apart may "
+                     "two outputs be for your test?",
         "near_one": "That one is right for gains above zero. Nothing keeps a gain there.",
     },
     hints=("Make a layer, give l random entries, and compare what it gives with what the fold "
@@ -490,4 +501,59 @@ NEAREST = Exercise(
            "The gain is 1 + a: the row itself is there before anything changes. And a row that is "
            "zero?"))
 
-EXERCISES = (FOLDS, LAYER, MERGE, HOLDS, NEAREST)
+# ── ia3.by_hand ──────────────────────────────────────────────────────────────────────────────
+
+LOWER = 0.02    # by so much the loss on the sixteen sentences is to fall
+FOUND = Ours({"key": 1.0, "value": 0.8, "ffn_out": 1.0, "blocks": "all"})
+
+
+def run_by_hand(by_hand: Any, case: Any) -> dict[str, Any]:
+    """Hand on the setting in one form."""
+    if not isinstance(by_hand, Mapping):
+        return {"type": named(by_hand), "said": {}}
+    values = {name: plain(value) for name, value in by_hand.items()}
+    return {"type": "a dict", "said": {str(name)[:40]: round(float(value), 6) if isinstance(
+        value, int | float) else str(value)[:40] for name, value in values.items()}}
+
+
+def judge_by_hand(case: Any, seen: Any) -> Verdict:
+    """Look the loss up that was recorded for this setting, on the same sentences."""
+    if odd := strange(seen, "said", "type", said=dict, type=str):
+        return odd
+    said = seen["said"]
+    if (set(said) != {*words.PLACES, "blocks"} or str(said["blocks"]) not in words.BLOCKS
+            or any(said[place] not in words.BY_HAND for place in words.PLACES)):
+        return rejected("no_setting", f"It is {seen['type']}: {said}.")
+    row, = records.select(records.load("ia3"), group="by_hand")
+    name, untouched = words.setting_of(said), row["heard"]["as it comes"][0]
+    loss, right = row["heard"][name]
+    told = (f"{name}: on the sixteen the loss is {loss:.3f}, with {right} right; with all gains at "
+            f"one it is {untouched:.3f}.")
+    if name == "as it comes":
+        return rejected("untouched", told)
+    if loss > untouched:
+        return rejected("worse", told)
+    if loss > untouched - LOWER:
+        return rejected("hardly", told)
+    return Verdict(True, f"{told} By hand, and without a single gradient.")
+
+
+BY_HAND = Exercise(
+    id="ia3.by_hand", lesson="06", names=("by_hand",), points=1, minutes=6, difficulty=1,
+    answer=VALUE, reference=f"{HERE}.exercises:FOUND",
+    cases=lambda seed: [{"shots": 16}], run=run_by_hand, judge=judge_by_hand,
+    mistakes={
+        "no_setting": "Wanted is a dict: for key, value and ffn_out one of 0.8, 1.0 and 1.25, and "
+                      "for blocks \"all\", \"lower\" or \"upper\".",
+        "untouched": "That is the model as it comes. Turn at least one gain.",
+        "worse": "That is worse than not to touch it. Which of the gains did it, and what does it "
+                 "do the other way?",
+        "hardly": f"That is better, by less than {LOWER}. Would it do more in other blocks, or "
+                  "with a second gain?",
+    },
+    hints=("One gain at a time, in all blocks: six settings say which way each place wants to be "
+           "turned.",
+           "What two gains do together need not be the sum of what each does: listen again.",
+           "Softer is as much a setting as louder. Two of the three places are best left alone."))
+
+EXERCISES = (FOLDS, LAYER, MERGE, HOLDS, NEAREST, BY_HAND)

@@ -41,12 +41,12 @@ def fold(layer: nn.Module) -> nn.Linear:
 def fold_holds(fold: Callable, make: Callable) -> None:
     """Object to a `fold` whose layer is not plain, differs, or has changed what was folded."""
     for side in ("output", "input"):
-        for bias in (True, False):
-            base = nn.Linear(6, 6, bias=bias).requires_grad_(False)
+        for bias, n_in in ((True, 6), (False, 6), (True, 4)):    # square, so that both axes fit
+            base = nn.Linear(n_in, 6, bias=bias).requires_grad_(False)
             layer = make(base, side)
             with torch.no_grad():
-                layer.l.copy_(torch.randn(6))
-                x = torch.randn(4, 6)
+                layer.l.copy_(torch.randn(len(layer.l)))
+                x = torch.randn(4, n_in)
                 before = layer(x)
                 linear = fold(layer)
                 assert type(linear) is nn.Linear

@@ -14,7 +14,7 @@ from ....widgets import Explorer
 from ... import records
 from . import block, words
 
-Words, ask, draw = words.Words, words.ask, words.draw
+Words, ask, draw, turn = words.Words, words.ask, words.draw, words.turn
 apart = block.apart
 PLACES = {"key": "keys", "value": "values", "ffn_out": "feed-forward"}
 ALL = "all"

@@ -94,6 +94,49 @@ def _without_bias(layer: nn.Module) -> nn.Linear:
     return linear
 
 
+@torch.no_grad()
+def _always_with_a_bias(layer: nn.Module) -> nn.Linear:
+    """`nn.Linear` makes a random bias unless it is told not to."""
+    folded = fold(layer)
+    linear = nn.Linear(folded.in_features, folded.out_features)
+    linear.weight.copy_(folded.weight)
+    if folded.bias is not None:
+        linear.bias.copy_(folded.bias)
+    return linear
+
+
+@torch.no_grad()
+def _bias_unasked(layer: nn.Module) -> nn.Linear:
+    linear = fold(layer)
+    linear.bias.copy_((layer.l if layer.side == "output" else 1) * layer.base.bias)
+    return linear
+
+
+@torch.no_grad()
+def _sets_to_one(layer: nn.Module) -> nn.Linear:
+    linear = fold(layer)
+    layer.l.fill_(1)
+    return linear
+
+
+@torch.no_grad()
+def _in_half(layer: nn.Module) -> nn.Linear:
+    linear = fold(layer)
+    for p in linear.parameters():
+        p.copy_(p.bfloat16().float())
+    return linear
+
+
+@torch.no_grad()
+def _square_only(layer: nn.Module) -> nn.Linear:
+    folded = fold(layer)
+    linear = nn.Linear(folded.in_features, folded.in_features, bias=folded.bias is not None)
+    linear.weight.copy_(folded.weight)
+    if folded.bias is not None:
+        linear.bias.copy_(folded.bias)
+    return linear
+
+
 RIGHT = {
     "scales a copy of the weight": version(),
     "adds (l − 1) ⊙ W, and lets the new layer train": _added,
@@ -112,6 +155,13 @@ BROKEN = {
     "hands the layer back as it is": lambda layer: layer,
     "loses the bias": _without_bias,
     "divides by l": version(torch.reciprocal, torch.reciprocal, torch.reciprocal),
+    "fails on a base without a bias": _bias_unasked,
+    "invents a bias where the base has none": _always_with_a_bias,
+    "fails on a base that is not square": _square_only,
+    "is off by two percent": version(*[lambda l: 1.02 * l] * 3),
+    "rounds the weight to bfloat16": _in_half,
+    "sets the layer's own gains to one": _sets_to_one,
+    "hands back a copy of the layer": copy.deepcopy,
 }
 _NAMES = list(BROKEN)
 # Those that no test finds that leaves every gain at one.
@@ -120,5 +170,12 @@ AT_ONES = set(_NAMES[:6]) | {"divides by l"}
 SLIPS = {"no_bias": {_NAMES[0], _NAMES[1], "loses the bias"},
          "one_side": {_NAMES[1], _NAMES[3], _NAMES[4], _NAMES[5], _NAMES[0]},
          "near_one": {"takes |l| for l"},
-         "afterwards": {"writes the gains into the layer's own base, too"},
-         "not_plain": {"hands the layer back as it is"}}
+         "afterwards": {"writes the gains into the layer's own base, too",
+                        "sets the layer's own gains to one"},
+         "not_plain": {"hands the layer back as it is", "hands back a copy of the layer"},
+         "no_bare_base": {"fails on a base without a bias",
+                          "invents a bias where the base has none"},
+         "square_only": {"fails on a base that is not square"},
+         "one_base": {"fails on a base without a bias", "invents a bias where the base has none",
+                      "fails on a base that is not square"},
+         "too_loose": {"is off by two percent", "rounds the weight to bfloat16"}}
