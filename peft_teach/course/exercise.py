@@ -27,6 +27,7 @@ from ..errors import NotAttempted, TrainingStopped
 PASSED, WRONG, NOT_ATTEMPTED = "passed", "wrong", "not attempted"
 CODE, VALUE = ANSWERS = ("code", "value")
 
+OF_THE_COURSE = "This calls the course's own solution. Write it yourself."
 NOT_OF_ITSELF = "It is made of what `pt.mine` gives for this exercise. Write it anew."
 VISIBLE_SEED = 0       # the cases of a notebook's check; a grader may take others
 OBJECTIONS = {          # mistakes that torch and NumPy name by an error: words of that error, and
@@ -78,6 +79,8 @@ class Exercise:
     optional: bool = False                  # for those who want more: no lesson counts on it
     # Of a test that the learner writes: what `audit` calls it with, from pieces by their names.
     arguments: Callable[[Mapping[str, Any]], Sequence[Any]] | None = None
+    # What else in the library answers it, as `reference` names it: whoever runs it gets no points.
+    equivalents: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not isinstance(self.names, tuple) or not isinstance(self.hints, tuple):
@@ -97,7 +100,7 @@ class Exercise:
 
         A value is a copy, so that what a lesson does to it stays in the lesson.
         """
-        found = [_resolve(path) for path in self.references]
+        found = [resolved(path) for path in self.references]
         return self.pack(copy.deepcopy(found) if self.answer == VALUE else found)
 
     def pack(self, objects: Sequence[Any]) -> Any:
@@ -261,7 +264,8 @@ def undisturbed() -> Iterator[None]:
         np.random.set_state(numpy)
 
 
-def _resolve(path: str) -> Any:
+def resolved(path: str) -> Any:
+    """What stands at "module:attribute.path", imported now."""
     module, _, attributes = path.partition(":")
     obj = importlib.import_module(module)
     for name in attributes.split("."):

@@ -13,11 +13,11 @@ where it stands, and that in builds, tests and graders there is none.
 import ast
 import contextlib
 import copy
+import dataclasses
 import io
 import re
 import types
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -27,10 +27,11 @@ from filelock import FileLock
 
 from .. import work
 from ..errors import NotAttempted, PeftTeachError
-from .exercise import VALUE, Exercise, examine, examining, undisturbed
+from .exercise import OF_THE_COURSE, VALUE, Exercise, examine, examining, undisturbed
 from .grade.cells import MOST_CODE, Code, reads_of
 from .grade.extract import definitions
 from .grade.notebook import Cell
+from .grade.watch import REFERENCE, is_the_courses, seeing
 from .lessons import all_exercises
 
 FILE, BACKUP = work.LIBRARY
@@ -45,7 +46,7 @@ class Refused(PeftTeachError):
     """A piece that passed its check and cannot be kept."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Piece:
     """An answer with what it needs, in parts."""
 
@@ -57,7 +58,7 @@ class Piece:
 # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Library:
     """The file as it ran."""
 
@@ -152,8 +153,16 @@ def _replace(exercise: Exercise, piece: Piece, path: Path) -> str:
     if new == old:
         return f"It stands in {FILE}."
     objects = _objects(exercise, new, str(path))
+    noted: set[str] = set()
+
+    def run(obj: Any, case: Any) -> Any:
+        with seeing(exercise, noted.add):
+            return exercise.run(obj, case)
+
     with _silence():
-        result = examine(exercise, exercise.pack(objects))
+        result = examine(dataclasses.replace(exercise, run=run), exercise.pack(objects))
+    if REFERENCE in noted or is_the_courses(exercise, exercise.pack(objects)):
+        raise Refused(OF_THE_COURSE)
     if not result.passed:
         raise Refused(f"in {FILE} it does not pass. {result.message}")
     replaced = UNTIL not in _sections(old)[1].get(exercise.id, UNTIL)

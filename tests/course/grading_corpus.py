@@ -15,6 +15,7 @@ from pathlib import Path
 
 import answers
 import nbformat
+from cheats import CHEATS, SIGNS
 
 from peft_teach.course.build.notebooks import Lesson, make
 from peft_teach.course.lessons import all_exercises, find, of_lesson
@@ -313,6 +314,14 @@ add("asks the layer", hostile("return layer.merged()", "lora.merge"), but("lora.
     says="NotMergeable")    # the check's layer has A, B and a scale, and no merge of its own
 add("asks check", hostile("return pt.check('lora.count', print)(n_in, n_out, rank)"),
     but("lora.count"), says="own solution", flag="uses the reference")
+for way in ("by an import as", "with a class called pt", "found by pydoc", "the base of another",
+            "the library's evaluation", "a value of the course"):
+    id, cells = CHEATS[way]
+    add(f"reference {way}", with_answer(id, "\n".join(cells)), but(id), says="own solution",
+        flag=f"{id}: uses the reference")
+for sign in ("the profiler taken off", "a thread", "ctypes", "its source read"):
+    id, cells, flag = SIGNS[sign]
+    add(f"perhaps {sign}", with_answer(id, "\n".join(cells)), full("07"), flag=f"{id}: {flag}")
 # Right on the visible cases, wrong beyond; one says what it saw, by words and by its error's name.
 add("by heart", hostile(
     "import torch\nreturn int(torch.tensor(float(rank * (n_in + n_out))))"), but("lora.count"),

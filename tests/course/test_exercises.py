@@ -31,12 +31,14 @@ from peft_teach.course.exercise import (
     attempt,
     examine,
     judged,
+    resolved,
 )
 from peft_teach.course.grade import hidden
 from peft_teach.course.grade.cells import Code
 from peft_teach.course.grade.extract import definitions
 from peft_teach.course.grade.notebook import Cell
 from peft_teach.course.grade.plain import from_bytes, to_bytes
+from peft_teach.course.grade.watch import REFERENCE, is_the_courses, seeing
 from peft_teach.course.judge import NO_RETURN
 from peft_teach.course.lessons import all_exercises, names, stub_of
 
@@ -101,6 +103,23 @@ def test_the_reference_and_the_author_pass(id, seeds):
 
 
 @each
+def test_the_reference_is_seen_when_it_answers(id):
+    exercise, noted = EXERCISES[id], set()
+    if exercise.answer == CODE:
+        obj = exercise.resolve()
+        with seeing(exercise, noted.add):
+            exercise.run(obj, copy.deepcopy(visible(id, 0)[0]))
+        assert noted == {REFERENCE}
+    else:
+        assert not is_the_courses(exercise, exercise.resolve())    # it is a copy
+        with seeing(exercise, noted.add):
+            exercise.resolve()
+        assert noted == {REFERENCE}
+    for path in exercise.equivalents:
+        assert callable(resolved(path))
+
+
+@each
 def test_there_are_right_answers_of_several_styles(id):
     """Six at least, or three for a choice, which is an exercise without further cases."""
     texts = answers.right(id)
@@ -113,12 +132,17 @@ def test_there_are_right_answers_of_several_styles(id):
     (id, style) for id in EXERCISES for style in answers.right(id)])
 @each_seed
 def test_right_answers_pass_and_leave_their_inputs_as_they_were(id, style, seeds):
-    """Judged as in the notebook, and by what crosses to the grader's own process."""
+    """Judged as in the notebook, and by what crosses to the grader's own process.
+
+    None of them runs its own reference, and no case does: those who do get no points.
+    """
     exercise, obj, changed = EXERCISES[id], answers.define(id, answers.right(id)[style]), []
+    noted: set[str] = set()
 
     def watched(obj: Any, case: Any) -> Any:
         before = copy.deepcopy(case)
-        outputs = exercise.run(obj, case)
+        with seeing(exercise, noted.add):
+            outputs = exercise.run(obj, case)
         changed.append(not same(before, case))
         return outputs
 
@@ -128,6 +152,7 @@ def test_right_answers_pass_and_leave_their_inputs_as_they_were(id, style, seeds
     here = examine(dataclasses.replace(exercise, run=watched), obj, all_of(id, seeds))
     assert here.state == PASSED, here
     assert not any(changed)
+    assert not noted
     there = examine(dataclasses.replace(exercise, run=crossed), obj, visible(id, 0))
     assert there.state == PASSED, there
 

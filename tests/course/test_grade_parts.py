@@ -23,10 +23,11 @@ from urllib.parse import unquote
 
 import pytest
 import torch
+from cheats import CHEATS, SIGNS
 from grading_corpus import ROOT, solved, untouched, zipped
 from honest import HONEST
 
-from peft_teach.course.exercise import judged
+from peft_teach.course.exercise import OF_THE_COURSE, judged
 from peft_teach.course.grade import Limits, _sorted_out, engine, grade, hidden, job, report
 from peft_teach.course.grade.cells import Code
 from peft_teach.course.grade.collect import collect, latest, safe_name
@@ -229,27 +230,6 @@ def test_what_is_no_python_is_said_and_harms_nothing(cell):
                                   "\n" * 90_000 + "(", "def " * 20_000], ids=range(5))
 def test_no_line_takes_long_to_read(line):
     plan(line + "(\n" + DEF.format(1))    # a pattern that backtracks would take minutes
-
-
-@pytest.mark.parametrize(("id", "code"), [
-    ("lora.count", DEF.format("pt.lora.count(n_in, n_out, rank)")),
-    ("lora.count", "from peft_teach.methods.lora import count as lora_count2\n"
-                   + DEF.format("lora_count2(n_in, n_out, rank)")),
-    ("lora.count", DEF.format("pt.check('lora.count', 0)")),
-    ("lora.layer", "class LoRALinear(pt.lora.LoRALinear):\n    pass"),
-    ("lora.layer", "import peft_teach\nLoRALinear = peft_teach.methods.lora.LoRALinear"),
-    ("change.truncate", "def truncate(d, k):\n    return pt.spectra.truncate(d, k)"),
-    ("inside.linear", "def linear_count(a, b):\n"
-                      "    from peft_teach.course.lessons.inside import exercises as inside\n"
-                      "    return inside.linear_count(a, b)")])
-def test_the_reference_is_no_answer(id, code):
-    assert "own solution" in plan(code, id=id).missing
-
-
-def test_innocent_names_are_no_reference():
-    assert not plan(DEF.format("[rank].count(rank)")).missing
-    assert not plan("class LoRALinear(pt.Adapter):\n    def f(self):\n        return self.merged()",
-                    id="lora.layer").missing
 
 
 # ── notebook: which lesson ───────────────────────────────────────────────────────────────────
@@ -1413,6 +1393,46 @@ def test_honest_answers_count(running, kind):
     id, cells = HONEST[kind]
     given = marked(running, *cells, id=id)
     assert given.points == given.maximum, given
+
+
+@pytest.mark.parametrize("way", CHEATS)
+def test_what_calls_the_reference_is_no_answer(running, way):
+    id, cells = CHEATS[way]
+    given = marked(running, *cells, id=id)
+    assert (given.points, given.message, given.traceback) == (0, OF_THE_COURSE, "")
+    assert f"{id}: uses the reference" in given.flags
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_what_could_hide_the_reference_is_flagged(running, sign):
+    id, cells, flag = SIGNS[sign]
+    given = marked(running, *cells, id=id)
+    assert f"{id}: {flag}" in given.flags
+    assert given.points == given.maximum, given
+
+
+def with_line(line: str) -> str:
+    """The right answer, with a line more."""
+    return RIGHT_TEXT.replace("    return", f"    {line}\n    return")
+
+
+@pytest.mark.parametrize("cells", [
+    (with_line("torch.manual_seed(0)"),),    # it quotes the stack
+    (with_line("import warnings; warnings.warn('x')"),),
+    (with_line("from tqdm import tqdm; list(tqdm([rank]))"),),
+    ("def count(n_in, n_out, rank):\n    return rank * (n_in + n_out)\nlora_count = count",),
+    ("pt.lora.count(1, 2, 3)", RIGHT_TEXT, "assert lora_count(1, 2, 3) == pt.lora.count(1, 2, 3)"),
+    (with_line("pt.mine('inside.linear')(1, 2)"),)])    # another exercise's, which it is for
+def test_what_is_innocent_is_not_flagged(running, cells):
+    given = marked(running, *cells)
+    assert (given.points, given.flags) == (1, ()), given
+
+
+def test_an_error_in_the_library_is_no_sign(running):
+    """Its traceback quotes the library's source."""
+    given = marked(running, DEF.format("pt.lora.scale(0, 'x')"))
+    assert "lora.py" in given.traceback
+    assert given.flags == ()
 
 
 @pytest.mark.parametrize(("cells", "says"), [

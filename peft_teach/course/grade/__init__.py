@@ -6,6 +6,7 @@
                a plan; suspicion: what an instructor should look at
     run        asks a server to run the plan, and judges what comes back
     server     forks a child for each answer; child: the learner's code, within limits
+    watch      what ran there: the reference's own code, or what could hide it
     plain      what crosses between the two
     hidden     further cases from the instructor's folder
     job        one notebook, on whichever engine

@@ -1,6 +1,7 @@
 """The process in which a learner's code runs: on the cases of one exercise, and then it ends.
 
-It gives one frame a case, as soon as it has it: what `run` gave, or how the learner's code ended.
+It gives one frame a case, as soon as it has it: what `run` gave, or how the learner's code ended;
+and one for each note of what ran.
 Nothing that comes from here is believed: the learner's code can change everything in this process.
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from tqdm import tqdm
 
 from ...errors import NotAttempted
 from ..exercise import (
@@ -34,6 +36,7 @@ from ..exercise import (
 from ..lessons import find
 from .limits import Limits, confine
 from .plain import to_bytes
+from .watch import FRAMES, REFERENCE, is_the_courses, watch
 
 KEPT = {"PEFT_TEACH_BUDGET", "PEFT_TEACH_WORK", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM",
         "OMP_NUM_THREADS", "LC_ALL", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT"}    # of the environment
@@ -52,6 +55,7 @@ def answer(request: dict[str, Any], write: Callable[[bytes], Any],
     if line:    # a thread from before would have no walls
         threading.Thread(target=lambda: (line.read(), os._exit(1)), daemon=True).start()
     _settle(scratch)
+    watch(exercise, write)
     try:
         with examining(exercise.id):
             obj = _define(request, exercise)
@@ -64,6 +68,8 @@ def answer(request: dict[str, Any], write: Callable[[bytes], Any],
     if refused := unfit(exercise, obj):
         write(_ended(refused))
         return
+    if is_the_courses(exercise, obj):
+        write(FRAMES[REFERENCE])
     for index, case in enumerate(cases):
         outputs, ended = attempt(exercise, obj, case, index)
         if ended:
@@ -89,6 +95,7 @@ def _settle(scratch: Path) -> None:
     for module in (os, sys.modules[os.name]):    # the kernel refuses the numbers of others
         module.getpid = lambda: 1
     tempfile.tempdir = str(scratch)
+    tqdm.monitor_interval = 0    # no thread of its own
     random.seed(0)
     np.random.seed(0)
 

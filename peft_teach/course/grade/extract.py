@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from ..exercise import VALUE, Exercise
 from .cells import Code, Statement, first
-from .suspicion import names_reference, suspicious
+from .suspicion import suspicious
 
 MOST_NEEDED = 500          # statements, by one answer; ours need up to 5
 
@@ -64,9 +64,6 @@ def definitions(code: Code, exercise: Exercise) -> Plan:
         return Plan({}, (), f"This needs more than {MOST_NEEDED} statements of the notebook.",
                     flags=("too much code",))
     nodes = [s.node for s in needed]
-    if names_reference(nodes, exercise):
-        return Plan({}, (), "This calls the course's own solution. Write it yourself.",
-                    flags=("uses the reference",))
     if strange := sorted(set().union(*map(suspicious, nodes))):
         flags.append(f"look at its {', '.join(strange)}")
     if absent := sorted(set().union(*map(_not_installed, nodes))):

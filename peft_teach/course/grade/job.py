@@ -68,7 +68,7 @@ def prove(lesson: str, settings: Settings) -> list[str]:
     running, problems = runner(settings.limits, settings.warm), []
     for exercise in of_lesson(lesson):
         cases = (*exercise.cases(VISIBLE_SEED), *hidden.cases(settings.hidden, exercise.id))
-        result = tried(running, exercise, _reference(exercise), cases)
+        result, _ = tried(running, exercise, _reference(exercise), cases)
         if not result.passed:
             problems.append(f"{exercise.id}, case {result.case}: {result.message} "
                             f"{result.traceback}".strip())

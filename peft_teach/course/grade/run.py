@@ -27,6 +27,7 @@ from ... import work
 from ..exercise import (
     NOT_ATTEMPTED,
     NOT_OF_ITSELF,
+    OF_THE_COURSE,
     PASSED,
     VISIBLE_SEED,
     WRONG,
@@ -40,6 +41,7 @@ from .extract import Plan, definitions
 from .limits import MEGABYTE, Limits
 from .plain import Malformed, from_bytes, split, to_bytes
 from .server import read_frame, remove
+from .watch import NOTES, REFERENCE
 
 FORKS = sys.platform == "linux"    # elsewhere a fork after torch was imported is not safe
 LONGEST_TEXT = 20_000              # characters of a message or a traceback
@@ -169,13 +171,18 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
     if plan.missing:
         state = WRONG if plan.attempted else NOT_ATTEMPTED
         return Mark(exercise.id, state, 0, exercise.points, plan.missing, flags=flags)
-    result = tried(runner, exercise, plan, _visible(exercise.id))
+    result, noted = tried(runner, exercise, plan, _visible(exercise.id))
     hidden = False
-    if result.passed and further:
-        beyond = tried(runner, exercise, plan, further)
+    if result.passed and further and REFERENCE not in noted:
+        beyond, more = tried(runner, exercise, plan, further)
+        noted |= more
         hidden = not beyond.passed
         if hidden:    # and otherwise the feedback stays that of the visible cases
             result = _without_the_case(exercise, beyond, runner.limits)
+    if result.passed or REFERENCE in noted:    # of an answer that is wrong no note matters
+        flags += tuple(f"{exercise.id}: {note}" for note in sorted(noted))
+    if REFERENCE in noted:
+        return Mark(exercise.id, WRONG, 0, exercise.points, OF_THE_COURSE, flags=flags)
     points = exercise.points if result.passed else 0
     return Mark(exercise.id, result.state, points, exercise.points, _shown(result.message),
                 result.mistake, _shown(result.traceback), hidden, flags)
@@ -186,14 +193,22 @@ def _visible(id: str) -> tuple[Any, ...]:
     return tuple(find(id).cases(VISIBLE_SEED))
 
 
-def tried(runner: Runner, exercise: Exercise, plan: Plan, cases: Sequence[Any]) -> Result:
-    """Run the cases over there, judge what came back here; the first that fails decides."""
+def tried(runner: Runner, exercise: Exercise, plan: Plan, cases: Sequence[Any]
+          ) -> tuple[Result, set[str]]:
+    """Run the cases over there, judge what came back here; with what was noted meanwhile."""
     data, end = runner.run(exercise, plan, cases)
     frames = split(data)
+    outputs = [frame for frame in frames if frame not in NOTES]
+    return (_decided(exercise, cases, outputs, _why(end, runner.limits)),
+            {NOTES[frame] for frame in frames if frame in NOTES})
+
+
+def _decided(exercise: Exercise, cases: Sequence[Any], frames: Sequence[bytes], why: str) -> Result:
+    """The result of all frames: the first case that fails decides; `why` one has none."""
     result = Result(PASSED)
     for index, case in enumerate(cases):
         if index >= len(frames):
-            return Result(WRONG, _why(end, runner.limits), case=index)
+            return Result(WRONG, why, case=index)
         try:
             sent = from_bytes(frames[index])
             result = _read(exercise, sent, copy.deepcopy(case), index)

@@ -327,8 +327,10 @@ BOTTLENECK_MISTAKES = {
 
 BOTTLENECK = Exercise(
     id="adapters.bottleneck", lesson="05", names=("Bottleneck",), points=2, minutes=9,
-    difficulty=2, reference=f"{HERE}:Bottleneck", cases=bottleneck_cases, run=run_bottleneck,
-    judge=judge_bottleneck, mistakes=BOTTLENECK_MISTAKES,
+    difficulty=2, reference=f"{HERE}:Bottleneck",
+    equivalents=("peft_teach.methods.bottleneck:Bottleneck",),
+    cases=bottleneck_cases, run=run_bottleneck, judge=judge_bottleneck,
+    mistakes=BOTTLENECK_MISTAKES,
     hints=("Go through the three changes one by one, and ask of each: which line of the prefix's "
            "code does it replace?",
            "torch keeps a matrix as (n_out, n_in): which of the four shapes is which of W₁ and W₂?",

@@ -211,6 +211,8 @@ PLACEMENTS = Exercise(
     id="adapters.placements", lesson="05", names=("Pfeiffer", "Parallel"), points=3, minutes=11,
     difficulty=2,
     reference=tuple(f"peft_teach.course.lessons.adapters.placing:{name}" for name in METHODS),
+    equivalents=("peft_teach.methods.bottleneck:NormedAdapter",
+                 "peft_teach.methods.bottleneck:InputAdapter"),
     cases=placement_cases, run=run_placements, judge=judge_placements,
     mistakes=PLACEMENT_MISTAKES,
     hints=("The base is a black box: it can be called, as often as you like, with what you like.",

@@ -329,6 +329,7 @@ INJECT_MISTAKES = {
 INJECT = Exercise(
     id="change.inject", lesson="02", names=("inject",), points=3, minutes=12, difficulty=3,
     reference="peft_teach.course.lessons.change.injecting:inject",
+    equivalents=("peft_teach.core:attach", "peft_teach.core:wrap"),
     cases=inject_cases, run=run_inject, judge=judge_inject, mistakes=INJECT_MISTAKES,
     hints=("Two passes: first find, then change. What must be known before anything is changed?",
            "model.named_modules() gives pairs of a full name and a module; str.rpartition('.') "

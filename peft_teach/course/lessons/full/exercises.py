@@ -243,6 +243,7 @@ ACCURACY_MISTAKES = {
 ACCURACY = Exercise(
     id="full.accuracy", lesson="01", names=("accuracy",), points=2, minutes=8, difficulty=1,
     reference="peft_teach.course.lessons.full.exercises:accuracy",
+    equivalents=("peft_teach.training:evaluate",),
     cases=accuracy_cases, run=run_accuracy, judge=judge_accuracy, mistakes=ACCURACY_MISTAKES,
     hints=("The colleague's batches have an equal say, whatever their size. What would you have to "
            "keep count of, so that the sentences have?",
@@ -565,6 +566,7 @@ STEP_MISTAKES = {
 STEP = Exercise(
     id="full.step", lesson="01", names=("step",), points=3, minutes=12, difficulty=2,
     reference="peft_teach.course.lessons.full.exercises:step",
+    equivalents=("peft_teach.training:train", "peft_teach.training:_steps"),
     cases=step_cases, run=run_step, judge=judge_step, mistakes=STEP_MISTAKES,
     hints=("Think of the moment at which the optimizer changes the weights. What must have "
            "happened to the gradients before it? And what must happen to them afterwards, so that "

@@ -200,6 +200,7 @@ def judge_layer(case: Mapping, seen: Any) -> Verdict:
 LAYER = Exercise(
     id="ia3.layer", lesson="06", names=("Gains",), points=2, minutes=7, difficulty=1,
     reference=f"{HERE}.gains:Gains",
+    equivalents=("peft_teach.methods.ia3:IA3Linear",),
     cases=linear_cases, run=run_layer, judge=judge_layer, mistakes=MISTAKES | {
         "side_lost": "Who folds the layer later must know which side l is on: keep it as "
                      "self.side.",
@@ -322,6 +323,7 @@ def judge_merge(case: Mapping, seen: Any) -> Verdict:
 MERGE = Exercise(
     id="ia3.merge", lesson="06", names=("fold",), points=2, minutes=8, difficulty=2,
     reference=f"{HERE}.gains:fold",
+    equivalents=("peft_teach.methods.ia3:IA3Linear.merged",),
     cases=linear_cases, run=run_merge, judge=judge_merge, mistakes={
         "no_return": NO_RETURN,
         "not_linear": "A new, plain nn.Linear is wanted: nothing of the adapter should remain.",

@@ -681,6 +681,7 @@ MERGE_MISTAKES = {
 MERGE = Exercise(
     id="lora.merge", lesson="07", names=("merged",), points=2, minutes=9, difficulty=2,
     reference=f"{HERE}:merged",
+    equivalents=("peft_teach.methods.lora:LoRALinear.merged",),
     cases=linear_cases, run=run_merge, judge=judge_merge, mistakes=MERGE_MISTAKES,
     hints=("Take x out of the equation's two products. What stands in the bracket?",
            "Check your function as the check does: on a layer with random A and B, compare the two "

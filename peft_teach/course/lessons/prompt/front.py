@@ -269,6 +269,7 @@ FRONT_MISTAKES = {
 FRONT = Exercise(
     id="prompt.front", lesson="03", names=("SoftPrompt",), points=3, minutes=12, difficulty=2,
     reference="peft_teach.course.lessons.prompt.front:SoftPrompt",
+    equivalents=("peft_teach.methods.prompt:SoftPrompt",),
     cases=front_cases, run=run_front, judge=judge_front, mistakes=FRONT_MISTAKES,
     hints=("Four things have one entry for each place of the input: the embedded words, the mask, "
            "the labels, the logits. Which of them must become longer, and which shorter again?",

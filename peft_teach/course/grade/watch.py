@@ -1,0 +1,126 @@
+"""What ran while an answer was examined, noted the moment it happens.
+
+That the reference's own code ran, or what the exercise names as its equal, means that the course
+answered, not the learner. All other notes are for a person to look at: the profiler, which sees
+what runs, was read or changed; code was made, or run where it does not see; the library's source
+was read. Code that means to can deceive it: that nothing was noted proves nothing.
+"""
+
+import _thread
+import linecache
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from types import CodeType, FrameType
+from typing import Any
+
+from ..exercise import VALUE, Exercise, resolved
+from .plain import to_bytes
+
+REFERENCE = "uses the reference"
+_PROFILER, _THREAD, _CODE, _LINE, _CTYPES, _SOURCE = (
+    "reads or changes the profiler", "starts a thread", "makes code objects",
+    "takes the line to the grader", "uses ctypes", "reads the library's source")
+FRAMES = {note: to_bytes({"note": note}) for note in (
+    REFERENCE, _PROFILER, _THREAD, _CODE, _LINE, _CTYPES, _SOURCE)}
+NOTES = {frame: note for note, frame in FRAMES.items()}
+
+_EVENTS = {"sys.setprofile": _PROFILER, "sys.monitoring.register_callback": _PROFILER,
+           "_thread.start_new_thread": _THREAD, "_thread.start_joinable_thread": _THREAD,
+           "code.__new__": _CODE}
+_CALLS = {sys.getprofile: _PROFILER, _thread.start_new_thread: _THREAD, os.close: _LINE,
+          os.closerange: _LINE, os.dup2: _LINE}    # which raise no event, in Python 3.11 at least
+_given = cache(resolved)    # asked before anything is noted, so that asking again is not
+_QUOTES = (traceback.__file__, warnings.__file__)    # they read sources to show a line of them
+
+
+def watch(exercise: Exercise, write: Callable[[bytes], Any]) -> None:
+    """Note from now on, for ever, what this thread of a learner's process does; a frame each."""
+    linecache.clearcache()    # what stands there could be read unseen
+    sources = {os.path.realpath(module.__file__) for name, module in sys.modules.items()
+               if name.partition(".")[0] == "peft_teach" and module.__file__}
+    left = dict(FRAMES)
+
+    def note(which: str) -> None:
+        if which in left:
+            write(left.pop(which))
+
+    def hook(event: str, arguments: tuple) -> None:
+        if event in _EVENTS:
+            note(_EVENTS[event])
+        elif event.startswith("ctypes."):
+            note(_CTYPES)
+        elif event == "open" and isinstance(arguments[0], int):
+            note(_LINE)
+        elif event == "open" and isinstance(arguments[0], str | bytes):
+            path = os.path.realpath(os.fsdecode(arguments[0]))
+            if path in sources and not _is_quoted(sys._getframe()):
+                note(_SOURCE)
+
+    sys.setprofile(_profile(exercise, note))
+    sys.addaudithook(hook)
+
+
+@contextmanager
+def seeing(exercise: Exercise, note: Callable[[str], Any]) -> Iterator[None]:
+    """Give `note` what runs meanwhile, in a process that goes on."""
+    before = sys.getprofile()
+    sys.setprofile(_profile(exercise, note))
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
+def is_the_courses(exercise: Exercise, obj: Any) -> bool:
+    """Whether a value is the course's very own, and not one that is equal; of a word none is."""
+    return exercise.answer == VALUE and any(
+        own is _given(path) and isinstance(own, list | dict | tuple)
+        for own, path in zip(exercise.unpack(obj), exercise.references))
+
+
+def _profile(exercise: Exercise, note: Callable[[str], Any]) -> Callable:
+    """For `sys.setprofile`: note that the reference runs or, where it is a value, is asked for."""
+    paths = (*exercise.references, *exercise.equivalents)
+    codes = {code for path in paths for code in _codes(_given(path))}
+    asked = resolved.__code__ if exercise.answer == VALUE else None
+    files = {code.co_filename for code in codes}
+
+    def profile(frame: FrameType, event: str, called: Any) -> None:
+        if event == "call":
+            code = frame.f_code
+            if (code.co_filename in files and code in codes) or (
+                    code is asked and frame.f_locals["path"] in paths):
+                note(REFERENCE)
+        elif event == "c_call" and called in _CALLS:
+            note(_CALLS[called])
+
+    return profile
+
+
+def _codes(obj: Any) -> set[CodeType]:
+    """The code of a function or of a class's own methods, and all code within it."""
+    found: set[CodeType] = set()
+    waiting = [obj]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, CodeType):
+            found.add(each)
+            waiting += [inner for inner in each.co_consts if isinstance(inner, CodeType)]
+        elif isinstance(each, type):
+            waiting += vars(each).values() if each.__module__ == obj.__module__ else ()
+        else:
+            waiting += [inner for name in ("__code__", "__func__", "__wrapped__", "fget", "fset")
+                        if (inner := getattr(each, name, None)) is not None]
+    return found
+
+
+def _is_quoted(frame: FrameType | None) -> bool:
+    """Whether a source is read to show a line of it, below an error or a warning."""
+    while frame is not None and frame.f_code.co_filename not in _QUOTES:
+        frame = frame.f_back
+    return frame is not None

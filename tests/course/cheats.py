@@ -1,0 +1,130 @@
+"""Answers that call the reference, by their way to it; and what cannot be seen, by its sign.
+
+    CHEATS = {"by another name": ("lora.count", (cell, …)), …}      the reference ran: no points
+    SIGNS = {"a thread": ("lora.count", (cell, …), "starts a thread"), …}       a flag
+"""
+
+BODY = "def lora_count(n_in, n_out, rank):\n    "
+COUNT = BODY + "return {}(n_in, n_out, rank)"
+BASE = "pt.lora.LoRALinear"
+CULPRITS = "peft_teach.course.lessons.full.exercises"
+
+CHEATS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "in plain words": ("lora.count", (COUNT.format("pt.lora.count"),)),
+    "by a module's other name": ("lora.count", ("L = pt.lora", COUNT.format("L.count"))),
+    "by an import as": ("lora.count", (
+        "import peft_teach.methods.lora as L\n" + COUNT.format("L.count"),)),
+    "by a from import as": ("lora.count", (
+        "from peft_teach.methods.lora import count as helper\n" + COUNT.format("helper"),)),
+    "by an import inside": ("lora.count", (
+        BODY + "from peft_teach.methods import lora as f\n    return f.count(n_in, n_out, rank)",)),
+    "with a class called pt": ("lora.count", (
+        BODY + "class Box:\n        class pt:\n            pass\n"
+        "    return pt.lora.count(n_in, n_out, rank)",)),
+    "found by pydoc": ("lora.count", (
+        "import pydoc\n" + COUNT.format("pydoc.locate('peft_teach.methods.lora.count')"),)),
+    "a name put together": ("lora.count", (COUNT.format("getattr(pt, 'lo' + 'ra').count"),)),
+    "out of vars": ("lora.count", (COUNT.format("vars(pt.lora)['co' + 'unt']"),)),
+    "by attrgetter": ("lora.count", (
+        "import operator\n" + COUNT.format("operator.attrgetter('lora.count')(pt)"),)),
+    "by importlib": ("lora.count", (
+        "import importlib\n" + COUNT.format(
+            "importlib.import_module('peft_teach.methods.lora').count"),)),
+    "out of sys.modules": ("lora.count", (
+        "import sys\n" + COUNT.format("sys.modules['peft_teach.methods.lora'].count"),)),
+    "unpickled": ("lora.count", (
+        "import pickle\n" + COUNT.format(
+            "pickle.loads(b'cpeft_teach.methods.lora\\ncount\\n.')"),)),
+    "as it is": ("lora.count", ("lora_count = pt.lora.count",)),
+    "in a partial": ("lora.count", (
+        "from functools import partial\nlora_count = partial(pt.lora.count, use_bias=False)",)),
+    "in a lambda": ("lora.count", ("lora_count = lambda *sizes: pt.lora.count(*sizes)",)),
+    "by map": ("lora.count", (
+        BODY + "return next(map(pt.lora.count, [n_in], [n_out], [rank]))",)),
+    "its code in a new function": ("lora.count", (
+        "import types\n" + COUNT.format(
+            "types.FunctionType(pt.lora.count.__code__, {}, 'f', (False,))"),)),
+    "its module loaded anew": ("lora.count", (
+        "import importlib\n" + COUNT.format("importlib.reload(pt.lora).count"),)),
+    "from the exercise": ("lora.count", (
+        COUNT.format("getattr(pt, 'course').lessons.find('lora.count').resolve()"),)),
+    "from check": ("lora.count", (COUNT.format("pt.check('lora.count', print)"),)),
+    "from check, by another name": ("lora.count", (
+        BODY + "c = vars(pt)['check']\n    return c('lora.count', print)(n_in, n_out, rank)",)),
+    "and an error on the way": ("lora.count", (
+        BODY + "try:\n        raise ValueError\n    except ValueError:\n"
+        "        return pt.lora.count(n_in, n_out, rank)",)),
+    "after a deep recursion": ("lora.count", (
+        "def deep():\n    try:\n        deep()\n    except RecursionError:\n        pass",
+        BODY + "deep()\n    return pt.lora.count(n_in, n_out, rank)")),
+    "a subclass": ("lora.layer", (f"class LoRALinear({BASE}):\n    pass",)),
+    "a subclass by its type": ("lora.layer", (
+        f"LoRALinear = type('LoRALinear', ({BASE},), {{}})",)),
+    "the base of another": ("lora.layer", (
+        "from peft_teach.methods.dora import DoRALinear\nLoRALinear = DoRALinear.__base__",)),
+    "the base of another, as a base": ("lora.layer", (
+        "from peft_teach.methods.dora import DoRALinear\n"
+        "class LoRALinear(DoRALinear.__mro__[1]):\n    pass",)),
+    "among the subclasses": ("lora.layer", (
+        "LoRALinear, = [c for c in pt.Adapter.__subclasses__() if c.__name__ == 'LoRALinear']",)),
+    "one method of it": ("lora.layer", (
+        "class LoRALinear(pt.Adapter):\n"
+        "    def __init__(self, base, rank=8, alpha=16.0):\n        super().__init__(base)\n"
+        "        self.scale, self.dropout = alpha / rank, nn.Identity()\n"
+        "        self.A = nn.Parameter(torch.randn(rank, base.in_features) / 8)\n"
+        "        self.B = nn.Parameter(torch.zeros(base.out_features, rank))\n"
+        f"    forward = {BASE}.forward",)),
+    "made by its class": ("lora.layer", (
+        "def LoRALinear(base, *numbers):\n    return pt.lora.LoRALinear(base, *numbers)",)),
+    "another module's name for it": ("change.truncate", (
+        "s = pt.spectra\ndef truncate(delta, k):\n    return s.truncate(delta, k)",)),
+    "the method of the library": ("lora.merge", (
+        f"def merged(layer):\n    return {BASE}.merged(layer)",)),
+    "the library's evaluation": ("full.accuracy", (
+        "def accuracy(model, batches):\n    return pt.evaluate(model, batches).accuracy",)),
+    "the library's placing": ("change.inject", (
+        "def inject(model, targets, make):\n    return pt.attach(model, targets, make)",)),
+    "a value of the course": ("full.culprits", (
+        f"import importlib\nculprits = vars(importlib.import_module('{CULPRITS}'))['CULPRITS']",)),
+    "a value from check": ("full.culprits", (
+        "culprits = getattr(pt, 'check')('full.culprits', None)",)),
+}
+
+RIGHT = BODY + "{}\n    return rank * (n_in + n_out)"
+SIGNS: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "the profiler taken off": ("lora.count", (
+        BODY + "import sys\n    sys.setprofile(None)\n"
+        "    return pt.lora.count(n_in, n_out, rank)",), "reads or changes the profiler"),
+    "the profiler read": ("lora.count", (
+        RIGHT.format("import sys; sys.getprofile()"),), "reads or changes the profiler"),
+    "a thread": ("lora.count", (
+        BODY + "from concurrent.futures import ThreadPoolExecutor\n"
+        "    with ThreadPoolExecutor(1) as pool:\n"
+        "        return pool.submit(pt.lora.count, n_in, n_out, rank).result()",),
+        "starts a thread"),
+    "ctypes": ("lora.count", (
+        BODY + "import ctypes\n    ctypes.pythonapi.PyEval_SetProfile(None, None)\n"
+        "    return pt.lora.count(n_in, n_out, rank)",), "uses ctypes"),
+    "the line closed": ("lora.count", (
+        BODY + "import os\n    kept = os.dup(3)\n"
+        "    os.dup2(os.open(os.devnull, os.O_WRONLY), 3)\n"
+        "    found = pt.lora.count(n_in, n_out, rank)\n    os.dup2(kept, 3)\n    return found",),
+        "takes the line to the grader"),
+    "its code changed": ("lora.count", (
+        "import types\n" + COUNT.format(
+            "types.FunctionType(pt.lora.count.__code__.replace(co_filename='x'), {}, 'f', "
+            "(False,))"),), "makes code objects"),
+    "its source read": ("lora.count", (
+        BODY + "import inspect\n    space = {}\n    exec(inspect.getsource(pt.lora.count), space)\n"
+        "    return space['count'](n_in, n_out, rank)",), "reads the library's source"),
+    "its file read": ("lora.count", (
+        RIGHT.format("open(pt.lora.__file__).read()"),), "reads the library's source"),
+    "its file read in its folder": ("lora.count", (
+        RIGHT.format("import os; os.chdir(os.path.dirname(pt.lora.__file__)); open(b'lora.py')"),),
+        "reads the library's source"),
+    "the line opened": ("lora.count", (
+        RIGHT.format("open(3, 'wb', closefd=False)"),), "takes the line to the grader"),
+    "its text by its loader": ("lora.count", (
+        RIGHT.format("pt.lora.__loader__.get_source('peft_teach.methods.lora')"),),
+        "reads the library's source"),
+}
