@@ -184,6 +184,15 @@ add("names used again", cells_of(solved("01"), lambda cells: [*cells, code_cell(
 add("the library's beside it", cells_of(solved("00"), lambda cells: [*cells, code_cell(
     "ledger = pt.account.ledger\nID = 'inside.order'\npt.check(ID, order)\norder = 'again'")]),
     full("00"))
+BLOCK = """def block_count(d_model, d_ff, heads, kv_heads):
+    shapes = [(d_model, d_model), (d_model, d_model // heads * kv_heads), (d_model, d_ff)]
+    square, narrow, wide = (linear_count(*shape) for shape in shapes)
+    return 2 * square + 2 * narrow + wide + linear_count(d_ff, d_model) + 4 * d_model
+"""
+add("uses one that is wrong", solved("00", inside_linear=WRONG["inside.linear"][0],
+                                     inside_block=BLOCK), but("inside.linear"))
+add("uses one left as it was", solved("00", inside_linear=None, inside_block=BLOCK),
+    but("inside.linear"))
 add("indented and prompted", cells_of(solved("07"), lambda cells: [
     c | {"source": "".join(f"    {line}" for line in source(c).splitlines(keepends=True))}
     if c["id"] == "lora-count-solution" else

@@ -40,13 +40,18 @@ class Job:
 
 
 def do(job: Job, settings: Settings) -> list[dict[str, Any]]:
-    """The marks of one notebook, as plain data."""
+    """The marks of one notebook, as plain data.
+
+    As in the notebook, an answer that uses one which did not pass is given the course's own of it.
+    """
     torch.set_num_threads(1)
     running = runner(settings.limits, settings.warm)
-    code = Code(parse(job.data).cells)
-    return [dataclasses.asdict(_marked(running, code, exercise,
-                                       hidden.cases(settings.hidden, exercise.id)))
-            for exercise in of_lesson(job.lesson)]
+    code, marks = Code(parse(job.data).cells), []
+    for exercise in of_lesson(job.lesson):
+        marks.append(_marked(running, code, exercise, hidden.cases(settings.hidden, exercise.id)))
+        if not marks[-1].points:
+            code.lend(exercise)
+    return [dataclasses.asdict(each) for each in marks]
 
 
 def _marked(running: Runner, code: Code, exercise: Exercise, further: Sequence[Any]) -> Mark:

@@ -41,8 +41,8 @@ _QUOTES = (traceback.__file__, warnings.__file__)    # they read sources to show
 def watch(exercise: Exercise, write: Callable[[bytes], Any]) -> None:
     """Note from now on, for ever, what this thread of a learner's process does; a frame each."""
     linecache.clearcache()    # what stands there could be read unseen
-    sources = {os.path.realpath(module.__file__) for name, module in sys.modules.items()
-               if name.partition(".")[0] == "peft_teach" and module.__file__}
+    sources = {os.path.realpath(file) for name, module in sys.modules.items()
+               if name.partition(".")[0] == "peft_teach" and (file := module.__file__)}
     left = dict(FRAMES)
 
     def note(which: str) -> None:
