@@ -103,13 +103,17 @@ def _profile(exercise: Exercise, note: Callable[[str], Any]) -> Callable:
 
 
 def _codes(obj: Any) -> set[CodeType]:
-    """The code of a function or of a class's own methods, and all code within it."""
+    """The code of a function or of a class's own methods, and all code within it.
+
+    Not that of a decorator, such as `torch.no_grad()`, which others use, too.
+    """
+    home = getattr(sys.modules.get(getattr(obj, "__module__", "")), "__file__", None)
     found: set[CodeType] = set()
     waiting = [obj]
     while waiting:
         each = waiting.pop()
         if isinstance(each, CodeType):
-            found.add(each)
+            found |= {each} if each.co_filename == home else set()
             waiting += [inner for inner in each.co_consts if isinstance(inner, CodeType)]
         elif isinstance(each, type):
             waiting += vars(each).values() if each.__module__ == obj.__module__ else ()

@@ -108,10 +108,6 @@ def accuracy(model, batches):
                                "    torch.set_grad_enabled(False)\n    if batches:\n",
                                "    return", "    torch.set_grad_enabled(was)\n    return"),
     "a block that says so": but(ACCURACY, "torch.no_grad()", "torch.set_grad_enabled(False)"),
-    "the library": """
-def accuracy(model, batches):
-    return pt.evaluate(model, batches).accuracy
-""",
 }
 
 WRONG["full.accuracy"] = {
