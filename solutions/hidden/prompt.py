@@ -9,22 +9,27 @@ def draw(seed: int, *shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def text(seed: int, batch: int, seq: int, missing: int) -> dict[str, Tensor]:
-    """Text whose first row is padded on the left; the last two words have labels."""
+def text(seed: int, batch: int, seq: int, missing: int, pad: int) -> dict[str, Tensor]:
+    """Text whose first row is padded on the left; the last two words have labels.
+
+    If padding is another token than 0, then 0 is each row's last word but two.
+    """
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(1, 13, (batch, seq), generator=generator)
-    ids[0, :missing] = 0
-    mask, labels = (ids > 0).long(), ids.clone()
+    mask, labels = torch.ones_like(ids), ids.clone()
+    if pad:
+        ids[:, -3] = 0
+    ids[0, :missing], mask[0, :missing] = pad, 0
     labels[:, :-2] = -100
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
 def front() -> list[dict]:
-    """A model that scales its word vectors, one text alone, a prompt longer than the text."""
+    """Scaled word vectors; one text alone; a prompt longer than its text, where 0 is a word."""
     return [{"length": length, "seed": seed, "scale": scale, "start": draw(seed, length, 6),
-             "P": draw(seed + 1, length, 6), **text(seed + 2, batch, seq, missing)}
-            for seed, length, batch, seq, missing, scale in (
-                (61, 3, 2, 6, 2, 2.5), (71, 2, 1, 5, 0, 1.0), (81, 9, 3, 4, 1, 1.0))]
+             "P": draw(seed + 1, length, 6), **text(seed + 2, batch, seq, missing, pad)}
+            for seed, length, batch, seq, missing, scale, pad in (
+                (61, 3, 2, 6, 2, 2.5, 0), (71, 2, 1, 5, 0, 1.0, 0), (81, 9, 3, 4, 1, 1.0, 7))]
 
 
 def places() -> list[dict]:
@@ -38,15 +43,14 @@ def places() -> list[dict]:
 
 
 def start() -> list[dict]:
-    """One vector beside the answers; three answers, scaled vectors; an answer with a token twice.
-    """
+    """One vector beside the answers; three answers, scaled vectors; a token twice, no specials."""
     return [{"seed": seed, "answers": list(pieces), "scale": scale, "common": list(range(9, 30)),
              "pieces": pieces | {word.strip(): [i + 40 for i in ids]
-                                 for word, ids in pieces.items()}, "length": length}
-            for seed, pieces, length, scale in (
-                (101, {" bad": [12, 33], " good": [31]}, 3, 1.0),
-                (102, {" a": [31], " b": [10], " c": [32, 34]}, 9, 0.4),
-                (103, {" la": [35, 35, 16]}, 7, 1.0))]
+                                 for word, ids in pieces.items()}, "length": length,
+             "specials": specials} for seed, pieces, length, scale, specials in (
+                (101, {" bad": [12, 33], " good": [31]}, 3, 1.0, True),
+                (102, {" a": [31], " b": [10], " c": [32, 34]}, 9, 0.4, True),
+                (103, {" la": [35, 35, 16]}, 7, 1.0, False))]
 
 
 def snap() -> list[dict]:

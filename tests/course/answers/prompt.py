@@ -127,6 +127,8 @@ def SoftPrompt(model, start):
                      but(FRONT, "attention_mask=mask, ", "")),
     "prompt_unseen": but(FRONT, "new_ones(len(x), length)", "new_zeros(len(x), length)"),
     "mask_behind": but(FRONT, MASK, "mask = torch.cat([attention_mask, ones], dim=1)"),
+    "mask_guessed": (but(FRONT, MASK, "mask = torch.cat([ones, (input_ids != 0).long()], dim=1)"),
+                     but(FRONT, MASK, "mask = torch.cat([ones, (input_ids > 0).long()], dim=1)")),
     "behind": (but(FRONT, PUT, "x = torch.cat([x, P], dim=1)", MASK,
                    "mask = torch.cat([attention_mask, ones], dim=1)", LABELS,
                    "labels = torch.cat([labels, none], dim=1)", CUT,
@@ -354,6 +356,19 @@ def label_start(embed, tokenizer, answers, common, length, generator):
     "all at once": but(START, "[tokenizer(text, add_special_tokens=False)[\"input_ids\"] "
                               "for text in answers]",
                        "tokenizer(answers, add_special_tokens=False)['input_ids']"),
+    "the encoding's attribute": but(START, IDS,
+                                    "tokenizer(text, add_special_tokens=False).input_ids"),
+    "a padded batch": """
+def label_start(embed, tokenizer, answers, common, length, generator):
+    batch = tokenizer(answers, add_special_tokens=False, padding=True, return_tensors="pt")
+    batch = batch.to(embed.weight.device)
+    mask = batch.attention_mask
+    means = (embed(batch.input_ids) * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+    taken = batch["input_ids"][mask.bool()].tolist()
+    free = torch.tensor([i for i in common if i not in taken])
+    order = torch.randperm(len(free), generator=generator)[:length - len(answers)]
+    return torch.cat([means, embed(free[order])]).detach()
+""",
     "by tokenize": but(START, IDS, "tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text))"),
     "row after row": """
 def label_start(embed, tokenizer, answers, common, length, generator):
@@ -371,6 +386,8 @@ WRONG["prompt.start"] = {
                     but(START, MEANS, "embed(torch.tensor(ids[-1]))")),
     "special": (but(START, ", add_special_tokens=False", ""),
                 but(START, IDS, "tokenizer.encode(text)")),
+    "specials_cut": (but(START, IDS, "tokenizer(text)['input_ids'][1:-1]"),
+                     but(START, IDS, "tokenizer.encode(text)[1:-1]")),
     "stripped": but(START, "tokenizer(text,", "tokenizer(text.strip(),"),
     "not_called": (but(START, MEANS, "embed.weight[ids].mean(0)", "embed(chosen)",
                        "embed.weight[chosen]"),

@@ -54,13 +54,14 @@ def front_cases(seed: int) -> list[dict]:
     """Return start and trained prompt, and a batch; no two lengths of a case are equal."""
     generator = torch.Generator().manual_seed(8000 + seed)
     cases = []
-    for i, (length, batch, seq, side, asked) in enumerate((
-            (2, 3, 5, "right", 2), (4, 3, 6, "left", 2), (1, 2, 4, "right", 2),
-            (7, 4, 5, "right", 5))):    # in the last one the first word, too, has a label
+    for i, (length, batch, seq, side, asked, pad) in enumerate((
+            (2, 3, 5, "right", 2, 0), (4, 3, 6, "left", 2, 0), (1, 2, 4, "right", 2, 0),
+            (7, 4, 5, "right", 5, 0),      # here the first word, too, has a label
+            (3, 4, 6, "left", 2, 5))):     # and here 0 is a word
         cases.append({"length": length, "seed": 10 * seed + i, "scale": 1.0,
                       "start": torch.randn(length, 6, generator=generator),
                       "P": torch.randn(length, 6, generator=generator),
-                      **batch_of(100 * seed + i, side, batch, seq, asked=asked)})
+                      **batch_of(100 * seed + i, side, batch, seq, asked=asked, pad=pad)})
     return cases
 
 
@@ -203,6 +204,8 @@ def _usual(case: dict) -> dict[str, Tensor]:
             [0 * ones, mask], 1)).logits[:, length:],
         "mask_behind": model(inputs_embeds=both, attention_mask=torch.cat(
             [mask, ones], 1)).logits[:, length:],
+        "mask_guessed": model(inputs_embeds=both, attention_mask=torch.cat(
+            [ones, (case["input_ids"] != 0).long()], 1)).logits[:, length:],
         "behind": model(inputs_embeds=x, attention_mask=mask).logits,
         "positions": model(inputs_embeds=both, attention_mask=seen, position_ids=torch.cat(
             [torch.arange(length), torch.arange(seq)])).logits[:, length:],
@@ -249,6 +252,8 @@ FRONT_MISTAKES = {
     "padding_seen": "The text's padding is seen. What became of attention_mask?",
     "prompt_unseen": "No token looks at P: a place whose mask is 0 is hidden.",
     "mask_behind": "The ones for P stand at the end of the mask, and P stands at the front.",
+    "mask_guessed": "Which tokens are padding was read off the ids, and here 0 is a word. Another "
+                    "tokenizer pads with another token: attention_mask alone says which.",
     "behind": "These are the logits without any prompt. Is P read at all, and from where? What "
               "stands behind the text a causal model's words never see.",
     "positions": "The text begins at position 0 again, where P begins. Positions go on counting.",

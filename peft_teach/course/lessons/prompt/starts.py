@@ -1,6 +1,7 @@
 """Lesson 03: what a prompt starts as, by the answers that the model may have to give."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,32 +9,51 @@ from torch import Tensor, nn
 
 from ...exercise import Exercise, Verdict
 from ...judge import NO_RETURN, close, named, rejected, strange
+from ...standin import Output
 from .front import UNREAD
 from .tiny import Words
 
 HERE = "peft_teach.course.lessons.prompt.starts"
-FIRST, LAST = 1, 2    # the special tokens
+PADDING, FIRST, LAST = 0, 1, 2    # the special tokens
+
+
+class Encoding(Output):
+    """What a tokenizer gives: read by key or attribute, and sent to a device, as transformers' is.
+    """
+
+    def to(self, device: Any) -> "Encoding":
+        return Encoding(**{name: value.to(device) for name, value in self.items()})
 
 
 class Pieces:
-    """A tokenizer of a few words: pieces of words, and a special token at either end.
+    """A tokenizer of a few words: pieces of words, and, if `specials`, a special token at each end.
 
-    Called as transformers' are. A word with a blank before it is another token than one without.
+    Called as transformers' are: with BERT's specials are added unless one says no, with SmolLM2's
+    they never are. A word with a blank before it is another token than one without.
     """
 
-    def __init__(self, pieces: dict[str, list[int]]):
-        self.pieces, self.all_special_ids = pieces, [0, FIRST, LAST]
+    def __init__(self, pieces: dict[str, list[int]], specials: bool):
+        self.pieces, self.specials = pieces, specials
+        self.all_special_ids, self.pad_token_id = [PADDING, FIRST, LAST], PADDING
 
-    def __call__(self, text, add_special_tokens: bool = True, return_tensors: str | None = None,
-                 **rest) -> dict[str, Any]:
-        if not isinstance(text, str):
-            rows = [self(one, add_special_tokens)["input_ids"] for one in text]
-            return {"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]}
+    def __call__(self, text: str | Sequence[str], add_special_tokens: bool = True,
+                 padding: bool | str = False, return_tensors: str | None = None,
+                 **rest) -> Encoding:
+        one = isinstance(text, str)
+        rows = [self._ids(each, add_special_tokens) for each in ([text] if one else text)]
+        masks = [[1] * len(row) for row in rows]
+        if padding not in (False, "do_not_pad"):
+            longest = max(map(len, rows))
+            rows, masks = ([[*row, *[PADDING] * (longest - len(row))] for row in each]
+                           for each in (rows, masks))    # PADDING and "unread" are both 0
+        if return_tensors is not None:    # unequal rows: torch says so, as transformers does
+            return Encoding(input_ids=torch.tensor(rows), attention_mask=torch.tensor(masks))
+        return Encoding(input_ids=rows[0] if one else rows,
+                        attention_mask=masks[0] if one else masks)
+
+    def _ids(self, text: str, add_special_tokens: bool) -> list[int]:
         ids = [i for word in re.findall(r" ?[^ ]+", text) for i in self.pieces[word]]
-        ids = [FIRST, *ids, LAST] if add_special_tokens else ids
-        found = {"input_ids": ids, "attention_mask": [1] * len(ids)}
-        return found if return_tensors is None else {
-            name: torch.tensor([row]) for name, row in found.items()}
+        return [FIRST, *ids, LAST] if add_special_tokens and self.specials else ids
 
     def encode(self, text: str, add_special_tokens: bool = True, **rest) -> Any:
         return self(text, add_special_tokens, **rest)["input_ids"]
@@ -65,16 +85,17 @@ def start_cases(seed: int) -> list[dict]:
     """Return word vectors, answers of one token and of several, and how much is to be filled."""
     generator = torch.Generator().manual_seed(8400 + seed)
 
-    def case(pieces: dict[str, list[int]], common: int, length: int, scale: float = 1.0) -> dict:
+    def case(pieces: dict[str, list[int]], common: int, length: int, scale: float = 1.0,
+             specials: bool = True) -> dict:
         own = [i for ids in pieces.values() for i in ids]
         order = [*own[:2], *(torch.randperm(60, generator=generator) + 30)[:common - 2].tolist()]
         return {"seed": 10 * seed + length, "answers": list(pieces), "scale": scale,
                 "pieces": pieces | {word.strip(): [i + 10 for i in ids]
                                     for word, ids in pieces.items()},
-                "common": order, "length": length}
+                "common": order, "length": length, "specials": specials}
 
     return [case({" no": [3], " yes": [7]}, 22, 20),    # nearly all that is common, and different
-            case({" dreadful": [4, 9, 5], " fine": [8]}, 14, 14),
+            case({" dreadful": [4, 9, 5], " fine": [8, 21, 17]}, 14, 14, specials=False),
             case({" so": [11], " it": [13], " goes": [12, 6]}, 25, 9, scale=2.5)]
 
 
@@ -92,8 +113,8 @@ def run_start(label_start, case: dict) -> dict[str, Any]:
     table, seen = embed.weight.detach().clone(), {}
     for name, seed in (("found", 1), ("again", 1), ("other", 2)):
         torch.manual_seed(len(seen))    # torch's own generator has no part in it
-        found = label_start(embed, Pieces(case["pieces"]), answers, common, case["length"],
-                            torch.Generator().manual_seed(seed))
+        found = label_start(embed, Pieces(case["pieces"], case["specials"]), answers, common,
+                            case["length"], torch.Generator().manual_seed(seed))
         seen[name] = found.detach().clone() if isinstance(found, Tensor) else named(found)
     return seen | {"intact": torch.equal(embed.weight, table) and common == case[
         "common"] and answers == case["answers"]}
@@ -158,6 +179,8 @@ def _slip(found: Tensor, i: int, answer: str, case: dict, vectors: Tensor) -> st
         "special": vectors[[FIRST, *ids, LAST]].mean(0), "stripped": vectors[stripped].mean(0),
         "summed": vectors[ids].sum(0), "one_subword": vectors[ids[0]],
         "not_called": vectors[ids].mean(0) / case["scale"]}
+    if not case["specials"] and len(ids) > 2:
+        candidates["specials_cut"] = vectors[ids[1:-1]].mean(0)
     mistake = next((m for m, v in candidates.items() if _same(found[i], v)), None)
     if mistake is None and _same(found[i], vectors[ids[-1]]):
         return "one_subword"
@@ -171,6 +194,8 @@ START_MISTAKES = {
     "shape": "It is one tensor, (length, d), however many answers there are.",
     "inputs_changed": "What was given was changed: make new tensors and lists.",
     "special": "A tokenizer puts special tokens around a text unless it is told not to.",
+    "specials_cut": "This tokenizer puts no special tokens around a text, and what was cut off was "
+                    "the answer's own. Do not count on them: ask for the text's tokens alone.",
     "stripped": "The answer stands behind a colon, with its blank: without the blank it is "
                 "another token.",
     "not_called": "`embed` does more than look up: called, this one scales what stands in its "

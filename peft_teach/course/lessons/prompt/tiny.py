@@ -78,10 +78,15 @@ class Words(nn.Embedding):
 
 
 def batch_of(seed: int, side: str, batch: int = 3, seq: int = 5, words: int = 13,
-             asked: int = 2) -> dict[str, Tensor]:
-    """Return random text, padded on a side, whose last `asked` words of each row have labels."""
+             asked: int = 2, pad: int = 0) -> dict[str, Tensor]:
+    """Return random text, padded on a side, whose last `asked` words of each row have labels.
+
+    Padding is the token `pad`. If it is another than 0, then 0 is a word, and stands in the text.
+    """
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(1, words, (batch, seq), generator=generator)
+    if pad:
+        ids[:, seq // 2] = 0
     mask, labels = torch.ones_like(ids), torch.full_like(ids, -100)
     for i in range(batch):
         missing = i % (seq - 2)
@@ -90,4 +95,5 @@ def batch_of(seed: int, side: str, batch: int = 3, seq: int = 5, words: int = 13
         mask[i, real] = 1
         labels[i, real] = torch.where(torch.arange(seq - missing) >= seq - missing - asked,
                                       ids[i, real], -100)
-    return {"input_ids": ids * mask, "attention_mask": mask, "labels": labels}
+    ids = torch.where(mask.bool(), ids, pad)
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
