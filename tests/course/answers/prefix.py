@@ -314,6 +314,8 @@ WRONG["prefix.stepwise"] = {
                                "    two, _ = read(ids[:, 4:5], cache)\n"
                                "    assert torch.allclose(one, two, atol=1e-4)\n    for size"),
     "let_through": (but(STEPWISE, "torch.cat(parts, 1), whole,", "parts[0], whole[:, :size],"),
+                    but(STEPWISE, CLOSE, "torch.allclose(parts[-1][:, -1], whole[:, -1], "
+                                         "atol=1e-4)"),
                     but(STEPWISE, CLOSE,
                         "torch.equal(torch.cat(parts, 1).argmax(-1), whole.argmax(-1))")),
     "exact": but(STEPWISE, CLOSE, "torch.equal(torch.cat(parts, 1), whole)"),
@@ -389,7 +391,9 @@ WRONG["prefix.share"] = {
     "misfit": but(SHARE, LOGS, "a, b = prefix, words"),
     "one_head": but(SHARE, SIGMOID, "torch.sigmoid(a - b).mean(1)"),
     "axes": but(SHARE, SIGMOID, "torch.sigmoid(a - b).mT"),
-    "no_gradient": but(SHARE, SIGMOID, "torch.sigmoid(a - b).detach()"),
+    "no_gradient": (but(SHARE, SIGMOID, "torch.sigmoid(a - b).detach()"),
+                    but(SHARE, "q, k, K = split(q), split(k), split(K)",
+                        "q, k, K = split(q), split(k), split(K.detach() + 0 * K)")),
     "overflow": but(SHARE, LOGS, "a, b = prefix.exp().sum(-1), words.exp().sum(-1)", SIGMOID,
                     "a / (a + b)"),
     "no_scale": but(SHARE, SCALE, "1"),
@@ -468,6 +472,10 @@ WRONG["prefix.gate"] = {
     "no_share": but(GATE, "g[None, :, None] * share", "g[None, :, None] + 0 * share"),
     "swapped": but(GATE, MIXED, "r + lam * (w - r)"),
     "no_gate": but(GATE, "g[None, :, None] * share", "share"),
+    "above_zero": (but(GATE, "g[None, :, None] * share", "g.clamp(min=0)[None, :, None] * share"),
+                   but(GATE, "g[None, :, None] * share", "g.relu()[None, :, None] * share"),
+                   but(GATE, "g[None, :, None] * share",
+                       "(g * g).sqrt()[None, :, None] * share")),
     "heads_interleaved": """
 def gated(words, read, share, g):
     lam = (g[:, None] * share).transpose(1, 2).repeat(1, 1, words.shape[-1] // len(g))
@@ -478,6 +486,8 @@ def gated(words, read, share, g):
                        "torch.sigmoid(g)[None, :, None] * share")),
     "not_mixture": but(GATE, "g[None, :, None] * share", "torch.tanh(g)[None, :, None] * share"),
     "not_in_step": (but(GATE, "g[None, :, None] * share", "g[None, :, None] ** 2 * share"),
+                    but(GATE, "g[None, :, None] * share",
+                        "torch.where(g < 0, 0.01 * g, g)[None, :, None] * share"),
                     """
 def gated(words, read, share, g):
     heads = len(g)
@@ -487,6 +497,15 @@ def gated(words, read, share, g):
     return (w + lam * (r - w)).flatten(-2)
 """),
     "no_slope": but(GATE, "g[None, :, None] * share", "g.detach()[None, :, None] * share"),
+    "other_slope": (
+        but(GATE, "g[None, :, None] * share",
+            "(g * g).sqrt()[None, :, None] * g.sign()[None, :, None] * share"),
+        but(GATE, "g[None, :, None] * share",
+            "torch.cat([g[:1], g[1:].detach()])[None, :, None] * share"),
+        but(GATE, "g[None, :, None] * share", "(g / 2 + g.detach() / 2)[None, :, None] * share")),
+    "cut": (but(GATE, "words.unflatten", "words.detach().unflatten"),
+            but(GATE, "read.unflatten", "read.detach().unflatten"),
+            but(GATE, "g[None, :, None] * share", "g[None, :, None] * share.detach()")),
 }
 
 BEYOND["prefix.gate"] = but(GATE, "g[None, :, None] * share",

@@ -117,18 +117,26 @@ def share_inputs(case: dict) -> dict[str, Tensor]:
 def run_share(prefix_share: Callable, case: dict) -> dict[str, Any]:
     given = share_inputs(case)
     before = {name: tensor.clone() for name, tensor in given.items()}
-    given["K"] = given["K"].requires_grad_().clone()
+    leaf = given["K"].requires_grad_()
+    given["K"] = leaf.clone()
     found = prefix_share(given["q"], given["k"], given["K"], case["heads"], given["mask"])
     intact = all(torch.equal(given[name], before[name]) for name in given)
     if not isinstance(found, Tensor):
-        return {"gave": named(found), "found": None, "intact": intact, "trains": False}
-    return {"gave": named(found), "found": found.detach().clone(), "intact": intact,
-            "trains": found.requires_grad}
+        return {"gave": named(found), "found": None, "intact": intact, "slope": None}
+    seen = {"gave": named(found), "found": found.detach().clone(), "intact": intact}
+    if found.requires_grad and intact:
+        _backward(found)
+    return seen | {"slope": leaf.grad}
+
+
+def _backward(out: Tensor) -> None:
+    """Differentiate a sum in which every entry has another weight."""
+    (out * torch.arange(out.numel()).cos().view(out.shape)).sum().backward()
 
 
 def judge_share(case: dict, seen) -> Verdict:
-    if odd := strange(seen, "gave", "found", "intact", "trains", gave=str, intact=bool,
-                      found=(Tensor, type(None)), trains=bool):
+    if odd := strange(seen, "gave", "found", "intact", "slope", gave=str, intact=bool,
+                      found=(Tensor, type(None)), slope=(Tensor, type(None))):
         return odd
     if seen["gave"] == "None":
         return rejected("no_return")
@@ -146,8 +154,11 @@ def judge_share(case: dict, seen) -> Verdict:
             return rejected("axes", told)
         return rejected("shape", told)
     if close(found, right, 1e-4 if case["size"] == 1 else 1e-3):
-        if not seen["trains"]:
+        if seen["slope"] is None:
             return rejected("no_gradient", f"{call} λ has no gradient to pass back to K.")
+        if case["size"] == 1 and not close(seen["slope"], _slope_of_K(inputs, case["heads"]), 1e-4):
+            return rejected("no_gradient", f"{call} the gradient that λ passes back to K is not "
+                                           "λ's.")
         return Verdict(True, "The prefix's part of the softmax's sum.")
     told = f"{call} {difference('λ', found, right)}"
     if found.isnan().any():
@@ -157,6 +168,13 @@ def judge_share(case: dict, seen) -> Verdict:
         if close(found, slip, 1e-4):
             return rejected(mistake, told)
     return Verdict(False, told)
+
+
+def _slope_of_K(inputs: dict[str, Tensor], heads: int) -> Tensor:
+    K = inputs["K"].clone().requires_grad_()
+    with torch.enable_grad():
+        _backward(prefix_share(**inputs | {"K": K}, heads=heads))
+    return K.grad
 
 
 def _share_slips(q: Tensor, k: Tensor, K: Tensor, mask: Tensor, heads: int
@@ -237,7 +255,7 @@ def gate_cases(seed: int) -> list[dict]:
 
 
 def gate_inputs(case: dict) -> dict[str, Tensor]:
-    """Make words, read, the share and two gates."""
+    """Make words, read, the share, and gates of both signs: every other one is negative."""
     generator = torch.Generator().manual_seed(8000 + case["seed"])
     shape = (case["batch"], case["queries"], case["heads"] * case["width"])
     share = torch.rand(case["batch"], case["heads"], case["queries"], generator=generator)
@@ -245,7 +263,8 @@ def gate_inputs(case: dict) -> dict[str, Tensor]:
         share[0, 0], share[0, 1] = 1.0, 0.0
     return {"words": torch.randn(shape, generator=generator),
             "read": torch.randn(shape, generator=generator), "share": share,
-            "g": case["most"] * (0.1 + 0.9 * torch.rand(case["heads"], generator=generator))}
+            "g": (1 - 2 * (torch.arange(case["heads"]) % 2)) * case["most"] * (
+                0.1 + 0.9 * torch.rand(case["heads"], generator=generator))}
 
 
 def run_gate(gated: Callable, case: dict) -> dict[str, Any]:
@@ -255,25 +274,35 @@ def run_gate(gated: Callable, case: dict) -> dict[str, Any]:
     found = gated(**own, g=g)
     intact = all(torch.equal(own[name], given[name]) for name in own)
     seen = {"gave": named(found), "found": None, "shut": None, "open": None, "slope": None,
-            "intact": intact}
+            "intact": intact, "slopes": {}}
     if not isinstance(found, Tensor):
         return seen
     seen["found"] = found.detach().clone()
-    zero = torch.zeros_like(g).requires_grad_()
-    shut = gated(**own, g=zero)
-    if isinstance(shut, Tensor) and shut.requires_grad:
-        (shut * torch.arange(shut.numel()).cos().view(shut.shape)).sum().backward()
-        seen["slope"] = zero.grad
+    zero = torch.zeros_like(g)
     for name, gate in (("shut", zero), ("open", torch.ones_like(g))):
         value = gated(**own, g=gate)
         seen[name] = value.detach().clone() if isinstance(value, Tensor) else None
+    if intact:
+        seen["slope"] = _slopes(gated, given | {"g": zero}).get("g")
+        seen["slopes"] = _slopes(gated, given)
     return seen
+
+
+def _slopes(gated: Callable, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the gradients of a weighted sum of the output, by input: of those that have one."""
+    leaves = {name: tensor.clone().requires_grad_() for name, tensor in given.items()}
+    out = gated(**leaves)
+    if not isinstance(out, Tensor) or not out.requires_grad:
+        return {}
+    _backward(out)
+    return {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
 
 
 def judge_gate(case: dict, seen) -> Verdict:
     tensor = (Tensor, type(None))
-    if odd := strange(seen, "gave", "found", "shut", "open", "slope", "intact", gave=str,
-                      found=tensor, shut=tensor, open=tensor, slope=tensor, intact=bool):
+    if odd := strange(seen, "gave", "found", "shut", "open", "slope", "intact", "slopes", gave=str,
+                      found=tensor, shut=tensor, open=tensor, slope=tensor, intact=bool,
+                      slopes=dict):
         return odd
     if seen["gave"] == "None":
         return rejected("no_return")
@@ -298,8 +327,18 @@ def judge_gate(case: dict, seen) -> Verdict:
             "the output", seen["open"], gated(**{**inputs, "g": ones})))
     if not is_right:
         return rejected("not_in_step", told)
+    with torch.enable_grad():
+        slope = _slopes(gated, inputs | {"g": torch.zeros_like(ones)})["g"]
+        slopes = _slopes(gated, inputs)
     if seen["slope"] is None or not bool((seen["slope"] != 0).any()):
         return rejected("no_slope", f"{call} with all gates at 0, they have no gradient.")
+    if not close(seen["slope"], slope, 1e-4):
+        return rejected("other_slope", f"{call} with all gates at 0, " + difference(
+            "the gradient", seen["slope"], slope))
+    for name, right in slopes.items():
+        if not close(seen["slopes"].get(name), right, 1e-4):
+            return rejected("cut", f"{call} the gradient that goes back to `{name}` is not that of "
+                                   "the mixture.")
     return Verdict(True, "Silent at the start, and the gate has a gradient at once.")
 
 
@@ -315,6 +354,8 @@ def _gate_slips(words: Tensor, read: Tensor, share: Tensor, g: Tensor
     yield "no_share", (1 - gate) * words + gate * read
     yield "swapped", (1 - gate * lam) * read + gate * lam * words
     yield "no_gate", (1 - lam) * words + lam * read
+    for above in (gate.clamp(min=0), gate.abs()):
+        yield "above_zero", words + above * lam * (read - words)
     tiled = (g[:, None] * share).transpose(1, 2).repeat(1, 1, words.shape[-1] // len(g))
     yield "heads_interleaved", words + tiled * (read - words)
 
@@ -331,12 +372,18 @@ GATE_MISTAKES = {
     "no_share": "The prefix's share is the gate times λ.",
     "swapped": "The two are swapped: g λ is the share of the prefix.",
     "no_gate": "The gate has no effect.",
+    "above_zero": "A gate may fall below 0, and many do in training. Then g λ is a share below 0: "
+                  "it is not cut off.",
     "heads_interleaved": "A head has neighbouring entries: repeat each head's number, not the row "
                          "of all heads.",
     "not_silent": "Is there a term besides the words that is not multiplied by the gate?",
     "not_mixture": "With the gate open it is the mixture of a prefix, (1 − λ) words + λ prefix.",
     "not_in_step": "In between, the prefix's share is g λ: half the gate, half the share.",
     "no_slope": "A gate that starts at 0 and has no gradient there never opens.",
+    "other_slope": "The share is g λ, straight through 0: there each head's gate has the gradient "
+                   "of this product, and no kink or root changes it.",
+    "cut": "What is trained lies behind all four: the prefix's keys behind λ, its values behind "
+           "what was read of it. Leave each its gradient: no detach, no no_grad.",
 }
 
 GATE = Exercise(

@@ -111,7 +111,7 @@ def broken(decoder: Decoder, pairs: Pairs) -> dict[str, Read]:
 
     def weaker(ids: Tensor, cache: Pairs | None) -> tuple[Tensor, Pairs]:
         logits, grown = plain(ids, cache)
-        return (logits if cache is None else logits / 2), grown
+        return torch.cat([logits[:, :-1] / 2, logits[:, -1:]], 1), grown
 
     return {
         "counts later words as if there were no prefix": counted_anew,
@@ -124,7 +124,7 @@ def broken(decoder: Decoder, pairs: Pairs) -> dict[str, Read]:
         "hides the last word before a later piece of two": reading(decoder, pairs,
                                                                    reaches=top_left),
         "goes on from the text before": remembers,
-        "halves the logits of each later piece": weaker,
+        "halves the logits of all but a piece's last token": weaker,
     }
 
 
