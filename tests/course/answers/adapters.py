@@ -542,4 +542,4 @@ WRONG["adapters.sealed"] = {
     "mixed": (but(SEALED, "if not normed", "if normed"),
               but(SEALED, MOVED, "ask(x + shift, a, f)")),
 }
-BEYOND["adapters.sealed"] = but(SEALED, "torch.randn(4, d)", "torch.randn(4, d) * (d > 4)")
+BEYOND["adapters.sealed"] = but(SEALED, "torch.randn(4, d)", "torch.randn(4, d) * (d > 6)")

@@ -251,7 +251,8 @@ def judge_bottleneck(case: dict, seen) -> Verdict:
         return rejected("shape_out", f"For tokens of width {d}, A(u) is {seen.get('gave')}.")
     filled = [each for each in seen["filled"] if isinstance(each, dict)
               and isinstance(each.get("y"), Tensor)]
-    if len(filled) != 2 or not seen.keys() >= {"gave", "intact", "furthest", "at_zero", "learns"}:
+    if len(filled) != 2 or not seen.keys() >= {"gave", "intact", "alike", "furthest", "at_zero",
+                                               "learns"}:
         return Verdict(False, "The check's report is not whole.")
     y = equation(case)
     fits = next((each for each in filled if close(each["y"], y)), None)
@@ -273,7 +274,7 @@ def judge_bottleneck(case: dict, seen) -> Verdict:
                                      f"times ‖u‖; at most {NEAREST} is allowed.")
     if not seen["learns"]:
         return rejected("never_learns", f"As {made} is made, neither matrix gets a gradient.")
-    if seen.get("alike"):
+    if seen["alike"]:
         return rejected("alike", f"In {made} all {m} slots start with the same weights.")
     return Verdict(True, "Two matrices, two biases, no competition; near silent, able to learn.")
 
