@@ -519,6 +519,7 @@ def seconds(*models):
     return [min(times[i::len(models)]) for i in range(len(models))]
 
 
+# %%
 exact = answers(model)
 for name, m in (("float32, merged", plain), ("bfloat16, adapter beside it", half), ("bfloat16, merged", half_plain)):
     off = answers(m) - exact
