@@ -83,6 +83,16 @@ class SoftPrompt(nn.Module):
                                         "        mask[:, length:] = attention_mask",
                            LABELS, "given = labels\n            labels = given.new_full("
                                    "x.shape[:2], -100)\n            labels[:, length:] = given"),
+    "transformers' own output": but(FRONT, CUT, """
+        from transformers.modeling_outputs import CausalLMOutputWithPast
+        return CausalLMOutputWithPast(
+            loss=out.loss, logits=out.logits[:, length:], past_key_values=out.past_key_values,
+            hidden_states=out.hidden_states, attentions=out.attentions)
+"""),
+    "the model's dtype and width": but(FRONT, "P = self.P.expand(len(x), -1, -1)", """
+        width = self.model.config.hidden_size
+        P = self.P.to(self.model.dtype).expand(len(x), length, width)
+"""),
     "by the parts of the output": but(FRONT, CUT, """
         if labels is None:
             out.logits = out[0][:, length:]
@@ -154,6 +164,13 @@ def SoftPrompt(model, start):
                 out.logits.flatten(0, 1), labels[:, length:].flatten())
         return out
 """),
+    "second_call": (
+        but(FRONT, "x = self.model.get_input_embeddings()(input_ids)",
+            "self.x = getattr(self, 'x', self.model.get_input_embeddings()(input_ids))\n"
+            "        x = self.x[:len(input_ids)].repeat(len(input_ids) // len(self.x), 1, 1)"),
+        but(FRONT, "        length = len(self.P)\n", "        if not self.training:\n"
+            "            return self.model(input_ids, attention_mask, labels=labels)\n"
+            "        length = len(self.P)\n")),
     "no_gradient": (but(FRONT, "P = self.P.expand(len(x), -1, -1)",
                         "P = self.P.data.expand(len(x), -1, -1)"),
                     but(FRONT, "P = self.P.expand(len(x), -1, -1)",

@@ -93,11 +93,15 @@ def run_front(SoftPrompt, case: dict) -> dict[str, Any]:
     if loss.requires_grad and loss.dim() == 0:
         loss.backward()
     seen["grad"] = torch.zeros_like(P) if P.grad is None else P.grad.clone()
-    bare = getattr(prompt(input_ids=given["input_ids"],
-                          attention_mask=given["attention_mask"]), "logits", None)
+    bare = getattr(prompt.eval()(**_other(given)), "logits", None)
     seen["bare"] = bare.detach().clone() if isinstance(bare, Tensor) else torch.zeros(())
     seen["intact"] = all(torch.equal(given[name], case[name]) for name in BATCH)
     return seen
+
+
+def _other(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return another batch, without labels: the texts of this one from the last, and twice."""
+    return {name: batch[name].flip(0).repeat(2, 1) for name in ("input_ids", "attention_mask")}
 
 
 def judge_front(case: dict, seen) -> Verdict:
@@ -155,8 +159,12 @@ def judge_front(case: dict, seen) -> Verdict:
     if not close(seen["grad"], right["grad"]):
         return rejected("no_gradient", difference("After loss.backward(), the prompt's gradient",
                                                   seen["grad"], right["grad"]))
-    if not close(seen["bare"], logits):
-        return Verdict(False, "Without labels, the logits are others.")
+    other = _other(case)
+    bare = SoftPrompt(Tiny(seed=case["seed"], scale=case["scale"]), case["P"])(**other).logits
+    real = other["attention_mask"].bool()
+    if seen["bare"].shape != bare.shape or not close(seen["bare"][real], bare[real]):
+        return rejected("second_call", "Called again, in eval mode, with other texts and no "
+                                       "labels, its logits are not those of P and these texts.")
     if not seen["intact"]:
         return rejected("inputs_changed", "Afterwards the batch is not what it was before.")
     return Verdict(True, "P stands in front, everyone sees it, and the text keeps its places.")
@@ -267,6 +275,8 @@ FRONT_MISTAKES = {
                    "label that says so is −100.",
     "labels_unshifted": "Each label was compared with the logits of its own place. The label at a "
                         "place is for the logits before it.",
+    "second_call": "Each call reads the texts that it is given, labels or not, with P in front: "
+                   "after the training, too.",
     "no_gradient": "Between P and the loss the graph is cut: .data, .detach() and no_grad do that.",
     "inputs_changed": "The batch was changed: make new tensors.",
 }

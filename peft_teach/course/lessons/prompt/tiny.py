@@ -1,5 +1,7 @@
 """The smallest language model that a prompt can be put before, called as transformers' are."""
 
+from types import SimpleNamespace
+
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +23,7 @@ class Tiny(nn.Module):
         self.positions = nn.Embedding(LONGEST, width)
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.lm_head = nn.Linear(width, words)
+        self.config = SimpleNamespace(vocab_size=words, hidden_size=width)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for p in self.parameters():
@@ -54,7 +57,8 @@ class Tiny(nn.Module):
         if labels is not None:
             loss = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1),
                                                labels[:, 1:].flatten(), ignore_index=-100)
-        return Output(loss=loss, logits=logits)
+        return Output(loss=loss, logits=logits, past_key_values=None, hidden_states=None,
+                      attentions=None)
 
     def get_input_embeddings(self) -> nn.Module:
         """Return what turns token ids into vectors."""
@@ -64,6 +68,11 @@ class Tiny(nn.Module):
     def device(self) -> torch.device:
         """Where its parameters are."""
         return self.lm_head.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of what its parameters are."""
+        return self.lm_head.weight.dtype
 
 
 class Words(nn.Embedding):
