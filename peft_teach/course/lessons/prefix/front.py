@@ -1,6 +1,6 @@
 """Lesson 04, keys and values in front: how many they are, and what a frozen model is given."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -162,15 +162,16 @@ def run_front(prefixed: Callable, case: dict) -> dict[str, Any]:
     K, V = (given[name].clone().requires_grad_() for name in "KV")
     mask = given["mask"].clone()
     found = prefixed(K.clone(), V.clone(), mask, case["heads"])
-    seen = {"gave": named(found), "keys": [], "values": [], "wide": None, "positions": None,
-            "intact": torch.equal(mask, given["mask"]), "trains": False}
+    seen = {"gave": named(found), "held": "", "keys": [], "values": [],
+            "wide": None, "positions": None, "trains": False,
+            "intact": torch.equal(mask, given["mask"])}
     if not isinstance(found, tuple | list) or len(found) != 3:
         return seen
     pairs, wide, positions = found
-    seen["gave"] = "three"
-    pairs = [pair for pair in pairs if isinstance(pair, tuple | list | Tensor) and len(pair) == 2
-             and all(isinstance(x, Tensor) for x in pair)] if isinstance(
-                 pairs, tuple | list | Tensor) else []
+    seen["gave"], seen["held"] = "three", named(pairs)
+    pairs = [pair for pair in (pairs if isinstance(pairs, Iterable) else ())
+             if isinstance(pair, tuple | list | Tensor) and len(pair) == 2
+             and all(isinstance(x, Tensor) for x in pair)]
     seen["keys"] = [pair[0].detach().clone() for pair in pairs]
     seen["values"] = [pair[1].detach().clone() for pair in pairs]
     for name, each in (("wide", wide), ("positions", positions)):
@@ -183,9 +184,10 @@ def run_front(prefixed: Callable, case: dict) -> dict[str, Any]:
 
 
 def judge_front(case: dict, seen) -> Verdict:
-    if odd := strange(seen, "gave", "keys", "values", "wide", "positions", "intact", "trains",
-                      gave=str, keys=list, values=list, wide=(Tensor, type(None)),
-                      positions=(Tensor, type(None)), intact=bool, trains=bool):
+    if odd := strange(seen, "gave", "held", "keys", "values", "wide", "positions", "intact",
+                      "trains", gave=str, held=str, keys=list, values=list,
+                      wide=(Tensor, type(None)), positions=(Tensor, type(None)), intact=bool,
+                      trains=bool):
         return odd
     if seen["gave"] == "None":
         return rejected("no_return")
@@ -208,7 +210,8 @@ def _pairs_are_right(case: dict, seen: dict) -> Verdict | None:
     if not all(isinstance(x, Tensor) for x in (*keys, *values)):
         return Verdict(False, "The check's report is not whole.")
     if len(keys) != len(right) or len(values) != len(right):
-        return rejected("layers", f"For {case['layers']} layers there are {len(keys)} pairs.")
+        return rejected("layers", f"For {case['layers']} layers it gave {seen['held']} "
+                                  f"with {len(keys)} pairs of two tensors.")
     wanted = tuple(right[0][0].shape)
     told = (f"With K of shape {tuple(K.shape)}, {heads} heads and {batch} "
             f"sentence{'s' if batch > 1 else ''}:")
@@ -245,6 +248,8 @@ def _mask_is_right(case: dict, seen: dict) -> Verdict | None:
     if wide.shape != (len(mask), length + mask.shape[1]):
         return rejected("mask_short" if wide.shape == mask.shape else "mask_shape", told)
     ones = torch.ones(len(mask), length)
+    if not ((wide == 0) | (wide == 1)).all():
+        return rejected("mask_kind", told)
     if torch.equal(wide.bool(), torch.cat([ones, mask], 1).bool()):
         return None
     for mistake, other in (("mask_behind", torch.cat([mask, ones], 1)),
@@ -264,7 +269,7 @@ def _positions_are_right(case: dict, seen: dict) -> Verdict | None:
     told += f"{positions[0].tolist() if positions.ndim == 2 else positions.tolist()}."
     if positions.shape != mask.shape:
         return rejected("positions_shape", told)
-    if positions.dtype.is_floating_point or positions.dtype == torch.bool:
+    if positions.dtype not in (torch.int32, torch.int64):
         return rejected("positions_kind", told)
     words, right = mask.bool(), length + mask.cumsum(1) - 1
     if torch.equal(positions[words], right[words]):
@@ -301,12 +306,13 @@ FRONT_MISTAKES = {
     "mask_short": "The mask must say of the prefix, too, that it may be read: it is longer than "
                   "the words.",
     "mask_shape": "The mask has two axes, (batch, length + seq).",
+    "mask_kind": "A mask says 1 of what may be read, and 0 of what may not.",
     "mask_behind": "The prefix stands in front, and so do its ones.",
     "mask_hides": "A zero says that nobody may read here: the prefix would be there for nothing.",
     "mask_reads_padding": "The padding may be read now. The words' part of the mask stays as it "
                           "was.",
     "positions_shape": "A position for each token of the words, (batch, seq), none for the prefix.",
-    "positions_kind": "A position is a whole number: it is looked up in a table.",
+    "positions_kind": "A position is looked up in a table: a whole number, int64 or int32.",
     "from_zero": "Those are the positions without a prefix. It takes the first ones.",
     "one_off": "That is one off. The prefix takes 0 to length − 1.",
     "twice": "The length of the prefix was added twice.",

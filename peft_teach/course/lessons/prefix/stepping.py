@@ -96,13 +96,17 @@ def judge_generate(case: dict, seen) -> Verdict:
     if found is None or found.shape != right.shape:
         return rejected("shape", f"Asked for {case['new']} tokens behind "
                                  f"{tuple(given_ids(case).shape)}, it gave {seen['gave']}.")
+    for place in (place for call in calls for place in call["positions"]):
+        if not isinstance(place, int) or isinstance(place, bool):
+            return rejected("positions_kind", f"It called read with the position {place}.")
     if verdict := _misplaced(case, calls):
         return verdict
     if torch.equal(found, right):
         return Verdict(True, "A word's position is how many keys stand before it.")
     later = calls[1:]
-    told = (f"With a prefix of {case['length']} and {case['tokens']} tokens: the new tokens of the "
-            f"first sentence are {found[0].tolist()}; expected {right[0].tolist()}.")
+    row = int((found != right).any(1).int().argmax())    # the first sentence that differs
+    told = (f"With a prefix of {case['length']} and {case['tokens']} tokens: the new tokens of "
+            f"sentence {row + 1} are {found[row].tolist()}; expected {right[row].tolist()}.")
     if any(call["held"] < case["length"] + case["tokens"] for call in later):
         return rejected("forgets", told)
     if any(call["tokens"] > 1 for call in later):
@@ -143,6 +147,7 @@ GENERATE_MISTAKES = {
     "no_return": NO_RETURN,
     "input_changed": "The prefix serves every text: what was read belongs behind a copy of it.",
     "shape": "It gives the new tokens alone, (batch, new).",
+    "positions_kind": "A position is a whole number: it is how many keys stand before.",
     "late": "The first call is right, and all later ones count as if there were no prefix: each "
             "new word falls back by its length.",
     "from_zero": "That is where the words would stand without a prefix.",
