@@ -428,6 +428,8 @@ WRONG["prompt.start"] = {
                       "torch.randperm(100, generator=generator)[:length - len(labels)]"),
     "repeated": but(START, PERM, "torch.randint(len(free), (length,), generator=generator)"),
     "own_chance": but(START, PERM, "torch.randperm(len(free))"),
+    "only_order": but(START, PERM,
+                      "torch.randperm(length - len(labels), generator=generator)"),
     "no_chance": (but(START, PERM, "torch.arange(len(free))"),
                   but(START, PERM, "torch.randperm(len(free), "
                                    "generator=torch.Generator().manual_seed(0))")),

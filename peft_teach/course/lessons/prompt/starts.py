@@ -164,6 +164,9 @@ def judge_start(case: dict, seen) -> Verdict:
     if len(drawn) > 2 and _same(seen["other"], found):
         return rejected("no_chance", "With a generator of another seed it took the same tokens in "
                                      "the same order.")
+    if 2 < len(drawn) < len(case["common"]) / 2 and _same(seen["other"].sum(0), found.sum(0)):
+        return rejected("only_order", f"Of {len(case['common'])} common tokens it took the same "
+                                      f"{len(drawn)} with a generator of another seed.")
     return Verdict(True, "A mean for each answer, and different common tokens behind them.")
 
 
@@ -211,6 +214,7 @@ START_MISTAKES = {
     "repeated": "A token was drawn twice. The paper's code draws without putting back.",
     "own_chance": "The generator that was given decides alone: hand it to what draws.",
     "no_chance": "Nothing was drawn.",
+    "only_order": "Their order alone was left to chance: any common token may be drawn.",
 }
 
 START = Exercise(
