@@ -506,7 +506,7 @@ listen(1.0, 1.0, 1.0, "all")          # and back
 
 # %%
 few_batches = questions(sixteen, 4, seed=0, epochs=4 if budget.claims else 1)
-before, = records.select(record, group="few", method="ia3", seed=0)
+before, = records.select(record, group="few", method="ia3", shots=16, seed=0)
 rate, beside = before["lr"], {"recorded": before["losses"]} if budget.claims else None
 steps = pt.widgets.watch(pt.train(asking, few_batches, lr=rate), len(few_batches), beside, {"recorded": pt.plots.COLOURS["lora"]})
 trained = pt.evaluate(asking, questions(others))
@@ -514,11 +514,11 @@ print(f"on the {trained.examples} other sentences: by hand {yours.accuracy:.0%},
       f"(standard error about {records.standard_error(trained.accuracy, trained.examples):.0%})")
 
 # %% [markdown]
-# One draw of sixteen and forty test sentences decide nothing. Recorded, with several draws, beside LoRA and two cheaper ideas that read the
-# *frozen* model once: a **threshold** between its two words (one number), and a new **head** on its last features, trained to its end.
+# One draw of sixteen and forty test sentences decide nothing. Recorded, with three draws of 16 and of 64, each method at the rate that was best on 100
+# further sentences after a fourth draw, beside two cheaper ideas that read the *frozen* model once: a **threshold** between its two words (one number), and a new **head** on its last features, trained to its end.
 
 # %%
-rows = pictures.few_rows(record, records.load("rates"))
+rows = pictures.few_rows(record)
 for name, shots, values in rows:
     each = ", ".join(f"{value:.1%}" for value in values)
     print(f"{name + (f', {shots} sentences' if shots else ''):34s} {mean(values):.1%}   ({each})")
@@ -527,20 +527,22 @@ print(f"{tested} test sentences: standard error of 85 % is {records.standard_err
 pt.plots.show(pictures.draw_few(rows), "SmolLM2 on short reviews: a mark a draw, a bar at the mean. Dashed: as it comes.")
 
 # %%
-pt.sentence("ia3.few", ...)    # one sentence of yours: IA³ or LoRA, for sixteen sentences?
+pt.sentence("ia3.few", ...)    # one sentence of yours: IA³ or LoRA, for a few sentences?
 
 # %% [markdown]
 # <details><summary>Ours</summary>
-# No difference seen: 87.3 % and 87.7 %, and of three draws each method wins one. After 160 sentences it is 87.0 and 88.7 %.
+# No difference seen. After 16 sentences LoRA leads, 86.5 to 84.5 %, after 64 IA³, 86.0 to 84.7 %, and either time in two draws of three.
 # </details>
 #
-# A tie is no proof of equality: with 100 test sentences and three draws, differences below some four points stay hidden (after 160, LoRA is ahead in each draw). Two things do show. SmolLM2 knew most of it:
-# 82.0 % untrained, 84.3 % with a single number fitted on the sixteen sentences; that gains or LoRA bring more than this number does is not shown. And a new
-# head, trained to its end on the very features from which the model reads its words, is *worse* than the words, in each draw.
+# A tie is no proof of equality: with 200 test sentences and three draws, differences of a few points stay hidden. Two things do show. SmolLM2 knew most of it:
+# 79.5 % untrained, 85.2 % with a single number fitted on sixteen sentences; that gains or LoRA bring more than this number does is not shown. And a new
+# head, trained to its end on the very features from which the model reads its words, lies below that number in each draw of sixteen, at
+# 76.0 %; after 64 both have 83.5 %.
 #
 # <details><summary>How sure?</summary>
-# Three draws of sixteen, 16 steps of 4 sentences. Each method has one rate, the library's, which was found to learn at 160 sentences; none was searched for sixteen. The test is the
-# same for all, and so is the draw of a seed. Liu et al. compare on a model of 3 billion parameters, on other tasks, with two more losses: our tie does not contradict them.
+# Three draws; 16 sentences seen four times, 64 seen twice, in steps of 4. Three rates were tried for each method and number, on 100 questions and one draw: who
+# has but sixteen labelled sentences cannot do that. The test is the same for all, and so is the draw of a seed. Liu et al. compare on a model of 3 billion
+# parameters, on other tasks, with two more losses: our tie does not contradict them.
 # </details>
 #
 # And MiniLM? It cannot answer in words, so every method needs a new head. The head alone, trained to its end on few sentences:

@@ -1,6 +1,6 @@
 """Make the record of lesson 06: (IA)³ on few and on many sentences, its vectors, the mixing desk.
 
-    python assets/records/ia3.py                  all that is missing, about 8 minutes on one core
+    python assets/records/ia3.py                  all that is missing, about 20 minutes, one core
     python assets/records/ia3.py --only smollm2   one part: smollm2, by_hand, minilm or desk
 
 Writes `ia3.json`: one row a run; the vectors of one run on MiniLM (`gains`, with its head), and
@@ -8,9 +8,9 @@ what MiniLM answers when they are turned (`desk`). Interrupted, it goes on where
 
     smollm2   asked for the word behind "Review: … Sentiment:", reviews of at most 16 words. The
               frozen model, with and without a threshold; a head on its frozen features; (IA)³ and
-              LoRA (rank 8, query and value), after 16 sentences, 8 of each label, each seen four
-              times. The rates are the library's: `rates.py` has 160 sentences at the same ones,
-              and the same test.
+              LoRA (rank 8, query and value), after 16 sentences seen four times and 64 seen twice,
+              half of each label. Each of the four at its own rate: the best of `LADDER` on 100
+              questions of validation, after a draw that is tested nowhere.
     by_hand   one gain a place, the same in all, the lower or the upper blocks: loss and right
               answers on the sixteen sentences of draw 0, for each of the 79 settings.
     minilm    (IA)³ after 4,000 sentences, as in the other lessons; a new head on the pooler
@@ -21,6 +21,7 @@ what MiniLM answers when they are turned (`desk`). Interrupted, it goes on where
 """
 
 import copy
+import itertools
 
 import torch
 from torch import nn
@@ -29,9 +30,11 @@ import peft_teach as pt
 from peft_teach.course import recording
 from peft_teach.course.lessons.ia3 import words
 
-SHOTS, STEPS = 16, 16                       # sentences; steps of 4 of them
-RATES = {"ia3": 1e-2, "lora": 1e-3}         # the library's, see rates.py
-TESTS = 100                                 # questions to SmolLM2, those of rates.py
+EPOCHS = {16: 4, 64: 2}                     # sentences, in batches of 4: how often each is seen
+FIRST = {"ia3": 1e-2, "lora": 1e-3}         # the library's rates, where each search begins
+LADDER = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+SEEDS, ASIDE = (0, 1, 2), 3                 # draws that are tested; the draw of the search
+TESTS, VALIDATION = 200, 100                # questions to SmolLM2
 SIZES, DRAWS, POOL = (16, 64, 256, 1024), 10, 1500
 PENALTY = 1e-2                              # of the heads, on standardized features
 PLACES = ("key", "value", "ffn_out")
@@ -41,23 +44,43 @@ DESK = 150
 FULL = 640                                  # sentences of the full fine-tuning
 
 
-def settings():
-    """Yield (part, group, setting) of every run, the most needed first."""
-    def few(seed):
-        for method, lr in RATES.items():
-            yield "smollm2", "few", {"method": method, "shots": SHOTS, "seed": seed, "lr": lr}
+def wanted(record: recording.Record, part: str | None):
+    """Yield (group, setting) of every run; the next rate depends on the rows that stand by then."""
+    if part in (None, "minilm"):
+        yield "many", {"method": "ia3", "seed": 0}
+    if part in (None, "desk"):
+        yield "desk", {"seed": 0}
+    if part in (None, "by_hand"):
+        yield "by_hand", {"shots": 16, "seed": 0}
+    if part in (None, "smollm2"):
+        yield "frozen", {"method": "none"}
+        for shots in EPOCHS:
+            for method in FIRST:
+                while rate := recording.next_rate(tried(record, method, shots), LADDER,
+                                                  FIRST[method]):
+                    yield "search", few(method, shots, ASIDE, rate)
+        for seed in SEEDS:
+            for shots in EPOCHS:
+                for method in FIRST:
+                    found = tried(record, method, shots)
+                    yield "few", few(method, shots, seed, max(found, key=found.get))
+    if part in (None, "minilm"):
+        yield "full", {"method": "full", "seed": 0}
+        yield "heads", {"method": "head"}
+        for seed in SEEDS[1:]:
+            yield "many", {"method": "ia3", "seed": seed}
 
-    yield "minilm", "many", {"method": "ia3", "seed": 0}
-    yield "desk", "desk", {"seed": 0}
-    yield from few(0)
-    yield "by_hand", "by_hand", {"shots": SHOTS, "seed": 0}
-    yield "minilm", "full", {"method": "full", "seed": 0}
-    yield from few(1)
-    yield "smollm2", "frozen", {"method": "none"}
-    yield "minilm", "heads", {"method": "head"}
-    yield from few(2)
-    for seed in (1, 2):
-        yield "minilm", "many", {"method": "ia3", "seed": seed}
+
+def few(method: str, shots: int, seed: int, lr: float) -> dict:
+    """Return the setting of a training on a few questions."""
+    return {"method": method, "shots": shots, "seed": seed, "lr": lr}
+
+
+def tried(record: recording.Record, method: str, shots: int) -> dict[float, tuple[float, float]]:
+    """Return how good each rate of a search was: more right answers, then less loss."""
+    return {row["setting"]["lr"]: (row["accuracy"], -row["loss"])
+            for row in record.read().get("runs", ()) if row["group"] == "search"
+            and (row["setting"]["method"], row["setting"]["shots"]) == (method, shots)}
 
 
 @torch.no_grad()
@@ -101,10 +124,9 @@ def threshold(scores, labels):
 # ── SmolLM2 ──────────────────────────────────────────────────────────────────────────────────
 
 
-def asked(data, tokenizer):
-    """Return training reviews, and the batches of the test, as questions."""
-    return words.ask(data.train), pt.data.batches(words.ask(data.test)[:TESTS], tokenizer, 20,
-                                                  words.TOKENS)
+def questions(split, tokenizer, number):
+    """Return the first short reviews of a split as batches of questions."""
+    return pt.data.batches(words.ask(split)[:number], tokenizer, 20, words.TOKENS, shuffle=False)
 
 
 def frozen(data):
@@ -112,7 +134,7 @@ def frozen(data):
     model, tokenizer = pt.models.load("smollm2")
     tokenizer.padding_side = "left"
     model = words.Words(model, tokenizer).eval()
-    train, test = asked(data, tokenizer)
+    train, test = words.ask(data.train), questions(data.test, tokenizer, TESTS)
 
     @torch.no_grad()
     def seen(batches):
@@ -124,36 +146,36 @@ def frozen(data):
     row = {"zero_shot": round(((test_scores > 0) == truth).float().mean().item(), 4),
            "answers": recording.bits(test_scores > 0), "truth": recording.bits(truth),
            "heads": [], "thresholds": []}
-    for seed in range(3):
-        few = words.draw(train, SHOTS, seed)
-        features, scores, labels = seen(pt.data.batches(few, tokenizer, 16, words.TOKENS,
-                                                        shuffle=False))
+    for shots, seed in itertools.product(EPOCHS, SEEDS):
+        drawn = pt.data.batches(words.draw(train, shots, seed), tokenizer, 16, words.TOKENS,
+                                shuffle=False)
+        features, scores, labels = seen(drawn)
         right = (test_scores > threshold(scores, labels)) == truth
-        row["thresholds"].append(round(right.float().mean().item(), 4))
-        row["heads"].append(head(features, labels, test_features, truth))
+        about = {"shots": shots, "seed": seed}
+        row["thresholds"].append(about | {"accuracy": round(right.float().mean().item(), 4)})
+        row["heads"].append(about | {"accuracy": head(features, labels, test_features, truth)})
     return row
 
 
-def few_words(setting, data):
-    """Train SmolLM2 on a few questions; return its row."""
-    method, shots, seed = setting["method"], setting["shots"], setting["seed"]
+def few_words(setting, data, searching):
+    """Train SmolLM2 on a few questions; return its row, on validation's questions or the test's."""
+    seed = setting["seed"]
     pt.seed(seed)
     model, tokenizer = pt.models.load("smollm2")
     tokenizer.padding_side = "left"
-    train, test = asked(data, tokenizer)
-    model = getattr(pt, method).inject(model)
-    few = words.draw(train, shots, seed)
-    batches = pt.data.batches(few, tokenizer, 4, words.TOKENS, seed=seed,
-                              epochs=4 * STEPS // shots)
+    model = getattr(pt, setting["method"]).inject(model)
+    drawn = words.draw(words.ask(data.train), setting["shots"], seed)
+    batches = pt.data.batches(drawn, tokenizer, 4, words.TOKENS, seed=seed,
+                              epochs=EPOCHS[setting["shots"]])
     asking = words.Words(model, tokenizer)
     steps = list(pt.train(asking, batches, setting["lr"]))
-    said, accuracy = answers(asking, test)
     row = {**setting, "steps": len(steps), "losses": [round(s.loss, 3) for s in steps],
-           "parameters": sum(p.numel() for p in pt.adapter_parameters(model).values()),
-           "accuracy": accuracy, "answers": recording.bits(said)}
-    if method == "ia3":
-        row["moved"] = moved(model)
-    return row
+           "parameters": sum(p.numel() for p in pt.adapter_parameters(model).values())}
+    if searching:
+        found = pt.evaluate(asking, questions(data.validation, tokenizer, VALIDATION))
+        return row | {"accuracy": round(found.accuracy, 4), "loss": round(found.loss, 4)}
+    said, accuracy = answers(asking, questions(data.test, tokenizer, TESTS))
+    return row | {"accuracy": accuracy, "answers": recording.bits(said)}
 
 
 def by_hand(setting, data):
@@ -282,14 +304,15 @@ def main():
     torch.set_num_threads(1)
     data = pt.data.load("movies")
     record = recording.Record(__file__, recording.setting(
-        data, questions=TESTS, longest=words.SHORT, desk=DESK), options.again)
+        data, questions=TESTS, validation=VALIDATION, longest=words.SHORT, desk=DESK),
+        options.again)
 
     def make(about):
         group, setting = about["group"], about["setting"]
         if group == "frozen":
             return frozen(data), {}
-        if group == "few":
-            return few_words(setting, data), {}
+        if group in ("few", "search"):
+            return few_words(setting, data, group == "search"), {}
         if group == "by_hand":
             return by_hand(setting, data), {}
         if group == "heads":
@@ -301,8 +324,8 @@ def main():
         row, model = with_vectors(setting, data)
         return row, {"gains": stored(model)} if setting["seed"] == 0 else {}
 
-    record.make(({"group": group, "setting": setting} for part, group, setting in settings()
-                 if options.only in (None, part)), make)
+    record.make(({"group": group, "setting": setting}
+                 for group, setting in wanted(record, options.only)), make)
 
 
 if __name__ == "__main__":

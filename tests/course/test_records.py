@@ -181,3 +181,15 @@ def test_each_placement_was_trained_at_the_best_rate_of_its_search():
         assert {ladder[rung - 1], ladder[rung + 1]} <= set(tried)
         assert all(row["parameters"] <= script["BUDGET"] for row in rows)
         assert rows[0]["parameters"] + rows[0]["modules"] * 769 > script["BUDGET"]
+
+
+def test_few_sentences_were_learned_at_the_best_rate_of_a_search_on_another_draw():
+    record = records.load("ia3")
+    searched = records.select(record, group="search")
+    assert {row["seed"] for row in searched} == {3}
+    for row in records.select(record, group="few"):
+        found = {other["lr"]: (other["accuracy"], -other["loss"]) for other in searched
+                 if (other["method"], other["shots"]) == (row["method"], row["shots"])}
+        assert row["lr"] == max(found, key=found.get)
+        assert min(found) < row["lr"] < max(found)
+        assert row["seed"] in (0, 1, 2)

@@ -235,19 +235,17 @@ def explore_desk(record: Mapping, sentences: Sequence) -> Explorer:
 NAMES = {"ia3": "IA³", "lora": "LoRA"}
 
 
-def few_rows(record: Mapping, rates: Mapping) -> list[tuple[str, int, list[float]]]:
-    """Return (what, sentences, accuracies by draw) of all that was tried on few sentences.
-
-    `record` has 16, `rates` 160 (40 steps of 4), the same for all seeds; the test is the same.
-    """
+def few_rows(record: Mapping) -> list[tuple[str, int, list[float]]]:
+    """Return (what, sentences, accuracies by draw) of all that was tried on few sentences."""
     frozen, = records.select(record, group="frozen")
-    found = [("as it comes", 0, [frozen["zero_shot"]]),
-             ("a threshold", 16, frozen["thresholds"]), ("a head, to its end", 16, frozen["heads"])]
-    for name, shots, rows in (
-            *((m, 16, records.select(record, group="few", method=m)) for m in NAMES),
-            *((m, 160, records.select(rates, group="defaults", model="smollm2", method=m))
-              for m in NAMES)):
-        found.append((NAMES[name], shots, [row["accuracy"] for row in rows]))
+    trained = records.select(record, group="few")
+    found = [("as it comes", 0, [frozen["zero_shot"]])]
+    for shots in sorted({row["shots"] for row in trained}):
+        for name, rows in (("a threshold", frozen["thresholds"]),
+                           ("a head, to its end", frozen["heads"]),
+                           *((name, [row for row in trained if row["method"] == method])
+                             for method, name in NAMES.items())):
+            found.append((name, shots, [row["accuracy"] for row in rows if row["shots"] == shots]))
     return found
 
 
@@ -275,5 +273,5 @@ EXAMPLES = {
     "block": draw_block,
     "gains": lambda: draw_gains(records.load("ia3")),
     "desk": lambda: explore_desk(records.load("ia3"), _sentences()),
-    "few": lambda: draw_few(few_rows(records.load("ia3"), records.load("rates"))),
+    "few": lambda: draw_few(few_rows(records.load("ia3"))),
 }
