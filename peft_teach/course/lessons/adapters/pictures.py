@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from .... import bottleneck, core, models, outlines
 from ....plots import COLOURS, dots, figure
 from ....widgets import Explorer
+from ... import records
 from .sealed import PLACES, Sealed
 from .sealed import norm as norm  # the lesson shows it, and has it from here
 
@@ -324,4 +325,6 @@ def probed(name_placement, places: Sequence[str] = PLACES) -> list[tuple[str, st
 
 EXAMPLES = {
     "block": explore_block,
+    "trained": lambda: draw_trained(records.load("adapters"), {"another": [0.7, 0.75]},
+                                    {"one": 0.6}),
 }
