@@ -222,8 +222,8 @@ tokens = tokenizer.convert_ids_to_tokens(batch["input_ids"][0])
 one_hot = torch.eye(len(tokens), 32, device=pt.device()).repeat(1, 12)[None]
 tables = []                                               # of each block: (12 heads, reading, read)
 for i in range(6):
-    q, k, _ = (x[:1] for x in queries_keys_values(i))
-    found = attention(q, k, one_hot, 12, may_read[:1])[0]
+    queries, keys, _ = queries_keys_values(i)
+    found = attention(queries[:1], keys[:1], one_hot, 12, may_read[:1])[0]
     tables.append(found.unflatten(-1, (12, 32))[..., :len(tokens)].transpose(0, 1).cpu())
 
 reads = pt.widgets.Guess("Most is read from", ("itself", "special", "neighbour", "another"), "inside.reads")
