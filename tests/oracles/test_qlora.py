@@ -175,7 +175,7 @@ def compare_with_peft(base, double, dora, inputs):
     for a, b in compared:
         largest = b.grad.abs().max().item()    # float32 keeps seven digits of it
         assert largest > 0
-        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-5 * max(1.0, largest))
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=3e-5 * max(1.0, largest))
 
 
 # ── what inject does ─────────────────────────────────────────────────────────────────────────
