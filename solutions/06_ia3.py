@@ -1,21 +1,20 @@
 # %% [markdown]
 # # 06 · What can gains never do?
 #
-# **A mixing desk plays no instrument. It makes what is played louder or softer, mutes it, turns it upside down.** IA³ puts
-# such a desk into a transformer: 13,824 gains in MiniLM, 0.06 % of its parameters. Each multiplies one feature, and
-# afterwards they vanish into the weights. What can a change that only multiplies do, and what can it never do?
+# **A mixing desk plays no instrument. It makes what is played louder or softer, mutes it, or inverts it.** IA³ puts
+# such a desk into a transformer: 13,824 gains in MiniLM, 0.06 % of its parameters. Each gain multiplies one feature, and
+# after training all of them vanish into the weights. What can a change do if it only multiplies?
 #
 # Three questions from before. Answer each aloud, then open it.
 #
 # <details><summary>05 · A bottleneck adapter costs time at inference. Why can it not be merged into the layer that it follows?</summary>
-# Between its two matrices stands an activation. What is not linear is no part of any matrix. (Keep this in mind: it
-# comes back today.)
+# An activation stands between its two matrices, and no matrix can hold what is not linear.
 # </details>
-# <details><summary>04 · A prefix turns each head's output into a mixture, with a weight λ on the prefix. Could a gain do the same to what the head took from the sentence?</summary>
-# It could scale it by a number, but by the same one in every sentence and at every token. λ follows from the query, so it differs from token to token.
+# <details><summary>04 · A prefix turns each head's output into a mixture: λ of the prefix and 1 − λ of what the head took from the sentence. Could a gain scale the sentence's part in the same way?</summary>
+# It could scale it, but by the same number in every sentence and at every token. λ depends on the query, so it differs from token to token.
 # </details>
-# <details><summary>02 · You built a change of an n × n matrix from n parameters. Which rank had it?</summary>
-# n: a diagonal matrix has full rank, and n entries that are not zero. So few parameters do not mean a low rank.
+# <details><summary>02 · You built a change of an n × n matrix from n parameters. What was its rank?</summary>
+# n: a diagonal matrix with n nonzero entries has full rank. So few parameters do not mean a low rank.
 # </details>
 #
 # | | |
@@ -62,22 +61,23 @@ print("budget:", budget.name, "· computing on:", pt.device())
 # %% [markdown]
 # ## 1 · Where does a gain fold?
 #
-# A vector of gains $l$ multiplies features, one number each: $l \odot h$. Here is a block like MiniLM's, with five places where one
-# could stand (its second norm is left out):
+# A vector of gains $l$ multiplies each feature by a number of its own: $l \odot h$. Here is a block like MiniLM's, with five places
+# where such a vector could stand (the block's second norm is left out):
 
 # %%
 pt.plots.show(pictures.draw_block(), "Five places for a gain. Each stands behind what it multiplies: “key” on the output of the key's linear layer, "
               "“sum” on the sum that the norm reads, “before” and “after” on the two sides of the activation. Dashed: added unchanged.")
 
 # %% [markdown]
-# Suppose the gain is trained. To get rid of it, scale a weight instead: the **rows** of a matrix, one for each output feature (and the
-# entries of its bias with them), or its **columns**, one for each input feature. The block must give the same output for *every* $x$.
+# Suppose the gains are trained. To be rid of them, *fold* them: scale a matrix instead. Scale its **rows**, one for each output
+# feature (and the entries of its bias with them), or its **columns**, one for each input feature. The block must still give the same
+# output for *every* $x$.
 #
 # ### Exercise 1 · Five gains (2 points, about 9 minutes)
 #
-# For each of the five, find **all** places that alone could carry its factor, whatever $l$ is. A place is one of the six matrices `query`, `key`, `value`,
-# `attention_out`, `ffn_in`, `ffn_out` and one of `rows` and `columns`, such as `"query columns"`. Some gains have two places, some one, and
-# some none: `set()`.
+# For each of the five gains, find **all** places that alone could carry its factor, whatever $l$ is. Here a place is one of the six matrices
+# `query`, `key`, `value`, `attention_out`, `ffn_in`, `ffn_out`, followed by `rows` or `columns`: for example, `"query columns"`. Some gains
+# have two places, some one, and some none: `set()`.
 #
 # Write `folds`, a dict with the keys `"key"`, `"value"`, `"sum"`, `"before"`, `"after"`, and a set of places for each.
 
@@ -95,8 +95,8 @@ folds = pt.check("ia3.folds", folds)
 pt.require("ia3.folds")
 
 # %% [markdown]
-# Now the proof by experiment: a block of random weights, each gain at its place against the same gain in each of the twelve. A dash: the
-# sizes do not fit.
+# Now the experiment. In a block of random weights, each gain at its place is compared with the same gain folded into each of the twelve
+# places. The table gives the largest difference between the two outputs; a dash means that the sizes do not fit.
 
 # %% tags=["nbval-check-output"]
 vectors = ("key", "value", "sum", "before", "after")
@@ -106,19 +106,20 @@ for place in (f"{name} {side}" for name in ("query", "key", "value", "attention_
     print(f"{place:22s}" + "".join("        –" if x is None else "    equal" if x < 1e-9 else f"{x:9.2f}" for x in off))
 
 # %% [markdown]
-# Read it by columns. The two sides of the activation refuse each other: $\mathrm{gelu}(l\,h)$ is not $l\,\mathrm{gelu}(h)$, and one $x$ is enough to prove
-# it. And the gain on the sum folds nowhere: behind
-# it, the norm divides by the spread of what it reads, so the other features change, too; before it, `attention_out` makes only one of the two summands.
+# Read the table by columns. No gain here passes the activation: $\mathrm{gelu}(l\,h)$ is not $l\,\mathrm{gelu}(h)$, and one $x$ is enough to prove
+# it. And the gain on the sum folds nowhere. Behind it, the norm divides by the spread of all the features, so a gain on one changes the others,
+# too. Before it, `attention_out` makes only one of the two summands.
 #
-# Now read it by rows. In such a block, MiniLM's, a gain on the keys is the same function as one on the queries, and a gain on the values the same as one
-# on the input of `attention_out`. **Two pairs of vectors, one effect each:** whoever trains both of a pair pays for more parameters and can do nothing
-# more. Remember that; a well-known default does it. (SmolLM2 turns keys and queries by their positions. Does the first pair hold there?
-# Say so now; *Further* tries it.)
+# Now read it by rows. In a block like MiniLM's, a gain on the keys does what the same gain on the queries does, and a gain on the values does what
+# the same gain on the input of `attention_out` does. **Two pairs of vectors, one effect each:** whoever trains both of a pair pays for more
+# parameters and can do nothing more. A well-known default does it, as you will see. (SmolLM2 rotates keys and queries by their positions. Does the
+# first pair still hold there? Decide now; *Further* tries it.)
 
 # %% [markdown]
 # ## 2 · Three vectors, and a desk
 #
-# IA³ (Liu et al. 2022) keeps three of them. It stands for *infused adapter by inhibiting and amplifying inner activations*:
+# IA³ (Liu et al. 2022) uses three of these vectors: on the keys, on the values and behind the activation. The name stands for *infused adapter
+# by inhibiting and amplifying inner activations*.
 #
 # $$ K' = l_k \odot (x W_k^\top + b_k) \qquad V' = l_v \odot (x W_v^\top + b_v) \qquad y = (l_{ff} \odot h)\, W_{out}^\top + b_{out} $$
 #
@@ -126,17 +127,16 @@ for place in (f"{name} {side}" for name in ("query", "key", "value", "attention_
 # |---|---|---|---|
 # | $l_k$, $l_v$ | (d,), 384 each | yes | ones: nothing is changed |
 # | $l_{ff}$ | (d_ffn,), 1,536 | yes | ones |
-# | $h$ | (tokens, d_ffn) | – | the hidden layer behind the activation |
+# | $h$ | (tokens, d_ffn) | – | the hidden features behind the activation |
 # | $W$, $b$ | (n_out, n_in), (n_out,) | no | the pretrained weights |
 #
 # ### Exercise 2 · The layer (2 points, about 7 minutes)
 #
-# One class for all three. `Gains(base, side)` goes around a linear layer, which `pt.Adapter` keeps as `self.base`; your `inject` freezes it. `side` is
-# `"output"` or `"input"`.
+# Write one class for all three vectors. `Gains(base, side)` wraps a linear layer, which `pt.Adapter` keeps as `self.base` and your `inject` freezes.
 #
-# - Its one parameter is `self.l`, float32, with an entry for each feature of that side; it keeps `self.side`, too.
-# - `"output"`: what the base gives is scaled, all of it. `"input"`: what the base reads is scaled.
-# - Before training the output is the base's, and always in the base's dtype. The base may be half precision.
+# - Its one parameter is `self.l`, float32, with one entry for each feature of that side, `"output"` or `"input"`; it keeps `self.side`, too.
+# - `"output"`: all that the base gives is scaled. `"input"`: what the base reads is scaled.
+# - Before training, the output equals the base's. It always has the base's dtype, which may be half precision.
 
 
 # %% exercise="ia3.layer" part="solution"
@@ -167,16 +167,16 @@ pt.require("ia3.layer")
 # %% [markdown]
 # ### Exercise 3 · The law of the merge (3 points, about 11 minutes)
 #
-# Next you will write `fold(layer)`, which turns a layer of gains into a plain `nn.Linear`. A fold that is wrong raises no error either: it makes a model that
-# answers a little differently. So write its test first: `fold_holds(fold, make)` raises, as `assert` does, if a `fold`
-# breaks its law, and does nothing if it keeps it. `make(base, side)` gives a layer such as your `Gains`. The law:
+# Next you will write `fold(layer)`, which turns a layer of gains into a plain `nn.Linear`. A wrong fold raises no error: it makes a model that
+# answers a little differently. So write the test first. `fold_holds(fold, make)` raises, as `assert` does, if `fold` breaks the law below,
+# and does nothing if `fold` keeps it. `make(base, side)` gives a layer such as your `Gains`. The law:
 #
 # - what comes back is an `nn.Linear`, and nothing of the adapter is left in it;
-# - on any input it gives what the layer gave, but for rounding: on either side, whatever the gains are, and on any base in float32, of any shape, with or
+# - on any input it gives what the layer gave, up to rounding: for either side, whatever the gains are, and for any base in float32, of any shape, with or
 #   without a bias;
-# - the layer that was folded gives afterwards what it gave before.
+# - after folding, the layer itself still gives what it gave before.
 #
-# It is put on trial before seventeen broken folds and four right ones.
+# Your test is tried on seventeen broken folds and four right ones.
 
 
 # %% exercise="ia3.holds" part="solution"
@@ -206,8 +206,8 @@ pt.require("ia3.holds")
 # %% [markdown]
 # ### Exercise 4 · The merge (2 points, about 8 minutes)
 #
-# Now `fold(layer)`: a new, plain `nn.Linear`, with parameters of its own, that gives what `layer` gives. The layer has `base`, `side` and `l`, and is left
-# as it is. The new one has the base's dtype, and a bias if the base has one. Your own test is at hand: `fold_holds(fold, Gains)`.
+# Now write `fold(layer)`. It returns a new, plain `nn.Linear`, with parameters of its own, that gives what `layer` gives. It has the base's dtype, and a
+# bias if the base has one. `layer` has `base`, `side` and `l`, and is left as it is. Try your own test: `fold_holds(fold, Gains)`.
 
 
 # %% exercise="ia3.merge" part="solution"
@@ -235,8 +235,8 @@ pt.require("ia3.merge")
 pt.audit()      # every test that you wrote, put to your own pieces
 
 # %% [markdown]
-# Into the model. Your `inject` takes names. A suffix would be quick to write, and wrong: **how many gains would
-# `("key", "value", "output.dense")` bring into MiniLM's six blocks, in place of 13,824?**
+# Now put the layers into the model. Your `inject` takes full names or the ends of names. Ends are quicker to write, but here they would be wrong:
+# **how many gains would `("key", "value", "output.dense")` bring into MiniLM's six blocks, in place of 13,824?**
 
 # %%
 suffix = pt.commit("ia3.suffix", ...)    # a whole number
@@ -263,13 +263,13 @@ print(f"by place:  {len(pt.adapters(model))} layers, {count(model):,} gains, {co
 pt.compare("ia3.suffix", count(by_suffix), "gains by suffix")
 
 # %% [markdown]
-# `output.dense` ends the name of `attention.output.dense`, too: a fourth vector. Hugging Face peft's default for BERT trains it (on BERT-base
-# 64,512 in place of the paper's 55,296). From exercise 1 you know what it adds: the effect of $l_v$, once more. More parameters, no more functions.
+# The name `attention.output.dense` ends in `output.dense`, too, so each block gets a fourth vector. Hugging Face peft's default for BERT trains it
+# (on BERT-base 64,512 in place of the paper's 55,296). From exercise 1 you know what it adds: the effect of $l_v$ once more.
 
 # %% [markdown]
 # ## 3 · Turn the desk
 #
-# IA³ on the movie reviews, 4,000 sentences, trained with the library's class (recorded): we put those gains into *your* layers.
+# IA³ was trained on 4,000 sentences of the movie reviews with the library's class, and its gains were recorded. We put them into *your* layers.
 
 # %%
 sentences = pt.data.load("movies").test[:record["setting"]["desk"]]
@@ -313,8 +313,8 @@ for name, count_, rows in (("head alone, to its end", 0, None), ("IA³", 13824, 
 print(f"   standard error of 80 %: {records.standard_error(0.8, record['setting']['test_examples']):.1%}")
 
 # %% [markdown]
-# Beside LoRA of rank 1, with two thirds of the parameters, no difference is to be seen here. (One seed; IA³ at the library's
-# rate, which was not searched for this; LoRA's was.) What did the gains learn?
+# IA³ and LoRA of rank 1, which has two thirds of its parameters, show no difference here. (One seed of IA³, at the library's learning rate, without
+# a search; LoRA's rate was searched.) What did the gains learn?
 
 # %%
 pt.plots.show(pictures.draw_gains(record), "Gains after training, by block and place. Thick: the middle half, thin: the middle 90 %, dots: the extremes. At 1 nothing changes.")
@@ -325,17 +325,17 @@ for place, row in many[0]["moved"].items():
     print(f"   {place:8s}", "  ".join(f"{moved:.2f}" for moved in row))
 
 # %% [markdown]
-# Nothing is muted and nothing is turned upside down, though it could have been: half of the gains went up a little, half went down. In this run they went
-# further in block 4 than in block 0, at each of the three places.
+# Nothing is muted and nothing is inverted, though it could have been: about half of the gains went up a little, and about half went down. In this run
+# they went further in block 4 than in block 0, at each of the three places.
 #
-# Now take the knob in your hand: $l' = 1 + t\,(l - 1)$. At $t = 1$ the gains are as learned; at 0 they are gone, and only the trained head is left; beyond 1
-# they overshoot; below 0 they do the opposite. **What is the accuracy at $t = 0$?** And at $t = 2$: better, the same, worse?
+# Now turn the gains yourself, with one knob $t$: $l' = 1 + t\,(l - 1)$. At $t = 1$ the gains are as learned. At 0 they are gone, and only the trained head
+# is left. Beyond 1 they overshoot, and below 0 they do the opposite. **What is the accuracy at $t = 0$?** And at $t = 2$: is it better, the same, worse?
 
 # %%
 at_zero = pt.commit("ia3.zero", ...)     # a share of right answers, from 0 to 1
 
 # %% [markdown]
-# Turn it. Which place can be switched off without a loss, and which cannot? Is there a block that cannot? What do gains turned the wrong way do to the answers?
+# Turn the knob. Which place can be switched off without a loss, and which cannot? Is there a block that cannot? What do gains turned the wrong way do?
 
 # %%
 pictures.explore_desk(record, sentences)
@@ -355,22 +355,22 @@ pt.sentence("ia3.desk", ...)    # one sentence of yours: which part of the desk 
 
 # %% [markdown]
 # <details><summary>Ours</summary>
-# No block alone: with any one of them switched off, 78.7 to 80.7 % of the answers stay right, of 82.7 %. All of them together: 64.0 % is left, and turned the
-# wrong way the model is at chance. Of the three places, switched off, the feed-forward layer carries the most, the keys hardly anything.
+# No block does so alone: with any one of them switched off, the accuracy is 78.7 to 80.7 %, in place of 82.7 %. With all of them off it is 64.0 %, and with
+# all turned the wrong way the model is at chance. Of the three places, the feed-forward layer is missed most when it is switched off, the keys hardly at all.
 # </details>
 #
 # <details><summary>How sure?</summary>
-# One run, 150 sentences. Differences between two settings are on the same sentences, so they are surer than two standard errors suggest, but a point or two
-# is one to three sentences. The feed-forward layer also has two thirds of the gains. And the head was trained with the gains in place: at <i>t</i> = 0 it reads features that it
-# never met, so 64.0 % is less than a head trained without gains would reach.
+# One run, 150 sentences. Two settings are compared on the same sentences, so their difference is surer than the two standard errors suggest; but a point
+# or two is only one to three sentences. The feed-forward layer also has two thirds of the gains. And the head was trained with the gains in place: at
+# <i>t</i> = 0 it reads features that it has never met, so 64.0 % is less than a head trained without gains would reach.
 # </details>
 
 # %% [markdown]
 # ## 4 · What gains never do
 #
-# Folded, the gains of an output are a change of the weight: $\Delta W = \mathrm{diag}(l - 1)\,W$, the diagonal of lesson 02. Its rank may be full. But look at one
-# row: whatever its gain is, it stays a multiple of what it was. **No row ever turns.** A feature can be muted or amplified, not taught to look at
-# something else. How much of what full fine-tuning does to these matrices could gains have done?
+# Once folded, gains on an output are a change of the weight: $\Delta W = \mathrm{diag}(l - 1)\,W$, with the diagonal matrix of lesson 02. Its rank may
+# be full. But look at one row: whatever its gain, the row stays a multiple of what it was. **No row ever turns.** A feature can be muted or amplified, but not
+# taught to look at something else. How much of the change that full fine-tuning makes to these matrices could gains have made?
 
 # %%
 reach = pt.widgets.Guess("Of full fine-tuning's change of key and value, as a share of the squared entries' sum, gains on the rows can reach about:",
@@ -380,9 +380,9 @@ reach
 # %% [markdown]
 # ### Exercise 5 · The nearest gains (2 points, about 9 minutes)
 #
-# Somebody gives you a change `delta` of a weight `W`, both (n_out, n_in). Write `nearest_gains(W, delta)`: of all gains $l$ on the output, those
-# (n_out,) whose change $\mathrm{diag}(l - 1)\,W$ is nearest to `delta`, which means that the sum of the squared differences is smallest. A closed form, no
-# training. `W` and `delta` stay as they are, and a row of zeros in `W` is no reason to fail.
+# You are given a change `delta` of a weight `W`, both of shape (n_out, n_in). Write `nearest_gains(W, delta)`: of all gains $l$ on the output, of shape
+# (n_out,), it returns those whose change $\mathrm{diag}(l - 1)\,W$ is nearest to `delta`. Nearest means that the sum of the squared differences is smallest.
+# There is a closed form; nothing is trained. `W` and `delta` stay as they are, and a row of zeros in `W` is no reason to fail.
 
 
 # %% exercise="ia3.nearest" part="solution"
@@ -400,8 +400,8 @@ nearest_gains = pt.check("ia3.nearest", nearest_gains)
 pt.require("ia3.nearest")
 
 # %% [markdown]
-# A random change of a row of 384 entries has one part in 384 of its energy (the sum of its squares) along that row, 0.26 %. And full fine-tuning's, recorded after
-# 640 sentences?
+# Of a random change of a row with 384 entries, one part in 384 of the energy (the sum of the squares) lies along that row on average: 0.26 %. And of
+# full fine-tuning's change, recorded after 640 sentences?
 
 # %%
 full, = records.select(record, group="full")
@@ -425,24 +425,25 @@ pt.sentence("ia3.never", ...)    # one sentence of yours: what can gains never d
 
 # %% [markdown]
 # <details><summary>Ours</summary>
-# They never turn a row: every feature goes on looking where pretraining made it look, only louder, softer, silent or with the other sign. What full
-# fine-tuning does to these matrices is almost entirely turning, so IA³ does not imitate it. It gets there by another change of the weights.
+# They never turn a row: every feature keeps looking where pretraining made it look, only louder, softer, silent or with the other sign. What full
+# fine-tuning does to these matrices is almost entirely turning. IA³ does not imitate it: it learns by another change of the weights.
 # </details>
 #
-# Of fine-tuning's own change after 640 sentences, gains reach one to two times as much as of a random one, and cut to them it is as good as undone. Yet gains
-# that were *trained*, on 4,000 sentences, brought most of the gain above. An update that others made is no measure of what a method can find.
+# Of full fine-tuning's change after 640 sentences, gains reach one to two times as large a share as of a random change. Cut to its nearest gains, that
+# change is as good as undone. Yet gains that were *trained*, on 4,000 sentences, brought most of the improvement in section 3. So the update that one method
+# made does not measure what another can find.
 #
 # <details><summary>How sure?</summary>
-# One run of full fine-tuning, on 640 sentences, tested on 500. Its step is Adam's, which moves nearly every weight by nearly the same amount at first, and
-# so spreads a change over many directions (lesson 02). After more steps the share may be another.
+# One run of full fine-tuning, on 640 sentences, tested on 500. Its optimiser is Adam, whose first steps move nearly every weight by nearly the same amount
+# and so spread the change over many directions (lesson 02). After more steps the share may differ.
 # </details>
 
 # %% [markdown]
 # ## 5 · A few sentences
 #
-# Liu et al. do not claim that gains are as good as everything else on thousands of examples. Their claim is about *few*, with a model that can almost do
-# the task: IA³ was better than LoRA and the other methods beside it, on T0-3B with 20 to 70 examples a task (their figure 2). So: SmolLM2, asked by its own words, without any new head.
-# “Review: … Sentiment:”, and which is more likely, “ positive” or “ negative”?
+# Liu et al. do not claim that gains match every other method on thousands of examples. Their claim is about *few* examples and a model that can almost do
+# the task: on T0-3B, with 20 to 70 examples a task, IA³ was better than LoRA and the other methods compared (their figure 2). So let SmolLM2 answer in words,
+# without a new head. After “Review: … Sentiment:”, which is more likely, “ positive” or “ negative”?
 
 # %%
 lm, lm_tokenizer = pt.models.load("smollm2")
@@ -466,9 +467,9 @@ print(f"before any training: {pt.evaluate(asking, questions(sixteen)).accuracy:.
 # %% [markdown]
 # ### Exercise 6 · By hand (1 point, about 6 minutes)
 #
-# Before any training, turn the desk yourself: one gain for each place, 0.8, 1 or 1.25, the same for all features, in `"all"` blocks, the `"lower"` or
-# the `"upper"` fifteen. Sixteen sentences are all you have, as the training will. Find a setting whose loss on them is at least 0.02 below that of the
-# model as it comes. (What would you try first: softer or louder? And can three knobs beat the *threshold* of the table below, a single number?)
+# Before any training, turn the desk yourself. Set one gain for each place to 0.8, 1 or 1.25, the same for all features, in `"all"` blocks, the `"lower"` or
+# the `"upper"` fifteen. You have only the sixteen sentences on which we train later. Find a setting whose loss on them is at least 0.02 below that of the
+# model as it comes. (What would you try first: softer or louder?)
 
 
 # %%
@@ -502,7 +503,7 @@ pt.compare("ia3.bet", yours.accuracy, f"by hand, on {yours.examples} other sente
 listen(1.0, 1.0, 1.0, "all")          # and back
 
 # %% [markdown]
-# Now training, with your class, on the same sixteen.
+# Now we train, with your class, on the same sixteen sentences.
 
 # %%
 few_batches = questions(sixteen, 4, seed=0, epochs=4 if budget.claims else 1)
@@ -514,8 +515,9 @@ print(f"on the {trained.examples} other sentences: by hand {yours.accuracy:.0%},
       f"(standard error about {records.standard_error(trained.accuracy, trained.examples):.0%})")
 
 # %% [markdown]
-# One draw of sixteen and forty test sentences decide nothing. Recorded, with three draws of 16 and of 64, each method at the rate that was best on 100
-# further sentences after a fourth draw, beside two cheaper ideas that read the *frozen* model once: a **threshold** between its two words (one number), and a new **head** on its last features, trained to its end.
+# One draw of sixteen and forty test sentences decide nothing. Here are recorded runs on three draws of 16 and of 64 sentences. IA³ and LoRA have the
+# learning rate that was best on 100 further sentences after training on a fourth draw. Beside them stand two cheaper ideas, for which the *frozen* model reads
+# each sentence once: a **threshold** between its two words (one number), and a new **head** on its last features, trained to its end (until its loss falls no further).
 
 # %%
 rows = pictures.few_rows(record)
@@ -531,21 +533,21 @@ pt.sentence("ia3.few", ...)    # one sentence of yours: IA³ or LoRA, for a few 
 
 # %% [markdown]
 # <details><summary>Ours</summary>
-# No difference seen. After 16 sentences LoRA leads, 86.5 to 84.5 %, after 64 IA³, 86.0 to 84.7 %, and either time in two draws of three.
+# We see no difference. After 16 sentences LoRA leads, 86.5 to 84.5 %; after 64 IA³ leads, 86.0 to 84.7 %; and each time in two draws of three.
 # </details>
 #
-# A tie is no proof of equality: with 200 test sentences and three draws, differences of a few points stay hidden. Two things do show. SmolLM2 knew most of it:
-# 79.5 % untrained, 85.2 % with a single number fitted on sixteen sentences; that gains or LoRA bring more than this number does is not shown. And a new
-# head, trained to its end on the very features from which the model reads its words, lies below that number in each draw of sixteen, at
-# 76.0 %; after 64 both have 83.5 %.
+# A tie is no proof of equality: with 200 test sentences and three draws, differences of a few points stay hidden. Two things do show. First, SmolLM2 could do
+# most of the task already: 79.5 % untrained, 85.2 % with the threshold, a single number fitted on sixteen sentences. That gains or LoRA bring more than this
+# number is not shown. Second, a new head, trained on the very features from which the model predicts its words, lies below the threshold in each draw of
+# sixteen, with a mean of 76.0 %; after 64 both have 83.5 %.
 #
 # <details><summary>How sure?</summary>
-# Three draws; 16 sentences seen four times, 64 seen twice, in steps of 4. Three rates were tried for each method and number, on 100 questions and one draw: who
-# has but sixteen labelled sentences cannot do that. The test is the same for all, and so is the draw of a seed. Liu et al. compare on a model of 3 billion
-# parameters, on other tasks, with two more losses: our tie does not contradict them.
+# Three draws; 16 sentences were seen four times, 64 twice, in batches of 4. For each method and number of sentences, three rates were tried, on one draw and 100
+# further sentences: someone who has only sixteen labelled sentences cannot do that. All methods share the test and the draws. Liu et al. compare on a model of
+# 3 billion parameters, on other tasks, with two more losses: our tie does not contradict them.
 # </details>
 #
-# And MiniLM? It cannot answer in words, so every method needs a new head. The head alone, trained to its end on few sentences:
+# And MiniLM? It cannot answer in words, so every method needs a new head there. This is the head alone, trained to its end on few sentences:
 
 # %%
 heads, = records.select(record, group="heads")
@@ -555,8 +557,8 @@ for shots in sorted({row["shots"] for row in heads["heads"]}):
     print(f"{shots:5,} sentences: {got:.1%} ± {spread:.1%} over {len(rows)} draws")
 
 # %% [markdown]
-# At 16 sentences the draws lie around chance, and after 1,024 a new head is still below what SmolLM2 says untrained (another model, and shorter reviews: this is no race).
-# *Few-shot* is a property of a model that can nearly do the task, before it is one of a method.
+# With 16 sentences the draws lie around chance, and with 1,024 a new head is still below the untrained SmolLM2 (another model, and shorter reviews: this is
+# no race). Learning from few examples is a property of a model that can nearly do the task before it is one of a method.
 
 # %%
 pt.progress("06")
@@ -582,18 +584,19 @@ for method, places in ((pt.lora, ("query", "value")), (pt.lora, ("key", "value",
     print(f"{method.__name__.rpartition('.')[2]:5s} on {', '.join(places):20s} keeps {pt.account.activations(held, same) / 1e6:.1f} MB of activations for the backward pass")
 
 # %% [markdown]
-# **Take gains** where many tasks share one model and each must be tiny: 60.4 kB a task here with its head, and nothing at inference once folded.
+# **Take gains** where many tasks share one model and each task's file must be tiny: 60.4 kB here, with its head. Once folded, gains cost nothing at inference.
 #
-# **Not to save memory.** They train a fifth of the parameters of this LoRA, and the peak is higher: 249 MB against 207. They also stand on the wide feed-forward
-# layer, and that LoRA on two narrow ones; but at equal places, too, gains keep more: to learn, each needs what it multiplies. **And not where much must be
-# learned in little time:** after 120 steps on MiniLM, at the one rate that was recorded, the three seeds of IA³ lie below the three of LoRA.
+# **Do not take them to save memory.** They train a fifth of the parameters of this LoRA, yet the peak is higher: 249 MB against 207. These gains also stand on
+# the wide feed-forward layer, where this LoRA stands on two narrow ones. But at equal places, too, gains keep more activations: to learn, each gain needs what it
+# multiplies. **And do not take them where much must be learned in little time:** after 120 steps on MiniLM, at the one rate that was recorded, the three seeds of
+# IA³ lie below the three of LoRA.
 #
 # **Five lines to remember**
 #
-# 1. A gain on a layer's output is its rows and its bias; a gain on its input is its columns, and the bias stays.
-# 2. What stands between a gain and a matrix must let the factor through: a sum over features does; an activation, a norm, a rotation and a residual sum do not.
-# 3. In a block like MiniLM's: keys or queries, values or `attention_out`, one effect each. A second vector there adds parameters and no function.
-# 4. $\Delta W = \mathrm{diag}(l-1)\,W$ has full rank and turns no row.
+# 1. A gain on a layer's output folds into its rows and its bias; a gain on its input folds into its columns, and the bias stays.
+# 2. What stands between a gain and a matrix must let the factor through: a sum over features does; an activation, a norm, a rotation and a residual sum in general do not.
+# 3. In a block like MiniLM's, gains on keys or on queries have one effect, and so have gains on values or on what `attention_out` reads. The second of a pair adds parameters and no function.
+# 4. $\Delta W = \mathrm{diag}(l-1)\,W$ may have full rank, but turns no row.
 # 5. A test of a merge needs gains away from one, of both signs; bases with a bias and without, square and not; and a look at the layer afterwards.
 #
 # **Sources**
@@ -607,7 +610,7 @@ for method, places in ((pt.lora, ("query", "value")), (pt.lora, ("key", "value",
 #
 # ### When would an activation let a gain through?
 #
-# `after` into `ffn_in rows` failed for gelu. For which activation, and which gains, would it work? Say so before you run:
+# Folding `after` into `ffn_in rows` failed for gelu. For which activation, and which gains, would it work? Decide before you run the cell:
 
 # %%
 relu = torch.relu
@@ -617,13 +620,13 @@ for name, activation in (("gelu", nn.functional.gelu), ("relu", relu)):
         print(f"{name}, {'positive gains' if positive else 'both signs':14s}: {'equal' if off < 1e-9 else f'{off:.2f}'}")
 
 # %% [markdown]
-# With relu it works as long as no gain is negative: relu is linear on each side of zero, and a positive factor changes no side. (The authors' T-Few
-# scales in a gated layer $h = \mathrm{act}(x W_g^\top) \odot (x W_u^\top)$: there a gain on $h$ is one on the rows of $W_u$, past the activation.)
+# With relu it works as long as no gain is negative: relu is linear on each side of zero, and a positive factor moves no value to the other side. (The authors'
+# T-Few scales a gated layer, $h = \mathrm{act}(x W_g^\top) \odot (x W_u^\top)$: there a gain on $h$ folds into the rows of $W_u$, which no activation follows.)
 #
 # ### Keys, queries, and a rotation
 #
-# In SmolLM2 a rotation by the position stands between the keys and the score. Does a gain on the keys still fold into the queries? A small block of its
-# kind, random weights, the gain on the rows of `k_proj` or of `q_proj`:
+# In SmolLM2 a rotation by the position stands between the keys and the score. Does a gain on the keys still fold into the queries? Here is a small block
+# of its kind, with random weights and the gain on the rows of `k_proj` or of `q_proj`:
 
 # %%
 import copy
@@ -651,10 +654,10 @@ for name, l in (("any gains", any_gains), ("equal in each turned pair", halves))
           f"on keys or on queries, the difference is {(scaled('k_proj', l) - scaled('q_proj', l)).abs().max():.0e}")
 
 # %% [markdown]
-# A rotation mixes the two features of a pair, so a factor passes only where both have the same. In SmolLM2 gains on keys and on queries are two things.
-# (And as three of its query heads share a value head, gains on what `attention_out` reads can do more there than gains on the values.)
+# A rotation mixes the two features of a pair, so a factor passes only where both have the same gain. In SmolLM2, gains on keys and gains on queries are two
+# different changes. (And as three of its query heads share a value head, gains on what `attention_out` reads can do more there than gains on the values.)
 #
-# ### The fourth vector, proven on the real model
+# ### The fourth vector, tried on the real model
 #
 # Take the learned $l_v$ out of the values and put it on what `attention_out` reads:
 
@@ -676,7 +679,7 @@ print(f"the gains move the logits by up to {(on_values - start).abs().max():.2g}
       f"{(on_values - moved).abs().max():.0e}")
 
 # %% [markdown]
-# The library's own class, to compare with yours:
+# Here is the library's own class, to compare with yours:
 
 # %%
 import inspect
