@@ -1,20 +1,21 @@
 # %% [markdown]
 # # 04 · What can a prefix do that a prompt cannot?
 #
-# **A soft prompt puts vectors in front of the words, at the bottom of the model. A prefix puts keys and values there, in
-# every layer.** Both are read by attention and by nothing else. So is a prefix merely a larger prompt? Or can it do something
-# that no prompt can, however it is trained?
+# **A soft prompt puts vectors in front of the words, at the bottom of the model. A prefix puts keys and values in front of
+# them, in every layer.** Both are read by attention and by nothing else. So is a prefix merely a larger prompt? Or can it
+# do something that no prompt can, however it is trained?
 #
 # Three questions from before. Answer each aloud, then open it.
 #
 # <details><summary>03 · A soft prompt stands in front of the words. Which two other inputs of the model must know of it?</summary>
-# The mask, or its vectors are not read; and whatever counts places: labels, positions, the place that is pooled.
+# The mask, since otherwise its vectors are not read; and whatever counts places: labels, positions, the place that is
+# pooled.
 # </details>
 # <details><summary>02 · What does <code>inject</code> do with a name that no module has, and when?</summary>
-# It raises an error that says the name, before anything is changed.
+# It raises an error that quotes the name, before anything is changed.
 # </details>
-# <details><summary>00 · What is a query's output, if all values are equal?</summary>
-# That value: the weights are a softmax, and sum to 1. Today they are split between words and prefix.
+# <details><summary>00 · What does a query read if all values are equal?</summary>
+# That value: the weights come from a softmax and sum to 1. In this lesson they are divided between the words and a prefix.
 # </details>
 #
 # | | |
@@ -65,9 +66,10 @@ pt.plots.show(pictures.draw_entries(),
 # %% [markdown]
 # ## 1 · Is a prompt a prefix?
 #
-# Put ten vectors in front of a sentence. Layer by layer the model makes a key and a value of each, and the words read these.
-# If they were the same whatever sentence follows, one could write them down, throw the vectors away, and have a prefix that does
-# exactly the same. **In how many of MiniLM's 6 layers are a prompt's keys the same, whatever follows?**
+# Put ten vectors in front of a sentence. In every layer the model makes a key and a value from each, and the words read
+# these. If these keys and values were the same whatever sentence follows, one could store them, throw the vectors away, and
+# have a prefix with exactly the same effect. **In how many of MiniLM's 6 layers are the keys of a prompt the same, whatever
+# follows?**
 
 # %%
 same = pt.widgets.Guess("Layers of MiniLM with the same keys, of 6:", (0, 1, 3, 6), "prefix.same")
@@ -97,21 +99,22 @@ for name, model, its in (("MiniLM", minilm, tokenizer), ("SmolLM2", smollm2, wor
 pt.compare("prefix.same", 1, "layers of MiniLM in which the keys of a prompt do not depend on the sentence")
 
 # %% [markdown]
-# **It depends on who may read whom.** SmolLM2 reads from left to right: no vector of the prompt sees a word, so nothing that
-# follows changes it, in any layer. There every soft prompt *is* a prefix. (Servers that keep the keys and values of a long
-# instruction, *prompt caching*, rely on it.) In MiniLM everybody reads everybody: from layer 1 on, the prompt's vectors have
-# read the sentence. There a prompt is a prefix in layer 0 alone.
+# **It depends on which token may read which.** SmolLM2 reads from left to right: no vector of the prompt can read a word,
+# so nothing that follows changes its keys and values, in any layer. In such a model every soft prompt *is* a prefix.
+# (*Prompt caching* relies on this: a server keeps the keys and values of a long instruction.) In MiniLM every token reads
+# every other: from layer 1 on, the prompt's vectors have read the sentence. There a prompt is a prefix in layer 0 alone.
 #
-# And the other way round? A prompt's keys and values are all computed from $P$ by the frozen layers. A prefix owes nothing to the
-# layer below: it may answer in layer 5 what it did not ask in layer 0, and a value need not fit its key. That freedom has a
-# price, in parameters.
+# And is every prefix a prompt? All keys and values of a prompt are computed by the frozen layers from the vectors at the
+# bottom. A prefix is not bound to the layer below: its keys and values in layer 5 need have nothing to do with those in
+# layer 0, and a value need not fit its key. This freedom has a price, in parameters.
 #
 # ### Exercise 1 · The price, twice (1 point, about 4 minutes)
 #
-# Li and Liang (2021) found that training keys and values directly was unstable. So while training they let a small network
-# make them: a table `E` holds a trained vector, `d_model` wide, for each place of the prefix; a linear layer takes it to
-# `hidden`, a tanh follows, and a second linear layer gives *all* that this place is: its key and its value in every layer, each
-# `d_kv` wide. Both linear layers have biases. After training, what it gave is kept, and the rest thrown away.
+# Li and Liang (2021) found that training keys and values directly was unstable. So during training they let a small
+# network, an MLP, produce them. A table `E` holds a trained vector, `d_model` wide, for each place of the prefix. A linear
+# layer takes it to the width `hidden`, a tanh follows, and a second linear layer gives *all* that belongs to this place:
+# its key and its value in every layer, each `d_kv` wide. Both linear layers have biases. After training, the keys and
+# values are kept, and the rest is thrown away.
 #
 # Write `prefix_counts(length, layers, d_kv, d_model, hidden)`: how many parameters are trained, and how many are kept.
 
@@ -139,27 +142,29 @@ for name, whole, sizes in (("MiniLM", 22_713_216, (20, 6, 384, 384, 384)), ("BER
           f"({kept / whole:.2%}); a prompt: {20 * sizes[3]:6,}")
 
 # %% [markdown]
-# "Prefix tuning trains a part in a thousand" is said of what is kept. With the MLP, 13.50 % of BERT-base is in training. Without it, as in
-# P-tuning v2 (Liu et al. 2021) and in this lesson, what trains is what is kept: on MiniLM 92,160 parameters, where a prompt of the
-# same length has 7,680.
+# "Prefix tuning trains one parameter in a thousand" counts what is kept. With the MLP, what is trained comes to 13.50 % of
+# BERT-base. Without it, as in P-tuning v2 (Liu et al. 2021) and in this lesson, all that is trained is kept: on MiniLM
+# 92,160 parameters. A prompt of the same length has 7,680.
 #
 # ## 2 · In front of every layer
 #
-# Models of transformers can go on from a **cache**: the keys and values of what was read already. We fill one with vectors that
-# nobody read, and the model takes them for its past. Two inputs have to agree with that story.
+# The models of the `transformers` library can continue from a **cache**: the keys and values of what they have already
+# read. We fill one with trained vectors, which no text has produced, and the model takes them for its past. Two inputs must
+# tell it the same story: the mask and the positions.
 #
 # ### Exercise 2 · The story's three parts (3 points, about 10 minutes)
 #
-# Write `prefixed(K, V, mask, heads)`. `K` and `V` are the trained tensors, (layers, length, heads · width); `mask` (batch, seq) is 1
-# for words and 0 for padding, which stands on the right in MiniLM and on the left in SmolLM2. It gives three things, `pairs,
-# mask, positions`:
+# Write `prefixed(K, V, mask, heads)`. `K` and `V` are the trained tensors, (layers, length, heads · width); `mask` (batch,
+# seq) is 1 for words and 0 for padding, which stands on the right in MiniLM and on the left in SmolLM2. It returns three
+# things, `pairs, mask, positions`:
 #
-# - **pairs**: for each layer its keys and its values, each (batch, heads, length, width). A head's entries are neighbours in a
-#   vector, as in lesson 00, and every sentence of the batch has the same prefix;
+# - **pairs**: for each layer its keys and its values, each (batch, heads, length, width). A head's entries are neighbours
+#   in a vector, as in lesson 00, and every sentence of the batch has the same prefix;
 # - **mask**, (batch, length + seq): the prefix stands in front and may be read; padding may not;
-# - **positions**, (batch, seq), whole numbers: of each word, how many vectors and words stand before it. A padded sentence must
-#   give what it gives alone. Padding may have any position that there is, from 0 to length + seq − 1;
-# - `K` and `V` are to be trained through what you give, and `mask` stays as it is.
+# - **positions**, (batch, seq), whole numbers: for each word, how many vectors and words stand before it. A padded sentence
+#   must give what it gives alone. Padding may have any valid position, from 0 to length + seq − 1.
+#
+# Gradients must reach `K` and `V` through what you return, and your function must not change `mask`.
 
 
 # %% exercise="prefix.front" part="solution"
@@ -183,7 +188,8 @@ prefixed = pt.check("prefix.front", prefixed)
 pt.require("prefix.front")
 
 # %% [markdown]
-# Around the whole encoder it is an adapter, which gives as many outputs as there are words. So your `inject` can place it:
+# Wrapped around the whole encoder, a prefix is an adapter: it gives as many outputs as there are words. So your `inject`
+# can place it:
 
 
 # %%
@@ -214,9 +220,9 @@ print(f"{sum(p.numel() for p in model.bert.own_parameters().values()):,} paramet
 # %% [markdown]
 # ## 3 · A wrong position, and its symptom
 #
-# A model that writes reads token after token, and each reading goes on from the cache of the last. Here the prefix is not
-# trained: it is the keys and values that SmolLM2 itself has for an instruction. We know what must come out, for the same words can
-# simply be read. This code looks right, and runs:
+# A model that writes text reads one token after another, and each call continues from the cache of the last. Here the
+# prefix is not trained: it consists of the keys and values that SmolLM2 itself computes for an instruction. So we know what
+# must come out, for the instruction can simply be read as text. This code looks right, and it runs:
 
 # %%
 print(inspect.getsource(pictures.generate_wrong))
@@ -242,10 +248,10 @@ print("the code above:   ", repr(words_of.decode(pictures.generate_wrong(read, i
 # %% [markdown]
 # ### Exercise 3 · Find the bug (2 points, about 6 minutes)
 #
-# The symptom: the first words are right, and then the sentence goes astray. No error, no warning; after training such
-# a model would just seem poor. Find the line, and write `generate(read, pairs, ids, new)`, mended: it continues `ids` (batch,
-# tokens) by `new` tokens, each the likeliest, and gives these alone, (batch, new). `read` is as above; `pairs` and `ids` stay as
-# they are, and no text is padded.
+# The symptom: the first words are right, and then the sentence goes astray. No error, no warning: after training, such a
+# model would merely seem poor. Find the line, and write `generate(read, pairs, ids, new)` without the bug: it continues
+# `ids` (batch, tokens) by `new` tokens, each the likeliest, and returns only these, (batch, new). `read` is as above; do
+# not change `pairs` and `ids`. No text is padded.
 
 
 # %% exercise="prefix.generate" part="solution"
@@ -274,19 +280,20 @@ found = generate(read, instructed, text, 16)
 print("yours:            ", repr(words_of.decode(found[0])), "· as read:", torch.equal(found, known[:, everything.shape[1]:]))
 
 # %% [markdown]
-# The same mistake in *every* reading, training and all, is no mistake: peft counts the prefix as places, the `adapters` library
-# does not, and both train. What must not happen is that two readings of one text count differently. That is a law:
+# To leave the prefix out of the count in *every* reading, training included, is no mistake: peft counts it, the `adapters`
+# library does not, and both can be trained. But no two readings of one text may count differently.
 #
 # ### Exercise 4 · A token at a time equals all at once (3 points, about 9 minutes)
 #
-# Write the test. `stepwise_holds(read, ids)` raises, as `assert` does, if a way to read a text with a prefix breaks this law, and
-# does nothing if it keeps it: *in whatever pieces a text is read, the logits are the same.*
+# This is a law: *in whatever pieces a text is read, the logits are the same.* Write its test. `stepwise_holds(read, ids)`
+# raises, as `assert` does, if a way of reading a text with a prefix breaks the law, and does nothing if it keeps it.
 #
-# Here `read(ids, cache)` gives `(logits, cache)`, the logits (1, tokens, vocabulary); for the first piece of a text the cache is
-# `None`, then it is what came back last. What a cache is, is its own affair. The prefix is inside of `read`. `ids` is (1, 9).
+# Here `read(ids, cache)` returns `(logits, cache)`, with logits (1, tokens, vocabulary). For the first piece of a text the
+# cache is `None`; for each later piece it is what the last call returned. Your test need not know what a cache is made of.
+# The prefix is inside `read`. `ids` is (1, 9).
 #
-# It is put on trial before nine broken ways, each with one slip, and five right ones, which differ in rounding, in what their
-# cache is, and in where they count from. It must catch the nine and spare the five.
+# We try your test on nine broken ways of reading, each with one slip, and on five correct ones, which differ in rounding,
+# in what their cache is, and in where they count from. It must catch the nine and spare the five.
 
 
 # %% exercise="prefix.stepwise" part="solution"
@@ -314,16 +321,17 @@ pt.audit()      # your tests, put to your own pieces: `stepwise_holds` to your `
 # %% [markdown]
 # ## 4 · How much of the attention does it take?
 #
-# Suppose all keys and values of the prefix are zero. **Is the model then what it was without one?** On MiniLM, with 20 such
-# vectors in front of "A quiet, funny, generous film.": which share of the attention do they get, a mean over layers, heads and
-# words? Commit a number from 0 to 1.
+# Suppose all keys and values of the prefix are zero. **Is the model then the same as without a prefix?** On MiniLM, 20 such
+# vectors stand in front of "A quiet, funny, generous film." What share of the attention do they get, averaged over layers,
+# heads and tokens? Commit to a number from 0 to 1.
 
 # %%
 at_zero = pt.commit("prefix.zero", ...)    # a share, from 0 to 1
 
 # %% [markdown]
-# One query $q$, one head: $s_i = q \cdot k_i / \sqrt{w}$ are its scores, of the prefix $p$ and of the words $x$. The weights
-# are a softmax over both, so they share one denominator. Sort its terms, and what is read is a **mixture** (He et al. 2022):
+# Take one query $q$ in one head, whose keys are $w$ wide. Its scores are $s_i = q \cdot k_i / \sqrt{w}$, some for the keys
+# of the prefix, $p$, and some for those of the words, $x$. The weights are a softmax over both, so they share one
+# denominator. Sort its terms, and what is read is a **mixture** (He et al. 2022):
 #
 # $$ \mathrm{attention}(q, [K_p; K_x], [V_p; V_x]) \;=\; (1-\lambda)\;\mathrm{attention}(q, K_x, V_x) \;+\; \lambda\;\mathrm{attention}(q, K_p, V_p) $$
 #
@@ -336,13 +344,13 @@ at_zero = pt.commit("prefix.zero", ...)    # a share, from 0 to 1
 #
 # ### Exercise 5 · λ (3 points, about 10 minutes)
 #
-# Which number is $\lambda$? Derive it from the softmax, then write `prefix_share(q, k, K, heads, mask)`: λ of every head and
-# query. `k` are the words' keys, `K` those of the prefix; `mask` (batch, queries, keys) is true where a query may read a word, and
-# all of the prefix may be read.
+# Which number is $\lambda$? Derive it from the softmax, then write `prefix_share(q, k, K, heads, mask)`, which returns λ
+# for every head and query. `k` are the words' keys, `K` those of the prefix. `mask` (batch, queries, keys) is true where a
+# query may read a word; every query may read the whole prefix.
 #
-# - No values are needed, and no word that may not be read has a part in it;
-# - scores of a trained model can reach a hundred, and $e^{89}$ is infinite in float32: `torch.logsumexp` is not;
-# - λ is to be differentiated by `K`; the inputs stay as they are.
+# - No values are needed, and words that may not be read do not count.
+# - The scores of a trained model can reach a hundred, and $e^{89}$ is infinite in float32; `torch.logsumexp` stays finite.
+# - Gradients of λ must reach `K`; your function must not change its inputs.
 
 
 # %% exercise="prefix.share" part="solution"
@@ -362,8 +370,8 @@ prefix_share = pt.check("prefix.share", prefix_share)
 pt.require("prefix.share")
 
 # %% [markdown]
-# Now the identity, in the real model and with your own pieces: `attention` of lesson 00, twice, and λ between. The last column
-# compares with what MiniLM's attention gave with the prefix in its cache, in each layer.
+# Now test the identity in the real model, with your own pieces: `attention` of lesson 00, twice, mixed by λ. The last column
+# compares the mixture, layer by layer, with what MiniLM's attention gave when the prefix was in its cache.
 
 # %%
 sentence = tokenizer("A quiet, funny, generous film.", return_tensors="pt")["input_ids"]
@@ -391,20 +399,20 @@ for name, start in pictures.STARTS.items():
 pt.compare("prefix.zero", means["zeros"], "share of 20 vectors whose keys and values are zero")
 
 # %% [markdown]
-# **A prefix of zeros is not silent.** A key of zero has the score 0, not minus infinity: each of the twenty has the weight of $e^0$,
-# and the head reads $1-\lambda$ times what it read before. Each of these three starts changes the model before it has learned
-# anything, as neither BitFit nor LoRA does.
+# **A prefix of zeros is not silent.** A key of zero has the score 0, not minus infinity: each of the twenty adds $e^0$ to
+# the denominator. The values are zero, too, so the head reads only $1-\lambda$ times what it would read from the words.
+# All three starts change the model before anything is learned; BitFit and LoRA do not.
 #
-# The mixture shows the way out. Put a trained gate $g$, one number for each head, on the prefix's share.
+# The mixture shows a way out: put a trained gate $g$, one number for each head, on the prefix's share.
 #
 # ### Exercise 6 · A silent prefix (2 points, about 6 minutes)
 #
-# Write `gated(words, read, share, g)`. `words` and `read` (batch, queries, d) are what was read of the words and of the prefix,
-# `share` is λ, `g` is (heads,).
+# Write `gated(words, read, share, g)`. `words` and `read` (batch, queries, d) are what was read from the words and from the
+# prefix, `share` is λ, and `g` is (heads,).
 #
 # - With $g = 0$ the output is `words`, to the bit; with $g = 1$ it is the mixture above;
 # - in between, the prefix's share is in proportion to $g$, and the two shares sum to 1, whatever $g$ is;
-# - at $g = 0$ the gate has a gradient.
+# - at $g = 0$ the gate receives a gradient.
 
 
 # %% exercise="prefix.gate" part="solution"
@@ -457,15 +465,16 @@ for name in "gKV":
     print(f"first gradient of {name} is zero: {not any(grad.any() for grad in grads)}")
 
 # %% [markdown]
-# In the first step only the gates learn; once they have opened, so do the keys and values. Read the class once more. It adds to
-# what a frozen module gave: $y = \mathrm{base}(x) + g\lambda\,(\mathrm{read} - \mathrm{base}(x))$. So does lesson 05's parallel
-# adapter, with a bottleneck in the place of the softmax over twenty keys; but an adapter takes nothing away from the words.
+# In the first step only the gates of the prefix learn; once they have opened, its keys and values learn, too. Look at the
+# class once more: it adds something to the output of a frozen module,
+# $y = \mathrm{base}(x) + g\lambda\,(\mathrm{read} - \mathrm{base}(x))$. So does the parallel adapter of lesson 05, with a
+# bottleneck in place of the softmax over twenty keys. But an adapter takes nothing away from the words.
 #
 # ## 5 · Watch it learn
 #
-# The plain `Prefix` of section 2, live, on 1,920 sentences. The recorded curve is the library's, from the same start and
-# on the same sentences, at the rate 0.01, a hundred times that of full fine-tuning. Yours learns at 0.03. **Which is lower in the
-# end?**
+# Now the plain `Prefix` of section 2 is trained live, on 1,920 sentences. The recorded curve is that of the course's own
+# prefix, from the same start and on the same sentences, at the rate 0.01, a hundred times the rate of full fine-tuning.
+# Yours is trained at 0.03. **Which loss is lower at the end?**
 
 # %%
 lower = pt.widgets.Guess("Lower loss at the end:", ("rate 0.01", "rate 0.03", "no difference to be seen"), "prefix.rate")
@@ -510,8 +519,8 @@ for title, chosen in (("now right", now == truth), ("now wrong", now != truth)):
 # %% [markdown]
 # ### Which half learned?
 #
-# Put keys or values back to their start, and test what is left. **Which is better: your trained values behind the keys as they were, or
-# your trained keys with the values as they were?**
+# We put the keys or the values of a trained prefix back to their start, and tested what was left. **Which is better: the
+# trained values with the keys as they were, or the trained keys with the values as they were?**
 
 # %%
 half = pt.widgets.Guess("Better without the other:", ("values", "keys", "no difference"), "prefix.half")
@@ -540,11 +549,12 @@ pt.compare("prefix.half", "values" if min(ahead) > 2 * error else "keys" if max(
 # %% [markdown]
 # ### Play
 #
-# λ of every head, on a sentence of yours, before and after your training. Ask it:
+# The picture shows λ of every head, before and after your training, on a sentence of yours. Ask it:
 #
 # 1. Which heads did training open to the prefix, and in which layers? Which did it close?
-# 2. λ falls, as a rule, as the sentence grows. For one query and fixed keys it must. Why not always in an encoder?
-# 3. Half the vectors: half the λ?
+# 2. As a rule, λ falls as the sentence grows. For one query and fixed keys it must. Why does it not always fall in an
+#    encoder?
+# 3. Does half the number of vectors give half the λ?
 
 # %%
 trained_K, trained_V = model.bert.K.detach().cpu(), model.bert.V.detach().cpu()
@@ -560,16 +570,20 @@ pt.sentence("prefix.lambda", ...)    # one sentence of yours: what did training 
 
 # %% [markdown]
 # <details><summary>Ours</summary>
-# In our run the means over all tokens rose in layers 0 to 3 and fell in 4 and 5, and in each layer some heads went the other way. For
-# <code>[CLS]</code> alone layer 4 rose, too, and layer 5 fell most. In that last layer the head reads <code>[CLS]</code> alone, so a mean over all tokens says little there. (2: each
-# new word adds to the sum of the softmax, but in an encoder it also changes every other query and key. 3: in layer 0, for vectors of equal scores, less than
-# half is lost, for the sum of the words stays; deeper, as a rule.)
+# 1. In our run the mean over all tokens rose in layers 0 to 3 and fell in 4 and 5; in each layer some heads went the other
+# way. For <code>[CLS]</code> alone the mean rose in layer 4, too, and the largest change was its fall in layer 5. From this
+# last layer the classifier reads <code>[CLS]</code> alone, so a mean over all tokens says little there.<br>
+# 2. Each new word adds a term to the softmax's denominator, but in an encoder it also changes the queries and keys of the
+# others, from layer 1 on.<br>
+# 3. In layer 0, if the vectors have equal scores, less than half of λ is lost, since the words' part of the denominator
+# stays as it is. In deeper layers this holds only as a rule.
 # </details>
 #
 # ## What it brought
 #
-# Recorded: 120 steps of 16 sentences, 1,000 test sentences. A prefix of 20 that starts small, and a new head, both at the rate 0.03, are what the others
-# differ from in one thing. **With your gate, at the same rate:**
+# The recorded runs took 120 steps of 16 sentences, and were scored on 1,000 test sentences. The row "prefix, rate 0.03" is
+# a prefix of 20 vectors that starts with small random entries and is trained together with a new head. The other prefixes
+# differ from it in one thing each. **What does a gate bring, at the same rate?**
 
 # %%
 gate = pt.widgets.Guess("The same prefix with a gate:", ("worse", "no difference", "better"), "prefix.gate")
@@ -608,21 +622,24 @@ print(f"a prefix of 20: a step takes {both['prefix']['step_to']['full']['median'
       f"its file has {cost['file_bytes']['weights'] / 1e3:.0f} kB")
 
 # %% [markdown]
-# **At 0.03 a prefix learned something:** 71 to 72 % in each seed, where the head alone, after as many steps, has 65 to 66 %, and a prefix that
-# stays as it starts no more. At 0.01 one could not have told: there the mean, 66.2 %, is hardly above the head's, and the prompts are below it in
-# each seed. LoRA is ahead of them all. The values did most of it: with the keys put back it keeps 70.0 %, with the values put back 66.8 % (seed 0).
-# Nor does λ say what a prefix is worth: one vector, with 2 % of the attention, came to 68.7 %, fifty to 71.5 % (one seed).
+# **At the rate 0.03 a prefix learned something:** it reached 71 to 72 % in each seed. The head alone, after as many steps,
+# reached 65 to 66 %, and with a prefix frozen at its start it reached no more. At 0.01 one could not have told: there the
+# mean, 66.2 %, is hardly above the head's. The prompts are below the head alone in each seed. The values did most of the
+# prefix's work: with the keys put back it keeps 70.0 %, with the values put back 66.8 % (seed 0). And λ does not say what a
+# prefix is worth: one vector, with 2 % of the attention, reached 68.7 %, and fifty reached 71.5 % (one seed).
 #
-# **The gate is no clear gain:** three points in two seeds, none in the third. It can do what no key can: after training, g is below zero
-# in 35 to 48 of the 72 heads, which take away what the prefix reads.
+# **The gate is no clear gain:** three points in two seeds, none in the third. But a gate can do what no key can: after
+# training, $g$ is below zero in 35 to 48 of the 72 heads, and these take away what they read in the prefix.
 #
-# **On SmolLM2** two of three prefixes that started at random ended below the model as it comes, with 68 and 78 %. Started as an instruction of words, a
-# prefix begins with what these words give, 70 %, and came to 87 to 89 %. What a bound would have brought (lesson 03) was not tried on these reviews.
+# **On SmolLM2** two of three prefixes that started at random ended below the model without a prefix, at 68 and 78 %. A
+# prefix that starts as an instruction of words begins with the accuracy of these words, 70 %, and reached 87 to 89 %.
+# Another bound between the two answers, as in lesson 03, was not tried on these reviews.
 #
 # <details><summary>How sure?</summary>
-# Three seeds where three numbers stand; one where one stands, as for the lengths. A standard error is 1.4 points on MiniLM, and about four on SmolLM2's 100
-# reviews. Head and prefix share a rate, and no rate above 0.03 was tried, nor a prompt of 240 vectors, which would train as many parameters as a prefix of 20.
-# 120 steps are few: P-tuning v2 reports prefixes on a par with full fine-tuning for encoders, larger ones that trained for longer.
+# A row of three numbers is three seeds; a row of one, as for the lengths, is one. A standard error is 1.4 points on MiniLM,
+# and about four on SmolLM2's 100 reviews. Head and prefix share a rate. No rate above 0.03 was tried, nor a prompt of 240
+# vectors, which would train as many parameters as a prefix of 20. And 120 steps are few: P-tuning v2 reports prefixes on a
+# par with full fine-tuning, but for larger encoders and longer training.
 # </details>
 
 # %%
@@ -631,31 +648,33 @@ pt.progress("04")
 # %% [markdown]
 # ## When, and when not
 #
-# **A prefix** needs no access to a model's modules, only a cache to fill, and serves many tasks in one batch: each sentence may
-# bring its own. **But** it takes room and time in every attention, for ever: nothing can be merged. On this small encoder LoRA learned more in as many steps. Where a model reads from left to right and a
-# text does the job already, its keys and values are a prefix that needs no training at all.
+# **A prefix** needs no access to a model's modules, only a cache to fill. It can serve many tasks in one batch: each
+# sentence may bring its own. **But** it costs memory and time in every attention, for it cannot be merged into the weights.
+# On this small encoder LoRA learned more in as many steps. Where a model reads from left to right and a text already does
+# the job, the keys and values of that text are a prefix that needs no training at all.
 #
 # **Five lines to remember**
 #
-# 1. A prefix is keys and values in every layer; where reading goes from left to right, every soft prompt is one.
-# 2. Three things must agree: the pairs, the mask, the positions. A token at a time equals all at once.
-# 3. Attention with a prefix is a mixture, (1 − λ) words + λ prefix; λ is the prefix's part of the softmax's sum.
-# 4. Zero keys are not silence: λ is not 0. A gate can be.
-# 5. Before you praise what stands in front, train the head alone for as long.
+# 1. A prefix is keys and values in every layer; in a model that reads from left to right, every soft prompt is one.
+# 2. Three things must agree: the pairs, the mask, the positions. Reading a token at a time must equal reading all at once.
+# 3. Attention with a prefix is a mixture, (1 − λ) words + λ prefix; λ is the prefix's part of the softmax's denominator.
+# 4. A prefix of zeros is not silent: its λ is not 0. A gate can silence it.
+# 5. Before you praise a prompt or a prefix, train the head alone for as long.
 #
 # **Sources**
 #
 # - Li & Liang 2021, *Prefix-Tuning*, arXiv 2101.00190: §4 the method, §4.3 the MLP.
 # - Liu et al. 2021, *P-Tuning v2*, arXiv 2110.07602: prefixes for encoders, the MLP optional.
 # - He et al. 2022, *Towards a Unified View of Parameter-Efficient Transfer Learning*, arXiv 2110.04366: §3.1, the mixture.
-# - Zhang et al. 2023, *LLaMA-Adapter*, arXiv 2303.16199: another gate that starts at zero: words + g · read, with a softmax for each.
+# - Zhang et al. 2023, *LLaMA-Adapter*, arXiv 2303.16199: another gate that starts at zero: words + g · read, each with a
+#   softmax of its own.
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
 #
 # ## Further
 #
 # ### Break it on purpose
 #
-# One cache for two batches: the model appends to what it is given, so the second sentence reads the first.
+# Use one cache for two batches: the model appends to the cache it is given, so the second sentence reads the first.
 
 # %%
 alone = torch.ones(1, 20 + tokens, dtype=torch.long)
@@ -666,15 +685,15 @@ with torch.no_grad():
 print(f"a prefix of 20; after one sentence of {tokens} tokens its cache holds {cache.layers[0].keys.shape[2]}")
 
 # %% [markdown]
-# ### Prefix and adapter
+# ### In real libraries
 #
-# > **In the wild.** The law of exercise 4 is broken by real libraries, without an error. With transformers 5.24 the argument for the
-# > cache has a new name; peft 0.21.2 looks for the old one, and in `generate` its soft prompt is put in again at every step and its
+# > **In the wild.** Real libraries break the law of exercise 4, without an error. With transformers 5.24 the argument for the
+# > cache has a new name. peft 0.21.2 looks for the old one: in `generate` its soft prompt is put in again at every step and its
 # > prefix is left out, while positions are still shifted. On models with a prefix, gradient checkpointing drops the cache, and peft
-# > refuses it ([peft#869](https://github.com/huggingface/peft/issues/869)). And since a file keeps keys and values alone, training
-# > with the MLP cannot be resumed from it ([peft#2256](https://github.com/huggingface/peft/issues/2256)).
+# > refuses the combination ([peft#869](https://github.com/huggingface/peft/issues/869)). And since a saved file holds only keys
+# > and values, training with the MLP cannot be resumed from it ([peft#2256](https://github.com/huggingface/peft/issues/2256)).
 #
-# The library's own prefix, with its safeguards, to compare with yours:
+# For comparison with yours: the prefix of the course's own library, with its safeguards.
 
 # %%
 print(inspect.getsource(pt.prefix.Prefix))
