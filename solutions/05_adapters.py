@@ -1,23 +1,25 @@
 # %% [markdown]
 # # 05 · Where in the block?
 #
-# **An adapter is a small network of your own, with a narrow middle, put into a frozen block.** That is easily said. But
-# where? Behind the attention, behind the feed-forward part, before the norm, after it, beside it: all of these are called
-# "the adapter". The drawings look alike, and the papers' names get mixed up.
+# **An adapter is a small network with a narrow middle, a *bottleneck*, that you put into a frozen block.** But where?
+# After the attention, after the feed-forward part or beside it, before the norm or after it: each of these is called
+# "the adapter", and the papers' names get mixed up.
 #
-# **Which place learns best, and could you tell from what a layer gives where its adapter stands?** You will build the bottleneck
-# out of what you know of prefixes, put it in two places by your own `inject`, train it, and unmask six sealed layers.
+# **Which place learns best? And could you tell from a layer's output where its adapter stands?** You will build the
+# bottleneck from what you know of prefixes, put it in two places with your own `inject`, train it, and find the
+# adapters' places in six sealed layers.
 #
-# Three questions from before. Answer each aloud, then open it.
+# Three questions from earlier lessons. Answer each aloud, then open it.
 #
-# <details><summary>04 · A prefix splits attention in two parts. Which, and what is λ?</summary>
-# (1 − λ) · attention(x) + λ · attention(prefix): λ is the share of the softmax that goes to the prefix, by token and head.
+# <details><summary>04 · A prefix splits attention into two parts. What are they, and what is λ?</summary>
+# (1 − λ) · attention(x) + λ · attention(prefix): λ is the share of the softmax that goes to the prefix, for each token
+# and head.
 # </details>
 # <details><summary>02 · What does your <code>inject</code> do with a name that no module has?</summary>
-# It raises an error that says the name, before anything is changed.
+# It raises an error that gives the name, before anything is changed.
 # </details>
 # <details><summary>00 · In a block of BERT, where do the two norms stand?</summary>
-# Each closes a sub-layer: it norms the sum of what went into the sub-layer and what came out (<i>post-LN</i>).
+# Each closes a sub-layer: it normalises the sum of what went into the sub-layer and what came out (<i>post-LN</i>).
 # </details>
 #
 # | | |
@@ -62,8 +64,9 @@ print("budget:", budget.name, "· computing on:", pt.device())
 # %% [markdown]
 # ## 1 · From a prefix to an adapter
 #
-# In lesson 04 attention with a prefix came apart in two. He et al. (2022) looked at the second part, what a token gets from a prefix of
-# $l$ slots. In one head, with the keys $P_k$ and the values $P_v$ of the prefix, it is a small network:
+# In lesson 04, attention with a prefix came apart into two parts. He et al. (2022) looked at the second: what a token
+# gets from a prefix of $l$ slots. In one head, with the keys $P_k$ and the values $P_v$ of the prefix, it is a small
+# network:
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -84,21 +87,23 @@ print(f"W1 {tuple(W1.shape)}, W2 {tuple(W2.shape)}; the difference from attentio
       f"{(prefix_part(x, W1, W2) - attended).abs().max():.0e}")
 
 # %% [markdown]
-# One matrix from the model's width down to $l$ scores, another one from there up, and something between. An **adapter** is this
-# network with three changes (where it reads, and where it adds, are two more: section 2):
+# One matrix leads from the model's width down to $l$ scores, another leads up again, and a softmax stands between them.
+# An **adapter** is this network with three changes. (Where it reads and where it adds change as well: section 2.)
 #
-# 1. **The slots do not compete.** A slot is as loud as its own score where that is positive, and silent where it is not.
-# 2. **The two matrices are free**, no longer made of queries, keys and values; they read and write whole tokens, as wide
-#    as the model. And there are two biases: one is added to the scores and moves each slot's threshold, one to what comes out.
-# 3. **There is no λ.** The model's own part is not turned down by 1 − λ; what the adapter says is added to it.
+# 1. **The slots do not compete.** Each slot is as loud as its own score where that is positive, and silent where it is not.
+# 2. **The two matrices are free**, no longer made of queries, keys and values; they read and write whole tokens, as
+#    wide as the model. There are also two biases: one is added to the scores and moves each slot's threshold, the other
+#    is added to the output.
+# 3. **There is no λ.** The model's own part is not scaled down by 1 − λ; the adapter's output is added to it.
 #
-# The number of slots is now called the **size** of the bottleneck. With a model of width `d_model`, the four tensors have the shapes
-# (size, d_model), (size), (d_model, size) and (d_model).
+# The number of slots is now called the **size** of the bottleneck. In a model of width `d_model`, the four tensors have
+# the shapes (size, d_model), (size), (d_model, size) and (d_model).
 #
 # ### Exercise 1 · What a budget buys (1 point, about 5 minutes)
 #
-# Placements are compared at one budget. Write `size_for(budget, d_model, modules)`: the largest size at which so many adapters
-# have at most `budget` parameters together. It is a whole number, and 0 where not even size 1 can be paid for.
+# We shall compare placements at one budget. Write `size_for(budget, d_model, modules)`: the largest size at which
+# `modules` adapters together have at most `budget` parameters. It is a whole number, and 0 where the budget does not
+# even pay for size 1.
 
 
 # %% exercise="adapters.size" part="solution"
@@ -118,14 +123,14 @@ pt.require("adapters.size")
 # %% [markdown]
 # ### Exercise 2 · The bottleneck (2 points, about 9 minutes)
 #
-# Write `Bottleneck(d_model, size)`, a `torch.nn.Module`. Called with tokens `u`, of shape (…, d_model), it gives $A(u)$, of the
-# same shape: what the three changes make of `prefix_part`.
+# Write `Bottleneck(d_model, size)`, a `torch.nn.Module`. Called with tokens `u`, of shape (…, d_model), it gives
+# $A(u)$, of the same shape: `prefix_part` with the three changes.
 #
-# - It trains the four tensors and nothing else; their names are yours, and `torch.nn.Linear` is welcome;
-# - what `u` itself does is not its affair: if all four tensors are zero, $A(u)$ is zero;
-# - **its start**: for every $u$, $A(u)$ is at most a tenth as long as $u$, at any size up to MiniLM's 384 and 64. But it must be
-#   able to learn: a first backward pass brings at least one of the two matrices a gradient other than zero, and the slots do not all
-#   start alike.
+# - It trains the four tensors and nothing else; choose their names freely, and use `torch.nn.Linear` if you like;
+# - it does not pass `u` itself on: if all four tensors are zero, $A(u)$ is zero;
+# - **its start**: for every $u$, $A(u)$ is at most a tenth as long as $u$, at any width up to MiniLM's 384 and any size
+#   up to 64. But it must be able to learn: a first backward pass gives at least one of the two matrices a nonzero
+#   gradient, and the slots do not all start alike.
 
 
 # %% exercise="adapters.bottleneck" part="solution"
@@ -153,12 +158,13 @@ Bottleneck = pt.check("adapters.bottleneck", Bottleneck)
 pt.require("adapters.bottleneck")
 
 # %% [markdown]
-# Houlsby et al. (2019) draw both matrices from $N(0, \sigma^2)$ with σ = 0.01. Why not zero? With both at zero neither ever moves; only
-# the last bias would learn. (With $W_{up}$ alone at zero the model starts at the base exactly, and both learn from the second step.)
-# And is 0.01 small enough, for *every* $u$? A random
-# matrix of $m \times d$ entries stretches no vector by much more than $\sigma(\sqrt m + \sqrt d)$, and relu stretches nothing, so
+# Houlsby et al. (2019) draw both matrices from $N(0, \sigma^2)$ with σ = 0.01. Why not zero? With both at zero, neither
+# ever moves; only the last bias would learn. (With $W_{up}$ alone at zero, the model starts exactly at the base, and
+# both learn from the second step.) And is 0.01 small enough for *every* $u$? Call the size $m$ and the width $d$. A
+# random $m \times d$ matrix of this kind stretches no vector by much more than $\sigma(\sqrt m + \sqrt d)$, and relu
+# makes no vector longer, so
 #
-# $$ \lVert A(u) \rVert \;\le\; \sigma^2 (\sqrt m + \sqrt d)^2 \; \lVert u \rVert \qquad \text{about, as long as both biases are zero.} $$
+# $$ \lVert A(u) \rVert \;\le\; \sigma^2 (\sqrt m + \sqrt d)^2 \; \lVert u \rVert \qquad \text{approximately, as long as both biases are zero.} $$
 
 # %%
 d_model = 384
@@ -184,16 +190,16 @@ for sigma in (0.001, 0.01, 0.1):
 # %% [markdown]
 # ### Exercise 3 · The law of the start (2 points, about 9 minutes)
 #
-# Random $u$ are kind: none of ten thousand came near the bound, and ten steps uphill from a few of them come much nearer. A test
-# that says "every" must look where it is hard; `uphill` is yours to use. Write `starts_near(make, d_model, bound)`, where `make()` gives
-# a new bottleneck. It raises, as `assert` does, unless
+# Random $u$ are easy cases: none of ten thousand came near the bound, while ten steps uphill from a few of them come
+# much nearer. A test that says "every" must look for the hard cases; you may use `uphill`. Write `starts_near(make,
+# d_model, bound)`, where `make()` gives a new bottleneck. It raises an error, as `assert` does, unless
 #
 # - for **every** $u$, $\lVert A(u)\rVert$ is at most `bound` times $\lVert u\rVert$, and
-# - at least one matrix (a parameter of two axes) gets a gradient other than zero in a first backward pass, on tokens whose entries
-#   are about 1.
+# - at least one matrix (a parameter of two axes) gets a nonzero gradient in a first backward pass, on tokens whose
+#   entries are about 1.
 #
-# It is put on trial before nine broken starts and four right ones. Some of the broken are loud in one direction of $u$ alone, one for
-# short and one for long $u$ only, and in two no matrix would ever learn.
+# Your test is tried on nine broken starts and four right ones. Some of the broken ones are loud in one direction of $u$
+# alone, one only for short $u$ and one only for long $u$; in two of them no matrix would ever learn.
 
 
 # %% exercise="adapters.near" part="solution"
@@ -227,11 +233,11 @@ pt.audit()      # every test that you wrote so far, put to your own pieces
 # %% [markdown]
 # ## 2 · Where it stands
 #
-# Here is a block of MiniLM, and the adapter in it. Move it, and ask the picture:
+# Here is a block of MiniLM with an adapter in it. Move the adapter, and answer from the picture:
 #
 # 1. Which placements leave the block without a norm at its end?
-# 2. Two of them add to the same sum. What does each of the two *read*?
-# 3. Keep the size and make σ larger. Where does the model stop being nearly itself?
+# 2. Pfeiffer's adapter and the parallel one add to the same sum. What does each of them *read*?
+# 3. Keep the size and make σ larger. At which σ is the model no longer close to the base?
 
 # %%
 explorer = pictures.explore_block()
@@ -240,20 +246,20 @@ explorer
 # %% [markdown]
 # <details><summary>Which paper said what</summary>
 #
-# | placement | paper | often confused |
+# | placement | paper | take care |
 # |---|---|---|
-# | Houlsby | Houlsby et al. 2019, §2.1: after each sub-layer, before what went round it is added | they also train the norms, which stay frozen here |
+# | Houlsby | Houlsby et al. 2019, §2.1: after each sub-layer, before the sub-layer's input is added | they also train the norms, which stay frozen here |
 # | post-attention | none names it; a variant in He et al. 2022 | called "Bapna" on slides; it is half of Houlsby's |
-# | Pfeiffer | Pfeiffer et al. 2020 and 2021: one a layer, reading the normed sum | not IA³, which has no bottleneck at all (lesson 06) |
+# | Pfeiffer | Pfeiffer et al. 2020 and 2021: one per layer, reading the normalised sum | not IA³, which has no bottleneck at all (lesson 06) |
 # | Bapna | Bapna & Firat 2019, §3: one at the end of every layer, with a norm of its own | not after the attention |
-# | parallel | He et al. 2022, §3 and §4: beside the feed-forward part, s times as strong, s = 4 | |
+# | parallel | He et al. 2022, §3 and §4: beside the feed-forward part, multiplied by s = 4 | |
 # | the two ends | none: one on the embeddings, one on the last hidden state | |
 #
 # </details>
 #
-# **The third question, as numbers.** Draw both matrices ten times as large, σ = 0.1 in place of 0.01, in Pfeiffer's place. **How many
-# times as far from the base are the last hidden states, before any training?** Commit a number; your bound above has the power of σ
-# in it.
+# **The third question, in numbers.** In Pfeiffer's place, draw both matrices ten times as large: σ = 0.1 instead of
+# 0.01. **How many times as far from the base are the last hidden states, before any training?** Commit a number; the
+# bound above shows the power of σ.
 
 # %%
 tenfold = pt.commit("adapters.tenfold", ...)    # a number, such as 10
@@ -268,13 +274,14 @@ for place in pictures.PLACES:
 pt.compare("adapters.tenfold", round(away["pfeiffer"][0.1] / away["pfeiffer"][0.01]), "times as far, in Pfeiffer's place")
 
 # %% [markdown]
-# σ stands in both matrices, so as long as all is small, ten times σ is about a hundred times $A(u)$; later the factor shrinks. At
-# σ = 0.1 most of these models begin as other models. (Read down a column with care: the places differ in number, activation and
-# strength, too; *parallel* speaks four times as loud.) The bound of one $A(u)$ is none of the model's.
+# Both matrices are drawn with σ. So as long as everything is small, ten times σ means about a hundred times $A(u)$; at
+# larger σ the factor shrinks. At σ = 0.1 most of these models start far from the base. (Compare the places within a
+# column with care: they also differ in number, activation and strength, and *parallel* is multiplied by 4.) The bound
+# holds for one $A(u)$, not for the model.
 #
 # ### Exercise 4 · Two placements (3 points, about 11 minutes)
 #
-# BERT computes the end of a layer in one module, and whoever wraps it sees two inputs:
+# BERT computes the end of a layer in one module, and an adapter around that module sees two inputs:
 
 # %%
 import inspect
@@ -284,14 +291,14 @@ from transformers.models.bert.modeling_bert import BertOutput
 print(inspect.getsource(BertOutput.forward))
 
 # %% [markdown]
-# Write two adapters. Both keep the bottleneck that they are given as `self.A`, and neither looks inside its base: each calls `self.base`
-# (which `pt.Adapter` keeps, frozen), and none of its parts.
+# Write two adapters. Both keep in `self.A` the bottleneck that they are given, and neither looks inside its base: each
+# calls `self.base` (which `pt.Adapter` keeps, frozen) and none of its parts.
 #
-# - `Pfeiffer(base, A)` goes around the `LayerNorm` alone, and is called with the sum.
-# - `Parallel(base, A, scale)` goes around the whole `BertOutput`, and is called with `h`, the wide inner activations, and with `r`,
-#   which went into the feed-forward part. What A says counts `scale` times.
+# - `Pfeiffer(base, A)` wraps the `LayerNorm` alone, and is called with the sum.
+# - `Parallel(base, A, scale)` wraps the whole `BertOutput`, and is called with `h`, the wide inner activations, and
+#   with `r`, the input of the feed-forward part. A's output is multiplied by `scale`.
 #
-# What A reads, and which sum it joins, is in the picture.
+# The picture shows what A reads and which sum it is added to.
 
 
 # %% exercise="adapters.placements" part="solution"
@@ -328,8 +335,9 @@ Pfeiffer, Parallel = pt.check("adapters.placements", Pfeiffer, Parallel)
 pt.require("adapters.placements")
 
 # %% [markdown]
-# Now into the model. Your `inject` takes the end of a name, and the norm that closes a layer of MiniLM is called
-# `bert.encoder.layer.0.output.LayerNorm`, and so on to 5. **How many modules does the target `"output.LayerNorm"` mean?**
+# Now into the model. Your `inject` takes the end of a name. The norm that closes a layer of MiniLM is called
+# `bert.encoder.layer.0.output.LayerNorm`, and so on up to 5. **How many modules does the target `"output.LayerNorm"`
+# match?**
 
 # %%
 hits = pt.commit("adapters.hits", ...)    # a whole number
@@ -341,8 +349,8 @@ print(len(meant), "modules:", ", ".join(name.removeprefix("bert.encoder.layer.")
 pt.compare("adapters.hits", len(meant), "modules that output.LayerNorm means")
 
 # %% [markdown]
-# Twice as many as we want: the attention has an `output` of its own. Nothing would have failed; there would have been twice the adapters, with
-# the paper's name on them. So the targets say the number of the block, too.
+# Twice as many as we want: the attention has an `output` of its own. No error would have warned you; the model would
+# have had twice the adapters, under the paper's name. So our targets include the number of the block.
 
 # %% tags=["nbval-check-output"]
 closing_norms = tuple(f"{block}.output.LayerNorm" for block in range(6))
@@ -368,9 +376,10 @@ for name, targets, make in (("Pfeiffer", closing_norms, lambda base: Pfeiffer(ba
 # %% [markdown]
 # ### Exercise 5 · The sealed layer (3 points, about 14 minutes)
 #
-# Somebody hands you a layer with trained adapters in it, sealed. You do not see its modules. You may **probe** it: choose what
-# goes in, $x$, and what its two sub-layers give, $o_1$ (the attention) and $o_2$ (the feed-forward part), for one token; you get what
-# leaves the layer. **Name the placement, with at most four probes.** (It can be done with three.)
+# Somebody hands you a sealed layer with trained adapters in it: you cannot see its modules. But you may **probe** it.
+# For one token, choose the layer's input, $x$, and the outputs of its two sub-layers, $o_1$ (the attention) and $o_2$
+# (the feed-forward part); you get the layer's output, $y$. **Name the placement, with at most four probes.** (It can be
+# done with three.)
 #
 # | name | the layer, with adapters A and B of unknown weights |
 # |---|---|
@@ -381,9 +390,10 @@ for name, targets, make in (("Pfeiffer", closing_norms, lambda base: Pfeiffer(ba
 # | `"parallel"` | r = norm(x + o₁), y = norm(r + o₂ + s · A(r)) |
 # | `"ends"` | x′ = x + A(x), r = norm(x′ + o₁), z = norm(r + o₂), y = z + B(z) |
 #
-# Write `name_placement(ask, norm, d)`. `ask(x, o1, o2)` takes three tensors of shape (d,) and gives $y$; `norm` is the layer's norm,
-# which shifts a vector to mean 0 and stretches it to variance 1, and no more; the answer is one of the six names. Two outputs that
-# should be equal are, to about 1e-5; those that should not, differ by far more than 1e-3. The weights are other ones each time.
+# Write `name_placement(ask, norm, d)`. `ask(x, o1, o2)` takes three tensors of shape (d,) and gives $y$; `norm` is the
+# layer's norm, which shifts a vector to mean 0 and scales it to variance 1, and does nothing else; the answer is one of
+# the six names. Two outputs that should be equal agree to about 1e-5; all others differ by far more than 1e-3.
+# The weights are new each time.
 
 
 # %% exercise="adapters.sealed" part="solution"
@@ -412,23 +422,23 @@ name_placement = pt.check("adapters.sealed", name_placement)
 pt.require("adapters.sealed")
 
 # %% [markdown]
-# That was on small layers. Now on layers of BERT, of MiniLM's width, with the library's adapters in them, drawn with σ = 0.1; the two
-# sub-layers' outputs are put in by hooks.
+# Those layers were small. Now try your function on layers of BERT, of MiniLM's width, with the library's adapters in
+# them, drawn with σ = 0.1. Hooks put in the two sub-layers' outputs.
 
 # %% tags=["nbval-check-output"]
 for inside, said, probes in pictures.probed(name_placement):
     print(f"inside: {inside:15s} said: {said:15s} after {probes} probes")
 
 # %% [markdown]
-# No weight was looked at. What an adapter *reads* shows in which changes of the input leave the output alone; a norm tells what was
-# added before it from what came after.
+# No weight was looked at. The changes of the input that leave the output unchanged show what an adapter *reads*; the norm
+# separates what was added before it from what was added after.
 #
 # ## 3 · Which place learns best?
 #
 # The papers disagree. He et al. (2022, §4.3 and 4.4) found parallel better than sequential in all their cases, and the
-# feed-forward part a better place than the attention at larger budgets; Houlsby et al. (2019, §3.6) tried such variants and found
-# them similar. So we trained all six: at one budget (the largest size within 300,000 parameters, as your `size_for` says), each as its
-# paper has it, each at its own rate.
+# feed-forward part a better place than the attention at larger budgets; Houlsby et al. (2019, §3.6) tried such variants
+# and found them similar. So we trained all six, at one budget (the largest size within 300,000 parameters, as your
+# `size_for` says), each as in its paper, where there is one (but with the model's norms frozen), and each at its own rate.
 
 # %%
 better = pt.widgets.Guess("Six placements, one budget, 120 steps, three seeds. The highest mean accuracy on film reviews has",
@@ -436,7 +446,8 @@ better = pt.widgets.Guess("Six placements, one budget, 120 steps, three seeds. T
 better
 
 # %% [markdown]
-# First yours: Pfeiffer's, by your `inject`, on the first 1,920 film sentences, each once. How far is it from the base before any training?
+# First your own: Pfeiffer's, put in by your `inject` and trained on the first 1,920 film sentences, each once. How far
+# is it from the base before any training?
 
 # %%
 def pfeiffer(base):
@@ -500,7 +511,7 @@ for title, chosen in (("now right", answers_after == truth), ("now wrong", answe
         print(f"{title}: [{'liked' if truth[i] else 'not liked'}] {some[i].text}")
 
 # %% [markdown]
-# All six, recorded from the same sentences; each rate is the best of those that seed 0 tried, by the loss on validation:
+# Now all six, recorded with the same sentences. Each rate is the best, by validation loss, of those tried with seed 0:
 
 # %%
 head_end = records.select(records.load("change"), group="converged", method="head")[0]["accuracy"]
@@ -528,25 +539,28 @@ pt.sentence("adapters.better", ...)    # one sentence of yours: does the place m
 
 # %% [markdown]
 # <details><summary>Ours</summary>
-# Inside the blocks, not as far as three seeds tell: Bapna's, Pfeiffer's and Houlsby's means are 79.0, 78.8 and 77.8 %, within their spread. The two
-# ends, with as many parameters, lie below all three in each seed. And a quarter of the budget does it: size 15 has 79.1 %.
+# Inside the blocks, not as far as three seeds can tell: Bapna's, Pfeiffer's and Houlsby's means are 79.0, 78.8 and
+# 77.8 %, within their spread. The two ends, with as many parameters, lie below all three in each seed. And a quarter of the
+# budget is enough: size 15 has 79.1 %.
 # </details>
 #
-# **And the start?** Pfeiffer's once more, at the same rate, both matrices drawn from $N(0, \sigma^2)$ with σ = 0.1 or 0.3: not one of three seeds learned
-# anything (51.9 % or less). Whether a smaller rate would save them was not tried.
+# **And the start?** We trained Pfeiffer's once more, at the same rate, with both matrices drawn from $N(0, \sigma^2)$,
+# σ = 0.1 or 0.3: not one of three seeds learned anything (51.9 % or less). Whether a smaller rate would have helped was
+# not tried.
 #
 # <details><summary>How sure?</summary>
-# Three seeds, 120 steps, 1,000 test sentences, one task. Each rate was the best for seed 0, and that proved unsafe: with it, post-attention failed
-# for one other seed and parallel for two (51.9 % is one answer to all), so their means say nothing of the place; at 0.001 their seed 0 had 79.2
-# and 77.1 %. LoRA at 0.003 has 79.4 % over three seeds. Activation, start and strength differ as well, as in the papers. Sizes other than 64 took the rate of size 64. Why some seeds fail
-# was not examined.
+# Three seeds, 120 steps, 1,000 test sentences, one task. Each rate was the best for seed 0, and that proved unsafe:
+# post-attention failed for one other seed and parallel for two (51.9 % means one answer to every sentence). So their
+# means say nothing about the place; at 0.001 their seed 0 had 79.2 and 77.1 %. LoRA at 0.003 has 79.4 % over three
+# seeds. Activation, start and strength differ as well, as in the papers. Sizes other than 64 took the rate of size 64.
+# Why some seeds fail was not examined.
 # </details>
 #
 # ## 4 · Two tasks, one base
 #
-# The base has not moved: whatever the film reviews taught stands in your six bottlenecks and the head, kept aside as `film_state`. Put the
-# untrained state back, train on tweets, then swap. **How well does the film adapter, with its head, do on tweets?** Commit a
-# share of right answers.
+# The base has not moved: whatever the film reviews taught is in your six bottlenecks and the head, saved as
+# `film_state`. Put the untrained state back, train on tweets, then swap the two trained states. **How well does the
+# film adapter, with its head, do on tweets?** Commit a share of right answers.
 
 # %%
 print(f"tweets: {len(tweets.train):,} for training, {len(tweets.test):,} for the test; the more common label: {tweets.majority:.1%}")
@@ -578,11 +592,12 @@ print(f"the base, after both: {'what it was, to the bit' if same else 'CHANGED'}
 pt.compare("adapters.across", measured["film adapter", "tweets"], "the film adapter on tweets, live")
 
 # %% [markdown]
-# A task is what trains, and nothing else: put it in, and the model is the one for that task. Do not read more into the four shares, of one
-# run each; compare them with the more common label.
+# A task is the parameters that train, and nothing else: put them in, and the model is the one for that task. Compare
+# the four shares with that of the more common label, and read no more into them: each comes from one run.
 #
-# **What it costs.** Between the two matrices stands an activation, so they cannot be multiplied into one, and no *linear layer* of
-# the base can take them in. (One of the six places has another way out. Which? *Further* has it.) Unmerged, each call pays for them:
+# **What it costs.** Between the two matrices stands an activation, so they cannot be multiplied into one, and no
+# *linear layer* of the base can absorb them. (One of the six places has another way to merge. Which? *Further* shows
+# it.) Unless they are merged, each call pays for them:
 
 # %%
 def seconds(models, rounds=12):
@@ -614,7 +629,7 @@ for method in ("lora", "bottleneck"):
     print(f"   {method:11s} {records.accuracy(runs)[0]:.1%}: " + ", ".join(f"{run['accuracy']:.0%}" for run in runs))
 
 # %% [markdown]
-# The first line varies with what else the machine does; time your own model.
+# The first line varies with what else the machine is doing; time your own model.
 
 # %%
 pt.progress("05")
@@ -622,33 +637,37 @@ pt.progress("05")
 # %% [markdown]
 # ## When, and when not
 #
-# Take an adapter where one base serves many tasks, and the call's time is not what counts. LoRA does that as well, with a quarter
-# of these parameters, and merges where a plain model is wanted (lesson 07). On SmolLM2, at the rates of the two files, LoRA brought 88.7 %, and adapters no more
-# than the 82 % of the untrained model (three seeds). If you report an adapter, say its place, its size
-# and whether the norms trained; the paper's name alone says none of the three.
+# Use an adapter where one base serves many tasks and the time of a call is not what counts. LoRA serves many tasks as
+# well, with a quarter of these parameters, and can be merged where a plain model is wanted (lesson 07). On SmolLM2, at
+# the rates in the two methods' files, LoRA reached 88.7 %, and adapters stayed at the 82 % of the untrained model
+# (three seeds). When you report an adapter, give its place, its size and whether the norms were trained; the paper's
+# name alone tells none of the three.
 #
 # **Five lines to remember**
 #
-# 1. An adapter is what a prefix does to attention, without the competition, the λ and the keys: two matrices and a relu.
-# 2. A placement is two answers: what A reads, and which sum it is added to.
-# 3. At the start $\lVert A(u)\rVert$ is within about $\sigma^2(\sqrt m+\sqrt d)^2$ of $\lVert u\rVert$; two matrices at zero would be nearer, and never move.
-# 4. A name's end may mean more modules than you want: count them before you train.
-# 5. The base is shared, tasks are swapped; and no linear layer takes an adapter in.
+# 1. An adapter is a prefix's part of attention without the competition, the λ and the keys: two matrices and a relu.
+# 2. A placement answers two questions: what A reads, and which sum it is added to.
+# 3. At the start $\lVert A(u)\rVert$ is at most about $\sigma^2(\sqrt m+\sqrt d)^2\,\lVert u\rVert$; two matrices at
+#    zero would start nearer to the base, and never move.
+# 4. The end of a name may match more modules than you want: count them before you train.
+# 5. The base is shared, tasks are swapped; and no linear layer can absorb an adapter.
 #
 # **Sources**
 #
-# - Houlsby et al. 2019, *Parameter-Efficient Transfer Learning for NLP*, arXiv 1902.00751: §2.1 the place, §3.6 start and variants.
+# - Houlsby et al. 2019, *Parameter-Efficient Transfer Learning for NLP*, arXiv 1902.00751: §2.1 the place, §3.6 start
+#   and variants.
 # - Bapna & Firat 2019, *Simple, Scalable Adaptation for Neural Machine Translation*, arXiv 1909.08478: §3.
 # - Pfeiffer et al. 2020, *MAD-X*, arXiv 2005.00052: §3.2.1; and 2021, *AdapterFusion*, arXiv 2005.00247.
-# - He et al. 2022, *Towards a Unified View of Parameter-Efficient Transfer Learning*, arXiv 2110.04366: §3 the form, §4.3 and 4.4 the places.
+# - He et al. 2022, *Towards a Unified View of Parameter-Efficient Transfer Learning*, arXiv 2110.04366: §3 the form,
+#   §4.3 and 4.4 the places.
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
 #
 # ## Further
 #
 # ### The adapter that merges
 #
-# A parallel adapter reads what the feed-forward part reads, and adds to the same sum. If its activation is the block's own, it is
-# nothing but a wider feed-forward part:
+# A parallel adapter reads what the feed-forward part reads, and adds to the same sum. If its activation is the block's
+# own, the two together are simply a wider feed-forward part:
 
 # %%
 wider, _ = pt.models.load("minilm", labels=2)
@@ -678,9 +697,11 @@ print(f"the adapters move the hidden states by up to {(spoken - silent).abs().ma
 #
 # ### The adapters library
 #
-# Slides show `config="houlsby"`. In the library of today, `adapters` 1.3.0, the same thing is called `double_seq_bn` (Pfeiffer:
-# `seq_bn`, parallel: `par_bn`); the old words still work. It needs another version of transformers than this course, so the workflow below was run in
-# an environment of its own, by `assets/records/adapters_library.py`, on a small random BERT. **This is a recording;** the lines that begin with `files` and `config` come from a few more prints in that script:
+# Slides show `config="houlsby"`. In today's library, `adapters` 1.3.0, the same configuration is called `double_seq_bn`
+# (Pfeiffer: `seq_bn`, parallel: `par_bn`); the old names still work. The library needs a different version of
+# transformers from this course, so the workflow below was run in its own environment, by
+# `assets/records/adapters_library.py`, on a small random BERT. **This is a recording;** the lines that begin with
+# `files` and `config` come from a few more prints in that script:
 
 # %%
 library = records.load("adapters_library")
@@ -689,17 +710,17 @@ print("\n── what it printed, recorded ──")
 print(library["printed"])
 
 # %% [markdown]
-# Two lines are easily forgotten: `train_adapter` freezes the rest *and* switches the adapter on; and what was loaded is silent until
-# `set_active_adapters`. The norms stay frozen there as well, which is not what Houlsby et al. did.
+# Two lines are easily forgotten: `train_adapter` freezes the rest *and* switches the adapter on; and a loaded adapter
+# stays silent until `set_active_adapters`. The norms stay frozen there as well, whereas Houlsby et al. trained them.
 #
 # > **In the wild.** "There are adapters available but none are activated": a warning that people keep asking about
 # > ([adapters#815](https://github.com/adapter-hub/adapters/issues/815), [#318](https://github.com/adapter-hub/adapters/issues/318)).
 #
 # ### A block that norms first
 #
-# GPT-2 and Llama norm what goes *into* a sub-layer, and no norm closes it. There Pfeiffer's adapter reads the bare sum, `r + o + A(r + o)`,
-# and becomes an adapter behind the block; Houlsby's keeps its formula without the norm around it. The library's classes, and where
-# they may stand:
+# GPT-2 and Llama normalise what goes *into* a sub-layer, and no norm closes it. There Pfeiffer's adapter reads the sum
+# before any norm, `r + o + A(r + o)`, and becomes an adapter after the block; Houlsby's keeps its formula without the
+# norm around it. The library's classes, and where they may stand:
 
 # %%
 for adapter in (pt.bottleneck.OutputAdapter, pt.bottleneck.NormedAdapter, pt.bottleneck.InputAdapter):
