@@ -1,7 +1,6 @@
 """Make the record of lesson 04: prefixes at their own rate, by length, by start, and with a gate.
 
     python assets/records/prefix.py              all that is missing, about 15 minutes on one core
-    python assets/records/prefix.py --first 6    only so many runs, the most needed ones
 
 Writes `prefix.json`: one row a run, on SmolLM2 with the accuracy `before` training. The recipes are
 those of `rates.py`, which has prefixes at the library's rate, 0.01: MiniLM with a new head, 120
@@ -183,15 +182,13 @@ def accuracy(name, model, tokenizer, split):
 
 def main():
     """Make what is missing, one run after the other, saving after each."""
-    parser = recording.arguments(__doc__)
-    parser.add_argument("--first", type=int, help="only so many runs, the most needed ones")
-    options = parser.parse_args()
+    options = recording.arguments(__doc__).parse_args()
     torch.set_num_threads(1)
     data = pt.data.load("movies")
     record = recording.Record(__file__, {**SIZES, "short": SHORT, "looked": LOOKED, "start": TEXT,
                                          "torch": torch.__version__}, options.again)
     wanted = [{"group": group, "setting": setting} for group, setting in settings()]
-    record.make(wanted[:options.first],
+    record.make(wanted,
                 lambda about: (run(about["setting"], about["group"], data), {}))
 
 

@@ -1,7 +1,6 @@
 """Make the records of lesson 03: prompts in words, prompts of vectors, and what lies between.
 
     python assets/records/prompt.py             all that is missing, about 8 minutes on one core
-    python assets/records/prompt.py --first 6   only so many runs, the most needed ones
 
 Writes `prompt.json`: one row a run. Interrupted, it goes on where it stopped.
 
@@ -176,9 +175,7 @@ def threshold(setting, task):
 
 def main():
     """Make what is missing, one run after the other, saving after each."""
-    parser = recording.arguments(__doc__)
-    parser.add_argument("--first", type=int, help="only so many runs, the most needed ones")
-    options = parser.parse_args()
+    options = recording.arguments(__doc__).parse_args()
     torch.set_num_threads(1)
     data = pt.data.load("movies")
     record = recording.Record(__file__, {
@@ -197,7 +194,7 @@ def main():
         return soft(setting, task)
 
     wanted = [{"group": group, "setting": setting} for group, setting in settings()]
-    record.make(wanted[:options.first], make)
+    record.make(wanted, make)
 
 
 if __name__ == "__main__":

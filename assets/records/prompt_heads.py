@@ -1,7 +1,6 @@
 """Make a second record of lesson 03: the prompt on MiniLM and on SmolLM2, one change a run.
 
     python assets/records/prompt_heads.py              all that is missing, about 9 minutes
-    python assets/records/prompt_heads.py --first 6    only so many runs, the most needed ones
 
 Writes `prompt_heads.json`: one row a run, with the accuracy `before` training if the head is
 trained already. On MiniLM the recipe is that of `rates.py`, which has the run that the others
@@ -182,9 +181,7 @@ def end_head(asked, batches):
 
 def main():
     """Make what is missing, one run after the other, saving after each."""
-    parser = recording.arguments(__doc__)
-    parser.add_argument("--first", type=int, help="only so many runs, the most needed ones")
-    options = parser.parse_args()
+    options = recording.arguments(__doc__).parse_args()
     torch.set_num_threads(1)
     data = pt.data.load("movies")
     record = recording.Record(__file__, {
@@ -193,7 +190,7 @@ def main():
         "start": START, "torch": torch.__version__}, options.again)
     on = {"minilm": on_minilm, "smollm2": on_smollm2}
     wanted = [{"group": group, "setting": setting} for group, setting in settings()]
-    record.make(wanted[:options.first],
+    record.make(wanted,
                 lambda about: (on[about["group"]](about["setting"], data), {}))
 
 
