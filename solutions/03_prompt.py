@@ -191,7 +191,7 @@ pt.require("prompt.front")
 # called as transformers' models are. `prompt_class(model, start)` is a soft prompt.
 #
 # But how do you know the right answer for vectors that are not words? Find a `start` for which the bare model can tell
-# you. Your test is tried on ten broken versions and five right ones; one of the right ones leaves zeros where the text
+# you. Your test is tried on eleven broken versions and five right ones; one of the right ones leaves zeros where the text
 # has padding, which nobody reads.
 
 
@@ -361,7 +361,7 @@ print("a batch:", said(prompt, [short, long]))
 # Write `first_and_last(h, attention_mask, length)`, for either kind of model:
 #
 # - `h` is (batch, length + seq, d), with the prompt's places still in front; `attention_mask` is (batch, seq), the text's own, padded on the right or on the left;
-# - it returns two tensors (batch, d): the states of the first real token of each text, and of the last.
+# - it returns two tensors (batch, d): the states of the first real token of each text, and of the last. Gradients reach `h`.
 
 
 # %% exercise="prompt.places" part="solution"

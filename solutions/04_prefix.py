@@ -292,8 +292,8 @@ print("yours:            ", repr(words_of.decode(found[0])), "· as read:", torc
 # cache is `None`; for each later piece it is what the last call returned. Your test need not know what a cache is made of.
 # The prefix is inside `read`. `ids` is (1, 9).
 #
-# We try your test on nine broken ways of reading, each with one slip, and on five correct ones, which differ in rounding,
-# in what their cache is, and in where they count from. It must catch the nine and spare the five.
+# We try your test on eleven broken ways of reading, each with one slip, and on five correct ones, which differ in rounding,
+# in what their cache is, and in where they count from. It must catch the eleven and spare the five.
 
 
 # %% exercise="prefix.stepwise" part="solution"
@@ -350,7 +350,7 @@ at_zero = pt.commit("prefix.zero", ...)    # a share, from 0 to 1
 #
 # - No values are needed, and words that may not be read do not count.
 # - The scores of a trained model can reach a hundred, and $e^{89}$ is infinite in float32; `torch.logsumexp` stays finite.
-# - Gradients of λ must reach `K`; your function must not change its inputs.
+# - Gradients of λ must reach `q`, `k` and `K`; your function must not change its inputs.
 
 
 # %% exercise="prefix.share" part="solution"

@@ -1,19 +1,22 @@
 """Make the record of lesson 04: prefixes at their own rate, by length, by start, and with a gate.
 
-    python assets/records/prefix.py              all that is missing, about 15 minutes on one core
+    python assets/records/prefix.py              all that is missing, about 40 minutes on one core
 
 Writes `prefix.json`: one row a run, on SmolLM2 with the accuracy `before` training. The recipes are
 those of `rates.py`, which has prefixes at the library's rate, 0.01: MiniLM with a new head, 120
 steps of 16 reviews, 1,000 test reviews; SmolLM2, 40 steps of 4 short reviews, 100 test reviews.
 Groups, each with MiniLM's 20 vectors that start as small random numbers where nothing else is said:
 
-    rate     at 0.03
+    rate     at 0.03; once at 0.1
     start    the keys and values of an instruction; on SmolLM2, too, where they do what its words do
     lengths  fewer vectors, and more
     gate     a gate that starts at 0, g λ in the place of λ; g is trained with keys and values
     head     the head alone, as many steps; `frozen`: behind a prefix that stays as it starts
     parts    the run at 0.03 once more: with its keys, its values or both put back to their start
              after training, and `cls`, the λ of [CLS], which alone the head reads in the last layer
+    prompt   a soft prompt that trains as many parameters as a prefix of 20: 240 vectors
+    bound    no training: SmolLM2's own words, with and without the instruction, and a bound between
+             the answers that is best on the 160 training reviews; `plain` is the accuracy at 0
 
 `shares` are λ by layer before and after training, a mean over heads, words and 50 test reviews;
 `opened` is how many of the 72 heads take more than before. With a gate they are g λ.
@@ -33,6 +36,7 @@ TEXT = "Classify the sentiment of this film review.\n"
 SIZES = {"minilm": {"steps": 120, "batch": 16, "tests": 1000},
          "smollm2": {"steps": 40, "batch": 4, "tests": 100}}
 SHORT = 16                                # words of a review for SmolLM2
+AS_LARGE = 240                            # vectors of a prompt: 20 keys and values in six layers
 LOOKED = 50                               # reviews whose λ is looked at
 
 
@@ -48,13 +52,19 @@ def settings():
         yield "rate", minilm(seed)
         yield "gate", minilm(seed)
         yield "head", minilm(seed, length=0)
-    for group in ("frozen", "parts"):
-        yield group, minilm(0)
+    for text in ("", TEXT):
+        yield "bound", {"model": "smollm2", "text": text}
+    for seed in (0, 1, 2):
+        yield "frozen", minilm(seed)
+        yield "parts", minilm(seed)
     for seed in (0, 1, 2):
         yield "start", minilm(seed, start="text")
         yield "start", smollm2(seed, start="text", lr=1e-2)
-    for length in (5, 50, 1):
-        yield "lengths", minilm(0, length=length)
+    yield "rate", minilm(0, lr=1e-1)
+    for seed in (0, 1, 2):
+        for length in (1, 5, 50):
+            yield "lengths", minilm(seed, length=length)
+    yield "prompt", minilm(0, length=AS_LARGE)
 
 
 class Gated(pt.Adapter):
@@ -95,7 +105,8 @@ def run(setting, group, data):
         batches = [batches[i] for i in order]
     model = put(model, tokenizer, setting, group)
     looked = [tokenizer(example.text, return_tensors="pt")["input_ids"] for example in
-              data.test[:LOOKED]] if name == "minilm" and group not in ("head", "frozen") else []
+              data.test[:LOOKED]] if name == "minilm" and group not in (
+                  "head", "frozen", "prompt") else []
     first, cls = by_head(model, looked), by_head(model, looked, 0)
     row = {"before": accuracy(name, model, tokenizer, data.test)} if name == "smollm2" else {}
     start = {name: p.detach().clone() for name, p in model.named_parameters()
@@ -121,6 +132,8 @@ def put(model, tokenizer, setting, group):
     if group == "gate":
         places = tuple(name for name, _ in model.named_modules() if name.endswith(".self"))
         return pt.core.attach(model, places, lambda base: Gated(base, setting["length"]))
+    if group == "prompt":
+        return pt.prompt.inject(model, pt.prompt.Config(setting["length"]), tokenizer)
     start = setting.get("start", "random")
     model = pt.prefix.inject(model, pt.prefix.Config(
         setting["length"], start=start, words=(TEXT,) if start == "text" else ()), tokenizer)
@@ -169,6 +182,24 @@ def by_head(model, looked, place=None):
     return torch.stack(found).mean(0) if found else None
 
 
+def bound(setting, data):
+    """Return the accuracy of the plain words, and that with the bound best on training reviews."""
+    model, tokenizer = pt.models.load(setting["model"])
+    sizes, words = SIZES[setting["model"]], reading.two_words(tokenizer)
+    seen, tests = (short(split, number) for split, number in (
+        (data.train, sizes["steps"] * sizes["batch"]), (data.test, sizes["tests"])))
+    margins = [reading.margins(model, reading.ask(each, tokenizer, 20, setting["text"]), words)
+               for each in (seen, tests)]
+    truths = [torch.tensor([example.label for example in each]) for each in (seen, tests)]
+
+    def right(which, least):
+        return ((margins[which] > least).long() == truths[which]).double().mean().item()
+
+    best = max(margins[0].tolist(), key=lambda least: right(0, least))
+    return {"plain": round(right(1, 0), 4), "bound": round(best, 3),
+            "training": round(right(0, best), 4), "accuracy": round(right(1, best), 4)}
+
+
 def accuracy(name, model, tokenizer, split):
     """Return the share of test reviews that a model gets right."""
     if name == "minilm":
@@ -187,9 +218,12 @@ def main():
     data = pt.data.load("movies")
     record = recording.Record(__file__, {**SIZES, "short": SHORT, "looked": LOOKED, "start": TEXT,
                                          "torch": torch.__version__}, options.again)
-    wanted = [{"group": group, "setting": setting} for group, setting in settings()]
-    record.make(wanted,
-                lambda about: (run(about["setting"], about["group"], data), {}))
+
+    def make(about):
+        group, setting = about["group"], about["setting"]
+        return bound(setting, data) if group == "bound" else run(setting, group, data), {}
+
+    record.make([{"group": group, "setting": setting} for group, setting in settings()], make)
 
 
 if __name__ == "__main__":

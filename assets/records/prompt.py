@@ -1,6 +1,6 @@
 """Make the records of lesson 03: prompts in words, prompts of vectors, and what lies between.
 
-    python assets/records/prompt.py             all that is missing, about 8 minutes on one core
+    python assets/records/prompt.py             all that is missing, about 16 minutes on one core
 
 Writes `prompt.json`: one row a run. Interrupted, it goes on where it stopped.
 
@@ -15,6 +15,7 @@ in it. Groups:
     threshold  the same, and a bound between the answers found on the training reviews
     soft       ten vectors in front that start as words, as labels and common words, or at random
     lengths    more or fewer vectors, the instruction cut or said again
+    rates      each start once at a lower and once at a higher learning rate
 
 `way` holds, for seed 0, the prompt as training goes on: the token nearest to each vector, how far
 it is, how far each vector has come, and where it lies in the plane of the two directions in which
@@ -32,8 +33,9 @@ START = "Classify the sentiment of this film review.\n"        # ten tokens
 WRITTEN = ("", START, "Is this movie review positive or negative?\n",
            "Here is a review of a film, and its sentiment.\n")
 LENGTH, STEPS, BATCH, TESTS = 10, 32, 8, 100
-LR = 2e-2
-LENGTHS = (50, 1)
+LR, OTHERS = 2e-2, (6e-3, 6e-2)
+LENGTHS = (1, 50)
+STARTS = ("text", "labels", "random")
 LOOKS = (0, 8, 16, 24, 32)                                     # steps before a look
 SNAPS = {"text": (0.5, 0.8), "random": (0.5, 1.0)}             # the words of `START` are `written`
 
@@ -48,11 +50,14 @@ def settings():
     for text in (START, ""):
         yield "threshold", {"model": "smollm2", "text": text}
     for seed in (0, 1, 2):
-        yield "soft", soft("text", seed)
-    for start in ("random", "labels"):
-        yield "soft", soft(start, 0)
-    for length in LENGTHS:
-        yield "lengths", soft("text", 0, length=length)
+        for start in STARTS:
+            yield "soft", soft(start, seed)
+    for lr in OTHERS:
+        for start in STARTS:
+            yield "rates", soft(start, 0, lr=lr)
+    for seed in (0, 1, 2):
+        for length in LENGTHS:
+            yield "lengths", soft("text", seed, length=length)
 
 
 class Words:
@@ -103,11 +108,12 @@ def soft(setting, task):
     asked = reading.AtTheAnswer(task.model)
     batches = reading.ask(task.train[:STEPS * BATCH], task.tokenizer, BATCH, seed=setting["seed"])
     losses = []
-    for step in pt.train(asked, batches, LR):
+    rate = setting.get("lr", LR)
+    for step in pt.train(asked, batches, rate):
         losses.append(round(step.loss, 3))
         if step.index + 1 in LOOKS:
             way.append(P.detach().clone())
-    row = {"lr": LR, "losses": losses, **task.test(),
+    row = {"lr": rate, "losses": losses, **task.test(),
            "moved": round(((P - first).norm() / first.norm()).item(), 3)}
     gains = {}
     if start in SNAPS and setting == {"model": "smollm2", "start": start, "seed": 0}:

@@ -198,6 +198,9 @@ LATER = "torch.tensor([length + ids.shape[1] + len(words) - 1])"
 RIGHT["prefix.generate"] = {
     "the one term": GENERATE,
     "from the cache": but(GENERATE, LATER, "torch.tensor([cache[0][0].shape[2]])"),
+    "a list": but(GENERATE, FIRST, f"{FIRST}.tolist()",
+                  LATER, "[length + ids.shape[1] + len(words) - 1]"),
+    "a number": but(GENERATE, LATER, "length + ids.shape[1] + len(words) - 1"),
     "from the positions": but(GENERATE, LATER, "positions[-1:] + 1"),
     "two axes": but(GENERATE, FIRST, f"{FIRST}[None]", LATER, "positions[:, -1:] + 1"),
     "a row for each sentence": but(GENERATE, FIRST, f"{FIRST}.expand(len(ids), -1)", LATER,
@@ -325,6 +328,9 @@ WRONG["prefix.stepwise"] = {
                                          "atol=1e-4)"),
                     but(STEPWISE, CLOSE,
                         "torch.equal(torch.cat(parts, 1).argmax(-1), whole.argmax(-1))")),
+    "one_number": tuple(but(STEPWISE, CLOSE, CLOSE.replace("torch.cat(parts, 1)", f"torch.cat("
+                            f"parts, 1){of}").replace("whole", f"whole{of}"))
+                        for of in ("[..., 0]", ".sum(-1)", ".amax(-1)")),
     "exact": but(STEPWISE, CLOSE, "torch.equal(torch.cat(parts, 1), whole)"),
     "too_short": """
 def stepwise_holds(read, ids):
@@ -400,7 +406,9 @@ WRONG["prefix.share"] = {
     "axes": but(SHARE, SIGMOID, "torch.sigmoid(a - b).mT"),
     "no_gradient": (but(SHARE, SIGMOID, "torch.sigmoid(a - b).detach()"),
                     but(SHARE, "q, k, K = split(q), split(k), split(K)",
-                        "q, k, K = split(q), split(k), split(K.detach() + 0 * K)")),
+                        "q, k, K = split(q), split(k), split(K.detach() + 0 * K)"),
+                    but(SHARE, "q, k, K = split(q)", "q, k, K = split(q.detach())"),
+                    but(SHARE, "split(q), split(k)", "split(q), split(k.detach())")),
     "overflow": but(SHARE, LOGS, "a, b = prefix.exp().sum(-1), words.exp().sum(-1)", SIGMOID,
                     "a / (a + b)"),
     "no_scale": but(SHARE, SCALE, "1"),

@@ -104,6 +104,8 @@ class SoftPrompt(nn.Module):
 
 WRONG["prompt.front"] = {
     "labels_behind": but(FRONT, LABELS, "labels = torch.cat([labels, none], dim=1)"),
+    "labels_guessed": but(
+        FRONT, LABELS, "labels = torch.cat([none, labels.masked_fill(labels == 0, -100)], 1)"),
     "no_return": but(FRONT, "        return out\n", ""),
     "no_module": """
 def SoftPrompt(model, start):
@@ -174,9 +176,14 @@ def SoftPrompt(model, start):
     "no_gradient": (but(FRONT, "P = self.P.expand(len(x), -1, -1)",
                         "P = self.P.data.expand(len(x), -1, -1)"),
                     but(FRONT, "P = self.P.expand(len(x), -1, -1)",
-                        "P = self.P.detach().expand(len(x), -1, -1)")),
+                        "P = self.P.detach().expand(len(x), -1, -1)"),
+                    but(FRONT, "out.logits[:, length:]", "out.logits[:, length:].detach()"),
+                    but(FRONT, CALL, "with torch.set_grad_enabled(labels is not None):\n"
+                                     "            " + CALL)),
     "inputs_changed": (but(FRONT, "        length =", "        input_ids.clamp_(min=1)\n"
-                                                      "        length ="),),
+                                                      "        length ="),
+                       but(FRONT, LABELS, "labels.masked_fill_(attention_mask == 0, -100)\n"
+                                          "            " + LABELS)),
 }
 BEYOND["prompt.front"] = but(FRONT, "self.model.get_input_embeddings()(input_ids)",
                              "self.model.get_input_embeddings().weight[input_ids]")
@@ -226,6 +233,18 @@ def places_kept(prompt_class, fresh):
         raise ValueError("another loss")
 """,
     "the first word has a label": but(HOLDS, "    labels[:, :3] = -100\n", ""),
+    "twenty words before twenty": """
+def places_kept(prompt_class, fresh):
+    words, ids = torch.arange(20) % 13, torch.arange(1, 21)[None] % 13
+    mask = (torch.arange(20) >= 3).long()[None]
+    both = torch.cat([words[None], ids], 1)
+    asked = nn.functional.pad(ids.masked_fill(mask == 0, -100), (20, 0), value=-100)
+    right = fresh()(both, attention_mask=nn.functional.pad(mask, (20, 0), value=1), labels=asked)
+    start = fresh().get_input_embeddings()(words).detach()
+    found = prompt_class(fresh(), start)(ids, mask, asked[:, 20:])
+    torch.testing.assert_close(found.logits[:, 3:], right.logits[:, 23:])
+    torch.testing.assert_close(found.loss, right.loss)
+""",
     "one text after the other": """
 def places_kept(prompt_class, fresh):
     E = fresh().get_input_embeddings().weight.detach()
@@ -248,6 +267,10 @@ WRONG["prompt.holds"] = {
     "no_padding": but(HOLDS, "[0, 3, 5, 7, 9]", "[12, 3, 5, 7, 9]"),
     "padding_right": but(HOLDS, "[0, 3, 5, 7, 9]", "[3, 5, 7, 9, 0]"),
     "loss_unread": but(HOLDS, "    assert torch.allclose(found.loss, alone.loss, atol=1e-4)\n", ""),
+    "some_unread": (but(HOLDS, "found.logits[real], alone.logits[:, 2:][real]",
+                        "found.logits[:, -1], alone.logits[:, -1]"),
+                    but(HOLDS, "found.logits[real], alone.logits[:, 2:][real]",
+                        "found.logits[real].sum(), alone.logits[:, 2:][real].sum()")),
     "no_labels": but(HOLDS, "(ids, mask, labels)", "(ids, mask)",
                      "    assert torch.allclose(found.loss, alone.loss, atol=1e-4)\n", ""),
     "pads_compared": but(HOLDS, "found.logits[real], alone.logits[:, 2:][real]",
@@ -313,6 +336,14 @@ def first_and_last(h, attention_mask, length):
     return [torch.einsum("bs,bsd->bd", w, text) for w in (first, last)]
 """,
 }
+SIDE = """
+def first_and_last(h, attention_mask, length):
+    rows, seq = torch.arange(len(h)), attention_mask.shape[1]
+    real = attention_mask.sum(1)
+    if attention_mask[ROW, 0] == 0:    # padded on the left?
+        return h[rows, length + seq - real], h[:, -1]
+    return h[:, length], h[rows, length + real - 1]
+"""
 WRONG["prompt.places"] = {
     "first_vector": but(PLACES, FIRST, "h[:, 0]"),
     "no_return": but(PLACES, "    return ", "    found = "),
@@ -321,10 +352,13 @@ WRONG["prompt.places"] = {
     "inputs_changed": but(PLACES, "    rows =", "    h[:, :length] = 0\n    rows ="),
     "not_moved": (but(PLACES, LAST, "h[rows, last]"),
                   but(PLACES, LAST, "h[rows, attention_mask.sum(1) - 1]")),
-    "padding_first": but(PLACES, FIRST, "h[:, length]"),
+    "padding_first": (but(PLACES, FIRST, "h[:, length]"), *(SIDE.replace("ROW", row)
+                                                            for row in ("0", "-1"))),
     "padding_last": but(PLACES, LAST, "h[:, -1]"),
     "one_off": (but(PLACES, LAST, "h[rows, length + last - 1]"),
                 but(PLACES, FIRST, "h[rows, length + first + 1]")),
+    "no_gradient": (but(PLACES, "    rows =", "    h = h.detach()\n    rows ="),
+                    but(PLACES, FIRST, FIRST + ".detach()"), but(PLACES, LAST, LAST + ".detach()")),
     "counted": but(PLACES, LAST, "h[rows, length + attention_mask.sum(1) - 1]"),
 }
 BEYOND["prompt.places"] = but(PLACES, "first = attention_mask.argmax(1)",
@@ -428,6 +462,10 @@ WRONG["prompt.start"] = {
                       "torch.randperm(100, generator=generator)[:length - len(labels)]"),
     "repeated": but(START, PERM, "torch.randint(len(free), (length,), generator=generator)"),
     "own_chance": but(START, PERM, "torch.randperm(len(free))"),
+    "rewound": (but(START, PERM, "torch.randperm(len(free), generator=torch.Generator()"
+                                 ".manual_seed(generator.initial_seed()))"),
+                but(START, PERM, "(torch.manual_seed(generator.initial_seed()), "
+                                 "torch.randperm(len(free)))[1]")),
     "only_order": but(START, PERM,
                       "torch.randperm(length - len(labels), generator=generator)"),
     "no_chance": (but(START, PERM, "torch.arange(len(free))"),
@@ -452,6 +490,8 @@ RIGHT["prompt.snap"] = {
                                        "E.square().sum(1)).argmin(dim=1)"),
     "one vector after the other": but(SNAP, NEAR,
                                       "torch.stack([(E - p).norm(dim=1).argmin() for p in P])"),
+    "a list of tensors": but(SNAP, NEAR, "[(E - p).norm(dim=1).argmin() for p in P]",
+                             MOVE, "torch.lerp(P, torch.stack([E[i] for i in ids]), t)"),
     "a list": but(SNAP, NEAR, "[int((E - p).square().sum(1).argmin()) for p in P]"),
     "lerp": but(SNAP, MOVE, "torch.lerp(P, E[ids], t)"),
     "a step": but(SNAP, MOVE, "P + t * (E[ids] - P)"),

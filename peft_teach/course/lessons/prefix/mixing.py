@@ -117,16 +117,17 @@ def share_inputs(case: dict) -> dict[str, Tensor]:
 def run_share(prefix_share: Callable, case: dict) -> dict[str, Any]:
     given = share_inputs(case)
     before = {name: tensor.clone() for name, tensor in given.items()}
-    leaf = given["K"].requires_grad_()
-    given["K"] = leaf.clone()
+    leaves = {name: given[name].requires_grad_() for name in "qkK"}
+    given |= {name: leaf.clone() for name, leaf in leaves.items()}
     found = prefix_share(given["q"], given["k"], given["K"], case["heads"], given["mask"])
     intact = all(torch.equal(given[name], before[name]) for name in given)
     if not isinstance(found, Tensor):
-        return {"gave": named(found), "found": None, "intact": intact, "slope": None}
+        return {"gave": named(found), "found": None, "intact": intact, "slopes": {}}
     seen = {"gave": named(found), "found": found.detach().clone(), "intact": intact}
     if found.requires_grad and intact:
         _backward(found)
-    return seen | {"slope": leaf.grad}
+    return seen | {"slopes": {name: leaf.grad for name, leaf in leaves.items()
+                              if leaf.grad is not None}}
 
 
 def _backward(out: Tensor) -> None:
@@ -135,8 +136,8 @@ def _backward(out: Tensor) -> None:
 
 
 def judge_share(case: dict, seen) -> Verdict:
-    if odd := strange(seen, "gave", "found", "intact", "slope", gave=str, intact=bool,
-                      found=(Tensor, type(None)), slope=(Tensor, type(None))):
+    if odd := strange(seen, "gave", "found", "intact", "slopes", gave=str, intact=bool,
+                      found=(Tensor, type(None)), slopes=dict):
         return odd
     if seen["gave"] == "None":
         return rejected("no_return")
@@ -154,11 +155,12 @@ def judge_share(case: dict, seen) -> Verdict:
             return rejected("axes", told)
         return rejected("shape", told)
     if close(found, right, 1e-4 if case["size"] == 1 else 1e-3):
-        if seen["slope"] is None:
-            return rejected("no_gradient", f"{call} λ has no gradient to pass back to K.")
-        if case["size"] == 1 and not close(seen["slope"], _slope_of_K(inputs, case["heads"]), 1e-4):
-            return rejected("no_gradient", f"{call} the gradient that λ passes back to K is not "
-                                           "λ's.")
+        for name, slope in _slopes_of_share(inputs, case["heads"]).items():
+            if name not in seen["slopes"]:
+                return rejected("no_gradient", f"{call} λ has no gradient to pass back to {name}.")
+            if case["size"] == 1 and not close(seen["slopes"][name], slope, 1e-4):
+                return rejected("no_gradient", f"{call} the gradient that λ passes back to {name} "
+                                               "is not λ's.")
         return Verdict(True, "The prefix's part of the softmax's sum.")
     told = f"{call} {difference('λ', found, right)}"
     if found.isnan().any():
@@ -170,11 +172,11 @@ def judge_share(case: dict, seen) -> Verdict:
     return Verdict(False, told)
 
 
-def _slope_of_K(inputs: dict[str, Tensor], heads: int) -> Tensor:
-    K = inputs["K"].clone().requires_grad_()
+def _slopes_of_share(inputs: dict[str, Tensor], heads: int) -> dict[str, Tensor]:
+    leaves = {name: inputs[name].clone().requires_grad_() for name in "Kqk"}
     with torch.enable_grad():
-        _backward(prefix_share(**inputs | {"K": K}, heads=heads))
-    return K.grad
+        _backward(prefix_share(**inputs | leaves, heads=heads))
+    return {name: leaf.grad for name, leaf in leaves.items()}
 
 
 def _share_slips(q: Tensor, k: Tensor, K: Tensor, mask: Tensor, heads: int
@@ -212,7 +214,8 @@ SHARE_MISTAKES = {
               "other.",
     "one_head": "Each head has a softmax of its own, and a λ.",
     "axes": "Heads before queries: (batch, heads, queries).",
-    "no_gradient": "λ is to be differentiated by K: no detach, no no_grad.",
+    "no_gradient": "λ is to be differentiated by K, and by q and k, which the layers below have "
+                   "made: no detach, no no_grad.",
     "overflow": "The scores reach a hundred here, and exp of 89 is infinite in float32. "
                 "torch.logsumexp takes the largest away first; and of two logarithms only the "
                 "difference is needed.",

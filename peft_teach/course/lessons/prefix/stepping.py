@@ -60,7 +60,7 @@ def run_generate(generate: Callable, case: dict) -> dict[str, Any]:
     calls = []
 
     def read(ids, positions, pairs):
-        positions = torch.as_tensor(positions)
+        positions = torch.atleast_1d(torch.as_tensor(positions))
         places = positions.flatten()[:ids.shape[1]].tolist() if positions.numel() else []
         calls.append({"held": held_in(pairs), "tokens": ids.shape[1], "positions": places})
         return decoder(ids, positions.long(), pairs)
@@ -218,19 +218,24 @@ def judge_stepwise(case: dict, seen) -> Verdict:
         return rejected(special, verdict.message)
     if verdict.mistake == "let_through":
         missed = let_through(seen["answers"], broken)
+        if missed == [EXCHANGED]:
+            return rejected("one_number", verdict.message)
         for names, special in SLIPS:
             if names.issuperset(missed):
                 return rejected(special, verdict.message)
     return verdict
 
 
+EXCHANGED = "gives two words each other's logits in later pieces"
 SLIPS = (
     ({"lets the words of a later piece read each other",
-      "hides the last word before a later piece of two"}, "one_size"),
+      "hides the last word before a later piece of two",
+      "leaves zeros for all but the last token of a later piece"}, "one_size"),
     ({"gives all words after the second one position",
-      "drops what lies more than four words back",
+      "drops what lies more than seven words back",
       "lets the words of a later piece read each other",
-      "hides the last word before a later piece of two"}, "too_short"),
+      "hides the last word before a later piece of two",
+      "leaves zeros for all but the last token of a later piece"}, "too_short"),
 )
 STEPWISE_MISTAKES = MISTAKES | {
     "exact": "Two ways of adding up the same numbers differ by rounding, about 1e-6: what is "
@@ -239,6 +244,8 @@ STEPWISE_MISTAKES = MISTAKES | {
                "the logits alone.",
     "old_cache": "A cache may be written into, so an old one is used up: go on with the one that "
                  "came back.",
+    "one_number": "A sum, a maximum or one word's logit may be equal where the logits are not: "
+                  "compare all of them.",
     "one_size": "A token at a time it cannot be told from a right one. In which other pieces can "
                 "a text be read?",
     "too_short": "It shows in the third piece, or later: read the text to its end.",

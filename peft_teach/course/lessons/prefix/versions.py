@@ -80,8 +80,8 @@ def broken(decoder: Decoder, pairs: Pairs) -> dict[str, Read]:
         return prefix if cache is None else [tuple(x[:, :, length:] for x in pair)
                                              for pair in cache]
 
-    def last_four(grown: Pairs) -> Pairs:
-        cut = max(0, held_in(grown) - length - 4)
+    def last_seven(grown: Pairs) -> Pairs:
+        cut = max(0, held_in(grown) - length - 7)
         return [tuple(torch.cat([x[:, :, :length], x[:, :, length + cut:]], 2) for x in pair)
                 for pair in grown]
 
@@ -113,18 +113,32 @@ def broken(decoder: Decoder, pairs: Pairs) -> dict[str, Read]:
         logits, grown = plain(ids, cache)
         return torch.cat([logits[:, :-1] / 2, logits[:, -1:]], 1), grown
 
+    def last_alone(ids: Tensor, cache: Pairs | None) -> tuple[Tensor, Pairs]:
+        logits, grown = plain(ids, cache)
+        kept = logits.clone()
+        kept[:, :-1] *= cache is None
+        return kept, grown
+
+    def two_words_exchanged(ids: Tensor, cache: Pairs | None) -> tuple[Tensor, Pairs]:
+        logits, grown = plain(ids, cache)
+        order = torch.arange(logits.shape[-1])
+        order[[17, 23]] = order[[23, 17]]
+        return logits if cache is None else logits[..., order], grown
+
     return {
         "counts later words as if there were no prefix": counted_anew,
         "puts the prefix in again with each piece": reading(decoder, pairs, held=with_prefix_again),
         "forgets the prefix after the first piece": reading(decoder, pairs, held=without_prefix),
         "gives all words after the second one position": stands_still,
-        "drops what lies more than four words back": reading(decoder, pairs, kept=last_four),
+        "drops what lies more than seven words back": reading(decoder, pairs, kept=last_seven),
         "lets the words of a later piece read each other": reading(decoder, pairs,
                                                                    reaches=open_pieces),
         "hides the last word before a later piece of two": reading(decoder, pairs,
                                                                    reaches=top_left),
         "goes on from the text before": remembers,
         "halves the logits of all but a piece's last token": weaker,
+        "leaves zeros for all but the last token of a later piece": last_alone,
+        "gives two words each other's logits in later pieces": two_words_exchanged,
     }
 
 

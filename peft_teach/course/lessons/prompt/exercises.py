@@ -42,31 +42,38 @@ def places_cases(seed: int) -> list[dict]:
     """Return hidden states, every entry another one, and masks that are padded on either side."""
     generator = torch.Generator().manual_seed(8200 + seed)
     cases = []
-    for length, batch, seq, side in ((3, 4, 8, "right"), (6, 4, 9, "left"), (5, 3, 7, "none")):
+    for length, batch, seq, side, last_is_whole in (
+            (3, 4, 8, "right", False), (6, 4, 9, "left", False), (5, 3, 7, "none", True),
+            (2, 4, 10, "left", True)):    # no single row says on which side the padding is
         mask = torch.ones(batch, seq, dtype=torch.long)
         for i in range(1, batch):    # by 2 tokens and more: in no row do two mistakes meet
             if side != "none":
                 mask[i, seq - i - 1:] = 0
         if side == "left":
-            mask = mask.flip(1)
+            mask = mask.flip(0, 1) if last_is_whole else mask.flip(1)
         cases.append({"h": torch.randn(batch, length + seq, 6, generator=generator),
                       "attention_mask": mask, "length": length, "side": side})
     return cases
 
 
 def run_places(first_and_last, case: dict) -> dict[str, Any]:
-    h, mask = case["h"].clone(), case["attention_mask"].clone()
+    leaf, mask = case["h"].clone().requires_grad_(), case["attention_mask"].clone()
+    h = leaf.clone()
     found = first_and_last(h, mask, case["length"])
     pair = isinstance(found, tuple | list) and len(found) == 2
+    slopes = [torch.autograd.grad(x.sum(), leaf, retain_graph=True)[0] if isinstance(
+        x, Tensor) and x.requires_grad else torch.zeros_like(leaf) for x in (
+            found if pair else ())]
     return {"gave": named(found), "pair": pair,
             "first": _copied(found[0]) if pair else "nothing",
-            "last": _copied(found[1]) if pair else "nothing",
+            "last": _copied(found[1]) if pair else "nothing", "slopes": slopes,
             "intact": torch.equal(h, case["h"]) and torch.equal(mask, case["attention_mask"])}
 
 
 def judge_places(case: dict, seen) -> Verdict:
-    if odd := strange(seen, "gave", "pair", "first", "last", "intact", gave=str, pair=bool,
-                      first=(Tensor, str), last=(Tensor, str), intact=bool):
+    if odd := strange(seen, "gave", "pair", "first", "last", "slopes", "intact", gave=str,
+                      pair=bool, first=(Tensor, str), last=(Tensor, str), slopes=list,
+                      intact=bool):
         return odd
     if seen["gave"] == "None":
         return rejected("no_return")
@@ -93,6 +100,11 @@ def judge_places(case: dict, seen) -> Verdict:
             return Verdict(False, f"{told}: in text {row} it is the state of no place.")
         told = f"{told}: in text {row} it was read at place {place}; expected place {wanted}."
         return Verdict(False, told, _slip(name, place, wanted, case, row))
+    with torch.enable_grad():
+        leaf = h.clone().requires_grad_()
+        for name, state, slope in zip(right, first_and_last(leaf, mask, length), seen["slopes"]):
+            if not close(slope, torch.autograd.grad(state.sum(), leaf, retain_graph=True)[0]):
+                return rejected("no_gradient", f"No gradient goes from the {name} states to h.")
     return Verdict(True, "At P's end plus the text's own place, on whichever side the padding is.")
 
 
@@ -121,6 +133,8 @@ PLACES_MISTAKES = {
     "padding_last": "That place is padding. The last place is a text's own only where no text of "
                     "the batch is longer.",
     "one_off": "One place off.",
+    "no_gradient": "A head that reads these states trains the prompt through them: no .detach() "
+                   "and no .data.",
     "counted": "How many tokens are real says where the last one is only if the padding is on the "
                "right.",
 }
@@ -171,6 +185,8 @@ def run_snap(snap, case: dict) -> dict[str, Any]:
     pair = isinstance(found, tuple | list) and len(found) == 2
     ids = found[0] if pair else None
     gave = named(ids)
+    if isinstance(ids, list | tuple):    # of tensors of one number each, too
+        ids = [i.item() if isinstance(i, Tensor) and not i.dim() else i for i in ids]
     if isinstance(ids, Tensor) and not ids.is_floating_point() and ids.dtype != torch.bool:
         ids = ids.tolist()
     whole = isinstance(ids, list | tuple) and all(type(i) is int for i in ids)

@@ -93,10 +93,23 @@ def run_front(SoftPrompt, case: dict) -> dict[str, Any]:
     if loss.requires_grad and loss.dim() == 0:
         loss.backward()
     seen["grad"] = torch.zeros_like(P) if P.grad is None else P.grad.clone()
-    bare = getattr(prompt.eval()(**_other(given)), "logits", None)
+    other = _other(given)
+    bare = getattr(prompt.eval()(**other), "logits", None)
     seen["bare"] = bare.detach().clone() if isinstance(bare, Tensor) else torch.zeros(())
-    seen["intact"] = all(torch.equal(given[name], case[name]) for name in BATCH)
+    P.grad = None
+    if isinstance(bare, Tensor) and bare.requires_grad:
+        _weighted(bare, other["attention_mask"]).backward()
+    seen["slope"] = torch.zeros_like(P) if P.grad is None else P.grad.clone()
+    seen["intact"] = all(torch.equal(given[name], case[name]) and given[name]._version == 0
+                         for name in BATCH)    # _version counts writings
     return seen
+
+
+def _weighted(logits: Tensor, mask: Tensor) -> Tensor:
+    """Of the real tokens' logits a sum to differentiate, in which each word has another weight."""
+    if logits.shape[:2] != mask.shape:    # it is refused for that
+        return logits.sum()
+    return (logits[mask.bool()] * torch.arange(logits.shape[-1]).cos()).sum()
 
 
 def _other(batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -107,7 +120,8 @@ def _other(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 def judge_front(case: dict, seen) -> Verdict:
     if odd := strange(seen, "made", "is_module", made=str, is_module=bool, trains=dict, dtype=str,
                       first=Tensor, start_after=Tensor, gave=str, logits=(Tensor, str),
-                      loss=(Tensor, str), grad=Tensor, bare=Tensor, intact=bool):
+                      loss=(Tensor, str), grad=Tensor, bare=Tensor, slope=Tensor,
+                      intact=bool):
         return odd
     if not seen["is_module"]:
         return rejected("no_module", f"SoftPrompt(model, start) made {seen['made']}.")
@@ -132,7 +146,7 @@ def judge_front(case: dict, seen) -> Verdict:
         what = ", ".join(x if isinstance(x, str) else "a tensor" for x in (logits, loss))
         return rejected("no_output", f"What forward gave, {seen['gave']}, has as .logits and "
                                      f".loss: {what}.")
-    if not seen.keys() >= {"grad", "bare", "intact"}:
+    if not seen.keys() >= {"grad", "bare", "slope", "intact"}:
         return UNREAD
     right = _right(case)
     if logits.shape != right["logits"].shape:
@@ -160,13 +174,20 @@ def judge_front(case: dict, seen) -> Verdict:
         return rejected("no_gradient", difference("After loss.backward(), the prompt's gradient",
                                                   seen["grad"], right["grad"]))
     other = _other(case)
-    bare = SoftPrompt(Tiny(seed=case["seed"], scale=case["scale"]), case["P"])(**other).logits
+    prompt = SoftPrompt(Tiny(seed=case["seed"], scale=case["scale"]), case["P"])
+    with torch.enable_grad():
+        bare = prompt(**other).logits
+        _weighted(bare, other["attention_mask"]).backward()
     real = other["attention_mask"].bool()
     if seen["bare"].shape != bare.shape or not close(seen["bare"][real], bare[real]):
         return rejected("second_call", "Called again, in eval mode, with other texts and no "
                                        "labels, its logits are not those of P and these texts.")
+    if not close(seen["slope"], prompt.P.grad):
+        return rejected("no_gradient", difference("Called without labels, the gradient of its "
+                                                  "logits with respect to P", seen["slope"],
+                                                  prompt.P.grad))
     if not seen["intact"]:
-        return rejected("inputs_changed", "Afterwards the batch is not what it was before.")
+        return rejected("inputs_changed", "The batch was written into.")
     return Verdict(True, "P stands in front, everyone sees it, and the text keeps its places.")
 
 
@@ -234,6 +255,7 @@ def _usual_losses(case: dict) -> dict[str, Tensor]:
     logits = model(inputs_embeds=both, attention_mask=seen).logits[:, case["length"]:]
     later = torch.cat([none[:, :1], labels[:, 1:]], 1)
     return {"labels_behind": loss(torch.cat([labels, none], 1)),
+            "labels_guessed": loss(torch.cat([none, labels.masked_fill(labels == 0, -100)], 1)),
             "first_unasked": loss(torch.cat([none, later], 1)),
             "labels_zero": loss(torch.cat([0 * ones, labels], 1)),
             "labels_unshifted": nn.functional.cross_entropy(
@@ -269,6 +291,8 @@ FRONT_MISTAKES = {
                          "padding among them; without position_ids it does so by itself.",
     "first_unasked": "The first word of a text has a label here. What foretells it is the last "
                      "vector of P: its label stays.",
+    "labels_guessed": "The label 0 was left out of the loss, and here 0 is a word. Only −100 says "
+                      "that nothing is asked.",
     "labels_behind": "The labels were filled up at their end: each is now `length` places too "
                      "early.",
     "labels_zero": "At P's places a word is asked for. There is nothing to foretell there, and the "
@@ -277,8 +301,9 @@ FRONT_MISTAKES = {
                         "place is for the logits before it.",
     "second_call": "Each call reads the texts that it is given, labels or not, with P in front: "
                    "after the training, too.",
-    "no_gradient": "Between P and the loss the graph is cut: .data, .detach() and no_grad do that.",
-    "inputs_changed": "The batch was changed: make new tensors.",
+    "no_gradient": "Between P and the logits or the loss the graph is cut: .data, .detach() and "
+                   "no_grad do that.",
+    "inputs_changed": "Whoever calls it may need the batch again: make new tensors.",
 }
 
 FRONT = Exercise(
@@ -351,6 +376,8 @@ def judge_holds(case: dict, seen) -> Verdict:
         passed = set(let_through(seen["answers"], versions.BROKEN))
         if versions.PADDING in passed and not seen["left"]:
             return rejected("padding_right" if seen["padding"] else "no_padding", verdict.message)
+        if passed == {versions.EXCHANGED}:
+            return rejected("some_unread", verdict.message)
         if passed <= versions.ONLY_IN_THE_LOSS:
             return rejected("loss_unread" if seen["labels"] else "no_labels", verdict.message)
     if verdict.mistake == "accused" and accused(seen["answers"], versions.RIGHT) == [versions.COPY]:
@@ -365,6 +392,8 @@ HOLDS_MISTAKES: Mapping[str, str] = MISTAKES | {
                      "the left it would be seen.",
     "no_labels": "No labels were given, so none could move.",
     "loss_unread": "Labels were given; what they lead to is the loss.",
+    "some_unread": "Some tokens' logits alone were compared, or a sum of them: each real token has "
+                   "a place that it may lose.",
     "pads_compared": "Logits at padding were compared. Nobody reads them, and a version may leave "
                      "there what it likes.",
 }

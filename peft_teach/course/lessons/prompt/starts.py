@@ -108,21 +108,27 @@ def embedding(case: dict) -> nn.Module:
 
 
 def run_start(label_start, case: dict) -> dict[str, Any]:
-    """Call it twice with one seed of the generator, and once with another."""
+    """Call it twice with one seed of the generator, once with another, and once with one used.
+
+    That one has drawn for `found`, and what it draws next is something else.
+    """
     embed, common, answers = embedding(case), list(case["common"]), list(case["answers"])
     table, seen = embed.weight.detach().clone(), {}
-    for name, seed in (("found", 1), ("again", 1), ("other", 2)):
+    made = {name: torch.Generator().manual_seed(seed)
+            for name, seed in (("found", 1), ("again", 1), ("other", 2))}
+    for name, generator in (*made.items(), ("later", made["found"])):
         torch.manual_seed(len(seen))    # torch's own generator has no part in it
         found = label_start(embed, Pieces(case["pieces"], case["specials"]), answers, common,
-                            case["length"], torch.Generator().manual_seed(seed))
+                            case["length"], generator)
         seen[name] = found.detach().clone() if isinstance(found, Tensor) else named(found)
     return seen | {"intact": torch.equal(embed.weight, table) and common == case[
         "common"] and answers == case["answers"]}
 
 
 def judge_start(case: dict, seen) -> Verdict:
-    if odd := strange(seen, "found", "again", "other", "intact", found=(Tensor, str),
-                      again=(Tensor, str), other=(Tensor, str), intact=bool):
+    if odd := strange(seen, "found", "again", "other", "later", "intact", found=(Tensor, str),
+                      again=(Tensor, str), other=(Tensor, str), later=(Tensor, str),
+                      intact=bool):
         return odd
     length, found, table = case["length"], seen["found"], embedding(case).weight.detach()
     vectors, pieces = case["scale"] * table, case["pieces"]
@@ -156,7 +162,7 @@ def judge_start(case: dict, seen) -> Verdict:
         twice = next(t for t in drawn if drawn.count(t) > 1)
         return rejected("repeated", f"Of {len(drawn)} drawn tokens {twice} is there "
                                     f"{drawn.count(twice)} times.")
-    if not isinstance(seen["again"], Tensor) or not isinstance(seen["other"], Tensor):
+    if not all(isinstance(seen[name], Tensor) for name in ("again", "other", "later")):
         return UNREAD
     if not _same(seen["again"], found):
         return rejected("own_chance", "Called again with a generator of the same seed, it drew "
@@ -164,6 +170,9 @@ def judge_start(case: dict, seen) -> Verdict:
     if len(drawn) > 2 and _same(seen["other"], found):
         return rejected("no_chance", "With a generator of another seed it took the same tokens in "
                                      "the same order.")
+    if len(drawn) > 2 and _same(seen["later"], found):
+        return rejected("rewound", "Called twice with one generator, it drew the same tokens "
+                                   "twice.")
     if 2 < len(drawn) < len(case["common"]) / 2 and _same(seen["other"].sum(0), found.sum(0)):
         return rejected("only_order", f"Of {len(case['common'])} common tokens it took the same "
                                       f"{len(drawn)} with a generator of another seed.")
@@ -214,6 +223,8 @@ START_MISTAKES = {
     "repeated": "A token was drawn twice. The paper's code draws without putting back.",
     "own_chance": "The generator that was given decides alone: hand it to what draws.",
     "no_chance": "Nothing was drawn.",
+    "rewound": "The generator is to go on: whoever seeds anew, or sets it back, gets the same "
+               "numbers again.",
     "only_order": "Their order alone was left to chance: any common token may be drawn.",
 }
 

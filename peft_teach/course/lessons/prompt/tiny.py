@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ...standin import Output
 
-LONGEST = 32     # positions
+LONGEST = 64     # positions
 
 
 class Tiny(nn.Module):
@@ -90,12 +90,13 @@ def batch_of(seed: int, side: str, batch: int = 3, seq: int = 5, words: int = 13
              asked: int = 2, pad: int = 0) -> dict[str, Tensor]:
     """Return random text, padded on a side, whose last `asked` words of each row have labels.
 
-    Padding is the token `pad`. If it is another than 0, then 0 is a word, and stands in the text.
+    Padding is the token `pad`. If it is another than 0, then 0 is a word, and each text's last but
+    one.
     """
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(1, words, (batch, seq), generator=generator)
     if pad:
-        ids[:, seq // 2] = 0
+        ids[:, -2] = 0
     mask, labels = torch.ones_like(ids), torch.full_like(ids, -100)
     for i in range(batch):
         missing = i % (seq - 2)

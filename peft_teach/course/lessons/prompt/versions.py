@@ -62,6 +62,13 @@ def prompt(
     return Version
 
 
+def _exchanged(logits: Tensor, length: int, seq: int) -> Tensor:
+    order = torch.arange(seq)
+    middle = slice(max(0, seq // 2 - 1), seq // 2 + 1)
+    order[middle] = order[middle].flip(0)
+    return logits[:, length:][:, order]
+
+
 COPY = "leaves zeros at the padding"
 RIGHT = {
     "gives the model's own output": prompt(),
@@ -70,6 +77,7 @@ RIGHT = {
     "works on a copy of the model": prompt(begin=copy.deepcopy),
     COPY: prompt(clears_padding=True),
 }
+EXCHANGED = "gives two tokens in the middle each other's logits"
 BROKEN = {
     "puts the labels' filling behind them": prompt(label=_behind),
     "asks for a word at the prompt's places": prompt(in_labels=0),
@@ -82,6 +90,7 @@ BROKEN = {
     "hides the prompt from the text": prompt(in_mask=0),
     "lets the text begin at position 0 again": prompt(positions=lambda length, seq: torch.cat(
         [torch.arange(length), torch.arange(seq)])),
+    EXCHANGED: prompt(cut=_exchanged),
     "puts the prompt behind the text": prompt(
         put=_behind, mask=_behind, label=_behind, cut=lambda logits, length, seq: logits[:, :seq]),
 }
