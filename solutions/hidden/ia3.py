@@ -20,11 +20,19 @@ def linears() -> list[dict]:
             (64, "output", 4, 8, True, torch.float16, (3,))):
         l = 1 + draw(seed + 30, n_out if side == "output" else n_in)
         l[0] = 0
+        l = l.to(dtype).float()     # so that who casts l to the base's dtype loses nothing
         cases.append({"n_in": n_in, "n_out": n_out, "side": side,
                       "W": draw(seed, n_out, n_in, dtype=dtype),
                       "b": draw(seed + 10, n_out, dtype=dtype) if bias else None,
                       "x": draw(seed + 20, *batch, n_in, dtype=dtype), "l": l})
     return cases
+
+
+def merges() -> list[dict]:
+    """Those; and gains on gains, twice."""
+    case = {"n_in": 4, "n_out": 3, "side": "input", "W": draw(81, 3, 4), "b": draw(82, 3),
+            "l": draw(83, 4), "inner": [("output", draw(84, 3)), ("output", draw(85, 3))]}
+    return [*({**each, "inner": []} for each in linears()), case]
 
 
 def nearest() -> list[dict]:
@@ -40,5 +48,5 @@ def none() -> list[dict]:
     return []
 
 
-CASES = {"ia3.folds": none, "ia3.layer": linears, "ia3.merge": linears, "ia3.holds": none,
+CASES = {"ia3.folds": none, "ia3.layer": linears, "ia3.merge": merges, "ia3.holds": none,
          "ia3.nearest": nearest, "ia3.by_hand": none}

@@ -1,11 +1,14 @@
 """Lesson 05: what its checks ask beyond the answers of answers/adapters.py."""
 
+import ast
+
 import answers
 import pytest
 import torch
 from torch import nn
 
 from peft_teach.course.exercise import WRONG, examine
+from peft_teach.course.grade.suspicion import suspicious
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.adapters import sealed, start
 
@@ -46,3 +49,11 @@ def test_a_probe_that_no_norm_can_take_is_refused(place):
         with pytest.raises(ValueError, match="divides by their spread"):
             ask(x, -x, o2)
     assert ask(x, o2, x).isfinite().all()
+
+
+def test_an_answer_that_opens_the_seal_is_shown_to_the_instructor():
+    """What a process holds can be read in it; who reads it is seen to do so."""
+    sealed_layer = sealed.Sealed(sealed.layer("pfeiffer", None, None), 8)
+    opened = "sealed_layer._call.__closure__"
+    assert "pfeiffer" in [cell.cell_contents for cell in sealed_layer._call.__closure__]
+    assert suspicious(ast.parse(opened)) == {"__closure__"}

@@ -40,6 +40,16 @@ def test_the_block_over_its_grid():
     assert not pt.adapters(adapters._probe()[0])
 
 
+def test_a_run_that_did_not_learn_is_a_cross_and_in_no_mean():
+    rows = {"Pfeiffer": [{"accuracy": 0.8, "answers": "0110"}, {"accuracy": 0.5, "answers": "0000"},
+                         {"accuracy": 0.7, "answers": "0100"}]}
+    drawn = adapters.draw_trained(rows, {"head": 0.6})
+    crosses = [line for line in drawn.axes[0].lines if line.get_marker() == "x"]
+    assert [tuple(line.get_xdata()) for line in crosses] == [(0.5,)]
+    assert "Pfeiffer: 75.0%" in drawn.get_label()
+    assert "Did not learn, and are in no mean: Pfeiffer 1 of 3" in drawn.get_label()
+
+
 def test_the_explorer_follows_its_controls():
     explorer = adapters.explore_block()
     explorer.controls["place"].value = "parallel"

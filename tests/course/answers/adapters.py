@@ -63,7 +63,8 @@ WRONG["adapters.size"] = {
     "no_return": but(SIZE, "return", "size ="),
     "not_whole": (but(SIZE, "left // each", "left / each"), but(SIZE, ANSWER, "str(left // each)")),
     "no_b_down": but(SIZE, EACH, "2 * d_model"),
-    "no_b_up": but(SIZE, LEFT, "budget // modules"),
+    "no_b_up": (but(SIZE, LEFT, "budget // modules"),
+                but(SIZE, "left // each", "round((budget / modules - d_model) / each)")),
     "one_matrix": (but(SIZE, EACH, "d_model + 1"),
                    but(SIZE, LEFT, "budget // modules", EACH, "d_model")),
     "one_module": but(SIZE, LEFT, "budget - d_model"),
@@ -283,6 +284,16 @@ WRONG["adapters.near"] = {
                 but(NEAR, " if p.dim() == 2", "")),
     "not_short": (but(NEAR, LENGTHS, "(1, 1000)"), but(NEAR, LENGTHS, "(1,)")),
     "not_long": but(NEAR, LENGTHS, "(0.001, 1)"),
+    "weights_only": """
+def starts_near(make, d_model, bound):
+    A = make()
+    matrices = [p for p in A.parameters() if p.dim() == 2]
+    assert torch.stack([torch.linalg.matrix_norm(p, 2) for p in matrices]).prod() <= bound
+    assert not any(p.any() for p in A.parameters() if p.dim() == 1)
+    A(torch.randn(20, d_model)).sum().backward()
+    assert any(p.grad.any() for p in matrices)
+""",
+    "not_a_number": but(NEAR, "assert (far <= bound).all()", "assert not (far > bound).any()"),
     "drawn_only": (but(NEAR, TOKENS, "nn.functional.normalize(torch.ones(4, d_model))"),
                    but(NEAR, TOKENS, DRAWN.format(1000))),
     "one_sign": but(NEAR, TOKENS, "torch.eye(d_model)"),
@@ -399,6 +410,16 @@ WRONG["adapters.placements"] = {
                         "        with torch.no_grad():\n            "
                         "next(self.base.parameters()).add_(0.01)"
                         f"\n        return {BESIDE}"),
+    "buffer": but(PLACEMENTS, "        self.A, self.scale = A, scale\n",
+                  "        self.A = A\n"
+                  "        self.register_buffer(\"scale\", torch.tensor(scale))\n"),
+    "copied_A": but(PLACEMENTS, "        self.A = A\n",
+                    "        import copy\n        self.A = copy.deepcopy(A)\n"),
+    "looks_inside": (
+        but(PLACEMENTS, BESIDE, "list(self.base.children())[1](list(self.base.children())[0](h) "
+                                "+ r + self.scale * self.A(r))"),
+        but(PLACEMENTS, NORMED, "nn.functional.layer_norm(x + self.A(y), x.shape[-1:], "
+                                "self.base.weight, self.base.bias)")),
     "start_differs": (but(PLACEMENTS, BESIDE, f"{BESIDE} + 0.5 * float(self.A(r).abs().max() < "
                                               "1e-3)")),
     "branch_missing": (but(PLACEMENTS, NORMED, "y + 0 * self.A(y)"),

@@ -100,6 +100,8 @@ class Gains(pt.Adapter):
         y = self.base((before * x).to(self.base.weight.dtype))
         return (after * y).to(self.base.weight.dtype)
 """,
+    "l in the base's dtype": but(LAYER, READ, "self.base(x * self.l.to(x.dtype))", GIVE,
+                                 "y * self.l.to(y.dtype)"),
     "a correction": but(LAYER, GIVE, "(y + (self.l - 1) * y).to(y.dtype)"),
 }
 WRONG["ia3.layer"] = {
@@ -179,6 +181,8 @@ BEYOND["ia3.layer"] = but(LAYER, "        y = self.base(x)\n",
 MERGE = """
 def fold(layer):
     base, l = layer.base, layer.l.detach()
+    if not isinstance(base, nn.Linear):
+        base = fold(base)
     linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None,
                        dtype=base.weight.dtype)
     by = l[:, None] if layer.side == "output" else l
@@ -191,13 +195,14 @@ def fold(layer):
 BY = 'by = l[:, None] if layer.side == "output" else l'
 WEIGHT = "by * base.weight"
 BIAS = 'l * base.bias if layer.side == "output" else base.bias'
+DEEPER = "    if not isinstance(base, nn.Linear):\n        base = fold(base)\n"
 RIGHT["ia3.merge"] = {
     "plain": MERGE,
     "a copy": """
 import copy
 
 def fold(layer):
-    linear = copy.deepcopy(layer.base)
+    linear = fold(layer.base) if hasattr(layer.base, "side") else copy.deepcopy(layer.base)
     with torch.no_grad():
         if layer.side == "output":
             linear.weight *= layer.l.unsqueeze(1)
@@ -212,26 +217,48 @@ def fold(layer):
     "W + ΔW": but(MERGE, WEIGHT, "base.weight + (by - 1) * base.weight.float()"),
     "transposed twice": but(MERGE, BY, "out = layer.side == 'output'", WEIGHT,
                             "(base.weight.T * l).T if out else base.weight * l"),
-    "parameters": """
+    "rows and columns, from outside in": """
 def fold(layer):
-    W, l, b = layer.base.weight.data, layer.l.data, layer.base.bias
+    rows, columns, in_bias = 1, 1, 1
+    while hasattr(layer, "l"):
+        l = layer.l.detach()
+        if layer.side == "output":
+            rows, in_bias = rows * l.view(-1, 1), in_bias * l
+        else:
+            columns = columns * l
+        layer = layer.base
+    W, b = layer.weight.data, layer.bias
     linear = nn.Linear(W.shape[1], W.shape[0], bias=b is not None)
-    if layer.side == "output":
-        linear.weight = nn.Parameter((l.view(-1, 1) * W).to(W.dtype))
-        if b is not None:
-            linear.bias = nn.Parameter((b.data * l).to(W.dtype))
-    else:
-        linear.weight = nn.Parameter((l.view(1, -1) * W).to(W.dtype))
-        if b is not None:
-            linear.bias = nn.Parameter(b.data.clone())
+    linear.weight = nn.Parameter((rows * W * columns).to(W.dtype))
+    if b is not None:
+        linear.bias = nn.Parameter((in_bias * b.data).to(W.dtype).clone())
     return linear
 """,
     "einsum": but(MERGE, WEIGHT, 'torch.einsum("o,oi->oi" if layer.side == "output" else '
                   '"i,oi->oi", l, base.weight.float())'),
     "float64": but(MERGE, WEIGHT, "(by.double() * base.weight.double())"),
+    "from inside out": """
+import copy
+
+@torch.no_grad()
+def fold(layer):
+    stack = []
+    while not isinstance(layer, nn.Linear):
+        stack.append(layer)
+        layer = layer.base
+    linear = copy.deepcopy(layer)
+    for outer in reversed(stack):
+        output = outer.side == "output"
+        linear.weight.mul_(outer.l[:, None] if output else outer.l)
+        if output and linear.bias is not None:
+            linear.bias.mul_(outer.l)
+    return linear
+""",
     "row by row": """
 def fold(layer):
     base, l = layer.base, layer.l.detach()
+    if type(base) is not nn.Linear:
+        base = fold(base)
     n_out, n_in = base.weight.shape
     linear = nn.Linear(n_in, n_out, bias=base.bias is not None).to(base.weight.dtype)
     output = layer.side == "output"
@@ -246,7 +273,9 @@ def fold(layer):
 WRONG["ia3.merge"] = {
     "bias_as_it_was": but(MERGE, BIAS, "base.bias"),
     "bias_changed": (but(MERGE, BIAS, "l * base.bias if len(l) == len(base.bias) else base.bias"),
-                     but(MERGE, BIAS, "l + base.bias if layer.side == 'output' else base.bias")),
+                     but(MERGE, BIAS, "l + base.bias if layer.side == 'output' else base.bias"),
+                     but(MERGE, "else base.bias)", "else layer.base.base.bias if "
+                         "hasattr(layer.base, 'l') else base.bias)")),
     "no_return": but(MERGE, "    return linear", "    linear"),
     "not_linear": (but(MERGE, "return linear", "return layer"),
                    but(MERGE, "return linear", "return linear.weight")),
@@ -259,6 +288,8 @@ WRONG["ia3.merge"] = {
     "sizes": but(MERGE, "    return linear", "    if len(base.weight) != base.weight.shape[1]:\n"
                  "        linear.weight = nn.Parameter(linear.weight.T.clone())\n"
                  "    return linear"),
+    "inner_lost": but(MERGE, DEEPER, "    while not isinstance(base, nn.Linear):\n"
+                                     "        base = base.base\n"),
     "dtype": but(MERGE, "                       dtype=base.weight.dtype)",
                  "                       dtype=torch.float32)"),
     "l_unused": but(MERGE, WEIGHT, "base.weight"),
@@ -282,22 +313,27 @@ def fold_holds(fold, make):
             base = nn.Linear(n, 5, bias=bias).requires_grad_(False)
             layer = make(base, side)
             nn.init.normal_(layer.l)
+            layer.l.data[1] = 0
             x = torch.randn(7, n)
             with torch.no_grad():
                 y = layer(x)
                 linear = fold(layer)
                 assert type(linear) is nn.Linear
+                assert not linear._forward_hooks and not linear._forward_pre_hooks
                 assert torch.allclose(linear(x), y, atol=1e-5)
+                assert linear.bias is None or linear.bias is not base.bias
                 assert torch.allclose(layer(x), y)
 """
 DRAWN = "nn.init.normal_(layer.l)"
+ZERO = "            layer.l.data[1] = 0\n"
 PLAIN = "                assert type(linear) is nn.Linear\n"
+HOOKS = "                assert not linear._forward_hooks and not linear._forward_pre_hooks\n"
+OWN = "                assert linear.bias is None or linear.bias is not base.bias\n"
 AFTER = "                assert torch.allclose(layer(x), y)\n"
 RIGHT["ia3.holds"] = {
     "plain": HOLDS,
     "by weights": """
 import copy
-
 
 def fold_holds(fold, make):
     torch.manual_seed(0)
@@ -305,6 +341,7 @@ def fold_holds(fold, make):
         for base in (nn.Linear(6, 6), nn.Linear(6, 6, bias=False), nn.Linear(2, 7)):
             layer = make(base, side)
             layer.l.data = torch.randn(len(layer.l))
+            layer.l.data[-1] = 0
             before = copy.deepcopy(base.state_dict())
             W, b = before["weight"], before.get("bias")
             new = fold(layer)
@@ -318,6 +355,7 @@ def fold_holds(fold, make):
                 assert new.bias is None
             else:
                 torch.testing.assert_close(new.bias, bias, atol=1e-5, rtol=1e-4)
+            assert not {id(p) for p in new.parameters()} & {id(p) for p in layer.parameters()}
             assert all(torch.equal(base.state_dict()[name], p) for name, p in before.items())
 """,
     "raises ValueError": but(HOLDS,
@@ -326,8 +364,17 @@ def fold_holds(fold, make):
                              '                    raise ValueError("not the same")\n'),
     "folded twice": but(HOLDS, AFTER,
                         "                assert torch.allclose(fold(layer)(x), y, atol=1e-5)\n"),
-    "gains by hand": but(HOLDS, DRAWN,
-                        "layer.l.data.copy_(torch.tensor([-1.0, 0.5, 2, 3, 0.1])[:len(layer.l)])"),
+    "gains by hand": but(HOLDS, f"{DRAWN}\n{ZERO}",
+                         "layer.l.data.copy_(torch.tensor([-1.0, 0, 2, 3, 0.1])[:len(layer.l)])\n"),
+    "called by its parameters, which are then spoilt": but(
+        HOLDS, HOOKS, "", "linear(x), y", "nn.functional.linear(x, linear.weight, linear.bias), y",
+        OWN, "                for p in linear.parameters():\n                    p.zero_()\n"),
+    "saved and loaded": but(
+        HOLDS, HOOKS, "                fresh = nn.Linear(n, 5, bias=bias)\n"
+                      "                fresh.load_state_dict(linear.state_dict())\n",
+        "torch.allclose(linear(x), y", "torch.allclose(fresh(x), y",
+        OWN, "                assert {p.data_ptr() for p in linear.parameters()}.isdisjoint(\n"
+             "                    p.data_ptr() for p in layer.parameters())\n"),
     "sizes in a loop": """
 def fold_holds(fold, make):
     for n_in, n_out, bias in ((8, 8, True), (8, 3, False), (3, 8, True)):
@@ -335,19 +382,24 @@ def fold_holds(fold, make):
             layer = make(nn.Linear(n_in, n_out, bias), side)
             with torch.no_grad():
                 layer.l.uniform_(-2, 2)
+                layer.l[n // 2] = 0
             x = torch.randn(2, 4, n_in)
             y = layer(x).detach()
             merged = fold(layer)
             assert not [m for m in merged.modules() if isinstance(m, pt.Adapter)]
-            gap = (merged(x) - y).norm() / y.norm()
-            assert gap < 1e-4, gap
+            gap = (x @ merged.weight.T + (0 if merged.bias is None else merged.bias) - y).norm()
+            assert gap / y.norm() < 1e-4, gap
+            merged.requires_grad_(True)(x).sum().backward()
+            with torch.no_grad():
+                for p in merged.parameters():
+                    p -= p.grad
             assert ((layer(x) - y).norm() / y.norm()) < 1e-4
 """,
     "numpy": but("import numpy as np\n" + HOLDS, "assert torch.allclose(linear(x), y, atol=1e-5)",
                  "np.testing.assert_allclose(linear(x).numpy(), y.numpy(), atol=1e-4)"),
 }
 WRONG["ia3.holds"] = {
-    "at_ones": but(HOLDS, f"            {DRAWN}\n", ""),
+    "at_ones": but(HOLDS, f"            {DRAWN}\n{ZERO}", ""),
     "one_base": but(HOLDS, "((True, 5), (False, 5), (True, 3))", "((True, 5),)"),
     "no_bias": (but(HOLDS, "((True, 5), (False, 5), (True, 3))", "((False, 5), (False, 3))"),
                 but(HOLDS, "nn.Linear(n, 5, bias=bias)", "nn.Linear(n, 5, bias=False)")),
@@ -361,6 +413,9 @@ WRONG["ia3.holds"] = {
     "afterwards": but(HOLDS, AFTER, ""),
     "near_one": (but(HOLDS, DRAWN, "nn.init.uniform_(layer.l, 0.5, 1.5)"),
                  but(HOLDS, DRAWN, "nn.init.constant_(layer.l, 1.3); layer.l.data[0] = 0.2")),
+    "zero": but(HOLDS, ZERO, ""),
+    "in_the_weight": but(HOLDS, HOOKS, ""),
+    "shared": but(HOLDS, OWN, ""),
     "let_through": (but(HOLDS, PLAIN, "", AFTER, ""),
                     but(HOLDS, "                assert torch.allclose(linear(x), y, atol=1e-5)\n",
                         "")),

@@ -103,7 +103,8 @@ SIZE_MISTAKES = {
     "not_whole": "The middle has a whole number of entries: an int.",
     "no_biases": "That counts the two matrices alone. There are two biases besides.",
     "no_b_down": "The bias of the middle is missing: one parameter for each of its entries.",
-    "no_b_up": "The bias at the end is missing: as many parameters as the model is wide.",
+    "no_b_up": "Either the bias at the end is missing, as many parameters as the model is wide; or "
+               "it was counted, and the quotient was rounded to the nearest: at most means down.",
     "one_matrix": "There are two matrices: one down, one up.",
     "one_module": "That is what one adapter may cost. All of them share the budget.",
     "negative": "Where the narrowest is too dear, nothing can be bought: 0.",

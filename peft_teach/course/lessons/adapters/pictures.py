@@ -266,14 +266,40 @@ def widths(record: Mapping) -> dict[int, list[Mapping]]:
     return dict(sorted((found | {64: trained(record)["pfeiffer"]}).items()))
 
 
-def draw_trained(record: Mapping, others: Mapping[str, Sequence[float]],
-                 references: Mapping[str, float]) -> Figure:
-    """Draw the accuracy of each placement, a mark a seed, and of what else is named."""
-    rows = {NAMES[place]: [run["accuracy"] for run in runs]
-            for place, runs in trained(record).items()}
-    return dots(rows | dict(others), {name: (at, COLOURS["rest"]) for name, at in
-                                      references.items()},
-                {NAMES[place]: (COLOURS["yours"], "o") for place in PLACES})
+def learned(run: Mapping) -> bool:
+    """Whether a run learned anything: a model that did not gives one answer to every sentence.
+
+    A run whose answers were not kept is one of `rates.json`, and far above that.
+    """
+    return "answers" not in run or len(set(run["answers"])) > 1
+
+
+def draw_trained(rows: Mapping[str, Sequence[Mapping]], references: Mapping[str, float],
+                 yours: float | None = None) -> Figure:
+    """Draw the accuracy of recorded runs, a mark a seed; a cross is a run that did not learn.
+
+    The bar is the mean of those that learned; a placement has another colour than the rest. `yours`
+    is the reader's own run, of Pfeiffer's.
+    """
+    values = {name: [run["accuracy"] for run in runs if learned(run)]
+              for name, runs in rows.items()}
+    made = dots(values, {name: (at, COLOURS["head"]) for name, at in references.items()},
+                {name: (COLOURS["lora" if name in NAMES.values() else "rest"], "o")
+                 for name in rows})
+    ax, failed = made.axes[0], []
+    if yours is not None:
+        ax.plot(yours, [*rows].index(NAMES["pfeiffer"]), "D", color=COLOURS["yours"], ms=8,
+                label="your run")
+        ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    for y, (name, runs) in enumerate(rows.items()):
+        at = [run["accuracy"] for run in runs if not learned(run)]
+        # seeds that fail alike have one accuracy: side by side
+        ax.plot(at, [y + 0.24 * (i - (len(at) - 1) / 2) for i in range(len(at))], "x",
+                color=COLOURS["ink"], ms=7, mew=1.8)
+        failed += [f"{name} {len(at)} of {len(runs)}"] if at else []
+    made.set_label(f"{made.get_label()} Did not learn, and are in no mean: "
+                   f"{', '.join(failed) or 'none'}.")
+    return made
 
 
 # ── sealed layers ────────────────────────────────────────────────────────────────────────────
@@ -325,6 +351,6 @@ def probed(name_placement, places: Sequence[str] = PLACES) -> list[tuple[str, st
 
 EXAMPLES = {
     "block": explore_block,
-    "trained": lambda: draw_trained(records.load("adapters"), {"another": [0.7, 0.75]},
-                                    {"one": 0.6}),
+    "trained": lambda: draw_trained({NAMES[place]: runs for place, runs in trained(
+        records.load("adapters")).items()}, {"one": 0.6}, yours=0.8),
 }

@@ -7,15 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ....core import Adapter
-from ...adapter_judge import (
-    MISTAKES,
-    Method,
-    gives_the_same_twice,
-    keeps_dtypes,
-    registers_no_buffer,
-)
+from ...adapter_judge import MISTAKES, Method, gives_the_same_twice, keeps_dtypes
 from ...exercise import Exercise, Verdict
-from ...judge import strange
+from ...judge import rejected, strange
 from .start import TENSORS, narrow
 
 OWN = tuple(f"A.{name}" for name in TENSORS)
@@ -60,17 +54,31 @@ class Given(nn.Module):
         return narrow(u, self.W_down, self.b_down, self.W_up, self.b_up)
 
 
+class Norm(nn.LayerNorm):
+    """A norm that counts how often it is called."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(x)
+
+
 class Second(nn.Module):
     """The second half of a feed-forward block: LN(W h + b + r), as BERT has it.
 
     Its parts do not have BERT's names: an adapter calls its base, and reaches for no part of it.
+    It counts how often it is called.
     """
+
+    calls = 0
 
     def __init__(self, linear: nn.Linear, closing: nn.LayerNorm):
         super().__init__()
         self.linear, self.closing = linear, closing
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
+        self.calls += 1
         return self.closing(self.linear(hidden_states) + input_tensor)
 
     @property
@@ -108,7 +116,7 @@ def placement_cases(seed: int) -> list[dict]:
 
 def norm(case: Mapping) -> nn.LayerNorm:
     """Return the norm that closes a layer, frozen."""
-    made = nn.LayerNorm(case["d"])
+    made = Norm(case["d"])
     with torch.no_grad():
         for parameter, value in zip((made.weight, made.bias), case["norm"]):
             parameter.copy_(value)
@@ -147,7 +155,8 @@ def usual_parallel(base: nn.Module, case: Mapping) -> dict[str, Tensor]:
             "behind_inside": base(h, r + s * A(y))}
 
 
-WITHOUT = (registers_no_buffer, keeps_dtypes, gives_the_same_twice)
+WITHOUT = (keeps_dtypes, gives_the_same_twice)
+NEEDED = {"Pfeiffer": 2, "Parallel": 1}    # calls of the base, in one of the adapter
 METHODS = {
     "Pfeiffer": Method(
         name="Pfeiffer", base=norm, own=OWN, inputs=("x",), layer="pfeiffer",
@@ -166,28 +175,59 @@ METHODS = {
 def run_placements(placements: tuple[Any, Any], case: dict) -> dict[str, Any]:
     """Observe both classes, each around its own base, with a bottleneck handed over."""
     pfeiffer, parallel = placements
-    makers = {"Pfeiffer": lambda base: pfeiffer(base, Given(case["d"], case["m"])),
-              "Parallel": lambda base: parallel(base, Given(case["d"], case["m"]), case["scale"])}
-    return {name: method.run(makers[name], case) for name, method in METHODS.items()}
+    makers = {"Pfeiffer": pfeiffer,
+              "Parallel": lambda base, A: parallel(base, A, case["scale"])}
+    seen = {}
+    for name, method in METHODS.items():
+        seen[name] = method.run(lambda base, make=makers[name]: make(base, _given(case)), case)
+        if "eval" in seen[name]:    # all of the rest was tried
+            seen[name]["handed"] = _handed(makers[name], method, case)
+    return seen
+
+
+def _given(case: Mapping) -> Given:
+    return Given(case["d"], case["m"])
+
+
+def _handed(make: Callable, method: Method, case: Mapping) -> dict[str, Any]:
+    """Is `self.A` what was handed over, and how often is the base called for one output?"""
+    base, A = method.base(case), _given(case)
+    adapter = make(base, A)
+    with torch.no_grad():
+        adapter(*(case[name].clone() for name in method.inputs))
+    return {"holds_A": adapter.A is A, "calls": base.calls}
 
 
 def judge_placements(case: dict, seen) -> Verdict:
-    if odd := strange(seen, *METHODS):
+    if odd := strange(seen, *METHODS, **dict.fromkeys(METHODS, dict)):
         return odd
     for name, method in METHODS.items():
-        verdict = method.judge(case, seen[name])
+        verdict = method.judge(case, {k: v for k, v in seen[name].items() if k != "handed"})
         if not verdict.passed:
             return verdict
+    for name in METHODS:
+        if odd := strange(seen[name].get("handed"), "holds_A", "calls", holds_A=bool, calls=int):
+            return odd
+        handed = seen[name]["handed"]
+        if not handed["holds_A"]:
+            return rejected("copied_A", f"{name}: self.A is another bottleneck than A.")
+        if handed["calls"] < NEEDED[name]:
+            return rejected("looks_inside", f"{name} called self.base {handed['calls']} times for "
+                                            f"one output; {NEEDED[name]} are needed.")
     return Verdict(True, "One reads the norm's output, the other what the block was given; neither "
                          "touches its base.")
 
 
-LEFT_OUT = ("buffer", "dtype", "second_call", "shapes", "misnamed")
+LEFT_OUT = ("dtype", "second_call", "shapes", "misnamed")
 PLACEMENT_MISTAKES = {name: text for name, text in MISTAKES.items() if name not in LEFT_OUT} | {
     "layers_inside": "The four parameters are those of A, and A is called self.A here.",
     "more_parameters": "A's parameters are all that trains: nothing is registered besides.",
     "names": "What should train is A, and it is called self.A here: as a module, so that its "
              "parameters are registered.",
+    "copied_A": "Whoever handed A over still holds it, to look at it or to save it: keep A itself.",
+    "looks_inside": "The rest was computed with the base's parts or parameters. BERT's base also "
+                    "drops out and norms with its own constant; another base does yet other "
+                    "things: call it.",
     "start_differs": "Where A is silent, the output is the base's.",
     "branch_missing": "The output is the base's alone: A is not heard.",
     "not_normed_again": "Its output leaves the layer without a norm: that is Bapna and Firat's "

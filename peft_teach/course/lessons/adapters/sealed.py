@@ -176,7 +176,8 @@ SEALED_MISTAKES = {
     "too_many": "Four probes are all there are. What do two outputs that are equal rule out, all "
                 "at once?",
     "always_the_same": "Whatever was inside, the answer was the same: is it made from what ask "
-                       "gives?",
+                       "gives? (Two outputs that should be equal differ by up to about 1e-5: "
+                       "torch.equal and torch.allclose's own atol, 1e-8, tell them apart.)",
     "which_half": "Both read what the attention gives. Only one reads what the feed-forward part "
                   "gives: which change of it does every norm overlook?",
     "which_input": "One reads the normed sum at the end, the other what the feed-forward part was "
@@ -184,7 +185,9 @@ SEALED_MISTAKES = {
     "unnormed": "Both leave the layer without a norm. Only one reads x.",
     "normed_or_not": "Look at one output: is it what norm makes of it?",
     "mixed": "Take two of the formulas that were confused, and look for inputs at which one of "
-             "them gives the same as before, and the other does not.",
+             "them gives the same as before, and the other does not. (Two outputs that should be "
+             "equal differ by up to about 1e-5: torch.equal and torch.allclose's own atol, 1e-8, "
+             "tell them apart.)",
 }
 
 SEALED = Exercise(

@@ -86,7 +86,11 @@ def _loud_along(A: Version) -> None:
 
 
 def _says_one_thing(A: Version) -> None:
-    A.b_up.fill_(0.02 / WIDTH**0.5)     # as long as 0.02: nothing beside u of length 1
+    A.b_up.fill_(0.002 / WIDTH**0.5)    # as long as 0.002: nothing beside u of length 1
+
+
+def _not_filled(A: Version) -> None:
+    A.W_up[0, 0] = torch.nan            # as `torch.empty` may leave it
 
 
 def _all_off(A: Version) -> None:
@@ -108,6 +112,9 @@ BROKEN: dict[str, Callable[[], nn.Module]] = {
     "draws both matrices from N(0, 0.02²)": lambda: Version(0.02, 0.02),
     "is near for short u, and far for long ones": lambda: Version(
         0.01, 0.03, act=lambda h: torch.relu(h).square()),
+    "draws from N(0, 0.01²), and says all of it five times as loud": lambda: Version(
+        act=lambda h: 5 * torch.relu(h)),
+    "has an entry that is nan": lambda: Version(change=_not_filled),
     "has zeros in both matrices": lambda: Version(0.0, 0.0),
     "has a threshold that no score passes": lambda: Version(0.01, 0.01, change=_all_off),
 }
@@ -140,6 +147,8 @@ SLIPS = {"starts with a b_up that is not zero": "not_short",
          "is loud in one direction, made of all features": "features_only",
          "draws both matrices from N(0, 0.02²)": "features_only",
          "is near for short u, and far for long ones": "not_long",
+         "draws from N(0, 0.01²), and says all of it five times as loud": "weights_only",
+         "has an entry that is nan": "not_a_number",
          "has zeros in both matrices": "silence", "has a threshold that no score passes": "silence"}
 NEAR_MISTAKES = MISTAKES | {
     "silent_accused": "Where W_up is zero, A(u) is zero. Then a ratio of two zeros is no number; "
@@ -153,6 +162,10 @@ NEAR_MISTAKES = MISTAKES | {
     "features_only": "384 features, one at a time, are 384 directions of very many. Which way is "
                      "uphill from where you are?",
     "not_long": "The bound holds for every u, the long ones among them.",
+    "weights_only": "Its matrices are as small as those of a right one, and what comes out is not: "
+                    "the law speaks of A(u).",
+    "not_a_number": "Every comparison with nan is False: assert what must hold, rather than that "
+                    "its opposite does not.",
     "silence": "It is near the base, and neither of its matrices ever moves: at most b_up learns. "
                "What of A would a backward pass have to reach?",
 }

@@ -198,7 +198,7 @@ def judge_layer(case: Mapping, seen: Any) -> Verdict:
 
 
 LAYER = Exercise(
-    id="ia3.layer", lesson="06", names=("Gains",), points=2, minutes=7, difficulty=1,
+    id="ia3.layer", lesson="06", names=("Gains",), points=2, minutes=6, difficulty=1,
     reference=f"{HERE}.gains:Gains",
     equivalents=("peft_teach.methods.ia3:IA3Linear",),
     cases=linear_cases, run=run_layer, judge=judge_layer, mistakes=MISTAKES | {
@@ -226,16 +226,52 @@ LAYER = Exercise(
 # ── ia3.merge ────────────────────────────────────────────────────────────────────────────────
 
 
-class _Bare(nn.Module):
+NESTED = (("output", "input", 4, 3, True), ("input", "output", 5, 4, True),
+          ("output", "output", 3, 5, False), ("input", "input", 6, 6, True))
+
+
+def merge_cases(seed: int) -> list[dict]:
+    """Return those of the layer; and layers of gains around such layers, "inner" (side, l)."""
+    generator = torch.Generator().manual_seed(3000 + seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    nested = [{"n_in": n_in, "n_out": n_out, "side": side, "W": draw(n_out, n_in),
+               "b": draw(n_out) if bias else None,
+               "l": draw(n_out if side == "output" else n_in),
+               "inner": [(inner, draw(n_out if inner == "output" else n_in))]}
+              for side, inner, n_in, n_out, bias in NESTED]
+    return [*({**case, "inner": []} for case in linear_cases(seed)), *nested]
+
+
+class Bare(nn.Module):
     """A finished layer that has what the task names, and no method that would do it."""
 
-    def __init__(self, case: Mapping):
+    def __init__(self, base: nn.Module, side: str, l: Tensor):
         super().__init__()
-        self.base, self.side = frozen_linear(case), case["side"]
-        self.l = nn.Parameter(case["l"].clone())
+        self.base, self.side = base, side
+        self.l = nn.Parameter(l.clone())
 
     def forward(self, x: Tensor) -> Tensor:
         return scaled(self.base, {"x": x, "l": self.l, "side": self.side})
+
+
+def _layer(case: Mapping) -> Bare:
+    """Return the layer of a case, around those that stand further in."""
+    base = frozen_linear(case)
+    for side, l in case["inner"]:
+        base = Bare(base, side, l)
+    return Bare(base, case["side"], case["l"])
+
+
+def _inside(case: Mapping) -> tuple[Tensor, Tensor | None]:
+    """Return weight and bias of what the outermost gains stand on, with the inner gains folded."""
+    W, b = case["W"], case["b"]
+    for side, l in case["inner"]:
+        W = l[:, None] * W if side == "output" else l * W
+        b = l * b if b is not None and side == "output" else b
+    return W, b
 
 
 def _state(layer: nn.Module) -> dict[str, Any]:
@@ -260,7 +296,7 @@ def _same(one: Any, other: Any) -> bool:
 
 def run_merge(fold, case: Mapping) -> dict[str, Any]:
     """Fold a finished layer; report what came out, and whether the layer changed."""
-    layer = _Bare(case)
+    layer = _layer(case)
     before = _state(layer)
     linear = fold(layer)
     seen = {"type": named(linear), "is_linear": type(linear) is nn.Linear,
@@ -279,7 +315,7 @@ def judge_merge(case: Mapping, seen: Any) -> Verdict:
     if odd := strange(seen, "type", "is_linear", "changed", type=str, is_linear=bool, changed=str,
                       shared=bool, features=list, weight=Tensor, bias=(Tensor, NoneType)):
         return odd
-    W, b, l, output = case["W"], case["b"], case["l"], case["side"] == "output"
+    (W, b), l, output = _inside(case), case["l"], case["side"] == "output"
     if seen["type"] == "None":
         return rejected("no_return")
     if seen["changed"]:
@@ -300,9 +336,12 @@ def judge_merge(case: Mapping, seen: Any) -> Verdict:
     by = l[:, None] if output else l
     right = (by * W.float()).to(W.dtype)
     told = f"side = {case['side']!r}, {W.shape[1]} features in and {W.shape[0]} out."
+    if case["inner"]:
+        told = f"{told} Its base is a layer of gains, with side = {case['inner'][-1][0]!r}."
     if not close(seen["weight"], right):
         told = f"{told} {difference('The weight', seen['weight'], right)}"
-        usual = {"l_unused": W, "plus_l": W.float() + by, "twice": by * by * W.float()}
+        usual = {"inner_lost": by * case["W"].float()} if case["inner"] else {}
+        usual |= {"l_unused": W, "plus_l": W.float() + by, "twice": by * by * W.float()}
         if W.shape[0] == W.shape[1]:
             usual["other_axis"] = (l if output else l[:, None]) * W.float()
         return Verdict(False, told, next((name for name, weight in usual.items()
@@ -321,10 +360,10 @@ def judge_merge(case: Mapping, seen: Any) -> Verdict:
 
 
 MERGE = Exercise(
-    id="ia3.merge", lesson="06", names=("fold",), points=2, minutes=8, difficulty=2,
+    id="ia3.merge", lesson="06", names=("fold",), points=2, minutes=10, difficulty=2,
     reference=f"{HERE}.gains:fold",
     equivalents=("peft_teach.methods.ia3:IA3Linear.merged",),
-    cases=linear_cases, run=run_merge, judge=judge_merge, mistakes={
+    cases=merge_cases, run=run_merge, judge=judge_merge, mistakes={
         "no_return": NO_RETURN,
         "not_linear": "A new, plain nn.Linear is wanted: nothing of the adapter should remain.",
         "layer_changed": "The layer that is folded stays as it is: whoever goes on training it "
@@ -333,6 +372,8 @@ MERGE = Exercise(
         "sizes": "nn.Linear(n_in, n_out) takes the inputs first, though its weight is "
                  "(n_out, n_in).",
         "dtype": "The new layer has the dtype of the base.",
+        "inner_lost": "The gains of the layer inside are lost: they stand between the plain layer "
+                      "and these.",
         "l_unused": "That is W as it was.",
         "plus_l": "l is added to the weight. It multiplies.",
         "twice": "l is in it twice.",
@@ -342,14 +383,14 @@ MERGE = Exercise(
         "bias_lost": "The outputs need a bias as before.",
         "bias_invented": "nn.Linear makes a bias unless it is told not to.",
         "bias_as_it_was": "Here the whole output is scaled, and the bias is a part of it.",
-        "bias_changed": "On this side the bias comes after the gains. What must become of it?",
+        "bias_changed": "Which of the gains stand before the bias is added, which behind? Only "
+                        "what stands behind it multiplies it.",
     },
     hints=("Write the output of each side as a sum: weight times input, plus bias. Where does l "
            "stand in each of the two terms?",
            "A weight is (n_out, n_in). For one side l must run down the rows, for the other along "
            "them: which needs a new axis?",
-           "Try it on a base with a bias, and on one without: compare the outputs, and look at the "
-           "layer's own weight afterwards."))
+           "Where the base is itself a layer of gains: what would make a plain layer of that one?"))
 
 
 # ── ia3.holds ────────────────────────────────────────────────────────────────────────────────
@@ -394,12 +435,18 @@ HOLDS = Exercise(
         "square_only": "It never met a base with more outputs than inputs, or fewer.",
         "too_loose": "Rounding in float32 is some millionths of what is rounded. How far apart may "
                      "two outputs be for your test?",
+        "zero": "It was never asked to mute a feature.",
+        "in_the_weight": "Called, it gives the right output. But a file keeps a weight and a bias: "
+                         "what do these two give alone?",
+        "shared": "Its outputs are right, and the layer still gives what it gave. What would it "
+                  "give if somebody trained the plain one?",
         "near_one": "That one is right for gains above zero. Nothing keeps a gain there.",
     },
     hints=("Make a layer, give l random entries, and compare what it gives with what the fold "
            "gives, on a random input. Which sides, and which bases?",
-           "Two broken ones have the right outputs: one writes into the layer's own base, one "
-           "hands the layer back. What do you look at, and when?",
+           "Several broken ones have the right outputs: they write into the layer, or are tied to "
+           "it, or hold their gains elsewhere than in the weight. What do you look at, and when? "
+           "What happens to the layer if you fill the new one's parameters with something else?",
            "Right ones round differently, and one works in float64: compare by torch.allclose, "
            "not to the bit; and ask for an nn.Linear, not for how it was made."),
     arguments=lambda pieces: (pieces["fold"], pieces["Gains"]))
@@ -541,7 +588,7 @@ def judge_by_hand(case: Any, seen: Any) -> Verdict:
 
 
 BY_HAND = Exercise(
-    id="ia3.by_hand", lesson="06", names=("by_hand",), points=1, minutes=6, difficulty=1,
+    id="ia3.by_hand", lesson="06", names=("by_hand",), points=1, minutes=5, difficulty=1,
     answer=VALUE, reference=f"{HERE}.exercises:FOUND",
     cases=lambda seed: [{"shots": 16}], run=run_by_hand, judge=judge_by_hand,
     mistakes={

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ....core import Adapter
 
@@ -27,8 +28,11 @@ class Gains(Adapter):
 
 @torch.no_grad()
 def fold(layer: nn.Module) -> nn.Linear:
-    """Return a plain linear layer that gives what a layer with base, side and l gives."""
-    linear = copy.deepcopy(layer.base)
+    """Return a plain linear layer that gives what a layer with base, side and l gives.
+
+    The base may be such a layer itself.
+    """
+    linear = copy.deepcopy(layer.base) if isinstance(layer.base, nn.Linear) else fold(layer.base)
     if layer.side == "input":
         linear.weight.copy_(linear.weight * layer.l)                  # column by column
         return linear
@@ -39,18 +43,23 @@ def fold(layer: nn.Module) -> nn.Linear:
 
 
 def fold_holds(fold: Callable, make: Callable) -> None:
-    """Object to a `fold` whose layer is not plain, differs, or has changed what was folded."""
+    """Object to a `fold` whose layer is not plain, differs, or is tied to what was folded."""
     for side in ("output", "input"):
         for bias, n_in in ((True, 6), (False, 6), (True, 4)):    # square, so that both axes fit
             base = nn.Linear(n_in, 6, bias=bias).requires_grad_(False)
             layer = make(base, side)
             with torch.no_grad():
                 layer.l.copy_(torch.randn(len(layer.l)))
+                layer.l[0] = 0
                 x = torch.randn(4, n_in)
                 before = layer(x)
                 linear = fold(layer)
                 assert type(linear) is nn.Linear
                 assert torch.allclose(linear(x), before, atol=1e-5)
+                by_itself = F.linear(x, linear.weight, linear.bias)      # no hook in it
+                assert torch.allclose(by_itself, before, atol=1e-5)
+                for p in linear.parameters():
+                    p.fill_(0.5)
                 assert torch.equal(layer(x), before)
 
 

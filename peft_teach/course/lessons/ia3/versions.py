@@ -127,6 +127,30 @@ def _in_half(layer: nn.Module) -> nn.Linear:
     return linear
 
 
+def _zero_for_one(l: Tensor) -> Tensor:
+    return torch.where(l == 0, torch.ones_like(l), l)
+
+
+@torch.no_grad()
+def _by_a_hook(layer: nn.Module) -> nn.Linear:
+    """Return the base's weight, and multiply when it is called: a file of it has no gains."""
+    linear = copy.deepcopy(layer.base)
+    l = layer.l.detach().clone()
+    if layer.side == "output":
+        linear.register_forward_hook(lambda module, inputs, y: l * y)
+    else:
+        linear.register_forward_pre_hook(lambda module, inputs: (l * inputs[0],))
+    return linear
+
+
+@torch.no_grad()
+def _shares_the_bias(layer: nn.Module) -> nn.Linear:
+    linear = fold(layer)
+    if layer.side == "input" and linear.bias is not None:
+        linear.bias = layer.base.bias
+    return linear
+
+
 @torch.no_grad()
 def _square_only(layer: nn.Module) -> nn.Linear:
     folded = fold(layer)
@@ -162,14 +186,21 @@ BROKEN = {
     "rounds the weight to bfloat16": _in_half,
     "sets the layer's own gains to one": _sets_to_one,
     "hands back a copy of the layer": copy.deepcopy,
+    "takes a gain of zero for one": version(*[_zero_for_one] * 3),
+    "multiplies by a hook, and leaves the weight as it was": _by_a_hook,
+    "shares the base's bias where the input is scaled": _shares_the_bias,
 }
 _NAMES = list(BROKEN)
 # Those that no test finds that leaves every gain at one.
-AT_ONES = set(_NAMES[:6]) | {"divides by l"}
+AT_ONES = set(_NAMES[:6]) | {"divides by l", "takes a gain of zero for one"}
 # Let through, and no others: which slip it was.
-SLIPS = {"no_bias": {_NAMES[0], _NAMES[1], "loses the bias"},
-         "one_side": {_NAMES[1], _NAMES[3], _NAMES[4], _NAMES[5], _NAMES[0]},
+_SHARES = "shares the base's bias where the input is scaled"
+SLIPS = {"shared": {_SHARES},
+         "no_bias": {_NAMES[0], _NAMES[1], "loses the bias", _SHARES},
+         "one_side": {_NAMES[1], _NAMES[3], _NAMES[4], _NAMES[5], _NAMES[0], _SHARES},
          "near_one": {"takes |l| for l"},
+         "zero": {"takes a gain of zero for one"},
+         "in_the_weight": {"multiplies by a hook, and leaves the weight as it was"},
          "afterwards": {"writes the gains into the layer's own base, too",
                         "sets the layer's own gains to one"},
          "not_plain": {"hands the layer back as it is", "hands back a copy of the layer"},
