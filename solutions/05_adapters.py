@@ -649,7 +649,7 @@ for method in ("lora", "bottleneck"):
     print(f"   {method:11s} of {bench['smollm2', method]['parameters']:,} parameters {records.accuracy(runs)[0]:.1%}: " + ", ".join(f"{run['accuracy']:.0%}" for run in runs))
 
 # %% [markdown]
-# The first line varies with what else the machine is doing; in our run a LoRA that is not merged cost as much as the
+# The first line varies with what else the machine is doing; in our run a LoRA that is not merged cost about as much as the
 # adapters.
 
 # %%

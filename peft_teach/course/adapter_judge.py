@@ -351,7 +351,8 @@ def _factor(y: Tensor, base: Tensor, right: Tensor) -> str:
     if base.shape != right.shape:
         return ""
     ratio = ((y.float() - base.float()) / (right.float() - base.float())).flatten()
-    if ratio.isfinite().all() and ratio.std() < 0.02 * ratio.abs().mean() + 1e-6:
+    alike = ratio.isfinite().all() and ratio.std() < 0.02 * ratio.abs().mean() + 1e-6
+    if alike and abs(ratio.mean() - 1) > 0.005:    # of 1 there is nothing to tell
         return f"What is added is {ratio.mean():.3g} times the expected, everywhere."
     return ""
 
