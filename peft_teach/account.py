@@ -11,6 +11,8 @@ looked up; sources of the rule of thumb: Rajbhandari et al. 2020, arXiv 1910.020
 """
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -138,21 +140,31 @@ def activations(model: nn.Module, batch: dict[str, Tensor]) -> int:
     Weights that are saved are not counted, and views of one tensor count once. The random
     generator and the model's mode are put back.
     """
+    devices = [p.device for p in model.parameters() if p.is_cuda][:1]
+    with (models.in_mode(model, training=True), torch.enable_grad(),
+          torch.random.fork_rng(devices), saved(model) as found):
+        out = model(**batch)              # alive until counted: no address is used twice
+    del out
+    return sum(found.values())
+
+
+@contextmanager
+def saved(model: nn.Module) -> Iterator[dict[int, int]]:
+    """Count what autograd saves inside of the block, in bytes, each piece of memory once.
+
+    What belongs to the model itself, as its weights do, is left out. A graph that is dropped inside
+    of the block may leave its memory to the next one, which then counts as the same piece.
+    """
     known = {_storage(p) for p in (*model.parameters(), *model.buffers())}
-    saved: dict[int, int] = {}
+    found: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
         if _storage(tensor) not in known:
-            saved[_storage(tensor)] = tensor.untyped_storage().nbytes()
+            found[_storage(tensor)] = tensor.untyped_storage().nbytes()
         return tensor.detach()    # a layer that keeps its own output would keep itself alive
 
-    devices = [p.device for p in model.parameters() if p.is_cuda][:1]
-    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-    with (models.in_mode(model, training=True), torch.enable_grad(),
-          torch.random.fork_rng(devices), hooks):
-        out = model(**batch)              # alive until counted: no address is used twice
-    del out
-    return sum(saved.values())
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield found
 
 
 def _storage(tensor: Tensor) -> int:

@@ -80,6 +80,18 @@ def test_counting_activations_keeps_none():
     assert [ref() for ref in seen] == [None]
 
 
+def test_what_a_layer_saves_is_its_input_without_its_weight():
+    layer = torch.nn.Linear(6, 5)
+    x = torch.randn(4, 6)
+    with account.saved(layer) as found:
+        y = layer(x)
+        _ = layer(x) + y                 # the same input again is the same memory
+    assert sum(found.values()) == x.nbytes
+    with account.saved(layer) as found, torch.no_grad():
+        layer(x)
+    assert not found
+
+
 def test_counts_are_the_closed_form():
     model = pt.lora.inject(pt.models.load("minilm", labels=2)[0], pt.lora.Config(rank=4))
     counted = account.parameters(model)

@@ -527,7 +527,9 @@ def frozen_stays(train, model):
                     "model.parameters())\n    train(model)"),
                 but(FROZEN, "assert torch", "assert not p.requires_grad and torch"),
                 but(FROZEN, "assert torch.equal(p, before[name]), name",
-                    "assert not p.requires_grad")),
+                    "assert not p.requires_grad"),
+                but(FROZEN, "    before", "    held = dict(model.named_parameters())\n    before",
+                    "assert torch", "assert p is held[name] and torch")),
     "not_once": but(FROZEN, "    train(model)", "    train(model)\n    train(model)"),
     "another_model": but(FROZEN, "    train(model)", "    import copy\n"
                          "    model = copy.deepcopy(model)\n    train(model)"),
@@ -555,55 +557,62 @@ BEYOND["full.frozen_stays"] = but(FROZEN, " if not p.requires_grad}",
 # ── full.pair ────────────────────────────────────────────────────────────────────────────────
 
 PAIR = """
-first_run = {"reads": "pooler", "steps": "end", "rate": 0.1}
-second_run = {"reads": "mean", "steps": "end", "rate": 0.1}
-foretold = {"place": "apart", "steps": "together"}
+first_run = {"reads": "pooler", "features": "standardized", "steps": 2500}
+second_run = {"reads": "mean", "features": "standardized", "steps": 2500}
+foretold = {"place": "apart", "steps": "together", "scale": "together"}
 """
 STEPS = """
-first_run = {"reads": "pooler", "steps": 250, "rate": 0.1}
-second_run = first_run | {"steps": "end"}
-foretold = {"place": "together", "steps": "apart"}
+first_run = {"reads": "pooler", "features": "raw", "steps": 250}
+second_run = first_run | {"steps": 2500}
+foretold = {"place": "together", "steps": "apart", "scale": "together"}
 """
 
 RIGHT["full.pair"] = {
-    "two places, at the end": PAIR,
-    "two ends of one place": STEPS,
-    "a rate that has no say at the end": but(STEPS, '{"steps": "end"}',
-                                             '{"steps": "end", "rate": 0.3}'),
-    "rates that have no say": but(PAIR, '"rate": 0.1}\nsecond', '"rate": 0.03}\nsecond'),
+    "two places, nothing else to blame": PAIR,
+    "two places, after more steps": but(PAIR.replace("standardized", "raw"),
+                                        '"scale": "together"', '"scale": "apart"'),
+    "two places, standardized": but(PAIR.replace("2500", "250"), '"steps": "together"',
+                                    '"steps": "apart"'),
+    "more steps": STEPS,
+    "more steps, standardized": but(STEPS, "raw", "standardized"),
+    "another scale": but(STEPS, '{"steps": 2500}', '{"features": "standardized"}',
+                         '"steps": "apart", "scale": "together"',
+                         '"steps": "together", "scale": "apart"'),
+    "another scale, after more steps": but(STEPS, "250}", "2500}", '{"steps": 2500}',
+                                           '{"features": "standardized"}',
+                                           '"steps": "apart", "scale": "together"',
+                                           '"steps": "together", "scale": "apart"'),
     "the other way round": """
-foretold = dict(steps="together", place="apart")
-second_run = dict(reads="pooler", rate=0.3, steps="end")
+foretold = dict(scale="together", steps="together", place="apart")
+second_run = dict(reads="pooler", steps=2_500, features="standardized")
 first_run = {**second_run, "reads": "mean"}
 """,
-    "NumPy": but(PAIR, "second_run", "import numpy as np\n\nsecond_run",
-                 '"mean", "steps": "end", "rate": 0.1',
-                 '"mean", "steps": "end", "rate": np.float64(0.1)'),
+    "NumPy": "import numpy as np\n" + PAIR.replace("2500", "np.int64(2500)"),
 }
 
 WRONG["full.pair"] = {
-    "both_apart": """
-first_run = {"reads": "pooler", "steps": 250, "rate": 0.1}
-second_run = {"reads": "mean", "steps": 250, "rate": 0.1}
-foretold = {"place": "apart", "steps": "together"}
+    "all_apart": """
+first_run = {"reads": "pooler", "features": "raw", "steps": 250}
+second_run = {"reads": "mean", "features": "raw", "steps": 250}
+foretold = {"place": "apart", "steps": "together", "scale": "together"}
 """,
-    "both_together": but(STEPS, "pooler", "mean"),
-    "not_controlled": """
-first_run = {"reads": "pooler", "steps": 250, "rate": 0.1}
-second_run = {"reads": "mean", "steps": "end", "rate": 0.1}
-foretold = {"place": "apart", "steps": "together"}
-""",
-    "beside_the_point": but(STEPS, '{"steps": "end"}', '{"rate": 0.3}'),
-    "same": (but(STEPS, ' | {"steps": "end"}', ""),
-             but(STEPS, "250", '"end"', '{"steps": "end"}', '{"rate": 0.3}')),
-    "no_setting": (but(STEPS, '{"steps": "end"}', '{"steps": 1000}'),
-                   but(STEPS, '{"steps": "end"}', '{"seed": 1}'),
-                   but(PAIR, '{"reads": "mean", "steps": "end", "rate": 0.1}', '"mean"')),
-    "no_forecast": (but(PAIR, '"apart", "steps": "together"', '"apart"'),
+    "all_together": (but(STEPS, "pooler", "mean"),
+                     but(STEPS, "pooler", "mean", '{"steps": 2500}',
+                         '{"features": "standardized"}')),
+    "not_controlled": (
+        but(PAIR, '"mean", "features": "standardized"', '"mean", "features": "raw"'),
+        but(STEPS, '{"steps": 2500}', '{"steps": 2500, "features": "standardized"}')),
+    "same": but(STEPS, ' | {"steps": 2500}', ""),
+    "no_setting": (but(STEPS, '{"steps": 2500}', '{"steps": 1000}'),
+                   but(STEPS, '{"steps": 2500}', '{"rate": 0.3}'),
+                   but(PAIR, '{"reads": "mean", "features": "standardized", "steps": 2500}',
+                       '"mean"')),
+    "no_forecast": (but(PAIR, ', "scale": "together"', ""),
                     but(PAIR, '"apart", "steps"', '"mean", "steps"')),
-    "wrong_forecast": (but(PAIR, '"apart", "steps": "together"', '"together", "steps": "apart"'),
-                       but(PAIR, '"apart", "steps"', '"together", "steps"'),
-                       but(STEPS, '"together", "steps"', '"apart", "steps"')),
+    "wrong_forecast": (but(PAIR, '"place": "apart", "steps": "together"',
+                           '"place": "together", "steps": "apart"'),
+                       but(PAIR, '"scale": "together"', '"scale": "apart"'),
+                       but(STEPS, '"place": "together"', '"place": "apart"')),
 }
 
 # ── full.culprits ────────────────────────────────────────────────────────────────────────────

@@ -818,46 +818,45 @@ def _headed_by(head_only: Callable[[nn.Module], Any]) -> Classifier:
 # ── full.pair ────────────────────────────────────────────────────────────────────────────────
 
 APART, TOGETHER = "apart", "together"
-SETTINGS = {"reads": ("pooler", "mean"), "steps": (250, "end"), "rate": (0.03, 0.1, 0.3)}
+SETTINGS = {"reads": ("pooler", "mean"), "features": ("raw", "standardized"),
+            "steps": (250, 2500)}
 # Whether a run ends low, by each explanation of the eight points.
 LOW = {"place": lambda run: run["reads"] == "pooler",
-       "steps": lambda run: run["reads"] == "pooler" and run["steps"] == 250}
+       "steps": lambda run: run["reads"] == "pooler" and run["steps"] == 250,
+       "scale": lambda run: run["reads"] == "pooler" and run["features"] == "raw"}
 
-FIRST = {"reads": "pooler", "steps": "end", "rate": 0.1}
-SECOND = {"reads": "mean", "steps": "end", "rate": 0.1}
-FORETOLD = {"place": APART, "steps": TOGETHER}
+FIRST = {"reads": "pooler", "features": "standardized", "steps": 2500}
+SECOND = {"reads": "mean", "features": "standardized", "steps": 2500}
+FORETOLD = {"place": APART, "steps": TOGETHER, "scale": TOGETHER}
 
 
 def judge_pair(case: None, found) -> Verdict:
-    """Ask of two runs whether they differ in one thing, and tell two explanations apart."""
+    """Ask of two runs whether they differ in one thing, and tell explanations apart."""
     if not isinstance(found, list | tuple) or len(found) != 3:
         return Verdict(False, f"What came back is {named(found)}, not two runs and a forecast.")
     *runs, foretold = found
     for run in runs:
         if odd := _no_setting(run):
             return rejected("no_setting", odd)
-    ends = "end" in (runs[0]["steps"], runs[1]["steps"])      # where the rate has no say
-    differing = [name for name in SETTINGS
-                 if runs[0][name] != runs[1][name] and not (name == "rate" and ends)]
+    differing = [name for name in SETTINGS if runs[0][name] != runs[1][name]]
     if not differing:
         return rejected("same", f"They are {runs[0]} and {runs[1]}.")
     told = f"They differ in {' and '.join(differing)}."
     if len(differing) > 1:
         return rejected("not_controlled", told)
-    if differing == ["rate"]:
-        return rejected("beside_the_point", told)
     right = {name: APART if low(runs[0]) != low(runs[1]) else TOGETHER
              for name, low in LOW.items()}
-    if right["place"] == right["steps"]:
-        return rejected(f"both_{right['place']}", told)
+    if len(set(right.values())) == 1:
+        return rejected(f"all_{right['place']}", f"{told} Each of the three explanations foretells "
+                                                 f"that these two end {right['place']}.")
     if not isinstance(foretold, dict) or foretold.keys() != right.keys() or not all(
             value in (APART, TOGETHER) for value in foretold.values()):
         return rejected("no_forecast", f"The forecast is {foretold!r}.")
     if wrong := [name for name in right if foretold[name] != right[name]]:
         return rejected("wrong_forecast", f"{told} Look again at what is foretold, if it is the "
                                           f"{wrong[0]}.")
-    return Verdict(True, f"{told} If it is the place, they end {right['place']}; if it is the "
-                         f"steps, {right['steps']}: the run will tell.")
+    return Verdict(True, f"{told} " + "; ".join(
+        f"if it is the {name}, they end {end}" for name, end in right.items()) + ".")
 
 
 def _no_setting(run: Any) -> str:
@@ -869,18 +868,17 @@ def _no_setting(run: Any) -> str:
 
 
 PAIR_MISTAKES = {
-    "no_setting": "Each run is a dict with reads, steps and rate, and values out of the table.",
-    "same": "Two runs that differ in nothing that has a say tell nothing apart but luck.",
+    "no_setting": "Each run is a dict with reads, features and steps, and values out of the table.",
+    "same": "Two runs that differ in nothing tell nothing apart but luck.",
     "not_controlled": "If they end apart, which of these was it? Change one thing.",
-    "beside_the_point": "Neither explanation says anything of the rate, so neither could fail.",
-    "both_apart": "Both explanations foretell that these two end apart. So whatever comes out, "
-                  "both survive, or both fall.",
-    "both_together": "Both explanations foretell that these two end together. So whatever comes "
-                     "out, both survive, or both fall.",
-    "no_forecast": "For each explanation, place and steps, say whether the two runs would end "
-                   "\"apart\" or \"together\" if it were the whole truth.",
-    "wrong_forecast": "Take that explanation for the whole truth: which of the four, pooler or "
-                      "mean after 250 steps or at the end, are then low?",
+    "all_apart": "So whatever comes out, all three survive, or all three fall. Change what one of "
+                 "them blames, in both runs.",
+    "all_together": "So whatever comes out, all three survive, or all three fall. Take a run that "
+                    "at least one of them says is low.",
+    "no_forecast": "For each explanation, place, steps and scale, say whether the two runs would "
+                   "end \"apart\" or \"together\" if it were the whole truth.",
+    "wrong_forecast": "Take that explanation for the whole truth: which of your two runs, if any, "
+                      "has what it blames, and so ends low?",
 }
 
 PAIR = Exercise(
@@ -890,12 +888,13 @@ PAIR = Exercise(
                     for name in ("FIRST", "SECOND", "FORETOLD")),
     cases=lambda seed: [None], run=lambda answer, case: answer, judge=judge_pair,
     mistakes=PAIR_MISTAKES,
-    hints=("Write down the four combinations of place and steps. Which of them end low if the "
-           "place is the whole truth? Which if the steps are?",
-           "Two runs decide if one explanation has them end apart and the other together.",
-           "The pair that stands there, pooler and mean after 250 steps, ends apart under both. "
-           "Which of its two runs do you exchange, and for what, so that one explanation has them "
-           "end together?"))
+    hints=("A run ends low if it has what an explanation blames. Go through the eight combinations "
+           "of the table: which end low if the place is to blame? The steps? The scale?",
+           "Two runs decide something if at least one explanation has them end apart and at least "
+           "one together.",
+           "The two heads that were compared, on raw features after 250 steps, end apart by all "
+           "three. What could you change in both of them, so that one explanation has nothing to "
+           "blame any more?"))
 
 
 # ── full.culprits ────────────────────────────────────────────────────────────────────────────

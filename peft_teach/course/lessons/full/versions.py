@@ -67,6 +67,12 @@ def sets_by_hand(model):
         _replace(model, name, torch.zeros(p.shape))
 
 
+def puts_an_equal_one_in_its_place(model):
+    """Put a new parameter with the very same entries in the place of each frozen one."""
+    for name, p in _apart(model)[1].items():
+        _replace(model, name, p.detach().clone())
+
+
 def freezes_at_its_end(model):
     """Train what may train; then freeze all."""
     loss = trains(model)
@@ -148,6 +154,8 @@ RIGHT = {
     "does nothing at all": rests,
     "moves what may train by a million": goes_far,
     "puts a new tensor in the place of what may train": sets_by_hand,
+    "puts a tensor with the very same entries in the place of what is frozen":
+        puts_an_equal_one_in_its_place,
     "freezes everything once it has trained": freezes_at_its_end,
     "thaws everything once it has trained, and moves nothing more": thaws_at_its_end,
 }
