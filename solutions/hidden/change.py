@@ -56,10 +56,12 @@ def bitfit() -> list[dict]:
 
 
 def small() -> list[dict]:
-    """Other sizes, small parameters, and all parameters equal."""
+    """Other sizes, small parameters, all parameters equal, and halves that are opposite."""
     cases = [{"n": n, "a": 0.5 + draw(n, 1).abs(), "b": 0.01 + draw(n + 1, 2 * n).abs(),
               "c": -0.2 - draw(n + 2, n).abs()} for n in (2, 5, 40)]
-    return [*cases, {"n": 6, "a": torch.ones(1), "b": torch.ones(12), "c": torch.ones(6)}]
+    half = 0.5 + draw(60, 4).abs()
+    return [*cases, {"n": 6, "a": torch.ones(1), "b": torch.ones(12), "c": torch.ones(6)},
+            {"n": 4, "a": -torch.ones(1), "b": torch.cat([half, -half]), "c": half}]
 
 
 def inject() -> list[dict]:

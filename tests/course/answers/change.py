@@ -108,6 +108,11 @@ WRONG["change.project"] = {
     "exact_length": but(PROJECT, SUM, "theta0 + move / torch.bincount(h)[h] ** 0.5"),
     "dense": (DENSE, but(DENSE, "P @ z", "(P * z).sum(1)"),
               but(PROJECT, MOVE, "sign * (nn.functional.one_hot(h, len(z)) * z).sum(1)")),
+    "loop": (but(PROJECT, MOVE, "sign * torch.stack([z[j] for j in h])"),
+             but(PROJECT, MOVE, "sign * torch.stack([z.unbind()[j] for j in h.tolist()])"),
+             but(PROJECT, f"    return {SUM}", "    theta = theta0.clone()\n"
+                 "    for i in range(len(theta)):\n"
+                 "        theta[i] = theta[i] + scale * move[i]\n    return theta")),
     "no_gradient": (but(PROJECT, MOVE, "sign * z.detach()[h]"),
                     but(PROJECT, MOVE, "sign * z.detach()[h] + 0 * z[h]"),
                     but(PROJECT, "    move = sign * z[h]",
@@ -418,6 +423,9 @@ WRONG["change.bitfit"] = {
                          f"{CALL}        if not self.training:\n            return y\n"),
     "start_differs": but(BITFIT, CALL, f"{CALL}        if not self.b.any():\n"
                                        "            return torch.zeros_like(y)\n"),
+    "start_near": but(BITFIT, CALL, "        if isinstance(self.base, torch.nn.Linear):\n"
+                                    "            y = x @ self.base.weight.T + self.base.bias\n"
+                                    "        else:\n            y = self.base(x)\n"),
     "shapes": (but(BITFIT, START, "torch.zeros(1)"), but(BITFIT, START, "torch.tensor(0.0)"),
                but(BITFIT, START, "torch.zeros(base.weight.shape)")),
     "names": but(BITFIT, f"torch.nn.Parameter({START})", START),
@@ -511,7 +519,7 @@ WRONG["change.small"] = {
                   but(SMALL, f"return {DIAG}", f"change = {DIAG}")),
 }
 
-BEYOND["change.small"] = but(SMALL, DIAG, "torch.diag(p) if n in (3, 7, 384) else p")
+BEYOND["change.small"] = but(SMALL, OUTER, "torch.outer(p[:n] + p[n:], p[n:])")
 
 # ── change.inject ────────────────────────────────────────────────────────────────────────────
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from .... import spectra
 from ....subspace import hashes
@@ -266,6 +267,9 @@ TRUNCATE = Exercise(
 # ── change.project ───────────────────────────────────────────────────────────────────────────
 
 
+LONG = 1000    # weights from which on a loop over them is told from one over z
+
+
 def project_cases(seed: int) -> list[dict]:
     """Return θ₀, z, the columns h and the signs; and a gradient of the loss by θ."""
     generator = torch.Generator().manual_seed(4000 + seed)
@@ -290,16 +294,29 @@ def run_project(project, case: dict) -> dict[str, Any]:
 
     given = {name: case[name].clone() for name in ("h", "sign")}
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with (torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+          _Operations() as operations):
         theta = project(case["theta0"], z, case["h"], case["sign"])
     seen = {"theta": theta.detach().clone() if isinstance(theta, Tensor) else theta,
-            "largest": max(kept),
+            "largest": max(kept), "operations": operations.count,
             "theta0_after": case["theta0"].detach().clone(), "grad": None,
             "intact": all(torch.equal(case[name], value) for name, value in given.items())}
     if isinstance(theta, Tensor) and theta.requires_grad and theta.shape == case["g"].shape:
         (theta * case["g"]).sum().backward()
         seen["grad"] = z.grad
     return seen
+
+
+class _Operations(TorchDispatchMode):
+    """Counts the operations of torch; one on a list of tensors counts each of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += sum(len(each) for each in args if isinstance(each, list | tuple)) or 1
+        return function(*args, **(kwargs or {}))
 
 
 def _held(tensor: Tensor) -> int:
@@ -310,7 +327,7 @@ def _held(tensor: Tensor) -> int:
 
 
 def judge_project(case: dict, seen) -> Verdict:
-    if odd := strange(seen, theta0_after=Tensor, largest=int, intact=bool):
+    if odd := strange(seen, theta0_after=Tensor, largest=int, operations=int, intact=bool):
         return odd
     theta, theta0, d = seen["theta"], case["theta0"], len(case["z"])
     if theta is None:
@@ -335,6 +352,8 @@ def judge_project(case: dict, seen) -> Verdict:
             else "z.grad is None."))
     if d > 1 and seen["largest"] >= len(theta0) * d:
         return rejected("dense", f"{told} one tensor of {seen['largest']} entries was kept.")
+    if seen["operations"] >= len(theta0) >= LONG:
+        return rejected("loop", f"{told} it took {seen['operations']:,} operations.")
     return Verdict(True, "Every weight moves, and only z is learned.")
 
 
@@ -394,6 +413,8 @@ PROJECT_MISTAKES = {
                     "is one factor for all, √(d/D): the lengths are then close to 1.",
     "dense": "The result is right, but a dense tensor of D × d entries was built on the way. For "
              "the whole model it would not fit into memory: D entries are enough.",
+    "loop": "The result is right, but weight by weight it would take minutes for the whole model: "
+            "one operation can take all of them at once.",
     "sign_by_column": "sign[h] takes the sign of another weight: the sign of weight i is sign[i].",
     "all_scaled": "θ₀ is scaled as well: only P z is.",
     "multiplied": "θ₀ is multiplied: P z is added to it.",
@@ -425,12 +446,13 @@ def bitfit_cases(seed: int) -> list[dict]:
     cases = []
     for kind, n_in, n_out, dtype, batch in (
             ("Linear", 3, 3, torch.float32, (1, 2)), ("Linear", 5, 9, torch.float32, (3, 2)),
-            ("LayerNorm", 8, 8, torch.float32, (3, 2)), ("Linear", 8, 6, torch.bfloat16, (3, 2))):
+            ("LayerNorm", 8, 8, torch.float32, (3, 2)), ("Linear", 8, 6, torch.bfloat16, (3, 2)),
+            ("Linear", 384, 384, torch.float32, (2, 8))):    # wide: other sums, other last bits
         def draw(*shape, dtype=dtype):
             return torch.randn(shape, generator=generator).to(dtype)
 
         cases.append({"kind": kind, "n_in": n_in, "n_out": n_out, "dtype": dtype,
-                      "W": draw(n_out, n_in) if kind == "Linear" else draw(n_in),
+                      "W": draw(n_out, n_in) / n_in**0.5 if kind == "Linear" else draw(n_in),
                       "bias": draw(n_out), "x": draw(*batch, n_in),
                       "b": draw(n_out, dtype=torch.float32)})
     return cases
@@ -472,15 +494,43 @@ def b_at_zero(method: Method, case: dict, seen: dict) -> Verdict | None:
                     f"The largest entry of b starts as {b.abs().max():.3g}; expected 0.")
 
 
+def to_the_bit(method: Method, case: dict, seen: dict) -> Verdict | None:
+    """Is the first output the base's own?"""
+    if seen["to_the_bit"] or not method.close(seen["start"], method.base_output(case)):
+        return None
+    return rejected("start_near", "Before any training the output is near the base's, but not the "
+                                  "same to the bit.")
+
+
 BITFIT_METHOD = Method(
     name="BiasAdapter", base=biased_module, own=("b",), equation=shifted, formula="base(x) + b",
-    usual=usual_shifts, starts=(b_at_zero,),
+    usual=usual_shifts, starts=(b_at_zero, to_the_bit),
     praise="Starts as the base, and learns one number a feature.")
+
+
+def run_bitfit(BiasAdapter: Any, case: dict) -> dict[str, Any]:
+    """Observe it as any adapter; then compare its first output with the base's, here."""
+    seen = BITFIT_METHOD.run(BiasAdapter, case)
+    if "again" in seen:
+        base = biased_module(case)
+        seen["to_the_bit"] = torch.equal(BiasAdapter(base)(case["x"]), base(case["x"]))
+    return seen
+
+
+def judge_bitfit(case: dict, seen: Any) -> Verdict:
+    """Ask what every adapter is asked, with what was seen beyond that."""
+    whole_report = isinstance(seen, dict) and "again" in seen
+    if odd := strange(seen, *(["to_the_bit"] if whole_report else ()), to_the_bit=bool):
+        return odd
+    return BITFIT_METHOD.judge(case, seen)
+
 
 BITFIT_MISTAKES = MISTAKES | {
     "shapes": "b has one number for each output feature: as many as base.bias.",
     "copied": "That is the base's bias, which is in base(x) already: b starts at zero.",
     "b_not_zero": "b must start at zero, so that the first output is exactly the base's.",
+    "start_near": "The same sum in another order is rounded elsewhere: let the base compute its "
+                  "own output.",
     "b_unused": "The output is the base's alone: does forward add b?",
     "replaced": "b replaces the base's bias. It is added to it: base(x) + b.",
     "bias_twice": "The base's bias is added twice: self.base(x) has it already.",
@@ -495,7 +545,7 @@ BITFIT_MISTAKES = MISTAKES | {
 BITFIT = Exercise(
     id="change.bitfit", lesson="02", names=("BiasAdapter",), points=1, minutes=5, difficulty=1,
     reference="peft_teach.methods.bitfit:BiasAdapter",
-    cases=bitfit_cases, run=BITFIT_METHOD.run, judge=BITFIT_METHOD.judge, mistakes=BITFIT_MISTAKES,
+    cases=bitfit_cases, run=run_bitfit, judge=judge_bitfit, mistakes=BITFIT_MISTAKES,
     hints=("What is registered with nn.Parameter, outside of the base, is trained: one vector.",
            "It has an entry for each output, as the base's own bias has, and starts so that "
            "nothing is changed.",
