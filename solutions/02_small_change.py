@@ -34,7 +34,7 @@
 #
 # | | |
 # |---|---|
-# | **Time** | about 60 minutes: 6 exercises (45 min), reading and playing; Run All takes two to three minutes |
+# | **Time** | about 90 minutes, 46 of them for 6 exercises; Run All takes two to three minutes |
 # | **You need** | lessons 00 and 01; matrix products |
 # | **Data** | 10,041 sentences from film reviews, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
 #

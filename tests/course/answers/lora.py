@@ -158,6 +158,9 @@ WRONG["lora.layer"] = {
     "both_zero": but(LAYER, A, "torch.zeros(rank, base.in_features)"),
     "bias_missing": but(LAYER, "self.base(x)", "nn.functional.linear(x, self.base.weight)"),
     "dtype": (but(LAYER, ADDED, "y + u"), but(LAYER, "x.float()", "x")),
+    "halved": (but(LAYER, BRANCH, "x @ self.A.T.to(x.dtype) @ self.B.T.to(x.dtype)"),
+               but(LAYER, BRANCH, "(x @ self.A.T.to(x.dtype)).float() @ self.B.T"),
+               but(LAYER, BRANCH, "(x.float() @ self.A.T).to(x.dtype) @ self.B.T.to(x.dtype)")),
     "small_steps": but(LAYER, A, f"({A}).to(base.weight.dtype)", B, f"{B}.to(base.weight.dtype)",
                        "x.float()", "x"),
     "input_cut": (but(LAYER, Y, f"        with torch.no_grad():\n    {Y}"),
@@ -582,30 +585,30 @@ BEYOND["lora.merge"] = but(
 # ── lora.pairs ───────────────────────────────────────────────────────────────────────────────
 
 PAIRS = """
-verdicts = ["better", "no difference seen", "worse", "no difference seen"]
+verdicts = ["better", "no difference seen", "worse"]
 """
-LIST = '["better", "no difference seen", "worse", "no difference seen"]'
+LIST = '["better", "no difference seen", "worse"]'
 
 RIGHT["lora.pairs"] = {
     "a list": PAIRS,
     "a tuple, in large letters": but(PAIRS, "[", "(", "]", ")", '"worse"', '"Worse"', '"better"',
                                      '"BETTER"'),
-    "by number": but(PAIRS, LIST, '{1: "better", 2: "no difference seen", 3: "worse", '
-                                  '4: "no difference seen"}'),
-    "by number, from the last": but(PAIRS, LIST, '{4: "no difference seen", 3: "worse", '
-                                                 '2: "no difference seen", 1: "better"}'),
+    "by number": but(PAIRS, LIST, '{1: "better", 2: "no difference seen", 3: "worse"}'),
+    "by number, from the last": but(PAIRS, LIST, '{3: "worse", 2: "no difference seen", '
+                                                 '1: "better"}'),
     "NumPy": but("import numpy as np\n" + PAIRS, LIST, f"np.array({LIST})"),
     "named": """
 same = "no difference seen"
-verdicts = [same] * 4
+verdicts = [same] * 3
 verdicts[0], verdicts[2] = "better", "worse"
 """,
 }
 
 WRONG["lora.pairs"] = {
-    "too_shy": but(PAIRS, LIST, '4 * ["no difference seen"]'),
-    "too_sure": (but(PAIRS, '"better", "no difference seen"', '"better", "better"'),
-                 but(PAIRS, '"worse", "no difference seen"', '"worse", "better"')),
+    "too_shy": (but(PAIRS, LIST, '3 * ["no difference seen"]'),
+                but(PAIRS, '"worse"', '"no difference seen"')),
+    "too_sure": (but(PAIRS, '"no difference seen"', '"better"'),
+                 but(PAIRS, '"no difference seen"', '"worse"')),
     "wrong_way": (but(PAIRS, '"worse"', '"better"'), but(PAIRS, '"better"', '"worse"')),
     "not_verdicts": (but(PAIRS, '"better"', '"same"'), but(PAIRS, '"better", ', ""),
                      but(PAIRS, LIST, '"worse"'), but(PAIRS, LIST, "4")),

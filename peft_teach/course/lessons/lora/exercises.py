@@ -211,23 +211,39 @@ def random_beside_zero(method: Method, case: dict, seen: dict) -> Verdict | None
     if seen["built"]:
         return rejected("matrix_built", f"A call of the layer built a matrix of {case['n_out']} × "
                                         f"{case['n_in']}.")
+    if seen["halved"]:
+        return rejected("halved", f"On a {case['W'].dtype} base, a product with A or B is computed "
+                                  f"in {case['W'].dtype}.")
     return None
 
 
+PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "mv", "addmv")    # what matrix products come down to
+
+
 class _Watch(TorchDispatchMode):
-    """Notices when a tensor of at least `size` entries is made that is none of the base's."""
+    """Notices when a tensor of at least `size` entries is made that is none of the base's.
+
+    And a product of matrices in half precision that the base has no part in.
+    """
 
     def __init__(self, size: int, base: nn.Module):
         super().__init__()
-        self.size, self.built = size, False
+        self.size, self.built, self.halved = size, False, False
         self.known = {p.untyped_storage().data_ptr() for p in base.parameters()}
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         out = function(*args, **(kwargs or {}))
         for each in out if isinstance(out, tuple | list) else (out,):
             if isinstance(each, Tensor) and each.numel() >= self.size:
-                self.built |= each.untyped_storage().data_ptr() not in self.known
+                self.built |= self._is_new(each)
+        if function.overloadpacket.__name__ in PRODUCTS:
+            factors = [each for each in args if isinstance(each, Tensor)]
+            self.halved |= all(map(self._is_new, factors)) and any(
+                each.dtype in (torch.float16, torch.bfloat16) for each in factors)
         return out
+
+    def _is_new(self, tensor: Tensor) -> bool:
+        return tensor.untyped_storage().data_ptr() not in self.known
 
 
 def _drawn(LoRALinear: Any, n_in: int, n_out: int, rank: int) -> dict[str, list]:
@@ -275,12 +291,14 @@ def run_layer(LoRALinear: Any, case: dict) -> dict[str, Any]:
             layer.train(mode)(x)
     seen["built"] = (watch.built and entries >= WATCHED
                      and tokens < min(case["n_in"], case["n_out"]))
+    seen["halved"] = watch.halved
     return seen
 
 
 def judge_layer(case: dict, seen: Any) -> Verdict:
     """Ask what every adapter is asked, with what was seen beyond that."""
-    extra = dict.fromkeys(("to_the_bit", "moved_A", "moved_B", "built"), bool) | {"draws": list}
+    extra = dict.fromkeys(("to_the_bit", "moved_A", "moved_B", "built", "halved"), bool)
+    extra |= {"draws": list}
     whole_report = isinstance(seen, dict) and "again" in seen
     if odd := strange(seen, *(extra if whole_report else ()), **extra):
         return odd
@@ -317,6 +335,8 @@ LAYER_MISTAKES = MISTAKES | {
     "alike": "They get the same gradients, so they would stay alike: the rank would be one.",
     "matrix_built": "That is what LoRA saves: go through the rank numbers in between, so that A "
                     "and B never meet.",
+    "halved": "Then what a small step changed is rounded away before it reaches the output: take "
+              "x.float(), and leave A and B as they are.",
     "branch_missing": "The output is the base's alone: does forward use A and B?",
     "no_scale": "The correction is not scaled: s is alpha / rank.",
     "alpha_only": "It is multiplied by alpha, not by alpha / rank.",
@@ -425,10 +445,10 @@ def judge_case(_: Any, found: Any) -> Verdict:
         if sorted(ends) != ["fails", "learns"]:
             return rejected("same_outcome", f"In {name} the two end at " + " and at ".join(
                 f"{records.accuracy(runs)[0]:.1%}" for runs in rows) + ".")
-        if verdict := (_same_size if name == "clears" else _one_thing)(*pair):
+        if verdict := (_same_size if name == "clears" else _alpha_alone)(*pair):
             return verdict
-    return Verdict(True, "; ".join(told) + ". The size is cleared, and alpha times the rate is "
-                                           "what decides.")
+    return Verdict(True, "; ".join(told) + ". The size is cleared, and alpha alone is enough to "
+                                           "make a run fail.")
 
 
 def _is_setting(setting: Any) -> bool:
@@ -445,16 +465,19 @@ def _same_size(one: Mapping, other: Mapping) -> Verdict | None:
     return None
 
 
-def _one_thing(one: Mapping, other: Mapping) -> Verdict | None:
+def _alpha_alone(one: Mapping, other: Mapping) -> Verdict | None:
     differing = [key for key in one if not math.isclose(one[key], other[key], rel_tol=0.01)]
-    if len(differing) > 1:
-        return rejected("not_controlled", f"In convicts the two differ in {len(differing)} things: "
-                                          f"{', '.join(differing)}.")
+    if differing != ["alpha"]:
+        return rejected("not_controlled", f"In convicts the two differ in {_and(differing)}.")
     highest = max(one["rank"], other["rank"])
     if highest >= ASKED:
         return rejected("rank_suspected" if highest > ASKED else "asked_already",
                         f"In convicts the one that fails has rank {highest}.")
     return None
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(names) or "nothing"
 
 
 CASE = Exercise(
@@ -469,17 +492,18 @@ CASE = Exercise(
         "same_outcome": "One of the two must learn (78 % or more) and the other fail (74 % or "
                         "less): otherwise nothing is decided.",
         "other_size": "Then the size could still be to blame. It goes with alpha · lr / √rank.",
-        "not_controlled": "Whichever of them you blame, the other could have done it: change one.",
+        "not_controlled": "Alpha is on trial, so it alone may differ: of two things that differ, "
+                          "either could have done it.",
         "rank_suspected": "There, somebody will say that it was the rank. Show it below rank 8.",
-        "asked_already": "Of rank 8 you have asked already. If you are right, it holds at another "
-                         "rank, too: predict it, then ask.",
+        "asked_already": "Of rank 8 the lesson has asked already. If you are right, it holds at "
+                         "another rank, too: predict it, then ask.",
     },
     hints=("For each explanation, ask what it forbids. Equal sizes with different ends: that is "
            "what \"it is the size\" forbids.",
            "The size of the first update goes with alpha · lr / √rank. Which settings of the list "
            "have that of rank 64 with alpha 128?",
-           "For the second pair, stay at one rank below 8. Which of the three things that are left "
-           "do you blame, and where does the list have two values of it?"))
+           "For the second pair, stay at one rank below 8. Where does the list have two values of "
+           "alpha?"))
 
 
 # ── lora.merge ───────────────────────────────────────────────────────────────────────────────
@@ -700,7 +724,7 @@ class Ours(list):
     """Our own list, so that it is never taken for an answer of the reader's."""
 
 
-VERDICTS = Ours((BETTER, NONE, WORSE, NONE))    # of the record, as `verdicts` finds them
+VERDICTS = Ours((BETTER, NONE, WORSE))    # of the record, as `verdicts` finds them
 COMMITTED = "lora.pairs"    # the name of the prediction, the first of which stands
 
 
@@ -774,16 +798,17 @@ PAIRS = Exercise(
     answer=VALUE, reference=f"{HERE}:VERDICTS",
     cases=lambda seed: [{"record": "lora"}], run=run_pairs, judge=judge_pairs,
     mistakes={
-        "not_verdicts": "Wanted is a list of four, each \"better\", \"worse\" or \"no difference "
+        "not_verdicts": "Wanted is a list of three, each \"better\", \"worse\" or \"no difference "
                         "seen\".",
         "too_sure": "In one pair you see a difference that three seeds do not show. Does it differ "
                     "in anything that the first step feels?",
         "too_shy": "In one pair there is a difference that no seed contradicts.",
         "wrong_way": "In one pair it is the other way round.",
     },
-    hints=("For each pair: which of rank, alpha, rate and place differs, and what did the lesson "
+    hints=("For each pair: which of rank, alpha, rate and scale differs, and what did the lesson "
            "find about that one?",
-           "Work out alpha times the rate for both of a pair, before anything else.",
+           "Work out alpha times the rate for both of a pair, before all else. Of pair 3, first "
+           "work out s: which alpha would have given it by alpha / rank?",
            "How far apart must two means be, if the seeds of one setting lie a point apart?"))
 
 

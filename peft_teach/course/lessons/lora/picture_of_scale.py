@@ -1,4 +1,4 @@
-"""The case of rank 64: questions to the record, one step of Adam, two explanations, four pairs."""
+"""The case of rank 64: questions to the record, one step of Adam, two explanations, three pairs."""
 
 import math
 from collections.abc import Mapping
@@ -26,7 +26,11 @@ def list_settings() -> None:
 
 
 def ask(rank: int, alpha: float, lr: float = USUAL) -> None:
-    """Show how the runs of a setting ended, on the test sentences."""
+    """Show how the runs of a setting ended, on the test sentences; `...` asks nothing yet."""
+    if rank is ... or alpha is ...:
+        show(Card("A question to the record", note="not asked yet", paragraphs=(
+            "Put a rank and an alpha of the list in place of the dots.",)))
+        return
     rows = recorded.runs(rank, alpha, lr)
     name = recorded.words(rank, alpha, lr)
     if not rows:
@@ -110,19 +114,19 @@ def yours(verdicts: Any) -> Any:
     said = exercises.said(verdicts)["said"]
     if len(said) == len(exercises.VERDICTS) and all(word in exercises.WORDS for word in said):
         return said
-    show(Card("Four pairs", note="not committed", paragraphs=(
+    show(Card("Three pairs", note="not committed", paragraphs=(
         exercises.PAIRS.mistakes["not_verdicts"],)))
     return ...
 
 
 def show_pairs() -> None:
-    """Show what the reader said of the four pairs beside the record, once something was said.
+    """Show what the reader said of the three pairs beside the record, once something was said.
 
     Where the seeds leave it open, the record's word is followed by what may be said as well.
     """
     said = work.committed(exercises.COMMITTED)
     if not said:
-        show(Card("Four pairs", note="the record's answers come when yours are committed"))
+        show(Card("Three pairs", note="the record's answers come when yours are committed"))
         return
     rows = []
     for i, (pair, word) in enumerate(zip(recorded.pairs(), said), 1):
@@ -131,4 +135,4 @@ def show_pairs() -> None:
         found = exercises.verdict(*gap)
         also = sorted(exercises.accepted(*gap) - {found})
         rows.append((i, word, ", or just ".join((found, *also)), *means))
-    show(Card("Four pairs", table=(("pair", "you said", "the record", "left", "right"), *rows)))
+    show(Card("Three pairs", table=(("pair", "you said", "the record", "left", "right"), *rows)))

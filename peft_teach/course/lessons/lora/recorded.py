@@ -85,5 +85,4 @@ def pairs() -> list[tuple[list[dict], list[dict]]]:
 
     return [(rows("scale", rank=64, alpha=128, lr=1e-3), rows("ranks", rank=64)),
             (rows("scale", rank=8, alpha=128, lr=3.75e-4), rows("scale", rank=1, alpha=16)),
-            (rows("places", targets=("query",)), rows("places", rank=2)),
-            (rows("variants", dropout=0.1), rows("ranks", rank=8))]
+            (rows("ranks", rank=64), rows("variants", rank=64, alpha=16))]    # s = 16 / √64 = 2
