@@ -25,6 +25,8 @@ EXAMPLES, FEWER = 4000, 2000
 PLACES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 KEPT = (0, 1, 2, 4, 8, 16, 32, 64, 128, 384)      # the k strongest directions of each matrix kept
 DROPPED = (1, 8, 32, 128)                         # the k strongest left out, all others kept
+# Of the entries of each ΔW. A 32nd of all is as many numbers as eight directions have.
+LARGEST, DRAWN = (1e-3, 1e-2, 1 / 32, 1e-1), (1 / 32,)
 BITFIT = 3e-3                                     # highest on validation of the group "rates"
 STEP, HEAD = 10.0, 1e-1                           # likewise at d = 1024, see the group "steps"
 PENALTIES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)         # of the head, of which validation chooses
@@ -57,6 +59,8 @@ def settings():
         yield "update", "short", {"method": "full", "seed": seed, "examples": FEWER}
     for d in (256, 64):
         yield "subspace", "subspace", subspace(d, seed=1)
+    for seed in (1, 2):
+        yield "subspace", "subspace", subspace(4096, seed)
     for penalty in PENALTIES:
         yield "head", "converged", {"method": "head", "pool": "cls", "penalty": penalty,
                                     "examples": FEWER}
@@ -129,6 +133,32 @@ def truncated(model, before, tokenizer, data):
     return table
 
 
+def entries(model, before, tokenizer, data):
+    """Return accuracy and mean share of the energy by share: a few entries of each ΔW kept.
+
+    The largest, or as a control as many that are drawn. All else that was trained stays.
+    """
+    updates = pt.spectra.updates(model, before)
+    table, model = {}, copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(0)
+    for kind, shares in (("largest", LARGEST), ("drawn", DRAWN)):
+        table[kind] = {}
+        for share in shares:
+            energies = []
+            for name, delta in updates.items():
+                score = delta.abs() if kind == "largest" else torch.rand(delta.shape,
+                                                                         generator=generator)
+                kept = torch.zeros_like(delta).flatten()
+                places = score.flatten().topk(round(share * delta.numel())).indices
+                kept[places] = delta.flatten()[places]
+                kept = kept.view_as(delta)                                       # (n_out, n_in)
+                energies.append((kept.square().sum() / delta.square().sum()).item())
+                model.get_submodule(name).weight.data.copy_(before[name] + kept)
+            table[kind][share] = {"accuracy": test(model, tokenizer, data.test),
+                                  "energy": round(sum(energies) / len(energies), 4)}
+    return table
+
+
 def sigmas(model, before):
     """Return the singular values of every ΔW, three digits each."""
     return {name: [float(f"{s:.3g}") for s in pt.spectra.singular_values(delta).tolist()]
@@ -159,14 +189,23 @@ def main():
             name = f"{'update' if group == 'update' else 'short'} {setting['seed']}"
             gains["truncated"][name] = truncated(model, before, tokenizer, data)
             gains["spectra"][name] = sigmas(model, before)
+            if group == "update":
+                gains["entries"] = {name: entries(model, before, tokenizer, data)}
         if "weight" not in record.read().get("spectra", {}):
             gains["spectra"]["weight"] = {
                 n: [float(f"{s:.3g}") for s in pt.spectra.singular_values(w).tolist()]
                 for n, w in before.items()}
         return row, gains
 
-    record.make(({"group": group, "setting": setting} for part, group, setting in settings()
-                 if options.only in (None, part)), make)
+    wanted = [{"group": group, "setting": setting} for part, group, setting in settings()
+              if options.only in (None, part)]
+    record.make(wanted, make)
+    for about in wanted:    # of a run that was recorded before its entries were asked for
+        name = f"update {about['setting'].get('seed')}"
+        if about["group"] == "update" and name not in record.read().get("entries", {}):
+            row, model = run(about["setting"], data)
+            record.gain(entries={name: entries(model, before, tokenizer, data)})
+            print(name, "again:", row["accuracy"], flush=True)
 
 
 if __name__ == "__main__":
