@@ -8,9 +8,6 @@
 # takes some five times as much memory, and on 16 long ones more than twenty times. What fills it, and how much goes away if we
 # train only 0.3 % as many parameters?**
 #
-# At the end you will have computed a transformer block from its weights, counted it, and predicted
-# what training it costs.
-#
 # | | |
 # |---|---|
 # | **Time** | about 60 minutes: 6 exercises (45 min), reading and playing; Run All takes half a minute |
@@ -63,9 +60,9 @@ for belief in beliefs:
 # inputs; one with `pt.require(…)`, for graders. Nothing is ever locked: until your code passes, the lesson goes on with
 # ours. Once it has passed, it is kept in `my_peft.py`, and later lessons use it.
 #
-# A check answers with a card: what was tried, what came out, what was expected. If the same exercise fails again, the card
-# also names the mistake, where it knows it. `pt.hint("inside.linear")` gives a hint, three times;
-# `pt.reset("inside.linear")` gives back the text that the exercise started with.
+# A check answers with a card: what was tried, what came out, what was expected; at the second failure also the mistake,
+# where it knows it. `pt.hint("inside.linear")` gives a hint, three times; `pt.reset("inside.linear")` the text that the
+# exercise started with.
 #
 # <details><summary>On Colab (click)</summary>
 #
@@ -183,7 +180,7 @@ print({tokens[key]: round(share, 3) for key, share in shares.items()}, "→", tu
 # | returns | (batch, queries, d) | what each head read, side by side |
 #
 # What must hold: if all values are 1, every query reads 1. A key that a query may not read does not change
-# what it reads, whatever stands there. Each head minds its own entries only.
+# what it reads, whatever finite numbers stand there. Each head minds its own entries only.
 
 
 # %% exercise="inside.attention" part="solution"
@@ -207,12 +204,12 @@ pt.require("inside.attention")
 # %% [markdown]
 # ## What do the heads read?
 #
-# Your function gives what was read, not the weights. But the weights can be had from it: **give it values that are
-# one-hot**, a 1 in another place for each key, and what comes back *is* the weights. (A head returns 32 entries, so it has
-# room for the weights of 32 tokens.)
+# Your function gives what was read, not the weights. But **give it values that are one-hot**, a 1 in another place for each
+# key, and what comes back *is* the weights. (A head returns 32 entries, so it has room for the weights of 32 tokens.)
 #
-# There are 72 heads. **Which tokens do the words of this sentence read most**, on average over the heads: themselves, the
-# two special ones, `[CLS]` and `[SEP]`, their neighbours, or the other words?
+# **What do the words of this sentence read most**, on average over all 72 heads: themselves, the two special tokens `[CLS]` and
+# `[SEP]`, their neighbours, or another word? The other words are many, so we divide by the *fair share*, what each kind would
+# get if all 18 tokens were read alike.
 
 # %%
 may_read = pictures.may_read(batch["attention_mask"])     # for each query, which keys are no padding
@@ -226,7 +223,7 @@ for i in range(6):
     found = attention(queries[:1], keys[:1], one_hot, 12, may_read[:1])[0]
     tables.append(found.unflatten(-1, (12, 32))[..., :len(tokens)].transpose(0, 1).cpu())
 
-reads = pt.widgets.Guess("Most is read from", ("itself", "special", "neighbour", "another"), "inside.reads")
+reads = pt.widgets.Guess("Most, for its fair share, is read from", ("itself", "special", "neighbour", "another"), "inside.reads")
 reads
 
 # %% [markdown]
@@ -237,12 +234,16 @@ reads
 everywhere = pictures.shares(torch.stack(tables).mean((0, 1)), tokens)
 short = dict(zip(pictures.WHERE, ("itself", "special", "neighbour", "another")))
 alike = pictures.shares(torch.full((len(tokens), len(tokens)), 1 / len(tokens)), tokens)
+times = {where: share / alike[where] for where, share in everywhere.items()}
 for where, share in everywhere.items():
-    print(f"{where:16s} {share:4.0%}   (if all tokens were read alike: {alike[where]:.0%})")
-pt.compare("inside.reads", short[max(everywhere, key=everywhere.get)], "what is read most")
+    print(f"{where:16s} {share:4.0%}   fair share {alike[where]:4.0%}   {times[where]:.1f} times")
+pt.compare("inside.reads", short[max(times, key=times.get)], "what is read most for its fair share")
 pictures.explore_attention(tokens, tables)
 
 # %% [markdown]
+# The special tokens win, by either count: they get 44 % of the reading, four times their fair share. The other words get
+# half of theirs.
+#
 # <details><summary>What we found (click)</summary>
 #
 # (1) Head 2 of block 0 looks one word back, head 8 of block 1 one ahead. (2) Block 2; head 5 of block 4 does little else.
@@ -263,7 +264,7 @@ pictures.explore_attention(tokens, tables)
 # ### Exercise 3 · A block from its weights (3 points, about 10 minutes)
 #
 # Write `transformer_block(x, mask, weights, heads, attention)`, from the picture above. `x` is (batch, tokens, d), `mask`
-# (batch, tokens) as the tokenizer gives it, `weights` what `weights_of` returns, and `attention` a function
+# (batch, tokens) as the tokenizer gives it, whole numbers 1 and 0, `weights` what `weights_of` returns, and `attention` a function
 # like yours (an argument, so that the block runs with any attention).
 #
 # What the picture does not say: a weight is (n_out, n_in); between `ffn_in` and `ffn_out` stands a GELU; a *norm* brings
@@ -308,8 +309,9 @@ with torch.no_grad():
 # ### Exercise 4 · Which is which? (2 points, about 7 minutes)
 #
 # Here is the attention of block 3: four 384 × 384 matrices, each with its bias, under the letters a to d. They have been
-# rewritten: none equals a matrix of the model, and yet, in one order, they give the block's output. Which letter is `query`, `key`, `value`, `attention_out`? Write a search in a cell of your own. Then type what you found as a
-# text of four letters, in this order: `order = "abcd"`.
+# rewritten: none equals a matrix of the model, and yet, in one order, they give the block's output. Which letter is `query`,
+# `key`, `value`, `attention_out`? Write a search in a cell of your own. Then type what you found as a text of four letters, in
+# this order: `order = "abcd"`.
 
 # %%
 pieces = pictures.unlabelled(model)                       # letter → (weight, bias)
@@ -332,7 +334,7 @@ pt.require("inside.order")
 with torch.no_grad():
     gaps = pictures.try_orders(lambda W: transformer_block(x, mask, W, 12, attention), target, rest, pieces)
 pt.plots.show(pictures.draw_orders(gaps),
-              "How far your block is from the model's output, for each order of the four: query, key, value, attention_out.")
+              "How far your block is from the model's output, for each order. ↔: exchanged; →: each place holds the next one's matrix.")
 near, second = sorted(gaps.values())[:2]
 print(f"the right order: {near:.0e}; the next: {second:.1e}")
 
@@ -376,9 +378,9 @@ for heads, kv_heads in ((1, 1), (12, 12), (12, 4), (12, 1)):
     print(f"{heads:2d} heads, {kv_heads:2d} of keys and values: {block_count(384, 1536, heads, kv_heads):,}")
 
 # %% [markdown]
-# More heads are narrower heads; the matrices stay. Around the blocks there are 30,522 words, 512 positions and 2 segments
-# (BERT can read a pair of texts), each with a vector of 384, and a norm; and behind them the *pooler*, a layer that makes
-# one vector for the whole sentence out of that of `[CLS]`, and the head, from there to 2 answers.
+# More heads are narrower heads; the matrices stay. Before the blocks stand 30,522 words, 512 positions and 2 segments
+# (BERT can read a pair of texts), each with a vector of 384, and a norm; behind them the *pooler*, a layer that makes
+# one vector for the sentence out of that of `[CLS]`, and the head, from there to 2 answers.
 
 # %% tags=["nbval-check-output"]
 embeddings = (30_522 + 512 + 2) * 384 + 2 * 384
@@ -426,8 +428,8 @@ pictures.explore_parameters()
 # ## What training holds
 #
 # To *use* a model, its weights have to be in memory. To *train* it, more has to: a **gradient**, and what the
-# **optimizer** remembers from step to step, its *moments*. We make one real step in six ways. Of each we see what a
-# memory monitor shows: **one sum**, of all three.
+# **optimizer** remembers from step to step, its *moments*. Here is one real step in six ways, and of each, as on a
+# memory monitor, **one sum** of all three.
 
 # %%
 def prepared(trains):
@@ -459,7 +461,8 @@ for trains, name, dtype in (("all", "plain SGD", torch.float32), ("all", "SGD wi
 # Take the sums apart. Which parameters have a gradient, which have moments, how many has each optimizer, and what does
 # `bfloat16` change? Write `ledger(total, trained, bytes_each, moments)`, a dict of three whole numbers of bytes,
 # `{"weights": …, "gradients": …, "optimizer": …}`, which add up to each row. `total` counts all parameters, the trained ones
-# among them; `moments` is how many numbers the optimizer remembers for each parameter that it trains.
+# among them; `moments` is how many numbers the optimizer remembers for each parameter that it trains. (AdamW's step counter,
+# one number a tensor, is left out of the sums.)
 
 
 # %% exercise="inside.ledger" part="solution"
@@ -497,7 +500,7 @@ for name, N, T in (("everything", base, base), ("LoRA", base + added, added)):
 #
 # ## What the forward pass keeps
 #
-# There is a fourth part, and it surprises people: **activations**. Take a layer $y = xW^\top$, and let $g$ be the gradient
+# There is a fourth part: **activations**. Take a layer $y = xW^\top$, and let $g$ be the gradient
 # that comes from above, $\partial L / \partial y$. Then
 #
 # $$ \frac{\partial L}{\partial W} = g^\top x, \qquad \frac{\partial L}{\partial x} = g\,W $$
@@ -562,12 +565,12 @@ pt.compare("inside.fullest", when, "when most is held, 4 sentences of 128 tokens
 pictures.explore_step(measured)
 
 # %% [markdown]
-# Look at LoRA and at the head alone, then at 16 × 32, which is as many tokens: there the end comes near the loss. (With half
-# the tokens it is the end.) Then one sentence: **why does LoRA keep so much with 0.33 % trained, and the head
+# Look at LoRA and at the head alone, then at 16 × 32, which is as many tokens: there, on a CPU, the end comes near the loss. (With
+# half the tokens it is the end.) Then one sentence: **why does LoRA keep so much with 0.33 % trained, and the head
 # alone so little?**
 
 # %%
-pt.sentence("inside.activations", ...)
+pt.sentence("inside.keeps", ...)    # one sentence of yours, in quotes, in place of the three dots
 
 # %% [markdown]
 # <details><summary>Our sentence (click)</summary>
@@ -579,10 +582,9 @@ pt.sentence("inside.activations", ...)
 #
 # ## The bill
 #
-# The four parts, added up by the library's ledger; in the picture, this sum was the dashed line. It is not quite reached, since
-# gradients come while activations go. **Batch and length are two things: which of them moves LoRA's share of
-# the memory, and which its share of the activations?** Last comes a
-# recorded training of 16 sentences of 32 tokens, with all that a process needs.
+# The four parts, added up by the library's ledger: the dashed line of the picture, not quite reached, since gradients come
+# while activations go. **Which of the two moves LoRA's share of the memory, batch or length, and which its share of the
+# activations?** Last comes a recorded training of 16 sentences of 32 tokens, with all that a process needs.
 
 # %%
 lora_share = {}
@@ -603,13 +605,16 @@ print(f"recorded, MB above the loaded model: {above}; LoRA with the weights take
       f"{(weights + above['lora']) / (weights + above['full']):.0%}")
 
 # %% [markdown]
-# Both move the first; only length moves the second. Quoted without batch and length, no percentage says anything. With few
-# tokens in the batch weights, gradients and moments are most of it, and LoRA removes nearly all of the last two. With many, the
-# activations are; and the longer each sentence, the fewer of these LoRA removes. The ledger is a lower estimate: a real process takes working space besides, for every method.
+# **So how much goes away?** With 16 sentences of 32 tokens nearly two thirds: LoRA takes 35 %. With 16 of 256 tokens a
+# quarter: it takes 74 %. Batch and length both move this share; only length moves that of the activations. In small
+# batches weights, gradients and moments are most of it, and LoRA removes nearly all of the last two. In large ones
+# the activations are, and the longer each sentence, the fewer of these LoRA removes. (The ledger is a lower estimate: a
+# process takes working space besides.)
 #
 # > **In the wild.** "Tinyllama with Lora consumes more memory than full-finetuning"
 # > ([peft#1514](https://github.com/huggingface/peft/issues/1514)): with short texts LoRA saved much, with long ones hardly
-# > anything. In a ResNet the activations nearly doubled ([peft#2196](https://github.com/huggingface/peft/issues/2196)).
+# > anything. In a ResNet it kept nearly twice the activations of full fine-tuning
+# > ([peft#2196](https://github.com/huggingface/peft/issues/2196)).
 
 # %%
 pt.progress("00")
@@ -645,7 +650,7 @@ pt.progress("00")
 # $$ \text{bytes} = \text{batch} \cdot (a \cdot \text{tokens} + b \cdot \text{tokens}^2) $$
 #
 # Two measurements of **one** sentence are enough to find $a$ and $b$. Write `activation_bytes(batch, tokens, measured)`;
-# `measured` maps two lengths to the bytes of one sentence, such as `{32: 6349124, 128: 35999300}`.
+# `measured` maps two lengths to the bytes of one sentence, such as `{32: 6349056, 128: 35999232}`.
 
 
 # %% exercise="inside.activations" part="solution"
@@ -676,7 +681,8 @@ for n_sentences, n_tokens in ((8, 64), (2, 256)):
     print(f"{n_sentences:2d} × {n_tokens:3d}: predicted {predicted / 1e6:7.1f} MB, measured {real / 1e6:7.1f} MB")
 b = (activation_bytes(1, 2, one) - 2 * activation_bytes(1, 1, one)) / 2     # one token: a + b; two: 2a + 4b
 print(f"b = {b:.1f} bytes for each pair of tokens = 6 blocks · 12 heads · {b / 72:.2f} bytes")
-print(f"what is missing to 12, times 72 · 32 · 128: {(12 - b / 72) * 72 * 32 * 128:,.0f} bytes")
+if pt.device().type == "cpu":                            # elsewhere b is another number: see below
+    print(f"what is missing to 12, times 72 · 32 · 128: {(12 - b / 72) * 72 * 32 * 128:,.0f} bytes")
 
 # %% [markdown]
 # Nearly twelve bytes: three numbers for each pair in each head, the attention, the dropout's mask, and the attention after it
@@ -708,7 +714,7 @@ with torch.no_grad():
 
 # %%
 pt.compare("inside.idle", min(moves, key=moves.get), "whose bias does nothing")
-pt.sentence("inside.idle", ...)                    # why? one sentence of your own
+pt.sentence("inside.idle", ...)                    # why? one sentence of yours
 
 # %% [markdown]
 # <details><summary>Our sentence (click)</summary>
@@ -729,17 +735,8 @@ pt.sentence("inside.idle", ...)                    # why? one sentence of your o
 # %%
 def kept_bytes(model, sentences, tokens):
     """What autograd keeps, in the mode in which the model is; each piece of memory once, without weights."""
-    known = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *model.buffers())}
-    kept = {}
-
-    def pack(tensor):
-        if tensor.untyped_storage().data_ptr() not in known:
-            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor.detach()
-
-    ids = torch.ones(sentences, tokens, dtype=torch.long, device=pt.device())
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        model(input_ids=ids)
+    with pt.account.saved(model) as kept:
+        model(input_ids=torch.ones(sentences, tokens, dtype=torch.long, device=pt.device()))
     return sum(kept.values())
 
 

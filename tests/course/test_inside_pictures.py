@@ -121,7 +121,19 @@ def test_the_nearest_order_is_on_top_and_marked():
     first, second = figure.axes[0].lines
     assert (first.get_xdata()[0], second.get_xdata()[0]) == (1e-6, 0.5)
     assert first.get_color() == plots.COLOURS["yours"] != second.get_color()
-    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["abdc", "abcd"]
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [
+        "the right order", "value ↔ attention_out"]
+
+
+def test_an_order_is_told_by_what_it_exchanges_and_never_by_its_letters():
+    gaps = {"".join(letters): i for i, letters in enumerate(itertools.permutations("cadb"))}
+    told = inside.draw_orders(gaps).get_label()
+    assert not any(letters in told for letters in gaps)
+    names = [each.split(": ")[0] for each in told.split("; ")]
+    assert len(set(names)) == 24
+    assert names[gaps["cabd"]] == "value ↔ attention_out"
+    assert names[gaps["acbd"]] == "query ↔ key, value ↔ attention_out"
+    assert names[gaps["dcab"]] == "query → value → key"    # whose piece each place holds
 
 
 # ── a step, block by block ───────────────────────────────────────────────────────────────────

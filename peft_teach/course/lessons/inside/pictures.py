@@ -218,17 +218,34 @@ def try_orders(block: Callable[[Mapping[str, Tensor]], Tensor], target: Tensor,
 
 
 def draw_orders(gaps: Mapping[str, float]) -> Figure:
-    """Draw how far the block is from the model's output for each order, the nearest on top."""
+    """Draw how far the block is from the model's output for each order, the nearest on top.
+
+    An order is told by what it exchanges in the nearest one: the letters would be the answer.
+    """
     made, ax = figure(8, 5)
     order = sorted(gaps, key=gaps.get)
+    names = [_exchanged(letters, order[0]) for letters in order]
     for y, letters in enumerate(order):
         ax.plot(gaps[letters], y, "o", ms=7, color=COLOURS["yours" if y == 0 else "quiet"])
     ax.set(ylim=(len(order) - 0.4, -0.6),
            xlabel="largest difference to the model's output")
-    ax.set_yticks(range(len(order)), order, family="monospace", fontsize=9)
+    ax.set_yticks(range(len(order)), names, fontsize=9)
     logarithmic(ax, "x")
-    made.set_label("; ".join(f"{letters}: {gaps[letters]:.1e}" for letters in order))
+    made.set_label("; ".join(f"{name}: {gaps[letters]:.1e}"
+                             for name, letters in zip(names, order)))
     return made
+
+
+def _exchanged(order: str, right: str) -> str:
+    """Say which places hold another's piece: "query ↔ value", or a round of three or four."""
+    holds = {place: PLACES[right.index(letter)] for place, letter in zip(PLACES, order)}
+    rounds = []
+    while astray := [place for place in holds if holds[place] != place]:
+        each = [astray[0]]
+        while (after := holds.pop(each[-1])) != each[0]:
+            each.append(after)
+        rounds.append((" ↔ " if len(each) == 2 else " → ").join(each))
+    return ", ".join(rounds) or "the right order"
 
 
 # ── where the parameters are ─────────────────────────────────────────────────────────────────
