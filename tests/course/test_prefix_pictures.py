@@ -96,7 +96,7 @@ def test_no_right_way_to_read_is_told_from_the_plain_one():
     far = right["leaves a gap behind the prefix, always the same"](ids, None)[0]
     assert not torch.allclose(plain, far, atol=1e-3)      # another convention, and as consistent
     assert len(right) == 5
-    assert len(broken) == 9
+    assert len(broken) == 11
 
 
 def test_audit_reads_with_the_readers_own_piece():
