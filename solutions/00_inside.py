@@ -397,8 +397,8 @@ print(f"attention, in all blocks: {attention_part:.1%}; feed-forward: {ffn_part:
 
 # %% [markdown]
 # **More than half of this model is a dictionary**, and the famous attention is less than a sixth. Is that so in larger
-# models? The map shows any of them, place by place. (`pt.outlines` builds them on torch's *meta device*, where a tensor has
-# a shape and no numbers in it. Some models keep the words twice: as embeddings, and as the matrix that predicts the next word.)
+# models? The map shows any of them, place by place, without loading it. (Some models keep the words twice: as embeddings,
+# and as the matrix that predicts the next word.)
 #
 # Which two places would you train, to train as little as possible and be in every block? What are `query` and `value` together
 # of MiniLM, and of the 7 B model? Why are key and value so small in tinyllama?
@@ -495,7 +495,7 @@ for name, N, T in (("everything", base, base), ("LoRA", base + added, added)):
 # With AdamW, training everything takes four times the weights. With LoRA, gradients and moments are hardly anything.
 # **This is what parameter-efficient training saves**, and it saves nearly all of it.
 #
-# (Pure bfloat16 is the cheapest way. Most recipes keep a float32 copy of what trains and float32 moments: 16 bytes
+# (Most recipes keep a float32 copy of what trains and float32 moments: 16 bytes
 # a trained parameter in place of 8; Rajbhandari et al. 2020, §3.1.)
 #
 # ## What the forward pass keeps

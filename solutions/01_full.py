@@ -413,8 +413,8 @@ for name, each in whole.items():
     print(f"{name:6s}: {tuple(each['features'].shape)}, standard deviation of a feature {each['features'].std(0).mean():.3f}")
 
 # %% [markdown]
-# A head on features is a model, too: it takes a batch and answers with a loss and logits. So your `step` and your
-# `accuracy` train and measure it as they are.
+# To your `step` and your `accuracy`, a head on features is a model like any other: it takes a batch and answers with a loss
+# and logits.
 
 # %%
 from transformers.modeling_outputs import SequenceClassifierOutput
@@ -550,10 +550,10 @@ pt.compare("full.end", 100 * ends["pooler"], "the head on the pooler at its end,
 pt.sentence("full.place", ...)    # one sentence of yours: where do the eight points come from?
 
 # %% [markdown]
-# <details><summary>Ours</summary>Mostly from the place: with 2,500 steps each, some six of them are left, and at
-# the ends four. The steps have the rest: ten times as many bring the pooler's head two to three points, and the mean's next to
-# nothing. The scale alone has none: after 250 steps, standardized features were as good as raw ones. As the whole truth,
-# all three have lost.</details>
+# <details><summary>Ours</summary>Most come from the place: six are left when both heads have had 2,500 steps, and four at the
+# ends, where the mean's head has lost a point again. The rest come from the steps: ten times as many bring the pooler's head
+# about two points, and the mean's hardly anything. None come from the scale alone: after 250 steps, each at its best rate,
+# standardized features were as good as raw ones. As the whole truth, all three have lost.</details>
 #
 # (The course stays with the pooler, which `BertForSequenceClassification` reads, so that other people's numbers can be
 # compared. `pt.models.load(…, pool="mean")` makes the other.)
@@ -576,9 +576,9 @@ for name, a in (("head on the mean, at its end", ends["mean"]), ("counting words
     print(f"{name:34s} {a:.1%}   gain {records.gain(a):.0%}   (from the short head: {(a - short_mean) / (one - short_mean):.0%})")
 
 # %% [markdown]
-# **So how good is almost nothing?** Trained to its end, the head on the pooler has 71 %, and not the 68 % of the tables. That is
+# **So how good is almost nothing?** Trained to its end, the head on the pooler has 71 %, not the 68 % of the tables. That is
 # still less than counting words, 76 %, without any network. On the mean, as many parameters do about as well as
-# counting. To be above zero on our ruler is therefore no feat yet: counting words has 45 % of the gain.
+# counting. So to be above zero on our ruler is no feat yet: counting words has 45 % of the gain.
 
 # %%
 pt.sentence("full.ruler", ...)    # one sentence of yours: what should a reader ask who finds "head only: 68 %" in a table?
@@ -631,8 +631,8 @@ pt.compare("full.scratch", 100 * runs["scratch"]["accuracy"], "from scratch, 250
 #
 # ## What changed
 #
-# An accuracy says how many, never which. Here are test sentences on which your fine-tuned model and a head of 2,500 steps
-# disagree. **Can you see what the head lacks?** A suspicion can be counted; the last lines count one.
+# Here are test sentences on which your fine-tuned model and a head of 2,500 steps disagree. **Can you see what the head
+# lacks?** A suspicion can be counted; the last lines count one.
 
 
 # %%
@@ -658,7 +658,7 @@ for name, which in (("with not, no, never or but", turns), ("all others", ~turns
 # %% [markdown]
 # It is never one way: what mends some spoils others. And a *not* or a *but*? The head is ten points worse with
 # them, which looks like the answer. But so is the fine-tuned model, and what it mends, it mends in both kinds alike, some
-# seven points. (One run; a suspicion of a model needs the other one beside it.)
+# seven points. (One run.)
 #
 # ## The bill
 #
@@ -685,7 +685,7 @@ print("* beside the weights; measured is recorded, the peak of a fresh process")
 # %% [markdown]
 # Full fine-tuning holds the model four times, and the activations on top (Rajbhandari et al. 2020, §3.1); the head holds it
 # once. Of what was measured, the ledger foresaw three quarters for full fine-tuning and almost nothing for the head: believe
-# the measured factor. We did not trace what the rest consists of.
+# the measured factor.
 #
 # **One 91 MB file for each task, or a few kB beside a file that all tasks share.** So there is a good method that costs
 # much, and a cheap one that is eleven points behind if it reads the pooler, and seven if it reads the mean.
