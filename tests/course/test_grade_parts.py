@@ -593,8 +593,8 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(small, tmp_path, monkeypat
     """
     done, run = [], engine.run
 
-    def stops(function, items, **named):
-        for result in run(function, items, **named):
+    def stops(tasks, **named):
+        for result in run(tasks, **named):
             yield result
             done.append(result)
             if len(done) == 2:    # the proof of the reference, and one submission
@@ -606,15 +606,15 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(small, tmp_path, monkeypat
     assert len(list((tmp_path / "results").iterdir())) == 1
     assert not (tmp_path / "grades.csv").exists()
 
-    items_of = []
-    monkeypatch.setattr(engine, "run", lambda function, items, **named: (
-        items_of.append(len(items)), run(function, items, **named))[1])
+    tasks_of = []
+    monkeypatch.setattr(engine, "run", lambda tasks, **named: (
+        tasks_of.append(len(tasks)), run(tasks, **named))[1])
     grade(small / "in", tmp_path, jobs=1)
-    assert items_of == [1 + 2]
+    assert tasks_of == [1 + 2]
     assert files(tmp_path) == files(small / "out")
     assert len(files(tmp_path)) == 3 + 3 + 3    # results, pages; the table, the report, its picture
     grade(small / "in", tmp_path, jobs=1)
-    assert items_of == [3, 0]
+    assert tasks_of == [3, 0]
 
 
 @pytest.mark.long
@@ -729,9 +729,8 @@ class Suicidal:
 
 @pytest.mark.long
 def test_a_job_that_kills_its_process_costs_no_other_one():
-    found = dict(engine.run(Suicidal(), [(n,) for n in range(1, 4)], jobs=1))
-    assert isinstance(found.pop(1), engine.Died)
-    assert found == {0: 10, 2: 30}
+    found = dict(engine.run([(Suicidal(), n) for n in range(1, 4)], jobs=1))
+    assert found == {0: 10, 1: None, 2: 30}
 
 
 @pytest.mark.long
@@ -815,6 +814,14 @@ def test_further_cases_that_do_not_run_are_named(small, tmp_path, capsys, text, 
     assert f"hidden/inside.py do not run: {says}" in line
 
 
+@pytest.mark.parametrize("address", ["local:x", "local:0", "nowhere", "tcp://127.0.0.1:x"])
+def test_a_dask_that_is_not_there_is_a_line(small, tmp_path, capsys, address):
+    code, line = said(capsys, small / "in", "--out", tmp_path / "out", "--dask", address)
+    assert code == 1
+    assert line.startswith(f"Dask does not run at {address!r} (")
+    assert "try local:2" in line
+
+
 def test_an_interrupt_is_a_line(small, tmp_path, capsys, monkeypatch):
     def interrupted(*_, **named):
         raise KeyboardInterrupt
@@ -855,8 +862,8 @@ def test_a_mark_that_the_grader_failed_at_is_not_kept(small, tmp_path, monkeypat
     failed = [{"exercise": "inside.linear", "points": 0, "flags": [f"inside.linear: {job.FAILED}"],
                "state": "wrong", "mistake": None, "message": "", "traceback": "", "maximum": 1,
                "further": False}]
-    monkeypatch.setattr(engine, "run", lambda function, items, **named: (
-        (index, [] if isinstance(item[0], str) else failed) for index, item in enumerate(items)))
+    monkeypatch.setattr(engine, "run", lambda tasks, **named: (
+        (index, failed if task[0] is job.do else []) for index, task in enumerate(tasks)))
     grade(small / "in", tmp_path, jobs=1)
     assert not (tmp_path / "results").exists()
 

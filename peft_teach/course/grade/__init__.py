@@ -19,7 +19,9 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -143,38 +145,36 @@ def _marks(jobs: Sequence[Job], settings: Settings, kept: Path, cores: int,
     results = {name: found for name in keys if (found := _kept(kept / f"{name}.json")) is not None}
     new = {name: job for name, job in zip(keys, jobs) if name not in results}
     # The references come first. No result of a lesson is kept before its reference has passed.
-    unproven = sorted({job.lesson for job in new.values()})
-    work = [*unproven, *new.values()]
+    lessons = sorted({job.lesson for job in new.values()})
+    tasks = [(prove, lesson, settings) for lesson in lessons]
+    tasks += [(do, job, settings) for job in new.values()]
+    unproven = set(lessons)
     waiting: dict[str, list[dict[str, Any]]] = {}
     with tqdm(total=len(jobs), initial=len(jobs) - len(new), unit="notebook", desc="grading",
               file=sys.stderr) as bar:
-        for index, result in engine.run(_task, [(each, settings) for each in work], jobs=cores,
-                                        dask=dask):
-            if isinstance(work[index], str):
-                _must_be_right(work[index], result)
-                unproven.remove(work[index])
+        for index, result in engine.run(tasks, jobs=cores, dask=dask):
+            if index < len(lessons):
+                _must_be_right(lessons[index], result)
+                unproven.remove(lessons[index])
             else:
-                name = list(new)[index - len(work)]
-                results[name] = waiting[name] = [] if isinstance(result, engine.Died) else result
+                name = list(new)[index - len(lessons)]
+                results[name] = waiting[name] = result or []
                 bar.update()
             for name in [name for name in waiting if new[name].lesson not in unproven]:
                 done = waiting.pop(name)
                 if done and not any(FAILED in flag for mark in done for flag in mark["flags"]):
-                    report.store(kept / f"{name}.json", _json(done))
+                    report.store(kept / f"{name}.json",
+                                 json.dumps(done, indent=1, sort_keys=True) + "\n")
     return [results[name] for name in keys]
 
 
-def _task(work: Job | str, settings: Settings) -> Any:
-    """A job, or a lesson whose references are to be proven."""
-    return prove(work, settings) if isinstance(work, str) else do(work, settings)
-
-
-def _must_be_right(lesson: str, problems: Any) -> None:
-    if isinstance(problems, engine.Died) or problems:
-        found = "\n".join(problems) if isinstance(problems, list) else "its process died"
-        raise PeftTeachError(f"The reference of lesson {lesson} gets no points here:\n{found}",
-                             hint="the further cases or this installation are broken; nothing "
-                                  "was graded by them")
+def _must_be_right(lesson: str, problems: list[str] | None) -> None:
+    if problems is None:
+        problems = ["its process died"]
+    if problems:
+        raise PeftTeachError("\n".join([
+            f"The reference of lesson {lesson} gets no points here:", *problems]),
+            hint="the further cases or this installation are broken; nothing was graded by them")
 
 
 def _kept(path: Path) -> list[dict[str, Any]] | None:
@@ -182,10 +182,6 @@ def _kept(path: Path) -> list[dict[str, Any]] | None:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-
-
-def _json(result: Any) -> str:
-    return json.dumps(result, indent=1, sort_keys=True) + "\n"
 
 
 def _notes(settings: Settings) -> list[str]:
@@ -202,16 +198,6 @@ def _notes(settings: Settings) -> list[str]:
 
 def _walls() -> list[str]:
     """Which walls this system puts around a learner's process, tried in one."""
-    if not FORKS:
-        return ["limits", "sockets"] if os.name == "posix" else ["sockets"]
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.write(writing, " ".join(confine(Limits(), Path(os.devnull))).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    os.waitpid(pid, 0)
-    with os.fdopen(reading, "rb") as stream:
-        return stream.read().decode().split() or ["none"]
+    way = get_context("fork" if FORKS else "spawn")
+    with ProcessPoolExecutor(1, mp_context=way) as pool:
+        return pool.submit(confine, Limits(), Path(os.devnull)).result()

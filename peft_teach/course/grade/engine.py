@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -13,39 +13,36 @@ from typing import Any
 from ...errors import PeftTeachError
 
 
-class Died:
-    """In place of a result: the process that did the job died of it, twice."""
-
-
-def run(function: Callable[..., Any], items: Sequence[tuple], *, jobs: int = 1,
+def run(tasks: Sequence[tuple], *, jobs: int = 1,
         dask: str | None = None) -> Iterator[tuple[int, Any]]:
-    """Yield (index, function(*item)) for all items, each as soon as it is done.
+    """Yield (index, function(*arguments)) for all tasks, each as soon as it is done.
 
-    `dask` is a scheduler's address, or "local:N" for N workers started here. A job whose process
-    dies is tried again alone, and gives `Died` the second time; the others lose nothing by it.
+    A task is (function, *arguments). `dask` is a scheduler's address, or "local:N" for N workers
+    started here. A task whose process dies is tried again alone, and gives None the second time;
+    the others lose nothing by it.
     """
     if dask:
-        yield from _on_dask(function, items, dask)
+        yield from _on_dask(tasks, dask)
         return
-    waiting = dict(enumerate(items))
+    waiting = dict(enumerate(tasks))
     try:
-        for index, result in _on_cores(function, waiting, jobs):
+        for index, result in _on_cores(waiting, jobs):
             del waiting[index]
             yield index, result
     except BrokenProcessPool:
-        for index, item in sorted(waiting.items()):
+        for index, task in sorted(waiting.items()):
             try:
-                yield from _on_cores(function, {index: item}, 1)
+                yield from _on_cores({index: task}, 1)
             except BrokenProcessPool:
-                yield index, Died()
+                yield index, None
 
 
-def _on_cores(function, items: dict[int, tuple], jobs: int) -> Iterator[tuple[int, Any]]:
-    jobs = max(1, min(jobs, len(items)))
+def _on_cores(tasks: dict[int, tuple], jobs: int) -> Iterator[tuple[int, Any]]:
+    jobs = max(1, min(jobs, len(tasks)))
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_settle)
     try:
         with _no_interrupt():
-            futures = {pool.submit(function, *item): index for index, item in items.items()}
+            futures = {pool.submit(*task): index for index, task in tasks.items()}
         for future in as_completed(futures):
             yield futures[future], future.result()
     except (KeyboardInterrupt, GeneratorExit):    # at once, not after what they are at
@@ -74,26 +71,27 @@ def _settle() -> None:
     threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
 
 
-def _on_dask(function, items: Sequence[tuple], address: str) -> Iterator[tuple[int, Any]]:
+def _on_dask(tasks: Sequence[tuple], address: str) -> Iterator[tuple[int, Any]]:
     try:
-        from distributed import Client, LocalCluster
+        from distributed import Client
         from distributed import as_completed as dask_completed
     except ImportError:
         raise PeftTeachError("Dask is not installed here.",
                              hint='pip install "peft-teach[grade]"') from None
     kind, _, workers = address.partition(":")
-    cluster = None
-    if kind == "local":
-        cluster = LocalCluster(n_workers=int(workers or 2), threads_per_worker=1, processes=True,
-                               dashboard_address=None)
-    client = Client(cluster or address)
     try:
-        futures = {client.submit(function, *item, pure=False): index
-                   for index, item in enumerate(items)}
+        if kind != "local":
+            client = Client(address)
+        elif int(workers or 2) > 0:
+            client = Client(n_workers=int(workers or 2), threads_per_worker=1, processes=True,
+                            dashboard_address=None)
+        else:
+            raise ValueError("no worker")
+    except (OSError, ValueError) as error:
+        raise PeftTeachError(f"Dask does not run at {address!r} ({error}): try local:2 for two "
+                             "workers here, or the address of a scheduler that runs.") from None
+    with client:
+        futures = {client.submit(*task, pure=False): index for index, task in enumerate(tasks)}
         for future in dask_completed(futures):
             died = future.status == "error" and type(future.exception()).__name__ == "KilledWorker"
-            yield futures[future], Died() if died else future.result()
-    finally:
-        client.close()
-        if cluster is not None:
-            cluster.close()
+            yield futures[future], None if died else future.result()
