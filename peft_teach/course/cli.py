@@ -94,7 +94,7 @@ def _grade(arguments: argparse.Namespace) -> int:
         rows = grade(arguments.submissions, arguments.out, solutions=arguments.solutions,
                      lesson=arguments.lesson, jobs=arguments.jobs, dask=arguments.dask,
                      limits=Limits(arguments.seconds, arguments.memory * 2**20),
-                     warm=False if arguments.fresh else None)
+                     fresh=arguments.fresh)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
         return 130

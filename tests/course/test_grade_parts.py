@@ -44,7 +44,7 @@ from peft_teach.course.grade.plain import (
 )
 from peft_teach.course.grade.run import Runner, mark
 from peft_teach.course.grade.server import _is_full
-from peft_teach.course.lessons import all_exercises, find, of_lesson
+from peft_teach.course.lessons import find, of_lesson
 from peft_teach.errors import PeftTeachError
 
 # ── plain: what crosses ──────────────────────────────────────────────────────────────────────
@@ -256,7 +256,7 @@ def test_odd_notebooks_are_read(change):
 
 
 def lesson(notebook: dict, file: str = "x.ipynb") -> str | None:
-    return lesson_of(parse(json.dumps(notebook).encode()), file, all_exercises())
+    return lesson_of(parse(json.dumps(notebook).encode()), file)
 
 
 def test_the_lesson_is_found_by_what_is_left():
@@ -322,8 +322,8 @@ def test_one_file_or_one_zip(tmp_path):
 def flags(place: Path) -> dict[str, str]:
     """All flags of each student, of a whole collection as `grade` sorts it out."""
     rows: dict[str, list[str]] = {}
-    for submission, _, found in _sorted_out(collect(place), None):
-        rows.setdefault(submission.student, []).append("; ".join(found))
+    for submission in _sorted_out(collect(place), None):
+        rows.setdefault(submission.student, []).append("; ".join(submission.flags))
     return {student: " | ".join(found) for student, found in rows.items()}
 
 
@@ -632,7 +632,7 @@ def test_the_lesson_that_was_asked_for(small, tmp_path):
     assert (row.lesson, row.points) == ("01", 0)
     assert row.maximum == sum(exercise.points for exercise in of_lesson("01"))
     assert "this is the notebook of lesson 00" in row.flags
-    with pytest.raises(PeftTeachError, match="no lesson '77'"):
+    with pytest.raises(PeftTeachError, match="no lesson with exercises '77'"):
         grade(small / "in", tmp_path, lesson="77")
 
 
@@ -979,7 +979,7 @@ def test_where_the_grader_fails_the_other_answers_count(monkeypatch):
         return mark(running, code, exercise, further)
 
     monkeypatch.setattr(job, "mark", fails)
-    found = job.do(job.Job(json.dumps(solved("00")).encode(), "00"), job.Settings())
+    found = job.do(job.Job(parse(json.dumps(solved("00")).encode()), "00"), job.Settings())
     assert [each["exercise"] for each in found if not each["points"]] == ["inside.block"]
     flags = [flag for each in found for flag in each["flags"]]
     assert flags == ["inside.block: the grader failed at it, RuntimeError: look at it by hand"]
@@ -1217,7 +1217,7 @@ def test_a_damaged_entry_costs_itself_only(tmp_path):
     data[start:start + 12] = b"\xff" * 12
     (tmp_path / "all.zip").write_bytes(data)
     anna, bo = collect(tmp_path)
-    assert (anna.student, anna.data) == ("anna", b"")
+    assert (anna.student, anna.notebook) == ("anna", None)
     assert "cannot be read" in anna.problem
     assert (bo.student, bo.problem) == ("bo", "")
 
@@ -1281,7 +1281,7 @@ def test_zips_are_held_within_bounds(tmp_path):
         "bo.zip": zipped({f"{n}.ipynb": bytes(30 * 2**20) for n in range(9)}),
         "cy.zip": zipped({"x.ipynb": EMPTY})}))
     found = collect(tmp_path)
-    held = {student: sum(len(s.data) for s in found if s.student == student)
+    held = {student: sum(s.notebook.size for s in found if s.student == student and s.notebook)
             for student in ("anna", "bo", "cy")}
     assert 15e6 < held["anna"] < 20e6
     assert held["bo"] == 0
@@ -1329,17 +1329,20 @@ def test_one_byte_costs_itself_only():
     assert parse(EMPTY.replace(b"= 1", b"= 1  # \xe4")).cells[0].source == "x = 1  # \ufffd"
 
 
-def test_a_file_that_cannot_be_read_costs_itself_only(tmp_path, monkeypatch):
+@pytest.mark.parametrize("method", ["open", "lstat"])    # the file's mode, or its folder's
+def test_a_file_that_cannot_be_read_costs_itself_only(tmp_path, monkeypatch, method):
     assert students(tmp_path, "anna/x.ipynb", "bo/x.ipynb") == ["anna", "bo"]
-    real = Path.read_bytes
+    real = getattr(Path, method)
 
-    def read_bytes(path):
-        if path.parent.name == "anna":
+    def refused(path, *given):
+        if path.match("anna/x.ipynb"):
             raise PermissionError(13, "Permission denied")
-        return real(path)
+        return real(path, *given)
 
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
-    assert "cannot be read: Permission denied" in collect(tmp_path)[0].problem
+    monkeypatch.setattr(Path, method, refused)
+    anna, bo = collect(tmp_path)
+    assert "be read: Permission denied" in anna.problem
+    assert "has no cells" in bo.problem
 
 
 @pytest.mark.parametrize("text", ["=1+1", "＝1+1", " @x", "\t=1", "\u202e=1", "x;=cmd|'/c calc'!A0",

@@ -18,6 +18,7 @@ What is defended and what is not is said in solutions/README.md.
 import json
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -25,13 +26,12 @@ from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ...errors import PeftTeachError
+from ...errors import PeftTeachError, unknown
 from ..lessons import all_exercises
 from . import engine, hidden, report
 from .collect import Submission, collect, latest
 from .job import FAILED, Job, Settings, do, key, prove
 from .limits import Limits, confine
-from .notebook import Notebook, Unreadable, lesson_of, parse
 from .run import FORKS
 
 __all__ = ["Limits", "Settings", "grade"]
@@ -42,7 +42,7 @@ MOST_UNREADABLE = 100    # files in one folder or zip, where none of all is of t
 
 def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | None = None,
           lesson: str | None = None, jobs: int | None = None, dask: str | None = None,
-          limits: Limits | None = None, warm: bool | None = None) -> list[report.Row]:
+          limits: Limits | None = None, fresh: bool = False) -> list[report.Row]:
     """Grade all notebooks in a folder or a zip, and write marks and feedback into `out`.
 
     `solutions` is the folder with further cases in `hidden/`; without it the visible ones decide.
@@ -52,88 +52,79 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
     """
     out = Path(out)
     report.must_be_writable(out)
-    settings = Settings(limits or Limits(), hidden.read(solutions) if solutions else {})
-    if warm is not None:
-        settings = Settings(settings.limits, settings.hidden, warm)
-    rows, jobs_of = [], []
-    for submission, found, flags in _sorted_out(collect(submissions), lesson):
-        if found is None:
-            rows.append(report.Row(submission.student, "", submission.path, (), flags))
-        else:
-            jobs_of.append((submission, Job(submission.data, found), flags))
-    marks = _marks([job for _, job, _ in jobs_of], settings, out / "results",
+    settings = Settings(limits or Limits(), hidden.read(solutions) if solutions else {},
+                        warm=FORKS and not fresh)
+    handed_in = _sorted_out(collect(submissions), _lesson(lesson))
+    graded = [each for each in handed_in if each.lesson]
+    marks = _marks([Job(each.notebook, each.lesson) for each in graded], settings, out / "results",
                    jobs or os.cpu_count() or 1, dask)
-    for (submission, job, flags), result in zip(jobs_of, marks):
-        more = tuple(flag for mark in result for flag in mark["flags"])
-        died = () if result else ("the grader's process died of it: look at it by hand",)
-        rows.append(report.Row(submission.student, job.lesson, submission.path, tuple(result),
-                               flags + more + died))
+    rows = [report.Row(each.student, "", each.path, (), each.flags)
+            for each in handed_in if not each.lesson]
+    for each, result in zip(graded, marks):
+        more = [flag for mark in result for flag in mark["flags"]]
+        died = [] if result else ["the grader's process died of it: look at it by hand"]
+        rows.append(report.Row(each.student, each.lesson, each.path, tuple(result),
+                               (*each.flags, *more, *died)))
     report.write(rows, out, _notes(settings))
     return rows
 
 
-def _sorted_out(submissions: Sequence[Submission], asked: str | None
-                ) -> list[tuple[Submission, str | None, tuple[str, ...]]]:
-    """What counts, and for which lesson; None for what cannot be graded. With flags."""
+def _lesson(asked: str | None) -> str | None:
+    """The lesson that was asked for, as the exercises name it: "07" for "7"."""
+    lessons = sorted({exercise.lesson for exercise in all_exercises()})
+    if asked is not None and (asked := asked.zfill(2)) not in lessons:
+        raise unknown("lesson with exercises", asked, lessons)
+    return asked
+
+
+def _sorted_out(submissions: Sequence[Submission], asked: str | None) -> list[Submission]:
+    """What counts, each for its `lesson`, with all flags; what cannot be graded has none."""
+    groups: dict[tuple[str, str], list[Submission]] = defaultdict(list)
+    lost: dict[str, list[Submission]] = defaultdict(list)
+    for each in submissions:
+        if each.notebook and (lesson := asked or each.lesson):
+            groups[each.student, lesson].append(each)
+        else:
+            lost[each.student].append(each)
+    places = {PurePosixPath(each.path).parts[0] for each in submissions}
+    if not groups and len(places) == 1 and len(submissions) > MOST_UNREADABLE:    # no class: a heap
+        student = places.pop().removesuffix(".zip")
+        lost = {student: [replace(each, student=student) for each in submissions]}
+    # What is lost is said once, and where its student has a row already, there.
+    counted = [_counted(group, lesson, beside=lost.pop(student, []))
+               for (student, lesson), group in groups.items()]
+    return counted + [replace(first, flags=(*first.flags, _not_graded([first, *others])))
+                      for first, *others in lost.values()]
+
+
+def _counted(group: Sequence[Submission], lesson: str, beside: Sequence[Submission]) -> Submission:
+    """Which of a student's submissions counts for a lesson, with what is to be said of it."""
     from ... import __version__  # late: the package imports this one
 
-    exercises = all_exercises()
-    lessons = sorted({exercise.lesson for exercise in exercises})
-    if asked is not None and asked.isdecimal():
-        asked = asked.zfill(2)
-    if asked is not None and asked not in lessons:
-        raise PeftTeachError(f"There is no lesson {asked!r} with exercises.",
-                             expected="one of " + ", ".join(lessons))
-    groups: dict[tuple[str, str], list[tuple[Submission, Notebook, str | None]]] = {}
-    lost: dict[str, list[tuple[Submission, str]]] = {}
-    for submission in submissions:
-        try:
-            if submission.problem:
-                raise Unreadable(submission.problem)
-            notebook = parse(submission.data)
-        except Unreadable as error:
-            lost.setdefault(submission.student, []).append((submission, error.found))
-            continue
-        found = lesson_of(notebook, submission.path, exercises)
-        if counts_for := asked or found:
-            groups.setdefault((submission.student, counts_for), []).append(
-                (submission, notebook, found))
-        else:
-            lost.setdefault(submission.student, []).append((submission, NO_LESSON))
-    sorted_out: list[tuple[Submission, str | None, tuple[str, ...]]] = []
-    for (student, counts_for), group in groups.items():
-        of_it = [each for each in group if each[2] == counts_for] or group
-        chosen = latest([submission for submission, _, _ in of_it])
-        notebook, found = next((n, f) for submission, n, f in of_it if submission is chosen)
-        flags = [*chosen.flags]
-        if len(of_it) > 1:
-            flags.append(f"{len(of_it)} submissions, the latest counts")
-        if found != counts_for:
-            flags.append(f"this is the notebook of lesson {found}" if found else NO_LESSON)
-        if notebook.lesson is None:
-            flags.append("its metadata is lost")
-        elif notebook.release != __version__:
-            flags.append(f"made from release {notebook.release}")
-        if student in lost:    # said once, and where its student has a row already, there
-            flags.append(_not_graded(lost.pop(student), beside=True))
-        sorted_out.append((chosen, counts_for, tuple(flags)))
-    places = {PurePosixPath(submission.path).parts[0] for submission in submissions}
-    if not groups and len(places) == 1 and len(submissions) > MOST_UNREADABLE:    # no class: a heap
-        (first, why), *others = [each for files in lost.values() for each in files]
-        heap = replace(first, student=places.pop().removesuffix(".zip"))
-        lost = {heap.student: [(heap, why), *others]}
-    for files in lost.values():
-        first, _ = files[0]
-        sorted_out.append((first, None, (*first.flags, _not_graded(files, beside=False))))
-    return sorted_out
+    group = [each for each in group if each.lesson == lesson] or group
+    chosen = latest(group)
+    flags = [*chosen.flags]
+    if len(group) > 1:
+        flags.append(f"{len(group)} submissions, the latest counts")
+    if chosen.lesson != lesson:
+        flags.append(f"this is the notebook of lesson {chosen.lesson}" if chosen.lesson
+                     else NO_LESSON)
+    if chosen.notebook.lesson is None:
+        flags.append("its metadata is lost")
+    elif chosen.notebook.release != __version__:
+        flags.append(f"made from release {chosen.notebook.release}")
+    if beside:
+        where = f"not graded: {beside[0].path}: " if len(beside) == 1 else ""
+        flags.append(where + _not_graded(beside))
+    return replace(chosen, lesson=lesson, flags=tuple(flags))
 
 
-def _not_graded(files: Sequence[tuple[Submission, str]], beside: bool) -> str:
+def _not_graded(files: Sequence[Submission]) -> str:
     """What to say of a student's files that cannot be graded, however many they are."""
-    first, why = files[0]
+    why = files[0].problem or NO_LESSON
     if len(files) == 1:
-        return f"not graded: {first.path}: {why}" if beside else why
-    return f"{len(files):,} files are not graded; the first: {first.path}: {why}"
+        return why
+    return f"{len(files):,} files are not graded; the first: {files[0].path}: {why}"
 
 
 def _marks(jobs: Sequence[Job], settings: Settings, kept: Path, cores: int,

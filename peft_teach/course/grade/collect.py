@@ -16,35 +16,36 @@ followed. Of a notebook only its code and text are kept, so that little is held 
 """
 
 import io
-import os
+import math
 import re
 import stat
+import time
 import unicodedata
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from ...errors import PeftTeachError
-from ..lessons import all_exercises
+from ..lessons import names
 from .limits import MEGABYTE
-from .notebook import Unreadable, lesson_of, parse, slim
+from .notebook import Notebook, Unreadable, lesson_of, parse
 
 LARGEST_NOTEBOOK = 32 * MEGABYTE      # bytes; one with many pictures has about 5 MB
 MOST_ENTRIES = 50_000
 LONGEST_NAME = 1_000                  # characters of a path in a zip
-DEEPEST_ZIP = 2                       # zips in a zip
 
 DOUBT = "two students, or one?"       # ends a flag that names others: not for the student
 
 _CANVAS = re.compile(r"^(?P<who>[^_]+)_(?:LATE_)?(?P<id>\d+)_(?P<file>\d+)_(?P<name>.+)$")
 _MOODLE = re.compile(r"^(?P<who>.+?)_(?P<id>\d+)_assignsubmission_")
-_LESSON = re.compile(    # the lessons' files, and the number of a copy behind
-    r"(?i)(?<!\d)\d\d[_ -](inside|full|small[_ ]change|prompt|prefix|adapters|ia3|"
-    r"lora|qlora|dora|ladder|chat|ecosystem)(?![^\W\d_])(-\d{1,3}(?!\d)|\s*\(\d{1,3}\))?")
+_LESSON = re.compile(    # "07_lora", "02_small_change", and the number of a copy behind
+    rf"(?i)(?<!\d)\d\d[_ -](small[_ ])?({'|'.join(names())})(?![^\W\d_])"
+    r"(-\d{1,3}(?!\d)|\s*\(\d{1,3}\))?")
 _COPY = re.compile(r"(?i)^(copy of|kopie von|copie de|copia de)\s+|^copy_of_")
 _AGAIN = re.compile(r"(?:-(\d+)|\s*\((\d+)\))$")      # "07_lora-2", "07_lora (2)"
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -59,7 +60,8 @@ class Submission:
 
     student: str
     path: str             # as the instructor sees it: "all.zip/jo/07_lora.ipynb"
-    data: bytes           # empty where `problem` says why
+    notebook: Notebook | None = None    # None where `problem` says why
+    lesson: str | None = None           # of which it is
     name: str = ""        # its file's, without the number in "07_lora-2.ipynb"
     attempt: int = 0      # that number
     seconds: float = 0.0  # when it was saved, as far as the folder knows
@@ -78,15 +80,15 @@ def collect(place: Path | str) -> list[Submission]:
     place = Path(place)
     if not place.exists():
         raise PeftTeachError(f"There is no {place}.", expected="a folder of submissions, or a zip")
-    found = _named(list(_below(place) if place.is_dir()
-                        else _file(place, PurePosixPath(place.name))))
-    alone = {s.student for s in found if s.other} - {s.student for s in found if not s.other}
-    kept = [s for s in sorted(found, key=lambda s: s.path) if not s.other]
-    kept += [next(s for s in found if s.student == student) for student in sorted(alone)]
-    if not kept:
+    entries = _in_folder(place) if place.is_dir() else [
+        _on_disk(place.resolve(), PurePosixPath(place.name))]
+    found = _named(list(_submissions(entries, _Room())))
+    if not found:
         raise PeftTeachError(f"There is no notebook in {place}.",
                              expected="files that end in .ipynb, or zips of them")
-    return kept
+    with_work = {s.student for s in found if not s.other}
+    return sorted((s for s in found if not s.other or s.student not in with_work),
+                  key=lambda s: s.path)
 
 
 def latest(submissions: list[Submission]) -> Submission:
@@ -116,144 +118,114 @@ def safe_name(student: str) -> str:
 # ── files and zips ───────────────────────────────────────────────────────────────────────────
 
 
-def _below(folder: Path) -> Iterator[Submission]:
-    for place, folders, files in os.walk(folder):    # which does not follow links
-        folders.sort()
-        for entry in sorted([*files, *folders]):
-            path = Path(place, entry)
-            name = PurePosixPath(path.relative_to(folder).as_posix())
-            if path.is_symlink():
-                yield from _no_file(name, "a link, which is not followed")
-            elif path.is_dir():
-                yield from _no_file(name, "a folder")
-            else:
-                yield from _file(path, name)
+@dataclass(frozen=True)
+class _Entry:
+    """What lies in a folder or in a zip, not yet read."""
+
+    path: PurePosixPath              # as the instructor sees it
+    no_file: str                     # what it is, where it is no file
+    size: int
+    seconds: float                   # when it was saved
+    open: Callable[[], BinaryIO]
 
 
-def _file(path: Path, name: PurePosixPath) -> Iterator[Submission]:
+def _in_folder(folder: Path) -> Iterator[_Entry]:
+    for path in sorted(folder.rglob("*")):    # which does not follow links
+        yield _on_disk(path, PurePosixPath(path.relative_to(folder).as_posix()))
+
+
+def _on_disk(path: Path, shown: PurePosixPath) -> _Entry:
     try:
-        if not path.is_file():    # reading a pipe would wait for ever
-            yield from _no_file(name, "no file")
-        elif path.suffix.lower() == ".zip":
-            with path.open("rb") as file:
-                yield from _zip(file, name, _Left())
-        elif path.suffix.lower() == ".ipynb" and path.stat().st_size > LARGEST_NOTEBOOK:
-            yield _problem(name, f"{path.stat().st_size // MEGABYTE} MB are too large")
-        elif path.suffix.lower() == ".ipynb":
-            yield from _notebook(name, path.read_bytes(), path.stat().st_mtime)
-        else:
-            yield from _other(name)
-    except OSError as error:
-        yield _problem(name, f"the file cannot be read: {error.strerror}")
+        status = path.lstat()
+    except OSError as error:    # in a folder that may be listed, and not entered
+        return _Entry(shown, f"not to be read: {error.strerror}", 0, 0.0, io.BytesIO)
+    kind = {stat.S_IFREG: "", stat.S_IFLNK: "a link, which is not followed",
+            stat.S_IFDIR: "a folder"}.get(stat.S_IFMT(status.st_mode), "no file")
+    return _Entry(shown, kind, status.st_size, status.st_mtime, partial(path.open, "rb"))
 
 
-@dataclass
-class _Left:
-    """How many bytes a zip may still unpack to, and how many of them may be kept.
+def _in_zip(file: BinaryIO, shown: PurePosixPath) -> Iterator[_Entry]:
+    archive = zipfile.ZipFile(file)
+    if len(archive.infolist()) > MOST_ENTRIES:
+        raise Unreadable("the zip has too many entries")
+    for entry in sorted(archive.infolist(), key=lambda entry: entry.filename):
+        if len(entry.filename) > LONGEST_NAME:
+            continue
+        inside = PurePosixPath(entry.filename.replace("\\", "/")).parts
+        path = shown.joinpath(*(part for part in inside if part not in ("/", "..")))
+        kind = ("a link, which is not followed" if stat.S_ISLNK(entry.external_attr >> 16)
+                else "a folder" if entry.is_dir() else "")
+        yield _Entry(path, kind, entry.file_size, time.mktime((*entry.date_time, 0, 0, -1)),
+                     partial(_unpacked, archive, entry))
+
+
+def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> BinaryIO:
+    with archive.open(entry) as stream:
+        return io.BytesIO(stream.read(entry.file_size + 1))    # no more, whatever is in it
+
+
+# How many bytes may be unpacked, and how many kept: of a folder, a zip, and a zip in a zip.
+_ROOM = ((math.inf, math.inf), (8192 * MEGABYTE, 256 * MEGABYTE), (256 * MEGABYTE, 16 * MEGABYTE))
+
+
+class _Room:
+    """How many bytes may still be unpacked, and how many of them may be kept.
 
     Each zip of a student's, and each in a zip, has its own: none can use up what others need.
     """
 
-    unpacked: int = 8192 * MEGABYTE
-    kept: int = 256 * MEGABYTE
-    depth: int = 1
+    def __init__(self, around: "_Room | None" = None):
+        self.around = around
+        self.depth = around.depth + 1 if around else 0
+        if self.depth == len(_ROOM):
+            raise Unreadable("a zip in a zip in a zip")
+        self.unpacked, self.kept = _ROOM[self.depth]
 
-    def inner(self) -> "_Left":
-        return _Left(min(256 * MEGABYTE, self.unpacked), min(16 * MEGABYTE, self.kept),
-                     self.depth + 1)
+    def take(self, unpacked: int = 0, kept: int = 0) -> None:
+        """Use up some, here and around. Raises `Unreadable` where that is too much."""
+        if unpacked > self.unpacked or kept > self.kept:
+            raise Unreadable("the zip holds too much")
+        self.unpacked -= unpacked
+        self.kept -= kept
+        if self.around:
+            self.around.take(unpacked, kept)
 
 
-def _zip(file: BinaryIO, name: PurePosixPath, left: _Left) -> Iterator[Submission]:
-    try:
-        archive = zipfile.ZipFile(file)
-    except Exception as error:    # its libraries raise whatever they like
-        yield _problem(name, f"the zip cannot be read: {str(error)[:60]}")
-        return
-    entries = sorted(archive.infolist(), key=lambda entry: entry.filename)
-    if len(entries) > MOST_ENTRIES:
-        yield _problem(name, "the zip has too many entries")
-        return
+def _submissions(entries: Iterable[_Entry], room: _Room) -> Iterator[Submission]:
+    """What was handed in: notebooks, what is in zips, and what cannot be read but is named."""
     for entry in entries:
-        inside = PurePosixPath(entry.filename.replace("\\", "/")).parts
-        inner = name.joinpath(*(part for part in inside if part not in ("/", "..")))
-        suffix = inner.suffix.lower()
-        if len(entry.filename) > LONGEST_NAME:
-            continue
-        if stat.S_ISLNK(entry.external_attr >> 16):
-            yield from _no_file(inner, "a link, which is not followed")
-            continue
-        if entry.is_dir():
-            yield from _no_file(inner, "a folder")
-            continue
-        if _is_hidden(inner):
+        path, name, suffix = str(entry.path), entry.path.name, entry.path.suffix.lower()
+        if any(part in _HIDDEN or part.startswith("._") for part in entry.path.parts):
             continue
         if suffix not in (".ipynb", ".zip"):
-            yield from _other(inner)
-            continue
-        if entry.file_size > min(LARGEST_NOTEBOOK, left.unpacked) or left.kept <= 0:
-            yield _problem(inner, "the zip holds too much")
+            if not entry.no_file and _may_be_work(entry.path):
+                yield Submission("", path, other=True,
+                                 problem=f"nothing that could be read, but {clean(name)}")
             continue
         try:
-            with archive.open(entry) as stream:
-                content = stream.read(entry.file_size + 1)
-        except Exception as error:    # damaged, encrypted, or of a new kind
-            left.unpacked -= entry.file_size
-            yield _problem(inner, f"the zip cannot be read: {str(error)[:60]}")
-            continue
-        left.unpacked -= len(content)
-        if suffix == ".ipynb":
-            for submission in _notebook(inner, content, _seconds(entry)):
-                left.kept -= len(submission.data)
-                yield submission
-        elif left.depth < DEEPEST_ZIP:
-            its = left.inner()
-            whole = its.unpacked, its.kept
-            yield from _zip(io.BytesIO(content), inner, its)
-            left.unpacked -= whole[0] - its.unpacked
-            left.kept -= whole[1] - its.kept
-        else:
-            yield _problem(inner, "a zip in a zip in a zip")
+            if entry.no_file:
+                raise Unreadable(f"{clean(name)} is {entry.no_file}")
+            if entry.size > LARGEST_NOTEBOOK and (suffix == ".ipynb" or room.depth):
+                raise Unreadable(f"{entry.size // MEGABYTE} MB are too large")
+            room.take(unpacked=entry.size)
+            with entry.open() as file:
+                if suffix == ".zip":
+                    yield from _submissions(_in_zip(file, entry.path), _Room(room))
+                    continue
+                notebook = parse(file.read())
+            room.take(kept=notebook.size)
+            yield Submission("", path, notebook, lesson_of(notebook, path), seconds=entry.seconds)
+        except Unreadable as error:
+            yield Submission("", path, problem=error.found, seconds=entry.seconds)
+        except Exception as error:    # damaged, encrypted, of a new kind: it may be any
+            why = getattr(error, "strerror", None) or str(error)[:60]
+            yield Submission("", path, problem=f"it cannot be read: {why}", seconds=entry.seconds)
 
 
-def _seconds(entry: zipfile.ZipInfo) -> float:
-    """A moment that grows with the entry's date; a zip knows no time zone."""
-    year, month, day, hour, minute, second = entry.date_time
-    return ((((year * 12 + month) * 31 + day) * 24 + hour) * 60 + minute) * 60.0 + second
-
-
-def _notebook(name: PurePosixPath, data: bytes, seconds: float) -> Iterator[Submission]:
-    if _is_hidden(name):
-        return
-    try:
-        yield Submission("", str(name), slim(data), seconds=seconds)
-    except Unreadable as error:
-        yield _problem(name, error.found if data else "the file is empty", seconds)
-
-
-def _no_file(name: PurePosixPath, what: str) -> Iterator[Submission]:
-    """What is called like a notebook or a zip, and is none."""
-    if _is_notebook(name.name) and not _is_hidden(name):
-        yield _problem(name, f"{clean(name.name)} is {what}")
-
-
-def _is_notebook(name: str) -> bool:
-    return name.lower().endswith((".ipynb", ".zip"))
-
-
-def _problem(name: PurePosixPath, problem: str, seconds: float = 0.0,
-             other: bool = False) -> Submission:
-    return Submission("", str(name), b"", seconds=seconds, problem=problem, other=other)
-
-
-def _other(name: PurePosixPath) -> Iterator[Submission]:
-    """A file that is no notebook: worth a line where it may be somebody's work."""
-    if not _is_hidden(name) and name.name.lower() not in _NOT_WORK and (
-            _WORK.search(name.name) or any(map(_MOODLE.match, name.parts))):
-        yield _problem(name, f"nothing that could be read, but {clean(name.name)}", other=True)
-
-
-def _is_hidden(name: PurePosixPath) -> bool:
-    return any(part in _HIDDEN or part.startswith("._") for part in name.parts)
+def _may_be_work(path: PurePosixPath) -> bool:
+    """Whether a file that is no notebook is worth a line."""
+    return path.name.lower() not in _NOT_WORK and bool(
+        _WORK.search(path.name) or any(map(_MOODLE.match, path.parts)))
 
 
 # ── who ──────────────────────────────────────────────────────────────────────────────────────
@@ -359,15 +331,13 @@ def _of_one_zip(work: Sequence[Submission], level: int) -> str:
 
     "" where it is not, or where the lessons' own file names say who: all of them, or nobody.
     """
-    paths, exercises = [PurePosixPath(s.path) for s in work], all_exercises()
+    paths, lessons = [PurePosixPath(s.path) for s in work], [s.lesson for s in work]
     place, *others = {path.parent for path in paths} or {PurePosixPath()}
-    if (others or place.suffix.lower() != ".zip" or len(place.parts) != level
-            or len(work) > len({exercise.lesson for exercise in exercises})):
+    if others or place.suffix.lower() != ".zip" or len(place.parts) != level:
         return ""
-    found = [None if s.problem else lesson_of(parse(s.data), s.path, exercises) for s in work]
     names = [(_without_lesson(path.name), _LESSON.search(path.name)) for path in paths]
     by_name = all(name and file for name, file in names) or not any(name for name, _ in names)
-    apart = None not in found and len(set(found)) == len(found)
+    apart = None not in lessons and len(set(lessons)) == len(lessons)
     return _without_lesson(place.name) if apart and not by_name else ""
 
 

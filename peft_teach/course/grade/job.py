@@ -16,7 +16,7 @@ from . import hidden
 from .cells import Code
 from .extract import Plan
 from .limits import Limits
-from .notebook import parse
+from .notebook import Notebook
 from .run import FORKS, Mark, Runner, mark, runner, tried
 
 FAILED = "the grader failed at it"    # by a full disk, perhaps: so such a mark is not kept
@@ -35,7 +35,7 @@ class Settings:
 class Job:
     """A notebook, and the lesson whose exercises are looked for in it."""
 
-    data: bytes
+    notebook: Notebook
     lesson: str
 
 
@@ -46,7 +46,7 @@ def do(job: Job, settings: Settings) -> list[dict[str, Any]]:
     """
     torch.set_num_threads(1)
     running = runner(settings.limits, settings.warm)
-    code, marks = Code(parse(job.data).cells), []
+    code, marks = Code(job.notebook.cells), []
     for exercise in of_lesson(job.lesson):
         marks.append(_marked(running, code, exercise, hidden.cases(settings.hidden, exercise.id)))
         if not marks[-1].points:
@@ -82,7 +82,7 @@ def prove(lesson: str, settings: Settings) -> list[str]:
 
 def key(job: Job, settings: Settings) -> str:
     """What a result depends on, in short: notebook, exercises, further cases, limits, versions."""
-    parts = [job.data, job.lesson.encode(), _sources(), torch.__version__.encode(),
+    parts = [repr(job).encode(), _sources(), torch.__version__.encode(),
              repr(settings.limits).encode(), platform.python_version().encode()]
     parts += [text.encode() for item in sorted(settings.hidden.items()) for text in item]
     digest = hashlib.sha256()

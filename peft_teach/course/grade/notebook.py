@@ -7,14 +7,14 @@ themselves.
 
 import json
 import re
+import sys
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from ...errors import PeftTeachError
-from ..exercise import Exercise
+from ..lessons import all_exercises
 
 MOST_CELLS = 5_000
 MOST_CODE = 1_000_000    # characters; the longest lesson has 50 thousand
@@ -31,7 +31,7 @@ class Unreadable(PeftTeachError):
     """A file that is no notebook."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """A cell of code. `number` counts all cells from 1, as a reader of the notebook would."""
 
@@ -48,41 +48,36 @@ class Notebook:
     lesson: str | None           # what its metadata says: "07"
     release: str | None
 
+    @property
+    def size(self) -> int:
+        """How many bytes it holds, nearly."""
+        return sys.getsizeof(self.text) + sum(
+            sys.getsizeof(cell) + sys.getsizeof(cell.source) for cell in self.cells)
+
 
 def parse(data: bytes) -> Notebook:
     """The notebook in a file's bytes. Raises `Unreadable`."""
-    code, text = [], []
     tree = _read(data)
-    for number, (kind, source) in enumerate(_cells(tree), 1):
-        if kind == "code":
-            code.append(Cell(number, source))
-        else:
-            text.append(source)
-    ours = _ours(tree)
-    return Notebook(tuple(code), "\n".join(text), _short(ours.get("lesson")),
-                    _short(ours.get("release")))
-
-
-def slim(data: bytes) -> bytes:
-    """What `parse` reads of a notebook, as a notebook: no outputs. Raises `Unreadable`."""
-    tree = _read(data)
-    cells = [{"cell_type": kind, "source": source} for kind, source in _cells(tree)]
-    ours = {key: _short(value) for key, value in _ours(tree).items() if key in (
-        "lesson", "release")}
-    return json.dumps({"cells": cells, "metadata": {"peft_teach": ours}}).encode()
+    cells = list(enumerate(_cells(tree), 1))
+    ours = _as(dict, _as(dict, tree.get("metadata")).get("peft_teach"))
+    lesson, release = (_as(str, ours.get(key))[:20] or None for key in ("lesson", "release"))
+    return Notebook(
+        tuple(Cell(number, source) for number, (kind, source) in cells if kind == "code"),
+        "\n".join(source for _, (kind, source) in cells if kind != "code"), lesson, release)
 
 
 def _read(data: bytes) -> dict:
+    if not data:
+        raise Unreadable("the file is empty")
     text = data.decode(json.detect_encoding(data), errors="replace")
     if _values(text) > MOST_VALUES:
         raise Unreadable(f"This notebook has more than {MOST_VALUES:,} values.",
                          hint="clear its outputs, save it, and hand it in again")
     try:
-        tree = json.loads(text)
+        return _as(dict, json.loads(text))
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"This is not a notebook: {str(error)[:80]}.",
                          hint="open it in Jupyter, save it, and hand it in again") from None
-    return tree if isinstance(tree, dict) else {}
 
 
 def _values(text: str) -> int:
@@ -98,16 +93,16 @@ def _cells(tree: dict) -> list[tuple[str, str]]:
     """The kind, "code" or "text", and the source of each cell."""
     cells = tree.get("cells")
     if cells is None:    # the format before 2015
-        cells = [cell for sheet in _list(tree.get("worksheets")) if isinstance(sheet, dict)
-                 for cell in _list(sheet.get("cells"))]
+        cells = [cell for sheet in _as(list, tree.get("worksheets"))
+                 for cell in _as(list, _as(dict, sheet).get("cells"))]
     if not isinstance(cells, list) or not cells:
         raise Unreadable("This is JSON, but it has no cells.", expected="a notebook")
     if len(cells) > MOST_CELLS:
         raise Unreadable(f"This notebook has {len(cells):,} cells, more than {MOST_CELLS:,}.",
                          hint="leave out what was pasted into it")
-    cells = [cell if isinstance(cell, dict) else {"cell_type": "none"} for cell in cells]
     read = [("code" if cell.get("cell_type", "code") == "code" else "text",
-             _joined(cell.get("source", cell.get("input", "")))) for cell in cells]
+             _joined(cell.get("source", cell.get("input"))))
+            for cell in (_as(dict, cell) for cell in cells)]
     for kind in ("code", "text"):
         size = sum(len(source) for its, source in read if its == kind)
         if size > MOST_CODE:
@@ -116,13 +111,7 @@ def _cells(tree: dict) -> list[tuple[str, str]]:
     return read
 
 
-def _ours(tree: dict) -> dict:
-    metadata = tree.get("metadata")
-    ours = metadata.get("peft_teach") if isinstance(metadata, dict) else None
-    return ours if isinstance(ours, dict) else {}
-
-
-def lesson_of(notebook: Notebook, file: str, exercises: Sequence[Exercise]) -> str | None:
+def lesson_of(notebook: Notebook, file: str) -> str | None:
     """Which lesson a notebook is of: by its metadata, its cells, its heading, its file's name.
 
     The exercises that its code names decide over a heading; the metadata decides over all, unless
@@ -132,7 +121,7 @@ def lesson_of(notebook: Notebook, file: str, exercises: Sequence[Exercise]) -> s
     quoted, defined = set(_QUOTED.findall(code)), set(_DEFINED.findall(code))
     named: Counter[str] = Counter()
     written: Counter[str] = Counter()
-    for exercise in exercises:
+    for exercise in all_exercises():
         named[exercise.lesson] += exercise.id in quoted
         written[exercise.lesson] += len(defined.intersection(exercise.names))
     if notebook.lesson in named and (named[notebook.lesson] or not +named):
@@ -146,14 +135,11 @@ def lesson_of(notebook: Notebook, file: str, exercises: Sequence[Exercise]) -> s
     return None
 
 
-def _list(value: Any) -> list:
-    return value if isinstance(value, list) else []
-
-
 def _joined(source: Any) -> str:
     lines = source if isinstance(source, list) else [source]
     return "".join(line for line in lines if isinstance(line, str))
 
 
-def _short(value: Any) -> str | None:
-    return value[:20] if isinstance(value, str) else None
+def _as(kind: type, value: Any) -> Any:
+    """The value, or an empty one of this kind where it is of another."""
+    return value if isinstance(value, kind) else kind()
