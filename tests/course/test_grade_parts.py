@@ -1249,6 +1249,8 @@ def test_nobody_hands_in_for_somebody_else(tmp_path, own, others):
     (("w6/meierjo_1_2_x.ipynb", "w6/bo_3_4_x.ipynb", "w7/bo_3_9_y.ipynb"), ["bo", "meierjo"]),
     (("Anna Müller_12_assignsubmission_file_07_lora.ipynb", "Bo_3_assignsubmission_file_x.ipynb"),
      ["Anna Müller", "Bo"]),
+    (("bo_3_14_x.ipynb", "cy_5_16_x.ipynb", "Anna_7_assignsubmission_file_x.py"),
+     ["Anna", "bo", "cy"]),
     (("w6/Anna_1_assignsubmission_file_/x.ipynb", "w7/Anna_2_assignsubmission_file_/x.ipynb"),
      ["Anna"]),
     (("w6/Anna_1_assignsubmission_file_/x.ipynb", "w6/Anna_2_assignsubmission_file_/x.ipynb"),
@@ -1258,6 +1260,29 @@ def test_nobody_hands_in_for_somebody_else(tmp_path, own, others):
       "readme.txt"), ["anna", "bo", "cy", "di", "ed"])])
 def test_who_in_odd_layouts(tmp_path, paths, expected):
     assert students(tmp_path, *paths) == expected
+
+
+def test_all_other_files_of_a_student_are_one_row(tmp_path):
+    students(tmp_path, "an/x.py", "an/y.pdf", "bo/x.ipynb", "bo/y.py")
+    assert flags(tmp_path) == {
+        "an": "2 files are not graded; the first: an/x.py: nothing that could be read, but x.py",
+        "bo": "This is JSON, but it has no cells."}
+
+
+def test_a_date_in_a_zip_is_one_on_the_disk(tmp_path):
+    (tmp_path / "anna").mkdir()
+    for name in ("a.ipynb", "c.ipynb"):
+        (tmp_path / "anna" / name).write_bytes(EMPTY)
+    with zipfile.ZipFile(tmp_path / "anna/b.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo("b.ipynb", (2025, 6, 15, 12, 0, 0)), EMPTY)
+        archive.writestr(zipfile.ZipInfo("odd.ipynb", (2025, 0, 0, 0, 0, 0)), EMPTY)
+    noon = time.mktime((2025, 6, 15, 12, 0, 0, 0, 0, -1))
+    for before, after in (("a", "c"), ("c", "a")):
+        os.utime(tmp_path / f"anna/{before}.ipynb", (noon - 60, noon - 60))
+        os.utime(tmp_path / f"anna/{after}.ipynb", (noon - 30, noon - 30))
+        assert latest(collect(tmp_path)).path == "anna/b.zip/b.ipynb"
+        os.utime(tmp_path / f"anna/{after}.ipynb", (noon + 60, noon + 60))
+        assert latest(collect(tmp_path)).path == f"anna/{after}.ipynb"
 
 
 def test_canvas_zips_hold_whatever_they_like(tmp_path):

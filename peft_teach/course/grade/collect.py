@@ -31,7 +31,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from ...errors import PeftTeachError
-from ..lessons import names
+from ..lessons import names as lesson_names
 from .limits import MEGABYTE
 from .notebook import Notebook, Unreadable, lesson_of, parse
 
@@ -42,12 +42,12 @@ LONGEST_NAME = 1_000                  # characters of a path in a zip
 DOUBT = "two students, or one?"       # ends a flag that names others: not for the student
 
 _CANVAS = re.compile(r"^(?P<who>[^_]+)_(?:LATE_)?(?P<id>\d+)_(?P<file>\d+)_(?P<name>.+)$")
-_MOODLE = re.compile(r"^(?P<who>.+?)_(?P<id>\d+)_assignsubmission_")
+_MOODLE = re.compile(r"^(?P<who>.+?)_(?P<id>\d+)_assignsubmission_(?P<name>.*)$")
 _LESSON = re.compile(    # "07_lora", "02_small_change", and the number of a copy behind
-    rf"(?i)(?<!\d)\d\d[_ -](small[_ ])?({'|'.join(names())})(?![^\W\d_])"
+    rf"(?i)(?<!\d)\d\d[_ -](small[_ ])?({'|'.join(lesson_names())})(?![^\W\d_])"
     r"(-\d{1,3}(?!\d)|\s*\(\d{1,3}\))?")
 _COPY = re.compile(r"(?i)^(copy of|kopie von|copie de|copia de)\s+|^copy_of_")
-_AGAIN = re.compile(r"(?:-(\d+)|\s*\((\d+)\))$")      # "07_lora-2", "07_lora (2)"
+_AGAIN = re.compile(r"(?:-|\s*\()(\d+)\)?$")           # "07_lora-2", "07_lora (2)"
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _HIDDEN = ("__MACOSX", ".ipynb_checkpoints", ".git", "__pycache__")
 _NOT_WORK = {"timestamp.txt", "onlinetext.html", ".ds_store", "thumbs.db"}
@@ -60,8 +60,8 @@ class Submission:
 
     student: str
     path: str             # as the instructor sees it: "all.zip/jo/07_lora.ipynb"
-    notebook: Notebook | None = None    # None where `problem` says why
-    lesson: str | None = None           # of which it is
+    notebook: Notebook | None = None   # None where `problem` says why
+    lesson: str | None = None          # what it is of, as far as it shows
     name: str = ""        # its file's, without the number in "07_lora-2.ipynb"
     attempt: int = 0      # that number
     seconds: float = 0.0  # when it was saved, as far as the folder knows
@@ -93,9 +93,7 @@ def collect(place: Path | str) -> list[Submission]:
 
 def latest(submissions: list[Submission]) -> Submission:
     """The one that counts: of copies with a number the highest, then by its time and its path."""
-    highest: dict[str, int] = defaultdict(int)
-    for submission in submissions:
-        highest[submission.name] = max(highest[submission.name], submission.attempt)
+    highest = {s.name: s.attempt for s in sorted(submissions, key=lambda s: s.attempt)}
     return max((s for s in submissions if s.attempt == highest[s.name]),
                key=lambda s: (s.seconds, s.path))
 
@@ -116,6 +114,9 @@ def safe_name(student: str) -> str:
 
 
 # ── files and zips ───────────────────────────────────────────────────────────────────────────
+
+_NO_FILE = {stat.S_IFREG: "", stat.S_IFDIR: "a folder",
+            stat.S_IFLNK: "a link, which is not followed"}
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,8 @@ def _on_disk(path: Path, shown: PurePosixPath) -> _Entry:
         status = path.lstat()
     except OSError as error:    # in a folder that may be listed, and not entered
         return _Entry(shown, f"not to be read: {error.strerror}", 0, 0.0, io.BytesIO)
-    kind = {stat.S_IFREG: "", stat.S_IFLNK: "a link, which is not followed",
-            stat.S_IFDIR: "a folder"}.get(stat.S_IFMT(status.st_mode), "no file")
-    return _Entry(shown, kind, status.st_size, status.st_mtime, partial(path.open, "rb"))
+    return _Entry(shown, _NO_FILE.get(stat.S_IFMT(status.st_mode), "no file"), status.st_size,
+                  status.st_mtime, partial(path.open, "rb"))
 
 
 def _in_zip(file: BinaryIO, shown: PurePosixPath) -> Iterator[_Entry]:
@@ -153,10 +153,9 @@ def _in_zip(file: BinaryIO, shown: PurePosixPath) -> Iterator[_Entry]:
             continue
         inside = PurePosixPath(entry.filename.replace("\\", "/")).parts
         path = shown.joinpath(*(part for part in inside if part not in ("/", "..")))
-        kind = ("a link, which is not followed" if stat.S_ISLNK(entry.external_attr >> 16)
-                else "a folder" if entry.is_dir() else "")
-        yield _Entry(path, kind, entry.file_size, time.mktime((*entry.date_time, 0, 0, -1)),
-                     partial(_unpacked, archive, entry))
+        kind = stat.S_IFDIR if entry.is_dir() else stat.S_IFMT(entry.external_attr >> 16)
+        yield _Entry(path, _NO_FILE.get(kind, ""), entry.file_size,
+                     time.mktime((*entry.date_time, 0, 0, -1)), partial(_unpacked, archive, entry))
 
 
 def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> BinaryIO:
@@ -236,38 +235,35 @@ def _named(submissions: list[Submission]) -> list[Submission]:
     work = [s for s in submissions if not s.other] or submissions
     paths = [PurePosixPath(s.path).parts for s in work]
     level, platform = _level(paths)
-    one, exports = _of_one_zip(work, level), () if platform else _exports(paths, level)
+    one, exports = _of_one_zip(work, level), {} if platform else _exports(paths, level)
     named, ids = [], defaultdict(set)
     for submission in submissions:
         parts = PurePosixPath(submission.path).parts
         at, flags = min(level, len(parts) - 1), ()
         if parts[at] == "submitted" and len(parts) > at + 2:    # nbgrader's
             at += 1
-        form = _MOODLE.match(parts[at]) or (
-            _CANVAS.match(parts[at]) if platform is _CANVAS else None)
-        left = map(_without_lesson, (*parts[at:], *reversed(parts[:at])))
+        form = _MOODLE.match(parts[at]) or (platform and platform.match(parts[at]))
         if form:
             student = form["who"]
         elif platform:
             student, flags = parts[at], ("lies beside the export, and has none of its names",)
-        elif parts[:at + 1] in exports and len(parts) > at + 1 and (
-                form := _MOODLE.match(parts[at + 1]) or _CANVAS.match(parts[at + 1])):
+        elif (inside := exports.get(parts[:at + 1])) and (form := inside.match(parts[at + 1])):
             student = f"{parts[at]}: {form['who']}"
             flags = ("of an export, but something else lies beside it",)
         elif one:
             student, flags = one, (f"all that lies in {one}.zip is taken for one student's",)
         else:
+            left = map(_without_lesson, (*parts[at:], *reversed(parts[:at])))
             student = next(filter(None, left), parts[-1])
         student = " ".join(unicodedata.normalize("NFC", clean(student)).split()) or "_"
         id = form["id"] if form else ""
         ids[student, parts[:at]].add(id)
-        stem = PurePosixPath(form["name"] if platform is _CANVAS and form and at == len(parts) - 1
-                             else parts[-1]).stem
+        file = form["name"] if form and at == len(parts) - 1 else parts[-1]
+        stem = PurePosixPath(file).stem
         again = _AGAIN.search(stem)
         named.append(replace(
-            submission, student=student, path=clean(submission.path), id=id,
-            name=_AGAIN.sub("", stem), flags=flags,
-            attempt=int(next(filter(None, again.groups()))[:6]) if again else 0))
+            submission, student=student, path=clean(submission.path), id=id, flags=flags,
+            name=_AGAIN.sub("", stem), attempt=int(again[1]) if again else 0))
     several = {student for (student, _), found in ids.items() if len(found) > 1}
     named = [replace(s, student=f"{s.student} ({s.id})") if s.id and s.student in several else s
              for s in named]
@@ -285,11 +281,8 @@ def _level(paths: Sequence[tuple[str, ...]]) -> tuple[int, re.Pattern | None]:
     folders = [path[:-1] for path in paths]
     shared = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, zip(*folders)))
     for depth in range(min(map(len, paths), default=0)):
-        entries = dict.fromkeys(path[:depth + 1] for path in paths)
-        for platform in (_MOODLE, _CANVAS):
-            fit = _in_form(entries, platform)
-            if len(fit) == len(entries) or (depth == shared and 2 * len(fit) > len(entries)):
-                return depth, platform
+        if platform := _platform((path[:depth + 1] for path in paths), most=depth == shared):
+            return depth, platform
         if all(path[depth] == "submitted" for path in paths):
             return depth + 1, None
     if len(paths) == 1:    # then the nearest folder is the best guess
@@ -297,33 +290,36 @@ def _level(paths: Sequence[tuple[str, ...]]) -> tuple[int, re.Pattern | None]:
     return shared, None
 
 
-def _exports(paths: Sequence[tuple[str, ...]], level: int) -> set[tuple[str, ...]]:
-    """The folders at this depth that hold more students, in a platform's form.
+def _exports(paths: Sequence[tuple[str, ...]], level: int) -> dict[tuple, re.Pattern]:
+    """The folders at this depth that hold more students, with the platform in whose form.
 
     It may be forged: so they do not count as the students that they name, but stay apart.
     """
-    inside: dict[tuple[str, ...], dict] = defaultdict(dict)
+    inside = defaultdict(set)
     for path in paths:
-        if len(path) > level + 1:
-            inside[path[:level + 1]][path[:level + 2]] = None
-    return {place for place, entries in inside.items() for platform in (_MOODLE, _CANVAS)
-            if len(_in_form(entries, platform)) == len(entries) > 1}
+        inside[path[:level + 1]].add(path[:level + 2])
+    return {place: platform for place, entries in inside.items()
+            if len(entries) > 1 and (platform := _platform(entries))}
 
 
-def _in_form(entries: Iterable[tuple[str, ...]], platform: re.Pattern) -> list[tuple[str, ...]]:
-    """The entries in a platform's form.
+def _platform(entries: Iterable[tuple[str, ...]], most: bool = False) -> re.Pattern | None:
+    """In which platform's form all of these entries are, or most of them.
 
     People and files have numbers of their own in Canvas; in `lora_2025_11_20.ipynb` or
     `exercise_07_1_anna.ipynb` others would have the same.
     """
-    fit = [entry for entry in entries if platform.match(entry[-1])]
-    if platform is _MOODLE:
-        return fit
-    forms = [_CANVAS.match(entry[-1]) for entry in fit]
-    files, users = [form["file"] for form in forms], {form["id"] for form in forms}
-    own = (all(PurePosixPath(form[0]).suffix for form in forms) and len(set(files)) == len(files)
-           and (len(users) > 1 or len(files) == 1))
-    return fit if own else []
+    names = [entry[-1] for entry in set(entries)]
+    for platform in (_MOODLE, _CANVAS):
+        forms = [form for form in map(platform.match, names) if form]
+        if platform is _CANVAS:
+            people = len({form["id"] for form in forms})
+            files = len({form["file"] for form in forms})
+            if files < len(forms) or people == 1 < files or not all(
+                    PurePosixPath(form[0]).suffix for form in forms):
+                return None
+        if forms and (len(forms) == len(names) or (most and 2 * len(forms) > len(names))):
+            return platform
+    return None
 
 
 def _of_one_zip(work: Sequence[Submission], level: int) -> str:
