@@ -82,13 +82,9 @@ def prove(lesson: str, settings: Settings) -> list[str]:
 
 def key(job: Job, settings: Settings) -> str:
     """What a result depends on, in short: notebook, exercises, further cases, limits, versions."""
-    parts = [repr(job).encode(), _sources(), torch.__version__.encode(),
-             repr(settings.limits).encode(), platform.python_version().encode()]
-    parts += [text.encode() for item in sorted(settings.hidden.items()) for text in item]
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big") + part)
-    return digest.hexdigest()[:32]
+    depends = (job, sorted(settings.hidden.items()), settings.limits, torch.__version__,
+               platform.python_version())
+    return hashlib.sha256(repr(depends).encode() + _sources()).hexdigest()[:32]
 
 
 @cache

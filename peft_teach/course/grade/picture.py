@@ -12,6 +12,7 @@ from ..exercise import NOT_ATTEMPTED, PASSED, WRONG
 
 _STATES = ((PASSED, COLOURS["yours"]), (WRONG, COLOURS["lora"]), (NOT_ATTEMPTED, COLOURS["quiet"]))
 _MOST = 15    # mistakes that are drawn
+_ENDS = {"longer than": "out of time", "not Python": "syntax", "own solution": "the reference"}
 
 
 def outcomes(marks: Sequence[dict[str, Any]]) -> Figure:
@@ -49,12 +50,7 @@ def reason(mark: dict[str, Any]) -> str:
         what = mark["mistake"].replace("_", " ")
     elif mark["traceback"]:
         what = "an error"
-    elif "longer than" in mark["message"]:
-        what = "out of time"
-    elif "not Python" in mark["message"]:
-        what = "syntax"
-    elif "own solution" in mark["message"]:
-        what = "the reference"
     else:
-        what = "something else"
+        ends = (end for words, end in _ENDS.items() if words in mark["message"])
+        what = next(ends, "something else")
     return f"{mark['exercise']}: {what}" + (" (further case)" if mark["further"] else "")
