@@ -64,9 +64,11 @@ def test_everybody_gets_the_mark_they_deserve(graded, student):
     case, row = CORPUS[student], graded.rows[student]
     points = {e.id: int(row[e.id]) for e in all_exercises() if row[e.id]}
     assert points == case.points, graded.page(student)
-    assert int(row["total"]) == sum(case.points.values())
-    lesson = row["lesson"]
-    assert int(row["maximum"]) == (sum(e.points for e in of_lesson(lesson)) if lesson else 0)
+    for optional, given, maximum in ((False, "total", "maximum"),
+                                     (True, "optional", "optional maximum")):
+        there = {e.id: e.points for e in of_lesson(row["lesson"]) if e.optional == optional}
+        assert int(row[given]) == sum(case.points.get(id, 0) for id in there)
+        assert int(row[maximum]) == sum(there.values())
     assert case.says in graded.page(student)
     assert case.flag in row["flags"]
     if student.startswith("perfect"):
@@ -74,7 +76,7 @@ def test_everybody_gets_the_mark_they_deserve(graded, student):
 
 
 def test_nobody_is_forgotten(graded):
-    others = {"escape": "15 of 15 points", "bomb": "70 MB are too large",
+    others = {"escape": "13 of 13 points; optional: 2 of 2", "bomb": "70 MB are too large",
               "broken": "cannot be read", "Kim Lee": "nothing that could be read, but essay.pdf"}
     assert set(graded.rows) == set(CORPUS) | set(others)
     for student, flag in others.items():

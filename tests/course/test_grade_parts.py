@@ -629,8 +629,8 @@ def test_a_damaged_result_is_made_again(small, tmp_path):
 
 def test_the_lesson_that_was_asked_for(small, tmp_path):
     row, *_ = grade(small / "in/anna", tmp_path, lesson="01", jobs=1)
-    assert (row.lesson, row.points) == ("01", 0)
-    assert row.maximum == sum(exercise.points for exercise in of_lesson("01"))
+    asked = sum(exercise.points for exercise in of_lesson("01") if not exercise.optional)
+    assert (row.lesson, row.points()) == ("01", (0, asked))
     assert "this is the notebook of lesson 00" in row.flags
     with pytest.raises(PeftTeachError, match="no lesson with exercises '77'"):
         grade(small / "in", tmp_path, lesson="77")
@@ -866,6 +866,30 @@ def test_a_mark_that_the_grader_failed_at_is_not_kept(small, tmp_path, monkeypat
         (index, failed if task[0] is job.do else []) for index, task in enumerate(tasks)))
     grade(small / "in", tmp_path, jobs=1)
     assert not (tmp_path / "results").exists()
+
+
+def test_what_is_optional_is_counted_apart(tmp_path):
+    """As `pt.progress` does: with all that was asked an answer has all points."""
+    marks = [{"exercise": e.id, "points": e.points, "maximum": e.points, "state": "passed",
+              "message": "", "mistake": None, "traceback": "", "further": False}
+             for e in of_lesson("07")]
+    without = [m | {"points": 0, "state": "wrong"} if find(m["exercise"]).optional else m
+               for m in marks]
+    rows = [report.Row("anna", "07", "", tuple(marks), ()),
+            report.Row("bo", "07", "", tuple(without), ()), report.Row("cy", "", "", (), ())]
+    report.write(rows, tmp_path, [])
+    asked = sum(e.points for e in of_lesson("07") if not e.optional)
+    more = sum(e.points for e in of_lesson("07") if e.optional)
+    text = (tmp_path / "grades.csv").read_text(encoding="utf-8-sig")
+    table = {row["student"]: row for row in csv.DictReader(io.StringIO(text))}
+    shown = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for student, given in (("anna", more), ("bo", 0)):
+        columns = ("total", "maximum", "optional", "optional maximum")
+        assert [int(table[student][name]) for name in columns] == [asked, asked, given, more]
+        told = f"{asked} of {asked} points; optional: {given} of {more}"
+        assert told in (tmp_path / f"feedback/{student}.html").read_text(encoding="utf-8")
+        assert f"<td>{asked} of {asked}</td><td>6 of 6</td><td>{given} of {more}</td>" in shown
+    assert "optional" not in (tmp_path / "feedback/cy.html").read_text(encoding="utf-8")
 
 
 def test_the_report_sorts_and_leads_to_the_pages(small, tmp_path):
@@ -1379,7 +1403,7 @@ def test_no_cell_is_a_formula(text):
     for cell in csv.reader([line.strip()]).__next__():
         for part in re.split(r"[;,|]", cell):
             assert part.strip(" \t\"\u202e")[:1] not in [*"=+-@＝＋－＠"]
-    assert line.count('","') == 5
+    assert line.count('","') == 7
     assert "\u202e" not in report.feedback([report.Row(text, "", text, (), (text,))]).popitem()[1]
 
 

@@ -11,7 +11,7 @@ import hashlib
 import io
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape as escaped
 from pathlib import Path
@@ -21,7 +21,7 @@ from urllib.parse import quote
 from ...errors import PeftTeachError
 from ..card import Card
 from ..exercise import PASSED, WRONG
-from ..lessons import all_exercises, of_lesson
+from ..lessons import all_exercises, find, of_lesson
 from .collect import DOUBT, clean, safe_name
 
 _PAGE = """<!DOCTYPE html>
@@ -66,15 +66,11 @@ class Row:
     marks: tuple[dict[str, Any], ...]    # as `run.Mark` has them
     flags: tuple[str, ...]
 
-    @property
-    def points(self) -> int:
-        """The sum of the points."""
-        return sum(mark["points"] for mark in self.marks)
-
-    @property
-    def maximum(self) -> int:
-        """The points that all exercises of the lesson give."""
-        return sum(exercise.points for exercise in of_lesson(self.lesson)) if self.lesson else 0
+    def points(self, optional: bool = False) -> tuple[int, int]:
+        """The points given, and those of the lesson; of what is optional, or of all else."""
+        there = {e.id: e.points for e in of_lesson(self.lesson) if e.optional == optional}
+        given = sum(mark["points"] for mark in self.marks if mark["exercise"] in there)
+        return given, sum(there.values())
 
 
 def write(rows: Sequence[Row], out: Path, notes: Sequence[str]) -> None:
@@ -96,11 +92,13 @@ def grades(rows: Sequence[Row]) -> str:
     ids = [exercise.id for lesson in lessons for exercise in of_lesson(lesson)]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    table.writerow(["student", "lesson", *ids, "total", "maximum", "flags", "file"])
+    table.writerow(["student", "lesson", *ids, "total", "maximum", "optional", "optional maximum",
+                    "flags", "file"])
     for row in rows:
         points = {mark["exercise"]: mark["points"] for mark in row.marks}
         table.writerow(map(_cell, [row.student, row.lesson, *(points.get(id, "") for id in ids),
-                                   row.points, row.maximum, "; ".join(row.flags), row.path]))
+                                   *row.points(), *row.points(optional=True),
+                                   "; ".join(row.flags), row.path]))
     return text.getvalue()
 
 
@@ -128,12 +126,12 @@ def feedback(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _section(row: Row) -> str:
-    head = f"Lesson {row.lesson}: {row.points} of {row.maximum} points" if row.lesson else (
-        "Not graded")
+    head = f"Lesson {row.lesson}: {_of(row.points())} points" if row.lesson else "Not graded"
+    if more := _of(row.points(optional=True)):
+        head += f"; optional: {more}"
     ids = tuple(f"{mark['exercise']}:" for mark in row.marks)    # those are for the instructor
     said = [flag for flag in row.flags if not (flag.startswith(ids) or flag.endswith(DOUBT))]
-    parts = [f"<h2>{escape(head)}</h2>", f"<p>{escape(row.path)}</p>",
-             *(f"<p>{escape(flag)}</p>" for flag in said)]
+    parts = [f"<h2>{escape(head)}</h2>", *(f"<p>{escape(text)}</p>" for text in (row.path, *said))]
     for mark in row.marks:
         again = f"pt.hint({mark['exercise']!r})" if mark["state"] == WRONG else ""
         card = Card(mark["exercise"], mark["state"],
@@ -160,18 +158,23 @@ def _report(rows: Sequence[Row], notes: Sequence[str], out: Path) -> str:
         parts.append(html(figure, "How the class did, and by which mistakes. Students who handed "
                                   "in nothing that could be read are not in it."))
     head = "".join(f"<th><button>{title}</button></th>" for title in (
-        "student", "lesson", "points", "solved", "look at"))
+        "student", "lesson", "points", "solved", "optional", "look at"))
     names, lines = _files(rows), []
     for row in rows:
-        cells = (row.lesson or "?", f"{row.points} of {row.maximum}",
-                 f"{sum(m['state'] == PASSED for m in row.marks)} of {len(row.marks)}",
-                 "; ".join(row.flags))
+        solved = [m["state"] == PASSED for m in row.marks if not find(m["exercise"]).optional]
+        cells = (row.lesson or "?", _of(row.points()), _of((sum(solved), len(solved))),
+                 _of(row.points(optional=True)), "; ".join(row.flags))
         lines.append(f'<tr><td><a href="feedback/{quote(names[row.student])}.html">'
                      f"{escape(row.student)}</a></td>"
                      + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
     parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
                  f"<script>{_SORT}</script>")
     return _PAGE.format(title="The class", body="\n".join(parts), allowed=f"'sha256-{_SORTS}'")
+
+
+def _of(counted: tuple[int, int]) -> str:
+    """"7 of 9"; nothing where there is nothing."""
+    return "{} of {}".format(*counted) if counted[1] else ""
 
 
 def _cell(value: Any) -> str:
@@ -187,27 +190,29 @@ def escape(text: str) -> str:
 def store(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all."""
     part = path.with_name(f"{path.name}.part")
-    try:
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content if isinstance(content, bytes) else
-                         content.encode("utf-8", "replace"))
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise _unwritten(path, error) from None
+        try:
+            part.write_bytes(content if isinstance(content, bytes) else
+                             content.encode("utf-8", "replace"))
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def must_be_writable(out: Path) -> None:
     """Raise `PeftTeachError` if nothing can be written there: better now than in the evening."""
-    try:
+    with _writing(out):
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out) as file:
             file.write(bytes(2**16))
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise _unwritten(out, error) from None
-
-
-def _unwritten(path: Path, error: OSError) -> PeftTeachError:
-    return PeftTeachError(f"{path} cannot be written: {error.strerror}. What was graded is kept: "
-                          "make room or name another --out, and the same command goes on.")
+        raise PeftTeachError(
+            f"{path} cannot be written: {error.strerror}. What was graded is kept: make room or "
+            "name another --out, and the same command goes on.") from None
