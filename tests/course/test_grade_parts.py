@@ -868,6 +868,12 @@ def test_a_mark_that_the_grader_failed_at_is_not_kept(small, tmp_path, monkeypat
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the walls of Linux")
+def test_the_report_names_the_walls(small):
+    page = (small / "out/report.html").read_text(encoding="utf-8")
+    assert "Walls on this system: limits, landlock, capabilities, seccomp." in page
+
+
 def test_what_is_optional_is_counted_apart(tmp_path):
     """As `pt.progress` does: with all that was asked an answer has all points."""
     marks = [{"exercise": e.id, "points": e.points, "maximum": e.points, "state": "passed",
