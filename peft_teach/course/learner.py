@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import work
-from ..errors import NotAttempted, PeftTeachError, unknown
+from ..errors import NotAttempted, PeftTeachError
 from . import library
 from .card import Card, cells, shell, show
 from .exercise import (
@@ -30,7 +30,7 @@ from .exercise import (
 )
 from .grade.cells import Code
 from .grade.notebook import Cell
-from .lessons import all_exercises, find, of_lesson, stub_of
+from .lessons import all_exercises, find, number, of_lesson, stub_of
 
 
 @dataclass
@@ -162,11 +162,8 @@ def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
     if reset:
         _kernel.records.clear()
         work.forget()
-    lesson = None if lesson is None else str(lesson).zfill(2)
+    lesson = None if lesson is None else number(lesson)
     exercises = all_exercises() if lesson is None else of_lesson(lesson)
-    if not exercises:
-        raise unknown("lesson with exercises", lesson,
-                      dict.fromkeys(exercise.lesson for exercise in all_exercises()))
     earlier = work.states()
     states = {e.id: _state(e, earlier) for e in exercises}
     rows = [("exercise", "lesson", "difficulty", "minutes", "points", "state")]

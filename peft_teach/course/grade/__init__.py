@@ -26,8 +26,8 @@ from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ...errors import PeftTeachError, unknown
-from ..lessons import all_exercises
+from ...errors import PeftTeachError
+from ..lessons import number
 from . import engine, hidden, report
 from .collect import Submission, collect, latest
 from .job import FAILED, Job, Settings, do, key, prove
@@ -54,7 +54,8 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
     report.must_be_writable(out)
     settings = Settings(limits or Limits(), hidden.read(solutions) if solutions else {},
                         warm=FORKS and not fresh)
-    handed_in = _sorted_out(collect(submissions), _lesson(lesson))
+    asked = None if lesson is None else number(lesson)
+    handed_in = _sorted_out(collect(submissions), asked)
     graded = [each for each in handed_in if each.lesson]
     marks = _marks([Job(each.notebook, each.lesson) for each in graded], settings, out / "results",
                    jobs or os.cpu_count() or 1, dask)
@@ -67,14 +68,6 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
                                (*each.flags, *more, *died)))
     report.write(rows, out, _notes(settings))
     return rows
-
-
-def _lesson(asked: str | None) -> str | None:
-    """The lesson that was asked for, as the exercises name it: "07" for "7"."""
-    lessons = sorted({exercise.lesson for exercise in all_exercises()})
-    if asked is not None and (asked := asked.zfill(2)) not in lessons:
-        raise unknown("lesson with exercises", asked, lessons)
-    return asked
 
 
 def _sorted_out(submissions: Sequence[Submission], asked: str | None) -> list[Submission]:

@@ -39,6 +39,14 @@ def of_lesson(lesson: str) -> tuple[Exercise, ...]:
     return tuple(exercise for exercise in all_exercises() if exercise.lesson == lesson)
 
 
+def number(lesson: str | int) -> str:
+    """A lesson's number as its exercises have it: "07" for 7. Raises `UnknownName`."""
+    number, known = str(lesson).zfill(2), [exercise.lesson for exercise in all_exercises()]
+    if number not in known:
+        raise unknown("lesson with exercises", number, dict.fromkeys(known))
+    return number
+
+
 def stub_of(id: str) -> str | None:
     """What a student starts an exercise from; None where the build has not written it."""
     prefix = str(id).partition(".")[0]
