@@ -376,9 +376,9 @@ WRONG["lora.start"] = {
     assert not torch.equal(layer.B, before["B"])
     assert not any(p.requires_grad for p in layer.base.parameters())
 """),
-                    but(START, "optim.Adam(", "optim.AdamW("),
                     but(START, STARTS, ""),
                     but(START, STARTS, STARTS.replace("x)", "x[:0])"))),
+    "decayed": but(START, "optim.Adam(", "optim.AdamW("),
     "accused": (but(START, STARTS, f"{STARTS}    assert not layer.B.any()\n"),
                 but(START, STARTS, f"{STARTS}    assert layer.scale == 2\n")),
     "objects_to_all": (but(START, "range(2)", "range(1)"),

@@ -388,13 +388,19 @@ def run_start(start_holds, case: dict) -> dict[str, bool | str | None]:
 
 
 def judge_start(case: dict, answers: Any) -> Verdict:
-    return trial.score(answers, versions.RIGHT, versions.BROKEN)
+    verdict = trial.score(answers, versions.RIGHT, versions.BROKEN)
+    if verdict.mistake == "let_through" and trial.let_through(answers, versions.BROKEN) == [
+            versions.DEAD]:
+        return rejected("decayed", verdict.message)
+    return verdict
 
 
 START = Exercise(
     id="lora.start", lesson="07", names=("start_holds",), points=2, minutes=9, difficulty=2,
     reference=f"{HERE}:start_holds", cases=lambda seed: [{"seed": seed}],
     run=run_start, judge=judge_start, mistakes=trial.MISTAKES | {
+        "decayed": "The loss never reaches its A and B: their gradients are zero. Did something "
+                   "else move them in your test, as AdamW's weight decay does?",
         "objects_to_all": "It objects to every layer, so it tells nothing apart. After how many "
                           "steps can both matrices have moved, and is your base frozen?"},
     hints=("Two properties at the start, two after some training. Any optimizer serves that leaves "
@@ -403,7 +409,7 @@ START = Exercise(
            "moved? An honest layer must not be accused after fewer.",
            "\"To the bit\" is stricter than \"close\". And what of the parameters that must not "
            "move: can your test see it if one of them does? Beware of an optimizer with weight "
-           "decay: it moves a parameter that has no gradient."),
+           "decay: it moves a parameter whose gradient is zero."),
     arguments=lambda pieces: (pieces["LoRALinear"],))
 
 

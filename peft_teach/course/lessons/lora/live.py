@@ -16,7 +16,7 @@ class Start:
     """One of the four starts of A and B, and what a first backward pass finds there."""
 
     name: str
-    moved: float        # the norm of what is added to the outputs of 64 inputs
+    moved: float        # the root mean square of what is added to an output
     grad_A: float       # norms
     grad_B: float
 
@@ -43,7 +43,8 @@ def first_gradients(base: nn.Linear) -> list[Start]:
         B = B_size * torch.randn(n_out, RANK, generator=generator) / RANK**0.5
         added = SCALE * (x @ A.requires_grad_().T) @ B.requires_grad_().T
         (x @ W.T + b + added - target).square().mean().backward()
-        found.append(Start(name, added.norm().item(), A.grad.norm().item(), B.grad.norm().item()))
+        found.append(Start(name, added.square().mean().sqrt().item(), A.grad.norm().item(),
+                           B.grad.norm().item()))
     return found
 
 

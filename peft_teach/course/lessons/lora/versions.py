@@ -100,6 +100,7 @@ class _Dead(_BothRandom):
         return self.scale * (x @ (0 * self.A).T) @ (0 * self.B).T
 
 
+DEAD = "has A and B random and multiplies both by zero, so that neither gets a gradient"
 RIGHT = {
     "starts with A random and B zero": _LoRA,
     "starts with A zero and B random": _AZero,
@@ -114,7 +115,7 @@ BROKEN = {
     "leaves the bias of the base trainable": _ThawedBias,
     "writes into the weight of the base while it trains": _Writes,
     "starts with A and B both at zero": _BothZero,
-    "has A and B random and multiplies both by zero, so that neither gets a gradient": _Dead,
+    DEAD: _Dead,
     "loses the bias of the base": _WithoutBias,
     "starts with A and B both random": _BothRandom,
 }
