@@ -22,9 +22,8 @@
 # <details><summary>01 · Which two results are the ends of the course's ruler, the <i>share of the gain</i>?</summary>
 # The head alone, trained to its end, is 0; full fine-tuning is 1.
 # </details>
-# <details><summary>00 · A block of MiniLM has six linear layers and two norms. How many biases are these?</summary>
-# 384 each for query, key, value and the two output projections, 1,536 for the wide layer of the feed-forward part,
-# 384 for each norm: 4,224.
+# <details><summary>00 · Where do most of MiniLM's 22.7 million parameters stand?</summary>
+# In the table of word vectors: 30,522 of 384 numbers each, about half of the model.
 # </details>
 # <details><summary>Working on Colab?</summary>
 # Colab's machine forgets everything. To keep <code>my_peft.py</code> and your predictions, run
@@ -76,20 +75,15 @@ print("budget:", budget.name, "· computing on:", pt.device())
 # ## 1 · Three kinds of small
 #
 # A matrix of **rank** 1 is one column times one row; the rank of a matrix is the smallest number of such matrices that add up
-# to it. What do you say?
-
-# %%
-follows = pt.widgets.Guess("A change that is made of few parameters has a low rank:", ("true", "false", "open"), "change.follows")
-follows
-
-# %% [markdown]
+# to it. You would think that few parameters make a low rank.
+#
 # ### Exercise 1 · Three changes (2 points, about 7 minutes)
 #
 # Build three changes of an n × n matrix, each from its parameters `p`, a tensor in which no entry is zero:
 #
 # | | `p` has | rank of the change | entries that are not zero |
 # |---|---|---|---|
-# | `change_a(p, n)` | 1 parameter | n | as you like |
+# | `change_a(p, n)` | 1 parameter | n | all of them |
 # | `change_b(p, n)` | 2n parameters | 1 | all of them |
 # | `change_c(p, n)` | n parameters | n | n |
 #
@@ -100,7 +94,7 @@ follows
 # %% exercise="change.small" part="solution"
 def change_a(p: torch.Tensor, n: int) -> torch.Tensor:
     ### BEGIN SOLUTION
-    return p * torch.eye(n)
+    return p * (torch.ones(n, n) + torch.eye(n))
     ### END SOLUTION
 
 
@@ -131,12 +125,11 @@ made = {"change_a": (1, change_a(torch.rand(1, generator=generator) + 1, width))
 for name, (count, change) in made.items():
     print(f"{name} {count:5,} parameters, rank {torch.linalg.matrix_rank(change):3d}, "
           f"{(change == 0).sum():7,} of {width * width:,} entries are zero")
-pt.compare("change.follows", "false", "few parameters, therefore low rank")
 
 # %% [markdown]
-# False, and you built the counterexample: one parameter, full rank. Conversely, a change of rank 1 can move every
-# entry. Few places are a third thing: `change_c` leaves nearly all entries alone and has full rank (it returns in lesson 06,
-# as the factor by which IA³ multiplies). Each of the three is a question of its own.
+# They do not: you built a change of full rank from one. And a change of rank 1 may move every entry, while `change_c` leaves
+# nearly all of them alone and has full rank (it returns in lesson 06, as the factor by which IA³ multiplies). Each of the three is a
+# question of its own.
 #
 # ## 2 · Few parameters
 #
@@ -154,7 +147,10 @@ pt.compare("change.follows", "false", "few parameters, therefore low rank")
 #
 # Every weight still moves, but only $d$ parameters are trained, in directions that nobody chose. The smallest $d$
 # that works is called the task's **intrinsic dimension**. A dense $P$ for $d$ = 500 would take 45 GB, so each row gets
-# a single entry: weight $i$ is tied to entry $h(i)$ of $z$, with a random sign (*signed hashing*):
+# a single entry: weight $i$ is tied to entry $h(i)$ of $z$, with a random sign (*signed hashing*).
+
+# %%
+pt.widgets.Guess("16 random directions change one matrix of 384 × 384 by rank", (1, 16, 384), "change.hashed")
 
 # %%
 model, tokenizer = pt.models.load("minilm", labels=2)
@@ -163,10 +159,13 @@ in_head = sum(p.numel() for p in model.classifier.parameters())
 print(f"D = {D:,} weights ({D / 1e6:.1f} million) in {len(list(model.bert.parameters()))} tensors, and {in_head} in the new head")
 print(f"a dense P for d = 500, float32: {D * 500 * 4 / 1e9:.0f} GB; one entry a row: {D * (8 + 4) / 1e9:.1f} GB for any d")
 
+found = {}
 for d in (1, 16, 1024):
     h, sign = hashes(width**2, d, seed=0)
     change = pt.subspace.project(torch.zeros(width**2), torch.randn(d, generator=generator), h, sign).view(width, width)
-    print(f"d = {d:5,}: one matrix of {width} × {width} changes by rank {torch.linalg.matrix_rank(change)}")
+    found[d] = int(torch.linalg.matrix_rank(change))
+    print(f"d = {d:5,}: one matrix of {width} × {width} changes by rank {found[d]}")
+pt.compare("change.hashed", found[16], "the rank of a change along 16 random directions")
 
 h, sign = hashes(24, 6, seed=0)
 pt.plots.show(pictures.draw_hashing(h.tolist(), sign.tolist(), 6),
@@ -177,8 +176,9 @@ pt.plots.show(pictures.draw_hashing(h.tolist(), sign.tolist(), 6),
 # The head is no part of $\theta$: its 770 parameters are trained as well, on top of $d$.
 #
 # **How many directions bring half of the gain**, half of the way from the head alone, trained to its end, to full
-# fine-tuning? To be quick, these runs see 2,000 training sentences once, half as many as the others, and their *share of the
-# gain* is measured between a head and a full fine-tuning that saw the same 2,000. The test sentences are the course's.
+# fine-tuning? To be quick, these runs see 2,000 training sentences once, in 125 steps, and their *share of the gain* is
+# measured between a head and a full fine-tuning that saw the same 2,000. The rate is $10/\sqrt d$: since Adam moves each entry of
+# $z$ by about the rate, a step is up to about 10 long, whatever $d$ is. The test sentences are the course's.
 
 # %%
 guess = pt.widgets.Guess("The smallest d that brings half of the gain:",
@@ -195,7 +195,6 @@ explorer
 
 # %%
 head_end, full_short = pictures.ends(record)          # both on these 2,000 sentences
-head_row = pictures.converged(record)
 
 
 def line(name, rows):
@@ -208,41 +207,32 @@ def line(name, rows):
 short = {m: records.select(record, group="short", method=m, pretrained=None) for m in ("full", "head")}
 print("trained on 2,000 sentences; the share of the gain is on these 2,000")
 line("head, 125 steps", short["head"])
-line("head, to its end", [head_row])
+line("head, to its end", [pictures.converged(record)])
 for rows in sorted(records.by_setting(records.select(record, group="subspace")), key=lambda rows: rows[0]["d"]):
     line(f"d = {rows[0]['d']:,}", rows)
-    if rows[0]["d"] == 1024:
-        line("   its seed 0 alone", records.select(record, group="subspace", d=1024, seed=0))
-line("d = 16,384, shorter steps", records.select(record, group="steps", d=16384))
 line(f"full, {D / 1e6:.1f} million", short["full"])
 tested = record["setting"]["test_examples"]
 print(f"standard error of 75 % on {tested:,} sentences: {records.standard_error(0.75, tested):.1%}")
 print(f"90 % of full fine-tuning's accuracy is {0.9 * full_short:.1%}, {(0.9 * full_short - head_end) / (full_short - head_end):.0%} "
       f"of the gain; the head alone, to its end, has {head_end / full_short:.0%} of that accuracy")
-free, = records.select(record, group="converged", penalty=0.0)
-print(f"this head has the penalty on its weights, {head_row['penalty']}, that validation chose of five: without one it ends "
-      f"at {free['accuracy']:.1%}")
-pt.compare("change.half", "1,024 or 4,096", "of these d, the smallest that brings half of the gain: the seeds leave both open")
+pt.compare("change.half", pictures.subspaces(record, 50, "gain").reached, "of these d, the smallest that brings half of the gain, in the mean of its seeds")
 
 # %% [markdown]
-# **About 1,024 to 4,096 directions,** out of 22.7 million: 1,024 bring 41 % of the gain in the mean of three seeds and 53 %
-# in seed 0, the only seed that 4,096 has (55 %).
+# **Some 4,096 directions,** out of 22.7 million, bring 53 % of the gain, and 1,024 bring 41 %, in the mean of three seeds. The seeds
+# lie far apart, from 38 to 67 % with 4,096 directions: a few thousand, no sharper number.
 #
 # But it depends on what *works* means. Li et al. ask for 90 % of full fine-tuning's *accuracy*, and call that $d_{90}$. Move the
 # goal there: 1,024 directions reach it. But the head alone has 86 % of that accuracy without any direction, so this goal
 # is only 30 % of the gain. When you read a $d_{90}$, ask what the head alone would have had.
 #
-# Each point is a lower bound: what $d$ directions brought in 125 steps of one length. In shorter steps, 16,384 of them reach
-# 79 % of the gain, in the one seed there is.
+# Each point is a lower bound: what $d$ directions brought in 125 steps of this length.
 #
 # ## 3 · The rank of a real update
 #
 # "Few parameters are enough for fine-tuning, *therefore* its update has a low rank" is often given as the reason for LoRA
 # (lesson 07). It does not follow: the subspaces above change a matrix by full rank. Hu et al. 2021 (§4.1) only take it as a
-# hypothesis. Whether fine-tuning's own update has a low rank is a question to a trained model.
-#
-# We train all weights, live, on the same 2,000 sentences. Then $\Delta W = W_{after} - W_{before}$, for each of the 36
-# matrices in the six blocks.
+# hypothesis. So we ask a trained model: all weights train, live, on the same 2,000 sentences, and then
+# $\Delta W = W_{after} - W_{before}$ for each of the 36 matrices in the six blocks.
 
 # %%
 pt.seed(0)
@@ -270,6 +260,12 @@ updates = {n: (tuned.get_submodule(n).weight.detach() - before[f"{n}.weight"]).c
 # of the matrix: $v_i$ is what it reacts to in the input, $u_i$ where that appears in the output, $\sigma_i$ how strongly. (Above,
 # a *direction* was a way for all weights to move together; here it is a part of one matrix.) The sum of all $\sigma_i^2$
 # is the sum of all squared entries, called the **energy** of the matrix.
+#
+# Of a matrix of random numbers, 196 of the 384 directions hold 90 % of the energy. **How many does it take of the value matrix's
+# $\Delta W$ in block 5, the last, and how many in block 0?** Commit a list of two numbers.
+
+# %%
+pt.commit("change.spectrum", ...)
 
 # %%
 last, lowest = (f"bert.encoder.layer.{block}.attention.self.value" for block in (5, 0))
@@ -307,15 +303,13 @@ pt.require("change.energy")
 # %%
 ranks = [int(torch.linalg.matrix_rank(delta)) for delta in updates.values()]
 print(f"rank of the {len(ranks)} live updates: {min(ranks)} to {max(ranks)}, of 384")
-print("directions that hold 90 %, block 0 to block 5")
-spectra = {"ΔW, live, 125 steps": {n: torch.linalg.svdvals(m) for n, m in updates.items()}}
-for name, run in (("ΔW, recorded, 250 steps", "update 0"), ("the pretrained W", "weight")):
-    spectra[name] = {n: torch.tensor(s) for n, s in record["spectra"][run].items()}
-for run, table in spectra.items():
-    print(run)
-    for place in PLACES:
-        counts = [directions(table[n], 0.9) for n in pt.models.find(tuned, place)]
-        print(f"   {place:14s}", "  ".join(f"{c:3d}" for c in counts))
+print("directions that hold 90 % of ΔW, block 0 to block 5")
+spectra = {n: torch.linalg.svdvals(delta) for n, delta in updates.items()}
+for place in PLACES:
+    print(f"   {place:14s}", "  ".join(f"{directions(spectra[n], 0.9):3d}" for n in pt.models.find(tuned, place)))
+of_W = [directions(torch.tensor(sigma), 0.9) for sigma in record["spectra"]["weight"].values()]
+print(f"and of the pretrained W: {min(of_W)} to {max(of_W)}")
+pt.compare("change.spectrum", [directions(spectra[n]) for n in (last, lowest)], "value, block 5 and block 0: directions with 90 %")
 
 # %% [markdown]
 # Strictly, **no rank is low here**. In the lower blocks, 90 % of the energy is spread over about a hundred directions
@@ -328,7 +322,7 @@ for run, table in spectra.items():
 # squared differences. It is the sum above, stopped after $k$ terms (Eckart and Young 1936).
 #
 # - `delta` need not be square and stays as it is; the result has its shape; $k$ goes from 0 to all;
-# - `torch.linalg.svd(delta, full_matrices=False)` gives the three parts. Put `delta` together from them before you cut.
+# - `torch.linalg.svd(delta, full_matrices=False)` gives the three parts: check first that they multiply back to `delta`.
 
 
 # %% exercise="change.truncate" part="solution"
@@ -356,22 +350,26 @@ at_eight = pt.commit("change.eight", ...)    # a share of right answers, from 0 
 test = pt.data.batches(movies.test[:min(1000, budget.test_examples)], tokenizer, 64)
 
 
-def accuracy_with(change):
-    """Test accuracy with W + change(ΔW) in all 36 matrices; all else that was trained stays."""
+def accuracy_with(change, rest_undone=False):
+    """Test accuracy with W + change(ΔW) in all 36 matrices; all else stays as trained, or is undone but for the head."""
     changed = copy.deepcopy(tuned)
+    for n, p in changed.named_parameters():
+        if rest_undone and n not in heads:
+            p.data.copy_(before[n])
     for n in matrices:
         weight = before[f"{n}.weight"] + change(updates[n]).to(pt.device())
         changed.get_submodule(n).weight.data.copy_(weight)
     return pt.evaluate(changed, test).accuracy
 
 
+heads = pt.models.head(tuned)
 there = record["truncated"]["short 0"]["kept"]
 uncut = pt.evaluate(tuned, test).accuracy
 cut = {k: accuracy_with(lambda delta, k=k: truncate(delta, k)) for k in (8, 0)}
 for name, live, k in (("not cut", uncut, 384), ("k = 8  ", cut[8], 8), ("k = 0  ", cut[0], 0)):
     print(f"{name}: live {live:.1%}, recorded {there[str(k)]:.1%}")
 print(f"live on {min(1000, budget.test_examples):,} test sentences, recorded on {tested:,}")
-held = [(s[:8].square().sum() / s.square().sum()).item() for s in spectra["ΔW, live, 125 steps"].values()]
+held = [(s[:8].square().sum() / s.square().sum()).item() for s in spectra.values()]
 print(f"energy in 8 directions: {sum(held) / len(held):.0%}, mean of the {len(held)} live matrices")
 pt.compare("change.eight", cut[8], "accuracy with eight directions in each matrix, live")
 
@@ -379,9 +377,9 @@ pt.compare("change.eight", cut[8], "accuracy with eight directions in each matri
 # Recorded, from full fine-tuning on all 4,000 sentences, two seeds: left, one matrix; right, all 36 cut at the same $k$.
 # Ask it:
 #
-# 1. Where does the accuracy stop rising, and how much of the energy is kept there?
+# 1. Which $k$ comes within a point of the whole update, and how much of the energy has it?
 # 2. The orange line is the opposite cut: the $k$ *strongest* directions are left out. Are they needed?
-# 3. In which block is the update the most concentrated?
+# 3. At $k$ = 1 of the orange line, look at the two dots, one a seed. What can you say of the strongest direction?
 
 # %%
 head_long, full_long = records.ends()
@@ -392,22 +390,48 @@ pt.sentence("change.rank", ...)    # one sentence of yours: has fine-tuning's up
 
 # %% [markdown]
 # <details><summary>Ours</summary>
-# No: 90 % of its energy is spread over dozens of directions in most matrices, and over a hundred and more in some. But cut to eight of them the
-# model answers nearly as well: a low rank is <i>enough</i>, though the update is not <i>of</i> low rank.
+# No: 90 % of its energy is spread over dozens of directions in most matrices. But cut to eight of them the model answers nearly as
+# well: a low rank is <i>enough</i>, though the update is not <i>of</i> low rank.
 # </details>
 #
 # <details><summary>How sure?</summary>
-# Two seeds, one task, one learning rate; in both seeds four directions come within a point of the uncut model. Without the eight
-# strongest directions each model is within five points of <i>k</i> = 0, though nearly half of the energy remains. On the single strongest the
-# two seeds disagree: without it one loses twenty points, the other two. That half of a finished update can be cut away does
-# not show that a training within rank 8 would find the other half: that is lesson 07.
+# Two seeds, one task, one learning rate. Without the eight strongest each model is within five points of <i>k</i> = 0, though nearly
+# half of the energy remains. On the single strongest the seeds disagree: without it one loses twenty points, the other two. And
+# what can be cut from a finished update need not be found by a training within rank 8: that is lesson 07.
 # </details>
 #
 # ## 4 · Few places
 #
-# The third kind of small moves a few weights and leaves all others alone. With every method, somebody has to find these
-# places, put something there and freeze the rest. In peft the argument `target_modules` does that for you. Here you write it
-# once, and later lessons use yours.
+# The third kind of small moves a few weights and leaves all others alone. Is the finished update of that kind? Keep the **1 %
+# largest entries** of each $\Delta W$, a third as many numbers as eight directions have, and undo the others. Eight directions
+# left some 80 %, none 64 %. **What do these entries leave?** Commit a number.
+
+# %%
+pt.commit("change.entries", ...)    # a share of right answers, from 0 to 1
+
+# %%
+def largest(delta, share):
+    """The largest entries of a matrix, this share of them; all others are zero."""
+    least = delta.abs().flatten().topk(round(share * delta.numel())).values[-1]
+    return delta.where(delta.abs() >= least, 0)
+
+
+by_entries = accuracy_with(lambda delta: largest(delta, 0.01))
+print(f"live, the largest 1 %: {by_entries:.1%}")
+print("recorded, full fine-tuning on 4,000 sentences, mean of two seeds; a 32nd is as many numbers as k = 8 has")
+for kind, share in (("largest", "0.001"), ("largest", "0.01"), ("largest", "0.03125"), ("drawn", "0.03125"), ("largest", "0.1")):
+    kept = [table[kind][share] for table in record["entries"].values()]
+    accuracy, energy = (sum(row[what] for row in kept) / len(kept) for what in ("accuracy", "energy"))
+    print(f"   {kind:8s}{float(share):6.1%} of the entries: {accuracy:.1%}, {records.gain(accuracy):4.0%} of the gain; {energy:3.0%} of the energy")
+pt.compare("change.entries", round(by_entries, 3), "accuracy with the largest 1 % of the entries, live")
+
+# %% [markdown]
+# **The update does not sit in few places.** Recorded, two seeds: with the 1 % largest entries the model ends at 64.5 %, with none at
+# 58.4 %. A 32nd of the entries, as many numbers as eight directions have, comes to 71.2 %, no more than the head trained alone;
+# eight directions, to 81.6 %.
+#
+# But a method may choose few places *before* it trains. Then somebody has to find them, put something there and freeze the
+# rest. In peft the argument `target_modules` does that for you. Here you write it once, and later lessons use yours.
 #
 # What is put there is an **adapter**: a class that inherits from `pt.Adapter` and holds the module that it wraps as
 # `self.base`. Every other parameter that it registers is its own. Here is one, and a tiny model:
@@ -435,7 +459,8 @@ print(Tiny())
 #   raised before anything is changed;
 # - the model is **returned**: the one that was given, or a copy.
 #
-# `model.named_modules()` gives all modules with their full names. Try yours on `Tiny()` and `Scale`.
+# No target lies in the head, and no module stands in two places. `model.named_modules()` gives all modules with their full
+# names. Try yours on `Tiny()` and `Scale`, with `("query", "value")`, and with `("0", "query")`, of which one lies inside the other.
 
 
 # %% exercise="change.inject" part="solution"
@@ -572,17 +597,6 @@ print(f"a block has 7 · 384 + 1,536 = {7 * 384 + 1536:,} biases: 6 · {7 * 384 
 
 # %%
 pt.compare("change.count", trained, "parameters that train")
-
-
-def answers(model, examples):
-    """The model's answer to each sentence: 1 for a sentence that likes the film."""
-    rows = pt.data.batches(examples, tokenizer, 64, shuffle=False, device=pt.device())
-    with torch.no_grad():
-        return torch.cat([model(**row).logits.argmax(-1).cpu() for row in rows])
-
-
-some = movies.test[:200]
-answers_before = answers(model.eval(), some)
 batches = pt.data.batches(movies.train[:budget.train_examples], tokenizer, budget.batch_size)
 long = records.load("lora")                       # the record of lesson 07 has three seeds of both
 beside = {name: records.select(long, group="methods", method=method)[0]["losses"]
@@ -595,12 +609,10 @@ mean, spread = records.accuracy(bitfit := records.select(record, group="bitfit")
 print(f"recorded:    {mean:.1%} ± {spread:.1%} over {len(bitfit)} seeds, {records.gain(mean):.0%} of the gain")
 if budget.claims:
     pictures.keep_own("BitFit", trained, found.accuracy)
-answers_after, truth = answers(model, some), torch.tensor([example.label for example in some])
-print(f"answers that changed, of {len(some)}: {(answers_before != answers_after).sum()}")
-for title, chosen in (("now right", answers_after == truth), ("now wrong", answers_after != truth)):
-    places = ((answers_before != answers_after) & chosen).nonzero().flatten().tolist()
-    for i in sorted(places, key=lambda i: len(some[i].text))[:3]:
-        print(f"{title}: [{'liked' if truth[i] else 'not liked'}] {some[i].text}")
+changed = pt.course.pictures("lora").changed_answers(model, movies, tokenizer, 200)    # from those of the head alone, to its end
+for title, chosen in (("gained", True), ("lost", False)):
+    told = sorted((text for text, label, mine, _ in changed if (mine == label) == chosen), key=len)
+    print(f"{title}, of 200 test sentences, against the head alone: {len(told)}, such as", *(f"\n   {text}" for text in told[:3]))
 
 # %% [markdown]
 # <details><summary>How sure?</summary>
@@ -608,24 +620,36 @@ for title, chosen in (("now right", answers_after == truth), ("now wrong", answe
 # at a third of it BitFit ends at 73.2 %, at three times as much at chance.
 # </details>
 #
-# ## The three kinds of small, on one ruler
+# ## The three kinds of small, side by side
 #
-# *Parameters* are those that write the change down, with the head's 770; *rank* is that of the change of one
-# 384 × 384 matrix. The two random subspaces were trained on half as many sentences, and their share of the gain is measured
-# there; the last column also gives it on the others' ruler. Full fine-tuning's count holds the vectors of all words, though
-# those of words that its sentences lack got no gradient.
+# Now the ways of this lesson beside each other, and LoRA of rank 1 (lesson 07) on query and value: with the head, its change has
+# 9,986 parameters, BitFit's 26,882.
 
 # %%
-rows = pictures.three_kinds(record, long)
-print(f"{'':30s}{'parameters':>12s}{'rank':>6s}   accuracy       share of the gain")
+pt.widgets.Guess("Of the gain, LoRA with 9,986 parameters brings", ("less than BitFit", "about as much", "more"), "change.most")
+
+# %% [markdown]
+# *Parameters* are those that write the change down, with the head's 770; *rank* is that of the change of one 384 × 384 matrix,
+# 0 where matrices do not change. What saw 2,000 sentences has a ruler of its own; your update, cut to eight directions with all
+# else undone, is among it.
+
+# %%
+alone = accuracy_with(lambda delta: truncate(delta, 8), rest_undone=True)
+rows = pictures.three_kinds(record, long, alone)
+print(f"{'':28s}{'parameters':>12s}{'rank':>6s}  share of the gain, accuracy, standard deviation over the seeds")
+for sentences in (4000, 2000):
+    block = [row for row in rows if row.sentences == sentences]
+    head, full = block[0].ruler
+    print(f"trained on {sentences:,} sentences, with a gain from {head:.1%} to {full:.1%}:")
+    for row in block:
+        print(f"  {row.name:26s}{row.parameters:12,}{row.rank:>6s}  {row.gain:5.0%}  {row.accuracy:.1%} {row.seeds}")
 words = len(torch.cat([batch["input_ids"].flatten() for batch in batches]).unique())
 known, width = model.bert.embeddings.word_embeddings.weight.shape
-print(f"of {known:,} word vectors, {words:,} occur in the training sentences; the others are {(known - words) * width / 1e6:.1f} million parameters\n")
-for row in rows:
-    print(f"{row.name:30s}{row.parameters:12,}{row.rank:>6s}   {row.accuracy:.1%} ± {row.error:.1%}   {row.gain:5.0%}  {row.note}")
+print(f"of {known:,} word vectors, {words:,} occur in the 4,000 sentences; the others got no gradient, {(known - words) * width / 1e6:.1f} million parameters")
+pt.compare("change.most", "more", "LoRA of rank 1, against BitFit")
 pt.plots.show(pictures.draw_kinds(rows, pictures.own_points(record)),
-              "Share of the gain against the parameters of the change, the head's among them. A vertical line spans the seeds; open "
-              "marks saw 2,000 sentences and are on a ruler of their own, the others saw 4,000. Diamonds are runs of your own.")
+              "Share of the gain against the parameters of the change, the head's among them; each side has its own ruler. A "
+              "vertical line spans the seeds. Diamonds are runs of your own.")
 
 # %%
 pt.sentence("change.kinds", ...)    # one sentence of yours: which kind of small is "the" small change?
@@ -633,26 +657,25 @@ pt.progress("02")
 
 # %% [markdown]
 # <details><summary>Ours</summary>
-# None of them is. Changes of rank 0, 1, 8 and 384, with thousands of parameters or with millions, all bring some of the
-# gain, from a fifth to nearly all: many different small changes can turn a pretrained model to a new task.
+# None is. Changes of rank 0, 1, 8 and 384 all bring some of the gain, from two fifths to nearly all: many different small changes
+# can turn a pretrained model to a new task.
 # </details>
 #
-# Neither rank nor the count of parameters orders the results: LoRA's 9,986, in query and value alone, bring more than BitFit's
-# 26,882 (three seeds each). And the question of the beginning?
+# Neither rank nor the count of parameters orders the results: LoRA's 9,986 bring more than BitFit's 26,882 (three seeds each).
+# And the question of the beginning?
 #
-# - **Few parameters: possible.** One to four thousand, in random directions, bring about half of the gain that 2,000 sentences
-#   allow; on the ruler of the other rows, 1,024 bring about a fifth.
+# - **Few parameters: possible.** Some 4,096, in random directions, bring half of the gain that 2,000 sentences allow.
 # - **Low rank: not true of the update, but enough.** Eight directions of each matrix carry nearly all of the gain, whether all
-#   else stays as trained or, live and below, is undone.
-# - **Few places: possible.** Fine-tuning changes every matrix of the blocks; the biases alone bring more than half of its
-#   gain.
+#   else stays as trained or is undone: then the change is written in 331,776 numbers.
+# - **Few places: not true of the update, but possible.** Its largest entries alone bring little; the biases, trained alone with the
+#   head, bring more than half of the gain.
 #
 # ## When, and when not
 #
 # **A random subspace** is an instrument for measuring, not a method for production: every step still computes the gradient of
 # all weights. **Truncating** a finished update saves disk space where many tasks were each trained in full. **BitFit** is worth
-# a try where a model has biases: its only setting is the learning rate, and $b$ can be added to $b_0$ in
-# the end. Where there is more to learn, take a method with more room: lessons 03 to 09.
+# a try where a model has biases: $b$ can be added to $b_0$ in the end, and its only setting is the learning rate, which has to be
+# right (a third of it cost five points). Where there is more to learn, take a method with more room: lessons 03 to 09.
 #
 # **Five lines to remember**
 #
@@ -660,8 +683,8 @@ pt.progress("02")
 # 2. $\theta = \theta_0 + Pz$: intrinsic dimension is the least $d$ that works in *random* directions, and what *works*
 #    means decides its size.
 # 3. Full fine-tuning's $\Delta W$ is **not** of low rank here; cut to a low rank it is nearly as good all the same.
-# 4. An injection finds, wraps, freezes, and refuses a name that is not there. Count what trains before you train.
-# 5. What is cut is $\Delta W$, never $W$.
+# 4. Nor does it sit in few places: its 1 % largest entries bring no more than a head trained alone.
+# 5. An injection finds, wraps, freezes, and refuses a name that is not there. Count what trains before you train.
 #
 # **Sources**
 #
@@ -703,8 +726,7 @@ project = pt.check("change.project", project)
 pt.require("change.project")
 
 # %% [markdown]
-# With it, the first steps of the recorded run for $d$ = 4,096. Adam's first step moves each of the $d$ entries of $z$ by about the
-# learning rate; at the rate $10/\sqrt d$ it has a length of about 10, whatever $d$ is.
+# With it, the first steps of the recorded run for $d$ = 4,096. They are shorter than 10, since the rate still rises.
 
 # %%
 pt.seed(0)
@@ -761,32 +783,25 @@ for place in ("query", "value", "ffn_in"):
 # Embeddings, biases, norms and the pooler moved too, and stayed as trained whatever $k$ was. Undo one of the two:
 
 # %%
-rest_back = copy.deepcopy(tuned)
-heads = pt.models.head(tuned)
-for n, p in rest_back.named_parameters():
-    if n.removesuffix(".weight") not in matrices and n not in heads:
-        p.data.copy_(before[n])
 print(f"everything as trained:                      {uncut:.1%}")
-print(f"the 36 matrices as trained, the rest undone: {pt.evaluate(rest_back, test).accuracy:.1%}")
-for n in matrices:
-    rest_back.get_submodule(n).weight.data.copy_(before[f"{n}.weight"] + truncate(updates[n], 8).to(pt.device()))
-print(f"the 36 matrices cut to 8, the rest undone:   {pt.evaluate(rest_back, test).accuracy:.1%}")
+print(f"the 36 matrices as trained, the rest undone: {accuracy_with(lambda delta: delta, rest_undone=True):.1%}")
+print(f"the 36 matrices cut to 8, the rest undone:   {alone:.1%}")
 print(f"the rest as trained, the 36 matrices undone: {cut[0]:.1%}")
 
 # %% [markdown]
 # The matrices alone give nearly everything, even if they are cut to eight directions: 331,776 parameters, and the head's. The
-# biases are among the parts that give so little here, and alone, at a learning rate thirty times as high, they brought most of
-# BitFit's gain above: what a part did when all was trained says little about what it can do alone.
+# biases are among the parts that give so little here; trained alone with the head, at a learning rate thirty times as high, they
+# were BitFit. What a part did when all was trained says little about what it can do alone.
 #
 # ### The subspace's other settings, and random weights
 #
-# The accuracy of a subspace depends on the length of its steps, and so does how far $z$ goes:
+# The accuracy of a subspace depends on the rate, the length of its steps, and so does how far $z$ goes:
 
 # %%
 for d in (1024, 16384):
     rows = records.select(record, group="subspace", d=d, seed=0) + records.select(record, group="steps", d=d)
     for row in sorted(rows, key=lambda row: row["step"]):
-        print(f"d = {d:6,}, steps of length {row['step']:2.0f}: {row['accuracy']:.1%}, |z| = {row['length']:5.1f}, seed 0")
+        print(f"d = {d:6,}, rate {row['step']:2.0f}/√d: {row['accuracy']:.1%}, |z| = {row['length']:5.1f}, seed 0")
 scratch = records.select(record, group="scratch") + records.select(record, group="short", pretrained=False)
 for row in sorted(scratch, key=lambda row: row["parameters"]):
     print(f"{row['parameters']:10,} parameters, from random weights: {row['accuracy']:.1%} after {len(row['losses'])} steps, one seed, one rate")

@@ -323,9 +323,8 @@ print(f"the file of one more task: {full_model.num_parameters() * 4 / 1e6:.0f} M
 # %% [markdown]
 # Gradients and optimizer states all but vanish; **activations shrink only by a third**, because the backward pass still
 # comes down to the $A$ and $B$ of block 0. So LoRA *adds* a third of the memory that full fine-tuning adds, but its whole
-# process, Python and torch included, takes two thirds. With long texts and large batches the activations dominate, and the saving melts
-# ([peft#1514](https://github.com/huggingface/peft/issues/1514)). (The records lie about 100 MB above: the ledger counts
-# tensors, the operating system every buffer.)
+# process, Python and torch included, takes two thirds. With long texts and large batches the activations dominate, and the saving
+# melts ([peft#1514](https://github.com/huggingface/peft/issues/1514)).
 #
 # ## The case of rank 64
 #
@@ -343,8 +342,8 @@ pt.compare("lora.rank", min(near), "the lowest rank within three points of full 
 pt.widgets.Guess("Rank 64 failed because of", ("the rank", "the size of ΔW", "alpha"), "lora.suspect")
 
 # %% [markdown]
-# In this ladder rank 1 is enough to come within three points (in the mean; one seed misses them by a hair), and from rank 4 to 16 more rank buys nothing that three seeds
-# could show. But $\alpha$ grew along.
+# In this ladder the mean of rank 1 comes within three points (one seed misses them by a hair), and from rank 4 to 16 more rank
+# buys nothing that three seeds could show. But $\alpha$ grew along.
 #
 # Try the first suspect. **What does rank 8 reach with alpha 128?** If the rank is to blame, it learns; if one of the other two
 # is, it fails. Commit a number between 0.45 and 0.85.
@@ -366,12 +365,13 @@ pictures.ask(rank=..., alpha=...)    # two or three questions of your own, each 
 # $\alpha \cdot lr / \sqrt r$. At one $\alpha$ a higher rank begins with a *smaller* $\Delta W$. **Do the hidden states move less, too?**
 
 # %%
-pt.widgets.Guess("At one alpha, from rank 1 to rank 64, the hidden states move", ("less", "about equally far", "farther"), "lora.felt")
+pt.widgets.Guess("At one alpha, ‖ΔW‖ is an eighth at rank 64 of what it is at rank 1. The hidden states move",
+                 ("an eighth as far", "about as far", "eight times as far"), "lora.felt")
 
 # %% [markdown]
-# We take the gradient of 48 real sentences and let Adam take one step at the full rate (the runs begin with a 25th of it), then
-# measure the size of $\Delta W$, and how far the hidden states have moved. As a control, the same with random signs. The layer is the
-# library's, with $B$ at zero, as in the record; yours may start otherwise.
+# We let Adam take one step at the full rate (the runs begin with a 25th of it), with the gradient of 48 real sentences, then measure
+# ‖ΔW‖ and how far the hidden states have moved. As a control, the same with random signs. The layer is the library's, as in the
+# record: yours may start with $A$ at zero.
 
 
 # %%
@@ -403,19 +403,18 @@ lines = {f"alpha {alpha}": {rank: first_step(rank, alpha) for rank in (1, 8, 64)
 lines["alpha 16, random signs"] = {rank: first_step(rank, 16, random_signs=True) for rank in (1, 8, 64)}
 pt.plots.show(pictures.draw_first_step(lines),
               "One step of Adam. Left, the size of the update; right, what the hidden states feel of it. Both axes logarithmic.")
-pt.compare("lora.felt", "about equally far", "how far the hidden states move, from rank 1 to rank 64")
+pt.compare("lora.felt", "about as far", "how far the hidden states move at rank 64, against rank 1")
 
 # %% [markdown]
-# The size falls as it should, but the hidden states move about equally far. The control shows why. Each output of
-# $(xA^\top)B^\top$ is a sum of $r$ terms. With the gradient's signs they push the same way, and the sum grows with $r$, which
-# $s = \alpha/r$ cancels. With random signs, under which less is felt already at rank 1, it grows with $\sqrt r$ only.
+# The size falls to an eighth; the hidden states move nearly as far, by 0.051 in place of 0.070. The control shows why. Each
+# output of $(xA^\top)B^\top$ is a sum of $r$ terms. With the gradient's signs they push the same way, and the sum grows with $r$,
+# which $s = \alpha/r$ cancels. With random signs, under which less is felt already at rank 1, it grows with $\sqrt r$ only.
 #
 # ### Exercise 4 · The experiment that decides (2 points, about 9 minutes)
 #
 # That was one step. What decides how a run *ends*: the **size** of its first update, which goes with
 # $\alpha \cdot lr / \sqrt r$, or what is **felt** of it, which goes with $\alpha \cdot lr$? Choose recorded settings, each as a dict:
-# `{"rank": 8, "alpha": 16, "lr": 3e-3}`. Ask the record as often as you like. A setting learns if its mean is 78 % or
-# more, and fails at 74 % or less.
+# `{"rank": 8, "alpha": 16, "lr": 3e-3}`. A setting learns if its mean is 78 % or more, and fails at 74 % or less.
 #
 # - `clears`: two settings with first updates of the *same size* (within a tenth); one learns, the other fails. This pair
 #   decides: no explanation by the size alone survives it.
@@ -467,8 +466,8 @@ pt.sentence("lora.twin", ...)    # one sentence of yours: what does the right pi
 #
 # <details><summary>How sure?</summary>
 # One task, one small model, 250 steps, over the first tenth of which the rate rises; three seeds, but one where the rate was
-# varied at α = 16. They are twins, not one: the rate also moves <i>A</i> and the head. The open dot that lies astray is rank 8 with α = 16 at a rate of
-# 0.01 for all: it fails at 0.16. LoRA+, which gives <i>B</i> alone a high rate, learns at 0.256; from 0.384 on all fail. The
+# varied at α = 16. They are twins, not one: the rate also moves <i>A</i> and the head. The open dot that lies astray is rank 8 with
+# α = 16 at a rate of 0.01 for all: it fails at 0.16. LoRA+, which gives <i>B</i> alone a high rate, learns at 0.256; from 0.384 on all fail. The
 # movement was measured for the first step only; what breaks a run may come later. And the field is not of one mind: Chen, Villar and
 # Hayou (2026) derive that the best rate does not depend on the rank, or falls with it, by start and scale; Zhang et al. (2026,
 # arXiv 2606.12883) find that α does what no rate can, and that its best value grows like √<i>r</i>.</details>
@@ -547,9 +546,9 @@ beside_it, merged_away = seconds(model, plain)
 print(f"a batch in float32: {1000 * beside_it:.0f} ms with the adapter beside it, {1000 * merged_away:.0f} ms merged")
 
 # %% [markdown]
-# In float32 merging changes only the order of additions, and here no time that these five tries could show. In bfloat16 nearly all of the error is the coarse base's: on these
-# sentences merging adds hardly any. Taking $\Delta W$ out again does not restore $W$ to the bit, so keep a copy of
-# the base.
+# In float32 merging changes only the order of additions, and at this size hardly the time. In bfloat16 nearly all of the error is
+# the coarse base's: on these sentences merging adds hardly any. Taking $\Delta W$ out again does not restore $W$ to the bit, so keep
+# a copy of the base.
 #
 # ## From inside
 #
@@ -589,10 +588,9 @@ for label, kept in cuts.items():
 pt.compare("lora.one_direction", cuts["LoRA of rank 8"]["1"], "the LoRA of rank 8, each matrix cut to one direction")
 
 # %% [markdown]
-# 1. **LoRA does not use its rank.** Cut to a single direction in each matrix, the LoRA of rank 8 keeps 79.4 of its
-#    80.0 %. That a small rank was enough is shown by this cut, not by the energy (lesson 02).
-# 2. **Full fine-tuning's update is not of low rank**, but cut to eight directions (all else as trained) it did nearly as well. So LoRA needs
-#    only *some* update of low rank that is good enough.
+# 1. **LoRA does not use its rank.** Cut to a single direction in each matrix, the LoRA of rank 8 keeps 79.4 of its 80.0 %.
+# 2. **Full fine-tuning's update is not of low rank**, but cut to eight directions (all else as trained) it did nearly as well. So
+#    LoRA needs only *some* update of low rank that is good enough.
 # 3. **That LoRA finds other directions than full fine-tuning means little**: they share 0.11 to 0.22, and two seeds of LoRA
 #    share still less, 0.06 to 0.08. Two seeds of full fine-tuning share 0.34.
 # 4. **LoRA's update stands among the strongest directions of $W$; full fine-tuning's does not.** But it is many times as large,
@@ -641,18 +639,14 @@ pt.progress("07")
 
 # %% [markdown]
 # Pair 1 is the recipe that failed, at a third of the rate: 81.3 %, the highest mean on query and value, by this rule better than
-# the ladder's ranks 1, 2 and 16, not than 4 and 8. So $\alpha$ was to blame only *at its rate*; and of the ranks, only 8 and 64 were
-# tried at a second one.
-#
-# In pair 3, rsLoRA's $s = 16/\sqrt{64} = 2$ is that of $\alpha$ = 128, and the left run is the ladder's. In peft it is one switch,
-# `use_rslora=True`, which at one $\alpha$ multiplies $s$ by $\sqrt r$.
+# the ladder's ranks 1, 2 and 16. So $\alpha$ was to blame *at its rate*. In pair 3, rsLoRA's $s = 16/\sqrt{64} = 2$ is that of
+# $\alpha$ = 128, and the left run is the ladder's; in peft it is one switch, `use_rslora=True`.
 #
 # ## When, and when not
 #
 # **Take LoRA** when there are many tasks and one base, when gradients and optimizer states do not fit, or when the
 # merged model must be as fast as before. **Do not expect** much smaller activations, or all of full fine-tuning's
-# accuracy: here one to three points remain with query and value in all blocks, up to five in fewer places; Biderman et al. 2024
-# found such a gap elsewhere.
+# accuracy: one to three points remain here with query and value in all blocks, up to five in fewer places.
 #
 # **Five lines to remember**
 #

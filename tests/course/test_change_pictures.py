@@ -76,23 +76,26 @@ def test_a_recorded_run_is_what_the_button_trains(record):
 
 
 def test_the_three_kinds_are_counted_as_the_model_has_them(record):
-    ways = {way.name: way for way in change.three_kinds(record, records.load("lora"))}
+    kinds = change.three_kinds(record, records.load("lora"), cut=0.8)
     model = pt.outlines.outline("minilm")
     head = sum(model.get_parameter(name).numel() for name in pt.models.head(model))
-    assert head == change.IN_HEAD == ways["head only, to its end"].parameters
-    assert ways["head only, to its end"].gain == 0
-    assert ways["full fine-tuning"].gain == pytest.approx(1)
-    assert ways["full fine-tuning"].parameters == sum(p.numel() for p in model.parameters())
-    assert ways["BitFit"].parameters == pt.bitfit.count(6, 384, 1536) + head
-    shapes = [model.get_submodule(name).weight.shape for place in change.MODULES
-              for name in pt.models.find(model, place)]
-    cut = sum(8 * sum(shape) for shape in shapes)
-    kept = ways["full, matrices cut to k = 8"]
-    assert kept.parameters == (cut + ways["full fine-tuning"].parameters
-                               - sum(shape.numel() for shape in shapes))
-    assert f"{cut:,}" in kept.note
-    figure = change.draw_kinds(list(ways.values()), [("BitFit", 26_882, 0.5)])
+    for sentences, ruler in ((4000, records.ends()), (2000, change.ends(record))):
+        ways = {way.name: way for way in kinds if way.sentences == sentences}
+        assert {way.ruler for way in ways.values()} == {ruler}
+        assert head == change.IN_HEAD == ways["head only, to its end"].parameters
+        assert ways["head only, to its end"].gain == 0
+        assert ways["full fine-tuning"].gain == pytest.approx(1)
+        assert ways["full fine-tuning"].parameters == sum(p.numel() for p in model.parameters())
+        if sentences == 4000:
+            assert ways["BitFit"].parameters == pt.bitfit.count(6, 384, 1536) + head
+        else:
+            assert ways["k = 8 of each ΔW"].parameters == head + 8 * sum(
+                sum(model.get_submodule(name).weight.shape) for place in change.MODULES
+                for name in pt.models.find(model, place))
+    figure = change.draw_kinds(kinds, [("BitFit", 26_882, 0.5), ("d = 512", 1282, 0.3)])
     assert "your BitFit: 26,882 parameters, 50%" in figure.get_label()
+    for ax, own in zip(figure.axes, ("your BitFit", "your d = 512")):
+        assert [t.get_text() for t in ax.texts if t.get_text().startswith("your")] == [own]
 
 
 def test_the_cut_over_its_whole_grid(record):
@@ -115,3 +118,15 @@ def test_the_ruler_of_the_short_runs_begins_at_the_head_that_validation_chooses(
     chosen = change.converged(record)
     assert chosen["validation"] == max(row["validation"] for row in rows)
     assert change.ends(record)[0] == chosen["accuracy"]
+
+
+def test_a_32nd_of_the_entries_is_as_many_numbers_as_eight_directions_have(record):
+    model = pt.outlines.outline("minilm")
+    shapes = [model.get_submodule(name).weight.shape for place in change.MODULES
+              for name in pt.models.find(model, place)]
+    assert sum(shape.numel() for shape in shapes) == 32 * sum(8 * sum(shape) for shape in shapes)
+    assert sorted(record["entries"]) == ["update 0", "update 1"]
+    for table in record["entries"].values():
+        energies = [row["energy"] for row in table["largest"].values()]
+        assert energies == sorted(energies)
+        assert table["drawn"]["0.03125"]["energy"] == pytest.approx(1 / 32, abs=0.005)

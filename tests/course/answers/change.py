@@ -454,7 +454,7 @@ BEYOND["change.bitfit"] = but(BITFIT, "self.b.to(y.dtype)",
 
 SMALL = """
 def change_a(p, n):
-    return p * torch.eye(n)
+    return p * (torch.eye(n) + 1)
 
 
 def change_b(p, n):
@@ -464,10 +464,10 @@ def change_b(p, n):
 def change_c(p, n):
     return torch.diag(p)
 """
-EYE, OUTER, DIAG = "p * torch.eye(n)", "torch.outer(p[:n], p[n:])", "torch.diag(p)"
+EYE, OUTER, DIAG = "p * (torch.eye(n) + 1)", "torch.outer(p[:n], p[n:])", "torch.diag(p)"
 
 RIGHT["change.small"] = {
-    "identity, outer, diagonal": SMALL,
+    "identity plus one, outer, diagonal": SMALL,
     "random signs": but(SMALL, f"    return {EYE}", """
     generator = torch.Generator().manual_seed(0)
     return p * (2.0 * torch.randint(2, (n, n), generator=generator) - 1 + torch.eye(n) / 7)
@@ -480,7 +480,7 @@ RIGHT["change.small"] = {
     "a column times a row": but(SMALL, OUTER, "p[:n].reshape(n, 1) @ p[n:].reshape(1, n)"),
     "einsum": but(SMALL, OUTER, 'torch.einsum("i,j->ij", p[:n], p[n:])'),
     "broadcast": but(SMALL, OUTER, "p[:n, None] * p[None, n:]", DIAG, "p[:, None] * torch.eye(n)"),
-    "triangle": but(SMALL, EYE, "p * torch.tril(torch.ones(n, n))"),
+    "triangle": but(SMALL, EYE, "p * (torch.tril(torch.ones(n, n)) - 2)"),
     "written into zeros": but(SMALL, f"    return {DIAG}", """
     change = torch.zeros(n, n)
     for i in range(n):
@@ -508,11 +508,13 @@ WRONG["change.small"] = {
                but(SMALL, DIAG, "p[0] * torch.eye(n)")),
     "changed": (but(SMALL, DIAG, "torch.diag(p.mul_(2))"),
                 but(SMALL, OUTER, "torch.outer(p[:n].mul_(2), p[n:])")),
-    "no_gradient": (but(SMALL, EYE, "torch.eye(n) * p.item()"),
+    "no_gradient": (but(SMALL, EYE, "(torch.eye(n) + 1) * p.item()"),
                     but(SMALL, DIAG, "torch.tensor(p.tolist()).diag()"),
                     but(SMALL, OUTER, "torch.outer(p[:n], p[n:].detach())")),
     "not_zero": (but(SMALL, EYE, "torch.eye(n) + p"),
                  but(SMALL, EYE, "torch.eye(n) * p.exp()")),
+    "few_places": (but(SMALL, EYE, "p * torch.eye(n)"),
+                   but(SMALL, EYE, "p * torch.tril(torch.ones(n, n))")),
     "drawn_anew": but(SMALL, EYE, "p * torch.randn(n, n)"),
     "shape": (but(SMALL, EYE, "p"), but(SMALL, DIAG, "p"), but(SMALL, OUTER, "p[:n] * p[n:]")),
     "no_return": (but(SMALL, f"return {EYE}", f"change = {EYE}"),

@@ -8,21 +8,11 @@ TOTAL = sum(outlines.counts("minilm").values())
 ONE_BLOCK = select(record("lora"), group="layers", layers=[5])[0]["parameters"]
 LIMIT = 40e3    # bytes
 
-
-def above(name: str, trains: str) -> float:
-    """How many bytes the recorded peak lies above what the ledger predicts beside the weights."""
-    cost, ledger = record("lora")["cost"][name], outlines.ledger("minilm", trains)
-    return (cost["peak_mb"] - cost["loaded_mb"]) * 1e6 - (ledger.total_bytes - ledger.weights_bytes)
-
-
-ABOVE, = {round(above("full", "everything"), -8), round(above("lora", outlines.TRAINS[2]), -8)}
-
 FIGURES = {
     "10,041 sentences": "what is left of Hutto & Gilbert's reviews with |rating| > 0.5",
     "22.7 million": TOTAL,
     "4,000 film reviews": "a setting of the runs",
     "as with 1,536": "the inputs of the widest matrix, ffn_out",
-    "about 100 MB": ABOVE,
     "between half and 1.8 times": SIZE[1],
     "is 0.054 %": ONE_BLOCK / TOTAL,
     "here 16 times": select(record("lora"), group="variants", lr=1e-3)[0]["plus"],

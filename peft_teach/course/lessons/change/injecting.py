@@ -107,7 +107,8 @@ def run_inject(inject, case: dict) -> dict[str, Any]:
         within = isinstance(error, AttributeError) and _is_nested(case)
         if not within and not any(target in str(error) for target in case["targets"]):
             raise
-        return {"gave": type(error).__name__, "is_model": False, "refused": True}
+        return {"gave": type(error).__name__, "is_model": False, "refused": True,
+                "said": str(error)[:200]}
     seen = {"gave": named(found), "is_model": isinstance(found, nn.Module), "refused": False}
     if not seen["is_model"]:
         return seen
@@ -169,10 +170,11 @@ def _asked(inject, make, model: nn.Module, targets: tuple[str, ...]) -> dict[str
 
 def judge_inject(case: dict, seen) -> Verdict:
     if odd := strange(seen, "gave", "is_model", "refused", gave=str, is_model=bool, refused=bool,
-                      layers=dict, listed=int, trains=dict, asked=list, other=str):
+                      layers=dict, listed=int, trains=dict, asked=list, other=str, said=str):
         return odd
     if seen["refused"] and seen["gave"] == "AttributeError":
-        return rejected("lost", f"{_told(case)} inject raised {seen['gave']}.")
+        return rejected("lost", f"{_told(case)} inject raised {seen['gave']}: "
+                                f"{seen.get('said', '')}")
     if seen["refused"]:
         return rejected("refused_known", f"{_told(case)} {_hits(case)[0]} is meant, and inject "
                                          f"raised {seen['gave']}.")

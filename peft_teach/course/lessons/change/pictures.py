@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean
+from statistics import mean, stdev
 
 import ipywidgets as ipw
 import numpy as np
@@ -75,7 +75,7 @@ def draw_energy(sigmas: Mapping[str, Sequence[float]], share: float = 0.9) -> Fi
 # ── accuracy against the dimension of a random subspace ──────────────────────────────────────
 
 STEP, HEAD = 10.0, 1e-1     # the recorded runs' rates: length of a step of z, rate of the head
-FEWER = 2000                # sentences that they saw
+FEWER, MORE = 2000, 4000    # sentences that they saw, and that the other runs did
 DIMENSIONS = (512, 2048, 8192, 65_536, 262_144, 1_048_576)    # offered beside the recorded ones
 
 
@@ -352,9 +352,8 @@ class Small:
     parameters: int                 # that write the change down, the head's among them
     rank: str                       # of the change of a 384 × 384 matrix
     accuracies: Sequence[float]     # one a seed
+    sentences: int                  # that it was trained on
     ruler: tuple[float, float]      # the head alone and full fine-tuning, on the same sentences
-    tested: int                     # on so many sentences
-    note: str = ""
 
     @property
     def accuracy(self) -> float:
@@ -362,9 +361,10 @@ class Small:
         return mean(self.accuracies)
 
     @property
-    def error(self) -> float:
-        """The standard error of an accuracy on so many test sentences."""
-        return records.standard_error(self.accuracy, self.tested)
+    def seeds(self) -> str:
+        """The standard deviation over the seeds, if there are several."""
+        several = len(self.accuracies) > 1
+        return f"± {stdev(self.accuracies):.1%}, {len(self.accuracies)} seeds" if several else ""
 
     @property
     def gain(self) -> float:
@@ -377,35 +377,35 @@ class Small:
         return (accuracy - head) / (full - head)
 
 
-def three_kinds(record: dict, long: dict) -> list[Small]:
+def three_kinds(record: dict, long: dict, cut: float) -> list[Small]:
     """Return the ways of this lesson, by their parameters, and LoRA of rank 1.
 
-    `record` is `records.load("change")`, `long` `records.load("lora")`.
+    `record` is `records.load("change")`, `long` `records.load("lora")`; `cut` the accuracy of full
+    fine-tuning on 2,000 sentences with its matrices cut to eight directions, all else undone.
     """
-    ruler, tested = records.ends(), record["setting"]["test_examples"]
-    small = 4 * BLOCKS * 8 * 2 * WIDTH + 2 * BLOCKS * 8 * (WIDTH + WIDE)       # k = 8 directions
-    matrices = 4 * BLOCKS * WIDTH**2 + 2 * BLOCKS * WIDTH * WIDE
+    eight = 4 * BLOCKS * 8 * 2 * WIDTH + 2 * BLOCKS * 8 * (WIDTH + WIDE)
     full = records.select(long, group="methods", method="full")
-    rank_one = records.select(long, group="ranks", rank=1)
     everything = full[0]["parameters"]
-    cut = [table["kept"]["8"] for run, table in record["truncated"].items()
-           if run.startswith("update")]
 
-    def way(name: str, parameters: int, rank: int, accuracies: Sequence[float], **more) -> Small:
-        return Small(name, parameters + IN_HEAD, str(rank), accuracies,
-                     **{"ruler": ruler, "tested": tested, **more})
+    def way(name: str, parameters: int, rank: int, accuracies: Sequence[float],
+            few: bool = False) -> Small:
+        return Small(name, parameters + IN_HEAD, str(rank), accuracies, FEWER if few else MORE,
+                     ends(record) if few else records.ends())
 
-    found = [way("head only, to its end", 0, 0, [ruler[0]]),
-             way("BitFit", records.select(record, group="bitfit")[0]["parameters"], 0,
-                 _accuracies(records.select(record, group="bitfit"))),
-             way("LoRA, rank 1 (lesson 07)", rank_one[0]["parameters"], 1, _accuracies(rank_one)),
-             way("full, matrices cut to k = 8", small + everything - matrices, 8, cut,
-                 note=f"{small:,} for the matrices; all else as trained"),
-             way("full fine-tuning", everything, WIDTH, _accuracies(full))]
-    found += [way(f"random subspace, d = {d:,}", d, WIDTH,
-                  shares, ruler=ends(record), note="trained on 2,000 sentences, its ruler too; on "
-                  f"the others' {records.gain(mean(shares)):.0%}") for d in (1024, 16_384)
-              for shares in [_accuracies(records.select(record, group="subspace", d=d))]]
+    def recorded(name: str, rank: int, rows: Sequence[Mapping]) -> Small:
+        return way(name, rows[0]["parameters"], rank, _accuracies(rows))
+
+    found = [way("head only, to its end", 0, 0, [records.ends()[0]]),
+             recorded("BitFit", 0, records.select(record, group="bitfit")),
+             recorded("LoRA, rank 1 (lesson 07)", 1, records.select(long, group="ranks", rank=1)),
+             recorded("full fine-tuning", WIDTH, full),
+             way("head only, to its end", 0, 0, [ends(record)[0]], few=True),
+             way("k = 8 of each ΔW", eight, 8, [cut], few=True),
+             way("full fine-tuning", everything, WIDTH, _accuracies(records.select(
+                 record, group="short", method="full", pretrained=None)), few=True)]
+    found += [way(f"subspace, d = {d:,}", d, WIDTH,
+                  _accuracies(records.select(record, group="subspace", d=d)), few=True)
+              for d in (1024, 4096, 16_384)]
     return sorted(found, key=lambda way: way.parameters)
 
 
@@ -429,41 +429,44 @@ def own_points(record: Mapping) -> list[tuple[str, int, float]]:
 
 
 def draw_kinds(ways: Sequence[Small], own: Sequence[tuple[str, int, float]] = ()) -> Figure:
-    """Draw the share of the gain against the parameters; a colour says which rank."""
-    made, ax = figure(8.5, 4.2)
+    """Draw the share of the gain against the parameters, a side for each ruler; a colour says
+    which rank. Of the reader's own runs, those with a d stand on the side of the subspaces.
+    """
+    made, *sides = figure(9.2, 4.2, columns=2)
     colours = {"0": COLOURS["head"], "1": COLOURS["lora"], "8": COLOURS["random"],
                "384": COLOURS["full"]}
-    for way in ways:
-        colour, is_short = colours[way.rank], "2,000" in way.note
-        shares = [way.share(accuracy) for accuracy in way.accuracies]
-        ax.plot([way.parameters] * 2, [min(shares), max(shares)], color=colour, lw=2)
-        ax.plot(way.parameters, way.gain, "o", ms=9, color=colour, mew=2,
-                mfc=COLOURS["paper"] if is_short else colour)
-        to_left = way.parameters > 1e6
-        below = way.name.startswith(("BitFit", "full, ", "random subspace, d = 1,"))
-        ax.annotate(way.name, (way.parameters, way.gain),
-                    (-9 if to_left else 9, -5 if below else 5), textcoords="offset points",
-                    fontsize=9, ha="right" if to_left else "left", va="top" if below else "bottom")
+    for ax, sentences in zip(sides, (MORE, FEWER)):
+        for way in (way for way in ways if way.sentences == sentences):
+            shares = [way.share(accuracy) for accuracy in way.accuracies]
+            ax.plot([way.parameters] * 2, [min(shares), max(shares)], color=colours[way.rank], lw=2)
+            ax.plot(way.parameters, way.gain, "o", ms=9, color=colours[way.rank])
+            _write(ax, way.name, way.parameters, way.gain, COLOURS["ink"],
+                   below=way.name.endswith(("1,024", "4,096")))
+        for name, parameters, share in own:
+            if name.startswith("d = ") == (sentences == FEWER):
+                ax.plot(parameters, share, "D", ms=9, color=COLOURS["yours"])
+                _write(ax, f"your {name}", parameters, share, COLOURS["yours"], below=True)
+        logarithmic(ax, "x")
+        plain_ticks(ax.xaxis, (1_000, 100_000, 10_000_000))
+        ax.set(xlabel="parameters of the change, with the head's 770", ylabel="share of the gain",
+               xlim=(400, 1e8), ylim=(-0.08, 1.15), title=f"trained on {sentences:,} sentences")
+        in_percent(ax.yaxis)
     for rank, colour in colours.items():
-        ax.plot([], [], "o", ms=9, color=colour, label=f"rank {rank}")
-    ax.plot([], [], "o", ms=9, color=COLOURS["full"], mew=2, mfc=COLOURS["paper"],
-            label="384, trained on 2,000,\non a ruler of their own")
-    for name, parameters, share in own:
-        ax.plot(parameters, share, "D", ms=9, color=COLOURS["yours"])
-        to_left = name == "BitFit"    # whose recorded point has its name on the right
-        ax.annotate(f"your {name}", (parameters, share), (-9 if to_left else 9, -5),
-                    textcoords="offset points", fontsize=9, ha="right" if to_left else "left",
-                    va="top", color=COLOURS["yours"])
-    ax.legend(frameon=False, fontsize=9, loc="lower right", title="rank of a 384 × 384 change")
-    logarithmic(ax, "x")
-    ax.set(xlabel="parameters of the change, with the head's 770", ylabel="share of the gain",
-           xlim=(400, 6e7), ylim=(-0.08, 1.12))
-    in_percent(ax.yaxis)
+        sides[1].plot([], [], "o", ms=9, color=colour, label=f"rank {rank}")
+    sides[1].legend(frameon=False, fontsize=9, loc="lower right", title="of a 384 × 384 change")
     made.set_label("Share of the gain. " + "; ".join(
-        f"{way.name}: {way.parameters:,} parameters, rank {way.rank}, {way.gain:.0%}"
-        for way in ways) + "".join(f"; your {n}: {p:,} parameters, {g:.0%}" for n, p, g in own)
-        + ".")
+        f"{way.name}, {way.sentences:,} sentences: {way.parameters:,} parameters, rank {way.rank}, "
+        f"{way.gain:.0%}" for way in ways)
+        + "".join(f"; your {n}: {p:,} parameters, {g:.0%}" for n, p, g in own) + ".")
     return made
+
+
+def _write(ax, name: str, x: float, y: float, colour: str, below: bool = False) -> None:
+    """Write a name beside a point, on the side where there is room."""
+    left = x > 1e5
+    ax.annotate(name, (x, y), (-9 if left else 9, -5 if below else 5), textcoords="offset points",
+                fontsize=9, ha="right" if left else "left", va="top" if below else "bottom",
+                color=colour)
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
@@ -473,6 +476,6 @@ EXAMPLES = {
     "energy": lambda: draw_energy({"one": [3.0, 0.0], "four": [1.0, 1.0, 1.0, 1.0]}),
     "subspaces": lambda: explore_subspaces(records.load("change"), Guess("d?", (16, 256))),
     "cut": lambda: explore_cut(records.load("change"), 0.68),
-    "kinds": lambda: draw_kinds(three_kinds(records.load("change"), records.load("lora")),
+    "kinds": lambda: draw_kinds(three_kinds(records.load("change"), records.load("lora"), 0.8),
                                 [("BitFit", 26_882, 0.5)]),
 }

@@ -14,8 +14,8 @@ FEW = 8    # up to this n every parameter is moved, beyond it three of them
 
 
 def change_a(p: Tensor, n: int) -> Tensor:
-    """Return a change of full rank, (n, n), from one parameter, (1,)."""
-    return p * torch.eye(n)
+    """Return a change of full rank without a zero, (n, n), from one parameter, (1,)."""
+    return p * (torch.ones(n, n) + torch.eye(n))
 
 
 def change_b(p: Tensor, n: int) -> Tensor:
@@ -80,8 +80,8 @@ def judge_small(case: dict, seen) -> Verdict:
     for letter, count in LETTERS.items():
         if verdict := _judged(letter, count(case["n"]), case["n"], seen):
             return verdict
-    return Verdict(True, "One parameter and full rank; rank 1 and no zero; n parameters, full rank "
-                         "and nearly all zero.")
+    return Verdict(True, "One parameter, full rank and no zero; rank 1 and no zero; n parameters, "
+                         "full rank and nearly all zero.")
 
 
 def _judged(letter: str, count: int, n: int, seen: dict) -> Verdict | None:
@@ -114,8 +114,9 @@ def _judged(letter: str, count: int, n: int, seen: dict) -> Verdict | None:
     if rank != wanted:
         return rejected("rank_not_one" if letter == "b" else "not_full",
                         f"{told} its rank is {rank}; expected {wanted}.")
-    if letter == "b" and filled < n * n:
-        return rejected("has_zeros", f"{told} {n * n - filled} of its {n * n} entries are zero.")
+    if letter in "ab" and filled < n * n:
+        return rejected("has_zeros" if letter == "b" else "few_places",
+                        f"{told} {n * n - filled} of its {n * n} entries are zero.")
     if letter == "c" and filled != n:
         return rejected("not_sparse", f"{told} {filled} of its {n * n} entries are not zero; "
                                       f"expected {n}.")
@@ -136,6 +137,7 @@ SMALL_MISTAKES = {
                 "which none can be made from the rest?",
     "rank_not_one": "In a matrix of rank 1 every row is a multiple of one and the same row.",
     "has_zeros": "Where the multiple is zero, the row is, too. Which factors does an entry have?",
+    "few_places": "Full rank is easy with most entries at zero. A matrix can have it with none.",
     "not_sparse": "n parameters, n places: one in each row and one in each column.",
 }
 
@@ -145,8 +147,8 @@ SMALL = Exercise(
     reference=tuple(f"peft_teach.course.lessons.change.small:change_{letter}"
                     for letter in LETTERS),
     cases=small_cases, run=run_small, judge=judge_small, mistakes=SMALL_MISTAKES,
-    hints=("For the first: which fixed matrix, multiplied by a number, has full rank? There are "
-           "very many.",
+    hints=("For the first: which fixed matrix has full rank and no zero? There are very many; the "
+           "parameter multiplies it.",
            "For the second: an entry is the product of one number for its row and one for its "
            "column.",
            "For the third: n places are enough for full rank if no row and no column has two."))

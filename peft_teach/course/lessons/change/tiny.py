@@ -39,11 +39,11 @@ class Block(nn.Module):
 
 
 class Scale(Adapter):
-    """y = a · base(x); one trained a for each output, 1 at the start."""
+    """y = a · base(x), around a layer or a whole block; one trained number, 1 at the start."""
 
     def __init__(self, base: nn.Module):
         super().__init__(base)
-        self.a = nn.Parameter(torch.ones(len(base.bias)))             # (n_out,)
+        self.a = nn.Parameter(torch.tensor(1.0))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.a * self.base(x)
