@@ -96,10 +96,7 @@ def _sources() -> bytes:
 
 def _reference(exercise) -> Plan:
     """A plan that imports the reference of an exercise under the learner's names."""
-    lines = []
-    for name, path in zip(exercise.names, exercise.references):
-        module, _, attributes = path.partition(":")
-        lines += ["import importlib",
-                  f"{name} = importlib.import_module({module!r}).{attributes}"]
+    lines = ["import pkgutil", *(f"{name} = pkgutil.resolve_name({path!r})"
+                                 for name, path in zip(exercise.names, exercise.references))]
     return Plan({"reference": "\n".join(lines)},
                 tuple(("reference", index) for index in range(len(lines))))
