@@ -133,9 +133,10 @@ def _section(row: Row) -> str:
     said = [flag for flag in row.flags if not (flag.startswith(ids) or flag.endswith(DOUBT))]
     parts = [f"<h2>{escape(head)}</h2>", *(f"<p>{escape(text)}</p>" for text in (row.path, *said))]
     for mark in row.marks:
+        optional = ", optional" if find(mark["exercise"]).optional else ""
         again = f"pt.hint({mark['exercise']!r})" if mark["state"] == WRONG else ""
         card = Card(mark["exercise"], mark["state"],
-                    f"{mark['points']} of {mark['maximum']} points",
+                    f"{mark['points']} of {mark['maximum']} points{optional}",
                     (mark["message"],), code_label="Where it happened:",
                     code=mark["traceback"], next=again)
         parts.append(card._repr_html_())
