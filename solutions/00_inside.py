@@ -47,7 +47,7 @@ beliefs = [
     pt.widgets.Guess("Which part of MiniLM has the most parameters?", ("attention", "ffn", "words"), "inside.largest"),
     pt.widgets.Guess("Twelve attention heads in place of one: how many times the parameters?", (1, 4, 12), "inside.heads"),
     pt.widgets.Guess("LoRA trains 0.33 % as many parameters. How many percent of full training's memory will it take, "
-                     "with 16 sentences of 32 tokens?", (1, 10, 35, 75), "inside.memory"),
+                     "with 16 sentences of 32 tokens?", (1, 10, 40, 75), "inside.memory"),
 ]
 for belief in beliefs:
     display(belief)
@@ -103,7 +103,7 @@ pt.require("inside.linear")
 # *padding*, which nobody should read: there the *mask* is 0.
 
 # %%
-model, tokenizer = pt.models.load("minilm", labels=2, attention="eager")
+model, tokenizer = pt.models.load("minilm", labels=2, attention="eager")     # eager: attention step by step, as below
 model.eval()
 sentences = ["The plot is thin, but the actors are so good that you forgive it.", "A dull film."]
 batch = tokenizer(sentences, padding=True, return_tensors="pt").to(pt.device())
@@ -394,6 +394,7 @@ sizes = pt.account.by_place(model)
 attention_part = sum(sizes[name] for name in names[:4]) / whole
 ffn_part = (sizes["ffn_in"] + sizes["ffn_out"]) / whole
 print(f"attention, in all blocks: {attention_part:.1%}; feed-forward: {ffn_part:.1%}")
+parts = {"attention": attention_part, "ffn": ffn_part, "words": 30_522 * 384 / whole}
 
 # %% [markdown]
 # **More than half of this model is a dictionary**, and the famous attention is less than a sixth. Is that so in larger
@@ -404,8 +405,8 @@ print(f"attention, in all blocks: {attention_part:.1%}; feed-forward: {ffn_part:
 # of MiniLM, and of the 7 B model? Why are key and value so small in tinyllama?
 
 # %%
-pt.compare("inside.heads", 1, "how many times the parameters twelve heads have")
-pt.compare("inside.largest", "words", "the part with the most parameters")
+pt.compare("inside.heads", block_count(384, 1536, 12, 12) / block_count(384, 1536, 1, 1), "how many times the parameters twelve heads have")
+pt.compare("inside.largest", max(parts, key=parts.get), "the part with the most parameters")
 for name, (_, d, _, _, _, _, words, _, tied) in pt.outlines.SIZES.items():
     sizes = pt.outlines.counts(name)
     whole = sum(sizes.values())
@@ -531,9 +532,11 @@ layer = torch.nn.Linear(384, 1536)                      # torch keeps W transpos
 x512 = torch.randn(512, 384, requires_grad=True)        # 512 tokens
 print("the layer trains:      ", put_aside(lambda: layer(x512)))
 layer.requires_grad_(False)
-print("frozen:                ", put_aside(lambda: layer(x512)))
+kept = put_aside(lambda: layer(x512))
+print("frozen:                ", kept)
 print("frozen, nothing below: ", put_aside(lambda: layer(x512.detach())))
-pt.compare("inside.frozen", "W", "what a frozen layer keeps")
+called = {(512, 384): "x", (384, 1536): "W"}
+pt.compare("inside.frozen", " and ".join(called[shape] for shape in kept) or "nothing", "what a frozen layer keeps")
 
 # %% [markdown]
 # A frozen layer keeps W alone, and that is in memory anyway; x is what costs. So activations depend on *what* trains and
@@ -552,7 +555,7 @@ fullest
 trainees = {"everything": prepared("all"), "LoRA": prepared("LoRA"), "head only": prepared("head")}
 measured = {}
 for trains, trainee in trainees.items():
-    for n_sentences, n_tokens in ((4, 128), (16, 32)):
+    for n_sentences, n_tokens in ((4, 128), (16, 32), (8, 32)):
         ids = torch.randint(1000, 30_000, (n_sentences, n_tokens), device=pt.device())
         step = pictures.through_a_step(trainee, {"input_ids": ids, "labels": ids[:, 0] % 2})
         bill = pt.account.ledger(trainee, n_sentences, n_tokens)
@@ -566,7 +569,7 @@ pictures.explore_step(measured)
 
 # %% [markdown]
 # Look at LoRA and at the head alone, then at 16 × 32, which is as many tokens: there, on a CPU, the end comes near the loss. (With
-# half the tokens it is the end.) Then one sentence: **why does LoRA keep so much with 0.33 % trained, and the head
+# half the tokens, 8 × 32, it is the end.) Then one sentence: **why does LoRA keep so much with 0.33 % trained, and the head
 # alone so little?**
 
 # %%
@@ -584,32 +587,38 @@ pt.sentence("inside.keeps", ...)    # one sentence of yours, in quotes, in place
 #
 # The four parts, added up by the library's ledger: the dashed line of the picture, not quite reached, since gradients come
 # while activations go. **Which of the two moves LoRA's share of the memory, batch or length, and which its share of the
-# activations?** Last comes a recorded training of 16 sentences of 32 tokens, with all that a process needs.
+# activations?** Last, 16 × 32 in three ways: what is alive at most, the ledger, and a recorded training, with all that
+# a process needs.
 
 # %%
-lora_share = {}
 for n_sentences, n_tokens in ((16, 32), (256, 32), (1, 256), (16, 256)):
     bills = {trains: pt.account.ledger(trainee, n_sentences, n_tokens) for trains, trainee in trainees.items()}
     all_of_it, some = bills["everything"], bills["LoRA"]
     share, kept = some.total_bytes / all_of_it.total_bytes, some.activations_bytes / all_of_it.activations_bytes
-    lora_share[n_sentences, n_tokens] = round(100 * share)
     print(f"{n_sentences:3d} × {n_tokens:3d}: everything {all_of_it.total_bytes / 1e6:6,.0f} MB, "
           f"{all_of_it.total_bytes / all_of_it.weights_bytes:4.1f} times the weights; "
           f"LoRA takes {share:.0%}, and keeps {kept:.0%} of the activations")
-pt.compare("inside.memory", lora_share[16, 32], "percent of full training's memory that LoRA takes, 16 × 32, by the ledger")
 pt.plots.show(pt.plots.ledgers(bills), f"What training MiniLM holds, {n_sentences} sentences of {n_tokens} tokens.")
 cost = pt.course.records.load("lora")["cost"]
-above = {method: row["peak_mb"] - row["loaded_mb"] for method, row in cost.items()}
-weights = 91
-print(f"recorded, MB above the loaded model: {above}; LoRA with the weights takes "
-      f"{(weights + above['lora']) / (weights + above['full']):.0%}")
+print("16 × 32, in MB    alive at most   the ledger   a process, recorded")
+rows = []
+for trains, method in (("everything", "full"), ("LoRA", "lora"), ("head only", "head")):
+    bill, step = measured[trains, "16 × 32"]
+    alive = bill.weights_bytes + bill.optimizer_bytes + step.peak
+    process = bill.weights_bytes / 1e6 + cost[method]["peak_mb"] - cost[method]["loaded_mb"]
+    rows.append((alive / 1e6, bill.total_bytes / 1e6, process))
+    print("{:18s} {:12.0f} {:12.0f} {:21.0f}".format(trains, *rows[-1]))
+shares = [some / all_of_it for some, all_of_it in zip(rows[1], rows[0])]
+print("{:18s} {:12.0%} {:12.0%} {:21.0%}".format("LoRA takes", *shares))
+pt.compare("inside.memory", round(100 * shares[0]), "percent of full training's memory that LoRA takes, 16 × 32, alive at most")
 
 # %% [markdown]
-# **So how much goes away?** With 16 sentences of 32 tokens nearly two thirds: LoRA takes 35 %. With 16 of 256 tokens a
-# quarter: it takes 74 %. Batch and length both move this share; only length moves that of the activations. In small
+# **So how much goes away?** With 16 sentences of 32 tokens somewhat more than half: LoRA takes 43 % of what is alive at most, and
+# of a real process. (By the ledger 35 %, which adds up the parts as if all were full at once. In full training they are
+# not.) With 16 of 256 tokens a quarter: it takes 74 %, by the ledger. Batch and length both move this share; only length moves that of the activations. In small
 # batches weights, gradients and moments are most of it, and LoRA removes nearly all of the last two. In large ones
-# the activations are, and the longer each sentence, the fewer of these LoRA removes. (The ledger is a lower estimate: a
-# process takes working space besides.)
+# the activations are, and the longer each sentence, the fewer of these LoRA removes. (A process takes working
+# space besides, which we did not take apart.)
 #
 # > **In the wild.** "Tinyllama with Lora consumes more memory than full-finetuning"
 # > ([peft#1514](https://github.com/huggingface/peft/issues/1514)): with short texts LoRA saved much, with long ones hardly
@@ -839,7 +848,8 @@ for trains, n_tokens, fused in (("everything", 512, False), (lora, 512, False), 
 # - Sizes of the larger models: Touvron et al. 2023, *Llama 2*, arXiv 2307.09288; Zhang et al. 2024, *TinyLlama*,
 #   arXiv 2401.02385; Allal et al. 2025, *SmolLM2*, arXiv 2502.02737.
 #
-# The library's ledger, beside yours (without its first lines, which say what it does):
+# The library's ledger, beside yours (without its first lines, which say what it does; `counter` is AdamW's step counter, `law`
+# that of the activations):
 
 # %%
 import inspect

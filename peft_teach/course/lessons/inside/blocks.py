@@ -363,6 +363,8 @@ def judge_transformer(case: dict, seen) -> Verdict:
     if found.shape != right.shape:
         return rejected("shape", f"{call} its output has shape {tuple(found.shape)}; expected "
                                  f"{tuple(right.shape)}.")
+    if torch.equal(found.isnan(), (mask == 0)[..., None].expand_as(found)) and found.isnan().any():
+        return rejected("padded_queries", f"{call} what comes out for a padded token is nan.")
     if found.isnan().any():
         return rejected("nan", f"{call} {int(found.isnan().sum())} entries are nan.")
     told = f"{call} {_normed(found, weights) or difference('the output', found, right)}"
@@ -445,6 +447,9 @@ TRANSFORMER_MISTAKES = {
     "no_return": NO_RETURN,
     "not_a_tensor": NOT_A_TENSOR,
     "input_changed": INPUT_CHANGED,
+    "padded_queries": "A padded query reads, too. If it may read nothing, its softmax is over "
+                      "nothing. The mask says which tokens may be read, by every query of its "
+                      "sentence.",
     "nan": NOT_A_NUMBER,
     "shape": "A block gives as many vectors as it gets, of the same width.",
     "misfit": "A weight has the shape (n_out, n_in): x ends in n_in entries, so these meet the "

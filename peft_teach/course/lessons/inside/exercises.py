@@ -122,6 +122,7 @@ def block_slips(d: int, f: int, heads: int, kv_heads: int) -> dict[str, int | tu
         "no_biases": right - 3 * d - 2 * kv - f,
         "all_as_wide": right - 2 * shared + 2 * full,
         "one_key_value": right - shared,
+        "wide_biases": (right + 2 * (d - kv), right + d - kv),
         "all_shared": right - 2 * full + 2 * shared,
         "only_query_wide": (right - full + shared, right - full + kv * d + d),
         "kv_heads_as_width": right - 2 * shared + 2 * (d * kv_heads + kv_heads),
@@ -151,6 +152,8 @@ BLOCK_MISTAKES = {
     "all_as_wide": "That is right where kv_heads equals heads. Here several query heads share a "
                    "key head: how many outputs has `key`?",
     "one_key_value": "`key` and `value` are two layers, of one shape.",
+    "wide_biases": "A bias is as long as the output: those of `key` and `value` are as long as "
+                   "kv_heads heads are wide.",
     "all_shared": "Only `key` and `value` are shared: `query` and `attention_out` are as wide as "
                   "the model.",
     "only_query_wide": "`attention_out` mixes what all heads read: d_model inputs, d_model "

@@ -65,8 +65,8 @@ def draw_block(shapes: Mapping[str, str]) -> Figure:
         ax.text(end, 1.0, "+", ha="center", va="center", fontsize=11,
                 bbox={"boxstyle": "circle,pad=0.08", "facecolor": COLOURS["paper"],
                       "edgecolor": COLOURS["ink"]})
-    for left, right, y, name in ((8.85, 12.05, 0.2, "ffn: one module, with two inputs"),
-                                 (0.75, 12.05, -0.85, "block")):
+    for left, right, y, name in ((0.75, 4.9, -0.85, "attention"),
+                                 (7.2, 10.3, -0.85, "feed-forward (ffn)")):
         ax.plot([left, left, right, right], [y + 0.15, y, y, y + 0.15], color=COLOURS["ink"], lw=1)
         ax.text((left + right) / 2, y - 0.1, name, ha="center", va="top", fontsize=9)
     ax.text(-0.05, 1.0, "x", ha="right", va="center", fontsize=11)
