@@ -305,8 +305,9 @@ gained = sum(mine == label for _, label, mine, _ in changed)
 print(f"of {compared} test sentences, {gained} were gained and {len(changed) - gained} lost against the head alone")
 
 # %% [markdown]
-# (This head alone is lesson 01's, trained to its end.) What did it cost? The ledger of lesson 00 adds up weights,
-# gradients, optimizer states and activations; a record has what a fresh process held. Which shrinks least?
+# So a change of 6,144 numbers in each of twelve matrices is enough for 86 % of the gain (three seeds; the head alone is lesson
+# 01's, trained to its end). What did it cost? The ledger of lesson 00 adds up weights, gradients, optimizer states and
+# activations; a record has what a fresh process held. Which shrinks least?
 
 # %%
 full_model = pt.full.inject(pt.models.load("minilm", labels=2)[0], pt.full.Config("all"))
@@ -324,7 +325,8 @@ print(f"the file of one more task: {full_model.num_parameters() * 4 / 1e6:.0f} M
 # Gradients and optimizer states all but vanish; **activations shrink only by a third**, because the backward pass still
 # comes down to the $A$ and $B$ of block 0. So LoRA *adds* a third of the memory that full fine-tuning adds, but its whole
 # process, Python and torch included, takes two thirds. With long texts and large batches the activations dominate, and the saving
-# melts ([peft#1514](https://github.com/huggingface/peft/issues/1514)).
+# melts ([peft#1514](https://github.com/huggingface/peft/issues/1514)). The file of one more task, at any rate, has 323 kB in place
+# of 91 MB.
 #
 # ## The case of rank 64
 #
@@ -454,7 +456,7 @@ pt.sentence("lora.twin", ...)    # one sentence of yours: what does the right pi
 # %% [markdown]
 # <details><summary>Ours</summary>
 # Sorted by size, settings that learn and settings that fail lie above one another; sorted by alpha times the rate, they come
-# apart, but for one open dot: too little hardly learns, a wide band learns, then it breaks, at ranks 1, 8 and 64 alike.</details>
+# apart, but for one dot: too little hardly learns, a wide band learns, then it breaks, at ranks 1, 8 and 64 alike.</details>
 #
 # **Not the rank, and not the size: $\alpha$ times the rate.** Rank 1 with $\alpha$ = 16 begins with an update as large as that of
 # the failing rank 64, and learns (79.7 %); with $\alpha$ = 128 it fails as well (51.9 %). So $\alpha$ is the learning rate's twin, as
@@ -465,10 +467,11 @@ pt.sentence("lora.twin", ...)    # one sentence of yours: what does the right pi
 # 49.5 %, which is chance.
 #
 # <details><summary>How sure?</summary>
-# One task, one small model, 250 steps, over the first tenth of which the rate rises; three seeds, but one where the rate was
-# varied at α = 16. They are twins, not one: the rate also moves <i>A</i> and the head. The open dot that lies astray is rank 8 with
-# α = 16 at a rate of 0.01 for all: it fails at 0.16. LoRA+, which gives <i>B</i> alone a high rate, learns at 0.256; from 0.384 on all fail. The
-# movement was measured for the first step only; what breaks a run may come later. And the field is not of one mind: Chen, Villar and
+# One task, one small model, 250 steps, over the first tenth of which the rate rises; three seeds, or one where the rate
+# was varied at α = 16. They are twins, not one: the rate also moves <i>A</i> and the head. The dot that lies astray is rank 8 with
+# α = 16 at a rate of 0.01 for all: it fails at 0.16, in all three seeds, where LoRA+, which gives <i>B</i> alone a high rate, learns at
+# 0.256; from 0.384 on all fail. So α times the rate sorts better than the size, and is not all. The movement was measured for the
+# first step only; what breaks a run may come later. And the field is not of one mind: Chen, Villar and
 # Hayou (2026) derive that the best rate does not depend on the rank, or falls with it, by start and scale; Zhang et al. (2026,
 # arXiv 2606.12883) find that α does what no rate can, and that its best value grows like √<i>r</i>.</details>
 #

@@ -57,6 +57,8 @@ def settings():
         yield "scale", lora(8, alpha=128, lr=3.75e-4, seed=seed)    # 1/8 of the rate, 8 · alpha
     for lr in (1e-5, 1e-4, 3e-4, 1e-3, 1e-2):
         yield "rates", lora(8, lr=lr)
+    for seed in (1, 2):
+        yield "rates", lora(8, lr=1e-2, seed=seed)
     for lr in (1e-5, 3e-4, 1e-3, 3e-3):
         yield "rates", {"method": "full", "lr": lr, "seed": 0}
     for lr in (1e-2, 3e-2, 3e-1, 1.0):

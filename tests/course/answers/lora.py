@@ -437,7 +437,7 @@ WRONG["lora.case"] = {
                           f'({{"rank": 64, "alpha": 16, "lr": 3e-3}}, {SIXTY_FOUR})'),
     "same_outcome": (but(CASE, LOUD, '{"rank": 1, "alpha": 2, "lr": 3e-3}'),
                      but(CASE, SIXTY_FOUR, ONE + " ")),
-    "one_seed": but(CASE, LOUD, '{"rank": 8, "alpha": 16, "lr": 1e-2}'),
+    "one_seed": but(CASE, LOUD, '{"rank": 8, "alpha": 16, "lr": 1e-3}'),
     "not_recorded": (but(CASE, AS_LARGE, '{"rank": 2, "alpha": 22.6, "lr": 3e-3}'),
                      but(CASE, LOUD, '{"rank": 8, "alpha": 128, "lr": 1e-3}')),
     "not_settings": (but(CASE, AS_LARGE, '(8, 45.25, 3e-3)'), but(CASE, f"({ONE}, {LOUD})", ONE),
