@@ -98,13 +98,11 @@ def _resources(limits: Limits) -> None:
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_FILTER = 38, 22, 2
 
 
-def _libc() -> ctypes.CDLL:
+def _call(function: str, *arguments: object) -> int:
+    """Call a function of the C library. Raises OSError where the system refuses."""
     if sys.platform != "linux":
         raise OSError("not Linux")
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def _done(result: int) -> int:
+    result = getattr(ctypes.CDLL(None, use_errno=True), function)(*arguments)
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result
@@ -112,11 +110,10 @@ def _done(result: int) -> int:
 
 def _no_capabilities() -> None:
     """Give up all that root may do beyond others, in this process for ever."""
-    libc = _libc()
     capset = {"x86_64": 126, "aarch64": 91}[platform.machine()]
     header = struct.pack("=Ii", 0x20080522, 0)
-    _done(libc.syscall(capset, header, bytes(24)))
-    _done(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    _call("syscall", capset, header, bytes(24))
+    _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def _readable() -> list[Path]:
@@ -135,14 +132,13 @@ def _readable() -> list[Path]:
 def _landlock(readable: list[Path], scratch: Path) -> None:
     """Open no file but those below `readable`, to read, and those below `scratch`."""
     create, add, restrict = 444, 445, 446    # on every architecture
-    libc = _libc()
-    abi = _done(libc.syscall(create, None, 0, 1))
+    abi = _call("syscall", create, None, 0, 1)
     execute, write, read, listing = 1, 2, 4, 8
     every = (1 << {1: 13, 2: 14}.get(abi, 15)) - 1 | (1 << 15 if abi >= 5 else 0)
     # Networks and, from version 6 on, other processes' signals and abstract sockets, too.
     handled = struct.pack("=QQQ", every, 3 if abi >= 4 else 0, 3 if abi >= 6 else 0)
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
-    ruleset = _done(libc.syscall(create, handled[:size], size, 0))
+    ruleset = _call("syscall", create, handled[:size], size, 0)
     places = [(folder, read | listing | execute) for folder in readable]
     places += [(scratch, every & ~execute), (Path("/dev/null"), read | write),
                (Path("/dev/urandom"), read)]
@@ -152,10 +148,10 @@ def _landlock(readable: list[Path], scratch: Path) -> None:
         opened = os.open(place, os.O_PATH | os.O_CLOEXEC)
         if not place.is_dir():
             allowed &= execute | write | read
-        _done(libc.syscall(add, ruleset, 1, struct.pack("=Qi", allowed & every, opened), 0))
+        _call("syscall", add, ruleset, 1, struct.pack("=Qi", allowed & every, opened), 0)
         os.close(opened)
-    _done(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    _done(libc.syscall(restrict, ruleset, 0))
+    _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _call("syscall", restrict, ruleset, 0)
     os.close(ruleset)
 
 
@@ -202,35 +198,34 @@ _THREAD = 0x00010000
 
 def _seccomp() -> None:
     """Let the kernel answer "not permitted" to forbidden calls; threads stay possible."""
-    libc = _libc()
     column, arch = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}[platform.machine()]
     load, equal, at_least, bits, give = 0x20, 0x15, 0x35, 0x45, 0x06
     kill, allow, refuse, unknown = 0x80000000, 0x7FFF0000, 0x00050001, 0x00050026   # EPERM, ENOSYS
     number, architecture, argument, second = 0, 4, 16, 24    # offsets in what a filter is shown
 
+    def on(value: int | None, *then: tuple) -> list[tuple]:
+        """Lines for this value of what was loaded, the last of which decides; none for None."""
+        return [(equal, 0, len(then), value), *then] if value is not None else []
+
+    no, yes = (give, 0, 0, refuse), (give, 0, 0, allow)
     program = [(load, 0, 0, architecture), (equal, 1, 0, arch), (give, 0, 0, kill),
-               (load, 0, 0, number), (at_least, 0, 1, 0x40000000), (give, 0, 0, refuse)]
+               (load, 0, 0, number), (at_least, 0, 1, 0x40000000), no]
     for numbers in _FORBIDDEN.values():
-        if numbers[column] is not None:
-            program += [(equal, 0, 1, numbers[column]), (give, 0, 0, refuse)]
+        program += on(numbers[column], no)
     for numbers, commands in _COMMANDS.values():
-        program += [(equal, 0, 2 * len(commands) + 2, numbers[column]), (load, 0, 0, second)]
-        for command in commands:
-            program += [(equal, 0, 1, command), (give, 0, 0, refuse)]
-        program.append((give, 0, 0, allow))
+        refused = [line for command in commands for line in on(command, no)]
+        program += on(numbers[column], (load, 0, 0, second), *refused, yes)
     # glibc makes threads by clone3, and where that is unknown by clone, whose flags can be read.
-    program += [(equal, 0, 1, _CLONE3[column]), (give, 0, 0, unknown),
-                (equal, 0, 4, _CLONE[column]), (load, 0, 0, argument), (bits, 1, 0, _THREAD),
-                (give, 0, 0, refuse), (give, 0, 0, allow)]
+    program += on(_CLONE3[column], (give, 0, 0, unknown))
+    program += on(_CLONE[column], (load, 0, 0, argument), (bits, 1, 0, _THREAD), no, yes)
     for numbers, own in ((_TGKILL, os.getpid()), (_PRLIMIT, 0)):    # to oneself, and only so
-        program += [(equal, 0, 4, numbers[column]), (load, 0, 0, argument), (equal, 1, 0, own),
-                    (give, 0, 0, refuse), (give, 0, 0, allow)]
-    program.append((give, 0, 0, allow))
+        program += on(numbers[column], (load, 0, 0, argument), (equal, 1, 0, own), no, yes)
+    program.append(yes)
     code = b"".join(struct.pack("=HBBI", *line) for line in program)
     lines = ctypes.create_string_buffer(code, len(code))
     filter = struct.pack("HP", len(program), ctypes.addressof(lines))
-    _done(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    _done(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_FILTER, filter, 0, 0))
+    _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _call("prctl", _PR_SET_SECCOMP, _SECCOMP_FILTER, filter, 0, 0)
 
 
 def _no_sockets() -> None:
