@@ -49,8 +49,7 @@ def answer(request: dict[str, Any], write: Callable[[bytes], Any],
 
     Where the line from the grader ends, so does this process.
     """
-    exercise, cases = find(request["exercise"]), request["cases"]
-    scratch = Path(request["scratch"])
+    exercise, scratch = find(request["exercise"]), Path(request["scratch"])
     confine(Limits(*request["limits"]), scratch)
     if line:    # a thread from before would have no walls
         threading.Thread(target=lambda: (line.read(), os._exit(1)), daemon=True).start()
@@ -59,18 +58,17 @@ def answer(request: dict[str, Any], write: Callable[[bytes], Any],
     try:
         with examining(exercise.id):
             obj = _define(request, exercise)
+        refused = unfit(exercise, obj)
     except NotAttempted:    # it is made of `mine` of the same exercise
-        write(_ended(Result(NOT_ATTEMPTED, NOT_OF_ITSELF)))
-        return
+        refused = Result(NOT_ATTEMPTED, NOT_OF_ITSELF)
     except BaseException as error:    # SystemExit too
-        write(_ended(raised(error)))
-        return
-    if refused := unfit(exercise, obj):
+        refused = raised(error)
+    if refused:
         write(_ended(refused))
         return
     if is_the_courses(exercise, obj):
         write(FRAMES[REFERENCE])
-    for index, case in enumerate(cases):
+    for index, case in enumerate(request["cases"]):
         outputs, ended = attempt(exercise, obj, case, index)
         if ended:
             write(_ended(ended))

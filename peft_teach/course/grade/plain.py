@@ -15,6 +15,8 @@ import json
 import math
 import re
 import struct
+from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -72,15 +74,13 @@ def from_bytes(frame: bytes) -> Any:
         n_tree, n_data = LENGTHS.unpack_from(frame)
         start = LENGTHS.size
         if len(frame) != start + n_tree + n_data:
-            raise Malformed("its lengths do not agree")
+            raise ValueError("its lengths do not agree")
         tensors = load(frame[start + n_tree:]) if n_data else {}
         if len(tensors) > MOST_TENSORS or any(t.dtype not in DTYPES.values()
                                               for t in tensors.values()):
-            raise Malformed("tensors of other kinds, or too many")
+            raise ValueError("tensors of other kinds, or too many")
         tree = json.loads(frame[start:start + n_tree], parse_constant=_refuse)
-        return _Reader(tensors).read(tree, 0)
-    except Malformed:
-        raise
+        return _unpack(tree, tensors, 0, count(1))
     except Exception as error:    # of struct, json, safetensors: bytes can be wrong in many ways
         raise Malformed(f"{type(error).__name__}: {str(error)[:200]}") from None
 
@@ -120,43 +120,37 @@ def _pack(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:
     return {"foreign": str(kind.__name__)}
 
 
-class _Reader:
-    """Reads one tree, and counts what it has read."""
+def _unpack(tree: Any, tensors: dict[str, Tensor], depth: int, nodes: Iterator[int]) -> Any:
+    """The value of a JSON that `_pack` wrote. `nodes` counts what was read."""
+    if next(nodes) > MOST_NODES or depth > 2 * DEEPEST:
+        raise ValueError("it is too large or too deep")
 
-    def __init__(self, tensors: dict[str, Tensor]):
-        self.tensors, self.nodes = tensors, 0
+    def inner(each: Any) -> Any:
+        return _unpack(each, tensors, depth + 1, nodes)
 
-    def read(self, tree: Any, depth: int) -> Any:
-        self.nodes += 1
-        if self.nodes > MOST_NODES or depth > 2 * DEEPEST:
-            raise Malformed("it is too large or too deep")
-        if isinstance(tree, list):
-            return [self.read(each, depth + 1) for each in tree]
-        if not isinstance(tree, dict):
-            return tree
-        (kind, content), = tree.items()
-        if kind == "float" and content in ("nan", "inf", "-inf"):
-            return float(content)
-        if kind == "dtype":
-            return DTYPES[content]
-        if kind == "tensor":
-            return self.tensors[content]
-        if kind == "foreign":
-            return type(_identifier(content), (Foreign,), {})()
-        if kind == "tuple" and isinstance(content, list):
-            return tuple(self.read(content, depth + 1))
-        if kind == "dict" and isinstance(content, list):
-            pairs = [(self.read(k, depth + 1), self.read(v, depth + 1)) for k, v in content]
-            if any(not isinstance(k, str | int | float | tuple | None) for k, _ in pairs):
-                raise Malformed("a key that is no plain value")
-            return dict(pairs)
-        raise Malformed(f"no such kind: {str(kind)[:50]!r}")
-
-
-def _identifier(name: Any) -> str:
-    """A name as a class may have it, whatever was sent."""
-    return re.sub(r"\W", "_", str(name))[:60] or "object"
+    if isinstance(tree, list):
+        return [inner(each) for each in tree]
+    if not isinstance(tree, dict):
+        return tree
+    (kind, content), = tree.items()
+    if kind == "float" and content in ("nan", "inf", "-inf"):
+        return float(content)
+    if kind == "dtype":
+        return DTYPES[content]
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "foreign":
+        name = re.sub(r"\W", "_", str(content))[:60]    # as a class may have it
+        return type(name or "object", (Foreign,), {})()
+    if kind == "tuple" and isinstance(content, list):
+        return tuple(inner(content))
+    if kind == "dict" and isinstance(content, list):
+        pairs = [(inner(k), inner(v)) for k, v in content]
+        if any(not isinstance(k, str | int | float | tuple | None) for k, _ in pairs):
+            raise ValueError("a key that is no plain value")
+        return dict(pairs)
+    raise ValueError(f"no such kind: {str(kind)[:50]!r}")
 
 
 def _refuse(constant: str) -> None:
-    raise Malformed(f"{constant} in JSON")
+    raise ValueError(f"{constant} in JSON")
