@@ -655,7 +655,9 @@ def test_without_a_fork_the_marks_are_the_same():
             (DEF.format("rank * (n_in + n_out)"), 1, "A and B"), (DEF.format("7"), 0, "gave 7"),
             (DEF.format("n_in.x"), 0, "AttributeError"), ("while True: pass\n" + STUB, 0, ""),
             (DEF.format("__import__('os')._exit(3)"), 0, "ended its process"),
-            ("def lora_count(*sizes):\n    while True:\n        pass", 0, "longer than")):
+            ("def lora_count(*sizes):\n    while True:\n        pass", 0, "longer than"),
+            (DEF.format("[open(f'{n}', 'wb').write(bytes(10**6)) for n in range(9999)]"), 0,
+             "MB to the disk")):
         given = mark(runner, Code([Cell(1, text)]), find("lora.count"))
         assert given.points == points
         assert says in given.message
@@ -1211,7 +1213,7 @@ def test_a_file_that_vanishes_hides_no_other(tmp_path, monkeypatch):
         def stat(self, follow_symlinks):
             raise FileNotFoundError
 
-    monkeypatch.setattr(os, "scandir", lambda path: [Gone(), large])
+    monkeypatch.setattr(os, "scandir", lambda path: contextlib.nullcontext([Gone(), large]))
     assert _is_full(tmp_path, 15_000)
     assert not _is_full(tmp_path, 40_000)
 
@@ -1227,7 +1229,7 @@ def test_space_beyond_the_end_of_a_file_counts(tmp_path, monkeypatch):
         def stat(self, follow_symlinks):
             return SimpleNamespace(st_size=0, st_blocks=2048)
 
-    monkeypatch.setattr(os, "scandir", lambda path: [Ahead()])
+    monkeypatch.setattr(os, "scandir", lambda path: contextlib.nullcontext([Ahead()]))
     assert _is_full(tmp_path, 500_000)
     assert not _is_full(tmp_path, 2**20 + 4096)
 

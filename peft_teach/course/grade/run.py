@@ -11,13 +11,11 @@ import copy
 import dataclasses
 import os
 import re
-import signal
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import threading
-import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -40,10 +38,11 @@ from .cells import Code
 from .extract import Plan, definitions
 from .limits import MEGABYTE, Limits
 from .plain import Malformed, from_bytes, split, to_bytes
-from .server import read_frame, remove
+from .server import read_frame, remove, supervise
 from .watch import NOTES, REFERENCE
 
 FORKS = sys.platform == "linux"    # elsewhere a fork after torch was imported is not safe
+IMPORT_SECONDS = 60                # of a fresh process, at most
 LONGEST_TEXT = 20_000              # characters of a message or a traceback
 
 
@@ -60,22 +59,18 @@ class Runner:
         scratch = tempfile.mkdtemp(prefix="peft-teach-")
         try:
             request = to_bytes({
-                "exercise": exercise.id, "cells": plan.cells, "cases": list(cases),
-                "statements": [list(each) for each in plan.statements], "scratch": scratch,
-                "limits": list(dataclasses.astuple(self.limits))})
+                "exercise": exercise.id, "cells": plan.cells, "statements": plan.statements,
+                "cases": list(cases), "scratch": scratch,
+                "limits": dataclasses.astuple(self.limits)})
             with self._one_at_a_time:
-                return self._ask(request) if self.warm else self._fresh(request)
+                return self._ask(request) if self.warm else self._fresh(request, scratch)
         finally:
             remove(scratch)
 
     def close(self) -> None:
         """End the server."""
         if self._server is not None:
-            with contextlib.suppress(OSError):    # half a request may still wait to be written
-                self._server.stdin.close()
-            self._server.kill()
-            self._server.wait()
-            self._server.stdout.close()
+            _end(self._server)
             self._server = None
 
     def _ask(self, request: bytes) -> tuple[bytes, str]:
@@ -91,36 +86,17 @@ class Runner:
             self.close()
             return b"", "server"
 
-    def _fresh(self, request: bytes) -> tuple[bytes, str]:
+    def _fresh(self, request: bytes, scratch: str) -> tuple[bytes, str]:
         """Without a fork, as on Windows: Python and torch are started anew."""
-        process, data = _start(["--once"]), bytearray()
-
-        def read() -> None:
-            while chunk := process.stdout.read1(2**16):
-                data.extend(chunk)
-                if len(data) > self.limits.output_bytes:
-                    process.kill()
-
-        reader = threading.Thread(target=read)
-        reader.start()
+        process = _start(["--once"])
         with contextlib.suppress(OSError):
             process.stdin.write(request)
             process.stdin.flush()    # and not closed: its end would be that of the grader
-        started = time.monotonic()
-        reader.join(self.limits.wall_seconds + 60)    # a minute for the imports
-        late = reader.is_alive()
-        process.kill()
-        reader.join()
-        code = process.wait()
-        for stream in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):    # half a request may still wait to be written
-                stream.close()
-        if len(data) > self.limits.output_bytes:
-            return bytes(data), "output"
-        cpu = -code in (getattr(signal, "SIGXCPU", 0), getattr(signal, "SIGKILL", 0))
-        if late or (cpu and time.monotonic() - started >= int(self.limits.seconds)):
-            return bytes(data), "time"
-        return bytes(data), signal.Signals(-code).name if code < 0 and not cpu else "over"
+        try:
+            return supervise(process.pid, process.stdout, process.wait, self.limits, scratch,
+                             start_seconds=IMPORT_SECONDS)
+        finally:
+            _end(process)
 
 
 def _start(arguments: list[str]) -> subprocess.Popen:
@@ -136,6 +112,14 @@ def _start(arguments: list[str]) -> subprocess.Popen:
         [sys.executable, "-P", "-m", "peft_teach.course.grade.server", *arguments],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         env=environment, start_new_session=True)
+
+
+def _end(process: subprocess.Popen) -> None:
+    with contextlib.suppress(OSError):    # half a request may still wait to be written
+        process.stdin.close()
+    process.kill()
+    process.wait()
+    process.stdout.close()
 
 
 @cache

@@ -12,8 +12,9 @@ The server sets one thread before its first tensor operation, since a fork after
 one hangs. It runs each reference once, so that whatever a lesson imports late is there before the
 fork. None of them judges.
 
-Started with `--once` it does not fork: it answers one request in its own process. That is how
-systems without a safe fork (Windows, macOS) grade: slower, by the time of the imports.
+Started with `--once` it does not fork: it answers one request in its own process, and the grader
+supervises it. That is how systems without a safe fork (Windows, macOS) grade: slower, by the time
+of the imports.
 """
 
 import contextlib
@@ -21,7 +22,9 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,6 +37,7 @@ from .plain import LENGTHS, from_bytes, to_bytes
 
 _LOOK_SECONDS = 0.2    # how often the scratch folder is measured
 _BLOCK_BYTES = 4096    # what an empty file takes
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)    # Windows has one way only
 
 
 def main() -> None:
@@ -104,10 +108,15 @@ def _in_a_child(request: dict[str, Any], line: BinaryIO) -> tuple[bytes, str]:
         finally:
             os._exit(0)
     os.close(writing)
-    try:
-        return _supervise(reading, pid, line, Limits(*request["limits"]), Path(request["scratch"]))
-    finally:
-        os.close(reading)
+    grader = select.poll()
+    grader.register(line, 0)    # nobody reads it any more: an error, which is always told
+    with os.fdopen(reading, "rb") as stream:
+        frames, end = supervise(
+            pid, stream, lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]),
+            Limits(*request["limits"]), request["scratch"], is_alone=lambda: grader.poll(0))
+    if end == "grader":    # which would have done it
+        remove(request["scratch"])
+    return frames, end
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -115,42 +124,39 @@ def _write_all(descriptor: int, data: bytes) -> None:
         data = data[os.write(descriptor, data):]
 
 
-def _supervise(reading: int, pid: int, line: BinaryIO, limits: Limits, scratch: Path
-               ) -> tuple[bytes, str]:
+def supervise(pid: int, stream: BinaryIO, wait: Callable[[], int], limits: Limits, scratch: str, *,
+              is_alone: Callable[[], object] = lambda: False,
+              start_seconds: float = 0.0) -> tuple[bytes, str]:
     """Read until the child ends or breaks a limit, or the grader ends; leave nothing of it running.
+
+    What was read, and how it ended: "over", the name of a signal or of a limit, or "grader".
     """
-    grader = select.poll()
-    grader.register(line, 0)    # nobody reads it any more: an error, which is always told
-    data, end, looked = bytearray(), "", time.monotonic()
-    deadline = looked + limits.wall_seconds
-    while not end:
-        ready, _, _ = select.select([reading], [], [], _LOOK_SECONDS)
-        if ready:
-            chunk = os.read(reading, 2**16)
-            if not chunk:
-                break
-            data += chunk
-        now = time.monotonic()
-        if grader.poll(0):
+    data = bytearray()
+
+    def read() -> None:
+        while len(data) <= limits.output_bytes and (chunk := stream.read1(2**16)):
+            data.extend(chunk)
+
+    reader, started, end = threading.Thread(target=read), time.monotonic(), ""
+    reader.start()
+    while not end and reader.is_alive():
+        reader.join(_LOOK_SECONDS)
+        if is_alone():
             end = "grader"
-        elif len(data) > limits.output_bytes:
-            end = "output"
-        elif now > deadline:
+        elif time.monotonic() - started > limits.wall_seconds + start_seconds:
             end = "time"
-        elif now - looked > _LOOK_SECONDS:
-            looked = now
-            end = "files" if _is_full(scratch, limits.file_bytes) else ""
-    for kill in (os.killpg, os.kill):    # what the child may have forked is in its group
-        with contextlib.suppress(ProcessLookupError):
-            kill(pid, signal.SIGKILL)
-    _, status, usage = os.wait4(pid, 0)
-    if end == "grader":    # which would have done it
-        remove(scratch)
-    if not end and os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        used = usage.ru_utime + usage.ru_stime
-        out_of_time = number == signal.SIGXCPU or used >= limits.seconds
-        end = "time" if out_of_time else signal.Signals(number).name
+        elif _is_full(scratch, limits.file_bytes):
+            end = "files"
+    late = time.monotonic() - started >= int(limits.seconds)
+    for kill in (getattr(os, "killpg", os.kill), os.kill):    # what it has forked is in its group
+        with contextlib.suppress(OSError):
+            kill(pid, _KILL)
+    reader.join()
+    code = wait()
+    if len(data) > limits.output_bytes:
+        end = "output"
+    elif not end and code < 0:
+        end = "time" if late or -code == signal.SIGXCPU else signal.Signals(-code).name
     return bytes(data), end or "over"
 
 
@@ -160,31 +166,30 @@ def _taken(entry: os.DirEntry) -> int:
         status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
         return 0
-    return max(status.st_size, 512 * status.st_blocks)
+    return max(status.st_size, 512 * getattr(status, "st_blocks", 0))    # Windows says no more
 
 
-def _is_full(folder: Path, limit: int) -> bool:
+def _is_full(folder: str | Path, limit: int) -> bool:
     """Whether the files below a folder, which may grow meanwhile, take more bytes than `limit`.
 
     A name counts as a block. A folder that cannot be read, or whose path is too long, counts as too
     many: what is in it is not known.
     """
     total, waiting = 0, [os.fspath(folder)]
-    while waiting and total <= limit:
+    while waiting:
         try:
-            for entry in os.scandir(waiting.pop()):
-                total += _BLOCK_BYTES
-                if total > limit:
-                    return True
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                else:
-                    total += _taken(entry)
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    total += _BLOCK_BYTES + _taken(entry)
+                    if total > limit:
+                        return True
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
         except FileNotFoundError:
             pass    # it was there a moment ago
         except OSError:
             return True
-    return total > limit
+    return False
 
 
 def remove(folder: str | Path) -> None:
