@@ -28,7 +28,7 @@ from filelock import FileLock
 from .. import work
 from ..errors import NotAttempted, PeftTeachError
 from .exercise import OF_THE_COURSE, VALUE, Exercise, examine, examining, undisturbed
-from .grade.cells import MOST_CODE, Code, reads_of
+from .grade.cells import MOST_CODE, Code
 from .grade.extract import definitions
 from .grade.notebook import Cell
 from .grade.watch import REFERENCE, is_the_courses, seeing
@@ -209,14 +209,14 @@ def _piece(exercise: Exercise, cells: Sequence[str]) -> Piece:
     plan = definitions(code, exercise)
     if plan.missing:
         raise Refused(plan.missing)
+    statements = {(s.cell, s.index): s for s in (*code.statements, *code.given.values())}
     imports, body, names = {}, [], set()
-    for label, index in plan.statements:
-        node = ast.parse(plan.cells[label]).body[index]
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            imports |= _imports(node)
+    for s in map(statements.get, plan.statements):
+        if isinstance(s.node, ast.Import | ast.ImportFrom):
+            imports |= _imports(s.node)
         else:
-            body.append(_as_written(plan.cells[label], node))
-            names |= frozenset.union(*reads_of(node))
+            body.append(_as_written(code.sources[s.cell], s.node))
+            names |= s.now | s.later
     imports = {name: line for name, line in imports.items() if name in names or name == "*"}
     if any("my_peft" in line for line in imports.values()):
         raise Refused(f"it imports {FILE} itself; pt.mine gives what it takes from there.")

@@ -1517,6 +1517,8 @@ def test_a_reason_that_is_true(cells, says):
 
 @pytest.mark.parametrize("helper", [
     "ONE = 0\nONE += 1", "for ONE in (1,):\n    pass", "print(ONE := 1)",
+    "print([ONE := x for x in (0, 1)])", "ONE = 1\nif False:\n    del ONE",
+    "ONE = 1\ntry:\n    pass\nexcept ValueError as ONE:\n    pass",
     "with open('x', 'w'):\n    ONE = 1",
     "XS = []\nXS.append(1)\nONE = XS[0]", "XS = []\nfor x in (1,):\n    XS.append(x)\nONE = XS[0]",
     "CFG = {'one': 0}\nCFG['one'] = 1\nONE = CFG['one']",

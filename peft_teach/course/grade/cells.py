@@ -11,11 +11,12 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from ..exercise import Exercise
 from ..lessons import all_exercises
 from .notebook import Cell
-from .suspicion import chain
 
 # What the lessons' own cells import, for a notebook that has lost them.
 GIVEN = {"torch": "import torch", "pt": "import peft_teach as pt",
@@ -24,6 +25,7 @@ GIVEN = {"torch": "import torch", "pt": "import peft_teach as pt",
 LONGEST_CELL = 100_000     # characters; no one writes more by hand
 MOST_CODE = 250_000        # characters, in all cells; a lesson has about 20,000
 MOST_STATEMENTS = 5_000    # at the top level of a notebook; a lesson has about 200
+LONGEST_CHAIN = 20         # names with dots between them
 
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 DEFINITIONS = FUNCTIONS | ast.ClassDef
@@ -60,20 +62,19 @@ class Code:
         self.statements: list[Statement] = []
         self.binders: dict[str, list[Statement]] = defaultdict(list)
         self.changers: dict[str, list[Statement]] = defaultdict(list)
-        self.left_out: dict[str, Statement] = {}    # what is heavy, by what it binds
+        self.left_out: set[str] = set()    # names to which what is heavy gives a value
         given = [ast.parse(line).body[0] for line in GIVEN.values()]
         self.given = {name: Statement(-1, "given", index, node, frozenset((name,)))
                       for index, (name, node) in enumerate(zip(GIVEN, given))}
         read = self._read(cells)
-        nodes = [node for _, _, node, *_ in read]
-        names, words = _Names(given + nodes), _words(nodes)
+        names = _Names(given + [node for _, _, node, _ in read])
         for label, index, node, reads in read:
-            id, objects = _check(node, words)
+            id, objects = _check(node, names.words)
             self._add(names, label, index, node, reads, checks=id)
             if meant := _meant_by_check(node, id, objects):
                 name = f"{label}, check {index}"
                 self.sources[name] = ast.unparse(meant)
-                self._add(names, name, 0, meant, reads_of(meant), stands_in=True)
+                self._add(names, name, 0, meant, _reads(meant), stands_in=True)
 
     def leave_out(self, names: Iterable[str]) -> None:
         """Look for no statement that gives these names a value, or changes it."""
@@ -100,8 +101,7 @@ class Code:
                 room -= len(source)
                 if room < 0 or len(read) + len(tree.body) > MOST_STATEMENTS:
                     raise ValueError("too much code")
-                read += [(label, index, node, reads_of(node))
-                         for index, node in enumerate(tree.body)]
+                read += [(label, index, node, _reads(node)) for index, node in enumerate(tree.body)]
                 self.sources[label] = source
             except _OtherLanguage as error:
                 self.unread.append((source[:LONGEST_CELL], f"a cell of {error}, which defines "
@@ -125,7 +125,7 @@ class Code:
                               names.changed(node), now, later, names.is_heavy(node), **more)
         self.statements.append(statement)
         if statement.heavy:
-            self.left_out |= dict.fromkeys(binds, statement)
+            self.left_out |= binds
             return
         for name in binds:
             self.binders[name].append(statement)
@@ -135,9 +135,14 @@ class Code:
 
 # ── from cells to Python ─────────────────────────────────────────────────────────────────────
 
-_MAGIC = re.compile(r"^(\s*)(%{1,2}[A-Za-z_].*|[!?].*|[\w.]+\?{1,2}\s*|(?:pip|conda) .*)$")
-_ASSIGNED_MAGIC = re.compile(r"^([\w, \t]+=[ \t]*)[%!].*$")
-_TIMED = re.compile(r"^(\s*)%time (.*)$")    # it runs, here too
+# Lines of IPython, and the lines of Python that they amount to: a magic does nothing, its result
+# is None. What goes on after a backslash belongs to it.
+_REST = r"(?:.*\\[ \t]*\n)*.*"
+_MAGICS = tuple((re.compile(f"^{form}$", re.MULTILINE), plain) for form, plain in (
+    (r"([ \t]*)%time (.*)", r"\1\2"),    # it runs, here too
+    (rf"([\w, \t]+=[ \t]*)[%!]{_REST}", r"\1None"),
+    (r"([ \t]*)[\w.]+\?\??[ \t]*", r"\1pass"),
+    (rf"([ \t]*)(?:%%?[A-Za-z_]|[!?]|(?:pip|conda) ){_REST}", r"\1pass")))
 _PYTHON_CELLS = ("%%time", "%%capture", "%%prun", "%%python")
 
 
@@ -153,57 +158,37 @@ def _parse(source: str) -> tuple[str, ast.Module]:
     try:
         return source, ast.parse(source)
     except SyntaxError as error:
-        lines = _without_prompts(source)
-        head = next((line for line in lines if line.strip()), "")
+        plain = _without_prompts(source)
+        head, *_ = plain.split(None, 1) or [""]
         if head.startswith("%%") and not head.startswith(_PYTHON_CELLS):
-            raise _OtherLanguage(head.split()[0]) from None
-        plain = "\n".join(_plain_lines(lines))
+            raise _OtherLanguage(head) from None
+        for form, line in _MAGICS:
+            plain = form.sub(partial(_in_place, line), plain)
         try:
             return plain, ast.parse(plain)
         except SyntaxError:
             raise error from None
 
 
-def _without_prompts(source: str) -> list[str]:
-    """The lines as IPython takes them: no indentation common to all, no prompts of a terminal."""
+def _without_prompts(source: str) -> str:
+    """The text as IPython takes it: no indentation common to all, no prompts of a terminal."""
     from IPython.core.inputtransformer2 import classic_prompt, ipython_prompt, leading_indent
 
     lines = [f"{line}\n" for line in source.split("\n")]
     for clean in (leading_indent, classic_prompt, ipython_prompt):
         lines = clean(lines)
-    return "".join(lines).split("\n")
+    return "".join(lines)
 
 
-def _plain_lines(lines: Sequence[str]) -> Iterator[str]:
-    """Lines of IPython as lines of Python; what goes on after a backslash belongs to its magic."""
-    goes_on = False
-    for line in lines:
-        plain = "" if goes_on else _plain(line)
-        goes_on = plain != line and line.rstrip().endswith("\\")
-        yield plain
-
-
-def _plain(line: str) -> str:
-    """A line of IPython as a line of Python: a magic does nothing, its result is None."""
-    if timed := _TIMED.match(line):
-        return timed.group(1) + timed.group(2)
-    if assigned := _ASSIGNED_MAGIC.match(line):
-        return f"{assigned.group(1)}None"
-    magic = _MAGIC.match(line)
-    return f"{magic.group(1)}pass" if magic else line
+def _in_place(line: str, found: re.Match) -> str:
+    """A line instead of what was found, on as many lines."""
+    return found.expand(line) + "\n" * found[0].count("\n")
 
 
 # ── lines of `pt.check` ──────────────────────────────────────────────────────────────────────
 
 
-def _words(nodes: Sequence[ast.stmt]) -> dict[str, str]:
-    """The names that stand for a text, as in `ID = "lora.count"`."""
-    return {target.id: node.value.value for node in nodes
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-            for target in node.targets if isinstance(target, ast.Name)}
-
-
-def _check(node: ast.stmt, words: dict[str, str]) -> tuple[str, list[ast.expr]]:
+def _check(node: ast.stmt, words: dict[str, Any]) -> tuple[str, list[ast.expr]]:
     """The exercise whose check is in a statement, "" for none, and what the check is given."""
     for part in executed(node):
         if isinstance(part, ast.Call) and chain(part.func)[-1] == "check" and part.args:
@@ -231,6 +216,7 @@ _HEAVY = {"train", "training", "evaluate", "models", "data", "widgets", "plots",
           "hint", "progress", "reset", "course", "save", "load", "store", "export"}
 _HEAVY_LIBRARIES = {"matplotlib", "transformers", "datasets", "ipywidgets", "IPython", "google"}
 _CHANGING = {"setattr", "delattr", "shuffle", "update_wrapper"}    # functions
+_TELLING = {"str", "repr", "type", "print", "len", "id"}           # of what they are given
 
 
 def executed(node: ast.AST) -> Iterator[ast.AST]:
@@ -254,18 +240,20 @@ class _Names:
     def __init__(self, nodes: Sequence[ast.stmt]):
         self.paths: dict[str, str] = {}                   # of what is imported: its full name
         self.own: dict[str, list[ast.AST]] = defaultdict(list)     # functions and classes
+        self.words: dict[str, Any] = {}                   # the text that a name stands for
         for part in (part for node in nodes for part in executed(node)):
-            if isinstance(part, ast.Import):
-                self.paths |= {a.asname or a.name.split(".")[0]:
-                               a.name if a.asname else a.name.split(".")[0] for a in part.names}
-            elif isinstance(part, ast.ImportFrom):
-                self.paths |= {a.asname or a.name: f"{part.module or ''}.{a.name}"
-                               for a in part.names}
+            if isinstance(part, IMPORTS):
+                home = f"{part.module or ''}." if isinstance(part, ast.ImportFrom) else ""
+                for a in part.names:
+                    name = a.asname or a.name.split(".")[0]
+                    self.paths[name] = f"{home}{a.name}" if a.asname or home else name
             elif isinstance(part, DEFINITIONS):
                 self.own[part.name].append(part)
             elif isinstance(part, ast.Assign) and isinstance(part.value, ast.Lambda):
                 for target in map(ast.unparse, part.targets):
                     self.own[target].append(part.value)
+            elif isinstance(part, ast.Assign) and isinstance(part.value, ast.Constant):
+                self.words |= dict.fromkeys(map(ast.unparse, part.targets), part.value.value)
         parts = {name: [part for node in given for part in ast.walk(node)]
                  for name, given in self.own.items()}
         self.sets = {name: {each for part in inner if isinstance(part, ast.Global)
@@ -324,7 +312,8 @@ class _Names:
                     makes |= names
             waiting += [inner for inner in ast.iter_child_nodes(part)
                         if not (isinstance(part, ast.comprehension) and inner is part.target)]
-        return frozenset(other | makes | assigns), frozenset(makes), frozenset(assigns)
+        binds = (other | makes | assigns) - self._wrapped(node)
+        return frozenset(binds), frozenset(makes & binds), frozenset(assigns & binds)
 
     def _is_function(self, value: ast.expr) -> bool:
         """Whether an expression is a function, or class, of the learner's own, under some name."""
@@ -334,32 +323,47 @@ class _Names:
 
     def changed(self, node: ast.stmt) -> frozenset[str]:
         """The global names whose value a statement changes; never those of imports."""
-        parts = list(executed(node))
-        found = set(_changed(parts, self.fills))
-        for decorator in (each for part in parts if isinstance(part, DEFINITIONS)
-                          for each in part.decorator_list):    # @size.register, @put_on(LoRALinear)
-            if isinstance(decorator, ast.Attribute | ast.Call):
-                found.add(first(decorator))
-            if isinstance(decorator, ast.Call):
-                found |= {a.id for a in decorator.args if isinstance(a, ast.Name)}
-        return frozenset(found - {None} - self.paths.keys())
+        found = self._wrapped(node).union(_changed(executed(node), self.fills))
+        return frozenset(found - {"…"} - self.paths.keys())
+
+    def _wrapped(self, node: ast.stmt) -> set[str]:
+        """The learner's function that a line puts into another: `merged = torch.no_grad()(merged)`.
+
+        That changes it, and gives the name no new one.
+        """
+        match node:
+            case ast.Assign([ast.Name(name)], ast.Call(function, [ast.Name(given)])) if (
+                    name == given and name in self.own and chain(function)[0] not in _TELLING):
+                return {name}
+        return set()
 
 
-def _changed(parts: Iterable[ast.AST], fills: Iterable[str] = ()) -> Iterator[str | None]:
+def _changed(parts: Iterable[ast.AST], fills: Iterable[str] = ()) -> Iterator[str]:
     """What parts of code change: `X.y = 1`, `X[0] = 1`, `X.append(1)`, `setattr(X, …)`, `fill(X)`.
 
-    `fills` are the functions that change what they are given.
+    `fills` are the functions that change what they are given. So do decorators that stand with a
+    dot or brackets: `@size.register`, `@put_on(LoRALinear)`.
     """
     for part in parts:
         if isinstance(part, ast.Attribute | ast.Subscript) \
                 and isinstance(part.ctx, ast.Store | ast.Del):
-            yield first(part)
+            yield chain(part)[0]
         elif isinstance(part, ast.Expr) and isinstance(part.value, ast.Call):
-            call = part.value
-            if isinstance(call.func, ast.Attribute):
-                yield first(call.func)
-            if (last := chain(call.func)[-1]) in _CHANGING or last in fills:
-                yield from (a.id for a in call.args if isinstance(a, ast.Name))
+            path = chain(part.value.func)
+            if isinstance(part.value.func, ast.Attribute):
+                yield path[0]
+            if path[-1] in _CHANGING or path[-1] in fills:
+                yield from _names_given(part.value)
+        elif isinstance(part, DEFINITIONS):
+            for decorator in part.decorator_list:
+                if not isinstance(decorator, ast.Name):
+                    yield chain(decorator)[0]
+                if isinstance(decorator, ast.Call):
+                    yield from _names_given(decorator)
+
+
+def _names_given(call: ast.Call) -> Iterator[str]:
+    return (each.id for each in call.args if isinstance(each, ast.Name))
 
 
 def _changes_arguments(node: ast.AST) -> bool:
@@ -369,14 +373,19 @@ def _changes_arguments(node: ast.AST) -> bool:
     }.isdisjoint(_changed(ast.walk(node)))
 
 
-def first(node: ast.AST) -> str | None:
-    """The name that a chain such as `torch.nn.Linear` or `CFG["one"].x` begins with."""
-    while isinstance(node, ast.Attribute | ast.Call | ast.Subscript):
+def chain(node: ast.AST) -> list[str]:
+    """`pt.lora.LoRALinear` as its three names, `CFG["one"].x` with "…" for each call or index.
+
+    Something else at its beginning is "…" too, and so is the beginning of what is too long.
+    """
+    names: list[str] = []
+    while isinstance(node, ast.Attribute | ast.Call | ast.Subscript) and len(names) < LONGEST_CHAIN:
+        names.append(node.attr if isinstance(node, ast.Attribute) else "…")
         node = node.func if isinstance(node, ast.Call) else node.value
-    return node.id if isinstance(node, ast.Name) else None
+    return [node.id if isinstance(node, ast.Name) else "…", *reversed(names)]
 
 
-def reads_of(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
+def _reads(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
     """The global names that a statement reads: when it runs, and when what it makes is called."""
     top = symtable.symtable(ast.unparse(node), "cell", "exec")
     now = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_referenced()}

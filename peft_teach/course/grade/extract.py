@@ -11,19 +11,19 @@ patches a library. Cells may have been moved, copied or deleted.
 """
 
 import ast
-import importlib.util
 import re
-import sys
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from ..exercise import VALUE, Exercise
-from .cells import Code, Statement, first
+from .cells import Code, Statement, chain
 from .suspicion import suspicious
 
 MOST_NEEDED = 500          # statements, by one answer; ours need up to 5
+
+_place = attrgetter("place", "index")
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def definitions(code: Code, exercise: Exercise) -> Plan:
         written, stubs = _answers(code, name, value, check)
         if not written and (missing := _missing(code, name, value, bool(stubs))):
             return missing
-        if written and (unread := _unread(code, name, value)):
-            flags.append(f"a {name} passed over: {unread[1]}")
+        if written and (unread := _begun_in(code.unread, name, value)):
+            flags.append(f"a {name} passed over: {unread[2]}")
         anew = [s for s in written if not value or name not in s.now]
         if len(anew) > 1:
             flags.append(f"{len(anew)} definitions of {name}, the last counts")
@@ -57,17 +57,13 @@ def definitions(code: Code, exercise: Exercise) -> Plan:
         if written and written[-1].stands_in:
             flags.append(f"{name} stands in the line of its check only")
         roots.append((written or stubs)[-1])
-        roots += [] if value else _wrappers(code, name, roots[-1])
     try:
         needed = _with_needs(code, roots, check, value)
     except OverflowError:
         return Plan({}, (), f"This needs more than {MOST_NEEDED} statements of the notebook.",
                     flags=("too much code",))
-    nodes = [s.node for s in needed]
-    if strange := sorted(set().union(*map(suspicious, nodes))):
+    if strange := sorted(set().union(*(suspicious(s.node) for s in needed))):
         flags.append(f"look at its {', '.join(strange)}")
-    if absent := sorted(set().union(*map(_not_installed, nodes))):
-        flags.append(f"not installed here: {', '.join(absent)}")
     if lost := sorted(_lost(code, needed)):
         flags.append(f"needs {', '.join(lost)}, whose line does not run here")
     return Plan({s.cell: code.sources[s.cell] for s in needed},
@@ -101,16 +97,14 @@ def _answers(code: Code, name: str, value: bool, check: int
 
 def _missing(code: Code, name: str, value: bool, has_stub: bool) -> Plan | None:
     """What to say where nothing gives a name its answer; None where that is a stub, as it was."""
-    if unread := _unread(code, name, value):
-        why, flag = f"{name} stands in {unread[0]}.", unread[1]
+    unread = _begun_in(code.unread, name, value) or _begun_in(_texts(code), name, value=False)
+    if unread:
+        _, which, flag = unread
+        why = f"{name} stands in {which}."
     elif value and any(s.heavy and not s.checks and name in s.binds for s in code.statements):
         why = (f"The line that gives {name} its value trains, loads or shows something, which does "
                "not run here: write the value itself.")
         flag = f"the line of {name} does not run here"
-    elif cell := _in_a_text(code, name):
-        why = (f"{name} stands in a text ({cell}), which is not read, neither for `exec` nor for a "
-               "file: write it as code.")
-        flag = f"{name} stands in a text"
     elif has_stub:
         return None
     else:
@@ -119,47 +113,29 @@ def _missing(code: Code, name: str, value: bool, has_stub: bool) -> Plan | None:
     return Plan({}, (), why, flags=(flag,))
 
 
-def _unread(code: Code, name: str, value: bool) -> tuple[str, str] | None:
-    """Which cell that could not be read has an answer in it, and a flag; None where none has."""
-    begins = _begins(name, value)
-    found = [(which, flag) for source, which, flag in code.unread if begins.search(source)]
-    return found[-1] if found else None
+def _begun_in(texts: Sequence[tuple[str, str, str]], name: str, value: bool
+              ) -> tuple[str, str, str] | None:
+    """The last of these texts in which an answer begins, with what it is and a flag."""
+    begins = re.compile(rf"^{name}\b[^=\n]*=" if value else
+                        rf"^[ \t]*(async +def|def|class) +{name}\b", re.MULTILINE)
+    return next((each for each in reversed(texts) if begins.search(each[0])), None)
 
 
-def _in_a_text(code: Code, name: str) -> str | None:
-    """The cell that defines a name in a text, such as one for `exec`."""
-    begins = _begins(name, value=False)
-    return next((s.cell for s in code.statements for part in ast.walk(s.node)
-                 if isinstance(part, ast.Constant) and isinstance(part.value, str)
-                 and begins.search(part.value)), None)
-
-
-def _begins(name: str, value: bool) -> re.Pattern:
-    """What an answer begins with, in a text."""
-    return re.compile(rf"^{name}\b[^=\n]*=" if value else
-                      rf"^[ \t]*(async +def|def|class) +{name}\b", re.MULTILINE)
-
-
-def _wrappers(code: Code, name: str, root: Statement) -> list[Statement]:
-    """Lines such as `merged = torch.no_grad()(merged)` after a definition, up to its next one."""
-    found: list[Statement] = []
-    for s in code.binders[name][code.binders[name].index(root) + 1:]:
-        call = s.node.value if isinstance(s.node, ast.Assign) else None
-        if not (isinstance(call, ast.Call) and [ast.unparse(a) for a in call.args] == [name]
-                and first(call.func) not in (name, "str", "repr", "type", "print", "len", "id")):
-            break
-        found.append(s)
-    return found
+def _texts(code: Code) -> list[tuple[str, str, str]]:
+    """The texts in the code, such as one for `exec`, as `code.unread` has cells."""
+    return [(part.value, f"a text ({s.cell}), which is not read, neither for `exec` nor for a "
+                         "file: write it as code", "stands in a text")
+            for s in code.statements for part in ast.walk(s.node)
+            if isinstance(part, ast.Constant) and isinstance(part.value, str)]
 
 
 def _is_stub(node: ast.stmt) -> bool:
     """Whether it comes to the line that raises NotAttempted; below a `return` it does not."""
     if isinstance(node, ast.Raise):
-        return node.exc is not None and any(_last(inner) == "NotAttempted"
+        return node.exc is not None and any(chain(inner)[-1] == "NotAttempted"
                                             for inner in ast.walk(node.exc))
     for block in ("body", "orelse", "finalbody", "handlers", "cases"):
-        inner = getattr(node, block, None)
-        for statement in inner if isinstance(inner, list) else ():
+        for statement in getattr(node, block, ()):
             if _is_stub(statement):
                 return True
             if isinstance(statement, ast.Return | ast.Raise):
@@ -174,30 +150,6 @@ def _is_none(node: ast.stmt) -> bool:
     given = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
     return all(each is None or (isinstance(each, ast.Constant) and each.value is None)
                for each in given)
-
-
-def _last(node: ast.AST) -> str | None:
-    return getattr(node, "attr", None) or getattr(node, "id", None)
-
-
-def _not_installed(node: ast.stmt) -> set[str]:
-    """The libraries that a statement imports, and that this installation does not have."""
-    tried = {id(inner) for part in ast.walk(node) if isinstance(part, ast.Try)
-             for inner in ast.walk(part)}
-    names = set()
-    for part in ast.walk(node):
-        if isinstance(part, ast.Import) and id(part) not in tried:
-            names |= {alias.name.split(".")[0] for alias in part.names}
-        elif isinstance(part, ast.ImportFrom) and id(part) not in tried and not part.level:
-            names.add((part.module or "").split(".")[0])
-    return {name for name in names if not _is_installed(name)}
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        return name in sys.modules or importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 # ── what an answer needs ─────────────────────────────────────────────────────────────────────
@@ -246,10 +198,6 @@ def _with_needs(code: Code, roots: Sequence[Statement], check: int, value: bool)
     return list(ordered)
 
 
-def _place(statement: Statement) -> tuple[int, int]:
-    return statement.place, statement.index
-
-
 def _givers(code: Code, name: str, user: Statement, place: int) -> list[Statement]:
     """The statement that gives `name` the value which `user` reads, and those that change it."""
     binder = _binder(code, name, user, place)
@@ -265,25 +213,22 @@ def _binder(code: Code, name: str, user: Statement, place: int) -> Statement | N
     if name in user.binds and name not in user.now:
         return None    # it calls itself
     found = code.binders.get(name, [])
-    index = bisect_left(found, max(place, user.place), key=lambda s: s.place)
-    if index:
-        return found[index - 1]
-    if name in user.binds:
-        return code.given.get(name)
-    return found[0] if found else code.given.get(name)
+    before = [s for s in found if s.place < max(place, user.place)]
+    if before:
+        return before[-1]
+    return found[0] if found and name not in user.binds else code.given.get(name)
 
 
 def _changers(code: Code, name: str, binder: Statement, user: Statement | None
               ) -> list[Statement]:
     """What changes the value of `name` up to its next one, or up to a user that runs."""
-    found, binders = code.changers.get(name, []), code.binders.get(name, [])
-    index = bisect_left(binders, binder.place + 1, key=lambda s: s.place)
-    end = binders[index].place if index < len(binders) else len(code.statements)
+    end = min((s.place for s in code.binders.get(name, []) if s.place > binder.place),
+              default=len(code.statements))
     if user is not None and (name in user.changes or (
             name in user.now and binder.place < user.place)):
         end = min(end, user.place)
-    start = bisect_left(found, binder.place + 1, key=lambda s: s.place)
-    return [s for s in found[start:bisect_left(found, end, key=lambda s: s.place)] if s is not user]
+    return [s for s in code.changers.get(name, [])
+            if binder.place < s.place < end and s is not user]
 
 
 def _lost(code: Code, needed: Sequence[Statement]) -> set[str]:

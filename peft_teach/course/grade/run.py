@@ -35,6 +35,7 @@ from ..exercise import (
 )
 from ..lessons import all_exercises, find
 from .cells import Code
+from .collect import clean
 from .extract import Plan, definitions
 from .limits import MEGABYTE, Limits
 from .plain import Malformed, from_bytes, split, to_bytes
@@ -148,28 +149,31 @@ class Mark:
     flags: tuple[str, ...] = ()
 
 
+_NO_LIBRARY = re.compile(r"raised ModuleNotFoundError: No module named '(\w+)'")
+
+
 def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] = ()) -> Mark:
     """Mark one exercise of a notebook on its visible cases, and then on the further ones."""
-    plan = definitions(code, exercise)
-    flags = tuple(f"{exercise.id}: {flag}" for flag in plan.flags)
+    plan, noted, hidden = definitions(code, exercise), set(), False
     if plan.missing:
-        state = WRONG if plan.attempted else NOT_ATTEMPTED
-        return Mark(exercise.id, state, 0, exercise.points, plan.missing, flags=flags)
-    result, noted = tried(runner, exercise, plan, _visible(exercise.id))
-    hidden = False
+        result = Result(WRONG if plan.attempted else NOT_ATTEMPTED, plan.missing)
+    else:
+        result, noted = tried(runner, exercise, plan, _visible(exercise.id))
+    absent = _NO_LIBRARY.findall(result.message)
     if result.passed and further and REFERENCE not in noted:
         beyond, more = tried(runner, exercise, plan, further)
         noted |= more
         hidden = not beyond.passed
         if hidden:    # and otherwise the feedback stays that of the visible cases
             result = _without_the_case(exercise, beyond, runner.limits)
-    if result.passed or REFERENCE in noted:    # of an answer that is wrong no note matters
-        flags += tuple(f"{exercise.id}: {note}" for note in sorted(noted))
     if REFERENCE in noted:
-        return Mark(exercise.id, WRONG, 0, exercise.points, OF_THE_COURSE, flags=flags)
-    points = exercise.points if result.passed else 0
-    return Mark(exercise.id, result.state, points, exercise.points, _shown(result.message),
-                result.mistake, _shown(result.traceback), hidden, flags)
+        result, hidden = Result(WRONG, OF_THE_COURSE), False
+    elif not result.passed:
+        noted = set()    # of an answer that is wrong no note matters
+    flags = (*plan.flags, *(f"not installed here: {name}" for name in absent), *sorted(noted))
+    return Mark(exercise.id, result.state, exercise.points if result.passed else 0, exercise.points,
+                _shown(result.message), result.mistake, _shown(result.traceback), hidden,
+                tuple(f"{exercise.id}: {flag}" for flag in flags))
 
 
 @cache
@@ -194,8 +198,7 @@ def _decided(exercise: Exercise, cases: Sequence[Any], frames: Sequence[bytes], 
         if index >= len(frames):
             return Result(WRONG, why, case=index)
         try:
-            sent = from_bytes(frames[index])
-            result = _read(exercise, sent, copy.deepcopy(case), index)
+            result = _read(exercise, from_bytes(frames[index]), copy.deepcopy(case), index)
         except Exception:    # bytes that a learner's code wrote: they may be wrong in any way
             return Result(WRONG, "What it gave could not be read.", case=index)
         if not result.passed:
@@ -204,15 +207,15 @@ def _decided(exercise: Exercise, cases: Sequence[Any], frames: Sequence[bytes], 
 
 
 def _read(exercise: Exercise, sent: Any, case: Any, index: int) -> Result:
-    """The result of one frame. A frame can say that an answer is wrong, never that it is right."""
-    if not isinstance(sent, dict):
-        raise Malformed(f"a {type(sent).__name__}, not a dict")
+    """The result of one frame. A frame can say that an answer is wrong, never that it is right.
+
+    Of one that no child of ours has sent it raises anything.
+    """
     if "outputs" in sent:
         return judged(exercise, case, sent["outputs"], index)
     ended = sent["ended"]
     state = NOT_ATTEMPTED if ended["state"] == NOT_ATTEMPTED else WRONG
-    mistake = ended.get("mistake")
-    mistake = mistake if isinstance(mistake, str) and mistake in exercise.mistakes else None
+    mistake = ended["mistake"] if ended["mistake"] in exercise.mistakes else None
     message, trace = " ".join(str(ended["message"]).split()), str(ended["traceback"])
     if not _SAID.match(message) or (trace and "Traceback (most recent" not in trace):
         raise Malformed("words that are not the child's")
@@ -242,25 +245,23 @@ def _without_the_case(exercise: Exercise, result: Result, limits: Limits) -> Res
 
     Neither numbers nor tracebacks: both could carry the case. Nor are the learner's words repeated.
     """
+    more = ""
     if result.state == NOT_ATTEMPTED:
-        return Result(WRONG, "It passes the checks of the notebook, but on a further case a part "
-                             "that is not attempted is used.")
-    said = "It passes the checks of the notebook, but not a further case."
-    if result.mistake:
-        said = f"{said} {exercise.mistakes[result.mistake]}"
+        more = "There it uses a part that is not attempted."
+    elif result.mistake:
+        more = exercise.mistakes[result.mistake]
     elif result.message in (_why(end, limits) for end in ("time", "output", "files", "SIGKILL")):
-        said = f"{said} {result.message}"
+        more = result.message
     elif _NO_MEMORY.search(result.message):
-        said = f"{said} It needs more than {limits.memory_bytes // MEGABYTE} MB of memory."
-    return Result(WRONG, said, result.mistake)
+        more = f"It needs more than {limits.memory_bytes // MEGABYTE} MB of memory."
+    said = f"It passes the checks of the notebook, but not a further case. {more}"
+    return Result(WRONG, said.strip(), result.mistake)
 
 
 _NO_MEMORY = re.compile("MemoryError|can't allocate memory|not enough memory|bad_alloc")
 
 
 # ── what may be shown of a text ──────────────────────────────────────────────────────────────
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def _shown(text: str) -> str:
@@ -273,6 +274,4 @@ def _shown(text: str) -> str:
         text = text.replace(f"{folder}{os.sep}", "")
     text = re.sub(r"[^\s'\"]{0,200}peft-teach-\w{8}", "scratch", text)
     text = re.sub(r"0x[0-9a-fA-F]{6,}", "0x…", text)
-    text = text.encode("utf-8", "replace").decode()
-    text = _CONTROL.sub("", text)
-    return text
+    return "\n".join(clean(line.expandtabs(4)) for line in text.split("\n"))
