@@ -129,7 +129,8 @@ def supervise(pid: int, stream: BinaryIO, wait: Callable[[], int], limits: Limit
               start_seconds: float = 0.0) -> tuple[bytes, str]:
     """Read until the child ends or breaks a limit, or the grader ends; leave nothing of it running.
 
-    What was read, and how it ended: "over", the name of a signal or of a limit, or "grader".
+    `is_alone` says whether the grader has ended; `start_seconds` are for imports. Returns what was
+    read, and how it ended: "over", the name of a signal or of a limit, or "grader".
     """
     data = bytearray()
 
