@@ -174,7 +174,7 @@ def judge_inject(case: dict, seen) -> Verdict:
         return odd
     if seen["refused"] and seen["gave"] == "AttributeError":
         return rejected("lost", f"{_told(case)} inject raised {seen['gave']}: "
-                                f"{seen.get('said', '')}")
+                                f"{seen.get('said', '').rstrip('.')}.")
     if seen["refused"]:
         return rejected("refused_known", f"{_told(case)} {_hits(case)[0]} is meant, and inject "
                                          f"raised {seen['gave']}.")
