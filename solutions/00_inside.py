@@ -613,12 +613,12 @@ print("{:18s} {:12.0%} {:12.0%} {:21.0%}".format("LoRA takes", *shares))
 pt.compare("inside.memory", round(100 * shares[0]), "percent of full training's memory that LoRA takes, 16 × 32, alive at most")
 
 # %% [markdown]
-# **So how much goes away?** With 16 sentences of 32 tokens somewhat more than half: LoRA takes 43 % of what is alive at most, and
-# of a real process. (By the ledger 35 %, which adds up the parts as if all were full at once. In full training they are
-# not.) With 16 of 256 tokens a quarter: it takes 74 %, by the ledger. Batch and length both move this share; only length moves that of the activations. In small
-# batches weights, gradients and moments are most of it, and LoRA removes nearly all of the last two. In large ones
-# the activations are, and the longer each sentence, the fewer of these LoRA removes. (A process takes working
-# space besides, which we did not take apart.)
+# **So how much goes away?** With 16 sentences of 32 tokens somewhat more than half: LoRA takes 43 % of what is alive at
+# most, and of a real process. (By the ledger 35 %, which adds up the parts as if all were full at once. In full
+# training they are not.) With 16 of 256 tokens a quarter: it takes 74 %, by the ledger. Batch and length both move this
+# share; only length moves that of the activations. In small batches weights, gradients and moments are most of it, and
+# LoRA removes nearly all of the last two. In large ones the activations are, and the longer each sentence, the fewer of
+# these LoRA removes. (A process takes working space besides, which we did not take apart.)
 #
 # > **In the wild.** "Tinyllama with Lora consumes more memory than full-finetuning"
 # > ([peft#1514](https://github.com/huggingface/peft/issues/1514)): with short texts LoRA saved much, with long ones hardly
