@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from .... import models
-from ....plots import COLOURS, dots, figure, in_percent
+from ....plots import COLOURS, SERIES, dots, figure, in_percent
 from ....widgets import Explorer
 from ... import records
 from .front import prefixed
@@ -172,7 +172,7 @@ class SharesExplorer(Explorer):
         super().__init__({
             "length": ipw.IntSlider(min=1, max=K.shape[1], value=K.shape[1],
                                     description="prefix"),
-            "words": ipw.IntSlider(min=1, max=MOST_WORDS, value=10, description="words"),
+            "words": ipw.IntSlider(min=1, max=MOST_WORDS, value=8, description="words"),
             "start": ipw.Dropdown(options=list(STARTS.items()), description="before"),
         }, compute, draw_shares, lambda found: (
             "λ of each of the twelve heads in each layer, a mean over the sentence's tokens. Open "
@@ -191,11 +191,20 @@ def explore_shares(backbone: nn.Module, tokenizer, K: Tensor, V: Tensor,
 # ── recorded ─────────────────────────────────────────────────────────────────────────────────
 
 
+_STYLES = (("head", (COLOURS["head"], "^")), ("prompt", SERIES[1][::2]), ("LoRA", (
+    COLOURS["lora"], "s")), ("full", (COLOURS["full"], "s")), ("yours", (COLOURS["yours"], "D")))
+
+
 def draw_recorded(rows: Mapping[str, Sequence[float]]) -> Figure:
-    """Draw test accuracies, a line a setting and a mark a seed, between the ends of the ruler."""
+    """Draw test accuracies, a line a setting and a mark a seed, between the ends of the ruler.
+
+    The method that a row names gives it its colour; all others are prefixes.
+    """
     head, full = records.ends()
-    return dots(rows, {"the head alone, to its end": (head, COLOURS["head"]),
-                       "full fine-tuning": (full, COLOURS["full"])})
+    styles = {name: next((style for word, style in _STYLES if word in name), SERIES[0][::2])
+              for name in rows}
+    return dots(rows, {"the head alone, 4,000 sentences": (head, COLOURS["head"]),
+                       "full fine-tuning, 4,000 sentences": (full, COLOURS["full"])}, styles)
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
@@ -210,5 +219,6 @@ def _example() -> Explorer:
 EXAMPLES = {
     "entries": draw_entries,
     "shares": _example,
-    "recorded": lambda: draw_recorded({"one": [0.7, 0.75], "two": [0.8]}),
+    "recorded": lambda: draw_recorded({"the head alone": [0.65], "a prompt": [0.61, 0.63],
+                                       "a prefix": [0.7, 0.75], "LoRA": [0.8]}),
 }

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 import ipywidgets as ipw
 from matplotlib.figure import Figure
 
-from ....plots import COLOURS, dots, figure, in_percent
+from ....plots import COLOURS, SERIES, dots, figure, in_percent
 from ....widgets import Explorer
 from ... import reading as reading  # the lesson has it from here
 from ... import records
 from .front import InFront as InFront
 
 NAMES = {"text": "start: words", "random": "start: random"}
-STYLES = {"text": (COLOURS["full"], "-", "o"), "random": (COLOURS["lora"], "--", "s")}
+STYLES = {"text": (COLOURS["full"], "-", "o"), "labels": SERIES[2],
+          "random": (COLOURS["lora"], "--", "s")}
 _FROM = {"text": "words", "labels": "labels", "random": "random numbers"}
 VIEWS = (("distances", "distances"), ("map", "map"))
 
@@ -185,21 +186,25 @@ def explore_way(record: Mapping) -> Explorer:
 
 
 def draw_recorded(record: Mapping) -> Figure:
-    """Draw accuracies after training, by start and by length: a mark a seed, a bar at the mean."""
-    length, rows = record["setting"]["length"], {}
-    for row in record["runs"]:
-        setting = row["setting"]
-        if row["group"] in ("soft", "lengths"):
-            name = (setting.get("length", length), setting["start"])
-            rows.setdefault(name, []).append(row["accuracy"])
-    written = {text: row["accuracy"] for row in records.select(record, group="written")
-               for text in [row["setting"]["text"]]}
-    threshold, = (row["accuracy"] for row in records.select(record, group="threshold")
-                  if row["setting"]["text"] == record["setting"]["start"])
-    return dots({f"{n} from {_FROM[start]}": rows[n, start] for n, start in sorted(rows)},
-                {"the words": (written[record["setting"]["start"]], COLOURS["ink"]),
-                 "no instruction": (written[""], COLOURS["quiet"]),
-                 "the words, another bound": (threshold, COLOURS["full"])})
+    """Draw accuracies after training: first by start, then by length; a mark a seed, a bar a mean.
+    """
+    length, rows, styles = record["setting"]["length"], {}, {}
+    wanted = [*(("soft", start, length) for start in _FROM),
+              *(("lengths", "text", n) for n in sorted({row["setting"]["length"] for row in
+                                                        record["runs"] if "length" in row[
+                                                            "setting"]}))]
+    for group, start, n in wanted:
+        name = f"{n} vector{'s' * (n > 1)} from {_FROM[start]}"
+        rows[name] = [row["accuracy"] for row in record["runs"] if row["group"] == group and (
+            row["setting"]["start"], row["setting"].get("length", length)) == (start, n)]
+        styles[name] = STYLES[start][::2]    # colour and marker
+    written = {row["setting"]["text"]: row["accuracy"]
+               for row in records.select(record, group="written")}
+    bound, = (row["accuracy"] for row in records.select(record, group="threshold")
+              if row["setting"]["text"] == record["setting"]["start"])
+    return dots(rows, {"the words": (written[record["setting"]["start"]], COLOURS["ink"]),
+                       "no instruction": (written[""], COLOURS["quiet"]),
+                       "the words, another bound": (bound, COLOURS["ink"])}, styles)
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
