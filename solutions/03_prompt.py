@@ -102,8 +102,9 @@ for row in written:
           f"{row['setting']['text'].strip() or 'no instruction'}")
 
 # %% [markdown]
-# On these hundred, none of the three is clearly better than no instruction: where two prompts differ by less than the
-# standard error, the number after ±, chance alone can have done it. What follows compares review by review. And nobody can try every instruction: each place can hold any
+# Twenty reviews hardly tell three prompts apart. On a hundred, none of ours is clearly better than no instruction: where
+# two prompts differ by less than the standard error, the number after ±, chance alone can have done it. What follows
+# compares review by review. And nobody can try every instruction: each place can hold any
 # of 49,152 tokens, and no gradient leads from one to the next.
 #
 # ## 2 · Vectors in place of words
