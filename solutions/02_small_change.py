@@ -186,8 +186,8 @@ guess = pt.widgets.Guess("The smallest d that brings half of the gain:",
 guess
 
 # %% [markdown]
-# Each step computes gradients for all 22.7 million weights, so the sweep is recorded. Which $d$ reaches which goal? Move the
-# goal, and change what it is a share of. The button trains a $d$ of your own; beside it you see how long that takes.
+# Each step computes gradients for all 22.7 million weights, so the sweep is recorded. Which $d$ reaches which goal? Move it, and
+# change what it is a share of. The button trains a $d$ of your own.
 
 # %%
 explorer = pictures.explore_subspaces(record, guess)
@@ -229,10 +229,10 @@ pt.compare("change.half", pictures.subspaces(record, 50, "gain").reached, "of th
 #
 # ## 3 · The rank of a real update
 #
-# "Few parameters are enough for fine-tuning, *therefore* its update has a low rank" is often given as the reason for LoRA
-# (lesson 07). It does not follow: the subspaces above change a matrix by full rank. Hu et al. 2021 (§4.1) only take it as a
-# hypothesis. So we ask a trained model: all weights train, live, on the same 2,000 sentences, and then
-# $\Delta W = W_{after} - W_{before}$ for each of the 36 matrices in the six blocks.
+# "Few parameters are enough, *therefore* the update has a low rank" is often given as the reason for LoRA (lesson 07). It does not
+# follow: the subspaces above change a matrix by full rank. Hu et al. 2021 (§4.1) only take it as a hypothesis. So we ask a trained
+# model: all weights train, live, on the same 2,000 sentences, and then $\Delta W = W_{after} - W_{before}$ for each of the 36
+# matrices in the six blocks.
 
 # %%
 pt.seed(0)
@@ -494,12 +494,10 @@ pt.require("change.inject")
 # %% [markdown]
 # ### Exercise 5 · Its law (3 points, about 10 minutes)
 #
-# An `inject` that forgets something does not crash: the loss falls, and the claim is wrong. So write the test that finds it.
+# An `inject` that forgets something does not crash: the loss falls, and the claim is wrong. So write the test that finds it:
 # `inject_holds(inject, fresh, make)` raises, as `assert` does, if an `inject` breaks one of these properties. `fresh()` gives a
-# new `Tiny`, `make(base)` a `Scale`.
-#
-# It must catch nine broken versions, each with one slip, and spare four right ones, which differ in what the properties leave
-# open.
+# new `Tiny`, `make(base)` a `Scale`. It must catch nine broken versions, each with one slip, and spare four right ones, which
+# differ in what the properties leave open.
 
 
 # %% exercise="change.holds" part="solution"
@@ -630,8 +628,8 @@ pt.widgets.Guess("Of the gain, LoRA with 9,986 parameters brings", ("less than B
 
 # %% [markdown]
 # *Parameters* are those that write the change down, with the head's 770; *rank* is that of the change of one 384 × 384 matrix,
-# 0 where matrices do not change. What saw 2,000 sentences has a ruler of its own; your update, cut to eight directions with all
-# else undone, is among it.
+# 0 where none changes. What saw 2,000 sentences has a ruler of its own; your update, cut to eight directions with all else undone,
+# is there too.
 
 # %%
 alone = accuracy_with(lambda delta: truncate(delta, 8), rest_undone=True)
@@ -672,10 +670,10 @@ pt.progress("02")
 #
 # ## When, and when not
 #
-# **A random subspace** is an instrument for measuring, not a method for production: every step still computes the gradient of
-# all weights. **Truncating** a finished update saves disk space where many tasks were each trained in full. **BitFit** is worth
-# a try where a model has biases: $b$ can be added to $b_0$ in the end, and its only setting is the learning rate, which has to be
-# right (a third of it cost five points).
+# **A random subspace** measures; it saves nothing, since every step still computes the gradient of all weights. **Truncating** a
+# finished update saves disk space where many tasks were each trained in full. **BitFit** is worth a try where a model has biases:
+# $b$ can be added to $b_0$ in the end, and its only setting is the learning rate, which has to be right (a third of it cost five
+# points).
 #
 # **Five lines to remember**
 #

@@ -330,9 +330,8 @@ print(f"the file of one more task: {full_model.num_parameters() * 4 / 1e6:.0f} M
 #
 # ## The case of rank 64
 #
-# Six ranks, three seeds each, with a learning rate of 0.003 and $\alpha = 2r$, as many recipes have it. Rank 64 contains every
-# smaller rank, and yet it ended far below them. **What is to blame?** From rank 8 to rank 64 *three* things
-# grow: the rank; $\alpha$, from 16 to 128; and the size ‖ΔW‖ after the first step (the root of its summed squares), by √8.
+# Six ranks, three seeds each, at a rate of 0.003, with $\alpha = 2r$, as many recipes have it. Rank 64 contains every smaller rank,
+# and yet it ended far below them. **What is to blame?** From rank 8 to rank 64 *three* things grow: the rank; $\alpha$, from 16 to 128; and the size ‖ΔW‖ after the first step (the root of its summed squares), by √8.
 
 # %%
 ranks = {rank: pt.course.records.select(record, group="ranks", rank=rank) for rank in (1, 2, 4, 8, 16, 64)}
@@ -470,8 +469,8 @@ pt.sentence("lora.twin", ...)    # one sentence of yours: what does the right pi
 # One task, one small model, 250 steps, over the first tenth of which the rate rises; three seeds, or one where the rate
 # was varied at α = 16. They are twins, not one: the rate also moves <i>A</i> and the head. The dot that lies astray is rank 8 with
 # α = 16 at a rate of 0.01 for all: it fails at 0.16, in all three seeds, where LoRA+, which gives <i>B</i> alone a high rate, learns at
-# 0.256; from 0.384 on all fail. So α times the rate sorts better than the size, and is not all. The movement was measured for the
-# first step only; what breaks a run may come later. And the field is not of one mind: Chen, Villar and
+# 0.256; from 0.384 on all fail. So α times the rate sorts better than the size, and is not all. Only the first step was
+# measured; what breaks a run may come later. And the field is not of one mind: Chen, Villar and
 # Hayou (2026) derive that the best rate does not depend on the rank, or falls with it, by start and scale; Zhang et al. (2026,
 # arXiv 2606.12883) find that α does what no rate can, and that its best value grows like √<i>r</i>.</details>
 #
@@ -510,8 +509,8 @@ merged = pt.check("lora.merge", merged)
 pt.require("lora.merge")
 
 # %% [markdown]
-# Now the whole model, in float32 and on a bfloat16 base. There, merging rounds $W + \Delta W$: does that cost anything beyond
-# what the bfloat16 base costs by itself?
+# Now the whole model, in float32 and on a bfloat16 base, where merging rounds $W + \Delta W$. Does that cost anything beyond what
+# the base's own rounding costs?
 
 # %%
 MyLoRA.merged = merged                      # a method now: layer.merged()
@@ -555,13 +554,11 @@ print(f"a batch in float32: {1000 * beside_it:.0f} ms with the adapter beside it
 #
 # ## From inside
 #
-# The singular values of $\Delta W$ say along how many directions a matrix was changed, and how strongly. Move through
-# the blocks (yours is green), and answer before you read on: **does LoRA use the rank that it was given? Is full fine-tuning's
-# update of low rank? Do both change the same directions?** The *overlap* says how much of their eight strongest directions two
-# updates share, from 0 to 1. A star above right marks an *intruder*: one of the 32 strongest left singular vectors of
-# $W + \Delta W$ that no such vector of $W$ resembles (cosine below 0.6; Shuttleworth et al. 2024).
-#
-# First a number: the recorded LoRA of rank 8 has 80.0 %. **What is left if each $\Delta W$ is cut to its one strongest direction?**
+# The singular values of $\Delta W$ say along how many directions a matrix was changed, and how strongly. The recorded LoRA of rank 8
+# has 80.0 %. **What is left if each $\Delta W$ is cut to its one strongest direction?** Commit a number, then move through the blocks
+# (yours is green): is full fine-tuning's update of low rank? Do both change the same directions? The *overlap* says how much of
+# their eight strongest two updates share, from 0 to 1. A star above right marks an *intruder*: one of the 32 strongest left singular
+# vectors of $W + \Delta W$ that no such vector of $W$ resembles (cosine below 0.6; Shuttleworth et al. 2024).
 
 # %%
 pt.commit("lora.one_direction", ...)    # a share of right answers, from 0 to 1
@@ -601,16 +598,15 @@ pt.compare("lora.one_direction", cuts["LoRA of rank 8"]["1"], "the LoRA of rank 
 #
 # <details><summary>How sure?</summary>
 # One seed each. Most of LoRA's eight directions hold little energy, which may lower an overlap. LoRA and full fine-tuning saw
-# the same sentences in the same order, and two seeds did not; a second seed of LoRA also draws another <i>A</i>. An update that is
-# weak beside the strongest directions of <i>W</i> can have no intruder among these, and no LoRA was trained as small as full
-# fine-tuning's. What LoRA forgets (less, say Biderman et al. 2024, and Shuttleworth et al.) was not measured here.</details>
+# the same sentences in the same order, and two seeds did not; a second seed of LoRA also draws another <i>A</i>. A weak update can
+# have no intruder among the strongest directions, and no LoRA was trained as small as full fine-tuning's.</details>
 #
 # ## Decide
 #
 # ### Exercise 6 · Three pairs (2 points, about 5 minutes)
 #
-# You have not asked how the left ones ended. Is the left one better, worse, or is no difference seen? (A difference counts if
-# the means of three seeds lie more than a point apart, and more than two standard errors of their difference.)
+# Is the left one better, worse, or is no difference seen? (A difference counts if the means of three seeds lie more than a point
+# apart, and more than two standard errors of their difference.)
 #
 # | | left | right |
 # |---|---|---|
