@@ -78,10 +78,11 @@ RIGHT = {
     COPY: prompt(clears_padding=True),
 }
 EXCHANGED = "gives two tokens in the middle each other's logits"
+PADDING = "lets padding in front of the words be seen"    # behind them, none could look at it
 BROKEN = {
     "puts the labels' filling behind them": prompt(label=_behind),
     "asks for a word at the prompt's places": prompt(in_labels=0),
-    "lets the padding be seen": prompt(mask=lambda own, text: torch.ones_like(_front(own, text))),
+    PADDING: prompt(mask=lambda own, text: torch.ones_like(_front(own, text))),
     "puts the mask's filling behind it": prompt(mask=_behind),
     "keeps the first places, not the text's": prompt(
         cut=lambda logits, length, seq: logits[:, :seq]),
@@ -96,4 +97,3 @@ BROKEN = {
 }
 ONLY_IN_THE_LOSS = {"puts the labels' filling behind them",
                     "asks for a word at the prompt's places"}
-PADDING = "lets the padding be seen"    # which shows only where words could look at it
