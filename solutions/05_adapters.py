@@ -517,61 +517,68 @@ for title, chosen in (("now right", answers_after == truth), ("now wrong", answe
         print(f"{title}: [{'liked' if truth[i] else 'not liked'}] {some[i].text}")
 
 # %% [markdown]
-# Now all six, recorded with the same 1,920 sentences. Each rate is the best, by validation loss, of those tried with seed 0
-# (full fine-tuning's was not searched). A ✗ marks a run that learned nothing: it gives one answer to every sentence.
+# Now all six, recorded with the same 1,920 sentences: each at 0.001, and at the rate that was best for seed 0, by
+# validation loss, where that is another. (Full fine-tuning's rate was not searched.) A ✗ marks a run that learned next
+# to nothing: nine of ten sentences or more got the same answer.
 
 # %%
 def line(name, runs, parameters):
-    """Mean and spread of the seeds that learned anything; ✗: one answer to every sentence."""
+    """Mean and spread of the seeds that learned anything; ✗: one that did not."""
     learned = [run for run in runs if pictures.learned(run)]
-    mean, spread = records.accuracy(learned)
+    mean, spread = records.accuracy(learned) if learned else (0, 0)
+    shown = f"{mean:.1%} ± {spread:.1%}" if len(learned) > 1 else f"{mean:.1%}, one run" if learned else "none learned"
     each = ", ".join(f"{run['accuracy']:.1%}" + ("" if pictures.learned(run) else " ✗") for run in runs)
-    print(f"{name:18s} {parameters:11,} {(runs[0].get('lr') or runs[0]['setting']['lr']):7g}   "
-          f"{mean:.1%} {f'± {spread:.1%}' if len(learned) > 1 else 'one run':8s} {each}")
+    print(f"{name:22s} {parameters:11,} {(runs[0].get('lr') or runs[0]['setting']['lr']):7g}   "
+          f"{shown:14s} {each}")
 
 
-print(f"{'':18s}  parameters    rate   accuracy on {tested:,} test sentences, three seeds")
-shown = {pictures.NAMES[place]: runs for place, runs in trained.items()}
-for name, runs in shown.items():
-    line(name, runs, runs[0]["parameters"])
+print(f"{'':22s}  parameters    rate   accuracy on {tested:,} test sentences, three seeds")
+shown = {}
+for place, name in pictures.NAMES.items():
+    for lr in sorted({0.001, trained[place][0]["setting"]["lr"]}):
+        shown[f"{name}, {lr:g}"] = runs = pictures.at_rate(places, place, lr)
+        line(name, runs, runs[0]["parameters"])
 for size, runs in pictures.widths(places).items():
     if size != width:
-        shown[f"Pfeiffer, size {size}"] = runs
         line(f"Pfeiffer, size {size}", runs, runs[0]["parameters"])
-shown |= {"LoRA, rank 8": records.select(places, group="lora"), "full fine-tuning": full}
-line("LoRA, rank 8", shown["LoRA, rank 8"], 73_728)
+others = {"Pfeiffer, size 15": pictures.widths(places)[15], "LoRA, rank 8": records.select(places, group="lora"), "full fine-tuning": full}
+line("LoRA, rank 8", others["LoRA, rank 8"], 73_728)
 line("full fine-tuning", full, 22_713_216)
+for sigma in (0.1, 0.3):
+    runs = [run for run in records.select(places, group="starts") if run["setting"]["sigma"] == sigma]
+    line(f"Pfeiffer, σ = {sigma}", runs, runs[0]["parameters"])
 head_end = records.select(records.load("change"), group="converged", method="head", penalty=0.0)[0]["accuracy"]
 print(f"the head alone, trained to its end on 2,000 sentences: {head_end:.1%} of all test sentences (lesson 02)")
 print(f"standard error of 78 % on {tested:,} sentences: {records.standard_error(0.78, tested):.1%}")
-pt.plots.show(pictures.draw_trained(shown, {"head alone, as many sentences": head_end}, found.accuracy if budget.claims else None),
-              "Six placements at one budget, Pfeiffer's at other sizes, and two other methods. A mark is a seed, a cross one that did not learn; "
-              "the bar is the mean of those that learned. All of them saw 1,920 sentences, so the dashed line is a head trained to its end on 2,000; "
+pt.plots.show(pictures.draw_trained(shown, others, {"head alone, as many sentences": head_end}, (f"Pfeiffer, {rate:g}", found.accuracy) if budget.claims else None),
+              "Six placements at one budget, each with its rate; then an adapter of LoRA's size, and two other methods. A mark is a seed, a cross one that learned next to nothing; "
+              "the bar is the mean of the rest. All of them saw 1,920 sentences, so the dashed line is a head trained to its end on 2,000; "
               "the 71.3 % of other lessons took 4,000.")
-pt.compare("adapters.better", "none: the seeds cannot tell", "the highest mean, three seeds each")
+pt.compare("adapters.better", "none: the seeds cannot tell", "best beyond what the seed can move")
 
 # %%
 pt.sentence("adapters.better", ...)    # one sentence of yours: does the place matter here?
 
 # %% [markdown]
 # <details><summary>Ours</summary>
-# Inside the blocks, not as far as these runs can tell: where they learned, the means are 77.5 to 79.0 %. The two ends,
-# with as many parameters, lie below Bapna's, Pfeiffer's and Houlsby's in each seed.
+# Inside the blocks, no more than the seed does, and less than the rate. The two ends, with as many parameters, lie below
+# Houlsby's, Pfeiffer's, Bapna's and the post-attention place in each seed at 0.001.
 # </details>
 #
-# **So which place?** Bapna's, Pfeiffer's and Houlsby's reached 79.0, 78.8 and 77.8 %. Bapna's is above Houlsby's in each
-# seed, but by little, and three seeds are too few to call it better; only the two ends fall behind, with 71.8 %. What
-# mattered more here was the rate: the best for seed 0 was too large for another seed of post-attention and for two of
-# parallel. Size mattered little, too: 15, 64 and 256 cannot be told apart, size 1 is worse.
+# **So which place?** At 0.001, four of the five places inside the blocks have means of 77.8 to 79.0 %. (Bapna's is above
+# Houlsby's in each seed, but by little; three seeds are too few to call it better.) The two ends fall behind, with 71.8 %.
+# The parallel place, which He et al. prefer, was the touchy one here: at 0.001 two seeds had 77.1 and 76.6 % and the
+# third next to nothing in 120 steps; at 0.003, the best rate for seed 0, the two others learned nothing. **A rate that
+# was chosen on one seed can fail on the next.** Size mattered little: 15, 64 and 256 cannot be told apart, 1 is worse.
 #
-# **And the start?** We trained Pfeiffer's once more, at the same rate, with both matrices drawn from $N(0, \sigma^2)$,
-# σ = 0.1 or 0.3: not one of three seeds learned anything (51.9 % or less). Whether a smaller rate would have helped was
-# not tried.
+# **And the start?** With both matrices drawn from $N(0, \sigma^2)$, σ = 0.1 or 0.3, Pfeiffer's learned nothing, at the
+# same rate, with any of three seeds. Whether a smaller rate would have helped was not tried.
 #
 # <details><summary>How sure?</summary>
-# Three seeds, 120 steps, 1,000 test sentences, one task. At 0.001, a third of their rate, seed 0 of post-attention and
-# of parallel had 79.2 and 77.1 %. Activation, start and strength differ between the places as well, as in the papers.
-# Sizes other than 64 took the rate of size 64. Why some seeds fail was not examined.
+# Three seeds, 120 steps, 1,000 test sentences, one task, at most two rates with all seeds. Activation, start and strength
+# differ between the places as well, as in the papers; only parallel is multiplied by 4, and whether that makes it touchy
+# was not tested. Sizes other than 64 took the rate of size 64. On SmolLM2, at the only rate tried, adapters with 2.2
+# million parameters had 82.3 % after 40 steps (untrained: 82.0 %) and LoRA 88.7 %: three seeds, 100 sentences.
 # </details>
 #
 # ## 4 · Two tasks, one base
@@ -638,15 +645,11 @@ low_rank = pt.lora.inject(low_rank).to(pt.device()).eval()
 alone, adapted, with_lora = seconds([plain, model.eval(), low_rank])
 print(f"two sentences: {1000 * alone:.1f} ms without; {adapted / alone:.2f} times that with six adapters of size {width}, "
       f"{with_lora / alone:.2f} with LoRA of rank 8 that is not merged")
-bench = {(row["model"], row["method"]): row["ours"] for row in records.load("benchmark")["runs"] if row["device"] == "cpu"}
+bench = {row["method"]: row["ours"] for row in records.load("benchmark")["runs"] if (row["device"], row["model"]) == ("cpu", "minilm")}
 for method in ("full", "bottleneck", "lora"):
-    ours = bench["minilm", method]
+    ours = bench[method]
     print(f"{method:11s} {ours['parameters']:11,} parameters, a file of {ours['file_bytes']['weights'] / 1e6:5.1f} MB, "
           f"{ours['step_ms']:4.0f} ms a training step, peak {ours['memory_bytes']['peak'] / 1e6:4.0f} MB (recorded)")
-print(f"SmolLM2, asked by its words, on 100 short reviews: {rates['without_training']['zero_shot']:.1%} as it comes; after 40 steps, at the only rate tried,")
-for method in ("lora", "bottleneck"):
-    runs = records.select(rates, group="defaults", model="smollm2", method=method)
-    print(f"   {method:11s} of {bench['smollm2', method]['parameters']:,} parameters {records.accuracy(runs)[0]:.1%}: " + ", ".join(f"{run['accuracy']:.0%}" for run in runs))
 
 # %% [markdown]
 # The first line varies with what else the machine is doing; in our run a LoRA that is not merged cost about as much as the
@@ -659,20 +662,19 @@ pt.progress("05")
 # ## When, and when not
 #
 # Use an adapter where one base serves many tasks and the time of a call is not what counts. LoRA serves many tasks as
-# well, and here neither learned better: with about as many parameters, size 15 had 79.1 % and LoRA 79.4 %. What LoRA has
-# over it is the merge (lesson 07). On SmolLM2 the adapters learned next to nothing in 40 steps, at the one rate that was
-# tried; LoRA did, at its own. When you report an adapter, give its place, its size, its rate and whether the norms were
-# trained; the paper's name alone tells none of the four.
+# well, and on MiniLM neither learned better: with about as many parameters, size 15 had 79.1 % and LoRA 79.4 %. What LoRA
+# has over it is the merge (lesson 07). When you report an adapter, give its place, its size, its rate and whether the norms
+# were trained; the paper's name alone tells none of the four.
 #
 # **Five lines to remember**
 #
 # 1. An adapter is a prefix's part of attention without the competition, the λ and the keys: two matrices and a relu.
 # 2. A placement answers two questions: what A reads, and which sum it is added to. Inside the blocks, no place was best
-#    here beyond what a seed can move.
+#    here beyond what a seed can move; but some fail sooner when the rate grows.
 # 3. At the start $\lVert A(u)\rVert$ is at most about $\sigma^2(\sqrt m+\sqrt d)^2\,\lVert u\rVert$; two matrices at
 #    zero would start nearer to the base, and never move.
 # 4. The end of a name may match more modules than you want: count them before you train.
-# 5. The base is shared, tasks are swapped; and no linear layer can absorb an adapter.
+# 5. The base is shared, tasks are swapped; and no linear layer can absorb an adapter, unless it may grow wider.
 #
 # **Sources**
 #

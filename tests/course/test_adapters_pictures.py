@@ -21,12 +21,6 @@ def test_the_wires_are_those_of_the_librarys_modules(place, modules, wires):
     assert count == modules
 
 
-def test_the_formulas_name_what_is_read():
-    assert adapters.formula("pfeiffer").endswith("LN(r + o₂ + A(LN(r + o₂)))")
-    assert adapters.formula("parallel").endswith("LN(r + o₂ + 4 · A(r))")
-    assert adapters.formula("bapna").endswith("then y + A(LN′(y))")
-
-
 def test_the_block_over_its_grid():
     """The count is the closed form; a larger start is further away; the model stays as it was."""
     for place, size in itertools.product(adapters.PLACES, (4, 64)):
@@ -43,7 +37,7 @@ def test_the_block_over_its_grid():
 def test_a_run_that_did_not_learn_is_a_cross_and_in_no_mean():
     rows = {"Pfeiffer": [{"accuracy": 0.8, "answers": "0110"}, {"accuracy": 0.5, "answers": "0000"},
                          {"accuracy": 0.7, "answers": "0100"}]}
-    drawn = adapters.draw_trained(rows, {"head": 0.6})
+    drawn = adapters.draw_trained(rows, {}, {"head": 0.6})
     crosses = [line for line in drawn.axes[0].lines if line.get_marker() == "x"]
     assert [tuple(line.get_xdata()) for line in crosses] == [(0.5,)]
     assert "Pfeiffer: 75.0%" in drawn.get_label()
@@ -56,7 +50,7 @@ def test_the_explorer_follows_its_controls():
     explorer.controls["start"].value = 0.1
     explorer.controls["size"].value = 256
     assert (explorer.data.place, explorer.data.size, explorer.data.start) == ("parallel", 256, 0.1)
-    assert "A(r)" in explorer.figure.get_label()
+    assert "reads r and is added to sum" in explorer.figure.get_label()
 
 
 @pytest.mark.parametrize("place", adapters.PLACES)

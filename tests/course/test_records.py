@@ -198,6 +198,13 @@ def test_each_placement_was_trained_at_the_best_rate_of_its_search():
         assert rows[0]["parameters"] + rows[0]["modules"] * 769 > script["BUDGET"]
 
 
+def test_at_one_rate_all_placements_have_three_seeds():
+    record, pictures = records.load("adapters"), pt.course.pictures("adapters")
+    for place in pictures.PLACES:
+        rows = pictures.at_rate(record, place, 1e-3)
+        assert [row["setting"]["seed"] for row in rows] == [0, 1, 2]
+
+
 def test_few_sentences_were_learned_at_the_best_rate_of_a_search_on_another_draw():
     record = records.load("ia3")
     searched = records.select(record, group="search")

@@ -76,19 +76,6 @@ def _place(places: Mapping[str, str], name: str) -> str:
     return "ffn_norm" if place == "last" else place
 
 
-def formula(place: str) -> str:
-    """Return what a layer computes with the adapters in it, from where they stand."""
-    kinds, _ = stands(place)
-    s = config_of(place).scale
-    said = {kind.adds: f"{s:g} · A({_read(kind)})" if s != 1 else f"A({_read(kind)})"
-            for kind in kinds}
-    o1, o2 = (f"{wire} + {said[wire]}" if wire in said else wire for wire in ("o₁", "o₂"))
-    x = "(x + A(x))" if "x" in said else "x"
-    end = f"LN(r + {o2}" + (f" + {said['sum']})" if "sum" in said else ")")
-    after = f";  then y + {said['y']}" if "y" in said else ""
-    return f"r = LN({x} + {o1});  y = {end}{after}"
-
-
 def _read(stand: Stand) -> str:
     read = "r + o₂" if stand.reads == "sum" else stand.reads
     return f"{stand.norm}({read})" if stand.norm else read
@@ -106,7 +93,6 @@ class Block:
     modules: int
     size: int
     start: float | str
-    formula: str
     parameters: int
     deviation: float      # of the last hidden states, before any training, as a share of the base's
 
@@ -143,7 +129,7 @@ def block(place: str, size: int, start: float | str) -> Block:
             moved = _hidden(model, batch)
         finally:
             core.remove(model)
-    return Block(place, *stands(place), size, start, formula(place), parameters,
+    return Block(place, *stands(place), size, start, parameters,
                  float((moved - base).norm() / base.norm()))
 
 
@@ -172,14 +158,13 @@ def draw_block(found: Block) -> Figure:
     for stand in found.stands:
         _draw_stand(ax, stand)
     ends = {"ends": "x: before the first block; y: behind the last"}.get(found.place, "")
-    ax.text(-1.3, 1.62, found.formula, fontsize=12, va="center")
     ax.text(10.6, -2.4, f"{found.modules} adapters in the model, {found.parameters:,} parameters; "
                         f"at the start {found.deviation:.2%} from the base",
             fontsize=11, ha="right", va="bottom")
     ax.text(-1.3, -2.4, ends, fontsize=10, va="bottom")
     where = "; ".join(f"one reads {_read(s)} and is added to {s.adds}" for s in found.stands)
     made.set_label(f"{NAMES[found.place]}, size {found.size}, start {_start_text(found.start)}: "
-                   f"{where}. {found.formula}. {found.parameters:,} parameters in {found.modules} "
+                   f"{where}. {found.parameters:,} parameters in {found.modules} "
                    f"adapters; before any training {found.deviation:.2%} from the base. {ends}")
     return made
 
@@ -258,6 +243,13 @@ def trained(record: Mapping) -> dict[str, list[Mapping]]:
     return found
 
 
+def at_rate(record: Mapping, place: str, lr: float) -> list[Mapping]:
+    """Return the recorded runs of a placement at one rate and the common budget, a row a seed."""
+    rows = [row for row in record["runs"] if row["group"] in ("placements", "one_rate")
+            and (row["setting"]["place"], row["setting"]["lr"]) == (place, lr)]
+    return sorted(rows, key=lambda row: row["setting"]["seed"])
+
+
 def widths(record: Mapping) -> dict[int, list[Mapping]]:
     """Return the recorded runs of Pfeiffer's placement by size, a row a seed, all at one rate."""
     rows = [row for row in record["runs"] if row["group"] == "sizes"]
@@ -267,28 +259,30 @@ def widths(record: Mapping) -> dict[int, list[Mapping]]:
 
 
 def learned(run: Mapping) -> bool:
-    """Whether a run learned anything: a model that did not gives one answer to every sentence.
+    """Whether a run learned anything: without, (nearly) all sentences get one answer, 9 of 10 here.
 
     A run whose answers were not kept is one of `rates.json`, and far above that.
     """
-    return "answers" not in run or len(set(run["answers"])) > 1
+    said = run.get("answers", "01")
+    return max(said.count("0"), said.count("1")) < 0.9 * len(said)
 
 
-def draw_trained(rows: Mapping[str, Sequence[Mapping]], references: Mapping[str, float],
-                 yours: float | None = None) -> Figure:
+def draw_trained(placements: Mapping[str, Sequence[Mapping]],
+                 others: Mapping[str, Sequence[Mapping]], references: Mapping[str, float],
+                 yours: tuple[str, float] | None = None) -> Figure:
     """Draw the accuracy of recorded runs, a mark a seed; a cross is a run that did not learn.
 
-    The bar is the mean of those that learned; a placement has another colour than the rest. `yours`
-    is the reader's own run, of Pfeiffer's.
+    The bar is the mean of those that learned. `yours` is the reader's own run: the row in which it
+    stands, and its accuracy.
     """
-    values = {name: [run["accuracy"] for run in runs if learned(run)]
-              for name, runs in rows.items()}
-    made = dots(values, {name: (at, COLOURS["head"]) for name, at in references.items()},
-                {name: (COLOURS["lora" if name in NAMES.values() else "rest"], "o")
-                 for name in rows})
+    rows = {**placements, **others}
+    made = dots({name: [run["accuracy"] for run in runs if learned(run)]
+                 for name, runs in rows.items()},
+                {name: (at, COLOURS["head"]) for name, at in references.items()},
+                {name: (COLOURS["lora" if name in placements else "rest"], "o") for name in rows})
     ax, failed = made.axes[0], []
-    if yours is not None:
-        ax.plot(yours, [*rows].index(NAMES["pfeiffer"]), "D", color=COLOURS["yours"], ms=8,
+    if yours:
+        ax.plot(yours[1], [*rows].index(yours[0]), "D", color=COLOURS["yours"], ms=8,
                 label="your run")
         ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     for y, (name, runs) in enumerate(rows.items()):
@@ -352,5 +346,5 @@ def probed(name_placement, places: Sequence[str] = PLACES) -> list[tuple[str, st
 EXAMPLES = {
     "block": explore_block,
     "trained": lambda: draw_trained({NAMES[place]: runs for place, runs in trained(
-        records.load("adapters")).items()}, {"one": 0.6}, yours=0.8),
+        records.load("adapters")).items()}, {}, {"one": 0.6}, ("Pfeiffer", 0.8)),
 }
