@@ -327,20 +327,22 @@ for name, count_, rows in (("head alone, to its end", None, None), ("IA³", 1382
 print(f"   standard error of 80 %: {records.standard_error(0.8, record['setting']['test_examples']):.1%}")
 
 # %% [markdown]
-# IA³ and LoRA of rank 1, which has two thirds of its parameters, show no difference here. (One seed of IA³, at the library's learning rate, without
-# a search; LoRA's rate was searched.) What did the gains learn?
+# IA³ and LoRA of rank 1, which has two thirds of its parameters, show no difference here. (IA³ has the library's learning rate, without a
+# search; LoRA's rate was searched.) What did the gains learn?
 
 # %%
 pt.plots.show(pictures.draw_gains(record), "Gains after training, by block and place. Thick: the middle half, thin: the middle 90 %, dots: the extremes. At 1 nothing changes.")
 every = torch.cat(list(pictures.gains_of(record).values()))
 print(f"{len(every):,} gains: the smallest {every.min():.2f}, the largest {every.max():.2f}; {(every < 1).float().mean():.0%} below one")
-print("how far from one, root mean square, block 0 to block 5")
+print("how far from one, root mean square, block 0 to block 5, seed 0")
 for place, row in many[0]["moved"].items():
     print(f"   {place:8s}", "  ".join(f"{moved:.2f}" for moved in row))
+for run in many[1:]:
+    print(f"   seed {run['seed']}, block 0 and block 4: " + ", ".join(f"{place} {row[0]:.2f} and {row[4]:.2f}" for place, row in run["moved"].items()))
 
 # %% [markdown]
-# Nothing is muted and nothing is inverted, though it could have been: about half of the gains went up a little, and about half went down. In this run
-# they went further in block 4 than in block 0, at each of the three places.
+# Nothing is muted and nothing is inverted, though it could have been: about half of the gains went up a little, and about half went down. In each
+# of the three runs they went further in block 4 than in block 0, at all three places.
 #
 # Now turn the gains yourself, with one knob $t$: $l' = 1 + t\,(l - 1)$. At $t = 1$ the gains are as learned. At 0 they are gone, and only the trained head
 # is left. Beyond 1 they overshoot, and below 0 they do the opposite. **What is the accuracy at $t = 0$?** And at $t = 2$: is it better, the same, worse?
