@@ -532,6 +532,7 @@ def line(name, runs, parameters):
           f"{shown:14s} {each}")
 
 
+# %%
 print(f"{'':22s}  parameters    rate   accuracy on {tested:,} test sentences, three seeds")
 shown = {}
 for place, name in pictures.NAMES.items():

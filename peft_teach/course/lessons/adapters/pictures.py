@@ -140,9 +140,9 @@ BOXES = {"attention": 1.65, "+": 3.45, "LN": 4.3, "FFN": 6.25, "+ ": 8.05, "LN "
 
 def draw_block(found: Block) -> Figure:
     """Draw a post-LN block, its signal from left to right, and the adapters below it."""
-    made, ax = figure(9.2, 3.9)
+    made, ax = figure(9.2, 3.5)
     ax.axis("off")
-    ax.set(xlim=(-1.3, 10.7), ylim=(-2.5, 1.75))
+    ax.set(xlim=(-1.3, 10.7), ylim=(-2.5, 1.3))
     _arrow(ax, (-1.1, 0), (10.5, 0), COLOURS["ink"])
     for start, plus in ((0.25, "+"), (4.8, "+ ")):           # what goes round the sub-layer
         ax.plot([start, start, BOXES[plus]], [0, 0.95, 0.95], color=COLOURS["ink"], lw=1.3)
