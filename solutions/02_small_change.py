@@ -418,11 +418,14 @@ def largest(delta, share):
 
 by_entries = accuracy_with(lambda delta: largest(delta, 0.01))
 print(f"live, the largest 1 %: {by_entries:.1%}")
-print("recorded, full fine-tuning on 4,000 sentences, mean of two seeds; a 32nd is as many numbers as k = 8 has")
+print("recorded, full fine-tuning on 4,000 sentences, mean of two seeds (a 32nd of the entries is as many numbers as k = 8 has):")
+whole = [table["kept"] for run, table in record["truncated"].items() if run.startswith("update")]
+for k in ("0", "8"):
+    print(f"   {k} directions: {sum(table[k] for table in whole) / len(whole):.1%}")
 for kind, share in (("largest", "0.001"), ("largest", "0.01"), ("largest", "0.03125"), ("drawn", "0.03125"), ("largest", "0.1")):
     kept = [table[kind][share] for table in record["entries"].values()]
     accuracy, energy = (sum(row[what] for row in kept) / len(kept) for what in ("accuracy", "energy"))
-    print(f"   {kind:8s}{float(share):6.1%} of the entries: {accuracy:.1%}, {records.gain(accuracy):4.0%} of the gain; {energy:3.0%} of the energy")
+    print(f"   {kind:8s}{float(share):5.1%} of the entries: {accuracy:.1%}, with {energy:.0%} of the energy")
 pt.compare("change.entries", round(by_entries, 3), "accuracy with the largest 1 % of the entries, live")
 
 # %% [markdown]
@@ -610,7 +613,7 @@ if budget.claims:
 changed = pt.course.pictures("lora").changed_answers(model, movies, tokenizer, 200)    # from those of the head alone, to its end
 for title, chosen in (("gained", True), ("lost", False)):
     told = sorted((text for text, label, mine, _ in changed if (mine == label) == chosen), key=len)
-    print(f"{title}, of 200 test sentences, against the head alone: {len(told)}, such as", *(f"\n   {text}" for text in told[:3]))
+    print(f"{title}, of 200 test sentences, against the head alone: {len(told)}, such as", *told[:3], sep="\n   ")
 
 # %% [markdown]
 # <details><summary>How sure?</summary>
