@@ -31,23 +31,15 @@ class Settings:
     warm: bool = FORKS
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """A notebook, and the lesson whose exercises are looked for in it."""
-
-    notebook: Notebook
-    lesson: str
-
-
-def do(job: Job, settings: Settings) -> list[dict[str, Any]]:
-    """The marks of one notebook, as plain data.
+def do(notebook: Notebook, lesson: str, settings: Settings) -> list[dict[str, Any]]:
+    """The marks of one notebook for a lesson's exercises, as plain data.
 
     As in the notebook, an answer that uses one which did not pass is given the course's own of it.
     """
     torch.set_num_threads(1)
     running = runner(settings.limits, settings.warm)
-    code, marks = Code(job.notebook.cells), []
-    for exercise in of_lesson(job.lesson):
+    code, marks = Code(notebook.cells), []
+    for exercise in of_lesson(lesson):
         marks.append(_marked(running, code, exercise, hidden.cases(settings.hidden, exercise.id)))
         if not marks[-1].points:
             code.lend(exercise)
@@ -80,10 +72,10 @@ def prove(lesson: str, settings: Settings) -> list[str]:
     return problems
 
 
-def key(job: Job, settings: Settings) -> str:
+def key(notebook: Notebook, lesson: str, settings: Settings) -> str:
     """What a result depends on, in short: notebook, exercises, further cases, limits, versions."""
-    depends = (job, sorted(settings.hidden.items()), settings.limits, torch.__version__,
-               platform.python_version())
+    depends = (notebook, lesson, sorted(settings.hidden.items()), settings.limits,
+               torch.__version__, platform.python_version())
     return hashlib.sha256(repr(depends).encode() + _sources()).hexdigest()[:32]
 
 
