@@ -39,7 +39,7 @@ from .collect import clean
 from .extract import Plan, definitions
 from .limits import MEGABYTE, Limits
 from .plain import Malformed, from_bytes, split, to_bytes
-from .server import read_frame, remove, supervise
+from .server import receive, remove, supervise
 from .watch import NOTES, REFERENCE
 
 FORKS = sys.platform == "linux"    # elsewhere a fork after torch was imported is not safe
@@ -81,7 +81,7 @@ class Runner:
         try:
             self._server.stdin.write(request)
             self._server.stdin.flush()
-            head = from_bytes(read_frame(self._server.stdout))
+            head = receive(self._server.stdout)
             return self._server.stdout.read(head["size"]), head["end"]
         except (OSError, Malformed):    # only where no seccomp kept the child from killing it
             self.close()
