@@ -169,17 +169,12 @@ def _kept(path: Path) -> list[dict[str, Any]] | None:
 def _notes(settings: Settings) -> list[str]:
     """How it was graded, for the report."""
     limits = settings.limits
+    with ProcessPoolExecutor(1, mp_context=get_context("fork" if FORKS else "spawn")) as pool:
+        walls = pool.submit(confine, Limits(), Path(os.devnull)).result()    # tried in a process
     decided = ("The visible cases and further ones decided." if settings.hidden else
                "The visible cases alone decided: no folder with further ones was named.")
     way = ("Answers ran in processes forked from a warm server." if settings.warm else
            "Answers ran in fresh processes, each importing torch anew, which takes seconds.")
     return [decided, f"{way} Limits: {limits.seconds:g} s, "
                      f"{limits.memory_bytes // 2**20} MB. Walls on this system: "
-                     f"{', '.join(_walls())}."]
-
-
-def _walls() -> list[str]:
-    """Which walls this system puts around a learner's process, tried in one."""
-    way = get_context("fork" if FORKS else "spawn")
-    with ProcessPoolExecutor(1, mp_context=way) as pool:
-        return pool.submit(confine, Limits(), Path(os.devnull)).result()
+                     f"{', '.join(walls)}."]

@@ -24,6 +24,7 @@ import socket
 import struct
 import sys
 import sysconfig
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,20 +58,18 @@ class Limits:
 def confine(limits: Limits, scratch: Path) -> list[str]:
     """Put up all walls that this system has; return their names. For the learner's process only."""
     readable = _readable()           # asked before the walls stand
-    walls = [name for name, wall in (
-        ("limits", lambda: _resources(limits)), ("landlock", lambda: _landlock(readable, scratch)),
-        ("capabilities", _no_capabilities), ("seccomp", _seccomp)) if _stands(wall)]
+    walls = []
+    for name, put_up in (
+            ("limits", lambda: _resources(limits)),
+            ("landlock", lambda: _landlock(readable, scratch)),
+            ("capabilities", _no_capabilities), ("seccomp", _seccomp)):
+        with suppress(OSError, ImportError, ValueError, AttributeError, LookupError):
+            put_up()
+            walls.append(name)
     if "seccomp" not in walls:
         _no_sockets()
         walls.append("sockets")
     return walls
-
-
-def _stands(wall) -> bool:
-    try:
-        return wall() is not False
-    except (OSError, ImportError, ValueError, AttributeError, LookupError):
-        return False
 
 
 def _resources(limits: Limits) -> None:
