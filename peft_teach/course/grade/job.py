@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from .cells import Code
 from .extract import Plan
 from .limits import Limits
 from .notebook import Notebook
-from .run import FORKS, Mark, Runner, mark, runner, tried
+from .run import FORKS, Mark, mark, runner, tried
 
 FAILED = "the grader failed at it"    # by a full disk, perhaps: so such a mark is not kept
 
@@ -35,24 +35,23 @@ def do(notebook: Notebook, lesson: str, settings: Settings) -> list[dict[str, An
     """The marks of one notebook for a lesson's exercises, as plain data.
 
     As in the notebook, an answer that uses one which did not pass is given the course's own of it.
+    What the grader itself fails at costs no other answer, and is said to a person.
     """
     torch.set_num_threads(1)
     running = runner(settings.limits, settings.warm)
     code, marks = Code(notebook.cells), []
     for exercise in of_lesson(lesson):
-        marks.append(_marked(running, code, exercise, hidden.cases(settings.hidden, exercise.id)))
-        if not marks[-1].points:
+        further = hidden.cases(settings.hidden, exercise.id)
+        try:
+            given = mark(running, code, exercise, further)
+        except Exception as error:
+            flag = f"{exercise.id}: {FAILED}, {type(error).__name__}: look at it by hand"
+            given = Mark(exercise.id, WRONG, 0, exercise.points, "It could not be graded.",
+                         flags=(flag,))
+        if not given.points:
             code.lend(exercise)
-    return [dataclasses.asdict(each) for each in marks]
-
-
-def _marked(running: Runner, code: Code, exercise: Exercise, further: Sequence[Any]) -> Mark:
-    """The mark. What the grader itself fails at costs no other answer, and is said to a person."""
-    try:
-        return mark(running, code, exercise, further)
-    except Exception as error:
-        return Mark(exercise.id, WRONG, 0, exercise.points, "It could not be graded.",
-                    flags=(f"{exercise.id}: {FAILED}, {type(error).__name__}: look at it by hand",))
+        marks.append(dataclasses.asdict(given))
+    return marks
 
 
 def prove(lesson: str, settings: Settings) -> list[str]:
@@ -86,7 +85,7 @@ def _sources() -> bytes:
     return b"".join(path.read_bytes() for path in sorted(package.rglob("*.py")))
 
 
-def _reference(exercise) -> Plan:
+def _reference(exercise: Exercise) -> Plan:
     """A plan that imports the reference of an exercise under the learner's names."""
     lines = ["import pkgutil", *(f"{name} = pkgutil.resolve_name({path!r})"
                                  for name, path in zip(exercise.names, exercise.references))]
