@@ -121,11 +121,10 @@ def _readable() -> list[Path]:
 
     package = Path(__file__).parents[2]
     folders = [sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"), "/usr/lib", "/usr/lib64",
-               "/lib", "/lib64", "/usr/share/zoneinfo", package, fetch.cache(),
-               *(place for place in sys.path if Path(place).name in ("site-packages",
-                                                                     "dist-packages"))]
-    records = package.parent / "assets/records"
-    return [Path(folder) for folder in (*folders, records) if Path(folder).is_dir()]
+               "/lib", "/lib64", "/usr/share/zoneinfo", package, package.parent / "assets/records",
+               fetch.cache(), *(place for place in sys.path
+                                if Path(place).name in ("site-packages", "dist-packages"))]
+    return [Path(folder) for folder in folders if Path(folder).is_dir()]
 
 
 def _landlock(readable: list[Path], scratch: Path) -> None:
