@@ -49,11 +49,6 @@ class Limits:
                                  f"{self.memory_bytes // MEGABYTE} MB: give it 1 to 3600 seconds, "
                                  f"and {LEAST_MEMORY // MEGABYTE} MB or more.")
 
-    @property
-    def wall_seconds(self) -> float:
-        """How long it may take by the clock, for a machine that does other things too."""
-        return 3 * self.seconds + 1
-
 
 def confine(limits: Limits, scratch: Path) -> list[str]:
     """Put up all walls that this system has; return their names. For the learner's process only."""

@@ -132,12 +132,13 @@ def supervise(pid: int, stream: BinaryIO, wait: Callable[[], int], limits: Limit
             data.extend(chunk)
 
     reader, started, end = threading.Thread(target=read), time.monotonic(), ""
+    patience = 3 * limits.seconds + 1 + start_seconds    # the machine may do other things, too
     reader.start()
     while not end and reader.is_alive():
         reader.join(_LOOK_SECONDS)
         if is_alone():
             end = "grader"
-        elif time.monotonic() - started > limits.wall_seconds + start_seconds:
+        elif time.monotonic() - started > patience:
             end = "time"
         elif _is_full(scratch, limits.file_bytes):
             end = "files"
