@@ -418,7 +418,7 @@ def row_of(place, rows, tests=1000, what="accuracy"):
 plain = records.select(rates, group="defaults", model="minilm", method="prompt")
 alone = records.select(records.load("prefix"), group="head")
 row_of("MiniLM, 20 random vectors and a new head", plain)
-row_of("the same at a third of the rate", records.select(rates, group="search", model="minilm", method="prompt"))
+row_of("seed 0 at a third of the rate", records.select(rates, group="search", model="minilm", method="prompt"))
 row_of("MiniLM, the head alone", alone)
 gaps = [a["accuracy"] - b["accuracy"] for a, b in zip(plain, alone)]
 pt.compare("prompt.minilm", "worse" if max(gaps) < 0 else "better" if min(gaps) > 0 else "no difference", "in each of three seeds, or neither")
@@ -515,6 +515,11 @@ for n in (1, 50):
     line(f"{n} vector{'s' * (n > 1)} from words", runs("lengths", length=n))
 for lr in (6e-3, 6e-2):
     print(f"one seed at the rate {lr:g} (all else: {recorded['lr']:g}): " + ", ".join(f"{name} {row['accuracy']:.0%}" for name, key in starts.items() for row in runs("rates", start=key, lr=lr)))
+for name, key in starts.items():
+    rows = runs("soft", start=key)
+    print(f"{name}, by seed: says positive {', '.join(str(row['answers'].count('1')) for row in rows)} times; standard errors ahead"
+          + ";".join(f" of {than} " + ", ".join(f"{duel(old, row)[2]:.1f}" for row in rows)
+                     for than, old in (("the first instruction", by_words), ("no instruction", bare))))
 for name in ("labels", "random"):
     print(f"words against {name}, by seed: " + ", ".join(f"{duel(old, new)[2]:.1f}" for old, new in zip(
         runs("soft", start=starts[name]), vectors)) + " standard errors ahead")
@@ -575,6 +580,17 @@ gap = (trained - E[tokens]).norm(dim=1)
 for was, now, far, moved in zip(ids.tolist(), tokens.tolist(), gap, (trained - E[ids.cpu()]).norm(dim=1)):
     print(f"{tokenizer.decode([was])!r:14s} moved by {moved:.2f}; nearest now {tokenizer.decode([now])!r:14s} {far:.2f} away")
 yardstick = record["way"]["text"]["yardstick"]
+first, ten = E[ids.cpu()], torch.arange(len(ids))
+move = trained - first
+others = torch.cdist(first, E)
+others[ten, ids.cpu()] = torch.inf                                # not the word itself
+towards = torch.cosine_similarity(move, E[others.argmin(1)] - first, dim=1)
+print(f"cosines of these moves with the way to the nearest other word: {towards.min():.2f} to {towards.max():.2f}")
+anywhere = torch.nn.functional.normalize(torch.randn(move.shape, generator=torch.Generator().manual_seed(0)), dim=1)
+for times in (1, 3):
+    far = times * move.norm(dim=1, keepdim=True)
+    strayed = torch.as_tensor(snap(first + far * anywhere, E, 1.0)[0]) != ids.cpu()
+    print(f"control, moved by {far.mean():.2f} in random directions: {int(strayed.sum())} of 10 nearest words change")
 print(f"for comparison: two random words are {yardstick['random pair']:.2f} apart, a word and the one nearest to it {yardstick['nearest']:.2f}")
 snapped = SoftPrompt(model, snap(trained, E, 1.0)[1])
 print(f"live on {len(few)} reviews: trained {accuracy_of(SoftPrompt(model, trained)):.1%}, its nearest words {accuracy_of(snapped):.1%}")
@@ -627,7 +643,7 @@ pt.progress("03")
 lengths = [len(tokenizer(reading.text_of(example))["input_ids"]) for example in asked]
 mean = sum(lengths) / len(lengths)
 print(f"a file: 10 · 576 · 4 bytes = {10 * 576 * 4 / 1e3:.0f} kB")
-print(f"a review as it is asked: {mean:.1f} tokens; with ten vectors in front {mean + 10:.1f}, {10 / mean:.0%} more to read")
+print(f"a review as it is asked: {mean:.1f} tokens; with ten vectors in front {mean + 10:.1f}, {10 / mean:.0%} more to read, unless cached")
 
 # %% [markdown]
 # **Five lines to remember**
