@@ -52,7 +52,7 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
     """
     out = Path(out)
     report.must_be_writable(out)
-    settings = Settings(limits or Limits(), hidden.read(solutions) if solutions else {},
+    settings = Settings(limits or Limits(), hidden.read(solutions) if solutions else (),
                         warm=FORKS and not fresh)
     asked = None if lesson is None else number(lesson)
     handed_in = _sorted_out(collect(submissions), asked)

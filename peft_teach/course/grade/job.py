@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import platform
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ class Settings:
     """What all submissions are graded by."""
 
     limits: Limits = dataclasses.field(default_factory=Limits)
-    hidden: Mapping[str, str] = dataclasses.field(default_factory=dict)    # as hidden.read gives it
+    hidden: tuple[tuple[str, str], ...] = ()    # the texts of further cases
     warm: bool = FORKS
 
 
@@ -39,11 +38,10 @@ def do(notebook: Notebook, lesson: str, settings: Settings) -> list[dict[str, An
     """
     torch.set_num_threads(1)
     running = runner(settings.limits, settings.warm)
-    code, marks = Code(notebook.cells), []
+    code, further, marks = Code(notebook.cells), hidden.cases(settings.hidden), []
     for exercise in of_lesson(lesson):
-        further = hidden.cases(settings.hidden, exercise.id)
         try:
-            given = mark(running, code, exercise, further)
+            given = mark(running, code, exercise, further.get(exercise.id, ()))
         except Exception as error:
             flag = f"{exercise.id}: {FAILED}, {type(error).__name__}: look at it by hand"
             given = Mark(exercise.id, WRONG, 0, exercise.points, "It could not be graded.",
@@ -62,8 +60,9 @@ def prove(lesson: str, settings: Settings) -> list[str]:
     """
     torch.set_num_threads(1)
     running, problems = runner(settings.limits, settings.warm), []
+    further = hidden.cases(settings.hidden)
     for exercise in of_lesson(lesson):
-        cases = (*exercise.cases(VISIBLE_SEED), *hidden.cases(settings.hidden, exercise.id))
+        cases = (*exercise.cases(VISIBLE_SEED), *further.get(exercise.id, ()))
         result, _ = tried(running, exercise, _reference(exercise), cases)
         if not result.passed:
             problems.append(f"{exercise.id}, case {result.case}: {result.message} "
@@ -73,8 +72,8 @@ def prove(lesson: str, settings: Settings) -> list[str]:
 
 def key(notebook: Notebook, lesson: str, settings: Settings) -> str:
     """What a result depends on, in short: notebook, exercises, further cases, limits, versions."""
-    depends = (notebook, lesson, sorted(settings.hidden.items()), settings.limits,
-               torch.__version__, platform.python_version())
+    depends = (notebook, lesson, settings.hidden, settings.limits, torch.__version__,
+               platform.python_version())
     return hashlib.sha256(repr(depends).encode() + _sources()).hexdigest()[:32]
 
 
