@@ -17,7 +17,8 @@ what MiniLM answers when they are turned (`desk`). Interrupted, it goes on where
               alone, until its loss falls no further, ten draws a size.
     desk      l = 1 + t (l - 1) for a place, a block, or all: the answers on 150 sentences.
     full      after full fine-tuning on 640 sentences: what of each matrix's change lies within the
-              reach of gains, and what is left when all 36 changes are cut to that.
+              reach of gains, and what is left when all 36 changes are cut to that; with the cut
+              scaled to the change's norm ("scaled"), and the change shrunk to the cut's ("shrunk").
 """
 
 import copy
@@ -284,15 +285,17 @@ def full(data):
     list(pt.train(model, pt.data.batches(data.train[:FULL], tokenizer, 16, seed=0), 1e-4))
     test = pt.data.batches(data.test[:500], tokenizer, 64)
     row = {"examples": FULL, "uncut": answers(model, test)[1], "reach": {}}
-    cut = {kind: copy.deepcopy(model) for kind in ("gains", "none")}
+    cut = {kind: copy.deepcopy(model) for kind in ("gains", "scaled", "shrunk", "none")}
     for n in names:
         W, delta = before[n], model.get_submodule(n).weight.detach() - before[n]
         dim = 0 if n.endswith("output.dense") and "attention" not in n else 1
         factors = (W * delta).sum(dim, keepdim=True) / W.square().sum(dim, keepdim=True)
         row["reach"][n] = [round(((factors * W).square().sum() / delta.square().sum()).item(), 5),
                            round((delta.norm() / W.norm()).item(), 4)]
-        cut["gains"].get_submodule(n).weight.data.copy_(W + factors * W)
-        cut["none"].get_submodule(n).weight.data.copy_(W)
+        size = delta.norm() / (factors * W).norm()
+        for kind, change in {"gains": factors * W, "scaled": size * factors * W,
+                             "shrunk": delta / size, "none": 0 * W}.items():
+            cut[kind].get_submodule(n).weight.data.copy_(W + change)
     return row | {kind: answers(m, test)[1] for kind, m in cut.items()}
 
 

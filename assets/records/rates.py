@@ -28,7 +28,7 @@ LONGER = {"bitfit": 250}
 BATCH = {"minilm": 16, "smollm2": 4}
 TESTS = {"minilm": 1000, "smollm2": 100}
 SHORT = 16                               # words
-SEARCH = {"prompt": (1e-2,), "prefix": (3e-3,), "lora": (3e-3,), "qlora": (3e-3,)}
+SEARCH = {"prompt": (1e-2,), "prefix": (3e-3,), "lora": (3e-3,), "qlora": (3e-3,), "ia3": (3e-2,)}
 
 
 def settings():
