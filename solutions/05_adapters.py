@@ -548,7 +548,7 @@ line("full fine-tuning", full, 22_713_216)
 for sigma in (0.1, 0.3):
     runs = [run for run in records.select(places, group="starts") if run["setting"]["sigma"] == sigma]
     line(f"Pfeiffer, σ = {sigma}", runs, runs[0]["parameters"])
-head_end = records.select(records.load("change"), group="converged", method="head", penalty=0.0)[0]["accuracy"]
+head_end = pt.course.pictures("change").converged(records.load("change"))["accuracy"]
 print(f"the head alone, trained to its end on 2,000 sentences: {head_end:.1%} of all test sentences (lesson 02)")
 print(f"standard error of 78 % on {tested:,} sentences: {records.standard_error(0.78, tested):.1%}")
 pt.plots.show(pictures.draw_trained(shown, others, {"head alone, as many sentences": head_end}, (f"Pfeiffer, {rate:g}", found.accuracy) if budget.claims else None),
