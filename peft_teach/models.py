@@ -208,7 +208,8 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
     own head stays if it is for as many, otherwise a line says that it is new. Without, it is the
     bare encoder or the language model. Another line says what else the checkpoint lacks, and is
     drawn at random: the pooler of many a BERT. `pool` says what the head of a BERT encoder reads:
-    "cls", the first token through the pretrained pooler, or "mean", the mean over the real tokens.
+    "cls", the first token through the pooler, or "mean", the mean over the real tokens, as minilm
+    was pretrained. (Its pooler never was: the biases are all 0, the weights as a random draw.)
     `pretrained=False` keeps the architecture and draws all weights anew. `device` None takes the
     GPU if there is one. Raises `UnknownName`, `BadConfig`, `FetchError` or `NotSupported`.
     """

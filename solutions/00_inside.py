@@ -380,7 +380,8 @@ for heads, kv_heads in ((1, 1), (12, 12), (12, 4), (12, 1)):
 # %% [markdown]
 # More heads are narrower heads; the matrices stay. Before the blocks stand 30,522 words, 512 positions and 2 segments
 # (BERT can read a pair of texts), each with a vector of 384, and a norm; behind them the *pooler*, a layer that makes
-# one vector for the sentence out of that of `[CLS]`, and the head, from there to 2 answers.
+# one vector for the sentence out of that of `[CLS]` (in this model it was never trained: lesson 01), and the head, from
+# there to 2 answers.
 
 # %% tags=["nbval-check-output"]
 embeddings = (30_522 + 512 + 2) * 384 + 2 * 384

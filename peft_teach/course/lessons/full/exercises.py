@@ -689,8 +689,8 @@ HEAD_MISTAKES = {
                  "`return` stand inside of the loop?",
     "half_a_head": "Only a part of the head trains: it has a weight and a bias. Or does a `return` "
                    "stand inside of the loop?",
-    "pooler": "The pooler trains too. It is a pretrained layer and belongs to the backbone; "
-              "pt.models.head(model) lists what does not.",
+    "pooler": "The pooler trains too. It belongs to the backbone; pt.models.head(model) "
+              "lists what does not.",
     "no_return": NO_RETURN,
     "not_whole": "A number of parameters is a whole number: an int.",
     "counts_tensors": "That is the number of tensors. Each has p.numel() numbers.",
