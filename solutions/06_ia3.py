@@ -341,7 +341,7 @@ for run in many[1:]:
     print(f"   seed {run['seed']}, block 0 and block 4: " + ", ".join(f"{place} {row[0]:.2f} and {row[4]:.2f}" for place, row in run["moved"].items()))
 
 # %% [markdown]
-# In this run nothing is muted or inverted; about half of the gains went up a little, and about half down. (Few could have come to 0: Adam moves a gain by about the rate a step,
+# In this run nothing is muted or inverted; about half of the gains went up a little, and about half down. (Few could have come to 0: a step of Adam moves a gain by about the rate at most,
 # and the 250 rates sum to 1.26.) In each of the three runs they went further in block 4 than in block 0, at all three places.
 #
 # Now turn the gains yourself, with one knob $t$: $l' = 1 + t\,(l - 1)$. At $t = 1$ the gains are as learned. At 0 they are gone, and only the trained head
@@ -673,8 +673,7 @@ for name, l in (("any gains", any_gains), ("equal in each turned pair", halves))
           f"on keys or on queries, the difference is {(scaled('k_proj', l) - scaled('q_proj', l)).abs().max():.0e}")
 
 # %% [markdown]
-# A rotation mixes the two features of a pair, so a factor passes only where both have the same gain. In SmolLM2, gains on keys and gains on queries are two
-# different changes.
+# A rotation mixes the two features of a pair, so a factor passes only where both have the same gain.
 
 # %% [markdown]
 # ### A few sentences, and a new head
@@ -689,8 +688,7 @@ for shots in sorted({row["shots"] for row in heads["heads"]}):
     print(f"{shots:5,} sentences: {got:.1%} ± {spread:.1%} over {len(rows)} draws")
 
 # %% [markdown]
-# With 16 sentences the draws lie around chance, and with 1,024 a new head is still below the untrained SmolLM2 (another model, and shorter reviews: this is
-# no race).
+# With 16 sentences the draws lie around chance; with 1,024 the head is still below the untrained SmolLM2 (on shorter reviews).
 
 # %% [markdown]
 # ### The fourth vector, tried on the real model
