@@ -257,7 +257,7 @@ def placed(batch):
 
 inject = pt.mine("change.inject")
 movies = pt.data.load("movies")
-batches = pt.data.batches(movies.train[:budget.train_examples], tokenizer, budget.batch_size)
+batches = pt.data.batches(movies.train[:min(4000, budget.train_examples)], tokenizer, budget.batch_size)
 test = pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64, shuffle=False)
 
 pt.seed(0)
