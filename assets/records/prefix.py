@@ -13,6 +13,7 @@ Groups, each with MiniLM's 20 vectors that start as small random numbers where n
     gate     a gate that starts at 0, g λ in the place of λ; g is trained with keys and values
     head     the head alone, as many steps; `frozen`: behind a prefix that stays as it starts;
              `head_rates`: alone at 0.1, the library's rate for a head, and at 0.01
+    still    without dropout: the head alone, at 0.1, and behind a prefix, at 0.03
     parts    the run at 0.03 once more: with its keys, its values or both put back to their start
              after training, and `cls`, the λ of [CLS], which alone the head reads in the last layer
     prompt   a soft prompt that trains as many parameters as a prefix of 20: 240 vectors
@@ -69,6 +70,9 @@ def settings():
     for seed in (0, 1, 2):
         for lr in (1e-1, 1e-2):
             yield "head_rates", minilm(seed, length=0, lr=lr)
+    for seed in (0, 1, 2):
+        yield "still", minilm(seed, length=0, lr=1e-1)
+        yield "still", minilm(seed)
 
 
 class Gated(pt.Adapter):
@@ -110,7 +114,7 @@ def run(setting, group, data):
     model = put(model, tokenizer, setting, group)
     looked = [tokenizer(example.text, return_tensors="pt")["input_ids"] for example in
               data.test[:LOOKED]] if name == "minilm" and group not in (
-                  "head", "head_rates", "frozen", "prompt") else []
+                  "head", "head_rates", "still", "frozen", "prompt") else []
     first, cls = by_head(model, looked), by_head(model, looked, 0)
     row = {"before": accuracy(name, model, tokenizer, data.test)} if name == "smollm2" else {}
     start = {name: p.detach().clone() for name, p in model.named_parameters()
@@ -130,7 +134,11 @@ def run(setting, group, data):
 
 def put(model, tokenizer, setting, group):
     """Put on a model what a group has; return the model to keep."""
-    if group.startswith("head"):
+    if group == "still":
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+    if setting["length"] == 0:
         model.requires_grad_(False).classifier.requires_grad_(True)
         return model
     if group == "gate":
