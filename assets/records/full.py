@@ -21,6 +21,9 @@ Group `read`: the head alone for 250 steps or ten times as many, batches of 16 i
 such features as they come or standardized. `tried` has by rate the accuracies on validation and
 test sentences; the rate that counts is the best on validation.
 
+Group `poolers`: the same as `converged`, with the model's pooler drawn anew from a seed, as a new
+model's is, or with "none": the first token's hidden state as it comes.
+
 Group `answers`: what such a head answers to each test sentence, in the order of the data, as one
 text of zeros and ones.
 """
@@ -50,6 +53,8 @@ def settings():
     for pool in ("cls", "mean"):
         for penalty in PENALTIES:
             yield "converged", {"method": "head", "pool": pool, "penalty": penalty}
+    for pooler in (0, 1, 2, 3, "none"):
+        yield "poolers", {"method": "head", "pool": "cls", "penalty": 0.0, "pooler": pooler}
     yield "answers", {"method": "head", "pool": "cls", "penalty": 0.0}
     for pool in ("cls", "mean"):
         for standardized in (False, True):
@@ -142,7 +147,7 @@ def trained(x, y, lr, steps, seed):
 
 def ended(setting, data):
     """Return a head that was trained to its end, features and labels by part, and how it ended."""
-    x, y = features(setting["pool"], data)
+    x, y = features(setting["pool"], data, setting.get("pooler"))
     mean, spread = x["train"].mean(0), x["train"].std(0)
     x = {part: (values - mean) / spread for part, values in x.items()}
     head = nn.Linear(x["train"].shape[1], 2, dtype=torch.float64)
@@ -166,9 +171,14 @@ def ended(setting, data):
 
 
 @cache
-def features(pool, data):
+def features(pool, data, pooler=None):
     """Return what the head reads of each sentence, and its label, by part of the data."""
     model, tokenizer = pt.models.load("minilm", labels=2, pool=pool)
+    if pooler == "none":
+        model.bert.pooler.forward = lambda states: states[:, 0]
+    elif pooler is not None:
+        pt.seed(pooler)
+        nn.init.normal_(model.bert.pooler.dense.weight, std=model.config.initializer_range)
     read = []
     model.classifier.register_forward_pre_hook(lambda head, inputs: read.append(inputs[0].double()))
     x, y = {}, {}
@@ -186,6 +196,9 @@ def look(model, batches):
     return round(pt.evaluate(model, batches).accuracy, 4)
 
 
+WAYS = {"converged": converged, "poolers": converged, "answers": answers, "read": read}
+
+
 def main():
     """Make what is missing, one run after the other, saving after each."""
     options = recording.arguments(__doc__).parse_args()
@@ -193,8 +206,7 @@ def main():
     shared = recording.setting(data, train_examples=EXAMPLES, held_out=HELD_OUT)
     recording.Record(__file__, shared, options.again).make(
         ({"group": group, "setting": setting} for group, setting in settings()),
-        lambda about: ({"converged": converged, "answers": answers, "read": read}.get(
-            about["group"], run)(about["setting"], data), {}))
+        lambda about: (WAYS.get(about["group"], run)(about["setting"], data), {}))
 
 
 if __name__ == "__main__":

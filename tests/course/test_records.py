@@ -55,6 +55,13 @@ def test_no_penalty_is_what_validation_would_choose_for_the_yardstick():
     assert max(rows, key=lambda row: row["validation"])["penalty"] == 0
 
 
+def test_a_head_reads_no_more_out_of_the_pooler_that_comes_with_the_model_than_out_of_a_new_one():
+    (ours,) = records.select(records.load("full"), group="converged", pool="cls", penalty=0.0)
+    rows = records.select(records.load("full"), group="poolers")
+    assert [row["pooler"] for row in rows] == [0, 1, 2, 3, "none"]
+    assert all(abs(row["accuracy"] - ours["accuracy"]) < 0.01 for row in rows)
+
+
 def test_the_gain_is_0_for_the_head_alone_and_1_for_full_fine_tuning(record):
     head, full = records.ends()
     assert records.gain(head) == 0
