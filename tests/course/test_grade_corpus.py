@@ -92,7 +92,7 @@ def test_nothing_was_harmed(graded):
 def test_no_further_case_is_told(graded):
     """Neither the numbers of the cases, nor the text of their files."""
     texts = further.read(ROOT / "solutions")
-    lines = {line.strip() for text in texts.values() for line in text.splitlines()}
+    lines = {line.strip() for _, text in texts for line in text.splitlines()}
     secrets = {line for line in lines if len(line) > 20 and not line.startswith(("import", "from"))}
     secrets |= {"5001 3202 2053", "5001, 3202, 2053", "Saw", "hidden/lora.py'\n"}
     for name, page in graded.pages.items():

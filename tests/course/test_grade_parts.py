@@ -731,8 +731,8 @@ class Suicidal:
 
 @pytest.mark.long
 def test_a_job_that_kills_its_process_costs_no_other_one():
-    found = dict(engine.run([(Suicidal(), n) for n in range(1, 4)], jobs=1))
-    assert found == {0: 10, 1: None, 2: 30}
+    found = dict(engine.run({n: (Suicidal(), n) for n in range(1, 4)}, jobs=1))
+    assert found == {1: 10, 2: None, 3: 30}
 
 
 @pytest.mark.long
@@ -865,7 +865,7 @@ def test_a_mark_that_the_grader_failed_at_is_not_kept(small, tmp_path, monkeypat
                "state": "wrong", "mistake": None, "message": "", "traceback": "", "maximum": 1,
                "further": False}]
     monkeypatch.setattr(engine, "run", lambda tasks, **named: (
-        (index, failed if task[0] is job.do else []) for index, task in enumerate(tasks)))
+        (name, failed if task[0] is job.do else []) for name, task in tasks.items()))
     grade(small / "in", tmp_path, jobs=1)
     assert not (tmp_path / "results").exists()
 
@@ -980,7 +980,7 @@ def test_a_further_case_that_meets_a_limit_says_so(running, body, says):
 def test_the_feedback_of_an_answer_that_passed_is_that_of_the_visible_cases(running):
     for exercise in of_lesson("07"):
         code = Code(parse(json.dumps(solved("07")).encode()).cells)
-        further = hidden.cases(hidden.read(ROOT / "solutions"), exercise.id)
+        further = hidden.cases(hidden.read(ROOT / "solutions")).get(exercise.id, ())
         visible, all_ = (mark(running, code, exercise, cases) for cases in ((), further))
         assert visible.points == exercise.points
         assert all_ == visible
@@ -1012,7 +1012,7 @@ def test_where_the_grader_fails_the_other_answers_count(monkeypatch):
         return mark(running, code, exercise, further)
 
     monkeypatch.setattr(job, "mark", fails)
-    found = job.do(job.Job(parse(json.dumps(solved("00")).encode()), "00"), job.Settings())
+    found = job.do(parse(json.dumps(solved("00")).encode()), "00", job.Settings())
     assert [each["exercise"] for each in found if not each["points"]] == ["inside.block"]
     flags = [flag for each in found for flag in each["flags"]]
     assert flags == ["inside.block: the grader failed at it, RuntimeError: look at it by hand"]

@@ -62,7 +62,7 @@ def test_a_further_case_that_got_out_is_found(tmp_path):
         (tmp_path / name).mkdir(parents=True)
     for name in ("pyproject.toml", "README.md", "LICENSE", "CITATION.cff"):
         (tmp_path / name).write_text(name)
-    for name, text in hidden.read(ROOT / "solutions").items():
+    for name, text in hidden.read(ROOT / "solutions"):
         (tmp_path / "solutions/hidden" / name).write_text(text)
         line = next(line for line in text.splitlines() if len(re.findall(r"\d+", line)) > 3)
         (tmp_path / "lessons/notes.md").write_text(f"Note: {line.replace(' ', '  ')}")

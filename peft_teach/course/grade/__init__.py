@@ -30,7 +30,7 @@ from ...errors import PeftTeachError
 from ..lessons import number
 from . import engine, hidden, report
 from .collect import Submission, collect, latest
-from .job import FAILED, Job, Settings, do, key, prove
+from .job import FAILED, Settings, do, key, prove
 from .limits import Limits, confine
 from .run import FORKS
 
@@ -52,13 +52,12 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
     """
     out = Path(out)
     report.must_be_writable(out)
-    settings = Settings(limits or Limits(), hidden.read(solutions) if solutions else {},
+    settings = Settings(limits or Limits(), hidden.read(solutions) if solutions else (),
                         warm=FORKS and not fresh)
     asked = None if lesson is None else number(lesson)
     handed_in = _sorted_out(collect(submissions), asked)
     graded = [each for each in handed_in if each.lesson]
-    marks = _marks([Job(each.notebook, each.lesson) for each in graded], settings, out / "results",
-                   jobs or os.cpu_count() or 1, dask)
+    marks = _marks(graded, settings, out / "results", jobs or os.cpu_count() or 1, dask)
     rows = [report.Row(each.student, "", each.path, (), each.flags)
             for each in handed_in if not each.lesson]
     for each, result in zip(graded, marks):
@@ -120,28 +119,28 @@ def _not_graded(files: Sequence[Submission]) -> str:
     return f"{len(files):,} files are not graded; the first: {files[0].path}: {why}"
 
 
-def _marks(jobs: Sequence[Job], settings: Settings, kept: Path, cores: int,
+def _marks(graded: Sequence[Submission], settings: Settings, kept: Path, cores: int,
            dask: str | None) -> list[list[dict[str, Any]]]:
-    """The marks of each job, from the results that are kept or new; empty where it died."""
+    """The marks of each one, from the results that are kept or new; empty where its process died.
+
+    References come first: no result of a lesson is kept before its reference has passed.
+    """
     from tqdm import tqdm
 
-    keys = [key(job, settings) for job in jobs]
+    keys = [key(each.notebook, each.lesson, settings) for each in graded]
     results = {name: found for name in keys if (found := _kept(kept / f"{name}.json")) is not None}
-    new = {name: job for name, job in zip(keys, jobs) if name not in results}
-    # The references come first. No result of a lesson is kept before its reference has passed.
-    lessons = sorted({job.lesson for job in new.values()})
-    tasks = [(prove, lesson, settings) for lesson in lessons]
-    tasks += [(do, job, settings) for job in new.values()]
-    unproven = set(lessons)
+    new = {name: each for name, each in zip(keys, graded) if name not in results}
+    unproven = sorted({each.lesson for each in new.values()})
+    tasks = {lesson: (prove, lesson, settings) for lesson in unproven}
+    tasks |= {name: (do, each.notebook, each.lesson, settings) for name, each in new.items()}
     waiting: dict[str, list[dict[str, Any]]] = {}
-    with tqdm(total=len(jobs), initial=len(jobs) - len(new), unit="notebook", desc="grading",
+    with tqdm(total=len(graded), initial=len(graded) - len(new), unit="notebook", desc="grading",
               file=sys.stderr) as bar:
-        for index, result in engine.run(tasks, jobs=cores, dask=dask):
-            if index < len(lessons):
-                _must_be_right(lessons[index], result)
-                unproven.remove(lessons[index])
+        for name, result in engine.run(tasks, jobs=cores, dask=dask):
+            if name in unproven:
+                _must_be_right(name, result)
+                unproven.remove(name)
             else:
-                name = list(new)[index - len(lessons)]
                 results[name] = waiting[name] = result or []
                 bar.update()
             for name in [name for name in waiting if new[name].lesson not in unproven]:
@@ -153,11 +152,10 @@ def _marks(jobs: Sequence[Job], settings: Settings, kept: Path, cores: int,
 
 
 def _must_be_right(lesson: str, problems: list[str] | None) -> None:
-    if problems is None:
-        problems = ["its process died"]
-    if problems:
+    if problems != []:
         raise PeftTeachError("\n".join([
-            f"The reference of lesson {lesson} gets no points here:", *problems]),
+            f"The reference of lesson {lesson} gets no points here:",
+            *(problems or ["its process died"])]),
             hint="the further cases or this installation are broken; nothing was graded by them")
 
 
@@ -171,17 +169,12 @@ def _kept(path: Path) -> list[dict[str, Any]] | None:
 def _notes(settings: Settings) -> list[str]:
     """How it was graded, for the report."""
     limits = settings.limits
+    with ProcessPoolExecutor(1, mp_context=get_context("fork" if FORKS else "spawn")) as pool:
+        walls = pool.submit(confine, Limits(), Path(os.devnull)).result()    # tried in a process
     decided = ("The visible cases and further ones decided." if settings.hidden else
                "The visible cases alone decided: no folder with further ones was named.")
     way = ("Answers ran in processes forked from a warm server." if settings.warm else
            "Answers ran in fresh processes, each importing torch anew, which takes seconds.")
     return [decided, f"{way} Limits: {limits.seconds:g} s, "
                      f"{limits.memory_bytes // 2**20} MB. Walls on this system: "
-                     f"{', '.join(_walls())}."]
-
-
-def _walls() -> list[str]:
-    """Which walls this system puts around a learner's process, tried in one."""
-    way = get_context("fork" if FORKS else "spawn")
-    with ProcessPoolExecutor(1, mp_context=way) as pool:
-        return pool.submit(confine, Limits(), Path(os.devnull)).result()
+                     f"{', '.join(walls)}."]

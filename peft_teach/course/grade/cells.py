@@ -225,11 +225,9 @@ def executed(node: ast.AST) -> Iterator[ast.AST]:
     while waiting:
         part = waiting.pop()
         yield part
-        if isinstance(part, FUNCTIONS):
-            waiting += part.decorator_list + part.args.defaults
-            waiting += [each for each in part.args.kw_defaults if each is not None]
-        elif isinstance(part, ast.Lambda):
-            waiting += part.args.defaults
+        if isinstance(part, FUNCTIONS | ast.Lambda):
+            waiting += getattr(part, "decorator_list", [])
+            waiting += filter(None, part.args.defaults + part.args.kw_defaults)
         else:
             waiting += ast.iter_child_nodes(part)
 

@@ -64,19 +64,20 @@ def answer(request: dict[str, Any], write: Callable[[bytes], Any],
     except BaseException as error:    # SystemExit too
         refused = raised(error)
     if refused:
-        write(_ended(refused))
+        write(to_bytes({"ended": vars(refused)}))
         return
     if is_the_courses(exercise, obj):
         write(FRAMES[REFERENCE])
     for index, case in enumerate(request["cases"]):
         outputs, ended = attempt(exercise, obj, case, index)
         if ended:
-            write(_ended(ended))
+            write(to_bytes({"ended": vars(ended)}))
             return
         try:
             frame = to_bytes({"outputs": outputs})
         except Exception as error:    # an object whose class is not what it seems
-            frame = _ended(Result(WRONG, f"What it gave cannot be read: {type(error).__name__}."))
+            said = f"What it gave cannot be read: {type(error).__name__}."
+            frame = to_bytes({"ended": vars(Result(WRONG, said))})
         write(frame)
 
 
@@ -149,8 +150,3 @@ def _absent(error: Exception) -> Any:
 
 def _named(node: ast.stmt) -> set[str]:
     return {getattr(part, "name", None) or getattr(part, "id", None) for part in ast.walk(node)}
-
-
-def _ended(result: Result) -> bytes:
-    return to_bytes({"ended": {"state": result.state, "message": result.message,
-                               "mistake": result.mistake, "traceback": result.traceback}})

@@ -16,7 +16,6 @@ followed. Of a notebook only its code and text are kept, so that little is held 
 """
 
 import io
-import math
 import re
 import stat
 import time
@@ -82,7 +81,7 @@ def collect(place: Path | str) -> list[Submission]:
         raise PeftTeachError(f"There is no {place}.", expected="a folder of submissions, or a zip")
     entries = _in_folder(place) if place.is_dir() else [
         _on_disk(place.resolve(), PurePosixPath(place.name))]
-    found = _named(list(_submissions(entries, _Room())))
+    found = _named(list(_submissions(entries, [])))
     if not found:
         raise PeftTeachError(f"There is no notebook in {place}.",
                              expected="files that end in .ipynb, or zips of them")
@@ -106,9 +105,7 @@ def clean(text: str) -> str:
 def safe_name(student: str) -> str:
     """A name for files: letters and digits of any script, and nothing that a path could mean."""
     kept = "".join(c if c.isalnum() or c in "-. " else "_" for c in student).strip(". ")
-    kept = re.sub(r"\s+", " ", kept)
-    while len(kept.encode()) > 100:
-        kept = kept[:-1]
+    kept = re.sub(r"\s+", " ", kept).encode()[:100].decode(errors="ignore")
     reserved = re.match(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", kept)
     return f"_{kept}" if reserved or not kept else kept
 
@@ -163,34 +160,20 @@ def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> BinaryIO:
         return io.BytesIO(stream.read(entry.file_size + 1))    # no more, whatever is in it
 
 
-# How many bytes may be unpacked, and how many kept: of a folder, a zip, and a zip in a zip.
-_ROOM = ((math.inf, math.inf), (8192 * MEGABYTE, 256 * MEGABYTE), (256 * MEGABYTE, 16 * MEGABYTE))
+# How many bytes may be unpacked of a zip, and how many kept; of a zip in a zip. Each has its own
+# room, so that none can use up what others need.
+_ROOM = ((8192 * MEGABYTE, 256 * MEGABYTE), (256 * MEGABYTE, 16 * MEGABYTE))
 
 
-class _Room:
-    """How many bytes may still be unpacked, and how many of them may be kept.
-
-    Each zip of a student's, and each in a zip, has its own: none can use up what others need.
-    """
-
-    def __init__(self, around: "_Room | None" = None):
-        self.around = around
-        self.depth = around.depth + 1 if around else 0
-        if self.depth == len(_ROOM):
-            raise Unreadable("a zip in a zip in a zip")
-        self.unpacked, self.kept = _ROOM[self.depth]
-
-    def take(self, unpacked: int = 0, kept: int = 0) -> None:
-        """Use up some, here and around. Raises `Unreadable` where that is too much."""
-        if unpacked > self.unpacked or kept > self.kept:
+def _take(rooms: list[list[int]], unpacked: int, kept: int) -> None:
+    """Use up room in these zips, each in the next. Raises `Unreadable` where there is none."""
+    for room in rooms:
+        if unpacked > room[0] or kept > room[1]:
             raise Unreadable("the zip holds too much")
-        self.unpacked -= unpacked
-        self.kept -= kept
-        if self.around:
-            self.around.take(unpacked, kept)
+        room[:] = room[0] - unpacked, room[1] - kept
 
 
-def _submissions(entries: Iterable[_Entry], room: _Room) -> Iterator[Submission]:
+def _submissions(entries: Iterable[_Entry], rooms: list[list[int]]) -> Iterator[Submission]:
     """What was handed in: notebooks, what is in zips, and what cannot be read but is named."""
     for entry in entries:
         path, name, suffix = str(entry.path), entry.path.name, entry.path.suffix.lower()
@@ -204,15 +187,18 @@ def _submissions(entries: Iterable[_Entry], room: _Room) -> Iterator[Submission]
         try:
             if entry.no_file:
                 raise Unreadable(f"{clean(name)} is {entry.no_file}")
-            if entry.size > LARGEST_NOTEBOOK and (suffix == ".ipynb" or room.depth):
+            if entry.size > LARGEST_NOTEBOOK and (suffix == ".ipynb" or rooms):
                 raise Unreadable(f"{entry.size // MEGABYTE} MB are too large")
-            room.take(unpacked=entry.size)
+            _take(rooms, entry.size, 0)
             with entry.open() as file:
                 if suffix == ".zip":
-                    yield from _submissions(_in_zip(file, entry.path), _Room(room))
+                    if len(rooms) == len(_ROOM):
+                        raise Unreadable("a zip in a zip in a zip")
+                    inner = [list(_ROOM[len(rooms)]), *rooms]
+                    yield from _submissions(_in_zip(file, entry.path), inner)
                     continue
                 notebook = parse(file.read())
-            room.take(kept=notebook.size)
+            _take(rooms, 0, notebook.size)
             yield Submission("", path, notebook, lesson_of(notebook, path), seconds=entry.seconds)
         except Unreadable as error:
             yield Submission("", path, problem=error.found, seconds=entry.seconds)

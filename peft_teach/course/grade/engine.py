@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -13,9 +13,9 @@ from typing import Any
 from ...errors import PeftTeachError
 
 
-def run(tasks: Sequence[tuple], *, jobs: int = 1,
-        dask: str | None = None) -> Iterator[tuple[int, Any]]:
-    """Yield (index, function(*arguments)) for all tasks, each as soon as it is done.
+def run(tasks: Mapping[str, tuple], *, jobs: int = 1,
+        dask: str | None = None) -> Iterator[tuple[str, Any]]:
+    """Yield (name, function(*arguments)) for all tasks, each as soon as it is done.
 
     A task is (function, *arguments). `dask` is a scheduler's address, or "local:N" for N workers
     started here. A task whose process dies is tried again alone, and gives None the second time;
@@ -24,25 +24,25 @@ def run(tasks: Sequence[tuple], *, jobs: int = 1,
     if dask:
         yield from _on_dask(tasks, dask)
         return
-    waiting = dict(enumerate(tasks))
+    waiting = dict(tasks)
     try:
-        for index, result in _on_cores(waiting, jobs):
-            del waiting[index]
-            yield index, result
+        for name, result in _on_cores(waiting, jobs):
+            del waiting[name]
+            yield name, result
     except BrokenProcessPool:
-        for index, task in sorted(waiting.items()):
+        for name, task in waiting.items():
             try:
-                yield from _on_cores({index: task}, 1)
+                yield from _on_cores({name: task}, 1)
             except BrokenProcessPool:
-                yield index, None
+                yield name, None
 
 
-def _on_cores(tasks: dict[int, tuple], jobs: int) -> Iterator[tuple[int, Any]]:
+def _on_cores(tasks: Mapping[str, tuple], jobs: int) -> Iterator[tuple[str, Any]]:
     jobs = max(1, min(jobs, len(tasks)))
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_settle)
     try:
         with _no_interrupt():
-            futures = {pool.submit(*task): index for index, task in tasks.items()}
+            futures = {pool.submit(*task): name for name, task in tasks.items()}
         for future in as_completed(futures):
             yield futures[future], future.result()
     except (KeyboardInterrupt, GeneratorExit):    # at once, not after what they are at
@@ -71,7 +71,7 @@ def _settle() -> None:
     threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
 
 
-def _on_dask(tasks: Sequence[tuple], address: str) -> Iterator[tuple[int, Any]]:
+def _on_dask(tasks: Mapping[str, tuple], address: str) -> Iterator[tuple[str, Any]]:
     try:
         from distributed import Client
         from distributed import as_completed as dask_completed
@@ -80,18 +80,15 @@ def _on_dask(tasks: Sequence[tuple], address: str) -> Iterator[tuple[int, Any]]:
                              hint='pip install "peft-teach[grade]"') from None
     kind, _, workers = address.partition(":")
     try:
-        if kind != "local":
-            client = Client(address)
-        elif int(workers or 2) > 0:
-            client = Client(n_workers=int(workers or 2), threads_per_worker=1, processes=True,
-                            dashboard_address=None)
-        else:
+        if kind == "local" and int(workers or 2) < 1:
             raise ValueError("no worker")
+        client = Client(address) if kind != "local" else Client(
+            n_workers=int(workers or 2), threads_per_worker=1, dashboard_address=None)
     except (OSError, ValueError) as error:
         raise PeftTeachError(f"Dask does not run at {address!r} ({error}): try local:2 for two "
                              "workers here, or the address of a scheduler that runs.") from None
     with client:
-        futures = {client.submit(*task, pure=False): index for index, task in enumerate(tasks)}
+        futures = {client.submit(*task, pure=False): name for name, task in tasks.items()}
         for future in dask_completed(futures):
             died = future.status == "error" and type(future.exception()).__name__ == "KilledWorker"
             yield futures[future], None if died else future.result()

@@ -178,9 +178,8 @@ def _with_needs(code: Code, roots: Sequence[Statement], check: int, value: bool)
         now[s] = [each for name in s.now for each in _givers(code, name, s, s.place)]
         waiting.extendleft((each, called) for each in later[s])
         waiting.extend((each, s.place) for each in now[s])
-    early = [s for s in code.statements if isinstance(s.node, ast.ImportFrom)
-             and (s.node.module == "__future__" or "*" in s.binds)]
-    ordered = dict.fromkeys(sorted(early, key=lambda s: s.node.module != "__future__"))
+    ordered = dict.fromkeys(s for s in code.statements if isinstance(s.node, ast.ImportFrom)
+                            and (s.node.module == "__future__" or "*" in s.binds))
 
     def put(statement: Statement, above: frozenset[Statement] = frozenset()) -> None:
         before, found = [*now[statement]], set()

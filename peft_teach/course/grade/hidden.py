@@ -7,7 +7,6 @@ takes and its `judge` knows the answer to.
 """
 
 import traceback
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from ...errors import PeftTeachError
 from ..lessons import find
 
 
-def read(solutions: Path | str) -> dict[str, str]:
-    """The files with further cases: their text by their name. Raises `PeftTeachError`."""
+def read(solutions: Path | str) -> tuple[tuple[str, str], ...]:
+    """The files with further cases: the name and the text of each. Raises `PeftTeachError`."""
     folder = Path(solutions) / "hidden"
     files = sorted(folder.glob("*.py"))
     if not files:
@@ -25,18 +24,14 @@ def read(solutions: Path | str) -> dict[str, str]:
                              expected="files such as hidden/lora.py",
                              hint="name the folder solutions/ of the repository, or leave "
                                   "--solutions out and grade by the visible cases alone")
-    texts = {file.name: file.read_text(encoding="utf-8", errors="replace") for file in files}
-    cases(texts, "")    # so that what is wrong with them is said before anything runs
+    texts = tuple((file.name, file.read_text("utf-8", errors="replace")) for file in files)
+    cases(texts)    # so that what is wrong with them is said before anything runs
     return texts
 
 
-def cases(texts: Mapping[str, str], id: str) -> tuple[Any, ...]:
-    """The further cases of an exercise; none if the instructor has none."""
-    return _all(tuple(sorted(texts.items()))).get(id, ())
-
-
 @cache
-def _all(texts: tuple[tuple[str, str], ...]) -> dict[str, tuple[Any, ...]]:
+def cases(texts: tuple[tuple[str, str], ...]) -> dict[str, tuple[Any, ...]]:
+    """The further cases of each exercise, by its id, for which the instructor has some."""
     found = {}
     for name, text in texts:
         module: dict[str, Any] = {"__name__": f"hidden_{name}"}

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import platform
-from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from .cells import Code
 from .extract import Plan
 from .limits import Limits
 from .notebook import Notebook
-from .run import FORKS, Mark, Runner, mark, runner, tried
+from .run import FORKS, Mark, mark, runner, tried
 
 FAILED = "the grader failed at it"    # by a full disk, perhaps: so such a mark is not kept
 
@@ -27,40 +26,30 @@ class Settings:
     """What all submissions are graded by."""
 
     limits: Limits = dataclasses.field(default_factory=Limits)
-    hidden: Mapping[str, str] = dataclasses.field(default_factory=dict)    # as hidden.read gives it
+    hidden: tuple[tuple[str, str], ...] = ()    # the texts of further cases
     warm: bool = FORKS
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """A notebook, and the lesson whose exercises are looked for in it."""
-
-    notebook: Notebook
-    lesson: str
-
-
-def do(job: Job, settings: Settings) -> list[dict[str, Any]]:
-    """The marks of one notebook, as plain data.
+def do(notebook: Notebook, lesson: str, settings: Settings) -> list[dict[str, Any]]:
+    """The marks of one notebook for a lesson's exercises, as plain data.
 
     As in the notebook, an answer that uses one which did not pass is given the course's own of it.
+    What the grader itself fails at costs no other answer, and is said to a person.
     """
     torch.set_num_threads(1)
     running = runner(settings.limits, settings.warm)
-    code, marks = Code(job.notebook.cells), []
-    for exercise in of_lesson(job.lesson):
-        marks.append(_marked(running, code, exercise, hidden.cases(settings.hidden, exercise.id)))
-        if not marks[-1].points:
+    code, further, marks = Code(notebook.cells), hidden.cases(settings.hidden), []
+    for exercise in of_lesson(lesson):
+        try:
+            given = mark(running, code, exercise, further.get(exercise.id, ()))
+        except Exception as error:
+            flag = f"{exercise.id}: {FAILED}, {type(error).__name__}: look at it by hand"
+            given = Mark(exercise.id, WRONG, 0, exercise.points, "It could not be graded.",
+                         flags=(flag,))
+        if not given.points:
             code.lend(exercise)
-    return [dataclasses.asdict(each) for each in marks]
-
-
-def _marked(running: Runner, code: Code, exercise: Exercise, further: Sequence[Any]) -> Mark:
-    """The mark. What the grader itself fails at costs no other answer, and is said to a person."""
-    try:
-        return mark(running, code, exercise, further)
-    except Exception as error:
-        return Mark(exercise.id, WRONG, 0, exercise.points, "It could not be graded.",
-                    flags=(f"{exercise.id}: {FAILED}, {type(error).__name__}: look at it by hand",))
+        marks.append(dataclasses.asdict(given))
+    return marks
 
 
 def prove(lesson: str, settings: Settings) -> list[str]:
@@ -71,8 +60,9 @@ def prove(lesson: str, settings: Settings) -> list[str]:
     """
     torch.set_num_threads(1)
     running, problems = runner(settings.limits, settings.warm), []
+    further = hidden.cases(settings.hidden)
     for exercise in of_lesson(lesson):
-        cases = (*exercise.cases(VISIBLE_SEED), *hidden.cases(settings.hidden, exercise.id))
+        cases = (*exercise.cases(VISIBLE_SEED), *further.get(exercise.id, ()))
         result, _ = tried(running, exercise, _reference(exercise), cases)
         if not result.passed:
             problems.append(f"{exercise.id}, case {result.case}: {result.message} "
@@ -80,9 +70,9 @@ def prove(lesson: str, settings: Settings) -> list[str]:
     return problems
 
 
-def key(job: Job, settings: Settings) -> str:
+def key(notebook: Notebook, lesson: str, settings: Settings) -> str:
     """What a result depends on, in short: notebook, exercises, further cases, limits, versions."""
-    depends = (job, sorted(settings.hidden.items()), settings.limits, torch.__version__,
+    depends = (notebook, lesson, settings.hidden, settings.limits, torch.__version__,
                platform.python_version())
     return hashlib.sha256(repr(depends).encode() + _sources()).hexdigest()[:32]
 
@@ -94,7 +84,7 @@ def _sources() -> bytes:
     return b"".join(path.read_bytes() for path in sorted(package.rglob("*.py")))
 
 
-def _reference(exercise) -> Plan:
+def _reference(exercise: Exercise) -> Plan:
     """A plan that imports the reference of an exercise under the learner's names."""
     lines = ["import pkgutil", *(f"{name} = pkgutil.resolve_name({path!r})"
                                  for name, path in zip(exercise.names, exercise.references))]

@@ -24,6 +24,7 @@ import socket
 import struct
 import sys
 import sysconfig
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,29 +49,22 @@ class Limits:
                                  f"{self.memory_bytes // MEGABYTE} MB: give it 1 to 3600 seconds, "
                                  f"and {LEAST_MEMORY // MEGABYTE} MB or more.")
 
-    @property
-    def wall_seconds(self) -> float:
-        """How long it may take by the clock, for a machine that does other things too."""
-        return 3 * self.seconds + 1
-
 
 def confine(limits: Limits, scratch: Path) -> list[str]:
     """Put up all walls that this system has; return their names. For the learner's process only."""
     readable = _readable()           # asked before the walls stand
-    walls = [name for name, wall in (
-        ("limits", lambda: _resources(limits)), ("landlock", lambda: _landlock(readable, scratch)),
-        ("capabilities", _no_capabilities), ("seccomp", _seccomp)) if _stands(wall)]
+    walls = []
+    for name, put_up in (
+            ("limits", lambda: _resources(limits)),
+            ("landlock", lambda: _landlock(readable, scratch)),
+            ("capabilities", _no_capabilities), ("seccomp", _seccomp)):
+        with suppress(OSError, ImportError, ValueError, AttributeError, LookupError):
+            put_up()
+            walls.append(name)
     if "seccomp" not in walls:
         _no_sockets()
         walls.append("sockets")
     return walls
-
-
-def _stands(wall) -> bool:
-    try:
-        return wall() is not False
-    except (OSError, ImportError, ValueError, AttributeError, LookupError):
-        return False
 
 
 def _resources(limits: Limits) -> None:
@@ -122,11 +116,10 @@ def _readable() -> list[Path]:
 
     package = Path(__file__).parents[2]
     folders = [sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"), "/usr/lib", "/usr/lib64",
-               "/lib", "/lib64", "/usr/share/zoneinfo", package, fetch.cache(),
-               *(place for place in sys.path if Path(place).name in ("site-packages",
-                                                                     "dist-packages"))]
-    records = package.parent / "assets/records"
-    return [Path(folder) for folder in (*folders, records) if Path(folder).is_dir()]
+               "/lib", "/lib64", "/usr/share/zoneinfo", package, package.parent / "assets/records",
+               fetch.cache(), *(place for place in sys.path
+                                if Path(place).name in ("site-packages", "dist-packages"))]
+    return [Path(folder) for folder in folders if Path(folder).is_dir()]
 
 
 def _landlock(readable: list[Path], scratch: Path) -> None:

@@ -21,7 +21,7 @@ MOST_CODE = 1_000_000    # characters; the longest lesson has 50 thousand
 MOST_VALUES = 3_000_000  # lists, dicts and what stands in them; a million takes 100 MB of memory
 
 _HEADING = re.compile(r"^#\s*(\d\d)\s*·", re.MULTILINE)    # "# 07 · LoRA: a small correction"
-_SIGNS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{,:]', re.DOTALL)
+_SIGNS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{,:]', re.DOTALL)    # texts, and a sign a value
 _QUOTED = re.compile(r"""["']([a-z]\w*\.\w+)["']""")        # "lora.layer"
 _DEFINED = re.compile(r"^(?:def|class)\s+(\w+)", re.MULTILINE)
 _FILE = re.compile(r"(?<!\d)(\d\d)_[A-Za-z]")              # "07_lora.ipynb"
@@ -70,7 +70,8 @@ def _read(data: bytes) -> dict:
     if not data:
         raise Unreadable("the file is empty")
     text = data.decode(json.detect_encoding(data), errors="replace")
-    if _values(text) > MOST_VALUES:
+    values = (sign for sign in _SIGNS.finditer(text) if sign[0][0] != '"')
+    if next(islice(values, MOST_VALUES, None), None):    # told without holding any of them
         raise Unreadable(f"This notebook has more than {MOST_VALUES:,} values.",
                          hint="clear its outputs, save it, and hand it in again")
     try:
@@ -78,15 +79,6 @@ def _read(data: bytes) -> dict:
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"This is not a notebook: {str(error)[:80]}.",
                          hint="open it in Jupyter, save it, and hand it in again") from None
-
-
-def _values(text: str) -> int:
-    """At most how many values a JSON text has, told without holding any of them."""
-    count = sum(map(text.count, "[{,:"))
-    if count > MOST_VALUES:    # then it is worth the time to leave out what stands in texts
-        signs = (1 for each in _SIGNS.finditer(text) if each[0][0] != '"')
-        count = sum(islice(signs, MOST_VALUES + 1))
-    return count
 
 
 def _cells(tree: dict) -> list[tuple[str, str]]:

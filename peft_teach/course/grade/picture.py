@@ -19,8 +19,8 @@ def outcomes(marks: Sequence[dict[str, Any]]) -> Figure:
     """Draw the marks of a class: a bar an exercise, and a bar a mistake, the most frequent ones."""
     exercises = list(dict.fromkeys(mark["exercise"] for mark in marks))
     counts = {id: Counter(m["state"] for m in marks if m["exercise"] == id) for id in exercises}
-    mistakes = Counter(reason(mark) for mark in marks if mark["state"] == WRONG)
-    shown = sorted(mistakes.items(), key=lambda item: (-item[1], item[0]))[:_MOST]
+    mistakes = Counter(sorted(reason(mark) for mark in marks if mark["state"] == WRONG))
+    shown = mistakes.most_common(_MOST)    # of those that are as many, by their names
     height = 1.2 + 0.3 * max(len(exercises), len(shown), 3)
     figure = Figure(figsize=(11, height), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1))

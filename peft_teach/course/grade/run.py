@@ -39,7 +39,7 @@ from .collect import clean
 from .extract import Plan, definitions
 from .limits import MEGABYTE, Limits
 from .plain import Malformed, from_bytes, split, to_bytes
-from .server import read_frame, remove, supervise
+from .server import receive, remove, supervise
 from .watch import NOTES, REFERENCE
 
 FORKS = sys.platform == "linux"    # elsewhere a fork after torch was imported is not safe
@@ -81,7 +81,7 @@ class Runner:
         try:
             self._server.stdin.write(request)
             self._server.stdin.flush()
-            head = from_bytes(read_frame(self._server.stdout))
+            head = receive(self._server.stdout)
             return self._server.stdout.read(head["size"]), head["end"]
         except (OSError, Malformed):    # only where no seccomp kept the child from killing it
             self.close()
@@ -183,27 +183,24 @@ def _visible(id: str) -> tuple[Any, ...]:
 
 def tried(runner: Runner, exercise: Exercise, plan: Plan, cases: Sequence[Any]
           ) -> tuple[Result, set[str]]:
-    """Run the cases over there, judge what came back here; with what was noted meanwhile."""
+    """Run the cases over there, judge what came back here; with what was noted meanwhile.
+
+    The first case that fails decides; one without a frame does.
+    """
     data, end = runner.run(exercise, plan, cases)
     frames = split(data)
     outputs = [frame for frame in frames if frame not in NOTES]
-    return (_decided(exercise, cases, outputs, _why(end, runner.limits)),
-            {NOTES[frame] for frame in frames if frame in NOTES})
-
-
-def _decided(exercise: Exercise, cases: Sequence[Any], frames: Sequence[bytes], why: str) -> Result:
-    """The result of all frames: the first case that fails decides; `why` one has none."""
     result = Result(PASSED)
     for index, case in enumerate(cases):
-        if index >= len(frames):
-            return Result(WRONG, why, case=index)
         try:
-            result = _read(exercise, from_bytes(frames[index]), copy.deepcopy(case), index)
+            result = (_read(exercise, from_bytes(outputs[index]), copy.deepcopy(case), index)
+                      if index < len(outputs) else
+                      Result(WRONG, _why(end, runner.limits), case=index))
         except Exception:    # bytes that a learner's code wrote: they may be wrong in any way
-            return Result(WRONG, "What it gave could not be read.", case=index)
+            result = Result(WRONG, "What it gave could not be read.", case=index)
         if not result.passed:
-            return result
-    return result
+            break
+    return result, {NOTES[frame] for frame in frames if frame in NOTES}
 
 
 def _read(exercise: Exercise, sent: Any, case: Any, index: int) -> Result:

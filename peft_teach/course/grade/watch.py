@@ -22,11 +22,10 @@ from ..exercise import VALUE, Exercise, resolved
 from .plain import to_bytes
 
 REFERENCE = "uses the reference"
-_PROFILER, _THREAD, _CODE, _LINE, _CTYPES, _SOURCE = (
+_NOTES = _PROFILER, _THREAD, _CODE, _LINE, _CTYPES, _SOURCE = (
     "reads or changes the profiler", "starts a thread", "makes code objects",
     "takes the line to the grader", "uses ctypes", "reads the library's source")
-FRAMES = {note: to_bytes({"note": note}) for note in (
-    REFERENCE, _PROFILER, _THREAD, _CODE, _LINE, _CTYPES, _SOURCE)}
+FRAMES = {note: to_bytes({"note": note}) for note in (REFERENCE, *_NOTES)}
 NOTES = {frame: note for note, frame in FRAMES.items()}
 
 _EVENTS = {"sys.setprofile": _PROFILER, "sys.monitoring.register_callback": _PROFILER,

@@ -7,8 +7,11 @@ SNAPPED = {row["t"]: row["accuracy"] for row in record("prompt")["snapped"]["tex
 STARTS = {start: [row["accuracy"] for row in record("prompt")["runs"] if row["group"] == "soft"
                   and row["setting"]["start"] == start] for start in ("text", "labels")}
 AHEAD = sorted(a - b for a, b in zip(STARTS["text"], STARTS["labels"]))    # by seed
+BOUND = {row["setting"]["text"]: row for row in record("prefix")["runs"] if row["group"] == "bound"}
+SAME = BOUND[record("prompt")["setting"]["start"]]
 
 FIGURES = {
     "of labels by 3 to 4 points": (AHEAD[0], AHEAD[-1]),
+    "from 76 to 85 % only": (SAME["plain"], SAME["accuracy"]),
     "enough for 88 %": SNAPPED[0.8],
 }
