@@ -9,7 +9,6 @@
 
 from . import (
     account,
-    course,
     data,
     errors,
     export,
@@ -32,7 +31,6 @@ from .core import (
     merge,
     remove,
 )
-from .course import audit, check, commit, compare, hint, mine, progress, require, reset, sentence
 from .errors import NotAttempted
 from .methods import bitfit, bottleneck, dora, full, ia3, lora, prefix, prompt, qlora
 from .models import best_device as device
@@ -42,7 +40,10 @@ from .training import Evaluation, LanguageEvaluation, Step, evaluate, seed, trai
 
 __version__ = "0.1.0"
 
-_LATER = ("plots", "widgets")    # they bring matplotlib and ipywidgets: only when first used
+# Only when first used: matplotlib, ipywidgets, and the course with its grader.
+_MODULES = ("course", "plots", "widgets")
+_OF_THE_COURSE = ("audit", "check", "commit", "compare", "hint", "mine", "progress", "require",
+                  "reset", "sentence")
 
 __all__ = [
     "Adapter", "BackboneAdapter", "Evaluation", "LanguageEvaluation", "NotAttempted", "Step",
@@ -56,12 +57,14 @@ __all__ = [
 
 
 def __getattr__(name: str):
-    if name in _LATER:
-        from importlib import import_module
+    from importlib import import_module
 
+    if name in _MODULES:
         return import_module(f".{name}", __name__)
+    if name in _OF_THE_COURSE:
+        return getattr(import_module(".course", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_MODULES, *_OF_THE_COURSE})

@@ -19,7 +19,7 @@ import ipywidgets as ipw
 import traitlets
 from matplotlib.figure import Figure
 
-from . import plots, work
+from . import plots
 from .errors import TrainingStopped
 from .training import Step
 
@@ -38,7 +38,16 @@ _SLIDERS = (ipw.IntSlider, ipw.FloatSlider, ipw.SelectionSlider, ipw.IntRangeSli
             ipw.SelectionRangeSlider)
 
 
-class _Lasting:
+def __getattr__(name: str) -> object:
+    """Bring `Guess`, which lessons ask for here: what it keeps is the course's."""
+    if name != "Guess":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .course.guess import Guess
+
+    return Guess
+
+
+class Lasting:
     """A box of widgets, and behind it a still copy that stays when its kernel has ended.
 
     The copy follows the box while the page is open in which the cell ran. Once that page is loaded
@@ -83,13 +92,13 @@ class _Lasting:
         return {"text/html": f'<div class="{STILL}">{_RULES}{html}</div>', "text/plain": text}
 
 
-class Explorer(_Lasting):
+class Explorer(Lasting):
     """Controls above a picture. `controls` are widgets with a value, by the name of their setting.
 
-    `compute(**settings)` returns what is shown, a record; `draw(record)` the figure of it, and
-    `caption(record)` the sentences below. Other widgets may stand `above` and `below` the controls.
-    In a notebook the picture is drawn when the controls
-    rest; `data` and `figure` are always those of the controls as they stand.
+    `compute(**settings)` returns what is shown; `draw` makes a figure of it, and
+    `caption` the sentences below. Other widgets may stand `above` and `below` the controls.
+    In a notebook the picture is drawn when the controls rest; `data` and `figure` are always those
+    of the controls as they stand.
     """
 
     def __init__(self, controls: Mapping[str, ipw.Widget], compute: Callable[..., object],
@@ -105,7 +114,7 @@ class Explorer(_Lasting):
 
     @property
     def data(self) -> object:
-        """The record that is shown."""
+        """What is shown, as `compute` returned it."""
         self._catch_up()
         return self._data
 
@@ -218,48 +227,6 @@ class Choices(ipw.VBox):
 
     def _checked(self) -> tuple:
         return tuple(thing for thing, box in self.boxes.items() if box.value)
-
-
-class Guess(_Lasting):
-    """A question with a few answers; what is chosen is kept in `value`, None until then.
-
-    With a `name` the choice is a prediction, committed with the first click as `pt.commit` does:
-    it stands, in a later kernel too, and `pt.compare(name, measured)` shows it beside the result.
-    """
-
-    def __init__(self, question: str, options: Sequence, name: str | None = None):
-        self.options, self.name = tuple(options), name
-        longest = max(len(str(option)) for option in self.options)
-        self.buttons = ipw.ToggleButtons(options=[(str(o), o) for o in options], value=None,
-                                         style={"button_width": f"{max(72, 24 + 8 * longest)}px"})
-        self.question, self._told = question, ipw.HTML()
-        super().__init__(ipw.VBox([ipw.HTML(f"<b>{question}</b>"), self.buttons, self._told]))
-        if name is not None and (stands := work.committed(name)) in self.options:
-            self.buttons.value = stands
-            self._close()
-        self.buttons.observe(self._chosen, names="value")
-
-    def _chosen(self, change: Mapping) -> None:
-        if self.name is not None and change["new"] is not None and not self.buttons.disabled:
-            work.commit(self.name, change["new"])
-            self._close()
-        self._renew()
-
-    def _close(self) -> None:
-        self.buttons.disabled = True
-        self._told.value = "Committed: your prediction stands."
-
-    @property
-    def value(self):
-        """The chosen answer, or None."""
-        return self.buttons.value
-
-    def still(self) -> tuple[str, str]:
-        """Return the question with its answers; the chosen one stands out."""
-        choices = [str(option) for option in self.options]
-        marked = [f"<b>[{c}]</b>" if o == self.value else c for o, c in zip(self.options, choices)]
-        return (f"<b>{self.question}</b> {' / '.join(marked)} {self._told.value}".strip(),
-                f"{self.question} {' / '.join(choices)}")
 
 
 # ── something long, at a button ──────────────────────────────────────────────────────────────

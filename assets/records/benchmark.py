@@ -18,6 +18,7 @@ memory      the bytes of the model's tensors, and what resident memory grows by 
             steps in a process of their own; on a GPU, what torch has allocated at the peak.
 parameters  what the method trains, head not counted.
 file        the safetensors file that each side saves; with the head, where there is one.
+import      what `import peft_teach` takes once torch is loaded; printed, and not stored.
 
 Prints Markdown and writes `benchmark.json`: one row for a method on a model, one for an NF4 shape.
 What stands there, measured on this machine with these versions, is not measured again; rows of
@@ -31,6 +32,8 @@ import itertools
 import logging
 import multiprocessing
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -303,6 +306,15 @@ def nf4(shape, double, dtype, device, rounds):
     return row
 
 
+def import_seconds(rounds=7):
+    """Return the seconds that `import peft_teach` takes beyond torch, median of fresh processes."""
+    code = ("import time, torch; start = time.perf_counter(); import peft_teach; "
+            "print(time.perf_counter() - start)")
+    return statistics.median(float(subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+        for _ in range(rounds))
+
+
 def quiet():
     """Silence transformers' reports, and what it tells peft about a name that it will drop."""
     transformers.utils.logging.set_verbosity_error()
@@ -415,6 +427,7 @@ def main():
                     stands=lambda part, about: not options.again and record.holds(about, part)):
                 record.add(about, found, part, machines={device: here})
         print(table(record.read()))
+    print(f"\nimport peft_teach: {import_seconds():.2f} s beyond torch")
 
 
 def measurements(device, names, wanted, fast, stands=lambda part, about: False):

@@ -14,9 +14,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import work
 from ..errors import NotAttempted, PeftTeachError
-from . import library
+from . import library, work
 from .card import Card, cells, shell, show
 from .exercise import (
     CODE,

@@ -25,8 +25,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from .. import work
 from ..errors import NotAttempted, PeftTeachError
+from . import work
 from .exercise import OF_THE_COURSE, VALUE, Exercise, examine, examining, undisturbed
 from .grade.cells import MOST_CODE, Code
 from .grade.extract import definitions

@@ -10,7 +10,7 @@ runs to its end without any.
 
 from typing import Any
 
-from .. import work
+from . import work
 from .card import Card, show
 
 

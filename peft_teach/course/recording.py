@@ -21,8 +21,8 @@ from pathlib import Path
 
 import torch
 
-from .. import work
 from ..data import Dataset
+from . import work
 
 
 class Record:

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 import peft_teach as pt
-from peft_teach import work
-from peft_teach.course import records
+from peft_teach.course import records, work
 from peft_teach.widgets import Guess
 
 change = pt.course.pictures("change")

@@ -10,7 +10,6 @@ import IPython
 import pytest
 from demo_course import demo, exercises  # noqa: F401
 
-from peft_teach import work
 from peft_teach.course import (
     budget,
     check,
@@ -22,6 +21,7 @@ from peft_teach.course import (
     require,
     reset,
     sentence,
+    work,
 )
 from peft_teach.errors import NotAttempted, PeftTeachError, UnknownName
 

@@ -10,8 +10,7 @@ import nbformat
 import pytest
 from grading_corpus import solved
 
-from peft_teach import work
-from peft_teach.course import library
+from peft_teach.course import library, work
 from peft_teach.course.build.check import audit
 from peft_teach.course.build.source import SOLUTION, read
 from peft_teach.course.lessons import all_exercises, find, of_lesson

@@ -17,8 +17,7 @@ from demo_course import LESSON_99, demo, exercises, notebook, tree, write  # noq
 from grading_corpus import ROOT, lessons
 
 import peft_teach as pt
-from peft_teach import work
-from peft_teach.course import learner, library
+from peft_teach.course import learner, library, work
 from peft_teach.course.build.check import audit as audit_build
 from peft_teach.course.build.notebooks import build
 from peft_teach.course.grade import child

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import peft_teach as pt
-from peft_teach import widgets, work
-from peft_teach.course import records
+from peft_teach import widgets
+from peft_teach.course import records, work
 from peft_teach.course.own_run import own_run, with_own_random
 
 CONFIG = pt.lora.Config(rank=2, alpha=4, targets=("value",))

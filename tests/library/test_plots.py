@@ -13,7 +13,7 @@ import traitlets
 from matplotlib.figure import Figure
 
 import peft_teach as pt
-from peft_teach import plots, widgets, work
+from peft_teach import plots, widgets
 
 
 def test_a_figure_on_the_page_has_a_picture_a_caption_and_a_text():
@@ -152,28 +152,6 @@ def test_choices_are_checkboxes_with_names():
     assert seen == [(1, 3), (1, 2, 3), (1, 3)]       # one move, one call
     with pytest.raises(traitlets.TraitError, match="shown: there is no 4"):
         choices.value = (4,)
-
-
-def test_a_named_guess_is_committed_with_the_first_click(tmp_path, monkeypatch):
-    monkeypatch.setenv(work.VARIABLE, str(tmp_path))
-    guess = widgets.Guess("Which?", (1, 2, 4), "demo.rank")
-    assert guess.value is None
-    guess.buttons.value = 2
-    assert guess.buttons.disabled
-    assert "stands" in guess.still()[0]
-    again = widgets.Guess("Which?", (1, 2, 4), "demo.rank")
-    assert (again.value, again.buttons.disabled) == (2, True)
-    again.buttons.value = 4    # as a front end that was not redrawn could
-    assert work.committed("demo.rank") == 2
-    assert widgets.Guess("Which?", (1, 2), None).value is None
-
-
-def test_a_guess_is_none_until_it_is_made():
-    guess = widgets.Guess("Which?", (1, 2, 4))
-    assert guess.value is None
-    guess.buttons.value = 4
-    assert guess.value == 4
-    assert guess.still()[0] == "<b>Which?</b> 1 / 2 / <b>[4]</b>"
 
 
 # ── a training that can be watched ───────────────────────────────────────────────────────────

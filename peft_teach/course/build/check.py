@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ... import work
+from .. import work
 from ..lessons import of_lesson
 from . import execution
 from .notebooks import make, stored_stubs

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ... import work
+from .. import work
 from .source import first_line, wrong
 
 CELL_SECONDS = 600  # the longest that a cell may take

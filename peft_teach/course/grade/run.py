@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ... import work
+from .. import work
 from ..exercise import (
     NOT_ATTEMPTED,
     NOT_OF_ITSELF,

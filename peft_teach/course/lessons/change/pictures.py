@@ -10,12 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MultipleLocator
 
-from .... import data, models, training, work
+from .... import data, models, training
 from ....families import BERT
 from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ticks
 from ....subspace import Subspace
-from ....widgets import Explorer, Guess, Progress, Run
-from ... import records
+from ....widgets import Explorer, Progress, Run
+from ... import records, work
+from ...guess import Guess
 from ...own_run import with_own_random
 from .tiny import Scale as Scale  # the lesson shows the two, and has them from here
 from .tiny import Tiny as Tiny

@@ -15,11 +15,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from .... import account, data, models, outlines, work
+from .... import account, data, models, outlines
 from ....methods import lora
 from ....plots import COLOURS, bytes_text, figure, in_percent, logarithmic, plain_ticks
-from ....widgets import Choices, Explorer, Guess, Progress, Run
-from ... import records
+from ....widgets import Choices, Explorer, Progress, Run
+from ... import records, work
+from ...guess import Guess
 from ...own_run import OwnRun, own_run
 
 PLACES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")

@@ -7,9 +7,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from .... import work
 from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ticks
-from ... import records
+from ... import records, work
 from ...card import Card, show
 from . import exercises, recorded
 

@@ -4,8 +4,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ....plots import COLOURS, figure
-from ....widgets import Guess
 from ... import records
+from ...guess import Guess
 from .live import changed_answers, first_gradients
 from .picture_of_rank import explore_rank
 from .picture_of_scale import (

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from peft_teach import work
+import peft_teach as pt
+from peft_teach.course import work
 from peft_teach.errors import BadConfig
 
 
@@ -25,7 +26,7 @@ def test_a_prediction_is_committed_once(folder):
     assert work.commit("lora.rank", 8) == 8
     assert work.commit("lora.rank", 2) == 8
     assert work.committed("lora.rank") == 8
-    code = "from peft_teach import work; print(work.committed('lora.rank'))"
+    code = "from peft_teach.course import work; print(work.committed('lora.rank'))"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout == "8\n"
 
@@ -95,9 +96,30 @@ def test_only_plain_data_is_kept(folder, value):
 
 
 def test_two_kernels_at_once_lose_nothing(folder):
-    code = ("from peft_teach import work\n"
+    code = ("from peft_teach.course import work\n"
             "import sys\n"
             "for i in range(40): work.add_point('lora', {'of': sys.argv[1], 'i': i})")
     running = [subprocess.Popen([sys.executable, "-c", code, name]) for name in "ab"]
     assert [p.wait() for p in running] == [0, 0]
     assert len(work.points("lora")) == 80
+
+
+def test_a_named_guess_is_committed_with_the_first_click():
+    guess = pt.widgets.Guess("Which?", (1, 2, 4), "demo.rank")
+    assert guess.value is None
+    guess.buttons.value = 2
+    assert guess.buttons.disabled
+    assert "stands" in guess.still()[0]
+    again = pt.widgets.Guess("Which?", (1, 2, 4), "demo.rank")
+    assert (again.value, again.buttons.disabled) == (2, True)
+    again.buttons.value = 4    # as a front end that was not redrawn could
+    assert work.committed("demo.rank") == 2
+    assert pt.widgets.Guess("Which?", (1, 2), None).value is None
+
+
+def test_a_guess_is_none_until_it_is_made():
+    guess = pt.widgets.Guess("Which?", (1, 2, 4))
+    assert guess.value is None
+    guess.buttons.value = 4
+    assert guess.value == 4
+    assert guess.still()[0] == "<b>Which?</b> 1 / 2 / <b>[4]</b>"
