@@ -85,15 +85,20 @@ def about(group: str, place: str, lr: float, seed: int, **more) -> dict:
 
 def with_method(model, setting):
     """Put the setting's adapters, or LoRA, on the model."""
-    place, size = setting["place"], setting.get("size", SIZE)
-    if place == "lora":
+    if setting["place"] == "lora":
         return pt.lora.inject(model)
-    size = size if setting.keys() & {"size", "sigma"} else size_of(place)
-    model = pt.bottleneck.inject(model, replace(pictures.config_of(place), size=size))
+    config = replace(pictures.config_of(setting["place"]), size=width(setting))
+    model = pt.bottleneck.inject(model, config)
     for adapter in pt.adapters(model).values() if "sigma" in setting else ():
         for W in (adapter.A.W_down, adapter.A.W_up):
             W.data.normal_(0, setting["sigma"])
     return model
+
+
+def width(setting):
+    """Return the size of a setting's adapters: given, the course's, or the budget's."""
+    fixed = setting.keys() & {"size", "sigma"}
+    return setting.get("size", SIZE) if fixed else size_of(setting["place"])
 
 
 def run(setting, data):
@@ -118,7 +123,9 @@ def run(setting, data):
             "last_loss": round(sum(step.loss for step in steps[-20:]) / 20, 4),
             "validation_loss": round(validation.loss, 4),
             "accuracy": round((said == truth).float().mean().item(), 4),
-            "answers": recording.bits(said)}
+            "answers": recording.bits(said),
+            **({"method": "lora"} if setting["place"] == "lora" else
+               {"method": "bottleneck", "size": width(setting)})}
 
 
 def main():

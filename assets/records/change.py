@@ -91,7 +91,7 @@ def run(setting, data):
     steps = list(pt.train(model, batches, lr, groups=groups))
     row = {**setting, "lr": lr}
     if method == "subspace":
-        row |= {"step": setting.get("step", STEP), "length": round(model.z.norm().item(), 2)}
+        row |= {"step": setting.get("step", STEP), "distance": round(model.z.norm().item(), 2)}
         model = model.plain()
     else:
         parameters = sum(p.numel() for p in pt.adapter_parameters(model).values())
@@ -187,6 +187,7 @@ def main():
         if setting["method"] == "full" and setting.get("pretrained", True) and (
                 group == "update" or setting["seed"] == 0):
             name = f"{'update' if group == 'update' else 'short'} {setting['seed']}"
+            row["spectrum"] = name
             gains["truncated"][name] = truncated(model, before, tokenizer, data)
             gains["spectra"][name] = sigmas(model, before)
             if group == "update":

@@ -83,8 +83,9 @@ def run(setting, data):
     test, validation = (
         pt.evaluate(model, pt.data.batches(part, tokenizer, 64, shuffle=False)).accuracy
         for part in (data.test, data.validation))
-    return {**setting, "lr": lr, "epochs": epochs, "accuracy": round(test, 4),
-            "validation": round(validation, 4), "curve": curve, "losses": losses}
+    found = {"accuracy": round(test, 4), "validation": round(validation, 4), "curve": curve,
+             "losses": losses} | ({"pretrained": False} if method == "scratch" else {})
+    return {**setting, "lr": lr, "epochs": epochs, **found}
 
 
 def converged(setting, data):

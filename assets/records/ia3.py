@@ -79,7 +79,7 @@ def few(method: str, shots: int, seed: int, lr: float) -> dict:
 
 def tried(record: recording.Record, method: str, shots: int) -> dict[float, tuple[float, float]]:
     """Return how good each rate of a search was: more right answers, then less loss."""
-    return {row["setting"]["lr"]: (row["accuracy"], -row["loss"])
+    return {row["setting"]["lr"]: (row["accuracy"], -row["validation_loss"])
             for row in record.read().get("runs", ()) if row["group"] == "search"
             and (row["setting"]["method"], row["setting"]["shots"]) == (method, shots)}
 
@@ -170,13 +170,15 @@ def few_words(setting, data, searching):
                               epochs=EPOCHS[setting["shots"]])
     asking = words.Words(model, tokenizer)
     steps = list(pt.train(asking, batches, setting["lr"]))
-    row = {**setting, "steps": len(steps), "losses": [round(s.loss, 3) for s in steps],
+    row = {**setting, "model": "smollm2", "steps": len(steps),
+           "losses": [round(s.loss, 3) for s in steps],
            "parameters": sum(p.numel() for p in pt.adapter_parameters(model).values())}
     if searching:
         found = pt.evaluate(asking, questions(data.validation, tokenizer, VALIDATION))
-        return row | {"accuracy": round(found.accuracy, 4), "loss": round(found.loss, 4)}
+        return row | {"accuracy": round(found.accuracy, 4), "tests": VALIDATION,
+                      "validation_loss": round(found.loss, 4)}
     said, accuracy = answers(asking, questions(data.test, tokenizer, TESTS))
-    return row | {"accuracy": accuracy, "answers": recording.bits(said)}
+    return row | {"accuracy": accuracy, "tests": TESTS, "answers": recording.bits(said)}
 
 
 def by_hand(setting, data):
@@ -237,8 +239,9 @@ def with_vectors(setting, data):
     batches = pt.data.batches(data.train[:4000], tokenizer, 16, seed=setting["seed"])
     steps = list(pt.train(model, batches, 1e-2))
     _, accuracy = answers(model, pt.data.batches(data.test, tokenizer, 64))
-    return {**setting, "lr": 1e-2, "steps": len(steps), "accuracy": accuracy,
-            "losses": [round(s.loss, 3) for s in steps], "moved": moved(model)}, model
+    return {**setting, "model": "minilm", "lr": 1e-2, "steps": len(steps), "accuracy": accuracy,
+            "tests": len(data.test), "losses": [round(s.loss, 3) for s in steps],
+            "moved": moved(model)}, model
 
 
 def stored(model):

@@ -253,6 +253,7 @@ def main():
                 firsts[name] = pt.spectra.updates(model, before)
             stands = record.read().get("spectra", {}).get(name, {})
             other = functools.partial(first_update, compared_with(name))
+            row["spectrum"] = name
             gains = {"spectra": {name: spectrum(model, before, other, stands)}}
             if name.isdigit():
                 gains["cut"] = {name: cut(model, before, data)}

@@ -39,6 +39,7 @@ SIZES = {"minilm": {"steps": 120, "batch": 16, "tests": 1000},
          "smollm2": {"steps": 40, "batch": 4, "tests": 100}}
 SHORT = 16                                # words of a review for SmolLM2
 AS_LARGE = 240                            # vectors of a prompt: 20 keys and values in six layers
+METHODS = {"gate": "gated prefix", "frozen": "head", "bound": "none", "prompt": "prompt"}
 LOOKED = 50                               # reviews whose λ is looked at
 
 
@@ -233,7 +234,9 @@ def main():
 
     def make(about):
         group, setting = about["group"], about["setting"]
-        return bound(setting, data) if group == "bound" else run(setting, group, data), {}
+        row = bound(setting, data) if group == "bound" else run(setting, group, data)
+        method = "head" if setting.get("length") == 0 else METHODS.get(group, "prefix")
+        return row | {"method": method, "tests": SIZES[setting["model"]]["tests"]}, {}
 
     record.make([{"group": group, "setting": setting} for group, setting in settings()], make)
 

@@ -100,7 +100,8 @@ def soft(setting, task):
     """Put vectors before SmolLM2, train and test them; return the row, and what parts gain."""
     pt.seed(setting["seed"])
     start = setting["start"]
-    config = pt.prompt.Config(setting.get("length", LENGTH), start=start, words={
+    length = setting.get("length", LENGTH)
+    config = pt.prompt.Config(length, start=start, words={
         "text": (START,), "labels": reading.WORDS}.get(start, ()))
     task.model = pt.prompt.inject(task.model, config, task.tokenizer)
     P = task.model.model.P
@@ -113,7 +114,7 @@ def soft(setting, task):
         losses.append(round(step.loss, 3))
         if step.index + 1 in LOOKS:
             way.append(P.detach().clone())
-    row = {"lr": rate, "losses": losses, **task.test(),
+    row = {"method": "prompt", "length": length, "lr": rate, "losses": losses, **task.test(),
            "moved": round(((P - first).norm() / first.norm()).item(), 3)}
     gains = {}
     if start in SNAPS and setting == {"model": "smollm2", "start": start, "seed": 0}:
@@ -194,9 +195,9 @@ def main():
         group, setting = about["group"], about["setting"]
         task = task or Words(data)
         if group == "written":
-            return task.test(setting["text"]), {}
+            return {"method": "none"} | task.test(setting["text"]), {}
         if group == "threshold":
-            return threshold(setting, task), {}
+            return {"method": "none"} | threshold(setting, task), {}
         return soft(setting, task)
 
     wanted = [{"group": group, "setting": setting} for group, setting in settings()]

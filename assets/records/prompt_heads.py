@@ -12,7 +12,8 @@ reviews. What is changed:
     head   "new", learned with the prompt; "trained" to its end before and frozen then: on MiniLM
            the head of `full.py` (4,000 reviews, no penalty), on SmolLM2 one of 256 reviews, at the
            place of the answer; the prompt learns from reviews that this head has not seen
-    read   what MiniLM's head reads: "cls", or "first", the first vector of the prompt
+    read   what MiniLM's head reads: "cls", or "first", the first vector of the prompt; SmolLM2's
+           reads the place of the "answer"
     start  "random" in ±0.5, or "text", an instruction
 
 The rows with `"length": 0` have the trained head and no prompt.
@@ -191,8 +192,14 @@ def main():
         "start": START, "torch": torch.__version__}, options.again)
     on = {"minilm": on_minilm, "smollm2": on_smollm2}
     wanted = [{"group": group, "setting": setting} for group, setting in settings()]
-    record.make(wanted,
-                lambda about: (on[about["group"]](about["setting"], data), {}))
+
+    def make(about):
+        model, setting = about["group"], about["setting"]
+        return on[model](setting, data) | {
+            "model": model, "method": "prompt" if setting["length"] else "head",
+            "read": setting.get("read", "answer"), "tests": record.setting[model]["tests"]}, {}
+
+    record.make(wanted, make)
 
 
 if __name__ == "__main__":

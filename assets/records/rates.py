@@ -59,6 +59,7 @@ def run(setting, data):
     model = getattr(pt, method).inject(model)
     steps = list(pt.train(model, batches, setting.get("lr")))
     return {**setting, "steps": len(steps), "lr": max(step.lr for step in steps),
+            "tests": TESTS[name],
             "accuracy": round(accuracy(name, model, tokenizer, data.test), 4),
             "losses": [round(step.loss, 3) for step in steps]}
 

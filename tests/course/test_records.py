@@ -1,9 +1,14 @@
 """The records: whole, made by their scripts, and of the data as they are now."""
 
 import json
+import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
+from statistics import mean, stdev
 
+import pandas as pd
 import pytest
 import torch
 
@@ -11,6 +16,9 @@ import peft_teach as pt
 from peft_teach.course import reading, records
 
 SCRIPTS = Path(__file__).parents[2] / "assets/records"
+TRAINED = ("adapters", "change", "full", "ia3", "lora", "prefix", "prompt", "prompt_heads", "rates")
+# What a row has besides that is no column: more than one number or name.
+LARGER = {"setting", "losses", "answers", "curve", "tried", "shares", "cls", "put_back", "moved"}
 
 
 @pytest.fixture(scope="module")
@@ -217,8 +225,148 @@ def test_few_sentences_were_learned_at_the_best_rate_of_a_search_on_another_draw
     searched = records.select(record, group="search")
     assert {row["seed"] for row in searched} == {3}
     for row in records.select(record, group="few"):
-        found = {other["lr"]: (other["accuracy"], -other["loss"]) for other in searched
+        found = {other["lr"]: (other["accuracy"], -other["validation_loss"]) for other in searched
                  if (other["method"], other["shots"]) == (row["method"], row["shots"])}
         assert row["lr"] == max(found, key=found.get)
         assert min(found) < row["lr"] < max(found)
         assert row["seed"] in (0, 1, 2)
+
+
+def documented():
+    """Return the columns of the docstring's table, and which of them a run may lack."""
+    table = re.findall(r"^    ((?:\w+\??(?:, )?)+)(?:  |$)", records.__doc__, re.M)
+    names = [name for row in table for name in row.split(", ")]
+    return [name.rstrip("?") for name in names], {n.rstrip("?") for n in names if n.endswith("?")}
+
+
+def test_every_column_is_documented_in_its_order():
+    names, lacking = documented()
+    assert names == list(records.DTYPES)
+    assert lacking == {n for n, dtype in records.DTYPES.items() if dtype in ("Int64", "Float64")}
+    assert set(names) == {name for record in TRAINED for name in records.load(record).runs}
+
+
+def test_all_records_of_trained_runs_are_tried():
+    assert set(TRAINED) == {file.stem for file in SCRIPTS.glob("*.json") if any(
+        "accuracy" in row for row in records.load(file.stem).get("runs", ()))}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_runs_are_a_frame_with_a_row_for_each_run(name):
+    record = records.load(name)
+    rows = {id: row for id, row in enumerate(record["runs"]) if "accuracy" in row}
+    assert list(record.runs.index) == list(rows)
+    assert record.runs.index.name == "id"
+    for id, row in rows.items():
+        run = record.runs.loc[id]
+        for field, value in (row["setting"] | row).items():
+            if field in ("targets", "layers"):
+                places = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
+                everything = value is None or value == list(places)
+                assert run[field] == ("all" if everything else "+".join(map(str, value)))
+            elif field not in LARGER or (name, field) == ("prompt", "moved"):
+                assert run[field] == (str(value) if field == "pooler" else value), (id, field)
+        assert record.losses.get(id) == row.get("losses")
+        assert "losses" not in row or run["steps"] == len(row["losses"])
+        assert "answers" not in row or run["tests"] == len(row["answers"])
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_columns_have_one_dtype_and_grouping_drops_no_run(name):
+    runs = records.load(name).runs
+    for column in runs:
+        wanted, values = records.DTYPES[column], runs[column]
+        assert pd.api.types.is_string_dtype(values) if wanted == "str" else values.dtype == wanted
+        assert wanted == "str" or values.notna().any()
+        assert values.map(hash).notna().all()
+    settings = list(runs.columns[:list(runs.columns).index("tests") + 1])
+    for about, group in runs.groupby(["group", "model", "method"]):
+        known = [column for column in settings if group[column].notna().any()]
+        assert group.groupby(known).size().sum() == len(group), about
+    always = [c for c in settings if records.DTYPES[c] not in ("Int64", "Float64")]
+    assert runs.groupby(always).size().sum() == len(runs)
+
+
+def test_what_a_run_does_not_say_is_its_methods_default():
+    for column in ("dropout", "rank_stabilized"):
+        assert records.DEFAULTS[column] == getattr(pt.lora.Config(), column)
+    for method in (pt.prompt, pt.prefix):
+        name = method.__name__.rpartition(".")[2]
+        assert records.OF_METHOD[name]["start"] == method.Config().start
+    assert records.DEFAULTS["pool"] == records.DEFAULTS["read"] == pt.prompt.Config().pool
+
+
+def test_a_frame_gives_the_means_that_the_rows_give(record):
+    found = record.runs.query("group == 'ranks'").groupby("rank").accuracy.agg(
+        ["mean", "std", "count"])
+    assert list(found.index) == [1, 2, 4, 8, 16, 64]
+    for rank, told in found.iterrows():
+        values = [row["accuracy"] for row in records.select(record, group="ranks", rank=rank)]
+        assert tuple(told) == pytest.approx((mean(values), stdev(values), len(values)))
+
+
+def test_curves_and_spectra_are_found_by_the_runs_id(record, change):
+    id, = record.runs.query("group == 'ranks' and rank == 8 and seed == 0").index
+    assert record.spectra[id] == record["spectra"]["8"]
+    assert len(record.losses[id]) == 250
+    assert len(record.spectra) == len(record["spectra"]) - 1    # that of the weights
+    for id, spectrum in record.spectra.items():
+        rank = record.runs["rank"][id]
+        sigmas = [len(matrix["sigma"]) for matrix in spectrum.values()]
+        assert all(n > 64 for n in sigmas) if pd.isna(rank) else set(sigmas) == {rank}
+    for id, spectrum in change.spectra.items():
+        run = change.runs.loc[id]
+        assert change["spectra"][run.spectrum] == spectrum
+        assert change["truncated"][run.spectrum]["kept"]["384"] == pytest.approx(
+            run.accuracy, abs=0.002)
+
+
+def test_a_table_tells_means_and_deviations_as_text():
+    runs = pd.DataFrame({"rank": [8, 1, 8, 2], "lr": [0.1, 0.1, 0.1, 0.3],
+                         "accuracy": [0.79, 0.7, 0.81, 0.6], "gain": [0.9, 0.5, 1.0, 0.25]})
+    runs["seed"] = pd.array([0, 0, None, 0], dtype="Int64")
+    assert records.table(runs, "rank").reset_index().values.tolist() == [
+        [1, "70.0 %", 1], [2, "60.0 %", 1], [8, "80.0 ± 1.4 %", 2]]
+    both = records.table(runs, ["rank", "lr"], "accuracy", "gain")
+    assert list(both.columns) == ["accuracy", "gain", "runs"]
+    assert both.loc[(8, 0.1)].tolist() == ["80.0 ± 1.4 %", "95.0 ± 7.1 %", 2]
+    assert records.table(runs, "seed")["runs"].sum() == len(runs)    # no seed is a group, too
+
+
+def test_the_same_table_is_the_same_page_each_time(record):
+    def page():
+        return records.table(records.load("lora").runs, ["group", "rank"])._repr_html_()
+
+    assert page() == page()
+    assert " id=" not in page()
+    assert "62.6 ± 6.8 %" in page()
+
+
+def test_gain_and_standard_error_take_columns(record):
+    runs = record.runs
+    for of_column, of_number in (
+            (records.gain(runs["accuracy"]), [records.gain(a) for a in runs["accuracy"]]),
+            (records.standard_error(runs["accuracy"], runs["tests"]),
+             [records.standard_error(a, 2563) for a in runs["accuracy"]])):
+        assert list(of_column) == pytest.approx(of_number)
+
+
+def test_rows_without_an_accuracy_are_no_runs():
+    for name in ("benchmark", "grading", "outlines"):
+        with pytest.raises(pt.errors.PeftTeachError, match="json_normalize"):
+            records.load(name).runs  # noqa: B018
+        assert len(pd.json_normalize(records.load(name)["runs"])) == len(records.load(name)["runs"])
+
+
+def test_pandas_is_imported_when_runs_are_first_asked_for():
+    done = subprocess.run([sys.executable, "-c", """
+import sys
+import peft_teach as pt
+import peft_teach.course.build, peft_teach.course.cli, peft_teach.course.grade
+record = pt.course.records.load("lora")
+record["runs"], record.losses, record.spectra, pt.course.records.gain(0.8)
+assert "pandas" not in sys.modules
+record.runs
+assert "pandas" in sys.modules
+"""], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
