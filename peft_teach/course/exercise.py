@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from ..errors import NotAttempted, TrainingStopped
 
@@ -40,6 +41,7 @@ OBJECTIONS = {          # mistakes that torch and NumPy name by an error: words 
         "same dtype|expected scalar type",
         "Two dtypes meet that torch does not mix: print the .dtype of each on the line before."),
 }
+EVERY_ITEM = CollectionCheckStrategy.ALL_ITEMS
 LONGEST_LINE = 200       # characters of an error's text
 LONGEST_TRACEBACK = 200  # lines; only an endless recursion is longer, and it repeats itself
 
@@ -73,6 +75,9 @@ class Exercise:
     judge: Callable[[Any, Any], Verdict]    # judge(case, outputs), which accepts any outputs
     mistakes: Mapping[str, str]             # name -> message: wrong outcomes that judge recognises
     hints: tuple[str, ...]                  # three, each saying more than the one before
+    # What `run` gives, as a type: `judge.report` makes one. It is validated before `judge` sees it,
+    # since the grader's outputs come from a process that the learner's code may have changed.
+    returns: Any = Any
     # "code": functions and classes, a test that the learner writes among them; "value": plain data,
     # such as a number, a table, a setting, or two of them.
     answer: str = CODE
@@ -192,6 +197,11 @@ def attempt(exercise: Exercise, obj: Any, case: Any, index: int) -> tuple[Any, R
 
 def judged(exercise: Exercise, case: Any, outputs: Any, index: int) -> Result:
     """What the exercise's judge says of the outputs of one case, whatever they are."""
+    try:
+        check_type(outputs, exercise.returns, collection_check_strategy=EVERY_ITEM)
+    except TypeCheckError as error:
+        return Result(WRONG, f"What came back is not the check's report: {_text(error)}.",
+                      case=index)
     try:
         with torch.no_grad():
             verdict = exercise.judge(case, outputs)

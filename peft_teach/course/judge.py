@@ -1,9 +1,12 @@
 """What the judges of all lessons say in the same words."""
 
+import functools
+import itertools
 import math
+import operator
 from collections.abc import Mapping
 from numbers import Integral
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -13,6 +16,20 @@ from .exercise import Verdict
 
 NO_RETURN = "It gave None. Is a `return` missing?"
 HALF = 3e-2    # the tolerance of 16-bit floats
+
+
+def report(**kinds: Any) -> Any:
+    """What `run` gives, declared: a dict with an entry for each name, each of its kind.
+
+    For what the learner's own code gave the kind is `Any`: a judge names it by `named`.
+    """
+    return TypedDict("report", kinds)
+
+
+def stages(*parts: Mapping[str, Any]) -> Any:
+    """A report that may end early, where the rest cannot be tried: each stage adds its entries."""
+    whole = itertools.accumulate(map(dict, parts), operator.or_)
+    return functools.reduce(operator.or_, (report(**kinds) for kinds in whole))
 
 
 def strange(seen: Any, *needed: str, **kinds: type | tuple[type, ...]) -> Verdict | None:

@@ -14,7 +14,7 @@ from .card import Card, show
 from .exercise import is_examined
 from .lessons import all_exercises, find
 from .library import FILE, Library, read
-from .trial import PASSES, outcome
+from .mutants import ACCEPTED, outcome
 
 
 def mine(*ids: str) -> Any:
@@ -52,7 +52,7 @@ def audit(**theirs: Any) -> None:
             pieces = _Pieces(library, theirs)
             said = outcome(test[0], *exercise.arguments(pieces))
             rows.append((*exercise.names, ", ".join(pieces.told),
-                         "holds" if said is PASSES else f"objects: {said}"))
+                         "holds" if said is ACCEPTED else f"objects: {said}"))
     if len(rows) == 1:
         show(Card("audit", paragraphs=(f"No test of yours stands in {FILE} yet.",)))
         return

@@ -4,7 +4,7 @@
                ──> called again ──> called in eval mode
 
 Where something is found after which the rest cannot be tried, the report ends there; the questions
-of `adapter_judge` come in the same order and end there as well.
+of `adapter_judge` come in the same order and end there as well. `REPORT` declares the stages.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +16,19 @@ from torch import Tensor, nn
 from ..core import Adapter
 from ..errors import NotAttempted
 from .judge import named
+
+Tensors, Flags = dict[str, Tensor], dict[str, bool]
+REPORT = (
+    {"type": str, "is_adapter": bool},
+    {"holds_base": bool, "trains": Flags, "shapes": dict[str, tuple[int, ...]],
+     "dtypes": dict[str, str], "buffers": list[str]},
+    {"start": Any, "base_after": Tensors, "inputs_after": Tensors},
+    {"start_own": Tensors, "attributes": dict[str, Any]},
+    {"y": Any},
+    {"grads": dict[str, Tensor | None], "input_grads": dict[str, Tensor | None], "again": Any,
+     "eval": Any},
+)
+FORWARD_LEFT = REPORT[0] | REPORT[1] | {"forward_left": bool}    # the stub's `forward` stands
 
 
 def observe(make: Callable[[nn.Module], Any], base: nn.Module, inputs: Mapping[str, Tensor],
@@ -44,10 +57,10 @@ def observe(make: Callable[[nn.Module], Any], base: nn.Module, inputs: Mapping[s
         start = layer(*given.values())
     except NotAttempted:
         return seen | {"forward_left": True}
-    seen |= {"gave": named(start), "base_after": _state(base), "inputs_after": given}
+    seen |= {"start": _detached(start), "base_after": _state(base), "inputs_after": given}
     if not isinstance(start, Tensor) or not _same(given, inputs):
         return seen
-    seen |= {"start": start.detach().clone(), "start_own": start_own,
+    seen |= {"start_own": start_own,
              "attributes": {name: _number(getattr(layer, name, None)) for name in attributes}}
 
     with torch.no_grad():
@@ -56,12 +69,10 @@ def observe(make: Callable[[nn.Module], Any], base: nn.Module, inputs: Mapping[s
     leaves = as_leaves(inputs)
     given = {name: leaf.clone() for name, leaf in leaves.items()}    # torch guards a leaf itself
     y = layer(*given.values())
-    seen |= {"gave": named(y), "base_after": _state(base), "inputs_after": _copied(given)}
-    if not isinstance(y, Tensor):
+    seen |= {"y": _detached(y), "base_after": _state(base), "inputs_after": _copied(given)}
+    if not isinstance(y, Tensor) or not _same(seen["base_after"], before) or not _same(
+            seen["inputs_after"], inputs):    # a backward pass would raise
         return seen
-    seen |= {"y": y.detach().clone()}
-    if not _same(seen["base_after"], before) or not _same(seen["inputs_after"], inputs):
-        return seen    # a backward pass would raise
     if y.requires_grad:
         loss(y).backward()
     seen |= {"grads": {name: p.grad for name, p in parameters.items()},
@@ -70,7 +81,7 @@ def observe(make: Callable[[nn.Module], Any], base: nn.Module, inputs: Mapping[s
     with torch.no_grad():
         again = layer(*_copied(inputs).values())
         evaluated = layer.eval()(*_copied(inputs).values())
-    return seen | {"again": _tensor(again), "eval": _tensor(evaluated), "trains": _trains(base),
+    return seen | {"again": _detached(again), "eval": _detached(evaluated), "trains": _trains(base),
                    "base_after": _state(base)}
 
 
@@ -101,8 +112,9 @@ def _trains(module: nn.Module) -> dict[str, bool]:
     return {name: p.requires_grad for name, p in module.named_parameters()}
 
 
-def _tensor(value: Any) -> Tensor | None:
-    return value.detach().clone() if isinstance(value, Tensor) else None
+def _detached(value: Any) -> Any:
+    """Return a copy of a tensor; all else as it is, for the judge to name."""
+    return value.detach().clone() if isinstance(value, Tensor) else value
 
 
 def _number(value: Any) -> Any:

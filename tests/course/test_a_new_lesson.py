@@ -31,7 +31,8 @@ WRONG = {
     "kinds.rank": ("max(smaller)", "len(smaller) + 1", "Nothing is saved"),
     "kinds.settings": ('{"lr": 2e-3}', '{"lr": 2e-3, "rank": 9}', "They differ in 2 things"),
     "kinds.law": ("    assert double(-1) == -2\n", "",
-                  "Caught 3 of 4, accused 0 of 3. Let through: one that forgets the sign."),
+                  "It rejects 3 of 4 broken versions, and 0 of 3 right ones. "
+                  "Accepted though broken: one that forgets the sign."),
 }
 
 

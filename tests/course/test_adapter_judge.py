@@ -26,6 +26,7 @@ def exercise(method, cases, **mistakes):
     return Exercise(
         id="test.adapter", lesson="99", names=(method.name,), points=1, minutes=1, difficulty=1,
         reference="math:pi", cases=lambda seed: cases, run=method.run, judge=method.judge,
+        returns=method.returns(),
         mistakes=MISTAKES | mistakes, hints=("", "", ""))
 
 

@@ -1,14 +1,16 @@
-"""What all judges say in the same words: of counts, and of sizes that do not fit."""
+"""What all judges say in the same words: of counts, of sizes that do not fit, of reports."""
 
+import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from peft_teach.course.exercise import OBJECTIONS, WRONG, Exercise, Verdict, examine
+from peft_teach.course.exercise import OBJECTIONS, WRONG, Exercise, Verdict, examine, judged
 from peft_teach.course.grade.plain import from_bytes, to_bytes
-from peft_teach.course.judge import judged_count, named, plain, whole
+from peft_teach.course.judge import judged_count, named, plain, stages, whole
 from peft_teach.course.lessons import find
 
 
@@ -91,3 +93,21 @@ def test_shapes_that_do_not_fit_are_told_in_any_exercise(slip):
     assert ": " in result.found
     assert result.message == f"{result.found} {OBJECTIONS['misfit'][1]}"
     assert result.mistake is None
+
+
+# ── what an exercise declares of its reports ─────────────────────────────────────────────────
+
+MADE, CALLED = {"name": str}, {"found": Any, "moved": dict[str, bool]}
+
+
+@pytest.mark.parametrize(("seen", "fits"), [
+    ({"name": "a"}, True), ({"name": "a", "found": None, "moved": {}}, True),
+    ({"name": "a", "found": object(), "moved": {"A": True}}, True), ({}, False), (None, False),
+    ({"name": 1}, False), ({"name": "a", "found": 1}, False), ({"name": "a", "more": 1}, False),
+    ({"name": "a", "found": 1, "moved": {"A": 1}}, False)], ids=repr)
+def test_a_report_ends_after_a_stage_and_what_the_learner_gave_is_anything(seen, fits):
+    exercise = dataclasses.replace(find("lora.count"), returns=stages(MADE, CALLED),
+                                   judge=lambda case, seen: Verdict(True))
+    result = judged(exercise, None, seen, 0)
+    assert result.passed == fits
+    assert fits or "not the check's report" in result.message

@@ -14,11 +14,11 @@ from demo_course import LESSON_99, demo, exercises, notebook, tree, write  # noq
 from peft_teach.course import learner, require
 from peft_teach.course.build.notebooks import build, make
 from peft_teach.course.build.source import stub_of
-from peft_teach.course.exercise import Verdict, examine
+from peft_teach.course.exercise import Verdict, examine, judged
 from peft_teach.course.grade.cells import Code
 from peft_teach.course.grade.extract import definitions
 from peft_teach.course.grade.notebook import Cell
-from peft_teach.course.trial import MISTAKES, outcomes, score
+from peft_teach.course.mutants import MISTAKES, outcomes, score
 from peft_teach.errors import NotAttempted, PeftTeachError, TrainingStopped
 
 
@@ -209,7 +209,7 @@ def test_a_value_that_is_not_there():
     assert "write the value itself" in value_of("largest_rank = pt.evaluate(model).accuracy", CHECK)
 
 
-# ── a test on trial ──────────────────────────────────────────────────────────────────────────
+# ── a test, and mutants ─────────────────────────────────────────────────────────────────────────
 
 RIGHT = {"doubles": lambda x: 2 * x, "adds": lambda x: x + x}
 BROKEN = {"squares": lambda x: x * x, "gives it back": lambda x: x}
@@ -223,8 +223,12 @@ def good(double):
     assert double(3) == 6, "three"
 
 
-def test_all_caught_and_none_accused_passes():
-    assert tried(good) == Verdict(True, "Caught 2 of 2, accused 0 of 2.")
+def told(caught, wronged):
+    return f"It rejects {caught} of 2 broken versions, and {wronged} of 2 right ones."
+
+
+def test_no_survivor_and_no_false_positive_passes():
+    assert tried(good) == Verdict(True, told(2, 0))
     assert outcomes(good, RIGHT | BROKEN, 0) == {
         "doubles": None, "adds": None, "squares": "AssertionError: three",
         "gives it back": "AssertionError: three"}
@@ -245,16 +249,15 @@ def backwards(double):
 
 
 @pytest.mark.parametrize(("test", "mistake", "told"), [
-    (weak, "let_through", "Caught 1 of 2, accused 0 of 2. Let through: one that squares."),
-    (lambda double: None, "let_through",
-     "Caught 0 of 2, accused 0 of 2. Let through: one that squares."),
-    (picky, "objects_to_all", "Caught 2 of 2, accused 2 of 2. Accused: one that doubles "
-                              "(AssertionError: no)."),
+    (weak, "let_through", f"{told(1, 0)} Accepted though broken: one that squares."),
+    (lambda double: None, "let_through", f"{told(0, 0)} Accepted though broken: one that squares."),
+    (picky, "objects_to_all",
+     f"{told(2, 2)} Rejected though right: one that doubles (AssertionError: no)."),
     (lambda double: doubel(3), "objects_to_all",  # noqa: F821
-     "Caught 2 of 2, accused 2 of 2. Accused: one that doubles "
+     f"{told(2, 2)} Rejected though right: one that doubles "
      "(NameError: name 'doubel' is not defined)."),
-    (backwards, "accused", "Caught 0 of 2, accused 2 of 2. Accused: one that doubles "
-                           "(AssertionError)."),
+    (backwards, "accused",
+     f"{told(0, 2)} Rejected though right: one that doubles (AssertionError)."),
     (lambda double: double(3) == 6, "returned_bool", "It returned True."),
     (lambda double: np.bool_(double(3) == 6), "returned_bool", "It returned True."),
     (lambda double: torch.tensor(double(3)) == 6, "returned_bool", "It returned True."),
@@ -320,14 +323,15 @@ def test_a_test_that_looks_behind_the_wrapper_is_flagged():
 @pytest.mark.parametrize("answers", [
     None, 3, [], {}, {"doubles": None}, dict.fromkeys(RIGHT | BROKEN, 1),
     {name: [] for name in RIGHT | BROKEN}, dict.fromkeys(RIGHT | BROKEN, torch.zeros(2))])
-def test_a_score_takes_anything(answers):
-    assert not score(answers, RIGHT, BROKEN).passed
+def test_a_report_may_be_anything(answers):
+    exercise = exercises.find("kinds.law")
+    assert judged(exercise, exercise.cases(0)[0], answers, 0).state == "wrong"
 
 
-def test_the_demo_lesson_says_what_was_let_through():
+def test_the_demo_lesson_names_a_survivor():
     def blind(double):
         assert double(3) == 6
 
     result = found("kinds.law", blind)
-    assert result.found == ("Caught 3 of 4, accused 0 of 3. Let through: one that forgets the "
-                            "sign.")
+    assert result.found == ("It rejects 3 of 4 broken versions, and 0 of 3 right ones. "
+                            "Accepted though broken: one that forgets the sign.")

@@ -1,8 +1,8 @@
 """Answers to every exercise, right and wrong, as learners write them: a file a lesson.
 
     RIGHT = {"inside.linear": {"two parts": text, …}}      by style; all of them pass
-    WRONG = {"inside.linear": {"no_bias": text, …}}        by the mistake that each makes; a tuple
-                                                           of texts where it is made in several ways
+    WRONG = {"inside.linear": {"no_bias": text, …}}        by the mistake that each makes, or ""
+                                                           where it has no name; several in a tuple
     BEYOND = {"inside.linear": text}                       what only the further cases find
 
 A text is what would stand in a cell of the notebook, so that the tests of the checks, of the grader

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...exercise import Exercise, Verdict
 from ...judge import rejected, strange
-from ...trial import MISTAKES, accused, let_through, outcomes, score
+from ...mutants import MISTAKES, false_positives, outcomes, score, survivors
 
 WIDTH, SIZE, BOUND = 384, 8, 0.1    # as wide as MiniLM: 10,000 random u do not find one direction
 TENSORS = ("W_down", "b_down", "W_up", "b_up")      # in the order of `narrow`
@@ -132,11 +132,11 @@ def judge_near(case: dict, seen) -> Verdict:
     if odd := strange(seen, "answers", answers=dict):
         return odd
     verdict = score(seen["answers"], RIGHT, BROKEN)
-    if verdict.mistake == "accused" and accused(
+    if verdict.mistake == "accused" and false_positives(
             seen["answers"], RIGHT) == ["starts at exactly zero, by W_up"]:
         return rejected("silent_accused", verdict.message)
     if verdict.mistake == "let_through":
-        first, *_ = let_through(seen["answers"], BROKEN)
+        first, *_ = survivors(seen["answers"], BROKEN)
         return rejected(SLIPS.get(first, "let_through"), verdict.message)
     return verdict
 

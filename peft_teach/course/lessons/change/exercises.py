@@ -517,14 +517,6 @@ def run_bitfit(BiasAdapter: Any, case: dict) -> dict[str, Any]:
     return seen
 
 
-def judge_bitfit(case: dict, seen: Any) -> Verdict:
-    """Ask what every adapter is asked, with what was seen beyond that."""
-    whole_report = isinstance(seen, dict) and "again" in seen
-    if odd := strange(seen, *(["to_the_bit"] if whole_report else ()), to_the_bit=bool):
-        return odd
-    return BITFIT_METHOD.judge(case, seen)
-
-
 BITFIT_MISTAKES = MISTAKES | {
     "shapes": "b has one number for each output feature: as many as base.bias.",
     "copied": "That is the base's bias, which is in base(x) already: b starts at zero.",
@@ -545,7 +537,8 @@ BITFIT_MISTAKES = MISTAKES | {
 BITFIT = Exercise(
     id="change.bitfit", lesson="02", names=("BiasAdapter",), points=1, minutes=5, difficulty=1,
     reference="peft_teach.methods.bitfit:BiasAdapter",
-    cases=bitfit_cases, run=run_bitfit, judge=judge_bitfit, mistakes=BITFIT_MISTAKES,
+    cases=bitfit_cases, run=run_bitfit, judge=BITFIT_METHOD.judge,
+    returns=BITFIT_METHOD.returns(to_the_bit=bool), mistakes=BITFIT_MISTAKES,
     hints=("What is registered with nn.Parameter, outside of the base, is trained: one vector.",
            "It has an entry for each output, as the base's own bias has, and starts so that "
            "nothing is changed.",

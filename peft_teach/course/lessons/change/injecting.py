@@ -10,7 +10,7 @@ from .... import models
 from ....core import Adapter, adapters, plain_name
 from ...exercise import Exercise, Verdict
 from ...judge import NO_RETURN, named, rejected, strange
-from ...trial import MISTAKES, accused, let_through, outcomes, score
+from ...mutants import MISTAKES, false_positives, outcomes, score, survivors
 from .tiny import Affine, Scale, Tiny
 from .versions import BROKEN, BY_ERROR, RIGHT
 
@@ -395,7 +395,7 @@ def judge_holds(case: dict, seen) -> Verdict:
         return odd
     verdict = score(seen["answers"], RIGHT, BROKEN)
     if verdict.mistake == "accused":
-        wronged = set(accused(seen["answers"], RIGHT))
+        wronged = set(false_positives(seen["answers"], RIGHT))
         special = "one_kind" if wronged in BY_ERROR else "argument" if wronged == {
             "returns a copy"} else "accused"
         return rejected(special, verdict.message)
@@ -404,7 +404,7 @@ def judge_holds(case: dict, seen) -> Verdict:
                    "alone" if "alone" in seen["asked"] else "let_through")
         return rejected(special, verdict.message)
     if verdict.mistake == "let_through" and len(
-            missed := let_through(seen["answers"], BROKEN)) == 1:
+            missed := survivors(seen["answers"], BROKEN)) == 1:
         return rejected(SLIPS.get(missed[0], "let_through"), verdict.message)
     return verdict
 

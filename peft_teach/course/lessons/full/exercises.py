@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from .... import models
-from ... import trial
+from ... import mutants
 from ...exercise import VALUE, Exercise, Verdict
-from ...judge import NO_RETURN, named, not_whole, plain, rejected, strange, whole
-from ...trial import PASSES, outcomes, score
+from ...judge import NO_RETURN, named, not_whole, plain, rejected, report, strange, whole
+from ...mutants import ACCEPTED, outcomes, score
 from . import sick, versions
 from .small import Classifier, batches_of, cached
 
@@ -758,8 +758,6 @@ def run_frozen(frozen_stays, case: dict) -> dict[str, Any]:
 
 
 def judge_frozen(case: dict, answers) -> Verdict:
-    if odd := strange(answers, "calls", calls=list):
-        return odd
     if often := [len(given) for given in answers["calls"] if len(given) > 1]:
         return rejected("not_once", f"It called the training {often[0]} times.")
     verdict = score(answers, versions.RIGHT | versions.FREE, versions.BROKEN)
@@ -768,7 +766,7 @@ def judge_frozen(case: dict, answers) -> Verdict:
         return rejected("another_model", verdict.message)
     if verdict.mistake != "let_through":
         return verdict
-    passed = {name for name in versions.BROKEN if answers[name] is PASSES}
+    passed = {name for name in versions.BROKEN if answers[name] is ACCEPTED}
     if passed == set(versions.IN_PLACE):
         return rejected("no_copy", verdict.message)
     if passed == {next(iter(versions.BROKEN))}:
@@ -776,7 +774,7 @@ def judge_frozen(case: dict, answers) -> Verdict:
     return verdict
 
 
-FROZEN_MISTAKES = trial.MISTAKES | {
+FROZEN_MISTAKES = mutants.MISTAKES | {
     "no_copy": "It catches only what is a new tensor. Then `before` is no copy: a parameter, its "
                ".data and its .detach() all show what stands in memory now. .clone() copies.",
     "tolerance": "What is frozen is not computed anew, so nothing is rounded: it is the same to "
@@ -791,6 +789,8 @@ FROZEN = Exercise(
     id="full.frozen_stays", lesson="01", names=("frozen_stays",), points=3, minutes=10,
     difficulty=2, reference="peft_teach.course.lessons.full.exercises:frozen_stays",
     cases=frozen_cases, run=run_frozen, judge=judge_frozen, mistakes=FROZEN_MISTAKES,
+    returns=report(calls=list[list[bool]], **dict.fromkeys(
+        versions.RIGHT | versions.FREE | versions.BROKEN, mutants.Outcome)),
     arguments=lambda pieces: (_trained_by(pieces["step"]), _headed_by(pieces["head_only"])),
     hints=("It takes a photograph before and one after. Of what, and when is it decided what is "
            "frozen?",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ... import records, trial
+from ... import mutants, records
 from ...adapter_judge import MISTAKES, Method, frozen_linear
 from ...exercise import VALUE, Exercise, Verdict
 from ...judge import NO_RETURN, close, difference, named, plain, rejected, strange
@@ -185,7 +185,8 @@ def run_layer(gains: Any, case: Mapping) -> dict[str, Any]:
         return made[-1]
 
     seen = LAYER_METHOD.run(kept, case)
-    return seen | {"side": str(getattr(made[0], "side", "nothing"))[:40]}
+    whole = {"side": str(getattr(made[0], "side", "nothing"))[:40]} if "again" in seen else {}
+    return seen | whole
 
 
 def judge_layer(case: Mapping, seen: Any) -> Verdict:
@@ -201,7 +202,8 @@ LAYER = Exercise(
     id="ia3.layer", lesson="06", names=("Gains",), points=2, minutes=6, difficulty=1,
     reference=f"{HERE}.gains:Gains",
     equivalents=("peft_teach.methods.ia3:IA3Linear",),
-    cases=linear_cases, run=run_layer, judge=judge_layer, mistakes=MISTAKES | {
+    cases=linear_cases, run=run_layer, judge=judge_layer,
+    returns=LAYER_METHOD.returns(side=str), mistakes=MISTAKES | {
         "side_lost": "Who folds the layer later must know which side l is on: keep it as "
                      "self.side.",
         "shapes": "l has one entry a feature: of the output where side is \"output\", of the input "
@@ -396,20 +398,16 @@ MERGE = Exercise(
 # ── ia3.holds ────────────────────────────────────────────────────────────────────────────────
 
 
-def run_holds(fold_holds, case: Mapping) -> dict[str, bool | str | None]:
-    """Put the test on trial."""
-    return trial.outcomes(lambda fold: fold_holds(fold, versions.Gains),
-                          versions.RIGHT | versions.BROKEN, case["seed"])
-
-
+LAW = mutants.Law(versions.RIGHT, versions.BROKEN,
+                  call=lambda fold_holds, fold: fold_holds(fold, versions.Gains))
 LOSES = "loses the bias"    # the one that a test finds that compares, and leaves l at one
 
 
 def judge_holds(case: Mapping, answers: Any) -> Verdict:
     """Judge a test by its outcomes, and name what learners slip on."""
-    verdict = trial.score(answers, versions.RIGHT, versions.BROKEN)
+    verdict = LAW.judge(case, answers)
     if verdict.mistake == "let_through":
-        missed = set(trial.let_through(answers, versions.BROKEN))
+        missed = set(mutants.survivors(answers, versions.BROKEN))
         if missed >= versions.AT_ONES and LOSES not in missed:
             return rejected("at_ones", verdict.message)
         special = next((mistake for mistake, names in versions.SLIPS.items() if missed <= names),
@@ -421,7 +419,7 @@ def judge_holds(case: Mapping, answers: Any) -> Verdict:
 HOLDS = Exercise(
     id="ia3.holds", lesson="06", names=("fold_holds",), points=3, minutes=11, difficulty=3,
     reference=f"{HERE}.gains:fold_holds", cases=lambda seed: [{"seed": seed}],
-    run=run_holds, judge=judge_holds, mistakes=trial.MISTAKES | {
+    run=LAW.run, judge=judge_holds, returns=LAW.returns, mistakes=mutants.MISTAKES | {
         "at_ones": "A new layer's gains are all 1, and there every fold is right. What must you do "
                    "to l before you compare?",
         "no_bias": "Each of these treats the weight well. What else does a linear layer have?",

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .... import methods
 from ....core import Adapter
-from ... import records, trial, work
+from ... import mutants, records, work
 from ...adapter_judge import MISTAKES, Method, frozen_linear
 from ...exercise import VALUE, Exercise, Verdict
 from ...judge import (
@@ -295,16 +295,6 @@ def run_layer(LoRALinear: Any, case: dict) -> dict[str, Any]:
     return seen
 
 
-def judge_layer(case: dict, seen: Any) -> Verdict:
-    """Ask what every adapter is asked, with what was seen beyond that."""
-    extra = dict.fromkeys(("to_the_bit", "moved_A", "moved_B", "built", "halved"), bool)
-    extra |= {"draws": list}
-    whole_report = isinstance(seen, dict) and "again" in seen
-    if odd := strange(seen, *(extra if whole_report else ()), **extra):
-        return odd
-    return LORA.judge(case, seen)
-
-
 LORA = Method(
     name="LoRALinear", base=frozen_linear, arguments=("rank", "alpha"), own=("A", "B"),
     equation=corrected, formula="base(x) + s (x Aᵀ) Bᵀ", usual=usual_outputs,
@@ -355,7 +345,9 @@ LAYER_MISTAKES = MISTAKES | {
 LAYER = Exercise(
     id="lora.layer", lesson="07", names=("LoRALinear",), points=3, minutes=14, difficulty=2,
     reference="peft_teach.methods.lora:LoRALinear",
-    cases=linear_cases, run=run_layer, judge=judge_layer, mistakes=LAYER_MISTAKES,
+    cases=linear_cases, run=run_layer, judge=LORA.judge,
+    returns=LORA.returns(draws=list[dict], **dict.fromkeys(
+        ("to_the_bit", "moved_A", "moved_B", "built", "halved"), bool)), mistakes=LAYER_MISTAKES,
     hints=("Shapes first: which of the two matrices meets x, and with which side? Test your layer "
            "on nn.Linear(4, 3), rank 2, before you run the check.",
            "A sum of n independent random terms is about √n times as large as one of them: that "
@@ -383,13 +375,12 @@ def start_holds(make) -> None:
         assert moved == (name in ("A", "B")), f"{name} {'moved' if moved else 'did not move'}"
 
 
-def run_start(start_holds, case: dict) -> dict[str, bool | str | None]:
-    return trial.outcomes(start_holds, versions.RIGHT | versions.BROKEN, case["seed"])
+LAW = mutants.Law(versions.RIGHT, versions.BROKEN)
 
 
 def judge_start(case: dict, answers: Any) -> Verdict:
-    verdict = trial.score(answers, versions.RIGHT, versions.BROKEN)
-    if verdict.mistake == "let_through" and trial.let_through(answers, versions.BROKEN) == [
+    verdict = LAW.judge(case, answers)
+    if verdict.mistake == "let_through" and mutants.survivors(answers, versions.BROKEN) == [
             versions.DEAD]:
         return rejected("decayed", verdict.message)
     return verdict
@@ -398,7 +389,7 @@ def judge_start(case: dict, answers: Any) -> Verdict:
 START = Exercise(
     id="lora.start", lesson="07", names=("start_holds",), points=2, minutes=9, difficulty=2,
     reference=f"{HERE}:start_holds", cases=lambda seed: [{"seed": seed}],
-    run=run_start, judge=judge_start, mistakes=trial.MISTAKES | {
+    run=LAW.run, judge=judge_start, returns=LAW.returns, mistakes=mutants.MISTAKES | {
         "decayed": "The loss never reaches its A and B: their gradients are zero. Did something "
                    "else move them in your test, as AdamW's weight decay does?",
         "objects_to_all": "It objects to every layer, so it tells nothing apart. After how many "

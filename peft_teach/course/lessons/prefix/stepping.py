@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...exercise import Exercise, Verdict
 from ...judge import NO_RETURN, named, rejected, strange
-from ...trial import MISTAKES, accused, let_through, outcomes, score
+from ...mutants import MISTAKES, false_positives, outcomes, score, survivors
 from .tiny import Decoder, Pairs, drawn_pairs, held_in
 from .versions import Read, on_trial, read_with, text
 
@@ -212,12 +212,12 @@ def judge_stepwise(case: dict, seen) -> Verdict:
     right, broken = on_trial(case["seed"])
     verdict = score(seen["answers"], right, broken)
     if verdict.mistake == "accused":
-        wronged = accused(seen["answers"], right)
+        wronged = false_positives(seen["answers"], right)
         special = ("exact" if "reads it as it should be" in wronged else "old_cache"
                    if wronged == ["writes into the cache that it is given"] else "accused")
         return rejected(special, verdict.message)
     if verdict.mistake == "let_through":
-        missed = let_through(seen["answers"], broken)
+        missed = survivors(seen["answers"], broken)
         if missed == [EXCHANGED]:
             return rejected("one_number", verdict.message)
         for names, special in SLIPS:

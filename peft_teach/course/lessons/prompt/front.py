@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ....core import Adapter
 from ...exercise import Exercise, Verdict
 from ...judge import NO_RETURN, close, difference, named, rejected, strange
-from ...trial import MISTAKES, accused, let_through, outcomes, score
+from ...mutants import MISTAKES, false_positives, outcomes, score, survivors
 from . import versions
 from .tiny import Tiny, batch_of
 
@@ -373,14 +373,14 @@ def judge_holds(case: dict, seen) -> Verdict:
         return odd
     verdict = score(seen["answers"], versions.RIGHT, versions.BROKEN)
     if verdict.mistake == "let_through":
-        passed = set(let_through(seen["answers"], versions.BROKEN))
+        passed = set(survivors(seen["answers"], versions.BROKEN))
         if versions.PADDING in passed and not seen["left"]:
             return rejected("padding_right" if seen["padding"] else "no_padding", verdict.message)
         if passed == {versions.EXCHANGED}:
             return rejected("some_unread", verdict.message)
         if passed <= versions.ONLY_IN_THE_LOSS:
             return rejected("loss_unread" if seen["labels"] else "no_labels", verdict.message)
-    if verdict.mistake == "accused" and accused(seen["answers"], versions.RIGHT) == [versions.COPY]:
+    if false_positives(seen["answers"], versions.RIGHT) == [versions.COPY]:
         return rejected("pads_compared", verdict.message)
     return verdict
 

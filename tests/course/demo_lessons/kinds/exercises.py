@@ -4,8 +4,8 @@ import torch
 
 import peft_teach as pt
 from peft_teach.course.exercise import Exercise, Verdict
-from peft_teach.course.judge import rejected, strange, whole
-from peft_teach.course.trial import MISTAKES, outcomes, score
+from peft_teach.course.judge import rejected, report, whole
+from peft_teach.course.mutants import MISTAKES, Law
 
 from . import versions
 
@@ -37,10 +37,8 @@ def run_shift(Shift, case):
 
 
 def judge_shift(case, seen):
-    if refused := strange(seen, start=torch.Tensor, shift=torch.Tensor):
-        return refused
     shape = (2, case["sizes"][1])
-    if not all(name in seen and seen[name].shape == shape for name in ("start", "shift")):
+    if not all(each.shape == shape for each in seen.values()):
         return Verdict(False, f"The layer gave no output of shape {shape}.")
     if seen["start"].any():
         return rejected("moved", "The untrained layer is not its base.")
@@ -86,19 +84,13 @@ def doubles(double):
         assert double(x) == 2 * x, f"{double(x)} for {x}"
 
 
-def run_doubles(doubles, case):
-    return outcomes(doubles, versions.RIGHT | versions.BROKEN, case["seed"])
-
-
-def judge_doubles(case, answers):
-    return score(answers, versions.RIGHT, versions.BROKEN)
-
-
+DOUBLES = Law(versions.RIGHT, versions.BROKEN)
 THREE = ("Look closely.", "Look again.", "Think.")
 
 EXERCISES = (
     Exercise(id="kinds.shift", lesson="99", names=("Shift",), points=3, minutes=10, difficulty=2,
              reference=f"{HERE}:Shift", run=run_shift, judge=judge_shift, hints=THREE,
+             returns=report(start=torch.Tensor, shift=torch.Tensor),
              cases=lambda seed: [{"sizes": (3, 4 + seed % 3)}, {"sizes": (5, 2)}],
              mistakes={"moved": "Where does b start?", "not_added": "Is b added, and once?"}),
     Exercise(id="kinds.rank", lesson="99", names=("largest_rank",), points=1, minutes=5,
@@ -112,6 +104,7 @@ EXERCISES = (
              mistakes={"not_controlled": "Change one thing."}, hints=THREE),
     Exercise(id="kinds.law", lesson="99", names=("doubles",), points=2, minutes=5, difficulty=2,
              reference=f"{HERE}:doubles", cases=lambda seed: [{"seed": seed}],
-             run=run_doubles, judge=judge_doubles, mistakes=MISTAKES, hints=THREE,
+             run=DOUBLES.run, judge=DOUBLES.judge, returns=DOUBLES.returns, mistakes=MISTAKES,
+             hints=THREE,
              arguments=lambda pieces: (pieces["double"],)),
 )

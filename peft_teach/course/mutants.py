@@ -1,0 +1,135 @@
+"""A test that the learner wrote, tested by mutants: it must reject these and accept right versions.
+
+    LAW = Law(right, broken)
+    Exercise(…, run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=MISTAKES)
+
+`right` and `broken` stand in the lesson's own folder, each a dict from what is said of a version to
+the version: "unfreezes everything and trains" goes on from "one that". The smallest mistake stands
+first, since the first survivor is named. A test meets the versions in an order drawn from the seed
+and behind one wrapper, so neither a place nor a name gives one away.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import NotAttempted, TrainingStopped
+from .exercise import Verdict
+from .judge import rejected, report
+
+LONGEST_OBJECTION = 200    # characters of an error's text
+
+# For `mistakes` of an exercise whose answer is a test.
+MISTAKES = {
+    "returned_bool": "A test says no by raising, as `assert` does; its return is not read.",
+    "objects_to_all": "It rejects every version, so it tells nothing apart.",
+    "accused": "A law that a right version breaks is no law. What exactly must hold?",
+    "let_through": "What would have shown the difference?",
+}
+
+ACCEPTED = None    # the outcome of a test that raises nothing
+Outcome = bool | str | None
+
+
+@dataclass(frozen=True)
+class Law:
+    """What a learner's test must tell apart. `call(test, version)` puts one version to it."""
+
+    right: Mapping[str, Callable]
+    broken: Mapping[str, Callable]
+    call: Callable[[Callable, Callable], Any] = lambda test, version: test(version)
+
+    def run(self, test: Callable, case: Mapping[str, Any]) -> dict[str, Outcome]:
+        """Put the test to every version."""
+        return outcomes(lambda version: self.call(test, version), self.right | self.broken,
+                        case["seed"])
+
+    def judge(self, case: Any, answers: Mapping[str, Outcome]) -> Verdict:
+        """Score what it said of them."""
+        return score(answers, self.right, self.broken)
+
+    @property
+    def returns(self) -> Any:
+        """What `run` gives: an outcome for each version."""
+        return report(**dict.fromkeys(self.right | self.broken, Outcome))
+
+
+def outcomes(test: Callable[[Any], Any], versions: Mapping[str, Callable],
+             seed: int) -> dict[str, Outcome]:
+    """Put a test to every version; what it said of each, by the version's name.
+
+    None: it accepted it; a text: it raised this error; a bool: it returned that. Each version meets
+    the same random numbers. `NotAttempted` and an interrupt pass through.
+    """
+    order = list(versions)
+    random.Random(seed).shuffle(order)
+    said = {name: outcome(test, _anonymous(versions[name]), seed=seed) for name in order}
+    return {name: said[name] for name in versions}
+
+
+def outcome(test: Callable[..., Any], *arguments: Any, seed: int = 0) -> Outcome:
+    """What a test says of one version: see `outcomes`."""
+    torch.default_generator.manual_seed(seed)
+    try:
+        returned = test(*arguments)
+    except (NotAttempted, KeyboardInterrupt, TrainingStopped):
+        raise
+    except BaseException as error:    # what `pytest.raises` fails with is no Exception
+        return _text(error)
+    return bool(returned) if _is_bool(returned) else ACCEPTED
+
+
+def score(answers: Mapping[str, Outcome], right: Mapping[str, Any],
+          broken: Mapping[str, Any]) -> Verdict:
+    """The verdict on a test by its outcomes: it passes without survivor and false positive."""
+    returned = [answers[name] for name in (*right, *broken) if isinstance(answers[name], bool)]
+    if returned:
+        return rejected("returned_bool", f"It returned {returned[0]}.")
+    wronged, missed = false_positives(answers, right), survivors(answers, broken)
+    told = (f"It rejects {len(broken) - len(missed)} of {len(broken)} broken versions, and "
+            f"{len(wronged)} of {len(right)} right ones.")
+    if wronged:
+        told = f"{told} Rejected though right: one that {wronged[0]} ({answers[wronged[0]]})."
+        always = len(wronged) == len(right) and not missed
+        return rejected("objects_to_all" if always else "accused", told)
+    if missed:
+        return rejected("let_through", f"{told} Accepted though broken: one that {missed[0]}.")
+    return Verdict(True, told)
+
+
+def false_positives(answers: Mapping[str, Outcome], right: Mapping[str, Any]) -> list[str]:
+    """The right versions that a test rejected."""
+    return [name for name in right if answers[name] is not ACCEPTED]
+
+
+def survivors(answers: Mapping[str, Outcome], broken: Mapping[str, Any]) -> list[str]:
+    """The broken versions that a test accepted."""
+    return [name for name in broken if answers[name] is ACCEPTED]
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_) or (
+        isinstance(value, Tensor) and value.dtype == torch.bool and value.dim() == 0)
+
+
+def _anonymous(version: Callable) -> Callable:
+    """One face for all versions: its name, type and text are those of every other."""
+    def version_under_test(*arguments, **named):
+        return version(*arguments, **named)
+
+    return version_under_test
+
+
+def _text(error: BaseException) -> str:
+    """An error in one line."""
+    try:
+        text = str(error).strip().partition("\n")[0]
+    except Exception:    # an error of the learner's own class may not print
+        text = ""
+    kind = type(error).__name__
+    return f"{kind}: {text}"[:LONGEST_OBJECTION] if text else kind
