@@ -2,16 +2,16 @@
 
     LoRALinear = pt.check("lora.layer", LoRALinear)
 
-gives the learner's own object back if it passed and the reference otherwise, so that the rest of
-the lesson runs either way. Whatever these functions must remember stands in `_kernel`, and for the
-next kernel in `work`, which `progress` alone reads.
+returns the learner's own object if it passed and the reference otherwise, so that the rest of the
+lesson runs either way. What these functions must remember is in `_kernel`, and for the next kernel
+in `work`, which only `progress` reads.
 """
 
 import contextlib
 import io
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import NotAttempted, PeftTeachError
@@ -29,30 +29,31 @@ from .exercise import (
 )
 from .grade.cells import Code
 from .grade.notebook import Cell
+from .grade.watch import REFERENCE, is_the_courses, seeing
 from .lessons import all_exercises, find, number, of_lesson, stub_of
 
 
 @dataclass
-class _Record:
-    """What is known of one exercise."""
+class _History:
+    """What this kernel remembers of one exercise."""
 
-    result: Result = field(default_factory=lambda: Result(NOT_ATTEMPTED))  # of the learner's own
-    checked: tuple[Any, ...] | None = None  # the objects checked last, the reference too
-    failures: int = 0                       # since it last passed
+    result: Result = field(default_factory=lambda: Result(NOT_ATTEMPTED))  # of the learner's code
+    checked: tuple[Any, ...] | None = None    # the objects of the last check, or the reference
+    failures: int = 0                         # since it last passed
     hints: int = 0
-    lent: tuple[Any, ...] | None = None     # the reference as it was given out, and
-    lent_after: int = 0                     # how many cells had run by then
+    reference: tuple[Any, ...] | None = None  # as the last failed check returned it, and
+    cells_before: int = 0                     # how many cells had run by then
 
 
 @dataclass
 class _Kernel:
     """The state of the course in this kernel."""
 
-    records: dict[str, _Record] = field(default_factory=dict)
-    lesson: str | None = None  # of the last check
+    exercises: dict[str, _History] = field(default_factory=dict)
+    lesson: str | None = None    # of the last check
 
-    def record(self, id: str) -> _Record:
-        return self.records.setdefault(id, _Record())
+    def history(self, id: str) -> _History:
+        return self.exercises.setdefault(id, _History())
 
 
 _kernel = _Kernel()
@@ -69,31 +70,45 @@ def check(id: str, *objects: Any) -> Any:
         raise PeftTeachError(f"check({id!r}) was given {len(objects)} objects.",
                              expected=f"{len(exercise.names)}: {names}",
                              hint=f"{names} = pt.check({id!r}, {names})")
-    record = _kernel.record(id)
+    history = _kernel.history(id)
     _kernel.lesson = exercise.lesson
-    record.checked = objects
-    if _is_reference(exercise, objects, record):
+    history.checked = objects
+    if _is_reference(exercise, objects, history):
         # The check line ran twice: it bound the reference to the learner's name the first time.
-        # What is known of their own code stays known.
-        show(_reference_card(exercise, record.result))
+        # The result of their own code stays.
+        show(_reference_card(exercise, history.result))
         return exercise.pack(objects)
-    before, record.result = record.result, examine(exercise, exercise.pack(objects))
-    kept = ""
-    if record.result.passed and cells():
+    before, kept = history.result, ""
+    history.result, uses_reference = _examine(exercise, exercise.pack(objects))
+    if history.result.passed and cells():
         try:
-            kept = library.keep(exercise, cells(), objects)
+            kept = library.keep(exercise, cells(), objects, uses_reference)
         except NotAttempted:
-            record.result = Result(NOT_ATTEMPTED, NOT_OF_ITSELF)
-    work.checked(id, record.result.state)
-    if record.result.state == WRONG:
-        record.failures += 1
-    elif record.result.passed:
-        record.failures = 0
-    lost = before.passed and not record.result.passed
-    show(_result_card(exercise, record, lost, kept))
-    if record.result.passed:
+            history.result = Result(NOT_ATTEMPTED, NOT_OF_ITSELF)
+    work.checked(id, history.result.state)
+    if history.result.state == WRONG:
+        history.failures += 1
+    elif history.result.passed:
+        history.failures = 0
+    lost = before.passed and not history.result.passed
+    show(_result_card(exercise, history, lost, kept))
+    if history.result.passed:
         return exercise.pack(objects)
-    return _lend(exercise, record)
+    reference = exercise.resolve()
+    history.reference, history.cells_before = exercise.unpack(reference), len(cells())
+    return reference
+
+
+def _examine(exercise: Exercise, obj: Any) -> tuple[Result, bool]:
+    """The result on the visible cases, and whether the course's own solution gave the answer."""
+    noted: set[str] = set()
+
+    def run(obj: Any, case: Any) -> Any:
+        with seeing(exercise, noted.add):
+            return exercise.run(obj, case)
+
+    result = examine(replace(exercise, run=run), obj)
+    return result, REFERENCE in noted or is_the_courses(exercise, obj)
 
 
 def require(id: str) -> None:
@@ -101,11 +116,11 @@ def require(id: str) -> None:
     if not os.environ.get("NBGRADER_EXECUTION"):
         return
     exercise = find(id)
-    record = _kernel.record(id)
-    objects = record.checked or _defined(exercise)
-    if _is_reference(exercise, objects, record):
+    history = _kernel.history(id)
+    objects = history.checked or _defined(exercise)
+    if _is_reference(exercise, objects, history):
         raise PeftTeachError(f"{id} is not solved: this is the reference, not your own code.")
-    if record.result.message == NOT_OF_ITSELF:
+    if history.result.message == NOT_OF_ITSELF:
         raise NotAttempted(id)
     # nbgrader gives no points to a cell that writes to stderr, whatever was written.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -120,15 +135,15 @@ def require(id: str) -> None:
 def hint(id: str | None = None) -> None:
     """Show the next hint; each says more than the one before."""
     exercise = _named(id)
-    record, total = _kernel.record(id), len(exercise.hints)
-    if record.hints == total:
+    history, total = _kernel.history(id), len(exercise.hints)
+    if history.hints == total:
         numbered = tuple(f"{n}. {text}" for n, text in enumerate(exercise.hints, 1))
         show(Card(id, note=f"that was the last of {total} hints", paragraphs=numbered))
         return
-    text = exercise.hints[record.hints]
-    record.hints += 1
-    more = f"pt.hint({id!r})" if record.hints < total else ""
-    show(Card(id, note=f"hint {record.hints} of {total}", paragraphs=(text,), next=more))
+    text = exercise.hints[history.hints]
+    history.hints += 1
+    more = f"pt.hint({id!r})" if history.hints < total else ""
+    show(Card(id, note=f"hint {history.hints} of {total}", paragraphs=(text,), next=more))
 
 
 def reset(id: str | None = None) -> None:
@@ -141,7 +156,7 @@ def reset(id: str | None = None) -> None:
     if stub is None:
         raise PeftTeachError(f"The stub of {id} is not in this installation.",
                              hint=f"copy it from a fresh notebook of lesson {exercise.lesson}")
-    _kernel.records.pop(id, None)
+    _kernel.exercises.pop(id, None)
     work.forget(id)
     names = ", ".join(exercise.names)
     stub = f"{stub}\n\n\n{names} = pt.check({id!r}, {names})"
@@ -159,7 +174,7 @@ def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
     is set aside there: predictions, sentences and points with it.
     """
     if reset:
-        _kernel.records.clear()
+        _kernel.exercises.clear()
         work.forget()
     lesson = None if lesson is None else number(lesson)
     exercises = all_exercises() if lesson is None else of_lesson(lesson)
@@ -189,9 +204,9 @@ def _passed(exercises: list[Exercise], states: dict[str, str]) -> str:
 
 def _state(exercise: Exercise, earlier: dict[str, str]) -> str:
     """How the last check of an exercise ended: in this kernel, or in an earlier one."""
-    record = _kernel.records.get(exercise.id)
-    if record is not None and record.checked is not None:
-        return record.result.state
+    history = _kernel.exercises.get(exercise.id)
+    if history is not None and history.checked is not None:
+        return history.result.state
     state = earlier.get(exercise.id)
     return state if state in (PASSED, WRONG) else NOT_ATTEMPTED
 
@@ -205,39 +220,24 @@ def _named(id: str | None) -> Exercise:
     return find(id)
 
 
-def _result(exercise: Exercise) -> Result:
-    return _kernel.records.get(exercise.id, _Record()).result
+def _is_reference(exercise: Exercise, objects: tuple[Any, ...], history: _History) -> bool:
+    """Whether any object is the reference, which is what `check` returns after a failure.
 
-
-def _points(exercise: Exercise) -> int:
-    return exercise.points if _result(exercise).passed else 0
-
-
-def _lend(exercise: Exercise, record: _Record) -> Any:
-    """The reference, to go on with."""
-    reference = exercise.resolve()
-    record.lent, record.lent_after = exercise.unpack(reference), len(cells())
-    return reference
-
-
-def _is_reference(exercise: Exercise, objects: tuple[Any, ...], record: _Record) -> bool:
-    """Whether any object is the reference's own, which is what `check` returns after a failure.
-
-    Code is the reference if it is that object. Of a value this says nothing, since there is only
-    one 8: it is the reference if it was given out and no cell has given the name a value since.
+    Code is compared by identity. That says nothing of a value, since there is only one 8: it is the
+    reference if a check returned it and no cell has assigned to the name since.
     """
     if exercise.answer == CODE:
         return any(own is given
                    for own, given in zip(exercise.unpack(exercise.resolve()), objects))
-    if record.lent is None:
+    if history.reference is None:
         return False
-    written = _written(cells()[record.lent_after:])
-    return any(lent is given and name not in written
-               for name, lent, given in zip(exercise.names, record.lent, objects))
+    assigned = _assigned(cells()[history.cells_before:])
+    return any(own is given and name not in assigned
+               for name, own, given in zip(exercise.names, history.reference, objects))
 
 
-def _written(ran: list[str]) -> set[str]:
-    """The names that cells give a value to, other than by a check."""
+def _assigned(ran: list[str]) -> set[str]:
+    """The names to which cells assign a value, other than by a check."""
     code = Code([Cell(number, source) for number, source in enumerate(library.latest(ran), 1)])
     return {name for statement in code.statements if not statement.checks
             for name in statement.binds}
@@ -253,19 +253,19 @@ def _defined(exercise: Exercise) -> tuple[Any, ...]:
     return tuple(namespace[name] for name in exercise.names)
 
 
-def _result_card(exercise: Exercise, record: _Record, lost: bool, kept: str) -> Card:
+def _result_card(exercise: Exercise, history: _History, lost: bool, kept: str) -> Card:
     """The first failure shows what does not hold; from the second on, the usual mistake too."""
-    result = record.result
+    result = history.result
     names = " and ".join(exercise.names)
     going_on = f"The lesson goes on with the reference as {names} until yours passes."
     if lost:
         going_on = f"It had passed before, but the last check counts. {going_on}"
-    note = f"{_points(exercise)} of {exercise.points} points"
+    note = f"{exercise.points if result.passed else 0} of {exercise.points} points"
     if result.state == PASSED:
         return Card(exercise.id, PASSED, note,
                     (result.message, f"The lesson goes on with your own {names}.", kept))
     if result.state == WRONG:
-        told = result.found if record.failures == 1 and result.found else result.message
+        told = result.found if history.failures == 1 and result.found else result.message
         return Card(exercise.id, WRONG, note, (told, going_on),
                     code_label="Where it happened:", code=result.traceback,
                     next=f"pt.hint({exercise.id!r})")

@@ -1,8 +1,8 @@
-"""The reader's own library, `my_peft.py`, beside the notebooks: what passed its check stands there.
+"""The reader's own library, `my_peft.py`, beside the notebooks: every answer that passed its check.
 
-The file is the only store: a docstring, the imports of all pieces, and a section an exercise, in
-the order of the course. What the reader changes in it is the reader's, and is used. `work` says
-where it stands, and that in builds, tests and graders there is none.
+The file is the only store: a docstring, the imports of all answers, and a section for each
+exercise, in the order of the course. Whatever the reader edits in it is used as it is. `work` says
+in which folder it is, and that builds, tests and graders have none.
 
     # ── lora.layer ────────
 
@@ -11,11 +11,13 @@ where it stands, and that in builds, tests and graders there is none.
 """
 
 import ast
+import builtins
 import contextlib
 import copy
 import dataclasses
 import io
 import re
+import symtable
 import types
 from collections.abc import Sequence
 from functools import lru_cache
@@ -27,11 +29,10 @@ from filelock import FileLock
 
 from ..errors import NotAttempted, PeftTeachError
 from . import work
-from .exercise import OF_THE_COURSE, VALUE, Exercise, examine, examining, undisturbed
+from .exercise import OF_THE_COURSE, VALUE, Exercise, examining, undisturbed
 from .grade.cells import MOST_CODE, Code
 from .grade.extract import definitions
 from .grade.notebook import Cell
-from .grade.watch import REFERENCE, is_the_courses, seeing
 from .lessons import all_exercises
 
 FILE, BACKUP = work.LIBRARY
@@ -43,12 +44,12 @@ _SECTION = re.compile(r"^# ── (\w+\.\w+)[ ─]*$", re.MULTILINE)
 
 
 class Refused(PeftTeachError):
-    """A piece that passed its check and cannot be kept."""
+    """An answer that passed its check and cannot be kept."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """An answer with what it needs, in parts."""
+    """The source of an answer with its dependencies."""
 
     imports: dict[str, str]     # a line for each name
     body: str                   # all other statements, as written
@@ -60,13 +61,13 @@ class Piece:
 
 @dataclasses.dataclass(frozen=True)
 class Library:
-    """The file as it ran."""
+    """The file, executed as a module."""
 
     module: types.ModuleType
     sections: dict[str, str]
 
     def own(self, exercise: Exercise) -> tuple[Any, ...] | None:
-        """The reader's objects for an exercise; None where they are not there, or the course's."""
+        """The reader's objects for an exercise; None if they are missing, or the course's."""
         there = vars(self.module)
         if UNTIL in self.sections.get(exercise.id, UNTIL) or not set(exercise.names) <= set(there):
             return None
@@ -75,13 +76,13 @@ class Library:
 
 
 def read() -> Library:
-    """The reader's library; an empty one where there is none or it does not run, which is said."""
+    """The reader's library; an empty one if there is none, or if it fails, which is printed."""
     empty = Library(types.ModuleType("my_peft"), {})
     if work.folder() is None:
         return empty
     path = work.folder() / FILE
     try:
-        return _ran(path.read_text("utf-8"), str(path))
+        return _loaded(path.read_text("utf-8"), str(path))
     except FileNotFoundError:
         return empty
     except KeyboardInterrupt:
@@ -92,8 +93,8 @@ def read() -> Library:
 
 
 @lru_cache(maxsize=4)
-def _ran(text: str, path: str) -> Library:
-    """The text run as a module that nobody can import, so that no older one is ever met."""
+def _loaded(text: str, path: str) -> Library:
+    """The text run as a module that is not in `sys.modules`, so it is never an outdated one."""
     module = types.ModuleType("my_peft")
     module.__file__ = path
     _run(text, path, module)
@@ -102,12 +103,12 @@ def _ran(text: str, path: str) -> Library:
 
 def _run(text: str, path: str, module: types.ModuleType) -> None:
     ids = [exercise.id for exercise in all_exercises()]
-    with undisturbed(), examining(*ids):    # it is not made of what it is asked for
+    with undisturbed(), examining(*ids):    # `mine` must not answer with this very file
         exec(compile(text, path, "exec", dont_inherit=True), vars(module))
 
 
 def _sections(text: str) -> tuple[str, dict[str, str]]:
-    """What stands above the first section, and the text of each by its exercise."""
+    """The text above the first section, and that of each section by its exercise."""
     head, *rest = _SECTION.split(text)
     return head, dict(zip(rest[::2], rest[1::2]))
 
@@ -115,32 +116,38 @@ def _sections(text: str) -> tuple[str, dict[str, str]]:
 # ── writing ──────────────────────────────────────────────────────────────────────────────────
 
 
-def keep(exercise: Exercise, cells: Sequence[str], objects: Sequence[Any] = ()) -> str:
-    """Put an answer that passed into the file, from the cells that ran; what the card says of it.
+def keep(exercise: Exercise, cells: Sequence[str], objects: Sequence[Any] = (),
+         uses_reference: bool = False) -> str:
+    """Put an answer that passed into the file, from the cells that ran; return the card's line.
 
-    A value whose cell cannot run on its own, since it searched the lesson's model for it, is kept
-    as what it came to, which stands in `objects`. Raises `NotAttempted` for an answer that is made
-    of `mine` of its own exercise: it is run on its own to find that, also where nothing is kept.
+    The answer is not examined again: what is new is only that it must run on its own, in the file.
+    A value that does not, since the lesson's model was searched for it, is written as the literal
+    that it is, `objects`. Raises `NotAttempted` for an answer made with `mine` of its own exercise;
+    to find that, it runs on its own even where nothing is kept.
     """
     folder = work.folder()
+    target = None if uses_reference else folder
     try:
         try:
-            return _put(exercise, _piece(exercise, cells), folder)
+            said = _put(exercise, _piece(exercise, cells), target)
         except Refused:
             if not _are_literals(exercise, objects):
                 raise
-            return _put(exercise, _as_values(exercise, objects), folder)
+            said = _put(exercise, _as_values(exercise, objects), target)
+        if uses_reference:
+            raise Refused(OF_THE_COURSE)
+        return said
     except Refused as error:
         return f"Passed, not kept: {error}" if folder else ""
     except OSError as error:
         return f"Passed, not kept: {FILE}: {error.strerror or error}."
-    except (SyntaxError, ValueError) as error:    # of a file that is no Python, or no text
+    except (SyntaxError, ValueError) as error:    # the file is not Python, or not text
         return f"Passed, not kept: {FILE} does not run ({_one_line(error)})."
 
 
 def _put(exercise: Exercise, piece: Piece, folder: Path | None) -> str:
     if folder is None:
-        _objects(exercise, _with(exercise, piece, ""), FILE)
+        _try(exercise, piece, _with(exercise, piece, ""), FILE)
         return ""
     (folder / LOCK).parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / LOCK, timeout=10):
@@ -152,19 +159,7 @@ def _replace(exercise: Exercise, piece: Piece, path: Path) -> str:
     new = _with(exercise, piece, old)
     if new == old:
         return f"It stands in {FILE}."
-    objects = _objects(exercise, new, str(path))
-    noted: set[str] = set()
-
-    def run(obj: Any, case: Any) -> Any:
-        with seeing(exercise, noted.add):
-            return exercise.run(obj, case)
-
-    with _silence():
-        result = examine(dataclasses.replace(exercise, run=run), exercise.pack(objects))
-    if REFERENCE in noted or is_the_courses(exercise, exercise.pack(objects)):
-        raise Refused(OF_THE_COURSE)
-    if not result.passed:
-        raise Refused(f"in {FILE} it does not pass. {result.message}")
+    _try(exercise, piece, new, str(path))
     replaced = UNTIL not in _sections(old)[1].get(exercise.id, UNTIL)
     if replaced:
         work.write_whole(path.with_name(BACKUP), old)
@@ -173,19 +168,29 @@ def _replace(exercise: Exercise, piece: Piece, path: Path) -> str:
         f", in place of another; the file as it was is {BACKUP}." if replaced else ".")
 
 
-def _objects(exercise: Exercise, text: str, path: str) -> tuple[Any, ...]:
-    """The exercise's objects, from the text run as a new module."""
+def _try(exercise: Exercise, piece: Piece, text: str, path: str) -> None:
+    """Run the text as a new module. Raises `Refused` if it fails or lacks a name."""
     module = types.ModuleType("my_peft")
     try:
         with _silence():
             _run(text, path, module)
-        return tuple(vars(module)[name] for name in exercise.names)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         if isinstance(error, NotAttempted) and error.exercise == exercise.id:
             raise
         raise Refused(f"{FILE} would not run ({_one_line(error)}).") from None
+    needed = _read_when_called(symtable.symtable(piece.body, FILE, "exec")).union(exercise.names)
+    if lacking := needed - vars(module).keys() - vars(builtins).keys():
+        raise Refused(f"it needs {', '.join(sorted(lacking))}, which {FILE} would not have: "
+                      "define that beside it.")
+
+
+def _read_when_called(table: symtable.SymbolTable) -> set[str]:
+    """The global names that the functions and classes of a text read."""
+    return {symbol.get_name() for inner in table.get_children() for symbol in inner.get_symbols()
+            if symbol.is_global() and symbol.is_referenced()}.union(
+        *map(_read_when_called, table.get_children()))
 
 
 @contextlib.contextmanager
@@ -200,7 +205,7 @@ def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}{line}"
 
 
-# ── a piece, out of the reader's cells ───────────────────────────────────────────────────────
+# ── a piece, from the reader's cells ─────────────────────────────────────────────────────────
 
 
 def _piece(exercise: Exercise, cells: Sequence[str]) -> Piece:
@@ -224,7 +229,7 @@ def _piece(exercise: Exercise, cells: Sequence[str]) -> Piece:
 
 
 def _are_literals(exercise: Exercise, objects: Sequence[Any]) -> bool:
-    """Whether an answer is values that Python reads back from their own text."""
+    """Whether an answer is made of values that equal what their `repr` evaluates to."""
     try:
         return exercise.answer == VALUE and len(objects) > 0 and all(
             ast.literal_eval(repr(value)) == value for value in objects)
@@ -238,7 +243,7 @@ def _as_values(exercise: Exercise, objects: Sequence[Any]) -> Piece:
 
 
 def latest(cells: Sequence[str]) -> list[str]:
-    """The newest cells, as many as the grader would read; each once, where it ran last."""
+    """The newest cells, as many as the grader would read; each once, in the order of last runs."""
     last, room = {}, MOST_CODE
     for cell in reversed(cells):
         room -= 0 if cell in last else len(cell)
@@ -253,14 +258,14 @@ def _as_written(source: str, node: ast.stmt) -> str:
     lines = source.split("\n")
     start = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))]) - 1
     if len(ast.parse("\n".join(lines[start:node.end_lineno])).body) > 1:
-        return ast.get_source_segment(source, node)    # others stand on its line
+        return ast.get_source_segment(source, node)    # other statements share its line
     while start and lines[start - 1].startswith("#"):
         start -= 1
     return "\n".join(lines[start:node.end_lineno])
 
 
 def _spaced(statements: Sequence[str]) -> str:
-    """Lines below each other, and two empty lines around what is longer."""
+    """One statement a line, with two empty lines around those of several lines."""
     text = statements[0]
     for before, each in pairwise(statements):
         text += ("\n\n\n" if "\n" in before + each else "\n") + each
@@ -280,7 +285,7 @@ def _imports(node: ast.stmt) -> dict[str, str]:
 
 
 def _with(exercise: Exercise, piece: Piece, text: str) -> str:
-    """Raises `Refused` where the piece's own helpers or imports have names that are taken."""
+    """The file's text with the piece. Raises `Refused` if a name of the piece is already taken."""
     head, sections = _sections(text or _TITLE)
     given = {id: _bound(other) for id, other in sections.items() if id != exercise.id}
     imported = _bound(head)
@@ -302,7 +307,7 @@ def _with(exercise: Exercise, piece: Piece, text: str) -> str:
 
 
 def _bound(text: str) -> dict[str, str]:
-    """The names that a text gives values to, each with its statement, or its line of import."""
+    """The names that a text binds, each with its statement or its line of import."""
     ast.parse(text)
     found = {}
     for statement in Code([Cell(1, text)]).statements:
@@ -313,7 +318,7 @@ def _bound(text: str) -> dict[str, str]:
 
 
 def _others(exercise: Exercise) -> dict[str, Exercise]:
-    """The names of all other exercises, which a piece takes from their own sections."""
+    """The names of all other exercises, which a piece takes from their sections."""
     return {name: each for each in all_exercises() if each.id != exercise.id
             for name in each.names}
 

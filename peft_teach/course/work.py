@@ -5,9 +5,9 @@
     add_point("lora", {"rank": 4, "accuracy": 0.801})
 
 All of it is one small file, `work/course.json`, in the folder where the reader works:
-`PEFT_TEACH_WORK` names that folder, otherwise it is the one in which Python started. Where the
-variable is empty, as in builds, tests and under nbgrader, nothing is read or written, and things
-are remembered until the kernel ends. No grade depends on this file, and a check only where it
+`PEFT_TEACH_WORK` names that folder; by default it is the one in which Python started. If the
+variable is empty, as in builds and tests, or under nbgrader, nothing is read or written, and
+everything is forgotten when the kernel ends. No grade depends on this file, and a check only if it
 judges a prediction that the reader committed.
 """
 
@@ -25,16 +25,16 @@ from ..errors import BadConfig
 VARIABLE = "PEFT_TEACH_WORK"
 FILE = Path("work") / "course.json"
 LIBRARY = ("my_peft.py", "my_peft.bak.py")    # what the reader built, see `course.library`
-OWN = (FILE.parts[0], *LIBRARY)    # in no notebook, release or repository
+OWN = (FILE.parts[0], *LIBRARY)    # not for a notebook, a release or the repository
 SECTIONS = ("predictions", "sentences", "checks", "points")
 
 _START = Path.cwd()    # a lesson may change the folder later
-_here: dict[str, Any] = {}    # what is known where nothing is written
-_told: set[str] = set()       # what was said once already
+_here: dict[str, Any] = {}    # what the kernel remembers where nothing is written
+_told: set[str] = set()       # the warnings that were printed
 
 
 def folder() -> Path | None:
-    """Return the folder in which the reader works; None where nothing is to be kept."""
+    """Return the folder in which the reader works; None if nothing is to be kept."""
     if os.environ.get("NBGRADER_EXECUTION"):
         return None
     name = os.environ.get(VARIABLE)
@@ -42,12 +42,15 @@ def folder() -> Path | None:
 
 
 def commit(name: str, value: Any) -> Any:
-    """Keep a prediction, unless one of this name stands already; return the one that stands.
+    """Keep a prediction, unless there is one of this name; return the one that is kept.
 
     `value` is plain data. `...`, which a lesson writes where the reader's value belongs, commits
-    nothing. Raises `BadConfig` for what json cannot hold.
+    nothing. Raises `BadConfig` for what JSON cannot hold.
     """
-    return _once("predictions", name, value)
+    if value is ...:
+        return committed(name)
+    entry = _entry(name, value)
+    return _update(lambda kept: kept["predictions"].setdefault(name, entry))["value"]
 
 
 def committed(name: str) -> Any:
@@ -56,7 +59,7 @@ def committed(name: str) -> Any:
 
 
 def write(name: str, sentence: str) -> None:
-    """Keep the reader's own sentence; a later one of this name takes its place."""
+    """Keep the reader's own sentence; a later one of this name replaces it."""
     _keep("sentences", name, sentence)
 
 
@@ -66,7 +69,7 @@ def written(name: str) -> str | None:
 
 
 def checked(exercise: str, state: str) -> None:
-    """Keep how the last check of an exercise ended."""
+    """Keep the result of the last check of an exercise."""
     _keep("checks", exercise, state)
 
 
@@ -76,8 +79,8 @@ def states() -> dict[str, str]:
 
 
 def add_point(picture: str, point: dict[str, Any]) -> None:
-    """Keep a result of the reader's own run, to be drawn in a picture beside the recorded ones."""
-    _plain(picture, point)
+    """Keep a result of the reader's own run, which a picture draws beside the recorded results."""
+    _must_be_plain(picture, point)
     _update(lambda kept: kept["points"].setdefault(picture, []).append(point))
 
 
@@ -87,7 +90,7 @@ def points(picture: str) -> list[dict[str, Any]]:
 
 
 def forget(exercise: str | None = None) -> None:
-    """Forget the check of one exercise, or everything; what is forgotten whole is set aside."""
+    """Forget the check of one exercise, or everything; then the file is kept under another name."""
     if exercise is not None:
         _update(lambda kept: kept["checks"].pop(exercise, None))
         return
@@ -99,17 +102,8 @@ def forget(exercise: str | None = None) -> None:
 # ── the file ─────────────────────────────────────────────────────────────────────────────────
 
 
-def _once(section: str, name: str, value: Any) -> Any:
-    if value is ...:
-        return _value(section, name)
-    _plain(name, value)
-    entry = {"value": value, "when": _now()}
-    return _update(lambda kept: kept[section].setdefault(name, entry))["value"]
-
-
 def _keep(section: str, name: str, value: Any) -> None:
-    _plain(name, value)
-    entry = {"value": value, "when": _now()}
+    entry = _entry(name, value)
     _update(lambda kept: kept[section].__setitem__(name, entry))
 
 
@@ -117,17 +111,18 @@ def _value(section: str, name: str) -> Any:
     return _read()[section].get(name, {}).get("value")
 
 
-def _now() -> str:
-    return time.strftime("%Y-%m-%d %H:%M")
+def _entry(name: str, value: Any) -> dict[str, Any]:
+    _must_be_plain(name, value)
+    return {"value": value, "when": time.strftime("%Y-%m-%d %H:%M")}
 
 
-def _plain(name: str, value: Any) -> None:
+def _must_be_plain(name: str, value: Any) -> None:
     try:
         same = json.loads(json.dumps(value, allow_nan=False)) == value
     except (TypeError, ValueError):
         same = False
     if not same and not isinstance(value, tuple):
-        raise BadConfig(f"{name} is to be {value!r}.",
+        raise BadConfig(f"{name} cannot be {value!r}.",
                         expected="plain data: numbers, text, lists and dicts of them")
 
 
@@ -136,7 +131,7 @@ def _file() -> Path | None:
 
 
 def _update(change: Callable[[dict], Any]) -> Any:
-    """Change what is kept, in one step for all kernels that work in this folder."""
+    """Change what is kept, atomically for all kernels that work in this folder."""
     file = _file()
     if file is None:
         return change(_sections(_here))
@@ -153,10 +148,10 @@ def _update(change: Callable[[dict], Any]) -> Any:
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Write a file whole, by way of one beside it; where that fails, it stays as it is."""
-    beside = file.with_name(f"{file.name}.part{os.getpid()}")
-    beside.write_text(text, "utf-8")
-    beside.replace(file)
+    """Write a file atomically, through a temporary one: if that fails, it stays as it is."""
+    part = file.with_name(f"{file.name}.part{os.getpid()}")
+    part.write_text(text, "utf-8")
+    part.replace(file)
 
 
 def _read() -> dict[str, dict]:
@@ -166,7 +161,7 @@ def _read() -> dict[str, dict]:
 
 
 def _read_file(file: Path) -> dict[str, Any]:
-    """Return what a file holds; a damaged one is set aside, and that is said."""
+    """Return the content of a file; a damaged one is renamed, with a warning."""
     try:
         kept = json.loads(file.read_text("utf-8"))
         if _is_kept(kept):
@@ -183,7 +178,7 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 
 def _is_kept(kept: Any) -> bool:
-    """Return whether parsed json has the form that is written here."""
+    """Return whether parsed JSON has the form that is written here."""
     return (isinstance(kept, dict) and all(isinstance(kept.get(s, {}), dict) for s in SECTIONS)
             and all(isinstance(entry, dict) and "value" in entry
                     for s in SECTIONS[:3] for entry in kept.get(s, {}).values())

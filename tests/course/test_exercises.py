@@ -313,7 +313,7 @@ def test_after_a_failure_the_check_line_run_twice_is_still_not_passed(id, capsys
     assert "passed" not in said
     pt.progress(exercise.lesson)
     assert f"0 of {exercise.points}" in capsys.readouterr().out
-    pt.course.learner._kernel.records.pop(id)
+    pt.course.learner._kernel.exercises.pop(id)
 
 
 @each_code

@@ -268,7 +268,7 @@ def test_require_writes_nothing_whatever_the_learner_prints(said):
         print("working", file=sys.stderr)
         return 2 * x
 
-    learner._kernel.record("demo.double").checked = (loud,)
+    learner._kernel.history("demo.double").checked = (loud,)
     require("demo.double")
     assert said() == ""
 

@@ -234,23 +234,24 @@ def test_a_helpers_name_that_is_taken_is_refused(answer, folder):
         "Passed, not kept: `torch` is already there for the imports: rename one.")
 
 
-def test_what_does_not_pass_on_its_own_is_not_written(answer, notebook, folder):
+def test_what_does_not_run_on_its_own_is_not_written(answer, notebook, folder):
     answer("later.add", LATER.replace("double", "2 * "))
     before = text(folder)
     notebook("import types\nhere = types.SimpleNamespace()\nsetattr(here, 'factor', 2)")
-    said = answer("demo.double", "factor = pt.models and 2\n\n\n" + DOUBLE.replace("2", "factor"))
-    assert said.startswith("Passed, not kept: in my_peft.py it does not pass. Your code raised N")
-    answer("demo.pair", PAIR)
-    said = answer("demo.double", "import builtins\nFACTOR = builtins.seen = getattr(builtins, "
-                  "'seen', 0) + 1\n\ndef double(x):\n    return (1 + FACTOR) * x")
-    assert said.startswith("Passed, not kept: in my_peft.py it does not pass.")
-    said = answer("demo.double", "TWO = [2][len(__name__) - len(__name__)]\nassert __name__ != "
-                  "'my_peft'\n\nif __name__ == 'my_peft':\n    raise OSError('only here')\nelse:\n"
-                  "    def double(x):\n        return 2 * x")
+    for helper in ("factor = pt.models and 2", "globals()['factor'] = 2"):
+        said = answer("demo.double", f"{helper}\n\n\n" + DOUBLE.replace("2", "factor"))
+        assert said == ("Passed, not kept: it needs factor, which my_peft.py would not have: "
+                        "define that beside it.")
+    said = answer("demo.double", "if __name__ == 'my_peft':\n    raise OSError('only here')\n"
+                  "else:\n    def double(x):\n        return 2 * x")
     assert said == "Passed, not kept: my_peft.py would not run (OSError: only here)."
-    assert "demo.double" not in text(folder)
-    assert before in text(folder).replace(text(folder)[text(folder).index("# ── demo.pair"):
-                                                       text(folder).index("# ── later.add")], "")
+    assert text(folder) == before
+
+
+def test_what_a_class_reads_of_its_own_is_there(answer, folder):
+    assert answer("demo.double", "class Twice:\n    two = 2\n    factor = two\n\n"
+                  "    def of(self, x):\n        return self.factor * x\n\n\n"
+                  "double = Twice().of") == "It is kept in my_peft.py."
 
 
 def test_the_reference_is_not_kept_as_the_readers(answer, folder):
@@ -523,4 +524,4 @@ def test_the_readers_tests_are_put_to_their_pieces_and_to_anothers(answer, noteb
 def test_audit_leaves_the_readers_names_alone(answer, notebook, folder):
     answer("kinds.law", LAW)
     pt.audit(double=lambda x: 2 * x)
-    assert learner._kernel.records["kinds.law"].result.passed
+    assert learner._kernel.exercises["kinds.law"].result.passed
