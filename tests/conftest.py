@@ -1,8 +1,27 @@
-"""Tiny random models (`tiny.py`) and batches for them, as fixtures."""
+"""Tiny random models (`tiny.py`) and batches for them, as fixtures; which tests are quick."""
 
 import pytest
+import quick
 import torch
 from tiny import VOCAB, build
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leave all other files out of `pytest -m quick`: to collect them takes as long as it does."""
+    if config.option.markexpr == "quick" and collection_path.is_file():
+        return _path(collection_path, config) not in (*quick.FILES, quick.LAWS) or None
+    return None
+
+
+def pytest_collection_modifyitems(items, config):
+    """Mark the quick tests."""
+    for item in items:
+        if quick.is_quick(_path(item.path, config), item):
+            item.add_marker("quick")
+
+
+def _path(path, config) -> str:
+    return path.relative_to(config.rootpath).as_posix()
 
 
 @pytest.fixture(scope="session")
