@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from .exercise import Verdict
-from .judge import NO_RETURN, close, difference, named, rejected, report, stages
+from .judge import NO_RETURN, changed, close, difference, named, rejected, report, stages
 from .observe import FORWARD_LEFT, REPORT, as_leaves, loss, observe
 
 Case = Mapping[str, Any]
@@ -170,8 +170,8 @@ def has_a_forward(method: Method, case: Case, seen: Mapping) -> Verdict | None:
 
 def leaves_its_inputs(method: Method, case: Case, seen: Mapping) -> Verdict | None:
     """Are the inputs afterwards what they were?"""
-    if changed := _changed(seen["inputs_after"], {name: case[name] for name in method.inputs}):
-        return rejected("input_changed", f"After {method.call()}, {changed} is not what it was "
+    if altered := changed(seen["inputs_after"], {name: case[name] for name in method.inputs}):
+        return rejected("input_changed", f"After {method.call()}, {altered} is not what it was "
                                          "before.")
     return None
 
@@ -188,8 +188,8 @@ def gives_a_tensor(method: Method, case: Case, seen: Mapping) -> Verdict | None:
 
 def leaves_its_base(method: Method, case: Case, seen: Mapping) -> Verdict | None:
     """Is the base afterwards what it was?"""
-    if changed := _changed(seen["base_after"], method.base(case).state_dict()):
-        return rejected("base_changed", f"After {method.call()}, base.{changed} is not what it was "
+    if altered := changed(seen["base_after"], method.base(case).state_dict()):
+        return rejected("base_changed", f"After {method.call()}, base.{altered} is not what it was "
                                         "before.")
     return None
 
@@ -319,13 +319,6 @@ MISTAKES = {
     "input_cut": "The layers below would not learn: call self.base without torch.no_grad(), and do "
                  "not detach the input.",
 }
-
-
-def _changed(after: Mapping[str, Any], before: Mapping[str, Tensor]) -> str:
-    """Name the first tensor that is not what it was, or none."""
-    return next((name for name in (*before, *after) if not (
-        name in before and isinstance(after.get(name), Tensor)
-        and torch.equal(after[name], before[name]))), "")
 
 
 def _and(names: tuple[str, ...]) -> str:

@@ -4,7 +4,7 @@ import functools
 import itertools
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral
 from typing import Any, TypedDict
 
@@ -73,6 +73,29 @@ def difference(what: str, found: Any, right: Tensor) -> str:
     return f"{where} is {found[place].item():.4g}; expected {right[place].item():.4g}."
 
 
+def changed(after: Mapping[str, Any], before: Mapping[str, Tensor]) -> str:
+    """Name the first tensor that is not what it was, or none."""
+    return next((name for name in (*before, *after) if not (
+        name in before and isinstance(after.get(name), Tensor)
+        and torch.equal(after[name], before[name]))), "")
+
+
+def not_a_tensor(found: Any) -> Verdict | None:
+    """What a judge says where a tensor was due and something else was given."""
+    if found is None:
+        return rejected("no_return")
+    if not isinstance(found, Tensor):
+        return Verdict(False, f"It gave {named(found)}; expected a tensor.")
+    return None
+
+
+def recognised(candidates: Mapping[str, Any], is_it: Callable[[Any], bool]) -> str | None:
+    """The first mistake that gives what was found; one of several forms has a tuple of these."""
+    return next((mistake for mistake, values in candidates.items()
+                 for value in (values if isinstance(values, tuple) else (values,))
+                 if is_it(value)), None)
+
+
 def rejected(mistake: str, told: str = "") -> Verdict:
     """Reject by a named mistake. `told` is what was found; what is known of it, the exercise says.
     """
@@ -83,6 +106,12 @@ def whole(value: Any) -> int | None:
     """Return a whole number as Python's int, NumPy's too; None for all else, True among it."""
     is_whole = isinstance(value, Integral) and not isinstance(value, bool)
     return int(value) if is_whole else None
+
+
+def number(value: Any) -> int | float | None:
+    """Return a number as Python's own, NumPy's too; None for all else, True among it."""
+    value = plain(value)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def not_whole(value: Any) -> str:
@@ -117,12 +146,9 @@ def judged_count(found, right: int, told: str, candidates: Mapping[str, int | tu
     told = f"{told} gave {found!r}; expected {right}."
     if isinstance(found, Tensor) and found.numel() == 1:
         return rejected("not_whole", f"{told} That is a tensor; .item() gives the number in it.")
-    number = whole(found)
-    if number is None:
+    count = whole(found)
+    if count is None:
         return rejected("not_whole", f"{told} {not_whole(found)}")
-    if number == right:
+    if count == right:
         return Verdict(True, praise)
-    for mistake, values in candidates.items():
-        if number in (values if isinstance(values, tuple) else (values,)):
-            return rejected(mistake, told)
-    return Verdict(False, told)
+    return Verdict(False, told, recognised(candidates, lambda value: value == count))

@@ -57,7 +57,7 @@ def observe(make: Callable[[nn.Module], Any], base: nn.Module, inputs: Mapping[s
         start = layer(*given.values())
     except NotAttempted:
         return seen | {"forward_left": True}
-    seen |= {"start": _detached(start), "base_after": _state(base), "inputs_after": given}
+    seen |= {"start": detached(start), "base_after": _state(base), "inputs_after": given}
     if not isinstance(start, Tensor) or not _same(given, inputs):
         return seen
     seen |= {"start_own": start_own,
@@ -69,7 +69,7 @@ def observe(make: Callable[[nn.Module], Any], base: nn.Module, inputs: Mapping[s
     leaves = as_leaves(inputs)
     given = {name: leaf.clone() for name, leaf in leaves.items()}    # torch guards a leaf itself
     y = layer(*given.values())
-    seen |= {"y": _detached(y), "base_after": _state(base), "inputs_after": _copied(given)}
+    seen |= {"y": detached(y), "base_after": _state(base), "inputs_after": _copied(given)}
     if not isinstance(y, Tensor) or not _same(seen["base_after"], before) or not _same(
             seen["inputs_after"], inputs):    # a backward pass would raise
         return seen
@@ -81,7 +81,7 @@ def observe(make: Callable[[nn.Module], Any], base: nn.Module, inputs: Mapping[s
     with torch.no_grad():
         again = layer(*_copied(inputs).values())
         evaluated = layer.eval()(*_copied(inputs).values())
-    return seen | {"again": _detached(again), "eval": _detached(evaluated), "trains": _trains(base),
+    return seen | {"again": detached(again), "eval": detached(evaluated), "trains": _trains(base),
                    "base_after": _state(base)}
 
 
@@ -94,6 +94,11 @@ def loss(y: Tensor) -> Tensor:
 def as_leaves(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copy tensors, so that those that can have a gradient get one."""
     return {name: t.clone().requires_grad_(t.is_floating_point()) for name, t in tensors.items()}
+
+
+def detached(value: Any) -> Any:
+    """Return a copy of a tensor; all else as it is, for the judge to name."""
+    return value.detach().clone() if isinstance(value, Tensor) else value
 
 
 def _same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
@@ -110,11 +115,6 @@ def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _trains(module: nn.Module) -> dict[str, bool]:
     return {name: p.requires_grad for name, p in module.named_parameters()}
-
-
-def _detached(value: Any) -> Any:
-    """Return a copy of a tensor; all else as it is, for the judge to name."""
-    return value.detach().clone() if isinstance(value, Tensor) else value
 
 
 def _number(value: Any) -> Any:

@@ -10,7 +10,16 @@ import torch
 
 from peft_teach.course.exercise import OBJECTIONS, WRONG, Exercise, Verdict, examine, judged
 from peft_teach.course.grade.plain import from_bytes, to_bytes
-from peft_teach.course.judge import judged_count, named, plain, stages, whole
+from peft_teach.course.judge import (
+    changed,
+    judged_count,
+    named,
+    not_a_tensor,
+    number,
+    plain,
+    stages,
+    whole,
+)
 from peft_teach.course.lessons import find
 
 
@@ -111,3 +120,22 @@ def test_a_report_ends_after_a_stage_and_what_the_learner_gave_is_anything(seen,
     result = judged(exercise, None, seen, 0)
     assert result.passed == fits
     assert fits or "not the check's report" in result.message
+
+
+def test_what_was_given_in_place_of_a_tensor_is_named():
+    assert not_a_tensor(None).mistake == "no_return"
+    assert not_a_tensor([1]).message == "It gave a list; expected a tensor."
+    assert not_a_tensor(torch.zeros(2)) is None
+
+
+def test_what_was_changed_is_named():
+    before = {"x": torch.zeros(2), "y": torch.ones(2)}
+    assert changed(before, before) == ""
+    assert changed({"x": torch.zeros(2)}, before) == "y"
+    assert changed(before | {"x": torch.ones(2)}, before) == "x"
+    assert changed(before | {"z": torch.ones(2)}, before) == "z"
+
+
+def test_a_number_is_none_of_what_looks_like_one():
+    assert [number(value) for value in (3, 0.5, np.float32(0.5), True, "3", None)] == [
+        3, 0.5, 0.5, None, None, None]
