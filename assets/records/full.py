@@ -123,8 +123,8 @@ def read(setting, data):
                      for part in ("validation", "test")}
         tried[f"{lr:g}"] = [round(share, 4) for share in right.values()]
     best = max(tried, key=lambda lr: tried[lr][0])
-    return {**setting, "lr": float(best), "accuracy": tried[best][1],
-            "validation": tried[best][0], "tried": tried}
+    return {**setting, "lr": float(best), "epochs": 16 * setting["steps"] // EXAMPLES,
+            "accuracy": tried[best][1], "validation": tried[best][0], "tried": tried}
 
 
 def trained(x, y, lr, steps, seed):

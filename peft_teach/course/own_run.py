@@ -20,11 +20,11 @@ from ..widgets import Progress
 
 @dataclass(frozen=True)
 class OwnRun:
-    """What such a run came to: the accuracy on the test sentences, from 0 to 1."""
+    """What such a run came to, under the names of the columns in `records`."""
 
     accuracy: float
-    test_examples: int
-    parameters: int        # of the adapter
+    tests: int
+    parameters: int
     steps: int
 
 

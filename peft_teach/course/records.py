@@ -4,56 +4,59 @@
     record.runs                                a pandas data frame, one row a run
     record.losses[id], record.spectra[id]      of the run with this id, the frame's index
     record["cost"]                             the rest, by its name in the file
-    table(record.runs, "rank")                 "80.0 ± 0.3 %" of each rank, to be shown
-    gain(record.runs["accuracy"])              the course's yardstick: 0 the head alone, 1 full
+    table(record.runs, "rank")                 "80.0 ± 0.2 %" for each rank, ready to be shown
+    gain(0.80)                                 the course's yardstick: 0 the head alone, 1 full
     standard_error(0.80, 2563)                 of an accuracy on so many test sentences
 
-A frame has the columns below that its record knows. Settings that a run leaves out stand as what
-they were: its method's default. What is marked with ? is <NA> where a run has no such thing (the
-dtypes are Int64 and Float64): the rank of full fine-tuning, the seed where chance has no part.
-Whatever is more than one number or name a run (`answers`, `curve`) stands in its row of the file,
-`record["runs"][id]`. Columns with the name of a method (`rank`) are asked by brackets.
+The last two take columns, too.
 
-    group              what the run was made for; the record's script says it of each group
-    model              minilm or smollm2
-    method             the module of peft_teach that made it, and: head (the head alone), none (no
-                       training), scratch (full from random weights), subspace (random directions),
+A frame has those of the columns below that its record knows. A setting that a run does not name has
+its method's default. A question mark marks what some runs lack: the rank of full fine-tuning, the
+seed where nothing is random. There it is <NA>, and the column's dtype is Int64 or Float64. Whatever
+is more than a number or a name (`answers`, `curve`) stays in the run's row, `record["runs"][id]`.
+Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of that name.
+
+    group              what the run was made for; the script explains its groups
+    model              minilm, smollm2
+    method             a method of peft_teach, or: head (the head alone), none (nothing is trained),
+                       scratch (all of a randomly initialized model), subspace (random directions),
                        gated prefix
-    place              of bottlenecks, named after the paper; lora
-    targets, layers    what was adapted, as query+value and 3+4+5; all, none
-    rank?, alpha?      of LoRA, with the next three
+    place              of a bottleneck: the paper's placement, by name
+    targets, layers    which modules are adapted, as in query+value, and in which blocks, as in
+                       3+4+5; all (of targets: every linear layer of a block); none
+    rank?, alpha?      of LoRA, as the next three
     dropout, rank_stabilized
-    plus               how many times the rate of A the rate of B is (LoRA+)
-    size?, sigma?      of bottlenecks: the width; the deviation of the start where it was varied
-    d?, step?          of subspace: how many directions, and the learning rate along them
-    length?            how many vectors a prompt or prefix has
-    start, text        what they start as; the instruction in words that stands in front
-    head               new, or trained to its end before and then frozen
-    read, pool         what the head reads: of the prompt, or the answer's place; as in models.load
-    pooler             between that and the head: the model's own, none, or the number of a new one
-    penalty, standardized    of a head: on its squared weights; whether its features are
-    pretrained         whether the model is
-    shots?             training sentences, where they are few and seen several times
-    examples?          training sentences
-    epochs             how often they are seen
+    plus               LoRA+: the learning rate of B, in multiples of A's
+    size?, sigma?      of a bottleneck: its width; its initial standard deviation, where varied
+    d?, step?          of a subspace: its dimension; the learning rate along its directions
+    length?            of a prompt or prefix, in vectors
+    start, text        what the vectors start as; an instruction in words before the sentence
+    head               new, or trained (to convergence beforehand, then frozen)
+    read, pool         what the head reads: of a prompt, as `prompt.Config.pool`, or the place of
+                       the answer; of the model, as in `models.load`
+    pooler             what stands before the head: its own, none, or the seed of a random one
+    penalty, standardized    of a head: L2 on its weights; whether its features are standardized
+    pretrained         whether the model starts from pretrained weights
+    shots?, examples?  training sentences: a few, seen several times; many
+    epochs?            passes over them
     lr?, seed?, steps?       of the training
-    tests              how many sentences the accuracy is on
-    parameters?        that the method trains, head not counted
-    modules?           how many adapters
-    accuracy           on the test sentences, from 0 to 1, as the other four
-    validation?, training?   on the validation and the training sentences
-    before?, plain?    without the training; without the bound
-    ranked?            the share of pairs in which the sentence that is liked has the larger margin
-    bound?             between the two answers, best on the training sentences
+    tests              sentences on which the accuracy was measured
+    parameters?        trained, without the head
+    modules?           adapters in the model
+    accuracy           on the test sentences (in group `search` of ia3: of validation), from 0 to 1
+    validation?, training?   accuracy on the validation and training sentences
+    before?, plain?    accuracy before training; with the threshold at 0
+    ranked?            share of pairs in which the positive sentence has the larger margin
+    bound?             the threshold between the two answers that is best on training sentences
     loss?              on the training sentences, at the end
-    last_loss?         in the last 20 steps
+    last_loss?         mean of the last 20 steps
     validation_loss?   on the validation sentences
-    gradient?          its largest entry at the end
+    gradient?          largest entry of the gradient at the end
     spread?            mean standard deviation of the features
-    moved?             of a prompt: the distance from its start, as a share of the start's norm
-    distance?          of subspace: how far the weights went
-    opened?, largest?  of a prefix: the heads that take more of it than before; the largest share
-    spectrum           under which its spectrum stands in the file, or none
+    moved?             of a prompt: distance from its start, relative to the start's norm
+    distance?          of a subspace: norm of the coordinates at the end
+    opened?, largest?  of a prefix: heads in which its share of attention grew; the largest share
+    spectrum           name of the run's entry in the record's "spectra", or none
 """
 
 import functools
@@ -71,14 +74,14 @@ if TYPE_CHECKING:
 INSTALLED = Path(__file__).parents[1] / "_records"
 CHECKOUT = Path(__file__).parents[2] / "assets" / "records"
 
-
+# The columns, in the order of a frame. Those that some runs lack have a nullable dtype.
 DTYPES = {
     "group": "str", "model": "str", "method": "str", "place": "str", "targets": "str",
     "layers": "str", "rank": "Int64", "alpha": "Float64", "dropout": "float64",
     "rank_stabilized": "bool", "plus": "int64", "size": "Int64", "sigma": "Float64", "d": "Int64",
     "step": "Float64", "length": "Int64", "start": "str", "text": "str", "head": "str",
     "read": "str", "pool": "str", "pooler": "str", "penalty": "float64", "standardized": "bool",
-    "pretrained": "bool", "shots": "Int64", "examples": "Int64", "epochs": "int64",
+    "pretrained": "bool", "shots": "Int64", "examples": "Int64", "epochs": "Int64",
     "lr": "Float64", "seed": "Int64", "steps": "Int64", "tests": "int64", "parameters": "Int64",
     "modules": "Int64", "accuracy": "float64", "validation": "Float64", "training": "Float64",
     "before": "Float64", "plain": "Float64", "ranked": "Float64", "bound": "Float64",
@@ -86,32 +89,32 @@ DTYPES = {
     "gradient": "Float64", "spread": "Float64", "moved": "Float64", "distance": "Float64",
     "opened": "Int64", "largest": "Float64", "spectrum": "str"}
 
-# What holds of a run that does not say; of a method where it is another's than the rest's.
+# The settings of a run that does not name them, and where a method's are others.
 DEFAULTS = {"place": "none", "targets": "all", "layers": "all", "dropout": 0.0,
             "rank_stabilized": False, "plus": 1, "start": "none", "text": "", "head": "new",
             "read": "cls", "pool": "cls", "pooler": "its own", "penalty": 0.0,
-            "standardized": False, "pretrained": True, "epochs": 1, "spectrum": "none"}
-OF_METHOD = {"head": {"targets": "none", "layers": "none"}, "prefix": {"start": "random"},
-             "gated prefix": {"start": "random"}, "prompt": {"start": "random"}}
+            "standardized": False, "pretrained": True, "spectrum": "none"}
+METHOD_DEFAULTS = {"head": {"targets": "none", "layers": "none"}, "prompt": {"start": "random"},
+                   "prefix": {"start": "random"}, "gated prefix": {"start": "random"}}
 LINEAR = ["query", "key", "value", "attention_out", "ffn_in", "ffn_out"]
 
 
 class Record(dict):
-    """What stands in a record's file, and its runs as a data frame."""
+    """A record's file as it is, and its runs as a data frame."""
 
     @functools.cached_property
     def runs(self) -> "pandas.DataFrame":
-        """The runs that have an accuracy, by id; the columns are told at the top of this file."""
+        """The runs that have an accuracy, by id. The module's docstring explains the columns."""
         import pandas
 
         runs = {id: _tidy(row, self.get("setting", {})) for id, row in enumerate(self["runs"])
                 if "accuracy" in row}
         if not runs:
-            raise PeftTeachError("The rows of this record are not runs with an accuracy.",
-                                 hint="pandas.json_normalize(record['runs']) makes them a frame")
+            raise PeftTeachError("No row of this record has an accuracy.",
+                                 hint="pandas.json_normalize(record['runs']) is a frame of them")
         known = set().union(*runs.values())
         dtypes = {name: dtype for name, dtype in DTYPES.items() if name in known}
-        rows = [DEFAULTS | OF_METHOD.get(run["method"], {}) | run for run in runs.values()]
+        rows = [DEFAULTS | METHOD_DEFAULTS.get(run["method"], {}) | run for run in runs.values()]
         return pandas.DataFrame(rows, columns=list(dtypes),
                                 index=pandas.Index(runs, name="id")).astype(dtypes)
 
@@ -137,7 +140,7 @@ def load(name: str) -> Record:
 
 
 def _tidy(row: dict, shared: dict) -> dict:
-    """Return what a row and its record say of one run, under the names of `DTYPES`."""
+    """Return the columns of one run that its row, or the record's setting, gives."""
     run = {"model": shared.get("model"), "examples": shared.get("train_examples"),
            "tests": shared.get("tests", shared.get("test_examples")),
            "steps": len(row["losses"]) if "losses" in row else None}
@@ -151,17 +154,17 @@ def _tidy(row: dict, shared: dict) -> dict:
 
 
 def table(runs: "pandas.DataFrame", by: str | list[str], *shares: str) -> "pandas.DataFrame":
-    """Return means and deviations as text, "79.9 ± 0.7 %", and how many runs they are over.
+    """Return means and standard deviations as text, "79.9 ± 0.7 %", and the number of runs.
 
-    `by` are the columns to group by; `shares` those to tell, from 0 to 1: "accuracy" unless given.
+    `by` are the columns to group by, `shares` columns from 0 to 1: "accuracy" unless given.
     """
     groups = runs.groupby(by, dropna=False)
-    told = groups[list(shares or ("accuracy",))].agg(_percent)
-    return told.assign(runs=groups.size())
+    shown = groups[list(shares or ("accuracy",))].agg(_percent)
+    return shown.assign(runs=groups.size())
 
 
 def _percent(values: "pandas.Series") -> str:
-    """Return mean and standard deviation in percent; of a single value, itself."""
+    """Return mean and standard deviation in percent; a single value alone."""
     spread = f" ± {100 * values.std():.1f}" if len(values) > 1 else ""
     return f"{100 * values.mean():.1f}{spread} %"
 
@@ -184,7 +187,7 @@ def accuracy(rows: list[dict]) -> tuple[float, float]:
 
 
 def standard_error(accuracy: float, examples: int) -> float:
-    """Return the standard error of an accuracy, from 0 to 1, that was found on so many examples.
+    """Return the standard error of accuracies, from 0 to 1, found on so many examples.
 
     It says how far chance in the choice of test sentences reaches: √(a (1 - a) / n). What another
     seed of the training would have done is no part of it; `accuracy` gives the spread over seeds.

@@ -46,7 +46,7 @@ def test_it_is_the_run_that_a_record_would_hold(movies):
     test = pt.evaluate(model, pt.data.batches(movies.test, tokenizer, 64, shuffle=False))
 
     assert found.accuracy == pytest.approx(test.accuracy)
-    assert (found.test_examples, found.steps) == (80, 3)
+    assert (found.tests, found.steps) == (80, 3)
     assert found.parameters == 2 * 6 * 768
     assert [p.text for p in yielded[:3]] == [
         f"step {s.index + 1} of 3, loss {s.loss:.2f}" for s in steps]

@@ -292,8 +292,22 @@ def test_what_a_run_does_not_say_is_its_methods_default():
         assert records.DEFAULTS[column] == getattr(pt.lora.Config(), column)
     for method in (pt.prompt, pt.prefix):
         name = method.__name__.rpartition(".")[2]
-        assert records.OF_METHOD[name]["start"] == method.Config().start
+        assert records.METHOD_DEFAULTS[name]["start"] == method.Config().start
     assert records.DEFAULTS["pool"] == records.DEFAULTS["read"] == pt.prompt.Config().pool
+    runs = records.load("lora").runs
+    for column in ("targets", "layers"):
+        assert set(runs[runs.method == "head"][column]) == {"none"}
+        assert set(runs[runs.method == "full"][column]) == {"all"}
+    assert set(runs[runs.group == "ranks"]["plus"]) == {1}
+    runs = records.load("full").runs
+    assert set(runs[~runs.pretrained].method) == {"scratch"}
+
+
+def test_steps_are_the_epochs_of_the_sentences_in_batches():
+    for name in ("change", "full", "lora"):
+        record = records.load(name)
+        runs, size = record.runs.dropna(subset=["steps"]), record["setting"]["batch_size"]
+        assert (runs["steps"] * size == runs["examples"] * runs.get("epochs", 1)).all()
 
 
 def test_a_frame_gives_the_means_that_the_rows_give(record):

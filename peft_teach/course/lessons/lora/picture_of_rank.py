@@ -327,7 +327,7 @@ class RankExplorer(Explorer):
             "rank": chosen["rank"], "places": list(chosen["places"]),
             "layers": list(chosen["layers"]), "parameters": found.parameters,
             "accuracy": round(found.accuracy, 4)})
-        self.run.line.value = f"{found.accuracy:.1%} of {found.test_examples:,} test sentences"
+        self.run.line.value = f"{found.accuracy:.1%} of {found.tests:,} test sentences"
         self.refresh()
 
 
