@@ -91,7 +91,7 @@ def run(setting, data):
     steps = list(pt.train(model, batches, lr, groups=groups))
     row = {**setting, "lr": lr}
     if method == "subspace":
-        row |= {"step": setting.get("step", STEP), "distance": round(model.z.norm().item(), 2)}
+        row |= {"step": setting.get("step", STEP), "length": round(model.z.norm().item(), 2)}
         model = model.plain()
     else:
         parameters = sum(p.numel() for p in pt.adapter_parameters(model).values())

@@ -145,6 +145,8 @@ def _tidy(row: dict, shared: dict) -> dict:
            "tests": shared.get("tests", shared.get("test_examples")),
            "steps": len(row["losses"]) if "losses" in row else None}
     run |= row["setting"] | row
+    if run["method"] == "subspace":    # elsewhere `length` counts vectors
+        run["distance"] = run.pop("length")
     for name, everything in (("targets", LINEAR), ("layers", None)):
         if name in run:
             chosen = run[name]

@@ -264,6 +264,8 @@ def test_runs_are_a_frame_with_a_row_for_each_run(name):
                 places = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
                 everything = value is None or value == list(places)
                 assert run[field] == ("all" if everything else "+".join(map(str, value)))
+            elif (name, field) == ("change", "length"):
+                assert run["distance"] == value
             elif field not in LARGER or (name, field) == ("prompt", "moved"):
                 assert run[field] == (str(value) if field == "pooler" else value), (id, field)
         assert record.losses.get(id) == row.get("losses")
