@@ -48,6 +48,10 @@ TASKS = {"ForSequenceClassification": "SEQ_CLS", "ForTokenClassification": "TOKE
          "LMHeadModel": "CAUSAL_LM"}
 HEADS = {"SEQ_CLS": ("classifier", "score"), "TOKEN_CLS": ("classifier", "score"),
          "QUESTION_ANS": ("qa_outputs",)}
+# What is not written, and why; after a bare `attach` there is no method.
+NOT_IN_PEFT = {"full": "Full fine-tuning has no adapter: it changes the weights themselves.",
+               "bitfit": "peft has no BitFit.", "bottleneck": "peft has no bottleneck adapters.",
+               None: "After a bare pt.attach it is not known what the adapter computes."}
 INPUT_TASKS = ("SEQ_CLS", "CAUSAL_LM", "FEATURE_EXTRACTION")    # for prompts and prefixes
 
 # The settings that `from_peft` understands, and those that say nothing about what is computed.
@@ -101,13 +105,10 @@ def to_peft(model: nn.Module, path: str | Path) -> Path:
 
 def _settings(model: nn.Module, record: state.Record) -> dict:
     """Return peft's settings for what is on this model; `NotExportable` if it has none."""
-    describe = {"lora": _lora_settings, "dora": _lora_settings, "qlora": _lora_settings,
-                "ia3": _ia3_settings, "prompt": _prompt_settings, "prefix": _prefix_settings}
-    if record.method not in describe:
-        reason = {None: "After a bare pt.attach it is not known what the adapter computes.",
-                  "full": "Full fine-tuning has no adapter: it changes the weights themselves."}
-        raise NotExportable(reason.get(record.method, f"peft has no {record.method!r}."),
-                            expected="one of the methods " + ", ".join(describe),
+    if record.method not in WRITTEN:
+        raise NotExportable(NOT_IN_PEFT.get(record.method, f"How peft writes {record.method!r} is "
+                                                           "not known here."),
+                            expected="one of the methods " + ", ".join(WRITTEN),
                             hint="pt.save(model, path) keeps it in this library's own form")
     if models.is_mean_pooled(model):
         raise NotExportable("This model's head reads the mean of all tokens, and transformers has "
@@ -117,7 +118,7 @@ def _settings(model: nn.Module, record: state.Record) -> dict:
     saved = {"modules_to_save": [*heads]} if heads else {}
     return {"task_type": _task(model), "inference_mode": True, "peft_version": PEFT_VERSION,
             "base_model_name_or_path": _public_name(model), **saved,
-            **describe[record.method](model, record.config)}
+            **WRITTEN[record.method](model, record.config)}
 
 
 def _lora_settings(model: nn.Module, config) -> dict:
@@ -160,6 +161,11 @@ def _prefix_settings(model: nn.Module, config: prefix.Config) -> dict:
             "token_dim": heads * d_head, "num_layers": layers, "num_attention_heads": heads,
             "num_transformer_submodules": 1, "encoder_hidden_size": heads * d_head,
             "prefix_projection": False}
+
+
+# Which methods are written, and what makes peft's settings of ours.
+WRITTEN = {"lora": _lora_settings, "dora": _lora_settings, "qlora": _lora_settings,
+           "ia3": _ia3_settings, "prompt": _prompt_settings, "prefix": _prefix_settings}
 
 
 def _target_modules(model: nn.Module, config) -> list[str] | str:

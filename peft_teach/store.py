@@ -21,12 +21,9 @@ from torch import Tensor, nn
 from . import core, folder, models, state
 from .core import DESCRIPTION, TENSORS, save
 from .errors import AdapterFileError, PeftTeachError
-from .methods import bitfit, bottleneck, dora, full, ia3, lora, prefix, prompt, qlora
+from .methods import METHODS, full
 
-__all__ = ["METHODS", "Saved", "list", "load", "save", "swap"]
-
-METHODS = {"full": full, "bitfit": bitfit, "prompt": prompt, "prefix": prefix,
-           "bottleneck": bottleneck, "ia3": ia3, "lora": lora, "dora": dora, "qlora": qlora}
+__all__ = ["Saved", "list", "load", "save", "swap"]
 
 
 @dataclass(frozen=True)

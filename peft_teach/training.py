@@ -19,8 +19,7 @@ from torch import Tensor, nn
 
 from . import models, state
 from .errors import BadConfig, BadData, TrainingStopped
-from .methods import full
-from .store import METHODS
+from .methods import METHODS, full
 
 Batch = dict[str, Tensor]
 

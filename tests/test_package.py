@@ -181,7 +181,7 @@ def test_imports_go_down_only(module):
 
 def test_the_floors_are_not_empty():
     assert imports("core", SOURCES["core"]) == {"models", "folder", "state", "errors"}
-    assert "methods.lora" in imports("store", SOURCES["store"])
+    assert "methods" in imports("store", SOURCES["store"])
 
 
 # ── what an import loads ─────────────────────────────────────────────────────────────────────

@@ -21,8 +21,8 @@ import torch
 
 import peft_teach as pt
 from peft_teach.course import reading, recording
+from peft_teach.methods import METHODS
 
-METHODS = ("prompt", "prefix", "lora", "full", "ia3", "qlora", "bottleneck", "bitfit", "dora")
 STEPS = {"minilm": 120, "smollm2": 40}
 LONGER = {"bitfit": 250}
 BATCH = {"minilm": 16, "smollm2": 4}
@@ -56,7 +56,7 @@ def run(setting, data):
         batches = reading.ask(train, tokenizer, BATCH[name])
         order = torch.randperm(len(batches), generator=torch.Generator().manual_seed(seed))
         batches = [batches[i] for i in order]
-    model = getattr(pt, method).inject(model)
+    model = METHODS[method].inject(model)
     steps = list(pt.train(model, batches, setting.get("lr")))
     return {**setting, "steps": len(steps), "lr": max(step.lr for step in steps),
             "tests": TESTS[name],

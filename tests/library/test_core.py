@@ -15,6 +15,7 @@ from peft_teach.errors import (
     NoTargets,
     NotMergeable,
 )
+from peft_teach.methods import METHODS
 
 
 class Shift(pt.Adapter):
@@ -547,10 +548,6 @@ def test_what_is_no_model_is_told(thing):
     for put_on in (pt.lora.inject, pt.full.inject):
         with pytest.raises(BadConfig, match="not a model"):
             put_on(thing)
-
-
-METHODS = {name: getattr(pt, name) for name in
-           ("full", "bitfit", "prompt", "prefix", "bottleneck", "ia3", "lora", "dora", "qlora")}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -19,7 +19,7 @@ from tiny import EIGHT, MORE_DECODERS, MORE_ENCODERS, TWELVE
 from tiny import ENCODERS as SOME_ENCODERS
 
 import peft_teach as pt
-from peft_teach import core, models, state, store
+from peft_teach import core, methods, models, state
 
 ENCODERS, DECODERS = (*SOME_ENCODERS, *MORE_ENCODERS), (*SOME_DECODERS, *MORE_DECODERS)
 FAMILIES = (*EIGHT, *TWELVE)
@@ -345,7 +345,7 @@ def test_the_rows_meet_in_every_pair(families):
 
 
 def test_every_method_of_the_library_is_here():
-    here = {f"peft_teach.methods.{name}" for name in store.METHODS} - {"peft_teach.methods.full"}
+    here = {f"peft_teach.methods.{name}" for name in methods.METHODS} - {"peft_teach.methods.full"}
     assert {method.module.__name__ for method in METHODS.values()} == here
 
 

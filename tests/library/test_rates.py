@@ -3,6 +3,7 @@
 import pytest
 
 import peft_teach as pt
+from peft_teach.methods import METHODS
 
 RATES = pt.course.records.load("rates")
 
@@ -13,7 +14,7 @@ def test_the_recorded_runs_at_the_defaults_learned(model, method):
     """Three seeds, at the rate that stands in the method's file, well above the majority."""
     rows = pt.course.records.select(RATES, group="defaults", model=model, method=method)
     assert {row["seed"] for row in rows} == {0, 1, 2}
-    assert {row["lr"] for row in rows} == {pt.store.METHODS[method].LEARNING_RATE}
+    assert {row["lr"] for row in rows} == {METHODS[method].LEARNING_RATE}
     tests, free = RATES["setting"]["tests"][model], RATES["without_training"]["majority"][model]
     mean, _ = pt.course.records.accuracy(rows)
     assert mean - free > 3 * (free * (1 - free) / tests / len(rows)) ** 0.5
@@ -22,4 +23,4 @@ def test_the_recorded_runs_at_the_defaults_learned(model, method):
 def test_every_method_that_a_model_takes_is_recorded():
     found = {(row["model"], row["method"]) for row in RATES["runs"] if row["group"] == "defaults"}
     assert found == {(model, method) for model in ("minilm", "smollm2")
-                     for method in pt.store.METHODS} - {("smollm2", "bitfit")}
+                     for method in METHODS} - {("smollm2", "bitfit")}

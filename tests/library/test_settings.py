@@ -11,15 +11,13 @@ import torch
 
 import peft_teach as pt
 from peft_teach.errors import BadConfig, NoTargets
+from peft_teach.methods import METHODS
 from peft_teach.valid import Settings
 
-METHODS = [pt.full, pt.bitfit, pt.prompt, pt.prefix, pt.bottleneck, pt.ia3, pt.lora, pt.dora,
-           pt.qlora]
 
-
-@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.__name__.rpartition(".")[2])
+@pytest.mark.parametrize("method", METHODS)
 def test_all_configs_have_one_base_and_travel(method):
-    config = method.Config()
+    config = METHODS[method].Config()
     assert isinstance(config, Settings)
     assert copy.deepcopy(config) == pickle.loads(pickle.dumps(config)) == config
     assert dataclasses.replace(config) == config

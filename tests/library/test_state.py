@@ -9,11 +9,7 @@ from torch import nn
 import peft_teach as pt
 from peft_teach import core, models, state
 from peft_teach.errors import AdapterFileError, AlreadyAdapted
-
-CONFIGS = {"full": pt.full.Config(), "bitfit": pt.bitfit.Config(), "prompt": pt.prompt.Config(3),
-           "prefix": pt.prefix.Config(3), "bottleneck": pt.bottleneck.PFEIFFER,
-           "ia3": pt.ia3.Config(), "lora": pt.lora.Config(rank=2), "dora": pt.dora.Config(rank=2),
-           "qlora": pt.qlora.Config(rank=2)}
+from peft_teach.methods import METHODS
 
 
 @pytest.fixture
@@ -29,9 +25,9 @@ def fingerprints(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize("method", CONFIGS)
+@pytest.mark.parametrize("method", METHODS)
 def test_inject_and_load_take_one_fingerprint(method, tiny, tmp_path, fingerprints):
-    model = getattr(pt, method).inject(tiny("bert"), CONFIGS[method])
+    model = METHODS[method].inject(tiny("bert"))
     assert len(fingerprints) == 1
     pt.save(model, tmp_path)
     assert len(fingerprints) == 1
@@ -44,9 +40,9 @@ def test_inject_and_load_take_one_fingerprint(method, tiny, tmp_path, fingerprin
 def test_a_second_inject_is_refused_before_any_fingerprint(tiny, fingerprints):
     model = pt.lora.inject(tiny("bert"))
     fingerprints.clear()
-    for method, config in CONFIGS.items():
+    for method in METHODS:
         with pytest.raises(AlreadyAdapted):
-            getattr(pt, method).inject(model, config)
+            METHODS[method].inject(model)
     assert not fingerprints
 
 

@@ -12,6 +12,7 @@ from torch import nn
 import peft_teach as pt
 from peft_teach import training
 from peft_teach.errors import BadConfig, BadData
+from peft_teach.methods import METHODS
 
 
 @pytest.fixture
@@ -463,11 +464,11 @@ def test_numbers_are_no_classes_out_of_range(tiny, inputs):
 # ── the rate that stands with a method ───────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("method", pt.store.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_a_method_trains_at_its_own_rate_unless_told_otherwise(tiny, inputs, method):
     model = tiny("bert")
     batches = [inputs(model)] * 3
-    module = pt.store.METHODS[method]
+    module = METHODS[method]
     model = module.inject(model)
     assert pt.training.learning_rate(model) == module.LEARNING_RATE
     steps = list(pt.train(model, batches))

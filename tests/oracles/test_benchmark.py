@@ -12,6 +12,7 @@ from tiny import build as tiny_model
 
 import peft_teach as pt
 from peft_teach.course import recording, records
+from peft_teach.methods import METHODS
 
 pytest.importorskip("peft")
 pytest.importorskip("bitsandbytes")
@@ -42,7 +43,8 @@ def script():
 @pytest.mark.parametrize(("name", "label"), ROWS)
 def test_both_sides_train_the_same(script, name, label):
     plain = script.plain(name)
-    assert label in script.methods(plain)
+    assert set(script.methods(plain)) <= set(LABELS)
+    assert {label.partition(",")[0] for label in script.methods(plain)} == set(METHODS)
     assert (script.methods(plain)[label][2] is None) == (label in ALONE)
     batch = script.batch_of(plain, 3, 7)
     counts = {}

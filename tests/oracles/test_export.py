@@ -523,8 +523,8 @@ def mean_pooled():
 NOT_OURS_TO_WRITE = {
     "full": (lambda tiny: pt.full.inject(tiny("bert")), "Full fine-tuning has no adapter"),
     "head": (lambda tiny: pt.full.inject(tiny("bert"), pt.full.Config("head")), "has no adapter"),
-    "bottleneck": (lambda tiny: pt.bottleneck.inject(tiny("bert")), "peft has no 'bottleneck'"),
-    "bitfit": (lambda tiny: pt.bitfit.inject(tiny("bert")), "peft has no 'bitfit'"),
+    "bottleneck": (lambda tiny: pt.bottleneck.inject(tiny("bert")), "peft has no bottleneck"),
+    "bitfit": (lambda tiny: pt.bitfit.inject(tiny("bert")), "peft has no BitFit"),
     "bare attach": (lambda tiny: pt.attach(tiny("bert"), "query", Shift), "bare pt.attach"),
     "prompt that leaves [CLS]": (lambda tiny: pt.prompt.inject(tiny("bert")),
                                  "pool='cls'.*reads the first vector"),

@@ -1,0 +1,67 @@
+"""One table of methods, `peft_teach.methods.METHODS`: what else lists them lists exactly these."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import peft_teach as pt
+from peft_teach import export
+from peft_teach.methods import METHODS
+from peft_teach.valid import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def first_cells(table: str) -> set[str]:
+    """Return the first cell of each row, without its marks."""
+    return {line.split("|")[1].strip(" `") for line in table.strip().splitlines()}
+
+
+def changelog() -> set[str]:
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    names = re.search(r"The library: \w+ methods,(.*?),\s+on ", text, re.DOTALL)[1]
+    return set(re.findall(r"`(\w+)`", names))
+
+
+def readme() -> set[str]:
+    text = (ROOT / "README.md").read_text("utf-8")
+    table = re.search(r"^\| \| what it computes .*\n\|---.*\n((?:\|.*\n)+)", text, re.MULTILINE)[1]
+    return first_cells(table)
+
+
+LISTS = {
+    "the files of peft_teach/methods": lambda: {
+        f.stem for f in Path(pt.methods.__file__).parent.glob("[!_]*.py")},
+    "the public names, in peft_teach/__init__.py": lambda: {
+        name for name in pt.__all__ if getattr(pt, name).__class__ is type(pt)
+        and getattr(pt, name).__name__.startswith("peft_teach.methods.")},
+    "the table in README.md": readme,
+    "CHANGELOG.md": changelog,
+    "peft_teach/export.py, WRITTEN or NOT_IN_PEFT": lambda: (
+        {*export.WRITTEN, *export.NOT_IN_PEFT} - {None}),
+    "assets/records/rates.json, made by rates.py": lambda: {
+        row["method"] for row in pt.course.records.load("rates")["runs"]},
+}
+
+
+@pytest.mark.parametrize("where", LISTS)
+def test_every_list_has_the_methods_of_the_table(where):
+    listed = LISTS[where]()
+    assert listed == set(METHODS), (f"{where} lacks {sorted(set(METHODS) - listed)}, and has "
+                                    f"{sorted(listed - set(METHODS))} that METHODS has not.")
+
+
+def test_no_method_is_written_for_peft_and_not():
+    assert not export.WRITTEN.keys() & export.NOT_IN_PEFT.keys()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_file_has_what_the_library_asks_of_one(name, tiny):
+    method = METHODS[name]
+    assert method.__name__ == f"peft_teach.methods.{name}"
+    assert getattr(pt, name) is method
+    assert issubclass(method.Config, Settings)
+    assert 0 < method.LEARNING_RATE < 1
+    record = pt.core.record_of(method.inject(tiny("bert")))
+    assert (record.method, record.config) == (name, method.Config())
