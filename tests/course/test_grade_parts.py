@@ -1113,37 +1113,6 @@ def test_the_judge_of_the_head_knows_the_model_itself():
 
 ODD = (None, True, 7, -0.5, "x", [], ["x"], {}, {"a": torch.ones(2)}, torch.zeros(0),
        torch.ones(2), torch.full((300, 300), math.nan), torch.ones(50_000, 1, 1), torch.float32)
-ADAPTER = ("is_adapter", "holds_base", "trains", "shapes", "dtypes", "base_after", "inputs_after",
-           "start", "start_own", "y", "grads", "input_grads", "again", "eval")
-CLAIMS = {
-    "full.accuracy": ("found", "training", "grad", "changed", "intact"),
-    "full.step": ("losses", "weights", "kinds", "graph", "training", "stale", "events", "intact"),
-    "full.head_only": ("found", "trains", "on_module", "changed"),
-    "change.small": ("a", "a again", "b", "c", "c at zero"),
-    "change.inject": ("is_model", "layers", "listed", "trains", "asked"),
-    "change.holds": ("answers",),
-    "change.truncate": ("found", "delta_after"),
-    "change.project": ("theta", "theta0_after", "grad", "largest"),
-    "change.bitfit": ADAPTER,
-    "lora.layer": (*ADAPTER, "attributes"),
-    "lora.merge": ("is_linear", "is_base", "shared", "weight", "again", "bias", "W_after",
-                   "at_home"),
-    "lora.forty_kb": ("ship", "leave"),
-    "inside.ledger": ("found",),
-    "inside.attention": ("found", "of_ones", "moved"),
-    "inside.transformer": ("found",),
-}
-
-
-@pytest.mark.parametrize(("id", "claim"), [(id, each) for id, all in CLAIMS.items()
-                                           for each in all])
-def test_no_claim_is_believed_whatever_its_type(id, claim):
-    exercise, case, seen = good(id)
-    kind = type(seen[claim])
-    for odd in ODD:
-        if type(odd) is kind and kind in (bool, int):
-            continue    # a plain lie of the right form
-        assert not exercise.judge(copy.deepcopy(case), seen | {claim: odd}).passed, odd
 
 
 @pytest.mark.parametrize("claim", ["rank", "targets", "layers", "dropout", "scale"])
@@ -1152,13 +1121,6 @@ def test_no_part_of_a_setting_is_believed_whatever_its_type(claim):
     for odd in ODD:
         verdict = exercise.judge(case, seen | {"ship": seen["ship"] | {claim: odd}})
         assert not verdict.passed or (claim, odd) == ("layers", None), odd
-
-
-@pytest.mark.parametrize("odd", ODD)
-def test_the_report_of_a_check_is_a_dict_of_its_own(odd):
-    for id in CLAIMS:
-        exercise, case, _ = good(id)
-        assert not judged(exercise, case, odd, 0).passed
 
 
 def test_no_step_without_a_loss():
