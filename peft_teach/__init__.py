@@ -20,9 +20,9 @@ from . import (
     store,
     training,
 )
+from .backbone import BackboneAdapter
 from .core import (
     Adapter,
-    BackboneAdapter,
     adapter_parameters,
     adapter_state,
     adapters,

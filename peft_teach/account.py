@@ -64,7 +64,7 @@ def parameters(model: nn.Module) -> Parameters:
     sizes = _sizes(model)
     in_head = sum(size for name, size in sizes.items() if name in head)
     adapter = 0
-    if core.record_of(model) is not None:
+    if core.note_of(model) is not None:
         adapter = sum(p.numel() for p in core.adapter_parameters(model).values())
     total = sum(sizes.values())
     return Parameters(total, total - adapter - in_head, adapter, in_head)

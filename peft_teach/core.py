@@ -13,23 +13,18 @@ follow freezing, counting, saving, disabling, merging and removing, the same for
 """
 
 import itertools
-import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
-from pathlib import Path
+from dataclasses import replace
 
 import torch
-from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 
-from . import folder, models, state
-from .errors import AlreadyAdapted, BadConfig, NoAdapter, NotMergeable, NotSupported
-from .state import Record
+from . import models, state
+from .errors import AlreadyAdapted, BadConfig, NoAdapter, NotMergeable
+from .state import Note
 
-TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"    # what `save` writes
-CHECKPOINT = "model.safetensors"    # where transformers' Trainer looks for weights
 ANSWERED = ("weight", "bias", "attention_type")    # what an adapter lets its base answer for
 
 
@@ -86,102 +81,30 @@ class Adapter(nn.Module):
                            hint="keep the adapter on the model, or pt.remove it")
 
 
-class BackboneAdapter(Adapter):
-    """An adapter around the whole backbone: what a head asks of a backbone, it answers.
+def note_of(model: nn.Module) -> Note | None:
+    """Return the note on an adapted model, or None; nothing is written.
 
-    A subclass returns the hidden states of the real tokens only, so that labels, pooling and
-    `generate` stay transformers' own; where the backbone pools by itself, as BERT's does, it pools
-    these again. Around a bare backbone the adapter is the model.
-    """
-
-    def __call__(self, *args, **kwargs):
-        if not self.enabled:    # the base reads a cache as it is
-            for name in ("past_key_values", "cache"):
-                models.check_front(kwargs.get(name), models.Front())
-        return super().__call__(*args, **kwargs)
-
-    def in_front(self, length: int) -> models.Front:
-        """Return what a cache keeps to know the `length` vectors before the text again.
-
-        Those are the values of the parameters that the adapter itself holds, as they are now; of
-        a module inside it, such as an MLP that only makes vectors, it keeps nothing.
-        """
-        own = [p.detach().flatten() for p in self.parameters(recurse=False)]
-        return models.Front(length, torch.cat(own))
-
-    def call_base(self, *args, cache, front: models.Front, **kwargs):
-        """Call the backbone with a cache that holds, or is to hold, vectors before the text.
-
-        The backbone counts them; whoever reads the cache afterwards counts tokens alone, so that
-        a later turn of `generate` may start from it.
-        """
-        if cache is not None:
-            kwargs[models.cache_name()] = cache
-        models.count_all(cache)
-        try:
-            out = self.base(*args, **kwargs)
-        finally:
-            models.count_tokens(cache, front)
-        if cache is None:    # then the backbone may have made one
-            models.count_tokens(out.get(models.cache_name()), front)
-        return out
-
-    @property
-    def config(self):
-        """The backbone's configuration."""
-        return self.base.config
-
-    @property
-    def base_model(self) -> nn.Module:
-        """The backbone as transformers calls it: this module, which stands in its place."""
-        return self
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the frozen weights."""
-        return self.base.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.base.device
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Return the backbone's table of word embeddings."""
-        return self.base.get_input_embeddings()
-
-    def set_input_embeddings(self, table: nn.Module) -> None:
-        """Give the backbone another table of word embeddings."""
-        self.base.set_input_embeddings(table)
-
-    def resize_token_embeddings(self, *args, **kwargs) -> nn.Module:
-        """Resize the backbone's table as transformers does; return it."""
-        return self.base.resize_token_embeddings(*args, **kwargs)
-
-
-def record_of(model: nn.Module) -> Record | None:
-    """Return the record of an adapted model, or None.
-
-    Where adapters were put in by hand, as lesson 02 does, nobody began one: it begins here.
+    Where adapters were put in by hand, as lesson 02 does, nobody wrote one: it is what `adopt`
+    would write. The base is frozen, so its fingerprint is the one that it had.
     """
     noted = state.of(model)
-    if noted.record is None and not noted.inside and adapters(model):
-        state.change(model, record=_by_hand(model))
-        models.guard_save(model, save_checkpoint)
-    return state.of(model).record
-
-
-def _by_hand(model: nn.Module) -> Record:
-    """Return the record of a model into which adapters were put by hand.
-
-    The base is frozen, so its fingerprint is the one that it had.
-    """
+    if noted.note is not None or noted.inside or not adapters(model):
+        return noted.note
     own = {id(p) for adapter in adapters(model).values()
            for p in adapter.own_parameters().values()}
     base = {plain_name(model, name): p for name, p in model.named_parameters() if id(p) not in own}
     head = set(models.head(model))
     seen = {n: [list(p.shape), _sample(p)] for n, p in base.items() if n not in head}
-    return Record(seen, dict.fromkeys(base, True))
+    return Note(seen, dict.fromkeys(base, True))
+
+
+def adopt(model: nn.Module) -> Note | None:
+    """Write the note on a model into which adapters were put by hand; return that of any model."""
+    found = note_of(model)
+    if found is not state.of(model).note:
+        state.change(model, note=found)
+        models.guard_save(model)
+    return found
 
 
 def begin(model: nn.Module, config, kind: type):
@@ -200,7 +123,7 @@ def begin(model: nn.Module, config, kind: type):
 
 def note(model: nn.Module, method: str, config) -> nn.Module:
     """Write down which method is on an adapted model, and with which settings; return it."""
-    state.change(model, record=replace(record_of(model), method=method, config=config))
+    state.change(model, note=replace(note_of(model), method=method, config=config))
     return model
 
 
@@ -214,28 +137,28 @@ def refuse_adapted(model: nn.Module) -> None:
         raise BadConfig("Inside torch.inference_mode() new parameters can never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
     noted = state.of(model)
-    if noted.record is not None and not noted.record.wraps:
+    if noted.note is not None and not noted.note.wraps:
         raise AlreadyAdapted("This model is fully fine-tuned, or its head is: its own weights "
                              "train, and there is nothing to take off.",
                              expected="a model that no method was put on",
                              hint="load a fresh one; fresh.load_state_dict(model.state_dict()) "
                                   "gives it what was trained")
-    if noted.record is not None or noted.inside or adapters(model):
+    if noted.note is not None or noted.inside or adapters(model):
         raise AlreadyAdapted("A method was already put on this model.",
                              expected="a model without one; keep what inject returned",
                              hint="pt.remove or pt.merge it first, or load a fresh model")
 
 
-def describe(model: nn.Module) -> Record:
-    """Return the record that begins with this unadapted model, or the one that was begun before.
+def describe(model: nn.Module) -> Note:
+    """Return the note that begins with this unadapted model, or the one that was begun before.
 
     A fingerprint reads every tensor, and quantizing changes them: so who takes it first notes it
-    (`state.change(model, before=record)`), and `attach` goes on from there.
+    (`state.change(model, before=note)`), and `attach` goes on from there.
     """
     begun = state.of(model).before
     if begun is not None:
         return begun
-    return Record(fingerprint(model), {n: p.requires_grad for n, p in model.named_parameters()})
+    return Note(fingerprint(model), {n: p.requires_grad for n, p in model.named_parameters()})
 
 
 def fingerprint(model: nn.Module) -> dict[str, list]:
@@ -256,12 +179,12 @@ def fingerprint(model: nn.Module) -> dict[str, list]:
 
 def base_of(model: nn.Module) -> dict[str, list]:
     """Return the fingerprint of an adapted model's base; a table that was resized as it is now."""
-    record = record_of(model)
-    kept = record.weights | {f"{name}.weight" for name in state.of(model).converted}
+    note = note_of(model)
+    kept = note.weights | {f"{name}.weight" for name in state.of(model).converted}
     now = {plain_name(model, name): p for name, p in model.named_parameters()}
-    return record.fingerprint | {
+    return note.fingerprint | {
         name: [list(now[name].shape), _sample(now[name])]
-        for name, (shape, _) in record.fingerprint.items()
+        for name, (shape, _) in note.fingerprint.items()
         if name in now and name not in kept and list(now[name].shape) != shape}
 
 
@@ -298,14 +221,14 @@ def wrap(model: nn.Module, names: tuple[str, ...], make: Callable[[nn.Module], A
         if any(own.startswith(name + ".") for own in models.head(model)):
             raise BadConfig(f"{name} belongs to the task head.",
                             expected="a target in the backbone; every method trains the head")
-    record = describe(model)
+    begun = describe(model)
     with all_or_nothing(model):    # `make` may raise, and may have changed what it was given
         wrappers, converted = _build(model, names, make)
         state.change(model, before=None, converted=state.of(model).converted + converted)
-        return place(model, wrappers, record)
+        return place(model, wrappers, begun)
 
 
-def place(model: nn.Module, wrappers: dict[str, Adapter], record: Record) -> nn.Module:
+def place(model: nn.Module, wrappers: dict[str, Adapter], begun: Note) -> nn.Module:
     """Freeze the backbone, then put each wrapper where its base stood; return the model to keep."""
     head = set(models.head(model))
     for name, p in model.named_parameters():
@@ -314,12 +237,12 @@ def place(model: nn.Module, wrappers: dict[str, Adapter], record: Record) -> nn.
         wrapper.base.requires_grad_(False)    # a converted layer is new: it was not frozen above
     for name in sorted(wrappers, key=_depth, reverse=True):    # an outer one hides names
         model = models.replace(model, name, wrappers[name])
-        if name and isinstance(wrappers[name], BackboneAdapter):
+        if name and hasattr(wrappers[name], "get_input_embeddings"):    # around the backbone
             models.move_ties(model, name, f"{name}.base")
     if "" in wrappers:
         state.change(model.base, inside=True)
-    state.change(model, record=record)
-    models.guard_save(model, save_checkpoint)
+    state.change(model, note=begun)
+    models.guard_save(model)
     return model
 
 
@@ -422,13 +345,12 @@ def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def method_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return all that a method brought or trains, by full name: its frozen parameters, too."""
-    _need_record(model)
+    note = _need_note(model)
     found = adapters(model)
     if found:
         return {_join(name, own): p for name, adapter in found.items()
                 for own, p in adapter.own_parameters().items()}
-    trained = record_of(model).weights
-    return {n: p for n, p in model.named_parameters() if n in trained}
+    return {n: p for n, p in model.named_parameters() if n in note.weights}
 
 
 def adapter_state(model: nn.Module) -> dict[str, Tensor]:
@@ -486,68 +408,11 @@ def stay_silent(new: Iterable[Adapter], old: Iterable[Adapter]) -> None:
                 adapter.enabled = False
 
 
-# ── keeping them in files ────────────────────────────────────────────────────────────────────
-
-
-def save(model: nn.Module, path: str | Path) -> Path:
-    """Write the adapter and the head of `model` into the folder `path`; return it.
-
-    Both files are written beside their places and then moved there: what fails before leaves the
-    old ones. Raises `NoAdapter` on a model without a method, and `AdapterFileError` for a folder
-    that cannot be written.
-    """
-    tensors = adapter_state(model) | copies(head_parameters(model))
-    record = record_of(model)
-    description = {
-        "format": 1,
-        "method": record.method,
-        "config": record.config and _as_stored(record.config),
-        "base": base_of(model),
-        "quantized": bool(models.quantized(model)),
-    }
-    if record.method is None:
-        description["wrapped"] = list(adapters(model))
-    told = json.dumps(description).encode()    # before anything is written: it may fail
-    return folder.write(path, {TENSORS: write_tensors(tensors, metadata={"format": "pt"}),
-                               DESCRIPTION: told})
-
-
-def save_checkpoint(model: nn.Module, path: str | Path, is_main_process: bool = True,
-                    state_dict: dict | None = None, push_to_hub: bool = False, **others) -> None:
-    """Stand for `save_pretrained` on an adapted model: `save`, and a file for `Trainer` to resume.
-
-    That is `model.safetensors`: the own parameters of all adapters and whatever else trains, by
-    the names that they have now. The frozen weights are not in it, which Trainer remarks when it
-    resumes. There is no config.json, from which transformers would draw a base at random. `others`
-    are options of its own format. Raises `NotSupported` for tensors from elsewhere, as they come
-    from sharded training, and for a push to the Hub.
-    """
-    if state_dict is not None or push_to_hub:
-        raise NotSupported("An adapted model is saved from its own parameters, into a folder.",
-                           hint="save_pretrained(folder), or pt.save(model, folder)")
-    if not is_main_process:
-        return
-    own = {id(p) for adapter in adapters(model).values()
-           for p in adapter.own_parameters().values()}
-    kept = copies({n: p for n, p in model.named_parameters() if p.requires_grad or id(p) in own})
-    save(model, path)
-    folder.write(path, {CHECKPOINT: write_tensors(kept, metadata={"format": "pt"})})
-
-
 def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return the task head's parameters by the names that they have on the unadapted model."""
     head = set(models.head(model))
     named = {plain_name(model, n): p for n, p in model.named_parameters()}
     return {n: p for n, p in named.items() if n in head}
-
-
-def _as_stored(config) -> dict:
-    """Return a config's fields as a file keeps them.
-
-    A field that only matters before or while training, such as how a prompt starts, says with
-    `metadata={"stored": value}` what stands in the file instead.
-    """
-    return {f.name: f.metadata.get("stored", getattr(config, f.name)) for f in fields(config)}
 
 
 # ── taking them off ──────────────────────────────────────────────────────────────────────────
@@ -563,6 +428,7 @@ def merge(model: nn.Module) -> nn.Module:
     if torch.is_inference_mode_enabled():
         raise BadConfig("Inside torch.inference_mode() the merged weights could never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
+    adopt(model)
     merged = {n: a.merged() for n, a in _need_adapters(model, "merge").items()}
     return _replace_all(model, merged)
 
@@ -572,6 +438,7 @@ def remove(model: nn.Module) -> nn.Module:
 
     Warns if that is a base in 4 bits: its exact weights are gone.
     """
+    adopt(model)
     _need_adapters(model, "remove")
     model = undo(model)
     if models.quantized(model):
@@ -587,27 +454,27 @@ def undo(model: nn.Module) -> nn.Module:
 
 
 def _replace_all(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
-    record = record_of(model)
-    state.change(model, record=None)
+    note = note_of(model)
+    state.change(model, note=None)
     for name, module in modules.items():    # outer ones come first, and uncover the inner names
         model = models.replace(model, name, module)
     state.change(model, inside=False)
     models.restore_ties(model)
-    _set_requires_grad(model, record.requires_grad)
+    _set_requires_grad(model, note.requires_grad)
     models.guard_save(model)
     return model
 
 
-def _need_record(model: nn.Module) -> Record:
-    record = record_of(model)
-    if record is None:
+def _need_note(model: nn.Module) -> Note:
+    note = note_of(model)
+    if note is None:
         raise NoAdapter("No method was put on this model.",
                         hint="model = pt.lora.inject(model, pt.lora.Config()), or pt.attach(...)")
-    return record
+    return note
 
 
 def _need_adapters(model: nn.Module, verb: str) -> dict[str, Adapter]:
-    _need_record(model)
+    _need_note(model)
     found = adapters(model)
     if not found:
         raise NoAdapter(f"There is no adapter to {verb}: full fine-tuning changes the weights "

@@ -32,7 +32,7 @@ import torch
 from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 
-from . import core, folder, models, state
+from . import core, folder, models, state, store
 from .errors import AdapterFileError, NoAdapter, NotExportable, NotSupported, PeftTeachError
 from .methods import dora, ia3, lora, prefix, prompt
 from .nf4 import Linear4bit
@@ -91,11 +91,11 @@ def to_peft(model: nn.Module, path: str | Path) -> Path:
     heads than a sequence classifier's or a language model's; `AdapterFileError` if the folder
     cannot be written.
     """
-    record = core.record_of(model)
-    if record is None:
+    note = core.note_of(model)
+    if note is None:
         raise NoAdapter("No method was put on this model, or it was merged or removed.",
                         hint="export first, then pt.merge(model)")
-    settings = _settings(model, record)
+    settings = _settings(model, note)
     tensors = _tensors(model) | _head_tensors(model, models.head(model))
     return folder.write(path, {
         TENSORS: write_tensors(core.copies(tensors), metadata={"format": "pt"}),
@@ -103,10 +103,10 @@ def to_peft(model: nn.Module, path: str | Path) -> Path:
     })
 
 
-def _settings(model: nn.Module, record: state.Record) -> dict:
+def _settings(model: nn.Module, note: state.Note) -> dict:
     """Return peft's settings for what is on this model; `NotExportable` if it has none."""
-    if record.method not in WRITTEN:
-        raise NotExportable(NOT_IN_PEFT.get(record.method, f"How peft writes {record.method!r} is "
+    if note.method not in WRITTEN:
+        raise NotExportable(NOT_IN_PEFT.get(note.method, f"How peft writes {note.method!r} is "
                                                            "not known here."),
                             expected="one of the methods " + ", ".join(WRITTEN),
                             hint="pt.save(model, path) keeps it in this library's own form")
@@ -118,7 +118,7 @@ def _settings(model: nn.Module, record: state.Record) -> dict:
     saved = {"modules_to_save": [*heads]} if heads else {}
     return {"task_type": _task(model), "inference_mode": True, "peft_version": PEFT_VERSION,
             "base_model_name_or_path": _public_name(model), **saved,
-            **WRITTEN[record.method](model, record.config)}
+            **WRITTEN[note.method](model, note.config)}
 
 
 def _lora_settings(model: nn.Module, config) -> dict:
@@ -230,7 +230,7 @@ def _peft_name(module: str, own: str) -> str:
 
 def _head_tensors(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Parameter]:
     """Return these parameters of the head by peft's names."""
-    before_input = core.record_of(model).method in ("prompt", "prefix")
+    before_input = core.note_of(model).method in ("prompt", "prefix")
     front = "base_model." if before_input else "base_model.model."
     return {front + name: p for name, p in model.named_parameters() if name in names}
 
@@ -306,7 +306,7 @@ def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
         raise AdapterFileError(f"{place} holds its tensors as {PICKLED}, a pickle, which can run "
                                "any program when it is opened.", expected=TENSORS,
                                hint="if you trust it, load it with peft and save_pretrained again")
-    ours = (place / core.DESCRIPTION).is_file()
+    ours = (place / store.DESCRIPTION).is_file()
     settings, tensors = folder.read(path, SETTINGS, TENSORS, "peft's save_pretrained",
                                    "pt.load(model, path) reads this folder, which pt.save wrote"
                                    if ours else "look for a folder with both files")

@@ -23,10 +23,8 @@ where it closes a sub-layer: one on the sub-layer's output before the sum, as in
 OLMo 2, has none.
 """
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -328,98 +326,6 @@ def cache_name() -> str:
     return "cache" if version >= (5, 24) else "past_key_values"
 
 
-class Front(NamedTuple):
-    """What a cache was filled with before the text: how many vectors, and their values, flat.
-
-    A cache keeps the values of a prompt or prefix, for its keys alone do not tell whose it is:
-    a layer with a window has dropped the first of them.
-    """
-
-    length: int = 0
-    values: Tensor | None = None
-
-    def is_same(self, other: "Front") -> bool:
-        """Return whether the vectors are as many, and each of their values is the same."""
-        if self.length != other.length or self.length == 0:
-            return self.length == other.length
-        return self.values.shape == other.values.shape and torch.allclose(
-            self.values.to(other.values), other.values, rtol=0, atol=0, equal_nan=True)
-
-
-def pop_cache(arguments: dict, front: Front):
-    """Take the cache out of a backbone's keyword arguments, by either name.
-
-    Returns `(cache, entered)`: the object that the model appends to or None, and whether the
-    vectors before the text are in it already. Raises `NotSupported` for a static cache, and for
-    one that was filled with other vectors before the text, or with none.
-    """
-    found = [arguments.pop(name, None) for name in ("past_key_values", "cache")]
-    cache = next((c for c in found if c is not None), None)
-    if getattr(cache, "is_compileable", False):
-        raise NotSupported("This cache is static: made for a fixed number of tokens, with no room "
-                           "for vectors in front of them.", hint="generate with the default cache")
-    check_front(cache, front)
-    return cache, _is_filled(cache)
-
-
-def check_front(cache, front: Front) -> None:
-    """Raise `NotSupported` for a cache that was filled with other vectors before the text."""
-    there = getattr(cache, "peft_teach_front", Front())
-    if not _is_filled(cache) or there.is_same(front):
-        return
-    differ = (f"This cache was filled with {there.length} vectors before the text, and this model "
-              f"puts {front.length} there.")
-    if there.length == front.length:
-        differ = (f"This cache was filled with {there.length} other vectors before the text than "
-                  "this model puts there now: another adapter's, or its own before they changed.")
-    raise NotSupported(differ, expected="a cache that the model filled as it is now, or an empty "
-                                        "one",
-                       hint="start again with the whole text and without past_key_values")
-
-
-def count_all(cache) -> None:
-    """Let a cache count the vectors before the text, too, as the backbone that reads it must."""
-    if cache is not None:
-        vars(cache).pop("get_seq_length", None)
-
-
-def count_tokens(cache, front: Front) -> None:
-    """Let a filled cache count its tokens alone, without the vectors before them.
-
-    For `generate` takes as many tokens of its input for known as the cache counts.
-    """
-    if _is_filled(cache):
-        cache.peft_teach_front = front
-        # Of the layers, not of the cache: one that holds itself would outlive its training step,
-        # and with it the graph that made its keys and values.
-        cache.get_seq_length = functools.partial(_tokens_in, cache.layers, front.length)
-
-
-def _tokens_in(layers: list, front: int, layer_idx: int = 0) -> int:
-    return max(0, layers[layer_idx].get_seq_length() - front)
-
-
-def _is_filled(cache) -> bool:
-    return cache is not None and type(cache).get_seq_length(cache) > 0
-
-
-def widen_mask(mask: Tensor | None, length: int) -> Tensor | None:
-    """Let a mask (batch, seen) show `length` more tokens in front: (batch, length + seen)."""
-    if mask is None:
-        return None
-    if not isinstance(mask, Tensor) or mask.ndim != 2:
-        raise NotSupported("The attention mask is not one of two axes, so it says of each pair of "
-                           "tokens what is seen.", hint="pass a mask of (batch, seq)")
-    return nn.functional.pad(mask, (length, 0), value=1)
-
-
-def new_cache():
-    """Return an empty cache, which a backbone reads and appends to."""
-    from transformers import DynamicCache
-
-    return DynamicCache()
-
-
 def reads_cache(backbone: nn.Module) -> bool:
     """Return whether this family's attention looks at cached keys and values.
 
@@ -461,11 +367,6 @@ def first_position(backbone: nn.Module) -> int:
 def longest_input(backbone: nn.Module) -> int:
     """Return how many positions a backbone has."""
     return backbone.config.max_position_embeddings - first_position(backbone)
-
-
-def is_recomputing(backbone: nn.Module) -> bool:
-    """Return whether gradient checkpointing is on: it drops the cache while training."""
-    return any(getattr(module, "gradient_checkpointing", False) for module in backbone.modules())
 
 
 def is_encoder(model: nn.Module) -> bool:

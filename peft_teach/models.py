@@ -7,7 +7,7 @@ each family stands in `families.py`, whose functions are offered here, too:
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,11 +20,7 @@ from .families import (
     FAMILIES,
     LINEAR,
     SINGLE,
-    Front,
     cache_name,
-    check_front,
-    count_all,
-    count_tokens,
     entry,
     find,
     first_position,
@@ -32,28 +28,23 @@ from .families import (
     head,
     is_encoder,
     is_language_model,
-    is_recomputing,
     key_value_shape,
     linear_places,
     longest_input,
-    new_cache,
     place_of,
     places,
-    pop_cache,
     positions,
     reads_cache,
-    widen_mask,
 )
 from .valid import is_whole
 
 __all__ = [
-    "ATTENTIONS", "FAMILIES", "Front", "LINEAR", "NAMES", "SINGLE", "best_device", "cache_name",
-    "check_front", "common_tokens", "count_all", "count_tokens", "find", "first_position",
-    "fused_queries", "guard_save", "head", "in_mode", "is_conv1d", "is_encoder",
-    "is_language_model", "is_mean_pooled", "is_packed", "is_recomputing", "key_value_shape",
-    "linear_places", "load", "longest_input", "move_ties", "new_cache", "place_of", "places",
-    "pop_cache", "positions", "quantized", "quiet_transformers", "reads_cache", "replace",
-    "restore_ties", "to_conv1d", "to_hf", "to_linear", "token_ids", "widen_mask",
+    "ATTENTIONS", "FAMILIES", "LINEAR", "NAMES", "SINGLE", "best_device", "cache_name",
+    "common_tokens", "find", "first_position", "fused_queries", "guard_save", "head", "in_mode",
+    "is_conv1d", "is_encoder", "is_language_model", "is_mean_pooled", "is_packed",
+    "key_value_shape", "linear_places", "load", "longest_input", "move_ties", "place_of", "places",
+    "positions", "quantized", "quiet_transformers", "reads_cache", "replace", "restore_ties",
+    "save_adapted_with", "to_conv1d", "to_hf", "to_linear", "token_ids",
 ]
 
 NAMES = ("minilm", "smollm2")
@@ -157,19 +148,31 @@ def to_hf(model: nn.Module) -> nn.Module:
     return model
 
 
-def guard_save(model: nn.Module, save_adapted=None) -> None:
+def guard_save(model: nn.Module) -> None:
     """Let `save_pretrained` refuse exactly while it would lie, and save an adapted model's adapter.
 
     With converted or 4-bit layers it would write a checkpoint with transposed weights or bytes,
     without a warning; and a mean-pooled model would come back pooling [CLS]. With adapters there
-    would be foreign names: `save_adapted(model, folder, ...)` takes its place on such a model.
+    would be foreign names: what `save_adapted_with` was told takes its place on such a model.
     """
     if _is_wrapped(model):
-        model.__dict__["save_pretrained"] = functools.partial(save_adapted, model)
+        model.__dict__["save_pretrained"] = functools.partial(_save_adapted, model)
     elif state.of(model).converted or quantized(model) or is_mean_pooled(model):
         model.__dict__["save_pretrained"] = _refuse_save
     else:
         model.__dict__.pop("save_pretrained", None)
+
+
+_save_adapted: Callable[..., None] | None = None
+
+
+def save_adapted_with(save: Callable[..., None]) -> None:
+    """Let `save(model, folder, ...)` stand for `save_pretrained` on adapted models.
+
+    `store` does so, which stands above: nothing here knows how an adapter is written.
+    """
+    global _save_adapted
+    _save_adapted = save
 
 
 def quantized(model: nn.Module) -> dict[str, nf4.Linear4bit]:
@@ -178,8 +181,8 @@ def quantized(model: nn.Module) -> dict[str, nf4.Linear4bit]:
 
 
 def _is_wrapped(model: nn.Module) -> bool:
-    record = state.of(model).record
-    return record is not None and record.wraps
+    note = state.of(model).note
+    return note is not None and note.wraps
 
 
 def _refuse_save(*args, **kwargs):

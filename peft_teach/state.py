@@ -12,7 +12,7 @@ KEY = "peft_teach_state"    # in the model's `__dict__`, so that copies and pick
 
 
 @dataclass(frozen=True)
-class Record:
+class Note:
     """What stands on an adapted model.
 
     `fingerprint` describes the base before any change; `requires_grad` is what `remove` and
@@ -33,14 +33,14 @@ class Record:
 class State:
     """All notes on one model.
 
-    `record` is there while a method is. `before` is a record that was begun, of the base before
-    any change, on its way to the method that keeps it. `converted` are the layers that were
+    `note` is there while a method is. `before` is a note that was begun, of the base before any
+    change, on its way to the method that keeps it. `converted` are the layers that were
     `Conv1D`s, and `quantized` the fingerprints of weights that are held in 4 bits: both outlive
     the method. `inside` marks a backbone that an adapter wraps: it is not to be adapted again.
     """
 
-    record: Record | None = None
-    before: Record | None = None
+    note: Note | None = None
+    before: Note | None = None
     converted: tuple[str, ...] = ()
     quantized: dict[str, list] = field(default_factory=dict)
     inside: bool = False

@@ -10,20 +10,24 @@ that an adapter does not land on another base by mistake. Nothing here unpickles
 """
 
 import builtins
+import json
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
+from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 
 from . import core, folder, models, state
-from .core import DESCRIPTION, TENSORS, save
-from .errors import AdapterFileError, PeftTeachError
+from .errors import AdapterFileError, NotSupported, PeftTeachError
 from .methods import METHODS, full
 
 __all__ = ["Saved", "list", "load", "save", "swap"]
+
+TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"    # what `save` writes
+CHECKPOINT = "model.safetensors"    # where transformers' Trainer looks for weights
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,55 @@ class Saved:
     parameters: int
     size_bytes: int
     path: Path
+
+
+def save(model: nn.Module, path: str | Path) -> Path:
+    """Write the adapter and the head of `model` into the folder `path`; return it.
+
+    Both files are written beside their places and then moved there: what fails before leaves the
+    old ones. Raises `NoAdapter` on a model without a method, and `AdapterFileError` for a folder
+    that cannot be written.
+    """
+    note = core.adopt(model)
+    tensors = core.adapter_state(model) | core.copies(core.head_parameters(model))
+    description = {
+        "format": 1,
+        "method": note.method,
+        "config": note.config and _as_stored(note.config),
+        "base": core.base_of(model),
+        "quantized": bool(models.quantized(model)),
+    }
+    if note.method is None:
+        description["wrapped"] = [*core.adapters(model)]
+    told = json.dumps(description).encode()    # before anything is written: it may fail
+    return folder.write(path, {TENSORS: write_tensors(tensors, metadata={"format": "pt"}),
+                               DESCRIPTION: told})
+
+
+def save_checkpoint(model: nn.Module, path: str | Path, is_main_process: bool = True,
+                    state_dict: dict | None = None, push_to_hub: bool = False, **others) -> None:
+    """Stand for `save_pretrained` on an adapted model: `save`, and a file for `Trainer` to resume.
+
+    That is `model.safetensors`: the own parameters of all adapters and whatever else trains, by
+    the names that they have now. The frozen weights are not in it, which Trainer remarks when it
+    resumes. There is no config.json, from which transformers would draw a base at random. `others`
+    are options of its own format. Raises `NotSupported` for tensors from elsewhere, as they come
+    from sharded training, and for a push to the Hub.
+    """
+    if state_dict is not None or push_to_hub:
+        raise NotSupported("An adapted model is saved from its own parameters, into a folder.",
+                           hint="save_pretrained(folder), or pt.save(model, folder)")
+    if not is_main_process:
+        return
+    own = {id(p) for adapter in core.adapters(model).values()
+           for p in adapter.own_parameters().values()}
+    kept = core.copies({n: p for n, p in model.named_parameters()
+                        if p.requires_grad or id(p) in own})
+    save(model, path)
+    folder.write(path, {CHECKPOINT: write_tensors(kept, metadata={"format": "pt"})})
+
+
+models.save_adapted_with(save_checkpoint)
 
 
 def load(model: nn.Module, path: str | Path,
@@ -77,25 +130,25 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     Inside `pt.disabled(model)` the new adapter is silent, too, until that block ends.
     Warns, as `load` does, where one of file and model is of a base in 4 bits, and one is not.
     """
-    record = core.record_of(model)
-    if record is None:
+    note = core.adopt(model)
+    if note is None:
         return load(model, path)
     description, tensors = _read(path)
     try:
         _check_base(description["base"], core.base_of(model), path)
     except AdapterFileError:    # it may be of before the word embeddings were resized
-        _check_base(description["base"], record.fingerprint, path)
-    if description["method"] == record.method and (
-            record.method is None
-            or _config(_method(description, path), description["config"], path) == record.config):
+        _check_base(description["base"], note.fingerprint, path)
+    if description["method"] == note.method and (
+            note.method is None
+            or _config(_method(description, path), description["config"], path) == note.config):
         _copy_into(model, tensors, path)
         _tell_of_rounding(description, model, path)
         return model
     method = _method(description, path)
     config = _config(method, description["config"], path)
-    if not record.wraps or method is full:
+    if not note.wraps or method is full:
         raise AdapterFileError(f"{path} holds {description['method']!r}, the model "
-                               f"{record.method!r}: full fine-tuning changed or changes the base.",
+                               f"{note.method!r}: full fine-tuning changed or changes the base.",
                                hint="load a fresh model, then pt.load(model, path)")
     old = core.adapters(model).values()
     with core.all_or_nothing(model):
@@ -122,6 +175,15 @@ def list(folder: str | Path) -> builtins.list[Saved]:
 
 
 # ── the parts ────────────────────────────────────────────────────────────────────────────────
+
+
+def _as_stored(config) -> dict:
+    """Return a config's fields as a file keeps them.
+
+    A field that only matters before or while training, such as how a prompt starts, says with
+    `metadata={"stored": value}` what stands in the file instead.
+    """
+    return {f.name: f.metadata.get("stored", getattr(config, f.name)) for f in fields(config)}
 
 
 def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:

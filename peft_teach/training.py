@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import models, state
+from . import core, models
 from .errors import BadConfig, BadData, TrainingStopped
 from .methods import METHODS, full
 
@@ -90,6 +90,7 @@ def train(model: nn.Module, batches: Sequence[Batch], lr: float | None = None, *
                       hint="batches = pt.data.batches(examples, tokenizer)")
     for batch in batches:
         _check_labels(model, batch)
+    core.adopt(model)
     lr = learning_rate(model) if lr is None else lr
     if not lr > 0:
         raise BadConfig(f"lr is {lr!r}.", expected="a positive learning rate")
@@ -111,14 +112,14 @@ def learning_rate(model: nn.Module) -> float:
     It was found on one small encoder and one small language model, with the method's defaults: a
     place to begin. It is `full`'s for a model without a method, and `OWN` for a class of your own.
     """
-    record = state.of(model).record
-    if record is None:
+    note = core.note_of(model)
+    if note is None:
         return full.LEARNING_RATE
-    if record.method is None:
+    if note.method is None:
         return OWN
-    if isinstance(record.config, full.Config) and record.config.train == "head":
+    if isinstance(note.config, full.Config) and note.config.train == "head":
         return full.HEAD_LEARNING_RATE
-    return METHODS[record.method].LEARNING_RATE
+    return METHODS[note.method].LEARNING_RATE
 
 
 def _steps(model, batches, groups, lr, warmup, clip, weight_decay) -> Iterator[Step]:

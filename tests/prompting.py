@@ -89,7 +89,7 @@ def everything_about(model, batch) -> tuple:
     return ({n: (id(m), type(m), m.training) for n, m in model.named_modules()},
             {n: (id(p), p.requires_grad) for n, p in model.named_parameters()},
             {n: p.clone() for n, p in model.state_dict().items()},
-            outputs(model, batch), core.record_of(model), model.save_pretrained)
+            outputs(model, batch), core.note_of(model), model.save_pretrained)
 
 
 def assert_same(one: tuple, other: tuple) -> None:

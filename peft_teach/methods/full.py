@@ -39,7 +39,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     config = begin(model, config, Config)
     if config.train not in ("all", "head"):
         raise BadConfig(f"train is {config.train!r}.", expected="'all' or 'head'")
-    record = describe(model)
+    begun = describe(model)
     head = set(models.head(model))
     if config.train == "head" and not head:
         raise BadConfig("This model has no task head to train.",
@@ -54,6 +54,6 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     weights = backbone if config.train == "all" else frozenset()
     for name, p in model.named_parameters():
         p.requires_grad_(name in weights or name in head)
-    state.change(model, before=None, record=replace(record, wraps=False, weights=weights,
-                                                    method="full", config=config))
+    state.change(model, before=None, note=replace(begun, wraps=False, weights=weights,
+                                                  method="full", config=config))
     return model

@@ -31,7 +31,8 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import BackboneAdapter, adapters, attach, begin, note, record_of
+from ..backbone import BackboneAdapter, new_cache
+from ..core import adapters, attach, begin, note, note_of
 from ..errors import BadConfig, NoAdapter, NotSupported, unknown
 from ..shapes import expect
 from ..valid import Settings, is_whole
@@ -90,31 +91,18 @@ class Prefix(BackboneAdapter):
         K, V = made.permute(2, 1, 0, 3)                                   # (layers, length, d_kv)
         return {"K": K, "V": V}
 
-    def forward(self, input_ids: Tensor | None = None, *, attention_mask: Tensor | None = None,
-                position_ids: Tensor | None = None, inputs_embeds: Tensor | None = None, **rest):
-        if self.training and models.is_recomputing(self.base):
-            raise NotSupported("Gradient checkpointing drops cached keys and values, and with them "
-                               "the prefix.", hint="train the prefix without checkpointing: it "
-                                                   "keeps few activations of its own")
-        front = self.in_front(self.length)
-        cache, entered = models.pop_cache(rest, front)
-        if not entered:                          # while generating, the prefix is in the cache
-            cache = models.new_cache() if cache is None else cache
-            if input_ids is None:
-                expect(inputs_embeds, "batch seq d_model", called="inputs_embeds")
-            batch = len(inputs_embeds if input_ids is None else input_ids)
+    def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
+                **rest):
+        if not self.make_room(rest, self.length, needs_cache=True):    # or the cache has K and V
+            x = input_ids
+            if x is None:
+                x = expect(inputs_embeds, "batch seq d_model", called="inputs_embeds")
+                if rest["position_ids"] is None:     # there are no words to count positions from
+                    rest["position_ids"] = (models.positions(self.base, None, x.shape[1])
+                                            + self.length)
             for layer, (K, V) in enumerate(zip(*self.stored().values())):
-                cache.update(self._per_head(K, batch), self._per_head(V, batch), layer)
-            if position_ids is None and input_ids is None:    # no words to count positions from
-                position_ids = models.positions(self.base, None, inputs_embeds.shape[1])
-        attention_mask = models.widen_mask(attention_mask, self.length)
-        if position_ids is not None:             # None: the model counts on from its cache
-            position_ids = position_ids + self.length
-        out = self.call_base(input_ids, attention_mask=attention_mask, position_ids=position_ids,
-                             inputs_embeds=inputs_embeds, cache=cache, front=front, **rest)
-        if rest.get("use_cache") is False and models.cache_name() in out:
-            out[models.cache_name()] = None      # or `generate` would go on with it, unasked
-        return out
+                rest["cache"].update(self._per_head(K, len(x)), self._per_head(V, len(x)), layer)
+        return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
 
     def _per_head(self, x: Tensor, batch: int) -> Tensor:
         """Turn one layer's (length, d_kv) into (batch, heads, length, d_head)."""
@@ -151,9 +139,9 @@ def flatten(model: nn.Module) -> nn.Module:
         for name in ("E", "mlp"):
             if hasattr(prefix, name):
                 delattr(prefix, name)
-    record = record_of(model)
-    if record.config is not None:
-        note(model, record.method, replace(record.config, projection=None))
+    noted = note_of(model)
+    if noted.config is not None:
+        note(model, noted.method, replace(noted.config, projection=None))
     return model
 
 
@@ -176,7 +164,7 @@ def _start(prefix: Prefix, config: Config, tokenizer) -> None:
     vocabulary = base.get_input_embeddings().num_embeddings
     ids = [i for text in config.words for i in models.token_ids(text, tokenizer, vocabulary)]
     ids = torch.tensor([(ids * prefix.length)[:prefix.length]], device=base.device)
-    cache = models.new_cache()
+    cache = new_cache()
     with models.in_mode(base, training=False):
         base(ids, **{models.cache_name(): cache})
     for layer, made in enumerate(cache.layers):

@@ -25,7 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import BackboneAdapter, attach, begin, note
+from ..backbone import BackboneAdapter, count_from_front
+from ..core import attach, begin, note
 from ..errors import BadConfig, NotSupported, unknown
 from ..shapes import expect
 from ..valid import Settings, is_whole
@@ -70,31 +71,18 @@ class SoftPrompt(BackboneAdapter):
         self.P = nn.Parameter(torch.empty(length, d_model))               # (length, d_model)
         nn.init.uniform_(self.P, -0.5, 0.5)
 
-    def forward(self, input_ids: Tensor | None = None, *, attention_mask: Tensor | None = None,
-                position_ids: Tensor | None = None, inputs_embeds: Tensor | None = None, **rest):
+    def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
+                **rest):
         length = len(self.P)
-        front = self.in_front(length)
-        cache, entered = models.pop_cache(rest, front)
-        rest |= {"cache": cache, "front": front}
-        attention_mask = models.widen_mask(attention_mask, length)
-        if entered:                                 # while generating: the prompt is in the cache
-            if position_ids is not None:
-                position_ids = position_ids + length
-            return self.call_base(input_ids, attention_mask=attention_mask,
-                                  position_ids=position_ids, inputs_embeds=inputs_embeds, **rest)
-
+        if self.make_room(rest, length):            # while generating: the prompt is in the cache
+            return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
         x = inputs_embeds if input_ids is None else self.get_input_embeddings()(input_ids)
         batch, seq, _ = expect(x, "batch seq d_model", d_model=self.P.shape[1],
                                called="inputs_embeds").shape
+        count_from_front(self.base, rest, input_ids, seq, length)
         P = self.P.to(x.dtype).expand(batch, -1, -1)                      # (batch, length, d_model)
-        if position_ids is None:
-            position_ids = models.positions(self.base, input_ids, seq)    # (1 or batch, seq)
-        first = models.positions(self.base, None, length)                 # (1, length)
-        position_ids = torch.cat([first.expand(len(position_ids), -1), position_ids + length], 1)
-        if rest.get("token_type_ids") is not None:
-            rest["token_type_ids"] = nn.functional.pad(rest["token_type_ids"], (length, 0))
-        out = self.call_base(inputs_embeds=torch.cat([P, x], dim=1), attention_mask=attention_mask,
-                             position_ids=position_ids, **rest | {"return_dict": True})
+        out = self.call_base(inputs_embeds=torch.cat([P, x], dim=1),
+                             **rest | {"return_dict": True})
         return self._real(out)
 
     def _real(self, out):

@@ -69,14 +69,14 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """
     config = begin(model, config, Config)
     _check(config)
-    record = describe(model)
+    begun = describe(model)
     places = config.quantize
     if places is None:
         places = models.linear_places(model)
     targets = places if config.targets is None else config.targets
     with all_or_nothing(model):
-        state.change(model, before=record)
-        _quantize(model, models.find(model, places), config, record.fingerprint)
+        state.change(model, before=begun)
+        _quantize(model, models.find(model, places), config, begun.fingerprint)
         model = attach(model, targets, lambda base: _correction(base, config), config.layers)
     return note(model, "qlora", config)
 

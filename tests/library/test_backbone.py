@@ -10,7 +10,7 @@ import torch
 from prompting import DECODERS, GREEDY, LENGTH, features, outputs, the
 
 import peft_teach as pt
-from peft_teach import models
+from peft_teach import backbone, models
 from peft_teach.errors import NotSupported
 
 METHODS = (pt.prompt, pt.prefix)
@@ -119,7 +119,7 @@ def test_a_cache_that_another_model_filled_is_refused(method, tiny, inputs):
         model = adapted(pt.remove(model), method, length=4)
         with pytest.raises(NotSupported, match=r"filled with 5 vectors .* puts 4 there"):
             model(ids[:, :1], past_key_values=own)
-        empty = models.new_cache()    # an empty one serves anyone
+        empty = backbone.new_cache()    # an empty one serves anyone
         assert torch.equal(model(ids, past_key_values=empty).logits, model(ids).logits)
         base = pt.remove(model)
         assert torch.equal(base(ids[:, :1], past_key_values=plain).logits, again)

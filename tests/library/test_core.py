@@ -47,7 +47,7 @@ def snapshot(model, batch) -> tuple:
         out = model(**batch).logits
     return ([(n, id(m)) for n, m in model.named_modules()],
             [(n, id(p), p.requires_grad) for n, p in model.named_parameters()],
-            out.tolist(), core.record_of(model), "save_pretrained" in vars(model))
+            out.tolist(), core.note_of(model), "save_pretrained" in vars(model))
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_attach_wraps_freezes_and_returns_the_model(model, batch):
     assert type(model.get_submodule(QUERY(1))) is nn.Linear
     trains = {n for n, p in model.named_parameters() if p.requires_grad}
     assert trains == {QUERY(0) + ".v", "classifier.weight", "classifier.bias"}
-    record = core.record_of(model)
+    record = core.note_of(model)
     assert (record.method, record.config, record.wraps) == (None, None, True)
 
 
@@ -311,8 +311,8 @@ def test_a_deep_copy_is_independent(family, tiny, inputs):
         twin = copy.deepcopy(model)
         assert torch.equal(twin(**batch).logits, before)
         assert list(pt.adapters(twin)) == list(pt.adapters(model))
-        assert core.record_of(twin) is not core.record_of(model)
-        assert core.record_of(twin) == core.record_of(model)
+        assert core.note_of(twin) is not core.note_of(model)
+        assert core.note_of(twin) == core.note_of(model)
         with pytest.raises(AlreadyAdapted):
             pt.attach(twin, "ffn_out", Shift)
         for p in pt.adapter_parameters(twin).values():
@@ -448,7 +448,7 @@ def test_a_backbone_is_wrapped_and_comes_back(family, kind, tiny, inputs):
 
     assert pt.remove(model) is plain
     assert plain.base_model is backbone
-    assert core.record_of(plain) is None
+    assert core.note_of(plain) is None
     assert list(plain.state_dict()) == names
     assert {n: p.requires_grad for n, p in plain.named_parameters()} == flags
     assert "save_pretrained" not in vars(plain)
@@ -502,7 +502,7 @@ def test_a_failure_around_a_bare_backbone_leaves_it(tiny, inputs):
     for make, error in ((lambda base: base, BadConfig), (lambda base: 1 / 0, ZeroDivisionError)):
         with pytest.raises(error):
             pt.attach(plain, "backbone", make)
-        assert core.record_of(plain) is None
+        assert core.note_of(plain) is None
         assert [p.requires_grad for p in plain.parameters()] == flags
     with pytest.raises(BadConfig, match="belongs to the task head"):
         pt.attach(tiny("bert"), ("backbone", "classifier"), Tilt)

@@ -554,7 +554,7 @@ def test_law_4_full_has_nothing_to_merge(tiny, inputs):
         with pytest.raises(pt.errors.NoAdapter, match="full fine-tuning"):
             verb(model)
     assert all(torch.equal(p, before[n]) for n, p in model.state_dict().items())
-    assert core.record_of(model).method == "full"
+    assert core.note_of(model).method == "full"
 
 
 # ── 5: saved and loaded ──────────────────────────────────────────────────────────────────────
@@ -576,7 +576,7 @@ def test_law_5_a_saved_adapter_comes_back(case, untouched, tmp_path):
     assert torch.equal(outputs(loaded, case.batch), trained)
     as_stored = (replace(case.config, projection=None) if case.row["method"] == "prefix projection"
                  else case.config)
-    assert core.record_of(loaded).config == as_stored
+    assert core.note_of(loaded).config == as_stored
     if case.config == as_stored:
         assert {n for n, p in loaded.named_parameters() if p.requires_grad} == {
             n for n, p in model.named_parameters() if p.requires_grad}
@@ -617,7 +617,7 @@ def test_law_5_swapping_from_each_method_to_the_next(family, tiny, inputs, tmp_p
 def everything_about(model, batch) -> tuple:
     return ({n: (id(m), type(m), m.training) for n, m in model.named_modules()},
             {n: (id(p), p.requires_grad) for n, p in model.named_parameters()},
-            copies(model), outputs(model, batch), core.record_of(model), model.save_pretrained)
+            copies(model), outputs(model, batch), core.note_of(model), model.save_pretrained)
 
 
 def assert_same(one: tuple, other: tuple) -> None:
@@ -800,7 +800,7 @@ def test_requires_grad_comes_back(family, method, leave, tiny):
     four_bit = {f"{n}.weight" for n, m in model.named_modules()
                 if isinstance(m, pt.nf4.Linear4bit)}
     assert set(after) == set(before) - four_bit
-    assert core.record_of(model) is None
+    assert core.note_of(model) is None
 
 
 @pytest.mark.parametrize(("family", "method"), [

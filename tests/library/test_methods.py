@@ -63,5 +63,5 @@ def test_a_method_file_has_what_the_library_asks_of_one(name, tiny):
     assert getattr(pt, name) is method
     assert issubclass(method.Config, Settings)
     assert 0 < method.LEARNING_RATE < 1
-    record = pt.core.record_of(method.inject(tiny("bert")))
-    assert (record.method, record.config) == (name, method.Config())
+    note = pt.core.note_of(method.inject(tiny("bert")))
+    assert (note.method, note.config) == (name, method.Config())

@@ -13,7 +13,7 @@ import torch
 from tiny import EIGHT, TWELVE
 
 import peft_teach as pt
-from peft_teach import models
+from peft_teach import backbone, models
 from peft_teach.errors import BadConfig, NoTargets, NotSupported, UnknownName
 
 ROBERTAS = ("roberta", "xlm-roberta", "camembert")
@@ -403,15 +403,15 @@ def test_the_cache_has_the_name_that_transformers_uses():
 
     from transformers import BertModel, GPT2Model, LlamaModel
 
-    for backbone in (BertModel, GPT2Model, LlamaModel):
-        assert models.cache_name() in inspect.signature(backbone.forward).parameters
+    for kind in (BertModel, GPT2Model, LlamaModel):
+        assert models.cache_name() in inspect.signature(kind.forward).parameters
 
 
 def test_pop_cache_takes_either_name():
-    full, empty = models.new_cache(), models.new_cache()
+    full, empty = backbone.new_cache(), backbone.new_cache()
     full.update(torch.ones(1, 2, 7, 8), torch.ones(1, 2, 7, 8), 0)
-    front = models.Front(3, torch.arange(6.0))
-    models.count_tokens(full, front)
+    front = backbone.Front(3, torch.arange(6.0))
+    backbone.count_tokens(full, front)
     assert full.get_seq_length() == 7 - 3
     for arguments, cache, entered in (
             ({}, None, False), ({"past_key_values": None}, None, False),
@@ -419,12 +419,12 @@ def test_pop_cache_takes_either_name():
             ({"cache": full}, full, True), ({"past_key_values": None, "cache": full}, full, True),
             ({"past_key_values": full, "cache": None}, full, True)):
         arguments["use_cache"] = True
-        found = models.pop_cache(arguments, front)
+        found = backbone.pop_cache(arguments, front)
         assert found[0] is cache
         assert found[1] is entered
         assert arguments == {"use_cache": True}
-    assert models.new_cache() is not models.new_cache()
-    assert models.new_cache().get_seq_length() == 0
+    assert backbone.new_cache() is not backbone.new_cache()
+    assert backbone.new_cache().get_seq_length() == 0
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -435,7 +435,7 @@ def test_what_is_said_of_a_cache_is_what_the_family_does(family, tiny, inputs):
     assert (layers, heads, d_head) == (2, 2 if family in (*LLAMAS, "phi3") else 4,
                                        12 if family == "gemma2" else 8)
     with torch.no_grad():
-        plain, cache = model(ids)[0], models.new_cache()
+        plain, cache = model(ids)[0], backbone.new_cache()
         for layer in range(layers):
             cache.update(*torch.randn(2, 4, heads, 3, d_head), layer)
         out = model(ids, **{models.cache_name(): cache})[0]
@@ -491,13 +491,13 @@ def test_an_encoders_first_token_sees_the_last(family, tiny, inputs):
 @pytest.mark.parametrize("family", ["bert", "distilbert", "gpt2", "llama"])
 def test_recomputing_is_seen(family, tiny):
     model = tiny(family)
-    assert not models.is_recomputing(model.base_model)
+    assert not backbone.is_recomputing(model.base_model)
     (getattr(model, "activation_checkpointing_enable", None)
      or model.gradient_checkpointing_enable)()
-    assert models.is_recomputing(model.base_model)
+    assert backbone.is_recomputing(model.base_model)
     (getattr(model, "activation_checkpointing_disable", None)
      or model.gradient_checkpointing_disable)()
-    assert not models.is_recomputing(model.base_model)
+    assert not backbone.is_recomputing(model.base_model)
 
 
 def test_token_ids_are_those_of_the_text_alone():

@@ -27,7 +27,7 @@ from prompting import (
 from safetensors.torch import load_file, save_file
 
 import peft_teach as pt
-from peft_teach import core, models
+from peft_teach import backbone, core, models
 from peft_teach.errors import (
     AdapterFileError,
     AlreadyAdapted,
@@ -369,7 +369,7 @@ def test_a_cache_of_the_callers(family, name, positions, tiny, inputs):
     model = prefixed(tiny(family, "lm"))
     ids = inputs(model)["input_ids"]
     whole = outputs(model, {"input_ids": ids})
-    name, cache = name or models.cache_name(), models.new_cache()
+    name, cache = name or models.cache_name(), backbone.new_cache()
     place = torch.arange(11)[None]
     with torch.no_grad():
         for part in (slice(0, 6), slice(6, 7), slice(7, 11)):
@@ -511,7 +511,7 @@ def test_the_random_start_is_normal(projection, tiny):
 @pytest.mark.parametrize("family", READERS)
 @pytest.mark.parametrize("training", [False, True])
 def test_text_starts_as_what_the_model_computes_for_it(family, training, tiny):
-    model, cache = tiny(family, "backbone"), models.new_cache()
+    model, cache = tiny(family, "backbone"), backbone.new_cache()
     ids = torch.tensor([[7, 8, 9, 7, 8]])
     with torch.no_grad():
         model(ids, **{models.cache_name(): cache})
@@ -621,7 +621,7 @@ def test_flatten_keeps_the_output_and_drops_the_mlp(family, kind, tiny, inputs):
     assert {n.split(".")[-1] for n in own} == {"K", "V"}
     assert own.keys() == made.keys()
     assert all(torch.equal(own[n], made[n]) and own[n].requires_grad for n in own)
-    assert core.record_of(model).config == pt.prefix.Config(LENGTH)
+    assert core.note_of(model).config == pt.prefix.Config(LENGTH)
     result(model(**batch)).sum().backward()
     assert all(p.grad.abs().sum() > 0 for p in own.values())
     assert torch.equal(outputs(pt.prefix.flatten(model), batch), expected)    # again: no change
@@ -707,7 +707,7 @@ def test_saved_and_loaded_into_a_fresh_model(family, kind, projection, tiny, inp
 
     loaded = pt.load(tiny(family, kind), tmp_path / "one")
     assert torch.equal(outputs(loaded, batch), expected)
-    assert core.record_of(loaded).config == pt.prefix.Config(LENGTH)
+    assert core.note_of(loaded).config == pt.prefix.Config(LENGTH)
     (entry,) = pt.store.list(tmp_path)
     assert (entry.method, entry.parameters) == ("prefix", sum(t.numel() for t in kept.values()))
 
@@ -725,7 +725,7 @@ def test_a_text_start_is_not_in_the_file(tiny, inputs, tmp_path):
     pt.save(model, tmp_path)
     loaded = pt.load(tiny("llama", "lm"), tmp_path)    # without a tokenizer
     assert torch.equal(outputs(loaded, batch), outputs(model, batch))
-    assert core.record_of(loaded).config == pt.prefix.Config(LENGTH)
+    assert core.note_of(loaded).config == pt.prefix.Config(LENGTH)
 
 
 @pytest.mark.parametrize("kind", ["backbone", "classifier"])

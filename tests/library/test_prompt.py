@@ -27,7 +27,7 @@ from prompting import (
 from torch import nn
 
 import peft_teach as pt
-from peft_teach import core, models
+from peft_teach import backbone, core, models
 from peft_teach.errors import (
     AdapterFileError,
     AlreadyAdapted,
@@ -409,7 +409,7 @@ def test_a_cache_of_the_callers(family, name, positions, tiny, inputs):
     model = prompted(tiny(family, "lm"))
     ids = inputs(model)["input_ids"]
     whole = outputs(model, {"input_ids": ids})
-    name, cache = name or models.cache_name(), models.new_cache()
+    name, cache = name or models.cache_name(), backbone.new_cache()
     place = torch.arange(11)[None]
     with torch.no_grad():
         for part in (slice(0, 6), slice(6, 7), slice(7, 11)):
@@ -459,7 +459,7 @@ def test_checkpointing_changes_no_gradient(family, tiny, inputs):
         if checkpointing:
             enable = getattr(model, "activation_checkpointing_enable", None)
             (enable or model.gradient_checkpointing_enable)()
-            assert models.is_recomputing(model.base_model)
+            assert backbone.is_recomputing(model.base_model)
         model(**inputs(model)).loss.backward()
         gradients.append(the(model).P.grad)
         made.append({n for n, p in model.named_parameters() if p.grad is not None})
@@ -695,7 +695,7 @@ def test_saved_and_loaded_into_a_fresh_model(family, kind, tiny, inputs, tmp_pat
 
     loaded = pt.load(tiny(family, kind), tmp_path / "one")
     assert torch.equal(outputs(loaded, batch), expected)
-    assert core.record_of(loaded).config == pt.prompt.Config(LENGTH, pool=pool)
+    assert core.note_of(loaded).config == pt.prompt.Config(LENGTH, pool=pool)
     (entry,) = pt.store.list(tmp_path)
     assert (entry.method, entry.parameters) == (
         "prompt", LENGTH * 32 + sum(plain.get_parameter(n).numel() for n in models.head(plain)))

@@ -33,8 +33,8 @@ def test_inject_and_load_take_one_fingerprint(method, tiny, tmp_path, fingerprin
     assert len(fingerprints) == 1
     model = pt.load(tiny("bert"), tmp_path)
     assert len(fingerprints) == 2
-    assert state.of(model).before is None    # the record that was begun is the one that is kept
-    assert core.record_of(model).fingerprint == core.fingerprint(tiny("bert"))
+    assert state.of(model).before is None    # the note that was begun is the one that is kept
+    assert core.note_of(model).fingerprint == core.fingerprint(tiny("bert"))
 
 
 def test_a_second_inject_is_refused_before_any_fingerprint(tiny, fingerprints):
@@ -52,10 +52,10 @@ def test_notes_are_replaced_and_never_changed(tiny):
     with pytest.raises(dataclasses.FrozenInstanceError):
         first.converted = ()
     with pytest.raises(dataclasses.FrozenInstanceError):
-        first.record.method = "dora"
+        first.note.method = "dora"
     core.note(model, "dora", None)
-    assert first.record.method == "lora"
-    assert state.of(model).record.method == "dora"
+    assert first.note.method == "lora"
+    assert state.of(model).note.method == "dora"
     assert isinstance(first.converted, tuple)
 
 
@@ -75,7 +75,7 @@ def test_a_wrapped_backbone_keeps_its_mark_while_it_is_wrapped(tiny):
     backbone = tiny("bert", "backbone")
     model = pt.prompt.inject(backbone, pt.prompt.Config(3))
     assert state.of(backbone) == state.State(inside=True)
-    assert state.of(model).record.method == "prompt"
+    assert state.of(model).note.method == "prompt"
     with pytest.raises(AlreadyAdapted):
         pt.lora.inject(backbone)
     assert pt.remove(model) is backbone
@@ -92,7 +92,7 @@ def test_a_failed_injection_puts_notes_and_save_pretrained_back(family, tiny, tm
     def fail():
         with core.all_or_nothing(model):
             pt.lora.inject(model, pt.lora.Config(targets="ffn_in"))
-            assert state.of(model).record
+            assert state.of(model).note
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -108,3 +108,38 @@ def test_a_failed_injection_puts_notes_and_save_pretrained_back(family, tiny, tm
 def test_what_is_no_model_has_no_notes():
     assert state.of(None) == state.State()
     assert state.of(nn.Linear(2, 2)) == state.State()
+
+
+def put_in_by_hand(model):
+    """Wrap one layer as lesson 02 does, without `attach`."""
+    model.requires_grad_(False)
+    block = model.bert.encoder.layer[0].attention.self
+    block.query = pt.lora.LoRALinear(block.query, rank=2)
+    return model
+
+
+def test_who_only_reads_writes_no_note(tiny):
+    model = put_in_by_hand(tiny("bert"))
+    assert set(pt.adapter_parameters(model)) == set(pt.adapter_state(model)) == {
+        f"bert.encoder.layer.0.attention.self.query.{own}" for own in "AB"}
+    with pt.disabled(model):
+        assert pt.training.learning_rate(model) == pt.training.OWN
+    assert core.note_of(model).fingerprint == core.fingerprint(tiny("bert"))
+    assert not vars(model).keys() & {state.KEY, "save_pretrained"}
+    with pytest.raises(AlreadyAdapted):
+        pt.lora.inject(model)
+
+
+@pytest.mark.parametrize("use", ["save", "swap", "train"])
+def test_adapters_put_in_by_hand_are_adopted(use, tiny, inputs, tmp_path):
+    folder = pt.save(put_in_by_hand(tiny("bert")), tmp_path / "first")
+    model = put_in_by_hand(tiny("bert"))
+    {"save": lambda: pt.save(model, tmp_path / "second"), "swap": lambda: pt.swap(model, folder),
+     "train": lambda: next(pt.train(model, [inputs(model)]))}[use]()
+    assert state.of(model).note == core.note_of(put_in_by_hand(tiny("bert")))
+    model.save_pretrained(tmp_path / "third")
+    assert (tmp_path / "third" / pt.store.TENSORS).is_file()
+    for off in (pt.merge, pt.remove):
+        plain = off(put_in_by_hand(tiny("bert")))
+        assert vars(plain).keys() & {state.KEY, "save_pretrained"} == set()
+        assert all(p.requires_grad for p in plain.parameters())

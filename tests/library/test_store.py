@@ -37,7 +37,7 @@ def structure(model):
     return ([(n, id(m)) for n, m in model.named_modules()],
             [(n, id(p), p.requires_grad, p.detach().clone().tolist())
              for n, p in model.named_parameters()],
-            core.record_of(model), "save_pretrained" in vars(model))
+            core.note_of(model), "save_pretrained" in vars(model))
 
 
 @pytest.fixture
@@ -399,7 +399,7 @@ def test_swap_exchanges_where_they_differ(family, tiny, inputs, tmp_path):
     for i in (1, 0, 1):
         model = pt.store.swap(model, folders[i])
         assert torch.equal(logits(model, batch), expected[i])
-        assert core.record_of(model).config == (one, two)[i]
+        assert core.note_of(model).config == (one, two)[i]
         again = pt.save(model, tmp_path / "again")    # what comes back can be saved and loaded
         assert torch.equal(logits(pt.load(tiny(family), again), batch), expected[i])
     model = pt.remove(model)
@@ -563,7 +563,7 @@ def test_full_fine_tuning_is_saved_and_loaded(train, family, tiny, inputs, tmp_p
     assert stored == (everything if train == "all" else set(models.head(model)))
     loaded = pt.load(tiny(family), folder)
     assert torch.equal(logits(loaded, batch), expected)
-    assert core.record_of(loaded).config == config
+    assert core.note_of(loaded).config == config
     randomize(loaded, seed=3)
     assert torch.equal(logits(pt.store.swap(loaded, folder), batch), expected)
 

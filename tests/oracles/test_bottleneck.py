@@ -291,7 +291,7 @@ def test_each_value_finds_its_modules(value, family, tiny):
 
 def test_without_a_config_it_is_pfeiffer(tiny):
     model = pt.bottleneck.inject(tiny("bert"))
-    record = pt.core.record_of(model)
+    record = pt.core.note_of(model)
     assert (record.method, record.config) == ("bottleneck", pt.bottleneck.PFEIFFER)
     assert pt.bottleneck.Config() == pt.bottleneck.PFEIFFER
 
@@ -443,7 +443,7 @@ def test_settings_that_cannot_work_change_nothing(family, changes, error, says, 
     assert [n for n, _ in model.named_modules()] == names
     assert [p.requires_grad for p in model.parameters()] == flags
     assert torch.equal(model(**batch).logits, before)
-    assert pt.core.record_of(model) is None
+    assert pt.core.note_of(model) is None
 
 
 def test_other_models_and_a_second_injection(tiny):
@@ -540,7 +540,7 @@ def test_disable_save_load_merge_and_remove(value, family, dtype, tiny, inputs, 
 
     loaded = pt.load(copy.deepcopy(base), pt.save(model, tmp_path / "saved"))
     assert torch.equal(hidden(loaded, batch), adapted)
-    assert pt.core.record_of(loaded).config == pt.core.record_of(model).config
+    assert pt.core.note_of(loaded).config == pt.core.note_of(model).config
     plain = pt.models.to_hf(pt.remove(loaded))
     assert [n for n, _ in plain.named_modules()] == names
     assert torch.equal(hidden(plain, batch), before)

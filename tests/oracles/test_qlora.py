@@ -297,7 +297,7 @@ def test_law_5_saved_and_loaded(family, tiny, inputs, tmp_path):
     pt.save(model, tmp_path / "one")
     fresh = pt.load(tiny(family), tmp_path / "one")
     assert torch.equal(fresh(**batch).logits, trained)
-    assert core.record_of(fresh).config == config(block_size=32)
+    assert core.note_of(fresh).config == config(block_size=32)
     random_update(fresh, seed=6)
     pt.save(fresh, tmp_path / "two")
     assert not torch.equal(fresh(**batch).logits, trained)
@@ -496,7 +496,7 @@ def test_a_removed_base_is_known_again(family, tiny, inputs, tmp_path):
     some = "qkv" if family == "gpt2" else "query"
     fresh = core.fingerprint(tiny(family))
     model = pt.qlora.inject(tiny(family), config())
-    assert core.record_of(model).fingerprint == fresh
+    assert core.note_of(model).fingerprint == fresh
     random_update(model)
     batch = inputs(model)
     trained = hidden(model, batch)
@@ -543,7 +543,7 @@ def test_only_what_is_not_yet_in_4_bits_is_quantized(tiny, inputs):
     assert len(models.quantized(model)) == 14
     for name, layer in held.items():
         assert pt.adapters(model)[name].base is layer
-    assert core.record_of(model).fingerprint == core.fingerprint(tiny("llama"))
+    assert core.note_of(model).fingerprint == core.fingerprint(tiny("llama"))
     torch.testing.assert_close(hidden(model, inputs(model)),
                                hidden(rounded(tiny("llama"), double=True), inputs(model)),
                                rtol=1e-4, atol=1e-5)
@@ -565,7 +565,7 @@ def test_other_settings_on_a_4_bit_base_raise(other, tiny, inputs):
 def everything_about(model, batch) -> tuple:
     return ({n: (id(m), type(m), m.training) for n, m in model.named_modules()},
             {n: (id(p), p.requires_grad) for n, p in model.named_parameters()},
-            copies(model), hidden(model, batch), core.record_of(model), model.save_pretrained,
+            copies(model), hidden(model, batch), core.note_of(model), model.save_pretrained,
             {k: v for k, v in model.__dict__.items() if k.startswith("peft_teach")})
 
 
