@@ -90,9 +90,8 @@ DTYPES = {
     "opened": "Int64", "largest": "Float64", "spectrum": "str"}
 
 # The settings of a run that does not name them, and where a method's are others.
-DEFAULTS = {"place": "none", "targets": "all", "layers": "all", "dropout": 0.0,
-            "rank_stabilized": False, "plus": 1, "start": "none", "text": "", "head": "new",
-            "read": "cls", "pool": "cls", "pooler": "its own", "penalty": 0.0,
+DEFAULTS = {"targets": "all", "layers": "all", "dropout": 0.0, "rank_stabilized": False, "plus": 1,
+            "start": "none", "text": "", "pool": "cls", "pooler": "its own", "penalty": 0.0,
             "standardized": False, "pretrained": True, "spectrum": "none"}
 METHOD_DEFAULTS = {"head": {"targets": "none", "layers": "none"}, "prompt": {"start": "random"},
                    "prefix": {"start": "random"}, "gated prefix": {"start": "random"}}

@@ -1,5 +1,6 @@
 """The records: whole, made by their scripts, and of the data as they are now."""
 
+import inspect
 import json
 import re
 import runpy
@@ -289,20 +290,33 @@ def test_columns_have_one_dtype_and_grouping_drops_no_run(name):
     assert runs.groupby(always).size().sum() == len(runs)
 
 
-def test_what_a_run_does_not_say_is_its_methods_default():
+def test_settings_that_a_run_does_not_name_are_its_methods_defaults():
     for column in ("dropout", "rank_stabilized"):
         assert records.DEFAULTS[column] == getattr(pt.lora.Config(), column)
-    for method in (pt.prompt, pt.prefix):
-        name = method.__name__.rpartition(".")[2]
-        assert records.METHOD_DEFAULTS[name]["start"] == method.Config().start
-    assert records.DEFAULTS["pool"] == records.DEFAULTS["read"] == pt.prompt.Config().pool
-    runs = records.load("lora").runs
+    for module in (pt.prompt, pt.prefix):
+        method = module.__name__.rpartition(".")[2]
+        assert records.METHOD_DEFAULTS[method]["start"] == module.Config().start
+    for column, function, argument in (("pool", pt.models.load, "pool"),
+                                       ("pretrained", pt.models.load, "pretrained"),
+                                       ("penalty", pt.train, "weight_decay")):
+        assert records.DEFAULTS[column] == inspect.signature(function).parameters[argument].default
+
+
+def test_settings_that_one_group_varies_have_one_value_in_the_others(record):
+    def elsewhere(name, column, *groups):
+        runs = records.load(name).runs
+        assert runs.group.isin(groups).any()
+        return set(runs[~runs.group.isin(groups)][column])
+
+    assert elsewhere("full", "standardized", "read") == {False}
+    assert elsewhere("full", "pooler", "poolers") == {"its own"}
+    assert elsewhere("prompt", "text", "written", "threshold") == {""}
+    assert elsewhere("prompt", "start", "soft", "lengths", "rates") == {"none"}
+    assert elsewhere("lora", "plus", "variants") == {1}
     for column in ("targets", "layers"):
-        assert set(runs[runs.method == "head"][column]) == {"none"}
-        assert set(runs[runs.method == "full"][column]) == {"all"}
-    assert set(runs[runs.group == "ranks"]["plus"]) == {1}
-    runs = records.load("full").runs
-    assert set(runs[~runs.pretrained].method) == {"scratch"}
+        assert set(record.runs[record.runs.method == "head"][column]) == {"none"}
+        assert set(record.runs[record.runs.method == "full"][column]) == {"all"}
+    assert list(record.runs[record.runs.spectrum != "none"].index) == list(record.spectra)
 
 
 def test_steps_are_the_epochs_of_the_sentences_in_batches():
