@@ -19,7 +19,17 @@ import torch
 from torch import Tensor, nn
 
 from .exercise import Verdict
-from .judge import NO_RETURN, changed, close, difference, named, rejected, report, stages
+from .judge import (
+    NO_RETURN,
+    changed,
+    close,
+    difference,
+    factor,
+    named,
+    rejected,
+    report,
+    stages,
+)
 from .observe import FORWARD_LEFT, REPORT, as_leaves, loss, observe
 
 Case = Mapping[str, Any]
@@ -227,7 +237,7 @@ def follows_the_equation(method: Method, case: Case, seen: Mapping) -> Verdict |
     for mistake, output in method.usual(method.base(case), case).items():
         if method.close(y, output.to(right.dtype)):
             return rejected(mistake, told)
-    return Verdict(False, f"{told} {_factor(y, method.base_output(case), right)}".strip())
+    return Verdict(False, f"{told} {factor(y, method.base_output(case), right)}".strip())
 
 
 def starts_as_its_base(method: Method, case: Case, seen: Mapping) -> Verdict | None:
@@ -330,17 +340,6 @@ def _and(names: tuple[str, ...]) -> str:
 def _listed(shapes: Mapping) -> str:
     """Name parameters with their shapes."""
     return ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "none"
-
-
-def _factor(y: Tensor, base: Tensor, right: Tensor) -> str:
-    """Say by which factor the correction of the base is off, if it is one factor everywhere."""
-    if base.shape != right.shape:
-        return ""
-    ratio = ((y.float() - base.float()) / (right.float() - base.float())).flatten()
-    alike = ratio.isfinite().all() and ratio.std() < 0.02 * ratio.abs().mean() + 1e-6
-    if alike and abs(ratio.mean() - 1) > 0.005:    # of 1 there is nothing to tell
-        return f"What is added is {ratio.mean():.3g} times the expected, everywhere."
-    return ""
 
 
 def _gradient(name: str, found: Any, right: Tensor | None, dtype: torch.dtype) -> str | None:

@@ -1,9 +1,9 @@
-"""A run of the reader's own, comparable with the recorded ones: same sentences, same steps.
+"""A run of the reader's own, beside the recorded ones: the same sentences, the same steps.
 
     for progress in own_run(lambda model: pt.lora.inject(model, config), lr=3e-3, data=movies): ...
 
-A generator, so that a page stays responsive between its steps (`widgets.Run`). It has a model and
-random numbers of its own: whenever it pauses or ends, the reader's random state is as it was.
+A generator, so that a page stays alive between its steps (`widgets.Run`). It has a model and random
+numbers of its own: those of the reader are as they were, whenever it is left.
 """
 
 import random
@@ -14,37 +14,41 @@ import numpy as np
 import torch
 from torch import nn
 
-from .. import core, data, models, training
+from .. import data, models, training
 from ..widgets import Progress
 
 
 @dataclass(frozen=True)
 class OwnRun:
-    """The result of such a run, under the names of the columns in `records`."""
+    """What such a run came to, under the names of the columns in `records`."""
 
     accuracy: float
     tests: int
-    parameters: int
+    parameters: int    # that trained, without the head's
     steps: int
 
 
-def own_run(adapt: Callable[[nn.Module], nn.Module], lr: float, data: data.Dataset, seed: int = 0,
-            train_examples: int = 4000) -> Generator[Progress, None, OwnRun]:
+def own_run(adapt: Callable[[nn.Module], nn.Module], lr: float | None, data: data.Dataset,
+            seed: int = 0, train_examples: int = 4000,
+            groups: Callable[[nn.Module], list[dict]] = lambda model: [],
+            ) -> Generator[Progress, None, OwnRun]:
     """Train MiniLM as `adapt` leaves it, once over the first sentences, and test it.
 
+    `groups(model)` gives optimizer groups with rates of their own, in the place of `lr`.
     Yields a `Progress` after each step and each batch of tests; returns an `OwnRun`. With the
-    settings of a recorded run it reproduces that run.
+    settings of a recorded run it is that run again.
     """
-    return with_own_random(_run(adapt, lr, data, seed, train_examples), seed)
+    return with_own_random(_run(adapt, lr, data, seed, train_examples, groups), seed)
 
 
-def _run(adapt, lr, dataset, seed, train_examples) -> Generator[Progress, None, OwnRun]:
+def _run(adapt, lr, dataset, seed, train_examples, groups) -> Generator[Progress, None, OwnRun]:
     model, tokenizer = models.load("minilm", labels=2)
+    in_head = sum(model.get_parameter(name).numel() for name in models.head(model))
     model = adapt(model)
     batches = data.batches(dataset.train[:train_examples], tokenizer, seed=seed)
     tests = data.batches(dataset.test, tokenizer, 64, shuffle=False)
     total = len(batches) + len(tests)
-    for step in training.train(model, batches, lr):
+    for step in training.train(model, batches, lr, groups=groups(model)):
         yield Progress(step.index + 1, total, f"step {step.index + 1} of {len(batches)}, "
                                               f"loss {step.loss:.2f}")
     right = 0
@@ -52,12 +56,12 @@ def _run(adapt, lr, dataset, seed, train_examples) -> Generator[Progress, None, 
         found = training.evaluate(model, [batch])
         right += round(found.accuracy * found.examples)
         yield Progress(len(batches) + i + 1, total, "now the test sentences")
-    return OwnRun(right / len(dataset.test), len(dataset.test),
-                  sum(p.numel() for p in core.adapter_parameters(model).values()), len(batches))
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return OwnRun(right / len(dataset.test), len(dataset.test), trained - in_head, len(batches))
 
 
 def with_own_random(steps: Generator, seed: int) -> Generator:
-    """Iterate over a generator with a random state of its own, which starts from `seed`."""
+    """Go through a generator with random numbers of its own, which begin at `seed`."""
     outside = _random_states()
     training.seed(seed)
     inside = _random_states()

@@ -261,7 +261,8 @@ def test_no_report_is_believed_whose_entries_are_of_another_kind_or_missing(id):
     outputs, _ = attempt(exercise, exercise.resolve(), case, 0)
     assert judged(exercise, case, outputs, 0).state == PASSED
     for name, value in outputs.items() if isinstance(outputs, dict) else ():
-        forged = [outputs | {name: odd} for odd in ODD.values() if type(odd) is not type(value)]
+        forged = [outputs | {name: odd} for odd in ODD.values()
+                  if not isinstance(odd, type(value))]
         forged.append({key: value for key, value in outputs.items() if key != name})
         for report in forged:
             assert judged(exercise, case, report, 0).state == WRONG, (name, report.get(name))

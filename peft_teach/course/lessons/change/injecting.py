@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from .... import models
 from ....core import Adapter, adapters, plain_name
 from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, named, rejected, strange
-from ...mutants import MISTAKES, false_positives, outcomes, score, survivors
+from ...judge import NO_RETURN, named, rejected, report
+from ...mutants import MISTAKES, Law
 from .tiny import Affine, Scale, Tiny
-from .versions import BROKEN, BY_ERROR, RIGHT
+from .versions import BROKEN, RIGHT
 
 # ── change.inject ────────────────────────────────────────────────────────────────────────────
 
@@ -97,28 +97,24 @@ def model_of(case: dict) -> nn.Module:
     return model
 
 
+ASKED = report(raised=str, text=str, intact=bool)
+PLACED = {"other": str, "layers": dict[str, int], "listed": int, "trains": dict[str, bool],
+          "asked": list[ASKED]}
+
+
 def run_inject(inject, case: dict) -> dict[str, Any]:
     """Put adapters into one model, and try to, with an unknown name, into others."""
     make, model = ADAPTERS[_own(case)], model_of(case)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    try:
-        found = inject(model, case["targets"], make)
-    except Exception as error:
-        within = isinstance(error, AttributeError) and _is_nested(case)
-        if not within and not any(target in str(error) for target in case["targets"]):
-            raise
-        return {"gave": type(error).__name__, "is_model": False, "refused": True,
-                "said": str(error)[:200]}
-    seen = {"gave": named(found), "is_model": isinstance(found, nn.Module), "refused": False}
-    if not seen["is_model"]:
-        return seen
-    seen["other"] = _other(found, before)
-    placed = {name: _at(found, name) for name in _names(case)}
-    seen["layers"] = {name: _layers(module) for name, module in placed.items()}
-    seen["listed"] = len(adapters(found))
-    seen["trains"] = {plain_name(found, n): p.requires_grad for n, p in found.named_parameters()}
-    seen["asked"] = [_asked(inject, make, model_of(case), targets) for targets in case["unknown"]]
-    return seen
+    found = inject(model, case["targets"], make)
+    if not isinstance(found, nn.Module):
+        return {"found": found}
+    return {
+        "other": _other(found, before),
+        "layers": {name: _layers(_at(found, name)) for name in _names(case)},
+        "listed": len(adapters(found)),
+        "trains": {plain_name(found, n): p.requires_grad for n, p in found.named_parameters()},
+        "asked": [_asked(inject, make, model_of(case), targets) for targets in case["unknown"]]}
 
 
 def _other(model: nn.Module, before: dict[str, Tensor]) -> str:
@@ -147,9 +143,7 @@ def _at(model: nn.Module, name: str) -> nn.Module | None:
 
 
 def _layers(module: nn.Module | None) -> int:
-    """Return how many adapters lie around a module; −1 where it is no longer there."""
-    if module is None:
-        return -1
+    """Return how many adapters lie around a module."""
     count = 0
     while isinstance(module, Adapter):
         module, count = module.base, count + 1
@@ -158,33 +152,24 @@ def _layers(module: nn.Module | None) -> int:
 
 def _asked(inject, make, model: nn.Module, targets: tuple[str, ...]) -> dict[str, Any]:
     """Return what an injection with an unknown name came to."""
-    before = {name: p.requires_grad for name, p in model.named_parameters()}
-    said = {"raised": "", "text": ""}
+    before, raised, text = _trained(model), "", ""
     try:
         inject(model, targets, make)
     except Exception as error:
-        said = {"raised": type(error).__name__, "text": str(error)}
-    now = {name: p.requires_grad for name, p in model.named_parameters()}
-    return {**said, "targets": " and ".join(map(repr, targets)), "intact": now == before}
+        raised, text = type(error).__name__, str(error)
+    return {"raised": raised, "text": text, "intact": _trained(model) == before}
 
 
-def judge_inject(case: dict, seen) -> Verdict:
-    if odd := strange(seen, "gave", "is_model", "refused", gave=str, is_model=bool, refused=bool,
-                      layers=dict, listed=int, trains=dict, asked=list, other=str, said=str):
-        return odd
-    if seen["refused"] and seen["gave"] == "AttributeError":
-        return rejected("lost", f"{_told(case)} inject raised {seen['gave']}: "
-                                f"{seen.get('said', '').rstrip('.')}.")
-    if seen["refused"]:
-        return rejected("refused_known", f"{_told(case)} {_hits(case)[0]} is meant, and inject "
-                                         f"raised {seen['gave']}.")
-    if not seen["is_model"]:
-        return rejected("no_return") if seen["gave"] == "None" else rejected(
-            "no_model", f"It gave {seen['gave']}.")
-    if not seen.keys() >= {"layers", "listed", "trains", "asked", "other"}:
-        return Verdict(False, "The check's report is not whole.")
+def _trained(model: nn.Module) -> dict[str, bool]:
+    return {name: p.requires_grad for name, p in model.named_parameters()}
+
+
+def judge_inject(case: dict, seen: dict) -> Verdict:
+    if "found" in seen:
+        return rejected("no_return") if seen["found"] is None else Verdict(
+            False, f"It gave {named(seen['found'])}; expected the model to go on with.")
     if seen["other"]:
-        return rejected("other_module", f"{_told(case)} {seen['other']}.")
+        return Verdict(False, f"{_told(case['targets'])} {seen['other']}.")
     for question in (_wraps_what_it_should, _trains_what_it_should, _refuses_what_is_not_there):
         if verdict := question(case, seen):
             return verdict
@@ -206,124 +191,76 @@ def _hits(case: dict) -> list[str]:
             if any(_means(target, name) for target in case["targets"])]
 
 
-def _is_nested(case: dict) -> bool:
-    """Whether a module that is meant lies inside another."""
-    hits = _hits(case)
-    return any(one.startswith(f"{other}.") for one in hits for other in hits)
-
-
-def _told(case: dict) -> str:
-    return f"With the targets {' and '.join(map(repr, case['targets']))}:"
+def _told(targets: Sequence[str]) -> str:
+    return f"With the targets {' and '.join(map(repr, targets))}:"
 
 
 def _wraps_what_it_should(case: dict, seen: dict) -> Verdict | None:
     """Is each hit wrapped, once, where it stood, and nothing else?"""
-    right, layers, told = _hits(case), seen["layers"], _told(case)
-    wrapped = [name for name in _names(case) if layers.get(name) not in (0, None)]
-    if wrapped != right and not wrapped and seen["listed"]:
+    right, layers, told = _hits(case), seen["layers"], _told(case["targets"])
+    if seen["listed"] and not any(layers.values()):
         return rejected("not_in_place", f"{told} the model holds {seen['listed']} adapters, and "
                                         f"model.get_submodule({right[0]!r}) is none of them.")
-    missing = [name for name in right if name not in wrapped]
-    if extra := [name for name in wrapped if name not in right]:
-        if any(extra[0].startswith(f"{name}.") for name in right):
-            return rejected("inside", f"{told} {extra[0]} was wrapped.")
-        last = extra[0].rpartition(".")[2]
-        looks_like = any(target in last for target in case["targets"])
-        return rejected("part_of_name" if looks_like else "too_many",
-                        f"{told} {extra[0]} was wrapped.")
-    if missing:
-        within = any(missing[0].startswith(f"{name}.") for name in wrapped)
-        return rejected("own_name" if missing[0] in case["targets"] else
-                        "lost" if within else "skipped",
-                        f"{told} {missing[0]} was not wrapped ({len(wrapped)} of {len(right)} "
-                        "were).")
-    if right == wrapped and seen["listed"] > sum(layers[name] for name in right):
-        return rejected("inside", f"{told} the model holds {seen['listed']} adapters, and "
-                                  f"{len(right)} are meant.")
-    if several := [name for name in right if layers.get(name) != 1]:
-        return rejected("twice", f"{told} around {several[0]} lie {layers[several[0]]} adapters.")
+    for name in _names(case):
+        found, wanted = layers[name], int(name in right)
+        if found == wanted:
+            continue
+        told = f"{told} adapters around {name}: {found}; expected {wanted}."
+        last = name.rpartition(".")[2]
+        if not wanted and any(target in last for target in case["targets"]):
+            return rejected("part_of_name", told)
+        within = any(name.startswith(f"{other}.") for other in right if layers[other])
+        return Verdict(False, told, "lost" if within and not found else None)
     return None
 
 
 def _trains_what_it_should(case: dict, seen: dict) -> Verdict | None:
     """Do the adapters' own parameters and the head train, and nothing else?"""
-    right, trains, told = _hits(case), seen["trains"], _told(case)
+    right, trains = _hits(case), seen["trains"]
     head = [name for name in case["modules"] if name.split(".")[0] in ("classifier", "score")]
-    for name in _names(case):
-        wrapped = next((hit for hit in right if f"{name}.".startswith(f"{hit}.")), None)
-        own = [f"{name}.{its}" for its in _own(case)] if name in right else []
-        given = [f"{name}.{its}" for its in ("weight", "bias") if name in case["modules"]]
-        for parameter in (*given, *own):
-            wanted, found = name in head or parameter in own, trains.get(parameter)
-            if found is wanted:
-                continue
-            mistake = (("own_frozen" if _own(case) == ("a",) else "by_name") if parameter in own
-                       else "base_trained" if wrapped else "head_frozen" if name in head
-                       else "rest_trained")
-            called = parameter if parameter in own or not wrapped else (
-                f"{wrapped}.base{parameter.removeprefix(wrapped)}")
-            return rejected(mistake, f"{told} {called} has requires_grad = {found}.")
+    own = {f"{name}.{its}" for name in right for its in _own(case)}
+    expected = {f"{name}.{its}": name in head for name in case["modules"]
+                for its in ("weight", "bias")} | dict.fromkeys(own, True)
+    for name in (*expected, *trains):
+        found, wanted = trains.get(name), expected.get(name)
+        if found is not wanted:
+            within = any(name.startswith(f"{hit}.") for hit in right)
+            return Verdict(False, f"{_told(case['targets'])} {name} has requires_grad = {found}; "
+                                  f"expected {wanted}.", "own_frozen" if name in own else
+                                  "base_trained" if within else None)
     return None
 
 
 def _refuses_what_is_not_there(case: dict, seen: dict) -> Verdict | None:
     """Is an unknown name an error that names it, and the model afterwards as it was?"""
-    if len(seen["asked"]) != len(case["unknown"]):
-        return Verdict(False, "The check's report is not whole.")
-    for targets, said in zip(case["unknown"], seen["asked"]):
-        if odd := strange(said, "raised", "text", "targets", "intact", raised=str, text=str,
-                          targets=str, intact=bool):
-            return odd
+    for targets, said in zip(case["unknown"], seen["asked"], strict=True):
         absent = next(target for target in targets
                       if not any(_means(target, name) for name in _names(case)))
-        told = f"No module is called {absent!r}; asked for {said['targets']}, inject"
+        told = f"{_told(targets)} no module is called {absent!r}; inject raised"
         if not said["raised"]:
-            return rejected("no_error" if len(targets) == 1 else "no_error_among_others",
-                            f"{told} raised nothing.")
+            return Verdict(False, f"{told} nothing.",
+                           "no_error_among_others" if len(targets) > 1 else None)
         if absent not in said["text"]:
-            return rejected("error_unnamed", f"{told} raised {said['raised']}, and its text does "
-                                             f"not say {absent}.")
+            return Verdict(False, f"{told} {said['raised']}, and its text does not say {absent}.")
         if not said["intact"]:
-            return rejected("half_done", f"{told} raised {said['raised']}, and left the model "
-                                         "changed.")
+            return rejected("half_done", f"{told} {said['raised']}, and left the model changed.")
     return None
 
 
 INJECT_MISTAKES = {
     "no_return": NO_RETURN,
-    "no_model": "What comes back is the model to go on with.",
     "not_in_place": "A forward pass walks from module to module, and never meets them. "
                     "setattr(model, 'a.b', …) puts a new entry called 'a.b' into the model "
                     "itself: which module owns the one to be replaced, and under which name?",
     "part_of_name": "The target is only a part of that name. Where does a module's own name begin?",
-    "too_many": "No target has that name.",
-    "inside": "A target is the end of a full name. What lies inside a module that is meant is not "
-              "meant itself.",
-    "refused_known": "A target may have dots itself, and may be a full name: it is compared with "
-                     "the whole end of a name, not with its last part alone.",
-    "own_name": "A module that stands at the top has no dot in front of its name.",
-    "skipped": "Every module with that name is meant, in all blocks, of all targets.",
     "lost": "It lies inside another that is meant. Once that one is wrapped, its old name leads to "
             "the wrapper, and what setattr puts there no forward pass meets. Who owns it still, or "
             "which of the two is to be wrapped first?",
-    "twice": "A second adapter went around the first. Each module is to be wrapped once, however "
-             "often it is met, under one target or two: is a list of names made before the first "
-             "is replaced?",
-    "other_module": "Each adapter goes around the very module that stood in its place, which stays "
-                    "what it is, as all others do: its weights, their dtype, and its mode.",
     "base_trained": "What is wrapped is frozen, too. In which order do you freeze and wrap?",
-    "own_frozen": "What `make` adds is what should train. In which order do you freeze and wrap?",
-    "by_name": "What `make` brings trains, whatever its parameters are called: another adapter has "
-               "other names, and as many as it likes.",
-    "head_frozen": "The head is new, and no method works without training it: "
-                   "pt.models.head(model) lists its parameters.",
-    "rest_trained": "Everything that is neither an adapter's own nor the head's is frozen, also "
-                    "where nothing is wrapped.",
-    "no_error": "A typing error must not pass in silence: one would train the head alone and "
-                "wonder.",
+    "own_frozen": "What `make` brings trains, whatever its parameters are called. In which order "
+                  "do you freeze and wrap?",
     "no_error_among_others": "That another target was found does not help: is each one asked for "
                              "by itself?",
-    "error_unnamed": "Whoever reads the error needs to know which of the targets it was.",
     "half_done": "Whoever mends the name and runs the cell again would wrap the wrapped. Look for "
                  "all targets before the first change.",
 }
@@ -333,6 +270,7 @@ INJECT = Exercise(
     reference="peft_teach.course.lessons.change.injecting:inject",
     equivalents=("peft_teach.core:attach", "peft_teach.core:wrap"),
     cases=inject_cases, run=run_inject, judge=judge_inject, mistakes=INJECT_MISTAKES,
+    returns=report(found=Any) | report(**PLACED),
     hints=("Two passes: first find, then change. What must be known before anything is changed?",
            "model.named_modules() gives pairs of a full name and a module; str.rpartition('.') "
            "parts a name into the owner's and the module's own.",
@@ -345,91 +283,32 @@ INJECT = Exercise(
 
 
 def inject_holds(inject, fresh, make) -> None:
-    """Object to an `inject` that does not find, wrap, freeze, or refuse as it should.
+    """Reject an `inject` that does not find, wrap, freeze, or refuse as it should.
 
     `fresh()` returns a `Tiny`, `make(base)` an adapter.
     """
     model = inject(fresh(), ("query", "value"), make)
     wrapped = {name for name, module in model.named_modules() if isinstance(module, Adapter)}
-    expected = {f"blocks.{b}.{name}" for b in range(2) for name in ("query", "value")}
-    assert wrapped == expected, f"wrapped: {sorted(wrapped)}"
+    assert wrapped == {f"blocks.{b}.{name}" for b in (0, 1) for name in ("query", "value")}
+    own = {f"{name}.{p}" for name in wrapped for p in model.get_submodule(name).own_parameters()}
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    own = {f"{name}.{p}" for name in expected
-           for p in model.get_submodule(name).own_parameters()}
-    assert trained == own | {"classifier.weight", "classifier.bias"}, f"trains: {sorted(trained)}"
-    model = fresh()
-    before = {name: p.requires_grad for name, p in model.named_parameters()}
+    assert trained == own | {"classifier.weight", "classifier.bias"}
+    refused = fresh()
     try:
-        inject(model, ("query", "no_such_name"), make)
+        inject(refused, ("query", "no_such_name"), make)
     except Exception:
-        now = {name: p.requires_grad for name, p in model.named_parameters()}
-        assert now == before, "it refused, and left the model changed"
+        assert all(p.requires_grad for p in refused.parameters())
         return
-    raise AssertionError("no_such_name passed in silence")
+    raise AssertionError("no_such_name was accepted")
 
 
-def run_holds(inject_holds, case: dict) -> dict[str, Any]:
-    """Put the test on trial, and note which names it asks for."""
-    known, asked = [f".{name}" for name, _ in Tiny().named_modules() if name], set()
-
-    def put(inject):
-        def noted(model, targets=(), make=Scale):
-            targets = (targets,) if isinstance(targets, str) else tuple(targets)
-            absent = {target for target in targets
-                      if not any(name.endswith(f".{target}") for name in known)}
-            asked.add("known" if not absent else "alone" if absent == {*targets} else "mixed")
-            return inject(model, targets, make)
-
-        return inject_holds(noted, Tiny, Scale)
-
-    answers = outcomes(put, RIGHT | BROKEN, case["seed"])
-    return {"answers": answers, "asked": sorted(asked)}
-
-
-UNKNOWN = next(iter(BROKEN))
-
-
-def judge_holds(case: dict, seen) -> Verdict:
-    """Judge a test by its outcomes, and name what learners slip on."""
-    if odd := strange(seen, "answers", "asked", answers=dict, asked=list):
-        return odd
-    verdict = score(seen["answers"], RIGHT, BROKEN)
-    if verdict.mistake == "accused":
-        wronged = set(false_positives(seen["answers"], RIGHT))
-        special = "one_kind" if wronged in BY_ERROR else "argument" if wronged == {
-            "returns a copy"} else "accused"
-        return rejected(special, verdict.message)
-    if verdict.mistake == "let_through" and seen["answers"][UNKNOWN] is None:
-        special = ("swallowed" if "mixed" in seen["asked"] else
-                   "alone" if "alone" in seen["asked"] else "let_through")
-        return rejected(special, verdict.message)
-    if verdict.mistake == "let_through" and len(
-            missed := survivors(seen["answers"], BROKEN)) == 1:
-        return rejected(SLIPS.get(missed[0], "let_through"), verdict.message)
-    return verdict
-
-
-SLIPS = {"wraps for the first target alone": "one_target",      # let through, and no other
-         "refuses after it has changed the model": "not_looked"}
-HOLDS_MISTAKES = MISTAKES | {
-    "swallowed": "It did ask for an unknown name beside a known one, and the silence passed. An "
-                 "assert inside `try` is caught by your own `except`: what must happen if nothing "
-                 "was raised stands behind it.",
-    "alone": "That version raises where no name is found at all, and says nothing where one of "
-             "several is missing. Ask for both at once.",
-    "one_target": "With one target, the first is all of them. Give it two.",
-    "not_looked": "The error came, and what happened before it? Look at the model that was given, "
-                  "once it is refused: its modules, or what trains.",
-    "one_kind": "Which kind of error it is, the task leaves open: any Exception will do.",
-    "argument": "What counts is the model that inject returns. It may be a copy of the one that it "
-                "was given.",
-}
+LAW = Law(RIGHT, BROKEN, call=lambda test, inject: test(inject, Tiny, Scale))
 
 HOLDS = Exercise(
     id="change.holds", lesson="02", names=("inject_holds",), points=3, minutes=10, difficulty=3,
     reference="peft_teach.course.lessons.change.injecting:inject_holds",
-    cases=lambda seed: [{"seed": seed}], run=run_holds, judge=judge_holds,
-    mistakes=HOLDS_MISTAKES,
+    cases=lambda seed: [{"seed": seed}], run=LAW.run, judge=LAW.judge, returns=LAW.returns,
+    mistakes=MISTAKES,
     hints=("Which sets must be equal? The modules that are adapters, and those that should be; the "
            "parameters that train, and those that should.",
            "Counting what trains finds more than looking at one parameter: two targets, two "

@@ -6,18 +6,19 @@ from statistics import mean, stdev
 
 import ipywidgets as ipw
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MultipleLocator
 
-from .... import data, models, training
+from .... import data, spectra
 from ....families import BERT
 from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ticks
 from ....subspace import Subspace
 from ....widgets import Explorer, Progress, Run
 from ... import records, work
 from ...guess import Guess
-from ...own_run import with_own_random
+from ...own_run import own_run
 from .tiny import Scale as Scale  # the lesson shows the two, and has them from here
 from .tiny import Tiny as Tiny
 
@@ -59,8 +60,7 @@ def draw_energy(sigmas: Mapping[str, Sequence[float]], share: float = 0.9) -> Fi
     told = []
     for (name, sigma), (colour, dash, marker) in zip(sigmas.items(), SERIES):
         energy = np.cumsum(np.square(np.asarray(sigma, dtype=float)))
-        energy = energy / energy[-1]
-        k = int((energy < share).sum()) + 1
+        energy, k = energy / energy[-1], spectra.energy_rank(torch.tensor(sigma), share)
         ax.plot(range(1, len(energy) + 1), energy, dash, lw=2, color=colour)
         ax.plot(k, energy[k - 1], marker, color=colour, ms=7)
         ax.plot([], [], dash + marker, color=colour, label=f"{name}: {k} directions")
@@ -200,35 +200,20 @@ class SubspaceExplorer(Explorer):
         guess.buttons.observe(lambda change: self.refresh(), names="value")
 
     def _train(self) -> Generator[Progress, None, tuple[int, float]]:
-        """Train the d that is chosen now; the choice may move on meanwhile."""
-        return with_own_random(subspace_run(self.d.value, self.movies or data.load("movies"),
-                                            self.train_examples), seed=0)
+        """Train the d that is chosen now as the recorded runs did; the choice may move meanwhile.
+        """
+        d = self.d.value
+        found = yield from own_run(lambda model: Subspace(model, d), None,
+                                   self.movies or data.load("movies"),
+                                   train_examples=self.train_examples,
+                                   groups=lambda model: model.groups(STEP, HEAD))
+        return d, found.accuracy
 
     def _add(self, ended: tuple[int, float]) -> None:
         d, accuracy = ended
         keep_own(f"d = {d:,}", d + IN_HEAD, accuracy, d=d)
         self.run.line.value = f"d = {d:,}: {accuracy:.1%} of the test sentences"
         self.refresh()
-
-
-def subspace_run(d: int, movies: data.Dataset,
-                 train_examples: int) -> Generator[Progress, None, tuple[int, float]]:
-    """Train MiniLM along d random directions as the recorded runs did; return d and the accuracy.
-    """
-    model, tokenizer = models.load("minilm", labels=2)
-    model = Subspace(model, d)
-    batches = data.batches(movies.train[:train_examples], tokenizer, seed=0)
-    tests = data.batches(movies.test, tokenizer, 64)
-    total = len(batches) + len(tests)
-    for step in training.train(model, batches, groups=model.groups(STEP, HEAD)):
-        yield Progress(step.index + 1, total, f"step {step.index + 1} of {len(batches)}, "
-                                              f"loss {step.loss:.2f}")
-    plain, right = model.plain(), 0
-    for i, batch in enumerate(tests):
-        found = training.evaluate(plain, [batch])
-        right += round(found.accuracy * found.examples)
-        yield Progress(len(batches) + i + 1, total, "now the test sentences")
-    return d, right / len(movies.test)
 
 
 def explore_subspaces(record: Mapping, guess: Guess) -> Explorer:
@@ -267,15 +252,12 @@ class Cut:
 def cut(record: Mapping, head: float, place: str, block: int, k: int) -> Cut:
     """Read σ of one ΔW and the accuracies; `record` is `records.load("change")`."""
     sigma = record["spectra"]["update 0"][f"bert.encoder.layer.{block}.{MODULES[place]}"]
-    energy = [s * s for s in sigma]
-    whole, partial, ninety = sum(energy), 0.0, 0
-    while partial < 0.9 * whole:
-        partial += energy[ninety]
-        ninety += 1
+    energy = np.square(sigma)
     tables = [t for run, t in record["truncated"].items() if run.startswith("update")]
     seeds = {kind: {int(n): [t[kind][n] for t in tables] for n in tables[0][kind]}
              for kind in ("kept", "dropped")}
-    return Cut(f"{place}, block {block}", sigma, k, sum(energy[:k]) / whole, ninety, head, seeds)
+    return Cut(f"{place}, block {block}", sigma, k, energy[:k].sum() / energy.sum(),
+               spectra.energy_rank(torch.tensor(sigma)), head, seeds)
 
 
 def draw_cut(found: Cut) -> Figure:

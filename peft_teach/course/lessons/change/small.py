@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, named, rejected, strange
+from ...judge import NO_RETURN, named, rejected, stages
 
 VISIBLE = 5e-7    # of the largest singular value: below it a rank is float32's rounding
-FEW = 8    # up to this n every parameter is moved, beyond it three of them
 
 
 def change_a(p: Tensor, n: int) -> Tensor:
@@ -30,6 +29,7 @@ def change_c(p: Tensor, n: int) -> Tensor:
 
 
 LETTERS = {"a": lambda n: 1, "b": lambda n: 2 * n, "c": lambda n: n}    # how many parameters
+CHANGE = stages({"found": Any}, {"again": bool, "at_zero": float, "unreached": list[int]})
 
 
 def small_cases(seed: int) -> list[dict]:
@@ -44,41 +44,36 @@ def small_cases(seed: int) -> list[dict]:
             for n in (3, 7, 384)]
 
 
-def run_small(changes: tuple[Callable, ...], case: dict) -> dict[str, Any]:
-    """Build each change: as it is, once more, with all parameters zero, and with one of them moved;
-    and follow a gradient back to its parameters.
-    """
+def run_small(changes: tuple[Callable, ...], case: dict) -> dict[str, dict[str, Any]]:
+    """Build each change, up to the first that is no matrix of this size."""
     seen = {}
-    generator = torch.Generator().manual_seed(case["n"])
     for letter, change in zip(LETTERS, changes):
-        n, p = case["n"], case[letter]
-        found = change(p.clone(), n)
-        seen[letter] = found.detach().clone() if isinstance(found, Tensor) else named(found)
-        if not isinstance(found, Tensor) or found.shape != (n, n):
-            return seen
-        given = p.clone()
-        seen[f"{letter} again"] = all(torch.equal(change(given, n), found) for _ in range(2))
-        seen[f"{letter} intact"] = torch.equal(given, p)
-        seen[f"{letter} at zero"] = float(change(torch.zeros_like(p), n).abs().max())
-        places = range(len(p)) if n <= FEW else (0, len(p) // 2, len(p) - 1)
-        seen[f"{letter} unused"] = [i for i in places if torch.equal(
-            change(p.index_add(0, torch.tensor([i]), torch.ones(1)), n), found)]
-        leaf = p.clone().requires_grad_()
-        found = change(leaf.clone(), n)
-        if found.requires_grad:
-            (found * torch.randn(n, n, generator=generator)).sum().backward()
-        seen[f"{letter} reached"] = leaf.grad is not None and bool((leaf.grad != 0).all())
+        seen[letter] = _seen(change, case[letter], case["n"])
+        if "again" not in seen[letter]:
+            break
     return seen
 
 
-def judge_small(case: dict, seen) -> Verdict:
-    kinds = {f"{letter}{what}": kind for letter in LETTERS for what, kind in (
-        (" again", bool), (" intact", bool), (" at zero", float), (" unused", list),
-        (" reached", bool))}
-    if odd := strange(seen, "a", **kinds):
-        return odd
+def _seen(change: Callable, p: Tensor, n: int) -> dict[str, Any]:
+    """Build a change: as it is, twice more, and with all parameters zero; and follow a gradient
+    back to its parameters.
+    """
+    found = change(p.clone(), n)
+    if not isinstance(found, Tensor) or found.shape != (n, n):
+        return {"found": found}
+    given, leaf = p.clone(), p.clone().requires_grad_()
+    again = all(torch.equal(change(given, n), found) for _ in range(2))
+    once, generator = change(leaf.clone(), n), torch.Generator().manual_seed(n)
+    if once.requires_grad:
+        (once * torch.randn(n, n, generator=generator)).sum().backward()
+    grad = torch.zeros_like(p) if leaf.grad is None else leaf.grad
+    return {"found": found, "again": again, "at_zero": float(change(0 * p, n).abs().max()),
+            "unreached": (grad == 0).nonzero().flatten().tolist()}
+
+
+def judge_small(case: dict, seen: dict) -> Verdict:
     for letter, count in LETTERS.items():
-        if verdict := _judged(letter, count(case["n"]), case["n"], seen):
+        if verdict := _judged(letter, count(case["n"]), case["n"], seen[letter]):
             return verdict
     return Verdict(True, "One parameter, full rank and no zero; rank 1 and no zero; n parameters, "
                          "full rank and nearly all zero.")
@@ -86,58 +81,43 @@ def judge_small(case: dict, seen) -> Verdict:
 
 def _judged(letter: str, count: int, n: int, seen: dict) -> Verdict | None:
     told = f"change_{letter} of {count} parameter{'s' if count > 1 else ''}, n = {n}:"
-    found = seen.get(letter)
-    if found == "None" and isinstance(found, str):
+    found = seen["found"]
+    if found is None:
         return rejected("no_return", f"{told} None.")
     if not isinstance(found, Tensor) or found.shape != (n, n):
-        shape = tuple(found.shape) if isinstance(found, Tensor) else found
-        return rejected("shape", f"{told} it gave {shape}.")
-    parts = ("again", "intact", "at zero", "unused", "reached")
-    if not all(f"{letter} {part}" in seen for part in parts):
-        return Verdict(False, "The check's report is not whole.")
-    if not seen[f"{letter} intact"]:
-        return rejected("changed", f"{told} afterwards p is not what it was.")
-    if not seen[f"{letter} again"]:
+        return Verdict(False, f"{told} it gave {named(found)}; expected a matrix of {n} × {n}.")
+    if not seen["again"]:
         return rejected("drawn_anew", f"{told} called twice, it gave two different matrices.")
-    if seen[f"{letter} at zero"] != 0:
-        return rejected("not_zero", f"{told} with every parameter at zero, an entry is "
-                                    f"{seen[f'{letter} at zero']:.3g}.")
-    if seen[f"{letter} unused"]:
-        return rejected("unused", f"{told} moving parameter {seen[f'{letter} unused'][0]} changes "
-                                  "nothing.")
-    if not seen[f"{letter} reached"]:
-        return rejected("no_gradient", f"{told} no gradient finds its way back from the matrix to "
-                                       "every parameter.")
+    if seen["at_zero"] != 0:
+        return Verdict(False, f"{told} with every parameter at zero, an entry is "
+                              f"{seen['at_zero']:.3g}; expected 0.")
+    if seen["unreached"]:
+        return rejected("no_gradient", f"{told} no gradient comes back from the matrix to "
+                                       f"parameter {seen['unreached'][0]}.")
     rank = int(torch.linalg.matrix_rank(found.double(), rtol=VISIBLE))
     filled = int((found != 0).sum())
     wanted = 1 if letter == "b" else n
     if rank != wanted:
         return rejected("rank_not_one" if letter == "b" else "not_full",
                         f"{told} its rank is {rank}; expected {wanted}.")
-    if letter in "ab" and filled < n * n:
-        return rejected("has_zeros" if letter == "b" else "few_places",
-                        f"{told} {n * n - filled} of its {n * n} entries are zero.")
-    if letter == "c" and filled != n:
-        return rejected("not_sparse", f"{told} {filled} of its {n * n} entries are not zero; "
-                                      f"expected {n}.")
+    wanted = n if letter == "c" else n * n
+    if filled != wanted:
+        return rejected("not_sparse" if letter == "c" else "few_places",
+                        f"{told} {filled} of its {n * n} entries are not zero; expected {wanted}.")
     return None
 
 
 SMALL_MISTAKES = {
     "no_return": NO_RETURN,
-    "shape": "The change is a matrix of n × n, whatever its parameters are.",
-    "changed": "p was written into: methods that end in _ do that. Make a new tensor.",
     "drawn_anew": "A part that is random must be drawn the same way every time: with a generator "
                   "of its own and a fixed seed.",
-    "not_zero": "It is a change: with parameters that are all zero, nothing changes.",
-    "unused": "A parameter that moves nothing is not one: each of them must count.",
-    "no_gradient": "Parameters are trained, so the matrix must be computed from p itself: a number "
-                   "that .item() or .tolist() took out of it is a constant.",
+    "no_gradient": "Each parameter moves the matrix and is trained, so it must be used itself: "
+                   "a number that .item() or .tolist() took out of it is a constant.",
     "not_full": "Some rows are sums of multiples of the others. Which fixed matrix has rows of "
                 "which none can be made from the rest?",
     "rank_not_one": "In a matrix of rank 1 every row is a multiple of one and the same row.",
-    "has_zeros": "Where the multiple is zero, the row is, too. Which factors does an entry have?",
-    "few_places": "Full rank is easy with most entries at zero. A matrix can have it with none.",
+    "few_places": "Full rank and rank 1 are easy with most entries at zero. A matrix can have "
+                  "either with none.",
     "not_sparse": "n parameters, n places: one in each row and one in each column.",
 }
 
@@ -147,6 +127,7 @@ SMALL = Exercise(
     reference=tuple(f"peft_teach.course.lessons.change.small:change_{letter}"
                     for letter in LETTERS),
     cases=small_cases, run=run_small, judge=judge_small, mistakes=SMALL_MISTAKES,
+    returns=stages({"a": CHANGE}, {"b": CHANGE}, {"c": CHANGE}),
     hints=("For the first: which fixed matrix has full rank and no zero? There are very many; the "
            "parameter multiplies it.",
            "For the second: an entry is the product of one number for its row and one for its "

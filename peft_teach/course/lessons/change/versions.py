@@ -1,4 +1,4 @@
-"""What a test of `inject` is tried on: injections that hold, and broken ones.
+"""Versions of `inject`, to test a test of it: right ones, and mutants.
 
 All are one function with one thing changed, so that a version is broken in nothing else.
 """
@@ -90,7 +90,3 @@ BROKEN = {
     "wraps each module twice": injection(end=_wrap_again),
     "refuses after it has changed the model": injection(refuses_late=True),
 }
-
-# The right ones by the error that they raise: a test that asks for one kind accuses the others.
-BY_ERROR = ({"raises KeyError for an unknown name", "wraps in another order"},
-            {"raises ValueError for an unknown name", "returns a copy"})
