@@ -1,4 +1,4 @@
-"""What a learner sees of an exercise: a card in a notebook, the same in plain text elsewhere.
+"""What a learner sees of an exercise: a card in a notebook, the same as plain text elsewhere.
 
 The card takes its text colour and background from the page around it, so it is readable in light
 and dark themes; the coloured edge only repeats what the words say.
@@ -83,10 +83,7 @@ def shell() -> Any | None:
 
 
 def cells() -> list[str]:
-    """The cells that ran in this notebook as they were written, the one that runs now the last.
-
-    An empty list outside of a notebook.
-    """
+    """The source of all cells that ran in this notebook, the running one last; [] elsewhere."""
     history = getattr(shell(), "history_manager", None)
     return list(history.input_hist_raw) if history else []
 

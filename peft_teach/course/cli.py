@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-# Each command imports what it needs: `--help` should not wait for models and notebook tools.
+# Each command imports what it needs, so that `--help` does not wait for models and notebook tools.
 
 
 def _fetch(arguments: argparse.Namespace) -> int:

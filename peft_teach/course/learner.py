@@ -112,7 +112,7 @@ def _examine(exercise: Exercise, obj: Any) -> tuple[Result, bool]:
 
 
 def require(id: str) -> None:
-    """Raise unless the exercise is solved. For graders: does nothing outside of nbgrader."""
+    """Raise unless the exercise is solved. For nbgrader: elsewhere it does nothing."""
     if not os.environ.get("NBGRADER_EXECUTION"):
         return
     exercise = find(id)
@@ -147,10 +147,7 @@ def hint(id: str | None = None) -> None:
 
 
 def reset(id: str | None = None) -> None:
-    """Put the text that the exercise started with into a new cell; forget what was checked.
-
-    The line of its check stands below it, so that the cells after that one run as before.
-    """
+    """Put the exercise's stub into a new cell, with the line of its check; forget its results."""
     exercise = _named(id)
     stub = stub_of(id)
     if stub is None:
@@ -163,15 +160,15 @@ def reset(id: str | None = None) -> None:
     paragraphs = ()
     if shell() is not None:
         shell().set_next_input(stub)
-        paragraphs = ("A new cell below holds this text; if there is none, copy it from here.",)
+        paragraphs = ("A new cell below has this text; if there is none, copy it from here.",)
     show(Card(id, note="as it was at the start", paragraphs=paragraphs, code=stub))
 
 
 def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
     """Show the state of all exercises, or of one lesson's; with `reset`, begin anew first.
 
-    What was checked before this kernel started counts, too: `work` remembers it. What is begun anew
-    is set aside there: predictions, sentences and points with it.
+    Checks of earlier kernels count, too: `work` keeps them. To begin anew also sets predictions,
+    sentences and points aside.
     """
     if reset:
         _kernel.exercises.clear()
@@ -191,7 +188,7 @@ def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
 
 
 def _passed(exercises: list[Exercise], states: dict[str, str]) -> str:
-    """How many passed and their points; what is optional is counted apart."""
+    """How many passed and their points; optional exercises are counted separately."""
     asked = [e for e in exercises if not e.optional]
     more = [e for e in exercises if e.optional]
     solved = [e for e in asked if states[e.id] == PASSED]
@@ -203,7 +200,7 @@ def _passed(exercises: list[Exercise], states: dict[str, str]) -> str:
 
 
 def _state(exercise: Exercise, earlier: dict[str, str]) -> str:
-    """How the last check of an exercise ended: in this kernel, or in an earlier one."""
+    """The result of the last check of an exercise, in this kernel or in an earlier one."""
     history = _kernel.exercises.get(exercise.id)
     if history is not None and history.checked is not None:
         return history.result.state
@@ -244,7 +241,7 @@ def _assigned(ran: list[str]) -> set[str]:
 
 
 def _defined(exercise: Exercise) -> tuple[Any, ...]:
-    """What stands under the exercise's names where the learner works."""
+    """The objects of the exercise's names in the learner's namespace."""
     ipython = shell()
     namespace = ipython.user_ns if ipython else vars(sys.modules["__main__"])
     for name in exercise.names:

@@ -1,10 +1,10 @@
-"""What lessons call of the reader's own library: their pieces, and their tests.
+"""What lessons use of the reader's own library: their answers, and their tests.
 
     inject, LoRALinear = pt.mine("change.inject", "lora.layer")
     pt.audit()                 their tests, on their pieces
     pt.audit(inject=theirs)    their tests, on another's
 
-How a piece comes into `my_peft.py` stands in `library`.
+`library` says how an answer comes into `my_peft.py`.
 """
 
 from typing import Any

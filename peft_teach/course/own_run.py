@@ -1,9 +1,9 @@
-"""A run of the reader's own, beside the recorded ones: the same sentences, the same steps.
+"""A run of the reader's own, comparable with the recorded ones: same sentences, same steps.
 
     for progress in own_run(lambda model: pt.lora.inject(model, config), lr=3e-3, data=movies): ...
 
-A generator, so that a page stays alive between its steps (`widgets.Run`). It has a model and random
-numbers of its own: those of the reader are as they were, whenever it is left.
+A generator, so that a page stays responsive between its steps (`widgets.Run`). It has a model and
+random numbers of its own: whenever it pauses or ends, the reader's random state is as it was.
 """
 
 import random
@@ -20,7 +20,7 @@ from ..widgets import Progress
 
 @dataclass(frozen=True)
 class OwnRun:
-    """What such a run came to, under the names of the columns in `records`."""
+    """The result of such a run, under the names of the columns in `records`."""
 
     accuracy: float
     tests: int
@@ -36,7 +36,7 @@ def own_run(adapt: Callable[[nn.Module], nn.Module], lr: float | None, data: dat
 
     `groups(model)` gives optimizer groups with rates of their own, in the place of `lr`.
     Yields a `Progress` after each step and each batch of tests; returns an `OwnRun`. With the
-    settings of a recorded run it is that run again.
+    settings of a recorded run it reproduces that run.
     """
     return with_own_random(_run(adapt, lr, data, seed, train_examples, groups), seed)
 
@@ -61,7 +61,7 @@ def _run(adapt, lr, dataset, seed, train_examples, groups) -> Generator[Progress
 
 
 def with_own_random(steps: Generator, seed: int) -> Generator:
-    """Go through a generator with random numbers of its own, which begin at `seed`."""
+    """Iterate over a generator with a random state of its own, which starts from `seed`."""
     outside = _random_states()
     training.seed(seed)
     inside = _random_states()

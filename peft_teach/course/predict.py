@@ -4,8 +4,8 @@
     pt.compare("lora.rank", 2, "the smallest within a point of full fine-tuning")
     pt.sentence("lora.rank", "A small rank was enough, because …")    after
 
-A lesson leaves `...` where the reader's own value belongs; it commits nothing, so that a notebook
-runs to its end without any.
+A lesson has `...` where the reader's own value belongs; it commits nothing, so that a notebook runs
+to its end without any.
 """
 
 from typing import Any
@@ -15,20 +15,19 @@ from .card import Card, show
 
 
 def commit(name: str, value: Any) -> Any:
-    """Commit a prediction, and return the one that stands; None while there is none.
+    """Commit a prediction, and return the one that counts; None while there is none.
 
-    The first one stands: a second value is not taken, and the card says so.
+    The first one counts: a second value is not taken, and the card says so.
     """
-    stands = work.commit(name, value)
-    if stands is None:
+    first = work.commit(name, value)
+    if first is None:
         show(Card(name, note="no prediction yet", paragraphs=(
             "Put yours in place of the three dots, and run this cell: it counts once.",)))
-    elif value is not ... and not _same(stands, value):
-        show(Card(name, note=f"committed: {_text(stands)}", paragraphs=(
-            f"The first prediction stands; {_text(value)} was not taken.",)))
     else:
-        show(Card(name, note=f"committed: {_text(stands)}"))
-    return stands
+        taken = value is ... or first == (list(value) if isinstance(value, tuple) else value)
+        show(Card(name, note=f"committed: {_text(first)}", paragraphs=() if taken else (
+            f"The first prediction stands; {_text(value)} was not taken.",)))
+    return first
 
 
 def compare(name: str, measured: Any, what: str = "") -> None:
@@ -48,10 +47,6 @@ def sentence(name: str, text: str) -> None:
     kept = work.written(name)
     show(Card(name, note="your sentence" if kept else "no sentence yet", paragraphs=(
         kept or "Write one of your own in place of the three dots, before you open ours.",)))
-
-
-def _same(a: Any, b: Any) -> bool:
-    return a == (list(b) if isinstance(b, tuple) else b)
 
 
 def _is_number(value: Any) -> bool:

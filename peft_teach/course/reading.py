@@ -1,11 +1,11 @@
-"""Film reviews put to a language model as text, and its answer read at one place.
+"""Film reviews as prompts for a language model, and its answer read at one position.
 
     Review: A quiet, funny, generous film.
     Sentiment: positive
 
-The answer is the word behind the colon. Whatever stands in front of the review, an instruction in
-words or vectors that are no words, the model is asked at the same place, and of two words the one
-with the larger logit is its answer.
+The answer is the word after the colon. Whatever precedes the review, an instruction in words or
+vectors that are no words, the model is asked at the same position, and its answer is the one of two
+words that has the larger logit.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,12 +23,12 @@ Batch = dict[str, Tensor]
 
 
 def short(split: Iterable, longest: int = LONGEST) -> list:
-    """Return the examples of a split that are at most so many words long, in its order."""
+    """Return the examples of a split that have at most `longest` words, in its order."""
     return [example for example in split if len(example.text.split()) <= longest]
 
 
 def text_of(example) -> str:
-    """Return a review as it is put to the model, with its answer."""
+    """Return the prompt of a review, with its answer."""
     text, label = example
     return QUESTION.format(text) + WORDS[label]
 
@@ -37,9 +37,9 @@ def ask(examples: Sequence, tokenizer, size: int = 8, before: str = "",
         seed: int | None = None) -> list[Batch]:
     """Return batches of `size` reviews with their answers, padded on the right.
 
-        input_ids       (batch, seq)  `before`, the review, and the word that is its answer
+        input_ids       (batch, seq)  `before`, the review, and its answer
         attention_mask  (batch, seq)  0 at the padding
-        labels          (batch, seq)  the answer where it stands, -100 everywhere else
+        labels          (batch, seq)  the answer at its position, -100 everywhere else
 
     With a seed the order is random, otherwise that of `examples`.
     """
@@ -68,9 +68,9 @@ def two_words(tokenizer) -> list[int]:
 
 @torch.no_grad()
 def margins(model: nn.Module, batches: Iterable[Batch], words: Sequence[int]) -> Tensor:
-    """Return the logit of " positive" less that of " negative", one a review, in order.
+    """Return the logit of " positive" minus that of " negative" for each review, in order.
 
-    `model` gives logits (batch, seq, vocabulary), each about the token that follows.
+    `model` gives logits (batch, seq, vocabulary), each for the next token.
     """
     found, device = [], next(model.parameters()).device
     for batch in batches:
@@ -83,9 +83,9 @@ def margins(model: nn.Module, batches: Iterable[Batch], words: Sequence[int]) ->
 
 
 class AtTheAnswer(nn.Module):
-    """A language model that is asked for the answer's word alone: the same loss, computed sooner.
+    """A language model that computes logits at the answer only: the same loss, sooner.
 
-    All other places have the label -100, so nothing is lost by leaving their logits out.
+    All other positions have the label -100, so their logits do not matter.
     """
 
     def __init__(self, model: nn.Module):

@@ -8,6 +8,10 @@ A record is a json object. Its lists, `runs` above all, hold one row a line: wha
 written after every row, so a script that was interrupted goes on where it stopped, and a script
 that finds nothing missing leaves the file as it is. `course.records` reads it.
 
+`records` makes a data frame of the rows with an `accuracy`. Such a row, or its `setting`, names the
+`method`; the row or the record's setting names the `model` and how many `tests` there were; and
+`spectrum`, where it has one, its entry in the part "spectra".
+
 The scripts are in `assets/records`, each beside the file that it writes.
 """
 

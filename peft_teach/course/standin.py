@@ -1,15 +1,15 @@
-"""What stands in for a model in the checks answers as a model of transformers does."""
+"""The output of a stand-in for a model in the checks, which behaves like those of transformers."""
 
 from collections.abc import Hashable
 from typing import Any
 
 
 class Output(dict):
-    """What a stand-in gives: read by attribute, key, index or slice, as transformers' outputs are,
-    and set by attribute or key: each is seen by the other.
+    """An output that is read by attribute, key, index or slice, as transformers' outputs are, and
+    set by attribute or key, each of which the other sees.
 
-    An entry that is None is an attribute, but no key and no place: without labels, `out[0]` is the
-    logits. Source: `ModelOutput` in transformers/utils/generic.py.
+    An entry that is None is an attribute, but has no key and no index: without labels, `out[0]` is
+    the logits. Source: `ModelOutput` in transformers/utils/generic.py.
     """
 
     def __init__(self, **entries: Any):

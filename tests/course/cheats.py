@@ -50,7 +50,8 @@ CHEATS: dict[str, tuple[str, tuple[str, ...]]] = {
         COUNT.format("getattr(pt, 'course').lessons.find('lora.count').resolve()"),)),
     "from check": ("lora.count", (COUNT.format("pt.check('lora.count', print)"),)),
     "from check, by another name": ("lora.count", (
-        BODY + "c = vars(pt)['check']\n    return c('lora.count', print)(n_in, n_out, rank)",)),
+        BODY + "c = getattr(pt, 'ch' + 'eck')\n"
+        "    return c('lora.count', print)(n_in, n_out, rank)",)),
     "and an error on the way": ("lora.count", (
         BODY + "try:\n        raise ValueError\n    except ValueError:\n"
         "        return pt.lora.count(n_in, n_out, rank)",)),
@@ -105,15 +106,15 @@ SIGNS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "ctypes": ("lora.count", (
         BODY + "import ctypes\n    ctypes.pythonapi.PyEval_SetProfile(None, None)\n"
         "    return pt.lora.count(n_in, n_out, rank)",), "uses ctypes"),
-    "the line closed": ("lora.count", (
+    "the pipe closed": ("lora.count", (
         BODY + "import os\n    kept = os.dup(3)\n"
         "    os.dup2(os.open(os.devnull, os.O_WRONLY), 3)\n"
         "    found = pt.lora.count(n_in, n_out, rank)\n    os.dup2(kept, 3)\n    return found",),
-        "takes the line to the grader"),
+        "takes over the pipe to the grader"),
     "its code changed": ("lora.count", (
         "import types\n" + COUNT.format(
             "types.FunctionType(pt.lora.count.__code__.replace(co_filename='x'), {}, 'f', "
-            "(False,))"),), "makes code objects"),
+            "(False,))"),), "creates code objects"),
     "its source read": ("lora.count", (
         BODY + "import inspect\n    space = {}\n    exec(inspect.getsource(pt.lora.count), space)\n"
         "    return space['count'](n_in, n_out, rank)",), "reads the library's source"),
@@ -122,8 +123,8 @@ SIGNS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "its file read in its folder": ("lora.count", (
         RIGHT.format("import os; os.chdir(os.path.dirname(pt.lora.__file__)); open(b'lora.py')"),),
         "reads the library's source"),
-    "the line opened": ("lora.count", (
-        RIGHT.format("open(3, 'wb', closefd=False)"),), "takes the line to the grader"),
+    "the pipe opened": ("lora.count", (
+        RIGHT.format("open(3, 'wb', closefd=False)"),), "takes over the pipe to the grader"),
     "its text by its loader": ("lora.count", (
         RIGHT.format("pt.lora.__loader__.get_source('peft_teach.methods.lora')"),),
         "reads the library's source"),

@@ -154,3 +154,84 @@ HONEST: dict[str, tuple[str, tuple[str, ...]]] = {
         RIGHT + "\nassert lora_count(1, 2, 3) == pt.lora.count(1, 2, 3)",)),
     "an await below it": ("lora.count", (RIGHT + "\nimport asyncio\nawait asyncio.sleep(0)",)),
 }
+
+# What an answer may need: each of these gives ONE its value, 1.
+HELPERS = (
+    "ONE = 0\nONE += 1", "for ONE in (1,):\n    pass", "print(ONE := 1)",
+    "print([ONE := x for x in (0, 1)])", "ONE = 1\nif False:\n    del ONE",
+    "ONE = 1\ntry:\n    pass\nexcept ValueError as ONE:\n    pass",
+    "with open('x', 'w'):\n    ONE = 1",
+    "XS = []\nXS.append(1)\nONE = XS[0]", "XS = []\nfor x in (1,):\n    XS.append(x)\nONE = XS[0]",
+    "CFG = {'one': 0}\nCFG['one'] = 1\nONE = CFG['one']",
+    "def setup():\n    global ONE\n    ONE = 1\nsetup()",
+    "def setup():\n    global ONE\n    ONE += 1\nONE = 0\nsetup()",
+    "def one():\n    pass\none.value = 1\nONE = one.value", "k = 1\nclass P:\n    k = k\nONE = P.k",
+    "def fill(xs):\n    xs.append(1)\nXS = []\nfill(XS)\nONE = XS[0]",
+    "X = 1\nONE = X\nX = 2\ndel X",
+    "class S:\n    pass\nS.one = 0\nsetattr(S, 'one', 1)\nONE = S().one",
+    "ONE = len('in out'.split()) - 1",
+    "import torch as th\nONE = int(th.tensor(1))", "from math import sqrt\nONE = int(sqrt(1))",
+    "from enum import Enum\nONE = len(Enum('E', 'IN'))",
+    "import logging\nONE = bool(logging.getLogger('x'))",
+    "from collections import defaultdict\nD = defaultdict(int)\nD['x'] += 1\nONE = D['x']",
+    "def make():\n    return later()\ndef later():\n    return 1\nONE = make()",
+    "ONE = next(iter([1]))",
+    "lc = pt.check('inside.linear', linear)\ndef linear(a, b):\n    return a * b\nONE = lc(1, 1)",
+    "import os, nosuchlib, math\nONE = math.prod([])", "from nosuchlib import *\nONE = 1",
+    "broken = 1 / 0\nONE = 1\nif False:\n    ONE = broken",
+    "!pip install -q \\\n    einops\nONE = 1",
+    "%time\nONE = (7\n    % 3)",
+    "class lora:\n    def count():\n        return 1\nONE = lora.count()",
+    "from peft_teach import Adapter, check\nONE = issubclass(Adapter, nn.Module)")
+HONEST |= {f"a helper: {text!r}": ("lora.count", (text, COUNT.format(f"ONE * {SUM}")))
+           for text in HELPERS}
+
+# How a function may be written.
+WRITTEN = (
+    ("calls = 0\ndef lora_count(n_in, n_out, rank):\n    global calls\n    calls += 1\n"
+     "    return rank * (n_in + n_out)",),
+    (STUB, RIGHT.replace("lora_count", "mine") + "\nlora_count = pt.check('lora.count', mine)"),
+    (STUB, "pt.check('lora.count', lambda n_in, n_out, rank: rank * (n_in + n_out))"),
+    (STUB, "import functools\nlora_count = functools.cache(lambda n, m, r: r * (n + m))"),
+    (COUNT.format(1), RIGHT + "\n    raise pt.NotAttempted('lora.count')"),
+    ("import warnings\nwith warnings.catch_warnings():\n"
+     "    lora_count = lambda n_in, n_out, rank: rank * (n_in + n_out)",),
+    ("from functools import singledispatch\n@singledispatch\n" + COUNT.format(0)
+     + "\n@lora_count.register\ndef _(n_in: int, n_out, rank):\n    return rank * (n_in + n_out)",),
+    ("T = TypeVar('T')\n" + RIGHT, "from typing import TypeVar"))
+HONEST |= {f"written as {cells[-1]!r}": ("lora.count", cells) for cells in WRITTEN}
+
+# What is completed after its definition.
+LAYER = """class LoRALinear(pt.Adapter):
+    def __init__(self, base, rank=8, alpha=16.0):
+        super().__init__(base)
+        self.scale = alpha / rank
+        self.A = torch.nn.Parameter(torch.randn(rank, base.in_features) / base.in_features**0.5)
+        self.B = torch.nn.Parameter(torch.zeros(base.out_features, rank))
+"""
+FORWARD = """def forward(self, x):
+    y = self.base(x)
+    return y + (self.scale * (x.float() @ self.A.T @ self.B.T)).to(y.dtype)
+"""
+MERGED = """def merged(layer):
+    class Result:
+        pass
+    r, b = Result(), layer.base
+    r.merged = nn.Linear(b.in_features, b.out_features, b.bias is not None, b.weight.device,
+                         b.weight.dtype)
+    r.merged.weight.copy_(b.weight.float() + layer.scale * layer.B @ layer.A)
+    if b.bias is not None:
+        r.merged.bias.copy_(b.bias)
+    return r.merged
+"""
+HONEST |= {
+    "a class of the same name": ("lora.layer", (
+        LAYER + "\nclass LoRALinear(LoRALinear):\n" + indented(FORWARD),)),
+    "a method by setattr": ("lora.layer", (
+        LAYER, FORWARD + "\nsetattr(LoRALinear, 'forward', forward)")),
+    "a method by a decorator": ("lora.layer", (
+        LAYER, "def add_to_class(C):\n    def put(f):\n        setattr(C, f.__name__, f)\n"
+               "    return put\n@add_to_class(LoRALinear)\n" + FORWARD)),
+    "a method assigned": ("lora.layer", (LAYER, FORWARD, "LoRALinear.forward = forward")),
+    "wrapped in place": ("lora.merge", (MERGED, "merged = torch.no_grad()(merged)")),
+}

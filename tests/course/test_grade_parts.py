@@ -28,7 +28,7 @@ from grading_corpus import ROOT, solved, untouched, zipped
 from honest import HONEST
 
 from peft_teach.course.exercise import OF_THE_COURSE, judged
-from peft_teach.course.grade import Limits, _sorted_out, engine, grade, hidden, job, report
+from peft_teach.course.grade import Limits, _select, engine, grade, hidden, job, report
 from peft_teach.course.grade.cells import Code
 from peft_teach.course.grade.collect import collect, latest, safe_name
 from peft_teach.course.grade.extract import definitions
@@ -52,11 +52,10 @@ from peft_teach.errors import PeftTeachError
 
 @pytest.mark.parametrize("value", [
     None, True, 0, -7, 2**4000 - 1, 0.5, "ä\ud800", [], [1, [2]], (1, (2, "x")), {"a": {"b": ()}},
-    {1: 2, (1, "x"): None}, {"dict": [], "float": "nan"}, torch.float16, math.inf, -math.inf])
+    {1: 2, (1, "x"): None}, {"dict": [], "float": "nan"}, torch.float16, math.inf, -math.inf,
+    math.nan])
 def test_plain_values_cross_as_they_are(value):
-    found = from_bytes(to_bytes(value))
-    assert found == value
-    assert type(found) is type(value)
+    assert repr(from_bytes(to_bytes(value))) == repr(value)
 
 
 @pytest.mark.parametrize("tensor", [
@@ -68,10 +67,6 @@ def test_tensors_cross_as_plain_ones(tensor):
     assert found.dtype == tensor.dtype
     assert torch.equal(found, tensor)
     assert not found.requires_grad
-
-
-def test_not_a_number_crosses():
-    assert math.isnan(from_bytes(to_bytes(math.nan)))
 
 
 class Sly(int):
@@ -205,24 +200,11 @@ def test_lost_imports_are_given():
 
 
 @pytest.mark.parametrize("cell", [
-    "%matplotlib inline\n" + DEF.format(1), "%%time\n" + DEF.format(1), "!ls\n" + DEF.format(1),
-    "x = !ls\n" + DEF.format(1), DEF.format(1) + "\nlora_count?", "\r\n" + DEF.format(1)])
-def test_magics_do_nothing(cell):
-    assert not plan(cell).missing
-
-
-@pytest.mark.parametrize("cell", ["%%bash\n" + DEF.format(1), "%%writefile x.py\n" + DEF.format(1)])
-def test_other_languages_are_no_answer(cell):
-    assert f"lora_count stands in a cell of {cell.split()[0]}" in plan(cell).missing
-    assert plan(cell, DEF.format(1)).statements == (("cell 2", 0),)
-
-
-@pytest.mark.parametrize("cell", [
     DEF.format("(1"), DEF.format("-" * 100_000 + "1"), DEF.format("(" * 5000), DEF.format("\0"),
     DEF.format("a" + ".b" * 40_000), DEF.format("'" + "x" * 200_000 + "'"), DEF.format("'\ud800'"),
     DEF.format(1) + "\nx = 1" * 6000], ids=len)
 def test_what_is_no_python_is_said_and_harms_nothing(cell):
-    assert "not Python" in plan(cell).missing
+    assert "not Python {}.{}:".format(*sys.version_info) in plan(cell).missing
     assert plan(cell, DEF.format(1)).statements == (("cell 2", 0),)
 
 
@@ -307,7 +289,28 @@ def students(folder: Path, *paths: str) -> list[str]:
       "submitted/student-3/lora/07_lora-1.ipynb"), ["student-1", "student-2", "student-3"]),
     (("team-1_5_6_x.ipynb", "team-2_7_8_x.ipynb"), ["team-1", "team-2"]),
     (("g (1)_5_assignsubmission_file_/x.ipynb", "g (2)_6_assignsubmission_file_/x.ipynb"),
-     ["g (1)", "g (2)"])])
+     ["g (1)", "g (2)"]),
+    # numbers and names that are no platform's, and files that are no notebooks
+    (("anna/lora_2025_11_20.ipynb", "bo/lora_2025_11_21.ipynb"), ["anna", "bo"]),
+    (("anna/exercise_07_1_lora.ipynb", "bo/exercise_07_1_lora.ipynb"), ["anna", "bo"]),
+    (("anna/exercise_07_1_lora.ipynb", "bo/exercise_07_2_lora.ipynb"), ["anna", "bo"]),
+    (("exercise_07_1_anna.ipynb", "exercise_07_1_bo.ipynb"),
+     ["exercise_07_1_anna", "exercise_07_1_bo"]),
+    (("exercise_07_1_anna.ipynb", "exercise_08_1_bo.ipynb"),
+     ["exercise_07_1_anna", "exercise_08_1_bo"]),
+    (("hw/meierjo_1_2_x.ipynb", "hw/bo_LATE_3_4_x.ipynb"), ["bo", "meierjo"]),
+    (("w6/meierjo_1_2_x.ipynb", "w6/bo_3_4_x.ipynb", "w7/bo_3_9_y.ipynb"), ["bo", "meierjo"]),
+    (("Anna Müller_12_assignsubmission_file_07_lora.ipynb", "Bo_3_assignsubmission_file_x.ipynb"),
+     ["Anna Müller", "Bo"]),
+    (("bo_3_14_x.ipynb", "cy_5_16_x.ipynb", "Anna_7_assignsubmission_file_x.py"),
+     ["Anna", "bo", "cy"]),
+    (("w6/Anna_1_assignsubmission_file_/x.ipynb", "w7/Anna_2_assignsubmission_file_/x.ipynb"),
+     ["Anna"]),
+    (("w6/Anna_1_assignsubmission_file_/x.ipynb", "w6/Anna_2_assignsubmission_file_/x.ipynb"),
+     ["Anna (1)", "Anna (2)"]),
+    (("an\u202enA/x.ipynb", "\u2066bo\u200f/x.ipynb"), ["annA", "bo"]),
+    (("anna/x.ipynb", "bo/07_lora.ipynb.txt", "cy/x.ipynb.json", "di/x.py", "ed/x.rar",
+      "readme.txt"), ["anna", "bo", "cy", "di", "ed"])])
 def test_who(tmp_path, paths, expected):
     assert students(tmp_path, *paths) == expected
 
@@ -322,7 +325,7 @@ def test_one_file_or_one_zip(tmp_path):
 def flags(place: Path) -> dict[str, str]:
     """All flags of each student, of a whole collection as `grade` sorts it out."""
     rows: dict[str, list[str]] = {}
-    for submission in _sorted_out(collect(place), None):
+    for submission in _select(collect(place), None):
         rows.setdefault(submission.student, []).append("; ".join(submission.flags))
     return {student: " | ".join(found) for student, found in rows.items()}
 
@@ -470,9 +473,9 @@ def test_names_of_files(student, expected):
     assert safe_name(student) == expected
 
 
-# ── the walls ────────────────────────────────────────────────────────────────────────────────
+# ── the sandbox ──────────────────────────────────────────────────────────────────────────────
 
-WALLS = """
+FORBIDDEN = """
 import ctypes, os, socket, sys, tempfile, threading
 from pathlib import Path
 import torch
@@ -545,19 +548,19 @@ tried("import", lambda: __import__("wave"))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the walls of Linux")
-def test_the_walls_stand(tmp_path):
+@pytest.mark.skipif(sys.platform != "linux", reason="the sandbox of Linux")
+def test_the_sandbox_forbids_all_that_it_should(tmp_path):
     theirs = tmp_path / "theirs"
     theirs.write_text("x")
     with contextlib.suppress(OSError):    # not on every file system
         os.setxattr(theirs, "user.y", b"1")
     os.chmod(theirs, 0o600)
     before = theirs.stat()
-    done = subprocess.run([sys.executable, "-c", WALLS, str(theirs)], capture_output=True,
+    done = subprocess.run([sys.executable, "-c", FORBIDDEN, str(theirs)], capture_output=True,
                           text=True, cwd=ROOT)
     assert theirs.stat() == before
-    walls, *lines = done.stdout.splitlines()
-    assert walls.split() == ["limits", "landlock", "capabilities", "seccomp"], done.stderr
+    layers, *lines = done.stdout.splitlines()
+    assert layers.split() == ["limits", "landlock", "capabilities", "seccomp"], done.stderr
     open_ = ("close on exec done", "flags done", "own truncate done", "own file done",
              "thread done", "tensor done", "gradient done", "import done")
     assert [line for line in lines if not line.endswith("refused")] == list(open_)
@@ -628,7 +631,7 @@ def test_a_damaged_result_is_made_again(small, tmp_path):
 
 
 def test_the_lesson_that_was_asked_for(small, tmp_path):
-    row, *_ = grade(small / "in/anna", tmp_path, lesson="01", jobs=1)
+    row, *_ = grade(small / "in/anna", tmp_path, lesson="1", jobs=1)
     asked = sum(exercise.points for exercise in of_lesson("01") if not exercise.optional)
     assert (row.lesson, row.points()) == ("01", (0, asked))
     assert "this is the notebook of lesson 00" in row.flags
@@ -747,7 +750,12 @@ def test_the_command(small, tmp_path, capsys):
 
     assert main(["grade", str(small / "in"), "--out", str(small / "out")]) == 0
     assert "3 graded, 0 to look at" in capsys.readouterr().out
-    assert main(["grade", str(tmp_path), "--out", str(tmp_path)]) == 1
+    shutil.copytree(small / "in", tmp_path / "in")
+    (tmp_path / "in/di.ipynb").write_text("")
+    shutil.copytree(small / "out", tmp_path / "out")
+    assert main(["grade", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 0
+    assert "3 graded, 1 could not be, 1 to look at" in capsys.readouterr().out
+    assert main(["grade", str(tmp_path / "out/results"), "--out", str(tmp_path)]) == 1
     assert "There is no notebook" in capsys.readouterr().err
 
 
@@ -844,36 +852,21 @@ def test_limits_that_no_answer_meets_are_refused(small, tmp_path, capsys, argume
     assert not (tmp_path / "out").exists()
 
 
-def test_lesson_7_is_07(small, tmp_path):
-    row, *_ = grade(small / "in/bo", small / "out", lesson="0", jobs=1)
-    assert row.lesson == "00"
-
-
-def test_what_was_not_graded_is_not_counted_as_graded(small, tmp_path, capsys):
-    from peft_teach.course.cli import main
-
-    shutil.copytree(small / "in", tmp_path / "in")
-    (tmp_path / "in/di.ipynb").write_text("")
-    shutil.copytree(small / "out", tmp_path / "out")
-    assert main(["grade", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 0
-    assert "3 graded, 1 could not be, 1 to look at" in capsys.readouterr().out
-
-
 def test_a_mark_that_the_grader_failed_at_is_not_kept(small, tmp_path, monkeypatch):
     """It may be that the disk was full."""
     failed = [{"exercise": "inside.linear", "points": 0, "flags": [f"inside.linear: {job.FAILED}"],
                "state": "wrong", "mistake": None, "message": "", "traceback": "", "maximum": 1,
                "further": False}]
     monkeypatch.setattr(engine, "run", lambda tasks, **named: (
-        (name, failed if task[0] is job.do else []) for name, task in tasks.items()))
+        (name, failed if task[0] is job.mark_all else []) for name, task in tasks.items()))
     grade(small / "in", tmp_path, jobs=1)
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the walls of Linux")
-def test_the_report_names_the_walls(small):
+@pytest.mark.skipif(sys.platform != "linux", reason="the sandbox of Linux")
+def test_the_report_names_the_layers_of_the_sandbox(small):
     page = (small / "out/report.html").read_text(encoding="utf-8")
-    assert "Walls on this system: limits, landlock, capabilities, seccomp." in page
+    assert "The sandbox on this system: limits, landlock, capabilities, seccomp." in page
 
 
 def test_what_is_optional_is_counted_apart(tmp_path):
@@ -1012,7 +1005,7 @@ def test_where_the_grader_fails_the_other_answers_count(monkeypatch):
         return mark(running, code, exercise, further)
 
     monkeypatch.setattr(job, "mark", fails)
-    found = job.do(parse(json.dumps(solved("00")).encode()), "00", job.Settings())
+    found = job.mark_all(parse(json.dumps(solved("00")).encode()), "00", job.Settings())
     assert [each["exercise"] for each in found if not each["points"]] == ["inside.block"]
     flags = [flag for each in found for flag in each["flags"]]
     assert flags == ["inside.block: the grader failed at it, RuntimeError: look at it by hand"]
@@ -1045,28 +1038,6 @@ def test_the_server_keeps_nothing_of_an_answer():
         held = memory(runner._server.pid)
         assert b"lora_count" in held    # the course's own: the search finds what is there
         assert word.encode() not in held
-    finally:
-        runner.close()
-
-
-LOOKS_BACK = """def lora_count(n_in, n_out, rank):
-    import sys
-    frame, told = sys._getframe(), []
-    while frame:
-        told += [repr(value) for value in frame.f_locals.values()]
-        frame = frame.f_back
-    raise ValueError([text[:40] for text in told if "first_answer" in text
-                      and "LOOKS" not in text and "_getframe" not in text])
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the server of Linux")
-def test_a_child_sees_no_other_answer_on_its_stack():
-    runner = Runner(Limits())
-    try:
-        for text in (DEF.format("str('first_answer') + 1"), LOOKS_BACK):
-            given = mark(runner, Code([Cell(1, text)]), find("lora.count"))
-        assert "ValueError: []" in given.traceback, given
     finally:
         runner.close()
 
@@ -1111,16 +1082,15 @@ def test_the_judge_of_the_head_knows_the_model_itself():
                                               "found": 2}, 0).passed
 
 
-ODD = (None, True, 7, -0.5, "x", [], ["x"], {}, {"a": torch.ones(2)}, torch.zeros(0),
-       torch.ones(2), torch.full((300, 300), math.nan), torch.ones(50_000, 1, 1), torch.float32)
-
-
 @pytest.mark.parametrize("claim", ["rank", "targets", "layers", "dropout", "scale"])
 def test_no_part_of_a_setting_is_believed_whatever_its_type(claim):
+    """Nor does a judge multiply a text."""
     exercise, case, seen = good("lora.forty_kb")
-    for odd in ODD:
+    start = time.process_time()
+    for odd in (None, True, -0.5, "x" * 3_000_000, [], {}, torch.ones(2), torch.float32):
         verdict = exercise.judge(case, seen | {"ship": seen["ship"] | {claim: odd}})
         assert not verdict.passed or (claim, odd) == ("layers", None), odd
+    assert time.process_time() - start < 0.5
 
 
 def test_no_step_without_a_loss():
@@ -1129,20 +1099,6 @@ def test_no_step_without_a_loss():
     for change in ({"losses": []}, {"kinds": seen["kinds"][:1]}, {"losses": seen["losses"][:1]},
                    {"training": [torch.ones(2)]}):
         assert not exercise.judge(case, seen | change).passed
-
-
-def test_no_judge_multiplies_a_text():
-    exercise, case, seen = good("lora.forty_kb")
-    start = time.process_time()
-    long = seen | {"ship": seen["ship"] | {"rank": "x" * 3_000_000}}
-    assert not exercise.judge(case, long).passed
-    assert time.process_time() - start < 0.5
-    tracemalloc.start()
-    try:
-        exercise.judge(case, long)
-        assert tracemalloc.get_traced_memory()[1] < 50_000_000
-    finally:
-        tracemalloc.stop()
 
 
 # ── the disk ─────────────────────────────────────────────────────────────────────────────────
@@ -1162,38 +1118,31 @@ def test_a_folder_that_cannot_be_read_is_full(tmp_path, monkeypatch):
     assert _is_full(tmp_path, 10_000)
 
 
-def test_a_file_that_vanishes_hides_no_other(tmp_path, monkeypatch):
-    (tmp_path / "large").write_bytes(bytes(20_000))
-    large, = os.scandir(tmp_path)
+class Listed:
+    """A file in a folder, of so many bytes and blocks; None for one that is gone again."""
 
-    class Gone:
-        path = "gone"
+    path = "listed"
 
-        def is_dir(self, follow_symlinks):
-            return False
+    def __init__(self, size, blocks):
+        self.status = SimpleNamespace(st_size=size, st_blocks=blocks)
 
-        def stat(self, follow_symlinks):
+    def is_dir(self, follow_symlinks):
+        return False
+
+    def stat(self, follow_symlinks):
+        if self.status.st_size is None:
             raise FileNotFoundError
-
-    monkeypatch.setattr(os, "scandir", lambda path: contextlib.nullcontext([Gone(), large]))
-    assert _is_full(tmp_path, 15_000)
-    assert not _is_full(tmp_path, 40_000)
+        return self.status
 
 
-def test_space_beyond_the_end_of_a_file_counts(tmp_path, monkeypatch):
-    """As fallocate gives it on Linux: the file says 0 bytes, and holds a megabyte."""
-    class Ahead:
-        path = "ahead"
-
-        def is_dir(self, follow_symlinks):
-            return False
-
-        def stat(self, follow_symlinks):
-            return SimpleNamespace(st_size=0, st_blocks=2048)
-
-    monkeypatch.setattr(os, "scandir", lambda path: contextlib.nullcontext([Ahead()]))
-    assert _is_full(tmp_path, 500_000)
-    assert not _is_full(tmp_path, 2**20 + 4096)
+@pytest.mark.parametrize(("files", "size"), [
+    ([(None, 0), (20_000, 0)], 20_000),    # what vanishes hides no other
+    ([(0, 2048)], 2**20)])                 # allocated beyond the end, as by fallocate on Linux
+def test_the_size_of_a_folder(monkeypatch, files, size):
+    listed = [Listed(*each) for each in files]
+    monkeypatch.setattr(os, "scandir", lambda path: contextlib.nullcontext(listed))
+    assert _is_full("folder", size + 4096 * len(files) - 1)
+    assert not _is_full("folder", size + 4096 * len(files))
 
 
 # ── collecting and reporting, attacked ───────────────────────────────────────────────────────
@@ -1230,31 +1179,6 @@ def test_nobody_hands_in_for_somebody_else(tmp_path, own, others):
         (tmp_path / path).write_bytes(data)
     assert [s.path for s in collect(tmp_path) if s.student == "Anna"] == [others]
     assert len([s for s in collect(tmp_path) if s.student == "Mallory"]) == 4
-
-
-@pytest.mark.parametrize(("paths", "expected"), [
-    (("anna/lora_2025_11_20.ipynb", "bo/lora_2025_11_21.ipynb"), ["anna", "bo"]),
-    (("anna/exercise_07_1_lora.ipynb", "bo/exercise_07_1_lora.ipynb"), ["anna", "bo"]),
-    (("anna/exercise_07_1_lora.ipynb", "bo/exercise_07_2_lora.ipynb"), ["anna", "bo"]),
-    (("exercise_07_1_anna.ipynb", "exercise_07_1_bo.ipynb"),
-     ["exercise_07_1_anna", "exercise_07_1_bo"]),
-    (("exercise_07_1_anna.ipynb", "exercise_08_1_bo.ipynb"),
-     ["exercise_07_1_anna", "exercise_08_1_bo"]),
-    (("hw/meierjo_1_2_x.ipynb", "hw/bo_LATE_3_4_x.ipynb"), ["bo", "meierjo"]),
-    (("w6/meierjo_1_2_x.ipynb", "w6/bo_3_4_x.ipynb", "w7/bo_3_9_y.ipynb"), ["bo", "meierjo"]),
-    (("Anna Müller_12_assignsubmission_file_07_lora.ipynb", "Bo_3_assignsubmission_file_x.ipynb"),
-     ["Anna Müller", "Bo"]),
-    (("bo_3_14_x.ipynb", "cy_5_16_x.ipynb", "Anna_7_assignsubmission_file_x.py"),
-     ["Anna", "bo", "cy"]),
-    (("w6/Anna_1_assignsubmission_file_/x.ipynb", "w7/Anna_2_assignsubmission_file_/x.ipynb"),
-     ["Anna"]),
-    (("w6/Anna_1_assignsubmission_file_/x.ipynb", "w6/Anna_2_assignsubmission_file_/x.ipynb"),
-     ["Anna (1)", "Anna (2)"]),
-    (("an\u202enA/x.ipynb", "\u2066bo\u200f/x.ipynb"), ["annA", "bo"]),
-    (("anna/x.ipynb", "bo/07_lora.ipynb.txt", "cy/x.ipynb.json", "di/x.py", "ed/x.rar",
-      "readme.txt"), ["anna", "bo", "cy", "di", "ed"])])
-def test_who_in_odd_layouts(tmp_path, paths, expected):
-    assert students(tmp_path, *paths) == expected
 
 
 def test_all_other_files_of_a_student_are_one_row(tmp_path):
@@ -1317,8 +1241,7 @@ def test_a_notebook_has_bounds(cells, says):
         parse(json.dumps({"cells": cells}).encode())
 
 
-@pytest.mark.parametrize("unit", [
-    '{"":0}', "[]", '{"":{"":""}}', "[[0]]", '"",'], ids=str)
+@pytest.mark.parametrize("unit", ["[]", '"",'])    # and another in the corpus
 def test_no_notebook_becomes_a_gigabyte(unit):
     """31 MB of small things would take forty times as much in memory."""
     data = ('{"cells": [' + ",".join([unit] * (31 * 2**20 // (len(unit) + 1))) + "]}").encode()
@@ -1391,33 +1314,6 @@ def marked(runner: Runner, *cells: str, id: str = "lora.count"):
     return mark(runner, Code([Cell(n, text) for n, text in enumerate(cells, 1)]), find(id))
 
 
-RIGHT = RIGHT_TEXT
-ONE = DEF.format("ONE * rank * (n_in + n_out)")
-LAYER = """class LoRALinear(pt.Adapter):
-    def __init__(self, base, rank=8, alpha=16.0):
-        super().__init__(base)
-        self.scale = alpha / rank
-        self.A = torch.nn.Parameter(torch.randn(rank, base.in_features) / base.in_features**0.5)
-        self.B = torch.nn.Parameter(torch.zeros(base.out_features, rank))
-"""
-FORWARD = """def forward(self, x):
-    y = self.base(x)
-    return y + (self.scale * (x.float() @ self.A.T @ self.B.T)).to(y.dtype)
-"""
-METHOD = "\n".join(f"    {line}" for line in FORWARD.splitlines())
-MERGED = """def merged(layer):
-    class Result:
-        pass
-    r, b = Result(), layer.base
-    r.merged = nn.Linear(b.in_features, b.out_features, b.bias is not None, b.weight.device,
-                         b.weight.dtype)
-    r.merged.weight.copy_(b.weight.float() + layer.scale * layer.B @ layer.A)
-    if b.bias is not None:
-        r.merged.bias.copy_(b.bias)
-    return r.merged
-"""
-
-
 @pytest.mark.parametrize("kind", HONEST)
 def test_honest_answers_count(running, kind):
     id, cells = HONEST[kind]
@@ -1477,70 +1373,6 @@ def test_a_reason_that_is_true(cells, says):
     assert says in plan(*cells).missing
 
 
-@pytest.mark.parametrize("helper", [
-    "ONE = 0\nONE += 1", "for ONE in (1,):\n    pass", "print(ONE := 1)",
-    "print([ONE := x for x in (0, 1)])", "ONE = 1\nif False:\n    del ONE",
-    "ONE = 1\ntry:\n    pass\nexcept ValueError as ONE:\n    pass",
-    "with open('x', 'w'):\n    ONE = 1",
-    "XS = []\nXS.append(1)\nONE = XS[0]", "XS = []\nfor x in (1,):\n    XS.append(x)\nONE = XS[0]",
-    "CFG = {'one': 0}\nCFG['one'] = 1\nONE = CFG['one']",
-    "def setup():\n    global ONE\n    ONE = 1\nsetup()",
-    "def setup():\n    global ONE\n    ONE += 1\nONE = 0\nsetup()",
-    "def one():\n    pass\none.value = 1\nONE = one.value", "k = 1\nclass P:\n    k = k\nONE = P.k",
-    "def fill(xs):\n    xs.append(1)\nXS = []\nfill(XS)\nONE = XS[0]",
-    "X = 1\nONE = X\nX = 2\ndel X",
-    "class S:\n    pass\nS.one = 0\nsetattr(S, 'one', 1)\nONE = S().one",
-    "ONE = len('in out'.split()) - 1",
-    "import torch as th\nONE = int(th.tensor(1))", "from math import sqrt\nONE = int(sqrt(1))",
-    "from enum import Enum\nONE = len(Enum('E', 'IN'))",
-    "import logging\nONE = bool(logging.getLogger('x'))",
-    "from collections import defaultdict\nD = defaultdict(int)\nD['x'] += 1\nONE = D['x']",
-    "def make():\n    return later()\ndef later():\n    return 1\nONE = make()",
-    "ONE = next(iter([1]))",
-    "lc = pt.check('inside.linear', linear)\ndef linear(a, b):\n    return a * b\nONE = lc(1, 1)",
-    "import os, nosuchlib, math\nONE = math.prod([])", "from nosuchlib import *\nONE = 1",
-    "broken = 1 / 0\nONE = 1\nif False:\n    ONE = broken",
-    "!pip install -q \\\n    einops\nONE = 1",
-    "%time\nONE = (7\n    % 3)",
-    "class lora:\n    def count():\n        return 1\nONE = lora.count()",
-    "from peft_teach import Adapter, check\nONE = issubclass(Adapter, nn.Module)"])
-def test_what_a_helper_may_be(running, helper):
-    given = marked(running, helper, ONE)
-    assert given.points == 1, given.message + given.traceback
-
-
-@pytest.mark.parametrize("cells", [
-    ("calls = 0\ndef lora_count(n_in, n_out, rank):\n    global calls\n    calls += 1\n"
-     "    return rank * (n_in + n_out)",),
-    (STUB, RIGHT.replace("lora_count", "mine") + "\nlora_count = pt.check('lora.count', mine)"),
-    (STUB, "pt.check('lora.count', lambda n_in, n_out, rank: rank * (n_in + n_out))"),
-    (STUB, "import functools\nlora_count = functools.cache(lambda n, m, r: r * (n + m))"),
-    (DEF.format(1), RIGHT + "\n    raise pt.NotAttempted('lora.count')"),
-    ("import warnings\nwith warnings.catch_warnings():\n"
-     "    lora_count = lambda n_in, n_out, rank: rank * (n_in + n_out)",),
-    ("from functools import singledispatch\n@singledispatch\n" + DEF.format(0)
-     + "\n@lora_count.register\ndef _(n_in: int, n_out, rank):\n    return rank * (n_in + n_out)",),
-    ("T = TypeVar('T')\n" + RIGHT, "from typing import TypeVar")])
-def test_how_a_function_may_be_written(running, cells):
-    given = marked(running, *cells)
-    assert given.points == 1, given.message + given.traceback
-
-
-@pytest.mark.parametrize(("id", "cells"), [
-    ("lora.layer", (LAYER + "\nclass LoRALinear(LoRALinear):\n" + METHOD,)),
-    ("lora.layer", (LAYER, FORWARD + "\nsetattr(LoRALinear, 'forward', forward)")),
-    ("lora.layer", (LAYER, "def add_to_class(C):\n    def put(f):\n"
-                           "        setattr(C, f.__name__, f)\n    return put\n"
-                           "@add_to_class(LoRALinear)\n" + FORWARD)),
-    ("lora.layer", ("LoRALinear.forward = forward", FORWARD, LAYER)),
-    ("lora.merge", (MERGED, "merged = torch.no_grad()(merged)"))])
-def test_what_is_completed_later(running, id, cells):
-    if cells[0].startswith("LoRALinear"):
-        cells = cells[::-1]
-    given = marked(running, *cells, id=id)
-    assert given.points == given.maximum, given.message + given.traceback
-
-
 def test_a_value_of_the_course_may_be_made_outside(running):
     given = marked(running, "best = pt.lora.Config(rank=1, alpha=2.0, targets=('query',))",
                    "ship, leave = best, best", id="lora.forty_kb")
@@ -1551,7 +1383,7 @@ def test_a_library_that_is_not_here_is_named(running):
     given = marked(running, "from nosuchlib import f", DEF.format("f(rank)"))
     assert "No module named 'nosuchlib'" in given.traceback
     assert given.flags == ("lora.count: not installed here: nosuchlib",)
-    assert not marked(running, "import nosuchlib", RIGHT).flags
+    assert not marked(running, "import nosuchlib", RIGHT_TEXT).flags
     assert not marked(running, "try:\n    import nosuchlib as a\nexcept ImportError:\n    a = 0",
                       DEF.format("a + rank * (n_in + n_out)")).flags
 
@@ -1560,10 +1392,6 @@ def test_an_answer_in_its_check_only_is_flagged():
     assert plan(STUB, "pt.check('lora.count', print)").flags == (
         "lora_count stands in the line of its check only",)
     assert statements(DEF.format(1), "pt.check('lora.count', print)") == [("cell 1", 0)]
-
-
-def test_the_python_is_named():
-    assert "not Python {}.{}:".format(*sys.version_info) in plan(DEF.format("(")).missing
 
 
 @pytest.mark.parametrize("line", [

@@ -1,4 +1,4 @@
-"""`peft-teach build --check`: is every notebook what its source gives, and is no solution out?"""
+"""`peft-teach build --check`: is every notebook up to date, and does no solution leak?"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -13,13 +13,13 @@ from .source import BEGIN, END, SOLUTION, Cell, first_line, squeeze
 
 SHORTEST_SECRET = 13  # characters; a shorter line, such as `return y`, gives nothing away
 
-# Nor do lines that any code may share.
+# Nor do lines that any code may contain.
 _COMMON = re.compile(r"(def|class|import|from|with|for)\b.*|@.*|self\.(\w+) ?= ?\2"
                      r"|super\(\)\.__init__\(.*\)|return self\.base\(x\)"
                      r"|model\.(train|eval)\(\)|loss = model\(\*\*batch\)\.loss"
                      r"|loss\.backward\(\)|optimizer\.(step|zero_grad)\(\)|return loss\.item\(\)")
 
-# The library's methods are the references; `pt.lora` may be shown, its inside not imported. Of the
+# The library's methods are the references: `pt.lora` may be used, but not imported from. Of the
 # course a lesson uses what `pt.course` offers, never the exercises.
 _REFERENCE = re.compile(r"\s*(from|import) +peft_teach\.(course|methods)\b"
                         r"|\s*from +peft_teach +import\b.*\b(course|methods)\b"
@@ -27,7 +27,7 @@ _REFERENCE = re.compile(r"\s*(from|import) +peft_teach\.(course|methods)\b"
 
 
 def audit(root: Path | str = ".") -> list[str]:
-    """What is not as it must be, one line each; empty if all is well."""
+    """The problems, one line each; none if all is well."""
     root = Path(root).resolve()
     lessons = make(root)
     problems = []
@@ -49,7 +49,7 @@ def audit(root: Path | str = ".") -> list[str]:
 
 
 def _differences(built: Any, root: Path, name: str, *, compare_outputs: bool) -> list[str]:
-    """How a stored notebook differs from the one that its source gives."""
+    """How a stored notebook differs from the one built from its source."""
     if not (root / name).exists():
         return [f"{name}: is missing, build it"]
     stored = execution.stored(root / name)
@@ -77,7 +77,7 @@ def _leaks(root: Path, cells: Sequence[Cell]) -> list[str]:
                for line in _secrets(cell)]
     problems = []
     for path in sorted(path for path in (root / "lessons").rglob("*") if path.is_file()):
-        if set(path.relative_to(root).parts) & set(work.OWN):    # the reader's, given to nobody
+        if set(path.relative_to(root).parts) & set(work.OWN):    # the reader's, not given out
             continue
         name, text = path.relative_to(root).as_posix(), _text(path)
         squeezed = squeeze(text)
@@ -92,7 +92,7 @@ def _leaks(root: Path, cells: Sequence[Cell]) -> list[str]:
 
 
 def _secrets(cell: Cell) -> Iterator[str]:
-    """The lines of a solution that must not be read anywhere."""
+    """The lines of a solution that must not occur anywhere."""
     stub, inside = squeeze(cell.stub), False
     for line in map(str.strip, cell.source.split("\n")):
         if BEGIN in line or END in line:
@@ -103,7 +103,7 @@ def _secrets(cell: Cell) -> Iterator[str]:
 
 
 def _text(path: Path) -> str:
-    """What a person reads in a file: of a notebook its cells, without the JSON around them."""
+    """The text of a file; of a notebook that of its cells, without the JSON around them."""
     if path.suffix == ".ipynb":
         return "\n".join(cell.source for cell in execution.stored(path).cells)
     return path.read_text(encoding="utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""The outputs of a solution notebook: made, kept, and freed of what belongs to one machine."""
+"""The outputs of a solution notebook: created, kept, and freed of traces of the machine."""
 
 import os
 import re
@@ -18,7 +18,7 @@ _LOCAL_PATH = r"/home/|/root/|/tmp/|/Users/|/var/folders/|[A-Z]:\\Users"
 
 
 def execute(notebook: Any, path: Path) -> None:
-    """Run the notebook where it will stand; its outputs are then in it."""
+    """Run the notebook in its own folder; its outputs are then in it."""
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
@@ -34,7 +34,7 @@ def execute(notebook: Any, path: Path) -> None:
 
 
 def keep(notebook: Any, path: Path) -> bool:
-    """Take over the stored outputs if all code is as it was when they were made."""
+    """Take over the stored outputs if all code is as it was then; return whether there are any."""
     if not path.exists():
         return False
     old, new = code_cells(stored(path)), code_cells(notebook)
@@ -46,7 +46,7 @@ def keep(notebook: Any, path: Path) -> bool:
 
 
 def clean(notebook: Any, path: Path, root: Path) -> None:
-    """Leave only what another machine would have written too."""
+    """Keep only what would be the same on another machine."""
     notebook.metadata.language_info = {"name": "python"}
     for cell in code_cells(notebook):
         for output in cell.outputs:
@@ -59,7 +59,7 @@ def clean(notebook: Any, path: Path, root: Path) -> None:
 
 
 def local_paths(notebook: Any, *folders: Path | str) -> list[str]:
-    """The outputs that name a place on the machine where they were made, or one of `folders`."""
+    """The outputs that contain a path of the machine on which they ran, or one of `folders`."""
     here = "|".join([_LOCAL_PATH, *(re.escape(str(folder)) for folder in folders)])
     local = re.compile(rf"(?<![\w.:/])({here})\S*")
     return [f"the output of the cell {first_line(cell.source)!r} names {found.group()}"
@@ -74,14 +74,14 @@ def code_cells(notebook: Any) -> list[Any]:
 
 
 def stored(path: Path) -> Any:
-    """A notebook as it stands in a file."""
+    """The notebook in a file."""
     import nbformat
 
     return nbformat.read(path, as_version=4)
 
 
 def _texts(output: Any) -> Iterator[tuple[Any, str]]:
-    """Where an output holds text, as (holder, key). A picture's bytes are not text."""
+    """Where an output has text, as (holder, key). A picture's bytes are not text."""
     if output.output_type == "stream":
         yield output, "text"
     elif output.output_type == "error":
@@ -93,10 +93,10 @@ def _texts(output: Any) -> Iterator[tuple[Any, str]]:
 
 
 def _shorten(text: str | list[str], root: Path) -> str | list[str]:
-    """A traceback names files: a cell's, the checkout's and the installed ones."""
+    """Shorten the paths of a traceback: those of cells, of the checkout and of installed files."""
     if isinstance(text, list):
         return [_shorten(line, root) for line in text]
-    if "ipykernel_" in text:    # asked first: on a picture's long line the pattern takes minutes
+    if "ipykernel_" in text:    # since on a picture's long line the pattern takes minutes
         text = re.sub(r"[^\s\"'&;<>]*[/\\]ipykernel_\d+[/\\]\w+\.py", "cell", text)
     for folder in (root, sysconfig.get_path("purelib"), sysconfig.get_path("stdlib")):
         text = text.replace(f"{folder}/", "")

@@ -1,4 +1,4 @@
-"""From the source of a lesson to the two notebooks that are made of it.
+"""From the source of a lesson to its two notebooks.
 
     solutions/07_lora.py ──> lessons/07_lora.ipynb       the student's: stubs, no outputs
                          ├─> solutions/07_lora.ipynb     solved, with outputs once executed
@@ -37,7 +37,7 @@ class Lesson:
 
     @property
     def stubs_file(self) -> Path | None:
-        """Where the stubs stand, from the top of the checkout; None without an exercise."""
+        """The path of the stubs below the top of the checkout; None without an exercise."""
         prefixes = {id.partition(".")[0] for id in self.stubs}
         if len(prefixes) > 1:
             raise wrong(f"solutions/{self.name}.py: has exercises of {sorted(prefixes)}",
@@ -71,7 +71,7 @@ def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = 
 
 
 def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:
-    """The named lessons, all by default, built in memory and without execution."""
+    """The named lessons, all by default, built in memory, not executed."""
     sources = sorted((root / "solutions").glob("[0-9][0-9]_*.py"))
     if not sources:
         raise wrong("There are no sources of lessons here.",

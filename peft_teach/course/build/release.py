@@ -1,8 +1,8 @@
 """`peft-teach release`: the folder that students get.
 
-Lessons and package, with what they need to be installed: no `solutions/`, and so no solved
-notebook and no further case, and no `tests/`, and so no wrong answers. What remains readable is
-the library, which holds the references; solutions/README.md says what that means.
+Lessons and package, with what installing them needs. There is no `solutions/`, and so no solved
+notebook and no further case, and no `tests/`, and so no wrong answers. The library, which holds the
+references, remains readable; solutions/README.md says what that means.
 """
 
 import re
@@ -20,10 +20,10 @@ _LEFT_OUT = ("__pycache__", ".ipynb_checkpoints", ".pytest_cache", *work.OWN)
 
 
 def release(root: Path | str, out: Path | str) -> str:
-    """Copy what students get into `out`, a folder that is new or empty; say what was done.
+    """Copy what students get into `out`, a new or empty folder; return what was done.
 
-    Raises `PeftTeachError` if `root` is no checkout, `out` is not empty, or a line of a further
-    case stands in what would be given out; then nothing is written.
+    Raises `PeftTeachError` if `root` is not a checkout, `out` is not empty, or a line of a further
+    case would be given out; then nothing is written.
     """
     root, out = Path(root).resolve(), Path(out).resolve()
     if not (root / "solutions").is_dir() or not (root / "lessons").is_dir():
@@ -44,9 +44,9 @@ def release(root: Path | str, out: Path | str) -> str:
 
 
 def secrets_in(root: Path, files: list[Path]) -> list[str]:
-    """The lines of `solutions/hidden/` that stand in any of the files, one line for each find.
+    """The lines of `solutions/hidden/` that occur in any of the files, one line each.
 
-    A line is secret if it holds three numbers or is a docstring; other code may be anybody's.
+    A line is secret if it has three numbers or is a docstring; others any code may contain.
     """
     secrets = {squeeze(line) for file in sorted((root / "solutions/hidden").glob("*.py"))
                for line in file.read_text(encoding="utf-8").splitlines()

@@ -6,9 +6,9 @@ Each exercise has three cells, marked `# %% exercise="lora.layer" part="solution
     check      LoRALinear = pt.check("lora.layer", LoRALinear)
     grade      pt.require("lora.layer")
 
-Of an answer that is a value, the region is the lines that give it: `rank = 8`, at the left margin.
+If the answer is a value, the region is its assignment, `rank = 8`, at the left margin.
 
-Whatever is wrong with a cell is said here, with the file, the cell and what to do.
+Every error in a cell is reported here, with the file, the cell and what to do.
 """
 
 import ast
@@ -32,9 +32,9 @@ _KEPT_METADATA = ("tags", "jupyter")           # of a cell, besides exercise and
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the source. `stub` is what a student gets in its place."""
+    """One cell of the source. `stub` is the student's version of it."""
 
-    id: str                     # the same in every build, and wherever the cell moves to
+    id: str                     # the same in every build, and wherever the cell is moved
     kind: str                   # code, markdown or raw
     source: str
     stub: str
@@ -45,7 +45,7 @@ class Cell:
 
 
 def read(path: Path) -> list[Cell]:
-    """The cells of a lesson, each of them checked."""
+    """The cells of a lesson, validated."""
     import jupytext
 
     lesson = path.stem[:2]
@@ -82,8 +82,8 @@ def stub_of(source: str, id: str = "", where: str = "this cell",
             names: Sequence[str] = ()) -> str:
     """The cell as a student gets it: each solution region becomes one line that raises.
 
-    A region at the left margin that gives names their values becomes `name = None` for each of
-    them, or for those in `names`: the cell still runs.
+    A region at the left margin that assigns values becomes `name = None` for each name, or for
+    those in `names`, so that the cell still runs.
     """
     lines, region, inside = [], [], False
     for line in source.split("\n"):
@@ -96,8 +96,8 @@ def stub_of(source: str, id: str = "", where: str = "this cell",
             if not inside:
                 raise wrong(f"{where}: {END} without {BEGIN}", f"open the region: ### {BEGIN}")
             inside = False
-            given = [] if indentation else _given_values("\n".join(region))
-            lines += ([f"{name} = None" for name in given if not names or name in names]
+            assigned = [] if indentation else _assigned("\n".join(region))
+            lines += ([f"{name} = None" for name in assigned if not names or name in names]
                       or [f"{indentation}raise pt.NotAttempted({_quoted(id)})"])
         elif inside:
             region.append(line)
@@ -109,17 +109,17 @@ def stub_of(source: str, id: str = "", where: str = "this cell",
 
 
 def wrong(found: str, hint: str) -> PeftTeachError:
-    """What is wrong with a lesson, and what its author can do."""
+    """The error of a lesson, and what its author can do."""
     return PeftTeachError(found, hint=hint)
 
 
 def first_line(source: str) -> str:
-    """What a person recognises a cell by."""
+    """The line by which a person recognises a cell."""
     return source.strip().split("\n")[0][:50]
 
 
 def squeeze(text: str) -> str:
-    """Without white space: another indentation or spacing hides nothing."""
+    """The text without white space, so that another indentation or spacing hides nothing."""
     return "".join(text.split())
 
 
@@ -173,7 +173,7 @@ def _check_call(source: str, exercise: Exercise, part: str, where: str) -> None:
 
 
 def _check_stub(stub: str, exercise: Exercise, where: str) -> None:
-    """A stub defines every name, and runs: an unsolved notebook must run to its end."""
+    """A stub defines every name, and runs, since an unsolved notebook must run to its end."""
     tree = _parse(stub, f"{where}, as a stub")
     defined = {getattr(node, "name", None) for node in tree.body}
     defined |= {target.id for node in tree.body if isinstance(node, ast.Assign)
@@ -193,7 +193,7 @@ def _check_stub(stub: str, exercise: Exercise, where: str) -> None:
 
 
 def _check_regions(source: str, exercise: Exercise, where: str) -> None:
-    """Code is written inside of a function, a value at the left margin."""
+    """The regions of code are inside of functions, those of values at the left margin."""
     indented = [bool(_indentation(line)) for line in source.split("\n") if BEGIN in line]
     if exercise.answer == VALUE and any(indented):
         raise wrong(f"{where}: a region inside of a function, and the answer is a value",
@@ -203,11 +203,11 @@ def _check_regions(source: str, exercise: Exercise, where: str) -> None:
                     "put the region inside of a function")
 
 
-def _given_values(region: str) -> list[str]:
-    """The names that the lines of a region give a value to, in their order."""
+def _assigned(region: str) -> list[str]:
+    """The names to which the lines of a region assign, in their order."""
     try:
         tree = ast.parse(region)
-    except SyntaxError:    # half a statement, which is said elsewhere
+    except SyntaxError:    # half a statement, which is reported elsewhere
         return []
     targets = [target for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)
                for target in getattr(node, "targets", None) or [node.target]]

@@ -1,18 +1,18 @@
 """`peft-teach grade`: from a folder of notebooks to marks, reasons and feedback.
 
     collect    who handed in what
-    notebook   the cells, and which lesson they are of
+    notebook   the cells, and which lesson they belong to
     cells      what each statement binds, changes and reads; extract: the learner's definitions, as
                a plan; suspicion: what an instructor should look at
-    run        asks a server to run the plan, and judges what comes back
-    server     forks a child for each answer; child: the learner's code, within limits
-    watch      what ran there: the reference's own code, or what could hide it
-    plain      what crosses between the two
+    run        has a server run the plan, and judges the outputs
+    server     forks a child for each answer; child: the learner's code, in a sandbox (limits)
+    watch      which code ran there: the reference's own, or what could hide it
+    plain      the serialization between the two
     hidden     further cases from the instructor's folder
-    job        one notebook, on whichever engine
+    job        one notebook, on any engine
     report     grades.csv, feedback, the report of the class; picture
 
-What is defended and what is not is said in solutions/README.md.
+solutions/README.md says what is defended and what is not.
 """
 
 import json
@@ -30,14 +30,14 @@ from ...errors import PeftTeachError
 from ..lessons import number
 from . import engine, hidden, report
 from .collect import Submission, collect, latest
-from .job import FAILED, Settings, do, key, prove
+from .job import FAILED, Settings, key, mark_all, mark_references
 from .limits import Limits, confine
 from .run import FORKS
 
 __all__ = ["Limits", "Settings", "grade"]
 
 NO_LESSON = "no lesson of this course"
-MOST_UNREADABLE = 100    # files in one folder or zip, where none of all is of the course
+MOST_UNREADABLE = 100    # in one folder or zip; more, and nothing of the course, is not a class
 
 
 def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | None = None,
@@ -46,16 +46,16 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
     """Grade all notebooks in a folder or a zip, and write marks and feedback into `out`.
 
     `solutions` is the folder with further cases in `hidden/`; without it the visible ones decide.
-    `lesson` says which lesson was asked for; otherwise each notebook counts for its own. Results
-    are kept in `out`/results: a run that was interrupted goes on from there. Raises
-    `PeftTeachError` if there is nothing to grade, or if the reference itself gets no points.
+    `lesson` is the assignment; by default each notebook counts for its own lesson. Results are kept
+    in `out`/results, from which an interrupted run continues. Raises `PeftTeachError` if there is
+    nothing to grade, or if a reference gets no points.
     """
     out = Path(out)
     report.must_be_writable(out)
     settings = Settings(limits or Limits(), hidden.read(solutions) if solutions else (),
                         warm=FORKS and not fresh)
     asked = None if lesson is None else number(lesson)
-    handed_in = _sorted_out(collect(submissions), asked)
+    handed_in = _select(collect(submissions), asked)
     graded = [each for each in handed_in if each.lesson]
     marks = _marks(graded, settings, out / "results", jobs or os.cpu_count() or 1, dask)
     rows = [report.Row(each.student, "", each.path, (), each.flags)
@@ -69,28 +69,28 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
     return rows
 
 
-def _sorted_out(submissions: Sequence[Submission], asked: str | None) -> list[Submission]:
-    """What counts, each for its `lesson`, with all flags; what cannot be graded has none."""
+def _select(submissions: Sequence[Submission], asked: str | None) -> list[Submission]:
+    """The submissions that count, with their `lesson` and flags; ungraded ones have no lesson."""
     groups: dict[tuple[str, str], list[Submission]] = defaultdict(list)
-    lost: dict[str, list[Submission]] = defaultdict(list)
+    ungraded: dict[str, list[Submission]] = defaultdict(list)
     for each in submissions:
         if each.notebook and (lesson := asked or each.lesson):
             groups[each.student, lesson].append(each)
         else:
-            lost[each.student].append(each)
+            ungraded[each.student].append(each)
     places = {PurePosixPath(each.path).parts[0] for each in submissions}
-    if not groups and len(places) == 1 and len(submissions) > MOST_UNREADABLE:    # no class: a heap
+    if not groups and len(places) == 1 and len(submissions) > MOST_UNREADABLE:
         student = places.pop().removesuffix(".zip")
-        lost = {student: [replace(each, student=student) for each in submissions]}
-    # What is lost is said once, and where its student has a row already, there.
-    counted = [_counted(group, lesson, beside=lost.pop(student, []))
+        ungraded = {student: [replace(each, student=student) for each in submissions]}
+    # Ungraded files are one flag of their student's first row, or a row of their own.
+    counted = [_counted(group, lesson, beside=ungraded.pop(student, []))
                for (student, lesson), group in groups.items()]
     return counted + [replace(first, flags=(*first.flags, _not_graded([first, *others])))
-                      for first, *others in lost.values()]
+                      for first, *others in ungraded.values()]
 
 
 def _counted(group: Sequence[Submission], lesson: str, beside: Sequence[Submission]) -> Submission:
-    """Which of a student's submissions counts for a lesson, with what is to be said of it."""
+    """The one of a student's submissions that counts for a lesson, with its flags."""
     from ... import __version__  # late: the package imports this one
 
     group = [each for each in group if each.lesson == lesson] or group
@@ -112,7 +112,7 @@ def _counted(group: Sequence[Submission], lesson: str, beside: Sequence[Submissi
 
 
 def _not_graded(files: Sequence[Submission]) -> str:
-    """What to say of a student's files that cannot be graded, however many they are."""
+    """The flag for a student's files that cannot be graded, however many there are."""
     why = files[0].problem or NO_LESSON
     if len(files) == 1:
         return why
@@ -121,9 +121,9 @@ def _not_graded(files: Sequence[Submission]) -> str:
 
 def _marks(graded: Sequence[Submission], settings: Settings, kept: Path, cores: int,
            dask: str | None) -> list[list[dict[str, Any]]]:
-    """The marks of each one, from the results that are kept or new; empty where its process died.
+    """The marks of each one, kept or new; empty if its process died.
 
-    References come first: no result of a lesson is kept before its reference has passed.
+    References come first: no result of a lesson is kept before its references have passed.
     """
     from tqdm import tqdm
 
@@ -131,8 +131,8 @@ def _marks(graded: Sequence[Submission], settings: Settings, kept: Path, cores: 
     results = {name: found for name in keys if (found := _kept(kept / f"{name}.json")) is not None}
     new = {name: each for name, each in zip(keys, graded) if name not in results}
     unproven = sorted({each.lesson for each in new.values()})
-    tasks = {lesson: (prove, lesson, settings) for lesson in unproven}
-    tasks |= {name: (do, each.notebook, each.lesson, settings) for name, each in new.items()}
+    tasks = {lesson: (mark_references, lesson, settings) for lesson in unproven}
+    tasks |= {name: (mark_all, each.notebook, each.lesson, settings) for name, each in new.items()}
     waiting: dict[str, list[dict[str, Any]]] = {}
     with tqdm(total=len(graded), initial=len(graded) - len(new), unit="notebook", desc="grading",
               file=sys.stderr) as bar:
@@ -167,14 +167,14 @@ def _kept(path: Path) -> list[dict[str, Any]] | None:
 
 
 def _notes(settings: Settings) -> list[str]:
-    """How it was graded, for the report."""
+    """How the class was graded, for the report."""
     limits = settings.limits
     with ProcessPoolExecutor(1, mp_context=get_context("fork" if FORKS else "spawn")) as pool:
-        walls = pool.submit(confine, Limits(), Path(os.devnull)).result()    # tried in a process
+        layers = pool.submit(confine, Limits(), Path(os.devnull)).result()    # which ends
     decided = ("The visible cases and further ones decided." if settings.hidden else
                "The visible cases alone decided: no folder with further ones was named.")
     way = ("Answers ran in processes forked from a warm server." if settings.warm else
            "Answers ran in fresh processes, each importing torch anew, which takes seconds.")
     return [decided, f"{way} Limits: {limits.seconds:g} s, "
-                     f"{limits.memory_bytes // 2**20} MB. Walls on this system: "
-                     f"{', '.join(walls)}."]
+                     f"{limits.memory_bytes // 2**20} MB. The sandbox on this system: "
+                     f"{', '.join(layers)}."]

@@ -1,7 +1,7 @@
 """The code of a notebook, statement by statement: what each binds, changes and reads.
 
-Here code is only read, never run, and nothing is decided: which statements are an answer stands in
-`extract`. A cell that does not parse costs only itself.
+Code is only parsed here, never run; `extract` decides which statements are an answer. A cell that
+does not parse affects no other.
 """
 
 import ast
@@ -18,7 +18,7 @@ from ..exercise import Exercise
 from ..lessons import all_exercises
 from .notebook import Cell
 
-# What the lessons' own cells import, for a notebook that has lost them.
+# What the lessons' own cells import, for a notebook without them.
 GIVEN = {"torch": "import torch", "pt": "import peft_teach as pt",
          "nn": "from torch import nn", "math": "import math"}
 
@@ -36,33 +36,33 @@ _PERHAPS = ast.If | ast.For | ast.While | ast.Try | ast.Match | ast.Expr
 
 @dataclass(frozen=True, eq=False)
 class Statement:
-    """A top-level statement: where it stands, and the global names that it has to do with."""
+    """A top-level statement: its place, and the global names that it binds, changes and reads."""
 
     place: int                # in the notebook, counted over all cells
     cell: str
     index: int                # in its cell
     node: ast.stmt
-    binds: frozenset[str] = frozenset()      # to which it gives a value
-    makes: frozenset[str] = frozenset()      # of these: functions and classes of the learner's own
+    binds: frozenset[str] = frozenset()      # all names that it binds
+    defines: frozenset[str] = frozenset()    # of these: functions and classes of the learner's own
     assigns: frozenset[str] = frozenset()    # of these: by `=`, not by a loop, `with` or import
-    changes: frozenset[str] = frozenset()    # whose value it changes
+    changes: frozenset[str] = frozenset()    # whose value it mutates
     now: frozenset[str] = frozenset()        # which it reads when it runs
-    later: frozenset[str] = frozenset()      # which what it makes reads when that is called
-    heavy: bool = False       # it trains, loads, shows or checks: it does not run
-    checks: str = ""          # the exercise whose check is in it
-    stands_in: bool = False   # for a line of `pt.check`, as the assignment that it amounts to
+    later: frozenset[str] = frozenset()      # which its functions read when they are called
+    heavy: bool = False       # it trains, loads, shows or checks, and is never run
+    checks: str = ""          # the exercise whose check it calls
+    stands_in: bool = False   # for a line of `pt.check`, as the equivalent assignment
 
 
 class Code:
-    """All code of a notebook, read once for all of its exercises."""
+    """All code of a notebook, parsed once for all of its exercises."""
 
     def __init__(self, cells: Sequence[Cell]):
         self.sources: dict[str, str] = {"given": "\n".join(GIVEN.values())}
-        self.unread: list[tuple[str, str, str]] = []    # a cell's source, what it is, and a flag
+        self.unread: list[tuple[str, str, str]] = []    # a cell's source, why, and a flag
         self.statements: list[Statement] = []
         self.binders: dict[str, list[Statement]] = defaultdict(list)
         self.changers: dict[str, list[Statement]] = defaultdict(list)
-        self.left_out: set[str] = set()    # names to which what is heavy gives a value
+        self.left_out: set[str] = set()    # names that heavy statements bind
         given = [ast.parse(line).body[0] for line in GIVEN.values()]
         self.given = {name: Statement(-1, "given", index, node, frozenset((name,)))
                       for index, (name, node) in enumerate(zip(GIVEN, given))}
@@ -71,19 +71,19 @@ class Code:
         for label, index, node, reads in read:
             id, objects = _check(node, names.words)
             self._add(names, label, index, node, reads, checks=id)
-            if meant := _meant_by_check(node, id, objects):
+            if equivalent := _without_check(node, id, objects):
                 name = f"{label}, check {index}"
-                self.sources[name] = ast.unparse(meant)
-                self._add(names, name, 0, meant, _reads(meant), stands_in=True)
+                self.sources[name] = ast.unparse(equivalent)
+                self._add(names, name, 0, equivalent, _reads(equivalent), stands_in=True)
 
     def leave_out(self, names: Iterable[str]) -> None:
-        """Look for no statement that gives these names a value, or changes it."""
+        """Ignore all statements that bind or change these names."""
         for name in names:
             self.binders.pop(name, None)
             self.changers.pop(name, None)
 
-    def lend(self, exercise: Exercise) -> None:
-        """Let its names mean the course's own from here on, as its check does where none passed."""
+    def use_reference(self, exercise: Exercise) -> None:
+        """Bind its names to the reference from here on, as a failed check does in the notebook."""
         label = f"given {exercise.id}"
         self.sources[label] = f"{', '.join(exercise.names)} = pt.mine({exercise.id!r})"
         self.leave_out(exercise.names)
@@ -92,7 +92,7 @@ class Code:
             now=frozenset({"pt"})))
 
     def _read(self, cells: Sequence[Cell]) -> list[tuple[str, int, ast.stmt, tuple]]:
-        """Every statement of the cells that can be read, with what it reads."""
+        """Every statement of the cells that parse, with the names that it reads."""
         read, room = [], MOST_CODE
         for cell in cells:
             label, source = f"cell {cell.number}", cell.source
@@ -117,11 +117,11 @@ class Code:
 
     def _add(self, names: "_Names", label: str, index: int, node: ast.stmt,
              reads: tuple[frozenset[str], frozenset[str]], **more: str | bool) -> None:
-        binds, makes, assigns = names.bound(node)
+        binds, defines, assigns = names.bound(node)
         now, later = reads
-        if isinstance(node, _PERHAPS):    # it may leave the value that was there
+        if isinstance(node, _PERHAPS):    # it may keep the old value
             now |= binds
-        statement = Statement(len(self.statements), label, index, node, binds, makes, assigns,
+        statement = Statement(len(self.statements), label, index, node, binds, defines, assigns,
                               names.changed(node), now, later, names.is_heavy(node), **more)
         self.statements.append(statement)
         if statement.heavy:
@@ -135,11 +135,11 @@ class Code:
 
 # ── from cells to Python ─────────────────────────────────────────────────────────────────────
 
-# Lines of IPython, and the lines of Python that they amount to: a magic does nothing, its result
-# is None. What goes on after a backslash belongs to it.
+# Lines of IPython and the equivalent lines of Python: a magic does nothing, its result is None. It
+# includes the lines that it continues by a backslash.
 _REST = r"(?:.*\\[ \t]*\n)*.*"
 _MAGICS = tuple((re.compile(f"^{form}$", re.MULTILINE), plain) for form, plain in (
-    (r"([ \t]*)%time (.*)", r"\1\2"),    # it runs, here too
+    (r"([ \t]*)%time (.*)", r"\1\2"),    # the statement runs
     (rf"([\w, \t]+=[ \t]*)[%!]{_REST}", r"\1None"),
     (r"([ \t]*)[\w.]+\?\??[ \t]*", r"\1pass"),
     (rf"([ \t]*)(?:%%?[A-Za-z_]|[!?]|(?:pip|conda) ){_REST}", r"\1pass")))
@@ -147,7 +147,7 @@ _PYTHON_CELLS = ("%%time", "%%capture", "%%prun", "%%python")
 
 
 class _OtherLanguage(Exception):
-    """A cell of another language, or one that is written to a file."""
+    """A cell of another language, or of `%%writefile`."""
 
 
 def _parse(source: str) -> tuple[str, ast.Module]:
@@ -171,7 +171,7 @@ def _parse(source: str) -> tuple[str, ast.Module]:
 
 
 def _without_prompts(source: str) -> str:
-    """The text as IPython takes it: no indentation common to all, no prompts of a terminal."""
+    """The text as IPython reads it: without common indentation and prompts of a terminal."""
     from IPython.core.inputtransformer2 import classic_prompt, ipython_prompt, leading_indent
 
     lines = [f"{line}\n" for line in source.split("\n")]
@@ -181,7 +181,7 @@ def _without_prompts(source: str) -> str:
 
 
 def _in_place(line: str, found: re.Match) -> str:
-    """A line instead of what was found, on as many lines."""
+    """The replacement, with empty lines so that the number of lines remains."""
     return found.expand(line) + "\n" * found[0].count("\n")
 
 
@@ -189,7 +189,7 @@ def _in_place(line: str, found: re.Match) -> str:
 
 
 def _check(node: ast.stmt, words: dict[str, Any]) -> tuple[str, list[ast.expr]]:
-    """The exercise whose check is in a statement, "" for none, and what the check is given."""
+    """The exercise whose check a statement calls, "" for none, and the check's arguments."""
     for part in executed(node):
         if isinstance(part, ast.Call) and chain(part.func)[-1] == "check" and part.args:
             id, *objects = part.args
@@ -197,7 +197,7 @@ def _check(node: ast.stmt, words: dict[str, Any]) -> tuple[str, list[ast.expr]]:
     return "", []
 
 
-def _meant_by_check(node: ast.stmt, id: str, objects: list[ast.expr]) -> ast.stmt | None:
+def _without_check(node: ast.stmt, id: str, objects: list[ast.expr]) -> ast.stmt | None:
     """`f = x = g` for `x = pt.check("…", g)`; None for `f = pt.check("…", f)`, as in the lesson."""
     names = next((e.names for e in all_exercises() if e.id == id), ())
     if not names or len(names) != len(objects):
@@ -211,16 +211,16 @@ def _meant_by_check(node: ast.stmt, id: str, objects: list[ast.expr]) -> ast.stm
 
 # ── what a statement binds, changes and reads ────────────────────────────────────────────────
 
-# The parts of the course that train, load, show or check: nothing that an answer is made with.
+# The parts of the course that train, load, show or check, which no answer needs.
 _HEAVY = {"train", "training", "evaluate", "models", "data", "widgets", "plots", "check", "require",
           "hint", "progress", "reset", "course", "save", "load", "store", "export"}
 _HEAVY_LIBRARIES = {"matplotlib", "transformers", "datasets", "ipywidgets", "IPython", "google"}
-_CHANGING = {"setattr", "delattr", "shuffle", "update_wrapper"}    # functions
-_TELLING = {"str", "repr", "type", "print", "len", "id"}           # of what they are given
+_CHANGING = {"setattr", "delattr", "shuffle", "update_wrapper"}    # they mutate an argument
+_DESCRIBING = {"str", "repr", "type", "print", "len", "id"}        # they wrap no function
 
 
 def executed(node: ast.AST) -> Iterator[ast.AST]:
-    """The parts of a statement that run when it runs: not the bodies of its functions."""
+    """The parts of a statement that run with it: not the bodies of its functions."""
     waiting = [node]
     while waiting:
         part = waiting.pop()
@@ -233,12 +233,12 @@ def executed(node: ast.AST) -> Iterator[ast.AST]:
 
 
 class _Names:
-    """What the names of a notebook mean, as far as its text says."""
+    """The meaning of the notebook's names, as far as the text shows it."""
 
     def __init__(self, nodes: Sequence[ast.stmt]):
-        self.paths: dict[str, str] = {}                   # of what is imported: its full name
-        self.own: dict[str, list[ast.AST]] = defaultdict(list)     # functions and classes
-        self.words: dict[str, Any] = {}                   # the text that a name stands for
+        self.paths: dict[str, str] = {}         # imported names: the full name
+        self.own: dict[str, list[ast.AST]] = defaultdict(list)    # functions and classes
+        self.words: dict[str, Any] = {}         # names of constants: the value
         for part in (part for node in nodes for part in executed(node)):
             if isinstance(part, IMPORTS):
                 home = f"{part.module or ''}." if isinstance(part, ast.ImportFrom) else ""
@@ -261,7 +261,7 @@ class _Names:
         named = {name: {part.id for part in inner if isinstance(part, ast.Name)}
                  for name, inner in parts.items()}
         more = {name for name, inner in parts.items() if any(map(self._is_heavy, inner))}
-        self.heavy: set[str] = set()    # functions that train or load, and those that name one
+        self.heavy: set[str] = set()    # functions that train or load, and their callers
         while more:
             self.heavy |= more
             more = {name for name, inner in named.items() if inner & more} - self.heavy
@@ -283,13 +283,13 @@ class _Names:
             and part.func.id in self.heavy) for part in executed(node))
 
     def bound(self, node: ast.stmt) -> tuple[frozenset[str], ...]:
-        """The global names to which a statement gives a value; those that it makes or assigns."""
-        other, makes, assigns = set(), set(), set()
+        """The global names that a statement binds, and among them those it defines or assigns."""
+        other, defines, assigns = set(), set(), set()
         waiting: list[ast.AST] = [node]
         while waiting:
             part = waiting.pop()
             if isinstance(part, DEFINITIONS):
-                makes.add(part.name)
+                defines.add(part.name)
                 continue
             if isinstance(part, ast.Lambda):
                 continue
@@ -307,40 +307,40 @@ class _Names:
                          if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)}
                 assigns |= names
                 if self._is_function(part.value):
-                    makes |= names
+                    defines |= names
             waiting += [inner for inner in ast.iter_child_nodes(part)
                         if not (isinstance(part, ast.comprehension) and inner is part.target)]
-        binds = (other | makes | assigns) - self._wrapped(node)
-        return frozenset(binds), frozenset(makes & binds), frozenset(assigns & binds)
+        binds = (other | defines | assigns) - self._wrapped(node)
+        return frozenset(binds), frozenset(defines & binds), frozenset(assigns & binds)
 
     def _is_function(self, value: ast.expr) -> bool:
-        """Whether an expression is a function, or class, of the learner's own, under some name."""
+        """Whether an expression is a function or class of the learner's own."""
         return (isinstance(value, ast.Lambda)
                 or (isinstance(value, ast.Name) and value.id in self.own)
                 or (isinstance(value, ast.Call) and chain(value.func)[-1] == "partial"))
 
     def changed(self, node: ast.stmt) -> frozenset[str]:
-        """The global names whose value a statement changes; never those of imports."""
+        """The global names whose value a statement mutates; never imported names."""
         found = self._wrapped(node).union(_changed(executed(node), self.fills))
         return frozenset(found - {"…"} - self.paths.keys())
 
     def _wrapped(self, node: ast.stmt) -> set[str]:
-        """The learner's function that a line puts into another: `merged = torch.no_grad()(merged)`.
+        """The learner's function that a line wraps: `merged = torch.no_grad()(merged)`.
 
-        That changes it, and gives the name no new one.
+        It counts as a change of the function, not as a new value of the name.
         """
         match node:
             case ast.Assign([ast.Name(name)], ast.Call(function, [ast.Name(given)])) if (
-                    name == given and name in self.own and chain(function)[0] not in _TELLING):
+                    name == given and name in self.own and chain(function)[0] not in _DESCRIBING):
                 return {name}
         return set()
 
 
 def _changed(parts: Iterable[ast.AST], fills: Iterable[str] = ()) -> Iterator[str]:
-    """What parts of code change: `X.y = 1`, `X[0] = 1`, `X.append(1)`, `setattr(X, …)`, `fill(X)`.
+    """The names mutated by `X.y = 1`, `X[0] = 1`, `X.append(1)`, `setattr(X, …)` or `fill(X)`.
 
-    `fills` are the functions that change what they are given. So do decorators that stand with a
-    dot or brackets: `@size.register`, `@put_on(LoRALinear)`.
+    `fills` are the functions that mutate their arguments. Decorators with a dot or a call mutate,
+    too: `@size.register`, `@put_on(LoRALinear)`.
     """
     for part in parts:
         if isinstance(part, ast.Attribute | ast.Subscript) \
@@ -365,7 +365,7 @@ def _names_given(call: ast.Call) -> Iterator[str]:
 
 
 def _changes_arguments(node: ast.AST) -> bool:
-    """Whether a function puts something on, or into, what it is given."""
+    """Whether a function mutates one of its arguments."""
     return isinstance(node, FUNCTIONS) and not {
         each.arg for each in node.args.posonlyargs + node.args.args
     }.isdisjoint(_changed(ast.walk(node)))
@@ -374,7 +374,7 @@ def _changes_arguments(node: ast.AST) -> bool:
 def chain(node: ast.AST) -> list[str]:
     """`pt.lora.LoRALinear` as its three names, `CFG["one"].x` with "…" for each call or index.
 
-    Something else at its beginning is "…" too, and so is the beginning of what is too long.
+    A start that is not a name is "…", too, and so is that of a chain that is too long.
     """
     names: list[str] = []
     while isinstance(node, ast.Attribute | ast.Call | ast.Subscript) and len(names) < LONGEST_CHAIN:
@@ -384,10 +384,10 @@ def chain(node: ast.AST) -> list[str]:
 
 
 def _reads(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
-    """The global names that a statement reads: when it runs, and when what it makes is called."""
+    """The global names that a statement reads: when it runs, and when its functions are called."""
     top = symtable.symtable(ast.unparse(node), "cell", "exec")
     now = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_referenced()}
-    now |= {part.target.id for part in executed(node)     # `X += 1` does not count as one
+    now |= {part.target.id for part in executed(node)     # symtable omits those of `X += 1`
             if isinstance(part, ast.AugAssign) and isinstance(part.target, ast.Name)}
     later: set[str] = set()
     waiting = [(inner, True) for inner in top.get_children()]

@@ -1,8 +1,8 @@
-"""The process in which a learner's code runs: on the cases of one exercise, and then it ends.
+"""The process in which a learner's code runs on the cases of one exercise.
 
-It gives one frame a case, as soon as it has it: what `run` gave, or how the learner's code ended;
-and one for each note of what ran.
-Nothing that comes from here is believed: the learner's code can change everything in this process.
+It writes one frame for each case as soon as it has run, with the outputs or with how the learner's
+code ended, and one for each note of `watch`. The reader trusts none of them, since the learner's
+code can change everything in this process.
 """
 
 import ast
@@ -44,22 +44,22 @@ SILENCE = {"display": lambda *objects, **named: None, "get_ipython": lambda: Non
 
 
 def answer(request: dict[str, Any], write: Callable[[bytes], Any],
-           line: BinaryIO | None = None) -> None:
+           requests: BinaryIO | None = None) -> None:
     """Confine this process, define what the learner wrote, run the cases; a frame for each.
 
-    Where the line from the grader ends, so does this process.
+    When the grader's pipe of requests ends, so does this process.
     """
     exercise, scratch = find(request["exercise"]), Path(request["scratch"])
     confine(Limits(*request["limits"]), scratch)
-    if line:    # a thread from before would have no walls
-        threading.Thread(target=lambda: (line.read(), os._exit(1)), daemon=True).start()
+    if requests:    # a thread started earlier would not be confined
+        threading.Thread(target=lambda: (requests.read(), os._exit(1)), daemon=True).start()
     _settle(scratch)
     watch(exercise, write)
     try:
         with examining(exercise.id):
             obj = _define(request, exercise)
         refused = unfit(exercise, obj)
-    except NotAttempted:    # it is made of `mine` of the same exercise
+    except NotAttempted:    # it uses `mine` of the same exercise
         refused = Result(NOT_ATTEMPTED, NOT_OF_ITSELF)
     except BaseException as error:    # SystemExit too
         refused = raised(error)
@@ -75,23 +75,23 @@ def answer(request: dict[str, Any], write: Callable[[bytes], Any],
             return
         try:
             frame = to_bytes({"outputs": outputs})
-        except Exception as error:    # an object whose class is not what it seems
+        except Exception as error:    # from a class of the learner's that lies
             said = f"What it gave cannot be read: {type(error).__name__}."
             frame = to_bytes({"ended": vars(Result(WRONG, said))})
         write(frame)
 
 
 def _settle(scratch: Path) -> None:
-    """The scratch folder is home, and every process starts from the same random numbers.
+    """Make the scratch folder home, and every run the same.
 
-    What would differ on another machine or in another run, and so in a traceback, is put away.
+    What would differ between machines or runs, and so in a traceback, is removed.
     """
     os.chdir(scratch)
     for name in set(os.environ) - KEPT:
         del os.environ[name]
     for name in ("HOME", "TMPDIR", "TEMP", "TMP"):
-        os.environ[name] = os.curdir    # the whole path has another name in each run
-    for module in (os, sys.modules[os.name]):    # the kernel refuses the numbers of others
+        os.environ[name] = os.curdir    # the absolute path differs between runs
+    for module in (os, sys.modules[os.name]):    # the sandbox refuses the ids of others
         module.getpid = lambda: 1
     tempfile.tempdir = str(scratch)
     tqdm.monitor_interval = 0    # no thread of its own
@@ -100,7 +100,7 @@ def _settle(scratch: Path) -> None:
 
 
 def _define(request: dict[str, Any], exercise: Exercise) -> Any:
-    """Run the statements of the plan, as the notebook's own module, and take its names."""
+    """Run the statements of the plan as module `__main__`; return the objects of the exercise."""
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
     vars(builtins).update(SILENCE)
@@ -117,7 +117,7 @@ def _define(request: dict[str, Any], exercise: Exercise) -> Any:
                 code = compile(ast.Module([part], []), label, "exec", flags, dont_inherit=True)
                 flags |= code.co_flags & 0x1000000    # from __future__ import annotations
                 exec(code, vars(module))
-            except Exception as error:    # an answer that does not need it can be right
+            except Exception as error:    # an answer that does not need this can be right
                 if isinstance(error, NotAttempted) and error.exercise == exercise.id:
                     raise
                 passed_over.append((part, error))
@@ -132,7 +132,7 @@ def _define(request: dict[str, Any], exercise: Exercise) -> Any:
 
 
 def _one_by_one(node: ast.stmt) -> list[ast.stmt]:
-    """An import of several things as an import of each: one that is not here costs no other."""
+    """An import of several names as one import each, so that one can fail alone."""
     if not isinstance(node, ast.Import | ast.ImportFrom):
         return [node]
     return [ast.copy_location(ast.Import([alias]) if isinstance(node, ast.Import) else
@@ -141,7 +141,7 @@ def _one_by_one(node: ast.stmt) -> list[ast.stmt]:
 
 
 def _absent(error: Exception) -> Any:
-    """What stands for a library that is not here: whoever uses it is told so."""
+    """A placeholder for a library that is not installed: using it raises the import's error."""
     def refuse(*_: Any, **named: Any) -> None:
         raise error
 

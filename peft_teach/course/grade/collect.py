@@ -6,13 +6,13 @@
     nbgrader          submitted/jo/lora/07_lora.ipynb
     zips              of any of these; one a student, or one for all; and zips in zips
 
-A student is named by one level of the paths, the same for all: the outermost at which the names
-have a platform's form, or else the one below the folder that all share. What a student packed lies
-below that level and names nobody. A number behind a lesson's own file name, as in `07_lora-1`,
+Students' names are read from one level of the paths, the same for all: the outermost at which the
+names have a platform's form, or else the one below the common folder. What a student packed is
+below that level and names nobody. A number after a lesson's own file name, as in `07_lora-1`,
 counts copies; every other number is a part of the name.
 
-Zips are read in memory and never unpacked, so that no name in them can reach a file. Links are not
-followed. Of a notebook only its code and text are kept, so that little is held of a large one.
+Zips are read in memory and never unpacked, so that no name in them can become a path. Links are not
+followed. Only code and text of a notebook are kept, so that large ones take little memory.
 """
 
 import io
@@ -38,11 +38,11 @@ LARGEST_NOTEBOOK = 32 * MEGABYTE      # bytes; one with many pictures has about 
 MOST_ENTRIES = 50_000
 LONGEST_NAME = 1_000                  # characters of a path in a zip
 
-DOUBT = "two students, or one?"       # ends a flag that names others: not for the student
+DOUBT = "two students, or one?"       # ends a flag that names others, so no student sees it
 
 _CANVAS = re.compile(r"^(?P<who>[^_]+)_(?:LATE_)?(?P<id>\d+)_(?P<file>\d+)_(?P<name>.+)$")
 _MOODLE = re.compile(r"^(?P<who>.+?)_(?P<id>\d+)_assignsubmission_(?P<name>.*)$")
-_LESSON = re.compile(    # "07_lora", "02_small_change", and the number of a copy behind
+_LESSON = re.compile(    # "07_lora", "02_small_change", and after it the number of a copy
     rf"(?i)(?<!\d)\d\d[_ -](small[_ ])?({'|'.join(lesson_names())})(?![^\W\d_])"
     r"(-\d{1,3}(?!\d)|\s*\(\d{1,3}\))?")
 _COPY = re.compile(r"(?i)^(copy of|kopie von|copie de|copia de)\s+|^copy_of_")
@@ -59,22 +59,22 @@ class Submission:
 
     student: str
     path: str             # as the instructor sees it: "all.zip/jo/07_lora.ipynb"
-    notebook: Notebook | None = None   # None where `problem` says why
-    lesson: str | None = None          # what it is of, as far as it shows
-    name: str = ""        # its file's, without the number in "07_lora-2.ipynb"
+    notebook: Notebook | None = None   # None if there is a `problem`
+    lesson: str | None = None          # to which it belongs, if that is known
+    name: str = ""        # of the file, without the number in "07_lora-2.ipynb"
     attempt: int = 0      # that number
-    seconds: float = 0.0  # when it was saved, as far as the folder knows
+    seconds: float = 0.0  # when it was saved, if the folder says so
     problem: str = ""
-    other: bool = False   # no notebook: worth a line only where its student has none
-    id: str = ""          # which of several people of this name, where a platform says so
-    flags: tuple[str, ...] = ()    # of how the student was found
+    other: bool = False   # not a notebook: mentioned only if its student has none
+    id: str = ""          # the platform's, to tell people of one name apart
+    flags: tuple[str, ...] = ()    # about the student's name
 
 
 def collect(place: Path | str) -> list[Submission]:
     """All notebooks below a folder, or in a zip, or one file; ordered by their path.
 
-    What cannot be read is an entry with a `problem`, and so is a student from whom
-    there are only other files. Raises `PeftTeachError` if there is nothing at all.
+    What cannot be read is an entry with a `problem`, and so are other files of a student without a
+    notebook. Raises `PeftTeachError` if there is nothing at all.
     """
     place = Path(place)
     if not place.exists():
@@ -91,19 +91,19 @@ def collect(place: Path | str) -> list[Submission]:
 
 
 def latest(submissions: list[Submission]) -> Submission:
-    """The one that counts: of copies with a number the highest, then by its time and its path."""
+    """The one that counts: the highest number among copies, then the latest, then by its path."""
     highest = {s.name: s.attempt for s in sorted(submissions, key=lambda s: s.attempt)}
     return max((s for s in submissions if s.attempt == highest[s.name]),
                key=lambda s: (s.seconds, s.path))
 
 
 def clean(text: str) -> str:
-    """Without the characters that cannot be seen or that turn a line around."""
+    """Without control characters and those that change the direction of text."""
     return _UNSEEN.sub("", text.encode("utf-8", "replace").decode())
 
 
 def safe_name(student: str) -> str:
-    """A name for files: letters and digits of any script, and nothing that a path could mean."""
+    """A safe file name: letters and digits of any script, and nothing with a meaning in paths."""
     kept = "".join(c if c.isalnum() or c in "-. " else "_" for c in student).strip(". ")
     kept = re.sub(r"\s+", " ", kept).encode()[:100].decode(errors="ignore")
     reserved = re.match(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", kept)
@@ -118,10 +118,10 @@ _NO_FILE = {stat.S_IFREG: "", stat.S_IFDIR: "a folder",
 
 @dataclass(frozen=True)
 class _Entry:
-    """What lies in a folder or in a zip, not yet read."""
+    """An entry of a folder or of a zip, not yet read."""
 
     path: PurePosixPath              # as the instructor sees it
-    no_file: str                     # what it is, where it is no file
+    no_file: str                     # what it is, if not a file
     size: int
     seconds: float                   # when it was saved
     open: Callable[[], BinaryIO]
@@ -135,7 +135,7 @@ def _in_folder(folder: Path) -> Iterator[_Entry]:
 def _on_disk(path: Path, shown: PurePosixPath) -> _Entry:
     try:
         status = path.lstat()
-    except OSError as error:    # in a folder that may be listed, and not entered
+    except OSError as error:    # in a folder with permission to list, not to enter
         return _Entry(shown, f"not to be read: {error.strerror}", 0, 0.0, io.BytesIO)
     return _Entry(shown, _NO_FILE.get(stat.S_IFMT(status.st_mode), "no file"), status.st_size,
                   status.st_mtime, partial(path.open, "rb"))
@@ -157,24 +157,24 @@ def _in_zip(file: BinaryIO, shown: PurePosixPath) -> Iterator[_Entry]:
 
 def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> BinaryIO:
     with archive.open(entry) as stream:
-        return io.BytesIO(stream.read(entry.file_size + 1))    # no more, whatever is in it
+        return io.BytesIO(stream.read(entry.file_size + 1))    # even if the zip claims less
 
 
-# How many bytes may be unpacked of a zip, and how many kept; of a zip in a zip. Each has its own
-# room, so that none can use up what others need.
-_ROOM = ((8192 * MEGABYTE, 256 * MEGABYTE), (256 * MEGABYTE, 16 * MEGABYTE))
+# How many bytes of a zip may be unpacked, and how many kept; the same of a zip in a zip. Each zip
+# has a quota of its own, so that none can use up what others need.
+_QUOTAS = ((8192 * MEGABYTE, 256 * MEGABYTE), (256 * MEGABYTE, 16 * MEGABYTE))
 
 
-def _take(rooms: list[list[int]], unpacked: int, kept: int) -> None:
-    """Use up room in these zips, each in the next. Raises `Unreadable` where there is none."""
-    for room in rooms:
-        if unpacked > room[0] or kept > room[1]:
+def _charge(quotas: list[list[int]], unpacked: int, kept: int) -> None:
+    """Charge the quotas of a zip and of those around it. Raises `Unreadable` if one is exceeded."""
+    for quota in quotas:
+        if unpacked > quota[0] or kept > quota[1]:
             raise Unreadable("the zip holds too much")
-        room[:] = room[0] - unpacked, room[1] - kept
+        quota[:] = quota[0] - unpacked, quota[1] - kept
 
 
-def _submissions(entries: Iterable[_Entry], rooms: list[list[int]]) -> Iterator[Submission]:
-    """What was handed in: notebooks, what is in zips, and what cannot be read but is named."""
+def _submissions(entries: Iterable[_Entry], quotas: list[list[int]]) -> Iterator[Submission]:
+    """Notebooks, those in zips, and files that cannot be read but are mentioned."""
     for entry in entries:
         path, name, suffix = str(entry.path), entry.path.name, entry.path.suffix.lower()
         if any(part in _HIDDEN or part.startswith("._") for part in entry.path.parts):
@@ -187,37 +187,37 @@ def _submissions(entries: Iterable[_Entry], rooms: list[list[int]]) -> Iterator[
         try:
             if entry.no_file:
                 raise Unreadable(f"{clean(name)} is {entry.no_file}")
-            if entry.size > LARGEST_NOTEBOOK and (suffix == ".ipynb" or rooms):
+            if entry.size > LARGEST_NOTEBOOK and (suffix == ".ipynb" or quotas):
                 raise Unreadable(f"{entry.size // MEGABYTE} MB are too large")
-            _take(rooms, entry.size, 0)
+            _charge(quotas, entry.size, 0)
             with entry.open() as file:
                 if suffix == ".zip":
-                    if len(rooms) == len(_ROOM):
+                    if len(quotas) == len(_QUOTAS):
                         raise Unreadable("a zip in a zip in a zip")
-                    inner = [list(_ROOM[len(rooms)]), *rooms]
+                    inner = [list(_QUOTAS[len(quotas)]), *quotas]
                     yield from _submissions(_in_zip(file, entry.path), inner)
                     continue
                 notebook = parse(file.read())
-            _take(rooms, 0, notebook.size)
+            _charge(quotas, 0, notebook.size)
             yield Submission("", path, notebook, lesson_of(notebook, path), seconds=entry.seconds)
         except Unreadable as error:
             yield Submission("", path, problem=error.found, seconds=entry.seconds)
-        except Exception as error:    # damaged, encrypted, of a new kind: it may be any
+        except Exception as error:    # a damaged or encrypted zip may raise any
             why = getattr(error, "strerror", None) or str(error)[:60]
             yield Submission("", path, problem=f"it cannot be read: {why}", seconds=entry.seconds)
 
 
 def _may_be_work(path: PurePosixPath) -> bool:
-    """Whether a file that is no notebook is worth a line."""
+    """Whether a file other than a notebook is mentioned."""
     return path.name.lower() not in _NOT_WORK and bool(
         _WORK.search(path.name) or any(map(_MOODLE.match, path.parts)))
 
 
-# ── who ──────────────────────────────────────────────────────────────────────────────────────
+# ── the students ─────────────────────────────────────────────────────────────────────────────
 
 
 def _named(submissions: list[Submission]) -> list[Submission]:
-    """The submissions with their students and their names, by what the paths say at one level."""
+    """The submissions with the names of their students, from one level of the paths."""
     work = [s for s in submissions if not s.other] or submissions
     paths = [PurePosixPath(s.path).parts for s in work]
     level, platform = _level(paths)
@@ -259,10 +259,10 @@ def _named(submissions: list[Submission]) -> list[Submission]:
 
 
 def _level(paths: Sequence[tuple[str, ...]]) -> tuple[int, re.Pattern | None]:
-    """At which depth the paths name their students, and in which platform's form.
+    """The depth at which the paths name students, and the platform whose form the names have.
 
-    Where all paths part, so that no student has named what is there, most may do: the others are
-    strays.
+    At the depth where all paths diverge, which no student has named, it is enough if most names
+    have the form: the others are stray files.
     """
     folders = [path[:-1] for path in paths]
     shared = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, zip(*folders)))
@@ -271,15 +271,15 @@ def _level(paths: Sequence[tuple[str, ...]]) -> tuple[int, re.Pattern | None]:
             return depth, platform
         if all(path[depth] == "submitted" for path in paths):
             return depth + 1, None
-    if len(paths) == 1:    # then the nearest folder is the best guess
+    if len(paths) == 1:    # the innermost folder is the best guess
         return max(len(folders[0]) - 1, 0), None
     return shared, None
 
 
 def _exports(paths: Sequence[tuple[str, ...]], level: int) -> dict[tuple, re.Pattern]:
-    """The folders at this depth that hold more students, with the platform in whose form.
+    """The folders at this depth that are exports of a platform themselves.
 
-    It may be forged: so they do not count as the students that they name, but stay apart.
+    They may be forged, so the students whom they name are kept apart from those outside.
     """
     inside = defaultdict(set)
     for path in paths:
@@ -289,10 +289,10 @@ def _exports(paths: Sequence[tuple[str, ...]], level: int) -> dict[tuple, re.Pat
 
 
 def _platform(entries: Iterable[tuple[str, ...]], most: bool = False) -> re.Pattern | None:
-    """In which platform's form all of these entries are, or most of them.
+    """The platform whose form all of these entries have, or most of them.
 
-    People and files have numbers of their own in Canvas; in `lora_2025_11_20.ipynb` or
-    `exercise_07_1_anna.ipynb` others would have the same.
+    In Canvas every person and every file has a number of its own, unlike the parts of
+    `lora_2025_11_20.ipynb` or `exercise_07_1_anna.ipynb`.
     """
     names = [entry[-1] for entry in set(entries)]
     for platform in (_MOODLE, _CANVAS):
@@ -309,9 +309,9 @@ def _platform(entries: Iterable[tuple[str, ...]], most: bool = False) -> re.Patt
 
 
 def _of_one_zip(work: Sequence[Submission], level: int) -> str:
-    """Whose all of it is, where it is one zip with notebooks of different lessons at its top.
+    """The only student, if it is one zip with notebooks of different lessons at its top.
 
-    "" where it is not, or where the lessons' own file names say who: all of them, or nobody.
+    "" otherwise, or if the names of the files contain those of students, or of nothing else.
     """
     paths, lessons = [PurePosixPath(s.path) for s in work], [s.lesson for s in work]
     place, *others = {path.parent for path in paths} or {PurePosixPath()}
@@ -324,7 +324,7 @@ def _of_one_zip(work: Sequence[Submission], level: int) -> str:
 
 
 def _perhaps_one(students: set[str]) -> dict[str, str]:
-    """What to say of `anna` and `anna-1`, which may be two people or copies of one's work."""
+    """The flags of `anna` and `anna-1`, who may be two people or one with a copy."""
     flags = {}
     for student in sorted(students):
         first = _AGAIN.sub("", student)
@@ -334,6 +334,6 @@ def _perhaps_one(students: set[str]) -> dict[str, str]:
 
 
 def _without_lesson(part: str) -> str:
-    """What a folder's or a file's name says beside the lesson and its copy."""
+    """The name of a folder or a file without those of the lesson and of a copy."""
     stem = re.sub(r"(?i)\.(ipynb|zip)$", "", part)
     return _LESSON.sub("", _COPY.sub("", stem)).strip(" _-.")

@@ -1,4 +1,4 @@
-"""Independent jobs on the cores of this machine, or on Dask's, which may be anywhere."""
+"""Independent tasks on the cores of this machine, or on a Dask cluster."""
 
 import os
 import signal
@@ -18,8 +18,8 @@ def run(tasks: Mapping[str, tuple], *, jobs: int = 1,
     """Yield (name, function(*arguments)) for all tasks, each as soon as it is done.
 
     A task is (function, *arguments). `dask` is a scheduler's address, or "local:N" for N workers
-    started here. A task whose process dies is tried again alone, and gives None the second time;
-    the others lose nothing by it.
+    started here. A task whose process dies is retried alone, and gives None if it dies again; no
+    other task is lost.
     """
     if dask:
         yield from _on_dask(tasks, dask)
@@ -45,7 +45,7 @@ def _on_cores(tasks: Mapping[str, tuple], jobs: int) -> Iterator[tuple[str, Any]
             futures = {pool.submit(*task): name for name, task in tasks.items()}
         for future in as_completed(futures):
             yield futures[future], future.result()
-    except (KeyboardInterrupt, GeneratorExit):    # at once, not after what they are at
+    except (KeyboardInterrupt, GeneratorExit):    # at once, not after their current tasks
         for worker in active_children():
             worker.kill()
         raise
@@ -55,7 +55,7 @@ def _on_cores(tasks: Mapping[str, tuple], jobs: int) -> Iterator[tuple[str, Any]
 
 @contextmanager
 def _no_interrupt() -> Iterator[None]:
-    """Let processes that start here know nothing of Ctrl-C, from their first moment on."""
+    """Let processes that are started here ignore Ctrl-C, from the beginning."""
     here = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGINT, signal.SIG_IGN) if here else None
     try:
@@ -66,7 +66,7 @@ def _no_interrupt() -> Iterator[None]:
 
 
 def _settle() -> None:
-    """Ctrl-C is the grader's business; where the grader ends, by whatever signal, so do they."""
+    """A worker leaves Ctrl-C to the grader, and ends when the grader does, by whatever signal."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
 

@@ -1,13 +1,13 @@
-"""The learner's definitions, out of whatever is left of the notebook.
+"""The learner's definitions, extracted from a notebook in whatever state.
 
-For each name of an exercise: its last `def` or `class` that is more than a stub, wherever it
-stands, or the name that another function was given; of a value, its last assignment before its
-check. And what that needs, followed from name to name: the statements that give a name its value,
-and those that change it, such as `SIDES.append(…)` and `Layer.forward = forward`. Nothing else of
-the notebook will run: no training, no model, data or widget of the course, no check, no line that
-patches a library. Cells may have been moved, copied or deleted.
+For each name of an exercise: its last `def` or `class` that is more than a stub, wherever it is, or
+another function that was assigned to the name; of a value, its last assignment before its check.
+With it come its dependencies, followed from name to name: the statements that bind a name, and
+those that change its value, such as `SIDES.append(…)` and `Layer.forward = forward`. Nothing else
+of the notebook will run: no training, no model, data or widget of the course, no check, no line
+that patches a library. Cells may have been moved, copied or deleted.
 
-`cells` says what the statements are; `definitions` gives a `Plan` of which to run, in which order.
+`cells` describes the statements; `definitions` makes a `Plan` of which to run, in which order.
 """
 
 import ast
@@ -28,17 +28,17 @@ _place = attrgetter("place", "index")
 
 @dataclass(frozen=True)
 class Plan:
-    """Which statements give the learner's definitions, as (cell, number), in order."""
+    """The statements to run for the learner's definitions, as (cell, index), in order."""
 
-    cells: dict[str, str]                      # "cell 5" -> its source, made plain Python
+    cells: dict[str, str]                      # "cell 5" -> its source as plain Python
     statements: tuple[tuple[str, int], ...]
     missing: str = ""                          # why there is nothing to run, for the learner
-    attempted: bool = True                     # False: there is no definition at all
+    attempted: bool = True                     # False if there is no definition at all
     flags: tuple[str, ...] = ()                # for the instructor
 
 
 def definitions(code: Code, exercise: Exercise) -> Plan:
-    """What to run for an exercise; where there is nothing, `missing` says why."""
+    """The plan for an exercise; if there is nothing to run, `missing` says why."""
     value = exercise.answer == VALUE
     check = max((s.place for s in code.statements if s.checks == exercise.id), default=-1)
     roots: list[Statement] = []
@@ -58,14 +58,14 @@ def definitions(code: Code, exercise: Exercise) -> Plan:
             flags.append(f"{name} stands in the line of its check only")
         roots.append((written or stubs)[-1])
     try:
-        needed = _with_needs(code, roots, check, value)
+        needed = _with_dependencies(code, roots, check, value)
     except OverflowError:
         return Plan({}, (), f"This needs more than {MOST_NEEDED} statements of the notebook.",
                     flags=("too much code",))
-    if strange := sorted(set().union(*(suspicious(s.node) for s in needed))):
-        flags.append(f"look at its {', '.join(strange)}")
-    if lost := sorted(_lost(code, needed)):
-        flags.append(f"needs {', '.join(lost)}, whose line does not run here")
+    if names := sorted(set().union(*(suspicious(s.node) for s in needed))):
+        flags.append(f"look at its {', '.join(names)}")
+    if names := sorted(_left_out(code, needed)):
+        flags.append(f"needs {', '.join(names)}, whose line does not run here")
     return Plan({s.cell: code.sources[s.cell] for s in needed},
                 tuple((s.cell, s.index) for s in needed), flags=tuple(flags))
 
@@ -75,9 +75,9 @@ def definitions(code: Code, exercise: Exercise) -> Plan:
 
 def _answers(code: Code, name: str, value: bool, check: int
              ) -> tuple[list[Statement], list[Statement]]:
-    """The statements that give a name its answer, and its stubs, in the notebook's order.
+    """The statements that bind a name to an answer, and its stubs, in the notebook's order.
 
-    What defines it comes first; where nothing does, what assigns it; then what was checked only.
+    Definitions come first; if there is none, assignments; then arguments of the check.
     """
     bound = code.binders[name]
     given = [s for s in bound if name in s.assigns and not s.stands_in]
@@ -85,7 +85,7 @@ def _answers(code: Code, name: str, value: bool, check: int
         others = [s for s in bound if isinstance(s.node, ast.For | ast.With)]
         kinds = [[s for s in given if s.place < check] or given or others]
     else:
-        kinds = [[s for s in bound if name in s.makes and not s.stands_in],
+        kinds = [[s for s in bound if name in s.defines and not s.stands_in],
                  [s for s in given if name not in s.now]]
     is_stub = _is_none if value else _is_stub
     stubs = [s for s in kinds[0] if is_stub(s.node)]
@@ -96,7 +96,7 @@ def _answers(code: Code, name: str, value: bool, check: int
 
 
 def _missing(code: Code, name: str, value: bool, has_stub: bool) -> Plan | None:
-    """What to say where nothing gives a name its answer; None where that is a stub, as it was."""
+    """The plan for a name without an answer; None if it is the untouched stub."""
     unread = _begun_in(code.unread, name, value) or _begun_in(_texts(code), name, value=False)
     if unread:
         _, which, flag = unread
@@ -115,14 +115,14 @@ def _missing(code: Code, name: str, value: bool, has_stub: bool) -> Plan | None:
 
 def _begun_in(texts: Sequence[tuple[str, str, str]], name: str, value: bool
               ) -> tuple[str, str, str] | None:
-    """The last of these texts in which an answer begins, with what it is and a flag."""
+    """The last of these texts in which an answer begins, with the reason and the flag."""
     begins = re.compile(rf"^{name}\b[^=\n]*=" if value else
                         rf"^[ \t]*(async +def|def|class) +{name}\b", re.MULTILINE)
     return next((each for each in reversed(texts) if begins.search(each[0])), None)
 
 
 def _texts(code: Code) -> list[tuple[str, str, str]]:
-    """The texts in the code, such as one for `exec`, as `code.unread` has cells."""
+    """The strings in the code, such as one for `exec`, in the form of `code.unread`."""
     return [(part.value, f"a text ({s.cell}), which is not read, neither for `exec` nor for a "
                          "file: write it as code", "stands in a text")
             for s in code.statements for part in ast.walk(s.node)
@@ -130,7 +130,7 @@ def _texts(code: Code) -> list[tuple[str, str, str]]:
 
 
 def _is_stub(node: ast.stmt) -> bool:
-    """Whether it comes to the line that raises NotAttempted; below a `return` it does not."""
+    """Whether it raises NotAttempted, other than below a `return`."""
     if isinstance(node, ast.Raise):
         return node.exc is not None and any(chain(inner)[-1] == "NotAttempted"
                                             for inner in ast.walk(node.exc))
@@ -144,7 +144,7 @@ def _is_stub(node: ast.stmt) -> bool:
 
 
 def _is_none(node: ast.stmt) -> bool:
-    """Whether it is a value's stub, `rank = None`, or `slow, fast = None, None`."""
+    """Whether it is the stub of a value: `rank = None`, or `slow, fast = None, None`."""
     if not isinstance(node, ast.Assign | ast.AnnAssign):
         return False
     given = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
@@ -152,17 +152,18 @@ def _is_none(node: ast.stmt) -> bool:
                for each in given)
 
 
-# ── what an answer needs ─────────────────────────────────────────────────────────────────────
+# ── its dependencies ─────────────────────────────────────────────────────────────────────────
 
 
-def _with_needs(code: Code, roots: Sequence[Statement], check: int, value: bool) -> list[Statement]:
-    """The statements and all that they need, in the notebook's order where that can be.
+def _with_dependencies(code: Code, roots: Sequence[Statement], check: int, value: bool
+                       ) -> list[Statement]:
+    """The statements with all their dependencies, in the notebook's order if possible.
 
-    Where cells were moved, what a statement reads when it runs comes before it all the same. What
-    changes a value counts up to its check. Raises OverflowError for more than anybody writes.
+    If cells were moved, what a statement reads when it runs is put before it all the same. Changes
+    of a value count up to its check. Raises OverflowError for more than anybody writes.
     """
-    later: dict[Statement, list[Statement]] = {}     # what its functions need, when called
-    now: dict[Statement, list[Statement]] = {}       # what itself needs, when it runs
+    later: dict[Statement, list[Statement]] = {}     # what its functions need when called
+    now: dict[Statement, list[Statement]] = {}       # what it needs itself when it runs
     waiting = deque((root, check) for root in roots)
     for root in roots:
         waiting += [(s, check) for name in sorted(root.binds)
@@ -183,7 +184,7 @@ def _with_needs(code: Code, roots: Sequence[Statement], check: int, value: bool)
 
     def put(statement: Statement, above: frozenset[Statement] = frozenset()) -> None:
         before, found = [*now[statement]], set()
-        while before:    # what runs may call what it reads
+        while before:    # it may call what it reads
             if (each := before.pop()) not in found:
                 found.add(each)
                 before += later[each]
@@ -198,19 +199,18 @@ def _with_needs(code: Code, roots: Sequence[Statement], check: int, value: bool)
 
 
 def _givers(code: Code, name: str, user: Statement, place: int) -> list[Statement]:
-    """The statement that gives `name` the value which `user` reads, and those that change it."""
+    """The statement that binds `name` to the value that `user` reads, and those that change it."""
     binder = _binder(code, name, user, place)
     return [binder, *_changers(code, name, binder, user)] if binder else []
 
 
 def _binder(code: Code, name: str, user: Statement, place: int) -> Statement | None:
-    """The statement that gives `name` the value which `user` reads at a place, or at its own.
+    """The statement that binds `name` to the value that `user` reads at a place, or at its own.
 
-    The last one before it counts, and where there is none, as after cells were moved, the next one
-    after it.
+    The last one before it counts, or if there is none, since cells were moved, the next one after.
     """
     if name in user.binds and name not in user.now:
-        return None    # it calls itself
+        return None    # it is recursive
     found = code.binders.get(name, [])
     before = [s for s in found if s.place < max(place, user.place)]
     if before:
@@ -220,7 +220,7 @@ def _binder(code: Code, name: str, user: Statement, place: int) -> Statement | N
 
 def _changers(code: Code, name: str, binder: Statement, user: Statement | None
               ) -> list[Statement]:
-    """What changes the value of `name` up to its next one, or up to a user that runs."""
+    """The statements that change the value of `name` until it is rebound, or read by `user`."""
     end = min((s.place for s in code.binders.get(name, []) if s.place > binder.place),
               default=len(code.statements))
     if user is not None and (name in user.changes or (
@@ -230,8 +230,8 @@ def _changers(code: Code, name: str, binder: Statement, user: Statement | None
             if binder.place < s.place < end and s is not user]
 
 
-def _lost(code: Code, needed: Sequence[Statement]) -> set[str]:
-    """The names that they read, and that only statements which do not run give a value to."""
+def _left_out(code: Code, needed: Sequence[Statement]) -> set[str]:
+    """The names that they read and only heavy statements bind, which do not run."""
     read = set().union(*(s.now | s.later for s in needed))
     return {name for name in read if name in code.left_out and not code.binders.get(name)
             and name not in code.given}

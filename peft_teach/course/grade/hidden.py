@@ -1,9 +1,9 @@
-"""The further cases, from the instructor's own folder: by the exercise's id, in no notebook.
+"""The further (hidden) cases, by the exercise's id; only the instructor's folder has them.
 
     solutions/hidden/lora.py        CASES = {"lora.layer": layer_cases, ...}
 
-Each function gives a list of cases as the exercise's own `cases` does: plain data that its `run`
-takes and its `judge` knows the answer to.
+Each function returns a list of cases as the exercise's own `cases` does: plain data that its `run`
+takes and whose answer its `judge` knows.
 """
 
 import traceback
@@ -16,7 +16,7 @@ from ..lessons import find
 
 
 def read(solutions: Path | str) -> tuple[tuple[str, str], ...]:
-    """The files with further cases: the name and the text of each. Raises `PeftTeachError`."""
+    """The name and the text of each file. Raises `PeftTeachError` if there is none or one fails."""
     folder = Path(solutions) / "hidden"
     files = sorted(folder.glob("*.py"))
     if not files:
@@ -25,20 +25,20 @@ def read(solutions: Path | str) -> tuple[tuple[str, str], ...]:
                              hint="name the folder solutions/ of the repository, or leave "
                                   "--solutions out and grade by the visible cases alone")
     texts = tuple((file.name, file.read_text("utf-8", errors="replace")) for file in files)
-    cases(texts)    # so that what is wrong with them is said before anything runs
+    cases(texts)    # so that errors in them come before anything else runs
     return texts
 
 
 @cache
 def cases(texts: tuple[tuple[str, str], ...]) -> dict[str, tuple[Any, ...]]:
-    """The further cases of each exercise, by its id, for which the instructor has some."""
+    """The further cases by the id of their exercise."""
     found = {}
     for name, text in texts:
         module: dict[str, Any] = {"__name__": f"hidden_{name}"}
         try:
             exec(compile(text, name, "exec"), module)
             for id, make in module["CASES"].items():
-                found[find(id).id] = tuple(make())    # an id that does not exist raises here
+                found[find(id).id] = tuple(make())    # an unknown id raises here
         except Exception as error:
             lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
                      if frame.filename == name]

@@ -1,4 +1,4 @@
-"""One submission as a job: it depends on nothing but its arguments, so any engine may run it."""
+"""One submission as a task: it depends only on its arguments, so any engine may run it."""
 
 import dataclasses
 import hashlib
@@ -16,25 +16,25 @@ from .cells import Code
 from .extract import Plan
 from .limits import Limits
 from .notebook import Notebook
-from .run import FORKS, Mark, mark, runner, tried
+from .run import FORKS, Mark, examine, mark, runner
 
-FAILED = "the grader failed at it"    # by a full disk, perhaps: so such a mark is not kept
+FAILED = "the grader failed at it"    # perhaps for a full disk, so such a mark is not kept
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What all submissions are graded by."""
+    """How all submissions are graded."""
 
     limits: Limits = dataclasses.field(default_factory=Limits)
     hidden: tuple[tuple[str, str], ...] = ()    # the texts of further cases
     warm: bool = FORKS
 
 
-def do(notebook: Notebook, lesson: str, settings: Settings) -> list[dict[str, Any]]:
+def mark_all(notebook: Notebook, lesson: str, settings: Settings) -> list[dict[str, Any]]:
     """The marks of one notebook for a lesson's exercises, as plain data.
 
-    As in the notebook, an answer that uses one which did not pass is given the course's own of it.
-    What the grader itself fails at costs no other answer, and is said to a person.
+    An answer may use another that did not pass: as in the notebook, it gets the reference of that.
+    An error of the grader itself affects only one answer, and is flagged for a person.
     """
     torch.set_num_threads(1)
     running = runner(settings.limits, settings.warm)
@@ -47,23 +47,23 @@ def do(notebook: Notebook, lesson: str, settings: Settings) -> list[dict[str, An
             given = Mark(exercise.id, WRONG, 0, exercise.points, "It could not be graded.",
                          flags=(flag,))
         if not given.points:
-            code.lend(exercise)
+            code.use_reference(exercise)
         marks.append(dataclasses.asdict(given))
     return marks
 
 
-def prove(lesson: str, settings: Settings) -> list[str]:
-    """Grade the course's own references as if they were answers; what is wrong with that.
+def mark_references(lesson: str, settings: Settings) -> list[str]:
+    """Grade the course's own references as if they were answers; return the problems.
 
-    A grader that is broken, or a system on which nothing can run, is found so, before it gives
-    everybody no points.
+    So a broken grader, or a system on which nothing can run, is found before anybody is given no
+    points for it.
     """
     torch.set_num_threads(1)
     running, problems = runner(settings.limits, settings.warm), []
     further = hidden.cases(settings.hidden)
     for exercise in of_lesson(lesson):
         cases = (*exercise.cases(VISIBLE_SEED), *further.get(exercise.id, ()))
-        result, _ = tried(running, exercise, _reference(exercise), cases)
+        result, _ = examine(running, exercise, _reference(exercise), cases)
         if not result.passed:
             problems.append(f"{exercise.id}, case {result.case}: {result.message} "
                             f"{result.traceback}".strip())
@@ -71,7 +71,7 @@ def prove(lesson: str, settings: Settings) -> list[str]:
 
 
 def key(notebook: Notebook, lesson: str, settings: Settings) -> str:
-    """What a result depends on, in short: notebook, exercises, further cases, limits, versions."""
+    """A hash of all that a result depends on: notebook, sources, cases, limits, versions."""
     depends = (notebook, lesson, settings.hidden, settings.limits, torch.__version__,
                platform.python_version())
     return hashlib.sha256(repr(depends).encode() + _sources()).hexdigest()[:32]

@@ -1,20 +1,20 @@
-"""What a learner's process may do: little, and for a short time.
+"""The sandbox of a learner's process: what it may do is little, and for a short time.
 
 `confine` is called in that process, before any of the learner's code runs, and cannot be undone.
-It puts up as many of these walls as the system has:
+It sets up as many of these layers as the system has:
 
-    time, memory, files     POSIX limits: seconds of a core, bytes beyond the process's own size,
+    time, memory, files     POSIX limits: seconds of CPU time, bytes beyond the process's own size,
                             bytes of one file, open files, no core dumps
     no processes, network   seccomp (Linux on x86-64 and ARM64): no fork, no exec, no socket, no
-                            signals to others, no tracing, no new namespaces; no file's mode, owner,
-                            time or attribute changes, no process's priority or cores
+                            signals to other processes, no tracing, no new namespaces, no changes
+                            of a file's mode, owner, times or attributes, nor of a process's
+                            priority or affinity
     files                   Landlock (Linux 5.13 and later): Python's own folders and the course's
                             can be read, the scratch folder written, nothing else opened
-    privileges              capabilities are dropped, so that root is root no more
+    privileges              capabilities are dropped, which root needs, too
 
-What was put up is returned, so that a report can say so. Where seccomp is missing, sockets are
-closed in Python only, which a determined learner opens again: use the container that the
-instructor guide describes.
+It returns the names of the layers, for the report. Where seccomp is missing, sockets are blocked in
+Python only, which determined code undoes: use the container that the instructor guide describes.
 """
 
 import ctypes
@@ -36,12 +36,12 @@ LEAST_MEMORY = 128 * MEGABYTE
 
 @dataclass(frozen=True)
 class Limits:
-    """What one exercise of one learner may take, for its visible and for its further cases each."""
+    """What one answer may use, for its visible and for its further cases each."""
 
-    seconds: float = 20.0            # of a core; asleep, it may take three times as long
-    memory_bytes: int = 1024 * MEGABYTE   # beyond what Python and torch hold already
-    output_bytes: int = 8 * MEGABYTE      # all that `run` may give back
-    file_bytes: int = 16 * MEGABYTE       # the largest file, and all of the scratch folder
+    seconds: float = 20.0                 # of CPU time; by the clock, three times as long
+    memory_bytes: int = 1024 * MEGABYTE   # beyond what Python and torch use already
+    output_bytes: int = 8 * MEGABYTE      # of all outputs of `run`
+    file_bytes: int = 16 * MEGABYTE       # of the largest file, and of the whole scratch folder
 
     def __post_init__(self):
         if not (1 <= self.seconds <= 3600 and self.memory_bytes >= LEAST_MEMORY):
@@ -51,24 +51,24 @@ class Limits:
 
 
 def confine(limits: Limits, scratch: Path) -> list[str]:
-    """Put up all walls that this system has; return their names. For the learner's process only."""
-    readable = _readable()           # asked before the walls stand
-    walls = []
-    for name, put_up in (
+    """Sandbox this process by all layers that the system has; return their names."""
+    readable = _readable()           # asked while everything can be read
+    layers = []
+    for name, set_up in (
             ("limits", lambda: _resources(limits)),
             ("landlock", lambda: _landlock(readable, scratch)),
             ("capabilities", _no_capabilities), ("seccomp", _seccomp)):
         with suppress(OSError, ImportError, ValueError, AttributeError, LookupError):
-            put_up()
-            walls.append(name)
-    if "seccomp" not in walls:
+            set_up()
+            layers.append(name)
+    if "seccomp" not in layers:
         _no_sockets()
-        walls.append("sockets")
-    return walls
+        layers.append("sockets")
+    return layers
 
 
 def _resources(limits: Limits) -> None:
-    """POSIX limits. Windows has none of them: there the clock alone ends a process."""
+    """POSIX limits. Windows has none of them: there only the clock ends a process."""
     import resource
 
     def limit(which: int, value: int, hard: int | None = None) -> None:
@@ -87,7 +87,7 @@ def _resources(limits: Limits) -> None:
         limit(resource.RLIMIT_AS, pages * resource.getpagesize() + limits.memory_bytes)
 
 
-# ── Linux: what files, processes and the network are concerned ──────────────────────────────
+# ── Linux: files, processes and the network ─────────────────────────────────────────────────
 
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_FILTER = 38, 22, 2
 
@@ -103,7 +103,7 @@ def _call(function: str, *arguments: object) -> int:
 
 
 def _no_capabilities() -> None:
-    """Give up all that root may do beyond others, in this process for ever."""
+    """Drop all privileges of root, in this process for ever."""
     capset = {"x86_64": 126, "aarch64": 91}[platform.machine()]
     header = struct.pack("=Ii", 0x20080522, 0)
     _call("syscall", capset, header, bytes(24))
@@ -123,7 +123,7 @@ def _readable() -> list[Path]:
 
 
 def _landlock(readable: list[Path], scratch: Path) -> None:
-    """Open no file but those below `readable`, to read, and those below `scratch`."""
+    """Allow opening only what is below `readable`, to read, and below `scratch`."""
     create, add, restrict = 444, 445, 446    # on every architecture
     abi = _call("syscall", create, None, 0, 1)
     execute, write, read, listing = 1, 2, 4, 8
@@ -161,18 +161,18 @@ _FORBIDDEN = {
     "add_key": (248, 217), "memfd_create": (319, 279), "shmget": (29, 194), "msgget": (68, 186),
     "semget": (64, 190), "mq_open": (240, 180), "setpriority": (141, 140), "setsid": (112, 157),
     "setpgid": (109, 154), "open_by_handle_at": (304, 265),
-    # What Landlock does not ask about: modes, owners, times and attributes of any file by its path.
+    # What Landlock does not control: modes, owners, times and attributes of any file by its path.
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
     "chown": (92, None), "lchown": (94, None), "fchown": (93, 55), "fchownat": (260, 54),
     "utime": (132, None), "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
     "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "setxattrat": (463, 463),
     "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
     "removexattrat": (466, 466), "file_setattr": (469, 469),
-    "truncate": (76, 45),                                # asked about from Landlock 3 on
-    # where links point to, and other processes' numbers: they would stand in tracebacks
+    "truncate": (76, 45),                                # which Landlock controls from 3 on
+    # targets of links, and ids of other processes: they would appear in tracebacks
     "readlink": (89, None), "readlinkat": (267, 78), "getppid": (110, 173), "getpgid": (121, 155),
     "getpgrp": (111, None), "getsid": (124, 156),
-    # other processes' time, place and memory
+    # other processes' scheduling and memory
     "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119), "sched_setattr": (314, 274),
     "sched_setparam": (142, 118), "ioprio_set": (251, 30), "migrate_pages": (256, 238),
     "move_pages": (279, 239), "process_madvise": (440, 440), "process_mrelease": (448, 448),
@@ -190,14 +190,14 @@ _THREAD = 0x00010000
 
 
 def _seccomp() -> None:
-    """Let the kernel answer "not permitted" to forbidden calls; threads stay possible."""
+    """Have the kernel answer "not permitted" to forbidden calls; threads remain possible."""
     column, arch = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}[platform.machine()]
     load, equal, at_least, bits, give = 0x20, 0x15, 0x35, 0x45, 0x06
     kill, allow, refuse, unknown = 0x80000000, 0x7FFF0000, 0x00050001, 0x00050026   # EPERM, ENOSYS
-    number, architecture, argument, second = 0, 4, 16, 24    # offsets in what a filter is shown
+    number, architecture, argument, second = 0, 4, 16, 24    # offsets in a filter's input
 
     def on(value: int | None, *then: tuple) -> list[tuple]:
-        """Lines for this value of what was loaded, the last of which decides; none for None."""
+        """The lines that apply if what was loaded has this value; none for None."""
         return [(equal, 0, len(then), value), *then] if value is not None else []
 
     no, yes = (give, 0, 0, refuse), (give, 0, 0, allow)
@@ -208,10 +208,10 @@ def _seccomp() -> None:
     for numbers, commands in _COMMANDS.values():
         refused = [line for command in commands for line in on(command, no)]
         program += on(numbers[column], (load, 0, 0, second), *refused, yes)
-    # glibc makes threads by clone3, and where that is unknown by clone, whose flags can be read.
+    # glibc starts threads by clone3, or if that is unknown by clone, whose flags can be read.
     program += on(_CLONE3[column], (give, 0, 0, unknown))
     program += on(_CLONE[column], (load, 0, 0, argument), (bits, 1, 0, _THREAD), no, yes)
-    for numbers, own in ((_TGKILL, os.getpid()), (_PRLIMIT, 0)):    # to oneself, and only so
+    for numbers, own in ((_TGKILL, os.getpid()), (_PRLIMIT, 0)):    # only to this process
         program += on(numbers[column], (load, 0, 0, argument), (equal, 1, 0, own), no, yes)
     program.append(yes)
     code = b"".join(struct.pack("=HBBI", *line) for line in program)
@@ -222,7 +222,7 @@ def _seccomp() -> None:
 
 
 def _no_sockets() -> None:
-    """The weakest wall: Python's own sockets raise."""
+    """The weakest layer: Python's own sockets raise."""
     def closed(*args, **kwargs):
         raise PermissionError("there is no network here")
 

@@ -1,8 +1,7 @@
-"""Reading a notebook that came back: whatever an editor, a server or a learner did to it.
+"""Reading a submitted notebook, whatever an editor, a server or a learner did to it.
 
-Only JSON is needed, and cells with a source. Metadata, ids, outputs and the version of the format
-may be anything, or gone. UTF-8 and UTF-16 are read; bytes that are neither cost nothing but
-themselves.
+It must be JSON, with cells that have a source. Metadata, ids, outputs and the version of the format
+may be anything, or missing. UTF-8 and UTF-16 are read; bytes that are neither are replaced.
 """
 
 import json
@@ -18,17 +17,17 @@ from ..lessons import all_exercises
 
 MOST_CELLS = 5_000
 MOST_CODE = 1_000_000    # characters; the longest lesson has 50 thousand
-MOST_VALUES = 3_000_000  # lists, dicts and what stands in them; a million takes 100 MB of memory
+MOST_VALUES = 3_000_000  # lists, dicts and their items; a million takes 100 MB of memory
 
 _HEADING = re.compile(r"^#\s*(\d\d)\s*·", re.MULTILINE)    # "# 07 · LoRA: a small correction"
-_SIGNS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{,:]', re.DOTALL)    # texts, and a sign a value
+_SIGNS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{,:]', re.DOTALL)    # strings; one sign a value
 _QUOTED = re.compile(r"""["']([a-z]\w*\.\w+)["']""")        # "lora.layer"
 _DEFINED = re.compile(r"^(?:def|class)\s+(\w+)", re.MULTILINE)
 _FILE = re.compile(r"(?<!\d)(\d\d)_[A-Za-z]")              # "07_lora.ipynb"
 
 
 class Unreadable(PeftTeachError):
-    """A file that is no notebook."""
+    """A file that is not a notebook."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +40,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Notebook:
-    """What is left of a notebook."""
+    """The code and the text of a notebook."""
 
     cells: tuple[Cell, ...]      # of code
     text: str                    # of all other cells
-    lesson: str | None           # what its metadata says: "07"
+    lesson: str | None           # in its metadata: "07"
     release: str | None
 
     @property
     def size(self) -> int:
-        """How many bytes it holds, nearly."""
+        """The memory that it takes, in bytes, nearly."""
         return sys.getsizeof(self.text) + sum(
             sys.getsizeof(cell) + sys.getsizeof(cell.source) for cell in self.cells)
 
@@ -71,7 +70,7 @@ def _read(data: bytes) -> dict:
         raise Unreadable("the file is empty")
     text = data.decode(json.detect_encoding(data), errors="replace")
     values = (sign for sign in _SIGNS.finditer(text) if sign[0][0] != '"')
-    if next(islice(values, MOST_VALUES, None), None):    # told without holding any of them
+    if next(islice(values, MOST_VALUES, None), None):    # counted without parsing any
         raise Unreadable(f"This notebook has more than {MOST_VALUES:,} values.",
                          hint="clear its outputs, save it, and hand it in again")
     try:
@@ -104,10 +103,10 @@ def _cells(tree: dict) -> list[tuple[str, str]]:
 
 
 def lesson_of(notebook: Notebook, file: str) -> str | None:
-    """Which lesson a notebook is of: by its metadata, its cells, its heading, its file's name.
+    """The lesson of a notebook: by its metadata, its cells, its heading or the name of its file.
 
-    The exercises that its code names decide over a heading; the metadata decides over all, unless
-    the cells name exercises of other lessons only.
+    Exercises named in the code come before a heading; the metadata comes first, unless the cells
+    name only exercises of other lessons.
     """
     code = "\n".join(cell.source for cell in notebook.cells)
     quoted, defined = set(_QUOTED.findall(code)), set(_DEFINED.findall(code))
@@ -133,5 +132,5 @@ def _joined(source: Any) -> str:
 
 
 def _as(kind: type, value: Any) -> Any:
-    """The value, or an empty one of this kind where it is of another."""
+    """The value, or an empty one of this type if it is of another."""
     return value if isinstance(value, kind) else kind()

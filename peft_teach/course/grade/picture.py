@@ -1,4 +1,4 @@
-"""The class as a picture: how each exercise went, and which mistakes were made most often."""
+"""The class as a picture: the results of each exercise, and the most frequent mistakes."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ _ENDS = {"longer than": "out of time", "not Python": "syntax", "own solution": "
 
 
 def outcomes(marks: Sequence[dict[str, Any]]) -> Figure:
-    """Draw the marks of a class: a bar an exercise, and a bar a mistake, the most frequent ones."""
+    """Draw the marks of a class: a bar for each exercise, and for each of the usual mistakes."""
     exercises = list(dict.fromkeys(mark["exercise"] for mark in marks))
     counts = {id: Counter(m["state"] for m in marks if m["exercise"] == id) for id in exercises}
     mistakes = Counter(sorted(reason(mark) for mark in marks if mark["state"] == WRONG))
-    shown = mistakes.most_common(_MOST)    # of those that are as many, by their names
+    shown = mistakes.most_common(_MOST)    # ties are in the order of names
     height = 1.2 + 0.3 * max(len(exercises), len(shown), 3)
     figure = Figure(figsize=(11, height), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1))
@@ -45,7 +45,7 @@ def outcomes(marks: Sequence[dict[str, Any]]) -> Figure:
 
 
 def reason(mark: dict[str, Any]) -> str:
-    """In a few words, why an answer is wrong: the mistake's name, or what kind of end it had."""
+    """In a few words, why an answer is wrong: the mistake's name, or how its process ended."""
     if mark["mistake"]:
         what = mark["mistake"].replace("_", " ")
     elif mark["traceback"]:

@@ -1,14 +1,13 @@
-"""Plain data over a border that nobody trusts: JSON for the tree, safetensors for the tensors.
+"""Plain data across a trust boundary: JSON for the tree, safetensors for the tensors.
 
     to_bytes(value) ──> one frame ──> from_bytes(frame)
 
-Numbers (NumPy's as Python's), text, None, lists, tuples, dicts, dtypes and tensors cross as what
-they are, and without their subclasses: what a learner's own class says of itself stays behind.
-Everything else crosses as a `Foreign` that holds nothing but the name of its type. Nothing is ever
-unpickled.
+Numbers (NumPy's as Python's), text, None, lists, tuples, dicts, dtypes and tensors arrive as what
+they are, without their subclasses: what a learner's own class claims to be does not cross.
+Everything else arrives as a `Foreign` that holds only the name of its type. Nothing is unpickled.
 
-Reading believes nothing: a frame that is too large, too deep, not of this form or not in agreement
-with itself raises `Malformed`.
+Frames are validated: one that is too large, too deep, of another form or inconsistent raises
+`Malformed`.
 """
 
 import json
@@ -31,7 +30,7 @@ LARGEST_INT = 4_000      # bits; Python writes no number that is much larger
 LENGTHS = struct.Struct(">II")    # of the JSON and of the tensors, in bytes, before them
 
 NUMPY_NUMBERS = (np.bool_, np.float16, np.float32, np.float64, *(
-    np.dtype(code).type for code in "bBhHiIlLqQ"))    # an int64 has two types on some systems
+    np.dtype(code).type for code in "bBhHiIlLqQ"))    # some systems have two types of int64
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in (
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32,
     torch.int16, torch.int8, torch.uint8, torch.bool)}
@@ -42,14 +41,14 @@ class Malformed(ValueError):
 
 
 class Foreign:
-    """Something that is no plain data. Its type has the name that it had where it came from."""
+    """Something that is not plain data. Its type has the name of the original's."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
 
 def to_bytes(value: Any) -> bytes:
-    """One frame that holds a value. Never raises for an odd value: that becomes a `Foreign`."""
+    """One frame that holds a value; what is not plain data becomes a `Foreign`."""
     tensors: dict[str, Tensor] = {}
     tree = json.dumps(_pack(value, tensors, 0), allow_nan=False).encode()
     data = save(tensors)
@@ -57,7 +56,7 @@ def to_bytes(value: Any) -> bytes:
 
 
 def split(data: bytes) -> list[bytes]:
-    """The whole frames at the start of `data`; a last one that was cut off is left out."""
+    """The complete frames at the start of `data`, without a last one that was cut off."""
     frames, start = [], 0
     while start + LENGTHS.size <= len(data):
         end = start + LENGTHS.size + sum(LENGTHS.unpack_from(data, start))
@@ -74,21 +73,21 @@ def from_bytes(frame: bytes) -> Any:
         n_tree, n_data = LENGTHS.unpack_from(frame)
         start = LENGTHS.size
         if len(frame) != start + n_tree + n_data:
-            raise ValueError("its lengths do not agree")
+            raise ValueError("its length is not what its head says")
         tensors = load(frame[start + n_tree:]) if n_data else {}
         if len(tensors) > MOST_TENSORS or any(t.dtype not in DTYPES.values()
                                               for t in tensors.values()):
             raise ValueError("tensors of other kinds, or too many")
         tree = json.loads(frame[start:start + n_tree], parse_constant=_refuse)
         return _unpack(tree, tensors, 0, count(1))
-    except Exception as error:    # of struct, json, safetensors: bytes can be wrong in many ways
+    except Exception as error:    # from struct, json or safetensors, of many types
         raise Malformed(f"{type(error).__name__}: {str(error)[:200]}") from None
 
 
 def _pack(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:
-    """The JSON of a value: scalars and lists stand as they are, all else as {kind: content}.
+    """The JSON of a value: scalars and lists as they are, all else as {kind: content}.
 
-    By its type, since what `isinstance` says can be a lie that its class tells.
+    It goes by the type, since a class can make `isinstance` lie.
     """
     kind = type(value)
     if value is None or kind is bool or kind is str:
@@ -121,7 +120,7 @@ def _pack(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:
 
 
 def _unpack(tree: Any, tensors: dict[str, Tensor], depth: int, nodes: Iterator[int]) -> Any:
-    """The value of a JSON that `_pack` wrote. `nodes` counts what was read."""
+    """The value of a JSON that `_pack` wrote. `nodes` counts the values read."""
     if next(nodes) > MOST_NODES or depth > 2 * DEEPEST:
         raise ValueError("it is too large or too deep")
 
@@ -147,7 +146,7 @@ def _unpack(tree: Any, tensors: dict[str, Tensor], depth: int, nodes: Iterator[i
     if kind == "dict" and isinstance(content, list):
         pairs = [(inner(k), inner(v)) for k, v in content]
         if any(not isinstance(k, str | int | float | tuple | None) for k, _ in pairs):
-            raise ValueError("a key that is no plain value")
+            raise ValueError("a key that is not plain")
         return dict(pairs)
     raise ValueError(f"no such kind: {str(kind)[:50]!r}")
 

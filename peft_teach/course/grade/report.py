@@ -1,7 +1,7 @@
 """What the instructor gets: grades.csv, a page for each student, a report of the class.
 
-A page for a student holds what a check would have said, and of further cases only that there is
-one. All text that came from a notebook is escaped.
+A student's page has the messages of the checks, and of further cases only that one failed. All text
+from a notebook is escaped.
 """
 
 import base64
@@ -61,20 +61,20 @@ class Row:
     """A student and a lesson: one line of grades.csv, one section of the student's page."""
 
     student: str
-    lesson: str                          # "" where it could not be found
+    lesson: str                          # "" if unknown
     path: str
     marks: tuple[dict[str, Any], ...]    # as `run.Mark` has them
     flags: tuple[str, ...]
 
     def points(self, optional: bool = False) -> tuple[int, int]:
-        """The points given, and those of the lesson; of what is optional, or of all else."""
+        """The points given and their maximum, of the optional exercises or of all others."""
         there = {e.id: e.points for e in of_lesson(self.lesson) if e.optional == optional}
         given = sum(mark["points"] for mark in self.marks if mark["exercise"] in there)
         return given, sum(there.values())
 
 
 def write(rows: Sequence[Row], out: Path, notes: Sequence[str]) -> None:
-    """Write all three, anew. The same rows give the same bytes."""
+    """Write all three. The same rows give the same bytes."""
     rows = sorted(rows, key=lambda row: (row.student.casefold(), row.student, row.lesson, row.path))
     store(out / "grades.csv", f"\ufeff{grades(rows)}")    # so spreadsheets know it is UTF-8
     pages = feedback(rows)
@@ -108,7 +108,7 @@ def _files(rows: Sequence[Row]) -> dict[str, str]:
     taken = set()
     for student in dict.fromkeys(row.student for row in rows):
         name, number = safe_name(student), 2
-        while name.casefold() in taken:    # two students whose names differ in signs only
+        while name.casefold() in taken:    # names that differ in special characters only
             name, number = f"{safe_name(student)}_{number}", number + 1
         taken.add(name.casefold())
         names[student] = name
@@ -144,7 +144,7 @@ def _section(row: Row) -> str:
 
 
 def _report(rows: Sequence[Row], notes: Sequence[str], out: Path) -> str:
-    """The class on one page: the picture, the table, what to look at."""
+    """The class on one page: the picture, and a table with the flags."""
     marks = [mark for row in rows for mark in row.marks]
     parts = [f"<p>{escape(note)}</p>" for note in notes]
     if marks:
@@ -174,22 +174,22 @@ def _report(rows: Sequence[Row], notes: Sequence[str], out: Path) -> str:
 
 
 def _of(counted: tuple[int, int]) -> str:
-    """"7 of 9"; nothing where there is nothing."""
+    """"7 of 9", or "" if the maximum is 0."""
     return "{} of {}".format(*counted) if counted[1] else ""
 
 
 def _cell(value: Any) -> str:
-    """A cell in which no spreadsheet finds a formula, also if it splits at semicolons or tabs."""
+    """A cell in which no spreadsheet finds a formula, even if it splits at semicolons or tabs."""
     return _FORMULA.sub(r"\1'\2", clean(str(value)))
 
 
 def escape(text: str) -> str:
-    """Text as HTML shows it, without characters that turn a line around."""
+    """Text for HTML, without characters that change its direction."""
     return escaped(clean(text))
 
 
 def store(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     part = path.with_name(f"{path.name}.part")
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -202,7 +202,7 @@ def store(path: Path, content: str | bytes) -> None:
 
 
 def must_be_writable(out: Path) -> None:
-    """Raise `PeftTeachError` if nothing can be written there: better now than in the evening."""
+    """Raise `PeftTeachError` if nothing can be written there, before hours of grading."""
     with _writing(out):
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out) as file:

@@ -1,8 +1,8 @@
-"""Marks for one notebook: the learner's code runs elsewhere, the judge here.
+"""Marks for one notebook: the learner's code runs in another process, the judge in this one.
 
-What comes back from the learner's process is bytes. They are read without trust into plain data,
-and only then judged, where nothing of the learner's has ever run. So the mark cannot be changed
-from inside the learner's code; what it can do is compute the answer, by whatever way.
+The learner's process sends bytes. They are decoded and validated as plain data, and judged where
+nothing of the learner's has ever run. So the learner's code cannot change its mark; it can only
+compute the answer, in whatever way.
 """
 
 import atexit
@@ -48,7 +48,7 @@ LONGEST_TEXT = 20_000              # characters of a message or a traceback
 
 
 class Runner:
-    """Runs requests in processes of their own: forked from a warm server, or fresh ones."""
+    """Runs each request in a process of its own, forked from a warm server or started afresh."""
 
     def __init__(self, limits: Limits, warm: bool = FORKS):
         self.limits, self.warm = limits, warm
@@ -56,7 +56,7 @@ class Runner:
         self._one_at_a_time = threading.Lock()    # engines may call from several threads
 
     def run(self, exercise: Exercise, plan: Plan, cases: Sequence[Any]) -> tuple[bytes, str]:
-        """The frames that the learner's process sent for these cases, and how it ended."""
+        """The frames that the learner's process sent, and how it ended."""
         scratch = tempfile.mkdtemp(prefix="peft-teach-")
         try:
             request = to_bytes({
@@ -83,7 +83,7 @@ class Runner:
             self._server.stdin.flush()
             head = receive(self._server.stdout)
             return self._server.stdout.read(head["size"]), head["end"]
-        except (OSError, Malformed):    # only where no seccomp kept the child from killing it
+        except (OSError, Malformed):    # a child can kill the server only without seccomp
             self.close()
             return b"", "server"
 
@@ -92,7 +92,7 @@ class Runner:
         process = _start(["--once"])
         with contextlib.suppress(OSError):
             process.stdin.write(request)
-            process.stdin.flush()    # and not closed: its end would be that of the grader
+            process.stdin.flush()    # not closed, which would mean that the grader has ended
         try:
             return supervise(process.pid, process.stdout, process.wait, self.limits, scratch,
                              start_seconds=IMPORT_SECONDS)
@@ -101,7 +101,7 @@ class Runner:
 
 
 def _start(arguments: list[str]) -> subprocess.Popen:
-    """A server with a small environment: what a grader's shell holds is nobody else's business."""
+    """A server with a minimal environment, so that no secret of the grader's shell is in it."""
     kept = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "PEFT_TEACH_CACHE", "SYSTEMROOT", "HOME",
             "XDG_CACHE_HOME", "LOCALAPPDATA", "USERPROFILE", "TMPDIR", "TEMP", "TMP")
     environment = {name: os.environ[name] for name in kept if name in os.environ} | {
@@ -116,7 +116,7 @@ def _start(arguments: list[str]) -> subprocess.Popen:
 
 
 def _end(process: subprocess.Popen) -> None:
-    with contextlib.suppress(OSError):    # half a request may still wait to be written
+    with contextlib.suppress(OSError):    # half a request may still be in the buffer
         process.stdin.close()
     process.kill()
     process.wait()
@@ -125,7 +125,7 @@ def _end(process: subprocess.Popen) -> None:
 
 @cache
 def runner(limits: Limits, warm: bool) -> Runner:
-    """This process's runner, made once."""
+    """The runner of this process, created once."""
     made = Runner(limits, warm)
     atexit.register(made.close)
     return made
@@ -136,7 +136,7 @@ def runner(limits: Limits, warm: bool) -> Runner:
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """What one answer is worth, and what its author is told. `further`: it failed a hidden case."""
+    """The points of one answer, and its feedback. `further`: it failed a further case."""
 
     exercise: str
     state: str
@@ -158,18 +158,18 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
     if plan.missing:
         result = Result(WRONG if plan.attempted else NOT_ATTEMPTED, plan.missing)
     else:
-        result, noted = tried(runner, exercise, plan, _visible(exercise.id))
+        result, noted = examine(runner, exercise, plan, _visible(exercise.id))
     absent = _NO_LIBRARY.findall(result.message)
     if result.passed and further and REFERENCE not in noted:
-        beyond, more = tried(runner, exercise, plan, further)
+        beyond, more = examine(runner, exercise, plan, further)
         noted |= more
         hidden = not beyond.passed
-        if hidden:    # and otherwise the feedback stays that of the visible cases
+        if hidden:    # otherwise the feedback remains that of the visible cases
             result = _without_the_case(exercise, beyond, runner.limits)
     if REFERENCE in noted:
         result, hidden = Result(WRONG, OF_THE_COURSE), False
     elif not result.passed:
-        noted = set()    # of an answer that is wrong no note matters
+        noted = set()    # notes matter only for an answer that gets points
     flags = (*plan.flags, *(f"not installed here: {name}" for name in absent), *sorted(noted))
     return Mark(exercise.id, result.state, exercise.points if result.passed else 0, exercise.points,
                 _shown(result.message), result.mistake, _shown(result.traceback), hidden,
@@ -181,11 +181,11 @@ def _visible(id: str) -> tuple[Any, ...]:
     return tuple(find(id).cases(VISIBLE_SEED))
 
 
-def tried(runner: Runner, exercise: Exercise, plan: Plan, cases: Sequence[Any]
-          ) -> tuple[Result, set[str]]:
-    """Run the cases over there, judge what came back here; with what was noted meanwhile.
+def examine(runner: Runner, exercise: Exercise, plan: Plan, cases: Sequence[Any]
+            ) -> tuple[Result, set[str]]:
+    """Run the cases in the other process and judge the outputs here; also what `watch` noted.
 
-    The first case that fails decides; one without a frame does.
+    The first case that fails decides; a case without a frame fails.
     """
     data, end = runner.run(exercise, plan, cases)
     frames = split(data)
@@ -196,7 +196,7 @@ def tried(runner: Runner, exercise: Exercise, plan: Plan, cases: Sequence[Any]
             result = (_read(exercise, from_bytes(outputs[index]), copy.deepcopy(case), index)
                       if index < len(outputs) else
                       Result(WRONG, _why(end, runner.limits), case=index))
-        except Exception:    # bytes that a learner's code wrote: they may be wrong in any way
+        except Exception:    # a learner's code may have written the bytes
             result = Result(WRONG, "What it gave could not be read.", case=index)
         if not result.passed:
             break
@@ -206,7 +206,7 @@ def tried(runner: Runner, exercise: Exercise, plan: Plan, cases: Sequence[Any]
 def _read(exercise: Exercise, sent: Any, case: Any, index: int) -> Result:
     """The result of one frame. A frame can say that an answer is wrong, never that it is right.
 
-    Of one that no child of ours has sent it raises anything.
+    Raises any exception for a frame that our child would not send.
     """
     if "outputs" in sent:
         return judged(exercise, case, sent["outputs"], index)
@@ -219,28 +219,28 @@ def _read(exercise: Exercise, sent: Any, case: Any, index: int) -> Result:
     return Result(state, message, mistake, trace, index)
 
 
-# What a child says of how an answer ended begins so: no words of a learner's stand alone.
+# Every message of a child begins like this, so that none consists of a learner's words alone.
 _SAID = re.compile(r"Your code raised |What it gave cannot be read: |\w+( and \w+)* is of type |"
                    r"(\w+( and \w+)* is None still\.|It uses [\w.]+, which is not attempted yet\.|"
                    f"{NOT_OF_ITSELF})?$")
 
 
 def _why(end: str, limits: Limits) -> str:
-    """Why there is no result, for the learner."""
+    """The message for an answer whose process sent no result."""
     return {
         "time": f"It took longer than {limits.seconds:g} seconds. Is there a loop that never ends?",
         "output": f"It gave back more than {limits.output_bytes // MEGABYTE} MB.",
         "files": f"It wrote more than {limits.file_bytes // MEGABYTE} MB to the disk.",
-        "over": "It ended its process, or broke it, instead of returning. Is there an exit in it?",
+        "exit": "It ended its process, or broke it, instead of returning. Is there an exit in it?",
         "server": "It ended the grader's process. Look at it by hand.",
         "SIGKILL": "Its process was ended by the system. Does it use too much memory?",
     }.get(end, f"Its process crashed ({end}).")
 
 
 def _without_the_case(exercise: Exercise, result: Result, limits: Limits) -> Result:
-    """What may be said of a further case: that there is one, the mistake, and a limit that it met.
+    """What the feedback may say of a further case: that it failed, the mistake, a limit it reached.
 
-    Neither numbers nor tracebacks: both could carry the case. Nor are the learner's words repeated.
+    No numbers, tracebacks or words of the learner's: each could carry the case.
     """
     more = ""
     if result.state == NOT_ATTEMPTED:

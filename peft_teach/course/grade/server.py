@@ -4,17 +4,16 @@
     grader ─request─> supervisor <─frames─┘
            <─answer── supervisor, which ends
 
-The server only forks and waits. It never reads a request, so there is nothing of one answer in its
-memory that a later child could inherit: a supervisor is there before the request is, it alone
-holds the request and the frames, and it answers one request. The child holds no end of the line to
-the grader. Where the grader ends, by whatever signal, the line does, and all of these end too.
-The server sets one thread before its first tensor operation, since a fork after a multi-threaded
-one hangs. It runs each reference once, so that whatever a lesson imports late is there before the
-fork. None of them judges.
+The server only forks and waits. It never reads a request, so its memory holds nothing of one answer
+that a later child could inherit: a supervisor is forked before each request, reads it, and ends
+with it. The child has no end of the pipes to the grader. When the grader ends, by whatever signal,
+the pipes close, and all these processes end, too. The server sets one thread before its first
+tensor operation, since a fork after a multi-threaded one hangs. It runs each reference once, so
+that all late imports of the lessons come before the fork. None of them judges.
 
 Started with `--once` it does not fork: it answers one request in its own process, and the grader
-supervises it. That is how systems without a safe fork (Windows, macOS) grade: slower, by the time
-of the imports.
+supervises it. So grade systems without a safe fork (Windows, macOS): slower, by the time of the
+imports.
 """
 
 import contextlib
@@ -35,37 +34,37 @@ from .child import answer
 from .limits import Limits
 from .plain import LENGTHS, from_bytes, to_bytes
 
-_LOOK_SECONDS = 0.2    # how often the scratch folder is measured
-_BLOCK_BYTES = 4096    # what an empty file takes
-_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)    # Windows has one way only
+_POLL_SECONDS = 0.2    # how often the scratch folder is measured
+_BLOCK_BYTES = 4096    # the size that an empty file counts as
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)    # Windows has only the latter
 
 
 def main() -> None:
-    """Serve until the grader closes the line."""
+    """Serve until the grader closes the pipe of requests."""
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
-    line_in, line_out = _take_line()
+    requests, answers = _take_pipes()
     if "--once" in sys.argv:
-        answer(receive(line_in), lambda frame: (line_out.write(frame), line_out.flush()), line_in)
+        answer(receive(requests), lambda frame: (answers.write(frame), answers.flush()), requests)
         os._exit(0)
     for exercise in map(find, sys.argv[1:]):
         exercise.run(exercise.resolve(), exercise.cases(0)[0])
-    while _in_a_supervisor(line_in, line_out):
+    while _in_a_supervisor(requests, answers):
         pass
 
 
-def _in_a_supervisor(line_in: BinaryIO, line_out: BinaryIO) -> bool:
-    """Let a fork of this process wait for one request and answer it; whether it did.
+def _in_a_supervisor(requests: BinaryIO, answers: BinaryIO) -> bool:
+    """Have a fork of this process wait for one request and answer it; return whether it did.
 
-    It did not if the grader has closed the line, or if the supervisor was killed: then this process
-    ends too, and so tells the grader.
+    It does not if the grader has closed the pipe, or if the supervisor is killed: then this process
+    ends, too, which the grader notices.
     """
     pid = os.fork()
     if pid == 0:
         try:
-            frames, end = _in_a_child(receive(line_in), line_out)
-            line_out.write(to_bytes({"end": end, "size": len(frames)}) + frames)
-            line_out.flush()
+            frames, end = _in_a_child(receive(requests), answers)
+            answers.write(to_bytes({"end": end, "size": len(frames)}) + frames)
+            answers.flush()
             os._exit(0)
         finally:
             os._exit(1)
@@ -73,23 +72,23 @@ def _in_a_supervisor(line_in: BinaryIO, line_out: BinaryIO) -> bool:
 
 
 def receive(stream: BinaryIO) -> dict[str, Any]:
-    """What the next frame of a trusted stream holds. Raises `Malformed` at its end."""
+    """The value in the next frame of a trusted stream. Raises `Malformed` at its end."""
     head = stream.read(LENGTHS.size)
     more = sum(LENGTHS.unpack(head)) if len(head) == LENGTHS.size else 0
     return from_bytes(head + stream.read(more))
 
 
-def _take_line() -> tuple[BinaryIO, BinaryIO]:
-    """Keep stdin and stdout for the grader; whatever is printed goes nowhere."""
-    line_in, line_out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Keep stdin and stdout for the grader; whatever is printed is discarded."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
-    return line_in, line_out
+    return requests, answers
 
 
-def _in_a_child(request: dict[str, Any], line: BinaryIO) -> tuple[bytes, str]:
-    """What a forked child sent, and how it ended."""
+def _in_a_child(request: dict[str, Any], answers: BinaryIO) -> tuple[bytes, str]:
+    """The frames that a forked child sent, and how it ended."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -102,12 +101,12 @@ def _in_a_child(request: dict[str, Any], line: BinaryIO) -> tuple[bytes, str]:
             os._exit(0)
     os.close(writing)
     grader = select.poll()
-    grader.register(line, 0)    # nobody reads it any more: an error, which is always told
+    grader.register(answers, 0)    # for the error that nobody reads it, which is always reported
     with os.fdopen(reading, "rb") as stream:
         frames, end = supervise(
             pid, stream, lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]),
-            Limits(*request["limits"]), request["scratch"], is_alone=lambda: grader.poll(0))
-    if end == "grader":    # which would have done it
+            Limits(*request["limits"]), request["scratch"], is_orphan=lambda: grader.poll(0))
+    if end == "grader":    # which would have removed it
         remove(request["scratch"])
     return frames, end
 
@@ -118,12 +117,12 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def supervise(pid: int, stream: BinaryIO, wait: Callable[[], int], limits: Limits, scratch: str, *,
-              is_alone: Callable[[], object] = lambda: False,
+              is_orphan: Callable[[], object] = lambda: False,
               start_seconds: float = 0.0) -> tuple[bytes, str]:
-    """Read until the child ends or breaks a limit, or the grader ends; leave nothing of it running.
+    """Read until the child ends or exceeds a limit, or the grader ends; then kill all of it.
 
-    `is_alone` says whether the grader has ended; `start_seconds` are for imports. Returns what was
-    read, and how it ended: "over", the name of a signal or of a limit, or "grader".
+    `is_orphan` says whether the grader has ended; `start_seconds` are for imports. Returns what was
+    read, and how it ended: "exit", the name of a signal or of a limit, or "grader".
     """
     data = bytearray()
 
@@ -132,18 +131,18 @@ def supervise(pid: int, stream: BinaryIO, wait: Callable[[], int], limits: Limit
             data.extend(chunk)
 
     reader, started, end = threading.Thread(target=read), time.monotonic(), ""
-    patience = 3 * limits.seconds + 1 + start_seconds    # the machine may do other things, too
+    timeout = 3 * limits.seconds + 1 + start_seconds    # the machine may be busy
     reader.start()
     while not end and reader.is_alive():
-        reader.join(_LOOK_SECONDS)
-        if is_alone():
+        reader.join(_POLL_SECONDS)
+        if is_orphan():
             end = "grader"
-        elif time.monotonic() - started > patience:
+        elif time.monotonic() - started > timeout:
             end = "time"
         elif _is_full(scratch, limits.file_bytes):
             end = "files"
     late = time.monotonic() - started >= int(limits.seconds)
-    for kill in (getattr(os, "killpg", os.kill), os.kill):    # what it has forked is in its group
+    for kill in (getattr(os, "killpg", os.kill), os.kill):    # its own forks are in its group
         with contextlib.suppress(OSError):
             kill(pid, _KILL)
     reader.join()
@@ -152,45 +151,45 @@ def supervise(pid: int, stream: BinaryIO, wait: Callable[[], int], limits: Limit
         end = "output"
     elif not end and code < 0:
         end = "time" if late or -code == signal.SIGXCPU else signal.Signals(-code).name
-    return bytes(data), end or "over"
+    return bytes(data), end or "exit"
 
 
-def _taken(entry: os.DirEntry) -> int:
-    """The bytes of a file: what it says, or what the disk has given it, which can be more."""
+def _size(entry: os.DirEntry) -> int:
+    """The bytes of a file: its length, or the blocks allocated for it, which can be more."""
     try:
         status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
         return 0
-    return max(status.st_size, 512 * getattr(status, "st_blocks", 0))    # Windows says no more
+    return max(status.st_size, 512 * getattr(status, "st_blocks", 0))    # Windows has no blocks
 
 
 def _is_full(folder: str | Path, limit: int) -> bool:
-    """Whether the files below a folder, which may grow meanwhile, take more bytes than `limit`.
+    """Whether the files below a folder, which may be growing, have more bytes than `limit`.
 
-    A name counts as a block. A folder that cannot be read, or whose path is too long, counts as too
-    many: what is in it is not known.
+    Each entry counts at least a block. A folder that cannot be read, or whose path is too long,
+    exceeds any limit.
     """
     total, waiting = 0, [os.fspath(folder)]
     while waiting:
         try:
             with os.scandir(waiting.pop()) as entries:
                 for entry in entries:
-                    total += _BLOCK_BYTES + _taken(entry)
+                    total += _BLOCK_BYTES + _size(entry)
                     if total > limit:
                         return True
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
         except FileNotFoundError:
-            pass    # it was there a moment ago
+            pass    # it was removed meanwhile
         except OSError:
             return True
     return False
 
 
 def remove(folder: str | Path) -> None:
-    """Remove a folder, however deep and by whatever modes the learner's code has built in it."""
+    """Remove a folder, however deep it is and whatever its modes are."""
     waiting, number = [folder], 0
-    with contextlib.suppress(OSError):    # what cannot be removed is left to the system
+    with contextlib.suppress(OSError):    # the system removes the rest
         while waiting:
             place = waiting[-1]
             os.chmod(place, 0o700)

@@ -1,9 +1,9 @@
 """What ran while an answer was examined, noted the moment it happens.
 
-That the reference's own code ran, or what the exercise names as its equal, means that the course
-answered, not the learner. All other notes are for a person to look at: the profiler, which sees
-what runs, was read or changed; code was made, or run where it does not see; the library's source
-was read. Code that means to can deceive it: that nothing was noted proves nothing.
+If the reference's own code ran, or what the exercise names as its equal, then the course answered,
+not the learner. All other notes are for a person to look at: the profiler, which sees what runs,
+was read or changed; code was created, or run where the profiler is blind; the library's source was
+read. Code can deceive all this on purpose, so the absence of notes proves nothing.
 """
 
 import _thread
@@ -22,24 +22,24 @@ from ..exercise import VALUE, Exercise, resolved
 from .plain import to_bytes
 
 REFERENCE = "uses the reference"
-_NOTES = _PROFILER, _THREAD, _CODE, _LINE, _CTYPES, _SOURCE = (
-    "reads or changes the profiler", "starts a thread", "makes code objects",
-    "takes the line to the grader", "uses ctypes", "reads the library's source")
+_NOTES = _PROFILER, _THREAD, _CODE, _PIPE, _CTYPES, _SOURCE = (
+    "reads or changes the profiler", "starts a thread", "creates code objects",
+    "takes over the pipe to the grader", "uses ctypes", "reads the library's source")
 FRAMES = {note: to_bytes({"note": note}) for note in (REFERENCE, *_NOTES)}
 NOTES = {frame: note for note, frame in FRAMES.items()}
 
 _EVENTS = {"sys.setprofile": _PROFILER, "sys.monitoring.register_callback": _PROFILER,
            "_thread.start_new_thread": _THREAD, "_thread.start_joinable_thread": _THREAD,
            "code.__new__": _CODE}
-_CALLS = {sys.getprofile: _PROFILER, _thread.start_new_thread: _THREAD, os.close: _LINE,
-          os.closerange: _LINE, os.dup2: _LINE}    # which raise no event, in Python 3.11 at least
-_given = cache(resolved)    # asked before anything is noted, so that asking again is not
-_QUOTES = (traceback.__file__, warnings.__file__)    # they read sources to show a line of them
+_CALLS = {sys.getprofile: _PROFILER, _thread.start_new_thread: _THREAD, os.close: _PIPE,
+          os.closerange: _PIPE, os.dup2: _PIPE}    # which raise no event, in Python 3.11 at least
+_given = cache(resolved)    # called before anything is noted, so later calls are no event
+_QUOTES = (traceback.__file__, warnings.__file__)    # they read a source to show a line of it
 
 
 def watch(exercise: Exercise, write: Callable[[bytes], Any]) -> None:
-    """Note from now on, for ever, what this thread of a learner's process does; a frame each."""
-    linecache.clearcache()    # what stands there could be read unseen
+    """Write a frame for each note of what this thread of a learner's process does from now on."""
+    linecache.clearcache()    # sources in it could be read unnoticed
     sources = {os.path.realpath(file) for name, module in sys.modules.items()
                if name.partition(".")[0] == "peft_teach" and (file := module.__file__)}
     left = dict(FRAMES)
@@ -54,7 +54,7 @@ def watch(exercise: Exercise, write: Callable[[bytes], Any]) -> None:
         elif event.startswith("ctypes."):
             note(_CTYPES)
         elif event == "open" and isinstance(arguments[0], int):
-            note(_LINE)
+            note(_PIPE)
         elif event == "open" and isinstance(arguments[0], str | bytes):
             path = os.path.realpath(os.fsdecode(arguments[0]))
             if path in sources and not _is_quoted(sys._getframe()):
@@ -66,7 +66,7 @@ def watch(exercise: Exercise, write: Callable[[bytes], Any]) -> None:
 
 @contextmanager
 def seeing(exercise: Exercise, note: Callable[[str], Any]) -> Iterator[None]:
-    """Give `note` what runs meanwhile, in a process that goes on."""
+    """Call `note` for what runs in the block, in a process that continues."""
     before = sys.getprofile()
     sys.setprofile(_profile(exercise, note))
     try:
@@ -76,14 +76,14 @@ def seeing(exercise: Exercise, note: Callable[[str], Any]) -> Iterator[None]:
 
 
 def is_the_courses(exercise: Exercise, obj: Any) -> bool:
-    """Whether a value is the course's very own, and not one that is equal; of a word none is."""
+    """Whether a value is identical to the course's own, not only equal; never a number or text."""
     return exercise.answer == VALUE and any(
         own is _given(path) and isinstance(own, list | dict | tuple)
         for own, path in zip(exercise.unpack(obj), exercise.references))
 
 
 def _profile(exercise: Exercise, note: Callable[[str], Any]) -> Callable:
-    """For `sys.setprofile`: note that the reference runs or, where it is a value, is asked for."""
+    """For `sys.setprofile`: note that the reference runs or, if it is a value, is resolved."""
     paths = (*exercise.references, *exercise.equivalents)
     codes = {code for path in paths for code in _codes(_given(path))}
     asked = resolved.__code__ if exercise.answer == VALUE else None
@@ -102,9 +102,9 @@ def _profile(exercise: Exercise, note: Callable[[str], Any]) -> Callable:
 
 
 def _codes(obj: Any) -> set[CodeType]:
-    """The code of a function or of a class's own methods, and all code within it.
+    """The code of a function or of a class's own methods, and all code nested in it.
 
-    Not that of a decorator, such as `torch.no_grad()`, which others use, too.
+    Not that of a decorator such as `torch.no_grad()`, which other functions share.
     """
     home = getattr(sys.modules.get(getattr(obj, "__module__", "")), "__file__", None)
     found: set[CodeType] = set()
@@ -123,7 +123,7 @@ def _codes(obj: Any) -> set[CodeType]:
 
 
 def _is_quoted(frame: FrameType | None) -> bool:
-    """Whether a source is read to show a line of it, below an error or a warning."""
+    """Whether a source is read only to show a line of it in a traceback or a warning."""
     while frame is not None and frame.f_code.co_filename not in _QUOTES:
         frame = frame.f_back
     return frame is not None
