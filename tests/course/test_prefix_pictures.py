@@ -6,7 +6,8 @@ import torch
 import peft_teach as pt
 from peft_teach.course.lessons.inside.blocks import attention
 from peft_teach.course.lessons.prefix import mixing, pictures
-from peft_teach.course.lessons.prefix.versions import on_trial, read_with, text
+from peft_teach.course.lessons.prefix.stepping import stepwise_holds
+from peft_teach.course.lessons.prefix.versions import BROKEN, RIGHT, put, read_with, text
 
 TEXT = "A quiet, funny, generous film."
 
@@ -81,22 +82,19 @@ def test_longer_sentences_leave_less_to_the_prefix(minilm, words):
 
 def test_the_explorer_shows_a_sentence_of_the_readers(minilm):
     explorer = pictures.explore_shares(*minilm, *torch.randn(2, 6, 8, 384))
-    before = explorer.figure.get_label()
-    explorer.text.value = "Two hours that I want back."
+    sentence, before = explorer.box.children[0], explorer.figure.get_label()
+    sentence.value = "Two hours that I want back."
     assert explorer.data.text in explorer.picture.value
     assert explorer.figure.get_label() != before
-    explorer.text.value = ""                              # no text is one of full stops
+    sentence.value = ""                                   # no text is one of full stops
     assert len(explorer.data.after) == 6
 
 
 def test_no_right_way_to_read_is_told_from_the_plain_one():
-    right, broken = on_trial(7)
-    ids = text(7)
-    plain = right["reads it as it should be"](ids, None)[0]
-    far = right["leaves a gap behind the prefix, always the same"](ids, None)[0]
+    plain, far = (put(lambda read, ids: read(ids)[0], RIGHT[name]) for name in (
+        "reads it as it should be", "leaves a gap behind the prefix, always the same"))
     assert not torch.allclose(plain, far, atol=1e-3)      # another convention, and as consistent
-    assert len(right) == 5
-    assert len(broken) == 11
+    assert (len(RIGHT), len(BROKEN)) == (5, 11)           # as the lesson says
 
 
 def test_audit_reads_with_the_readers_own_piece():
@@ -104,10 +102,9 @@ def test_audit_reads_with_the_readers_own_piece():
         pairs, wide, positions = pictures.prefixed(K, V, mask, heads)
         return pairs, wide, positions - int(mask.shape[1] > 3)    # another place for the same word
 
-    from peft_teach.course.lessons.prefix.stepping import stepwise_holds
-    stepwise_holds(read_with(pictures.prefixed), text(0))
+    stepwise_holds(read_with(pictures.prefixed), text())
     with pytest.raises(AssertionError):
-        stepwise_holds(read_with(unshifted), text(0))
+        stepwise_holds(read_with(unshifted), text())
 
 
 def test_the_mean_over_tokens_is_of_the_tokens(minilm):

@@ -7,15 +7,16 @@ He et al. 2022, *Towards a Unified View of Parameter-Efficient Transfer Learning
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, close, difference, named, rejected, strange
+from ...judge import NO_RETURN, close, difference, rejected, report
+from ...observe import as_leaves, loss
 
 HERE = "peft_teach.course.lessons.prefix.mixing"
 LARGE = 8.0    # of queries and keys: their scores reach a hundred, and exp(89) is infinite
@@ -60,31 +61,39 @@ def readable(mask: Tensor | None, batch: int, seq: int, device) -> Tensor:
 
 @contextmanager
 def seen(model: nn.Module) -> Iterator[list[dict[str, Tensor]]]:
-    """Within this block a model's last queries, keys, values and attention outputs are kept.
+    """Within this block a BERT's last queries, keys, values and attention outputs are kept.
 
     Gives a list of a dict for each layer: "query", "key", "value" of the words, (batch, seq, d_kv),
-    and "read", what the attention gave, before `attention_out`: of BERT and Llama.
+    and "read", what the attention gave, before `attention_out`.
     """
-    attentions = [m for m in model.modules() if {"query", "q_proj"} & set(m._modules)]
+    attentions = [module for module in model.modules() if "query" in module._modules]
     kept: list[dict[str, Tensor]] = [{} for _ in attentions]
-    hooks = []
-    for layer, module in zip(kept, attentions):
-        for name, part in (("query", "q_proj"), ("key", "k_proj"), ("value", "v_proj")):
-            at = getattr(module, part, None) or getattr(module, name)
-            hooks.append(at.register_forward_hook(
-                lambda m, i, o, layer=layer, name=name: layer.update({name: o.detach()})))
-        out = getattr(module, "o_proj", None)
-        if out is not None:
-            hooks.append(out.register_forward_pre_hook(
-                lambda m, i, layer=layer: layer.update(read=i[0].detach())))
-        else:
-            hooks.append(module.register_forward_hook(
-                lambda m, i, o, layer=layer: layer.update(read=o[0].detach())))
-    try:
+
+    def keep(layer: dict, name: str) -> Callable:
+        return lambda module, inputs, output: layer.update({
+            name: (output[0] if isinstance(output, tuple) else output).detach()})
+
+    with ExitStack() as hooks:
+        for layer, module in zip(kept, attentions):
+            parts = {name: getattr(module, name) for name in ("query", "key", "value")}
+            for name, part in (parts | {"read": module}).items():
+                hooks.callback(part.register_forward_hook(keep(layer, name)).remove)
         yield kept
-    finally:
-        for hook in hooks:
-            hook.remove()
+
+
+TRIED = report(found=Any, intact=bool, slopes=dict[str, Tensor])
+
+
+def tried(function: Callable, given: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Call a function of tensors; what it gave, and the gradients that came back, by input."""
+    leaves = as_leaves(given)
+    handed = {name: leaf.clone() for name, leaf in leaves.items()}
+    found = function(*handed.values())
+    is_intact = all(torch.equal(handed[name], given[name]) for name in given)
+    if is_intact and isinstance(found, Tensor) and found.requires_grad:
+        loss(found).backward()
+    return {"found": found, "intact": is_intact, "slopes": {
+        name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}}
 
 
 # ── prefix.share ─────────────────────────────────────────────────────────────────────────────
@@ -92,7 +101,7 @@ def seen(model: nn.Module) -> Iterator[list[dict[str, Tensor]]]:
 
 def share_cases(seed: int) -> list[dict]:
     """Sizes; the smallest first, then MiniLM's, causal, and scores whose exp is infinite."""
-    sizes = ({"batch": 1, "queries": 4, "keys": 3, "length": 2, "d": 6, "heads": 2, "pad": 0},
+    sizes = ({"batch": 1, "queries": 4, "keys": 3, "length": 2, "d": 6, "heads": 2, "pad": 1},
              {"batch": 2, "queries": 7, "keys": 7, "length": 20, "d": 384, "heads": 12, "pad": 3},
              {"batch": 2, "queries": 4, "keys": 4, "length": 5, "d": 40, "heads": 5, "pad": 0,
               "causal": True},
@@ -115,128 +124,61 @@ def share_inputs(case: dict) -> dict[str, Tensor]:
 
 
 def run_share(prefix_share: Callable, case: dict) -> dict[str, Any]:
-    given = share_inputs(case)
-    before = {name: tensor.clone() for name, tensor in given.items()}
-    leaves = {name: given[name].requires_grad_() for name in "qkK"}
-    given |= {name: leaf.clone() for name, leaf in leaves.items()}
-    found = prefix_share(given["q"], given["k"], given["K"], case["heads"], given["mask"])
-    intact = all(torch.equal(given[name], before[name]) for name in given)
-    if not isinstance(found, Tensor):
-        return {"gave": named(found), "found": None, "intact": intact, "slopes": {}}
-    seen = {"gave": named(found), "found": found.detach().clone(), "intact": intact}
-    if found.requires_grad and intact:
-        _backward(found)
-    return seen | {"slopes": {name: leaf.grad for name, leaf in leaves.items()
-                              if leaf.grad is not None}}
+    return tried(lambda q, k, K, mask: prefix_share(q, k, K, case["heads"], mask),
+                 share_inputs(case))
 
 
-def _backward(out: Tensor) -> None:
-    """Differentiate a sum in which every entry has another weight."""
-    (out * torch.arange(out.numel()).cos().view(out.shape)).sum().backward()
-
-
-def judge_share(case: dict, seen) -> Verdict:
-    if odd := strange(seen, "gave", "found", "intact", "slopes", gave=str, intact=bool,
-                      found=(Tensor, type(None)), slopes=dict):
-        return odd
-    if seen["gave"] == "None":
+def judge_share(case: dict, seen: dict) -> Verdict:
+    found, inputs, heads = seen["found"], share_inputs(case), case["heads"]
+    if found is None:
         return rejected("no_return")
-    found, inputs = seen["found"], share_inputs(case)
     if not seen["intact"]:
-        return rejected("input_changed", "Afterwards an input is not what it was before.")
-    right = prefix_share(**inputs, heads=case["heads"])
-    call = (f"With {case['keys']} words, {case['length']} vectors in front and {case['heads']} "
-            "heads:")
-    if found is None or found.shape != right.shape:
-        told = f"{call} it gave {seen['gave']}; expected {tuple(right.shape)}."
-        if found is not None and found.shape == right.shape[:1] + right.shape[2:]:
-            return rejected("one_head", told)
-        if found is not None and found.shape == right.mT.shape:
-            return rejected("axes", told)
-        return rejected("shape", told)
-    if close(found, right, 1e-4 if case["size"] == 1 else 1e-3):
-        for name, slope in _slopes_of_share(inputs, case["heads"]).items():
-            if name not in seen["slopes"]:
-                return rejected("no_gradient", f"{call} λ has no gradient to pass back to {name}.")
-            if case["size"] == 1 and not close(seen["slopes"][name], slope, 1e-4):
-                return rejected("no_gradient", f"{call} the gradient that λ passes back to {name} "
-                                               "is not λ's.")
-        return Verdict(True, "The prefix's part of the softmax's sum.")
-    told = f"{call} {difference('λ', found, right)}"
-    if found.isnan().any():
-        return rejected("overflow", f"{call} {int(found.isnan().sum())} of {found.numel()} are "
-                                    "nan.")
-    for mistake, slip in _share_slips(**inputs, heads=case["heads"]):
-        if close(found, slip, 1e-4):
-            return rejected(mistake, told)
-    return Verdict(False, told)
-
-
-def _slopes_of_share(inputs: dict[str, Tensor], heads: int) -> dict[str, Tensor]:
-    leaves = {name: inputs[name].clone().requires_grad_() for name in "Kqk"}
+        return Verdict(False, "Afterwards an input is not what it was before.")
+    call = f"With {case['keys']} words, {case['length']} vectors in front and {heads} heads:"
     with torch.enable_grad():
-        _backward(prefix_share(**inputs | leaves, heads=heads))
-    return {name: leaf.grad for name, leaf in leaves.items()}
+        right = run_share(prefix_share, case)
+    tolerance = 1e-4 * case["size"]
+    if not close(found, right["found"], tolerance):
+        if isinstance(found, Tensor) and found.isnan().any():
+            return rejected("overflow", f"{call} {int(found.isnan().sum())} of {found.numel()} are "
+                                        "nan.")
+        return Verdict(False, f"{call} {difference('λ', found, right['found'])}", next((
+            name for name, slip in _share_slips(**inputs, heads=heads)
+            if close(found, slip, tolerance)), None))
+    for name, slope in right["slopes"].items():
+        found = seen["slopes"].get(name)    # large scores leave none, and 1 / exp leaves nan
+        if found is None or (case["size"] == 1 and not close(found, slope, tolerance)):
+            return rejected("no_gradient",
+                            f"{call} {difference(f'the gradient of {name}', found, slope)}")
+    return Verdict(True)
 
 
 def _share_slips(q: Tensor, k: Tensor, K: Tensor, mask: Tensor, heads: int
                  ) -> Iterator[tuple[str, Tensor]]:
-    def scores(q: Tensor, k: Tensor, K: Tensor, scale: float, shut: Tensor):
-        return q @ K.mT / scale, (q @ k.mT / scale).masked_fill(shut, -1e9)
-
-    def ratio(prefix: Tensor, words: Tensor) -> Tensor:
-        return (prefix.logsumexp(-1) - words.logsumexp(-1)).sigmoid()
-
-    def mixed(x: Tensor) -> Tensor:
-        return x.reshape(len(x), heads, -1, x.shape[-1] // heads)
-
-    d, shut = q.shape[-1], ~mask[:, None]
-    Q, keys, prefix = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, K))
-    P, X = scores(Q, keys, prefix, (d // heads)**0.5, shut)
-    right = ratio(P, X)
+    right, width = prefix_share(q, k, K, heads, mask), q.shape[-1] // heads
     yield "words_share", 1 - right
-    yield "no_scale", ratio(*scores(Q, keys, prefix, 1, shut))
-    yield "scale_of_d", ratio(*scores(Q, keys, prefix, d**0.5, shut))
-    yield "no_mask", ratio(*scores(Q, keys, prefix, (d // heads)**0.5, torch.zeros_like(shut)))
-    yield "ratio", (P.logsumexp(-1) - X.logsumexp(-1)).exp()
-    yield "log_of_sums", P.logsumexp(-1) / (P.logsumexp(-1) + X.logsumexp(-1))
-    yield "scores_summed", (P.sum(-1) - X.masked_fill(shut, 0).sum(-1)).sigmoid()
-    yield "mean", (P.exp().mean(-1).log() - X.exp().mean(-1).log()).sigmoid()
-    yield "strongest", (P.amax(-1) - X.amax(-1)).sigmoid()
-    yield "heads_mixed", ratio(*scores(mixed(q), mixed(k), mixed(K), (d // heads)**0.5, shut))
+    yield "ratio", right.logit().exp()
+    yield "no_scale", prefix_share(width**0.5 * q, k, K, heads, mask)
+    yield "no_mask", prefix_share(q, k, K, heads, torch.ones_like(mask))
 
 
 SHARE_MISTAKES = {
     "no_return": NO_RETURN,
-    "input_changed": "What was given is needed still: make new tensors.",
-    "shape": "λ is a number for each sentence, head and query: (batch, heads, queries).",
-    "misfit": "Words and prefix may differ in number: no score of the one has a partner in the "
-              "other.",
-    "one_head": "Each head has a softmax of its own, and a λ.",
-    "axes": "Heads before queries: (batch, heads, queries).",
     "no_gradient": "λ is to be differentiated by K, and by q and k, which the layers below have "
                    "made: no detach, no no_grad.",
     "overflow": "The scores reach a hundred here, and exp of 89 is infinite in float32. "
                 "torch.logsumexp takes the largest away first; and of two logarithms only the "
                 "difference is needed.",
     "words_share": "That is 1 − λ, the share of the words.",
-    "no_scale": "The scores are divided by the square root of a head's width, as in attention.",
-    "scale_of_d": "The square root is of a head's width, not of d.",
-    "no_mask": "A word that may not be read has no part in the sum.",
     "ratio": "That is λ / (1 − λ): the prefix's sum over that of the words. λ is its part of both.",
-    "log_of_sums": "Those are logarithms: a part of their sum is no part of the sum of what they "
-                   "are logarithms of.",
-    "scores_summed": "The softmax adds up exp(score), not scores.",
-    "mean": "The softmax adds up over all keys: a longer prefix has a larger part.",
-    "strongest": "That compares the largest scores alone. All are added up.",
-    "heads_mixed": "The heads are cut wrongly: cut the last axis of q, k and K, then move the "
-                   "heads to the front.",
+    "no_scale": "The scores are divided by the square root of a head's width, as in attention.",
+    "no_mask": "A word that may not be read has no part in the sum.",
 }
 
 SHARE = Exercise(
     id="prefix.share", lesson="04", names=("prefix_share",), points=3, minutes=10, difficulty=3,
     reference=f"{HERE}:prefix_share", cases=share_cases, run=run_share, judge=judge_share,
-    mistakes=SHARE_MISTAKES,
+    returns=TRIED, mistakes=SHARE_MISTAKES,
     hints=("Write the softmax over prefix and words as fractions with one denominator. Which of "
            "the terms below the line are the prefix's?",
            "With a for the logarithm of the prefix's sum and b for that of the words: λ in a and "
@@ -271,128 +213,71 @@ def gate_inputs(case: dict) -> dict[str, Tensor]:
 
 
 def run_gate(gated: Callable, case: dict) -> dict[str, Any]:
+    """Try it with all gates at 0, all at 1, and as they are drawn."""
     given = gate_inputs(case)
-    own = {name: tensor.clone() for name, tensor in given.items()}
-    g = own.pop("g").requires_grad_()
-    found = gated(**own, g=g)
-    intact = all(torch.equal(own[name], given[name]) for name in own)
-    seen = {"gave": named(found), "found": None, "shut": None, "open": None, "slope": None,
-            "intact": intact, "slopes": {}}
-    if not isinstance(found, Tensor):
-        return seen
-    seen["found"] = found.detach().clone()
-    zero = torch.zeros_like(g)
-    for name, gate in (("shut", zero), ("open", torch.ones_like(g))):
-        value = gated(**own, g=gate)
-        seen[name] = value.detach().clone() if isinstance(value, Tensor) else None
-    if intact:
-        seen["slope"] = _slopes(gated, given | {"g": zero}).get("g")
-        seen["slopes"] = _slopes(gated, given)
-    return seen
+    gates = {"shut": given["g"] * 0, "open": given["g"] * 0 + 1, "drawn": given["g"]}
+    return {name: tried(gated, given | {"g": g}) for name, g in gates.items()}
 
 
-def _slopes(gated: Callable, given: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the gradients of a weighted sum of the output, by input: of those that have one."""
-    leaves = {name: tensor.clone().requires_grad_() for name, tensor in given.items()}
-    out = gated(**leaves)
-    if not isinstance(out, Tensor) or not out.requires_grad:
-        return {}
-    _backward(out)
-    return {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
-
-
-def judge_gate(case: dict, seen) -> Verdict:
-    tensor = (Tensor, type(None))
-    if odd := strange(seen, "gave", "found", "shut", "open", "slope", "intact", "slopes", gave=str,
-                      found=tensor, shut=tensor, open=tensor, slope=tensor, intact=bool,
-                      slopes=dict):
-        return odd
-    if seen["gave"] == "None":
-        return rejected("no_return")
-    if not seen["intact"]:
-        return rejected("input_changed", "Afterwards an input is not what it was before.")
-    inputs, found = gate_inputs(case), seen["found"]
-    if found is None or found.shape != inputs["words"].shape:
-        return rejected("shape", f"It gave {seen['gave']}; expected "
-                                 f"{tuple(inputs['words'].shape)}.")
-    call = f"With {case['heads']} heads of {case['width']} entries:"
-    is_right, told = close(found, gated(**inputs)), (
-        f"{call} {difference('the output', found, gated(**inputs))}")
-    for mistake, slip in () if is_right else _gate_slips(**inputs):
-        if close(found, slip):
-            return rejected(mistake, told)
-    if not isinstance(seen["shut"], Tensor) or not torch.equal(seen["shut"], inputs["words"]):
-        return rejected("not_silent", f"{call} with all gates at 0, the output is not what was "
-                                      "read of the words, to the bit.")
-    ones = torch.ones_like(inputs["g"])
-    if not close(seen["open"], gated(**{**inputs, "g": ones})):
-        return rejected("not_mixture", f"{call} with all gates at 1: " + difference(
-            "the output", seen["open"], gated(**{**inputs, "g": ones})))
-    if not is_right:
-        return rejected("not_in_step", told)
+def judge_gate(case: dict, seen: dict) -> Verdict:
+    inputs, found = gate_inputs(case), {name: each["found"] for name, each in seen.items()}
     with torch.enable_grad():
-        slope = _slopes(gated, inputs | {"g": torch.zeros_like(ones)})["g"]
-        slopes = _slopes(gated, inputs)
-    if seen["slope"] is None or not bool((seen["slope"] != 0).any()):
-        return rejected("no_slope", f"{call} with all gates at 0, they have no gradient.")
-    if not close(seen["slope"], slope, 1e-4):
-        return rejected("other_slope", f"{call} with all gates at 0, " + difference(
-            "the gradient", seen["slope"], slope))
-    for name, right in slopes.items():
-        if not close(seen["slopes"].get(name), right, 1e-4):
-            return rejected("cut", f"{call} the gradient that goes back to `{name}` is not that of "
-                                   "the mixture.")
-    return Verdict(True, "Silent at the start, and the gate has a gradient at once.")
+        right = run_gate(gated, case)
+    if found["drawn"] is None:
+        return rejected("no_return")
+    if not all(each["intact"] for each in seen.values()):
+        return Verdict(False, "Afterwards an input is not what it was before.")
+    call, shut = f"With {case['heads']} heads of {case['width']} entries", found["shut"]
+    wrong = [name for name in right if not close(found[name], right[name]["found"])]
+    mistake = next((name for name, slip in _gate_slips(**inputs)
+                    if wrong and close(found["drawn"], slip)), None)
+    if mistake is None and isinstance(shut, Tensor) and shut.shape == inputs["words"].shape and (
+            not torch.equal(shut, inputs["words"])):
+        return rejected("not_silent", f"{call} and all gates at 0, the output is not what was read "
+                                      "of the words, to the bit.")
+    if wrong:
+        gates = {"shut": "all gates at 0", "open": "all gates at 1"}.get(
+            wrong[0], f"gates from {inputs['g'].min():.2f} to {inputs['g'].max():.2f}")
+        return Verdict(False, f"{call} and {gates}: " + difference(
+            "the output", found[wrong[0]], right[wrong[0]]["found"]), mistake)
+    if not seen["shut"]["slopes"].get("g", inputs["g"] * 0).any():
+        return rejected("no_slope", f"{call} and all gates at 0, they have no gradient.")
+    for name, of in (("shut", "g"), *(("drawn", of) for of in inputs)):
+        if not close(seen[name]["slopes"].get(of), right[name]["slopes"][of], 1e-4):
+            return Verdict(False, f"{call} and the gates {name}: " + difference(
+                f"the gradient of {of}", seen[name]["slopes"].get(of), right[name]["slopes"][of]))
+    return Verdict(True)
 
 
 def _gate_slips(words: Tensor, read: Tensor, share: Tensor, g: Tensor
                 ) -> Iterator[tuple[str, Tensor]]:
-    def entries(x: Tensor) -> Tensor:
-        return x.transpose(1, 2).repeat_interleave(words.shape[-1] // len(g), -1)
-
-    lam, gate = entries(share), entries(g[None, :, None].expand_as(share))
-    yield "added", words + gate * lam * read
-    yield "added", words + gate * read
-    yield "words_kept_less", (1 - lam) * words + gate * lam * read
-    yield "no_share", (1 - gate) * words + gate * read
-    yield "swapped", (1 - gate * lam) * read + gate * lam * words
-    yield "no_gate", (1 - lam) * words + lam * read
-    for above in (gate.clamp(min=0), gate.abs()):
-        yield "above_zero", words + above * lam * (read - words)
+    silent = torch.zeros_like(read)
+    yield "added", words + gated(silent, read, share, g)
+    yield "words_kept_less", gated(words, silent, share, torch.ones_like(g)) + gated(
+        silent, read, share, g)
+    for above in (g.clamp(min=0), g.abs()):
+        yield "above_zero", gated(words, read, share, above)
     tiled = (g[:, None] * share).transpose(1, 2).repeat(1, 1, words.shape[-1] // len(g))
     yield "heads_interleaved", words + tiled * (read - words)
 
 
 GATE_MISTAKES = {
     "no_return": NO_RETURN,
-    "input_changed": "What was read is needed still: make a new tensor.",
-    "shape": "The output has the shape of what was read of the words.",
-    "misfit": "λ and g have an entry for each head, the output has width entries for each: every "
-              "entry of a head has the head's.",
     "added": "What the prefix takes, the words lose: the two shares sum to 1, whatever g is.",
     "words_kept_less": "With the gate at 0 the words have the share 1 − λ still, so the prefix "
                        "is felt though nothing of it is read. The two shares sum to 1.",
-    "no_share": "The prefix's share is the gate times λ.",
-    "swapped": "The two are swapped: g λ is the share of the prefix.",
-    "no_gate": "The gate has no effect.",
     "above_zero": "A gate may fall below 0, and many do in training. Then g λ is a share below 0: "
                   "it is not cut off.",
     "heads_interleaved": "A head has neighbouring entries: repeat each head's number, not the row "
                          "of all heads.",
     "not_silent": "Is there a term besides the words that is not multiplied by the gate?",
-    "not_mixture": "With the gate open it is the mixture of a prefix, (1 − λ) words + λ prefix.",
-    "not_in_step": "In between, the prefix's share is g λ: half the gate, half the share.",
     "no_slope": "A gate that starts at 0 and has no gradient there never opens.",
-    "other_slope": "The share is g λ, straight through 0: there each head's gate has the gradient "
-                   "of this product, and no kink or root changes it.",
-    "cut": "What is trained lies behind all four: the prefix's keys behind λ, its values behind "
-           "what was read of it. Leave each its gradient: no detach, no no_grad.",
 }
 
 GATE = Exercise(
     id="prefix.gate", lesson="04", names=("gated",), points=2, minutes=6, difficulty=2,
     reference=f"{HERE}:gated", cases=gate_cases, run=run_gate, judge=judge_gate,
-    mistakes=GATE_MISTAKES,
+    returns=report(shut=TRIED, open=TRIED, drawn=TRIED), mistakes=GATE_MISTAKES,
     hints=("Begin with the mixture for one head and one query, and put g λ where λ stands.",
            "λ is (batch, heads, queries); the entries of a head lie side by side in the last axis "
            "of what was read. Cut that axis into heads, or stretch λ to it.",

@@ -149,43 +149,39 @@ def draw_shares(found: Shares) -> Figure:
     return made
 
 
-class SharesExplorer(Explorer):
-    """λ on a sentence of the reader's, with the lengths of prefix and sentence on sliders."""
-
-    def __init__(self, backbone: nn.Module, tokenizer, K: Tensor, V: Tensor, text: str):
-        K, V = K.detach().cpu(), V.detach().cpu()
-        self.text = ipw.Text(value=text, description="a sentence", continuous_update=False,
-                             layout=ipw.Layout(width="38em"))
-        starts = {start: start_of(backbone, tokenizer, start, K.shape[1])
-                  for start in STARTS.values()} | {"own": (K, V)}
-        names = {start: name for name, start in STARTS.items()}
-
-        @functools.lru_cache(maxsize=500)
-        def table(which: str, length: int, words: int, text: str) -> list[list[float]]:
-            k, v = starts[which]
-            return shares(backbone, k[:, :length], v[:, :length], _ids(tokenizer, text, words))
-
-        def compute(length: int, words: int, start: str) -> Shares:
-            tables = [table(which, length, words, self.text.value) for which in (start, "own")]
-            return Shares(*tables, names[start], length, words, self.text.value)
-
-        super().__init__({
-            "length": ipw.IntSlider(min=1, max=K.shape[1], value=K.shape[1],
-                                    description="prefix"),
-            "words": ipw.IntSlider(min=1, max=MOST_WORDS, value=8, description="words"),
-            "start": ipw.Dropdown(options=list(STARTS.items()), description="before"),
-        }, compute, draw_shares, lambda found: (
-            "λ of each of the twelve heads in each layer, a mean over the sentence's tokens. Open "
-            "circles: the start chosen above; filled: your trained prefix, of which the first "
-            "vectors are taken. The sentence is cut, or said again, to this many words or pieces "
-            f"of words: “{found.text}”"), above=[self.text])
-        self.text.observe(lambda change: self.refresh(), names="value")
-
-
 def explore_shares(backbone: nn.Module, tokenizer, K: Tensor, V: Tensor,
                    text: str = "A quiet, funny, generous film.") -> Explorer:
-    """λ by layer and head; `backbone` is plain, K and V (layers, length, d) were trained."""
-    return SharesExplorer(backbone, tokenizer, K, V, text)
+    """λ on a sentence of the reader's, with the lengths of prefix and sentence on sliders.
+
+    `backbone` is plain; K and V (layers, length, d) were trained.
+    """
+    K, V = K.detach().cpu(), V.detach().cpu()
+    sentence = ipw.Text(value=text, description="a sentence", continuous_update=False,
+                        layout=ipw.Layout(width="38em"))
+    starts = {start: start_of(backbone, tokenizer, start, K.shape[1])
+              for start in STARTS.values()} | {"own": (K, V)}
+    names = {start: name for name, start in STARTS.items()}
+
+    @functools.lru_cache(maxsize=500)
+    def table(which: str, length: int, words: int, text: str) -> list[list[float]]:
+        k, v = starts[which]
+        return shares(backbone, k[:, :length], v[:, :length], _ids(tokenizer, text, words))
+
+    def compute(length: int, words: int, start: str) -> Shares:
+        tables = [table(which, length, words, sentence.value) for which in (start, "own")]
+        return Shares(*tables, names[start], length, words, sentence.value)
+
+    explorer = Explorer({
+        "length": ipw.IntSlider(min=1, max=K.shape[1], value=K.shape[1], description="prefix"),
+        "words": ipw.IntSlider(min=1, max=MOST_WORDS, value=8, description="words"),
+        "start": ipw.Dropdown(options=list(STARTS.items()), description="before"),
+    }, compute, draw_shares, lambda found: (
+        "λ of each of the twelve heads in each layer, a mean over the sentence's tokens. Open "
+        "circles: the start chosen above; filled: your trained prefix, of which the first "
+        "vectors are taken. The sentence is cut, or said again, to this many words or pieces "
+        f"of words: “{found.text}”"), above=[sentence])
+    sentence.observe(lambda change: explorer.refresh(), names="value")
+    return explorer
 
 
 # ── recorded ─────────────────────────────────────────────────────────────────────────────────
