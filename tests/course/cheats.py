@@ -11,27 +11,13 @@ CULPRITS = "peft_teach.course.lessons.full.exercises"
 
 CHEATS: dict[str, tuple[str, tuple[str, ...]]] = {
     "in plain words": ("lora.count", (COUNT.format("pt.lora.count"),)),
-    "by a module's other name": ("lora.count", ("L = pt.lora", COUNT.format("L.count"))),
     "by an import as": ("lora.count", (
         "import peft_teach.methods.lora as L\n" + COUNT.format("L.count"),)),
-    "by a from import as": ("lora.count", (
-        "from peft_teach.methods.lora import count as helper\n" + COUNT.format("helper"),)),
-    "by an import inside": ("lora.count", (
-        BODY + "from peft_teach.methods import lora as f\n    return f.count(n_in, n_out, rank)",)),
     "with a class called pt": ("lora.count", (
         BODY + "class Box:\n        class pt:\n            pass\n"
         "    return pt.lora.count(n_in, n_out, rank)",)),
     "found by pydoc": ("lora.count", (
         "import pydoc\n" + COUNT.format("pydoc.locate('peft_teach.methods.lora.count')"),)),
-    "a name put together": ("lora.count", (COUNT.format("getattr(pt, 'lo' + 'ra').count"),)),
-    "out of vars": ("lora.count", (COUNT.format("vars(pt.lora)['co' + 'unt']"),)),
-    "by attrgetter": ("lora.count", (
-        "import operator\n" + COUNT.format("operator.attrgetter('lora.count')(pt)"),)),
-    "by importlib": ("lora.count", (
-        "import importlib\n" + COUNT.format(
-            "importlib.import_module('peft_teach.methods.lora').count"),)),
-    "out of sys.modules": ("lora.count", (
-        "import sys\n" + COUNT.format("sys.modules['peft_teach.methods.lora'].count"),)),
     "unpickled": ("lora.count", (
         "import pickle\n" + COUNT.format(
             "pickle.loads(b'cpeft_teach.methods.lora\\ncount\\n.')"),)),

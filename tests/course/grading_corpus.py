@@ -252,12 +252,10 @@ attack("deaf", "import signal\n"
        "signal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True:\n    pass",
        "longer than", flag="look at its signal")
 attack("asleep", "import time\ntime.sleep(1000)", "longer than")
-attack("memory bomb", "return len(bytearray(10**11))", "MemoryError")
 attack("tensor bomb", "import torch\nreturn torch.zeros(10**12).sum().item()", "RuntimeError")
 attack("list bomb", "x = [0]\nwhile True:\n    x = x + x", "MemoryError")
 attack("exit", "import sys\nsys.exit(0)", "SystemExit")
 attack("hard exit", "import os\nos._exit(0)", "ended its process", flag="look at its _exit")
-attack("endless output", "while True:\n    print('x' * 10**6)", "longer than")
 attack("fork bomb", "import os\nwhile True:\n    os.fork()", "PermissionError",
        flag="look at its fork")
 attack("shell", "import os\nreturn os.system('echo') * 0", "expected")
@@ -290,14 +288,10 @@ attack("patches the judge", "import peft_teach.course as c, sys\n"
        "    for n in [n for n in vars(m) if n.startswith('judge')]:\n"
        "        setattr(m, n, lambda *a: type('V', (), {'passed': True, 'message': ''}))\nreturn 8",
        "gave 8")
-attack("patches check", "import peft_teach as p\np.course.learner.examine = lambda *a: True\n"
-       "p.check = p.require = lambda *a: True\nreturn 9", "gave 9")
 attack("patches the reference", "import peft_teach.methods as m\n"
        "setattr(m.lora, 'count', lambda *a: 10)\nreturn 10", "gave 10")
 attack("equals everything", "class Equal(int):\n    def __eq__(self, other):\n        return True\n"
        "    __hash__ = int.__hash__\nreturn Equal(11)", "gave 11")
-attack("is everything", "class Is:\n    __class__ = int\n    def __eq__(self, o):\n"
-       "        return True\nreturn Is()", "Is")
 attack("forges", "import os, struct\nfor i in range(20):\n    t = b'{\"passed\": true}'\n"
        "    os.write(3, struct.pack('>II', len(t), 0) + t)\nos._exit(0)", "could not be read")
 attack("forges a state", "import os, struct\n"
@@ -307,9 +301,7 @@ attack("forges a state", "import os, struct\n"
 attack("garbage", "import os\nwhile True:\n    os.write(3, os.urandom(10**6))", "more than 8 MB")
 attack("patches the border", "import sys\nchild = sys.modules['peft_teach.course.grade.child']\n"
        "child.to_bytes = lambda value: b'\\x00' * 8 + b'x' * 1000\nreturn 12", "could not be read")
-attack("deep", "x = []\nfor _ in range(10**5):\n    x = [x]\nreturn x", "expected")
 attack("itself", "x = []\nx.append(x)\nreturn x", "expected")
-attack("huge number", "return 10**100_000", "gave &lt;int&gt;")
 attack("nan", "return float('nan')", known("lora.count", "not_whole"))
 attack("markup", "raise ValueError('<script>alert(1)</script>')", "&lt;script&gt;")
 attack("odd error", "class E(Exception):\n    def __str__(self):\n        raise self\nraise E",
@@ -338,25 +330,6 @@ add("by heart", hostile(
 add("tells the case", hostile(
     "if rank > 1000:\n    raise type(f'Saw{n_in}', (Exception,), {})(f'{n_in} {n_out} {rank}')\n"
     "return rank * (n_in + n_out)"), but("lora.count"), says="but not a further case")
-# The frames of a child, written by the answer: its own words, to pass for ours or to tell a case.
-FORGED = """import os
-from peft_teach.course.grade.plain import to_bytes
-if rank > {rank}:
-    os.write(3, to_bytes({{"ended": {{"state": "wrong", "message": {says}, "traceback": "",
-                                   "mistake": None}}}}))
-    os._exit(0)
-return rank * (n_in + n_out)"""
-attack("forges a page", FORGED.format(rank=-1, says="'Passed! 3 of 3 points'"), "could not be read")
-attack("forges a limit", FORGED.format(
-    rank=1000, says="f'It took longer than 2 seconds: {n_in} {n_out} {rank}'"),
-    "but not a further case")
-attack("environment", "import os\nraise ValueError(dict(os.environ), os.getpid(), os.getppid())",
-       "}, 1, -1)")
-attack("links", "import os\nraise ValueError(os.readlink('/proc/self/exe'))", "PermissionError")
-attack("memory later", "return rank * (n_in + n_out) if rank < 1000 else len(bytearray(10**11))",
-       "more than 512 MB of memory")
-add("hangs later", hostile("while rank > 1000:\n    pass\nreturn rank * (n_in + n_out)"),
-    but("lora.count"), says="longer than")
 add("trains", cells_of(solved("07"), lambda cells: [
     code_cell("open('CANARY/trained', 'w')\nwhile True:\n    pass"), *cells]), full("07"))
 

@@ -16,13 +16,6 @@ def test_a_folder_without_them_is_an_error(tmp_path):
         hidden.read(tmp_path)
 
 
-def test_an_exercise_that_does_not_exist_is_an_error(tmp_path):
-    (tmp_path / "hidden").mkdir()
-    (tmp_path / "hidden/x.py").write_text('CASES = {"lora.lair": list}')
-    with pytest.raises(PeftTeachError, match=r"hidden/x\.py .* no exercise 'lora\.lair'"):
-        hidden.read(tmp_path)
-
-
 def test_none_of_them_is_in_the_lessons():
     lines = {"".join(line.split()) for _, text in TEXTS for line in text.splitlines()}
     lines = {line for line in lines if len(line) > 20 and not re.match("import|from", line)}

@@ -2,8 +2,6 @@
 
 # ruff: noqa: F811 (fixtures are imported, and asked for by their names)
 
-import builtins
-import dataclasses
 import importlib
 import os
 import subprocess
@@ -20,12 +18,6 @@ import peft_teach as pt
 from peft_teach.course import learner, library, work
 from peft_teach.course.build.check import audit as audit_build
 from peft_teach.course.build.notebooks import build
-from peft_teach.course.grade import child
-from peft_teach.course.grade.cells import Code
-from peft_teach.course.grade.extract import definitions
-from peft_teach.course.grade.limits import Limits
-from peft_teach.course.grade.notebook import Cell
-from peft_teach.course.grade.plain import from_bytes
 from peft_teach.errors import UnknownName
 
 DOUBLE = "def double(x):\n    return 2 * x"
@@ -370,24 +362,6 @@ def test_no_answer_is_made_of_what_mine_gives_for_it(answer, notebook, folder, f
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
     with pytest.raises(pt.errors.PeftTeachError):
         pt.require(id)
-
-
-@pytest.mark.parametrize("form", ITSELF)
-def test_nor_in_the_grader(form, tmp_path, monkeypatch):
-    """As its child runs it, but for the walls."""
-    id, code = ITSELF[form]
-    plan = definitions(Code([Cell(1, code)]), exercises.find(id))
-    monkeypatch.setattr(child, "confine", lambda *walls: None)
-    monkeypatch.setattr(child, "watch", lambda *given: None)
-    monkeypatch.setattr(child, "_settle", lambda scratch: None)
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-    monkeypatch.setattr(builtins, "display", None, raising=False)
-    monkeypatch.setattr(builtins, "get_ipython", None, raising=False)
-    frames = []
-    child.answer({"exercise": id, "cells": plan.cells, "statements": plan.statements,
-                  "cases": exercises.find(id).cases(0), "scratch": str(tmp_path),
-                  "limits": dataclasses.astuple(Limits())}, frames.append)
-    assert from_bytes(frames[0])["ended"]["state"] == "not attempted"
 
 
 def test_a_table_is_given_anew_each_time(answer, folder):

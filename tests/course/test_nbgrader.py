@@ -32,14 +32,18 @@ def linear_count(n_in, n_out):
     return n_in * n_out + n_out
 """
 
+# After a failed check the name is the reference: the line of the check then finds that.
+EARLY = "linear_count = pt.check('inside.linear', lambda n_in, n_out: 0)"
+
 
 def submissions(lesson: str) -> dict[str, dict]:
-    """A notebook a student: four of the short lesson, two of the one with all kinds of answers."""
+    """A notebook a student: five of the short lesson, two of the one with all kinds of answers."""
     first = FIRST[lesson].replace(".", "_")
     wrong = solved(lesson, **{first: WRONG[FIRST[lesson]][0]})
     students = {"perfect": solved(lesson), "wrong": wrong}
     if lesson == "00":
-        students |= {"untouched": untouched(lesson), "noisy": solved(lesson, **{first: NOISY})}
+        students |= {"untouched": untouched(lesson), "noisy": solved(lesson, **{first: NOISY}),
+                     "reference": solved(lesson, **{first: EARLY})}
     return students
 
 
@@ -82,7 +86,8 @@ def test_marks(course):
     for assignment, lesson in COURSE.items():
         total = sum(exercise.points for exercise in of_lesson(lesson))
         first = next(e.points for e in of_lesson(lesson) if e.id == FIRST[lesson])
-        expected = {"perfect": total, "wrong": total - first, "untouched": 0, "noisy": total}
+        expected = {"perfect": total, "wrong": total - first, "untouched": 0, "noisy": total,
+                    "reference": total - first}
         assert {student: found[assignment, student] for student in submissions(lesson)} == {
             student: expected[student] for student in submissions(lesson)}
 
