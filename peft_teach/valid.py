@@ -1,5 +1,7 @@
 """What settings may be: whole numbers, positive numbers, shares, words.
 
+    size: Annotated[int, is_whole, "a whole number from 1"] = 64    checked as it is set
+
 Python takes True for 1, and NumPy's numbers cannot be written to json. So a method's settings are
 made plain numbers and tuples before anything is built with them, in one place for all methods.
 """
@@ -8,6 +10,7 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Iterable
+from typing import Annotated
 
 import numpy as np
 
@@ -46,6 +49,10 @@ class Settings:
     Names of places, block numbers and words become tuples, in whatever form they came; NumPy's
     numbers become Python's. A setting under its name in another library raises `BadConfig`, which
     says the name here; so does a tensor where a number is meant.
+
+    A field says with `Annotated` what its value must be, and what to say where it is not; what
+    several settings must be together, a method checks in its own `__post_init__`. What depends on
+    the model, such as the largest rank, is checked where a layer is wrapped.
     """
 
     def __new__(cls, *args, **settings):
@@ -60,10 +67,14 @@ class Settings:
         return super().__new__(cls)
 
     def __post_init__(self):
-        """Make every value plain."""
+        """Make every value plain, and hold it to what its field says."""
         for field in dataclasses.fields(self):
             value = _plain(field.name, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
+            holds, expected = (is_flag, "True or False") if field.type is bool else getattr(
+                field.type, "__metadata__", (None, None))
+            if holds is not None and not holds(value):
+                raise BadConfig(f"{field.name} is {value!r}.", expected=expected)
 
 
 def _name_here(name: str, value, known: list[str]) -> str:
@@ -103,6 +114,11 @@ def is_whole(value, low: int = 1, high: float = math.inf) -> bool:
             and low <= value <= high)
 
 
+def is_flag(value) -> bool:
+    """Return whether this is True or False, and no number that Python takes for one."""
+    return isinstance(value, bool)
+
+
 def is_positive(value) -> bool:
     """Return whether this is a finite number above zero, and no bool."""
     return (isinstance(value, numbers.Real) and not isinstance(value, bool)
@@ -113,6 +129,16 @@ def is_share(value) -> bool:
     """Return whether this is a probability below one."""
     return (isinstance(value, numbers.Real) and not isinstance(value, bool)
             and 0 <= value < 1)
+
+
+def one_of(name: str, value, known: Iterable) -> None:
+    """Raise `BadConfig` for a setting that is none of the known ones."""
+    if value not in list(known):
+        raise BadConfig(f"{name} is {value!r}.", expected="one of " + ", ".join(map(str, known)))
+
+
+Length = Annotated[int, is_whole, "a whole number of vectors, at least 1"]
+Share = Annotated[float, is_share, "a probability from 0 to below 1"]
 
 
 def as_words(words) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ the block's own input, as He et al. draw it; the `adapters` library reads r befo
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -54,12 +54,11 @@ from .. import models
 from ..core import Adapter, attach, begin, note
 from ..errors import BadConfig
 from ..shapes import expect
-from ..valid import Settings, is_positive, is_whole
+from ..valid import Settings, is_positive, is_whole, one_of
 
 LEARNING_RATE = 1e-3    # learns on MiniLM: assets/records/rates.json; on SmolLM2 hardly
 ACTIVATIONS = {"relu": nn.functional.relu, "gelu": nn.functional.gelu, "silu": nn.functional.silu,
                "tanh": torch.tanh}
-INITS = ("normal", "zero")
 
 
 @dataclass(frozen=True)
@@ -72,14 +71,24 @@ class Config(Settings):
     `layers` are block numbers, None for all.
     """
 
-    size: int = 64
-    scale: float = 1.0
+    size: Annotated[int, is_whole, "a whole number from 1; often d_model / 16"] = 64
+    scale: Annotated[float, is_positive, "a positive number; 4 in He et al. 2022"] = 1.0
     activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
     reads: Literal["output", "normed", "input"] = "normed"
     own_norm: bool = False
     init: Literal["normal", "zero"] = "normal"
     targets: tuple[str, ...] | None = None
     layers: tuple[int, ...] | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        one_of("activation", self.activation, ACTIVATIONS)
+        one_of("reads", self.reads, ("output", "normed", "input"))
+        one_of("init", self.init, ("normal", "zero"))
+        if self.reads == "normed" and self.own_norm:
+            raise BadConfig("own_norm=True with reads='normed': what A reads is normalized "
+                            "already.",
+                            hint="own_norm=False; or reads='output', as in pt.bottleneck.BAPNA")
 
 
 # Sizes are one for all, so that the variants can be compared; 64 is that of Houlsby's code.
@@ -108,7 +117,7 @@ class Bottleneck(nn.Module):
 
     def __init__(self, d_model: int, size: int = 64, activation: str = "relu",
                  own_norm: bool = False, init: str = "normal"):
-        _check(size, activation, own_norm, init)
+        Config(size, activation=activation, reads="output", own_norm=own_norm, init=init)
         super().__init__()
         self.act = ACTIVATIONS[activation]
         self.norm = nn.LayerNorm(d_model) if own_norm else nn.Identity()
@@ -133,7 +142,7 @@ class BottleneckAdapter(Adapter):
     """A frozen module and the bottleneck A beside it; a subclass says what A reads."""
 
     def __init__(self, base: nn.Module, A: Bottleneck, scale: float = 1.0):
-        _check_scale(scale)
+        Config(scale=scale)
         super().__init__(base)
         self.A, self.scale = A, scale
 
@@ -200,10 +209,6 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 def _form(model: nn.Module, config: Config) -> tuple[tuple[str, ...], type[BottleneckAdapter]]:
     """Return the targets in this model and the class that wraps them."""
     reads, targets = config.reads, config.targets
-    _one_of("reads", reads, FORMS)
-    if reads == "normed" and config.own_norm:
-        raise BadConfig("own_norm=True with reads='normed': what A reads is normalized already.",
-                        hint="own_norm=False; or reads='output', as in pt.bottleneck.BAPNA")
     table = models.places(model)
     if targets is None and reads == "input":
         targets = ("ffn",)
@@ -220,21 +225,3 @@ def _form(model: nn.Module, config: Config) -> tuple[tuple[str, ...], type[Bottl
                             expected="one of these places: " + (", ".join(fitting) or "none here"),
                             hint="another `reads`, or targets=None for the usual places")
     return targets, make
-
-
-def _check(size: int, activation: str, own_norm: bool, init: str) -> None:
-    if not is_whole(size):
-        raise BadConfig(f"size is {size!r}.", expected="a whole number from 1; often d_model / 16")
-    _one_of("activation", activation, ACTIVATIONS)
-    _one_of("own_norm", own_norm, (False, True))
-    _one_of("init", init, INITS)
-
-
-def _check_scale(scale: float) -> None:
-    if not is_positive(scale):
-        raise BadConfig(f"scale is {scale!r}.", expected="a positive number; 4 in He et al. 2022")
-
-
-def _one_of(name: str, value, known) -> None:
-    if value not in list(known):
-        raise BadConfig(f"{name} is {value!r}.", expected="one of " + ", ".join(map(str, known)))

@@ -29,7 +29,7 @@ from .. import models
 from ..core import attach, begin, note
 from ..errors import NotSupported
 from ..shapes import expect
-from ..valid import Settings
+from ..valid import Settings, Share
 from . import lora
 
 LEARNING_RATE = 1e-3    # learns on both models: assets/records/rates.json
@@ -40,8 +40,8 @@ class Config(Settings):
     """Where DoRA goes and how large it is; the fields mean what they mean in `lora.Config`."""
 
     rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
+    alpha: lora.Alpha = 16.0
+    dropout: Share = 0.0
     targets: tuple[str, ...] | None = None
     layers: tuple[int, ...] | None = None
 

@@ -18,7 +18,7 @@ from torch import nn
 from .. import models, state
 from ..core import begin, describe
 from ..errors import BadConfig, NotSupported
-from ..valid import Settings
+from ..valid import Settings, one_of
 
 LEARNING_RATE = 1e-4         # learns on both models: assets/records/rates.json
 HEAD_LEARNING_RATE = 1e-1    # of the head alone, MiniLM's [CLS]: assets/records/lora.json
@@ -30,6 +30,10 @@ class Config(Settings):
 
     train: Literal["all", "head"] = "all"
 
+    def __post_init__(self):
+        super().__post_init__()
+        one_of("train", self.train, ("all", "head"))
+
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Mark what trains, and nothing else: the structure stays. Returns the model to keep.
@@ -37,8 +41,6 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     Layers that an earlier method converted are turned back, so that a file holds them as they are.
     """
     config = begin(model, config, Config)
-    if config.train not in ("all", "head"):
-        raise BadConfig(f"train is {config.train!r}.", expected="'all' or 'head'")
     begun = describe(model)
     head = set(models.head(model))
     if config.train == "head" and not head:

@@ -21,6 +21,7 @@ where the paper says Gaussian.
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -30,9 +31,10 @@ from ..core import Adapter, attach, begin, note
 from ..errors import BadConfig, NoAdapter, NotMergeable, NotSupported
 from ..nf4 import Linear4bit
 from ..shapes import expect
-from ..valid import Settings, is_positive, is_share, is_whole
+from ..valid import Settings, Share, is_positive, is_whole
 
 LEARNING_RATE = 1e-3    # learns on both models: assets/records/rates.json
+Alpha = Annotated[float, is_positive, "a positive number; often twice the rank"]
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Config(Settings):
     """
 
     rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
+    alpha: Alpha = 16.0
+    dropout: Share = 0.0
     rank_stabilized: bool = False
     use_bias: bool = False
     targets: tuple[str, ...] | None = None
@@ -69,7 +71,8 @@ class LoRALinear(Adapter):
 
     def __init__(self, base: nn.Linear, rank: int = 8, alpha: float = 16.0, dropout: float = 0.0,
                  rank_stabilized: bool = False, use_bias: bool = False):
-        _check(base, rank, alpha, dropout, rank_stabilized, use_bias)
+        Config(alpha=alpha, dropout=dropout, rank_stabilized=rank_stabilized, use_bias=use_bias)
+        _check(base, rank)
         super().__init__(base)
         self.scale = scale(rank, alpha, rank_stabilized)
         self.dropout = nn.Dropout(dropout)
@@ -150,8 +153,7 @@ def plus_groups(model: nn.Module, lr: float, ratio: float = 16.0) -> list[dict]:
     return [{"params": rest, "lr": lr}, {"params": B, "lr": lr * ratio}]
 
 
-def _check(base: nn.Module, rank: int, alpha: float, dropout: float, rank_stabilized: bool,
-           use_bias: bool) -> None:
+def _check(base: nn.Module, rank: int) -> None:
     if not isinstance(base, nn.Linear | Linear4bit):
         raise NotSupported(f"LoRA corrects a linear layer, and this is a {type(base).__name__}.",
                            hint="choose targets such as 'query', 'value', 'ffn_in'")
@@ -160,10 +162,3 @@ def _check(base: nn.Module, rank: int, alpha: float, dropout: float, rank_stabil
         raise BadConfig(f"rank {rank!r} for a matrix of {base.out_features} × {base.in_features}.",
                         expected=f"a whole number from 1 to {largest}: no matrix of this shape has "
                                  "a larger rank")
-    if not is_positive(alpha):
-        raise BadConfig(f"alpha is {alpha!r}.", expected="a positive number; often twice the rank")
-    if not is_share(dropout):
-        raise BadConfig(f"dropout is {dropout!r}.", expected="a probability from 0 to below 1")
-    for name, flag in (("rank_stabilized", rank_stabilized), ("use_bias", use_bias)):
-        if not isinstance(flag, bool):
-            raise BadConfig(f"{name} is {flag!r}.", expected="True or False")

@@ -25,7 +25,7 @@ large.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ from ..backbone import BackboneAdapter, new_cache
 from ..core import adapters, attach, begin, note, note_of
 from ..errors import BadConfig, NoAdapter, NotSupported, unknown
 from ..shapes import expect
-from ..valid import Settings, is_whole
+from ..valid import Length, Settings, is_whole
 
 LEARNING_RATE = 1e-2    # learns on both models: assets/records/rates.json
 STARTS = ("random", "text")
@@ -51,10 +51,24 @@ class Config(Settings):
     hidden size (512 in the paper's code), None for no MLP. A file keeps K and V alone.
     """
 
-    length: int = 20
+    length: Length = 20
     start: Literal["random", "text"] = field(default="random", metadata={"stored": "random"})
     words: tuple[str, ...] = field(default=(), metadata={"stored": ()})
-    projection: int | None = field(default=None, metadata={"stored": None})
+    projection: Annotated[
+        int | None, lambda n: n is None or is_whole(n),
+        "the hidden size of the MLP, or None for no MLP",
+    ] = field(default=None, metadata={"stored": None})
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.start not in STARTS:
+            raise unknown("start", self.start, STARTS)
+        if bool(self.words) != (self.start == "text"):
+            raise BadConfig(f"start={self.start!r} with words={self.words!r}.",
+                            expected="words for 'text', and for no other start")
+        if self.start == "text" and self.projection is not None:
+            raise BadConfig("start='text' with a projection.",
+                            expected="K and V without an MLP in between")
 
 
 def count(length: int, layers: int, d_kv: int, d_model: int = 0,
@@ -70,7 +84,8 @@ class Prefix(BackboneAdapter):
     """A frozen backbone whose attention sees `length` trained keys and values in every layer."""
 
     def __init__(self, base: nn.Module, length: int = 20, projection: int | None = None):
-        _check(base, length, projection)
+        Config(length, projection=projection)
+        _check(base, length)
         super().__init__(base)
         self.length = length
         self.layers, self.heads, self.d_head = models.key_value_shape(base)
@@ -148,17 +163,10 @@ def flatten(model: nn.Module) -> nn.Module:
 @torch.no_grad()
 def _start(prefix: Prefix, config: Config, tokenizer) -> None:
     """Let K and V be what the frozen model computes for a text; nothing to do for "random"."""
-    if config.start not in STARTS:
-        raise unknown("start", config.start, STARTS)
-    if bool(config.words) != (config.start == "text"):
-        raise BadConfig(f"start={config.start!r} with words={config.words!r}.",
-                        expected="words for 'text', and for no other start")
     if config.start == "random":
         return
-    if tokenizer is None or config.projection is not None:
-        raise BadConfig("start='text' " + ("reads words, and no tokenizer was given."
-                                           if tokenizer is None else "with a projection."),
-                        expected="a tokenizer, and K and V without an MLP in between",
+    if tokenizer is None:
+        raise BadConfig("start='text' reads words, and no tokenizer was given.",
                         hint="pt.prefix.inject(model, config, tokenizer)")
     base = prefix.base
     vocabulary = base.get_input_embeddings().num_embeddings
@@ -172,16 +180,11 @@ def _start(prefix: Prefix, config: Config, tokenizer) -> None:
             own[layer] = x[0].transpose(0, 1).flatten(1)                  # (length, d_kv)
 
 
-def _check(base: nn.Module, length: int, projection: int | None) -> None:
+def _check(base: nn.Module, length: int) -> None:
     if not models.reads_cache(base):
         raise NotSupported(f"{type(base).__name__} ignores keys and values from outside, and with "
                            "them a prefix.", hint="pt.prompt, or another model")
-    if not is_whole(length):
-        raise BadConfig(f"length is {length!r}.", expected="a whole number of vectors, at least 1")
     longest = models.longest_input(base)
     if length >= longest:
         raise BadConfig(f"length is {length}, and this model has {longest} positions.",
                         expected="a prefix that leaves room for the text")
-    if projection is not None and not is_whole(projection):
-        raise BadConfig(f"projection is {projection!r}.",
-                        expected="the hidden size of the MLP, or None for no MLP")

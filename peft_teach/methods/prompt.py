@@ -29,7 +29,7 @@ from ..backbone import BackboneAdapter, count_from_front
 from ..core import attach, begin, note
 from ..errors import BadConfig, NotSupported, unknown
 from ..shapes import expect
-from ..valid import Settings, is_whole
+from ..valid import Length, Settings
 
 LEARNING_RATE = 3e-2    # learns on both models: assets/records/rates.json
 STARTS = ("random", "vocabulary", "labels", "text")
@@ -48,11 +48,21 @@ class Config(Settings):
     peft. A file keeps the trained prompt, and not how it started.
     """
 
-    length: int = 20
+    length: Length = 20
     start: Literal["random", "vocabulary", "labels", "text"] = field(
         default="random", metadata={"stored": "random"})
     words: tuple[str, ...] = field(default=(), metadata={"stored": ()})
     pool: Literal["cls", "first"] = "cls"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.pool not in POOLS:
+            raise unknown("pooling", self.pool, POOLS)
+        if self.start not in STARTS:
+            raise unknown("start", self.start, STARTS)
+        if bool(self.words) != (self.start in ("labels", "text")):
+            raise BadConfig(f"start={self.start!r} with words={self.words!r}.",
+                            expected="words for 'labels' and 'text', and for no other start")
 
 
 def count(length: int, d_model: int) -> int:
@@ -64,6 +74,7 @@ class SoftPrompt(BackboneAdapter):
     """A frozen backbone that reads `length` trained vectors before its input."""
 
     def __init__(self, base: nn.Module, length: int = 20, pool: str = "cls"):
+        Config(length, pool=pool)
         _check(base, length, pool)
         super().__init__(base)
         self.pool = pool
@@ -118,11 +129,6 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
 
 def _start(P: Tensor, base: nn.Module, config: Config, tokenizer) -> Tensor:
     """Return the (length, d_model) vectors that the prompt starts as; P is the random start."""
-    if config.start not in STARTS:
-        raise unknown("start", config.start, STARTS)
-    if bool(config.words) != (config.start in ("labels", "text")):
-        raise BadConfig(f"start={config.start!r} with words={config.words!r}.",
-                        expected="words for 'labels' and 'text', and for no other start")
     if config.start == "random":
         return P
     if tokenizer is None:
@@ -149,14 +155,10 @@ def _start(P: Tensor, base: nn.Module, config: Config, tokenizer) -> Tensor:
 
 
 def _check(base: nn.Module, length: int, pool: str) -> None:
-    if not is_whole(length):
-        raise BadConfig(f"length is {length!r}.", expected="a whole number of vectors, at least 1")
     longest = models.longest_input(base)
     if length >= longest:
         raise BadConfig(f"length is {length}, and this model has {longest} positions.",
                         expected="a prompt that leaves room for the text")
-    if pool not in POOLS:
-        raise unknown("pooling", pool, POOLS)
     if pool == "first" and not models.is_encoder(base):
         raise NotSupported("pool='first' is for encoders: a decoder's head reads the last token.",
                            hint="pool='cls', which leaves a decoder's head as it is")

@@ -31,9 +31,9 @@ from .. import models, state
 from ..core import Adapter, all_or_nothing, attach, begin, describe, note
 from ..errors import BadConfig, NotSupported
 from ..nf4 import Linear4bit, dequantize, quantize
-from ..valid import Settings
+from ..valid import Settings, Share
 from .dora import DoRALinear
-from .lora import LoRALinear
+from .lora import Alpha, LoRALinear
 
 LEARNING_RATE = 1e-3    # learns on both models: assets/records/rates.json
 
@@ -49,8 +49,8 @@ class Config(Settings):
     """
 
     rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
+    alpha: Alpha = 16.0
+    dropout: Share = 0.0
     rank_stabilized: bool = False
     targets: tuple[str, ...] | None = None
     layers: tuple[int, ...] | None = None
@@ -58,6 +58,12 @@ class Config(Settings):
     block_size: int = 64
     double: bool = True
     dora: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.dora and self.rank_stabilized:
+            raise BadConfig("rank_stabilized is a scale for LoRA, and dora is set.",
+                            expected="one of the two")
 
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
@@ -68,7 +74,6 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     was; the exact weights are gone only when this returns.
     """
     config = begin(model, config, Config)
-    _check(config)
     begun = describe(model)
     places = config.quantize
     if places is None:
@@ -133,12 +138,3 @@ def _check_same(name: str, layer: Linear4bit, config: Config) -> None:
                         f"double={layer.double_quantized}.",
                         expected="the same settings: quantizing twice would round twice",
                         hint="load a fresh model to quantize it in another way")
-
-
-def _check(config: Config) -> None:
-    if not isinstance(config.double, bool) or not isinstance(config.dora, bool):
-        raise BadConfig(f"double is {config.double!r}, dora is {config.dora!r}.",
-                        expected="True or False")
-    if config.dora and config.rank_stabilized:
-        raise BadConfig("rank_stabilized is a scale for LoRA, and dora is set.",
-                        expected="one of the two")

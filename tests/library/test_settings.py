@@ -102,3 +102,13 @@ def test_the_end_of_a_module_s_name_is_answered_with_its_place(tiny):
         pt.lora.inject(tiny("bert"), pt.lora.Config(targets="dense"))
     with pytest.raises(NoTargets, match="places"):
         pt.lora.inject(tiny("bert"), pt.lora.Config(targets="q_proj"))
+
+
+@pytest.mark.parametrize(("method", "settings", "says"), [
+    (pt.lora, {"alpha": 0}, "alpha is 0"), (pt.dora, {"dropout": 1.0}, "dropout is 1.0"),
+    (pt.qlora, {"double": 1}, "double is 1"), (pt.lora, {"use_bias": "no"}, "use_bias is 'no'"),
+    (pt.prompt, {"length": True}, "length is True"), (pt.prefix, {"projection": 0}, "hidden size"),
+    (pt.bottleneck, {"own_norm": True}, "normalized already"), (pt.full, {"train": 1}, "train is")])
+def test_settings_are_checked_as_they_are_made(method, settings, says):
+    with pytest.raises(BadConfig, match=says):
+        method.Config(**settings)
