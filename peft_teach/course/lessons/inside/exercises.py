@@ -1,12 +1,22 @@
 """The exercises of lesson 00: a layer, a block (in `blocks`), its count, the ledger, a law."""
 
 import math
-from types import NoneType
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, judged_count, named, plain, rejected, strange
+from ...judge import (
+    NO_RETURN,
+    judged_count,
+    named,
+    number,
+    recognised,
+    rejected,
+    report,
+    whole,
+)
 from .blocks import ATTENTION, ORDER_OF_FOUR, TRANSFORMER
 
 HERE = "peft_teach.course.lessons.inside.exercises"
@@ -39,9 +49,7 @@ def run_linear(linear_count, case: dict):
 
 def judge_linear(case: dict, found) -> Verdict:
     n_in, n_out = case["n_in"], case["n_out"]
-    wrong = {"added": n_in + n_out, "no_bias": n_in * n_out, "bias_of_inputs": n_in * n_out + n_in,
-             "two_biases": n_in * n_out + n_in + n_out, "one_bias": n_in * n_out + 1,
-             "bias_only": n_out}
+    wrong = {"added": n_in + n_out, "no_bias": n_in * n_out, "bias_of_inputs": n_in * n_out + n_in}
     return judged_count(found, linear_count(n_in, n_out), f"linear_count({n_in}, {n_out})", wrong,
                         "A weight for each pair of input and output, and a bias for each output.")
 
@@ -53,9 +61,6 @@ LINEAR_MISTAKES = {
              "has it?",
     "no_bias": "That is the weight alone. The layer has a bias, too.",
     "bias_of_inputs": "The bias is added to the output, so it has one number for each output.",
-    "two_biases": "There is one bias, with a number for each output. The inputs get none.",
-    "one_bias": "The bias is not one number: each output has its own.",
-    "bias_only": "That is the bias alone. The weight is missing.",
 }
 
 LINEAR = Exercise(
@@ -108,32 +113,14 @@ def judge_block(case: dict, found) -> Verdict:
 def block_slips(d: int, f: int, heads: int, kv_heads: int) -> dict[str, int | tuple[int, ...]]:
     """Return what the usual mistakes give."""
     right = block_count(d, f, heads, kv_heads)
-    width = d // heads
-    kv = width * kv_heads
+    kv = d // heads * kv_heads
     full, shared = d * d + d, d * kv + kv                     # a layer of each width
-    feed_forward = d * f + f + f * d + d
     return {
-        "matrices_only": 2 * d * d + 2 * d * kv + 2 * d * f,
-        "no_norms": right - 4 * d,
-        "no_attention_biases": right - 2 * d - 2 * kv,
-        "no_brackets": (right - d - kv, right - d, right - kv, right - d - 2 * kv,
-                        right - 2 * d - kv),
         "half_norms": right - 2 * d,
-        "no_biases": right - 3 * d - 2 * kv - f,
+        "no_brackets": right - d - kv,
         "all_as_wide": right - 2 * shared + 2 * full,
-        "one_key_value": right - shared,
-        "wide_biases": (right + 2 * (d - kv), right + d - kv),
-        "all_shared": right - 2 * full + 2 * shared,
-        "only_query_wide": (right - full + shared, right - full + kv * d + d),
+        "wide_biases": right + 2 * (d - kv),
         "kv_heads_as_width": right - 2 * shared + 2 * (d * kv_heads + kv_heads),
-        "one_head_wide": right - 2 * shared + 2 * (d * width + width),
-        "ffn_bias": right - f + d,
-        "ffn_out_bias": right - d + f,
-        "attention_out_missing": right - full,
-        "ffn_out_missing": right - (f * d + d),
-        "four_d": right - feed_forward + 8 * d * d + 5 * d,
-        "no_ffn": right - feed_forward,
-        "no_attention": right - 2 * full - 2 * shared,
         "times_heads": tuple(right + (heads - 1) * n * full for n in (1, 2)),
     }
 
@@ -141,33 +128,14 @@ def block_slips(d: int, f: int, heads: int, kv_heads: int) -> dict[str, int | tu
 BLOCK_MISTAKES = {
     "no_return": NO_RETURN,
     "not_whole": NOT_WHOLE,
-    "matrices_only": "Those are the six matrices alone. Each has a bias, and there are two norms.",
-    "no_norms": "4 · d_model are missing: the two norms, a weight and a bias each.",
-    "no_attention_biases": "The biases of the four attention layers are missing. Each is as long "
-                           "as its layer's output.",
+    "half_norms": "2 · d_model are missing. There are two norms, and each has a weight and a bias.",
     "no_brackets": "A bias of the attention is missing, or several: where two layers have one "
                    "shape, put weight and bias in brackets before you multiply by two.",
-    "half_norms": "2 · d_model are missing. There are two norms, and each has a weight and a bias.",
-    "no_biases": "The biases of the six linear layers are missing.",
     "all_as_wide": "That is right where kv_heads equals heads. Here several query heads share a "
                    "key head: how many outputs has `key`?",
-    "one_key_value": "`key` and `value` are two layers, of one shape.",
     "wide_biases": "A bias is as long as the output: those of `key` and `value` are as long as "
                    "kv_heads heads are wide.",
-    "all_shared": "Only `key` and `value` are shared: `query` and `attention_out` are as wide as "
-                  "the model.",
-    "only_query_wide": "`attention_out` mixes what all heads read: d_model inputs, d_model "
-                       "outputs.",
     "kv_heads_as_width": "kv_heads is a number of heads, and each of them is d_model / heads wide.",
-    "one_head_wide": "Those are keys and values of one head. There are kv_heads of them.",
-    "ffn_bias": "A bias is as long as the output: ffn_in has d_ff of them.",
-    "ffn_out_bias": "A bias is as long as the output: ffn_out narrows to d_model again.",
-    "attention_out_missing": "One layer as wide as the model is missing: there is `query`, and "
-                             "there is `attention_out`.",
-    "ffn_out_missing": "The feed-forward part has two layers: ffn_in widens, ffn_out narrows.",
-    "four_d": "d_ff is not always 4 · d_model: use the number that is given.",
-    "no_ffn": "The feed-forward part is missing: ffn_in and ffn_out.",
-    "no_attention": "The attention is missing: query, key, value, attention_out.",
     "times_heads": "The heads share one layer: each reads its own d_model / heads outputs of it. "
                    "Look at the shapes in the model.",
 }
@@ -200,77 +168,46 @@ def ledger_cases(seed: int) -> list[dict]:
             for t, (size, moments) in zip(trained, ((4, 2), (2, 2), (4, 1), (2, 0)))]
 
 
-def run_ledger(ledger, case: dict) -> dict:
-    found = ledger(case["total"], case["trained"], case["bytes_each"], case["moments"])
-    if not isinstance(found, dict):
-        return {"gave": named(found)}
-    return {"found": {str(key): value if isinstance(value, int | float) else repr(value)
-                      for key, value in zip(found, map(plain, found.values()))}}
+def run_ledger(ledger, case: dict):
+    return ledger(case["total"], case["trained"], case["bytes_each"], case["moments"])
 
 
-def judge_ledger(case: dict, seen) -> Verdict:
-    if odd := strange(seen, gave=str, found=dict):
-        return odd
-    if seen.get("gave") == "None":
+def judge_ledger(case: dict, found) -> Verdict:
+    if found is None:
         return rejected("no_return")
-    if "gave" in seen:
-        return rejected("not_a_dict", f"It gave {seen['gave']}.")
-    found = seen["found"]
-    if set(found) != set(PARTS):
-        return rejected("keys", f"Its keys are {', '.join(found) or 'none'}.")
-    told = (f"ledger({case['total']}, {case['trained']}, bytes_each={case['bytes_each']}, "
-            f"moments={case['moments']}) gave {found}; expected {ledger(**case)}.")
-    for part, value in found.items():
-        if type(value) is not int:
-            return rejected("not_whole", f"{told} {part.capitalize()}: {value} is not an int.")
-    if found == ledger(**case):
+    right, is_dict = ledger(**case), isinstance(found, dict) and set(found) == set(PARTS)
+    sizes = [whole(found[part]) for part in PARTS] if is_dict else []
+    if sizes == [*right.values()]:
         return Verdict(True, "Every number is held once; each trained one has a gradient and its "
                              "moments besides.")
-    for mistake, values in _ledgers(**case).items():
-        if tuple(found[part] for part in PARTS) == values:
-            return rejected(mistake, told)
-    return Verdict(False, told)
+    return Verdict(False, f"ledger({case['total']}, {case['trained']}, "
+                          f"bytes_each={case['bytes_each']}, moments={case['moments']}) gave "
+                          f"{found!r:.200}; expected {right}.",
+                   recognised(_ledgers(**case), lambda slip: slip == sizes))
 
 
-def _ledgers(total: int, trained: int, bytes_each: int, moments: int) -> dict[str, tuple]:
+def _ledgers(total: int, trained: int, bytes_each: int, moments: int) -> dict[str, list[int]]:
     """Return what the usual mistakes give: weights, gradients, optimizer."""
     weights, gradients = total * bytes_each, trained * bytes_each
     return {
-        "always_two": (weights, gradients, 2 * gradients),
-        "numbers": (total, trained, moments * trained),
-        "always_four": (4 * total, 4 * trained, 4 * moments * trained),
-        "moments_float32": (weights, gradients, 4 * moments * trained),
-        "all_train": (weights, weights, moments * weights),
-        "gradients_of_all": (weights, weights, moments * gradients),
-        "optimizer_of_all": (weights, gradients, moments * weights),
-        "one_moment": (weights, gradients, gradients),
-        "with_gradients": (weights, gradients, (moments + 1) * gradients),
-        "frozen_only": (weights - gradients, gradients, moments * gradients),
-        "trained_twice": (weights + gradients, gradients, moments * gradients),
-        "trained_only": (gradients, gradients, moments * gradients),
+        "always_two": [weights, gradients, 2 * gradients],
+        "numbers": [total, trained, moments * trained],
+        "always_four": [4 * total, 4 * trained, 4 * moments * trained],
+        "moments_float32": [weights, gradients, 4 * moments * trained],
+        "all_train": [weights, weights, moments * weights],
+        "trained_only": [gradients, gradients, moments * gradients],
     }
 
 
 LEDGER_MISTAKES = {
     "no_return": NO_RETURN,
-    "not_a_dict": 'Return a dict: {"weights": …, "gradients": …, "optimizer": …}.',
-    "keys": 'The keys are "weights", "gradients" and "optimizer".',
-    "not_whole": "Bytes are whole numbers: multiply, and do not divide into MB.",
     "numbers": "Those are numbers, not bytes: each takes bytes_each.",
     "always_four": "That is right for float32. bytes_each says how many bytes a number takes.",
+    "always_two": "Two moments is right for AdamW. Other optimizers keep one or none: use "
+                  "`moments`.",
     "moments_float32": "The moments take as many bytes a number as the parameter itself: torch's "
                        "AdamW keeps them in its dtype.",
     "all_train": "Gradients and moments are there for the trained numbers only. That is the point!",
-    "gradients_of_all": "A frozen number gets no gradient: count the trained ones.",
-    "optimizer_of_all": "The optimizer keeps nothing for a frozen number: count the trained ones.",
-    "one_moment": "AdamW keeps two moments for each trained number, and other optimizers another "
-                  "count: `moments` says how many.",
-    "always_two": "Two moments is right for AdamW. Other optimizers keep one or none: use "
-                  "`moments`.",
-    "with_gradients": "The gradients have a line of their own: do not count them as optimizer, "
-                      "too.",
-    "frozen_only": "The weights are all of them, the trained ones too.",
-    "trained_twice": "The trained numbers are among the `total` already: do not add them again.",
     "trained_only": "The frozen weights are needed for the forward pass, so they are in memory: "
                     "count `total`.",
 }
@@ -310,116 +247,71 @@ def activations_cases(seed: int) -> list[dict]:
             for (a, b), (batch, tokens, lengths) in zip(law, asked)]
 
 
-def run_activations(activation_bytes, case: dict) -> dict:
-    measured = dict(map(tuple, case["measured"]))
-    given = measured.copy()
-    try:
-        found = plain(activation_bytes(case["batch"], case["tokens"], measured))
-    except KeyError as error:
-        asked = error.args[0] if error.args else None
-        if isinstance(asked, int) and asked not in given:
-            return {"asked": asked}
-        raise
-    return {"found": found if found is None or isinstance(found, int | float) else repr(found),
-            "intact": measured == given}
+def run_activations(activation_bytes, case: dict) -> dict[str, Any]:
+    measured = dict(case["measured"])
+    found = activation_bytes(case["batch"], case["tokens"], measured)
+    return {"found": found, "intact": measured == dict(case["measured"])}
 
 
-def judge_activations(case: dict, seen) -> Verdict:
-    if odd := strange(seen, asked=int, found=(int, float, bool, str, NoneType), intact=bool):
-        return odd
-    measured = dict(map(tuple, case["measured"]))
+def judge_activations(case: dict, seen: Mapping[str, Any]) -> Verdict:
+    measured = dict(case["measured"])
     right = activation_bytes(case["batch"], case["tokens"], measured)
     call = f"activation_bytes({case['batch']}, {case['tokens']}, {measured})"
-    if "asked" in seen:
-        return rejected("fixed_lengths", f"{call} asked for measured[{seen['asked']}].")
-    found = seen["found"]
-    if found is None:
+    if seen["found"] is None:
         return rejected("no_return")
-    told = f"{call} gave {found}; expected {right:.0f}."
     if not seen["intact"]:
-        return rejected("input_changed", f"After {call}, measured is not what it was before.")
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        return rejected("not_a_number", told)
-    if math.isclose(found, right, rel_tol=1e-6, abs_tol=1):
+        return Verdict(False, f"After {call}, measured is not what it was before: pop takes out of "
+                              "a dict what it gives, items() reads it.")
+    found = number(seen["found"])
+    if found is None:
+        return Verdict(False, f"{call} gave {named(seen['found'])}; expected a number of bytes.")
+
+    def is_right(value: float) -> bool:
+        return math.isclose(found, value, rel_tol=1e-6, abs_tol=1)
+
+    if is_right(right):
         return Verdict(True, "A part that grows with the tokens, a part that grows with their "
                              "pairs, and both times the batch.")
-    for mistake, values in _activations(case["batch"], case["tokens"], measured).items():
-        if any(math.isclose(found, value, rel_tol=1e-6, abs_tol=1) for value in values):
-            return rejected(mistake, told)
-    return Verdict(False, told)
+    return Verdict(False, f"{call} gave {found}; expected {right:.0f}.", recognised(
+        _activations(case["batch"], case["tokens"], measured), is_right))
 
 
-def _activations(batch: int, tokens: int, measured: dict[int, int]) -> dict[str, tuple]:
-    """Return what the usual mistakes give; some have several forms."""
-    (t1, bytes1), (t2, bytes2) = sorted(measured.items())
+def _activations(batch: int, tokens: int, measured: dict[int, int]) -> dict[str, float]:
+    """Return what the usual mistakes give."""
+    (t1, bytes1), (t2, bytes2) = measured.items()
     b = (bytes2 / t2 - bytes1 / t1) / (t2 - t1)
     a = bytes1 / t1 - b * t1
-    right = batch * (a * tokens + b * tokens**2)
     slope = (bytes2 - bytes1) / (t2 - t1)
-    by_squares = (bytes2 - bytes1) / (t2 * t2 - t1 * t1)
-    whole = (bytes2 // t2 - bytes1 // t1) // (t2 - t1)
-    a_of = {b: ((bytes1 - b * t1) / t1, bytes1 - b * t1, (bytes1 - b * t1 * t1) / t1,
-                (bytes2 - b * t2 * t2) / t2) for b in (slope, by_squares)}
     return {
-        "proportional": (batch * bytes1 / t1 * tokens, batch * bytes2 / t2 * tokens),
-        "straight_line": (batch * (bytes1 + slope * (tokens - t1)), batch * slope * tokens),
-        "squares_only": (batch * bytes1 * (tokens / t1)**2, batch * bytes2 * (tokens / t2)**2),
-        "no_batch": (right / batch,),
-        "batch_squared": (right * batch, a * batch * tokens + b * (batch * tokens)**2),
-        "batch_once": (batch * a * tokens + b * tokens**2, a * tokens + batch * b * tokens**2),
-        "swapped": (batch * (b * tokens + a * tokens**2),),
-        "no_pairs": (batch * a * tokens,),
-        "pairs_alone": (batch * b * tokens**2,),
-        "b_not_squared": (batch * (a + b) * tokens,),
-        "times_tokens_missing": (batch * (a + b * tokens),),
-        "not_divided": tuple(batch * (x * tokens + slope * tokens**2) for x in a_of[slope]),
-        "whole_division": tuple(
-            batch * ((y - x * t) * tokens + x * tokens**2)
-            for x in (whole, b // 1, b) for t, size in ((t1, bytes1), (t2, bytes2))
-            for y in (size // t, size / t, (size - x * t * t) // t + x * t)
-            if (x, y) != (b, size / t)),
-        "by_squares": tuple(batch * (x * tokens + by_squares * tokens**2)
-                            for x in a_of[by_squares]),
+        "proportional": batch * bytes1 / t1 * tokens,
+        "straight_line": batch * (bytes1 + slope * (tokens - t1)),
+        "no_batch": a * tokens + b * tokens**2,
+        "batch_squared": batch * (batch * (a * tokens + b * tokens**2)),
+        "times_tokens_missing": batch * (a + b * tokens),
+        "not_divided": batch * ((bytes1 / t1 - slope * t1) * tokens + slope * tokens**2),
     }
 
 
 ACTIVATIONS_MISTAKES = {
     "no_return": NO_RETURN,
-    "input_changed": "Somebody else still needs that dict, and pop takes out of it what it gives: "
-                     "read it with items().",
-    "not_a_number": "Return one number of bytes: a float or an int. Of a tensor with one number, "
-                    ".item() is that.",
     "proportional": "That takes the bytes to be proportional to the tokens. They grow faster: "
                     "there is a part with tokens².",
     "straight_line": "That is a straight line through the two measurements. What lies on a line "
                      "is not the bytes, but the bytes divided by the tokens.",
-    "squares_only": "That takes all of the bytes to grow with tokens². Only a part of them does: "
-                    "find a and b.",
     "no_batch": "The measurements are of one sentence. A batch holds `batch` of them.",
     "batch_squared": "The batch counts once: sentences do not look at each other, only tokens of "
                      "the same sentence do.",
-    "batch_once": "The batch multiplies both parts: put brackets around the sum.",
-    "swapped": "a and b are swapped: a goes with tokens, b with tokens².",
-    "no_pairs": "The part with tokens² is missing.",
-    "pairs_alone": "The part with tokens, a · tokens, is missing.",
-    "b_not_squared": "b goes with tokens², not with tokens.",
     "times_tokens_missing": "a + b · tokens is the bytes of a sentence divided by its tokens. "
                             "Multiply by the tokens, to get the bytes back.",
     "not_divided": "Your b is the slope of the bytes. They do not lie on a line: divide each by "
                    "its tokens before you take the slope.",
-    "by_squares": "Your b is the growth of the bytes over that of tokens². But a · tokens has "
-                  "grown as well: divide the bytes by their tokens before you take differences.",
-    "whole_division": "// throws the remainder away, and a and b are no whole numbers: divide "
-                      "with /.",
-    "fixed_lengths": "The two lengths are not always 32 and 128. Take them, and their bytes, from "
-                     "measured.items().",
 }
 
 ACTIVATIONS = Exercise(
     id="inside.activations", lesson="00", names=("activation_bytes",), points=2, minutes=12,
     difficulty=3, optional=True, reference=f"{HERE}:activation_bytes",
     cases=activations_cases, run=run_activations, judge=judge_activations,
-    mistakes=ACTIVATIONS_MISTAKES,
+    mistakes=ACTIVATIONS_MISTAKES, returns=report(found=Any, intact=bool),
     hints=("Two unknowns, a and b, and two measurements. Divide the law for one sentence by its "
            "tokens: bytes / tokens = a + b · tokens. What kind of curve is that?",
            "A straight line through two points (t, bytes / t). Which of the two unknowns is its "

@@ -17,7 +17,7 @@ from .... import account, models, outlines
 from ....plots import COLOURS, bytes_text, figure, in_percent, logarithmic, plain_ticks
 from ....widgets import Choices, Explorer
 from ... import records
-from .blocks import BLOCK_OF_THE_PUZZLE, LETTERS, ORDER, PLACES
+from .blocks import BLOCK_OF_THE_PUZZLE, LETTERS, ORDER, PLACES, may_read
 from .steps import Step, held_after_a_step, through_a_step
 
 __all__ = ["draw_block", "draw_orders", "explore_attention", "explore_memory",
@@ -30,6 +30,7 @@ PARTS = {"embeddings": "embeddings", "query": "attention", "key": "attention",
          "ffn_in": "feed_forward", "ffn_gate": "feed_forward", "ffn_out": "feed_forward",
          "ffn_norm": "rest", "other": "rest", "head": "head"}
 GPUS = {"16 GB": 16e9, "24 GB": 24e9, "80 GB": 80e9}
+HELD = ("weights", "gradients", "optimizer", "activations")
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 LENGTHS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
@@ -88,8 +89,6 @@ class Attention:
     """What each token of a sentence reads, in one head or in the mean of a block's heads."""
 
     tokens: tuple[str, ...]
-    block: int
-    head: int | None
     weights: Tensor                       # (reading, read): each row sums to 1
     shares: Mapping[str, float]           # of the weights of all words, by where they go
     even: Mapping[str, float]             # the same, if each token read all alike
@@ -109,12 +108,6 @@ def shares(weights: Tensor, tokens: Sequence[str]) -> dict[str, float]:
                      else "a neighbour" if abs(i - j) == 1 else "another word")
             found[where] += weights[i, j].item() / len(words)
     return found
-
-
-def may_read(mask: Tensor) -> Tensor:
-    """Return for each query which keys are no padding: (batch, tokens) to (batch, tokens, tokens).
-    """
-    return mask.bool()[:, None].expand(-1, mask.shape[1], -1).clone()
 
 
 def draw_attention(found: Attention) -> Figure:
@@ -151,10 +144,10 @@ def explore_attention(tokens: Sequence[str], tables: Sequence[Tensor]) -> Explor
 
     def attention(block: int, head: int | None) -> Attention:
         weights = tables[block].mean(0) if head is None else tables[block][head]
-        return Attention(tuple(tokens), block, head, weights, shares(weights, tokens),
+        told = "mean of its heads" if head is None else f"head {head}"
+        return Attention(tuple(tokens), weights, shares(weights, tokens),
                          shares(torch.full_like(weights, 1 / len(tokens)), tokens),
-                         f"block {block}, " + ("mean of its heads" if head is None
-                                               else f"head {head}"))
+                         f"block {block}, {told}")
 
     controls = {
         "block": ipw.Dropdown(options=range(len(tables)), description="block"),
@@ -385,20 +378,16 @@ def _measured(model: str, trains: str, dtype: str) -> dict:
 def draw_memory(held: Memory) -> Figure:
     """Draw bars by what trains, and how each part grows with the batch."""
     made, left, right = figure(9, 3.8, columns=2)
-    names = ("weights", "gradients", "optimizer", "activations")
-    most = max(ledger.total_bytes for ledger in held.ledgers.values())
-    unit, factor = ("GB", 1e9) if most > 1e9 else ("MB", 1e6)
-    for y, ledger in enumerate(held.ledgers.values()):
-        start = 0.0
-        for part in names:
-            size = getattr(ledger, f"{part}_bytes") / factor
-            left.barh(y, size, left=start, color=COLOURS[part], label=part if y == 0 else None)
-            start += size
-        left.text(start, y, f"  {bytes_text(ledger.total_bytes)}", va="center", fontsize=9)
+    totals = [ledger.total_bytes for ledger in held.ledgers.values()]
+    unit, factor = ("GB", 1e9) if max(totals) > 1e9 else ("MB", 1e6)
+    _stack(left.barh, "left", {part: [_size(ledger, part) / factor
+                                      for ledger in held.ledgers.values()] for part in HELD})
+    for y, total in enumerate(totals):
+        left.text(total / factor, y, f"  {bytes_text(total)}", va="center", fontsize=9)
     labelled = 0.0
     for name, size in held.gpus.items():
         left.axvline(size / factor, color=COLOURS["ink"], ls=":", lw=1.2)
-        if size > labelled + 0.13 * most:      # else the names would stand on each other
+        if size > labelled + 0.13 * max(totals):      # else the names would stand on each other
             left.text(size / factor, -0.62, name, ha="center", va="bottom", fontsize=9)
             labelled = size
     left.set(yticks=range(len(held.ledgers)), yticklabels=[
@@ -407,13 +396,12 @@ def draw_memory(held: Memory) -> Figure:
     left.get_yticklabels()[list(held.ledgers).index(held.trains)].set_weight("bold")
     left.margins(x=0.2)
 
-    for part in names:
-        sizes = [getattr(x, f"{part}_bytes") / factor for x in held.growth.values()]
-        now = getattr(held.chosen, f"{part}_bytes") / factor
-        if sizes[0] > 0:     # the weights lie below: the gradients may be as large
-            right.plot(list(held.growth), sizes, lw=5 if part == "weights" else 2,
+    for part in HELD:
+        sizes = {batch: _size(ledger, part) / factor for batch, ledger in held.growth.items()}
+        if sizes[held.batch] > 0:     # the weights lie below: the gradients may be as large
+            right.plot(*zip(*sizes.items()), lw=5 if part == "weights" else 2,
                        color=COLOURS[part], label=part)
-            right.plot(held.batch, now, "o", ms=7, color=COLOURS[part])
+            right.plot(held.batch, sizes[held.batch], "o", ms=7, color=COLOURS[part])
     right.axhline((held.chosen.total_bytes - held.chosen.activations_bytes) / factor,
                   color=COLOURS["ink"], ls="--", lw=1.2, label="all but the activations")
     logarithmic(right)
@@ -422,9 +410,22 @@ def draw_memory(held: Memory) -> Figure:
     plain_ticks(right.xaxis, [1, 4, 16, 64, 256])
     right.legend(frameon=False, fontsize=9)
     made.set_label(f"{held.model}, {held.batch} × {held.tokens} tokens. " + "; ".join(
-        f"{name}: " + ", ".join(f"{part} {bytes_text(getattr(x, f'{part}_bytes'))}"
-                                for part in names) for name, x in held.ledgers.items()))
+        f"{name}: " + ", ".join(f"{part} {bytes_text(_size(ledger, part))}" for part in HELD)
+        for name, ledger in held.ledgers.items()))
     return made
+
+
+def _size(ledger: account.Ledger, part: str) -> int:
+    return getattr(ledger, f"{part}_bytes")
+
+
+def _stack(bar: Callable, begins: str, sizes: Mapping[str, Sequence[float]]) -> None:
+    """Stack the parts of each bar; `bar` is `ax.bar`, which `begins` at the bottom, or `ax.barh`.
+    """
+    ends = [0.0] * len(sizes["weights"])
+    for part, values in sizes.items():
+        bar(range(len(ends)), values, 0.8, color=COLOURS[part], label=part, **{begins: ends})
+        ends = [end + value for end, value in zip(ends, values)]
 
 
 def explore_memory() -> Explorer:
@@ -450,8 +451,6 @@ def _memory_caption(held: Memory) -> str:
 
 # ── a step, block by block ───────────────────────────────────────────────────────────────────
 
-HELD = ("weights", "optimizer", "gradients", "activations")
-
 
 @dataclass(frozen=True)
 class Held:
@@ -461,21 +460,18 @@ class Held:
     size: str
     ledger: account.Ledger
     step: Step
-    told: str
 
     @property
     def peak(self) -> int:
         """The most that is held at any time."""
         return self.ledger.weights_bytes + self.ledger.optimizer_bytes + self.step.peak
 
-
-def held(trains: str, size: str, ledger: account.Ledger, step: Step) -> Held:
-    """Put a ledger and a measured step side by side."""
-    both = Held(trains, size, ledger, step, "")
-    share = both.peak / ledger.total_bytes
-    told = (f"{trains}, {size}: at most {bytes_text(both.peak)} at once, {share:.0%} of the "
-            f"ledger's {bytes_text(ledger.total_bytes)}")
-    return Held(trains, size, ledger, step, told)
+    @property
+    def told(self) -> str:
+        """The peak beside the ledger's sum."""
+        total = self.ledger.total_bytes
+        return (f"{self.trains}, {self.size}: at most {bytes_text(self.peak)} at once, "
+                f"{self.peak / total:.0%} of the ledger's {bytes_text(total)}")
 
 
 def draw_step(found: Held) -> Figure:
@@ -485,11 +481,8 @@ def draw_step(found: Held) -> Figure:
     parts = {"weights": [ledger.weights_bytes] * len(step.moments),
              "optimizer": [ledger.optimizer_bytes] * len(step.moments),
              "gradients": step.gradients, "activations": step.activations}
-    bottom = [0.0] * len(step.moments)
-    for part in HELD:
-        sizes = [size / 1e6 for size in parts[part]]
-        ax.bar(range(len(sizes)), sizes, 0.8, bottom=bottom, color=COLOURS[part], label=part)
-        bottom = [b + size for b, size in zip(bottom, sizes)]
+    _stack(ax.bar, "bottom", {part: [size / 1e6 for size in sizes]
+                              for part, sizes in parts.items()})
     ax.axhline(ledger.total_bytes / 1e6, color=COLOURS["ink"], ls="--", lw=1.2,
                label="the ledger's sum")
     ax.set_xticks(range(len(step.moments)),
@@ -513,7 +506,7 @@ def explore_step(measured: Mapping[tuple[str, str], tuple[account.Ledger, Step]]
         "size": ipw.Dropdown(options=list(dict.fromkeys(s for _, s in measured)),
                              description="batch"),
     }
-    return Explorer(controls, lambda trains, size: held(trains, size, *measured[trains, size]),
+    return Explorer(controls, lambda trains, size: Held(trains, size, *measured[trains, size]),
                     draw_step, lambda found: (
         f"{found.told}. Measured between the blocks: \"in\" is where the first block begins. "
         "Dashed: the sum of the four parts, as if all were full at once."))

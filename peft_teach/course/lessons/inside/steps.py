@@ -86,8 +86,8 @@ def through_a_step(model: nn.Module, batch: Mapping[str, Tensor]) -> Step:
 
     model.zero_grad(set_to_none=True)
     names = models.find(model, "block")
-    with models.in_mode(model, training=True), torch.enable_grad(), _watched(model, names, note), \
-            _gradients(model, held.accumulated):
+    with models.in_mode(model, training=True), torch.enable_grad(), \
+            _watched(model, names, note, held.accumulated):
         with torch.autograd.graph.saved_tensors_hooks(held.pack, held.unpack):
             loss = model(**batch).loss
         note(LOSS)
@@ -124,36 +124,28 @@ def held_after_a_step(model: nn.Module, batch: Mapping[str, Tensor],
 
 
 @contextmanager
-def _watched(model: nn.Module, names: list[str], note) -> Iterator[None]:
-    """Call `note` when a block begins or ends, on the way there and back."""
+def _watched(model: nn.Module, names: list[str], note, accumulated) -> Iterator[None]:
+    """Call `note` when a block begins or ends, on the way there and back; `accumulated` with each
+    parameter whose gradient has come."""
     with ExitStack() as stack:
+        def keep(handle) -> None:
+            stack.callback(handle.remove)
+
         def before(i: int, hidden: Tensor) -> None:
             if i == 0:
                 note(FORWARD, "in")
             if hidden.requires_grad:
-                handle = hidden.register_hook(lambda grad: note(BACKWARD, str(i)))
-                stack.callback(handle.remove)
+                keep(hidden.register_hook(lambda grad: note(BACKWARD, str(i))))
 
         for i, name in enumerate(names):
             block = model.get_submodule(name)
-            handles = (block.register_forward_pre_hook(
-                           lambda block, given, i=i: before(i, given[0])),
-                       block.register_forward_hook(
-                           lambda block, given, out, i=i: note(FORWARD, str(i))))
-            for handle in handles:
-                stack.callback(handle.remove)
+            keep(block.register_forward_pre_hook(lambda block, given, i=i: before(i, given[0])))
+            keep(block.register_forward_hook(
+                lambda block, given, out, i=i: note(FORWARD, str(i))))
+        for p in model.parameters():
+            if p.requires_grad:
+                keep(p.register_post_accumulate_grad_hook(accumulated))
         yield
-
-
-@contextmanager
-def _gradients(model: nn.Module, accumulated) -> Iterator[None]:
-    handles = [p.register_post_accumulate_grad_hook(accumulated)
-               for p in model.parameters() if p.requires_grad]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _storage(tensor: Tensor) -> int:
