@@ -271,7 +271,8 @@ def _build(model: nn.Module, names: tuple[str, ...], make) -> tuple[dict[str, Ad
             raise BadConfig(f"{type(wrapper).__name__} registers the buffer {', '.join(buffers)}, "
                             "and a file keeps parameters only.",
                             expected="nn.Parameter(tensor, requires_grad=False), which is kept; or "
-                                     "register_buffer(..., persistent=False)")
+                                     "register_buffer(..., persistent=False), if it is drawn from "
+                                     "a seed: a file keeps 16 values of it")
         shared = [n for n, p in wrapper.own_parameters().items() if id(p) in known]
         if shared:
             raise BadConfig(f"{type(wrapper).__name__} registers {', '.join(shared)}, which the "
@@ -363,6 +364,17 @@ def adapter_state(model: nn.Module) -> dict[str, Tensor]:
     kept = {_join(name, own): p for name, adapter in found.items()
             for own, p in adapter.stored().items()} if found else method_parameters(model)
     return copies(kept)
+
+
+def drawn(model: nn.Module) -> dict[str, list]:
+    """Return `{name: [shape, 16 values]}` of the adapters' own buffers, which no file keeps.
+
+    What is random and frozen is drawn from a seed whenever a method is put on, and by these values
+    a file knows it again: a seed alone gives other numbers in another version of torch.
+    """
+    return {_join(name, own): [list(buffer.shape), _sample(buffer)]
+            for name, adapter in adapters(model).items()
+            for own, buffer in adapter.named_buffers() if not own.startswith("base.")}
 
 
 def copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

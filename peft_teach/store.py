@@ -3,7 +3,8 @@
     movie-lora/
         adapter.safetensors    adapter and head, by the unadapted model's names
         adapter.json           method, settings, a fingerprint of the base, and whether it was in
-                               4 bits; after a bare `attach`, which modules it wrapped
+                               4 bits; a fingerprint of what is drawn from a seed; after a bare
+                               `attach`, which modules it wrapped
 
 The base itself is never stored, unless all of it is trained. `load` checks the fingerprint, so
 that an adapter does not land on another base by mistake. Nothing here unpickles.
@@ -57,6 +58,8 @@ def save(model: nn.Module, path: str | Path) -> Path:
         "base": core.base_of(model),
         "quantized": bool(models.quantized(model)),
     }
+    if drawn := core.drawn(model):
+        description["drawn"] = drawn
     if note.method is None:
         description["wrapped"] = [*core.adapters(model)]
     told = json.dumps(description).encode()    # before anything is written: it may fail
@@ -96,8 +99,9 @@ def load(model: nn.Module, path: str | Path,
 
     After a bare `attach` no method is named: give as `make` what `attach` had, `make(base)`, and
     the same modules are wrapped. Raises `AlreadyAdapted`, or `AdapterFileError` for a missing or
-    damaged file, another base, or a missing, unexpected or misshapen tensor; then the model is as
-    it was. Warns if the adapter was saved on a base in 4 bits and this one is not, or the reverse.
+    damaged file, another base, other values drawn from a seed, or a missing, unexpected or
+    misshapen tensor; then the model is as it was. Warns if the adapter was saved on a base in 4
+    bits and this one is not, or the reverse.
     """
     description, tensors = _read(path)
     core.refuse_adapted(model)
@@ -108,7 +112,7 @@ def load(model: nn.Module, path: str | Path,
         with core.all_or_nothing(model):
             state.change(model, before=base)
             model = core.wrap(model, names, make)
-            _copy_into(model, tensors, path)
+            _copy_into(model, description, tensors, path)
         _tell_of_rounding(description, model, path)
         return model
     method = _method(description, path)
@@ -116,7 +120,7 @@ def load(model: nn.Module, path: str | Path,
     with core.all_or_nothing(model):
         state.change(model, before=base)
         model = _inject(method, model, config, path)
-        _copy_into(model, tensors, path)
+        _copy_into(model, description, tensors, path)
     _tell_of_rounding(description, model, path)
     return model
 
@@ -141,7 +145,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     if description["method"] == note.method and (
             note.method is None
             or _config(_method(description, path), description["config"], path) == note.config):
-        _copy_into(model, tensors, path)
+        _copy_into(model, description, tensors, path)
         _tell_of_rounding(description, model, path)
         return model
     method = _method(description, path)
@@ -154,7 +158,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     with core.all_or_nothing(model):
         model = core.undo(model)
         model = _inject(method, model, config, path)
-        _copy_into(model, tensors, path)
+        _copy_into(model, description, tensors, path)
     core.stay_silent(core.adapters(model).values(), old)
     _tell_of_rounding(description, model, path)
     return model
@@ -201,7 +205,7 @@ def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
 def _is_description(found) -> bool:
     """Return whether parsed json has the form that `save` writes, down to each number."""
     if not isinstance(found, dict) or found.get("format") != 1 or not isinstance(
-            found.get("base"), dict):
+            found.get("base"), dict) or not isinstance(found.get("drawn", {}), dict):
         return False
     named = isinstance(found.get("method"), str) and isinstance(found.get("config"), dict)
     bare = found.get("method", ...) is None and found.get("config", ...) is None
@@ -214,7 +218,7 @@ def _is_description(found) -> bool:
         isinstance(entry, builtins.list) and len(entry) == 2
         and all(isinstance(part, builtins.list) for part in entry)
         and all(isinstance(v, int | float) and not abs(v) >= 1e39 for v in entry[1])    # or NaN
-        for entry in found["base"].values())
+        for entry in (*found["base"].values(), *found.get("drawn", {}).values()))
 
 
 def _method(description: dict, path):
@@ -268,13 +272,7 @@ def _inject(method, model: nn.Module, config, path) -> nn.Module:
 
 
 def _check_base(saved: dict, here: dict, path) -> None:
-    """Compare two fingerprints: names, shapes, and values as far as half precision keeps them.
-
-    Rounded to float16 before, a value may end one step of bfloat16 away, 2⁻⁷ of it, and each of
-    the two was rounded to four digits, which is 0.0005 of it at most. Below 2⁻¹⁴ float16 has an
-    absolute step, 2⁻²⁴.
-    """
-    relative = 2**-7 + 2 * 0.0005
+    """Compare two fingerprints: names, shapes, and values as far as half precision keeps them."""
     if saved.keys() != here.keys():
         name = sorted(saved.keys() ^ here.keys())[0]
         where = "only the file" if name in saved else "only this model"
@@ -285,14 +283,35 @@ def _check_base(saved: dict, here: dict, path) -> None:
             raise AdapterFileError(f"{path} was made for another model: {name} is {here[name][0]} "
                                    f"here, {shape} there.",
                                    expected="the base that the adapter was trained on")
-        a, b = torch.tensor(values), torch.tensor(here[name][1])
-        if a.shape != b.shape or not (
-                (a - b).abs() <= 2**-24 + relative * torch.maximum(a.abs(), b.abs())).all():
+        if not _close(values, here[name][1]):
             raise AdapterFileError(f"{path} was made for a model with other weights: {name} "
                                    "differs.",
                                    expected="the base that the adapter was trained on",
                                    hint="load the pretrained model afresh; a merged or fully "
                                         "fine-tuned model is another base")
+
+
+def _close(values: builtins.list[float], others: builtins.list[float]) -> bool:
+    """Return whether two samples are of one tensor, perhaps of its copy in half precision.
+
+    Rounded to float16 before, a value may end one step of bfloat16 away, 2⁻⁷ of it, and each of
+    the two was rounded to four digits, which is 0.0005 of it at most. Below 2⁻¹⁴ float16 has an
+    absolute step, 2⁻²⁴.
+    """
+    a, b = torch.tensor(values), torch.tensor(others)
+    relative = 2**-7 + 2 * 0.0005
+    return a.shape == b.shape and bool(
+        ((a - b).abs() <= 2**-24 + relative * torch.maximum(a.abs(), b.abs())).all())
+
+
+def _check_drawn(saved: dict, here: dict, path) -> None:
+    """Compare what was drawn from a seed when the file was saved with what is drawn here."""
+    for name in sorted(saved.keys() | here.keys()):
+        there, found = (table.get(name, [None, []]) for table in (saved, here))
+        if there[0] != found[0] or not _close(there[1], found[1]):
+            raise AdapterFileError(f"{path} was saved with another {name}: its seed draws other "
+                                   "values here.", expected="those that it was trained with",
+                                   hint="the version of torch that the adapter was trained with")
 
 
 def _tell_of_rounding(description: dict, model: nn.Module, path) -> None:
@@ -309,8 +328,13 @@ def _tell_of_rounding(description: dict, model: nn.Module, path) -> None:
                       "has exact ones; pt.qlora.inject makes 4 bits.", stacklevel=3)
 
 
-def _copy_into(model: nn.Module, tensors: dict[str, Tensor], path) -> None:
-    """Copy all tensors into their parameters, or raise before the first is copied."""
+def _copy_into(model: nn.Module, description: dict, tensors: dict[str, Tensor], path) -> None:
+    """Copy all tensors into their parameters, or raise before the first is copied.
+
+    Files of earlier versions do not say what was drawn.
+    """
+    if "drawn" in description:
+        _check_drawn(description["drawn"], core.drawn(model), path)
     here = core.method_parameters(model) | core.head_parameters(model)
     folder.check(tensors, here, path)
     with torch.no_grad():

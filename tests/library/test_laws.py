@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
+import vera
+from safetensors.torch import load_file
 from tiny import DECODERS as SOME_DECODERS
 from tiny import EIGHT, MORE_DECODERS, MORE_ENCODERS, TWELVE
 from tiny import ENCODERS as SOME_ENCODERS
@@ -45,7 +47,7 @@ DENSE = 32 * 32 + 32
 HEAD = {"bert": 3 * 32 + 3, "modernbert": DENSE + 3 * 32 + 3} | dict.fromkeys(
     ("distilbert", "electra", *ROBERTAS), DENSE + 3 * 32 + 3)    # a decoder's `score` has no bias
 HEADS = re.compile(r"(pre_)?classifier|score|head\.")    # ModernBERT has a head and a classifier
-RANK, ALPHA, SIZE, LENGTH = 4, 12.0, 6, 5
+RANK, ALPHA, SIZE, LENGTH, WIDE = 4, 12.0, 6, 5, 40
 
 
 def sizes(family: str) -> dict:
@@ -145,6 +147,8 @@ METHODS = {
     "qdora": low_rank(pt.qlora, lambda n_in, n_out: n_out, traits={"4-bit"}, dora=True, start=1e-6),
     "ia3": Method(pt.ia3, lambda family: pt.ia3.Config(),
                   lambda family, kind: 2 * (2 * d_kv(family) + 48)),
+    "vera": Method(vera, lambda family: vera.Config(WIDE, targets=some(family)),
+                   lambda family, kind: 2 * sum(WIDE + sizes(family)[t][1] for t in some(family))),
     "bitfit": Method(pt.bitfit, lambda family: pt.bitfit.Config(), biases,
                      families=BIASED),
     "houlsby": bottleneck(pt.bottleneck.HOULSBY),
@@ -217,6 +221,12 @@ PAIRS = [*ROWS, *FEW, *(pytest.param(row, marks=pytest.mark.long)
 
 def name(row: dict) -> str:
     return "-".join(str(v).removeprefix("torch.") for v in row.values()).replace(" ", "_")
+
+
+@pytest.fixture(autouse=True)
+def _vera_is_in_the_table(monkeypatch):
+    """Let VeRA, the worked example of CONTRIBUTING.md, be a method of the library here."""
+    monkeypatch.setitem(methods.METHODS, "vera", vera)
 
 
 every_pair = pytest.mark.parametrize("untouched", PAIRS, ids=name, indirect=True)
@@ -345,8 +355,8 @@ def test_the_rows_meet_in_every_pair(families):
 
 
 def test_every_method_of_the_library_is_here():
-    here = {f"peft_teach.methods.{name}" for name in methods.METHODS} - {"peft_teach.methods.full"}
-    assert {method.module.__name__ for method in METHODS.values()} == here
+    assert {pt.full, *(method.module for method in METHODS.values())} == {
+        *methods.METHODS.values()}
 
 
 # ── 1: at the start the adapted model is the base ────────────────────────────────────────────
@@ -571,6 +581,7 @@ def test_law_5_a_saved_adapter_comes_back(case, untouched, tmp_path):
     trained = outputs(model, case.batch)
     assert not torch.equal(trained, case.outputs)
     pt.save(model, tmp_path / "one")
+    assert_that_little_is_kept(model, tmp_path / "one")
 
     loaded = pt.load(untouched.fresh().model, tmp_path / "one")
     assert torch.equal(outputs(loaded, case.batch), trained)
@@ -590,6 +601,32 @@ def test_law_5_a_saved_adapter_comes_back(case, untouched, tmp_path):
         assert torch.equal(outputs(loaded, case.batch), trained)
         loaded = pt.store.swap(loaded, tmp_path / "two")
         assert torch.equal(outputs(loaded, case.batch), other)
+
+
+def assert_that_little_is_kept(model, folder) -> None:
+    """A file holds at most as many numbers as are trained, and their names and shapes."""
+    file, trained = folder / "adapter.safetensors", [p for p in model.parameters()
+                                                     if p.requires_grad]
+    trained_bytes = sum(p.nbytes for p in trained)
+    kept_bytes = sum(t.nbytes for t in load_file(file).values())
+    assert kept_bytes <= trained_bytes, (
+        f"{kept_bytes:,} bytes of tensors are kept for {trained_bytes:,} that are trained; what is "
+        "frozen and shared is drawn from a seed: see CONTRIBUTING.md")
+    assert file.stat().st_size <= trained_bytes + 6_000
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_law_5_a_vera_that_keeps_its_own_matrices_breaks_it(family, tiny, tmp_path, monkeypatch):
+    class Keeping(vera.VeRALinear):
+        def __init__(self, base, shared):
+            super().__init__(base, shared)
+            self.A = torch.nn.Parameter(shared.A, requires_grad=False)
+            self.B = torch.nn.Parameter(shared.B, requires_grad=False)
+
+    monkeypatch.setattr(vera, "VeRALinear", Keeping)
+    model = vera.inject(tiny(family), config(family, "vera"))
+    with pytest.raises(AssertionError, match="drawn from a seed"):
+        assert_that_little_is_kept(model, pt.save(model, tmp_path))
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
@@ -653,6 +690,9 @@ WRONG = [
     (pt.ia3, {"targets": (*OUT, "ffn_in")}),
     (pt.ia3, {"targets": (*OUT, "nowhere")}),
     (pt.ia3, {"layers": (2,)}),
+    (vera, {"rank": 0}),
+    (vera, {"seed": -1}),
+    (vera, {"targets": (*OUT, "embeddings")}),
     (pt.bitfit, {"targets": ("nowhere",)}),
     (pt.bitfit, {"targets": ("ffn_out", "embeddings")}),
     (pt.bitfit, {"layers": (0, 5)}),

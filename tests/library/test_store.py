@@ -200,6 +200,9 @@ WRONG = {    # what is done to the folder, and what the message says
     "rank true": (description(lambda d: d["config"].update(rank=True)), "rank True"),
     "alpha without end": (description(lambda d: d["config"].update(alpha=float("inf"))),
                           "alpha is inf"),
+    "drawn is a list": (description(lambda d: d.update(drawn=[1])), "does not describe"),
+    "drawn and not here": (description(lambda d: d.update(drawn={f"{Q}.R": [[1], [0.5]]})),
+                           "saved with another .*query.R"),
     "a value less": (description(lambda d: d["base"][Q + ".weight"][1].pop() and None),
                      "other weights"),
 }
