@@ -18,7 +18,7 @@ from .mutants import ACCEPTED, outcome
 
 
 def mine(*ids: str) -> Any:
-    """Return your own answer to each exercise, and the course's where `my_peft.py` has none.
+    """Return your own answer to each exercise, or the course's if `my_peft.py` has none.
 
     Several ids give a tuple. Raises `NotAttempted` while an answer to that exercise is examined.
     """
@@ -31,37 +31,37 @@ def mine(*ids: str) -> Any:
         own = library.own(exercise)
         found.append(exercise.pack(own) if own else exercise.resolve())
         names["yours" if own else "the course's"] += exercise.names
-    if not is_examined():    # a check may ask for a piece many times
+    if not is_examined():    # a check may call this many times
         print(" · ".join(f"{whose}: {', '.join(each)}" for whose, each in names.items() if each))
     return found[0] if len(found) == 1 else tuple(found)
 
 
 def audit(**theirs: Any) -> None:
-    """Put the tests that you wrote to your own pieces; `audit(inject=theirs)` to another's.
+    """Run the tests that you wrote on your own answers; `audit(inject=theirs)` on another's.
 
-    A piece that `my_peft.py` does not have is the course's.
+    For an answer that `my_peft.py` does not have the course's own is used.
     """
     known = [name for exercise in all_exercises() for name in exercise.names]
     for name in theirs:
         if name not in known:
             raise unknown("piece", name, known)
-    library, rows = read(), [("test", "put to", "found")]
+    library, rows = read(), [("test", "run on", "result")]
     for exercise in all_exercises():
         test = library.own(exercise) if exercise.arguments else None
         if test:
             pieces = _Pieces(library, theirs)
             said = outcome(test[0], *exercise.arguments(pieces))
             rows.append((*exercise.names, ", ".join(pieces.told),
-                         "holds" if said is ACCEPTED else f"objects: {said}"))
+                         "accepts" if said is ACCEPTED else f"rejects: {said}"))
     if len(rows) == 1:
         show(Card("audit", paragraphs=(f"No test of yours stands in {FILE} yet.",)))
         return
-    held = sum(found == "holds" for *_, found in rows)
-    show(Card("audit", note=f"{held} of {len(rows) - 1} hold", table=tuple(rows)))
+    accepting = sum(found == "accepts" for *_, found in rows)
+    show(Card("audit", note=f"{accepting} of {len(rows) - 1} accept", table=tuple(rows)))
 
 
 class _Pieces:
-    """What tests are put to, by name; `told` says whose each was that was asked for."""
+    """What the tests run on, by name; `told` says whose each one was."""
 
     def __init__(self, library: Library, theirs: dict[str, Any]):
         self.library, self.theirs, self.told = library, theirs, []

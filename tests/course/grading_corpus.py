@@ -1,4 +1,4 @@
-"""Submissions as they come back from real and from hostile students, with the marks they deserve.
+"""Submissions of real and of hostile students, with the marks that they must get.
 
 Each is made here from the lessons' own sources, by a small change; nothing is stored. `CORPUS` maps
 a student to a `Case`.

@@ -1,4 +1,4 @@
-"""Honest notebooks, by what their authors did besides answering: all of them deserve their points.
+"""Honest notebooks, by what their authors did besides answering: each must get all points.
 
     HONEST = {"a loop over the name": ("full.step", (cell, cell, …)), …}
 
@@ -41,8 +41,6 @@ HONEST: dict[str, tuple[str, tuple[str, ...]]] = {
     "a loop in the same cell": ("full.step", (STEP + "\nfor step in range(3):\n    pass",)),
     "a result of that name": ("full.accuracy", (
         ACCURACY, "run = pt.evaluate(model, batches)", "accuracy = run.accuracy")),
-    "a result of an own class": ("full.accuracy", (
-        ACCURACY, "class Run:\n    accuracy = 0.5\nrun = Run()", "accuracy = run.accuracy")),
     "the library's, to compare": ("inside.ledger", (
         LEDGER, "ledger = pt.account.ledger")),
     "the library's, by import": ("change.project", (
@@ -58,12 +56,9 @@ HONEST: dict[str, tuple[str, tuple[str, ...]]] = {
     "a tuple with that name": ("lora.count", (RIGHT, "x, lora_count = 1, 2")),
     "a variable of that name": ("full.accuracy", (
         ACCURACY, "last = 0.5\naccuracy = last")),
-    "one of a list": ("lora.count", (RIGHT, "found = [1, 2]\nlora_count = found[0]")),
     "a walrus of that name": ("lora.count", (RIGHT, "print(lora_count := 3)")),
     "a comprehension over the name": ("full.step", (STEP, "print([step for step in range(3)])")),
     "taken away at the end": ("lora.count", (RIGHT, CHECK, "del lora_count")),
-    "an attribute of an object": ("lora.count", (
-        RIGHT, "class Box:\n    pass\nbox = Box()\nbox.n = 3\nlora_count = box.n")),
     "a loop over functions": ("lora.count", (
         RIGHT, "for lora_count in (lora_count, pt.lora.count):\n    print(lora_count(1, 2, 3))")),
     # where a definition stands
@@ -108,8 +103,6 @@ HONEST: dict[str, tuple[str, tuple[str, ...]]] = {
         "ONE = 1", COUNT.format(f"ONE * {SUM}"), CHECK, "for ONE in 'ab':\n    print(ONE)")),
     "a constant set by a timed line": ("lora.count", (
         "%time ONE = 1", COUNT.format(f"ONE * {SUM}"))),
-    "a helper in a with": ("lora.count", (
-        "with torch.no_grad():\n    ONE = int(torch.ones(1))", COUNT.format(f"ONE * {SUM}"))),
     "a library that may be missing": ("lora.count", (
         "try:\n    import einops\nexcept ImportError:\n    einops = None", RIGHT)),
     # checks
@@ -131,10 +124,8 @@ HONEST: dict[str, tuple[str, tuple[str, ...]]] = {
         "order = 'mine'")),
     # lines of other tools
     "all of it indented": ("lora.count", (indented(RIGHT),)),
-    "indented by tabs": ("lora.count", (indented(RIGHT, "\t"),)),
     "indented, with a magic": ("lora.count", (indented("%matplotlib inline\n" + RIGHT),)),
     "a prompt of Python": ("lora.count", (prompted(RIGHT, ">>> ", "... "),)),
-    "a prompt of IPython": ("lora.count", (prompted(RIGHT, "In [3]: ", "   ...: "),)),
     "prompts and a magic": ("lora.count", (
         "In [1]: %matplotlib inline\n" + prompted(RIGHT, "In [2]: ", "   ...: "),)),
     "a doctest": ("lora.count", (
@@ -169,13 +160,9 @@ HELPERS = (
     "def fill(xs):\n    xs.append(1)\nXS = []\nfill(XS)\nONE = XS[0]",
     "X = 1\nONE = X\nX = 2\ndel X",
     "class S:\n    pass\nS.one = 0\nsetattr(S, 'one', 1)\nONE = S().one",
-    "ONE = len('in out'.split()) - 1",
-    "import torch as th\nONE = int(th.tensor(1))", "from math import sqrt\nONE = int(sqrt(1))",
-    "from enum import Enum\nONE = len(Enum('E', 'IN'))",
-    "import logging\nONE = bool(logging.getLogger('x'))",
+    "import torch as th\nONE = int(th.tensor(1))",
     "from collections import defaultdict\nD = defaultdict(int)\nD['x'] += 1\nONE = D['x']",
     "def make():\n    return later()\ndef later():\n    return 1\nONE = make()",
-    "ONE = next(iter([1]))",
     "lc = pt.check('inside.linear', linear)\ndef linear(a, b):\n    return a * b\nONE = lc(1, 1)",
     "import os, nosuchlib, math\nONE = math.prod([])", "from nosuchlib import *\nONE = 1",
     "broken = 1 / 0\nONE = 1\nif False:\n    ONE = broken",

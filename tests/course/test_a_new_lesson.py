@@ -130,7 +130,7 @@ def test_what_passed_is_there_in_the_next_kernel(built, tmp_path):
     shown = "\n".join(output.get("text") or output.data["text/plain"]
                       for output in notebook.cells[0].outputs)
     assert shown.startswith("yours: doubles, largest_rank\n")
-    assert re.findall("holds|objects: Asser", shown) == ["holds", "objects: Asser"]
+    assert re.findall("accepts|rejects: Asser", shown) == ["accepts", "rejects: Asser"]
     # It ran in the folder of the tests, which is not where the reader works.
     assert not list(Path.cwd().glob("my_peft*"))
 
@@ -145,7 +145,7 @@ def test_the_lesson_is_graded(built, tmp_path):
         student = id.replace(".", "")
         submissions[student] = solved(built, **{id: change})
         expected[student] = POINTS | {id: 0}
-    # An earlier piece is the course's: a right law would accuse what stands in this my_peft.py.
+    # An earlier piece is the course's: a right law would reject the one in this my_peft.py.
     (tmp_path / "my_peft.py").write_text("# ── demo.double\ndef double(x):\n    return x\n")
     mine = ("    assert double(3) == 6", '    assert double(3) == pt.mine("demo.double")(3)', "")
     submissions["mine"], expected["mine"] = solved(built, **{"kinds.law": mine}), POINTS

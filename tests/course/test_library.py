@@ -483,14 +483,14 @@ def test_the_readers_tests_are_put_to_their_pieces_and_to_anothers(answer, noteb
     assert notebook.cards[-1].paragraphs == ("No test of yours stands in my_peft.py yet.",)
     answer("kinds.law", LAW)
     pt.audit()
-    assert rows(notebook.cards) == [("doubles", "the course's double", "holds")]
+    assert rows(notebook.cards) == [("doubles", "the course's double", "accepts")]
     answer("demo.double", DOUBLE)
     pt.audit()
-    assert rows(notebook.cards) == [("doubles", "your double", "holds")]
-    assert notebook.cards[-1].note == "1 of 1 hold"
+    assert rows(notebook.cards) == [("doubles", "your double", "accepts")]
+    assert notebook.cards[-1].note == "1 of 1 accept"
     pt.audit(double=lambda x: x + 2)
-    assert rows(notebook.cards) == [("doubles", "the double given", "objects: AssertionError")]
-    assert notebook.cards[-1].note == "0 of 1 hold"
+    assert rows(notebook.cards) == [("doubles", "the double given", "rejects: AssertionError")]
+    assert notebook.cards[-1].note == "0 of 1 accept"
     with pytest.raises(UnknownName, match="did you mean 'double'"):
         pt.audit(duble=len)
 
