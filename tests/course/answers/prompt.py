@@ -102,88 +102,38 @@ class SoftPrompt(nn.Module):
 """),
 }
 
+COPY = "start.clone())"
 WRONG["prompt.front"] = {
     "labels_behind": but(FRONT, LABELS, "labels = torch.cat([labels, none], dim=1)"),
-    "labels_guessed": but(
-        FRONT, LABELS, "labels = torch.cat([none, labels.masked_fill(labels == 0, -100)], 1)"),
+    "first_unasked": but(FRONT, LABELS,
+                         "labels = torch.cat([none, none[:, :1], labels[:, 1:]], 1)"),
     "no_return": but(FRONT, "        return out\n", ""),
-    "no_module": """
-def SoftPrompt(model, start):
-    return lambda input_ids, attention_mask, labels=None: model(input_ids, attention_mask)
-""",
-    "no_parameter": (but(FRONT, "torch.nn.Parameter(start.clone())", "start.clone()"),
-                     but(FRONT, "torch.nn.Parameter(start.clone())",
-                         "start.clone().requires_grad_()")),
-    "base_trained": (but(FRONT, "model.requires_grad_(False)", "model"),
-                     but(FRONT, "model.requires_grad_(False)", "model.eval()")),
-    "prompt_shape": (but(FRONT, "Parameter(start.clone())", "Parameter(start.mean(0))"),
-                     but(FRONT, "Parameter(start.clone())", "Parameter(start.clone()[None])")),
-    "other_start": (but(FRONT, "Parameter(start.clone())", "Parameter(torch.zeros(start.shape))"),
-                    but(FRONT, "Parameter(start.clone())", "Parameter(torch.randn_like(start))")),
-    "start_shared": (but(FRONT, "Parameter(start.clone())", "Parameter(start)"),
-                     but(FRONT, "Parameter(start.clone())", "Parameter(start.detach())")),
-    "no_output": (but(FRONT, "return out\n", "return out.logits\n"),
-                  but(FRONT, "return out\n", "return out.loss, out.logits\n"),
-                  but(FRONT, "attention_mask=mask, labels=labels)", "attention_mask=mask)")),
-    "misfit": (but(FRONT, MASK, "mask = attention_mask"),
-               but(FRONT, LABELS, "pass")),
-    "length": but(FRONT, CUT, "        return out\n"),
-    "shape": (but(FRONT, CUT, "        out.logits = out.logits[:, -1]\n        return out\n"),
-              but(FRONT, CUT, "        out.logits = out.logits[:, 2 * length:]\n"
-                              "        return out\n")),
-    "wrong_end": (but(FRONT, CUT, "        out.logits = out.logits[:, :-length]\n"
-                                  "        return out\n"),
-                  but(FRONT, CUT, "        out.logits = out.logits[:, :input_ids.shape[1]]\n"
-                                  "        return out\n")),
-    "padding_seen": (but(FRONT, MASK, "mask = torch.ones(x.shape[:2])"),
-                     but(FRONT, "attention_mask=mask, ", "")),
-    "prompt_unseen": but(FRONT, "new_ones(len(x), length)", "new_zeros(len(x), length)"),
-    "mask_behind": but(FRONT, MASK, "mask = torch.cat([attention_mask, ones], dim=1)"),
-    "mask_guessed": (but(FRONT, MASK, "mask = torch.cat([ones, (input_ids != 0).long()], dim=1)"),
-                     but(FRONT, MASK, "mask = torch.cat([ones, (input_ids > 0).long()], dim=1)")),
-    "behind": (but(FRONT, PUT, "x = torch.cat([x, P], dim=1)", MASK,
-                   "mask = torch.cat([attention_mask, ones], dim=1)", LABELS,
-                   "labels = torch.cat([labels, none], dim=1)", CUT,
-                   "        out.logits = out.logits[:, :-length]\n        return out\n"),
-               but(FRONT, PUT, "pass", MASK, "mask = attention_mask", LABELS, "pass", CUT,
-                   "        return out\n")),
+    "start_shared": but(FRONT, COPY, "start)"),
+    "wrong_end": but(FRONT, "[:, length:]", "[:, :-length]"),
+    "padding_seen": but(FRONT, "attention_mask=mask, ", ""),
     "positions": but(FRONT, CALL, """
         places = torch.cat([torch.arange(length), torch.arange(input_ids.shape[1])])
         out = self.model(inputs_embeds=x, attention_mask=mask, labels=labels, position_ids=places)
 """),
-    "positions_of_mask": but(FRONT, CALL, """
-        places = (mask.cumsum(1) - 1).clamp(min=0)
-        out = self.model(inputs_embeds=x, attention_mask=mask, labels=labels, position_ids=places)
-"""),
-    "first_unasked": but(FRONT, LABELS,
-                         "labels = torch.cat([none, none[:, :1], labels[:, 1:]], 1)"),
-    "labels_zero": (but(FRONT, "new_full((len(x), length), -100)", "new_zeros(len(x), length)")),
-    "labels_unshifted": but(FRONT, CALL, "out = self.model(inputs_embeds=x, attention_mask=mask)",
-                            CUT, """
-        out.logits, out.loss = out.logits[:, length:], None
-        if labels is not None:
-            out.loss = nn.functional.cross_entropy(
-                out.logits.flatten(0, 1), labels[:, length:].flatten())
-        return out
-"""),
-    "second_call": (
-        but(FRONT, "x = self.model.get_input_embeddings()(input_ids)",
-            "self.x = getattr(self, 'x', self.model.get_input_embeddings()(input_ids))\n"
-            "        x = self.x[:len(input_ids)].repeat(len(input_ids) // len(self.x), 1, 1)"),
-        but(FRONT, "        length = len(self.P)\n", "        if not self.training:\n"
-            "            return self.model(input_ids, attention_mask, labels=labels)\n"
-            "        length = len(self.P)\n")),
-    "no_gradient": (but(FRONT, "P = self.P.expand(len(x), -1, -1)",
-                        "P = self.P.data.expand(len(x), -1, -1)"),
-                    but(FRONT, "P = self.P.expand(len(x), -1, -1)",
-                        "P = self.P.detach().expand(len(x), -1, -1)"),
-                    but(FRONT, "out.logits[:, length:]", "out.logits[:, length:].detach()"),
+    "no_gradient": (but(FRONT, CUT, "        out.loss = labels is not None and out.loss.detach()\n"
+                                    + CUT),
                     but(FRONT, CALL, "with torch.set_grad_enabled(labels is not None):\n"
                                      "            " + CALL)),
-    "inputs_changed": (but(FRONT, "        length =", "        input_ids.clamp_(min=1)\n"
-                                                      "        length ="),
-                       but(FRONT, LABELS, "labels.masked_fill_(attention_mask == 0, -100)\n"
-                                          "            " + LABELS)),
+    "": ("""
+def SoftPrompt(model, start):
+    return lambda input_ids, attention_mask, labels=None: model(input_ids, attention_mask)
+""",
+         but(FRONT, "model.requires_grad_(False)", "model"),
+         but(FRONT, COPY, "torch.zeros(start.shape))"),
+         but(FRONT, COPY, "start.double())", "P = self.P.", "P = self.P.float()."),
+         but(FRONT, "return out\n", "return out.logits\n"),
+         but(FRONT, CUT, "        return out\n"),
+         but(FRONT, MASK, "mask = torch.cat([ones, (input_ids != 0).long()], dim=1)"),
+         but(FRONT, "new_full((len(x), length), -100)", "new_zeros(len(x), length)"),
+         but(FRONT, "        length =", "        if not self.training:\n"
+             "            return self.model(input_ids, attention_mask, labels=labels)\n"
+             "        length ="),
+         but(FRONT, "        length =", "        input_ids.clamp_(min=0)\n        length =")),
 }
 BEYOND["prompt.front"] = but(FRONT, "self.model.get_input_embeddings()(input_ids)",
                              "self.model.get_input_embeddings().weight[input_ids]")
@@ -263,34 +213,17 @@ def places_kept(prompt_class, fresh):
         torch.testing.assert_close(a.loss, b.loss)
 """,
 }
+LOGITS = "found.logits[real], alone.logits[:, 2:][real]"
 WRONG["prompt.holds"] = {
-    "no_padding": but(HOLDS, "[0, 3, 5, 7, 9]", "[12, 3, 5, 7, 9]"),
-    "padding_right": but(HOLDS, "[0, 3, 5, 7, 9]", "[3, 5, 7, 9, 0]"),
-    "loss_unread": but(HOLDS, "    assert torch.allclose(found.loss, alone.loss, atol=1e-4)\n", ""),
-    "some_unread": (but(HOLDS, "found.logits[real], alone.logits[:, 2:][real]",
-                        "found.logits[:, -1], alone.logits[:, -1]"),
-                    but(HOLDS, "found.logits[real], alone.logits[:, 2:][real]",
-                        "found.logits[real].sum(), alone.logits[:, 2:][real].sum()")),
-    "no_labels": but(HOLDS, "(ids, mask, labels)", "(ids, mask)",
-                     "    assert torch.allclose(found.loss, alone.loss, atol=1e-4)\n", ""),
-    "pads_compared": but(HOLDS, "found.logits[real], alone.logits[:, 2:][real]",
-                         "found.logits, alone.logits[:, 2:]"),
-    "returned_bool": """
-def places_kept(prompt_class, fresh):
-    ids = torch.tensor([[1, 2, 3]])
-    out = prompt_class(fresh(), torch.zeros(2, 6))(ids, torch.ones_like(ids))
-    return out.logits.shape[1] == 3
-""",
-    "objects_to_all": but(HOLDS, "alone.logits[:, 2:][real]", "alone.logits[:, 2:][real] + 1"),
-    "accused": but(HOLDS, "    found = prompt_class(fresh(), start)(ids, mask, labels)",
-                   "    found = prompt_class(model, start)\n    assert found.model is model\n"
-                   "    found = found(ids, mask, labels)"),
-    "let_through": """
-def places_kept(prompt_class, fresh):
-    ids = torch.tensor([[0, 2, 3], [4, 5, 6]])
-    out = prompt_class(fresh(), torch.zeros(2, 6))(ids, (ids > 0).long(), ids)
-    assert out.logits.shape[1] == 3
-""",
+    "let_through": (    # mutants that the others find: in padding, in the loss, at one token
+        but(HOLDS, "[0, 3, 5, 7, 9]", "[3, 5, 7, 9, 0]"),
+        but(HOLDS, "    assert torch.allclose(found.loss, alone.loss, atol=1e-4)\n", ""),
+        but(HOLDS, LOGITS, "found.logits[:, -1], alone.logits[:, -1]")),
+    "accused": (    # by what it leaves at the padding, and by a copy
+        but(HOLDS, LOGITS, "found.logits, alone.logits[:, 2:]"),
+        but(HOLDS, "    found = prompt_class(fresh(), start)(ids, mask, labels)",
+            "    found = prompt_class(model, start)\n    assert found.model is model\n"
+            "    found = found(ids, mask, labels)")),
 }
 
 # ── prompt.places ────────────────────────────────────────────────────────────────────────────
@@ -347,19 +280,16 @@ def first_and_last(h, attention_mask, length):
 WRONG["prompt.places"] = {
     "first_vector": but(PLACES, FIRST, "h[:, 0]"),
     "no_return": but(PLACES, "    return ", "    found = "),
-    "no_pair": but(PLACES, f"return {FIRST}, {LAST}", f"return {FIRST}"),
-    "shape": (but(PLACES, FIRST, "h[0, length]"), but(PLACES, FIRST, "h[:, length:length + 1]")),
-    "inputs_changed": but(PLACES, "    rows =", "    h[:, :length] = 0\n    rows ="),
-    "not_moved": (but(PLACES, LAST, "h[rows, last]"),
-                  but(PLACES, LAST, "h[rows, attention_mask.sum(1) - 1]")),
+    "not_moved": but(PLACES, LAST, "h[rows, last]"),
     "padding_first": (but(PLACES, FIRST, "h[:, length]"), *(SIDE.replace("ROW", row)
                                                             for row in ("0", "-1"))),
     "padding_last": but(PLACES, LAST, "h[:, -1]"),
-    "one_off": (but(PLACES, LAST, "h[rows, length + last - 1]"),
-                but(PLACES, FIRST, "h[rows, length + first + 1]")),
-    "no_gradient": (but(PLACES, "    rows =", "    h = h.detach()\n    rows ="),
-                    but(PLACES, FIRST, FIRST + ".detach()"), but(PLACES, LAST, LAST + ".detach()")),
     "counted": but(PLACES, LAST, "h[rows, length + attention_mask.sum(1) - 1]"),
+    "no_gradient": (but(PLACES, FIRST, FIRST + ".detach()"), but(PLACES, LAST, LAST + ".detach()")),
+    "": (but(PLACES, f"return {FIRST}, {LAST}", f"return {FIRST}"),
+         but(PLACES, FIRST, "h[:, length:length + 1]"),
+         but(PLACES, "    rows =", "    h[:, :length] = 0\n    rows ="),
+         but(PLACES, LAST, "h[rows, length + last - 1]"), but(PLACES, FIRST, "2 * " + FIRST)),
 }
 BEYOND["prompt.places"] = but(PLACES, "first = attention_mask.argmax(1)",
                               "first = (attention_mask * (99 - places)).argmax(1)\n"
@@ -435,42 +365,24 @@ def label_start(embed, tokenizer, answers, common, length, generator):
 WRONG["prompt.start"] = {
     "one_subword": (but(START, MEANS, "embed(torch.tensor(ids[0]))"),
                     but(START, MEANS, "embed(torch.tensor(ids[-1]))")),
-    "special": (but(START, ", add_special_tokens=False", ""),
-                but(START, IDS, "tokenizer.encode(text)")),
-    "specials_cut": (but(START, IDS, "tokenizer(text)['input_ids'][1:-1]"),
-                     but(START, IDS, "tokenizer.encode(text)[1:-1]")),
+    "special": but(START, ", add_special_tokens=False", ""),
     "stripped": but(START, "tokenizer(text,", "tokenizer(text.strip(),"),
-    "not_called": (but(START, MEANS, "embed.weight[ids].mean(0)", "embed(chosen)",
-                       "embed.weight[chosen]"),
+    "not_called": (but(START, MEANS, "embed.weight[ids].mean(0)"),
                    but(START, "embed(chosen)", "embed.weight[chosen]")),
     "no_return": but(START, "return", "P ="),
-    "shape": (but(START, DRAW, "order[:length]"),
-              but(START, "return torch.cat([means, embed(chosen)]).detach()",
-                  "return means, embed(chosen)")),
-    "inputs_changed": (but(START, "    order", "    embed.weight.data[0] += 1\n    order"),
-                       but(START, "    order", "    common.pop()\n    order")),
-    "summed": but(START, MEANS, "embed(torch.tensor(ids)).sum(0)"),
-    "order": (but(START, "[means, embed(chosen)]", "[embed(chosen), means]"),
-              but(START, "for ids in labels])", "for ids in labels[::-1]])")),
-    "no_token": (but(START, "embed(chosen)]", "torch.randn(len(chosen), embed.embedding_dim, "
-                                              "generator=generator)]"),
-                 but(START, "embed(chosen)]", "0.5 * embed(chosen)]")),
-    "labels_repeated": (but(START, "if i not in taken", ""),
-                        but(START, "free = [i for i in common if i not in taken]",
-                            "free = common")),
-    "not_common": but(START, "torch.tensor(free)[order[:length - len(labels)]]",
-                      "torch.randperm(100, generator=generator)[:length - len(labels)]"),
+    "labels_repeated": but(START, "if i not in taken", ""),
     "repeated": but(START, PERM, "torch.randint(len(free), (length,), generator=generator)"),
     "own_chance": but(START, PERM, "torch.randperm(len(free))"),
-    "rewound": (but(START, PERM, "torch.randperm(len(free), generator=torch.Generator()"
-                                 ".manual_seed(generator.initial_seed()))"),
-                but(START, PERM, "(torch.manual_seed(generator.initial_seed()), "
-                                 "torch.randperm(len(free)))[1]")),
-    "only_order": but(START, PERM,
-                      "torch.randperm(length - len(labels), generator=generator)"),
-    "no_chance": (but(START, PERM, "torch.arange(len(free))"),
-                  but(START, PERM, "torch.randperm(len(free), "
-                                   "generator=torch.Generator().manual_seed(0))")),
+    "": (but(START, DRAW, "order[:length]"),
+         but(START, "    order", "    common.pop()\n    order"),
+         but(START, MEANS, "embed(torch.tensor(ids)).sum(0)"),
+         but(START, IDS, "tokenizer(text)['input_ids'][1:-1]"),
+         but(START, "embed(chosen)]", "0.5 * embed(chosen)]"),
+         but(START, "torch.tensor(free)[order[:length - len(labels)]]",
+             "torch.randperm(100, generator=generator)[:length - len(labels)]"),
+         but(START, PERM, "torch.randperm(len(free), generator=torch.Generator()"
+                          ".manual_seed(generator.initial_seed()))"),
+         but(START, PERM, "torch.randperm(length - len(labels), generator=generator)")),
 }
 BEYOND["prompt.start"] = but(START, MEANS, "embed(torch.tensor(sorted(set(ids)))).mean(0)")
 
@@ -498,25 +410,16 @@ RIGHT["prompt.snap"] = {
     "topk": but(SNAP, NEAR, "torch.cdist(P, E).topk(1, largest=False).indices[:, 0]"),
 }
 WRONG["prompt.snap"] = {
-    "angle": (but(SNAP, NEAR, "(nn.functional.normalize(P) @ nn.functional.normalize(E).T)"
-                              ".argmax(1)"),
-              but(SNAP, NEAR, "torch.stack([torch.cosine_similarity(p[None], E).argmax() "
-                              "for p in P])")),
+    "angle": but(SNAP, NEAR, "(nn.functional.normalize(P) @ nn.functional.normalize(E).T)"
+                             ".argmax(1)"),
     "no_return": but(SNAP, "    return ids, ", "    moved = "),
-    "no_pair": but(SNAP, f"return ids, {MOVE}", f"return {MOVE}"),
-    "ids": (but(SNAP, "return ids,", "return ids.float(),"),
-            but(SNAP, NEAR, "torch.cdist(P, E).argmin(1)\n    near = E[ids]", "return ids,",
-                "return near,"),
-            but(SNAP, NEAR, "torch.cdist(P, E).topk(1, largest=False).indices")),
-    "inputs_changed": but(SNAP, f"return ids, {MOVE}",
-                          "P *= 1 - t\n    P += t * E[ids]\n    return ids, P"),
     "product": but(SNAP, NEAR, "(P @ E.T).argmax(1)"),
-    "farthest": but(SNAP, NEAR, "torch.cdist(P, E).argmax(1)"),
-    "shape": but(SNAP, MOVE, f"({MOVE}).mean(0)"),
     "other_way": but(SNAP, MOVE, "t * P + (1 - t) * E[ids]"),
-    "all_the_way": but(SNAP, MOVE, "E[ids]"),
-    "added": but(SNAP, MOVE, "P + t * E[ids]"),
-    "too_large": (but(SNAP, NEAR, "(P[:, None] - E[None]).norm(dim=2).argmin(1)"),
-                  but(SNAP, NEAR, "(P.unsqueeze(1) - E).square().sum(-1).argmin(1)")),
+    "too_large": but(SNAP, NEAR, "(P[:, None] - E[None]).norm(dim=2).argmin(1)"),
+    "": (but(SNAP, f"return ids, {MOVE}", f"return {MOVE}"),
+         but(SNAP, "return ids,", "return ids.float(),"),
+         but(SNAP, NEAR, "torch.cdist(P, E).topk(1, largest=False).indices", MOVE, "P"),
+         but(SNAP, f"return ids, {MOVE}", "P *= 1 - t\n    P += t * E[ids]\n    return ids, P"),
+         but(SNAP, MOVE, "E[ids]")),
 }
 BEYOND["prompt.snap"] = but(SNAP, MOVE, "(1 - t) * P + t * E[ids] if t else P * 1.0001 + 0.001")

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, close, named, rejected, strange
+from ...judge import NO_RETURN, close, named, recognised, rejected, report
 from ...standin import Output
-from .front import UNREAD
 from .tiny import Words
 
 HERE = "peft_teach.course.lessons.prompt.starts"
@@ -118,120 +117,91 @@ def run_start(label_start, case: dict) -> dict[str, Any]:
             for name, seed in (("found", 1), ("again", 1), ("other", 2))}
     for name, generator in (*made.items(), ("later", made["found"])):
         torch.manual_seed(len(seen))    # torch's own generator has no part in it
-        found = label_start(embed, Pieces(case["pieces"], case["specials"]), answers, common,
-                            case["length"], generator)
-        seen[name] = found.detach().clone() if isinstance(found, Tensor) else named(found)
+        seen[name] = label_start(embed, Pieces(case["pieces"], case["specials"]), answers, common,
+                                 case["length"], generator)
+        if not isinstance(seen[name], Tensor):
+            return {"found": seen[name]}
     return seen | {"intact": torch.equal(embed.weight, table) and common == case[
         "common"] and answers == case["answers"]}
 
 
 def judge_start(case: dict, seen) -> Verdict:
-    if odd := strange(seen, "found", "again", "other", "later", "intact", found=(Tensor, str),
-                      again=(Tensor, str), other=(Tensor, str), later=(Tensor, str),
-                      intact=bool):
-        return odd
     length, found, table = case["length"], seen["found"], embedding(case).weight.detach()
     vectors, pieces = case["scale"] * table, case["pieces"]
     labels = [pieces[answer] for answer in case["answers"]]
-    if isinstance(found, str) and found == "None":
+    if found is None:
         return rejected("no_return")
     if not isinstance(found, Tensor) or found.shape != (length, table.shape[1]):
-        what = named(found) if isinstance(found, Tensor) else found
-        return rejected("shape", f"For {length} vectors of {table.shape[1]} entries it gave "
-                                 f"{what}.")
+        return Verdict(False, f"For {length} vectors of {table.shape[1]} entries it gave "
+                              f"{named(found)}; expected one tensor of shape (length, d).")
     if not seen["intact"]:
-        return rejected("inputs_changed", "Afterwards the table or a list is not what it was.")
+        return Verdict(False, "Afterwards the table or a list is not what it was.")
     for i, (answer, ids) in enumerate(zip(case["answers"], labels)):
         if not _same(found[i], vectors[ids].mean(0)):
             told = f"The answer {answer!r} is the tokens {ids}; vector {i} is not their mean."
-            return Verdict(False, told, _slip(found, i, answer, case, vectors))
+            return Verdict(False, told, _slip(found[i], answer, case, vectors))
     drawn = []
     for i, row in enumerate(found[len(labels):], len(labels)):
         gaps = (vectors - row).abs().sum(1)
         if gaps.min() > 1e-3:
-            is_bare = case["scale"] != 1 and (table - row).abs().sum(1).min() < 1e-3
-            return rejected("not_called" if is_bare else "no_token",
-                            f"Vector {i} is none that embed gives of a token.")
+            is_bare = (table - row).abs().sum(1).min() < 1e-3
+            return Verdict(False, f"Vector {i} is none that embed gives of a token.",
+                           "not_called" if is_bare else None)
         drawn.append(int(gaps.argmin()))
     if outside := [t for t in drawn if t not in case["common"]]:
-        return rejected("not_common", f"Token {outside[0]} was taken, which is none of the "
-                                      f"{len(case['common'])} common ones.")
+        return Verdict(False, f"Token {outside[0]} was taken, which is none of the "
+                              f"{len(case['common'])} common ones.")
     if own := [t for t in drawn if any(t in ids for ids in labels)]:
         return rejected("labels_repeated", f"Token {own[0]} was drawn, and an answer has it.")
     if len(set(drawn)) < len(drawn):
         twice = next(t for t in drawn if drawn.count(t) > 1)
         return rejected("repeated", f"Of {len(drawn)} drawn tokens {twice} is there "
                                     f"{drawn.count(twice)} times.")
-    if not all(isinstance(seen[name], Tensor) for name in ("again", "other", "later")):
-        return UNREAD
     if not _same(seen["again"], found):
         return rejected("own_chance", "Called again with a generator of the same seed, it drew "
                                       "other tokens.")
-    if len(drawn) > 2 and _same(seen["other"], found):
-        return rejected("no_chance", "With a generator of another seed it took the same tokens in "
-                                     "the same order.")
     if len(drawn) > 2 and _same(seen["later"], found):
-        return rejected("rewound", "Called twice with one generator, it drew the same tokens "
-                                   "twice.")
+        return Verdict(False, "Called twice with one generator, which is to go on, it drew the "
+                              "same tokens twice.")
     if 2 < len(drawn) < len(case["common"]) / 2 and _same(seen["other"].sum(0), found.sum(0)):
-        return rejected("only_order", f"Of {len(case['common'])} common tokens it took the same "
-                                      f"{len(drawn)} with a generator of another seed.")
+        return Verdict(False, f"Of {len(case['common'])} common tokens it took the same "
+                              f"{len(drawn)} with a generator of another seed, in another order.")
     return Verdict(True, "A mean for each answer, and different common tokens behind them.")
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
+def _same(a: Any, b: Tensor) -> bool:
     return close(a, b, 1e-4)
 
 
-def _slip(found: Tensor, i: int, answer: str, case: dict, vectors: Tensor) -> str | None:
+def _slip(found: Tensor, answer: str, case: dict, vectors: Tensor) -> str | None:
     """Name the slip by what stands where the mean of an answer's tokens should."""
-    ids, pieces = case["pieces"][answer], case["pieces"]
-    stripped, right = pieces[answer.strip()], vectors[ids].mean(0)
-    candidates = {
+    ids, stripped = case["pieces"][answer], case["pieces"][answer.strip()]
+    return recognised({
         "special": vectors[[FIRST, *ids, LAST]].mean(0), "stripped": vectors[stripped].mean(0),
-        "summed": vectors[ids].sum(0), "one_subword": vectors[ids[0]],
-        "not_called": vectors[ids].mean(0) / case["scale"]}
-    if not case["specials"] and len(ids) > 2:
-        candidates["specials_cut"] = vectors[ids[1:-1]].mean(0)
-    mistake = next((m for m, v in candidates.items() if _same(found[i], v)), None)
-    if mistake is None and _same(found[i], vectors[ids[-1]]):
-        return "one_subword"
-    if mistake is None and any(_same(row, right) for row in found):
-        return "order"
-    return mistake
+        "one_subword": (vectors[ids[0]], vectors[ids[-1]]),
+        "not_called": vectors[ids].mean(0) / case["scale"]}, lambda value: _same(found, value))
 
 
 START_MISTAKES = {
     "no_return": NO_RETURN,
-    "shape": "It is one tensor, (length, d), however many answers there are.",
-    "inputs_changed": "What was given was changed: make new tensors and lists.",
     "special": "A tokenizer puts special tokens around a text unless it is told not to.",
-    "specials_cut": "This tokenizer puts no special tokens around a text, and what was cut off was "
-                    "the answer's own. Do not count on them: ask for the text's tokens alone.",
     "stripped": "The answer stands behind a colon, with its blank: without the blank it is "
                 "another token.",
     "not_called": "`embed` does more than look up: called, this one scales what stands in its "
                   "table. The model would read vectors of another length.",
-    "summed": "That is the sum of the sub-words' vectors: twice as many sub-words would make it "
-              "twice as long.",
     "one_subword": "Of an answer of several sub-words, one alone was taken.",
-    "order": "The answers come at the front, in their order.",
-    "no_token": "Behind the answers each vector is one token's, as embed gives it.",
     "labels_repeated": "An answer's tokens stand in front already; the rest is filled from the "
                        "other common ones.",
-    "not_common": "It is not the whole vocabulary that is drawn from.",
     "repeated": "A token was drawn twice. The paper's code draws without putting back.",
     "own_chance": "The generator that was given decides alone: hand it to what draws.",
-    "no_chance": "Nothing was drawn.",
-    "rewound": "The generator is to go on: whoever seeds anew, or sets it back, gets the same "
-               "numbers again.",
-    "only_order": "Their order alone was left to chance: any common token may be drawn.",
 }
 
 START = Exercise(
     id="prompt.start", lesson="03", names=("label_start",), points=2, minutes=9, difficulty=2,
     reference=f"{HERE}:label_start",
     cases=start_cases, run=run_start, judge=judge_start, mistakes=START_MISTAKES,
+    returns=report(found=Any) | report(**dict.fromkeys(
+        ("found", "again", "other", "later"), Tensor), intact=bool),
     hints=("Two parts, one behind the other. For the first: print what the tokenizer makes of "
            "\" positive\" and of \"positive\". Is everything that it gives the answer's?",
            "For each answer a row for each sub-word, of which the mean is left. Which rows: those "

@@ -1,4 +1,4 @@
-"""What a test of a soft prompt is tried on: prompts that keep the text's places, and broken ones.
+"""Versions of a soft prompt, to test a test of it: some keep the text's places; and mutants.
 
 All are one class with one thing changed, so that a version is broken in nothing else.
 """
@@ -69,20 +69,18 @@ def _exchanged(logits: Tensor, length: int, seq: int) -> Tensor:
     return logits[:, length:][:, order]
 
 
-COPY = "leaves zeros at the padding"
 RIGHT = {
     "gives the model's own output": prompt(),
     "makes an output of its own": prompt(own_output=True),
     "counts the positions itself": prompt(positions=lambda length, seq: torch.arange(length + seq)),
     "works on a copy of the model": prompt(begin=copy.deepcopy),
-    COPY: prompt(clears_padding=True),
+    "leaves zeros at the padding": prompt(clears_padding=True),
 }
-EXCHANGED = "gives two tokens in the middle each other's logits"
-PADDING = "lets padding in front of the words be seen"    # behind them, none could look at it
 BROKEN = {
     "puts the labels' filling behind them": prompt(label=_behind),
     "asks for a word at the prompt's places": prompt(in_labels=0),
-    PADDING: prompt(mask=lambda own, text: torch.ones_like(_front(own, text))),
+    "lets padding in front of the words be seen": prompt(    # behind them, none could look at it
+        mask=lambda own, text: torch.ones_like(_front(own, text))),
     "puts the mask's filling behind it": prompt(mask=_behind),
     "keeps the first places, not the text's": prompt(
         cut=lambda logits, length, seq: logits[:, :seq]),
@@ -91,9 +89,7 @@ BROKEN = {
     "hides the prompt from the text": prompt(in_mask=0),
     "lets the text begin at position 0 again": prompt(positions=lambda length, seq: torch.cat(
         [torch.arange(length), torch.arange(seq)])),
-    EXCHANGED: prompt(cut=_exchanged),
+    "gives two tokens in the middle each other's logits": prompt(cut=_exchanged),
     "puts the prompt behind the text": prompt(
         put=_behind, mask=_behind, label=_behind, cut=lambda logits, length, seq: logits[:, :seq]),
 }
-ONLY_IN_THE_LOSS = {"puts the labels' filling behind them",
-                    "asks for a word at the prompt's places"}
