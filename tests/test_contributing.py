@@ -1,18 +1,28 @@
-"""What a contributor meets first: the continuous integration, the hook, the quick tests."""
+"""What a contributor meets first: the guide, the gate on GitHub, the hook, the quick tests."""
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
+import pytest
 import quick
+import vera
 import yaml
 from packaging.version import Version
 
 import peft_teach as pt
+from peft_teach.course.cli import _parser
+from peft_teach.methods import METHODS
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 README = (ROOT / "README.md").read_text("utf-8")
+GUIDE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+# What stands in its backquotes and blocks, with lesson 07 and LoRA as the example.
+SPANS = [span.replace("NN", "07").replace("NAME", "lora") for span in (
+    *re.findall(r"`([^`\n]+)`", GUIDE),
+    *"".join(re.findall(r"^```\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)).splitlines())]
 
 
 def parsed(path: str) -> dict:
@@ -50,3 +60,44 @@ def test_the_changelog_begins_with_what_is_unreleased():
     headings = re.findall(r"^## (.*)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert headings[0] == "[Unreleased]"
     assert pt.__version__ == "0.1.0" or f"[{pt.__version__}]" in headings[1]
+
+
+# ── CONTRIBUTING.md ──────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("path", sorted({
+    word.rstrip(",;") for span in SPANS for word in span.split()
+    if re.fullmatch(r"[\w.-]+(/[\w.-]*)+|\w+\.md", word) and not word.startswith((".venv", "/"))}))
+def test_every_path_that_the_guide_names_is_there(path):
+    assert (ROOT / path).exists()
+
+
+def test_the_commands_of_the_guide_are_commands():
+    commands = [span for span in SPANS if span.startswith("peft-teach ")]
+    assert len(commands) == 3
+    for command in commands:
+        _parser().parse_args(shlex.split(command)[1:])
+    for name in re.findall(r"-m (\w+)`", GUIDE):
+        assert any(marker.startswith(f"{name}:") for marker in
+                   PROJECT["tool"]["pytest"]["ini_options"]["markers"])
+
+
+@pytest.mark.parametrize(("file", "name"), [
+    ("peft_teach/methods/__init__.py", "METHODS"), ("peft_teach/families.py", "FAMILIES"),
+    ("tests/library/test_laws.py", "METHODS"), ("tests/library/test_laws.py", "BIASED"),
+    ("tests/vera.py", "Projections"), ("peft_teach/course/lessons/lora/exercises.py", "EXERCISES"),
+])
+def test_every_name_that_the_guide_sends_one_to_is_there(file, name):
+    assert f"`{name}`" in GUIDE
+    assert re.search(rf"^(class )?{name}\b", (ROOT / file).read_text("utf-8"), re.MULTILINE)
+
+
+def test_vera_s_file_has_the_size_that_the_guide_says(tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, "vera", vera)
+    model, _ = pt.models.load("minilm", pretrained=False, device="cpu")
+    model = vera.inject(model)
+    trained = sum(p.numel() for p in pt.adapter_parameters(model).values())
+    kept_kb = (pt.save(model, tmp_path) / "adapter.safetensors").stat().st_size / 1e3
+    pairs_mb = sum(b.nbytes for a in pt.adapters(model).values() for b in a.shared.buffers()) / 1e6
+    assert f"{pairs_mb + kept_kb / 1e3:.1f} MB for {trained:,} trained" in GUIDE
+    assert f"where\nthe file now has {kept_kb:.0f} kB" in GUIDE
