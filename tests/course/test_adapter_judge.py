@@ -219,7 +219,7 @@ def test_a_method_that_does_not_start_as_its_base():
 
 EXAMPLES = {
     "is_adapter": "not_adapter", "holds_base": "base_lost", "leaves_base_frozen": "base_trained",
-    "has_its_parameters": "swapped", "registers_no_buffer": "buffer",
+    "has_its_parameters": "shapes", "registers_no_buffer": "buffer",
     "has_a_forward": "forward_left", "gives_a_tensor": "no_return",
     "leaves_its_inputs": "input_changed", "leaves_its_base": "base_changed",
     "starts_as_its_method": "both_zero", "keeps_dtypes": "dtype",
@@ -248,8 +248,9 @@ def test_what_was_found_stands_without_the_name_of_the_mistake(id, mistake):
     for text in answers.wrong(id)[mistake]:
         result = examine(task, answers.define(id, text))
         assert result.found or mistake == "no_return"
-        assert task.mistakes[mistake] not in result.found
-        assert result.message == f"{result.found} {task.mistakes[mistake]}".strip()
+        known = task.mistakes.get(mistake, "")
+        assert not known or known not in result.found
+        assert result.message == f"{result.found} {known}".strip()
 
 
 def test_the_numbers_in_a_message_are_the_adapters_and_the_equations():
@@ -279,10 +280,3 @@ def test_what_is_observed_crosses_to_the_graders_process(id):
     for case in task.cases(1):
         seen = from_bytes(to_bytes(task.run(task.resolve(), case)))
         assert task.judge(case, seen).passed
-
-
-def test_the_start_of_A_is_measured_where_it_shows():
-    """An A drawn with 1/√rank passed while no case was as wide as the lesson's model."""
-    assert any(case["n_in"] >= 384 for case in find("lora.layer").cases(0))
-    assert "A_size" in {found(find("lora.layer"), answers.define("lora.layer", text))
-                        for text in answers.wrong("lora.layer")["A_size"] if "rank**0.5" in text}

@@ -20,7 +20,7 @@ from demo_course import FOLDER
 from grading_corpus import ROOT, lessons
 
 import peft_teach as pt
-from peft_teach.course import adapter_judge, mutants
+from peft_teach.course import adapter_judge, merge_judge, mutants
 from peft_teach.course import lessons as course_lessons
 from peft_teach.course.build.source import SOLUTION
 from peft_teach.course.exercise import (
@@ -43,7 +43,9 @@ from peft_teach.course.grade.watch import REFERENCE, is_the_courses, seeing
 from peft_teach.course.judge import NO_RETURN
 from peft_teach.course.lessons import all_exercises, names, stub_of
 
-SHARED = {*adapter_judge.MISTAKES, *mutants.MISTAKES}    # proven in test_adapter_judge, test_kinds
+# Mistakes of several lessons, each proven in one place: the answers to lora.layer, lora.merge and
+# kinds.law.
+SHARED = {*adapter_judge.MISTAKES, *merge_judge.MISTAKES, *mutants.MISTAKES}
 SEEDS = range(4)
 ONE, ALL = SEEDS[:1], SEEDS    # in every run, and among the long tests
 TEXTS = hidden.read(ROOT / "solutions")
@@ -207,6 +209,12 @@ def test_each_mistake_has_a_message_of_its_own_and_a_wrong_answer(id):
     assert set(mistakes) - SHARED <= set(answers.wrong(id)) <= {*mistakes, ""}
     assert all(mistakes.values())
     assert len(set(mistakes.values())) == len(mistakes)
+
+
+def test_each_shared_mistake_has_a_wrong_answer():
+    assert {*adapter_judge.MISTAKES} <= {*answers.wrong("lora.layer")}
+    assert {*merge_judge.MISTAKES} <= {*answers.wrong("lora.merge")}
+    assert {*mutants.MISTAKES} <= {*answers.wrong("kinds.law")}
 
 
 @each

@@ -17,12 +17,6 @@ SUM = "rank * (n_in + n_out)"
 RIGHT["lora.count"] = {
     "plain": COUNT,
     "two products": but(COUNT, SUM, "rank * n_in + n_out * rank"),
-    "in steps": """
-def lora_count(n_in: int, n_out: int, rank: int) -> int:
-    A = rank * n_in
-    B = n_out * rank
-    return A + B
-""",
     "shapes": """
 def lora_count(n_in, n_out, rank):
     return sum(math.prod(shape) for shape in [(rank, n_in), (n_out, rank)])
@@ -54,25 +48,14 @@ def lora_count(n_in, n_out, rank):
         count += n_out
     return count
 """,
-    "without memory": """
-def lora_count(n_in, n_out, rank):
-    A = torch.empty(rank, n_in, device="meta")
-    B = torch.empty(n_out, rank, device="meta")
-    return A.numel() + B.numel()
-""",
 }
 
 WRONG["lora.count"] = {
     "whole_matrix": but(COUNT, SUM, "n_in * n_out"),
-    "square_only": (but(COUNT, SUM, "2 * rank * n_in"), but(COUNT, "n_out)\n", "n_in)\n")),
-    "no_return": (but(COUNT, "return", "count ="), but(COUNT, "return ", "print(") + ")"),
-    "not_whole": (but(COUNT, SUM, f"float({SUM})"), but(COUNT, SUM, f"torch.tensor({SUM})")),
-    "only_A": but(COUNT, SUM, "rank * n_in"),
-    "only_B": but(COUNT, SUM, "n_out * rank"),
+    "square_only": but(COUNT, SUM, "2 * rank * n_in"),
+    "no_return": but(COUNT, "return ", "print(") + ")",
+    "not_whole": but(COUNT, SUM, f"float({SUM})"),
     "multiplied": but(COUNT, SUM, "(rank * n_in) * n_out"),
-    "product": but(COUNT, SUM, "(rank * n_in) * (n_out * rank)"),
-    "no_brackets": (but(COUNT, SUM, "rank * n_in + n_out"),
-                    but(COUNT, SUM, "n_in + n_out * rank")),
     "with_base": but(COUNT, SUM, f"n_in * n_out + {SUM}"),
 }
 
@@ -108,22 +91,14 @@ RIGHT["lora.layer"] = {
     "summed, then rounded": but(LAYER, ADDED, "(y + u).to(y.dtype)"),
     "in place": but(LAYER, ADDED, "y.add_(u.to(y.dtype))"),
     "einsum": but(LAYER, BRANCH, "torch.einsum('...i,ri,or->...o', x.float(), self.A, self.B)"),
-    "a seed of its own": but(LAYER, SCALE, f"torch.manual_seed(5)\n        {SCALE}"),
     "F.linear": but(LAYER, BRANCH, "nn.functional.linear(nn.functional.linear("
                                    "x.float(), self.A), self.B)"),
-    "A zero": but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
-                  "torch.randn(base.out_features, rank) / rank**0.5"),
     "A zero, B as a layer of PyTorch's starts": but(
         LAYER, A, "torch.zeros(rank, base.in_features)", f"nn.Parameter({B})",
         "nn.Linear(rank, base.out_features, bias=False).weight"),
-    "the scale at h": but(LAYER, U, "        h = self.scale * (x.float() @ self.A.T)\n"
-                                    "        u = h @ self.B.T\n"),
     "kaiming": but(LAYER, A, "torch.empty(rank, base.in_features)", f"({B})\n",
                    f"({B})\n        nn.init.kaiming_uniform_(self.A, a=math.sqrt(5))\n"),
     "xavier": but(LAYER, A, "nn.init.xavier_normal_(torch.empty(rank, base.in_features))"),
-    "sizes from the weight": but(
-        LAYER, f"nn.Parameter({A})", "nn.Parameter(torch.randn(rank, n_in) / math.sqrt(n_in))",
-        B, "torch.zeros(n_out, rank)", SCALE, f"{SCALE}\n        n_out, n_in = base.weight.shape"),
     "a scale that is no file's": but(LAYER, SCALE, "self.register_buffer('scale', torch.tensor("
                                                    "alpha / rank), persistent=False)"),
     "products and sums": but(LAYER, U, "        h = (x.float().unsqueeze(-2) * self.A).sum(-1)\n"
@@ -156,114 +131,51 @@ class LoRALinear(pt.Adapter):
 WRONG["lora.layer"] = {
     "no_scale": but(LAYER, SCALED, "("),
     "both_zero": but(LAYER, A, "torch.zeros(rank, base.in_features)"),
-    "bias_missing": but(LAYER, "self.base(x)", "nn.functional.linear(x, self.base.weight)"),
-    "dtype": (but(LAYER, ADDED, "y + u"), but(LAYER, "x.float()", "x")),
-    "halved": (but(LAYER, BRANCH, "x @ self.A.T.to(x.dtype) @ self.B.T.to(x.dtype)"),
-               but(LAYER, BRANCH, "(x @ self.A.T.to(x.dtype)).float() @ self.B.T"),
-               but(LAYER, BRANCH, "(x.float() @ self.A.T).to(x.dtype) @ self.B.T.to(x.dtype)")),
-    "small_steps": but(LAYER, A, f"({A}).to(base.weight.dtype)", B, f"{B}.to(base.weight.dtype)",
-                       "x.float()", "x"),
-    "input_cut": (but(LAYER, Y, f"        with torch.no_grad():\n    {Y}"),
-                  but(LAYER, "x.float()", "x.detach().float()")),
-    "A_size": (but(LAYER, f"({A})", "(torch.randn(rank, base.in_features))"),
-               but(LAYER, "base.in_features**0.5", "rank**0.5"),
-               but(LAYER, "base.in_features**0.5", "rank"),
+    "both_random": but(LAYER, "torch.zeros", "1e-8 * torch.randn"),
+    "A_size": (but(LAYER, "base.in_features**0.5", "rank**0.5"),
                but(LAYER, "base.in_features**0.5", "base.out_features**0.5"),
-               but(LAYER, "base.in_features**0.5", "base.in_features"),
-               but(LAYER, A, "torch.empty(rank, base.in_features).normal_(std=0.02)"),
                but(LAYER, A, "torch.randn(rank, base.in_features) * 0.03")),
-    "B_size": (but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
-                   "torch.randn(base.out_features, rank)"),
-               but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
-                   "torch.randn(base.out_features, rank) / base.in_features**0.5"),
-               but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
-                   "torch.randn(base.out_features, rank) * 0.5")),
-    "one_sign": (but(LAYER, "torch.randn(rank", "torch.rand(rank"),
-                 but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
-                     "torch.rand(base.out_features, rank) / rank**0.5")),
-    "idle": but(LAYER, f"({A})", f"(({A}).index_fill(0, torch.tensor([0]), 0))"),
-    "nearly_zero": but(LAYER, "torch.zeros", "1e-8 * torch.randn"),
-    "both_random": (but(LAYER, B, "torch.randn(base.out_features, rank)"),
-                    but(LAYER, "torch.zeros", "1e-3 * torch.randn")),
-    "alike": (but(LAYER, "torch.randn(rank", "torch.ones(rank"),
-              but(LAYER, A, "torch.randn(rank, 1) * torch.randn(1, base.in_features) / "
-                            "base.in_features**0.5"),
-              but(LAYER, A, "torch.linspace(-1, 1, rank * base.in_features).view(rank, -1) * "
-                            "(3 / base.in_features)**0.5"),
-              but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
-                  "torch.randn(base.out_features, 1).expand(-1, rank).clone() / rank**0.5")),
-    "matrix_built": (but(LAYER, Y, f"{Y}        if not self.training:\n            W = self.base."
-                                   "weight.float() + self.scale * self.B @ self.A\n            "
-                                   "return nn.functional.linear(x.float(), W, self.base.bias if "
-                                   "self.base.bias is None else self.base.bias.float())."
-                                   "to(y.dtype)\n"),
-                     but(LAYER, BRANCH, "x.float() @ (self.B @ self.A).T"),
-                     but(LAYER, U, "        W = self.base.weight.float() + self.scale * self.B @ "
-                                   "self.A\n        u = nn.functional.linear(x.float(), W) - "
-                                   "nn.functional.linear(x.float(), self.base.weight.float())\n")),
-    "start_near": but(LAYER, "self.base(x)", "x @ self.base.weight.T + (0 if self.base.bias is "
-                                             "None else self.base.bias)"),
-    "alpha_only": (but(LAYER, SCALED, "alpha * (", SCALE, f"{SCALE}\n        self.alpha = alpha",
-                       "        u = alpha", "        u = self.alpha"),
-                   but(LAYER, SCALE, "self.scale = alpha")),
-    "whole_division": but(LAYER, "alpha / rank", "alpha // rank"),
-    "scaled_twice": (but(LAYER, ADDED, "y + self.scale * u.to(y.dtype)"),
-                     but(LAYER, SCALED, "self.scale**2 * (")),
-    "scale_upside_down": but(LAYER, SCALE, "self.scale = rank / alpha"),
-    "root_of_rank": but(LAYER, SCALE, "self.scale = alpha / math.sqrt(rank)"),
-    "base_missing": but(LAYER, ADDED, "u.to(y.dtype)"),
-    "branch_missing": but(LAYER, ADDED, "y"),
-    "bias_twice": but(LAYER, ADDED, f"{ADDED} + (0 if self.base.bias is None else self.base.bias)"),
-    "all_scaled": but(LAYER, Y + U, Y + f"        u = {BRANCH}\n", ADDED,
-                      "self.scale * (y + u.to(y.dtype))"),
-    "subtracted": but(LAYER, ADDED, "y - u.to(y.dtype)"),
-    "misfit": (but(LAYER, "self.A.T", "self.A"), but(LAYER, "self.B.T", "self.B"),
-               but(LAYER, BRANCH, "x.float() @ (self.A @ self.B)"),
-               but(LAYER, BRANCH, "x.float() @ (self.B @ self.A)")),
-    "swapped": but(LAYER, A, "torch.randn(base.out_features, rank) / rank**0.5", B,
-                   "torch.zeros(rank, base.in_features)"),
-    "transposed": but(LAYER, A, "torch.randn(base.in_features, rank) / base.in_features**0.5",
-                      B, "torch.zeros(rank, base.out_features)"),
-    "shapes": (but(LAYER, B, "torch.zeros(base.in_features, rank)"),
-               but(LAYER, f"({A})", "(torch.randn(base.in_features) / base.in_features**0.5)")),
-    "names": (but(LAYER, f"nn.Parameter({B})", B), but(LAYER, f"nn.Parameter({A})", A)),
+    "alike": but(LAYER, A, "torch.randn(rank, 1) * torch.randn(1, base.in_features) / "
+                           "base.in_features**0.5"),
+    "matrix_built": but(LAYER, Y, f"""{Y}        if not self.training:
+            W = self.base.weight.float() + self.scale * self.B @ self.A
+            b = None if self.base.bias is None else self.base.bias.float()
+            return nn.functional.linear(x.float(), W, b).to(y.dtype)
+"""),
+    "halved": (but(LAYER, BRANCH, "(x @ self.A.T.to(x.dtype)).float() @ self.B.T"),
+               but(LAYER, BRANCH, "(x.float() @ self.A.T).to(x.dtype) @ self.B.T.to(x.dtype)")),
+    "": (but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
+             "torch.randn(base.out_features, rank) * 0.5"),
+         but(LAYER, "torch.randn(rank", "torch.rand(rank"),
+         but(LAYER, "self.base(x)", "x @ self.base.weight.T + (0 if self.base.bias is None else "
+                                    "self.base.bias)")),
+    "no_scale_attribute": but(LAYER, SCALE, "self.s = alpha / rank", SCALED, "self.s * ("),
+    # The shared ones, which test_adapter_judge takes from here.
+    "dtype": (but(LAYER, ADDED, "y + u"),
+              but(LAYER, A, f"({A}).to(base.weight.dtype)", B, f"{B}.to(base.weight.dtype)",
+                  "x.float()", "x")),
+    "input_cut": but(LAYER, Y, f"        with torch.no_grad():\n    {Y}"),
+    "shapes": but(LAYER, A, "torch.randn(base.out_features, rank) / rank**0.5", B,
+                  "torch.zeros(rank, base.in_features)"),
+    "names": but(LAYER, f"nn.Parameter({B})", B),
     "misnamed": but(LAYER, f"self.A = nn.Parameter({A})", f"self.lora_A = nn.Parameter({A})",
                     f"self.B = nn.Parameter({B})", f"self.lora_B = nn.Parameter({B})"),
-    "layers_inside": but(
-        LAYER, f"nn.Parameter({A})", "nn.Linear(base.in_features, rank, bias=False)",
-        f"nn.Parameter({B})", "nn.Linear(rank, base.out_features)", BRANCH,
-        "self.B(self.A(x.float()))"),
-    "more_parameters": (
-        but(LAYER, SCALE, "self.scale = nn.Parameter(torch.tensor(alpha / rank))"),
-        but(LAYER, SCALE, f"{SCALE}\n        self.W = nn.Parameter(base.weight.detach().clone())")),
+    "layers_inside": but(LAYER, f"nn.Parameter({B})", "nn.Linear(rank, base.out_features)"),
+    "more_parameters": but(LAYER, SCALE, "self.scale = nn.Parameter(torch.tensor(alpha / rank))"),
     "buffer": but(LAYER, SCALE, "self.register_buffer('scale', torch.tensor(alpha / rank))"),
     "not_adapter": but(LAYER, "pt.Adapter", "nn.Module", SUPER,
                        "super().__init__()\n        self.base = base"),
-    "base_lost": (
-        but(LAYER, SUPER, f"{SUPER}\n        self.base = nn.Linear(base.in_features, "
-                          "base.out_features)"),
-        but("import copy\n" + LAYER, SUPER, "super().__init__(copy.deepcopy(base))")),
-    "base_trained": (
-        but(LAYER, SUPER, f"{SUPER}\n        base.requires_grad_()"),
-        but(LAYER, SUPER, f"{SUPER}\n        for p in self.parameters():\n"
-                          "            p.requires_grad = True"),
-        but(LAYER, Y, f"        self.base.requires_grad_(True)\n{Y}")),
+    "base_lost": but("import copy\n" + LAYER, SUPER, "super().__init__(copy.deepcopy(base))"),
+    "base_trained": but(LAYER, SUPER, f"{SUPER}\n        base.requires_grad_()"),
     "base_changed": but(
         LAYER, Y + U, "        with torch.no_grad():\n            self.base.weight += "
                       "(self.scale * self.B @ self.A).to(x.dtype)\n", ADDED, "self.base(x)"),
-    "input_changed": (but(LAYER, U, "        x = x.float()\n        x *= self.scale\n"
-                                    "        u = x @ self.A.T @ self.B.T\n"),
-                      but(LAYER, "x.float()", "x.mul_(1.5).float()"),
-                      but(LAYER, Y, "        x += (self.scale * x.float() @ self.A.T @ "
-                                    f"self.B.T).mean(-1, keepdim=True).to(x.dtype)\n{Y}")),
+    "input_changed": but(LAYER, "x.float()", "x.mul_(1.5).float()"),
     "second_call": but(LAYER, U, f"        self.B.data *= self.scale\n        u = {BRANCH}\n"),
     "training_only": but(LAYER, Y, f"{Y}        if not self.training:\n            return y\n"),
     "start_differs": but(LAYER, Y, f"{Y}        if not self.B.any():\n"
                                    "            return torch.zeros_like(y)\n"),
-    "no_gradient": (but(LAYER, "self.A.T", "self.A.detach().T"),
-                    but(LAYER, "self.B.T", "self.B.data.T"),
-                    but(LAYER, U, f"        with torch.no_grad():\n    {U}")),
-    "no_scale_attribute": but(LAYER, SCALE, "self.s = alpha / rank", SCALED, "self.s * ("),
+    "no_gradient": but(LAYER, "self.A.T", "self.A.detach().T"),
     "forward_left": LAYER[:LAYER.index(Y)] + "        raise pt.NotAttempted('lora.layer')\n",
     "no_return": but(LAYER, "return ", ""),
 }
@@ -367,28 +279,18 @@ def start_holds(make):
 }
 
 WRONG["lora.start"] = {
-    "let_through": (but(START, "torch.equal(layer(x), base(x))", "torch.allclose(layer(x), "
-                                                                 "base(x), atol=1e-4)"),
-                    but(START, MOVED, '    assert not torch.equal(layer.B, before["B"])\n'),
-                    but(START, MOVED, '    assert not torch.equal(layer.A, before["A"])\n'
-                                      '    assert not torch.equal(layer.B, before["B"])\n'),
-                    but(START, MOVED, """    assert not torch.equal(layer.A, before["A"])
+    "let_through": (
+        but(START, "torch.equal(layer(x), base(x))", "torch.allclose(layer(x), base(x), "
+                                                     "atol=1e-4)"),
+        but(START, STARTS, ""),
+        but(START, "optim.Adam(", "optim.AdamW("),
+        but(START, MOVED, '    assert not torch.equal(layer.B, before["B"])\n'),
+        but(START, MOVED, """    assert not torch.equal(layer.A, before["A"])
     assert not torch.equal(layer.B, before["B"])
     assert not any(p.requires_grad for p in layer.base.parameters())
-"""),
-                    but(START, STARTS, ""),
-                    but(START, STARTS, STARTS.replace("x)", "x[:0])"))),
-    "decayed": but(START, "optim.Adam(", "optim.AdamW("),
+""")),
     "accused": (but(START, STARTS, f"{STARTS}    assert not layer.B.any()\n"),
                 but(START, STARTS, f"{STARTS}    assert layer.scale == 2\n")),
-    "objects_to_all": (but(START, "range(2)", "range(1)"),
-                       but(START, ".requires_grad_(False)", ""),
-                       but(START, STARTS, f"{STARTS}    layer(x).sum().backward()\n    assert "
-                                          "layer.A.grad.any() and layer.B.grad.any()\n"),
-                       but(START, "p, before[name]", "p, befor[name]"),
-                       but(START, "make(base, 2, 4.0)", "make(5, 3, 2)")),
-    "returned_bool": but(START, "    assert torch.equal(layer(x), base(x))\n",
-                         "    return torch.equal(layer(x), base(x))\n"),
 }
 
 # ── lora.case ────────────────────────────────────────────────────────────────────────────────
@@ -405,7 +307,6 @@ LOUD = '{"rank": 1, "alpha": 128, "lr": 3e-3}'
 RIGHT["lora.case"] = {
     "alpha, at rank 1": CASE,
     "rank 1 clears, too": but(CASE, AS_LARGE, ONE + " "),
-    "rank 8 with alpha 16 √8": but(CASE, "45.25", "16 * 8**0.5"),
     "a rank with a point": but(CASE, LOUD, LOUD.replace('"rank": 1', '"rank": 1.0')),
     "in another order": but(CASE, f"({SIXTY_FOUR}, {AS_LARGE})", f"[{AS_LARGE}, {SIXTY_FOUR}]"),
     "a longer step in alpha": but(CASE, ONE, '{"rank": 1, "alpha": 2, "lr": 3e-3}'),
@@ -426,24 +327,19 @@ convicts = tuple({"rank": rank, "alpha": a, "lr": np.float32(0.003)} for a in (a
 }
 
 WRONG["lora.case"] = {
-    "asked_already": (but(CASE, ONE, '{"rank": 8, "alpha": 16, "lr": 3e-3}', LOUD,
-                          '{"rank": 8, "alpha": 128, "lr": 3e-3}'),
-                      but(CASE, f"({ONE}, {LOUD})", f'({AS_LARGE}, {{"rank": 8, "alpha": 128, '
-                                                    '"lr": 3e-3})')),
-    "not_controlled": (but(CASE, f"({ONE}, {LOUD})", f"({ONE}, {SIXTY_FOUR})"),
-                       but(CASE, ONE, '{"rank": 4, "alpha": 8, "lr": 3e-3}')),
+    "asked_already": but(CASE, ONE, ONE.replace("1,", "8,"), LOUD, LOUD.replace(": 1,", ": 8,")),
+    "not_controlled": but(CASE, ONE, '{"rank": 4, "alpha": 8, "lr": 3e-3}'),
     "other_size": but(CASE, AS_LARGE, '{"rank": 8, "alpha": 16, "lr": 3e-3}'),
     "rank_suspected": but(CASE, f"({ONE}, {LOUD})",
                           f'({{"rank": 64, "alpha": 16, "lr": 3e-3}}, {SIXTY_FOUR})'),
-    "same_outcome": (but(CASE, LOUD, '{"rank": 1, "alpha": 2, "lr": 3e-3}'),
-                     but(CASE, SIXTY_FOUR, ONE + " ")),
+    "same_outcome": but(CASE, LOUD, '{"rank": 1, "alpha": 2, "lr": 3e-3}'),
     "one_seed": but(CASE, LOUD, '{"rank": 8, "alpha": 16, "lr": 1e-3}'),
-    "not_recorded": (but(CASE, AS_LARGE, '{"rank": 2, "alpha": 22.6, "lr": 3e-3}'),
-                     but(CASE, LOUD, '{"rank": 8, "alpha": 128, "lr": 1e-3}')),
-    "not_settings": (but(CASE, AS_LARGE, '(8, 45.25, 3e-3)'), but(CASE, f"({ONE}, {LOUD})", ONE),
+    "not_recorded": but(CASE, AS_LARGE, '{"rank": 2, "alpha": 22.6, "lr": 3e-3}'),
+    "not_settings": (but(CASE, f"({ONE}, {LOUD})", f"({ONE}, {LOUD}, {ONE})"),
+                     but(CASE, AS_LARGE, "(8, 45.25, 3e-3)"),
                      but(CASE, ONE, '{"rank": 1, "alpha": 16}'),
-                     but(CASE, ONE, '{"rank": "1", "alpha": 16, "lr": 3e-3}'),
-                     but(CASE, ONE, '{"rank": 1.5, "alpha": 16, "lr": 3e-3}')),
+                     but(CASE, ONE, ONE.replace("16", '"16"')),
+                     but(CASE, ONE, ONE.replace("1,", "1.5,"))),
 }
 
 # ── lora.merge ───────────────────────────────────────────────────────────────────────────────
@@ -486,8 +382,6 @@ def merged(layer):
 """,
     "data": but(MERGE, "linear.weight.copy_(", "linear.weight.data = (", "layer.A)\n",
                 "layer.A).to(base.weight.dtype)\n"),
-    "addmm": but(MERGE, WEIGHT, "torch.addmm(base.weight.float(), layer.B, layer.A, "
-                                "alpha=layer.scale)"),
     "in double": but(MERGE, WEIGHT, "base.weight.double() + layer.scale * "
                                     "layer.B.double() @ layer.A.double()"),
     "on the CPU, and back": but(MERGE, WEIGHT, "base.weight.cpu().float() + layer.scale * "
@@ -505,7 +399,6 @@ def merged(layer):
             linear.bias.copy_(base.bias)
     return linear
 """,
-    "transposed twice": but(MERGE, DELTA, "layer.scale * (layer.A.T @ layer.B.T).T"),
     "a state": """
 def merged(layer):
     state = {name: t.clone() for name, t in layer.base.state_dict().items()}
@@ -515,67 +408,36 @@ def merged(layer):
     linear.load_state_dict(state, assign=True)
     return linear
 """,
-    "moved there": """
-def merged(layer):
-    base, s = layer.base, torch.tensor(layer.scale)
-    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None)
-    linear = linear.to(base.weight)
-    with torch.no_grad():
-        linear.weight.copy_(base.weight.float() + s * layer.B @ layer.A)
-        if base.bias is not None:
-            linear.bias.copy_(base.bias)
-    return linear
-""",
-    "its own scale": but(MERGE, DELTA, "sum(layer.scale * torch.outer(b, a) for b, a in zip("
-                                       "layer.B.T, layer.A))"),
+    "moved there": but(MERGE, "dtype=base.weight.dtype, device=base.weight.device", "",
+                       "return linear", "return linear.to(base.weight)"),
 }
 
 WRONG["lora.merge"] = {
-    "base_changed": """
+    "layer_changed": ("""
 def merged(layer):
     with torch.no_grad():
         layer.base.weight += (layer.scale * layer.B @ layer.A).to(layer.base.weight.dtype)
     return layer.base
-""",
-    "layer_changed": tuple(but(MERGE, "    return linear", f"    {line}\n    return linear")
-                           for line in ("layer.requires_grad_(False)", "layer.eval()",
-                                        "layer.base.eval()", "layer.B.data.mul_(layer.scale)",
-                                        "layer.scale = 1.0", "layer.base.requires_grad_()",
-                                        "layer.base.bias = None")),
-    "sizes_swapped": but(MERGE, "base.in_features, base.out_features",
-                         "base.out_features, base.in_features",
-                         f"        linear.weight.copy_({WEIGHT})\n",
-                         f"        W = {WEIGHT}\n"
-                         "        linear.weight = nn.Parameter(W.to(base.weight.dtype))\n",
-                         COPIED, "            linear.bias = nn.Parameter(base.bias.clone())\n"),
+""", *(but(MERGE, "    return linear", f"    {line}\n    return linear")
+       for line in ("layer.requires_grad_(False)", "layer.base.eval()"))),
     "no_scale": but(MERGE, DELTA, "layer.B @ layer.A"),
-    "transposed": but(MERGE, "base.in_features, base.out_features", "base.out_features, "
-                      "base.in_features", WEIGHT, f"({WEIGHT}).T", COPIED, "            pass\n"),
     "summed_in_half": but(MERGE, WEIGHT, f"base.weight + ({DELTA}).to(base.weight.dtype)"),
-    "misfit": (but(MERGE, DELTA, "layer.scale * layer.A @ layer.B"),
-               but(MERGE, DELTA, f"({DELTA}).T")),
     "no_return": but(MERGE, "    return linear\n", ""),
-    "not_linear": (but(MERGE, "return linear", "return layer"),
-                   but(MERGE, "    return linear", "    linear.register_forward_hook(lambda m, i, "
-                                                   "y: 2 * y)\n    return linear"),
-                   but(MERGE, "return linear", "return linear.weight")),
     "dtype": but(MERGE, "dtype=base.weight.dtype, ", ""),
     "device": (but(MERGE, ", device=base.weight.device", ""),
-               but(MERGE, "device=base.weight.device", 'device="cpu"'),
-               but(MERGE, "    return linear", "    return linear.cpu()"),
-               but(MERGE, "device=base.weight.device", "device=torch.tensor(0).device"),
                but(MERGE, DELTA, f"torch.eye(len(layer.B)) @ ({DELTA})")),
-    "nothing_added": but(MERGE, WEIGHT, "base.weight"),
-    "scaled_twice": but(MERGE, DELTA, f"layer.scale * {DELTA}"),
-    "delta_only": but(MERGE, WEIGHT, DELTA),
-    "subtracted": but(MERGE, WEIGHT, f"base.weight.float() - {DELTA}"),
-    "twice": but(MERGE, WEIGHT, f"{WEIGHT} + {DELTA}"),
     "bias_lost": but(MERGE, "base.bias is not None,", "False,",
                      "        if base.bias is not None:\n" + COPIED, ""),
-    "bias_invented": but(MERGE, "bias=base.bias is not None,\n                       ", ""),
-    "bias_changed": (but(MERGE, "copy_(base.bias)", "copy_(base.bias * layer.scale)"),
-                     but(MERGE, COPIED, "            pass\n")),
     "shared": but(MERGE, COPIED, "            linear.bias = base.bias\n"),
+    "": (but(MERGE, "return linear", "return layer"),
+         but(MERGE, "base.in_features, base.out_features", "base.out_features, base.in_features",
+             f"        linear.weight.copy_({WEIGHT})\n",
+             f"        W = {WEIGHT}\n"
+             "        linear.weight = nn.Parameter(W.to(base.weight.dtype))\n",
+             COPIED, "            linear.bias = nn.Parameter(base.bias.clone())\n"),
+         but(MERGE, WEIGHT, f"{WEIGHT} + {DELTA}"),
+         but(MERGE, "bias=base.bias is not None,\n                       ", ""),
+         but(MERGE, COPIED, "            pass\n")),
 }
 
 BEYOND["lora.merge"] = but(
@@ -605,13 +467,10 @@ verdicts[0], verdicts[2] = "better", "worse"
 }
 
 WRONG["lora.pairs"] = {
-    "too_shy": (but(PAIRS, LIST, '3 * ["no difference seen"]'),
-                but(PAIRS, '"worse"', '"no difference seen"')),
-    "too_sure": (but(PAIRS, '"no difference seen"', '"better"'),
-                 but(PAIRS, '"no difference seen"', '"worse"')),
-    "wrong_way": (but(PAIRS, '"worse"', '"better"'), but(PAIRS, '"better"', '"worse"')),
-    "not_verdicts": (but(PAIRS, '"better"', '"same"'), but(PAIRS, '"better", ', ""),
-                     but(PAIRS, LIST, '"worse"'), but(PAIRS, LIST, "4")),
+    "too_shy": but(PAIRS, '"worse"', '"no difference seen"'),
+    "too_sure": but(PAIRS, '"no difference seen"', '"better"'),
+    "wrong_way": but(PAIRS, '"worse"', '"better"'),
+    "not_verdicts": (but(PAIRS, '"better"', '"same"'), but(PAIRS, '"better", ', "")),
 }
 
 # ── lora.forty_kb ────────────────────────────────────────────────────────────────────────────
@@ -626,50 +485,24 @@ KNOWN = 'rank=1, alpha=2, targets=("query", "value")'
 
 RIGHT["lora.forty_kb"] = {
     "values, not the last block alone": FORTY,
-    "a list of places": but(FORTY, '("value",)', '["value"]'),
-    "every block by its number": but(FORTY, '("value",)', '("value",), layers=range(6)'),
     "from the last to the first": but(FORTY, '("value",)', '("value",), layers=[5, 4, 3, 2, 1, 0]'),
-    "the upper half": but(FORTY, SHIP, 'rank=2, alpha=4, targets=("query", "value"), '
-                                       'layers=(3, 4, 5)'),
+    "the upper half of the default": but(FORTY, SHIP, "rank=2, alpha=4, layers=(3, 4, 5)"),
     "with the projection": but(FORTY, SHIP, 'rank=1, alpha=2, targets=("attention_out", "value")'),
     "leaves the feed-forward": but(FORTY, LEAVE, 'rank=1, alpha=2, targets=("ffn_out",), '
                                                  'layers=(1, 2, 3, 4, 5)'),
     "by the root of the rank": but(FORTY, "rank=2, alpha=4", "rank=2, alpha=8**0.5, "
                                                              "rank_stabilized=True"),
-    "replaced": """
-import dataclasses
-
-leave = pt.lora.Config(rank=6, alpha=12, targets=("query", "value"), layers=(5,))
-ship = dataclasses.replace(leave, rank=2, alpha=4, layers=(3, 4, 5))
-""",
-    "computed": """
-def chosen(places, blocks):
-    rank = 10_000 // (2 * 384 * len(places) * len(blocks))
-    return pt.lora.Config(rank, alpha=2 * rank, targets=places, layers=tuple(blocks))
-
-
-ship, leave = chosen(("value",), range(6)), chosen(("query", "value"), [5])
-""",
 }
 
 WRONG["lora.forty_kb"] = {
-    "known": (but(FORTY, SHIP, KNOWN), but(FORTY, SHIP, f"{KNOWN}, layers=range(6)"),
-              but(FORTY, LEAVE, KNOWN)),
-    "too_large": (but(FORTY, LEAVE, LEAVE.replace("6, alpha=12", "8, alpha=16")),
-                  but(FORTY, SHIP, 'rank=64, alpha=128, targets=("query", "value")'),
-                  but(FORTY, SHIP, f"{KNOWN}, use_bias=True")),
-    "with_bias": but(FORTY, LEAVE, f"{LEAVE}, use_bias=True"),
-    "nowhere": (but(FORTY, SHIP, f"{SHIP}, layers=()"), but(FORTY, '("value",)', "()")),
+    "known": but(FORTY, SHIP, KNOWN),
+    "too_large": but(FORTY, LEAVE, LEAVE.replace("6, alpha=12", "8, alpha=16")),
     "other_scale": (but(FORTY, "rank=2, alpha=4, ", "rank=2, "),
-                    but(FORTY, SHIP, f"{SHIP}, dropout=0.1")),
-    "not_a_config": (but(FORTY, f"pt.lora.Config({SHIP})", "{'rank': 2, 'targets': ('value',)}"),
-                     but(FORTY, f"pt.lora.Config({SHIP})", '"rank 2, value"'),
-                     but(FORTY, f"pt.lora.Config({LEAVE})", "(6, 12, 'query')")),
-    "unknown_place": but(FORTY, '("value",)', '("atention_out",)'),
-    "unknown_block": but(FORTY, "layers=(5,)", "layers=(5, 6)"),
-    "not_recorded": but(FORTY, '("value",)', '("key",)'),
+                    but(FORTY, SHIP, f"{SHIP}, dropout=0.1"),
+                    but(FORTY, SHIP, f"{SHIP}, use_bias=True")),
+    "not_a_config": but(FORTY, f"pt.lora.Config({SHIP})", "{'rank': 2, 'targets': ('value',)}"),
+    "not_recorded": but(FORTY, '("value",)', '("atention_out",)'),
     "weaker": but(FORTY, SHIP, 'rank=1, alpha=2, targets=("ffn_out",), layers=(1, 2, 3, 4, 5)'),
     "too_few_blocks": but(FORTY, SHIP, LEAVE + " "),
-    "not_worse": (but(FORTY, LEAVE, 'rank=1, alpha=2, targets=("value", "attention_out")'),
-                  but(FORTY, LEAVE, SHIP + " ")),
+    "not_worse": but(FORTY, LEAVE, 'rank=1, alpha=2, targets=("value", "attention_out")'),
 }
