@@ -1,7 +1,7 @@
 """A lesson as an author adds it: a few files of its own, built, run unsolved and graded.
 
-In a checkout of its own, so that other processes (kernels, the grader's server, nbgrader) meet the
-lesson as they would meet any other.
+In a checkout of its own, so that other processes (kernels, the grader's server) meet the lesson as
+they would meet any other. nbgrader meets all kinds of answers in test_nbgrader.
 """
 
 # ruff: noqa: F811 (fixtures are imported, and asked for by their names)
@@ -22,7 +22,6 @@ from nbclient import NotebookClient
 
 pytestmark = pytest.mark.long
 
-CONFIG = Path(__file__).parents[2] / "solutions/nbgrader_config.py"
 POINTS = {"kinds.shift": 3, "kinds.rank": 1, "kinds.settings": 2, "kinds.law": 2}
 
 # What learners change in the solved lesson, and what they are told.
@@ -47,10 +46,9 @@ def environment(checkout):
                                                   os.environ["PATH"]])}
 
 
-def run(checkout, *arguments, folder=None, **variables):
-    done = subprocess.run([sys.executable, "-m", *arguments], cwd=folder or checkout,
-                          env=environment(checkout) | variables, capture_output=True, text=True,
-                          check=False)
+def run(checkout, *arguments, **variables):
+    done = subprocess.run([sys.executable, "-m", *arguments], cwd=checkout, capture_output=True,
+                          env=environment(checkout) | variables, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
 
 
@@ -166,30 +164,3 @@ def test_the_lesson_is_graded(built, tmp_path):
         assert told in text_of(page)
     page = text_of((tmp_path / "out/feedback/itself.html").read_text())
     assert "It is made of what `pt.mine` gives for this exercise." in page
-
-
-def test_the_lesson_in_nbgrader(built, tmp_path):
-    """As nbgrader generates it: unsolved it runs, and nobody is given a point for it."""
-    shutil.copy(CONFIG, tmp_path)
-    source = tmp_path / "source/kinds"
-    source.mkdir(parents=True)
-    shutil.copy(built[0] / "solutions/99_kinds.ipynb", source)
-    run(built[0], "nbgrader", "generate_assignment", "kinds", folder=tmp_path)
-    released = tmp_path / "release/kinds/99_kinds.ipynb"
-    assert "SOLUTION" not in released.read_text()
-    assert states(built, released.read_text()) == dict.fromkeys(POINTS, "not attempted")
-    submissions = {"perfect": solved(built), "untouched": released.read_text(),
-                   "wrong": solved(built, **WRONG)}
-    for student, notebook in submissions.items():
-        folder = tmp_path / "submitted" / student / "kinds"
-        folder.mkdir(parents=True)
-        (folder / "99_kinds.ipynb").write_text(notebook)
-    run(built[0], "nbgrader", "autograde", "kinds", folder=tmp_path)
-    run(built[0], "nbgrader", "generate_feedback", "kinds", folder=tmp_path)
-    run(built[0], "nbgrader", "export", folder=tmp_path)
-    with (tmp_path / "grades.csv").open() as file:
-        marks = {row["student_id"]: float(row["score"]) for row in csv.DictReader(file)}
-    assert marks == {"perfect": sum(POINTS.values()), "untouched": 0, "wrong": 0}
-    page = text_of((tmp_path / "feedback/wrong/kinds/99_kinds.html").read_text())
-    for _, _, told in WRONG.values():
-        assert told in page

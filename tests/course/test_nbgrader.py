@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from grading_corpus import ROOT, WRONG, solved, untouched
+from grading_corpus import ROOT, WRONG, solved
 
 from peft_teach.course.exercise import VALUE
 from peft_teach.course.lessons import of_lesson
@@ -37,12 +37,12 @@ EARLY = "linear_count = pt.check('inside.linear', lambda n_in, n_out: 0)"
 
 
 def submissions(lesson: str) -> dict[str, dict]:
-    """A notebook a student: five of the short lesson, two of the one with all kinds of answers."""
+    """A notebook a student: four of the short lesson, two of the one with all kinds of answers."""
     first = FIRST[lesson].replace(".", "_")
     wrong = solved(lesson, **{first: WRONG[FIRST[lesson]][0]})
     students = {"perfect": solved(lesson), "wrong": wrong}
     if lesson == "00":
-        students |= {"untouched": untouched(lesson), "noisy": solved(lesson, **{first: NOISY}),
+        students |= {"noisy": solved(lesson, **{first: NOISY}),
                      "reference": solved(lesson, **{first: EARLY})}
     return students
 
@@ -65,7 +65,8 @@ def course(tmp_path_factory):
         (course / "source" / assignment).mkdir(parents=True)
         shutil.copy(source, course / "source" / assignment)
         nbgrader("generate_assignment", assignment)
-        for student, notebook in submissions(lesson).items():
+        released = json.loads((course / "release" / assignment / source.name).read_text())
+        for student, notebook in (submissions(lesson) | {"untouched": released}).items():
             path = course / "submitted" / student / assignment / source.name
             path.parent.mkdir(parents=True)
             path.write_text(json.dumps(notebook))
@@ -88,8 +89,9 @@ def test_marks(course):
         first = next(e.points for e in of_lesson(lesson) if e.id == FIRST[lesson])
         expected = {"perfect": total, "wrong": total - first, "untouched": 0, "noisy": total,
                     "reference": total - first}
-        assert {student: found[assignment, student] for student in submissions(lesson)} == {
-            student: expected[student] for student in submissions(lesson)}
+        students = {*submissions(lesson), "untouched"}
+        assert {student: found[assignment, student] for student in students} == {
+            student: expected[student] for student in students}
 
 
 @pytest.mark.parametrize(("assignment", "lesson"), COURSE.items())
@@ -112,5 +114,15 @@ def test_feedback_says_why(course, assignment, lesson):
     page, = (course / "feedback/wrong" / assignment).glob("*.html")
     text = page.read_text()
     assert f"{FIRST[lesson]} is not solved" in re.sub("<[^>]+>", "", text)
-    assert len(list((course / "feedback").glob(f"*/{assignment}/*.html"))) == len(
+    assert len(list((course / "feedback").glob(f"*/{assignment}/*.html"))) == 1 + len(
         submissions(lesson))
+
+
+@pytest.mark.parametrize("assignment", COURSE)
+def test_what_students_get_runs_to_its_end(course, assignment):
+    """An error stands below no cell but those that give points."""
+    path, = (course / "autograded/untouched" / assignment).glob("*.ipynb")
+    failed = [cell for cell in json.loads(path.read_text())["cells"]
+              if any(out["output_type"] == "error" for out in cell.get("outputs", ()))]
+    assert failed
+    assert all(cell["metadata"]["nbgrader"]["grade"] for cell in failed)
