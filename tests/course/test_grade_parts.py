@@ -21,6 +21,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote
 
+import psutil
 import pytest
 import torch
 from cheats import CHEATS, SIGNS
@@ -652,29 +653,8 @@ def test_without_a_fork_the_marks_are_the_same():
         assert says in given.message
 
 
-def descendants(pid: int) -> set[int]:
-    """All processes below one, as /proc has them."""
-    parents = {}
-    for place in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            parents[int(place.parent.name)] = int(place.read_text().rpartition(")")[2].split()[1])
-    found, more = set(), {pid}
-    while more:
-        found |= more
-        more = {child for child, parent in parents.items() if parent in found} - found
-    return found - {pid}
-
-
-def ended(pid: int) -> bool:
-    """Whether a process is gone, or waits for nothing but being noticed."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
 @pytest.mark.long
-@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the processes of Linux")
 @pytest.mark.parametrize("way", [(), ("--fresh",)])
 def test_where_the_grader_is_killed_nothing_stays(tmp_path, way):
     """Neither what serves nor what runs, not even an answer that sleeps for a minute."""
@@ -692,21 +672,18 @@ def test_where_the_grader_is_killed_nothing_stays(tmp_path, way):
          str(tmp_path / "out"), "--jobs", "2", *way], stderr=subprocess.DEVNULL,
         env=os.environ | {"TMPDIR": str(scratch)}, cwd=ROOT)
     try:
-        wait_until(lambda: len(list(scratch.glob("*/asleep"))) == 2, 300)
-        below = descendants(grader.pid)
+        deadline = time.monotonic() + 300
+        while len(list(scratch.glob("*/asleep"))) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        below = psutil.Process(grader.pid).children(recursive=True)
         assert len(below) >= (7 if not way else 5)    # a tracker, workers, servers, answers
     finally:
         grader.kill()
         grader.wait()
-    wait_until(lambda: all(map(ended, below)), 10)
+    _, alive = psutil.wait_procs(below, timeout=10)
+    assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
     assert way or not list(scratch.glob("peft-teach-*"))
-
-
-def wait_until(holds, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 class Suicidal:
