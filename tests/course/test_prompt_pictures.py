@@ -52,19 +52,6 @@ def test_both_views_are_drawn_and_told(record):
         assert "Nearest word and distance" in made.get_label()
 
 
-def test_every_control_leads_to_its_stop(record):
-    explorer = prompt.explore_way(record)
-    for start in record["way"]:
-        if "start" in explorer.controls:
-            explorer.controls["start"].value = start
-        for label in ("step 0", "t = 0.5", "t = 1"):
-            explorer.controls["at"].value = label
-            assert (explorer.data.start, explorer.data.stops[explorer.data.at].label) == (
-                start, label)
-    explorer.controls["view"].value = "map"
-    assert explorer.data.view == "map"
-
-
 def test_words_at_an_axis_are_in_print():
     assert prompt._shown(" film") == "“ film”"
     assert prompt._shown("\n") == r"“\n”"

@@ -36,34 +36,9 @@ def project(theta0, z, h, sign):
     P = torch.sparse_coo_tensor(where, sign * math.sqrt(d / D), (D, d))
     return theta0 + torch.sparse.mm(P, z.unsqueeze(1)).squeeze(1)
 """,
-    "a sparse P by rows": """
-def project(theta0, z, h, sign):
-    D, d = len(theta0), len(z)
-    P = torch.sparse_csr_tensor(torch.arange(D + 1), h, sign * math.sqrt(d / D), (D, d))
-    return theta0 + (P @ z[:, None])[:, 0]
-""",
     "a view of z for each weight": but(
         PROJECT, MOVE, "sign * z.expand(len(h), -1).gather(1, h[:, None]).squeeze(1)"),
-    "number by number": """
-def project(theta0, z, h, sign):
-    theta = theta0.clone()
-    for j in range(len(z)):
-        where = (h == j).nonzero().squeeze(1)
-        theta = theta.index_add(0, where, sign[where] * z[j] * (len(z) / len(theta0)) ** 0.5)
-    return theta
-""",
     "einsum": but(PROJECT, MOVE, 'torch.einsum("i,i->i", sign, z[h])'),
-    "scaled first": """
-def project(theta0, z, h, sign):
-    d, D = z.shape[0], theta0.shape[0]
-    z = z * math.sqrt(d) / math.sqrt(D)
-    return torch.addcmul(theta0, z[h], sign)
-""",
-    "the signs first": """
-def project(theta0, z, h, sign):
-    return (z[h] * (len(z) / len(theta0)) ** 0.5).where(sign > 0, -z[h] * (
-        len(z) / len(theta0)) ** 0.5) + theta0
-""",
 }
 
 DENSE = """
@@ -132,13 +107,6 @@ def directions(sigma, share=0.9):
     return torch.searchsorted(energy, share * energy[-1]).item() + 1
 """,
     "a list": but(ENERGY, ANSWER, "len([b for b in below.tolist() if b]) + 1"),
-    "accumulate": """
-from itertools import accumulate
-
-def directions(sigma, share=0.9):
-    energy = list(accumulate(float(s) ** 2 for s in sigma))
-    return next(k for k, e in enumerate(energy, 1) if e >= share * energy[-1])
-""",
     "NumPy": """
 import numpy as np
 
@@ -394,11 +362,9 @@ WRAP = """    for name in names:
 RECURSIVE = """
 def inject(model, targets, make):
     targets = set(targets)
-    known = {name.split(".")[-1] for name, _ in model.named_modules()}
-    # a target may have a dot
-    full = [name for name, _ in model.named_modules()]
+    known = [f".{name}" for name, _ in model.named_modules()]
     for target in targets:
-        if target not in known and not any(f".{n}".endswith(f".{target}") for n in full):
+        if not any(name.endswith(f".{target}") for name in known):
             raise ValueError("unknown target: " + target)
     head = [model.get_parameter(name) for name in pt.models.head(model)]
     model.requires_grad_(False)
@@ -428,12 +394,6 @@ RIGHT["change.inject"] = {
                  'name.split(".")[-len(target.split(".")):] == target.split(".")'),
     "regular expression": but("import re\n" + INJECT, HIT,
                               're.search(rf"(^|\\.){re.escape(target)}$", name)'),
-    "owners by getattr": but("from functools import reduce\n" + INJECT, WRAP, """
-    for name in sorted(names, key=len, reverse=True):
-        *path, child = name.split(".")
-        owner = reduce(getattr, path, model)
-        setattr(owner, child, make(getattr(owner, child)))
-"""),
     "freezing last": but(INJECT, FREEZE, "", "    return model", """
     own = set()
     for adapter in pt.adapters(model).values():
@@ -563,18 +523,6 @@ RIGHT["change.holds"] = {
     "pytest": but("import pytest\n" + HOLDS, UNKNOWN,
                   "    with pytest.raises(Exception, match='nothing'):\n"
                   '        inject(model, ("query", "nothing"), make)\n'),
-    "a helper": but(HOLDS, UNKNOWN, """
-    assert refuses(inject, model, ("value", "vaule"), make)
-""", "def inject_holds", """
-def refuses(inject, *arguments):
-    try:
-        inject(*arguments)
-    except Exception:
-        return True
-    return False
-
-
-def inject_holds"""),
     "raises ValueError itself": but(
         HOLDS, "    assert sorted(wrapped) == names, wrapped\n",
         "    if set(wrapped) != set(names):\n        raise ValueError(f'wrapped {wrapped}')\n"),

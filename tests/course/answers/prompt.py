@@ -195,23 +195,6 @@ def places_kept(prompt_class, fresh):
     torch.testing.assert_close(found.logits[:, 3:], right.logits[:, 23:])
     torch.testing.assert_close(found.loss, right.loss)
 """,
-    "one text after the other": """
-def places_kept(prompt_class, fresh):
-    E = fresh().get_input_embeddings().weight.detach()
-    prompt = prompt_class(fresh(), E[[2, 6, 12]])
-    for missing in (0, 2):
-        text = torch.tensor([[1, 9, 4, 3, 5, 8]])
-        mask = torch.ones(1, 6, dtype=torch.long)
-        mask[0, :missing] = 0
-        labels = text.clone()
-        labels[0, :4] = -100
-        whole = torch.cat([torch.tensor([[2, 6, 12]]), text], 1)
-        seen = torch.cat([torch.ones(1, 3, dtype=torch.long), mask], 1)
-        asked = torch.cat([torch.full((1, 3), -100), labels], 1)
-        a, b = prompt(text, mask, labels), fresh()(whole, attention_mask=seen, labels=asked)
-        torch.testing.assert_close(a.logits[0, missing:], b.logits[0, 3 + missing:])
-        torch.testing.assert_close(a.loss, b.loss)
-""",
 }
 LOGITS = "found.logits[real], alone.logits[:, 2:][real]"
 WRONG["prompt.holds"] = {
@@ -247,12 +230,6 @@ def first_and_last(h, attention_mask, length):
         firsts.append(states[real[0]])
         lasts.append(states[real[-1]])
     return torch.stack(firsts), torch.stack(lasts)
-""",
-    "the text cut out first": """
-def first_and_last(h, attention_mask, length):
-    text = h[:, length:]
-    ends = [text[i][attention_mask[i].bool()] for i in range(len(h))]
-    return torch.stack([e[0] for e in ends]), torch.stack([e[-1] for e in ends])
 """,
     "gather": but(PLACES, FIRST,
                   "h.gather(1, (length + first)[:, None, None].expand(-1, 1, h.shape[2]))[:, 0]"),
@@ -313,22 +290,6 @@ PERM = "torch.randperm(len(free), generator=generator)"
 IDS = 'tokenizer(text, add_special_tokens=False)["input_ids"]'
 RIGHT["prompt.start"] = {
     "plain": START,
-    "filled in": """
-def label_start(embed, tokenizer, answers, common, length, generator):
-    with torch.no_grad():
-        words = [embed(tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"])
-                 for text in answers]
-        P = torch.empty(length, words[0].shape[-1])
-        taken = []
-        for i, text in enumerate(answers):
-            P[i] = words[i][0].sum(0) / words[i].shape[1]
-            taken += tokenizer.encode(text, add_special_tokens=False)
-        free = [t for t in common if t not in taken]
-        order = torch.randperm(len(free), generator=generator).tolist()
-        for i in range(len(answers), length):
-            P[i] = embed(torch.tensor([free[order[i - len(answers)]]]))[0]
-    return P
-""",
     "multinomial": but(START, PERM, "torch.multinomial(torch.ones(len(free)), length - len(labels),"
                                     " generator=generator)"),
     "sorted by chance": but(START, PERM, "torch.rand(len(free), generator=generator).argsort()"),

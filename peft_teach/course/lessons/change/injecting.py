@@ -1,44 +1,20 @@
 """Lesson 02, few places: `inject`, which puts adapters into a model, and its law as a test."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .... import models
 from ....core import Adapter, adapters, plain_name
 from ...exercise import Exercise, Verdict
 from ...judge import NO_RETURN, named, rejected, report
 from ...mutants import MISTAKES, Law
 from .tiny import Affine, Scale, Tiny
 from .versions import BROKEN, RIGHT
+from .versions import inject as inject  # the reference
 
 # ── change.inject ────────────────────────────────────────────────────────────────────────────
-
-
-def inject(model: nn.Module, targets: Sequence[str],
-           make: Callable[[nn.Module], Adapter]) -> nn.Module:
-    """Wrap every module that has a target's name in `make(module)`; return the model to keep.
-
-    A module has the name "query" if its full name is "query" or ends with ".query". What `make`
-    adds trains, and so does the head; all else is frozen. Raises `KeyError` for a target that no
-    module has; then the model is as it was. `pt.attach` is this and a few safeguards.
-    """
-    modules = dict(model.named_modules())
-    hits: dict[str, nn.Module] = {}
-    for target in targets:
-        found = {n: m for n, m in modules.items() if n == target or n.endswith(f".{target}")}
-        if not found:
-            raise KeyError(f"no module is called {target!r}")
-        hits |= found
-    head = models.head(model)
-    for name, p in model.named_parameters():
-        p.requires_grad_(name in head)
-    for name, base in hits.items():
-        owner, _, child = name.rpartition(".")
-        setattr(modules[owner], child, make(base))    # the owner itself, were it wrapped already
-    return model
 
 
 def inject_cases(seed: int) -> list[dict]:

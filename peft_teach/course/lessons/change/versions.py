@@ -1,92 +1,106 @@
-"""Versions of `inject`, to test a test of it: right ones, and mutants.
-
-All are one function with one thing changed, so that a version is broken in nothing else.
+"""`inject`, and versions of it, to test a test of it: some are right, and each mutant has one slip.
 """
 
 import copy
-from collections.abc import Callable, Iterable
-from itertools import chain
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
 from .... import models
-from ....core import Adapter
+from ....core import Adapter, adapters
 
 Make = Callable[[nn.Module], Adapter]
-Hits = dict[str, list[str]]    # by target: the names of the modules that it means
 
 
-def injection(
-    error: type[Exception] = KeyError,
-    is_hit: Callable[[str, str], bool] = lambda name, target: f".{name}".endswith(f".{target}"),
-    is_missing: Callable[[Hits], bool] = lambda hits: not all(hits.values()),
-    chosen: Callable[[Hits], Iterable[str]] = lambda hits: chain(*hits.values()),
-    begin: Callable[[nn.Module], nn.Module] = lambda model: model,
-    refuses_late: bool = False,
-    end: Callable[[nn.Module, list[str]], None] = lambda model, names: None,
-) -> Callable[[nn.Module, tuple[str, ...], Make], nn.Module]:
-    """Return an `inject`; each argument is one of its decisions."""
-    def inject(model: nn.Module, targets: tuple[str, ...], make: Make) -> nn.Module:
-        model = begin(model)
-        modules = dict(model.named_modules())
-        hits = {t: [name for name in modules if is_hit(name, t)] for t in targets}
-        refusal = error(f"no module is called {[t for t in hits if not hits[t]]}")
-        if is_missing(hits) and not refuses_late:
-            raise refusal
-        names = list(dict.fromkeys(chosen(hits)))
-        head = models.head(model)
-        for name, p in model.named_parameters():
-            p.requires_grad_(name in head)
-        for name in names:
-            owner, _, child = name.rpartition(".")
-            setattr(modules[owner], child, make(modules[name]))
-        if is_missing(hits):
-            raise refusal
-        end(model, names)
+def inject(model: nn.Module, targets: Sequence[str], make: Make) -> nn.Module:
+    """Wrap every module that has a target's name in `make(module)`; return the model to keep.
+
+    A module has the name "query" if its full name is "query" or ends with ".query". What `make`
+    adds trains, and so does the head; all else is frozen. Raises `KeyError` for a target that no
+    module has; then the model is as it was. `pt.attach` is this and a few safeguards.
+    """
+    modules = dict(model.named_modules())
+    hits: dict[str, nn.Module] = {}
+    for target in targets:
+        found = {n: m for n, m in modules.items() if n == target or n.endswith(f".{target}")}
+        if not found:
+            raise KeyError(f"no module is called {target!r}")
+        hits |= found
+    head = models.head(model)
+    for name, p in model.named_parameters():
+        p.requires_grad_(name in head)
+    for name, base in hits.items():
+        owner, _, child = name.rpartition(".")
+        setattr(modules[owner], child, make(base))    # the owner itself, were it wrapped already
+    return model
+
+
+def _known(model: nn.Module, targets: Sequence[str]) -> list[str]:
+    names = [f".{name}" for name, _ in model.named_modules()]
+    return [target for target in targets if any(name.endswith(f".{target}") for name in names)]
+
+
+def _raises_value_error(model: nn.Module, targets: Sequence[str], make: Make) -> nn.Module:
+    try:
+        return inject(model, targets, make)
+    except KeyError as error:
+        raise ValueError(*error.args) from None
+
+
+def _refuses_late(model: nn.Module, targets: Sequence[str], make: Make) -> nn.Module:
+    model = inject(model, known := _known(model, targets), make)
+    if len(known) < len(targets):
+        raise KeyError(f"of {targets}, only {known} are there")
+    return model
+
+
+def _then(slip: Callable[[nn.Module], object]) -> Callable:
+    def version(model: nn.Module, targets: Sequence[str], make: Make) -> nn.Module:
+        slip(model := inject(model, targets, make))
         return model
 
-    return inject
+    return version
 
 
-def _thaw_bases(model: nn.Module, names: list[str]) -> None:
-    for name in names:
-        model.get_submodule(name).base.requires_grad_(True)
+def _unwrap_last(model: nn.Module) -> None:
+    *_, (name, adapter) = adapters(model).items()
+    models.replace(model, name, adapter.base)
 
 
-def _freeze_head(model: nn.Module, names: list[str]) -> None:
+def _thaw_bases(model: nn.Module) -> None:
+    for adapter in adapters(model).values():
+        adapter.base.requires_grad_(True)
+
+
+def _freeze_head(model: nn.Module) -> None:
     for name in models.head(model):
         model.get_parameter(name).requires_grad_(False)
 
 
-def _thaw_others(model: nn.Module, names: list[str]) -> None:
-    for name, p in model.named_parameters():
-        if not name.startswith(tuple(f"{wrapped}." for wrapped in names)):
-            p.requires_grad_(True)
-
-
-def _wrap_again(model: nn.Module, names: list[str]) -> None:
-    for name in names:
-        wrapper = model.get_submodule(name)
-        models.replace(model, name, type(wrapper)(wrapper))
+def _thaw_others(model: nn.Module) -> None:
+    wrapped = {p for adapter in adapters(model).values() for p in adapter.parameters()}
+    for p in set(model.parameters()) - wrapped:
+        p.requires_grad_(True)
 
 
 RIGHT = {
-    "raises KeyError for an unknown name": injection(KeyError),
-    "raises ValueError for an unknown name": injection(ValueError),
-    "wraps in another order": injection(
-        KeyError, chosen=lambda hits: reversed([*chain(*hits.values())])),
-    "returns a copy": injection(ValueError, begin=copy.deepcopy),
+    "raises KeyError for an unknown name": inject,
+    "raises ValueError for an unknown name": _raises_value_error,
+    "wraps in another order": lambda model, targets, make: inject(model, targets[::-1], make),
+    "returns a copy": lambda model, targets, make: inject(copy.deepcopy(model), targets, make),
 }
 BROKEN = {
-    "accepts an unknown name among known ones": injection(
-        is_missing=lambda hits: not any(hits.values())),
-    "skips one of two": injection(chosen=lambda hits: [name for t in hits for name in hits[t][:1]]),
-    "wraps for the first target alone": injection(chosen=lambda hits: next(iter(hits.values()))),
-    "takes query_norm for query": injection(
-        is_hit=lambda name, target: name.rpartition(".")[2].startswith(target)),
-    "leaves the base trainable": injection(end=_thaw_bases),
-    "freezes the head": injection(end=_freeze_head),
-    "leaves trainable what it did not wrap": injection(end=_thaw_others),
-    "wraps each module twice": injection(end=_wrap_again),
-    "refuses after it has changed the model": injection(refuses_late=True),
+    "accepts an unknown name among known ones": lambda model, targets, make: inject(
+        model, _known(model, targets) or targets, make),
+    "skips one of two": _then(_unwrap_last),
+    "wraps for the first target alone": lambda model, targets, make: inject(
+        model, targets if len(_known(model, targets)) < len(targets) else targets[:1], make),
+    "takes query_norm for query": lambda model, targets, make: inject(
+        model, [*targets, *_known(model, [f"{target}_norm" for target in targets])], make),
+    "leaves the base trainable": _then(_thaw_bases),
+    "freezes the head": _then(_freeze_head),
+    "leaves trainable what it did not wrap": _then(_thaw_others),
+    "wraps each module twice": lambda model, targets, make: inject(
+        model, targets, lambda base: make(make(base))),
+    "refuses after it has changed the model": _refuses_late,
 }

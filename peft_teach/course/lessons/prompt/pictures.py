@@ -81,8 +81,7 @@ def way(record: Mapping, start: str, at: str, view: str = "distances") -> Way:
     vectors = [tuple((1 - stop.t) * a + stop.t * b for a, b in zip(p, q))
                for p, q in zip(look["at"], targets)]
     first = looks[0]["nearest"]
-    return Way(start, view, every, index, {name: _curve(record, name, every) for name in NAMES
-                                           if name in record["way"]},
+    return Way(start, view, every, index, {name: _curve(record, name, every) for name in NAMES},
                [names[i][0] for i in near], sum(a != b for a, b in zip(look["nearest"], first)),
                distance, told["yardstick"]["nearest"], told["yardstick"]["random pair"], vectors,
                targets, [tuple(place) for place in told["crowd"]], record["setting"]["tests"])
@@ -164,18 +163,17 @@ def explore_way(record: Mapping) -> Explorer:
 
     `record` is `records.load("prompt")`.
     """
-    starts = [(NAMES[name].removeprefix("start: "), name) for name in NAMES
-              if name in record["way"]]
     labels = [stop.label for stop in stops(record)]
     trained = f"step {record['way']['text']['looks'][-1]['step']}"
-    choice = {"start": ipw.ToggleButtons(options=starts, description="start")}
     controls = {
-        **(choice if len(starts) > 1 else {}),    # there may be one way alone
+        "start": ipw.ToggleButtons(options=[(name.removeprefix("start: "), start)
+                                            for start, name in NAMES.items()],
+                                   description="start"),
         "at": ipw.SelectionSlider(options=labels, value=trained, description="the way"),
         "view": ipw.ToggleButtons(options=VIEWS, description="right"),
     }
     return Explorer(
-        controls, lambda **s: way(record, **({"start": starts[0][1]} | s)), draw_way,
+        controls, lambda **s: way(record, **s), draw_way,
         lambda found: f"Recorded, seed 0. First the prompt is trained, {trained}; then each vector "
                       "is moved to its nearest word, by a share t of the way. Left: accuracy, "
                       "where it was tested. Right: how far each vector is from the word nearest "
