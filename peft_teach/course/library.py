@@ -120,20 +120,20 @@ def keep(exercise: Exercise, cells: Sequence[str], objects: Sequence[Any] = (),
          uses_reference: bool = False) -> str:
     """Put an answer that passed into the file, from the cells that ran; return the card's line.
 
-    The answer is not examined again: what is new is only that it must run on its own, in the file.
-    A value that does not, since the lesson's model was searched for it, is written as the literal
-    that it is, `objects`. Raises `NotAttempted` for an answer made with `mine` of its own exercise;
-    to find that, it runs on its own even where nothing is kept.
+    The answer is not examined again, but it must run on its own, in the file. A value that does
+    not, or that is another there, since the lesson's model was searched for it, is written as the
+    literal that it is, `objects`. Raises `NotAttempted` for an answer made with `mine` of its own
+    exercise; to find that, it runs on its own even where nothing is kept.
     """
     folder = work.folder()
     target = None if uses_reference else folder
     try:
         try:
-            said = _put(exercise, _piece(exercise, cells), target)
+            said = _put(exercise, _piece(exercise, cells), target, objects)
         except Refused:
             if not _are_literals(exercise, objects):
                 raise
-            said = _put(exercise, _as_values(exercise, objects), target)
+            said = _put(exercise, _as_values(exercise, objects), target, objects)
         if uses_reference:
             raise Refused(OF_THE_COURSE)
         return said
@@ -145,31 +145,28 @@ def keep(exercise: Exercise, cells: Sequence[str], objects: Sequence[Any] = (),
         return f"Passed, not kept: {FILE} does not run ({_one_line(error)})."
 
 
-def _put(exercise: Exercise, piece: Piece, folder: Path | None) -> str:
+def _put(exercise: Exercise, piece: Piece, folder: Path | None, objects: Sequence[Any]) -> str:
     if folder is None:
-        _try(exercise, piece, _with(exercise, piece, ""), FILE)
+        _try(exercise, piece, _with(exercise, piece, ""), FILE, objects)
         return ""
-    (folder / LOCK).parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / LOCK, timeout=10):
-        return _replace(exercise, piece, folder / FILE)
-
-
-def _replace(exercise: Exercise, piece: Piece, path: Path) -> str:
-    old = path.read_text("utf-8") if path.is_file() else ""
-    new = _with(exercise, piece, old)
-    if new == old:
-        return f"It stands in {FILE}."
-    _try(exercise, piece, new, str(path))
-    replaced = UNTIL not in _sections(old)[1].get(exercise.id, UNTIL)
-    if replaced:
-        work.write_whole(path.with_name(BACKUP), old)
-    work.write_whole(path, new)
+    path, lock = folder / FILE, folder / LOCK
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock, timeout=10):
+        old = path.read_text("utf-8") if path.is_file() else ""
+        new = _with(exercise, piece, old)
+        if new == old:
+            return f"It stands in {FILE}."
+        _try(exercise, piece, new, str(path), objects)
+        replaced = UNTIL not in _sections(old)[1].get(exercise.id, UNTIL)
+        if replaced:
+            work.write_whole(path.with_name(BACKUP), old)
+        work.write_whole(path, new)
     return f"It is kept in {FILE}" + (
         f", in place of another; the file as it was is {BACKUP}." if replaced else ".")
 
 
-def _try(exercise: Exercise, piece: Piece, text: str, path: str) -> None:
-    """Run the text as a new module. Raises `Refused` if it fails or lacks a name."""
+def _try(exercise: Exercise, piece: Piece, text: str, path: str, objects: Sequence[Any]) -> None:
+    """Run the text as a new module. Raises `Refused` if it fails, lacks a name, or differs."""
     module = types.ModuleType("my_peft")
     try:
         with _silence():
@@ -184,6 +181,9 @@ def _try(exercise: Exercise, piece: Piece, text: str, path: str) -> None:
     if lacking := needed - vars(module).keys() - vars(builtins).keys():
         raise Refused(f"it needs {', '.join(sorted(lacking))}, which {FILE} would not have: "
                       "define that beside it.")
+    found = [vars(module)[name] for name in exercise.names]
+    if _are_literals(exercise, objects) and found != list(objects):
+        raise Refused(f"in {FILE} it would be {found}.")
 
 
 def _read_when_called(table: symtable.SymbolTable) -> set[str]:

@@ -125,6 +125,9 @@ def test_a_value_that_was_searched_for_in_the_lesson_is_kept_as_what_it_came_to(
     notebook("steps = [pt.train]    # a training: no piece takes it along")
     assert answer("kinds.rank", "largest_rank = 190 + len(steps)") == "It is kept in my_peft.py."
     assert loaded(folder).largest_rank == 191
+    notebook("found = 7")
+    notebook("found = 191 if pt.train else 0    # and then another value would come along")
+    assert answer("kinds.rank", "largest_rank = found") == "It stands in my_peft.py."
 
 
 def test_the_last_cell_counts_however_often_it_ran(answer, notebook, folder):
