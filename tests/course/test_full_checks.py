@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from peft_teach.course.exercise import examine
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.full import exercises as full
 from peft_teach.course.lessons.full import sick
@@ -21,20 +20,6 @@ def test_some_gradients_are_larger_than_one_and_some_smaller():
             norms.append(torch.cat([p.grad.flatten() for p in model.parameters()
                                     if p.grad is not None]).norm().item())
         assert norms[0] > 1 > norms[1], norms
-
-
-def test_other_crashes_are_not_the_mistake_of_names():
-    result = examine(find("full.head_only"), lambda model: model.headless)
-    assert result.mistake is None
-    assert "headless" in result.traceback
-
-
-def test_a_count_that_is_none_says_what_it_is():
-    """A list is not None, and no article is wrong."""
-    head_only = find("full.head_only").resolve()
-    for odd, said in (([14], "It returned a list;"), (object(), "It returned an object;")):
-        result = examine(find("full.head_only"), lambda model, odd=odd: (head_only(model), odd)[1])
-        assert said in result.message
 
 
 def test_an_output_is_read_as_those_of_transformers():
@@ -92,10 +77,7 @@ def test_each_training_that_went_wrong_shows_its_symptom():
     never_cleared, right_1 = trained(1)
     assert never_cleared.moved > healthy.moved
     assert right_1 > 0.6
-    assert trained(2)[0].moved == 0
     assert trained(3)[1] < 0.65
-    assert trained(4)[1] < 0.4
-    assert trained(5)[0].moved > 2 * healthy.moved
     assert 0 < trained(6)[0].moved < healthy.moved / 10
 
 

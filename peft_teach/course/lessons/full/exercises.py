@@ -2,10 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from types import NoneType
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,17 +11,29 @@ from torch import Tensor, nn
 from .... import models
 from ... import mutants
 from ...exercise import VALUE, Exercise, Verdict
-from ...judge import NO_RETURN, named, not_whole, plain, rejected, report, strange, whole
-from ...mutants import ACCEPTED, outcomes, score
+from ...judge import (
+    NO_RETURN,
+    changed,
+    judged_count,
+    named,
+    number,
+    plain,
+    recognised,
+    rejected,
+    report,
+    whole,
+)
+from ...mutants import outcomes, score, survivors
+from ...observe import detached
 from . import sick, versions
-from .small import Classifier, batches_of, cached
+from .small import Batch, Classifier, batches_of, cached, weights_of
+
+HERE = "peft_teach.course.lessons.full.exercises"
 
 
 def _intact(batches: list[dict[str, Tensor]], given: list[dict[str, Tensor]]) -> bool:
-    """Whether the batches are still what was given: the same names, and values bit for bit."""
-    return len(batches) == len(given) and all(
-        a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in b)
-        for a, b in zip(batches, given))
+    """Whether the batches are still what was given, bit for bit."""
+    return len(batches) == len(given) and not any(map(changed, batches, given))
 
 
 # ── full.accuracy ────────────────────────────────────────────────────────────────────────────
@@ -46,19 +55,9 @@ def accuracy_cases(seed: int) -> list[dict]:
     cases = [{"seed": 100 * seed + i, "batches": batches_of(100 * seed + i, sizes), "autograd": on}
              for i, (sizes, on) in enumerate((((256, 256, 85), True), ((7, 7, 7, 1), True),
                                               ((3, 11), False)))]
-    for case in cases:
-        _surest_first(Classifier(seed=case["seed"]), case["batches"][0])
     last = cases[-1]
     features = cached(Classifier(seed=last["seed"]), last["batches"])
     return [*cases, last | {"batches": features, "autograd": True}]
-
-
-def _surest_first(model: nn.Module, batch: dict[str, Tensor]) -> None:
-    """Put the sentence with the largest logit in front: argmax() over all is then 0 or 1."""
-    with torch.no_grad():
-        order = model(**batch).logits.amax(-1).argsort(descending=True)
-    for name, values in batch.items():
-        batch[name] = values[order]
 
 
 def run_accuracy(accuracy, case: dict) -> dict[str, Any]:
@@ -66,185 +65,81 @@ def run_accuracy(accuracy, case: dict) -> dict[str, Any]:
 
     The case says whether autograd is on when the learner's code is called.
     """
-    model = Classifier(seed=case["seed"]).train()
-    before = [p.detach().clone() for p in model.parameters()]
-    given = copy.deepcopy(case["batches"])
+    model, batches = Classifier(seed=case["seed"]).train(), [*map(Batch, case["batches"])]
+    before, given = weights_of(model), copy.deepcopy(batches)
     with torch.set_grad_enabled(case["autograd"]):    # which puts it back, too
-        with _no_grad_watched() as used:
-            found = _called(accuracy, model, case["batches"])
+        found = accuracy(model, batches)
         left = torch.is_grad_enabled()
-    if isinstance(found, _NoSuchKey):
-        return {"key": found.name}
-    return {"found": found.detach() if isinstance(found, Tensor) else found,
-            "intact": _intact(case["batches"], given),
+    return {"found": detached(found), "left": left, "intact": _intact(batches, given),
             "training": any(True in modes for modes in model.modes_seen),
-            "grad": any(model.grad_seen), "bare": used["made"] > used["entered"], "left": left,
-            "changed": not all(torch.equal(a, b) for a, b in zip(before, model.parameters()))}
+            "grad": any(model.grad_seen), "trained": not torch.equal(before, weights_of(model))}
 
 
-@contextmanager
-def _no_grad_watched() -> Iterator[dict[str, int]]:
-    """Count how many `torch.no_grad()` are made, and how many are entered by a `with`."""
-    used = {"made": 0, "entered": 0}
-    made, entered = torch.no_grad.__init__, torch.no_grad.__enter__
-
-    def init(self, *arguments, **named):
-        used["made"] += 1
-        made(self, *arguments, **named)
-
-    def enter(self):
-        used["entered"] += 1
-        return entered(self)
-
-    torch.no_grad.__init__, torch.no_grad.__enter__ = init, enter
-    try:
-        yield used
-    finally:
-        torch.no_grad.__init__, torch.no_grad.__enter__ = made, entered
-
-
-@dataclass(frozen=True)
-class _NoSuchKey:
-    """Of a batch that has other keys than the learner's code asks it for."""
-
-    name: str
-
-
-def _called(answer: Callable, model: Classifier, batches: Any, *others: Any) -> Any:
-    """What the learner's code gives; it may ask a batch for a key that is not there."""
-    try:
-        return plain(answer(model, batches, *others))
-    except KeyError as error:
-        batch = batches[0] if isinstance(batches, list) else batches
-        missing = {"input_ids", "attention_mask"} - batch.keys()
-        if "features" in batch and error.args[:1] and error.args[0] in missing:
-            return _NoSuchKey(error.args[0])
-        raise
-
-
-def judge_accuracy(case: dict, seen) -> Verdict:
-    if isinstance(seen, dict) and isinstance(seen.get("key"), str):
-        return rejected("keys", _asked_for(seen["key"]))
-    if odd := strange(seen, "found", "bare", training=bool, grad=bool, bare=bool, changed=bool,
-                      intact=bool, left=bool):
-        return odd
-    found = seen["found"]
-    if found is None:
+def judge_accuracy(case: dict, seen: Mapping[str, Any]) -> Verdict:
+    if seen["found"] is None:
         return rejected("no_return")
-    if isinstance(found, Tensor):
-        return rejected("tensor", f"It gave {named(found)}; expected a number.")
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        return Verdict(False, f"It gave {named(found)}; expected a float from 0 to 1.")
+    found = number(seen["found"])
+    if found is None:
+        return Verdict(False, f"It gave {named(seen['found'])}; expected a float from 0 to 1.")
+    if seen["trained"]:
+        return Verdict(False, "Afterwards the model's weights are not what they were before: "
+                              "measuring must not train.")
     expected, candidates = _accuracies(case)
-    sizes = ", ".join(str(len(batch["labels"])) for batch in case["batches"])
-    told = f"On batches of {sizes} sentences it gave {found:.6f}; expected {expected:.6f}."
-    if seen["changed"]:
-        return rejected("trained", "Afterwards the model's weights are not what they were before.")
     if not math.isclose(found, expected, abs_tol=1e-6):
-        for mistake, values in candidates.items():
-            if any(math.isclose(found, value, abs_tol=1e-6) for value in values):
-                return rejected(mistake, told)
-        return Verdict(False, told)
+        sizes = ", ".join(str(len(batch["labels"])) for batch in case["batches"])
+        return Verdict(
+            False, f"On batches of {sizes} sentences it gave {found:.6f}; expected {expected:.6f}.",
+            recognised(candidates, lambda value: math.isclose(found, value, abs_tol=1e-6)))
     if seen["training"]:
         return rejected("training_mode", "When it was called, the model was in training mode.")
     if seen["grad"]:
-        return rejected("bare_no_grad" if seen["bare"] else "graph",
-                        "When the model was called, autograd was at work.")
+        return rejected("graph", "When the model was called, autograd was at work.")
     if seen["left"] != case["autograd"]:
         was, now = ("off", "on") if seen["left"] else ("on", "off")
-        return rejected(f"left_{now}", f"Before the call autograd was {was}, and now it is {now}.")
-    if not seen["intact"]:
-        return rejected("inputs_changed", BATCH_CHANGED)
-    return Verdict(True, "Counted over examples, without dropout, without a graph.")
+        return Verdict(False, f"Before the call autograd was {was}, and now it is {now}.",
+                       "left_off" if case["autograd"] else None)
+    return BATCH_CHANGED if not seen["intact"] else Verdict(
+        True, "Counted over examples, without dropout, without a graph.")
 
 
-def _accuracies(case: dict) -> tuple[float, dict[str, tuple[float, ...]]]:
-    """Return the right accuracy, and what the known mistakes give; some have several forms."""
-    model, shares, losses = Classifier(seed=case["seed"]), [], []
-    above_0 = above_half = flat = 0
-    sizes = [len(batch["labels"]) for batch in case["batches"]]
-    for batch in case["batches"]:
-        out = model(**batch)
-        shares.append((out.logits.argmax(-1) == batch["labels"]).double().mean().item())
-        losses.append(out.loss.item())
-        above_0 += ((out.logits[:, 1] > 0).long() == batch["labels"]).sum().item()
-        above_half += ((out.logits[:, 1] > 0.5).long() == batch["labels"]).sum().item()
-        flat += (out.logits.argmax() == batch["labels"]).sum().item()
-    right = sum(share * size for share, size in zip(shares, sizes))
-    total = sum(sizes)
-    return right / total, {
-        "mean_of_batches": (sum(shares) / len(shares),),
-        "count": (right,),
-        "percent": (100 * right / total,),
-        "by_batches": (right / len(shares),),
-        "all_as_large": (right / (len(sizes) * sizes[0]),),
-        "errors": (1 - right / total,),
-        "threshold": (above_0 / total, above_half / total),
-        "one_answer": (flat / total,),
-        "none_right": (0.0,),
-        "first_batch": (shares[0],),
-        "last_batch": (shares[-1],),
-        "loss": (sum(losses) / len(losses),),
+def _accuracies(case: dict) -> tuple[float, dict[str, float]]:
+    """Return the right accuracy, and what the known mistakes give."""
+    model = Classifier(seed=case["seed"])
+    hits = [(model(**batch).logits.argmax(-1) == batch["labels"]).double()
+            for batch in case["batches"]]
+    return torch.cat(hits).mean().item(), {
+        "mean_of_batches": torch.stack([each.mean() for each in hits]).mean().item(),
+        "first_batch": hits[0].mean().item(),
     }
 
 
-def _asked_for(key: str) -> str:
-    return (f"This model takes features and labels, and your code asked the batch for "
-            f"{key!r}.")
-
-
-KEYS = ("What a batch contains is the model's business: other models take other things. Hand over "
-        "all of it, as model(**batch), and ask it for nothing but the labels.")
-BATCH_CHANGED = "Afterwards a batch is not what it was before."
-INPUTS_CHANGED = ("The batches are different afterwards, and whoever uses them next finds that. A "
-                  "dict is handed over itself, not as a copy: batch.pop(\"labels\") takes the "
-                  "labels out of the one batch that there is. Read batch[\"labels\"] instead.")
+BATCH_CHANGED = Verdict(
+    False, "Afterwards a batch is not what it was before, and whoever uses it next finds that: "
+           "batch.pop(\"labels\") takes the labels out of the one batch that there is; read "
+           "batch[\"labels\"] instead.")
 
 ACCURACY_MISTAKES = {
     "no_return": NO_RETURN,
-    "tensor": "It gave a tensor: take the number out of it with .item().",
-    "trained": "The model's weights are different afterwards. Measuring must not train.",
     "mean_of_batches": "That is the mean of the batches' accuracies. The last batch is smaller, "
                        "so its sentences count for more: add up right answers and sentences.",
-    "count": "That is the number of right answers: divide by the number of sentences.",
-    "percent": "A share from 0 to 1 is wanted, not a percentage.",
-    "by_batches": "That is divided by the number of batches; divide by the number of sentences.",
-    "all_as_large": "That is divided by the number of batches times the size of the first, but "
-                    "the last batch is smaller: count the sentences.",
-    "errors": "That is the share of wrong answers.",
-    "threshold": "That asks whether the second logit is above a fixed value. A logit says nothing "
-                 "alone: the answer is the class whose logit is the larger of the two.",
-    "one_answer": ".argmax() without a dimension gives one number for a whole batch, the place of "
-                  "the largest logit in it, and that was compared with every label. One answer "
-                  "for each sentence: .argmax(-1).",
-    "none_right": "Not one answer was right, which not even a coin manages. Were the logits "
-                  "themselves compared with the labels? .max(-1) gives the largest logit, "
-                  ".argmax(-1) its class. Or is there a // where / is meant?",
     "first_batch": "That is the first batch alone. Does the `return` stand inside of the loop?",
-    "last_batch": "That is the last batch alone: add up over all of them.",
-    "loss": "That is the loss, not the share of right answers.",
     "training_mode": "The number is right here, but the model was in training mode. The real one "
                      "has dropout, which would make it guess with a tenth of its features "
                      "missing: call model.eval() first.",
     "graph": "The number is right, but every forward pass was kept for a backward pass that never "
-             "comes, which costs memory and time. torch.no_grad() is a context: the calls of the "
-             "model belong inside of it.",
-    "bare_no_grad": "A torch.no_grad() was made and never entered: on a line of its own it does "
-                    "nothing. It acts on what stands indented below `with torch.no_grad():`.",
+             "comes, which costs memory and time. torch.no_grad() on a line of its own does "
+             "nothing: it acts on what stands indented below `with torch.no_grad():`.",
     "left_off": "torch.set_grad_enabled(False) on a line of its own switches autograd off for the "
                 "whole program, and the next training fails. `with torch.no_grad():` switches it "
                 "back where its block ends.",
-    "left_on": "Whoever had switched autograd off, for more than this call, finds it on. "
-               "`with torch.no_grad():` gives back what was there before, whichever that was.",
-    "keys": KEYS,
-    "inputs_changed": INPUTS_CHANGED,
 }
 
 ACCURACY = Exercise(
     id="full.accuracy", lesson="01", names=("accuracy",), points=2, minutes=8, difficulty=1,
-    reference="peft_teach.course.lessons.full.exercises:accuracy",
+    reference=f"{HERE}:accuracy",
     equivalents=("peft_teach.training:evaluate",),
     cases=accuracy_cases, run=run_accuracy, judge=judge_accuracy, mistakes=ACCURACY_MISTAKES,
+    returns=report(found=Any, left=bool, intact=bool, training=bool, grad=bool, trained=bool),
     hints=("The colleague's batches have an equal say, whatever their size. What would you have to "
            "keep count of, so that the sentences have?",
            "Dropout is random, and on in one of the two modes that a model has. And torch keeps "
@@ -330,244 +225,121 @@ def _start(case: dict) -> Classifier:
 
 
 def run_step(step, case: dict) -> dict[str, Any]:
-    """Take three steps; report the losses, the weights after each, and what was called when."""
-    model = _start(case)
-    optimizer = Recorder(model, case["lr"])
-    seen: dict[str, Any] = {"losses": [], "weights": [], "kinds": [], "graph": False,
-                            "stale": []}
-    found_loaded: list[bool] = []             # at each backward pass
-    model.on_backward = lambda: found_loaded.append(optimizer.loaded())
-    given = copy.deepcopy(case["batches"])
-    for batch in case["batches"]:
-        found_loaded.clear()
-        loss = _called(step, model, batch, optimizer)
-        if isinstance(loss, _NoSuchKey):
-            return {"key": loss.name}
-        seen["kinds"].append(named(loss))
-        seen["graph"] |= isinstance(loss, Tensor) and loss.requires_grad
-        seen["losses"].append(float(loss) if isinstance(loss, int | float) else None)
-        seen["weights"].append(_weights(model))
-        seen["stale"].append(any(found_loaded))
-        seen.setdefault("first", list(model.events))
-    training = [modes == {True} for modes in model.modes_seen]
-    return seen | {"training": training, "events": list(model.events),
-                   "intact": _intact(case["batches"], given)}
+    """Take three steps; report of each the loss, the weights after it, and what was called when."""
+    model, batches = _start(case), [*map(Batch, case["batches"])]
+    optimizer, given, steps = Recorder(model, case["lr"]), copy.deepcopy(batches), []
+    loaded: list[bool] = []             # at each backward pass
+    model.on_backward = lambda: loaded.append(optimizer.loaded())
+    for batch in batches:
+        for seen in (loaded, model.events, model.modes_seen):
+            seen.clear()
+        loss = step(model, batch, optimizer)
+        steps.append({"loss": detached(loss), "weights": weights_of(model),
+                      "graph": isinstance(loss, Tensor) and loss.requires_grad,
+                      "events": [*model.events], "stale": any(loaded),
+                      "training": all(modes == {True} for modes in model.modes_seen)})
+    return {"steps": steps, "intact": _intact(batches, given)}
 
 
-def judge_step(case: dict, seen) -> Verdict:
+def judge_step(case: dict, seen: Mapping[str, Any]) -> Verdict:
     """Compare with the same three steps, done right and done in the usual wrong ways."""
-    if isinstance(seen, dict) and isinstance(seen.get("key"), str):
-        return rejected("keys", _asked_for(seen["key"]))
-    if odd := strange(seen, losses=list, weights=list, kinds=list, graph=bool, training=list,
-                      stale=list, events=list, first=list, intact=bool) or _miscounted(case, seen):
-        return odd
-    events = seen["events"]
-    with torch.enable_grad():
-        weights, losses = _steps(case, "right")
-    if "forward" not in events:
-        return rejected("no_forward", "In three steps the model was never called.")
-    if not all(seen["training"]):
+    steps, (weights, losses) = seen["steps"], _steps(case)
+    if len(steps) != len(losses):
+        return Verdict(False, f"What came back is the report of {len(steps)} steps.")
+    if not all(each["training"] for each in steps):
         return rejected("eval_mode", "When it was called, the model was in eval mode.")
-    if not _same(seen["weights"], weights):
-        return _why_not(case, seen)
-    if seen["kinds"][0] == "None":
-        return rejected("no_return")
-    if seen["graph"]:
-        return rejected("graph_kept", "The loss that it gave has a graph behind it.")
-    if None in seen["losses"]:
-        return rejected("not_a_number", f"It gave {seen['kinds'][0]}.")
-    if not all(math.isclose(a, b, rel_tol=1e-4) for a, b in zip(seen["losses"], losses)):
-        told = f"It gave {seen['losses'][0]:.4f}; expected {losses[0]:.4f}."
-        with torch.enable_grad():
-            after = _losses_after(case, weights)
-        late = all(math.isclose(a, b, rel_tol=1e-4) for a, b in zip(seen["losses"], after))
-        return rejected("loss_after", told) if late else Verdict(
-            False, f"The weights are right, the loss is not. {told}")
-    if (called := events.count("forward")) > len(losses):
-        return rejected("two_forwards", f"In {len(losses)} steps the model was called {called} "
-                                        "times.")
-    if not seen["intact"]:
-        return rejected("inputs_changed", BATCH_CHANGED)
-    return Verdict(True, "Three steps, and after each of them every weight is where it should be.")
+    found = [each["weights"] for each in steps]
+    if not _same(found, weights):
+        return _why_not(case, steps, weights)
+    for each, right in zip(steps, losses):
+        if each["loss"] is None:
+            return rejected("no_return")
+        if each["graph"]:
+            return rejected("graph_kept", "The loss that it gave has a graph behind it.")
+        loss = number(each["loss"])
+        if loss is None:
+            return Verdict(False, f"It gave {named(each['loss'])}; expected the loss as a plain "
+                                  "number: loss.item().")
+        if not math.isclose(loss, right, rel_tol=1e-4):
+            return Verdict(False, f"The weights are right, the loss is not. It gave {loss:.4f}; "
+                                  f"expected {right:.4f}, the one that the gradient was taken of.")
+        if (called := each["events"].count("forward")) > 1:
+            return Verdict(False, f"In one step the model was called {called} times. A second "
+                                  "forward pass costs a third of a step: return the loss that the "
+                                  "gradient was taken of.")
+    return BATCH_CHANGED if not seen["intact"] else Verdict(
+        True, "Three steps, and after each of them every weight is where it should be.")
 
 
-def _miscounted(case: dict, seen: dict) -> Verdict | None:
-    """What is said of a report that has not a loss, a kind and the weights of each step."""
-    steps = len(case["batches"])
-    kinds = {"losses": float | None, "kinds": str, "weights": Tensor, "events": str,
-             "first": str, "training": bool, "stale": bool}
-    counts = [len(seen[name]) for name in ("losses", "kinds", "weights", "stale", "training")]
-    if counts != [steps, steps, steps, steps, seen["events"].count("forward")] or not all(
-            isinstance(value, kind) for name, kind in kinds.items() for value in seen[name]):
-        return Verdict(False, f"What came back is not the report of {steps} steps.")
-    return None
+def _why_not(case: dict, steps: list[Mapping[str, Any]], right: list[Tensor]) -> Verdict:
+    """Say of the first step that differs how far it went, and what it called."""
+    found = [each["weights"] for each in steps]
+    first = next(i for i, pair in enumerate(zip(found, right)) if not _same(pair[:1], pair[1:]))
+    start = right[first - 1] if first else weights_of(_start(case))
+    told = f"Step {first + 1}: the model has other weights than before."
+    if found[first].shape == start.shape:
+        told = (f"Step {first + 1}: the weights moved by {(found[first] - start).norm():.3g}. The "
+                f"gradient of this batch, brought to norm {CLIP:g} if it is larger, times the rate "
+                f"{case['lr']} moves them by {(right[first] - start).norm():.3g}. Called, in this "
+                f"order: {', '.join(steps[first]['events'][:12]) or 'nothing'}.")
+    mistake = next((how for how in VARIANTS if _same(found, _steps(case, how)[0])), None)
+    return Verdict(False, told, mistake or ("stale" if steps[first]["stale"] else None))
 
 
-def _why_not(case: dict, seen: dict) -> Verdict:
-    """Say why the weights are not the expected ones."""
-    events, last, told = seen["events"], seen["weights"][-1], _moved(case, seen)
-    if torch.equal(last, _weights(_start(case))):
-        if "backward" not in events:
-            return rejected("no_backward", told)
-        if "step" not in events:
-            return rejected("no_step", told)
-        early = events.index("step") < events.index("backward")
-        return rejected("step_without_gradients" if early else "zero_between", told)
-    if "step" not in events:
-        return rejected("by_hand", told)
-    for mistake in VARIANTS:
-        with torch.enable_grad():
-            weights, _ = _steps(case, mistake)
-        if _same(seen["weights"], weights):
-            return rejected(mistake, told)
-    if seen["stale"][_first_apart(case, seen)]:
-        return rejected("stale", told)
-    return Verdict(False, f"{told} Its first step called, in this order: "
-                          f"{', '.join(seen['first'][:12]) or 'nothing'}.")
+VARIANTS = ("no_zero_grad", "no_clip", "clip_frozen")
 
 
-VARIANTS = ("no_zero_grad", "step_first", "no_clip", "clip_value", "clip_each",
-            "clip_group", "clip_frozen", "always_clipped", "uphill", "step_twice")
-
-
-def _steps(case: dict, how: str) -> tuple[list[Tensor], list[float]]:
+def _steps(case: dict, how: str = "right") -> tuple[list[Tensor], list[float]]:
     """Return the weights after each step, and the losses, of the right way or a wrong one."""
     model = _start(case)
     optimizer = Recorder(model, case["lr"])
-    trained = [p for p in model.parameters() if p.requires_grad]
+    clipped = [p for p in model.parameters() if p.requires_grad or how == "clip_frozen"]
     weights, losses = [], []
     for batch in case["batches"]:
-        if how == "step_first":
-            optimizer.step()
+        with torch.enable_grad():
+            loss = model(**batch).loss
+        loss.backward()
+        if how != "no_clip":
+            nn.utils.clip_grad_norm_(clipped, CLIP)
+        optimizer.step()
+        if how != "no_zero_grad":
             optimizer.zero_grad()
-        loss = model(**batch).loss
-        (-loss if how == "uphill" else loss).backward()
-        _clip(list(model.parameters()) if how == "clip_frozen" else trained, how)
-        if how != "step_first":
-            optimizer.step()
-        if how == "step_twice":
-            optimizer.step()
-        if how not in ("no_zero_grad", "step_first"):
-            optimizer.zero_grad()
-        weights.append(_weights(model))
+        weights.append(weights_of(model))
         losses.append(loss.item())
     return weights, losses
 
 
-def _clip(parameters: list[nn.Parameter], how: str) -> None:
-    if how == "clip_value":
-        nn.utils.clip_grad_value_(parameters, CLIP)
-    elif how == "clip_each":
-        for p in parameters:
-            nn.utils.clip_grad_norm_(p, CLIP)
-    elif how == "clip_group":
-        nn.utils.clip_grad_norm_(_halves(parameters)[0], CLIP)
-    elif how == "always_clipped":
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        norm = torch.cat([g.flatten() for g in gradients]).norm()
-        for g in gradients:
-            g.mul_(CLIP / norm)
-    elif how != "no_clip":
-        nn.utils.clip_grad_norm_(parameters, CLIP)
-
-
-def _losses_after(case: dict, weights: list[Tensor]) -> list[float]:
-    """Return each batch's loss with the weights that its own step left behind."""
-    model, found = _start(case), []
-    for batch, values in zip(case["batches"], weights):
-        nn.utils.vector_to_parameters(values, model.parameters())
-        found.append(model(**batch).loss.item())
-    return found
-
-
-def _moved(case: dict, seen: dict) -> str:
-    """Say how far the first step that differs took the weights."""
-    with torch.enable_grad():
-        right, _ = _steps(case, "right")
-    first = _first_apart(case, seen)
-    start = seen["weights"][first - 1] if first else _weights(_start(case))
-    after = seen["weights"][first]
-    if after.shape != start.shape:
-        return f"After step {first + 1} the model has other weights than before."
-    return (f"Step {first + 1} moved the weights by {(after - start).norm():.3g}, and a right one "
-            f"by {(right[first] - start).norm():.3g}; the two ends are "
-            f"{(after - right[first]).norm():.3g} apart.")
-
-
-def _first_apart(case: dict, seen: dict) -> int:
-    """Return the number of the first step after which the weights are not the right ones."""
-    with torch.enable_grad():
-        right, _ = _steps(case, "right")
-    return next((i for i, (a, b) in enumerate(zip(seen["weights"], right))
-                 if not _same([a], [b])), 0)
-
-
-def _weights(model: nn.Module) -> Tensor:
-    """Return all weights in one vector."""
-    return nn.utils.parameters_to_vector(model.parameters()).detach().clone()
-
-
-def _same(found: list[Tensor], expected: list[Tensor]) -> bool:
-    return len(found) == len(expected) and all(
-        a.shape == b.shape and a.dtype == b.dtype and torch.allclose(a, b, rtol=1e-4, atol=1e-5)
-        for a, b in zip(found, expected))
+def _same(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
+    return all(a.shape == b.shape and a.dtype == b.dtype and torch.allclose(
+        a, b, rtol=1e-4, atol=1e-5) for a, b in zip(found, expected))
 
 
 STEP_MISTAKES = {
-    "no_forward": "The model was never called: loss = model(**batch).loss.",
+    "no_return": NO_RETURN,
     "eval_mode": "The model was not in training mode. `pt.models.load` gives it in eval mode, and "
                  "measuring puts it there again: without model.train() there is no dropout.",
-    "no_backward": "The weights did not move: no gradient was ever computed. Is .backward() "
-                   "called on the loss?",
-    "no_step": "The weights did not move: gradients were computed, but the optimizer never "
-               "took its step.",
-    "zero_between": "The weights did not move: the gradients were cleared between the backward "
-                    "pass and the optimizer's step, which then had nothing to go by.",
-    "step_without_gradients": "The weights did not move: when the optimizer stepped, there were no "
-                              "gradients. It steps before the backward pass, and they are cleared "
-                              "before it steps again.",
-    "by_hand": "The weights moved, but not by the optimizer that was given: it decides how far.",
     "no_zero_grad": "The gradients are never cleared. backward() adds to what is there, so each "
                     "step goes along the sum of all earlier gradients.",
     "stale": "Gradients of an earlier batch were still there, in all parameters or in some, when "
              "this batch's were added to them. Clear them in every step, and for every parameter "
              "that trains: once, or now and then, is not enough.",
-    "step_first": "The optimizer steps before the backward pass, so it always goes by the "
-                  "gradients of the batch before.",
     "no_clip": "The gradients are not clipped, or at the wrong moment: after the backward pass and "
                "before the step, bring the norm of all of them together down to 1, if it is "
                "larger.",
-    "clip_value": "Each entry was clipped by itself. Clip the norm of all gradients together, "
-                  "which keeps their direction: clip_grad_norm_.",
-    "clip_each": "Each tensor's gradient was clipped by itself. The norm is that of all gradients "
-                 "together: one call for all parameters.",
-    "clip_group": "An optimizer may have several groups of parameters, and this one has two: only "
-                  "the first was clipped. The norm is that of all gradients of trained "
-                  "parameters.",
     "clip_frozen": "A frozen parameter may still hold a gradient, from a training in which it took "
                    "part. It was counted into the norm, so that the others were shortened too "
                    "much, in every step: the optimizer clears only what it moves.",
-    "always_clipped": "The gradient was brought to norm 1 even where it was smaller. Clipping only "
-                      "ever makes it shorter.",
-    "uphill": "The loss goes up: the sign is wrong somewhere.",
-    "step_twice": "The optimizer steps twice for one batch.",
-    "no_return": NO_RETURN,
     "graph_kept": "It gave the loss with its graph attached. Whoever keeps a list of losses then "
                   "keeps every batch's activations as well: return loss.item().",
-    "not_a_number": "Return the loss as a plain number: loss.item().",
-    "loss_after": "That is the loss after the update, which cost a second forward pass. Return the "
-                  "one that the gradient was taken of.",
-    "two_forwards": "A second forward pass costs a third of a step, and with dropout its loss is "
-                    "another one. Return the loss that the gradient was taken of.",
-    "keys": KEYS,
-    "inputs_changed": INPUTS_CHANGED,
 }
 
 STEP = Exercise(
     id="full.step", lesson="01", names=("step",), points=3, minutes=12, difficulty=2,
-    reference="peft_teach.course.lessons.full.exercises:step",
+    reference=f"{HERE}:step",
     equivalents=("peft_teach.training:train", "peft_teach.training:_steps"),
     cases=step_cases, run=run_step, judge=judge_step, mistakes=STEP_MISTAKES,
+    returns=report(intact=bool, steps=list[report(
+        loss=Any, weights=Tensor, graph=bool, events=list[str], stale=bool, training=bool)]),
     hints=("Think of the moment at which the optimizer changes the weights. What must have "
            "happened to the gradients before it? And what must happen to them afterwards, so that "
            "the next batch finds none?",
@@ -604,107 +376,63 @@ def run_head(head_only, case: dict) -> dict[str, Any]:
     for name, p in model.named_parameters():
         in_head = name.startswith("classifier")
         p.requires_grad_(case["start"] == "all" or (case["start"] == "backbone" and not in_head))
-    before = _weights(model)
-    try:
-        found = plain(head_only(model))
-    except AttributeError as error:
-        if str(error).startswith("'str' object has no attribute"):
-            return {"crash": str(error)}
-        raise
-    return {"found": found if isinstance(found, int | float) else None,
-            "gave": repr(found) if isinstance(found, int | float) else named(found),
+    before = weights_of(model)
+    found = head_only(model)
+    return {"found": found,
             "trains": {name: p.requires_grad for name, p in model.named_parameters()},
             "unknown": sorted({name for p in model.parameters() for name in vars(p)}),
             "on_module": any("requires_grad" in m.__dict__ for m in model.modules()),
-            "changed": not torch.equal(before, _weights(model))}
+            "moved": not torch.equal(before, weights_of(model))}
 
 
-def judge_head(case: dict, seen) -> Verdict:
+def judge_head(case: dict, seen: Mapping[str, Any]) -> Verdict:
     """Compare with a model of our own: names and sizes are not asked of the learner's process."""
-    if odd := strange(seen, crash=str, found=(int, float, bool, NoneType), gave=str, trains=dict,
-                      unknown=list, on_module=bool, changed=bool):
-        return odd
-    if "crash" in seen:
-        return rejected("names_alone", f"Your code raised AttributeError: {seen['crash']}.")
-    if odd := strange(seen, "found", "gave", "trains", "unknown", "on_module", "changed"):
-        return odd
     trains, sizes = seen["trains"], {n: p.numel() for n, p in _headed(case).named_parameters()}
-    if set(trains) != set(sizes):
-        return Verdict(False, "The model has other parameters afterwards: only say what trains.")
     head = {name for name in sizes if name.startswith("classifier")}
-    on = {name for name, trained in trains.items() if trained is True}
-    told = f"What trains now: {', '.join(sorted(on)) or 'nothing'}."
-    if seen["changed"]:
-        return rejected("changed", "Afterwards the numbers in the parameters are other ones.")
+    on = {name for name, trained in trains.items() if trained}
+    told = (f"What trained before: {case['start']}. What trains now: "
+            f"{', '.join(sorted(on)) or 'nothing'}; expected {', '.join(sorted(head))}.")
+    if trains.keys() != sizes.keys() or seen["moved"]:
+        return Verdict(False, "The model's parameters are other ones afterwards: only say what "
+                              "trains.")
     if on != head:
         if seen["on_module"]:
             return rejected("on_module", told)
         if seen["unknown"]:
             return rejected("misspelled", f"{told} A parameter was given an attribute "
-                                       f"{seen['unknown'][0]}.")
-        if on == set(sizes) - head:
-            return rejected("inverted", told)
-        if case["start"] == "all" and on == set(list(sizes)[1:]):
-            return rejected("loop_left", told)
-        if not on:
-            return rejected("nothing" if case["start"] == "all" else "not_switched_on", told)
-        if on == set(sizes):
-            return rejected("everything", told)
-        if on < head:
-            return rejected("half_a_head", told)
-        if any("pooler" in name for name in on):
-            return rejected("pooler", told)
-        return Verdict(False, f"{told} Expected: {', '.join(sorted(head))}.")
+                                          f"{seen['unknown'][0]}.")
+        if not on and case["start"] != "all":
+            return rejected("not_switched_on", told)
+        pooler = on > head and all("pooler" in name for name in on - head)
+        return Verdict(False, told, "pooler" if pooler else None)
     right = sum(sizes[name] for name in head)
-    told = f"It returned {seen['gave']}; expected {right}."
-    if seen["gave"] == "None":
-        return rejected("no_return")
-    if seen["found"] is not None and whole(seen["found"]) is None:
-        return rejected("not_whole", f"{told} {not_whole(seen['found'])}")
-    if seen["found"] == right:
-        return Verdict(True, f"{right} numbers train, all others are frozen.")
-    counts = {"counts_tensors": len(head), "counts_all": sum(sizes.values()),
-              "counts_frozen": sum(sizes.values()) - right,
-              "counts_rows": 2 * len(head), "hard_coded": 770}
-    for mistake, value in counts.items():
-        if seen["found"] == value:
-            return rejected(mistake, told)
-    return Verdict(False, told)
+    return judged_count(seen["found"], right, "head_only(model)", {
+        "counts_tensors": len(head), "hard_coded": 770},
+        f"{right} numbers train, all others are frozen.")
 
 
 HEAD_MISTAKES = {
-    "changed": "The values of the parameters are different afterwards. Only say what trains.",
+    "no_return": NO_RETURN,
+    "not_whole": "A number of parameters is a whole number: an int.",
     "on_module": "An attribute requires_grad was set on a module, where PyTorch never looks. "
                  "It belongs to each parameter; a module has the method requires_grad_(…).",
     "misspelled": "PyTorch does not know that one, and says nothing. It is spelled requires_grad, "
                   "with an s.",
-    "names_alone": "pt.models.head(model) gives names, which are strings. "
-                   "model.named_parameters() gives each name together with its parameter.",
-    "inverted": "It is the wrong way round: the head is frozen, and the rest trains.",
-    "nothing": "Everything is frozen, the head too.",
     "not_switched_on": "This model came with a frozen head, and it stayed frozen. Switch the head "
                        "on as well, whatever it was before.",
-    "everything": "Nothing is frozen: set requires_grad to False for all that is not in the head.",
-    "loop_left": "Only the first parameter was frozen, and then the function ended: does the "
-                 "`return` stand inside of the loop?",
-    "half_a_head": "Only a part of the head trains: it has a weight and a bias. Or does a `return` "
-                   "stand inside of the loop?",
     "pooler": "The pooler trains too. It belongs to the backbone; pt.models.head(model) "
               "lists what does not.",
-    "no_return": NO_RETURN,
-    "not_whole": "A number of parameters is a whole number: an int.",
     "counts_tensors": "That is the number of tensors. Each has p.numel() numbers.",
-    "counts_all": "That counts every parameter: count those that train.",
-    "counts_frozen": "That counts the frozen ones.",
-    "counts_rows": "len(p) is the number of rows, not of numbers: p.numel().",
     "hard_coded": "770 is right for MiniLM alone. The check tries a smaller model: add up "
                   "p.numel().",
 }
 
 HEAD_ONLY = Exercise(
     id="full.head_only", lesson="01", names=("head_only",), points=1, minutes=4, difficulty=1,
-    reference="peft_teach.course.lessons.full.exercises:head_only",
+    reference=f"{HERE}:head_only",
     cases=head_cases, run=run_head, judge=judge_head, mistakes=HEAD_MISTAKES,
+    returns=report(found=Any, trains=dict[str, bool], unknown=list[str], on_module=bool,
+                   moved=bool),
     hints=("One loop over model.named_parameters(), which gives names and parameters.",
            "A parameter trains if its name stands in pt.models.head(model), and is frozen "
            "otherwise: both have to be said.",
@@ -757,37 +485,28 @@ def run_frozen(frozen_stays, case: dict) -> dict[str, Any]:
     return answers | {"calls": calls}
 
 
-def judge_frozen(case: dict, answers) -> Verdict:
+def judge_frozen(case: dict, answers: Mapping[str, Any]) -> Verdict:
     if often := [len(given) for given in answers["calls"] if len(given) > 1]:
-        return rejected("not_once", f"It called the training {often[0]} times.")
-    verdict = score(answers, versions.RIGHT | versions.FREE, versions.BROKEN)
-    met = len(versions.RIGHT | versions.FREE | versions.BROKEN)
-    if verdict.passed and answers["calls"] != [[True]] * met:
-        return rejected("another_model", verdict.message)
-    if verdict.mistake != "let_through":
-        return verdict
-    passed = {name for name in versions.BROKEN if answers[name] is ACCEPTED}
-    if passed == set(versions.IN_PLACE):
-        return rejected("no_copy", verdict.message)
-    if passed == {next(iter(versions.BROKEN))}:
-        return rejected("tolerance", verdict.message)
+        return Verdict(False, f"It called the training {often[0]} times. Call it once: a second "
+                              "call goes on from what the first one did.")
+    right = versions.RIGHT | versions.FREE
+    verdict = score(answers, right, versions.BROKEN)
+    if verdict.passed and answers["calls"] != [[True]] * len(right | versions.BROKEN):
+        return Verdict(False, "The training was given another model than the one that you were "
+                              "handed: copy what is frozen, and train the model itself.")
+    if survivors(answers, versions.BROKEN) == list(versions.IN_PLACE):
+        return Verdict(False, verdict.message, "no_copy")
     return verdict
 
 
 FROZEN_MISTAKES = mutants.MISTAKES | {
     "no_copy": "It catches only what is a new tensor. Then `before` is no copy: a parameter, its "
                ".data and its .detach() all show what stands in memory now. .clone() copies.",
-    "tolerance": "What is frozen is not computed anew, so nothing is rounded: it is the same to "
-                 "the bit, and a comparison that forgives a little forgives this.",
-    "not_once": "Call it once. What the first call did, a second one goes on from: it may meet "
-                "other parameters frozen than those of the model that came.",
-    "another_model": "The training was given another model than yours, so the one that you were "
-                     "handed is not trained. Copy what is frozen, and train the model itself.",
 }
 
 FROZEN = Exercise(
     id="full.frozen_stays", lesson="01", names=("frozen_stays",), points=3, minutes=10,
-    difficulty=2, reference="peft_teach.course.lessons.full.exercises:frozen_stays",
+    difficulty=2, reference=f"{HERE}:frozen_stays",
     cases=frozen_cases, run=run_frozen, judge=judge_frozen, mistakes=FROZEN_MISTAKES,
     returns=report(calls=list[list[bool]], **dict.fromkeys(
         versions.RIGHT | versions.FREE | versions.BROKEN, mutants.Outcome)),
@@ -847,14 +566,13 @@ def judge_pair(case: None, found) -> Verdict:
     right = {name: APART if low(runs[0]) != low(runs[1]) else TOGETHER
              for name, low in LOW.items()}
     if len(set(right.values())) == 1:
-        return rejected(f"all_{right['place']}", f"{told} Each of the three explanations foretells "
+        return rejected(f"all_{right['place']}", f"{told} Each of the three explanations predicts "
                                                  f"that these two end {right['place']}.")
     if not isinstance(foretold, dict) or foretold.keys() != right.keys() or not all(
             value in (APART, TOGETHER) for value in foretold.values()):
         return rejected("no_forecast", f"The forecast is {foretold!r}.")
     if wrong := [name for name in right if foretold[name] != right[name]]:
-        return rejected("wrong_forecast", f"{told} Look again at what is foretold, if it is the "
-                                          f"{wrong[0]}.")
+        return rejected("wrong_forecast", f"{told} Look again at the forecast for {wrong[0]}.")
     return Verdict(True, f"{told} " + "; ".join(
         f"if it is the {name}, they end {end}" for name, end in right.items()) + ".")
 
@@ -884,8 +602,7 @@ PAIR_MISTAKES = {
 PAIR = Exercise(
     id="full.pair", lesson="01", names=("first_run", "second_run", "foretold"), points=2,
     minutes=7, difficulty=2, answer=VALUE,
-    reference=tuple(f"peft_teach.course.lessons.full.exercises:{name}"
-                    for name in ("FIRST", "SECOND", "FORETOLD")),
+    reference=tuple(f"{HERE}:{name}" for name in ("FIRST", "SECOND", "FORETOLD")),
     cases=lambda seed: [None], run=lambda answer, case: answer, judge=judge_pair,
     mistakes=PAIR_MISTAKES,
     hints=("A run ends low if it has what an explanation blames. Go through the eight combinations "
@@ -926,7 +643,7 @@ CULPRITS_MISTAKES = {
 
 CULPRITS_EXERCISE = Exercise(
     id="full.culprits", lesson="01", names=("culprits",), points=2, minutes=6, difficulty=2,
-    answer=VALUE, optional=True, reference="peft_teach.course.lessons.full.exercises:CULPRITS",
+    answer=VALUE, optional=True, reference=f"{HERE}:CULPRITS",
     cases=lambda seed: [None], run=lambda answer, case: answer, judge=judge_culprits,
     mistakes=CULPRITS_MISTAKES,
     hints=("Three symptoms, not one: the loss, the accuracy, and how far the weights went.",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .... import training
+from .small import weights_of
 
 CHANGES = {
     1: "the gradients are never cleared",
@@ -33,34 +34,22 @@ class Symptoms:
 def train(change: int | None, model: nn.Module, batches: Sequence[Mapping[str, Tensor]],
           lr: float) -> Symptoms:
     """Train once over the batches, with one change; None trains as it should be."""
-    lr *= {5: 100, 6: 0.01}.get(change, 1)
+    lr *= 0.01 if change == 6 else 1
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
-    start, losses = _weights(model), []
+    start, losses = weights_of(model), []
     for index, batch in enumerate(batches):
         optimizer.param_groups[0]["lr"] = lr * training.rate(index, len(batches), 0.1)
         if change == 3:
             batch = {**batch, "labels": batches[index - 1]["labels"]}
-        losses.append(_step(change, model, batch, optimizer))
+        loss = model.train()(**batch).loss
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if change != 1:
+            optimizer.zero_grad()
+        losses.append(loss.item())
     model.eval()
-    return Symptoms(losses, (_weights(model) - start).norm().item())
-
-
-def _step(change: int | None, model: nn.Module, batch: Mapping[str, Tensor],
-          optimizer: torch.optim.Optimizer) -> float:
-    model.train()
-    loss = model(**batch).loss
-    (-loss if change == 4 else loss).backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    if change == 2:
-        optimizer.zero_grad()
-    optimizer.step()
-    if change != 1:
-        optimizer.zero_grad()
-    return loss.item()
-
-
-def _weights(model: nn.Module) -> Tensor:
-    return nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+    return Symptoms(losses, (weights_of(model) - start).norm().item())
 
 
 def patients(fresh: Callable[[], nn.Module], batches: Sequence[Mapping[str, Tensor]],

@@ -82,6 +82,19 @@ class Classifier(nn.Module):
         return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
 
 
+class Batch(dict):
+    """A batch that says what is due, if it is asked for what it does not hold."""
+
+    def __missing__(self, key: str):
+        raise KeyError(f"{key}: this model takes {' and '.join(self)}; hand over all of the batch, "
+                       "as model(**batch), and ask it for nothing but the labels")
+
+
+def weights_of(model: nn.Module) -> Tensor:
+    """Return all weights in one vector."""
+    return nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+
+
 def batches_of(seed: int, sizes: Iterable[int], words: int = 12) -> list[dict[str, Tensor]]:
     """Return batches of these sizes, of random words with some padding, and random labels."""
     generator = torch.Generator().manual_seed(seed)

@@ -54,13 +54,6 @@ def rests(model):
     return None
 
 
-def goes_far(model):
-    """Move what may train by a million."""
-    with torch.no_grad():
-        for p in _apart(model)[0].values():
-            p.add_(1e6)
-
-
 def sets_by_hand(model):
     """Put zeros, as new parameters, in the place of what may train."""
     for name, p in _apart(model)[0].items():
@@ -152,7 +145,6 @@ def thaws(model):
 RIGHT = {
     "trains what may train, and nothing else": trains,
     "does nothing at all": rests,
-    "moves what may train by a million": goes_far,
     "puts a new tensor in the place of what may train": sets_by_hand,
     "puts a tensor with the very same entries in the place of what is frozen":
         puts_an_equal_one_in_its_place,
