@@ -1,4 +1,4 @@
-"""What is seen of a learner's adapter, as plain data.
+"""What is seen of a learner's adapter, or of a function of tensors, as plain data.
 
     make(base) ──> called at its start ──> its parameters filled in, called and differentiated
                ──> called again ──> called in eval mode
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..core import Adapter
 from ..errors import NotAttempted
-from .judge import named
+from .judge import named, report
 
 Tensors, Flags = dict[str, Tensor], dict[str, bool]
 REPORT = (
@@ -83,6 +83,21 @@ def observe(make: Callable[[nn.Module], Any], base: nn.Module, inputs: Mapping[s
         evaluated = layer.eval()(*_copied(inputs).values())
     return seen | {"again": detached(again), "eval": detached(evaluated), "trains": _trains(base),
                    "base_after": _state(base)}
+
+
+TRIED = report(found=Any, intact=bool, slopes=dict[str, Tensor])
+
+
+def tried(function: Callable, given: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Call a function of tensors; what it gave, and the gradients that came back, by input."""
+    leaves = as_leaves(given)
+    handed = {name: leaf.clone() for name, leaf in leaves.items()}
+    found = function(*handed.values())
+    is_intact = all(torch.equal(handed[name], given[name]) for name in given)
+    if is_intact and isinstance(found, Tensor) and found.requires_grad:
+        loss(found).backward()
+    return {"found": detached(found), "intact": is_intact, "slopes": {
+        name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}}
 
 
 def loss(y: Tensor) -> Tensor:

@@ -44,15 +44,6 @@ def test_a_run_that_did_not_learn_is_a_cross_and_in_no_mean():
     assert "Did not learn, and are in no mean: Pfeiffer 1 of 3" in drawn.get_label()
 
 
-def test_the_explorer_follows_its_controls():
-    explorer = adapters.explore_block()
-    explorer.controls["place"].value = "parallel"
-    explorer.controls["start"].value = 0.1
-    explorer.controls["size"].value = 256
-    assert (explorer.data.place, explorer.data.size, explorer.data.start) == ("parallel", 256, 0.1)
-    assert "reads r and is added to sum" in explorer.figure.get_label()
-
-
 @pytest.mark.parametrize("place", adapters.PLACES)
 def test_a_sealed_layer_is_what_its_formula_says(place):
     """Of BERT's modules with the library's adapters, and of the exercise: the same is the same."""

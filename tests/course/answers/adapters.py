@@ -15,17 +15,16 @@ def size_for(budget, d_model, modules):
     return max(0, left // each)
 """
 LEFT, EACH, ANSWER = "budget // modules - d_model", "2 * d_model + 1", "max(0, left // each)"
-COUNTED = """
+
+RIGHT["adapters.size"] = {
+    "solved for the size": SIZE,
+    "counted up": """
 def size_for(budget, d_model, modules):
     size = 0
     while modules * (2 * d_model * (size + 1) + size + 1 + d_model) <= budget:
         size += 1
     return size
-"""
-
-RIGHT["adapters.size"] = {
-    "solved for the size": SIZE,
-    "counted up": COUNTED,
+""",
     "a float, rounded down": """
 def size_for(budget, d_model, modules):
     return max(math.floor((budget / modules - d_model) / (2 * d_model + 1) + 1e-9), 0)
@@ -35,42 +34,17 @@ def size_for(budget, d_model, modules):
     return max((s for s in range(1, 200)
                 if modules * pt.bottleneck.count(d_model, s) <= budget), default=0)
 """,
-    "tensors that are made": """
-def size_for(budget, d_model, modules):
-    def cost(size):
-        shapes = [(size, d_model), (size,), (d_model, size), (d_model,)]
-        return modules * sum(torch.empty(s, device="meta").numel() for s in shapes)
-    size = 0
-    while cost(size + 1) <= budget:
-        size += 1
-    return size
-""",
-    "halving": """
-def size_for(budget, d_model, modules):
-    low, high = 0, budget
-    while low < high:
-        middle = (low + high + 1) // 2
-        if modules * (middle * (2 * d_model + 1) + d_model) <= budget:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-""",
+    "two cases": but(SIZE, ANSWER, "left // each if left > 0 else 0"),
     "NumPy's": "import numpy as np\n" + but(SIZE, ANSWER, "np.int64(max(0, left // each))"),
 }
 WRONG["adapters.size"] = {
     "no_biases": but(SIZE, LEFT, "budget // modules", EACH, "2 * d_model"),
     "no_return": but(SIZE, "return", "size ="),
-    "not_whole": (but(SIZE, "left // each", "left / each"), but(SIZE, ANSWER, "str(left // each)")),
-    "no_b_down": but(SIZE, EACH, "2 * d_model"),
+    "not_whole": but(SIZE, "left // each", "left / each"),
     "no_b_up": (but(SIZE, LEFT, "budget // modules"),
                 but(SIZE, "left // each", "round((budget / modules - d_model) / each)")),
-    "one_matrix": (but(SIZE, EACH, "d_model + 1"),
-                   but(SIZE, LEFT, "budget // modules", EACH, "d_model")),
     "one_module": but(SIZE, LEFT, "budget - d_model"),
     "negative": but(SIZE, ANSWER, "left // each"),
-    "rounded": but(SIZE, "left // each", "math.ceil((budget / modules - d_model) / each)"),
-    "one_less": but(COUNTED, "<= budget", "< budget"),
 }
 BEYOND["adapters.size"] = but(SIZE, EACH, "2 * d_model + 1 if d_model > 2 else 4")
 
@@ -108,18 +82,6 @@ class Bottleneck(nn.Module):
 RIGHT["adapters.bottleneck"] = {
     "four parameters": BOTTLENECK,
     "two layers": LAYERS,
-    "a sequence": """
-class Bottleneck(nn.Module):
-    def __init__(self, d_model, size):
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(d_model, size), nn.ReLU(), nn.Linear(size, d_model))
-        with torch.no_grad():
-            for p in self.net.parameters():
-                p.normal_(0, 0.005) if p.dim() == 2 else p.zero_()
-
-    def forward(self, u):
-        return self.net(u)
-""",
     "a sequence itself": """
 class Bottleneck(nn.Sequential):
     def __init__(self, d_model, size):
@@ -136,66 +98,34 @@ class Bottleneck(nn.Sequential):
         "0.01 * torch.randn(d_model, size))\n        self.b_up",
         "0.01 * torch.randn(size, d_model))\n        self.b_up", "self.W_down.T", "self.W_down",
         "self.W_up.T", "self.W_up"),
-    "truncated": but(BOTTLENECK, "0.01 * torch.randn(size, d_model)",
-                     "nn.init.trunc_normal_(torch.empty(size, d_model), std=0.01, a=-0.02, "
-                     "b=0.02)"),
     "einsum and clamp": but(BOTTLENECK, SCORES,
                             'torch.einsum("...d,md->...m", u, self.W_down) + self.b_down', ACT,
                             "scores.clamp(min=0)"),
-    "slot by slot": but(BOTTLENECK, OUT,
-                        "sum(h[..., i, None] * self.W_up[:, i] for i in range(h.shape[-1])) "
-                        "+ self.b_up"),
     "keeps its scores": but(BOTTLENECK, "        h = ",
                             "        self.scores = scores\n        h = "),
-    "where": but(BOTTLENECK, ACT, "torch.where(scores > 0, scores, torch.zeros_like(scores))"),
 }
 DOWN = "0.01 * torch.randn(size, d_model)"
 UP = "0.01 * torch.randn(d_model, size)"
 WRONG["adapters.bottleneck"] = {
     "competes": but(BOTTLENECK, ACT, "scores.softmax(-1)"),
     "no_return": but(BOTTLENECK, "return", "y ="),
-    "not_module": """
-class Bottleneck:
-    def __init__(self, d_model, size):
-        self.W_down = torch.randn(size, d_model)
-""",
-    "not_registered": but(BOTTLENECK, f"nn.Parameter({DOWN})", DOWN, f"nn.Parameter({UP})", UP,
-                          "nn.Parameter(torch.zeros(size))", "torch.zeros(size)",
-                          "nn.Parameter(torch.zeros(d_model))", "torch.zeros(d_model)"),
-    "one_bias": (but(BOTTLENECK, "        self.b_up = nn.Parameter(torch.zeros(d_model))\n", "",
-                     OUT, "h @ self.W_up.T"),
-                 but(LAYERS, "nn.Linear(size, d_model)", "nn.Linear(size, d_model, bias=False)",
-                     "            nn.init.zeros_(layer.bias)\n", "")),
-    "shapes": (but(BOTTLENECK, "nn.Parameter(torch.zeros(size))",
-                   "nn.Parameter(torch.zeros(d_model, size))"),
-               but(LAYERS, "nn.Linear(size, d_model)", "nn.Linear(size, size)")),
-    "input_changed": but(BOTTLENECK, "        scores =", "        u *= 2\n        scores ="),
-    "shape_out": but(BOTTLENECK, OUT, f"({OUT}).mean(0)"),
     "linear": but(BOTTLENECK, ACT, "scores"),
-    "residual": (but(BOTTLENECK, OUT, f"u + {OUT}"), but(LAYERS, "return self", "return u + self")),
-    "act_last": but(BOTTLENECK, OUT, f"torch.relu({OUT})"),
-    "bias_after": but(BOTTLENECK, SCORES, "u @ self.W_down.T", ACT,
-                      "torch.relu(scores) + self.b_down"),
-    "smooth": (but(BOTTLENECK, ACT, "nn.functional.gelu(scores)"),
-               but(LAYERS, "functional.relu", "functional.gelu")),
-    "training_only": but(BOTTLENECK, f"return {OUT}",
-                         f"return {OUT} if self.training else torch.zeros_like(u)"),
-    "no_gradient": (but(BOTTLENECK, SCORES, "u.detach() @ self.W_down.T + self.b_down"),
-                    but(BOTTLENECK, SCORES, "u @ self.W_down.data.T + self.b_down")),
-    "not_silent": (but(BOTTLENECK, "torch.zeros(d_model)", "0.001 * torch.randn(d_model)"),
-                   but(LAYERS, "            nn.init.zeros_(layer.bias)\n", "")),
-    "start_far": (but(BOTTLENECK, DOWN, "torch.randn(size, d_model)", UP,
-                      "torch.randn(d_model, size)"),
-                  but(LAYERS, "            nn.init.normal_(layer.weight, std=0.01)\n", ""),
-                  but(LAYERS, "std=0.01", "std=0.03")),
-    "alike": (but(LAYERS, "nn.init.normal_(layer.weight, std=0.01)",
-                  "nn.init.constant_(layer.weight, 5e-4)"),
-              but(BOTTLENECK, DOWN, "0.01 * torch.randn(1, d_model).repeat(size, 1)", UP,
-                  "torch.zeros(d_model, size)")),
+    "residual": but(BOTTLENECK, OUT, f"u + {OUT}"),
+    "not_silent": but(BOTTLENECK, "torch.zeros(d_model)", "0.001 * torch.randn(d_model)"),
+    "start_far": but(LAYERS, "std=0.01", "std=0.03"),
+    "alike": but(LAYERS, "nn.init.normal_(layer.weight, std=0.01)",
+                 "nn.init.constant_(layer.weight, 5e-4)"),
     "never_learns": (but(BOTTLENECK, DOWN, "torch.zeros(size, d_model)", UP,
-                         "torch.zeros(d_model, size)"),
-                     but(BOTTLENECK, DOWN, "torch.zeros(size, d_model)"),
-                     but(LAYERS, "std=0.01", "std=1e-9")),
+                         "torch.zeros(d_model, size)"), but(LAYERS, "std=0.01", "std=1e-9")),
+    "": (but(LAYERS, "nn.Linear(size, d_model)", "nn.Linear(size, d_model, bias=False)",
+             "            nn.init.zeros_(layer.bias)\n", ""),
+         but(BOTTLENECK, f"return {OUT}", f"y = {OUT}\n        u.zero_()\n        return y"),
+         but(BOTTLENECK, OUT, f"({OUT}).mean(0)"),
+         but(BOTTLENECK, ACT, "nn.functional.gelu(scores)"),
+         but(BOTTLENECK, f"return {OUT}",
+             f"return {OUT} if self.training else torch.zeros_like(u)"),
+         but(BOTTLENECK, SCORES, "u.detach() @ self.W_down.T + self.b_down"),
+         but(BOTTLENECK, SCORES, "u @ self.W_down.data.T + self.b_down")),
 }
 BEYOND["adapters.bottleneck"] = but(BOTTLENECK, OUT, f"({OUT}).reshape(len(u), *u.shape[1:])",
                                     SCORES, "u[:999] @ self.W_down.T + self.b_down")
@@ -231,25 +161,6 @@ RIGHT["adapters.near"] = {
     "uphill, three lengths": NEAR,
     "zero as well": but(NEAR, "    for length", "    assert not A(torch.zeros(1, d_model)).any()\n"
                               "    for length"),
-    "along the rows of a matrix": """
-def starts_near(make, d_model, bound):
-    A = make()
-    rows = torch.cat([p.detach() for p in A.parameters() if p.dim() == 2 and p.shape[1] == d_model])
-    rows = torch.cat([rows, torch.randn(5, d_model)])
-    for row in rows / (rows.norm(dim=1, keepdim=True) + 1e-30):
-        for size in (-500.0, -1.0, -0.01, 0.01, 1.0, 500.0):
-            with torch.no_grad():
-                if not torch.linalg.vector_norm(A(size * row)) <= bound * abs(size):
-                    raise ValueError(f"far at {size}")
-    before = [p.detach().clone() for p in A.parameters() if p.dim() == 2]
-    optimizer = torch.optim.SGD(A.parameters(), lr=0.1)
-    A(torch.randn(30, d_model)).square().sum().backward()
-    A(torch.randn(30, d_model)).sum().backward()
-    optimizer.step()
-    after = [p for p in A.parameters() if p.dim() == 2]
-    assert not all(torch.equal(a, b) for a, b in zip(after, before))
-""",
-    "features, too": but(NEAR, TOKENS, f"torch.cat([{TOKENS}, {FEATURES}])"),
     "uphill from features": but(NEAR, TOKENS, f"uphill(A, {FEATURES} + 0.1 * torch.randn(1, "
                                               "d_model))"),
     "by the largest": but(NEAR, "assert (far <= bound).all(), far.max()",
@@ -261,30 +172,15 @@ def starts_near(make, d_model, bound):
     grads = torch.autograd.grad(A(torch.randn(20, d_model)).sum(), matrices)
     assert sum(float(g.abs().sum()) for g in grads) > 0
 """),
-    "an optimizer goes uphill": """
-def starts_near(make, d_model, bound):
-    A, u = make(), torch.nn.Parameter(torch.randn(40, d_model))
-    optimizer = torch.optim.Adam([u], lr=0.3, maximize=True)
-    for _ in range(100):
-        optimizer.zero_grad()
-        (A(u).norm(dim=1) / u.norm(dim=1)).sum().backward()
-        optimizer.step()
-    with torch.no_grad():
-        v = u / u.norm(dim=1, keepdim=True)
-        for power in range(-3, 4):
-            assert (A(10.0 ** power * v).norm(dim=1) <= bound * 10.0 ** power * 1.0001).all()
-    A = make()
-    A(torch.randn(9, d_model)).sum().backward()
-    assert max(p.grad.abs().max() for p in A.parameters() if p.ndim == 2) > 0
-""",
 }
-DRAWN = "nn.functional.normalize(torch.randn({}, d_model))"
 WRONG["adapters.near"] = {
-    "silence": (but(NEAR, LEARNS, ""),
-                but(NEAR, " if p.dim() == 2", "")),
-    "not_short": (but(NEAR, LENGTHS, "(1, 1000)"), but(NEAR, LENGTHS, "(1,)")),
-    "not_long": but(NEAR, LENGTHS, "(0.001, 1)"),
-    "weights_only": """
+    "let_through": (
+        but(NEAR, LEARNS, ""), but(NEAR, " if p.dim() == 2", ""),
+        but(NEAR, LENGTHS, "(1, 1000)"), but(NEAR, LENGTHS, "(0.001, 1)"),
+        but(NEAR, "assert (far <= bound).all()", "assert not (far > bound).any()"),
+        but(NEAR, TOKENS, "nn.functional.normalize(torch.randn(1000, d_model))"),
+        but(NEAR, TOKENS, "torch.eye(d_model)"), but(NEAR, TOKENS, FEATURES),
+        """
 def starts_near(make, d_model, bound):
     A = make()
     matrices = [p for p in A.parameters() if p.dim() == 2]
@@ -292,25 +188,12 @@ def starts_near(make, d_model, bound):
     assert not any(p.any() for p in A.parameters() if p.dim() == 1)
     A(torch.randn(20, d_model)).sum().backward()
     assert any(p.grad.any() for p in matrices)
-""",
-    "not_a_number": but(NEAR, "assert (far <= bound).all()", "assert not (far > bound).any()"),
-    "drawn_only": (but(NEAR, TOKENS, "nn.functional.normalize(torch.ones(4, d_model))"),
-                   but(NEAR, TOKENS, DRAWN.format(1000))),
-    "one_sign": but(NEAR, TOKENS, "torch.eye(d_model)"),
-    "features_only": but(NEAR, TOKENS, FEATURES),
-    "silent_accused": (
+"""),
+    "accused": (
         but(NEAR, "any(g is not None", "all(g is not None"),
-        but(NEAR, LEARNS, LEARNS + "    assert all(p.any() for p in A.parameters() if p.dim() == "
-                                   "2)\n"),
         but(NEAR, "return u / u.norm(dim=-1, keepdim=True).clamp(min=1e-12)",
-            "return u / u.norm(dim=-1, keepdim=True)")),
-    "let_through": (but(NEAR, "(far <= bound)", "(far <= 1000 * bound)"),),
-    "accused": (but(NEAR, "(far <= bound)", "(far == 0)", LEARNS, ""),
-                but(NEAR, "    for length", "    assert A(u).any()\n    for length")
-                .replace("A(u).any()", "0.01 > A(u).abs().max() > 1e-4")),
-    "objects_to_all": (but(NEAR, "(far <= bound)", "(far <= 0 * bound - 1)"),
-                       but(NEAR, TOKENS, "torch.eye(d_model + 1)")),
-    "returned_bool": but(NEAR, LEARNS, LEARNS + "    return True\n"),
+            "return u / u.norm(dim=-1, keepdim=True)"),
+        but(NEAR, "(far <= bound)", "(far == 0)", LEARNS, "")),
 }
 
 # ── adapters.placements ──────────────────────────────────────────────────────────────────────
@@ -339,6 +222,7 @@ RIGHT["adapters.placements"] = {
     "as the formulas": PLACEMENTS,
     "in one line": but(PLACEMENTS, "        y = self.base(x)\n", "", NORMED,
                        "self.base(self.A(self.base(x)) + x)"),
+    "torch.lerp": but(PLACEMENTS, BESIDE, "self.base(h, torch.lerp(r, r + self.A(r), self.scale))"),
     "torch.add": but(PLACEMENTS, BESIDE, "self.base(h, torch.add(r, self.A(r), alpha=self.scale))"),
     "steps": but(PLACEMENTS, f"        return {BESIDE}",
                  "        change = self.A(r)\n        change = change * self.scale\n"
@@ -346,73 +230,9 @@ RIGHT["adapters.placements"] = {
     "any arguments": but(PLACEMENTS, "def forward(self, h, r):", "def forward(self, *inputs):",
                          BESIDE, "self.base(inputs[0], inputs[1] + self.scale * "
                                  "self.A(inputs[1]))"),
-    "one from the other": """
-class Pfeiffer(pt.Adapter):
-    def __init__(self, base, A, scale=1.0):
-        super().__init__(base)
-        self.A = A
-        self.scale = scale
-
-    def said(self, u):
-        return self.scale * self.A(u)
-
-    def forward(self, x):
-        return self.base(x + self.said(self.base(x)))
-
-
-class Parallel(Pfeiffer):
-    def forward(self, h, r):
-        return self.base(h, r + self.said(r))
-""",
-    "by parts": """
-class Around(pt.Adapter):
-    def __init__(self, base, A, scale=1):
-        super().__init__(base)
-        self.A, self.s = A, scale
-
-
-class Pfeiffer(Around):
-    def forward(self, x):
-        u = self.base(x)
-        delta = self.A(u)
-        return self.base(torch.stack([x, delta]).sum(0))
-
-
-class Parallel(Around):
-    def forward(self, h, r):
-        return self.base(h, torch.lerp(r, r + self.A(r), self.s))
-""",
 }
-FIRST = ("class Pfeiffer(pt.Adapter):\n    def __init__(self, base, A):\n"
-         "        super().__init__(base)")
 WRONG["adapters.placements"] = {
     "not_normed_again": but(PLACEMENTS, NORMED, "y + self.A(y)"),
-    "no_return": (but(PLACEMENTS, f"return {NORMED}", NORMED),
-                  but(PLACEMENTS, f"return {BESIDE}", BESIDE)),
-    "not_adapter": but(PLACEMENTS, FIRST, "class Pfeiffer(nn.Module):\n    def __init__(self, base,"
-                                          " A):\n        super().__init__()\n        self.base = "
-                                          "base"),
-    "base_lost": but(PLACEMENTS, FIRST, f"{FIRST}\n        import copy\n        self.base = "
-                                        "copy.deepcopy(base)"),
-    "base_trained": but(PLACEMENTS, FIRST, f"{FIRST}\n        base.requires_grad_(True)"),
-    "more_parameters": but(PLACEMENTS, FIRST, f"{FIRST}\n        self.norm = nn.LayerNorm(4)"),
-    "layers_inside": but(PLACEMENTS, "        self.A = A\n", "        self.inner = A\n",
-                         "self.A(y)", "self.inner(y)"),
-    "names": but(PLACEMENTS, "        self.A = A\n", "        self.A = [A]\n", "self.A(y)",
-                 "self.A[0](y)"),
-    "forward_left": but(PLACEMENTS, f"        y = self.base(x)\n        return {NORMED}",
-                        '        raise pt.NotAttempted("adapters.placements")'),
-    "input_changed": (but(PLACEMENTS, f"        return {BESIDE}",
-                          "        r += self.scale * self.A(r)\n        return self.base(h, r)"),
-                      but(PLACEMENTS, f"        return {NORMED}",
-                          "        x += self.A(y)\n        return self.base(x)")),
-    "base_changed": but(PLACEMENTS, f"        return {BESIDE}",
-                        "        with torch.no_grad():\n            "
-                        "next(self.base.parameters()).add_(0.01)"
-                        f"\n        return {BESIDE}"),
-    "buffer": but(PLACEMENTS, "        self.A, self.scale = A, scale\n",
-                  "        self.A = A\n"
-                  "        self.register_buffer(\"scale\", torch.tensor(scale))\n"),
     "copied_A": but(PLACEMENTS, "        self.A = A\n",
                     "        import copy\n        self.A = copy.deepcopy(A)\n"),
     "looks_inside": (
@@ -420,29 +240,12 @@ WRONG["adapters.placements"] = {
                                 "+ r + self.scale * self.A(r))"),
         but(PLACEMENTS, NORMED, "nn.functional.layer_norm(x + self.A(y), x.shape[-1:], "
                                 "self.base.weight, self.base.bias)")),
-    "start_differs": (but(PLACEMENTS, BESIDE, f"{BESIDE} + 0.5 * float(self.A(r).abs().max() < "
-                                              "1e-3)")),
-    "branch_missing": (but(PLACEMENTS, NORMED, "y + 0 * self.A(y)"),
-                       but(PLACEMENTS, BESIDE, "self.base(h, r)")),
     "reads_the_sum": but(PLACEMENTS, NORMED, "self.base(x + self.A(x))"),
     "adds_to_the_normed": but(PLACEMENTS, NORMED, "self.base(y + self.A(y))"),
-    "sum_lost": (but(PLACEMENTS, NORMED, "self.base(self.A(y))"),
-                 but(PLACEMENTS, "r + self.scale", "self.scale")),
     "no_scale": but(PLACEMENTS, "self.scale * self.A(r)", "self.A(r)"),
-    "scale_inside": but(PLACEMENTS, "self.scale * self.A(r)", "self.A(self.scale * r)"),
     "after_the_norm": but(PLACEMENTS, BESIDE, "self.base(h, r) + self.scale * self.A(r)"),
     "behind": but(PLACEMENTS, f"        return {BESIDE}",
                   "        y = self.base(h, r)\n        return y + self.scale * self.A(y)"),
-    "behind_inside": but(PLACEMENTS, "self.A(r)", "self.A(self.base(h, r))"),
-    "all_scaled": but(PLACEMENTS, "r + self.scale * self.A(r)", "self.scale * (r + self.A(r))"),
-    "training_only": (but(PLACEMENTS, f"return {NORMED}",
-                          f"return {NORMED} if self.training else y"),
-                      but(PLACEMENTS, f"return {BESIDE}",
-                          f"return {BESIDE} if self.training else self.base(h, r)")),
-    "no_gradient": (but(PLACEMENTS, "self.A(y)", "self.A(y).detach()"),
-                    but(PLACEMENTS, "self.scale * self.A(r)", "self.scale * self.A(r).detach()")),
-    "input_cut": (but(PLACEMENTS, "self.A(y)", "self.A(y.detach())"),
-                  but(PLACEMENTS, "self.A(r)", "self.A(r.detach())")),
 }
 BEYOND["adapters.placements"] = but(PLACEMENTS, BESIDE,
                                     "self.base(h, r + max(self.scale, 1) * self.A(r))")
@@ -483,84 +286,22 @@ def name_placement(ask, norm, d):
 RIGHT["adapters.sealed"] = {
     "a tree": SEALED,
     "four probes and a table": TABLE,
-    "the attention first": """
-def name_placement(ask, norm, d):
-    def equal(y, z):
-        return bool((y - z).abs().max() < 1e-3)
-
-    x, a, f = torch.randn(3, d)
-    zero = ask(x, a, f)
-    moved = ask(a, x, f)
-    if not equal(zero, moved):
-        if not equal(zero, norm(zero)):
-            return "ends"
-        return ("houlsby", "post_attention")[equal(zero, ask(x, a, f + 3))]
-    if not equal(zero, norm(zero)):
-        return "bapna"
-    return ("parallel", "pfeiffer")[equal(zero, ask(-x, -a, f + 2 * norm(x + a)))]
-""",
-    "by exclusion": """
-def name_placement(ask, norm, d):
-    left = {"houlsby", "post_attention", "pfeiffer", "bapna", "parallel", "ends"}
-    x, a, f = torch.randn(3, d)
-    y = ask(x, a, f)
-    left &= ({"bapna", "ends"} if (y - norm(y)).norm() > 1e-3
-             else {"houlsby", "post_attention", "pfeiffer", "parallel"})
-    same = (ask(x / 2, a + x / 2, f) - y).norm() < 1e-3
-    left &= {"pfeiffer", "parallel", "bapna"} if same else {"houlsby", "post_attention", "ends"}
-    if left == {"houlsby", "post_attention"}:
-        same = (ask(x, a, f + 0.7) - y).norm() < 1e-3
-        left &= {"post_attention"} if same else {"houlsby"}
-    if left == {"pfeiffer", "parallel"}:
-        same = (ask(0 * x, f, a + norm(x + a) - norm(f) + f - a) - y).norm() < 1e-3
-        left &= {"pfeiffer"} if same else {"parallel"}
-    return left.pop()
-""",
-    "numbers that are not random": """
-def name_placement(ask, norm, d):
-    ramp, wave = torch.linspace(-1, 2, d), torch.arange(d).float().cos()
-    bend = torch.arange(d).float().sin() * 2
-    y = ask(ramp, wave, bend)
-    end_is_normed = y.var(unbiased=False).sub(1).abs() < 1e-3 and y.mean().abs() < 1e-3
-    before = ask(wave, ramp, bend)
-    if torch.allclose(before, y, atol=1e-3, rtol=0):
-        if not end_is_normed:
-            return "bapna"
-        z = ask(2 * wave, ramp, bend + norm(ramp + wave) - norm(2 * wave + ramp))
-        return "pfeiffer" if torch.allclose(z, y, atol=1e-3, rtol=0) else "parallel"
-    if not end_is_normed:
-        return "ends"
-    z = ask(ramp, wave, bend - 5)
-    return "post_attention" if torch.allclose(z, y, atol=1e-3, rtol=0) else "houlsby"
-""",
+    "the attention for x": but(SEALED, "ask(x + shift, a - shift, f)", "ask(a, x, f)"),
+    "numbers that are not random": but(SEALED, "torch.randn(4, d)",
+                                       "torch.arange(4 * d).float().cos().view(4, d)"),
     "the sum stretched": but(SEALED, "ask(x + shift, a - shift, f)", "ask(3 * x, 3 * a + 1, f)"),
     "float64": but(SEALED, "torch.randn(4, d)", "torch.randn(4, d, dtype=torch.float64)"),
 }
-MOVED = "ask(x + shift, a - shift, f)"
 WRONG["adapters.sealed"] = {
-    "which_half": (but(SEALED, HALF, '"houlsby" if kept else "post_attention"'),
-                   but(SEALED, "ask(x, a, f + 1)", "ask(x, a, 2 * f)"),
-                   but(SEALED, HALF, '"post_attention"')),
-    "which_input": (but(SEALED, PAIR, '"parallel" if kept else "pfeiffer"'),
-                    but(SEALED, " - norm(x + shift + a)", ""), but(SEALED, PAIR, '"pfeiffer"')),
-    "unnormed": (but(SEALED, '"bapna" if reads_late else "ends"', '"ends" if reads_late else '
-                                                                 '"bapna"'),
-                 but(SEALED, '"bapna" if reads_late else "ends"', '"bapna"')),
-    "normed_or_not": but(SEALED, '        return "bapna" if reads_late else "ends"',
-                         '        return "pfeiffer" if reads_late else "ends"'),
+    "which_half": but(SEALED, HALF, '"houlsby" if kept else "post_attention"'),
+    "which_input": but(SEALED, PAIR, '"parallel" if kept else "pfeiffer"'),
+    "unnormed": but(SEALED, '"bapna" if reads_late', '"ends" if reads_late'),
     "no_return": but(SEALED, f"return {HALF}", HALF),
-    "no_name": (but(SEALED, PAIR, '"Pfeiffer" if kept else "Parallel"'),
-                but(SEALED, f"return {PAIR}", "return kept")),
-    "too_many": (but(SEALED, "    first = ask(x, a, f)",
-                     "    outputs = [ask(x, a, f) for _ in range(5)]\n    first = outputs[0]"),
-                 but(SEALED, "    if not normed:",
-                     "    again = ask(x, a, f), ask(x, a, f)\n    if not normed:")),
-    "never_asked": ("from itertools import cycle\n\nNAMES = cycle([\"houlsby\", "
-                    "\"post_attention\", \"pfeiffer\", \"bapna\", \"parallel\", "
-                    "\"ends\"])\n\n\ndef name_placement(ask, norm, d):\n    return next(NAMES)"),
+    "too_many": but(SEALED, "    first = ask(x, a, f)",
+                    "    outputs = [ask(x, a, f) for _ in range(5)]\n    first = outputs[0]"),
     "always_the_same": but(SEALED, "    if not normed:", '    return "pfeiffer"\n'
                                                          '    if not normed:'),
-    "mixed": (but(SEALED, "if not normed", "if normed"),
-              but(SEALED, MOVED, "ask(x + shift, a, f)")),
+    "mixed": but(SEALED, "if not normed", "if normed"),
+    "": but(SEALED, PAIR, '"Pfeiffer" if kept else "Parallel"'),
 }
 BEYOND["adapters.sealed"] = but(SEALED, "torch.randn(4, d)", "torch.randn(4, d) * (d > 6)")

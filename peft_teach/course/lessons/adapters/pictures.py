@@ -45,6 +45,12 @@ class Stand:
     adds: str
     norm: str = ""      # what A reads is normed: by the block's own norm, LN, or by a new one, LN′
 
+    @property
+    def told(self) -> str:
+        """What it does, in words."""
+        read = "r + o₂" if self.reads == "sum" else self.reads
+        return f"reads {f'{self.norm}({read})' if self.norm else read} and is added to {self.adds}"
+
 
 # By the class of the adapter and the place of what it wraps: the wires that are read, and added to.
 WIRES = {
@@ -61,24 +67,14 @@ WIRES = {
 def stands(place: str) -> tuple[tuple[Stand, ...], int]:
     """Return the adapters of a placement, each kind once, and how many a MiniLM gets."""
     model = outlines.outline("minilm")
-    places = models.place_of(model)
+    places = {name: "ffn_norm" if at == "last" else at    # the last hidden state is a block's, too
+              for name, at in models.place_of(model).items()}
     model = bottleneck.inject(model, config_of(place))
     found = core.adapters(model)
-    kinds = [Stand(*WIRES[type(adapter), _place(places, name)],
+    kinds = [Stand(*WIRES[type(adapter), places[name]],
                    "LN" if isinstance(adapter, bottleneck.NormedAdapter) else
                    "LN′" if config_of(place).own_norm else "") for name, adapter in found.items()]
     return tuple(dict.fromkeys(kinds)), len(found)
-
-
-def _place(places: Mapping[str, str], name: str) -> str:
-    """Return a module's place; the last hidden state is the last block's norm."""
-    place = places[name]
-    return "ffn_norm" if place == "last" else place
-
-
-def _read(stand: Stand) -> str:
-    read = "r + o₂" if stand.reads == "sum" else stand.reads
-    return f"{stand.norm}({read})" if stand.norm else read
 
 
 # ── the block, with the adapter in it ────────────────────────────────────────────────────────
@@ -162,7 +158,7 @@ def draw_block(found: Block) -> Figure:
                         f"at the start {found.deviation:.2%} from the base",
             fontsize=11, ha="right", va="bottom")
     ax.text(-1.3, -2.4, ends, fontsize=10, va="bottom")
-    where = "; ".join(f"one reads {_read(s)} and is added to {s.adds}" for s in found.stands)
+    where = "; ".join(f"one {stand.told}" for stand in found.stands)
     made.set_label(f"{NAMES[found.place]}, size {found.size}, start {_start_text(found.start)}: "
                    f"{where}. {found.parameters:,} parameters in {found.modules} "
                    f"adapters; before any training {found.deviation:.2%} from the base. {ends}")
@@ -332,8 +328,7 @@ def seal(place: str, seed: int = 0) -> Sealed:
 
 
 def probed(name_placement, places: Sequence[str] = PLACES) -> list[tuple[str, str, int]]:
-    """Hand each sealed layer to a prober: what is inside, what it said, and after how many probes.
-    """
+    """Hand over sealed layers: what is inside, what it was called, and after how many probes."""
     found = []
     for i, place in enumerate(places):
         sealed = seal(place, seed=i)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, named, rejected, strange
+from ...judge import NO_RETURN, named, recognised, rejected, report
 from .start import narrow
 
 PLACES = ("houlsby", "post_attention", "pfeiffer", "bapna", "parallel", "ends")
@@ -19,7 +19,6 @@ MOST = 4
 SCALE = 4.0
 
 Ask = Callable[[Tensor, Tensor, Tensor], Tensor]
-Norm = Callable[[Tensor], Tensor]
 
 
 def norm(v: Tensor) -> Tensor:
@@ -79,7 +78,7 @@ def drawn(d: int, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
     return lambda u: narrow(u, *tensors)
 
 
-def name_placement(ask: Ask, norm: Norm, d: int) -> str:
+def name_placement(ask: Ask, norm: Callable[[Tensor], Tensor], d: int) -> str:
     """Name what is in a sealed layer, from three probes.
 
     A first output that is normed or not; the same sum after the attention, made of other parts; and
@@ -109,81 +108,55 @@ def sealed_cases(seed: int) -> list[dict]:
 
 
 def run_sealed(name_placement, case: dict) -> dict[str, Any]:
-    """Hand over six layers, one after the other; what each was called, and after how many probes.
-    """
-    seen: dict[str, Any] = {"answers": {}, "asked": {}}
+    """Hand over six layers; what each was called, and after how many probes."""
     generator = torch.Generator().manual_seed(700 + case["seed"])
-    for i in torch.randperm(len(PLACES), generator=generator).tolist():
-        place, d, asked = PLACES[i], case["d"], []
-        sealed = Sealed(layer(place, drawn(d, generator), drawn(d, generator)), d)
-
-        def ask(x: Tensor, attention: Tensor, ffn: Tensor, sealed=sealed, asked=asked) -> Tensor:
-            asked.append(1)
-            return sealed(x, attention, ffn)
-
-        try:
-            answer = name_placement(ask, norm, d)
-        except TooMany:
-            answer = "too many"
-        seen["answers"][place] = answer if isinstance(answer, str) else named(answer)
-        seen["asked"][place] = len(asked)
-    return seen
+    order = torch.randperm(len(PLACES), generator=generator).tolist()
+    return {PLACES[i]: _named(name_placement, PLACES[i], case["d"], generator) for i in order}
 
 
-def judge_sealed(case: dict, seen) -> Verdict:
-    if odd := strange(seen, "answers", "asked", answers=dict, asked=dict):
-        return odd
-    answers, asked = seen["answers"], seen["asked"]
-    if any(place not in answers or not isinstance(answers[place], str)
-           or not isinstance(asked.get(place), int) for place in PLACES):
-        return Verdict(False, "The check's report is not whole.")
-    for place in PLACES:
-        found = answers[place]
-        if asked[place] > MOST:
-            return rejected("too_many", f"Inside was {place}, and it asked {asked[place]} times.")
-        if found == "None":
+def _named(name_placement, place: str, d: int, generator: torch.Generator) -> dict[str, Any]:
+    ask = Sealed(layer(place, drawn(d, generator), drawn(d, generator)), d)
+    try:
+        said = name_placement(lambda x, attention, ffn: ask(x, attention, ffn), norm, d)
+    except TooMany:
+        said = "too many"
+    return {"said": said, "asked": ask.asked}
+
+
+def judge_sealed(case: dict, seen: dict) -> Verdict:
+    for place, each in seen.items():
+        if each["asked"] > MOST:
+            return rejected("too_many", f"Inside was {place}, and it asked {each['asked']} times.")
+        if each["said"] is None:
             return rejected("no_return")
-        if not asked[place]:
-            return rejected("never_asked", f"It said {found}, and asked nothing.")
-        if found not in PLACES:
-            return rejected("no_name", f"Inside was {place}, and it said {found!r}.")
-    wrong = {place: answers[place] for place in PLACES if answers[place] != place}
+    said = {place: each["said"] if isinstance(each["said"], str) else named(each["said"])
+            for place, each in seen.items()}
+    wrong = {place: said[place] for place in PLACES if said[place] != place}
     if not wrong:
-        most = max(asked[place] for place in PLACES)
-        return Verdict(True, f"All six, with {most} probes at most."
-                             + ("" if most <= 3 else " Three would do."))
+        return Verdict(True)
     told = "It said " + ", ".join(f"{found} where {place} was inside"
                                   for place, found in wrong.items()) + "."
-    if len({*answers.values()}) == 1:
+    if len({*said.values()}) == 1:
         return rejected("always_the_same", told)
-    pairs = {frozenset(pair) for pair in wrong.items()}
-    mistake = next((name for name, confused in CONFUSED.items() if pairs <= confused), "mixed")
-    return rejected(mistake, told)
+    if not {*said.values()} <= {*PLACES}:
+        return Verdict(False, f"{told} There are six names: {', '.join(PLACES)}.")
+    return rejected(recognised(CONFUSED, lambda both: all(
+        {place, found} == both for place, found in wrong.items())) or "mixed", told)
 
 
-def _pairs(*pairs: str) -> set[frozenset[str]]:
-    return {frozenset(pair.split()) for pair in pairs}
-
-
-CONFUSED = {"which_half": _pairs("houlsby post_attention"),
-            "which_input": _pairs("pfeiffer parallel"),
-            "unnormed": _pairs("bapna ends"),
-            "normed_or_not": _pairs("bapna pfeiffer", "bapna parallel")}
+CONFUSED = {"which_half": {"houlsby", "post_attention"}, "which_input": {"pfeiffer", "parallel"},
+            "unnormed": {"bapna", "ends"}}
 SEALED_MISTAKES = {
     "no_return": NO_RETURN,
-    "no_name": "One of six words is asked for, spelled as in the table.",
-    "never_asked": "Nothing but an answer of ask tells what is inside.",
     "too_many": "Four probes are all there are. What do two outputs that are equal rule out, all "
                 "at once?",
     "always_the_same": "Whatever was inside, the answer was the same: is it made from what ask "
-                       "gives? (Two outputs that should be equal differ by up to about 1e-5: "
-                       "torch.equal and torch.allclose's own atol, 1e-8, tell them apart.)",
+                       "gives?",
     "which_half": "Both read what the attention gives. Only one reads what the feed-forward part "
                   "gives: which change of it does every norm overlook?",
     "which_input": "One reads the normed sum at the end, the other what the feed-forward part was "
                    "given. Keep the first as it is, and move the second.",
     "unnormed": "Both leave the layer without a norm. Only one reads x.",
-    "normed_or_not": "Look at one output: is it what norm makes of it?",
     "mixed": "Take two of the formulas that were confused, and look for inputs at which one of "
              "them gives the same as before, and the other does not. (Two outputs that should be "
              "equal differ by up to about 1e-5: torch.equal and torch.allclose's own atol, 1e-8, "
@@ -193,7 +166,8 @@ SEALED_MISTAKES = {
 SEALED = Exercise(
     id="adapters.sealed", lesson="05", names=("name_placement",), points=3, minutes=14,
     difficulty=3, reference="peft_teach.course.lessons.adapters.sealed:name_placement",
-    cases=sealed_cases, run=run_sealed, judge=judge_sealed, mistakes=SEALED_MISTAKES,
+    cases=sealed_cases, run=run_sealed, judge=judge_sealed,
+    returns=report(**dict.fromkeys(PLACES, report(said=Any, asked=int))), mistakes=SEALED_MISTAKES,
     hints=("One output alone parts the six into two and four: which formulas end with a norm?",
            "Then compare two outputs. Let x + attention be the same and the two parts be others: "
            "for whom does nothing change?",

@@ -1,14 +1,13 @@
 """Lesson 05: the law of the start, as a test that the reader writes; and what it is tried on."""
 
+import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ...exercise import Exercise, Verdict
-from ...judge import rejected, strange
-from ...mutants import MISTAKES, false_positives, outcomes, score, survivors
+from ...exercise import Exercise
+from ...mutants import MISTAKES, Law
 
 WIDTH, SIZE, BOUND = 384, 8, 0.1    # as wide as MiniLM: 10,000 random u do not find one direction
 TENSORS = ("W_down", "b_down", "W_up", "b_up")      # in the order of `narrow`
@@ -20,45 +19,71 @@ def narrow(u: Tensor, W_down: Tensor, b_down: Tensor, W_up: Tensor, b_up: Tensor
     return act(u @ W_down.T + b_down) @ W_up.T + b_up
 
 
+class Bottleneck(nn.Module):
+    """A(u) = W_up relu(W_down u + b_down) + b_up, the matrices drawn from N(0, 0.01²)."""
+
+    def __init__(self, d_model: int, size: int, down: float = 0.01, up: float = 0.01,
+                 act: Callable[[Tensor], Tensor] = torch.relu):
+        super().__init__()
+        self.W_down = nn.Parameter(down * torch.randn(size, d_model))
+        self.b_down = nn.Parameter(torch.zeros(size))
+        self.W_up = nn.Parameter(up * torch.randn(d_model, size))
+        self.b_up = nn.Parameter(torch.zeros(d_model))
+        self.act = act
+
+    def forward(self, u: Tensor) -> Tensor:
+        return narrow(u, self.W_down, self.b_down, self.W_up, self.b_up, self.act)
+
+
+def furthest(A: nn.Module, d_model: int, steps: int = 12) -> float:
+    """Return the largest ‖A(u)‖ / ‖u‖ that is found by going uphill, for short u and long ones.
+
+    A is linear in pieces, and a step along the gradient is one of the power method.
+    """
+    found, u = 0.0, torch.cat([torch.eye(d_model), -torch.eye(d_model), torch.randn(64, d_model)])
+    for _ in range(steps):
+        u = nn.functional.normalize(u).detach().requires_grad_()
+        for size in (1e-3, 1e3, 1.0):
+            lengths = A(size * u).norm(dim=-1) / size
+            found = max(found, float(lengths.detach().max().nan_to_num(math.inf)))
+        if not lengths.requires_grad:
+            break
+        uphill, = torch.autograd.grad(lengths.sum(), u, allow_unused=True)
+        u = u if uphill is None else uphill.nan_to_num()
+    return found
+
+
+def learns(A: nn.Module, d_model: int) -> bool:
+    """Does a matrix get a gradient? With less than 1e-6, Adam does not move."""
+    y = A(torch.randn(32, d_model))
+    if y.requires_grad:
+        y.sum().backward()
+    return any(p.dim() == 2 and p.grad is not None and float(p.grad.abs().max()) > 1e-6
+               for p in A.parameters())
+
+
 def starts_near(make: Callable[[], nn.Module], d_model: int, bound: float) -> None:
     """Object to a bottleneck that starts far from silence, or cannot learn.
 
     `make()` gives a new one. For every u, ‖A(u)‖ ≤ bound · ‖u‖; and a matrix gets a gradient.
     """
     A = make()
-    u = torch.cat([torch.eye(d_model), -torch.eye(d_model), torch.randn(64, d_model)])
-    for _ in range(10):                         # uphill: to where A(u) is longest
-        for size in (1e-3, 1.0, 1e3):
-            ratio = A(size * u).norm(dim=-1) / size
-            assert (ratio <= bound * u.norm(dim=-1)).all(), f"{ratio.max():.2g}"
-        u = nn.functional.normalize(u).requires_grad_()
-        u, = torch.autograd.grad(A(u).norm(dim=-1).sum(), u)
-        u = nn.functional.normalize(u)
+    assert furthest(A, d_model) <= bound, "it is loud for some u"
     assert (A(torch.zeros(1, d_model)) == 0).all(), "it speaks where nothing is said"
-    A(torch.randn(32, d_model)).sum().backward()
-    assert any(p.grad is not None and p.grad.any() for p in A.parameters() if p.dim() == 2), (
-        "no matrix would learn")
+    assert learns(A, d_model), "no matrix would learn"
 
 
 # ── the versions ─────────────────────────────────────────────────────────────────────────────
 
 
-class Version(nn.Module):
+class Version(Bottleneck):
     """A bottleneck for tokens of `WIDTH`, with decisions that can be changed."""
 
     def __init__(self, down: float = 0.01, up: float = 0.01, act=torch.relu,
-                 change: Callable[["Version"], None] = lambda A: None):
-        super().__init__()
-        self.W_down = nn.Parameter(down * torch.randn(SIZE, WIDTH))
-        self.b_down = nn.Parameter(torch.zeros(SIZE))
-        self.W_up = nn.Parameter(up * torch.randn(WIDTH, SIZE))
-        self.b_up = nn.Parameter(torch.zeros(WIDTH))
-        self.act = act
+                 change: Callable[["Version"], object] = lambda A: None):
+        super().__init__(WIDTH, SIZE, down, up, act)
         with torch.no_grad():
             change(self)
-
-    def forward(self, u: Tensor) -> Tensor:
-        return narrow(u, self.W_down, self.b_down, self.W_up, self.b_up, self.act)
 
 
 def _loud(sign: float) -> Callable[[Version], None]:
@@ -85,18 +110,6 @@ def _loud_along(A: Version) -> None:
     A.W_up.zero_()[:, :2] = 0.3 * nn.functional.normalize(torch.randn(WIDTH, 1), dim=0)
 
 
-def _says_one_thing(A: Version) -> None:
-    A.b_up.fill_(0.002 / WIDTH**0.5)    # as long as 0.002: nothing beside u of length 1
-
-
-def _not_filled(A: Version) -> None:
-    A.W_up[0, 0] = torch.nan            # as `torch.empty` may leave it
-
-
-def _all_off(A: Version) -> None:
-    A.b_down.fill_(-50.0)
-
-
 RIGHT: dict[str, Callable[[], nn.Module]] = {
     "draws both matrices from N(0, 0.01²)": Version,
     "starts at exactly zero, by W_up": lambda: Version(WIDTH**-0.5, 0.0),
@@ -105,7 +118,8 @@ RIGHT: dict[str, Callable[[], nn.Module]] = {
 }
 BROKEN: dict[str, Callable[[], nn.Module]] = {
     "starts thirty times as large": lambda: Version(0.3, 0.3),
-    "starts with a b_up that is not zero": lambda: Version(change=_says_one_thing),
+    "starts with a b_up that is not zero": lambda: Version(    # 0.002 long, nothing beside u of 1
+        change=lambda A: A.b_up.fill_(0.002 / WIDTH**0.5)),
     "is loud for one feature alone": lambda: Version(change=_loud(0)),
     "is loud for one feature, where it is negative": lambda: Version(change=_loud(-1)),
     "is loud in one direction, made of all features": lambda: Version(change=_loud_along),
@@ -114,66 +128,22 @@ BROKEN: dict[str, Callable[[], nn.Module]] = {
         0.01, 0.03, act=lambda h: torch.relu(h).square()),
     "draws from N(0, 0.01²), and says all of it five times as loud": lambda: Version(
         act=lambda h: 5 * torch.relu(h)),
-    "has an entry that is nan": lambda: Version(change=_not_filled),
+    "has an entry that is nan": lambda: Version(    # as `torch.empty` may leave it
+        change=lambda A: A.W_up[0, 0].fill_(torch.nan)),
     "has zeros in both matrices": lambda: Version(0.0, 0.0),
-    "has a threshold that no score passes": lambda: Version(0.01, 0.01, change=_all_off),
+    "has a threshold that no score passes": lambda: Version(
+        change=lambda A: A.b_down.fill_(-50.0)),
 }
 
 
 # ── adapters.near ────────────────────────────────────────────────────────────────────────────
 
-
-def run_near(starts_near, case: dict) -> dict[str, Any]:
-    return {"answers": outcomes(lambda make: starts_near(make, WIDTH, BOUND), RIGHT | BROKEN,
-                                case["seed"])}
-
-
-def judge_near(case: dict, seen) -> Verdict:
-    if odd := strange(seen, "answers", answers=dict):
-        return odd
-    verdict = score(seen["answers"], RIGHT, BROKEN)
-    if verdict.mistake == "accused" and false_positives(
-            seen["answers"], RIGHT) == ["starts at exactly zero, by W_up"]:
-        return rejected("silent_accused", verdict.message)
-    if verdict.mistake == "let_through":
-        first, *_ = survivors(seen["answers"], BROKEN)
-        return rejected(SLIPS.get(first, "let_through"), verdict.message)
-    return verdict
-
-
-SLIPS = {"starts with a b_up that is not zero": "not_short",
-         "is loud for one feature alone": "drawn_only",
-         "is loud for one feature, where it is negative": "one_sign",
-         "is loud in one direction, made of all features": "features_only",
-         "draws both matrices from N(0, 0.02²)": "features_only",
-         "is near for short u, and far for long ones": "not_long",
-         "draws from N(0, 0.01²), and says all of it five times as loud": "weights_only",
-         "has an entry that is nan": "not_a_number",
-         "has zeros in both matrices": "silence", "has a threshold that no score passes": "silence"}
-NEAR_MISTAKES = MISTAKES | {
-    "silent_accused": "Where W_up is zero, A(u) is zero. Then a ratio of two zeros is no number; "
-                      "a loss that is smallest at A(u) = 0, as a square, has no slope there; and "
-                      "W_down gets its first gradient in the second step, W_up in the first.",
-    "not_short": "The bound holds for every u: a constant is small beside a long u, and large "
-                 "beside a short one.",
-    "drawn_only": "A u that is drawn at random has a small part in every direction, and nearly "
-                  "none in the one where A is loud. Which way is uphill from there?",
-    "one_sign": "A negative score says nothing: what A does to u says little about −u.",
-    "features_only": "384 features, one at a time, are 384 directions of very many. Which way is "
-                     "uphill from where you are?",
-    "not_long": "The bound holds for every u, the long ones among them.",
-    "weights_only": "Its matrices are as small as those of a right one, and what comes out is not: "
-                    "the law speaks of A(u).",
-    "not_a_number": "Every comparison with nan is False: assert what must hold, rather than that "
-                    "its opposite does not.",
-    "silence": "It is near the base, and neither of its matrices ever moves: at most b_up learns. "
-               "What of A would a backward pass have to reach?",
-}
-
+LAW = Law(RIGHT, BROKEN, lambda test, make: test(make, WIDTH, BOUND))
 NEAR = Exercise(
     id="adapters.near", lesson="05", names=("starts_near",), points=2, minutes=9, difficulty=2,
     reference="peft_teach.course.lessons.adapters.start:starts_near",
-    cases=lambda seed: [{"seed": seed}], run=run_near, judge=judge_near, mistakes=NEAR_MISTAKES,
+    cases=lambda seed: [{"seed": seed}], run=LAW.run, judge=LAW.judge, returns=LAW.returns,
+    mistakes=MISTAKES,
     hints=("'Every u' cannot be tried. Which few are the hardest: in length, in direction, in "
            "sign?",
            "`uphill` above turns any u towards the direction in which A(u) is longest; of what "

@@ -7,7 +7,7 @@ He et al. 2022, *Towards a Unified View of Parameter-Efficient Transfer Learning
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ...exercise import Exercise, Verdict
 from ...judge import NO_RETURN, close, difference, rejected, report
-from ...observe import as_leaves, loss
+from ...observe import TRIED, tried
 
 HERE = "peft_teach.course.lessons.prefix.mixing"
 LARGE = 8.0    # of queries and keys: their scores reach a hundred, and exp(89) is infinite
@@ -79,21 +79,6 @@ def seen(model: nn.Module) -> Iterator[list[dict[str, Tensor]]]:
             for name, part in (parts | {"read": module}).items():
                 hooks.callback(part.register_forward_hook(keep(layer, name)).remove)
         yield kept
-
-
-TRIED = report(found=Any, intact=bool, slopes=dict[str, Tensor])
-
-
-def tried(function: Callable, given: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Call a function of tensors; what it gave, and the gradients that came back, by input."""
-    leaves = as_leaves(given)
-    handed = {name: leaf.clone() for name, leaf in leaves.items()}
-    found = function(*handed.values())
-    is_intact = all(torch.equal(handed[name], given[name]) for name in given)
-    if is_intact and isinstance(found, Tensor) and found.requires_grad:
-        loss(found).backward()
-    return {"found": found, "intact": is_intact, "slopes": {
-        name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}}
 
 
 # ── prefix.share ─────────────────────────────────────────────────────────────────────────────
