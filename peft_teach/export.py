@@ -49,7 +49,7 @@ TASKS = {"ForSequenceClassification": "SEQ_CLS", "ForTokenClassification": "TOKE
 HEADS = {"SEQ_CLS": ("classifier", "score"), "TOKEN_CLS": ("classifier", "score"),
          "QUESTION_ANS": ("qa_outputs",)}
 # What is not written, and why; after a bare `attach` there is no method.
-NOT_IN_PEFT = {"full": "Full fine-tuning has no adapter: it changes the weights themselves.",
+NOT_WRITTEN = {"full": "Full fine-tuning has no adapter: it changes the weights themselves.",
                "bitfit": "peft has no BitFit.", "bottleneck": "peft has no bottleneck adapters.",
                None: "After a bare pt.attach it is not known what the adapter computes."}
 INPUT_TASKS = ("SEQ_CLS", "CAUSAL_LM", "FEATURE_EXTRACTION")    # for prompts and prefixes
@@ -106,7 +106,7 @@ def to_peft(model: nn.Module, path: str | Path) -> Path:
 def _settings(model: nn.Module, note: state.Note) -> dict:
     """Return peft's settings for what is on this model; `NotExportable` if it has none."""
     if note.method not in WRITTEN:
-        raise NotExportable(NOT_IN_PEFT.get(note.method, f"How peft writes {note.method!r} is "
+        raise NotExportable(NOT_WRITTEN.get(note.method, f"How peft writes {note.method!r} is "
                                                            "not known here."),
                             expected="one of the methods " + ", ".join(WRITTEN),
                             hint="pt.save(model, path) keeps it in this library's own form")

@@ -30,7 +30,7 @@ from peft_teach.errors import BadConfig, NotSupported
 from peft_teach.shapes import expect
 from peft_teach.valid import Settings, is_whole
 
-LEARNING_RATE = 1e-2
+LEARNING_RATE = 5e-2    # MiniLM learned film reviews faster than at 1e-2, with one seed
 
 
 @dataclass(frozen=True)
