@@ -1,7 +1,7 @@
 """Submissions of real and of hostile students, with the marks that they must get.
 
 Each is made here from the lessons' own sources, by a small change; nothing is stored. `CORPUS` maps
-a student to a `Case`.
+a student to a `Case`. Styles of answers are in `honest`, and calls of the reference in `cheats`.
 """
 
 import functools
@@ -15,7 +15,6 @@ from pathlib import Path
 
 import answers
 import nbformat
-from cheats import CHEATS, SIGNS
 
 from peft_teach.course.build.notebooks import Lesson, make
 from peft_teach.course.lessons import all_exercises, find, of_lesson
@@ -164,26 +163,6 @@ add("older release", solved("00") | {"metadata": {"peft_teach": {"lesson": "00",
 add("syntax error", with_answer("lora.merge", "def merged(layer):\n    return ((layer"),
     but("lora.merge"), says="merged stands in a cell that is not Python",
     flag="lora.merge: syntax error")
-add("magics", with_answer("lora.count", "%%time\n%matplotlib inline\nfiles = !ls\n"
-                          "def lora_count(n_in, n_out, rank):\n    return rank * (n_in + n_out)\n"
-                          "lora_count?"), full("07"))
-add("helpers", cells_of(with_answer(
-    "lora.count", "import functools\nPARTS: tuple = (1, 1)\n\n\n@functools.cache\ndef side(n, r):\n"
-                  "    return n * r * PARTS[0]\n\n\n"
-                  "def lora_count(n_in, n_out, rank):\n"
-                  "    return side(n_in, rank) + both(n_out, rank)"),
-    lambda cells: [*cells, code_cell("both = lambda n, r: side(n, r)\nlora_count(1, 2, 3)")]),
-    full("07"))
-add("method outside", with_answer(
-    "lora.layer", WRONG["lora.layer"][0] + "\n\n\ndef forward(self, x):\n    y = self.base(x)\n"
-    "    return y + (self.scale * (x.float() @ self.A.T @ self.B.T)).to(y.dtype)\n\n\n"
-    "LoRALinear.forward = forward"), full("07"))
-add("names used again", cells_of(solved("01"), lambda cells: [*cells, code_cell(
-    "run = pt.evaluate(model, batches)\naccuracy = run.accuracy\nfor step in range(3):\n    pass"),
-    code_cell("with open('x', 'w') as head_only:\n    culprits = 'used again'")]), full("01"))
-add("the library's beside it", cells_of(solved("00"), lambda cells: [*cells, code_cell(
-    "ledger = pt.account.ledger\nID = 'inside.order'\npt.check(ID, order)\norder = 'again'")]),
-    full("00"))
 BLOCK = """def block_count(d_model, d_ff, heads, kv_heads):
     shapes = [(d_model, d_model), (d_model, d_model // heads * kv_heads), (d_model, d_ff)]
     square, narrow, wide = (linear_count(*shape) for shape in shapes)
@@ -193,11 +172,6 @@ add("uses one that is wrong", solved("00", inside_linear=WRONG["inside.linear"][
                                      inside_block=BLOCK), but("inside.linear"))
 add("uses one left as it was", solved("00", inside_linear=None, inside_block=BLOCK),
     but("inside.linear"))
-add("indented and prompted", cells_of(solved("07"), lambda cells: [
-    c | {"source": "".join(f"    {line}" for line in source(c).splitlines(keepends=True))}
-    if c["id"] == "lora-count-solution" else
-    c | {"source": "In [1]: " + source(c).replace("\n", "\n   ...: ")}
-    if c["id"] == "lora-merge-solution" else c for c in cells]), full("07"))
 add("in a text", with_answer("lora.count", "exec('def lora_count(n, m, r):\\n return r')"),
     but("lora.count"), says="lora_count stands in a text", flag="stands in a text")
 add("in a file", with_answer("lora.count", "%%writefile count.py\ndef lora_count(n, m, r):\n"
@@ -308,21 +282,8 @@ attack("odd error", "class E(Exception):\n    def __str__(self):\n        raise 
        "raised E")
 add("calls the reference", hostile("return pt.lora.count(n_in, n_out, rank)"),
     but("lora.count"), says="own solution", flag="uses the reference")
-add("inherits the reference", with_answer(
-    "lora.layer", "class LoRALinear(pt.lora.LoRALinear):\n    pass"), but("lora.layer"),
-    says="own solution", flag="uses the reference")
 add("asks the layer", hostile("return layer.merged()", "lora.merge"), but("lora.merge"),
     says="NotMergeable")    # the check's layer has A, B and a scale, and no merge of its own
-add("asks check", hostile("return pt.check('lora.count', print)(n_in, n_out, rank)"),
-    but("lora.count"), says="own solution", flag="uses the reference")
-for way in ("by an import as", "with a class called pt", "found by pydoc", "the base of another",
-            "the library's evaluation", "a value of the course"):
-    id, cells = CHEATS[way]
-    add(f"reference {way}", with_answer(id, "\n".join(cells)), but(id), says="own solution",
-        flag=f"{id}: uses the reference")
-for sign in ("the profiler taken off", "a thread", "ctypes", "its source read"):
-    id, cells, flag = SIGNS[sign]
-    add(f"perhaps {sign}", with_answer(id, "\n".join(cells)), full("07"), flag=f"{id}: {flag}")
 # Right on the visible cases, wrong beyond; one says what it saw, by words and by its error's name.
 add("by heart", hostile(
     "import torch\nreturn int(torch.tensor(float(rank * (n_in + n_out))))"), but("lora.count"),

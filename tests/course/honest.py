@@ -135,6 +135,8 @@ HONEST: dict[str, tuple[str, tuple[str, ...]]] = {
         '%time\ndef lora_count(n_in, n_out, rank):\n    """\n    >>> lora_count(1, 2, 3)\n    9\n'
         f'    """\n    return {SUM}',)),
     "a shell line that is timed": ("lora.count", ("%time !pip install -q \\\n  x\n" + RIGHT,)),
+    "lines of Windows": ("lora.count", (
+        "%matplotlib inline\r\nfiles = !ls\r\n" + RIGHT.replace("\n", "\r\n"),)),
     "a cell that is timed": ("lora.count", ("%%time\n" + RIGHT,)),
     "a text that looks like a magic": ("lora.count", (f'TEXT = """\n%%time\n!ls\n"""\n{RIGHT}',)),
     "an install without a sign": ("lora.count", ("pip install -q einops\n" + RIGHT,)),
