@@ -50,7 +50,6 @@ class Method:
     inputs: tuple[str, ...] = ("x",)
     layer: str = "layer"                              # what messages call one that was made
     usual: Callable[[nn.Module, Case], Mapping[str, Tensor]] = lambda base, case: {}
-    usual_shapes: Callable[[Mapping], Mapping[str, Mapping]] = lambda shapes: {}
     starts: tuple[Question, ...] = ()                 # asked of how its parameters start
     attributes: Callable[[Case], Mapping[str, float]] = lambda case: {}
     tolerance: float = 1e-5                           # of float32, relative and absolute
@@ -146,9 +145,6 @@ def has_its_parameters(method: Method, case: Case, seen: Mapping) -> Verdict | N
     if found == right:
         return None
     told = f"Its own parameters are {_listed(found)}; expected {_listed(right)}."
-    for mistake, shapes in method.usual_shapes(right).items():
-        if found == shapes:
-            return rejected(mistake, told)
     if found.keys() == right.keys():
         return rejected("shapes", told)
     if found.keys() > right.keys():

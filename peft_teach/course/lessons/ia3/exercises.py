@@ -1,18 +1,28 @@
 """The exercises of lesson 06: where a gain folds, the layer, its merge and its law, its reach."""
 
 from collections.abc import Mapping
-from types import NoneType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ... import mutants, records
+from ... import merge_judge, mutants, records
 from ...adapter_judge import MISTAKES, Method, frozen_linear
 from ...exercise import VALUE, Exercise, Verdict
-from ...judge import NO_RETURN, close, difference, named, plain, rejected, strange
+from ...judge import (
+    NO_RETURN,
+    changed,
+    close,
+    named,
+    number,
+    recognised,
+    rejected,
+    report,
+)
+from ...merge_judge import Merge
 from . import block, versions, words
+from .gains import nearest_gains
 
 HERE = "peft_teach.course.lessons.ia3"
 
@@ -41,12 +51,10 @@ def run_folds(folds: Any, case: Any) -> dict[str, Any]:
     return {"said": said, "type": named(folds)}
 
 
-def judge_folds(case: Any, seen: Any) -> Verdict:
+def judge_folds(case: Any, seen: Mapping) -> Verdict:
     """Compare with what holds; show on a block of random weights what a wrong place does."""
-    if odd := strange(seen, "said", "type", said=dict, type=str):
-        return odd
     said = seen["said"]
-    if set(said) != set(RIGHT) or not all(isinstance(each, list) for each in said.values()):
+    if set(said) != set(RIGHT):
         return rejected("not_a_table", f"It is {seen['type']} with {sorted(map(str, said))}.")
     for vector, places in said.items():
         for place in places:
@@ -84,6 +92,7 @@ FOLDS = Exercise(
     id="ia3.folds", lesson="06", names=("folds",), points=2, minutes=9, difficulty=2, answer=VALUE,
     reference=f"{HERE}.exercises:FOLDED",
     cases=lambda seed: [{"block": "post-norm"}], run=run_folds, judge=judge_folds,
+    returns=report(said=dict[str, list[str]], type=str),
     mistakes={
         "not_a_table": "Wanted is a dict with the keys key, value, sum, before and after, and a "
                        "set of places for each.",
@@ -150,8 +159,7 @@ def usual_scales(base: nn.Linear, case: Mapping) -> dict[str, Tensor]:
     """Return what the usual mistakes give."""
     x, l, y = case["x"], case["l"], base(case["x"])
     output = case["side"] == "output"
-    found = {"l_unused": y, "plus_one": base((x * (1 + l)).to(x.dtype)) if not output
-             else y * (1 + l), "added": y + l if output else base((x + l).to(x.dtype))}
+    found = {"plus_one": y * (1 + l) if output else base((x * (1 + l)).to(x.dtype))}
     if case["n_in"] == case["n_out"]:
         found["other_side"] = base((l * x).to(x.dtype)) if output else l * y
     if case["b"] is not None:
@@ -171,8 +179,7 @@ def at_one(method: Method, case: Mapping, seen: Mapping) -> Verdict | None:
 
 LAYER_METHOD = Method(
     name="Gains", base=frozen_linear, own=("l",), arguments=("side",), equation=scaled,
-    formula="l ⊙ base(x), or base(l ⊙ x)", usual=usual_scales, usual_shapes=lambda shapes: {
-        "one_number": {"l": (1,)}}, starts=(at_one,),
+    formula="l ⊙ base(x), or base(l ⊙ x)", usual=usual_scales, starts=(at_one,),
     praise="Starts as the base, and learns one number a feature, on either side.")
 
 
@@ -208,11 +215,8 @@ LAYER = Exercise(
                      "self.side.",
         "shapes": "l has one entry a feature: of the output where side is \"output\", of the input "
                   "where it is \"input\".",
-        "one_number": "One number scales everything alike. Each feature has a gain of its own.",
         "not_one": "A gain that changes nothing is 1.",
-        "l_unused": "The output is the base's alone: does forward use l?",
         "plus_one": "The factor is 1 + l. Here l itself is the factor, and starts at one.",
-        "added": "l is added. It multiplies.",
         "other_side": "The gain stands on the other side: \"output\" scales what the base gives, "
                       "\"input\" what it reads.",
         "bias_spared": "Mind the bias. With \"output\" the whole output is scaled, bias and all; "
@@ -276,117 +280,44 @@ def _inside(case: Mapping) -> tuple[Tensor, Tensor | None]:
     return W, b
 
 
-def _state(layer: nn.Module) -> dict[str, Any]:
-    """What a finished layer is: its tensors, what of them trains, and its side."""
-    state = {f"layer.{name}": p.detach().clone() for name, p in layer.named_parameters()}
-    state |= {f"layer.{name}.requires_grad": p.requires_grad
-              for name, p in layer.named_parameters()}
-    return state | {"layer.side": layer.side, "layer.training": layer.training}
+def _merged(case: Mapping) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of the plain layer."""
+    (W, b), l = _inside(case), case["l"]
+    if case["side"] == "input":
+        return (l * W.float()).to(W.dtype), b
+    return (l[:, None] * W.float()).to(W.dtype), b if b is None else (l * b.float()).to(b.dtype)
 
 
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """Name the first thing that is not what it was, or nothing."""
-    return next((name for name in (*before, *after) if name not in before or name not in after
-                 or not _same(before[name], after[name])), "")
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.dtype == other.dtype and torch.equal(one, other)
-    return type(one) is type(other) and one == other
-
-
-def run_merge(fold, case: Mapping) -> dict[str, Any]:
-    """Fold a finished layer; report what came out, and whether the layer changed."""
-    layer = _layer(case)
-    before = _state(layer)
-    linear = fold(layer)
-    seen = {"type": named(linear), "is_linear": type(linear) is nn.Linear,
-            "changed": _changed(before, _state(layer))}
-    if not seen["is_linear"]:
-        return seen
-    own = {p.data_ptr() for p in linear.parameters()}
-    return seen | {"shared": not own.isdisjoint(p.data_ptr() for p in layer.parameters()),
-                   "features": [linear.in_features, linear.out_features],
-                   "weight": linear.weight.detach().clone(),
-                   "bias": None if linear.bias is None else linear.bias.detach().clone()}
-
-
-def judge_merge(case: Mapping, seen: Any) -> Verdict:
-    """Ask for the layer that was left alone, the weight, and then the bias."""
-    if odd := strange(seen, "type", "is_linear", "changed", type=str, is_linear=bool, changed=str,
-                      shared=bool, features=list, weight=Tensor, bias=(Tensor, NoneType)):
-        return odd
+def _usual(case: Mapping) -> dict[str, Tensor]:
+    """What the usual mistakes give: weights, and the bias that was not scaled."""
     (W, b), l, output = _inside(case), case["l"], case["side"] == "output"
-    if seen["type"] == "None":
-        return rejected("no_return")
-    if seen["changed"]:
-        return rejected("layer_changed", f"After fold(layer), {seen['changed']} is not what it "
-                                         "was.")
-    if not seen["is_linear"]:
-        return rejected("not_linear", f"fold(layer) returned {seen['type']}.")
-    if not all(name in seen for name in ("shared", "features", "weight", "bias")):
-        return Verdict(False, "The check's report is not whole.")
-    if seen["shared"]:
-        return rejected("shared", "A parameter of the new layer is one of the old layer's own.")
-    if seen["weight"].shape != W.shape or seen["features"] != [W.shape[1], W.shape[0]]:
-        return rejected("sizes", f"Of a weight {tuple(W.shape)} it made "
-                                 f"{tuple(seen['weight'].shape)}, with in and out features "
-                                 f"{seen['features']}.")
-    if seen["weight"].dtype != W.dtype:
-        return rejected("dtype", f"The base is {W.dtype}, the new weight {seen['weight'].dtype}.")
-    by = l[:, None] if output else l
-    right = (by * W.float()).to(W.dtype)
-    told = f"side = {case['side']!r}, {W.shape[1]} features in and {W.shape[0]} out."
-    if case["inner"]:
-        told = f"{told} Its base is a layer of gains, with side = {case['inner'][-1][0]!r}."
-    if not close(seen["weight"], right):
-        told = f"{told} {difference('The weight', seen['weight'], right)}"
-        usual = {"inner_lost": by * case["W"].float()} if case["inner"] else {}
-        usual |= {"l_unused": W, "plus_l": W.float() + by, "twice": by * by * W.float()}
-        if W.shape[0] == W.shape[1]:
-            usual["other_axis"] = (l if output else l[:, None]) * W.float()
-        return Verdict(False, told, next((name for name, weight in usual.items()
-                                          if close(seen["weight"], weight.to(W.dtype))), None))
-    if (seen["bias"] is None) != (b is None):
-        return (rejected("bias_lost", f"{told} The base has a bias, the new layer none.")
-                if b is not None else
-                rejected("bias_invented", f"{told} The base has no bias, the new layer has one."))
-    right = b if b is None or not output else (l * b.float()).to(b.dtype)
-    if b is not None and not close(seen["bias"], right):
-        told = f"{told} {difference('The bias', seen['bias'], right)}"
-        if output and close(seen["bias"], b):
-            return rejected("bias_as_it_was", told)
-        return rejected("bias_changed", told)
-    return Verdict(True, "One plain layer with the same outputs, and nothing else has changed.")
+    usual = {"inner_lost": (l[:, None] if output else l) * case["W"].float()}
+    if W.shape[0] == W.shape[1]:
+        usual["other_axis"] = (l if output else l[:, None]) * W.float()
+    return usual | ({"bias_as_it_was": b} if b is not None and output else {})
 
 
+def _told(case: Mapping) -> str:
+    told = f"side = {case['side']!r}, {case['n_in']} features in and {case['n_out']} out."
+    inner = f" Its base is a layer of gains, with side = {case['inner'][-1][0]!r}." if case[
+        "inner"] else ""
+    return told + inner
+
+
+FOLD = Merge(name="fold", layer=_layer, right=_merged, formula="W with the gains folded into it",
+             told=_told, usual=_usual,
+             praise="One plain layer with the same outputs, and nothing else has changed.")
 MERGE = Exercise(
     id="ia3.merge", lesson="06", names=("fold",), points=2, minutes=10, difficulty=2,
     reference=f"{HERE}.gains:fold",
     equivalents=("peft_teach.methods.ia3:IA3Linear.merged",),
-    cases=merge_cases, run=run_merge, judge=judge_merge, mistakes={
-        "no_return": NO_RETURN,
-        "not_linear": "A new, plain nn.Linear is wanted: nothing of the adapter should remain.",
-        "layer_changed": "The layer that is folded stays as it is: whoever goes on training it "
-                         "would scale a second time.",
-        "shared": "Training one would move the other: the new layer needs tensors of its own.",
-        "sizes": "nn.Linear(n_in, n_out) takes the inputs first, though its weight is "
-                 "(n_out, n_in).",
-        "dtype": "The new layer has the dtype of the base.",
+    cases=merge_cases, run=FOLD.run, judge=FOLD.judge, returns=FOLD.returns,
+    mistakes=merge_judge.MISTAKES | {
         "inner_lost": "The gains of the layer inside are lost: they stand between the plain layer "
                       "and these.",
-        "l_unused": "That is W as it was.",
-        "plus_l": "l is added to the weight. It multiplies.",
-        "twice": "l is in it twice.",
         "other_axis": "The gains went along the other axis: W is (n_out, n_in). Which axis counts "
                       "what the layer gives, which what it reads?",
-        "misfit": "Which axis of the weight is as long as l? Rows count outputs, columns inputs.",
-        "bias_lost": "The outputs need a bias as before.",
-        "bias_invented": "nn.Linear makes a bias unless it is told not to.",
         "bias_as_it_was": "Here the whole output is scaled, and the bias is a part of it.",
-        "bias_changed": "Which of the gains stand before the bias is added, which behind? Only "
-                        "what stands behind it multiplies it.",
     },
     hints=("Write the output of each side as a sum: weight times input, plus bias. Where does l "
            "stand in each of the two terms?",
@@ -400,46 +331,10 @@ MERGE = Exercise(
 
 LAW = mutants.Law(versions.RIGHT, versions.BROKEN,
                   call=lambda fold_holds, fold: fold_holds(fold, versions.Gains))
-LOSES = "loses the bias"    # the one that a test finds that compares, and leaves l at one
-
-
-def judge_holds(case: Mapping, answers: Any) -> Verdict:
-    """Judge a test by its outcomes, and name what learners slip on."""
-    verdict = LAW.judge(case, answers)
-    if verdict.mistake == "let_through":
-        missed = set(mutants.survivors(answers, versions.BROKEN))
-        if missed >= versions.AT_ONES and LOSES not in missed:
-            return rejected("at_ones", verdict.message)
-        special = next((mistake for mistake, names in versions.SLIPS.items() if missed <= names),
-                       "let_through")
-        return rejected(special, verdict.message)
-    return verdict
-
-
 HOLDS = Exercise(
     id="ia3.holds", lesson="06", names=("fold_holds",), points=3, minutes=11, difficulty=3,
     reference=f"{HERE}.gains:fold_holds", cases=lambda seed: [{"seed": seed}],
-    run=LAW.run, judge=judge_holds, returns=LAW.returns, mistakes=mutants.MISTAKES | {
-        "at_ones": "A new layer's gains are all 1, and there every fold is right. What must you do "
-                   "to l before you compare?",
-        "no_bias": "Each of these treats the weight well. What else does a linear layer have?",
-        "one_side": "One of the two sides was never tried, or only where it cannot show.",
-        "not_plain": "Its outputs are the same, and something of the adapter remains.",
-        "afterwards": "Its outputs are right. And the layer that was folded, what does it give "
-                      "afterwards?",
-        "no_bare_base": "Some linear layers have no bias, those of SmolLM2 for instance. Was one "
-                        "of them among your bases?",
-        "one_base": "Your bases were all alike: square, and with a bias. The law speaks of any.",
-        "square_only": "It never met a base with more outputs than inputs, or fewer.",
-        "too_loose": "Rounding in float32 is some millionths of what is rounded. How far apart may "
-                     "two outputs be for your test?",
-        "zero": "It was never asked to mute a feature.",
-        "in_the_weight": "Called, it gives the right output. But a file keeps a weight and a bias: "
-                         "what do these two give alone?",
-        "shared": "Its outputs are right, and the layer still gives what it gave. What would it "
-                  "give if somebody trained the plain one?",
-        "near_one": "That one is right for gains above zero. Nothing keeps a gain there.",
-    },
+    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=mutants.MISTAKES,
     hints=("Make a layer, give l random entries, and compare what it gives with what the fold "
            "gives, on a random input. Which sides, and which bases?",
            "Several broken ones have the right outputs: they write into the layer, or are tied to "
@@ -473,73 +368,47 @@ def nearest_cases(seed: int) -> list[dict]:
 
 def run_nearest(nearest_gains, case: Mapping) -> dict[str, Any]:
     """Ask for the gains, and whether the inputs are what they were."""
-    W, delta = case["W"].clone(), case["delta"].clone()
-    found = nearest_gains(W, delta)
-    return {"found": found.detach().clone() if isinstance(found, Tensor) else named(found),
-            "intact": torch.equal(W, case["W"]) and torch.equal(delta, case["delta"])}
+    given = {name: t.clone() for name, t in case.items()}
+    return {"found": nearest_gains(given["W"], given["delta"]), "changed": changed(given, case)}
 
 
-def judge_nearest(case: Mapping, seen: Any) -> Verdict:
+def judge_nearest(case: Mapping, seen: Mapping) -> Verdict:
     """Compare with the closed form; say how far from ΔW the change is, and how near it can be."""
-    if odd := strange(seen, "found", "intact", found=(Tensor, str), intact=bool):
-        return odd
     W, delta, found = case["W"], case["delta"], seen["found"]
-    if found == "None" and isinstance(found, str):
+    if found is None:
         return rejected("no_return")
-    if not seen["intact"]:
-        return rejected("input_changed", "Afterwards W or ΔW is not what it was before.")
-    n = len(W)
-    if not isinstance(found, Tensor) or found.shape != (n,):
-        shape = f"a tensor {tuple(found.shape)}" if isinstance(found, Tensor) else found
-        return rejected("shape", f"For a weight {tuple(W.shape)} it gave {shape}.")
-    found = found.float()
-    empty = ~W.any(1)
-    if empty.any() and not found.isfinite().all():
+    if seen["changed"]:
+        return rejected("input_changed", f"Afterwards {seen['changed']} is not what it was before.")
+    if not isinstance(found, Tensor) or found.shape != W.shape[:1]:
+        return rejected("shape", f"For a weight {tuple(W.shape)} it gave {named(found)}.")
+    found, full = found.float(), W.any(1)
+    if not found[~full].isfinite().all():
         return rejected("zero_row", "Row 2 of W is zero, and its gain came out as "
-                                    f"{found[empty][0].item()}.")
-    right = nearest(W, delta)
-    if close(found[~empty], right[~empty], 1e-3):
+                                    f"{found[~full][0].item()}.")
+    right = nearest_gains(W, delta)
+    if close(found[full], right[full], 1e-3):
         return Verdict(True, "No other gains come nearer to ΔW.")
     told = (f"For a weight {tuple(W.shape)} the change that these gains make is "
             f"{((found - 1)[:, None] * W - delta).norm():.4g} from ΔW; "
             f"{((right - 1)[:, None] * W - delta).norm():.4g} can be reached.")
-    square, cross = W.square().sum(1), (W * delta).sum(1)
-    usual = {"minus_one": right - 1, "ratio_of_norms": (W + delta).norm(dim=1) / W.norm(dim=1),
-             "mean_of_ratios": ((W + delta) / W).mean(1), "not_squared": 1 + cross / W.norm(dim=1),
-             "ratio_of_sums": (W + delta).sum(1) / W.sum(1), "by_delta": 1 + cross / delta.square(
-             ).sum(1), "one_gain": (1 + cross.sum() / square.sum()).expand(n)}
+    usual = {"minus_one": right - 1, "ratio_of_norms": (W + delta).norm(dim=1) / W.norm(dim=1)}
     if W.shape[0] == W.shape[1]:
         usual["columns"] = 1 + (W * delta).sum(0) / W.square().sum(0)
-    return Verdict(False, told, next((name for name, l in usual.items()
-                                      if close(found[~empty], l[~empty], 1e-3)), None))
-
-
-def nearest(W: Tensor, delta: Tensor) -> Tensor:
-    """Return the gains (n_out,) whose change of W is nearest to ΔW."""
-    from .gains import nearest_gains
-    return nearest_gains(W, delta)
+    return Verdict(False, told, recognised(usual, lambda l: close(found[full], l[full], 1e-3)))
 
 
 NEAREST = Exercise(
     id="ia3.nearest", lesson="06", names=("nearest_gains",), points=2, minutes=9, difficulty=2,
     reference=f"{HERE}.gains:nearest_gains", cases=nearest_cases, run=run_nearest,
-    judge=judge_nearest, mistakes={
+    judge=judge_nearest, returns=report(found=Any, changed=str), mistakes={
         "no_return": NO_RETURN,
         "input_changed": "W and ΔW stay as they are: make new tensors.",
         "shape": "One gain for each row of W, in a vector: (n_out,), not (n_out, 1).",
-        "misfit": "One gain for each row: sum over the other axis.",
         "zero_row": "A row of zeros stays zero whatever its gain is, so any finite one will do. "
                     "Keep the division from 0 / 0.",
         "minus_one": "That is the gain minus 1. A gain that changes nothing is 1.",
         "ratio_of_norms": "That makes each row as long as it is after the change. Wanted is the "
                           "multiple of the row that comes nearest to it, which may be another.",
-        "mean_of_ratios": "A mean of the ratios, entry by entry, lets the smallest entries of W "
-                          "speak loudest.",
-        "ratio_of_sums": "Entries of both signs cancel in a sum. Which sum is smallest here?",
-        "not_squared": "Divided once by the row's length. Check it on a row that is to double.",
-        "by_delta": "Which of the two is fixed, and which is to be met? The projection onto a row "
-                    "of W divides by that row's own squares.",
-        "one_gain": "One gain for the whole matrix. Rows are free of each other.",
         "columns": "One gain for each column. Here the gains stand on the output: on the rows.",
     },
     hints=("Rows do not mix: for one row w and its change d, which number a makes a · w nearest "
@@ -554,23 +423,13 @@ LOWER = 0.02    # by so much the loss on the sixteen sentences is to fall
 FOUND = Ours({"key": 1.0, "value": 0.8, "ffn_out": 1.0, "blocks": "all"})
 
 
-def run_by_hand(by_hand: Any, case: Any) -> dict[str, Any]:
-    """Hand on the setting in one form."""
-    if not isinstance(by_hand, Mapping):
-        return {"type": named(by_hand), "said": {}}
-    values = {name: plain(value) for name, value in by_hand.items()}
-    return {"type": "a dict", "said": {str(name)[:40]: round(float(value), 6) if isinstance(
-        value, int | float) else str(value)[:40] for name, value in values.items()}}
-
-
-def judge_by_hand(case: Any, seen: Any) -> Verdict:
+def judge_by_hand(case: Any, by_hand: Any) -> Verdict:
     """Look the loss up that was recorded for this setting, on the same sentences."""
-    if odd := strange(seen, "said", "type", said=dict, type=str):
-        return odd
-    said = seen["said"]
-    if (set(said) != {*words.PLACES, "blocks"} or str(said["blocks"]) not in words.BLOCKS
+    said = {str(name)[:40]: str(value)[:40] if number(value) is None else round(float(value), 6)
+            for name, value in by_hand.items()} if isinstance(by_hand, dict) else {}
+    if (said.keys() != {*words.PLACES, "blocks"} or said["blocks"] not in words.BLOCKS
             or any(said[place] not in words.BY_HAND for place in words.PLACES)):
-        return rejected("no_setting", f"It is {seen['type']}: {said}.")
+        return rejected("no_setting", f"It is {named(by_hand)}: {said}.")
     row, = records.select(records.load("ia3"), group="by_hand")
     name, untouched = words.setting_of(said), row["heard"]["as it comes"][0]
     loss, right = row["heard"][name]
@@ -588,7 +447,7 @@ def judge_by_hand(case: Any, seen: Any) -> Verdict:
 BY_HAND = Exercise(
     id="ia3.by_hand", lesson="06", names=("by_hand",), points=1, minutes=5, difficulty=1,
     answer=VALUE, reference=f"{HERE}.exercises:FOUND",
-    cases=lambda seed: [{"shots": 16}], run=run_by_hand, judge=judge_by_hand,
+    cases=lambda seed: [{"shots": 16}], run=lambda by_hand, case: by_hand, judge=judge_by_hand,
     mistakes={
         "no_setting": "Wanted is a dict: for key, value and ffn_out one of 0.8, 1.0 and 1.25, and "
                       "for blocks \"all\", \"lower\" or \"upper\".",

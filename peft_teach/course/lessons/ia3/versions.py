@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .gains import Gains, fold
 
-__all__ = ["AT_ONES", "BROKEN", "RIGHT", "SLIPS", "Gains"]
+__all__ = ["BROKEN", "RIGHT", "Gains"]
 
 
 def version(rows: Callable[[Tensor], Tensor] = lambda l: l,
@@ -190,23 +190,3 @@ BROKEN = {
     "multiplies by a hook, and leaves the weight as it was": _by_a_hook,
     "shares the base's bias where the input is scaled": _shares_the_bias,
 }
-_NAMES = list(BROKEN)
-# Those that no test finds that leaves every gain at one.
-AT_ONES = set(_NAMES[:6]) | {"divides by l", "takes a gain of zero for one"}
-# Let through, and no others: which slip it was.
-_SHARES = "shares the base's bias where the input is scaled"
-SLIPS = {"shared": {_SHARES},
-         "no_bias": {_NAMES[0], _NAMES[1], "loses the bias", _SHARES},
-         "one_side": {_NAMES[1], _NAMES[3], _NAMES[4], _NAMES[5], _NAMES[0], _SHARES},
-         "near_one": {"takes |l| for l"},
-         "zero": {"takes a gain of zero for one"},
-         "in_the_weight": {"multiplies by a hook, and leaves the weight as it was"},
-         "afterwards": {"writes the gains into the layer's own base, too",
-                        "sets the layer's own gains to one"},
-         "not_plain": {"hands the layer back as it is", "hands back a copy of the layer"},
-         "no_bare_base": {"fails on a base without a bias",
-                          "invents a bias where the base has none"},
-         "square_only": {"fails on a base that is not square"},
-         "one_base": {"fails on a base without a bias", "invents a bias where the base has none",
-                      "fails on a base that is not square"},
-         "too_loose": {"is off by two percent", "rounds the weight to bfloat16"}}
