@@ -7,6 +7,8 @@
     for step in pt.train(model, batches): ...
 """
 
+from typing import TYPE_CHECKING
+
 from . import (
     account,
     data,
@@ -38,6 +40,11 @@ from .store import list as saved
 from .store import load, save, swap
 from .training import Evaluation, LanguageEvaluation, Step, evaluate, seed, train
 
+if TYPE_CHECKING:
+    from . import course, plots, widgets
+    from .course import audit, check, commit, compare, hint, mine, progress, require, reset
+    from .course import sentence as sentence
+
 __version__ = "0.1.0"
 
 # Only when first used: matplotlib, ipywidgets, and the course with its grader.
@@ -67,4 +74,4 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *_OF_THE_COURSE})
+    return sorted(__all__)

@@ -11,7 +11,7 @@ the text. What keeps the two apart stands here, so that a method reads as its eq
 """
 
 import functools
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from torch import Tensor, nn
 from .core import Adapter
 from .errors import NotSupported
 from .families import cache_name, positions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Front(NamedTuple):
@@ -33,7 +36,7 @@ class Front(NamedTuple):
 
     def is_same(self, other: "Front") -> bool:
         """Return whether the vectors are as many, and each of their values is the same."""
-        if self.length != other.length or self.length == 0:
+        if self.length != other.length or self.values is None or other.values is None:
             return self.length == other.length
         return self.values.shape == other.values.shape and torch.allclose(
             self.values.to(other.values), other.values, rtol=0, atol=0, equal_nan=True)
@@ -46,6 +49,8 @@ class BackboneAdapter(Adapter):
     `generate` stay transformers' own; where the backbone pools by itself, as BERT's does, it pools
     these again. Around a bare backbone the adapter is the model.
     """
+
+    base: "PreTrainedModel"
 
     def __call__(self, *args, **kwargs):
         if not self.enabled:    # the base reads a cache as it is
@@ -117,7 +122,7 @@ class BackboneAdapter(Adapter):
         """Where the weights are."""
         return self.base.device
 
-    def get_input_embeddings(self) -> nn.Module:
+    def get_input_embeddings(self) -> Any:
         """Return the backbone's table of word embeddings."""
         return self.base.get_input_embeddings()
 
@@ -162,14 +167,14 @@ def widen_mask(mask: Tensor | None, length: int) -> Tensor | None:
 # ── caches ───────────────────────────────────────────────────────────────────────────────────
 
 
-def new_cache():
+def new_cache() -> Any:
     """Return an empty cache, which a backbone reads and appends to."""
     from transformers import DynamicCache
 
     return DynamicCache()
 
 
-def pop_cache(arguments: dict, front: Front):
+def pop_cache(arguments: dict, front: Front) -> tuple[Any, bool]:
     """Take the cache out of a backbone's keyword arguments, by either name.
 
     Returns `(cache, in_cache)`: the object that the model appends to or None, and whether the

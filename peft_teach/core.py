@@ -14,9 +14,10 @@ follow freezing, counting, saving, disabling, merging and removing, the same for
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ class Adapter(nn.Module):
         """Return the parameters that are not the base's, by name."""
         return {n: p for n, p in self.named_parameters() if not n.startswith("base.")}
 
-    def stored(self) -> dict[str, Tensor]:
+    def stored(self) -> Mapping[str, Tensor]:
         """Return what a file keeps of this adapter: its own parameters, unless it says less."""
         return self.own_parameters()
 
@@ -98,6 +99,15 @@ def note_of(model: nn.Module) -> Note | None:
     return Note(seen, dict.fromkeys(base, True))
 
 
+def need_note(model: nn.Module) -> Note:
+    """Return the note on an adapted model; raise `NoAdapter` for another."""
+    note = note_of(model)
+    if note is None:
+        raise NoAdapter("No method was put on this model.",
+                        hint="model = pt.lora.inject(model, pt.lora.Config()), or pt.attach(...)")
+    return note
+
+
 def adopt(model: nn.Module) -> Note | None:
     """Write the note on a model into which adapters were put by hand; return that of any model."""
     found = note_of(model)
@@ -121,9 +131,9 @@ def begin(model: nn.Module, config, kind: type):
     return config
 
 
-def note(model: nn.Module, method: str, config) -> nn.Module:
+def note(model: nn.Module, method: str | None, config) -> nn.Module:
     """Write down which method is on an adapted model, and with which settings; return it."""
-    state.change(model, note=replace(note_of(model), method=method, config=config))
+    state.change(model, note=replace(need_note(model), method=method, config=config))
     return model
 
 
@@ -179,7 +189,7 @@ def fingerprint(model: nn.Module) -> dict[str, list]:
 
 def base_of(model: nn.Module) -> dict[str, list]:
     """Return the fingerprint of an adapted model's base; a table that was resized as it is now."""
-    note = note_of(model)
+    note = need_note(model)
     kept = note.weights | {f"{name}.weight" for name in state.of(model).converted}
     now = {plain_name(model, name): p for name, p in model.named_parameters()}
     return note.fingerprint | {
@@ -201,7 +211,7 @@ def _sample(p: Tensor) -> list[float]:
 
 
 def attach(model: nn.Module, targets: str | tuple[str, ...],
-           make: Callable[[nn.Module], Adapter],
+           make: Callable[[Any], Adapter],
            layers: tuple[int, ...] | None = None) -> nn.Module:
     """Wrap every target in `make(base)`, freeze the backbone, leave the head trainable.
 
@@ -214,8 +224,7 @@ def attach(model: nn.Module, targets: str | tuple[str, ...],
     return wrap(model, models.find(model, targets, layers), make)
 
 
-def wrap(model: nn.Module, names: tuple[str, ...], make: Callable[[nn.Module], Adapter]
-         ) -> nn.Module:
+def wrap(model: nn.Module, names: tuple[str, ...], make: Callable[[Any], Adapter]) -> nn.Module:
     """Do what `attach` does, at modules that are named in full; a bare backbone is "" itself."""
     for name in names:
         if any(own.startswith(name + ".") for own in models.head(model)):
@@ -240,7 +249,7 @@ def place(model: nn.Module, wrappers: dict[str, Adapter], begun: Note) -> nn.Mod
         if name and hasattr(wrappers[name], "get_input_embeddings"):    # around the backbone
             models.move_ties(model, name, f"{name}.base")
     if "" in wrappers:
-        state.change(model.base, inside=True)
+        state.change(wrappers[""].base, inside=True)
     state.change(model, note=begun)
     models.guard_save(model)
     return model
@@ -346,7 +355,7 @@ def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def method_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return all that a method brought or trains, by full name: its frozen parameters, too."""
-    note = _need_note(model)
+    note = need_note(model)
     found = adapters(model)
     if found:
         return {_join(name, own): p for name, adapter in found.items()
@@ -377,7 +386,7 @@ def drawn(model: nn.Module) -> dict[str, list]:
             for own, buffer in adapter.named_buffers() if not own.startswith("base.")}
 
 
-def copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return copies on the CPU, detached and contiguous, as a file wants them."""
     return {name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
             for name, t in tensors.items()}
@@ -466,7 +475,7 @@ def undo(model: nn.Module) -> nn.Module:
 
 
 def _replace_all(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
-    note = note_of(model)
+    note = need_note(model)
     state.change(model, note=None)
     for name, module in modules.items():    # outer ones come first, and uncover the inner names
         model = models.replace(model, name, module)
@@ -477,16 +486,8 @@ def _replace_all(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
     return model
 
 
-def _need_note(model: nn.Module) -> Note:
-    note = note_of(model)
-    if note is None:
-        raise NoAdapter("No method was put on this model.",
-                        hint="model = pt.lora.inject(model, pt.lora.Config()), or pt.attach(...)")
-    return note
-
-
 def _need_adapters(model: nn.Module, verb: str) -> dict[str, Adapter]:
-    _need_note(model)
+    need_note(model)
     found = adapters(model)
     if not found:
         raise NoAdapter(f"There is no adapter to {verb}: full fine-tuning changes the weights "

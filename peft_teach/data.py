@@ -95,8 +95,9 @@ def load(domain: str, min_rating: float = 0.5) -> Dataset:
         unit = name.split("_")[0] if domain in BY_DOCUMENT else text
         splits[_split(f"{domain}/{unit}")].append(Example(text, int(rating > 0)))
     # The file is ordered by document or topic; a hash of the text knows nothing of either.
-    return Dataset(domain, **{split: tuple(sorted(examples, key=lambda e: _hash(e.text)))
-                              for split, examples in splits.items()})
+    train, validation, test = (tuple(sorted(examples, key=lambda e: _hash(e.text)))
+                               for examples in splits.values())
+    return Dataset(domain, train, validation, test)
 
 
 def _rows(domain: str) -> list[tuple[str, float, str]]:

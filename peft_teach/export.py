@@ -27,6 +27,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save as write_tensors
@@ -139,18 +140,18 @@ def _ia3_settings(model: nn.Module, config: ia3.Config) -> dict:
 
 
 def _prompt_settings(model: nn.Module, config: prompt.Config) -> dict:
-    (adapter,) = core.adapters(model).values()
+    (P,) = core.method_parameters(model).values()
     task = _input_task(model)
     pool = "first" if task == "SEQ_CLS" else "cls"
-    if models.is_encoder(adapter) and config.pool != pool:
+    if models.is_encoder(model) and config.pool != pool:
         raise NotExportable(
             f"This soft prompt has pool={config.pool!r}. In peft a classifier reads the first "
             "vector of the prompt, and without one the hidden states are as they are.",
             expected=f"pool={pool!r} for this model, from before training on",
             hint="pt.save(model, path) keeps it in this library's own form")
-    backbone = model.config
+    backbone = models.config_of(model)
     return {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": config.length,
-            "token_dim": adapter.P.shape[1], "num_layers": backbone.num_hidden_layers,
+            "token_dim": P.shape[1], "num_layers": backbone.num_hidden_layers,
             "num_attention_heads": backbone.num_attention_heads, "num_transformer_submodules": 1}
 
 
@@ -230,7 +231,7 @@ def _peft_name(module: str, own: str) -> str:
 
 def _head_tensors(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Parameter]:
     """Return these parameters of the head by peft's names."""
-    before_input = core.note_of(model).method in ("prompt", "prefix")
+    before_input = core.need_note(model).method in ("prompt", "prefix")
     front = "base_model." if before_input else "base_model.model."
     return {front + name: p for name, p in model.named_parameters() if name in names}
 
@@ -346,11 +347,12 @@ def _refuse(settings: dict, tensors: dict[str, Tensor], place: Path) -> None:
 def _inject(model: nn.Module, settings: dict, path: str | Path) -> nn.Module:
     """Inject the method that the settings describe."""
     kind, task = settings["peft_type"], settings.get("task_type")
+    length: Any = settings.get("num_virtual_tokens")
     if kind == "PROMPT_TUNING":
         pool = "first" if task == "SEQ_CLS" and models.is_encoder(model) else "cls"
-        return prompt.inject(model, prompt.Config(settings.get("num_virtual_tokens"), pool=pool))
+        return prompt.inject(model, prompt.Config(length, pool=pool))
     if kind == "PREFIX_TUNING":
-        return prefix.inject(model, prefix.Config(settings.get("num_virtual_tokens")))
+        return prefix.inject(model, prefix.Config(length))
     names = _targeted(model, settings, path)
     targets, layers = _as_places(model, names)
     if kind == "LORA":
@@ -367,7 +369,7 @@ def _inject(model: nn.Module, settings: dict, path: str | Path) -> nn.Module:
     return model
 
 
-def _lora_config(settings: dict, names: tuple[str, ...], path) -> tuple[object, dict]:
+def _lora_config(settings: dict, names: tuple[str, ...], path) -> tuple[Any, dict]:
     """Return the method, LoRA or DoRA, and its settings but for where it goes."""
     rank = _one(settings, "r", "rank_pattern", names, path)
     alpha = _one(settings, "lora_alpha", "alpha_pattern", names, path)
@@ -482,7 +484,7 @@ def _as_places(model: nn.Module, names: tuple[str, ...]) -> tuple[tuple[str, ...
 
 def _saved_head(model: nn.Module, settings: dict, path: str | Path) -> tuple[str, ...]:
     """Return the parameters of the head that the file keeps; `NotExportable` if it keeps others."""
-    ends = (*HEADS.get(settings.get("task_type"), ()),
+    ends = (*HEADS.get(settings.get("task_type", ""), ()),
             *(_names(settings, "modules_to_save", path) or ()))
     modules = [name for name, _ in model.named_modules() if ends and name.endswith(ends)]
     kept = [name for name, _ in model.named_parameters()

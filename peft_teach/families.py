@@ -25,6 +25,7 @@ OLMo 2, has none.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -163,7 +164,7 @@ def _opt(config) -> Family:
 
 
 # By `config.model_type`: an entry, or a function of the config where that decides between two.
-FAMILIES: dict[str, Family | Callable[[object], Family]] = {
+FAMILIES: dict[str, Family | Callable[[Any], Family]] = {
     "bert": BERT, "roberta": ROBERTA, "distilbert": DISTILBERT, "gpt2": GPT2,
     "llama": LLAMA, "mistral": LLAMA, "qwen2": LLAMA, "qwen3": LLAMA,
     "gemma": LLAMA, "gemma2": LLAMA, "gemma3_text": LLAMA, "smollm3": LLAMA, "olmo2": LLAMA,
@@ -183,14 +184,19 @@ HEADS = ("pre_classifier", "classifier", "score", "qa_outputs", "classification_
          "logits_proj", "sequence_summary")
 
 
+def config_of(model: nn.Module) -> Any:
+    """Return a model's configuration: an object of transformers', which differs by family."""
+    return model.config
+
+
 def places(model: nn.Module) -> dict[str, tuple[str, ...]]:
     """Map each place of this model to its module names, first block first.
 
     Names are those of the unadapted model; a bare backbone is its own "backbone", named "".
     Raises `NotSupported` for an unknown family.
     """
-    family, count = _family(model), model.config.num_hidden_layers
-    backbone = "" if model.base_model is model else model.base_model_prefix
+    family, count = _family(model), config_of(model).num_hidden_layers
+    backbone = "" if model.base_model is model else str(model.base_model_prefix)
     root = backbone and backbone + "."
     table = {
         place: tuple(f"{root}{family.blocks}.{i}.{path}".rstrip(".") for i in range(count))
@@ -291,7 +297,7 @@ def fused_queries(model: nn.Module) -> tuple[int, int]:
     all in one (GPT-2, Phi-3, ModernBERT), or one part a head (GPT-NeoX). Keys and values follow.
     """
     _, _, d_head = key_value_shape(model)
-    heads = model.config.num_attention_heads
+    heads = config_of(model).num_attention_heads
     return (heads, d_head) if _family(model).fuses_by_head else (1, heads * d_head)
 
 
@@ -339,7 +345,7 @@ def key_value_shape(backbone: nn.Module) -> tuple[int, int, int]:
 
     With grouped queries there are fewer heads here than query heads.
     """
-    config = backbone.config
+    config = config_of(backbone)
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     d_head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return config.num_hidden_layers, heads, d_head
@@ -361,12 +367,12 @@ def positions(backbone: nn.Module, input_ids: Tensor | None, seq: int) -> Tensor
 
 def first_position(backbone: nn.Module) -> int:
     """Return the position of the first token: 0, but for RoBERTa and its kin."""
-    return backbone.config.pad_token_id + 1 if _family(backbone).skips_padding else 0
+    return config_of(backbone).pad_token_id + 1 if _family(backbone).skips_padding else 0
 
 
 def longest_input(backbone: nn.Module) -> int:
     """Return how many positions a backbone has."""
-    return backbone.config.max_position_embeddings - first_position(backbone)
+    return config_of(backbone).max_position_embeddings - first_position(backbone)
 
 
 def is_encoder(model: nn.Module) -> bool:
@@ -377,4 +383,5 @@ def is_encoder(model: nn.Module) -> bool:
 def is_language_model(model: nn.Module) -> bool:
     """Return whether the logits at each token are about the next one, as a GPT-2's are."""
     can_generate = getattr(model, "can_generate", None)
-    return can_generate is not None and can_generate() and not model.config.is_encoder_decoder
+    return (can_generate is not None and can_generate()
+            and not config_of(model).is_encoder_decoder)

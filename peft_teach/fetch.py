@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import filelock
 import platformdirs
@@ -360,7 +360,7 @@ def _unpack(artefact: Artefact, archive: Path, into: Path) -> None:
 
 
 @contextmanager
-def _member(archive: BinaryIO, name: str) -> Iterator[BinaryIO]:
+def _member(archive: IO[bytes], name: str) -> Iterator[IO[bytes]]:
     """A member of a zip or tar archive, open for reading; `outer!inner` goes through two."""
     name, _, inner = name.partition("!")
     with ExitStack() as stack:
@@ -369,6 +369,8 @@ def _member(archive: BinaryIO, name: str) -> Iterator[BinaryIO]:
         else:
             archive.seek(0)  # where the question about zip has left it is not the start
             file = stack.enter_context(tarfile.open(fileobj=archive)).extractfile(name)
+        if file is None:
+            raise KeyError(f"{name} is no file")
         stack.enter_context(file)
         yield stack.enter_context(_member(file, inner)) if inner else file
 

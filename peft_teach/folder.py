@@ -5,7 +5,9 @@ One holds tensors (safetensors), another says in json what they are. Nothing her
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -46,7 +48,7 @@ def write(path: str | Path, contents: dict[str, bytes]) -> Path:
 
 
 def read(path: str | Path, description: str, tensors: str, writer: str,
-         hint: str) -> tuple[object, dict[str, Tensor]]:
+         hint: str) -> tuple[Any, dict[str, Tensor]]:
     """Return the parsed json and the tensors of a folder that `writer` should have written.
 
     Raises `AdapterFileError` if one of the two files is missing, then with `hint`, or is damaged.
@@ -65,7 +67,7 @@ def read(path: str | Path, description: str, tensors: str, writer: str,
                                hint="copy them again, or train again") from error
 
 
-def check(tensors: dict[str, Tensor], expected: dict[str, Tensor], path: str | Path) -> None:
+def check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str | Path) -> None:
     """Raise `AdapterFileError` unless there are exactly the expected names, in their shapes."""
     problems = [f"missing {n}" for n in expected if n not in tensors]
     problems += [f"unexpected {n}" for n in tensors if n not in expected]

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from torch import nn
@@ -21,6 +22,7 @@ from .families import (
     LINEAR,
     SINGLE,
     cache_name,
+    config_of,
     entry,
     find,
     first_position,
@@ -38,13 +40,16 @@ from .families import (
 )
 from .valid import is_whole
 
+if TYPE_CHECKING:
+    from transformers.pytorch_utils import Conv1D
+
 __all__ = [
     "ATTENTIONS", "FAMILIES", "LINEAR", "NAMES", "SINGLE", "best_device", "cache_name",
-    "common_tokens", "find", "first_position", "fused_queries", "guard_save", "head", "in_mode",
-    "is_conv1d", "is_encoder", "is_language_model", "is_mean_pooled", "is_packed",
-    "key_value_shape", "linear_places", "load", "longest_input", "move_ties", "place_of", "places",
-    "positions", "quantized", "quiet_transformers", "reads_cache", "replace", "restore_ties",
-    "save_adapted_with", "to_conv1d", "to_hf", "to_linear", "token_ids",
+    "common_tokens", "config_of", "find", "first_position", "fused_queries", "guard_save", "head",
+    "in_mode", "is_conv1d", "is_encoder", "is_language_model", "is_mean_pooled", "is_packed",
+    "key_value_shape", "layer_of", "linear_places", "load", "longest_input", "move_ties",
+    "place_of", "places", "positions", "quantized", "quiet_transformers", "reads_cache", "replace",
+    "restore_ties", "save_adapted_with", "to_conv1d", "to_hf", "to_linear", "token_ids",
 ]
 
 NAMES = ("minilm", "smollm2")
@@ -56,7 +61,7 @@ ATTENTIONS = ("sdpa", "eager", "flash_attention_2", "flex_attention")
 # ── one kind of linear layer ─────────────────────────────────────────────────────────────────
 
 
-def is_conv1d(module: nn.Module) -> bool:
+def is_conv1d(module: nn.Module) -> TypeGuard["Conv1D"]:
     """Return whether this is GPT-2's linear layer, which stores its weight as (n_in, n_out)."""
     return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
 
@@ -69,7 +74,7 @@ def is_packed(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear) and not module.weight.is_floating_point()
 
 
-def to_linear(conv: nn.Module) -> nn.Linear:
+def to_linear(conv: "Conv1D") -> nn.Linear:
     """Return an `nn.Linear` equal to a `Conv1D`: its weight is the transpose, (n_out, n_in)."""
     n_in, n_out = conv.weight.shape
     linear = nn.Linear(n_in, n_out, device="meta", dtype=conv.weight.dtype)
@@ -78,7 +83,7 @@ def to_linear(conv: nn.Module) -> nn.Linear:
     return linear.train(conv.training)
 
 
-def to_conv1d(linear: nn.Linear) -> nn.Module:
+def to_conv1d(linear: nn.Linear) -> "Conv1D":
     """Undo `to_linear`."""
     from transformers.pytorch_utils import Conv1D
 
@@ -98,6 +103,11 @@ def in_mode(model: nn.Module, training: bool) -> Iterator[None]:
     finally:
         for module, mode in before:
             module.training = mode
+
+
+def layer_of(model: nn.Module, name: str) -> Any:
+    """Return the module of this name; of which kind it is, its caller knows."""
+    return model.get_submodule(name)
 
 
 def replace(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
@@ -142,7 +152,7 @@ def to_hf(model: nn.Module) -> nn.Module:
     for name, layer in quantized(model).items():
         replace(model, name, layer.to_linear())
     for name in state.of(model).converted:
-        replace(model, name, to_conv1d(model.get_submodule(name)))
+        replace(model, name, to_conv1d(layer_of(model, name)))
     state.change(model, converted=(), quantized={})
     guard_save(model)
     return model
@@ -163,18 +173,6 @@ def guard_save(model: nn.Module) -> None:
         model.__dict__.pop("save_pretrained", None)
 
 
-_save_adapted: Callable[..., None] | None = None
-
-
-def save_adapted_with(save: Callable[..., None]) -> None:
-    """Let `save(model, folder, ...)` stand for `save_pretrained` on adapted models.
-
-    `store` does so, which stands above: nothing here knows how an adapter is written.
-    """
-    global _save_adapted
-    _save_adapted = save
-
-
 def quantized(model: nn.Module) -> dict[str, nf4.Linear4bit]:
     """Return the layers that are held in 4 bits, by the names that they have now."""
     return {n: m for n, m in model.named_modules() if isinstance(m, nf4.Linear4bit)}
@@ -190,6 +188,18 @@ def _refuse_save(*args, **kwargs):
                        "model: it holds converted or 4-bit layers, or a mean-pooled head.",
                        hint="pt.models.to_hf(model).save_pretrained(path), but for the mean-pooled "
                             "head, which transformers has no class for")
+
+
+_save_adapted: Callable[..., None] = _refuse_save
+
+
+def save_adapted_with(save: Callable[..., None]) -> None:
+    """Let `save(model, folder, ...)` stand for `save_pretrained` on adapted models.
+
+    `store` does so, which stands above: nothing here knows how an adapter is written.
+    """
+    global _save_adapted
+    _save_adapted = save
 
 
 # ── loading ──────────────────────────────────────────────────────────────────────────────────
@@ -262,7 +272,7 @@ def _source(name: str) -> str:
     raise unknown("model", name, (*NAMES, "hub:NAME"))
 
 
-def _model_class(config, labels: int | None, pool: str):
+def _model_class(config, labels: int | None, pool: str) -> Any:
     """Choose the transformers class: classifier, language model, or bare encoder."""
     import transformers
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -333,9 +343,10 @@ def _convert_smollm2(folder: Path) -> None:
     source = fetch.path("smollm2")
     file = next(source.glob("*.gguf")).name
     with quiet_transformers():
-        read = AutoModelForCausalLM.from_pretrained(source, gguf_file=file, dtype=torch.bfloat16)
+        read: Any = AutoModelForCausalLM.from_pretrained(source, gguf_file=file,
+                                                         dtype=torch.bfloat16)
         read.config.__dict__.pop("quantization_config", None)
-        model = LlamaForCausalLM(read.config).to(torch.bfloat16)
+        model = LlamaForCausalLM(read.config).bfloat16()
         model.load_state_dict(read.state_dict())
         model.save_pretrained(folder)
         AutoTokenizer.from_pretrained(source, gguf_file=file).save_pretrained(folder)

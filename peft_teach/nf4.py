@@ -118,7 +118,7 @@ class Quantized:
     @property
     def scales(self) -> Tensor:
         """The block maxima in float32, (blocks,), decoded if they were quantized too."""
-        if self.absmax2 is None:
+        if self.absmax2 is None or self.offset is None:
             return self.absmax
         _, table = _tables(self.absmax.device)
         blocks = _blocks(table[self.absmax.int()], SECOND_BLOCK) * self.absmax2[:, None]
@@ -235,6 +235,12 @@ class Linear4bit(nn.Module):
     anew at each use. A gradient goes through Ŵ to x, and to b if that is made trainable.
     """
 
+    packed: Tensor
+    absmax: Tensor
+    absmax2: Tensor | None
+    offset: Tensor | None
+    like: Tensor
+
     def __init__(self, weight: Quantized, bias: Tensor | None = None):
         super().__init__()
         self.out_features, self.in_features = weight.shape
@@ -250,7 +256,7 @@ class Linear4bit(nn.Module):
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), False)
 
     @classmethod
-    def from_linear(cls, linear: nn.Linear, block_size: int = 64,
+    def from_linear(cls, linear: nn.Module, block_size: int = 64,
                     double: bool = True) -> "Linear4bit":
         """Return a 4-bit copy of an `nn.Linear`, on its device; change nothing."""
         if not isinstance(linear, nn.Linear):
@@ -266,7 +272,7 @@ class Linear4bit(nn.Module):
     @property
     def quantized(self) -> Quantized:
         """The weight as it is held; its dtype is the layer's, as `.to(dtype)` last set it."""
-        absmax = self.absmax if self.double_quantized else _as_floats(self.absmax)
+        absmax = self.absmax if self.double_quantized else self.absmax.view(torch.float32)
         return Quantized(self.packed, absmax, _as_floats(self.absmax2), _as_floats(self.offset),
                          torch.Size((self.out_features, self.in_features)), self.like.dtype,
                          self.block_size)
@@ -315,8 +321,9 @@ class _Product(torch.autograd.Function):
 
 
 def _as_bits(tensor: Tensor | None) -> Tensor | None:
-    is_float = tensor is not None and tensor.is_floating_point()
-    return tensor.view(torch.int32) if is_float else tensor
+    if tensor is None or not tensor.is_floating_point():
+        return tensor
+    return tensor.view(torch.int32)
 
 
 def _as_floats(bits: Tensor | None) -> Tensor | None:

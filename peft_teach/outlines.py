@@ -11,6 +11,7 @@ al. 2025 (2502.02737). BERTs carry a head of two labels; the others predict word
 """
 
 import functools
+from typing import Any
 
 import torch
 from torch import nn
@@ -45,14 +46,15 @@ def outline(name: str, blocks: int | None = None, dtype: str = "float32") -> nn.
     import transformers
 
     family, d_model, _, heads, kv_heads, d_ff, words, positions, tied = SIZES[name]
-    sizes = {"hidden_size": d_model, "num_hidden_layers": blocks or depth(name),
-             "num_attention_heads": heads, "intermediate_size": d_ff, "vocab_size": words,
-             "max_position_embeddings": positions, "tie_word_embeddings": tied,
-             "attn_implementation": "eager"}
+    sizes: dict[str, Any] = {
+        "hidden_size": d_model, "num_hidden_layers": blocks or depth(name),
+        "num_attention_heads": heads, "intermediate_size": d_ff, "vocab_size": words,
+        "max_position_embeddings": positions, "tie_word_embeddings": tied,
+        "attn_implementation": "eager"}
     with torch.device("meta"):
         if family == "bert":
             model = transformers.AutoModelForSequenceClassification.from_config(
-                transformers.BertConfig(**sizes, num_labels=2))
+                transformers.BertConfig(**sizes))    # of two labels, by default
         else:
             model = transformers.AutoModelForCausalLM.from_config(
                 transformers.LlamaConfig(**sizes, num_key_value_heads=kv_heads))
@@ -79,7 +81,7 @@ def mark(model: nn.Module, trains: str) -> nn.Module:
     if trains == TRAINS[2]:
         with torch.device("meta"):
             for name in models.find(model, ("query", "value")):
-                models.replace(model, name, LoRALinear(model.get_submodule(name)))
+                models.replace(model, name, LoRALinear(models.layer_of(model, name)))
     for name in models.head(model):
         model.get_parameter(name).requires_grad_(True)
     return model
@@ -105,7 +107,7 @@ def measure(name: str, trains: str = "everything", dtype: str = "float32") -> di
     """
     model = mark(outline(name, dtype=dtype), trains)
     trained = [p for p in model.parameters() if p.requires_grad]
-    blocks = model.config.num_hidden_layers
+    blocks = models.config_of(model).num_hidden_layers
     if trains == "the last block":      # below it nothing is kept, however deep it is
         law = account.activation_law(mark(outline(name, 2, dtype), trains))
     else:

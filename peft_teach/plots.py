@@ -21,6 +21,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator, NullLocator, PercentFormatter
 
+from .account import Ledger
+
 COLOURS = {
     # the ways to train
     "scratch": "#000000", "full": "#0072B2", "lora": "#D55E00", "head": "#7f7f7f",
@@ -50,7 +52,8 @@ def html(figure: Figure, caption: str) -> str:
     FigureCanvasAgg(figure).print_png(buffer)    # `savefig` would draw it twice
     data = base64.b64encode(buffer.getvalue()).decode()
     return ('<figure style="margin: 8px 0; max-width: 60em">'
-            f'<img alt="{escape(figure.get_label())}" width="{96 * figure.get_figwidth():.0f}" '
+            f'<img alt="{escape(str(figure.get_label()))}" '
+            f'width="{96 * figure.get_figwidth():.0f}" '
             'style="max-width: 100%; height: auto; margin: 0" '
             f'src="data:image/png;base64,{data}">'
             f'<figcaption style="margin-top: 4px">{escape(caption)}</figcaption></figure>')
@@ -118,8 +121,8 @@ def bytes_text(size: float) -> str:
 
 def running_mean(values: Sequence[float], window: int = 20) -> list[float]:
     """Return the mean of the last `window` values, at each value."""
-    values = np.asarray(values, dtype=float)
-    return [float(values[max(0, i - window + 1):i + 1].mean()) for i in range(len(values))]
+    row = np.asarray(values, dtype=float)
+    return [float(row[max(0, i - window + 1):i + 1].mean()) for i in range(len(row))]
 
 
 # ── pictures ─────────────────────────────────────────────────────────────────────────────────
@@ -194,7 +197,7 @@ def dots(rows: Mapping[str, Sequence[float]], references: Mapping[str, tuple[flo
     return made
 
 
-def ledgers(ledgers: Mapping[str, object]) -> Figure:
+def ledgers(ledgers: Mapping[str, Ledger]) -> Figure:
     """Draw `account.Ledger`s as stacked bars, in MB."""
     made, ax = figure(8, 0.9 + 0.5 * len(ledgers))
     largest = max(ledger.total_bytes for ledger in ledgers.values()) / 1e6

@@ -10,7 +10,7 @@ from torch import Tensor
 from .errors import ShapeError
 
 
-def expect(tensor: Tensor, axes: str, *, called: str = "x", **sizes: int) -> Tensor:
+def expect(tensor: object, axes: str, *, called: str = "x", **sizes: int) -> Tensor:
     """Return `tensor` if its shape fits `axes`; otherwise raise `ShapeError` naming the axis.
 
     `axes` names one axis a word, with `...` at the front for any number of leading axes; `sizes`

@@ -9,11 +9,14 @@ Sources: Hu et al. 2021, arXiv 2106.09685, §7.2 and its appendix on subspace si
 Vetterli 2007, "The effective rank", EUSIPCO; Shuttleworth et al. 2024, arXiv 2410.21228, §3.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from .core import adapters
 from .errors import BadConfig
+from .models import layer_of
 from .shapes import expect
 
 
@@ -98,7 +101,7 @@ def updates(model: nn.Module, before: dict[str, Tensor]) -> dict[str, Tensor]:
 
     Reads an adapter's `delta()` where there is one, and the changed weight otherwise.
     """
-    wrapped = adapters(model)
+    wrapped: dict[str, Any] = {**adapters(model)}
     return {name: wrapped[name].delta().detach() if name in wrapped
-            else update(weight, model.get_submodule(name).weight)
+            else update(weight, layer_of(model, name).weight)
             for name, weight in before.items()}

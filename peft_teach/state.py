@@ -5,6 +5,7 @@ the one that it had. `save`, `load`, `swap`, `remove` and the export read nothin
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import nn
 
@@ -26,7 +27,7 @@ class Note:
     wraps: bool = True
     weights: frozenset[str] = field(default=frozenset(), repr=False)
     method: str | None = None
-    config: object | None = None
+    config: Any = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save as write_tensors
@@ -49,7 +50,8 @@ def save(model: nn.Module, path: str | Path) -> Path:
     old ones. Raises `NoAdapter` on a model without a method, and `AdapterFileError` for a folder
     that cannot be written.
     """
-    note = core.adopt(model)
+    core.adopt(model)
+    note = core.need_note(model)
     tensors = core.adapter_state(model) | core.copies(core.head_parameters(model))
     description = {
         "format": 1,
@@ -94,7 +96,7 @@ models.save_adapted_with(save_checkpoint)
 
 
 def load(model: nn.Module, path: str | Path,
-         make: Callable[[nn.Module], core.Adapter] | None = None) -> nn.Module:
+         make: Callable[[Any], core.Adapter] | None = None) -> nn.Module:
     """Put the adapter in the folder `path` on an unadapted model; return the model to keep.
 
     After a bare `attach` no method is named: give as `make` what `attach` had, `make(base)`, and
@@ -181,7 +183,7 @@ def list(folder: str | Path) -> builtins.list[Saved]:
 # ── the parts ────────────────────────────────────────────────────────────────────────────────
 
 
-def _as_stored(config) -> dict:
+def _as_stored(config: Any) -> dict:
     """Return a config's fields as a file keeps them.
 
     A field that only matters before or while training, such as how a prompt starts, says with

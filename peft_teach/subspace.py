@@ -47,6 +47,10 @@ class Subspace(nn.Module):
     The model's own tensors stay at θ₀. Raises `BadConfig` unless 1 ≤ d ≤ D.
     """
 
+    theta0: Tensor
+    h: Tensor
+    sign: Tensor
+
     def __init__(self, model: nn.Module, d: int, seed: int = 0, project: Project = project):
         super().__init__()
         head = set(models.head(model))

@@ -194,8 +194,8 @@ def _classes(out, batch: Batch) -> tuple[float, int, int]:
                       "accuracy of these.",
                       expected="one class an example, labels (batch,) and logits (batch, classes); "
                                "or a language model")
-    count = (labels != -100).sum().item()                # the loss is the mean over these
-    right = (logits.argmax(-1) == labels).sum().item()
+    count = int((labels != -100).sum())                  # the loss is the mean over these
+    right = int((logits.argmax(-1) == labels).sum())
     return out.loss.item() * count if count else 0.0, right, count
 
 

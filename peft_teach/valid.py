@@ -10,7 +10,7 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -43,6 +43,7 @@ INSTEAD = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
 class Settings:
     """The base of every method's `Config`: a frozen dataclass of plain values.
 
@@ -108,10 +109,9 @@ def _plain(name: str, value):
     return value
 
 
-def is_whole(value, low: int = 1, high: float = math.inf) -> bool:
+def is_whole(value: Any, low: float = 1, high: float = math.inf) -> bool:
     """Return whether this is a whole number, NumPy's too, and no bool, from `low` to `high`."""
-    return (isinstance(value, numbers.Integral) and not isinstance(value, bool)
-            and low <= value <= high)
+    return _is(numbers.Integral, value) and low <= value <= high
 
 
 def is_flag(value) -> bool:
@@ -119,16 +119,18 @@ def is_flag(value) -> bool:
     return isinstance(value, bool)
 
 
-def is_positive(value) -> bool:
+def is_positive(value: Any) -> bool:
     """Return whether this is a finite number above zero, and no bool."""
-    return (isinstance(value, numbers.Real) and not isinstance(value, bool)
-            and 0 < value < math.inf)
+    return _is(numbers.Real, value) and 0 < value < math.inf
 
 
-def is_share(value) -> bool:
+def is_share(value: Any) -> bool:
     """Return whether this is a probability below one."""
-    return (isinstance(value, numbers.Real) and not isinstance(value, bool)
-            and 0 <= value < 1)
+    return _is(numbers.Real, value) and 0 <= value < 1
+
+
+def _is(kind: type, value: object) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def one_of(name: str, value, known: Iterable) -> None:

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import ipywidgets as ipw
 import traitlets
@@ -101,8 +102,8 @@ class Explorer(Lasting):
     of the controls as they stand.
     """
 
-    def __init__(self, controls: Mapping[str, ipw.Widget], compute: Callable[..., object],
-                 draw: Callable[[object], Figure], caption: Callable[[object], str],
+    def __init__(self, controls: Mapping[str, Any], compute: Callable[..., Any],
+                 draw: Callable[[Any], Figure], caption: Callable[[Any], str],
                  above: Sequence[ipw.Widget] = (), below: Sequence[ipw.Widget] = ()):
         self.controls, self.compute, self.draw, self.caption = controls, compute, draw, caption
         self.picture = ipw.HTML()
@@ -138,7 +139,7 @@ class Explorer(Lasting):
         told = [f"{c.description.strip(' :')}: {_setting_text(c)}"
                 for c in self.controls.values() if not isinstance(c, _SLIDERS)]
         rest = f"<div>{escape('; '.join(told))}.</div>" if told else ""
-        return rest + self.picture.value, self._figure.get_label()
+        return rest + self.picture.value, str(self._figure.get_label())
 
     def _moved(self, change: object) -> None:
         """Draw once the controls rest; at once where no loop could do it later."""
@@ -172,12 +173,12 @@ class Explorer(Lasting):
         return "; ".join(told) + ". " if told else ""
 
 
-def _slider_text(slider: ipw.Widget) -> str:
+def _slider_text(slider: Any) -> str:
     value = slider.label if isinstance(slider, ipw.SelectionSlider) else slider.value
     return " to ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _setting_text(control: ipw.Widget) -> str:
+def _setting_text(control: Any) -> str:
     match control:
         case Choices():
             names = [box.description for thing, box in control.boxes.items()
@@ -280,7 +281,7 @@ class Run:
         if self._task is not None:
             self._task.cancel()
 
-    def _rest(self, steps: Generator) -> None:
+    def _rest(self, steps: Generator[Progress, None, object]) -> None:
         """What holds after any end, also of a task that was stopped before it began."""
         steps.close()
         self._task = None
@@ -346,14 +347,14 @@ def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float
                 drawn = time.perf_counter()
                 next_curve = drawn + max(_CURVE_SECONDS, _CURVE_SHARE * (drawn - now))
     except KeyboardInterrupt:    # between two steps: within one, a training of ours says so itself
-        if hasattr(steps, "close"):
+        if isinstance(steps, Generator):
             steps.close()
         raise TrainingStopped(done, total) from None
     return done
 
 
 def _curve(done: Sequence[Step], beside: Mapping, colours: Mapping[str, str]) -> str:
-    figure = plots.curves({"this run": [s.loss for s in done]} | beside, colours, dashed=beside)
+    figure = plots.curves({"this run": [s.loss for s in done], **beside}, colours, dashed=beside)
     return plots.html(figure, "The loss, step by step.")
 
 

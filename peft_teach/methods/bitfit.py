@@ -59,12 +59,14 @@ def count(layers: int, d_model: int, d_ffn: int, outside: int = 2) -> int:
 class BiasAdapter(Adapter):
     """A frozen linear layer or LayerNorm with a trained addition to its bias."""
 
-    def __init__(self, base: nn.Module):
-        _check(base)
+    base: nn.Linear | Linear4bit | nn.LayerNorm
+
+    def __init__(self, base: nn.Linear | Linear4bit | nn.LayerNorm):
+        bias = _bias_of(base)
         super().__init__(base)
         norm = isinstance(base, nn.LayerNorm)
         self.n_in = base.normalized_shape[-1] if norm else base.in_features
-        self.b = nn.Parameter(torch.zeros_like(base.bias, dtype=torch.float32))    # (n_out,)
+        self.b = nn.Parameter(torch.zeros_like(bias, dtype=torch.float32))    # (n_out,)
 
     def forward(self, x: Tensor) -> Tensor:
         expect(x, "... n_in", n_in=self.n_in)
@@ -75,7 +77,8 @@ class BiasAdapter(Adapter):
     def merged(self) -> nn.Module:
         """Return the same kind of layer, the two biases summed in float32, then rounded."""
         layer = copy.deepcopy(self.base)
-        layer.bias.copy_(self.base.bias + self.b)                     # (n_out,)
+        bias = _bias_of(layer)
+        bias.copy_(bias + self.b)                                     # (n_out,)
         return layer
 
 
@@ -111,7 +114,7 @@ def _has_bias(module: nn.Module) -> bool:
     return kind and module.bias is not None
 
 
-def _check(base: nn.Module) -> None:
+def _bias_of(base: nn.Module) -> Tensor:
     if not isinstance(base, KINDS):
         raise NotSupported(f"BitFit changes biases, and this is a {type(base).__name__}.",
                            expected="an nn.Linear or nn.LayerNorm",
@@ -120,3 +123,4 @@ def _check(base: nn.Module) -> None:
         raise NoTargets(f"This {type(base).__name__} has no bias.",
                         expected="targets that have one",
                         hint="targets=None takes every bias there is")
+    return base.bias

@@ -57,6 +57,8 @@ from ..shapes import expect
 from ..valid import Settings, is_positive, is_whole, one_of
 
 LEARNING_RATE = 1e-3    # learns on MiniLM: assets/records/rates.json; on SmolLM2 hardly
+Activation = Literal["relu", "gelu", "silu", "tanh"]
+Init = Literal["normal", "zero"]
 ACTIVATIONS = {"relu": nn.functional.relu, "gelu": nn.functional.gelu, "silu": nn.functional.silu,
                "tanh": torch.tanh}
 
@@ -73,10 +75,10 @@ class Config(Settings):
 
     size: Annotated[int, is_whole, "a whole number from 1; often d_model / 16"] = 64
     scale: Annotated[float, is_positive, "a positive number; 4 in He et al. 2022"] = 1.0
-    activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
+    activation: Activation = "relu"
     reads: Literal["output", "normed", "input"] = "normed"
     own_norm: bool = False
-    init: Literal["normal", "zero"] = "normal"
+    init: Init = "normal"
     targets: tuple[str, ...] | None = None
     layers: tuple[int, ...] | None = None
 
@@ -115,8 +117,8 @@ def count(d_model: int, size: int, own_norm: bool = False) -> int:
 class Bottleneck(nn.Module):
     """A(u): down to `size` features, an activation, and up again."""
 
-    def __init__(self, d_model: int, size: int = 64, activation: str = "relu",
-                 own_norm: bool = False, init: str = "normal"):
+    def __init__(self, d_model: int, size: int = 64, activation: Activation = "relu",
+                 own_norm: bool = False, init: Init = "normal"):
         Config(size, activation=activation, reads="output", own_norm=own_norm, init=init)
         super().__init__()
         self.act = ACTIVATIONS[activation]
@@ -201,8 +203,8 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     config = begin(model, PFEIFFER if config is None else config, Config)
     targets, make = _form(model, config)
     model = attach(model, targets, lambda base: make(base, Bottleneck(
-        model.config.hidden_size, config.size, config.activation, config.own_norm, config.init),
-        config.scale), config.layers)
+        models.config_of(model).hidden_size, config.size, config.activation, config.own_norm,
+        config.init), config.scale), config.layers)
     return note(model, "bottleneck", config)
 
 

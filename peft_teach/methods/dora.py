@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from .. import models
 from ..core import attach, begin, note
 from ..errors import NotSupported
+from ..nf4 import Linear4bit
 from ..shapes import expect
 from ..valid import Settings, Share
 from . import lora
@@ -54,7 +55,8 @@ def count(n_in: int, n_out: int, rank: int) -> int:
 class DoRALinear(lora.LoRALinear):
     """LoRA with a trained length for each row; `base` is an `nn.Linear` or its 4-bit form."""
 
-    def __init__(self, base: nn.Module, rank: int = 8, alpha: float = 16.0, dropout: float = 0.0):
+    def __init__(self, base: nn.Linear | Linear4bit, rank: int = 8, alpha: float = 16.0,
+                 dropout: float = 0.0):
         super().__init__(base, rank, alpha, dropout)
         if models.is_packed(base):
             raise NotSupported(f"DoRA needs the weight, and this {type(base).__name__} holds it in "

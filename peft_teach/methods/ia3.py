@@ -63,6 +63,8 @@ class IA3Linear(Adapter):
     these come in `parts` equal parts with queries of their own, it holds in each of them.
     """
 
+    base: nn.Linear
+
     def __init__(self, base: nn.Linear, side: str = "output", first: int = 0, parts: int = 1):
         _check(base, side, first, parts)
         super().__init__(base)
@@ -115,7 +117,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
                                     "pt.ia3.IA3Linear(base, 'output'))")
     order = iter(names)    # attach makes the adapters in this order
 
-    def make(base: nn.Module) -> IA3Linear:
+    def make(base: nn.Linear) -> IA3Linear:
         place = places[next(order)]
         parts, first = models.fused_queries(model) if place == "qkv" else (1, 0)
         return IA3Linear(base, SIDES[place], first, parts)

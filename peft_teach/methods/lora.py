@@ -69,8 +69,10 @@ def scale(rank: int, alpha: float, rank_stabilized: bool = False) -> float:
 class LoRALinear(Adapter):
     """A frozen `nn.Linear` with a trained correction of rank `rank`."""
 
-    def __init__(self, base: nn.Linear, rank: int = 8, alpha: float = 16.0, dropout: float = 0.0,
-                 rank_stabilized: bool = False, use_bias: bool = False):
+    base: nn.Linear | Linear4bit
+
+    def __init__(self, base: nn.Linear | Linear4bit, rank: int = 8, alpha: float = 16.0,
+                 dropout: float = 0.0, rank_stabilized: bool = False, use_bias: bool = False):
         Config(alpha=alpha, dropout=dropout, rank_stabilized=rank_stabilized, use_bias=use_bias)
         _check(base, rank)
         super().__init__(base)
@@ -123,7 +125,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put LoRA on the model's targets, freeze the rest but the head; return the model to keep."""
     config = begin(model, config, Config)
 
-    def make(base: nn.Module) -> LoRALinear:
+    def make(base: nn.Linear) -> LoRALinear:
         return LoRALinear(base, config.rank, config.alpha, config.dropout,
                           config.rank_stabilized, config.use_bias)
 

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from .. import models
 from ..backbone import BackboneAdapter, new_cache
-from ..core import adapters, attach, begin, note, note_of
+from ..core import adapters, attach, begin, need_note, note
 from ..errors import BadConfig, NoAdapter, NotSupported, unknown
 from ..shapes import expect
 from ..valid import Length, Settings, is_whole
@@ -93,7 +93,7 @@ class Prefix(BackboneAdapter):
         if projection is None:
             self.K, self.V = (nn.Parameter(START_STD * torch.randn(shape)) for _ in "KV")
         else:
-            d_model = base.get_input_embeddings().embedding_dim
+            d_model = self.get_input_embeddings().embedding_dim
             self.E = nn.Parameter(torch.randn(length, d_model))           # (length, d_model)
             self.mlp = nn.Sequential(nn.Linear(d_model, projection), nn.Tanh(),
                                      nn.Linear(projection, 2 * shape[0] * shape[2]))
@@ -154,7 +154,7 @@ def flatten(model: nn.Module) -> nn.Module:
         for name in ("E", "mlp"):
             if hasattr(prefix, name):
                 delattr(prefix, name)
-    noted = note_of(model)
+    noted = need_note(model)
     if noted.config is not None:
         note(model, noted.method, replace(noted.config, projection=None))
     return model
@@ -169,7 +169,7 @@ def _start(prefix: Prefix, config: Config, tokenizer) -> None:
         raise BadConfig("start='text' reads words, and no tokenizer was given.",
                         hint="pt.prefix.inject(model, config, tokenizer)")
     base = prefix.base
-    vocabulary = base.get_input_embeddings().num_embeddings
+    vocabulary = prefix.get_input_embeddings().num_embeddings
     ids = [i for text in config.words for i in models.token_ids(text, tokenizer, vocabulary)]
     ids = torch.tensor([(ids * prefix.length)[:prefix.length]], device=base.device)
     cache = new_cache()

@@ -73,12 +73,13 @@ def count(length: int, d_model: int) -> int:
 class SoftPrompt(BackboneAdapter):
     """A frozen backbone that reads `length` trained vectors before its input."""
 
-    def __init__(self, base: nn.Module, length: int = 20, pool: str = "cls"):
+    def __init__(self, base: nn.Module, length: int = 20,
+                 pool: Literal["cls", "first"] = "cls"):
         Config(length, pool=pool)
         _check(base, length, pool)
         super().__init__(base)
         self.pool = pool
-        d_model = base.get_input_embeddings().embedding_dim
+        d_model = self.get_input_embeddings().embedding_dim
         self.P = nn.Parameter(torch.empty(length, d_model))               # (length, d_model)
         nn.init.uniform_(self.P, -0.5, 0.5)
 
@@ -88,13 +89,12 @@ class SoftPrompt(BackboneAdapter):
         if self.make_room(rest, length):            # while generating: the prompt is in the cache
             return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
         x = inputs_embeds if input_ids is None else self.get_input_embeddings()(input_ids)
-        batch, seq, _ = expect(x, "batch seq d_model", d_model=self.P.shape[1],
-                               called="inputs_embeds").shape
+        x = expect(x, "batch seq d_model", d_model=self.P.shape[1], called="inputs_embeds")
+        batch, seq, _ = x.shape
         count_from_front(self.base, rest, input_ids, seq, length)
         P = self.P.to(x.dtype).expand(batch, -1, -1)                      # (batch, length, d_model)
-        out = self.call_base(inputs_embeds=torch.cat([P, x], dim=1),
-                             **rest | {"return_dict": True})
-        return self._real(out)
+        rest["return_dict"] = True
+        return self._real(self.call_base(inputs_embeds=torch.cat([P, x], dim=1), **rest))
 
     def _real(self, out):
         """Leave the real tokens in a backbone's output, and pool again where it pools."""
@@ -105,7 +105,7 @@ class SoftPrompt(BackboneAdapter):
             real = torch.cat([h[:, :1], real[:, 1:]], dim=1)
         out.last_hidden_state = real
         if out.get("pooler_output") is not None:
-            out.pooler_output = self.base.pooler(real)                    # (batch, d_model)
+            out.pooler_output = self.base.get_submodule("pooler")(real)   # (batch, d_model)
         if out.get("hidden_states") is not None:
             out.hidden_states = tuple(h[:, length:] for h in out.hidden_states)
         return out
@@ -121,23 +121,24 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
     def make(base: nn.Module) -> SoftPrompt:
         prompt = SoftPrompt(base, config.length, config.pool)
         with torch.no_grad():
-            prompt.P.copy_(_start(prompt.P, base, config, tokenizer))
+            prompt.P.copy_(_start(prompt, config, tokenizer))
         return prompt
 
     return note(attach(model, "backbone", make), "prompt", config)
 
 
-def _start(P: Tensor, base: nn.Module, config: Config, tokenizer) -> Tensor:
-    """Return the (length, d_model) vectors that the prompt starts as; P is the random start."""
+def _start(prompt: SoftPrompt, config: Config, tokenizer) -> Tensor:
+    """Return the (length, d_model) vectors that the prompt starts as; now it is random."""
+    P = prompt.P
     if config.start == "random":
         return P
     if tokenizer is None:
         raise BadConfig(f"start={config.start!r} reads words, and no tokenizer was given.",
                         hint="pt.prompt.inject(model, config, tokenizer)")
-    embed = base.get_input_embeddings()    # called, not read: Gemma's scales what it looks up
+    embed = prompt.get_input_embeddings()    # called, not read: Gemma's scales what it looks up
 
     def vectors(ids: list[int]) -> Tensor:
-        return embed(torch.tensor(ids, device=base.device)).float()   # (len(ids), d_model)
+        return embed(torch.tensor(ids, device=P.device)).float()   # (len(ids), d_model)
 
     texts = [models.token_ids(text, tokenizer, embed.num_embeddings) for text in config.words]
     if config.start == "text":

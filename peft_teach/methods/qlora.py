@@ -28,7 +28,7 @@ import torch
 from torch import nn
 
 from .. import models, state
-from ..core import Adapter, all_or_nothing, attach, begin, describe, note
+from ..core import all_or_nothing, attach, begin, describe, note
 from ..errors import BadConfig, NotSupported
 from ..nf4 import Linear4bit, dequantize, quantize
 from ..valid import Settings, Share
@@ -86,7 +86,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     return note(model, "qlora", config)
 
 
-def requantization_error(adapter: Adapter) -> float:
+def requantization_error(adapter: LoRALinear) -> float:
     """Return how much of an update is lost if the merged weight is quantized again.
 
     This is ‖Q(Ŵ + ΔW) − (Ŵ + ΔW)‖ / ‖ΔW‖: an update that is small beside the gaps between levels
@@ -104,7 +104,7 @@ def requantization_error(adapter: Adapter) -> float:
         return float((again - merged).norm() / update) if update > 0 else 0.0
 
 
-def _correction(base: nn.Module, config: Config) -> LoRALinear:
+def _correction(base: nn.Linear | Linear4bit, config: Config) -> LoRALinear:
     if config.dora:
         return DoRALinear(base, config.rank, config.alpha, config.dropout)
     return LoRALinear(base, config.rank, config.alpha, config.dropout, config.rank_stabilized)
