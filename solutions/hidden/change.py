@@ -81,7 +81,7 @@ def inject() -> list[dict]:
 
 
 def holds() -> list[dict]:
-    """None: all versions of an injection are on trial in the notebook already."""
+    """None: the notebook's check has all versions of an injection already."""
     return []
 
 

@@ -61,7 +61,7 @@ def snap() -> list[dict]:
 
 
 def holds() -> list[dict]:
-    """None: all versions of a soft prompt are on trial in the notebook already."""
+    """None: the notebook's check has all versions of a soft prompt already."""
     return []
 
 

@@ -52,6 +52,7 @@ def inject_cases(seed: int) -> list[dict]:
     ]
 
 
+NOTHING = "no such parameter"
 ADAPTERS = {("a",): Scale, ("gain", "shift"): Affine}    # by the names of their parameters
 
 
@@ -198,10 +199,10 @@ def _trains_what_it_should(case: dict, seen: dict) -> Verdict | None:
     expected = {f"{name}.{its}": name in head for name in case["modules"]
                 for its in ("weight", "bias")} | dict.fromkeys(own, True)
     for name in (*expected, *trains):
-        found, wanted = trains.get(name), expected.get(name)
+        found, wanted = trains.get(name, NOTHING), expected.get(name, NOTHING)
         if found is not wanted:
             within = any(name.startswith(f"{hit}.") for hit in right)
-            return Verdict(False, f"{_told(case['targets'])} {name} has requires_grad = {found}; "
+            return Verdict(False, f"{_told(case['targets'])} requires_grad of {name}: {found}; "
                                   f"expected {wanted}.", "own_frozen" if name in own else
                                   "base_trained" if within else None)
     return None

@@ -352,12 +352,7 @@ class Small:
     @property
     def gain(self) -> float:
         """The share of the gain."""
-        return self.share(self.accuracy)
-
-    def share(self, accuracy: float) -> float:
-        """Return an accuracy as a share of the gain."""
-        head, full = self.ruler
-        return (accuracy - head) / (full - head)
+        return records.gain(self.accuracy, self.ruler)
 
 
 def three_kinds(record: dict, long: dict, cut: float) -> list[Small]:
@@ -405,9 +400,8 @@ def keep_own(name: str, parameters: int, accuracy: float, **more) -> None:
 
 def own_points(record: Mapping) -> list[tuple[str, int, float]]:
     """Return the reader's own runs: name, parameters, share of the gain."""
-    rulers = {False: records.ends(), True: ends(record)}
     return [(p["name"], p["parameters"],
-             (p["accuracy"] - rulers["d" in p][0]) / (rulers["d" in p][1] - rulers["d" in p][0]))
+             records.gain(p["accuracy"], ends(record) if "d" in p else None))
             for p in work.points(OWN)]
 
 
@@ -420,7 +414,7 @@ def draw_kinds(ways: Sequence[Small], own: Sequence[tuple[str, int, float]] = ()
                "384": COLOURS["full"]}
     for ax, sentences in zip(sides, (MORE, FEWER)):
         for way in (way for way in ways if way.sentences == sentences):
-            shares = [way.share(accuracy) for accuracy in way.accuracies]
+            shares = [records.gain(accuracy, way.ruler) for accuracy in way.accuracies]
             ax.plot([way.parameters] * 2, [min(shares), max(shares)], color=colours[way.rank], lw=2)
             ax.plot(way.parameters, way.gain, "o", ms=9, color=colours[way.rank])
             _write(ax, way.name, way.parameters, way.gain, COLOURS["ink"],
