@@ -78,53 +78,44 @@ def _other_axis(layer: nn.Module) -> nn.Linear:
     return linear
 
 
-def _into_the_base(layer: nn.Module) -> nn.Linear:
-    linear = fold(layer)
-    with torch.no_grad():
-        layer.base.weight.copy_(linear.weight)
-        if linear.bias is not None:
-            layer.base.bias.copy_(linear.bias)
-    return linear
+def _after(change: Callable[[nn.Linear, nn.Module], object]) -> Callable:
+    """Return a right fold that then does something to the new layer or the old one."""
+    @torch.no_grad()
+    def folded(layer: nn.Module) -> nn.Linear:
+        linear = fold(layer)
+        change(linear, layer)
+        return linear
+
+    return folded
 
 
-@torch.no_grad()
-def _without_bias(layer: nn.Module) -> nn.Linear:
-    linear = fold(layer)
-    linear.bias = None
-    return linear
+def _rebuilt(make: Callable[[nn.Linear], nn.Linear]) -> Callable:
+    """Return a right fold whose result is copied into a layer that `make` makes."""
+    @torch.no_grad()
+    def folded(layer: nn.Module) -> nn.Linear:
+        right = fold(layer)
+        linear = make(right)
+        linear.weight.copy_(right.weight)
+        if right.bias is not None:
+            linear.bias.copy_(right.bias)
+        return linear
+
+    return folded
 
 
-@torch.no_grad()
-def _always_with_a_bias(layer: nn.Module) -> nn.Linear:
-    """`nn.Linear` makes a random bias unless it is told not to."""
-    folded = fold(layer)
-    linear = nn.Linear(folded.in_features, folded.out_features)
-    linear.weight.copy_(folded.weight)
-    if folded.bias is not None:
-        linear.bias.copy_(folded.bias)
-    return linear
+def _copied(source: nn.Module, target: nn.Module) -> None:
+    for one, other in zip(source.parameters(), target.parameters()):
+        other.copy_(one)
 
 
-@torch.no_grad()
-def _bias_unasked(layer: nn.Module) -> nn.Linear:
-    linear = fold(layer)
-    linear.bias.copy_((layer.l if layer.side == "output" else 1) * layer.base.bias)
-    return linear
-
-
-@torch.no_grad()
-def _sets_to_one(layer: nn.Module) -> nn.Linear:
-    linear = fold(layer)
-    layer.l.fill_(1)
-    return linear
-
-
-@torch.no_grad()
-def _in_half(layer: nn.Module) -> nn.Linear:
-    linear = fold(layer)
+def _to_half(linear: nn.Linear) -> None:
     for p in linear.parameters():
         p.copy_(p.bfloat16().float())
-    return linear
+
+
+def _share_the_bias(linear: nn.Linear, layer: nn.Module) -> None:
+    if layer.side == "input" and linear.bias is not None:
+        linear.bias = layer.base.bias
 
 
 def _zero_for_one(l: Tensor) -> Tensor:
@@ -143,24 +134,6 @@ def _by_a_hook(layer: nn.Module) -> nn.Linear:
     return linear
 
 
-@torch.no_grad()
-def _shares_the_bias(layer: nn.Module) -> nn.Linear:
-    linear = fold(layer)
-    if layer.side == "input" and linear.bias is not None:
-        linear.bias = layer.base.bias
-    return linear
-
-
-@torch.no_grad()
-def _square_only(layer: nn.Module) -> nn.Linear:
-    folded = fold(layer)
-    linear = nn.Linear(folded.in_features, folded.in_features, bias=folded.bias is not None)
-    linear.weight.copy_(folded.weight)
-    if folded.bias is not None:
-        linear.bias.copy_(folded.bias)
-    return linear
-
-
 RIGHT = {
     "scales a copy of the weight": version(),
     "adds (l − 1) ⊙ W, and lets the new layer train": _added,
@@ -175,18 +148,21 @@ BROKEN = {
     "folds an output's gains, and leaves an input's out": version(columns=torch.ones_like),
     "folds an input's gains, and leaves an output's out": version(torch.ones_like,
                                                                   bias=torch.ones_like),
-    "writes the gains into the layer's own base, too": _into_the_base,
+    "writes the gains into the layer's own base, too": _after(
+        lambda linear, layer: _copied(linear, layer.base)),
     "hands the layer back as it is": lambda layer: layer,
-    "loses the bias": _without_bias,
+    "loses the bias": _after(lambda linear, layer: setattr(linear, "bias", None)),
     "divides by l": version(torch.reciprocal, torch.reciprocal, torch.reciprocal),
-    "fails on a base without a bias": _bias_unasked,
-    "invents a bias where the base has none": _always_with_a_bias,
-    "fails on a base that is not square": _square_only,
+    "fails on a base without a bias": _after(lambda linear, layer: linear.bias.mul_(1)),
+    "invents a bias where the base has none": _rebuilt(
+        lambda right: nn.Linear(right.in_features, right.out_features)),
+    "fails on a base that is not square": _rebuilt(
+        lambda right: nn.Linear(right.in_features, right.in_features, right.bias is not None)),
     "is off by two percent": version(*[lambda l: 1.02 * l] * 3),
-    "rounds the weight to bfloat16": _in_half,
-    "sets the layer's own gains to one": _sets_to_one,
+    "rounds the weight to bfloat16": _after(lambda linear, layer: _to_half(linear)),
+    "sets the layer's own gains to one": _after(lambda linear, layer: layer.l.fill_(1)),
     "hands back a copy of the layer": copy.deepcopy,
     "takes a gain of zero for one": version(*[_zero_for_one] * 3),
     "multiplies by a hook, and leaves the weight as it was": _by_a_hook,
-    "shares the base's bias where the input is scaled": _shares_the_bias,
+    "shares the base's bias where the input is scaled": _after(_share_the_bias),
 }
