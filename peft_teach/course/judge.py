@@ -32,23 +32,6 @@ def stages(*parts: Mapping[str, Any]) -> Any:
     return functools.reduce(operator.or_, (report(**kinds) for kinds in whole))
 
 
-def strange(seen: Any, *needed: str, **kinds: type | tuple[type, ...]) -> Verdict | None:
-    """What a judge says of outputs that `run` cannot have given; None of those that it can.
-
-    The grader's outputs come from a process that the learner's code may have changed, so a judge
-    asks this before it computes with them. `kinds` says what each entry is, where it is there;
-    `needed` names those that always are.
-    """
-    if not isinstance(seen, dict) or not seen.keys() >= set(needed):
-        return Verdict(False, f"What came back is {named(seen)}, not the check's report.")
-    for name, kind in kinds.items():
-        value, kind = seen.get(name), kind if isinstance(kind, tuple) else (kind,)
-        if name in seen and not (isinstance(value, kind) and (
-                bool in kind or not isinstance(value, bool))):
-            return Verdict(False, f"In the check's report, {name!r} is {named(value)}.")
-    return None
-
-
 def close(a: Any, b: Tensor, tolerance: float = 1e-5, beyond: float = 0.0) -> bool:
     """Whether a tensor is `b` but for rounding, and `beyond` that by an absolute number.
 
