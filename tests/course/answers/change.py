@@ -237,22 +237,9 @@ RIGHT["change.bitfit"] = {
                                  "        nn.init.zeros_(self.b)\n\n    def forward"),
     "rows of ones": but(BITFIT, SHIFTED, "y + torch.ones_like(y[..., :1]) * self.b.to(y.dtype)"),
     "registered": but(BITFIT, OWN, f'self.register_parameter("b", torch.nn.Parameter({START}))'),
-    "methods": """
-class BiasAdapter(pt.Adapter):
-    def __init__(self, base: nn.Module):
-        super().__init__(base)
-        self.b = self.start(*base.bias.shape)
-
-    @staticmethod
-    def start(features):
-        return nn.Parameter(torch.zeros(features, dtype=torch.float32), requires_grad=True)
-
-    def shift(self, y):
-        return torch.add(y, self.b.type_as(y))
-
-    def forward(self, *inputs):
-        return self.shift(self.base(*inputs))
-""",
+    "inputs as they come": but(BITFIT, "forward(self, x)", "forward(self, *inputs)",
+                               "self.base(x)", "self.base(*inputs)", SHIFTED,
+                               "torch.add(y, self.b.type_as(y))"),
 }
 
 WRONG["change.bitfit"] = {
