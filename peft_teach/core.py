@@ -33,8 +33,8 @@ class Adapter(nn.Module):
     """A module around one frozen module, `base`; a method is a subclass with its own `forward`.
 
     Own parameters are float32, whatever the dtype of the base (`attach` sees to that). A subclass
-    computes its correction u with them, adds it to the base's output y, and rounds the sum:
-    `(y + u).to(y.dtype)`. Rounded before, small corrections would be lost in half precision. No
+    computes its correction u with them, adds it to the base's output y, and then rounds the sum:
+    `(y + u).to(y.dtype)`. If u were rounded first, half precision would lose small corrections. No
     subclass asks whether it is enabled: while it is not, a call goes straight to the base.
     """
 
@@ -49,7 +49,7 @@ class Adapter(nn.Module):
         return super().__call__(*args, **kwargs)
 
     def __getattr__(self, name: str):
-        """Answer for the base where a subclass has no `weight`, say, of its own.
+        """Fall back on the base for a name such as `weight` that a subclass does not define.
 
         A model may look at one from outside: T5 asks for `wo.weight.dtype`, and ModernBERT asks
         a block for its `attention_type`.
@@ -62,7 +62,7 @@ class Adapter(nn.Module):
         return getattr(self.base, name)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Register an own parameter, one that is called as the base's is, too."""
+        """Register an own parameter, even one that shares its name with one of the base."""
         if name in ANSWERED:
             self._parameters.setdefault(name, None)    # torch would take the base's for it
         super().register_parameter(name, param)
@@ -162,8 +162,8 @@ def refuse_adapted(model: nn.Module) -> None:
 def describe(model: nn.Module) -> Note:
     """Return the note that begins with this unadapted model, or the one that was begun before.
 
-    A fingerprint reads every tensor, and quantizing changes them: so who takes it first notes it
-    (`state.change(model, before=note)`), and `attach` goes on from there.
+    A fingerprint reads every tensor, and quantizing changes them. So whoever takes it first stores
+    it (`state.change(model, before=note)`), and `attach` continues from there.
     """
     begun = state.of(model).before
     if begun is not None:
@@ -172,7 +172,7 @@ def describe(model: nn.Module) -> Note:
 
 
 def fingerprint(model: nn.Module) -> dict[str, list]:
-    """Return `{name: [shape, 16 values]}` of the backbone, to know it again in a file's company.
+    """Return `{name: [shape, 16 values]}` of the backbone, by which a file recognizes its base.
 
     The values are evenly spaced and rounded to bfloat16, then to four digits, so that a model and
     its half-precision copy differ by one step of bfloat16 at most, and by the digits. The head is
@@ -260,7 +260,7 @@ def _depth(name: str) -> int:
 
 
 def _build(model: nn.Module, names: tuple[str, ...], make) -> tuple[dict[str, Adapter], tuple]:
-    """Make all wrappers before any is put in place, and hold each to the contract."""
+    """Make all wrappers before any is put in place, and check each against the contract."""
     known = {id(p) for p in model.parameters()}
     wrappers, converted = {}, []
     for name in names:
@@ -309,7 +309,7 @@ def all_or_nothing(model: nn.Module) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        for (name, module), noted in zip(modules, notes):    # parents come first: names lead there
+        for (name, module), noted in zip(modules, notes):    # parents first
             models.replace(model, name, module)
             for key in _NOTES:
                 module.__dict__.pop(key, None)
@@ -354,7 +354,7 @@ def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def method_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return all that a method brought or trains, by full name: its frozen parameters, too."""
+    """Return all that a method added or trains, by full name, frozen parameters included."""
     note = need_note(model)
     found = adapters(model)
     if found:
@@ -366,8 +366,8 @@ def method_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 def adapter_state(model: nn.Module) -> dict[str, Tensor]:
     """Return copies of what a file keeps of a method, detached and on the CPU.
 
-    These are the adapters' own parameters, the frozen ones too, but for a prefix with projection,
-    which keeps its result.
+    These are the adapters' own parameters, frozen ones included. A prefix with projection keeps
+    the keys and values that it makes.
     """
     found = adapters(model)
     kept = {_join(name, own): p for name, adapter in found.items()
@@ -404,8 +404,8 @@ _silent: list[dict[Adapter, bool]] = []
 def disabled(model: nn.Module) -> Iterator[nn.Module]:
     """Within this block every adapter is silent: the backbone computes as before, bit for bit.
 
-    So are those that `swap` brings meanwhile, and they are at work after the block. An adapter
-    that is put on by `inject` or `load`, where the old ones were removed, is not.
+    An adapter that `swap` brings in meanwhile is silent, too, until the block ends; one that is put
+    on by `inject` or `load`, after the old ones were removed, is not.
     """
     before = {adapter: adapter.enabled for adapter in _need_adapters(model, "disable").values()}
     _silent.append(before)
@@ -420,7 +420,7 @@ def disabled(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def stay_silent(new: Iterable[Adapter], old: Iterable[Adapter]) -> None:
-    """Let adapters be silent where those that they replace are, until the same blocks end."""
+    """Silence adapters where the ones they replace are silent, until the same blocks end."""
     old = set(old)
     for block in _silent:
         if old & block.keys():
@@ -455,7 +455,7 @@ def merge(model: nn.Module) -> nn.Module:
 
 
 def remove(model: nn.Module) -> nn.Module:
-    """Take every adapter off; what they wrapped stands there again. Returns the model to keep.
+    """Take every adapter off and put back what it wrapped. Returns the model to keep.
 
     Warns if that is a base in 4 bits: its exact weights are gone.
     """
@@ -470,7 +470,7 @@ def remove(model: nn.Module) -> nn.Module:
 
 
 def undo(model: nn.Module) -> nn.Module:
-    """Forget the method on a model, full fine-tuning too; weights stay as they are."""
+    """Forget the method on a model, full fine-tuning included; weights stay as they are."""
     return _replace_all(model, {n: a.base for n, a in adapters(model).items()})
 
 

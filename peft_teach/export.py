@@ -20,7 +20,7 @@ the same, except that with a soft prompt peft
 - lets a bare encoder's pooler read the first vector of the prompt, where ours reads [CLS];
 - lets a decoder's classifier read the last position, which in a row padded on the right is
   padding: pad on the left, or classify one text at a time;
-- counts RoBERTa's positions through padding on the left, where the model passes it over.
+- counts RoBERTa's positions through padding on the left, which the model itself skips.
 """
 
 import json
@@ -370,7 +370,7 @@ def _inject(model: nn.Module, settings: dict, path: str | Path) -> nn.Module:
 
 
 def _lora_config(settings: dict, names: tuple[str, ...], path) -> tuple[Any, dict]:
-    """Return the method, LoRA or DoRA, and its settings but for where it goes."""
+    """Return the method, LoRA or DoRA, and its settings, except where it goes."""
     rank = _one(settings, "r", "rank_pattern", names, path)
     alpha = _one(settings, "lora_alpha", "alpha_pattern", names, path)
     config = {"rank": rank, "alpha": alpha, "dropout": settings.get("lora_dropout", 0.0)}

@@ -9,7 +9,7 @@
 
     entry       families
     BERT        BERT; ELECTRA, whose small models project their embeddings
-    ROBERTA     RoBERTa, XLM-R, CamemBERT: BERT, whose positions pass padding over
+    ROBERTA     RoBERTa, XLM-R, CamemBERT: BERT, but positions skip padding
     LLAMA       Llama, Mistral, Qwen2, Qwen3, Gemma 1, 2 and 3, SmolLM3, OLMo 2
     one each    DistilBERT, GPT-2, GPT-NeoX, OPT, Phi-3, ModernBERT
 
@@ -42,12 +42,12 @@ class Family:
 
     `places` maps a place to a module path inside the block; `embeddings` and `last` are paths
     from the backbone. `last` may hold `{last}`, the number of the last block. `lacks` says why a
-    place that one would look for is not there.
+    place that one would expect is missing.
 
-    `is_encoder` says that every token sees every other; `reads_cache`, that the attention looks
-    at keys and values from outside; `skips_padding`, that positions start after the padding's own
-    number and pass padding over; `fuses_by_head`, that `qkv` holds one head after the other, not
-    all queries, then all keys, then all values.
+    `is_encoder` says that every token attends to every other; `reads_cache`, that attention reads
+    cached keys and values; `skips_padding`, that positions start at `padding_idx + 1` and skip
+    padding; `fuses_by_head`, that `qkv` holds one head after the other, instead of all queries,
+    then all keys, then all values.
     """
 
     blocks: str
@@ -228,7 +228,7 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
          layers: tuple[int, ...] | None = None) -> tuple[str, ...]:
     """Turn targets (places or full module names) into module names, without repeats.
 
-    Where a word is both, as "embeddings" is on a bare BERT, the place is meant. "linear" is every
+    A name that is both, as "embeddings" is on a bare BERT, means the place. "linear" is every
     linear layer of the blocks. `layers` keeps only these blocks of the places that every block
     has. Raises `NoTargets` for a target that the model lacks, and `BadConfig` for a block that
     does not exist.
@@ -335,7 +335,7 @@ def cache_name() -> str:
 def reads_cache(backbone: nn.Module) -> bool:
     """Return whether this family's attention looks at cached keys and values.
 
-    DistilBERT and ModernBERT take the argument and ignore it without a word.
+    DistilBERT and ModernBERT accept the argument and silently ignore it.
     """
     return _family(backbone).reads_cache
 
@@ -354,8 +354,8 @@ def key_value_shape(backbone: nn.Module) -> tuple[int, int, int]:
 def positions(backbone: nn.Module, input_ids: Tensor | None, seq: int) -> Tensor:
     """Return the position ids (batch or 1, seq) that a backbone gives its tokens by itself.
 
-    They count from 0, padding included; those of RoBERTa and its kin start after the padding's
-    own number and pass padding over.
+    They count from 0, padding included. RoBERTa and its kin start at `padding_idx + 1` and skip
+    padding.
     """
     first = first_position(backbone)
     if first == 0 or input_ids is None:
@@ -366,7 +366,7 @@ def positions(backbone: nn.Module, input_ids: Tensor | None, seq: int) -> Tensor
 
 
 def first_position(backbone: nn.Module) -> int:
-    """Return the position of the first token: 0, but for RoBERTa and its kin."""
+    """Return the position of the first token: 0, or `padding_idx + 1` in RoBERTa and its kin."""
     return config_of(backbone).pad_token_id + 1 if _family(backbone).skips_padding else 0
 
 

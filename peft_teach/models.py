@@ -1,8 +1,8 @@
-"""Pretrained models: loaded, made equal at the door, and given back as they came.
+"""Pretrained models: loaded, made uniform for the methods, and converted back.
 
-`load` gives a model and its tokenizer. What differs between families and would disturb a method,
-such as GPT-2's transposed `Conv1D`, is made equal here; `to_hf` undoes it. Where things are in
-each family stands in `families.py`, whose functions are offered here, too:
+`load` gives a model and its tokenizer. Differences between families that would get in a method's
+way, such as GPT-2's transposed `Conv1D`, are removed here; `to_hf` undoes it. Where things are in
+each family stands in `families.py`, whose functions are available here, too:
 `pt.models.places(model)`.
 """
 
@@ -67,7 +67,7 @@ def is_conv1d(module: nn.Module) -> TypeGuard["Conv1D"]:
 
 
 def is_packed(module: nn.Module) -> bool:
-    """Return whether another library holds this linear layer's weight as bytes, as bitsandbytes.
+    """Return whether another library, such as bitsandbytes, holds this layer's weight as bytes.
 
     Such a layer can be called, but its weight is no (n_out, n_in) matrix to compute with.
     """
@@ -123,7 +123,7 @@ def replace(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
 
 
 def move_ties(model: nn.Module, old: str, new: str) -> None:
-    """Let transformers find the weights that it ties where the module `old` now is: in `new`.
+    """Tell transformers that the weights it ties in the module `old` are now in `new`.
 
     It looks for them by the names of its class whenever the word embeddings change.
     """
@@ -159,7 +159,7 @@ def to_hf(model: nn.Module) -> nn.Module:
 
 
 def guard_save(model: nn.Module) -> None:
-    """Let `save_pretrained` refuse exactly while it would lie, and save an adapted model's adapter.
+    """Make `save_pretrained` save an adapted model's adapter, and refuse where it would lie.
 
     With converted or 4-bit layers it would write a checkpoint with transposed weights or bytes,
     without a warning; and a mean-pooled model would come back pooling [CLS]. With adapters there

@@ -22,7 +22,7 @@ Pretrained weights are close to normal, so quantiles put the sixteen levels wher
 Nothing is ever computed in four bits: a layer makes Ŵ again for each product.
 
 Sources: Dettmers et al. 2023, arXiv 2305.14314, §3 (NF4, double quantization); Dettmers et al.
-2021, arXiv 2110.02861 (blocks, the dynamic map d). All bytes equal those of bitsandbytes, but for
+2021, arXiv 2110.02861 (blocks, the dynamic map d). All bytes equal those of bitsandbytes, except
 a few j that its CPU kernel looks up in a coarser table.
 One deviation from the paper: c is the table that its authors ship, which takes quantiles at other
 probabilities than eq. (4); see `levels`. And the paper's 8-bit floats are indices into d.
@@ -81,7 +81,7 @@ def dynamic_map() -> Tensor:
 
 
 def _between(values: Tensor) -> Tensor:
-    """Return the middle of each two neighbours: there the nearest level changes."""
+    """Return the middle of each two neighbours: where the nearest level changes."""
     return (values[1:] + values[:-1]) / 2
 
 
@@ -151,7 +151,7 @@ def quantize(x: Tensor, block_size: int = 64, double: bool = False) -> Quantized
                       expected="finite numbers: one of these would spoil its whole block",
                       hint="look where tensor.isfinite() is False")
     index = torch.zeros_like(scaled, dtype=torch.uint8)         # (blocks, block_size)
-    for part, found in zip(scaled.split(1024), index.split(1024)):    # parts that a cache can hold
+    for part, found in zip(scaled.split(1024), index.split(1024)):    # parts fit in the cache
         for middle in _between(LEVELS).tolist():
             found += part > middle                              # so a tie takes the lower level
     packed = pack(index.reshape(-1)[:x.numel()])                # (⌈n/2⌉,)
@@ -184,7 +184,7 @@ def unpack(packed: Tensor, n: int) -> Tensor:
 
 
 def _blocks(flat: Tensor, size: int) -> Tensor:
-    """Cut (n,) into (⌈n/size⌉, size); a short last block is filled up with zeros."""
+    """Cut (n,) into (⌈n/size⌉, size); a short last block is padded with zeros."""
     missing = -flat.numel() % size
     return (F.pad(flat, (0, missing)) if missing else flat).reshape(-1, size)
 
@@ -231,8 +231,8 @@ def _quantize_maxima(absmax: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 class Linear4bit(nn.Module):
     """A frozen linear layer, y = x Ŵᵀ + b, whose weight is held in NF4.
 
-    The weight is no parameter: its bytes are buffers, and `weight` makes the (n_out, n_in) tensor
-    anew at each use. A gradient goes through Ŵ to x, and to b if that is made trainable.
+    The weight is no parameter: its bytes are buffers, and `weight` dequantizes them into the
+    (n_out, n_in) tensor at each use. A gradient goes through Ŵ to x, and to b if b is trainable.
     """
 
     packed: Tensor
@@ -279,7 +279,7 @@ class Linear4bit(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """Ŵ, made anew: (n_out, n_in), in the layer's dtype."""
+        """Ŵ, (n_out, n_in), dequantized at each use, in the layer's dtype."""
         return dequantize(self.quantized)
 
     def forward(self, x: Tensor) -> Tensor:

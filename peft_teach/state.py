@@ -1,4 +1,4 @@
-"""What this library notes on a model: one frozen value, replaced and never changed.
+"""What this library notes on a model: one frozen value, which is replaced, never changed.
 
 A value that is only ever replaced can be put back: an injection that fails leaves the model with
 the one that it had. `save`, `load`, `swap`, `remove` and the export read nothing else.
@@ -37,7 +37,7 @@ class State:
     `note` is there while a method is. `before` is a note that was begun, of the base before any
     change, on its way to the method that keeps it. `converted` are the layers that were
     `Conv1D`s, and `quantized` the fingerprints of weights that are held in 4 bits: both outlive
-    the method. `inside` marks a backbone that an adapter wraps: it is not to be adapted again.
+    the method. `inside` marks a backbone that an adapter wraps, so that it is not adapted again.
     """
 
     note: Note | None = None
@@ -55,7 +55,7 @@ def of(model: nn.Module) -> State:
 def change(model: nn.Module, **fields) -> None:
     """Replace the notes on a model by a copy in which these fields are new.
 
-    Empty notes are taken off, so that a plain model is plain, and unpickles without this library.
+    Empty notes are removed, so that a plain model stays plain and unpickles without this library.
     """
     new = replace(of(model), **fields)
     if new == State():

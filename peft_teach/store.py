@@ -64,7 +64,7 @@ def save(model: nn.Module, path: str | Path) -> Path:
         description["drawn"] = drawn
     if note.method is None:
         description["wrapped"] = [*core.adapters(model)]
-    told = json.dumps(description).encode()    # before anything is written: it may fail
+    told = json.dumps(description).encode()    # before any file is written, because it may fail
     return folder.write(path, {TENSORS: write_tensors(tensors, metadata={"format": "pt"}),
                                DESCRIPTION: told})
 
@@ -131,7 +131,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     """Exchange the adapter on `model` for the one in `path`; return the model to keep.
 
     Where method and settings agree, only tensors are copied, which takes milliseconds; otherwise
-    the old adapter is removed and the new one loaded. A failure leaves the old one at work. After
+    the old adapter is removed and the new one loaded. A failure leaves the old one in place. After
     a bare `attach` no settings are known: what is no tensor, such as a scale, stays as attached.
     Inside `pt.disabled(model)` the new adapter is silent, too, until that block ends.
     Warns, as `load` does, where one of file and model is of a base in 4 bits, and one is not.
@@ -274,7 +274,7 @@ def _inject(method, model: nn.Module, config, path) -> nn.Module:
 
 
 def _check_base(saved: dict, here: dict, path) -> None:
-    """Compare two fingerprints: names, shapes, and values as far as half precision keeps them."""
+    """Compare two fingerprints: names, shapes, and values to the precision of half floats."""
     if saved.keys() != here.keys():
         name = sorted(saved.keys() ^ here.keys())[0]
         where = "only the file" if name in saved else "only this model"
@@ -317,7 +317,7 @@ def _check_drawn(saved: dict, here: dict, path) -> None:
 
 
 def _tell_of_rounding(description: dict, model: nn.Module, path) -> None:
-    """Warn where one base is exact and the other rounded: the fingerprint holds them for equal.
+    """Warn where one base is exact and the other rounded: their fingerprints are equal.
 
     Files of earlier versions do not say which theirs was.
     """

@@ -52,10 +52,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class LanguageEvaluation:
-    """How well a language model foretells each of `tokens` tokens from those before it.
+    """How well a language model predicts each of `tokens` tokens from those before it.
 
     `loss` is the mean in nats, `perplexity` its exponential, and `accuracy` the share of tokens
-    (from 0 to 1) that the model held for the most likely.
+    (from 0 to 1) that the model found most likely.
     """
 
     loss: float

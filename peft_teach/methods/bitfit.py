@@ -6,7 +6,7 @@
     base    –          no       a pretrained linear layer or LayerNorm that has a bias
     b       (n_out,)   yes      zero, so that the first output is the base's, exactly
 
-Cost: one number a feature. Of a BERT with its pooler, L (7 d_model + d_ffn) + 2 d_model
+Cost: one number per feature. Of a BERT with its pooler, L (7 d_model + d_ffn) + 2 d_model
 parameters (`count`), about a thousandth of the model; nothing at inference once merged.
 
 Source: Ben Zaken et al. 2021, arXiv 2106.10199, §3.
@@ -38,8 +38,8 @@ class Config(Settings):
 
     `targets` None takes every linear layer and LayerNorm of the backbone that has a bias, pooler
     included; `layers`, block numbers, then keeps those inside these blocks. Otherwise `targets`
-    are places or module names: ("query", "ffn_in") are the two biases a block that the paper
-    finds to be nearly enough.
+    are places or module names: ("query", "ffn_in") are the two biases per block that the
+    paper finds nearly sufficient.
     """
 
     targets: tuple[str, ...] | None = None

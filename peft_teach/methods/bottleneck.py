@@ -8,9 +8,9 @@
     W_up, b_up      (d_model, size)  yes      "normal": N(0, 0.01²) cut at 2σ; "zero": zero
     b_down, b_up                     yes      zero
     LN              2 × (d_model)    yes      one and zero; only with own_norm=True
-    s               number           no       a constant, 1 unless it is said
+    s               number           no       a constant, 1 by default
 
-Where A stands is what the papers differ in. Three positions cover them:
+The papers differ in where A stands. Three positions cover them all:
 
     reads     wraps                             computes
     output    any module F                      y + s A(y)           y = F(x)
@@ -93,7 +93,7 @@ class Config(Settings):
                             hint="own_norm=False; or reads='output', as in pt.bottleneck.BAPNA")
 
 
-# Sizes are one for all, so that the variants can be compared; 64 is that of Houlsby's code.
+# All have one size, so that the variants can be compared; 64 is that of Houlsby's code.
 
 # Houlsby et al. 2019: after both sub-layers, before the skip connection.
 HOULSBY = Config(activation="gelu", reads="output", targets=("attention_out", "ffn_out"))

@@ -11,7 +11,7 @@
     ‖V‖     (n_out,)        –        the length of each row of V; a constant in backward
     s       number          no       a constant
 
-Cost: LoRA's parameters and n_out more a matrix (`count`), and V built once a step for its norm;
+Cost: LoRA's parameters and n_out more per matrix (`count`), and V built once a step for its norm;
 nothing at inference once merged.
 
 Sources: Liu et al. 2024, arXiv 2402.09353, §4.1 (the equation), §4.3 (‖V‖ held constant).

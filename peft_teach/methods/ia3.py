@@ -57,7 +57,7 @@ def count(layers: int, d_key: int, d_value: int, d_ffn: int) -> int:
 
 
 class IA3Linear(Adapter):
-    """A frozen `nn.Linear` whose output or input is scaled, one trained number a feature.
+    """A frozen `nn.Linear` whose output or input is scaled, with one trained number per feature.
 
     `first` leaves the features before it as they are: the query's in a fused projection. Where
     these come in `parts` equal parts with queries of their own, it holds in each of them.
@@ -80,7 +80,7 @@ class IA3Linear(Adapter):
         return (self.factors() * y).to(y.dtype)                       # (…, n_out)
 
     def factors(self) -> Tensor:
-        """Return one factor a feature, float32: in each part l, after ones up to `first`."""
+        """Return one factor per feature, float32: in each part l, after ones up to `first`."""
         l = self.l.unflatten(0, (self.parts, -1))                     # (parts, n / parts - first)
         return F.pad(l, (self.first, 0), value=1.0).flatten()         # (n_out,) or (n_in,)
 

@@ -10,7 +10,7 @@
     c       (n_out,)        yes      zero; B's bias, there with use_bias only
     s       number          no       a constant
 
-Cost: rank · (n_in + n_out) parameters a matrix (`count`), nothing at inference once merged. The
+Cost: rank · (n_in + n_out) parameters per matrix (`count`), nothing at inference once merged. The
 paper has no c; Hugging Face peft calls it lora_bias.
 
 Sources: Hu et al. 2021, arXiv 2106.09685, §4.1 (the equation) and §4.2 (which matrices);

@@ -10,8 +10,8 @@
 Cost: length · d_model parameters in all (`count`), and a sequence that is longer by `length` in
 every layer, at inference too. Nothing can be merged: the prompt is an input, not a weight.
 
-The prompt takes the positions 0 … length − 1, is visible to every token (in a layer with a window,
-to those that it reaches), and has no labels: the head receives the hidden states of the real
+The prompt takes the positions 0 … length − 1, is visible to every token (in a layer with a sliding
+window, to those within reach), and has no labels: the head receives the hidden states of the real
 tokens only.
 
 Sources: Lester et al. 2021, arXiv 2104.08691, §2 (the method) and §3.2 (the starts).
@@ -128,7 +128,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
 
 
 def _start(prompt: SoftPrompt, config: Config, tokenizer) -> Tensor:
-    """Return the (length, d_model) vectors that the prompt starts as; now it is random."""
+    """Return the (length, d_model) vectors that the prompt starts as; so far it is random."""
     P = prompt.P
     if config.start == "random":
         return P

@@ -4,7 +4,7 @@
 
     symbol  shape           trained  starts as
     x       (…, n_in)       –        the layer's input
-    Ŵ       (n_out, n_in)   no       W in NF4, 4.127 bits a weight; made anew at each use
+    Ŵ       (n_out, n_in)   no       W in NF4, 4.127 bits a weight; dequantized at each use
     b       (n_out,)        no       the pretrained bias, as it was
     A, B    as in LoRA      yes      as in LoRA, float32
 
