@@ -1,40 +1,41 @@
 # %% [markdown]
 # # 07 · LoRA: a small correction to a large matrix
 #
-# **You have four tasks and one model of 91 MB.** Full fine-tuning makes four files of 91 MB. While it
-# trains, it holds a gradient and two running means for every one of 22.7 million parameters.
+# You have one model and four tasks. Full fine-tuning gives you four models of 91 MB each, and while you train, it keeps three
+# more numbers for every weight: a gradient and two running means.
 #
-# A matrix of this model has 384 × 384 = 147,456 entries. **Could its change be written in 6,144?**
+# Edward Hu and his colleagues at Microsoft had the same problem in 2021, with GPT-3: a full copy for every task was too
+# expensive. They made a bet: the *change* that fine-tuning makes to a matrix needs far fewer numbers than the matrix.
 #
-# You will write LoRA from its properties, test it by a law of your own, and find out why a LoRA of rank 64
-# failed where rank 8 learned.
+# In this lesson you write their method, LoRA, and train it. Then you solve a case: a larger LoRA failed where a smaller one
+# learned. Why?
 #
 # | | |
 # |---|---|
 # | **Time** | about 90 minutes, 50 of them for 6 exercises; Run All takes about three minutes |
 # | **You need** | a training loop in PyTorch, matrix products; lessons 00 to 02 help |
-# | **Data** | 10,041 sentences from film reviews, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
+# | **Data** | sentences from film reviews, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
 #
-# **Three questions from earlier lessons.** Say your answer, then open ours.
+# <details><summary>Three questions from earlier lessons</summary>
 #
-# <details><summary>02: A change of a matrix is made from few parameters. Is it of low rank?</summary>
-# Not for that reason. One parameter on the diagonal makes a change of full rank, and a change of rank 1 need
-# not have a single zero entry. The number of parameters and the rank are two different things.</details>
+# **02: A change of a matrix is made from few parameters. Is it of low rank?** Not necessarily. One parameter on the diagonal makes
+# a change of full rank.
 #
-# <details><summary>01: How does a test find out that a frozen parameter has not moved?</summary>
-# It keeps a copy before training, and compares to the bit afterwards. `requires_grad = False` alone proves
-# nothing: a line further down may have changed it, or the parameter itself.</details>
+# **01: How does a test show that a frozen parameter has not moved?** It keeps a copy before training and compares to the bit
+# afterwards. `requires_grad = False` alone proves nothing.
 #
-# <details><summary>00: Which of the four parts of training memory shrink with the number of trained parameters?</summary>
-# Gradients and optimizer states. The weights stay, and the activations shrink little, because the backward pass
-# still has to come down through the model.</details>
+# **00: Which parts of training memory shrink with the number of trained parameters?** Gradients and optimizer states. The weights
+# stay, and the activations shrink little.
+# </details>
 #
 # <details><summary>Working on Colab?</summary>
-# Colab's machine forgets everything. To keep <code>my_peft.py</code> and your predictions, run
-# <code>from google.colab import drive; drive.mount('/content/drive')</code> and
-# <code>%env PEFT_TEACH_WORK=/content/drive/MyDrive/peft-teach-work</code> first, in each session.</details>
+#
+# Colab's machine forgets everything. To keep `my_peft.py` and your predictions, run
+# `from google.colab import drive; drive.mount('/content/drive')` and
+# `%env PEFT_TEACH_WORK=/content/drive/MyDrive/peft-teach-work` first, in each session.
+# </details>
 
-# %%
+# %% jupyter={"source_hidden": true}
 # Nothing happens here where the course is installed. On Colab, this installs it, once.
 import importlib.util
 import subprocess
@@ -49,33 +50,38 @@ if importlib.util.find_spec("peft_teach") is None:
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(course)], check=True)
     importlib.invalidate_caches()
 
-# %%
+# %% jupyter={"source_hidden": true}
 import copy
-import time
 
+import pandas as pd
 import torch
 
 import peft_teach as pt
 
-budget = pt.course.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
-record = pt.course.records.load("lora")   # runs too long for a lesson; assets/records/lora.py made them
+budget = pt.course.budget()                 # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+record = pt.course.records.load("lora")     # runs too long for a lesson; assets/records/lora.py made them
 pictures = pt.course.pictures("lora")
+movies = pt.data.load("movies")
 pt.seed(0)
-print("budget:", budget.name, "· computing on:", pt.device())
 
 # %% [markdown]
-# ## The idea
+# ## The bet
+
+# %%
+pt.plots.show(pictures.draw_bet(384, 384, 8), "Fine-tuning learns a full matrix of corrections. LoRA learns two thin ones beside a "
+              "frozen W. All areas are to one scale.")
+
+# %% [markdown]
+# Keep the matrix $W$ frozen, and let the input $x$ take a second path. $A$ squeezes it to $r$ numbers, $B$ expands these to the
+# size of the output, and a fixed factor $s$ sets how loudly the second path speaks:
 #
-# Fine-tuning changes $W$ into $W + \Delta W$. LoRA (Hu et al. 2021, §4.1) makes the change from two thin
-# matrices:
+# $$ y = x\,W^\top + b + s\,(x A^\top)\, B^\top, \qquad s = \frac{\alpha}{r} $$
 #
-# $$ y = x\,W^\top + b + s\,(x A^\top) B^\top \qquad\qquad s = \frac{\alpha}{r} $$
+# The second path acts like adding $\Delta W = s\,BA$ to $W$. Everything passes through $r$ numbers, so $\Delta W$ has a **rank**
+# of at most $r$.
 #
-# $W$ has the shape (n_out, n_in), as in `nn.Linear`, and is frozen. $A$ reduces the input to $r$ numbers, and $B$
-# turns these into an output. So $\Delta W = s\,BA$ has at most $r$ independent rows: its **rank** is at most $r$.
-#
-# Take $W$ of 384 × 384. **From which rank on do $A$ and $B$ have as many entries as $W$?** Put your number in place of
-# the three dots before you compute anything.
+# The attention matrices of our model are 384 × 384. **From which rank on do $A$ and $B$ together have as many entries as $W$?**
+# Put your number in place of the three dots.
 
 # %%
 pt.commit("lora.break_even", ...)
@@ -83,11 +89,11 @@ pt.commit("lora.break_even", ...)
 # %% [markdown]
 # ### Exercise 1 · Count them (1 point, about 4 minutes)
 #
-# How many parameters does LoRA train for one matrix of shape (n_out, n_in), square or not? The shapes of $A$ and $B$
-# follow from the products in the equation.
+# How many parameters does LoRA train for one matrix of shape (n_out, n_in), square or not? Read the shapes of $A$ and $B$ off the
+# equation.
 #
-# Replace the line `raise pt.NotAttempted(…)`, run the cell, then the one below it. `pt.hint("lora.count")` gives a
-# hint, `pt.reset("lora.count")` the original text. Until yours passes, the lesson goes on with ours.
+# Replace the line `raise …`, run the cell, then the one below it. `pt.hint("lora.count")` helps, `pt.reset("lora.count")` gives the
+# original text back. Until yours passes, the lesson goes on with ours.
 
 
 # %% exercise="lora.count" part="solution"
@@ -103,78 +109,91 @@ lora_count = pt.check("lora.count", lora_count)
 # %% exercise="lora.count" part="grade"
 pt.require("lora.count")
 
-# %% tags=["nbval-check-output"]
-for rank in (1, 8, 64, 192, 384):
-    print(f"rank {rank:3d}: {lora_count(384, 384, rank):7,} parameters, {lora_count(384, 384, rank) / 384**2:6.1%} of the matrix")
-even = next(rank for rank in range(1, 385) if lora_count(384, 384, rank) >= 384**2)
-pt.compare("lora.break_even", even, "the rank from which on nothing is saved")
-pt.plots.show(pictures.draw_to_scale(384, 384, 8),
-              "One matrix of the model, and the two that LoRA trains instead, drawn to one scale.")
-
 # %% [markdown]
-# From rank 192 on nothing is saved, though the rank could be as high as 384. Six ranks were trained on the same 4,000 film
-# reviews, and full fine-tuning beside them. **Which is enough?** Your guess is kept, and comes back.
+# ## How much rank is enough?
+#
+# We trained six ranks on the same 4,000 film reviews, on the query and value matrices of every block, three seeds each. **Which is
+# the lowest rank that comes within three points of full fine-tuning?** The right half of the picture stays covered until you choose.
 
 # %%
-guess = pt.widgets.Guess("The lowest rank within three points of full fine-tuning:", (1, 2, 4, 8, 16, 64), "lora.rank")
-guess
+guess = pt.widgets.Guess("The lowest rank within three points:", (1, 2, 4, 8, 16, 64), "lora.rank")
+rank_picture = pictures.explore_rank(record, guess)
+rank_picture
+
+# %% tags=["nbval-check-output"]
+ladder = record.runs.query("group == 'ranks'")
+means = ladder.groupby("rank").accuracy.mean()
+head_alone, full = pt.course.records.ends()
+even = next(rank for rank in range(1, 385) if lora_count(384, 384, rank) >= 384**2)
+pt.compare("lora.break_even", even, "the rank from which on nothing is saved")
+pt.compare("lora.rank", int(means[means > full - 0.03].index[0]), "the lowest rank within three points")
+pt.course.records.table(ladder, ["rank", "alpha", "parameters"])
 
 # %% [markdown]
-# ## The start
+# <details><summary>What the picture says</summary>
 #
-# Where should training begin? $A$ and $B$ can each start at zero or at random: four starts. For each, we take the
-# query matrix of block 0, random inputs and a random target, and compute the gradients of $A$ and $B$.
+# Rank 1 is enough here. And nothing is saved from rank 192 on, which is half of the largest rank that the matrix can have.
+# </details>
 #
-# **Which of these eight gradients are exactly zero?** Write a list of four texts, each `"A"`, `"B"`, `"AB"` or `""`,
-# in this order: both zero; only $B$ zero; only $A$ zero; both random.
+# Now look at the last dot. The largest LoRA ends *below the head alone*. Yet it contains every smaller one: set the other rows of
+# $A$ to zero. Keep this case in mind while we build the thing.
+#
+# ## Where to begin
+#
+# $A$ and $B$ can each start at zero or at random. That makes four possible starts. For each of them we take one query matrix,
+# random inputs and a random target, and compute the gradients of $A$ and $B$.
+#
+# **Which of these eight gradients are exactly zero?** Write four texts, each `"A"`, `"B"`, `"AB"` or `""`, in this order: both
+# zero; only $B$ zero; only $A$ zero; both random.
 
 # %%
 pt.commit("lora.zero_gradients", ...)
 
-# %%
+# %% tags=["nbval-check-output"]
 model, tokenizer = pt.models.load("minilm", labels=2)
-query = model.bert.encoder.layer[0].attention.self.query
-starts = pictures.first_gradients(query)
-for start in starts:
-    print(f"{start.name:12s} an output moves by {start.moved:4.2f}   |grad A| {start.grad_A:.4f}   |grad B| {start.grad_B:.4f}")
-pt.compare("lora.zero_gradients", [start.zero for start in starts], "both zero · B zero · A zero · none")
+starts = pictures.first_gradients(model.bert.encoder.layer[0].attention.self.query)
+pt.compare("lora.zero_gradients", [*starts.zero], "both zero · B zero · A zero · both random")
+starts.round(4)
 
 # %% [markdown]
-# Each gradient has the *other* matrix as a factor. If one of the two is zero, the output is the base's, and the random
-# one gets no gradient until its partner has moved. If both are zero, that moment never comes. If neither is, training
-# starts from a disturbed model.
+# Let $G$ be the gradient of the loss with respect to the output, one row for each input. The chain rule gives
 #
-# Hu et al. take $A$ random and $B$ zero. The other way round also learns, but on average less well: on larger models, $B$ at
-# zero allows higher learning rates (Hayou et al. 2024).
+# $$ \nabla_A = s\,B^\top G^\top x, \qquad \nabla_B = s\,G^\top (x A^\top) $$
+#
+# <details><summary>What the two gradients say</summary>
+#
+# Each gradient contains the <i>other</i> matrix. If B is zero, A gets no gradient until B has moved, one step later. If both are
+# zero, that moment never comes. If neither is, training starts from a damaged model.
+# </details>
+#
+# Hu et al. start with $A$ random and $B$ zero. So do we.
 #
 # ### Exercise 2 · The layer (3 points, about 14 minutes)
 #
-# In this course a method is a class that inherits from `pt.Adapter`. It holds one frozen module as `self.base`;
-# every parameter that it registers besides is its own, and trained:
+# A method in this course is a class that inherits from `pt.Adapter`. The frozen module is `self.base`; every other parameter that
+# the class registers is trained:
 #
 # ```python
-# class Double(pt.Adapter):                # an adapter that scales its base's output
+# class Double(pt.Adapter):
 #     def __init__(self, base):
-#         super().__init__(base)           # keeps it as self.base
+#         super().__init__(base)
 #         self.factor = torch.nn.Parameter(torch.tensor(2.0))
 #
 #     def forward(self, x):
 #         return self.factor * self.base(x)
 # ```
 #
-# Write `LoRALinear(base, rank, alpha)` around an `nn.Linear`, with parameters `A` and `B` and a number `scale`. It
-# computes the equation and has these properties:
+# Write `LoRALinear(base, rank, alpha)` around an `nn.Linear`, with parameters `A` and `B` and a number `scale`. It computes the
+# equation above, and:
 #
 # 1. Untrained, it gives the base's output, to the bit.
-# 2. It owns as many parameters as you counted. The base comes frozen, and stays so; it may have no bias.
-# 3. After two training steps, both $A$ and $B$ have moved.
-# 4. What comes out of the random one of the two is about as large as what went into it (entries of about 1; between half
-#    and 1.8 times as large will do), with 4 inputs as with 1,536. Either may be the random one.
-# 5. No matrix of n_out × n_in is built on the way.
-# 6. If the base is bfloat16, so are input and output. A bfloat16 number of 0.3 does not notice a step of 0.0001; your
-#    parameters must, and so must the products with them.
-#
-# The device is no concern of yours: the whole model moves there later.
+# 2. It owns exactly the parameters that you counted. The base arrives frozen and stays frozen; it may have no bias.
+# 3. After two training steps, both `A` and `B` have moved.
+# 4. Draw the random one of the two matrices so that its output is about as large as its input, however wide the layer is. (For inputs
+#    of standard deviation 1: between 0.5 and 1.8. Either matrix may be the random one.)
+# 5. It never builds a matrix of n_out × n_in.
+# 6. With a bfloat16 base, input and output are bfloat16. Keep `A`, `B` and the products with them in float32: near 0.3, neighbouring
+#    bfloat16 numbers lie 0.002 apart, and a small step would be rounded away.
 
 
 # %% exercise="lora.layer" part="solution"
@@ -204,14 +223,13 @@ pt.require("lora.layer")
 # %% [markdown]
 # ### Exercise 3 · The law of the start (2 points, about 9 minutes)
 #
-# Somebody sends you their layer. Write `start_holds(make)`, a test that objects, as `assert` does, to a layer that
-# breaks this law:
+# A colleague sends you a LoRA layer. Write `start_holds(make)`, a test that raises an error if the layer breaks this law:
 #
-# > *At the start the output is the base's, to the bit; then the loss's gradient moves both $A$ and $B$, and nothing moves of the
-# > base.*
+# > *At the start the output equals the base's, to the bit. Then the gradient of the loss moves both $A$ and $B$, and nothing in the
+# > base moves.*
 #
-# `make(base, rank, alpha)` makes such a layer around a frozen `nn.Linear` of your choice, in float32; its parameters are called `A`
-# and `B`. Your test must spare five right layers and catch nine broken ones. To raise any error is to object.
+# `make(base, rank, alpha)` builds the layer around a frozen float32 `nn.Linear` of your choice; its parameters are called `A` and `B`.
+# Your test must accept five correct layers and reject nine broken ones. Any error counts as a rejection.
 
 
 # %% exercise="lora.start" part="solution"
@@ -237,190 +255,165 @@ start_holds = pt.check("lora.start", start_holds)
 # %% exercise="lora.start" part="grade"
 pt.require("lora.start")
 
-# %% [markdown]
-# `pt.audit()` puts every test that you wrote to your own pieces. Then your class goes onto the real model, with the
-# `inject` of lesson 02 (ours, if `my_peft.py` has none): around query and value, in all six blocks. Are the outputs still the
-# base's, and how many parameters train?
-
 # %%
-pt.audit()
-
-
-class MyLoRA(LoRALinear):
-    """Yours; exercise 5 will give it a `merged`."""
-
-
-def placed(batch):
-    """The inputs of a batch, where the model computes."""
-    return {name: t.to(pt.device()) for name, t in batch.items() if name != "labels"}
-
-
-inject = pt.mine("change.inject")
-movies = pt.data.load("movies")
-batches = pt.data.batches(movies.train[:min(4000, budget.train_examples)], tokenizer, budget.batch_size)
-test = pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64, shuffle=False)
-
-pt.seed(0)
-model, tokenizer = pt.models.load("minilm", labels=2)
-with torch.no_grad():
-    before = model(**placed(test[0])).logits
-model = inject(model, ("query", "value"), lambda base: MyLoRA(base, 8, 16)).to(pt.device())
-with torch.no_grad():
-    after = model(**placed(test[0])).logits
-print("adapters:", len(pt.adapters(model)), "· same outputs, to the bit:", torch.equal(before, after))
-
-counted = pt.account.parameters(model)
-print(f"adapter: {counted.adapter:,}  ({counted.share:.2%} of the model), head: {counted.head:,}")
-print("as you counted:", counted.adapter == 12 * lora_count(384, 384, 8))
+pt.audit()    # runs every test of yours on your own pieces
 
 # %% [markdown]
 # ## Watch it learn
 #
-# Your class, on real sentences; 1 is positive, 0 is negative. Beside it, as long: full fine-tuning, and the head alone.
+# Put your layer around query and value in all six blocks, with your `inject` from lesson 02, or ours. Does the model still answer as
+# before, and are as many parameters trained as you counted?
 
 # %%
-for text, label in movies.train[:3]:
-    print(label, "·", text[:110])
+class MyLoRA(LoRALinear):
+    """Yours; exercise 5 gives it a `merged`."""
 
-full, head = (pt.course.records.select(record, group="methods", method=m) for m in ("full", "head"))
-colours = {"full fine-tuning": pt.plots.COLOURS["full"], "head only": pt.plots.COLOURS["head"]}
-beside = {"full fine-tuning": full[0]["losses"], "head only": head[0]["losses"]}
-steps = pt.widgets.watch(pt.train(model, batches, lr=3e-3), len(batches),
-                         beside if budget.claims else None, colours)
+
+inject = pt.mine("change.inject")
+batches = pt.data.batches(movies.train[:min(4000, budget.train_examples)], tokenizer, budget.batch_size)
+test = pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64, shuffle=False)
+model, tokenizer = pt.models.load("minilm", labels=2)
+before = pictures.logits(model, test[:1])
+model = inject(model, ("query", "value"), lambda base: MyLoRA(base, 8, 16)).to(pt.device())
+
+# %% tags=["nbval-check-output"]
+counted = pt.account.parameters(model)
+pd.Series({
+    "answers unchanged, to the bit": torch.equal(before, pictures.logits(model, test[:1])),
+    "parameters trained in adapters": counted.adapter,
+    "as many as you counted": counted.adapter == 12 * lora_count(384, 384, 8),
+    "share of the model": f"{counted.share:.2%}"}).to_frame("your LoRA")
+
+# %% [markdown]
+# Write a review of your own. The model reads it now, with a head that knows nothing, and again after training. Your training is the
+# green diamond in the rank picture.
 
 # %%
-trained = pt.evaluate(model, test)
-head_alone, full_mean = pt.course.records.ends()
-print(f"your LoRA:            {trained.accuracy:.1%} of {trained.examples:,} test sentences, "
-      f"± {pt.course.records.standard_error(trained.accuracy, trained.examples):.1%}")
-mean, spread = pt.course.records.accuracy(pt.course.records.select(record, group="ranks", rank=8))
-print(f"recorded, three seeds: {mean:.1%} ± {spread:.1%}: {pt.course.records.gain(mean):.0%} of the gain "
-      f"from the head alone ({head_alone:.1%}) to full fine-tuning ({full_mean:.1%})")
+review = "Two hours I will never get back, and I would give them again."
+unread = pictures.read(model, tokenizer, review)
+rank_picture.watch(pt.train(model, batches, lr=3e-3), len(batches), model, test)
 
+# %%
+pictures.read(model, tokenizer, review, before=unread)
+
+# %%
 compared = 512 if budget.claims else 64
-changed = pictures.changed_answers(model, movies, tokenizer, compared)    # from those of the head alone
-for text, label, mine, _ in changed[:6]:
-    print(f"{'gained' if mine == label else 'lost  '} (truth {label}) · {text[:100]}")
-gained = sum(mine == label for _, label, mine, _ in changed)
-print(f"of {compared} test sentences, {gained} were gained and {len(changed) - gained} lost against the head alone")
-
-# %% [markdown]
-# So a change of 6,144 numbers in each of twelve matrices is enough for 86 % of the gain (three seeds; the head alone is lesson
-# 01's, trained to its end). What did it cost? The ledger of lesson 00 adds up weights, gradients, optimizer states and
-# activations; a record has what a fresh process held. Which shrinks least?
+pictures.changed_answers(model, movies, tokenizer, compared).head(6)    # from those of the head alone
 
 # %%
-full_model = pt.full.inject(pt.models.load("minilm", labels=2)[0], pt.full.Config("all"))
-saved = pt.save(model, Path("work") / "movie-lora")
-kilobytes = sum(file.stat().st_size for file in saved.iterdir()) / 1000
-bill = {"full": pt.account.ledger(full_model), "lora": pt.account.ledger(model)}
-for name, held in bill.items():
-    cost = record["cost"][name]
-    print(f"{name:5s} predicted beside the weights: {(held.total_bytes - held.weights_bytes) / 1e6:4.0f} MB, of it activations "
-          f"{held.activations_bytes / 1e6:3.0f} MB; recorded {cost['peak_mb'] - cost['loaded_mb']:3d} MB, "
-          f"in all {cost['peak_mb']:3d} MB; a step {cost['step_ms']:3.0f} ms")
-print(f"the file of one more task: {full_model.num_parameters() * 4 / 1e6:.0f} MB or {kilobytes:.0f} kB")
+yours = pt.evaluate(model, test).accuracy
+kept = record.runs.query("group == 'ranks' and rank == 8").accuracy
+pd.DataFrame({"accuracy": {"head alone (recorded)": head_alone, "your LoRA of rank 8": yours, "the same, three seeds (recorded)": kept.mean(),
+                           "full fine-tuning (recorded)": full}}).assign(
+    share_of_the_gain=lambda rows: pt.course.records.gain(rows.accuracy)).map("{:.1%}".format)
 
 # %% [markdown]
-# Gradients and optimizer states all but vanish; **activations shrink only by a third**, because the backward pass still
-# comes down to the $A$ and $B$ of block 0. So LoRA *adds* a third of the memory that full fine-tuning adds, but its whole
-# process, Python and torch included, takes two thirds. With long texts and large batches the activations dominate, and the saving
-# melts ([peft#1514](https://github.com/huggingface/peft/issues/1514)). The file of one more task, at any rate, has 323 kB in place
-# of 91 MB.
+# It learned. A third of a percent of the weights bought most of what full fine-tuning buys. What did it cost?
+
+# %%
+saved = pt.save(model, Path("work") / "movie-lora")
+pictures.bill(record, model, saved)
+
+# %% [markdown]
+# Gradients and optimizer states all but vanish. **Activations do not**: the backward pass still has to travel down to the first block.
+# With long texts and large batches they are most of the bill, and LoRA saves you less
+# ([peft#1514](https://github.com/huggingface/peft/issues/1514)).
 #
 # ## The case of rank 64
 #
-# Six ranks, three seeds each, at a rate of 0.003, with $\alpha = 2r$, as many recipes have it. Rank 64 contains every smaller rank,
-# and yet it ended far below them. **What is to blame?** From rank 8 to rank 64 *three* things grow: the rank; $\alpha$, from 16 to 128; and the size ‖ΔW‖ after the first step (the root of its summed squares), by √8.
+# Back to the dot at the bottom. On the way from rank 8 to rank 64 we changed three things at once, and each is a suspect:
+#
+# | suspect | at rank 8 | at rank 64 |
+# |---|---:|---:|
+# | the rank | 8 | 64 |
+# | the size of $\Delta W$ after the first step | 1 | √8 times as large |
+# | $\alpha$, because many recipes set $\alpha = 2r$ | 16 | 128 |
+#
+# **Who did it?** Then predict: what accuracy does rank 8 reach with the $\alpha$ of rank 64?
 
 # %%
-ranks = {rank: pt.course.records.select(record, group="ranks", rank=rank) for rank in (1, 2, 4, 8, 16, 64)}
-for rank, rows in ranks.items():
-    mean, spread = pt.course.records.accuracy(rows)
-    print(f"rank {rank:2d}, alpha {2 * rank:3d}: {mean:.1%} ± {spread:.1%}   each: " + ", ".join(f"{r['accuracy']:.1%}" for r in rows))
-near = [rank for rank, rows in ranks.items() if pt.course.records.accuracy(rows)[0] > full_mean - 0.03]
-pt.compare("lora.rank", min(near), "the lowest rank within three points of full fine-tuning")
 pt.widgets.Guess("Rank 64 failed because of", ("the rank", "the size of ΔW", "alpha"), "lora.suspect")
 
-# %% [markdown]
-# In this ladder the mean of rank 1 comes within three points (one seed misses them by a hair), and from rank 4 to 16 more rank
-# buys nothing that three seeds could show. But $\alpha$ grew along.
-#
-# Try the first suspect. **What does rank 8 reach with alpha 128?** If the rank is to blame, it learns; if one of the other two
-# is, it fails. Commit a number between 0.45 and 0.85.
+# %%
+pt.commit("lora.rank_8_alpha_128", ...)    # between 0.45 and 0.85
 
 # %%
-pt.commit("lora.rank_8_alpha_128", ...)
+pictures.settings()                  # what was trained, on query and value, all blocks
 
 # %%
-pictures.list_settings()             # what was trained; the record tells how it ended when you ask
-pictures.ask(rank=..., alpha=...)    # two or three questions of your own, each in a line: pictures.ask(rank, alpha, lr)
+pictures.ask(rank=..., alpha=...)    # ask two or three questions of your own: pictures.ask(rank, alpha, lr)
 
 # %% [markdown]
 # <details><summary>What we asked</summary>
-# Rank 8 with alpha 128: it fails, 63.5 %. And rank 64 with alpha 16: it learns, 80.8 %. So it is not the rank.</details>
 #
-# The size of $\Delta W$ and $\alpha$ remain. Where $B$ starts at zero, Adam's first step moves each of its entries by the learning
-# rate, up or down, and $A$ stays. So a row of $\Delta W$ is the sum of the $r$ rows of $A$, each with a sign, times $s \cdot lr$. These are
-# about equally long and nearly at right angles: their sum is $\sqrt r$ times as long, and with $s = \alpha / r$ the row goes with
-# $\alpha \cdot lr / \sqrt r$. At one $\alpha$ a higher rank begins with a *smaller* $\Delta W$. **Do the hidden states move less, too?**
+# Rank 8 with α = 128 fails: 63.5 %. Rank 64 with α = 16 learns: 80.8 %. The rank is innocent.
+# </details>
+#
+# Two suspects remain. Follow Adam's first step. Each entry of $B$ moves by the learning rate, up or down;
+# $A$ stays. So each row of $\Delta W$ is a sum of the $r$ rows of $A$, each with a plus or a minus, times $s \cdot lr$. The rows of
+# $A$ are nearly at right angles, so their sum is $\sqrt r$ times as long as one of them. With $s = \alpha / r$, the size of
+# $\Delta W$ is proportional to $\alpha \cdot lr / \sqrt r$.
+#
+# At a fixed $\alpha$, then, a higher rank starts with a *smaller* change. **Do the hidden states also move less?**
 
 # %%
-pt.widgets.Guess("At one alpha, ‖ΔW‖ is an eighth at rank 64 of what it is at rank 1. The hidden states move",
-                 ("an eighth as far", "about as far", "eight times as far"), "lora.felt")
-
-# %% [markdown]
-# We let Adam take one step at the full rate (the runs begin with a 25th of it), with the gradient of 48 real sentences, then measure
-# ‖ΔW‖ and how far the hidden states have moved. As a control, the same with random signs. The layer is the library's, as in the
-# record: yours may start with $A$ at zero.
-
+felt = {1 / 8: "an eighth as far", 1: "about as far", 8: "eight times as far"}
+pt.widgets.Guess("At one alpha, ‖ΔW‖ at rank 64 is an eighth of that at rank 1. The hidden states move", felt.values(), "lora.felt")
 
 # %%
-def change(layer):
-    """ΔW, read off from outside: what the layer adds for each unit vector, transposed."""
-    units = torch.eye(layer.base.in_features, device=pt.device())
-    return (layer(units) - layer.base(units)).T
-
-
-def first_step(rank, alpha, lr=3e-3, random_signs=False):
-    """The mean ‖ΔW‖ after one step of Adam, and the movement of the hidden states."""
+def first_step(rank, alpha, sign=torch.sign):
+    """One step of Adam from the start: every entry moves by the rate, against its gradient."""
     pt.seed(0)
-    m = inject(pt.models.load("minilm", labels=2)[0], ("query", "value"), lambda base: pt.lora.LoRALinear(base, rank, alpha)).to(pt.device())
-    m(**inputs, labels=labels).loss.backward()
-    with torch.no_grad():
-        still = m.bert(**inputs)[0]
-        for p in pt.adapter_parameters(m).values():
-            sign = p.grad.sign()
-            p -= lr * sign * (torch.randint_like(p, 2) * 2 - 1 if random_signs else 1)
-        moved = m.bert(**inputs)[0]
-        size = [change(layer).norm().item() for layer in pt.adapters(m).values()]
-    real = inputs["attention_mask"].bool()
-    return sum(size) / len(size), ((moved - still).norm(dim=-1) / still.norm(dim=-1))[real].mean().item()
+    fresh, _ = pt.models.load("minilm", labels=2)
+    adapted = inject(fresh, ("query", "value"), lambda base: pt.lora.LoRALinear(base, rank, alpha)).to(pt.device())
+    with pictures.moving(adapted, batch) as found:
+        adapted(**batch).loss.backward()
+        for p in pt.adapter_parameters(adapted).values():
+            p.data -= 3e-3 * sign(p.grad)
+    return found
 
 
-sentences = pt.data.batches(movies.train[:48 if budget.claims else 8], tokenizer, 64)[0]
-inputs, labels = placed(sentences), sentences["labels"].to(pt.device())
-lines = {f"alpha {alpha}": {rank: first_step(rank, alpha) for rank in (1, 8, 64)} for alpha in (16, 128)}
-lines["alpha 16, random signs"] = {rank: first_step(rank, 16, random_signs=True) for rank in (1, 8, 64)}
-pt.plots.show(pictures.draw_first_step(lines),
-              "One step of Adam. Left, the size of the update; right, what the hidden states feel of it. Both axes logarithmic.")
-pt.compare("lora.felt", "about as far", "how far the hidden states move at rank 64, against rank 1")
+# %%
+batch = pictures.placed(pt.data.batches(movies.train[:48 if budget.claims else 8], tokenizer, 64)[0])
+steps = {f"alpha {alpha}": {rank: first_step(rank, alpha) for rank in (1, 8, 64)} for alpha in (16, 128)}
+steps["alpha 16, random signs"] = {rank: first_step(rank, 16, lambda grad: torch.randn_like(grad).sign()) for rank in (1, 8, 64)}
+pt.plots.show(pictures.draw_first_step(steps), "One step of Adam on 48 real sentences. Left, the size of the update; right, how far the "
+              "hidden states move, as a share of their length.")
+ratio = steps["alpha 16"][64].moved / steps["alpha 16"][1].moved
+pt.compare("lora.felt", pictures.nearest(felt, ratio), "how far the hidden states move at rank 64, against rank 1")
 
 # %% [markdown]
-# The size falls to an eighth; the hidden states move nearly as far, by 0.051 in place of 0.070. The control shows why. Each
-# output of $(xA^\top)B^\top$ is a sum of $r$ terms. With the gradient's signs they push the same way, and the sum grows with $r$,
-# which $s = \alpha/r$ cancels. With random signs, under which less is felt already at rank 1, it grows with $\sqrt r$ only.
+# <details><summary>What the two panels say</summary>
+#
+# The size falls to an eighth. The hidden states hardly notice: they move by 0.070 of their length at rank 1 and by 0.051 at rank 64.
+# With random signs, the movement falls as the size does.
+# </details>
+#
+# The hidden states feel a sum of $r$ pushes, one from each row of $A$ through its column of $B$:
+
+# %%
+pictures.explore_pushes()
+
+# %% [markdown]
+# Why do they line up? Write $z = xA^\top$. The step sets $B_{ik} = -lr \cdot \mathrm{sign}\bigl(\sum_n G_{ni} z_{nk}\bigr)$, so to
+# first order the loss falls by
+#
+# $$ s \cdot lr \sum_{i,k} \Bigl|\sum_n G_{ni}\, z_{nk}\Bigr| $$
+#
+# Every term has the same sign, and there are $r$ of them for each output. The sum grows like $r$, and the division by $r$ cancels it. A
+# norm never asks in which direction the pushes go, so for the size of $\Delta W$ they scatter and grow like $\sqrt r$. What the model
+# feels is proportional to $\alpha \cdot lr$, nearly whatever the rank.
 #
 # ### Exercise 4 · The experiment that decides (2 points, about 9 minutes)
 #
-# That was one step. What decides how a run *ends*: the **size** of its first update, which goes with
-# $\alpha \cdot lr / \sqrt r$, or what is **felt** of it, which goes with $\alpha \cdot lr$? Choose recorded settings, each as a dict:
-# `{"rank": 8, "alpha": 16, "lr": 3e-3}`. A setting learns if its mean is 78 % or more, and fails at 74 % or less.
+# Which of the two decides how a whole run *ends*: the **size** of its first update, $\alpha \cdot lr / \sqrt r$, or what is **felt**
+# of it, $\alpha \cdot lr$? Choose recorded settings, each as a dict such as `{"rank": 8, "alpha": 16, "lr": 3e-3}`. A setting learns
+# if its mean is 78 % or more, and fails at 74 % or less.
 #
-# - `clears`: two settings with first updates of the *same size* (within a tenth); one learns, the other fails. This pair
-#   decides: no explanation by the size alone survives it.
-# - `convicts`: two settings that differ *in alpha alone*; one learns, the other fails. Their rank is below 8: above, somebody
-#   would blame the rank, and of rank 8 the lesson has asked.
+# - `clears`: two settings whose first updates have the *same size* (within a tenth); one learns, the other fails. No explanation by
+#   size alone survives such a pair.
+# - `convicts`: two settings that differ *in alpha alone*; one learns, the other fails. Take a rank below 8: above, somebody would blame
+#   the rank, and rank 8 you have asked about already.
 
 
 # %% exercise="lora.case" part="solution"
@@ -436,56 +429,57 @@ clears, convicts = pt.check("lora.case", clears, convicts)
 pt.require("lora.case")
 
 # %%
-pt.plots.show(pictures.draw_explanations(),
-              "Every recorded setting twice, but for two that exercise 6 keeps: by the size of its first update, and by alpha times "
-              "the rate. Two variants are among them (see Further): rsLoRA with its own s, LoRA+ with a higher rate for B. A dot is "
-              "a mean, its line spans the seeds; open dots are single runs.")
-for rank in (1, 8, 64):
-    pictures.ask(rank, alpha=16)
-for method, lr in (("lora", 1e-4), ("full", 3e-3)):
-    run, = pt.course.records.select(record, group="rates", method=method, lr=lr)
-    print(f"{method} at the other's best rate, {lr}: {run['accuracy']:.1%}, one seed")
-measured, _ = pt.course.records.accuracy(pt.course.records.select(record, group="scale", rank=8, alpha=128, lr=3e-3))
-pt.compare("lora.rank_8_alpha_128", round(measured, 3), "rank 8 with alpha 128, mean of three seeds")
-pt.compare("lora.suspect", "alpha", "why rank 64 failed")
+pt.plots.show(pictures.draw_explanations(), "Every recorded setting twice: by the size of its first update, and by alpha times the rate. "
+              "A mark is a mean, its line spans the seeds; open marks are single runs.")
+asked = record.runs.query("rank == 8 and alpha == 128 and lr == 0.003").accuracy.mean()
+pt.compare("lora.rank_8_alpha_128", round(asked, 3), "rank 8 with alpha 128, mean of three seeds")
+pt.compare("lora.suspect", pictures.culprit(), "why rank 64 failed")
 
 # %%
-pt.sentence("lora.twin", ...)    # one sentence of yours: what does the right picture say that the left one does not?
+pt.sentence("lora.twin", ...)    # one sentence of yours: what does the right panel say that the left one does not?
 
 # %% [markdown]
-# <details><summary>Ours</summary>
-# Sorted by size, settings that learn and settings that fail lie above one another; sorted by alpha times the rate, they come
-# apart, but for one dot: too little hardly learns, a wide band learns, then it breaks, at ranks 1, 8 and 64 alike.</details>
+# <details><summary>Ours: the verdict</summary>
 #
-# **Not the rank, and not the size: $\alpha$ times the rate.** Rank 1 with $\alpha$ = 16 begins with an update as large as that of
-# the failing rank 64, and learns (79.7 %); with $\alpha$ = 128 it fails as well (51.9 %). So $\alpha$ is the learning rate's twin, as
-# the authors had said of Adam (Hu et al., §4.1), and $\alpha = 2r$ raises both. **Change the rank, and leave $\alpha$ alone:** at
-# $\alpha$ = 16 ranks 8 and 64 have 80.8 % each, rank 1 a point less, which three seeds leave open.
+# Not the rank, and not the size. Rank 1 with α = 16 begins with an update as large as that of the failing rank 64, and learns. Rank 1
+# with α = 128 fails. Under Adam, α acts like the learning rate, and α = 2r had raised it eightfold without our noticing.
+# </details>
 #
-# And compare methods each at its own rate: at full fine-tuning's, LoRA reaches 57.0 %, and full fine-tuning at LoRA's ends at
-# 49.5 %, which is chance.
+# So the habit is simple: **change the rank, and leave $\alpha$ alone.** And compare methods each at its own rate: the best
+# rate of full fine-tuning is a thirtieth of LoRA's here.
 #
-# <details><summary>How sure?</summary>
-# One task, one small model, 250 steps, over the first tenth of which the rate rises; three seeds, or one where the rate
-# was varied at α = 16. They are twins, not one: the rate also moves <i>A</i> and the head. The dot that lies astray is rank 8 with
-# α = 16 at a rate of 0.01 for all: it fails at 0.16, in all three seeds, where LoRA+, which gives <i>B</i> alone a high rate, learns at
-# 0.256; from 0.384 on all fail. So α times the rate sorts better than the size, and is not all. Only the first step was
-# measured; what breaks a run may come later. And the field is not of one mind: Chen, Villar and
-# Hayou (2026) derive that the best rate does not depend on the rank, or falls with it, by start and scale; Zhang et al. (2026,
-# arXiv 2606.12883) find that α does what no rate can, and that its best value grows like √<i>r</i>.</details>
+# One setting in the right panel lies astray: rank 8 with $\alpha = 16$ at a rate of 0.01. The rate also moves $A$ and the head; $\alpha$
+# moves neither. So here are three runs with the same $\alpha \cdot lr$ for $B$. **Which of them learn?** (`plus` is how many times the rate
+# `lr` the matrix $B$ gets.)
+
+# %%
+pt.widgets.Guess("alpha 16, rate 0.01 for B, but 0.00125 for A and the head:", ("it learns", "it fails"), "lora.traded")
+
+# %%
+traded = record.runs.query("rank == 8 and (group == 'traded' or lr == 0.01)")
+pt.compare("lora.traded", pictures.ends(traded.query("plus == 8")), "B fast, A and the head slow")
+pt.course.records.table(traded, ["alpha", "lr", "plus"])
+
+# %% [markdown]
+# <details><summary>What the three rows say</summary>
+#
+# The first fails: its large rate also drives A and the head. Give the large rate to B alone, and the run learns. So does a large α at a
+# small rate, which under Adam is the same thing. α is the rate of B.
+# </details>
 #
 # ## Merge it away
 #
-# While the adapter stands beside $W$, every call computes both. After training, the correction can move into $W$.
+# While the adapter stands beside $W$, every call computes two paths. After training, you can add $\Delta W$ to $W$, and the second path
+# is gone.
 #
 # ### Exercise 5 · The merge (2 points, about 9 minutes)
 #
-# `merged(layer)` gets a LoRA layer with `layer.base`, `layer.A`, `layer.B` and `layer.scale`. The properties:
+# `merged(layer)` gets a LoRA layer with `layer.base`, `layer.A`, `layer.B` and `layer.scale`.
 #
-# - it returns a plain, new `torch.nn.Linear`, whose outputs are the layer's;
-# - `layer` is afterwards what it was, and shares no parameter with what came out;
-# - with a bias or without, on the base's device and in its dtype;
-# - in bfloat16, each entry of the weight is rounded once.
+# - It returns a new, plain `torch.nn.Linear` with the same outputs.
+# - It leaves `layer` unchanged and shares no parameter with it.
+# - It works with and without a bias, on the base's device and in its dtype.
+# - In bfloat16, it rounds each entry of the weight once.
 
 
 # %% exercise="lora.merge" part="solution"
@@ -508,114 +502,89 @@ merged = pt.check("lora.merge", merged)
 # %% exercise="lora.merge" part="grade"
 pt.require("lora.merge")
 
-# %% [markdown]
-# Now the whole model, in float32 and on a bfloat16 base, where merging rounds $W + \Delta W$. Does that cost anything beyond what
-# the base's own rounding costs?
-
 # %%
-MyLoRA.merged = merged                      # a method now: layer.merged()
-plain = pt.merge(copy.deepcopy(model))      # calls it on all twelve
-half = inject(pt.models.load("minilm", labels=2, dtype=torch.bfloat16)[0], ("query", "value"),
-              lambda base: MyLoRA(base, 8, 16)).to(pt.device())
-half = pt.store.swap(half, saved)           # the file that was saved above
-half_plain = pt.merge(copy.deepcopy(half))
-
-
-def answers(m, examples=128 if budget.claims else 64):
-    """The logits of the first test sentences."""
-    with torch.no_grad():
-        return torch.cat([m(**placed(batch)).logits.float().cpu() for batch in test[:examples // 64]])
-
-
-def seconds(*models):
-    """How long one batch takes in each, the best of five, by turns; on a CPU, its time and not a busy machine's."""
-    clock = time.process_time if pt.device().type == "cpu" else time.perf_counter
-    times = []
-    for m in 5 * models:
-        start = clock()
-        answers(m, 64)
-        times.append(clock() - start)
-    return [min(times[i::len(models)]) for i in range(len(models))]
-
-
-# %%
-exact = answers(model)
-for name, m in (("float32, merged", plain), ("bfloat16, adapter beside it", half), ("bfloat16, merged", half_plain)):
-    off = answers(m) - exact
-    print(f"{name:28s} logits off by {off.abs().mean():.1e} on average, by {off.abs().max():.1e} at most; "
-          f"{((exact + off).argmax(1) != exact.argmax(1)).sum()} of {len(exact)} answers differ")
-beside_it, merged_away = seconds(model, plain)
-print(f"a batch in float32: {1000 * beside_it:.0f} ms with the adapter beside it, {1000 * merged_away:.0f} ms merged")
+MyLoRA.merged = merged                         # a method now: layer.merged()
+plain = pt.merge(copy.deepcopy(model))         # calls it on all twelve
+half, _ = pt.models.load("minilm", labels=2, dtype=torch.bfloat16)
+half = inject(half, ("query", "value"), lambda base: MyLoRA(base, 8, 16)).to(pt.device())
+half = pt.swap(half, saved)                    # what you trained, on a base in bfloat16
+pictures.compare_outputs(model, test[:2], {"float32, merged": plain, "bfloat16, adapter beside W": half,
+                                           "bfloat16, merged": pt.merge(copy.deepcopy(half))})
 
 # %% [markdown]
-# In float32 merging changes only the order of additions, and at this size hardly the time. In bfloat16 nearly all of the error is
-# the coarse base's: on these sentences merging adds hardly any. Taking $\Delta W$ out again does not restore $W$ to the bit, so keep
-# a copy of the base.
+# In float32, merging only reorders additions. In bfloat16, nearly all of the error was there before: the base had already been rounded.
+# Keep a copy of the base, though. Subtracting $\Delta W$ again does not restore $W$ to the bit.
 #
-# ## From inside
+# ## Look inside the change
 #
-# The singular values of $\Delta W$ say along how many directions a matrix was changed, and how strongly. The recorded LoRA of rank 8
-# has 80.0 %. **What is left if each $\Delta W$ is cut to its one strongest direction?** Commit a number, then move through the blocks
-# (yours is green): is full fine-tuning's update of low rank? Do both change the same directions? The *overlap* says how much of
-# their eight strongest two updates share, from 0 to 1. A star above right marks an *intruder*: one of the 32 strongest left singular
-# vectors of $W + \Delta W$ that no such vector of $W$ resembles (cosine below 0.6; Shuttleworth et al. 2024).
+# The singular values of $\Delta W$ say along how many directions it acts, and how strongly along each. The sum of their squares is the
+# energy of the change. Three questions, each before its picture.
+#
+# **One. Full fine-tuning may use every direction. Does it?**
+
+# %%
+pt.widgets.Guess("90 % of the energy of full fine-tuning's ΔW lies in about", (3, 20, 70, 300), "lora.spread")
+
+# %%
+pictures.explore_updates(record, pictures.own_updates(model))
+
+# %%
+sizes = pictures.sizes(record, ("8", "64", "full"))
+pt.compare("lora.spread", round(sizes.directions["full fine-tuning"]), "directions with 90 % of the energy, mean of twelve matrices")
+sizes
+
+# %% [markdown]
+# **Two. The recorded LoRA of rank 8 has 80.0 %. What is left if you keep only the strongest direction of each $\Delta W$?**
 
 # %%
 pt.commit("lora.one_direction", ...)    # a share of right answers, from 0 to 1
 
 # %%
-pictures.explore_updates(record, pt.course.records.load("change"), pictures.own_updates(model))
-
-# %%
-inside = record["spectra"]
-print("the twelve matrices, one seed each: mean ‖ΔW‖, mean number of directions with 90 % of the energy (Σσ²), intruders among 12 · 32")
-for name in ("1", "2", "4", "8", "16", "64", "full"):
-    rows = inside[name].values()
-    label = "full fine-tuning" if name == "full" else f"LoRA, rank {name}, alpha {16 if name == '64' else 2 * int(name)}"
-    sigmas = [torch.tensor(row["sigma"]) for row in rows]
-    intruders = [sum(cosine < 0.6 for cosine in row["known"]) for row in rows]
-    print(f"  {label:26s} {sum(s.norm() for s in sigmas) / 12:4.1f} {sum(map(pt.spectra.energy_rank, sigmas)) / 12:6.1f} "
-          f"{sum(intruders):4d}, in {sum(n > 0 for n in intruders):2d} matrices")
-print("overlap of the 8 strongest directions, in and out; chance: 0.02")
-for name, label in (("8", "LoRA of rank 8 and full fine-tuning"), ("64", "LoRA of rank 64 and full fine-tuning"),
-                    ("8 again", "LoRA of rank 8, two seeds"), ("full again", "full fine-tuning, two seeds")):
-    shared = [sum(row["overlap"][side] for row in inside[name].values()) / 12 for side in ("in", "out")]
-    print(f"  {label:38s} {shared[0]:.2f} and {shared[1]:.2f}")
-cuts = {"LoRA of rank 8": record["cut"]["8"], "full fine-tuning": pt.course.records.load("change")["truncated"]["update 0"]["kept"]}
-print("accuracy with each ΔW cut to k directions, one seed (full fine-tuning: of all 36 matrices, lesson 02); all else as trained")
-for label, kept in cuts.items():
-    print(f"  {label:16s}", "  ".join(f"{k}: {kept[k]:.1%}" for k in ("0", "1", "2", "4", "8", "384") if k in kept))
-pt.compare("lora.one_direction", cuts["LoRA of rank 8"]["1"], "the LoRA of rank 8, each matrix cut to one direction")
+cuts = pictures.cuts(record, pt.course.records.load("change"))
+pt.compare("lora.one_direction", record["cut"]["8"]["1"], "the LoRA of rank 8, each matrix cut to one direction")
+pt.plots.show(pictures.draw_cuts(cuts), "Accuracy with each ΔW cut to its k strongest directions. LoRA: twelve matrices, one seed; full "
+              "fine-tuning: all 36 matrices, two seeds.")
 
 # %% [markdown]
-# 1. **LoRA does not use its rank.** Cut to a single direction in each matrix, the LoRA of rank 8 keeps 79.4 of its 80.0 %.
-# 2. **Full fine-tuning's update is not of low rank**, but cut to eight directions (all else as trained) it did nearly as well. So
-#    LoRA needs only *some* update of low rank that is good enough.
-# 3. **That LoRA finds other directions than full fine-tuning means little**: they share 0.11 to 0.22, and two seeds of LoRA
-#    share still less, 0.06 to 0.08. Two seeds of full fine-tuning share 0.34.
-# 4. **LoRA's update stands among the strongest directions of $W$; full fine-tuning's does not.** But it is many times as large,
-#    and the larger, the more intruders: by ‖ΔW‖, rank 64 stands between 4 and 8. So they may come from the size, not the method.
+# <details><summary>What the two pictures say together</summary>
 #
-# <details><summary>How sure?</summary>
-# One seed each. Most of LoRA's eight directions hold little energy, which may lower an overlap. LoRA and full fine-tuning saw
-# the same sentences in the same order, and two seeds did not; a second seed of LoRA also draws another <i>A</i>. A weak update can
-# have no intruder among the strongest directions, and no LoRA was trained as small as full fine-tuning's.</details>
+# LoRA does not use its rank: one direction does nearly all the work. Full fine-tuning spreads its change over dozens, yet a cut to
+# eight costs it about a point. So Hu's bet was right for a subtler reason than it seems. The change that fine-tuning makes is not of low
+# rank. <i>Some</i> change of low rank is good enough.
+# </details>
+#
+# **Three. Do LoRA and full fine-tuning change the same directions?** The overlap says how much of their eight strongest directions two
+# updates share, from 0 to 1.
+
+# %%
+pt.widgets.Guess("LoRA and full fine-tuning share", ("less than two seeds of LoRA", "more than two seeds of LoRA"), "lora.shared")
+
+# %%
+overlaps = pictures.overlaps(record)
+pt.compare("lora.shared", pictures.who_shares(overlaps), "overlap with full fine-tuning, and of two seeds of LoRA")
+overlaps
+
+# %% [markdown]
+# <details><summary>What this does not show</summary>
+#
+# Different directions do not make a different solution: two LoRAs share even less. Equal accuracy does not make an equal solution either.
+# </details>
 #
 # ## Decide
 #
 # ### Exercise 6 · Three pairs (2 points, about 5 minutes)
 #
-# Is the left one better, worse, or is no difference seen? (A difference counts if the means of three seeds lie more than a point
-# apart, and more than two standard errors of their difference.)
+# Is the left one better, worse, or is no difference seen? (A difference counts if the means of three seeds lie more than a point apart,
+# and more than two standard errors of their difference.)
 #
 # | | left | right |
 # |---|---|---|
-# | 1 | rank 64, alpha 128, learning rate 0.001 | rank 64, alpha 128, learning rate 0.003 |
-# | 2 | rank 8, alpha 128, learning rate 0.000375 | rank 1, alpha 16, learning rate 0.003 |
-# | 3 | rank 64, alpha 16, learning rate 0.003, by rsLoRA: $s = \alpha / \sqrt r$ | the same, by $s = \alpha / r$ |
+# | 1 | rank 64, alpha 128, rate 0.001 | rank 64, alpha 128, rate 0.003 |
+# | 2 | rank 8, alpha 128, rate 0.000375 | rank 1, alpha 16, rate 0.003 |
+# | 3 | rank 64, alpha 16, rate 0.003, rsLoRA: $s = \alpha / \sqrt r$ | the same, $s = \alpha / r$ |
 #
-# All three follow from what you found. Write `verdicts`, a list of three, each `"better"`, `"worse"` or
-# `"no difference seen"`. You have one try: the first answer is kept, and has its points if all three agree with the record.
+# All three follow from what you found. Write `verdicts`, a list of three, each `"better"`, `"worse"` or `"no difference seen"`. Your
+# first answer is kept; it earns its points if all three agree with the record.
 
 
 # %% exercise="lora.pairs" part="solution"
@@ -634,147 +603,139 @@ pt.require("lora.pairs")
 
 # %%
 pictures.show_pairs()
+
+# %% [markdown]
+# <details><summary>What the pairs say</summary>
+#
+# <b>1, better.</b> The recipe that failed, at a third of its rate, has the best mean on query and value. <b>2, no difference seen.</b>
+# Two ranks, one product. <b>3, worse.</b> At rank 64, rsLoRA with α = 16 <i>is</i> plain LoRA with α = 128. That is no verdict on
+# rsLoRA: at its own rate it is the winner of pair 1. What rsLoRA promises is that one rate serves all ranks (Kalajdzievski 2023).
+# </details>
+#
+# ## When does rank matter?
+#
+# If one direction is enough, why does anyone train with rank 64? "Good or bad?" asks for little that the model does not know already.
+# Give it more to store than the adapter can hold, and the small ranks fall behind. Schulman and Thinking Machines (2025) see
+# this on large instruction sets, while rank 1 suffices in reinforcement learning, where an episode teaches about one bit. Biderman et al.
+# (2024) see it on code and mathematics: LoRA learns less there than full fine-tuning, and forgets less. Our reviews do not reach that
+# limit.
+#
+# **What this lesson claims**
+#
+# | claim | seen here | what could have refuted it, and was tried | at larger scale |
+# |---|---|---|---|
+# | On these reviews rank 1 is enough for most of the gain. | three seeds: 79.9 ± 0.4 % (± standard error), head alone 71.3, full 82.3 | larger ranks, each at its own rate: the best, rank 64, has 81.3 | so in reinforcement learning, not on large instruction sets (Schulman et al. 2025) |
+# | Rank 64 failed because of α at that rate, not because of its rank or of the size of its first ΔW. | 62.6 ± 4.0 %, three seeds | α = 16: 80.8. A third of the rate: 81.3. Rank 8 with that α: fails, 63.5. Rank 1 with a first ΔW as large: learns, 79.7 | with s = α / r the best rate hardly depends on the rank (Schulman et al. 2025); it may also fall with it, by start and scale (Chen et al. 2026) |
+# | Under Adam, α is the rate of B. | rank 8, three seeds: α = 128 at rate 0.00125 80.9 ± 0.1; α = 16, B at 0.01, the rest at 0.00125: 80.5 ± 0.6 | the same large rate for A and the head, too: fails, 50.2 | Hu et al. §4.1 say of Adam that tuning α is about tuning the rate; with another rate for B it is LoRA+ (Hayou et al. 2024). Zhang et al. 2026 find uses of α that no rate has |
+# | LoRA needs only *some* change of low rank that is good enough. | an observation, two seeds: full fine-tuning spreads over 70 directions; cut to 8 it keeps 81.6 of 82.3 % | fewer directions: at one it loses six points | Hu et al. §7: very small ranks suffice; Biderman et al. 2024: full fine-tuning's change has a far higher rank |
+# | LoRA adds a third of the memory that full fine-tuning adds. | one process each: 163 and 500 MB | the ledger, from shapes alone, says a fifth | melts as activations grow (peft#1514) |
+
+# %%
 pt.progress("07")
 
 # %% [markdown]
-# Pair 1 is the recipe that failed, at a third of the rate: 81.3 %, the highest mean on query and value, by this rule better than
-# the ladder's ranks 1, 2 and 16. So $\alpha$ was to blame *at its rate*. In pair 3, rsLoRA's $s = 16/\sqrt{64} = 2$ is that of
-# $\alpha$ = 128, and the left run is the ladder's; in peft it is one switch, `use_rslora=True`.
+# ## At your desk
 #
-# ## When, and when not
+# The same with Hugging Face peft:
 #
-# **Take LoRA** when there are many tasks and one base, when gradients and optimizer states do not fit, or when the
-# merged model must be as fast as before. **Do not expect** much smaller activations, or all of full fine-tuning's
-# accuracy: one to three points remain here with query and value in all blocks, up to five in fewer places.
+# ```python
+# from peft import LoraConfig, get_peft_model
 #
-# **Five lines to remember**
+# config = LoraConfig(task_type="SEQ_CLS",            # "CAUSAL_LM" for a language model
+#                     target_modules="all-linear", r=16, lora_alpha=32)
+# tuned = get_peft_model(model, config)
+# tuned.print_trainable_parameters()                  # count before you train
+# ...                                                 # your training loop, or a Trainer
+# tuned.save_pretrained("my-adapter")                 # the adapter and the head
+# plain = tuned.merge_and_unload()                    # a plain model, as fast as before
+# ```
 #
-# 1. $\Delta W = \frac{\alpha}{r} BA$: $r\,(n_{in}+n_{out})$ parameters in place of $n_{in}\,n_{out}$.
-# 2. One of the two starts at zero, so the first output is the base's; not both, or nothing learns.
-# 3. With Adam, $\alpha$ is the learning rate's twin: change the rank and leave $\alpha$ alone (here, from rank 1 to 64).
-# 4. Gradients and optimizer states shrink with the trained parameters; activations shrink little.
-# 5. LoRA does not need fine-tuning's update to be of low rank, only some low-rank update that is good enough.
+# | a first recipe, 1 to 70 billion parameters | take | source |
+# |---|---|---|
+# | where | every linear layer, the feed-forward ones above all | Schulman et al. 2025; Biderman et al. 2024 |
+# | rank, α | 16 (256 for a large instruction set); α = 32, and leave it when you change the rank | Biderman et al. 2024; Schulman et al. 2025 |
+# | rate | ten times the best one of full fine-tuning; or 2e-4 up to 13 billion parameters, 1e-4 above | Schulman et al. 2025; Dettmers et al. 2023 (QLoRA) |
+# | batch | small, below 32: LoRA bears large ones less well | Schulman et al. 2025 |
+#
+# If it fails, try a third of the rate first, then three times. Take full fine-tuning when there is much to learn and memory for it. Our
+# rates, and "rank 1 is enough", belong to a small encoder and an easy task: do not take them along.
 
 # %% [markdown]
 # # Further
 #
 # Nothing below is needed for the next lessons.
 #
-# ## How the failing runs fail
-#
-# Rank 8 with $\alpha = 16$ learns; with $\alpha = 128$ it fails, as rank 64 does. Where do they go wrong?
-
-# %%
-losses = {f"rank {rank}, alpha {alpha}": pt.course.records.select(record, rank=rank, alpha=alpha, lr=3e-3, seed=2, group=group)[0]["losses"]
-          for rank, alpha, group in ((8, 16, "ranks"), (8, 128, "scale"), (64, 128, "ranks"))}
-pt.plots.show(pt.plots.curves(losses, dashed=("rank 8, alpha 128",)), "Recorded training losses, the same sentences in the same order (seed 2).")
-
-# %% [markdown]
-# In this seed the two that fail begin to learn and then fall back. Other seeds fail otherwise: some stay slow, and rank 1
-# with $\alpha = 128$ hardly begins. And why did the size of $\Delta W$ mislead? Perhaps because a norm averages over all
-# directions of the input, and real sentences have few; no run here has tested that.
-#
 # ## Places and blocks
 #
-# First a bet, which nothing above decides:
+# A bet, which nothing above decides:
 
 # %%
 pt.widgets.Guess("Rank 16 on the queries alone (alpha 32), against rank 2 on all six matrices of each block (alpha 4):",
                  ("better", "worse", "no difference seen"), "lora.where")
 
-# %% [markdown]
-# What does a setting cost, and what was measured? Left, the parameters that it trains, among those of other places.
-# Right, every recorded setting with $\alpha = 2r$, three seeds each; the large dot is the nearest to yours. The button trains
-# *your* setting on the same sentences and tests it, which takes somewhat longer than your training above did; *Stop* ends it,
-# and you can read on meanwhile. **Look for** the cheapest setting within three points of full fine-tuning.
-
 # %%
-pictures.explore_rank(record, guess)
-
-# %%
-short = {"query": "query", "value": "value", "ffn_in, ffn_out": "feed-forward",
-         "query, key, value, attention_out": "attention",
-         "query, key, value, attention_out, ffn_in, ffn_out": "everything"}
-
-
-def told(rows, label):
-    """Print accuracy, mean and standard deviation over the seeds, and the share of the gain."""
-    mean, spread = pt.course.records.accuracy(rows)
-    print(f"  {label:46s} {mean:.1%} ± {spread:.1%}   {pt.course.records.gain(mean):4.0%} of the gain   {rows[0]['parameters']:7,} parameters")
-
-
-told(ranks[8], "query, value (rank 8)")
-for rows in pt.course.records.by_setting(pt.course.records.select(record, group="places")):
-    told(rows, f"{short[', '.join(rows[0]['targets'])]} (rank {rows[0]['rank']})")
-pt.compare("lora.where", "worse", "rank 16 on the queries, against rank 2 on everything")
-told(ranks[8], "blocks: all six")
-for rows in pt.course.records.by_setting(pt.course.records.select(record, group="layers")):
-    told(rows, "blocks: " + ", ".join(map(str, rows[0]["layers"])))
+places = record.runs.query("group in ['places', 'layers'] or (group == 'ranks' and rank == 8)")
+queries, everywhere = (places.query(f"targets == '{where}' and layers == 'all'").accuracy for where in ("query", "all"))
+pt.compare("lora.where", pictures.verdict(queries, everywhere), "rank 16 on the queries, against rank 2 on everything")
+pt.course.records.table(places, ["layers", "targets", "rank", "alpha", "parameters"])
 
 # %% [markdown]
-# Rank 2 on every matrix is ahead of rank 16 on the queries alone. That is no clean experiment, though: the budgets span
-# 69,120 to 82,944 parameters, and with $\alpha = 2r$ the thick ones also have the larger $\alpha$, which after *The case of
-# rank 64* you would not leave uncontrolled. The feed-forward part does as well as the whole attention. (The paper adapted attention
-# only, §4.2; Biderman et al. 2024, §4, find on large models that the feed-forward part should not be left out.)
-#
-# Of the blocks, the upper ones matter more: the last block alone does as well as the three lowest together. "Selective
-# LoRA trains under 0.05 %", one reads; one block of six at rank 8 is 0.054 % of this model, and it costs three points. Such
-# percentages say more about the size of a model than about the method.
+# This is no clean experiment: the budgets differ by a fifth, and with $\alpha = 2r$ the larger ranks also have the larger $\alpha$. Of the
+# blocks, the upper ones matter more. "Selective LoRA trains under 0.05 %", one reads; one block of six at rank 8 is 0.054 % of this
+# model, and it costs three points. Such percentages say more about the size of a model than about the method.
 #
 # ## Variants
 #
-# - **rsLoRA** (Kalajdzievski 2023) takes $s = \alpha/\sqrt r$, as pair 3 had it. In plain gradient descent $s$ enters a step twice, once
-#   through the gradient: what is felt grows with $s^2 r$, so that fits. Adam's step ignores how large a gradient is; then
-#   $s\,r$ counts, and at a fixed $\alpha$ rsLoRA raises the rate like $\sqrt r$. Here it has rank 64 and the $\alpha$ that makes
-#   $s = 2$ at rank 8; at rank 64 that is $s\,r = 45$.
+# - **rsLoRA** (Kalajdzievski 2023) takes $s = \alpha/\sqrt r$, so at one rank it is another $\alpha$. In plain gradient descent $s$ enters a
+#   step twice, and what is felt grows with $s^2 r$: there this scale suits every rank. Here it runs with the $\alpha$ that makes $s = 2$ at
+#   rank 8.
 # - **Dropout** on the input of $A$, here 0.1.
-# - **LoRA+** (Hayou et al. 2024): $B$ learns faster than $A$, here 16 times, at a lower base rate. ("LoRA++", which one also
-#   reads of, is no standard method.)
+# - **LoRA+** (Hayou et al. 2024): $B$ learns faster than $A$, here 16 times. ("LoRA++", which one also reads of, is no standard method.)
 
 # %%
 pt.widgets.Guess("A bet: rank 8 with dropout, against rank 8 without:", ("better", "worse", "no difference seen"), "lora.dropout")
 
 # %%
-def variant(r):
-    return (f"rank {r['rank']}, alpha {r['alpha']:.3g}" + (", rsLoRA" if r.get("rank_stabilized") else "")
-            + (", dropout 0.1" if r.get("dropout") else "") + (", LoRA+" if r.get("plus") else ""))
-
-
-told(ranks[8], "rank 8, alpha 16")
-told(ranks[64], "rank 64, alpha 128")
-for rows in pt.course.records.by_setting(pt.course.records.select(record, group="variants")):
-    told(rows, variant(rows[0]))
-pt.compare("lora.dropout", "no difference seen", "rank 8 with dropout, against rank 8 without")
+variants = record.runs.query("group == 'variants' or (group == 'ranks' and rank in [8, 64])")
+dropout = variants.query("dropout > 0").accuracy
+pt.compare("lora.dropout", pictures.verdict(dropout, kept), "rank 8 with dropout, against rank 8 without")
+pt.course.records.table(variants, ["rank", "alpha", "lr", "plus", "rank_stabilized", "dropout"])
 
 # %% [markdown]
-# For dropout no difference is seen. By the rule of exercise 6, LoRA+ is worse than rank 8 at this ratio and rate, at which $B$ learns
-# at 0.016, and 250 steps of a small task are not what it was made for; rsLoRA, a point below rank 64 with $\alpha$ = 16, is worse as well.
+# Each variant ran at one rate that was not searched, so the table ranks nothing.
+#
+# ## Intruders
+#
+# Shuttleworth et al. (2024) call a strong new direction of $W + \Delta W$ an *intruder* if no strong direction of $W$ resembles it (cosine
+# below 0.6). LoRA has them, full fine-tuning has none. But LoRA's change is also many times as large. Is it the method, or the size?
+
+# %%
+pictures.sizes(record, ("1", "2", "4", "8", "16", "64", "full"))[["size", "intruders"]].sort_values("size")
+
+# %% [markdown]
+# The larger the change, the more intruders: rank 64 stands between ranks 4 and 8. We cannot tell method from size.
 #
 # ## Break it on purpose
 #
-# Three famous mistakes, to have seen their symptoms once. **1. The base is not frozen.** Nothing crashes, and it even
-# learns. But look at the count, and at what the "base" is afterwards.
+# **The base is not frozen.** Nothing crashes, and it even learns. But look at the count, and at what the "base" is afterwards.
 
 # %%
 broken = inject(pt.models.load("minilm", labels=2)[0], ("query", "value"), lambda base: LoRALinear(base, 8, 16)).to(pt.device())
 for p in broken.parameters():
     p.requires_grad_(True)               # the mistake: often an innocent-looking line in a training script
 
-with pt.disabled(broken), torch.no_grad():
-    base_before = broken.bert(**inputs)[0]
-for _ in pt.train(broken, batches[:4], lr=1e-4):
-    pass
-with pt.disabled(broken), torch.no_grad():
-    base_after = broken.bert(**inputs)[0]
-
-print(f"trained: {sum(p.numel() for p in broken.parameters() if p.requires_grad):,} parameters in place of 74,498")
-print("with the adapter switched off, still the pretrained model:", torch.equal(base_before, base_after))
+with pt.disabled(broken):
+    base_before = pictures.logits(broken, test[:1])
+    for _ in pt.train(broken, batches[:4], lr=1e-4):
+        pass
+    same = torch.equal(base_before, pictures.logits(broken, test[:1]))
+pd.Series({"trained": sum(p.numel() for p in broken.parameters() if p.requires_grad), "still the pretrained model": same}).to_frame("broken")
 
 # %% [markdown]
-# The adapter's file would be useless: it belongs to a base that exists nowhere else. Your law of the start catches this
-# in a layer; in a training script, **count before you train**.
+# The adapter's file would be useless: it belongs to a base that exists nowhere else. Your law of the start catches this in a layer; in a
+# training script, **count before you train**.
 #
-# **2. Adapted twice.** A helper adapts the model, and then the training script does it again.
+# **Adapted twice.** A helper adapts the model, and then the training script does it again.
 
 # %%
 try:
@@ -783,46 +744,38 @@ except pt.errors.AlreadyAdapted as error:
     print(error)
 
 # %% [markdown]
-# Many small implementations wrap the wrapper without a word. In Hugging Face peft the base model is changed in
-# place, so a second `get_peft_model` on "the same" model finds the first one still there
-# ([peft#2295](https://github.com/huggingface/peft/issues/2295)). And a list of target modules of which only some match is
-# accepted there as well: 4 of 56 layers adapted, and a loss that stays where it was
+# Many small implementations wrap the wrapper without a word. In Hugging Face peft the base model is changed in place, so a second
+# `get_peft_model` on "the same" model finds the first one still there ([peft#2295](https://github.com/huggingface/peft/issues/2295)). And
+# a list of target modules of which only some match is accepted there as well: 4 of 56 layers adapted, and a loss that stays where it was
 # ([peft#3554](https://github.com/huggingface/peft/issues/3554)).
 #
-# **3. Merged twice.** The correction is added to $W$, and then again.
+# **Merged twice.** The correction is added to $W$, and then again.
 
 # %%
 twice = copy.deepcopy(plain)
 with torch.no_grad():
     for name, layer in pt.adapters(model).items():
         twice.get_submodule(name).weight += merged(layer).weight - layer.base.weight
-
-for name, m in (("merged once", plain), ("merged twice", twice)):
-    found = pt.evaluate(m, test[:10])
-    print(f"{name}: accuracy {found.accuracy:.1%}, loss {found.loss:.3f}, on {found.examples} sentences")
+pd.DataFrame({name: vars(pt.evaluate(m, test[:10])) for name, m in (("merged once", plain), ("merged twice", twice))}).T
 
 # %% [markdown]
 # The accuracy falls, the loss rises, and nothing complained.
 #
 # ### Exercise 7 · Forty kilobytes (2 points, optional, about 10 minutes)
 #
-# A watch has room for adapters of 40 kB: 10,000 parameters of four bytes (the head is stored elsewhere). Rank 1 on query
-# and value fits, and you know how it ended. These were measured too. Which comes close to the best of them, which does not? The
-# accuracies come after your choice.
+# A watch has room for adapters of 40 kB: 10,000 parameters of four bytes (the head is stored elsewhere). Rank 1 on query and value fits,
+# and you know how it ended. These were measured too. The accuracies come after your choice.
 
 # %%
-small = [r for r in record["runs"] if r["group"] in ("layers", "forty_kb") and r["parameters"] <= 20_000]
-candidates = pt.course.records.by_setting(small)
-for runs in candidates:
-    r = runs[0]
-    print(f"rank={r['rank']}  alpha={r['alpha']:2d}  targets={', '.join(r['targets']):21s}  layers={r['layers']}")
+small = record.runs.query("group in ['layers', 'forty_kb'] and parameters <= 20_000")
+small.groupby(["rank", "alpha", "targets", "layers"]).parameters.first().reset_index()
 
 # %% [markdown]
 # Of those that fit (one does not), choose two, each as `pt.lora.Config(rank=…, alpha=…, targets=(…), layers=…)`:
 #
 # - `ship`: its mean lies within a point of the best of them;
-# - `leave`: its mean lies more than a point below the best. (One misses by a hair: with three seeds, the border of a point
-#   is itself uncertain.)
+# - `leave`: its mean lies more than a point below the best. (One misses by a hair: with three seeds, the border of a point is itself
+#   uncertain.)
 
 
 # %% exercise="lora.forty_kb" part="solution"
@@ -839,24 +792,20 @@ ship, leave = pt.check("lora.forty_kb", ship, leave)
 pt.require("lora.forty_kb")
 
 # %%
-for runs in candidates:
-    told(runs, f"rank {runs[0]['rank']}, {', '.join(runs[0]['targets'])}, layers {runs[0]['layers']}")
+pt.course.records.table(small, ["rank", "targets", "layers", "parameters"])
 
 # %% [markdown]
 # **Sources**
 #
 # - Hu et al. 2021, *LoRA*, arXiv 2106.09685: §4.1 the equation and α, §4.2 where to put it, §7 the rank.
+# - Schulman and Thinking Machines Lab 2025, *LoRA Without Regret*, doi 10.64434/tml.20250929.
+# - Biderman et al. 2024, *LoRA learns less and forgets less*, arXiv 2405.09673.
+# - Dettmers et al. 2023, *QLoRA*, arXiv 2305.14314.
 # - Kalajdzievski 2023, *A rank stabilization scaling factor for fine-tuning with LoRA*, arXiv 2312.03732.
-# - Hayou et al. 2024, *The impact of initialization on LoRA finetuning dynamics*, arXiv 2406.08447; *LoRA+*, arXiv 2402.12354.
+# - Hayou et al. 2024, *LoRA+*, arXiv 2402.12354.
 # - Chen, Villar and Hayou 2026, *Learning rate scaling across LoRA ranks and transfer to full finetuning*, PMLR 306.
 # - Zhang et al. 2026, arXiv 2606.12883: on α and the rate.
 # - Shuttleworth et al. 2024, *LoRA vs full fine-tuning: an illusion of equivalence*, arXiv 2410.21228.
-# - Biderman et al. 2024, *LoRA learns less and forgets less*, arXiv 2405.09673.
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
 #
-# The library's own version of what you wrote, with rsLoRA, dropout and checks of its input added:
-
-# %%
-import inspect
-
-print(inspect.getsource(pt.lora.LoRALinear))
+# The library's own version of what you wrote, with rsLoRA, dropout and checks of its input, is `pt.lora.LoRALinear`.

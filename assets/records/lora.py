@@ -55,6 +55,9 @@ def settings():
             yield "scale", lora(rank, alpha=alpha, seed=seed)
         yield "scale", lora(64, alpha=128, lr=1e-3, seed=seed)
         yield "scale", lora(8, alpha=128, lr=3.75e-4, seed=seed)    # 1/8 of the rate, 8 · alpha
+    for seed in range(3):    # eight times alpha at an eighth of the rate; B alone at eight times it
+        yield "traded", lora(8, alpha=128, lr=1.25e-3, seed=seed)
+        yield "traded", lora(8, lr=1.25e-3, plus=8, seed=seed)
     for lr in (1e-5, 1e-4, 3e-4, 1e-3, 1e-2):
         yield "rates", lora(8, lr=lr)
     for seed in (1, 2):

@@ -9,7 +9,9 @@ import answers
 import nbformat
 import pytest
 from grading_corpus import solved
+from safetensors.torch import load_file
 
+import peft_teach as pt
 from peft_teach.course import library, work
 from peft_teach.course.build.check import audit
 from peft_teach.course.build.source import SOLUTION, read
@@ -32,7 +34,7 @@ def test_a_lesson_follows_the_anatomy(source):
     cells = read(source)
     assert 2 <= len([c for c in cells if c.part == SOLUTION]) <= 8
     text = "\n".join(c.source for c in cells if c.kind == "markdown")
-    for part in ("**Time**", "**Five lines to remember**", "**Sources**", "arXiv"):
+    for part in ("**Time**", "**Sources**", "arXiv"):
         assert part in text
     longest = max(len(c.source.splitlines()) for c in cells if c.kind == "code")
     assert longest <= 30      # a screen
@@ -67,6 +69,25 @@ def test_a_solved_lesson_has_all_points_and_every_figure_a_text(source):
     assert ": not attempted (" not in page    # a card; a table of progress may say it on the way
     assert page.count("<img ") == page.count('<img alt="') > 0
     assert 'alt=""' not in page
+
+
+DESKS = {source: re.findall(r"## At your desk.*?```python\n(.*?)```", "\n".join(
+    c.source for c in read(source) if c.kind == "markdown"), re.DOTALL) for source in SOURCES}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")    # peft asks transformers by an old name
+@pytest.mark.parametrize("source", [s for s in DESKS if DESKS[s]], ids=lambda s: s.stem)
+def test_the_code_for_the_desk_runs(source, monkeypatch, tmp_path, capsys):
+    """With the real library, on a plain model, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    model, tokenizer = pt.models.load("minilm", labels=2)
+    names = {"model": model, "tokenizer": tokenizer}
+    for code in DESKS[source]:
+        exec(code, names)
+    assert "trainable params" in capsys.readouterr().out
+    assert not any("lora_" in name for name, _ in names["plain"].named_modules())
+    saved, = tmp_path.glob("*/adapter_model.safetensors")
+    assert any("classifier" in name for name in load_file(saved))    # the head is in the file
 
 
 @pytest.mark.long

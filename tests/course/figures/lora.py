@@ -1,21 +1,28 @@
 """Lesson 07: what its prose says and no output of it shows."""
 
-from figures import record, select
+from figures import record
 from peft_teach import outlines
-from peft_teach.course.lessons.lora.exercises import SIZE
+from peft_teach.course.lessons.lora.recorded import FAILS, LEARNS
 
+LORA = record("lora")
+RUNS = LORA.runs
 TOTAL = sum(outlines.counts("minilm").values())
-ONE_BLOCK = select(record("lora"), group="layers", layers=[5])[0]["parameters"]
+ONE_BLOCK = RUNS.query("group == 'layers' and layers == '5'").parameters.iloc[0]
+ADDED = {name: (cost["peak_mb"] - cost["loaded_mb"]) * 1e6 for name, cost in LORA["cost"].items()}
 LIMIT = 40e3    # bytes
 
 FIGURES = {
-    "10,041 sentences": "what is left of Hutto & Gilbert's reviews with |rating| > 0.5",
-    "22.7 million": TOTAL,
+    "√8 times": "the root of 64 / 8",
+    "78 % or more": LEARNS,
+    "74 % or less": FAILS,
     "4,000 film reviews": "a setting of the runs",
-    "as with 1,536": "the inputs of the widest matrix, ffn_out",
-    "between half and 1.8 times": SIZE[1],
+    "62.6 ± 4.0 %": (RUNS.query("group == 'ranks' and rank == 64").accuracy.mean(),
+                     RUNS.query("group == 'ranks' and rank == 64").accuracy.sem()),
+    "163 and 500 MB": (ADDED["lora"], ADDED["full"]),
+    "1 to 70 billion": "the sources of the recipe",
+    "13 billion": "Dettmers et al. 2023: 2e-4 for 7 and 13 billion, 1e-4 above",
     "is 0.054 %": ONE_BLOCK / TOTAL,
-    "here 16 times": select(record("lora"), group="variants", lr=1e-3)[0]["plus"],
+    "here 16 times": RUNS.query("group == 'variants'").plus.max(),
     "adapters of 40 kB": LIMIT,
     "10,000 parameters": LIMIT / 4,
 }

@@ -6,19 +6,21 @@ Accuracies are shown after a commitment; a button trains the setting that is cho
 import functools
 import math
 import textwrap
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
 import ipywidgets as ipw
 import torch
+from IPython.display import display
 from matplotlib.figure import Figure
-from torch import nn
+from torch import Tensor, nn
 
-from .... import account, data, models, outlines
+from .... import account, data, models, outlines, training
 from ....methods import lora
 from ....plots import COLOURS, bytes_text, figure, in_percent, logarithmic, plain_ticks
-from ....widgets import Choices, Explorer, Progress, Run
+from ....training import Step
+from ....widgets import Choices, Explorer, Progress, Run, watch
 from ... import records, work
 from ...guess import Guess
 from ...own_run import OwnRun, own_run
@@ -28,6 +30,7 @@ RANKS = (1, 2, 3, 4, 6, 8, 16, 32, 64, 128, 192, 384)
 DEPTH = 6               # blocks of MiniLM, of which all runs are
 RATE = 3e-3             # the recorded runs' learning rate
 OWN = "lora.rank"       # under this name the reader's own points are kept
+LOOKS, LOOK = 10, 4     # while a training is watched: how often it is tested, on how many batches
 
 # Settings beside the chosen one, in all blocks, by what the reader calls them.
 OTHERS = {"query": ("query",), "query, value": ("query", "value"), "attention": PLACES[:4],
@@ -53,7 +56,7 @@ class Point:
     @property
     def name(self) -> str:
         """The setting in words."""
-        return f"rank {self.rank}, {_words(self.places, self.layers)}"
+        return _named(self.rank, self.places, self.layers)
 
 
 @dataclass(frozen=True)
@@ -67,18 +70,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class OwnPoint:
-    """A run of the reader's own."""
+    """A run of the reader's own, by its setting in words."""
 
-    rank: int
-    places: tuple[str, ...]
-    layers: tuple[int, ...]
+    name: str
     parameters: int
     accuracy: float
-
-    @property
-    def name(self) -> str:
-        """The setting in words."""
-        return f"rank {self.rank}, {_words(self.places, self.layers)}"
 
 
 @dataclass(frozen=True)
@@ -136,7 +132,7 @@ def measured(record: dict) -> Measured:
 
 def own_points() -> tuple[OwnPoint, ...]:
     """Return the reader's own runs, those of earlier kernels too."""
-    return tuple(OwnPoint(p["rank"], tuple(p["places"]), tuple(p["layers"]), p["parameters"],
+    return tuple(OwnPoint(_named(p["rank"], p["places"], p["layers"]), p["parameters"],
                           p["accuracy"]) for p in work.points(OWN))
 
 
@@ -210,6 +206,10 @@ def _words(places: Sequence[str], layers: Sequence[int]) -> str:
     return f"{where}, block{'s' if len(layers) > 1 else ''} {', '.join(map(str, layers))}"
 
 
+def _named(rank: int, places: Sequence[str], layers: Sequence[int]) -> str:
+    return f"rank {rank}, {_words(places, layers)}"
+
+
 def draw_budget(found: Budget) -> Figure:
     """Draw parameters against rank, among other places; and accuracy against parameters."""
     made, left, right = figure(9.2, 4.6, columns=2)
@@ -231,7 +231,7 @@ def draw_budget(found: Budget) -> Figure:
         ax.title.set_fontsize(10)
     made.set_label(f"Rank {found.rank}, {_words(found.places, found.layers)}: {found.parameters:,} "
                    f"trained parameters, {found.share:.3%} of the model, {_memory(found)}" + (
-                       f"; {found.told}; full fine-tuning {found.measured.full:.1%}, head only "
+                       f"; {found.told}; full fine-tuning {found.measured.full:.1%}, head alone "
                        f"{found.measured.head:.1%}" if found.is_open else "") + "".join(
                        f"; your own run, {p.name}: {p.accuracy:.1%}"
                        for p in found.own if found.is_open) + ".")
@@ -247,14 +247,18 @@ def _draw_accuracies(ax, found: Budget) -> None:
         return
     for point in found.measured.points:
         near = point is found.nearest
+        alike = (set(point.places), point.layers) == (set(found.places), tuple(found.layers))
         ax.plot([point.parameters] * 2, [min(point.accuracies), max(point.accuracies)],
-                color=COLOURS["lora"], alpha=1 if near else 0.35, lw=2.5 if near else 1.2)
-        ax.plot(point.parameters, point.mean, "o", ms=10 if near else 5, color=COLOURS["lora"],
-                alpha=1 if near else 0.45, mew=0, zorder=3 if near else 2)
+                color=COLOURS["lora"], alpha=1 if alike else 0.25, lw=2.5 if near else 1.2)
+        ax.plot(point.parameters, point.mean, "o", ms=10 if near else 6, color=COLOURS["lora"],
+                alpha=1 if alike else 0.25, mew=0, zorder=3 if near else 2)
+        if alike:
+            ax.annotate(f"r {point.rank}", (point.parameters, min(point.accuracies)), fontsize=9,
+                        xytext=(0, -4), textcoords="offset points", ha="center", va="top")
     for point in found.own:
         ax.plot(point.parameters, point.accuracy, "D", ms=9, color=COLOURS["yours"], zorder=4)
     for name, level in (("full fine-tuning", found.measured.full),
-                        ("head only", found.measured.head)):
+                        ("head alone", found.measured.head)):
         ax.axhline(level, color=COLOURS["full" if name[0] == "f" else "head"], ls="--", lw=1.5)
         ax.text(0.99, level, name, ha="right", va="bottom", fontsize=9,
                 transform=ax.get_yaxis_transform())
@@ -299,6 +303,7 @@ class RankExplorer(Explorer):
                  train_examples: int = 4000):
         found = measured(record)
         self.guess, self.movies, self.train_examples = guess, movies, train_examples
+        self.watched: tuple[OwnPoint, ...] = ()    # a training of the lesson's, as it goes on
         self.run = Run("Train this setting now", self._train, self._add)
         controls = {
             "rank": ipw.SelectionSlider(options=RANKS, value=8, description="rank"),
@@ -306,10 +311,30 @@ class RankExplorer(Explorer):
             "layers": Choices(range(DEPTH), tuple(range(DEPTH)), "blocks"),
         }
         super().__init__(controls, lambda **s: budget(
-            found, **s, own=own_points(), guess=guess.value,
+            found, **s, own=own_points() + self.watched, guess=guess.value,
             is_open=guess.value is not None or work.folder() is None), draw_budget,
             _budget_caption, above=[guess.box], below=[self.run.box])
         guess.buttons.observe(lambda change: self.refresh(), names="value")
+
+    def watch(self, steps: Iterable[Step], total: int, model: nn.Module,
+              tests: Sequence[Mapping[str, Tensor]]) -> None:
+        """Run a training to its end, with the model's accuracy drawn onto the picture meanwhile."""
+        display(self)
+        watch(self._followed(steps, total, model, tests), total)
+        self._follow(model, tests)
+
+    def _followed(self, steps, total: int, model: nn.Module, tests) -> Iterator[Step]:
+        self._follow(model, tests[:LOOK])
+        for step in steps:
+            if (step.index + 1) % max(1, total // LOOKS) == 0:
+                self._follow(model, tests[:LOOK])
+            yield step
+
+    def _follow(self, model: nn.Module, tests) -> None:
+        found = training.evaluate(model, tests)
+        self.watched = (OwnPoint("your training", account.parameters(model).adapter,
+                                 found.accuracy),)
+        self.refresh()
 
     def _train(self) -> Generator[Progress, None, tuple[dict, OwnRun]]:
         """Train what the controls say now; they may move on meanwhile."""

@@ -1,57 +1,164 @@
-"""Pictures of lesson 07: A and B to scale, the case of rank 64, rank and parameters, σ of ΔW."""
+"""Pictures of lesson 07: the bet, pushes, the case of rank 64, rank and parameters, σ of ΔW."""
 
+import math
+
+import ipywidgets as ipw
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ....plots import COLOURS, figure
+from ....widgets import Explorer
 from ... import records
 from ...guess import Guess
-from .live import changed_answers, first_gradients
+from .live import (
+    bill,
+    changed_answers,
+    compare_outputs,
+    first_gradients,
+    logits,
+    moving,
+    nearest,
+    placed,
+    read,
+)
 from .picture_of_rank import explore_rank
 from .picture_of_scale import (
     ask,
+    culprit,
     draw_explanations,
     draw_first_step,
-    list_settings,
+    ends,
+    settings,
     show_pairs,
+    verdict,
     yours,
 )
-from .picture_of_updates import cuts_recorded, explore_updates, own_updates
+from .picture_of_updates import (
+    cuts,
+    draw_cuts,
+    explore_updates,
+    overlaps,
+    own_updates,
+    sizes,
+    who_shares,
+)
 
-__all__ = ["ask", "changed_answers", "cuts_recorded", "draw_explanations", "draw_first_step",
-           "draw_to_scale", "explore_rank", "explore_updates", "first_gradients", "list_settings",
-           "own_updates", "show_pairs", "yours"]
+__all__ = ["ask", "bill", "changed_answers", "compare_outputs", "culprit", "cuts", "draw_bet",
+           "draw_cuts", "draw_explanations", "draw_first_step", "draw_pushes", "ends",
+           "explore_pushes", "explore_rank", "explore_updates", "first_gradients", "logits",
+           "moving", "nearest", "overlaps", "own_updates", "placed", "read", "settings",
+           "show_pairs", "sizes", "verdict", "who_shares", "yours"]
 
 
-def draw_to_scale(n_out: int, n_in: int, rank: int) -> Figure:
-    """Draw W (n_out, n_in), B (n_out, rank) and A (rank, n_in) side by side, all to one scale."""
-    made, ax = figure(7, 3.2)
-    gap = 0.3 * n_in
-    parts = (("W", 0, 0, n_in, n_out, COLOURS["quiet"], "frozen"),
-             ("B", n_in + gap, 0, rank, n_out, COLOURS["lora"], "trained"),
-             ("A", n_in + 2 * gap + rank, 0, n_in, rank, COLOURS["lora"], "trained"))
-    for name, x, y, width, height, colour, state in parts:
-        ax.add_patch(Rectangle((x, y), width, height, facecolor=colour, edgecolor="none"))
-        ax.text(x + width / 2, y + height + 0.03 * n_out,
-                f"{name}  ({height} × {width}), {state}\n{height * width:,} entries",
-                ha="center", va="top", fontsize=9)
-    ax.text(n_in + gap / 2, n_out / 2, "+ s", ha="center", va="center", fontsize=16)
-    ax.text(n_in + 1.5 * gap + rank, n_out / 2, "·", ha="center", va="center", fontsize=18)
-    ax.set(xlim=(-0.02 * n_in, 2 * n_in + 2.1 * gap + rank), ylim=(1.25 * n_out, -0.03 * n_out),
-           aspect="equal")
-    ax.axis("off")
-    made.set_label(f"W, {n_out} × {n_in}, beside two thin strips: B, {n_out} × {rank}, and A, "
-                   f"{rank} × {n_in}.")
+def draw_bet(n_out: int, n_in: int, rank: int) -> Figure:
+    """Draw W beside ΔW, and W beside A and B, all areas to one scale; x enters from the left."""
+    made, left, right = figure(9.6, 3.6, columns=2)
+    lora, gap = COLOURS["lora"], 0.25 * n_in
+    for ax, title in ((left, "fine-tuning"), (right, f"LoRA of rank {rank}")):
+        _box(ax, 0, 0, n_in, n_out, COLOURS["quiet"], f"W, {n_out} × {n_in}\nfrozen")
+        ax.set_title(title, fontsize=11)
+        ax.set(xlim=(-1.05 * gap, 2.75 * n_in), ylim=(1.6 * n_out, -0.1 * n_out), aspect="equal")
+        ax.axis("off")
+        _arrow(ax, (-gap, n_out / 2), (0, n_out / 2), "x")
+        _arrow(ax, (n_in, n_out / 2), (2.7 * n_in, n_out / 2), "")
+        ax.text(2.35 * n_in, n_out / 2, "+", ha="center", va="center", fontsize=18,
+                bbox={"facecolor": COLOURS["paper"], "edgecolor": COLOURS["ink"],
+                      "boxstyle": "circle", "pad": 0.15})
+    start = n_in + 0.1 * gap
+    _box(left, start, 0.62 * n_out, n_in, n_out, lora, f"ΔW, {n_out} × {n_in}\ntrained")
+    low = 1.15 * n_out
+    _box(right, 0, low, n_in, rank, lora, "")
+    right.text(n_in / 2, low + 0.06 * n_out, f"A, {rank} × {n_in}, trained", ha="center", va="top",
+               fontsize=9)
+    _arrow(right, (-gap, low), (0, low), "")
+    _arrow(right, (n_in, low), (1.55 * n_in, low), f"{rank} numbers")
+    _box(right, 1.6 * n_in, 0.66 * n_out, rank, n_out, lora, "")
+    right.text(1.66 * n_in, 1.5 * n_out, f"B, {n_out} × {rank},\ntrained", va="center", fontsize=9)
+    _arrow(left, (-gap, low), (start, low), "")
+    for ax, x in ((left, start + n_in), (right, 1.6 * n_in + rank)):
+        _arrow(ax, (x, low), (2.35 * n_in, 0.62 * n_out), "· s" if ax is right else "")
+    made.set_label(f"Left, fine-tuning: W, {n_out} × {n_in}, and a change ΔW as large. Right, "
+                   f"LoRA: W, frozen, and beside it A, {rank} × {n_in}, and B, {n_out} × {rank}, "
+                   f"in which x becomes {rank} numbers and then an output that is added.")
     return made
+
+
+def _box(ax, x: float, y: float, width: float, height: float, colour: str, text: str) -> None:
+    ax.add_patch(Rectangle((x, y), width, height, facecolor=colour, edgecolor="none"))
+    ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=10)
+
+
+def _arrow(ax, start: tuple[float, float], end: tuple[float, float], text: str) -> None:
+    ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "lw": 1.5})
+    ax.text(*((a + b) / 2 for a, b in zip(start, end)), text, ha="center", va="bottom", fontsize=9)
+
+
+# ── pushes ───────────────────────────────────────────────────────────────────────────────────
+
+
+def chains(r: int) -> dict[str, list[tuple[float, float]]]:
+    """Return where r steps of length 1 lead, step by step: all one way, or at right angles.
+
+    At right angles means: each at a right angle to the sum of those before, which is √k long.
+    """
+    x, y, spiral = 0.0, 0.0, [(0.0, 0.0)]
+    for k in range(r):
+        length = math.sqrt(k) or 1.0
+        step = (-y / length, x / length) if k else (1.0, 0.0)
+        x, y = x + step[0], y + step[1]
+        spiral.append((x, y))
+    return {"line up": [(float(k), 0.0) for k in range(r + 1)], "scatter": spiral}
+
+
+def draw_pushes(r: int) -> Figure:
+    """Draw r pushes that line up and r that scatter, and what is left of each sum after 1 / r."""
+    made, *axes = figure(9.2, 4.4, columns=2, rows=2)
+    lengths = {}
+    for (name, points), above, below in zip(chains(r).items(), axes[:2], axes[2:]):
+        colour = COLOURS["yours" if name == "line up" else "random"]
+        above.plot(*zip(*points), "-" if r > 16 else "-o", ms=4, color=COLOURS["quiet"], lw=2)
+        above.annotate("", points[-1], points[0],
+                       arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 2.5})
+        lengths[name] = math.hypot(*points[-1])
+        above.set_title(f"{r} pushes that {name}: the sum is {lengths[name]:.3g} long", fontsize=11)
+        middle = [(max(each) + min(each)) / 2 for each in zip(*points)]
+        (x0, x1), (y0, y1) = ((m - half * r, m + half * r) for m, half in zip(middle, (0.6, 0.3)))
+        above.set(aspect="equal", xticks=[], yticks=[], xlim=(x0, x1), ylim=(y0, y1))
+        above.spines[:].set_visible(False)
+        below.barh([0], [lengths[name] / r], color=colour, height=0.5)
+        below.set(xlim=(0, 1.05), ylim=(-1, 1), yticks=[], xticks=[0, 0.5, 1],
+                  xlabel=f"after s = α / r: {lengths[name] / r:.3g} · α")
+    made.get_layout_engine().set(hspace=0.05)
+    made.set_label(f"{r} pushes that line up are {lengths['line up']:.3g} long together, and "
+                   f"{r} at right angles {lengths['scatter']:.3g}; divided by {r}: "
+                   f"{lengths['line up'] / r:.3g} and {lengths['scatter'] / r:.3g}.")
+    return made
+
+
+def explore_pushes() -> Explorer:
+    """The rank against what r pushes come to, where they line up and where they scatter."""
+    rank = ipw.SelectionSlider(options=(1, 2, 4, 8, 16, 32, 64), value=8, description="rank")
+    return Explorer({"r": rank}, lambda r: r, draw_pushes, lambda r: (
+        f"Rank {r}. Left, what the outputs feel: the gradient chose the signs, so the pushes "
+        "agree. Right, what a norm sees: pushes at right angles. Below, both after the division "
+        "by the rank. Move the slider: the left bar keeps its length, the right one shrinks."))
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
+
+def _step(size: float, moved: float):
+    return type("Step", (), {"size": size, "moved": moved})
+
+
 EXAMPLES = {
-    "to_scale": lambda: draw_to_scale(384, 384, 8),
-    "first_step": lambda: draw_first_step({"alpha 16": {1: (0.2, 0.05), 8: (0.07, 0.05)},
-                                           "alpha 128": {1: (1.6, 0.4), 8: (0.5, 0.4)}}),
+    "bet": lambda: draw_bet(384, 384, 8),
+    "pushes": explore_pushes,
+    "first_step": lambda: draw_first_step({
+        "alpha 16": {1: _step(0.2, 0.05), 8: _step(0.07, 0.05)},
+        "alpha 128": {1: _step(1.6, 0.4), 8: _step(0.5, 0.4)}}),
     "explanations": draw_explanations,
+    "cuts": lambda: draw_cuts(cuts(records.load("lora"), records.load("change"))),
     "rank": lambda: explore_rank(records.load("lora"), Guess("Which rank?", (1, 8, 64))),
-    "updates": lambda: explore_updates(records.load("lora"), records.load("change")),
+    "updates": lambda: explore_updates(records.load("lora")),
 }

@@ -56,22 +56,6 @@ def felt(rank: int, alpha: float, lr: float) -> float:
     return alpha * lr
 
 
-@functools.cache
-def variants() -> dict[str, tuple[float, float, list[dict]]]:
-    """Return the variants whose first step is another: name to size, what is felt, and runs.
-
-    rsLoRA has another s, and with LoRA+ it is B's own rate that counts, since A's gradient is zero.
-    """
-    def rows(**wanted) -> list[dict]:
-        return records.select(records.load("lora"), group="variants", **wanted)
-
-    found = {"LoRA+": rows(plus=16), "rsLoRA": rows(rank_stabilized=True)}
-    return {name: (first_size(r["rank"], alpha, lr), felt(r["rank"], alpha, lr), runs)
-            for name, runs in found.items() for r in runs[:1]
-            for alpha, lr in [(r["alpha"] * (r["rank"]**0.5 if r.get("rank_stabilized") else 1),
-                               r["lr"] * r.get("plus", 1))]}
-
-
 def words(rank: int, alpha: float, lr: float) -> str:
     """Return a setting in words."""
     return f"rank {rank}, alpha {alpha:.4g}, lr {lr:g}"
