@@ -68,8 +68,8 @@ pt.seed(0)
 # ## The bet
 
 # %%
-pt.plots.show(pictures.draw_bet(384, 384, 8), "Fine-tuning learns a full matrix of corrections. LoRA learns two thin ones beside a "
-              "frozen W. All areas are to one scale.")
+pt.plots.show(pictures.draw_bet(384, 384, 8), "Fine-tuning learns a full matrix of corrections. "
+              "LoRA learns two thin ones beside a frozen W. All areas are to one scale.")
 
 # %% [markdown]
 # Keep the matrix $W$ frozen, and let the input $x$ take a second path. $A$ squeezes it to $r$ numbers, $B$ expands these to the
@@ -270,8 +270,10 @@ class MyLoRA(LoRALinear):
 
 
 inject = pt.mine("change.inject")
-batches = pt.data.batches(movies.train[:min(4000, budget.train_examples)], tokenizer, budget.batch_size)
+sentences = movies.train[:min(4000, budget.train_examples)]
+batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
 test = pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64, shuffle=False)
+pt.seed(0)
 model, tokenizer = pt.models.load("minilm", labels=2)
 before = pictures.logits(model, test[:1])
 model = inject(model, ("query", "value"), lambda base: MyLoRA(base, 8, 16)).to(pt.device())
@@ -298,14 +300,16 @@ pictures.read(model, tokenizer, review, before=unread)
 
 # %%
 compared = 512 if budget.claims else 64
-pictures.changed_answers(model, movies, tokenizer, compared).head(6)    # from those of the head alone
+pictures.changed_answers(model, movies, tokenizer, compared).head(6)    # since the head alone
 
 # %%
-yours = pt.evaluate(model, test).accuracy
 kept = record.runs.query("group == 'ranks' and rank == 8").accuracy
-pd.DataFrame({"accuracy": {"head alone (recorded)": head_alone, "your LoRA of rank 8": yours, "the same, three seeds (recorded)": kept.mean(),
-                           "full fine-tuning (recorded)": full}}).assign(
-    share_of_the_gain=lambda rows: pt.course.records.gain(rows.accuracy)).map("{:.1%}".format)
+reached = pd.Series({"head alone (recorded)": head_alone,
+                     "your LoRA of rank 8": pt.evaluate(model, test).accuracy,
+                     "the same, three seeds (recorded)": kept.mean(),
+                     "full fine-tuning (recorded)": full})
+gains = pt.course.records.gain(reached)     # 0 is the head alone, 1 full fine-tuning
+pd.DataFrame({"accuracy": reached, "share of the gain": gains}).map("{:.1%}".format)
 
 # %% [markdown]
 # It learned. A third of a percent of the weights bought most of what full fine-tuning buys. What did it cost?
@@ -341,7 +345,7 @@ pt.commit("lora.rank_8_alpha_128", ...)    # between 0.45 and 0.85
 pictures.settings()                  # what was trained, on query and value, all blocks
 
 # %%
-pictures.ask(rank=..., alpha=...)    # ask two or three questions of your own: pictures.ask(rank, alpha, lr)
+pictures.ask(rank=..., alpha=...)    # two or three questions of your own: ask(rank, alpha, lr)
 
 # %% [markdown]
 # <details><summary>What we asked</summary>
@@ -358,14 +362,16 @@ pictures.ask(rank=..., alpha=...)    # ask two or three questions of your own: p
 
 # %%
 felt = {1 / 8: "an eighth as far", 1: "about as far", 8: "eight times as far"}
-pt.widgets.Guess("At one alpha, ‖ΔW‖ at rank 64 is an eighth of that at rank 1. The hidden states move", felt.values(), "lora.felt")
+pt.widgets.Guess("At one alpha, ‖ΔW‖ at rank 64 is an eighth of that at rank 1. The hidden states "
+                 "move", felt.values(), "lora.felt")
 
 # %%
 def first_step(rank, alpha, sign=torch.sign):
     """One step of Adam from the start: every entry moves by the rate, against its gradient."""
     pt.seed(0)
     fresh, _ = pt.models.load("minilm", labels=2)
-    adapted = inject(fresh, ("query", "value"), lambda base: pt.lora.LoRALinear(base, rank, alpha)).to(pt.device())
+    adapted = inject(fresh, ("query", "value"), lambda base: pt.lora.LoRALinear(base, rank, alpha))
+    adapted = adapted.to(pt.device())
     with pictures.moving(adapted, batch) as found:
         adapted(**batch).loss.backward()
         for p in pt.adapter_parameters(adapted).values():
@@ -374,13 +380,15 @@ def first_step(rank, alpha, sign=torch.sign):
 
 
 # %%
-batch = pictures.placed(pt.data.batches(movies.train[:48 if budget.claims else 8], tokenizer, 64)[0])
-steps = {f"alpha {alpha}": {rank: first_step(rank, alpha) for rank in (1, 8, 64)} for alpha in (16, 128)}
-steps["alpha 16, random signs"] = {rank: first_step(rank, 16, lambda grad: torch.randn_like(grad).sign()) for rank in (1, 8, 64)}
-pt.plots.show(pictures.draw_first_step(steps), "One step of Adam on 48 real sentences. Left, the size of the update; right, how far the "
-              "hidden states move, as a share of their length.")
+sample = movies.train[:48 if budget.claims else 8]
+batch = pictures.placed(pt.data.batches(sample, tokenizer, 64)[0])
+steps = {f"alpha {alpha}": {rank: first_step(rank, alpha) for rank in (1, 8, 64)}
+         for alpha in (16, 128)}
+steps["alpha 16, random signs"] = {
+    rank: first_step(rank, 16, lambda grad: torch.randn_like(grad).sign()) for rank in (1, 8, 64)}
+pt.plots.show(pictures.draw_first_step(steps), "One step of Adam on 48 real sentences.")
 ratio = steps["alpha 16"][64].moved / steps["alpha 16"][1].moved
-pt.compare("lora.felt", pictures.nearest(felt, ratio), "how far the hidden states move at rank 64, against rank 1")
+pt.compare("lora.felt", pictures.nearest(felt, ratio), "how far the hidden states move")
 
 # %% [markdown]
 # <details><summary>What the two panels say</summary>
@@ -429,14 +437,15 @@ clears, convicts = pt.check("lora.case", clears, convicts)
 pt.require("lora.case")
 
 # %%
-pt.plots.show(pictures.draw_explanations(), "Every recorded setting twice: by the size of its first update, and by alpha times the rate. "
-              "A mark is a mean, its line spans the seeds; open marks are single runs.")
+pt.plots.show(pictures.draw_explanations(), "Every recorded setting twice: by the size of its first "
+              "update, and by alpha times the rate. A mark is a mean, its line spans the seeds; open "
+              "marks are single runs.")
 asked = record.runs.query("rank == 8 and alpha == 128 and lr == 0.003").accuracy.mean()
 pt.compare("lora.rank_8_alpha_128", round(asked, 3), "rank 8 with alpha 128, mean of three seeds")
 pt.compare("lora.suspect", pictures.culprit(), "why rank 64 failed")
 
 # %%
-pt.sentence("lora.twin", ...)    # one sentence of yours: what does the right panel say that the left one does not?
+pt.sentence("lora.twin", ...)    # yours: what does the right panel say that the left one does not?
 
 # %% [markdown]
 # <details><summary>Ours: the verdict</summary>
@@ -453,7 +462,8 @@ pt.sentence("lora.twin", ...)    # one sentence of yours: what does the right pa
 # `lr` the matrix $B$ gets.)
 
 # %%
-pt.widgets.Guess("alpha 16, rate 0.01 for B, but 0.00125 for A and the head:", ("it learns", "it fails"), "lora.traded")
+pt.widgets.Guess("alpha 16, rate 0.01 for B, but 0.00125 for A and the head:",
+                 ("it learns", "it fails"), "lora.traded")
 
 # %%
 traded = record.runs.query("rank == 8 and (group == 'traded' or lr == 0.01)")
@@ -508,8 +518,9 @@ plain = pt.merge(copy.deepcopy(model))         # calls it on all twelve
 half, _ = pt.models.load("minilm", labels=2, dtype=torch.bfloat16)
 half = inject(half, ("query", "value"), lambda base: MyLoRA(base, 8, 16)).to(pt.device())
 half = pt.swap(half, saved)                    # what you trained, on a base in bfloat16
-pictures.compare_outputs(model, test[:2], {"float32, merged": plain, "bfloat16, adapter beside W": half,
-                                           "bfloat16, merged": pt.merge(copy.deepcopy(half))})
+pictures.compare_outputs(model, test[:2], {
+    "float32, merged": plain, "bfloat16, adapter beside W": half,
+    "bfloat16, merged": pt.merge(copy.deepcopy(half))})
 
 # %% [markdown]
 # In float32, merging only reorders additions. In bfloat16, nearly all of the error was there before: the base had already been rounded.
@@ -530,8 +541,8 @@ pictures.explore_updates(record, pictures.own_updates(model))
 
 # %%
 sizes = pictures.sizes(record, ("8", "64", "full"))
-pt.compare("lora.spread", round(sizes.directions["full fine-tuning"]), "directions with 90 % of the energy, mean of twelve matrices")
-sizes
+pt.compare("lora.spread", round(sizes.directions["full fine-tuning"]), "mean of twelve matrices")
+sizes[["size", "directions"]]
 
 # %% [markdown]
 # **Two. The recorded LoRA of rank 8 has 80.0 %. What is left if you keep only the strongest direction of each $\Delta W$?**
@@ -541,9 +552,9 @@ pt.commit("lora.one_direction", ...)    # a share of right answers, from 0 to 1
 
 # %%
 cuts = pictures.cuts(record, pt.course.records.load("change"))
-pt.compare("lora.one_direction", record["cut"]["8"]["1"], "the LoRA of rank 8, each matrix cut to one direction")
-pt.plots.show(pictures.draw_cuts(cuts), "Accuracy with each ΔW cut to its k strongest directions. LoRA: twelve matrices, one seed; full "
-              "fine-tuning: all 36 matrices, two seeds.")
+pt.compare("lora.one_direction", record["cut"]["8"]["1"], "each matrix cut to one direction")
+pt.plots.show(pictures.draw_cuts(cuts), "Accuracy with each ΔW cut to its k strongest directions. LoRA: "
+              "twelve matrices, one seed; full fine-tuning: all 36 matrices, two seeds.")
 
 # %% [markdown]
 # <details><summary>What the two pictures say together</summary>
@@ -557,11 +568,12 @@ pt.plots.show(pictures.draw_cuts(cuts), "Accuracy with each ΔW cut to its k str
 # updates share, from 0 to 1.
 
 # %%
-pt.widgets.Guess("LoRA and full fine-tuning share", ("less than two seeds of LoRA", "more than two seeds of LoRA"), "lora.shared")
+pt.widgets.Guess("LoRA and full fine-tuning share",
+                 ("less than two seeds of LoRA", "more than two seeds of LoRA"), "lora.shared")
 
 # %%
 overlaps = pictures.overlaps(record)
-pt.compare("lora.shared", pictures.who_shares(overlaps), "overlap with full fine-tuning, and of two seeds of LoRA")
+pt.compare("lora.shared", pictures.who_shares(overlaps), "LoRA and full fine-tuning share")
 overlaps
 
 # %% [markdown]
@@ -625,7 +637,7 @@ pictures.show_pairs()
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | On these reviews rank 1 is enough for most of the gain. | three seeds: 79.9 ± 0.4 % (± standard error), head alone 71.3, full 82.3 | larger ranks, each at its own rate: the best, rank 64, has 81.3 | so in reinforcement learning, not on large instruction sets (Schulman et al. 2025) |
-# | Rank 64 failed because of α at that rate, not because of its rank or of the size of its first ΔW. | 62.6 ± 4.0 %, three seeds | α = 16: 80.8. A third of the rate: 81.3. Rank 8 with that α: fails, 63.5. Rank 1 with a first ΔW as large: learns, 79.7 | with s = α / r the best rate hardly depends on the rank (Schulman et al. 2025); it may also fall with it, by start and scale (Chen et al. 2026) |
+# | Rank 64 failed because of α at that rate, not because of its rank or of the size of its first ΔW. | 62.6 ± 3.9 %, three seeds | α = 16: 80.8. A third of the rate: 81.3. Rank 8 with that α: fails, 63.5. Rank 1 with a first ΔW as large: learns, 79.7 | with s = α / r the best rate hardly depends on the rank (Schulman et al. 2025); it may also fall with it, by start and scale (Chen et al. 2026) |
 # | Under Adam, α is the rate of B. | rank 8, three seeds: α = 128 at rate 0.00125 80.9 ± 0.1; α = 16, B at 0.01, the rest at 0.00125: 80.5 ± 0.6 | the same large rate for A and the head, too: fails, 50.2 | Hu et al. §4.1 say of Adam that tuning α is about tuning the rate; with another rate for B it is LoRA+ (Hayou et al. 2024). Zhang et al. 2026 find uses of α that no rate has |
 # | LoRA needs only *some* change of low rank that is good enough. | an observation, two seeds: full fine-tuning spreads over 70 directions; cut to 8 it keeps 81.6 of 82.3 % | fewer directions: at one it loses six points | Hu et al. §7: very small ranks suffice; Biderman et al. 2024: full fine-tuning's change has a far higher rank |
 # | LoRA adds a third of the memory that full fine-tuning adds. | one process each: 163 and 500 MB | the ledger, from shapes alone, says a fifth | melts as activations grow (peft#1514) |
@@ -670,13 +682,14 @@ pt.progress("07")
 # A bet, which nothing above decides:
 
 # %%
-pt.widgets.Guess("Rank 16 on the queries alone (alpha 32), against rank 2 on all six matrices of each block (alpha 4):",
-                 ("better", "worse", "no difference seen"), "lora.where")
+pt.widgets.Guess("Rank 16 on the queries alone (alpha 32), against rank 2 on all six matrices of each "
+                 "block (alpha 4):", ("better", "worse", "no difference seen"), "lora.where")
 
 # %%
 places = record.runs.query("group in ['places', 'layers'] or (group == 'ranks' and rank == 8)")
-queries, everywhere = (places.query(f"targets == '{where}' and layers == 'all'").accuracy for where in ("query", "all"))
-pt.compare("lora.where", pictures.verdict(queries, everywhere), "rank 16 on the queries, against rank 2 on everything")
+queries = places.query("targets == 'query'").accuracy
+everywhere = places.query("targets == 'all'").accuracy
+pt.compare("lora.where", pictures.verdict(queries, everywhere), "the queries, against everything")
 pt.course.records.table(places, ["layers", "targets", "rank", "alpha", "parameters"])
 
 # %% [markdown]
@@ -693,12 +706,13 @@ pt.course.records.table(places, ["layers", "targets", "rank", "alpha", "paramete
 # - **LoRA+** (Hayou et al. 2024): $B$ learns faster than $A$, here 16 times. ("LoRA++", which one also reads of, is no standard method.)
 
 # %%
-pt.widgets.Guess("A bet: rank 8 with dropout, against rank 8 without:", ("better", "worse", "no difference seen"), "lora.dropout")
+pt.widgets.Guess("A bet: rank 8 with dropout, against rank 8 without:",
+                 ("better", "worse", "no difference seen"), "lora.dropout")
 
 # %%
 variants = record.runs.query("group == 'variants' or (group == 'ranks' and rank in [8, 64])")
 dropout = variants.query("dropout > 0").accuracy
-pt.compare("lora.dropout", pictures.verdict(dropout, kept), "rank 8 with dropout, against rank 8 without")
+pt.compare("lora.dropout", pictures.verdict(dropout, kept), "with dropout, against without")
 pt.course.records.table(variants, ["rank", "alpha", "lr", "plus", "rank_stabilized", "dropout"])
 
 # %% [markdown]
@@ -710,7 +724,8 @@ pt.course.records.table(variants, ["rank", "alpha", "lr", "plus", "rank_stabiliz
 # below 0.6). LoRA has them, full fine-tuning has none. But LoRA's change is also many times as large. Is it the method, or the size?
 
 # %%
-pictures.sizes(record, ("1", "2", "4", "8", "16", "64", "full"))[["size", "intruders"]].sort_values("size")
+every = pictures.sizes(record, ("1", "2", "4", "8", "16", "64", "full"))
+every[["size", "intruders"]].sort_values("size")
 
 # %% [markdown]
 # The larger the change, the more intruders: rank 64 stands between ranks 4 and 8. We cannot tell method from size.
@@ -720,16 +735,18 @@ pictures.sizes(record, ("1", "2", "4", "8", "16", "64", "full"))[["size", "intru
 # **The base is not frozen.** Nothing crashes, and it even learns. But look at the count, and at what the "base" is afterwards.
 
 # %%
-broken = inject(pt.models.load("minilm", labels=2)[0], ("query", "value"), lambda base: LoRALinear(base, 8, 16)).to(pt.device())
+fresh, _ = pt.models.load("minilm", labels=2)
+broken = inject(fresh, ("query", "value"), lambda base: LoRALinear(base, 8, 16)).to(pt.device())
 for p in broken.parameters():
-    p.requires_grad_(True)               # the mistake: often an innocent-looking line in a training script
+    p.requires_grad_(True)               # the mistake, often an innocent-looking line in a script
 
 with pt.disabled(broken):
     base_before = pictures.logits(broken, test[:1])
     for _ in pt.train(broken, batches[:4], lr=1e-4):
         pass
     same = torch.equal(base_before, pictures.logits(broken, test[:1]))
-pd.Series({"trained": sum(p.numel() for p in broken.parameters() if p.requires_grad), "still the pretrained model": same}).to_frame("broken")
+trained = sum(p.numel() for p in broken.parameters() if p.requires_grad)
+pd.Series({"trained": trained, "still the pretrained model": same}).to_frame("broken")
 
 # %% [markdown]
 # The adapter's file would be useless: it belongs to a base that exists nowhere else. Your law of the start catches this in a layer; in a
@@ -756,7 +773,8 @@ twice = copy.deepcopy(plain)
 with torch.no_grad():
     for name, layer in pt.adapters(model).items():
         twice.get_submodule(name).weight += merged(layer).weight - layer.base.weight
-pd.DataFrame({name: vars(pt.evaluate(m, test[:10])) for name, m in (("merged once", plain), ("merged twice", twice))}).T
+models = {"merged once": plain, "merged twice": twice}
+pd.DataFrame({name: vars(pt.evaluate(m, test[:10])) for name, m in models.items()}).T
 
 # %% [markdown]
 # The accuracy falls, the loss rises, and nothing complained.

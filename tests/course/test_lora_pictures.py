@@ -38,14 +38,13 @@ def test_areas_are_drawn_to_scale():
 
 def test_pushes_line_up_to_r_and_scatter_to_its_root():
     for r in (1, 2, 8, 64):
-        found = lora.chains(r)
-        for points in found.values():
+        found = lora.pushes(r)
+        for points in found.chains.values():
             steps = [math.dist(a, b) for a, b in itertools.pairwise(points)]
             assert steps == pytest.approx([1] * r)
-        assert math.hypot(*found["line up"][-1]) == r
-        assert [math.hypot(*p) for p in found["scatter"]] == pytest.approx(
+        assert found.lengths == pytest.approx({"line up": r, "scatter": math.sqrt(r)})
+        assert [math.hypot(*p) for p in found.chains["scatter"]] == pytest.approx(
             [math.sqrt(k) for k in range(r + 1)])
-    assert "divided by 64: 1 and 0.125." in lora.draw_pushes(64).get_label()
 
 
 # ── rank against parameters ──────────────────────────────────────────────────────────────────

@@ -16,7 +16,7 @@ FIGURES = {
     "78 % or more": LEARNS,
     "74 % or less": FAILS,
     "4,000 film reviews": "a setting of the runs",
-    "62.6 ± 4.0 %": (RUNS.query("group == 'ranks' and rank == 64").accuracy.mean(),
+    "62.6 ± 3.9 %": (RUNS.query("group == 'ranks' and rank == 64").accuracy.mean(),
                      RUNS.query("group == 'ranks' and rank == 64").accuracy.sem()),
     "163 and 500 MB": (ADDED["lora"], ADDED["full"]),
     "1 to 70 billion": "the sources of the recipe",

@@ -1,6 +1,8 @@
 """Pictures of lesson 07: the bet, pushes, the case of rank 64, rank and parameters, σ of ΔW."""
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import ipywidgets as ipw
 from matplotlib.figure import Figure
@@ -52,7 +54,7 @@ __all__ = ["ask", "bill", "changed_answers", "compare_outputs", "culprit", "cuts
 
 def draw_bet(n_out: int, n_in: int, rank: int) -> Figure:
     """Draw W beside ΔW, and W beside A and B, all areas to one scale; x enters from the left."""
-    made, left, right = figure(9.6, 3.6, columns=2)
+    made, left, right = figure(9.2, 3.6, columns=2)
     lora, gap = COLOURS["lora"], 0.25 * n_in
     for ax, title in ((left, "fine-tuning"), (right, f"LoRA of rank {rank}")):
         _box(ax, 0, 0, n_in, n_out, COLOURS["quiet"], f"W, {n_out} × {n_in}\nfrozen")
@@ -96,10 +98,23 @@ def _arrow(ax, start: tuple[float, float], end: tuple[float, float], text: str) 
 # ── pushes ───────────────────────────────────────────────────────────────────────────────────
 
 
-def chains(r: int) -> dict[str, list[tuple[float, float]]]:
-    """Return where r steps of length 1 lead, step by step: all one way, or at right angles.
+@dataclass(frozen=True)
+class Pushes:
+    """Where r steps of length 1 lead, step by step, and how far."""
 
-    At right angles means: each at a right angle to the sum of those before, which is √k long.
+    r: int
+    chains: Mapping[str, Sequence[tuple[float, float]]]
+
+    @property
+    def lengths(self) -> dict[str, float]:
+        """How long each sum is."""
+        return {name: math.hypot(*points[-1]) for name, points in self.chains.items()}
+
+
+def pushes(r: int) -> Pushes:
+    """Let r steps of length 1 go all one way; and each at a right angle to the sum before it.
+
+    The first sum is r long, the second √r.
     """
     x, y, spiral = 0.0, 0.0, [(0.0, 0.0)]
     for k in range(r):
@@ -107,19 +122,18 @@ def chains(r: int) -> dict[str, list[tuple[float, float]]]:
         step = (-y / length, x / length) if k else (1.0, 0.0)
         x, y = x + step[0], y + step[1]
         spiral.append((x, y))
-    return {"line up": [(float(k), 0.0) for k in range(r + 1)], "scatter": spiral}
+    return Pushes(r, {"line up": [(float(k), 0.0) for k in range(r + 1)], "scatter": spiral})
 
 
-def draw_pushes(r: int) -> Figure:
+def draw_pushes(found: Pushes) -> Figure:
     """Draw r pushes that line up and r that scatter, and what is left of each sum after 1 / r."""
     made, *axes = figure(9.2, 4.4, columns=2, rows=2)
-    lengths = {}
-    for (name, points), above, below in zip(chains(r).items(), axes[:2], axes[2:]):
+    r, lengths = found.r, found.lengths
+    for (name, points), above, below in zip(found.chains.items(), axes[:2], axes[2:]):
         colour = COLOURS["yours" if name == "line up" else "random"]
         above.plot(*zip(*points), "-" if r > 16 else "-o", ms=4, color=COLOURS["quiet"], lw=2)
         above.annotate("", points[-1], points[0],
                        arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 2.5})
-        lengths[name] = math.hypot(*points[-1])
         above.set_title(f"{r} pushes that {name}: the sum is {lengths[name]:.3g} long", fontsize=11)
         middle = [(max(each) + min(each)) / 2 for each in zip(*points)]
         (x0, x1), (y0, y1) = ((m - half * r, m + half * r) for m, half in zip(middle, (0.6, 0.3)))
@@ -128,18 +142,17 @@ def draw_pushes(r: int) -> Figure:
         below.barh([0], [lengths[name] / r], color=colour, height=0.5)
         below.set(xlim=(0, 1.05), ylim=(-1, 1), yticks=[], xticks=[0, 0.5, 1],
                   xlabel=f"after s = α / r: {lengths[name] / r:.3g} · α")
-    made.get_layout_engine().set(hspace=0.05)
-    made.set_label(f"{r} pushes that line up are {lengths['line up']:.3g} long together, and "
-                   f"{r} at right angles {lengths['scatter']:.3g}; divided by {r}: "
-                   f"{lengths['line up'] / r:.3g} and {lengths['scatter'] / r:.3g}.")
+    made.set_label("; ".join(f"{r} pushes that {name}: {length:.3g} long together, "
+                             f"{length / r:.3g} after division by {r}"
+                             for name, length in lengths.items()) + ".")
     return made
 
 
 def explore_pushes() -> Explorer:
     """The rank against what r pushes come to, where they line up and where they scatter."""
     rank = ipw.SelectionSlider(options=(1, 2, 4, 8, 16, 32, 64), value=8, description="rank")
-    return Explorer({"r": rank}, lambda r: r, draw_pushes, lambda r: (
-        f"Rank {r}. Left, what the outputs feel: the gradient chose the signs, so the pushes "
+    return Explorer({"r": rank}, pushes, draw_pushes, lambda found: (
+        f"Rank {found.r}. Left, what the outputs feel: the gradient chose the signs, so the pushes "
         "agree. Right, what a norm sees: pushes at right angles. Below, both after the division "
         "by the rank. Move the slider: the left bar keeps its length, the right one shrinks."))
 
