@@ -34,12 +34,6 @@ def lora_count(n_in, n_out, rank):
     B = torch.empty(n_out, rank)
     return A.numel() + B.numel()
 """,
-    "layers that are built": """
-def lora_count(n_in, n_out, rank):
-    down = nn.Linear(n_in, rank, bias=False)
-    up = nn.Linear(rank, n_out, bias=False)
-    return sum(p.numel() for layer in (down, up) for p in layer.parameters())
-""",
     "direction by direction": """
 def lora_count(n_in, n_out, rank):
     count = 0
@@ -88,7 +82,6 @@ U = f"        u = self.scale * ({BRANCH})\n"
 
 RIGHT["lora.layer"] = {
     "plain": LAYER,
-    "summed, then rounded": but(LAYER, ADDED, "(y + u).to(y.dtype)"),
     "in place": but(LAYER, ADDED, "y.add_(u.to(y.dtype))"),
     "einsum": but(LAYER, BRANCH, "torch.einsum('...i,ri,or->...o', x.float(), self.A, self.B)"),
     "F.linear": but(LAYER, BRANCH, "nn.functional.linear(nn.functional.linear("
