@@ -43,9 +43,7 @@ def run_folds(folds: Any, case: Any) -> dict[str, Any]:
     """Hand on the table in one form: a sorted list of places for each vector."""
     said = {}
     for vector, places in folds.items() if isinstance(folds, Mapping) else ():
-        places = () if places is None or places == {} else (places,) if isinstance(
-            places, str) else places
-        listed = list(places) if isinstance(places, list | tuple | set | frozenset) else [places]
+        listed = places if isinstance(places, list | tuple | set | frozenset | dict) else [places]
         said[str(vector)[:40]] = sorted({" ".join(str(place)[:60].lower().split())
                                          for place in listed} - {"none", ""})
     return {"said": said, "type": named(folds)}
