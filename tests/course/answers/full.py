@@ -206,7 +206,7 @@ WRONG["full.step"] = {
     "graph_kept": ordered("train forward backward clip step zero", "loss"),
     "": (ordered("train forward backward zero clip step"),
          ordered("train forward backward clip step zero", "loss.detach()"),
-         ordered("train forward backward clip step zero", "model(**batch).loss.item()"),
+         ordered("train forward backward clip step zero", 'loss.item() * len(batch["labels"])'),
          ordered("train forward backward clip forward step zero"),
          but(STEP, FORWARD,
              'labels = batch.pop("labels")\n'
@@ -250,17 +250,6 @@ def head_only(model):
         p.requires_grad = True
     return model.num_parameters(only_trainable=True)
 """,
-    "a counter": """
-def head_only(model):
-    names = set(pt.models.head(model))
-    count = 0
-    for name, p in model.named_parameters():
-        trains = name in names
-        p.requires_grad_(trains)
-        if trains:
-            count += p.nelement()
-    return count
-""",
     "get_parameter": """
 def head_only(model):
     model.requires_grad_(False)
@@ -285,7 +274,6 @@ WRONG["full.head_only"] = {
     "hard_coded": but(HEAD, COUNT, "770"),
     "": (but(HEAD, "    head =", "    nn.init.zeros_(model.classifier.weight)\n    head ="),
          but(MODULES, "    model.classifier.requires_grad_(True)\n", ""),
-         but(HEAD, "name in head", 'name == "classifier.weight"'),
          but(MODULES, "    model.requires_grad_(False)\n", "")),
 }
 

@@ -323,21 +323,6 @@ def block_count(d_model, d_ff, heads, kv_heads):
     shapes += [(d_model,)] * 4
     return sum(math.prod(shape) for shape in shapes)
 """,
-    "head by head": """
-def block_count(d_model, d_ff, heads, kv_heads):
-    one = d_model * (d_model // heads) + d_model // heads
-    count = 0
-    for query in range(heads):
-        count += one
-    for key_and_value in range(kv_heads):
-        count += 2 * one
-    count += d_model * d_model + d_model
-    count += d_model * d_ff + d_ff
-    count += d_ff * d_model + d_model
-    for norm in range(2):
-        count += d_model + d_model
-    return count
-""",
     "NumPy": """
 import numpy as np
 
@@ -485,15 +470,6 @@ def activation_bytes(batch, tokens, measured):
     w = (tokens - t1) / (t2 - t1)
     per_token = (1 - w) * bytes1 / t1 + w * bytes2 / t2
     return per_token * tokens * batch
-""",
-    "fractions": """
-from fractions import Fraction
-
-def activation_bytes(batch, tokens, measured):
-    (t1, bytes1), (t2, bytes2) = measured.items()
-    b = (Fraction(bytes2, t2) - Fraction(bytes1, t1)) / (t2 - t1)
-    a = Fraction(bytes1, t1) - b * t1
-    return float(batch * (a * tokens + b * tokens**2))
 """,
 }
 

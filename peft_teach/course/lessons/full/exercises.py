@@ -14,6 +14,7 @@ from ...exercise import VALUE, Exercise, Verdict
 from ...judge import (
     NO_RETURN,
     changed,
+    close,
     judged_count,
     named,
     number,
@@ -274,14 +275,12 @@ def judge_step(case: dict, seen: Mapping[str, Any]) -> Verdict:
 def _why_not(case: dict, steps: list[Mapping[str, Any]], right: list[Tensor]) -> Verdict:
     """Say of the first step that differs how far it went, and what it called."""
     found = [each["weights"] for each in steps]
-    first = next(i for i, pair in enumerate(zip(found, right)) if not _same(pair[:1], pair[1:]))
+    first = next(i for i, (a, b) in enumerate(zip(found, right)) if not close(a, b))
     start = right[first - 1] if first else weights_of(_start(case))
-    told = f"Step {first + 1}: the model has other weights than before."
-    if found[first].shape == start.shape:
-        told = (f"Step {first + 1}: the weights moved by {(found[first] - start).norm():.3g}. The "
-                f"gradient of this batch, brought to norm {CLIP:g} if it is larger, times the rate "
-                f"{case['lr']} moves them by {(right[first] - start).norm():.3g}. Called, in this "
-                f"order: {', '.join(steps[first]['events'][:12]) or 'nothing'}.")
+    told = (f"Step {first + 1}: the weights moved by {(found[first] - start).norm():.3g}. The "
+            f"gradient of this batch, brought to norm {CLIP:g} if it is larger, times the rate "
+            f"{case['lr']} moves them by {(right[first] - start).norm():.3g}. Called, in this "
+            f"order: {', '.join(steps[first]['events'][:12]) or 'nothing'}.")
     mistake = next((how for how in VARIANTS if _same(found, _steps(case, how)[0])), None)
     return Verdict(False, told, mistake or ("stale" if steps[first]["stale"] else None))
 
@@ -310,8 +309,7 @@ def _steps(case: dict, how: str = "right") -> tuple[list[Tensor], list[float]]:
 
 
 def _same(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
-    return all(a.shape == b.shape and a.dtype == b.dtype and torch.allclose(
-        a, b, rtol=1e-4, atol=1e-5) for a, b in zip(found, expected))
+    return all(map(close, found, expected))
 
 
 STEP_MISTAKES = {
@@ -392,8 +390,8 @@ def judge_head(case: dict, seen: Mapping[str, Any]) -> Verdict:
     on = {name for name, trained in trains.items() if trained}
     told = (f"What trained before: {case['start']}. What trains now: "
             f"{', '.join(sorted(on)) or 'nothing'}; expected {', '.join(sorted(head))}.")
-    if trains.keys() != sizes.keys() or seen["moved"]:
-        return Verdict(False, "The model's parameters are other ones afterwards: only say what "
+    if seen["moved"]:
+        return Verdict(False, "The model's weights are other ones afterwards: only say what "
                               "trains.")
     if on != head:
         if seen["on_module"]:
@@ -401,7 +399,7 @@ def judge_head(case: dict, seen: Mapping[str, Any]) -> Verdict:
         if seen["unknown"]:
             return rejected("misspelled", f"{told} A parameter was given an attribute "
                                           f"{seen['unknown'][0]}.")
-        if not on and case["start"] != "all":
+        if case["start"] != "all":
             return rejected("not_switched_on", told)
         pooler = on > head and all("pooler" in name for name in on - head)
         return Verdict(False, told, "pooler" if pooler else None)
