@@ -224,7 +224,7 @@ def test_what_is_heavy_comes_when_it_is_first_used():
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 BASE = [Requirement(line) for line in PROJECT["dependencies"]]
 PYTHON = {"python_version": "3.13", "python_full_version": "3.13.15", "extra": ""}
-NEW_ON_COLAB = {"gguf", "typeguard"}    # all that an installation there may add
+NEW_ON_COLAB = {"gguf"}    # all that an installation there may add
 
 
 def canonical(name: str) -> str:
