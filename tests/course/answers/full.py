@@ -205,6 +205,7 @@ WRONG["full.step"] = {
     "clip_frozen": but(STEP, TRAINED, "model.parameters()"),
     "graph_kept": ordered("train forward backward clip step zero", "loss"),
     "": (ordered("train forward backward zero clip step"),
+         but(STEP, TRAINED, 'optimizer.param_groups[0]["params"]'),
          ordered("train forward backward clip step zero", "loss.detach()"),
          ordered("train forward backward clip step zero", 'loss.item() * len(batch["labels"])'),
          ordered("train forward backward clip forward step zero"),

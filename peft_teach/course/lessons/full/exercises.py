@@ -165,17 +165,13 @@ def step(model: nn.Module, batch: dict[str, Tensor], optimizer: torch.optim.Opti
     return loss.item()
 
 
-def _halves(parameters: list[nn.Parameter]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    half = len(parameters) // 2
-    return parameters[:half], parameters[half:]
-
-
 class Recorder(torch.optim.SGD):
     """Plain gradient descent, on two groups, that writes down when it is called."""
 
     def __init__(self, model: Classifier, lr: float):
         trained = [p for p in model.parameters() if p.requires_grad]
-        super().__init__([{"params": group} for group in _halves(trained)], lr=lr)
+        half = len(trained) // 2
+        super().__init__([{"params": trained[:half]}, {"params": trained[half:]}], lr=lr)
         self.events = model.events
 
     def step(self, closure=None):
