@@ -7,7 +7,17 @@ import torch
 from torch import Tensor
 
 from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, close, difference, named, plain, rejected, report, whole
+from ...judge import (
+    NO_RETURN,
+    close,
+    difference,
+    named,
+    plain,
+    recognised,
+    rejected,
+    report,
+    whole,
+)
 from ...observe import as_leaves, loss
 
 HERE = "peft_teach.course.lessons.prefix.front"
@@ -196,8 +206,7 @@ def _positions_are_right(case: dict, positions: Any, right: Tensor) -> Verdict |
                 False, f"With a prefix of {length} and the mask {row.long().tolist()} of a "
                        f"sentence, the words' positions are {found[row].tolist()}; expected "
                        f"{wanted[row].tolist()}.",
-                next((name for name, slip in usual.items()
-                      if torch.equal(positions[words], slip[words])), None))
+                recognised(usual, lambda slip: torch.equal(positions[words], slip[words])))
     if not ((positions >= 0) & (positions < length + mask.shape[1])).all():
         return Verdict(False, f"The padding has the positions {positions[~words].tolist()}; any "
                               "from 0 to length + seq − 1 will do, others are in no table.")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, close, difference, rejected, report
+from ...judge import NO_RETURN, close, difference, recognised, rejected, report
 from ...observe import TRIED, tried
 
 HERE = "peft_teach.course.lessons.prefix.mixing"
@@ -127,9 +127,8 @@ def judge_share(case: dict, seen: dict) -> Verdict:
         if isinstance(found, Tensor) and found.isnan().any():
             return rejected("overflow", f"{call} {int(found.isnan().sum())} of {found.numel()} are "
                                         "nan.")
-        return Verdict(False, f"{call} {difference('λ', found, right['found'])}", next((
-            name for name, slip in _share_slips(**inputs, heads=heads)
-            if close(found, slip, tolerance)), None))
+        return Verdict(False, f"{call} {difference('λ', found, right['found'])}", recognised(
+            _share_slips(**inputs, heads=heads), lambda slip: close(found, slip, tolerance)))
     for name, slope in right["slopes"].items():
         found = seen["slopes"].get(name)    # large scores leave none, and 1 / exp leaves nan
         if found is None or (case["size"] == 1 and not close(found, slope, tolerance)):
@@ -139,12 +138,11 @@ def judge_share(case: dict, seen: dict) -> Verdict:
 
 
 def _share_slips(q: Tensor, k: Tensor, K: Tensor, mask: Tensor, heads: int
-                 ) -> Iterator[tuple[str, Tensor]]:
+                 ) -> dict[str, Tensor]:
     right, width = prefix_share(q, k, K, heads, mask), q.shape[-1] // heads
-    yield "words_share", 1 - right
-    yield "ratio", right.logit().exp()
-    yield "no_scale", prefix_share(width**0.5 * q, k, K, heads, mask)
-    yield "no_mask", prefix_share(q, k, K, heads, torch.ones_like(mask))
+    return {"words_share": 1 - right, "ratio": right.logit().exp(),
+            "no_scale": prefix_share(width**0.5 * q, k, K, heads, mask),
+            "no_mask": prefix_share(q, k, K, heads, torch.ones_like(mask))}
 
 
 SHARE_MISTAKES = {
@@ -214,8 +212,8 @@ def judge_gate(case: dict, seen: dict) -> Verdict:
         return Verdict(False, "Afterwards an input is not what it was before.")
     call, shut = f"With {case['heads']} heads of {case['width']} entries", found["shut"]
     wrong = [name for name in right if not close(found[name], right[name]["found"])]
-    mistake = next((name for name, slip in _gate_slips(**inputs)
-                    if wrong and close(found["drawn"], slip)), None)
+    mistake = recognised(_gate_slips(**inputs) if wrong else {},
+                         lambda slip: close(found["drawn"], slip))
     if mistake is None and isinstance(shut, Tensor) and shut.shape == inputs["words"].shape and (
             not torch.equal(shut, inputs["words"])):
         return rejected("not_silent", f"{call} and all gates at 0, the output is not what was read "
@@ -235,15 +233,14 @@ def judge_gate(case: dict, seen: dict) -> Verdict:
 
 
 def _gate_slips(words: Tensor, read: Tensor, share: Tensor, g: Tensor
-                ) -> Iterator[tuple[str, Tensor]]:
+                ) -> dict[str, Tensor | tuple[Tensor, ...]]:
     silent = torch.zeros_like(read)
-    yield "added", words + gated(silent, read, share, g)
-    yield "words_kept_less", gated(words, silent, share, torch.ones_like(g)) + gated(
-        silent, read, share, g)
-    for above in (g.clamp(min=0), g.abs()):
-        yield "above_zero", gated(words, read, share, above)
+    taken, left = gated(silent, read, share, g), gated(words, silent, share, torch.ones_like(g))
     tiled = (g[:, None] * share).transpose(1, 2).repeat(1, 1, words.shape[-1] // len(g))
-    yield "heads_interleaved", words + tiled * (read - words)
+    return {"added": words + taken, "words_kept_less": left + taken,
+            "above_zero": tuple(gated(words, read, share, above)
+                                for above in (g.clamp(min=0), g.abs())),
+            "heads_interleaved": words + tiled * (read - words)}
 
 
 GATE_MISTAKES = {
