@@ -35,7 +35,7 @@ WRONG["ia3.folds"] = {
     "wrong_side": but(FOLDS, '"ffn_out columns"', '"ffn_out rows"'),
     "elsewhere": but(FOLDS, '"query rows"', '"query rows", "value rows"'),
     "no_place": but(FOLDS, '"ffn_in rows"', '"ffn_in row"'),
-    "not_a_table": (but(FOLDS, '"sum": set(), ', ""), 'folds = ["key rows", "value rows"]'),
+    "not_a_table": but(FOLDS, '"sum": set(), ', ""),
 }
 
 # ── ia3.layer ────────────────────────────────────────────────────────────────────────────────
@@ -335,5 +335,6 @@ WRONG["ia3.by_hand"] = {
     "untouched": but(BY_HAND, "0.8", "1.0"),
     "hardly": but(BY_HAND, '"value": 0.8', '"value": 1.0', '"key": 1.0', '"key": 0.8',
                   '"all"', '"upper"'),
-    "no_setting": (but(BY_HAND, "0.8", "0.7"), "by_hand = (1.0, 0.8, 1.0)"),
+    "no_setting": (but(BY_HAND, "0.8", "0.7"), but(BY_HAND, '"all"', '"middle"'),
+                   "by_hand = (1.0, 0.8, 1.0)"),
 }

@@ -428,7 +428,6 @@ def merged(layer):
              f"        W = {WEIGHT}\n"
              "        linear.weight = nn.Parameter(W.to(base.weight.dtype))\n",
              COPIED, "            linear.bias = nn.Parameter(base.bias.clone())\n"),
-         but(MERGE, WEIGHT, f"{WEIGHT} + {DELTA}"),
          but(MERGE, "bias=base.bias is not None,\n                       ", ""),
          but(MERGE, COPIED, "            pass\n")),
 }
