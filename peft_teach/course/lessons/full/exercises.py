@@ -545,8 +545,6 @@ FORETOLD = {"place": APART, "steps": TOGETHER, "scale": TOGETHER}
 
 def judge_pair(case: None, found) -> Verdict:
     """Ask of two runs whether they differ in one thing, and tell explanations apart."""
-    if not isinstance(found, list | tuple) or len(found) != 3:
-        return Verdict(False, f"What came back is {named(found)}, not two runs and a forecast.")
     *runs, foretold = found
     for run in runs:
         if odd := _no_setting(run):
@@ -598,7 +596,7 @@ PAIR = Exercise(
     minutes=7, difficulty=2, answer=VALUE,
     reference=tuple(f"{HERE}:{name}" for name in ("FIRST", "SECOND", "FORETOLD")),
     cases=lambda seed: [None], run=lambda answer, case: answer, judge=judge_pair,
-    mistakes=PAIR_MISTAKES,
+    mistakes=PAIR_MISTAKES, returns=tuple[Any, Any, Any],
     hints=("A run ends low if it has what an explanation blames. Go through the eight combinations "
            "of the table: which end low if the place is to blame? The steps? The scale?",
            "Two runs decide something if at least one explanation has them end apart and at least "
