@@ -1,10 +1,9 @@
-"""What the tests of prompts and prefixes share: a tokenizer of numbers, inputs and comparisons."""
+"""What the tests of prompts and prefixes share: a tokenizer of numbers, inputs and rows."""
 
 import torch
 from tiny import MORE_DECODERS, MORE_ENCODERS
 
 import peft_teach as pt
-from peft_teach import core
 
 LENGTH, WORDS = 5, (7, 8, 9, 10, 11)
 TEXT = " ".join(map(str, WORDS))
@@ -41,30 +40,12 @@ class Numbers:
         return ["[unused4]" if i == 4 else str(i) for i in ids]
 
 
-def features(batch: dict) -> dict:
-    return {k: v for k, v in batch.items() if k != "labels"}
-
-
 def words_before(batch: dict) -> dict:
     """Return the batch with WORDS as ordinary tokens in front, padding after them included."""
     ids, mask = batch["input_ids"], batch["attention_mask"]
     words = torch.tensor([WORDS]).expand(len(ids), -1)
     return {"input_ids": torch.cat([words, ids], 1),
             "attention_mask": torch.cat([torch.ones_like(words), mask], 1)}
-
-
-def result(out) -> torch.Tensor:
-    return out.logits if "logits" in out else out[0]
-
-
-@torch.no_grad()
-def hidden(model, batch) -> torch.Tensor:
-    return model.base_model(**features(batch))[0]
-
-
-@torch.no_grad()
-def outputs(model, batch) -> torch.Tensor:
-    return result(model(**features(batch)))
 
 
 def the(model) -> pt.Adapter:
@@ -83,18 +64,3 @@ def row_by_row(model, batch, steps: int = 6) -> torch.Tensor:
             ids = torch.cat([ids, model(input_ids=ids).logits[:, -1:].argmax(-1)], 1)
         rows.append(ids[0, -steps:])
     return torch.stack(rows)
-
-
-def everything_about(model, batch) -> tuple:
-    return ({n: (id(m), type(m), m.training) for n, m in model.named_modules()},
-            {n: (id(p), p.requires_grad) for n, p in model.named_parameters()},
-            {n: p.clone() for n, p in model.state_dict().items()},
-            outputs(model, batch), core.note_of(model), model.save_pretrained)
-
-
-def assert_same(one: tuple, other: tuple) -> None:
-    assert one[:2] == other[:2]
-    assert one[2].keys() == other[2].keys()
-    assert all(torch.equal(one[2][n], other[2][n]) for n in other[2])
-    assert torch.equal(one[3], other[3])
-    assert one[4:] == other[4:]

@@ -1,4 +1,4 @@
-"""Prompt and prefix stand where a backbone stood: later turns, and other word embeddings."""
+"""Prompt and prefix stand where a backbone stood: what both do, in one place."""
 
 import copy
 import gc
@@ -7,22 +7,47 @@ import weakref
 
 import pytest
 import torch
-from prompting import DECODERS, GREEDY, LENGTH, features, outputs, the
+from adapted import assert_same, everything_about, features, hidden, outputs
+from prompting import (
+    DECODERS,
+    GREEDY,
+    LATER_DECODERS,
+    LENGTH,
+    TEXT,
+    Numbers,
+    row_by_row,
+    the,
+    words_before,
+)
+from safetensors.torch import load_file, save_file
 
 import peft_teach as pt
-from peft_teach import backbone, models
-from peft_teach.errors import NotSupported
+from peft_teach import backbone, core, models
+from peft_teach.errors import AdapterFileError, BadConfig, NotSupported
 
 METHODS = (pt.prompt, pt.prefix)
 TURN = GREEDY | {"return_dict_in_generate": True, "output_logits": True}
 each_method = pytest.mark.parametrize("method", METHODS)
+each_form = pytest.mark.parametrize(("method", "projection"), [
+    (pt.prompt, None), (pt.prefix, None), (pt.prefix, 6)])
 # from 5.24 on transformers' of the cache's old name; all others are errors.
 pytestmark = pytest.mark.filterwarnings("ignore:`past_key_values`:FutureWarning")
 
 
-def adapted(model, method, seed=0, length=LENGTH):
+def drawn(model, method, seed=0, length=LENGTH, projection=None):
+    """Put a prompt or a prefix on a model, drawn at random and large enough to show."""
     torch.manual_seed(seed)
-    return method.inject(model, method.Config(length))
+    more = {"projection": projection} if projection else {}
+    model = method.inject(model, method.Config(length, **more))
+    if method is pt.prefix and not projection:
+        for own in (the(model).K, the(model).V):
+            own.data /= pt.prefix.START_STD
+    return model
+
+
+def worded(model, method):
+    """Put on a prompt that starts as the embeddings of WORDS, or a prefix as what they make."""
+    return method.inject(model, method.Config(LENGTH, "text", TEXT), Numbers())
 
 
 def longer(batch: dict, sequences: torch.Tensor) -> dict:
@@ -34,13 +59,174 @@ def longer(batch: dict, sequences: torch.Tensor) -> dict:
     return {"input_ids": ids, "attention_mask": mask}
 
 
+# ── generating ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("family", [*DECODERS, "gemma3_text", *(
+    pytest.param(family, marks=pytest.mark.long)
+    for family in LATER_DECODERS if family != "gemma3_text")])
+@each_method
+def test_generate_continues_as_after_these_words(family, method, tiny, inputs):
+    model = tiny(family, "lm")
+    batch = features(inputs(model, "left"))
+    base = model.generate(**batch, **GREEDY)
+    ways = [GREEDY, GREEDY | {"num_beams": 3}, GREEDY | {"do_sample": True},
+            GREEDY | {"use_cache": False}]
+    expected = []
+    for way in ways:
+        torch.manual_seed(3)
+        expected.append(model.generate(**words_before(batch), **way)[:, -6:])
+    model = worded(model, method)
+    for way, wanted in zip(ways, expected):
+        torch.manual_seed(3)
+        assert torch.equal(model.generate(**batch, **way)[:, -6:], wanted), way
+    assert not torch.equal(expected[0], base[:, -6:])
+    assert not torch.equal(expected[0], expected[2])
+    with pt.disabled(model):
+        assert torch.equal(model.generate(**batch, **GREEDY), base)
+
+
+@pytest.mark.parametrize("family", DECODERS)
+@each_form
+def test_generate_gives_what_each_row_gives_alone(family, method, projection, tiny, inputs):
+    model = drawn(tiny(family, "lm"), method, projection=projection)
+    batch = features(inputs(model, "left"))
+    with pt.disabled(model):
+        before = row_by_row(model, batch)
+    alone = row_by_row(model, batch)
+    assert not torch.equal(alone, before)
+    for use_cache in (True, False):
+        got = model.generate(**batch, **GREEDY, use_cache=use_cache)
+        assert torch.equal(got[:, -6:], alone), use_cache
+    one = model.generate(batch["input_ids"][:1], **GREEDY)    # a batch of one, without a mask
+    assert torch.equal(one[0, -6:], alone[0])
+    embedded = model.generate(inputs_embeds=model.get_input_embeddings()(batch["input_ids"]),
+                              attention_mask=batch["attention_mask"], **GREEDY)
+    assert torch.equal(embedded[:, -6:], alone)
+
+
+@each_method
+def test_a_sliding_window_slides_over_it(method, tiny, inputs):
+    model = tiny("mistral", "lm")
+    batch = features(inputs(model, "left"))
+    real = batch["attention_mask"].bool()
+    wide = hidden(model, words_before(batch))[:, LENGTH:]
+    model.config.sliding_window = 4
+    expected = hidden(model, words_before(batch))[:, LENGTH:]
+    assert (wide - expected)[real].abs().max() > 0.1
+    continued = model.generate(**words_before(batch), **GREEDY)[:, -6:]
+    model = worded(model, method)
+    torch.testing.assert_close(hidden(model, batch)[real], expected[real], rtol=1e-5, atol=5e-6)
+    assert torch.equal(model.generate(**batch, **GREEDY)[:, -6:], continued)
+
+
+# ── a cache of the caller's ──────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("family", DECODERS)
+@pytest.mark.parametrize("name", ["past_key_values", None])
+@pytest.mark.parametrize("positions", [False, True])
+@each_method
+def test_a_cache_of_the_callers(family, name, positions, method, tiny, inputs):
+    model = drawn(tiny(family, "lm"), method)
+    ids = inputs(model)["input_ids"]
+    whole = outputs(model, {"input_ids": ids})
+    name, cache = name or models.cache_name(), backbone.new_cache()
+    place = torch.arange(11)[None]
+    with torch.no_grad():
+        for part in (slice(0, 6), slice(6, 7), slice(7, 11)):
+            where = {"position_ids": place[:, part]} if positions else {}
+            got = model(input_ids=ids[:, part], attention_mask=torch.ones(4, part.stop).long(),
+                        **{name: cache}, **where).logits
+            torch.testing.assert_close(got, whole[:, part], rtol=1e-5, atol=1e-5)
+            assert cache.get_seq_length() == part.stop    # tokens alone, though it holds more
+            assert cache.layers[0].keys.shape[2] == LENGTH + part.stop
+
+
+@each_method
+def test_a_mask_or_a_cache_of_another_form_is_refused(method, tiny, inputs):
+    """A static cache is made for a fixed length, which prompt and prefix are no part of."""
+    model = drawn(tiny("llama", "lm"), method)
+    ids = inputs(model)["input_ids"]
+    with pytest.raises(NotSupported, match="not one of two axes"):
+        model(ids, attention_mask=torch.ones(4, 1, 11, 11))
+    with pytest.raises(NotSupported, match="cache is static"):
+        model.generate(ids[:, :5], max_new_tokens=3, do_sample=False,
+                       cache_implementation="static")
+
+
+@pytest.mark.parametrize(("family", "longest"), [("bert", 42), ("roberta", 40), ("gpt2", 40)])
+@each_method
+def test_the_longest_leaves_one_position(family, longest, method, tiny):
+    model = drawn(tiny(family), method, length=longest - 1)
+    assert torch.isfinite(outputs(model, {"input_ids": torch.tensor([[5]])})).all()
+    with pytest.raises(BadConfig, match=f"{longest} positions"):
+        drawn(tiny(family), method, length=longest)
+
+
+@pytest.mark.parametrize("words", [5, (1, 2), ("good", None), True])
+@each_method
+def test_what_are_no_words(words, method):
+    with pytest.raises(BadConfig, match="are no words"):
+        method.Config(start="text", words=words)
+
+
+# ── saved, and counted ───────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", ["backbone", "classifier"])
+@each_form
+def test_a_file_that_does_not_fit_changes_nothing(kind, method, projection, tiny, inputs,
+                                                  tmp_path):
+    batch = inputs(tiny("bert", kind))
+    saved = drawn(tiny("bert", kind), method)
+    pt.save(saved, tmp_path)
+    file = tmp_path / pt.store.TENSORS
+    tensors = load_file(file)
+    name = list(pt.adapter_state(saved))[-1]
+    plain = tiny("bert", kind)
+    own = drawn(tiny("bert", kind), method, 1, LENGTH - (method is pt.prompt), projection)
+    before, at_work = everything_about(plain, batch), everything_about(own, batch)
+    for wrong in ({**tensors, name: tensors[name][..., :4].contiguous()},
+                  {**tensors, "extra": torch.ones(2)},
+                  {n: t for n, t in tensors.items() if n != name} | {"x": torch.ones(2)}):
+        save_file(wrong, file)
+        with pytest.raises(AdapterFileError):
+            pt.load(plain, tmp_path)
+        assert_same(everything_about(plain, batch), before)
+        with pytest.raises(AdapterFileError):
+            pt.store.swap(own, tmp_path)
+        assert_same(everything_about(own, batch), at_work)
+    save_file(tensors, file)
+    own = pt.store.swap(own, tmp_path)    # other settings, or a projection: it is exchanged
+    assert torch.equal(outputs(own, batch), outputs(saved, batch))
+    assert core.note_of(own).config == core.note_of(saved).config
+
+
+@pytest.mark.parametrize("kind", ["backbone", "classifier"])
+@each_form
+def test_the_account(kind, method, projection, tiny):
+    plain, model = tiny("bert", kind), drawn(tiny("bert", kind), method, projection=projection)
+    own = (pt.prompt.count(LENGTH, 32) if method is pt.prompt
+           else pt.prefix.count(LENGTH, 2, 32, 32, projection))
+    head = 3 * 32 + 3 if kind == "classifier" else 0
+    counted = pt.account.parameters(model)
+    assert (counted.adapter, counted.head) == (own, head)
+    assert counted.total == sum(p.numel() for p in plain.parameters()) + own
+    before, ledger = (pt.account.ledger(m, 4, 8) for m in (plain, model))
+    assert ledger.gradients_bytes == 4 * (own + head)
+    assert ledger.weights_bytes == before.weights_bytes + 4 * own
+    measured = pt.account.activations(model, pt.account._batch(model, 4, 8))
+    assert ledger.activations_bytes == pytest.approx(measured, rel=0.01)
+
+
 # ── later turns ──────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("family", DECODERS)
 @each_method
 def test_a_later_turn_from_the_cache_is_the_whole_text_in_one_go(family, method, tiny, inputs):
-    model = adapted(tiny(family, "lm"), method)
+    model = drawn(tiny(family, "lm"), method)
     batch = features(inputs(model, "left"))
     first = model.generate(**batch, **TURN)
     cache = first.past_key_values
@@ -61,7 +247,7 @@ def test_a_later_turn_from_the_cache_is_the_whole_text_in_one_go(family, method,
 @each_method
 def test_a_turn_of_new_words_alone_and_one_of_a_forward_pass(method, tiny, inputs):
     """Without a mask the cache alone says what went before; a copied cache serves twice."""
-    model = adapted(tiny("llama", "lm"), method)
+    model = drawn(tiny("llama", "lm"), method)
     ids = inputs(model)["input_ids"][:1]
     with torch.no_grad():
         whole = model(ids).logits
@@ -85,7 +271,7 @@ def test_a_turn_of_new_words_alone_and_one_of_a_forward_pass(method, tiny, input
                                  {"prompt_lookup_num_tokens": 3}])
 @each_method
 def test_other_ways_to_generate_a_later_turn(way, method, tiny, inputs):
-    model = adapted(tiny("llama", "lm"), method)
+    model = drawn(tiny("llama", "lm"), method)
     batch = features(inputs(model, "left"))
     batch = {k: v[:1] for k, v in batch.items()}
 
@@ -103,7 +289,7 @@ def test_other_ways_to_generate_a_later_turn(way, method, tiny, inputs):
 
 @each_method
 def test_a_cache_that_another_model_filled_is_refused(method, tiny, inputs):
-    model = adapted(tiny("llama", "lm"), method)
+    model = drawn(tiny("llama", "lm"), method)
     ids = inputs(model)["input_ids"]
     with torch.no_grad():
         own = model(ids, use_cache=True).past_key_values
@@ -116,7 +302,7 @@ def test_a_cache_that_another_model_filled_is_refused(method, tiny, inputs):
         with pytest.raises(NotSupported, match=r"filled with 0 vectors .* puts 5 there") as error:
             model(ids[:, :1], past_key_values=plain)
         assert "without past_key_values" in error.value.hint
-        model = adapted(pt.remove(model), method, length=4)
+        model = drawn(pt.remove(model), method, length=4)
         with pytest.raises(NotSupported, match=r"filled with 5 vectors .* puts 4 there"):
             model(ids[:, :1], past_key_values=own)
         empty = backbone.new_cache()    # an empty one serves anyone
@@ -125,17 +311,11 @@ def test_a_cache_that_another_model_filled_is_refused(method, tiny, inputs):
         assert torch.equal(base(ids[:, :1], past_key_values=plain).logits, again)
 
 
-@pytest.mark.parametrize(("method", "projection"), [(pt.prompt, None), (pt.prefix, None),
-                                                    (pt.prefix, 6)])
+@each_form
 def test_a_cache_of_other_vectors_is_refused_though_they_are_as_many(method, projection, tiny,
                                                                    inputs, tmp_path):
-    options = {"projection": projection} if projection else {}
-
-    def put(seed):
-        torch.manual_seed(seed)
-        return method.inject(tiny("llama", "lm"), method.Config(LENGTH, **options))
-
-    model, other = put(0), put(1)
+    model, other = (drawn(tiny("llama", "lm"), method, seed, projection=projection)
+                    for seed in (0, 1))
     ids = inputs(model)["input_ids"]
     with torch.no_grad():
         caches = [m(ids, use_cache=True).past_key_values for m in (model, other)]
@@ -166,7 +346,7 @@ def test_a_cache_of_other_vectors_is_refused_though_they_are_as_many(method, pro
 
 @each_method
 def test_a_window_that_has_dropped_the_first_keys_still_knows_whose_they_were(method, tiny):
-    one, other = (adapted(tiny("gemma2", "lm"), method, seed) for seed in (0, 1))    # a window of 6
+    one, other = (drawn(tiny("gemma2", "lm"), method, seed) for seed in (0, 1))    # a window of 6
     ids = torch.arange(3, 14)[None]
     with torch.no_grad():
         whole = one(ids).logits
@@ -197,7 +377,7 @@ def test_resized_embeddings(family, kind, tied, method, tiny, inputs):
     for m in (plain, model):
         m.config.tie_word_embeddings = tied
         m.tie_weights()
-    put = (lambda m: pt.lora.inject(m)) if method is pt.lora else (lambda m: adapted(m, method))
+    put = (lambda m: pt.lora.inject(m)) if method is pt.lora else (lambda m: drawn(m, method))
     model = put(model)
     before = outputs(model, inputs(plain))
     trains = {n for n, p in model.named_parameters() if p.requires_grad}
@@ -225,7 +405,7 @@ def test_resized_embeddings(family, kind, tied, method, tiny, inputs):
 
 @each_method
 def test_the_table_can_be_exchanged(method, tiny, inputs):
-    model = adapted(tiny("llama"), method)
+    model = drawn(tiny("llama"), method)
     table = torch.nn.Embedding(97, 32)
     model.set_input_embeddings(table)
     assert the(model).base.embed_tokens is table
@@ -235,7 +415,7 @@ def test_the_table_can_be_exchanged(method, tiny, inputs):
 @each_method
 def test_a_cache_goes_with_the_output_that_holds_it(method, tiny, inputs):
     """And not when the garbage collector next looks: a training step's graph hangs on its cache."""
-    model = adapted(tiny("llama", "lm"), method).train()
+    model = drawn(tiny("llama", "lm"), method).train()
     gc.disable()
     try:
         out = model(**inputs(model), use_cache=True)

@@ -8,7 +8,7 @@ from torch import nn
 
 import peft_teach as pt
 from peft_teach import families
-from peft_teach.errors import AlreadyAdapted, BadConfig, NoTargets, NotSupported, ShapeError
+from peft_teach.errors import BadConfig, NoTargets, NotSupported
 
 FAMILIES = ("bert", "roberta", "distilbert", "gpt2", "llama", "qwen2")
 
@@ -168,38 +168,9 @@ def test_what_has_no_bias_is_refused():
     for base in (nn.Linear(4, 3, bias=False), nn.LayerNorm(4, bias=False)):
         with pytest.raises(NoTargets, match=f"{type(base).__name__} has no bias"):
             pt.bitfit.BiasAdapter(base)
-    with pytest.raises(ShapeError, match="x: n_in should be 7, is 6"):
-        pt.bitfit.BiasAdapter(nn.Linear(7, 5))(torch.ones(2, 6))
 
 
 # ── on a model ───────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(("sizes", "count"), [
-    ((768, 12, 3072), 102_912), ((384, 6, 1536), 26_112)], ids=["BERT-base", "MiniLM"])
-def test_counts_on_bert(sizes, count):
-    from transformers import BertConfig, BertModel
-
-    d_model, layers, d_ffn = sizes
-    with torch.device("meta"):
-        base = BertModel(BertConfig(hidden_size=d_model, num_hidden_layers=layers,
-                                    num_attention_heads=12, intermediate_size=d_ffn))
-    assert sum(p.numel() for p in biases(base).values()) == count
-    assert count < sum(p.numel() for p in base.parameters()) * (1e-3 if layers == 12 else 2e-3)
-    assert pt.bitfit.count(layers, d_model, d_ffn) == count
-    model = pt.bitfit.inject(base.to_empty(device="cpu"))
-    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == count
-
-
-def test_counts_on_gpt2():
-    from transformers import GPT2Config, GPT2Model
-
-    with torch.device("meta"):
-        base = GPT2Model(GPT2Config())
-    assert sum(p.numel() for p in biases(base).values()) == 102_144
-    assert pt.bitfit.count(12, 768, 3072, outside=1) == 102_144
-    model = pt.bitfit.inject(base.to_empty(device="cpu"))
-    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 102_144
 
 
 def test_query_and_ffn_in_are_nearly_half_of_the_biases(tiny):
@@ -256,43 +227,6 @@ def test_a_pretrained_head_of_words_is_no_backbone(tiny):
     assert all(name.startswith("bert.") for name in pt.adapters(pt.bitfit.inject(model)))
 
 
-@pytest.mark.parametrize("kind", ["backbone", "lm"])
-def test_other_kinds_of_model(kind, tiny, inputs):
-    base = tiny("gpt2", kind)
-    batch = inputs(base, labels=False)
-    with torch.no_grad():
-        before = outputs(base, batch)
-        model = pt.bitfit.inject(base)
-        for p in pt.adapter_parameters(model).values():
-            p.normal_(0, 0.3)
-        after = outputs(model, batch)
-        assert (after - before).abs().max() > 0.1
-        torch.testing.assert_close(outputs(pt.merge(model), batch), after, rtol=1e-4, atol=1e-4)
-
-
-def test_start_save_load_disable_remove(tiny, inputs, tmp_path):
-    for family in ("bert", "gpt2"):
-        base = tiny(family)
-        batch = inputs(base)
-        with torch.no_grad():
-            before = outputs(base, batch)
-            model = pt.bitfit.inject(base)
-            with pt.disabled(model):
-                assert (outputs(model, batch) - before).abs().max() < 1e-5
-                start = outputs(model, batch)
-            assert torch.equal(outputs(model, batch), start)
-            for p in pt.adapter_parameters(model).values():
-                p.normal_(0, 0.3)
-            after = outputs(model, batch)
-            pt.save(model, tmp_path / family)
-            assert (after - before).abs().max() > 0.1
-            assert torch.equal(outputs(pt.load(tiny(family), tmp_path / family), batch), after)
-            with pt.disabled(model):
-                assert torch.equal(outputs(model, batch), start)
-            assert torch.equal(outputs(pt.remove(model), batch), start)
-    assert {found.method for found in pt.store.list(tmp_path)} == {"bitfit"}
-
-
 @pytest.mark.parametrize(("options", "error", "says"), [
     ({"targets": ("ffn",)}, NotSupported, "this is a BertOutput"),
     ({"targets": ("block",)}, NotSupported, "this is a BertLayer"),
@@ -309,11 +243,3 @@ def test_targets_that_cannot_work_change_nothing(options, error, says, tiny):
     with pytest.raises(error, match=says):
         pt.bitfit.inject(model, pt.bitfit.Config(**options))
     assert [(n, p.requires_grad) for n, p in model.named_parameters()] == before
-    pt.bitfit.inject(model)
-    with pytest.raises(AlreadyAdapted):
-        pt.bitfit.inject(model)
-
-
-def test_no_model_at_all():
-    with pytest.raises(BadConfig, match="not a model"):
-        pt.bitfit.inject(None)

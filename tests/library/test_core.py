@@ -543,11 +543,11 @@ def test_the_fingerprint_knows_a_base_again(tiny):
     assert core.fingerprint(models.to_hf(converted)) == one
 
 
-@pytest.mark.parametrize("thing", ["notes.txt", None, {}])
-def test_what_is_no_model_is_told(thing):
-    for put_on in (pt.lora.inject, pt.full.inject):
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_no_model_is_told(method):
+    for thing in ("notes.txt", None, {}):
         with pytest.raises(BadConfig, match="not a model"):
-            put_on(thing)
+            METHODS[method].inject(thing)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -24,6 +24,8 @@ PUBLISHED = {
     "prefix": {"minilm": 92_160, "bert-base": 368_640, "gpt2": 368_640, "tinyllama": 225_280},
     "prefix with projection": {"minilm": 1_929_600, "bert-base": 14_780_160, "gpt2": 14_780_160,
                                "tinyllama": 2_965_760},
+    # ours are as wide as the model
+    "prefix, as wide as the model": {"minilm": 1_929_600, "tinyllama": 27_317_248},
     "lora": {"minilm": 73_728, "bert-base": 294_912, "gpt2": 294_912, "tinyllama": 1_126_400},
     # peft also adapts BERT's pooler, which stands outside of the blocks: 8 · (d + d) more
     "lora everywhere": {"minilm": 337_920 - 8 * 768, "bert-base": 1_339_392 - 8 * 1536,
@@ -34,9 +36,10 @@ PUBLISHED = {
     # the paper's three vectors; with a fourth, as peft has it by default, 16,128 and 64,512
     "ia3": {"minilm": 13_824, "bert-base": 55_296, "gpt2": 55_296, "tinyllama": 135_168},
     "ia3 as in peft": {"minilm": 16_128, "bert-base": 64_512},
-    "bitfit": {"minilm": 26_112, "bert-base": 102_912, "gpt2": 102_144, "tinyllama": 0},
+    "bitfit": {"minilm": 26_112, "bert-base": 102_912, "gpt2": 102_144},
     "pfeiffer": {"bert-base": 894_528, "gpt2": 894_528},
     "houlsby": {"bert-base": 1_789_056, "gpt2": 1_789_056},
+    "bapna": {"bert-base": 894_528 + 12 * 2 * 768},
     "parallel": {"bert-base": 7_091_712, "gpt2": 7_091_712},
 }
 
@@ -86,6 +89,7 @@ def ours(method: str, name: str) -> int:
     return {
         "prompt": lambda: pt.prompt.count(20, d_model),
         "prefix": lambda: pt.prefix.count(20, layers, d_kv),
+        "prefix, as wide as the model": lambda: pt.prefix.count(20, layers, d_kv, d_model, d_model),
         # peft's table of vectors and its MLP are as wide as the keys, not as the model
         "prefix with projection": lambda: pt.prefix.count(20, layers, d_kv, d_kv, d_kv),
         "lora": lambda: sum(pt.lora.count(*s, 8) for s in shapes(name, *some(name))),
@@ -96,10 +100,10 @@ def ours(method: str, name: str) -> int:
         "dora": lambda: sum(pt.dora.count(*s, 8) for s in shapes(name, *some(name))),
         "ia3": lambda: pt.ia3.count(blocks, d_kv, d_kv, d_ff),
         "ia3 as in peft": lambda: pt.ia3.count(blocks, d_kv, d_kv, d_ff) + blocks * d_model,
-        "bitfit": lambda: sum(p.numel() for n, p in model(name).named_parameters()
-                              if n.endswith("bias")),
+        "bitfit": lambda: pt.bitfit.count(blocks, d_model, d_ff, 1 if name == "gpt2" else 2),
         "pfeiffer": lambda: bottleneck(pt.bottleneck.PFEIFFER, 48),
         "houlsby": lambda: bottleneck(pt.bottleneck.HOULSBY, 48),
+        "bapna": lambda: bottleneck(pt.bottleneck.BAPNA, 48),
         "parallel": lambda: bottleneck(pt.bottleneck.PARALLEL, 384),
     }[method]()
 

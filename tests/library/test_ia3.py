@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import peft_teach as pt
-from peft_teach.errors import AlreadyAdapted, BadConfig, NoTargets, NotSupported, ShapeError
+from peft_teach.errors import BadConfig, NoTargets, NotSupported
 
 peft = pytest.importorskip("peft")
 
@@ -188,17 +188,6 @@ def test_the_equations_in_float64(bias, side, first, leading):
     torch.testing.assert_close(made.delta(), merged.weight - made.base.weight)
 
 
-def test_the_start_is_the_base_exactly(tiny, inputs):
-    for family in ("bert", "gpt2", "llama"):
-        base = tiny(family)
-        with torch.no_grad():
-            model = pt.ia3.inject(base)
-            after = outputs(model, inputs(base))
-            with pt.disabled(model):
-                assert torch.equal(outputs(model, inputs(base)), after)
-        assert all((p == 1).all() for p in pt.adapter_parameters(model).values())
-
-
 @pytest.mark.parametrize("side", ["output", "input"])
 def test_a_half_precision_base_gets_a_float32_product(side):
     made = layer(side)
@@ -242,56 +231,9 @@ def test_only_plain_linear_layers_are_scaled():
     for base in (packed, nn.Embedding(7, 6), nn.LayerNorm(6)):
         with pytest.raises(NotSupported, match=f"this is a {type(base).__name__}"):
             pt.ia3.IA3Linear(base)
-    with pytest.raises(ShapeError, match="x: n_in should be 7, is 6"):
-        layer()(torch.ones(2, 6))
 
 
 # ── on a model ───────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(("targets", "settings", "count"), [
-    (None, PAPER, 55_296),
-    (FOUR, {"target_modules": ["key", "value", "output.dense"],
-            "feedforward_modules": ["output.dense"]}, 64_512),
-], ids=["the paper's", "peft's default"])
-def test_counts_on_bert_base(targets, settings, count):
-    from transformers import BertConfig, BertModel
-
-    with torch.device("meta"):
-        base = BertModel(BertConfig())
-        reference = peft.get_peft_model(copy.deepcopy(base), peft.IA3Config(**settings))
-    assert reference.get_nb_trainable_parameters()[0] == count
-    model = pt.ia3.inject(base.to_empty(device="cpu"), pt.ia3.Config(targets=targets))
-    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == count
-    if targets is None:
-        assert pt.ia3.count(12, 768, 768, 3072) == count
-
-
-def test_counts_on_others(tiny):
-    assert pt.ia3.count(22, 256, 256, 5632) == 135_168      # TinyLlama: grouped keys and values
-    for family, d_kv in (("llama", 16), ("gpt2", 32), ("bert", 32)):
-        model = pt.ia3.inject(tiny(family))
-        own = sum(p.numel() for p in pt.adapter_parameters(model).values())
-        assert own == pt.ia3.count(2, d_kv, d_kv, 48)
-
-
-def test_save_load_disable_remove(tiny, inputs, tmp_path):
-    for family in ("bert", "gpt2"):
-        base = tiny(family)
-        batch = inputs(base)
-        with torch.no_grad():
-            before = outputs(base, batch)
-            model = pt.ia3.inject(base)
-            for p in pt.adapter_parameters(model).values():
-                p.uniform_(0.5, 2)
-            after = outputs(model, batch)
-            pt.save(model, tmp_path / family)
-            assert (after - before).abs().max() > 0.02
-            assert torch.equal(outputs(pt.load(tiny(family), tmp_path / family), batch), after)
-            with pt.disabled(model):
-                assert (outputs(model, batch) - before).abs().max() < 1e-5
-            assert (outputs(pt.remove(model), batch) - before).abs().max() < 1e-5
-    assert {found.method for found in pt.store.list(tmp_path)} == {"ia3"}
 
 
 def test_places_full_names_and_layers(tiny):
@@ -330,14 +272,9 @@ def test_targets_that_cannot_work_change_nothing(family, options, error, says, t
     with pytest.raises(error, match=says):
         pt.ia3.inject(model, pt.ia3.Config(**options))
     assert [(n, p.requires_grad) for n, p in model.named_parameters()] == before
-    pt.ia3.inject(model)
-    with pytest.raises(AlreadyAdapted):
-        pt.ia3.inject(model)
 
 
 def test_other_models_are_told_how():
-    with pytest.raises(BadConfig, match="not a model"):
-        pt.ia3.inject("bert")
     model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
     with pytest.raises(NotSupported, match="not known"):
         pt.ia3.inject(model)

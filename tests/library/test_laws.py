@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 import torch
 import vera
+from adapted import assert_same, checkpoint, copies, everything_about, hidden, outputs
 from safetensors.torch import load_file
 from tiny import DECODERS as SOME_DECODERS
 from tiny import EIGHT, MORE_DECODERS, MORE_ENCODERS, TWELVE
@@ -281,31 +282,6 @@ def case(untouched):
     return untouched.fresh()
 
 
-def checkpoint(model) -> None:
-    """Recompute activations in the backward pass; the method's name depends on the version."""
-    enable = getattr(model, "activation_checkpointing_enable", None)
-    (enable or model.gradient_checkpointing_enable)()
-
-
-def copies(model) -> dict:
-    return {n: p.detach().clone() for n, p in model.state_dict().items()}
-
-
-def features(batch: dict) -> dict:
-    return {k: v for k, v in batch.items() if k != "labels"}
-
-
-@torch.no_grad()
-def hidden(model, batch) -> torch.Tensor:
-    return model.base_model(**features(batch))[0]
-
-
-@torch.no_grad()
-def outputs(model, batch) -> torch.Tensor:
-    out = model(**features(batch))
-    return out.logits if "logits" in out else out[0]
-
-
 def loss(model, batch) -> torch.Tensor:
     out = model(**batch)
     if "labels" in batch:
@@ -557,16 +533,6 @@ def test_law_4_the_weight_of_a_merged_lora(family, tiny, inputs):
         assert b is None or torch.equal(layer.bias, b)
 
 
-def test_law_4_full_has_nothing_to_merge(tiny, inputs):
-    model = pt.full.inject(tiny("bert"))
-    before = copies(model)
-    for verb in (pt.merge, pt.remove, lambda m: pt.disabled(m).__enter__()):
-        with pytest.raises(pt.errors.NoAdapter, match="full fine-tuning"):
-            verb(model)
-    assert all(torch.equal(p, before[n]) for n, p in model.state_dict().items())
-    assert core.note_of(model).method == "full"
-
-
 # ── 5: saved and loaded ──────────────────────────────────────────────────────────────────────
 
 
@@ -651,19 +617,6 @@ def test_law_5_swapping_from_each_method_to_the_next(family, tiny, inputs, tmp_p
 # ── 6: a failed or repeated inject ───────────────────────────────────────────────────────────
 
 
-def everything_about(model, batch) -> tuple:
-    return ({n: (id(m), type(m), m.training) for n, m in model.named_modules()},
-            {n: (id(p), p.requires_grad) for n, p in model.named_parameters()},
-            copies(model), outputs(model, batch), core.note_of(model), model.save_pretrained)
-
-
-def assert_same(one: tuple, other: tuple) -> None:
-    assert one[:2] == other[:2]
-    assert all(torch.equal(one[2][n], other[2][n]) for n in other[2])
-    assert torch.equal(one[3], other[3])
-    assert one[4:] == other[4:]
-
-
 # The first targets exist everywhere, so that a failure comes when some wrappers are made already.
 OUT = ("attention_out",)
 WRONG = [
@@ -687,6 +640,10 @@ WRONG = [
     (pt.qlora, {"targets": OUT, "quantize": ("ffn_in", "last")}),
     (pt.qlora, {"targets": (*OUT, "embeddings")}),
     (pt.qlora, {"dropout": 1.0}),
+    (pt.qlora, {"double": None}),
+    (pt.qlora, {"dora": "yes"}),
+    (pt.qlora, {"dora": True, "rank_stabilized": True}),
+    (pt.qlora, {"targets": OUT, "quantize": ()}),
     (pt.ia3, {"targets": (*OUT, "ffn_in")}),
     (pt.ia3, {"targets": (*OUT, "nowhere")}),
     (pt.ia3, {"layers": (2,)}),

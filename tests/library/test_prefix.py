@@ -1,39 +1,27 @@
 """Prefixes against three oracles: the words themselves, Hugging Face peft, and the equation."""
 
 import copy
-import json
 import math
 
 import pytest
 import torch
+from adapted import assert_same, everything_about, features, hidden, outputs, result
 from prompting import (
     DECODERS,
     FAMILIES,
-    GREEDY,
     LATER_DECODERS,
     LENGTH,
     TEXT,
     Numbers,
-    assert_same,
-    everything_about,
-    features,
-    hidden,
-    outputs,
-    result,
-    row_by_row,
     the,
     words_before,
 )
-from safetensors.torch import load_file, save_file
 
 import peft_teach as pt
 from peft_teach import backbone, core, models
 from peft_teach.errors import (
-    AdapterFileError,
-    AlreadyAdapted,
     BadConfig,
     NoAdapter,
-    NotMergeable,
     NotSupported,
     UnknownName,
 )
@@ -85,62 +73,6 @@ def test_a_prefix_of_words_acts_as_these_words(family, kind, padding, tiny, inpu
     torch.testing.assert_close(got[real], expected[real], rtol=1e-5, atol=5e-6)
     if kind == "classifier":
         torch.testing.assert_close(outputs(model, batch), logits, rtol=1e-5, atol=5e-6)
-
-
-@pytest.mark.parametrize("family", [*DECODERS, "gemma3_text", *(
-    pytest.param(family, marks=pytest.mark.long)
-    for family in LATER_DECODERS if family != "gemma3_text")])
-def test_generate_continues_as_after_these_words(family, tiny, inputs):
-    model = tiny(family, "lm")
-    batch = features(inputs(model, "left"))
-    base = model.generate(**batch, **GREEDY)
-    ways = [GREEDY, GREEDY | {"num_beams": 3}, GREEDY | {"do_sample": True},
-            GREEDY | {"use_cache": False}]
-    expected = []
-    for way in ways:
-        torch.manual_seed(3)
-        expected.append(model.generate(**words_before(batch), **way)[:, -6:])
-    model = worded(model)
-    for way, wanted in zip(ways, expected):
-        torch.manual_seed(3)
-        assert torch.equal(model.generate(**batch, **way)[:, -6:], wanted), way
-    assert not torch.equal(expected[0], base[:, -6:])
-    assert not torch.equal(expected[0], expected[2])
-    with pt.disabled(model):
-        assert torch.equal(model.generate(**batch, **GREEDY), base)
-
-
-@pytest.mark.parametrize("family", DECODERS)
-@each_projection
-def test_generate_gives_what_each_row_gives_alone(family, projection, tiny, inputs):
-    model = prefixed(tiny(family, "lm"), projection)
-    batch = features(inputs(model, "left"))
-    with pt.disabled(model):
-        before = row_by_row(model, batch)
-    alone = row_by_row(model, batch)
-    assert not torch.equal(alone, before)
-    for use_cache in (True, False):
-        got = model.generate(**batch, **GREEDY, use_cache=use_cache)
-        assert torch.equal(got[:, -6:], alone), use_cache
-    one = model.generate(batch["input_ids"][:1], **GREEDY)    # a batch of one, without a mask
-    assert torch.equal(one[0, -6:], alone[0])
-    embedded = model.generate(inputs_embeds=model.get_input_embeddings()(batch["input_ids"]),
-                              attention_mask=batch["attention_mask"], **GREEDY)
-    assert torch.equal(embedded[:, -6:], alone)
-
-
-def test_a_sliding_window_slides_over_the_prefix(tiny, inputs):
-    model = tiny("mistral", "lm")
-    batch = features(inputs(model, "left"))
-    real = batch["attention_mask"].bool()
-    wide = hidden(model, words_before(batch))[:, LENGTH:]
-    model.config.sliding_window = 4
-    expected = hidden(model, words_before(batch))[:, LENGTH:]
-    assert (wide - expected)[real].abs().max() > 0.1
-    continued = model.generate(**words_before(batch), **GREEDY)[:, -6:]
-    model = worded(model)
-    torch.testing.assert_close(hidden(model, batch)[real], expected[real], rtol=1e-5, atol=5e-6)
-    assert torch.equal(model.generate(**batch, **GREEDY)[:, -6:], continued)
 
 
 # ── Hugging Face peft ────────────────────────────────────────────────────────────────────────
@@ -362,25 +294,6 @@ def test_every_way_to_call_it(family, kind, tiny, inputs):
     assert (result(model(**batch, position_ids=moved)) - expected).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("family", DECODERS)
-@pytest.mark.parametrize("name", ["past_key_values", None])
-@pytest.mark.parametrize("positions", [False, True])
-def test_a_cache_of_the_callers(family, name, positions, tiny, inputs):
-    model = prefixed(tiny(family, "lm"))
-    ids = inputs(model)["input_ids"]
-    whole = outputs(model, {"input_ids": ids})
-    name, cache = name or models.cache_name(), backbone.new_cache()
-    place = torch.arange(11)[None]
-    with torch.no_grad():
-        for part in (slice(0, 6), slice(6, 7), slice(7, 11)):
-            where = {"position_ids": place[:, part]} if positions else {}
-            got = model(input_ids=ids[:, part], attention_mask=torch.ones(4, part.stop).long(),
-                        **{name: cache}, **where).logits
-            torch.testing.assert_close(got, whole[:, part], rtol=1e-5, atol=1e-5)
-            assert cache.get_seq_length() == part.stop    # tokens alone, though it holds more
-            assert cache.layers[0].keys.shape[2] == LENGTH + part.stop
-
-
 def test_each_call_builds_the_prefix_anew(tiny, inputs):
     model = prefixed(tiny("llama", "lm"))
     batch = inputs(model)
@@ -401,20 +314,6 @@ def test_hidden_states_and_pooling_see_real_tokens_only(tiny, inputs):
     torch.testing.assert_close(out.pooler_output, pooled)
 
 
-def test_a_mask_of_another_form_is_refused(tiny, inputs):
-    model = prefixed(tiny("llama", "lm"))
-    with pytest.raises(NotSupported, match="not one of two axes"):
-        model(inputs(model)["input_ids"], attention_mask=torch.ones(4, 1, 11, 11))
-
-
-def test_a_static_cache_is_refused_in_words(tiny, inputs):
-    """It is made for a fixed length, which the prefix is no part of."""
-    model = prefixed(tiny("llama", "lm"))
-    ids = inputs(model, labels=False)["input_ids"][:, :5]
-    with pytest.raises(NotSupported, match="cache is static"):
-        model.generate(ids, max_new_tokens=3, do_sample=False, cache_implementation="static")
-
-
 # ── training ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -432,22 +331,6 @@ def test_checkpointing_is_refused_while_training(family, tiny, inputs):
     with pt.disabled(model):
         model(**batch).loss.backward()
     assert torch.equal(outputs(model.eval(), batch), expected)
-
-
-@each_projection
-@pytest.mark.parametrize("family", ["bert", "llama"])
-def test_a_prefix_learns_and_the_base_stays(family, projection, tiny, inputs):
-    model = prefixed(tiny(family), projection)
-    batch = inputs(model)
-    base = copy.deepcopy(the(model).base.state_dict())
-    before = copy.deepcopy(pt.adapter_state(model))
-    losses = [step.loss for step in pt.train(model, [batch] * 20, lr=0.03)]
-    assert losses[-1] < 0.5 * losses[0]
-    assert all(torch.equal(p, base[n]) for n, p in the(model).base.state_dict().items())
-    assert all(not torch.equal(p, before[n]) for n, p in pt.adapter_state(model).items())
-    model(**batch).loss.backward()
-    assert {n for n, p in model.named_parameters() if p.grad is not None} == {
-        n for n, p in model.named_parameters() if p.requires_grad}
 
 
 def test_dropout_while_training(tiny, inputs):
@@ -557,31 +440,6 @@ def test_settings_that_cannot_work_change_nothing(options, tokenizer, error, say
     assert pt.adapters(model) == {}
 
 
-@pytest.mark.parametrize("words", [5, (1, 2), ("good", None), True])
-def test_what_are_no_words(words):
-    with pytest.raises(BadConfig, match="are no words"):
-        pt.prefix.Config(start="text", words=words)
-
-
-@pytest.mark.parametrize("kind", ["backbone", "classifier"])
-def test_distilbert_would_ignore_a_prefix(kind, tiny, inputs):
-    model = tiny("distilbert", kind)
-    batch = inputs(model)
-    before = everything_about(model, batch)
-    with pytest.raises(NotSupported, match="DistilBertModel ignores keys and values") as error:
-        prefixed(model)
-    assert "pt.prompt" in error.value.hint
-    assert_same(everything_about(model, batch), before)
-
-
-def test_the_longest_prefix_leaves_one_position(tiny):
-    for family, longest in (("bert", 42), ("roberta", 40), ("gpt2", 40)):
-        model = prefixed(tiny(family), length=longest - 1)
-        assert torch.isfinite(outputs(model, {"input_ids": torch.tensor([[5]])})).all()
-        with pytest.raises(BadConfig, match=f"{longest} positions"):
-            prefixed(tiny(family), length=longest)
-
-
 # ── the MLP ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -633,92 +491,6 @@ def test_flatten_needs_a_prefix(tiny):
             pt.prefix.flatten(model)
 
 
-# ── counts ───────────────────────────────────────────────────────────────────────────────────
-
-
-def shape(name: str):
-    """Return a backbone of a known size, without memory for its weights."""
-    import transformers
-
-    minilm = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536}
-    tinyllama = {"vocab_size": 32_000, "hidden_size": 2048, "num_hidden_layers": 22,
-                 "num_attention_heads": 32, "num_key_value_heads": 4, "intermediate_size": 5632}
-    with torch.device("meta"):
-        return {"minilm": lambda: transformers.BertModel(transformers.BertConfig(**minilm)),
-                "bert-base": lambda: transformers.BertModel(transformers.BertConfig()),
-                "gpt2": lambda: transformers.GPT2Model(transformers.GPT2Config()),
-                "tinyllama": lambda: transformers.LlamaModel(
-                    transformers.LlamaConfig(**tinyllama))}[name]()
-
-
-@pytest.mark.parametrize(("name", "sizes", "flat", "projected"), [
-    ("minilm", (6, 384, 384), 92_160, 1_929_600),
-    ("bert-base", (12, 768, 768), 368_640, 14_780_160),
-    ("gpt2", (12, 768, 768), 368_640, 14_780_160),
-    # peft counts 2,965,760 here: its E and hidden layer are d_kv = 256 wide, not d_model = 2048
-    ("tinyllama", (22, 256, 2048), 225_280, 27_317_248),
-])
-def test_counts(name, sizes, flat, projected):
-    layers, d_kv, d_model = sizes
-    base = shape(name)
-    for projection, number in ((None, flat), (d_model, projected)):
-        prefix = pt.prefix.Prefix(base, projection=projection)
-        own = sum(p.numel() for p in prefix.own_parameters().values())
-        assert own == pt.prefix.count(20, layers, d_kv, d_model, projection) == number
-        stored = sum(p.numel() for p in prefix.stored().values())
-        assert stored == pt.prefix.count(20, layers, d_kv) == flat
-
-
-@pytest.mark.parametrize("kind", ["backbone", "classifier"])
-@each_projection
-def test_the_account_of_a_prefix(kind, projection, tiny):
-    plain, model = tiny("bert", kind), prefixed(tiny("bert", kind), projection)
-    own = pt.prefix.count(LENGTH, 2, 32, 32, projection)
-    head = 3 * 32 + 3 if kind == "classifier" else 0
-    counted = pt.account.parameters(model)
-    assert (counted.adapter, counted.head) == (own, head)
-    assert counted.total == sum(p.numel() for p in plain.parameters()) + own
-    ledger = pt.account.ledger(model, 4, 8)
-    assert ledger.gradients_bytes == 4 * (own + head)
-    assert ledger.weights_bytes == pt.account.ledger(plain, 4, 8).weights_bytes + 4 * own
-    measured = pt.account.activations(model, pt.account._batch(model, 4, 8))
-    assert ledger.activations_bytes == pytest.approx(measured, rel=0.01)
-
-
-# ── a life ───────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(("family", "kind"), KINDS)
-@each_projection
-def test_saved_and_loaded_into_a_fresh_model(family, kind, projection, tiny, inputs, tmp_path):
-    plain = tiny(family, kind)
-    batch = inputs(plain)
-    root = "" if kind == "backbone" else plain.base_model_prefix + "."
-    model = prefixed(plain, projection)
-    expected = outputs(model, batch)
-    pt.save(model, tmp_path / "one")
-    d_kv = 32 if family in ("bert", "roberta", "gpt2") else 16
-    kept = load_file(tmp_path / "one" / pt.store.TENSORS)
-    assert {n: tuple(t.shape) for n, t in kept.items() if n not in models.head(plain)} == {
-        f"{root}K": (2, LENGTH, d_kv), f"{root}V": (2, LENGTH, d_kv)}
-    told = json.loads((tmp_path / "one" / pt.store.DESCRIPTION).read_text())
-    assert told["config"] == {"length": LENGTH, "start": "random", "words": [],
-                              "projection": None}
-
-    loaded = pt.load(tiny(family, kind), tmp_path / "one")
-    assert torch.equal(outputs(loaded, batch), expected)
-    assert core.note_of(loaded).config == pt.prefix.Config(LENGTH)
-    (entry,) = pt.store.list(tmp_path)
-    assert (entry.method, entry.parameters) == ("prefix", sum(t.numel() for t in kept.values()))
-
-    for other in (prefixed(tiny(family, kind), seed=1), prefixed(tiny(family, kind), 6, seed=1),
-                  pt.prompt.inject(tiny(family, kind), pt.prompt.Config(3)), tiny(family, kind)):
-        assert not torch.equal(outputs(other, batch), expected)
-        other = pt.store.swap(other, tmp_path / "one")
-        assert torch.equal(outputs(other, batch), expected)
-        assert {n.rpartition(".")[2] for n in pt.adapter_parameters(other)} == {"K", "V"}
-
-
 def test_a_text_start_is_not_in_the_file(tiny, inputs, tmp_path):
     model = worded(tiny("llama", "lm"))
     batch = inputs(model)
@@ -726,59 +498,3 @@ def test_a_text_start_is_not_in_the_file(tiny, inputs, tmp_path):
     loaded = pt.load(tiny("llama", "lm"), tmp_path)    # without a tokenizer
     assert torch.equal(outputs(loaded, batch), outputs(model, batch))
     assert core.note_of(loaded).config == pt.prefix.Config(LENGTH)
-
-
-@pytest.mark.parametrize("kind", ["backbone", "classifier"])
-@each_projection
-def test_a_file_that_does_not_fit_changes_nothing(kind, projection, tiny, inputs, tmp_path):
-    batch = inputs(tiny("bert", kind))
-    pt.save(prefixed(tiny("bert", kind)), tmp_path)
-    file = tmp_path / pt.store.TENSORS
-    tensors = load_file(file)
-    (name,) = (n for n in tensors if n.rpartition(".")[2] == "V")
-    plain, own = tiny("bert", kind), prefixed(tiny("bert", kind), projection, seed=1)
-    before, at_work = everything_about(plain, batch), everything_about(own, batch)
-    for wrong in ({**tensors, name: tensors[name][:, :4].contiguous()},
-                  {**tensors, "extra": torch.ones(2)},
-                  {n: t for n, t in tensors.items() if n != name} | {"x": torch.ones(2)}):
-        save_file(wrong, file)
-        with pytest.raises(AdapterFileError):
-            pt.load(plain, tmp_path)
-        assert_same(everything_about(plain, batch), before)
-        with pytest.raises(AdapterFileError):
-            pt.store.swap(own, tmp_path)
-        assert_same(everything_about(own, batch), at_work)
-    save_file(tensors, file)
-    with pytest.raises(AdapterFileError, match="other weights"):
-        pt.load(tiny("bert", kind, seed=1), tmp_path)
-    with pytest.raises(AdapterFileError):
-        pt.load(tiny("distilbert", kind), tmp_path)
-
-
-@pytest.mark.parametrize(("family", "kind"), [("bert", "backbone"), ("bert", "classifier"),
-                                              ("gpt2", "backbone"), ("llama", "lm")])
-@each_projection
-def test_removed_it_was_never_there(family, kind, projection, tiny, inputs):
-    plain = tiny(family, kind)
-    batch = inputs(plain)
-    before = everything_about(plain, batch)
-    model = prefixed(plain, projection)
-    assert (model is plain) == (kind != "backbone")
-    assert type(model.base_model) is pt.prefix.Prefix
-    adapted = everything_about(model, batch)
-    assert not torch.equal(adapted[3], before[3])
-
-    with pytest.raises(NotMergeable, match="Prefix cannot be folded") as error:
-        pt.merge(model)
-    assert "pt.remove" in error.value.hint
-    with pytest.raises(AlreadyAdapted):
-        prefixed(model)
-    with pytest.raises(AlreadyAdapted):
-        pt.bitfit.inject(model)
-    assert_same(everything_about(model, batch), adapted)
-    with pt.disabled(model):
-        assert torch.equal(outputs(model, batch), before[3])
-    assert torch.equal(outputs(model, batch), adapted[3])
-
-    assert pt.remove(model) is plain
-    assert_same(everything_about(plain, batch), before)

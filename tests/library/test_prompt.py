@@ -4,37 +4,26 @@ import copy
 
 import pytest
 import torch
+from adapted import assert_same, everything_about, features, hidden, outputs, result
 from prompting import (
     DECODERS,
     FAMILIES,
-    GREEDY,
     LATER,
     LATER_DECODERS,
     LENGTH,
     TEXT,
     WORDS,
     Numbers,
-    assert_same,
-    everything_about,
-    features,
-    hidden,
-    outputs,
-    result,
-    row_by_row,
     the,
     words_before,
 )
 from torch import nn
 
 import peft_teach as pt
-from peft_teach import backbone, core, models
+from peft_teach import models
 from peft_teach.errors import (
-    AdapterFileError,
-    AlreadyAdapted,
     BadConfig,
-    NotMergeable,
     NotSupported,
-    ShapeError,
     UnknownName,
 )
 
@@ -81,59 +70,6 @@ def test_a_prompt_of_words_acts_as_these_words(family, kind, padding, tiny, inpu
         if kind == "lm":
             got, logits = got[real], logits[:, LENGTH:][real]
         torch.testing.assert_close(got, logits, rtol=2e-6, atol=2e-6)
-
-
-@pytest.mark.parametrize("family", [*DECODERS, "gemma3_text", *(
-    pytest.param(family, marks=pytest.mark.long)
-    for family in LATER_DECODERS if family != "gemma3_text")])
-def test_generate_continues_as_after_these_words(family, tiny, inputs):
-    model = tiny(family, "lm")
-    batch = features(inputs(model, "left"))
-    base = model.generate(**batch, **GREEDY)
-    ways = [GREEDY, GREEDY | {"num_beams": 3}, GREEDY | {"do_sample": True},
-            GREEDY | {"use_cache": False}]
-    expected = []
-    for way in ways:
-        torch.manual_seed(3)
-        expected.append(model.generate(**words_before(batch), **way)[:, -6:])
-    model = worded(model)
-    for way, wanted in zip(ways, expected):
-        torch.manual_seed(3)
-        assert torch.equal(model.generate(**batch, **way)[:, -6:], wanted), way
-    assert not torch.equal(expected[0], base[:, -6:])
-    assert not torch.equal(expected[0], expected[2])
-    with pt.disabled(model):
-        assert torch.equal(model.generate(**batch, **GREEDY), base)
-
-
-@pytest.mark.parametrize("family", DECODERS)
-def test_generate_gives_what_each_row_gives_alone(family, tiny, inputs):
-    model = prompted(tiny(family, "lm"))
-    batch = features(inputs(model, "left"))
-    with pt.disabled(model):
-        before = row_by_row(model, batch)
-    alone = row_by_row(model, batch)
-    assert not torch.equal(alone, before)
-    assert torch.equal(model.generate(**batch, **GREEDY)[:, -6:], alone)
-    one = model.generate(batch["input_ids"][:1], **GREEDY)    # a batch of one, without a mask
-    assert torch.equal(one[0, -6:], alone[0])
-    embedded = model.generate(inputs_embeds=model.get_input_embeddings()(batch["input_ids"]),
-                              attention_mask=batch["attention_mask"], **GREEDY)
-    assert torch.equal(embedded[:, -6:], alone)
-
-
-def test_a_sliding_window_slides_over_the_prompt(tiny, inputs):
-    model = tiny("mistral", "lm")
-    batch = features(inputs(model, "left"))
-    real = batch["attention_mask"].bool()
-    wide = hidden(model, words_before(batch))[:, LENGTH:]
-    model.config.sliding_window = 4
-    expected = hidden(model, words_before(batch))[:, LENGTH:]
-    assert (wide - expected)[real].abs().max() > 0.1
-    continued = model.generate(**words_before(batch), **GREEDY)[:, -6:]
-    model = worded(model)
-    torch.testing.assert_close(hidden(model, batch)[real], expected[real], rtol=1e-5, atol=5e-6)
-    assert torch.equal(model.generate(**batch, **GREEDY)[:, -6:], continued)
 
 
 # ── Hugging Face peft ────────────────────────────────────────────────────────────────────────
@@ -402,25 +338,6 @@ def test_token_types_are_those_of_the_words(family, tiny, inputs):
     assert (got - model(**batch)[0])[real].abs().max() > 0.1
 
 
-@pytest.mark.parametrize("family", DECODERS)
-@pytest.mark.parametrize("name", ["past_key_values", None])
-@pytest.mark.parametrize("positions", [False, True])
-def test_a_cache_of_the_callers(family, name, positions, tiny, inputs):
-    model = prompted(tiny(family, "lm"))
-    ids = inputs(model)["input_ids"]
-    whole = outputs(model, {"input_ids": ids})
-    name, cache = name or models.cache_name(), backbone.new_cache()
-    place = torch.arange(11)[None]
-    with torch.no_grad():
-        for part in (slice(0, 6), slice(6, 7), slice(7, 11)):
-            where = {"position_ids": place[:, part]} if positions else {}
-            got = model(input_ids=ids[:, part], attention_mask=torch.ones(4, part.stop).long(),
-                        **{name: cache}, **where).logits
-            torch.testing.assert_close(got, whole[:, part], rtol=1e-5, atol=1e-5)
-            assert cache.get_seq_length() == part.stop    # tokens alone, though it holds more
-            assert cache.layers[0].keys.shape[2] == LENGTH + part.stop
-
-
 def test_hidden_states_are_those_of_the_real_tokens(tiny, inputs):
     plain = tiny("bert")
     batch = inputs(plain)
@@ -431,42 +348,7 @@ def test_hidden_states_are_those_of_the_real_tokens(tiny, inputs):
         torch.testing.assert_close(ours, theirs[:, LENGTH:])
 
 
-def test_a_mask_of_another_form_is_refused(tiny, inputs):
-    model = prompted(tiny("llama", "lm"))
-    ids = inputs(model)["input_ids"]
-    with pytest.raises(NotSupported, match="not one of two axes"):
-        model(ids, attention_mask=torch.ones(4, 1, 11, 11))
-    with pytest.raises(ShapeError, match="inputs_embeds: d_model should be 32, is 31"):
-        model(inputs_embeds=torch.ones(4, 11, 31))
-
-
-def test_a_static_cache_is_refused_in_words(tiny, inputs):
-    """It is made for a fixed length, which the prompt is no part of."""
-    model = prompted(tiny("llama", "lm"))
-    ids = inputs(model, labels=False)["input_ids"][:, :5]
-    with pytest.raises(NotSupported, match="cache is static"):
-        model.generate(ids, max_new_tokens=3, do_sample=False, cache_implementation="static")
-
-
 # ── training ─────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
-def test_checkpointing_changes_no_gradient(family, tiny, inputs):
-    gradients, made = [], []
-    for checkpointing in (False, True):
-        model = prompted(tiny(family).train())
-        if checkpointing:
-            enable = getattr(model, "activation_checkpointing_enable", None)
-            (enable or model.gradient_checkpointing_enable)()
-            assert backbone.is_recomputing(model.base_model)
-        model(**inputs(model)).loss.backward()
-        gradients.append(the(model).P.grad)
-        made.append({n for n, p in model.named_parameters() if p.grad is not None})
-    assert gradients[0].abs().sum() > 0
-    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
-    assert made[0] == made[1]
-    assert all(n.endswith(".P") or n in models.head(model) for n in made[0])
 
 
 def test_dropout_falls_on_prompt_and_words_alike(tiny, inputs):
@@ -484,15 +366,6 @@ def test_dropout_falls_on_prompt_and_words_alike(tiny, inputs):
     assert (got - model.eval().bert(**features(batch))[0]).abs().max() > 0.1
     model.train()(**batch).loss.backward()
     assert the(model).P.grad.abs().sum() > 0
-
-
-def test_a_prompt_learns_and_the_base_stays(tiny, inputs):
-    model = prompted(tiny("bert"))
-    batch = inputs(model)
-    base = copy.deepcopy(the(model).base.state_dict())
-    losses = [step.loss for step in pt.train(model, [batch] * 30, lr=0.05)]
-    assert losses[-1] < 0.5 * losses[0]
-    assert all(torch.equal(p, base[n]) for n, p in the(model).base.state_dict().items())
 
 
 @pytest.mark.parametrize("family", ["bert", "llama"])
@@ -613,157 +486,6 @@ def test_settings_that_cannot_work_change_nothing(options, tokenizer, error, say
     assert pt.adapters(model) == {}
 
 
-@pytest.mark.parametrize("words", [5, (1, 2), ("good", None), True])
-def test_what_are_no_words(words):
-    with pytest.raises(BadConfig, match="are no words"):
-        pt.prompt.Config(start="text", words=words)
-
-
-def test_the_longest_prompt_leaves_one_position(tiny):
-    for family in ("bert", "roberta", "gpt2"):
-        longest = {"bert": 42, "roberta": 40, "gpt2": 40}[family]
-        model = pt.prompt.inject(tiny(family), pt.prompt.Config(longest - 1))
-        assert torch.isfinite(outputs(model, {"input_ids": torch.tensor([[5]])})).all()
-        with pytest.raises(BadConfig, match=f"{longest} positions"):
-            pt.prompt.inject(tiny(family), pt.prompt.Config(longest))
-
-
 def test_an_unknown_family_is_told():
     with pytest.raises(NotSupported, match="'Linear' are not known"):
         pt.prompt.inject(nn.Linear(3, 3))
-
-
-# ── counts ───────────────────────────────────────────────────────────────────────────────────
-
-
-def shape(name: str):
-    """Return a backbone of a known size, without memory for its weights."""
-    import transformers
-
-    sizes = {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536}
-    tinyllama = {"vocab_size": 32_000, "hidden_size": 2048, "num_hidden_layers": 22,
-                 "num_attention_heads": 32, "num_key_value_heads": 4, "intermediate_size": 5632}
-    with torch.device("meta"):
-        return {"minilm": lambda: transformers.BertModel(transformers.BertConfig(**sizes)),
-                "bert-base": lambda: transformers.BertModel(transformers.BertConfig()),
-                "gpt2": lambda: transformers.GPT2Model(transformers.GPT2Config()),
-                "tinyllama": lambda: transformers.LlamaModel(
-                    transformers.LlamaConfig(**tinyllama))}[name]()
-
-
-@pytest.mark.parametrize(("name", "d_model", "number", "percent"), [
-    ("minilm", 384, 7_680, 0.034), ("bert-base", 768, 15_360, 0.014), ("gpt2", 768, 15_360, 0.012),
-    ("tinyllama", 2048, 40_960, 0.0037)])
-def test_counts(name, d_model, number, percent):
-    base = shape(name)
-    own = sum(p.numel() for p in pt.prompt.SoftPrompt(base).own_parameters().values())
-    assert own == pt.prompt.count(20, d_model) == number
-    total = own + sum(p.numel() for p in base.parameters())
-    assert 100 * number / total == pytest.approx(percent, rel=0.1)    # of a bare backbone
-
-
-@pytest.mark.parametrize("kind", ["backbone", "classifier"])
-def test_the_account_of_a_prompt(kind, tiny):
-    plain, model = tiny("bert", kind), prompted(tiny("bert", kind))
-    head = 3 * 32 + 3 if kind == "classifier" else 0
-    counted = pt.account.parameters(model)
-    assert (counted.adapter, counted.head) == (LENGTH * 32, head)
-    assert counted.total == sum(p.numel() for p in plain.parameters()) + LENGTH * 32
-    before, ledger = (pt.account.ledger(m, 4, 8) for m in (plain, model))
-    assert ledger.gradients_bytes == 4 * (LENGTH * 32 + head)
-    assert ledger.weights_bytes == before.weights_bytes + 4 * LENGTH * 32
-    longer = pt.account.activations(model, pt.account._batch(model, 4, 8))
-    assert ledger.activations_bytes == pytest.approx(longer, rel=0.01)
-
-
-# ── a life ───────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(("family", "kind"), KINDS)
-def test_saved_and_loaded_into_a_fresh_model(family, kind, tiny, inputs, tmp_path):
-    plain = tiny(family, kind)
-    batch = inputs(plain)
-    pool = "first" if family in ENCODERS else "cls"
-    model = worded(plain, pool=pool)
-    with torch.no_grad():
-        the(model).P.add_(0.3)
-    expected = outputs(model, batch)
-    saved = pt.adapter_state(model)
-    name = "P" if kind == "backbone" else f"{plain.base_model_prefix}.P"
-    assert list(saved) == [name]
-    pt.save(model, tmp_path / "one")
-
-    loaded = pt.load(tiny(family, kind), tmp_path / "one")
-    assert torch.equal(outputs(loaded, batch), expected)
-    assert core.note_of(loaded).config == pt.prompt.Config(LENGTH, pool=pool)
-    (entry,) = pt.store.list(tmp_path)
-    assert (entry.method, entry.parameters) == (
-        "prompt", LENGTH * 32 + sum(plain.get_parameter(n).numel() for n in models.head(plain)))
-
-    other = prompted(tiny(family, kind), seed=1, pool=pool)    # equal settings: tensors are copied
-    adapter = the(other)
-    other = pt.store.swap(other, tmp_path / "one")
-    assert the(other) is adapter
-    assert torch.equal(outputs(other, batch), expected)
-    other = pt.prompt.inject(tiny(family, kind), pt.prompt.Config(3))    # others: it is exchanged
-    other = pt.store.swap(other, tmp_path / "one")
-    assert the(other) is not adapter
-    assert torch.equal(outputs(other, batch), expected)
-    assert torch.equal(outputs(pt.store.swap(tiny(family, kind), tmp_path / "one"), batch),
-                       expected)
-
-
-@pytest.mark.parametrize("kind", ["backbone", "classifier"])
-def test_a_file_that_does_not_fit_changes_nothing(kind, tiny, inputs, tmp_path):
-    from safetensors.torch import load_file, save_file
-
-    batch = inputs(tiny("bert", kind))
-    pt.save(prompted(tiny("bert", kind)), tmp_path)
-    file = tmp_path / pt.store.TENSORS
-    tensors = load_file(file)
-    (name,) = (n for n in tensors if n.rpartition(".")[2] == "P")
-    plain, own = tiny("bert", kind), pt.prompt.inject(tiny("bert", kind), pt.prompt.Config(3))
-    before, at_work = everything_about(plain, batch), everything_about(own, batch)
-    for wrong in ({**tensors, name: tensors[name][:4]},
-                  {**tensors, "extra": torch.ones(2)},
-                  {n: t for n, t in tensors.items() if n != name} | {"x": torch.ones(2)}):
-        save_file(wrong, file)
-        with pytest.raises(AdapterFileError):
-            pt.load(plain, tmp_path)
-        assert_same(everything_about(plain, batch), before)
-        with pytest.raises(AdapterFileError):
-            pt.store.swap(own, tmp_path)
-        assert_same(everything_about(own, batch), at_work)
-    save_file(tensors, file)
-    with pytest.raises(AdapterFileError, match="other weights"):
-        pt.load(tiny("bert", kind, seed=1), tmp_path)
-
-
-@pytest.mark.parametrize(("family", "kind"), [("bert", "backbone"), ("bert", "classifier"),
-                                              ("gpt2", "backbone"), ("llama", "lm")])
-def test_removed_it_was_never_there(family, kind, tiny, inputs):
-    plain = tiny(family, kind)
-    batch = inputs(plain)
-    before = everything_about(plain, batch)
-    model = prompted(plain)
-    assert (model is plain) == (kind != "backbone")
-    assert type(model.base_model) is pt.prompt.SoftPrompt
-    adapted = everything_about(model, batch)
-    assert not torch.equal(adapted[3], before[3])
-
-    with pytest.raises(NotMergeable, match="SoftPrompt cannot be folded") as error:
-        pt.merge(model)
-    assert "pt.remove" in error.value.hint
-    with pytest.raises(AlreadyAdapted):
-        prompted(model)
-    with pytest.raises(AlreadyAdapted):
-        pt.bitfit.inject(model)
-    with pytest.raises(NotSupported, match="carries an adapter"):
-        models.to_hf(model)
-    assert_same(everything_about(model, batch), adapted)
-    with pt.disabled(model):
-        assert torch.equal(outputs(model, batch), before[3])
-    assert torch.equal(outputs(model, batch), adapted[3])
-
-    assert pt.remove(model) is plain
-    assert_same(everything_about(plain, batch), before)

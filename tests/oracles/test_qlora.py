@@ -1,14 +1,14 @@
 """QLoRA: against Hugging Face peft on bitsandbytes, and the laws that every method keeps."""
 
 import copy
-import itertools
 import json
 import warnings
 
 import bitsandbytes as bnb
 import pytest
 import torch
-from safetensors.torch import load_file
+from adapted import assert_same, everything_about, hidden
+from safetensors.torch import load_file, save_file
 from tiny import TWELVE
 from torch import nn
 
@@ -16,11 +16,9 @@ import peft_teach as pt
 from peft_teach import core, models, nf4, state
 from peft_teach.errors import (
     AdapterFileError,
-    AlreadyAdapted,
     BadConfig,
     NotMergeable,
     NotSupported,
-    PeftTeachError,
 )
 
 peft = pytest.importorskip("peft")
@@ -37,27 +35,11 @@ def config(**more) -> pt.qlora.Config:
     return pt.qlora.Config(**{"rank": RANK, "alpha": 12.0} | more)
 
 
-def hidden(model, batch):
-    batch = {k: v for k, v in batch.items() if k != "labels"}
-    with torch.no_grad():
-        return model.base_model(**batch)[0].clone()
-
-
 def random_update(model, size=0.1, seed=5):
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for adapter in pt.adapters(model).values():
             adapter.B.normal_(0, size, generator=generator)
-
-
-def checkpoint(model):
-    """Recompute activations in the backward pass; the method's name depends on the version."""
-    enable = getattr(model, "activation_checkpointing_enable", None)
-    (enable or model.gradient_checkpointing_enable)()
-
-
-def copies(model):
-    return {n: t.detach().clone() for n, t in model.state_dict().items()}
 
 
 def linear_names(model):
@@ -202,77 +184,6 @@ def test_law_1_at_the_start_it_is_the_rounded_base(family, dtype, double, block_
         assert (start - expected).abs().max() < 0.2 * (start - before).abs().max()
 
 
-@every_family
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_law_2_exactly_adapter_and_head_learn(family, checkpointing, dtype, tiny, inputs):
-    gradients = []
-    for again in (False, checkpointing):
-        torch.manual_seed(0)
-        model = pt.qlora.inject(tiny(family).to(dtype), config()).train()
-        random_update(model)
-        if again:
-            checkpoint(model)
-        model(**inputs(model)).loss.backward()
-        learned = {core.plain_name(model, n) for n, p in model.named_parameters()
-                   if p.grad is not None and p.grad.abs().sum() > 0}
-        assert learned == {*pt.adapter_parameters(model), *models.head(model)}
-        assert {n for n, p in model.named_parameters() if p.requires_grad} == {
-            n for n, p in model.named_parameters() if p.grad is not None}
-        gradients.append([p.grad for p in pt.adapter_parameters(model).values()])
-    assert all(g.dtype == torch.float32 for g in gradients[0])
-    for a, b in zip(*gradients):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
-
-
-@every_family
-@pytest.mark.parametrize("dora", [False, True])
-def test_law_3_training_leaves_the_base_bit_for_bit(family, dora, tiny, inputs):
-    torch.manual_seed(0)
-    model = pt.qlora.inject(tiny(family), config(dora=dora))
-    batch = inputs(model)
-    own = {n for n, p in model.named_parameters() if p.requires_grad}
-    before = copies(model)
-    with pt.disabled(model):
-        start = hidden(model, batch)
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
-    losses = []
-    for _ in range(4):
-        loss = model.train()(**batch).loss
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    model.eval()
-    assert losses[-1] < losses[0]
-    for n, t in model.state_dict().items():
-        assert torch.equal(t, before[n]) == (n not in own), n
-    assert not torch.equal(hidden(model, batch), start)
-    with pt.disabled(model):
-        assert torch.equal(hidden(model, batch), start)
-
-
-@every_family
-@pytest.mark.parametrize("dora", [False, True])
-def test_law_4_merged_equals_adapted(family, dora, tiny, inputs):
-    model = pt.qlora.inject(tiny(family), config(dora=dora))
-    batch = inputs(model)
-    start = hidden(model, batch)
-    random_update(model)
-    adapted = hidden(model, batch)
-    assert (adapted - start).abs().max() > 0.05
-    expected = {n: (a.base.weight.double() + a.delta().detach().double(), a.base.bias)
-                for n, a in pt.adapters(model).items()}
-    model = pt.merge(model)
-    assert models.quantized(model) == {}
-    for n, (W, b) in expected.items():
-        layer = model.get_submodule(n)
-        assert type(layer) is nn.Linear
-        torch.testing.assert_close(layer.weight.double(), W, rtol=1e-6, atol=1e-6)
-        assert (layer.bias is None and b is None) or torch.equal(layer.bias, b)
-    assert (hidden(model, batch) - adapted).abs().max() < 1e-5 * adapted.abs().max().clamp(min=1)
-
-
 def test_law_4_merged_layers_have_the_dtype_of_the_base(tiny, inputs):
     model = pt.qlora.inject(tiny("llama").bfloat16(), config())
     random_update(model)
@@ -283,25 +194,6 @@ def test_law_4_merged_layers_have_the_dtype_of_the_base(tiny, inputs):
     for n, W in expected.items():
         assert torch.equal(model.get_submodule(n).weight, W)
     assert (hidden(model, inputs(model)) - adapted).abs().max() < 0.1 * adapted.abs().max()
-
-
-@every_family
-def test_law_5_saved_and_loaded(family, tiny, inputs, tmp_path):
-    model = pt.qlora.inject(tiny(family), config(block_size=32))
-    random_update(model)
-    for n, p in model.named_parameters():
-        if n in models.head(model):
-            p.data += 0.5
-    batch = inputs(model)
-    trained = model(**batch).logits
-    pt.save(model, tmp_path / "one")
-    fresh = pt.load(tiny(family), tmp_path / "one")
-    assert torch.equal(fresh(**batch).logits, trained)
-    assert core.note_of(fresh).config == config(block_size=32)
-    random_update(fresh, seed=6)
-    pt.save(fresh, tmp_path / "two")
-    assert not torch.equal(fresh(**batch).logits, trained)
-    assert torch.equal(pt.store.swap(fresh, tmp_path / "one")(**batch).logits, trained)
 
 
 @every_family
@@ -385,34 +277,6 @@ def test_what_was_converted_earlier_is_remembered(tiny):
         assert type(model.transformer.h[1].get_submodule(path)).__name__ == "Conv1D"
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "bert"])
-def test_a_checkpoint_is_refused_while_layers_are_in_4_bits(family, tiny, inputs, tmp_path):
-    model = pt.qlora.inject(tiny(family), config(targets="attention_out"))
-    random_update(model)
-    batch = inputs(model)
-    adapted = hidden(model, batch)
-    model.save_pretrained(tmp_path / "adapter")    # the adapter alone, no layer of the base
-    written = load_file(tmp_path / "adapter" / "adapter.safetensors")
-    assert {name.rpartition(".")[2] for name in written.keys() - models.head(model)} == {"A", "B"}
-    model = pt.merge(model)
-    left = models.quantized(model)
-    assert len(left) == LAYERS.get(family, 14) - 2
-    with pytest.raises(NotSupported, match="4-bit"):
-        model.save_pretrained(tmp_path / "plain")
-    assert not (tmp_path / "plain").exists()
-    model = models.to_hf(model)
-    assert models.quantized(model) == {}
-    assert state.KEY not in model.__dict__
-    model.save_pretrained(tmp_path / "plain")
-    back = type(model).from_pretrained(tmp_path / "plain").eval()
-    torch.testing.assert_close(hidden(back, batch), adapted, rtol=1e-4, atol=1e-5)
-
-
-def test_a_merged_model_without_4_bit_layers_can_be_saved(tiny, tmp_path):
-    pt.merge(pt.qlora.inject(tiny("llama"), config())).save_pretrained(tmp_path)
-    assert list(tmp_path.iterdir())
-
-
 def test_it_generates_as_its_plain_copy_does(tiny):
     model = pt.qlora.inject(tiny("llama", "lm"), config())
     random_update(model)
@@ -421,24 +285,6 @@ def test_it_generates_as_its_plain_copy_does(tiny):
     tokens = model.generate(ids, **options)
     plain = models.to_hf(pt.merge(copy.deepcopy(model)))
     assert torch.equal(plain.generate(ids, **options), tokens)
-
-
-@every_family
-@pytest.mark.parametrize("leave", ["remove", "merge"])
-def test_requires_grad_comes_back(family, leave, tiny):
-    model = tiny(family)
-    for p in itertools.islice(model.parameters(), 1, None, 3):
-        p.requires_grad_(False)
-    before = {n: p.requires_grad for n, p in model.named_parameters()}
-    model = pt.qlora.inject(model, config())
-    if leave == "merge":
-        model = pt.merge(model)
-    else:
-        with pytest.warns(UserWarning, match="4 bits"):
-            model = pt.remove(model)
-        before = {n: flag for n, flag in before.items() if n.removesuffix(".weight") not in
-                  models.quantized(model)}
-    assert {n: p.requires_grad for n, p in model.named_parameters()} == before
 
 
 def test_a_rounded_base_and_an_exact_one_are_told_apart(tiny, inputs, tmp_path):
@@ -562,42 +408,6 @@ def test_other_settings_on_a_4_bit_base_raise(other, tiny, inputs):
 # ── failures ─────────────────────────────────────────────────────────────────────────────────
 
 
-def everything_about(model, batch) -> tuple:
-    return ({n: (id(m), type(m), m.training) for n, m in model.named_modules()},
-            {n: (id(p), p.requires_grad) for n, p in model.named_parameters()},
-            copies(model), hidden(model, batch), core.note_of(model), model.save_pretrained,
-            {k: v for k, v in model.__dict__.items() if k.startswith("peft_teach")})
-
-
-def assert_same(one: tuple, other: tuple) -> None:
-    assert one[:2] == other[:2]
-    assert all(torch.equal(one[2][n], other[2][n]) for n in other[2])
-    assert torch.equal(one[3], other[3])
-    assert one[4:] == other[4:]
-
-
-WRONG = [
-    {"targets": ("attention_out", "embeddings")}, {"targets": ("attention_out", "nowhere")},
-    {"targets": ()}, {"rank": 33}, {"rank": 0}, {"rank": "8"}, {"alpha": -1.0}, {"dropout": 1.0},
-    {"layers": (0, 2)}, {"layers": ()}, {"block_size": 63}, {"block_size": None},
-    {"double": None}, {"double": 1}, {"dora": "yes"}, {"dora": True, "rank_stabilized": True},
-    {"quantize": ()}, {"quantize": "nowhere"}, {"quantize": ("attention_out", "embeddings")},
-    {"quantize": ("attention_out", "block")},
-]
-
-
-@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
-@pytest.mark.parametrize("wrong", WRONG, ids=str)
-def test_law_6_a_failed_inject_leaves_no_trace(family, wrong, tiny, inputs):
-    model = tiny(family).train()
-    for p in itertools.islice(model.parameters(), 0, None, 3):
-        p.requires_grad_(False)
-    before = everything_about(model, inputs(model))
-    with pytest.raises(PeftTeachError):
-        pt.qlora.inject(model, config(**wrong))
-    assert_same(everything_about(model, inputs(model)), before)
-
-
 @pytest.mark.parametrize(("family", "kind", "name"), [
     ("bert", "classifier", "classifier"), ("gpt2", "classifier", "score"),
     ("gpt2", "lm", "lm_head"),    # tied to the embeddings
@@ -619,26 +429,11 @@ def test_nan_in_a_weight_is_found_before_anything_changes(tiny, inputs):
     assert dict(model.named_modules()) == names
 
 
-def test_law_6_a_second_inject_raises(tiny, inputs):
-    model = pt.qlora.inject(tiny("gpt2"), config())
-    random_update(model)
-    before = everything_about(model, inputs(model))
-    for again in (pt.qlora.inject, pt.lora.inject, pt.full.inject):
-        with pytest.raises(AlreadyAdapted):
-            again(model)
-    assert_same(everything_about(model, inputs(model)), before)
-    with pytest.raises(AlreadyAdapted):
-        pt.qlora.inject(pt.lora.inject(tiny("bert")))
-    with pytest.raises(BadConfig, match="not a model"):
-        pt.qlora.inject("minilm")
-
-
 @pytest.mark.parametrize("family", ["bert", "gpt2"])
 @pytest.mark.parametrize("damage", ["missing", "shape", "settings"])
 def test_a_failed_load_or_swap_leaves_the_exact_weights(family, damage, tiny, inputs, tmp_path):
     import json
 
-    from safetensors.torch import load_file, save_file
 
     model = pt.qlora.inject(tiny(family), config())
     pt.save(model, tmp_path)

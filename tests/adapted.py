@@ -1,0 +1,48 @@
+"""What tests of adapted models share: what a model computes, and that nothing of it changed."""
+
+import torch
+
+from peft_teach import core
+
+
+def features(batch: dict) -> dict:
+    return {k: v for k, v in batch.items() if k != "labels"}
+
+
+def result(out) -> torch.Tensor:
+    return out.logits if "logits" in out else out[0]
+
+
+@torch.no_grad()
+def hidden(model, batch) -> torch.Tensor:
+    return model.base_model(**features(batch))[0]
+
+
+@torch.no_grad()
+def outputs(model, batch) -> torch.Tensor:
+    return result(model(**features(batch)))
+
+
+def copies(model) -> dict:
+    return {n: p.detach().clone() for n, p in model.state_dict().items()}
+
+
+def checkpoint(model) -> None:
+    """Recompute activations in the backward pass; the method's name depends on the version."""
+    enable = getattr(model, "activation_checkpointing_enable", None)
+    (enable or model.gradient_checkpointing_enable)()
+
+
+def everything_about(model, batch) -> tuple:
+    return ({n: (id(m), type(m), m.training) for n, m in model.named_modules()},
+            {n: (id(p), p.requires_grad) for n, p in model.named_parameters()},
+            copies(model), outputs(model, batch), core.note_of(model), model.save_pretrained,
+            {k: v for k, v in vars(model).items() if k.startswith("peft_teach")})
+
+
+def assert_same(one: tuple, other: tuple) -> None:
+    assert one[:2] == other[:2]
+    assert one[2].keys() == other[2].keys()
+    assert all(torch.equal(one[2][n], other[2][n]) for n in other[2])
+    assert torch.equal(one[3], other[3])
+    assert one[4:] == other[4:]
