@@ -12,13 +12,14 @@ Ito, which people with colour blindness can tell apart). Lines that stand for no
 import base64
 import io
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from html import escape
 from itertools import pairwise
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MultipleLocator, NullLocator, PercentFormatter
 
 from .account import Ledger
@@ -36,6 +37,7 @@ COLOURS = {
 }
 SERIES = (("#332288", "-", "o"), ("#882255", "--", "s"), ("#44AA99", "-.", "^"),
           ("#999933", ":", "D"))    # colour, dash, marker
+HELD = ("weights", "gradients", "optimizer", "activations")    # by training, in a `Ledger`
 DPI = 110
 
 
@@ -69,13 +71,52 @@ def show(figure: Figure, caption: str) -> None:
 # ── what a lesson's own pictures begin with ──────────────────────────────────────────────────
 
 
-def figure(width: float = 8, height: float = 3.4, columns: int = 1, rows: int = 1) -> tuple:
+def figure(width: float = 8, height: float = 3.4, columns: int = 1, rows: int = 1,
+           **more) -> tuple:
     """Return a new figure, sizes in inches, and its axes: `figure, left, right = figure(…)`."""
     made = Figure(figsize=(width, height), layout="constrained")
-    axes = list(made.subplots(rows, columns, squeeze=False).flat)
+    axes = list(made.subplots(rows, columns, squeeze=False, **more).flat)
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
     return made, *axes
+
+
+def box(ax, x: float, y: float, width: float, height: float, text: str, size: float = 9,
+        ink: str = COLOURS["ink"], **style) -> None:
+    """Draw a rectangle from its lower left corner, with a text in its middle."""
+    ax.add_patch(Rectangle((x, y), width, height, **style))
+    ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=size, color=ink)
+
+
+def seeds(ax, points: Mapping[float, Sequence[float]], colour: str, style: str = "-o",
+          **more) -> None:
+    """Draw a mark for each seed at its x, and a line through the means; `style` as in "--s"."""
+    ax.plot(list(points), [np.mean(values) for values in points.values()], style[:-1],
+            color=colour, **more)
+    for x, values in points.items():
+        ax.plot([x] * len(values), values, style[-1], color=colour, ms=6, alpha=0.75, mew=0)
+
+
+def ring(ax, x: float, y: float) -> None:
+    """Draw a ring around the point that was chosen."""
+    ax.plot(x, y, "o", ms=14, mfc="none", color=COLOURS["ink"], mew=1.8)
+
+
+def levels(draw: Callable, values: Mapping[str, tuple[float, str]],
+           dashes: Sequence = ("--", "-.", ":"), width: float = 1.5) -> None:
+    """Draw a dashed line for each named (value, colour); `draw` is `ax.axhline` or `ax.axvline`."""
+    for (name, (value, colour)), dash in zip(values.items(), dashes):
+        draw(value, color=colour, ls=dash, lw=width, label=name)
+
+
+def stack(bar: Callable, begins: str, ledgers: Sequence[Ledger], unit: float = 1e6,
+          parts: Sequence[str] = HELD) -> None:
+    """Draw a bar a ledger; `bar` is `ax.bar`, which `begins` at the "bottom", or `ax.barh`."""
+    ends = np.zeros(len(ledgers))
+    for part in parts:
+        sizes = np.array([getattr(ledger, f"{part}_bytes") for ledger in ledgers]) / unit
+        bar(range(len(ends)), sizes, 0.8, color=COLOURS[part], label=part, **{begins: ends})
+        ends = ends + sizes
 
 
 def in_percent(axis) -> None:
@@ -180,8 +221,7 @@ def dots(rows: Mapping[str, Sequence[float]], references: Mapping[str, tuple[flo
     (colour, marker).
     """
     made, ax = figure(8.6, 1.2 + 0.36 * len(rows))
-    for (name, (value, colour)), dash in zip(references.items(), ("--", "-.", ":")):
-        ax.axvline(value, color=colour, ls=dash, lw=1.5, label=name)
+    levels(ax.axvline, references)
     for y, (name, values) in enumerate(rows.items()):
         colour, marker = styles.get(name, (SERIES[0][0], "o"))
         ax.plot(values, [y] * len(values), marker, color=colour, ms=7, alpha=0.7, mew=0)
@@ -201,16 +241,14 @@ def ledgers(ledgers: Mapping[str, Ledger]) -> Figure:
     """Draw `account.Ledger`s as stacked bars, in MB."""
     made, ax = figure(8, 0.9 + 0.5 * len(ledgers))
     largest = max(ledger.total_bytes for ledger in ledgers.values()) / 1e6
-    for y, ledger in enumerate(ledgers.values()):
-        left = 0.0
-        for part in ("weights", "gradients", "optimizer", "activations"):
-            size = getattr(ledger, f"{part}_bytes") / 1e6
-            ax.barh(y, size, left=left, color=COLOURS[part], label=part if y == 0 else None)
-            if size > largest / 20:
-                ax.text(left + size / 2, y, f"{size:.0f}", ha="center", va="center", fontsize=9,
-                        color=COLOURS["paper" if part == "weights" else "ink"])
-            left += size
-        ax.text(left, y, f"  {left:.0f} MB", va="center", fontsize=9)
+    stack(ax.barh, "left", list(ledgers.values()))
+    for part, bars in zip(HELD, ax.containers):
+        sizes = [bar.get_width() for bar in bars]
+        ax.bar_label(bars, [f"{size:.0f}" if size > largest / 20 else "" for size in sizes],
+                     label_type="center", fontsize=9,
+                     color=COLOURS["paper" if part == "weights" else "ink"])
+    ax.bar_label(bars, [f"  {ledger.total_bytes / 1e6:.0f} MB" for ledger in ledgers.values()],
+                 fontsize=9)
     ax.set(yticks=range(len(ledgers)), yticklabels=list(ledgers), xlabel="MB",
            ylim=(len(ledgers) - 0.4, -0.6))
     ax.margins(x=0.12)

@@ -17,23 +17,20 @@ def test_the_parameters_over_their_whole_grid():
         counts = outlines.counts(model)
         for place in inside.PARTS:
             found = inside.parameters(model, (place,), dtype)
-            assert found.chosen == counts.get(place, 0)
+            assert f": {counts.get(place, 0):,} parameters" in found.told
             assert ("it has no" in found.told) == (not counts.get(place))
-            assert sum(n for _, column in found.columns for n in column.values()) == (
-                found.total) == sum(counts.values())
-        everything = inside.parameters(model, tuple(counts), dtype)
-        assert everything.share == 1
-        size = plots.bytes_text(found.total * outlines.DTYPES[dtype].itemsize)
-        assert size in everything.told
+        told, total = inside.parameters(model, tuple(counts), dtype).told, sum(counts.values())
+        assert f"{total:,} parameters, 100.0%" in told
+        assert plots.bytes_text(total * outlines.DTYPES[dtype].itemsize) in told
 
 
 def test_areas_are_numbers_of_parameters():
-    found = inside.parameters("minilm", ("query",))
-    drawn_areas, = inside.draw_parameters(found).axes[0].collections
-    areas = [path.get_extents().width * path.get_extents().height
-             for path in drawn_areas.get_paths()]
-    drawn = [n for _, column in found.columns for n in column.values()]
-    assert areas == pytest.approx(drawn)
+    drawn, = inside.draw_parameters(inside.parameters("minilm", ("query",))).axes[0].collections
+    areas = [path.get_extents().width * path.get_extents().height for path in drawn.get_paths()]
+    counts = outlines.counts("minilm")
+    assert areas[0] == pytest.approx(counts["embeddings"])
+    assert sum(areas) == pytest.approx(sum(counts.values()))
+    assert sum(area == pytest.approx(384 * 385) for area in areas) == 6 * 4 + 1    # and the pooler
 
 
 def test_the_memory_over_its_whole_grid():
@@ -41,15 +38,15 @@ def test_the_memory_over_its_whole_grid():
                              (1, 256), (8, 4096), outlines.DTYPES, (False, True))
     for model, trains, optimizer, batch, tokens, dtype, fused in grid:
         held = inside.memory(model, trains, optimizer, batch, tokens, dtype, fused)
-        total = held.chosen.total_bytes
-        assert held.chosen is held.ledgers[trains]
+        chosen = held.ledgers[trains]
+        total = chosen.total_bytes
         assert plots.bytes_text(total) in held.told
-        assert held.growth[batch] == held.chosen
+        assert held.growth[batch] == chosen
         assert held.tokens == min(tokens, outlines.longest(model))
         assert len({x.weights_bytes for x in held.growth.values()}) == 1
-        assert held.chosen.activations_bytes <= held.ledgers["everything"].activations_bytes
+        assert chosen.activations_bytes <= held.ledgers["everything"].activations_bytes
         fits = [name for name, size in inside.GPUS.items() if total <= size]
-        assert held.fits == (f"fits into {fits[0]}" if fits else "more than 80 GB")
+        assert held.told.endswith(f"fits into {fits[0]}" if fits else "more than 80 GB")
 
 
 def test_no_choice_waits_for_an_outline(monkeypatch):
@@ -59,7 +56,7 @@ def test_no_choice_waits_for_an_outline(monkeypatch):
 
     monkeypatch.setattr(outlines, "measure", never)
     for choice in itertools.product(outlines.SIZES, outlines.TRAINS, outlines.DTYPES):
-        assert inside.memory(*choice[:2], dtype=choice[2]).chosen.total_bytes
+        inside.memory(*choice[:2], dtype=choice[2])
 
 
 def test_bars_of_the_memory_add_up():
@@ -67,14 +64,6 @@ def test_bars_of_the_memory_add_up():
     bars = inside.draw_memory(held).axes[0].patches
     assert sum(bar.get_width() for bar in bars) * 1e6 == pytest.approx(
         sum(ledger.total_bytes for ledger in held.ledgers.values()))
-
-
-def test_the_title_of_the_memory_says_its_sum():
-    widget = inside.explore_memory()
-    for name, value in (("model", "llama-2-7b"), ("trains", outlines.TRAINS[2]), ("batch", 256)):
-        widget.controls[name].value = value
-        assert plots.bytes_text(widget.data.chosen.total_bytes) in (
-            widget.figure.axes[1].get_title())
 
 
 def test_the_block_shows_every_shape():

@@ -1,9 +1,8 @@
 """Pictures of lesson 00: a block, what it reads, where parameters are, what training holds."""
 
-import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ipywidgets as ipw
 import torch
@@ -13,16 +12,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
-from .... import account, models, outlines
+from .... import account, models, outlines, plots
 from ....plots import COLOURS, bytes_text, figure, in_percent, logarithmic, plain_ticks
 from ....widgets import Choices, Explorer
 from ... import records
-from .blocks import BLOCK_OF_THE_PUZZLE, LETTERS, ORDER, PLACES, may_read
-from .steps import Step, held_after_a_step, through_a_step
-
-__all__ = ["draw_block", "draw_orders", "explore_attention", "explore_memory",
-           "explore_parameters", "explore_step", "held_after_a_step", "may_read", "parameters",
-           "shares", "through_a_step", "try_orders", "unlabelled"]
+from .blocks import BLOCK_OF_THE_PUZZLE, LETTERS, ORDER, PLACES
+from .blocks import may_read as may_read  # the lesson has the three from here
+from .steps import Step
+from .steps import held_after_a_step as held_after_a_step
+from .steps import through_a_step as through_a_step
 
 # The places of a model from top to bottom, each with the part that it belongs to.
 PARTS = {"embeddings": "embeddings", "query": "attention", "key": "attention",
@@ -30,7 +28,6 @@ PARTS = {"embeddings": "embeddings", "query": "attention", "key": "attention",
          "ffn_in": "feed_forward", "ffn_gate": "feed_forward", "ffn_out": "feed_forward",
          "ffn_norm": "rest", "other": "rest", "head": "head"}
 GPUS = {"16 GB": 16e9, "24 GB": 24e9, "80 GB": 80e9}
-HELD = ("weights", "gradients", "optimizer", "activations")
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 LENGTHS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
@@ -45,11 +42,9 @@ def draw_block(shapes: Mapping[str, str]) -> Figure:
              "attention_out": (4.2, 1.0), "attention_norm": (5.9, 1.0), "ffn_in": (7.9, 1.0),
              "ffn_out": (9.6, 1.0), "ffn_norm": (11.3, 1.0)}
     for place, (x, y) in boxes.items():
-        colour = COLOURS[PARTS[place]]
-        ax.add_patch(Rectangle((x - 0.68, y - 0.4), 1.36, 0.8, facecolor=colour, alpha=0.22,
-                               edgecolor=colour))
-        name = place.replace("attention_", "attention_\n")
-        ax.text(x, y, f"{name}\n{shapes[place]}", ha="center", va="center", fontsize=9)
+        name, colour = place.replace("attention_", "attention_\n"), COLOURS[PARTS[place]]
+        plots.box(ax, x - 0.68, y - 0.4, 1.36, 0.8, f"{name}\n{shapes[place]}", facecolor=colour,
+                  alpha=0.22, edgecolor=colour)
     ax.text(2.85, 1.0, "each token\nlooks at\nthe others", ha="center", va="center", fontsize=9,
             style="italic")
     ax.text(8.75, 1.6, "GELU", ha="center", va="center", fontsize=9, style="italic")
@@ -66,10 +61,9 @@ def draw_block(shapes: Mapping[str, str]) -> Figure:
         ax.text(end, 1.0, "+", ha="center", va="center", fontsize=11,
                 bbox={"boxstyle": "circle,pad=0.08", "facecolor": COLOURS["paper"],
                       "edgecolor": COLOURS["ink"]})
-    for left, right, y, name in ((0.75, 4.9, -0.85, "attention"),
-                                 (7.2, 10.3, -0.85, "feed-forward (ffn)")):
-        ax.plot([left, left, right, right], [y + 0.15, y, y, y + 0.15], color=COLOURS["ink"], lw=1)
-        ax.text((left + right) / 2, y - 0.1, name, ha="center", va="top", fontsize=9)
+    for left, right, name in ((0.75, 4.9, "attention"), (7.2, 10.3, "feed-forward (ffn)")):
+        ax.plot([left, left, right, right], [-0.7, -0.85, -0.85, -0.7], color=COLOURS["ink"], lw=1)
+        ax.text((left + right) / 2, -0.95, name, ha="center", va="top", fontsize=9)
     ax.text(-0.05, 1.0, "x", ha="right", va="center", fontsize=11)
     ax.set(xlim=(-0.2, 12.7), ylim=(-1.4, 3.2))
     ax.axis("off")
@@ -88,10 +82,8 @@ WHERE = ("itself", "[CLS] or [SEP]", "a neighbour", "another word")
 class Attention:
     """What each token of a sentence reads, in one head or in the mean of a block's heads."""
 
-    tokens: tuple[str, ...]
-    weights: Tensor                       # (reading, read): each row sums to 1
-    shares: Mapping[str, float]           # of the weights of all words, by where they go
-    even: Mapping[str, float]             # the same, if each token read all alike
+    tokens: Sequence[str]
+    weights: Tensor    # (reading, read): each row sums to 1
     told: str
 
 
@@ -112,47 +104,43 @@ def shares(weights: Tensor, tokens: Sequence[str]) -> dict[str, float]:
 
 def draw_attention(found: Attention) -> Figure:
     """Draw the weights as a table of grey levels, and where they go as bars."""
-    made = Figure(figsize=(9.2, 4.6), layout="constrained")
-    left, right = made.subplots(1, 2, width_ratios=(1.5, 1))
+    made, left, right = figure(9.2, 4.6, columns=2, width_ratios=(1.5, 1))
+    read = shares(found.weights, found.tokens)
+    even = shares(torch.full_like(found.weights, 1 / len(found.tokens)), found.tokens)
     colours = LinearSegmentedColormap.from_list("read", [COLOURS["paper"], COLOURS["attention"]])
     left.imshow(found.weights.numpy(), cmap=colours, vmin=0, vmax=1)
     places = range(len(found.tokens))
     left.set_xticks(places, found.tokens, rotation=90, fontsize=9)
     left.set_yticks(places, found.tokens, fontsize=9)
     left.set(xlabel="is read", ylabel="reads")
+    left.spines[:].set_visible(True)
     for y, where in enumerate(WHERE):
-        right.barh(y, found.shares[where], height=0.6, color=COLOURS["attention"])
-        right.plot([found.even[where]] * 2, [y - 0.4, y + 0.4], color=COLOURS["ink"], lw=2)
-        right.text(max(found.shares[where], found.even[where]) + 0.02, y,
-                   f"{found.shares[where]:.0%}", va="center", fontsize=10)
-    right.set(yticks=range(len(WHERE)), yticklabels=WHERE, xlim=(0, 1.15), ylim=(3.6, -0.6),
-              title=found.told)
-    right.title.set_fontsize(10)
-    right.spines[["top", "right"]].set_visible(False)
+        right.barh(y, read[where], height=0.6, color=COLOURS["attention"])
+        right.plot([even[where]] * 2, [y - 0.4, y + 0.4], color=COLOURS["ink"], lw=2)
+        right.text(max(read[where], even[where]) + 0.02, y, f"{read[where]:.0%}", va="center",
+                   fontsize=10)
+    right.set(yticks=range(len(WHERE)), yticklabels=WHERE, xlim=(0, 1.15), ylim=(3.6, -0.6))
+    right.set_title(found.told, fontsize=10)
     in_percent(right.xaxis)
     most = [f"{found.tokens[i]} reads {found.tokens[j]} ({found.weights[i, j].item():.2f})"
             for i, j in enumerate(found.weights.argmax(-1).tolist())]
     made.set_label(f"{found.told}. " + ", ".join(
-        f"{where}: {share:.0%}" for where, share in found.shares.items())
+        f"{where}: {share:.0%}" for where, share in read.items())
         + ". Most of all: " + "; ".join(most))
     return made
 
 
 def explore_attention(tokens: Sequence[str], tables: Sequence[Tensor]) -> Explorer:
     """What each token reads; `tables` has the weights of a block's heads: (heads, read, read)."""
-    heads = len(tables[0])
-
     def attention(block: int, head: int | None) -> Attention:
         weights = tables[block].mean(0) if head is None else tables[block][head]
         told = "mean of its heads" if head is None else f"head {head}"
-        return Attention(tuple(tokens), weights, shares(weights, tokens),
-                         shares(torch.full_like(weights, 1 / len(tokens)), tokens),
-                         f"block {block}, {told}")
+        return Attention(tokens, weights, f"block {block}, {told}")
 
     controls = {
         "block": ipw.Dropdown(options=range(len(tables)), description="block"),
-        "head": ipw.Dropdown(options=[("mean of all", None), *((str(h), h) for h in range(heads))],
-                             description="head"),
+        "head": ipw.Dropdown(options=[("mean of all", None), *(
+            (str(h), h) for h in range(len(tables[0])))], description="head"),
     }
     return Explorer(controls, attention, draw_attention, lambda found: (
         f"{found.told.capitalize()}. Left: a row for each token that reads, a column for each that "
@@ -249,43 +237,36 @@ class Parameters:
     """The parameters of a known model by place, and what the chosen places hold of them."""
 
     model: str
-    total: int
-    sizes: Mapping[str, int]                              # by place
-    columns: Sequence[tuple[str, Mapping[str, int]]]      # name and sizes by place: left to right
+    places: Sequence[str]         # the chosen ones
+    sizes: Mapping[str, int]      # by place
     blocks: int
-    places: Sequence[str]                                 # the chosen ones
-    chosen: int                                           # what these hold
     told: str
-
-    @property
-    def share(self) -> float:
-        """What the chosen places hold of all, from 0 to 1."""
-        return self.chosen / self.total
 
 
 def parameters(model: str, places: Sequence[str], dtype: str = "float32") -> Parameters:
-    """Count an outline by place and block, and what `places` hold, in bytes if held in `dtype`."""
-    sizes, blocks = outlines.counts(model), outlines.depth(model)
-    outside = ("embeddings", "other", "head")
-    inside = {p: sizes[p] // blocks for p in PARTS if p in sizes and p not in outside}
-    columns = [("embeddings", {"embeddings": sizes["embeddings"]}),
-               ("rest", {p: sizes[p] for p in ("other", "head")}),
-               *((f"{i}", inside) for i in range(blocks))]
-    total, chosen = sum(sizes.values()), sum(sizes.get(p, 0) for p in places)
-    size = bytes_text(chosen * outlines.DTYPES[dtype].itemsize)
-    missing = [p for p in places if not sizes.get(p)]
-    names = ", ".join(p for p in places if p not in missing) or "nothing chosen"
-    told = f"{names}: {chosen:,} parameters, {chosen / total:.1%}, {size}"
+    """Count an outline by place, and what `places` hold, in bytes if held in `dtype`."""
+    sizes = outlines.counts(model)
+    chosen = sum(sizes.get(place, 0) for place in places)
+    missing = [place for place in places if not sizes.get(place)]
+    names = ", ".join(place for place in places if place not in missing) or "nothing chosen"
+    told = (f"{names}: {chosen:,} parameters, {chosen / sum(sizes.values()):.1%}, "
+            f"{bytes_text(chosen * outlines.DTYPES[dtype].itemsize)}")
     if missing:
         told += f"; it has no {', '.join(missing)}"
-    return Parameters(model, total, sizes, columns, blocks, tuple(places), chosen, told)
+    return Parameters(model, places, sizes, outlines.depth(model), told)
 
 
 def draw_parameters(found: Parameters) -> Figure:
     """Draw every parameter of a model as area, by place and block."""
     made, ax = figure(9, 4.2)
-    left, gap, areas = 0.0, 0.004 * found.total, []
-    for name, parts in found.columns:
+    total, sizes = sum(found.sizes.values()), found.sizes
+    block = {place: sizes[place] // found.blocks for place in PARTS
+             if place in sizes and place not in ("embeddings", "other", "head")}
+    columns = [("embeddings", {"embeddings": sizes["embeddings"]}),
+               ("rest", {place: sizes[place] for place in ("other", "head")}),
+               *((f"{i}", block) for i in range(found.blocks))]
+    left, gap, areas = 0.0, 0.004 * total, []
+    for name, parts in columns:
         width, bottom, below = sum(parts.values()), 1.0, 1.1
         for place, size in parts.items():
             height = size / width if width else 0
@@ -293,20 +274,19 @@ def draw_parameters(found: Parameters) -> Figure:
             areas.append(Rectangle((left, bottom), width, height, facecolor=COLOURS[PARTS[place]],
                                    edgecolor=COLOURS["paper"], lw=0.4,
                                    alpha=1 if place in found.places else 0.28))
-            if name == found.columns[-1][0] and height > 0.02:
+            if name == columns[-1][0] and height > 0.02:
                 below = min(bottom + height / 2, below - 0.055)    # not onto the name before
                 ax.text(left + width + gap, below, place, va="center", fontsize=9,
                         weight="bold" if place in found.places else "normal")
-        if width > 0.03 * found.total:
+        if width > 0.03 * total:
             ax.text(left + width / 2, 1.02, name, ha="center", va="bottom", fontsize=9)
         left += width + gap
     ax.add_collection(PatchCollection(areas, match_original=True))    # at once: half the time
-    ax.text(0, -0.03, f"all of it: {found.total:,}", va="top", fontsize=9)
+    ax.text(0, -0.03, f"all of it: {total:,}", va="top", fontsize=9)
     ax.set(xlim=(0, left * 1.14), ylim=(-0.1, 1.12), title=found.told)
     ax.axis("off")
-    made.set_label(f"{found.model}, {found.total:,} parameters. {found.told}. " + "; ".join(
-        f"{place}: {size:,} ({size / found.total:.1%})"
-        for place, size in found.sizes.items() if size))
+    made.set_label(f"{found.model}, {total:,} parameters. {found.told}. " + "; ".join(
+        f"{place}: {size:,} ({size / total:.1%})" for place, size in sizes.items() if size))
     return made
 
 
@@ -332,47 +312,41 @@ class Memory:
     """What training a known model holds, by what trains; and by batch, for one choice of it."""
 
     model: str
-    trains: str                                  # the choice
+    trains: str                              # the choice
     batch: int
     tokens: int
-    ledgers: Mapping[str, account.Ledger]        # by what trains
-    growth: Mapping[int, account.Ledger]         # by batch, if `trains` trains
-    gpus: Mapping[str, float]                    # bytes, of those that the bars come near to
-    fits: str
+    ledgers: Mapping[str, account.Ledger]    # by what trains
+    growth: Mapping[int, account.Ledger]     # by batch, if `trains` trains
     told: str
 
     @property
-    def chosen(self) -> account.Ledger:
-        """The ledger of the choice."""
-        return self.ledgers[self.trains]
+    def gpus(self) -> dict[str, float]:
+        """The bytes of those that the bars come near to."""
+        most = max(ledger.total_bytes for ledger in self.ledgers.values())
+        return {name: size for name, size in GPUS.items() if size < 1.2 * most}
 
 
 def memory(model: str, trains: str, optimizer: str = "adamw", batch: int = 16, tokens: int = 32,
            dtype: str = "float32", fused: bool = False) -> Memory:
-    """Predict the memory of training an outline; `tokens` is cut to what the model can read."""
+    """Predict the memory of training an outline; `tokens` is cut to what the model can read.
+
+    What `outlines.measure` found is recorded, for a picture needs three at each choice.
+    """
     tokens = min(tokens, outlines.longest(model))
+    measured = {row["trains"]: row for row in records.load("outlines")["runs"]
+                if (row["model"], row["dtype"]) == (model, dtype)}
 
     def ledger(trains: str, batch: int) -> account.Ledger:
         return outlines.ledger(model, trains, optimizer, batch, tokens, dtype, fused,
-                               _measured(model, trains, dtype))
+                               measured[trains])
 
-    measured = _measured(model, trains, dtype)
-    share = measured["trained"] / measured["total"]
+    share = measured[trains]["trained"] / measured[trains]["total"]
     ledgers = {name: ledger(name, batch) for name in outlines.TRAINS}
-    total, most = ledgers[trains].total_bytes, max(x.total_bytes for x in ledgers.values())
+    total = ledgers[trains].total_bytes
     fits = next((f"fits into {name}" for name, size in GPUS.items() if total <= size),
                 f"more than {list(GPUS)[-1]}")
     return Memory(model, trains, batch, tokens, ledgers, {n: ledger(trains, n) for n in BATCHES},
-                  {name: size for name, size in GPUS.items() if size < 1.2 * most}, fits,
                   f"{trains}: {100 * share:.3g} % trained;\n{bytes_text(total)} in all, {fits}")
-
-
-@functools.cache
-def _measured(model: str, trains: str, dtype: str) -> dict:
-    """Return what `outlines.measure` found: recorded, for a picture needs three at each choice."""
-    row, = (row for row in records.load("outlines")["runs"]
-            if (row["model"], row["trains"], row["dtype"]) == (model, trains, dtype))
-    return row
 
 
 def draw_memory(held: Memory) -> Figure:
@@ -380,8 +354,7 @@ def draw_memory(held: Memory) -> Figure:
     made, left, right = figure(9, 3.8, columns=2)
     totals = [ledger.total_bytes for ledger in held.ledgers.values()]
     unit, factor = ("GB", 1e9) if max(totals) > 1e9 else ("MB", 1e6)
-    _stack(left.barh, "left", {part: [_size(ledger, part) / factor
-                                      for ledger in held.ledgers.values()] for part in HELD})
+    plots.stack(left.barh, "left", list(held.ledgers.values()), factor)
     for y, total in enumerate(totals):
         left.text(total / factor, y, f"  {bytes_text(total)}", va="center", fontsize=9)
     labelled = 0.0
@@ -396,36 +369,28 @@ def draw_memory(held: Memory) -> Figure:
     left.get_yticklabels()[list(held.ledgers).index(held.trains)].set_weight("bold")
     left.margins(x=0.2)
 
-    for part in HELD:
+    for part in plots.HELD:
         sizes = {batch: _size(ledger, part) / factor for batch, ledger in held.growth.items()}
         if sizes[held.batch] > 0:     # the weights lie below: the gradients may be as large
             right.plot(*zip(*sizes.items()), lw=5 if part == "weights" else 2,
                        color=COLOURS[part], label=part)
             right.plot(held.batch, sizes[held.batch], "o", ms=7, color=COLOURS[part])
-    right.axhline((held.chosen.total_bytes - held.chosen.activations_bytes) / factor,
+    chosen = held.ledgers[held.trains]
+    right.axhline((chosen.total_bytes - chosen.activations_bytes) / factor,
                   color=COLOURS["ink"], ls="--", lw=1.2, label="all but the activations")
     logarithmic(right)
-    right.set(xlabel="sentences in a batch", ylabel=unit, title=held.told)
-    right.title.set_fontsize(10)
+    right.set(xlabel="sentences in a batch", ylabel=unit)
+    right.set_title(held.told, fontsize=10)
     plain_ticks(right.xaxis, [1, 4, 16, 64, 256])
     right.legend(frameon=False, fontsize=9)
     made.set_label(f"{held.model}, {held.batch} × {held.tokens} tokens. " + "; ".join(
-        f"{name}: " + ", ".join(f"{part} {bytes_text(_size(ledger, part))}" for part in HELD)
+        f"{name}: " + ", ".join(f"{part} {bytes_text(_size(ledger, part))}" for part in plots.HELD)
         for name, ledger in held.ledgers.items()))
     return made
 
 
 def _size(ledger: account.Ledger, part: str) -> int:
     return getattr(ledger, f"{part}_bytes")
-
-
-def _stack(bar: Callable, begins: str, sizes: Mapping[str, Sequence[float]]) -> None:
-    """Stack the parts of each bar; `bar` is `ax.bar`, which `begins` at the bottom, or `ax.barh`.
-    """
-    ends = [0.0] * len(sizes["weights"])
-    for part, values in sizes.items():
-        bar(range(len(ends)), values, 0.8, color=COLOURS[part], label=part, **{begins: ends})
-        ends = [end + value for end, value in zip(ends, values)]
 
 
 def explore_memory() -> Explorer:
@@ -478,18 +443,17 @@ def draw_step(found: Held) -> Figure:
     """Draw what is held at each moment as bars of four parts; dashed is the ledger's sum."""
     made, ax = figure(9.2, 4)
     step, ledger = found.step, found.ledger
-    parts = {"weights": [ledger.weights_bytes] * len(step.moments),
-             "optimizer": [ledger.optimizer_bytes] * len(step.moments),
-             "gradients": step.gradients, "activations": step.activations}
-    _stack(ax.bar, "bottom", {part: [size / 1e6 for size in sizes]
-                              for part, sizes in parts.items()})
+    moments = [replace(ledger, gradients_bytes=gradients, activations_bytes=activations)
+               for gradients, activations in zip(step.gradients, step.activations)]
+    plots.stack(ax.bar, "bottom", moments,
+                parts=("weights", "optimizer", "gradients", "activations"))
     ax.axhline(ledger.total_bytes / 1e6, color=COLOURS["ink"], ls="--", lw=1.2,
                label="the ledger's sum")
     ax.set_xticks(range(len(step.moments)),
                   [place or phase for phase, place in step.moments])
     ax.set(ylabel="MB", xlabel="forward, block by block    →    loss    →    backward",
-           ylim=(0, 1.32 * ledger.total_bytes / 1e6), title=found.told)
-    ax.title.set_fontsize(10)
+           ylim=(0, 1.32 * ledger.total_bytes / 1e6))
+    ax.set_title(found.told, fontsize=10)
     ax.legend(frameon=False, fontsize=9, ncols=5, loc="upper center")
     made.set_label(f"{found.told}. " + "; ".join(
         f"{phase} {place}: activations {bytes_text(a)}, gradients {bytes_text(g)}"
@@ -500,12 +464,9 @@ def draw_step(found: Held) -> Figure:
 def explore_step(measured: Mapping[tuple[str, str], tuple[account.Ledger, Step]]) -> Explorer:
     """What is held, block by block; `measured` by what trains and by the batch, such as
     ("LoRA", "16 × 32")."""
-    controls = {
-        "trains": ipw.Dropdown(options=list(dict.fromkeys(t for t, _ in measured)),
-                               description="trains"),
-        "size": ipw.Dropdown(options=list(dict.fromkeys(s for _, s in measured)),
-                             description="batch"),
-    }
+    trains, sizes = (list(dict.fromkeys(names)) for names in zip(*measured))
+    controls = {"trains": ipw.Dropdown(options=trains, description="trains"),
+                "size": ipw.Dropdown(options=sizes, description="batch")}
     return Explorer(controls, lambda trains, size: Held(trains, size, *measured[trains, size]),
                     draw_step, lambda found: (
         f"{found.told}. Measured between the blocks: \"in\" is where the first block begins. "
