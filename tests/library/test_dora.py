@@ -1,4 +1,4 @@
-"""DoRA against Hugging Face peft on whole models, and against its equation in float64."""
+"""DoRA's layer against its equation in float64; `test_lora_oracle.py` has peft beside it."""
 
 import copy
 import math
@@ -9,100 +9,6 @@ from torch import nn
 from torch.nn import functional as F
 
 import peft_teach as pt
-
-peft = pytest.importorskip("peft")
-
-# All other warnings of peft are errors: it reports missing and misnamed tensors by warning.
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
-
-RANK, ALPHA = 4, 12.0
-#      family, our targets, peft's targets
-PARITY = [
-    ("bert", ("query", "value"), ["query", "value"]),
-    ("gpt2", ("qkv",), ["c_attn"]),
-    ("gpt2", ("attention_out", "ffn_in"), ["attn.c_proj", "c_fc"]),
-    ("llama", ("query", "value"), ["q_proj", "v_proj"]),
-    ("mistral", ("key", "ffn_out"), ["k_proj", "down_proj"]),    # no biases
-]
-each_parity = pytest.mark.parametrize(("family", "ours", "theirs"), PARITY)
-PEFT = {"A": "lora_A.default.weight", "B": "lora_B.default.weight",
-        "m": "lora_magnitude_vector.default.weight"}
-
-
-def both(base, family, ours, theirs, dropout=0.0):
-    """Return our model and peft's, around equal bases, with equal A, B and m drawn at random."""
-    reference = peft.get_peft_model(copy.deepcopy(base), peft.LoraConfig(
-        r=RANK, lora_alpha=ALPHA, target_modules=theirs, lora_dropout=dropout, use_dora=True,
-        fan_in_fan_out=family == "gpt2"))
-    model = pt.dora.inject(base, pt.dora.Config(rank=RANK, alpha=ALPHA, targets=ours,
-                                                dropout=dropout))
-    generator = torch.Generator().manual_seed(0)
-    state = {n: p for n, p in reference.named_parameters() if "lora_" in n}
-    assert len(state) == 3 * len(pt.adapters(model))
-    pairs = {f"{name}.{letter}": (getattr(adapter, letter),
-                                  state[f"base_model.model.{name}.{PEFT[letter]}"])
-             for name, adapter in pt.adapters(model).items() for letter in PEFT}
-    with torch.no_grad():
-        for name, (own, other) in pairs.items():
-            assert own.shape == other.shape
-            if name.endswith("m"):
-                torch.testing.assert_close(own, other, rtol=1e-6, atol=1e-6)    # both start as ‖W‖
-                own.mul_(torch.rand(own.shape, generator=generator) + 0.5)
-            else:
-                own.copy_(torch.randn(own.shape, generator=generator) * 0.3)
-            other.copy_(own)
-    return model.eval(), reference.eval(), pairs
-
-
-def outputs(model, batch):
-    return model(**{k: v for k, v in batch.items() if k != "labels"}).logits
-
-
-def assert_equal_gradients(pairs):
-    for own, other in pairs.values():
-        assert other.grad.abs().max() > 1e-3
-        torch.testing.assert_close(own.grad, other.grad, rtol=1e-4, atol=1e-5)
-
-
-@each_parity
-@pytest.mark.parametrize("padding", ["right", "left"])
-def test_peft_gives_the_same_outputs_gradients_and_merge(family, ours, theirs, padding, tiny,
-                                                         inputs):
-    base = tiny(family)
-    batch = inputs(base, padding)
-    with torch.no_grad():
-        before = outputs(base, batch)
-    model, reference, pairs = both(base, family, ours, theirs)
-    got, expected = outputs(model, batch), outputs(reference, batch)
-    assert (got - before).abs().max() > 0.1
-    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
-    for m in (model, reference):
-        m(**batch).loss.backward()
-    assert_equal_gradients(pairs)
-    merged = pt.merge(model)
-    assert not pt.adapters(merged)
-    torch.testing.assert_close(outputs(merged, batch), got, rtol=1e-4, atol=2e-5)
-    torch.testing.assert_close(outputs(merged, batch), outputs(reference.merge_and_unload(), batch),
-                               rtol=1e-4, atol=2e-5)
-
-
-@each_parity
-def test_peft_drops_the_same_inputs(family, ours, theirs, tiny, inputs):
-    model, reference, pairs = both(tiny(family), family, ours, theirs, dropout=0.5)
-    batch, results = inputs(model), []
-    quiet = outputs(model, batch)
-    for m in (model, reference):
-        m.train()
-        torch.manual_seed(7)
-        out = m(**batch)
-        out.loss.backward()
-        results.append(out.logits)
-    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-5)
-    assert (results[0] - quiet).abs().max() > 0.1
-    assert_equal_gradients(pairs)
-
-
-# ── one layer ────────────────────────────────────────────────────────────────────────────────
 
 
 def layer(n_in=7, n_out=5, bias=True, start=False, **options) -> pt.dora.DoRALinear:

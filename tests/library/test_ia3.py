@@ -206,16 +206,6 @@ def test_a_half_precision_base_gets_a_float32_product(side):
     assert torch.equal(merged.bias, b.bfloat16())
 
 
-def test_merged_is_new_and_changes_nothing():
-    for side in ("output", "input"):
-        made = layer(side)
-        before = copy.deepcopy(made.state_dict())
-        merged = made.merged()
-        for p in merged.parameters():
-            p.data.zero_()
-        assert all(torch.equal(p, before[n]) for n, p in made.state_dict().items())
-
-
 @pytest.mark.parametrize(("options", "says"), [
     ({"side": "rows"}, "side is 'rows'"), ({"side": None}, "side is None"),
     ({"first": 6}, "0 to 5"), ({"first": -1}, "first is -1"), ({"first": 1.0}, "first is 1.0"),

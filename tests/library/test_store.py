@@ -113,6 +113,8 @@ def test_saving_where_it_cannot_be(tiny, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(AdapterFileError, match="cannot be a folder"):
         pt.save(pt.lora.inject(tiny("bert")), tmp_path / "file")
+    with pytest.raises(AdapterFileError, match="cannot be a folder"):
+        pt.save(pt.lora.inject(tiny("bert")), tmp_path / "file" / "adapter")
     with pytest.raises(NoAdapter):
         pt.save(tiny("bert"), tmp_path / "none")
     assert not (tmp_path / "none").exists()
@@ -151,37 +153,28 @@ WRONG = {    # what is done to the folder, and what the message says
     "no tensors": (lambda f: (f / "adapter.safetensors").unlink(), "has no adapter.safetensors"),
     "no folder": (shutil.rmtree, "has no adapter.json"),
     "json cut": (cut("adapter.json", 0.7), "damaged"),
-    "json empty": (cut("adapter.json", 0), "damaged"),
     "json is bytes": (write("adapter.json", b"\xff\xfe\x00"), "damaged"),
     "json is a list": (description(lambda d: [d]), "does not describe"),
-    "json of something else": (description(lambda d: {"a": 1}), "does not describe"),
     "another format": (description(lambda d: d.update(format=2)), "format 1"),
     "no base": (description(lambda d: d.pop("base") and None), "does not describe"),
-    "base null": (description(lambda d: d.update(base=None)), "does not describe"),
     "base of numbers": (description(lambda d: d.update(base=dict.fromkeys(d["base"], 3))),
                         "does not describe"),
     "base of words": (description(lambda d: first_value(d["base"], "a")), "does not describe"),
-    "config null": (description(lambda d: d.update(config=None)), "does not describe"),
     "config a list": (description(lambda d: d.update(config=[4])), "does not describe"),
     "config unknown": (description(lambda d: d["config"].update(depth=3)), "depth"),
     "config wrong type": (description(lambda d: d["config"].update(targets=5)), "settings"),
     "rank too large": (description(lambda d: d["config"].update(rank=99)), "do not fit.*rank 99"),
-    "place unknown": (description(lambda d: d["config"].update(targets=["qkv"])), "'qkv'"),
     "block unknown": (description(lambda d: d["config"].update(layers=[7])), "block"),
     "method unknown": (description(lambda d: d.update(method="magic")), "'magic'"),
     "method a dict": (description(lambda d: d.update(method={})), "does not describe"),
     "method none": (description(lambda d: d.update(method=None, config=None)), "bare pt.attach"),
     "tensors cut": (cut("adapter.safetensors", 0.9), "damaged"),
-    "tensors empty": (cut("adapter.safetensors", 0), "damaged"),
-    "tensors are text": (write("adapter.safetensors", b"not a tensor in sight\n" * 9), "damaged"),
     "tensors are a pickle": (lambda f: torch.save({}, f / "adapter.safetensors"), "damaged"),
     "key missing": (tensors(lambda t: t.pop(f"{Q}.A")), f"missing {Q}.A"),
     "head missing": (tensors(lambda t: t.pop("classifier.bias")), "missing classifier.bias"),
     "key extra": (tensors(lambda t: t.update({f"{Q}.C": torch.ones(2)})), f"unexpected {Q}.C"),
     "wrong shape": (tensors(lambda t: t.update({f"{Q}.A": torch.ones(5, 32)})),
                     r"query.A is \(5, 32\), not \(4, 32\)"),
-    "transposed": (tensors(lambda t: t.update({f"{Q}.B": torch.ones(4, 32)})),
-                   r"query.B is \(4, 32\), not \(32, 4\)"),
     "many problems": (tensors(lambda t: [t.pop(k) for k in list(t)[:5]]), r"and 2 more"),
     "another rank": (description(lambda d: d["config"].update(rank=3)), "does not fit this model"),
     "a value changed": (description(lambda d: first_value(d["base"], 9.0)),
@@ -273,17 +266,6 @@ def test_a_head_that_lies_across_memory_is_saved(tiny, batch, tmp_path):
     assert torch.equal(loaded.classifier.weight, model.classifier.weight)
 
 
-def test_tiny_weights_in_float16_are_the_same_base(tiny, tmp_path):
-    """Below 2⁻¹⁴ float16 has steps of 2⁻²⁴, coarser than a bfloat16 rounding."""
-    def small():
-        model = tiny("bert")
-        with torch.no_grad():
-            model.bert.encoder.layer[0].output.dense.weight.mul_(1e-6)
-        return model
-    folder = pt.save(pt.lora.inject(small(), CONFIG), tmp_path / "a")
-    assert pt.adapters(pt.load(small().half(), folder))
-
-
 # ── another base ─────────────────────────────────────────────────────────────────────────────
 
 
@@ -371,14 +353,6 @@ def test_a_half_precision_twin_is_the_same_base(family, dtype, tiny, inputs, tmp
 # ── load and swap ────────────────────────────────────────────────────────────────────────────
 
 
-def test_load_needs_an_unadapted_model(saved, tiny, batch):
-    model = randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=2)
-    before = logits(model, batch)
-    with pytest.raises(AlreadyAdapted):
-        pt.load(model, saved)
-    assert torch.equal(logits(model, batch), before)
-
-
 def test_swap_copies_where_the_settings_agree(saved, tiny, batch):
     expected = logits(pt.load(tiny("bert"), saved), batch)
     model = randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=2)
@@ -443,11 +417,6 @@ def test_what_is_swapped_in_while_disabled_is_silent_until_the_block_ends(kind, 
     assert torch.equal(hidden(model), expected)
     with pt.disabled(model):
         assert torch.equal(hidden(model), plain)
-
-
-def test_swap_on_a_model_without_adapter_loads(saved, tiny, batch):
-    model = pt.store.swap(tiny("bert"), saved)
-    assert torch.equal(logits(model, batch), logits(pt.load(tiny("bert"), saved), batch))
 
 
 class Shift(pt.Adapter):
@@ -666,12 +635,6 @@ def test_what_cannot_be_described_is_not_saved_at_all(saved, tiny):
     assert {f.name: f.read_bytes() for f in saved.iterdir()} == before
 
 
-def test_a_file_among_the_parents_is_told(tiny, tmp_path):
-    (tmp_path / "notes.txt").write_text("Dear diary,")
-    with pytest.raises(AdapterFileError, match="cannot be a folder"):
-        pt.save(pt.lora.inject(tiny("bert"), CONFIG), tmp_path / "notes.txt" / "adapter")
-
-
 def test_settings_in_any_form_are_the_same_settings(saved, tiny):
     model = pt.lora.inject(tiny("bert"), pt.lora.Config(
         rank=4, alpha=6.0, targets=["query", "ffn_in"], layers=range(1, 2)))
@@ -698,23 +661,6 @@ def test_a_half_precision_copy_is_the_same_base(dtype):
         if sizes[int(name)] > 1e-6:    # below, float16 has no number but zero
             with pytest.raises(AdapterFileError, match="other weights"):
                 store_check({name: here[name]}, {name: entry}, "file")
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_an_adapter_lands_on_a_float16_copy_and_on_no_other_base(seed, tmp_path):
-    import transformers
-
-    torch.manual_seed(seed)
-    base = transformers.BertModel(transformers.BertConfig(
-        vocab_size=50, hidden_size=16, intermediate_size=24, num_hidden_layers=12,
-        num_attention_heads=2, max_position_embeddings=20))
-    half, trained = copy.deepcopy(base).half(), copy.deepcopy(base)
-    folder = pt.save(pt.lora.inject(base, pt.lora.Config(rank=2, layers=0)), tmp_path)
-    assert pt.adapters(pt.load(half, folder))
-    with torch.no_grad():
-        trained.encoder.layer[3].output.dense.weight += 0.02 * torch.randn(16, 24)
-    with pytest.raises(AdapterFileError, match=r"layer\.3\.output\.dense\.weight differs"):
-        pt.load(trained, folder)
 
 
 class Mixed(pt.Adapter):

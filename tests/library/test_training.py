@@ -196,13 +196,6 @@ def test_groups_are_left_as_they_were():
     assert groups[1]["lr"] == 0.4
 
 
-def test_lora_plus_trains(tiny, toy):
-    model = pt.lora.inject(tiny("bert"), pt.lora.Config(rank=4))
-    steps = list(pt.train(model, toy, groups=pt.lora.plus_groups(model, 2e-3, 8.0)))
-    assert max(s.lr for s in steps) == pytest.approx(2e-3)
-    assert sum(s.loss for s in steps[-10:]) < 0.5 * sum(s.loss for s in steps[:10])
-
-
 # ── modes ────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -1,4 +1,4 @@
-"""LoRA against others: Hugging Face peft on whole models, and the equation in float64."""
+"""LoRA and DoRA against Hugging Face peft on whole models, and LoRA's equation in float64."""
 
 import copy
 import json
@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -43,78 +42,84 @@ LATER = [
     ("gpt_neox", ("qkv", "ffn_out"), ["query_key_value", "dense_4h_to_h"]),
     ("modernbert", ("qkv", "attention_out"), ["Wqkv", "attn.Wo"]),
 ]
-each_parity = pytest.mark.parametrize(("family", "ours", "theirs"), PARITY)
+DORA = [("gpt2", ("attention_out", "ffn_in"), ["attn.c_proj", "c_fc"]),
+        ("mistral", ("key", "ffn_out"), ["k_proj", "down_proj"])]    # no biases
 
 
-def both(base, family, ours, theirs, dropout=0.0, stabilized=False, layers=None):
-    """Return our model and peft's, around equal bases, with equal A and B drawn at random."""
+def both(base, family, ours, theirs, method=pt.lora, dropout=0.0, stabilized=False, bias=False):
+    """Return our model and peft's, around equal bases, and the pairs of their parameters.
+
+    A, B and a bias c are drawn at random, and DoRA's m is changed; they are equal in each pair.
+    """
+    dora = method is pt.dora
     reference = peft.get_peft_model(copy.deepcopy(base), peft.LoraConfig(
-        r=RANK, lora_alpha=ALPHA, target_modules=theirs, lora_dropout=dropout,
-        use_rslora=stabilized, fan_in_fan_out=family == "gpt2", layers_to_transform=layers))
-    model = pt.lora.inject(base, pt.lora.Config(
-        rank=RANK, alpha=ALPHA, targets=ours, dropout=dropout, rank_stabilized=stabilized,
-        layers=layers and tuple(layers)))
-    generator = torch.Generator().manual_seed(0)
+        r=RANK, lora_alpha=ALPHA, target_modules=theirs, lora_dropout=dropout, lora_bias=bias,
+        use_rslora=stabilized, use_dora=dora, fan_in_fan_out=family == "gpt2"))
+    more = {} if dora else {"rank_stabilized": stabilized, "use_bias": bias}
+    model = method.inject(base, method.Config(
+        rank=RANK, alpha=ALPHA, targets=ours, dropout=dropout, **more))
+    names = {"A": "lora_A.default.weight", "B": "lora_B.default.weight"}
+    names |= {"m": "lora_magnitude_vector.default.weight"} if dora else {}
+    names |= {"c": "lora_B.default.bias"} if bias else {}
     state = {n: p for n, p in reference.named_parameters() if "lora_" in n}
-    adapters = pt.adapters(model)
-    assert len(state) == 2 * len(adapters)
+    pairs = {f"{name}.{letter}": (getattr(adapter, letter), state[f"base_model.model.{name}.{n}"])
+             for name, adapter in pt.adapters(model).items() for letter, n in names.items()}
+    assert len(state) == len(pairs)
+    assert pairs.keys() == pt.adapter_parameters(model).keys()
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for name, adapter in adapters.items():
-            for letter in "AB":
-                other = state[f"base_model.model.{name}.lora_{letter}.default.weight"]
-                own = getattr(adapter, letter)
-                assert own.shape == other.shape
-                other.copy_(torch.randn(other.shape, generator=generator) * 0.3)
-                own.copy_(other)
-    return model.eval(), reference.eval(), adapters, state
+        for name, (own, other) in pairs.items():
+            assert own.shape == other.shape
+            if name.endswith("m"):
+                torch.testing.assert_close(own, other, rtol=1e-6, atol=1e-6)    # both start as ‖W‖
+                own.mul_(torch.rand(own.shape, generator=generator) + 0.5)
+            else:
+                assert not (name.endswith("c") and (own.any() or other.any()))
+                own.copy_(torch.randn(own.shape, generator=generator) * 0.3)
+            other.copy_(own)
+    return model.eval(), reference.eval(), pairs
 
 
 def outputs(model, batch):
     return model(**{k: v for k, v in batch.items() if k != "labels"}).logits
 
 
-def assert_equal_gradients(adapters, state):
-    for name, adapter in adapters.items():
-        for letter in "AB":
-            other = state[f"base_model.model.{name}.lora_{letter}.default.weight"].grad
-            assert other.abs().sum() > 0
-            torch.testing.assert_close(getattr(adapter, letter).grad, other, rtol=1e-4, atol=1e-5)
+def assert_equal_gradients(pairs):
+    for own, other in pairs.values():
+        torch.testing.assert_close(own.grad, other.grad, rtol=1e-4, atol=3e-5)
+    # A bias of the keys alone changes no attention, so its gradient is rounding.
+    assert sum(other.grad.abs().max() > 1e-4 for _, other in pairs.values()) > len(pairs) / 2
 
 
-@each_parity
-@pytest.mark.parametrize("stabilized", [False, True])
+# A row: the method, what else is said to both, the family and the targets.
+@pytest.mark.parametrize(("method", "more", "family", "ours", "theirs"), [
+    *((pt.lora, more, *row) for more in ({}, {"stabilized": True}) for row in PARITY),
+    *((pt.lora, {"bias": True}, *PARITY[i]) for i in (0, 1, 4, 6)),
+    *((pt.lora, {}, *row) for row in LATER),
+    *((pt.dora, {}, *row) for row in (*(PARITY[i] for i in (0, 4, 6)), *DORA))])
 @pytest.mark.parametrize("padding", ["right", "left"])
-def test_peft_gives_the_same_outputs_and_gradients(family, ours, theirs, stabilized, padding,
-                                                   tiny, inputs):
-    compare_with_peft(family, ours, theirs, stabilized, padding, tiny, inputs)
-
-
-@pytest.mark.parametrize(("family", "ours", "theirs"), LATER)
-def test_peft_gives_the_same_on_the_later_families(family, ours, theirs, tiny, inputs):
-    compare_with_peft(family, ours, theirs, False, "left", tiny, inputs)
-
-
-def compare_with_peft(family, ours, theirs, stabilized, padding, tiny, inputs):
+def test_peft_gives_the_same(method, more, family, ours, theirs, padding, tiny, inputs):
     base = tiny(family)
     batch = inputs(base, padding)
     with torch.no_grad():
         before = outputs(base, batch)
-    model, reference, adapters, state = both(base, family, ours, theirs, stabilized=stabilized)
+    model, reference, pairs = both(base, family, ours, theirs, method, **more)
     got, expected = outputs(model, batch), outputs(reference, batch)
     assert (got - before).abs().max() > 0.1
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
     model(**batch).loss.backward()
     reference(**batch).loss.backward()
-    assert_equal_gradients(adapters, state)
-    if not stabilized:
-        merged = outputs(pt.merge(model), batch)
-        torch.testing.assert_close(merged, outputs(reference.merge_and_unload(), batch),
-                                   rtol=1e-4, atol=1e-5)
+    assert_equal_gradients(pairs)
+    merged = outputs(pt.merge(model), batch)
+    torch.testing.assert_close(merged, got, rtol=1e-4, atol=2e-5)
+    torch.testing.assert_close(merged, outputs(reference.merge_and_unload(), batch),
+                               rtol=1e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize(("family", "ours", "theirs"), [PARITY[0], PARITY[6]])
-def test_peft_drops_the_same_inputs(family, ours, theirs, tiny, inputs):
-    model, reference, adapters, state = both(tiny(family), family, ours, theirs, dropout=0.5)
+@pytest.mark.parametrize(("method", "bias"), [(pt.lora, False), (pt.lora, True), (pt.dora, False)])
+@pytest.mark.parametrize(("family", "ours", "theirs"), [PARITY[0], PARITY[4], PARITY[6]])
+def test_peft_drops_the_same_inputs(method, bias, family, ours, theirs, tiny, inputs):
+    model, reference, pairs = both(tiny(family), family, ours, theirs, method, 0.5, bias=bias)
     batch, results = inputs(model), []
     quiet = outputs(model, batch)
     for m in (model, reference):
@@ -125,38 +130,7 @@ def test_peft_drops_the_same_inputs(family, ours, theirs, tiny, inputs):
         results.append(out.logits)
     torch.testing.assert_close(*results, rtol=1e-5, atol=1e-5)
     assert (results[0] - quiet).abs().max() > 0.1
-    assert_equal_gradients(adapters, state)
-
-
-def test_peft_takes_the_same_blocks(tiny, inputs):
-    base = tiny("llama")
-    batch = inputs(base)
-    model, reference, adapters, _ = both(base, "llama", ("query",), ["q_proj"], layers=[1])
-    assert list(adapters) == ["model.layers.1.self_attn.q_proj"]
-    torch.testing.assert_close(outputs(model, batch), outputs(reference, batch),
-                               rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize(("family", "ours", "theirs"), [PARITY[0], PARITY[4], PARITY[6]])
-def test_peft_reads_our_tensors_from_its_own_file(family, ours, theirs, tiny, inputs, tmp_path):
-    base = tiny(family, "backbone")
-    batch = {k: v for k, v in inputs(base).items() if k != "labels"}
-    plain = copy.deepcopy(base)
-    model = pt.lora.inject(base, pt.lora.Config(rank=RANK, alpha=ALPHA, targets=ours))
-    with torch.no_grad():
-        for adapter in pt.adapters(model).values():
-            adapter.B.normal_()
-    tensors = {"base_model.model." + name.removesuffix(letter) + f"lora_{letter}.weight": p
-               for name, p in pt.adapter_state(model).items() for letter in name[-1]}
-    save_file(tensors, tmp_path / "adapter_model.safetensors", {"format": "pt"})
-    (tmp_path / "adapter_config.json").write_text(json.dumps({
-        "peft_type": "LORA", "r": RANK, "lora_alpha": ALPHA, "target_modules": theirs,
-        "fan_in_fan_out": family == "gpt2"}))
-    with torch.no_grad():
-        before = plain(**batch)[0]
-        reference = peft.PeftModel.from_pretrained(plain, tmp_path).eval()
-        assert (model(**batch)[0] - before).abs().max() > 0.1
-        torch.testing.assert_close(model(**batch)[0], reference(**batch)[0], rtol=1e-5, atol=2e-5)
+    assert_equal_gradients(pairs)
 
 
 # ── LoRA+ ────────────────────────────────────────────────────────────────────────────────────
@@ -165,7 +139,7 @@ def test_peft_reads_our_tensors_from_its_own_file(family, ours, theirs, tiny, in
 def test_lora_plus_is_the_step_that_peft_takes(ratio, tiny, inputs):
     from peft.optimizers import create_loraplus_optimizer
 
-    model, reference, adapters, state = both(tiny("bert"), *PARITY[0])
+    model, reference, pairs = both(tiny("bert"), *PARITY[0])
     for p in reference.base_model.model.classifier.parameters():
         p.requires_grad_(True)
     batch = inputs(model)
@@ -175,17 +149,15 @@ def test_lora_plus_is_the_step_that_peft_takes(ratio, tiny, inputs):
     rates = {id(p): group["lr"] for group in ours.param_groups for p in group["params"]}
     assert set(rates) == {id(p) for p in model.parameters() if p.requires_grad}
     assert {rates[id(p)] for p in model.classifier.parameters()} == {1e-2}
-    before = {n: (a.A.detach().clone(), a.B.detach().clone()) for n, a in adapters.items()}
+    before = {n: own.detach().clone() for n, (own, _) in pairs.items()}
     for m, optimizer in ((model, ours), (reference, theirs)):
         m(**batch).loss.backward()
         optimizer.step()
-    for name, adapter in adapters.items():
-        for i, (letter, rate) in enumerate((("A", 1e-2), ("B", 1e-2 * ratio))):
-            p, other = getattr(adapter, letter), state[
-                f"base_model.model.{name}.lora_{letter}.default.weight"]
-            assert not torch.equal(p, before[name][i])
-            torch.testing.assert_close(p, other, rtol=1e-5, atol=1e-6)
-            torch.testing.assert_close(before[name][i] - rate * p.grad, p, rtol=1e-5, atol=1e-6)
+    for name, (p, other) in pairs.items():
+        rate = 1e-2 * (ratio if name.endswith("B") else 1)
+        assert not torch.equal(p, before[name])
+        torch.testing.assert_close(p, other, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(before[name] - rate * p.grad, p, rtol=1e-5, atol=1e-6)
 
 
 def test_lora_plus_needs_a_and_b(tiny):
@@ -266,19 +238,24 @@ def test_dropout_touches_the_input_of_a_alone():
         assert torch.equal(made(x), base)
 
 
-def test_merged_is_new_and_changes_nothing():
-    made = layer()
+each_layer = pytest.mark.parametrize("make", [
+    pt.lora.LoRALinear, pt.dora.DoRALinear, pt.ia3.IA3Linear, pt.bitfit.BiasAdapter,
+    lambda base: pt.ia3.IA3Linear(base, "input")])
+
+
+@each_layer
+def test_merged_is_new_and_changes_nothing(make):
+    made = make(nn.Linear(10, 12))
     before = copy.deepcopy(made.state_dict())
     merged = made.merged()
-    merged.weight.data.zero_()
-    merged.bias.data.zero_()
+    for p in merged.parameters():
+        assert p.grad_fn is None
+        p.data.zero_()
     assert all(torch.equal(p, before[n]) for n, p in made.state_dict().items())
-    assert merged.weight.grad_fn is None
-    assert [layer().train(mode).merged().training for mode in (True, False)] == [True, False]
+    assert [made.train(mode).merged().training for mode in (True, False)] == [True, False]
 
 
-@pytest.mark.parametrize("make", [pt.lora.LoRALinear, pt.dora.DoRALinear, pt.ia3.IA3Linear,
-                                  pt.bitfit.BiasAdapter])
+@each_layer
 def test_a_wrong_input_names_the_axis(make):
     with pytest.raises(ShapeError, match="x: n_in should be 10, is 9"):
         make(nn.Linear(10, 12))(torch.ones(2, 9))
@@ -286,11 +263,10 @@ def test_a_wrong_input_names_the_axis(make):
 
 @pytest.mark.parametrize(("options", "says"), [
     ({"rank": 0}, "rank 0"), ({"rank": 6}, "1 to 5"), ({"rank": 2.0}, "rank 2.0"),
-    ({"rank": -1}, "rank -1"), ({"alpha": 0}, "alpha is 0"), ({"alpha": -1.0}, "alpha"),
-    ({"alpha": float("nan")}, "alpha"), ({"dropout": 1.0}, "dropout is 1.0"),
-    ({"dropout": -0.1}, "dropout"), ({"dropout": True}, "dropout is True"),
-    ({"rank": True}, "rank True"), ({"alpha": float("inf")}, "alpha is inf"),
-    ({"alpha": True}, "alpha is True"), ({"alpha": "16"}, "alpha is '16'"),
+    ({"alpha": 0}, "alpha is 0"), ({"alpha": float("nan")}, "alpha"),
+    ({"alpha": float("inf")}, "alpha is inf"), ({"alpha": "16"}, "alpha is '16'"),
+    ({"dropout": 1.0}, "dropout is 1.0"), ({"dropout": -0.1}, "dropout"),
+    ({"dropout": True}, "dropout is True"),
     ({"rank_stabilized": "no"}, "rank_stabilized is 'no'"), ({"use_bias": 1}, "use_bias is 1"),
 ])
 def test_settings_that_cannot_work(options, says):
@@ -304,69 +280,7 @@ def test_only_linear_layers_are_corrected(tiny):
     assert "'query'" in error.value.hint
 
 
-def test_the_largest_rank_fits_any_update():
-    made = layer(rank=5, alpha=5.0)
-    target = torch.randn(5, 7)
-    with torch.no_grad():
-        made.A.copy_(torch.linalg.lstsq(made.B, target).solution)
-    torch.testing.assert_close(made.delta(), target, rtol=1e-3, atol=1e-4)
-
-
 # ── a bias of B's own ────────────────────────────────────────────────────────────────────────
-
-
-def both_with_bias(base, family, ours, theirs, dropout=0.0):
-    """As `both`, with peft's lora_bias; pairs of parameters by name."""
-    reference = peft.get_peft_model(copy.deepcopy(base), peft.LoraConfig(
-        r=RANK, lora_alpha=ALPHA, target_modules=theirs, lora_dropout=dropout, lora_bias=True,
-        fan_in_fan_out=family == "gpt2"))
-    model = pt.lora.inject(base, pt.lora.Config(rank=RANK, alpha=ALPHA, targets=ours,
-                                                dropout=dropout, use_bias=True))
-    state = {n: p for n, p in reference.named_parameters() if "lora_" in n}
-    assert len(state) == 3 * len(pt.adapters(model))
-    names = {"A": "lora_A.default.weight", "B": "lora_B.default.weight", "c": "lora_B.default.bias"}
-    pairs = {f"{name}.{letter}": (getattr(adapter, letter), state[f"base_model.model.{name}.{n}"])
-             for name, adapter in pt.adapters(model).items() for letter, n in names.items()}
-    assert list(pairs) == list(pt.adapter_parameters(model))
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for name, (own, other) in pairs.items():
-            assert own.shape == other.shape
-            if name.endswith("c"):
-                assert not own.any()
-                assert not other.any()
-            other.copy_(own.normal_(0, 0.3))
-    return model.eval(), reference.eval(), pairs
-
-
-@pytest.mark.parametrize(("family", "ours", "theirs"), [PARITY[i] for i in (0, 1, 4, 6)])
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_peft_has_the_same_bias(family, ours, theirs, dropout, tiny, inputs):
-    model, reference, pairs = both_with_bias(tiny(family), family, ours, theirs, dropout)
-    batch = inputs(model)
-    got, expected = outputs(model, batch), outputs(reference, batch)
-    kept = {name: own.detach().clone() for name, (own, _) in pairs.items()}
-    with torch.no_grad():
-        for name, (own, _) in pairs.items():
-            own.mul_(0 if name.endswith("c") else 1)
-        assert (outputs(model, batch) - got).abs().max() > 0.01
-        for name, (own, _) in pairs.items():
-            own.copy_(kept[name])
-    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
-    for m in (model, reference):
-        m.train()
-        torch.manual_seed(7)
-        m(**batch).loss.backward()
-    for own, other in pairs.values():
-        torch.testing.assert_close(own.grad, other.grad, rtol=1e-4, atol=1e-5)
-    # A bias of the keys alone changes no attention, so its gradient is rounding.
-    assert sum(other.grad.abs().max() > 1e-4 for _, other in pairs.values()) > len(pairs) / 2
-    for m in (model, reference):
-        m.eval()
-    merged = outputs(pt.merge(model), batch)
-    torch.testing.assert_close(merged, got, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(merged, outputs(reference.merge_and_unload(), batch),
-                               rtol=1e-4, atol=1e-5)
 
 
 def test_the_bias_is_scaled_in_forward_and_merge():
@@ -403,8 +317,8 @@ def test_the_bias_is_counted_saved_and_off_by_default(tiny, inputs, tmp_path):
     assert pt.lora.count(10, 3, 2, use_bias=True) == 29
     assert layer().c is None
     assert set(layer().own_parameters()) == {"A", "B"}
-    model, _, pairs = both_with_bias(tiny("bert"), "bert", ("query", "ffn_in"),
-                                     ["query", "intermediate.dense"])
+    model, _, pairs = both(tiny("bert"), "bert", ("query", "ffn_in"),
+                           ["query", "intermediate.dense"], bias=True)
     own = sum(p.numel() for p in pt.adapter_parameters(model).values())
     assert own == 2 * (pt.lora.count(32, 32, RANK, True) + pt.lora.count(32, 48, RANK, True))
     pt.save(model, tmp_path / "one")
@@ -427,12 +341,12 @@ def test_half_precision_outputs_are_pefts_exactly(family, ours, theirs, dtype, t
     batch = inputs(base)
     with torch.no_grad():
         plain = base(**batch).logits
-        model, reference, adapters, _ = both(base, family, ours, theirs)
+        model, reference, _ = both(base, family, ours, theirs)
         out = model(**batch).logits
         assert out.dtype == dtype
         assert torch.equal(out, reference(**batch).logits)
         assert not torch.equal(out, plain)
-        adapter = next(iter(adapters.values()))
+        adapter = next(iter(pt.adapters(model).values()))
         x = torch.randn(64, adapter.base.in_features).to(dtype)
         y, u = adapter.base(x), adapter.scale * (x.float() @ adapter.A.T) @ adapter.B.T
         # Rounded before the sum, many would differ: the test can tell the two apart.

@@ -1,4 +1,4 @@
-"""QLoRA: against Hugging Face peft on bitsandbytes, and the laws that every method keeps."""
+"""QLoRA against Hugging Face peft on bitsandbytes, and what it does with a base in 4 bits."""
 
 import copy
 import json
@@ -430,37 +430,17 @@ def test_nan_in_a_weight_is_found_before_anything_changes(tiny, inputs):
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2"])
-@pytest.mark.parametrize("damage", ["missing", "shape", "settings"])
-def test_a_failed_load_or_swap_leaves_the_exact_weights(family, damage, tiny, inputs, tmp_path):
-    import json
-
-
-    model = pt.qlora.inject(tiny(family), config())
-    pt.save(model, tmp_path)
+def test_a_failed_load_or_swap_leaves_the_exact_weights(family, tiny, inputs, tmp_path):
+    pt.save(pt.qlora.inject(tiny(family), config()), tmp_path)
     tensors = load_file(tmp_path / "adapter.safetensors")
-    first = next(iter(tensors))
-    if damage == "settings":
-        told = json.loads((tmp_path / "adapter.json").read_text("utf-8"))
-        told["config"]["rank"] = 40
-        (tmp_path / "adapter.json").write_text(json.dumps(told), "utf-8")
-    elif damage == "missing":
-        del tensors[first]
-    else:
-        tensors[first] = torch.ones(2, 3)
+    del tensors[next(iter(tensors))]
     save_file(tensors, tmp_path / "adapter.safetensors")
-
-    fresh = tiny(family)
-    before = everything_about(fresh, inputs(fresh))
-    with pytest.raises(AdapterFileError):
-        pt.load(fresh, tmp_path)
-    assert_same(everything_about(fresh, inputs(fresh)), before)
-
-    adapted = pt.lora.inject(fresh, pt.lora.Config(rank=RANK, targets="attention_out"))
-    random_update(adapted)
-    before = everything_about(adapted, inputs(adapted))
-    with pytest.raises(AdapterFileError):
-        pt.store.swap(adapted, tmp_path)
-    assert_same(everything_about(adapted, inputs(adapted)), before)
+    for model, read in ((tiny(family), pt.load), (pt.lora.inject(tiny(family), pt.lora.Config(
+            rank=RANK, targets="attention_out")), pt.store.swap)):
+        before = everything_about(model, inputs(model))
+        with pytest.raises(AdapterFileError):
+            read(model, tmp_path)
+        assert_same(everything_about(model, inputs(model)), before)
 
 
 # ── what it costs, and what is lost ──────────────────────────────────────────────────────────
