@@ -34,12 +34,12 @@ def test_the_energy_shows_where_the_share_is_reached():
 def test_subspaces_over_their_whole_grid(record):
     for share, measure in itertools.product(range(0, 101, 5), ("accuracy", "gain")):
         found = change.subspaces(record, share, measure, guess=64)
-        assert found.short_head < found.head < found.full
+        full, head, short_head = (accuracy for accuracy, _ in found.levels.values())
+        assert short_head < head < full
         if found.reached:
             values = found.points[found.reached]
             assert np.mean(values) >= found.goal
             assert f"d = {found.reached:,}" in found.told
-        change.draw_subspaces(found)
 
 
 def test_a_higher_goal_needs_as_many_parameters_or_more(record):
@@ -53,12 +53,14 @@ def test_a_run_of_ones_own_stands_in_both_pictures(record, monkeypatch):
     monkeypatch.setattr(work, "_here", {})
     movies = pt.data.load("movies")
     movies = dataclasses.replace(movies, test=movies.test[:20])
-    explorer = change.SubspaceExplorer(record, Guess("d?", (16,)), movies, train_examples=32)
-    explorer.d.value = 512
-    explorer.run.start_button.click()
+    explorer = change.explore_subspaces(record, Guess("d?", (16,)), movies, train_examples=32)
+    *_, chosen, run, _ = explorer.box.children
+    chosen.value = 512
+    start, _, line = run.children
+    start.click()
     (d, accuracy), = explorer.data.own
     assert d == 512
-    assert "512" in explorer.run.line.value
+    assert "512" in line.value
     name, parameters, share = change.own_points(record)[0]
     assert (name, parameters) == ("d = 512", 512 + 770)
     head, full = change.ends(record)
@@ -96,17 +98,18 @@ def test_the_three_kinds_are_counted_as_the_model_has_them(record):
         assert [t.get_text() for t in ax.texts if t.get_text().startswith("your")] == [own]
 
 
-def test_the_cut_over_its_whole_grid(record):
-    kept = [int(k) for k in record["truncated"]["update 0"]["kept"]]
-    for place, block, k in itertools.product(change.MODULES, range(6), kept):
-        found = change.cut(record, 0.68, place, block, k)
+def test_the_cut_of_every_matrix(record):
+    for place, block in itertools.product(change.MODULES, range(6)):
+        found = change.cut(record, 0.68, place, block, 8)
         assert found.sigma == sorted(found.sigma, reverse=True)
-        assert (found.energy >= 0.9) == (k >= found.ninety)
-        for kind, seeds in found.seeds.items():
-            assert all(len(values) == 2 for values in seeds.values())
-            assert {n: pytest.approx(np.mean(v)) for n, v in seeds.items()} == found.means[kind]
-    assert found.means["kept"][384] > found.means["kept"][0]
-    assert change.draw_cut(found).axes[0].get_xlim()[0] < 0    # the tall values are off the axis
+        assert all(len(values) == 2 for seeds in found.seeds.values() for values in seeds.values())
+    figure, energy = change.draw_cut(found), np.square(found.sigma)
+    ninety = int(np.argmax(np.cumsum(energy) >= 0.9 * energy.sum())) + 1
+    kept = np.mean(found.seeds["kept"][8])
+    assert f"90 % of its energy in {ninety} of {len(energy)} directions; 8 directions hold " \
+        f"{energy[:8].sum() / energy.sum():.0%}. k = 8: {kept:.1%}" in figure.get_label()
+    assert np.mean(found.seeds["kept"][384]) > kept
+    assert figure.axes[0].get_xlim()[0] < 0    # the tall values are off the axis
 
 
 def test_the_ruler_of_the_short_runs_begins_at_the_head_that_validation_chooses(record):

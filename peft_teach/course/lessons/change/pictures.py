@@ -8,10 +8,9 @@ import ipywidgets as ipw
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MultipleLocator
 
-from .... import data, spectra
+from .... import data, plots, spectra
 from ....families import BERT
 from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ticks
 from ....subspace import Subspace
@@ -36,10 +35,8 @@ def draw_hashing(h: Sequence[int], sign: Sequence[float], d: int) -> Figure:
     made, ax = figure(7, 2.6)
     ax.spines[:].set_visible(False)
     for i, (column, s) in enumerate(zip(h, sign)):
-        ax.add_patch(Rectangle((i, column), 1, 1, edgecolor=COLOURS["paper"],
-                               facecolor=COLOURS["full" if s > 0 else "lora"]))
-        ax.text(i + 0.5, column + 0.5, "+" if s > 0 else "−", color=COLOURS["paper"], ha="center",
-                va="center", fontsize=12)
+        plots.box(ax, i, column, 1, 1, "+" if s > 0 else "−", size=12, ink=COLOURS["paper"],
+                  edgecolor=COLOURS["paper"], facecolor=COLOURS["full" if s > 0 else "lora"])
     for row in range(d + 1):
         ax.axhline(row, color=COLOURS["quiet"], lw=0.6)
     ax.set(xlim=(0, len(h)), ylim=(d, 0), xlabel="weights of the model",
@@ -84,11 +81,9 @@ DIMENSIONS = (512, 2048, 8192, 65_536, 262_144, 1_048_576)    # offered beside t
 class Subspaces:
     """Accuracies by d, and the smallest recorded d that reaches a goal."""
 
-    points: Mapping[int, Sequence[float]]           # by d: one accuracy a seed
-    own: Sequence[tuple[int, float]]                # runs of the reader's own: d, accuracy
-    full: float
-    head: float                                     # trained to its end
-    short_head: float                               # trained as long as z
+    points: Mapping[int, Sequence[float]]        # by d: one accuracy a seed
+    own: Sequence[tuple[int, float]]             # runs of the reader's own: d, accuracy
+    levels: Mapping[str, tuple[float, str]]      # by name: accuracy, colour
     goal: float
     reached: int | None
     told: str
@@ -131,29 +126,24 @@ def subspaces(record: Mapping, share: int, measure: str, guess: int | None = Non
     if head >= goal:
         reached, told = None, f"{share} % of {what}: the head alone, d = 0"
     own = [(p["d"], p["accuracy"]) for p in work.points(OWN) if "d" in p]
-    return Subspaces(points, own, full, head, _level(record, "short", "head"), goal, reached, told,
-                     guess)
+    levels = {"full fine-tuning, all 22.7 million": (full, COLOURS["full"]),
+              "head only, to its end": (head, COLOURS["head"]),
+              "head only, as long as z": (_level(record, "short", "head"), COLOURS["head"])}
+    return Subspaces(points, own, levels, goal, reached, told, guess)
 
 
 def draw_subspaces(found: Subspaces) -> Figure:
     """Draw accuracy against d."""
     made, ax = figure(8.5, 4)
-    ax.plot(list(found.points), [np.mean(v) for v in found.points.values()],
-            color=COLOURS["subspace"], lw=2, label="d random directions")
-    for d, values in found.points.items():
-        ax.plot([d] * len(values), values, "o", color=COLOURS["subspace"], ms=6, alpha=0.75, mew=0)
-    for level, colour, dash, label in (
-            (found.full, "full", "--", "full fine-tuning, all 22.7 million"),
-            (found.head, "head", "--", "head only, to its end"),
-            (found.short_head, "head", ":", "head only, as long as z")):
-        ax.axhline(level, color=COLOURS[colour], ls=dash, lw=1.5, label=label)
+    plots.seeds(ax, found.points, COLOURS["subspace"], lw=2, label="d random directions")
+    plots.levels(ax.axhline, found.levels, ("--", "--", ":"))
+    full, head, short_head = (accuracy for accuracy, _ in found.levels.values())
     ax.axhline(found.goal, color=COLOURS["ink"], lw=1)
-    below = abs(found.full - found.goal) < 0.02    # between the two lines is no room
+    below = abs(full - found.goal) < 0.02    # between the two lines is no room
     ax.text(0.01, found.goal, f"goal {found.goal:.1%}", va="top" if below else "bottom",
             fontsize=9, transform=ax.get_yaxis_transform())
     if found.reached:
-        ax.plot(found.reached, np.mean(found.points[found.reached]), "o", ms=14, mfc="none",
-                color=COLOURS["ink"], mew=1.8)
+        plots.ring(ax, found.reached, np.mean(found.points[found.reached]))
     if found.guess:
         ax.axvline(found.guess, color=COLOURS["yours"], ls=":", lw=2, label="your guess")
     if found.own:
@@ -165,60 +155,54 @@ def draw_subspaces(found: Subspaces) -> Figure:
     ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     made.set_label(f"{found.told}. " + ", ".join(
         f"d = {d} {np.mean(v):.1%}" for d, v in found.points.items())
-        + f"; full fine-tuning {found.full:.1%}, head only {found.head:.1%} to its end and "
-          f"{found.short_head:.1%} after 125 steps"
+        + f"; full fine-tuning {full:.1%}, head only {head:.1%} to its end and "
+          f"{short_head:.1%} after 125 steps"
         + "".join(f"; your own d = {d} {a:.1%}" for d, a in found.own) + ".")
     return made
 
 
-class SubspaceExplorer(Explorer):
+def explore_subspaces(record: Mapping, guess: Guess, movies: data.Dataset | None = None,
+                      train_examples: int = FEWER) -> Explorer:
     """Accuracy against d, the goal on a slider; and runs of the reader's own.
 
-    `guess` is the reader's commitment, a d; `movies` are what a run trains and tests on.
+    `record` is `records.load("change")`, `guess` the reader's commitment, a d; `movies` are what
+    a run trains and tests on.
     """
+    chosen = ipw.Dropdown(options=[(f"{d:,}", d) for d in DIMENSIONS], value=2048,
+                          description="your d")
 
-    def __init__(self, record: Mapping, guess: Guess, movies: data.Dataset | None = None,
-                 train_examples: int = FEWER):
-        self.movies, self.train_examples = movies, train_examples
-        self.d = ipw.Dropdown(options=[(f"{d:,}", d) for d in DIMENSIONS], value=2048,
-                              description="your d")
-        self.run = Run("Train this d to its end", self._train, self._add)
-        controls = {
-            "share": ipw.IntSlider(min=0, max=100, value=50, step=5, description="goal, %"),
-            "measure": ipw.ToggleButtons(
-                options=(("its gain over the head alone", "gain"),
-                         ("full fine-tuning's accuracy", "accuracy")),
-                style={"button_width": "210px"}, description="of"),
-        }
-        super().__init__(
-            controls, lambda **s: subspaces(record, **s, guess=guess.value), draw_subspaces,
-            lambda found: "Recorded: accuracy on the course's test sentences after 125 steps, on "
-                          "2,000 training sentences, when the whole backbone may move along d "
-                          "random directions only. A dot is a seed, the line joins "
-                          "the means, the circle is the smallest recorded d that reaches the "
-                          "goal.", below=[self.d, self.run.box])
-        guess.buttons.observe(lambda change: self.refresh(), names="value")
-
-    def _train(self) -> Generator[Progress, None, tuple[int, float]]:
+    def train() -> Generator[Progress, None, tuple[int, float]]:
         """Train the d that is chosen now as the recorded runs did; the choice may move meanwhile.
         """
-        d = self.d.value
+        d = chosen.value
         found = yield from own_run(lambda model: Subspace(model, d), None,
-                                   self.movies or data.load("movies"),
-                                   train_examples=self.train_examples,
+                                   movies or data.load("movies"), train_examples=train_examples,
                                    groups=lambda model: model.groups(STEP, HEAD))
         return d, found.accuracy
 
-    def _add(self, ended: tuple[int, float]) -> None:
+    def add(ended: tuple[int, float]) -> None:
         d, accuracy = ended
         keep_own(f"d = {d:,}", d + IN_HEAD, accuracy, d=d)
-        self.run.line.value = f"d = {d:,}: {accuracy:.1%} of the test sentences"
-        self.refresh()
+        run.line.value = f"d = {d:,}: {accuracy:.1%} of the test sentences"
+        explorer.refresh()
 
-
-def explore_subspaces(record: Mapping, guess: Guess) -> Explorer:
-    """Accuracy against d, the goal on a slider; `record` is `records.load("change")`."""
-    return SubspaceExplorer(record, guess)
+    run = Run("Train this d to its end", train, add)
+    controls = {
+        "share": ipw.IntSlider(min=0, max=100, value=50, step=5, description="goal, %"),
+        "measure": ipw.ToggleButtons(
+            options=(("its gain over the head alone", "gain"),
+                     ("full fine-tuning's accuracy", "accuracy")),
+            style={"button_width": "210px"}, description="of"),
+    }
+    explorer = Explorer(
+        controls, lambda **s: subspaces(record, **s, guess=guess.value), draw_subspaces,
+        lambda found: "Recorded: accuracy on the course's test sentences after 125 steps, on "
+                      "2,000 training sentences, when the whole backbone may move along d "
+                      "random directions only. A dot is a seed, the line joins the means, the "
+                      "circle is the smallest recorded d that reaches the goal.",
+        below=[chosen, run.box])
+    guess.buttons.observe(lambda change: explorer.refresh(), names="value")
+    return explorer
 
 
 # ── the update of full fine-tuning, cut ──────────────────────────────────────────────────────
@@ -226,74 +210,59 @@ def explore_subspaces(record: Mapping, guess: Guess) -> Explorer:
 
 @dataclass(frozen=True)
 class Cut:
-    """σ of one matrix's ΔW with its energy, and the accuracy when all are cut at k."""
+    """σ of one matrix's ΔW, and the accuracy when all are cut at k."""
 
     matrix: str
     sigma: Sequence[float]
     k: int
-    energy: float                                   # what the k strongest hold, from 0 to 1
-    ninety: int                                     # how many directions hold 90 %
-    head: float                                     # the accuracy of the head alone
+    head: float                                           # the accuracy of the head alone
     seeds: Mapping[str, Mapping[int, Sequence[float]]]    # "kept", "dropped", by k: accuracies
-
-    @property
-    def means(self) -> dict[str, dict[int, float]]:
-        """The accuracies by k, mean over the seeds."""
-        return {kind: {k: mean(values) for k, values in found.items()}
-                for kind, found in self.seeds.items()}
-
-    @property
-    def told(self) -> str:
-        """What k does, in words."""
-        accuracy = self.means["kept"][self.k]
-        return f"k = {self.k}: {accuracy:.1%}, {records.gain(accuracy):.0%} of the gain"
 
 
 def cut(record: Mapping, head: float, place: str, block: int, k: int) -> Cut:
     """Read σ of one ΔW and the accuracies; `record` is `records.load("change")`."""
     sigma = record["spectra"]["update 0"][f"bert.encoder.layer.{block}.{MODULES[place]}"]
-    energy = np.square(sigma)
     tables = [t for run, t in record["truncated"].items() if run.startswith("update")]
     seeds = {kind: {int(n): [t[kind][n] for t in tables] for n in tables[0][kind]}
              for kind in ("kept", "dropped")}
-    return Cut(f"{place}, block {block}", sigma, k, energy[:k].sum() / energy.sum(),
-               spectra.energy_rank(torch.tensor(sigma)), head, seeds)
+    return Cut(f"{place}, block {block}", sigma, k, head, seeds)
 
 
 def draw_cut(found: Cut) -> Figure:
-    """Draw σ of one ΔW, and the accuracy at each k."""
+    """Draw σ of one ΔW, with what its k strongest directions hold, and the accuracy at each k."""
     made, left, right = figure(9, 3.9, columns=2)
-    sigma, k, means = np.asarray(found.sigma), found.k, found.means
+    sigma, k = np.asarray(found.sigma), found.k
+    energy = np.square(sigma[:k]).sum() / np.square(sigma).sum()
+    ninety = spectra.energy_rank(torch.tensor(found.sigma))    # so many directions hold 90 %
+    means = {kind: {n: mean(values) for n, values in seeds.items()}
+             for kind, seeds in found.seeds.items()}
+    told = f"k = {k}: {means['kept'][k]:.1%}, {records.gain(means['kept'][k]):.0%} of the gain"
     places = np.arange(1, len(sigma) + 1)
     left.plot(places, sigma, color=COLOURS["quiet"], lw=1.5)
     left.fill_between(places[:k], sigma[:k], color=COLOURS["full"], alpha=0.75, lw=0,
-                      label=f"kept: {found.energy:.0%} of the energy")
+                      label=f"kept: {energy:.0%} of the energy")
     left.fill_between(places[max(k - 1, 0):], sigma[max(k - 1, 0):], color=COLOURS["quiet"],
                       alpha=0.4, lw=0, label="cut off")
-    left.axvline(found.ninety, ymax=0.7, color=COLOURS["ink"], ls=":", lw=1.5,    # legend above
-                 label=f"90 % of the energy: {found.ninety} directions")
+    left.axvline(ninety, ymax=0.7, color=COLOURS["ink"], ls=":", lw=1.5,    # legend above
+                 label=f"90 % of the energy: {ninety} directions")
     left.set(xlabel="direction, strongest first", ylabel="singular value of ΔW",
              title=found.matrix, ylim=(0, None), xlim=(-0.02 * len(sigma), len(sigma)))
     left.legend(frameon=False, fontsize=9)
 
-    for kind, colour, dash, marker, label in (
-            ("kept", COLOURS["full"], "-", "o", "only the k strongest kept"),
-            ("dropped", COLOURS["random"], "--", "s", "the k strongest left out")):
-        right.plot([_at(n) for n in means[kind]], list(means[kind].values()), dash, color=colour,
-                   lw=1.8, label=label)
-        for n, values in found.seeds[kind].items():
-            right.plot([_at(n)] * len(values), values, marker, color=colour, ms=5, alpha=0.75,
-                       mew=0)
-    right.plot(_at(k), means["kept"][k], "o", ms=13, mfc="none", color=COLOURS["ink"], mew=1.8)
+    for kind, colour, style, label in (
+            ("kept", "full", "-o", "only the k strongest kept"),
+            ("dropped", "random", "--s", "the k strongest left out")):
+        plots.seeds(right, {_at(n): values for n, values in found.seeds[kind].items()},
+                    COLOURS[colour], style, lw=1.8, label=label)
+    plots.ring(right, _at(k), means["kept"][k])
     right.axhline(found.head, color=COLOURS["head"], ls="--", lw=1.5, label="head only, to its end")
-    right.set(xlabel="k, in all 36 matrices", ylabel="test accuracy", title=found.told,
+    right.set(xlabel="k, in all 36 matrices", ylabel="test accuracy", title=told,
               xticks=[_at(n) for n in means["kept"]], xticklabels=list(means["kept"]))
     right.yaxis.set_major_locator(MultipleLocator(0.05))
     in_percent(right.yaxis)
     right.legend(frameon=False, fontsize=9, loc="center right", bbox_to_anchor=(1, 0.62))
-    made.set_label(f"Update of {found.matrix}: 90 % of its energy in {found.ninety} of "
-                   f"{len(sigma)} directions; {k} directions hold {found.energy:.0%}. "
-                   f"{found.told}. Kept: " + ", ".join(
+    made.set_label(f"Update of {found.matrix}: 90 % of its energy in {ninety} of {len(sigma)} "
+                   f"directions; {k} directions hold {energy:.0%}. {told}. Kept: " + ", ".join(
                        f"k = {n} {v:.1%}" for n, v in means["kept"].items()) + ". Left out: "
                    + ", ".join(f"k = {n} {v:.1%}" for n, v in means["dropped"].items()) + ".")
     return made

@@ -6,17 +6,13 @@ from dataclasses import dataclass
 import ipywidgets as ipw
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from torch import nn
 
 from .... import account, outlines, plots
 from ....plots import COLOURS, figure, in_percent, running_mean
 from ....widgets import Choices, Explorer
 from ... import records
-from .sick import patients
-
-__all__ = ["EXAMPLES", "bill", "draw_learning", "draw_ways", "explore_bill", "explore_learning",
-           "learning", "patients", "ways_recorded"]
+from .sick import patients as patients  # the lesson has them from here
 
 WAYS = {"scratch": "from scratch", "head": "head only", "full": "full fine-tuning"}
 DASHES = {"scratch": ":", "head": "--", "full": "-"}
@@ -32,11 +28,9 @@ def draw_ways(backbone: int, head: int) -> Figure:
         x, colour = 2.6 * i, COLOURS[way]
         for y, height, label, on in ((0, 1.5, f"backbone, {backbone:,}\nstarts {start}", trained),
                                      (1.62, 0.5, f"head, {head:,}, starts random", True)):
-            ax.add_patch(Rectangle((x, y), 2.2, height, edgecolor=colour, lw=1.5,
-                                   facecolor=colour if on else COLOURS["frozen"],
-                                   alpha=0.35 if on else 1, ls="-" if on else "--"))
-            ax.text(x + 1.1, y + height / 2, f"{label}\n{'trained' if on else 'frozen'}",
-                    ha="center", va="center", fontsize=9)
+            plots.box(ax, x, y, 2.2, height, f"{label}\n{'trained' if on else 'frozen'}",
+                      edgecolor=colour, lw=1.5, facecolor=colour if on else COLOURS["frozen"],
+                      alpha=0.35 if on else 1, ls="-" if on else "--")
         ax.text(x + 1.1, 2.3, WAYS[way], ha="center", fontweight="bold")
     ax.set(xlim=(-0.1, 7.5), ylim=(-0.1, 2.6))
     ax.axis("off")
@@ -115,11 +109,10 @@ def draw_learning(shown: Learning) -> Figure:
     left.axhline(np.log(2), color=COLOURS["quiet"], ls=":", label="log 2: knowing nothing")
     left.set(xlabel="training step", ylabel="loss (mean of the last 20)")
     left.set_ylim(top=min(left.get_ylim()[1], 1.2))
-    for (name, level), dashes in zip(shown.levels.items(), (":", (0, (6, 2)), "-.")):
-        right.axhline(level, color=COLOURS["quiet"], ls=dashes, label=name)
-    for (method, guess), dashes in zip(shown.guesses.items(), ("--", ":", "-.")):
-        right.axhline(guess, color=COLOURS["yours"], ls=dashes, lw=1.5,
-                      label=f"your guess, {WAYS[method]}")
+    plots.levels(right.axhline, {name: (level, COLOURS["quiet"])
+                                 for name, level in shown.levels.items()}, (":", (0, (6, 2)), "-."))
+    plots.levels(right.axhline, {f"your guess, {WAYS[method]}": (guess, COLOURS["yours"])
+                                 for method, guess in shown.guesses.items()}, ("--", ":", "-."))
     right.set(xlabel="training step", ylabel="accuracy", ylim=(0.45, 0.9))
     in_percent(right.yaxis)
     for ax in (left, right):
