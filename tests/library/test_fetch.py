@@ -311,39 +311,21 @@ def test_an_interrupted_fetch_leaves_nothing(toy, monkeypatch):
 # A cache that was damaged.
 
 
-def shorten(folder):
-    (folder / "weights.bin").write_bytes(WEIGHTS[:-1])
-
-
-def delete(folder):
-    (folder / "weights.bin").unlink()
-
-
-def lose_manifest(folder):
-    (folder / "manifest.json").unlink()
-
-
-def cut_manifest(folder):
-    (folder / "manifest.json").write_text('{"artefact": "toy')
-
-
-def odd_manifest(folder):
-    (folder / "manifest.json").write_text("[1]")
-
-
 def other_release(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"sha256": "0" * 64}))
 
 
 @pytest.mark.parametrize(("damage", "said"), [
-    (shorten, "weights.bin has 10,239 bytes instead of 10,240"),
-    (delete, "weights.bin is missing"),
-    (lose_manifest, "manifest.json is missing"),
-    (cut_manifest, "manifest cannot be read"),
-    (odd_manifest, "manifest cannot be read"),
+    (lambda folder: (folder / "weights.bin").write_bytes(WEIGHTS[:-1]),
+     "weights.bin has 10,239 bytes instead of 10,240"),
+    (lambda folder: (folder / "weights.bin").unlink(), "weights.bin is missing"),
+    (lambda folder: (folder / "manifest.json").unlink(), "manifest.json is missing"),
+    (lambda folder: (folder / "manifest.json").write_text('{"artefact": "toy'),
+     "manifest cannot be read"),
+    (lambda folder: (folder / "manifest.json").write_text("[1]"), "manifest cannot be read"),
     (other_release, "made by another release"),
-])
+], ids=["cut", "no file", "no manifest", "cut manifest", "a list", "other release"])
 def test_a_damaged_cache_is_never_used(toy, monkeypatch, capsys, damage, said):
     def offline(artefact, into, progress):
         raise FetchError("no network")

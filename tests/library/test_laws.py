@@ -231,7 +231,6 @@ def _vera_is_in_the_table(monkeypatch):
 
 
 every_pair = pytest.mark.parametrize("untouched", PAIRS, ids=name, indirect=True)
-every_family = pytest.mark.parametrize("family", EIGHT)
 every_method = pytest.mark.parametrize("method", METHODS)
 
 
@@ -500,37 +499,6 @@ def test_law_4_merged_equals_adapted_or_raises(case):
     plain = models.to_hf(merged)
     assert plain.state_dict().keys() == case.weights.keys()
     assert distance(hidden(plain, case.batch), adapted) < (1e-5 if exact else 0.3 * moved)
-
-
-@pytest.mark.parametrize(("family", "method"), [
-    pytest.param(family, method, marks=[pytest.mark.long] * (family in TWELVE))
-    for family in FAMILIES for method, m in METHODS.items()
-    if m.merges and family in m.families and method != "lora one block"])
-def test_law_4_merge_keeps_the_biases(family, method, tiny, inputs):
-    model = METHODS[method].module.inject(tiny(family, "backbone"), config(family, method))
-    random_update(model)
-    batch = inputs(model)
-    biases = [a.base.bias for a in pt.adapters(model).values() if a.base.bias is not None]
-    assert all(b.abs().min() > 0 for b in biases)
-    assert bool(biases) == (family in BIASED)
-    adapted = hidden(model, batch)
-    torch.testing.assert_close(hidden(pt.merge(model), batch), adapted, rtol=1e-4, atol=1e-4)
-
-
-@every_family
-def test_law_4_the_weight_of_a_merged_lora(family, tiny, inputs):
-    model = pt.lora.inject(tiny(family).bfloat16(), config(family, "lora everywhere"))
-    random_update(model)
-    expected = {}
-    for n, adapter in pt.adapters(model).items():
-        W, A, B = (p.detach().double() for p in (adapter.base.weight, adapter.A, adapter.B))
-        expected[n] = (W + ALPHA / RANK * B @ A, adapter.base.bias)
-    merged = pt.merge(model)
-    for n, (W, b) in expected.items():
-        layer = merged.get_submodule(n)
-        torch.testing.assert_close(layer.weight.double(), W, atol=1e-6, rtol=2 ** -8)
-        assert (layer.bias is None) == (b is None)
-        assert b is None or torch.equal(layer.bias, b)
 
 
 # ── 5: saved and loaded ──────────────────────────────────────────────────────────────────────

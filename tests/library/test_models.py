@@ -407,26 +407,6 @@ def test_the_cache_has_the_name_that_transformers_uses():
         assert models.cache_name() in inspect.signature(kind.forward).parameters
 
 
-def test_pop_cache_takes_either_name():
-    full, empty = backbone.new_cache(), backbone.new_cache()
-    full.update(torch.ones(1, 2, 7, 8), torch.ones(1, 2, 7, 8), 0)
-    front = backbone.Front(3, torch.arange(6.0))
-    backbone.count_tokens(full, front)
-    assert full.get_seq_length() == 7 - 3
-    for arguments, cache, entered in (
-            ({}, None, False), ({"past_key_values": None}, None, False),
-            ({"cache": empty}, empty, False), ({"past_key_values": full}, full, True),
-            ({"cache": full}, full, True), ({"past_key_values": None, "cache": full}, full, True),
-            ({"past_key_values": full, "cache": None}, full, True)):
-        arguments["use_cache"] = True
-        found = backbone.pop_cache(arguments, front)
-        assert found[0] is cache
-        assert found[1] is entered
-        assert arguments == {"use_cache": True}
-    assert backbone.new_cache() is not backbone.new_cache()
-    assert backbone.new_cache().get_seq_length() == 0
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_is_said_of_a_cache_is_what_the_family_does(family, tiny, inputs):
     model = tiny(family, "backbone")
@@ -486,29 +466,6 @@ def test_an_encoders_first_token_sees_the_last(family, tiny, inputs):
     with torch.no_grad():
         sees = not torch.equal(model.base_model(ids)[0][0, 0], model.base_model(other)[0][0, 0])
     assert models.is_encoder(model) == models.is_encoder(model.base_model) == sees
-
-
-@pytest.mark.parametrize("family", ["bert", "distilbert", "gpt2", "llama"])
-def test_recomputing_is_seen(family, tiny):
-    model = tiny(family)
-    assert not backbone.is_recomputing(model.base_model)
-    (getattr(model, "activation_checkpointing_enable", None)
-     or model.gradient_checkpointing_enable)()
-    assert backbone.is_recomputing(model.base_model)
-    (getattr(model, "activation_checkpointing_disable", None)
-     or model.gradient_checkpointing_disable)()
-    assert not backbone.is_recomputing(model.base_model)
-
-
-def test_token_ids_are_those_of_the_text_alone():
-    tokenizer = tokenizer_of_words()
-    assert models.token_ids("good film", tokenizer, 7) == [5, 6]
-    with pytest.raises(BadConfig, match=r"'good film' becomes the tokens \[5, 6\]") as error:
-        models.token_ids("good film", tokenizer, 6)
-    assert "each below 6" in error.value.expected
-    for nothing in ("", "  "):
-        with pytest.raises(BadConfig, match=r"the tokens \[\]"):
-            models.token_ids(nothing, tokenizer, 7)
 
 
 def test_minilms_special_tokens_are_no_text(minilm):
@@ -573,18 +530,6 @@ def test_the_head_depends_on_the_seed_alone(minilm):
         assert torch.equal(again.bert.pooler.dense.weight, model.bert.pooler.dense.weight)
     assert torch.equal(heads[3], model.classifier.weight)
     assert not torch.equal(heads[3], heads[4])
-
-
-def test_minilm_knows_that_a_paraphrase_is_near():
-    model, tokenizer = models.load("minilm", device="cpu")
-    assert type(model).__name__ == "BertModel"
-    batch = tokenizer(["The film was wonderful.", "I loved this movie.",
-                       "The train to Prague leaves at nine."], padding=True, return_tensors="pt")
-    with torch.no_grad():
-        hidden = model(**batch)[0]
-    mask = batch["attention_mask"][..., None]
-    v = torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1))
-    assert v[0] @ v[1] > 0.5 > 0.2 > v[0] @ v[2]
 
 
 def test_mean_pooling_is_the_mean_over_real_tokens():

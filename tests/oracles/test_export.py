@@ -9,6 +9,7 @@ import shutil
 
 import pytest
 import torch
+from adapted import assert_same, everything_about
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -65,21 +66,6 @@ def state(model):
                                       if n in head}
 
 
-def snapshot(model):
-    return ({n: type(m) for n, m in model.named_modules()},
-            {n: (p.detach().clone(), p.requires_grad) for n, p in model.named_parameters()},
-            {k: v for k, v in model.__dict__.items() if k.startswith("peft_teach")})
-
-
-def assert_untouched(model, before):
-    modules, parameters, notes = snapshot(model)
-    assert (modules, notes) == (before[0], before[2])
-    assert parameters.keys() == before[1].keys()
-    for name, (p, flag) in parameters.items():
-        assert torch.equal(p, before[1][name][0])
-        assert flag == before[1][name][1]
-
-
 # ── to peft, and back ────────────────────────────────────────────────────────────────────────
 
 LORA = pt.lora.Config(rank=4, alpha=6)
@@ -101,17 +87,13 @@ OURS = {
     "lora, two modules in the head": ("distilbert", "classifier", pt.lora, LORA),
     "lora, language model": ("llama", "lm", pt.lora, dataclasses.replace(
         LORA, targets=(*ALL, "ffn_gate"), alpha=2.5, dropout=0.1)),
-    "lora, fused": ("gpt2", "classifier", pt.lora, dataclasses.replace(
-        LORA, targets=("qkv", "ffn_out"))),
     "rslora": ("qwen2", "classifier", pt.lora, dataclasses.replace(LORA, rank_stabilized=True)),
     "lora with a bias": ("bert", "classifier", pt.lora, dataclasses.replace(LORA, use_bias=True)),
     "lora with a bias, fused": ("gpt2", "lm", pt.lora, dataclasses.replace(
         LORA, use_bias=True)),
     "dora": ("bert", "classifier", pt.dora, pt.dora.Config(rank=4, targets=ALL)),
     "dora, fused": ("gpt2", "lm", pt.dora, pt.dora.Config(rank=4, targets=("qkv", "ffn_in"))),
-    "dora, llama": ("llama", "classifier", pt.dora, pt.dora.Config(rank=4, dropout=0.2)),
     "ia3": ("bert", "classifier", pt.ia3, pt.ia3.Config()),
-    "ia3, one block": ("bert", "classifier", pt.ia3, pt.ia3.Config(layers=(0,))),
     "ia3, peft's default": ("roberta", "classifier", pt.ia3, pt.ia3.Config(
         ("key", "value", "attention_out", "ffn_out"))),
     "ia3, outputs only": ("bert", "backbone", pt.ia3, pt.ia3.Config(("key", "value"))),
@@ -120,17 +102,14 @@ OURS = {
     "ia3, fused head by head": ("gpt_neox", "lm", pt.ia3, pt.ia3.Config()),
     "lora, a head that begins with its own name": (
         "modernbert", "classifier", pt.lora, dataclasses.replace(LORA, targets=("qkv", "ffn_in"))),
-    "ia3, llama": ("llama", "classifier", pt.ia3, pt.ia3.Config()),
     "prompt, encoder": ("bert", "classifier", pt.prompt, pt.prompt.Config(P, pool="first")),
     "prompt, roberta": ("roberta", "classifier", pt.prompt, pt.prompt.Config(P, pool="first")),
     "prompt, distilbert": ("distilbert", "classifier", pt.prompt,
                            pt.prompt.Config(P, pool="first")),
     "prompt, bare": ("bert", "backbone", pt.prompt, pt.prompt.Config(P)),
-    "prompt, gpt2": ("gpt2", "lm", pt.prompt, pt.prompt.Config(P)),
     "prompt, llama": ("llama", "lm", pt.prompt, pt.prompt.Config(P)),
     "prefix, encoder": ("bert", "classifier", pt.prefix, pt.prefix.Config(P)),
     "prefix, bare": ("roberta", "backbone", pt.prefix, pt.prefix.Config(P)),
-    "prefix, gpt2": ("gpt2", "lm", pt.prefix, pt.prefix.Config(P)),
     "prefix, grouped": ("llama", "classifier", pt.prefix, pt.prefix.Config(P)),
     "prefix, qwen2": ("qwen2", "lm", pt.prefix, pt.prefix.Config(P)),
     "prefix with projection": ("llama", "lm", pt.prefix, pt.prefix.Config(P, projection=6)),
@@ -327,16 +306,6 @@ def test_a_bare_encoders_pooler_reads_the_prompt_in_peft(tiny, inputs, tmp_path)
 # ── from peft ────────────────────────────────────────────────────────────────────────────────
 
 
-def fill(theirs, seed=0):
-    """Draw everything that peft trains; its (IA)³ vectors around one."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in theirs.parameters():
-            if p.requires_grad:
-                p.add_(torch.randn(p.shape, generator=generator) * 0.3)
-    return theirs.eval()
-
-
 L, S = peft.LoraConfig, {"task_type": "SEQ_CLS"}
 SEVEN = ("query", "key", "value", "attention_out", "ffn_gate", "ffn_in", "ffn_out")
 #      family, kind, peft's config, our config (targets as a set)
@@ -348,12 +317,9 @@ THEIRS = {
                        pt.lora.Config(4, 8, 0.2)),
     "default, qwen2": ("qwen2", "lm", L(use_rslora=True, lora_alpha=3),
                        pt.lora.Config(8, 3, rank_stabilized=True)),
-    "bare": ("roberta", "backbone", L(task_type="FEATURE_EXTRACTION"), pt.lora.Config(alpha=8)),
     "no task": ("bert", "classifier", L(), pt.lora.Config(alpha=8)),
     "head by name": ("bert", "classifier", L(modules_to_save=["classifier"]),
                      pt.lora.Config(alpha=8)),
-    "score by name": ("llama", "classifier", L(modules_to_save=["score"]),
-                      pt.lora.Config(alpha=8)),
     "all-linear": ("llama", "classifier", L(**S, target_modules="all-linear"),
                    pt.lora.Config(alpha=8, targets=SEVEN)),
     "all-linear, lm": ("gpt2", "lm", L(task_type="CAUSAL_LM", target_modules="all-linear",
@@ -362,8 +328,6 @@ THEIRS = {
                                                         "ffn_out"))),
     "all-linear, bert": ("bert", "classifier", L(**S, target_modules="all-linear"),
                          pt.lora.Config(alpha=8, targets=(*ALL, "bert.pooler.dense"))),
-    "all-linear, roberta": ("roberta", "classifier", L(**S, target_modules="all-linear"),
-                            pt.lora.Config(alpha=8, targets=ALL)),
     "regex": ("bert", "classifier", L(**S, target_modules=r".*layer\.1\.(output\.dense|.*query)"),
               pt.lora.Config(alpha=8, targets=("query", "ffn_out"), layers=(1,))),
     "an end of two": ("bert", "classifier", L(**S, target_modules=["output.dense"]),
@@ -385,8 +349,6 @@ THEIRS = {
     "pattern for all": ("bert", "classifier", L(**S, rank_pattern={"query": 2, "val.*": 2},
                                                 alpha_pattern={".*self.*": 5}),
                         pt.lora.Config(rank=2, alpha=5)),
-    "gaussian": ("bert", "classifier", L(**S, init_lora_weights="gaussian"),
-                 pt.lora.Config(alpha=8)),
     "dora": ("bert", "classifier", L(**S, use_dora=True), pt.dora.Config(alpha=8)),
     "dora, gpt2": ("gpt2", "lm", L(use_dora=True, fan_in_fan_out=True),
                    pt.dora.Config(alpha=8)),
@@ -420,7 +382,7 @@ def from_them(case, tiny, folder):
     """Write one of peft's own files; return the base and peft's model."""
     family, kind, config, _ = THEIRS[case]
     base = tiny(family, kind)
-    theirs = fill(peft.get_peft_model(copy.deepcopy(base), copy.deepcopy(config)))
+    theirs = randomize(peft.get_peft_model(copy.deepcopy(base), copy.deepcopy(config)))
     if case == "ia3, gpt2":    # the paper has no vector for queries
         with torch.no_grad():
             for name, p in theirs.named_parameters():
@@ -626,9 +588,7 @@ FOREIGN = {
                    "has no adapter_model.safetensors"),
     "a pickle": (pickled_only, AdapterFileError, "a pickle, which can run any program"),
     "damaged json": (text(b'{"peft_type": '), AdapterFileError, "is damaged"),
-    "bytes": (text(b"\xff\xfe\x00"), AdapterFileError, "is damaged"),
     "a json list": (text(b"[1]"), AdapterFileError, "names no peft_type"),
-    "a json word": (text(b'"LORA"'), AdapterFileError, "names no peft_type"),
     "no peft_type": (edit(peft_type="(gone)"), AdapterFileError, "names no peft_type"),
     "peft_type is a list": (edit(peft_type=["LORA"]), AdapterFileError, "names no peft_type"),
     "unknown peft_type": (edit(peft_type="LORRA"), NotExportable, "'LORRA'"),
@@ -638,8 +598,6 @@ FOREIGN = {
                      "unexpected extra"),
     "a wrong shape": (tensors(lambda t: t.update({A0: torch.ones(8, 31)})), AdapterFileError,
                       r"c_attn.lora_A.weight is \(8, 31\), not \(8, 32\)"),
-    "a turned matrix": (tensors(lambda t: t.update({A0: t[A0].T.contiguous()})), AdapterFileError,
-                        r"is \(32, 8\), not \(8, 32\)"),
     "no head": (tensors(lambda t: t.pop("base_model.model.score.weight")), AdapterFileError,
                 "missing base_model.model.score.weight"),
     "another head": (tensors(lambda t: t.update(
@@ -647,12 +605,9 @@ FOREIGN = {
         r"score.weight is \(5, 32\), not \(3, 32\)"),
     "another rank": (edit(r=4), AdapterFileError, "is .8, 32., not .4, 32."),
     "a rank in words": (edit(r="eight"), AdapterFileError, "rank 'eight'"),
-    "no rank": (edit(r=None), AdapterFileError, "rank None"),
     "alpha is a list": (edit(lora_alpha=[8]), AdapterFileError, "alpha is"),
-    "dropout of two": (edit(lora_dropout=2), AdapterFileError, "dropout is 2"),
     "no targets": (edit(target_modules="(gone)"), AdapterFileError, "no such module"),
     "targets are null": (edit(target_modules=None), AdapterFileError, "no such module"),
-    "targets are a number": (edit(target_modules=3), AdapterFileError, "target_modules is 3"),
     "targets hold a number": (edit(target_modules=[3]), AdapterFileError, "target_modules is"),
     "another model's targets": (edit(target_modules=["q_proj"]), AdapterFileError,
                                 r"\['q_proj'\], and this model has no such module"),
@@ -696,20 +651,21 @@ def sound(tmp_path_factory):
     from tiny import build
 
     folder = tmp_path_factory.mktemp("peft")
-    fill(peft.get_peft_model(build("gpt2"), L(**S, fan_in_fan_out=True))).save_pretrained(folder)
+    theirs = peft.get_peft_model(build("gpt2"), L(**S, fan_in_fan_out=True))
+    randomize(theirs).save_pretrained(folder)
     return folder
 
 
 @pytest.mark.parametrize("case", FOREIGN)
-def test_a_folder_that_cannot_be_read_leaves_the_model(case, sound, tiny, tmp_path):
+def test_a_folder_that_cannot_be_read_leaves_the_model(case, sound, tiny, inputs, tmp_path):
     damage, error, message = FOREIGN[case]
     folder = shutil.copytree(sound, tmp_path / "x")
     model = tiny("gpt2")
-    before = snapshot(model)
+    before = everything_about(model, inputs(model))
     damage(folder)
     with pytest.raises(error, match=message):
         pt.export.from_peft(model, folder)
-    assert_untouched(model, before)
+    assert_same(everything_about(model, inputs(model)), before)
     assert "Conv1D" in str(type(model.transformer.h[0].attn.c_attn))
     assert list(pt.adapters(pt.export.from_peft(model, sound))) == [
         f"transformer.h.{i}.attn.c_attn" for i in range(2)]
@@ -728,14 +684,14 @@ INPUT_TROUBLE = {
 
 @pytest.mark.parametrize("kind", ["prompt", "prefix"])
 @pytest.mark.parametrize("case", INPUT_TROUBLE)
-def test_prompts_and_prefixes_that_do_not_fit(kind, case, tiny, tmp_path):
+def test_prompts_and_prefixes_that_do_not_fit(kind, case, tiny, inputs, tmp_path):
     base, _ = from_them(kind, tiny, tmp_path)
-    before = snapshot(base)
+    before = everything_about(base, inputs(base))
     damage, message = INPUT_TROUBLE[case]
     damage(tmp_path)
     with pytest.raises(AdapterFileError, match=message):
         pt.export.from_peft(base, tmp_path)
-    assert_untouched(base, before)
+    assert_same(everything_about(base, inputs(base)), before)
 
 
 def test_a_prefix_where_it_would_be_ignored(tiny, tmp_path):
@@ -750,13 +706,13 @@ def test_a_prefix_where_it_would_be_ignored(tiny, tmp_path):
     ("bert", peft.IA3Config(**S, target_modules=["key", "ffn", "output.dense"],
                             feedforward_modules=[]), "does not scale the input of"),
 ])
-def test_vectors_that_the_paper_does_not_have(family, config, message, tiny, tmp_path):
+def test_vectors_that_the_paper_does_not_have(family, config, message, tiny, inputs, tmp_path):
     base = tiny(family)
-    before = snapshot(base)
-    fill(peft.get_peft_model(copy.deepcopy(base), config)).save_pretrained(tmp_path)
+    before = everything_about(base, inputs(base))
+    randomize(peft.get_peft_model(copy.deepcopy(base), config)).save_pretrained(tmp_path)
     with pytest.raises(NotExportable, match=message):
         pt.export.from_peft(base, tmp_path)
-    assert_untouched(base, before)
+    assert_same(everything_about(base, inputs(base)), before)
 
 
 @pytest.mark.parametrize("start", ["pissa", "olora"])
@@ -764,7 +720,7 @@ def test_why_some_starts_are_refused(start, tiny, tmp_path):
     """peft changes the base again when it loads such a file: the tensors alone are not enough."""
     base = tiny("bert")
     name = "bert.encoder.layer.0.attention.self.query"
-    fill(peft.get_peft_model(copy.deepcopy(base), L(**S, init_lora_weights=start))
+    randomize(peft.get_peft_model(copy.deepcopy(base), L(**S, init_lora_weights=start))
          ).save_pretrained(tmp_path)
     theirs = peft.PeftModel.from_pretrained(copy.deepcopy(base), tmp_path)
     moved = theirs.get_base_model().get_submodule(name).base_layer.weight
@@ -790,7 +746,7 @@ def test_an_adapted_output_table_is_read_where_it_is_the_base_s(tied, tiny, inpu
     base.config.tie_word_embeddings = tied
     base.tie_weights()
     plain, batch = copy.deepcopy(base), inputs(base)
-    theirs = fill(peft.get_peft_model(copy.deepcopy(base), L(
+    theirs = randomize(peft.get_peft_model(copy.deepcopy(base), L(
         task_type="CAUSAL_LM", target_modules=["q_proj", "lm_head"], ensure_weight_tying=False)))
     theirs.save_pretrained(tmp_path)
     assert any("base_layer" in n for n in load_file(tmp_path / "adapter_model.safetensors"))
