@@ -19,7 +19,7 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import FuncFormatter, MultipleLocator, NullLocator, PercentFormatter
 
 from .account import Ledger
@@ -82,9 +82,9 @@ def figure(width: float = 8, height: float = 3.4, columns: int = 1, rows: int = 
 
 
 def box(ax, x: float, y: float, width: float, height: float, text: str, size: float = 9,
-        ink: str = COLOURS["ink"], **style) -> None:
-    """Draw a rectangle from its lower left corner, with a text in its middle."""
-    ax.add_patch(Rectangle((x, y), width, height, **style))
+        ink: str = COLOURS["ink"], boxstyle: str = "square,pad=0", **style) -> None:
+    """Draw a box from its lower left corner, with a text in its middle."""
+    ax.add_patch(FancyBboxPatch((x, y), width, height, boxstyle, **style))
     ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=size, color=ink)
 
 

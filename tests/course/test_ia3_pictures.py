@@ -38,6 +38,7 @@ def test_the_desk_over_its_whole_grid(record, sentences):
         found = ia3.desk(record, sentences, t, turned)
         assert len(found.bars) == 18
         assert sum(meant for _, _, meant, _ in found.bars) == size[turned]
+        assert t or all(set(q) == {1.0} for _, _, meant, q in found.bars if meant)
         assert dict(found.curve)[t] == found.accuracy
         if t == 1:
             assert not found.flips
@@ -45,21 +46,6 @@ def test_the_desk_over_its_whole_grid(record, sentences):
         gained = sum(right for *_, right in found.flips)
         lost = len(found.flips) - gained
         assert round((found.accuracy - found.learned) * len(truth)) == gained - lost
-
-
-def test_at_t_0_every_turned_gain_is_one(record, sentences):
-    found = ia3.desk(record, sentences, 0.0, "value")
-    for place, _, turned, spread in found.bars:
-        assert turned == (place == "value")
-        assert not turned or set(spread) == {1.0}
-
-
-def test_the_controls_move_the_desk(record, sentences):
-    explorer = ia3.explore_desk(record, sentences)
-    explorer.controls["t"].value = 2.0
-    explorer.controls["turned"].value = "ffn_out"
-    assert (explorer.data.t, explorer.data.turned) == (2.0, "ffn_out")
-    assert f"{explorer.data.accuracy:.1%}" in explorer.picture.value
 
 
 def test_the_gains_are_the_three_vectors_of_the_paper(record):

@@ -44,14 +44,6 @@ def test_each_stop_that_was_tested_is_a_point_and_no_other(record):
         assert list(zip(*line.get_data())) == found.curves[start]
 
 
-def test_both_views_are_drawn_and_told(record):
-    for start, (_, view) in itertools.product(record["way"], prompt.VIEWS):
-        found = prompt.way(record, start, "t = 0.5", view)
-        made = prompt.draw_way(found)
-        assert f"{found.changed} of {len(found.words)}" in made.axes[1].get_title()
-        assert "Nearest word and distance" in made.get_label()
-
-
 def test_words_at_an_axis_are_in_print():
     assert prompt._shown(" film") == "“ film”"
     assert prompt._shown("\n") == r"“\n”"

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import ipywidgets as ipw
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon
+from matplotlib.patches import FancyArrowPatch, Polygon
 from torch import Tensor, nn
 
-from .... import bottleneck, core, models, outlines
+from .... import bottleneck, core, models, outlines, plots
 from ....plots import COLOURS, dots, figure
 from ....widgets import Explorer
 from ... import records
@@ -145,10 +145,8 @@ def draw_block(found: Block) -> Figure:
         _arrow(ax, (BOXES[plus], 0.95), (BOXES[plus], 0.2), COLOURS["ink"])
     for name, x in BOXES.items():
         width = {"attention": 0.7, "FFN": 0.55}.get(name, 0.3 if "LN" in name else 0.17)
-        ax.add_patch(FancyBboxPatch((x - width, -0.24), 2 * width, 0.48, zorder=3, lw=1.2,
-                                    boxstyle="round,pad=0.02", facecolor=COLOURS["frozen"],
-                                    edgecolor=COLOURS["ink"]))
-        ax.text(x, 0, name.strip(), ha="center", va="center", fontsize=11, zorder=4)
+        plots.box(ax, x - width, -0.24, 2 * width, 0.48, name.strip(), size=11, zorder=3, lw=1.2,
+                  boxstyle="round,pad=0.02", fc=COLOURS["frozen"], ec=COLOURS["ink"])
     for name in ("x", "o₁", "r", "o₂", "y"):
         ax.text(AT[name], 0.14, name, ha="center", va="bottom", fontsize=11)
     for stand in found.stands:

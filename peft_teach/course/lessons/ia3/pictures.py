@@ -7,8 +7,8 @@ from statistics import mean
 import ipywidgets as ipw
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
 
+from .... import data, plots
 from ....plots import COLOURS, SERIES, dots, figure, in_percent
 from ....widgets import Explorer
 from ... import records
@@ -30,51 +30,37 @@ def draw_block() -> Figure:
     ax.axis("off")
     ax.set(xlim=(0, 15.6), ylim=(0.1, 5.2))
 
-    def box(x: float, y: float, text: str, width: float = 1.5, colour: str = "attention") -> None:
-        ax.add_patch(FancyBboxPatch((x, y - 0.33), width, 0.66, boxstyle="round,pad=0.04",
-                                    fc=COLOURS["paper"], ec=COLOURS[colour], lw=1.6))
-        ax.text(x + width / 2, y, text, ha="center", va="center", fontsize=9)
-
     def line(*points: tuple[float, float]) -> None:
         ax.annotate("", points[-1], points[-2], arrowprops={"arrowstyle": "->", "lw": 1,
                                                             "color": COLOURS["rest"]})
-        ax.plot(*zip(*points[:-1], points[-1]), color=COLOURS["rest"], lw=1)
+        ax.plot(*zip(*points), color=COLOURS["rest"], lw=1)
 
-    def gain(x: float, y: float, name: str) -> None:
+    for x, y, width, height, text, part in (
+            (0.9, 4.2, 1.1, 0.66, "query", "attention"), (0.9, 2.4, 1.1, 0.66, "key", "attention"),
+            (0.9, 0.9, 1.1, 0.66, "value", "attention"),
+            (3.25, 2.55, 1.2, 3.9, "softmax\nmean", "rest"),
+            (4.85, 2.4, 1.35, 0.66, "attention\nout", "attention"),
+            (7.8, 2.4, 0.85, 0.66, "norm", "rest"), (11.0, 2.4, 0.8, 0.66, "gelu", "rest"),
+            (9.05, 2.4, 1.0, 0.66, "ffn_in", "feed_forward"),
+            (12.75, 2.4, 1.1, 0.66, "ffn_out", "feed_forward")):
+        plots.box(ax, x, y - height / 2, width, height, text, boxstyle="round,pad=0.04",
+                  fc=COLOURS["paper"], ec=COLOURS[part], lw=1.6)
+    for y in (4.2, 2.4, 0.9):
+        line((0.35, 2.4), (0.6, 2.4), (0.6, y), (0.9, y))
+        line((2.05, y), (3.2, y))
+    for start, end in ((4.5, 4.8), (6.25, 6.55), (6.95, 7.75), (8.7, 9.0), (10.1, 10.95),
+                       (11.85, 12.7), (13.9, 14.25), (14.65, 15.4)):
+        line((start, 2.4), (end, 2.4))
+    for start, plus, top in ((0.6, 6.75, 4.95), (8.85, 14.45, 3.8)):    # what is added unchanged
+        ax.text(plus, 2.4, "+", fontsize=13, ha="center", va="center")
+        ax.plot([start, start, plus, plus], [4.2 if plus < 7 else 2.4, top, top, 2.75],
+                color=COLOURS["rest"], lw=1, ls="--")
+    for x, y, name in ((2.6, 2.4, "key"), (2.6, 0.9, "value"), (7.3, 2.4, "sum"),
+                       (10.5, 2.4, "before"), (12.25, 2.4, "after")):
         ax.plot(x, y, "D", color=COLOURS["lora"], ms=8)
         ax.text(x, y + 0.36, name, ha="center", va="bottom", fontsize=10, color=COLOURS["lora"],
                 weight="bold")
-
     ax.text(0.1, 2.4, "x", fontsize=11, va="center")
-    for y, name in ((4.2, "query"), (2.4, "key"), (0.9, "value")):
-        line((0.35, 2.4), (0.6, 2.4), (0.6, y), (0.9, y))
-        box(0.9, y, name, 1.1)
-        line((2.05, y), (3.2, y))
-    gain(2.6, 2.4, "key")
-    gain(2.6, 0.9, "value")
-    box(3.25, 2.5, "softmax\nmean", 1.2, "rest")
-    ax.patches[-1].set(height=3.9)
-    ax.patches[-1].set_y(0.6)
-    line((4.5, 2.4), (4.8, 2.4))
-    box(4.85, 2.4, "attention\nout", 1.35)
-    line((6.25, 2.4), (6.55, 2.4))
-    ax.text(6.75, 2.4, "+", fontsize=13, ha="center", va="center")
-    ax.plot([0.6, 0.6, 6.75, 6.75], [4.2, 4.95, 4.95, 2.75], color=COLOURS["rest"], lw=1, ls="--")
-    line((6.95, 2.4), (7.75, 2.4))
-    gain(7.3, 2.4, "sum")
-    box(7.8, 2.4, "norm", 0.85, "rest")
-    line((8.7, 2.4), (9.0, 2.4))
-    box(9.05, 2.4, "ffn_in", 1.0, "feed_forward")
-    line((10.1, 2.4), (10.95, 2.4))
-    gain(10.5, 2.4, "before")
-    box(11.0, 2.4, "gelu", 0.8, "rest")
-    line((11.85, 2.4), (12.7, 2.4))
-    gain(12.25, 2.4, "after")
-    box(12.75, 2.4, "ffn_out", 1.1, "feed_forward")
-    line((13.9, 2.4), (14.25, 2.4))
-    ax.text(14.45, 2.4, "+", fontsize=13, ha="center", va="center")
-    ax.plot([8.85, 8.85, 14.45, 14.45], [2.4, 3.8, 3.8, 2.75], color=COLOURS["rest"], lw=1, ls="--")
-    line((14.65, 2.4), (15.4, 2.4))
     made.set_label("A block with 6 matrices and 5 places for a gain: on the key, on the value, on "
                    "the sum before the norm, before the gelu, after the gelu. Dashed: what is "
                    "added unchanged.")
@@ -100,13 +86,15 @@ def draw_gains(record: Mapping) -> Figure:
     made, *axes = figure(9.2, 3.1, columns=3)
     told = []
     for ax, (place, name), (colour, _, _) in zip(axes, PLACES.items(), SERIES):
-        for b in range(6):
-            _spread(ax, b, gains[b, place], colour)
         ax.axhline(1, color=COLOURS["ink"], lw=0.8)
         ax.set(title=name, xlabel="block", xticks=range(6), ylim=(-0.05, 2.05))
-        middle = [_percentiles(gains[b, place]) for b in range(6)]
-        told.append(f"{name}: 5 % to 95 % " + ", ".join(
-            f"{p[0]:.2f} to {p[4]:.2f}" for p in middle))
+        middle = []
+        for b in range(6):
+            l, p = gains[b, place], _percentiles(gains[b, place])
+            _bar(ax, b, p, colour)
+            ax.plot([b, b], [l.min(), l.max()], ".", color=colour, ms=4)
+            middle.append(f"{p[0]:.2f} to {p[4]:.2f}")
+        told.append(f"{name}: 5 % to 95 % " + ", ".join(middle))
     axes[0].set_ylabel("gain l")
     made.set_label("Gains by block. " + "; ".join(told) + ".")
     return made
@@ -116,13 +104,8 @@ def _percentiles(l: torch.Tensor) -> list[float]:
     return torch.quantile(l.float(), torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95])).tolist()
 
 
-def _spread(ax, x: float, l: torch.Tensor, colour: str) -> None:
-    """Draw the middle 90 % of some gains as a thin line, the middle half as a thick one."""
-    _bar(ax, x, _percentiles(l), colour)
-    ax.plot([x, x], [l.min(), l.max()], ".", color=colour, ms=4)
-
-
 def _bar(ax, x: float, p: Sequence[float], colour: str) -> None:
+    """Draw the middle 90 % as a thin line, the middle half as a thick one."""
     ax.plot([x, x], [p[0], p[4]], color=colour, lw=1.5)
     ax.plot([x, x], [p[1], p[3]], color=colour, lw=6, solid_capstyle="butt")
 
@@ -263,15 +246,9 @@ def draw_few(rows: Sequence[tuple[str, int, Sequence[float]]]) -> Figure:
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
-
-def _sentences() -> Sequence:
-    from .... import data
-    return data.load("movies").test
-
-
 EXAMPLES = {
     "block": draw_block,
     "gains": lambda: draw_gains(records.load("ia3")),
-    "desk": lambda: explore_desk(records.load("ia3"), _sentences()),
+    "desk": lambda: explore_desk(records.load("ia3"), data.load("movies").test),
     "few": lambda: draw_few(few_rows(records.load("ia3"))),
 }

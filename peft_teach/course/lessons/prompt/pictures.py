@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import ipywidgets as ipw
 from matplotlib.figure import Figure
 
+from .... import plots
 from ....plots import COLOURS, SERIES, dots, figure, in_percent
 from ....widgets import Explorer
 from ... import reading as reading  # the lesson has it from here
@@ -16,7 +17,6 @@ NAMES = {"text": "start: words", "random": "start: random"}
 STYLES = {"text": (COLOURS["full"], "-", "o"), "labels": SERIES[2],
           "random": (COLOURS["lora"], "--", "s")}
 _FROM = {"text": "words", "labels": "labels", "random": "random numbers"}
-VIEWS = (("distances", "distances"), ("map", "map"))
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,8 @@ class Way:
     @property
     def told(self) -> str:
         """What this stop shows, in words."""
-        stop = self.stops[self.at]
-        found = "not tested" if self.accuracy is None else f"{self.accuracy:.1%}"
-        return f"{stop.label}: {found}, {self.changed} of {len(self.words)} nearest words changed"
+        return (f"{self.stops[self.at].label}: "
+                + ("not tested" if self.accuracy is None else f"{self.accuracy:.1%}"))
 
 
 def stops(record: Mapping) -> list[Stop]:
@@ -109,36 +108,33 @@ def draw_way(found: Way) -> Figure:
         colour, dash, marker = STYLES[name]
         left.plot(*zip(*curve), dash, marker=marker, color=colour, ms=6, lw=1.8, label=NAMES[name])
     if found.accuracy is not None:
-        left.plot(found.at, found.accuracy, "o", ms=14, mfc="none", color=COLOURS["ink"], mew=1.8)
+        plots.ring(left, found.at, found.accuracy)
     left.axvline(found.at, color=COLOURS["ink"], lw=1, ls=":")
     left.axhline(0.5, color=COLOURS["quiet"], lw=1)
     left.set(ylabel=f"accuracy on {found.tested} reviews", ylim=(0.4, 1),
-             title=f"{found.stops[found.at].label}: "
-                   + ("not tested" if found.accuracy is None else f"{found.accuracy:.1%}"),
-             xticks=range(len(found.stops)),
+             title=found.told, xticks=range(len(found.stops)),
              xticklabels=[stop.label for stop in found.stops])
     left.tick_params(axis="x", rotation=60)
     in_percent(left.yaxis)
     left.legend(frameon=False, fontsize=9, loc="lower left")
     colour = STYLES[found.start][0]
     (_draw_map if found.view == "map" else _draw_distances)(right, found, colour)
-    right.set_title(f"{found.changed} of {len(found.words)} nearest words changed")
+    changed = f"{found.changed} of {len(found.words)} nearest words changed"
+    right.set_title(changed)
     listed = ", ".join(f"{_shown(word)} {d:.1f}" for word, d in zip(found.words, found.distance))
-    made.set_label(f"{NAMES[found.start]}, {found.told}. Nearest word and distance: {listed}. "
-                   f"From a word to the nearest other: {found.apart:.1f}.")
+    made.set_label(f"{NAMES[found.start]}, {found.told}, {changed}. Nearest word and "
+                   f"distance: {listed}. From a word to the nearest other: {found.apart:.1f}.")
     return made
 
 
 def _draw_distances(ax, found: Way, colour: str) -> None:
     places = range(len(found.words))
     ax.barh(places, found.distance, color=colour, alpha=0.8)
-    for value, dash, label in ((found.apart, "--", "a word to the nearest other"),
-                               (found.pair, ":", "two random words")):
-        ax.axvline(value, color=COLOURS["ink"], ls=dash, lw=1.5, label=label)
-    top = max(found.pair, *found.distance) * 1.06
+    plots.levels(ax.axvline, {"a word to the nearest other": (found.apart, COLOURS["ink"]),
+                              "two random words": (found.pair, COLOURS["ink"])}, ("--", ":"))
     ax.set(yticks=places, yticklabels=[_shown(word) for word in found.words],
            xlabel="distance to the nearest word", ylim=(len(found.words) + 1.4, -0.6),
-           xlim=(0, max(top, 1.06 * found.pair)))
+           xlim=(0, 1.06 * max(found.pair, *found.distance)))
     ax.legend(edgecolor="none", framealpha=1, fontsize=9, loc="lower right")
 
 
@@ -170,7 +166,7 @@ def explore_way(record: Mapping) -> Explorer:
                                             for start, name in NAMES.items()],
                                    description="start"),
         "at": ipw.SelectionSlider(options=labels, value=trained, description="the way"),
-        "view": ipw.ToggleButtons(options=VIEWS, description="right"),
+        "view": ipw.ToggleButtons(options=("distances", "map"), description="right"),
     }
     return Explorer(
         controls, lambda **s: way(record, **s), draw_way,
