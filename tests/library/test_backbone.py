@@ -7,10 +7,12 @@ import weakref
 
 import pytest
 import torch
-from adapted import assert_same, everything_about, features, hidden, outputs
+from adapted import assert_same, everything_about, features, hidden, outputs, result
 from prompting import (
     DECODERS,
+    FAMILIES,
     GREEDY,
+    LATER,
     LATER_DECODERS,
     LENGTH,
     TEXT,
@@ -23,7 +25,7 @@ from safetensors.torch import load_file, save_file
 
 import peft_teach as pt
 from peft_teach import backbone, core, models
-from peft_teach.errors import AdapterFileError, BadConfig, NotSupported
+from peft_teach.errors import AdapterFileError, BadConfig, NotSupported, UnknownName
 
 METHODS = (pt.prompt, pt.prefix)
 TURN = GREEDY | {"return_dict_in_generate": True, "output_logits": True}
@@ -57,6 +59,74 @@ def longer(batch: dict, sequences: torch.Tensor) -> dict:
     grown = ids.shape[1] - batch["input_ids"].shape[1]
     mask = torch.nn.functional.pad(batch["attention_mask"], (0, grown), value=1)
     return {"input_ids": ids, "attention_mask": mask}
+
+
+# ── the oracle of words: what starts as words acts as these words ────────────────────────────
+
+
+# An encoder's words read those in front of them, too; the keys and values of a prefix read nothing.
+@pytest.mark.parametrize(("method", "family", "kind"), [
+    (method, family, kind) for method in METHODS for family in (*FAMILIES, *LATER)
+    for kind in ("backbone", "classifier", "lm")
+    if family in (*DECODERS, *LATER_DECODERS) or (method is pt.prompt and kind != "lm")])
+@pytest.mark.parametrize("padding", ["right", "left"])
+def test_what_starts_as_words_acts_as_these_words(method, family, kind, padding, tiny, inputs):
+    model = tiny(family, kind)
+    batch = inputs(model, padding)
+    real = batch["attention_mask"].bool()
+    plain = hidden(model, batch)
+    expected = hidden(model, words_before(batch))[:, LENGTH:]
+    logits = outputs(model, words_before(batch))
+    model = worded(model, method)
+    got = hidden(model, batch)
+    assert got.shape == plain.shape
+    assert (got - plain)[real].abs().max() > 0.1
+    torch.testing.assert_close(got[real], expected[real], rtol=1e-5, atol=5e-6)
+    if not models.is_encoder(model) and kind != "backbone":    # an encoder's reads another token
+        got = outputs(model, batch)
+        if kind == "lm":
+            got, logits = got[real], logits[:, LENGTH:][real]
+        torch.testing.assert_close(got, logits, rtol=1e-5, atol=5e-6)
+
+
+# ── what a backbone may be called with ───────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("method", "family", "kind"), [
+    (method, family, kind) for method in METHODS for family in FAMILIES
+    for kind in ("backbone", "classifier", *(("lm",) if family in DECODERS else ()))
+    if (method, family) != (pt.prefix, "distilbert")])
+def test_every_way_to_call_it(method, family, kind, tiny, inputs):
+    model = drawn(tiny(family, kind), method)
+    batch = features(inputs(model, "right"))
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    real = mask.bool() if kind != "classifier" else slice(None)
+    expected = outputs(model, batch)
+
+    def same(rows=None, **arguments):
+        with torch.no_grad():
+            got = result(model(**arguments))
+        if rows is None:
+            torch.testing.assert_close(got[real], expected[real], rtol=1e-5, atol=1e-5)
+        else:
+            torch.testing.assert_close(got, expected[rows], rtol=1e-5, atol=1e-5)
+
+    place = models.positions(the(model).base, ids, 11)
+    x = model.get_input_embeddings()(ids)
+    if kind != "classifier" or family not in DECODERS:    # a decoder's head looks for padding
+        same(inputs_embeds=x, attention_mask=mask, position_ids=place)
+        same(inputs_embeds=x, attention_mask=mask)
+    same(**batch, position_ids=place)
+    same(slice(0, 1), input_ids=ids[:1])              # no mask: all of row 0 is real
+    same(slice(0, 1), input_ids=ids[:1], position_ids=place[:1])
+    same(**batch, use_cache=False)
+    same(**batch, output_hidden_states=True)
+    if family in ("bert", "roberta"):
+        same(**batch, token_type_ids=torch.zeros_like(ids))
+    torch.testing.assert_close(model(**batch, return_dict=False)[0], expected)
+    assert model(**batch, use_cache=False).get(models.cache_name()) is None
+    moved = place[:1].flip(1)
+    assert (result(model(**batch, position_ids=moved)) - expected).abs().max() > 1e-3
 
 
 # ── generating ───────────────────────────────────────────────────────────────────────────────
@@ -169,6 +239,51 @@ def test_the_longest_leaves_one_position(family, longest, method, tiny):
 def test_what_are_no_words(words, method):
     with pytest.raises(BadConfig, match="are no words"):
         method.Config(start="text", words=words)
+
+
+BOTH = [
+    ({"length": 0}, None, BadConfig, "length is 0"),
+    ({"length": 5.0}, None, BadConfig, "length is 5.0"),
+    ({"length": 40}, None, BadConfig, "length is 40, and this model has 40 positions"),
+    ({"start": "txt", "words": TEXT}, Numbers(), UnknownName, "did you mean 'text'"),
+    ({"start": "text", "words": TEXT}, None, BadConfig, "no tokenizer was given"),
+    ({"start": "text"}, Numbers(), BadConfig, r"start='text' with words=\(\)"),
+    ({"start": "random", "words": TEXT}, Numbers(), BadConfig, "start='random' with"),
+    ({"start": "text", "words": "7 97"}, Numbers(), BadConfig, r"\[7, 97\]"),
+    ({"start": "text", "words": ("7", " ")}, Numbers(), BadConfig, r"the tokens \[\]"),
+]
+PROMPT = [
+    ({"pool": "mean"}, None, UnknownName, "pooling 'mean'"),
+    ({"pool": "first"}, None, NotSupported, "decoder's head reads the last token"),
+    ({"start": "vocabulary"}, None, BadConfig, "no tokenizer was given"),
+    ({"start": "labels", "words": TEXT}, None, BadConfig, "no tokenizer was given"),
+    ({"start": "labels", "words": []}, Numbers(), BadConfig, "start='labels' with"),
+    ({"start": "vocabulary", "words": TEXT}, Numbers(), BadConfig, "start='vocabulary' with"),
+    ({"start": "labels", "words": ("7", "98")}, Numbers(), BadConfig, r"\[98\]"),
+    ({"start": "labels", "words": TEXT.split()[:4]}, Numbers(), BadConfig, "3 from 4 labels"),
+    ({"start": "vocabulary", "length": 30}, Numbers(20), BadConfig, "30 from 0 labels and 17"),
+    ({"start": "vocabulary"}, Numbers(300), BadConfig, "go up to 299"),
+]
+PREFIX = [
+    ({"projection": 0}, None, BadConfig, "projection is 0"),
+    ({"projection": 6.0}, None, BadConfig, "projection is 6.0"),
+    ({"start": "vocabulary"}, Numbers(), UnknownName, "start 'vocabulary'"),
+    ({"start": "text", "words": TEXT, "projection": 6}, Numbers(), BadConfig, "a projection"),
+]
+
+
+@pytest.mark.parametrize(("method", "options", "tokenizer", "error", "says"), [
+    *((method, *row) for method in METHODS for row in BOTH), *((pt.prompt, *row) for row in PROMPT),
+    *((pt.prefix, *row) for row in PREFIX)])
+def test_settings_that_cannot_work_change_nothing(method, options, tokenizer, error, says, tiny,
+                                                  inputs):
+    model = tiny("gpt2", "lm")
+    batch = inputs(model)
+    before = everything_about(model, batch)
+    with pytest.raises(error, match=says):
+        method.inject(model, method.Config(**{"length": 3} | options), tokenizer)
+    assert_same(everything_about(model, batch), before)
+    assert pt.adapters(model) == {}
 
 
 # ── saved, and counted ───────────────────────────────────────────────────────────────────────

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from adapted import assert_same, everything_about, features, hidden, outputs, result
+from adapted import features, outputs, result
 from prompting import (
     DECODERS,
     FAMILIES,
@@ -20,10 +20,8 @@ from prompting import (
 import peft_teach as pt
 from peft_teach import backbone, core, models
 from peft_teach.errors import (
-    BadConfig,
     NoAdapter,
     NotSupported,
-    UnknownName,
 )
 
 READERS = tuple(f for f in FAMILIES if f != "distilbert")    # families that read a cache
@@ -51,28 +49,6 @@ def prefixed(model, projection=None, seed=0, length=LENGTH):
 def worded(model, words=TEXT):
     """Put a prefix on a model that starts as its own keys and values of WORDS."""
     return pt.prefix.inject(model, pt.prefix.Config(LENGTH, "text", words), Numbers())
-
-
-# ── the oracle of words: a decoder that remembers words must act as if it had read them ──────
-
-
-@pytest.mark.parametrize("family", [*DECODERS, *LATER_DECODERS])
-@pytest.mark.parametrize("kind", ["backbone", "classifier", "lm"])
-@each_padding
-def test_a_prefix_of_words_acts_as_these_words(family, kind, padding, tiny, inputs):
-    model = tiny(family, kind)
-    batch = inputs(model, padding)
-    real = batch["attention_mask"].bool()
-    plain = hidden(model, batch)
-    expected = hidden(model, words_before(batch))[:, LENGTH:]
-    logits = outputs(model, words_before(batch))
-    model = worded(model)
-    got = hidden(model, batch)
-    assert got.shape == plain.shape
-    assert (got - plain)[real].abs().max() > 0.1
-    torch.testing.assert_close(got[real], expected[real], rtol=1e-5, atol=5e-6)
-    if kind == "classifier":
-        torch.testing.assert_close(outputs(model, batch), logits, rtol=1e-5, atol=5e-6)
 
 
 # ── Hugging Face peft ────────────────────────────────────────────────────────────────────────
@@ -259,41 +235,6 @@ def test_an_encoders_tokens_stand_after_the_prefix(family, tiny, inputs):
 # ── what a backbone may be called with ───────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("family", "kind"), KINDS)
-def test_every_way_to_call_it(family, kind, tiny, inputs):
-    model = prefixed(tiny(family, kind))
-    batch = features(inputs(model, "right"))
-    ids, mask = batch["input_ids"], batch["attention_mask"]
-    real = mask.bool() if kind != "classifier" else slice(None)
-    expected = outputs(model, batch)
-
-    def same(rows=None, **arguments):
-        with torch.no_grad():
-            got = result(model(**arguments))
-        if rows is None:
-            torch.testing.assert_close(got[real], expected[real], rtol=1e-5, atol=1e-5)
-        else:
-            torch.testing.assert_close(got, expected[rows], rtol=1e-5, atol=1e-5)
-
-    base = the(model).base
-    place = models.positions(base, ids, 11)
-    x = model.get_input_embeddings()(ids)
-    if kind != "classifier" or family in ("bert", "roberta"):    # a decoder's looks for padding
-        same(inputs_embeds=x, attention_mask=mask, position_ids=place)
-        same(inputs_embeds=x, attention_mask=mask)
-    same(**batch, position_ids=place)
-    same(slice(0, 1), input_ids=ids[:1])              # no mask: all of row 0 is real
-    same(slice(0, 1), input_ids=ids[:1], position_ids=place[:1])
-    same(**batch, use_cache=False)
-    same(**batch, output_hidden_states=True)
-    if family in ("bert", "roberta"):
-        same(**batch, token_type_ids=torch.zeros_like(ids))
-    torch.testing.assert_close(model(**batch, return_dict=False)[0], expected)
-    assert model(**batch, use_cache=False).get(models.cache_name()) is None
-    moved = place[:1].flip(1)
-    assert (result(model(**batch, position_ids=moved)) - expected).abs().max() > 1e-3
-
-
 def test_each_call_builds_the_prefix_anew(tiny, inputs):
     model = prefixed(tiny("llama", "lm"))
     batch = inputs(model)
@@ -409,30 +350,6 @@ def test_text_starts_as_what_the_model_computes_for_it(family, training, tiny):
             torch.testing.assert_close(own[layer].unflatten(1, (-1, 8)).transpose(0, 1), x[0])
     assert the(model).K.requires_grad
     assert the(model).K.grad_fn is None
-
-
-@pytest.mark.parametrize(("options", "tokenizer", "error", "says"), [
-    ({"length": 0}, None, BadConfig, "length is 0"),
-    ({"length": 5.0}, None, BadConfig, "length is 5.0"),
-    ({"length": 40}, None, BadConfig, "length is 40, and this model has 40 positions"),
-    ({"projection": 0}, None, BadConfig, "projection is 0"),
-    ({"projection": 6.0}, None, BadConfig, "projection is 6.0"),
-    ({"start": "vocabulary"}, Numbers(), UnknownName, "start 'vocabulary'"),
-    ({"start": "text", "words": TEXT}, None, BadConfig, "no tokenizer was given"),
-    ({"start": "text", "words": TEXT, "projection": 6}, Numbers(), BadConfig, "a projection"),
-    ({"start": "text"}, Numbers(), BadConfig, r"start='text' with words=\(\)"),
-    ({"start": "random", "words": TEXT}, Numbers(), BadConfig, "start='random' with"),
-    ({"start": "text", "words": "7 97"}, Numbers(), BadConfig, r"\[7, 97\]"),
-    ({"start": "text", "words": ("7", " ")}, Numbers(), BadConfig, r"the tokens \[\]"),
-], ids=str)
-def test_settings_that_cannot_work_change_nothing(options, tokenizer, error, says, tiny, inputs):
-    model = tiny("gpt2", "lm")
-    batch = inputs(model)
-    before = everything_about(model, batch)
-    with pytest.raises(error, match=says):
-        pt.prefix.inject(model, pt.prefix.Config(**{"length": 3} | options), tokenizer)
-    assert_same(everything_about(model, batch), before)
-    assert pt.adapters(model) == {}
 
 
 # ── the MLP ──────────────────────────────────────────────────────────────────────────────────

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from adapted import assert_same, everything_about, features, hidden, outputs, result
+from adapted import features, hidden, outputs, result
 from prompting import (
     DECODERS,
     FAMILIES,
@@ -22,9 +22,7 @@ from torch import nn
 import peft_teach as pt
 from peft_teach import models
 from peft_teach.errors import (
-    BadConfig,
     NotSupported,
-    UnknownName,
 )
 
 ENCODERS = ("bert", "roberta", "distilbert")
@@ -44,32 +42,6 @@ def worded(model, **options):
 def prompted(model, seed=0, **options):
     torch.manual_seed(seed)
     return pt.prompt.inject(model, pt.prompt.Config(LENGTH, **options))
-
-
-# ── the oracle of words: embeddings of tokens must act as these tokens ───────────────────────
-
-
-@pytest.mark.parametrize(("family", "kind"), [
-    *KINDS, *((f, k) for f in LATER for k in ("backbone", "classifier")),
-    *((f, "lm") for f in LATER_DECODERS)])
-@each_padding
-def test_a_prompt_of_words_acts_as_these_words(family, kind, padding, tiny, inputs):
-    model = tiny(family, kind)
-    batch = inputs(model, padding)
-    real = batch["attention_mask"].bool()
-    plain = hidden(model, batch)
-    expected = hidden(model, words_before(batch))[:, LENGTH:]
-    logits = outputs(model, words_before(batch))
-    model = worded(model)
-    got = hidden(model, batch)
-    assert got.shape == plain.shape
-    assert (got - plain)[real].abs().max() > 0.1
-    torch.testing.assert_close(got[real], expected[real], rtol=2e-6, atol=2e-6)
-    if not models.is_encoder(model) and kind != "backbone":    # an encoder's reads another token
-        got = outputs(model, batch)
-        if kind == "lm":
-            got, logits = got[real], logits[:, LENGTH:][real]
-        torch.testing.assert_close(got, logits, rtol=2e-6, atol=2e-6)
 
 
 # ── Hugging Face peft ────────────────────────────────────────────────────────────────────────
@@ -292,36 +264,6 @@ def test_a_mean_over_real_tokens_leaves_the_prompt_out():
 # ── what a backbone may be called with ───────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("family", "kind"), KINDS)
-def test_every_way_to_call_it(family, kind, tiny, inputs):
-    model = prompted(tiny(family, kind))
-    batch = features(inputs(model, "right"))
-    ids, mask = batch["input_ids"], batch["attention_mask"]
-    expected = outputs(model, batch)
-
-    def same(rows=slice(None), **arguments):
-        with torch.no_grad():
-            got = result(model(**arguments))
-        torch.testing.assert_close(got, expected[rows], rtol=1e-5, atol=1e-5)
-
-    first = models.first_position(the(model).base)
-    x = model.get_input_embeddings()(ids)
-    assert torch.equal(x, the(model).base.get_input_embeddings().weight[ids])
-    if kind != "classifier" or family in ENCODERS:    # a decoder's head looks for padding in ids
-        same(inputs_embeds=x, attention_mask=mask,
-             position_ids=models.positions(the(model).base, ids, 11))
-    same(**batch, position_ids=models.positions(the(model).base, ids, 11))
-    same(slice(0, 1), input_ids=ids[:1])              # no mask: all of row 0 is real
-    same(slice(0, 1), input_ids=ids[:1], position_ids=torch.arange(first, first + 11)[None])
-    same(**batch, use_cache=False)
-    same(**batch, output_hidden_states=True)
-    if family in ("bert", "roberta"):
-        same(**batch, token_type_ids=torch.zeros_like(ids))
-    torch.testing.assert_close(model(**batch, return_dict=False)[0], expected)
-    moved = torch.arange(first, first + 11).flip(0)[None]
-    assert (result(model(**batch, position_ids=moved)) - expected).abs().max() > 1e-3
-
-
 @pytest.mark.parametrize("family", ["bert", "roberta"])
 def test_token_types_are_those_of_the_words(family, tiny, inputs):
     plain = tiny(family, "backbone")
@@ -447,37 +389,6 @@ def test_labels_are_means_over_their_tokens(tiny):
 def test_text_is_repeated_or_cut(words, ids, tiny):
     model = pt.prompt.inject(tiny("bert"), pt.prompt.Config(LENGTH, "text", words), Numbers())
     assert rows(model) == [[i] for i in ids]
-
-
-@pytest.mark.parametrize(("options", "tokenizer", "error", "says"), [
-    ({"length": 0}, None, BadConfig, "length is 0"),
-    ({"length": 5.0}, None, BadConfig, "length is 5.0"),
-    ({"length": 40}, None, BadConfig, "length is 40, and this model has 40 positions"),
-    ({"pool": "mean"}, None, UnknownName, "pooling 'mean'"),
-    ({"pool": "first"}, None, NotSupported, "decoder's head reads the last token"),
-    ({"start": "txt", "words": TEXT}, Numbers(), UnknownName, "did you mean 'text'"),
-    ({"start": "text", "words": TEXT}, None, BadConfig, "no tokenizer was given"),
-    ({"start": "vocabulary"}, None, BadConfig, "no tokenizer was given"),
-    ({"start": "labels", "words": TEXT}, None, BadConfig, "no tokenizer was given"),
-    ({"start": "text"}, Numbers(), BadConfig, r"start='text' with words=\(\)"),
-    ({"start": "labels", "words": []}, Numbers(), BadConfig, "start='labels' with"),
-    ({"start": "random", "words": TEXT}, Numbers(), BadConfig, "start='random' with"),
-    ({"start": "vocabulary", "words": TEXT}, Numbers(), BadConfig, "start='vocabulary' with"),
-    ({"start": "text", "words": "7 97"}, Numbers(), BadConfig, r"\[7, 97\]"),
-    ({"start": "text", "words": ("7", " ")}, Numbers(), BadConfig, r"the tokens \[\]"),
-    ({"start": "labels", "words": ("7", "98")}, Numbers(), BadConfig, r"\[98\]"),
-    ({"start": "labels", "words": TEXT.split()[:4]}, Numbers(), BadConfig, "3 from 4 labels"),
-    ({"start": "vocabulary", "length": 30}, Numbers(20), BadConfig, "30 from 0 labels and 17"),
-    ({"start": "vocabulary"}, Numbers(300), BadConfig, "go up to 299"),
-], ids=str)
-def test_settings_that_cannot_work_change_nothing(options, tokenizer, error, says, tiny, inputs):
-    model = tiny("gpt2", "lm")
-    batch = inputs(model)
-    before = everything_about(model, batch)
-    with pytest.raises(error, match=says):
-        pt.prompt.inject(model, pt.prompt.Config(**{"length": 3} | options), tokenizer)
-    assert_same(everything_about(model, batch), before)
-    assert pt.adapters(model) == {}
 
 
 def test_an_unknown_family_is_told():
