@@ -75,20 +75,6 @@ def test_gradients_and_steps_are_those_of_the_biases(family, tiny, inputs):
         torch.testing.assert_close(found[name], p, rtol=1e-4, atol=1e-6)
 
 
-def test_only_weight_decay_differs(tiny, inputs):
-    base = tiny("bert")
-    batch = inputs(base)
-    results = {}
-    for decay in (0.0, 5.0):
-        for which, make in (("plain", in_place), ("ours", pt.bitfit.inject)):
-            model = make(copy.deepcopy(base))
-            steps(model, batch, torch.optim.AdamW(trained(model), 0.01, eps=1e-4,
-                                                  weight_decay=decay), 3)
-            results[which, decay] = outputs(model, batch).detach()
-    torch.testing.assert_close(results["ours", 0.0], results["plain", 0.0], rtol=1e-3, atol=1e-3)
-    assert (results["ours", 5.0] - results["plain", 5.0]).abs().max() > 0.02
-
-
 def test_weight_decay_draws_to_the_pretrained_bias(tiny):
     for which, make in (("plain", in_place), ("ours", pt.bitfit.inject)):
         model = make(tiny("bert"))
@@ -190,16 +176,6 @@ def test_a_model_without_biases_says_so(family, tiny):
     assert [(n, p.requires_grad) for n, p in model.named_parameters()] == before
 
 
-def test_llama_as_it_comes_has_none():
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    with torch.device("meta"):
-        model = LlamaForCausalLM(LlamaConfig(hidden_size=32, num_hidden_layers=1, vocab_size=97,
-                                             num_attention_heads=4, intermediate_size=48))
-    with pytest.raises(NoTargets, match="no biases"):
-        pt.bitfit.inject(model.to_empty(device="cpu"))
-
-
 def test_where_it_goes(tiny):
     everywhere = set(pt.adapters(pt.bitfit.inject(tiny("bert"))))
     assert {"bert.pooler.dense", "bert.embeddings.LayerNorm"} < everywhere
@@ -232,10 +208,6 @@ def test_a_pretrained_head_of_words_is_no_backbone(tiny):
     ({"targets": ("block",)}, NotSupported, "this is a BertLayer"),
     ({"targets": ("embeddings",)}, NotSupported, "this is a Dropout"),
     ({"targets": ("classifier",)}, BadConfig, "task head"),
-    ({"targets": ("qkv",)}, NoTargets, "no 'qkv'"),
-    ({"targets": ()}, NoTargets, "no target was given"),
-    ({"layers": (2,)}, BadConfig, "block"),
-    ({"layers": ()}, BadConfig, "block"),
 ])
 def test_targets_that_cannot_work_change_nothing(options, error, says, tiny):
     model = tiny("bert")

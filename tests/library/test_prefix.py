@@ -93,24 +93,12 @@ def both(base, kind, projection=None):
         (lambda: own.mlp[2].bias.grad, lambda: theirs.transform[2].bias.grad)]
 
 
-@pytest.mark.parametrize(("family", "kind"), KINDS)
+@pytest.mark.parametrize(("family", "kind"), [
+    *KINDS, *(pytest.param(*row, marks=pytest.mark.long) for row in LATER_KINDS)])
 @each_padding
 @each_projection
 def test_peft_gives_the_same_outputs_and_gradients(family, kind, padding, projection, tiny,
                                                    inputs):
-    compare_with_peft(family, kind, padding, projection, tiny, inputs)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(("family", "kind"), LATER_KINDS)
-@each_padding
-@each_projection
-def test_peft_gives_the_same_on_the_later_families(family, kind, padding, projection, tiny,
-                                                   inputs):
-    compare_with_peft(family, kind, padding, projection, tiny, inputs)
-
-
-def compare_with_peft(family, kind, padding, projection, tiny, inputs):
     if kind == "classifier" and models.cache_name() == "cache":
         pytest.skip("peft 0.21 refuses prefixes on classifiers from transformers 5.24 on")
     base = tiny(family, kind)
@@ -233,16 +221,6 @@ def test_an_encoders_tokens_stand_after_the_prefix(family, tiny, inputs):
 
 
 # ── what a backbone may be called with ───────────────────────────────────────────────────────
-
-
-def test_each_call_builds_the_prefix_anew(tiny, inputs):
-    model = prefixed(tiny("llama", "lm"))
-    batch = inputs(model)
-    first = outputs(model, batch)
-    assert torch.equal(outputs(model, batch), first)
-    with torch.no_grad():
-        the(model).K.add_(0.5)
-    assert not torch.equal(outputs(model, batch), first)
 
 
 def test_hidden_states_and_pooling_see_real_tokens_only(tiny, inputs):

@@ -80,20 +80,12 @@ def test_energy_rank_of_little():
 
 @pytest.mark.parametrize("rank", [0, 1, 2, 4, 5, 7])
 def test_truncate_is_the_nearest_matrix(rank):
-    torch.manual_seed(rank)
     M = matrix(SIGMA, 12, 7)
     nearest = spectra.truncate(M, rank)
     error = (M - nearest).norm().item()
+    # Eckart and Young: no matrix of this rank is nearer.
     assert error == pytest.approx(math.sqrt(sum(s * s for s in SIGMA[rank:])), abs=1e-4)
     assert torch.linalg.matrix_rank(nearest, tol=1e-3) == min(rank, 5)
-    for _ in range(50):    # Eckart and Young: no matrix of this rank is nearer
-        left = torch.randn(12, rank)
-        best_for_left = left @ torch.linalg.lstsq(left, M).solution if rank else M * 0
-        assert (M - best_for_left).norm() >= error - 1e-4
-        if rank:
-            nudged = nearest + 0.1 * torch.randn(12, rank) @ torch.randn(rank, 7)
-            U, s, Vt = torch.linalg.svd(nudged, full_matrices=False)
-            assert (M - U[:, :rank] * s[:rank] @ Vt[:rank]).norm() >= error - 1e-4
 
 
 def test_truncate_refuses_what_cannot_be():

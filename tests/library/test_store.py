@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from adapted import outputs
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -26,11 +27,6 @@ def randomize(model, seed=0):
             if n in models.head(model) or p.requires_grad:
                 p.copy_(torch.randn(p.shape, generator=generator) * 0.3)
     return model
-
-
-def logits(model, batch):
-    with torch.no_grad():
-        return model(**{k: v for k, v in batch.items() if k != "labels"}).logits
 
 
 def structure(model):
@@ -92,12 +88,12 @@ def test_the_files(saved, tiny, tmp_path):
 def test_saving_over_an_old_one_replaces_it(saved, tiny, batch):
     model = randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=1)
     assert pt.save(model, saved) == saved
-    assert torch.equal(logits(pt.load(tiny("bert"), saved), batch), logits(model, batch))
+    assert torch.equal(outputs(pt.load(tiny("bert"), saved), batch), outputs(model, batch))
     assert len(list(saved.iterdir())) == 2
 
 
 def test_a_failed_write_leaves_the_old_one(saved, tiny, batch, monkeypatch):
-    old = logits(pt.load(tiny("bert"), saved), batch)
+    old = outputs(pt.load(tiny("bert"), saved), batch)
 
     def full_disk(self, data):
         raise OSError(28, "No space left on device")
@@ -106,7 +102,7 @@ def test_a_failed_write_leaves_the_old_one(saved, tiny, batch, monkeypatch):
     with pytest.raises(AdapterFileError, match="No space left"):
         pt.save(randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=1), saved)
     assert len(list(saved.iterdir())) == 2
-    assert torch.equal(logits(pt.load(tiny("bert"), saved), batch), old)
+    assert torch.equal(outputs(pt.load(tiny("bert"), saved), batch), old)
 
 
 def test_saving_where_it_cannot_be(tiny, tmp_path):
@@ -221,11 +217,11 @@ def test_swap_refuses_and_the_old_one_works_on(wrong, same, saved, tiny, batch):
     damage(saved)
     config = CONFIG if same else pt.lora.Config(rank=2, targets=("value",))
     model = randomize(pt.lora.inject(tiny("bert"), config), seed=2)
-    before, outputs = structure(model), logits(model, batch)
+    before, computed = structure(model), outputs(model, batch)
     with pytest.raises(AdapterFileError, match=says):
         pt.store.swap(model, saved)
     assert structure(model) == before
-    assert torch.equal(logits(model, batch), outputs)
+    assert torch.equal(outputs(model, batch), computed)
     with pt.disabled(model):    # and nothing is left of the other one inside
         assert torch.equal(model.base_model(batch["input_ids"])[0],
                            tiny("bert").base_model(batch["input_ids"])[0])
@@ -238,11 +234,11 @@ def test_gpt2_is_unconverted_after_a_failed_load(tiny, inputs, tmp_path):
     folder = pt.save(pt.lora.inject(tiny("gpt2"), config), tmp_path / "a")
     edit_tensors(folder, lambda t: t.update(more=torch.ones(1)))
     model = tiny("gpt2")
-    before = logits(model, inputs(model))
+    before = outputs(model, inputs(model))
     with pytest.raises(AdapterFileError, match="unexpected more"):
         pt.load(model, folder)
     assert type(model.transformer.h[0].attn.c_attn).__name__ == "Conv1D"
-    assert torch.equal(logits(model, inputs(model)), before)
+    assert torch.equal(outputs(model, inputs(model)), before)
     model.save_pretrained(tmp_path / "plain")
 
 
@@ -291,16 +287,16 @@ def test_resized_word_embeddings_are_the_base_from_then_on(family, method, tiny,
     model = randomize(method.inject(tiny(family)))
     batch = inputs(model)
     before = pt.save(model, tmp_path / "before")
-    expected = logits(model, batch)
+    expected = outputs(model, batch)
     model.resize_token_embeddings(110, mean_resizing=False)
     after = pt.save(randomize(model, seed=1), tmp_path / "after")
     model = pt.swap(model, before)    # what was trained before reads the old words as it did
-    torch.testing.assert_close(logits(model, batch), expected)
+    torch.testing.assert_close(outputs(model, batch), expected)
     batch["input_ids"][0, 2] = 107    # a word that was not there before
     model = pt.swap(model, after)
-    outputs = logits(model, batch)
+    computed = outputs(model, batch)
     model = pt.load(pt.remove(model), after)
-    assert torch.equal(logits(model, batch), outputs)
+    assert torch.equal(outputs(model, batch), computed)
     with pytest.raises(AdapterFileError, match=r"is \[97, 32\] here, \[110, 32\] there"):
         pt.load(tiny(family), after)
 
@@ -344,7 +340,7 @@ def test_a_half_precision_twin_is_the_same_base(family, dtype, tiny, inputs, tmp
         for n, p in pt.adapter_parameters(twin).items():
             assert p.dtype == torch.float32
             assert torch.equal(p, pt.adapter_parameters(one)[n])
-        torch.testing.assert_close(logits(twin, batch).float(), logits(one, batch).float(),
+        torch.testing.assert_close(outputs(twin, batch).float(), outputs(one, batch).float(),
                                    rtol=0.1, atol=0.3)
     with pytest.raises(AdapterFileError, match="other weights"):
         pt.load(tiny(family, seed=1).to(dtype), tmp_path / str(dtype))
@@ -354,13 +350,13 @@ def test_a_half_precision_twin_is_the_same_base(family, dtype, tiny, inputs, tmp
 
 
 def test_swap_copies_where_the_settings_agree(saved, tiny, batch):
-    expected = logits(pt.load(tiny("bert"), saved), batch)
+    expected = outputs(pt.load(tiny("bert"), saved), batch)
     model = randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=2)
     parameters = [id(p) for p in model.parameters()]
-    assert not torch.equal(logits(model, batch), expected)
+    assert not torch.equal(outputs(model, batch), expected)
     assert pt.store.swap(model, saved) is model
     assert [id(p) for p in model.parameters()] == parameters
-    assert torch.equal(logits(model, batch), expected)
+    assert torch.equal(outputs(model, batch), expected)
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
@@ -371,19 +367,19 @@ def test_swap_exchanges_where_they_differ(family, tiny, inputs, tmp_path):
     for i, config in enumerate((one, two)):
         model = randomize(pt.lora.inject(tiny(family), config), seed=i)
         folders.append(pt.save(model, tmp_path / str(i)))
-        expected.append(logits(model, batch))
+        expected.append(outputs(model, batch))
     model = pt.load(tiny(family), folders[0])
     for i in (1, 0, 1):
         model = pt.store.swap(model, folders[i])
-        assert torch.equal(logits(model, batch), expected[i])
+        assert torch.equal(outputs(model, batch), expected[i])
         assert core.note_of(model).config == (one, two)[i]
         again = pt.save(model, tmp_path / "again")    # what comes back can be saved and loaded
-        assert torch.equal(logits(pt.load(tiny(family), again), batch), expected[i])
+        assert torch.equal(outputs(pt.load(tiny(family), again), batch), expected[i])
     model = pt.remove(model)
     assert torch.equal(model.base_model(batch["input_ids"])[0],
                        tiny(family).base_model(batch["input_ids"])[0])
     assert all(p.requires_grad for p in model.parameters())
-    assert torch.equal(logits(pt.load(model, folders[0]), batch), expected[0])
+    assert torch.equal(outputs(pt.load(model, folders[0]), batch), expected[0])
 
 
 @pytest.mark.parametrize("kind", ["classifier", "backbone"])
@@ -432,7 +428,7 @@ class Shift(pt.Adapter):
 
 def test_after_a_bare_attach_the_state_is_saved_and_swapped(tiny, batch, tmp_path):
     model = randomize(pt.attach(tiny("bert"), "query", Shift))
-    expected = logits(model, batch)
+    expected = outputs(model, batch)
     folder = pt.save(model, tmp_path / "mine")
     stored = json.loads((folder / "adapter.json").read_text())
     assert (stored["method"], stored["config"]) == (None, None)
@@ -440,7 +436,7 @@ def test_after_a_bare_attach_the_state_is_saved_and_swapped(tiny, batch, tmp_pat
         pt.load(tiny("bert"), folder)
     assert "pt.load(model, path, make=...)" in error.value.hint
     again = pt.attach(tiny("bert"), "query", Shift)
-    assert torch.equal(logits(pt.store.swap(again, folder), batch), expected)
+    assert torch.equal(outputs(pt.store.swap(again, folder), batch), expected)
     elsewhere = pt.attach(tiny("bert"), "value", Shift)
     with pytest.raises(AdapterFileError, match=r"missing .*value\.v"):
         pt.store.swap(elsewhere, folder)
@@ -461,7 +457,7 @@ def test_a_method_of_ones_own_is_loaded_in_one_call_and_merged(family, tiny, inp
     places, layers = {"gpt2": ("qkv", "ffn_out")}.get(family, ("query", "ffn_out")), (1,)
     model = randomize(pt.attach(tiny(family), places, Foldable, layers))
     batch = inputs(model)
-    expected = logits(model, batch)
+    expected = outputs(model, batch)
     folder = pt.save(model, tmp_path / "mine")
     stored = json.loads((folder / "adapter.json").read_text())
     assert stored["wrapped"] == list(pt.adapters(model))
@@ -469,16 +465,16 @@ def test_a_method_of_ones_own_is_loaded_in_one_call_and_merged(family, tiny, inp
     loaded = pt.load(plain, folder, make=Foldable)
     assert loaded is plain
     assert list(pt.adapters(loaded)) == list(pt.adapters(model))
-    assert torch.equal(logits(loaded, batch), expected)
+    assert torch.equal(outputs(loaded, batch), expected)
     assert {n for n, p in loaded.named_parameters() if p.requires_grad} == {
         n for n, p in model.named_parameters() if p.requires_grad}
     merged = pt.merge(loaded)
     assert pt.adapters(merged) == {}
-    torch.testing.assert_close(logits(merged, batch), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(outputs(merged, batch), expected, rtol=1e-5, atol=1e-5)
     other = pt.save(randomize(pt.attach(tiny(family), places, Foldable, layers), 1), tmp_path / "b")
     swapped = pt.swap(model, other)    # and two of them are exchanged
-    assert not torch.equal(logits(swapped, batch), expected)
-    assert torch.equal(logits(pt.swap(swapped, folder), batch), expected)
+    assert not torch.equal(outputs(swapped, batch), expected)
+    assert torch.equal(outputs(pt.swap(swapped, folder), batch), expected)
 
 
 def test_what_make_cannot_load_changes_nothing(tiny, batch, saved, tmp_path):
@@ -498,7 +494,7 @@ def test_what_make_cannot_load_changes_nothing(tiny, batch, saved, tmp_path):
 
     mine = pt.save(pt.attach(tiny("bert"), "query", Shift), tmp_path / "mine")
     model = tiny("bert")
-    before, outputs = structure(model), logits(model, batch)
+    before, computed = structure(model), outputs(model, batch)
     for folder, change, make, says in (
             (saved, None, Shift, "holds the method 'lora'"), (mine, None, Wide, r"missing .*\.w"),
             (mine, None, nn.Identity, "gave a Identity"), (mine, stranger, Shift, "layer.7"),
@@ -510,9 +506,9 @@ def test_what_make_cannot_load_changes_nothing(tiny, batch, saved, tmp_path):
         with pytest.raises(PeftTeachError, match=says):
             pt.load(model, copy, make=make)
         assert structure(model) == before
-        assert torch.equal(logits(model, batch), outputs)
+        assert torch.equal(outputs(model, batch), computed)
     again = pt.attach(model, "query", Shift)    # what an older version wrote is swapped in
-    assert torch.equal(logits(pt.swap(again, copy), batch), logits(pt.load(
+    assert torch.equal(outputs(pt.swap(again, copy), batch), outputs(pt.load(
         tiny("bert"), mine, make=Shift), batch))
 
 
@@ -527,17 +523,17 @@ def test_full_fine_tuning_is_saved_and_loaded(train, family, tiny, inputs, tmp_p
     model = pt.full.inject(model, config)
     for _ in pt.train(model, [batch] * 3, lr=1e-2):
         pass
-    expected = logits(model, batch)
-    assert not torch.equal(expected, logits(tiny(family), batch))
+    expected = outputs(model, batch)
+    assert not torch.equal(expected, outputs(tiny(family), batch))
     folder = pt.save(model, tmp_path / "full")
     stored = set(load_file(folder / "adapter.safetensors"))
     everything = {n for n, _ in model.named_parameters()}
     assert stored == (everything if train == "all" else set(models.head(model)))
     loaded = pt.load(tiny(family), folder)
-    assert torch.equal(logits(loaded, batch), expected)
+    assert torch.equal(outputs(loaded, batch), expected)
     assert core.note_of(loaded).config == config
     randomize(loaded, seed=3)
-    assert torch.equal(logits(pt.store.swap(loaded, folder), batch), expected)
+    assert torch.equal(outputs(pt.store.swap(loaded, folder), batch), expected)
 
 
 def test_a_failed_load_of_full_fine_tuning(tiny, tmp_path):
@@ -557,13 +553,13 @@ def test_full_fine_tuning_after_an_adapter_was_removed(tiny, inputs, tmp_path):
     model = randomize(pt.full.inject(model))
     loaded = pt.load(tiny("gpt2"), pt.save(model, tmp_path / "full"))
     batch = inputs(model)
-    assert torch.equal(logits(loaded, batch), logits(model, batch))
+    assert torch.equal(outputs(loaded, batch), outputs(model, batch))
 
 
 def test_full_fine_tuning_frozen_by_hand_is_saved_whole(tiny, batch, tmp_path):
     model = randomize(pt.full.inject(tiny("bert"))).requires_grad_(False)
     loaded = pt.load(tiny("bert"), pt.save(model, tmp_path / "full"))
-    assert torch.equal(logits(loaded, batch), logits(model, batch))
+    assert torch.equal(outputs(loaded, batch), outputs(model, batch))
 
 
 @pytest.mark.parametrize("train", ["all", "head"])
@@ -575,7 +571,7 @@ def test_what_trains_the_weights_says_how_to_go_on(train, tiny, batch):
     assert "fresh.load_state_dict(model.state_dict())" in error.value.hint
     fresh = tiny("bert")
     fresh.load_state_dict(model.state_dict())
-    assert torch.equal(logits(pt.lora.inject(fresh), batch), logits(model, batch))
+    assert torch.equal(outputs(pt.lora.inject(fresh), batch), outputs(model, batch))
 
 
 def test_a_trained_head_on_converted_layers_is_a_plain_checkpoint(tiny, inputs, tmp_path):
@@ -585,18 +581,18 @@ def test_a_trained_head_on_converted_layers_is_a_plain_checkpoint(tiny, inputs, 
     model = randomize(pt.full.inject(model, pt.full.Config("head")))
     model.save_pretrained(tmp_path)
     plain, batch = GPT2ForSequenceClassification.from_pretrained(tmp_path), inputs(model)
-    torch.testing.assert_close(logits(plain, batch), logits(model, batch))
+    torch.testing.assert_close(outputs(plain, batch), outputs(model, batch))
 
 
 def test_swap_between_full_and_an_adapter_is_refused(saved, tiny, batch, tmp_path):
     folder = pt.save(pt.full.inject(tiny("bert")), tmp_path / "full")
     for model, path in ((pt.load(tiny("bert"), saved), folder),
                         (pt.load(tiny("bert"), folder), saved)):
-        before, outputs = structure(model), logits(model, batch)
+        before, computed = structure(model), outputs(model, batch)
         with pytest.raises(AdapterFileError, match="full fine-tuning"):
             pt.store.swap(model, path)
         assert structure(model) == before
-        assert torch.equal(logits(model, batch), outputs)
+        assert torch.equal(outputs(model, batch), computed)
 
 
 # ── list ─────────────────────────────────────────────────────────────────────────────────────
@@ -684,11 +680,11 @@ def test_frozen_own_parameters_are_kept_but_not_trained(tiny, batch, tmp_path):
     state = pt.adapter_state(model)
     assert {n.rpartition(".")[2] for n in state} == {"v", "fixed"}
     randomize(model)
-    expected = logits(model, batch)
+    expected = outputs(model, batch)
     folder = pt.save(model, tmp_path)
     assert {n.rpartition(".")[2] for n in load_file(folder / "adapter.safetensors")} >= {"fixed"}
     again = pt.attach(tiny("bert"), "query", Mixed)    # draws another `fixed`
     again = pt.store.swap(again, folder)
-    assert torch.equal(logits(again, batch), expected)
+    assert torch.equal(outputs(again, batch), expected)
     assert not any(a.fixed.requires_grad for a in pt.adapters(again).values())
     assert pt.account.parameters(model).adapter == sum(p.numel() for p in trained.values())

@@ -310,14 +310,6 @@ def test_an_interrupt_in_the_middle_of_a_step_leaves_no_gradient(model, toy):
     assert not model.training
 
 
-def test_evaluate_gives_each_module_its_mode_back(tiny, inputs):
-    model = tiny("bert").train()
-    model.bert.encoder.layer[1].eval()
-    modes = [m.training for m in model.modules()]
-    pt.evaluate(model, [inputs(model)])
-    assert [m.training for m in model.modules()] == modes
-
-
 # ── evaluate, of a language model ────────────────────────────────────────────────────────────
 
 

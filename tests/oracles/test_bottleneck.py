@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from adapted import features, hidden
 from safetensors.torch import load_file
 from torch import nn
 
@@ -34,15 +35,6 @@ SIZE = 5
 def small(value: str | pt.bottleneck.Config, **changes) -> pt.bottleneck.Config:
     return dataclasses.replace(VALUES[value] if isinstance(value, str) else value,
                                **{"size": SIZE} | changes)
-
-
-def features(batch: dict) -> dict:
-    return {k: v for k, v in batch.items() if k != "labels"}
-
-
-@torch.no_grad()
-def hidden(model, batch) -> torch.Tensor:
-    return model.base_model(**features(batch))[0]
 
 
 def draw(model, seed: int = 5) -> None:

@@ -93,30 +93,19 @@ def their_base(base, double):
     return base
 
 
-@pytest.mark.parametrize("dora", [False, True])
-@pytest.mark.parametrize("double", [False, True])
-@pytest.mark.parametrize("family", ["llama", "bert"])
-def test_peft_on_bitsandbytes_gives_the_same(family, double, dora, inputs):
-    compare_with_peft(wide(family), double, dora, inputs)
-
-
 # What differs from the tiny models: rows of whole blocks, and weights as small as in `wide`.
 WIDE = {"hidden_size": 64, "intermediate_size": 128, "initializer_range": 0.1}
 OTHER = {"opt": {"hidden_size": 64, "ffn_dim": 128, "init_std": 0.1, "word_embed_proj_dim": 64}}
 HEADS = {family: {"head_dim": 16} for family in ("gemma", "gemma2", "gemma3_text")}
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("dora", [False, True])
 @pytest.mark.parametrize("double", [False, True])
-@pytest.mark.parametrize("family", TWELVE)
-def test_peft_on_bitsandbytes_gives_the_same_on_the_later_families(family, double, dora, tiny,
-                                                                   inputs):
-    changes = OTHER.get(family, WIDE) | HEADS.get(family, {})
-    compare_with_peft(tiny(family, **changes), double, dora, inputs)
-
-
-def compare_with_peft(base, double, dora, inputs):
+@pytest.mark.parametrize("family", ["llama", "bert", *(
+    pytest.param(family, marks=pytest.mark.long) for family in TWELVE)])
+def test_peft_on_bitsandbytes_gives_the_same(family, double, dora, tiny, inputs):
+    base = (tiny(family, **OTHER.get(family, WIDE) | HEADS.get(family, {})) if family in TWELVE
+            else wide(family))
     batch = inputs(base)
     with torch.no_grad():
         before = base.eval()(**batch).logits
