@@ -170,8 +170,8 @@ def running_mean(values: Sequence[float], window: int = 20) -> list[float]:
 
 
 def curves(losses: Mapping[str, Sequence[float]], colours: Mapping[str, str] | None = None,
-           window: int = 20, dashed: Collection[str] = ()) -> Figure:
-    """Draw training losses against the step, each as a running mean over `window` steps.
+           dashed: Collection[str] = ()) -> Figure:
+    """Draw training losses against the step, each as a running mean.
 
     Those named in `dashed` lie on top, so that a line below shows between the dashes; each has
     dashes of its own.
@@ -180,36 +180,13 @@ def curves(losses: Mapping[str, Sequence[float]], colours: Mapping[str, str] | N
     dashes = itertools.cycle(("--", ":", "-."))
     for i, (name, values) in enumerate(losses.items()):
         style = {"ls": next(dashes), "zorder": 3} if name in dashed else {}
-        ax.plot(range(1, len(values) + 1), running_mean(values, window), label=name, lw=2,
-                color=(colours or {}).get(name, _series(i)[0]), **style)
+        ax.plot(range(1, len(values) + 1), running_mean(values), label=name, lw=2,
+                color=(colours or {}).get(name, SERIES[i % len(SERIES)][0]), **style)
     ax.set(xlabel="training step", ylabel="loss (running mean)")
     if losses:
         ax.legend(frameon=False)
     made.set_label("Loss, first and last running mean. " + "; ".join(
-        f"{n}: {v[0]:.2f} to {np.mean(v[-window:]):.2f}" for n, v in losses.items() if len(v)))
-    return made
-
-
-def rates(sweeps: Mapping[str, Mapping[float, float]], colours: Mapping[str, str],
-          majority: float, rings: Collection[str] = ()) -> Figure:
-    """Draw accuracy against the learning rate, one line a method.
-
-    Those named in `rings` have large open markers, which show around another's point.
-    """
-    made, ax = figure(7, 3.2)
-    for i, (name, points) in enumerate(sweeps.items()):
-        xs, (colour, _, marker) = sorted(points), _series(i)
-        style = {"marker": "o", "ms": 11, "mfc": "none", "zorder": 3} if name in rings else {
-            "marker": marker}
-        ax.plot(xs, [points[x] for x in xs], label=name, color=colours.get(name, colour), **style)
-    ax.axhline(majority, color=COLOURS["quiet"], ls=":", label="always the same answer")
-    logarithmic(ax, "x")
-    ax.set(xlabel="learning rate", ylabel="test accuracy")
-    in_percent(ax.yaxis)
-    ax.legend(frameon=False)
-    made.set_label("Test accuracy by learning rate. " + "; ".join(
-        f"{name}: " + ", ".join(f"{x:g} {y:.1%}" for x, y in sorted(points.items()))
-        for name, points in sweeps.items()))
+        f"{n}: {v[0]:.2f} to {np.mean(v[-20:]):.2f}" for n, v in losses.items() if len(v)))
     return made
 
 
@@ -258,7 +235,3 @@ def ledgers(ledgers: Mapping[str, Ledger]) -> Figure:
         f"optimizer {b.optimizer_bytes / 1e6:.1f}, activations {b.activations_bytes / 1e6:.0f} MB"
         for name, b in ledgers.items()))
     return made
-
-
-def _series(i: int) -> tuple[str, str, str]:
-    return SERIES[i % len(SERIES)]

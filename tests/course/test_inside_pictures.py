@@ -162,4 +162,4 @@ def test_the_bars_of_a_step_are_what_was_measured():
     assert sum(heights) * 1e6 == pytest.approx(
         moments * (found.ledger.weights_bytes + found.ledger.optimizer_bytes)
         + sum(found.step.activations) + sum(found.step.gradients))
-    assert plots.bytes_text(found.peak) in found.told
+    assert found.told.startswith("everything, 1 × 8: at most 324 bytes at once, 78% of")

@@ -30,7 +30,7 @@ EXAMPLES = {f"{name}.{picture}": make for name in lessons.with_pictures()
             for picture, make in lessons.pictures(name).EXAMPLES.items()}
 GENERAL = {
     "curves": lambda: plots.curves({"a": [1.0, 0.5], "b": [0.9, 0.8]}, dashed=("b",)),
-    "rates": lambda: plots.rates({"a": {1e-3: 0.8}, "b": {1e-3: 0.7}}, {}, 0.5),
+    "dots": lambda: plots.dots({"a": [0.8, 0.7]}, {"b": (0.75, plots.COLOURS["full"])}),
     "ledgers": lambda: plots.ledgers({"full": pt.account.Ledger(4, 3, 2, 1)}),
 }
 PALETTE = {to_hex(colour) for colour in (*plots.COLOURS.values(), *(s[0] for s in plots.SERIES))}

@@ -230,26 +230,29 @@ def trained(record: Mapping) -> dict[str, list[Mapping]]:
     """
     found = {}
     for place in PLACES:
-        rows = [row for row in record["runs"] if row["group"] == "placements"
-                and row["setting"]["place"] == place]
+        rows = _rows(record, "placements", place=place)
         rate = next(row["setting"]["lr"] for row in rows if row["setting"]["seed"] > 0)
-        found[place] = [row for row in rows if row["setting"]["lr"] == rate]
+        found[place] = _rows(record, "placements", place=place, lr=rate)
     return found
 
 
 def at_rate(record: Mapping, place: str, lr: float) -> list[Mapping]:
     """Return the recorded runs of a placement at one rate and the common budget, a row a seed."""
-    rows = [row for row in record["runs"] if row["group"] in ("placements", "one_rate")
-            and (row["setting"]["place"], row["setting"]["lr"]) == (place, lr)]
+    rows = _rows(record, "placements", "one_rate", place=place, lr=lr)
     return sorted(rows, key=lambda row: row["setting"]["seed"])
 
 
 def widths(record: Mapping) -> dict[int, list[Mapping]]:
     """Return the recorded runs of Pfeiffer's placement by size, a row a seed, all at one rate."""
-    rows = [row for row in record["runs"] if row["group"] == "sizes"]
-    found = {size: [row for row in rows if row["setting"]["size"] == size]
-             for size in {row["setting"]["size"] for row in rows}}
-    return dict(sorted((found | {64: trained(record)["pfeiffer"]}).items()))
+    found = {64: trained(record)["pfeiffer"]}
+    for row in _rows(record, "sizes"):
+        found.setdefault(row["setting"]["size"], []).append(row)
+    return dict(sorted(found.items()))
+
+
+def _rows(record: Mapping, *groups: str, **setting: object) -> list[Mapping]:
+    return [row for row in record["runs"] if row["group"] in groups
+            and setting.items() <= row["setting"].items()]
 
 
 def learned(run: Mapping) -> bool:

@@ -95,7 +95,7 @@ def ends(record: Mapping) -> tuple[float, float]:
 
     `records.ends` has those of 4,000; `record` is `records.load("change")`.
     """
-    return converged(record)["accuracy"], _level(record, "short", "full")
+    return converged(record)["accuracy"], _level(record, "full")
 
 
 def converged(record: Mapping) -> dict:
@@ -103,9 +103,9 @@ def converged(record: Mapping) -> dict:
     return max(records.select(record, group="converged"), key=lambda row: row["validation"])
 
 
-def _level(record: Mapping, group: str, method: str) -> float:
-    return mean(row["accuracy"] for row in record["runs"] if row["group"] == group
-                and row["method"] == method and row.get("pretrained", True))
+def _level(record: Mapping, method: str) -> float:
+    rows = records.select(record, group="short", method=method, pretrained=None)
+    return records.accuracy(rows)[0]
 
 
 def subspaces(record: Mapping, share: int, measure: str, guess: int | None = None) -> Subspaces:
@@ -128,7 +128,7 @@ def subspaces(record: Mapping, share: int, measure: str, guess: int | None = Non
     own = [(p["d"], p["accuracy"]) for p in work.points(OWN) if "d" in p]
     levels = {"full fine-tuning, all 22.7 million": (full, COLOURS["full"]),
               "head only, to its end": (head, COLOURS["head"]),
-              "head only, as long as z": (_level(record, "short", "head"), COLOURS["head"])}
+              "head only, as long as z": (_level(record, "head"), COLOURS["head"])}
     return Subspaces(points, own, levels, goal, reached, told, guess)
 
 
@@ -332,24 +332,22 @@ def three_kinds(record: dict, long: dict, cut: float) -> list[Small]:
     """
     eight = 4 * BLOCKS * 8 * 2 * WIDTH + 2 * BLOCKS * 8 * (WIDTH + WIDE)
     full = records.select(long, group="methods", method="full")
-    everything = full[0]["parameters"]
+    fit = records.select(record, group="bitfit")
+    one = records.select(long, group="ranks", rank=1)
+    short = records.select(record, group="short", method="full", pretrained=None)
 
     def way(name: str, parameters: int, rank: int, accuracies: Sequence[float],
             few: bool = False) -> Small:
         return Small(name, parameters + IN_HEAD, str(rank), accuracies, FEWER if few else MORE,
                      ends(record) if few else records.ends())
 
-    def recorded(name: str, rank: int, rows: Sequence[Mapping]) -> Small:
-        return way(name, rows[0]["parameters"], rank, _accuracies(rows))
-
     found = [way("head only, to its end", 0, 0, [records.ends()[0]]),
-             recorded("BitFit", 0, records.select(record, group="bitfit")),
-             recorded("LoRA, rank 1 (lesson 07)", 1, records.select(long, group="ranks", rank=1)),
-             recorded("full fine-tuning", WIDTH, full),
+             way("BitFit", fit[0]["parameters"], 0, _accuracies(fit)),
+             way("LoRA, rank 1 (lesson 07)", one[0]["parameters"], 1, _accuracies(one)),
+             way("full fine-tuning", full[0]["parameters"], WIDTH, _accuracies(full)),
              way("head only, to its end", 0, 0, [ends(record)[0]], few=True),
              way("k = 8 of each ΔW", eight, 8, [cut], few=True),
-             way("full fine-tuning", everything, WIDTH, _accuracies(records.select(
-                 record, group="short", method="full", pretrained=None)), few=True)]
+             way("full fine-tuning", full[0]["parameters"], WIDTH, _accuracies(short), few=True)]
     found += [way(f"subspace, d = {d:,}", d, WIDTH,
                   _accuracies(records.select(record, group="subspace", d=d)), few=True)
               for d in (1024, 4096, 16_384)]

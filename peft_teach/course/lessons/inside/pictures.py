@@ -427,16 +427,12 @@ class Held:
     step: Step
 
     @property
-    def peak(self) -> int:
-        """The most that is held at any time."""
-        return self.ledger.weights_bytes + self.ledger.optimizer_bytes + self.step.peak
-
-    @property
     def told(self) -> str:
-        """The peak beside the ledger's sum."""
+        """The most that is held at any time, beside the ledger's sum."""
+        peak = self.ledger.weights_bytes + self.ledger.optimizer_bytes + self.step.peak
         total = self.ledger.total_bytes
-        return (f"{self.trains}, {self.size}: at most {bytes_text(self.peak)} at once, "
-                f"{self.peak / total:.0%} of the ledger's {bytes_text(total)}")
+        return (f"{self.trains}, {self.size}: at most {bytes_text(peak)} at once, "
+                f"{peak / total:.0%} of the ledger's {bytes_text(total)}")
 
 
 def draw_step(found: Held) -> Figure:
@@ -476,11 +472,9 @@ def explore_step(measured: Mapping[tuple[str, str], tuple[account.Ledger, Step]]
 def _example_step() -> Explorer:
     moments = (("forward", "in"), ("forward", "0"), ("loss", ""), ("backward", "0"),
                ("backward", "in"))
-    example = {(trains, size): (account.Ledger(91, g, 2 * g, a), Step(
-        moments, (0, a // 2, a, a // 2, 0), (0, 0, 0, g // 2, g), a + 1))
-        for trains, g in (("everything", 91), ("LoRA", 1)) for size, a in (("1 × 8", 50),
-                                                                            ("2 × 8", 100))}
-    return explore_step(example)
+    return explore_step({(trains, f"{n} × 8"): (account.Ledger(91, g, 2 * g, 50 * n), Step(
+        moments, (0, 25 * n, 50 * n, 25 * n, 0), (0, 0, 0, g // 2, g), 50 * n + 1))
+        for trains, g in (("everything", 91), ("LoRA", 1)) for n in (1, 2)})
 
 
 EXAMPLES = {

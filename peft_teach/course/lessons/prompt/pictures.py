@@ -20,22 +20,13 @@ _FROM = {"text": "words", "labels": "labels", "random": "random numbers"}
 
 
 @dataclass(frozen=True)
-class Stop:
-    """A place on the way: after so many steps, or snapped by t to the nearest words."""
-
-    label: str
-    step: int | None
-    t: float
-
-
-@dataclass(frozen=True)
 class Way:
     """A soft prompt at one stop of its way."""
 
     start: str
     view: str
-    stops: Sequence[Stop]
-    at: int                                            # which of the stops
+    stops: Sequence[str]                               # their labels
+    at: int                                            # which of them
     curves: Mapping[str, Sequence[tuple[int, float]]]  # by start: stop and accuracy, where tested
     words: Sequence[str]                               # nearest to each vector
     changed: int                                       # of these, not what they were at the start
@@ -55,38 +46,36 @@ class Way:
     @property
     def told(self) -> str:
         """What this stop shows, in words."""
-        return (f"{self.stops[self.at].label}: "
+        return (f"{self.stops[self.at]}: "
                 + ("not tested" if self.accuracy is None else f"{self.accuracy:.1%}"))
 
 
-def stops(record: Mapping) -> list[Stop]:
-    """Return the stops of all recorded ways: the steps, then the shares t of the way back."""
-    steps = [look["step"] for look in record["way"]["text"]["looks"]]
-    shares = sorted({row["t"] for rows in record["snapped"].values() for row in rows} | {1.0})
-    return [*(Stop(f"step {step}", step, 0.0) for step in steps),
-            *(Stop(f"t = {t:g}", None, t) for t in shares if t)]
+def stops(record: Mapping) -> dict[str, float]:
+    """Return t at the stops of all recorded ways, by label: the steps, then the way back."""
+    shares = {row["t"] for rows in record["snapped"].values() for row in rows} | {1.0}
+    return {**{f"step {look['step']}": 0.0 for look in record["way"]["text"]["looks"]},
+            **{f"t = {t:g}": t for t in sorted(shares) if t}}
 
 
 def way(record: Mapping, start: str, at: str, view: str = "distances") -> Way:
     """Read one stop of the way; `record` is `records.load("prompt")`, `at` a stop's label."""
-    every = stops(record)
-    index = next(i for i, stop in enumerate(every) if stop.label == at)
-    stop, told = every[index], record["way"][start]
-    looks, last = told["looks"], told["looks"][-1]
-    look = next((look for look in looks if look["step"] == stop.step), last)
+    every, told = stops(record), record["way"][start]
+    labels, t, looks = list(every), every[at], told["looks"]
+    index = labels.index(at)
+    look = looks[min(index, len(looks) - 1)]
     names, near = told["words"], [str(i) for i in look["nearest"]]
     targets = [tuple(names[i][1]) for i in near]
-    distance = [(1 - stop.t) * d for d in look["distance"]]
-    vectors = [tuple((1 - stop.t) * a + stop.t * b for a, b in zip(p, q))
+    vectors = [tuple((1 - t) * a + t * b for a, b in zip(p, q))
                for p, q in zip(look["at"], targets)]
     first = looks[0]["nearest"]
-    return Way(start, view, every, index, {name: _curve(record, name, every) for name in NAMES},
+    return Way(start, view, labels, index, {name: _curve(record, name) for name in NAMES},
                [names[i][0] for i in near], sum(a != b for a, b in zip(look["nearest"], first)),
-               distance, told["yardstick"]["nearest"], told["yardstick"]["random pair"], vectors,
-               targets, [tuple(place) for place in told["crowd"]], record["setting"]["tests"])
+               [(1 - t) * d for d in look["distance"]], told["yardstick"]["nearest"],
+               told["yardstick"]["random pair"], vectors, targets,
+               [tuple(place) for place in told["crowd"]], record["setting"]["tests"])
 
 
-def _curve(record: Mapping, start: str, every: Sequence[Stop]) -> list[tuple[int, float]]:
+def _curve(record: Mapping, start: str) -> list[tuple[int, float]]:
     """Return the stops that were tested. Words snapped to are words: as an instruction's."""
     tested = {row["t"]: row["accuracy"] for row in record["snapped"][start]}
     looks, found = record["way"][start]["looks"], {}
@@ -98,7 +87,7 @@ def _curve(record: Mapping, start: str, every: Sequence[Stop]) -> list[tuple[int
             tested[1.0] = written["accuracy"]
     found[f"step {looks[-1]['step']}"] = tested[0.0]
     found |= {f"t = {t:g}": value for t, value in tested.items() if t}
-    return [(i, found[stop.label]) for i, stop in enumerate(every) if stop.label in found]
+    return [(i, found[stop]) for i, stop in enumerate(stops(record)) if stop in found]
 
 
 def draw_way(found: Way) -> Figure:
@@ -112,8 +101,7 @@ def draw_way(found: Way) -> Figure:
     left.axvline(found.at, color=COLOURS["ink"], lw=1, ls=":")
     left.axhline(0.5, color=COLOURS["quiet"], lw=1)
     left.set(ylabel=f"accuracy on {found.tested} reviews", ylim=(0.4, 1),
-             title=found.told, xticks=range(len(found.stops)),
-             xticklabels=[stop.label for stop in found.stops])
+             title=found.told, xticks=range(len(found.stops)), xticklabels=found.stops)
     left.tick_params(axis="x", rotation=60)
     in_percent(left.yaxis)
     left.legend(frameon=False, fontsize=9, loc="lower left")
@@ -159,13 +147,13 @@ def explore_way(record: Mapping) -> Explorer:
 
     `record` is `records.load("prompt")`.
     """
-    labels = [stop.label for stop in stops(record)]
     trained = f"step {record['way']['text']['looks'][-1]['step']}"
     controls = {
         "start": ipw.ToggleButtons(options=[(name.removeprefix("start: "), start)
                                             for start, name in NAMES.items()],
                                    description="start"),
-        "at": ipw.SelectionSlider(options=labels, value=trained, description="the way"),
+        "at": ipw.SelectionSlider(options=list(stops(record)), value=trained,
+                                  description="the way"),
         "view": ipw.ToggleButtons(options=("distances", "map"), description="right"),
     }
     return Explorer(
@@ -183,10 +171,9 @@ def draw_recorded(record: Mapping) -> Figure:
     """Draw accuracies after training: first by start, then by length; a mark a seed, a bar a mean.
     """
     length, rows, styles = record["setting"]["length"], {}, {}
+    lengths = {row["setting"]["length"] for row in records.select(record, group="lengths")}
     wanted = [*(("soft", start, length) for start in _FROM),
-              *(("lengths", "text", n) for n in sorted({row["setting"]["length"] for row in
-                                                        record["runs"] if "length" in row[
-                                                            "setting"]}))]
+              *(("lengths", "text", n) for n in sorted(lengths))]
     for group, start, n in wanted:
         name = f"{n} vector{'s' * (n > 1)} from {_FROM[start]}"
         rows[name] = [row["accuracy"] for row in record["runs"] if row["group"] == group and (
