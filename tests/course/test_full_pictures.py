@@ -28,17 +28,13 @@ def test_the_ways_are_solid_where_they_train():
     assert sum(text.endswith("\nfrozen") for text in said) == 1
 
 
-def test_learning_over_its_whole_grid(runs):
-    rates = {m: [r["lr"] for r in runs if r["method"] == m] for m in BEST}
-    assert all(BEST[m] in rates[m] for m in BEST)
-    for chosen in itertools.product(*rates.values()):
-        settings = dict(zip(rates, chosen))
-        for methods in itertools.chain.from_iterable(
-                itertools.combinations(BEST, n) for n in range(4)):
-            shown = full.learning(runs, LEVELS, methods, {"head": 0.6}, OWN, **settings)
-            assert [line["method"] for line in shown.lines.values()] == list(methods)
-            assert bool(shown.guesses) == ("head" in methods)
-            assert bool(shown.own) == ("full" in methods)
+def test_learning_shows_the_ways_that_are_chosen(runs):
+    for methods in itertools.chain.from_iterable(
+            itertools.combinations(BEST, n) for n in range(4)):
+        shown = full.learning(runs, LEVELS, methods, {"head": 0.6}, OWN, **BEST)
+        assert [line["method"] for line in shown.lines.values()] == list(methods)
+        assert bool(shown.guesses) == ("head" in methods)
+        assert bool(shown.own) == ("full" in methods)
 
 
 def test_learning_draws_the_curve_and_the_last_accuracy(runs):

@@ -189,18 +189,13 @@ def explore_bill(ways: Mapping[str, nn.Module]) -> Explorer:
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
-
-def _learning_example() -> Explorer:
-    runs = ways_recorded(records.load("full"), records.load("lora"))
-    return explore_learning(runs, {"always the same answer": 0.495, "counting words": 0.76},
-                            {"scratch": 1e-4, "head": 1e-1, "full": 1e-4},
-                            {"scratch": 0.7, "head": None}, {"full": ([0.7, 0.6, 0.5], 0.8)})
-
-
-def _bill_example() -> Explorer:
-    return explore_bill({trains: outlines.mark(outlines.outline("minilm"), trains)
-                         for trains in ("everything", "the last block")})
-
-
-EXAMPLES = {"ways": lambda: draw_ways(22_713_216, 770), "learning": _learning_example,
-            "bill": _bill_example}
+EXAMPLES = {
+    "ways": lambda: draw_ways(22_713_216, 770),
+    "learning": lambda: explore_learning(
+        ways_recorded(records.load("full"), records.load("lora")),
+        {"always the same answer": 0.495, "counting words": 0.76},
+        {"scratch": 1e-4, "head": 1e-1, "full": 1e-4}, {"scratch": 0.7, "head": None},
+        {"full": ([0.7, 0.6, 0.5], 0.8)}),
+    "bill": lambda: explore_bill({trains: outlines.mark(outlines.outline("minilm"), trains)
+                                  for trains in ("everything", "the last block")}),
+}

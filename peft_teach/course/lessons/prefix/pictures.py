@@ -158,9 +158,8 @@ def explore_shares(backbone: nn.Module, tokenizer, K: Tensor, V: Tensor,
     K, V = K.detach().cpu(), V.detach().cpu()
     sentence = ipw.Text(value=text, description="a sentence", continuous_update=False,
                         layout=ipw.Layout(width="38em"))
-    starts = {start: start_of(backbone, tokenizer, start, K.shape[1])
-              for start in STARTS.values()} | {"own": (K, V)}
-    names = {start: name for name, start in STARTS.items()}
+    starts = {name: start_of(backbone, tokenizer, start, K.shape[1])
+              for name, start in STARTS.items()} | {"own": (K, V)}
 
     @functools.lru_cache(maxsize=500)
     def table(which: str, length: int, words: int, text: str) -> list[list[float]]:
@@ -169,12 +168,12 @@ def explore_shares(backbone: nn.Module, tokenizer, K: Tensor, V: Tensor,
 
     def compute(length: int, words: int, start: str) -> Shares:
         tables = [table(which, length, words, sentence.value) for which in (start, "own")]
-        return Shares(*tables, names[start], length, words, sentence.value)
+        return Shares(*tables, start, length, words, sentence.value)
 
     explorer = Explorer({
         "length": ipw.IntSlider(min=1, max=K.shape[1], value=K.shape[1], description="prefix"),
         "words": ipw.IntSlider(min=1, max=MOST_WORDS, value=8, description="words"),
-        "start": ipw.Dropdown(options=list(STARTS.items()), description="before"),
+        "start": ipw.Dropdown(options=tuple(STARTS), description="before"),
     }, compute, draw_shares, lambda found: (
         "λ of each of the twelve heads in each layer, a mean over the sentence's tokens. Open "
         "circles: the start chosen above; filled: your trained prefix, of which the first "
