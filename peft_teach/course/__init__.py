@@ -3,6 +3,8 @@
 Light to import: notebook tools and models arrive when something uses them.
 """
 
+from importlib import import_module
+
 from .. import subspace
 from . import records
 from .budget import Budget, budget
@@ -11,5 +13,11 @@ from .lessons import pictures
 from .mine import audit, mine
 from .predict import commit, compare, sentence
 
-__all__ = ["Budget", "audit", "budget", "check", "commit", "compare", "hint", "mine", "pictures",
-           "progress", "records", "require", "reset", "sentence", "subspace"]
+__all__ = ["Budget", "audit", "budget", "check", "commit", "compare", "hint", "live", "mine",
+           "pictures", "progress", "records", "require", "reset", "sentence", "subspace"]
+
+
+def __getattr__(name: str):
+    if name == "live":    # it brings pandas: only when first used
+        return import_module(".live", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

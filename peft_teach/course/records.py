@@ -61,6 +61,8 @@ Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of 
 
 import functools
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
@@ -75,6 +77,10 @@ INSTALLED = Path(__file__).parents[1] / "_records"
 CHECKOUT = Path(__file__).parents[2] / "assets" / "records"
 
 # The columns, in the order of a frame. Those that some runs lack have a nullable dtype.
+BETTER, WORSE, NONE = VERDICTS = ("better", "worse", "no difference seen")
+SURE = 2         # standard errors of a difference, beyond which it is called one
+POINT = 0.01     # and at least this much, about one standard error of a test
+
 DTYPES = {
     "group": "str", "model": "str", "method": "str", "place": "str", "targets": "str",
     "layers": "str", "rank": "Int64", "alpha": "Float64", "dropout": "float64",
@@ -159,7 +165,7 @@ def table(runs: "pandas.DataFrame", by: str | list[str], *shares: str) -> "panda
 
     `by` are the columns to group by, `shares` columns from 0 to 1: "accuracy" unless given.
     """
-    groups = runs.groupby(by, dropna=False)
+    groups = runs.convert_dtypes().groupby(by, dropna=False)    # an alpha of 16.0 is shown as 16
     shown = groups[list(shares or ("accuracy",))].agg(_percent)
     return shown.assign(runs=groups.size())
 
@@ -227,3 +233,21 @@ def by_setting(rows: list[dict]) -> list[list[dict]]:
         setting = {k: v for k, v in row["setting"].items() if k != "seed"}
         groups.setdefault(json.dumps(setting, sort_keys=True), []).append(row)
     return list(groups.values())
+
+
+def difference(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
+    """Return by how much the mean of some runs is above that of others, and its standard error."""
+    error = math.sqrt(sum(stdev(runs)**2 / len(runs) for runs in (one, other)))
+    return mean(one) - mean(other), error
+
+
+def called(gap: float, error: float) -> str:
+    """Return what a difference is called: it counts beyond a point and two standard errors."""
+    if abs(gap) <= max(POINT, SURE * error):
+        return NONE
+    return BETTER if gap > 0 else WORSE
+
+
+def compared(one: Sequence[float], other: Sequence[float]) -> str:
+    """Return "better", "worse" or "no difference seen" of the accuracies of runs, by seed."""
+    return called(*difference(one, other))

@@ -188,7 +188,7 @@ def test_accuracies_are_seen_after_a_commitment_which_stands(here, movies):
     first.guess.buttons.value = 8
     assert first.data.is_open
     assert first.data.guess == 8
-    assert "recorded: rank 8, query, value: 80.8%" in first.figure.get_label()
+    assert "recorded: 80.8%" in first.figure.get_label()
     assert first.guess.buttons.disabled
     later = explorer(movies)                          # in another kernel, say
     assert (later.guess.value, later.data.is_open) == (8, True)
@@ -200,13 +200,12 @@ def test_a_run_of_ones_own_stands_in_the_picture_later_too(here, movies):
     first.controls["places"].value = ("value",)
     first.controls["layers"].value = (5,)
     first.run.start_button.click()
-    point, = first.data.own
-    assert (point.rank, point.places, point.layers) == (2, ("value",), (5,))
-    assert point.parameters == first.data.parameters == 2 * 768
-    assert 0 <= point.accuracy <= 1
+    (name, (parameters, accuracy)), = first.data.own.items()
+    assert name == "rank 2, value, block 5"
+    assert parameters == first.data.chosen.parameters == 2 * 768
+    assert 0 <= accuracy <= 1
     assert "80 test sentences" in first.run.line.value
     later = explorer(movies)
-    assert later.data.own == (point,)
+    assert later.data.own == {name: (parameters, accuracy)}
     later.guess.buttons.value = 1
-    assert f"your own run, rank 2, value, block 5: {point.accuracy:.1%}" in (
-        later.figure.get_label())
+    assert f"your own run, {name}: {accuracy:.1%}" in later.figure.get_label()

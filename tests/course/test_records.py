@@ -312,7 +312,7 @@ def test_settings_that_one_group_varies_have_one_value_in_the_others(record):
     assert elsewhere("full", "pooler", "poolers") == {"its own"}
     assert elsewhere("prompt", "text", "written", "threshold") == {""}
     assert elsewhere("prompt", "start", "soft", "lengths", "rates") == {"none"}
-    assert elsewhere("lora", "plus", "variants") == {1}
+    assert elsewhere("lora", "plus", "variants", "traded") == {1}
     for column in ("targets", "layers"):
         assert set(record.runs[record.runs.method == "head"][column]) == {"none"}
         assert set(record.runs[record.runs.method == "full"][column]) == {"all"}
@@ -400,3 +400,17 @@ record.runs
 assert "pandas" in sys.modules
 """], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("gap", "error", "called"), [
+    (0.05, 0.01, "better"), (-0.05, 0.01, "worse"), (0.03, 0.02, "no difference seen"),
+    (0.012, 0.004, "better"), (0.0, 0.0, "no difference seen")])
+def test_a_difference_counts_beyond_a_point_and_two_standard_errors(gap, error, called):
+    assert records.called(gap, error) == called
+
+
+def test_a_difference_has_the_error_of_two_means():
+    one, other = [0.80, 0.82, 0.81], [0.70, 0.72, 0.71]
+    gap, error = records.difference(one, other)
+    assert (gap, error) == pytest.approx((0.10, (2 * 0.01**2 / 3) ** 0.5))
+    assert records.compared(other, one) == "worse"

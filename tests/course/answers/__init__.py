@@ -39,8 +39,10 @@ def right(id: str) -> dict[str, str]:
 
 def wrong(id: str) -> dict[str, tuple[str, ...]]:
     """The wrong answers to an exercise, by the name of the mistake that they make."""
-    return {mistake: tuple(text.strip() for text in _tuple(texts))
-            for mistake, texts in _of("WRONG", id).items()}
+    shared = file("adapter")    # what every adapter is asked is tried on one
+    texts = _of("WRONG", id) | (shared.WRONG if id == shared.TRIED else {})
+    return {mistake: tuple(text.strip() for text in _tuple(each))
+            for mistake, each in texts.items()}
 
 
 def usual(id: str) -> tuple[str, str]:

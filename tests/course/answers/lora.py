@@ -34,14 +34,6 @@ def lora_count(n_in, n_out, rank):
     B = torch.empty(n_out, rank)
     return A.numel() + B.numel()
 """,
-    "direction by direction": """
-def lora_count(n_in, n_out, rank):
-    count = 0
-    for direction in range(rank):
-        count += n_in
-        count += n_out
-    return count
-""",
 }
 
 WRONG["lora.count"] = {
@@ -143,34 +135,6 @@ WRONG["lora.layer"] = {
          but(LAYER, "self.base(x)", "x @ self.base.weight.T + (0 if self.base.bias is None else "
                                     "self.base.bias)")),
     "no_scale_attribute": but(LAYER, SCALE, "self.s = alpha / rank", SCALED, "self.s * ("),
-    # The shared ones, which test_adapter_judge takes from here.
-    "dtype": (but(LAYER, ADDED, "y + u"),
-              but(LAYER, A, f"({A}).to(base.weight.dtype)", B, f"{B}.to(base.weight.dtype)",
-                  "x.float()", "x")),
-    "input_cut": but(LAYER, Y, f"        with torch.no_grad():\n    {Y}"),
-    "shapes": but(LAYER, A, "torch.randn(base.out_features, rank) / rank**0.5", B,
-                  "torch.zeros(rank, base.in_features)"),
-    "names": but(LAYER, f"nn.Parameter({B})", B),
-    "misnamed": but(LAYER, f"self.A = nn.Parameter({A})", f"self.lora_A = nn.Parameter({A})",
-                    f"self.B = nn.Parameter({B})", f"self.lora_B = nn.Parameter({B})"),
-    "layers_inside": but(LAYER, f"nn.Parameter({B})", "nn.Linear(rank, base.out_features)"),
-    "more_parameters": but(LAYER, SCALE, "self.scale = nn.Parameter(torch.tensor(alpha / rank))"),
-    "buffer": but(LAYER, SCALE, "self.register_buffer('scale', torch.tensor(alpha / rank))"),
-    "not_adapter": but(LAYER, "pt.Adapter", "nn.Module", SUPER,
-                       "super().__init__()\n        self.base = base"),
-    "base_lost": but("import copy\n" + LAYER, SUPER, "super().__init__(copy.deepcopy(base))"),
-    "base_trained": but(LAYER, SUPER, f"{SUPER}\n        base.requires_grad_()"),
-    "base_changed": but(
-        LAYER, Y + U, "        with torch.no_grad():\n            self.base.weight += "
-                      "(self.scale * self.B @ self.A).to(x.dtype)\n", ADDED, "self.base(x)"),
-    "input_changed": but(LAYER, "x.float()", "x.mul_(1.5).float()"),
-    "second_call": but(LAYER, U, f"        self.B.data *= self.scale\n        u = {BRANCH}\n"),
-    "training_only": but(LAYER, Y, f"{Y}        if not self.training:\n            return y\n"),
-    "start_differs": but(LAYER, Y, f"{Y}        if not self.B.any():\n"
-                                   "            return torch.zeros_like(y)\n"),
-    "no_gradient": but(LAYER, "self.A.T", "self.A.detach().T"),
-    "forward_left": LAYER[:LAYER.index(Y)] + "        raise pt.NotAttempted('lora.layer')\n",
-    "no_return": but(LAYER, "return ", ""),
 }
 
 BEYOND["lora.layer"] = but(LAYER, "u.to(y.dtype)",
@@ -326,8 +290,8 @@ WRONG["lora.case"] = {
     "rank_suspected": but(CASE, f"({ONE}, {LOUD})",
                           f'({{"rank": 64, "alpha": 16, "lr": 3e-3}}, {SIXTY_FOUR})'),
     "same_outcome": but(CASE, LOUD, '{"rank": 1, "alpha": 2, "lr": 3e-3}'),
-    "one_seed": but(CASE, LOUD, '{"rank": 8, "alpha": 16, "lr": 1e-3}'),
-    "not_recorded": but(CASE, AS_LARGE, '{"rank": 2, "alpha": 22.6, "lr": 3e-3}'),
+    "not_recorded": (but(CASE, AS_LARGE, '{"rank": 2, "alpha": 22.6, "lr": 3e-3}'),
+                     but(CASE, LOUD, '{"rank": 1, "alpha": 128, "lr": 1e-3}')),
     "not_settings": (but(CASE, f"({ONE}, {LOUD})", f"({ONE}, {LOUD}, {ONE})"),
                      but(CASE, AS_LARGE, "(8, 45.25, 3e-3)"),
                      but(CASE, ONE, '{"rank": 1, "alpha": 16}'),
@@ -495,6 +459,5 @@ WRONG["lora.forty_kb"] = {
     "not_a_config": but(FORTY, f"pt.lora.Config({SHIP})", "{'rank': 2, 'targets': ('value',)}"),
     "not_recorded": but(FORTY, '("value",)', '("atention_out",)'),
     "weaker": but(FORTY, SHIP, 'rank=1, alpha=2, targets=("ffn_out",), layers=(1, 2, 3, 4, 5)'),
-    "too_few_blocks": but(FORTY, SHIP, LEAVE + " "),
     "not_worse": but(FORTY, LEAVE, 'rank=1, alpha=2, targets=("value", "attention_out")'),
 }

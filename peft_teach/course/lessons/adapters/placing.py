@@ -101,6 +101,7 @@ def _A(case: Mapping) -> Callable[[Tensor], Tensor]:
 
 
 def usual_pfeiffer(base: nn.Module, case: Mapping) -> dict[str, Tensor]:
+    """Return what the usual slips beside a norm give."""
     x, A = case["x"], _A(case)
     y = base(x)
     return {"not_normed_again": y + A(y), "reads_the_sum": base(x + A(x)),
@@ -108,6 +109,7 @@ def usual_pfeiffer(base: nn.Module, case: Mapping) -> dict[str, Tensor]:
 
 
 def usual_parallel(base: nn.Module, case: Mapping) -> dict[str, Tensor]:
+    """Return what the usual slips beside the feed-forward part give."""
     h, r, s, A = case["h"], case["r"], case["scale"], _A(case)
     y = base(h, r)
     return {"no_scale": base(h, r + A(r)), "after_the_norm": y + s * A(r), "behind": y + s * A(y)}

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,6 @@ from ...judge import (
     number,
     rejected,
     report,
-    whole,
 )
 from ...merge_judge import Merge
 from . import recorded, versions
@@ -315,11 +314,9 @@ def judge_case(_: Any, seen: Mapping) -> Verdict:
                                             "lr, three numbers.")
         rows = [recorded.runs(**setting) for setting in settings]
         for setting, runs in zip(settings, rows):
-            told_of = f"In {name}: {recorded.words(**setting)}"
             if not runs:
-                return rejected("not_recorded", f"{told_of} is not in the record.")
-            if len(runs) == 1:
-                return rejected("one_seed", f"{told_of} was run with one seed only.")
+                return rejected("not_recorded", f"In {name}: {recorded.words(**setting)} is not in "
+                                                "the record.")
         means = " and ".join(f"{records.accuracy(runs)[0]:.1%}" for runs in rows)
         told.append(f"{name}: {means}")
         if sorted(map(recorded.ends, rows)) != ["fails", "learns"]:
@@ -373,21 +370,20 @@ CASE = Exercise(
     mistakes={
         "not_settings": "Each of the two is a pair of dicts with rank, alpha and lr.",
         "not_recorded": "The list above has the settings that were trained.",
-        "one_seed": "Runs of this task differ by up to twenty points between seeds where they "
-                    "fail: take a setting with three.",
         "same_outcome": "One of the two must learn (78 % or more) and the other fail (74 % or "
                         "less): otherwise nothing is decided.",
-        "other_size": "Then the size could still be to blame. It goes with alpha · lr / √rank.",
-        "not_controlled": "Alpha is on trial, so it alone may differ: of two things that differ, "
-                          "either could have done it.",
+        "other_size": "Then the size could still be to blame. At one rate it is proportional to "
+                      "alpha / √rank.",
+        "not_controlled": "Alpha is the suspect, so it alone may differ: of two things that "
+                          "differ, either could have done it.",
         "rank_suspected": "There, somebody will say that it was the rank. Show it below rank 8.",
         "asked_already": "Of rank 8 the lesson has asked already. If you are right, it holds at "
                          "another rank, too: predict it, then ask.",
     },
     hints=("For each explanation, ask what it forbids. Equal sizes with different ends: that is "
            "what \"it is the size\" forbids.",
-           "The size of the first update goes with alpha · lr / √rank. Which settings of the list "
-           "have that of rank 64 with alpha 128?",
+           "The size of the first update is proportional to alpha / √rank. Which settings of the "
+           "list have that of rank 64 with alpha 128?",
            "For the second pair, stay at one rank below 8. Where does the list have two values of "
            "alpha?"))
 
@@ -460,36 +456,12 @@ MERGE = Exercise(
 
 # ── lora.pairs ───────────────────────────────────────────────────────────────────────────────
 
-SURE = 2         # standard errors of a difference, beyond which it is called one
-POINT = 0.01     # and at least this much, about one standard error of a test
-BETTER, WORSE, NONE = WORDS = ("better", "worse", "no difference seen")
-
-
 class Ours(list):
     """Our own list, so that it is never taken for an answer of the reader's."""
 
 
-VERDICTS = Ours((BETTER, NONE, WORSE))    # of the record
+VERDICTS = Ours(("better", "no difference seen", "worse"))    # of the record
 COMMITTED = "lora.pairs"    # the name of the prediction, the first of which stands
-
-
-def difference_of(pair: Sequence[Sequence[dict]]) -> tuple[float, float]:
-    """Return by how much the runs of the one are better than those of the other, and its error."""
-    (one, spread), (other, other_spread) = map(records.accuracy, pair)
-    error = math.sqrt(spread**2 / len(pair[0]) + other_spread**2 / len(pair[1]))
-    return one - other, error
-
-
-def verdict(gap: float, error: float) -> str:
-    """Return what a difference of two means is called."""
-    if abs(gap) <= max(POINT, SURE * error):
-        return NONE
-    return BETTER if gap > 0 else WORSE
-
-
-def accepted(gap: float, error: float) -> set[str]:
-    """Return what may be said of a difference: two things where the seeds leave it open."""
-    return {verdict(gap + shift, error) for shift in (-error, 0, error)}
 
 
 def run_pairs(verdicts: Any, case: Any) -> dict[str, Any]:
@@ -514,19 +486,17 @@ def said(verdicts: Any) -> dict[str, Any]:
 
 def judge_pairs(_: Any, seen: Any) -> Verdict:
     """Count what agrees with the record; name the mistake of the first that does not."""
-    pairs = recorded.pairs()
-    if len(seen["said"]) != len(pairs) or not all(each in WORDS for each in seen["said"]):
+    if len(seen["said"]) != len(VERDICTS) or not set(seen["said"]) <= set(records.VERDICTS):
         return rejected("not_verdicts", f"It is {seen['type']} with {seen['said']}.")
-    right = [accepted(*difference_of(pair)) for pair in pairs]
-    wrong = [i for i, each in enumerate(seen["said"]) if each not in right[i]]
-    told = f"{len(pairs) - len(wrong)} of {len(pairs)} agree with the record."
+    wrong = [(word, right) for word, right in zip(seen["said"], VERDICTS) if word != right]
+    told = f"{len(VERDICTS) - len(wrong)} of {len(VERDICTS)} agree with the record."
     if seen["stands"]:
         told = f"What you committed first is judged: {', '.join(seen['said'])}. {told}"
     if not wrong:
         return Verdict(True, told)
-    said, gap = seen["said"][wrong[0]], difference_of(pairs[wrong[0]])[0]
-    mistake = "too_shy" if said == NONE else "wrong_way" if (
-        (said == BETTER) != (gap > 0) and NONE not in right[wrong[0]]) else "too_sure"
+    word, right = wrong[0]
+    mistake = ("too_shy" if word == records.NONE else "too_sure" if right == records.NONE
+               else "wrong_way")
     return rejected(mistake, told)
 
 
@@ -552,24 +522,19 @@ PAIRS = Exercise(
 
 # ── lora.forty_kb ────────────────────────────────────────────────────────────────────────────
 
-WIDTHS = dict.fromkeys(("query", "key", "value", "attention_out"), 384 + 384)    # n_in + n_out
-WIDTHS |= {"ffn_in": 384 + 1536, "ffn_out": 1536 + 384}
-BLOCKS = range(6)
 LIMIT = 10_000      # parameters of 4 bytes: 40 kB
 GROUPS = ("ranks", "layers", "forty_kb")    # of the record, where alpha is twice the rank
 CLOSE = 0.01        # a point: about one standard error of one test
-DEFAULT = ("query", "value")
+DEFAULT, BLOCKS = ("query", "value"), range(6)
 KNOWN = (1, [*DEFAULT], [*BLOCKS])    # the lesson has told how it ends
 SHIP = methods.lora.Config(rank=2, alpha=4, targets=("value",))
 LEAVE = methods.lora.Config(rank=6, alpha=12, targets=("query", "value"), layers=(5,))
 
 
 def candidates() -> list[list[dict]]:
-    """Return the recorded LoRA runs of at most `LIMIT` parameters, by setting, but for the known.
-    """
-    return records.by_setting([
-        row for row in records.load("lora")["runs"]
-        if row["group"] in GROUPS and row["parameters"] <= LIMIT and _where(row) != KNOWN])
+    """Return the recorded LoRA runs, by setting."""
+    return records.by_setting([row for row in records.load("lora")["runs"]
+                               if row["group"] in GROUPS])
 
 
 def _where(setting: Mapping) -> tuple:
@@ -590,12 +555,12 @@ def judge_forty_kb(case: dict, seen: Any) -> Verdict:
     for name in ("ship", "leave"):
         if verdict := _is_candidate(name, seen[name]):
             return verdict
-    best = max(map(records.accuracy, candidates()))[0]
+    best = max(records.accuracy(runs)[0] for runs in candidates()
+               if runs[0]["parameters"] <= LIMIT and _where(runs[0]) != KNOWN)
     ship, leave = (records.accuracy(_runs(seen[name]))[0] for name in ("ship", "leave"))
     told = f"ship has {ship:.1%} on average over its seeds, the best of these {best:.1%}."
     if ship < best - CLOSE:
-        few = len(_where(seen["ship"])[2]) < 3
-        return rejected("too_few_blocks" if few else "weaker", told)
+        return rejected("weaker", told)
     told = f"{told} leave has {leave:.1%}."
     if leave >= best - CLOSE:
         return rejected("not_worse", told)
@@ -603,24 +568,24 @@ def judge_forty_kb(case: dict, seen: Any) -> Verdict:
 
 
 def _is_candidate(name: str, setting: dict | str) -> Verdict | None:
-    """Reject what is no setting, does not fit, was not measured, or is known."""
+    """Reject what is no setting, was not measured, does not fit, or is known."""
     if isinstance(setting, str):
         return rejected("not_a_config", f"{name} is {setting}.")
-    rank, targets, layers = _where(setting)
-    size = len(layers) * sum((whole(rank) or 0) * WIDTHS.get(place, 0) for place in targets)
-    if size > LIMIT:
-        return rejected("too_large", f"{name} has {size:,} parameters, {size * 4 / 1000:.0f} kB.")
-    if (rank, targets, layers) == KNOWN:
-        return rejected("known", f"{name} is rank 1 on query and value.")
     if not (runs := _runs(setting)):
+        rank, targets, layers = _where(setting)
         return rejected("not_recorded", f"{name}, rank {rank} on {', '.join(targets)} in blocks "
                                         f"{', '.join(map(str, layers))}, is not in the record.")
-    s = methods.lora.scale(runs[0]["rank"], runs[0]["alpha"])
-    scale = methods.lora.scale(rank, number(setting["alpha"]) or 0, setting["rank_stabilized"])
-    if not math.isclose(scale, s) or setting["dropout"] or setting["use_bias"]:
+    if (size := runs[0]["parameters"]) > LIMIT:
+        return rejected("too_large", f"{name} has {size:,} parameters, {size * 4 / 1000:.0f} kB.")
+    if _where(setting) == KNOWN:
+        return rejected("known", f"{name} is rank 1 on query and value.")
+    right = methods.lora.scale(runs[0]["rank"], runs[0]["alpha"])
+    scale = methods.lora.scale(runs[0]["rank"], number(setting["alpha"]) or 0,
+                               setting["rank_stabilized"])
+    if not math.isclose(scale, right) or setting["dropout"] or setting["use_bias"]:
         return rejected("other_scale", f"The scale of {name} is {scale:g}, its dropout "
                                        f"{setting['dropout']}, use_bias {setting['use_bias']}; "
-                                       f"measured were {s:g}, 0.0 and False.")
+                                       f"measured were {right:g}, 0.0 and False.")
     return None
 
 
@@ -646,8 +611,6 @@ FORTY_KB = Exercise(
         "other_scale": "Another alpha is another run: give alpha as in the table, twice the rank, "
                        "and nothing else.",
         "weaker": "Another way to spend as many parameters was measured to do better.",
-        "too_few_blocks": "One or two blocks with a higher rank were measured to do worse than "
-                          "many blocks with a low one.",
         "not_worse": "That is within a point of the best: nothing is wrong with it.",
     },
     hints=("All that fit cost about the same. What is different is where they spend it.",

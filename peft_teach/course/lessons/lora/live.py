@@ -9,8 +9,7 @@ import pandas
 import torch
 from torch import Tensor, nn
 
-from .... import account, core, data, methods, models
-from ... import records
+from .... import core, outlines
 
 RANK, SCALE = 8, 2.0
 
@@ -40,57 +39,17 @@ def first_gradients(base: nn.Linear) -> pandas.DataFrame:
     return starts.assign(zero=["A" * A + "B" * B for A, B in zero.to_numpy().tolist()])
 
 
-def placed(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a batch where the lesson computes."""
-    return {name: t.to(models.best_device()) for name, t in batch.items()}
-
-
-@torch.no_grad()
-def logits(model: nn.Module, batches: list[dict[str, Tensor]]) -> Tensor:
-    """Return the logits of all sentences of some batches, (sentences, classes), on the CPU."""
-    device = next(model.parameters()).device
-    return torch.cat([model(**{name: t.to(device) for name, t in batch.items()
-                               if name != "labels"}).logits.float().cpu() for batch in batches])
-
-
-def read(model: nn.Module, tokenizer, text: str,
-         before: pandas.DataFrame | None = None) -> pandas.DataFrame:
-    """Return what the model makes of a text, below what it made of it `before`."""
-    negative, positive = logits(model, [tokenizer([text], return_tensors="pt")]).softmax(-1)[0]
-    row = {"negative": f"{negative:.0%}", "positive": f"{positive:.0%}"}
-    when = "before training" if before is None else "after training"
-    return pandas.concat([before, pandas.DataFrame(row, index=[when])])
-
-
-def changed_answers(model: nn.Module, domain: data.Dataset, tokenizer,
-                    examples: int = 512) -> pandas.DataFrame:
-    """Return which of the first test sentences a classifier answers otherwise than the head alone.
-
-    The head alone is the recorded one, trained to its end, at which the share of the gain begins.
+def bill(record: Mapping, saved: Path) -> pandas.DataFrame:
+    """Return what full fine-tuning cost and what LoRA of rank 8 did, whose file the reader saved.
     """
-    row, = records.select(records.load("full"), group="answers")
-    tests = domain.test[:examples]
-    mine = logits(model, data.batches(tests, tokenizer, 64, shuffle=False)).argmax(1).tolist()
-    return pandas.DataFrame(
-        [(text[:90], label, head, own, "gained" if own == label else "lost")
-         for (text, label), own, head in zip(tests, mine, map(int, row["answers"])) if own != head],
-        columns=["sentence", "truth", "head alone", "yours", ""])
-
-
-def bill(record: Mapping, model: nn.Module, saved: Path) -> pandas.DataFrame:
-    """Return what full fine-tuning and the reader's trained LoRA cost, in MB, ms and kB."""
-    full, _ = models.load("minilm", labels=2)
-    full = methods.full.inject(full, methods.full.Config("all"))
-    files = {"full": full.num_parameters() * 4,
+    sizes = {"full": 4 * sum(outlines.counts("minilm").values()),
              "lora": sum(file.stat().st_size for file in saved.iterdir())}
     rows = {}
-    for name, trained in (("full", full), ("lora", model)):
+    for name, told in (("full", "full fine-tuning"), ("lora", "LoRA of rank 8")):
         cost = record["cost"][name]
-        rows[{"full": "full fine-tuning", "lora": "LoRA of rank 8"}[name]] = {
-            "added while training, MB": cost["peak_mb"] - cost["loaded_mb"],
-            "of it activations (ledger), MB": account.ledger(trained).activations_bytes / 1e6,
-            "whole process, MB": cost["peak_mb"], "one step, ms": cost["step_ms"],
-            "file of one more task, kB": files[name] / 1000}
+        rows[told] = {"added while training, MB": cost["peak_mb"] - cost["loaded_mb"],
+                      "whole process, MB": cost["peak_mb"], "one step, ms": cost["step_ms"],
+                      "file of one more task, kB": sizes[name] / 1000}
     return pandas.DataFrame(rows).T.map("{:,.0f}".format)
 
 
@@ -116,17 +75,3 @@ def moving(model: nn.Module, batch: Mapping[str, Tensor]) -> Iterator[SimpleName
 def nearest(answers: Mapping[float, str], ratio: float) -> str:
     """Return the answer whose ratio comes nearest, by factors."""
     return answers[min(answers, key=lambda each: max(each / ratio, ratio / each))]
-
-
-def compare_outputs(model: nn.Module, batches: list[dict[str, Tensor]],
-                    others: Mapping[str, nn.Module]) -> pandas.DataFrame:
-    """Return how far the logits of other models are from the first one's, and what it changes."""
-    exact, rows = logits(model, batches), {}
-    for name, other in others.items():
-        found = logits(other, batches)
-        off = (found - exact).abs()
-        rows[name] = {"logits off by, on average": f"{off.mean():.1e}",
-                      "at most": f"{off.max():.1e}",
-                      f"answers of {len(exact)} that differ": int(
-                          (found.argmax(1) != exact.argmax(1)).sum())}
-    return pandas.DataFrame(rows).T

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from statistics import mean
 
 import ipywidgets as ipw
-import numpy as np
 import pandas
 import torch
 from matplotlib.figure import Figure
@@ -13,7 +12,7 @@ from torch import nn
 
 from .... import core, spectra
 from ....plots import COLOURS, figure, in_percent, logarithmic, plain_ticks
-from ....widgets import Choices, Explorer
+from ....widgets import Explorer
 from ... import records
 
 DEPTH = 6                              # blocks of MiniLM, of which all runs are
@@ -22,7 +21,8 @@ INTRUDER = 0.6                         # a direction that W knows by less than t
 OVERLAPS = {"8": "LoRA of rank 8 and full fine-tuning", "8 again": "two seeds of LoRA, rank 8",
             "full again": "two seeds of full fine-tuning"}
 SHARED = 8                             # directions of which an overlap is asked
-MARKERS = dict(zip(("1", "2", "4", "8", "16", "64"), "os^DvP"))
+DRAWN = ("1", "8", "64", FULL)
+MARKERS = {"1": "o", "8": "D", "64": "P"}
 
 Sigmas = Mapping[str, Sequence[float]]
 
@@ -45,12 +45,10 @@ def own_updates(model: nn.Module) -> dict[str, list[float]]:
     return found
 
 
-def updates(record: Mapping, place: str, block: int, ranks: Sequence[str],
-            own: Sigmas | None = None) -> Spectra:
-    """Read what is recorded of one matrix, for some ranks and full fine-tuning."""
+def updates(record: Mapping, place: str, block: int, own: Sigmas | None = None) -> Spectra:
+    """Read what is recorded of one matrix."""
     matrix = f"bert.encoder.layer.{block}.attention.self.{place}"
-    found = {run: record["spectra"][run][matrix]["sigma"]
-             for run in (*sorted(ranks, key=int), FULL)}
+    found = {run: record["spectra"][run][matrix]["sigma"] for run in DRAWN}
     return Spectra(f"{place}, block {block}", found | ({YOURS: own[matrix]} if own else {}),
                    record["spectra"][WEIGHT][matrix]["sigma"])
 
@@ -84,7 +82,7 @@ def _style(run: str) -> dict:
         return {"color": COLOURS["full"], "ls": "-", "marker": ""}
     if run == YOURS:
         return {"color": COLOURS["yours"], "ls": "--", "marker": "X"}
-    return {"color": COLOURS["lora"], "ls": "-", "marker": MARKERS.get(run, "o")}
+    return {"color": COLOURS["lora"], "ls": "-", "marker": MARKERS[run]}
 
 
 def _label(run: str) -> str:
@@ -93,13 +91,11 @@ def _label(run: str) -> str:
 
 
 def explore_updates(record: Mapping, own: Sigmas | None = None) -> Explorer:
-    """Singular values of ΔW by matrix, for LoRA of several ranks, full fine-tuning, and yours."""
-    ranks = sorted((run for run in record["spectra"] if run.isdigit()), key=int)
+    """Singular values of ΔW by matrix, for LoRA of three ranks, full fine-tuning, and yours."""
     controls = {
         "place": ipw.ToggleButtons(options=("query", "value"), description="place"),
-        "block": ipw.ToggleButtons(options=range(DEPTH), value=5, description="block",
+        "block": ipw.ToggleButtons(options=range(DEPTH), value=2, description="block",
                                    style={"button_width": "48px"}),
-        "ranks": Choices(ranks, ("1", "8", "64"), "ranks"),
     }
     return Explorer(
         controls, lambda **s: updates(record, **s, own=own), draw_updates,
@@ -120,7 +116,7 @@ def sizes(record: Mapping, runs: Sequence[str]) -> pandas.DataFrame:
         found = record["spectra"][run].values()
         sigmas = [torch.tensor(row["sigma"]) for row in found]
         name = "full fine-tuning" if run == FULL else f"LoRA, rank {run}"
-        rows[name] = {"size": mean(sigma.norm().item() for sigma in sigmas),
+        rows[name] = {"‖ΔW‖": mean(sigma.norm().item() for sigma in sigmas),
                       "directions": mean(map(spectra.energy_rank, sigmas)),
                       "intruders": sum(cosine < INTRUDER for row in found
                                        for cosine in row["known"])}
@@ -134,9 +130,9 @@ def cuts(record: Mapping, of_full: Mapping) -> pandas.DataFrame:
     fine-tuning's updates of all 36 matrices were cut.
     """
     tables = [t["kept"] for run, t in of_full["truncated"].items() if run.startswith("update")]
-    left = {**record["cut"], FULL: {k: mean(t[k] for t in tables) for k in tables[0]}}
-    frame = pandas.DataFrame(left)
-    return frame.set_axis(frame.index.astype(int)).sort_index()
+    full = {k: mean(t[k] for t in tables) for k in tables[0]}
+    frame = pandas.DataFrame({"8": record["cut"]["8"], "64": record["cut"]["64"], FULL: full})
+    return frame.set_axis(frame.index.astype(int)).sort_index().drop(0)    # at 0 the head is alone
 
 
 def draw_cuts(found: pandas.DataFrame) -> Figure:
@@ -144,26 +140,22 @@ def draw_cuts(found: pandas.DataFrame) -> Figure:
     made, ax = figure(8, 3.8)
     for run, left in found.items():
         left = left.dropna()
-        ax.plot([_at(k) for k in left.index], left, **_style(run), ms=5)
-        ax.annotate(_label(run), (_at(left.index[-1]), left.iloc[-1]), xytext=(4, -4), va="top",
+        ax.plot(left.index, left, **_style(run), ms=5)
+        ax.annotate(_label(run), (left.index[-1], left.iloc[-1]), xytext=(4, -4), va="top",
                     textcoords="offset points", fontsize=9, color=_style(run)["color"])
-    ticks = (0, 1, 2, 4, 8, 16, 32, 64, 128, 384)
+    ticks = (1, 2, 4, 8, 16, 32, 64, 128, 384)
     head, _ = records.ends()
     ax.axhline(head, color=COLOURS["head"], ls="--", lw=1.5)
     ax.text(0.99, head, "head alone", ha="right", va="bottom", fontsize=9,
             transform=ax.get_yaxis_transform())
-    ax.set(xlabel="directions that each ΔW keeps", ylabel="test accuracy",
-           xticks=[_at(k) for k in ticks], xticklabels=ticks)
+    logarithmic(ax, "x")
+    plain_ticks(ax.xaxis, ticks)
+    ax.set(xlabel="directions that each ΔW keeps", ylabel="test accuracy")
     in_percent(ax.yaxis)
     made.set_label("Accuracy with each ΔW cut to k directions. " + "; ".join(
         f"{_label(run)}: " + ", ".join(f"{k}: {a:.1%}" for k, a in left.dropna().items())
         for run, left in found.items()) + ".")
     return made
-
-
-def _at(k: int) -> float:
-    """Return where k stands on an axis that is logarithmic and yet has a place for 0."""
-    return float(np.log2(k)) if k else -1.0
 
 
 def overlaps(record: Mapping) -> pandas.DataFrame:
@@ -179,4 +171,4 @@ def overlaps(record: Mapping) -> pandas.DataFrame:
 def who_shares(found: pandas.DataFrame) -> str:
     """Return whether LoRA shares more with full fine-tuning than two seeds of LoRA share."""
     with_full, two_seeds = (found.loc[OVERLAPS[run]].mean() for run in ("8", "8 again"))
-    return f"{'more' if with_full > two_seeds else 'less'} than two seeds of LoRA"
+    return f"{'more' if with_full > two_seeds else 'less'} than two seeds of LoRA do"

@@ -12,17 +12,7 @@ from ....plots import COLOURS, figure
 from ....widgets import Explorer
 from ... import records
 from ...guess import Guess
-from .live import (
-    bill,
-    changed_answers,
-    compare_outputs,
-    first_gradients,
-    logits,
-    moving,
-    nearest,
-    placed,
-    read,
-)
+from .live import bill, first_gradients, moving, nearest
 from .picture_of_rank import explore_rank
 from .picture_of_scale import (
     ask,
@@ -32,7 +22,6 @@ from .picture_of_scale import (
     ends,
     settings,
     show_pairs,
-    verdict,
     yours,
 )
 from .picture_of_updates import (
@@ -45,11 +34,10 @@ from .picture_of_updates import (
     who_shares,
 )
 
-__all__ = ["ask", "bill", "changed_answers", "compare_outputs", "culprit", "cuts", "draw_bet",
-           "draw_cuts", "draw_explanations", "draw_first_step", "draw_pushes", "ends",
-           "explore_pushes", "explore_rank", "explore_updates", "first_gradients", "logits",
-           "moving", "nearest", "overlaps", "own_updates", "placed", "read", "settings",
-           "show_pairs", "sizes", "verdict", "who_shares", "yours"]
+__all__ = ["ask", "bill", "culprit", "cuts", "draw_bet", "draw_cuts", "draw_explanations",
+           "draw_first_step", "draw_pushes", "ends", "explore_pushes", "explore_rank",
+           "explore_updates", "first_gradients", "moving", "nearest", "overlaps", "own_updates",
+           "settings", "show_pairs", "sizes", "who_shares", "yours"]
 
 
 def draw_bet(n_out: int, n_in: int, rank: int) -> Figure:
@@ -127,21 +115,18 @@ def pushes(r: int) -> Pushes:
 
 def draw_pushes(found: Pushes) -> Figure:
     """Draw r pushes that line up and r that scatter, and what is left of each sum after 1 / r."""
-    made, *axes = figure(9.2, 4.4, columns=2, rows=2)
+    made, *axes = figure(9.2, 2.9, columns=2)
     r, lengths = found.r, found.lengths
-    for (name, points), above, below in zip(found.chains.items(), axes[:2], axes[2:]):
-        colour = COLOURS["yours" if name == "line up" else "random"]
-        above.plot(*zip(*points), "-" if r > 16 else "-o", ms=4, color=COLOURS["quiet"], lw=2)
-        above.annotate("", points[-1], points[0],
-                       arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 2.5})
-        above.set_title(f"{r} pushes that {name}: the sum is {lengths[name]:.3g} long", fontsize=11)
+    for (name, points), ax in zip(found.chains.items(), axes):
+        ax.plot(*zip(*points), "-" if r > 16 else "-o", ms=4, color=COLOURS["quiet"], lw=2)
+        ax.annotate("", points[-1], points[0],
+                    arrowprops={"arrowstyle": "-|>", "color": COLOURS["lora"], "lw": 2.5})
+        ax.set_title(f"{r} pushes that {name}: {lengths[name]:.3g} long,\n"
+                     f"times α / r: {lengths[name] / r:.3g} · α", fontsize=11)
         middle = [(max(each) + min(each)) / 2 for each in zip(*points)]
         (x0, x1), (y0, y1) = ((m - half * r, m + half * r) for m, half in zip(middle, (0.6, 0.3)))
-        above.set(aspect="equal", xticks=[], yticks=[], xlim=(x0, x1), ylim=(y0, y1))
-        above.spines[:].set_visible(False)
-        below.barh([0], [lengths[name] / r], color=colour, height=0.5)
-        below.set(xlim=(0, 1.05), ylim=(-1, 1), yticks=[], xticks=[0, 0.5, 1],
-                  xlabel=f"after s = α / r: {lengths[name] / r:.3g} · α")
+        ax.set(aspect="equal", xticks=[], yticks=[], xlim=(x0, x1), ylim=(y0, y1))
+        ax.spines[:].set_visible(False)
     made.set_label("; ".join(f"{r} pushes that {name}: {length:.3g} long together, "
                              f"{length / r:.3g} after division by {r}"
                              for name, length in lengths.items()) + ".")
@@ -152,9 +137,9 @@ def explore_pushes() -> Explorer:
     """The rank against what r pushes come to, where they line up and where they scatter."""
     rank = ipw.SelectionSlider(options=(1, 2, 4, 8, 16, 32, 64), value=8, description="rank")
     return Explorer({"r": rank}, pushes, draw_pushes, lambda found: (
-        f"Rank {found.r}. Left, what the outputs feel: the gradient chose the signs, so the pushes "
-        "agree. Right, what a norm sees: pushes at right angles. Below, both after the division "
-        "by the rank. Move the slider: the left bar keeps its length, the right one shrinks."))
+        "Left, the outputs: all pushes agree. Right, the size of ΔW: each push is at a right angle "
+        "to the sum so far. The frame is as wide as the rank, so that you see what is left after "
+        "the division: on the left always as much, on the right less and less."))
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────

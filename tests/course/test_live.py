@@ -1,0 +1,15 @@
+"""What lessons see of a model on the spot."""
+
+import peft_teach as pt
+from peft_teach.course import live
+
+
+def test_a_model_reads_a_text_and_its_outputs_are_compared():
+    movies = pt.data.load("movies")
+    model, tokenizer = pt.models.load("minilm", labels=2)
+    batches = pt.data.batches(movies.test[:64], tokenizer, 64, shuffle=False)
+    same, = live.compare_outputs(model, batches, {"merged": model}).itertuples()
+    assert same[1:] == ("0.0e+00", "0.0e+00", 0)
+    before = live.read(model, tokenizer, "So good.")
+    assert [*live.read(model, tokenizer, "So good.", before).index] == [
+        "before training", "after training"]
