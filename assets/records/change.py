@@ -115,7 +115,7 @@ def weights():
 
 
 def truncated(model, before, tokenizer, data):
-    """Return the accuracy by k: each ΔW cut to its k strongest directions, or robbed of them.
+    """Return the accuracy by k: each ΔW cut to its k strongest directions, or without them.
 
     Everything else that was trained stays: embeddings, biases, LayerNorms, pooler and head.
     """

@@ -95,7 +95,7 @@ class Method:
         return y.detach(), {name: leaf.grad for name, leaf in leaves.items()}
 
     def close(self, a: Any, b: Tensor, beyond: float = 0.0) -> bool:
-        """Whether two outputs are equal but for rounding, and `beyond`."""
+        """Whether two outputs are equal within the method's tolerance, and `beyond` it."""
         return close(a, b, self.tolerance, beyond)
 
 

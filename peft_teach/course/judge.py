@@ -33,7 +33,7 @@ def stages(*parts: Mapping[str, Any]) -> Any:
 
 
 def close(a: Any, b: Tensor, tolerance: float = 1e-5, beyond: float = 0.0) -> bool:
-    """Whether a tensor is `b` but for rounding, and `beyond` that by an absolute number.
+    """Whether a tensor equals `b` with rtol and atol of `tolerance`, and `beyond` more of atol.
 
     `tolerance` is of float32, relative and absolute; in 16 bits two ways of rounding differ more.
     """

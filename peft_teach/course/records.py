@@ -165,7 +165,7 @@ def table(runs: "pandas.DataFrame", by: str | list[str], *shares: str) -> "panda
 
     `by` are the columns to group by, `shares` columns from 0 to 1: "accuracy" unless given.
     """
-    groups = runs.convert_dtypes().groupby(by, dropna=False)    # an alpha of 16.0 is shown as 16
+    groups = runs.groupby(by, dropna=False)
     shown = groups[list(shares or ("accuracy",))].agg(_percent)
     return shown.assign(runs=groups.size())
 

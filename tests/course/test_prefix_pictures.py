@@ -34,7 +34,7 @@ def test_attention_with_a_prefix_is_the_mixture(minilm, start):
         share = mixing.prefix_share(q, k, K[n][None], 12, torch.ones(1, seq, seq))
         found = mixing.mixed(words, read, share)
         assert torch.allclose(found, layer["read"], atol=1e-5)
-        assert not torch.allclose(words, layer["read"], atol=1e-2)    # the prefix is felt
+        assert not torch.allclose(words, layer["read"], atol=1e-2)    # the prefix matters
 
 
 def test_the_librarys_prefix_is_what_is_read(minilm):

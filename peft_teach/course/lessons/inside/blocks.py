@@ -251,7 +251,7 @@ def transformer_cases(seed: int) -> list[dict]:
 
 
 def transformer_inputs(case: Mapping[str, Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Make x, mask and weights; sums have a small variance, as MiniLM's, so that eps is felt."""
+    """Make x, mask and weights; sums have a small variance, as MiniLM's, so that eps matters."""
     randn, d, d_ff = _randn(case["seed"]), case["d"], case["d_ff"]
     shapes = dict.fromkeys(PLACES, (d, d)) | {"ffn_in": (d_ff, d), "ffn_out": (d, d_ff)}
     weights = {}
@@ -261,7 +261,7 @@ def transformer_inputs(case: Mapping[str, Any]) -> tuple[Tensor, Tensor, dict[st
     for place in ("attention_norm", "ffn_norm"):
         weights[f"{place}.weight"] = 0.1 + 0.02 * randn(d)
         weights[f"{place}.bias"] = 0.02 * randn(d)
-    for place in ("query", "key", "ffn_in"):    # x is small: softmax and GELU shall be felt, too
+    for place in ("query", "key", "ffn_in"):    # x is small: softmax and GELU shall matter, too
         weights[f"{place}.weight"] *= 10
     mask = torch.ones(case["batch"], case["tokens"], dtype=torch.long)
     mask[0, -1] = 0

@@ -285,7 +285,7 @@ START = Exercise(
     hints=("Two properties at the start, two after some training. Any optimizer serves that leaves "
            "a parameter alone whose gradient is zero; a few steps are enough.",
            "How many steps does each of the two allowed starts need until both matrices have "
-           "moved? An honest layer must not be accused after fewer.",
+           "moved? A right layer must not be rejected after fewer.",
            "\"To the bit\" is stricter than \"close\". And what of the parameters that must not "
            "move: can your test see it if one of them does? Beware of an optimizer with weight "
            "decay: it moves a parameter whose gradient is zero."),
