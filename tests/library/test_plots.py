@@ -50,10 +50,21 @@ def test_dots_show_every_seed_and_the_mean():
     assert [t.get_text() for t in ax.get_yticklabels()] == ["one", "two"]
 
 
+def test_seeds_are_marks_and_their_means_a_line():
+    _, ax = plots.figure()
+    plots.seeds(ax, {1: [0.7, 0.8], 4: [0.9]}, plots.COLOURS["lora"], "--s")
+    line, *marks = ax.lines
+    assert (line.get_linestyle(), line.get_marker()) == ("--", "None")
+    assert list(line.get_xydata().flat) == pytest.approx([1, 0.75, 4, 0.9])
+    assert [(*m.get_xdata(), *m.get_ydata(), m.get_marker()) for m in marks] == [
+        (1, 1, 0.7, 0.8, "s"), (4, 0.9, "s")]
+
+
 def test_ledger_bars_add_up():
     ledger = pt.account.Ledger(4_000_000, 3_000_000, 2_000_000, 1_000_000)
     ax = plots.ledgers({"full": ledger}).axes[0]
-    assert sum(bar.get_width() for bar in ax.patches) == pytest.approx(10.0)
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx([4, 3, 2, 1])
+    assert [bar.get_x() for bar in ax.patches] == pytest.approx([0, 4, 7, 9])
 
 
 def test_every_figure_says_what_it_shows():
