@@ -121,6 +121,14 @@ def _per_rank(places: Iterable[str], layers: Sequence[int]) -> int:
     return len(layers) * sum(sum(_shapes()[p]) for p in places)
 
 
+def draw_ends(ax) -> None:
+    """Draw the accuracies of the head alone and of full fine-tuning."""
+    for name, level in zip(("head alone", "full fine-tuning"), records.ends()):
+        ax.axhline(level, color=COLOURS[name.split()[0]], ls="--", lw=1.5)
+        ax.text(0.99, level, name, ha="right", va="bottom", fontsize=9,
+                transform=ax.get_yaxis_transform())
+
+
 def draw_budget(found: Budget) -> Figure:
     """Draw parameters against rank, among other places; and accuracy against parameters."""
     made, left, right = figure(9.2, 4.6, columns=2)
@@ -170,10 +178,7 @@ def _draw_accuracies(ax, found: Budget) -> None:
                         textcoords="offset points", ha="center", va="top", fontsize=9)
     for parameters, accuracy in found.own.values():
         ax.plot(parameters, accuracy, "D", ms=9, color=COLOURS["yours"], zorder=4)
-    for name, level in zip(("head alone", "full fine-tuning"), records.ends()):
-        ax.axhline(level, color=COLOURS[name.split()[0]], ls="--", lw=1.5)
-        ax.text(0.99, level, name, ha="right", va="bottom", fontsize=9,
-                transform=ax.get_yaxis_transform())
+    draw_ends(ax)
     if found.chosen.parameters:
         ax.axvline(found.chosen.parameters, color=COLOURS["lora"], lw=1.5, ls=":")
     if found.guess:

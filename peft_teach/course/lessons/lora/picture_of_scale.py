@@ -11,6 +11,7 @@ from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ti
 from ... import records, work
 from ...card import Card, show
 from . import exercises, recorded
+from .picture_of_rank import draw_ends
 
 MARKERS = dict(zip((1, 2, 4, 8, 16, 64), "os^DvP"))
 ENDS = {"learns": ("it learns", COLOURS["full"]), "fails": ("it fails", COLOURS["lora"])}
@@ -88,10 +89,7 @@ def draw_explanations() -> Figure:
             values, colour = [row["accuracy"] for row in rows], ENDS[recorded.ends(rows)][1]
             ax.plot([by[name]] * 2, [min(values), max(values)], color=colour, lw=1.2, alpha=0.6)
             ax.plot(by[name], mean(values), MARKERS[rank], color=colour, ms=8, alpha=0.85)
-        for line, level in zip(("head alone", "full fine-tuning"), records.ends()):
-            ax.axhline(level, color=COLOURS[line.split()[0]], ls="--", lw=1.5)
-            ax.text(0.01, level, line, va="bottom", fontsize=9,
-                    transform=ax.get_yaxis_transform())
+        draw_ends(ax)
         logarithmic(ax, "x")
         plain_ticks(ax.xaxis, (2, 4, 8, 16, 45, 128))
         ax.set(xlabel=label, ylabel="test accuracy")

@@ -13,7 +13,7 @@ from torch import nn
 from .... import core, spectra
 from ....plots import COLOURS, figure, in_percent, logarithmic, plain_ticks
 from ....widgets import Explorer
-from ... import records
+from .picture_of_rank import draw_ends
 
 DEPTH = 6                              # blocks of MiniLM, of which all runs are
 YOURS, FULL, WEIGHT = "yours", "full", "weight"
@@ -144,10 +144,7 @@ def draw_cuts(found: pandas.DataFrame) -> Figure:
         ax.annotate(_label(run), (left.index[-1], left.iloc[-1]), xytext=(4, -4), va="top",
                     textcoords="offset points", fontsize=9, color=_style(run)["color"])
     ticks = (1, 2, 4, 8, 16, 32, 64, 128, 384)
-    head, _ = records.ends()
-    ax.axhline(head, color=COLOURS["head"], ls="--", lw=1.5)
-    ax.text(0.99, head, "head alone", ha="right", va="bottom", fontsize=9,
-            transform=ax.get_yaxis_transform())
+    draw_ends(ax)
     logarithmic(ax, "x")
     plain_ticks(ax.xaxis, ticks)
     ax.set(xlabel="directions that each ΔW keeps", ylabel="test accuracy")
