@@ -213,6 +213,14 @@ def test_a_cache_of_the_callers(family, name, positions, method, tiny, inputs):
             assert cache.layers[0].keys.shape[2] == LENGTH + part.stop
 
 
+def test_a_cache_is_taken_by_either_name_whatever_the_other_holds():
+    cache = backbone.new_cache()
+    for given in ({"past_key_values": None, "cache": cache},
+                  {"past_key_values": cache, "cache": None}):
+        assert backbone.pop_cache(given, backbone.Front())[0] is cache
+        assert given == {}
+
+
 @each_method
 def test_a_mask_or_a_cache_of_another_form_is_refused(method, tiny, inputs):
     """A static cache is made for a fixed length, which prompt and prefix are no part of."""
