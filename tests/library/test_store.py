@@ -349,6 +349,14 @@ def test_a_half_precision_twin_is_the_same_base(family, dtype, tiny, inputs, tmp
 # ── load and swap ────────────────────────────────────────────────────────────────────────────
 
 
+def test_load_needs_an_unadapted_model(saved, tiny, batch):
+    model = randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=2)
+    before = outputs(model, batch)
+    with pytest.raises(AlreadyAdapted):
+        pt.load(model, saved)
+    assert torch.equal(outputs(model, batch), before)
+
+
 def test_swap_copies_where_the_settings_agree(saved, tiny, batch):
     expected = outputs(pt.load(tiny("bert"), saved), batch)
     model = randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=2)
