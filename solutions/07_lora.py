@@ -108,7 +108,7 @@ pt.require("lora.count")
 #
 # We trained six ranks on the same 4,000 sentences, on the query and value matrices of every block, three seeds each. **Which is
 # the lowest rank that comes within three points of full fine-tuning?** The right half of the picture stays covered until you choose.
-# (*Head alone*: all of the model stays frozen but a new classifier on top.)
+# (*Head alone*: all of the model stays frozen, and a new classifier reads its pooled output.)
 
 # %%
 guess = pt.widgets.Guess("The lowest rank within three points:", (1, 2, 4, 8, 16, 64), "lora.rank")
@@ -125,12 +125,11 @@ pt.course.records.table(ladder, ["rank", "alpha", "parameters"])
 # %% [markdown]
 # <details><summary>What the picture says</summary>
 #
-# Rank 1 comes within three points. And where the orange line crosses the dashed one, at rank 192, nothing is saved any more: half of the largest
-# rank that the matrix can have.
+# Rank 1 comes within three points. At rank 192, A and B have as many entries as the matrix itself: nothing is saved any more.
 # </details>
 #
-# Now look at the last dot. The largest LoRA ends *below the head alone*. Yet it contains every smaller one: set the other rows of
-# $A$ to zero. Keep this case in mind while we build the thing.
+# Now look at the last dot. The largest LoRA ends *below the head alone*. Yet rank 64 can do whatever rank 8 can: it need only leave 56
+# rows of $A$ unused. Keep this case in mind while we build the thing.
 #
 # ## Where to begin
 #
@@ -183,8 +182,8 @@ starts.round(4)
 # 1. Untrained, it gives the base's output, to the bit.
 # 2. It owns exactly the parameters that you counted. The base arrives frozen and stays frozen; it may have no bias.
 # 3. After two training steps, both `A` and `B` have moved.
-# 4. Scale the random one of the two matrices so that its output is about as large as its input, however wide the layer is. (For inputs
-#    of standard deviation 1: between 0.5 and 1.8. Either matrix may be the random one.)
+# 4. Scale the random matrix so that what comes out of it is about as large as what went in, at any width. (For inputs of standard
+#    deviation 1: between 0.5 and 1.8. You may draw `A` or `B` at random.)
 # 5. It never builds a matrix of n_out × n_in.
 # 6. With a bfloat16 base, input and output are bfloat16. Keep `A`, `B` and the products with them in float32: near 0.3, neighbouring
 #    bfloat16 numbers lie 0.002 apart, and a small step would be rounded away.
@@ -219,8 +218,8 @@ pt.require("lora.layer")
 #
 # A colleague sends you a LoRA layer. Write `start_holds(make)`, a test that raises an error if the layer breaks this law:
 #
-# > *At the start the output equals the base's, to the bit. Then the gradient of the loss moves both $A$ and $B$, and nothing in the
-# > base moves.*
+# > *At the start the output equals the base's, to the bit. Within a few steps the gradient of the loss moves both $A$ and $B$, and
+# > nothing in the base moves.*
 #
 # `make(base, rank, alpha)` builds the layer around a frozen float32 `nn.Linear` of your choice; its parameters are called `A` and `B`.
 # Your test must accept five correct layers and reject nine broken ones. Any error counts as a rejection.
@@ -285,7 +284,7 @@ pd.Series({
 # green diamond in the rank picture.
 
 # %%
-review = "Two hours I will never get back, and I would give them again."
+review = "Two hours that I would gladly give again."
 unread = live.read(model, tokenizer, review)
 rank_picture.watch(pt.train(model, batches, lr=3e-3), len(batches), model, test)
 
@@ -341,8 +340,8 @@ pictures.ask(rank=..., alpha=...)    # two or three questions of your own, each 
 # </details>
 #
 # Two suspects remain. Follow Adam's first step. Adam divides each gradient by its own size, so every entry of $B$ moves by the learning
-# rate, up or down. $A$ stays: its gradient is zero. Now every row of $\Delta W$ adds up the $r$ rows of $A$, some with a plus and some
-# with a minus. These rows are nearly at right angles, so the sum is $\sqrt r$ times as long as one of them. With $s = \alpha / r$, the
+# rate, up or down. $A$ stays: its gradient is zero. So every row of $\Delta W$ is a sum of all $r$ rows of $A$, with signs. These
+# rows are nearly at right angles, so the sum is $\sqrt r$ times as long as one of them. With $s = \alpha / r$, the
 # size of $\Delta W$ is proportional to $\alpha / \sqrt r$.
 #
 # At a fixed $\alpha$, then, a higher rank starts with a *smaller* change. **How far do the hidden states move?**
@@ -381,8 +380,8 @@ pt.compare("lora.felt", pictures.nearest(felt, ratio), "how far the hidden state
 # %% [markdown]
 # <details><summary>What the two panels say</summary>
 #
-# The size falls to an eighth. The hidden states hardly notice: they move by 0.070 of their length at rank 1 and by 0.051 at rank 64.
-# With random signs, the movement falls as the size does.
+# The size falls to an eighth. The hidden states move by 0.070 of their length at rank 1, and still by 0.051 at rank 64. With random signs,
+# the movement falls as the size does.
 # </details>
 #
 # The hidden states move by $r$ pushes, one for each row of $A$. The gradient chose the signs, so the pushes agree:
@@ -397,11 +396,12 @@ pictures.explore_pushes()
 # $s \cdot lr \sum_{i,k} \bigl|\sum_n G_{ni}\, z_{nk}\bigr|$. Every term has the same sign, and each output has $r$ of them.
 # </details>
 #
-# Their sum grows like $r$, and the division by $r$ cancels it. So the hidden states move in proportion to $\alpha$, at almost any rank.
+# Their sum grows like $r$, and the division by $r$ cancels it. So the hidden states move nearly in proportion to $\alpha$,
+# from rank 1 to 64.
 #
 # ### Exercise 4 · The experiment that decides (2 points, about 9 minutes)
 #
-# Which of the two decides how a whole run *ends*: the **size** of its first update, $\alpha / \sqrt r$, or **how far the
+# Which of the two goes with how a whole run *ends*: the **size** of its first update, $\alpha / \sqrt r$, or **how far the
 # outputs move**, $\alpha$? Choose settings of the list, each as a dict such as `{"rank": 8, "alpha": 16, "lr": 3e-3}`. A setting learns if its mean is
 # 78 % or more; otherwise it fails.
 #
@@ -440,8 +440,8 @@ pt.sentence("lora.twin", ...)    # yours: what does the right panel say that the
 #
 # So the habit is simple: **change the rank, and leave $\alpha$ alone.**
 #
-# Is $\alpha$ just another learning rate? At rank 8 and $\alpha = 16$, a rate of 0.01 fails. Give that rate to $B$ alone, and an eighth of it
-# to $A$ and the head. **Does it learn?**
+# Is $\alpha$ just another learning rate? At rank 8 and $\alpha = 16$, a rate of 0.01 fails. Now only $B$ gets that rate; $A$ and the head
+# get an eighth of it. **Does it learn?**
 
 # %%
 pt.widgets.Guess("alpha 16, rate 0.01 for B, but 0.00125 for A and the head:",
@@ -455,8 +455,8 @@ pt.course.records.table(traded, ["alpha", "lr", "plus"])    # plus: B learns at 
 # %% [markdown]
 # <details><summary>What the three rows say</summary>
 #
-# In all three, α times the rate of B is the same. The one that fails drives A and the head at the large rate, too. The other two are the
-# same run under Adam, until gradients are clipped: their losses agree for the first 28 steps. So α is a learning rate of B.
+# In all three, α times the rate of B is the same. The one that fails drives A and the head at the large rate, too. The other two are at
+# first one and the same run: their losses agree for 28 steps. So α is a learning rate of B.
 # </details>
 #
 # ## Merge it away
@@ -505,7 +505,7 @@ live.compare_outputs(model, test[:2], {
     "bfloat16, merged": pt.merge(copy.deepcopy(half))})
 
 # %% [markdown]
-# In float32, merging only reorders additions. In bfloat16, it adds no error that we can see. Keep a copy of the base, though. Subtracting $\Delta W$ again does not restore $W$ to the bit.
+# In float32, merging only reorders additions. In bfloat16, merging adds no visible error. Keep a copy of the base, though. Subtracting $\Delta W$ again does not restore $W$ to the bit.
 #
 # ## Look inside the change
 #
@@ -523,7 +523,7 @@ pictures.explore_updates(record, pictures.own_updates(model))
 # %%
 sizes = pictures.sizes(record, ("8", "64", "full"))
 pt.compare("lora.spread", round(sizes.directions["full fine-tuning"]), "mean of twelve matrices")
-sizes[["‖ΔW‖", "directions"]]
+sizes[["directions"]]    # with 90 % of the energy
 
 # %% [markdown]
 # **Two. Full fine-tuning has 82.3 %. What is left if you keep only the eight strongest directions of each $\Delta W$?**
@@ -540,12 +540,12 @@ pt.plots.show(pictures.draw_cuts(cuts), "Accuracy with each ΔW cut to its k str
 # %% [markdown]
 # <details><summary>What the two pictures say together</summary>
 #
-# Full fine-tuning spreads the energy of its change over dozens of directions, and yet eight of them carry nearly all of its accuracy. So
-# Hu's bet holds where it counts. And of LoRA's own directions, one does most of the work.
+# Full fine-tuning spreads the energy of its change over dozens of directions. Yet eight of them, with all else as trained, keep nearly all
+# of its accuracy. Of LoRA's own directions, one does most of the work.
 # </details>
 #
-# **Three. Do LoRA and full fine-tuning change the same directions?** The overlap says how much of their eight strongest directions two
-# updates share, from 0 to 1.
+# **Three. Do LoRA and full fine-tuning change the same directions?** The overlap of two updates is the share of their eight strongest
+# directions that they have in common.
 
 # %%
 pt.widgets.Guess("LoRA and full fine-tuning share",
@@ -601,25 +601,24 @@ pictures.show_pairs()
 # <details><summary>What the pairs say</summary>
 #
 # <b>1, better.</b> The recipe that failed, at a third of its rate, has the best mean on query and value. <b>2, no difference seen.</b>
-# Two ranks, one product. <b>3, worse.</b> At rank 64, rsLoRA with α = 16 <i>is</i> plain LoRA with α = 128. That is no verdict on
-# rsLoRA: at its own rate it is the winner of pair 1. What it promises is stable learning at large ranks (Kalajdzievski 2023).
+# Two ranks, one product. <b>3, worse.</b> At rank 64, rsLoRA with α = 16 <i>is</i> plain LoRA with α = 128. rsLoRA itself
+# is not worse: at its own rate it is the winner of pair 1. What it promises is stable learning at large ranks (Kalajdzievski 2023).
 # </details>
 #
 # ## When does rank matter?
 #
-# Why, then, does anyone train with rank 64? "Good or bad?" asks for little that the model does not know already.
-# Give it more to store than the adapter can hold, and the small ranks fall behind. Schulman and Thinking Machines (2025) see
+# Why, then, does anyone train with rank 64? Give an adapter more to store than it can hold, and the small ranks fall behind. Schulman and Thinking Machines (2025) see
 # this on large instruction sets, while rank 1 suffices in reinforcement learning, where an episode teaches about one bit. Biderman et al.
-# (2024) see it on code and mathematics: LoRA learns less there than full fine-tuning, and forgets less.
+# (2024) see it on code and mathematics: at usual ranks LoRA learns less there than full fine-tuning, and forgets less.
 #
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | On these reviews rank 1 comes within three points of full fine-tuning. | 79.9 ± 0.7 % (mean and standard deviation of three seeds, as below) of 82.3; head alone 71.3 | other seeds. Larger ranks do better: 64 at a lower rate has 81.3 ± 0.7 | rank 1 matches full fine-tuning in reinforcement learning, not on large instruction sets (Schulman et al. 2025) |
-# | Rank 64 failed because of α at that rate, not because of its rank or of the size of its first ΔW. | 62.6 ± 6.8 % | α = 16: 80.8 ± 0.2. A third of the rate: 81.3 ± 0.7. Rank 8 with that α: fails, 63.5 ± 12.2. Rank 1 with a first ΔW as large: learns, 79.7 ± 1.2 | with s = α / r the best rate hardly depends on the rank (Schulman et al. 2025); it may fall with it (Chen et al. 2026); the best α grows like √r (Zhang et al. 2026) |
-# | Under Adam, k times α at a k-th of the rate is the run that gives B alone k times the rate, until gradients are clipped. | rank 8, k = 8: equal losses for the first 28, 31 and 36 steps; then 80.9 ± 0.1 and 80.5 ± 1.0 % | losses that differ from the start | Hu et al. §4.1: tuning α is roughly tuning the rate; the second run is LoRA+ (Hayou et al. 2024) |
-# | Eight directions of each ΔW carry nearly all of full fine-tuning's accuracy. | two seeds: 81.6 of 82.3 % | nothing yet: an observation | on code and mathematics the change is of far higher rank (Biderman et al. 2024) |
+# | On these reviews rank 1 comes within three points of full fine-tuning, in the mean of three seeds. | 79.9 ± 0.7 % (mean and standard deviation of three seeds, as below) of 82.3; head alone 71.3 | one seed misses it by a hair. Rank 64 at another α and rate is better: 81.3 ± 0.7 | rank 1 matches full fine-tuning in reinforcement learning, not on large instruction sets (Schulman et al. 2025) |
+# | Rank 64 failed because of α at that rate, not because of its rank or of the size of its first ΔW. | 62.6 ± 6.8 % | α = 16: 80.8 ± 0.2. A third of the rate: 81.3 ± 0.7. Rank 8 with that α: fails, 63.5 ± 12.2. Rank 1 with a first ΔW as large: learns, 79.7 ± 1.2 | the field differs: the best rate hardly depends on the rank (Schulman et al. 2025), may fall with it (Chen et al. 2026); the best α grows like √r (Zhang et al. 2026) |
+# | Under Adam, k times α at a k-th of the rate begins as the run that gives B alone k times the rate. | rank 8, k = 8: the losses agree, to three digits, for the first 28, 36 and 31 steps; the runs end at 80.9 ± 0.1 and 80.5 ± 1.0 % | losses that differ from the start | Hu et al. §4.1: tuning α is roughly tuning the rate; Zhang et al. 2026 dispute it; the second run is LoRA+ (Hayou et al. 2024) |
+# | Cut to eight directions of each ΔW, all else as trained, full fine-tuning keeps nearly all of its accuracy. | two seeds: 81.6 of 82.3 % | to drop these eight, or to keep as many single entries instead, costs ten points and more (lesson 02) | by energy, the change on code and mathematics is of far higher rank (Biderman et al. 2024) |
 # | LoRA adds less memory while it trains. | one process each: 163 against 500 MB | nothing yet: an observation | the saving shrinks as activations grow (peft#1514) |
 
 # %%
@@ -634,7 +633,7 @@ pt.progress("07")
 # from peft import LoraConfig, get_peft_model
 #
 # config = LoraConfig(task_type="SEQ_CLS",            # "CAUSAL_LM" for a language model
-#                     target_modules="all-linear", r=16, lora_alpha=32)
+#                     target_modules="all-linear", r=16, lora_alpha=32)    # the same alpha at every rank
 # tuned = get_peft_model(model, config)
 # tuned.print_trainable_parameters()                  # count before you train
 # ...                                                 # your training loop, or a Trainer
@@ -645,9 +644,9 @@ pt.progress("07")
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
 # | where | every linear layer, the feed-forward ones above all | Schulman et al. 2025; Biderman et al. 2024 |
-# | rank, α | 16 (256 for a large instruction set); α = 32, and leave it when you change the rank | Schulman et al. 2025; Biderman et al. 2024 take α = 2r |
+# | rank, α | 16 is our choice, 256 for a large instruction set; α = 32, and leave it when you change the rank | Schulman et al. 2025; Biderman et al. 2024 take α = 2r |
 # | rate | ten times the best one of full fine-tuning; or 2e-4 up to 13 billion parameters, 1e-4 above | Schulman et al. 2025; Dettmers et al. 2023 (QLoRA) |
-# | batch | small, below 32: LoRA tolerates large ones less well | Schulman et al. 2025 |
+# | batch | below 32: in some scenarios LoRA tolerates large ones less well | TRL's guide to Schulman et al. 2025 |
 #
 # If it fails, try a third of the rate first, then three times. Take full fine-tuning when there is much to learn and memory for it. Our
 # rates and ranks belong to a small encoder and an easy task: do not take them along.
@@ -670,13 +669,12 @@ pt.course.records.table(places, ["layers", "targets", "rank", "alpha", "paramete
 
 # %% [markdown]
 # This is no clean experiment: the budgets differ by a fifth, and with $\alpha = 2r$ the larger ranks also have the larger $\alpha$. Of the
-# blocks, the upper ones matter more. "Selective LoRA trains under 0.05 %", one reads; one block of six at rank 8 is 0.054 % of this
-# model, and it costs three points. Such percentages say more about the size of a model than about the method.
+# blocks, the upper ones matter more. One block of six at rank 8 is 0.054 % of this model, and it costs three points.
 #
 # ## Intruders
 #
 # Shuttleworth et al. (2024) call a strong new direction of $W + \Delta W$ an *intruder* if no strong direction of $W$ resembles it (cosine
-# below 0.6). LoRA has them, full fine-tuning has none. But LoRA's change is also many times as large. Is it the method, or the size?
+# below 0.6). Here LoRA has them, and full fine-tuning has none. But LoRA's change is also many times as large. Is it the method, or the size?
 
 # %%
 every = pictures.sizes(record, ("1", "2", "4", "8", "16", "64", "full"))
@@ -718,7 +716,7 @@ except pt.errors.AlreadyAdapted as error:
 # %% [markdown]
 # Many small implementations wrap the wrapper without a word. In Hugging Face peft the base model is changed in place, so a second
 # `get_peft_model` on "the same" model finds the first one still there ([peft#2295](https://github.com/huggingface/peft/issues/2295)). And
-# peft accepts target modules that match only in part: 4 of 56 layers adapted, and a loss that stays where it was
+# peft accepts target modules that match only in part: 4 of 56 layers adapted
 # ([peft#3554](https://github.com/huggingface/peft/issues/3554)).
 #
 # ### Exercise 7 · Forty kilobytes (2 points, optional, about 10 minutes)

@@ -19,7 +19,6 @@ FIGURES = {
     "1 to 70 billion": "the sources of the recipe",
     "13 billion": "Dettmers et al. 2023: 2e-4 for 7 and 13 billion, 1e-4 above",
     "four models of 91 MB": 4 * TOTAL,
-    "trains under 0.05 %": "what one reads",
     "is 0.054 %": ONE_BLOCK / TOTAL,
     "adapters of 40 kB": LIMIT,
     "10,000 parameters": LIMIT / 4,

@@ -84,7 +84,7 @@ def draw_explanations() -> Figure:
     points = [(rank, {"‖ΔW‖": recorded.first_size(rank, alpha), "α": alpha},
                recorded.runs(rank, alpha)) for rank, alpha, _ in recorded.settings()]
     for ax, name, label in zip(axes, ("‖ΔW‖", "α"), ("alpha / √rank: the size of the first ΔW",
-                                                     "alpha: how far the outputs move")):
+                                                     "alpha")):
         for rank, by, rows in points:
             values, colour = [row["accuracy"] for row in rows], ENDS[recorded.ends(rows)][1]
             ax.plot([by[name]] * 2, [min(values), max(values)], color=colour, lw=1.2, alpha=0.6)

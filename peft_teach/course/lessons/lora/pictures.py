@@ -58,18 +58,18 @@ def draw_bet(n_out: int, n_in: int, rank: int) -> Figure:
     _box(left, start, 0.62 * n_out, n_in, n_out, lora, f"ΔW, {n_out} × {n_in}\ntrained")
     low = 1.15 * n_out
     _box(right, 0, low, n_in, rank, lora, "")
-    right.text(n_in / 2, low + 0.06 * n_out, f"A, {rank} × {n_in}, trained", ha="center", va="top",
+    right.text(n_in / 2, low + 0.06 * n_out, "A, trained", ha="center", va="top",
                fontsize=9)
     _arrow(right, (-gap, low), (0, low), "")
     _arrow(right, (n_in, low), (1.55 * n_in, low), f"{rank} numbers")
     _box(right, 1.6 * n_in, 0.66 * n_out, rank, n_out, lora, "")
-    right.text(1.66 * n_in, 1.5 * n_out, f"B, {n_out} × {rank},\ntrained", va="center", fontsize=9)
+    right.text(1.66 * n_in, 1.5 * n_out, "B, trained", va="center", fontsize=9)
     _arrow(left, (-gap, low), (start, low), "")
     for ax, x in ((left, start + n_in), (right, 1.6 * n_in + rank)):
         _arrow(ax, (x, low), (2.35 * n_in, 0.62 * n_out), "· s" if ax is right else "")
     made.set_label(f"Left, fine-tuning: W, {n_out} × {n_in}, and a change ΔW as large. Right, "
-                   f"LoRA: W, frozen, and beside it A, {rank} × {n_in}, and B, {n_out} × {rank}, "
-                   f"in which x becomes {rank} numbers and then an output that is added.")
+                   f"LoRA: W, frozen, and beside it two thin strips, A and B, in which x becomes "
+                   f"{rank} numbers and then an output that is added.")
     return made
 
 
@@ -138,8 +138,8 @@ def explore_pushes() -> Explorer:
     rank = ipw.SelectionSlider(options=(1, 2, 4, 8, 16, 32, 64), value=8, description="rank")
     return Explorer({"r": rank}, pushes, draw_pushes, lambda found: (
         "Left, the outputs: all pushes agree. Right, the size of ΔW: each push is at a right angle "
-        "to the sum so far. The frame is as wide as the rank, so that you see what is left after "
-        "the division: on the left always as much, on the right less and less."))
+        "to the sum so far. Both frames are as wide as the rank, so an arrow shows what is left "
+        "after the division by r."))
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
