@@ -13,3 +13,13 @@ def test_a_model_reads_a_text_and_its_outputs_are_compared():
     before = live.read(model, tokenizer, "So good.")
     assert [*live.read(model, tokenizer, "So good.", before).index] == [
         "before training", "after training"]
+
+
+def test_answers_that_training_changed():
+    movies = pt.data.load("movies")
+    pt.seed(0)
+    model, tokenizer = pt.models.load("minilm", labels=2)
+    found = live.changed_answers(model.eval(), movies, tokenizer, 64)
+    assert 0 < len(found) < 64
+    known = dict(movies.test[:64])
+    assert all(known[text] == label and own != head for text, label, own, head in found)

@@ -12,6 +12,7 @@ from ....plots import COLOURS, figure
 from ....widgets import Explorer
 from ... import records
 from ...guess import Guess
+from ...live import changed_answers
 from .live import bill, first_gradients, moving, nearest
 from .picture_of_rank import explore_rank
 from .picture_of_scale import (
@@ -34,10 +35,11 @@ from .picture_of_updates import (
     who_shares,
 )
 
-__all__ = ["ask", "bill", "culprit", "cuts", "draw_bet", "draw_cuts", "draw_explanations",
-           "draw_first_step", "draw_pushes", "ends", "explore_pushes", "explore_rank",
-           "explore_updates", "first_gradients", "moving", "nearest", "overlaps", "own_updates",
-           "settings", "show_pairs", "sizes", "who_shares", "yours"]
+__all__ = ["ask", "bill", "changed_answers", "culprit", "cuts", "draw_bet", "draw_cuts",
+           "draw_explanations", "draw_first_step", "draw_pushes", "ends",
+           "explore_pushes", "explore_rank", "explore_updates", "first_gradients",
+           "moving", "nearest", "overlaps", "own_updates", "settings", "show_pairs",
+           "sizes", "who_shares", "yours"]
 
 
 def draw_bet(n_out: int, n_in: int, rank: int) -> Figure:
