@@ -48,7 +48,7 @@ def test_no_method_of_the_layer_does_the_merge(line):
 
 def test_at_one_rate_alpha_sorts_the_settings_and_the_size_does_not():
     found = [(alpha, recorded.first_size(rank, alpha), recorded.runs(rank, alpha))
-             for rank, alpha, _ in recorded.settings()]
+             for rank, alpha in recorded.settings()]
     learning, failing = ([row for row in found if recorded.ends(row[2]) == end]
                          for end in ("learns", "fails"))
     assert (len(learning), len(failing)) == (8, 3)

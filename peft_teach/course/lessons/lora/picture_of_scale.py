@@ -19,7 +19,7 @@ ENDS = {"learns": ("it learns", COLOURS["full"]), "fails": ("it fails", COLOURS[
 
 def settings() -> pandas.DataFrame:
     """Return which settings may be asked for, but not how they ended."""
-    return pandas.DataFrame([(rank, f"{alpha:.4g}") for rank, alpha, _ in recorded.settings()],
+    return pandas.DataFrame([(rank, f"{alpha:.4g}") for rank, alpha in recorded.settings()],
                             columns=["rank", "alpha"]).set_index("rank")
 
 
@@ -82,7 +82,7 @@ def draw_explanations() -> Figure:
     """
     made, *axes = figure(9.2, 4.1, columns=2)
     points = [(rank, {"‖ΔW‖": recorded.first_size(rank, alpha), "α": alpha},
-               recorded.runs(rank, alpha)) for rank, alpha, _ in recorded.settings()]
+               recorded.runs(rank, alpha)) for rank, alpha in recorded.settings()]
     for ax, name, label in zip(axes, ("‖ΔW‖", "α"), ("alpha / √rank: the size of the first ΔW",
                                                      "alpha")):
         for rank, by, rows in points:

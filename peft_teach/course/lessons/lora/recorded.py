@@ -15,18 +15,18 @@ RATE = 3e-3
 
 
 @functools.cache
-def _all() -> dict[tuple[int, float, float], list[dict]]:
+def _all() -> dict[tuple[int, float], list[dict]]:
     """The runs by setting, sorted; without variants of the method."""
-    found: dict[tuple[int, float, float], list[dict]] = {}
+    found: dict[tuple[int, float], list[dict]] = {}
     for row in records.load("lora")["runs"]:
         variant = any(map(row.get, ("dropout", "plus", "rank_stabilized", "layers")))
         if row.get("targets") == TARGETS and row["lr"] == RATE and not variant:
-            found.setdefault((row["rank"], row["alpha"], RATE), []).append(row)
+            found.setdefault((row["rank"], row["alpha"]), []).append(row)
     return dict(sorted(found.items()))
 
 
-def settings() -> list[tuple[int, float, float]]:
-    """Return every recorded (rank, alpha, learning rate)."""
+def settings() -> list[tuple[int, float]]:
+    """Return every recorded (rank, alpha)."""
     return list(_all())
 
 
@@ -35,8 +35,10 @@ def runs(rank: int, alpha: float, lr: float = RATE) -> list[dict]:
 
     An alpha or a rate within one percent of a recorded one is taken for it.
     """
-    return next((rows for (r, a, rate), rows in _all().items() if r == rank and math.isclose(
-        a, alpha, rel_tol=0.01) and math.isclose(rate, lr, rel_tol=0.01)), [])
+    if not math.isclose(lr, RATE, rel_tol=0.01):
+        return []
+    return next((rows for (r, a), rows in _all().items()
+                 if r == rank and math.isclose(a, alpha, rel_tol=0.01)), [])
 
 
 def ends(rows: list[dict]) -> str:
