@@ -397,7 +397,7 @@ pt.sentence("change.rank", ...)    # one sentence of yours: has fine-tuning's up
 #
 # <details><summary>How sure?</summary>
 # Two seeds, one task, one learning rate. Four directions come within a point, with 45 % of the energy. Without the eight
-# strongest each model is within five points of <i>k</i> = 0, though nearly half of the energy remains. On the single strongest the
+# strongest each model is within five points of <i>k</i> = 0, though nearly half of the energy remains; nothing is rescaled. On the single strongest the
 # seeds disagree: without it one loses twenty points, the other two. And what can be cut from a finished update need not be found
 # by a training within rank 8: that is lesson 07.
 # </details>
@@ -436,9 +436,10 @@ for share in (0.01, 0.1):
 pt.compare("change.entries", round(by_entries, 3), "accuracy with the largest 1 % of the entries, live")
 
 # %% [markdown]
-# **At equal numbers, places do far worse than directions.** Recorded, two seeds: from 58.4 % with none, the 1 % largest entries
-# bring the model to 64.5 %; two directions, fewer numbers, to 80.3 %. A 32nd of the entries comes to 71.2 %, eight directions, as many
-# numbers, to 81.6 %. It takes a tenth, a million, for 79.1 %. Nor is the energy in few places: it is spread as over random numbers.
+# The **energy** is not in few places: it is spread as over random numbers. Two seeds, from 58.4 % with no entry: the 1 %
+# largest bring the model to 64.5 %, a tenth, a million numbers, to 79.1 %. But these entries keep their size, and the others
+# are missing from every sum. Yu et al. 2023 (DARE) drop entries at random and multiply the rest, so that the sums stay as
+# large: with most entries gone they lose little. So this cut does not tell how many places an update needs.
 #
 # But a method may choose few places *before* it trains. Then somebody has to find them, put something there and freeze the
 # rest. In peft the argument `target_modules` does that for you. Here you write it once, and later lessons use yours.
@@ -675,14 +676,15 @@ pt.progress("02")
 # - **Few parameters: possible.** One to a few thousand, in random directions, bring half of the gain that 2,000 sentences allow.
 # - **Low rank: not true of the update, but enough.** Eight directions of each matrix, 331,776 numbers, carry nearly all of the gain,
 #   if all else stays as trained; undone, too, in one live run.
-# - **Few places: not true of the update, but possible.** A tenth of its entries keeps most of the gain, but at equal
-#   numbers they do far worse than directions. The biases, trained alone with the head, bring more than half of it.
+# - **Few places: not true of the update's energy, but possible.** A tenth of its entries keeps most of the gain. The biases,
+#   trained alone with the head, bring more than half of it.
 #
 # ## When, and when not
 #
-# **A random subspace** measures; it saves nothing, since every step still computes the gradient of all weights. **Truncating** a
-# finished update saves disk space where many tasks were each trained in full. **BitFit** is worth a try where a model has biases:
-# $b$ can be added to $b_0$ in the end, and its only setting is the learning rate, which has to be right.
+# **A random subspace** measures. Its file and the optimizer's states are small, but every step still computes the gradient
+# of all weights. **Truncating** a finished update saves disk space where many tasks were each trained in full. **BitFit** is
+# worth a try where a model has biases: $b$ can be added to $b_0$ in the end, and its only setting is the learning rate, which
+# has to be right.
 #
 # **Five lines to remember**
 #
@@ -690,7 +692,7 @@ pt.progress("02")
 # 2. $\theta = \theta_0 + Pz$: intrinsic dimension is the least $d$ that works in *random* directions, and what *works*
 #    means decides its size.
 # 3. Full fine-tuning's $\Delta W$ is **not** of low rank here; cut to a low rank it is nearly as good all the same.
-# 4. Nor does it sit in few places: at equal numbers, its largest entries keep far less than its strongest directions.
+# 4. Nor does its energy sit in few places. How many entries a model needs, a cut that rescales nothing does not tell.
 # 5. An injection finds, wraps, freezes, and refuses a name that is not there. Count what trains before you train.
 #
 # **Sources**
@@ -701,6 +703,7 @@ pt.progress("02")
 #   arXiv 2012.13255: §3 the method, §4 language tasks, §5.1 how it falls while a model is pretrained.
 # - Ben Zaken et al. 2021, *BitFit*, arXiv 2106.10199: §3 the method.
 # - Hu et al. 2021, *LoRA*, arXiv 2106.09685: §4.1, from a low *dimension* to the hypothesis of a low *rank*.
+# - Yu et al. 2023, *Language Models are Super Mario*, arXiv 2311.03099: DARE, entries dropped at random and the rest rescaled.
 # - Eckart & Young 1936, *Psychometrika* 1.
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
 #
