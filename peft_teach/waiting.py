@@ -1,0 +1,80 @@
+"""Where one waits: how far it has come, and how much time is left.
+
+    for rate in pt.bar(rates, "rates"):
+        ...
+
+The bar is tqdm's. It comes after a second and goes with the loop's end; in a notebook it is a line
+of the page, and a bar within a bar stands below it. There is none where nobody waits: without a
+terminal or page, and where PEFT_TEACH_WORK is empty, as in builds and tests.
+"""
+
+import os
+import sys
+from collections.abc import Iterable
+from html import escape
+from typing import Any, ClassVar
+
+from tqdm.std import tqdm
+
+
+class bar(tqdm):
+    """A bar over `items`; `text` says what they are, `total` how many, where `len` does not."""
+
+    monitor_interval = 0    # no thread of its own: each step looks at the clock
+    _lines: ClassVar[dict[tuple[int, int], Any]] = {}    # by cell and depth, so that none piles up
+
+    def __init__(self, items: Iterable | None = None, text: str = "", total: int | None = None,
+                 **more: Any):
+        self._shell = _shell_of_a_page()
+        self._page = self._shell is not None
+        if not (self._page or sys.stderr.isatty()) or os.environ.get("PEFT_TEACH_WORK") == "":
+            more["disable"] = True
+        super().__init__(items, text, total, leave=False, delay=1, mininterval=0.3, miniters=1,
+                         gui=self._page, **more)
+
+    def display(self, *args: Any, **more: Any) -> None:
+        """Show how far it is."""
+        if not self._page:
+            super().display(*args, **more)
+            return
+        word = tqdm.format_sizeof if self.unit_scale else str
+        done = word(self.n) if self.total is None else f"{word(self.n)} of {word(self.total)}"
+        text = f"{self.desc}: {done}" if self.desc else done
+        self._show(line(self.n, self.total, text, self.format_dict["elapsed"]))
+
+    def clear(self, *args: Any, **more: Any) -> None:
+        """Make room for another line, in a terminal."""
+        if not self._page:
+            super().clear(*args, **more)
+
+    def close(self) -> None:
+        """End it: its line is empty."""
+        shown = not self.disable and self.last_print_t >= self.start_t + self.delay
+        super().close()
+        if shown and self._page:
+            self._show("")
+
+    def _show(self, html: str) -> None:
+        from IPython.display import display
+
+        shown, place = {"text/html": html}, (self._shell.execution_count, abs(self.pos))
+        if place in self._lines:
+            self._lines[place].update(shown, raw=True)
+        else:
+            self._lines[place] = display(shown, raw=True, display_id=True)
+
+
+def line(done: float, total: float | None, text: str, spent: float) -> str:
+    """Return a bar as HTML, with what is left if all goes on as so far; `spent` is in seconds."""
+    rest = total - done if total and done else 0
+    left = f", about {spent / done * rest:.0f} s left" if rest else ""
+    value = f'value="{done}" max="{total}" ' if total is not None else ""
+    return (f'<div><progress {value}style="width: 20em" aria-label="progress"></progress> '
+            f"{escape(text)}{left}</div>")
+
+
+def _shell_of_a_page() -> Any:
+    """Return the shell of a notebook's kernel; None in a terminal."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell if hasattr(shell, "kernel") else None

@@ -1,0 +1,62 @@
+"""Bars where one waits: a line of a notebook's page, a line of a terminal, nothing elsewhere."""
+
+import itertools
+import sys
+import types
+
+import IPython.display
+import pytest
+import tqdm.std
+
+import peft_teach as pt
+from peft_teach import waiting
+
+
+@pytest.fixture
+def page(monkeypatch):
+    """A reader's notebook, as the list of its lines; half a second goes by at each look."""
+    lines = []
+
+    def display(data, raw, display_id):
+        lines.append([data["text/html"]])
+        told = lines[-1].append
+        return types.SimpleNamespace(update=lambda data, raw: told(data["text/html"]))
+
+    clock = itertools.count()
+    monkeypatch.setattr(tqdm.std, "time", lambda: next(clock) / 2)
+    monkeypatch.setattr(IPython.display, "display", display)
+    monkeypatch.setattr(waiting, "_shell_of_a_page",
+                        lambda: types.SimpleNamespace(execution_count=7))
+    monkeypatch.setattr(waiting.bar, "_lines", {})
+    monkeypatch.delenv("PEFT_TEACH_WORK")
+    return lines
+
+
+def test_bars_within_bars_are_two_lines_that_end_empty(page, capsys):
+    for _ in pt.bar(range(3), "rates"):
+        assert list(pt.bar(range(8), "steps")) == [*range(8)]
+    inner, outer = page
+    assert 'value="4" max="8"' in inner[2]
+    assert "steps: 4 of 8, about 6 s left" in inner[2]
+    assert "rates: 1 of 3, about " in outer[0]
+    assert inner[-1] == outer[-1] == ""
+    assert capsys.readouterr() == ("", "")    # nothing red
+
+
+def test_what_is_short_shows_no_bar(page):
+    assert list(pt.bar(range(1), "steps")) == [0]
+    assert page == []
+
+
+def test_an_evaluation_shows_a_bar(page, tiny, inputs):
+    model = tiny("bert", "classifier")
+    pt.evaluate(model, [inputs(model)] * 9)
+    assert "evaluating: 2 of 9" in page[0][0]
+
+
+@pytest.mark.parametrize(("terminal", "work", "shown"), [
+    (True, "here", True), (True, "", False), (False, "here", False)])
+def test_a_terminal_shows_it_and_builds_tests_and_files_do_not(monkeypatch, terminal, work, shown):
+    monkeypatch.setenv("PEFT_TEACH_WORK", work)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    assert pt.bar([1], "steps").disable is not shown
