@@ -1,10 +1,13 @@
 """The files of an adapter's folder: moved into place together, read without trust.
 
-One holds tensors (safetensors), another says in json what they are. Nothing here unpickles.
+One holds tensors (safetensors), another says in json what they are. No two files can be replaced
+in one move, so a file of tensors may hold that json, too, in its metadata: then it is believed
+there, and a reader has a whole save, whatever came between. Nothing here unpickles.
 """
 
 import json
 import os
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +23,9 @@ from .errors import AdapterFileError
 def write(path: str | Path, contents: dict[str, bytes]) -> Path:
     """Write files, by name, into the folder `path`, which may be new; return it.
 
-    All are written beside their places first and then moved there, so a full disk leaves the old
-    ones; only what fails between two moves could leave one of each. Raises `AdapterFileError`.
+    All are written beside their places first, under names of their own, and then moved there in
+    this order: a full disk leaves the old ones, and of two that write at once the last to move a
+    file wins. Raises `AdapterFileError`.
     """
     folder = Path(path).expanduser()
     try:
@@ -32,18 +36,20 @@ def write(path: str | Path, contents: dict[str, bytes]) -> Path:
     taken = [name for name in contents if (folder / name).is_dir()]
     if taken:
         raise AdapterFileError(f"{folder / taken[0]} is a folder.", expected="a file, or nothing")
-    beside = {folder / name: folder / f"{name}.part" for name in contents}
+    mine = uuid.uuid4().hex    # another process may be writing here
+    beside = {folder / name: folder / f"{name}.{mine}.part" for name in contents}
     try:
         for part, content in zip(beside.values(), contents.values()):
             part.write_bytes(content)
         for file, part in beside.items():
             os.replace(part, file)
     except OSError as error:
-        for part in beside.values():
-            part.unlink(missing_ok=True)
         raise AdapterFileError(f"{' and '.join(contents)} could not be written into {folder}: "
                                f"{error.strerror}.",
                                hint="make room on the disk, or save elsewhere") from error
+    finally:
+        for part in beside.values():
+            part.unlink(missing_ok=True)
     return folder
 
 
@@ -51,20 +57,28 @@ def read(path: str | Path, description: str, tensors: str, writer: str,
          hint: str) -> tuple[Any, dict[str, Tensor]]:
     """Return the parsed json and the tensors of a folder that `writer` should have written.
 
-    Raises `AdapterFileError` if one of the two files is missing, then with `hint`, or is damaged.
+    The json is what the tensors' metadata holds under its name, or the file of that name. Raises
+    `AdapterFileError` if one of the two is missing, then with `hint`, or is damaged.
     """
     folder = Path(path).expanduser()
-    for name in (description, tensors):
-        if not (folder / name).is_file():
-            raise AdapterFileError(f"{folder} has no {name}.",
-                                   expected=f"a folder that {writer} wrote", hint=hint)
     try:
-        return (json.loads((folder / description).read_text("utf-8")),
-                parse_tensors((folder / tensors).read_bytes()))
+        data = (folder / tensors).read_bytes()
+        found = parse_tensors(data)    # it checks the header, too
+        told = _metadata(data).get(description) or (folder / description).read_bytes()
+        return json.loads(told), found
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise AdapterFileError(f"{folder} has no {Path(error.filename).name}.",
+                               expected=f"a folder that {writer} wrote", hint=hint) from error
     except (ValueError, RecursionError, OSError, SafetensorError) as error:
         raise AdapterFileError(f"{folder} is damaged: {error}.",
                                expected=f"the two files as {writer} wrote them",
                                hint="copy them again, or train again") from error
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """Return what a safetensors file says beside its tensors, in the json that it begins with."""
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8:8 + length]).get("__metadata__") or {}
 
 
 def check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str | Path) -> None:

@@ -6,6 +6,9 @@
                                4 bits; a fingerprint of what is drawn from a seed; after a bare
                                `attach`, which modules it wrapped
 
+All of the second stands in the metadata of the first, too, and is believed there: tensors are
+never read with the settings of another save. Of older folders the json is read.
+
 The base itself is never stored, unless all of it is trained. `load` checks the fingerprint, so
 that an adapter does not land on another base by mistake. Nothing here unpickles.
 """
@@ -46,9 +49,9 @@ class Saved:
 def save(model: nn.Module, path: str | Path) -> Path:
     """Write the adapter and the head of `model` into the folder `path`; return it.
 
-    Both files are written beside their places and then moved there: what fails before leaves the
-    old ones. Raises `NoAdapter` on a model without a method, and `AdapterFileError` for a folder
-    that cannot be written.
+    Both files are written beside their places and then moved there: what fails leaves the old save
+    or the new one, whole, and so do two processes that save into one folder. Raises `NoAdapter` on
+    a model without a method, and `AdapterFileError` for a folder that cannot be written.
     """
     core.adopt(model)
     note = core.need_note(model)
@@ -64,9 +67,10 @@ def save(model: nn.Module, path: str | Path) -> Path:
         description["drawn"] = drawn
     if note.method is None:
         description["wrapped"] = [*core.adapters(model)]
-    told = json.dumps(description).encode()    # before any file is written, because it may fail
-    return folder.write(path, {TENSORS: write_tensors(tensors, metadata={"format": "pt"}),
-                               DESCRIPTION: told})
+    told = json.dumps(description)    # before any file is written, because it may fail
+    return folder.write(path, {
+        TENSORS: write_tensors(tensors, metadata={DESCRIPTION: told}),    # two have no fixed order
+        DESCRIPTION: told.encode()})
 
 
 def save_checkpoint(model: nn.Module, path: str | Path, is_main_process: bool = True,
@@ -169,12 +173,12 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
 def list(folder: str | Path) -> builtins.list[Saved]:
     """Return the adapters saved directly under `folder`, by name; other folders are passed over."""
     found = []
-    for path in sorted(Path(folder).expanduser().glob(f"*/{DESCRIPTION}")):
+    for path in sorted(Path(folder).expanduser().glob(f"*/{TENSORS}")):
         try:
             description, tensors = _read(path.parent)
         except AdapterFileError:
             continue
-        size = sum((path.parent / f).stat().st_size for f in (TENSORS, DESCRIPTION))
+        size = sum(f.stat().st_size for f in (path, path.with_name(DESCRIPTION)) if f.is_file())
         found.append(Saved(path.parent.name, description["method"],
                            sum(t.numel() for t in tensors.values()), size, path.parent))
     return found
@@ -199,8 +203,8 @@ def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
                                       if theirs else
                                       "pt.saved(folder) shows the adapters in a folder")
     if not _is_description(description):
-        raise AdapterFileError(f"{Path(path) / DESCRIPTION} does not describe an adapter of this "
-                               "version.", expected="format 1, with method, config and base")
+        raise AdapterFileError(f"{path} does not describe an adapter of this version.",
+                               expected="format 1, with method, config and base")
     return description, tensors
 
 

@@ -3,7 +3,9 @@
 import copy
 import dataclasses
 import json
+import os
 import shutil
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -47,17 +49,30 @@ def saved(tiny, tmp_path):
     return pt.save(randomize(pt.lora.inject(tiny("bert"), CONFIG)), tmp_path / "saved")
 
 
+def edit(folder, change_tensors=id, change_json=id, keep=True):
+    """Write both files anew; the tensors with the description in their metadata if it is kept."""
+    file = folder / "adapter.safetensors"
+    with safe_open(file, "pt") as opened:
+        told = json.loads(opened.metadata()["adapter.json"])
+    tensors = load_file(file)
+    change_tensors(tensors)
+    changed = change_json(told)
+    told = changed if isinstance(changed, list) else told
+    save_file(tensors, file, {"adapter.json": json.dumps(told)} if keep else None)
+    (folder / "adapter.json").write_text(json.dumps(told))
+
+
 def edit_json(folder, change):
-    file = folder / "adapter.json"
-    description = json.loads(file.read_text())
-    description = change(description) or description
-    file.write_text(json.dumps(description))
+    edit(folder, change_json=change)
 
 
 def edit_tensors(folder, change):
-    tensors = load_file(folder / "adapter.safetensors")
-    change(tensors)
-    save_file(tensors, folder / "adapter.safetensors")
+    edit(folder, change)
+
+
+def make_old(folder):
+    """Leave the description in the json alone, as earlier versions wrote it."""
+    edit(folder, keep=False)
 
 
 # ── what is written ──────────────────────────────────────────────────────────────────────────
@@ -73,7 +88,7 @@ def test_the_files(saved, tiny, tmp_path):
               "classifier.weight": [3, 32], "classifier.bias": [3]}
     with safe_open(saved / "adapter.safetensors", "pt") as file:
         assert {k: file.get_slice(k).get_shape() for k in file.keys()} == shapes  # noqa: SIM118
-        assert file.metadata() == {"format": "pt"}
+        assert file.metadata() == {"adapter.json": (saved / "adapter.json").read_text()}
     description = json.loads((saved / "adapter.json").read_text())
     assert description["format"] == 1
     assert description["method"] == "lora"
@@ -105,6 +120,38 @@ def test_a_failed_write_leaves_the_old_one(saved, tiny, batch, monkeypatch):
     assert torch.equal(outputs(pt.load(tiny("bert"), saved), batch), old)
 
 
+@pytest.mark.parametrize("call", [1, 2])    # before the first move, and between the two
+@pytest.mark.parametrize("comes", ["interrupt", "another save"])
+def test_what_comes_between_two_moves_leaves_a_whole_save(call, comes, saved, tiny, batch,
+                                                          monkeypatch):
+    """A reader never has the tensors of one save with the settings, here alpha, of another."""
+    def model(seed, alpha):
+        return randomize(pt.lora.inject(tiny("bert"), dataclasses.replace(CONFIG, alpha=alpha)),
+                         seed)
+
+    def read():
+        return outputs(pt.load(tiny("bert"), saved), batch)
+
+    def interrupted(part, file):
+        calls.append(file)
+        if len(calls) == call:
+            if comes == "interrupt":
+                raise KeyboardInterrupt
+            pt.save(other, saved)
+            assert torch.equal(read(), outputs(other, batch))
+        moved(part, file)
+
+    calls, moved, mine, other = [], os.replace, model(1, 12.0), model(2, 24.0)
+    whole = [read(), outputs(mine, batch)]
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt) if comes == "interrupt" else nullcontext():
+        pt.save(mine, saved)
+    expected = outputs(other, batch) if (call, comes) == (2, "another save") else (
+        whole[0] if (call, comes) == (1, "interrupt") else whole[1])
+    assert torch.equal(read(), expected)
+    assert len(list(saved.iterdir())) == 2
+
+
 def test_saving_where_it_cannot_be(tiny, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(AdapterFileError, match="cannot be a folder"):
@@ -126,8 +173,14 @@ def cut(name, keep):
     return damage
 
 
-def write(name, data):
-    return lambda folder: (folder / name).write_bytes(data)
+def json_is(data):
+    """Damage the json of an older folder; None takes it away."""
+    def damage(folder):
+        make_old(folder)
+        (folder / "adapter.json").unlink()
+        if data is not None:
+            (folder / "adapter.json").write_bytes(data)
+    return damage
 
 
 def description(change):
@@ -145,11 +198,11 @@ def first_value(base, value):
 
 Q = "bert.encoder.layer.1.attention.self.query"
 WRONG = {    # what is done to the folder, and what the message says
-    "no json": (lambda f: (f / "adapter.json").unlink(), "has no adapter.json"),
+    "no json": (json_is(None), "has no adapter.json"),
     "no tensors": (lambda f: (f / "adapter.safetensors").unlink(), "has no adapter.safetensors"),
-    "no folder": (shutil.rmtree, "has no adapter.json"),
-    "json cut": (cut("adapter.json", 0.7), "damaged"),
-    "json is bytes": (write("adapter.json", b"\xff\xfe\x00"), "damaged"),
+    "no folder": (shutil.rmtree, "has no adapter.safetensors"),
+    "json cut": (json_is(b'{"format": 1, "met'), "damaged"),
+    "json is bytes": (json_is(b"\xff\xfe\x00"), "damaged"),
     "json is a list": (description(lambda d: [d]), "does not describe"),
     "another format": (description(lambda d: d.update(format=2)), "format 1"),
     "no base": (description(lambda d: d.pop("base") and None), "does not describe"),
@@ -181,9 +234,8 @@ WRONG = {    # what is done to the folder, and what the message says
     "a value nan": (description(lambda d: first_value(d["base"], float("nan"))), "other weights"),
     "a value of 400 digits": (description(lambda d: first_value(d["base"], 10**400)),
                               "does not describe"),
-    "json nested too deep": (write("adapter.json", b"[" * 100_000), "damaged"),
-    "json is a folder": (lambda f: ((f / "adapter.json").unlink(), (f / "adapter.json").mkdir()),
-                         "has no adapter.json|damaged"),
+    "json nested too deep": (json_is(b"[" * 100_000), "damaged"),
+    "json is a folder": (lambda f: (json_is(None)(f), (f / "adapter.json").mkdir()), "damaged"),
     "whole numbers": (tensors(lambda t: t.update({f"{Q}.A": torch.ones(4, 32).int()})),
                       r"query.A is torch.int32"),
     "rank true": (description(lambda d: d["config"].update(rank=True)), "rank True"),

@@ -581,7 +581,7 @@ class Bomb:
 
 A0 = "base_model.model.transformer.h.0.attn.c_attn.lora_A.weight"
 FOREIGN = {
-    "no folder": (shutil.rmtree, AdapterFileError, "has no adapter_config.json"),
+    "no folder": (shutil.rmtree, AdapterFileError, "has no adapter_model.safetensors"),
     "no config": (lambda f: (f / "adapter_config.json").unlink(), AdapterFileError,
                   "has no adapter_config.json"),
     "no tensors": (lambda f: (f / "adapter_model.safetensors").unlink(), AdapterFileError,

@@ -288,6 +288,7 @@ def test_a_rounded_base_and_an_exact_one_are_told_apart(tiny, inputs, tmp_path):
     old = json.loads((again / "adapter.json").read_text())    # earlier files did not say it
     del old["quantized"]
     (again / "adapter.json").write_text(json.dumps(old))
+    save_file(load_file(again / "adapter.safetensors"), again / "adapter.safetensors")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pt.load(tiny("llama"), again)
