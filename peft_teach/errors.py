@@ -14,6 +14,7 @@
     ├── AdapterFileError   an adapter file that is missing, damaged or made for another model
     ├── FetchError         an artefact that could not be fetched or unpacked
     ├── TrainingStopped    a training that the reader interrupted
+    ├── TrainingDiverged   a training whose loss is no longer a finite number
     └── NotAttempted       raised by the stub of an exercise: nothing has been written yet
 
 Each message has three parts, one a line: what was found, what was expected, what to try.
@@ -104,6 +105,17 @@ class TrainingStopped(PeftTeachError):
         state = ("The model is half-trained: to begin anew, run the cell that loads it. What was "
                  "done is in sys.last_value.steps." if steps else "The model is as it was.")
         super().__init__(f"Training stopped after {len(steps)} of {total} steps. {state}")
+
+
+class TrainingDiverged(PeftTeachError):
+    """A loss or gradient that is not finite. `steps` are those that were done before."""
+
+    def __init__(self, steps: list, what: str):
+        self.steps = steps
+        super().__init__(f"The {what} of step {len(steps)} is not a finite number, so this step "
+                         "was not made: the weights are those of the step before.",
+                         expected="a finite loss: labels to learn in each batch, finite weights",
+                         hint="a fresh model and a smaller lr")
 
 
 class NotAttempted(PeftTeachError):

@@ -5,12 +5,19 @@
 
 AdamW, a linear warm-up and then a linear decay to zero, gradients clipped to norm 1. Whatever has
 `requires_grad` is trained; what that is, the method has decided.
+
+To evaluate now and then, do it in the loop's body; each module's mode is kept:
+
+    for step in pt.train(model, batches):
+        if step.index % 50 == 49:
+            print(step.index, pt.evaluate(model, validation).accuracy)
 """
 
 import inspect
+import math
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from . import core, models
-from .errors import BadConfig, BadData, TrainingStopped
+from .errors import BadConfig, BadData, TrainingDiverged, TrainingStopped
 from .methods import METHODS, full
+from .valid import is_whole
 from .waiting import bar
 
 Batch = dict[str, Tensor]
@@ -31,8 +39,8 @@ OWN = 1e-3    # the learning rate of adapters that no method here made
 class Step:
     """What one step of training did.
 
-    `loss` is the mean over the batch before the update, `tokens` the real tokens in it, `seconds`
-    the time from batch to updated weights, `lr` the rate of the first group at this step.
+    `loss` is the mean over its batches before the update, `tokens` the real tokens in them (0 for
+    images), `seconds` the time from batch to updated weights, `lr` the rate of the first group.
     """
 
     index: int
@@ -72,18 +80,20 @@ def seed(n: int) -> None:
     torch.manual_seed(n)
 
 
-def train(model: nn.Module, batches: Sequence[Batch], lr: float | None = None, *,
+def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *,
           groups: list[dict] | None = None, warmup: float = 0.1, clip: float = 1.0,
-          weight_decay: float = 0.0) -> Iterator[Step]:
+          weight_decay: float = 0.0, accumulate: int = 1) -> Iterator[Step]:
     """Train once over `batches`, dicts of tensors with `labels`; yield a `Step` after each one.
 
     `lr` None takes the rate of the model's method (`learning_rate`). `groups` are optimizer groups
     with rates of their own (LoRA+); without them all that trains learns at `lr`. `warmup` is the
-    share of steps in which the rate rises to its full value.
+    share of steps in which the rate rises to its full value. A step is made of `accumulate`
+    batches, the last one perhaps of fewer, and is that of one batch with all their examples.
     Stopping early is safe: the model is back in eval mode when the generator ends or is dropped.
     Raises `BadData` for no batches, for batches without labels or with a class that the model has
-    not, `BadConfig` if nothing trains, and `TrainingStopped`, with the steps that were done, when
-    it is interrupted.
+    not, and `BadConfig` if nothing trains. While it runs, `TrainingStopped` when it is interrupted
+    and `TrainingDiverged`, before the update, for a loss or gradient that is not finite: both hold
+    the steps that were done.
     """
     batches = list(batches)
     if not batches:
@@ -91,6 +101,9 @@ def train(model: nn.Module, batches: Sequence[Batch], lr: float | None = None, *
                       hint="batches = pt.data.batches(examples, tokenizer)")
     for batch in batches:
         _check_labels(model, batch)
+    if not is_whole(accumulate):
+        raise BadConfig(f"accumulate is {accumulate!r}.",
+                        expected="the number of batches in a step, from 1")
     core.adopt(model)
     lr = learning_rate(model) if lr is None else lr
     if not lr > 0:
@@ -104,7 +117,8 @@ def train(model: nn.Module, batches: Sequence[Batch], lr: float | None = None, *
         raise BadConfig("Parameters in float16 would train: Adam's small numbers are zero there, "
                         "and the loss becomes nan.", expected="float32 or bfloat16",
                         hint="pt.models.load(name, dtype=torch.bfloat16)")
-    return _steps(model, batches, groups, lr, warmup, clip, weight_decay)
+    parts = [batches[i:i + accumulate] for i in range(0, len(batches), accumulate)]
+    return _steps(model, parts, groups, lr, warmup, clip, weight_decay)
 
 
 def learning_rate(model: nn.Module) -> float:
@@ -123,31 +137,47 @@ def learning_rate(model: nn.Module) -> float:
     return METHODS[note.method].LEARNING_RATE
 
 
-def _steps(model, batches, groups, lr, warmup, clip, weight_decay) -> Iterator[Step]:
+def _steps(model, parts, groups, lr, warmup, clip, weight_decay) -> Iterator[Step]:
+    """Make one step of each part, a list of batches."""
     optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda i: rate(i, len(batches), warmup))
+        optimizer, lambda i: rate(i, len(parts), warmup))
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     done: list[Step] = []
     model.train()
     try:
-        for index, batch in enumerate(batches):
+        for index, part in enumerate(parts):
             start, now = time.perf_counter(), optimizer.param_groups[0]["lr"]
-            batch = _ready(model, batch)
-            loss = model(**batch).loss
-            loss.backward()
-            nn.utils.clip_grad_norm_(trained, clip)
+            asked = [_asked(model, batch) for batch in part]
+            value = 0.0
+            for batch, count in zip(part, asked):
+                loss = model(**_ready(model, batch)).loss
+                if len(part) > 1:    # a mean over this batch: weighed as in the mean over all
+                    loss = loss * (count / max(1, sum(asked)))
+                loss.backward()
+                value += loss.item()
+            norm = nn.utils.clip_grad_norm_(trained, clip)
+            if not math.isfinite(value) or not norm.isfinite():
+                raise TrainingDiverged(done, "gradient" if math.isfinite(value) else "loss")
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
-            value = loss.item()
-            done.append(Step(index, value, _tokens(batch), time.perf_counter() - start, now))
+            tokens = sum(map(_tokens, part))
+            done.append(Step(index, value, tokens, time.perf_counter() - start, now))
             yield done[-1]
     except KeyboardInterrupt:
-        raise TrainingStopped(done, len(batches)) from None
+        raise TrainingStopped(done, len(parts)) from None
     finally:
         optimizer.zero_grad(set_to_none=True)    # an interrupt leaves half a step's gradients
         model.eval()
+
+
+def _asked(model: nn.Module, batch: Batch) -> int:
+    """Return how many labels a batch's loss is the mean over."""
+    labels = batch["labels"]
+    if labels.is_floating_point():
+        return len(labels)
+    return int((labels[:, 1:] if models.is_language_model(model) else labels).ne(-100).sum())
 
 
 def rate(index: int, steps: int, warmup: float) -> float:
@@ -201,23 +231,31 @@ def _classes(out, batch: Batch) -> tuple[float, int, int]:
 
 
 def _check_labels(model: nn.Module, batch: Batch) -> None:
+    if not isinstance(batch, Mapping):    # a dict that is one batch gives its names
+        raise BadData(f"A batch is a {type(batch).__name__}: {batch!r:.60}.",
+                      expected="a list of dicts of tensors",
+                      hint="[batch], where there is one; or pt.data.batches(examples, tokenizer)")
     if "labels" not in batch:
         raise BadData(f"A batch holds {', '.join(batch)}, but no 'labels'.",
                       hint="pt.data.batches puts the labels into each batch")
     labels, classes = batch["labels"], _number_of_classes(model)
+    words = models.is_language_model(model)
     if classes is None or labels.is_floating_point():    # several classes at once, or a regression
         return
     strange = labels[(labels != -100) & ((labels < 0) | (labels >= classes))]
     if len(strange):
         raise BadData(f"A batch holds the label {strange[0]}, and this model has {classes} "
-                      "classes.",
+                      f"{'tokens' if words else 'classes'}.",
                       expected=f"labels from 0 to {classes - 1}; -100 where nothing is asked",
-                      hint="count the classes from 0, or load the model with labels=N for N of "
+                      hint="use the tokenizer that belongs to this model" if words else
+                           "count the classes from 0, or load the model with labels=N for N of "
                            "them")
 
 
 def _number_of_classes(model: nn.Module) -> int | None:
-    """Return how many classes a classifier has; None for any other model, and for a regression."""
+    """Return how many classes a classifier has, tokens a language model; None for any other."""
+    if models.is_language_model(model):
+        return models.config_of(model).get_text_config().vocab_size
     kind = getattr(getattr(model, "config", None), "problem_type", None)
     classes = getattr(model, "num_labels", 1)
     return classes if classes > 1 and kind in (None, "single_label_classification") else None
@@ -257,5 +295,5 @@ def _next_tokens(out, batch: Batch) -> tuple[float, int, int]:
 
 
 def _tokens(batch: Batch) -> int:
-    mask = batch.get("attention_mask")
-    return int(mask.sum()) if mask is not None else batch["input_ids"].numel()
+    mask, ids = batch.get("attention_mask"), batch.get("input_ids")
+    return int(mask.sum()) if mask is not None else 0 if ids is None else ids.numel()

@@ -196,6 +196,60 @@ def test_groups_are_left_as_they_were():
     assert groups[1]["lr"] == 0.4
 
 
+@pytest.mark.parametrize("kind", ["classifier", "lm"])
+def test_accumulated_batches_make_the_step_of_one_big_batch(kind, tiny, inputs):
+    """Batches of three and one, and with fewer labels in one than in the other."""
+    runs = {}
+    for name, cuts in (("big", [(0, 4)]), ("accumulated", [(0, 3), (3, 4)]),
+                       ("last", [(0, 3), (3, 4), (0, 4)])):
+        torch.manual_seed(0)
+        model = pt.lora.inject(tiny("llama", kind))
+        batch = inputs(model)
+        batch["labels"].flatten()[1] = -100
+        batches = [{k: v[a:b] for k, v in batch.items()} for a, b in cuts]
+        steps = list(pt.train(model, batches, lr=1e-2, warmup=0, accumulate=len(batches[:2])))
+        runs[name] = steps, pt.adapter_state(model)
+    (big, weights), (small, others) = runs["big"], runs["accumulated"]
+    assert [s.index for s in small] == [0]
+    assert [s.index for s in runs["last"][0]] == [0, 1]
+    assert small[0].loss == pytest.approx(big[0].loss, rel=1e-5)
+    assert small[0].tokens == big[0].tokens
+    for name, p in weights.items():
+        torch.testing.assert_close(others[name], p, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_it_stops_before_an_update_that_is_not_finite(what):
+    model, batches = Line(), LINE * 2
+    if what == "gradient":
+        run = pt.train(model, batches, lr=0.1)
+        next(run)
+        model.b.register_hook(lambda gradient: gradient * math.inf)
+    else:
+        run = pt.train(model, [*LINE, {**LINE[0], "input_ids": LINE[0]["input_ids"] * math.nan}],
+                       lr=0.1)
+    with pytest.raises(pt.errors.TrainingDiverged, match=f"The {what} of step 1") as error:
+        list(run)
+    assert len(error.value.steps) == 1
+    torch.testing.assert_close(model.w.detach(), torch.tensor([-0.1, 0.1]))    # of the first step
+    assert model.w.grad is None
+    assert not model.training
+
+
+def test_pictures_are_trained_on_as_they_are_evaluated():
+    from transformers import ViTConfig, ViTForImageClassification
+
+    model = ViTForImageClassification(ViTConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=48,
+        image_size=8, patch_size=4, num_labels=3))
+    name = next(name for name, _ in model.named_modules() if name.endswith(("query", "q_proj")))
+    batch = {"pixel_values": torch.randn(4, 3, 8, 8), "labels": torch.tensor([0, 1, 2, 0])}
+    model = pt.lora.inject(model.eval(), pt.lora.Config(targets=name))
+    expected = pt.evaluate(model, [batch]).loss
+    (step,) = pt.train(model, [batch])
+    assert (step.loss, step.tokens) == (pytest.approx(expected, rel=1e-5), 0)
+
+
 # ── modes ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -245,6 +299,9 @@ def test_what_cannot_be_trained_is_refused_at_the_call(model, toy, tiny):
         pt.train(model, [])
     with pytest.raises(BadData, match="input_ids, but no 'labels'"):
         pt.train(model, [{"input_ids": toy[0]["input_ids"]}])
+    with pytest.raises(BadData, match="A batch is a str: 'input_ids'") as error:
+        pt.train(model, toy[0])
+    assert "[batch]" in error.value.hint
     for lr in (0, -1e-3, float("nan")):
         with pytest.raises(BadConfig, match="lr"):
             pt.train(model, toy, lr=lr)
@@ -252,6 +309,8 @@ def test_what_cannot_be_trained_is_refused_at_the_call(model, toy, tiny):
         pt.train(tiny("bert").requires_grad_(False), toy)
     with pytest.raises(BadConfig, match="No parameter"):
         pt.train(model, toy, groups=[{"params": []}])
+    with pytest.raises(BadConfig, match="accumulate is 0"):
+        pt.train(model, toy, accumulate=0)
     assert not model.training
 
 
@@ -289,6 +348,8 @@ def test_evaluate_counts_examples(training_mode, tiny, toy):
 def test_evaluate_refuses(model, toy):
     with pytest.raises(BadData, match="no batches"):
         pt.evaluate(model, [])
+    with pytest.raises(BadData, match="A batch is a str"):
+        pt.evaluate(model, toy[0])
     model.train()
     with pytest.raises(BadData, match="no 'labels'"):
         pt.evaluate(model, [{"input_ids": toy[0]["input_ids"]}])
@@ -435,6 +496,15 @@ def test_a_label_that_is_no_class_of_the_model_is_named(label, tiny, inputs):
         assert "labels from 0 to 2" in error.value.expected
         assert "labels=N" in error.value.hint
     assert not model.training
+
+
+def test_a_label_that_is_no_token_of_the_model_is_named(tiny, inputs):
+    model = tiny("gpt2", "lm")
+    batch = inputs(model)
+    batch["labels"][0, 3] = 97
+    with pytest.raises(BadData, match="the label 97, and this model has 97 tokens") as error:
+        pt.train(model, [batch], lr=1e-3)
+    assert "tokenizer" in error.value.hint
 
 
 def test_numbers_are_no_classes_out_of_range(tiny, inputs):
