@@ -1,8 +1,10 @@
 """What only the checks of lesson 01 do."""
 
+import answers
 import pytest
 import torch
 
+from peft_teach.course.exercise import examine
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.full import exercises as full
 from peft_teach.course.lessons.full import sick
@@ -20,6 +22,13 @@ def test_some_gradients_are_larger_than_one_and_some_smaller():
             norms.append(torch.cat([p.grad.flatten() for p in model.parameters()
                                     if p.grad is not None]).norm().item())
         assert norms[0] > 1 > norms[1], norms
+
+
+@pytest.mark.parametrize(("mistake", "says"), [
+    ("no_clip", "the right way, but "), ("no_zero_grad", "another way"), ("", "did not move")])
+def test_a_first_failure_says_how_the_move_differs(mistake, says):
+    step = answers.define("full.step", answers.wrong("full.step")[mistake][0])
+    assert says in examine(find("full.step"), step).found
 
 
 def test_an_output_is_read_as_those_of_transformers():

@@ -165,8 +165,7 @@ RIGHT["full.step"] = {
                                          'for p in group["params"]]'),
     "gradients set to None": but(STEP, LINES["zero"], """for p in model.parameters():
         p.grad = None"""),
-    "all, once the model has none": but(ordered("train model_zero forward backward clip step"),
-                                        TRAINED, "model.parameters()"),
+    "clipped over all": but(STEP, TRAINED, "model.parameters()"),
     "a closure": """
 def step(model, batch, optimizer):
     model.train()
@@ -202,7 +201,6 @@ WRONG["full.step"] = {
     "eval_mode": but(STEP, LINES["train"], "model.training = True"),
     "no_zero_grad": ordered("train forward backward clip step"),
     "stale": but(STEP, LINES["zero"], "model.classifier.zero_grad()"),    # the head's alone
-    "clip_frozen": but(STEP, TRAINED, "model.parameters()"),
     "graph_kept": ordered("train forward backward clip step zero", "loss"),
     "": (ordered("train forward backward zero clip step"),
          but(STEP, TRAINED, 'optimizer.param_groups[0]["params"]'),

@@ -159,7 +159,7 @@ def step(model: nn.Module, batch: dict[str, Tensor], optimizer: torch.optim.Opti
     model.train()
     loss = model(**batch).loss
     loss.backward()
-    nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], CLIP)
+    nn.utils.clip_grad_norm_(model.parameters(), CLIP)
     optimizer.step()
     optimizer.zero_grad()
     return loss.item()
@@ -207,17 +207,13 @@ def step_cases(seed: int) -> list[dict]:
 
 
 def _start(case: dict) -> Classifier:
-    """Return the case's model. A large `scale` of the head makes large gradients.
-
-    What is frozen holds a gradient still, as after a training in which it took part.
-    """
+    """Return the case's model. A large `scale` of the head makes large gradients."""
     model = Classifier(seed=case["seed"])
     with torch.no_grad():
         for p in model.classifier.parameters():
             p.mul_(case["scale"])
     for name, p in model.named_parameters():
         p.requires_grad_(not case["head_only"] or name.startswith("classifier"))
-        p.grad = None if p.requires_grad else torch.ones_like(p)
     return model
 
 
@@ -273,29 +269,40 @@ def _why_not(case: dict, steps: list[Mapping[str, Any]], right: list[Tensor]) ->
     found = [each["weights"] for each in steps]
     first = next(i for i, (a, b) in enumerate(zip(found, right)) if not close(a, b))
     start = right[first - 1] if first else weights_of(_start(case))
-    told = (f"Step {first + 1}: the weights moved by {(found[first] - start).norm():.3g}. The "
-            f"gradient of this batch, brought to norm {CLIP:g} if it is larger, times the rate "
-            f"{case['lr']} moves them by {(right[first] - start).norm():.3g}. Called, in this "
-            f"order: {', '.join(steps[first]['events'][:12]) or 'nothing'}.")
+    moved, due = found[first] - start, right[first] - start
+    far = f"{moved.norm():.3g}, where {due.norm():.3g} was due (the gradient of this batch, brought"
+    told = (f"Step {first + 1}: {_compared(moved, due)} They moved by {far} to norm {CLIP:g} if it "
+            f"is larger, times the rate {case['lr']}). Called, in this order: "
+            f"{', '.join(steps[first]['events'][:12]) or 'nothing'}.")
     mistake = next((how for how in VARIANTS if _same(found, _steps(case, how)[0])), None)
     return Verdict(False, told, mistake or ("stale" if steps[first]["stale"] else None))
 
 
-VARIANTS = ("no_zero_grad", "no_clip", "clip_frozen")
+def _compared(moved: Tensor, due: Tensor) -> str:
+    """Say what a move that is not the right one has to do with it."""
+    if not moved.any():
+        return "the weights did not move: when the optimizer stepped, it found no gradient."
+    if torch.cosine_similarity(moved, due, 0) > 0.9999:
+        return (f"the weights moved the right way, but {moved.norm() / due.norm():.3g} times as "
+                "far: when the optimizer stepped, the gradient had the wrong length.")
+    return ("the weights moved another way: when the optimizer stepped, the gradient was not that "
+            "of this batch alone, or not shortened as one vector.")
+
+
+VARIANTS = ("no_zero_grad", "no_clip")
 
 
 def _steps(case: dict, how: str = "right") -> tuple[list[Tensor], list[float]]:
     """Return the weights after each step, and the losses, of the right way or a wrong one."""
     model = _start(case)
     optimizer = Recorder(model, case["lr"])
-    clipped = [p for p in model.parameters() if p.requires_grad or how == "clip_frozen"]
     weights, losses = [], []
     for batch in case["batches"]:
         with torch.enable_grad():
             loss = model(**batch).loss
         loss.backward()
         if how != "no_clip":
-            nn.utils.clip_grad_norm_(clipped, CLIP)
+            nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
         if how != "no_zero_grad":
             optimizer.zero_grad()
@@ -320,9 +327,6 @@ STEP_MISTAKES = {
     "no_clip": "The gradients are not clipped, or at the wrong moment: after the backward pass and "
                "before the step, bring the norm of all of them together down to 1, if it is "
                "larger.",
-    "clip_frozen": "A frozen parameter may still hold a gradient, from a training in which it took "
-                   "part. It was counted into the norm, so that the others were shortened too "
-                   "much, in every step: the optimizer clears only what it moves.",
     "graph_kept": "It gave the loss with its graph attached. Whoever keeps a list of losses then "
                   "keeps every batch's activations as well: return loss.item().",
 }
