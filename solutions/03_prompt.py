@@ -46,22 +46,25 @@ if importlib.util.find_spec("peft_teach") is None:
 # %%
 from itertools import islice
 
+import pandas as pd
 import torch
 
 import peft_teach as pt
 
 records = pt.course.records
 budget = pt.course.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
-record = records.load("prompt")       # runs too long for a lesson; assets/records/prompt.py made them
+record = records.load("prompt")       # runs too long for a lesson, by assets/records/prompt.py
 pictures = pt.course.pictures("prompt")
 reading = pictures.reading            # reviews as text, and the answer read at one place
+pd.set_option("display.width", 120)
 pt.seed(0)
 model, tokenizer = pt.models.load("smollm2")
 words = reading.two_words(tokenizer)
 movies = pt.data.load("movies")
 train, test = reading.short(movies.train), reading.short(movies.test)
 print("budget:", budget.name, "· computing on:", pt.device())
-print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million parameters, {model.config.vocab_size:,} tokens")
+print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million parameters, "
+      f"{model.config.vocab_size:,} tokens")
 print(f"a review, and the word that answers it: {reading.text_of(test[0])!r}")
 
 # %% [markdown]
@@ -89,21 +92,21 @@ def accuracy_of(model, before=""):
 
 
 scores = [accuracy_of(model, prompt) for prompt in mine]
-for prompt, score in zip(("no instruction", *mine), (accuracy_of(model), *scores)):
-    print(f"{score:.1%} ± {records.standard_error(score, len(few)):.1%} of {len(few)} reviews: {prompt.strip()}")
-best_of = max(scores) - records.standard_error(0.5, len(few))    # within the largest error of so few: a tie
-pt.compare("prompt.best", " or ".join(str(i) for i in range(3) if scores[i] >= best_of), "which of your three, with all ties")
+tie = max(scores) - records.standard_error(0.5, len(few))    # within the largest error of so few
+pt.compare("prompt.best", " or ".join(str(i) for i in range(3) if scores[i] >= tie),
+           "which of your three, with all ties")
+found = {"no instruction": accuracy_of(model), **dict(zip(mine, scores))}
+pd.Series(found, name=f"accuracy on {len(few)} reviews").map("{:.0%}".format).to_frame()
 
 # %%
 written = records.select(record, group="written")
 tested = record["setting"]["tests"]
-for row in written:
-    print(f"recorded, {tested} reviews: {row['accuracy']:.1%} ± {records.standard_error(row['accuracy'], tested):.1%}  "
-          f"{row['setting']['text'].strip() or 'no instruction'}")
+in_words = record.runs.assign(text=record.runs.text.str.strip().replace("", "no instruction"))
+records.table(in_words.query("group == 'written'"), "text")
 
 # %% [markdown]
 # Twenty reviews hardly tell three prompts apart. On a hundred, none of ours is clearly better than no instruction:
-# chance alone can bring twice the standard error, the number after ±. What follows
+# chance alone can bring twice the standard error, some 8 points. What follows
 # compares review by review. And nobody can try every instruction: each place can hold any
 # of 49,152 tokens, and no small step leads from one to the next.
 #
@@ -128,9 +131,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 inject = pt.mine("change.inject")
 small = LlamaForCausalLM(LlamaConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=1,
                                      num_attention_heads=2, vocab_size=100))
-small = inject(small, ("embed_tokens",), pictures.InFront)    # around the embedding: ten vectors more come out of it, in front
+small = inject(small, ("embed_tokens",), pictures.InFront)    # ten vectors more, in front
 text = torch.randint(100, (2, 7))
-print("tokens:", tuple(text.shape), " logits:", tuple(small(text, attention_mask=torch.ones_like(text)).logits.shape))
+logits = small(text, attention_mask=torch.ones_like(text)).logits
+print("tokens:", tuple(text.shape), " logits:", tuple(logits.shape))
 try:
     small(text, labels=text)
 except ValueError as error:
@@ -228,23 +232,26 @@ pt.audit()      # every test that you wrote, put to your own pieces
 
 def runs(group, **setting):
     """The recorded runs of these settings, by seed."""
-    return [row for row in record["runs"] if row["group"] == group and setting.items() <= row["setting"].items()]
+    return [row for row in record["runs"]
+            if row["group"] == group and setting.items() <= row["setting"].items()]
 
 
 START = record["setting"]["start"]
 (by_words,), (bare,) = runs("written", text=START), runs("written", text="")
 asked = sorted(test[:tested], key=lambda e: len(e.text))
-print(f"of {tested} reviews {sum(e.label for e in asked)} are liked; the model says so of {bare['answers'].count('1')} without any "
-      f"instruction, of {by_words['answers'].count('1')} with {START.strip()!r}")
+print(f"all {len(test)} short test reviews: {sum(e.label for e in test) / len(test):.0%} are liked")
+print(f"of the {tested} recorded ones {sum(e.label for e in asked)} are; the model says so of "
+      f"{bare['answers'].count('1')} without any instruction, of "
+      f"{by_words['answers'].count('1')} with {START.strip()!r}")
 
 # %% [markdown]
-# With this instruction the model says "positive" far too often, as it does without any. A soft prompt that starts
-# as these ten tokens begins exactly there. Each step reads eight reviews; the word after `Sentiment:` is the only label.
+# With this instruction the model says "positive" far too often, as it does without any. On these hundred, of which 39 are
+# liked, that costs more than it would on all 470. A soft prompt that starts as these ten tokens begins exactly there. Each step reads eight reviews; the word after `Sentiment:` is the only label.
 # **How will it do after 32 steps, against the words that it started as?**
 
 # %%
-beats = pt.widgets.Guess("Ten trained vectors, against the words they started as:", ("worse", "no difference", "better"), "prompt.beats")
-beats
+pt.widgets.Guess("Ten trained vectors, against the words they started as:",
+                 ("worse", "no difference", "better"), "prompt.beats")
 
 # %%
 ids = torch.tensor(tokenizer(START)["input_ids"], device=model.device)
@@ -252,13 +259,14 @@ prompt = SoftPrompt(model, model.get_input_embeddings()(ids).detach())
 own = [p for p in prompt.parameters() if p.requires_grad]
 print(f"{len(ids)} tokens; {sum(p.numel() for p in own):,} parameters train")
 
-recorded = records.select(record, group="soft", setting={"model": "smollm2", "start": "text", "seed": 0})[0]
+recorded, = runs("soft", start="text", seed=0)
 batches = reading.ask(train[:8 * record["setting"]["steps"]], tokenizer, 8, seed=0)
 steps = 5 if budget.claims else 2
-watched = pt.widgets.watch(islice(pt.train(prompt, batches, lr=recorded["lr"]), steps), steps,
-                           {"recorded": recorded["losses"]} if budget.claims else None, {"recorded": pt.plots.COLOURS["full"]})
-print("live:    ", " ".join(f"{step.loss:.2f}" for step in watched))
-print("recorded:", " ".join(f"{loss:.2f}" for loss in recorded["losses"][:steps]), "…")
+first = islice(pt.train(prompt, batches, lr=recorded["lr"]), steps)
+beside = {"recorded": recorded["losses"]} if budget.claims else None
+watched = pt.widgets.watch(first, steps, beside, {"recorded": pt.plots.COLOURS["full"]})
+pd.DataFrame({"live": [step.loss for step in watched],
+              "recorded": recorded["losses"][:steps]}).rename_axis("step").round(2)
 
 # %% [markdown]
 # Your prompt took the first steps of the recorded run, which goes on to step 32. The next tables need three terms. *Bound*:
@@ -270,51 +278,60 @@ print("recorded:", " ".join(f"{loss:.2f}" for loss in recorded["losses"][:steps]
 # **Of the answers that training changed, how many went from positive to negative?**
 
 # %%
-way = pt.widgets.Guess("Answers that changed from positive to negative, of all that changed:", ("a quarter", "about half", "three quarters", "all"), "prompt.way")
-way
+pt.widgets.Guess("Answers that changed from positive to negative, of all that changed:",
+                 ("a quarter", "about half", "three quarters", "all"), "prompt.way")
 
 # %%
-def line(name, rows):
-    """Mean accuracy, its standard error, and for each seed the accuracy and the share of pairs ranked right."""
-    mean = sum(row["accuracy"] for row in rows) / len(rows)
-    each = "  ".join(f"{row['accuracy']:.0%}" for row in rows)
-    print(f"{name:46s} {mean:.1%} ± {records.standard_error(mean, tested):.1%}" + (f" (by seed {each})" if len(rows) > 1 else "")
-          + "; pairs " + "  ".join(f"{row['ranked']:.1%}" for row in rows))
+def by_seed(runs, by, what="accuracy"):
+    """A row for each setting, a column for each seed; what no seed decides stands under 0."""
+    shown = runs.assign(seed=runs.seed.fillna(0)).pivot_table(what, by, "seed")
+    return shown.map(lambda share: "" if pd.isna(share) else f"{share:.1%}")
 
 
+asked_for = {"written": "its words", "threshold": "its words, another bound", "soft": "ten vectors"}
+compared = in_words[in_words.group.isin(asked_for) & in_words.start.isin(("none", "text"))]
+compared = compared.assign(prompt=compared.group.map(asked_for),
+                           text=compared.text.where(compared.group != "soft", START.strip()))
+by_seed(compared, ["text", "prompt"])
+
+# %%
+by_seed(compared, ["text", "prompt"], "ranked")    # pairs
+
+# %%
 def duel(old, new):
-    """Reviews that `new` gets right and `old` wrong, the other way round, and by how many standard errors `new` is ahead."""
+    """Reviews that `new` alone gets right, those that `old` alone does; standard errors ahead."""
     pairs = list(zip(asked, old["answers"], new["answers"]))
-    won, lost = [e for e, a, b in pairs if int(b) == e.label != int(a)], [e for e, a, b in pairs if int(a) == e.label != int(b)]
-    return won, lost, (len(won) - len(lost)) / max(1, len(won) + len(lost)) ** 0.5
+    won = [review for review, a, b in pairs if int(b) == review.label != int(a)]
+    lost = [review for review, a, b in pairs if int(a) == review.label != int(b)]
+    return won, lost, round((len(won) - len(lost)) / max(1, len(won) + len(lost)) ** 0.5, 1)
+
+
+def turned(row, way):
+    """How many answers changed that way, from those to the first instruction."""
+    return sum(pair == way for pair in zip(by_words["answers"], row["answers"]))
 
 
 vectors = runs("soft", start="text")
-for row in written:
-    line(row["setting"]["text"].strip() or "no instruction", [row])
-line("no instruction, another bound than 0", runs("threshold", text=""))
-line("the first instruction, another bound", runs("threshold", text=START))
-line("ten vectors that started as it", vectors)
+others = {"the words they started as": by_words, "no instruction": bare,
+          "the best of the three": max(written, key=lambda row: row["accuracy"])}
+ways = {"positive to negative": ("1", "0"), "negative to positive": ("0", "1")}
+pd.DataFrame({
+    **{f"ahead of {name}": [duel(old, row)[2] for row in vectors] for name, old in others.items()},
+    **{name: [turned(row, way) for row in vectors] for name, way in ways.items()},
+}).rename_axis("seed").T
 
 # %%
-for name, old in (("the words that it started as", by_words), ("no instruction", bare), ("the best of the three", max(written, key=lambda row: row["accuracy"]))):
-    for row in vectors:
-        won, lost, ahead = duel(old, row)
-        print(f"vectors of seed {row['setting']['seed']} against {name}: {len(won)} reviews now right, {len(lost)} now wrong; "
-              f"{ahead:.1f} standard errors ahead")
-for row in vectors:
-    fell, rose = (sum(pair == way for pair in zip(by_words["answers"], row["answers"])) for way in (("1", "0"), ("0", "1")))
-    print(f"seed {row['setting']['seed']}, answers that changed: {fell} from positive to negative, {rose} from negative to positive")
 won, lost, ahead = duel(by_words, recorded)
-for e in (*won[:3], *lost[:2]):
-    print(f"   now {'right' if e in won else 'wrong'}: [{'liked' if e.label else 'not liked'}] {e.text}")
+for review in (*won[:3], *lost[:2]):
+    print(f"now {'right' if review in won else 'wrong'}: "
+          f"[{'liked' if review.label else 'not liked'}] {review.text}")
 pt.compare("prompt.beats", "better" if ahead > 2 else "worse" if ahead < -2 else "no difference",
            "seed 0 against the words that it started as, review by review")
-fell = sum(pair == ("1", "0") for pair in zip(by_words["answers"], recorded["answers"]))
-pt.compare("prompt.way", f"{fell} of {len(won) + len(lost)}", "seed 0: answers that changed from positive to negative")
+pt.compare("prompt.way", f"{turned(recorded, ('1', '0'))} of {len(won) + len(lost)}",
+           "seed 0: answers that changed from positive to negative")
 
 # %%
-pt.sentence("prompt.beats", ...)    # one sentence of yours: what did the ten vectors change, and what did they leave alone?
+pt.sentence("prompt.beats", ...)    # of yours: what did the ten vectors change, what not?
 
 # %% [markdown]
 # <details><summary>Ours</summary>
@@ -323,7 +340,8 @@ pt.sentence("prompt.beats", ...)    # one sentence of yours: what did the ten ve
 # </details>
 #
 # **So ten vectors beat the instruction that they started as, with 89 to 90 % against 76 %; but on these reviews one
-# number does as much.** With another bound than 0, the same words come to 90 %. They rank 95.6 % of the pairs right, the
+# number does as much.** They are a hundred, of which 39 are liked: where half are, saying "positive" too often costs less,
+# and how far vectors and bound get there we did not measure. With another bound than 0, the same words come to 90 %. They rank 95.6 % of the pairs right, the
 # trained vectors 93 to 94 %: by these measures, 32 steps brought nothing that a bound could not.
 #
 # <details><summary>How sure?</summary>
@@ -338,16 +356,17 @@ pt.sentence("prompt.beats", ...)    # one sentence of yours: what did the ten ve
 # Someone now uses your prompt, without labels. A review gets one answer alone and another in a batch:
 
 # %%
-def said(prompt, reviews):
+def said(prompt, reviews, read=lambda logits, mask: logits[:, -1]):
     """Which of the two words the prompt's model says of each review."""
-    rows = tokenizer([f"Review: {review}\nSentiment:" for review in reviews], padding=True, return_tensors="pt").to(model.device)
+    texts = [f"Review: {review}\nSentiment:" for review in reviews]
+    rows = tokenizer(texts, padding=True, return_tensors="pt").to(model.device)
     with torch.no_grad():
         logits = prompt(rows["input_ids"], attention_mask=rows["attention_mask"]).logits
-    at = logits[:, -1]
+    at = read(logits, rows["attention_mask"])
     return ["positive" if row[words[1]] > row[words[0]] else "negative" for row in at]
 
 
-short, long = "A triumph.", "It is hard to think of anything that this film, which goes on for ever, does not get wrong."
+short, long = "A triumph.", "It is hard to think of anything that this film does not get wrong."
 print("alone:  ", said(prompt, [short]))
 print("a batch:", said(prompt, [short, long]))
 
@@ -379,17 +398,13 @@ first_and_last = pt.check("prompt.places", first_and_last)
 pt.require("prompt.places")
 
 # %%
-def said(prompt, reviews):
-    """As above, with your function: of the logits of `prompt`, which are the text's alone, the last real one."""
-    rows = tokenizer([f"Review: {review}\nSentiment:" for review in reviews], padding=True, return_tensors="pt").to(model.device)
-    with torch.no_grad():
-        logits = prompt(rows["input_ids"], attention_mask=rows["attention_mask"]).logits
-    _, at = first_and_last(logits, rows["attention_mask"], 0)
-    return ["positive" if row[words[1]] > row[words[0]] else "negative" for row in at]
+def last_real(logits, mask):
+    """The last real place, by your function: these logits are the text's alone."""
+    return first_and_last(logits, mask, 0)[1]
 
 
-print("alone:  ", said(prompt, [short]))
-print("a batch:", said(prompt, [short, long]))
+print("alone:  ", said(prompt, [short], last_real))
+print("a batch:", said(prompt, [short, long], last_real))
 
 # %% [markdown]
 # ### The same method on MiniLM
@@ -398,32 +413,21 @@ print("a batch:", said(prompt, [short, long]))
 # at random, 120 steps of 16 reviews. **Is this better or worse than the head alone, after as many steps?**
 
 # %%
-cls = pt.widgets.Guess("Twenty vectors and a new head on MiniLM, against the head alone:", ("worse", "no difference", "better"), "prompt.minilm")
-cls
+pt.widgets.Guess("Twenty vectors and a new head on MiniLM, against the head alone:",
+                 ("worse", "no difference", "better"), "prompt.minilm")
 
 # %%
-rates, heads = records.load("rates"), records.load("prompt_heads")
-
-
-def row_of(place, rows, tests=1000, what="accuracy"):
-    """One setting's mean, its standard error, and the accuracy of each seed."""
-    values = [row[what] for row in rows]
-    mean = sum(values) / len(values)
-    each = "   by seed " + "  ".join(f"{value:.1%}" for value in values) if len(values) > 1 else ""
-    if what == "accuracy" and "losses" in rows[0]:
-        each += "   loss at the end " + "  ".join(f"{sum(row['losses'][-20:]) / 20:.2f}" for row in rows)
-    print(f"{place:55s} {mean:.1%} ± {records.standard_error(mean, tests):.1%}{each}")
-
-
-plain = records.select(rates, group="defaults", model="minilm", method="prompt")
-alone = records.select(records.load("prefix"), group="head")
-row_of("MiniLM, 20 random vectors and a new head", plain)
-row_of("seed 0 at a third of the rate", records.select(rates, group="search", model="minilm", method="prompt"))
-row_of("MiniLM, the head alone", alone)
-gaps = [a["accuracy"] - b["accuracy"] for a, b in zip(plain, alone)]
-pt.compare("prompt.minilm", "worse" if max(gaps) < 0 else "better" if min(gaps) > 0 else "no difference", "in each of three seeds, or neither")
+rates, heads = records.load("rates"), records.load("prompt_heads").runs
+prompts = rates.runs.query("model == 'minilm' and method == 'prompt'")
+alone = records.load("prefix").runs.query("group == 'head'")
+gaps = prompts[prompts.group == "defaults"].accuracy.to_numpy() - alone.accuracy.to_numpy()
+pt.compare("prompt.minilm", "worse" if max(gaps) < 0 else "better" if min(gaps) > 0
+           else "no difference", "in each of three seeds, or neither")
+print("the prompts' loss in the end:",
+      [round(sum(rates.losses[id][-20:]) / 20, 2) for id in prompts.index])
 head_end, full_end = records.ends()
-print(f"after 4,000 reviews, not 1,920: the head alone, trained till its loss stands still, {head_end:.1%}; full fine-tuning {full_end:.1%}")
+print(f"after 4,000 reviews, not 1,920: head, to its end, {head_end:.1%}; full {full_end:.1%}")
+by_seed(pd.concat([prompts, alone]), ["method", "lr"])
 
 # %% [markdown]
 # By their loss, hardly under log 2 = 0.69, these prompts learned next to nothing, and were worse than the head alone in
@@ -433,23 +437,10 @@ print(f"after 4,000 reviews, not 1,920: the head alone, trained till its loss st
 # cell.**
 
 # %%
-def of(group, length, **setting):
-    """The recorded runs with a head of these settings, by seed."""
-    return [row for row in heads["runs"] if row["group"] == group and {"length": length, **setting}.items() <= row["setting"].items()]
+by_seed(heads, ["model", "length", "head", "read", "start"])    # length 0: no prompt
 
-
-print("MiniLM, 1,000 test reviews")
-row_of("  words in the place of random vectors", of("minilm", 20, head="new", read="cls", start="text"))
-row_of("  the head reads P's first vector", of("minilm", 20, read="first"))
-row_of("  no prompt, a head trained till its loss stands still", of("minilm", 0))
-row_of("  behind that head, frozen, words in front, at first", of("minilm", 20, head="trained")[:1], what="before")
-row_of("  … and after training", of("minilm", 20, head="trained"))
-print(f"SmolLM2, {tested} test reviews")
-row_of("  its own words as answers, as in section 2", vectors, tested)
-row_of("  a new head in their place, learned with the prompt", of("smollm2", 10, head="new"), tested)
-row_of("  no prompt, a head trained till its loss stands still", of("smollm2", 0), tested)
-row_of("  behind that head, frozen, words in front, at first", of("smollm2", 10, head="trained")[:1], tested, "before")
-row_of("  … and after training", of("smollm2", 10, head="trained"), tested)
+# %%
+by_seed(heads.query("length > 0 and head == 'trained'"), ["model", "head"], "before")    # training
 
 # %% [markdown]
 # On MiniLM, none of these changes made a prompt as good as the head alone: words in the place of random numbers came to
@@ -474,7 +465,7 @@ row_of("  … and after training", of("smollm2", 10, head="trained"), tested)
 
 
 # %% exercise="prompt.start" part="solution"
-def label_start(embed, tokenizer, answers, common, length: int, generator: torch.Generator) -> torch.Tensor:
+def label_start(embed, tokenizer, answers, common, length, generator) -> torch.Tensor:
     ### BEGIN SOLUTION
     labels = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in answers]
     free = [i for i in common if not any(i in ids for ids in labels)]
@@ -494,39 +485,41 @@ pt.require("prompt.start")
 embed = torch.nn.Embedding.from_pretrained(model.get_input_embeddings().weight.detach().cpu())
 E = embed.weight
 common = pt.models.common_tokens(tokenizer, 5000, len(E))
-by_labels = label_start(embed, tokenizer, reading.WORDS, common, 10, torch.Generator().manual_seed(0))
-random_start = torch.rand(10, E.shape[1], generator=torch.Generator().manual_seed(0)) - 0.5
-for name, P in (("words", E[ids.cpu()]), ("labels", by_labels), ("random in ±0.5", random_start)):
-    print(f"{name:15s} norm of a vector {P.norm(dim=1).mean():.1f}")
+generator = torch.Generator().manual_seed(0)
+by_labels = label_start(embed, tokenizer, reading.WORDS, common, 10, generator)
+random_start = torch.rand(10, E.shape[1], generator=generator) - 0.5
+starts = {"words": E[ids.cpu()], "labels": by_labels, "random in ±0.5": random_start}
+pd.Series({name: P.norm(dim=1).mean().item() for name, P in starts.items()},
+          name="norm of a vector").round(1).to_frame()
 
 # %% [markdown]
 # Vectors drawn in ±0.5 are more than twice as long as those of words, and point elsewhere: no run here tells these two
 # apart. Does the start still matter after 32 steps? And the number of vectors?
 
 # %%
-start = pt.widgets.Guess("After 32 steps, best of the three starts:", ("words", "labels", "random"), "prompt.starts")
-start
+pt.widgets.Guess("After 32 steps, best of the three starts:", ("words", "labels", "random"),
+                 "prompt.starts")
 
 # %%
-starts = {"words": "text", "labels": "labels", "random": "random"}
-for name, key in starts.items():
-    line(f"10 vectors from {name}", runs("soft", start=key))
-for n in (1, 50):
-    line(f"{n} vector{'s' * (n > 1)} from words", runs("lengths", length=n))
-for lr in (6e-3, 6e-2):
-    print(f"one seed at the rate {lr:g} (all else: {recorded['lr']:g}): " + ", ".join(f"{name} {row['accuracy']:.0%}" for name, key in starts.items() for row in runs("rates", start=key, lr=lr)))
-for name, key in starts.items():
-    rows = runs("soft", start=key)
-    print(f"{name}, by seed: says positive {', '.join(str(row['answers'].count('1')) for row in rows)} times; standard errors ahead"
-          + ";".join(f" of {than} " + ", ".join(f"{duel(old, row)[2]:.1f}" for row in rows)
-                     for than, old in (("the first instruction", by_words), ("no instruction", bare))))
-for name in ("labels", "random"):
-    print(f"words against {name}, by seed: " + ", ".join(f"{duel(old, new)[2]:.1f}" for old, new in zip(
-        runs("soft", start=starts[name]), vectors)) + " standard errors ahead")
-means = {name: sum(row["accuracy"] for row in runs("soft", start=key)) for name, key in starts.items()}
-pt.compare("prompt.starts", max(means, key=means.get), "the highest mean of three seeds")
-pt.plots.show(pictures.draw_recorded(record), "Accuracy on the recorded 100 reviews after 32 steps: first by start, then by length. "
-                                              "A mark is a seed, a bar the mean.")
+trained = record.runs.query("group in ['soft', 'lengths', 'rates']")
+trained = trained.replace({"start": {"text": "words"}})
+by_seed(trained, ["length", "start", "lr"])
+
+# %%
+by_seed(trained[trained.group != "rates"], ["length", "start"], "ranked")    # pairs
+
+# %%
+starts = {name: runs("soft", start=key) for name, key in
+          {"words": "text", "labels": "labels", "random": "random"}.items()}
+ahead = {f"{name} of {than}": [duel(old, row)[2] for row in rows] for name, rows in starts.items()
+         for than, old in (("the first instruction", by_words), ("no instruction", bare))}
+ahead |= {f"words of {name}": [duel(*pair)[2] for pair in zip(starts[name], vectors)]
+          for name in ("labels", "random")}
+means = trained[trained.group == "soft"].groupby("start").accuracy.mean()
+pt.compare("prompt.starts", means.idxmax(), "the highest mean of three seeds")
+pt.plots.show(pictures.draw_recorded(record), "Accuracy on the recorded 100 reviews, 32 steps, "
+              "by start and by length. A mark is a seed, a bar the mean.")
+pd.DataFrame(ahead).rename_axis("standard errors ahead, by seed", axis=1).T
 
 # %% [markdown]
 # In each of three seeds the words come out ahead: of labels by 3 to 4 points, of random numbers by 5 to 6, which is 1.0
@@ -573,27 +566,29 @@ changed = pt.commit("prompt.changed", ...)    # 0 to 10
 left = pt.commit("prompt.left", ...)          # a share of right answers, from 0 to 1
 
 # %%
-trained = torch.tensor(record["vectors"]["text"])
-tokens, _ = snap(trained, E, 1.0)
-tokens = torch.as_tensor(tokens)
-gap = (trained - E[tokens]).norm(dim=1)
-for was, now, far, moved in zip(ids.tolist(), tokens.tolist(), gap, (trained - E[ids.cpu()]).norm(dim=1)):
-    print(f"{tokenizer.decode([was])!r:14s} moved by {moved:.2f}; nearest now {tokenizer.decode([now])!r:14s} {far:.2f} away")
-yardstick = record["way"]["text"]["yardstick"]
-first, ten = E[ids.cpu()], torch.arange(len(ids))
-move = trained - first
-others = torch.cdist(first, E)
-others[ten, ids.cpu()] = torch.inf                                # not the word itself
+after, first = torch.tensor(record["vectors"]["text"]), E[ids.cpu()]
+tokens, _ = snap(after, E, 1.0)
+tokens, move = torch.as_tensor(tokens), after - first
+others = torch.cdist(first, E).scatter(1, ids.cpu()[:, None], torch.inf)    # not the word itself
 towards = torch.cosine_similarity(move, E[others.argmin(1)] - first, dim=1)
-print(f"cosines of these moves with the way to the nearest other word: {towards.min():.2f} to {towards.max():.2f}")
-anywhere = torch.nn.functional.normalize(torch.randn(move.shape, generator=torch.Generator().manual_seed(0)), dim=1)
+pd.DataFrame({"started as": [repr(tokenizer.decode([i])) for i in ids.tolist()],
+              "moved by": move.norm(dim=1), "towards another": towards,
+              "nearest now": [repr(tokenizer.decode([i])) for i in tokens.tolist()],
+              "away": (after - E[tokens]).norm(dim=1)}).round(2)
+
+# %%
+random = torch.randn(move.shape, generator=torch.Generator().manual_seed(0))
 for times in (1, 3):
     far = times * move.norm(dim=1, keepdim=True)
-    strayed = torch.as_tensor(snap(first + far * anywhere, E, 1.0)[0]) != ids.cpu()
-    print(f"control, moved by {far.mean():.2f} in random directions: {int(strayed.sum())} of 10 nearest words change")
-print(f"for comparison: two random words are {yardstick['random pair']:.2f} apart, a word and the one nearest to it {yardstick['nearest']:.2f}")
-snapped = SoftPrompt(model, snap(trained, E, 1.0)[1])
-print(f"live on {len(few)} reviews: trained {accuracy_of(SoftPrompt(model, trained)):.1%}, its nearest words {accuracy_of(snapped):.1%}")
+    strayed = snap(first + far * torch.nn.functional.normalize(random, dim=1), E, 1.0)[0]
+    print(f"control, moved by {far.mean():.2f} in random directions: "
+          f"{int((torch.as_tensor(strayed) != ids.cpu()).sum())} of 10 nearest words change")
+apart = record["way"]["text"]["yardstick"]
+print(f"for comparison: two random words are {apart['random pair']:.2f} apart, "
+      f"a word and the one nearest to it {apart['nearest']:.2f}")
+snapped = SoftPrompt(model, snap(after, E, 1.0)[1])
+print(f"live on {len(few)} reviews: trained {accuracy_of(SoftPrompt(model, after)):.1%}, "
+      f"its nearest words {accuracy_of(snapped):.1%}")
 pt.compare("prompt.changed", int((tokens != ids.cpu()).sum()), "nearest words that changed")
 pt.compare("prompt.left", by_words["accuracy"], "recorded accuracy of its nearest words")
 
@@ -609,7 +604,7 @@ pt.compare("prompt.left", by_words["accuracy"], "recorded accuracy of its neares
 pictures.explore_way(record)
 
 # %%
-pt.sentence("prompt.read", ...)    # one sentence of yours: what do a prompt's nearest words tell about it?
+pt.sentence("prompt.read", ...)    # of yours: what do a prompt's nearest words tell about it?
 
 # %% [markdown]
 # <details><summary>Ours</summary>
@@ -643,14 +638,16 @@ pt.progress("03")
 lengths = [len(tokenizer(reading.text_of(example))["input_ids"]) for example in asked]
 mean = sum(lengths) / len(lengths)
 print(f"a file: 10 · 576 · 4 bytes = {10 * 576 * 4 / 1e3:.0f} kB")
-print(f"a review as it is asked: {mean:.1f} tokens; with ten vectors in front {mean + 10:.1f}, {10 / mean:.0%} more to read, unless cached")
+print(f"a review as it is asked: {mean:.1f} tokens; with ten vectors in front {mean + 10:.1f}, "
+      f"{10 / mean:.0%} more to read, unless cached")
 
 # %% [markdown]
 # **Five lines to remember**
 #
 # 1. A soft prompt is an input, so its module wraps the whole model, and mask, labels and logits must make room for it.
 # 2. Vectors that are words must do what the words do: a test that needs no training.
-# 3. Started as a poor instruction (76 %), ten vectors came to 89 or 90 %; another bound took its words to 90 %. Try the one number first.
+# 3. A hundred reviews, 39 of them liked: from a poor instruction's 76 %, ten vectors came to 89 or 90 %, another bound to 90 %.
+#    Try the one number first.
 # 4. On MiniLM prompts were worse than a head alone, at the rates tried. On SmolLM2, 89 or 90 % are not clearly more than a head's 88.
 # 5. The nearest words are not the prompt: snap it to them, and see what is left.
 #

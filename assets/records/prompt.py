@@ -18,10 +18,10 @@ in it. Groups:
     rates      each start once at a lower and once at a higher learning rate
 
 `way` holds, for seed 0, the prompt as training goes on: the token nearest to each vector, how far
-it is, how far each vector has come, and where it lies in the plane of the two directions in which
-the prompt moved most. `vectors` has what was trained, rounded. `snapped` has the accuracy with
-(1 − t) P + t W, where W are the tokens nearest to the trained P. `yardstick` are medians of 300
-random tokens: how far two of them are apart, how far the nearest other token is, their norm.
+it is, and how far each vector has come. `vectors` has what was trained, rounded. `snapped` has the
+accuracy with (1 − t) P + t W, where W are the tokens nearest to the trained P. `yardstick` are
+medians of 300 random tokens: how far two of them are apart, how far the nearest other token is,
+their norm.
 """
 
 import torch
@@ -127,17 +127,13 @@ def soft(setting, task):
 
 def told(way, task):
     """Return what is kept of the prompt as training goes on."""
-    moves = torch.cat([P - way[0] for P in way[1:]])                       # (looks · length, d)
-    plane = torch.linalg.svd(moves, full_matrices=False).Vh[:2].T         # (d, 2)
-    middle = way[0].mean(0)
     looks = []
     for step, P in zip(LOOKS, way):
         ids, far = task.nearest(P)
         looks.append({"step": step, "nearest": ids.tolist(),
                       "distance": [round(x, 3) for x in far.tolist()],
                       "moved": [round(x, 3) for x in (P - way[0]).norm(dim=1).tolist()],
-                      "norm": [round(x, 3) for x in P.norm(dim=1).tolist()],
-                      "at": [[round(x, 3) for x in at] for at in ((P - middle) @ plane).tolist()]})
+                      "norm": [round(x, 3) for x in P.norm(dim=1).tolist()]})
     ids = sorted({i for look in looks for i in look["nearest"]})
     generator = torch.Generator().manual_seed(0)
     crowd = torch.randint(len(task.E), (300,), generator=generator)
@@ -145,11 +141,8 @@ def told(way, task):
     apart = {"random pair": others[:, crowd].flatten().median().item(),
              "nearest": others.topk(2, largest=False).values[:, 1].median().item(),
              "norm": task.E[crowd].norm(dim=1).median().item()}
-    places = ((task.E - middle) @ plane)
     return {"looks": looks, "yardstick": {name: round(x, 3) for name, x in apart.items()},
-            "words": {str(i): [task.tokenizer.decode([i]),
-                               [round(x, 3) for x in places[i].tolist()]] for i in ids},
-            "crowd": [[round(x, 2) for x in places[i].tolist()] for i in crowd]}
+            "words": {str(i): task.tokenizer.decode([i]) for i in ids}}
 
 
 def snapped(P, task, row, shares):

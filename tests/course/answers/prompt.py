@@ -30,7 +30,6 @@ class SoftPrompt(torch.nn.Module):
         return out
 """
 CUT = "        out.logits = out.logits[:, length:]\n        return out\n"
-PUT = "x = torch.cat([P, x], dim=1)"
 MASK = "mask = torch.cat([ones, attention_mask], dim=1)"
 LABELS = "labels = torch.cat([none, labels], dim=1)"
 CALL = "out = self.model(inputs_embeds=x, attention_mask=mask, labels=labels)"
@@ -78,11 +77,6 @@ class SoftPrompt(nn.Module):
         out["logits"] = out["logits"][:, length:]
         return out
 """),
-    "row by row": but(FRONT, PUT, "x = torch.stack([torch.cat([self.P, row]) for row in x])"),
-    "room made first": but(FRONT, MASK, "mask = attention_mask.new_ones(x.shape[:2])\n"
-                                        "        mask[:, length:] = attention_mask",
-                           LABELS, "given = labels\n            labels = given.new_full("
-                                   "x.shape[:2], -100)\n            labels[:, length:] = given"),
     "transformers' own output": but(FRONT, CUT, """
         from transformers.modeling_outputs import CausalLMOutputWithPast
         return CausalLMOutputWithPast(
@@ -129,7 +123,6 @@ def SoftPrompt(model, start):
          but(FRONT, "return out\n", "return out.logits\n"),
          but(FRONT, CUT, "        return out\n"),
          but(FRONT, MASK, "mask = torch.cat([ones, (input_ids != 0).long()], dim=1)"),
-         but(FRONT, "new_full((len(x), length), -100)", "new_zeros(len(x), length)"),
          but(FRONT, "        length =", "        if not self.training:\n"
              "            return self.model(input_ids, attention_mask, labels=labels)\n"
              "        length ="),
@@ -292,7 +285,6 @@ RIGHT["prompt.start"] = {
     "plain": START,
     "multinomial": but(START, PERM, "torch.multinomial(torch.ones(len(free)), length - len(labels),"
                                     " generator=generator)"),
-    "sorted by chance": but(START, PERM, "torch.rand(len(free), generator=generator).argsort()"),
     "specials cut off": but(START, IDS, "[i for i in tokenizer(text)['input_ids'] "
                                         "if i not in tokenizer.all_special_ids]"),
     "all at once": but(START, "[tokenizer(text, add_special_tokens=False)[\"input_ids\"] "
@@ -336,9 +328,7 @@ WRONG["prompt.start"] = {
     "own_chance": but(START, PERM, "torch.randperm(len(free))"),
     "": (but(START, DRAW, "order[:length]"),
          but(START, "    order", "    common.pop()\n    order"),
-         but(START, MEANS, "embed(torch.tensor(ids)).sum(0)"),
          but(START, IDS, "tokenizer(text)['input_ids'][1:-1]"),
-         but(START, "embed(chosen)]", "0.5 * embed(chosen)]"),
          but(START, "torch.tensor(free)[order[:length - len(labels)]]",
              "torch.randperm(100, generator=generator)[:length - len(labels)]"),
          but(START, PERM, "torch.randperm(len(free), generator=torch.Generator()"
@@ -359,8 +349,6 @@ MOVE = "(1 - t) * P + t * E[ids]"
 RIGHT["prompt.snap"] = {
     "cdist": SNAP,
     "written out": but(SNAP, NEAR, "((E ** 2).sum(1) - 2 * P @ E.T).argmin(1)"),
-    "all three terms": but(SNAP, NEAR, "(P.square().sum(1, keepdim=True) - 2 * P @ E.T + "
-                                       "E.square().sum(1)).argmin(dim=1)"),
     "one vector after the other": but(SNAP, NEAR,
                                       "torch.stack([(E - p).norm(dim=1).argmin() for p in P])"),
     "a list of tensors": but(SNAP, NEAR, "[(E - p).norm(dim=1).argmin() for p in P]",

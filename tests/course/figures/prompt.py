@@ -1,6 +1,7 @@
 """Lesson 03: what its prose says and no output of it shows."""
 
 from figures import record
+from peft_teach.course.records import standard_error
 
 SNAPPED = {row["t"]: row["accuracy"] for row in record("prompt")["snapped"]["text"]}
 
@@ -11,6 +12,7 @@ BOUND = {row["setting"]["text"]: row for row in record("prefix")["runs"] if row[
 SAME = BOUND[record("prompt")["setting"]["start"]]
 
 FIGURES = {
+    "some 8 points": 2 * standard_error(0.8, record("prompt")["setting"]["tests"]),
     "of labels by 3 to 4 points": (AHEAD[0], AHEAD[-1]),
     "from 76 to 85 % only": (SAME["plain"], SAME["accuracy"]),
     "enough for 88 %": SNAPPED[0.8],

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 
 import ipywidgets as ipw
 from matplotlib.figure import Figure
@@ -24,7 +25,6 @@ class Way:
     """A soft prompt at one stop of its way."""
 
     start: str
-    view: str
     stops: Sequence[str]                               # their labels
     at: int                                            # which of them
     curves: Mapping[str, Sequence[tuple[int, float]]]  # by start: stop and accuracy, where tested
@@ -33,9 +33,6 @@ class Way:
     distance: Sequence[float]                          # of each vector from its nearest word
     apart: float                                       # from a word to the nearest other, median
     pair: float                                        # between two random words, median
-    vectors: Sequence[tuple[float, float]]             # in the plane
-    targets: Sequence[tuple[float, float]]             # the nearest words, there
-    crowd: Sequence[tuple[float, float]]               # random words, there
     tested: int
 
     @property
@@ -57,22 +54,17 @@ def stops(record: Mapping) -> dict[str, float]:
             **{f"t = {t:g}": t for t in sorted(shares) if t}}
 
 
-def way(record: Mapping, start: str, at: str, view: str = "distances") -> Way:
+def way(record: Mapping, start: str, at: str) -> Way:
     """Read one stop of the way; `record` is `records.load("prompt")`, `at` a stop's label."""
     every, told = stops(record), record["way"][start]
-    labels, t, looks = list(every), every[at], told["looks"]
+    labels, looks = list(every), told["looks"]
     index = labels.index(at)
-    look = looks[min(index, len(looks) - 1)]
-    names, near = told["words"], [str(i) for i in look["nearest"]]
-    targets = [tuple(names[i][1]) for i in near]
-    vectors = [tuple((1 - t) * a + t * b for a, b in zip(p, q))
-               for p, q in zip(look["at"], targets)]
-    first = looks[0]["nearest"]
-    return Way(start, view, labels, index, {name: _curve(record, name) for name in NAMES},
-               [names[i][0] for i in near], sum(a != b for a, b in zip(look["nearest"], first)),
-               [(1 - t) * d for d in look["distance"]], told["yardstick"]["nearest"],
-               told["yardstick"]["random pair"], vectors, targets,
-               [tuple(place) for place in told["crowd"]], record["setting"]["tests"])
+    look, first = looks[min(index, len(looks) - 1)], looks[0]["nearest"]
+    return Way(start, labels, index, {name: _curve(record, name) for name in NAMES},
+               [told["words"][str(i)] for i in look["nearest"]],
+               sum(a != b for a, b in zip(look["nearest"], first)),
+               [(1 - every[at]) * d for d in look["distance"]], told["yardstick"]["nearest"],
+               told["yardstick"]["random pair"], record["setting"]["tests"])
 
 
 def _curve(record: Mapping, start: str) -> list[tuple[int, float]]:
@@ -91,11 +83,15 @@ def _curve(record: Mapping, start: str) -> list[tuple[int, float]]:
 
 
 def draw_way(found: Way) -> Figure:
-    """Draw the accuracy along the way, and the vectors among the words at one stop."""
+    """Draw the accuracy along the way, and how far the vectors are from words at one stop.
+
+    A line joins neighbouring stops that were both tested.
+    """
     made, left, right = figure(9.3, 4.2, columns=2)
     for name, curve in found.curves.items():
         colour, dash, marker = STYLES[name]
-        left.plot(*zip(*curve), dash, marker=marker, color=colour, ms=6, lw=1.8, label=NAMES[name])
+        tested = [dict(curve).get(stop, nan) for stop in range(len(found.stops))]
+        left.plot(tested, dash, marker=marker, color=colour, ms=6, lw=1.8, label=NAMES[name])
     if found.accuracy is not None:
         plots.ring(left, found.at, found.accuracy)
     left.axvline(found.at, color=COLOURS["ink"], lw=1, ls=":")
@@ -105,8 +101,7 @@ def draw_way(found: Way) -> Figure:
     left.tick_params(axis="x", rotation=60)
     in_percent(left.yaxis)
     left.legend(frameon=False, fontsize=9, loc="lower left")
-    colour = STYLES[found.start][0]
-    (_draw_map if found.view == "map" else _draw_distances)(right, found, colour)
+    _draw_distances(right, found)
     changed = f"{found.changed} of {len(found.words)} nearest words changed"
     right.set_title(changed)
     listed = ", ".join(f"{_shown(word)} {d:.1f}" for word, d in zip(found.words, found.distance))
@@ -115,9 +110,9 @@ def draw_way(found: Way) -> Figure:
     return made
 
 
-def _draw_distances(ax, found: Way, colour: str) -> None:
+def _draw_distances(ax, found: Way) -> None:
     places = range(len(found.words))
-    ax.barh(places, found.distance, color=colour, alpha=0.8)
+    ax.barh(places, found.distance, color=STYLES[found.start][0], alpha=0.8)
     plots.levels(ax.axvline, {"a word to the nearest other": (found.apart, COLOURS["ink"]),
                               "two random words": (found.pair, COLOURS["ink"])}, ("--", ":"))
     ax.set(yticks=places, yticklabels=[_shown(word) for word in found.words],
@@ -126,18 +121,10 @@ def _draw_distances(ax, found: Way, colour: str) -> None:
     ax.legend(edgecolor="none", framealpha=1, fontsize=9, loc="lower right")
 
 
-def _draw_map(ax, found: Way, colour: str) -> None:
-    ax.plot(*zip(*found.crowd), ".", color=COLOURS["quiet"], ms=4, label="random words")
-    for (x, y), (u, v) in zip(found.vectors, found.targets):
-        ax.plot([x, u], [y, v], color=colour, lw=0.8, alpha=0.6)
-    ax.plot(*zip(*found.targets), "x", color=COLOURS["ink"], ms=7, mew=1.6, label="nearest words")
-    ax.plot(*zip(*found.vectors), STYLES[found.start][2], color=colour, ms=7, label="the prompt")
-    ax.set(xlabel="where the prompt moved most", ylabel="and second most")
-    ax.legend(frameon=False, fontsize=9, loc="best")
-
-
 def _shown(word: str) -> str:
-    """A token as it can stand at an axis: its blanks are seen."""
+    """A token as it can stand at an axis: its blanks are seen. Some are bytes of a character."""
+    if "\ufffd" in word:
+        return "part of a character"
     text = repr(word)[1:-1].replace("$", r"\$")
     return f"“{text if text.isprintable() and text.isascii() else ascii(word)[1:-1]}”"
 
@@ -154,14 +141,13 @@ def explore_way(record: Mapping) -> Explorer:
                                    description="start"),
         "at": ipw.SelectionSlider(options=list(stops(record)), value=trained,
                                   description="the way"),
-        "view": ipw.ToggleButtons(options=("distances", "map"), description="right"),
     }
     return Explorer(
         controls, lambda **s: way(record, **s), draw_way,
         lambda found: f"Recorded, seed 0. First the prompt is trained, {trained}; then each vector "
                       "is moved to its nearest word, by a share t of the way. Left: accuracy, "
-                      "where it was tested. Right: how far each vector is from the word nearest "
-                      "to it, or both seen in the plane in which the prompt moved most.")
+                      "where it was tested; between the steps it was not. Right: how far each "
+                      "vector is from the word nearest to it.")
 
 
 # ── recorded ─────────────────────────────────────────────────────────────────────────────────
@@ -170,22 +156,17 @@ def explore_way(record: Mapping) -> Explorer:
 def draw_recorded(record: Mapping) -> Figure:
     """Draw accuracies after training: first by start, then by length; a mark a seed, a bar a mean.
     """
-    length, rows, styles = record["setting"]["length"], {}, {}
-    lengths = {row["setting"]["length"] for row in records.select(record, group="lengths")}
-    wanted = [*(("soft", start, length) for start in _FROM),
-              *(("lengths", "text", n) for n in sorted(lengths))]
-    for group, start, n in wanted:
-        name = f"{n} vector{'s' * (n > 1)} from {_FROM[start]}"
-        rows[name] = [row["accuracy"] for row in record["runs"] if row["group"] == group and (
-            row["setting"]["start"], row["setting"].get("length", length)) == (start, n)]
-        styles[name] = STYLES[start][::2]    # colour and marker
-    written = {row["setting"]["text"]: row["accuracy"]
-               for row in records.select(record, group="written")}
-    bound, = (row["accuracy"] for row in records.select(record, group="threshold")
-              if row["setting"]["text"] == record["setting"]["start"])
-    return dots(rows, {"the words": (written[record["setting"]["start"]], COLOURS["ink"]),
-                       "no instruction": (written[""], COLOURS["quiet"]),
-                       "the words, another bound": (bound, COLOURS["ink"])}, styles)
+    start, rows, styles = record["setting"]["start"], {}, {}
+    for group in ("soft", "lengths"):
+        runs = record.runs[record.runs.group == group]
+        for (length, begun), part in runs.groupby(["length", "start"], sort=False):
+            name = f"{length} vector{'s' * (length > 1)} from {_FROM[begun]}"
+            rows[name], styles[name] = list(part.accuracy), STYLES[begun][::2]    # colour, marker
+    said = record.runs.set_index(["group", "text"]).accuracy
+    return dots(rows, {"the words": (said["written", start], COLOURS["ink"]),
+                       "no instruction": (said["written", ""], COLOURS["quiet"]),
+                       "the words, another bound": (said["threshold", start], COLOURS["ink"])},
+                styles)
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
