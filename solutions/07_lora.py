@@ -59,7 +59,7 @@ import torch
 import peft_teach as pt
 
 budget = pt.course.budget()                 # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
-record = pt.course.records.load("lora")     # runs too long for a lesson; assets/records/lora.py made them
+record = pt.course.records.load("lora")     # runs too long for a lesson (assets/records/lora.py)
 pictures = pt.course.pictures("lora")
 live = pt.course.live
 movies = pt.data.load("movies")
@@ -119,7 +119,8 @@ rank_picture
 ladder = record.runs.query("group == 'ranks'")
 means = ladder.groupby("rank").accuracy.mean()
 head_alone, full = pt.course.records.ends()
-pt.compare("lora.rank", int(means[means > full - 0.03].index[0]), "the lowest rank within three points")
+lowest = int(means[means > full - 0.03].index[0])
+pt.compare("lora.rank", lowest, "the lowest rank within three points")
 pt.course.records.table(ladder, ["rank", "alpha", "parameters"])
 
 # %% [markdown]
@@ -182,8 +183,8 @@ starts.round(4)
 # 1. Untrained, it gives the base's output, to the bit.
 # 2. It owns exactly the parameters that you counted. The base arrives frozen and stays frozen; it may have no bias.
 # 3. After two training steps, both `A` and `B` have moved.
-# 4. Scale the random matrix so that what comes out of it is about as large as what went in, at any width. (For inputs of standard
-#    deviation 1: between 0.5 and 1.8. You may draw `A` or `B` at random.)
+# 4. You may draw `A` or `B` at random. Scale it so that inputs of standard deviation 1 give outputs of about 1 (0.5 to 1.8), at any
+#    width.
 # 5. It never builds a matrix of n_out × n_in.
 # 6. With a bfloat16 base, input and output are bfloat16. Keep `A`, `B` and the products with them in float32: near 0.3, neighbouring
 #    bfloat16 numbers lie 0.002 apart, and a small step would be rounded away.
@@ -284,7 +285,7 @@ pd.Series({
 # green diamond in the rank picture.
 
 # %%
-review = "Two hours that I would gladly give again."
+review = "A warm, funny film, and I would gladly see it again."
 unread = live.read(model, tokenizer, review)
 rank_picture.watch(pt.train(model, batches, lr=3e-3), len(batches), model, test)
 
@@ -314,7 +315,8 @@ pictures.bill(record, saved)
 #
 # ## The case of rank 64
 #
-# Back to the dot at the bottom. From rank 8 to rank 64 we changed three things at once, and each is a suspect:
+# Back to the dot at the bottom. From rank 8 to rank 64 we changed two numbers, and with them a third. The factor $s$ stayed at 2. Each of
+# the three is a suspect:
 #
 # | suspect | at rank 8 | at rank 64 |
 # |---|---:|---:|
@@ -325,10 +327,11 @@ pictures.bill(record, saved)
 # **Who did it?**
 
 # %%
-pt.widgets.Guess("Rank 64 failed because of", ("the rank", "the size of ΔW", "alpha"), "lora.suspect")
+pt.widgets.Guess("Rank 64 failed because of", ("the rank", "the size of ΔW", "alpha"),
+                 "lora.suspect")
 
 # %%
-pictures.settings()                  # what you may ask about: query and value, all blocks, rate 0.003
+pictures.settings()    # what you may ask about: query and value, all blocks, rate 0.003
 
 # %%
 pictures.ask(rank=..., alpha=...)    # two or three questions of your own, each in a line
@@ -348,10 +351,14 @@ pictures.ask(rank=..., alpha=...)    # two or three questions of your own, each 
 
 # %%
 felt = {1 / 8: "an eighth as far", 1: "about as far", 8: "eight times as far"}
-pt.widgets.Guess("At one alpha, ‖ΔW‖ at rank 64 is an eighth of that at rank 1. The hidden states "
-                 "move", felt.values(), "lora.felt")
+pt.widgets.Guess("At one alpha, ‖ΔW‖ at rank 64 is an eighth of that at rank 1. The hidden "
+                 "states move", felt.values(), "lora.felt")
 
 # %%
+sample = movies.train[:48 if budget.claims else 8]
+batch = live.placed(pt.data.batches(sample, tokenizer, 64)[0])
+
+
 def first_step(rank, alpha, sign=torch.sign):
     """One step of Adam from the start: every entry moves by the rate, against its gradient."""
     pt.seed(0)
@@ -366,8 +373,6 @@ def first_step(rank, alpha, sign=torch.sign):
 
 
 # %%
-sample = movies.train[:48 if budget.claims else 8]
-batch = live.placed(pt.data.batches(sample, tokenizer, 64)[0])
 steps = {f"alpha {alpha}": {rank: first_step(rank, alpha) for rank in (1, 8, 64)}
          for alpha in (16, 128)}
 steps["alpha 16, random signs"] = {
@@ -384,7 +389,7 @@ pt.compare("lora.felt", pictures.nearest(felt, ratio), "how far the hidden state
 # the movement falls as the size does.
 # </details>
 #
-# The hidden states move by $r$ pushes, one for each row of $A$. The gradient chose the signs, so the pushes agree:
+# Each row of $A$, through its column of $B$, pushes the hidden states once: $r$ pushes. The gradient chose their signs, so they agree:
 
 # %%
 pictures.explore_pushes()
@@ -393,15 +398,15 @@ pictures.explore_pushes()
 # <details><summary>Why they agree, in one line</summary>
 #
 # Write $z = xA^\top$. The step sets $B_{ik} = -lr \cdot \mathrm{sign}\bigl(\sum_n G_{ni} z_{nk}\bigr)$, so to first order the loss falls by
-# $s \cdot lr \sum_{i,k} \bigl|\sum_n G_{ni}\, z_{nk}\bigr|$. Every term has the same sign, and each output has $r$ of them.
+# $s \cdot lr \sum_{i,k} \bigl|\sum_n G_{ni}\, z_{nk}\bigr|$. Every term has the same sign, and each output sums $r$ of them.
 # </details>
 #
-# Their sum grows like $r$, and the division by $r$ cancels it. So the hidden states move nearly in proportion to $\alpha$,
+# The sum of the pushes grows like $r$, and the division by $r$ cancels it. So the hidden states move nearly in proportion to $\alpha$,
 # from rank 1 to 64.
 #
 # ### Exercise 4 · The experiment that decides (2 points, about 9 minutes)
 #
-# Which of the two goes with how a whole run *ends*: the **size** of its first update, $\alpha / \sqrt r$, or **how far the
+# Which of the two decides how a whole run *ends*: the **size** of its first update, $\alpha / \sqrt r$, or **how far the
 # outputs move**, $\alpha$? Choose settings of the list, each as a dict such as `{"rank": 8, "alpha": 16, "lr": 3e-3}`. A setting learns if its mean is
 # 78 % or more; otherwise it fails.
 #
@@ -424,8 +429,8 @@ clears, convicts = pt.check("lora.case", clears, convicts)
 pt.require("lora.case")
 
 # %%
-pt.plots.show(pictures.draw_explanations(), "Each setting of the list twice: by the size of its first "
-              "update, and by alpha. A mark is the mean of three seeds, its line spans them.")
+pt.plots.show(pictures.draw_explanations(), "Each setting of the list twice: by the size of its "
+              "first update, and by alpha. A mark is the mean of three seeds, its line spans them.")
 pt.compare("lora.suspect", pictures.culprit(), "why rank 64 failed")
 
 # %%
@@ -434,8 +439,8 @@ pt.sentence("lora.twin", ...)    # yours: what does the right panel say that the
 # %% [markdown]
 # <details><summary>Ours: the verdict</summary>
 #
-# Not the rank, and not the size. Rank 1 with α = 16 begins with an update as large as that of the failing rank 64, and learns. Rank 1
-# with α = 128 fails. And α = 2r had raised α eightfold without our noticing.
+# Not the rank, and not the size. On the left, a run that learns stands above one that fails at the same size. On the right, one α
+# separates all of them. And α = 2r had raised α eightfold without our noticing.
 # </details>
 #
 # So the habit is simple: **change the rank, and leave $\alpha$ alone.**
@@ -456,7 +461,7 @@ pt.course.records.table(traded, ["alpha", "lr", "plus"])    # plus: B learns at 
 # <details><summary>What the three rows say</summary>
 #
 # In all three, α times the rate of B is the same. The one that fails drives A and the head at the large rate, too. The other two are at
-# first one and the same run: their losses agree for 28 steps. So α is a learning rate of B.
+# first the same run: their losses agree for 28 steps. So α is a learning rate of B.
 # </details>
 #
 # ## Merge it away
@@ -510,12 +515,17 @@ live.compare_outputs(model, test[:2], {
 # ## Look inside the change
 #
 # The singular values of $\Delta W$ say along how many directions it acts, and how strongly along each. The sum of their squares is the
-# energy of the change. Three questions, each before its picture.
+# energy of the change. Two questions, each before its picture.
 #
 # **One. Full fine-tuning is free to use every direction. Does it?**
 
 # %%
-pt.widgets.Guess("90 % of the energy of full fine-tuning's ΔW lies in about", (3, 20, 70, 300), "lora.spread")
+pt.widgets.Guess("90 % of the energy of full fine-tuning's ΔW lies in about", (3, 20, 70, 300),
+                 "lora.spread")
+
+# %%
+layer = next(iter(pt.adapters(model).values()))     # one of your twelve
+torch.linalg.svdvals(layer.scale * layer.B @ layer.A)[:10].detach()
 
 # %%
 pictures.explore_updates(record, pictures.own_updates(model))
@@ -544,25 +554,6 @@ pt.plots.show(pictures.draw_cuts(cuts), "Accuracy with each ΔW cut to its k str
 # of its accuracy. Of LoRA's own directions, one does most of the work.
 # </details>
 #
-# **Three. Do LoRA and full fine-tuning change the same directions?** The overlap of two updates is the share of their eight strongest
-# directions that they have in common.
-
-# %%
-pt.widgets.Guess("LoRA and full fine-tuning share",
-                 ("less than two seeds of LoRA do", "more than two seeds of LoRA do"), "lora.shared")
-
-# %%
-overlaps = pictures.overlaps(record)
-pt.compare("lora.shared", pictures.who_shares(overlaps), "LoRA and full fine-tuning share")
-overlaps
-
-# %% [markdown]
-# <details><summary>What this does not show</summary>
-#
-# The two LoRAs differ in their seed, LoRA and full fine-tuning do not: part of the gap may be the seed. And two solutions may differ in
-# their directions and still do the same.
-# </details>
-#
 # ## Decide
 #
 # ### Exercise 6 · Three pairs (2 points, about 5 minutes)
@@ -576,7 +567,7 @@ overlaps
 # | 2 | rank 8, alpha 128, rate 0.000375 | rank 1, alpha 16, rate 0.003 |
 # | 3 | rank 64, alpha 16, rate 0.003, rsLoRA: $s = \alpha / \sqrt r$ | the same, $s = \alpha / r$ |
 #
-# All three follow from what you found. Write `verdicts`, a list of three, each `"better"`, `"worse"` or `"no difference seen"`. Your
+# What you found predicts all three. Write `verdicts`, a list of three, each `"better"`, `"worse"` or `"no difference seen"`. Your
 # first answer is kept; it earns its points if all three agree with the record.
 
 
@@ -617,7 +608,7 @@ pictures.show_pairs()
 # |---|---|---|---|
 # | On these reviews rank 1 comes within three points of full fine-tuning, in the mean of three seeds. | 79.9 ± 0.7 % (mean and standard deviation of three seeds, as below) of 82.3; head alone 71.3 | one seed misses it by a hair. Rank 64 at another α and rate is better: 81.3 ± 0.7 | rank 1 matches full fine-tuning in reinforcement learning, not on large instruction sets (Schulman et al. 2025) |
 # | Rank 64 failed because of α at that rate, not because of its rank or of the size of its first ΔW. | 62.6 ± 6.8 % | α = 16: 80.8 ± 0.2. A third of the rate: 81.3 ± 0.7. Rank 8 with that α: fails, 63.5 ± 12.2. Rank 1 with a first ΔW as large: learns, 79.7 ± 1.2 | the field differs: the best rate hardly depends on the rank (Schulman et al. 2025), may fall with it (Chen et al. 2026); the best α grows like √r (Zhang et al. 2026) |
-# | Under Adam, k times α at a k-th of the rate begins as the run that gives B alone k times the rate. | rank 8, k = 8: the losses agree, to three digits, for the first 28, 36 and 31 steps; the runs end at 80.9 ± 0.1 and 80.5 ± 1.0 % | losses that differ from the start | Hu et al. §4.1: tuning α is roughly tuning the rate; Zhang et al. 2026 dispute it; the second run is LoRA+ (Hayou et al. 2024) |
+# | Under Adam, k times the α is at first the same as k times the rate for B alone. | rank 8, k = 8: the losses agree, to three digits, for the first 28, 36 and 31 steps; the runs end at 80.9 ± 0.1 and 80.5 ± 1.0 % | losses that differ from the start | Hu et al. §4.1: tuning α is roughly tuning the rate; Zhang et al. 2026 dispute it; the second run is LoRA+ (Hayou et al. 2024) |
 # | Cut to eight directions of each ΔW, all else as trained, full fine-tuning keeps nearly all of its accuracy. | two seeds: 81.6 of 82.3 % | to drop these eight, or to keep as many single entries instead, costs ten points and more (lesson 02) | by energy, the change on code and mathematics is of far higher rank (Biderman et al. 2024) |
 # | LoRA adds less memory while it trains. | one process each: 163 against 500 MB | nothing yet: an observation | the saving shrinks as activations grow (peft#1514) |
 
@@ -664,7 +655,8 @@ pt.widgets.Guess("Rank 16 on the queries alone (alpha 32), against rank 2 on all
 places = record.runs.query("group in ['places', 'layers'] or (group == 'ranks' and rank == 8)")
 queries = places.query("targets == 'query'").accuracy
 everywhere = places.query("targets == 'all'").accuracy
-pt.compare("lora.where", pt.course.records.compared(queries, everywhere), "the queries, against everything")
+compared = pt.course.records.compared(queries, everywhere)
+pt.compare("lora.where", compared, "the queries, against everything")
 pt.course.records.table(places, ["layers", "targets", "rank", "alpha", "parameters"])
 
 # %% [markdown]
@@ -730,6 +722,8 @@ small.groupby(["rank", "alpha", "targets", "layers"]).parameters.first().to_fram
 
 # %% [markdown]
 # Of those that fit (one does not), choose two, each as `pt.lora.Config(rank=…, alpha=…, targets=(…), layers=…)`:
+#
+# `layers=None` means all blocks.
 #
 # - `ship`: its mean lies within a point of the best of them;
 # - `leave`: its mean lies more than a point below the best.

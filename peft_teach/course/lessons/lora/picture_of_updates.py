@@ -1,4 +1,4 @@
-"""What an update is from inside: its singular values, what a cut leaves, what two updates share."""
+"""What an update is from inside: its singular values, and what a cut leaves."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,6 @@ from .picture_of_rank import draw_ends
 DEPTH = 6                              # blocks of MiniLM, of which all runs are
 YOURS, FULL, WEIGHT = "yours", "full", "weight"
 INTRUDER = 0.6                         # a direction that W knows by less than this cosine
-OVERLAPS = {"8": "LoRA of rank 8 and full fine-tuning", "8 again": "two seeds of LoRA, rank 8",
-            "full again": "two seeds of full fine-tuning"}
-SHARED = 8                             # directions of which an overlap is asked
 DRAWN = ("1", "8", "64", FULL)
 MARKERS = {"1": "o", "8": "D", "64": "P"}
 
@@ -87,7 +84,7 @@ def _style(run: str) -> dict:
 
 def _label(run: str) -> str:
     """What stands at the end of a run's line."""
-    return {FULL: "full", YOURS: "yours"}.get(run, f"rank {run}")
+    return {FULL: "full", YOURS: "yours", "64": "rank 64, α = 16"}.get(run, f"rank {run}")
 
 
 def explore_updates(record: Mapping, own: Sigmas | None = None) -> Explorer:
@@ -100,7 +97,7 @@ def explore_updates(record: Mapping, own: Sigmas | None = None) -> Explorer:
     return Explorer(
         controls, lambda **s: updates(record, **s, own=own), draw_updates,
         lambda found: "How strongly each direction is changed. A LoRA of rank r has r directions "
-                      "and no more. Rank 64 is the one with alpha 16.")
+                      "and no more.")
 
 
 # ── of all matrices ──────────────────────────────────────────────────────────────────────────
@@ -115,7 +112,7 @@ def sizes(record: Mapping, runs: Sequence[str]) -> pandas.DataFrame:
     for run in runs:
         found = record["spectra"][run].values()
         sigmas = [torch.tensor(row["sigma"]) for row in found]
-        name = "full fine-tuning" if run == FULL else f"LoRA, rank {run}"
+        name = "full fine-tuning" if run == FULL else f"LoRA, {_label(run)}"
         rows[name] = {"‖ΔW‖": mean(sigma.norm().item() for sigma in sigmas),
                       "directions": mean(map(spectra.energy_rank, sigmas)),
                       "intruders": sum(cosine < INTRUDER for row in found
@@ -153,19 +150,3 @@ def draw_cuts(found: pandas.DataFrame) -> Figure:
         f"{_label(run)}: " + ", ".join(f"{k}: {a:.1%}" for k, a in left.dropna().items())
         for run, left in found.items()) + ".")
     return made
-
-
-def overlaps(record: Mapping) -> pandas.DataFrame:
-    """Return what two updates share of their eight strongest directions, mean of the matrices."""
-    frame = pandas.DataFrame({label: pandas.DataFrame(
-        [row["overlap"] for row in record["spectra"][run].values()]).mean()
-        for run, label in OVERLAPS.items()}).T
-    width = len(next(iter(record["spectra"][WEIGHT].values()))["sigma"])
-    frame.loc["two random subspaces"] = SHARED / width
-    return frame.rename(columns={"in": "input directions", "out": "output directions"}).round(2)
-
-
-def who_shares(found: pandas.DataFrame) -> str:
-    """Return whether LoRA shares more with full fine-tuning than two seeds of LoRA share."""
-    with_full, two_seeds = (found.loc[OVERLAPS[run]].mean() for run in ("8", "8 again"))
-    return f"{'more' if with_full > two_seeds else 'less'} than two seeds of LoRA do"

@@ -25,21 +25,12 @@ from .picture_of_scale import (
     show_pairs,
     yours,
 )
-from .picture_of_updates import (
-    cuts,
-    draw_cuts,
-    explore_updates,
-    overlaps,
-    own_updates,
-    sizes,
-    who_shares,
-)
+from .picture_of_updates import cuts, draw_cuts, explore_updates, own_updates, sizes
 
 __all__ = ["ask", "bill", "changed_answers", "culprit", "cuts", "draw_bet", "draw_cuts",
-           "draw_explanations", "draw_first_step", "draw_pushes", "ends",
-           "explore_pushes", "explore_rank", "explore_updates", "first_gradients",
-           "moving", "nearest", "overlaps", "own_updates", "settings", "show_pairs",
-           "sizes", "who_shares", "yours"]
+           "draw_explanations", "draw_first_step", "draw_pushes", "ends", "explore_pushes",
+           "explore_rank", "explore_updates", "first_gradients", "moving", "nearest",
+           "own_updates", "settings", "show_pairs", "sizes", "yours"]
 
 
 def draw_bet(n_out: int, n_in: int, rank: int) -> Figure:
