@@ -377,8 +377,8 @@ steps = {f"alpha {alpha}": {rank: first_step(rank, alpha) for rank in (1, 8, 64)
          for alpha in (16, 128)}
 steps["alpha 16, random signs"] = {
     rank: first_step(rank, 16, lambda grad: torch.randn_like(grad).sign()) for rank in (1, 8, 64)}
-pt.plots.show(pictures.draw_first_step(steps), "One step of Adam on 48 real sentences: what happens to "
-              "the update, and what to the model.")
+pt.plots.show(pictures.draw_first_step(steps), "One step of Adam on 48 real sentences: "
+              "what happens to the update, and what to the model.")
 ratio = steps["alpha 16"][64].moved / steps["alpha 16"][1].moved
 pt.compare("lora.felt", pictures.nearest(felt, ratio), "how far the hidden states move")
 
@@ -544,8 +544,8 @@ pt.commit("lora.full_cut", ...)    # a share of right answers, from 0 to 1
 # %%
 cuts = pictures.cuts(record, pt.course.records.load("change"))
 pt.compare("lora.full_cut", round(cuts["full"][8], 3), "each matrix cut to eight directions")
-pt.plots.show(pictures.draw_cuts(cuts), "Accuracy with each ΔW cut to its k strongest directions. LoRA: "
-              "twelve matrices, one seed; full fine-tuning: all 36 matrices, two seeds.")
+pt.plots.show(pictures.draw_cuts(cuts), "Accuracy with each ΔW cut to its k strongest directions. "
+              "LoRA: twelve matrices, one seed; full fine-tuning: all 36 matrices, two seeds.")
 
 # %% [markdown]
 # <details><summary>What the two pictures say together</summary>
@@ -648,8 +648,8 @@ pt.progress("07")
 # ## Places and blocks
 
 # %%
-pt.widgets.Guess("Rank 16 on the queries alone (alpha 32), against rank 2 on all six matrices of each "
-                 "block (alpha 4):", ("better", "worse", "no difference seen"), "lora.where")
+pt.widgets.Guess("Rank 16 on the queries alone (alpha 32), against rank 2 on all six matrices "
+                 "of each block (alpha 4):", ("better", "worse", "no difference seen"), "lora.where")
 
 # %%
 places = record.runs.query("group in ['places', 'layers'] or (group == 'ranks' and rank == 8)")
