@@ -32,11 +32,13 @@ from . import engine, hidden, report
 from .collect import Submission, collect, latest
 from .job import FAILED, Settings, key, mark_all, mark_references
 from .limits import Limits, confine
+from .notebook import lessons_in
 from .run import FORKS
 
 __all__ = ["Limits", "Settings", "grade"]
 
 NO_LESSON = "no lesson of this course"
+LEAST_OF_A_LESSON = 0.5    # of its exercises, for a notebook of another one to count for it, too
 MOST_UNREADABLE = 100    # in one folder or zip; more, and nothing of the course, is not a class
 
 
@@ -73,13 +75,14 @@ def _select(submissions: Sequence[Submission], asked: str | None) -> list[Submis
     """The submissions that count, with their `lesson` and flags; ungraded ones have no lesson."""
     groups: dict[tuple[str, str], list[Submission]] = defaultdict(list)
     ungraded: dict[str, list[Submission]] = defaultdict(list)
-    for each in submissions:
+    for each in _by_lesson(submissions, asked):
         if each.notebook and (lesson := asked or each.lesson):
             groups[each.student, lesson].append(each)
         else:
             ungraded[each.student].append(each)
     places = {PurePosixPath(each.path).parts[0] for each in submissions}
-    if not groups and len(places) == 1 and len(submissions) > MOST_UNREADABLE:
+    if (not groups and len(places) == 1 and len(submissions) > MOST_UNREADABLE
+            and not any(each.id for each in submissions)):
         student = places.pop().removesuffix(".zip")
         ungraded = {student: [replace(each, student=student) for each in submissions]}
     # Ungraded files are one flag of their student's first row, or a row of their own.
@@ -87,6 +90,24 @@ def _select(submissions: Sequence[Submission], asked: str | None) -> list[Submis
                for (student, lesson), group in groups.items()]
     return counted + [replace(first, flags=(*first.flags, _not_graded([first, *others])))
                       for first, *others in ungraded.values()]
+
+
+def _by_lesson(submissions: Sequence[Submission], asked: str | None) -> list[Submission]:
+    """The submissions; a notebook with several lessons once for each that has no other notebook."""
+    there = {(each.student, each.lesson) for each in submissions}
+    found = []
+    for each in submissions:
+        shares = lessons_in(each.notebook) if each.notebook else {}
+        if set(shares) - {each.lesson}:
+            said = f"has exercises of lessons {' and '.join(sorted({*shares, each.lesson}))}"
+            each = replace(each, flags=(*each.flags, said))
+        others = [lesson for lesson, share in shares.items()
+                  if share >= LEAST_OF_A_LESSON and lesson != each.lesson]
+        found.append(replace(each, lesson=asked) if asked in others else each)
+        if asked is None:
+            found += [replace(each, lesson=lesson) for lesson in others
+                      if (each.student, lesson) not in there]
+    return found
 
 
 def _counted(group: Sequence[Submission], lesson: str, beside: Sequence[Submission]) -> Submission:

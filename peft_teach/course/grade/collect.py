@@ -1,7 +1,8 @@
 """From a folder as a learning platform exports it to: who handed in which notebook, when.
 
     loose files       anna_07_lora.ipynb, or anna/07_lora.ipynb
-    Canvas            meierjo_123_456_07_lora-1.ipynb, meierjo_LATE_123_456_07_lora.ipynb
+    Canvas            meierjo_123_456_07_lora-1.ipynb, meierjo_LATE_123_456_07_lora.ipynb,
+                      meierjo_123_text.html
     Moodle            Jo Meier_12345_assignsubmission_file_/07_lora.ipynb, or ..._file_07_lora.ipynb
     nbgrader          submitted/jo/lora/07_lora.ipynb
     zips              of any of these; one a student, or one for all; and zips in zips
@@ -39,8 +40,11 @@ MOST_ENTRIES = 50_000
 LONGEST_NAME = 1_000                  # characters of a path in a zip
 
 DOUBT = "two students, or one?"       # ends a flag that names others, so no student sees it
+STRAY = "lies beside the export, and has none of its names"
+FOREIGN = "of an export, but something else lies beside it"
 
-_CANVAS = re.compile(r"^(?P<who>[^_]+)_(?:LATE_)?(?P<id>\d+)_(?P<file>\d+)_(?P<name>.+)$")
+_CANVAS = re.compile(r"^(?P<who>[^_]+)_(?P<late>LATE_)?(?P<id>\d+)_"
+                     r"((?P<file>\d+)_(?P<name>.+)|(text|link)\.html)$")
 _MOODLE = re.compile(r"^(?P<who>.+?)_(?P<id>\d+)_assignsubmission_(?P<name>.*)$")
 _LESSON = re.compile(    # "07_lora", "02_small_change", and after it the number of a copy
     rf"(?i)(?<!\d)\d\d[_ -](small[_ ])?({'|'.join(lesson_names())})(?![^\W\d_])"
@@ -49,8 +53,8 @@ _COPY = re.compile(r"(?i)^(copy of|kopie von|copie de|copia de)\s+|^copy_of_")
 _AGAIN = re.compile(r"(?:-|\s*\()(\d+)\)?$")           # "07_lora-2", "07_lora (2)"
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _HIDDEN = ("__MACOSX", ".ipynb_checkpoints", ".git", "__pycache__")
-_NOT_WORK = {"timestamp.txt", "onlinetext.html", ".ds_store", "thumbs.db"}
-_WORK = re.compile(r"(?i)\.(ipynb\W.*|py|rar|7z|tar|t?gz|html?|pdf|docx?)$")    # perhaps
+_NOBODYS = {".ds_store", "thumbs.db", "desktop.ini"}
+_WORK = re.compile(r"(?i)\.(ipynb\W.*|py|zip|rar|7z|tar|t?gz|html?|pdf|docx?|odt)$")    # perhaps
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Submission:
     problem: str = ""
     other: bool = False   # not a notebook: mentioned only if its student has none
     id: str = ""          # the platform's, to tell people of one name apart
+    late: bool = False    # as the export says
     flags: tuple[str, ...] = ()    # about the student's name
 
 
@@ -74,7 +79,7 @@ def collect(place: Path | str) -> list[Submission]:
     """All notebooks below a folder, or in a zip, or one file; ordered by their path.
 
     What cannot be read is an entry with a `problem`, and so are other files of a student without a
-    notebook. Raises `PeftTeachError` if there is nothing at all.
+    notebook, whatever they are. Raises `PeftTeachError` if there is nothing at all.
     """
     place = Path(place)
     if not place.exists():
@@ -112,7 +117,8 @@ def safe_name(student: str) -> str:
 
 # ── files and zips ───────────────────────────────────────────────────────────────────────────
 
-_NO_FILE = {stat.S_IFREG: "", stat.S_IFDIR: "a folder",
+_FOLDER, _EMPTY = "a folder", "an empty folder"
+_NO_FILE = {stat.S_IFREG: "", stat.S_IFDIR: _FOLDER,
             stat.S_IFLNK: "a link, which is not followed"}
 
 
@@ -174,15 +180,15 @@ def _charge(quotas: list[list[int]], unpacked: int, kept: int) -> None:
 
 
 def _submissions(entries: Iterable[_Entry], quotas: list[list[int]]) -> Iterator[Submission]:
-    """Notebooks, those in zips, and files that cannot be read but are mentioned."""
+    """Notebooks, those in zips, and whatever else lies there."""
     for entry in entries:
         path, name, suffix = str(entry.path), entry.path.name, entry.path.suffix.lower()
-        if any(part in _HIDDEN or part.startswith("._") for part in entry.path.parts):
+        if name.lower() in _NOBODYS or any(
+                part in _HIDDEN or part.startswith("._") for part in entry.path.parts):
             continue
         if suffix not in (".ipynb", ".zip"):
-            if not entry.no_file and _may_be_work(entry.path):
-                yield Submission("", path, other=True,
-                                 problem=f"nothing that could be read, but {clean(name)}")
+            yield Submission("", path, other=True, problem=_EMPTY if entry.no_file == _FOLDER else
+                             f"nothing that could be read, but {clean(name)}")
             continue
         try:
             if entry.no_file:
@@ -195,7 +201,12 @@ def _submissions(entries: Iterable[_Entry], quotas: list[list[int]]) -> Iterator
                     if len(quotas) == len(_QUOTAS):
                         raise Unreadable("a zip in a zip in a zip")
                     inner = [list(_QUOTAS[len(quotas)]), *quotas]
-                    yield from _submissions(_in_zip(file, entry.path), inner)
+                    empty = True
+                    for submission in _submissions(_in_zip(file, entry.path), inner):
+                        empty = False
+                        yield submission
+                    if empty:
+                        yield Submission("", path, other=True, problem="a zip with nothing in it")
                     continue
                 notebook = parse(file.read())
             _charge(quotas, 0, notebook.size)
@@ -207,10 +218,9 @@ def _submissions(entries: Iterable[_Entry], quotas: list[list[int]]) -> Iterator
             yield Submission("", path, problem=f"it cannot be read: {why}", seconds=entry.seconds)
 
 
-def _may_be_work(path: PurePosixPath) -> bool:
-    """Whether a file other than a notebook is mentioned."""
-    return path.name.lower() not in _NOT_WORK and bool(
-        _WORK.search(path.name) or any(map(_MOODLE.match, path.parts)))
+def _may_be_work(name: str) -> bool:
+    """Whether a loose file that is no notebook is somebody's, to judge by its name."""
+    return bool(_WORK.search(name) or _LESSON.search(name))
 
 
 # ── the students ─────────────────────────────────────────────────────────────────────────────
@@ -218,6 +228,9 @@ def _may_be_work(path: PurePosixPath) -> bool:
 
 def _named(submissions: list[Submission]) -> list[Submission]:
     """The submissions with the names of their students, from one level of the paths."""
+    full = {folder for s in submissions for folder in PurePosixPath(s.path).parents}
+    submissions = [s for s in submissions
+                   if s.problem != _EMPTY or PurePosixPath(s.path) not in full]
     work = [s for s in submissions if not s.other] or submissions
     paths = [PurePosixPath(s.path).parts for s in work]
     level, platform = _level(paths)
@@ -229,26 +242,31 @@ def _named(submissions: list[Submission]) -> list[Submission]:
         if parts[at] == "submitted" and len(parts) > at + 2:    # nbgrader's
             at += 1
         form = _MOODLE.match(parts[at]) or (platform and platform.match(parts[at]))
+        loose = at == len(parts) - 1 and not form and submission.problem != _EMPTY
+        if submission.other and loose and not _may_be_work(parts[at]):
+            continue
         if form:
             student = form["who"]
         elif platform:
-            student, flags = parts[at], ("lies beside the export, and has none of its names",)
+            student, flags = parts[at], (STRAY,)
         elif (inside := exports.get(parts[:at + 1])) and (form := inside.match(parts[at + 1])):
             student = f"{parts[at]}: {form['who']}"
-            flags = ("of an export, but something else lies beside it",)
+            flags = (FOREIGN,)
         elif one:
             student, flags = one, (f"all that lies in {one}.zip is taken for one student's",)
         else:
-            left = map(_without_lesson, (*parts[at:], *reversed(parts[:at])))
+            first = PurePosixPath(parts[at]).stem if submission.other and loose else parts[at]
+            left = map(_without_lesson, (first, *parts[at + 1:], *reversed(parts[:at])))
             student = next(filter(None, left), parts[-1])
         student = " ".join(unicodedata.normalize("NFC", clean(student)).split()) or "_"
         id = form["id"] if form else ""
         ids[student, parts[:at]].add(id)
-        file = form["name"] if form and at == len(parts) - 1 else parts[-1]
+        file = (form["name"] if form and at == len(parts) - 1 else "") or parts[-1]
         stem = PurePosixPath(file).stem
         again = _AGAIN.search(stem)
         named.append(replace(
             submission, student=student, path=clean(submission.path), id=id, flags=flags,
+            late=bool(form and form.groupdict().get("late")),
             name=_AGAIN.sub("", stem), attempt=int(again[1]) if again else 0))
     several = {student for (student, _), found in ids.items() if len(found) > 1}
     named = [replace(s, student=f"{s.student} ({s.id})") if s.id and s.student in several else s
@@ -299,8 +317,9 @@ def _platform(entries: Iterable[tuple[str, ...]], most: bool = False) -> re.Patt
         forms = [form for form in map(platform.match, names) if form]
         if platform is _CANVAS:
             people = len({form["id"] for form in forms})
-            files = len({form["file"] for form in forms})
-            if files < len(forms) or people == 1 < files or not all(
+            uploads = [form["file"] for form in forms if form["file"]]
+            files = len(set(uploads))
+            if files < len(uploads) or people == 1 < files or not all(
                     PurePosixPath(form[0]).suffix for form in forms):
                 return None
         if forms and (len(forms) == len(names) or (most and 2 * len(forms) > len(names))):

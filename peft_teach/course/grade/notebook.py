@@ -22,6 +22,7 @@ MOST_VALUES = 3_000_000  # lists, dicts and their items; a million takes 100 MB 
 _HEADING = re.compile(r"^#\s*(\d\d)\s*·", re.MULTILINE)    # "# 07 · LoRA: a small correction"
 _SIGNS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{,:]', re.DOTALL)    # strings; one sign a value
 _QUOTED = re.compile(r"""["']([a-z]\w*\.\w+)["']""")        # "lora.layer"
+_CHECKED = re.compile(r"""\b(?:check|require)\(\s*["']([a-z]\w*\.\w+)["']""")
 _DEFINED = re.compile(r"^(?:def|class)\s+(\w+)", re.MULTILINE)
 _FILE = re.compile(r"(?<!\d)(\d\d)_[A-Za-z]")              # "07_lora.ipynb"
 
@@ -124,6 +125,16 @@ def lesson_of(notebook: Notebook, file: str) -> str | None:
         if found in named:
             return found
     return None
+
+
+def lessons_in(notebook: Notebook) -> dict[str, float]:
+    """The lessons whose exercises are checked in a notebook, and which share of theirs is."""
+    code = "\n".join(cell.source for cell in notebook.cells)
+    checked = set(_CHECKED.findall(code))
+    shares = {}
+    for exercise in all_exercises():
+        shares.setdefault(exercise.lesson, []).append(exercise.id in checked)
+    return {lesson: sum(each) / len(each) for lesson, each in shares.items() if any(each)}
 
 
 def _joined(source: Any) -> str:
