@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 
 from . import core, folder, models, state, store
@@ -99,7 +98,7 @@ def to_peft(model: nn.Module, path: str | Path) -> Path:
     settings = _settings(model, note)
     tensors = _tensors(model) | _head_tensors(model, models.head(model))
     return folder.write(path, {
-        TENSORS: write_tensors(core.copies(tensors), metadata={"format": "pt"}),
+        TENSORS: folder.pack(core.copies(tensors), {"format": "pt"}),
         SETTINGS: json.dumps(settings, indent=2, sort_keys=True).encode(),
     })
 

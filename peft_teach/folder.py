@@ -15,9 +15,22 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as write_tensors
 from torch import Tensor
 
 from .errors import AdapterFileError
+
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+
+
+def pack(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
+    """Return the bytes of a file of tensors; raise `AdapterFileError` if one is not finite."""
+    broken = [name for name, t in tensors.items() if not t.isfinite().all()]
+    if broken:
+        raise AdapterFileError(f"{broken[0]} holds nan or infinity, so nothing was saved.",
+                               expected="finite numbers",
+                               hint="train a fresh model at a smaller lr")
+    return write_tensors(tensors, metadata)
 
 
 def write(path: str | Path, contents: dict[str, bytes]) -> Path:
@@ -82,13 +95,14 @@ def _metadata(data: bytes) -> dict[str, str]:
 
 
 def check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str | Path) -> None:
-    """Raise `AdapterFileError` unless there are exactly the expected names, in their shapes."""
+    """Raise `AdapterFileError` unless there are exactly these names, in their shapes, finite."""
     problems = [f"missing {n}" for n in expected if n not in tensors]
     problems += [f"unexpected {n}" for n in tensors if n not in expected]
     problems += [f"{n} is {tuple(tensors[n].shape)}, not {tuple(p.shape)}"
                  for n, p in expected.items() if n in tensors and tensors[n].shape != p.shape]
-    problems += [f"{n} is {t.dtype}" for n, t in tensors.items() if n in expected
-                 and t.dtype not in (torch.float64, torch.float32, torch.float16, torch.bfloat16)]
+    problems += [f"{n} is {t.dtype}" if t.dtype not in FLOATS else f"{n} holds nan or infinity"
+                 for n, t in tensors.items() if n in expected
+                 and (t.dtype not in FLOATS or not t.isfinite().all())]
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise AdapterFileError(f"{path} does not fit this model: {'; '.join(problems[:3])}{more}.",

@@ -22,16 +22,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 
 from . import core, folder, models, state
 from .errors import AdapterFileError, NotSupported, PeftTeachError
 from .methods import METHODS, full
+from .valid import is_whole
 
 __all__ = ["Saved", "list", "load", "save", "swap"]
 
 TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"    # what `save` writes
+AXES = ("rank", "size", "length")    # settings that are an axis of a tensor
 CHECKPOINT = "model.safetensors"    # where transformers' Trainer looks for weights
 
 
@@ -51,7 +52,8 @@ def save(model: nn.Module, path: str | Path) -> Path:
 
     Both files are written beside their places and then moved there: what fails leaves the old save
     or the new one, whole, and so do two processes that save into one folder. Raises `NoAdapter` on
-    a model without a method, and `AdapterFileError` for a folder that cannot be written.
+    a model without a method, and `AdapterFileError` for a folder that cannot be written, or for
+    numbers that are not finite.
     """
     core.adopt(model)
     note = core.need_note(model)
@@ -69,7 +71,7 @@ def save(model: nn.Module, path: str | Path) -> Path:
         description["wrapped"] = [*core.adapters(model)]
     told = json.dumps(description)    # before any file is written, because it may fail
     return folder.write(path, {
-        TENSORS: write_tensors(tensors, metadata={DESCRIPTION: told}),    # two have no fixed order
+        TENSORS: folder.pack(tensors, {DESCRIPTION: told}),    # two have no fixed order
         DESCRIPTION: told.encode()})
 
 
@@ -93,7 +95,7 @@ def save_checkpoint(model: nn.Module, path: str | Path, is_main_process: bool = 
     kept = core.copies({n: p for n, p in model.named_parameters()
                         if p.requires_grad or id(p) in own})
     save(model, path)
-    folder.write(path, {CHECKPOINT: write_tensors(kept, metadata={"format": "pt"})})
+    folder.write(path, {CHECKPOINT: folder.pack(kept, {"format": "pt"})})
 
 
 models.save_adapted_with(save_checkpoint)
@@ -105,8 +107,8 @@ def load(model: nn.Module, path: str | Path,
 
     After a bare `attach` no method is named: give as `make` what `attach` had, `make(base)`, and
     the same modules are wrapped. Raises `AlreadyAdapted`, or `AdapterFileError` for a missing or
-    damaged file, another base, other values drawn from a seed, or a missing, unexpected or
-    misshapen tensor; then the model is as it was. Warns if the adapter was saved on a base in 4
+    damaged file, another base, other values drawn from a seed, or a missing, unexpected, misshapen
+    or infinite tensor; then the model is as it was. Warns if the adapter was saved on a base in 4
     bits and this one is not, or the reverse.
     """
     description, tensors = _read(path)
@@ -205,6 +207,12 @@ def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
     if not _is_description(description):
         raise AdapterFileError(f"{path} does not describe an adapter of this version.",
                                expected="format 1, with method, config and base")
+    longest = max((n for t in tensors.values() for n in t.shape), default=0)
+    for name in AXES:    # before anything of that size is built
+        claimed = (description["config"] or {}).get(name)
+        if is_whole(claimed, longest + 1):
+            raise AdapterFileError(f"{path} has settings that do not fit its tensors: {name} "
+                                   f"{claimed}.", expected="the settings as pt.save wrote them")
     return description, tensors
 
 

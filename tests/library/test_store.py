@@ -238,6 +238,8 @@ WRONG = {    # what is done to the folder, and what the message says
     "json is a folder": (lambda f: (json_is(None)(f), (f / "adapter.json").mkdir()), "damaged"),
     "whole numbers": (tensors(lambda t: t.update({f"{Q}.A": torch.ones(4, 32).int()})),
                       r"query.A is torch.int32"),
+    "a tensor of nan": (tensors(lambda t: t[f"{Q}.A"][1, 2].fill_(float("nan"))),
+                        "query.A holds nan or infinity"),
     "rank true": (description(lambda d: d["config"].update(rank=True)), "rank True"),
     "alpha without end": (description(lambda d: d["config"].update(alpha=float("inf"))),
                           "alpha is inf"),
@@ -279,6 +281,25 @@ def test_swap_refuses_and_the_old_one_works_on(wrong, same, saved, tiny, batch):
                            tiny("bert").base_model(batch["input_ids"])[0])
     pt.remove(model)
     assert all(p.requires_grad for p in model.parameters())
+
+
+def test_what_a_file_claims_is_not_built(tiny, tmp_path, monkeypatch):
+    folder = pt.save(pt.bottleneck.inject(tiny("bert")), tmp_path / "a")
+    edit_json(folder, lambda d: d["config"].update(size=2_000_000))
+    monkeypatch.setattr(pt.bottleneck, "Bottleneck", None)
+    with pytest.raises(AdapterFileError, match="do not fit its tensors: size 2000000"):
+        pt.load(tiny("bert"), folder)
+
+
+def test_numbers_that_are_not_finite_are_not_saved(saved, tiny):
+    model = pt.load(tiny("bert"), saved)
+    model.classifier.bias.data[1] = -torch.inf
+    before = {file.name: file.read_bytes() for file in saved.iterdir()}
+    for save in (lambda path: pt.save(model, path), model.save_pretrained,
+                 lambda path: pt.export.to_peft(model, path)):
+        with pytest.raises(AdapterFileError, match=r"classifier\.bias holds nan or infinity"):
+            save(saved)
+    assert {file.name: file.read_bytes() for file in saved.iterdir()} == before
 
 
 def test_gpt2_is_unconverted_after_a_failed_load(tiny, inputs, tmp_path):
