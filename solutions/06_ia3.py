@@ -384,9 +384,10 @@ pt.sentence("ia3.desk", ...)    # one sentence of yours: which part of the desk 
 # %% [markdown]
 # ## 4 · What gains never do
 #
-# Once folded, gains on an output are a change of the weight: $\Delta W = \mathrm{diag}(l - 1)\,W$, with the diagonal matrix of lesson 02. Its rank may
-# be full. But look at one row: whatever its gain, the row stays a multiple of what it was. **No row ever turns.** A feature can be muted or amplified, but not
-# taught to look at something else. How much of the change that full fine-tuning makes to these matrices could gains have made?
+# Once folded, gains on an output, as on the keys and values, are a change of the weight: $\Delta W = \mathrm{diag}(l - 1)\,W$, with the diagonal matrix
+# of lesson 02. Its rank may be full. But look at one row: whatever its gain, the row stays a multiple of what it was. **No row of key or value ever
+# turns.** The matrix can mute or amplify what it looks at, but not look at something else. (Gains on an input scale columns: they do turn the rows of
+# `ffn_out`, and none of its columns.) How much of the change that full fine-tuning makes to these matrices could gains have made?
 
 # %%
 reach = pt.widgets.Guess("Of full fine-tuning's change of key and value, as a share of the squared entries' sum, gains on the rows can reach about:",
@@ -446,8 +447,8 @@ pt.sentence("ia3.never", ...)    # one sentence of yours: what can gains never d
 
 # %% [markdown]
 # <details><summary>Ours</summary>
-# They never turn a row: every feature keeps looking where pretraining made it look, only louder, softer, silent or with the other sign. What full
-# fine-tuning does to these matrices is almost entirely turning.
+# On key and value they never turn a row: each keeps its direction, only louder, softer, silent or with the other sign. On <code>ffn_out</code> they never
+# turn a column. Almost all of what one run of full fine-tuning did to these matrices was turning.
 # </details>
 #
 # Of full fine-tuning's change after 640 sentences, gains reach, by place, one to two times as large a share as of a random change. Cut to its nearest gains,
@@ -617,7 +618,7 @@ for method, places in ((pt.lora, ("query", "value")), (pt.lora, ("key", "value",
 # 1. A gain on a layer's output folds into its rows and its bias; a gain on its input folds into its columns, and the bias stays.
 # 2. What stands between a gain and a matrix must let the factor through: a sum over features does; an activation, a norm and a residual sum in general do not.
 # 3. In a block like MiniLM's, gains on keys or on queries have one effect, and so have gains on values or on what `attention_out` reads. The second of a pair adds parameters and no function.
-# 4. $\Delta W = \mathrm{diag}(l-1)\,W$ may have full rank, but turns no row.
+# 4. Gains on an output make $\Delta W = \mathrm{diag}(l-1)\,W$: it may have full rank, but turns no row. Gains on an input turn no column.
 # 5. A test of a merge needs gains away from one, of both signs and zero; bases with a bias and without, square and not; and a look at the layer afterwards.
 #
 # **Sources**

@@ -150,12 +150,12 @@ def draw_block(found: Block) -> Figure:
     for name in ("x", "o₁", "r", "o₂", "y"):
         ax.text(AT[name], 0.14, name, ha="center", va="bottom", fontsize=11)
     for stand in found.stands:
-        _draw_stand(ax, stand)
+        _draw_stand(ax, stand, found.size)
     ends = {"ends": "x: before the first block; y: behind the last"}.get(found.place, "")
     ax.text(10.6, -2.4, f"{found.modules} adapters in the model, {found.parameters:,} parameters; "
                         f"at the start {found.deviation:.2%} from the base",
             fontsize=11, ha="right", va="bottom")
-    ax.text(-1.3, -2.4, ends, fontsize=10, va="bottom")
+    ax.text(4.7, -1.25, ends, fontsize=10, ha="center")     # between the two, clear of the count
     where = "; ".join(f"one {stand.told}" for stand in found.stands)
     made.set_label(f"{NAMES[found.place]}, size {found.size}, start {_start_text(found.start)}: "
                    f"{where}. {found.parameters:,} parameters in {found.modules} "
@@ -163,9 +163,12 @@ def draw_block(found: Block) -> Figure:
     return made
 
 
-def _draw_stand(ax, stand: Stand) -> None:
-    """Draw one bottleneck below the signal, with an arrow from what it reads to where it adds."""
-    colour, low = COLOURS["lora"], -1.25
+def _draw_stand(ax, stand: Stand, size: int) -> None:
+    """Draw one bottleneck below the signal, with an arrow from what it reads to where it adds.
+
+    Its middle is as wide as its size: the largest is nearly as wide as its ends.
+    """
+    colour, low, waist = COLOURS["lora"], -1.25, 0.02 * size**0.5
     read, add = AT[stand.reads], BOXES["+ "] if stand.adds == "sum" else AT[stand.adds]
     middle, path = (read + add) / 2, [(read, 0), (read, -0.62)]
     if stand.reads == stand.adds == "sum":      # first through the norm, then back
@@ -180,8 +183,8 @@ def _draw_stand(ax, stand: Stand) -> None:
         path += [(middle - 0.5, low)]
     for side in (-1, 1):                        # two trapezia, narrow in the middle
         ax.add_patch(Polygon([(middle + side * 0.5, low - 0.38), (middle + side * 0.5, low + 0.38),
-                              (middle + side * 0.04, low + 0.12),
-                              (middle + side * 0.04, low - 0.12)],
+                              (middle + side * 0.04, low + waist),
+                              (middle + side * 0.04, low - waist)],
                              closed=True, facecolor=colour, edgecolor=COLOURS["ink"], zorder=3))
     ax.text(middle, low - 0.44, "LN′, A" if stand.norm == "LN′" else "A", ha="center", va="top",
             fontsize=12)
@@ -205,10 +208,10 @@ def explore_block() -> Explorer:
     """The block, and the adapter that is moved through it."""
     controls = {
         "place": ipw.ToggleButtons(options=[(NAMES[p], p) for p in PLACES], value="houlsby",
-                                   description="place", style={"button_width": "112px"}),
+                                   description="place", style={"button_width": "auto"}),
         "size": ipw.SelectionSlider(options=SIZES, value=64, description="size"),
         "start": ipw.ToggleButtons(options=[(_start_text(s), s) for s in STARTS], value=STARTS[0],
-                                   description="start", style={"button_width": "124px"}),
+                                   description="start", style={"button_width": "auto"}),
     }
     return Explorer(
         controls, block, draw_block,
