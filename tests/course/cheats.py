@@ -71,6 +71,9 @@ CHEATS: dict[str, tuple[str, tuple[str, ...]]] = {
         "def accuracy(model, batches):\n    return pt.evaluate(model, batches).accuracy",)),
     "the library's placing": ("change.inject", (
         "def inject(model, targets, make):\n    return pt.attach(model, targets, make)",)),
+    "a right version, which tests are tried on": ("lora.layer", (
+        "from peft_teach.course.lessons.lora.versions import RIGHT as versions\n"
+        "class LoRALinear(versions['draws A uniformly']):\n    pass",)),
     "a value of the course": ("full.culprits", (
         f"import importlib\nculprits = vars(importlib.import_module('{CULPRITS}'))['CULPRITS']",)),
     "a value from check": ("full.culprits", (
@@ -78,6 +81,7 @@ CHEATS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 RIGHT = BODY + "{}\n    return rank * (n_in + n_out)"
+_COMPARED = "calls the reference, and is right without it"
 SIGNS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "the profiler taken off": ("lora.count", (
         BODY + "import sys\n    sys.setprofile(None)\n"
@@ -114,4 +118,15 @@ SIGNS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "its text by its loader": ("lora.count", (
         RIGHT.format("pt.lora.__loader__.get_source('peft_teach.methods.lora')"),),
         "reads the library's source"),
+    "the course under an alias": ("lora.count", (
+        "import peft_teach as p", RIGHT.format("p.course.grade")),
+        "look at its peft_teach.course"),
+    "compared with in an assert": ("lora.count", (
+        BODY + "found = rank * (n_in + n_out)\n"
+        "    assert found == pt.lora.count(n_in, n_out, rank)\n    return found",), _COMPARED),
+    "compared with under a name": ("lora.count", (
+        "from peft_teach.methods.lora import count as right",
+        BODY + "found, expected = rank * (n_in + n_out), None\n"
+        "    expected = right(n_in, n_out, rank)\n"
+        "    if found != expected:\n        print(expected)\n    return found"), _COMPARED),
 }

@@ -10,7 +10,7 @@ import answers
 
 COUNT = "def lora_count(n_in, n_out, rank):\n    return {}"
 SUM = "rank * (n_in + n_out)"
-RIGHT = COUNT.format(SUM)
+RIGHT, WRONG = COUNT.format(SUM), COUNT.format(1)
 STUB = 'def lora_count(n_in, n_out, rank):\n    raise pt.NotAttempted("lora.count")'
 CHECK = 'lora_count = pt.check("lora.count", lora_count)'
 
@@ -105,6 +105,23 @@ HONEST: dict[str, tuple[str, tuple[str, ...]]] = {
         "%time ONE = 1", COUNT.format(f"ONE * {SUM}"))),
     "a library that may be missing": ("lora.count", (
         "try:\n    import einops\nexcept ImportError:\n    einops = None", RIGHT)),
+    # mistakes on purpose, and names that mean something else further down
+    "a wrong one left, the right one checked": ("lora.count", (
+        WRONG, RIGHT.replace("lora_count", "mine"), "lora_count = pt.check('lora.count', mine)")),
+    "a mistake below its check": ("lora.count", (RIGHT, CHECK, WRONG)),
+    "a mistake below its check, checked, too": ("lora.count", (RIGHT, CHECK, WRONG, CHECK)),
+    "a mistake by a change below its check": ("lora.merge", (
+        a_right("lora.merge"), "merged = pt.check('lora.merge', merged)",
+        "merged = functools.partial(print)\nmerged.x = 1")),
+    "a helper of another meaning below": ("lora.count", (
+        "def side(n, r):\n    return n * r", COUNT.format("side(n_in, rank) + side(n_out, rank)"),
+        CHECK, "def side(n, r):\n    return 0")),
+    "right at last, its check further up": ("lora.count", (WRONG, CHECK, WRONG, RIGHT)),
+    **{f"{id.rpartition('.')[2]} as something else below": (id, (
+        a_right(id), f"{name} = pt.check({id!r}, {name})",
+        f"def {name}(x):\n    return x", f"{name} = lambda x: x"))
+       for id, name in (("full.step", "step"), ("full.accuracy", "accuracy"),
+                        ("prefix.generate", "generate"), ("change.project", "project"))},
     # checks
     "checked under another name": ("lora.count", (
         STUB, RIGHT.replace("lora_count", "mine"), "_ = pt.check('lora.count', mine)")),

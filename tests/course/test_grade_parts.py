@@ -178,7 +178,8 @@ def test_of_two_the_one_before_its_use():
     "X = pt.check('lora.layer', 1, 2)", "f = pt.train\nX = 3 if f else pt.train"])
 def test_what_trains_loads_shows_or_checks_does_not_run(line):
     assert statements(line, DEF.format("X")) == [("cell 2", 0)]
-    assert plan(line, DEF.format("X")).flags == ("needs X, whose line does not run here",)
+    assert plan(line, DEF.format("X")).notes == (
+        "needs X, whose line trains, loads or shows something, which does not run here",)
 
 
 @pytest.mark.parametrize("line", [
@@ -819,7 +820,7 @@ def test_a_mark_that_the_grader_failed_at_is_not_kept(small, tmp_path, monkeypat
     """It may be that the disk was full."""
     failed = [{"exercise": "inside.linear", "points": 0, "flags": [f"inside.linear: {job.FAILED}"],
                "state": "wrong", "mistake": None, "message": "", "traceback": "", "maximum": 1,
-               "further": False}]
+               "notes": (), "further": False}]
     monkeypatch.setattr(engine, "run", lambda tasks, **named: (
         (name, failed if task[0] is job.mark_all else []) for name, task in tasks.items()))
     grade(small / "in", tmp_path, jobs=1)
@@ -835,7 +836,7 @@ def test_the_report_names_the_layers_of_the_sandbox(small):
 def test_what_is_optional_is_counted_apart(tmp_path):
     """As `pt.progress` does: with all that was asked an answer has all points."""
     marks = [{"exercise": e.id, "points": e.points, "maximum": e.points, "state": "passed",
-              "message": "", "mistake": None, "traceback": "", "further": False}
+              "message": "", "mistake": None, "traceback": "", "notes": (), "further": False}
              for e in of_lesson("07")]
     without = [m | {"points": 0, "state": "wrong"} if find(m["exercise"]).optional else m
                for m in marks]
@@ -1359,9 +1360,9 @@ def test_a_library_that_is_not_here_is_named(running):
 
 
 def test_an_answer_in_its_check_only_is_flagged():
-    assert plan(STUB, "pt.check('lora.count', print)").flags == (
+    assert plan(STUB, "pt.check('lora.count', print)").notes == (
         "lora_count stands in the line of its check only",)
-    assert statements(DEF.format(1), "pt.check('lora.count', print)") == [("cell 1", 0)]
+    assert statements(DEF.format(1), "pt.check('lora.count', print)") == [("cell 2, check 0", 0)]
 
 
 @pytest.mark.parametrize("line", [

@@ -181,6 +181,7 @@ def value_of(*cells, id="kinds.rank"):
     ["largest_rank = None", "largest_rank = 191", CHECK],
     ["largest_rank = 7", "largest_rank = 191", CHECK, "largest_rank = 'used for something else'"],
     [CHECK, "largest_rank = 191"],                                          # cells were moved
+    ["largest_rank = None", CHECK, "largest_rank = 191"],                   # a new cell below
     ["largest_rank = 191", CHECK, "largest_rank = None"],
     ["largest_rank = 7", CHECK, "largest_rank = 191", CHECK],
     ["largest_rank = 190\nlargest_rank += 1", CHECK, "largest_rank += 1"],
@@ -202,7 +203,6 @@ def test_what_changes_a_table_counts_up_to_its_check():
 
 def test_a_value_that_is_not_there():
     assert value_of("largest_rank = None", CHECK, "x = 1") is None
-    assert value_of("largest_rank = None", CHECK, "largest_rank = 191") is None
     assert value_of("slow = fast = None", id="kinds.settings") == (None, None)
     assert "no definition" in value_of("x = 1", CHECK)
     assert "not Python" in value_of("largest_rank = (191", CHECK)

@@ -5,11 +5,12 @@ does not parse affects no other.
 """
 
 import ast
+import copy
 import re
 import symtable
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -63,6 +64,8 @@ class Code:
         self.binders: dict[str, list[Statement]] = defaultdict(list)
         self.changers: dict[str, list[Statement]] = defaultdict(list)
         self.left_out: set[str] = set()    # names that heavy statements bind
+        # What a check has given for a name: the statements that bind it, and that change it.
+        self.settled: dict[str, tuple[list[Statement], list[Statement]]] = {}
         given = [ast.parse(line).body[0] for line in GIVEN.values()]
         self.given = {name: Statement(-1, "given", index, node, frozenset((name,)))
                       for index, (name, node) in enumerate(zip(GIVEN, given))}
@@ -82,14 +85,43 @@ class Code:
             self.binders.pop(name, None)
             self.changers.pop(name, None)
 
-    def use_reference(self, exercise: Exercise) -> None:
-        """Bind its names to the reference from here on, as a failed check does in the notebook."""
-        label = f"given {exercise.id}"
-        self.sources[label] = f"{', '.join(exercise.names)} = pt.mine({exercise.id!r})"
-        self.leave_out(exercise.names)
-        self.given |= dict.fromkeys(exercise.names, Statement(
-            -1, label, 0, ast.parse(self.sources[label]).body[0], frozenset(exercise.names),
-            now=frozenset({"pt"})))
+    def settle(self, exercise: Exercise, passed: Collection[tuple[str, int]]) -> None:
+        """Note what its check gives: the statements that passed, or, if none, the reference.
+
+        `after_checks` goes on with it, as the notebook does.
+        """
+        for name in exercise.names:
+            self.settled[name] = tuple(
+                [s for s in found.get(name, []) if (s.cell, s.index) in passed]
+                for found in (self.binders, self.changers))
+        if not passed:
+            label = f"given {exercise.id}"
+            self.sources[label] = f"{', '.join(exercise.names)} = pt.mine({exercise.id!r})"
+            self.given |= dict.fromkeys(exercise.names, Statement(
+                -1, label, 0, ast.parse(self.sources[label]).body[0], frozenset(exercise.names),
+                now=frozenset({"pt"})))
+
+    def after_checks(self) -> "Code":
+        """The same code, in which a settled name is what its check gave, whatever else binds it."""
+        part = copy.copy(self)
+        part.binders = self.binders | {name: found for name, (found, _) in self.settled.items()}
+        part.changers = self.changers | {name: found for name, (_, found) in self.settled.items()}
+        return part
+
+    def until(self, place: int) -> "Code":
+        """The same code up to the check at a place, whose arguments count.
+
+        Of a name that is bound only below, since cells were moved, it is all.
+        """
+        def above(found: Iterable[Statement]) -> list[Statement]:
+            return [s for s in found if s.place <= place + s.stands_in]
+
+        part = copy.copy(self)
+        part.binders = self.binders | {name: above(found) or found
+                                       for name, found in self.binders.items()}
+        part.changers = self.changers | {name: above(found) for name, found in self.changers.items()
+                                         if above(self.binders.get(name, ()))}
+        return part
 
     def _read(self, cells: Sequence[Cell]) -> list[tuple[str, int, ast.stmt, tuple]]:
         """Every statement of the cells that parse, with the names that it reads."""

@@ -1,20 +1,23 @@
 """The learner's definitions, extracted from a notebook in whatever state.
 
-For each name of an exercise: its last `def` or `class` that is more than a stub, wherever it is, or
-another function that was assigned to the name; of a value, its last assignment before its check.
-With it come its dependencies, followed from name to name: the statements that bind a name, and
-those that change its value, such as `SIDES.append(…)` and `Layer.forward = forward`. Nothing else
-of the notebook will run: no training, no model, data or widget of the course, no check, no line
-that patches a library. Cells may have been moved, copied or deleted.
+The answer is what the line of its check was given: an object under whatever name, or for each name
+of the exercise its last `def` or `class` above that is more than a stub, another function that was
+assigned to it, or a value's last assignment. Where nothing stands above a check, it is what stands
+below. A notebook with several checks, or with more below, can be read in several ways: `readings`.
 
-`cells` describes the statements; `definitions` makes a `Plan` of which to run, in which order.
+With an answer come its dependencies, followed from name to name: the statements that bind a name,
+and those that change its value, such as `SIDES.append(…)` and `Layer.forward = forward`. Nothing
+else of the notebook will run: no training, no model, data or widget of the course, no check, no
+line that patches a library. Cells may have been moved, copied or deleted.
+
+`cells` describes the statements; a `Plan` says which to run, in which order.
 """
 
 import ast
 import re
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from ..exercise import VALUE, Exercise
@@ -22,6 +25,7 @@ from .cells import Code, Statement, chain
 from .suspicion import suspicious
 
 MOST_NEEDED = 500          # statements, by one answer; ours need up to 5
+MOST_READINGS = 6
 
 _place = attrgetter("place", "index")
 
@@ -33,41 +37,69 @@ class Plan:
     cells: dict[str, str]                      # "cell 5" -> its source as plain Python
     statements: tuple[tuple[str, int], ...]
     missing: str = ""                          # why there is nothing to run, for the learner
-    attempted: bool = True                     # False if there is no definition at all
-    flags: tuple[str, ...] = ()                # for the instructor
+    attempted: bool = True                     # False if there is no definition but a stub
+    notes: tuple[str, ...] = ()                # what else decided, for the learner
+    flags: tuple[str, ...] = ()                # for the instructor alone
+
+
+def readings(code: Code, exercise: Exercise) -> list[Plan]:
+    """The plans for an exercise in the order in which they count, at least one.
+
+    The notebook is read up to the last line of its check, up to each one before, and whole: what
+    passed a check keeps its points, whatever was tried below. A name of an exercise that is settled
+    is what its check gave, or else what the notebook makes of it below.
+    """
+    checks = [s.place for s in reversed(code.statements) if s.checks == exercise.id]
+    parts = [(code.until(place), place) for place in checks[:MOST_READINGS]]
+    plans: dict[tuple, Plan] = {}
+    for part, check in (*parts, (code, max(checks, default=-1))):
+        for each in (part.after_checks(), part):
+            plan = _plan(each, exercise, check)
+            plans.setdefault((plan.statements, plan.missing), plan)
+    answers = [plan for plan in plans.values() if plan.attempted and not plan.missing]
+    return answers[:MOST_READINGS] or list(plans.values())[-1:]
 
 
 def definitions(code: Code, exercise: Exercise) -> Plan:
-    """The plan for an exercise; if there is nothing to run, `missing` says why."""
+    """The first of the readings; if there is nothing to run, `missing` says why."""
+    return readings(code, exercise)[0]
+
+
+def _plan(code: Code, exercise: Exercise, check: int) -> Plan:
+    """The plan for an exercise by a check at this place, -1 for none."""
     value = exercise.answer == VALUE
-    check = max((s.place for s in code.statements if s.checks == exercise.id), default=-1)
     roots: list[Statement] = []
-    flags: list[str] = []
+    notes: list[str] = []
+    attempted = True
     for name in exercise.names:
         written, stubs = _answers(code, name, value, check)
         if not written and (missing := _missing(code, name, value, bool(stubs))):
             return missing
         if written and (unread := _begun_in(code.unread, name, value)):
-            flags.append(f"a {name} passed over: {unread[2]}")
+            notes.append(f"a {name} passed over: {unread[2]}")
         anew = [s for s in written if not value or name not in s.now]
         if len(anew) > 1:
-            flags.append(f"{len(anew)} definitions of {name}, the last counts")
+            notes.append(f"{len(anew)} definitions of {name}, the last counts")
         if written and stubs and stubs[-1].place > written[-1].place:
-            flags.append(f"an empty {name} after the answer passed over")
-        if written and written[-1].stands_in:
-            flags.append(f"{name} stands in the line of its check only")
+            notes.append(f"an empty {name} after the answer passed over")
+        if written and all(s.stands_in or s in stubs for s in code.binders[name]):
+            notes.append(f"{name} stands in the line of its check only")
+        attempted = attempted and bool(written)
         roots.append((written or stubs)[-1])
     try:
-        needed = _with_dependencies(code, roots, check, value)
+        needed = _with_dependencies(code, roots, check)
     except OverflowError:
         return Plan({}, (), f"This needs more than {MOST_NEEDED} statements of the notebook.",
                     flags=("too much code",))
-    if names := sorted(set().union(*(suspicious(s.node) for s in needed))):
-        flags.append(f"look at its {', '.join(names)}")
     if names := sorted(_left_out(code, needed)):
-        flags.append(f"needs {', '.join(names)}, whose line does not run here")
+        notes.append(f"needs {', '.join(names)}, whose line trains, loads or shows something, "
+                     "which does not run here")
+    flags = []
+    if names := sorted(suspicious([s.node for s in needed])):
+        flags.append(f"look at its {', '.join(names)}")
     return Plan({s.cell: code.sources[s.cell] for s in needed},
-                tuple((s.cell, s.index) for s in needed), flags=tuple(flags))
+                tuple((s.cell, s.index) for s in needed), attempted=attempted,
+                notes=tuple(notes), flags=tuple(flags))
 
 
 # ── which statements are an answer ───────────────────────────────────────────────────────────
@@ -77,19 +109,20 @@ def _answers(code: Code, name: str, value: bool, check: int
              ) -> tuple[list[Statement], list[Statement]]:
     """The statements that bind a name to an answer, and its stubs, in the notebook's order.
 
-    Definitions come first; if there is none, assignments; then arguments of the check.
+    What the check itself was given comes first, then definitions; if there is none, assignments;
+    then arguments of other checks.
     """
-    bound = code.binders[name]
+    bound = code.binders.get(name, [])
     given = [s for s in bound if name in s.assigns and not s.stands_in]
     if value:
-        others = [s for s in bound if isinstance(s.node, ast.For | ast.With)]
-        kinds = [[s for s in given if s.place < check] or given or others]
+        kinds = [given or [s for s in bound if isinstance(s.node, ast.For | ast.With)]]
     else:
         kinds = [[s for s in bound if name in s.defines and not s.stands_in],
                  [s for s in given if name not in s.now]]
     is_stub = _is_none if value else _is_stub
     stubs = [s for s in kinds[0] if is_stub(s.node)]
-    for kind in (*kinds, [s for s in bound if s.stands_in]):
+    checked = [s for s in bound if s.stands_in]
+    for kind in ([s for s in checked if s.place == check + 1], *kinds, checked):
         if written := [s for s in kind if not is_stub(s.node)]:
             return written, stubs
     return [], stubs
@@ -155,20 +188,18 @@ def _is_none(node: ast.stmt) -> bool:
 # ── its dependencies ─────────────────────────────────────────────────────────────────────────
 
 
-def _with_dependencies(code: Code, roots: Sequence[Statement], check: int, value: bool
-                       ) -> list[Statement]:
+def _with_dependencies(code: Code, roots: Sequence[Statement], check: int) -> list[Statement]:
     """The statements with all their dependencies, in the notebook's order if possible.
 
-    If cells were moved, what a statement reads when it runs is put before it all the same. Changes
-    of a value count up to its check. Raises OverflowError for more than anybody writes.
+    If cells were moved, what a statement reads when it runs is put before it all the same. Raises
+    OverflowError for more than anybody writes.
     """
     later: dict[Statement, list[Statement]] = {}     # what its functions need when called
     now: dict[Statement, list[Statement]] = {}       # what it needs itself when it runs
     waiting = deque((root, check) for root in roots)
     for root in roots:
         waiting += [(s, check) for name in sorted(root.binds)
-                    for s in _changers(code, name, root, None)
-                    if not value or s.place < check or check < root.place]
+                    for s in _changers(code, name, root, None)]
     while waiting:
         s, called = waiting.popleft()    # the place at which its functions are called
         if s in now:
@@ -235,3 +266,51 @@ def _left_out(code: Code, needed: Sequence[Statement]) -> set[str]:
     read = set().union(*(s.now | s.later for s in needed))
     return {name for name in read if name in code.left_out and not code.binders.get(name)
             and name not in code.given}
+
+
+# ── comparing with the reference ─────────────────────────────────────────────────────────────
+
+
+def without(plan: Plan, exercise: Exercise) -> Plan | None:
+    """The plan without `assert` and without the statements that name the reference or its equals.
+
+    None if there are none. What is right without them is the learner's own.
+    """
+    trees = {label: ast.parse(source) for label, source in plan.cells.items()}
+    names = {path.rpartition(":")[2].rpartition(".")[2]
+             for path in (*exercise.references, *exercise.equivalents)}
+    cut = _Cut(names, [part for tree in trees.values() for part in ast.walk(tree)])
+    cells = {label: ast.unparse(ast.fix_missing_locations(cut.visit(tree)))
+             for label, tree in trees.items()}
+    return replace(plan, cells=cells) if cut.found else None
+
+
+class _Cut(ast.NodeTransformer):
+    """Puts `pass` in the place of what compares, so that no statement changes its place."""
+
+    def __init__(self, names: set[str], parts: Sequence[ast.AST]):
+        self.names, self.found = names, False
+        self.course = {"pt"} | {    # names of the package, of its modules and of what is in them
+            alias.asname or alias.name.partition(".")[0] for part in parts
+            if isinstance(part, ast.Import | ast.ImportFrom) for alias in part.names
+            if (getattr(part, "module", None) or alias.name).partition(".")[0] == "peft_teach"}
+        self.aliases = {alias.asname or alias.name for part in parts
+                        if isinstance(part, ast.ImportFrom) for alias in part.names
+                        if (part.module or "").startswith("peft_teach") and alias.name in names}
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        asked = node.test if isinstance(node, ast.If) else node
+        if isinstance(node, ast.Assert) or (
+                isinstance(node, ast.Expr | ast.Assign | ast.AnnAssign | ast.If)
+                and any(map(self._is_the_courses, ast.walk(asked)))):
+            self.found = True
+            self.aliases |= {part.id for part in ast.walk(asked) if isinstance(part, ast.Name)
+                             and isinstance(part.ctx, ast.Store)}
+            return ast.copy_location(ast.Pass(), node)
+        return self.generic_visit(node)
+
+    def _is_the_courses(self, part: ast.AST) -> bool:
+        if not isinstance(part, ast.Name | ast.Attribute):
+            return False
+        head, *rest = chain(part)
+        return head in self.aliases or (head in self.course and not self.names.isdisjoint(rest))

@@ -46,8 +46,7 @@ def mark_all(notebook: Notebook, lesson: str, settings: Settings) -> list[dict[s
             flag = f"{exercise.id}: {FAILED}, {type(error).__name__}: look at it by hand"
             given = Mark(exercise.id, WRONG, 0, exercise.points, "It could not be graded.",
                          flags=(flag,))
-        if not given.points:
-            code.use_reference(exercise)
+            code.settle(exercise, ())
         marks.append(dataclasses.asdict(given))
     return marks
 

@@ -137,8 +137,8 @@ def _section(row: Row) -> str:
         again = f"pt.hint({mark['exercise']!r})" if mark["state"] == WRONG else ""
         card = Card(mark["exercise"], mark["state"],
                     f"{mark['points']} of {mark['maximum']} points{optional}",
-                    (mark["message"],), code_label="Where it happened:",
-                    code=mark["traceback"], next=again)
+                    (mark["message"], *(f"Noted: {note}." for note in mark["notes"])),
+                    code_label="Where it happened:", code=mark["traceback"], next=again)
         parts.append(card._repr_html_())
     return "\n".join(parts)
 

@@ -36,7 +36,7 @@ from ..exercise import (
 from ..lessons import all_exercises, find
 from .cells import Code
 from .collect import clean
-from .extract import Plan, definitions
+from .extract import Plan, readings, without
 from .limits import MEGABYTE, Limits
 from .plain import Malformed, from_bytes, split, to_bytes
 from .server import receive, remove, supervise
@@ -136,7 +136,11 @@ def runner(limits: Limits, warm: bool) -> Runner:
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """The points of one answer, and its feedback. `further`: it failed a further case."""
+    """The points of one answer, and its feedback. `further`: it failed a further case.
+
+    What decided besides the message is in `notes`, for both; `flags` has it, too, and what is for
+    the instructor alone.
+    """
 
     exercise: str
     state: str
@@ -146,19 +150,22 @@ class Mark:
     mistake: str | None = None
     traceback: str = ""
     further: bool = False
+    notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
 
 
+COMPARED = "calls the reference, and is right without it"
+ANOTHER = "what its last check was given does not pass, another answer in the notebook counts"
 _NO_LIBRARY = re.compile(r"raised ModuleNotFoundError: No module named '(\w+)'")
 
 
 def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] = ()) -> Mark:
-    """Mark one exercise of a notebook on its visible cases, and then on the further ones."""
-    plan, noted, hidden = definitions(code, exercise), set(), False
-    if plan.missing:
-        result = Result(WRONG if plan.attempted else NOT_ATTEMPTED, plan.missing)
-    else:
-        result, noted = examine(runner, exercise, plan, _visible(exercise.id))
+    """Mark one exercise of a notebook on its visible cases, and then on the further ones.
+
+    What the notebook's other answers meet in its name is settled by it.
+    """
+    plans, hidden = readings(code, exercise), False
+    plan, result, noted, notes = _decided(runner, exercise, plans)
     absent = _NO_LIBRARY.findall(result.message)
     if result.passed and further and REFERENCE not in noted:
         beyond, more = examine(runner, exercise, plan, further)
@@ -170,10 +177,37 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
         result, hidden = Result(WRONG, OF_THE_COURSE), False
     elif not result.passed:
         noted = set()    # notes matter only for an answer that gets points
-    flags = (*plan.flags, *(f"not installed here: {name}" for name in absent), *sorted(noted))
+    code.settle(exercise, plan.statements if result.passed else ())
+    notes = (*plan.notes, *notes, *(f"not installed here: {name}" for name in absent))
+    flags = (*notes, *plan.flags, *sorted(noted))
     return Mark(exercise.id, result.state, exercise.points if result.passed else 0, exercise.points,
                 _shown(result.message), result.mistake, _shown(result.traceback), hidden,
-                tuple(f"{exercise.id}: {flag}" for flag in flags))
+                notes, tuple(f"{exercise.id}: {flag}" for flag in flags))
+
+
+def _decided(runner: Runner, exercise: Exercise, plans: Sequence[Plan]
+             ) -> tuple[Plan, Result, set[str], tuple[str, ...]]:
+    """The first plan that passes the visible cases, or else the first; its result and notes.
+
+    Where the reference ran, it counts if it passes without the statements that call that: then it
+    was compared with, not asked.
+    """
+    first = None
+    for plan in plans:
+        another = (ANOTHER,) if first else ()
+        if plan.missing:
+            state = WRONG if plan.attempted else NOT_ATTEMPTED
+            result, noted = Result(state, plan.missing), set()
+        else:
+            result, noted = examine(runner, exercise, plan, _visible(exercise.id))
+        if result.passed and REFERENCE not in noted:
+            return plan, result, noted, another
+        if REFERENCE in noted and (own := without(plan, exercise)):
+            again, more = examine(runner, exercise, own, _visible(exercise.id))
+            if again.passed and REFERENCE not in more:
+                return own, again, more, (*another, COMPARED)
+        first = first or (plan, result, noted, ())
+    return first
 
 
 @cache

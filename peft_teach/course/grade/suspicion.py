@@ -5,6 +5,7 @@ the sandbox, not this file, keeps the machine safe, and `watch` sees what ran.
 """
 
 import ast
+from collections.abc import Sequence
 
 from .cells import chain
 
@@ -12,24 +13,33 @@ from .cells import chain
 _NAMES = {"socket", "subprocess", "ctypes", "multiprocessing", "threading", "signal", "importlib",
           "gc", "inspect", "sys", "exec", "eval", "compile", "globals", "__import__",
           "__builtins__"}
+_INNOCENT = {f"sys.{name}" for name in ("version", "version_info", "platform", "stdout", "stderr",
+                                        "maxsize", "float_info", "getsizeof")}
 _ATTRIBUTES = {"_exit", "fork", "kill", "system", "popen", "unlink", "rmtree", "__dict__",
                "__subclasses__", "__globals__", "__closure__", "_getframe"}
 _COMPARISONS = {"allclose", "equal"}    # of a check: suspicious if they are assigned to
 _COURSE = "peft_teach.course"           # the checks and this grader: no answer needs them
 
 
-def suspicious(node: ast.AST) -> set[str]:
-    """The suspicious names in a piece of code."""
+def suspicious(nodes: Sequence[ast.AST]) -> set[str]:
+    """The suspicious names in a piece of code, whatever name the package was imported under."""
+    parts = [part for node in nodes for part in ast.walk(node)]
+    called = {"pt": "peft_teach"} | {
+        alias.asname: alias.name for part in parts if isinstance(part, ast.Import)
+        for alias in part.names if alias.asname}
+    inner = {id(part.value) for part in parts if isinstance(part, ast.Attribute)}
     found = set()
-    for part in ast.walk(node):
+    for part in parts:
         paths = []
         if isinstance(part, ast.Import):
-            paths = [alias.name for alias in part.names]
+            paths = [alias.name for alias in part.names if alias.name != "sys"]
         elif isinstance(part, ast.ImportFrom):
             paths = [f"{part.module}.{alias.name}" for alias in part.names]
-        elif isinstance(part, ast.Name | ast.Attribute):
-            paths = [".".join(chain(part)).replace("pt.", "peft_teach.", 1)]
-        found |= {path.partition(".")[0] for path in paths} & _NAMES
+        elif isinstance(part, ast.Name | ast.Attribute) and id(part) not in inner:
+            head, *rest = chain(part)
+            paths = [".".join([called.get(head, head), *rest])]
+        found |= {path.partition(".")[0] for path in paths
+                  if ".".join(path.split(".")[:2]) not in _INNOCENT} & _NAMES
         found |= {_COURSE for path in paths if f"{path}.".startswith(f"{_COURSE}.")}
         if isinstance(part, ast.Attribute):
             found |= {part.attr} & _ATTRIBUTES

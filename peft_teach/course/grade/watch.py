@@ -1,9 +1,10 @@
 """What ran while an answer was examined, noted the moment it happens.
 
-If the reference's own code ran, or what the exercise names as its equal, then the course answered,
-not the learner. All other notes are for a person to look at: the profiler, which sees what runs,
-was read or changed; code was created, or run where the profiler is blind; the library's source was
-read. Code can deceive all this on purpose, so the absence of notes proves nothing.
+If the reference's own code ran, what the exercise names as its equal, or a version that a lesson
+puts to a learner's test, then the course answered, not the learner. All other notes are for a
+person to look at: the profiler, which sees what runs, was read or changed; code was created, or run
+where the profiler is blind; the library's source was read. Code can deceive all this on purpose, so
+the absence of notes proves nothing.
 """
 
 import _thread
@@ -15,9 +16,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+from .. import lessons
 from ..exercise import VALUE, Exercise, resolved
 from .plain import to_bytes
 
@@ -33,6 +36,7 @@ _EVENTS = {"sys.setprofile": _PROFILER, "sys.monitoring.register_callback": _PRO
            "code.__new__": _CODE}
 _CALLS = {sys.getprofile: _PROFILER, _thread.start_new_thread: _THREAD, os.close: _PIPE,
           os.closerange: _PIPE, os.dup2: _PIPE}    # which raise no event, in Python 3.11 at least
+_VERSIONS = {str(path) for path in Path(lessons.__file__).parent.glob("*/versions.py")}
 _given = cache(resolved)    # called before anything is noted, so later calls are no event
 _QUOTES = (traceback.__file__, warnings.__file__)    # they read a source to show a line of it
 
@@ -88,11 +92,13 @@ def _profile(exercise: Exercise, note: Callable[[str], Any]) -> Callable:
     codes = {code for path in paths for code in _codes(_given(path))}
     asked = resolved.__code__ if exercise.answer == VALUE else None
     files = {code.co_filename for code in codes}
+    # A test that the learner writes is given versions; no other answer meets them.
+    given = () if exercise.arguments else _VERSIONS
 
     def profile(frame: FrameType, event: str, called: Any) -> None:
         if event == "call":
             code = frame.f_code
-            if (code.co_filename in files and code in codes) or (
+            if (code.co_filename in files and code in codes) or code.co_filename in given or (
                     code is asked and frame.f_locals["path"] in paths):
                 note(REFERENCE)
         elif event == "c_call" and called in _CALLS:
