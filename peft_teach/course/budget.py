@@ -19,7 +19,7 @@ class Budget:
 
 
 BUDGETS = {budget.name: budget for budget in (
-    Budget("smoke", train_examples=64, test_examples=32, seeds=(0,), claims=False),
+    Budget("smoke", train_examples=32, test_examples=16, seeds=(0,), claims=False),
     Budget("cpu", train_examples=4000, test_examples=2000),
     Budget("gpu", train_examples=6000, test_examples=2000),
 )}

@@ -241,8 +241,11 @@ ODD = {"text": "12", "none": None, "true": True, "tensor": torch.tensor(32), "te
     "dict": {"weights": "a", "gradients": None, "optimizer": math.nan}}
 
 
-@pytest.mark.parametrize("odd", ODD)
-@each
+# Of what a test returns, a bool alone is read: four tell that of a test that the learner wrote.
+@pytest.mark.parametrize(("id", "odd"), [
+    (id, odd) for id, exercise in EXERCISES.items() for odd in ODD
+    if odd in ("text", "none", "true", "tensor") or not isinstance(
+        getattr(exercise.run, "__self__", None), mutants.Law)])
 def test_odd_answers_are_judged(id, odd):
     exercise, case = EXERCISES[id], visible(id, 0)[0]
     reference = exercise.unpack(exercise.resolve())

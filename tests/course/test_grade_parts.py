@@ -618,6 +618,7 @@ def test_a_damaged_result_is_made_again(small, tmp_path):
     assert files(out) == files(small / "out")
 
 
+@pytest.mark.long
 def test_the_lesson_that_was_asked_for(small, tmp_path):
     row, *_ = grade(small / "in/anna", tmp_path, lesson="1", jobs=1)
     asked = sum(exercise.points for exercise in of_lesson("01") if not exercise.optional)
@@ -758,7 +759,8 @@ def test_out_must_be_writable(small, tmp_path, capsys, monkeypatch):
         assert line.startswith(f"{out} cannot be written: ")
 
 
-@pytest.mark.parametrize("name", ["results/*.part", "grades.csv.part", "report.png.part"])
+@pytest.mark.parametrize("name", [
+    pytest.param("results/*.part", marks=pytest.mark.long), "grades.csv.part", "report.png.part"])
 def test_a_disk_that_is_full_costs_nothing_that_is_done(small, tmp_path, capsys, monkeypatch, name):
     out = tmp_path / "out"
     shutil.copytree(small / "out", out)
@@ -1199,6 +1201,7 @@ def test_a_notebook_has_bounds(cells, says):
         parse(json.dumps({"cells": cells}).encode())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("unit", ["[]", '"",'])    # and another in the corpus
 def test_no_notebook_becomes_a_gigabyte(unit):
     """31 MB of small things would take forty times as much in memory."""

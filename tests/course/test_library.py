@@ -458,6 +458,7 @@ def test_names_are_those_of_one_exercise_only(monkeypatch):
 # ── the course ───────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.long
 def test_every_exercise_of_the_course_is_kept_from_its_lessons_cells(monkeypatch, tmp_path):
     """The cells are those of the solutions, in which much else stands; none of them runs here."""
     monkeypatch.undo()

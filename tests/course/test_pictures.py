@@ -61,7 +61,7 @@ def options(control: ipw.Widget) -> list:
         case ipw.IntRangeSlider(min=low, max=high):
             return [(low, low), (high, high), (low, high), (low + 1, high - 1)]
         case ipw.IntSlider(min=low, max=high, step=step):
-            return list(range(low, high + 1, step))
+            return sorted({low, high - (high - low) // (2 * step) * step, high})
         case ipw.Checkbox():
             return [True, False]
         case _:
