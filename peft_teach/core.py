@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from . import models, state
-from .errors import AlreadyAdapted, BadConfig, NoAdapter, NotMergeable
+from .errors import AlreadyAdapted, BadConfig, NoAdapter, NotMergeable, NotSupported
 from .state import Note
 
 ANSWERED = ("weight", "bias", "attention_type")    # what an adapter lets its base answer for
@@ -88,6 +88,7 @@ def note_of(model: nn.Module) -> Note | None:
     Where adapters were put in by hand, as lesson 02 does, nobody wrote one: it is what `adopt`
     would write. The base is frozen, so its fingerprint is the one that it had.
     """
+    models.refuse_wrapped(model)
     noted = state.of(model)
     if noted.note is not None or noted.inside or not adapters(model):
         return noted.note
@@ -143,6 +144,7 @@ def refuse_adapted(model: nn.Module) -> None:
         raise BadConfig(f"This is a {type(model).__name__}, not a model.",
                         expected="a torch.nn.Module",
                         hint="model, tokenizer = pt.models.load('minilm', labels=2)")
+    models.refuse_wrapped(model)
     if torch.is_inference_mode_enabled():
         raise BadConfig("Inside torch.inference_mode() new parameters can never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
@@ -226,8 +228,9 @@ def attach(model: nn.Module, targets: str | tuple[str, ...],
 
 def wrap(model: nn.Module, names: tuple[str, ...], make: Callable[[Any], Adapter]) -> nn.Module:
     """Do what `attach` does, at modules that are named in full; a bare backbone is "" itself."""
+    head = models.head(model)
     for name in names:
-        if any(own.startswith(name + ".") for own in models.head(model)):
+        if any(own.startswith(name + ".") for own in head):
             raise BadConfig(f"{name} belongs to the task head.",
                             expected="a target in the backbone; every method trains the head")
     begun = describe(model)
@@ -330,6 +333,7 @@ def _set_requires_grad(model: nn.Module, flags: dict[str, bool]) -> None:
 
 def adapters(model: nn.Module) -> dict[str, Adapter]:
     """Return the adapters on a model by the name of the module that each one wraps."""
+    models.refuse_wrapped(model)
     return {plain_name(model, n): m for n, m in model.named_modules() if isinstance(m, Adapter)}
 
 
@@ -434,6 +438,33 @@ def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     head = set(models.head(model))
     named = {plain_name(model, n): p for n, p in model.named_parameters()}
     return {n: p for n, p in named.items() if n in head}
+
+
+def head_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return what a file keeps of the head: its parameters, and the buffers beside them.
+
+    A BatchNorm in a head counts means and variances there while it trains.
+    """
+    parameters = head_parameters(model)
+    owners = {name.rpartition(".")[0] for name in parameters}
+    kept = model.state_dict()
+    return parameters | {name: buffer for name, buffer in model.named_buffers()
+                         if name.rpartition(".")[0] in owners and name in kept}
+
+
+def refuse_lost(model: nn.Module) -> None:
+    """Raise `NotSupported` if a parameter of an adapted model trains that no file would keep."""
+    if note_of(model) is None:
+        return
+    kept = {id(p) for p in (*method_parameters(model).values(), *head_parameters(model).values())}
+    lost = [plain_name(model, name) for name, p in model.named_parameters()
+            if p.requires_grad and id(p) not in kept]
+    if lost:
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        raise NotSupported(f"{lost[0]}{more} would train, and be lost: a file keeps the adapter "
+                           "and the head.", expected="a frozen base",
+                           hint="requires_grad_(False) on it; or put the method on a fresh model "
+                                f"with also_train=({lost[0].rpartition('.')[0]!r},)")
 
 
 # ── taking them off ──────────────────────────────────────────────────────────────────────────

@@ -23,7 +23,7 @@ where it closes a sub-layer: one on the sub-layer's output before the sum, as in
 OLMo 2, has none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -181,7 +181,9 @@ SINGLE = ("embeddings", "last", "backbone")
 # What transformers adds on top of a backbone for one task, by attribute name: a model with one of
 # these is a model for a task.
 HEADS = ("pre_classifier", "classifier", "score", "qa_outputs", "classification_head",
-         "logits_proj", "sequence_summary")
+         "logits_proj", "sequence_summary", "multiple_choice_head")
+
+PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 def config_of(model: nn.Module) -> Any:
@@ -195,6 +197,7 @@ def places(model: nn.Module) -> dict[str, tuple[str, ...]]:
     Names are those of the unadapted model; a bare backbone is its own "backbone", named "".
     Raises `NotSupported` for an unknown family.
     """
+    refuse_wrapped(model)
     family, count = _family(model), config_of(model).num_hidden_layers
     backbone = "" if model.base_model is model else str(model.base_model_prefix)
     root = backbone and backbone + "."
@@ -309,16 +312,58 @@ def _is_known(model: nn.Module) -> bool:
 def head(model: nn.Module) -> tuple[str, ...]:
     """Return the names of the task head's parameters: trained by every method.
 
-    Of a model made for a task, these are all outside its backbone, so that no part that was drawn
-    for the task stays as it was drawn: DeBERTa-v2's pooler, say, and ModernBERT's `head`. A pooler
-    inside the backbone, as BERT's, or a language model's head is pretrained, and is not here.
+    Of a transformers model with a backbone, or a module that holds such models, these are all
+    outside of the backbone, so that no part that was drawn for the task stays as it was drawn:
+    DeBERTa-v2's pooler, say, ModernBERT's `head`, or the `fc` beside a BERT. A pooler inside the
+    backbone, as BERT's, or what a language model speaks with is pretrained, and is not here. Of
+    any other model, these are the modules with one of the names in `HEADS`.
     """
-    names = [name for name, _ in model.named_parameters()]
-    added = [name for name in names if name.split(".")[0] in HEADS]
+    refuse_wrapped(model)
+    names = {id(p): name for name, p in model.named_parameters()}
+    if not _is_transformers(model) and any(map(_is_transformers, model.modules())):
+        beside = {id(p) for p in _beside(model)}
+        return tuple(name for key, name in names.items() if key in beside)
+    added = [name for name in names.values() if name.split(".")[0] in HEADS]
     backbone = getattr(model, "base_model_prefix", "")
-    if not added or not backbone or not hasattr(model, backbone):
+    if not backbone or not hasattr(model, backbone):
         return tuple(added)
-    return tuple(name for name in names if name.split(".")[0] != backbone)
+    speaks = getattr(model, "get_output_embeddings", lambda: None)()
+    if speaks is not None and not added:
+        return ()
+    words = {id(p) for p in speaks.parameters()} if speaks is not None else ()
+    return tuple(name for key, name in names.items()
+                 if name.split(".")[0] != backbone and key not in words)
+
+
+def _is_transformers(module: nn.Module) -> bool:
+    """Return whether this is a transformers model, or an adapter that stands for one."""
+    return hasattr(module, "config") and hasattr(module, "get_input_embeddings")
+
+
+def _beside(model: nn.Module) -> Iterator[nn.Parameter]:
+    """Yield what a module has beside the transformers models in it, and their own heads."""
+    if _is_transformers(model):
+        yield from map(model.get_parameter, head(model))
+    elif any(map(_is_transformers, model.modules())):
+        yield from model.parameters(recurse=False)
+        for child in model.children():
+            yield from _beside(child)
+    else:
+        yield from model.parameters()
+
+
+def refuse_wrapped(model: nn.Module) -> None:
+    """Raise `NotSupported` for a model in which a wrapper of torch's gives modules other names."""
+    for name, module in model.named_modules():
+        inside = ("_orig_mod" if "_orig_mod" in dict(module.named_children())    # torch.compile
+                  else "module" if isinstance(module, PARALLEL) else None)
+        if inside is not None:
+            raise NotSupported(f"A {type(module).__name__} is around {name or 'the model'}, and "
+                               "gives its parameters names that no file keeps.",
+                               expected="the model itself",
+                               hint=f"model.{name + '.' if name else ''}{inside} is what is in it: "
+                                    "what is done to that, the wrapper does, too. model.compile() "
+                                    "compiles without a wrapper")
 
 
 # ── what a backbone is called with ──────────────────────────────────────────────────────────

@@ -100,9 +100,9 @@ def check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: s
     problems += [f"unexpected {n}" for n in tensors if n not in expected]
     problems += [f"{n} is {tuple(tensors[n].shape)}, not {tuple(p.shape)}"
                  for n, p in expected.items() if n in tensors and tensors[n].shape != p.shape]
-    problems += [f"{n} is {t.dtype}" if t.dtype not in FLOATS else f"{n} holds nan or infinity"
+    problems += [f"{n} holds nan or infinity" if t.dtype in FLOATS else f"{n} is {t.dtype}"
                  for n, t in tensors.items() if n in expected
-                 and (t.dtype not in FLOATS or not t.isfinite().all())]
+                 and (t.dtype not in (expected[n].dtype, *FLOATS) or not t.isfinite().all())]
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise AdapterFileError(f"{path} does not fit this model: {'; '.join(problems[:3])}{more}.",

@@ -37,6 +37,7 @@ from .families import (
     places,
     positions,
     reads_cache,
+    refuse_wrapped,
 )
 from .valid import is_whole
 
@@ -48,7 +49,8 @@ __all__ = [
     "common_tokens", "config_of", "find", "first_position", "fused_queries", "guard_save", "head",
     "in_mode", "is_conv1d", "is_encoder", "is_language_model", "is_mean_pooled", "is_packed",
     "key_value_shape", "layer_of", "linear_places", "load", "longest_input", "move_ties",
-    "place_of", "places", "positions", "quantized", "quiet_transformers", "reads_cache", "replace",
+    "place_of", "places", "positions", "quantized", "quiet_transformers", "reads_cache",
+    "refuse_wrapped", "replace",
     "restore_ties", "save_adapted_with", "to_conv1d", "to_hf", "to_linear", "token_ids",
 ]
 

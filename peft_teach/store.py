@@ -52,12 +52,13 @@ def save(model: nn.Module, path: str | Path) -> Path:
 
     Both files are written beside their places and then moved there: what fails leaves the old save
     or the new one, whole, and so do two processes that save into one folder. Raises `NoAdapter` on
-    a model without a method, and `AdapterFileError` for a folder that cannot be written, or for
-    numbers that are not finite.
+    a model without a method, `NotSupported` if more trains than the file would keep, and
+    `AdapterFileError` for a folder that cannot be written, or for numbers that are not finite.
     """
     core.adopt(model)
     note = core.need_note(model)
-    tensors = core.adapter_state(model) | core.copies(core.head_parameters(model))
+    core.refuse_lost(model)
+    tensors = core.adapter_state(model) | core.copies(core.head_state(model))
     description = {
         "format": 1,
         "method": note.method,
@@ -93,7 +94,7 @@ def save_checkpoint(model: nn.Module, path: str | Path, is_main_process: bool = 
     own = {id(p) for adapter in core.adapters(model).values()
            for p in adapter.own_parameters().values()}
     kept = core.copies({n: p for n, p in model.named_parameters()
-                        if p.requires_grad or id(p) in own})
+                        if p.requires_grad or id(p) in own} | core.head_state(model))
     save(model, path)
     folder.write(path, {CHECKPOINT: folder.pack(kept, {"format": "pt"})})
 
@@ -349,7 +350,7 @@ def _copy_into(model: nn.Module, description: dict, tensors: dict[str, Tensor], 
     """
     if "drawn" in description:
         _check_drawn(description["drawn"], core.drawn(model), path)
-    here = core.method_parameters(model) | core.head_parameters(model)
+    here = core.method_parameters(model) | core.head_state(model)
     folder.check(tensors, here, path)
     with torch.no_grad():
         for name, p in here.items():

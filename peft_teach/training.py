@@ -105,6 +105,7 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
         raise BadConfig(f"accumulate is {accumulate!r}.",
                         expected="the number of batches in a step, from 1")
     core.adopt(model)
+    core.refuse_lost(model)
     lr = learning_rate(model) if lr is None else lr
     if not lr > 0:
         raise BadConfig(f"lr is {lr!r}.", expected="a positive learning rate")

@@ -14,6 +14,7 @@ from peft_teach.errors import (
     NoAdapter,
     NoTargets,
     NotMergeable,
+    NotSupported,
 )
 from peft_teach.methods import METHODS
 
@@ -668,3 +669,52 @@ def test_an_adapter_may_have_a_weight_of_its_own(model, batch):
         assert torch.equal(model(**batch).logits, before)
         adapter.weight.mul_(3)
         assert not torch.equal(model(**batch).logits, before)
+
+
+VERBS = {    # what is done to a model, and to a folder
+    "train": lambda model, batch, path: pt.train(model, [batch]),
+    "save": lambda model, batch, path: pt.save(model, path),
+    "to_peft": lambda model, batch, path: pt.export.to_peft(model, path),
+    "account": lambda model, batch, path: pt.account.parameters(model),
+    "by_place": lambda model, batch, path: pt.account.by_place(model),
+    "adapters": lambda model, batch, path: pt.adapters(model),
+    "disabled": lambda model, batch, path: pt.disabled(model).__enter__(),
+    "merge": lambda model, batch, path: pt.merge(model),
+    "remove": lambda model, batch, path: pt.remove(model),
+    "swap": lambda model, batch, path: pt.swap(model, path),
+    "load": lambda model, batch, path: pt.load(model, path),
+    "inject": lambda model, batch, path: pt.lora.inject(model),
+    "attach": lambda model, batch, path: pt.attach(model, "query", Shift),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_wrapper_of_torch_is_refused_and_what_is_in_it_is_named(verb, model, batch, tmp_path):
+    """Behind it parameters have other names: a file would be without head and method."""
+    model = pt.lora.inject(model)
+    folder, before = pt.save(model, tmp_path / "a"), snapshot(model, batch)
+    bert = model.bert
+    for wrapped, says in ((torch.compile(model), r"model\._orig_mod"),
+                          (nn.DataParallel(model), r"model\.module"),
+                          (model, r"model\.bert\._orig_mod")):
+        if wrapped is model:
+            model.bert = torch.compile(bert)
+        with pytest.raises(NotSupported, match=says):
+            VERBS[verb](wrapped, batch, folder)
+    model.bert = bert
+    assert snapshot(model, batch) == before
+
+
+@pytest.mark.parametrize("put", [pt.lora.inject, lambda model: pt.attach(model, "query", Shift),
+                                 lambda model: pt.full.inject(model, pt.full.Config("head"))])
+def test_a_thawed_parameter_is_not_lost(put, model, batch, tmp_path):
+    model = put(model)
+    norm = model.bert.encoder.layer[0].output.LayerNorm.requires_grad_(True)
+    for verb in ("train", "save"):
+        with pytest.raises(NotSupported, match=r"LayerNorm.weight and 1 more would train") as error:
+            VERBS[verb](model, batch, tmp_path / "a")
+        assert "also_train=('bert.encoder.layer.0.output.LayerNorm',)" in error.value.hint
+    assert not (tmp_path / "a").exists()
+    norm.requires_grad_(False)
+    for verb in ("train", "save"):
+        VERBS[verb](model, batch, tmp_path / "a")

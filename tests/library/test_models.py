@@ -321,6 +321,39 @@ def test_a_pooler_outside_the_backbone_is_no_frozen_noise(tmp_path):
         assert torch.equal(other(ids).logits, expected)
 
 
+class Own(torch.nn.Module):
+    """A BERT in a reader's own module, and beside it what is new for a task."""
+
+    def __init__(self, bert):
+        super().__init__()
+        self.body = torch.nn.ModuleDict({"bert": bert, "norm": torch.nn.BatchNorm1d(32)})
+        self.fc = torch.nn.Linear(32, 3)
+
+    def forward(self, input_ids):
+        return self.fc(self.body["norm"](self.body["bert"](input_ids)[0][:, 0]))
+
+
+def test_what_stands_beside_a_backbone_is_the_head(tiny, tmp_path):
+    """It was drawn for the task: it trains, and is kept with what it counts while it does."""
+    from transformers import GPT2DoubleHeadsModel
+
+    double = GPT2DoubleHeadsModel(tiny("gpt2").config)
+    assert set(models.head(double)) == {"multiple_choice_head.summary.weight",
+                                        "multiple_choice_head.summary.bias"}
+    model = pt.lora.inject(Own(tiny("bert", "backbone")), pt.lora.Config(
+        rank=2, targets="body.bert.encoder.layer.0.attention.self.query"))
+    head = {"body.norm.weight", "body.norm.bias", "fc.weight", "fc.bias"}
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == head | {
+        f"body.bert.encoder.layer.0.attention.self.query.{letter}" for letter in "AB"}
+    ids = torch.arange(8).reshape(2, 4)
+    model.train()(ids)    # moves the running mean, which is no parameter
+    loaded = pt.load(Own(tiny("bert", "backbone")), pt.save(model, tmp_path))
+    assert torch.equal(loaded.eval()(ids), model.eval()(ids))
+    inside = Own(tiny("bert"))    # a model for a task in a module: its own head, too
+    assert set(models.head(inside)) == head | {"body.bert.classifier.weight",
+                                               "body.bert.classifier.bias"}
+
+
 def test_a_head_by_itself_is_the_named_one():
     """A model that is no transformers model has the head that its names say."""
     model = torch.nn.ModuleDict({"body": torch.nn.Linear(4, 4),

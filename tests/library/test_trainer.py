@@ -39,7 +39,7 @@ def train(model, folder, **options):
 
 
 def state(model) -> dict:
-    return pt.adapter_state(model) | core.copies(core.head_parameters(model))
+    return pt.adapter_state(model) | core.copies(core.head_state(model))
 
 
 METHODS = {
