@@ -26,14 +26,18 @@ import sys
 from pathlib import Path
 
 if importlib.util.find_spec("peft_teach") is None:
-    places = [Path.cwd().parent, Path("/content/peft-teach"), Path("/content/drive/MyDrive/peft-teach")]
+    colab = Path("/content")
+    places = [Path.cwd().parent, colab / "peft-teach", colab / "drive/MyDrive/peft-teach"]
     course = next((p for p in places if (p / "pyproject.toml").is_file()), None)
     if course is None:
-        raise SystemExit("Put the course's folder at /content/peft-teach (upload or clone it), then run this cell again.")
+        raise SystemExit("Put the course's folder at /content/peft-teach, then run this again.")
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(course)], check=True)
     importlib.invalidate_caches()
 
 # %%
+import math
+
+import pandas as pd
 import torch
 from IPython.display import display
 
@@ -43,14 +47,13 @@ budget = pt.course.budget()
 pictures = pt.course.pictures("inside")
 pt.seed(0)
 print("budget:", budget.name, "· computing on:", pt.device())
-beliefs = [
-    pt.widgets.Guess("Which part of MiniLM has the most parameters?", ("attention", "ffn", "words"), "inside.largest"),
-    pt.widgets.Guess("Twelve attention heads in place of one: how many times the parameters?", (1, 4, 12), "inside.heads"),
-    pt.widgets.Guess("LoRA trains 0.33 % as many parameters. How many percent of full training's memory will it take, "
-                     "with 16 sentences of 32 tokens?", (1, 10, 40, 75), "inside.memory"),
-]
-for belief in beliefs:
-    display(belief)
+Guess = pt.widgets.Guess
+display(Guess("Which part of MiniLM has the most parameters?", ("attention", "ffn", "words"),
+              "inside.largest"),
+        Guess("Twelve attention heads in place of one: how many times the parameters?", (1, 4, 12),
+              "inside.heads"),
+        Guess("LoRA trains 0.33 % as many parameters. How many percent of full training's memory "
+              "will it take, with 16 sentences of 32 tokens?", (1, 10, 40, 75), "inside.memory"))
 
 # %% [markdown]
 # ## How a lesson works
@@ -103,25 +106,19 @@ pt.require("inside.linear")
 # *padding*, which nobody should read: there the *mask* is 0.
 
 # %%
-model, tokenizer = pt.models.load("minilm", labels=2, attention="eager")     # eager: attention step by step, as below
-model.eval()
+model, tokenizer = pt.models.load("minilm", labels=2, attention="eager")    # step by step, as below
 sentences = ["The plot is thin, but the actors are so good that you forgive it.", "A dull film."]
 batch = tokenizer(sentences, padding=True, return_tensors="pt").to(pt.device())
 for ids, real in zip(batch["input_ids"], batch["attention_mask"]):
     print(" ".join(tokenizer.convert_ids_to_tokens(ids)), " mask", "".join(map(str, real.tolist())))
 
-names = ("query", "key", "value", "attention_out", "attention_norm", "ffn_in", "ffn_out", "ffn_norm")
-place_of = pt.models.places(model)                        # the course's word for a place → its modules, block by block
-
-
-def shape(place):
-    return " × ".join(map(str, model.get_submodule(place_of[place][0]).weight.shape))
-
-
-pt.plots.show(pictures.draw_block({name: shape(name) for name in names}),
-              "One block of MiniLM. Each box is a module with its weight's shape, (n_out, n_in). Dashed: the "
-              "input goes around and is added again.")
-print("query of block 0 is", place_of["query"][0])
+names = ("query", "key", "value", "attention_out", "attention_norm", "ffn_in", "ffn_out",
+         "ffn_norm")
+place_of = pt.models.places(model)    # the course's word for a place → its modules, block by block
+shapes = {name: " × ".join(map(str, model.get_submodule(place_of[name][0]).weight.shape))
+          for name in names}
+pt.plots.show(pictures.draw_block(shapes), "One block of MiniLM. Each box is a module with its "
+              "weight's shape, (n_out, n_in). Dashed: the input goes around and is added again.")
 
 # %% [markdown]
 # Other models call these parts `q_proj`, `c_attn`, `fc1` … The course has **one word for each place**, and
@@ -137,8 +134,8 @@ print("query of block 0 is", place_of["query"][0])
 # one query of one head, step by step, on the real weights: the word "dull" in head 5 of block 0.
 
 # %%
-with torch.no_grad():
-    hidden = model.bert(**batch, output_hidden_states=True).hidden_states   # what enters block 0, 1, …, and leaves the last
+with torch.no_grad():    # what enters block 0, 1, …, and leaves the last
+    hidden = model.bert(**batch, output_hidden_states=True).hidden_states
 
 
 def weights_of(i):
@@ -158,8 +155,8 @@ q, k, v = queries_keys_values(0)
 dull, part = 2, slice(5 * 32, 6 * 32)                     # the third token of sentence 1; head 5
 readable = batch["attention_mask"][1].nonzero().flatten().tolist()
 scores = {key: (q[1, dull, part] @ k[1, key, part]).item() / 32**0.5 for key in readable}
-total = sum(torch.tensor(s).exp().item() for s in scores.values())
-shares = {key: torch.tensor(s).exp().item() / total for key, s in scores.items()}     # a softmax: they sum to 1
+total = sum(math.exp(score) for score in scores.values())
+shares = {key: math.exp(score) / total for key, score in scores.items()}    # they sum to 1
 read = sum(share * v[1, key, part] for key, share in shares.items())
 tokens = tokenizer.convert_ids_to_tokens(batch["input_ids"][1])
 print({tokens[key]: round(share, 3) for key, share in shares.items()}, "→", tuple(read.shape))
@@ -212,8 +209,9 @@ pt.require("inside.attention")
 # get if all 18 tokens were read alike.
 
 # %%
-may_read = pictures.may_read(batch["attention_mask"])     # for each query, which keys are no padding
-print("as by hand:", torch.allclose(attention(q, k, v, 12, may_read)[1, dull, part], read, atol=1e-5))
+may_read = pictures.may_read(batch["attention_mask"])     # for each query, the keys of words
+yours = attention(q, k, v, 12, may_read)[1, dull, part]
+print("as by hand:", torch.allclose(yours, read, atol=1e-5))
 
 tokens = tokenizer.convert_ids_to_tokens(batch["input_ids"][0])
 one_hot = torch.eye(len(tokens), 32, device=pt.device()).repeat(1, 12)[None]
@@ -223,21 +221,20 @@ for i in range(6):
     found = attention(queries[:1], keys[:1], one_hot, 12, may_read[:1])[0]
     tables.append(found.unflatten(-1, (12, 32))[..., :len(tokens)].transpose(0, 1).cpu())
 
-reads = pt.widgets.Guess("Most, for its fair share, is read from", ("itself", "special", "neighbour", "another"), "inside.reads")
-reads
+where = ("itself", "special", "neighbour", "another")
+pt.widgets.Guess("Most, for its fair share, is read from", where, "inside.reads")
 
 # %% [markdown]
 # Then look yourself. Find (1) a head that does little but look one word back or ahead; (2) the block that looks most at
 # `[CLS]` and `[SEP]`; (3) a head in which `it` reads `plot` or `actors`.
 
 # %%
-everywhere = pictures.shares(torch.stack(tables).mean((0, 1)), tokens)
-short = dict(zip(pictures.WHERE, ("itself", "special", "neighbour", "another")))
-alike = pictures.shares(torch.full((len(tokens), len(tokens)), 1 / len(tokens)), tokens)
-times = {where: share / alike[where] for where, share in everywhere.items()}
-for where, share in everywhere.items():
-    print(f"{where:16s} {share:4.0%}   fair share {alike[where]:4.0%}   {times[where]:.1f} times")
-pt.compare("inside.reads", short[max(times, key=times.get)], "what is read most for its fair share")
+alike = torch.full((len(tokens), len(tokens)), 1 / len(tokens))
+found = pd.DataFrame({"weight": pictures.shares(torch.stack(tables).mean((0, 1)), tokens),
+                      "fair share": pictures.shares(alike, tokens)})
+times = found["weight"] / found["fair share"]
+pt.compare("inside.reads", where[times.argmax()], "what is read most for its fair share")
+display(found.map("{:.0%}".format).assign(times=times.round(1)))
 pictures.explore_attention(tokens, tables)
 
 # %% [markdown]
@@ -283,7 +280,8 @@ def transformer_block(x, mask, weights, heads, attention):
     mixed = F.linear(attention(q, k, v, heads, may_read), *layer["attention_out"])
     x = F.layer_norm(x + mixed, x.shape[-1:], *layer["attention_norm"], eps=1e-12)
     wide = F.gelu(F.linear(x, *layer["ffn_in"]))
-    return F.layer_norm(x + F.linear(wide, *layer["ffn_out"]), x.shape[-1:], *layer["ffn_norm"], eps=1e-12)
+    x = x + F.linear(wide, *layer["ffn_out"])
+    return F.layer_norm(x, x.shape[-1:], *layer["ffn_norm"], eps=1e-12)
     ### END SOLUTION
 
 
@@ -298,8 +296,8 @@ pt.require("inside.transformer")
 mask = batch["attention_mask"]
 with torch.no_grad():
     for i in range(6):
-        yours = transformer_block(hidden[i], mask, weights_of(i), 12, attention)
-        print(f"block {i}: within 1e-5 of the model's output:", (yours - hidden[i + 1]).abs().max().item() < 1e-5)
+        gap = transformer_block(hidden[i], mask, weights_of(i), 12, attention) - hidden[i + 1]
+        print(f"block {i}: within 1e-5 of the model's output:", gap.abs().max().item() < 1e-5)
 
 # %% [markdown]
 # That is all there is in a block. Every method of this course is a change of something in these lines.
@@ -317,7 +315,7 @@ with torch.no_grad():
 pieces = pictures.unlabelled(model)                       # letter → (weight, bias)
 x, target = hidden[3], hidden[4]
 rest = {name: w for name, w in weights_of(3).items() if name.startswith(("ffn", "attention_norm"))}
-print({letter: (tuple(weight.shape), tuple(bias.shape)) for letter, (weight, bias) in pieces.items()})
+{letter: (tuple(weight.shape), tuple(bias.shape)) for letter, (weight, bias) in pieces.items()}
 
 # %% exercise="inside.order" part="solution"
 ### BEGIN SOLUTION
@@ -332,11 +330,10 @@ pt.require("inside.order")
 
 # %%
 with torch.no_grad():
-    gaps = pictures.try_orders(lambda W: transformer_block(x, mask, W, 12, attention), target, rest, pieces)
-pt.plots.show(pictures.draw_orders(gaps),
-              "How far your block is from the model's output, for each order. ↔: exchanged; →: each place holds the next one's matrix.")
+    gaps = pictures.try_orders(lambda W: transformer_block(x, mask, W, 12, attention), target, rest,
+                               pieces)
 near, second = sorted(gaps.values())[:2]
-print(f"the right order: {near:.0e}; the next: {second:.1e}")
+print(f"from the model's output, the right order: {near:.0e}; the next: {second:.1e}")
 
 # %% [markdown]
 # One order fits to rounding, the next is far off. Even query and key can be told apart, although each score is a product
@@ -359,7 +356,8 @@ def block_count(d_model: int, d_ff: int, heads: int, kv_heads: int) -> int:
     ### BEGIN SOLUTION
     kv = kv_heads * (d_model // heads)
     outputs_of = {"query": (d_model, d_model), "key": (d_model, kv), "value": (d_model, kv),
-                  "attention_out": (d_model, d_model), "ffn_in": (d_model, d_ff), "ffn_out": (d_ff, d_model)}
+                  "attention_out": (d_model, d_model), "ffn_in": (d_model, d_ff),
+                  "ffn_out": (d_ff, d_model)}
     layers = sum((n_in + 1) * n_out for n_in, n_out in outputs_of.values())
     return layers + 2 * 2 * d_model
     ### END SOLUTION
@@ -375,7 +373,8 @@ pt.require("inside.block")
 counted = sum(p.numel() for p in model.get_submodule(place_of["block"][0]).parameters())
 print(f"a block of MiniLM: you {block_count(384, 1536, 12, 12):,}, torch {counted:,}")
 for heads, kv_heads in ((1, 1), (12, 12), (12, 4), (12, 1)):
-    print(f"{heads:2d} heads, {kv_heads:2d} of keys and values: {block_count(384, 1536, heads, kv_heads):,}")
+    yours = block_count(384, 1536, heads, kv_heads)
+    print(f"{heads:2d} heads, {kv_heads:2d} of keys and values: {yours:,}")
 
 # %% [markdown]
 # More heads are narrower heads; the matrices stay. Before the blocks stand 30,522 words, 512 positions and 2 segments
@@ -384,18 +383,16 @@ for heads, kv_heads in ((1, 1), (12, 12), (12, 4), (12, 1)):
 # there to 2 answers.
 
 # %% tags=["nbval-check-output"]
-embeddings = (30_522 + 512 + 2) * 384 + 2 * 384
-blocks = 6 * block_count(384, 1536, 12, 12)
-rest_of_it = linear_count(384, 384) + linear_count(384, 2)
-whole = embeddings + blocks + rest_of_it
-for name, count in (("embeddings", embeddings), ("6 blocks", blocks), ("pooler and head", rest_of_it)):
-    print(f"{name:16s} {count:10,}  {count / whole:6.1%}")
-print(f"{'all':16s} {whole:10,}  torch says {pt.account.parameters(model).total:,}")
+counts = pd.Series({"embeddings": (30_522 + 512 + 2) * 384 + 2 * 384,
+                    "6 blocks": 6 * block_count(384, 1536, 12, 12),
+                    "pooler and head": linear_count(384, 384) + linear_count(384, 2)})
 sizes = pt.account.by_place(model)
-attention_part = sum(sizes[name] for name in names[:4]) / whole
-ffn_part = (sizes["ffn_in"] + sizes["ffn_out"]) / whole
-print(f"attention, in all blocks: {attention_part:.1%}; feed-forward: {ffn_part:.1%}")
-parts = {"attention": attention_part, "ffn": ffn_part, "words": 30_522 * 384 / whole}
+parts = {"attention": sum(sizes[name] for name in names[:4]),
+         "ffn": sizes["ffn_in"] + sizes["ffn_out"], "words": 30_522 * 384}
+print(f"all: {counts.sum():,}; torch says {pt.account.parameters(model).total:,}; in all blocks "
+      f"attention {parts['attention'] / counts.sum():.1%}, ffn {parts['ffn'] / counts.sum():.1%}")
+pd.DataFrame({"parameters": counts.map("{:,}".format),
+              "share": (counts / counts.sum()).map("{:.1%}".format)})
 
 # %% [markdown]
 # **More than half of this model is a dictionary**, and the famous attention is less than a sixth. Is that so in larger
@@ -406,14 +403,9 @@ parts = {"attention": attention_part, "ffn": ffn_part, "words": 30_522 * 384 / w
 # of MiniLM, and of the 7 B model? Why are key and value so small in tinyllama?
 
 # %%
-pt.compare("inside.heads", block_count(384, 1536, 12, 12) / block_count(384, 1536, 1, 1), "how many times the parameters twelve heads have")
+twelve, one = (block_count(384, 1536, heads, heads) for heads in (12, 1))
+pt.compare("inside.heads", twelve / one, "how many times the parameters twelve heads have")
 pt.compare("inside.largest", max(parts, key=parts.get), "the part with the most parameters")
-for name, (_, d, _, _, _, _, words, _, tied) in pt.outlines.SIZES.items():
-    sizes = pt.outlines.counts(name)
-    whole = sum(sizes.values())
-    output = 0 if tied else words * d
-    print(f"{name:15s} {whole:13,} parameters, embeddings {sizes['embeddings'] / whole:5.1%}, "
-          f"with the output matrix {(sizes['embeddings'] + output) / whole:5.1%}")
 pictures.explore_parameters()
 
 # %% [markdown]
@@ -437,25 +429,29 @@ pictures.explore_parameters()
 def prepared(trains):
     """A fresh model in which this trains; all else is frozen."""
     fresh, _ = pt.models.load("minilm", labels=2, attention="eager")
-    if trains == "LoRA":                                # beside query and value, two thin matrices each
+    if trains == "LoRA":                  # beside query and value, two thin matrices each
         return pt.lora.inject(fresh, pt.lora.Config(rank=8, targets=("query", "value")))
     return pt.full.inject(fresh, pt.full.Config(trains))
 
 
 def counted_in(model):
     """All parameters, and those that train."""
-    return tuple(sum(p.numel() for p in model.parameters() if p.requires_grad or not trained) for trained in (False, True))
+    return model.num_parameters(), model.num_parameters(only_trainable=True)
 
 
 labelled = {**batch, "labels": torch.tensor([1, 0], device=pt.device())}
 optimizers = {"plain SGD": lambda ps: torch.optim.SGD(ps, lr=1e-4), "AdamW": torch.optim.AdamW,
               "SGD with momentum": lambda ps: torch.optim.SGD(ps, lr=1e-4, momentum=0.9)}
-for trains, name, dtype in (("all", "plain SGD", torch.float32), ("all", "SGD with momentum", torch.float32),
-                            ("all", "AdamW", torch.float32), ("all", "AdamW", torch.bfloat16),
-                            ("head", "plain SGD", torch.float32), ("head", "AdamW", torch.float32)):
-    trainee = prepared(trains).to(dtype)
+rows = []
+for trains, name, dtype in pt.bar((
+        ("all", "plain SGD", "float32"), ("all", "SGD with momentum", "float32"),
+        ("all", "AdamW", "float32"), ("all", "AdamW", "bfloat16"),
+        ("head", "plain SGD", "float32"), ("head", "AdamW", "float32")), "steps"):
+    trainee = prepared(trains).to(getattr(torch, dtype))
     held = pictures.held_after_a_step(trainee, labelled, optimizers[name])
-    print("{:,} parameters, {:,} train".format(*counted_in(trainee)), f"by {name}, {dtype}: {sum(held.values()):,} bytes")
+    numbers = map("{:,}".format, (*counted_in(trainee), sum(held.values())))
+    rows.append((name, dtype, *numbers))
+pd.DataFrame(rows, columns=["optimizer", "dtype", "parameters", "train", "bytes"])
 
 # %% [markdown]
 # ### Exercise 6 · The ledger (2 points, about 7 minutes)
@@ -482,7 +478,7 @@ ledger = pt.check("inside.ledger", ledger)
 pt.require("inside.ledger")
 
 # %% tags=["nbval-check-output"]
-# A law is worth something if it says what was not measured before: LoRA; and 7 billion parameters in bfloat16.
+# Now what was not measured before: LoRA, and 7 billion parameters in bfloat16.
 trainee = prepared("LoRA")
 found = pictures.held_after_a_step(trainee, labelled, torch.optim.AdamW)
 for part, size in ledger(*counted_in(trainee), bytes_each=4, moments=2).items():
@@ -511,9 +507,8 @@ for name, N, T in (("everything", base, base), ("LoRA", base + added, added)):
 # trains, and it does not either? And between the two:
 
 # %%
-frozen = pt.widgets.Guess("A layer is frozen, and something below it trains. It keeps",
-                          ("x and W", "x", "W", "nothing"), "inside.frozen")
-frozen
+Guess("A layer is frozen, and something below it trains. It keeps",
+      ("x and W", "x", "W", "nothing"), "inside.frozen")
 
 # %%
 def put_aside(compute):
@@ -536,8 +531,8 @@ layer.requires_grad_(False)
 kept = put_aside(lambda: layer(x512))
 print("frozen:                ", kept)
 print("frozen, nothing below: ", put_aside(lambda: layer(x512.detach())))
-called = {(512, 384): "x", (384, 1536): "W"}
-pt.compare("inside.frozen", " and ".join(called[shape] for shape in kept) or "nothing", "what a frozen layer keeps")
+found = " and ".join({(512, 384): "x", (384, 1536): "W"}[shape] for shape in kept) or "nothing"
+pt.compare("inside.frozen", found, "what a frozen layer keeps")
 
 # %% [markdown]
 # A frozen layer keeps W alone, and that is in memory anyway; x is what costs. So activations depend on *what* trains and
@@ -548,14 +543,13 @@ pt.compare("inside.frozen", " and ".join(called[shape] for shape in kept) or "no
 # tokens?
 
 # %%
-fullest = pt.widgets.Guess("Everything trains, 4 × 128 tokens: most is held at the",
-                           ("start", "loss", "half back", "end"), "inside.fullest")
-fullest
+Guess("Everything trains, 4 × 128 tokens: most is held at the",
+      ("start", "loss", "half back", "end"), "inside.fullest")
 
 # %%
 trainees = {"everything": prepared("all"), "LoRA": prepared("LoRA"), "head only": prepared("head")}
 measured = {}
-for trains, trainee in trainees.items():
+for trains, trainee in pt.bar(trainees.items(), "ways"):
     for n_sentences, n_tokens in ((4, 128), (16, 32), (8, 32)):
         ids = torch.randint(1000, 30_000, (n_sentences, n_tokens), device=pt.device())
         step = pictures.through_a_step(trainee, {"input_ids": ids, "labels": ids[:, 0] % 2})
@@ -564,7 +558,7 @@ for trains, trainee in trainees.items():
 _, step = measured["everything", "4 × 128"]
 sums = [a + g for a, g in zip(step.activations, step.gradients)]
 phase, place = step.moments[sums.index(max(sums))]
-when = "end" if (phase, place) == ("backward", "in") else {"forward": "start", "backward": "half back"}.get(phase, phase)
+when = {"forward": "start", "backward": "end" if place == "in" else "half back"}.get(phase, phase)
 pt.compare("inside.fullest", when, "when most is held, 4 sentences of 128 tokens")
 pictures.explore_step(measured)
 
@@ -592,26 +586,28 @@ pt.sentence("inside.keeps", ...)    # one sentence of yours, in quotes, in place
 # a process needs.
 
 # %%
-for n_sentences, n_tokens in ((16, 32), (256, 32), (1, 256), (16, 256)):
-    bills = {trains: pt.account.ledger(trainee, n_sentences, n_tokens) for trains, trainee in trainees.items()}
-    all_of_it, some = bills["everything"], bills["LoRA"]
-    share, kept = some.total_bytes / all_of_it.total_bytes, some.activations_bytes / all_of_it.activations_bytes
-    print(f"{n_sentences:3d} × {n_tokens:3d}: everything {all_of_it.total_bytes / 1e6:6,.0f} MB, "
-          f"{all_of_it.total_bytes / all_of_it.weights_bytes:4.1f} times the weights; "
-          f"LoRA takes {share:.0%}, and keeps {kept:.0%} of the activations")
-pt.plots.show(pt.plots.ledgers(bills), f"What training MiniLM holds, {n_sentences} sentences of {n_tokens} tokens.")
-cost = pt.course.records.load("lora")["cost"]
-print("16 × 32, in MB    alive at most   the ledger   a process, recorded")
-rows = []
+rows = {}
+for n, t in ((16, 32), (256, 32), (1, 256), (16, 256)):
+    bills = {trains: pt.account.ledger(trainee, n, t) for trains, trainee in trainees.items()}
+    full, lora = bills["everything"], bills["LoRA"]
+    rows[f"{n} × {t}"] = {"everything": f"{full.total_bytes / 1e6:,.0f} MB",
+                          "times the weights": round(full.total_bytes / full.weights_bytes, 1),
+                          "LoRA takes": f"{lora.total_bytes / full.total_bytes:.0%}",
+                          "activations": f"{lora.activations_bytes / full.activations_bytes:.0%}"}
+display(pd.DataFrame(rows).T)
+pt.plots.show(pt.plots.ledgers(bills), f"What training MiniLM holds, {n} sentences of {t} tokens.")
+cost, rows = pt.course.records.load("lora")["cost"], {}
 for trains, method in (("everything", "full"), ("LoRA", "lora"), ("head only", "head")):
     bill, step = measured[trains, "16 × 32"]
-    alive = bill.weights_bytes + bill.optimizer_bytes + step.peak
-    process = bill.weights_bytes / 1e6 + cost[method]["peak_mb"] - cost[method]["loaded_mb"]
-    rows.append((alive / 1e6, bill.total_bytes / 1e6, process))
-    print("{:18s} {:12.0f} {:12.0f} {:21.0f}".format(trains, *rows[-1]))
-shares = [some / all_of_it for some, all_of_it in zip(rows[1], rows[0])]
-print("{:18s} {:12.0%} {:12.0%} {:21.0%}".format("LoRA takes", *shares))
-pt.compare("inside.memory", round(100 * shares[0]), "percent of full training's memory that LoRA takes, 16 × 32, alive at most")
+    recorded = 1e6 * (cost[method]["peak_mb"] - cost[method]["loaded_mb"])
+    rows[trains] = {"alive at most": bill.weights_bytes + bill.optimizer_bytes + step.peak,
+                    "the ledger": bill.total_bytes, "a process": bill.weights_bytes + recorded}
+found = pd.DataFrame(rows).T
+shares = (100 * found.loc["LoRA"] / found.loc["everything"]).round()
+pt.compare("inside.memory", shares["alive at most"], "percent that LoRA takes, 16 × 32, at most")
+shown = (found / 1e6).map("{:.0f} MB".format)
+shown.loc["LoRA takes"] = shares.map("{:.0f} %".format)
+shown
 
 # %% [markdown]
 # **So how much goes away?** With 16 sentences of 32 tokens somewhat more than half: LoRA takes 43 % of what is alive at
@@ -619,12 +615,11 @@ pt.compare("inside.memory", round(100 * shares[0]), "percent of full training's 
 # training they are not.) With 16 of 256 tokens a quarter: it takes 74 %, by the ledger. Batch and length both move this
 # share; only length moves that of the activations. In small batches weights, gradients and moments are most of it, and
 # LoRA removes nearly all of the last two. In large ones the activations are, and the longer each sentence, the fewer of
-# these LoRA removes. (A process takes working space besides, which we did not take apart.)
+# these LoRA removes (attention keeps its pairs of tokens here). (A process takes working space besides, which we did not take apart.)
 #
 # > **In the wild.** "Tinyllama with Lora consumes more memory than full-finetuning"
 # > ([peft#1514](https://github.com/huggingface/peft/issues/1514)): with short texts LoRA saved much, with long ones hardly
-# > anything. In a ResNet it kept nearly twice the activations of full fine-tuning
-# > ([peft#2196](https://github.com/huggingface/peft/issues/2196)).
+# > anything.
 
 # %%
 pt.progress("00")
@@ -641,8 +636,6 @@ pt.progress("00")
 # 5. Make the ledger first: which part is large decides which remedy helps.
 #
 # ## Further
-#
-# What follows can wait for another day.
 #
 # ### Which part is your problem?
 #
@@ -686,20 +679,15 @@ def measure(model, sentences, tokens):
 
 
 one = {tokens: measure(trainees["everything"], 1, tokens) for tokens in (32, 128)}
-for n_sentences, n_tokens in ((8, 64), (2, 256)):
-    predicted, real = activation_bytes(n_sentences, n_tokens, one), measure(trainees["everything"], n_sentences, n_tokens)
-    print(f"{n_sentences:2d} × {n_tokens:3d}: predicted {predicted / 1e6:7.1f} MB, measured {real / 1e6:7.1f} MB")
-b = (activation_bytes(1, 2, one) - 2 * activation_bytes(1, 1, one)) / 2     # one token: a + b; two: 2a + 4b
+for n, t in ((8, 64), (2, 256)):
+    predicted, real = activation_bytes(n, t, one), measure(trainees["everything"], n, t)
+    print(f"{n} × {t}: predicted {predicted / 1e6:.1f} MB, measured {real / 1e6:.1f} MB")
+b = (activation_bytes(1, 2, one) - 2 * activation_bytes(1, 1, one)) / 2    # of a + b and 2a + 4b
 print(f"b = {b:.1f} bytes for each pair of tokens = 6 blocks · 12 heads · {b / 72:.2f} bytes")
-if pt.device().type == "cpu":                            # elsewhere b is another number: see below
-    print(f"what is missing to 12, times 72 · 32 · 128: {(12 - b / 72) * 72 * 32 * 128:,.0f} bytes")
 
 # %% [markdown]
 # Nearly twelve bytes: three numbers for each pair in each head, the attention, the dropout's mask, and the attention after it
-# (Korthikanti et al. 2022, §4.1). Why not quite? The law has no constant, but a sentence keeps something
-# whatever its length: what the pooler gives, the dropout's mask for it, and what the dropout leaves of it. Through two points,
-# a constant c looks like c / (t₁·t₂) less in $b$; the last line turns that around and finds c, three vectors of 384 numbers of 4
-# bytes. A remainder is worth a question.
+# (Korthikanti et al. 2022, §4.1).
 #
 # *Fused* attention, such as FlashAttention, computes the pairs again in the backward pass and keeps none of them; then $b$ is
 # 0. On a GPU a dropout's mask takes a byte an entry in place of four.
@@ -711,8 +699,7 @@ if pt.device().type == "cpu":                            # elsewhere b is anothe
 # number.
 
 # %%
-idle = pt.widgets.Guess("The bias that does nothing is that of", ("query", "key", "value", "out"), "inside.idle")
-idle
+Guess("The bias that does nothing is that of", ("query", "key", "value", "out"), "inside.idle")
 
 # %% tags=["nbval-check-output"]
 moves = {}
@@ -720,7 +707,7 @@ with torch.no_grad():
     for name in names[:4]:
         W = weights_of(3) | {f"{name}.bias": torch.zeros(384, device=pt.device())}
         moves[name] = (transformer_block(x, mask, W, 12, attention) - target).abs().max().item()
-        print(f"{name:14s} without its bias: the output", "moves" if moves[name] > 1e-4 else "stays")
+        print(name, "without its bias: the output", "moves" if moves[name] > 1e-4 else "stays")
 
 # %%
 pt.compare("inside.idle", min(moves, key=moves.get), "whose bias does nothing")
@@ -732,64 +719,31 @@ pt.sentence("inside.idle", ...)                    # why? one sentence of yours
 # The key's bias b adds q·b to *every* score of a query's row, and a softmax does not change when all scores grow by the
 # same number. (So its gradient is zero, too: remember it when lesson 02 trains nothing but biases.)
 #
-# There is more that nobody could tell from outputs, and it is how the four matrices were rewritten: within a head, queries may
-# be multiplied by a matrix and keys by its inverse, transposed, and the scores stay; so it is with values and the columns of
-# `attention_out`.
-#
 # </details>
 #
 # ### Break it on purpose
 #
-# Two mistakes that cost memory and never raise an error. **1. `model.eval()` to save memory.** It switches off dropout. How much is that?
-
-# %%
-def kept_bytes(model, sentences, tokens):
-    """What autograd keeps, in the mode in which the model is; each piece of memory once, without weights."""
-    with pt.account.saved(model) as kept:
-        model(input_ids=torch.ones(sentences, tokens, dtype=torch.long, device=pt.device()))
-    return sum(kept.values())
-
-
-full = trainees["everything"]
-for n_sentences, n_tokens in ((16, 32), (4, 128), (1, 512)):
-    train, evaluate = kept_bytes(full.train(), n_sentences, n_tokens), kept_bytes(full.eval(), n_sentences, n_tokens)
-    with torch.no_grad():
-        nothing = kept_bytes(full, n_sentences, n_tokens)
-    print(f"{n_sentences:2d} × {n_tokens:3d}: train() {train / 1e6:5.1f} MB, eval() {evaluate / 1e6:5.1f} MB "
-          f"({1 - evaluate / train:.0%} less), eval() and no_grad() {nothing / 1e6:.1f} MB")
-
-# %% [markdown]
-# Dropout's share is large where pairs are; the rest stays. Whoever evaluates without `torch.no_grad()`, and collects
-# the outputs in a list, keeps the activations of every batch. `pt.evaluate` takes care of it.
-#
-# **2. Freezing too late.** Somebody trains a step, then decides to freeze the model and to train the head alone.
+# A mistake that costs memory and never raises an error: somebody trains a step, then decides to freeze the model and to train
+# the head alone.
 
 # %% tags=["nbval-check-output"]
-def backward(model):
-    model.train()(**batch, labels=torch.tensor([1, 0], device=pt.device())).loss.backward()
-
-
-late = prepared("all")
+late = prepared("all").train()
 optimizer = torch.optim.AdamW(late.parameters(), lr=1e-4)
-backward(late)
+late(**labelled).loss.backward()
 optimizer.step()
 for name, p in late.named_parameters():
     p.requires_grad_(name in pt.models.head(late))             # frozen now, but …
-for when in ("at once", "after zero_grad() and a new gradient"):
-    if when != "at once":
-        optimizer.zero_grad()
-        backward(late)
-    gradients = sum(p.grad.nbytes for p in late.parameters() if p.grad is not None)
-    states = sum(t.nbytes for state in optimizer.state.values() for t in state.values())
-    before = late.bert.encoder.layer[0].output.dense.weight.detach().clone()
-    optimizer.step()
-    moved = not torch.equal(before, late.bert.encoder.layer[0].output.dense.weight)
-    print(f"{when}: gradients {gradients / 1e6:.1f} MB, moments {states / 1e6:.1f} MB; a step moves frozen weights: {moved}")
+weight = late.bert.encoder.layer[0].output.dense.weight
+before = weight.clone()
+optimizer.step()
+print("a step moves frozen weights:", not torch.equal(before, weight))
+states = sum(t.nbytes for state in optimizer.state.values() for t in state.values())
+print(f"still held: its gradient, and moments of {states / 1e6:.1f} MB")
 
 # %% [markdown]
 # `requires_grad_(False)` stops *new* gradients. A step before the next `zero_grad()` still uses the old ones and moves what is
-# frozen; after it these weights stay, and their gradients are freed. The moments stay until there is a new optimizer.
-# **Freeze first, then make the optimizer**, from what is left to train.
+# frozen, and the moments stay until there is a new optimizer. **Freeze first, then make the optimizer**, from what is left to
+# train.
 #
 # ### Play: the ledger of larger models
 #
@@ -803,11 +757,14 @@ for when in ("at once", "after zero_grad() and a new gradient"):
 pictures.explore_memory()
 
 # %%
-lora = "LoRA, rank 8, query and value"
-for trains, n_tokens, fused in (("everything", 512, False), (lora, 512, False), (lora, 512, True), (lora, 256, False)):
-    bill = pt.outlines.ledger("llama-2-7b", trains, batch_size=1, tokens=n_tokens, dtype="bfloat16", fused=fused)
-    print(f"{trains:30s} {n_tokens} tokens, {'fused' if fused else 'plain'}: weights {bill.weights_bytes / 1e9:.1f}, moments "
-          f"{bill.optimizer_bytes / 1e9:.1f}, activations {bill.activations_bytes / 1e9:.1f}, all {bill.total_bytes / 1e9:.1f} GB")
+lora, rows = "LoRA, rank 8, query and value", []
+for trains, length, fused in (("everything", 512, False), (lora, 512, False), (lora, 512, True),
+                              (lora, 256, False)):
+    bill = pt.outlines.ledger("llama-2-7b", trains, "adamw", 1, length, "bfloat16", fused)
+    rows.append({"trains": trains, "tokens": length, "fused": fused,
+                 "weights": bill.weights_bytes, "moments": bill.optimizer_bytes,
+                 "activations": bill.activations_bytes, "all": bill.total_bytes})
+pd.DataFrame(rows).set_index(["trains", "tokens", "fused"]).map(lambda n: f"{n / 1e9:.1f} GB")
 
 # %% [markdown]
 # <details><summary>What we found (click)</summary>
@@ -819,20 +776,12 @@ for trains, n_tokens, fused in (("everything", 512, False), (lora, 512, False), 
 #
 # </details>
 #
-# > **In the wild.** Somebody followed a tutorial with a model of 20 billion parameters, and its script printed "all params: 10597552128"
-# > ([peft#1020](https://github.com/huggingface/peft/issues/1020)). The model was held in 4 bits, two parameters in a byte, and
-# > the script counted bytes. A count from shapes would have noticed.
-#
 # ### Budget, and keeping your work
 #
 # The second cell printed a *budget*, by your hardware: `cpu` and `gpu` train for about a minute a lesson; `smoke` takes a few
 # steps, to see that everything runs. To choose, set `PEFT_TEACH_BUDGET` before Jupyter starts. What takes too long for a
-# lesson was run beforehand, and is marked as *recorded*.
-#
-# - **On your own machine**, save this notebook, and keep `my_peft.py` and the folder `work` beside it: your pieces, predictions and
-#   sentences are in them.
-# - **On Colab**, *File → Save a copy in Drive* keeps this notebook; how to keep the rest stands at the top.
-# - **For a grader**, hand in the notebook as it is. Only the definitions that the exercises name are read.
+# lesson was run beforehand, and is marked as *recorded*. Save this notebook, and keep `my_peft.py` and the folder `work` beside
+# it: your pieces, predictions and sentences are in them. For a grader, hand in the notebook as it is.
 
 # %% [markdown]
 # **Sources**
@@ -848,13 +797,3 @@ for trains, n_tokens, fused in (("everything", 512, False), (lora, 512, False), 
 # - Kingma & Ba 2014, *Adam*, arXiv 1412.6980; Loshchilov & Hutter 2017, *Decoupled Weight Decay*, arXiv 1711.05101.
 # - Sizes of the larger models: Touvron et al. 2023, *Llama 2*, arXiv 2307.09288; Zhang et al. 2024, *TinyLlama*,
 #   arXiv 2401.02385; Allal et al. 2025, *SmolLM2*, arXiv 2502.02737.
-#
-# The library's ledger, beside yours (without its first lines, which say what it does; `counter` is AdamW's step counter, `law`
-# that of the activations):
-
-# %%
-import inspect
-import textwrap
-
-source = inspect.getsource(pt.account.ledger)
-print(textwrap.dedent(source[source.index("    states, counter"):]))

@@ -49,11 +49,3 @@ def test_learning_draws_the_curve_and_the_last_accuracy(runs):
     assert (list(own.get_xdata()), list(own.get_ydata())) == ([3], [0.8])
     assert "yours, full fine-tuning, 3 steps: 80.0%" in right.figure.get_label()
     assert "counting words: 76.0%" in right.figure.get_label()
-
-
-def test_the_bill_over_its_whole_grid():
-    minilm = pt.models.load("minilm", labels=2)[0]
-    law = pt.account.activation_law(minilm)
-    for batch, tokens, optimizer in itertools.product((1, 256), (8, 512), ("sgd", "adamw")):
-        shown = full.bill({"full": minilm}, {"full": law}, batch, tokens, optimizer)
-        assert shown.ledgers["full"] == pt.account.ledger(minilm, batch, tokens, optimizer)

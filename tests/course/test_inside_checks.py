@@ -73,15 +73,3 @@ def test_one_order_of_twenty_four_gives_the_block_of_minilm():
         by_norm = sorted(pieces, key=lambda letter, kind=kind: pieces[letter][kind].norm().item())
         ranks = sorted(range(4), key=lambda i, theirs=theirs: theirs[i].norm().item())
         assert [near[i] for i in ranks] != by_norm
-
-
-def test_the_law_predicts_a_real_model_at_a_size_never_run():
-    model = pt.full.inject(pt.models.load("minilm", labels=2)[0])
-
-    def measure(batch, tokens):
-        ids = torch.ones(batch, tokens, dtype=torch.long)
-        return pt.account.activations(model, {"input_ids": ids})
-
-    predict = find("inside.activations").resolve()
-    measured = {t: measure(1, t) for t in (32, 128)}
-    assert predict(3, 200, measured) == pytest.approx(measure(3, 200), rel=0.01)

@@ -13,15 +13,16 @@ inside = pt.course.pictures("inside")
 
 
 def test_the_parameters_over_their_whole_grid():
-    for model, dtype in itertools.product(outlines.SIZES, outlines.DTYPES):
+    explorer = inside.explore_parameters()
+    for model in outlines.SIZES:
         counts = outlines.counts(model)
-        for place in inside.PARTS:
-            found = inside.parameters(model, (place,), dtype)
+        explorer.controls["model"].value = model
+        for place, box in explorer.controls["places"].boxes.items():
+            found = inside.parameters(model, (place,))
             assert f": {counts.get(place, 0):,} parameters" in found.told
-            assert ("it has no" in found.told) == (not counts.get(place))
-        told, total = inside.parameters(model, tuple(counts), dtype).told, sum(counts.values())
-        assert f"{total:,} parameters, 100.0%" in told
-        assert plots.bytes_text(total * outlines.DTYPES[dtype].itemsize) in told
+            assert ("it has no" in found.told) == box.disabled == (not counts.get(place))
+        total = sum(counts.values())
+        assert f"{total:,} parameters, 100.0%" in inside.parameters(model, tuple(counts)).told
 
 
 def test_areas_are_numbers_of_parameters():
@@ -33,7 +34,9 @@ def test_areas_are_numbers_of_parameters():
     assert sum(area == pytest.approx(384 * 385) for area in areas) == 6 * 4 + 1    # and the pooler
 
 
-def test_the_memory_over_its_whole_grid():
+def test_the_memory_over_its_whole_grid(monkeypatch):
+    """From records: to measure an outline takes a third of a second, and a choice needs three."""
+    monkeypatch.delattr(outlines, "measure")
     grid = itertools.product(outlines.SIZES, outlines.TRAINS, ("adamw", "momentum", "sgd"),
                              (1, 256), (8, 4096), outlines.DTYPES, (False, True))
     for model, trains, optimizer, batch, tokens, dtype, fused in grid:
@@ -49,16 +52,6 @@ def test_the_memory_over_its_whole_grid():
         assert held.told.endswith(f"fits into {fits[0]}" if fits else "more than 80 GB")
 
 
-def test_no_choice_waits_for_an_outline(monkeypatch):
-    """To measure one takes a third of a second, and each choice of a model needs three."""
-    def never(*args):
-        raise AssertionError("a redraw measures an outline")
-
-    monkeypatch.setattr(outlines, "measure", never)
-    for choice in itertools.product(outlines.SIZES, outlines.TRAINS, outlines.DTYPES):
-        inside.memory(*choice[:2], dtype=choice[2])
-
-
 def test_bars_of_the_memory_add_up():
     held = inside.memory("minilm", "everything")
     bars = inside.draw_memory(held).axes[0].patches
@@ -67,9 +60,8 @@ def test_bars_of_the_memory_add_up():
 
 
 def test_the_block_shows_every_shape():
-    shapes = {place: f"{i} × {i + 1}" for i, place in enumerate((
-        "query", "key", "value", "attention_out", "attention_norm", "ffn_in", "ffn_out",
-        "ffn_norm"))}
+    places = list(outlines.counts("minilm"))[:8]
+    shapes = {place: f"{i} × {i + 1}" for i, place in enumerate(places)}
     figure = inside.draw_block(shapes)
     texts = " ".join(t.get_text() for t in figure.axes[0].texts)
     assert all(shape in texts and shape in figure.get_label() for shape in shapes.values())
@@ -97,26 +89,6 @@ def test_the_picture_of_attention_shows_the_head_that_is_chosen():
     assert explorer.data.weights[0, 1] == 1
     assert "block 1, head 0" in explorer.figure.get_label()
     assert "a reads quiet (1.00)" in explorer.figure.get_label()
-
-
-def test_the_nearest_order_is_on_top_and_marked():
-    figure = inside.draw_orders({"abcd": 0.5, "abdc": 1e-6})
-    first, second = figure.axes[0].lines
-    assert (first.get_xdata()[0], second.get_xdata()[0]) == (1e-6, 0.5)
-    assert first.get_color() == plots.COLOURS["yours"] != second.get_color()
-    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [
-        "the right order", "value ↔ attention_out"]
-
-
-def test_an_order_is_told_by_what_it_exchanges_and_never_by_its_letters():
-    gaps = {"".join(letters): i for i, letters in enumerate(itertools.permutations("cadb"))}
-    told = inside.draw_orders(gaps).get_label()
-    assert not any(letters in told for letters in gaps)
-    names = [each.split(": ")[0] for each in told.split("; ")]
-    assert len(set(names)) == 24
-    assert names[gaps["cabd"]] == "value ↔ attention_out"
-    assert names[gaps["acbd"]] == "query ↔ key, value ↔ attention_out"
-    assert names[gaps["dcab"]] == "query → value → key"    # whose piece each place holds
 
 
 # ── a step, block by block ───────────────────────────────────────────────────────────────────

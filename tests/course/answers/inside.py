@@ -89,21 +89,14 @@ def attention(q, k, v, heads, mask):
 """,
     "query by query": """
 def attention(q, k, v, heads, mask):
-    width = q.shape[-1] // heads
-    sentences = []
+    width, read = q.shape[-1] // heads, []
     for one in range(len(q)):
-        rows = []
-        for i in range(q.shape[1]):
-            keys = [j for j in range(k.shape[1]) if mask[one, i, j]]
-            pieces = []
+        for i, may in enumerate(mask[one]):
             for h in range(heads):
                 part = slice(h * width, h * width + width)
-                fit = torch.stack([q[one, i, part].dot(k[one, j, part]) for j in keys])
-                share = (fit / width**0.5).softmax(0)
-                pieces.append(sum(s * v[one, j, part] for s, j in zip(share, keys)))
-            rows.append(torch.cat(pieces))
-        sentences.append(torch.stack(rows))
-    return torch.stack(sentences)
+                fit = k[one, may][:, part] @ q[one, i, part] / width**0.5
+                read.append(fit.softmax(0) @ v[one, may][:, part])
+    return torch.cat(read).view_as(q)
 """,
     "a softmax by hand": but(BY_HEAD, """        scores = scores.masked_fill(~mask, float("-inf"))
         weights = torch.softmax(scores, dim=-1)
@@ -184,12 +177,9 @@ RIGHT["inside.transformer"] = {
     "modules that are filled": """
 def transformer_block(x, mask, weights, heads, attention):
     def module(name):
-        W, b = weights[name + ".weight"], weights[name + ".bias"]
-        made = (nn.LayerNorm(len(W), eps=1e-12) if W.dim() == 1
-                else nn.Linear(W.shape[1], W.shape[0]))
-        with torch.no_grad():
-            made.weight.copy_(W)
-            made.bias.copy_(b)
+        W, b = (nn.Parameter(weights[f"{name}.{kind}"]) for kind in ("weight", "bias"))
+        made = nn.LayerNorm(len(W), eps=1e-12) if W.dim() == 1 else nn.Linear(*W.T.shape)
+        made.weight, made.bias = W, b
         return made
 
     allowed = torch.stack([mask.bool()] * x.shape[1], dim=1)
@@ -204,8 +194,6 @@ def transformer_block(x, mask, weights, heads, attention):
         return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
 
     def norm("""),
-    "var of torch": but(TRANSFORMER, MEAN,
-                        "    var = x.var(dim=-1, unbiased=False, keepdim=True)\n"),
     "einsum, and no eps": but(
         TRANSFORMER, 'x @ weights[name + ".weight"].T',
         'torch.einsum("btj,ij->bti", x, weights[name + ".weight"])', "(var + 1e-12)", "(var)"),
@@ -247,9 +235,8 @@ WRONG["inside.transformer"] = {
          but(TRANSFORMER, "torch.sqrt(var + 1e-12)", "torch.sqrt(var - 1e6)"),
          but(TRANSFORMER, "    read = attention(", """    def own(q, k, v, heads, mask):
         q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
-        scores = q @ k.mT / q.shape[-1]**0.5
-        scores = scores.masked_fill(~mask[:, None], -torch.inf)
-        return (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
+        out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None])
+        return out.transpose(1, 2).flatten(2)
 
     read = own("""),
          but(TRANSFORMER, "mask.bool()[", "mask[")),
@@ -266,7 +253,6 @@ BEYOND["inside.transformer"] = but(
 RIGHT["inside.order"] = {
     "a text": 'order = "cadb"',
     "a list": 'order = ["c", "a", "d", "b"]',
-    "a tuple": 'order = ("c", "a", "d", "b")',
     "by place": 'order = {"attention_out": "b", "query": "c", "key": "a", "value": "d"}',
     "capitals": 'order = "CADB"',
 }
@@ -371,11 +357,6 @@ RETURN = 'return {"weights": weights, "gradients": gradients, "optimizer": optim
 
 RIGHT["inside.ledger"] = {
     "line by line": LEDGER,
-    "one dict": """
-def ledger(total: int, trained: int, bytes_each: int = 4, moments: int = 2) -> dict[str, int]:
-    return {"weights": total * bytes_each, "gradients": trained * bytes_each,
-            "optimizer": moments * trained * bytes_each}
-""",
     "dict()": but(LEDGER, RETURN,
                   "return dict(optimizer=optimizer, weights=weights, gradients=gradients)"),
     "from the gradients": but(LEDGER, OPTIMIZER, "optimizer = moments * gradients"),
@@ -385,9 +366,6 @@ def ledger(total, trained, bytes_each=4, moments=2):
     held = {"weights": frozen + trained, "gradients": trained, "optimizer": trained * moments}
     return {part: numbers * bytes_each for part, numbers in held.items()}
 """,
-    "a loop over the moments": but(LEDGER, OPTIMIZER, """optimizer = 0
-    for _ in range(moments):
-        optimizer += gradients"""),
     "NumPy": """
 import numpy as np
 
@@ -447,7 +425,6 @@ def activation_bytes(batch, tokens, measured):
     return batch * (a * tokens + b * tokens * tokens)
 """,
     "rounded": but(ACTIVATIONS, LAW, f"round({LAW})"),
-    "an integer": but(ACTIVATIONS, LAW, f"int({LAW})"),
     "by elimination": """
 def activation_bytes(batch, tokens, measured):
     t1, t2 = min(measured), max(measured)

@@ -14,5 +14,4 @@ FIGURES = {
     "7.8 % of MiniLM and 15.9 %": (share("minilm", "query", "value"),
                                   share("llama-2-7b", "query", "value")),
     "which are 17.2 GB": 2**34,
-    "20 billion parameters": "peft#1020, in the words of who asked",
 }

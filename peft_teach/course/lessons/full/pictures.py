@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import ipywidgets as ipw
 import numpy as np
 from matplotlib.figure import Figure
-from torch import nn
 
-from .... import account, outlines, plots
+from .... import plots
 from ....plots import COLOURS, figure, in_percent, running_mean
 from ....widgets import Choices, Explorer
 from ... import records
@@ -142,49 +141,17 @@ def explore_learning(runs: Sequence[Mapping], levels: Mapping[str, float],
         controls[method] = ipw.Dropdown(
             options=[(f"rate {lr:g}", lr) for lr in options], value=rate, description=WAYS[method],
             style={"description_width": "8em"})
+
+    def caption(shown: Learning) -> str:
+        methods = [line["method"] for line in shown.lines.values()]
+        absent = ", ".join(WAYS[m] for m in best if m not in methods)
+        return ("Recorded, one seed; yours in green. Left: the training loss. Right: accuracy on "
+                "1,000 held-out sentences along the way, where it was looked at; the markers at "
+                f"the end are on test sentences.{absent and f' Not shown at any rate: {absent}.'}")
+
     return Explorer(
         controls, lambda **s: learning(runs, levels, guesses=guesses, own=own, **s),
-        draw_learning,
-        lambda shown: "Recorded, one seed; yours in green. Left: the training loss. Right: "
-                      "accuracy on 1,000 held-out sentences along the way, where it was "
-                      "looked at; the markers at the end are on test sentences.")
-
-
-# ── in memory ────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Bill:
-    """What training some models holds in memory, at one batch, length and optimizer."""
-
-    batch: int
-    tokens: int
-    optimizer: str
-    ledgers: Mapping[str, account.Ledger]        # by name of the model
-
-
-def bill(ways: Mapping[str, nn.Module], laws: Mapping[str, tuple], batch: int, tokens: int,
-         optimizer: str) -> Bill:
-    """Predict the memory of each model; `laws` are their `account.activation_law`, by name too."""
-    return Bill(batch, tokens, optimizer, {
-        name: account.ledger(model, batch, tokens, optimizer, laws[name])
-        for name, model in ways.items()})
-
-
-def explore_bill(ways: Mapping[str, nn.Module]) -> Explorer:
-    """Ledger bars of some models, as they train now, against batch size, length and optimizer."""
-    laws = {name: account.activation_law(model) for name, model in ways.items()}
-    controls = {
-        "batch": ipw.Dropdown(options=(1, 4, 16, 64, 256), value=16, description="batch"),
-        "tokens": ipw.Dropdown(options=(8, 16, 32, 64, 128, 256, 512), value=32,
-                               description="tokens"),
-        "optimizer": ipw.ToggleButtons(options=("sgd", "momentum", "adamw"), value="adamw",
-                                       description="optimizer"),
-    }
-    return Explorer(controls, lambda **s: bill(ways, laws, **s),
-                    lambda shown: plots.ledgers(shown.ledgers),
-                    lambda shown: f"Predicted memory of a training step on {shown.batch} sentences "
-                                  f"of {shown.tokens} tokens, with {shown.optimizer}.")
+        draw_learning, caption)
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
@@ -196,6 +163,4 @@ EXAMPLES = {
         {"always the same answer": 0.495, "counting words": 0.76},
         {"scratch": 1e-4, "head": 1e-1, "full": 1e-4}, {"scratch": 0.7, "head": None},
         {"full": ([0.7, 0.6, 0.5], 0.8)}),
-    "bill": lambda: explore_bill({trains: outlines.mark(outlines.outline("minilm"), trains)
-                                  for trains in ("everything", "the last block")}),
 }

@@ -45,36 +45,30 @@ def _replace(model: nn.Module, name: str, value: torch.Tensor) -> None:
 
 
 def trains(model):
-    """Train what may train."""
     return _descend(list(_apart(model)[0].values()))
 
 
 def rests(model):
-    """Do nothing."""
     return None
 
 
 def sets_by_hand(model):
-    """Put zeros, as new parameters, in the place of what may train."""
     for name, p in _apart(model)[0].items():
         _replace(model, name, torch.zeros(p.shape))
 
 
 def puts_an_equal_one_in_its_place(model):
-    """Put a new parameter with the very same entries in the place of each frozen one."""
     for name, p in _apart(model)[1].items():
         _replace(model, name, p.detach().clone())
 
 
 def freezes_at_its_end(model):
-    """Train what may train; then freeze all."""
     loss = trains(model)
     model.requires_grad_(False)
     return loss
 
 
 def thaws_at_its_end(model):
-    """Train what may train; then let all train."""
     loss = trains(model)
     model.requires_grad_(True)
     return loss
@@ -84,14 +78,12 @@ def thaws_at_its_end(model):
 
 
 def moves_one_entry(model):
-    """Move the last entry of a frozen parameter by a millionth."""
     p = _smallest(_apart(model)[1])
     if p is not None:
         p.data.view(-1)[-1] += 1e-6
 
 
 def swaps_two_entries(model):
-    """Exchange the last two entries of a frozen parameter."""
     p = _smallest(_apart(model)[1], 2)
     if p is not None:
         flat = p.data.view(-1)
@@ -99,21 +91,18 @@ def swaps_two_entries(model):
 
 
 def moves_the_first_of_many(model):
-    """Move the first entry of the largest frozen parameter."""
     p = max(_apart(model)[1].values(), key=torch.numel, default=None)
     if p is not None:
         p.data.view(-1)[0] += 1
 
 
 def puts_another_in_its_place(model):
-    """Put a new parameter in the place of a frozen one."""
     name, p = next(iter(_apart(model)[1].items()), (None, None))
     if name is not None:
         _replace(model, name, p.detach() + 1)
 
 
 def is_no_parameter_any_more(model):
-    """Put a plain tensor in the place of a frozen parameter."""
     name, p = next(iter(_apart(model)[1].items()), (None, None))
     if name is not None:
         owner, _, own = name.rpartition(".")
@@ -122,12 +111,10 @@ def is_no_parameter_any_more(model):
 
 
 def breaks_off(model):
-    """Raise an error."""
     raise RuntimeError("the training broke off")
 
 
 def thaws_and_freezes_again(model):
-    """Train all; then freeze again what was frozen."""
     frozen = _apart(model)[1].values()
     model.requires_grad_(True)
     loss = _descend(list(model.parameters()))
@@ -137,7 +124,6 @@ def thaws_and_freezes_again(model):
 
 
 def thaws(model):
-    """Train all, and leave it so."""
     model.requires_grad_(True)
     return _descend(list(model.parameters()))
 

@@ -76,6 +76,7 @@ def draw_block(shapes: Mapping[str, str]) -> Figure:
 # ── what a token reads ───────────────────────────────────────────────────────────────────────
 
 WHERE = ("itself", "[CLS] or [SEP]", "a neighbour", "another word")
+MEAN = "mean of all"
 
 
 @dataclass(frozen=True)
@@ -132,15 +133,14 @@ def draw_attention(found: Attention) -> Figure:
 
 def explore_attention(tokens: Sequence[str], tables: Sequence[Tensor]) -> Explorer:
     """What each token reads; `tables` has the weights of a block's heads: (heads, read, read)."""
-    def attention(block: int, head: int | None) -> Attention:
-        weights = tables[block].mean(0) if head is None else tables[block][head]
-        told = "mean of its heads" if head is None else f"head {head}"
-        return Attention(tokens, weights, f"block {block}, {told}")
+    def attention(block: int, head: int | str) -> Attention:
+        if head == MEAN:
+            return Attention(tokens, tables[block].mean(0), f"block {block}, mean of its heads")
+        return Attention(tokens, tables[block][head], f"block {block}, head {head}")
 
     controls = {
         "block": ipw.Dropdown(options=range(len(tables)), description="block"),
-        "head": ipw.Dropdown(options=[("mean of all", None), *(
-            (str(h), h) for h in range(len(tables[0])))], description="head"),
+        "head": ipw.Dropdown(options=(MEAN, *range(len(tables[0]))), description="head"),
     }
     return Explorer(controls, attention, draw_attention, lambda found: (
         f"{found.told.capitalize()}. Left: a row for each token that reads, a column for each that "
@@ -198,37 +198,6 @@ def try_orders(block: Callable[[Mapping[str, Tensor]], Tensor], target: Tensor,
     return gaps
 
 
-def draw_orders(gaps: Mapping[str, float]) -> Figure:
-    """Draw how far the block is from the model's output for each order, the nearest on top.
-
-    An order is told by what it exchanges in the nearest one: the letters would be the answer.
-    """
-    made, ax = figure(8, 5)
-    order = sorted(gaps, key=gaps.get)
-    names = [_exchanged(letters, order[0]) for letters in order]
-    for y, letters in enumerate(order):
-        ax.plot(gaps[letters], y, "o", ms=7, color=COLOURS["yours" if y == 0 else "quiet"])
-    ax.set(ylim=(len(order) - 0.4, -0.6),
-           xlabel="largest difference to the model's output")
-    ax.set_yticks(range(len(order)), names, fontsize=9)
-    logarithmic(ax, "x")
-    made.set_label("; ".join(f"{name}: {gaps[letters]:.1e}"
-                             for name, letters in zip(names, order)))
-    return made
-
-
-def _exchanged(order: str, right: str) -> str:
-    """Say which places hold another's piece: "query ↔ value", or a round of three or four."""
-    holds = {place: PLACES[right.index(letter)] for place, letter in zip(PLACES, order)}
-    rounds = []
-    while astray := [place for place in holds if holds[place] != place]:
-        each = [astray[0]]
-        while (after := holds.pop(each[-1])) != each[0]:
-            each.append(after)
-        rounds.append((" ↔ " if len(each) == 2 else " → ").join(each))
-    return ", ".join(rounds) or "the right order"
-
-
 # ── where the parameters are ─────────────────────────────────────────────────────────────────
 
 
@@ -243,14 +212,13 @@ class Parameters:
     told: str
 
 
-def parameters(model: str, places: Sequence[str], dtype: str = "float32") -> Parameters:
-    """Count an outline by place, and what `places` hold, in bytes if held in `dtype`."""
+def parameters(model: str, places: Sequence[str]) -> Parameters:
+    """Count an outline by place, and what `places` hold."""
     sizes = outlines.counts(model)
     chosen = sum(sizes.get(place, 0) for place in places)
     missing = [place for place in places if not sizes.get(place)]
     names = ", ".join(place for place in places if place not in missing) or "nothing chosen"
-    told = (f"{names}: {chosen:,} parameters, {chosen / sum(sizes.values()):.1%}, "
-            f"{bytes_text(chosen * outlines.DTYPES[dtype].itemsize)}")
+    told = f"{names}: {chosen:,} parameters, {chosen / sum(sizes.values()):.1%}"
     if missing:
         told += f"; it has no {', '.join(missing)}"
     return Parameters(model, places, sizes, outlines.depth(model), told)
@@ -292,12 +260,17 @@ def draw_parameters(found: Parameters) -> Figure:
 
 def explore_parameters() -> Explorer:
     """Where the parameters of known models are: areas by place and block."""
-    controls = {
-        "model": ipw.Dropdown(options=tuple(outlines.SIZES), description="model"),
-        "places": Choices(tuple(PARTS), ("embeddings",), "places"),
-        "dtype": ipw.ToggleButtons(options=tuple(outlines.DTYPES), description="held in"),
-    }
-    return Explorer(controls, parameters, draw_parameters, lambda found: (
+    model = ipw.Dropdown(options=tuple(outlines.SIZES), description="model")
+    places = Choices(tuple(PARTS), ("embeddings",), "places")
+
+    def offer(change: object = None) -> None:
+        """Offer the places that this model has."""
+        for place, box in places.boxes.items():
+            box.disabled = not outlines.counts(model.value).get(place)
+
+    model.observe(offer, names="value")
+    offer()
+    return Explorer({"model": model, "places": places}, parameters, draw_parameters, lambda found: (
         f"{found.model}: every parameter, drawn as area: embeddings, the rest, then "
         f"{found.blocks} blocks. The rest is the pooler and the head of a BERT; in the others the "
         "norms, and the output layer where it is not the embeddings again. Norms of a BERT are "
@@ -409,9 +382,10 @@ def explore_memory() -> Explorer:
 
 def _memory_caption(held: Memory) -> str:
     gpus = f"; dotted: GPUs of {', '.join(held.gpus)}" if held.gpus else ""
-    return (f"{held.model}, {held.batch} × {held.tokens} tokens. Left: the sum of the four parts "
-            f"by what trains{gpus}. Right, both axes logarithmic: how each part grows with the "
-            f"batch if this trains: {held.trains}.")
+    most = ", all that it can read" if held.tokens == outlines.longest(held.model) else ""
+    return (f"{held.model}, {held.batch} × {held.tokens} tokens{most}. Left: the sum of the four "
+            f"parts by what trains{gpus}. Right, both axes logarithmic: how each part grows with "
+            f"the batch if this trains: {held.trains}.")
 
 
 # ── a step, block by block ───────────────────────────────────────────────────────────────────
@@ -484,7 +458,6 @@ EXAMPLES = {
         ("[CLS]", "a", "quiet", "film", "[SEP]"),
         [torch.eye(5).roll(i, 1).expand(2, 5, 5) * torch.tensor([[[1.0]], [[0.5]]]) + torch.tensor(
             [[[0.0]], [[0.1]]]) for i in range(2)]),
-    "orders": lambda: draw_orders({"abcd": 1e-6, "abdc": 0.3, "acbd": 1.2}),
     "parameters": explore_parameters,
     "step": _example_step,
     "memory": explore_memory,
