@@ -42,6 +42,13 @@ def _parser() -> argparse.ArgumentParser:
                        "default: the visible ones alone decide")
     grade.add_argument("--lesson", metavar="NN",
                        help="the lesson that was asked for; default: each notebook its own")
+    grade.add_argument("--roster", action="append", default=[], metavar="FILE", help="the course's "
+                       "list: Canvas' export of grades (and of groups), or Moodle's grading "
+                       "worksheet; default: who is missing has no row")
+    grade.add_argument("--column", metavar="NAME", help="the assignment in Canvas' export; "
+                       "default: the only one, or the one with 07 or lesson 7 in its name")
+    grade.add_argument("--late", type=float, default=0.0, metavar="PERCENT", help="what the "
+                       "platform calls late loses so much; default: nothing")
     grade.add_argument("--jobs", type=int, metavar="N", help="processes; default: all cores")
     grade.add_argument("--dask", metavar="ADDRESS", help="a scheduler, or local:N for N workers; "
                        "default: the processes of --jobs")
@@ -94,12 +101,16 @@ def _grade(arguments: argparse.Namespace) -> int:
         rows = grade(arguments.submissions, arguments.out, solutions=arguments.solutions,
                      lesson=arguments.lesson, jobs=arguments.jobs, dask=arguments.dask,
                      limits=Limits(arguments.seconds, arguments.memory * 2**20),
-                     fresh=arguments.fresh)
+                     fresh=arguments.fresh, roster=arguments.roster, column=arguments.column,
+                     late=arguments.late)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
         return 130
     graded, flagged = (sum(map(bool, each)) for each in zip(*((r.marks, r.flags) for r in rows)))
-    others = f", {len(rows) - graded} could not be" if graded < len(rows) else ""
+    missing = sum(not row.path for row in rows)
+    unread = len(rows) - graded - missing
+    others = f", {unread} could not be" if unread else ""
+    others += f", {missing} handed in nothing" if missing else ""
     print(f"{graded} graded{others}, {flagged} to look at: {arguments.out}/grades.csv, feedback/ "
           "and report.html.")
     return 0

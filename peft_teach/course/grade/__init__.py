@@ -1,6 +1,6 @@
 """`peft-teach grade`: from a folder of notebooks to marks, reasons and feedback.
 
-    collect    who handed in what
+    collect    who handed in what; roster: the platform's own list, and marks in its form
     notebook   the cells, and which lesson they belong to
     cells      what each statement binds, changes and reads; extract: the learner's definitions, as
                a plan; suspicion: what an instructor should look at
@@ -10,6 +10,7 @@
     plain      the serialization between the two
     hidden     further cases from the instructor's folder
     job        one notebook, on any engine
+    overrides  marks and comments by hand
     report     grades.csv, feedback, the report of the class; picture
 
 solutions/README.md says what is defended and what is not.
@@ -28,36 +29,50 @@ from typing import Any
 
 from ...errors import PeftTeachError
 from ..lessons import number
-from . import engine, hidden, report
+from . import engine, hidden, overrides, report
 from .collect import Submission, collect, latest
 from .job import FAILED, Settings, key, mark_all, mark_references
 from .limits import Limits, confine
 from .notebook import lessons_in
+from .roster import Roster
 from .run import FORKS
 
 __all__ = ["Limits", "Settings", "grade"]
 
 NO_LESSON = "no lesson of this course"
+NOTHING = "nothing handed in"
 LEAST_OF_A_LESSON = 0.5    # of its exercises, for a notebook of another one to count for it, too
 MOST_UNREADABLE = 100    # in one folder or zip; more, and nothing of the course, is not a class
 
 
 def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | None = None,
           lesson: str | None = None, jobs: int | None = None, dask: str | None = None,
-          limits: Limits | None = None, fresh: bool = False) -> list[report.Row]:
+          limits: Limits | None = None, fresh: bool = False, roster: Sequence[Path | str] = (),
+          column: str | None = None, late: float = 0.0) -> list[report.Row]:
     """Grade all notebooks in a folder or a zip, and write marks and feedback into `out`.
 
     `solutions` is the folder with further cases in `hidden/`; without it the visible ones decide.
     `lesson` is the assignment; by default each notebook counts for its own lesson. Results are kept
-    in `out`/results, from which an interrupted run continues. Raises `PeftTeachError` if there is
-    nothing to grade, or if a reference gets no points.
+    in `out`/results, from which an interrupted run continues; `out`/overrides.csv has the last
+    word. `roster` names the course's lists, as the platform exports them: who is missing has a row,
+    too, and marks go into the platform's own form, into `column` where its name does not say the
+    lesson. `late` is the percentage that what the platform calls late loses. Raises
+    `PeftTeachError` if there is nothing to grade, or if a reference gets no points.
     """
     out = Path(out)
+    if not 0 <= late <= 100:
+        raise PeftTeachError(f"{late:g} % cannot be deducted.", expected="a number from 0 to 100")
+    listed = Roster(roster)
     report.must_be_writable(out)
+    by_hand = overrides.read(out)
     settings = Settings(limits or Limits(), hidden.read(solutions) if solutions else (),
                         warm=FORKS and not fresh)
     asked = None if lesson is None else number(lesson)
-    handed_in = _select(collect(submissions), asked)
+    found = collect(submissions)
+    handed_in = _select(listed.named(found) if roster else found, asked)
+    missing = _missing(listed, handed_in, asked)
+    overrides.must_be_known(
+        by_hand, [*(each.student for each in handed_in), *(row.student for row in missing)], out)
     graded = [each for each in handed_in if each.lesson]
     marks = _marks(graded, settings, out / "results", jobs or os.cpu_count() or 1, dask)
     rows = [report.Row(each.student, "", each.path, (), each.flags)
@@ -66,9 +81,49 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
         more = [flag for mark in result for flag in mark["flags"]]
         died = [] if result else ["the grader's process died of it: look at it by hand"]
         rows.append(report.Row(each.student, each.lesson, each.path, tuple(result),
-                               (*each.flags, *more, *died)))
-    report.write(rows, out, _notes(settings))
+                               (*each.flags, *more, *died), late=each.late, deduction=late))
+    rows = _by_hand([*rows, *missing], by_hand)
+    files, notes = listed.written(_totals(rows), column) if roster else ({}, [])
+    notes += [f"What the platform calls late loses {late:g} % of its points." if late else
+              "What the platform calls late loses nothing."] * any(row.late for row in rows)
+    kept = report.write(rows, out, [*_notes(settings), *notes], files)
+    if kept:
+        notes.append(f"grades.csv had been edited: it is kept as {kept}. What stands in "
+                     f"{overrides.FILE} (student,exercise,points,comment) is applied on each run.")
+    for note in notes:
+        print(note, file=sys.stderr)
     return rows
+
+
+def _missing(listed: Roster, handed_in: Sequence[Submission], asked: str | None
+             ) -> list[report.Row]:
+    """A row for each lesson of which somebody in the list handed in nothing."""
+    lessons = {asked} if asked else {each.lesson for each in handed_in if each.lesson} or {""}
+    rows = []
+    for lesson in sorted(lessons):
+        there = {each.student for each in handed_in if each.lesson in (lesson, None)}
+        rows += [report.Row(student, lesson, "", (), (NOTHING,))
+                 for student in listed.missing(there)]
+    return rows
+
+
+def _by_hand(rows: Sequence[report.Row], by_hand: Sequence[overrides.Override]
+             ) -> list[report.Row]:
+    """The rows with what the instructor says of each; a row more for a lesson without one."""
+    rows = list(rows)
+    for student, lesson in dict.fromkeys((each.student, each.lesson) for each in by_hand):
+        hand = tuple(each for each in by_hand if (each.student, each.lesson) == (student, lesson))
+        places = {row.lesson: index for index, row in enumerate(rows) if row.student == student}
+        index = places.get(lesson, places.get("", len(rows)))
+        row = rows[index] if index < len(rows) else report.Row(student, lesson, "", (), ())
+        rows[index:index + 1] = [replace(row, lesson=lesson, hand=hand)]
+    return rows
+
+
+def _totals(rows: Sequence[report.Row]) -> dict[tuple[str, str], tuple[float, float, str]]:
+    """Points, their maximum and comments of each row that has a mark, for the platform."""
+    return {(row.student, row.lesson): (*row.points(), "; ".join(map(str, row.hand)))
+            for row in rows if row.marks or any(each.points is not None for each in row.hand)}
 
 
 def _select(submissions: Sequence[Submission], asked: str | None) -> list[Submission]:

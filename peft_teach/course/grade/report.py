@@ -11,7 +11,7 @@ import hashlib
 import io
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape as escaped
 from pathlib import Path
@@ -23,6 +23,8 @@ from ..card import Card
 from ..exercise import PASSED, WRONG
 from ..lessons import all_exercises, find, of_lesson
 from .collect import DOUBT, clean, safe_name
+from .overrides import Override
+from .roster import LMS_FILES
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
@@ -65,25 +67,72 @@ class Row:
     path: str
     marks: tuple[dict[str, Any], ...]    # as `run.Mark` has them
     flags: tuple[str, ...]
+    hand: tuple[Override, ...] = ()      # what the instructor says of it, which comes last
+    late: bool = False                   # as the platform says
+    deduction: float = 0.0               # percent of the points, if it is late
 
-    def points(self, optional: bool = False) -> tuple[int, int]:
+    def given(self, id: str) -> float | None:
+        """The points for an exercise, or for a lesson; by hand, or else by the checks."""
+        marks = {mark["exercise"]: mark["points"] for mark in self.marks}
+        marks |= {each.exercise: each.points for each in self.hand if each.points is not None}
+        return marks.get(id)
+
+    def points(self, optional: bool = False) -> tuple[float, int]:
         """The points given and their maximum, of the optional exercises or of all others."""
         there = {e.id: e.points for e in of_lesson(self.lesson) if e.optional == optional}
-        given = sum(mark["points"] for mark in self.marks if mark["exercise"] in there)
-        return given, sum(there.values())
+        total = sum(self.given(id) or 0 for id in there)
+        if not optional:
+            if self.late:
+                total = round(total * (1 - self.deduction / 100), 2)
+            by_hand = self.given(self.lesson)
+            total = total if by_hand is None else by_hand
+        return total, sum(there.values())
 
 
-def write(rows: Sequence[Row], out: Path, notes: Sequence[str]) -> None:
-    """Write all three. The same rows give the same bytes."""
+def write(rows: Sequence[Row], out: Path, notes: Sequence[str],
+          platform: Mapping[str, str] | None = None) -> str:
+    """Write all three, and the platform's files, by name. The same rows give the same bytes.
+
+    A grades.csv that is not as it was written is kept under another name, which is returned.
+    """
     rows = sorted(rows, key=lambda row: (row.student.casefold(), row.student, row.lesson, row.path))
-    store(out / "grades.csv", f"\ufeff{grades(rows)}")    # so spreadsheets know it is UTF-8
+    table = f"\ufeff{grades(rows)}".encode("utf-8", "replace")    # so spreadsheets know it is UTF-8
+    kept = _keep_what_was_edited(out, table)
+    store(out / "grades.csv", table)
+    for name in LMS_FILES:    # an older one has older marks
+        if platform and name in platform:
+            store(out / name, platform[name])
+        else:
+            (out / name).unlink(missing_ok=True)
     pages = feedback(rows)
     for old in (out / "feedback").glob("*.html"):
         if old.stem not in pages:
             old.unlink()
     for name, page in pages.items():
         store(out / "feedback" / f"{name}.html", page)
-    store(out / "report.html", _report(rows, notes, out))
+    store(out / "report.html", _report(rows, notes, out) + _SIGNED.format(_digest(table)))
+    return kept
+
+
+_SIGNED = "<!-- grades.csv was {} -->\n"
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _keep_what_was_edited(out: Path, table: bytes) -> str:
+    """Copy a grades.csv that neither this run nor the last one wrote; the copy's name, or ""."""
+    path, last = out / "grades.csv", out / "report.html"
+    there = path.read_bytes() if path.exists() else table
+    signed = last.read_text(encoding="utf-8") if last.exists() else ""
+    if there == table or _SIGNED.format(_digest(there)) in signed:
+        return ""
+    number = 1
+    while (copy := out / f"grades-edited-{number}.csv").exists():
+        number += 1
+    store(copy, there)
+    return copy.name
 
 
 def grades(rows: Sequence[Row]) -> str:
@@ -93,12 +142,13 @@ def grades(rows: Sequence[Row]) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     table.writerow(["student", "lesson", *ids, "total", "maximum", "optional", "optional maximum",
-                    "flags", "file"])
+                    "late", "by hand", "flags", "file"])
     for row in rows:
-        points = {mark["exercise"]: mark["points"] for mark in row.marks}
-        table.writerow(map(_cell, [row.student, row.lesson, *(points.get(id, "") for id in ids),
-                                   *row.points(), *row.points(optional=True),
-                                   "; ".join(row.flags), row.path]))
+        numbers = [*map(row.given, ids), *row.points(), *row.points(optional=True)]
+        table.writerow(map(_cell, [
+            row.student, row.lesson, *("" if x is None else f"{x:g}" for x in numbers),
+            "late" if row.late else "", "; ".join(map(str, row.hand)), "; ".join(row.flags),
+            row.path]))
     return text.getvalue()
 
 
@@ -131,12 +181,16 @@ def _section(row: Row) -> str:
         head += f"; optional: {more}"
     ids = tuple(f"{mark['exercise']}:" for mark in row.marks)    # those are for the instructor
     said = [flag for flag in row.flags if not (flag.startswith(ids) or flag.endswith(DOUBT))]
-    parts = [f"<h2>{escape(head)}</h2>", *(f"<p>{escape(text)}</p>" for text in (row.path, *said))]
+    late = [f"Late, as the platform says: {row.deduction:g} % of the points are deducted."
+            ] if row.late and row.deduction else []
+    by_hand = [f"By hand: {each}" for each in row.hand]
+    parts = [f"<h2>{escape(head)}</h2>", *(
+        f"<p>{escape(text)}</p>" for text in (row.path, *said, *late, *by_hand) if text)]
     for mark in row.marks:
         optional = ", optional" if find(mark["exercise"]).optional else ""
         again = f"pt.hint({mark['exercise']!r})" if mark["state"] == WRONG else ""
         card = Card(mark["exercise"], mark["state"],
-                    f"{mark['points']} of {mark['maximum']} points{optional}",
+                    f"{row.given(mark['exercise']):g} of {mark['maximum']} points{optional}",
                     (mark["message"], *(f"Noted: {note}." for note in mark["notes"])),
                     code_label="Where it happened:", code=mark["traceback"], next=again)
         parts.append(card._repr_html_())
@@ -159,12 +213,13 @@ def _report(rows: Sequence[Row], notes: Sequence[str], out: Path) -> str:
         parts.append(html(figure, "How the class did, and by which mistakes. Students who handed "
                                   "in nothing that could be read are not in it."))
     head = "".join(f"<th><button>{title}</button></th>" for title in (
-        "student", "lesson", "points", "solved", "optional", "look at"))
+        "student", "lesson", "points", "solved", "optional", "by hand", "look at"))
     names, lines = _files(rows), []
     for row in rows:
         solved = [m["state"] == PASSED for m in row.marks if not find(m["exercise"]).optional]
         cells = (row.lesson or "?", _of(row.points()), _of((sum(solved), len(solved))),
-                 _of(row.points(optional=True)), "; ".join(row.flags))
+                 _of(row.points(optional=True)), "; ".join(map(str, row.hand)),
+                 "; ".join(row.flags))
         lines.append(f'<tr><td><a href="feedback/{quote(names[row.student])}.html">'
                      f"{escape(row.student)}</a></td>"
                      + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
@@ -173,9 +228,9 @@ def _report(rows: Sequence[Row], notes: Sequence[str], out: Path) -> str:
     return _PAGE.format(title="The class", body="\n".join(parts), allowed=f"'sha256-{_SORTS}'")
 
 
-def _of(counted: tuple[int, int]) -> str:
+def _of(counted: tuple[float, float]) -> str:
     """"7 of 9", or "" if the maximum is 0."""
-    return "{} of {}".format(*counted) if counted[1] else ""
+    return "{:g} of {:g}".format(*counted) if counted[1] else ""
 
 
 def _cell(value: Any) -> str:

@@ -1,0 +1,85 @@
+"""Marks and comments by hand: `overrides.csv` beside the results, read again on each run.
+
+    student,exercise,points,comment
+    "Meier, Jo",lora.layer,1.5,"The right idea; the dtype is lost."
+    anna,07,12,By an oral exam.
+
+A student is named as in grades.csv. The exercise may be a lesson, for its total; the points may be
+left out, for a comment alone. The file is the instructor's: nothing here writes it.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import PeftTeachError
+from ..lessons import all_exercises
+
+FILE = "overrides.csv"
+COLUMNS = ("student", "exercise", "points", "comment")
+
+
+@dataclass(frozen=True)
+class Override:
+    """A line of the file. `exercise` may be a lesson; `points` is None for a comment alone."""
+
+    student: str
+    lesson: str
+    exercise: str
+    points: float | None
+    comment: str
+
+    def __str__(self) -> str:
+        points = [] if self.points is None else [f"{self.points:g} points"]
+        return f"{self.exercise}: {', '.join([*points, *filter(None, [self.comment])])}"
+
+
+def read(folder: Path) -> list[Override]:
+    """The lines of the file in a folder; none without it. Raises `PeftTeachError` for a bad one."""
+    path = folder / FILE
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise PeftTeachError(f"{path} cannot be read: {error}.", expected="CSV in UTF-8") from None
+    head = text.partition("\n")[0]
+    table = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=head.count))
+    if table.fieldnames is None or not set(COLUMNS[:3]) <= set(table.fieldnames):
+        raise PeftTeachError(f"{path} has the columns {head.strip()!r}.",
+                             expected=",".join(COLUMNS))
+    return [_read(row, f"{path}, line {table.line_num}") for row in table
+            if any(map(str.strip, filter(None, map(row.get, COLUMNS))))]
+
+
+def _read(row: dict[str, str | None], place: str) -> Override:
+    student, exercise, points, comment = ((row.get(name) or "").strip() for name in COLUMNS)
+    lessons = {each.id: each.lesson for each in all_exercises()}
+    lesson = lessons.get(exercise, exercise.zfill(2))
+    if lesson not in lessons.values():
+        raise PeftTeachError(f"{place}: there is no exercise or lesson {exercise!r}.",
+                             expected=f"one of {', '.join(dict.fromkeys(lessons.values()))}, or an "
+                             "id such as lora.layer")
+    try:
+        number = float(points.replace(",", ".")) if points else None
+    except ValueError:
+        number = math.nan
+    if number is not None and not 0 <= number < math.inf:
+        raise PeftTeachError(f"{place}: {points!r} are no points.",
+                             expected="a number from 0 on, or nothing for a comment alone")
+    student = student.removeprefix("'")    # which keeps spreadsheets from formulas
+    return Override(student, lesson, exercise if exercise in lessons else lesson, number, comment)
+
+
+def must_be_known(overrides: Iterable[Override], students: Iterable[str], folder: Path) -> None:
+    """Raise `PeftTeachError` for a line about nobody of these: its points would be lost."""
+    there = set(students)
+    strangers = sorted({each.student for each in overrides} - there)
+    if strangers:
+        raise PeftTeachError(
+            f"{folder / FILE} has lines for {', '.join(map(repr, strangers[:5]))}, who "
+            f"{'is' if len(strangers) == 1 else 'are'} not among the students here.",
+            hint="write names as they stand in grades.csv; take the lines of others out")

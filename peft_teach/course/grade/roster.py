@@ -1,0 +1,246 @@
+"""The list of a course as its platform exports it: who is missing, and marks in its own form.
+
+    Canvas    Grades, Export: Student, ID, SIS Login ID, Section, and a column for an assignment
+              People, a group set, Download: name, canvas_user_id, login_id, group_name
+    Moodle    the assignment's grading worksheet: Identifier, Full name, Grade, Feedback comments
+              Participants or Grades, as CSV: First name, Last name, Email address, Groups
+
+Marks go back in the rows that came from there, so ids and dates are the platform's own. Only who
+has a mark is written: what stands there of others stays.
+"""
+
+import csv
+import html
+import io
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...errors import PeftTeachError
+from .collect import FOREIGN, STRAY, Submission
+
+_NAME = ("student", "full name", "name")
+_NAMES = (("first name", "last name"), ("firstname", "lastname"))
+_IDS = ("identifier", "id", "canvas_user_id")                 # those in the names of an export
+_LOGINS = ("sis login id", "sis user id", "id number", "email address", "login_id", "user_id",
+           "username")
+_GROUP = ("group", "groups", "group_name")
+_KNOWN = {*_NAME, *_IDS}.union(*_NAMES)
+LMS_FILES = ("canvas-import.csv", "moodle-import.csv")
+_TEST = {"student, test", "test student"}                     # the one whom Canvas adds
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody in the list. `keys` are other words for them: logins, addresses, their name."""
+
+    name: str
+    id: str
+    keys: frozenset[str]
+    groups: frozenset[str]
+    late: bool
+    row: tuple[str, ...]
+
+
+class Roster:
+    """The people in one or more exported lists of one course."""
+
+    def __init__(self, paths: Iterable[Path | str]):
+        self.tables = sorted((_Table(Path(path)) for path in paths), key=lambda t: not t.marks)
+        people: dict[str, Person] = {}
+        for table in self.tables:
+            for number, person in enumerate(table.people()):
+                place = person.id or f"{table.path}, {number}"
+                known = people.get(place)
+                if table is not self.tables[0]:
+                    person = replace(person, row=())
+                people[place] = person if known is None else replace(
+                    known, keys=known.keys | person.keys, groups=known.groups | person.groups)
+        names = [person.name for person in people.values()]
+        self.people = [replace(person, name=f"{person.name} ({person.id or place})")
+                       if names.count(person.name) > 1 else person
+                       for place, person in people.items()]
+        self._by_id = {person.id: person for person in self.people if person.id}
+        self._by_key, self._by_group = defaultdict(list), defaultdict(list)
+        for person in self.people:
+            for key in person.keys:
+                self._by_key[key].append(person)
+            for group in person.groups:
+                self._by_group[group].append(person)
+
+    def named(self, submissions: Sequence[Submission]) -> list[Submission]:
+        """The submissions under the names of the list; that of a group once for each member."""
+        found = []
+        for each in submissions:
+            people = self._whose(each)
+            found += [replace(each, student=person.name, late=each.late or person.late)
+                      for person in people] or [
+                replace(each, flags=(*each.flags, "not in the roster"))]
+        return found
+
+    def _whose(self, submission: Submission) -> list[Person]:
+        if {STRAY, FOREIGN} & set(submission.flags):    # anybody may have named them so
+            return []
+        who = _key(submission.student.removesuffix(f"({submission.id})"))
+        person = self._by_id.get(submission.id)
+        if who in self._by_group and not (person and who in person.keys):
+            return self._by_group[who]
+        if person:
+            return [person]
+        people = self._by_key.get(who, [])
+        return people if len(people) == 1 else []
+
+    def missing(self, students: Iterable[str]) -> list[str]:
+        """The people of the list who are not among these."""
+        there = set(students)
+        return [person.name for person in self.people
+                if person.name not in there and person.name.lower() not in _TEST]
+
+    def written(self, totals: Mapping[tuple[str, str], tuple[float, float, str]],
+                column: str | None) -> tuple[dict[str, str], list[str]]:
+        """Files for the platform, by name, and what to know of them.
+
+        `totals` has points, their maximum and a comment by (student, lesson). `column` is the name
+        of the assignment, where the lesson's own number or name does not say it.
+        """
+        if self.tables[0].marks:
+            return self.tables[0].filled(
+                {person.row: person.name for person in self.people if person.row}, totals, column)
+        return {}, ["The roster has no column for marks, so no file was written for the platform: "
+                    "name Canvas' export of all grades, or Moodle's grading worksheet."]
+
+
+class _Table:
+    """One exported file, as rows of text."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PeftTeachError(f"{path} cannot be read: {error}.",
+                                 expected="a CSV file in UTF-8, as Canvas or Moodle exports it"
+                                 ) from None
+        head = text.partition("\n")[0]
+        self.separator = max(",;\t", key=head.count)
+        self.head, *self.rows = list(csv.reader(io.StringIO(text), delimiter=self.separator)) or [
+            []]
+        self.columns = {name.strip().lower(): index for index, name in enumerate(self.head)}
+        if not _KNOWN & set(self.columns):
+            raise PeftTeachError(
+                f"{path} is no list of a course: its columns are {', '.join(self.head[:6])}.",
+                expected="Canvas' export of grades or of groups, or Moodle's grading worksheet or "
+                "participants, as CSV, with English names of columns")
+        self.canvas = "section" in self.columns and "id" in self.columns
+        self.marks = self.canvas or {"identifier", "grade", "maximum grade"} <= set(self.columns)
+
+    def people(self) -> list[Person]:
+        """Those who have a name or a number; not the rows about points and hidden grades."""
+        found = []
+        for row in self.rows:
+            row = tuple(row) + ("",) * (len(self.head) - len(row))
+            cell = {name: row[index].strip() for name, index in self.columns.items()}
+            names = [cell[name] for name in _NAME if cell.get(name)] or [
+                " ".join((cell[first], cell[last])) for first, last in _NAMES if first in cell]
+            numbers = (re.search(r"\d+$", cell.get(column, "")) for column in _IDS)
+            id = next((number[0] for number in numbers if number), "")
+            name = next(iter(names), "") or cell.get("identifier", "")
+            if not name or "points possible" in name.lower():
+                continue
+            last, _, first = name.partition(", ")
+            words = [cell[column] for column in _LOGINS if cell.get(column)]
+            words += [word.partition("@")[0] for word in words if "@" in word]
+            groups = (group for column in _GROUP for group in cell.get(column, "").split(","))
+            found.append(Person(
+                name, id, frozenset(map(_key, (name, f"{first} {last}", *words))),
+                frozenset(filter(None, map(_key, groups))),
+                bool(re.search(r"\blate\b", cell.get("status", ""))), row))
+        return found
+
+    def filled(self, names: Mapping[tuple[str, ...], str], totals: Mapping, column: str | None
+               ) -> tuple[dict[str, str], list[str]]:
+        """As `Roster.written`: the rows of those who have a mark, with the marks in them."""
+        lessons = sorted({lesson for _, lesson in totals})
+        chosen, notes = {}, []
+        for lesson in lessons:
+            columns = self._columns_of(lesson, column, alone=len(lessons) == 1)
+            if len(columns) == 1:
+                chosen[lesson] = columns[0]
+                notes.append(f"Marks of lesson {lesson} for the platform are in its column "
+                             f"{self.head[columns[0]]!r}.")
+            else:
+                notes.append(f"Marks of lesson {lesson} are in no file for the platform: "
+                             f"{len(columns)} columns of {self.path.name} could be its, of "
+                             f"{', '.join(self._assignments())}. Grade one lesson, with --lesson, "
+                             "and name its column, with --column.")
+        return ({}, notes) if not chosen else self._rows(names, totals, chosen, notes)
+
+    def _rows(self, names: Mapping, totals: Mapping, chosen: Mapping[str, int], notes: list[str]
+              ) -> tuple[dict[str, str], list[str]]:
+        """The file with the marks of these lessons in these columns."""
+        kept = (*range(self.columns["section"] + 1), *chosen.values()) if self.canvas else (
+            range(len(self.head)))
+        text = io.StringIO()
+        table = csv.writer(text, delimiter=self.separator, lineterminator="\n")
+        table.writerow([self.head[index] for index in kept])
+        possible = next((row for row in self.rows if row and "Points Possible" in row[0]), None)
+        if possible and self.canvas:
+            table.writerow([possible[index] for index in kept])
+        for row, name in names.items():
+            cells, some = list(row), False
+            for lesson, index in chosen.items():
+                points, maximum, comment = totals.get((name, lesson), (None, 0, ""))
+                if points is None or cells[index].strip().upper() in ("EX", "N/A"):
+                    continue
+                most = _number(possible[index] if self.canvas and possible else
+                               "" if self.canvas else cells[self.columns["maximum grade"]])
+                scaled = points if not most or not maximum else points * most / maximum
+                cells[index], some = f"{round(scaled, 2):g}", True
+                if most and maximum and most != maximum:
+                    notes.append(f"Lesson {lesson} has {maximum:g} points, the platform {most:g}: "
+                                 "in its file they are scaled.")
+                if comment and (where := self.columns.get("feedback comments")) is not None:
+                    cells[where] = html.escape(comment)
+            if some:
+                table.writerow([cells[index] for index in kept])
+        return {LMS_FILES[not self.canvas]: text.getvalue()}, list(dict.fromkeys(notes))
+
+    def _assignments(self) -> list[str]:
+        if not self.canvas:
+            return ["Grade"]
+        return [name for name in self.head[self.columns["section"] + 1:]
+                if re.search(r"\(\d+\)\s*$", name)]
+
+    def _columns_of(self, lesson: str, column: str | None, alone: bool) -> list[int]:
+        """The columns that may be a lesson's."""
+        if not self.canvas:
+            return [self.columns["grade"]] if alone else []
+        names = self._assignments()
+        if column and alone:
+            fits = [name for name in names if column in (name, _title(name))]
+        else:
+            fits = [name for name in names if re.search(
+                rf"(?i)(?<!\d){lesson}(?!\d)|lesson {int(lesson)}(?!\d)", _title(name))]
+            fits = names if alone and len(names) == 1 else fits
+        return [self.head.index(name) for name in fits]
+
+
+def _title(name: str) -> str:
+    """The name of an assignment without the number that Canvas puts behind it."""
+    return re.sub(r"\s*\(\d+\)\s*$", "", name)
+
+
+def _number(text: str) -> float:
+    """A number as a platform writes it, "10.00" or "10,00"; 0 if it is none."""
+    try:
+        return float(text.strip().replace(",", "."))
+    except ValueError:
+        return 0.0
+
+
+def _key(text: str) -> str:
+    """A name as an export's files have it: lower case, nothing but letters and digits."""
+    return "".join(c for c in unicodedata.normalize("NFKC", text).casefold() if c.isalnum())

@@ -1,0 +1,232 @@
+"""The course's own list, marks by hand, and what goes back to the platform."""
+
+import csv
+import io
+import json
+
+import pytest
+from grading_corpus import solved
+
+from peft_teach.course.grade import engine, grade, job
+from peft_teach.course.grade.collect import Submission
+from peft_teach.course.grade.roster import Roster
+from peft_teach.course.lessons import of_lesson
+from peft_teach.errors import PeftTeachError
+
+CANVAS = '''\
+Student,ID,SIS User ID,SIS Login ID,Section,Notes,Lesson 07 (4711),Quiz 1 (4712),Final Score
+,,,,,,Manual Posting,,
+    Points Possible,,,,,,26.00,5.00,(read only)
+"Meier, Jo",101,S1,jo@x.org,A,,,3.00,1
+"Lee, Kim",102,S2,kim@x.org,A,,,,
+"Żak, Ola",103,S3,ola@x.org,"A, B",,7.00,,
+"Žák, Ola",104,S4,ola2@x.org,A,,EX,,
+"Student, Test",105,,5b2f,A,,,,
+'''
+GROUPS = '''\
+name,canvas_user_id,user_id,login_id,sections,group_name,canvas_group_id,group_id
+"Meier, Jo",101,S1,jo@x.org,A,Tide Clock,5,
+"Lee, Kim",102,S2,kim@x.org,A,Tide Clock,5,
+"Żak, Ola",103,S3,ola@x.org,A,,,
+'''
+MOODLE = '''\
+Identifier,"Full name","Email address",Status,Grade,"Maximum Grade","Grade can be changed",\
+"Last modified (submission)","Last modified (grade)","Feedback comments"
+"Participant 101","Jo Meier",jo@x.org,"Submitted for grading",,100.00,Yes,"Friday, 5 June",-,
+"Participant 102","Kim Lee",kim@x.org,"Submitted for grading - 3 mins late",,100.00,Yes,-,-,old
+"Participant 103","Ola Nowak",ola@x.org,"No submission",,100.00,Yes,-,-,
+'''
+PARTICIPANTS = '''\
+"First name","Last name","Email address",Groups
+Jo,Meier,jo@x.org,Tide
+Kim,Lee,kim@x.org,Tide
+Ola,Nowak,ola@x.org,
+'''
+MOST = sum(e.points for e in of_lesson("07") if not e.optional)
+
+
+@pytest.fixture(autouse=True)
+def _marks_without_running(monkeypatch):
+    """All points for whatever is graded."""
+    def run(tasks, **named):
+        for name, (function, *arguments) in tasks.items():
+            yield name, [] if function is job.mark_references else [
+                {"exercise": e.id, "points": e.points, "maximum": e.points, "state": "passed",
+                 "message": "", "mistake": None, "traceback": "", "further": False,
+                 "notes": [], "flags": []}
+                for e in of_lesson(arguments[1])]
+
+    monkeypatch.setattr(engine, "run", run)
+
+
+@pytest.fixture
+def evening(tmp_path):
+    """Grade files with lists, all given by their texts; the rows of grades.csv by student."""
+    def run(files, *lists, overrides=None, **named):
+        for name in files:
+            path = tmp_path / "in" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(solved("07")))
+        paths = [tmp_path / f"list{number}.csv" for number in range(len(lists))]
+        for path, text in zip(paths, lists):
+            path.write_text(text, encoding="utf-8")
+        if overrides is not None:
+            (tmp_path / "out").mkdir(exist_ok=True)
+            (tmp_path / "out/overrides.csv").write_text(overrides, encoding="utf-8")
+        grade(tmp_path / "in", tmp_path / "out", roster=paths, **named)
+        return {row["student"]: row for row in table(tmp_path / "out/grades.csv")}
+
+    run.out = tmp_path / "out"
+    return run
+
+
+def table(path):
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+
+
+def test_who_is_missing_has_a_row(evening):
+    rows = evening(["meierjo_101_1_x.ipynb", "zakola_103_2_x.ipynb", "mallory_9_3_x.ipynb"], CANVAS)
+    assert set(rows) == {"Meier, Jo", "Lee, Kim", "Żak, Ola", "Žák, Ola", "mallory"}
+    assert {student for student, row in rows.items() if row["flags"] == "nothing handed in"} == {
+        "Lee, Kim", "Žák, Ola"}
+    assert "not in the roster" in rows["mallory"]["flags"]
+    assert rows["Lee, Kim"]["total"] == "0"
+    assert "nothing handed in" in (evening.out / "feedback/Lee_ Kim.html").read_text()
+
+
+@pytest.mark.parametrize(("student", "id"), [
+    ("Jo Meier", ""), ("meierjo", ""), ("jo", ""), ("jo@x.org", ""), ("Team 3-Jo Meier", "101")])
+@pytest.mark.parametrize("course", [
+    MOODLE, PARTICIPANTS, CANVAS, CANVAS.replace(",", ";").replace("; ", ", ")],
+    ids=["worksheet", "participants", "Canvas", "semicolons"])
+def test_people_are_found_by_their_number_name_or_login(tmp_path, student, id, course):
+    (tmp_path / "x.csv").write_text(course, encoding="utf-8")
+    listed = Roster([tmp_path / "x.csv"])
+    assert len(listed.people) == (5 if "Section" in course else 3)
+    found, = listed.named([Submission(student, "x.ipynb", id=id)])
+    known = "Identifier" in course or "Section" in course if id else (
+        student != "meierjo" or "Section" in course)
+    assert (found.flags == ()) == known
+    assert found.student in (("Jo Meier", "Meier, Jo") if known else student)
+
+
+def test_canvas_gets_back_its_own_rows(evening):
+    evening(["meierjo_LATE_101_1_x.ipynb", "zakola_103_2_x.ipynb", "zakola_104_3_x.ipynb"], CANVAS,
+            late=10)
+    file = evening.out / "canvas-import.csv"
+    assert file.read_text(encoding="utf-8").startswith(
+        "Student,ID,SIS User ID,SIS Login ID,Section,Lesson 07 (4711)\n")
+    rows = table(file)
+    assert {row["ID"]: row["Lesson 07 (4711)"] for row in rows} == {
+        "": "26.00", "101": "23.4", "103": "26"}    # 104 is excused, 102 has no mark
+    assert rows[0]["Student"] == "    Points Possible"
+    assert rows[2]["Section"] == "A, B"
+
+
+def test_moodle_gets_back_its_own_rows(evening):
+    rows = evening(["Jo Meier_101_assignsubmission_file_/x.ipynb",
+                    "Kim Lee_102_assignsubmission_file_/x.ipynb"], MOODLE,
+                   overrides="student,exercise,points,comment\nJo Meier,07,5,a < b\n")
+    assert rows["Kim Lee"]["late"] == "late"
+    assert rows["Jo Meier"]["late"] == ""
+    before = table(evening.out.parent / "list0.csv")
+    assert table(evening.out / "moodle-import.csv") == [
+        before[0] | {"Grade": f"{round(500 / MOST, 2):g}",
+                     "Feedback comments": "07: 5 points, a &lt; b"},
+        before[1] | {"Grade": "100"}]
+    report = (evening.out / "report.html").read_text()
+    assert f"Lesson 07 has {MOST} points, the platform 100" in report
+
+
+def test_the_column_is_named_or_known(evening):
+    other = CANVAS.replace("Lesson 07 (4711)", "Homework (4711)")
+    evening(["meierjo_101_1_x.ipynb"], other)
+    assert not (evening.out / "canvas-import.csv").exists()
+    assert "of Homework (4711), Quiz 1 (4712). " in (evening.out / "report.html").read_text()
+    evening([], other, column="Homework")
+    assert "Homework (4711)" in table(evening.out / "canvas-import.csv")[0]
+
+
+@pytest.mark.parametrize("lists", [(CANVAS, GROUPS), (GROUPS, CANVAS)], ids=len)
+def test_what_a_group_handed_in_counts_for_its_members(evening, lists):
+    rows = evening(["tideclock_LATE_101_7_x.ipynb", "zakola_103_2_x.ipynb"], *lists)
+    assert {student: (row["total"], row["late"]) for student, row in rows.items()} == {
+        "Meier, Jo": (str(MOST), "late"), "Lee, Kim": (str(MOST), "late"),
+        "Żak, Ola": (str(MOST), ""), "Žák, Ola": ("0", "")}
+    assert len(table(evening.out / "canvas-import.csv")) == 4
+
+
+def test_nobody_takes_the_name_of_another(evening):
+    """An export beside something else may be anybody's: its numbers are not believed."""
+    rows = evening(["kim.ipynb", "mallory/meierjo_101_1_x.ipynb", "mallory/leekim_102_2_x.ipynb"],
+                   CANVAS)
+    assert rows["Meier, Jo"]["flags"] == "nothing handed in"
+
+
+def test_late_costs_nothing_unless_it_is_said(evening):
+    files = ["meierjo_LATE_101_1_x.ipynb", "leekim_102_2_x.ipynb"]
+    assert evening(files)["meierjo"]["total"] == str(MOST)
+    assert "loses nothing" in (evening.out / "report.html").read_text()
+    rows = evening(files, late=50)
+    assert (rows["meierjo"]["total"], rows["leekim"]["total"]) == (f"{MOST / 2:g}", str(MOST))
+    assert "50 % of the points" in (evening.out / "feedback/meierjo.html").read_text()
+    with pytest.raises(PeftTeachError, match="120 % cannot be deducted"):
+        evening(files, late=120)
+
+
+def test_marks_by_hand_have_the_last_word_on_each_run(evening):
+    lines = ("student,exercise,points,comment\nanna,lora.count,0.5,<b>half</b>\n"
+             "anna,lora.layer,,Well written.\nbo,7,3,Oral exam.\n")
+    for _ in range(2):
+        rows = evening(["anna.ipynb", "bo.ipynb", "cy.ipynb"], overrides=lines)
+        assert (rows["anna"]["lora.count"], rows["anna"]["total"]) == ("0.5", f"{MOST - 0.5:g}")
+        assert (rows["bo"]["total"], rows["cy"]["total"]) == ("3", str(MOST))
+        page = (evening.out / "feedback/anna.html").read_text()
+        assert "lora.count: 0.5 points, &lt;b&gt;half&lt;/b&gt;" in page
+        assert "0.5 of 1 points" in page
+        report = (evening.out / "report.html").read_text()
+        for said in ("&lt;b&gt;half", "Well written.", "07: 3 points, Oral exam."):
+            assert said in report
+
+
+def test_who_handed_in_nothing_can_have_a_mark_by_hand(evening):
+    evening(["meierjo_101_1_x.ipynb"], CANVAS,
+            overrides='student;exercise;points;comment\nLee, Kim;07;2,5;ill\n')
+    assert {row["ID"]: row["Lesson 07 (4711)"] for row in table(evening.out / "canvas-import.csv")
+            }["102"] == f"{round(2.5 * 26 / MOST, 2):g}"
+
+
+@pytest.mark.parametrize(("line", "says"), [
+    ("ana,07,1,", "'ana'"), ("anna,lora.cuont,1,", "lora.cuont"), ("anna,77,1,", "'77'"),
+    ("anna,07,much,", "much"), ("anna,07,-1,", "-1"), ("anna,07,nan,", "nan")])
+def test_a_line_by_hand_that_would_be_lost_is_refused(evening, line, says):
+    evening(["anna.ipynb"])
+    before = (evening.out / "grades.csv").read_bytes()
+    with pytest.raises(PeftTeachError, match=says):
+        evening([], overrides=f"student,exercise,points,comment\n{line}\n")
+    assert (evening.out / "grades.csv").read_bytes() == before
+    with pytest.raises(PeftTeachError, match="columns 'name,points'"):
+        evening([], overrides="name,points\n")
+
+
+def test_a_table_edited_by_hand_is_kept(evening, capsys):
+    evening(["anna.ipynb"])
+    path = evening.out / "grades.csv"
+    written = path.read_bytes()
+    evening(["bo.ipynb"])
+    assert not list(evening.out.glob("grades-*"))
+    path.write_bytes(path.read_bytes() + b"by hand")
+    edited = path.read_bytes()
+    evening([])
+    assert (evening.out / "grades-edited-1.csv").read_bytes() == edited
+    assert path.read_bytes() not in (edited, written)
+    assert "kept as grades-edited-1.csv" in capsys.readouterr().err
+    evening([])
+    assert len(list(evening.out.glob("grades-*"))) == 1
+
+
+def test_what_is_no_list_is_refused(evening):
+    with pytest.raises(PeftTeachError, match="is no list of a course"):
+        evening(["anna.ipynb"], "a,b\n1,2\n")
+    with pytest.raises(PeftTeachError, match="cannot be read"):
+        grade(evening.out.parent / "in", evening.out, roster=["nowhere.csv"])
