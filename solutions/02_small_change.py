@@ -25,11 +25,6 @@
 # <details><summary>00 · Where do most of MiniLM's 22.7 million parameters stand?</summary>
 # In the table of word vectors: 30,522 of 384 numbers each, about half of the model.
 # </details>
-# <details><summary>Working on Colab?</summary>
-# Colab's machine forgets everything. To keep <code>my_peft.py</code> and your predictions, run
-# <code>from google.colab import drive; drive.mount('/content/drive')</code> and
-# <code>%env PEFT_TEACH_WORK=/content/drive/MyDrive/peft-teach-work</code> first, in each session.
-# </details>
 #
 # | | |
 # |---|---|
@@ -60,14 +55,16 @@ if importlib.util.find_spec("peft_teach") is None:
 import copy
 from itertools import islice
 
+import pandas as pd
 import torch
 
 import peft_teach as pt
 
-records, Subspace, hashes = pt.course.records, pt.course.subspace.Subspace, pt.course.subspace.hashes
+records, hashes = pt.course.records, pt.course.subspace.hashes
 budget = pt.course.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
-record = records.load("change")       # runs too long for a lesson; assets/records/change.py made them
+record = records.load("change")       # runs too long for a lesson, by assets/records/change.py
 pictures = pt.course.pictures("change")
+pd.set_option("display.width", 120)
 pt.seed(0)
 print("budget:", budget.name, "· computing on:", pt.device())
 
@@ -117,14 +114,12 @@ change_a, change_b, change_c = pt.check("change.small", change_a, change_b, chan
 pt.require("change.small")
 
 # %% tags=["nbval-check-output"]
-width = 384                                           # as large as a matrix of MiniLM
-generator = torch.Generator().manual_seed(0)
-made = {"change_a": (1, change_a(torch.rand(1, generator=generator) + 1, width)),
-        "change_b": (2 * width, change_b(torch.rand(2 * width, generator=generator) + 1, width)),
-        "change_c": (width, change_c(torch.rand(width, generator=generator) + 1, width))}
-for name, (count, change) in made.items():
-    print(f"{name} {count:5,} parameters, rank {torch.linalg.matrix_rank(change):3d}, "
-          f"{(change == 0).sum():7,} of {width * width:,} entries are zero")
+width, generator = 384, torch.Generator().manual_seed(0)    # as large as a matrix of MiniLM
+made = {change: torch.rand(count, generator=generator) + 1 for change, count in (
+    (change_a, 1), (change_b, 2 * width), (change_c, width))}
+pd.DataFrame([{"parameters": len(p), "rank": int(torch.linalg.matrix_rank(change(p, width))),
+               "entries that are not zero": int((change(p, width) != 0).sum())}
+              for change, p in made.items()], index=["change_a", "change_b", "change_c"])
 
 # %% [markdown]
 # They do not: you built a change of full rank from one. And a change of rank 1 may move every entry, while `change_c` leaves
@@ -149,27 +144,30 @@ for name, (count, change) in made.items():
 # a single entry: weight $i$ is tied to entry $h(i)$ of $z$, with a random sign (*signed hashing*).
 
 # %%
-pt.widgets.Guess("16 random directions change one matrix of 384 × 384 by rank", (1, 16, 384), "change.hashed")
+pt.widgets.Guess("16 random directions change one matrix of 384 × 384 by rank", (1, 16, 384),
+                 "change.hashed")
 
 # %%
 model, tokenizer = pt.models.load("minilm", labels=2)
 D = sum(p.numel() for p in model.bert.parameters())
 in_head = sum(p.numel() for p in model.classifier.parameters())
-print(f"D = {D:,} weights ({D / 1e6:.1f} million) in {len(list(model.bert.parameters()))} tensors, and {in_head} in the new head")
-print(f"a dense P for d = 500, float32: {D * 500 * 4 / 1e9:.0f} GB; one entry a row: {D * (8 + 4) / 1e9:.1f} GB for any d")
-
-found = {}
+print(f"D = {D:,} weights ({D / 1e6:.1f} million), and {in_head} in the new head; "
+      f"a dense P for d = 500, in float32: {D * 500 * 4 / 1e9:.0f} GB")
+ranks = {}
 for d in (1, 16, 1024):
     h, sign = hashes(width**2, d, seed=0)
-    change = pt.subspace.project(torch.zeros(width**2), torch.randn(d, generator=generator), h, sign).view(width, width)
-    found[d] = int(torch.linalg.matrix_rank(change))
-    print(f"d = {d:5,}: one matrix of {width} × {width} changes by rank {found[d]}")
-pt.compare("change.hashed", found[16], "the rank of a change along 16 random directions")
+    z = torch.randn(d, generator=generator)
+    change = pt.subspace.project(torch.zeros(width**2), z, h, sign).view(width, width)
+    ranks[d] = int(torch.linalg.matrix_rank(change))
+pt.compare("change.hashed", ranks[16], "the rank of a change along 16 random directions")
+pd.Series(ranks, name="rank of the change of one matrix").rename_axis("d").to_frame()
 
+# %%
 h, sign = hashes(24, 6, seed=0)
 pt.plots.show(pictures.draw_hashing(h.tolist(), sign.tolist(), 6),
-              "P for 24 weights and d = 6, lying on its side: each weight takes one entry of z, with a sign. All entries "
-              "of P have the same size, ½ here, so that its columns have a length of about 1. (Further, below, you may write it.)")
+              "P for 24 weights and d = 6, lying on its side: each weight takes one entry of z, "
+              "with a sign. All entries of P have the same size, ½ here, so that its columns have "
+              "a length of about 1. (Further, below, you may write it.)")
 
 # %% [markdown]
 # The head is no part of $\theta$: its 770 parameters are trained as well, on top of $d$.
@@ -193,28 +191,18 @@ explorer = pictures.explore_subspaces(record, guess)
 explorer
 
 # %%
-head_end, full_short = pictures.ends(record)          # both on these 2,000 sentences
-
-
-def line(name, rows):
-    """Accuracy over the seeds, and the share of the gain on these 2,000 sentences."""
-    mean, spread = records.accuracy(rows)
-    seeds = f"± {spread:.1%}, {len(rows)} seeds" if len(rows) > 1 else ""
-    print(f"{name:26s} {mean:.1%}  {(mean - head_end) / (full_short - head_end):5.0%} of the gain  {seeds}")
-
-
-short = {m: records.select(record, group="short", method=m, pretrained=None) for m in ("full", "head")}
-print("trained on 2,000 sentences; the share of the gain is on these 2,000")
-line("head, 125 steps", short["head"])
-line("head, to its end", [pictures.converged(record)])
-for rows in sorted(records.by_setting(records.select(record, group="subspace")), key=lambda rows: rows[0]["d"]):
-    line(f"d = {rows[0]['d']:,}", rows)
-line(f"full, {D / 1e6:.1f} million", short["full"])
+ruler = head_end, full_short = pictures.ends(record)    # both on these 2,000 sentences
+runs = record.runs.assign(gain=records.gain(record.runs.accuracy, ruler))
 tested = record["setting"]["test_examples"]
-print(f"standard error of 75 % on {tested:,} sentences: {records.standard_error(0.75, tested):.1%}")
-print(f"90 % of full fine-tuning's accuracy is {0.9 * full_short:.1%}, {(0.9 * full_short - head_end) / (full_short - head_end):.0%} "
-      f"of the gain; the head alone, to its end, has {head_end / full_short:.0%} of that accuracy")
-pt.compare("change.half", pictures.subspaces(record, 50, "gain").reached, "of these d, the smallest that brings half of the gain, in the mean of its seeds")
+goal = 0.9 * full_short
+print(f"head alone, to its end, {head_end:.1%}: {head_end / full_short:.0%} of full fine-tuning's "
+      f"accuracy; 90 % of that is {goal:.1%}, {records.gain(goal, ruler):.0%} of the gain")
+print(f"standard error on {tested:,} sentences: {records.standard_error(0.75, tested):.1%}")
+reached = pictures.subspaces(record, 50, "gain").reached
+pt.compare("change.half", reached, "of these d, the smallest that brings half of the gain, in the "
+           "mean of its seeds")
+records.table(runs.query("group in ['short', 'subspace'] and pretrained"), ["method", "d"],
+              "accuracy", "gain")
 
 # %% [markdown]
 # **One to a few thousand directions,** out of 22.7 million: 4,096 bring 53 % of the gain, 1,024 bring 41 %, or 51 % against the head
@@ -224,7 +212,7 @@ pt.compare("change.half", pictures.subspaces(record, 50, "gain").reached, "of th
 # goal there: 1,024 directions reach it. But the head alone has 86 % of that accuracy without any direction, so this goal
 # is only 30 % of the gain. When you read a $d_{90}$, ask what the head alone would have had.
 #
-# Each point is a lower bound, in 125 steps of this length: with 16,384, shorter ones brought more (one seed, below).
+# Each point is a lower bound, in 125 steps of this length: with 16,384, shorter ones brought more (one seed).
 #
 # ## 3 · The rank of a real update
 #
@@ -245,10 +233,12 @@ tuned = pt.full.inject(tuned, pt.full.Config("all"))           # all of it train
 few = movies.train[:record["setting"]["subspace_examples"]]
 short_batches = pt.data.batches(few, tokenizer, 16, seed=0)
 live_batches = short_batches if budget.claims else short_batches[:6]
-recorded = records.select(record, group="short", method="full", seed=0, pretrained=None)[0]
+recorded, = records.select(record, group="short", method="full", seed=0, pretrained=None)
 steps = pt.widgets.watch(pt.train(tuned, live_batches, lr=1e-4), len(live_batches),
-                         {"recorded": recorded["losses"]} if budget.claims else None, {"recorded": pt.plots.COLOURS["full"]})
-updates = {n: (tuned.get_submodule(n).weight.detach() - before[f"{n}.weight"]).cpu() for n in matrices}
+                         {"recorded": recorded["losses"]} if budget.claims else None,
+                         {"recorded": pt.plots.COLOURS["full"]})
+updates = {n: (tuned.get_submodule(n).weight.detach() - before[f"{n}.weight"]).cpu()
+           for n in matrices}
 
 # %% [markdown]
 # The **singular value decomposition** writes any matrix as a sum of matrices of rank 1, sorted by their strength:
@@ -273,7 +263,7 @@ shown = {"ΔW of block 5": updates[last], "ΔW of block 0": updates[lowest],
          "the weight W of block 5": before[f"{last}.weight"].cpu(), "random numbers": noise}
 sigmas = {name: torch.linalg.svdvals(matrix) for name, matrix in shown.items()}
 pt.plots.show(pictures.draw_energy({name: sigma.tolist() for name, sigma in sigmas.items()}),
-              "Share of the energy that the strongest directions hold, value matrices. Marks: 90 %.")
+              "Share of the energy that the strongest directions hold, value matrices. Mark: 90 %")
 
 # %% [markdown]
 # ### Exercise 2 · The marks (1 point, about 4 minutes)
@@ -301,16 +291,17 @@ pt.require("change.energy")
 
 # %%
 ranks = [int(torch.linalg.matrix_rank(delta)) for delta in updates.values()]
-print(f"rank of the {len(ranks)} live updates: {min(ranks)} to {max(ranks)}, of 384")
-print("directions that hold 90 % of ΔW, block 0 to block 5")
 spectra = {n: torch.linalg.svdvals(delta) for n, delta in updates.items()}
-for place in PLACES:
-    print(f"   {place:14s}", "  ".join(f"{directions(spectra[n], 0.9):3d}" for n in pt.models.find(tuned, place)))
 of_W = [directions(torch.tensor(sigma), 0.9) for sigma in record["spectra"]["weight"].values()]
-print(f"and of the pretrained W: {min(of_W)} to {max(of_W)}")
 wide_noise = torch.randn(384, 1536, generator=torch.Generator().manual_seed(0))
-print(f"and of random numbers: {directions(sigmas['random numbers'])}, as wide as ffn's: {directions(torch.linalg.svdvals(wide_noise))}")
-pt.compare("change.spectrum", [directions(spectra[n]) for n in (last, lowest)], "value, block 5 and block 0: directions with 90 %")
+of_noise = [directions(sigmas["random numbers"]), directions(torch.linalg.svdvals(wide_noise))]
+print(f"rank of the {len(ranks)} live updates: {min(ranks)} to {max(ranks)}, of 384")
+print(f"directions that hold 90 % of W: {min(of_W)} to {max(of_W)}; of random numbers: "
+      f"{of_noise[0]}, as wide as ffn's: {of_noise[1]}; of ΔW, by block:")
+pt.compare("change.spectrum", [directions(spectra[n]) for n in (last, lowest)],
+           "value, block 5 and block 0: directions with 90 %")
+pd.DataFrame({place: [directions(spectra[n], 0.9) for n in pt.models.find(tuned, place)]
+              for place in PLACES}).T
 
 # %% [markdown]
 # Strictly, **no rank is low here**. In the lower blocks, 90 % of the energy is spread over about a hundred directions
@@ -352,7 +343,7 @@ test = pt.data.batches(movies.test[:min(1000, budget.test_examples)], tokenizer,
 
 
 def accuracy_with(change, rest_undone=False):
-    """Test accuracy with W + change(ΔW) in all 36 matrices; all else stays as trained, or is undone but for the head."""
+    """Test accuracy with W + change(ΔW) in all matrices; all else but the head may be undone."""
     changed = copy.deepcopy(tuned)
     for n, p in changed.named_parameters():
         if rest_undone and n not in heads:
@@ -366,13 +357,12 @@ def accuracy_with(change, rest_undone=False):
 heads = pt.models.head(tuned)
 there = record["truncated"]["short 0"]["kept"]
 uncut = pt.evaluate(tuned, test).accuracy
-cut = {k: accuracy_with(lambda delta, k=k: truncate(delta, k)) for k in (8, 0)}
-for name, live, k in (("not cut", uncut, 384), ("k = 8  ", cut[8], 8), ("k = 0  ", cut[0], 0)):
-    print(f"{name}: live {live:.1%}, recorded {there[str(k)]:.1%}")
-print(f"live on {min(1000, budget.test_examples):,} test sentences, recorded on {tested:,}")
+cut = {384: uncut, **{k: accuracy_with(lambda delta, k=k: truncate(delta, k)) for k in (8, 0)}}
 held = [(s[:8].square().sum() / s.square().sum()).item() for s in spectra.values()]
-print(f"energy in 8 directions: {sum(held) / len(held):.0%}, mean of the {len(held)} live matrices")
+print(f"energy in 8 directions: {sum(held) / len(held):.0%}, mean of the live matrices")
 pt.compare("change.eight", cut[8], "accuracy with eight directions in each matrix, live")
+left = pd.DataFrame({"live": cut, "recorded": {k: there[str(k)] for k in cut}})
+left.rename_axis("k").map("{:.1%}".format)
 
 # %% [markdown]
 # Recorded, from full fine-tuning on all 4,000 sentences, two seeds: left, one matrix; right, all 36 cut at the same $k$.
@@ -420,20 +410,14 @@ def largest(delta, share):
 
 by_entries = accuracy_with(lambda delta: largest(delta, 0.01))
 print(f"live, the largest 1 %: {by_entries:.1%}")
-print("recorded, full fine-tuning on 4,000 sentences, mean of two seeds:")
-whole = [table["kept"] for run, table in record["truncated"].items() if run.startswith("update")]
-entries = sum(delta.numel() for delta in updates.values())
-of_one = sum(sum(delta.shape) for delta in updates.values())       # a direction: a row and a column
-for k in (0, 2, 8):
-    print(f"   {k} directions: {k * of_one:,} numbers, {sum(table[str(k)] for table in whole) / len(whole):.1%}")
-for kind, share in (("largest", "0.001"), ("largest", "0.01"), ("largest", "0.03125"), ("drawn", "0.03125"), ("largest", "0.1")):
-    kept = [table[kind][share] for table in record["entries"].values()]
-    accuracy, energy = (sum(row[what] for row in kept) / len(kept) for what in ("accuracy", "energy"))
-    print(f"   {kind:8s}{float(share):5.1%} of the entries: {float(share) * entries:,.0f} numbers, {accuracy:.1%}, "
-          f"with {energy:.0%} of the energy")
 for share in (0.01, 0.1):
-    print(f"of random numbers, the largest {share:.0%} hold {largest(noise, share).square().sum() / noise.square().sum():.0%} of the energy")
-pt.compare("change.entries", round(by_entries, 3), "accuracy with the largest 1 % of the entries, live")
+    part = largest(noise, share).square().sum() / noise.square().sum()
+    print(f"of random numbers, the largest {share:.0%} hold {part:.0%} of the energy")
+pt.compare("change.entries", round(by_entries, 3), "accuracy with the largest 1 %, live")
+entries = pd.DataFrame([{"entries": kind, "share": float(share), **row}
+                        for table in record["entries"].values()
+                        for kind, rows in table.items() for share, row in rows.items()])
+records.table(entries, ["entries", "share"], "accuracy", "energy")    # recorded, two seeds
 
 # %% [markdown]
 # The **energy** is not in few places: it is spread as over random numbers. Two seeds, from 58.4 % with no entry: the 1 %
@@ -507,7 +491,7 @@ pt.require("change.inject")
 #
 # An `inject` that forgets something does not crash: the loss falls, and the claim is wrong. So write the test that finds it:
 # `inject_holds(inject, fresh, make)` raises, as `assert` does, if an `inject` breaks one of these properties. `fresh()` gives a
-# new `Tiny`, `make(base)` a `Scale`. It must catch nine broken versions, each with one slip, and spare four right ones, which
+# new `Tiny`, `make(base)` a `Scale`. It must reject nine broken versions, each with one slip, and accept four right ones, which
 # differ in what the properties leave open.
 
 
@@ -597,31 +581,35 @@ with torch.no_grad():
     print("same outputs, to the bit:", torch.equal(outputs, model(**batch).logits))
 
 trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-print(f"{len(pt.adapters(model))} adapters; {trained:,} parameters train")
-print(f"a block has 7 · 384 + 1,536 = {7 * 384 + 1536:,} biases: 6 · {7 * 384 + 1536:,} + 2 · 384 + {in_head} = "
-      f"{6 * (7 * 384 + 1536) + 2 * 384 + in_head:,}")
+print(f"{len(pt.adapters(model))} adapters; {trained:,} parameters train: a block has "
+      f"{7 * 384 + 1536:,} biases, outside are 2 · 384, and {in_head} in the head")
 
 # %% [markdown]
 # Now watch it learn, on all 4,000 sentences, beside the recorded curves of full fine-tuning and of the head alone.
 
 # %%
 pt.compare("change.count", trained, "parameters that train")
-batches = pt.data.batches(movies.train[:min(4000, budget.train_examples)], tokenizer, budget.batch_size)
-long = records.load("lora")                       # the record of lesson 07 has three seeds of both
-beside = {name: records.select(long, group="methods", method=method)[0]["losses"]
-          for name, method in (("full fine-tuning", "full"), ("head only", "head"))}
-colours = {"full fine-tuning": pt.plots.COLOURS["full"], "head only": pt.plots.COLOURS["head"]}
-steps = pt.widgets.watch(pt.train(model, batches, lr=3e-3), len(batches), beside if budget.claims else None, colours)
-found = pt.evaluate(model, pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64))
-print(f"your BitFit: {found.accuracy:.1%} of {found.examples:,} test sentences, {records.gain(found.accuracy):.0%} of the gain")
-mean, spread = records.accuracy(bitfit := records.select(record, group="bitfit"))
-print(f"recorded:    {mean:.1%} ± {spread:.1%} over {len(bitfit)} seeds, {records.gain(mean):.0%} of the gain")
+sentences = movies.train[:min(4000, budget.train_examples)]
+batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
+long = records.load("lora")           # the record of lesson 07 has three seeds of both
+beside = {name: records.select(long, group="methods", method=name)[0]["losses"]
+          for name in ("full", "head")}
+steps = pt.widgets.watch(pt.train(model, batches, lr=3e-3), len(batches),
+                         beside if budget.claims else None, pt.plots.COLOURS)
+
+# %%
+tests = pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64)
+found = pt.evaluate(model, tests)
 if budget.claims:
     pictures.keep_own("BitFit", trained, found.accuracy)
-changed = pt.course.pictures("lora").changed_answers(model, movies, tokenizer, 200)    # from those of the head alone, to its end
+changed = pt.course.live.changed_answers(model, movies, tokenizer, 200)    # against the head alone
 for title, chosen in (("gained", True), ("lost", False)):
     told = sorted((text for text, label, mine, _ in changed if (mine == label) == chosen), key=len)
-    print(f"{title}, of 200 test sentences, against the head alone: {len(told)}, such as", *told[:3], sep="\n   ")
+    print(f"{title}, of 200 test sentences, against the head alone: {len(told)}, such as",
+          *told[:3], sep="\n   ")
+bitfit = record.runs.query("group == 'bitfit'").accuracy
+reached = pd.Series({"your BitFit": found.accuracy, "recorded, three seeds": bitfit.mean()})
+pd.DataFrame({"accuracy": reached, "share of the gain": records.gain(reached)}).map("{:.1%}".format)
 
 # %% [markdown]
 # <details><summary>How sure?</summary>
@@ -635,7 +623,8 @@ for title, chosen in (("gained", True), ("lost", False)):
 # 9,986 parameters, BitFit's 26,882.
 
 # %%
-pt.widgets.Guess("Of the gain, LoRA with 9,986 parameters brings", ("less than BitFit", "about as much", "more"), "change.most")
+pt.widgets.Guess("Of the gain, LoRA with 9,986 parameters brings",
+                 ("less than BitFit", "about as much", "more"), "change.most")
 
 # %% [markdown]
 # *Parameters* are those that write the change down, with the head's 770; *rank* is that of the change of one 384 × 384 matrix,
@@ -644,24 +633,21 @@ pt.widgets.Guess("Of the gain, LoRA with 9,986 parameters brings", ("less than B
 
 # %%
 alone = accuracy_with(lambda delta: truncate(delta, 8), rest_undone=True)
-rows = pictures.three_kinds(record, long, alone)
-print(f"{'':28s}{'parameters':>12s}{'rank':>6s}  share of the gain, accuracy, standard deviation over the seeds")
-for sentences in (4000, 2000):
-    block = [row for row in rows if row.sentences == sentences]
-    head, full = block[0].ruler
-    print(f"trained on {sentences:,} sentences, with a gain from {head:.1%} to {full:.1%}:")
-    for row in block:
-        print(f"  {row.name:26s}{row.parameters:12,}{row.rank:>6s}  {row.gain:5.0%}  {row.accuracy:.1%} {row.seeds}")
-words = len(torch.cat([batch["input_ids"].flatten() for batch in batches]).unique())
-known, width = model.bert.embeddings.word_embeddings.weight.shape
-print(f"of {known:,} word vectors, {words:,} occur in the 4,000 sentences; the others got no gradient, {(known - words) * width / 1e6:.1f} million parameters")
-pt.compare("change.most", "more", "LoRA of rank 1, against BitFit")
-pt.plots.show(pictures.draw_kinds(rows, pictures.own_points(record)),
-              "Share of the gain against the parameters of the change, the head's among them; each side has its own ruler. A "
-              "vertical line spans the seeds. Diamonds are runs of your own.")
+kinds = pictures.three_kinds(record, long, alone)
+seen = len(torch.cat([batch["input_ids"].flatten() for batch in batches]).unique())
+known, size = model.bert.embeddings.word_embeddings.weight.shape
+print(f"of {known:,} word vectors, {seen:,} occur in the 4,000 sentences; the others got no "
+      f"gradient, {(known - seen) * size / 1e6:.1f} million parameters")
+more = kinds.groupby("way").gain.mean()[["LoRA, rank 1 (lesson 07)", "BitFit"]]
+pt.compare("change.most", "more" if more.iloc[0] > more.iloc[1] else "less than BitFit",
+           "LoRA of rank 1, against BitFit")
+pt.plots.show(pictures.draw_kinds(kinds, pictures.own_points(record)),
+              "Share of the gain against the parameters of the change, the head's among them; each "
+              "side has its own ruler. A line spans the seeds. Diamonds: runs of your own.")
+records.table(kinds, ["sentences", "parameters", "rank", "way"], "gain", "accuracy")
 
 # %%
-pt.sentence("change.kinds", ...)    # one sentence of yours: which kind of small is "the" small change?
+pt.sentence("change.kinds", ...)    # of yours: which kind of small is "the" small change?
 pt.progress("02")
 
 # %% [markdown]
@@ -722,7 +708,7 @@ pt.progress("02")
 
 
 # %% exercise="change.project" part="solution"
-def project(theta0: torch.Tensor, z: torch.Tensor, h: torch.Tensor, sign: torch.Tensor) -> torch.Tensor:
+def project(theta0, z, h, sign) -> torch.Tensor:
     ### BEGIN SOLUTION
     c = (len(z) / len(theta0)) ** 0.5
     return theta0 + c * sign * z[h]
@@ -740,16 +726,17 @@ pt.require("change.project")
 
 # %%
 pt.seed(0)
-subspace = Subspace(pt.models.load("minilm", labels=2)[0], d=4096, seed=0, project=project)
+subspace = pt.subspace.Subspace(pt.models.load("minilm", labels=2)[0], d=4096, project=project)
 groups = subspace.groups(step=10, head_lr=0.1)       # z at rate 10/√d, see above
-whole = records.select(record, group="subspace", d=4096, seed=0)[0]
+whole, = records.select(record, group="subspace", d=4096, seed=0)
 first = 10 if budget.claims else 2
+beside = {"recorded, d = 4,096": whole["losses"]}
 steps = pt.widgets.watch(islice(pt.train(subspace, short_batches, groups=groups), first), first,
-                         {"recorded, d = 4,096": whole["losses"]}, {"recorded, d = 4,096": pt.plots.COLOURS["subspace"]})
-print("live:    ", " ".join(f"{step.loss:.2f}" for step in steps))
-print("recorded:", " ".join(f"{loss:.2f}" for loss in whole["losses"][:first]), f"… and in the end {whole['accuracy']:.1%}")
-moved = subspace.theta() - subspace.theta0
-print(f"length of the way so far: |z| = {subspace.z.norm():.1f}, |θ − θ₀| = {moved.norm():.1f}")
+                         beside, dict.fromkeys(beside, pt.plots.COLOURS["subspace"]))
+print(f"length of the way so far: |z| = {subspace.z.norm():.1f}, "
+      f"|θ − θ₀| = {(subspace.theta() - subspace.theta0).norm():.1f}")
+pd.DataFrame({"live": [step.loss for step in steps],
+              "recorded": whole["losses"][:first]}).round(2).T
 
 # %% [markdown]
 # ### Break it on purpose
@@ -764,83 +751,18 @@ for n in matrices:
     whole = weight.detach().cpu()
     lost.append(float((whole - truncate(whole, 64)).norm() / updates[n].norm()))
     weight.data.copy_(truncate(whole, 64).to(pt.device()))
-print(f"what is cut from W + ΔW is at least {min(lost):.0f} times as long as ΔW (the root of its energy)")
-print(f"k = 64: ΔW cut, recorded: {there['64']:.1%};  W + ΔW cut: {pt.evaluate(broken, test).accuracy:.1%}")
+print(f"what is cut from W + ΔW is at least {min(lost):.0f} times as long as ΔW")
+print(f"k = 64: ΔW cut, recorded: {there['64']:.1%};  "
+      f"W + ΔW cut: {pt.evaluate(broken, test).accuracy:.1%}")
 
 # %% [markdown]
 # Much of what the model knew is gone: 90 % of the pretrained weight is spread over 138 to 271 directions, and beside what was cut
 # from it the whole update is short. Cut the change, never the sum.
 
 # %% [markdown]
-# ### Why is the update spread out so much?
-#
-# One suspect is the optimizer. Here is the gradient of a single batch, and what Adam makes of it in its first step,
-# where it moves each weight by the learning rate, up or down: the gradient's **sign**.
-
-# %%
-probe, _ = pt.models.load("minilm", labels=2)
-probe(**{k: v.to(pt.device()) for k, v in short_batches[0].items()}).loss.backward()
-print("directions that hold 90 %:  gradient   its sign   random signs")
-for place in ("query", "value", "ffn_in"):
-    for n in pt.models.find(probe, place)[::5]:                 # of six blocks, 0 and 5
-        g = probe.get_submodule(n).weight.grad.cpu()
-        counts = [directions(torch.linalg.svdvals(m), 0.9) for m in (g, g.sign(), torch.randn_like(g).sign())]
-        print(f"   block {n.split('.')[3]}, {place:14s}" + "".join(f"{c:11d}" for c in counts))
-
-# %% [markdown]
-# The sign is spread over many more directions than the gradient: large and small entries count alike. That is one batch and
-# the first step; nothing here tests what the later ones add.
-#
-# ### All else that was trained
-#
-# Embeddings, biases, norms and the pooler moved too, and stayed as trained whatever $k$ was. Undo one of the two:
-
-# %%
-print(f"everything as trained:                      {uncut:.1%}")
-print(f"the 36 matrices as trained, the rest undone: {accuracy_with(lambda delta: delta, rest_undone=True):.1%}")
-print(f"the 36 matrices cut to 8, the rest undone:   {alone:.1%}")
-print(f"the rest as trained, the 36 matrices undone: {cut[0]:.1%}")
-
-# %% [markdown]
-# The matrices alone give nearly everything, even if they are cut to eight directions: 331,776 parameters, and the head's. The
-# biases are among the parts that give so little here; trained alone with the head, at a learning rate thirty times as high, they
-# were BitFit. What a part did when all was trained says little about what it can do alone.
-#
-# ### The subspace's other settings, and random weights
-#
-# The accuracy of a subspace depends on the rate, the length of its steps, and so does how far $z$ goes:
-
-# %%
-for d in (1024, 16384):
-    rows = records.select(record, group="subspace", d=d, seed=0) + records.select(record, group="steps", d=d)
-    for row in sorted(rows, key=lambda row: row["step"]):
-        print(f"d = {d:6,}, rate {row['step']:2.0f}/√d: {row['accuracy']:.1%}, |z| = {row['length']:5.1f}, seed 0")
-scratch = records.select(record, group="scratch") + records.select(record, group="short", pretrained=False)
-for row in sorted(scratch, key=lambda row: row["parameters"]):
-    print(f"{row['parameters']:10,} parameters, from random weights: {row['accuracy']:.1%} after {len(row['losses'])} steps, one seed, one rate")
-longer, = records.select(records.load("full"), group="longer", method="scratch")
-print(f"{D:10,} parameters, from random weights: {longer['accuracy']:.1%} after {len(longer['losses']):,} steps (lesson 01)")
-
-# %% [markdown]
-# From random weights everything stays at chance, subspaces and the whole model alike. That does not show that random weights need
-# more directions, or that none help: 125 steps at one rate were too few to tell. After ten times as many, with
-# twice as many sentences, the whole model comes to 74.4 %, and no subspace was trained that long. What is known is from others: Aghajanyan et al. 2020 saw the intrinsic dimension
-# fall the longer a model had been pretrained.
-#
 # ### A model without biases
-
-# %%
-from transformers import LlamaConfig, LlamaForCausalLM
-
-llama = LlamaForCausalLM(LlamaConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=1,
-                                     num_attention_heads=2, vocab_size=100))     # small, random, and a Llama
-try:
-    pt.bitfit.inject(llama)
-except pt.errors.NoTargets as error:
-    print(error)
-
-# %% [markdown]
-# Llama and many models after it have no biases. A script that trains "all parameters with `bias` in their name" finds none
+#
+# Llama and many models after it have no biases: `pt.bitfit.inject` raises an error there. A script that trains "all parameters with `bias` in their name" finds none
 # there, and trains the head, or nothing, without a word.
 #
 # > **In the wild.** Hugging Face peft has a relative of your class, BEFT: a bias beside the base, around linear

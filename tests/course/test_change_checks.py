@@ -19,21 +19,6 @@ def test_a_wrong_count_is_named_only_if_every_input_agrees():
     assert "expected" in result.message
 
 
-@pytest.mark.filterwarnings("ignore:Sparse (CSR tensor|invariant checks):UserWarning")
-@pytest.mark.parametrize("style", answers.right("change.project"))
-def test_right_projections_move_a_model(style, tiny):
-    right = answers.define("change.project", answers.right("change.project")[style])
-    model = tiny("bert")
-    moved = pt.subspace.Subspace(model, d=5, project=right)
-    with torch.no_grad():
-        moved.z += 1
-    other = pt.subspace.Subspace(model, d=5)
-    assert not torch.equal(moved.theta(), other.theta())
-    with torch.no_grad():
-        other.z += 1
-    assert torch.allclose(moved.theta(), other.theta(), atol=1e-6)
-
-
 def test_inject_is_attach_on_a_real_model(tiny):
     places, make = ("query", "value"), pt.bitfit.BiasAdapter
     models = [put(tiny("bert"), places, make) for put in (injecting.inject, pt.attach)]
@@ -79,12 +64,6 @@ def test_right_injections_train_on_a_real_model(style, tiny):
 def test_the_check_of_an_injection_knows_the_versions_of_its_law(version):
     result = examine(find("change.inject"), (versions.RIGHT | versions.BROKEN)[version])
     assert result.passed == (version in versions.RIGHT)
-
-
-@pytest.mark.parametrize("error", [KeyError, ValueError])
-def test_right_versions_raise_what_their_names_say(error):
-    with pytest.raises(error):
-        versions.RIGHT[f"raises {error.__name__} for an unknown name"](Tiny(), ("none",), Scale)
 
 
 def test_the_law_of_a_reader_finds_a_bug_of_a_reader():

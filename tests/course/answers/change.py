@@ -21,7 +21,6 @@ SUM = "theta0 + scale * move"
 RIGHT["change.project"] = {
     "plain": PROJECT,
     "index_select": but(PROJECT, MOVE, "z.index_select(0, h) * sign"),
-    "gather": but(PROJECT, MOVE, "torch.gather(z, 0, h) * sign"),
     "take": but(PROJECT, MOVE, "torch.take(z, h).mul(sign)"),
     "mask by mask": but(PROJECT, MOVE, "sign * sum((h == j) * z[j] for j in range(len(z)))"),
     "a copy that moves": but(PROJECT, "    return theta0 + scale * move",
@@ -36,9 +35,6 @@ def project(theta0, z, h, sign):
     P = torch.sparse_coo_tensor(where, sign * math.sqrt(d / D), (D, d))
     return theta0 + torch.sparse.mm(P, z.unsqueeze(1)).squeeze(1)
 """,
-    "a view of z for each weight": but(
-        PROJECT, MOVE, "sign * z.expand(len(h), -1).gather(1, h[:, None]).squeeze(1)"),
-    "einsum": but(PROJECT, MOVE, 'torch.einsum("i,i->i", sign, z[h])'),
 }
 
 DENSE = """
@@ -60,8 +56,7 @@ WRONG["change.project"] = {
     "loop": (but(PROJECT, MOVE, "sign * torch.stack([z[j] for j in h])"),
              but(PROJECT, "    move", "    parts = z.unbind()\n    move",
                  MOVE, "sign * torch.stack([parts[j] for j in h.tolist()])")),
-    "no_gradient": (but(PROJECT, MOVE, "sign * z.detach()[h]"),
-                    but(PROJECT, MOVE, "sign * z.detach()[h] + 0 * z[h]")),
+    "no_gradient": but(PROJECT, MOVE, "sign * z.detach()[h]"),
     "": (but(PROJECT, f"return {SUM}", "return theta0.add_(scale * move)"),
          but(PROJECT, "    return", "    h.zero_()\n    return", MOVE, "sign * z[h.clone()]"),
          but(PROJECT, f"return {SUM}", "return z.sum()"),
@@ -106,7 +101,6 @@ def directions(sigma, share=0.9):
     energy = sigma.square().cumsum(0)
     return torch.searchsorted(energy, share * energy[-1]).item() + 1
 """,
-    "a list": but(ENERGY, ANSWER, "len([b for b in below.tolist() if b]) + 1"),
     "NumPy": """
 import numpy as np
 
@@ -120,20 +114,12 @@ def directions(sigma, share=0.9):
         if sigma[:k].norm() ** 2 >= share * sigma.norm() ** 2:
             return k
 """,
-    "a triangle": """
-def directions(sigma, share=0.9):
-    squares = sigma * sigma
-    n = len(squares)
-    held = torch.tril(torch.ones(n, n)) @ squares
-    return n + 1 - int((held >= share * held.max()).sum())
-""",
 }
 
 WRONG["change.energy"] = {
     "not_squared": but(ENERGY, SUMS, "sigma.cumsum(0)"),
     "no_return": but(ENERGY, "return", "k ="),
-    "not_whole": (but(ENERGY, ANSWER, "float(below.sum()) + 1"),
-                  but(ENERGY, ANSWER, "below.sum() + 1")),
+    "not_whole": but(ENERGY, ANSWER, "float(below.sum()) + 1"),
     "one_less": but(ENERGY, ANSWER, "int(below.sum())"),
     "past_share": but(ENERGY, "energy < share", "energy <= share"),
     "": (but(ENERGY, SUMS, "sigma.square_().cumsum(0)"), but(ENERGY, WHOLE, "share")),
@@ -162,15 +148,12 @@ def truncate(delta, k):
 RIGHT["change.truncate"] = {
     "a diagonal": TRUNCATE,
     "scaled columns": but(TRUNCATE, CUT, "(U[:, :k] * sigma[:k]) @ Vt[:k]"),
-    "scaled rows": but(TRUNCATE, CUT, "U[:, :k] @ (sigma[:k, None] * Vt[:k, :])"),
     "the rest set to zero": but(TRUNCATE, f"    return {CUT}",
                                 "    sigma[k:] = 0\n    return U @ sigma.diag() @ Vt"),
     "a sum": ADDED,
     "einsum": but(TRUNCATE, CUT, 'torch.einsum("ik,k,kj->ij", U[:, :k], sigma[:k], Vt[:k])'),
     "the rest taken away": but(TRUNCATE, CUT, "delta - (U[:, k:] * sigma[k:]) @ Vt[k:]"),
     "projected on U": but(TRUNCATE, CUT, "U[:, :k] @ U[:, :k].T @ delta"),
-    "projected on V": but(TRUNCATE, CUT, "delta @ Vt[:k].mT @ Vt[:k]"),
-    "a mask": but(TRUNCATE, CUT, "(U * (sigma * (torch.arange(len(sigma)) < k))) @ Vt"),
     "NumPy": """
 import numpy as np
 
@@ -179,8 +162,6 @@ def truncate(delta, k):
     return torch.from_numpy((U[:, :k] * s[:k]) @ Vt[:k])
 """,
     "double and back": but(TRUNCATE, "svd(delta", "svd(delta.double()", CUT, f"({CUT}).float()"),
-    "nothing at zero": but(TRUNCATE, "    return", "    if k == 0:\n"
-                           "        return torch.zeros(delta.shape)\n    return"),
     "V itself": """
 def truncate(delta, k):
     U, S, V = torch.svd(delta)
@@ -197,8 +178,7 @@ WRONG["change.truncate"] = {
     "columns_of_Vt": but(TRUNCATE, CUT, """(
         (U[:, :k] * sigma[:k]) @ (Vt[:, :k].T if Vt.shape[0] == Vt.shape[1] else Vt[:k]))"""),
     "": (but(TRUNCATE, f"    return {CUT}", f"    delta.copy_({CUT})\n    return delta"),
-         but(ADDED, "torch.zeros_like(delta)", "0"), but(TRUNCATE, CUT, "sigma[:k]"),
-         but(ADDED, "range(k)", "range(1, k)")),
+         but(ADDED, "torch.zeros_like(delta)", "0"), but(TRUNCATE, CUT, "sigma[:k]")),
 }
 
 BEYOND["change.truncate"] = """
@@ -232,7 +212,6 @@ RIGHT["change.bitfit"] = {
     "in float32": but(BITFIT, SHIFTED, "(y.float() + self.b).to(x.dtype)"),
     "in place": but(BITFIT, SHIFTED, "y.add_(self.b)"),
     "zeros_like": but(BITFIT, START, "torch.zeros_like(base.bias, dtype=torch.float32)"),
-    "the size alone": but(BITFIT, START, "torch.zeros(base.bias.numel())"),
     "made empty, then zero": but(BITFIT, START, "torch.empty(len(base.bias))", "    def forward",
                                  "        nn.init.zeros_(self.b)\n\n    def forward"),
     "rows of ones": but(BITFIT, SHIFTED, "y + torch.ones_like(y[..., :1]) * self.b.to(y.dtype)"),
@@ -283,7 +262,6 @@ RIGHT["change.small"] = {
 """),
     "the other diagonal": but(SMALL, DIAG, "torch.diag(p).flip(1)"),
     "a column times a row": but(SMALL, OUTER, "p[:n].reshape(n, 1) @ p[n:].reshape(1, n)"),
-    "einsum": but(SMALL, OUTER, 'torch.einsum("i,j->ij", p[:n], p[n:])'),
     "broadcast": but(SMALL, OUTER, "p[:n, None] * p[None, n:]", DIAG, "p[:, None] * torch.eye(n)"),
     "triangle": but(SMALL, EYE, "p * (torch.tril(torch.ones(n, n)) - 2)"),
     "written into zeros": but(SMALL, f"    return {DIAG}", """
@@ -297,7 +275,6 @@ RIGHT["change.small"] = {
     "the smaller of the two": but(SMALL, EYE, "p * torch.minimum(*torch.meshgrid(torch.arange("
                                               "1.0, n + 1), torch.arange(1.0, n + 1), "
                                               "indexing='ij'))"),
-    "ones and the identity": but(SMALL, EYE, "p[0] * (torch.ones(n, n) + torch.eye(n))"),
 }
 
 WRONG["change.small"] = {
@@ -374,9 +351,7 @@ RIGHT["change.inject"] = {
     "recursive": RECURSIVE,
     "a copy": but("import copy\n" + INJECT, "    modules = dict",
                   "    model = copy.deepcopy(model)\n    modules = dict"),
-    "ValueError": but(INJECT, "raise KeyError(f\"no module", "raise ValueError(f\"no module"),
     "assert": but(INJECT, REFUSE, '        assert hits, f"{target}: not found"\n'),
-    "a dot in front": but(INJECT, HIT, '("." + name).endswith("." + target)'),
     "parts": but(INJECT, HIT,
                  'name.split(".")[-len(target.split(".")):] == target.split(".")'),
     "regular expression": but("import re\n" + INJECT, HIT,

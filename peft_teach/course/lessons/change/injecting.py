@@ -290,6 +290,6 @@ HOLDS = Exercise(
            "parameters that train, and those that should.",
            "Counting what trains finds more than looking at one parameter: two targets, two "
            "blocks, and the head.",
-           "For the unknown name: try, except and else. What raises there is right, what gets "
-           "through is to be objected to."),
+           "For the unknown name: try, except and else. What raises there is right; if nothing "
+           "is raised, your test must be what raises."),
     arguments=lambda pieces: (pieces["inject"], Tiny, Scale))

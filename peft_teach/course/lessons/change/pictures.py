@@ -2,10 +2,11 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
+from statistics import mean
 
 import ipywidgets as ipw
 import numpy as np
+import pandas
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
@@ -88,6 +89,7 @@ class Subspaces:
     reached: int | None
     told: str
     guess: int | None
+    yours: int | None                            # the d that the button trains
 
 
 def ends(record: Mapping) -> tuple[float, float]:
@@ -108,15 +110,15 @@ def _level(record: Mapping, method: str) -> float:
     return records.accuracy(rows)[0]
 
 
-def subspaces(record: Mapping, share: int, measure: str, guess: int | None = None) -> Subspaces:
+def subspaces(record: records.Record, share: int, measure: str, guess: int | None = None,
+              yours: int | None = None) -> Subspaces:
     """Read the recorded runs along random directions; `record` is `records.load("change")`.
 
     `share` is in percent: of full fine-tuning's accuracy, or (`measure` "gain") of what it gains
     over the head alone.
     """
-    points: dict[int, list[float]] = {}
-    for row in sorted(records.select(record, group="subspace"), key=lambda row: row["d"]):
-        points.setdefault(row["d"], []).append(row["accuracy"])
+    runs = record.runs.query("group == 'subspace'")
+    points = {d: list(seeds) for d, seeds in runs.groupby("d").accuracy}
     head, full = ends(record)
     goal = share / 100 * full if measure == "accuracy" else head + share / 100 * (full - head)
     reached = next((d for d, values in points.items() if mean(values) >= goal), None)
@@ -129,7 +131,7 @@ def subspaces(record: Mapping, share: int, measure: str, guess: int | None = Non
     levels = {"full fine-tuning, all 22.7 million": (full, COLOURS["full"]),
               "head only, to its end": (head, COLOURS["head"]),
               "head only, as long as z": (_level(record, "head"), COLOURS["head"])}
-    return Subspaces(points, own, levels, goal, reached, told, guess)
+    return Subspaces(points, own, levels, goal, reached, told, guess, yours)
 
 
 def draw_subspaces(found: Subspaces) -> Figure:
@@ -146,6 +148,8 @@ def draw_subspaces(found: Subspaces) -> Figure:
         plots.ring(ax, found.reached, np.mean(found.points[found.reached]))
     if found.guess:
         ax.axvline(found.guess, color=COLOURS["yours"], ls=":", lw=2, label="your guess")
+    if found.yours:
+        ax.axvline(found.yours, color=COLOURS["yours"], lw=1, label="your d, for the button")
     if found.own:
         ax.plot(*zip(*found.own), "D", color=COLOURS["yours"], ms=9, label="your own runs", ls="")
     logarithmic(ax, "x")
@@ -161,7 +165,7 @@ def draw_subspaces(found: Subspaces) -> Figure:
     return made
 
 
-def explore_subspaces(record: Mapping, guess: Guess, movies: data.Dataset | None = None,
+def explore_subspaces(record: records.Record, guess: Guess, movies: data.Dataset | None = None,
                       train_examples: int = FEWER) -> Explorer:
     """Accuracy against d, the goal on a slider; and runs of the reader's own.
 
@@ -193,6 +197,7 @@ def explore_subspaces(record: Mapping, guess: Guess, movies: data.Dataset | None
             options=(("its gain over the head alone", "gain"),
                      ("full fine-tuning's accuracy", "accuracy")),
             style={"button_width": "210px"}, description="of"),
+        "yours": chosen,
     }
     explorer = Explorer(
         controls, lambda **s: subspaces(record, **s, guess=guess.value), draw_subspaces,
@@ -200,7 +205,7 @@ def explore_subspaces(record: Mapping, guess: Guess, movies: data.Dataset | None
                       "2,000 training sentences, when the whole backbone may move along d "
                       "random directions only. A dot is a seed, the line joins the means, the "
                       "circle is the smallest recorded d that reaches the goal.",
-        below=[chosen, run.box])
+        below=[run.box])
     guess.buttons.observe(lambda change: explorer.refresh(), names="value")
     return explorer
 
@@ -289,73 +294,41 @@ def explore_cut(record: Mapping, head: float) -> Explorer:
         controls, lambda **s: cut(record, head, **s), draw_cut,
         lambda found: "Left: the singular values of one matrix's ΔW after full fine-tuning. "
                       "Right: recorded test accuracy with the ΔW of all 36 matrices cut to their "
-                      "k strongest directions, or robbed of them; a dot is a seed, the line joins "
+                      "k strongest directions, or without them; a dot is a seed, the line joins "
                       "the means. All else that was trained stays as trained.")
 
 
 # ── the three kinds of small ─────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class Small:
-    """A way to change a model little, and what it reached."""
-
-    name: str
-    parameters: int                 # that write the change down, the head's among them
-    rank: str                       # of the change of a 384 × 384 matrix
-    accuracies: Sequence[float]     # one a seed
-    sentences: int                  # that it was trained on
-    ruler: tuple[float, float]      # the head alone and full fine-tuning, on the same sentences
-
-    @property
-    def accuracy(self) -> float:
-        """The mean over the seeds."""
-        return mean(self.accuracies)
-
-    @property
-    def seeds(self) -> str:
-        """The standard deviation over the seeds, if there are several."""
-        several = len(self.accuracies) > 1
-        return f"± {stdev(self.accuracies):.1%}, {len(self.accuracies)} seeds" if several else ""
-
-    @property
-    def gain(self) -> float:
-        """The share of the gain."""
-        return records.gain(self.accuracy, self.ruler)
-
-
-def three_kinds(record: dict, long: dict, cut: float) -> list[Small]:
-    """Return the ways of this lesson, by their parameters, and LoRA of rank 1.
+def three_kinds(record: records.Record, long: records.Record, cut: float) -> pandas.DataFrame:
+    """Return the runs of this lesson's ways, and those of LoRA of rank 1.
 
     `record` is `records.load("change")`, `long` `records.load("lora")`; `cut` the accuracy of full
-    fine-tuning on 2,000 sentences with its matrices cut to eight directions, all else undone.
+    fine-tuning on 2,000 sentences with its matrices cut to eight directions, all else undone. A row
+    has the parameters that write the change down, the head's among them; the rank of the change of
+    a 384 × 384 matrix; how many sentences it was trained on, and its share of what these allow.
     """
     eight = 4 * BLOCKS * 8 * 2 * WIDTH + 2 * BLOCKS * 8 * (WIDTH + WIDE)
-    full = records.select(long, group="methods", method="full")
-    fit = records.select(record, group="bitfit")
-    one = records.select(long, group="ranks", rank=1)
-    short = records.select(record, group="short", method="full", pretrained=None)
-
-    def way(name: str, parameters: int, rank: int, accuracies: Sequence[float],
-            few: bool = False) -> Small:
-        return Small(name, parameters + IN_HEAD, str(rank), accuracies, FEWER if few else MORE,
-                     ends(record) if few else records.ends())
-
-    found = [way("head only, to its end", 0, 0, [records.ends()[0]]),
-             way("BitFit", fit[0]["parameters"], 0, _accuracies(fit)),
-             way("LoRA, rank 1 (lesson 07)", one[0]["parameters"], 1, _accuracies(one)),
-             way("full fine-tuning", full[0]["parameters"], WIDTH, _accuracies(full)),
-             way("head only, to its end", 0, 0, [ends(record)[0]], few=True),
-             way("k = 8 of each ΔW", eight, 8, [cut], few=True),
-             way("full fine-tuning", full[0]["parameters"], WIDTH, _accuracies(short), few=True)]
-    found += [way(f"subspace, d = {d:,}", d, WIDTH,
-                  _accuracies(records.select(record, group="subspace", d=d)), few=True)
-              for d in (1024, 4096, 16_384)]
-    return sorted(found, key=lambda way: way.parameters)
-
-
-def _accuracies(rows: Sequence[Mapping]) -> list[float]:
-    return [row["accuracy"] for row in rows]
+    full = long.runs.query("group == 'methods' and method == 'full'")
+    fit = record.runs.query("group == 'bitfit'")
+    one = long.runs.query("group == 'ranks' and rank == 1")
+    short = record.runs.query("group == 'short' and method == 'full' and pretrained")
+    whole = full.parameters.iloc[0]
+    ways = [("head only, to its end", 0, 0, MORE, [records.ends()[0]]),
+            ("BitFit", fit.parameters.iloc[0], 0, MORE, fit.accuracy),
+            ("LoRA, rank 1 (lesson 07)", one.parameters.iloc[0], 1, MORE, one.accuracy),
+            ("full fine-tuning", whole, WIDTH, MORE, full.accuracy),
+            ("head only, to its end", 0, 0, FEWER, [ends(record)[0]]),
+            ("k = 8 of each ΔW", eight, 8, FEWER, [cut]),
+            ("full fine-tuning", whole, WIDTH, FEWER, short.accuracy)]
+    ways += [(f"subspace, d = {d:,}", d, WIDTH, FEWER, runs.accuracy)
+             for d, runs in record.runs.query("group == 'subspace' and d > 256").groupby("d")]
+    columns = ["way", "parameters", "rank", "sentences", "accuracy"]
+    found = pandas.DataFrame(ways, columns=columns).explode("accuracy").infer_objects()
+    rulers = {MORE: records.ends(), FEWER: ends(record)}
+    return found.assign(parameters=found.parameters + IN_HEAD, gain=[
+        records.gain(a, rulers[n]) for a, n in zip(found.accuracy, found.sentences)])
 
 
 def keep_own(name: str, parameters: int, accuracy: float, **more) -> None:
@@ -372,24 +345,25 @@ def own_points(record: Mapping) -> list[tuple[str, int, float]]:
             for p in work.points(OWN)]
 
 
-def draw_kinds(ways: Sequence[Small], own: Sequence[tuple[str, int, float]] = ()) -> Figure:
+def draw_kinds(ways: pandas.DataFrame, own: Sequence[tuple[str, int, float]] = ()) -> Figure:
     """Draw the share of the gain against the parameters, a side for each ruler; a colour says
     which rank. Of the reader's own runs, those with a d stand on the side of the subspaces.
     """
     made, *sides = figure(9.2, 4.2, columns=2)
-    colours = {"0": COLOURS["head"], "1": COLOURS["lora"], "8": COLOURS["random"],
-               "384": COLOURS["full"]}
+    colours = {0: COLOURS["head"], 1: COLOURS["lora"], 8: COLOURS["random"], WIDTH: COLOURS["full"]}
+    told = []
+    for (sentences, n, rank, way), runs in ways.groupby(["sentences", "parameters", "rank", "way"]):
+        ax, gain = sides[sentences == FEWER], runs.gain.mean()
+        ax.plot([n, n], [runs.gain.min(), runs.gain.max()], color=colours[rank], lw=2)
+        ax.plot(n, gain, "o", ms=9, color=colours[rank])
+        _write(ax, way, n, gain, COLOURS["ink"], below=way.endswith(("1,024", "4,096")))
+        told.append(f"{way}, {sentences:,} sentences: {n:,} parameters, rank {rank}, {gain:.0%}")
+    for name, n, gain in own:
+        ax = sides[name.startswith("d = ")]
+        ax.plot(n, gain, "D", ms=9, color=COLOURS["yours"])
+        _write(ax, f"your {name}", n, gain, COLOURS["yours"], below=True)
+        told.append(f"your {name}: {n:,} parameters, {gain:.0%}")
     for ax, sentences in zip(sides, (MORE, FEWER)):
-        for way in (way for way in ways if way.sentences == sentences):
-            shares = [records.gain(accuracy, way.ruler) for accuracy in way.accuracies]
-            ax.plot([way.parameters] * 2, [min(shares), max(shares)], color=colours[way.rank], lw=2)
-            ax.plot(way.parameters, way.gain, "o", ms=9, color=colours[way.rank])
-            _write(ax, way.name, way.parameters, way.gain, COLOURS["ink"],
-                   below=way.name.endswith(("1,024", "4,096")))
-        for name, parameters, share in own:
-            if name.startswith("d = ") == (sentences == FEWER):
-                ax.plot(parameters, share, "D", ms=9, color=COLOURS["yours"])
-                _write(ax, f"your {name}", parameters, share, COLOURS["yours"], below=True)
         logarithmic(ax, "x")
         plain_ticks(ax.xaxis, (1_000, 100_000, 10_000_000))
         ax.set(xlabel="parameters of the change, with the head's 770", ylabel="share of the gain",
@@ -398,10 +372,7 @@ def draw_kinds(ways: Sequence[Small], own: Sequence[tuple[str, int, float]] = ()
     for rank, colour in colours.items():
         sides[1].plot([], [], "o", ms=9, color=colour, label=f"rank {rank}")
     sides[1].legend(frameon=False, fontsize=9, loc="lower right", title="of a 384 × 384 change")
-    made.set_label("Share of the gain. " + "; ".join(
-        f"{way.name}, {way.sentences:,} sentences: {way.parameters:,} parameters, rank {way.rank}, "
-        f"{way.gain:.0%}" for way in ways)
-        + "".join(f"; your {n}: {p:,} parameters, {g:.0%}" for n, p, g in own) + ".")
+    made.set_label("Share of the gain. " + "; ".join(told) + ".")
     return made
 
 
