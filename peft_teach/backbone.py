@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .core import Adapter
 from .errors import NotSupported
-from .families import cache_name, positions
+from .families import cache_name, is_encoder, positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -62,10 +62,12 @@ class BackboneAdapter(Adapter):
         """Make room for `length` vectors before the text in a backbone's keyword arguments.
 
         The mask and the positions that were given become those of a text that starts `length`
-        later, and "cache" and "front" are what `call_base` wants. With `needs_cache` there is
-        always a cache. Returns whether it holds the vectors already, as it does while generating.
-        Raises `NotSupported` for a mask of pairs, a static cache, one that was filled behind other
-        vectors, or, where a cache is needed, gradient checkpointing, which drops it.
+        later, and "cache" and "front" are what `call_base` wants. A decoder's text begins where
+        the mask does, if no positions say otherwise: padding before it would move it away from the
+        vectors. With `needs_cache` there is always a cache. Returns whether it holds the vectors
+        already, as it does while generating. Raises `NotSupported` for a mask of pairs, a static
+        cache, one that was filled behind other vectors, or, where a cache is needed, gradient
+        checkpointing, which drops it.
         """
         if needs_cache and self.training and is_recomputing(self.base):
             raise NotSupported("Gradient checkpointing drops cached keys and values, and with them "
@@ -75,6 +77,8 @@ class BackboneAdapter(Adapter):
         front = Front(length, torch.cat(own))    # of an MLP that only makes vectors, nothing
         cache, in_cache = pop_cache(arguments, front)
         place = arguments.get("position_ids")
+        if place is None and not is_encoder(self.base):
+            place = places_in_text(arguments.get("attention_mask"), _tokens_seen(cache))
         arguments |= {
             "attention_mask": widen_mask(arguments.get("attention_mask"), length),
             "position_ids": None if place is None else place + length,
@@ -154,6 +158,17 @@ def count_from_front(backbone: nn.Module, arguments: dict, input_ids: Tensor | N
         arguments["token_type_ids"] = nn.functional.pad(arguments["token_type_ids"], (length, 0))
 
 
+def places_in_text(mask: Tensor | None, seen: int = 0) -> Tensor | None:
+    """Return how many real tokens precede each but the first `seen`: (batch, seq).
+
+    `mask` is (batch, seen + seq). None where a model's own count is the same, without padding in
+    front.
+    """
+    if mask is None or mask.ndim != 2 or mask[:, 0].all():
+        return None
+    return (mask.long().cumsum(-1) - 1).clamp(min=0)[:, seen:]
+
+
 def widen_mask(mask: Tensor | None, length: int) -> Tensor | None:
     """Let a mask (batch, seen) show `length` more tokens in front: (batch, length + seen)."""
     if mask is None:
@@ -218,6 +233,10 @@ def count_tokens(cache, front: Front) -> None:
 
 def _tokens_in(layers: list, front: int, layer_idx: int = 0) -> int:
     return max(0, layers[layer_idx].get_seq_length() - front)
+
+
+def _tokens_seen(cache) -> int:
+    return cache.get_seq_length() if _is_filled(cache) else 0
 
 
 def _is_filled(cache) -> bool:

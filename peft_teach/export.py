@@ -19,8 +19,10 @@ the same, except that with a soft prompt peft
 - returns the hidden states and logits of the prompt, too: ours are its [:, length:];
 - lets a bare encoder's pooler read the first vector of the prompt, where ours reads [CLS];
 - lets a decoder's classifier read the last position, which in a row padded on the right is
-  padding: pad on the left, or classify one text at a time;
-- counts RoBERTa's positions through padding on the left, which the model itself skips.
+  padding: classify one text at a time;
+- counts positions through padding on the left, which moves a decoder's text, and RoBERTa's, away
+  from the prompt: a padded row is read otherwise than the row alone, in `generate`, too. (Before a
+  decoder's prefix it does so in `forward` alone.) Ours reads the row as if it stood alone.
 """
 
 import json

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from . import core, models
+from .backbone import places_in_text
 from .errors import BadConfig, BadData, TrainingDiverged, TrainingStopped
 from .methods import METHODS, full
 from .valid import is_whole
@@ -275,11 +276,11 @@ def _with_positions(model: nn.Module, batch: Batch) -> Batch:
     So `generate` counts. Models themselves count padding, and move the text away from where it
     would stand alone: a GPT-2's from its learned positions, any from a prompt or prefix.
     """
-    mask = batch.get("attention_mask")                   # (batch, seq)
-    if (mask is None or mask.ndim != 2 or mask[:, 0].all() or "position_ids" in batch
+    place = places_in_text(batch.get("attention_mask"))  # (batch, seq)
+    if (place is None or "position_ids" in batch
             or "position_ids" not in inspect.signature(model.forward).parameters):
         return batch
-    return batch | {"position_ids": (mask.long().cumsum(-1) - 1).clamp(min=0)}
+    return batch | {"position_ids": place}
 
 
 def _next_tokens(out, batch: Batch) -> tuple[float, int, int]:

@@ -4,6 +4,7 @@ import torch
 from tiny import MORE_DECODERS, MORE_ENCODERS
 
 import peft_teach as pt
+from peft_teach import models
 
 LENGTH, WORDS = 5, (7, 8, 9, 10, 11)
 TEXT = " ".join(map(str, WORDS))
@@ -11,8 +12,8 @@ DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
 FAMILIES = ("bert", "roberta", "distilbert", *DECODERS)
 # The families that came later and take a prompt; OPT's language model passes its backbone by, and
 # ModernBERT ignores the keys and values of a prefix. What both libraries can do, peft does alike,
-# but for what it reads off padding: the positions of RoBERTa and its kin where padding comes
-# first, and a decoder's head where it comes last.
+# but for what it reads off padding: the positions of decoders, RoBERTa and its kin where padding
+# comes first, and a decoder's head where it comes last.
 LATER_DECODERS = tuple(family for family in MORE_DECODERS if family != "opt")
 LATER = (*MORE_ENCODERS, *LATER_DECODERS)
 GREEDY = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
@@ -46,6 +47,18 @@ def words_before(batch: dict) -> dict:
     words = torch.tensor([WORDS]).expand(len(ids), -1)
     return {"input_ids": torch.cat([words, ids], 1),
             "attention_mask": torch.cat([torch.ones_like(words), mask], 1)}
+
+
+def with_positions(model, batch: dict, padding: bool) -> dict:
+    """Return the batch with positions, if a decoder reads it; padding in front may count, too.
+
+    A plain model and peft's count it. With a prompt or prefix, ours counts each row's own tokens.
+    """
+    if models.is_encoder(model):
+        return batch
+    mask = batch["attention_mask"]
+    counted = torch.ones_like(mask) if padding else mask
+    return batch | {"position_ids": (counted.cumsum(1) - 1).clamp(min=0)}
 
 
 def the(model) -> pt.Adapter:

@@ -19,6 +19,7 @@ from prompting import (
     Numbers,
     row_by_row,
     the,
+    with_positions,
     words_before,
 )
 from safetensors.torch import load_file, save_file
@@ -75,8 +76,9 @@ def test_what_starts_as_words_acts_as_these_words(method, family, kind, padding,
     batch = inputs(model, padding)
     real = batch["attention_mask"].bool()
     plain = hidden(model, batch)
-    expected = hidden(model, words_before(batch))[:, LENGTH:]
-    logits = outputs(model, words_before(batch))
+    words = with_positions(model, words_before(batch), padding=False)
+    expected = hidden(model, words)[:, LENGTH:]
+    logits = outputs(model, words)
     model = worded(model, method)
     got = hidden(model, batch)
     assert got.shape == plain.shape
@@ -87,6 +89,18 @@ def test_what_starts_as_words_acts_as_these_words(method, family, kind, padding,
         if kind == "lm":
             got, logits = got[real], logits[:, LENGTH:][real]
         torch.testing.assert_close(got, logits, rtol=1e-5, atol=5e-6)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@each_form
+def test_a_classifier_reads_a_padded_row_as_the_row_alone(family, method, projection, tiny,
+                                                          inputs):
+    model = drawn(tiny(family), method, projection=projection)
+    for padding in ("left", "right"):
+        batch = inputs(model, padding)
+        got, rows = outputs(model, batch), zip(batch["input_ids"], batch["attention_mask"].bool())
+        alone = torch.cat([outputs(model, {"input_ids": ids[real][None]}) for ids, real in rows])
+        torch.testing.assert_close(got, alone, rtol=1e-5, atol=1e-5)
 
 
 # ── what a backbone may be called with ───────────────────────────────────────────────────────

@@ -14,6 +14,7 @@ from prompting import (
     TEXT,
     Numbers,
     the,
+    with_positions,
     words_before,
 )
 
@@ -105,7 +106,7 @@ def test_peft_gives_the_same_outputs_and_gradients(family, kind, padding, projec
     batch = inputs(base, padding)
     before = outputs(base, batch)
     model, reference, pairs = both(base, kind, projection)
-    out, other = model(**batch), reference(**batch)
+    out, other = model(**with_positions(base, batch, padding=True)), reference(**batch)
     got, expected = result(out), result(other)
     assert (got - before).abs().max() > 0.1
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)

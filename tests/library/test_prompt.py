@@ -15,6 +15,7 @@ from prompting import (
     WORDS,
     Numbers,
     the,
+    with_positions,
     words_before,
 )
 from torch import nn
@@ -81,7 +82,8 @@ def test_peft_gives_the_same_after_its_virtual_tokens(family, kind, padding, tin
     real = batch["attention_mask"].bool()
     before = outputs(base, batch)
     model, reference, ours, theirs = both(base, kind)
-    got, expected = result(model(**batch))[real], result(reference(**batch))[:, LENGTH:][real]
+    ours_reads = with_positions(base, batch, padding=True)
+    got, expected = result(model(**ours_reads))[real], result(reference(**batch))[:, LENGTH:][real]
     assert (got - before[real]).abs().max() > 0.1
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
     assert_equal_gradients(got, expected, ours, theirs)
@@ -123,7 +125,7 @@ def test_a_decoders_head_reads_the_last_real_token(family, tiny, inputs):
     base = tiny(family)
     model, reference, ours, theirs = both(base, "classifier")
     batch = inputs(base, "left")
-    got, expected = model(**batch), reference(**batch)
+    got, expected = model(**with_positions(base, batch, padding=True)), reference(**batch)
     torch.testing.assert_close(got.logits, expected.logits, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(got.loss, expected.loss, rtol=1e-5, atol=1e-5)
     assert_equal_gradients(got.logits, expected.logits, ours, theirs)
