@@ -372,9 +372,8 @@ pt.require("inside.block")
 # %% tags=["nbval-check-output"]
 counted = sum(p.numel() for p in model.get_submodule(place_of["block"][0]).parameters())
 print(f"a block of MiniLM: you {block_count(384, 1536, 12, 12):,}, torch {counted:,}")
-for heads, kv_heads in ((1, 1), (12, 12), (12, 4), (12, 1)):
-    yours = block_count(384, 1536, heads, kv_heads)
-    print(f"{heads:2d} heads, {kv_heads:2d} of keys and values: {yours:,}")
+for heads, kv in ((1, 1), (12, 12), (12, 4), (12, 1)):
+    print(f"{heads} heads, {kv} of keys and values: {block_count(384, 1536, heads, kv):,}")
 
 # %% [markdown]
 # More heads are narrower heads; the matrices stay. Before the blocks stand 30,522 words, 512 positions and 2 segments
@@ -590,10 +589,11 @@ rows = {}
 for n, t in ((16, 32), (256, 32), (1, 256), (16, 256)):
     bills = {trains: pt.account.ledger(trainee, n, t) for trains, trainee in trainees.items()}
     full, lora = bills["everything"], bills["LoRA"]
-    rows[f"{n} × {t}"] = {"everything": f"{full.total_bytes / 1e6:,.0f} MB",
-                          "times the weights": round(full.total_bytes / full.weights_bytes, 1),
-                          "LoRA takes": f"{lora.total_bytes / full.total_bytes:.0%}",
-                          "activations": f"{lora.activations_bytes / full.activations_bytes:.0%}"}
+    rows[f"{n} × {t}"] = {
+        "everything": f"{full.total_bytes / 1e6:,.0f} MB",
+        "times the weights": round(full.total_bytes / full.weights_bytes, 1),
+        "LoRA takes": f"{lora.total_bytes / full.total_bytes:.0%}",
+        "of activations": f"{lora.activations_bytes / full.activations_bytes:.0%}"}
 display(pd.DataFrame(rows).T)
 pt.plots.show(pt.plots.ledgers(bills), f"What training MiniLM holds, {n} sentences of {t} tokens.")
 cost, rows = pt.course.records.load("lora")["cost"], {}
@@ -615,7 +615,7 @@ shown
 # training they are not.) With 16 of 256 tokens a quarter: it takes 74 %, by the ledger. Batch and length both move this
 # share; only length moves that of the activations. In small batches weights, gradients and moments are most of it, and
 # LoRA removes nearly all of the last two. In large ones the activations are, and the longer each sentence, the fewer of
-# these LoRA removes (attention keeps its pairs of tokens here). (A process takes working space besides, which we did not take apart.)
+# these LoRA removes. (Attention keeps its pairs of tokens here; a process takes working space besides, not taken apart.)
 #
 # > **In the wild.** "Tinyllama with Lora consumes more memory than full-finetuning"
 # > ([peft#1514](https://github.com/huggingface/peft/issues/1514)): with short texts LoRA saved much, with long ones hardly

@@ -517,8 +517,8 @@ pt.require("full.pair")
 
 # %% [markdown]
 # Such a head has an end. The problem is *convex*: there is one lowest loss, to which a training that is long enough leads,
-# whatever its seed or order. **Where will the head on the pooler be at its end?** Put its accuracy on the test sentences, in per cent, in
-# place of the three dots.
+# whatever its seed or order. **Where will the head on the pooler be at its end?** Put its accuracy on the test sentences, in
+# per cent, in place of the three dots.
 
 # %%
 pt.commit("full.end", ...)

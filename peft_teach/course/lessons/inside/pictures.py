@@ -104,7 +104,7 @@ def shares(weights: Tensor, tokens: Sequence[str]) -> dict[str, float]:
 
 
 def draw_attention(found: Attention) -> Figure:
-    """Draw the weights as a table of grey levels, and where they go as bars."""
+    """Draw the weights as a table of shades, and where they go as bars."""
     made, left, right = figure(9.2, 4.6, columns=2, width_ratios=(1.5, 1))
     read = shares(found.weights, found.tokens)
     even = shares(torch.full_like(found.weights, 1 / len(found.tokens)), found.tokens)
@@ -144,8 +144,8 @@ def explore_attention(tokens: Sequence[str], tables: Sequence[Tensor]) -> Explor
     }
     return Explorer(controls, attention, draw_attention, lambda found: (
         f"{found.told.capitalize()}. Left: a row for each token that reads, a column for each that "
-        "is read; the darker, the more weight. Right: where the weights of the words go; the "
-        "black lines mark where they would go if every token were read alike."))
+        "is read; the fuller the colour, the more weight. Right: where the weights of the words "
+        "go; the short lines mark where they would go if every token were read alike."))
 
 
 # ── four matrices without labels ─────────────────────────────────────────────────────────────
