@@ -1,9 +1,16 @@
-"""How much a lesson may compute: a few steps in tests, minutes on a CPU, more on a GPU."""
+"""How much a lesson may compute: a few steps in tests, minutes on a CPU, more on a GPU.
+
+And by how many threads: on cores that others use, torch's wait for each other.
+"""
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import unknown
+from . import work
+
+CGROUP = Path("/sys/fs/cgroup/cpu.max")    # what a container may use, in microseconds a period
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,13 @@ BUDGETS = {budget.name: budget for budget in (
 
 
 def budget() -> Budget:
-    """The budget that PEFT_TEACH_BUDGET names, otherwise the one for this machine's hardware."""
+    """The budget that PEFT_TEACH_BUDGET names, otherwise the one for this machine's hardware.
+
+    A lesson asks for it first; so here torch also gets its threads, unless OMP_NUM_THREADS says
+    how many.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        _choose_threads()
     name = os.environ.get("PEFT_TEACH_BUDGET")
     if not name:
         import torch
@@ -35,3 +48,29 @@ def budget() -> Budget:
     if name not in BUDGETS:
         raise unknown("budget", name, BUDGETS)
     return BUDGETS[name]
+
+
+def _choose_threads() -> None:
+    """Give torch as many threads as there are idle cores; where these are fewer, say so."""
+    import torch
+
+    own = torch.get_num_threads()
+    cores = _cores()
+    idle = max(1, min(own, int(cores), round(cores - _load())))
+    if idle < own:
+        torch.set_num_threads(idle)
+        if work.folder() is not None:
+            print(f"torch takes {idle} of {own} threads, for no more cores are idle; "
+                  "OMP_NUM_THREADS, set before Jupyter starts, would decide instead.")
+
+
+def _load() -> float:
+    """How many cores are busy, over the last minute; 0 where the system does not say."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
+def _cores() -> float:
+    """How many cores this process may use, which in a container may be part of one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    quota, _, period = CGROUP.read_text().partition(" ") if CGROUP.is_file() else ("max", "", "")
+    return cores or 1 if quota == "max" else min(cores or 1, int(quota) / int(period))

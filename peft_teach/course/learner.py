@@ -30,7 +30,7 @@ from .exercise import (
 from .grade.cells import Code
 from .grade.notebook import Cell
 from .grade.watch import REFERENCE, is_the_courses, seeing
-from .lessons import all_exercises, find, number, of_lesson, stub_of
+from .lessons import all_exercises, find, number, of_lesson, stub_of, title_of
 
 
 @dataclass
@@ -76,7 +76,7 @@ def check(id: str, *objects: Any) -> Any:
     if _is_reference(exercise, objects, history):
         # The check line ran twice: it bound the reference to the learner's name the first time.
         # The result of their own code stays.
-        show(_reference_card(exercise, history.result))
+        show(_reference_card(exercise, history))
         return exercise.pack(objects)
     before, kept = history.result, ""
     history.result, uses_reference = _examine(exercise, exercise.pack(objects))
@@ -134,16 +134,20 @@ def require(id: str) -> None:
 
 def hint(id: str | None = None) -> None:
     """Show the next hint; each says more than the one before."""
-    exercise = _named(id)
+    show(_next_hint(_named(id).id))
+
+
+def _next_hint(id: str) -> Card:
+    exercise = find(id)
     history, total = _kernel.history(id), len(exercise.hints)
     if history.hints == total:
         numbered = tuple(f"{n}. {text}" for n, text in enumerate(exercise.hints, 1))
-        show(Card(id, note=f"that was the last of {total} hints", paragraphs=numbered))
-        return
+        return Card(title_of(id), note=f"that was the last of {total} hints", paragraphs=numbered)
     text = exercise.hints[history.hints]
     history.hints += 1
     more = f"pt.hint({id!r})" if history.hints < total else ""
-    show(Card(id, note=f"hint {history.hints} of {total}", paragraphs=(text,), next=more))
+    return Card(title_of(id), note=f"hint {history.hints} of {total}", paragraphs=(text,),
+                next=more)
 
 
 def reset(id: str | None = None) -> None:
@@ -161,7 +165,7 @@ def reset(id: str | None = None) -> None:
     if shell() is not None:
         shell().set_next_input(stub)
         paragraphs = ("A new cell below has this text; if there is none, copy it from here.",)
-    show(Card(id, note="as it was at the start", paragraphs=paragraphs, code=stub))
+    show(Card(title_of(id), note="as it was at the start", paragraphs=paragraphs, code=stub))
 
 
 def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
@@ -259,20 +263,21 @@ def _result_card(exercise: Exercise, history: _History, lost: bool, kept: str) -
         going_on = f"It had passed before, but the last check counts. {going_on}"
     note = f"{exercise.points if result.passed else 0} of {exercise.points} points"
     if result.state == PASSED:
-        return Card(exercise.id, PASSED, note,
+        return Card(title_of(exercise.id), PASSED, note,
                     (result.message, f"The lesson goes on with your own {names}.", kept))
     if result.state == WRONG:
         told = result.found if history.failures == 1 and result.found else result.message
-        return Card(exercise.id, WRONG, note, (told, going_on),
+        return Card(title_of(exercise.id), WRONG, note, (told, going_on),
                     code_label="Where it happened:", code=result.traceback,
                     next=f"pt.hint({exercise.id!r})")
-    return Card(exercise.id, NOT_ATTEMPTED, note, (result.message, going_on),
+    return Card(title_of(exercise.id), NOT_ATTEMPTED, note, (result.message, going_on),
                 next=f"pt.hint({exercise.id!r})")
 
 
-def _reference_card(exercise: Exercise, result: Result) -> Card:
-    names = " and ".join(exercise.names)
-    return Card(exercise.id, "reference", f"your own code: {result.state}", (
-        f"This is the reference, so nothing was checked: {names} became the reference when this "
-        "line ran before.", "Run the cell with your own code again, then this one."),
-        next=f"pt.hint({exercise.id!r})")
+def _reference_card(exercise: Exercise, history: _History) -> Card:
+    """The last verdict on the learner's own code, and why there is no new one."""
+    names, last = " and ".join(exercise.names), _result_card(exercise, history, False, "")
+    return replace(last, state="reference", note=f"your own code: {history.result.state}",
+                   paragraphs=(last.paragraphs[0], "This is the reference, so nothing was checked "
+                               f"anew: {names} became the reference when this line ran before. "
+                               "Run the cell with your own code again, then this one."))

@@ -49,6 +49,15 @@ def test_the_student_gets_stubs(tree):
     assert student.metadata.kernelspec.name == "python3"
 
 
+def test_what_a_reader_need_not_read_is_folded(tree):
+    change(tree, "import torch\n\n", "import torch\nimportlib.util.find_spec('torch')\n\n")
+    build(tree)
+    folded = [cell.source for cell in notebook(tree, "lessons/97_demo.ipynb").cells
+              if cell.metadata.get("jupyter", {}).get("source_hidden")]
+    assert folded == ["import torch\nimportlib.util.find_spec('torch')\n\nimport peft_teach as pt",
+                      'pt.require("demo.double")', 'pt.require("demo.pair")']
+
+
 def test_the_solution_is_the_same_but_solved(tree):
     build(tree)
     student = notebook(tree, "lessons/97_demo.ipynb")
@@ -70,19 +79,23 @@ def test_cells_carry_what_nbgrader_and_jupyterlab_need(tree):
         "grade_id": "demo-double-solution", "grade": False, "solution": True, "locked": False}}
     assert cells["demo-double-check"] == locked | {"nbgrader": both | {
         "grade_id": "demo-double-check", "grade": False, "solution": False, "locked": True}}
-    assert cells["demo-double-grade"] == locked | {"nbgrader": both | {
+    assert cells["demo-double-grade"] == locked | {
+        "jupyter": {"source_hidden": True}, "nbgrader": both | {
         "grade_id": "demo-double-grade", "grade": True, "solution": False, "locked": True,
         "points": 3}}
     plain = [metadata for id, metadata in cells.items() if not id.startswith("demo-")]
     assert plain == [{}, {}, {"tags": ["play"]}]
 
 
-def test_stubs_for_reset(tree):
+def test_stubs_for_reset_and_titles_for_cards(tree):
+    change(tree, "that doubles.", "that doubles.\n#\n# ### Exercise 1 · Double (3 points)")
     build(tree)
     demo, later = (json.loads((tree / LESSONS / n / "stubs.json").read_text())
                    for n in ("demo", "later"))
     assert list(demo) == ["demo.double", "demo.pair"]
-    assert later["later.add"] == 'def later(x):\n    raise pt.NotAttempted("later.add")'
+    assert later["later.add"] == {
+        "title": "", "stub": 'def later(x):\n    raise pt.NotAttempted("later.add")'}
+    assert demo["demo.double"]["title"] == "Exercise 1 · Double"
 
 
 def test_a_second_build_writes_the_same_bytes(tree):

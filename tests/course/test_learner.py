@@ -125,14 +125,23 @@ def test_the_learners_traceback_is_shown(said):
     assert "in broken" in text
 
 
+def test_a_card_has_the_title_of_its_exercise_and_the_id(stubs, said):
+    for ask, heading in ((lambda: check("demo.double", wrong), ": wrong (0 of 3 points)"),
+                         (lambda: hint("demo.double"), " (hint 1 of ")):
+        ask()
+        assert f"Exercise 1 · Double · demo.double{heading}" in said()
+
+
 def test_the_check_line_run_twice_does_not_pass(demo, said):
-    for own, state in ((wrong, "wrong"), (stub, "not attempted")):
+    for own, state, verdict in ((wrong, "wrong", "The output is the input."),
+                                (stub, "not attempted", "")):
         mine = check("demo.double", own)
         said()
         assert check("demo.double", mine) is demo.reference_double
         text = said()
         assert "nothing was checked" in text
         assert f"your own code: {state}" in text
+        assert verdict in text
         assert "passed" not in text
     progress()
     assert "0 of 6 passed" in said()
@@ -277,7 +286,8 @@ def stubs(tmp_path, monkeypatch):
     path = tmp_path / "demo/stubs.json"
     path.parent.mkdir()
     monkeypatch.setattr(exercises, "__path__", [*exercises.__path__, str(tmp_path)])
-    path.write_text(json.dumps({"demo.double": "def double(x):\n    ..."}))
+    path.write_text(json.dumps({"demo.double": {
+        "title": "Exercise 1 · Double", "stub": "def double(x):\n    ..."}}))
     return path
 
 
@@ -399,6 +409,29 @@ def test_the_readers_sentence_is_kept_beside_the_result(kept, said):
     assert "The rank is small." in said()
     sentence("demo.why", ...)
     assert "The rank is small." in said()
+
+
+@pytest.mark.parametrize(("load", "cores", "omp", "given"), [
+    (0.3, "max 100000", None, None), (6.4, "max 100000", None, 2), (30, "max 100000", None, 1),
+    (0, "350000 100000", None, 3), (30, "max 100000", "8", None)])
+def test_the_set_up_takes_the_threads_that_are_idle(
+        load, cores, omp, given, monkeypatch, tmp_path, capsys):
+    import torch
+
+    module, file, found = sys.modules[budget.__module__], tmp_path / "cpu.max", []
+    file.write_text(cores)
+    monkeypatch.setattr(module, "CGROUP", file)
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0, 0), raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8), raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(torch, "set_num_threads", found.append)
+    monkeypatch.setenv(work.VARIABLE, str(tmp_path))
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    if omp:
+        monkeypatch.setenv("OMP_NUM_THREADS", omp)
+    budget()
+    assert found == [given] * (given is not None)
+    assert (f"torch takes {given} of 8 threads" in capsys.readouterr().out) is (given is not None)
 
 
 @pytest.mark.parametrize(("name", "claims"), [("smoke", False), ("cpu", True), ("gpu", True)])

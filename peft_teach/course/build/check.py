@@ -44,7 +44,7 @@ def audit(root: Path | str = ".") -> list[str]:
     problems += [f"{file.as_posix()}: holds other stubs than solutions/{lesson.name}.py, "
                  "build again"
                  for lesson in lessons if (file := lesson.stubs_file)
-                 and stored_stubs(root / file) != lesson.stubs]
+                 and stored_stubs(root / file) != lesson.kept]
     return problems + _leaks(root, [cell for lesson in lessons for cell in lesson.cells])
 
 

@@ -7,6 +7,7 @@
 
 import copy
 import json
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from . import execution
 from .source import GRADE, SOLUTION, Cell, read, slug, wrong
 
 LESSONS = Path("peft_teach/course/lessons")
+
+_HEADING = r"^### (.+?)(?: \([^()]*\))?$"    # without its points and minutes
+_PLUMBING = "importlib.util.find_spec("      # installs the course where it is not there
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,17 @@ class Lesson:
     def stubs(self) -> dict[str, str]:
         """The stub of each exercise, by id."""
         return {cell.exercise.id: cell.stub for cell in self.cells if cell.part == SOLUTION}
+
+    @property
+    def kept(self) -> dict[str, dict[str, str]]:
+        """What the package keeps of each exercise: its stub, and the heading above it."""
+        titles, heading = {}, ""
+        for cell in self.cells:
+            if cell.kind == "markdown":
+                heading = (re.findall(_HEADING, cell.source, re.MULTILINE) or [heading])[-1]
+            elif cell.part == SOLUTION:
+                titles[cell.exercise.id] = heading
+        return {id: {"title": titles[id], "stub": stub} for id, stub in self.stubs.items()}
 
     @property
     def stubs_file(self) -> Path | None:
@@ -65,7 +80,7 @@ def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = 
         write(lesson.student, root / "lessons" / path.name)
         write(lesson.solution, path)
         if lesson.stubs_file:
-            _write_stubs(lesson.stubs, root / lesson.stubs_file)
+            _write_stubs(lesson.kept, root / lesson.stubs_file)
         report.append(f"{lesson.name}: {said}")
     return report
 
@@ -91,12 +106,12 @@ def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:
     return lessons
 
 
-def stored_stubs(path: Path) -> dict[str, str]:
+def stored_stubs(path: Path) -> dict[str, dict[str, str]]:
     """The stubs of the last build."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def _write_stubs(stubs: dict[str, str], path: Path) -> None:
+def _write_stubs(stubs: dict[str, dict[str, str]], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(stubs, indent=1, sort_keys=True, ensure_ascii=False) + "\n",
                     encoding="utf-8")
@@ -126,6 +141,8 @@ def _notebook(cells: Sequence[Cell], lesson: str, release: str, *, solved: bool)
 def _metadata(cell: Cell) -> dict[str, Any]:
     """What nbgrader and JupyterLab need to know of a cell."""
     metadata = copy.deepcopy(cell.metadata)
+    if cell.part == GRADE or (cell.kind == "code" and _PLUMBING in cell.source):
+        metadata["jupyter"] = {"source_hidden": True} | metadata.get("jupyter", {})
     if cell.exercise is None:
         return metadata
     metadata["nbgrader"] = {

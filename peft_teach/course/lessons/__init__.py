@@ -2,7 +2,7 @@
 
     lora/
         exercises.py    those whose id starts with `lora.`, as `EXERCISES`
-        stubs.json      what a student starts from, written by the build
+        stubs.json      what a student starts from, and under which heading; written by the build
         pictures.py     the lesson's own pictures, where it has any, with `EXAMPLES` of them
 """
 
@@ -49,10 +49,19 @@ def number(lesson: str | int) -> str:
 
 def stub_of(id: str) -> str | None:
     """What a student starts an exercise from; None where the build has not written it."""
+    return _built(id).get("stub")
+
+
+def title_of(id: str) -> str:
+    """An exercise's heading in its notebook, and its id; the id alone where none is built."""
+    return " · ".join(filter(None, (_built(id).get("title"), id)))
+
+
+def _built(id: str) -> dict[str, str]:
     prefix = str(id).partition(".")[0]
     files = (Path(folder) / prefix / STUBS for folder in __path__)
     file = next((file for file in files if file.is_file()), None)
-    return None if file is None else json.loads(file.read_text(encoding="utf-8")).get(id)
+    return {} if file is None else json.loads(file.read_text(encoding="utf-8")).get(id, {})
 
 
 def names() -> list[str]:
