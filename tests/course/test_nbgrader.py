@@ -37,14 +37,12 @@ EARLY = "linear_count = pt.check('inside.linear', lambda n_in, n_out: 0)"
 
 
 def submissions(lesson: str) -> dict[str, dict]:
-    """A notebook a student: four of the short lesson, two of the one with all kinds of answers."""
+    """A notebook a student: three of the short lesson, one of the one with all kinds of answers."""
     first = FIRST[lesson].replace(".", "_")
-    wrong = solved(lesson, **{first: WRONG[FIRST[lesson]][0]})
-    students = {"perfect": solved(lesson), "wrong": wrong}
+    answers = {"wrong": WRONG[FIRST[lesson]][0]}    # and the right ones of all other exercises
     if lesson == "00":
-        students |= {"noisy": solved(lesson, **{first: NOISY}),
-                     "reference": solved(lesson, **{first: EARLY})}
-    return students
+        answers |= {"noisy": NOISY, "reference": EARLY}
+    return {student: solved(lesson, **{first: answer}) for student, answer in answers.items()}
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +85,7 @@ def test_marks(course):
     for assignment, lesson in COURSE.items():
         total = sum(exercise.points for exercise in of_lesson(lesson))
         first = next(e.points for e in of_lesson(lesson) if e.id == FIRST[lesson])
-        expected = {"perfect": total, "wrong": total - first, "untouched": 0, "noisy": total,
+        expected = {"wrong": total - first, "untouched": 0, "noisy": total,
                     "reference": total - first}
         students = {*submissions(lesson), "untouched"}
         assert {student: found[assignment, student] for student in students} == {
