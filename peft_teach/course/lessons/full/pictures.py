@@ -144,14 +144,14 @@ def explore_learning(runs: Sequence[Mapping], levels: Mapping[str, float],
 
     def caption(shown: Learning) -> str:
         methods = [line["method"] for line in shown.lines.values()]
-        absent = ", ".join(WAYS[m] for m in best if m not in methods)
+        hidden = ", ".join(WAYS[m] for m in best if m not in methods)
+        told = f" Not shown, whatever the rate: {hidden}." if hidden else ""
         return ("Recorded, one seed; yours in green. Left: the training loss. Right: accuracy on "
                 "1,000 held-out sentences along the way, where it was looked at; the markers at "
-                f"the end are on test sentences.{absent and f' Not shown at any rate: {absent}.'}")
+                f"the end are on test sentences.{told}")
 
-    return Explorer(
-        controls, lambda **s: learning(runs, levels, guesses=guesses, own=own, **s),
-        draw_learning, caption)
+    return Explorer(controls, lambda **s: learning(runs, levels, guesses=guesses, own=own, **s),
+                    draw_learning, caption)
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
