@@ -217,10 +217,11 @@ def attach(model: nn.Module, targets: str | tuple[str, ...],
            layers: tuple[int, ...] | None = None) -> nn.Module:
     """Wrap every target in `make(base)`, freeze the backbone, leave the head trainable.
 
-    `targets` are places (`pt.models.places(model)`) or full module names; `layers` keeps only
-    these block numbers. Returns the model to keep. Raises `AlreadyAdapted`, `NoTargets`,
-    `NotSupported` for a place in an unknown family, or `BadConfig` for a target in the head or if
-    `make` breaks the contract; then the model is as it was.
+    `targets` are places (`pt.models.places(model)`), full module names or patterns of them, as in
+    "*.0.*.query"; `layers` keeps only these block numbers of places. Returns the model to keep.
+    Raises `AlreadyAdapted`, `NoTargets`, `NotSupported` for a place in an unknown family, or
+    `BadConfig` for a target in the head or if `make` breaks the contract; then the model is as
+    it was.
     """
     refuse_adapted(model)
     return wrap(model, models.find(model, targets, layers), make)

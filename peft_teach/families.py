@@ -25,6 +25,7 @@ OLMo 2, has none.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -229,18 +230,21 @@ def entry(config) -> Family:
 
 def find(model: nn.Module, targets: str | tuple[str, ...],
          layers: tuple[int, ...] | None = None) -> tuple[str, ...]:
-    """Turn targets (places or full module names) into module names, without repeats.
+    """Turn targets into module names, without repeats.
 
-    A name that is both, as "embeddings" is on a bare BERT, means the place. "linear" is every
-    linear layer of the blocks. `layers` keeps only these blocks of the places that every block
-    has. Raises `NoTargets` for a target that the model lacks, and `BadConfig` for a block that
-    does not exist.
+    A target is a place, a full module name, or a pattern of such names as for files, in which a
+    star stands for dots, too: "*.0.*.query". A name that is also a place, as "embeddings" is on
+    a bare BERT, means the place. "linear" is every linear layer of the blocks. `layers` keeps
+    only these blocks of the places that every block has. Raises `NoTargets` for a target that
+    the model lacks, and `BadConfig` for a block that does not exist.
     """
     targets, layers = as_targets(targets), as_layers(layers)
-    modules = {name for name, _ in model.named_modules() if name}
+    modules = {name: None for name, _ in model.named_modules() if name}    # in their order
     if "linear" in targets and "linear" not in modules:
         every = linear_places(model)
         targets = tuple(p for t in targets for p in (every if t == "linear" else (t,)))
+    targets = tuple(name for t in targets for name in (
+        [m for m in modules if fnmatchcase(m, t)] if {*t} & {*"*?["} else ()) or (t,))
     missing = [t for t in targets if t not in modules]
     table = places(model) if missing or not targets or _is_known(model) else {}
     absent = [t for t in missing if t not in table]

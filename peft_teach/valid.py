@@ -10,6 +10,7 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 import numpy as np
@@ -48,8 +49,8 @@ class Settings:
     """The base of every method's `Config`: a frozen dataclass of plain values.
 
     Names of places, block numbers and words become tuples, in whatever form they came; NumPy's
-    numbers become Python's. A setting under its name in another library raises `BadConfig`, which
-    says the name here; so does a tensor where a number is meant.
+    numbers become Python's. An unknown setting raises `BadConfig`, which says the name here, if it
+    is another library's; so does a tensor where a number is meant.
 
     A field says with `Annotated` what its value must be, and what to say where it is not; what
     several settings must be together, a method checks in its own `__post_init__`. What depends on
@@ -57,10 +58,10 @@ class Settings:
     """
 
     def __new__(cls, *args, **settings):
-        """Refuse other libraries' names before Python says only that they are unexpected."""
+        """Refuse unknown names, other libraries' too, where Python says only "unexpected"."""
         known = [field.name for field in dataclasses.fields(cls)]
         for name, value in settings.items():
-            if name not in known and name in NAMES_HERE | INSTEAD:
+            if name not in known:
                 kind = cls.__module__.rpartition(".")[2]
                 raise BadConfig(f"pt.{kind}.Config has no setting {name!r}.",
                                 expected="settings among " + ", ".join(known),
@@ -78,9 +79,12 @@ class Settings:
                 raise BadConfig(f"{field.name} is {value!r}.", expected=expected)
 
 
-def _name_here(name: str, value, known: list[str]) -> str:
+def _name_here(name: str, value, known: list[str]) -> str | None:
     if name == "bias" and value == "none":
         return "leave it out: no bias of the base is trained"
+    if name not in NAMES_HERE | INSTEAD:
+        close = get_close_matches(name, known, n=1)
+        return f"did you mean {close[0]!r}?" if close else None
     here = NAMES_HERE.get(name)
     if here not in known:
         return INSTEAD.get(name, f"another method: this one has no {here}")

@@ -41,10 +41,10 @@ Alpha = Annotated[float, is_positive, "a positive number; often twice the rank"]
 class Config(Settings):
     """Where LoRA goes and how large it is.
 
-    `targets` are places or module names, "linear" every linear layer of the blocks; None is query
-    and value, or the projection that holds both. `layers` are block numbers (None for all),
-    `dropout` a probability on the input of A, `rank_stabilized` takes s = alpha / √rank,
-    `use_bias` gives B a bias.
+    `targets` are places, module names or patterns of them, "linear" every linear layer of the
+    blocks; None is query and value, or the projection that holds both. `layers` are block numbers
+    (None for all), `dropout` a probability on the input of A, `rank_stabilized` takes
+    s = alpha / √rank, `use_bias` gives B a bias.
     """
 
     rank: int = 8

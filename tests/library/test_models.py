@@ -202,6 +202,15 @@ def test_a_wrapped_block_answers_what_modernbert_asks_it(tiny):
 # ── find ─────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_find_takes_patterns_of_module_names(tiny):
+    model = tiny("bert")
+    assert models.find(model, "*.self.query") == models.find(model, "query")
+    assert models.find(model, ("*.1.*.[qv]*e*",)) == models.find(model, ("query", "value"), (1,))
+    assert models.find(model, ("value", "*.qu?ry")) == models.find(model, ("value", "query"))
+    with pytest.raises(NoTargets, match=r"no '\*q_proj'"):
+        models.find(model, "*q_proj")
+
+
 def test_find_gives_names_in_the_order_asked(tiny):
     model = tiny("bert")
     layer = "bert.encoder.layer.{}.attention.self.{}".format

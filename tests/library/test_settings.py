@@ -81,9 +81,12 @@ def test_a_name_of_another_library_is_answered_with_ours(method, theirs, says):
         assert field.name in error.value.expected
 
 
-def test_a_name_that_no_library_has_is_python_s_to_refuse():
-    with pytest.raises(TypeError, match="rnak"):
+def test_an_unknown_name_is_answered_with_those_that_there_are():
+    with pytest.raises(BadConfig, match="no setting 'rnak'") as error:
         pt.lora.Config(rnak=4)
+    assert error.value.hint == "did you mean 'rank'?"
+    with pytest.raises(BadConfig, match="no setting 'target_parameters'"):    # peft's, since 0.17
+        pt.lora.Config(target_parameters=["experts"])
 
 
 def test_all_linear_is_peft_s_word(tiny):
