@@ -13,6 +13,7 @@ from peft_teach.course.grade import Limits
 from peft_teach.course.grade.collect import LARGEST_NOTEBOOK
 from peft_teach.course.grade.notebook import MOST_CELLS, MOST_CODE, MOST_VALUES
 from peft_teach.course.grade.run import Runner
+from peft_teach.course.grade.similarity import FEW, LEAST, MANY, SHARE, WINDOW
 from peft_teach.course.lessons import find, of_lesson
 
 GUIDE = (ROOT / "solutions/README.md").read_text(encoding="utf-8")
@@ -61,6 +62,10 @@ def test_its_numbers_are_the_graders():
     assert f"at most {limits.output_bytes // 2**20} MB" in WORDS
     assert limits.memory_bytes == 2**30    # "1 GB"
     assert f"may have {LARGEST_NOTEBOOK // 2**20} MB, {MOST_CELLS} cells" in WORDS
+    assert f"at least {LEAST} such pieces have {SHARE * 10:g} of ten".replace("9", "nine") in WORDS
+    assert f"{WINDOW} lines at a time".replace("3", "three") in WORDS
+    assert (MANY, FEW) == (0.1, 5)
+    assert "more than a tenth of the class, and more than five, have" in WORDS
     assert "a million characters of code" in WORDS
     assert MOST_CODE == 10**6
     assert "three million values" in WORDS

@@ -11,6 +11,7 @@
     hidden     further cases from the instructor's folder
     job        one notebook, on any engine
     overrides  marks and comments by hand
+    similarity whose answers agree, for the instructor
     report     grades.csv, feedback, the report of the class; picture
 
 solutions/README.md says what is defended and what is not.

@@ -25,6 +25,7 @@ from ..lessons import all_exercises, find, of_lesson
 from .collect import DOUBT, clean, safe_name
 from .overrides import Override
 from .roster import LMS_FILES
+from .similarity import similar
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
@@ -225,7 +226,22 @@ def _report(rows: Sequence[Row], notes: Sequence[str], out: Path) -> str:
                      + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
     parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
                  f"<script>{_SORT}</script>")
+    parts.append(_alike(rows))
     return _PAGE.format(title="The class", body="\n".join(parts), allowed=f"'sha256-{_SORTS}'")
+
+
+def _alike(rows: Sequence[Row]) -> str:
+    """The pairs of students whose answers agree, "" if there are none."""
+    lines = [f"<tr><td>{escape(' and '.join(pair.students))}</td><td>{pair.lesson}</td>"
+             f"<td>{pair.share:.0%}</td><td>{', '.join(pair.exercises)}</td>"
+             f"<td>{', '.join(pair.equal)}</td></tr>" for pair in similar(rows)]
+    if not lines:
+        return ""
+    head = "".join(f"<th>{title}</th>" for title in (
+        "answers of", "lesson", "agree by", "in", "byte by byte"))
+    return ("<h2>Alike</h2>\n<p>Without names and layout, and without what the lesson dictates or "
+            "many wrote. It changes no mark and proves nothing: ask.</p>\n"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>")
 
 
 def _of(counted: tuple[float, float]) -> str:

@@ -1,8 +1,8 @@
 """Marks for one notebook: the learner's code runs in another process, the judge in this one.
 
 The learner's process sends bytes. They are decoded and validated as plain data, and judged where
-nothing of the learner's has ever run. So the learner's code cannot change its mark; it can only
-compute the answer, in whatever way.
+nothing of the learner's has ever run. So the learner's code changes no judge; what its process
+sends, computed or made up, is what is judged.
 """
 
 import atexit
@@ -34,6 +34,7 @@ from ..exercise import (
     judged,
 )
 from ..lessons import all_exercises, find
+from . import similarity
 from .cells import Code
 from .collect import clean
 from .extract import Plan, readings, without
@@ -152,6 +153,8 @@ class Mark:
     further: bool = False
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    text: str = ""                # of the answer, for `similarity`
+    shape: tuple[str, ...] = ()
 
 
 COMPARED = "calls the reference, and is right without it"
@@ -182,7 +185,8 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
     flags = (*notes, *plan.flags, *sorted(noted))
     return Mark(exercise.id, result.state, exercise.points if result.passed else 0, exercise.points,
                 _shown(result.message), result.mistake, _shown(result.traceback), hidden,
-                notes, tuple(f"{exercise.id}: {flag}" for flag in flags))
+                notes, tuple(f"{exercise.id}: {flag}" for flag in flags),
+                similarity.text(plan), similarity.shape(plan, exercise))
 
 
 def _decided(runner: Runner, exercise: Exercise, plans: Sequence[Plan]

@@ -1,0 +1,166 @@
+"""Notebooks whose answers are equal or nearly so, in pairs, for the instructor to look at.
+
+    shape(plan, exercise)   the pieces of an answer: `WINDOW` lines each, without names and layout
+    similar(rows)           the pairs of a class
+
+It changes no mark, and proves nothing: people learn together, and a short answer leaves little
+choice. So an answer of fewer lines than a piece has none, nor has a value; and what the lesson
+dictates (the stub, the reference) or many of a class wrote is left out.
+"""
+
+import ast
+import hashlib
+import inspect
+import re
+import textwrap
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+from typing import Any
+
+from ..exercise import CODE, Exercise
+from ..lessons import find, stub_of
+from .extract import Plan
+
+WINDOW = 3         # lines of a piece
+MANY, FEW = 0.1, 5    # what this part of a class has, and more than so many, is nobody's own
+SHARE = 0.9        # of the pieces of the shorter answer: so many are the same in a copy
+LEAST = 13         # pieces in all copies of a pair; of the course's right answers, each in several
+#                    styles of one author, 2,000 pairs have 12 at most
+_BLOCKS = ("body", "handlers", "orelse", "finalbody")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two students whose answers agree, and in which exercises."""
+
+    lesson: str
+    students: tuple[str, str]
+    share: float                # of the pieces of the one who has fewer, from 0 to 1
+    exercises: tuple[str, ...]
+    equal: tuple[str, ...]      # of these: cells that are equal byte by byte
+
+
+def similar(rows: Sequence[Any]) -> list[Pair]:
+    """The pairs of `report.Row` to look at, the most similar first."""
+    found = []
+    for lesson in sorted({row.lesson for row in rows if row.marks}):
+        found += _in_class([row for row in rows if row.lesson == lesson and row.marks])
+    return sorted(found, key=lambda pair: (-pair.share, pair.lesson, pair.students))
+
+
+def _in_class(rows: Sequence[Any]) -> Iterator[Pair]:
+    owners: dict[tuple[str, str], list[int]] = defaultdict(list)    # (exercise, piece) -> rows
+    for number, row in enumerate(rows):
+        for mark in row.marks:
+            for piece in mark.get("shape", ()):
+                owners[mark["exercise"], piece].append(number)
+    sizes: dict[int, Counter[str]] = defaultdict(Counter)    # row -> exercise -> its own pieces
+    shared: dict[tuple[int, int], Counter[str]] = defaultdict(Counter)
+    for (exercise, _), by in owners.items():
+        if len(by) <= max(FEW, MANY * len(rows)):
+            for number in by:
+                sizes[number][exercise] += 1
+            for pair in combinations(by, 2):
+                shared[pair][exercise] += 1
+    for pair, counts in shared.items():
+        one, other = (rows[number] for number in pair)
+        same = {id: count for id, count in counts.items()
+                if count >= SHARE * min(sizes[number][id] for number in pair)}
+        agreed = sum(same.values())
+        if agreed >= LEAST and one.path != other.path:    # a group hands in one file
+            texts = [{mark["exercise"]: mark["text"] for mark in row.marks} for row in (one, other)]
+            yield Pair(one.lesson, (one.student, other.student),
+                       agreed / min(sizes[number].total() for number in pair), tuple(sorted(same)),
+                       tuple(id for id in sorted(same) if texts[0][id] == texts[1][id]))
+
+
+# ── an answer without its names ──────────────────────────────────────────────────────────────
+
+
+def text(plan: Plan) -> str:
+    """A hash of the cells of an answer as they were written."""
+    return _hash("\n".join(plan.cells.values()))
+
+
+def shape(plan: Plan, exercise: Exercise) -> tuple[str, ...]:
+    """The pieces of an answer that the lesson does not dictate, each once."""
+    if exercise.answer != CODE:
+        return ()
+    trees = {label: ast.parse(source).body for label, source in plan.cells.items()}
+    pieces = _pieces([trees[label][index] for label, index in plan.statements])
+    return tuple(piece for piece in pieces if piece not in _dictated(exercise.id))
+
+
+@cache
+def _dictated(id: str) -> frozenset[str]:
+    exercise = find(id)
+    sources = [stub_of(id) or "", *map(inspect.getsource, exercise.unpack(exercise.resolve()))]
+    return frozenset(piece for source in sources
+                     for piece in _pieces(ast.parse(textwrap.dedent(source)).body))
+
+
+def _pieces(statements: Sequence[ast.stmt]) -> dict[str, None]:
+    """The hashes of all `WINDOW` lines in a row of each statement.
+
+    A name is its place among the names of these lines, so lines that were put in between change the
+    pieces around them only.
+    """
+    parts = [part for node in statements for part in ast.walk(node)]
+    bound = {name for part in parts for name in _bound(part)}
+    blocks = [list(_lines([_Marked(bound).visit(node)])) for node in statements]
+    return dict.fromkeys(_hash(_canonical("\n".join(lines[start:start + WINDOW])))
+                         for lines in blocks for start in range(len(lines) - WINDOW + 1))
+
+
+def _bound(part: ast.AST) -> Iterator[str]:
+    """The names that a node gives to something: of functions, of arguments, of attributes too."""
+    if isinstance(part, ast.Name | ast.Attribute) and isinstance(part.ctx, ast.Store):
+        yield part.id if isinstance(part, ast.Name) else part.attr
+    elif isinstance(part, ast.FunctionDef | ast.ClassDef):
+        yield part.name
+    elif isinstance(part, ast.arg):
+        yield part.arg
+
+
+class _Marked(ast.NodeTransformer):
+    """Leaves out annotations, and writes each bound name between two marks."""
+
+    def __init__(self, bound: set[str]):
+        self.bound = bound
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        for field in ("id", "attr", "name", "arg"):
+            if getattr(node, field, None) in self.bound and not isinstance(node, ast.keyword):
+                setattr(node, field, f"⟨{getattr(node, field)}⟩")
+        for field in {"annotation", "returns"}.intersection(node._fields):
+            setattr(node, field, None)
+        self.generic_visit(node)
+        if isinstance(node, ast.AnnAssign):
+            return ast.Assign([node.target], node.value or node.target, lineno=0)
+        return node
+
+
+def _lines(statements: Sequence[ast.AST]) -> Iterator[str]:
+    """The first line of each statement, those in others too; without imports and texts."""
+    for node in statements:
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.Pass) or (
+                isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            continue
+        inner = []
+        for block in [block for block in _BLOCKS if block in node._fields]:
+            inner += getattr(node, block)
+            setattr(node, block, [ast.Pass()] if block == "body" else [])
+        yield ast.unparse(node)
+        yield from _lines(inner)
+
+
+def _canonical(lines: str) -> str:
+    names: dict[str, str] = {}
+    return re.sub("⟨(.*?)⟩", lambda found: names.setdefault(found[1], f"v{len(names)}"), lines)
+
+
+def _hash(source: str) -> str:
+    return hashlib.blake2b(source.encode("utf-8", "replace"), digest_size=6).hexdigest()

@@ -1,0 +1,97 @@
+"""Copies are found under other names and layouts; what many wrote, or had to write, is not."""
+
+import ast
+import inspect
+import random
+import time
+
+import answers
+
+from peft_teach.course.exercise import CODE
+from peft_teach.course.grade import report
+from peft_teach.course.grade.cells import Code
+from peft_teach.course.grade.extract import definitions
+from peft_teach.course.grade.notebook import Cell
+from peft_teach.course.grade.similarity import shape, similar, text
+from peft_teach.course.lessons import find, of_lesson
+
+CODED = [exercise for exercise in of_lesson("00") if exercise.answer == CODE]
+
+
+def row(student: str, lesson: str = "00", **cells: str) -> report.Row:
+    """A student's answers: inside_block="def …"."""
+    marks = []
+    for name, cell in cells.items():
+        exercise = find(name.replace("_", ".", 1))
+        plan = definitions(Code([Cell(1, cell)]), exercise)
+        marks.append({"exercise": exercise.id, "text": text(plan), "shape": shape(plan, exercise)})
+    return report.Row(student, lesson, f"{student}.ipynb", tuple(marks), ())
+
+
+def style(number: int) -> dict[str, str]:
+    """A right answer to each exercise of lesson 00, of one of the styles that they have."""
+    given = {}
+    for exercise in CODED:
+        styles = [*answers.right(exercise.id).values()]
+        given[exercise.id.replace(".", "_")] = answers.cell(styles[number % len(styles)])
+    return given
+
+
+def disguised(source: str) -> str:
+    """The same code, with other names for all that is its own, other layout and a note."""
+    tree = ast.parse(source)
+    names = {part.id for part in ast.walk(tree)
+             if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+    names |= {part.arg for part in ast.walk(tree) if isinstance(part, ast.arg)}
+    for part in ast.walk(tree):
+        for field in ("id", "arg"):
+            if getattr(part, field, None) in names and not isinstance(part, ast.keyword):
+                setattr(part, field, f"my_{getattr(part, field)}")
+        if isinstance(part, ast.FunctionDef):
+            part.returns = None
+            part.body.insert(0, ast.Expr(ast.Constant("Mine.")))
+    return "# by myself\n" + ast.unparse(ast.fix_missing_locations(tree))
+
+
+def test_a_copy_with_other_names_is_found_and_a_copy_of_the_bytes_is_told_from_it():
+    anna, bo = row("anna", **style(2)), row("bo", **style(3))
+    cy = row("cy", **{name: disguised(cell) for name, cell in style(2).items()})
+    di = row("di", **style(3))
+    found = {pair.students: pair for pair in similar([anna, bo, cy, di])}
+    assert set(found) == {("anna", "cy"), ("bo", "di")}
+    assert all(pair.share == 1 and "inside.transformer" in pair.exercises
+               for pair in found.values())
+    assert found["bo", "di"].equal == found["bo", "di"].exercises
+    assert not found["anna", "cy"].equal
+    page = report._alike([anna, bo, cy, di])
+    assert "anna and cy" in page
+    assert "100%" in page
+
+
+def test_two_right_answers_to_a_short_exercise_are_no_copy():
+    """Nor those to a whole lesson, each in another style."""
+    short = dict.fromkeys(("lora_count",), answers.cell(next(iter(
+        answers.right("lora.count").values()))))
+    assert not similar([row("anna", "07", **short), row("bo", "07", **short)])
+    assert not similar([row(f"student {n}", **style(n)) for n in range(5)])
+
+
+def test_what_the_lesson_dictates_or_many_wrote_is_no_copy():
+    same = [row(f"student {n}", **style(2)) for n in range(6)]
+    assert not similar(same)
+    assert len(similar(same[:5])) == 10
+    theirs = disguised(inspect.getsource(find("inside.transformer").resolve()))
+    mark, = row("anna", inside_transformer=theirs).marks
+    assert not mark["shape"]
+    group = [report.Row(each.student, "00", "together.ipynb", each.marks, ()) for each in same[:2]]
+    assert not similar(group)
+
+
+def test_a_large_class_takes_seconds():
+    """500 notebooks, in which each piece is shared as widely as it counts at most."""
+    draw = random.Random(0)
+    rows = [report.Row(f"{n}", "00", f"{n}", ({"exercise": "inside.block", "text": "", "shape": {
+        str(draw.randrange(1000)) for _ in range(50)}},), ()) for n in range(500)]
+    started = time.process_time()
+    assert not similar(rows)
+    assert time.process_time() - started < 10
