@@ -280,7 +280,7 @@ def lets_gradients_through(method: Method, case: Case, seen: Mapping) -> Verdict
 
 
 def keeps_its_numbers(method: Method, case: Case, seen: Mapping) -> Verdict | None:
-    """Has it the attributes that later exercises ask for?"""
+    """Does it have the attributes that later exercises ask for?"""
     seen_attributes = seen["attributes"]
     for name, right in method.attributes(case).items():
         found = seen_attributes.get(name)

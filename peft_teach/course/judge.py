@@ -35,7 +35,7 @@ def stages(*parts: Mapping[str, Any]) -> Any:
 def close(a: Any, b: Tensor, tolerance: float = 1e-5, beyond: float = 0.0) -> bool:
     """Whether a tensor equals `b` with rtol and atol of `tolerance`, and `beyond` more of atol.
 
-    `tolerance` is of float32, relative and absolute; in 16 bits two ways of rounding differ more.
+    Where `b` has 16 bits, `HALF` takes the place of `tolerance`.
     """
     if not isinstance(a, Tensor) or a.shape != b.shape:
         return False
@@ -73,7 +73,7 @@ def not_a_tensor(found: Any) -> Verdict | None:
 
 
 def recognised(candidates: Mapping[str, Any], is_it: Callable[[Any], bool]) -> str | None:
-    """The first mistake that gives what was found; one of several forms has a tuple of these."""
+    """The first mistake whose value, or one of whose values, is what was found."""
     return next((mistake for mistake, values in candidates.items()
                  for value in (values if isinstance(values, tuple) else (values,))
                  if is_it(value)), None)
@@ -91,30 +91,29 @@ def factor(found: Any, base: Tensor, right: Tensor) -> str:
 
 
 def rejected(mistake: str, told: str = "") -> Verdict:
-    """Reject by a named mistake. `told` is what was found; what is known of it, the exercise says.
-    """
+    """Reject by a named mistake, whose text the exercise has. `told` says what was found."""
     return Verdict(False, told, mistake)
 
 
 def whole(value: Any) -> int | None:
-    """Return a whole number as Python's int, NumPy's too; None for all else, True among it."""
+    """Return a whole number, NumPy's too, as an int; None for anything else, a bool included."""
     is_whole = isinstance(value, Integral) and not isinstance(value, bool)
     return int(value) if is_whole else None
 
 
 def number(value: Any) -> int | float | None:
-    """Return a number as Python's own, NumPy's too; None for all else, True among it."""
+    """Return a number, NumPy's too, as Python's; None for anything else, a bool included."""
     value = plain(value)
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def not_whole(value: Any) -> str:
-    """What a value is that may look like the right count."""
+    """Say what a value is that only looks like a count."""
     return f"That is {named(value)}, not an int."
 
 
 def plain(value: Any) -> Any:
-    """What a learner gave, with a number of NumPy's as Python's own: `run` hands it on as that."""
+    """Return what a learner gave, a number of NumPy's as Python's: `run` may report no other."""
     return value.item() if isinstance(value, np.generic) else value
 
 

@@ -3,11 +3,11 @@
     LAW = Law(right, broken)
     Exercise(…, run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=MISTAKES)
 
-`right` and `broken` stand in the lesson's own folder, each a dict from what is said of a version to
-the version: "unfreezes everything and trains" goes on from "one that". The smallest mistake stands
-first, since the first survivor is named. A test meets the versions in an order drawn from the seed
-and behind one wrapper, and classes among them have one name, so neither a place nor a name gives
-one away. A test that looks into them can still tell them apart.
+`right` and `broken` stand in the lesson's own folder. Each maps a description to a version; the
+description completes "one that", as "unfreezes everything and trains" does. The smallest mistake
+stands first, since the first survivor is named. A test meets the versions in an order drawn from
+the seed and behind one wrapper, and classes among them have one name, so neither a place nor a name
+gives one away. A test that looks into them can still tell them apart.
 """
 
 import random
@@ -93,7 +93,7 @@ def outcome(test: Callable[..., Any], *arguments: Any, seed: int = 0) -> Outcome
 
 def score(answers: Mapping[str, Outcome], right: Mapping[str, Any],
           broken: Mapping[str, Any]) -> Verdict:
-    """The verdict on a test by its outcomes: it passes without survivor and false positive."""
+    """The verdict on a test: it passes if it accepts every right version and no broken one."""
     returned = [answers[name] for name in (*right, *broken) if isinstance(answers[name], bool)]
     if returned:
         return rejected("returned_bool", f"It returned {returned[0]}.")

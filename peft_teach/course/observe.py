@@ -1,10 +1,10 @@
-"""What is seen of a learner's adapter, or of a function of tensors, as plain data.
+"""What a learner's adapter does, or their function of tensors, reported as plain data.
 
     make(base) ──> called at its start ──> its parameters filled in, called and differentiated
                ──> called again ──> called in eval mode
 
-Where something is found after which the rest cannot be tried, the report ends there; the questions
-of `adapter_judge` come in the same order and end there as well. `REPORT` declares the stages.
+The report ends where the rest cannot be tried any more; the questions of `adapter_judge` come in
+the same order and end there, too. `REPORT` declares the stages.
 """
 
 from collections.abc import Callable, Mapping

@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Operations(TorchDispatchMode):
-    """How many operations torch does, and how many numbers the largest tensor holds that it makes.
+    """Counts torch's operations, and the numbers in the largest tensor that one of them makes.
 
     One operation on a list of tensors counts for each of them.
     """
@@ -26,7 +26,7 @@ class Operations(TorchDispatchMode):
 
 
 def _held(tensor: Tensor) -> int:
-    """How many numbers a tensor holds in memory: a sparse one or a view has fewer than entries."""
+    """How many numbers a tensor holds in memory: fewer than its entries if sparse, or a view."""
     if tensor.layout != torch.strided:
         return tensor._nnz()
     return min(tensor.numel(), tensor.untyped_storage().nbytes() // tensor.element_size())

@@ -196,8 +196,8 @@ def accuracy(rows: list[dict]) -> tuple[float, float]:
 def standard_error(accuracy: float, examples: int) -> float:
     """Return the standard error of accuracies, from 0 to 1, found on so many examples.
 
-    It says how far chance in the choice of test sentences reaches: √(a (1 - a) / n). What another
-    seed of the training would have done is no part of it; `accuracy` gives the spread over seeds.
+    √(a (1 - a) / n): what another choice of test sentences would change. What another seed of the
+    training would change is the spread that `accuracy` returns.
     """
     return (accuracy * (1 - accuracy) / examples) ** 0.5
 
@@ -217,8 +217,8 @@ def ends() -> tuple[float, float]:
     """Return the test accuracies between which `gain` measures.
 
     The head alone on the pooler's output, trained until the loss falls no further, without any
-    penalty (`full.json`; the problem is convex, so no seed has a part in it, and of the penalties
-    validation chooses none), and full fine-tuning, mean of three seeds (`lora.json`). Both learned
+    penalty (`full.json`; the problem is convex, so the seed does not matter, and validation prefers
+    no penalty), and full fine-tuning, mean of three seeds (`lora.json`). Both learned
     from the same 4,000 sentences.
     """
     head = select(load("full"), group="converged", pool="cls", penalty=0.0)
