@@ -11,9 +11,11 @@ import math
 import os
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import tracemalloc
 import zipfile
@@ -657,8 +659,9 @@ def test_without_a_fork_the_marks_are_the_same():
 
 @pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the processes of Linux")
-@pytest.mark.parametrize("way", [(), ("--fresh",)])
-def test_where_the_grader_is_killed_nothing_stays(tmp_path, way):
+@pytest.mark.parametrize(("way", "sent"), [
+    ((), signal.SIGKILL), (("--fresh",), signal.SIGKILL), (("--fresh",), signal.SIGINT)])
+def test_where_the_grader_is_killed_nothing_stays(tmp_path, way, sent):
     """Neither what serves nor what runs, not even an answer that sleeps for a minute."""
     for student in ("anna", "bo"):
         path = tmp_path / f"in/{student}.ipynb"
@@ -681,11 +684,11 @@ def test_where_the_grader_is_killed_nothing_stays(tmp_path, way):
         below = psutil.Process(grader.pid).children(recursive=True)
         assert len(below) >= (7 if not way else 5)    # a tracker, workers, servers, answers
     finally:
-        grader.kill()
+        grader.send_signal(sent)
         grader.wait()
     _, alive = psutil.wait_procs(below, timeout=10)
     assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
-    assert way or not list(scratch.glob("peft-teach-*"))
+    assert (way and sent == signal.SIGKILL) or not list(scratch.glob("peft-teach-*"))
 
 
 class Suicidal:
@@ -798,14 +801,19 @@ def test_a_dask_that_is_not_there_is_a_line(small, tmp_path, capsys, address):
     assert "try local:2" in line
 
 
-def test_an_interrupt_is_a_line(small, tmp_path, capsys, monkeypatch):
-    def interrupted(*_, **named):
+def test_an_interrupt_is_a_line_and_leaves_no_folder(small, tmp_path, capsys, monkeypatch):
+    def interrupted(tasks, **named):
+        *_, settings = next(iter(tasks.values()))
+        runner = Runner(settings.limits, settings.warm, settings.run)
+        os.makedirs(os.path.join(tempfile.mkdtemp(prefix=runner.scratch), "deep/below"))
         raise KeyboardInterrupt
         yield
 
     monkeypatch.setattr(engine, "run", interrupted)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     code, line = said(capsys, small / "in", "--out", tmp_path / "out")
     assert (code, line) == (130, "Stopped. The same command goes on from here.")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.mark.parametrize("arguments", [

@@ -19,6 +19,7 @@ solutions/README.md says what is defended and what is not.
 
 import json
 import os
+import secrets
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ from .job import FAILED, Settings, key, mark_all, mark_references
 from .limits import Limits, confine
 from .notebook import lessons_in
 from .roster import Roster
-from .run import FORKS
+from .run import FORKS, clear
 
 __all__ = ["Limits", "Settings", "grade"]
 
@@ -67,7 +68,7 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
     report.must_be_writable(out)
     by_hand = overrides.read(out)
     settings = Settings(limits or Limits(), hidden.read(solutions) if solutions else (),
-                        warm=FORKS and not fresh)
+                        warm=FORKS and not fresh, run=secrets.token_hex(4))
     asked = None if lesson is None else number(lesson)
     found = collect(submissions)
     handed_in = _select(listed.named(found) if roster else found, asked)
@@ -75,7 +76,10 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
     overrides.must_be_known(
         by_hand, [*(each.student for each in handed_in), *(row.student for row in missing)], out)
     graded = [each for each in handed_in if each.lesson]
-    marks = _marks(graded, settings, out / "results", jobs or os.cpu_count() or 1, dask)
+    try:
+        marks = _marks(graded, settings, out / "results", jobs or os.cpu_count() or 1, dask)
+    finally:
+        clear(settings.run)
     rows = [report.Row(each.student, "", each.path, (), each.flags)
             for each in handed_in if not each.lesson]
     for each, result in zip(graded, marks):

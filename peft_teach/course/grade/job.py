@@ -28,6 +28,7 @@ class Settings:
     limits: Limits = dataclasses.field(default_factory=Limits)
     hidden: tuple[tuple[str, str], ...] = ()    # the texts of further cases
     warm: bool = FORKS
+    run: str = ""    # its own word in the names of scratch folders
 
 
 def mark_all(notebook: Notebook, lesson: str, settings: Settings) -> list[dict[str, Any]]:
@@ -37,7 +38,7 @@ def mark_all(notebook: Notebook, lesson: str, settings: Settings) -> list[dict[s
     An error of the grader itself affects only one answer, and is flagged for a person.
     """
     torch.set_num_threads(1)
-    running = runner(settings.limits, settings.warm)
+    running = runner(settings.limits, settings.warm, settings.run)
     code, further, marks = Code(notebook.cells), hidden.cases(settings.hidden), []
     for exercise in of_lesson(lesson):
         try:
@@ -58,7 +59,7 @@ def mark_references(lesson: str, settings: Settings) -> list[str]:
     points for it.
     """
     torch.set_num_threads(1)
-    running, problems = runner(settings.limits, settings.warm), []
+    running, problems = runner(settings.limits, settings.warm, settings.run), []
     further = hidden.cases(settings.hidden)
     for exercise in of_lesson(lesson):
         cases = (*exercise.cases(VISIBLE_SEED), *further.get(exercise.id, ()))

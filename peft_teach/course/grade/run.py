@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import copy
 import dataclasses
+import glob
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ import sys
 import sysconfig
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -45,20 +47,21 @@ from .watch import NOTES, REFERENCE
 
 FORKS = sys.platform == "linux"    # elsewhere a fork after torch was imported is not safe
 IMPORT_SECONDS = 60                # of a fresh process, at most
+SCRATCH = "peft-teach-"            # how the names of scratch folders begin
 LONGEST_TEXT = 20_000              # characters of a message or a traceback
 
 
 class Runner:
     """Runs each request in a process of its own, forked from a warm server or started afresh."""
 
-    def __init__(self, limits: Limits, warm: bool = FORKS):
-        self.limits, self.warm = limits, warm
+    def __init__(self, limits: Limits, warm: bool = FORKS, run: str = ""):
+        self.limits, self.warm, self.scratch = limits, warm, f"{SCRATCH}{run}"
         self._server: subprocess.Popen | None = None
         self._one_at_a_time = threading.Lock()    # engines may call from several threads
 
     def run(self, exercise: Exercise, plan: Plan, cases: Sequence[Any]) -> tuple[bytes, str]:
         """The frames that the learner's process sent, and how it ended."""
-        scratch = tempfile.mkdtemp(prefix="peft-teach-")
+        scratch = tempfile.mkdtemp(prefix=self.scratch)
         try:
             request = to_bytes({
                 "exercise": exercise.id, "cells": plan.cells, "statements": plan.statements,
@@ -125,11 +128,21 @@ def _end(process: subprocess.Popen) -> None:
 
 
 @cache
-def runner(limits: Limits, warm: bool) -> Runner:
+def runner(limits: Limits, warm: bool, run: str = "") -> Runner:
     """The runner of this process, created once."""
-    made = Runner(limits, warm)
+    made = Runner(limits, warm, run)
     atexit.register(made.close)
     return made
+
+
+def clear(run: str) -> None:
+    """Remove the scratch folders of a run that was interrupted: their processes had no time to."""
+    pattern = os.path.join(glob.escape(tempfile.gettempdir()), f"{SCRATCH}{run}*")
+    deadline = time.monotonic() + 5    # an answer that is ending may still write
+    while (left := glob.glob(pattern)) and time.monotonic() < deadline:
+        for folder in left:
+            remove(folder)
+        time.sleep(0.05)
 
 
 # ── the mark of one exercise ─────────────────────────────────────────────────────────────────
@@ -307,6 +320,6 @@ def _shown(text: str) -> str:
     for folder in (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"),
                    str(Path(__file__).parents[3]), sys.prefix, sys.base_prefix):
         text = text.replace(f"{folder}{os.sep}", "")
-    text = re.sub(r"[^\s'\"]{0,200}peft-teach-\w{8}", "scratch", text)
+    text = re.sub(rf"[^\s'\"]{{0,200}}{SCRATCH}\w{{8,16}}", "scratch", text)
     text = re.sub(r"0x[0-9a-fA-F]{6,}", "0x…", text)
     return "\n".join(clean(line.expandtabs(4)) for line in text.split("\n"))
