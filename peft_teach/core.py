@@ -12,6 +12,7 @@ follow freezing, counting, saving, disabling, merging and removing, the same for
     model = attach(model, ("query", "value"), lambda base: LoRALinear(base, rank=8))
 """
 
+import copy
 import itertools
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +22,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from . import models, state
 from .errors import AlreadyAdapted, BadConfig, NoAdapter, NotMergeable, NotSupported
@@ -80,6 +82,38 @@ class Adapter(nn.Module):
         raise NotMergeable(f"{type(self).__name__} cannot be folded into a "
                            f"{type(self.base).__name__}.",
                            hint="keep the adapter on the model, or pt.remove it")
+
+
+class TrainedCopy(Adapter):
+    """A copy of a frozen module, trained in its place: what `also_train` puts on.
+
+    Its weights are float32 and rounded to the base's dtype where they are used, so that small
+    steps add up. A module in 4 bits, or without parameters, raises `NotSupported`.
+    """
+
+    def __init__(self, base: nn.Module):
+        super().__init__(base)
+        self.trained = copy.deepcopy(base)
+        own = [*self.trained.parameters()]
+        if not own or not all(p.is_floating_point() for p in own) or models.quantized(base):
+            raise NotSupported(f"This {type(base).__name__} has no weights that could be trained.",
+                               expected="a module that has parameters, not in 4 bits",
+                               hint="choose another for also_train")
+        self.trained.requires_grad_(True)
+
+    def forward(self, *args, **kwargs):
+        return functional_call(self.trained, self.weights(), args, kwargs)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the trained weights by name, in the dtype of the base."""
+        return {name: p.to(self.base.get_parameter(name).dtype)
+                for name, p in self.trained.named_parameters()}
+
+    def merged(self) -> nn.Module:
+        """Return the trained copy, in the dtype of the base."""
+        module = copy.deepcopy(self.base)
+        module.load_state_dict(self.weights(), strict=False)
+        return module
 
 
 def note_of(model: nn.Module) -> Note | None:
@@ -214,31 +248,53 @@ def _sample(p: Tensor) -> list[float]:
 
 def attach(model: nn.Module, targets: str | tuple[str, ...],
            make: Callable[[Any], Adapter],
-           layers: tuple[int, ...] | None = None) -> nn.Module:
+           layers: tuple[int, ...] | None = None,
+           also_train: str | tuple[str, ...] | None = None) -> nn.Module:
     """Wrap every target in `make(base)`, freeze the backbone, leave the head trainable.
 
     `targets` are places (`pt.models.places(model)`), full module names or patterns of them, as in
-    "*.0.*.query"; `layers` keeps only these block numbers of places. Returns the model to keep.
-    Raises `AlreadyAdapted`, `NoTargets`, `NotSupported` for a place in an unknown family, or
-    `BadConfig` for a target in the head or if `make` breaks the contract; then the model is as
-    it was.
+    "*.0.*.query"; `layers` keeps only these block numbers of places. Of what `also_train` names in
+    the same way, a `TrainedCopy` trains. Returns the model to keep. Raises `AlreadyAdapted`,
+    `NoTargets`, `NotSupported` for a place in an unknown family, or `BadConfig` for a target in the
+    head, one that is named twice, or if `make` breaks the contract; then the model is as it was.
     """
     refuse_adapted(model)
-    return wrap(model, models.find(model, targets, layers), make)
+    also = models.find(model, also_train) if also_train else ()
+    return wrap(model, models.find(model, targets, layers), make, also)
 
 
-def wrap(model: nn.Module, names: tuple[str, ...], make: Callable[[Any], Adapter]) -> nn.Module:
+def wrap(model: nn.Module, names: tuple[str, ...], make: Callable[[Any], Adapter],
+         also: tuple[str, ...] = ()) -> nn.Module:
     """Do what `attach` does, at modules that are named in full; a bare backbone is "" itself."""
     head = models.head(model)
-    for name in names:
+    for name in (*names, *also):
         if any(own.startswith(name + ".") for own in head):
             raise BadConfig(f"{name} belongs to the task head.",
                             expected="a target in the backbone; every method trains the head")
+    _check_copied(model, names, also)
     begun = describe(model)
     with all_or_nothing(model):    # `make` may raise, and may have changed what it was given
         wrappers, converted = _build(model, names, make)
-        state.change(model, before=None, converted=state.of(model).converted + converted)
-        return place(model, wrappers, begun)
+        copies, more = _build(model, also, TrainedCopy)
+        state.change(model, before=None,
+                     converted=state.of(model).converted + converted + more)
+        return place(model, wrappers | copies, begun)
+
+
+def _check_copied(model: nn.Module, names: tuple[str, ...], also: tuple[str, ...]) -> None:
+    """Raise where a copy would leave out an adapter in it, or come apart from what it shares."""
+    for name in also:
+        twice = next((n for n in (*names, *also) if n.startswith(f"{name}.")), None)
+        if twice or name in names:
+            raise BadConfig(f"also_train holds {name}, and {twice or name} is a target, too.",
+                            expected="each module once: trained itself, or through an adapter")
+        inside = {id(p) for p in model.get_submodule(name).parameters()}
+        shared = next((n for n, p in model.named_parameters(remove_duplicate=False)
+                       if id(p) in inside and not n.startswith(f"{name}.")), None)
+        if shared:
+            raise NotSupported(f"{name} shares a weight with {shared}, and a trained copy would "
+                               "come apart from it.",
+                               expected="also_train=(…) with modules whose weights are their own")
 
 
 def place(model: nn.Module, wrappers: dict[str, Adapter], begun: Note) -> nn.Module:

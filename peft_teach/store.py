@@ -69,7 +69,9 @@ def save(model: nn.Module, path: str | Path) -> Path:
     if drawn := core.drawn(model):
         description["drawn"] = drawn
     if note.method is None:
-        description["wrapped"] = [*core.adapters(model)]
+        found = core.adapters(model)
+        also = [name for name, a in found.items() if isinstance(a, core.TrainedCopy)]
+        description |= {"wrapped": [name for name in found if name not in also], "also_train": also}
     told = json.dumps(description)    # before any file is written, because it may fail
     return folder.write(path, {
         TENSORS: folder.pack(tensors, {DESCRIPTION: told}),    # two have no fixed order
@@ -117,10 +119,10 @@ def load(model: nn.Module, path: str | Path,
     base = core.describe(model)
     _check_base(description["base"], base.fingerprint, path)
     if make is not None:
-        names = _wrapped(description, model, path)
+        names, also = _wrapped(description, model, path)
         with core.all_or_nothing(model):
             state.change(model, before=base)
-            model = core.wrap(model, names, make)
+            model = core.wrap(model, names, make, also)
             _copy_into(model, description, tensors, path)
         _tell_of_rounding(description, model, path)
         return model
@@ -224,10 +226,11 @@ def _is_description(found) -> bool:
         return False
     named = isinstance(found.get("method"), str) and isinstance(found.get("config"), dict)
     bare = found.get("method", ...) is None and found.get("config", ...) is None
-    wrapped = found.get("wrapped", [])
+    modules = [found.get("wrapped", []), found.get("also_train", [])]
     if not isinstance(found.get("quantized", False), bool):
         return False
-    if not isinstance(wrapped, builtins.list) or not all(isinstance(n, str) for n in wrapped):
+    if not all(isinstance(names, builtins.list) and all(isinstance(n, str) for n in names)
+               for names in modules):
         return False
     return (named or bare) and all(
         isinstance(entry, builtins.list) and len(entry) == 2
@@ -248,8 +251,8 @@ def _method(description: dict, path):
     return METHODS[name]
 
 
-def _wrapped(description: dict, model: nn.Module, path) -> tuple[str, ...]:
-    """Return the modules that a bare `attach` wrapped."""
+def _wrapped(description: dict, model: nn.Module, path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the modules that a bare `attach` wrapped, and those of which it trained a copy."""
     if description["method"] is not None:
         raise AdapterFileError(f"{path} holds the method {description['method']!r}.",
                                expected="make=... only for what a bare pt.attach put on",
@@ -259,11 +262,12 @@ def _wrapped(description: dict, model: nn.Module, path) -> tuple[str, ...]:
                                "wrapped.", hint="attach the same class to the same places, then "
                                                 "pt.swap(model, path)")
     modules = {name for name, _ in model.named_modules()}
-    strange = [name for name in description["wrapped"] if name not in modules]
+    found = tuple(description["wrapped"]), tuple(description.get("also_train", ()))
+    strange = [name for names in found for name in names if name not in modules]
     if strange:
         raise AdapterFileError(f"{path} says that {strange[0]!r} was wrapped, which this model has "
                                "not.", expected="the settings as pt.save wrote them")
-    return tuple(description["wrapped"])
+    return found
 
 
 def _config(method, fields: dict, path):

@@ -37,7 +37,8 @@ INSTEAD = {
     "rank_pattern": "one rank for all; pt.attach(model, targets, make) makes them one by one",
     "alpha_pattern": "one alpha for all; pt.attach(model, targets, make) makes them one by one",
     "bias": "pt.bitfit, a method of its own, trains the biases",
-    "modules_to_save": "leave it out: every method trains the task head and saves it",
+    "modules_to_save": "leave it out: every method trains the task head and saves it; "
+                       "also_train=(…) names other modules",
     "task_type": "leave it out: the model itself says what it is for",
     "inference_mode": "leave it out: model.eval() and torch.no_grad() are enough",
     "init_lora_weights": "leave it out: B starts as zero",
@@ -52,10 +53,14 @@ class Settings:
     numbers become Python's. An unknown setting raises `BadConfig`, which says the name here, if it
     is another library's; so does a tensor where a number is meant.
 
+    `also_train` names modules, as places or in full, of which a copy trains besides: norms, say.
+
     A field says with `Annotated` what its value must be, and what to say where it is not; what
     several settings must be together, a method checks in its own `__post_init__`. What depends on
     the model, such as the largest rank, is checked where a layer is wrapped.
     """
+
+    also_train: tuple[str, ...] | None = dataclasses.field(default=None, kw_only=True)
 
     def __new__(cls, *args, **settings):
         """Refuse unknown names, other libraries' too, where Python says only "unexpected"."""
@@ -101,6 +106,8 @@ def _plain(name: str, value):
         return as_layers(value)
     if name in ("targets", "quantize"):
         return None if value is None else as_targets(value, name)
+    if name == "also_train":
+        return as_targets(value, name) or None
     if name == "words":
         return as_words(value)
     if isinstance(value, np.bool_):

@@ -108,7 +108,8 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     targets = config.targets
     if targets is None:
         targets = ("qkv",) if "qkv" in models.places(model) else ("query", "value")
-    return note(attach(model, targets, make, config.layers), "vera", config)
+    model = attach(model, targets, make, config.layers, config.also_train)
+    return note(model, "vera", config)
 
 
 def _check(base: nn.Module, config: Config) -> None:

@@ -95,7 +95,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
             raise NoTargets("This model has no biases, so BitFit finds nothing to train.",
                             expected="linear layers or LayerNorms with a bias, as in BERT or GPT-2",
                             hint="pt.lora, or another method that works beside the weights")
-    return note(attach(model, targets, BiasAdapter, layers), "bitfit", config)
+    return note(attach(model, targets, BiasAdapter, layers, config.also_train), "bitfit", config)
 
 
 def _biased(model: nn.Module, layers: tuple[int, ...] | None) -> tuple[str, ...]:

@@ -204,7 +204,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     targets, make = _form(model, config)
     model = attach(model, targets, lambda base: make(base, Bottleneck(
         models.config_of(model).hidden_size, config.size, config.activation, config.own_norm,
-        config.init), config.scale), config.layers)
+        config.init), config.scale), config.layers, config.also_train)
     return note(model, "bottleneck", config)
 
 

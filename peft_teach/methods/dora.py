@@ -100,5 +100,5 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put DoRA on the model's targets, freeze the rest but the head; return the model to keep."""
     config = begin(model, config, Config)
     model = attach(model, lora.where(model, config.targets), lambda base: DoRALinear(
-        base, config.rank, config.alpha, config.dropout), config.layers)
+        base, config.rank, config.alpha, config.dropout), config.layers, config.also_train)
     return note(model, "dora", config)

@@ -26,7 +26,7 @@ HEAD_LEARNING_RATE = 1e-1    # of the head alone, MiniLM's [CLS]: assets/records
 
 @dataclass(frozen=True)
 class Config(Settings):
-    """`train` is "all" for every weight, or "head" for the task head alone."""
+    """`train` is "all" for every weight, or "head" for the task head alone and `also_train`."""
 
     train: Literal["all", "head"] = "all"
 
@@ -53,7 +53,9 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     if not models.quantized(model):
         model = models.to_hf(model)
     backbone = frozenset(name for name, _ in model.named_parameters() if name not in head)
-    weights = backbone if config.train == "all" else frozenset()
+    chosen = models.find(model, config.also_train) if config.also_train else ()
+    weights = frozenset(name for name in backbone if config.train == "all"
+                        or any(name.startswith(f"{module}.") for module in chosen))
     for name, p in model.named_parameters():
         p.requires_grad_(name in weights or name in head)
     state.change(model, before=None, note=replace(begun, wraps=False, weights=weights,

@@ -122,7 +122,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
         parts, first = models.fused_queries(model) if place == "qkv" else (1, 0)
         return IA3Linear(base, SIDES[place], first, parts)
 
-    return note(attach(model, names, make), "ia3", config)
+    return note(attach(model, names, make, None, config.also_train), "ia3", config)
 
 
 def _check(base: nn.Module, side: str, first: int, parts: int) -> None:

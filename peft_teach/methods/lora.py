@@ -129,7 +129,8 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
         return LoRALinear(base, config.rank, config.alpha, config.dropout,
                           config.rank_stabilized, config.use_bias)
 
-    return note(attach(model, where(model, config.targets), make, config.layers), "lora", config)
+    model = attach(model, where(model, config.targets), make, config.layers, config.also_train)
+    return note(model, "lora", config)
 
 
 def where(model: nn.Module, targets: tuple[str, ...] | None) -> tuple[str, ...]:

@@ -138,7 +138,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
         _start(prefix, config, tokenizer)
         return prefix
 
-    return note(attach(model, "backbone", make), "prefix", config)
+    return note(attach(model, "backbone", make, None, config.also_train), "prefix", config)
 
 
 @torch.no_grad()

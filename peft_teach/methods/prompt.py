@@ -124,7 +124,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
             prompt.P.copy_(_start(prompt, config, tokenizer))
         return prompt
 
-    return note(attach(model, "backbone", make), "prompt", config)
+    return note(attach(model, "backbone", make, None, config.also_train), "prompt", config)
 
 
 def _start(prompt: SoftPrompt, config: Config, tokenizer) -> Tensor:

@@ -82,7 +82,8 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     with all_or_nothing(model):
         state.change(model, before=begun)
         _quantize(model, models.find(model, places), config, begun.fingerprint)
-        model = attach(model, targets, lambda base: _correction(base, config), config.layers)
+        model = attach(model, targets, lambda base: _correction(base, config), config.layers,
+                       config.also_train)
     return note(model, "qlora", config)
 
 

@@ -718,3 +718,32 @@ def test_a_thawed_parameter_is_not_lost(put, model, batch, tmp_path):
     norm.requires_grad_(False)
     for verb in ("train", "save"):
         VERBS[verb](model, batch, tmp_path / "a")
+
+
+@pytest.mark.parametrize("put", [
+    lambda model: pt.attach(model, "query", Shift, also_train="attention_norm"),
+    lambda model: pt.full.inject(model, pt.full.Config("head", also_train=("attention_norm",)))])
+def test_what_trains_besides_is_kept(put, tiny, batch, tmp_path):
+    """The laws say so of methods; here of a reader's own adapter, and of the head alone."""
+    model = put(tiny("bert"))
+    norms = [f"bert.encoder.layer.{i}.attention.output.LayerNorm" for i in range(2)]
+    assert {n.rpartition(".")[0] for n in pt.adapter_parameters(model)} >= {
+        norm + (".trained" if pt.adapters(model) else "") for norm in norms}
+    [*pt.train(model, [batch] * 2, lr=0.1)]
+    with torch.no_grad():
+        expected = model(**batch).logits
+        folder = pt.save(model, tmp_path)
+        loaded = pt.load(tiny("bert"), folder, make=Shift if pt.adapters(model) else None)
+        assert torch.equal(loaded(**batch).logits, expected)
+
+
+@pytest.mark.parametrize(("family", "also", "says"), [
+    ("llama", "embeddings", "shares a weight with lm_head.weight"),
+    ("gpt2", "embeddings", "Dropout has no weights"),
+    ("llama", "ffn_in", "Linear4bit has no weights")])
+def test_what_no_copy_could_train_is_refused(family, also, says, tiny):
+    """Tied, without weights, or in 4 bits."""
+    model = tiny(family, "lm", tie_word_embeddings=True)
+    with pytest.raises(NotSupported, match=says):
+        pt.qlora.inject(model, pt.qlora.Config(targets="attention_out", also_train=also))
+    assert pt.adapters(model) == {}

@@ -128,6 +128,7 @@ def d_embedding(family: str) -> int:
     return 20 if family == "electra" else 32
 
 
+ALSO = {"bert": "attention_norm", "llama": "last"}    # norms, which have places here
 PROMPTS = {"start": None, "merges": False,
            "families": tuple(f for f in FAMILIES if f != "opt")}    # its backbone is passed by
 PREFIXES = PROMPTS | {"checkpoints": False, "families": tuple(
@@ -140,6 +141,10 @@ METHODS = {
     "lora everywhere": low_rank(pt.lora, everywhere=True),
     "lora bias": replace(low_rank(pt.lora, lambda n_in, n_out: n_out, use_bias=True),
                          families=BIASED),
+    "lora also": replace(low_rank(pt.lora), families=("bert", "llama"), config=lambda family: (
+        pt.lora.Config(RANK, ALPHA, also_train=ALSO[family])), count=lambda family, kind: (
+            2 * sum(RANK * sum(sizes(family)[t]) for t in some(family))
+            + {"bert": 2 * 2 * 32, "llama": 32}[family])),
     "dora": low_rank(pt.dora, lambda n_in, n_out: n_out, start=1e-6),
     "dora dropout everywhere": low_rank(pt.dora, lambda n_in, n_out: n_out, everywhere=True,
                                         dropout=0.5, start=1e-6),
@@ -493,9 +498,9 @@ def test_law_4_merged_equals_adapted_or_raises(case):
     assert distance(hidden(merged, case.batch), adapted) < (1e-5 if exact else 0.3 * moved)
     for n in wrapped:
         layer = merged.get_submodule(n)
-        assert type(layer) in (torch.nn.Linear, torch.nn.LayerNorm)
+        assert type(layer).__name__ in ("Linear", "LayerNorm", "LlamaRMSNorm")
         assert layer.weight.dtype == case.dtype
-        assert (layer.bias is None) == (f"{n}.bias" not in biases)
+        assert (getattr(layer, "bias", None) is None) == (f"{n}.bias" not in biases)
     plain = models.to_hf(merged)
     assert plain.state_dict().keys() == case.weights.keys()
     assert distance(hidden(plain, case.batch), adapted) < (1e-5 if exact else 0.3 * moved)
@@ -599,6 +604,9 @@ WRONG = [
     (pt.lora, {"targets": OUT, "alpha": "16"}),
     (pt.lora, {"targets": OUT, "dropout": None}),
     (pt.lora, {"targets": OUT, "dropout": 1.0}),
+    (pt.lora, {"targets": OUT, "also_train": ("last", "nowhere")}),
+    (pt.lora, {"targets": OUT, "also_train": ("last", *OUT)}),
+    (pt.lora, {"targets": OUT, "also_train": "block"}),     # it holds a target
     (pt.dora, {"targets": (*OUT, "ffn_in"), "rank": 33}),
     (pt.dora, {"targets": (*OUT, "last")}),
     (pt.dora, {"targets": OUT, "alpha": -1.0}),

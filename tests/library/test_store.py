@@ -93,7 +93,7 @@ def test_the_files(saved, tiny, tmp_path):
     assert description["format"] == 1
     assert description["method"] == "lora"
     assert description["config"] == {
-        "rank": 4, "alpha": 6.0, "dropout": 0.0, "rank_stabilized": False,
+        "also_train": None, "rank": 4, "alpha": 6.0, "dropout": 0.0, "rank_stabilized": False,
         "use_bias": False, "targets": ["query", "ffn_in"], "layers": [1]}
     names = {n for n, _ in tiny("bert").named_parameters() if not n.startswith("classifier")}
     assert set(description["base"]) == names
