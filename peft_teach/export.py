@@ -12,6 +12,7 @@
     P        soft prompt    prompt_embeddings                      (length, d_model)
     K, V     prefix         prompt_embeddings                      (length, layers · 2 · d_kv)
     head     classifiers    base_model.model.<name>; with P, K and V base_model.<name>
+    copies   also_train     base_model.model.<name>, modules_to_save in the settings
 
 peft itself is not needed, and nothing is unpickled. On the same base both libraries then compute
 the same, except that with a soft prompt peft
@@ -117,14 +118,29 @@ def _settings(model: nn.Module, note: state.Note) -> dict:
                             "no such class for peft to load.",
                             hint='pt.models.load(name, labels=…, pool="cls")')
     heads = dict.fromkeys(name.split(".")[0] for name in models.head(model))
-    saved = {"modules_to_save": [*heads]} if heads else {}
+    saved = [*heads, *_copied(model, note)]
+    saved = {"modules_to_save": saved} if saved else {}
     return {"task_type": _task(model), "inference_mode": True, "peft_version": PEFT_VERSION,
             "base_model_name_or_path": _public_name(model), **saved,
             **WRITTEN[note.method](model, note.config)}
 
 
+def _copied(model: nn.Module, note: state.Note) -> list[str]:
+    """Return the modules of which a copy trains; `NotExportable` if peft would take others."""
+    names = [n for n, a in core.adapters(model).items() if isinstance(a, core.TrainedCopy)]
+    plain = {core.plain_name(model, name) for name, _ in model.named_modules()}
+    more = [name for name in names if any(n != name and n.endswith(name) for n in plain)]
+    turned = [name for name in names if name in state.of(model).converted]
+    before_input = note.method in ("prompt", "prefix")
+    if names and (before_input or more or turned):
+        raise NotExportable(f"Beside this {note.method}, peft has no trained copy of "
+                            f"{(more + turned + names)[0]} alone.",
+                            hint="pt.save(model, path) keeps it in this library's own form")
+    return names
+
+
 def _lora_settings(model: nn.Module, config) -> dict:
-    found = core.adapters(model)
+    found = _adapted(model)
     alpha = int(config.alpha) if config.alpha == int(config.alpha) else config.alpha
     return {"peft_type": "LORA", "r": config.rank, "lora_alpha": alpha,
             "lora_dropout": config.dropout, "bias": "none",
@@ -135,7 +151,7 @@ def _lora_settings(model: nn.Module, config) -> dict:
 
 
 def _ia3_settings(model: nn.Module, config: ia3.Config) -> dict:
-    inputs = [name for name, a in core.adapters(model).items() if a.side == "input"]
+    inputs = [name for name, a in _adapted(model).items() if a.side == "input"]
     return {"peft_type": "IA3", "target_modules": _target_modules(model, config),
             "feedforward_modules": inputs, "fan_in_fan_out": _converted(model)}
 
@@ -176,7 +192,7 @@ def _target_modules(model: nn.Module, config) -> list[str] | str:
     peft also takes every module whose name *ends* in one of these. Where that would be one more,
     a regular expression says exactly these names.
     """
-    names = tuple(core.adapters(model))
+    names = tuple(_adapted(model))
     targets = config.targets
     if isinstance(config, lora.Config | dora.Config):
         targets = lora.where(model, targets)
@@ -190,7 +206,13 @@ def _target_modules(model: nn.Module, config) -> list[str] | str:
 
 def _converted(model: nn.Module) -> bool:
     """Return whether the base's own layers hold their weights as (n_in, n_out), as GPT-2's do."""
-    return not core.adapters(model).keys().isdisjoint(state.of(model).converted)
+    return not _adapted(model).keys().isdisjoint(state.of(model).converted)
+
+
+def _adapted(model: nn.Module) -> dict[str, Any]:
+    """Return the method's own adapters, by the modules that they wrap."""
+    return {name: adapter for name, adapter in core.adapters(model).items()
+            if not isinstance(adapter, core.TrainedCopy)}
 
 
 def _task(model: nn.Module) -> str | None:
@@ -248,6 +270,8 @@ def _to_theirs(adapter: core.Adapter) -> dict[str, Tensor]:
         K, V = adapter.stored().values()                              # (layers, length, d_kv)
         flat = torch.stack([K, V]).permute(2, 1, 0, 3).flatten(1)     # (length, layers · 2 · d_kv)
         return {"prompt_embeddings": flat}
+    if isinstance(adapter, core.TrainedCopy):
+        return {own.removeprefix("trained."): p for own, p in adapter.own_parameters().items()}
     return {LORA_NAMES[own]: p for own, p in adapter.own_parameters().items()}
 
 
@@ -265,6 +289,8 @@ def _to_ours(adapter: core.Adapter, theirs: dict[str, Tensor]) -> dict[str, Tens
         flat = theirs["prompt_embeddings"]                            # (length, layers · 2 · d_kv)
         K, V = flat.unflatten(1, (adapter.layers, 2, -1)).permute(2, 1, 0, 3)
         return {"K": K, "V": V}                                       # (layers, length, d_kv) each
+    if isinstance(adapter, core.TrainedCopy):
+        return {f"trained.{name}": tensor for name, tensor in theirs.items()}
     return {own: theirs[LORA_NAMES[own]] for own in adapter.own_parameters()}
 
 
@@ -276,18 +302,18 @@ def from_peft(model: nn.Module, path: str | Path) -> nn.Module:
 
     The model then is as if a method of this library had been injected and trained: it can be
     saved, swapped, merged and exported. LoRA, rsLoRA, DoRA, (IA)³, soft prompts and prefixes are
-    read, and the head where the file has one. A peft file says nothing about the base's weights,
-    so only names and shapes can be checked. Raises `AlreadyAdapted`; `AdapterFileError` for a
-    folder that is missing, damaged or made for another model; `NotExportable` for what no method
-    here does. Then the model is as it was.
+    read, and the head and other trained copies where the file has them. A peft file says nothing
+    about the base's weights, so only names and shapes can be checked. Raises `AlreadyAdapted`;
+    `AdapterFileError` for a folder that is missing, damaged or made for another model;
+    `NotExportable` for what no method here does. Then the model is as it was.
     """
     settings, tensors = _read(path)
     core.refuse_adapted(model)
     try:
-        kept = _saved_head(model, settings, path)
-        tensors = _without_copies(model, tensors)
+        kept, also = _saved_modules(model, settings, path)
+        tensors = _without_copies(model, tensors, also)
         with core.all_or_nothing(model):
-            model = _inject(model, settings, path)
+            model = _inject(model, settings, also, path)
             _copy_into(model, tensors, kept, path)
     except NotSupported as error:
         raise NotExportable(f"{path} adapts what no method here adapts: {error.found}",
@@ -345,25 +371,30 @@ def _refuse(settings: dict, tensors: dict[str, Tensor], place: Path) -> None:
                             "path_initial_model_for_weight_conversion")
 
 
-def _inject(model: nn.Module, settings: dict, path: str | Path) -> nn.Module:
+def _inject(model: nn.Module, settings: dict, copied: tuple[str, ...],
+            path: str | Path) -> nn.Module:
     """Inject the method that the settings describe."""
+    places, blocks = _as_places(model, copied) if copied else (None, None)
+    also = copied if blocks else places
     kind, task = settings["peft_type"], settings.get("task_type")
     length: Any = settings.get("num_virtual_tokens")
     if kind == "PROMPT_TUNING":
         pool = "first" if task == "SEQ_CLS" and models.is_encoder(model) else "cls"
-        return prompt.inject(model, prompt.Config(length, pool=pool))
+        return prompt.inject(model, prompt.Config(length, pool=pool, also_train=also))
     if kind == "PREFIX_TUNING":
-        return prefix.inject(model, prefix.Config(length))
+        return prefix.inject(model, prefix.Config(length, also_train=also))
     names = _targeted(model, settings, path)
     targets, layers = _as_places(model, names)
     if kind == "LORA":
         method, config = _lora_config(settings, names, path)
         targets = None if {*targets} in ({"query", "value"}, {"qkv"}) else targets    # the usual
-        return method.inject(model, method.Config(**config, targets=targets, layers=layers))
+        return method.inject(model, method.Config(**config, targets=targets, layers=layers,
+                                                  also_train=also))
     paper = {"ffn_out", "qkv"} if "qkv" in targets else {"ffn_out", "key", "value"}
-    model = ia3.inject(model, ia3.Config(None if {*targets} == paper else targets, layers))
+    model = ia3.inject(model, ia3.Config(None if {*targets} == paper else targets, layers,
+                                         also_train=also))
     inputs = _names(settings, "feedforward_modules", path)
-    for name, adapter in core.adapters(model).items():
+    for name, adapter in _adapted(model).items():
         if (adapter.side == "input") != _is_feedforward(name, inputs):
             raise NotExportable(f"{path} does not scale the {adapter.side} of {name}, but the "
                                 "other side.", expected=f"a vector for its {adapter.side}")
@@ -483,22 +514,22 @@ def _as_places(model: nn.Module, names: tuple[str, ...]) -> tuple[tuple[str, ...
 # ── tensors and head ─────────────────────────────────────────────────────────────────────────
 
 
-def _saved_head(model: nn.Module, settings: dict, path: str | Path) -> tuple[str, ...]:
-    """Return the parameters of the head that the file keeps; `NotExportable` if it keeps others."""
+def _saved_modules(model: nn.Module, settings: dict,
+                   path: str | Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the parameters of the head that the file keeps, and other modules that it has."""
     ends = (*HEADS.get(settings.get("task_type", ""), ()),
             *(_names(settings, "modules_to_save", path) or ()))
     modules = [name for name, _ in model.named_modules() if ends and name.endswith(ends)]
-    kept = [name for name, _ in model.named_parameters()
-            if any(name.startswith(module + ".") for module in modules)]
-    beyond = [name for name in kept if name not in models.head(model)]
-    if beyond:
-        raise NotExportable(f"{path} holds a trained copy of {beyond[0]}.",
-                            expected="an adapter, and the task head: every method trains these")
-    return tuple(kept)
+    head = models.head(model)
+    kept = tuple(n for n in head if any(n.startswith(f"{module}.") for module in modules))
+    others = [name for name in modules if not any(n.startswith(f"{name}.") for n in head)
+              and not any(name.startswith(f"{outer}.") for outer in modules)]
+    return kept, tuple(others)
 
 
-def _without_copies(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Leave out copies of the base's word tables.
+def _without_copies(model: nn.Module, tensors: dict[str, Tensor],
+                    kept: tuple[str, ...]) -> dict[str, Tensor]:
+    """Leave out copies of the base's word tables, but for those in modules that are kept.
 
     peft adds them, frozen as they are, where one of them is adapted or was resized.
     """
@@ -506,7 +537,7 @@ def _without_copies(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, T
               for get in ("get_input_embeddings", "get_output_embeddings")]
     held = {id(table.weight) for table in tables if table is not None}
     ours = {name: p for name, p in model.named_parameters(remove_duplicate=False)
-            if id(p) in held}
+            if id(p) in held and not name.startswith(tuple(f"{module}." for module in kept))}
 
     def is_copy(name: str, tensor: Tensor) -> bool:
         p = ours.get(name.removeprefix("base_model.model.").replace(".base_layer.", "."))

@@ -87,6 +87,10 @@ OURS = {
     "lora, two modules in the head": ("distilbert", "classifier", pt.lora, LORA),
     "lora, language model": ("llama", "lm", pt.lora, dataclasses.replace(
         LORA, targets=(*ALL, "ffn_gate"), alpha=2.5, dropout=0.1)),
+    "lora, and norms": ("bert", "classifier", pt.lora, dataclasses.replace(
+        LORA, also_train=("attention_norm", "bert.pooler"))),
+    "ia3, and a head of words": ("llama", "lm", pt.ia3, pt.ia3.Config(
+        also_train=("last", "lm_head"))),
     "rslora": ("qwen2", "classifier", pt.lora, dataclasses.replace(LORA, rank_stabilized=True)),
     "lora with a bias": ("bert", "classifier", pt.lora, dataclasses.replace(LORA, use_bias=True)),
     "lora with a bias, fused": ("gpt2", "lm", pt.lora, dataclasses.replace(
@@ -465,6 +469,8 @@ NOT_OURS_TO_WRITE = {
     "prompt, bare": (lambda tiny: pt.prompt.inject(tiny("bert", "backbone"),
                                                    pt.prompt.Config(pool="first")),
                      "pool='first'.*reads the first vector"),
+    "a copy beside a prefix": (lambda tiny: pt.prefix.inject(
+        tiny("llama", "lm"), pt.prefix.Config(also_train="last")), "no trained copy of model.norm"),
     "mean pooling": (lambda tiny: pt.lora.inject(mean_pooled()), "mean of all tokens"),
 }
 
@@ -626,8 +632,8 @@ FOREIGN = {
         {"base_model.model.transformer.wte.lora_embedding_A": torch.ones(8, 97)})), NotExportable,
         "a LoRA on an embedding"),
     "a norm as target": (edit(target_modules=["ln_1"]), NotExportable, "LayerNorm"),
-    "another module saved": (edit(modules_to_save=["score", "wte"]), NotExportable,
-                             "trained copy of transformer.wte.weight"),
+    "another module saved": (edit(modules_to_save=["score", "wte"]), AdapterFileError,
+                             "missing base_model.model.transformer.wte.weight"),
     "the head as a target": (edit(target_modules=["c_attn", "score"], modules_to_save=None),
                              AdapterFileError, "score belongs to the task head"),
     "a form that is not here": (edit(use_qalora=True), NotExportable, "sets use_qalora"),
