@@ -19,6 +19,7 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import FuncFormatter, MultipleLocator, NullLocator, PercentFormatter
 
@@ -79,8 +80,8 @@ def show(figure: Figure, caption: str) -> None:
 def figure(width: float = 8, height: float = 3.4, columns: int = 1, rows: int = 1,
            **more) -> tuple:
     """Return a new figure, sizes in inches, and its axes: `figure, left, right = figure(…)`."""
-    made = Figure(figsize=(width, height), layout="constrained")
-    made.get_layout_engine().set(w_pad=EDGE, h_pad=EDGE)
+    made = Figure(figsize=(width, height),
+                  layout=ConstrainedLayoutEngine(w_pad=EDGE, h_pad=EDGE))
     axes = list(made.subplots(rows, columns, squeeze=False, **more).flat)
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
