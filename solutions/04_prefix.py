@@ -517,8 +517,7 @@ which = "no difference" if abs(high - low) < 0.02 else "rate 0.03" if high < low
 pt.compare("prefix.rate", which, f"last 20 steps: {low:.2f} at 0.01, {high:.2f} at 0.03; one seed")
 tests = pt.data.batches(movies.test[:min(1000, budget.test_examples)], tokenizer, 64)
 tested = pt.evaluate(model, tests)
-print(f"your prefix: {tested.accuracy:.1%} of {tested.examples:,} test sentences "
-      f"± {records.standard_error(tested.accuracy, tested.examples):.1%}")
+print(f"your prefix: {tested.accuracy:.1%} of {tested.examples:,} test sentences")
 live.read(model, tokenizer, review, before=unread)
 
 # %% [markdown]
@@ -565,7 +564,7 @@ pt.sentence("prefix.lambda", ...)    # one sentence of yours: what did training 
 # %% [markdown]
 # <details><summary>Ours</summary>
 # 1. What all recorded prefixes without a gate share is the fall in layer 5, for <code>[CLS]</code>, too, which alone the
-# classifier reads there; in each layer of our run some heads went the other way.<br>
+# classifier reads there.<br>
 # 2. Each new word adds a term to the softmax's denominator, but in an encoder it also changes the queries and keys of the
 # others, from layer 1 on.<br>
 # 3. No: if the vectors have equal scores, and but for the shifted positions, less than half of λ is lost in layer 0, since
@@ -575,7 +574,7 @@ pt.sentence("prefix.lambda", ...)    # one sentence of yours: what did training 
 # ## What it brought
 #
 # The recorded runs took 120 steps of 16 sentences and trained a new head, too; 1,000 test sentences decide. *Clear* we call
-# a difference of the means of three seeds above a point and above two standard errors. **What does a gate bring to a prefix of 20?**
+# a difference of the means of three seeds above a point and above two standard errors. **What does a gate bring?**
 
 # %%
 gate = pt.widgets.Guess("A prefix with a gate, against one without:",
@@ -600,14 +599,13 @@ print("heads, of 72, whose gate is below zero after training, by seed:",
       *(72 - row["opened"] for row in records.select(record, group="gate")))
 bench = pd.json_normalize(records.load("benchmark")["runs"])
 bench = bench.query("device == 'cpu' and model == 'minilm'").set_index("method")
-times = bench.loc[["prompt", "prefix"], "step_to.full.median"]
-times.map("{:.0%}".format).to_frame("time of a step, in that of full fine-tuning")
+bench.loc[["prompt", "prefix"], "step_to.full.median"].map("{:.0%}".format).to_frame("of full's step")
 
 # %% [markdown]
 # **So what can a prefix do that a prompt cannot?** Have keys and values, in each layer, that no vectors at the bottom lead
 # to. On MiniLM, at the rate 0.03, prefixes of 20 did better than prompts of 20 in each seed, 71 to 72 % against 60 to 63 %.
-# Why is open: their start is smaller, too, 0.02 against ±0.5, and may disturb the head less. And they are cheaper: a step takes 54 % of full
-# fine-tuning's time, one of a prompt, whose vectors pass through every layer as words do, 88 %.
+# Why is open: their start is smaller, too, 0.02 against ±0.5, and may disturb the head less. And they are cheaper: a step
+# takes 54 % of full fine-tuning's time, one of a prompt, whose vectors pass through every layer as words do, 88 %.
 #
 # **And what, that a head alone cannot?** Trained in the same way, at three rates, the head has 62 to 67 %. Twenty vectors are
 # clearly ahead, by 4 to 7 points at its best rate, by 5 to 9 points if both do without dropout; one or five are not, and
@@ -619,10 +617,11 @@ times.map("{:.0%}".format).to_frame("time of a step, in that of full fine-tuning
 # prefix also starts silent and shifts no position.
 #
 # <details><summary>How sure?</summary>
-# Beside a row's mean stands the deviation of its seeds; one test has a standard error of 1.4 points. An untrained prefix takes 0.8 to 5.6 points from
-# the head at 0.03. A prompt of 240, with as many parameters as the prefix of 20, stayed at chance, 48.1 %, at the one rate
-# tried. A frozen prompt, a prompt of one vector and a prefix in layer 0 alone could tell the causes apart. And 120 steps
-# are few: P-tuning v2 reports prefixes on a par with full fine-tuning, but for larger encoders and longer training.
+# Beside a row's mean stands the deviation of its seeds; one test has a standard error of 1.4 points. An untrained prefix
+# takes 0.8 to 5.6 points from the head at 0.03. A prompt of 240, with as many parameters as the prefix of 20, stayed at
+# chance, 48.1 %, at the one rate tried. A frozen prompt, a prompt of one vector and a prefix in layer 0 alone could tell the
+# causes apart. And 120 steps are few: P-tuning v2 reports prefixes on a par with full fine-tuning, but for larger encoders
+# and longer training.
 # </details>
 
 # %%

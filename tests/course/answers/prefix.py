@@ -107,6 +107,8 @@ WRONG["prefix.front"] = {
     "": (but(FRONT, RETURN, "return pairs, wide"),
          but(FRONT, RETURN, f"mask.zero_()\n    {RETURN}"),
          but(FRONT, RETURN, "return pairs + pairs[:1], wide, positions"),
+         but(FRONT, RETURN, "return [pairs[0]] * len(pairs), wide, positions"),
+         but(FRONT, "zip(K, V)", "zip(K, K + 0 * V)"),
          but(FRONT, WIDE, "torch.cat([0 * ones, mask], dim=1)"),
          but(FRONT, POSITIONS, "torch.arange(length, length + mask.shape[1])"),
          but(FRONT, POSITIONS, f"({POSITIONS}).float()"),

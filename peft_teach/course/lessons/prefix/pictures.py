@@ -189,7 +189,7 @@ def explore_shares(backbone: nn.Module, tokenizer, K: Tensor, V: Tensor,
 
 _STYLES = (("head", (COLOURS["head"], "^")), ("prompt", SERIES[1][::2]), ("lora", (
     COLOURS["lora"], "s")), ("full", (COLOURS["full"], "s")), ("yours", (COLOURS["yours"], "D")))
-_NOTES = {"still": ", no dropout", "frozen": ", behind an untrained prefix"}
+_NOTES = {"still": ", no dropout", "frozen": ", frozen prefix", "start": ", from words"}
 
 
 def outcomes(record: records.Record, rates: records.Record) -> pandas.DataFrame:
@@ -202,8 +202,7 @@ def outcomes(record: records.Record, rates: records.Record) -> pandas.DataFrame:
 
 def _name(run: pandas.Series) -> str:
     size = f" of {run.length}" if "pr" in run.method else ""
-    start = " from words" if run.start == "text" else ""
-    return f"{run.method}{size}{start}, rate {run.lr:g}{_NOTES.get(run.group, '')}"
+    return f"{run.method}{size}, rate {run.lr:g}{_NOTES.get(run.group, '')}"
 
 
 def draw_recorded(runs: pandas.DataFrame) -> Figure:
