@@ -127,10 +127,16 @@ def _end(process: subprocess.Popen) -> None:
     process.stdout.close()
 
 
-@cache
 def runner(limits: Limits, warm: bool, run: str = "") -> Runner:
-    """The runner of this process, created once."""
-    made = Runner(limits, warm, run)
+    """The runner of this process, created once, for this run of the grader."""
+    made = _runner(limits, warm)
+    made.scratch = f"{SCRATCH}{run}"
+    return made
+
+
+@cache
+def _runner(limits: Limits, warm: bool) -> Runner:
+    made = Runner(limits, warm)
     atexit.register(made.close)
     return made
 
