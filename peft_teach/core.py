@@ -182,6 +182,12 @@ def refuse_adapted(model: nn.Module) -> None:
     if torch.is_inference_mode_enabled():
         raise BadConfig("Inside torch.inference_mode() new parameters can never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
+    theirs = [type(m).__name__ for m in model.modules() if type(m).__module__.startswith("peft.")]
+    if theirs:
+        raise AlreadyAdapted(f"Hugging Face peft put its own modules on this model: {theirs[0]}.",
+                             expected="the model that peft was given, before or afterwards",
+                             hint="its merge_and_unload() or unload() returns it; what it saved, "
+                                  "pt.export.from_peft reads")
     noted = state.of(model)
     if noted.note is not None and not noted.note.wraps:
         raise AlreadyAdapted("This model is fully fine-tuned, or its head is: its own weights "

@@ -26,12 +26,14 @@ the same, except that with a soft prompt peft
   decoder's prefix it does so in `forward` alone.) Ours reads the row as if it stood alone.
 """
 
+import functools
 import json
 import math
 import re
 from pathlib import Path
 from typing import Any
 
+import regex
 import torch
 from torch import Tensor, nn
 
@@ -320,7 +322,8 @@ def from_peft(model: nn.Module, path: str | Path) -> nn.Module:
                             expected=error.expected) from error
     except (NotExportable, AdapterFileError):
         raise
-    except (PeftTeachError, TypeError, ValueError, RuntimeError, MemoryError, re.error) as error:
+    except (PeftTeachError, TypeError, ValueError, RuntimeError, MemoryError, regex.error,
+            TimeoutError) as error:
         raise AdapterFileError(f"{path} has settings that do not fit this model: "
                                f"{getattr(error, 'found', error)}",
                                expected="the settings as peft's save_pretrained wrote them "
@@ -420,12 +423,16 @@ def _one(settings: dict, key: str, pattern: str, names: tuple[str, ...], path):
     special = settings.get(pattern) or {}
     if not isinstance(special, dict):
         raise AdapterFileError(f"{path}: {pattern} is {special!r}.", expected="name: number pairs")
-    found = [next((value for end, value in special.items() if re.match(rf"(.*\.)?({end})$", name)),
+    found = [next((value for end, value in special.items() if _match(rf"(.*\.)?({end})$", name)),
                   settings.get(key, 8)) for name in names]
     if any(value != found[0] for value in found):
         raise NotExportable(f"{path}: {pattern} gives modules different values.",
                             expected=f"one {key} for all modules")
     return found[0]
+
+
+# A file's patterns, within a fifth of a second each: Python's own `re` takes years for some.
+_match, _fullmatch = (functools.partial(f, timeout=0.2) for f in (regex.match, regex.fullmatch))
 
 
 # ── which modules ────────────────────────────────────────────────────────────────────────────
@@ -442,11 +449,11 @@ def _targeted(model: nn.Module, settings: dict, path: str | Path) -> tuple[str, 
     saved = _names(settings, "modules_to_save", path)
     modules = {name: module for name, module in model.named_modules() if name
                and not _is_match(name, excluded)
-               and not any(re.match(rf"(^|.*\.){m}($|\..*)", name) for m in saved or ())}
+               and not any(_match(rf"(^|.*\.){m}($|\..*)", name) for m in saved or ())}
     if isinstance(wanted, str) and wanted.lower() == "all-linear":
         found = _all_linear(model, modules)
     elif isinstance(wanted, str):
-        found = [name for name in modules if re.fullmatch(wanted, name)]
+        found = [name for name in modules if _fullmatch(wanted, name)]
     else:
         found = [name for end in wanted or () for name in modules
                  if name == end or (_ends_in(name, end) and _in_layers(name, settings))]
@@ -470,19 +477,19 @@ def _in_layers(name: str, settings: dict) -> bool:
         return True
     patterns = [patterns] if isinstance(patterns, str) else patterns
     match = re.match(r".*?\.[^.]*\.(\d+)\.", name) if not patterns else next(
-        filter(None, (re.match(rf"(?:^|.*?\.){p}\.(\d+)\.", name) for p in patterns)), None)
+        filter(None, (_match(rf"(?:^|.*?\.){p}\.(\d+)\.", name) for p in patterns)), None)
     return match is not None and int(match[1]) in ([layers] if isinstance(layers, int) else layers)
 
 
 def _is_match(name: str, wanted: str | list[str] | None) -> bool:
     if isinstance(wanted, str):
-        return re.fullmatch(wanted, name) is not None
+        return _fullmatch(wanted, name) is not None
     return any(name == end or _ends_in(name, end) for end in wanted or ())
 
 
 def _is_feedforward(name: str, inputs: str | list[str] | None) -> bool:
     if isinstance(inputs, str):
-        return re.fullmatch(inputs, name) is not None
+        return _fullmatch(inputs, name) is not None
     return name.endswith(tuple(inputs or ()))
 
 

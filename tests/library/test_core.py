@@ -705,6 +705,14 @@ def test_a_wrapper_of_torch_is_refused_and_what_is_in_it_is_named(verb, model, b
     assert snapshot(model, batch) == before
 
 
+def test_a_model_with_peft_s_modules_is_refused(model):
+    theirs = type("Linear", (nn.Linear,), {"__module__": "peft.tuners.lora.layer"})
+    model.bert.encoder.layer[0].attention.self.query = theirs(32, 32)
+    for method in METHODS.values():
+        with pytest.raises(AlreadyAdapted, match="peft put its own modules on this model: Linear"):
+            method.inject(model)
+
+
 @pytest.mark.parametrize("put", [pt.lora.inject, lambda model: pt.attach(model, "query", Shift),
                                  lambda model: pt.full.inject(model, pt.full.Config("head"))])
 def test_a_thawed_parameter_is_not_lost(put, model, batch, tmp_path):

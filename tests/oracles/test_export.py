@@ -618,6 +618,8 @@ FOREIGN = {
     "another model's targets": (edit(target_modules=["q_proj"]), AdapterFileError,
                                 r"\['q_proj'\], and this model has no such module"),
     "a bad regex": (edit(target_modules="*("), AdapterFileError, "do not fit"),
+    "a regex that re needs years for": (edit(target_modules=r"(\w+\.?)+[XYZ]"), AdapterFileError,
+                                        "no such module"),
     "layers in words": (edit(layers_to_transform="one"), AdapterFileError, "do not fit"),
     "a layer too many": (edit(layers_to_transform=[2]), AdapterFileError, "no such module"),
     "task is a list": (edit(task_type=["SEQ_CLS"]), AdapterFileError, "do not fit"),
