@@ -19,6 +19,7 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import FuncFormatter, MultipleLocator, NullLocator, PercentFormatter
 
@@ -39,6 +40,11 @@ SERIES = (("#332288", "-", "o"), ("#882255", "--", "s"), ("#44AA99", "-.", "^"),
           ("#999933", ":", "D"))    # colour, dash, marker
 HELD = ("weights", "gradients", "optimizer", "activations")    # by training, in a `Ledger`
 DPI = 110
+EDGE = 0.08    # inches around each panel: no title touches the edge
+
+# In a dark theme (JupyterLab's, VS Code's, Colab's) paper becomes ground and ink light; hues stay.
+_DARK = ('<style>:is([data-jp-theme-light="false"], .vscode-dark, [theme="dark"]) '
+         ".peft-teach-figure { filter: invert(0.935) hue-rotate(180deg); }</style>")
 
 
 # ── onto the page ────────────────────────────────────────────────────────────────────────────
@@ -53,10 +59,10 @@ def html(figure: Figure, caption: str) -> str:
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)    # `savefig` would draw it twice
     data = base64.b64encode(buffer.getvalue()).decode()
-    return ('<figure style="margin: 8px 0; max-width: 60em">'
+    return (f'{_DARK}<figure style="margin: 8px 0; max-width: 60em">'
             f'<img alt="{escape(str(figure.get_label()))}" '
             f'width="{96 * figure.get_figwidth():.0f}" '
-            'style="max-width: 100%; height: auto; margin: 0" '
+            'class="peft-teach-figure" style="max-width: 100%; height: auto; margin: 0" '
             f'src="data:image/png;base64,{data}">'
             f'<figcaption style="margin-top: 4px">{escape(caption)}</figcaption></figure>')
 
@@ -74,7 +80,8 @@ def show(figure: Figure, caption: str) -> None:
 def figure(width: float = 8, height: float = 3.4, columns: int = 1, rows: int = 1,
            **more) -> tuple:
     """Return a new figure, sizes in inches, and its axes: `figure, left, right = figure(…)`."""
-    made = Figure(figsize=(width, height), layout="constrained")
+    made = Figure(figsize=(width, height),
+                  layout=ConstrainedLayoutEngine(w_pad=EDGE, h_pad=EDGE))
     axes = list(made.subplots(rows, columns, squeeze=False, **more).flat)
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)

@@ -21,7 +21,7 @@ import traitlets
 from matplotlib.figure import Figure
 
 from . import plots, waiting
-from .errors import TrainingStopped
+from .errors import PeftTeachError, TrainingStopped
 from .training import Step
 
 REST = 0.15    # seconds without a move after which a picture is drawn
@@ -235,11 +235,12 @@ class Choices(ipw.VBox):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far something long has come: `done` of `total`, and what it is at, in words."""
+    """How far something long has come: `done` of `total`, in words, and the loss if it trains."""
 
     done: int
     total: int
     text: str
+    loss: float | None = None
 
 
 class Run:
@@ -248,7 +249,7 @@ class Run:
     `start()` returns a generator that yields a `Progress` after each step and returns a result;
     `ended(result)` is told it. A task of the kernel's loop takes the steps, one at a time, so that
     controls move between them; without a loop they are taken at once. How long it takes depends on
-    the machine, so a line says how much time is left at the pace so far.
+    the machine, so a line says how much time is left at the pace so far; below it falls the loss.
     """
 
     def __init__(self, text: str, start: Callable[[], Generator[Progress, None, object]],
@@ -256,9 +257,9 @@ class Run:
         self.start, self.ended = start, ended
         self.start_button = ipw.Button(description=text, layout=ipw.Layout(width="auto"))
         self.stop_button = ipw.Button(description="Stop", disabled=True)
-        self.line = ipw.HTML()
-        self.box = ipw.HBox([self.start_button, self.stop_button, self.line],
-                            layout=ipw.Layout(flex_flow="row wrap"))
+        self.line, self.curve = ipw.HTML(), ipw.HTML()
+        self.box = ipw.VBox([ipw.HBox([self.start_button, self.stop_button, self.line],
+                                      layout=ipw.Layout(flex_flow="row wrap")), self.curve])
         self.start_button.on_click(self._begin)
         self.stop_button.on_click(self._stop)
         self._task: asyncio.Task | None = None
@@ -289,6 +290,7 @@ class Run:
 
     async def _go(self, steps: Generator[Progress, None, object]) -> None:
         progress, told, start = Progress(0, 1, "it begins"), 0.0, time.perf_counter()
+        losses, next_curve = [], start
         try:
             while True:
                 if time.perf_counter() - told >= _PROGRESS_SECONDS:
@@ -297,12 +299,21 @@ class Run:
                                                    told - start)
                 await asyncio.sleep(0.001)    # here the page is heard
                 progress = next(steps)
+                if progress.loss is None:
+                    continue
+                losses.append(progress.loss)
+                if (now := time.perf_counter()) >= next_curve:
+                    self.curve.value = _curve(losses)
+                    drawn = time.perf_counter()
+                    next_curve = drawn + max(_CURVE_SECONDS, _CURVE_SHARE * (drawn - now))
         except StopIteration as end:
-            self.line.value = ""
+            self.line.value = self.curve.value = ""
             self.ended(end.value)
         except asyncio.CancelledError:
-            self.line.value = (f"Stopped after {progress.done} of {progress.total} steps. "
-                               "Nothing of it is kept.")
+            self.curve.value = ""
+            self.line.value = f"Stopped at {escape(progress.text)}. Nothing of it is kept."
+        except PeftTeachError as error:
+            self.line.value = escape(error.found)
         except Exception as error:    # nobody called: nobody else would hear of it
             self.line.value = f"<b>{type(error).__name__}</b>: {escape(str(error))}"
 
@@ -324,7 +335,6 @@ def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float
     from IPython.display import HTML, display
 
     beside, done, start = dict(beside or {}), [], time.perf_counter()
-    colours = {"this run": plots.COLOURS["yours"], **(colours or {})}
     line = display(HTML(_progress([], total, start)), display_id=True)
     curve = display(HTML(""), display_id=True)
     moved, next_curve = start, start + _CURVE_SECONDS
@@ -336,7 +346,7 @@ def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float
                 line.update(HTML(_progress(done, total, start)))
                 moved = now
             if curve is not None and (ended or now >= next_curve):
-                curve.update(HTML(_curve(done, beside, colours)))
+                curve.update(HTML(_curve([s.loss for s in done], beside, colours or {})))
                 drawn = time.perf_counter()
                 next_curve = drawn + max(_CURVE_SECONDS, _CURVE_SHARE * (drawn - now))
     except KeyboardInterrupt:    # between two steps: within one, a training of ours says so itself
@@ -346,8 +356,9 @@ def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float
     return done
 
 
-def _curve(done: Sequence[Step], beside: Mapping, colours: Mapping[str, str]) -> str:
-    figure = plots.curves({"this run": [s.loss for s in done], **beside}, colours, dashed=beside)
+def _curve(losses: Sequence[float], beside: Mapping = {}, colours: Mapping = {}) -> str:
+    colours = {"this run": plots.COLOURS["yours"], **colours}
+    figure = plots.curves({"this run": losses, **beside}, colours, dashed=beside)
     return plots.html(figure, "The loss, step by step.")
 
 

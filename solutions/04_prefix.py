@@ -36,32 +36,37 @@ import sys
 from pathlib import Path
 
 if importlib.util.find_spec("peft_teach") is None:
-    places = [Path.cwd().parent, Path("/content/peft-teach"), Path("/content/drive/MyDrive/peft-teach")]
+    places = [Path.cwd().parent, Path("/content/peft-teach"),
+              Path("/content/drive/MyDrive/peft-teach")]
     course = next((p for p in places if (p / "pyproject.toml").is_file()), None)
     if course is None:
-        raise SystemExit("Put the course's folder at /content/peft-teach (upload or clone it), then run this cell again.")
+        raise SystemExit("Put the course's folder at /content/peft-teach (upload or clone it), "
+                         "then run this cell again.")
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(course)], check=True)
     importlib.invalidate_caches()
 
 # %%
 import inspect
 
+import pandas as pd
 import torch
 from transformers import DynamicCache
 
 import peft_teach as pt
 
-records, budget = pt.course.records, pt.course.budget()    # PEFT_TEACH_BUDGET=smoke|cpu|gpu
-rates = records.load("rates")         # runs too long for a lesson; assets/records/rates.py made them
+records, live, budget = pt.course.records, pt.course.live, pt.course.budget()
+record = records.load("prefix")       # runs too long for a lesson, by assets/records/prefix.py
+rates = records.load("rates")         # and rates.py these
 pictures = pt.course.pictures("prefix")
 inject, attention = pt.mine("change.inject", "inside.attention")
 pt.seed(0)
 print("budget:", budget.name, "· computing on:", pt.device())
 
 # %%
-pt.plots.show(pictures.draw_entries(),
-              "Each box is what a layer's attention reads at one place: a key and a value. Hatched: trained, or, of a prompt, made "
-              "directly of what is trained. Grey: computed by the frozen model from the layer below. White: the words'.")
+pt.plots.show(pictures.draw_entries(), "Each box is what a layer's attention reads at one place: "
+              "a key and a value. Hatched: trained, or, of a prompt, made directly of what is "
+              "trained. Plain, before the line: computed by the frozen model from the layer "
+              "below. Behind the line: the words'.")
 
 # %% [markdown]
 # ## 1 · Is a prompt a prefix?
@@ -71,7 +76,8 @@ pt.plots.show(pictures.draw_entries(),
 # with exactly the same effect. **In how many of MiniLM's 6 layers are the keys of a prompt the same, whatever follows?**
 
 # %%
-same = pt.widgets.Guess("Layers of MiniLM, of 6, in which the sentence leaves the keys of a prompt as they are:", (0, 1, 3, 6), "prefix.same")
+same = pt.widgets.Guess("Layers of MiniLM, of 6, in which the sentence leaves the keys of a prompt "
+                        "as they are:", (0, 1, 3, 6), "prefix.same")
 same
 
 # %%
@@ -83,7 +89,8 @@ smollm2, words_of = pt.models.load("smollm2", device="cpu")
 def keys_of_front(model, tokenizer, text, length=10):
     """By layer: the keys of ten random vectors in front of a text."""
     table = model.get_input_embeddings()
-    front = table.weight.std() * torch.randn(1, length, table.embedding_dim, generator=torch.Generator().manual_seed(0))
+    drawn = torch.randn(1, length, table.embedding_dim, generator=torch.Generator().manual_seed(0))
+    front = table.weight.std() * drawn
     ids = tokenizer(text, return_tensors="pt")["input_ids"]
     cache = DynamicCache()
     model(inputs_embeds=torch.cat([front, table(ids)], 1), **{pt.models.cache_name(): cache})
@@ -91,11 +98,12 @@ def keys_of_front(model, tokenizer, text, length=10):
 
 
 for name, model, its in (("MiniLM", minilm, tokenizer), ("SmolLM2", smollm2, words_of)):
-    one, two = (keys_of_front(model, its, text) for text in ("A quiet, funny, generous film.", "Two hours I want back."))
+    one, two = (keys_of_front(model, its, text)
+                for text in ("A quiet, funny, generous film.", "Two hours I want back."))
     gaps = [(a - b).abs().max().item() for a, b in zip(one, two)]
-    print(f"{name}: same keys in {sum(gap < 1e-3 for gap in gaps)} of {len(gaps)} layers; largest difference by layer",
-          " ".join(f"{gap:.2f}" for gap in gaps[:6]), "…" if len(gaps) > 6 else "")
-pt.compare("prefix.same", 1, "layers of MiniLM in which the keys of a prompt do not depend on the sentence")
+    print(f"{name}: same keys in {sum(gap < 1e-3 for gap in gaps)} of {len(gaps)} layers; "
+          "largest difference by layer", *(f"{gap:.2f}" for gap in gaps[:6]))
+pt.compare("prefix.same", 1, "layers of MiniLM whose keys of a prompt never change")
 
 # %% [markdown]
 # **It depends on which token may read which.** SmolLM2 reads from left to right: no vector of the prompt can read a word,
@@ -119,7 +127,7 @@ pt.compare("prefix.same", 1, "layers of MiniLM in which the keys of a prompt do 
 
 
 # %% exercise="prefix.count" part="solution"
-def prefix_counts(length: int, layers: int, d_kv: int, d_model: int, hidden: int) -> tuple[int, int]:
+def prefix_counts(length: int, layers: int, d_kv: int, d_model: int, hidden: int) -> tuple:
     ### BEGIN SOLUTION
     made = layers * 2 * d_kv
     mlp = (d_model * hidden + hidden) + (hidden * made + made)
@@ -134,11 +142,14 @@ prefix_counts = pt.check("prefix.count", prefix_counts)
 pt.require("prefix.count")
 
 # %% tags=["nbval-check-output"]
-for name, whole, sizes in (("MiniLM", 22_713_216, (20, 6, 384, 384, 384)), ("BERT-base", 109_482_240, (20, 12, 768, 768, 768)),
+rows = {}
+for name, whole, sizes in (("MiniLM", 22_713_216, (20, 6, 384, 384, 384)),
+                           ("BERT-base", 109_482_240, (20, 12, 768, 768, 768)),
                            ("SmolLM2", 134_515_008, (20, 30, 192, 576, 512))):
     trained, kept = prefix_counts(*sizes)
-    print(f"{name:10s} 20 vectors: {trained:10,} trained with the MLP ({trained / whole:5.2%} of the model), {kept:7,} kept "
-          f"({kept / whole:.2%}); a prompt: {20 * sizes[3]:6,}")
+    rows[name] = {"trained with the MLP": f"{trained:,}", "of the model": f"{trained / whole:.2%}",
+                  "kept": f"{kept:,}", "a prompt": f"{20 * sizes[3]:,}"}
+pd.DataFrame(rows).T    # each of 20 vectors
 
 # %% [markdown]
 # "Prefix tuning trains one parameter in a thousand" counts what is kept. With the MLP, 13.50 % of BERT-base's parameters
@@ -197,7 +208,8 @@ class Prefix(pt.Adapter):
     def __init__(self, base, length=20):
         super().__init__(base)
         layers, self.heads, width = pt.models.key_value_shape(base)
-        self.K, self.V = (torch.nn.Parameter(0.02 * torch.randn(layers, length, self.heads * width)) for _ in "KV")
+        shape = (layers, length, self.heads * width)
+        self.K, self.V = (torch.nn.Parameter(0.02 * torch.randn(shape)) for _ in "KV")
 
     def forward(self, input_ids, attention_mask, **rest):
         pairs, mask, positions = prefixed(self.K, self.V, attention_mask, self.heads)
@@ -211,10 +223,11 @@ model, _ = pt.models.load("minilm", labels=2)
 model = inject(model, ("bert",), Prefix).to(pt.device())
 ours = pt.prefix.Prefix(pt.models.load("minilm")[0]).to(pt.device())
 ours.load_state_dict({"K": model.bert.K, "V": model.bert.V}, strict=False)
-batch = tokenizer(["A quiet, funny, generous film.", "Dull."], padding=True, return_tensors="pt").to(pt.device())
+batch = tokenizer(["A quiet, funny, generous film.", "Dull."], padding=True, return_tensors="pt")
+batch = batch.to(pt.device())
 with torch.no_grad():
     gap = (model.bert(**batch)[0] - ours(**batch)[0])[batch["attention_mask"].bool()].abs().max()
-print(f"{sum(p.numel() for p in model.bert.own_parameters().values()):,} parameters of the prefix; "
+print(f"{pt.account.parameters(model).adapter:,} parameters of the prefix; "
       f"your outputs are the library's: {bool(gap < 1e-4)}")
 
 # %% [markdown]
@@ -226,24 +239,27 @@ print(f"{sum(p.numel() for p in model.bert.own_parameters().values()):,} paramet
 
 # %%
 print(inspect.getsource(pictures.generate_wrong))
-instruction = words_of("<|im_start|>user\nWrite one sentence about the sea.<|im_end|>\n", return_tensors="pt")["input_ids"]
-text = words_of("<|im_start|>assistant\n", return_tensors="pt")["input_ids"]
+instruction, text = (words_of(said, return_tensors="pt")["input_ids"] for said in (
+    "<|im_start|>user\nWrite one sentence about the sea.<|im_end|>\n", "<|im_start|>assistant\n"))
 
 
 @torch.no_grad()
 def read(ids, positions, pairs):
-    """Logits of ids (1, n) at these positions, after what the pairs hold; and the pairs with them."""
+    """Logits of ids (1, n) at these positions, after what the pairs hold; and all pairs."""
     cache = DynamicCache([(k, v) for k, v in pairs] if pairs else None)
-    logits = smollm2(ids, position_ids=torch.as_tensor(positions).view(1, -1), **{pt.models.cache_name(): cache}).logits
+    positions = torch.as_tensor(positions).view(1, -1)
+    logits = smollm2(ids, position_ids=positions, **{pt.models.cache_name(): cache}).logits
     return logits, [(layer.keys, layer.values) for layer in cache.layers]
 
 
-instructed = read(instruction, torch.arange(instruction.shape[1]), None)[1]     # its keys and values: a prefix
+instructed = read(instruction, torch.arange(instruction.shape[1]), None)[1]     # a prefix
 with torch.no_grad():
     everything = torch.cat([instruction, text], 1)
-    known = smollm2.generate(everything, attention_mask=torch.ones_like(everything), max_new_tokens=16, do_sample=False)
-print("the words, read:  ", repr(words_of.decode(known[0, everything.shape[1]:])))
-print("the code above:   ", repr(words_of.decode(pictures.generate_wrong(read, instructed, text, 16)[0])))
+    known = smollm2.generate(everything, attention_mask=torch.ones_like(everything),
+                             max_new_tokens=16, do_sample=False)[:, everything.shape[1]:]
+print("the words, read:  ", repr(words_of.decode(known[0])))
+wrong = pictures.generate_wrong(read, instructed, text, 16)
+print("the code above:   ", repr(words_of.decode(wrong[0])))
 
 # %% [markdown]
 # ### Exercise 3 · Find the bug (2 points, about 6 minutes)
@@ -277,7 +293,7 @@ pt.require("prefix.generate")
 
 # %%
 found = generate(read, instructed, text, 16)
-print("yours:            ", repr(words_of.decode(found[0])), "· as read:", torch.equal(found, known[:, everything.shape[1]:]))
+print("yours:            ", repr(words_of.decode(found[0])), "as read:", torch.equal(found, known))
 
 # %% [markdown]
 # To leave the prefix out of the count in *every* reading, training included, is no mistake: peft counts it, the `adapters`
@@ -377,26 +393,29 @@ pt.require("prefix.share")
 sentence = tokenizer("A quiet, funny, generous film.", return_tensors="pt")["input_ids"]
 heads, tokens = 12, sentence.shape[1]
 to_words, to_prefix = (torch.ones(1, tokens, n, dtype=torch.bool) for n in (tokens, 20))
-K, V = pictures.start_of(minilm, tokenizer, "words", 20)          # a prefix of words, as in section 3
+K, V = pictures.start_of(minilm, tokenizer, "words", 20)    # a prefix of words, as in section 3
 gaps = []
 with torch.no_grad():
     for n, seen in enumerate(pictures.with_prefix(minilm, K, V, sentence)):
         q, k, v = seen["query"], seen["key"], seen["value"]
-        share = prefix_share(q, k, K[n][None], heads, to_words)                               # (1, heads, tokens)
+        share = prefix_share(q, k, K[n][None], heads, to_words)    # (1, heads, tokens)
         words = attention(q, k, v, heads, to_words)
         front = attention(q, K[n][None], V[n][None], heads, to_prefix)
-        gaps.append((pictures.mixed(words, front, share) - seen["read"]).abs().max().item())  # (1 − λ) words + λ front
-        print(f"layer {n}: λ of its heads from {share.mean(-1).min():.2f} to {share.mean(-1).max():.2f}; "
+        mixture = pictures.mixed(words, front, share)                      # (1 − λ) words + λ front
+        gaps.append((mixture - seen["read"]).abs().max().item())
+        by_head = share.mean(-1)
+        print(f"layer {n}: λ of its heads from {by_head.min():.2f} to {by_head.max():.2f}; "
               f"mixture and model differ by {gaps[-1]:.0e}")
 print("the identity holds to 1e-5:", max(gaps) < 1e-5)
 
 # %%
-means = {}
+by_layer = {}
 for name, start in pictures.STARTS.items():
-    table = torch.tensor(pictures.shares(minilm, *pictures.start_of(minilm, tokenizer, start, 20), sentence))
-    means[start] = table.mean().item()
-    print(f"{name:26s} mean λ {means[start]:.2f}; by layer", " ".join(f"{x:.2f}" for x in table.mean(1)))
-pt.compare("prefix.zero", means["zeros"], "share of 20 vectors whose keys and values are zero")
+    prefix = pictures.start_of(minilm, tokenizer, start, 20)
+    by_layer[name] = torch.tensor(pictures.shares(minilm, *prefix, sentence)).mean(1).tolist()
+means = pd.DataFrame(by_layer).rename_axis("layer").T
+pt.compare("prefix.zero", means.loc["zeros"].mean(), "share of 20 vectors of zeros")
+means.assign(mean=means.mean(axis=1)).round(2)
 
 # %% [markdown]
 # **A prefix of zeros is not silent.** A key of zero has the score 0, not minus infinity: each of the twenty adds $e^0$ to
@@ -474,44 +493,32 @@ for name in "gKV":
 # same start and the same sentences, and the rate 0.01. **Which loss is lower at the end?**
 
 # %%
-lower = pt.widgets.Guess("The lower loss after 120 steps, at:", ("rate 0.01", "rate 0.03", "no difference"), "prefix.rate")
+lower = pt.widgets.Guess("The lower loss after 120 steps, at:",
+                         ("rate 0.01", "rate 0.03", "no difference"), "prefix.rate")
 lower
 
 # %%
+review = "Two hours that I would gladly give again."    # write one of yours
 movies = pt.data.load("movies")
-some = movies.test[:200]
-
-
-def answers(model):
-    """The model's answer to each of these sentences: 1 for one that likes the film."""
-    rows = pt.data.batches(some, tokenizer, 64, shuffle=False, device=pt.device())
-    with torch.no_grad():
-        return torch.cat([model(**row).logits.argmax(-1).cpu() for row in rows])
-
-
 pt.seed(0)
 model, tokenizer = pt.models.load("minilm", labels=2)
 model = inject(model, ("bert",), Prefix).to(pt.device())
-answers_before = answers(model.eval())
-live = pt.data.batches(movies.train[:min(1920, budget.train_examples)], tokenizer, 16, seed=0)
-recorded = {"rate 0.01": records.select(rates, model="minilm", method="prefix", group="defaults")[0]["losses"]}
-steps = pt.widgets.watch(pt.train(model, live, lr=0.03), len(live), recorded if budget.claims else None,
+unread = live.read(model.eval(), tokenizer, review)
+batches = pt.data.batches(movies.train[:min(1920, budget.train_examples)], tokenizer, 16, seed=0)
+slow = records.select(rates, model="minilm", method="prefix", group="defaults")[0]["losses"]
+steps = pt.widgets.watch(pt.train(model, batches, lr=0.03), len(batches),
+                         {"rate 0.01": slow} if budget.claims else None,
                          {"rate 0.01": pt.plots.COLOURS["random"]})
 
 # %%
-ends = [sum(losses[-20:]) / len(losses[-20:]) for losses in (recorded["rate 0.01"], [step.loss for step in steps])]
-which = "no difference" if abs(ends[1] - ends[0]) < 0.02 else "rate 0.03" if ends[1] < ends[0] else "rate 0.01"
-pt.compare("prefix.rate", which, f"mean loss of the last 20 steps: {ends[0]:.2f} "
-           f"at 0.01, {ends[1]:.2f} at 0.03; one seed")
-tested = pt.evaluate(model, pt.data.batches(movies.test[:min(1000, budget.test_examples)], tokenizer, 64))
-print(f"your prefix: {tested.accuracy:.1%} of {tested.examples:,} test sentences "
-      f"± {records.standard_error(tested.accuracy, tested.examples):.1%}")
-now, truth = answers(model), torch.tensor([example.label for example in some])
-print(f"answers that changed, of {len(some)}: {(answers_before != now).sum()}")
-for title, chosen in (("now right", now == truth), ("now wrong", now != truth)):
-    places = ((answers_before != now) & chosen).nonzero().flatten().tolist()
-    for i in sorted(places, key=lambda i: len(some[i].text))[:3]:
-        print(f"{title}: [{'liked' if truth[i] else 'not liked'}] {some[i].text}")
+fast = [step.loss for step in steps]
+low, high = (sum(losses[-20:]) / len(losses[-20:]) for losses in (slow, fast))
+which = "no difference" if abs(high - low) < 0.02 else "rate 0.03" if high < low else "rate 0.01"
+pt.compare("prefix.rate", which, f"last 20 steps: {low:.2f} at 0.01, {high:.2f} at 0.03; one seed")
+tests = pt.data.batches(movies.test[:min(1000, budget.test_examples)], tokenizer, 64)
+tested = pt.evaluate(model, tests)
+print(f"your prefix: {tested.accuracy:.1%} of {tested.examples:,} test sentences")
+live.read(model, tokenizer, review, before=unread)
 
 # %% [markdown]
 # ### Which half learned?
@@ -520,29 +527,19 @@ for title, chosen in (("now right", now == truth), ("now wrong", now != truth)):
 # better: trained values with untrained keys, or trained keys with untrained values?**
 
 # %%
-half = pt.widgets.Guess("Better with the other half untrained:", ("trained values", "trained keys", "no difference"), "prefix.half")
+half = pt.widgets.Guess("Better with the other half untrained:",
+                        ("trained values", "trained keys", "no difference"), "prefix.half")
 half
 
 # %%
-prefixes = records.load("prefix")
-
-
-def runs(group, model="minilm", **setting):
-    """The recorded runs of these settings, by seed."""
-    setting["model"] = model
-    return [row for row in prefixes["runs"] if row["group"] == group and setting.items() <= row["setting"].items()]
-
-
-parts = runs("parts")
-for row in parts:
-    back = row["put_back"]
-    print(f"recorded, seed {row['setting']['seed']}: all trained {row['accuracy']:.1%}; keys untrained {back['K']:.1%}, "
-          f"values untrained {back['V']:.1%}; both untrained, behind the trained head, {back['KV']:.1%}")
-ahead = [row["put_back"]["K"] - row["put_back"]["V"] for row in parts]
-error = records.standard_error(parts[0]["accuracy"], 1000)
-pt.compare("prefix.half", "trained values" if min(ahead) > error else "trained keys" if max(ahead) < -error else "no difference",
-           f"better by a standard error, {100 * error:.1f} points, in each of {len(parts)} seeds, or not: "
-           + ", ".join(f"{100 * each:+.1f}" for each in ahead))
+parts = records.select(record, group="parts")
+names = {"K": "keys untrained", "V": "values untrained", "KV": "both, behind the trained head"}
+halves = pd.DataFrame([row["put_back"] for row in parts]).rename(columns=names)
+halves.insert(0, "all trained", [row["accuracy"] for row in parts])
+said = {"better": "trained values", "worse": "trained keys", records.NONE: "no difference"}
+found = records.compared(halves[names["K"]], halves[names["V"]])
+pt.compare("prefix.half", said[found], "three seeds")
+halves.map("{:.1%}".format).rename_axis("seed")
 
 # %% [markdown]
 # ### Play
@@ -555,26 +552,19 @@ pt.compare("prefix.half", "trained values" if min(ahead) > error else "trained k
 # 3. Does half the number of vectors give half the λ?
 
 # %%
-trained_K, trained_V = model.bert.K.detach().cpu(), model.bert.V.detach().cpu()
-start_K, start_V = pictures.start_of(minilm, tokenizer, "random", 20)
-for name, place in (("all tokens", None), ("[CLS] alone", 0)):
-    before, after = (torch.tensor(pictures.shares(minilm, K, V, sentence, place)) for K, V in ((start_K, start_V), (trained_K, trained_V)))
-    print(f"mean λ by layer, {name:11s} before:", *(f"{x:.2f}" for x in before.mean(1)), " after:", *(f"{x:.2f}" for x in after.mean(1)))
-    print("   heads of each layer, of 12, that take more than before:", *(after > before).sum(1).tolist())
-ungated = [row for group in ("rate", "start", "lengths") for row in runs(group)]
-for key, name, rows in (("shares", "all tokens", ungated), ("cls", "[CLS] alone", [row for row in ungated + parts if "cls" in row])):
-    fell = sum(row[key]["after"][5] < row[key]["before"][5] for row in rows)
-    print(f"recorded, mean λ of layer 5, {name:11s} fell in {fell} of {len(rows)} runs without a gate")
-pictures.explore_shares(minilm, tokenizer, trained_K, trained_V)
+for key, name in (("shares", "all tokens"), ("cls", "[CLS] alone")):
+    rows = [row[key] for row in record["runs"] if key in row and row["group"] != "gate"]
+    fell = sum(row["after"][5] < row["before"][5] for row in rows)
+    print(f"recorded, mean λ of layer 5, {name}: fell in {fell} of {len(rows)} runs without a gate")
+pictures.explore_shares(minilm, tokenizer, model.bert.K, model.bert.V)
 
 # %%
 pt.sentence("prefix.lambda", ...)    # one sentence of yours: what did training do to λ?
 
 # %% [markdown]
 # <details><summary>Ours</summary>
-# 1. In our run the mean over all tokens rose in layers 0 to 3 and fell in 4 and 5; with two other seeds it fell in layer 0,
-# too. In each layer some heads went the other way. What all recorded prefixes without a gate share is the fall in layer 5,
-# for <code>[CLS]</code>, too, which alone the classifier reads there.<br>
+# 1. What all recorded prefixes without a gate share is the fall in layer 5, for <code>[CLS]</code>, too, which alone the
+# classifier reads there.<br>
 # 2. Each new word adds a term to the softmax's denominator, but in an encoder it also changes the queries and keys of the
 # others, from layer 1 on.<br>
 # 3. No: if the vectors have equal scores, and but for the shifted positions, less than half of λ is lost in layer 0, since
@@ -584,81 +574,38 @@ pt.sentence("prefix.lambda", ...)    # one sentence of yours: what did training 
 # ## What it brought
 #
 # The recorded runs took 120 steps of 16 sentences and trained a new head, too; 1,000 test sentences decide. *Clear* we call
-# what exceeds one standard error, 1.4 points, in each of three seeds. **What does a gate bring to a prefix of 20?**
+# a difference of the means of three seeds above a point and above two standard errors. **What does a gate bring?**
 
 # %%
-gate = pt.widgets.Guess("A prefix with a gate, against one without:", ("clearly worse", "no clear difference", "clearly better"), "prefix.gate")
+gate = pt.widgets.Guess("A prefix with a gate, against one without:",
+                        ("clearly worse", "no clear difference", "clearly better"), "prefix.gate")
 gate
 
 # %%
-def recorded_at(method, model="minilm"):
-    """The recorded runs of a method at the course's own rate."""
-    return records.select(rates, model=model, method=method, group="defaults")
-
-
-plain = runs("rate", lr=0.03)
-by_words = [row for row in records.load("prompt_heads")["runs"] if row["group"] == "minilm"
-            and {"head": "new", "start": "text"}.items() <= row["setting"].items()]
-found = {"the head alone at the rate 0.01": runs("head_rates", lr=0.01), "the head alone": runs("head"),
-         "the head alone at the rate 0.1": runs("head_rates", lr=0.1), "the head alone at 0.1, no dropout": runs("still", length=0),
-         "the head behind an untrained prefix": runs("frozen"),
-         "a prompt of 20": recorded_at("prompt"), "a prompt of 20 from words": by_words, "a prompt of 240": runs("prompt"),
-         "a prefix of 20 at the rate 0.01": recorded_at("prefix"), "a prefix of 20": plain,
-         "a prefix of 20, no dropout": runs("still", length=20), "a prefix of 20 at the rate 0.1": runs("rate", lr=0.1),
-         "a prefix of 20 from words": runs("start"), "a prefix of 20 with a gate": runs("gate"),
-         **{f"a prefix of {n}": runs("lengths", length=n) for n in (1, 5, 50)},
-         "LoRA": recorded_at("lora"), "full fine-tuning": recorded_at("full")}
-rows = {name: [row["accuracy"] for row in each] for name, each in found.items()}
-rows |= {"yours, a prefix of 20": [tested.accuracy]} if budget.claims else {}
-for name, values in rows.items():
-    mean = sum(values) / len(values)
-    print(f"{name:36s} {mean:.1%} ± {records.standard_error(mean, 1000):.1%}   by seed " + "  ".join(f"{value:.1%}" for value in values))
-error = records.standard_error(rows["a prefix of 20"][0], 1000)
-gaps = [b["accuracy"] - a["accuracy"] for a, b in zip(plain, runs("gate"))]
-pt.compare("prefix.gate", "clearly better" if min(gaps) > error else "clearly worse" if max(gaps) < -error else "no clear difference",
-           "by seed: " + ", ".join(f"{100 * gap:+.1f}" for gap in gaps) + " points")
-pt.plots.show(pictures.draw_recorded(rows), "Accuracy on the first 1,000 test sentences after 120 steps of 16; heads, prompts and prefixes at "
-                                            "the rate 0.03 unless another is named. A mark is a seed, a bar the mean, a colour a method. "
-                                            "Broken lines: after 4,000 sentences.")
+runs = pictures.outcomes(record, rates)
+yours = pd.DataFrame({"name": ["yours"], "accuracy": tested.accuracy})
+shown = pd.concat([runs, yours]) if budget.claims else runs
+pt.plots.show(pictures.draw_recorded(shown), "Accuracy on the first 1,000 test sentences after 120 "
+              "steps of 16. A mark is a seed, a bar the mean, a colour a method. Broken lines: "
+              "after 4,000 sentences.")
+with_gate, without = (runs[runs.name == f"{name} of 20, rate 0.03"].accuracy
+                      for name in ("gated prefix", "prefix"))
+said = {"better": "clearly better", "worse": "clearly worse", records.NONE: "no clear difference"}
+pt.compare("prefix.gate", said[records.compared(with_gate, without)], "three seeds")
+records.table(shown, "name")
 
 # %%
-def accuracies(rows):
-    """The accuracy of each seed."""
-    return [row["accuracy"] for row in rows]
-
-
-for name, pool in (("[CLS]", "cls"), ("the mean of all tokens", "mean")):
-    as_long = records.select(records.load("full"), group="read", pool=pool, standardized=False, steps=250)
-    print(f"lesson 01's heads, 250 steps, on {name + ':':23s} " + "  ".join(f"{value:.1%}" for value in accuracies(as_long)))
-print("parameters of a prefix of 1, 5, 20, 50: " + "  ".join(f"{prefix_counts(n, 6, 384, 384, 384)[1]:,}" for n in (1, 5, 20, 50)))
-print("heads, of 72, whose gate is below zero after training, by seed:", *(72 - row["opened"] for row in runs("gate")))
-timed = {m: records.select(records.load("benchmark"), device="cpu", model="minilm", method=m)[0] for m in ("prompt", "prefix", "full")}
-for name in ("prompt", "prefix"):
-    peak = timed[name]["ours"]["memory_bytes"]["peak"] / timed["full"]["ours"]["memory_bytes"]["peak"]
-    print(f"a {name} of 20: a step takes {timed[name]['step_to']['full']['median']:.0%} of full fine-tuning's time and {peak:.0%} of its memory")
-
-# %%
-plain_words, instruction_words = runs("bound", "smollm2")
-from_words = [row for row in records.load("prompt")["runs"] if row["group"] == "soft" and row["setting"]["start"] == "text"]
-head_alone = [row for row in records.load("prompt_heads")["runs"] if row["group"] == "smollm2" and row["setting"]["length"] == 0]
-on_smollm2 = {
-    "nothing trained": [plain_words["plain"]], "  with another bound, found on the training sentences": [plain_words["accuracy"]],
-    "an instruction of words, nothing trained": [instruction_words["plain"]],
-    "a prompt of 20 from random numbers": accuracies(recorded_at("prompt", "smollm2")),
-    "a prefix of 20 from random numbers": accuracies(recorded_at("prefix", "smollm2")),
-    "a prefix of 20 that is the instruction, said twice": [runs("start", "smollm2")[0]["before"]],
-    "  trained": accuracies(runs("start", "smollm2")),
-    "lesson 03, shorter sentences: a prompt of 10 from words": accuracies(from_words),
-    "lesson 03, shorter sentences: a head alone": accuracies(head_alone)}
-for name, values in on_smollm2.items():
-    print(f"SmolLM2, {name:56s} " + "  ".join(f"{value:.0%}" for value in values))
-print(f"each on 100 sentences: at 85 % a standard error is {100 * records.standard_error(0.85, 100):.1f} points")
+print("heads, of 72, whose gate is below zero after training, by seed:",
+      *(72 - row["opened"] for row in records.select(record, group="gate")))
+bench = pd.json_normalize(records.load("benchmark")["runs"])
+bench = bench.query("device == 'cpu' and model == 'minilm'").set_index("method")
+bench.loc[["prompt", "prefix"], "step_to.full.median"].map("{:.0%}".format).to_frame("of full's step")
 
 # %% [markdown]
 # **So what can a prefix do that a prompt cannot?** Have keys and values, in each layer, that no vectors at the bottom lead
 # to. On MiniLM, at the rate 0.03, prefixes of 20 did better than prompts of 20 in each seed, 71 to 72 % against 60 to 63 %.
-# Why is open: their start is smaller, too, 0.02 against ±0.5, and may disturb the head less. And they are cheaper: a step takes 54 % of full
-# fine-tuning's time, one of a prompt, whose vectors pass through every layer as words do, 88 %.
+# Why is open: their start is smaller, too, 0.02 against ±0.5, and may disturb the head less. And they are cheaper: a step
+# takes 54 % of full fine-tuning's time, one of a prompt, whose vectors pass through every layer as words do, 88 %.
 #
 # **And what, that a head alone cannot?** Trained in the same way, at three rates, the head has 62 to 67 %. Twenty vectors are
 # clearly ahead, by 4 to 7 points at its best rate, by 5 to 9 points if both do without dropout; one or five are not, and
@@ -669,18 +616,12 @@ print(f"each on 100 sentences: at 85 % a standard error is {100 * records.standa
 # share, which no key can do. Whether this helps is open: two of the three counts are no more than a coin gives, and the gated
 # prefix also starts silent and shifts no position.
 #
-# <details><summary>And on SmolLM2?</summary>
-# We saw no gain over a prompt. From random numbers, prompts reached 78 to 84 % and prefixes 68 to 85 %; the plain model has
-# 82 %, and 85 % with another bound between the two answers. A prefix that is an instruction, said twice, begins with 70 %
-# and reached 87 to 89 %; lesson 03's prompts from words reached 89 to 90 %, a head alone 88 %. For these prefixes no rate
-# but 0.01 was tried.
-# </details>
-#
 # <details><summary>How sure?</summary>
-# A row's standard error stands beside it; a single number is a single seed. An untrained prefix takes 0.8 to 5.6 points from
-# the head at 0.03. A prompt of 240, with as many parameters as the prefix of 20, stayed at chance, 48.1 %, at the one rate
-# tried. A frozen prompt, a prompt of one vector and a prefix in layer 0 alone could tell the causes apart. And 120 steps
-# are few: P-tuning v2 reports prefixes on a par with full fine-tuning, but for larger encoders and longer training.
+# Beside a row's mean stands the deviation of its seeds; one test has a standard error of 1.4 points. An untrained prefix
+# takes 0.8 to 5.6 points from the head at 0.03. A prompt of 240, with as many parameters as the prefix of 20, stayed at
+# chance, 48.1 %, at the one rate tried. A frozen prompt, a prompt of one vector and a prefix in layer 0 alone could tell the
+# causes apart. And 120 steps are few: P-tuning v2 reports prefixes on a par with full fine-tuning, but for larger encoders
+# and longer training.
 # </details>
 
 # %%
@@ -713,19 +654,8 @@ pt.progress("04")
 #
 # ## Further
 #
-# ### Break it on purpose
+# Use one cache for two batches, and the second sentence reads the first: the model appends to the cache that it is given.
 #
-# Use one cache for two batches: the model appends to the cache it is given, so the second sentence reads the first.
-
-# %%
-alone = torch.ones(1, 20 + tokens, dtype=torch.long)
-pairs, _, positions = prefixed(K, V, torch.ones_like(sentence), heads)
-cache = DynamicCache([(k, v) for k, v in pairs])
-with torch.no_grad():
-    minilm(sentence, attention_mask=alone, position_ids=positions, **{pt.models.cache_name(): cache})
-print(f"a prefix of 20; after one sentence of {tokens} tokens its cache holds {cache.layers[0].keys.shape[2]}")
-
-# %% [markdown]
 # ### In real libraries
 #
 # > **In the wild.** Real libraries break the law of exercise 4, without an error. With transformers 5.24 the argument for the
@@ -734,7 +664,4 @@ print(f"a prefix of 20; after one sentence of {tokens} tokens its cache holds {c
 # > refuses the combination ([peft#869](https://github.com/huggingface/peft/issues/869)). And since a saved file holds only keys
 # > and values, training with the MLP cannot be resumed from it ([peft#2256](https://github.com/huggingface/peft/issues/2256)).
 #
-# For comparison with yours: the prefix of the course's own library, with its safeguards.
-
-# %%
-print(inspect.getsource(pt.prefix.Prefix))
+# The library's own version of what you wrote, with its safeguards, is `pt.prefix.Prefix`.

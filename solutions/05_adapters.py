@@ -40,19 +40,22 @@ import sys
 from pathlib import Path
 
 if importlib.util.find_spec("peft_teach") is None:
-    places = [Path.cwd().parent, Path("/content/peft-teach"), Path("/content/drive/MyDrive/peft-teach")]
+    places = [Path.cwd().parent, Path("/content/peft-teach"),
+              Path("/content/drive/MyDrive/peft-teach")]
     course = next((p for p in places if (p / "pyproject.toml").is_file()), None)
     if course is None:
-        raise SystemExit("Put the course's folder at /content/peft-teach (upload or clone it), then run this cell again.")
+        raise SystemExit("Put the course's folder at /content/peft-teach (upload or clone it), "
+                         "then run this cell again.")
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(course)], check=True)
     importlib.invalidate_caches()
 
 # %%
+import pandas as pd
 import torch
 
 import peft_teach as pt
 
-records = pt.course.records
+records, live = pt.course.records, pt.course.live
 budget = pt.course.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
 rates = records.load("rates")         # every method, three seeds; assets/records/rates.py made them
 places = records.load("adapters")     # six placements, three seeds; assets/records/adapters.py
@@ -71,14 +74,15 @@ print("budget:", budget.name, "· computing on:", pt.device())
 # %%
 generator = torch.Generator().manual_seed(0)
 d, d_head, l = 12, 4, 3
-W_q, P_k, P_v = (torch.randn(*shape, generator=generator) for shape in ((d, d_head), (l, d_head), (l, d_head)))
+W_q, P_k, P_v = (torch.randn(*shape, generator=generator)
+                 for shape in ((d, d_head), (l, d_head), (l, d_head)))
 x = torch.randn(d, generator=generator)                  # one token
 
 
 def prefix_part(x, W1, W2):
-    scores = torch.stack([x @ W1[:, i] for i in range(W1.shape[1])])     # how well the token fits each slot
-    weights = scores.softmax(0)                                          # the slots compete: together 1
-    return sum(weights[i] * W2[i] for i in range(len(W2)))               # each says its line, as loud as its weight
+    scores = torch.stack([x @ W1[:, i] for i in range(W1.shape[1])])    # how well x fits each slot
+    weights = scores.softmax(0)                                # the slots compete: together 1
+    return sum(weights[i] * W2[i] for i in range(len(W2)))     # each as loud as its weight
 
 
 attended = ((x @ W_q) @ P_k.T / d_head**0.5).softmax(0) @ P_v
@@ -109,7 +113,7 @@ print(f"W1 {tuple(W1.shape)}, W2 {tuple(W2.shape)}; the difference from attentio
 # %% exercise="adapters.size" part="solution"
 def size_for(budget: int, d_model: int, modules: int) -> int:
     ### BEGIN SOLUTION
-    left = budget // modules - d_model                 # the last bias is paid for whatever the size is
+    left = budget // modules - d_model    # the last bias is paid for whatever the size is
     return max(0, left // (2 * d_model + 1))
     ### END SOLUTION
 
@@ -178,14 +182,17 @@ def uphill(A, u, steps=10):
     return u
 
 
-print("       σ    bound, as a share of ‖u‖    most of 10,000 random u    uphill from ten of them")
+rows = {}
 for sigma in (0.001, 0.01, 0.1):
     A = Bottleneck(d_model, 64)
     for p in A.parameters():
         p.data.normal_(0, sigma) if p.dim() == 2 else p.data.zero_()
     u = torch.randn(10_000, d_model, generator=generator)
-    random, found = ((A(v).norm(dim=-1) / v.norm(dim=-1)).max().item() for v in (u, uphill(A, u[:10])))
-    print(f"{sigma:8.3f} {sigma**2 * (64**0.5 + d_model**0.5) ** 2:27.2%} {random:26.2%} {found:26.2%}")
+    random, found = ((A(v).norm(dim=-1) / v.norm(dim=-1)).max().item()
+                     for v in (u, uphill(A, u[:10])))
+    rows[sigma] = {"bound, as a share of ‖u‖": sigma**2 * (64**0.5 + d_model**0.5) ** 2,
+                   "most of 10,000 random u": random, "uphill from ten of them": found}
+pd.DataFrame(rows).T.map("{:.2%}".format).rename_axis("σ")
 
 # %% [markdown]
 # ### Exercise 3 · The law of the start (2 points, about 9 minutes)
@@ -217,7 +224,8 @@ def starts_near(make, d_model: int, bound: float) -> None:
         assert (far <= bound).all(), f"A(u) is {far.max():.2g} times as long as u"
 
     A(torch.randn(32, d_model)).sum().backward()
-    assert any(p.grad is not None and p.grad.any() for p in A.parameters() if p.dim() == 2), "no matrix can learn"
+    matrices = [p for p in A.parameters() if p.dim() == 2]
+    assert any(p.grad is not None and p.grad.any() for p in matrices), "no matrix can learn"
     ### END SOLUTION
 
 
@@ -271,12 +279,11 @@ tenfold = pt.commit("adapters.tenfold", ...)    # a number, such as 10
 
 # %%
 sigmas = (0.001, 0.01, 0.03, 0.1, 0.3)
-print("before any training, size 64:  " + "".join(f"  σ = {sigma:5g}" for sigma in sigmas))
-away = {}
-for place in pictures.PLACES:
-    away[place] = {sigma: pictures.block(place, 64, sigma).deviation for sigma in sigmas}
-    print(f"{pictures.NAMES[place]:30s} " + "".join(f"{share:11.2%}" for share in away[place].values()))
-pt.compare("adapters.tenfold", round(away["pfeiffer"][0.1] / away["pfeiffer"][0.01]), "times as far, in Pfeiffer's place")
+away = pd.DataFrame({name: {sigma: pictures.block(place, 64, sigma).deviation for sigma in sigmas}
+                     for place, name in pt.bar(pictures.NAMES.items(), "placements")})
+factor = away.Pfeiffer[0.1] / away.Pfeiffer[0.01]
+pt.compare("adapters.tenfold", round(factor), "times as far, in Pfeiffer's place")
+away.T.map("{:.2%}".format).rename_axis(columns="σ")    # before any training, size 64
 
 # %% [markdown]
 # Both matrices are drawn with σ. So as long as everything is small, ten times σ means about a hundred times $A(u)$; at
@@ -349,9 +356,9 @@ pt.require("adapters.placements")
 hits = pt.commit("adapters.hits", ...)    # a whole number
 
 # %% tags=["nbval-check-output"]
-names = [name for name, _ in pt.models.load("minilm", labels=2)[0].named_modules()]
-meant = [name for name in names if name.endswith(".output.LayerNorm")]
-print(len(meant), "modules:", ", ".join(name.removeprefix("bert.encoder.layer.") for name in meant[:4]), "…")
+meant = [name for name, _ in pt.models.load("minilm", labels=2)[0].named_modules()
+         if name.endswith(".output.LayerNorm")]
+print(len(meant), "modules:", ", ".join(meant[:4]), "…")
 pt.compare("adapters.hits", len(meant), "modules that output.LayerNorm means")
 
 # %% [markdown]
@@ -363,21 +370,28 @@ closing_norms = tuple(f"{block}.output.LayerNorm" for block in range(6))
 second_halves = tuple(f"{block}.output" for block in range(6))
 width = size_for(300_000, d_model, 6)
 tokenizer = pt.models.load("minilm", labels=2)[1]
-batch = tokenizer(["A quiet, funny, generous film.", "Two hours that I want back."], padding=True, return_tensors="pt").to(pt.device())
+batch = tokenizer(["A quiet, funny, generous film.", "Two hours that I want back."], padding=True,
+                  return_tensors="pt").to(pt.device())
 
 
 def with_adapters(targets, make):
     """A fresh MiniLM with adapters by your inject."""
     pt.seed(0)
-    fresh, _ = pt.models.load("minilm", labels=2)
-    return inject(fresh, targets, make).to(pt.device()).eval()
+    return inject(pt.models.load("minilm", labels=2)[0], targets, make).to(pt.device()).eval()
 
 
-for name, targets, make in (("Pfeiffer", closing_norms, lambda base: Pfeiffer(base, Bottleneck(d_model, width))),
-                            ("Parallel", second_halves, lambda base: Parallel(base, Bottleneck(d_model, width), 4.0))):
+def pfeiffer(base):
+    return Pfeiffer(base, Bottleneck(d_model, width))
+
+
+def parallel(base):
+    return Parallel(base, Bottleneck(d_model, width), 4.0)
+
+
+for targets, make in ((closing_norms, pfeiffer), (second_halves, parallel)):
     model = with_adapters(targets, make)
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    print(f"{name}: {len(pt.adapters(model))} adapters of size {width}; {trained:,} parameters train, the head's 770 among them")
+    print(f"{make.__name__}: {len(pt.adapters(model))} adapters of size {width}; "
+          f"{pt.account.parameters(model).adapter:,} parameters, and 770 in the head")
 
 # %% [markdown]
 # ### Exercise 5 · The sealed layer (3 points, about 14 minutes)
@@ -414,7 +428,7 @@ def name_placement(ask, norm, d: int) -> str:
     reads_parts = not same(y, ask(x + shift, o1 - shift, o2))    # the same sum, of other parts
     if not ends_with_norm:
         return "ends" if reads_parts else "bapna"
-    if reads_parts:                                              # no norm sees a constant, and B does
+    if reads_parts:                                     # no norm sees a constant, and B does
         return "post_attention" if same(y, ask(x, o1, o2 + 1)) else "houlsby"
     moved = norm(x + o1) - norm(x + shift + o1)                  # another r, the same r + o₂
     return "pfeiffer" if same(y, ask(x + shift, o1, o2 + moved)) else "parallel"
@@ -447,74 +461,40 @@ for inside, said, probes in pictures.probed(name_placement):
 # `size_for` says), each as in its paper, where there is one (but with the model's norms frozen), and each at its own rate.
 
 # %%
-better = pt.widgets.Guess("Six placements, one budget, 120 steps, three seeds. Best on film reviews, beyond what the seed can move, is",
-                          (*pictures.NAMES.values(), "none: the seeds cannot tell"), "adapters.better")
+better = pt.widgets.Guess("Six placements, one budget, 120 steps, three seeds. Best on film "
+                          "reviews, beyond what the seed can move, is",
+                          (*pictures.NAMES.values(), "none: the seeds cannot tell"),
+                          "adapters.better")
 better
 
 # %% [markdown]
-# First your own: Pfeiffer's, put in by your `inject` and trained on the first 1,920 film sentences, each once. How far
-# is it from the base before any training?
+# First your own: Pfeiffer's, put in by your `inject` and trained on the first 1,920 film sentences, each once.
 
 # %%
-def pfeiffer(base):
-    return Pfeiffer(base, Bottleneck(d_model, width))
-
-
-def hidden(model):
-    """The last hidden states of the two sentences."""
-    with torch.no_grad():
-        return model.bert(**batch).last_hidden_state[batch["attention_mask"].bool()]
-
-
-pt.seed(0)
-base_states = hidden(pt.models.load("minilm", labels=2)[0].to(pt.device()).eval())
-model = with_adapters(closing_norms, pfeiffer)
-print(f"last hidden states at the start: {(hidden(model) - base_states).norm() / base_states.norm():.1%} from the base")
-
-# %%
-full = records.select(rates, group="defaults", model="minilm", method="full")
-trained = pictures.trained(places)
-rate, tested = trained["pfeiffer"][0]["setting"]["lr"], places["setting"]["tests"]
+full = rates.runs.query("group == 'defaults' and model == 'minilm' and method == 'full'")
+rate = 0.003    # of 0.001, 0.003 and 0.01 the best on validation sentences, for seed 0
 movies, tweets = pt.data.load("movies"), pt.data.load("tweets")
 
 
-def state(model):
-    """All that a task needs beside the base: what trains, copied."""
-    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-
-
-def put(model, kept):
-    """Give the model such a state."""
-    with torch.no_grad():
-        for name, p in kept.items():
-            model.get_parameter(name).copy_(p)
-
-
-def answers(model, examples):
-    """The model's answer to each sentence: 1 for one that is positive."""
-    rows = pt.data.batches(examples, tokenizer, 64, shuffle=False, device=pt.device())
-    with torch.no_grad():
-        return torch.cat([model(**row).logits.argmax(-1).cpu() for row in rows])
 
 
 # %%
+review = "Two hours that I would gladly give again."    # write one of yours
 model = with_adapters(closing_norms, pfeiffer)
-untrained, some = state(model), movies.test[:200]
-answers_before = answers(model.eval(), some)
-batches = pt.data.batches(movies.train[:min(1920, budget.train_examples)], tokenizer, budget.batch_size)
-beside = {"full fine-tuning": full[0]["losses"]}
-steps = pt.widgets.watch(pt.train(model, batches, lr=rate), len(batches), beside if budget.claims else None,
+unread = live.read(model, tokenizer, review)
+sentences = movies.train[:min(1920, budget.train_examples)]
+batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
+beside = {"full fine-tuning": rates.losses[full.index[0]]}
+steps = pt.widgets.watch(pt.train(model, batches, lr=rate), len(batches),
+                         beside if budget.claims else None,
                          {"full fine-tuning": pt.plots.COLOURS["full"]})
-film_state = state(model)
+film = pt.save(model, Path("work") / "film-adapter")    # what trains, and nothing else
 
 # %%
-found = pt.evaluate(model, pt.data.batches(movies.test[:min(tested, budget.test_examples)], tokenizer, 64))
+tests = pt.data.batches(movies.test[:min(1000, budget.test_examples)], tokenizer, 64)
+found = pt.evaluate(model, tests)
 print(f"yours: {found.accuracy:.1%} of {found.examples:,} test sentences")
-answers_after, truth = answers(model, some), torch.tensor([example.label for example in some])
-print(f"of {len(some)} answers, {(answers_before != answers_after).sum()} are not those of before, when the head was random; the shortest:")
-for title, chosen in (("now right", answers_after == truth), ("now wrong", answers_after != truth)):
-    for i in sorted(((answers_before != answers_after) & chosen).nonzero().flatten().tolist(), key=lambda i: len(some[i].text))[:3]:
-        print(f"{title}: [{'liked' if truth[i] else 'not liked'}] {some[i].text}")
+live.read(model.eval(), tokenizer, review, before=unread)
 
 # %% [markdown]
 # Now all six, recorded with the same 1,920 sentences: each at 0.001, and at the rate that was best for seed 0, by
@@ -522,39 +502,23 @@ for title, chosen in (("now right", answers_after == truth), ("now wrong", answe
 # to nothing: nine of ten sentences or more got the same answer.
 
 # %%
-def line(name, runs, parameters):
-    """Mean and spread of the seeds that learned anything; ✗: one that did not."""
-    learned = [run for run in runs if pictures.learned(run)]
-    mean, spread = records.accuracy(learned) if learned else (0, 0)
-    shown = f"{mean:.1%} ± {spread:.1%}" if len(learned) > 1 else f"{mean:.1%}, one run" if learned else "none learned"
-    each = ", ".join(f"{run['accuracy']:.1%}" + ("" if pictures.learned(run) else " ✗") for run in runs)
-    print(f"{name:22s} {parameters:11,} {(runs[0].get('lr') or runs[0]['setting']['lr']):7g}   "
-          f"{shown:14s} {each}")
-
+full = full.assign(name="full fine-tuning", learned=True, parameters=22_713_216)
+runs = pd.concat([pictures.outcomes(places), full])
+settings = ["name", "lr", "parameters"]
+table = records.table(runs[runs.learned], settings)
+failed = runs.groupby(settings).learned.agg(lambda learned: (~learned).sum()).to_frame("✗")
+failed.join(table).drop(columns="runs").fillna("none learned")    # 1,000 test sentences
 
 # %%
-print(f"{'':22s}  parameters    rate   accuracy on {tested:,} test sentences, three seeds")
-shown = {}
-for place, name in pictures.NAMES.items():
-    for lr in sorted({0.001, trained[place][0]["setting"]["lr"]}):
-        shown[f"{name}, {lr:g}"] = runs = pictures.at_rate(places, place, lr)
-        line(name, runs, runs[0]["parameters"])
-for size, runs in pictures.widths(places).items():
-    if size != width:
-        line(f"Pfeiffer, size {size}", runs, runs[0]["parameters"])
-others = {"Pfeiffer, size 15": pictures.widths(places)[15], "LoRA, rank 8": records.select(places, group="lora"), "full fine-tuning": full}
-line("LoRA, rank 8", others["LoRA, rank 8"], 73_728)
-line("full fine-tuning", full, 22_713_216)
-for sigma in (0.1, 0.3):
-    runs = [run for run in records.select(places, group="starts") if run["setting"]["sigma"] == sigma]
-    line(f"Pfeiffer, σ = {sigma}", runs, runs[0]["parameters"])
 head_end = pt.course.pictures("change").converged(records.load("change"))["accuracy"]
-print(f"the head alone, trained to its end on 2,000 sentences: {head_end:.1%} of all test sentences (lesson 02)")
-print(f"standard error of 78 % on {tested:,} sentences: {records.standard_error(0.78, tested):.1%}")
-pt.plots.show(pictures.draw_trained(shown, others, {"head alone, as many sentences": head_end}, (f"Pfeiffer, {rate:g}", found.accuracy) if budget.claims else None),
-              "Six placements at one budget, each with its rate; then an adapter of LoRA's size, and two other methods. A mark is a seed, a cross one that learned next to nothing; "
-              "the bar is the mean of the rest. All of them saw 1,920 sentences, so the dashed line is a head trained to its end on 2,000; "
-              "the 71.3 % of other lessons took 4,000.")
+print(f"the head alone, trained to its end on 2,000 sentences (lesson 02): {head_end:.1%}")
+yours = found.accuracy if budget.claims else None
+shown = runs[runs.name.isin(runs[runs.learned].name)]
+pt.plots.show(pictures.draw_trained(shown, {"head alone, as many sentences": head_end}, yours),
+              "Six placements at one budget, each with its rate; other sizes of Pfeiffer's; and "
+              "two other methods. A mark is a seed, a cross one that learned next to nothing; the "
+              "bar is the mean of the rest. All saw 1,920 sentences: the dashed line is a head "
+              "trained to its end on 2,000.")
 pt.compare("adapters.better", "none: the seeds cannot tell", "best beyond what the seed can move")
 
 # %%
@@ -568,8 +532,8 @@ pt.sentence("adapters.better", ...)    # one sentence of yours: does the place m
 #
 # **So which place?** At 0.001, four of the five places inside the blocks have means of 77.8 to 79.0 %. The two ends fall
 # behind, with 71.8 %. The parallel place, which He et al. prefer, cannot be judged by these runs: its output alone is
-# multiplied by 4, so a rate that suits the others is larger for it, and smaller ones were not tried. (At 0.001 two seeds
-# had 77.1 and 76.6 %, and the third next to nothing; at 0.003, the best rate for seed 0, the two others learned nothing.)
+# multiplied by 4, so a rate that suits the others is larger for it, and smaller ones were not tried. (At 0.001 one seed of
+# three learned next to nothing; at 0.003, the best rate for seed 0, the two others.)
 # **A rate that was chosen on one seed can fail on the next.** The sizes 15, 64 and 256 cannot be told apart at their one
 # rate.
 #
@@ -584,7 +548,7 @@ pt.sentence("adapters.better", ...)    # one sentence of yours: does the place m
 # ## 4 · Two tasks, one base
 #
 # The base has not moved: whatever the film reviews taught is in your six bottlenecks and the head, saved as
-# `film_state`. Put the untrained state back, train on tweets, then swap the two trained states. **How well does the
+# `film`. Begin again, train on tweets, then swap the two files. **How well does the
 # film adapter, with its head, do on tweets?** Commit a share of right answers.
 
 # %%
@@ -597,23 +561,26 @@ for task, examples in tests.items():
 across = pt.commit("adapters.across", ...)    # a share of right answers, from 0 to 1
 
 # %%
-put(model, untrained)
-tweet_batches = pt.data.batches(tweets.train[:min(1120, budget.train_examples)], tokenizer, budget.batch_size)
+model = with_adapters(closing_norms, pfeiffer)
+sentences = tweets.train[:min(1120, budget.train_examples)]
+tweet_batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
 steps = pt.widgets.watch(pt.train(model, tweet_batches, lr=rate), len(tweet_batches))
-tweet_state = state(model)
+tweet = pt.save(model, Path("work") / "tweet-adapter")
 
 # %%
 measured = {}
-for name, kept in (("film adapter", film_state), ("tweet adapter", tweet_state)):
-    put(model, kept)                                   # the swap
-    for task, examples in tests.items():
-        measured[name, task] = pt.evaluate(model, pt.data.batches(examples, tokenizer, 64)).accuracy
-        print(f"{name:13s} on {task:12s}: {measured[name, task]:.1%}")
-base = dict(pt.models.load("minilm", labels=2)[0].named_parameters())
-same = all(torch.equal(p.cpu(), base[name.replace(".base.", ".")]) for name, p in model.named_parameters() if not p.requires_grad)
-held = sum(p.numel() for p in film_state.values())
-print(f"the base, after both: {'what it was, to the bit' if same else 'CHANGED'}; a task is {held:,} parameters, {held * 4 / 1e6:.1f} MB")
-pt.compare("adapters.across", measured["film adapter", "tweets"], "the film adapter on tweets, live")
+for name, kept in (("film adapter", film), ("tweet adapter", tweet)):
+    model = pt.swap(model, kept)
+    measured[name] = {task: pt.evaluate(model, pt.data.batches(examples, tokenizer, 64)).accuracy
+                      for task, examples in tests.items()}
+base = pt.models.load("minilm", labels=2)[0].state_dict()
+same = all(torch.equal(p.cpu(), base[name.replace(".base.", ".")])
+           for name, p in model.named_parameters() if not p.requires_grad)
+held = sum(p.numel() for p in model.parameters() if p.requires_grad)
+print(f"the base, after both: {'what it was, to the bit' if same else 'CHANGED'}; "
+      f"a task is {held:,} parameters, {held * 4 / 1e6:.1f} MB")
+pt.compare("adapters.across", measured["film adapter"]["tweets"], "the film adapter on tweets")
+pd.DataFrame(measured).T.map("{:.1%}".format)
 
 # %% [markdown]
 # A task is the parameters that train, and nothing else: put them in, and the model is the one for that task. Each share
@@ -625,34 +592,23 @@ pt.compare("adapters.across", measured["film adapter", "tweets"], "the film adap
 # it.) Unless they are merged, each call pays for them:
 
 # %%
-def seconds(models, rounds=12):
-    """The fastest call of each model, one after the other in turn: other work only ever adds."""
-    import time
+from torch.utils.benchmark import Timer
 
-    fastest = [float("inf")] * len(models)
+
+def milliseconds(model):
+    timer = Timer("model(**batch)", globals={"model": model, "batch": batch})
     with torch.no_grad():
-        for i in [*range(len(models))] * rounds:
-            began = time.perf_counter()
-            models[i](**batch)
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()               # a GPU works on after the call
-            fastest[i] = min(fastest[i], time.perf_counter() - began)
-    return fastest
+        return 1000 * timer.blocked_autorange(min_run_time=1).median
 
 
 plain, low_rank = (pt.models.load("minilm", labels=2)[0].to(pt.device()).eval() for _ in range(2))
 low_rank = pt.lora.inject(low_rank).to(pt.device()).eval()
-alone, adapted, with_lora = seconds([plain, model.eval(), low_rank])
-print(f"two sentences: {1000 * alone:.1f} ms without; {adapted / alone:.2f} times that with six adapters of size {width}, "
-      f"{with_lora / alone:.2f} with LoRA of rank 8 that is not merged")
-bench = {row["method"]: row["ours"] for row in records.load("benchmark")["runs"] if (row["device"], row["model"]) == ("cpu", "minilm")}
-for method in ("full", "bottleneck", "lora"):
-    ours = bench[method]
-    print(f"{method:11s} {ours['parameters']:11,} parameters, a file of {ours['file_bytes']['weights'] / 1e6:5.1f} MB, "
-          f"{ours['step_ms']:4.0f} ms a training step, peak {ours['memory_bytes']['peak'] / 1e6:4.0f} MB (recorded)")
+alone, adapted, with_lora = map(milliseconds, (plain, model.eval(), low_rank))
+print(f"two sentences: {alone:.1f} ms without; {adapted / alone:.2f} times that with six adapters "
+      f"of size {width}, {with_lora / alone:.2f} with LoRA of rank 8 that is not merged")
 
 # %% [markdown]
-# The first line varies with what else the machine is doing; in our run a LoRA that is not merged cost about as much as the
+# This varies with what else the machine is doing; in our run a LoRA that is not merged cost about as much as the
 # adapters.
 
 # %%
@@ -695,7 +651,8 @@ pt.progress("05")
 
 # %%
 wider, _ = pt.models.load("minilm", labels=2)
-wider = pt.bottleneck.inject(wider, pt.bottleneck.Config(reads="input", activation="gelu", scale=4.0)).to("cpu").eval()
+config = pt.bottleneck.Config(reads="input", activation="gelu", scale=4.0)
+wider = pt.bottleneck.inject(wider, config).to("cpu").eval()
 inputs = {name: x.to("cpu") for name, x in batch.items()}
 with torch.no_grad():
     silent = pt.models.load("minilm", labels=2)[0].to("cpu").eval().bert(**inputs).last_hidden_state
@@ -713,8 +670,9 @@ with torch.no_grad():
         layer.intermediate.dense, adapter.base.dense = merged
         layer.output = adapter.base
     plain_again = wider.bert(**inputs).last_hidden_state
-print(f"the adapters move the hidden states by up to {(spoken - silent).abs().max():.2f}; merged, they differ by up to "
-      f"{(plain_again - spoken).abs().max():.0e}, with {len(pt.adapters(wider))} adapters left")
+print(f"the adapters move the hidden states by up to {(spoken - silent).abs().max():.2f}; merged, "
+      f"they differ by up to {(plain_again - spoken).abs().max():.0e}, "
+      f"with {len(pt.adapters(wider))} adapters left")
 
 # %% [markdown]
 # With relu in the adapter and gelu in the block, as in the papers, the wider layer would need two activations.
@@ -744,8 +702,4 @@ print(library["printed"])
 #
 # GPT-2 and Llama normalise what goes *into* a sub-layer, and no norm closes it. There Pfeiffer's adapter reads the sum
 # before any norm, `r + o + A(r + o)`, and becomes an adapter after the block; Houlsby's keeps its formula without the
-# norm around it. The library's classes, and where they may stand:
-
-# %%
-for adapter in (pt.bottleneck.OutputAdapter, pt.bottleneck.NormedAdapter, pt.bottleneck.InputAdapter):
-    print(inspect.getsource(adapter))
+# norm around it. The library's classes are `OutputAdapter`, `NormedAdapter` and `InputAdapter`, in `pt.bottleneck`.

@@ -35,17 +35,19 @@ import sys
 from pathlib import Path
 
 if importlib.util.find_spec("peft_teach") is None:
-    places = [Path.cwd().parent, Path("/content/peft-teach"), Path("/content/drive/MyDrive/peft-teach")]
+    places = [Path.cwd().parent, Path("/content/peft-teach"),
+              Path("/content/drive/MyDrive/peft-teach")]
     course = next((p for p in places if (p / "pyproject.toml").is_file()), None)
     if course is None:
-        raise SystemExit("Put the course's folder at /content/peft-teach (upload or clone it), then run this cell again.")
+        raise SystemExit("Put the course's folder at /content/peft-teach (upload or clone it), "
+                         "then run this cell again.")
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(course)], check=True)
     importlib.invalidate_caches()
 
 # %%
 import copy
-from statistics import mean
 
+import pandas as pd
 import torch
 from torch import nn
 
@@ -55,6 +57,7 @@ records = pt.course.records
 budget = pt.course.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
 record = records.load("ia3")          # runs too long for a lesson; assets/records/ia3.py made them
 pictures = pt.course.pictures("ia3")
+live = pt.course.live
 inject = pt.mine("change.inject")     # yours, of lesson 02
 pt.seed(0)
 print("budget:", budget.name, "· computing on:", pt.device())
@@ -66,8 +69,10 @@ print("budget:", budget.name, "· computing on:", pt.device())
 # where such a vector could stand (the block's second norm is left out):
 
 # %%
-pt.plots.show(pictures.draw_block(), "Five places for a gain. Each stands behind what it multiplies: “key” on the output of the key's linear layer, "
-              "“sum” on the sum that the norm reads, “before” and “after” on the two sides of the activation. Dashed: added unchanged.")
+pt.plots.show(pictures.draw_block(), "Five places for a gain. Each stands behind what it "
+              "multiplies: “key” on the output of the key's linear layer, “sum” on the sum that the "
+              "norm reads, “before” and “after” on the two sides of the activation. Dashed: added "
+              "unchanged.")
 
 # %% [markdown]
 # Suppose the gains are trained. To be rid of them, *fold* them: scale a matrix instead. Scale its **rows**, one for each output
@@ -100,11 +105,9 @@ pt.require("ia3.folds")
 # places. The table gives the largest difference between the two outputs; a dash means that the sizes do not fit.
 
 # %% tags=["nbval-check-output"]
-vectors = ("key", "value", "sum", "before", "after")
-print(f"{'':22s}" + "".join(f"{vector:>9s}" for vector in vectors))
-for place in (f"{name} {side}" for name in ("query", "key", "value", "attention_out", "ffn_in", "ffn_out") for side in ("rows", "columns")):
-    off = [pictures.apart(vector, place) for vector in vectors]
-    print(f"{place:22s}" + "".join("        –" if x is None else "    equal" if x < 1e-9 else f"{x:9.2f}" for x in off))
+off = pd.DataFrame({vector: {place: pictures.apart(vector, place) for place in pictures.FOLDS}
+                    for vector in pictures.VECTORS})
+off.map(lambda x: "–" if pd.isna(x) else "equal" if x < 1e-9 else f"{x:.2f}")
 
 # %% [markdown]
 # Read the table by columns. No gain here passes the activation: $\mathrm{gelu}(l\,h)$ is not $l\,\mathrm{gelu}(h)$, and one $x$ is enough to prove
@@ -185,7 +188,7 @@ pt.require("ia3.layer")
 def fold_holds(fold, make):
     ### BEGIN SOLUTION
     for side in ("output", "input"):
-        for bias, n_in in ((True, 6), (False, 6), (True, 4)):    # square, so that a wrong axis fits; and not
+        for bias, n_in in ((True, 6), (False, 6), (True, 4)):    # square or not
             base = nn.Linear(n_in, 6, bias=bias).requires_grad_(False)
             layer = make(base, side)
             with torch.no_grad():
@@ -257,22 +260,23 @@ suffix = pt.commit("ia3.suffix", ...)    # a whole number
 
 # %% tags=["nbval-check-output"]
 def with_gains(model, targets):
-    """Put the reader's gains on the model: on what `ffn_out` and `attention_out` read, on what the others give."""
+    """Put your gains on what `ffn_out` and `attention_out` read, and on what the others give."""
     for name in pt.models.find(model, ("ffn_out", "attention_out")):
         model.get_submodule(name).side = "input"          # a mark that a copy of the model keeps
     return inject(model, targets, lambda base: Gains(base, getattr(base, "side", "output")))
 
 
 def count(model):
-    return sum(p.numel() for adapter in pt.adapters(model).values() for p in adapter.own_parameters().values())
+    return pt.account.parameters(model).adapter
 
 
 by_suffix = with_gains(pt.models.load("minilm", labels=2)[0], ("key", "value", "output.dense"))
 model, tokenizer = pt.models.load("minilm", labels=2)
 size = sum(p.numel() for p in model.parameters())
 model = with_gains(model, tuple(pt.models.find(model, ("key", "value", "ffn_out"))))
-print(f"by suffix: {len(pt.adapters(by_suffix))} layers, {count(by_suffix):,} gains")
-print(f"by place:  {len(pt.adapters(model))} layers, {count(model):,} gains, {count(model) / size:.2%} of the model")
+for name, each in (("by suffix", by_suffix), ("by place", model)):
+    print(f"{name}: {len(pt.adapters(each))} layers, {count(each):,} gains, "
+          f"{count(each) / size:.2%} of the model")
 pt.compare("ia3.suffix", count(by_suffix), "gains by suffix")
 
 # %% [markdown]
@@ -295,50 +299,48 @@ with torch.no_grad():
 
 def answers(model):
     """What the model answers to the sentences, a 0 or 1 each."""
-    with torch.no_grad():
-        return "".join(str(int(a)) for batch in test for a in model.to("cpu").eval()(**batch).logits.argmax(-1))
+    said = live.logits(model.to("cpu").eval(), test).argmax(-1)
+    return "".join(map(str, said.tolist()))
+
+
+def agree(one, other):
+    return f"{sum(a == b for a, b in zip(one, other))} of {len(one)}"
 
 
 unmerged = answers(model)
-recorded = pictures.answers_at(record, 1)
-print(f"the same answers as recorded: {sum(a == b for a, b in zip(unmerged, recorded))} of {len(sentences)}")
+print("the same answers as recorded:", agree(unmerged, pictures.answers_at(record, 1)))
 
 # %%
 plain = copy.deepcopy(model)
 for name, layer in pt.adapters(plain).items():
     pt.models.replace(plain, name, fold(layer))
-print(f"folded: {len(pt.adapters(plain))} adapters left, the same answers: {sum(a == b for a, b in zip(unmerged, answers(plain)))} of {len(sentences)}")
+print(f"folded: {len(pt.adapters(plain))} adapters left, the same answers:",
+      agree(unmerged, answers(plain)))
 
 # %% [markdown]
 # How good is it?
 
 # %%
-many = records.select(record, group="many")
-of_lora = records.load("lora")
-head_end, _ = records.ends()
-print(f"on all {record['setting']['test_examples']:,} test sentences, beside what other lessons recorded. Each trains a head of 770 parameters, and besides:")
-for name, count_, rows in (("head alone, to its end", None, None), ("IA³", 13824, many),
-                           ("LoRA, rank 1", 9216, records.select(of_lora, group="ranks", rank=1)),
-                           ("LoRA, rank 8", 73728, records.select(of_lora, group="ranks", rank=8)),
-                           ("full fine-tuning", 22713216, records.select(of_lora, group="methods", method="full"))):
-    got, spread = records.accuracy(rows) if rows else (head_end, 0)
-    seeds = f"± {spread:.1%}, {len(rows)} seeds" if rows and len(rows) > 1 else "one seed" if rows else ""
-    print(f"   {name:24s} {f'{count_:,} parameters' if count_ else 'nothing':>21s}  {got:.1%} {seeds:18s} {records.gain(got):4.0%} of the way from head to full")
-print(f"   standard error of 80 %: {records.standard_error(0.8, record['setting']['test_examples']):.1%}")
+of_lora = records.load("lora").runs
+runs = pd.concat([record.runs.query("group == 'many'").assign(parameters=count(model)),
+                  of_lora.query("group == 'ranks' and rank in [1, 8]"),
+                  of_lora.query("group == 'methods' and method == 'full'")])
+print(f"the head alone, trained to its end: {records.ends()[0]:.1%}")
+records.table(runs, ["method", "rank", "parameters"])    # three seeds, 2,563 test sentences
 
 # %% [markdown]
-# IA³ and LoRA of rank 1, which has two thirds of its parameters, show no difference here. (IA³ has the library's learning rate, without a
+# (Each trains a head besides.) IA³ and LoRA of rank 1, which has two thirds of its parameters, show no difference here. (IA³ has the library's learning rate, without a
 # search; LoRA's was searched at rank 8.) What did the gains learn?
 
 # %%
-pt.plots.show(pictures.draw_gains(record), "Gains after training, by block and place. Thick: the middle half, thin: the middle 90 %, dots: the extremes. At 1 nothing changes.")
+pt.plots.show(pictures.draw_gains(record), "Gains after training, by block and place. Thick: the "
+              "middle half, thin: the middle 90 %, dots: the extremes. At 1 nothing changes.")
 every = torch.cat(list(pictures.gains_of(record).values()))
-print(f"{len(every):,} gains: the smallest {every.min():.2f}, the largest {every.max():.2f}; {(every < 1).float().mean():.0%} below one")
-print("how far from one, root mean square, block 0 to block 5, seed 0")
-for place, row in many[0]["moved"].items():
-    print(f"   {place:8s}", "  ".join(f"{moved:.2f}" for moved in row))
-for run in many[1:]:
-    print(f"   seed {run['seed']}, block 0 and block 4: " + ", ".join(f"{place} {row[0]:.2f} and {row[4]:.2f}" for place, row in run["moved"].items()))
+print(f"{len(every):,} gains: the smallest {every.min():.2f}, the largest {every.max():.2f}; "
+      f"{(every < 1).float().mean():.0%} below one")
+moved = {(f"seed {run['seed']}", place): row for run in records.select(record, group="many")
+         for place, row in run["moved"].items()}
+pd.DataFrame(moved).T.round(2).rename_axis(columns="block")    # how far from one, root mean square
 
 # %% [markdown]
 # In this run nothing is muted or inverted; about half of the gains went up a little, and about half down. (Few could have come to 0: a step of Adam moves a gain by about the rate at most,
@@ -357,14 +359,10 @@ at_zero = pt.commit("ia3.zero", ...)     # a share of right answers, from 0 to 1
 pictures.explore_desk(record, sentences)
 
 # %%
-pt.compare("ia3.zero", pictures.desk(record, sentences, 0.0).accuracy, "accuracy without the gains, on the desk's sentences")
-for t in pictures.TURNS:
-    print(f"t = {t:4.1f}: " + "  ".join(f"{name} {pictures.desk(record, sentences, t, turned).accuracy:.1%}"
-                                        for turned, name in list(pictures.TURNED.items())[:4]))
-print("t =  0.0: " + "  ".join(f"{name} {pictures.desk(record, sentences, 0.0, turned).accuracy:.1%}"
-                              for turned, name in list(pictures.TURNED.items())[4:]))
-learned = pictures.desk(record, sentences, 1.0).accuracy
-print(f"standard error of {learned:.1%} on {len(sentences)} sentences: {records.standard_error(learned, len(sentences)):.1%}")
+desk = pd.DataFrame({name: {t: pictures.desk(record, sentences, t, turned).accuracy
+                            for t in pictures.TURNS} for turned, name in pictures.TURNED.items()})
+pt.compare("ia3.zero", desk["everything"][0.0], "without the gains, on the desk's sentences")
+desk.T.map("{:.1%}".format).rename_axis(columns="t")
 
 # %%
 pt.sentence("ia3.desk", ...)    # one sentence of yours: which part of the desk carries the answer?
@@ -390,7 +388,8 @@ pt.sentence("ia3.desk", ...)    # one sentence of yours: which part of the desk 
 # `ffn_out`, and none of its columns.) How much of the change that full fine-tuning makes to these matrices could gains have made?
 
 # %%
-reach = pt.widgets.Guess("Of full fine-tuning's change of key and value, as a share of the squared entries' sum, gains on the rows can reach about:",
+reach = pt.widgets.Guess("Of full fine-tuning's change of key and value, as a share of the squared "
+                         "entries' sum, gains on the rows can reach about:",
                          ("0.3 %", "3 %", "30 %", "80 %"), "ia3.reach")
 reach
 
@@ -422,22 +421,19 @@ pt.require("ia3.nearest")
 
 # %%
 full, = records.select(record, group="full")
-print("share of the change that gains can reach, mean over the blocks (of a random change: 1 / 384 = 0.26 %)")
-for place, ends in (("query", "query"), ("key", "key"), ("value", "value"), ("attention_out", "attention.output.dense"), ("ffn_in", "intermediate.dense")):
-    shares = [share for name, (share, _) in full["reach"].items() if name.endswith(ends)]
-    print(f"   {place:14s} on the rows     {mean(shares):.2%}")
-shares = [share for name, (share, _) in full["reach"].items() if name.endswith("output.dense") and "attention" not in name]
-print(f"   {'ffn_out':14s} on the columns  {mean(shares):.2%}    (of a random change the same: a column has 384 entries, too)")
-W = model.get_submodule(pt.models.find(model, "query")[0]).weight.detach()
+shares = pd.Series({name: share for name, (share, _) in full["reach"].items()})
+within = shares.groupby(pt.models.place_of(plain)).mean()
+pt.compare("ia3.reach", f"{within[['key', 'value']].mean():.2%}", "key and value, one run")
+W = plain.get_submodule(pt.models.find(plain, "query")[0]).weight.detach()
 noise = torch.randn(W.shape, generator=torch.Generator().manual_seed(0))
 reached = (nearest_gains(W, noise) - 1)[:, None] * W
-print(f"yours, on a random change of one matrix: {reached.square().sum() / noise.square().sum():.2%}")
-few = [share for name, (share, _) in full["reach"].items() if name.endswith(("key", "value"))]
-pt.compare("ia3.reach", f"{mean(few):.2%}", "share of the squares, key and value, one run")
-print(f"on 500 test sentences, all 36 changes kept: {full['uncut']:.1%};  all undone: {full['none']:.1%}")
+within["a random change, 1 / 384"] = 1 / 384
+within["yours, on a random change"] = float(reached.square().sum() / noise.square().sum())
+print(f"on 500 test sentences, all changes kept: {full['uncut']:.1%}; undone: {full['none']:.1%}")
+within.map("{:.2%}".format).to_frame("mean over the blocks")    # ffn_out: gains on its columns
 
 # %%
-cut = pt.commit("ia3.cut", ...)      # the accuracy with each change cut to its nearest gains, from 0 to 1
+cut = pt.commit("ia3.cut", ...)      # accuracy with each change cut to its nearest gains, 0 to 1
 
 # %%
 pt.compare("ia3.cut", full["gains"], "each of the 36 changes cut to its nearest gains")
@@ -485,7 +481,8 @@ def questions(examples, size=20, **more):
 print(f"{count(lm):,} gains in {len(pt.adapters(lm))} layers, all at one")
 for text, label in sixteen[:4]:
     print(repr(text), "→", ("negative", "positive")[label])
-print(f"before any training: {pt.evaluate(asking, questions(sixteen)).accuracy:.0%} of the sixteen sentences")
+untrained = pt.evaluate(asking, questions(sixteen)).accuracy
+print(f"before any training: {untrained:.0%} of the sixteen sentences")
 
 # %% [markdown]
 # ### Exercise 6 · By hand (1 point, about 5 minutes)
@@ -528,8 +525,8 @@ pt.compare("ia3.bet", yours.accuracy, f"by hand, on {yours.examples} other sente
 print(f"on the same {yours.examples}, untouched: {untouched.accuracy:.1%}")
 heard = records.select(record, group="by_hand")[0]["heard"]     # every setting, recorded
 best = min(heard, key=lambda name: heard[name][0])
-for name in ("as it comes", "value 0.8, all", "value 1.25, all", best):
-    print(f"{name:36s} loss {heard[name][0]:.3f}, {heard[name][1]} of the sixteen right")
+by_setting = pd.DataFrame(heard, index=["loss", "of the sixteen right"]).T
+by_setting.loc[["as it comes", "value 0.8, all", "value 1.25, all", best]]
 
 # %% [markdown]
 # On the sixteen, softer values alone lower the loss and louder ones raise it. But the lowest loss of all settings (last line) has no more right answers than the
@@ -541,11 +538,12 @@ for name in ("as it comes", "value 0.8, all", "value 1.25, all", best):
 listen(1.0, 1.0, 1.0, "all")          # all gains at one again
 few_batches = questions(sixteen, 4, seed=0, epochs=4 if budget.claims else 1)
 before, = records.select(record, group="few", method="ia3", shots=16, seed=0)
-rate, beside = before["lr"], {"recorded": before["losses"]} if budget.claims else None
-steps = pt.widgets.watch(pt.train(asking, few_batches, lr=rate), len(few_batches), beside, {"recorded": pt.plots.COLOURS["lora"]})
+beside = {"recorded": before["losses"]} if budget.claims else None
+steps = pt.widgets.watch(pt.train(asking, few_batches, lr=before["lr"]), len(few_batches), beside,
+                         {"recorded": pt.plots.COLOURS["lora"]})
 trained = pt.evaluate(asking, questions(others))
-print(f"on the {trained.examples} other sentences: untouched {untouched.accuracy:.0%}, by hand {yours.accuracy:.0%}, after {len(steps)} steps on sixteen {trained.accuracy:.0%} "
-      f"(standard error about {records.standard_error(trained.accuracy, trained.examples):.0%})")
+print(f"on the {trained.examples} other sentences: untouched {untouched.accuracy:.0%}, by hand "
+      f"{yours.accuracy:.0%}, after {len(steps)} steps on sixteen {trained.accuracy:.0%}")
 
 # %% [markdown]
 # One draw of sixteen and forty test sentences decide nothing: the recorded run of this training has 95 % on these forty, too, but 86.0 % on 200, where the
@@ -554,13 +552,10 @@ print(f"on the {trained.examples} other sentences: untouched {untouched.accuracy
 # each sentence once: a **threshold** between its two words (one number), and a new **head** on its last features, trained to its end (until its loss falls no further).
 
 # %%
-rows = pictures.few_rows(record)
-for name, shots, values in rows:
-    each = ", ".join(f"{value:.1%}" for value in values)
-    print(f"{name + (f', {shots} sentences' if shots else ''):34s} {mean(values):.1%}   ({each})")
-tested = record["setting"]["questions"]
-print(f"{tested} test sentences: standard error of 85 % is {records.standard_error(0.85, tested):.1%}")
-pt.plots.show(pictures.draw_few(rows), "SmolLM2 on short reviews: a mark a draw, a bar at the mean. Dashed: as it comes.")
+few, untrained = pictures.few(record)
+pt.plots.show(pictures.draw_few(few, untrained), "SmolLM2 on 200 short reviews: a mark a draw, a "
+              "bar at the mean. Dashed: as it comes.")
+records.table(few, ["shots", "method"])
 
 # %%
 pt.sentence("ia3.few", ...)    # one sentence of yours: IA³ or LoRA, for a few sentences?
@@ -588,21 +583,26 @@ pt.progress("06")
 # ## When, and when not
 
 # %%
-costs = {row["method"]: row for row in records.load("benchmark")["runs"] if (row["device"], row["model"]) == ("cpu", "minilm")}
-for method in ("full", "lora", "ia3"):
-    row = costs[method]["ours"]
-    print(f"{method:5s} {row['parameters']:10,} parameters, a step {row['step_ms']:.0f} ms, peak {row['memory_bytes']['peak'] / 1e6:.0f} MB, "
-          f"file {row['file_bytes']['weights'] / 1e3:,.1f} kB")
-rates = records.load("rates")
-for method in ("full", "lora", "ia3"):
-    got, spread = records.accuracy(records.select(rates, group="defaults", model="minilm", method=method))
-    steps = records.select(rates, group="defaults", model="minilm", method=method)[0]["steps"]
-    print(f"{method:6s} MiniLM, {steps} steps, each method's rate: {got:.1%} ± {spread:.1%}, three seeds, 1,000 test sentences")
+runs = pd.json_normalize(records.load("benchmark")["runs"])
+runs = runs.query("device == 'cpu' and model == 'minilm'").set_index("method")
+costs = runs.loc[["full", "lora", "ia3"]]
+pd.DataFrame({"parameters": costs["ours.parameters"].map("{:,}".format),
+              "a step": costs["ours.step_ms"].map("{:.0f} ms".format),
+              "peak": (costs["ours.memory_bytes.peak"] / 1e6).map("{:.0f} MB".format),
+              "file": (costs["ours.file_bytes.weights"] / 1e3).map("{:,.1f} kB".format)})
 
-same = pt.data.batches(movies.train[:16], tokenizer, 16, shuffle=False)[0]
-for method, places in ((pt.lora, ("query", "value")), (pt.lora, ("key", "value", "ffn_out")), (pt.ia3, ("key", "value", "ffn_out"))):
-    held = method.inject(pt.models.load("minilm", labels=2)[0], method.Config(targets=places))
-    print(f"{method.__name__.rpartition('.')[2]:5s} on {', '.join(places):20s} keeps {pt.account.activations(held, same) / 1e6:.1f} MB of activations for the backward pass")
+# %%
+defaults = records.load("rates").runs.query("group == 'defaults' and model == 'minilm'")
+records.table(defaults[defaults.method.isin(costs.index)], ["method", "lr", "steps"])
+
+# %%
+same, held = pt.data.batches(movies.train[:16], tokenizer, 16, shuffle=False)[0], {}
+for method, places in ((pt.lora, ("query", "value")), (pt.lora, ("key", "value", "ffn_out")),
+                       (pt.ia3, ("key", "value", "ffn_out"))):
+    adapted = method.inject(pt.models.load("minilm", labels=2)[0], method.Config(targets=places))
+    name = method.__name__.rpartition(".")[2]
+    held[name, ", ".join(places)] = f"{pt.account.activations(adapted, same) / 1e6:.1f} MB"
+pd.Series(held).to_frame("activations kept for the backward pass")
 
 # %% [markdown]
 # **Take gains** where many tasks share one model, each task's file must be tiny (60.4 kB here, with its head), and you want no rank or alpha to choose. LoRA of
@@ -635,11 +635,11 @@ for method, places in ((pt.lora, ("query", "value")), (pt.lora, ("key", "value",
 # Folding `after` into `ffn_in rows` failed for gelu. For which activation, and which gains, would it work? Decide before you run the cell:
 
 # %%
-relu = torch.relu
-for name, activation in (("gelu", nn.functional.gelu), ("relu", relu)):
+for name, activation in (("gelu", nn.functional.gelu), ("relu", torch.relu)):
     for positive in (True, False):
         off = pictures.apart("after", "ffn_in rows", activation=activation, positive=positive)
-        print(f"{name}, {'positive gains' if positive else 'both signs':14s}: {'equal' if off < 1e-9 else f'{off:.2f}'}")
+        gains = "positive gains" if positive else "both signs"
+        print(f"{name}, {gains:14s}: {'equal' if off < 1e-9 else f'{off:.2f}'}")
 
 # %% [markdown]
 # With relu it works as long as no gain is negative: relu is linear on each side of zero, and a positive factor moves no value to the other side. (The authors'
@@ -654,8 +654,9 @@ for name, activation in (("gelu", nn.functional.gelu), ("relu", relu)):
 from transformers import LlamaConfig, LlamaModel
 
 pt.seed(0)
-small = LlamaModel(LlamaConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2,
-                               vocab_size=50, initializer_range=0.2)).double().eval()
+small = LlamaModel(LlamaConfig(
+    hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2,
+    num_key_value_heads=2, vocab_size=50, initializer_range=0.2)).double().eval()
 
 
 def scaled(name, l):
@@ -668,52 +669,15 @@ def scaled(name, l):
 
 ones = torch.ones(32, dtype=torch.float64)
 any_gains = 1 + 0.5 * torch.randn(32, dtype=torch.float64)
-halves = any_gains.view(2, 2, 8)[:, :1].expand(2, 2, 8).reshape(32)     # equal in each pair that is turned together
+halves = any_gains.view(2, 2, 8)[:, :1].expand(2, 2, 8).reshape(32)
 for name, l in (("any gains", any_gains), ("equal in each turned pair", halves)):
-    print(f"{name:26s} they change the output by up to {(scaled('k_proj', l) - scaled('k_proj', ones)).abs().max():.2f}; "
-          f"on keys or on queries, the difference is {(scaled('k_proj', l) - scaled('q_proj', l)).abs().max():.0e}")
+    on_keys, plainly, on_queries = scaled("k_proj", l), scaled("k_proj", ones), scaled("q_proj", l)
+    print(f"{name}: the output changes by up to {(on_keys - plainly).abs().max():.2f}; "
+          f"on keys or on queries, the difference is {(on_keys - on_queries).abs().max():.0e}")
 
 # %% [markdown]
 # A rotation mixes the two features of a pair, so a factor passes only where both have the same gain.
-
-# %% [markdown]
-# ### A few sentences, and a new head
 #
-# MiniLM cannot answer in words, so every method needs a new head there. The head alone, trained to its end:
-
-# %%
-heads, = records.select(record, group="heads")
-for shots in sorted({row["shots"] for row in heads["heads"]}):
-    rows = [row for row in heads["heads"] if row["shots"] == shots]
-    got, spread = records.accuracy(rows)
-    print(f"{shots:5,} sentences: {got:.1%} ± {spread:.1%} over {len(rows)} draws")
-
-# %% [markdown]
-# With 16 sentences the draws lie around chance; with 1,024 the head is still below the untrained SmolLM2 (on shorter reviews).
-
-# %% [markdown]
-# ### The fourth vector, tried on the real model
-#
-# Take the learned $l_v$ out of the values and put it on what `attention_out` reads:
-
-# %%
-one, _ = pt.models.load("minilm", labels=2)
-one = with_gains(one, tuple(pt.models.find(one, ("value", "attention_out"))))
-batch = {name: x for name, x in test[0].items() if name != "labels"}
-learned = {name: torch.tensor(values) for name, values in record["gains"].items() if ".value.l" in name}
-with torch.no_grad():
-    start = one.to("cpu").eval()(**batch).logits
-    for name, values in learned.items():
-        one.get_parameter(name).copy_(values)
-    on_values = one(**batch).logits
-    for name, values in learned.items():
-        one.get_parameter(name).fill_(1)
-        one.get_parameter(name.replace("self.value.l", "output.dense.l")).copy_(values)
-    moved = one(**batch).logits
-print(f"the gains move the logits by up to {(on_values - start).abs().max():.2g}; on the values or on attention_out, the difference is "
-      f"{(on_values - moved).abs().max():.0e}")
-
-# %% [markdown]
 # Here is the library's own class, to compare with yours:
 
 # %%

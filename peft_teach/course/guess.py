@@ -7,6 +7,10 @@ import ipywidgets as ipw
 from ..widgets import Lasting
 from . import work
 
+# What was chosen stands out, and not in grey: JupyterLab fades buttons that are disabled.
+_CHOSEN = ("<style>.peft-teach-live .mod-active:disabled { opacity: 1; font-weight: bold; "
+           "outline: 2px solid currentColor; outline-offset: -2px; }</style>")
+
 
 class Guess(Lasting):
     """A question with a few answers; what is chosen is kept in `value`, None until then.
@@ -21,7 +25,8 @@ class Guess(Lasting):
         self.buttons = ipw.ToggleButtons(options=[(str(o), o) for o in options], value=None,
                                          style={"button_width": f"{max(72, 24 + 8 * longest)}px"})
         self.question, self._told = question, ipw.HTML()
-        super().__init__(ipw.VBox([ipw.HTML(f"<b>{question}</b>"), self.buttons, self._told]))
+        asked = ipw.HTML(f"{_CHOSEN}<b>{question}</b>")
+        super().__init__(ipw.VBox([asked, self.buttons, self._told]))
         if name is not None and (stands := work.committed(name)) in self.options:
             self.buttons.value = stands
             self._close()

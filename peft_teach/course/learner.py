@@ -94,6 +94,7 @@ def check(id: str, *objects: Any) -> Any:
     show(_result_card(exercise, history, lost, kept))
     if history.result.passed:
         return exercise.pack(objects)
+    _offer_hint(id)
     reference = exercise.resolve()
     history.reference, history.cells_before = exercise.unpack(reference), len(cells())
     return reference
@@ -135,6 +136,16 @@ def require(id: str) -> None:
 def hint(id: str | None = None) -> None:
     """Show the next hint; each says more than the one before."""
     show(_next_hint(_named(id).id))
+
+
+def _offer_hint(id: str) -> None:
+    """Put a button below the card: on a page, for a reader."""
+    if hasattr(shell(), "kernel") and work.folder() is not None:
+        from IPython.display import display
+
+        from .hint_button import HintButton  # it brings ipywidgets and matplotlib
+
+        display(HintButton(lambda: _next_hint(id)))
 
 
 def _next_hint(id: str) -> Card:

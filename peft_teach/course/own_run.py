@@ -30,32 +30,34 @@ class OwnRun:
 
 def own_run(adapt: Callable[[nn.Module], nn.Module], lr: float | None, data: data.Dataset,
             seed: int = 0, train_examples: int = 4000,
-            groups: Callable[[nn.Module], list[dict]] = lambda model: [],
+            groups: Callable[[nn.Module], list[dict]] = lambda model: [], name: str = "",
             ) -> Generator[Progress, None, OwnRun]:
     """Train MiniLM as `adapt` leaves it, once over the first sentences, and test it.
 
     `groups(model)` gives optimizer groups with rates of their own, in the place of `lr`.
-    Yields a `Progress` after each step and each batch of tests; returns an `OwnRun`. With the
-    settings of a recorded run it reproduces that run.
+    Yields a `Progress` after each step and each batch of tests, which begins with the run's `name`;
+    returns an `OwnRun`. With the settings of a recorded run it reproduces that run.
     """
-    return with_own_random(_run(adapt, lr, data, seed, train_examples, groups), seed)
+    return with_own_random(_run(adapt, lr, data, seed, train_examples, groups, name), seed)
 
 
-def _run(adapt, lr, dataset, seed, train_examples, groups) -> Generator[Progress, None, OwnRun]:
+def _run(adapt, lr, dataset, seed, train_examples, groups, name,
+         ) -> Generator[Progress, None, OwnRun]:
     model, tokenizer = models.load("minilm", labels=2)
     in_head = sum(model.get_parameter(name).numel() for name in models.head(model))
     model = adapt(model)
     batches = data.batches(dataset.train[:train_examples], tokenizer, seed=seed)
     tests = data.batches(dataset.test, tokenizer, 64, shuffle=False)
-    total = len(batches) + len(tests)
+    total, named = len(batches) + len(tests), f"{name}: " if name else ""
     for step in training.train(model, batches, lr, groups=groups(model)):
-        yield Progress(step.index + 1, total, f"step {step.index + 1} of {len(batches)}, "
-                                              f"loss {step.loss:.2f}")
+        yield Progress(step.index + 1, total, f"{named}step {step.index + 1} of {len(batches)}, "
+                                              f"loss {step.loss:.2f}", step.loss)
     right = 0
     for i, batch in enumerate(tests):
         found = training.evaluate(model, [batch])
         right += round(found.accuracy * found.examples)
-        yield Progress(len(batches) + i + 1, total, "now the test sentences")
+        yield Progress(len(batches) + i + 1, total,
+                       f"{named}test batch {i + 1} of {len(tests)}")
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return OwnRun(right / len(dataset.test), len(dataset.test), trained - in_head, len(batches))
 

@@ -38,7 +38,6 @@ HONEST: dict[str, tuple[str, tuple[str, ...]]] = {
     # a name used again
     "a loop over the name": ("full.step", (
         STEP, "for step in range(3):\n    print(step)")),
-    "a loop in the same cell": ("full.step", (STEP + "\nfor step in range(3):\n    pass",)),
     "a result of that name": ("full.accuracy", (
         ACCURACY, "run = pt.evaluate(model, batches)", "accuracy = run.accuracy")),
     "the library's, to compare": ("inside.ledger", (
@@ -51,11 +50,7 @@ HONEST: dict[str, tuple[str, tuple[str, ...]]] = {
         LEDGER, "import io\nwith io.StringIO() as ledger:\n    ledger.write('x')")),
     "an except of that name": ("full.step", (
         STEP, "try:\n    1 / 0\nexcept ZeroDivisionError as step:\n    print(step)")),
-    "a number of that name": ("lora.count", (RIGHT, "lora_count = lora_count(1, 2, 3)")),
-    "a text of that name": ("lora.count", (RIGHT, "lora_count = 'done'")),
     "a tuple with that name": ("lora.count", (RIGHT, "x, lora_count = 1, 2")),
-    "a variable of that name": ("full.accuracy", (
-        ACCURACY, "last = 0.5\naccuracy = last")),
     "a walrus of that name": ("lora.count", (RIGHT, "print(lora_count := 3)")),
     "a comprehension over the name": ("full.step", (STEP, "print([step for step in range(3)])")),
     "taken away at the end": ("lora.count", (RIGHT, CHECK, "del lora_count")),
@@ -116,17 +111,15 @@ HONEST: dict[str, tuple[str, tuple[str, ...]]] = {
     "a helper of another meaning below": ("lora.count", (
         "def side(n, r):\n    return n * r", COUNT.format("side(n_in, rank) + side(n_out, rank)"),
         CHECK, "def side(n, r):\n    return 0")),
-    "right at last, its check further up": ("lora.count", (WRONG, CHECK, WRONG, RIGHT)),
+    "right at last, its check further up": ("lora.count", (
+        *(f"{COUNT.format(n)}\n{CHECK}" for n in range(6)), WRONG, RIGHT)),
     **{f"{id.rpartition('.')[2]} as something else below": (id, (
         a_right(id), f"{name} = pt.check({id!r}, {name})",
         f"def {name}(x):\n    return x", f"{name} = lambda x: x"))
-       for id, name in (("full.step", "step"), ("full.accuracy", "accuracy"),
-                        ("prefix.generate", "generate"), ("change.project", "project"))},
+       for id, name in (("full.step", "step"), ("prefix.generate", "generate"))},
     # checks
     "checked under another name": ("lora.count", (
         STUB, RIGHT.replace("lora_count", "mine"), "_ = pt.check('lora.count', mine)")),
-    "checked in a print": ("lora.count", (
-        STUB, RIGHT.replace("lora_count", "mine"), "print(pt.check('lora.count', mine))")),
     "the id in a variable": ("lora.count", (RIGHT, "ID = 'lora.count'\npt.check(ID, lora_count)")),
     "a value whose check has its id in a variable": ("inside.order", (
         ORDER, "ID = 'inside.order'\norder = pt.check(ID, order)", "order = 'another use'")),
@@ -196,7 +189,6 @@ HONEST |= {f"a helper: {text!r}": ("lora.count", (text, COUNT.format(f"ONE * {SU
 WRITTEN = (
     ("calls = 0\ndef lora_count(n_in, n_out, rank):\n    global calls\n    calls += 1\n"
      "    return rank * (n_in + n_out)",),
-    (STUB, RIGHT.replace("lora_count", "mine") + "\nlora_count = pt.check('lora.count', mine)"),
     (STUB, "pt.check('lora.count', lambda n_in, n_out, rank: rank * (n_in + n_out))"),
     (STUB, "import functools\nlora_count = functools.cache(lambda n, m, r: r * (n + m))"),
     (COUNT.format(1), RIGHT + "\n    raise pt.NotAttempted('lora.count')"),

@@ -2,6 +2,7 @@
 
 import itertools
 
+import pandas
 import pytest
 import torch
 
@@ -34,9 +35,9 @@ def test_the_block_over_its_grid():
 
 
 def test_a_run_that_did_not_learn_is_a_cross_and_in_no_mean():
-    rows = {"Pfeiffer": [{"accuracy": 0.8, "answers": "0110"}, {"accuracy": 0.5, "answers": "0000"},
-                         {"accuracy": 0.7, "answers": "0100"}]}
-    drawn = adapters.draw_trained(rows, {}, {"head": 0.6})
+    runs = pandas.DataFrame({"name": "Pfeiffer", "accuracy": [0.8, 0.5, 0.7],
+                             "learned": [True, False, True]})
+    drawn = adapters.draw_trained(runs, {"head": 0.6})
     crosses = [line for line in drawn.axes[0].lines if line.get_marker() == "x"]
     assert [tuple(line.get_xdata()) for line in crosses] == [(0.5,)]
     assert "Pfeiffer: 75.0%" in drawn.get_label()

@@ -5,7 +5,7 @@ from honest import CHECK, COUNT, RIGHT, a_right
 from peft_teach.course.grade import Limits, job, report
 from peft_teach.course.grade.cells import Code
 from peft_teach.course.grade.notebook import Cell
-from peft_teach.course.grade.run import Mark, mark
+from peft_teach.course.grade.run import ANOTHER, Mark, mark
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.lora import versions
 
@@ -30,6 +30,15 @@ def test_an_answer_uses_what_passed_not_a_mistake_made_for_its_card():
     for below in (mistake, f"{mistake}\n{LINEAR_CHECK}"):
         cells = (a_right(LINEAR), LINEAR_CHECK, below, USES, f"pt.check({BLOCK!r}, block_count)")
         assert [each.state for each in marks(*cells, ids=(LINEAR, BLOCK))] == ["passed", "passed"]
+
+
+def test_what_is_mended_below_its_check_for_cases_that_the_check_has_not():
+    by_heart = COUNT.format("int(torch.tensor(float(rank * (n_in + n_out))))")
+    code = Code([Cell(number, text) for number, text in enumerate((by_heart, CHECK, RIGHT), 1)])
+    further = [{"n_in": 5001, "n_out": 3202, "rank": 2053}]
+    given = mark(job.runner(Limits(), job.FORKS), code, find("lora.count"), further)
+    assert given.points == 1
+    assert ANOTHER in given.notes
 
 
 def test_what_decides_stands_on_both_pages_and_suspicion_on_one():

@@ -1327,6 +1327,7 @@ def with_line(line: str) -> str:
 @pytest.mark.parametrize("cells", [
     (with_line("torch.manual_seed(0)"),),    # it quotes the stack
     (with_line("import warnings; warnings.warn('x')"),),
+    (with_line("import sys; print(sys.version)"),),
     (with_line("from tqdm import tqdm; list(tqdm([rank]))"),),
     ("def count(n_in, n_out, rank):\n    return rank * (n_in + n_out)\nlora_count = count",),
     ("pt.lora.count(1, 2, 3)", RIGHT_TEXT, "assert lora_count(1, 2, 3) == pt.lora.count(1, 2, 3)"),

@@ -3,11 +3,12 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 from grading_corpus import solved
 
-from peft_teach.course.grade import engine, grade, job
+from peft_teach.course.grade import engine, grade, job, report
 from peft_teach.course.grade.collect import Submission
 from peft_teach.course.grade.roster import Roster
 from peft_teach.course.lessons import of_lesson
@@ -230,3 +231,28 @@ def test_what_is_no_list_is_refused(evening):
         evening(["anna.ipynb"], "a,b\n1,2\n")
     with pytest.raises(PeftTeachError, match="cannot be read"):
         grade(evening.out.parent / "in", evening.out, roster=["nowhere.csv"])
+
+
+def test_the_report_tells_how_each_exercise_went(tmp_path):
+    said = {"passed": {"state": "passed"},
+            "wrong": {"mistake": "only_input", "message": "It gave 5."},
+            "error": {"traceback": "Traceback (most recent call last):", "message": "E"},
+            "crash": {"message": "Its process crashed (SIGSEGV)."},
+            "slow": {"message": "It took longer than 20 seconds."},
+            "stub": {"state": "not attempted"}}
+    empty = {"exercise": "lora.count", "state": "wrong", "points": 0, "maximum": 1, "message": "",
+             "mistake": None, "traceback": "", "further": False, "notes": [], "flags": []}
+    rows = [report.Row(student, "07", "x", (empty | mark,), ()) for student, mark in said.items()]
+    value = empty | {"exercise": "lora.forty_kb", "state": "passed"}
+    rows += [report.Row("ill", "07", "", (), ()), report.Row("more", "07", "x", (value,), ())]
+    report.write(rows, tmp_path, [])
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    lines = [re.findall("<td>(.*?)</td>", line) for line in re.findall("<tr>(.*?)</tr>", page)]
+    assert re.findall("<button>(.*?)</button>", page)[:8] == [
+        "exercise", "solved by", "passed", "wrong", "error", "out of time", "not attempted",
+        "nothing handed in"]
+    assert ["lora.count", "17 %", "1", "1", "2", "1", "1", "1",
+            "an error 2, only input 1, out of time 1"] in lines
+    assert ["lora.forty_kb *", "100 %", "1", "", "", "", "", "1", ""] in lines
+    assert "* The answer is a value." in page
+    assert "Half of the students have 0 % of the points or more." in page

@@ -357,6 +357,21 @@ def kept(tmp_path, monkeypatch):
     return lambda: monkeypatch.setattr(learner, "_kernel", learner._Kernel())
 
 
+def test_below_a_card_a_readers_page_has_a_button_for_the_next_hint(kept, shell, monkeypatch):
+    shell.kernel, shown = "of a notebook", []
+    monkeypatch.setattr("IPython.display.display", lambda each, **more: shown.append(each))
+    check("demo.double", wrong)
+    card, button = shown
+    for number in (1, 2):
+        button.button.click()
+        assert f"hint {number} of " in button.shown.value
+    assert button.still() == (button.shown.value, "")
+    check("demo.double", double)
+    monkeypatch.setenv(work.VARIABLE, "")    # a build: no reader works here
+    check("demo.double", wrong)
+    assert [type(each) for each in shown[2:]] == [type(card)] * 2
+
+
 def test_progress_survives_a_new_kernel_and_begins_anew_on_request(kept, stubs, said):
     check("demo.double", double)
     check("demo.pair", encode, wrong)

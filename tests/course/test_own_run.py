@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ import peft_teach as pt
 from peft_teach import widgets
 from peft_teach.course import records, work
 from peft_teach.course.own_run import own_run, with_own_random
+from peft_teach.errors import BadConfig
 
 CONFIG = pt.lora.Config(rank=2, alpha=4, targets=("value",))
 
@@ -82,16 +84,16 @@ def test_random_numbers_are_its_own_and_the_readers_stay():
 class Long:
     """Something long that tells when it is closed."""
 
-    def __init__(self, steps=3, fails=False):
-        self.steps, self.fails, self.done, self.closed = steps, fails, 0, False
+    def __init__(self, steps=3, fails=None, loss=None):
+        self.steps, self.fails, self.loss, self.done, self.closed = steps, fails, loss, 0, False
 
     def __call__(self):
         try:
             for i in range(self.steps):
                 self.done += 1
-                yield widgets.Progress(i + 1, self.steps, f"at {i + 1}")
+                yield widgets.Progress(i + 1, self.steps, f"at {i + 1}", self.loss)
             if self.fails:
-                raise ValueError("no <luck>")
+                raise self.fails
             return "the result"
         finally:
             self.closed = True
@@ -129,8 +131,8 @@ def test_the_line_says_how_much_time_is_left_by_the_pace_so_far(monkeypatch):
     assert "it begins" in lines[0]
     assert "left" not in lines[0]
     left = [line.rpartition("at ")[2] for line in lines[1:5]]
-    assert left == ["1, about 24 s left", "2, about 12 s left", "3, about 5 s left",
-                    "4, about 0 s left"]
+    assert left == ["1, about 24 s left</div>", "2, about 12 s left</div>",
+                    "3, about 5 s left</div>", "4</div>"]
 
 
 def test_stop_ends_it_and_keeps_nothing():
@@ -145,8 +147,7 @@ def test_stop_ends_it_and_keeps_nothing():
         assert long.closed
         assert long.done < 10
         assert ended == []
-        assert run.line.value.startswith("Stopped after ")
-        assert "of 1000 steps. Nothing of it is kept." in run.line.value
+        assert re.fullmatch(r"Stopped at at \d\. Nothing of it is kept\.", run.line.value)
         run.start_button.click()                      # and it can begin again
         run.stop_button.click()                       # or be stopped before it has
         await settle(run)
@@ -155,10 +156,21 @@ def test_stop_ends_it_and_keeps_nothing():
     asyncio.run(in_a_notebook())
 
 
-def test_what_fails_is_shown_and_without_a_loop_it_runs_to_its_end():
-    run = widgets.Run("Go", Long(fails=True), lambda result: None)
+def test_a_training_shows_its_loss_until_it_has_ended():
+    run, curves = widgets.Run("Go", Long(loss=0.5), lambda result: None), []
+    run.curve.observe(lambda change: curves.append(change["new"]), "value")
     run.start_button.click()
-    assert run.line.value == "<b>ValueError</b>: no &lt;luck&gt;"
+    assert "this run: 0.50" in curves[0]
+    assert curves[-1] == ""
+
+
+@pytest.mark.parametrize(("error", "told"), [
+    (ValueError("no <luck>"), "<b>ValueError</b>: no &lt;luck&gt;"),
+    (BadConfig("Nothing is ticked.", expected="a place"), "Nothing is ticked.")])
+def test_what_fails_is_shown_and_without_a_loop_it_runs_to_its_end(error, told):
+    run = widgets.Run("Go", Long(fails=error), lambda result: None)
+    run.start_button.click()
+    assert run.line.value == told
     assert not run.start_button.disabled
     ended = []
     widgets.Run("Go", Long(), ended.append).start_button.click()

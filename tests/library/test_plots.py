@@ -23,6 +23,8 @@ def test_a_figure_on_the_page_has_a_picture_a_caption_and_a_text():
     assert base64.b64decode(data).startswith(b"\x89PNG")
     assert "A loss &amp; its &lt;parts&gt;" in page
     assert 'alt="Loss, first and last running mean. a &amp; b: 1.00 to 0.75"' in page
+    assert 'class="peft-teach-figure"' in page    # the one that a dark page inverts
+    assert re.search(r"\.peft-teach-figure \{ filter: invert", page)
 
 
 def test_curves_are_running_means():
@@ -255,7 +257,7 @@ def test_in_a_kernel_a_widget_comes_with_a_still_picture_and_its_controls_work()
              "import asyncio\nwhile not done:\n    await asyncio.sleep(0.01)\n"
              "print(len(done) > 0, run.start_button.disabled)\nrun.stop_button.click()",
              "while run.start_button.disabled:\n    await asyncio.sleep(0.01)\n"
-             "print(run.line.value[:14], run.start_button.disabled)"]
+             "print(run.line.value[:11], run.start_button.disabled)"]
     notebook = v4.new_notebook(cells=[v4.new_code_cell(c) for c in cells])
     NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
     box, still = (output.data for output in notebook.cells[1].outputs)
@@ -268,4 +270,4 @@ def test_in_a_kernel_a_widget_comes_with_a_still_picture_and_its_controls_work()
     guess = notebook.cells[3].outputs[1].data
     assert "Which?" in guess["text/html"]
     assert notebook.cells[5].outputs[0].text == "True True\n"     # it goes on beside the cells
-    assert notebook.cells[6].outputs[0].text == "Stopped after  False\n"
+    assert notebook.cells[6].outputs[0].text == "Stopped at  False\n"

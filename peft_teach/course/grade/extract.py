@@ -25,7 +25,7 @@ from .cells import Code, Statement, chain
 from .suspicion import suspicious
 
 MOST_NEEDED = 500          # statements, by one answer; ours need up to 5
-MOST_READINGS = 6
+MOST_READINGS = 4          # of one answer: each that fails may take all its time
 
 _place = attrgetter("place", "index")
 
@@ -50,14 +50,16 @@ def readings(code: Code, exercise: Exercise) -> list[Plan]:
     is what its check gave, or else what the notebook makes of it below.
     """
     checks = [s.place for s in reversed(code.statements) if s.checks == exercise.id]
-    parts = [(code.until(place), place) for place in checks[:MOST_READINGS]]
     plans: dict[tuple, Plan] = {}
-    for part, check in (*parts, (code, max(checks, default=-1))):
-        for each in (part.after_checks(), part):
-            plan = _plan(each, exercise, check)
+    for view in (code.after_checks(), code):
+        parts = [(view.until(place), place) for place in checks[:MOST_READINGS]]
+        for part, check in (*parts, (view, max(checks, default=-1))):
+            plan = _plan(part, exercise, check)
             plans.setdefault((plan.statements, plan.missing), plan)
     answers = [plan for plan in plans.values() if plan.attempted and not plan.missing]
-    return answers[:MOST_READINGS] or list(plans.values())[-1:]
+    if len(answers) > MOST_READINGS:
+        answers[MOST_READINGS - 1:-1] = []    # the last is the whole notebook
+    return answers or list(plans.values())[-1:]
 
 
 def definitions(code: Code, exercise: Exercise) -> Plan:

@@ -11,6 +11,7 @@ import hashlib
 import io
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape as escaped
@@ -20,7 +21,7 @@ from urllib.parse import quote
 
 from ...errors import PeftTeachError
 from ..card import Card
-from ..exercise import PASSED, WRONG
+from ..exercise import PASSED, VALUE, WRONG
 from ..lessons import all_exercises, find, of_lesson
 from .collect import DOUBT, clean, safe_name
 from .overrides import Override
@@ -199,22 +200,25 @@ def _section(row: Row) -> str:
 
 
 def _report(rows: Sequence[Row], notes: Sequence[str], out: Path) -> str:
-    """The class on one page: the picture, and a table with the flags."""
-    marks = [mark for row in rows for mark in row.marks]
+    """The class on one page: a picture, the exercises, a table with the flags, who is alike."""
     parts = [f"<p>{escape(note)}</p>" for note in notes]
+    marks = [mark for row in rows for mark in row.marks]
     if marks:
         from ...plots import html
-        from .picture import outcomes
+        from .picture import MISSING, outcomes
 
+        marks += [{"exercise": exercise.id, "state": MISSING} for row in rows
+                  if row.lesson and not row.marks for exercise in of_lesson(row.lesson)]
         order = [exercise.id for exercise in all_exercises()]
-        figure = outcomes(sorted(marks, key=lambda mark: order.index(mark["exercise"])))
+        marks.sort(key=lambda mark: order.index(mark["exercise"]))
+        shares = [given / most for row in rows for given, most in [row.points()] if most]
+        figure = outcomes(marks, shares)
         picture = io.BytesIO()
         figure.savefig(picture, dpi=110, facecolor="white", metadata={"Software": None})
         store(out / "report.png", picture.getvalue())
-        parts.append(html(figure, "How the class did, and by which mistakes. Students who handed "
-                                  "in nothing that could be read are not in it."))
-    head = "".join(f"<th><button>{title}</button></th>" for title in (
-        "student", "lesson", "points", "solved", "optional", "by hand", "look at"))
+        parts += [html(figure, "How the class did, and by which mistakes. Students who handed in "
+                               "nothing that could be read are in it with the course's list only."),
+                  _items(marks)]
     names, lines = _files(rows), []
     for row in rows:
         solved = [m["state"] == PASSED for m in row.marks if not find(m["exercise"]).optional]
@@ -224,8 +228,8 @@ def _report(rows: Sequence[Row], notes: Sequence[str], out: Path) -> str:
         lines.append(f'<tr><td><a href="feedback/{quote(names[row.student])}.html">'
                      f"{escape(row.student)}</a></td>"
                      + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
-    parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-                 f"<script>{_SORT}</script>")
+    parts.append(_table(("student", "lesson", "points", "solved", "optional", "by hand", "look at"),
+                        lines) + f"<script>{_SORT}</script>")
     parts.append(_alike(rows))
     return _PAGE.format(title="The class", body="\n".join(parts), allowed=f"'sha256-{_SORTS}'")
 
@@ -237,11 +241,35 @@ def _alike(rows: Sequence[Row]) -> str:
              f"<td>{', '.join(pair.equal)}</td></tr>" for pair in similar(rows)]
     if not lines:
         return ""
-    head = "".join(f"<th>{title}</th>" for title in (
-        "answers of", "lesson", "agree by", "in", "byte by byte"))
     return ("<h2>Alike</h2>\n<p>Without names and layout, and without what the lesson dictates or "
             "many wrote. It changes no mark and proves nothing: ask.</p>\n"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>")
+            + _table(("answers of", "lesson", "agree by", "in", "byte by byte"), lines))
+
+
+def _items(marks: Sequence[dict[str, Any]]) -> str:
+    """The exercises: how many solved each, how the others ended, and by which mistakes."""
+    from .picture import KINDS, MISSING, kind, reason
+
+    lines = []
+    for id in dict.fromkeys(mark["exercise"] for mark in marks):
+        of_it = [mark for mark in marks if mark["exercise"] == id]
+        kinds = Counter(map(kind, of_it))
+        tried = len(of_it) - kinds[MISSING]
+        rate = f"{100 * kinds[PASSED] / tried:.0f} %" if tried else ""
+        mistakes = Counter(sorted(reason(mark).partition(": ")[2] for mark in of_it
+                                  if mark["state"] == WRONG)).most_common()
+        star = " *" if find(id).answer == VALUE else ""
+        cells = (f"{id}{star}", rate, *(kinds[each] or "" for each in KINDS),
+                 ", ".join(f"{what} {count}" for what, count in mistakes))
+        lines.append("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>")
+    return _table(("exercise", "solved by", *KINDS, "mistakes"), lines) + (
+        "<p>* The answer is a value. How many were tried before it, no check can know.</p>")
+
+
+def _table(head: Sequence[str], lines: Sequence[str]) -> str:
+    """A table that sorts by each of its columns."""
+    titles = "".join(f"<th><button>{title}</button></th>" for title in head)
+    return f"<table><thead><tr>{titles}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
 def _of(counted: tuple[float, float]) -> str:

@@ -127,10 +127,16 @@ def _end(process: subprocess.Popen) -> None:
     process.stdout.close()
 
 
-@cache
 def runner(limits: Limits, warm: bool, run: str = "") -> Runner:
-    """The runner of this process, created once."""
-    made = Runner(limits, warm, run)
+    """The runner of this process, created once, for this run of the grader."""
+    made = _runner(limits, warm)
+    made.scratch = f"{SCRATCH}{run}"
+    return made
+
+
+@cache
+def _runner(limits: Limits, warm: bool) -> Runner:
+    made = Runner(limits, warm)
     atexit.register(made.close)
     return made
 
@@ -175,56 +181,57 @@ ANOTHER = "what its last check was given does not pass, another answer in the no
 _NO_LIBRARY = re.compile(r"raised ModuleNotFoundError: No module named '(\w+)'")
 
 
+@dataclasses.dataclass(frozen=True)
+class _Outcome:
+    """What came of one reading of the notebook."""
+
+    plan: Plan
+    result: Result
+    noted: frozenset[str] = frozenset()
+    further: bool = False    # it failed a further case
+
+
 def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] = ()) -> Mark:
     """Mark one exercise of a notebook on its visible cases, and then on the further ones.
 
+    The first reading that passes counts, or else one that passes the visible cases, or the first.
     What the notebook's other answers meet in its name is settled by it.
     """
-    plans, hidden = readings(code, exercise), False
-    plan, result, noted, notes = _decided(runner, exercise, plans)
-    absent = _NO_LIBRARY.findall(result.message)
-    if result.passed and further and REFERENCE not in noted:
-        beyond, more = examine(runner, exercise, plan, further)
-        noted |= more
-        hidden = not beyond.passed
-        if hidden:    # otherwise the feedback remains that of the visible cases
-            result = _without_the_case(exercise, beyond, runner.limits)
-    if REFERENCE in noted:
-        result, hidden = Result(WRONG, OF_THE_COURSE), False
-    elif not result.passed:
-        noted = set()    # notes matter only for an answer that gets points
+    outcomes: list[_Outcome] = []
+    for plan in readings(code, exercise):
+        outcomes.append(_outcome(runner, exercise, plan, further))
+        if outcomes[-1].result.passed:
+            break
+    best = next((each for each in outcomes if each.result.passed), None) or next(
+        (each for each in outcomes if each.further), outcomes[0])
+    plan, result = best.plan, best.result
     code.settle(exercise, plan.statements if result.passed else ())
-    notes = (*plan.notes, *notes, *(f"not installed here: {name}" for name in absent))
-    flags = (*notes, *plan.flags, *sorted(noted))
+    notes = (*plan.notes, *([ANOTHER] if best is not outcomes[0] else []),
+             *(f"not installed here: {name}" for name in _NO_LIBRARY.findall(result.message)))
     return Mark(exercise.id, result.state, exercise.points if result.passed else 0, exercise.points,
-                _shown(result.message), result.mistake, _shown(result.traceback), hidden,
-                notes, tuple(f"{exercise.id}: {flag}" for flag in flags),
+                _shown(result.message), result.mistake, _shown(result.traceback), best.further,
+                notes, tuple(f"{exercise.id}: {flag}" for flag in (
+                    *notes, *plan.flags, *sorted(best.noted))),
                 similarity.text(plan), similarity.shape(plan, exercise))
 
 
-def _decided(runner: Runner, exercise: Exercise, plans: Sequence[Plan]
-             ) -> tuple[Plan, Result, set[str], tuple[str, ...]]:
-    """The first plan that passes the visible cases, or else the first; its result and notes.
-
-    Where the reference ran, it counts if it passes without the statements that call that: then it
-    was compared with, not asked.
-    """
-    first = None
-    for plan in plans:
-        another = (ANOTHER,) if first else ()
-        if plan.missing:
-            state = WRONG if plan.attempted else NOT_ATTEMPTED
-            result, noted = Result(state, plan.missing), set()
-        else:
-            result, noted = examine(runner, exercise, plan, _visible(exercise.id))
-        if result.passed and REFERENCE not in noted:
-            return plan, result, noted, another
-        if REFERENCE in noted and (own := without(plan, exercise)):
-            again, more = examine(runner, exercise, own, _visible(exercise.id))
-            if again.passed and REFERENCE not in more:
-                return own, again, more, (*another, COMPARED)
-        first = first or (plan, result, noted, ())
-    return first
+def _outcome(runner: Runner, exercise: Exercise, plan: Plan, further: Sequence[Any]) -> _Outcome:
+    """Run one plan. What `watch` noted matters only for an answer that gets points."""
+    if plan.missing:
+        return _Outcome(plan, Result(WRONG if plan.attempted else NOT_ATTEMPTED, plan.missing))
+    result, noted = examine(runner, exercise, plan, _visible(exercise.id))
+    if result.passed and further and REFERENCE not in noted:
+        beyond, more = examine(runner, exercise, plan, further)
+        noted |= more
+        if not beyond.passed and REFERENCE not in noted:
+            return _Outcome(plan, _without_the_case(exercise, beyond, runner.limits), further=True)
+    if REFERENCE not in noted:    # the feedback is that of the visible cases
+        return _Outcome(plan, result, frozenset(noted if result.passed else ()))
+    if (own := without(plan, exercise)) and (
+            again := _outcome(runner, exercise, own, further)).result.passed:
+        compared = dataclasses.replace(own, notes=(*own.notes, COMPARED))
+        return dataclasses.replace(again, plan=compared)
+    return _Outcome(plan, Result(WRONG, OF_THE_COURSE), frozenset(noted))
 
 
 @cache

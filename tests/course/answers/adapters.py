@@ -98,9 +98,6 @@ class Bottleneck(nn.Sequential):
         "0.01 * torch.randn(d_model, size))\n        self.b_up",
         "0.01 * torch.randn(size, d_model))\n        self.b_up", "self.W_down.T", "self.W_down",
         "self.W_up.T", "self.W_up"),
-    "einsum and clamp": but(BOTTLENECK, SCORES,
-                            'torch.einsum("...d,md->...m", u, self.W_down) + self.b_down', ACT,
-                            "scores.clamp(min=0)"),
     "keeps its scores": but(BOTTLENECK, "        h = ",
                             "        self.scores = scores\n        h = "),
 }
@@ -179,7 +176,7 @@ WRONG["adapters.near"] = {
         but(NEAR, LENGTHS, "(1, 1000)"), but(NEAR, LENGTHS, "(0.001, 1)"),
         but(NEAR, "assert (far <= bound).all()", "assert not (far > bound).any()"),
         but(NEAR, TOKENS, "nn.functional.normalize(torch.randn(1000, d_model))"),
-        but(NEAR, TOKENS, "torch.eye(d_model)"), but(NEAR, TOKENS, FEATURES),
+        but(NEAR, TOKENS, FEATURES),
         """
 def starts_near(make, d_model, bound):
     A = make()

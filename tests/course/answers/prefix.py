@@ -86,12 +86,10 @@ def prefixed(K, V, mask, heads):
 """,
     "pairs as tensors": but(FRONT, RETURN,
                             "return [torch.stack(p) for p in pairs], wide, positions"),
-    "lists": but(FRONT, RETURN, "return [[list(p)[0], p[1]] for p in pairs], wide, positions"),
     "a zip": but(FRONT, RETURN,
                  "return zip([k for k, _ in pairs], [v for _, v in pairs]), wide, positions"),
     "a tuple": but(FRONT, RETURN, "return [tuple(pairs), wide, positions]"),
     "a mask of bools": but(FRONT, WIDE, "torch.cat([ones, mask], dim=1).bool()"),
-    "a mask of floats": but(FRONT, WIDE, "torch.cat([ones, mask], dim=1).float()"),
     "padding at zero": but(FRONT, POSITIONS, "(length + mask.cumsum(1) - 1) * mask"),
 }
 
@@ -260,7 +258,6 @@ RIGHT["prefix.share"] = {
     "of both": but(SHARE, SIGMOID, "torch.exp(a - torch.logaddexp(a, b))"),
     "a fraction": but(SHARE, SIGMOID, "1 / (1 + torch.exp(b - a))"),
     "a large number": but(SHARE, 'float("-inf")', "-1e9"),
-    "a softmax": but(SHARE, SIGMOID, "torch.stack([a, b]).softmax(0)[0]"),
     "the weights added up": """
 def prefix_share(q, k, K, heads, mask):
     cut = lambda x: x.view(*x.shape[:2], heads, -1).transpose(1, 2)
@@ -270,7 +267,6 @@ def prefix_share(q, k, K, heads, mask):
     weights = scores.masked_fill(shut[:, None], -math.inf).softmax(-1)
     return weights[..., :K.shape[1]].sum(-1)
 """,
-    "einsum": but(SHARE, "q @ K.mT / scale", 'torch.einsum("bhqw,bhkw->bhqk", q, K) / scale'),
     "attention of ones and zeros": """
 def prefix_share(q, k, K, heads, mask):
     attention = pt.mine("inside.attention")

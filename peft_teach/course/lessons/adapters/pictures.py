@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import ipywidgets as ipw
+import pandas
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Polygon
@@ -225,72 +226,46 @@ def explore_block() -> Explorer:
 # ── what they learned ────────────────────────────────────────────────────────────────────────
 
 
-def trained(record: Mapping) -> dict[str, list[Mapping]]:
-    """Return the recorded runs of each placement at its own rate, a row a seed.
-
-    The rate is the one that seeds 1 and 2 were given: of those that seed 0 tried, it had the
-    smallest loss on validation.
-    """
-    found = {}
-    for place in PLACES:
-        rows = _rows(record, "placements", place=place)
-        rate = next(row["setting"]["lr"] for row in rows if row["setting"]["seed"] > 0)
-        found[place] = _rows(record, "placements", place=place, lr=rate)
-    return found
+def outcomes(record: records.Record) -> pandas.DataFrame:
+    """Return the recorded runs with three seeds, each with its `name`, and whether it `learned`."""
+    groups = record.runs.groupby(["place", "size", "sigma", "lr"], dropna=False, sort=False)
+    runs = groups.filter(lambda seeds: len(seeds) == 3)
+    return runs.assign(name=runs.apply(_name, axis=1),
+                       learned=[learned(record["runs"][id]) for id in runs.index])
 
 
-def at_rate(record: Mapping, place: str, lr: float) -> list[Mapping]:
-    """Return the recorded runs of a placement at one rate and the common budget, a row a seed."""
-    rows = _rows(record, "placements", "one_rate", place=place, lr=lr)
-    return sorted(rows, key=lambda row: row["setting"]["seed"])
-
-
-def widths(record: Mapping) -> dict[int, list[Mapping]]:
-    """Return the recorded runs of Pfeiffer's placement by size, a row a seed, all at one rate."""
-    found = {64: trained(record)["pfeiffer"]}
-    for row in _rows(record, "sizes"):
-        found.setdefault(row["setting"]["size"], []).append(row)
-    return dict(sorted(found.items()))
-
-
-def _rows(record: Mapping, *groups: str, **setting: object) -> list[Mapping]:
-    return [row for row in record["runs"] if row["group"] in groups
-            and setting.items() <= row["setting"].items()]
+def _name(run: pandas.Series) -> str:
+    """Return what tells a run's setting from the others of its place."""
+    what = {"sizes": f"size {run['size']}", "starts": f"σ = {run.sigma}"}
+    return "LoRA, rank 8" if run.group == "lora" else (
+        f"{NAMES[run.place]}, {what.get(run.group, f'{run.lr:g}')}")
 
 
 def learned(run: Mapping) -> bool:
-    """Whether a run learned anything: without, (nearly) all sentences get one answer, 9 of 10 here.
-
-    A run whose answers were not kept is one of `rates.json`, and far above that.
-    """
-    said = run.get("answers", "01")
+    """Whether a run learned anything: without, 9 of 10 sentences or more get one answer."""
+    said = run["answers"]
     return max(said.count("0"), said.count("1")) < 0.9 * len(said)
 
 
-def draw_trained(placements: Mapping[str, Sequence[Mapping]],
-                 others: Mapping[str, Sequence[Mapping]], references: Mapping[str, float],
-                 yours: tuple[str, float] | None = None) -> Figure:
+def draw_trained(runs: pandas.DataFrame, references: Mapping[str, float],
+                 yours: float | None = None) -> Figure:
     """Draw the accuracy of recorded runs, a mark a seed; a cross is a run that did not learn.
 
-    The bar is the mean of those that learned. `yours` is the reader's own run: the row in which it
-    stands, and its accuracy.
+    The bar is the mean of those that learned. `yours` is the accuracy of the reader's own run.
     """
-    rows = {**placements, **others}
-    made = dots({name: [run["accuracy"] for run in runs if learned(run)]
-                 for name, runs in rows.items()},
-                {name: (at, COLOURS["head"]) for name, at in references.items()},
-                {name: (COLOURS["lora" if name in placements else "rest"], "o") for name in rows})
-    ax, failed = made.axes[0], []
-    if yours:
-        ax.plot(yours[1], [*rows].index(yours[0]), "D", color=COLOURS["yours"], ms=8,
-                label="your run")
-        ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
-    for y, (name, runs) in enumerate(rows.items()):
-        at = [run["accuracy"] for run in runs if not learned(run)]
+    groups = dict(list(runs.groupby("name", sort=False)))
+    rows = {name: [*each.accuracy[each.learned]] for name, each in groups.items()}
+    styles = {name: (COLOURS["lora" if name.startswith(tuple(NAMES.values())) else "rest"], "o")
+              for name in rows} | {"yours": (COLOURS["yours"], "D")}
+    made = dots(rows | ({"yours": [yours]} if yours else {}),
+                {name: (at, COLOURS["head"]) for name, at in references.items()}, styles)
+    failed = []
+    for y, (name, each) in enumerate(groups.items()):
+        at = [*each.accuracy[~each.learned]]
         # seeds that fail alike have one accuracy: side by side
-        ax.plot(at, [y + 0.24 * (i - (len(at) - 1) / 2) for i in range(len(at))], "x",
-                color=COLOURS["ink"], ms=7, mew=1.8)
-        failed += [f"{name} {len(at)} of {len(runs)}"] if at else []
+        made.axes[0].plot(at, [y + 0.24 * (i - (len(at) - 1) / 2) for i in range(len(at))], "x",
+                          color=COLOURS["ink"], ms=7, mew=1.8)
+        failed += [f"{name} {len(at)} of {len(each)}"] if at else []
     made.set_label(f"{made.get_label()} Did not learn, and are in no mean: "
                    f"{', '.join(failed) or 'none'}.")
     return made
@@ -344,6 +319,6 @@ def probed(name_placement, places: Sequence[str] = PLACES) -> list[tuple[str, st
 
 EXAMPLES = {
     "block": explore_block,
-    "trained": lambda: draw_trained({NAMES[place]: runs for place, runs in trained(
-        records.load("adapters")).items()}, {}, {"one": 0.6}, ("Pfeiffer", 0.8)),
+    "trained": lambda: draw_trained(outcomes(records.load("adapters")).query("group != 'starts'"),
+                                    {"one": 0.6}, 0.8),
 }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 import ipywidgets as ipw
+import pandas
 import torch
 from matplotlib.figure import Figure
 
@@ -15,7 +16,7 @@ from ... import records
 from . import block, words
 
 Words, ask, draw, turn = words.Words, words.ask, words.draw, words.turn
-apart = block.apart
+apart, FOLDS, VECTORS = block.apart, block.FOLDS, block.VECTORS
 PLACES = {"key": "keys", "value": "values", "ffn_out": "feed-forward"}
 ALL = "all"
 TURNS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)
@@ -215,33 +216,24 @@ def explore_desk(record: Mapping, sentences: Sequence) -> Explorer:
 
 # ── few sentences ────────────────────────────────────────────────────────────────────────────
 
-NAMES = {"ia3": "IA³", "lora": "LoRA"}
-
-
-def few_rows(record: Mapping) -> list[tuple[str, int, list[float]]]:
-    """Return (what, sentences, accuracies by draw) of all that was tried on few sentences."""
+def few(record: Mapping) -> tuple[pandas.DataFrame, float]:
+    """Return all that was tried on few sentences, a row a draw, and the accuracy without."""
     frozen, = records.select(record, group="frozen")
-    trained = records.select(record, group="few")
-    found = [("as it comes", 0, [frozen["zero_shot"]])]
-    for shots in sorted({row["shots"] for row in trained}):
-        for name, rows in (("a threshold", frozen["thresholds"]),
-                           ("a head, to its end", frozen["heads"]),
-                           *((name, [row for row in trained if row["method"] == method])
-                             for method, name in NAMES.items())):
-            found.append((name, shots, [row["accuracy"] for row in rows if row["shots"] == shots]))
-    return found
+    tried = {"threshold": frozen["thresholds"], "head, to its end": frozen["heads"]}
+    return pandas.concat([*(pandas.DataFrame(rows).assign(method=name)
+                            for name, rows in tried.items()),
+                          record.runs.query("group == 'few'")]), frozen["zero_shot"]
 
 
-def draw_few(rows: Sequence[tuple[str, int, Sequence[float]]]) -> Figure:
-    """Draw accuracy on SmolLM2 after few sentences: a mark a seed, a bar at the mean."""
-    marks = {"IA³": ("yours", "o"), "LoRA": ("lora", "s"), "a threshold": ("rest", "^"),
-             "a head, to its end": ("head", "v"), "as it comes": ("ink", "D")}
-    named = {f"{name}, {n} sentences" if n else name: (name, values) for name, n, values in rows}
-    first, _, (untrained, *_) = rows[0]
-    return dots({label: values for label, (_, values) in named.items()},
-                {first: (untrained, COLOURS["ink"])},
-                {label: (COLOURS[marks[name][0]], marks[name][1])
-                 for label, (name, _) in named.items()})
+def draw_few(few: pandas.DataFrame, untrained: float) -> Figure:
+    """Draw accuracy on SmolLM2 after few sentences: a mark a draw, a bar at the mean."""
+    marks = {"ia3": ("yours", "o"), "lora": ("lora", "s"), "threshold": ("rest", "^"),
+             "head, to its end": ("head", "v")}
+    rows, styles = {}, {}
+    for (shots, method), values in few.groupby(["shots", "method"]).accuracy:
+        name, (colour, marker) = f"{method}, {shots} sentences", marks[method]
+        rows[name], styles[name] = [*values], (COLOURS[colour], marker)
+    return dots(rows, {"as it comes": (untrained, COLOURS["ink"])}, styles)
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
@@ -250,5 +242,5 @@ EXAMPLES = {
     "block": draw_block,
     "gains": lambda: draw_gains(records.load("ia3")),
     "desk": lambda: explore_desk(records.load("ia3"), data.load("movies").test),
-    "few": lambda: draw_few(few_rows(records.load("ia3"))),
+    "few": lambda: draw_few(*few(records.load("ia3"))),
 }

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from .... import account, data, models, outlines, training
+from ....errors import BadConfig
 from ....methods import lora
 from ....plots import COLOURS, bytes_text, figure, in_percent, logarithmic, plain_ticks
 from ....training import Step
@@ -242,11 +243,14 @@ class RankExplorer(Explorer):
     def _train(self) -> Generator[Progress, None, tuple[dict, OwnRun]]:
         """Train what the controls say now; they may move on meanwhile."""
         chosen = {name: control.value for name, control in self.controls.items()}
+        trained = setting(**chosen)
+        if not trained.parameters:
+            raise BadConfig("Nothing is ticked: LoRA needs a place and a block at least.")
         config = lora.Config(rank=chosen["rank"], alpha=2 * chosen["rank"],
                              targets=chosen["places"], layers=chosen["layers"])
         movies = self.movies or data.load("movies")
         found = yield from own_run(lambda model: lora.inject(model, config), RATE, movies,
-                                   train_examples=self.train_examples)
+                                   train_examples=self.train_examples, name=trained.name)
         return chosen, found
 
     def _add(self, ended: tuple[dict, OwnRun]) -> None:

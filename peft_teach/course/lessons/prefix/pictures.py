@@ -1,11 +1,12 @@
 """Pictures of lesson 04: where a prompt and a prefix enter, and λ by layer and head."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean
 
 import ipywidgets as ipw
+import pandas
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -21,7 +22,7 @@ from .stepping import generate_wrong
 
 # The lesson has all of these from here.
 __all__ = ["STARTS", "draw_entries", "draw_recorded", "explore_shares", "generate_wrong", "mixed",
-           "readable", "shares", "start_of", "with_prefix"]
+           "outcomes", "readable", "shares", "start_of", "with_prefix"]
 
 HEADS, LAYERS, MOST_WORDS = 12, 6, 30
 STARTS = {"small random numbers": "random", "zeros": "zeros", "keys and values of words": "words"}
@@ -186,16 +187,31 @@ def explore_shares(backbone: nn.Module, tokenizer, K: Tensor, V: Tensor,
 # ── recorded ─────────────────────────────────────────────────────────────────────────────────
 
 
-_STYLES = (("head", (COLOURS["head"], "^")), ("prompt", SERIES[1][::2]), ("LoRA", (
+_STYLES = (("head", (COLOURS["head"], "^")), ("prompt", SERIES[1][::2]), ("lora", (
     COLOURS["lora"], "s")), ("full", (COLOURS["full"], "s")), ("yours", (COLOURS["yours"], "D")))
+_NOTES = {"still": ", no dropout", "frozen": ", frozen prefix", "start": ", from words"}
 
 
-def draw_recorded(rows: Mapping[str, Sequence[float]]) -> Figure:
-    """Draw test accuracies, a line a setting and a mark a seed, between the ends of the ruler.
+def outcomes(record: records.Record, rates: records.Record) -> pandas.DataFrame:
+    """Return what was recorded on MiniLM after 120 steps, each run with its `name`."""
+    runs = pandas.concat([record.runs.query("group != 'parts'"), rates.runs.query(
+        "group == 'defaults' and method in ['prompt', 'prefix', 'lora', 'full']")])
+    runs = runs[runs.model == "minilm"].fillna({"length": 20})
+    return runs.assign(name=runs.apply(_name, axis=1)).sort_values("name", kind="stable")
+
+
+def _name(run: pandas.Series) -> str:
+    size = f" of {run.length}" if "pr" in run.method else ""
+    return f"{run.method}{size}, rate {run.lr:g}{_NOTES.get(run.group, '')}"
+
+
+def draw_recorded(runs: pandas.DataFrame) -> Figure:
+    """Draw test accuracies, a line a name and a mark a seed, between the ends of the ruler.
 
     The method that a row names gives it its colour; all others are prefixes.
     """
     head, full = records.ends()
+    rows = {name: [*values] for name, values in runs.groupby("name", sort=False).accuracy}
     styles = {name: next((style for word, style in _STYLES if word in name), SERIES[0][::2])
               for name in rows}
     return dots(rows, {"the head alone, 4,000 sentences": (head, COLOURS["head"]),
@@ -214,6 +230,5 @@ def _example() -> Explorer:
 EXAMPLES = {
     "entries": draw_entries,
     "shares": _example,
-    "recorded": lambda: draw_recorded({"the head alone": [0.65], "a prompt": [0.61, 0.63],
-                                       "a prefix": [0.7, 0.75], "LoRA": [0.8]}),
+    "recorded": lambda: draw_recorded(outcomes(records.load("prefix"), records.load("rates"))),
 }
