@@ -43,10 +43,12 @@ import sys
 from pathlib import Path
 
 if importlib.util.find_spec("peft_teach") is None:
-    places = [Path.cwd().parent, Path("/content/peft-teach"), Path("/content/drive/MyDrive/peft-teach")]
+    places = [Path.cwd().parent, Path("/content/peft-teach"),
+              Path("/content/drive/MyDrive/peft-teach")]
     course = next((p for p in places if (p / "pyproject.toml").is_file()), None)
     if course is None:
-        raise SystemExit("Put the course's folder at /content/peft-teach (upload or clone it), then run this cell again.")
+        raise SystemExit("Put the course's folder at /content/peft-teach (upload or clone it), "
+                         "then run this cell again.")
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(course)], check=True)
     importlib.invalidate_caches()
 
@@ -649,7 +651,8 @@ pt.progress("07")
 
 # %%
 pt.widgets.Guess("Rank 16 on the queries alone (alpha 32), against rank 2 on all six matrices "
-                 "of each block (alpha 4):", ("better", "worse", "no difference seen"), "lora.where")
+                 "of each block (alpha 4):", ("better", "worse", "no difference seen"),
+                 "lora.where")
 
 # %%
 places = record.runs.query("group in ['places', 'layers'] or (group == 'ranks' and rank == 8)")
