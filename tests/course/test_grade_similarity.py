@@ -63,6 +63,10 @@ def test_a_copy_with_other_names_is_found_and_a_copy_of_the_bytes_is_told_from_i
                for pair in found.values())
     assert found["bo", "di"].equal == found["bo", "di"].exercises
     assert not found["anna", "cy"].equal
+    part = {"inside_attention": style(0)["inside_attention"]}
+    both = [row(who, **part) for who in ("ed", "flo")]
+    assert similar(both)[0].equal
+    assert not similar([both[0], row("flo", inside_attention=disguised(part["inside_attention"]))])
     page = report._alike([anna, bo, cy, di])
     assert "anna and cy" in page
     assert "100%" in page

@@ -27,8 +27,8 @@ from .extract import Plan
 WINDOW = 3         # lines of a piece
 MANY, FEW = 0.1, 5    # what this part of a class has, and more than so many, is nobody's own
 SHARE = 0.9        # of the pieces of the shorter answer: so many are the same in a copy
-LEAST = 13         # pieces in all copies of a pair; of the course's right answers, each in several
-#                    styles of one author, 2,000 pairs have 12 at most
+LEAST = 13         # pieces in all copies of a pair, those of equal bytes counted twice; of the
+#                    course's right answers, in styles of one author, 2,000 pairs have 12 at most
 _BLOCKS = ("body", "handlers", "orelse", "finalbody")
 
 
@@ -57,6 +57,7 @@ def _in_class(rows: Sequence[Any]) -> Iterator[Pair]:
         for mark in row.marks:
             for piece in mark.get("shape", ()):
                 owners[mark["exercise"], piece].append(number)
+    texts = [{mark["exercise"]: mark.get("text") for mark in row.marks} for row in rows]
     sizes: dict[int, Counter[str]] = defaultdict(Counter)    # row -> exercise -> its own pieces
     shared: dict[tuple[int, int], Counter[str]] = defaultdict(Counter)
     for (exercise, _), by in owners.items():
@@ -69,12 +70,12 @@ def _in_class(rows: Sequence[Any]) -> Iterator[Pair]:
         one, other = (rows[number] for number in pair)
         same = {id: count for id, count in counts.items()
                 if count >= SHARE * min(sizes[number][id] for number in pair)}
+        equal = {id: count for id, count in same.items() if len({texts[n][id] for n in pair}) == 1}
         agreed = sum(same.values())
-        if agreed >= LEAST and one.path != other.path:    # a group hands in one file
-            texts = [{mark["exercise"]: mark["text"] for mark in row.marks} for row in (one, other)]
+        if agreed + sum(equal.values()) >= LEAST and one.path != other.path:    # not of a group
             yield Pair(one.lesson, (one.student, other.student),
-                       agreed / min(sizes[number].total() for number in pair), tuple(sorted(same)),
-                       tuple(id for id in sorted(same) if texts[0][id] == texts[1][id]))
+                       agreed / min(sizes[number].total() for number in pair),
+                       tuple(sorted(same)), tuple(sorted(equal)))
 
 
 # ── an answer without its names ──────────────────────────────────────────────────────────────
