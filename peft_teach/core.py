@@ -13,6 +13,7 @@ follow freezing, counting, saving, disabling, merging and removing, the same for
 """
 
 import copy
+import functools
 import itertools
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -128,7 +129,7 @@ def note_of(model: nn.Module) -> Note | None:
         return noted.note
     own = {id(p) for adapter in adapters(model).values()
            for p in adapter.own_parameters().values()}
-    base = {plain_name(model, name): p for name, p in model.named_parameters() if id(p) not in own}
+    base = {name: p for name, p in _laid_out(model).items() if id(p) not in own}
     head = set(models.head(model))
     seen = {n: [list(p.shape), _sample(p)] for n, p in base.items() if n not in head}
     return Note(seen, dict.fromkeys(base, True))
@@ -148,7 +149,7 @@ def adopt(model: nn.Module) -> Note | None:
     found = note_of(model)
     if found is not state.of(model).note:
         state.change(model, note=found)
-        models.guard_save(model)
+        _guard(model)
     return found
 
 
@@ -223,7 +224,7 @@ def fingerprint(model: nn.Module) -> dict[str, list]:
     """
     head = set(models.head(model))
     turned = {f"{name}.weight" for name in state.of(model).converted}
-    seen = {name: p.T if name in turned else p for name, p in model.named_parameters()}
+    seen = {name: p.T if name in turned else p for name, p in _laid_out(model).items()}
     noted = state.of(model).quantized    # a 4-bit weight is no parameter
     return noted | {name: [list(p.shape), _sample(p)]
                     for name, p in seen.items() if name not in head}
@@ -233,11 +234,25 @@ def base_of(model: nn.Module) -> dict[str, list]:
     """Return the fingerprint of an adapted model's base; a table that was resized as it is now."""
     note = need_note(model)
     kept = note.weights | {f"{name}.weight" for name in state.of(model).converted}
-    now = {plain_name(model, name): p for name, p in model.named_parameters()}
+    now = _laid_out(model)
     return note.fingerprint | {
         name: [list(now[name].shape), _sample(now[name])]
         for name, (shape, _) in note.fingerprint.items()
         if name in now and name not in kept and list(now[name].shape) != shape}
+
+
+def _laid_out(model: nn.Module) -> dict[str, Tensor]:
+    """Return all parameters by plain name, each in the order of numbers that it came in.
+
+    On some processors a layer of bitsandbytes rearranges its bytes when it is first called, and
+    its state dict, which puts them back in the layer itself, is asked of a copy.
+    """
+    found: dict[str, Tensor] = {plain_name(model, n): p for n, p in model.named_parameters()}
+    for name, layer in model.named_modules():
+        if models.is_packed(layer) and getattr(
+                getattr(layer.weight, "quant_state", None), "packing_format_for_cpu", False):
+            found[plain_name(model, f"{name}.weight")] = copy.deepcopy(layer).state_dict()["weight"]
+    return found
 
 
 def _sample(p: Tensor) -> list[float]:
@@ -317,7 +332,7 @@ def place(model: nn.Module, wrappers: dict[str, Adapter], begun: Note) -> nn.Mod
     if "" in wrappers:
         state.change(wrappers[""].base, inside=True)
     state.change(model, note=begun)
-    models.guard_save(model)
+    _guard(model)
     return model
 
 
@@ -363,7 +378,7 @@ def _build(model: nn.Module, names: tuple[str, ...], make) -> tuple[dict[str, Ad
     return wrappers, tuple(converted)
 
 
-_NOTES = (state.KEY, "save_pretrained", "_tied_weights_keys")
+_NOTES = (state.KEY, "save_pretrained", "resize_token_embeddings", "_tied_weights_keys")
 
 
 @contextmanager
@@ -383,6 +398,26 @@ def all_or_nothing(model: nn.Module) -> Iterator[None]:
         for p, flag in flags:
             p.requires_grad_(flag)
         raise
+
+
+def _guard(model: nn.Module) -> None:
+    """Let what transformers saves or resizes of an adapted model go through this library."""
+    models.guard_save(model)
+    if adapters(model) and hasattr(type(model), "resize_token_embeddings"):
+        model.__dict__["resize_token_embeddings"] = functools.partial(_resize, model)
+    else:
+        model.__dict__.pop("resize_token_embeddings", None)
+
+
+def _resize(model: Any, *args, **options):
+    """Stand for `resize_token_embeddings`: refuse where an adapter has the table's size."""
+    tables = {"words": model.get_input_embeddings(), "outputs": model.get_output_embeddings()}
+    for what, table in tables.items():
+        if isinstance(table, Adapter):
+            raise NotSupported(f"A {type(table).__name__} is around the model's table of {what}, "
+                               "and has its size.", expected="a table without an adapter",
+                               hint="resize before the method is put on; or pt.merge, pt.remove")
+    return type(model).resize_token_embeddings(model, *args, **options)
 
 
 def _set_requires_grad(model: nn.Module, flags: dict[str, bool]) -> None:
@@ -508,11 +543,11 @@ def head_state(model: nn.Module) -> dict[str, Tensor]:
 
     A BatchNorm in a head counts means and variances there while it trains.
     """
-    parameters = head_parameters(model)
-    owners = {name.rpartition(".")[0] for name in parameters}
-    kept = model.state_dict()
-    return parameters | {name: buffer for name, buffer in model.named_buffers()
-                         if name.rpartition(".")[0] in owners and name in kept}
+    kept: dict[str, Tensor] = {**head_parameters(model)}
+    for owner in {name.rpartition(".")[0]: None for name in kept}:
+        own = model.get_submodule(owner).state_dict(keep_vars=True)
+        kept |= {_join(owner, name): tensor for name, tensor in own.items() if "." not in name}
+    return kept
 
 
 def refuse_lost(model: nn.Module) -> None:
@@ -576,7 +611,7 @@ def _replace_all(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
     state.change(model, inside=False)
     models.restore_ties(model)
     _set_requires_grad(model, note.requires_grad)
-    models.guard_save(model)
+    _guard(model)
     return model
 
 

@@ -755,3 +755,17 @@ def test_what_no_copy_could_train_is_refused(family, also, says, tiny):
     with pytest.raises(NotSupported, match=says):
         pt.qlora.inject(model, pt.qlora.Config(targets="attention_out", also_train=also))
     assert pt.adapters(model) == {}
+
+
+@pytest.mark.parametrize(("put", "tied"), [
+    (lambda model: pt.lora.inject(model, pt.lora.Config(rank=2, targets="lm_head")), True),
+    (lambda model: pt.bottleneck.inject(model, pt.bottleneck.ENDS), True),
+    (lambda model: pt.lora.inject(model, pt.lora.Config(also_train="lm_head")), False)])
+def test_a_table_that_an_adapter_is_around_is_not_resized(put, tied, tiny):
+    """Tied, it would grow beneath an adapter that does not."""
+    model = put(tiny("llama", "lm", tie_word_embeddings=tied))
+    with pytest.raises(NotSupported, match="has its size"):
+        model.resize_token_embeddings(110)
+    assert model(torch.tensor([[3]])).logits.shape == (1, 1, 97)
+    pt.remove(model).resize_token_embeddings(110, mean_resizing=False)
+    assert model(torch.tensor([[3]])).logits.shape == (1, 1, 110)

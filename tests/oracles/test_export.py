@@ -234,6 +234,27 @@ def test_other_heads(kind, task, tiny, inputs, tmp_path):
         pt.export.to_peft(pt.prefix.inject(pt.remove(model)), tmp_path)
 
 
+def test_t5_is_a_model_from_sequence_to_sequence(tmp_path):
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(0)
+    base = T5ForConditionalGeneration(T5Config(
+        vocab_size=97, d_model=32, d_kv=8, d_ff=48, num_layers=1, num_heads=4,
+        decoder_start_token_id=0)).eval()
+    names = [f"{part}.block.0.layer.0.SelfAttention.q" for part in ("encoder", "decoder")]
+    model = randomize(pt.lora.inject(copy.deepcopy(base), pt.lora.Config(4, targets=names)))
+    folder = pt.export.to_peft(model, tmp_path)
+    theirs = peft.PeftModel.from_pretrained(copy.deepcopy(base), folder).eval()
+    assert type(theirs) is peft.PeftModelForSeq2SeqLM
+    back = pt.export.from_peft(copy.deepcopy(base), folder).eval()
+    ids = torch.arange(3, 9)[None]
+    with torch.no_grad():
+        before, ours, there, again = (m(input_ids=ids, decoder_input_ids=ids).logits
+                                      for m in (base, model, theirs, back))
+    assert_alike(there, ours, before)
+    assert torch.equal(again, ours)
+
+
 def test_a_prefix_for_heads_that_are_wider_than_the_model(tiny, inputs, tmp_path):
     import transformers
 

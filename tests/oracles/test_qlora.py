@@ -309,6 +309,31 @@ def test_layers_of_bitsandbytes_are_called_but_not_computed_with():
         pt.ia3.IA3Linear(layer)
 
 
+def test_a_base_of_bitsandbytes_is_known_when_its_bytes_are_rearranged(tmp_path):
+    """As they are on processors with AVX-512 for bfloat16, when a layer is first called."""
+    def make():
+        torch.manual_seed(0)
+        layer = bnb.nn.Linear4bit(64, 64, quant_type="nf4", compress_statistics=False)
+        layer.weight = bnb.nn.Params4bit(torch.randn(64, 64), requires_grad=False,
+                                         quant_type="nf4", compress_statistics=False)
+        return nn.ModuleDict({"a": layer.to("cpu")})
+
+    def rearrange(layer):
+        layer.weight.data, layer.weight.quant_state = (
+            bnb.functional._convert_weight_packed_for_cpu(layer.weight.data,
+                                                          layer.weight.quant_state))
+        return copy.deepcopy(layer.weight.data)
+
+    model = pt.lora.inject(make(), pt.lora.Config(rank=2, targets="a"))
+    bytes_ = rearrange(model["a"].base)
+    folder = pt.save(model, tmp_path)
+    assert torch.equal(model["a"].base.weight, bytes_)    # looking changed nothing
+    called = make()
+    rearrange(called["a"])
+    for base in (make(), called):
+        assert torch.equal(pt.load(base, folder)["a"].A, model["a"].A)
+
+
 # ── a base that is in 4 bits already ─────────────────────────────────────────────────────────
 
 
