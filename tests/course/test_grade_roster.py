@@ -7,8 +7,9 @@ import re
 
 import pytest
 from grading_corpus import solved
+from matplotlib.figure import Figure
 
-from peft_teach.course.grade import engine, grade, job, report
+from peft_teach.course.grade import engine, grade, job, picture, report
 from peft_teach.course.grade.collect import Submission
 from peft_teach.course.grade.roster import Roster
 from peft_teach.course.lessons import of_lesson
@@ -46,10 +47,13 @@ Ola,Nowak,ola@x.org,
 MOST = sum(e.points for e in of_lesson("07") if not e.optional)
 
 
-@pytest.fixture(autouse=True)
-def _marks_without_running(monkeypatch):
-    """All points for whatever is graded."""
-    def run(tasks, **named):
+@pytest.fixture
+def evening(tmp_path, monkeypatch):
+    """Grade files with lists, all given by their texts; the rows of grades.csv by student.
+
+    Whatever is graded gets all points without being run.
+    """
+    def all_points(tasks, **named):
         for name, (function, *arguments) in tasks.items():
             yield name, [] if function is job.mark_references else [
                 {"exercise": e.id, "points": e.points, "maximum": e.points, "state": "passed",
@@ -57,12 +61,10 @@ def _marks_without_running(monkeypatch):
                  "notes": [], "flags": []}
                 for e in of_lesson(arguments[1])]
 
-    monkeypatch.setattr(engine, "run", run)
+    monkeypatch.setattr(engine, "run", all_points)
+    monkeypatch.setattr("peft_teach.course.grade._notes", lambda settings: [])
+    monkeypatch.setattr(picture, "outcomes", lambda *_: Figure((1, 1)))
 
-
-@pytest.fixture
-def evening(tmp_path):
-    """Grade files with lists, all given by their texts; the rows of grades.csv by student."""
     def run(files, *lists, overrides=None, **named):
         for name in files:
             path = tmp_path / "in" / name
@@ -88,6 +90,7 @@ def table(path):
 def test_who_is_missing_has_a_row(evening):
     rows = evening(["meierjo_101_1_x.ipynb", "zakola_103_2_x.ipynb", "mallory_9_3_x.ipynb"], CANVAS)
     assert set(rows) == {"Meier, Jo", "Lee, Kim", "Żak, Ola", "Žák, Ola", "mallory"}
+    assert rows["Meier, Jo"]["flags"] == ""
     assert {student for student, row in rows.items() if row["flags"] == "nothing handed in"} == {
         "Lee, Kim", "Žák, Ola"}
     assert "not in the roster" in rows["mallory"]["flags"]
@@ -157,6 +160,15 @@ def test_what_a_group_handed_in_counts_for_its_members(evening, lists):
     assert len(table(evening.out / "canvas-import.csv")) == 4
 
 
+def test_of_two_with_one_name_neither_is_taken(tmp_path):
+    (tmp_path / "x.csv").write_text(MOODLE.replace("Ola Nowak", "Jo Meier").replace("ola@", "j@"),
+                                    encoding="utf-8")
+    listed = Roster([tmp_path / "x.csv"])
+    one, two = listed.named([Submission("Jo Meier", "x"), Submission("Jo Meier", "x", id="103")])
+    assert one.flags == ("2 in the roster have this name",)
+    assert (two.student, two.flags) == ("Jo Meier (103)", ())
+
+
 def test_nobody_takes_the_name_of_another(evening):
     """An export beside something else may be anybody's: its numbers are not believed."""
     rows = evening(["kim.ipynb", "mallory/meierjo_101_1_x.ipynb", "mallory/leekim_102_2_x.ipynb"],
@@ -191,8 +203,9 @@ def test_marks_by_hand_have_the_last_word_on_each_run(evening):
 
 
 def test_who_handed_in_nothing_can_have_a_mark_by_hand(evening):
-    evening(["meierjo_101_1_x.ipynb"], CANVAS,
-            overrides='student;exercise;points;comment\nLee, Kim;07;2,5;ill\n')
+    """And a line for a lesson that was not asked for waits."""
+    evening(["meierjo_101_1_x.ipynb"], CANVAS, lesson="07", overrides=(
+        'student;exercise;points;comment\nLee, Kim;07;2,5;ill\nLee, Kim;03;2,5;\n'))
     assert {row["ID"]: row["Lesson 07 (4711)"] for row in table(evening.out / "canvas-import.csv")
             }["102"] == f"{round(2.5 * 26 / MOST, 2):g}"
 
@@ -227,8 +240,9 @@ def test_a_table_edited_by_hand_is_kept(evening, capsys):
 
 
 def test_what_is_no_list_is_refused(evening):
-    with pytest.raises(PeftTeachError, match="is no list of a course"):
-        evening(["anna.ipynb"], "a,b\n1,2\n")
+    for text in ("a,b\n1,2\n", ""):
+        with pytest.raises(PeftTeachError, match="is no list of a course"):
+            evening(["anna.ipynb"], text)
     with pytest.raises(PeftTeachError, match="cannot be read"):
         grade(evening.out.parent / "in", evening.out, roster=["nowhere.csv"])
 

@@ -87,7 +87,8 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
         died = [] if result else ["the grader's process died of it: look at it by hand"]
         rows.append(report.Row(each.student, each.lesson, each.path, tuple(result),
                                (*each.flags, *more, *died), late=each.late, deduction=late))
-    rows = _by_hand([*rows, *missing], by_hand)
+    rows = _by_hand([*rows, *missing],
+                    [each for each in by_hand if asked in (None, each.lesson)])
     files, notes = listed.written(_totals(rows), column) if roster else ({}, [])
     notes += [f"What the platform calls late loses {late:g} % of its points." if late else
               "What the platform calls late loses nothing."] * any(row.late for row in rows)

@@ -23,13 +23,14 @@ from ...errors import PeftTeachError
 from .collect import FOREIGN, STRAY, Submission
 
 _NAME = ("student", "full name", "name")
-_NAMES = (("first name", "last name"), ("firstname", "lastname"))
+_NAMES = (("first name", "last name"), ("first name", "surname"), ("firstname", "lastname"))
 _IDS = ("identifier", "id", "canvas_user_id")                 # those in the names of an export
 _LOGINS = ("sis login id", "sis user id", "id number", "email address", "login_id", "user_id",
            "username")
 _GROUP = ("group", "groups", "group_name")
 _KNOWN = {*_NAME, *_IDS}.union(*_NAMES)
 LMS_FILES = ("canvas-import.csv", "moodle-import.csv")
+STRANGER = "not in the roster"
 _TEST = {"student, test", "test student"}                     # the one whom Canvas adds
 
 
@@ -76,14 +77,17 @@ class Roster:
         found = []
         for each in submissions:
             people = self._whose(each)
-            found += [replace(each, student=person.name, late=each.late or person.late)
-                      for person in people] or [
-                replace(each, flags=(*each.flags, "not in the roster"))]
+            if isinstance(people, str):
+                found.append(replace(each, flags=(*each.flags, people)))
+            else:
+                found += [replace(each, student=person.name, late=each.late or person.late)
+                          for person in people]
         return found
 
-    def _whose(self, submission: Submission) -> list[Person]:
+    def _whose(self, submission: Submission) -> list[Person] | str:
+        """Those who handed it in, or why that is not known."""
         if {STRAY, FOREIGN} & set(submission.flags):    # anybody may have named them so
-            return []
+            return STRANGER
         who = _key(submission.student.removesuffix(f"({submission.id})"))
         person = self._by_id.get(submission.id)
         if who in self._by_group and not (person and who in person.keys):
@@ -91,7 +95,9 @@ class Roster:
         if person:
             return [person]
         people = self._by_key.get(who, [])
-        return people if len(people) == 1 else []
+        if len(people) > 1:
+            return f"{len(people)} in the roster have this name"
+        return people or STRANGER
 
     def missing(self, students: Iterable[str]) -> list[str]:
         """The people of the list who are not among these."""
@@ -126,8 +132,8 @@ class _Table:
                                  ) from None
         head = text.partition("\n")[0]
         self.separator = max(",;\t", key=head.count)
-        self.head, *self.rows = list(csv.reader(io.StringIO(text), delimiter=self.separator)) or [
-            []]
+        csv.field_size_limit(2**27)    # a worksheet has the online texts
+        self.head, *self.rows = [*csv.reader(io.StringIO(text), delimiter=self.separator)] or [[]]
         self.columns = {name.strip().lower(): index for index, name in enumerate(self.head)}
         if not _KNOWN & set(self.columns):
             raise PeftTeachError(
@@ -144,7 +150,8 @@ class _Table:
             row = tuple(row) + ("",) * (len(self.head) - len(row))
             cell = {name: row[index].strip() for name, index in self.columns.items()}
             names = [cell[name] for name in _NAME if cell.get(name)] or [
-                " ".join((cell[first], cell[last])) for first, last in _NAMES if first in cell]
+                " ".join((cell[first], cell[last])) for first, last in _NAMES
+                if {first, last} <= set(cell)]
             numbers = (re.search(r"\d+$", cell.get(column, "")) for column in _IDS)
             id = next((number[0] for number in numbers if number), "")
             name = next(iter(names), "") or cell.get("identifier", "")
@@ -199,6 +206,9 @@ class _Table:
                                "" if self.canvas else cells[self.columns["maximum grade"]])
                 scaled = points if not most or not maximum else points * most / maximum
                 cells[index], some = f"{round(scaled, 2):g}", True
+                if most and scaled > most:
+                    notes.append(f"{name} has more than the {most:g} points of the platform, "
+                                 "which may leave such a mark out.")
                 if most and maximum and most != maximum:
                     notes.append(f"Lesson {lesson} has {maximum:g} points, the platform {most:g}: "
                                  "in its file they are scaled.")
