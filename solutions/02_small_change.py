@@ -44,10 +44,11 @@ import sys
 from pathlib import Path
 
 if importlib.util.find_spec("peft_teach") is None:
-    places = [Path.cwd().parent, Path("/content/peft-teach"), Path("/content/drive/MyDrive/peft-teach")]
+    colab = Path("/content")
+    places = [Path.cwd().parent, colab / "peft-teach", colab / "drive/MyDrive/peft-teach"]
     course = next((p for p in places if (p / "pyproject.toml").is_file()), None)
     if course is None:
-        raise SystemExit("Put the course's folder at /content/peft-teach (upload or clone it), then run this cell again.")
+        raise SystemExit("Put the course's folder at /content/peft-teach, then run this again.")
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(course)], check=True)
     importlib.invalidate_caches()
 
