@@ -101,14 +101,13 @@ found = {"no instruction": accuracy_of(model), **dict(zip(mine, scores))}
 pd.Series(found, name=f"accuracy on {len(few)} reviews").map("{:.0%}".format).to_frame()
 
 # %%
-written = records.select(record, group="written")
-tested = record["setting"]["tests"]
-in_words = record.runs.assign(text=record.runs.text.str.strip().replace("", "no instruction"))
-records.table(in_words.query("group == 'written'"), "text")
+tested = record.runs.query("group == 'all'")    # recorded, on all 470 short test reviews
+tested = tested.assign(text=tested.text.str.strip().replace("", "no instruction"))
+records.table(tested[(tested.method == "none") & tested.bound.isna()], "text")
 
 # %% [markdown]
-# Twenty reviews hardly tell three prompts apart. On a hundred, none of ours is clearly better than no instruction:
-# chance alone can bring twice the standard error, some 8 points. What follows
+# Twenty reviews hardly tell three prompts apart. On all 470, none of ours is clearly better than no instruction:
+# chance alone can bring twice the standard error, some 4 points. What follows
 # compares review by review. And nobody can try every instruction: each place can hold any
 # of 49,152 tokens, and no small step leads from one to the next.
 #
@@ -233,22 +232,22 @@ pt.audit()      # every test that you wrote, put to your own pieces
 
 
 def runs(group, **setting):
-    """The recorded runs of these settings, by seed."""
-    return [row for row in record["runs"]
-            if row["group"] == group and setting.items() <= row["setting"].items()]
+    """The recorded runs of these settings, by seed; None where a setting is not named."""
+    return [row for row in record["runs"] if row["group"] == group
+            and all(row["setting"].get(name) == value for name, value in setting.items())]
 
 
 START = record["setting"]["start"]
-(by_words,), (bare,) = runs("written", text=START), runs("written", text="")
-asked = sorted(test[:tested], key=lambda e: len(e.text))
-print(f"all {len(test)} short test reviews: {sum(e.label for e in test) / len(test):.0%} are liked")
-print(f"of the {tested} recorded ones {sum(e.label for e in asked)} are; the model says so of "
-      f"{bare['answers'].count('1')} without any instruction, of "
+written = runs("all", start=None, bound=None)
+(by_words,), (bare,) = ([row for row in written if row["setting"]["text"] == text]
+                        for text in (START, ""))
+print(f"of {len(test)} reviews {sum(review.label for review in test)} are liked; the model says so "
+      f"of {bare['answers'].count('1')} without any instruction, of "
       f"{by_words['answers'].count('1')} with {START.strip()!r}")
 
 # %% [markdown]
-# With this instruction the model says "positive" far too often, as it does without any. On these hundred, of which 39 are
-# liked, that costs more than it would on all 470. A soft prompt that starts as these ten tokens begins exactly there. Each step reads eight reviews; the word after `Sentiment:` is the only label.
+# With this instruction the model says "positive" too often, as it does without any. A soft prompt that starts as these ten
+# tokens begins exactly there. Each step reads eight reviews; the word after `Sentiment:` is the only label.
 # **How will it do after 32 steps, against the words that it started as?**
 
 # %%
@@ -261,7 +260,7 @@ prompt = SoftPrompt(model, model.get_input_embeddings()(ids).detach())
 own = [p for p in prompt.parameters() if p.requires_grad]
 print(f"{len(ids)} tokens; {sum(p.numel() for p in own):,} parameters train")
 
-recorded, = runs("soft", start="text", seed=0)
+recorded, = runs("all", start="text", seed=0)
 batches = reading.ask(train[:8 * record["setting"]["steps"]], tokenizer, 8, seed=0)
 steps = 5 if budget.claims else 2
 first = islice(pt.train(prompt, batches, lr=recorded["lr"]), steps)
@@ -290,19 +289,19 @@ def by_seed(runs, by, what="accuracy"):
     return shown.map(lambda share: "" if pd.isna(share) else f"{share:.1%}")
 
 
-asked_for = {"written": "its words", "threshold": "its words, another bound", "soft": "ten vectors"}
-compared = in_words[in_words.group.isin(asked_for) & in_words.start.isin(("none", "text"))]
-compared = compared.assign(prompt=compared.group.map(asked_for),
-                           text=compared.text.where(compared.group != "soft", START.strip()))
-by_seed(compared, ["text", "prompt"])
+kinds = tested.method.map({"none": "its words", "prompt": "ten vectors that started as it"})
+tested = tested.assign(prompt=kinds.mask(tested.bound.notna(), "its words, another bound"),
+                       text=tested.text.mask(tested.method == "prompt", START.strip()))
+by_seed(tested, ["text", "prompt"])
 
 # %%
-by_seed(compared, ["text", "prompt"], "ranked")    # pairs
+by_seed(tested, ["text", "prompt"], "ranked")    # pairs
 
 # %%
 def duel(old, new):
     """Reviews that `new` alone gets right, those that `old` alone does; standard errors ahead."""
-    pairs = list(zip(asked, old["answers"], new["answers"]))
+    asked = sorted(test[:len(old["answers"])], key=lambda review: len(review.text))
+    pairs = list(zip(asked, old["answers"], new["answers"], strict=True))
     won = [review for review, a, b in pairs if int(b) == review.label != int(a)]
     lost = [review for review, a, b in pairs if int(a) == review.label != int(b)]
     return won, lost, round((len(won) - len(lost)) / max(1, len(won) + len(lost)) ** 0.5, 1)
@@ -313,9 +312,11 @@ def turned(row, way):
     return sum(pair == way for pair in zip(by_words["answers"], row["answers"]))
 
 
-vectors = runs("soft", start="text")
+vectors = runs("all", start="text")
+bound, = runs("all", text=START, bound="best")
 others = {"the words they started as": by_words, "no instruction": bare,
-          "the best of the three": max(written, key=lambda row: row["accuracy"])}
+          "the best of the three": max(written, key=lambda row: row["accuracy"]),
+          "their words with another bound": bound}
 ways = {"positive to negative": ("1", "0"), "negative to positive": ("0", "1")}
 pd.DataFrame({
     **{f"ahead of {name}": [duel(old, row)[2] for row in vectors] for name, old in others.items()},
@@ -341,16 +342,17 @@ pt.sentence("prompt.beats", ...)    # of yours: what did the ten vectors change,
 # from positive to negative: with the instruction, the model had said "positive" far too often.
 # </details>
 #
-# **So ten vectors beat the instruction that they started as, with 89 to 90 % against 76 %; but on these reviews one
-# number does as much.** They are a hundred, of which 39 are liked: where half are, saying "positive" too often costs less,
-# and how far vectors and bound get there we did not measure. With another bound than 0, the same words come to 90 %. They rank 95.6 % of the pairs right, the
-# trained vectors 93 to 94 %: by these measures, 32 steps brought nothing that a bound could not.
+# **So ten vectors beat the instruction that they started as, with 85 to 87 % against 78 %; but one number does as much.** With
+# another bound than 0, the same words come to 86 %. They rank 93.1 % of the pairs right, the trained vectors 93 to 94 %: by
+# these measures, 32 steps brought nothing that a bound could not.
 #
 # <details><summary>How sure?</summary>
-# Three seeds, which are three orders of the same 256 reviews; 32 steps, a hundred short reviews. Each seed is at least
-# 2.5 standard errors ahead of the words that it started as, but only 1.8 to 2.0 ahead of no instruction and 1.7 to 1.8
-# of the best of the three; against the words with their own bound, none is ahead at all. On reviews of up to 16 words
-# (lesson 04), a bound took the same words from 76 to 85 % only. Section 4 has two other rates than this one, 2e-2.
+# Three seeds, which are three orders of the same 256 reviews; 32 steps, all 470 short test reviews, of which half are
+# liked. Each seed is at least 2.9 standard errors ahead of the words that it started as, 2.5 ahead of no instruction and 1.8
+# ahead of the best of the three; against the words with their own bound, none is ahead (−0.3 to 0.6).
+# On reviews of up to 16 words (lesson 04), a bound took the same words from 76 to 85 %. Of the first hundred reviews only 39
+# are liked, so what says "positive" less often gains more there: the words have 76 %, with another bound 90 %, the vectors
+# 89 to 90 %. Section 4 has two other rates than this one, 2e-2.
 # </details>
 #
 # ## 3 · Where is the answer read?
@@ -411,6 +413,8 @@ print("a batch:", said(prompt, [short, long], last_real))
 # %% [markdown]
 # ### The same method on MiniLM
 #
+# (From here on, what is recorded of SmolLM2 was tested on the first hundred reviews; 39 of them are liked.)
+#
 # MiniLM has no words to answer with, so a new head on `[CLS]` learns together with the prompt: twenty vectors that start
 # at random, 120 steps of 16 reviews. **Is this better or worse than the head alone, after as many steps?**
 
@@ -427,8 +431,6 @@ pt.compare("prompt.minilm", "worse" if max(gaps) < 0 else "better" if min(gaps) 
            else "no difference", "in each of three seeds, or neither")
 print("the prompts' loss in the end:",
       [round(sum(rates.losses[id][-20:]) / 20, 2) for id in prompts.index])
-head_end, full_end = records.ends()
-print(f"after 4,000 reviews, not 1,920: head, to its end, {head_end:.1%}; full {full_end:.1%}")
 by_seed(pd.concat([prompts, alone]), ["method", "lr"])
 
 # %% [markdown]
@@ -511,11 +513,12 @@ by_seed(trained, ["length", "start", "lr"])
 by_seed(trained[trained.group != "rates"], ["length", "start"], "ranked")    # pairs
 
 # %%
+(by_words,), (bare,) = runs("written", text=START), runs("written", text="")
 starts = {name: runs("soft", start=key) for name, key in
           {"words": "text", "labels": "labels", "random": "random"}.items()}
 ahead = {f"{name} of {than}": [duel(old, row)[2] for row in rows] for name, rows in starts.items()
          for than, old in (("the first instruction", by_words), ("no instruction", bare))}
-ahead |= {f"words of {name}": [duel(*pair)[2] for pair in zip(starts[name], vectors)]
+ahead |= {f"words of {name}": [duel(*pair)[2] for pair in zip(starts[name], starts["words"])]
           for name in ("labels", "random")}
 means = trained[trained.group == "soft"].groupby("start").accuracy.mean()
 pt.compare("prompt.starts", means.idxmax(), "the highest mean of three seeds")
@@ -637,7 +640,7 @@ pt.progress("03")
 # whole model to reach P.
 
 # %% tags=["nbval-check-output"]
-lengths = [len(tokenizer(reading.text_of(example))["input_ids"]) for example in asked]
+lengths = [len(tokenizer(reading.text_of(example))["input_ids"]) for example in test]
 mean = sum(lengths) / len(lengths)
 print(f"a file: 10 · 576 · 4 bytes = {10 * 576 * 4 / 1e3:.0f} kB")
 print(f"a review as it is asked: {mean:.1f} tokens; with ten vectors in front {mean + 10:.1f}, "
@@ -648,9 +651,9 @@ print(f"a review as it is asked: {mean:.1f} tokens; with ten vectors in front {m
 #
 # 1. A soft prompt is an input, so its module wraps the whole model, and mask, labels and logits must make room for it.
 # 2. Vectors that are words must do what the words do: a test that needs no training.
-# 3. A hundred reviews, 39 of them liked: from a poor instruction's 76 %, ten vectors came to 89 or 90 %, another bound to 90 %.
-#    Try the one number first.
-# 4. On MiniLM prompts were worse than a head alone, at the rates tried. On SmolLM2, 89 or 90 % are not clearly more than a head's 88.
+# 3. From a poor instruction's 78 %, ten vectors came to 85 to 87 %, another bound to 86 %. Try the one number first.
+# 4. On MiniLM prompts were worse than a head alone, at the rates tried. On a hundred reviews SmolLM2's ten vectors had 89 or
+#    90 %, not clearly more than a head's 88.
 # 5. The nearest words are not the prompt: snap it to them, and see what is left.
 #
 # **Sources**

@@ -1,6 +1,6 @@
 """Make the records of lesson 03: prompts in words, prompts of vectors, and what lies between.
 
-    python assets/records/prompt.py             all that is missing, about 16 minutes on one core
+    python assets/records/prompt.py             all that is missing, about 24 minutes on one core
 
 Writes `prompt.json`: one row a run. Interrupted, it goes on where it stopped.
 
@@ -16,6 +16,8 @@ in it. Groups:
     soft       ten vectors in front that start as words, as labels and common words, or at random
     lengths    more or fewer vectors, the instruction cut or said again
     rates      each start once at a lower and once at a higher learning rate
+    all        what decides the lesson's question, on all 470 test reviews, of which half are liked
+               (of the hundred 39 are): instructions, with `bound` too, and vectors from words
 
 `way` holds, for seed 0, the prompt as training goes on: the token nearest to each vector, how far
 it is, and how far each vector has come. `vectors` has what was trained, rounded. `snapped` has the
@@ -32,7 +34,7 @@ from peft_teach.course import reading, recording
 START = "Classify the sentiment of this film review.\n"        # ten tokens
 WRITTEN = ("", START, "Is this movie review positive or negative?\n",
            "Here is a review of a film, and its sentiment.\n")
-LENGTH, STEPS, BATCH, TESTS = 10, 32, 8, 100
+LENGTH, STEPS, BATCH, TESTS, ALL = 10, 32, 8, 100, 470
 LR, OTHERS = 2e-2, (6e-3, 6e-2)
 LENGTHS = (1, 50)
 STARTS = ("text", "labels", "random")
@@ -58,6 +60,12 @@ def settings():
     for seed in (0, 1, 2):
         for length in LENGTHS:
             yield "lengths", soft("text", seed, length=length)
+    for text in WRITTEN:
+        yield "all", {"model": "smollm2", "text": text, "tests": ALL}
+    for text in (START, ""):
+        yield "all", {"model": "smollm2", "text": text, "tests": ALL, "bound": "best"}
+    for seed in (0, 1, 2):
+        yield "all", soft("text", seed, tests=ALL)
 
 
 class Words:
@@ -67,9 +75,13 @@ class Words:
         self.model, self.tokenizer = pt.models.load("smollm2")
         self.words = reading.two_words(self.tokenizer)
         self.train = reading.short(data.train)
-        self.tests = sorted(reading.short(data.test)[:TESTS], key=lambda e: len(e.text))
-        self.truth = torch.tensor([e.label for e in self.tests])
+        self.every = reading.short(data.test)
         self.E = self.model.get_input_embeddings().weight.detach()
+
+    def take(self, count):
+        """Test on so many reviews from now on."""
+        self.tests = sorted(self.every[:count], key=lambda e: len(e.text))
+        self.truth = torch.tensor([e.label for e in self.tests])
 
     def margins(self, examples, before=""):
         """Return the logit of " positive" less that of " negative", one a review."""
@@ -187,11 +199,14 @@ def main():
         nonlocal task
         group, setting = about["group"], about["setting"]
         task = task or Words(data)
-        if group == "written":
-            return {"method": "none"} | task.test(setting["text"]), {}
-        if group == "threshold":
-            return {"method": "none"} | threshold(setting, task), {}
-        return soft(setting, task)
+        task.take(count := setting.get("tests", TESTS))
+        if "start" in setting:
+            row, gains = soft(setting, task)
+        elif group == "threshold" or "bound" in setting:
+            row, gains = {"method": "none"} | threshold(setting, task), {}
+        else:
+            row, gains = {"method": "none"} | task.test(setting["text"]), {}
+        return row | {"tests": count}, gains
 
     wanted = [{"group": group, "setting": setting} for group, setting in settings()]
     record.make(wanted, make)

@@ -53,7 +53,7 @@ def test_a_run_of_ones_own_stands_in_both_pictures(record, monkeypatch):
     *_, chosen, run, _ = explorer.box.children
     chosen.value = 512
     assert [512, 512] in [list(line.get_xdata()) for line in explorer.figure.axes[0].lines]
-    start, _, line = run.children
+    start, _, line = run.children[0].children
     start.click()
     (d, accuracy), = explorer.data.own
     assert d == 512

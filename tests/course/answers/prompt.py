@@ -73,10 +73,6 @@ class SoftPrompt(nn.Module):
                           "length = len(self.P)", "length = self.table.num_embeddings",
                           "P = self.P.expand(len(x), -1, -1)",
                           "P = self.table(torch.arange(length).expand(len(x), -1))"),
-    "the output's key": but(FRONT, CUT, """
-        out["logits"] = out["logits"][:, length:]
-        return out
-"""),
     "transformers' own output": but(FRONT, CUT, """
         from transformers.modeling_outputs import CausalLMOutputWithPast
         return CausalLMOutputWithPast(

@@ -12,7 +12,7 @@ BOUND = {row["setting"]["text"]: row for row in record("prefix")["runs"] if row[
 SAME = BOUND[record("prompt")["setting"]["start"]]
 
 FIGURES = {
-    "some 8 points": 2 * standard_error(0.8, record("prompt")["setting"]["tests"]),
+    "some 4 points": 2 * standard_error(0.8, 470),
     "of labels by 3 to 4 points": (AHEAD[0], AHEAD[-1]),
     "from 76 to 85 % only": (SAME["plain"], SAME["accuracy"]),
     "enough for 88 %": SNAPPED[0.8],

@@ -181,7 +181,8 @@ def explore_subspaces(record: records.Record, guess: Guess, movies: data.Dataset
         d = chosen.value
         found = yield from own_run(lambda model: Subspace(model, d), None,
                                    movies or data.load("movies"), train_examples=train_examples,
-                                   groups=lambda model: model.groups(STEP, HEAD))
+                                   groups=lambda model: model.groups(STEP, HEAD),
+                                   name=f"d = {d:,}")
         return d, found.accuracy
 
     def add(ended: tuple[int, float]) -> None:
