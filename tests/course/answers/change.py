@@ -108,12 +108,6 @@ def directions(sigma, share=0.9):
     energy = np.cumsum(sigma.numpy() ** 2)
     return np.searchsorted(energy, share * energy[-1]) + 1
 """,
-    "norms": """
-def directions(sigma, share=0.9):
-    for k in range(1, len(sigma) + 1):
-        if sigma[:k].norm() ** 2 >= share * sigma.norm() ** 2:
-            return k
-""",
 }
 
 WRONG["change.energy"] = {

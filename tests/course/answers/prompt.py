@@ -352,7 +352,6 @@ RIGHT["prompt.snap"] = {
     "a list": but(SNAP, NEAR, "[int((E - p).square().sum(1).argmin()) for p in P]"),
     "lerp": but(SNAP, MOVE, "torch.lerp(P, E[ids], t)"),
     "a step": but(SNAP, MOVE, "P + t * (E[ids] - P)"),
-    "topk": but(SNAP, NEAR, "torch.cdist(P, E).topk(1, largest=False).indices[:, 0]"),
 }
 WRONG["prompt.snap"] = {
     "angle": but(SNAP, NEAR, "(nn.functional.normalize(P) @ nn.functional.normalize(E).T)"
