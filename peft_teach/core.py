@@ -473,7 +473,7 @@ def adapter_state(model: nn.Module) -> dict[str, Tensor]:
     """
     found = adapters(model)
     kept = {_join(name, own): p for name, adapter in found.items()
-            for own, p in adapter.stored().items()} if found else method_parameters(model)
+            for own, p in adapter.stored().items()} if found else method_state(model)
     return copies(kept)
 
 
@@ -539,12 +539,20 @@ def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def head_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return what a file keeps of the head: its parameters, and the buffers beside them.
+    """Return what a file keeps of the head: its parameters, and the buffers beside them."""
+    return _with_buffers(model, head_parameters(model))
 
-    A BatchNorm in a head counts means and variances there while it trains.
-    """
-    kept: dict[str, Tensor] = {**head_parameters(model)}
-    for owner in {name.rpartition(".")[0]: None for name in kept}:
+
+def method_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return what a file fills of a method, and of full fine-tuning the buffers beside it, too."""
+    own = method_parameters(model)
+    return {**own} if adapters(model) else _with_buffers(model, own)
+
+
+def _with_buffers(model: nn.Module, parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Add the buffers of modules that train: a BatchNorm counts means and variances there."""
+    kept: dict[str, Tensor] = {**parameters}
+    for owner in {name.rpartition(".")[0]: None for name in parameters}:
         own = model.get_submodule(owner).state_dict(keep_vars=True)
         kept |= {_join(owner, name): tensor for name, tensor in own.items() if "." not in name}
     return kept

@@ -30,6 +30,7 @@ import functools
 import json
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +101,9 @@ def to_peft(model: nn.Module, path: str | Path) -> Path:
     if note is None:
         raise NoAdapter("No method was put on this model, or it was merged or removed.",
                         hint="export first, then pt.merge(model)")
+    core.refuse_lost(model)
     settings = _settings(model, note)
-    tensors = _tensors(model) | _head_tensors(model, models.head(model))
+    tensors = _tensors(model) | _head_tensors(model, core.head_state(model))
     return folder.write(path, {
         TENSORS: folder.pack(core.copies(tensors), {"format": "pt"}),
         SETTINGS: json.dumps(settings, indent=2, sort_keys=True).encode(),
@@ -119,26 +121,39 @@ def _settings(model: nn.Module, note: state.Note) -> dict:
         raise NotExportable("This model's head reads the mean of all tokens, and transformers has "
                             "no such class for peft to load.",
                             hint='pt.models.load(name, labels=…, pool="cls")')
-    heads = dict.fromkeys(name.split(".")[0] for name in models.head(model))
-    saved = [*heads, *_copied(model, note)]
+    saved = _saved(model, note)
     saved = {"modules_to_save": saved} if saved else {}
     return {"task_type": _task(model), "inference_mode": True, "peft_version": PEFT_VERSION,
             "base_model_name_or_path": _public_name(model), **saved,
             **WRITTEN[note.method](model, note.config)}
 
 
-def _copied(model: nn.Module, note: state.Note) -> list[str]:
-    """Return the modules of which a copy trains; `NotExportable` if peft would take others."""
-    names = [n for n, a in core.adapters(model).items() if isinstance(a, core.TrainedCopy)]
-    plain = {core.plain_name(model, name) for name, _ in model.named_modules()}
-    more = [name for name in names if any(n != name and n.endswith(name) for n in plain)]
-    turned = [name for name in names if name in state.of(model).converted]
-    before_input = note.method in ("prompt", "prefix")
-    if names and (before_input or more or turned):
+def _saved(model: nn.Module, note: state.Note) -> list[str]:
+    """Return the modules of the head, and those of which a copy trains.
+
+    peft takes every module whose name ends in one of these. `NotExportable` if it would take more.
+    """
+    copied = [n for n, a in core.adapters(model).items() if isinstance(a, core.TrainedCopy)]
+    head = set(models.head(model))
+    others = [name for name, _ in model.named_parameters() if name not in head]
+    saved = [*dict.fromkeys(_module_of(n, others) for n in models.head(model)), *copied]
+    plain = {core.plain_name(model, name) for name, _ in model.named_modules()} - {*saved}
+    wrong = [name for name in saved if any(other.endswith(name) for other in plain)]
+    wrong += [name for name in copied if name in state.of(model).converted]
+    if note.method in ("prompt", "prefix"):
+        wrong += copied
+    if wrong:
         raise NotExportable(f"Beside this {note.method}, peft has no trained copy of "
-                            f"{(more + turned + names)[0]} alone.",
+                            f"{wrong[0] or 'a parameter'} alone.",
                             hint="pt.save(model, path) keeps it in this library's own form")
-    return names
+    return saved
+
+
+def _module_of(name: str, others: list[str]) -> str:
+    """Return the largest module around a parameter that holds none of the others."""
+    parts = name.split(".")[:-1]
+    around = (".".join(parts[:i + 1]) for i in range(len(parts)))
+    return next((m for m in around if not any(n.startswith(f"{m}.") for n in others)), "")
 
 
 def _lora_settings(model: nn.Module, config) -> dict:
@@ -258,11 +273,11 @@ def _peft_name(module: str, own: str) -> str:
     return own if own == "prompt_embeddings" else f"base_model.model.{module}.{own}"
 
 
-def _head_tensors(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Parameter]:
-    """Return these parameters of the head by peft's names."""
+def _head_tensors(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
+    """Return these tensors of the head by peft's names."""
     before_input = core.need_note(model).method in ("prompt", "prefix")
     front = "base_model." if before_input else "base_model.model."
-    return {front + name: p for name, p in model.named_parameters() if name in names}
+    return {front + name: t for name, t in core.head_state(model).items() if name in names}
 
 
 def _to_theirs(adapter: core.Adapter) -> dict[str, Tensor]:
@@ -527,12 +542,13 @@ def _as_places(model: nn.Module, names: tuple[str, ...]) -> tuple[tuple[str, ...
 
 def _saved_modules(model: nn.Module, settings: dict,
                    path: str | Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the parameters of the head that the file keeps, and other modules that it has."""
+    """Return the tensors of the head that the file keeps, and other modules that it has."""
     ends = (*HEADS.get(settings.get("task_type", ""), ()),
             *(_names(settings, "modules_to_save", path) or ()))
     modules = [name for name, _ in model.named_modules() if ends and name.endswith(ends)]
     head = models.head(model)
-    kept = tuple(n for n in head if any(n.startswith(f"{module}.") for module in modules))
+    kept = tuple(n for n in core.head_state(model)
+                 if any(n.startswith(f"{module}.") for module in modules))
     others = [name for name in modules if not any(n.startswith(f"{name}.") for n in head)
               and not any(name.startswith(f"{outer}.") for outer in modules)]
     return kept, tuple(others)

@@ -354,7 +354,7 @@ def _copy_into(model: nn.Module, description: dict, tensors: dict[str, Tensor], 
     """
     if "drawn" in description:
         _check_drawn(description["drawn"], core.drawn(model), path)
-    here = core.method_parameters(model) | core.head_state(model)
+    here = core.method_state(model) | core.head_state(model)
     folder.check(tensors, here, path)
     with torch.no_grad():
         for name, p in here.items():

@@ -617,6 +617,19 @@ def test_full_fine_tuning_is_saved_and_loaded(train, family, tiny, inputs, tmp_p
     assert torch.equal(outputs(pt.store.swap(loaded, folder), batch), expected)
 
 
+def test_what_full_fine_tuning_counts_is_kept(tmp_path):
+    """A BatchNorm's running means are no parameters, and its outputs depend on them."""
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    config = ResNetConfig(embedding_size=4, hidden_sizes=[4], depths=[1], layer_type="basic")
+    plain = ResNetForImageClassification(config)
+    model, x = pt.full.inject(copy.deepcopy(plain)), torch.randn(4, 3, 16, 16)
+    with torch.no_grad():
+        model.train()(x)
+        loaded = pt.load(plain, pt.save(model, tmp_path))
+        assert torch.equal(loaded.eval()(x).logits, model.eval()(x).logits)
+
+
 def test_a_failed_load_of_full_fine_tuning(tiny, tmp_path):
     folder = pt.save(pt.full.inject(tiny("bert")), tmp_path / "full")
     edit_tensors(folder, lambda t: t.pop("bert.pooler.dense.bias"))

@@ -234,6 +234,38 @@ def test_other_heads(kind, task, tiny, inputs, tmp_path):
         pt.export.to_peft(pt.prefix.inject(pt.remove(model)), tmp_path)
 
 
+class Own(nn.Module):
+    """A BERT in a reader's own module, and beside it what is new for a task."""
+
+    def __init__(self, bert):
+        super().__init__()
+        self.body = nn.ModuleDict({"bert": bert, "norm": nn.BatchNorm1d(32)})
+        self.last = nn.Linear(32, 3)
+
+    def forward(self, input_ids):
+        return self.last(self.body["norm"](self.body["bert"](input_ids)[0][:, 0]))
+
+
+def test_a_head_of_ones_own_goes_there_and_back_with_its_buffers(tiny, tmp_path):
+    base = Own(tiny("bert", "backbone"))
+    ids = torch.arange(3, 15).reshape(3, 4)
+    model = randomize(pt.lora.inject(copy.deepcopy(base), pt.lora.Config(
+        rank=2, targets="body.bert.encoder.layer.0.attention.self.query")))
+    model.train()(ids)
+    folder = pt.export.to_peft(model, tmp_path)
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    assert settings["modules_to_save"] == ["body.norm", "last"]
+    theirs = peft.PeftModel.from_pretrained(copy.deepcopy(base), folder)
+    back = pt.export.from_peft(copy.deepcopy(base), folder)
+    with torch.no_grad():
+        before, ours, there, again = (m.eval()(ids) for m in (base, model, theirs, back))
+    assert_alike(there, ours, before)
+    assert torch.equal(again, ours)
+    model.body["bert"].pooler.requires_grad_(True)
+    with pytest.raises(pt.errors.NotSupported, match="would train, and be lost"):
+        pt.export.to_peft(model, tmp_path)
+
+
 def test_t5_is_a_model_from_sequence_to_sequence(tmp_path):
     from transformers import T5Config, T5ForConditionalGeneration
 
