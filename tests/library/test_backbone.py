@@ -540,6 +540,18 @@ def test_resized_embeddings(family, kind, tied, method, tiny, inputs):
     assert models.places(base)
 
 
+@pytest.mark.parametrize("put", [
+    lambda model: pt.bottleneck.inject(model, pt.bottleneck.ENDS),
+    lambda model: pt.lora.inject(model, pt.lora.Config(targets="lm_head"))])
+def test_a_table_that_carries_an_adapter_keeps_its_size(put, tiny, inputs):
+    model = put(tiny("llama", "lm"))
+    before = outputs(model, inputs(model))
+    with pytest.raises(NotSupported, match="carry an adapter"):
+        resized(model, 110)
+    assert torch.equal(outputs(model, inputs(model)), before)
+    assert resized(pt.remove(model), 110).weight.shape == (110, 32)
+
+
 @each_method
 def test_the_table_can_be_exchanged(method, tiny, inputs):
     model = drawn(tiny("llama"), method)
