@@ -316,27 +316,29 @@ def _is_known(model: nn.Module) -> bool:
 def head(model: nn.Module) -> tuple[str, ...]:
     """Return the names of the task head's parameters: trained by every method.
 
-    Of a transformers model with a backbone, or a module that holds such models, these are all
-    outside of the backbone, so that no part that was drawn for the task stays as it was drawn:
-    DeBERTa-v2's pooler, say, ModernBERT's `head`, or the `fc` beside a BERT. A pooler inside the
-    backbone, as BERT's, or what a language model speaks with is pretrained, and is not here. Of
-    any other model, these are the modules with one of the names in `HEADS`.
+    Of a model for a task, transformers' or a module around its models, these are all outside of
+    the backbone, so that no part that was drawn for the task stays as it was drawn: DeBERTa-v2's
+    pooler, say, ModernBERT's `head`, or the `fc` beside a BERT. A pooler inside the backbone, as
+    BERT's, or what a language model speaks with is pretrained, and is not here. Of any other
+    model, these are the modules with one of the names in `HEADS`.
     """
     refuse_wrapped(model)
     names = {id(p): name for name, p in model.named_parameters()}
-    if not _is_transformers(model) and any(map(_is_transformers, model.modules())):
-        beside = {id(p) for p in _beside(model)}
-        return tuple(name for key, name in names.items() if key in beside)
     added = [name for name in names.values() if name.split(".")[0] in HEADS]
     backbone = getattr(model, "base_model_prefix", "")
-    if not backbone or not hasattr(model, backbone):
-        return tuple(added)
     speaks = getattr(model, "get_output_embeddings", lambda: None)()
-    if speaks is not None and not added:
-        return ()
-    words = {id(p) for p in speaks.parameters()} if speaks is not None else ()
-    return tuple(name for key, name in names.items()
-                 if name.split(".")[0] != backbone and key not in words)
+    if backbone and hasattr(model, backbone):
+        if speaks is not None and not added:
+            return ()
+        words = {id(p) for p in speaks.parameters()} if speaks is not None else ()
+        return tuple(name for key, name in names.items()
+                     if name.split(".")[0] != backbone and key not in words)
+    for_a_task = not _is_transformers(model) or "For" in type(model).__name__
+    inside = [m for m in model.modules() if m is not model and _is_transformers(m)]
+    if speaks is not None or not for_a_task or not inside:
+        return tuple(added)
+    heads = {id(p) for p in _beside(model)}
+    return tuple(name for key, name in names.items() if key in heads)
 
 
 def _is_transformers(module: nn.Module) -> bool:
@@ -346,14 +348,16 @@ def _is_transformers(module: nn.Module) -> bool:
 
 def _beside(model: nn.Module) -> Iterator[nn.Parameter]:
     """Yield what a module has beside the transformers models in it, and their own heads."""
-    if _is_transformers(model):
-        yield from map(model.get_parameter, head(model))
-    elif any(map(_is_transformers, model.modules())):
-        yield from model.parameters(recurse=False)
-        for child in model.children():
+    inner = [m for m in model.modules() if m is not model and _is_transformers(m)]
+    shared = {id(p) for m in inner for p in m.parameters()}    # T5's table of words
+    yield from (p for p in model.parameters(recurse=False) if id(p) not in shared)
+    for child in model.children():
+        if _is_transformers(child):
+            yield from map(child.get_parameter, head(child))
+        elif any(map(_is_transformers, child.modules())):
             yield from _beside(child)
-    else:
-        yield from model.parameters()
+        else:
+            yield from (p for p in child.parameters() if id(p) not in shared)
 
 
 def refuse_wrapped(model: nn.Module) -> None:

@@ -344,11 +344,23 @@ class Own(torch.nn.Module):
 
 def test_what_stands_beside_a_backbone_is_the_head(tiny, tmp_path):
     """It was drawn for the task: it trains, and is kept with what it counts while it does."""
-    from transformers import GPT2DoubleHeadsModel
+    from transformers import (
+        GPT2DoubleHeadsModel,
+        T5Config,
+        T5ForQuestionAnswering,
+        WhisperConfig,
+        WhisperForAudioClassification,
+    )
 
     double = GPT2DoubleHeadsModel(tiny("gpt2").config)
     assert set(models.head(double)) == {"multiple_choice_head.summary.weight",
                                         "multiple_choice_head.summary.bias"}
+    sizes = {"vocab_size": 97, "d_model": 8, "decoder_start_token_id": 0}
+    asks = T5ForQuestionAnswering(T5Config(**sizes, num_layers=1, num_heads=1, d_ff=8, d_kv=8))
+    assert set(models.head(asks)) == {"qa_outputs.weight", "qa_outputs.bias"}
+    hears = WhisperForAudioClassification(WhisperConfig(
+        **sizes, encoder_layers=1, encoder_attention_heads=1, encoder_ffn_dim=8, pad_token_id=0))
+    assert {n.split(".")[0] for n in models.head(hears)} == {"projector", "classifier"}
     model = pt.lora.inject(Own(tiny("bert", "backbone")), pt.lora.Config(
         rank=2, targets="body.bert.encoder.layer.0.attention.self.query"))
     head = {"body.norm.weight", "body.norm.bias", "fc.weight", "fc.bias"}
