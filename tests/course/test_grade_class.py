@@ -20,6 +20,8 @@ MOODLE |= {"s8_8_assignsubmission_onlinetext_/onlinetext.html": b"",
            "s9_9_assignsubmission_onlinetext_onlinetext.html": b""}
 NBGRADER = {f"submitted/s{n}/lora/{name}": data for n, (name, data) in enumerate(OTHERS.items())}
 NBGRADER |= {"submitted/s8/lora/timestamp.txt": b"", "submitted/s9/lora/": b""}
+LOOSE = {f"s{n}/{name}": data for n, (name, data) in enumerate(OTHERS.items())}
+LOOSE |= {"07_lora_s8.txt": b"", "s9.zip": zipped({})}
 
 
 def put(folder, files):
@@ -31,7 +33,8 @@ def put(folder, files):
 
 @pytest.mark.parametrize(("export", "work"), [
     (CANVAS, "anna_77_99_x.ipynb"), (MOODLE, "anna_77_assignsubmission_file_/x.ipynb"),
-    (NBGRADER, "submitted/anna/lora/x.ipynb")], ids=["Canvas", "Moodle", "nbgrader"])
+    (NBGRADER, "submitted/anna/lora/x.ipynb"), (LOOSE, "anna.ipynb")],
+    ids=["Canvas", "Moodle", "nbgrader", "loose"])
 def test_who_handed_in_no_notebook_has_a_row_and_a_flag(tmp_path, export, work):
     put(tmp_path, export | {"readme.txt": b""})
     rows = _select(collect(tmp_path), None)
@@ -40,6 +43,14 @@ def test_who_handed_in_no_notebook_has_a_row_and_a_flag(tmp_path, export, work):
     rows = [row for row in _select(collect(tmp_path), None) if row.student != "anna"]
     assert sorted(row.student for row in rows) == [f"s{n}" for n in range(10)]
     assert all(row.flags for row in rows)
+
+
+@pytest.mark.parametrize(("files", "expected"), [
+    (("anna/07_lora.ipynb", "anna/data/x.json", "readme.txt"), ["anna"]),
+    (("hw/anna/lora/07_lora.ipynb", "hw/bo/x.txt", "hw/readme.txt"), ["anna", "bo"])])
+def test_one_notebook_alone_does_not_say_where_names_stand(tmp_path, files, expected):
+    put(tmp_path, dict.fromkeys(files, WORK))
+    assert sorted(row.student for row in _select(collect(tmp_path), None)) == expected
 
 
 def test_a_large_class_without_a_notebook_is_a_class(tmp_path):

@@ -276,9 +276,6 @@ def students(folder: Path, *paths: str) -> list[str]:
     (("hw/anna.ipynb", "hw/bo.ipynb"), ["anna", "bo"]),
     (("07_lora/anna.ipynb", "02_small_change/anna.ipynb"), ["anna"]),
     (("all/anna/try/x.ipynb", "all/bo/x.ipynb"), ["anna", "bo"]),
-    (("meierjo_123_456_07_lora-1.ipynb", "bo_LATE_1_2_x y.ipynb"), ["bo", "meierjo"]),
-    (("Jo Meier_12_assignsubmission_file_/x.ipynb", "Bo_3_assignsubmission_file/y.ipynb"),
-     ["Bo", "Jo Meier"]),
     (("meierjo_1_7_x.ipynb", "meierjo_2_8_x.ipynb", "meierjo_2_9_y-1.ipynb", "bo_3_1_x.ipynb"),
      ["bo", "meierjo (1)", "meierjo (2)"]),
     (("c/submitted/jo/lora/07_lora.ipynb", "c/submitted/bo/lora/07_lora.ipynb"), ["bo", "jo"]),
@@ -309,9 +306,7 @@ def students(folder: Path, *paths: str) -> list[str]:
      ["Anna"]),
     (("w6/Anna_1_assignsubmission_file_/x.ipynb", "w6/Anna_2_assignsubmission_file_/x.ipynb"),
      ["Anna (1)", "Anna (2)"]),
-    (("an\u202enA/x.ipynb", "\u2066bo\u200f/x.ipynb"), ["annA", "bo"]),
-    (("anna/x.ipynb", "bo/07_lora.ipynb.txt", "cy/x.ipynb.json", "di/x.py", "ed/x.rar",
-      "readme.txt"), ["anna", "bo", "cy", "di", "ed"])])
+    (("an\u202enA/x.ipynb", "\u2066bo\u200f/x.ipynb"), ["annA", "bo"])])
 def test_who(tmp_path, paths, expected):
     assert students(tmp_path, *paths) == expected
 
@@ -1170,13 +1165,6 @@ def test_a_date_in_a_zip_is_one_on_the_disk(tmp_path):
         assert latest(collect(tmp_path)).path == "anna/b.zip/b.ipynb"
         os.utime(tmp_path / f"anna/{after}.ipynb", (noon + 60, noon + 60))
         assert latest(collect(tmp_path)).path == f"anna/{after}.ipynb"
-
-
-def test_canvas_zips_hold_whatever_they_like(tmp_path):
-    for who, user in (("bo", 3), ("cy", 5)):
-        (tmp_path / f"{who}_{user}_{user + 1}_work.zip").write_bytes(zipped({
-            "hw_7_1_final.ipynb": EMPTY}))
-    assert [s.student for s in collect(tmp_path)] == ["bo", "cy"]
 
 
 def test_a_number_counts_among_copies_of_one_name(tmp_path):

@@ -234,6 +234,9 @@ def _named(submissions: list[Submission]) -> list[Submission]:
     work = [s for s in submissions if not s.other] or submissions
     paths = [PurePosixPath(s.path).parts for s in work]
     level, platform = _level(paths)
+    if len(paths) == 1 and not platform:    # a guess; what the others handed in knows better
+        folders = [PurePosixPath(s.path).parts[:-1] for s in submissions]
+        level = min(level, _shared(list(filter(None, folders)) or [()]))
     one, exports = _of_one_zip(work, level), {} if platform else _exports(paths, level)
     named, ids = [], defaultdict(set)
     for submission in submissions:
@@ -283,7 +286,7 @@ def _level(paths: Sequence[tuple[str, ...]]) -> tuple[int, re.Pattern | None]:
     have the form: the others are stray files.
     """
     folders = [path[:-1] for path in paths]
-    shared = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, zip(*folders)))
+    shared = _shared(folders)
     for depth in range(min(map(len, paths), default=0)):
         if platform := _platform((path[:depth + 1] for path in paths), most=depth == shared):
             return depth, platform
@@ -292,6 +295,11 @@ def _level(paths: Sequence[tuple[str, ...]]) -> tuple[int, re.Pattern | None]:
     if len(paths) == 1:    # the innermost folder is the best guess
         return max(len(folders[0]) - 1, 0), None
     return shared, None
+
+
+def _shared(folders: Sequence[tuple[str, ...]]) -> int:
+    """How many folders, from the outermost on, are the same for all."""
+    return sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, zip(*folders)))
 
 
 def _exports(paths: Sequence[tuple[str, ...]], level: int) -> dict[tuple, re.Pattern]:
