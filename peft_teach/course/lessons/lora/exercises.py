@@ -582,10 +582,11 @@ def _is_candidate(name: str, setting: dict | str) -> Verdict | None:
     right = methods.lora.scale(runs[0]["rank"], runs[0]["alpha"])
     scale = methods.lora.scale(runs[0]["rank"], number(setting["alpha"]) or 0,
                                setting["rank_stabilized"])
-    if not math.isclose(scale, right) or setting["dropout"] or setting["use_bias"]:
-        return rejected("other_scale", f"The scale of {name} is {scale:g}, its dropout "
-                                       f"{setting['dropout']}, use_bias {setting['use_bias']}; "
-                                       f"measured were {right:g}, 0.0 and False.")
+    more = [key for key in ("dropout", "use_bias", "also_train") if setting[key]]
+    if not math.isclose(scale, right) or more:
+        told = "".join(f", its {key} {setting[key]}" for key in more)
+        return rejected("other_scale", f"The scale of {name} is {scale:g}{told}; measured was "
+                                       f"{right:g}, and nothing else.")
     return None
 
 
@@ -594,7 +595,7 @@ def _runs(setting: Mapping) -> list[dict]:
     return next((runs for runs in candidates() if _where(runs[0]) == _where(setting)), [])
 
 
-CHOSEN = report(rank=Any, alpha=Any, dropout=Any, rank_stabilized=Any, use_bias=Any,
+CHOSEN = report(rank=Any, alpha=Any, dropout=Any, rank_stabilized=Any, use_bias=Any, also_train=Any,
                 targets=tuple[str, ...] | None, layers=tuple[int, ...] | None)
 
 FORTY_KB = Exercise(
