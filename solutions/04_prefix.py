@@ -599,7 +599,8 @@ print("heads, of 72, whose gate is below zero after training, by seed:",
       *(72 - row["opened"] for row in records.select(record, group="gate")))
 bench = pd.json_normalize(records.load("benchmark")["runs"])
 bench = bench.query("device == 'cpu' and model == 'minilm'").set_index("method")
-bench.loc[["prompt", "prefix"], "step_to.full.median"].map("{:.0%}".format).to_frame("of full's step")
+bench.loc[["prompt", "prefix"], "step_to.full.median"].map("{:.0%}".format).to_frame(
+    "of full's step")
 
 # %% [markdown]
 # **So what can a prefix do that a prompt cannot?** Have keys and values, in each layer, that no vectors at the bottom lead

@@ -70,9 +70,9 @@ print("budget:", budget.name, "· computing on:", pt.device())
 
 # %%
 pt.plots.show(pictures.draw_block(), "Five places for a gain. Each stands behind what it "
-              "multiplies: “key” on the output of the key's linear layer, “sum” on the sum that the "
-              "norm reads, “before” and “after” on the two sides of the activation. Dashed: added "
-              "unchanged.")
+              "multiplies: “key” on the output of the key's linear layer, “sum” on the sum that "
+              "the norm reads, “before” and “after” on the two sides of the activation. "
+              "Dashed: added unchanged.")
 
 # %% [markdown]
 # Suppose the gains are trained. To be rid of them, *fold* them: scale a matrix instead. Scale its **rows**, one for each output

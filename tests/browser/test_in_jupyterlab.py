@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.browser,
 LESSON = json.loads(next((ROOT / "lessons").glob("00_*.ipynb")).read_text("utf-8"))
 _CODE = "".join(line for cell in LESSON["cells"] if cell["cell_type"] == "code"
                 for line in cell["source"])
-PICTURES, GUESSES = (len(re.findall(word, _CODE)) for word in (r"\.explore_\w+\(", r"\.Guess\("))
+PICTURES = len(re.findall(r"\.explore_\w+\(", _CODE))    # beside them, boxes of bets
 
 TRIES, MOVED = 3, 40_000    # moves of a control; milliseconds until another picture, at most
 CONTROLS = "select, input[type=checkbox], [role=slider], .widget-toggle-buttons"
@@ -105,9 +105,11 @@ def lesson(lab, browser):
 def boxes(notebook: Notebook) -> list:
     """Return the live boxes, and see that each is shown and the still copy behind it is not."""
     page = notebook.page
-    page.wait_for_function("""count => ['live', 'still'].every(
-        kind => document.querySelectorAll(`.peft-teach-${kind}`).length === count)""",
-                           arg=PICTURES + GUESSES)
+    page.wait_for_function("""pictures => {
+        const [live, still] = ['live', 'still'].map(
+            kind => document.querySelectorAll(`.peft-teach-${kind}`).length);
+        return live === still && live > pictures;
+    }""", arg=PICTURES)
     found = page.locator(".peft-teach-live").all()
     assert all(box.is_visible() for box in found)
     assert not any(still.is_visible() for still in page.locator(".peft-teach-still").all())
@@ -197,9 +199,10 @@ def _another(box, before: str) -> bool:
 
 def test_run_all_runs_every_cell(lesson):
     prompts = lesson.page.locator(".jp-CodeCell .jp-InputPrompt").all_text_contents()
-    assert [p.strip() for p in prompts] == [f"[{n}]:" for n in range(1, len(prompts) + 1)]
+    for number, prompt in enumerate(prompts, 1):    # folded cells show none
+        assert prompt.strip() in ("", f"[{number}]:")
     assert lesson.errors() == []
-    assert len(boxes(lesson)) == PICTURES + GUESSES >= 4
+    assert len(boxes(lesson)) > PICTURES >= 3
 
 
 @pytest.mark.parametrize("move", [by_keyboard, by_mouse])
@@ -222,6 +225,9 @@ def test_texts_can_be_read_in_both_themes(lesson, theme):
     lesson.page.wait_for_selector(f'body[data-jp-theme-light="{light}"]', state="attached")
     cards = lesson.page.locator('.jp-OutputArea [role="group"][aria-label]').all()
     assert len(cards) >= 4
+    pictures = lesson.page.locator(".peft-teach-figure").all()
+    inverted = {image.evaluate("i => getComputedStyle(i).filter") != "none" for image in pictures}
+    assert inverted == {light == "false"}
     for element in [*cards, *boxes(lesson)]:
         element.scroll_into_view_if_needed()
         assert element.evaluate(CONTRAST) >= 4.5, element.text_content()
@@ -249,7 +255,7 @@ def test_opened_without_its_kernel_the_pictures_stay(lesson, lab, opened, truste
     lab.add(saved, "reopened.ipynb")
     reopened = opened("reopened.ipynb")
     stills = reopened.page.locator(".peft-teach-still")
-    stills.nth(PICTURES + GUESSES - 1).wait_for(state="attached")
+    stills.nth(lesson.page.locator(".peft-teach-still").count() - 1).wait_for(state="attached")
     for still in stills.all():
         still.scroll_into_view_if_needed()
         assert still.is_visible()

@@ -177,6 +177,7 @@ def test_regions_keep_their_indentation():
      "inside of a function"),
     ("print(", "%time print(", "plain Python"),
     ("print(", "print((", "not Python"),
+    ("import torch\n", f"import torch    {'#' * 85}\n", "a line of 101 characters"),
 ])
 def test_a_wrong_cell_is_named_with_what_to_do(tree, old, new, message):
     change(tree, old, new)

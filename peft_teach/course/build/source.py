@@ -26,6 +26,8 @@ from ..lessons import find
 SOLUTION, CHECK, GRADE = PARTS = ("solution", "check", "grade")
 BEGIN, END = "BEGIN SOLUTION", "END SOLUTION"
 
+WIDTH = 100    # characters of code: JupyterLab shows 104 of a line in a window of 1,000 pixels
+
 _CALLS = {CHECK: "check", GRADE: "require"}    # what a check and a grade cell must call
 _KEPT_METADATA = ("tags", "jupyter")           # of a cell, besides exercise and part
 
@@ -69,6 +71,8 @@ def read(path: Path) -> list[Cell]:
             _check_regions(raw.source, exercise, where)
         elif part in _CALLS:
             _check_call(raw.source, exercise, part, where)
+        if raw.cell_type == "code":
+            _check_width(stub, where)
         metadata = {key: raw.metadata[key] for key in _KEPT_METADATA if key in raw.metadata}
         cells.append(Cell(id, raw.cell_type, raw.source, stub, metadata, exercise, part, where))
     for id, found in parts.items():
@@ -190,6 +194,13 @@ def _check_stub(stub: str, exercise: Exercise, where: str) -> None:
     if any(isinstance(node, ast.Raise) and node not in called for node in ast.walk(tree)):
         raise wrong(f"{where}: its stub raises as soon as the cell runs",
                     "put the region inside of a function")
+
+
+def _check_width(stub: str, where: str) -> None:
+    for line in stub.split("\n"):
+        if len(line) > WIDTH:
+            raise wrong(f"{where}: a line of {len(line)} characters, which a page would cut: "
+                        f"{line.strip()[:40]!r} …", f"break it: at most {WIDTH}")
 
 
 def _check_regions(source: str, exercise: Exercise, where: str) -> None:
