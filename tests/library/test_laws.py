@@ -408,6 +408,15 @@ def test_law_2_checkpointing_changes_no_gradient(family, method, tiny, inputs):
         torch.testing.assert_close(gradients[1][n], g, rtol=1e-5, atol=1e-6)
 
 
+@every_method
+def test_law_2_what_trains_besides_has_a_gradient_with_every_method(method, tiny, inputs):
+    name = "bert.embeddings.position_embeddings"    # no method's own target
+    settings = replace(config("bert", method), also_train=name)
+    model = METHODS[method].module.inject(tiny("bert"), settings)
+    loss(model, inputs(model)).backward()
+    assert pt.adapter_parameters(model)[f"{name}.trained.weight"].grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize("train", ["all", "head"])
 def test_law_2_full(train, tiny, inputs):
     model = pt.full.inject(tiny("bert"), pt.full.Config(train))
