@@ -16,7 +16,7 @@ line that patches a library. Cells may have been moved, copied or deleted.
 import ast
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
@@ -25,7 +25,7 @@ from .cells import Code, Statement, chain
 from .suspicion import suspicious
 
 MOST_NEEDED = 500          # statements, by one answer; ours need up to 5
-MOST_READINGS = 4          # of one answer: each that fails may take all its time
+MOST_READINGS = 6          # of a notebook, each run until one passes
 
 _place = attrgetter("place", "index")
 
@@ -42,29 +42,30 @@ class Plan:
     flags: tuple[str, ...] = ()                # for the instructor alone
 
 
-def readings(code: Code, exercise: Exercise) -> list[Plan]:
+def readings(code: Code, exercise: Exercise) -> Iterator[Plan]:
     """The plans for an exercise in the order in which they count, at least one.
 
-    The notebook is read up to the last line of its check, up to each one before, and whole: what
+    The notebook is read up to the last line of its check, up to those before, and whole: what
     passed a check keeps its points, whatever was tried below. A name of an exercise that is settled
     is what its check gave, or else what the notebook makes of it below.
     """
     checks = [s.place for s in reversed(code.statements) if s.checks == exercise.id]
-    plans: dict[tuple, Plan] = {}
+    found: set[tuple[tuple[str, int], ...]] = set()
     for view in (code.after_checks(), code):
-        parts = [(view.until(place), place) for place in checks[:MOST_READINGS]]
-        for part, check in (*parts, (view, max(checks, default=-1))):
-            plan = _plan(part, exercise, check)
-            plans.setdefault((plan.statements, plan.missing), plan)
-    answers = [plan for plan in plans.values() if plan.attempted and not plan.missing]
-    if len(answers) > MOST_READINGS:
-        answers[MOST_READINGS - 1:-1] = []    # the last is the whole notebook
-    return answers or list(plans.values())[-1:]
+        for check in (*checks[:MOST_READINGS - 1], None):    # None for the whole
+            part = view if check is None else view.until(check)
+            plan = _plan(part, exercise, max(checks, default=-1) if check is None else check)
+            if (plan.attempted and not plan.missing and plan.statements not in found
+                    and len(found) < MOST_READINGS):
+                found.add(plan.statements)
+                yield plan
+    if not found:
+        yield plan
 
 
 def definitions(code: Code, exercise: Exercise) -> Plan:
     """The first of the readings; if there is nothing to run, `missing` says why."""
-    return readings(code, exercise)[0]
+    return next(readings(code, exercise))
 
 
 def _plan(code: Code, exercise: Exercise, check: int) -> Plan:
