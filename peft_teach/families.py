@@ -184,6 +184,9 @@ SINGLE = ("embeddings", "last", "backbone")
 HEADS = ("pre_classifier", "classifier", "score", "qa_outputs", "classification_head",
          "logits_proj", "sequence_summary", "multiple_choice_head")
 
+# Wrappers that give parameters other names: what torch.compile, FSDP and checkpoint_wrapper call
+# the module inside, and classes that call it "module".
+WRAPPED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
@@ -363,8 +366,8 @@ def _beside(model: nn.Module) -> Iterator[nn.Parameter]:
 def refuse_wrapped(model: nn.Module) -> None:
     """Raise `NotSupported` for a model in which a wrapper of torch's gives modules other names."""
     for name, module in model.named_modules():
-        inside = ("_orig_mod" if "_orig_mod" in dict(module.named_children())    # torch.compile
-                  else "module" if isinstance(module, PARALLEL) else None)
+        inside = next((child for child, _ in module.named_children() if child in WRAPPED
+                       or (child == "module" and isinstance(module, PARALLEL))), None)
         if inside is not None:
             raise NotSupported(f"A {type(module).__name__} is around {name or 'the model'}, and "
                                "gives its parameters names that no file keeps.",
