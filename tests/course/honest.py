@@ -123,12 +123,6 @@ HONEST: dict[str, tuple[str, tuple[str, ...]]] = {
     "the id in a variable": ("lora.count", (RIGHT, "ID = 'lora.count'\npt.check(ID, lora_count)")),
     "a value whose check has its id in a variable": ("inside.order", (
         ORDER, "ID = 'inside.order'\norder = pt.check(ID, order)", "order = 'another use'")),
-    "a value used again below its check": ("inside.order", (
-        ORDER, CHECK_ORDER, "for order in range(3):\n    pass", "order = 'mine'")),
-    "a value and a loop above its check": ("inside.order", (
-        "for order in range(3):\n    pass", ORDER, CHECK_ORDER)),
-    "a value, then a loop, then its check": ("inside.order", (
-        ORDER, "for order in range(3):\n    pass", CHECK_ORDER)),
     "a value checked in a with": ("inside.order", (
         ORDER, "import warnings\nwith warnings.catch_warnings():\n    " + CHECK_ORDER,
         "order = 'mine'")),
@@ -153,8 +147,6 @@ HONEST: dict[str, tuple[str, tuple[str, ...]]] = {
     "an install in a try": ("lora.count", (
         "try:\n    import einops\nexcept ImportError:\n    !pip install -q einops\n" + RIGHT,)),
     "help at the end": ("lora.count", (RIGHT + "\npt.lora.LoRALinear??\n?pt.check\n!!ls",)),
-    "a comparison below it": ("lora.count", (
-        RIGHT + "\nassert lora_count(1, 2, 3) == pt.lora.count(1, 2, 3)",)),
     "an await below it": ("lora.count", (RIGHT + "\nimport asyncio\nawait asyncio.sleep(0)",)),
 }
 

@@ -2,7 +2,8 @@
 
 from honest import CHECK, COUNT, RIGHT, a_right
 
-from peft_teach.course.grade import Limits, job, report
+from peft_teach.course.exercise import WRONG, Result
+from peft_teach.course.grade import Limits, job, report, run
 from peft_teach.course.grade.cells import Code
 from peft_teach.course.grade.notebook import Cell
 from peft_teach.course.grade.run import ANOTHER, Mark, mark
@@ -39,6 +40,15 @@ def test_what_is_mended_below_its_check_for_cases_that_the_check_has_not():
     given = mark(job.runner(Limits(), job.FORKS), code, find("lora.count"), further)
     assert given.points == 1
     assert ANOTHER in given.notes
+
+
+def test_no_other_reading_is_tried_after_one_that_took_all_its_time(monkeypatch):
+    tried, slow = [], Result(WRONG, run._why("time", Limits()))
+    monkeypatch.setattr(run, "_outcome", lambda runner, exercise, plan, further: (
+        tried.append(plan), run._Outcome(plan, slow))[1])
+    given, = marks(RIGHT, CHECK, COUNT.format(2), CHECK)
+    assert given.message == slow.message
+    assert len(tried) == 1
 
 
 def test_what_decides_stands_on_both_pages_and_suspicion_on_one():

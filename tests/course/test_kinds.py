@@ -163,6 +163,9 @@ def test_a_region_that_does_not_fit_its_kind_is_named(tree, old, new, message):
 # ── a value in the grader ────────────────────────────────────────────────────────────────────
 
 
+LOOP = "for largest_rank in range(3):\n    pass"
+
+
 def value_of(*cells, id="kinds.rank"):
     """What the grader takes for the answer, by running its plan here; or what it says."""
     exercise = exercises.find(id)
@@ -183,6 +186,8 @@ def value_of(*cells, id="kinds.rank"):
     [CHECK, "largest_rank = 191"],                                          # cells were moved
     ["largest_rank = None", CHECK, "largest_rank = 191"],                   # a new cell below
     ["largest_rank = 191", CHECK, "largest_rank = None"],
+    ["largest_rank = 191", CHECK, LOOP, "largest_rank = 'mine'"],
+    [LOOP, "largest_rank = 191", CHECK], ["largest_rank = 191", LOOP, CHECK],
     ["largest_rank = 7", CHECK, "largest_rank = 191", CHECK],
     ["largest_rank = 190\nlargest_rank += 1", CHECK, "largest_rank += 1"],
     ["largest_rank = 0\nfor r in range(192):\n    if r:\n        largest_rank = r", CHECK],
