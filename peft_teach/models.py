@@ -166,12 +166,7 @@ def guard_save(model: nn.Module) -> None:
     With converted or 4-bit layers it would write a checkpoint with transposed weights or bytes,
     without a warning; and a mean-pooled model would come back pooling [CLS]. With adapters there
     would be foreign names: what `save_adapted_with` was told takes its place on such a model.
-    Where a table of words carries an adapter, `resize_token_embeddings` refuses, too.
     """
-    if _is_wrapped(model) and _adapts_a_table(model):
-        model.__dict__["resize_token_embeddings"] = _refuse_resize
-    else:
-        model.__dict__.pop("resize_token_embeddings", None)
     if _is_wrapped(model):
         model.__dict__["save_pretrained"] = functools.partial(_save_adapted, model)
     elif state.of(model).converted or quantized(model) or is_mean_pooled(model):
@@ -188,19 +183,6 @@ def quantized(model: nn.Module) -> dict[str, nf4.Linear4bit]:
 def _is_wrapped(model: nn.Module) -> bool:
     note = state.of(model).note
     return note is not None and note.wraps
-
-
-def _adapts_a_table(model: nn.Module) -> bool:
-    tables = [getattr(model, get, lambda: None)()
-              for get in ("get_input_embeddings", "get_output_embeddings")]
-    return any(not isinstance(table, nn.Embedding | nn.Linear | None) for table in tables)
-
-
-def _refuse_resize(*args, **kwargs):
-    raise NotSupported("The word embeddings, or the layer that gives the logits, carry an adapter, "
-                       "which is made for their size.",
-                       expected="a table without an adapter",
-                       hint="resize the plain model, then put the method on it")
 
 
 def _refuse_save(*args, **kwargs):
