@@ -506,6 +506,7 @@ _silent: list[dict[Adapter, bool]] = []
 def disabled(model: nn.Module) -> Iterator[nn.Module]:
     """Within this block every adapter is silent: the backbone computes as before, bit for bit.
 
+    (But for a GPT-2 in float16, whose `Conv1D`s became linear layers: these round otherwise.)
     An adapter that `swap` brings in meanwhile is silent, too, until the block ends; one that is put
     on by `inject` or `load`, after the old ones were removed, is not.
     """

@@ -3,9 +3,9 @@
     python assets/records/rates.py            all that is missing; about 45 minutes on one core
     python assets/records/rates.py --again    all anew
 
-Writes `rates.json`: one row a run. Each method is put on a model with its defaults, and trained at
-the rate that stands in its file: `pt.train(method.inject(model), batches)`, three seeds. The group
-"search" holds seed 0 at other rates. Two tasks, short on purpose:
+Writes `rates.json`: one row a run. Each method is put on a model with its default settings, and
+trained at the rate that stands in its file, or that stood there (`THEN`), with three seeds. The
+group "search" holds seed 0 at other rates. Two tasks, short on purpose:
 
     minilm     a new head on [CLS], 120 steps of 16 movie reviews; BitFit 250, since in 120 one
                seed of three had not begun to learn, at 3e-3 or 2e-3
@@ -28,7 +28,9 @@ LONGER = {"bitfit": 250}
 BATCH = {"minilm": 16, "smollm2": 4}
 TESTS = {"minilm": 1000, "smollm2": 100}
 SHORT = 16                               # words
-SEARCH = {"prompt": (1e-2,), "prefix": (3e-3,), "lora": (3e-3,), "qlora": (3e-3,), "ia3": (3e-2,)}
+THEN = {"lora": 1e-3, "dora": 1e-3, "bottleneck": 1e-3}    # too slow for 60 steps
+SEARCH = {"prompt": (1e-2,), "prefix": (3e-3,), "lora": (3e-3,), "qlora": (3e-3,), "ia3": (3e-2,),
+          "dora": (3e-3,), "bottleneck": (2e-3,)}
 
 
 def settings():
@@ -57,7 +59,7 @@ def run(setting, data):
         order = torch.randperm(len(batches), generator=torch.Generator().manual_seed(seed))
         batches = [batches[i] for i in order]
     model = METHODS[method].inject(model)
-    steps = list(pt.train(model, batches, setting.get("lr")))
+    steps = list(pt.train(model, batches, setting.get("lr", THEN.get(method))))
     return {**setting, "steps": len(steps), "lr": max(step.lr for step in steps),
             "tests": TESTS[name],
             "accuracy": round(accuracy(name, model, tokenizer, data.test), 4),

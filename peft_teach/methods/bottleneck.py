@@ -56,7 +56,7 @@ from ..errors import BadConfig
 from ..shapes import expect
 from ..valid import Settings, is_positive, is_whole, one_of
 
-LEARNING_RATE = 1e-3    # learns on MiniLM: assets/records/rates.json; on SmolLM2 hardly
+LEARNING_RATE = 2e-3    # learns on MiniLM: assets/records/rates.json; on SmolLM2 hardly
 Activation = Literal["relu", "gelu", "silu", "tanh"]
 Init = Literal["normal", "zero"]
 ACTIVATIONS = {"relu": nn.functional.relu, "gelu": nn.functional.gelu, "silu": nn.functional.silu,

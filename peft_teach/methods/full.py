@@ -7,7 +7,9 @@ Cost, in float32 with AdamW: 4 bytes a parameter for the weight, 4 for its gradi
 optimizer's two moments; and one whole model a task on disk.
 
 This is no adapter: nothing is wrapped, so nothing can be disabled, merged or removed. The head
-alone (a linear probe) is the other end: the pretrained features as they are.
+alone (a linear probe) is the other end: the pretrained features as they are. Of either,
+`save_pretrained`, and with it each checkpoint of transformers' Trainer, writes the whole model;
+`pt.save` writes what trains.
 """
 
 from dataclasses import dataclass, replace

@@ -33,7 +33,7 @@ from ..nf4 import Linear4bit
 from ..shapes import expect
 from ..valid import Settings, Share, is_positive, is_whole
 
-LEARNING_RATE = 1e-3    # learns on both models: assets/records/rates.json
+LEARNING_RATE = 3e-3    # of query and value: assets/records/lora.json; SmolLM2's in ia3.json
 Alpha = Annotated[float, is_positive, "a positive number; often twice the rank"]
 
 

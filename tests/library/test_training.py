@@ -531,6 +531,13 @@ def test_a_method_trains_at_its_own_rate_unless_told_otherwise(tiny, inputs, met
     assert max(step.lr for step in pt.train(model, batches, 2e-3)) == pytest.approx(2e-3)
 
 
+@pytest.mark.parametrize(("method", "config", "rate"), [
+    (pt.bottleneck, pt.bottleneck.PARALLEL, pt.bottleneck.LEARNING_RATE / 4),
+    (pt.lora, pt.lora.Config(targets="linear"), pt.qlora.LEARNING_RATE)])
+def test_what_acts_more_strongly_learns_at_less(method, config, rate, tiny):
+    assert pt.training.learning_rate(method.inject(tiny("bert"), config)) == rate
+
+
 def test_rates_where_no_method_of_ours_made_the_adapters(tiny):
     model = tiny("bert")
     assert pt.training.learning_rate(model) == pt.full.LEARNING_RATE
