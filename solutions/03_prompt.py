@@ -370,7 +370,9 @@ def said(prompt, reviews, read=lambda logits, mask: logits[:, -1]):
     return ["positive" if row[words[1]] > row[words[0]] else "negative" for row in at]
 
 
-short, long = "A triumph.", "It is hard to think of anything that this film does not get wrong."
+short = "A triumph."
+long = ("It is hard to think of anything that this film, which goes on for ever, does not "
+        "get wrong.")
 print("alone:  ", said(prompt, [short]))
 print("a batch:", said(prompt, [short, long]))
 

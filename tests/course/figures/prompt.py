@@ -14,6 +14,6 @@ SAME = BOUND[record("prompt")["setting"]["start"]]
 FIGURES = {
     "some 4 points": 2 * standard_error(0.8, 470),
     "of labels by 3 to 4 points": (AHEAD[0], AHEAD[-1]),
-    "from 76 to 85 % only": (SAME["plain"], SAME["accuracy"]),
+    "from 76 to 85 %": (SAME["plain"], SAME["accuracy"]),
     "enough for 88 %": SNAPPED[0.8],
 }
