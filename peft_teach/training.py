@@ -128,10 +128,9 @@ def learning_rate(model: nn.Module) -> float:
 
     It was found on one small encoder and one small language model, with the method's defaults: a
     place to begin. What acts more strongly learns at less: a bottleneck by its scale, LoRA on
-    "linear", all layers, at QLoRA's. With batches of 16, most learn in 60 steps. BitFit, prompts
-    and prefixes had not begun by then at any rate tried, nor QLoRA at one that a longer run
-    stands: give them 120 at least, BitFit 250. It is `full`'s for a model without a method, and
-    `OWN` for a class of your own.
+    "linear", all layers, at QLoRA's. With batches of 16, most learn in 60 steps; BitFit, prompts
+    and prefixes had not begun by then at any rate tried: give them 120 at least, BitFit 250. It is
+    `full`'s for a model without a method, and `OWN` for a class of your own.
     """
     note = core.note_of(model)
     if note is None:
