@@ -411,11 +411,11 @@ def _guard(model: nn.Module) -> None:
 
 def _resize(model: Any, *args, **options):
     """Stand for `resize_token_embeddings`: refuse where an adapter has the table's size."""
-    tables = {"words": model.get_input_embeddings(), "outputs": model.get_output_embeddings()}
-    for what, table in tables.items():
+    for what in ("input", "output"):
+        table = getattr(model, f"get_{what}_embeddings", lambda: None)()
         if isinstance(table, Adapter):
-            raise NotSupported(f"A {type(table).__name__} is around the model's table of {what}, "
-                               "and has its size.", expected="a table without an adapter",
+            raise NotSupported(f"A {type(table).__name__} is around the model's {what} embeddings, "
+                               "and has their size.", expected="a table without an adapter",
                                hint="resize before the method is put on; or pt.merge, pt.remove")
     return type(model).resize_token_embeddings(model, *args, **options)
 

@@ -757,7 +757,7 @@ def test_what_no_copy_could_train_is_refused(family, also, says, tiny):
 def test_a_table_that_an_adapter_is_around_is_not_resized(put, tied, tiny):
     """Tied, it would grow beneath an adapter that does not."""
     model = put(tiny("llama", "lm", tie_word_embeddings=tied))
-    with pytest.raises(NotSupported, match="has its size"):
+    with pytest.raises(NotSupported, match="has their size"):
         model.resize_token_embeddings(110)
     assert model(torch.tensor([[3]])).logits.shape == (1, 1, 97)
     pt.remove(model).resize_token_embeddings(110, mean_resizing=False)
