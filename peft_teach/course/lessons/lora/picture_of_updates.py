@@ -51,32 +51,39 @@ def updates(record: Mapping, place: str, block: int, own: Sigmas | None = None) 
 
 
 def draw_updates(found: Spectra) -> Figure:
-    """Draw the singular values of ΔW, strongest first."""
+    """Draw the share of the energy of ΔW that its k strongest directions hold, and of W itself."""
     made, ax = figure(8, 4.4)
-    ax.plot(range(1, len(found.weight) + 1), found.weight, color=COLOURS["ink"], ls=":", lw=1.5)
-    ax.text(50, found.weight[49] * 1.3, "W itself", fontsize=9)
-    for run, sigma in found.updates.items():
-        n = len(sigma)
-        ax.plot(range(1, n + 1), sigma, **_style(run), ms=5,
-                markevery=[0, n - 1] if n > 1 else None)
-        end = n if n <= 64 else 100    # the tail of a full update falls out of the picture
-        ax.annotate(_label(run), (end, sigma[end - 1]), xytext=(4, 0), va="center", fontsize=9,
-                    textcoords="offset points", color=_style(run)["color"])
-    logarithmic(ax)
-    low = min(sigma[min(len(sigma), 200) - 1] for sigma in found.updates.values())
-    ax.set(xlabel="direction, strongest first", ylabel="singular value of ΔW", title=found.matrix,
-           xlim=(0.9, 700), ylim=(low / 2, None))
+    for run, sigma in {**found.updates, WEIGHT: found.weight}.items():
+        share, n = _energy(sigma), len(sigma)
+        ax.plot(range(1, n + 1), share, **_style(run), ms=5, markevery=[0, n - 1])
+        k = {FULL: 20, WEIGHT: 60, YOURS: 1}.get(run)
+        place, offset = ((n, 1.0), (-8, 8)) if k is None else ((k, share[k - 1]), (8, -8))
+        ax.annotate(_label(run), place, xytext=offset, textcoords="offset points", fontsize=9,
+                    color=_style(run)["color"])
+    ax.axhline(0.9, color=COLOURS["quiet"], lw=1)
+    logarithmic(ax, "x")
+    ax.set(xlabel="strongest directions, k", ylabel="share of the energy in them",
+           title=found.matrix, xlim=(0.9, 420), ylim=(0, 1.1))
     plain_ticks(ax.xaxis, (1, 4, 16, 64, 384))
-    made.set_label(f"Updates of {found.matrix}. " + "; ".join(
-        f"{_label(run)}: {len(sigma)} directions, from {sigma[0]:.2g} to {sigma[-1]:.2g}"
+    in_percent(ax.yaxis)
+    made.set_label(f"Updates of {found.matrix}. 90 % of the energy lies in: " + "; ".join(
+        f"{_label(run)}: {spectra.energy_rank(torch.tensor(sigma))} directions of {len(sigma)}"
         for run, sigma in found.updates.items()) + ".")
     return made
+
+
+def _energy(sigma: Sequence[float]) -> list[float]:
+    """Return the share of the energy in the first k directions, for each k."""
+    energy = torch.tensor(sigma).square()
+    return (energy.cumsum(0) / energy.sum()).tolist()
 
 
 def _style(run: str) -> dict:
     """How a run is drawn: colour, dash and marker."""
     if run == FULL:
         return {"color": COLOURS["full"], "ls": "-", "marker": ""}
+    if run == WEIGHT:
+        return {"color": COLOURS["ink"], "ls": ":", "marker": ""}
     if run == YOURS:
         return {"color": COLOURS["yours"], "ls": "--", "marker": "X"}
     return {"color": COLOURS["lora"], "ls": "-", "marker": MARKERS[run]}
@@ -84,11 +91,12 @@ def _style(run: str) -> dict:
 
 def _label(run: str) -> str:
     """What stands at the end of a run's line."""
-    return {FULL: "full", YOURS: "yours", "64": "rank 64, α = 16"}.get(run, f"rank {run}")
+    return {FULL: "full", WEIGHT: "W itself", YOURS: "yours",
+            "64": "rank 64, α = 16"}.get(run, f"rank {run}")
 
 
 def explore_updates(record: Mapping, own: Sigmas | None = None) -> Explorer:
-    """Singular values of ΔW by matrix, for LoRA of three ranks, full fine-tuning, and yours."""
+    """Where the energy of ΔW lies, by matrix: LoRA of three ranks, full fine-tuning, and yours."""
     controls = {
         "place": ipw.ToggleButtons(options=("query", "value"), description="place"),
         "block": ipw.ToggleButtons(options=range(DEPTH), value=2, description="block",
@@ -96,8 +104,8 @@ def explore_updates(record: Mapping, own: Sigmas | None = None) -> Explorer:
     }
     return Explorer(
         controls, lambda **s: updates(record, **s, own=own), draw_updates,
-        lambda found: "How strongly each direction is changed. A LoRA of rank r has r directions "
-                      "and no more.")
+        lambda found: "How few directions hold the energy of the change. A LoRA of rank r has r "
+                      "directions and no more.")
 
 
 # ── of all matrices ──────────────────────────────────────────────────────────────────────────
