@@ -56,4 +56,4 @@ def test_an_answer_that_opens_the_seal_is_shown_to_the_instructor():
     sealed_layer = sealed.Sealed(sealed.layer("pfeiffer", None, None), 8)
     opened = "sealed_layer._call.__closure__"
     assert "pfeiffer" in [cell.cell_contents for cell in sealed_layer._call.__closure__]
-    assert suspicious(ast.parse(opened)) == {"__closure__"}
+    assert suspicious([ast.parse(opened)]) == {"__closure__"}

@@ -34,6 +34,12 @@ def test_the_block_over_its_grid():
     assert not pt.adapters(adapters._probe()[0])
 
 
+def test_a_larger_size_has_a_wider_middle():
+    drawn = [adapters.draw_block(adapters.block("bapna", size, 0.01)) for size in adapters.SIZES]
+    middles = [abs(made.axes[0].patches[-2].get_xy()[2:4, 1] + 1.25).max() for made in drawn]
+    assert middles == sorted({*middles})
+
+
 def test_a_run_that_did_not_learn_is_a_cross_and_in_no_mean():
     runs = pandas.DataFrame({"name": "Pfeiffer", "accuracy": [0.8, 0.5, 0.7],
                              "learned": [True, False, True]})
