@@ -563,8 +563,7 @@ pt.sentence("prefix.lambda", ...)    # one sentence of yours: what did training 
 
 # %% [markdown]
 # <details><summary>Ours</summary>
-# 1. What all recorded prefixes without a gate share is the fall in layer 5, for <code>[CLS]</code>, too, which alone the
-# classifier reads there.<br>
+# 1. All recorded prefixes without a gate share the fall in layer 5, also for <code>[CLS]</code>, which alone is read there.<br>
 # 2. Each new word adds a term to the softmax's denominator, but in an encoder it also changes the queries and keys of the
 # others, from layer 1 on.<br>
 # 3. No: if the vectors have equal scores, and but for the shifted positions, less than half of λ is lost in layer 0, since
