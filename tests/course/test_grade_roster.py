@@ -180,9 +180,11 @@ def test_late_costs_nothing_unless_it_is_said(evening):
     files = ["meierjo_LATE_101_1_x.ipynb", "leekim_102_2_x.ipynb"]
     assert evening(files)["meierjo"]["total"] == str(MOST)
     assert "loses nothing" in (evening.out / "report.html").read_text()
-    rows = evening(files, late=50)
+    rows = evening([*files, "uno_LATE_106_3_x.txt"], late=50)
     assert (rows["meierjo"]["total"], rows["leekim"]["total"]) == (f"{MOST / 2:g}", str(MOST))
-    assert "50 % of the points" in (evening.out / "feedback/meierjo.html").read_text()
+    assert [rows[name]["late"] for name in ("meierjo", "leekim", "uno")] == ["late", "", "late"]
+    for page in ("feedback/meierjo.html", "report.html"):
+        assert "50 % of the points are deducted" in (evening.out / page).read_text()
     with pytest.raises(PeftTeachError, match="120 % cannot be deducted"):
         evening(files, late=120)
 

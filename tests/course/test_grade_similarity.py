@@ -4,6 +4,7 @@ import ast
 import inspect
 import random
 import time
+from dataclasses import replace
 
 import answers
 
@@ -89,6 +90,16 @@ def test_what_the_lesson_dictates_or_many_wrote_is_no_copy():
     assert not mark["shape"]
     group = [report.Row(each.student, "00", "together.ipynb", each.marks, ()) for each in same[:2]]
     assert not similar(group)
+
+
+def test_a_group_is_no_copy_of_itself():
+    """Canvas has its notebook once, Moodle once for each member."""
+    one, two, three = (row(name, **style(0)) for name in ("Jo Meier", "Kim Lee", "Ola Nowak"))
+    assert len(similar([one, two, three])) == 3
+    for paths in (["tide_101_7_x.ipynb"] * 2, ["Tide-Jo Meier_201_f/x", "Tide-Kim Lee_202_f/x"]):
+        members = [replace(each, path=path) for each, path in zip((one, two), paths)]
+        assert [pair.students for pair in similar([*members, three])] == [
+            ("Jo Meier", "Ola Nowak"), ("Kim Lee", "Ola Nowak")]
 
 
 def test_a_large_class_takes_seconds():

@@ -80,7 +80,8 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
         marks = _marks(graded, settings, out / "results", jobs or os.cpu_count() or 1, dask)
     finally:
         clear(settings.run)
-    rows = [report.Row(each.student, asked or "", each.path, (), each.flags)
+    rows = [report.Row(each.student, asked or "", each.path, (), each.flags, late=each.late,
+                       deduction=late)
             for each in handed_in if not each.lesson]
     for each, result in zip(graded, marks):
         more = [flag for mark in result for flag in mark["flags"]]

@@ -183,11 +183,9 @@ def _section(row: Row) -> str:
         head += f"; optional: {more}"
     ids = tuple(f"{mark['exercise']}:" for mark in row.marks)    # those are for the instructor
     said = [flag for flag in row.flags if not (flag.startswith(ids) or flag.endswith(DOUBT))]
-    late = [f"Late, as the platform says: {row.deduction:g} % of the points are deducted."
-            ] if row.late and row.deduction else []
     by_hand = [f"By hand: {each}" for each in row.hand]
     parts = [f"<h2>{escape(head)}</h2>", *(
-        f"<p>{escape(text)}</p>" for text in (row.path, *said, *late, *by_hand) if text)]
+        f"<p>{escape(text)}</p>" for text in (row.path, *said, *_late(row), *by_hand) if text)]
     for mark in row.marks:
         optional = ", optional" if find(mark["exercise"]).optional else ""
         again = f"pt.hint({mark['exercise']!r})" if mark["state"] == WRONG else ""
@@ -197,6 +195,12 @@ def _section(row: Row) -> str:
                     code_label="Where it happened:", code=mark["traceback"], next=again)
         parts.append(card._repr_html_())
     return "\n".join(parts)
+
+
+def _late(row: Row) -> list[str]:
+    """What both pages say of points that were deducted."""
+    return [f"Late, as the platform says: {row.deduction:g} % of the points are deducted."
+            ] if row.late and row.deduction else []
 
 
 def _report(rows: Sequence[Row], notes: Sequence[str], out: Path) -> str:
@@ -224,7 +228,7 @@ def _report(rows: Sequence[Row], notes: Sequence[str], out: Path) -> str:
         solved = [m["state"] == PASSED for m in row.marks if not find(m["exercise"]).optional]
         cells = (row.lesson or "?", _of(row.points()), _of((sum(solved), len(solved))),
                  _of(row.points(optional=True)), "; ".join(map(str, row.hand)),
-                 "; ".join(row.flags))
+                 "; ".join([*_late(row), *row.flags]))
         lines.append(f'<tr><td><a href="feedback/{quote(names[row.student])}.html">'
                      f"{escape(row.student)}</a></td>"
                      + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")

@@ -72,10 +72,15 @@ def _in_class(rows: Sequence[Any]) -> Iterator[Pair]:
                 if count >= SHARE * min(sizes[number][id] for number in pair)}
         equal = {id: count for id, count in same.items() if len({texts[n][id] for n in pair}) == 1}
         agreed = sum(same.values())
-        if agreed + sum(equal.values()) >= LEAST and one.path != other.path:    # not of a group
+        if agreed + sum(equal.values()) >= LEAST and _handed_in(one) != _handed_in(other):
             yield Pair(one.lesson, (one.student, other.student),
                        agreed / min(sizes[number].total() for number in pair),
                        tuple(sorted(same)), tuple(sorted(equal)))
+
+
+def _handed_in(row: Any) -> str:
+    """The path, the same for all of a group: Moodle has a copy for each, "Group-Name_201_…"."""
+    return row.path.partition(f"-{row.student}_")[0]
 
 
 # ── an answer without its names ──────────────────────────────────────────────────────────────
