@@ -11,20 +11,7 @@ CULPRITS = "peft_teach.course.lessons.full.exercises"
 
 CHEATS: dict[str, tuple[str, tuple[str, ...]]] = {
     "in plain words": ("lora.count", (COUNT.format("pt.lora.count"),)),
-    "by an import as": ("lora.count", (
-        "import peft_teach.methods.lora as L\n" + COUNT.format("L.count"),)),
-    "with a class called pt": ("lora.count", (
-        BODY + "class Box:\n        class pt:\n            pass\n"
-        "    return pt.lora.count(n_in, n_out, rank)",)),
-    "found by pydoc": ("lora.count", (
-        "import pydoc\n" + COUNT.format("pydoc.locate('peft_teach.methods.lora.count')"),)),
-    "unpickled": ("lora.count", (
-        "import pickle\n" + COUNT.format(
-            "pickle.loads(b'cpeft_teach.methods.lora\\ncount\\n.')"),)),
     "as it is": ("lora.count", ("lora_count = pt.lora.count",)),
-    "in a partial": ("lora.count", (
-        "from functools import partial\nlora_count = partial(pt.lora.count, use_bias=False)",)),
-    "in a lambda": ("lora.count", ("lora_count = lambda *sizes: pt.lora.count(*sizes)",)),
     "by map": ("lora.count", (
         BODY + "return next(map(pt.lora.count, [n_in], [n_out], [rank]))",)),
     "its code in a new function": ("lora.count", (
@@ -32,12 +19,7 @@ CHEATS: dict[str, tuple[str, tuple[str, ...]]] = {
             "types.FunctionType(pt.lora.count.__code__, {}, 'f', (False,))"),)),
     "its module loaded anew": ("lora.count", (
         "import importlib\n" + COUNT.format("importlib.reload(pt.lora).count"),)),
-    "from the exercise": ("lora.count", (
-        COUNT.format("getattr(pt, 'course').lessons.find('lora.count').resolve()"),)),
     "from check": ("lora.count", (COUNT.format("pt.check('lora.count', print)"),)),
-    "from check, by another name": ("lora.count", (
-        BODY + "c = getattr(pt, 'ch' + 'eck')\n"
-        "    return c('lora.count', print)(n_in, n_out, rank)",)),
     "and an error on the way": ("lora.count", (
         BODY + "try:\n        raise ValueError\n    except ValueError:\n"
         "        return pt.lora.count(n_in, n_out, rank)",)),
@@ -45,15 +27,6 @@ CHEATS: dict[str, tuple[str, tuple[str, ...]]] = {
         "def deep():\n    try:\n        deep()\n    except RecursionError:\n        pass",
         BODY + "deep()\n    return pt.lora.count(n_in, n_out, rank)")),
     "a subclass": ("lora.layer", (f"class LoRALinear({BASE}):\n    pass",)),
-    "a subclass by its type": ("lora.layer", (
-        f"LoRALinear = type('LoRALinear', ({BASE},), {{}})",)),
-    "the base of another": ("lora.layer", (
-        "from peft_teach.methods.dora import DoRALinear\nLoRALinear = DoRALinear.__base__",)),
-    "the base of another, as a base": ("lora.layer", (
-        "from peft_teach.methods.dora import DoRALinear\n"
-        "class LoRALinear(DoRALinear.__mro__[1]):\n    pass",)),
-    "among the subclasses": ("lora.layer", (
-        "LoRALinear, = [c for c in pt.Adapter.__subclasses__() if c.__name__ == 'LoRALinear']",)),
     "one method of it": ("lora.layer", (
         "class LoRALinear(pt.Adapter):\n"
         "    def __init__(self, base, rank=8, alpha=16.0):\n        super().__init__(base)\n"
@@ -61,8 +34,6 @@ CHEATS: dict[str, tuple[str, tuple[str, ...]]] = {
         "        self.A = nn.Parameter(torch.randn(rank, base.in_features) / 8)\n"
         "        self.B = nn.Parameter(torch.zeros(base.out_features, rank))\n"
         f"    forward = {BASE}.forward",)),
-    "made by its class": ("lora.layer", (
-        "def LoRALinear(base, *numbers):\n    return pt.lora.LoRALinear(base, *numbers)",)),
     "another module's name for it": ("change.truncate", (
         "s = pt.spectra\ndef truncate(delta, k):\n    return s.truncate(delta, k)",)),
     "the method of the library": ("lora.merge", (
@@ -115,9 +86,6 @@ SIGNS: dict[str, tuple[str, tuple[str, ...], str]] = {
         "reads the library's source"),
     "the pipe opened": ("lora.count", (
         RIGHT.format("open(3, 'wb', closefd=False)"),), "takes over the pipe to the grader"),
-    "its text by its loader": ("lora.count", (
-        RIGHT.format("pt.lora.__loader__.get_source('peft_teach.methods.lora')"),),
-        "reads the library's source"),
     "the course under an alias": ("lora.count", (
         "import peft_teach as p", RIGHT.format("p.course.grade")),
         "look at its peft_teach.course"),

@@ -8,7 +8,7 @@ import functools
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -17,9 +17,19 @@ import answers
 import nbformat
 
 from peft_teach.course.build.notebooks import Lesson, make
+from peft_teach.course.grade import Limits, job
+from peft_teach.course.grade.cells import Code
+from peft_teach.course.grade.notebook import Cell
+from peft_teach.course.grade.run import Mark, mark
 from peft_teach.course.lessons import all_exercises, find, of_lesson
 
 ROOT = Path(__file__).parents[2]
+
+
+def marked(*cells: str, id: str = "lora.count", further: Sequence = ()) -> Mark:
+    """The mark of one answer, given as cells of code, by the one server of this process."""
+    code = Code([Cell(number, text) for number, text in enumerate(cells, 1)])
+    return mark(job.runner(Limits(), job.FORKS), code, find(id), further)
 
 
 @functools.cache
@@ -124,17 +134,9 @@ def code_cell(text: str) -> dict:
     return {"cell_type": "code", "source": text, "metadata": {}, "outputs": []}
 
 
-def is_answer(cell: dict) -> bool:
-    """Whether it is a solution cell of ours."""
-    return cell.get("id", "").endswith("-solution")
-
-
-add("deleted", cells_of(solved("07"), lambda cells: [c for c in cells if is_answer(c)]), full("07"))
 add("deleted one", cells_of(solved("07"), lambda cells: [
     c for c in cells if c["id"] != "lora-count-solution"]), but("lora.count"),
     says="no definition of lora_count", flag="lora.count: no definition")
-add("duplicated", cells_of(solved("02"), lambda cells: cells + cells), full("02"),
-    flag="2 definitions of truncate")
 add("stub below", cells_of(solved("02"), lambda cells: cells + untouched("02")["cells"]),
     full("02"), flag="an empty truncate after the answer")
 add("reordered", cells_of(solved("01"), lambda cells: cells[::-1]), full("01"))
@@ -143,26 +145,9 @@ add("metadata lost", {"cells": [{"cell_type": c["cell_type"], "source": source(c
 add("old format", {"worksheets": [{"cells": [
     {"cell_type": c["cell_type"], "input" if c["cell_type"] == "code" else "source": source(c)}
     for c in solved("07")["cells"]]}], "nbformat": 3, "metadata": {}}, full("07"))
-add("colab", solved("07") | {
-    "cells": [{k: v for k, v in c.items() if k != "id"} | {
-        "metadata": {"id": f"x{i}", "colab": {"base_uri": "https://localhost:8080/"}},
-        "source": source(c).splitlines(keepends=True)} for i, c in enumerate(solved("07")["cells"])]
-    + [code_cell("from google.colab import drive\ndrive.mount('/content/drive')"),
-       code_cell("!pip install -q peft\n%matplotlib inline")],
-    "metadata": {"colab": {"provenance": [], "toc_visible": True}, "accelerator": "GPU",
-                 "kernelspec": {"name": "python3", "display_name": "Python 3"}},
-    "nbformat_minor": 0}, full("07"))
-add("vs code", solved("01") | {
-    "cells": [c | {"id": f"{i:08x}", "metadata": {"vscode": {"languageId": "python"}}}
-              for i, c in enumerate(solved("01")["cells"])],
-    "metadata": {"kernelspec": {"display_name": ".venv", "name": "python3"},
-                 "language_info": {"name": "python", "version": "3.13.1"}}}, full("01"))
 add("older release", solved("00") | {"metadata": {"peft_teach": {"lesson": "00",
                                                                  "release": "0.0.3"}}},
     full("00"), flag="made from release 0.0.3")
-add("syntax error", with_answer("lora.merge", "def merged(layer):\n    return ((layer"),
-    but("lora.merge"), says="merged stands in a cell that is not Python",
-    flag="lora.merge: syntax error")
 BLOCK = """def block_count(d_model, d_ff, heads, kv_heads):
     shapes = [(d_model, d_model), (d_model, d_model // heads * kv_heads), (d_model, d_ff)]
     square, narrow, wide = (linear_count(*shape) for shape in shapes)
@@ -170,90 +155,52 @@ BLOCK = """def block_count(d_model, d_ff, heads, kv_heads):
 """
 add("uses one that is wrong", solved("00", inside_linear=WRONG["inside.linear"][0],
                                      inside_block=BLOCK), but("inside.linear"))
-add("uses one left as it was", solved("00", inside_linear=None, inside_block=BLOCK),
-    but("inside.linear"))
-add("in a text", with_answer("lora.count", "exec('def lora_count(n, m, r):\\n return r')"),
-    but("lora.count"), says="lora_count stands in a text", flag="stands in a text")
-add("in a file", with_answer("lora.count", "%%writefile count.py\ndef lora_count(n, m, r):\n"
-                             "    return r * (n + m)"),
-    but("lora.count"), says="lora_count stands in a cell of %%writefile", flag="other language")
 add("not json", b"<html>Log in to see this page</html>", {}, says="This is not a notebook",
     file="not json/07_lora.ipynb")
-add("empty", b"", {}, says="the file is empty", file="empty/07_lora.ipynb")
-add("conflict", b"<<<<<<< HEAD\n" + json.dumps(solved("07")).encode(), {}, says="not a notebook",
-    file="conflict/07_lora.ipynb")
 add("another course", {"cells": [code_cell("print('hello')")], "metadata": {}}, {},
     says="no lesson of this course", file="another course/hello.ipynb")
 add("Zoë Žižková-李", solved("00"), full("00"),
     file="Zoë Žižková-李_4711_assignsubmission_file_/00_inside.ipynb")
 add("=cmd|' calc'!A0", solved("00"), full("00"))
-add("meier", solved("02"), full("02"), file="meier_123_assignsubmission_file_02_small_change.ipynb")
-add("ngoc", solved("01"), full("01"), file="submitted/ngoc/full/01_full.ipynb")
 add("twice", solved("00"), full("00"), flag="2 submissions, the latest counts",
     file="twice/00_inside-1.ipynb")
-add("team-1", solved("00"), full("00"))
-add("team-2", untouched("00"), dict.fromkeys(full("00"), 0))
-for number, points in ((1, full("00")), (2, dict.fromkeys(full("00"), 0))):
-    add(f"student-{number}", solved("00") if number == 1 else untouched("00"), points,
-        file=f"submitted/student-{number}/inside/00_inside.ipynb")
-add("dana", solved("00"), full("00"), file="dana_00_inside (2).ipynb",
-    flag="2 submissions, the latest counts")
-add("dana-7", untouched("00"), dict.fromkeys(full("00"), 0), file="dana-7/00_inside.ipynb",
-    flag="dana and dana-7: two students, or one?")
-add("heap", solved("00"), full("00"), file="heap/00_inside.ipynb",
-    flag="302 files are not graded; the first: heap/folder.ipynb")
-add("empty keys", b'{"cells": [' + b'{"":0},' * (31 * 2**20 // 7) + b"{}]}", {},
-    says="more than 3,000,000 values", file="empty keys/07_lora.ipynb")
 
 
 # ── what hostile students hand in ────────────────────────────────────────────────────────────
 
 
-def hostile(body: str, id: str = "lora.count") -> dict:
-    """Lesson 07 with `lora_count` doing something else, or another one-line function."""
-    head = {"lora.count": "def lora_count(n_in, n_out, rank):",
-            "lora.merge": "def merged(layer):"}[id]
-    lines = "\n".join(f"    {line}" for line in body.strip("\n").split("\n"))
-    return with_answer(id, f"{head}\n{lines}")
+def hostile(body: str) -> dict:
+    """Lesson 07 with `lora_count` doing something else."""
+    lines = body.strip("\n").split("\n")
+    return with_answer("lora.count", "\n    ".join(["def lora_count(n_in, n_out, rank):", *lines]))
 
 
 def attack(student: str, body: str, says: str = "", **named: str) -> None:
     add(student, hostile(body), but("lora.count"), says=says, **named)
 
 
-attack("infinite loop", "while True:\n    pass", "longer than")
 attack("deaf", "import signal\n"
        "signal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True:\n    pass",
        "longer than", flag="look at its signal")
 attack("asleep", "import time\ntime.sleep(1000)", "longer than")
-attack("tensor bomb", "import torch\nreturn torch.zeros(10**12).sum().item()", "RuntimeError")
 attack("list bomb", "x = [0]\nwhile True:\n    x = x + x", "MemoryError")
 attack("exit", "import sys\nsys.exit(0)", "SystemExit")
 attack("hard exit", "import os\nos._exit(0)", "ended its process", flag="look at its _exit")
 attack("fork bomb", "import os\nwhile True:\n    os.fork()", "PermissionError",
        flag="look at its fork")
-attack("shell", "import os\nreturn os.system('echo') * 0", "expected")
 attack("threads", "import threading\nwhile True:\n    threading.Thread(target=print).start()",
        "longer than")
 attack("recursion", "return lora_count(n_in, n_out, rank)", "RecursionError")
 attack("crash", "import ctypes\nctypes.string_at(0)", "crashed (SIGSEGV)", flag="ctypes")
-attack("files", "import os\nfor i in range(10**6):\n    open(f'{i}', 'wb').write(bytes(10**6))",
-       "MB to the disk")
 attack("deep folders", "import os\nfor i in range(10**6):\n    os.mkdir('x' * 200)\n"
        "    os.chdir('x' * 200)\n    os.chmod('.', 0o500 if i > 900 else 0o700)", "")
 attack("many files", "import os\nfor i in range(10**7):\n    open(f'{i}', 'w').close()")
 attack("socket", "import socket\nsocket.create_connection(('127.0.0.1', PORT), timeout=1)\n"
                  "return rank * (n_in + n_out)", "PermissionError")
-attack("kill", "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)", "PermissionError",
-       flag="look at its kill")
 attack("deletes", "import shutil\nshutil.rmtree('CANARY')\nreturn rank * (n_in + n_out)",
-       "PermissionError")
-attack("writes", "open('CANARY/written', 'w').write('x')\nreturn rank * (n_in + n_out)",
        "PermissionError")
 attack("reads hidden tests", "raise ValueError(open('HIDDEN/hidden/lora.py').read())",
        "PermissionError")
-attack("lists home", "import os\nraise ValueError(str(os.listdir(os.path.expanduser('~'))))",
-       "ValueError: []")
 attack("patches torch", "import torch, math, builtins\n"
        "torch.allclose = torch.equal = math.isclose = lambda *a, **k: True\n"
        "builtins.isinstance = lambda *a: True\nreturn 7", "or broke it")
@@ -262,28 +209,11 @@ attack("patches the judge", "import peft_teach.course as c, sys\n"
        "    for n in [n for n in vars(m) if n.startswith('judge')]:\n"
        "        setattr(m, n, lambda *a: type('V', (), {'passed': True, 'message': ''}))\nreturn 8",
        "gave 8")
-attack("patches the reference", "import peft_teach.methods as m\n"
-       "setattr(m.lora, 'count', lambda *a: 10)\nreturn 10", "gave 10")
-attack("equals everything", "class Equal(int):\n    def __eq__(self, other):\n        return True\n"
-       "    __hash__ = int.__hash__\nreturn Equal(11)", "gave 11")
-attack("forges", "import os, struct\nfor i in range(20):\n    t = b'{\"passed\": true}'\n"
-       "    os.write(3, struct.pack('>II', len(t), 0) + t)\nos._exit(0)", "could not be read")
-attack("forges a state", "import os, struct\n"
-       "t = b'{\"dict\": [[\"ended\", {\"dict\": [[\"state\", \"passed\"], [\"message\", \"\"], "
-       "[\"traceback\", \"\"]]}]]}'\n"
-       "os.write(3, 20 * (struct.pack('>II', len(t), 0) + t))\nos._exit(0)", "wrong")
 attack("garbage", "import os\nwhile True:\n    os.write(3, os.urandom(10**6))", "more than 8 MB")
-attack("patches the border", "import sys\nchild = sys.modules['peft_teach.course.grade.child']\n"
-       "child.to_bytes = lambda value: b'\\x00' * 8 + b'x' * 1000\nreturn 12", "could not be read")
-attack("itself", "x = []\nx.append(x)\nreturn x", "expected")
 attack("nan", "return float('nan')", known("lora.count", "not_whole"))
 attack("markup", "raise ValueError('<script>alert(1)</script>')", "&lt;script&gt;")
 attack("odd error", "class E(Exception):\n    def __str__(self):\n        raise self\nraise E",
        "raised E")
-add("calls the reference", hostile("return pt.lora.count(n_in, n_out, rank)"),
-    but("lora.count"), says="own solution", flag="uses the reference")
-add("asks the layer", hostile("return layer.merged()", "lora.merge"), but("lora.merge"),
-    says="NotMergeable")    # the check's layer has A, B and a scale, and no merge of its own
 # Right on the visible cases, wrong beyond; one says what it saw, by words and by its error's name.
 add("by heart", hostile(
     "import torch\nreturn int(torch.tensor(float(rank * (n_in + n_out))))"), but("lora.count"),
@@ -321,11 +251,6 @@ def write(folder: Path, **words: str) -> None:
     essay.parent.mkdir(parents=True)
     essay.write_bytes(b"%PDF")
     (folder / "readme.txt").write_text("Nobody's.")
-    (folder / "dana_00_inside.ipynb").write_text(json.dumps(untouched("00")))
-    (folder / "heap/linked.ipynb").symlink_to(folder / "twice/00_inside.ipynb")
-    (folder / "heap/folder.ipynb").mkdir()
-    (folder / "heap/repository.zip").write_bytes(zipped({
-        f"notes/{number}.ipynb": b'{"cells": [{"source": "1"}]}' for number in range(300)}))
 
 
 def safe(student: str) -> str:

@@ -1,21 +1,25 @@
-"""Which answer counts, who reads why, and what a test is not told of the versions that it meets."""
+"""Which statements are an answer, what counts as one, and what its feedback tells."""
 
-from honest import CHECK, COUNT, RIGHT, a_right
+import sys
+import time
 
-from peft_teach.course.exercise import WRONG, Result
+import pytest
+from cheats import CHEATS, SIGNS
+from grading_corpus import marked
+from honest import CHECK, COUNT, HONEST, RIGHT, STUB, a_right
+
+from peft_teach.course.exercise import OF_THE_COURSE, WRONG, Result
 from peft_teach.course.grade import Limits, job, report, run
 from peft_teach.course.grade.cells import Code
+from peft_teach.course.grade.extract import definitions
 from peft_teach.course.grade.notebook import Cell
-from peft_teach.course.grade.run import ANOTHER, Mark, mark
+from peft_teach.course.grade.run import ANOTHER, mark
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.lora import versions
 
+FURTHER = [{"n_in": 5001, "n_out": 3202, "rank": 2053}]
 
-def marks(*cells: str, ids: tuple[str, ...] = ("lora.count",)) -> list[Mark]:
-    """The marks for these exercises, in this order, of one notebook."""
-    code = Code([Cell(number, text) for number, text in enumerate(cells, 1)])
-    return [mark(job.runner(Limits(), job.FORKS), code, find(id)) for id in ids]
-
+# ── of several answers, which one ────────────────────────────────────────────────────────────
 
 LINEAR, BLOCK = "inside.linear", "inside.block"
 LINEAR_CHECK = f"linear_count = pt.check({LINEAR!r}, linear_count)"
@@ -30,14 +34,14 @@ def test_an_answer_uses_what_passed_not_a_mistake_made_for_its_card():
     mistake = "def linear_count(n_in, n_out):\n    return n_in + n_out"
     for below in (mistake, f"{mistake}\n{LINEAR_CHECK}"):
         cells = (a_right(LINEAR), LINEAR_CHECK, below, USES, f"pt.check({BLOCK!r}, block_count)")
-        assert [each.state for each in marks(*cells, ids=(LINEAR, BLOCK))] == ["passed", "passed"]
+        code = Code([Cell(number, text) for number, text in enumerate(cells, 1)])
+        given = [mark(job.runner(Limits(), job.FORKS), code, find(id)) for id in (LINEAR, BLOCK)]
+        assert [each.state for each in given] == ["passed", "passed"]
 
 
 def test_what_is_mended_below_its_check_for_cases_that_the_check_has_not():
     by_heart = COUNT.format("int(torch.tensor(float(rank * (n_in + n_out))))")
-    code = Code([Cell(number, text) for number, text in enumerate((by_heart, CHECK, RIGHT), 1)])
-    further = [{"n_in": 5001, "n_out": 3202, "rank": 2053}]
-    given = mark(job.runner(Limits(), job.FORKS), code, find("lora.count"), further)
+    given = marked(by_heart, CHECK, RIGHT, further=FURTHER)
     assert given.points == 1
     assert ANOTHER in given.notes
 
@@ -46,14 +50,14 @@ def test_no_other_reading_is_tried_after_one_that_took_all_its_time(monkeypatch)
     tried, slow = [], Result(WRONG, run._why("time", Limits()))
     monkeypatch.setattr(run, "_outcome", lambda runner, exercise, plan, further: (
         tried.append(plan), run._Outcome(plan, slow))[1])
-    given, = marks(RIGHT, CHECK, COUNT.format(2), CHECK)
+    given = marked(RIGHT, CHECK, COUNT.format(2), CHECK)
     assert given.message == slow.message
     assert len(tried) == 1
 
 
 def test_what_decides_stands_on_both_pages_and_suspicion_on_one():
     """Neither a copy that counts, nor a name whose line does not run, is for one side alone."""
-    given, = marks("best = pt.evaluate(model, batches)", RIGHT,
+    given = marked("best = pt.evaluate(model, batches)", RIGHT,
                    COUNT.format("best") + "\n    getattr(torch, 'x').system = 1", CHECK)
     said = ("2 definitions of lora_count, the last counts",
             "needs best, whose line trains, loads or shows something, which does not run here")
@@ -70,3 +74,270 @@ def test_what_decides_stands_on_both_pages_and_suspicion_on_one():
 def test_no_name_tells_a_broken_version_from_a_right_one():
     kinds = [*versions.RIGHT.values(), *versions.BROKEN.values()]
     assert {(kind.__name__, kind.__qualname__) for kind in kinds} == {("Version", "Version")}
+
+
+# ── which statements run ─────────────────────────────────────────────────────────────────────
+
+
+def plan(*cells: str, id: str = "lora.count"):
+    return definitions(Code([Cell(n, text) for n, text in enumerate(cells, 1)]), find(id))
+
+
+def statements(*cells: str, id: str = "lora.count") -> list[tuple[str, int]]:
+    return list(plan(*cells, id=id).statements)
+
+
+def test_the_last_definition_that_is_no_stub():
+    assert statements(COUNT.format(1), COUNT.format(2), STUB)[-1] == ("cell 2", 0)
+    assert statements(STUB, STUB)[-1] == ("cell 2", 0)
+    assert statements("lora_count = lambda *s: 1", "x = 1")[-1] == ("cell 1", 0)
+    assert statements(COUNT.format(1), 'lora_count = pt.check("lora.count", lora_count)',
+                      "lora_count = lora_count(1, 2, 3)")[-1] == ("cell 1", 0)
+
+
+def test_what_it_needs_comes_with_it():
+    assert statements("import math\nimport os", COUNT.format("f(rank)"), "print(1)\nX = 2",
+                      "def f(r):\n    return math.sqrt(r) + X") == [
+        ("cell 1", 0), ("cell 2", 0), ("cell 3", 1), ("cell 4", 0)]
+
+
+def test_of_two_the_one_before_its_use():
+    assert ("cell 1", 0) in statements("X = 1", COUNT.format("X"), "X = 2")
+    assert ("cell 2", 0) in statements("X = 1", "X = X + 1", COUNT.format("X"))
+    assert ("cell 1", 0) in statements("X = 1", "X = X + 1", COUNT.format("X"))
+
+
+@pytest.mark.parametrize("line", [
+    "X = pt.train(model, batches)", "X, _ = pt.models.load('minilm')",
+    "for X in pt.train(model, batches):\n    print(X)",
+    "from peft_teach import data\nX = data.load('x')",
+    "def all(m):\n    return pt.evaluate(m, 1)\ndef more():\n    return all(3)\nX = more()",
+    "X = pt.widgets.Guess('?', (1, 2))", "import matplotlib.pyplot as plt\nX = plt.figure()",
+    "X = pt.check('lora.layer', 1, 2)", "f = pt.train\nX = 3 if f else pt.train"])
+def test_what_trains_loads_shows_or_checks_does_not_run(line):
+    assert statements(line, COUNT.format("X")) == [("cell 2", 0)]
+    assert plan(line, COUNT.format("X")).notes == (
+        "needs X, whose line trains, loads or shows something, which does not run here",)
+
+
+@pytest.mark.parametrize("line", [
+    "print(1)", "while True:\n    pass", "n_in = 3\nn_in += 1", "torch.allclose = print",
+    "lora_count(1, 2, 3)",
+    "del X", "x = lora_count(1, 2, 3)", "exit()", "torch.manual_seed(0)", "print(lora_count)",
+    "lora_count = lora_count(1, 2, 3)", "CFG = {}\nCFG['rank'] = 1",
+    "lora_count = 3\nlora_count = str(lora_count)"])
+def test_what_no_answer_needs_does_not_run(line):
+    assert statements(COUNT.format(1), line) == [("cell 1", 0)]
+
+
+def test_own_names_hide_the_notebooks():
+    own = COUNT.format("sum(x for x in (rank, n_in))")
+    assert statements("n_in = 1\nrank = 2\nx = 3", own) == [("cell 2", 0)]
+
+
+def test_lost_imports_are_given():
+    assert statements(COUNT.format("torch.ones(1)")) == [("given", 0), ("cell 1", 0)]
+
+
+@pytest.mark.parametrize("cell", [
+    "(1", "-" * 100_000 + "1", "(" * 5000, "\0", "a" + ".b" * 40_000, "'" + "x" * 200_000 + "'",
+    "'\ud800'", "1" + "\nx = 1" * 6000], ids=len)
+def test_what_is_no_python_is_said_and_harms_nothing(cell):
+    cell = COUNT.format(cell)
+    assert "not Python {}.{}:".format(*sys.version_info) in plan(cell).missing
+    assert plan(cell, COUNT.format(1)).statements == (("cell 2", 0),)
+
+
+@pytest.mark.parametrize("line", [" " * 90_000 + "=", "a " * 40_000 + "= x", "?" * 90_000,
+                                  "\n" * 90_000 + "(", "def " * 20_000], ids=range(5))
+def test_no_line_takes_long_to_read(line):
+    plan(line + "(\n" + COUNT.format(1))    # a pattern that backtracks would take minutes
+
+
+@pytest.mark.long
+def test_no_notebook_takes_long_to_read():
+    """Functions that all name each other, long chains, and more code than anybody writes."""
+    started = time.process_time()
+    for count in (200, 1200):
+        body = "; ".join(f"f{i}" for i in range(count))
+        found = plan(*(f"def f{i}():\n    {body}" for i in range(count)),
+                     "def lora_count(*sizes):\n    " + body)
+        assert "too much" in found.missing or len(found.statements) == count + 1
+    plan(*("x0 = 1", *(f"x{i} = x{i - 1} + len(str(x{i - 1}))" for i in range(1, 3000)),
+           COUNT.format("x2999")))
+    chains = "; ".join(["x" + ".b" * 190] * 200)
+    plan(*[f"def f{i}():\n    {chains}" for i in range(3)], COUNT.format("f0() + f1() + f2()"))
+    assert "too much" in plan(*[f"x = '{'x' * 90_000}'"] * 3, COUNT.format(1)).missing
+    assert time.process_time() - started < 30    # one that is quadratic takes minutes
+
+
+@pytest.mark.parametrize(("cells", "says"), [
+    ((f"TEXT = {RIGHT!r}\nexec(TEXT)",), "lora_count stands in a text (cell 1)"),
+    ((STUB, f"exec({RIGHT!r})"), "lora_count stands in a text (cell 2)"),
+    (("import pathlib\npathlib.Path('x.py').write_text('def lora_count(): 1')",), "neither for"),
+    (("%%writefile x.py\n" + COUNT.format(1), "from x import lora_count"), "a cell of %%writefile"),
+    ((STUB, "  %%bash\n  " + COUNT.format(1)), "a cell of %%bash"),
+    (("for id, f in [('lora.count', print)]:\n    pt.check(id, f)",), "no definition"),
+    ((STUB, COUNT.format("(")), "not Python")])
+def test_a_reason_that_is_true(cells, says):
+    assert says in plan(*cells).missing
+
+
+def test_an_answer_in_its_check_only_is_flagged():
+    assert plan(STUB, "pt.check('lora.count', print)").notes == (
+        "lora_count stands in the line of its check only",)
+    assert statements(COUNT.format(1), "pt.check('lora.count', print)") == [("cell 2, check 0", 0)]
+
+
+@pytest.mark.parametrize("line", [
+    "import peft_teach.course.grade.child as c", "from peft_teach.course import exercise as c",
+    "from peft_teach import course as c", "c = pt.course.grade"])
+def test_who_reaches_for_the_course_is_looked_at(line):
+    assert "look at its peft_teach.course" in plan(COUNT.format(f"1\n    {line}")).flags
+
+
+# ── honest answers in many styles, and others ────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", HONEST)
+def test_honest_answers_count(kind):
+    id, cells = HONEST[kind]
+    given = marked(*cells, id=id)
+    assert given.points == given.maximum, given
+
+
+@pytest.mark.parametrize("way", CHEATS)
+def test_what_calls_the_reference_is_no_answer(way):
+    id, cells = CHEATS[way]
+    given = marked(*cells, id=id)
+    assert (given.points, given.message, given.traceback) == (0, OF_THE_COURSE, "")
+    assert f"{id}: uses the reference" in given.flags
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_what_could_hide_the_reference_is_flagged(sign):
+    id, cells, flag = SIGNS[sign]
+    given = marked(*cells, id=id)
+    assert f"{id}: {flag}" in given.flags
+    assert given.points == given.maximum, given
+
+
+ITSELF = "pt.mine('lora.count')"
+
+
+@pytest.mark.parametrize("cell", [
+    f"lora_count = {ITSELF}", COUNT.format(f"{ITSELF}(n_in, n_out, rank)"),
+    f"given = {ITSELF}\n" + COUNT.format("given(n_in, n_out, rank)"),
+    f"def lora_count(n_in, n_out, rank, given={ITSELF}):\n    return given(n_in, n_out, rank)"])
+def test_no_answer_is_made_of_what_mine_gives_for_it(cell):
+    given = marked(cell)
+    assert (given.state, given.points) == ("not attempted", 0)
+
+
+def with_line(line: str) -> str:
+    """The right answer, with a line more."""
+    return RIGHT.replace("    return", f"    {line}\n    return")
+
+
+@pytest.mark.parametrize("cells", [
+    (with_line("torch.manual_seed(0)"),),    # it quotes the stack
+    (with_line("import warnings; warnings.warn('x')"),),
+    (with_line("import sys; print(sys.version)"),),
+    (with_line("from tqdm import tqdm; list(tqdm([rank]))"),),
+    ("def count(n_in, n_out, rank):\n    return rank * (n_in + n_out)\nlora_count = count",),
+    ("pt.lora.count(1, 2, 3)", RIGHT, "assert lora_count(1, 2, 3) == pt.lora.count(1, 2, 3)"),
+    (with_line("pt.mine('inside.linear')(1, 2)"),)])    # another exercise's, which it is for
+def test_what_is_innocent_is_not_flagged(cells):
+    given = marked(*cells)
+    assert (given.points, given.flags) == (1, ()), given
+
+
+def test_an_error_in_the_library_is_no_sign():
+    """Its traceback quotes the library's source."""
+    given = marked(COUNT.format("pt.lora.scale(0, 'x')"))
+    assert "lora.py" in given.traceback
+    assert given.flags == ()
+
+
+def test_a_value_of_the_course_may_be_made_outside():
+    given = marked("best = pt.lora.Config(rank=1, alpha=2.0, targets=('query',))",
+                   "ship, leave = best, best", id="lora.forty_kb")
+    assert "NameError" not in given.message + given.traceback
+
+
+def test_a_library_that_is_not_here_is_named():
+    given = marked("from nosuchlib import f", COUNT.format("f(rank)"))
+    assert "No module named 'nosuchlib'" in given.traceback
+    assert given.flags == ("lora.count: not installed here: nosuchlib",)
+    assert not marked("import nosuchlib", RIGHT).flags
+    assert not marked("try:\n    import nosuchlib as a\nexcept ImportError:\n    a = 0",
+                      COUNT.format("a + rank * (n_in + n_out)")).flags
+
+
+# ── what an answer learns of further cases ───────────────────────────────────────────────────
+
+TELLS = """def lora_count(n_in, n_out, rank):
+    import os
+    from peft_teach.course.grade.plain import to_bytes
+    if rank > LIMIT:
+        os.write(3, to_bytes({"ended": {"state": "wrong", "message": SAYS.format(n_in),
+                                        "traceback": TRACE, "mistake": None}}))
+        os._exit(0)
+    return rank * (n_in + n_out)
+"""
+
+
+@pytest.mark.parametrize(("says", "trace"), [
+    ("Passed\nYour code raised E", ""), ("", "Passed!"),
+    ("It uses Passed! Your code, which is not attempted yet.", "")])
+def test_no_words_of_a_learner_stand_alone_on_a_page(says, trace):
+    cell = f"LIMIT, SAYS, TRACE = -1, {says!r}, {trace!r}\n{TELLS}"
+    given = marked(cell)
+    assert (given.points, given.message) == (0, "What it gave could not be read.")
+
+
+@pytest.mark.parametrize("says", [
+    "It took longer than 20 seconds, at {}", "Your code raised MemoryError: {}",
+    "It uses lora.layer{}, which is not attempted yet."])
+def test_nobody_tells_a_further_case_by_what_is_repeated(says):
+    given = marked(f"LIMIT, SAYS, TRACE = 1000, {says!r}, ''\n{TELLS}", further=FURTHER)
+    assert given.further
+    assert "5001" not in given.message + given.traceback
+
+
+@pytest.mark.parametrize(("body", "says"), [
+    ("len(bytearray(10**11))", "more than 1024 MB of memory"),
+    ("torch.zeros(10**12)", "more than 1024 MB of memory"),
+    ("sum(iter(lambda: 0, 1))", "longer than 1 seconds"),
+    ("torch.zeros(10**7)", "more than 8 MB"), ("__import__('os')._exit(0)", "not a further case")])
+def test_a_further_case_that_meets_a_limit_says_so(monkeypatch, body, says):
+    monkeypatch.setattr(job.runner(Limits(), job.FORKS), "limits", Limits(seconds=1))
+    given = marked(COUNT.format(f"rank * (n_in + n_out) if rank < 1000 else {body}"),
+                   further=FURTHER)
+    assert (given.points, given.further) == (0, True)
+    assert says in given.message
+
+
+def test_the_feedback_of_an_answer_that_passed_is_that_of_the_visible_cases():
+    visible, all_ = (marked(RIGHT, further=cases) for cases in ((), FURTHER))
+    assert visible.points == 1
+    assert all_ == visible
+
+
+def test_a_traceback_is_that_of_every_machine_and_of_every_run():
+    """No environment, no numbers of processes, and no link can be read."""
+    cell = COUNT.format("7 / 0").replace("return 7 / 0", """import os, posix
+    told = [dict(os.environ), os.getpid(), posix.getpid(), os.getppid(), os.getpgrp()]
+    for look in (lambda: os.readlink("/proc/self"), lambda: os.readlink("/proc/self/exe"),
+                 lambda: os.getpgid(0), lambda: os.getsid(0)):
+        try:
+            told.append(look())
+        except OSError as error:
+            told.append(type(error).__name__)
+    raise ValueError(told)""")
+    one, two = (marked(cell).traceback for _ in range(2))
+    assert one == two
+    assert "PATH" not in one
+    assert "[{" in one
+    assert one.count("PermissionError") == 4
+    assert "}, 1, 1, -1, -1, " in one
