@@ -14,6 +14,7 @@ LIMIT = 40e3    # bytes
 FIGURES = {
     "2,563 of them": RUNS.tests.max(),
     "√8 times": "the root of 64 / 8",
+    "8 times the": 128 / 16,
     "78 % or more": LEARNS,
     "4,000 sentences": "a setting of the runs",
     "163 against 500 MB": (ADDED["lora"], ADDED["full"]),
@@ -21,6 +22,6 @@ FIGURES = {
     "13 billion": "Dettmers et al. 2023: 2e-4 for 7 and 13 billion, 1e-4 above",
     "four models of 91 MB": 4 * TOTAL,
     "is 0.054 %": ONE_BLOCK / TOTAL,
-    "adapters of 40 kB": LIMIT,
+    "40 kB of numbers": LIMIT,
     "10,000 parameters": LIMIT / 4,
 }

@@ -48,7 +48,7 @@ def bill(record: Mapping, saved: Path) -> pandas.DataFrame:
     for name, told in (("full", "full fine-tuning"), ("lora", "LoRA of rank 8")):
         cost = record["cost"][name]
         rows[told] = {"added while training, MB": cost["peak_mb"] - cost["loaded_mb"],
-                      "whole process, MB": cost["peak_mb"], "one step, ms": cost["step_ms"],
+                      "one step, ms": cost["step_ms"],
                       "file of one more task, kB": sizes[name] / 1000}
     return pandas.DataFrame(rows).T.map("{:,.0f}".format)
 

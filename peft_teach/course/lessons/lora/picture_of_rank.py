@@ -196,8 +196,8 @@ def _caption(found: Budget) -> str:
     told = (" Right: a dot is a recorded setting, its line spans three seeds; faint ones are of "
             "other places or blocks. Diamonds are runs of your own." if found.is_open else "")
     return (f"{found.chosen.parameters:,} trained parameters, "
-            f"{bytes_text(4 * found.chosen.parameters)} in a file. Left, in grey: other places, in "
-            "all blocks." + told)
+            f"{bytes_text(4 * found.chosen.parameters)} of numbers. Left, in grey: other places, "
+            "in all blocks." + told)
 
 
 class RankExplorer(Explorer):

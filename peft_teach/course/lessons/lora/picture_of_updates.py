@@ -104,8 +104,8 @@ def explore_updates(record: Mapping, own: Sigmas | None = None) -> Explorer:
     }
     return Explorer(
         controls, lambda **s: updates(record, **s, own=own), draw_updates,
-        lambda found: "How few directions hold the energy of the change. A LoRA of rank r has r "
-                      "directions and no more.")
+        lambda found: "In how many directions the energy of the change lies. A LoRA of rank r has "
+                      "r directions and no more.")
 
 
 # ── of all matrices ──────────────────────────────────────────────────────────────────────────

@@ -110,11 +110,12 @@ def draw_pushes(found: Pushes) -> Figure:
     """Draw r pushes that line up and r that scatter, and what is left of each sum after 1 / r."""
     made, *axes = figure(9.2, 2.9, columns=2)
     r, lengths = found.r, found.lengths
-    for (name, points), ax, of in zip(found.chains.items(), axes, ("Outputs", "Size of ΔW")):
+    titles = f"Outputs: {r} pushes that line up", f"Size of ΔW: {r} rows of A at right angles"
+    for (name, points), ax, title in zip(found.chains.items(), axes, titles):
         ax.plot(*zip(*points), "-" if r > 16 else "-o", ms=4, color=COLOURS["quiet"], lw=2)
         ax.annotate("", points[-1], points[0],
                     arrowprops={"arrowstyle": "-|>", "color": COLOURS["lora"], "lw": 2.5})
-        ax.set_title(f"{of}: {r} pushes that {name}, {lengths[name]:.3g} long,\n"
+        ax.set_title(f"{title}, {lengths[name]:.3g} long,\n"
                      f"times α / r: {lengths[name] / r:.3g} · α", fontsize=11)
         middle = [(max(each) + min(each)) / 2 for each in zip(*points)]
         (x0, x1), (y0, y1) = ((m - half * r, m + half * r) for m, half in zip(middle, (0.6, 0.3)))
@@ -130,8 +131,8 @@ def explore_pushes() -> Explorer:
     """The rank against what r pushes come to, where they line up and where they scatter."""
     rank = ipw.SelectionSlider(options=(1, 2, 4, 8, 16, 32, 64), value=8, description="rank")
     return Explorer({"r": rank}, pushes, draw_pushes, lambda found: (
-        "Left, all pushes agree. Right, each push is at a right angle to the sum so far. Both "
-        "frames are as wide as the rank, so an arrow shows what is left after the division by r."
+        "Both frames are as wide as the rank, so an arrow shows what is left after the division "
+        "by r."
     ))
 
 
