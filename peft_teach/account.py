@@ -174,13 +174,13 @@ def _storage(tensor: Tensor) -> int:
 
 def _batch(model: nn.Module, batch_size: int, tokens: int) -> dict[str, Tensor]:
     """Return a batch of that shape, every token real; labels where the model takes them."""
-    place = next(model.parameters()).device
+    classifies, place = models.head(model), next(model.parameters()).device
     ids = torch.arange(batch_size * tokens, device=place).reshape(batch_size, tokens)
     ids = ids % (models.config_of(model).vocab_size - 1) + 1          # 0 may be the padding
     batch = {"input_ids": ids}
     if place.type != "meta":    # there, transformers could not look into a mask
         batch["attention_mask"] = torch.ones_like(ids)
-    if models.head(model):
+    if classifies:
         batch["labels"] = torch.zeros(batch_size, dtype=torch.long, device=place)
     elif hasattr(model, "lm_head"):         # a language model learns its own text
         batch["labels"] = ids

@@ -89,16 +89,18 @@ class TrainedCopy(Adapter):
     """A copy of a frozen module, trained in its place: what `also_train` puts on.
 
     Its weights are float32 and rounded to the base's dtype where they are used, so that small
-    steps add up. A module in 4 bits, or without parameters, raises `NotSupported`.
+    steps add up. A module in 4 bits, without parameters or a `forward` raises `NotSupported`.
     """
 
     def __init__(self, base: nn.Module):
         super().__init__(base)
         self.trained = copy.deepcopy(base)
         own = [*self.trained.parameters()]
-        if not own or not all(p.is_floating_point() for p in own) or models.quantized(base):
-            raise NotSupported(f"This {type(base).__name__} has no weights that could be trained.",
-                               expected="a module that has parameters, not in 4 bits",
+        called = type(base).forward is not nn.Module.forward    # a list of layers is not
+        if (not own or not called or not all(p.is_floating_point() for p in own)
+                or models.quantized(base)):
+            raise NotSupported(f"No copy of this {type(base).__name__} could be trained.",
+                               expected="a module that is called and has parameters, not in 4 bits",
                                hint="choose another for also_train")
         self.trained.requires_grad_(True)
 
@@ -287,19 +289,17 @@ def attach(model: nn.Module, targets: str | tuple[str, ...],
 def wrap(model: nn.Module, names: tuple[str, ...], make: Callable[[Any], Adapter],
          also: tuple[str, ...] = ()) -> nn.Module:
     """Do what `attach` does, at modules that are named in full; a bare backbone is "" itself."""
-    head = models.head(model)
-    for name in (*names, *also):
+    head, makers = models.head(model), dict.fromkeys(names, make) | dict.fromkeys(also, TrainedCopy)
+    for name in makers:
         if any(own.startswith(name + ".") for own in head):
             raise BadConfig(f"{name} belongs to the task head.",
                             expected="a target in the backbone; every method trains the head")
     _check_copied(model, names, also)
     begun = describe(model)
     with all_or_nothing(model):    # `make` may raise, and may have changed what it was given
-        wrappers, converted = _build(model, names, make)
-        copies, more = _build(model, also, TrainedCopy)
-        state.change(model, before=None,
-                     converted=state.of(model).converted + converted + more)
-        return place(model, wrappers | copies, begun)
+        wrappers, converted = _build(model, makers)
+        state.change(model, before=None, converted=state.of(model).converted + converted)
+        return place(model, wrappers, begun)
 
 
 def _check_copied(model: nn.Module, names: tuple[str, ...], also: tuple[str, ...]) -> None:
@@ -307,7 +307,7 @@ def _check_copied(model: nn.Module, names: tuple[str, ...], also: tuple[str, ...
     for name in also:
         twice = next((n for n in (*names, *also) if n.startswith(f"{name}.")), None)
         if twice or name in names:
-            raise BadConfig(f"also_train holds {name}, and {twice or name} is a target, too.",
+            raise BadConfig(f"also_train holds {name}, and {twice or name} is named, too.",
                             expected="each module once: trained itself, or through an adapter")
         inside = {id(p) for p in model.get_submodule(name).parameters()}
         shared = next((n for n, p in model.named_parameters(remove_duplicate=False)
@@ -340,11 +340,12 @@ def _depth(name: str) -> int:
     return len(name.split(".")) if name else 0
 
 
-def _build(model: nn.Module, names: tuple[str, ...], make) -> tuple[dict[str, Adapter], tuple]:
+def _build(model: nn.Module, makers: Mapping[str, Callable[[Any], Adapter]]
+           ) -> tuple[dict[str, Adapter], tuple]:
     """Make all wrappers before any is put in place, and check each against the contract."""
     known = {id(p) for p in model.parameters()}
     wrappers, converted = {}, []
-    for name in names:
+    for name, make in makers.items():
         base = model.get_submodule(name)
         if models.is_conv1d(base):
             base = models.to_linear(base)
@@ -414,8 +415,8 @@ def _resize(model: Any, *args, **options):
     for what in ("input", "output"):
         table = getattr(model, f"get_{what}_embeddings", lambda: None)()
         if isinstance(table, Adapter):
-            raise NotSupported(f"A {type(table).__name__} is around the model's {what} embeddings, "
-                               "and has their size.", expected="a table without an adapter",
+            raise NotSupported(f"The model's {what} embeddings carry an adapter that has their "
+                               "size.", expected="a table without an adapter",
                                hint="resize before the method is put on; or pt.merge, pt.remove")
     return type(model).resize_token_embeddings(model, *args, **options)
 
@@ -570,8 +571,8 @@ def refuse_lost(model: nn.Module) -> None:
         more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
         raise NotSupported(f"{lost[0]}{more} would train, and be lost: a file keeps the adapter "
                            "and the head.", expected="a frozen base",
-                           hint="requires_grad_(False) on it; or put the method on a fresh model "
-                                f"with also_train=({lost[0].rpartition('.')[0]!r},)")
+                           hint="requires_grad_(False) before it trains; or put the method on a "
+                                f"fresh model with also_train=({lost[0].rpartition('.')[0]!r},)")
 
 
 # ── taking them off ──────────────────────────────────────────────────────────────────────────

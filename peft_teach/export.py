@@ -235,8 +235,7 @@ def _adapted(model: nn.Module) -> dict[str, Any]:
 def _task(model: nn.Module) -> str | None:
     """Return peft's name of this model's task; None if it has no name for it."""
     name = type(model.base if isinstance(model, core.Adapter) else model).__name__
-    writes = getattr(model, "can_generate", None)
-    if (writes is not None and writes() and models.config_of(model).is_encoder_decoder
+    if (models.writes(model) and models.config_of(model).is_encoder_decoder
             and getattr(model, "main_input_name", None) == "input_ids"):
         return "SEQ_2_SEQ_LM"
     bare = getattr(model, "base_model", None) is model

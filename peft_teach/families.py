@@ -255,7 +255,8 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
         what = ", ".join(map(repr, absent)) or "module without a name: no target was given"
         why = [reason for place, reason in _family(model).lacks.items() if place in absent]
         raise NoTargets(f"This model has no {what}{': ' if why else ''}{'; '.join(why)}.",
-                        expected="a place, here " + ", ".join(table) + ", or a full module name",
+                        expected="a place, here " + ", ".join(table) + ", or a full module name or "
+                                 "a pattern, such as '*.0.*'",
                         hint=_called_elsewhere(absent, table) or "print pt.models.places(model)")
     if layers is not None:
         _check_layers(layers, [table[t] for t in targets if t in table and t not in SINGLE])
@@ -369,8 +370,8 @@ def refuse_wrapped(model: nn.Module) -> None:
         inside = next((child for child, _ in module.named_children() if child in WRAPPED
                        or (child == "module" and isinstance(module, PARALLEL))), None)
         if inside is not None:
-            raise NotSupported(f"A {type(module).__name__} is around {name or 'the model'}, and "
-                               "gives its parameters names that no file keeps.",
+            raise NotSupported(f"{name or 'The model'} is wrapped in {type(module).__name__}, "
+                               "which gives its parameters names that no file keeps.",
                                expected="the model itself",
                                hint=f"model.{name + '.' if name else ''}{inside} is what is in it: "
                                     "what is done to that, the wrapper does, too. model.compile() "
@@ -438,6 +439,10 @@ def is_encoder(model: nn.Module) -> bool:
 
 def is_language_model(model: nn.Module) -> bool:
     """Return whether the logits at each token are about the next one, as a GPT-2's are."""
+    return writes(model) and not config_of(model).is_encoder_decoder
+
+
+def writes(model: nn.Module) -> bool:
+    """Return whether a model generates tokens, as a GPT-2 and a T5 do."""
     can_generate = getattr(model, "can_generate", None)
-    return (can_generate is not None and can_generate()
-            and not config_of(model).is_encoder_decoder)
+    return can_generate is not None and can_generate()

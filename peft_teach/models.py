@@ -38,6 +38,7 @@ from .families import (
     positions,
     reads_cache,
     refuse_wrapped,
+    writes,
 )
 from .valid import is_whole
 
@@ -50,8 +51,8 @@ __all__ = [
     "in_mode", "is_conv1d", "is_encoder", "is_language_model", "is_mean_pooled", "is_packed",
     "key_value_shape", "layer_of", "linear_places", "load", "longest_input", "move_ties",
     "place_of", "places", "positions", "quantized", "quiet_transformers", "reads_cache",
-    "refuse_wrapped", "replace",
-    "restore_ties", "save_adapted_with", "to_conv1d", "to_hf", "to_linear", "token_ids",
+    "refuse_wrapped", "replace", "restore_ties", "save_adapted_with", "to_conv1d", "to_hf",
+    "to_linear", "token_ids", "writes",
 ]
 
 NAMES = ("minilm", "smollm2")
@@ -331,7 +332,7 @@ def _tell_of_noise(model: nn.Module, missing, name: str) -> None:
     many = f" and {len(lacks) - 3} more" if len(lacks) > 3 else ""
     instead = "; pool='mean' does without it" if lacks == ["bert.pooler.dense"] else ""
     print(f"{name} brings no weights for {', '.join(lacks[:3])}{many}: drawn anew at random, which "
-          f"only pt.full trains{instead}.", flush=True)
+          f"only pt.full or also_train trains{instead}.", flush=True)
 
 
 def _convert_smollm2(folder: Path) -> None:

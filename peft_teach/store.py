@@ -32,7 +32,7 @@ from .valid import is_whole
 __all__ = ["Saved", "list", "load", "save", "swap"]
 
 TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"    # what `save` writes
-AXES = ("rank", "size", "length")    # settings that are an axis of a tensor
+AXES = ("rank", "size", "length", "projection")    # settings that are an axis of a tensor
 CHECKPOINT = "model.safetensors"    # where transformers' Trainer looks for weights
 
 

@@ -238,7 +238,7 @@ def _classes(out, batch: Batch) -> tuple[float, int, int]:
 
 
 def _check_labels(model: nn.Module, batch: Batch) -> None:
-    if not isinstance(batch, Mapping):    # a dict that is one batch gives its names
+    if not isinstance(batch, Mapping) or not all(isinstance(x, Tensor) for x in batch.values()):
         raise BadData(f"A batch is a {type(batch).__name__}: {batch!r:.60}.",
                       expected="a list of dicts of tensors",
                       hint="[batch], where there is one; or pt.data.batches(examples, tokenizer)")
@@ -246,7 +246,7 @@ def _check_labels(model: nn.Module, batch: Batch) -> None:
         raise BadData(f"A batch holds {', '.join(batch)}, but no 'labels'.",
                       hint="pt.data.batches puts the labels into each batch")
     labels, classes = batch["labels"], _number_of_classes(model)
-    words = models.is_language_model(model)
+    words = models.writes(model)
     if classes is None or labels.is_floating_point():    # several classes at once, or a regression
         return
     strange = labels[(labels != -100) & ((labels < 0) | (labels >= classes))]
@@ -260,8 +260,8 @@ def _check_labels(model: nn.Module, batch: Batch) -> None:
 
 
 def _number_of_classes(model: nn.Module) -> int | None:
-    """Return how many classes a classifier has, tokens a language model; None for any other."""
-    if models.is_language_model(model):
+    """Return how many classes a classifier has, tokens what writes; None for any other model."""
+    if models.writes(model):
         return models.config_of(model).get_text_config().vocab_size
     kind = getattr(getattr(model, "config", None), "problem_type", None)
     classes = getattr(model, "num_labels", 1)
@@ -282,8 +282,10 @@ def _with_positions(model: nn.Module, batch: Batch) -> Batch:
     would stand alone: a GPT-2's from its learned positions, any from a prompt or prefix.
     """
     place = places_in_text(batch.get("attention_mask"))  # (batch, seq)
-    if (place is None or "position_ids" in batch
-            or "position_ids" not in inspect.signature(model.forward).parameters):
+    if place is None or "position_ids" in batch:
+        return batch
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        models.refuse_wrapped(model)    # a wrapper does not say what it takes
         return batch
     return batch | {"position_ids": place}
 

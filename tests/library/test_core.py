@@ -677,6 +677,7 @@ VERBS = {    # what is done to a model, and to a folder
     "save": lambda model, batch, path: pt.save(model, path),
     "to_peft": lambda model, batch, path: pt.export.to_peft(model, path),
     "account": lambda model, batch, path: pt.account.parameters(model),
+    "ledger": lambda model, batch, path: pt.account.ledger(model),
     "by_place": lambda model, batch, path: pt.account.by_place(model),
     "adapters": lambda model, batch, path: pt.adapters(model),
     "disabled": lambda model, batch, path: pt.disabled(model).__enter__(),
@@ -740,10 +741,12 @@ def test_what_trains_besides_is_kept(put, tiny, batch, tmp_path):
 
 @pytest.mark.parametrize(("family", "also", "says"), [
     ("llama", "embeddings", "shares a weight with lm_head.weight"),
-    ("gpt2", "embeddings", "Dropout has no weights"),
-    ("llama", "ffn_in", "Linear4bit has no weights")])
+    ("gpt2", "embeddings", "copy of this Dropout"),
+    ("llama", "ffn_in", "copy of this Linear4bit")])
 def test_what_no_copy_could_train_is_refused(family, also, says, tiny):
-    """Tied, without weights, or in 4 bits."""
+    """Tied, without weights, in 4 bits, or a list, which nobody calls."""
+    with pytest.raises(NotSupported, match="copy of this ModuleList"):
+        core.TrainedCopy(nn.ModuleList([nn.Linear(2, 2)]))
     model = tiny(family, "lm", tie_word_embeddings=True)
     with pytest.raises(NotSupported, match=says):
         pt.qlora.inject(model, pt.qlora.Config(targets="attention_out", also_train=also))
@@ -757,7 +760,7 @@ def test_what_no_copy_could_train_is_refused(family, also, says, tiny):
 def test_a_table_that_an_adapter_is_around_is_not_resized(put, tied, tiny):
     """Tied, it would grow beneath an adapter that does not."""
     model = put(tiny("llama", "lm", tie_word_embeddings=tied))
-    with pytest.raises(NotSupported, match="has their size"):
+    with pytest.raises(NotSupported, match="that has their size"):
         model.resize_token_embeddings(110)
     assert model(torch.tensor([[3]])).logits.shape == (1, 1, 97)
     pt.remove(model).resize_token_embeddings(110, mean_resizing=False)

@@ -777,7 +777,7 @@ def test_a_pooler_that_the_checkpoint_lacks_is_said(tiny, tmp_path, capsys):
         model, _ = models.load(name, labels=labels, device="cpu")
         line, = capsys.readouterr().out.splitlines()
         assert line.startswith(f"{name} brings no weights for {module}: drawn anew at random, "
-                               "which only pt.full trains")
+                               "which only pt.full or also_train trains")
         assert ("pool='mean' does without it" in line) == (labels == 3)
         trains = {n for n, p in pt.lora.inject(model).named_parameters() if p.requires_grad}
         assert not any("pooler" in n for n in trains)

@@ -283,11 +283,13 @@ def test_swap_refuses_and_the_old_one_works_on(wrong, same, saved, tiny, batch):
     assert all(p.requires_grad for p in model.parameters())
 
 
-def test_what_a_file_claims_is_not_built(tiny, tmp_path, monkeypatch):
-    folder = pt.save(pt.bottleneck.inject(tiny("bert")), tmp_path / "a")
-    edit_json(folder, lambda d: d["config"].update(size=2_000_000))
-    monkeypatch.setattr(pt.bottleneck, "Bottleneck", None)
-    with pytest.raises(AdapterFileError, match="do not fit its tensors: size 2000000"):
+@pytest.mark.parametrize(("method", "built", "claim"), [
+    (pt.bottleneck, "Bottleneck", "size"), (pt.prefix, "Prefix", "projection")])
+def test_what_a_file_claims_is_not_built(method, built, claim, tiny, tmp_path, monkeypatch):
+    folder = pt.save(method.inject(tiny("bert")), tmp_path / "a")
+    edit_json(folder, lambda d: d["config"].update({claim: 2_000_000}))
+    monkeypatch.setattr(method, built, None)
+    with pytest.raises(AdapterFileError, match=f"do not fit its tensors: {claim} 2000000"):
         pt.load(tiny("bert"), folder)
 
 

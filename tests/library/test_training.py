@@ -11,7 +11,7 @@ from torch import nn
 
 import peft_teach as pt
 from peft_teach import training
-from peft_teach.errors import BadConfig, BadData
+from peft_teach.errors import BadConfig, BadData, NotSupported
 from peft_teach.methods import METHODS
 
 
@@ -299,6 +299,8 @@ def test_what_cannot_be_trained_is_refused_at_the_call(model, toy, tiny):
         pt.train(model, [])
     with pytest.raises(BadData, match="input_ids, but no 'labels'"):
         pt.train(model, [{"input_ids": toy[0]["input_ids"]}])
+    with pytest.raises(BadData, match=r"A batch is a dict: \{'labels': \[0\]\}"):
+        pt.train(model, [{"labels": [0]}])
     with pytest.raises(BadData, match="A batch is a str: 'input_ids'") as error:
         pt.train(model, toy[0])
     assert "[batch]" in error.value.hint
@@ -444,6 +446,8 @@ def test_padding_on_the_left_moves_no_text(family, method, tiny, inputs):
     assert found.loss == pytest.approx(mean, rel=1e-5)
     counted = {**batch, "position_ids": torch.arange(batch["input_ids"].shape[1])[None]}
     assert pt.evaluate(model, [counted]).loss != pytest.approx(mean, rel=1e-4)    # if told so
+    with pytest.raises(NotSupported, match="wrapped in OptimizedModule"):    # does it take them?
+        pt.evaluate(torch.compile(model), [batch])
 
 
 def test_an_example_without_a_label_is_not_counted(tiny, inputs):
@@ -499,12 +503,16 @@ def test_a_label_that_is_no_class_of_the_model_is_named(label, tiny, inputs):
 
 
 def test_a_label_that_is_no_token_of_the_model_is_named(tiny, inputs):
-    model = tiny("gpt2", "lm")
-    batch = inputs(model)
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    sizes = {"num_layers": 1, "num_heads": 1, "d_model": 8, "d_ff": 8, "d_kv": 8}
+    t5 = T5ForConditionalGeneration(T5Config(vocab_size=97, **sizes))
+    batch = inputs(tiny("gpt2", "lm"))
     batch["labels"][0, 3] = 97
-    with pytest.raises(BadData, match="the label 97, and this model has 97 tokens") as error:
-        pt.train(model, [batch], lr=1e-3)
-    assert "tokenizer" in error.value.hint
+    for model in (tiny("gpt2", "lm"), t5):
+        with pytest.raises(BadData, match="the label 97, and this model has 97 tokens") as error:
+            pt.train(model, [batch], lr=1e-3)
+        assert "tokenizer" in error.value.hint
 
 
 def test_numbers_are_no_classes_out_of_range(tiny, inputs):
