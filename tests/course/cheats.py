@@ -11,22 +11,15 @@ CULPRITS = "peft_teach.course.lessons.full.exercises"
 
 CHEATS: dict[str, tuple[str, tuple[str, ...]]] = {
     "in plain words": ("lora.count", (COUNT.format("pt.lora.count"),)),
-    "as it is": ("lora.count", ("lora_count = pt.lora.count",)),
-    "by map": ("lora.count", (
-        BODY + "return next(map(pt.lora.count, [n_in], [n_out], [rank]))",)),
     "its code in a new function": ("lora.count", (
         "import types\n" + COUNT.format(
             "types.FunctionType(pt.lora.count.__code__, {}, 'f', (False,))"),)),
     "its module loaded anew": ("lora.count", (
         "import importlib\n" + COUNT.format("importlib.reload(pt.lora).count"),)),
     "from check": ("lora.count", (COUNT.format("pt.check('lora.count', print)"),)),
-    "and an error on the way": ("lora.count", (
-        BODY + "try:\n        raise ValueError\n    except ValueError:\n"
-        "        return pt.lora.count(n_in, n_out, rank)",)),
     "after a deep recursion": ("lora.count", (
         "def deep():\n    try:\n        deep()\n    except RecursionError:\n        pass",
         BODY + "deep()\n    return pt.lora.count(n_in, n_out, rank)")),
-    "a subclass": ("lora.layer", (f"class LoRALinear({BASE}):\n    pass",)),
     "one method of it": ("lora.layer", (
         "class LoRALinear(pt.Adapter):\n"
         "    def __init__(self, base, rank=8, alpha=16.0):\n        super().__init__(base)\n"
@@ -34,8 +27,6 @@ CHEATS: dict[str, tuple[str, tuple[str, ...]]] = {
         "        self.A = nn.Parameter(torch.randn(rank, base.in_features) / 8)\n"
         "        self.B = nn.Parameter(torch.zeros(base.out_features, rank))\n"
         f"    forward = {BASE}.forward",)),
-    "another module's name for it": ("change.truncate", (
-        "s = pt.spectra\ndef truncate(delta, k):\n    return s.truncate(delta, k)",)),
     "the method of the library": ("lora.merge", (
         f"def merged(layer):\n    return {BASE}.merged(layer)",)),
     "the library's evaluation": ("full.accuracy", (
@@ -79,16 +70,11 @@ SIGNS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "its source read": ("lora.count", (
         BODY + "import inspect\n    space = {}\n    exec(inspect.getsource(pt.lora.count), space)\n"
         "    return space['count'](n_in, n_out, rank)",), "reads the library's source"),
-    "its file read": ("lora.count", (
-        RIGHT.format("open(pt.lora.__file__).read()"),), "reads the library's source"),
     "its file read in its folder": ("lora.count", (
         RIGHT.format("import os; os.chdir(os.path.dirname(pt.lora.__file__)); open(b'lora.py')"),),
         "reads the library's source"),
     "the pipe opened": ("lora.count", (
         RIGHT.format("open(3, 'wb', closefd=False)"),), "takes over the pipe to the grader"),
-    "the course under an alias": ("lora.count", (
-        "import peft_teach as p", RIGHT.format("p.course.grade")),
-        "look at its peft_teach.course"),
     "compared with in an assert": ("lora.count", (
         BODY + "found = rank * (n_in + n_out)\n"
         "    assert found == pt.lora.count(n_in, n_out, rank)\n    return found",), _COMPARED),

@@ -106,17 +106,12 @@ WRONG = {exercise.id: (answers.cell(text), mistake) for exercise in all_exercise
          for mistake, text in [answers.usual(exercise.id)]}
 
 
-def known(id: str, mistake: str) -> str:
-    """What an exercise says of a mistake, as it stands in the page."""
-    return escape(find(id).mistakes[mistake])
-
-
 for lesson in lessons():
     add(f"perfect {lesson}", solved(lesson), full(lesson), says="passed")
     add(f"untouched {lesson}", untouched(lesson), dict.fromkeys(full(lesson), 0),
         says="not attempted")
 for id, (code, mistake) in WRONG.items():
-    add(f"wrong {id}", with_answer(id, code), but(id), says=known(id, mistake))
+    add(f"wrong {id}", with_answer(id, code), but(id), says=escape(find(id).mistakes[mistake]))
 
 
 def cells_of(notebook: dict, change: Callable[[list], list]) -> dict:
@@ -148,13 +143,6 @@ add("old format", {"worksheets": [{"cells": [
 add("older release", solved("00") | {"metadata": {"peft_teach": {"lesson": "00",
                                                                  "release": "0.0.3"}}},
     full("00"), flag="made from release 0.0.3")
-BLOCK = """def block_count(d_model, d_ff, heads, kv_heads):
-    shapes = [(d_model, d_model), (d_model, d_model // heads * kv_heads), (d_model, d_ff)]
-    square, narrow, wide = (linear_count(*shape) for shape in shapes)
-    return 2 * square + 2 * narrow + wide + linear_count(d_ff, d_model) + 4 * d_model
-"""
-add("uses one that is wrong", solved("00", inside_linear=WRONG["inside.linear"][0],
-                                     inside_block=BLOCK), but("inside.linear"))
 add("not json", b"<html>Log in to see this page</html>", {}, says="This is not a notebook",
     file="not json/07_lora.ipynb")
 add("another course", {"cells": [code_cell("print('hello')")], "metadata": {}}, {},
@@ -183,14 +171,11 @@ attack("deaf", "import signal\n"
        "signal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True:\n    pass",
        "longer than", flag="look at its signal")
 attack("asleep", "import time\ntime.sleep(1000)", "longer than")
-attack("list bomb", "x = [0]\nwhile True:\n    x = x + x", "MemoryError")
 attack("exit", "import sys\nsys.exit(0)", "SystemExit")
-attack("hard exit", "import os\nos._exit(0)", "ended its process", flag="look at its _exit")
 attack("fork bomb", "import os\nwhile True:\n    os.fork()", "PermissionError",
        flag="look at its fork")
 attack("threads", "import threading\nwhile True:\n    threading.Thread(target=print).start()",
        "longer than")
-attack("recursion", "return lora_count(n_in, n_out, rank)", "RecursionError")
 attack("crash", "import ctypes\nctypes.string_at(0)", "crashed (SIGSEGV)", flag="ctypes")
 attack("deep folders", "import os\nfor i in range(10**6):\n    os.mkdir('x' * 200)\n"
        "    os.chdir('x' * 200)\n    os.chmod('.', 0o500 if i > 900 else 0o700)", "")
@@ -204,13 +189,7 @@ attack("reads hidden tests", "raise ValueError(open('HIDDEN/hidden/lora.py').rea
 attack("patches torch", "import torch, math, builtins\n"
        "torch.allclose = torch.equal = math.isclose = lambda *a, **k: True\n"
        "builtins.isinstance = lambda *a: True\nreturn 7", "or broke it")
-attack("patches the judge", "import peft_teach.course as c, sys\n"
-       "for m in list(sys.modules.values()):\n"
-       "    for n in [n for n in vars(m) if n.startswith('judge')]:\n"
-       "        setattr(m, n, lambda *a: type('V', (), {'passed': True, 'message': ''}))\nreturn 8",
-       "gave 8")
 attack("garbage", "import os\nwhile True:\n    os.write(3, os.urandom(10**6))", "more than 8 MB")
-attack("nan", "return float('nan')", known("lora.count", "not_whole"))
 attack("markup", "raise ValueError('<script>alert(1)</script>')", "&lt;script&gt;")
 attack("odd error", "class E(Exception):\n    def __str__(self):\n        raise self\nraise E",
        "raised E")

@@ -40,26 +40,16 @@ HONEST: dict[str, tuple[str, tuple[str, ...]]] = {
         STEP, "for step in range(3):\n    print(step)")),
     "a result of that name": ("full.accuracy", (
         ACCURACY, "run = pt.evaluate(model, batches)", "accuracy = run.accuracy")),
-    "the library's, to compare": ("inside.ledger", (
-        LEDGER, "ledger = pt.account.ledger")),
     "the library's, by import": ("change.project", (
         a_right("change.project"), "from peft_teach.subspace import project")),
     "the library's, by its module": ("change.truncate", (
         a_right("change.truncate"), "spectra = pt.spectra\ntruncate = spectra.truncate")),
-    "a with of that name": ("inside.ledger", (
-        LEDGER, "import io\nwith io.StringIO() as ledger:\n    ledger.write('x')")),
-    "an except of that name": ("full.step", (
-        STEP, "try:\n    1 / 0\nexcept ZeroDivisionError as step:\n    print(step)")),
     "a tuple with that name": ("lora.count", (RIGHT, "x, lora_count = 1, 2")),
-    "a walrus of that name": ("lora.count", (RIGHT, "print(lora_count := 3)")),
     "a comprehension over the name": ("full.step", (STEP, "print([step for step in range(3)])")),
     "taken away at the end": ("lora.count", (RIGHT, CHECK, "del lora_count")),
     "a loop over functions": ("lora.count", (
         RIGHT, "for lora_count in (lora_count, pt.lora.count):\n    print(lora_count(1, 2, 3))")),
     # where a definition stands
-    "in an if": ("lora.count", ("if True:\n" + indented(RIGHT),)),
-    "in a with": ("lora.count", ("with torch.no_grad():\n" + indented(RIGHT),)),
-    "in a try": ("lora.count", ("try:\n" + indented(RIGHT) + "\nfinally:\n    pass",)),
     "in a loop": ("lora.count", ("for _ in range(2):\n" + indented(RIGHT),)),
     "an old version switched off": ("lora.count", (
         RIGHT, "if False:\n" + indented(COUNT.format(1)))),
@@ -71,46 +61,23 @@ HONEST: dict[str, tuple[str, tuple[str, ...]]] = {
     "a lambda with a type": ("lora.count", (
         "from collections.abc import Callable\n"
         f"lora_count: Callable = lambda n_in, n_out, rank: {SUM}",)),
-    "two names for a lambda": ("lora.count", (
-        f"count = lora_count = lambda n_in, n_out, rank: {SUM}",)),
-    "a choice of two": ("lora.count", (
-        STUB, f"lora_count = (lambda n_in, n_out, rank: {SUM}) if True else None")),
-    "in a class of its own": ("lora.count", (
-        STUB, "class Mine:\n    @staticmethod\n" + indented(RIGHT),
-        "lora_count = Mine.lora_count")),
     "from a factory": ("lora.count", (
         STUB, f"def make():\n    return lambda n_in, n_out, rank: {SUM}", "lora_count = make()")),
-    "three at once": ("change.small", (
-        "\n".join(a_right("change.small").replace(f"change_{x}", f"mine_{x}") for x in "a")
-        .replace("change_b", "mine_b").replace("change_c", "mine_c"),
-        "change_a, change_b, change_c = mine_a, mine_b, mine_c")),
-    "decorated by one's own": ("lora.count", (
-        "import functools\ndef timed(f):\n    @functools.wraps(f)\n    def inner(*a, **k):\n"
-        "        return f(*a, **k)\n    return inner", RIGHT, "lora_count = timed(lora_count)")),
     # what a definition needs
     "a helper mended below": ("lora.count", (
         COUNT.format("side(n_in, rank) + side(n_out, rank)"), "def side(n, r):\n    return n + r",
-        "def side(n, r):\n    return n * r", CHECK)),
-    "a helper mended before the check": ("lora.count", (
-        "def side(n, r):\n    return n + r", COUNT.format("side(n_in, rank) + side(n_out, rank)"),
         "def side(n, r):\n    return n * r", CHECK)),
     "a constant used again later": ("lora.count", (
         "ONE = 1", COUNT.format(f"ONE * {SUM}"), CHECK, "for ONE in 'ab':\n    print(ONE)")),
     "a constant set by a timed line": ("lora.count", (
         "%time ONE = 1", COUNT.format(f"ONE * {SUM}"))),
-    "a library that may be missing": ("lora.count", (
-        "try:\n    import einops\nexcept ImportError:\n    einops = None", RIGHT)),
     # mistakes on purpose, and names that mean something else further down
     "a wrong one left, the right one checked": ("lora.count", (
         WRONG, RIGHT.replace("lora_count", "mine"), "lora_count = pt.check('lora.count', mine)")),
-    "a mistake below its check": ("lora.count", (RIGHT, CHECK, WRONG)),
     "a mistake below its check, checked, too": ("lora.count", (RIGHT, CHECK, WRONG, CHECK)),
     "a mistake by a change below its check": ("lora.merge", (
         a_right("lora.merge"), "merged = pt.check('lora.merge', merged)",
         "merged = functools.partial(print)\nmerged.x = 1")),
-    "a helper of another meaning below": ("lora.count", (
-        "def side(n, r):\n    return n * r", COUNT.format("side(n_in, rank) + side(n_out, rank)"),
-        CHECK, "def side(n, r):\n    return 0")),
     "right at last, its check further up": ("lora.count", (
         *(f"{COUNT.format(n)}\n{CHECK}" for n in range(6)), WRONG, RIGHT)),
     **{f"{id.rpartition('.')[2]} as something else below": (id, (
@@ -127,34 +94,25 @@ HONEST: dict[str, tuple[str, tuple[str, ...]]] = {
         ORDER, "import warnings\nwith warnings.catch_warnings():\n    " + CHECK_ORDER,
         "order = 'mine'")),
     # lines of other tools
-    "all of it indented": ("lora.count", (indented(RIGHT),)),
     "indented, with a magic": ("lora.count", (indented("%matplotlib inline\n" + RIGHT),)),
     "a prompt of Python": ("lora.count", (prompted(RIGHT, ">>> ", "... "),)),
     "prompts and a magic": ("lora.count", (
         "In [1]: %matplotlib inline\n" + prompted(RIGHT, "In [2]: ", "   ...: "),)),
-    "a doctest": ("lora.count", (
-        'def lora_count(n_in, n_out, rank):\n    """\n    >>> lora_count(1, 2, 3)\n    9\n    """\n'
-        f"    return {SUM}",)),
     "a doctest below a magic": ("lora.count", (
         '%time\ndef lora_count(n_in, n_out, rank):\n    """\n    >>> lora_count(1, 2, 3)\n    9\n'
         f'    """\n    return {SUM}',)),
     "a shell line that is timed": ("lora.count", ("%time !pip install -q \\\n  x\n" + RIGHT,)),
     "lines of Windows": ("lora.count", (
         "%matplotlib inline\r\nfiles = !ls\r\n" + RIGHT.replace("\n", "\r\n"),)),
-    "a cell that is timed": ("lora.count", ("%%time\n" + RIGHT,)),
     "a text that looks like a magic": ("lora.count", (f'TEXT = """\n%%time\n!ls\n"""\n{RIGHT}',)),
     "an install without a sign": ("lora.count", ("pip install -q einops\n" + RIGHT,)),
-    "an install in a try": ("lora.count", (
-        "try:\n    import einops\nexcept ImportError:\n    !pip install -q einops\n" + RIGHT,)),
     "help at the end": ("lora.count", (RIGHT + "\npt.lora.LoRALinear??\n?pt.check\n!!ls",)),
     "an await below it": ("lora.count", (RIGHT + "\nimport asyncio\nawait asyncio.sleep(0)",)),
 }
 
 # What an answer may need: each of these gives ONE its value, 1.
 HELPERS = (
-    "ONE = 0\nONE += 1", "for ONE in (1,):\n    pass", "print(ONE := 1)",
-    "print([ONE := x for x in (0, 1)])", "ONE = 1\nif False:\n    del ONE",
-    "ONE = 1\ntry:\n    pass\nexcept ValueError as ONE:\n    pass",
+    "ONE = 0\nONE += 1", "print([ONE := x for x in (0, 1)])",
     "with open('x', 'w'):\n    ONE = 1",
     "XS = []\nXS.append(1)\nONE = XS[0]", "XS = []\nfor x in (1,):\n    XS.append(x)\nONE = XS[0]",
     "CFG = {'one': 0}\nCFG['one'] = 1\nONE = CFG['one']",
@@ -162,7 +120,6 @@ HELPERS = (
     "def setup():\n    global ONE\n    ONE += 1\nONE = 0\nsetup()",
     "def one():\n    pass\none.value = 1\nONE = one.value", "k = 1\nclass P:\n    k = k\nONE = P.k",
     "def fill(xs):\n    xs.append(1)\nXS = []\nfill(XS)\nONE = XS[0]",
-    "X = 1\nONE = X\nX = 2\ndel X",
     "class S:\n    pass\nS.one = 0\nsetattr(S, 'one', 1)\nONE = S().one",
     "import torch as th\nONE = int(th.tensor(1))",
     "from collections import defaultdict\nD = defaultdict(int)\nD['x'] += 1\nONE = D['x']",
@@ -182,10 +139,7 @@ WRITTEN = (
     ("calls = 0\ndef lora_count(n_in, n_out, rank):\n    global calls\n    calls += 1\n"
      "    return rank * (n_in + n_out)",),
     (STUB, "pt.check('lora.count', lambda n_in, n_out, rank: rank * (n_in + n_out))"),
-    (STUB, "import functools\nlora_count = functools.cache(lambda n, m, r: r * (n + m))"),
     (COUNT.format(1), RIGHT + "\n    raise pt.NotAttempted('lora.count')"),
-    ("import warnings\nwith warnings.catch_warnings():\n"
-     "    lora_count = lambda n_in, n_out, rank: rank * (n_in + n_out)",),
     ("from functools import singledispatch\n@singledispatch\n" + COUNT.format(0)
      + "\n@lora_count.register\ndef _(n_in: int, n_out, rank):\n    return rank * (n_in + n_out)",),
     ("T = TypeVar('T')\n" + RIGHT, "from typing import TypeVar"))

@@ -30,13 +30,18 @@ USES = """def block_count(d_model, d_ff, heads, kv_heads):
 """
 
 
-def test_an_answer_uses_what_passed_not_a_mistake_made_for_its_card():
-    mistake = "def linear_count(n_in, n_out):\n    return n_in + n_out"
-    for below in (mistake, f"{mistake}\n{LINEAR_CHECK}"):
-        cells = (a_right(LINEAR), LINEAR_CHECK, below, USES, f"pt.check({BLOCK!r}, block_count)")
-        code = Code([Cell(number, text) for number, text in enumerate(cells, 1)])
-        given = [mark(job.runner(Limits(), job.FORKS), code, find(id)) for id in (LINEAR, BLOCK)]
-        assert [each.state for each in given] == ["passed", "passed"]
+MISTAKE = "def linear_count(n_in, n_out):\n    return n_in + n_out"
+
+
+@pytest.mark.parametrize(("above", "below", "state"), [
+    (a_right(LINEAR), MISTAKE, "passed"), (a_right(LINEAR), f"{MISTAKE}\n{LINEAR_CHECK}", "passed"),
+    (MISTAKE, "", "wrong")])
+def test_an_answer_uses_what_passed_or_else_the_reference(above, below, state):
+    """Not a mistake that was made for its card."""
+    cells = (above, LINEAR_CHECK, below, USES, f"pt.check({BLOCK!r}, block_count)")
+    code = Code([Cell(number, text) for number, text in enumerate(cells, 1)])
+    given = [mark(job.runner(Limits(), job.FORKS), code, find(id)) for id in (LINEAR, BLOCK)]
+    assert [each.state for each in given] == [state, "passed"]
 
 
 def test_what_is_mended_below_its_check_for_cases_that_the_check_has_not():
@@ -95,12 +100,6 @@ def test_the_last_definition_that_is_no_stub():
                       "lora_count = lora_count(1, 2, 3)")[-1] == ("cell 1", 0)
 
 
-def test_what_it_needs_comes_with_it():
-    assert statements("import math\nimport os", COUNT.format("f(rank)"), "print(1)\nX = 2",
-                      "def f(r):\n    return math.sqrt(r) + X") == [
-        ("cell 1", 0), ("cell 2", 0), ("cell 3", 1), ("cell 4", 0)]
-
-
 def test_of_two_the_one_before_its_use():
     assert ("cell 1", 0) in statements("X = 1", COUNT.format("X"), "X = 2")
     assert ("cell 2", 0) in statements("X = 1", "X = X + 1", COUNT.format("X"))
@@ -121,22 +120,10 @@ def test_what_trains_loads_shows_or_checks_does_not_run(line):
 
 
 @pytest.mark.parametrize("line", [
-    "print(1)", "while True:\n    pass", "n_in = 3\nn_in += 1", "torch.allclose = print",
-    "lora_count(1, 2, 3)",
-    "del X", "x = lora_count(1, 2, 3)", "exit()", "torch.manual_seed(0)", "print(lora_count)",
-    "lora_count = lora_count(1, 2, 3)", "CFG = {}\nCFG['rank'] = 1",
-    "lora_count = 3\nlora_count = str(lora_count)"])
+    "while True:\n    pass", "n_in = 3\nn_in += 1", "torch.allclose = print", "lora_count(1, 2, 3)",
+    "lora_count = lora_count(1, 2, 3)", "lora_count = 3\nlora_count = str(lora_count)"])
 def test_what_no_answer_needs_does_not_run(line):
     assert statements(COUNT.format(1), line) == [("cell 1", 0)]
-
-
-def test_own_names_hide_the_notebooks():
-    own = COUNT.format("sum(x for x in (rank, n_in))")
-    assert statements("n_in = 1\nrank = 2\nx = 3", own) == [("cell 2", 0)]
-
-
-def test_lost_imports_are_given():
-    assert statements(COUNT.format("torch.ones(1)")) == [("given", 0), ("cell 1", 0)]
 
 
 @pytest.mark.parametrize("cell", [
@@ -173,7 +160,6 @@ def test_no_notebook_takes_long_to_read():
 
 @pytest.mark.parametrize(("cells", "says"), [
     ((f"TEXT = {RIGHT!r}\nexec(TEXT)",), "lora_count stands in a text (cell 1)"),
-    ((STUB, f"exec({RIGHT!r})"), "lora_count stands in a text (cell 2)"),
     (("import pathlib\npathlib.Path('x.py').write_text('def lora_count(): 1')",), "neither for"),
     (("%%writefile x.py\n" + COUNT.format(1), "from x import lora_count"), "a cell of %%writefile"),
     ((STUB, "  %%bash\n  " + COUNT.format(1)), "a cell of %%bash"),
@@ -226,9 +212,8 @@ ITSELF = "pt.mine('lora.count')"
 
 
 @pytest.mark.parametrize("cell", [
-    f"lora_count = {ITSELF}", COUNT.format(f"{ITSELF}(n_in, n_out, rank)"),
-    f"given = {ITSELF}\n" + COUNT.format("given(n_in, n_out, rank)"),
-    f"def lora_count(n_in, n_out, rank, given={ITSELF}):\n    return given(n_in, n_out, rank)"])
+    COUNT.format(f"{ITSELF}(n_in, n_out, rank)"),
+    f"given = {ITSELF}\n" + COUNT.format("given(n_in, n_out, rank)")])
 def test_no_answer_is_made_of_what_mine_gives_for_it(cell):
     given = marked(cell)
     assert (given.state, given.points) == ("not attempted", 0)
@@ -257,12 +242,6 @@ def test_an_error_in_the_library_is_no_sign():
     given = marked(COUNT.format("pt.lora.scale(0, 'x')"))
     assert "lora.py" in given.traceback
     assert given.flags == ()
-
-
-def test_a_value_of_the_course_may_be_made_outside():
-    given = marked("best = pt.lora.Config(rank=1, alpha=2.0, targets=('query',))",
-                   "ship, leave = best, best", id="lora.forty_kb")
-    assert "NameError" not in given.message + given.traceback
 
 
 def test_a_library_that_is_not_here_is_named():

@@ -1,6 +1,5 @@
 """What is read of what was handed in, of which lesson it is, and who handed it in."""
 
-import io
 import json
 import os
 import sys
@@ -61,13 +60,11 @@ def test_values_are_counted_before_any_is_made(monkeypatch):
             parse(f'{{"cells": [{",".join([unit] * 3001)}]}}'.encode())
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1"])
 def test_other_encodings_are_read(encoding):
-    assert parse(EMPTY.decode().replace("x", "ä").encode(encoding)).cells[0].source == "ä = 1"
-
-
-def test_one_byte_costs_itself_only():
-    assert parse(EMPTY.replace(b"= 1", b"= 1  # \xe4")).cells[0].source == "x = 1  # \ufffd"
+    data = EMPTY.decode().replace("x", "ä").encode(encoding)
+    read = "\ufffd" if encoding == "latin-1" else "ä"
+    assert parse(data).cells[0].source == f"{read} = 1"
 
 
 def lesson(notebook: dict, file: str = "x.ipynb") -> str | None:
@@ -110,7 +107,6 @@ def flags(place: Path) -> dict[str, str]:
     (("anna_07_lora.ipynb", "07_lora_bo.ipynb"), ["anna", "bo"]),
     (("anna/07_lora.ipynb", "bo/07_lora (2).ipynb", "cy/Copy of 07_lora.ipynb"),
      ["anna", "bo", "cy"]),
-    (("07_lora/anna.ipynb", "02_small_change/anna.ipynb"), ["anna"]),
     (("all/anna/try/x.ipynb", "all/bo/x.ipynb"), ["anna", "bo"]),
     (("meierjo_1_7_x.ipynb", "meierjo_2_8_x.ipynb", "meierjo_2_9_y-1.ipynb", "bo_3_1_x.ipynb"),
      ["bo", "meierjo (1)", "meierjo (2)"]),
@@ -125,13 +121,9 @@ def flags(place: Path) -> dict[str, str]:
     # numbers and names that are no platform's, and files that are no notebooks
     *((("anna/exercise_07_1_lora.ipynb", f"bo/exercise_07_{n}_lora.ipynb"), ["anna", "bo"])
       for n in (1, 2)),
-    (("exercise_07_1_anna.ipynb", "exercise_08_1_bo.ipynb"),
-     ["exercise_07_1_anna", "exercise_08_1_bo"]),
     (("w6/meierjo_1_2_x.ipynb", "w6/bo_3_4_x.ipynb", "w7/bo_3_9_y.ipynb"), ["bo", "meierjo"]),
     (("Anna Müller_12_assignsubmission_file_07_lora.ipynb", "Bo_3_assignsubmission_file_x.ipynb"),
      ["Anna Müller", "Bo"]),
-    (("bo_3_14_x.ipynb", "cy_5_16_x.ipynb", "Anna_7_assignsubmission_file_x.py"),
-     ["Anna", "bo", "cy"]),
     (("w6/Anna_1_assignsubmission_file_/x.ipynb", "w7/Anna_2_assignsubmission_file_/x.ipynb"),
      ["Anna"]),
     (("w6/Anna_1_assignsubmission_file_/x.ipynb", "w6/Anna_2_assignsubmission_file_/x.ipynb"),
@@ -203,7 +195,6 @@ def test_all_other_files_of_a_student_are_one_row(tmp_path):
 
 @pytest.mark.parametrize(("export", "stray"), [
     (("meierjo_1_2_07_lora.ipynb", "bo_3_4_x-1.ipynb", "cy_LATE_5_6_y.ipynb"), "bo_07_lora.ipynb"),
-    (("w/bo_3_4_x.ipynb", "w/cy_5_6_y.ipynb"), "w/notes/bo.ipynb"),
     (("Jo Meier_12_assignsubmission_file_/x.ipynb", "bo_3_assignsubmission_file_/y.ipynb"),
      "07_lora.ipynb")])
 def test_a_stray_file_costs_an_export_nothing(tmp_path, export, stray):
@@ -216,11 +207,8 @@ def test_a_stray_file_costs_an_export_nothing(tmp_path, export, stray):
 
 def test_an_export_beside_something_else_is_no_students(tmp_path):
     """Mallory can make one, too: so nobody is who it says that they are."""
-    assert students(tmp_path, "anna.ipynb", *(f"export/{who}_{n}_assignsubmission_file_/x.ipynb"
-                                              for n, who in enumerate(("anna", "bo")))) == [
-        "anna", "export: anna", "export: bo"]
-    assert students(tmp_path, "c/cy_1_2_x.ipynb", "c/cy_3_4_x.ipynb", "c/di_5_6_x.ipynb")[1:4] == [
-        "c: cy (1)", "c: cy (3)", "c: di"]
+    assert students(tmp_path, "anna.ipynb", "c/cy_1_2_x.ipynb", "c/cy_3_4_x.ipynb",
+                    "c/di_5_6_x.ipynb") == ["anna", "c: cy (1)", "c: cy (3)", "c: di"]
     told = {student for student, said in flags(tmp_path).items() if "of an export" in said}
     assert told == {student for student in flags(tmp_path) if ":" in student}
 
@@ -278,12 +266,6 @@ def test_a_date_in_a_zip_is_one_on_the_disk(tmp_path):
         assert latest(collect(tmp_path)).path == f"anna/{after}.ipynb"
 
 
-def test_a_number_counts_among_copies_of_one_name(tmp_path):
-    students(tmp_path, "a/lesson-7.ipynb", "a/lesson_final.ipynb")
-    os.utime(tmp_path / "a/lesson-7.ipynb", (1e9, 1e9))
-    assert latest(collect(tmp_path)).path == "a/lesson_final.ipynb"
-
-
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
 def test_what_is_called_a_notebook_and_is_none_has_a_row(tmp_path):
     for student in ("anna", "bo", "cy", "di"):
@@ -326,13 +308,9 @@ def test_nothing_to_grade_is_said(tmp_path, path):
 
 
 def test_a_damaged_entry_costs_itself_only(tmp_path):
-    """LZMA has an error of its own, which is no OSError and no ValueError."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("anna/x.ipynb", EMPTY, zipfile.ZIP_LZMA)
-        archive.writestr("bo/x.ipynb", EMPTY)
-    data = bytearray(buffer.getvalue())
-    start = 30 + len("anna/x.ipynb") + 9    # behind the header, the name and LZMA's own header
+    """zlib has an error of its own, which is no OSError and no ValueError."""
+    data = bytearray(zipped({"anna/x.ipynb": EMPTY, "bo/x.ipynb": EMPTY}))
+    start = 30 + len("anna/x.ipynb")    # behind the header and the name
     data[start:start + 12] = b"\xff" * 12
     (tmp_path / "all.zip").write_bytes(data)
     anna, bo = collect(tmp_path)

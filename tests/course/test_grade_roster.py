@@ -206,7 +206,7 @@ def test_marks_by_hand_have_the_last_word_on_each_run(evening):
 
 def test_who_handed_in_nothing_can_have_a_mark_by_hand(evening):
     """And a line for a lesson that was not asked for waits."""
-    evening(["meierjo_101_1_x.ipynb", "zakola_103_2_x.txt"], CANVAS, lesson="07", overrides=(
+    evening(["meierjo_101_1_x.ipynb", "zakola_103_2_x.txt"], CANVAS, lesson="7", overrides=(
         'student;exercise;points;comment\nLee, Kim;07;2,5;ill\nLee, Kim;03;2,5;\n'))
     assert {(row["lesson"], row["maximum"]) for row in table(evening.out / "grades.csv")} == {
         ("07", str(MOST))}

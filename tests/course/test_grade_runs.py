@@ -105,16 +105,6 @@ def test_dask_gives_the_same_bytes(small, tmp_path):
 
 
 @pytest.mark.long
-def test_the_lesson_that_was_asked_for(small, tmp_path):
-    row, *_ = grade(small / "in/anna", tmp_path, lesson="1", jobs=1)
-    asked = sum(exercise.points for exercise in of_lesson("01") if not exercise.optional)
-    assert (row.lesson, row.points()) == ("01", (0, asked))
-    assert "this is the notebook of lesson 00" in row.flags
-    with pytest.raises(PeftTeachError, match="no lesson with exercises '77'"):
-        grade(small / "in", tmp_path, lesson="77")
-
-
-@pytest.mark.long
 def test_a_broken_grader_grades_nobody(small, tmp_path):
     """Further cases that the reference itself fails are the instructor's mistake."""
     (tmp_path / "hidden").mkdir()
