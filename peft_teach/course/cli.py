@@ -1,6 +1,7 @@
 """The command line: `peft-teach fetch`, `build`, `grade`, `release`."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -97,6 +98,10 @@ def _build(arguments: argparse.Namespace) -> int:
 def _grade(arguments: argparse.Namespace) -> int:
     from .grade import Limits, grade
 
+    for name in ("SIGTERM", "SIGHUP"):    # a terminal that is closed stops it as Ctrl-C does
+        which = getattr(signal, name, None)    # Windows has no SIGHUP
+        if which and signal.getsignal(which) == signal.SIG_DFL:    # not under nohup
+            signal.signal(which, signal.default_int_handler)
     try:
         rows = grade(arguments.submissions, arguments.out, solutions=arguments.solutions,
                      lesson=arguments.lesson, jobs=arguments.jobs, dask=arguments.dask,

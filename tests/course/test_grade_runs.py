@@ -238,12 +238,13 @@ def test_a_dask_that_is_not_there_is_a_line(small, tmp_path, capsys, address):
     assert "try local:2" in line
 
 
-def test_an_interrupt_is_a_line_and_leaves_no_folder(small, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_a_line_and_leaves_no_folder(small, tmp_path, capsys, monkeypatch, sent):
     def interrupted(tasks, **named):
         *_, settings = next(iter(tasks.values()))
         runner = Runner(settings.limits, settings.warm, settings.run)
         os.makedirs(os.path.join(tempfile.mkdtemp(prefix=runner.scratch), "deep/below"))
-        raise KeyboardInterrupt
+        signal.raise_signal(sent)
         yield
 
     monkeypatch.setattr(engine, "run", interrupted)
