@@ -76,7 +76,9 @@ def options(control: ipw.Widget) -> list:
         case ipw.Checkbox():
             return [True, False]
         case _:
-            return [value for _, value in control._options_full]
+            values = [value for _, value in control._options_full]
+            return values if len(values) < 5 else [values[0], values[1], values[len(values) // 2],
+                                                   values[-1]]
 
 
 def colours(figure: Figure) -> set[str]:

@@ -241,6 +241,7 @@ def stop():
     raise KeyboardInterrupt
 
 
+@pytest.mark.long
 def test_in_a_kernel_a_widget_comes_with_a_still_picture_and_its_controls_work():
     """A real kernel, as JupyterLab uses it; what reaches the front end is looked at."""
     from nbclient import NotebookClient
