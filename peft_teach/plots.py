@@ -21,6 +21,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import FancyBboxPatch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MultipleLocator, NullLocator, PercentFormatter
 
 from .account import Ledger
@@ -39,6 +40,7 @@ COLOURS = {
 SERIES = (("#332288", "-", "o"), ("#882255", "--", "s"), ("#44AA99", "-.", "^"),
           ("#999933", ":", "D"))    # colour, dash, marker
 HELD = ("weights", "gradients", "optimizer", "activations")    # by training, in a `Ledger`
+HALO = [withStroke(linewidth=3, foreground=COLOURS["paper"])]    # of a text that lies on lines
 DPI = 110
 EDGE = 0.08    # inches around each panel: no title touches the edge
 

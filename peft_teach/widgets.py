@@ -27,13 +27,19 @@ from .training import Step
 REST = 0.15    # seconds without a move after which a picture is drawn
 
 # Which of the two outputs of a cell is seen: the live box where there is one, otherwise the still
-# copy behind it, and not the message that the box has no kernel.
+# copy behind it, and not the message that the box has no kernel. Where a page has no message, as
+# nbconvert's, nothing is hidden: what stands before the copy is a text or another copy.
 LIVE, STILL = "peft-teach-live", "peft-teach-still"
 # JupyterLab's and Notebook 7's; Notebook 6's (tried in 6.5.7: live, moved, reopened without kernel)
 _OUTPUT = ":is(.jp-OutputArea-child, .output_area)"
+_VIEW = ':is([data-mime-type="application/vnd.jupyter.widget-view+json"], .jupyter-widgets-view)'
+# That of ipywidgets is black in a dark theme, too.
+_ARROW = """url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 9'%3E\
+%3Cpath d='M2 3h5L4.5 6z' fill='%23ccc'/%3E%3C/svg%3E")"""
 _RULES = f"""<style>
 {_OUTPUT}:has(.{LIVE}) + {_OUTPUT}:has(.{STILL}),
-{_OUTPUT}:not(:has(.{LIVE})):has(+ {_OUTPUT} .{STILL}) {{ display: none; }}
+{_OUTPUT}:not(:has(.{LIVE})):has({_VIEW}):has(+ {_OUTPUT} .{STILL}) {{ display: none; }}
+[data-jp-theme-light="false"] .{LIVE} {{ --jp-widgets-dropdown-arrow: {_ARROW}; }}
 </style>"""
 _SLIDERS = (ipw.IntSlider, ipw.FloatSlider, ipw.SelectionSlider, ipw.IntRangeSlider,
             ipw.SelectionRangeSlider)

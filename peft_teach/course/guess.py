@@ -8,7 +8,7 @@ from ..widgets import Lasting
 from . import work
 
 # What was chosen stands out, and not in grey: JupyterLab fades buttons that are disabled.
-_CHOSEN = ("<style>.peft-teach-live .mod-active:disabled { opacity: 1; font-weight: bold; "
+_CHOSEN = ("<style>.peft-teach-live .mod-active { opacity: 1; font-weight: bold; "
            "outline: 2px solid currentColor; outline-offset: -2px; }</style>")
 
 

@@ -17,6 +17,8 @@ pytest.importorskip("jupyterlab", reason="needs the extra: pip install -e '.[bro
 from lab import CHROMIUM, FLAGS, ROOT, Notebook, server
 from playwright.sync_api import TimeoutError, expect, sync_playwright
 
+from peft_teach.widgets import Guess
+
 pytestmark = [pytest.mark.browser,
               pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")]
 
@@ -265,6 +267,16 @@ def test_opened_without_its_kernel_the_pictures_stay(lesson, lab, opened, truste
     assert stills.locator("img").count() == PICTURES
     lost = reopened.page.get_by_text(re.compile("model not found", re.IGNORECASE))
     assert not any(message.is_visible() for message in lost.all())
+
+
+def test_on_a_page_without_boxes_a_copy_hides_neither_text_nor_another_copy(browser):
+    copies = [Guess(question, (1, 2))._copy()["text/html"] for question in ("First?", "Second?")]
+    page = browser.new_page()
+    page.set_content("".join(f'<div class="jp-OutputArea-child">{output}</div>'
+                             for output in ("A text", *copies)))
+    for text in ("A text", "First?", "Second?"):
+        assert page.get_by_text(text).is_visible()
+    page.close()
 
 
 # ── a training is stopped, an exercise begun anew ────────────────────────────────────────────

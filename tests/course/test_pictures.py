@@ -123,11 +123,19 @@ def test_a_picture_says_its_numbers_and_its_caption(picture):
 
 
 def assert_shown(explorer: Explorer) -> None:
-    """What stands on the page is the figure's text, the record's caption, and one picture."""
+    """What stands on the page is the figure's text, the record's caption, and one picture.
+
+    No text of it is cut at its edge.
+    """
     shown = explorer.picture.value
     assert f'alt="{html.escape(explorer.figure.get_label())}"' in shown
     assert html.escape(explorer.caption(explorer.data)) in shown
     assert shown.count("<img") == 1
+    page = explorer.figure.bbox.padded(6)    # drawn as small as here, letters are wider
+    for ax in explorer.figure.axes:
+        for text in (ax.title, ax.xaxis.label, ax.yaxis.label, *ax.texts):
+            both = page.union([page, text.get_window_extent()])
+            assert not text.get_text() or both.bounds == page.bounds, f"cut: {text.get_text()}"
 
 
 def test_what_is_drawn_is_a_typed_record(picture):

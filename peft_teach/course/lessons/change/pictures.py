@@ -13,7 +13,7 @@ from matplotlib.ticker import MultipleLocator
 
 from .... import data, plots, spectra
 from ....families import BERT
-from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ticks
+from ....plots import COLOURS, HALO, SERIES, figure, in_percent, logarithmic, plain_ticks
 from ....subspace import Subspace
 from ....widgets import Explorer, Progress, Run
 from ... import records, work
@@ -266,7 +266,8 @@ def draw_cut(found: Cut) -> Figure:
               xticks=[_at(n) for n in means["kept"]], xticklabels=list(means["kept"]))
     right.yaxis.set_major_locator(MultipleLocator(0.05))
     in_percent(right.yaxis)
-    right.legend(frameon=False, fontsize=9, loc="center right", bbox_to_anchor=(1, 0.62))
+    right.legend(edgecolor="none", framealpha=1, fontsize=9, loc="center right",
+                 bbox_to_anchor=(1, 0.72))
     made.set_label(f"Update of {found.matrix}: 90 % of its energy in {ninety} of {len(sigma)} "
                    f"directions; {k} directions hold {energy:.0%}. {told}. Kept: " + ", ".join(
                        f"k = {n} {v:.1%}" for n, v in means["kept"].items()) + ". Left out: "
@@ -382,7 +383,7 @@ def _write(ax, name: str, x: float, y: float, colour: str, below: bool = False) 
     left = x > 1e5
     ax.annotate(name, (x, y), (-9 if left else 9, -5 if below else 5), textcoords="offset points",
                 fontsize=9, ha="right" if left else "left", va="top" if below else "bottom",
-                color=colour)
+                color=colour, path_effects=HALO)
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 """Pictures of lesson 00: a block, what it reads, where parameters are, what training holds."""
 
 import itertools
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -251,7 +252,7 @@ def draw_parameters(found: Parameters) -> Figure:
         left += width + gap
     ax.add_collection(PatchCollection(areas, match_original=True))    # at once: half the time
     ax.text(0, -0.03, f"all of it: {total:,}", va="top", fontsize=9)
-    ax.set(xlim=(0, left * 1.14), ylim=(-0.1, 1.12), title=found.told)
+    ax.set(xlim=(0, left * 1.14), ylim=(-0.1, 1.12), title=textwrap.fill(found.told, 80))
     ax.axis("off")
     made.set_label(f"{found.model}, {total:,} parameters. {found.told}. " + "; ".join(
         f"{place}: {size:,} ({size / total:.1%})" for place, size in sizes.items() if size))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .... import account, data, models, outlines, training
 from ....errors import BadConfig
 from ....methods import lora
-from ....plots import COLOURS, bytes_text, figure, in_percent, logarithmic, plain_ticks
+from ....plots import COLOURS, HALO, bytes_text, figure, in_percent, logarithmic, plain_ticks
 from ....training import Step
 from ....widgets import Choices, Explorer, Progress, Run
 from ... import records, work
@@ -137,7 +137,8 @@ def draw_budget(found: Budget) -> Figure:
     for name, places in OTHERS.items():
         sizes = [rank * _per_rank(places, range(DEPTH)) for rank in RANKS]
         left.plot(RANKS, sizes, color=COLOURS["quiet"], lw=1)
-        left.text(RANKS[-1] * 1.15, sizes[-1], name, va="center", fontsize=9)
+        left.text(RANKS[-1] * 1.25, sizes[-1], name, va="center", fontsize=9,
+                  path_effects=HALO)
     logarithmic(left)
     if chosen.parameters:
         each = chosen.parameters // chosen.rank
@@ -146,7 +147,7 @@ def draw_budget(found: Budget) -> Figure:
         whole = sum(math.prod(_shapes()[p]) for p in chosen.places) * len(chosen.layers)
         left.axhline(whole, color=COLOURS["full"], ls="--", lw=1.5)
         left.text(1, whole * 1.12, "the chosen matrices themselves", fontsize=9,
-                  color=COLOURS["full"])
+                  color=COLOURS["full"], path_effects=HALO)
     left.set(xlabel="rank", ylabel="parameters that LoRA trains", xlim=(0.8, 450),
              title=f"{chosen.parameters:,} parameters, {found.share:.3%} of the model")
     plain_ticks(left.xaxis, (1, 2, 4, 8, 16, 64, 192))
@@ -176,7 +177,8 @@ def _draw_accuracies(ax, found: Budget) -> None:
                 alpha=1 if alike else 0.25, mew=0, zorder=3 if here else 2)
         if alike:
             ax.annotate(f"r {about.rank}", (about.parameters, min(values)), xytext=(0, -4),
-                        textcoords="offset points", ha="center", va="top", fontsize=9)
+                        textcoords="offset points", ha="center", va="top", fontsize=9,
+                        zorder=5, path_effects=HALO)
     for parameters, accuracy in found.own.values():
         ax.plot(parameters, accuracy, "D", ms=9, color=COLOURS["yours"], zorder=4)
     draw_ends(ax)
@@ -185,8 +187,9 @@ def _draw_accuracies(ax, found: Budget) -> None:
     if found.guess:
         at = found.guess * _per_rank(("query", "value"), range(DEPTH))
         ax.axvline(at, color=COLOURS["yours"], lw=1.5, ls="-.")
-        ax.text(at, 0.02, f" your guess, rank {found.guess}", fontsize=9, rotation=90, va="bottom",
-                ha="right", transform=ax.get_xaxis_transform())
+        ax.annotate(f"your guess, rank {found.guess}", (at, 0.02), (-3, 0), fontsize=9, rotation=90,
+                    va="bottom", ha="right", xycoords=ax.get_xaxis_transform(),
+                    textcoords="offset points")
     logarithmic(ax, "x")
     ax.set(xlabel="parameters that LoRA trains", ylabel="test accuracy", title=found.told)
     in_percent(ax.yaxis)

@@ -73,7 +73,8 @@ def _box(ax, x: float, y: float, width: float, height: float, colour: str, text:
 
 def _arrow(ax, start: tuple[float, float], end: tuple[float, float], text: str) -> None:
     ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "lw": 1.5})
-    ax.text(*((a + b) / 2 for a, b in zip(start, end)), text, ha="center", va="bottom", fontsize=9)
+    ax.text(*((a + b) / 2 for a, b in zip(start, end)), text, va="bottom", fontsize=9,
+            ha="center" if start[1] == end[1] else "right")
 
 
 # ── pushes ───────────────────────────────────────────────────────────────────────────────────
