@@ -32,7 +32,7 @@ REST = 0.15    # seconds without a move after which a picture is drawn
 LIVE, STILL = "peft-teach-live", "peft-teach-still"
 # JupyterLab's and Notebook 7's; Notebook 6's (tried in 6.5.7: live, moved, reopened without kernel)
 _OUTPUT = ":is(.jp-OutputArea-child, .output_area)"
-_VIEW = ':is([data-mime-type="application/vnd.jupyter.widget-view+json"], .jupyter-widgets-view)'
+_VIEW = ".jupyter-widgets, .jupyter-widgets-view"    # also of a box that has lost its kernel
 # That of ipywidgets is black in a dark theme, too.
 _ARROW = """url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 9 9'%3E\
 %3Cpath d='M2 3h5L4.5 6z' fill='%23ccc'/%3E%3C/svg%3E")"""
