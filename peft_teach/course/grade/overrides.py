@@ -8,8 +8,6 @@ A student is named as in grades.csv. The exercise may be a lesson, for its total
 left out, for a comment alone. The file is the instructor's: nothing here writes it.
 """
 
-import csv
-import io
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from pathlib import Path
 
 from ...errors import PeftTeachError
 from ..lessons import all_exercises
+from . import sheet
 
 FILE = "overrides.csv"
 COLUMNS = ("student", "exercise", "points", "comment")
@@ -40,23 +39,20 @@ class Override:
 def read(folder: Path) -> list[Override]:
     """The lines of the file in a folder; none without it. Raises `PeftTeachError` for a bad one."""
     path = folder / FILE
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+    if not path.exists():
         return []
-    except (OSError, UnicodeDecodeError) as error:
-        raise PeftTeachError(f"{path} cannot be read: {error}.", expected="CSV in UTF-8") from None
-    head = text.partition("\n")[0]
-    table = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=head.count))
-    if table.fieldnames is None or not set(COLUMNS[:3]) <= set(table.fieldnames):
-        raise PeftTeachError(f"{path} has the columns {head.strip()!r}.",
+    rows = sheet.read(path, expected="CSV in UTF-8")
+    head = next(rows, [])
+    if not set(COLUMNS[:3]) <= set(head):
+        raise PeftTeachError(f"{path} has the columns {','.join(head)!r}.",
                              expected=",".join(COLUMNS))
-    return [_read(row, f"{path}, line {table.line_num}") for row in table
-            if any(map(str.strip, filter(None, map(row.get, COLUMNS))))]
+    named = ((dict(zip(head, row)), rows.line_num) for row in rows)
+    return [_read(row, f"{path}, line {line}") for row, line in named
+            if any(row.get(name, "").strip() for name in COLUMNS)]
 
 
-def _read(row: dict[str, str | None], place: str) -> Override:
-    student, exercise, points, comment = ((row.get(name) or "").strip() for name in COLUMNS)
+def _read(row: dict[str, str], place: str) -> Override:
+    student, exercise, points, comment = (row.get(name, "").strip() for name in COLUMNS)
     lessons = {each.id: each.lesson for each in all_exercises()}
     lesson = lessons.get(exercise, exercise.zfill(2))
     if lesson not in lessons.values():

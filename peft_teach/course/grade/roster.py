@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import PeftTeachError
+from . import sheet
 from .collect import FOREIGN, STRAY, Submission
 
 _NAME = ("student", "full name", "name")
@@ -124,16 +125,9 @@ class _Table:
 
     def __init__(self, path: Path):
         self.path = path
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise PeftTeachError(f"{path} cannot be read: {error}.",
-                                 expected="a CSV file in UTF-8, as Canvas or Moodle exports it"
-                                 ) from None
-        head = text.partition("\n")[0]
-        self.separator = max(",;\t", key=head.count)
-        csv.field_size_limit(2**27)    # a worksheet has the online texts
-        self.head, *self.rows = [*csv.reader(io.StringIO(text), delimiter=self.separator)] or [[]]
+        rows = sheet.read(path, "a CSV file in UTF-8, as Canvas or Moodle exports it")
+        self.separator = rows.dialect.delimiter
+        self.head, *self.rows = [*rows] or [[]]
         self.columns = {name.strip().lower(): index for index, name in enumerate(self.head)}
         if not _KNOWN & set(self.columns):
             raise PeftTeachError(
