@@ -125,16 +125,14 @@ def note_of(model: nn.Module) -> Note | None:
     Where adapters were put in by hand, as lesson 02 does, nobody wrote one: it is what `adopt`
     would write. The base is frozen, so its fingerprint is the one that it had.
     """
-    models.refuse_wrapped(model)
-    noted = state.of(model)
-    if noted.note is not None or noted.inside or not adapters(model):
+    noted, found = state.of(model), adapters(model)
+    if noted.note is not None or noted.inside or not found:
         return noted.note
-    own = {id(p) for adapter in adapters(model).values()
-           for p in adapter.own_parameters().values()}
-    base = {name: p for name, p in _laid_out(model).items() if id(p) not in own}
-    head = set(models.head(model))
-    seen = {n: [list(p.shape), _sample(p)] for n, p in base.items() if n not in head}
-    return Note(seen, dict.fromkeys(base, True))
+    own = {id(p) for adapter in found.values() for p in adapter.own_parameters().values()}
+    base = [plain_name(model, name) for name, p in model.named_parameters() if id(p) not in own]
+    seen = fingerprint(model)    # without the head, which is in no fingerprint
+    return Note(noted.quantized | {name: seen[name] for name in base if name in seen},
+                dict.fromkeys(base, True))
 
 
 def need_note(model: nn.Module) -> Note:
@@ -181,7 +179,7 @@ def refuse_adapted(model: nn.Module) -> None:
         raise BadConfig(f"This is a {type(model).__name__}, not a model.",
                         expected="a torch.nn.Module",
                         hint="model, tokenizer = pt.models.load('minilm', labels=2)")
-    models.refuse_wrapped(model)
+    noted, found = state.of(model), adapters(model)
     if torch.is_inference_mode_enabled():
         raise BadConfig("Inside torch.inference_mode() new parameters can never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
@@ -191,14 +189,13 @@ def refuse_adapted(model: nn.Module) -> None:
                              expected="the model that peft was given, before or afterwards",
                              hint="its merge_and_unload() or unload() returns it; what it saved, "
                                   "pt.export.from_peft reads")
-    noted = state.of(model)
     if noted.note is not None and not noted.note.wraps:
         raise AlreadyAdapted("This model is fully fine-tuned, or its head is: its own weights "
                              "train, and there is nothing to take off.",
                              expected="a model that no method was put on",
                              hint="load a fresh one; fresh.load_state_dict(model.state_dict()) "
                                   "gives it what was trained")
-    if noted.note is not None or noted.inside or adapters(model):
+    if noted.note is not None or noted.inside or found:
         raise AlreadyAdapted("A method was already put on this model.",
                              expected="a model without one; keep what inject returned",
                              hint="pt.remove or pt.merge it first, or load a fresh model")
@@ -244,16 +241,11 @@ def base_of(model: nn.Module) -> dict[str, list]:
 
 
 def _laid_out(model: nn.Module) -> dict[str, Tensor]:
-    """Return all parameters by plain name, each in the order of numbers that it came in.
-
-    On some processors a layer of bitsandbytes rearranges its bytes when it is first called, and
-    its state dict, which puts them back in the layer itself, is asked of a copy.
-    """
+    """Return all parameters by plain name, each in the order of numbers that it came in."""
     found: dict[str, Tensor] = {plain_name(model, n): p for n, p in model.named_parameters()}
     for name, layer in model.named_modules():
-        if models.is_packed(layer) and getattr(
-                getattr(layer.weight, "quant_state", None), "packing_format_for_cpu", False):
-            found[plain_name(model, f"{name}.weight")] = copy.deepcopy(layer).state_dict()["weight"]
+        if models.is_packed(layer):
+            found[plain_name(model, f"{name}.weight")] = models.packed_weight(layer)
     return found
 
 

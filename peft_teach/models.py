@@ -6,6 +6,7 @@ each family stands in `families.py`, whose functions are available here, too:
 `pt.models.places(model)`.
 """
 
+import copy
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,9 +51,9 @@ __all__ = [
     "common_tokens", "config_of", "find", "first_position", "fused_queries", "guard_save", "head",
     "in_mode", "is_conv1d", "is_encoder", "is_language_model", "is_mean_pooled", "is_packed",
     "key_value_shape", "layer_of", "linear_places", "load", "longest_input", "move_ties",
-    "place_of", "places", "positions", "quantized", "quiet_transformers", "reads_cache",
-    "refuse_wrapped", "replace", "restore_ties", "save_adapted_with", "to_conv1d", "to_hf",
-    "to_linear", "token_ids", "writes",
+    "packed_weight", "place_of", "places", "positions", "quantized", "quiet_transformers",
+    "reads_cache", "refuse_wrapped", "replace", "restore_ties", "save_adapted_with", "to_conv1d",
+    "to_hf", "to_linear", "token_ids", "writes",
 ]
 
 NAMES = ("minilm", "smollm2")
@@ -75,6 +76,17 @@ def is_packed(module: nn.Module) -> bool:
     Such a layer can be called, but its weight is no (n_out, n_in) matrix to compute with.
     """
     return isinstance(module, nn.Linear) and not module.weight.is_floating_point()
+
+
+def packed_weight(layer: nn.Linear) -> torch.Tensor:
+    """Return a packed layer's weight, its bytes in the order that they came in.
+
+    On some processors a layer of bitsandbytes rearranges them when it is first called, and its
+    state dict, which puts them back in the layer itself, is asked of a copy.
+    """
+    if getattr(getattr(layer.weight, "quant_state", None), "packing_format_for_cpu", False):
+        return copy.deepcopy(layer).state_dict()["weight"]
+    return layer.weight
 
 
 def to_linear(conv: "Conv1D") -> nn.Linear:

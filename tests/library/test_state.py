@@ -130,6 +130,16 @@ def test_who_only_reads_writes_no_note(tiny):
         pt.lora.inject(model)
 
 
+@pytest.mark.filterwarnings("ignore:The base stays in 4 bits")
+@pytest.mark.parametrize("method", [pt.lora, pt.qlora])
+def test_a_converted_or_4_bit_base_is_the_one_that_it_was(method, tiny):
+    """Or what was trained by hand on it could be loaded nowhere."""
+    model = pt.remove(method.inject(tiny("gpt2", "lm")))
+    attention = model.transformer.h[0].attn
+    attention.c_attn = pt.lora.LoRALinear(attention.c_attn, rank=2)
+    assert core.note_of(model).fingerprint == core.fingerprint(tiny("gpt2", "lm"))
+
+
 @pytest.mark.parametrize("use", ["save", "swap", "train"])
 def test_adapters_put_in_by_hand_are_adopted(use, tiny, inputs, tmp_path):
     folder = pt.save(put_in_by_hand(tiny("bert")), tmp_path / "first")
