@@ -204,8 +204,10 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Evaluation | Languag
     themselves, and what is given, not asked for, is -100 there: the prompt of an answer, say.
     Padding is left out on either side, and every token counts the same, in whichever batch. Each
     module's mode is kept. Raises `BadData` for no examples, no labels, or labels that are no
-    classes.
+    classes, and `NotSupported` for a wrapper that hides which model is in it.
     """
+    if not hasattr(model, "config"):
+        models.refuse_wrapped(model)    # DataParallel does not say whether it writes, nor how many
     measure = _next_tokens if models.is_language_model(model) else _classes
     loss = right = count = 0
     with models.in_mode(model, training=False):

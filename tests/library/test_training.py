@@ -446,8 +446,10 @@ def test_padding_on_the_left_moves_no_text(family, method, tiny, inputs):
     assert found.loss == pytest.approx(mean, rel=1e-5)
     counted = {**batch, "position_ids": torch.arange(batch["input_ids"].shape[1])[None]}
     assert pt.evaluate(model, [counted]).loss != pytest.approx(mean, rel=1e-4)    # if told so
-    with pytest.raises(NotSupported, match="wrapped in OptimizedModule"):    # does it take them?
-        pt.evaluate(torch.compile(model), [batch])
+    for wrap, name in ((torch.compile, "OptimizedModule"),    # does it take them?
+                       (nn.DataParallel, "DataParallel")):    # and is it a language model?
+        with pytest.raises(NotSupported, match=f"wrapped in {name}"):
+            pt.evaluate(wrap(model), [batch])
 
 
 def test_an_example_without_a_label_is_not_counted(tiny, inputs):
