@@ -58,11 +58,6 @@ def solved(lesson: str, **answers: str | None) -> dict:
     return notebook
 
 
-def with_answer(id: str, code: str | None) -> dict:
-    """All of an exercise's lesson solved, but this exercise."""
-    return solved(find(id).lesson, **{id.replace(".", "_"): code})
-
-
 def full(lesson: str) -> dict[str, int]:
     """All points of a lesson."""
     return {exercise.id: exercise.points for exercise in of_lesson(lesson)}
@@ -79,7 +74,7 @@ class Case:
 
     notebook: dict | bytes
     points: dict[str, int]
-    says: str = ""                    # in the student's feedback
+    says: tuple[str, ...] = ()        # in the student's feedback
     flag: str = ""                    # in the flags
     file: str = ""                    # where it lies; by default STUDENT/NN.ipynb
 
@@ -94,9 +89,9 @@ class Case:
 CORPUS: dict[str, Case] = {}
 
 
-def add(student: str, notebook, points: dict[str, int], **named: str) -> None:
+def add(student: str, notebook, points: dict[str, int], *says: str, **named: str) -> None:
     assert student not in CORPUS
-    CORPUS[student] = Case(notebook, points, **named)
+    CORPUS[student] = Case(notebook, points, says, **named)
 
 
 # ── what students hand in ────────────────────────────────────────────────────────────────────
@@ -107,11 +102,13 @@ WRONG = {exercise.id: (answers.cell(text), mistake) for exercise in all_exercise
 
 
 for lesson in lessons():
-    add(f"perfect {lesson}", solved(lesson), full(lesson), says="passed")
-    add(f"untouched {lesson}", untouched(lesson), dict.fromkeys(full(lesson), 0),
-        says="not attempted")
-for id, (code, mistake) in WRONG.items():
-    add(f"wrong {id}", with_answer(id, code), but(id), says=escape(find(id).mistakes[mistake]))
+    add(f"perfect {lesson}", solved(lesson), full(lesson), "passed")
+    add(f"untouched {lesson}", untouched(lesson), dict.fromkeys(full(lesson), 0), "not attempted")
+    for first in (0, 1):    # every other answer is wrong, beside right ones
+        wrong = {exercise.id: WRONG[exercise.id] for exercise in of_lesson(lesson)[first::2]}
+        add(f"wrong {lesson} from {first}",
+            solved(lesson, **{id.replace(".", "_"): code for id, (code, _) in wrong.items()}),
+            but(*wrong), *(escape(find(id).mistakes[name]) for id, (_, name) in wrong.items()))
 
 
 def cells_of(notebook: dict, change: Callable[[list], list]) -> dict:
@@ -131,7 +128,7 @@ def code_cell(text: str) -> dict:
 
 add("deleted one", cells_of(solved("07"), lambda cells: [
     c for c in cells if c["id"] != "lora-count-solution"]), but("lora.count"),
-    says="no definition of lora_count", flag="lora.count: no definition")
+    "no definition of lora_count", flag="lora.count: no definition")
 add("stub below", cells_of(solved("02"), lambda cells: cells + untouched("02")["cells"]),
     full("02"), flag="an empty truncate after the answer")
 add("reordered", cells_of(solved("01"), lambda cells: cells[::-1]), full("01"))
@@ -143,10 +140,10 @@ add("old format", {"worksheets": [{"cells": [
 add("older release", solved("00") | {"metadata": {"peft_teach": {"lesson": "00",
                                                                  "release": "0.0.3"}}},
     full("00"), flag="made from release 0.0.3")
-add("not json", b"<html>Log in to see this page</html>", {}, says="This is not a notebook",
+add("not json", b"<html>Log in to see this page</html>", {}, "This is not a notebook",
     file="not json/07_lora.ipynb")
 add("another course", {"cells": [code_cell("print('hello')")], "metadata": {}}, {},
-    says="no lesson of this course", file="another course/hello.ipynb")
+    "no lesson of this course", file="another course/hello.ipynb")
 add("Zoë Žižková-李", solved("00"), full("00"),
     file="Zoë Žižková-李_4711_assignsubmission_file_/00_inside.ipynb")
 add("=cmd|' calc'!A0", solved("00"), full("00"))
@@ -160,11 +157,11 @@ add("twice", solved("00"), full("00"), flag="2 submissions, the latest counts",
 def hostile(body: str) -> dict:
     """Lesson 07 with `lora_count` doing something else."""
     lines = body.strip("\n").split("\n")
-    return with_answer("lora.count", "\n    ".join(["def lora_count(n_in, n_out, rank):", *lines]))
+    return solved("07", lora_count="\n    ".join(["def lora_count(n_in, n_out, rank):", *lines]))
 
 
-def attack(student: str, body: str, says: str = "", **named: str) -> None:
-    add(student, hostile(body), but("lora.count"), says=says, **named)
+def attack(student: str, body: str, *says: str, **named: str) -> None:
+    add(student, hostile(body), but("lora.count"), *says, **named)
 
 
 attack("deaf", "import signal\n"
@@ -178,7 +175,7 @@ attack("threads", "import threading\nwhile True:\n    threading.Thread(target=pr
        "longer than")
 attack("crash", "import ctypes\nctypes.string_at(0)", "crashed (SIGSEGV)", flag="ctypes")
 attack("deep folders", "import os\nfor i in range(10**6):\n    os.mkdir('x' * 200)\n"
-       "    os.chdir('x' * 200)\n    os.chmod('.', 0o500 if i > 900 else 0o700)", "")
+       "    os.chdir('x' * 200)\n    os.chmod('.', 0o500 if i > 900 else 0o700)")
 attack("many files", "import os\nfor i in range(10**7):\n    open(f'{i}', 'w').close()")
 attack("socket", "import socket\nsocket.create_connection(('127.0.0.1', PORT), timeout=1)\n"
                  "return rank * (n_in + n_out)", "PermissionError")
@@ -196,10 +193,10 @@ attack("odd error", "class E(Exception):\n    def __str__(self):\n        raise 
 # Right on the visible cases, wrong beyond; one says what it saw, by words and by its error's name.
 add("by heart", hostile(
     "import torch\nreturn int(torch.tensor(float(rank * (n_in + n_out))))"), but("lora.count"),
-    says="but not a further case")
+    "but not a further case")
 add("tells the case", hostile(
     "if rank > 1000:\n    raise type(f'Saw{n_in}', (Exception,), {})(f'{n_in} {n_out} {rank}')\n"
-    "return rank * (n_in + n_out)"), but("lora.count"), says="but not a further case")
+    "return rank * (n_in + n_out)"), but("lora.count"), "but not a further case")
 add("trains", cells_of(solved("07"), lambda cells: [
     code_cell("open('CANARY/trained', 'w')\nwhile True:\n    pass"), *cells]), full("07"))
 

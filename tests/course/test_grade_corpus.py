@@ -64,7 +64,7 @@ def test_everybody_gets_the_mark_they_deserve(graded, student):
         there = {e.id: e.points for e in of_lesson(row["lesson"]) if e.optional == optional}
         assert int(row[given]) == sum(case.points.get(id, 0) for id in there)
         assert int(row[maximum]) == sum(there.values())
-    assert case.says in graded.page(student)
+    assert [said for said in case.says if said not in graded.page(student)] == []
     assert case.flag in row["flags"]
     if student.startswith("perfect"):
         assert row["flags"] == ""
