@@ -1,4 +1,4 @@
-"""Three scripts as somebody would write them who knows the README and the docstrings, run whole.
+"""Two scripts as somebody would write them who knows the README and the docstrings, run whole.
 
 They use public names only, and say with `assert` what their author would look for.
 """
@@ -11,34 +11,47 @@ import peft_teach as pt
 pytestmark = pytest.mark.long
 
 
-def test_a_classifier_of_editorials(tmp_path):
-    """A news LoRA: trained, compared with the head alone, kept, loaded, and merged into one."""
-    pt.seed(0)
-    model, tokenizer = pt.models.load("minilm", labels=2)
-    news = pt.data.load("news")
-    test = pt.data.batches(news.test[:256], tokenizer, batch_size=64, shuffle=False)
-    batches = pt.data.batches(news.train[:1600], tokenizer)
+def test_two_tasks_on_one_base(tmp_path):
+    """Two adapters of one base: trained, kept, loaded, swapped, and one merged into a plain model.
 
-    model = pt.lora.inject(model, pt.lora.Config(rank=8))
-    counted = pt.account.parameters(model)
-    assert counted.share < 0.01
-    steps = list(pt.train(model, batches, lr=1e-3))
-    assert sum(s.loss for s in steps[-20:]) < sum(s.loss for s in steps[:20])
-    trained = pt.evaluate(model, test)
-    assert trained.examples == 256
-    assert trained.accuracy > news.majority + 0.05
+    Each is as good as when it was trained.
+    """
+    results, tests = {}, {}
+    for task in ("movies", "news"):
+        pt.seed(0)
+        model, tokenizer = pt.models.load("minilm", labels=2)
+        data = pt.data.load(task)
+        tests[task] = pt.data.batches(data.test[:256], tokenizer, batch_size=64, shuffle=False)
+        model = pt.lora.inject(model, pt.lora.Config(rank=8))
+        assert pt.account.parameters(model).share < 0.01
+        steps = list(pt.train(model, pt.data.batches(data.train[:1200], tokenizer), lr=3e-3))
+        assert sum(s.loss for s in steps[-20:]) < sum(s.loss for s in steps[:20])
+        results[task] = pt.evaluate(model, tests[task])
+        assert results[task].examples == 256
+        assert results[task].accuracy > data.majority + 0.05
+        pt.save(model, tmp_path / task)
 
-    pt.save(model, tmp_path / "news")
-    fresh, _ = pt.models.load("minilm", labels=2)
-    fresh = pt.load(fresh, tmp_path / "news")
-    assert pt.evaluate(fresh, test) == trained
-    merged = pt.merge(fresh)
+    kept = pt.saved(tmp_path)
+    assert [(a.name, a.method) for a in kept] == [("movies", "lora"), ("news", "lora")]
+    assert all(a.size_bytes < 1_000_000 for a in kept)
+    model, _ = pt.models.load("minilm", labels=2)
+    model = pt.load(model, tmp_path / "movies")
+    weights = {n: p.clone() for n, p in model.named_parameters() if not p.requires_grad}
+    other = pt.evaluate(model, tests["news"])    # the adapter of the wrong task
+    assert other != results["news"]
+    for task in ("news", "movies", "news"):
+        model = pt.swap(model, tmp_path / task)
+        assert pt.evaluate(model, tests[task]) == results[task]
+    assert all(torch.equal(p, weights[n]) for n, p in model.named_parameters() if n in weights)
+
+    merged = pt.merge(model)
     assert not pt.adapters(merged)
-    assert pt.evaluate(merged, test).accuracy == pytest.approx(trained.accuracy, abs=0.01)
+    assert pt.evaluate(merged, tests["news"]).accuracy == pytest.approx(
+        results["news"].accuracy, abs=0.01)
     merged.save_pretrained(tmp_path / "plain")    # a plain transformers model
     tokenizer.save_pretrained(tmp_path / "plain")
     again, _ = pt.models.load(f"hub:{tmp_path / 'plain'}", labels=2)
-    assert pt.evaluate(again, test) == pt.evaluate(merged, test)
+    assert pt.evaluate(again, tests["news"]) == pt.evaluate(merged, tests["news"])
 
 
 QUESTIONS = {
@@ -112,32 +125,3 @@ def test_a_chat_model_that_learns_to_talk(tmp_path):
     pt.save(model, tmp_path / "pirate")
     fresh, _ = pt.models.load("smollm2")
     assert pt.evaluate(pt.load(fresh, tmp_path / "pirate"), held_out) == after
-
-
-def test_two_tasks_on_one_base(tmp_path):
-    """Two tasks swapped: one model, two adapters, each as good as when it was trained."""
-    results, tests = {}, {}
-    for task in ("movies", "products"):
-        pt.seed(1)
-        model, tokenizer = pt.models.load("minilm", labels=2)
-        data = pt.data.load(task)
-        tests[task] = pt.data.batches(data.test[:256], tokenizer, batch_size=64, shuffle=False)
-        model = pt.lora.inject(model)
-        for _ in pt.train(model, pt.data.batches(data.train[:1200], tokenizer), lr=3e-3):
-            pass
-        results[task] = pt.evaluate(model, tests[task])
-        assert results[task].accuracy > data.majority + 0.05
-        pt.save(model, tmp_path / task)
-
-    kept = pt.saved(tmp_path)
-    assert [(a.name, a.method) for a in kept] == [("movies", "lora"), ("products", "lora")]
-    assert all(a.size_bytes < 1_000_000 for a in kept)
-    model, _ = pt.models.load("minilm", labels=2)
-    model = pt.load(model, tmp_path / "movies")
-    weights = {n: p.clone() for n, p in model.named_parameters() if not p.requires_grad}
-    for task in ("products", "movies", "products"):
-        model = pt.swap(model, tmp_path / task)
-        assert pt.evaluate(model, tests[task]) == results[task]
-    other = pt.evaluate(model, tests["movies"])    # the adapter of the wrong task
-    assert other != results["movies"]
-    assert all(torch.equal(p, weights[n]) for n, p in model.named_parameters() if n in weights)
