@@ -70,7 +70,7 @@ def is_conv1d(module: nn.Module) -> TypeGuard["Conv1D"]:
     return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
 
 
-def is_packed(module: nn.Module) -> bool:
+def is_packed(module: nn.Module) -> TypeGuard[nn.Linear]:
     """Return whether another library, such as bitsandbytes, holds this layer's weight as bytes.
 
     Such a layer can be called, but its weight is no (n_out, n_in) matrix to compute with.
