@@ -29,6 +29,7 @@ from . import models, state
 from .errors import AlreadyAdapted, BadConfig, NoAdapter, NotMergeable, NotSupported
 from .state import Note
 
+FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 ANSWERED = ("weight", "bias", "attention_type")    # what an adapter lets its base answer for
 
 
@@ -240,6 +241,27 @@ def base_of(model: nn.Module) -> dict[str, list]:
         if name in now and name not in kept and list(now[name].shape) != shape}
 
 
+def frozen_of(model: nn.Module) -> dict[str, list]:
+    """Return, as a fingerprint, the weights that should be as they were when the method came.
+
+    Left out is what may have become another without training: a table that was resized, a weight
+    in bytes or of another library's kind, and what a `make` of one's own was given and may change,
+    as PiSSA takes from the base what it puts into the adapter.
+    """
+    note, found = need_note(model), adapters(model).values()
+    given = {id(p) for adapter in found
+             for p in (adapter.own_parameters().values() if note.method else adapter.parameters())}
+    turned = {f"{name}.weight" for name in state.of(model).converted}
+    seen = {}
+    for name, p in ((plain_name(model, n), p) for n, p in model.named_parameters()):
+        shape, values = note.fingerprint.get(name, ([], []))
+        if id(p) not in given and name not in note.weights and type(p) is nn.Parameter:
+            p = p.T if name in turned else p
+            if values and list(p.shape) == shape and p.dtype in FLOATS and not p.is_meta:
+                seen[name] = [shape, _sample(p)]
+    return seen
+
+
 def _laid_out(model: nn.Module) -> dict[str, Tensor]:
     """Return all parameters by plain name, each in the order of numbers that it came in."""
     found: dict[str, Tensor] = {plain_name(model, n): p for n, p in model.named_parameters()}
@@ -255,7 +277,7 @@ def _sample(p: Tensor) -> list[float]:
     flat = p.detach().reshape(-1)
     steps = min(16, flat.numel())
     where = [i * (flat.numel() - 1) // max(1, steps - 1) for i in range(steps)]
-    return [float(f"{v:.4g}") for v in flat[where].to(torch.bfloat16).tolist()]
+    return [float(f"{v:.4g}") for v in flat[where].cpu().to(torch.bfloat16).tolist()]
 
 
 # ── putting adapters on ──────────────────────────────────────────────────────────────────────

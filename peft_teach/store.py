@@ -52,12 +52,13 @@ def save(model: nn.Module, path: str | Path) -> Path:
 
     Both files are written beside their places and then moved there: what fails leaves the old save
     or the new one, whole, and so do two processes that save into one folder. Raises `NoAdapter` on
-    a model without a method, `NotSupported` if more trains than the file would keep, and
+    a model without a method, `NotSupported` if more trains or changed than the file would keep, and
     `AdapterFileError` for a folder that cannot be written, or for numbers that are not finite.
     """
     core.adopt(model)
     note = core.need_note(model)
     core.refuse_lost(model)
+    _refuse_changed(model, note)
     tensors = core.adapter_state(model) | core.copies(core.head_state(model))
     description = {
         "format": 1,
@@ -310,6 +311,18 @@ def _check_base(saved: dict, here: dict, path) -> None:
                                         "fine-tuned model is another base")
 
 
+def _refuse_changed(model: nn.Module, note: state.Note) -> None:
+    """Raise `NotSupported` where the base is not what it was: what it learned would be lost."""
+    changed = [name for name, (_, values) in core.frozen_of(model).items()
+               if not _close(note.fingerprint[name][1], values)]
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise NotSupported(f"{changed[0]}{more} changed since the method was put on, and would be "
+                           "lost: a file keeps the adapter and the head.", expected="a frozen base",
+                           hint="put the method on a fresh model, with "
+                                f"also_train=({changed[0].rpartition('.')[0]!r},) to train that")
+
+
 def _close(values: builtins.list[float], others: builtins.list[float]) -> bool:
     """Return whether two samples are of one tensor, perhaps of its copy in half precision.
 
@@ -317,6 +330,8 @@ def _close(values: builtins.list[float], others: builtins.list[float]) -> bool:
     the two was rounded to four digits, which is 0.0005 of it at most. Below 2⁻¹⁴ float16 has an
     absolute step, 2⁻²⁴.
     """
+    if values == others:
+        return True
     a, b = torch.tensor(values), torch.tensor(others)
     relative = 2**-7 + 2 * 0.0005
     return a.shape == b.shape and bool(

@@ -720,6 +720,27 @@ def test_a_thawed_parameter_is_not_lost(put, model, batch, tmp_path):
     norm.requires_grad_(False)
     for verb in ("train", "save"):
         VERBS[verb](model, batch, tmp_path / "a")
+    norm.bias.data[-1] += 0.1    # as a loop of one's own had trained it meanwhile
+    with pytest.raises(NotSupported, match=r"LayerNorm.bias changed since"):
+        pt.save(model, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+class Moved(Shift):
+    """Takes from its base what it puts into itself, as PiSSA does."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.v.data = base.bias.detach().clone()
+        base.bias.data.zero_()
+
+
+def test_what_a_readers_adapter_takes_from_its_base_is_no_change(model, batch, tiny, tmp_path):
+    before = model(**batch).logits
+    adapted = pt.attach(model, "query", Moved)
+    assert torch.allclose(adapted(**batch).logits, before)
+    loaded = pt.load(tiny("bert"), pt.save(adapted, tmp_path), make=Moved)
+    assert torch.equal(loaded(**batch).logits, adapted(**batch).logits)
 
 
 @pytest.mark.parametrize("put", [
