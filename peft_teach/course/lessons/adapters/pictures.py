@@ -53,6 +53,7 @@ class Stand:
         return f"reads {f'{self.norm}({read})' if self.norm else read} and is added to {self.adds}"
 
 
+OWN_NORM = "LN′ is a norm of the adapter's own. "
 # By the class of the adapter and the place of what it wraps: the wires that are read, and added to.
 WIRES = {
     (bottleneck.OutputAdapter, "attention_out"): ("o₁", "o₁"),
@@ -218,8 +219,9 @@ def explore_block() -> Explorer:
         controls, block, draw_block,
         lambda found: "One block of MiniLM, its signal from left to right; what goes round a "
                       "sub-layer runs above. Below, in colour, the adapters: dashed from the wire "
-                      "that A reads, solid to where it is added. LN′ is a norm of the adapter's "
-                      "own. The distance is that of the last hidden states of four sentences, "
+                      "that A reads, solid to where it is added. "
+                      f"{OWN_NORM if any(s.norm == 'LN′' for s in found.stands) else ''}"
+                      "The distance is that of the last hidden states of four sentences, "
                       "measured with the library's own adapters, drawn with one seed.")
 
 
