@@ -55,6 +55,7 @@ Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of 
     spread?            mean standard deviation of the features
     moved?             of a prompt: distance from its start, relative to the start's norm
     distance?          of a subspace: norm of the coordinates at the end
+    hidden_error?      before training: of the last hidden states, relative to a base that is whole
     opened?, largest?  of a prefix: heads in which its share of attention grew; the largest share
     spectrum           name of the run's entry in the record's "spectra", or none
 """
@@ -93,7 +94,7 @@ DTYPES = {
     "before": "Float64", "plain": "Float64", "ranked": "Float64", "bound": "Float64",
     "loss": "Float64", "last_loss": "Float64", "validation_loss": "Float64",
     "gradient": "Float64", "spread": "Float64", "moved": "Float64", "distance": "Float64",
-    "opened": "Int64", "largest": "Float64", "spectrum": "str"}
+    "hidden_error": "Float64", "opened": "Int64", "largest": "Float64", "spectrum": "str"}
 
 # The settings of a run that does not name them, and where a method's are others.
 DEFAULTS = {"targets": "all", "layers": "all", "dropout": 0.0, "rank_stabilized": False, "plus": 1,

@@ -1,0 +1,280 @@
+"""Make the record of lesson 08: LoRA on a plain base and on four bits, merged and repaired.
+
+    python assets/records/qlora.py                       all, about fifty minutes on one core
+    python assets/records/qlora.py --groups rates runs   only these groups of runs
+
+Writes `qlora.json`: one row a run, what merging leaves of an update (`merged`), and how much of the
+rounding error eight directions repair (`repair`). One setting: MiniLM, rank 8, alpha 16, movie
+reviews with |rating| > 0.5, 4,000 training reviews once, batches of 16, at most 32 tokens.
+Interrupted, it goes on where it stopped.
+
+    rates    seed 0: LoRA on all matrices of the blocks, the base plain or in 4 bits, at four rates
+             each; on query and value in 4 bits (plain: `lora.json`)
+    runs     seeds 0 to 2, each at the best rate on validation sentences. The same seed gives both
+             bases the same A, the same new head and the same order of sentences
+    merged   after each run in 4 bits on all matrices: the update beside the base, rounded into it
+             to the nearest mark or by dice, with old block maxima or new ones; noise alone, and
+             noise on the nearest: what dice add, at random places; and on the base in 32 bits
+    starts   the adapter starts as a repair of the base: LoftQ's, the same weighted by the inputs,
+             PiSSA's, and at random, of LoftQ's size; seeds 0 to 2 at the rate of `runs`
+"""
+
+import torch
+
+import peft_teach as pt
+from peft_teach.course import recording
+from peft_teach.course.lessons.qlora import rounding, starts
+
+EXAMPLES, RANK, ALPHA = 4000, 8, 16.0
+ALL = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
+TWO = ("query", "value")
+RATES = {("lora", ALL): (5e-4, 1e-3, 2e-3, 3e-3), ("qlora", ALL): (5e-4, 1e-3, 2e-3, 3e-3),
+         ("qlora", TWO): (1e-3, 3e-3, 6e-3)}
+SEEDS, DRAWS = (0, 1, 2), 3
+STARTS = ("loftq", "weighted", "pissa", "random")
+CALIBRATION = 512    # training sentences on which a layer's inputs are seen
+GROUPS = ("rates", "runs", "starts")
+
+
+def wanted(record, groups):
+    """Yield (group, setting) of every run, the most needed first."""
+    if "rates" in groups:
+        for (method, targets), rates in RATES.items():
+            for lr in rates:
+                yield "rates", setting(method, targets, lr, 0)
+    if "runs" in groups:
+        for seed in SEEDS:
+            for method, targets in RATES:
+                yield "runs", setting(method, targets, best_rate(record, method, targets), seed)
+    if "starts" in groups:
+        for seed in SEEDS:
+            for start in STARTS:
+                yield "starts", setting("qlora", ALL, best_rate(record, "qlora", ALL), seed,
+                                        start=start)
+
+
+def setting(method, targets, lr, seed, **more):
+    """Describe a run."""
+    return {"method": method, "rank": RANK, "alpha": ALPHA, "targets": targets, "lr": lr,
+            "seed": seed, **more}
+
+
+def best_rate(record, method, targets):
+    """Return the rate that was best on validation sentences."""
+    found = {row["lr"]: row["validation"] for row in record.read()["runs"]
+             if (row["group"], row["method"], tuple(row["targets"])) == ("rates", method, targets)}
+    return max(found, key=found.get)
+
+
+class Course:
+    """The data and the pretrained model that all runs share."""
+
+    def __init__(self):
+        self.data = pt.data.load("movies")
+        self.model, self.tokenizer = pt.models.load("minilm", labels=2)
+        self.names = pt.models.find(self.model, ALL)
+        self.test = pt.data.batches(self.data.test, self.tokenizer, 64)    # of like length
+
+    @property
+    def weights(self):
+        """The pretrained matrices, by module name."""
+        return {name: self.model.get_submodule(name).weight.detach() for name in self.names}
+
+    def answers(self, model):
+        """Return which test sentences are answered rightly, (sentences,) bool, in batch order."""
+        with torch.no_grad():
+            return torch.cat([model(**batch).logits.argmax(1) == batch["labels"]
+                              for batch in self.test])
+
+    def hidden(self, model, count=CALIBRATION):
+        """Return the last hidden states of training sentences, (tokens, d)."""
+        batches = pt.data.batches(self.data.train[:count], self.tokenizer, 64)
+        with torch.no_grad():
+            return torch.cat([model.bert(batch["input_ids"], batch["attention_mask"])
+                              .last_hidden_state[batch["attention_mask"].bool()]
+                              for batch in batches])
+
+
+def run(course, wish):
+    """Train one setting; return its row and the model."""
+    pt.seed(wish["seed"])
+    model, _ = pt.models.load("minilm", labels=2)
+    config = {name: wish[name] for name in ("rank", "alpha", "targets")}
+    start = wish.get("start")
+    first = starting(course, start, wish["seed"]) if start else None
+    if start == "pissa":
+        for name, (B, A) in first.items():
+            model.get_submodule(name).weight.data -= B @ A
+    if wish["method"] == "qlora":
+        model = pt.qlora.inject(model, pt.qlora.Config(quantize=ALL, **config))
+    else:
+        model = pt.lora.inject(model, pt.lora.Config(**config))
+    found = {}
+    if start:
+        begin_at(model, first)
+        found["hidden_error"] = round(hidden_error(course, model), 4)
+    batches = pt.data.batches(course.data.train[:EXAMPLES], course.tokenizer, seed=wish["seed"])
+    losses = [round(step.loss, 3) for step in pt.train(model, batches, wish["lr"])]
+    model.eval()
+    right = course.answers(model)
+    validation = pt.evaluate(model, pt.data.batches(course.data.validation, course.tokenizer, 64))
+    row = {**wish, "parameters": sum(p.numel() for p in pt.adapter_parameters(model).values()),
+           **found, "accuracy": share(right), "validation": round(validation.accuracy, 4),
+           "losses": losses}
+    return row, model, right
+
+
+def share(right):
+    """Return the share of right answers."""
+    return round(right.double().mean().item(), 4)
+
+
+# ── merging ──────────────────────────────────────────────────────────────────────────────────
+
+
+def merges(course, model, beside, seed):
+    """Yield (about, found) of every way to merge a trained 4-bit model."""
+    layers = pt.adapters(model)
+    base = {name: layer.base.weight for name, layer in layers.items()}
+    delta = {name: layer.delta().detach() for name, layer in layers.items()}
+    tops = {"old": {name: layer.base.quantized.scales[:, None] for name, layer in layers.items()},
+            "new": {name: rounding.maxima(base[name] + delta[name]) for name in layers}}
+    total = {name: base[name] + delta[name] for name in layers}
+    plain = pt.models.load("minilm", labels=2)[0]
+    plain.load_state_dict({name: tensor for name, tensor in model.state_dict().items()
+                           if name in pt.models.head(model)}, strict=False)
+    plain.eval()
+
+    def row(made, update, rounding, maxima="none", draw=0):
+        for name, W in made.items():
+            plain.get_submodule(name).weight.data.copy_(W)
+        right = course.answers(plain)
+        change = {name: made[name] - base[name] for name in made}
+        about = {"seed": seed, "update": update, "rounding": rounding, "maxima": maxima,
+                 "draw": draw}
+        return about, {"accuracy": share(right), "kept": kept(change, delta),
+                       "error": ratio({n: made[n] - total[n] for n in made}, delta),
+                       "differs": share(right != beside)}
+
+    yield row(base, False, "none")
+    yield row(total, True, "none")
+    yield row(course.weights, False, "base in 32 bits")
+    yield row({n: W + delta[n] for n, W in course.weights.items()}, True, "base in 32 bits")
+    for maxima, top in tops.items():
+        near = {n: rounding.nearest(total[n], top[n]) for n in total}
+        yield row(near, True, "nearest", maxima)
+        for draw in range(DRAWS):
+            generator = torch.Generator().manual_seed(draw)
+            diced = {n: rounding.dice(total[n], top[n], generator) for n in total}
+            yield row(diced, True, "dice", maxima, draw)
+            if maxima == "old":
+                noise = {n: rounding.shuffled(diced[n] - total[n], generator) for n in total}
+                yield row({n: base[n] + noise[n] for n in base}, False, "noise", maxima, draw)
+                yield row({n: near[n] + noise[n] for n in base}, True, "noise", maxima, draw)
+
+
+def kept(change, delta):
+    """Return the share of an update that is in a change, by projection, over all matrices."""
+    along = sum((change[n] * delta[n]).sum() for n in delta)
+    return round((along / sum(d.square().sum() for d in delta.values())).item(), 4)
+
+
+def ratio(error, delta):
+    """Return ‖error‖ / ‖ΔW‖ over all matrices."""
+    squares = [sum(t.square().sum() for t in part.values()) for part in (error, delta)]
+    return round((squares[0] / squares[1]).sqrt().item(), 4)
+
+
+# ── starts ───────────────────────────────────────────────────────────────────────────────────
+
+
+def starting(course, start, seed):
+    """Return B and A of each matrix, by module name, such that BA is where the update starts."""
+    roots = moments_roots(course) if start == "weighted" else {}
+    generator, made = torch.Generator().manual_seed(seed), {}
+    for name, W in course.weights.items():
+        E = W if start == "pissa" else W - starts.rounded(W)
+        B, A = starts.best(E, RANK, roots.get(name))
+        if start == "random":
+            size = (B @ A).norm()
+            B, A = (torch.randn(part.shape, generator=generator) for part in (B, A))
+            factor = (size / (B @ A).norm()).sqrt()
+            B, A = factor * B, factor * A
+        made[name] = B, A
+    return made
+
+
+def begin_at(model, first):
+    """Let each adapter start at s B A = the product given."""
+    for name, layer in pt.adapters(model).items():
+        B, A = first[name]
+        layer.B.data.copy_(B / layer.scale**0.5)
+        layer.A.data.copy_(A / layer.scale**0.5)
+
+
+def hidden_error(course, model):
+    """Return the relative error of the last hidden states."""
+    model.eval()
+    right = course.hidden(course.model.eval())
+    return ((course.hidden(model) - right).norm() / right.norm()).item()
+
+
+def moments_roots(course):
+    """Return a root of the second moments of each matrix's inputs, by module name."""
+    sums = dict.fromkeys(course.names, 0.0)
+
+    def hook(name):
+        def see(_, args):
+            x = args[0].reshape(-1, args[0].shape[-1])
+            sums[name] = sums[name] + x.T @ x
+        return course.model.get_submodule(name).register_forward_pre_hook(see)
+
+    hooks = [hook(name) for name in course.names]
+    course.hidden(course.model.eval())
+    for each in hooks:
+        each.remove()
+    found = {}
+    for name, moments in sums.items():
+        values, vectors = torch.linalg.eigh(moments.double() / moments.trace())
+        found[name] = (vectors * values.clamp_min(1e-9).sqrt()).float()
+    return found
+
+
+def repairs(course):
+    """Return by matrix: the share of the error that rank 8 repairs, and that of random signs."""
+    generator, table = torch.Generator().manual_seed(0), {}
+    for name, W in course.weights.items():
+        E = W - starts.rounded(W)
+        signs = torch.randint(0, 2, E.shape, generator=generator) * 2 - 1
+        table[name] = {"shape": list(E.shape), "share": round(starts.share(E, RANK), 4),
+                       "scrambled": round(starts.share(E * signs, RANK), 4),
+                       "noise": round(starts.share(
+                           torch.randn(E.shape, generator=generator), RANK), 4)}
+    return table
+
+
+def main():
+    """Make what is missing, one run after the other, saving after each."""
+    parser = recording.arguments(__doc__)
+    parser.add_argument("--groups", nargs="+", default=GROUPS, choices=GROUPS)
+    options = parser.parse_args()
+    course = Course()
+    record = recording.Record(__file__, recording.setting(course.data, train_examples=EXAMPLES),
+                              options.again)
+
+    def make(about):
+        wish = about["setting"]
+        row, model, right = run(course, wish)
+        if about["group"] == "runs" and (wish["method"], wish["targets"]) == ("qlora", list(ALL)):
+            for which, found in merges(course, model, right, wish["seed"]):
+                record.add(which, found, part="merged")
+        return row, {}
+
+    for group, wish in wanted(record, options.groups):
+        record.make([{"group": group, "setting": wish}], make)
+    if "repair" not in record.read():
+        record.gain(repair=repairs(course))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Back to the levels: a matrix rounded to NF4's marks, to the nearest one or by dice.
+
+Here the block maxima are given: those of the base, on whose marks the base stands, or new ones.
+"""
+
+import torch
+from torch import Tensor
+
+from ....nf4 import LEVELS
+
+BLOCK = 64
+
+
+def maxima(W: Tensor) -> Tensor:
+    """Return the largest magnitude of each block of 64, (blocks, 1)."""
+    return W.reshape(-1, BLOCK).abs().amax(dim=1, keepdim=True).clamp_min(1e-38)
+
+
+def nearest(W: Tensor, top: Tensor) -> Tensor:
+    """Return W, each weight at its nearest mark; `top` (blocks, 1) says where a block's marks end.
+    """
+    middles = (LEVELS[1:] + LEVELS[:-1]) / 2
+    index = torch.bucketize(W.reshape(-1, BLOCK) / top, middles)
+    return (LEVELS[index] * top).reshape(W.shape)
+
+
+def dice(W: Tensor, top: Tensor, generator: torch.Generator) -> Tensor:
+    """Return W, each weight at one of the two marks around it, so that its expectation is W.
+
+    What lies beyond the last mark goes to it.
+    """
+    x = (W.reshape(-1, BLOCK) / top).clamp(-1, 1)                     # (blocks, 64)
+    low = (torch.bucketize(x, LEVELS, right=True) - 1).clamp(0, 14)
+    below, above = LEVELS[low], LEVELS[low + 1]
+    up = torch.rand(x.shape, generator=generator) < (x - below) / (above - below)
+    return (torch.where(up, above, below) * top).reshape(W.shape)
+
+
+def shuffled(error: Tensor, generator: torch.Generator) -> Tensor:
+    """Return an error's entries at random places of its matrix."""
+    order = torch.randperm(error.numel(), generator=generator)
+    return error.reshape(-1)[order].reshape(error.shape)
