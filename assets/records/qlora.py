@@ -8,7 +8,7 @@ rounding error eight directions repair (`repair`). One setting: MiniLM, rank 8, 
 reviews with |rating| > 0.5, 4,000 training reviews once, batches of 16, at most 32 tokens.
 Interrupted, it goes on where it stopped.
 
-    rates    seed 0: LoRA on all matrices of the blocks, the base plain or in 4 bits, at four rates
+    rates    seed 0: LoRA on all matrices of the blocks, the base plain or in 4 bits, at five rates
              each; on query and value in 4 bits (plain: `lora.json`)
     runs     seeds 0 to 2, each at the best rate on validation sentences. The same seed gives both
              bases the same A, the same new head and the same order of sentences
@@ -28,8 +28,8 @@ from peft_teach.course.lessons.qlora import rounding, starts
 EXAMPLES, RANK, ALPHA = 4000, 8, 16.0
 ALL = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 TWO = ("query", "value")
-RATES = {("lora", ALL): (5e-4, 1e-3, 2e-3, 3e-3), ("qlora", ALL): (5e-4, 1e-3, 2e-3, 3e-3),
-         ("qlora", TWO): (1e-3, 3e-3, 6e-3)}
+RATES = {("lora", ALL): (2.5e-4, 5e-4, 1e-3, 2e-3, 3e-3),
+         ("qlora", ALL): (2.5e-4, 5e-4, 1e-3, 2e-3, 3e-3), ("qlora", TWO): (1e-3, 3e-3, 6e-3)}
 SEEDS, DRAWS = (0, 1, 2), 3
 STARTS = ("loftq", "weighted", "pissa", "random")
 CALIBRATION = 512    # training sentences on which a layer's inputs are seen

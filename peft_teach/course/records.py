@@ -20,7 +20,7 @@ Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of 
     model              minilm, smollm2
     method             a method of peft_teach, or: head (the head alone), none (nothing is trained),
                        scratch (all of a randomly initialized model), subspace (random directions),
-                       gated prefix
+                       gated prefix, gain (LoRA with a trained factor behind each output)
     place              of a bottleneck: the paper's placement, by name
     targets, layers    which modules are adapted, as in query+value, and in which blocks, as in
                        3+4+5; all (of targets: every linear layer of a block); none
@@ -30,7 +30,8 @@ Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of 
     size?, sigma?      of a bottleneck: its width; its initial standard deviation, where varied
     d?, step?          of a subspace: its dimension; the learning rate along its directions
     length?            of a prompt or prefix, in vectors
-    start, text        what the vectors start as; an instruction in words before the sentence
+    start, text        what the vectors, or A and B, start as; an instruction in words before the
+                       sentence
     head               new, or trained (to convergence beforehand, then frozen)
     read, pool         what the head reads: of a prompt, as `prompt.Config.pool`, or the place of
                        the answer; of the model, as in `models.load`

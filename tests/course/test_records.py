@@ -17,7 +17,8 @@ import peft_teach as pt
 from peft_teach.course import reading, records
 
 SCRIPTS = Path(__file__).parents[2] / "assets/records"
-TRAINED = ("adapters", "change", "full", "ia3", "lora", "prefix", "prompt", "prompt_heads", "rates")
+TRAINED = ("adapters", "change", "dora", "full", "ia3", "lora", "prefix", "prompt", "prompt_heads",
+           "qlora", "rates")
 # What a row has besides that is no column: more than one number or name.
 LARGER = {"setting", "losses", "answers", "curve", "tried", "shares", "cls", "put_back", "moved"}
 
@@ -238,6 +239,57 @@ def documented():
     table = re.findall(r"^    ((?:\w+\??(?:, )?)+)(?:  |$)", records.__doc__, re.M)
     names = [name for row in table for name in row.split(", ")]
     return [name.rstrip("?") for name in names], {n.rstrip("?") for n in names if n.endswith("?")}
+
+
+@pytest.mark.parametrize(("name", "group", "seeds", "settings"), [
+    ("qlora", "runs", (0, 1, 2), 3), ("qlora", "starts", (0, 1, 2), 4),
+    ("dora", "pairs", range(1, 11), 6)])
+def test_what_lessons_08_and_09_claim_has_all_its_seeds_at_the_best_rate(name, group, seeds,
+                                                                         settings):
+    runs = records.load(name).runs
+    setting = ["method", "targets", "rank"]
+    rates = dict(list(runs[runs.group == "rates"].groupby(setting)))
+    held = runs[runs.group == group].groupby(
+        [*setting, *(["start"] if group == "starts" else [])])
+    assert len(held) == settings
+    for about, same in held:
+        assert sorted(same.seed) == list(seeds), about
+        tried = rates[about[:3]].set_index("lr").validation
+        assert tried[same.lr.iloc[0]] == tried.max()
+        assert same.lr.nunique() == 1
+
+
+def test_recorded_counts_of_lesson_09_are_the_closed_form():
+    for row in records.load("dora")["runs"]:
+        if row["method"] != "full":
+            lora = 12 * row["rank"] * 768
+            assert row["parameters"] == lora + (0 if row["method"] == "lora" else 12 * 384)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["qlora", "dora"])
+def test_a_recorded_run_begins_so_again(name):
+    row = next(r for r in records.load(name)["runs"] if r["group"] in ("runs", "pairs")
+               and r["method"] == name)
+    config = {field: tuple(row[field]) if field == "targets" else row[field]
+              for field in ("rank", "alpha", "targets")}
+    pt.seed(row["seed"])
+    model, tokenizer = pt.models.load("minilm", labels=2)
+    method = getattr(pt, name)
+    model = method.inject(model, method.Config(**config))
+    batches = pt.data.batches(pt.data.load("movies").train[:4000], tokenizer, seed=row["seed"])
+    losses = [step.loss for step, _ in zip(pt.train(model, batches, row["lr"]), range(4))]
+    assert losses == pytest.approx(row["losses"][:4], abs=2e-3)
+
+
+def test_shuffling_the_signs_of_a_rounding_error_leaves_what_eight_directions_repair():
+    from peft_teach.course.lessons.qlora import starts
+
+    name = "bert.encoder.layer.0.attention.self.query"
+    W = pt.models.load("minilm", labels=2)[0].get_submodule(name).weight.detach()
+    kept = records.load("qlora")["repair"][name]
+    assert starts.share(W - starts.rounded(W), 8) == pytest.approx(kept["share"], abs=2e-4)
+    assert kept["scrambled"] == pytest.approx(kept["share"], abs=0.003)
 
 
 def test_every_column_is_documented_in_its_order():
