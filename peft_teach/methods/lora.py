@@ -156,8 +156,8 @@ def plus_groups(model: nn.Module, lr: float, ratio: float = 16.0) -> list[dict]:
     return [{"params": rest, "lr": lr}, {"params": B, "lr": lr * ratio}]
 
 
-def _check(base: nn.Module, rank: int) -> None:
-    if not isinstance(base, nn.Linear | Linear4bit):
+def _check(base: nn.Linear | Linear4bit, rank: int) -> None:
+    if not hasattr(base, "in_features"):    # a linear layer of one's own will do
         raise NotSupported(f"LoRA corrects a linear layer, and this is a {type(base).__name__}.",
                            hint="choose targets such as 'query', 'value', 'ffn_in'")
     largest = min(base.in_features, base.out_features)
