@@ -165,7 +165,7 @@ def merges(course, model, beside, seed):
         yield row(near, True, "nearest", maxima)
         for draw in range(DRAWS):
             generator = torch.Generator().manual_seed(draw)
-            diced = {n: rounding.dice(total[n], top[n], generator) for n in total}
+            diced = {n: rounding.dice(total[n], top[n], pt.nf4.LEVELS, generator) for n in total}
             yield row(diced, True, "dice", maxima, draw)
             if maxima == "old":
                 noise = {n: rounding.shuffled(diced[n] - total[n], generator) for n in total}

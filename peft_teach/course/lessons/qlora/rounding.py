@@ -24,14 +24,15 @@ def nearest(W: Tensor, top: Tensor) -> Tensor:
     return (LEVELS[index] * top).reshape(W.shape)
 
 
-def dice(W: Tensor, top: Tensor, generator: torch.Generator) -> Tensor:
+def dice(W: Tensor, top: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     """Return W, each weight at one of the two marks around it, so that its expectation is W.
 
-    What lies beyond the last mark goes to it.
+    `top` has a number for each block. What lies beyond the last mark goes to it.
     """
-    x = (W.reshape(-1, BLOCK) / top).clamp(-1, 1)                     # (blocks, 64)
-    low = (torch.bucketize(x, LEVELS, right=True) - 1).clamp(0, 14)
-    below, above = LEVELS[low], LEVELS[low + 1]
+    top = top.reshape(-1, 1)                                          # (blocks, 1)
+    x = (W.reshape(len(top), -1) / top).clamp(levels[0], levels[-1])
+    low = (torch.bucketize(x, levels, right=True) - 1).clamp(0, len(levels) - 2)
+    below, above = levels[low], levels[low + 1]
     up = torch.rand(x.shape, generator=generator) < (x - below) / (above - below)
     return (torch.where(up, above, below) * top).reshape(W.shape)
 

@@ -1,0 +1,83 @@
+"""A weight in four bits, as the reader writes it: levels, blocks, two indices a byte, the layer.
+
+It takes any sixteen levels. The library's own, with double quantization, is `peft_teach.nf4`.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ....nf4 import LEVELS
+
+TOP = 0.9677083    # the last level's probability: the mean of 1 − 1/32 and 1 − 1/30, cut
+
+
+def levels(quantile: Callable[[float], float]) -> Tensor:
+    """Return 16 levels, ascending from −1 to 1: on each side equal steps of probability."""
+    def side(count: int) -> list[float]:
+        return [quantile(0.5 + (TOP - 0.5) * k / count) / quantile(TOP)
+                for k in range(1, count + 1)]
+
+    return torch.tensor([*(-q for q in side(7)[::-1]), 0.0, *side(8)])    # (16,)
+
+
+def quantize(W: Tensor, levels: Tensor, block: int = 64) -> tuple[Tensor, Tensor]:
+    """Return packed (n/2,) uint8, two indices a byte, and the blocks' maxima (n/block,)."""
+    blocks = W.detach().float().reshape(-1, block)
+    top = blocks.abs().amax(dim=1)
+    levels = levels.to(W.device)
+    scaled = blocks * (1 / top.clamp(min=1e-38))[:, None]    # as bitsandbytes does: equal bytes
+    index = torch.bucketize(scaled, (levels[1:] + levels[:-1]) / 2).to(torch.uint8).reshape(-1)
+    return index[0::2] << 4 | index[1::2], top
+
+
+def dequantize(packed: Tensor, top: Tensor, levels: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return Ŵ of this shape, float32; the block's length follows from those of both tensors."""
+    index = torch.stack([packed >> 4, packed & 15], dim=1).reshape(len(top), -1).long()
+    return (levels.to(top.device)[index] * top[:, None]).reshape(shape)
+
+
+def mended(packed: Tensor) -> Tensor:
+    """Return the bytes with their halves swapped."""
+    return packed << 4 | packed >> 4    # uint8 drops what leaves it
+
+
+class Linear4bit(nn.Module):
+    """A frozen linear layer, y = x Ŵᵀ + b, that makes Ŵ at each use."""
+
+    packed: Tensor
+    top: Tensor
+
+    def __init__(self, linear: nn.Linear, levels: Tensor = LEVELS):
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.levels = levels
+        packed, top = quantize(linear.weight, levels)
+        self.register_buffer("packed", packed)
+        self.register_buffer("top", top)
+        self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach().clone(),
+                                                                  requires_grad=False)
+
+    @property
+    def weight(self) -> Tensor:
+        """Ŵ, (n_out, n_in)."""
+        return dequantize(self.packed, self.top, self.levels,
+                          (self.out_features, self.in_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _Product.apply(x, self)
+
+
+class _Product(torch.autograd.Function):
+    """x Ŵᵀ + b, which keeps the layer for the backward pass, and not Ŵ."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, layer: Linear4bit) -> Tensor:
+        ctx.layer = layer
+        return F.linear(x, layer.weight, layer.bias)
+
+    @staticmethod
+    def backward(ctx, dy: Tensor):
+        return dy @ ctx.layer.weight, None
