@@ -191,16 +191,18 @@ def run_layer(LoRALinear: Any, case: dict) -> dict[str, Any]:
     with torch.no_grad(), _Watch(entries, base) as watch:
         for mode in (True, False):
             layer.train(mode)(x)
-    return seen | {"drawn": [_drawn(LoRALinear, *sizes) for sizes in DRAWN],
+    return seen | {"drawn": drawn_at_start(LoRALinear),
                    "built": (watch.built and entries >= WATCHED
                              and tokens < min(case["n_in"], case["n_out"])),
                    "halved": watch.halved}
 
 
-def _drawn(LoRALinear: Any, n_in: int, n_out: int, rank: int) -> dict[str, Tensor]:
-    """What A and B of a layer of this size start as."""
-    layer = LoRALinear(nn.Linear(n_in, n_out).requires_grad_(False), rank, 2.0 * rank)
-    return {name: p.detach().float() for name, p in layer.own_parameters().items()}
+def drawn_at_start(LoRALinear: Any) -> list[dict[str, Tensor]]:
+    """Return what the parameters of the layers of `DRAWN` start as."""
+    layers = [LoRALinear(nn.Linear(n_in, n_out).requires_grad_(False), rank, 2.0 * rank)
+              for n_in, n_out, rank in DRAWN]
+    return [{name: p.detach().float() for name, p in layer.own_parameters().items()}
+            for layer in layers]
 
 
 def judge_layer(case: dict, seen: Mapping) -> Verdict:

@@ -1,0 +1,502 @@
+"""The exercises of lesson 09: the layer, its law, LoRA with a gain, a forged figure, a referee."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import pairwise
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ... import mutants
+from ...adapter_judge import MISTAKES, Method, frozen_linear, learns
+from ...exercise import Exercise, Verdict
+from ...judge import (
+    NO_RETURN,
+    changed,
+    close,
+    difference,
+    named,
+    not_a_tensor,
+    number,
+    recognised,
+    rejected,
+    report,
+)
+from ..lora.exercises import drawn_at_start, random_beside_zero
+from . import clouds, versions
+
+HERE = "peft_teach.course.lessons.dora.exercises"
+
+# ── dora.layer ───────────────────────────────────────────────────────────────────────────────
+
+
+def layer_cases(seed: int) -> list[dict]:
+    """Return layers that differ in shape, rank, s and bias, with inputs and values; the smallest
+    first. Half of the m are negative.
+    """
+    generator = torch.Generator().manual_seed(9000 + seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    cases = []
+    for n_in, n_out, rank, alpha, bias, batch in (
+            (3, 2, 1, 2.0, True, (1,)), (4, 4, 2, 6.0, True, (2, 3)), (5, 9, 4, 2.0, False, (3,)),
+            (384, 96, 8, 16.0, True, (2, 3))):
+        cases.append({"n_in": n_in, "n_out": n_out, "rank": rank, "alpha": alpha,
+                      "W": draw(n_out, n_in) / n_in**0.5, "b": draw(n_out) if bias else None,
+                      "x": draw(*batch, n_in), "A": draw(rank, n_in) / n_in**0.5,
+                      "B": draw(n_out, rank),
+                      "m": (0.5 + draw(n_out).abs()) * (-1.0)**torch.arange(n_out)})
+    return cases
+
+
+def _V(W: Tensor, case: Mapping, s: float | None = None) -> Tensor:
+    """V = W + s B A, (n_out, n_in)."""
+    s = case["alpha"] / case["rank"] if s is None else s
+    return W + s * case["B"] @ case["A"]
+
+
+def _output(norm: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, Mapping], Tensor]:
+    """Return DoRA's equation, with the norm of V taken by this function."""
+    def equation(base: Any, case: Mapping) -> Tensor:
+        V = _V(base.weight, case)
+        return F.linear(case["x"], case["m"][:, None] * V / norm(V)[:, None], base.bias)
+
+    return equation
+
+
+def _usual_outputs(base: Any, case: Mapping) -> dict[str, Tensor]:
+    """What the usual mistakes give."""
+    W, b, x, m, V = base.weight, base.bias, case["x"], case["m"], _V(base.weight, case)
+    V1, g = _V(W, case, s=1), m / V.norm(dim=1)
+    return {"bias_scaled": g * F.linear(x, V, b),
+            "norm_of_W": F.linear(x, (m / W.norm(dim=1))[:, None] * V, b),
+            "no_scale": F.linear(x, (m / V1.norm(dim=1))[:, None] * V1, b),
+            "norm_unscaled": F.linear(x, (m / V1.norm(dim=1))[:, None] * V, b),
+            "wrong_axis": F.linear(x, m[:, None] * V / V.norm(dim=0), b)}
+
+
+def as_in_lora(method: Method, case: dict, seen: dict) -> Verdict | None:
+    """Do A and B start as lesson 07 has them start?"""
+    verdict = random_beside_zero(method, case, seen)
+    return verdict and rejected("not_loras_start", verdict.message)
+
+
+DORA = Method(
+    name="DoRALinear", base=frozen_linear, arguments=("rank", "alpha"), own=("A", "B", "m"),
+    equation=_output(lambda V: V.detach().norm(dim=1)), tolerance=1e-4,
+    formula="x W′ᵀ + b with W′ = m ⊙ V / ‖V‖", usual=_usual_outputs, starts=(as_in_lora,),
+    attributes=lambda case: {"scale": case["alpha"] / case["rank"]},
+    praise="Starts as the base, acts as W′, and the norm is a constant to the gradient.")
+LEAKY = dataclasses.replace(DORA, equation=_output(lambda V: V.norm(dim=1)))
+
+
+def run_layer(DoRALinear: Any, case: dict) -> dict[str, Any]:
+    """Observe the layer as any adapter, and what A and B of larger ones start as."""
+    seen = DORA.run(DoRALinear, case)
+    return seen | {"drawn": drawn_at_start(DoRALinear)} if "again" in seen else seen
+
+
+def judge_layer(case: dict, seen: Mapping) -> Verdict:
+    """Ask what every adapter is asked; a gradient that flows through the norm has a name."""
+    verdict = DORA.judge(case, seen)
+    if verdict.mistake == "no_gradient" and learns(LEAKY, case, seen) is None:
+        return rejected("norm_learns", f"The outputs are right. {verdict.message}")
+    return verdict
+
+
+LAYER = Exercise(
+    id="dora.layer", lesson="09", names=("DoRALinear",), points=3, minutes=12, difficulty=3,
+    reference="peft_teach.methods.dora:DoRALinear",
+    cases=layer_cases, run=run_layer, judge=judge_layer,
+    returns=DORA.returns(drawn=list[dict[str, Tensor]]),
+    mistakes=MISTAKES | {
+        "bias_scaled": "That is the output with the bias scaled, too. What does the equation "
+                       "replace, and what does it leave alone?",
+        "norm_of_W": "That divides by the length of W's rows. Once A and B have moved, what keeps "
+                     "a row of W′ at length |m|?",
+        "no_scale": "V is W + s B A with s = alpha / rank; here s is missing.",
+        "norm_unscaled": "The direction has s in it, its norm does not: of what is the norm taken?",
+        "wrong_axis": "The norm is taken over the outputs. One output is one row of V.",
+        "norm_learns": "That is the gradient with ‖V‖ learned through; the paragraph holds it "
+                       "constant.",
+        "not_loras_start": "A and B start as in lesson 07: one at zero, the other random, so that "
+                           "inputs of size 1 leave it with about 1.",
+        "no_scale_attribute": "Keep alpha / rank as self.scale: later sections read it.",
+    },
+    hints=("Write W′ down for a layer with two outputs and three inputs: how many entries has each "
+           "of W, B A, m and ‖V‖?",
+           "At the start one of A and B is zero. What must m be, so that W′ is W?",
+           "Two parts of the equation contain A and B. Through which of them does the paragraph "
+           "let the gradient flow, and how does PyTorch hold a tensor constant?"))
+
+
+# ── dora.law ─────────────────────────────────────────────────────────────────────────────────
+
+
+def dora_holds(make) -> None:
+    """Probe a layer with zeros and the identity; a sum of squares that A and B cannot change."""
+    base = nn.Linear(5, 3).requires_grad_(False)
+    layer, x = make(base, 2, 6.0), torch.randn(8, 5)
+    torch.testing.assert_close(layer(x), base(x), rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        for p in (layer.A, layer.B, layer.m):
+            p.normal_()
+    bias = layer(torch.zeros(5))
+    torch.testing.assert_close(bias, base.bias, rtol=1e-4, atol=1e-5)
+    W = (layer(torch.eye(5)) - bias).T                      # (3, 5)
+    torch.testing.assert_close(W.norm(dim=1), layer.m.abs(), rtol=1e-4, atol=1e-5)
+    W.square().sum().backward()                             # Σ m², whatever A and B are
+    for name in ("A", "B", "m"):
+        assert getattr(layer, name).grad.abs().max() > 1e-3, f"no gradient reaches {name}"
+    assert not any(p.requires_grad for p in base.parameters()), "the base trains"
+
+
+LAW = mutants.Law(versions.RIGHT, versions.BROKEN)
+HOLDS = Exercise(
+    id="dora.law", lesson="09", names=("dora_holds",), points=3, minutes=10, difficulty=3,
+    reference=f"{HERE}:dora_holds", cases=lambda seed: [{"seed": seed}],
+    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=mutants.MISTAKES,
+    hints=("You have the layer, not its weight. Which inputs make a linear layer show its bias, "
+           "and which its weight?",
+           "At the start most broken versions are right. Fill A, B and m with random numbers, "
+           "some of m negative, and ask again; let alpha / rank differ from 1.",
+           "For the norm: find a number, computed from W′, that A and B cannot change. What is its "
+           "true gradient with respect to B, and what is it if ‖V‖ counts as constant?"),
+    arguments=lambda pieces: (pieces["DoRALinear"],))
+
+
+# ── dora.convert ─────────────────────────────────────────────────────────────────────────────
+
+
+def to_gain(m, W, A, B, s):
+    """Return the gain of LoRA that gives the function of a DoRA layer."""
+    return m / torch.linalg.vector_norm(W + s * B @ A, dim=1)
+
+
+def to_dora(g, W, A, B, s):
+    """Return the m of DoRA that gives the function of LoRA with a gain."""
+    return g * torch.linalg.vector_norm(W + s * B @ A, dim=1)
+
+
+def convert_cases(seed: int) -> list[dict]:
+    """Return layers with rows of unequal lengths, as m and g of both signs; the smallest first."""
+    generator = torch.Generator().manual_seed(9300 + seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    cases = []
+    for n_in, n_out, rank, s in ((3, 2, 1, 2.0), (4, 4, 2, 0.5), (6, 11, 3, 3.0), (40, 8, 4, 0.25)):
+        lengths = torch.logspace(-1, 1, n_out)
+        m, g = (0.5 + draw(2, n_out).abs()) * (-1.0)**torch.arange(n_out)
+        cases.append({"m": m, "g": g,
+                      "W": draw(n_out, n_in) * (lengths / n_in**0.5)[:, None],
+                      "A": draw(rank, n_in), "B": draw(n_out, rank), "s": s})
+    return cases
+
+
+def run_convert(functions: tuple, case: dict) -> dict[str, Any]:
+    """Convert m into a gain, and another gain into an m."""
+    shared = {name: case[name] for name in ("W", "A", "B")}
+    given = {name: case[name].clone() for name in ("m", "g", *shared)}
+    for_gain, for_dora = ([given[name] for name in (first, *shared)] for first in ("m", "g"))
+    found = {"gain": functions[0](*for_gain, case["s"]), "dora": functions[1](*for_dora, case["s"])}
+    return found | {"changed": changed(given, {name: case[name] for name in given})}
+
+
+def judge_convert(case: dict, seen: Mapping) -> Verdict:
+    """Compare both with what gives the same W′."""
+    V, W = case["W"] + case["s"] * case["B"] @ case["A"], case["W"]
+    lengths = {"right": V.norm(dim=1), "norm_of_W": W.norm(dim=1),
+               "no_scale": (W + case["B"] @ case["A"]).norm(dim=1)}
+    if V.shape[0] == V.shape[1]:
+        lengths["wrong_axis"] = V.norm(dim=0)
+    if seen["changed"]:
+        return rejected("input_changed", f"Afterwards, {seen['changed']} is not what it was.")
+    for name, given, function, other in (
+            ("to_gain", "m", torch.div, torch.mul), ("to_dora", "g", torch.mul, torch.div)):
+        found, start = seen[name.removeprefix("to_")], case[given]
+        if verdict := not_a_tensor(found):
+            return verdict
+        right, *usual = (function(start, length) for length in lengths.values())
+        if not close(found, right, 1e-4):
+            wrong = dict(zip([*lengths][1:], usual)) | {
+                "sign_lost": function(start.abs(), lengths["right"]),
+                "inverted": other(start, lengths["right"])}
+            told = difference(f"{name}({given}, W, A, B, s)", found, right)
+            return Verdict(False, f"The two layers are not one function. {told}",
+                           recognised(wrong, partial(close, found, tolerance=1e-4)))
+    return Verdict(True, "One function, written in two ways, there and back.")
+
+
+CONVERT = Exercise(
+    id="dora.convert", lesson="09", names=("to_gain", "to_dora"), points=2, minutes=8, difficulty=2,
+    reference=(f"{HERE}:to_gain", f"{HERE}:to_dora"),
+    cases=convert_cases, run=run_convert, judge=judge_convert,
+    returns=report(gain=Any, dora=Any, changed=str),
+    mistakes={
+        "norm_of_W": "That is right only where B A is zero: which matrix is normalized in W′?",
+        "sign_lost": "A negative number turns its row round. Does yours still do so?",
+        "no_scale": "s is missing.",
+        "inverted": "One of the two multiplies and the other divides: here they are exchanged.",
+        "wrong_axis": "On a square matrix the shapes fit either way: one output is one row.",
+        "input_changed": "Make a new tensor: the layer still needs the old one.",
+        "no_return": NO_RETURN,
+    },
+    hints=("Write the two functions of x below each other. In which factors do they differ?",
+           "Both contain V, whatever it is. What stands in front of V on each side?",
+           "On one output and one input: W = 2, B A = 0, m = 6. What is g?"))
+
+
+# ── dora.forge ───────────────────────────────────────────────────────────────────────────────
+
+NEAR, APART, FARTHEST = 1e-4, 1e-3, 0.1    # of dots: on the line; along ΔD; and the largest ΔD
+KEPT = 0.015   # of a row's length along its old direction: added noise changes it by no more
+ALIKE = 0.5    # mean cosine of turns from which on they are not drawn independently
+
+
+def forge(weights, slope, start):
+    """Turn each row towards noise of its own, then set its length."""
+    made = []
+    for i, W in enumerate(weights):
+        D, M = start[0] + 0.002 * i, start[1] + 0.002 * i * slope
+        length = W.norm(dim=1, keepdim=True)                  # (n_out, 1)
+        noise = torch.randn_like(W)                           # (n_out, n_in)
+        aside = F.normalize(noise - (noise * W).sum(1, keepdim=True) * W / length**2, dim=1)
+        made.append((length + M) * ((1 - D) * W / length + (1 - (1 - D)**2)**0.5 * aside))
+    return made
+
+
+def forge_cases(seed: int) -> list[dict]:
+    """Return matrices with rows of unequal lengths, a slope, and a start with room above zero."""
+    generator = torch.Generator().manual_seed(9600 + seed)
+    cases = []
+    for sizes, slope, start in (
+            (3 * [(16, 64)], -2.0, (0.01, 0.1)), (6 * [(24, 32)], 0.0, (0.02, 0.05)),
+            (4 * [(40, 48)], 3.0, (0.005, 0.01)),
+            ([(16, 64), (64, 48), (8, 96)], -0.6, (0.03, 0.2))):
+        weights = []
+        for n_out, n_in in sizes:
+            lengths = 0.6 + 2 * torch.rand(n_out, 1, generator=generator)
+            weights.append(F.normalize(torch.randn(n_out, n_in, generator=generator)) * lengths)
+        cases.append({"weights": weights, "slope": slope, "start": start})
+    return cases
+
+
+def run_forge(forge: Callable, case: dict) -> dict[str, Any]:
+    """Forge twice, with different random numbers; what came out, and whether W is as it was."""
+    given = [W.clone() for W in case["weights"]]
+    seen = {name: forge([*given], case["slope"], case["start"]) for name in ("made", "again")}
+    return seen | {"intact": all(map(torch.equal, given, case["weights"]))}
+
+
+def judge_forge(case: dict, seen: Mapping) -> Verdict:
+    """Measure the dots as the lesson does; then ask whether the turns are noise."""
+    weights, made = case["weights"], seen["made"]
+    if not seen["intact"]:
+        return rejected("input_changed", "Afterwards, the weights are not what they were.")
+    for each in (made, seen["again"]):
+        if verdict := _not_matrices(weights, each):
+            return verdict
+    dots = [clouds.point(W, new)[::-1] for W, new in zip(weights, made)]    # ΔD, ΔM
+    return (_off_the_line(case, made, dots) or _not_noise(weights, made, seen["again"])
+            or Verdict(True, f"{len(dots)} dots on a line of slope {case['slope']:g}, made from "
+                             "noise and lengths."))
+
+
+def _not_matrices(weights: list[Tensor], found: Any) -> Verdict | None:
+    """Object to what is no list of finite matrices in the shapes of the weights."""
+    if found is None:
+        return rejected("no_return")
+    if not isinstance(found, list | tuple) or len(found) != len(weights):
+        return Verdict(False, f"It gave {named(found)}, which is no list of {len(weights)} "
+                              "matrices.")
+    for W, new in zip(weights, found):
+        if not isinstance(new, Tensor) or new.shape != W.shape:
+            return Verdict(False, f"For weights of {tuple(W.shape)} it gave {named(new)}.")
+        if not new.isfinite().all():
+            return Verdict(False, "There is a NaN or an infinite entry in what it gave.")
+    return None
+
+
+def _off_the_line(case: dict, made: Any, dots: list[tuple[float, float]]) -> Verdict | None:
+    """Object to dots that are not on the line, and to dots that lie too near each other."""
+    (D0, M0), slope = case["start"], case["slope"]
+    for i, (D, M) in enumerate(dots):
+        right = M0 + slope * (D - D0)
+        if abs(M - right) > NEAR or (not i and abs(D - D0) > NEAR):
+            expected = f"({D0:g}, {M0:g})" if not i else f"(…, {right:.4f})"
+            told = (f"Slope {slope:g}, start {D0:g}, {M0:g}: dot {i + 1} has (ΔD, ΔM) = "
+                    f"({D:.4f}, {M:.4f}); expected {expected}.")
+            exchanged = all(abs(D - D0 - slope * (M - M0)) < NEAR for D, M in dots)
+            kept = all(((new * W).sum(1) / W.square().sum(1) - 1).mean().abs() < KEPT
+                       for W, new in zip(case["weights"], made))
+            return Verdict(False, told, "axes" if exchanged else "additive" if kept else None)
+    across = sorted(D for D, _ in dots)
+    if across[-1] >= FARTHEST or min(b - a for a, b in pairwise(across)) < APART - NEAR:
+        return rejected("crowded", f"The ΔD are {', '.join(f'{D:.4f}' for D in across)}.")
+    return None
+
+
+def _not_noise(weights: list[Tensor], made: Any, again: Any) -> Verdict | None:
+    """Object to turns that another call repeats, or that rows or matrices share."""
+    turns, others = ([F.normalize(_aside(W, new)) for W, new in zip(weights, each)]
+                     for each in (made, again))
+    for one, other in zip(turns, others):
+        if (one * other).sum(1).mean().abs() > ALIKE:
+            return rejected("not_random", "Called twice, it turned the rows the same way.")
+        if one.mean(0).norm() > ALIKE:
+            return rejected("not_random", "It turned all rows of a matrix the same way.")
+    return None
+
+
+def _aside(W: Tensor, new: Tensor) -> Tensor:
+    """The part of each new row that is at a right angle to the old one."""
+    W, new = W.double(), new.double()
+    return new - (new * W).sum(1, keepdim=True) / W.square().sum(1, keepdim=True) * W
+
+
+FORGE = Exercise(
+    id="dora.forge", lesson="09", names=("forge",), points=3, minutes=10, difficulty=3,
+    reference=f"{HERE}:forge", cases=forge_cases, run=run_forge, judge=judge_forge,
+    returns=report(made=Any, again=Any, intact=bool),
+    mistakes={
+        "additive": "Along its old direction, each row is as long as before: that is what added "
+                    "noise does, and its dots only rise. What else may you set freely?",
+        "axes": "ΔD is the first of the two and lies along the x axis: ΔM = … + slope · ΔD.",
+        "crowded": "They should be at least 0.001 apart and below 0.1.",
+        "not_random": "Every row needs noise of its own, drawn anew at each call and without a "
+                      "fixed seed: then no turn can know anything.",
+        "input_changed": "Make new matrices: the weights still serve as the start.",
+        "no_return": NO_RETURN,
+    },
+    hints=("For one row: which two numbers do you want its length to change by, and its cosine to "
+           "be? Draw the triangle of the old row, the new one and the angle.",
+           "Make the noise stand at a right angle to its row, and of length 1. Then any angle is a "
+           "mixture of two directions.",
+           "Length and direction are now two separate factors of the new row. Which formula of "
+           "this lesson has that form?"))
+
+
+# ── dora.referee ─────────────────────────────────────────────────────────────────────────────
+
+# Student's t by the number of values: their mean is known to ± t · s / √n, with 95 % confidence.
+T95 = dict(enumerate((12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201,
+                      2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093), start=2))
+SAME = 2e-3    # two ends of an interval are called equal within this share of its half width
+
+
+def referee(a, b, margin):
+    """Return the 95 % interval of the mean of a − b, in pairs, and what it says of the margin."""
+    pairs = [one - other for one, other in zip(a, b, strict=True)]
+    half = T95[len(pairs)] * stdev(pairs) / len(pairs)**0.5
+    low, high = mean(pairs) - half, mean(pairs) + half
+    return low, high, _verdict(low, high, margin)
+
+
+def _verdict(low: float, high: float, margin: float) -> str:
+    if -margin < low and high < margin:
+        return "the same"
+    return "better" if low > 0 else "worse" if high < 0 else "could not tell"
+
+
+def referee_cases(seed: int) -> list[dict]:
+    """Return accuracies whose interval lies on either side of each border; three small ones first.
+    """
+    cases = [{"a": [81.0, 86.0, 82.0], "b": [80.0, 84.0, 79.0], "margin": 1.0}]
+    cases += [pairs(*each, seed=seed) for each in (
+        (10, 0.2, 0.5, 1.0), (10, 0.6, 0.3, 1.0), (20, 1.5, 0.7, 1.0), (5, -2.0, 1.2, 0.5),
+        (10, 0.4, 0.9, 1.0), (10, -0.7, 0.5, 1.5), (20, -0.6, 0.8, 1.0), (5, 0.1, 2.0, 1.0))]
+    return cases
+
+
+def pairs(n: int, middle: float, half: float, margin: float, seed: int) -> dict:
+    """Return n pairs whose differences have this interval; the seeds differ more than the methods.
+    """
+    generator = torch.Generator().manual_seed(9900 + 100 * seed + n)
+    drawn = torch.randn(2, n, generator=generator, dtype=torch.float64)
+    spread = (drawn[0] - drawn[0].mean()) / drawn[0].std()
+    b = 80 + 3 * drawn[1]
+    a = b + middle + spread * half * n**0.5 / T95[n]
+    return {"a": a.tolist(), "b": b.tolist(), "margin": margin}
+
+
+def run_referee(referee: Callable, case: dict) -> dict[str, Any]:
+    """Hand on the three things that it gave; of anything else, what it is."""
+    given = referee([*case["a"]], [*case["b"]], case["margin"])
+    values = [each.item() if isinstance(each, Tensor) and each.numel() == 1 else each
+              for each in given] if isinstance(given, list | tuple) else []
+    return {"type": named(given), "given": values}
+
+
+def judge_referee(case: dict, seen: Mapping) -> Verdict:
+    """Compare the interval, then the verdict that follows from it."""
+    if seen["type"] == "None":
+        return rejected("no_return")
+    low, high, said = (*map(number, seen["given"][:2]), seen["given"][-1]) if len(
+        seen["given"]) == 3 else (None, None, None)
+    if low is None or high is None or not isinstance(said, str):
+        return rejected("not_three", f"It gave {seen['type']} with {seen['given']}.")
+    a, b, margin = case["a"], case["b"], case["margin"]
+    right = referee_interval(a, b)
+    half = (right[1] - right[0]) / 2
+    n, told = len(a), f"{len(a)} pairs whose mean difference is {sum(right) / 2:.3f}"
+    if max(abs(low - right[0]), abs(high - right[1])) > SAME * half:
+        apart = (stdev(a)**2 + stdev(b)**2)**0.5 / n**0.5
+        ratio, middle = (high - low) / 2 / half, (high + low) / 2
+        usual = {"reversed": 1.0 if abs(middle + sum(right) / 2) < SAME * half else None,
+                 "unpaired": tuple(t * apart / half for t in (T95[n], T95.get(2 * n - 1, 2), 1.96)),
+                 "normal": (1.96 / T95[n], 2 / T95[n]), "typed_in": T95[10] / T95[n],
+                 "with_n": ((n - 1) / n)**0.5, "no_root": n**0.5}
+        return Verdict(False, f"{told}: it gave {low:.3f} to {high:.3f}; expected {right[0]:.3f} "
+                              f"to {right[1]:.3f}.", recognised(
+            usual, lambda value: value is not None and abs(ratio - value) < 5 * SAME))
+    word = " ".join(said.lower().split())
+    if word != (expected := _verdict(*right, margin)):
+        held = right[0] < 0 < right[1]
+        mistake = ("zero_is_no_proof" if held and word == "the same" else
+                   "too_small" if expected == "the same" else None)
+        return Verdict(False, f"From {right[0]:.2f} to {right[1]:.2f}, with a margin of {margin:g},"
+                              f" it says {said!r}; expected {expected!r}.", mistake)
+    return Verdict(True, "Paired, with Student's t, and no verdict without an interval.")
+
+
+def referee_interval(a: list[float], b: list[float]) -> tuple[float, float]:
+    """The 95 % interval of the mean difference, of pairs."""
+    d = torch.tensor(a, dtype=torch.float64) - torch.tensor(b, dtype=torch.float64)
+    half = T95[len(d)] * d.std() / len(d)**0.5
+    return (d.mean() - half).item(), (d.mean() + half).item()
+
+
+REFEREE = Exercise(
+    id="dora.referee", lesson="09", names=("referee",), points=2, minutes=7, difficulty=2,
+    reference=f"{HERE}:referee", cases=referee_cases, run=run_referee, judge=judge_referee,
+    returns=report(type=str, given=list[Any]),
+    mistakes={
+        "unpaired": "That is the interval of two separate samples. The same seed stands behind "
+                    "both of a pair: of what should you take the deviation?",
+        "reversed": "The ends have the wrong sign: it is a − b.",
+        "normal": "1.96 is for many values. For a few it is Student's t, from the table.",
+        "typed_in": "2.26 is for ten pairs. These are not ten.",
+        "with_n": "The deviation of a sample divides by n − 1.",
+        "no_root": "That is the spread of single pairs. How well is their mean known?",
+        "zero_is_no_proof": "An interval that holds zero and is wider than the margin also holds "
+                            "differences that would matter.",
+        "too_small": "The whole interval lies within the margin: whatever its sign, the difference "
+                     "is too small to matter.",
+        "not_three": "Expected: low, high, and one of \"better\", \"worse\", \"the same\" and "
+                     "\"could not tell\".",
+        "no_return": NO_RETURN,
+    },
+    hints=("Ten seeds, ten differences. Everything else is computed from these alone.",
+           "A mean of n values varies less than one of them: by which factor?",
+           "Draw the interval and the margin on one axis. Which verdict needs both ends, and "
+           "which only one?"))
+
+EXERCISES = (LAYER, HOLDS, CONVERT, FORGE, REFEREE)
