@@ -16,12 +16,11 @@ def maxima(W: Tensor) -> Tensor:
     return W.reshape(-1, BLOCK).abs().amax(dim=1, keepdim=True).clamp_min(1e-38)
 
 
-def nearest(W: Tensor, top: Tensor) -> Tensor:
+def nearest(W: Tensor, top: Tensor, levels: Tensor = LEVELS) -> Tensor:
     """Return W, each weight at its nearest mark; `top` (blocks, 1) says where a block's marks end.
     """
-    middles = (LEVELS[1:] + LEVELS[:-1]) / 2
-    index = torch.bucketize(W.reshape(-1, BLOCK) / top, middles)
-    return (LEVELS[index] * top).reshape(W.shape)
+    index = torch.bucketize(W.reshape(-1, BLOCK) / top, (levels[1:] + levels[:-1]) / 2)
+    return (levels[index] * top).reshape(W.shape)
 
 
 def dice(W: Tensor, top: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:

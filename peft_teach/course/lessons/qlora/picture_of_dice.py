@@ -1,0 +1,116 @@
+"""Rounding by dice: thirty small updates, none of which reaches the next mark, and their sum."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import ipywidgets as ipw
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ....nf4 import LEVELS
+from ....plots import COLOURS, SERIES, figure
+from ....widgets import Explorer
+from . import rounding
+
+COUNT, LOWER = 30, 8             # weights that are drawn, and the mark on which they stand
+UPDATES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
+DRAWS = 100
+ROWS = ("the update", "nearest", "dice")
+
+
+def by_dice(W: Tensor, top: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Roll the dice of `rounding`; `top` (blocks,) are the block maxima."""
+    return rounding.dice(W, top[:, None], generator)
+
+
+@dataclass(frozen=True)
+class Rolled:
+    """Where thirty weights end that stood on a mark, in gaps to the next: by way of rounding."""
+
+    update: float                # of each weight, in gaps
+    nearest: Sequence[float]     # of each weight
+    dice: Sequence[float]        # of each weight, in the last draw
+    sums: Sequence[float]        # of all thirty, by draw
+
+    @property
+    def means(self) -> list[float]:
+        """The mean sum of all draws so far, by draw."""
+        return [total / n for n, total in enumerate(accumulate(self.sums), 1)]
+
+
+def rolled(update: float, draws: int, dice: Callable = by_dice) -> Rolled:
+    """Add an update to thirty weights on one mark, and round: to the nearest mark, and by dice."""
+    low, gap = LEVELS[LOWER], LEVELS[LOWER + 1] - LEVELS[LOWER]
+    W, top = torch.zeros(rounding.BLOCK), torch.ones(1)
+    W[0], W[1:COUNT + 1] = 1, low + update * gap                # the first one is the maximum
+
+    def moved(found: Tensor) -> list[float]:
+        return ((found[1:COUNT + 1] - low) / gap).round(decimals=3).tolist()
+
+    throws = [moved(dice(W, top, LEVELS, torch.Generator().manual_seed(seed)))
+              for seed in range(draws)]
+    return Rolled(update, moved(rounding.nearest(W, top[:, None])), throws[-1],
+                  [sum(throw) for throw in throws])
+
+
+def draw_rolled(found: Rolled) -> Figure:
+    """Draw thirty weights between two marks, three times; and the running mean of the sums."""
+    made, left, right = figure(9.2, 4.8, columns=2, width_ratios=(2.4, 1))
+    heights = [found.update] * COUNT, found.nearest, found.dice
+    for row, (name, height, colour) in enumerate(zip(ROWS, heights, (
+            COLOURS["lora"], COLOURS["ink"], COLOURS["yours"]))):
+        floor = 1.6 * (2 - row)
+        for mark in (floor, floor + 1):
+            left.axhline(mark, color=SERIES[0][0], lw=1.2)
+        for x, y in enumerate(height):
+            if y:
+                left.plot([x, x], [floor, floor + y], color=colour, lw=2.5)
+            left.plot(x, floor + y, "o", color=colour, ms=6)
+        left.text(COUNT + 0.3, floor + 0.5, f"{name}\nsum {_gaps(sum(height))}", va="center",
+                  fontsize=11, color=colour)
+    left.set(xlim=(-1, COUNT + 8), ylim=(-0.15, 4.35), xticks=[],
+             yticks=[1.6 * row + y for row in range(3) for y in (0, 1)],
+             yticklabels=["mark", "next mark"] * 3)
+    left.spines[["left", "bottom"]].set_visible(False)
+    draws = range(1, len(found.sums) + 1)
+    right.axhline(COUNT * found.update, color=COLOURS["lora"], lw=2.5)
+    right.plot(draws, found.sums, "o", color=COLOURS["yours"], ms=4, alpha=0.35, mew=0)
+    right.plot(draws, found.means, color=COLOURS["yours"], lw=2)
+    right.plot(draws[-1], found.means[-1], "o", color=COLOURS["yours"], ms=9)
+    right.set(xlabel="draw", xlim=(0, max(10, draws[-1] + 1)),
+              ylim=(-0.5, max(2 * COUNT * found.update, *found.sums) + 1))
+    right.set_title(f"dice, mean of {len(draws)}: {_gaps(found.means[-1])}", fontsize=11)
+    made.set_label(f"{COUNT} updates of {found.update:g} of a gap: their sum is "
+                   f"{_gaps(COUNT * found.update)}. To the nearest mark: "
+                   f"{_gaps(sum(found.nearest))}. By dice: {_gaps(sum(found.dice))} in draw "
+                   f"{len(draws)}, {_gaps(found.means[-1])} in the mean of all draws.")
+    return made
+
+
+def _gaps(sum_: float) -> str:
+    count = f"{abs(sum_):.1f}".removesuffix(".0")
+    return f"{count} gap{'s' * (count != '1')}"
+
+
+def explore_dice(dice: Callable | None = None) -> Explorer:
+    """Thirty updates on one mark, rounded; a button throws the dice again.
+
+    `dice(W, top, levels, generator)` is the reader's, or ours.
+    """
+    draws = ipw.IntSlider(value=1, min=1, max=DRAWS, description="draws")
+    update = ipw.SelectionSlider(options=UPDATES, value=0.1, description="update")
+    again = ipw.Button(description="Throw again")
+
+    def throw(button: ipw.Button) -> None:
+        draws.value += 1
+
+    again.on_click(throw)
+    return Explorer({"update": update, "draws": draws},
+                    lambda update, draws: rolled(update, draws, dice or by_dice), draw_rolled,
+                    lambda found: (
+        f"Each of {COUNT} weights stands on a mark, and its update is {found.update:g} of the gap "
+        "to the next. Nearest rounding sends all of them back, or all of them on. Dice send each "
+        "one on with just this probability. Right: the sum of each draw (pale), the mean of all "
+        "draws so far, and the true sum (level line)."), below=[again])
