@@ -1,0 +1,93 @@
+"""What lesson 09 computes on the spot: two gradients of DoRA, and DoRA as LoRA with a gain."""
+
+import copy
+from collections.abc import Callable, Mapping
+
+import pandas
+import torch
+from torch import Tensor, nn
+
+from .... import core, models
+from ...live import logits, placed
+from .gain import GainLinear
+
+
+class ThroughNorm(nn.Module):
+    """A DoRA layer's function with its true gradient: it flows through ‖V‖, too."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        A, B, m, base = self.layer.A, self.layer.B, self.layer.m, self.layer.base
+        V = base.weight + self.layer.scale * B @ A                    # (n_out, n_in)
+        g = m / V.norm(dim=1)                                         # (n_out,)
+        return nn.functional.linear(x, g[:, None] * V, base.bias)
+
+
+def gradient_gap(layer_class: type, model: nn.Module, batch: Mapping[str, Tensor]
+                 ) -> pandas.DataFrame:
+    """Return how far the gradients with ‖V‖ constant are from the true ones, relative to these.
+
+    `model` carries trained layers of `layer_class`: at the start B is zero, and so is the gradient
+    of A. Dropout is off. The last row is what dropout alone does: two draws of it, the norm
+    constant in both. The model stays as it is.
+    """
+    model, batch = copy.deepcopy(model), placed(batch)
+    layers = {name: layer for name, layer in core.adapters(model).items()
+              if isinstance(layer, layer_class)}
+
+    def gradients(training: bool) -> dict[str, Tensor]:
+        model.zero_grad()
+        with models.in_mode(model, training):
+            model(**batch).loss.backward()
+        return {name: torch.cat([getattr(layer, name).grad.flatten().cpu()
+                                 for layer in layers.values()]) for name in ("m", "B", "A")}
+
+    found = gradients(False), gradients(True), gradients(True)
+    for name, layer in layers.items():
+        models.replace(model, name, ThroughNorm(layer))
+    true = gradients(False)
+
+    def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, float]:
+        return {name: ((one[name] - other[name]).norm() / other[name].norm()).item()
+                for name in one}
+
+    return pandas.DataFrame({"norm constant, against the true gradient": apart(found[0], true),
+                             "two draws of dropout": apart(found[1], found[2])}).T
+
+
+@torch.no_grad()
+def converted(model: nn.Module, to_gain: Callable[..., Tensor], to_dora: Callable[..., Tensor]
+              ) -> pandas.DataFrame:
+    """Return how far the logits move when a trained DoRA becomes LoRA with a gain, and back.
+
+    `to_gain(m, W, A, B, s)` and `to_dora(g, W, A, B, s)` are the reader's. The inputs are 64 rows
+    of random tokens; the model stays as it is.
+    """
+    generator = torch.Generator().manual_seed(0)
+    words = models.config_of(model).vocab_size
+    batch = {"input_ids": torch.randint(words, (64, 16), generator=generator)}
+    exact, other, rows = logits(model, [batch]), copy.deepcopy(model), {}
+    layers = core.adapters(other)
+    gains = {name: _with_gain(layer, to_gain) for name, layer in layers.items()}
+    for name, layer in layers.items():
+        W, s = layer.base.weight, layer.scale
+        layer.m.copy_(to_dora(gains[name].g, W, layer.A, layer.B, s))
+    for told, turned in (("as LoRA with a gain", gains), ("and back, as DoRA", layers)):
+        for name, layer in turned.items():
+            models.replace(other, name, layer)
+        rows[told] = {
+            "logits off by at most": (logits(other, [batch]) - exact).abs().max().item(),
+            "trained numbers": sum(p.numel() for p in core.adapter_parameters(other).values())}
+    return pandas.DataFrame(rows).T.astype({"trained numbers": int})
+
+
+def _with_gain(layer: nn.Module, to_gain: Callable[..., Tensor]) -> GainLinear:
+    """Return the layer of this function that has g in place of m."""
+    rank = len(layer.A)
+    found = GainLinear(layer.base, rank, layer.scale * rank)
+    found.A, found.B = layer.A, layer.B
+    found.g.copy_(to_gain(layer.m, layer.base.weight, layer.A, layer.B, layer.scale))
+    return found

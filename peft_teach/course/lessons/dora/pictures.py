@@ -1,0 +1,148 @@
+"""Pictures of lesson 09: the idea, clouds, noise and forgery, ten pairs, the ladder so far."""
+
+from collections.abc import Mapping
+from statistics import mean, stdev
+
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import Arc
+
+from ....plots import COLOURS, figure
+from ... import records
+from ...guess import Guess
+from . import recorded
+from .live import converted, gradient_gap
+from .picture_of_clouds import (
+    HIDDEN,
+    crossing,
+    draw_crossing,
+    draw_forged,
+    explore_clouds,
+    explore_noise,
+    hidden,
+)
+from .picture_of_ladder import draw_ladder, ladder
+from .recorded import correlations, verdicts
+
+__all__ = ["HIDDEN", "converted", "correlations", "crossing", "draw_crossing", "draw_forged",
+           "draw_idea", "draw_ladder", "draw_pairs", "explore_clouds", "explore_noise",
+           "gradient_gap", "hidden", "ladder", "verdicts"]
+
+W, DELTA, M, GAIN = (2.4, 1.0), (-0.7, 1.68), 2.75, 1.4    # of the idea's one row of weights
+
+
+def draw_idea() -> Figure:
+    """Draw one row of W as an arrow, and what IA³, LoRA and DoRA make of it."""
+    made, *axes = figure(9.2, 3.0, columns=3)
+    w, delta = torch.tensor(W), torch.tensor(DELTA)
+    V, length = w + delta, w.norm().item()
+    ends = GAIN * w, V, M * V / V.norm()
+    for ax, end, title, text in zip(axes, ends, (
+            "IA³ stretches", "LoRA adds", "DoRA turns, then sets length"),
+            ("l · w", "w + δ", "length m")):
+        ax.set_title(title, fontsize=13)
+        ax.set(xlim=(-0.2, 3.9), ylim=(-0.2, 3.1), aspect="equal")
+        ax.axis("off")
+        ax.add_patch(Arc((0, 0), 2 * length, 2 * length, theta1=5, theta2=85, lw=1.2,
+                         color=COLOURS["quiet"], ls=":"))
+        if ax is not axes[0]:
+            _arrow(ax, w, V, COLOURS["rest"], ls="--", lw=1.5)
+            _label(ax, w + 0.45 * delta, "δ", COLOURS["rest"])
+        if ax is axes[2]:
+            ax.plot(*zip((0, 0), V.tolist()), ls="--", color=COLOURS["rest"], lw=1.5)
+            _label(ax, V, "V = w + δ", COLOURS["rest"])
+        _arrow(ax, (0, 0), end, COLOURS["lora"])
+        _arrow(ax, (0, 0), w, COLOURS["rest"])
+        _label(ax, 0.55 * w, "w", COLOURS["rest"], below=True)
+        if ax is axes[2]:
+            ax.text(*(0.5 * end + torch.tensor([-0.12, 0.0])), text, fontsize=13, ha="right",
+                    color=COLOURS["lora"])
+        else:
+            _label(ax, end, text, COLOURS["lora"])
+    made.set_label(f"One row w of a weight, {length:.1f} long, as an arrow. IA³ makes it "
+                   f"{GAIN} times as long. LoRA adds δ, and it is {V.norm():.1f} long. DoRA turns "
+                   f"it towards V = w + δ and gives it a trained length m, {M} here.")
+    return made
+
+
+def _arrow(ax, start, end, colour: str, ls: str = "-", lw: float = 3) -> None:
+    start, end = (tuple(float(v) for v in point) for point in (start, end))
+    ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": colour, "lw": lw,
+                                            "ls": ls, "shrinkA": 0, "shrinkB": 0})
+
+
+def _label(ax, place, text: str, colour: str, below: bool = False) -> None:
+    ax.annotate(text, tuple(place.tolist()), xytext=(5, -18 if below else 4), fontsize=13,
+                textcoords="offset points", color=colour)
+
+
+def draw_pairs(record: Mapping, margin: float | None = None) -> Figure:
+    """Draw the differences of the paired runs, seed by seed, their mean, and its 95 % interval.
+
+    `margin` is the reader's, in points; without one, `recorded.MARGIN`.
+    """
+    margin = recorded.MARGIN if margin is None else margin
+    found = recorded.differences(record)
+    made, ax = figure(9.2, 1.6 + 0.75 * max(len(found), 1))
+    ax.axvspan(-margin, margin, color=COLOURS["frozen"], lw=0)
+    ax.axvline(0, color=COLOURS["ink"], lw=1)
+    told = []
+    for y, ((rank, a, b), (one, other)) in enumerate(found.items()):
+        gaps = [x - z for x, z in zip(one, other)]
+        n, middle = len(gaps), mean(gaps)
+        half = recorded.STUDENT[n] * stdev(gaps) / n**0.5
+        ax.plot(gaps, [y + 0.16] * n, "o", color=COLOURS["yours"], ms=7, alpha=0.55, mew=0)
+        ax.plot([middle - half, middle + half], [y - 0.16] * 2, lw=5, color=COLOURS["ink"],
+                solid_capstyle="butt")
+        ax.plot(middle, y - 0.16, "D", color=COLOURS["ink"], ms=9)
+        told.append(f"{_strip(rank, a, b)}: {middle:+.2f}, from {middle - half:+.2f} to "
+                    f"{middle + half:+.2f}, {n} pairs")
+    ax.set(yticks=range(len(found)), ylim=(len(found) - 0.4, -0.6),
+           xlabel="points of test accuracy: left of 0 DoRA is worse, right of it better")
+    ax.set_yticklabels([_strip(*key) for key in found], fontsize=11)
+    ax.xaxis.label.set_fontsize(11)
+    ax.text(0, 1.01, f"your margin, ±{margin:g}", ha="center", va="bottom", fontsize=11,
+            transform=ax.get_xaxis_transform())
+    made.set_label(f"Differences in points, mean and 95 % interval, margin {margin:g}. "
+                   + ("; ".join(told) or "no two pairs stand") + ".")
+    return made
+
+
+def _strip(rank: int, a: str, b: str) -> str:
+    return f"rank {rank}: {recorded.NAMES[a]} − {recorded.NAMES[b]}"
+
+
+# ── one of each, for the tests ───────────────────────────────────────────────────────────────
+
+
+def _turned(weights, slope: float, start: tuple[float, float]):
+    """Forge as an example needs it: rows in the plane of w and noise, of any angle and length."""
+    changed = []
+    for i, weight in enumerate(weights):
+        noise, length = torch.randn_like(weight), weight.norm(dim=1, keepdim=True)
+        noise -= weight * (noise * weight).sum(1, keepdim=True) / length**2
+        turn = start[0] + 0.01 * i
+        cos = 1 - turn
+        direction = cos * weight / length + (1 - cos**2) ** 0.5 * noise / noise.norm(
+            dim=1, keepdim=True)
+        changed.append((length + start[1] + slope * (turn - start[0])) * direction)
+    return changed
+
+
+def _guessed() -> Guess:
+    guess = Guess("The random one is", tuple(HIDDEN))
+    guess.buttons.value = hidden("random")
+    return guess
+
+
+EXAMPLES = {
+    "idea": draw_idea,
+    "clouds": lambda: explore_clouds(records.load("dora"), _guessed()),
+    "clouds without names": lambda: explore_clouds(records.load("dora"), Guess(
+        "The random one is", tuple(HIDDEN))),
+    "crossing": lambda: draw_crossing(records.load("dora")),
+    "noise": explore_noise,
+    "forged": lambda: draw_forged(_turned, (-0.6, 0.0, 0.8)),
+    "pairs": lambda: draw_pairs(records.load("dora")),
+    "ladder": draw_ladder,
+}
