@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .... import models, nf4, waiting
-from .rounding import BLOCK, maxima, nearest
+from .rounding import BLOCK, maxima, middles, nearest
 
 PLACES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 SAMPLE = 200_000 // BLOCK        # blocks that a histogram shows
@@ -32,11 +32,6 @@ def sample(matrices: Matrices) -> tuple[Tensor, Tensor]:
     chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:SAMPLE]
     top = maxima(rows[chosen])
     return rows[chosen] / top, top
-
-
-def blocks(matrices: Matrices) -> Tensor:
-    """Return a sample of the weights, each divided by its block's maximum: (200,000,)."""
-    return sample(matrices)[0].reshape(-1)
 
 
 def tables(levels: Callable, matrices: Matrices) -> dict[str, Tensor]:
@@ -64,7 +59,7 @@ def fitted(matrices: Matrices, rounds: int = 60) -> Tensor:
     (x, top), marks = sample(matrices), nf4.LEVELS
     counts = top.square().expand_as(x)
     for _ in range(rounds):
-        index = torch.bucketize(x, (marks[1:] + marks[:-1]) / 2).reshape(-1)
+        index = torch.bucketize(x, middles(marks)).reshape(-1)
         total = torch.zeros(len(marks)).index_add(0, index, (counts * x).reshape(-1))
         marks = total / torch.zeros(len(marks)).index_add(0, index, counts.reshape(-1))
     return marks
@@ -139,7 +134,7 @@ def symptoms(W: Tensor, levels: Tensor) -> pandas.DataFrame:
     """
     top = maxima(W)
     right = nearest(W, top, levels)
-    index = torch.bucketize(W.reshape(-1, BLOCK) / top, (levels[1:] + levels[:-1]) / 2)
+    index = torch.bucketize(W.reshape(-1, BLOCK) / top, middles(levels))
     made = {"right": right, "descending": (levels.flip(0)[index] * top).reshape(W.shape),
             "swapped": right.reshape(-1, 2).flip(1).reshape(W.shape),
             "doubled": 2 * right, "positive": right.abs()}

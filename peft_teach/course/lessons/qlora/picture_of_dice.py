@@ -15,14 +15,7 @@ from ....widgets import Explorer
 from . import rounding
 
 COUNT, LOWER = 30, 8             # weights that are drawn, and the mark on which they stand
-UPDATES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
-DRAWS = 100
-ROWS = ("the update", "nearest", "dice")
-
-
-def by_dice(W: Tensor, top: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Roll the dice of `rounding`; `top` (blocks,) are the block maxima."""
-    return rounding.dice(W, top[:, None], generator)
+ROWS = {"the update": COLOURS["lora"], "nearest": COLOURS["ink"], "dice": COLOURS["yours"]}
 
 
 @dataclass(frozen=True)
@@ -40,7 +33,7 @@ class Rolled:
         return [total / n for n, total in enumerate(accumulate(self.sums), 1)]
 
 
-def rolled(update: float, draws: int, dice: Callable = by_dice) -> Rolled:
+def rolled(update: float, draws: int, dice: Callable = rounding.dice) -> Rolled:
     """Add an update to thirty weights on one mark, and round: to the nearest mark, and by dice."""
     low, gap = LEVELS[LOWER], LEVELS[LOWER + 1] - LEVELS[LOWER]
     W, top = torch.zeros(rounding.BLOCK), torch.ones(1)
@@ -58,20 +51,17 @@ def rolled(update: float, draws: int, dice: Callable = by_dice) -> Rolled:
 def draw_rolled(found: Rolled) -> Figure:
     """Draw thirty weights between two marks, three times; and the running mean of the sums."""
     made, left, right = figure(9.2, 4.8, columns=2, width_ratios=(2.4, 1))
-    heights = [found.update] * COUNT, found.nearest, found.dice
-    for row, (name, height, colour) in enumerate(zip(ROWS, heights, (
-            COLOURS["lora"], COLOURS["ink"], COLOURS["yours"]))):
-        floor = 1.6 * (2 - row)
+    floors, heights = (3.2, 1.6, 0), ([found.update] * COUNT, found.nearest, found.dice)
+    for (name, colour), floor, height in zip(ROWS.items(), floors, heights):
         for mark in (floor, floor + 1):
             left.axhline(mark, color=SERIES[0][0], lw=1.2)
-        for x, y in enumerate(height):
-            if y:
-                left.plot([x, x], [floor, floor + y], color=colour, lw=2.5)
-            left.plot(x, floor + y, "o", color=colour, ms=6)
+        ends = [floor + y for y in height]
+        left.vlines(range(COUNT), floor, ends, color=colour, lw=2.5)
+        left.plot(range(COUNT), ends, "o", color=colour, ms=6)
         left.text(COUNT + 0.3, floor + 0.5, f"{name}\nsum {_gaps(sum(height))}", va="center",
                   fontsize=11, color=colour)
     left.set(xlim=(-1, COUNT + 8), ylim=(-0.15, 4.35), xticks=[],
-             yticks=[1.6 * row + y for row in range(3) for y in (0, 1)],
+             yticks=[floor + y for floor in floors for y in (0, 1)],
              yticklabels=["mark", "next mark"] * 3)
     left.spines[["left", "bottom"]].set_visible(False)
     draws = range(1, len(found.sums) + 1)
@@ -94,23 +84,19 @@ def _gaps(sum_: float) -> str:
     return f"{count} gap{'s' * (count != '1')}"
 
 
-def explore_dice(dice: Callable | None = None) -> Explorer:
-    """Thirty updates on one mark, rounded; a button throws the dice again.
-
-    `dice(W, top, levels, generator)` is the reader's, or ours.
+def explore_dice(dice: Callable = rounding.dice) -> Explorer:
+    """Thirty updates on one mark, rounded to the nearest mark and by dice; a button throws again.
     """
-    draws = ipw.IntSlider(value=1, min=1, max=DRAWS, description="draws")
-    update = ipw.SelectionSlider(options=UPDATES, value=0.1, description="update")
+    draws = ipw.IntSlider(value=1, min=1, max=100, description="draws")
+    update = ipw.SelectionSlider(options=(0.02, 0.05, 0.1, 0.2, 0.4, 0.6), value=0.1,
+                                 description="update")
     again = ipw.Button(description="Throw again")
-
-    def throw(button: ipw.Button) -> None:
-        draws.value += 1
-
-    again.on_click(throw)
-    return Explorer({"update": update, "draws": draws},
-                    lambda update, draws: rolled(update, draws, dice or by_dice), draw_rolled,
-                    lambda found: (
-        f"Each of {COUNT} weights stands on a mark, and its update is {found.update:g} of the gap "
-        "to the next. Nearest rounding sends all of them back, or all of them on. Dice send each "
-        "one on with just this probability. Right: the sum of each draw (pale), the mean of all "
-        "draws so far, and the true sum (level line)."), below=[again])
+    again.on_click(lambda _: setattr(draws, "value", draws.value + 1))
+    return Explorer(
+        {"update": update, "draws": draws}, lambda update, draws: rolled(update, draws, dice),
+        draw_rolled, lambda found: (
+            f"Each of {COUNT} weights stands on a mark, and its update is {found.update:g} of the "
+            "gap to the next. Dice send it on with just this probability, and back otherwise. "
+            "Right: the sum of each draw, the mean of all draws so far, and, level, the sum of the "
+            "updates."),
+        below=[again])

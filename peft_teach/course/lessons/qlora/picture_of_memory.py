@@ -1,13 +1,11 @@
-"""What fits on a card: memory of 1 to 70 billion parameters, full fine-tuning, LoRA and QLoRA.
+"""What fits on a card: full fine-tuning, LoRA and QLoRA of 1 to 70 billion parameters.
 
-Weights and gradients in 16 bits, Adam's moments in 32 (Rajbhandari et al. 2020, arXiv 1910.02054);
-adapters and all that belongs to them in 32. Activations are measured on `outlines`, and go with
-width, depth and tokens; LoRA on all matrices keeps as many as full fine-tuning, for the gradient of
-A needs each layer's input, too.
+Weights and gradients in 16 bits, Adam's moments in 32; adapters and all of theirs in 32. What a
+token leaves in a block is measured on `outlines` and goes with the width; LoRA on all matrices
+keeps as much of it as full fine-tuning, for the gradient of A needs each layer's input, too.
 """
 
 import functools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,7 +15,6 @@ import pandas
 from matplotlib.figure import Figure
 
 from .... import account, outlines
-from ....account import Ledger
 from ....plots import COLOURS, HALO, SERIES, figure, logarithmic, plain_ticks
 from ....widgets import Explorer
 
@@ -27,12 +24,12 @@ SHAPES = ((2048, 22, 256, 5632), (4096, 32, 4096, 11_008), (5120, 40, 5120, 13_8
           (6656, 60, 6656, 17_920), (8192, 80, 8192, 22_016), (8192, 80, 1024, 28_672))
 WORDS, RANK = 32_000, 16
 NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8    # a weight, with double quantization
-METHODS = {"full fine-tuning": COLOURS["full"], "LoRA": COLOURS["lora"], "QLoRA": SERIES[0][0]}
-CARDS = (24, 48, 80)
-# Method, billions of parameters, GB, marker; where from: see the caption.
-PUBLISHED = (("full fine-tuning", 65, 780, "^"), ("QLoRA", 65, 48, "v"),
-             ("LoRA", 8, 16.2 * 1.074, "o"), ("QLoRA", 8, 7.4 * 1.074, "o"))    # from GiB
-SOURCES = ("Hollow: published. Triangles: 65 billion, from more than 780 GB to less than 48 GB "
+FULL, LORA, QLORA = "full fine-tuning", "LoRA", "QLoRA"
+METHODS = {FULL: COLOURS["full"], LORA: COLOURS["lora"], QLORA: SERIES[0][0]}
+# Method, billions of parameters, GB, marker.
+PUBLISHED = ((FULL, 65, 780, "^"), (QLORA, 65, 48, "v"),
+             (LORA, 8, 16.2 * 1.024**3, "o"), (QLORA, 8, 7.4 * 1.024**3, "o"))
+SOURCES = ("Hollow: published. Triangles: 65 billion, from more than 780 GB to less than 48 "
            "(Dettmers et al. 2023). Circles: Llama 3.1 8B, 2 × 2,048 tokens (README of torchtune).")
 
 
@@ -45,8 +42,8 @@ def sizes(shape: tuple[int, int, int, int]) -> tuple[int, int, int]:
 
 
 @functools.cache
-def activation_bytes() -> tuple[float, float]:
-    """Measure what a token leaves in a block, by the block's width, and above the last one.
+def token_bytes() -> tuple[float, float]:
+    """Measure what a token leaves in a block, for each unit of its width, and above the last block.
 
     In bfloat16, with an attention that keeps no pairs of tokens.
     """
@@ -55,95 +52,95 @@ def activation_bytes() -> tuple[float, float]:
     return (two - one) / SHAPES[1][0], 2 * one - two
 
 
-def ledger(method: str, shape: tuple[int, int, int, int], length: int, batch: int,
-           recompute: bool) -> Ledger:
-    """Return the bytes of training a model of this shape."""
-    (inside, outside, adapters), (d, blocks, *_) = sizes(shape), shape
-    in_block, above = activation_bytes()
-    kept = (2 * blocks + in_block) * d if recompute else blocks * in_block * d
-    activations = batch * length * (kept + above)
-    if method == "full fine-tuning":
-        n = inside + outside
-        return Ledger(2 * n, 2 * n, 8 * n, round(activations))
-    held = NF4_BYTES if method == "QLoRA" else 2
-    return Ledger(round(held * inside + 2 * outside + 4 * adapters), 4 * adapters, 8 * adapters,
-                  round(activations))
+def bills(length: int, batch: int, recompute: bool) -> dict[str, pandas.DataFrame]:
+    """Return GB by method: a row a model, by its billions of parameters, and a column a part.
+
+    With `recompute` a block keeps its input alone, and all else is computed once more.
+    """
+    rows: dict[str, dict] = {method: {} for method in METHODS}
+    in_block, above = token_bytes()
+    for shape in SHAPES:
+        (inside, outside, adapters), (d, blocks, *_) = sizes(shape), shape
+        kept = (2 * blocks + in_block) * d if recompute else blocks * in_block * d
+        for method, of in rows.items():
+            n, held = (adapters, 4) if method != FULL else (inside + outside, 2)
+            frozen = {FULL: 0, LORA: 2 * inside + 2 * outside,
+                      QLORA: NF4_BYTES * inside + 2 * outside}[method]
+            parts = {"weights": frozen + held * n, "gradients": held * n, "optimizer": 8 * n,
+                     "activations": batch * length * (kept + above)}
+            of[(inside + outside) / 1e9] = parts | {"total": sum(parts.values())}
+    return {method: pandas.DataFrame(of).T / 1e9 for method, of in rows.items()}
 
 
 def memory(billions: float, length: int = 512, batch: int = 1,
            recompute: bool = True) -> pandas.DataFrame:
-    """Return GB by method and by what they are for; interpolated between models that exist.
+    """Return GB by method and by what they are for; interpolated between models that exist."""
+    return pandas.DataFrame({
+        method: {part: _between(billions, of.index, of[part]) for part in of}
+        for method, of in bills(length, batch, recompute).items()}).T
 
-    With `recompute` a block keeps its input alone, and all else is computed once more.
-    """
-    known = [math.log(sum(sizes(shape)[:2]) / 1e9) for shape in SHAPES]
-    parts = ("weights", "gradients", "optimizer", "activations", "total")
-    rows = {}
-    for method in METHODS:
-        found = [ledger(method, shape, length, batch, recompute) for shape in SHAPES]
-        rows[method] = {part: math.exp(np.interp(math.log(billions), known, [
-            math.log(getattr(each, f"{part}_bytes") / 1e9) for each in found])) for part in parts}
-    return pandas.DataFrame(rows).T
+
+def _between(x: float, xs, ys) -> float:
+    """Interpolate on logarithmic axes."""
+    return float(np.exp(np.interp(np.log(x), np.log(xs), np.log(ys))))
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Total GB by method and billions of parameters, and what fits on a card."""
+    """What training takes, by method, and a card."""
 
     card: int
-    totals: Mapping[str, Mapping[float, float]]
+    bills: Mapping[str, pandas.DataFrame]
 
     @property
-    def fits(self) -> dict[str, float | None]:
-        """The largest model that fits, in billions, by method; None where not even the smallest."""
-        return {method: max((b for b, gb in of.items() if gb <= self.card), default=None)
-                for method, of in self.totals.items()}
+    def fits(self) -> dict[str, float]:
+        """The largest model that fits, in billions, by method; 0 where not even the smallest."""
+        return {method: _between(self.card, of.total, of.index)
+                if of.total.min() <= self.card else 0.0 for method, of in self.bills.items()}
 
-
-def card(card: int, length: int, batch: int, recompute: bool) -> Memory:
-    """Return what a card holds."""
-    grid = [float(b) for b in np.geomspace(1.1, 70, 120)]
-    tables = {b: memory(b, length, batch, recompute).total for b in grid}
-    return Memory(card, {method: {b: tables[b][method] for b in grid} for method in METHODS})
+    @property
+    def told(self) -> str:
+        """What fits, in words."""
+        return f"On {self.card} GB fit: " + "; ".join(
+            f"{method}: {f'{b:.2g} billion' if b else 'not even 1.1 billion'}"
+            for method, b in self.fits.items()) + ". "
 
 
 def draw_memory(found: Memory) -> Figure:
     """Draw memory against size, and where each method meets the card."""
     made, ax = figure(9.2, 4.8)
     ax.axhline(found.card, color=COLOURS["ink"], lw=1.5)
-    ax.text(1.05, found.card * 1.06, f"your card: {found.card} GB", fontsize=11, path_effects=HALO)
-    for method, of in found.totals.items():
-        colour, largest = METHODS[method], found.fits[method]
-        ax.plot(list(of), list(of.values()), color=colour, lw=2.5)
-        ax.text(75, list(of.values())[-1], method, color=colour, fontsize=11, va="center")
-        if largest:
-            ax.plot([largest] * 2, [1, of[largest]], color=colour, lw=1.2, ls=":")
-            ax.plot(largest, of[largest], "o", color=colour, ms=8)
-            ax.text(largest, 1.15, f" {largest:.2g} B", color=colour, fontsize=11,
-                    path_effects=HALO)
+    ax.text(1.05, found.card * 1.08, f"your card: {found.card} GB", fontsize=11, path_effects=HALO)
+    for method, of in found.bills.items():
+        colour, b = METHODS[method], found.fits[method]
+        ax.plot(of.index, of.total, color=colour, lw=2.5)
+        ax.text(76, of.total.iloc[-1], method, color=colour, fontsize=11, va="center")
+        if b:
+            top = min(found.card, of.total.iloc[-1])
+            ax.plot([b, b], [1, top], color=colour, lw=1.2, ls=":")
+            ax.plot(b, top, "o", color=colour, ms=8)
+            ax.text(b, 1.15, f" {b:.2g} B", color=colour, fontsize=11, path_effects=HALO)
     for method, b, gb, marker in PUBLISHED:
         ax.plot(b, gb, marker, ms=10, mfc="none", mew=1.8, color=METHODS[method])
     logarithmic(ax)
     plain_ticks(ax.xaxis, (1, 2, 4, 8, 16, 32, 70))
-    ax.set(xlabel="parameters, in billions", ylabel="GB", xlim=(1, 180), ylim=(1, 1500))
-    made.set_label(f"On {found.card} GB fit: " + "; ".join(
-        f"{method}: {f'{b:.2g} billion' if b else 'not 1.1 billion'}"
-        for method, b in found.fits.items()) + ". At 7 and 65 billion, GB: " + "; ".join(
-        f"{method}: " + ", ".join(f"{np.interp(b, list(of), list(of.values())):.3g}"
-                                  for b in (7, 65)) for method, of in found.totals.items()) + ".")
+    ax.set(xlabel="parameters, in billions", ylabel="GB", xlim=(1, 180), ylim=(
+        1, max(1500, *(2 * of.total.max() for of in found.bills.values()))))
+    made.set_label(found.told + "GB at 1.1, 6.7, 13, 33, 65 and 69 billion: " + "; ".join(
+        f"{method}: " + ", ".join(f"{gb:.3g}" for gb in of.total)
+        for method, of in found.bills.items()) + ".")
     return made
 
 
 def explore_memory() -> Explorer:
     """What fits on a card: full fine-tuning, LoRA, QLoRA, at a length and a batch."""
     controls = {
-        "card": ipw.ToggleButtons(options=[(f"{gb} GB", gb) for gb in CARDS], value=48,
+        "card": ipw.ToggleButtons(options=[(f"{gb} GB", gb) for gb in (24, 48, 80)], value=48,
                                   description="card"),
         "length": ipw.SelectionSlider(options=(128, 256, 512, 1024, 2048, 4096), value=512,
                                       description="tokens"),
-        "batch": ipw.SelectionSlider(options=(1, 2, 4, 8, 16), value=1, description="batch"),
+        "batch": ipw.SelectionSlider(options=(1, 2, 4, 8, 16), description="batch"),
         "recompute": ipw.Checkbox(value=True, description="recompute activations"),
     }
-    return Explorer(controls, card, draw_memory, lambda found: "; ".join(
-        f"{method}: up to {b:.2g} billion" if b else f"{method}: not even 1.1 billion"
-        for method, b in found.fits.items()) + f" on {found.card} GB. " + SOURCES)
+    return Explorer(controls, lambda card, **setting: Memory(card, bills(**setting)), draw_memory,
+                    lambda found: f"{found.told}LoRA of rank {RANK} on all matrices. {SOURCES}")

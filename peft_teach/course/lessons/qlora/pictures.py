@@ -4,15 +4,15 @@ import torch
 
 from ....nf4 import LEVELS
 from ... import records
-from .formats import block_sizes, blocks, colleague, formats, matrices, symptoms, tables
+from .formats import block_sizes, colleague, formats, matrices, symptoms, tables
 from .picture_of_dice import explore_dice
 from .picture_of_levels import draw_ruler, explore_levels, explore_outlier
 from .picture_of_memory import explore_memory, memory
-from .recorded import costs, draw_rates, merges, paired, repairs, shown, starts
+from .recorded import costs, draw_rates, merges, paired, repairs, starts
 
-__all__ = ["block_sizes", "blocks", "colleague", "costs", "draw_rates", "draw_ruler",
+__all__ = ["block_sizes", "colleague", "costs", "draw_rates", "draw_ruler",
            "explore_dice", "explore_levels", "explore_memory", "explore_outlier", "formats",
-           "matrices", "memory", "merges", "paired", "repairs", "shown", "starts", "symptoms",
+           "matrices", "memory", "merges", "paired", "repairs", "starts", "symptoms",
            "tables"]
 
 

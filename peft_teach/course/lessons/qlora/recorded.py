@@ -10,13 +10,12 @@ from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ti
 from ... import records
 from ..lora.picture_of_rank import draw_ends
 
-ALL, TWO = "all", "query+value"
-WHERE = {ALL: "all matrices", TWO: "query and value"}
+WHERE = {"all": "all matrices", "query+value": "query and value"}
 BASES = {"lora": ("plain base", COLOURS["lora"], "-o"),
          "qlora": ("base in 4 bits", SERIES[0][0], "--s")}
 MERGES = {                       # (update, rounding, maxima) in words
     (False, "none", "none"): "no update",
-    (True, "none", "none"): "update added to Ŵ, kept in 32 bits",
+    (True, "none", "none"): "update added to Ŵ, in 32 bits",
     (True, "nearest", "old"): "nearest, old maxima",
     (True, "nearest", "new"): "nearest, new maxima",
     (True, "dice", "old"): "dice, old maxima",
@@ -31,45 +30,34 @@ KINDS = {"attention.self.query": "query", "attention.self.key": "key",
          "intermediate.dense": "ffn_in", "output.dense": "ffn_out"}
 STARTS = {"none": "zero", "loftq": "LoftQ", "weighted": "LoftQ, weighted by the inputs",
           "pissa": "PiSSA", "random": "random, of LoftQ's size"}
-FORMATS = {"bits a weight": ".3f", "norm": ".3f", "mean": ".3f", "error / ‖ΔW‖": ".2f", "runs": "d",
-           "rate, plain": "g", "rate, 4 bits": "g"}
-
-Frame = pandas.DataFrame
-
-
-def shown(frame: Frame) -> Frame:
-    """Return a table of this lesson as text: shares in percent, an empty place where none is."""
-    return Frame({name: [f"{v:{FORMATS.get(name, '.1%')}}" if not isinstance(v, str) and v == v
-                         else v if isinstance(v, str) else "–" for v in column]
-                  for name, column in frame.items()}, index=frame.index)
 
 
 # ── four bits ────────────────────────────────────────────────────────────────────────────────
 
 
-def runs(record: Mapping, group: str) -> Frame:
-    """Return the runs on both bases, those on query and value of a plain base from lesson 07."""
+def runs(record: Mapping, group: str) -> pandas.DataFrame:
+    """Return the runs of a group; on query and value of a plain base, those of lesson 07."""
     plain = records.load("lora").runs.query(
-        "method == 'lora' and targets == @TWO and layers == 'all' and rank == 8 and alpha == 16 "
-        "and plus == 1 and group in ['ranks', 'rates'] and lr >= 0.0005")
-    if group == "runs":
-        plain = plain.query("group == 'ranks'")
-    return pandas.concat([record.runs.query("group == @group"), plain])
+        "method == 'lora' and targets == 'query+value' and layers == 'all' and rank == 8 "
+        "and alpha == 16 and plus == 1 and lr >= 0.0005")
+    groups = ["ranks"] if group == "runs" else ["ranks", "rates"]
+    return pandas.concat([record.runs[record.runs.group == group],
+                          plain[plain.group.isin(groups)]])
 
 
-def costs(record: Mapping) -> Frame:
-    """Return mean accuracies over the seeds, by base, and the paired difference: plain less 4 bits.
+def costs(record: Mapping) -> pandas.DataFrame:
+    """Return mean accuracies over the seeds, by base, and what four bits cost: paired by seed.
 
-    Each at the rate that was best on validation sentences; its error is the standard error.
+    Each at the rate that was best on validation sentences; ± is the standard error of the cost.
     """
     rows = {}
     for where, part in runs(record, "runs").groupby("targets"):
         by_seed = part.pivot(index="seed", columns="method", values="accuracy")
-        gap, rates = by_seed.lora - by_seed.qlora, part.groupby("method").lr.first()
+        cost, rates = by_seed.lora - by_seed.qlora, part.groupby("method").lr.first()
         rows[WHERE[where]] = {"plain": by_seed.lora.mean(), "4 bits": by_seed.qlora.mean(),
-                              "plain less 4 bits": gap.mean(), "±": gap.sem(),
+                              "cost": cost.mean(), "±": cost.sem(),
                               "rate, plain": rates.lora, "rate, 4 bits": rates.qlora}
-    return Frame(rows).T
+    return pandas.DataFrame(rows).T.astype(float)
 
 
 def draw_rates(record: Mapping) -> Figure:
@@ -78,14 +66,15 @@ def draw_rates(record: Mapping) -> Figure:
     found, told = runs(record, "rates"), []
     for ax, (where, title) in zip(axes, WHERE.items()):
         draw_ends(ax)
+        part = found[found.targets == where]
         for method, (name, colour, style) in BASES.items():
-            part = found[(found.targets == where) & (found.method == method)]
-            points = {rate: list(values) for rate, values in part.groupby("lr").accuracy}
+            rates = part[part.method == method].groupby("lr").accuracy
+            points = {rate: list(values) for rate, values in rates}
             seeds(ax, points, colour, style, lw=2, label=name)
             told.append(f"{title}, {name}: " + ", ".join(
                 f"{rate:g}: {mean(values):.1%}" for rate, values in points.items()))
         logarithmic(ax, "x")
-        plain_ticks(ax.xaxis, sorted(set(found[found.targets == where].lr)))
+        plain_ticks(ax.xaxis, sorted(set(part.lr)))
         ax.set(xlabel="learning rate")
         ax.set_title(f"LoRA on {title}", fontsize=12)
     axes[0].set(ylabel="test accuracy")
@@ -98,23 +87,23 @@ def draw_rates(record: Mapping) -> Figure:
 # ── merges ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _merged(record: Mapping) -> Frame:
-    frame = Frame(record["merged"])
-    way = [MERGES[row] for row in zip(frame["update"], frame.rounding, frame.maxima)]
-    return frame.assign(way=way)
+def _merged(record: Mapping) -> pandas.DataFrame:
+    rows = pandas.DataFrame(record["merged"])
+    return rows.assign(way=[*map(MERGES.get, zip(rows["update"], rows.rounding, rows.maxima))])
 
 
-def merges(record: Mapping) -> Frame:
+def merges(record: Mapping) -> pandas.DataFrame:
     """Return what each way to merge leaves, means over seeds and draws.
 
     Accuracy and its standard deviation; the share of ΔW that is kept, by projection; the error of
-    the weights in units of ‖ΔW‖; how many answers differ from those of the unmerged model.
+    the weights in units of ‖ΔW‖; the share of answers that differ from the unmerged model's.
     """
     groups = _merged(record).groupby("way")
-    return Frame({"accuracy": groups.accuracy.mean(), "sd": groups.accuracy.std(),
-                  "kept of ΔW": groups.kept.mean(), "error / ‖ΔW‖": groups.error.mean(),
-                  "answers changed": groups.differs.mean(), "runs": groups.size()}
-                 ).loc[list(MERGES.values())].rename_axis(None)
+    return pandas.DataFrame({
+        "accuracy": groups.accuracy.mean(), "sd": groups.accuracy.std(),
+        "ΔW kept": groups.kept.mean(), "error / ‖ΔW‖": groups.error.mean(),
+        "answers changed": groups.differs.mean(), "runs": groups.size(),
+    }).loc[list(MERGES.values())].rename_axis(None)
 
 
 def paired(record: Mapping, one: str, other: str) -> tuple[float, float]:
@@ -124,34 +113,34 @@ def paired(record: Mapping, one: str, other: str) -> tuple[float, float]:
     """
     by_seed = _merged(record).pivot_table("accuracy", "seed", "way")
     gap = by_seed[one] - by_seed[other]
-    return gap.mean(), gap.sem()
+    return float(gap.mean()), float(gap.sem())
 
 
 # ── repairs ──────────────────────────────────────────────────────────────────────────────────
 
 
-def repairs(record: Mapping) -> Frame:
+def repairs(record: Mapping) -> pandas.DataFrame:
     """Return the share of the squared error that rank 8 repairs, by kind of matrix: means of six.
 
     Found; with the signs of the error scrambled; of white noise of this shape.
     """
-    frame = Frame(record["repair"]).T.rename(lambda name: KINDS[name.split(".", 4)[4]])
-    shapes = frame["shape"].map(lambda shape: "{} × {}".format(*shape)).groupby(level=0).first()
-    means = frame[["share", "scrambled", "noise"]].astype(float).groupby(level=0).mean()
-    means.columns = ["found", "signs scrambled", "noise of this shape"]
-    return means.assign(shape=shapes).loc[list(KINDS.values())]
+    rows = {name: {"kind": KINDS[name.split(".", 4)[4]], "shape": " × ".join(map(str, of["shape"])),
+                   "found": of["share"], "signs scrambled": of["scrambled"],
+                   "noise of this shape": of["noise"]} for name, of in record["repair"].items()}
+    return pandas.DataFrame(rows.values()).groupby(["kind", "shape"], sort=False).mean()
 
 
-def starts(record: Mapping, zero: float = float("nan")) -> Frame:
+def starts(record: Mapping, zero: float = float("nan")) -> pandas.DataFrame:
     """Return by the adapter's start: the hidden states' error before training, and the accuracy.
 
-    The difference from a start at zero is paired by seed; ± is its standard error. `zero` is the
-    hidden states' error of the 4-bit base itself, which no run records.
+    What it has more than a start at zero is paired by seed; ± is its standard error. `zero` is the
+    hidden error of the 4-bit base itself, which no run records.
     """
     found = record.runs.query("method == 'qlora' and targets == 'all' "
                               "and group in ['runs', 'starts']")
     by_seed = found.pivot(index="seed", columns="start", values="accuracy")
     gap = by_seed.sub(by_seed["none"], axis=0)
     hidden = found.groupby("start").hidden_error.mean().astype(float).fillna(zero)
-    return Frame({"hidden error": hidden, "accuracy": by_seed.mean(), "more than zero": gap.mean(),
-                  "±": gap.sem()}).loc[list(STARTS)].rename(STARTS)
+    return pandas.DataFrame({
+        "hidden error": hidden, "accuracy": by_seed.mean(), "more than zero": gap.mean(),
+        "±": gap.sem()}).loc[list(STARTS)].rename(STARTS).rename_axis(None)

@@ -16,10 +16,15 @@ def maxima(W: Tensor) -> Tensor:
     return W.reshape(-1, BLOCK).abs().amax(dim=1, keepdim=True).clamp_min(1e-38)
 
 
+def middles(levels: Tensor) -> Tensor:
+    """Return where the nearest mark changes, between each two neighbours."""
+    return (levels[1:] + levels[:-1]) / 2
+
+
 def nearest(W: Tensor, top: Tensor, levels: Tensor = LEVELS) -> Tensor:
     """Return W, each weight at its nearest mark; `top` (blocks, 1) says where a block's marks end.
     """
-    index = torch.bucketize(W.reshape(-1, BLOCK) / top, (levels[1:] + levels[:-1]) / 2)
+    index = torch.bucketize(W.reshape(-1, BLOCK) / top, middles(levels))
     return (levels[index] * top).reshape(W.shape)
 
 
