@@ -1,0 +1,50 @@
+"""Further cases of lesson 08, for the grader alone: other distributions, sizes and shapes."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from peft_teach.course.lessons.qlora import exercises
+from peft_teach.nf4 import LEVELS
+
+# Another table: the values of FP4 (e2m1), with 1/24 in place of its second zero.
+FP4 = torch.tensor([-6, -4, -3, -2, -1.5, -1, -0.5, 0, 0.25, 0.5, 1, 1.5, 2, 3, 4, 6]) / 6
+
+
+def draw(seed: int, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def distributions() -> list[dict]:
+    """Heavier tails, and a unit in which all values are tiny."""
+    return [{"distribution": name} for name in ("logistic", "Cauchy", "tiny normal")]
+
+
+def matrices() -> list[dict]:
+    """Tiny weights, a longer block, another table on a wide row."""
+    return [exercises.quantize_case(1e-12 * draw(8001, 6, 32), LEVELS, 64),
+            exercises.quantize_case(draw(8002, 8, 80), LEVELS, 128),
+            exercises.quantize_case(draw(8003, 1, 512) * math.pi, FP4, 64)]
+
+
+def layers() -> list[dict]:
+    """One input vector, no bias on more axes, another table."""
+    return [exercises.layer_case(8004, *each) for each in (
+        (160, 32, True, None, ()), (64, 96, False, None, (2, 1, 3)), (192, 64, True, FP4, (4,)))]
+
+
+def dice() -> list[dict]:
+    """A vector, a block of three axes, another table."""
+    return [exercises.dice_case(draw(8005, 6400), LEVELS, 8),
+            exercises.dice_case(draw(8006, 4, 32, 40), LEVELS, 9),
+            exercises.dice_case(draw(8007, 100, 64), FP4, 10)]
+
+
+def none() -> list[dict]:
+    """None: four numbers, all 256 bytes, and all versions of a law are seen already."""
+    return []
+
+
+CASES = {"qlora.levels": distributions, "qlora.quantize": matrices, "qlora.suspects": none,
+         "qlora.mended": none, "qlora.layer": layers, "qlora.bits": none, "qlora.dice": dice}

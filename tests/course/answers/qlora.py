@@ -1,0 +1,549 @@
+"""Answers to the exercises of lesson 08."""
+
+from answers import but
+
+RIGHT: dict = {}
+WRONG: dict = {}
+BEYOND: dict = {}
+
+# ── qlora.levels ─────────────────────────────────────────────────────────────────────────────
+
+LEVELS = """
+TOP = 0.9677083
+
+def levels(quantile):
+    below = [-quantile(0.5 + (TOP - 0.5) * k / 7) for k in range(7, 0, -1)]
+    above = [quantile(0.5 + (TOP - 0.5) * k / 8) for k in range(1, 9)]
+    return torch.tensor([*below, 0.0, *above]) / quantile(TOP)
+"""
+BELOW = "-quantile(0.5 + (TOP - 0.5) * k / 7)"
+ABOVE = "quantile(0.5 + (TOP - 0.5) * k / 8)"
+
+RIGHT["qlora.levels"] = {
+    "two lists": LEVELS,
+    "the lower quantiles": but(LEVELS, BELOW, "quantile(0.5 - (TOP - 0.5) * k / 7)"),
+    "linspace, sorted": """
+def levels(quantile):
+    def side(count):
+        steps = torch.linspace(0.9677083, 0.5, count + 1)[:-1]
+        return [quantile(p) for p in steps.tolist()]
+
+    found = torch.tensor(sorted([-q for q in side(7)] + [0] + side(8)))
+    return found / found.max()
+""",
+    "NumPy": """
+import numpy as np
+
+def levels(quantile):
+    p = np.concatenate([np.linspace(1 - 0.9677083, 0.5, 8)[:-1], np.linspace(0.5, 0.9677083, 9)])
+    q = np.vectorize(quantile)(p)
+    return torch.from_numpy(q / q[-1]).float()
+""",
+    "a loop": """
+def levels(quantile):
+    found = torch.zeros(16)
+    largest = quantile(0.9677083)
+    for k in range(1, 8):
+        found[7 - k] = -quantile(0.5 + k / 7 * 0.4677083) / largest
+    for k in range(1, 9):
+        found[7 + k] = quantile(0.5 + k / 8 * 0.4677083) / largest
+    return found
+""",
+    "one comprehension": """
+TOP = 0.9677083
+levels = lambda quantile: torch.tensor([
+    quantile(0.5 + (TOP - 0.5) * (k / 7 if k < 0 else k / 8)) / quantile(TOP)
+    for k in range(-7, 9)], dtype=torch.float32)
+""",
+}
+
+WRONG["qlora.levels"] = {
+    "even": (but(LEVELS, BELOW, "-k / 7", ABOVE, "k / 8", " / quantile(TOP)", ""), """
+def levels(quantile):
+    return torch.cat([torch.linspace(-1, 0, 8)[:-1], torch.linspace(0, 1, 9)])
+"""),
+    "whole_line": """
+def levels(quantile):
+    found = torch.tensor([quantile(p) for p in torch.linspace(1 - 0.9677083, 0.9677083, 16).tolist()])
+    return found / found.max()
+""",
+    "sides": but(LEVELS, "k / 7", "k / 8", "range(7,", "range(8,", ABOVE,
+                 "quantile(0.5 + (TOP - 0.5) * k / 7)", "range(1, 9)", "range(1, 8)"),
+    "not_scaled": but(LEVELS, " / quantile(TOP)", ""),
+    "dtype": but(LEVELS, "above])", "above], dtype=torch.float64)"),
+    "": (but(LEVELS, "    return ", "    "),
+         but(LEVELS, "range(1, 9)", "range(0, 9)"),
+         but(LEVELS, ABOVE, "quantile(TOP * k / 8)", BELOW, "-quantile(TOP * k / 7)"),
+         but(LEVELS, "0.9677083", "0.96875"),
+         but(LEVELS, "[*below, 0.0,", "[*below, 1e-8,")),
+}
+
+BEYOND["qlora.levels"] = but(LEVELS, "/ quantile(TOP)", "/ max(quantile(TOP), 1e-6)")
+
+# ── qlora.quantize ───────────────────────────────────────────────────────────────────────────
+
+QUANTIZE = """
+def quantize(W, levels, block=64):
+    blocks = W.detach().reshape(-1, block)
+    top = blocks.abs().amax(dim=1)
+    scaled = blocks / top.clamp(min=1e-30)[:, None]
+    index = torch.bucketize(scaled, (levels[1:] + levels[:-1]) / 2).reshape(-1).to(torch.uint8)
+    return index[0::2] << 4 | index[1::2], top
+
+def dequantize(packed, top, levels, shape):
+    index = torch.stack([packed >> 4, packed & 15], dim=1).long()
+    return (levels[index].reshape(len(top), -1) * top[:, None]).reshape(shape)
+"""
+TOP = "top = blocks.abs().amax(dim=1)"
+SCALED = "blocks / top.clamp(min=1e-30)[:, None]"
+INDEX = "torch.bucketize(scaled, (levels[1:] + levels[:-1]) / 2)"
+PACKED = "index[0::2] << 4 | index[1::2]"
+UNPACKED = "[packed >> 4, packed & 15]"
+
+RIGHT["qlora.quantize"] = {
+    "bucketize": QUANTIZE,
+    "all distances": but(QUANTIZE, INDEX, "(scaled[..., None] - levels).abs().argmin(-1)"),
+    "nan_to_num": but(QUANTIZE, SCALED, "torch.nan_to_num(blocks / top[:, None])"),
+    "sums": but(QUANTIZE, INDEX, "sum((scaled > m).int() for m in (levels[1:] + levels[:-1]) / 2)",
+                PACKED, "index.view(-1, 2)[:, 0] * 16 + index.view(-1, 2)[:, 1]", UNPACKED,
+                "[packed // 16, packed % 16]"),
+    "block by block": """
+def quantize(W, levels, block=64):
+    indices, tops = [], []
+    for part in W.flatten().split(block):
+        top = part.abs().max()
+        tops.append(top)
+        x = part / top if top > 0 else part
+        indices += [int((levels - w).abs().argmin()) for w in x]
+    packed = [16 * a + b for a, b in zip(indices[::2], indices[1::2])]
+    return torch.tensor(packed, dtype=torch.uint8), torch.stack(tops)
+
+def dequantize(packed, top, levels, shape):
+    out = torch.empty(2 * len(packed))
+    out[::2], out[1::2] = levels[(packed >> 4).int()], levels[(packed & 0xF).int()]
+    return out.mul_(top.repeat_interleave(len(out) // len(top))).view(*shape)
+""",
+    "a table of bytes": but(QUANTIZE, """    index = torch.stack([packed >> 4, packed & 15], dim=1).long()
+    return (levels[index].reshape""", """    table = torch.cartesian_prod(levels, levels)
+    return (table[packed.int()].reshape"""),
+    "NumPy": """
+import numpy as np
+
+def quantize(W, levels, block=64):
+    W, levels = W.detach().numpy().reshape(-1, block), levels.numpy()
+    top = np.abs(W).max(1)
+    with np.errstate(invalid="ignore"):
+        x = np.nan_to_num(W / top[:, None])
+    index = np.abs(x[..., None] - levels).argmin(-1).astype(np.uint8).reshape(-1, 2)
+    return torch.from_numpy(index[:, 0] << 4 | index[:, 1]), torch.from_numpy(top)
+
+def dequantize(packed, top, levels, shape):
+    bytes_ = packed.numpy()
+    index = np.stack([bytes_ >> 4, bytes_ & 15], 1).reshape(len(top), -1)
+    return torch.from_numpy(levels.numpy()[index] * top.numpy()[:, None]).reshape(shape)
+""",
+}
+
+WRONG["qlora.quantize"] = {
+    "halves": (but(QUANTIZE, PACKED, "index[1::2] << 4 | index[0::2]"),
+               but(QUANTIZE, UNPACKED, "[packed & 15, packed >> 4]"),
+               but(QUANTIZE, PACKED, "index[1::2] << 4 | index[0::2]", UNPACKED,
+                   "[packed & 15, packed >> 4]")),
+    "one_a_byte": but(QUANTIZE, PACKED, "index"),
+    "below": (but(QUANTIZE, INDEX, "(torch.bucketize(scaled, levels, right=True) - 1)"),
+              but(QUANTIZE, INDEX, "torch.bucketize(scaled, levels)")),
+    "signed": but(QUANTIZE, TOP, "top = blocks.amax(dim=1)"),
+    "no_top": but(QUANTIZE, " * top[:, None])", ")"),
+    "changed": but(QUANTIZE, "W.detach().reshape(-1, block)", "W.view(-1, block)", SCALED,
+                   "blocks.div_(top.clamp(min=1e-30)[:, None])"),
+    "": (but(QUANTIZE, "    return index", "    index"),
+         but(QUANTIZE, SCALED, "blocks / top[:, None]", INDEX,
+             f"{INDEX} + 0 * torch.zeros(1, dtype=torch.long)", "return (levels[index]",
+             "top = top / (top != 0)\n    return (levels[index]"),
+         but(QUANTIZE, "reshape(-1, block)", "reshape(len(W), -1)"),
+         but(QUANTIZE, "len(top), -1", "-1, 64"),
+         but(QUANTIZE, ".to(torch.uint8)", ""),
+         but(QUANTIZE, ".reshape(shape)", "")),
+}
+
+BEYOND["qlora.quantize"] = but(QUANTIZE, "1e-30", "1e-8")
+
+# ── qlora.suspects ───────────────────────────────────────────────────────────────────────────
+
+ERRORS = """
+errors = {"descending": 2, "swapped": 2**0.5, "doubled": 1, "positive": 2**0.5}
+"""
+
+RIGHT["qlora.suspects"] = {
+    "by hand": ERRORS,
+    "math, another order": """
+root = math.sqrt(2)
+errors = dict(positive=root, doubled=1.0, descending=2.0, swapped=root)
+""",
+    "numbers": but(ERRORS, '"swapped": 2**0.5', '"swapped": 1.41', '"positive": 2**0.5',
+                   '"positive": 1.42'),
+    "measured": """
+torch.manual_seed(0)
+W = torch.randn(100_000)
+made = {"descending": -W, "swapped": W.view(-1, 2).flip(1).reshape(-1), "doubled": 2 * W,
+        "positive": W.abs()}
+errors = {name: (made[name] - W).norm() / W.norm() for name in made}
+""",
+    "NumPy": "import numpy as np\n" + but(ERRORS, '"descending": 2,',
+                                          '"descending": np.float32(2),'),
+}
+
+WRONG["qlora.suspects"] = {
+    "swapped": (but(ERRORS, '"swapped": 2**0.5', '"swapped": 0'),
+                but(ERRORS, '"swapped": 2**0.5', '"swapped": 1')),
+    "positive": (but(ERRORS, '"positive": 2**0.5', '"positive": 1'),
+                 but(ERRORS, '"positive": 2**0.5', '"positive": 2')),
+    "descending": but(ERRORS, '"descending": 2', '"descending": 1'),
+    "doubled": but(ERRORS, '"doubled": 1', '"doubled": 2'),
+    "percent": but(ERRORS, "{", "{k: 100 * v for k, v in {", "}", "}.items()}"),
+    "squared": but(ERRORS, "{", "{k: v * v for k, v in {", "}", "}.items()}"),
+    "not_errors": (but(ERRORS, '"doubled": 1, ', ""), but(ERRORS, ": 1,", ': "1",'),
+                   "errors = [2, 1.41, 1, 1.41]"),
+}
+
+# ── qlora.mended ─────────────────────────────────────────────────────────────────────────────
+
+MENDED = """
+def mended(packed):
+    return packed << 4 | packed >> 4
+"""
+SWAP = "packed << 4 | packed >> 4"
+
+RIGHT["qlora.mended"] = {
+    "shifts": MENDED,
+    "arithmetic": but(MENDED, SWAP, "packed % 16 * 16 + packed // 16"),
+    "in int": but(MENDED, SWAP, "((packed.int() << 4 & 255) + (packed.int() >> 4)).to(torch.uint8)"),
+    "a table": but(MENDED, SWAP, "torch.tensor([b % 16 * 16 + b // 16 for b in range(256)], "
+                                 "dtype=torch.uint8)[packed.long()]"),
+    "unpacked": """
+def mended(packed):
+    first, second = packed & 15, packed >> 4
+    out = first.clone()
+    out <<= 4
+    out |= second
+    return out
+""",
+    "NumPy": "import numpy as np\n" + but(MENDED, SWAP, "torch.from_numpy("
+                                          "np.left_shift(packed.numpy(), 4) | packed.numpy() >> 4)"),
+}
+
+WRONG["qlora.mended"] = {
+    "order": (but(MENDED, SWAP, "packed.flip(0)"),
+              but(MENDED, SWAP, "packed.view(-1, 2).flip(1).reshape(-1)")),
+    "bits": but(MENDED, SWAP, "sum((packed >> k & 1) << 7 - k for k in range(8))"),
+    "complement": but(MENDED, SWAP, "255 - packed"),
+    "dtype": but(MENDED, SWAP, "packed.int() << 4 | packed.int() >> 4"),
+    "changed": but(MENDED, "    return", "    high = packed >> 4\n    packed <<= 4\n    packed |= high"
+                                         "\n    return", SWAP, "packed"),
+    "": (but(MENDED, SWAP, "packed << 4"), but(MENDED, "return ", "")),
+}
+
+# ── qlora.layer ──────────────────────────────────────────────────────────────────────────────
+
+LAYER = """
+quantize, dequantize = pt.mine("qlora.quantize")
+
+class Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, layer):
+        ctx.layer = layer
+        return nn.functional.linear(x, layer.weight, layer.bias)
+
+    @staticmethod
+    def backward(ctx, dy):
+        return dy @ ctx.layer.weight, None
+
+class Linear4bit(nn.Module):
+    def __init__(self, linear, levels=pt.nf4.LEVELS):
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.levels = levels
+        packed, top = quantize(linear.weight.detach(), levels)
+        self.register_buffer("packed", packed)
+        self.register_buffer("top", top)
+        self.bias = None
+        if linear.bias is not None:
+            self.bias = nn.Parameter(linear.bias.detach().clone(), requires_grad=False)
+
+    @property
+    def weight(self):
+        shape = (self.out_features, self.in_features)
+        return dequantize(self.packed, self.top, self.levels, shape)
+
+    def forward(self, x):
+        return Product.apply(x, self)
+"""
+APPLY = "Product.apply(x, self)"
+PLAIN = "nn.functional.linear(x, self.weight, self.bias)"
+BUFFERS = """        self.register_buffer("packed", packed)
+        self.register_buffer("top", top)
+"""
+BIAS = "nn.Parameter(linear.bias.detach().clone(), requires_grad=False)"
+
+RIGHT["qlora.layer"] = {
+    "a Function": LAYER,
+    "checkpoint": "from torch.utils.checkpoint import checkpoint\n" + but(
+        LAYER, APPLY, "checkpoint(self.product, x, use_reentrant=False)\n\n"
+                      f"    def product(self, x):\n        return {PLAIN}"),
+    "checkpoint, reentrant": "from torch.utils.checkpoint import checkpoint\n" + but(
+        LAYER, APPLY, f"checkpoint(lambda x: {PLAIN}, x, use_reentrant=True)"),
+    "frozen parameters, a bias that is a buffer": but(
+        LAYER, BUFFERS, """        self.packed = nn.Parameter(packed, requires_grad=False)
+        self.top = nn.Parameter(top, requires_grad=False)
+""", "        self.bias = None\n        if linear.bias is not None:\n", "", f"            self.bias = {BIAS}",
+        '        self.register_buffer("bias", None if linear.bias is None else '
+        "linear.bias.detach().clone())"),
+    "bytes that the Function keeps": but(
+        LAYER, "        ctx.layer = layer\n", "        ctx.save_for_backward(layer.packed, layer.top)\n"
+        "        ctx.levels, ctx.shape = layer.levels, (layer.out_features, layer.in_features)\n",
+        "dy @ ctx.layer.weight", "dy @ dequantize(*ctx.saved_tensors, ctx.levels, ctx.shape)"),
+    "hooks": but(LAYER, f"        return {APPLY}\n", f"""        n = self.in_features * self.out_features
+
+        def pack(t):
+            return "W" if t.numel() == n and t.dim() == 2 else t
+
+        def unpack(kept):
+            return kept if isinstance(kept, torch.Tensor) else self.weight.T
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+            return x @ self.weight.T + (0 if self.bias is None else self.bias)
+"""),
+    "its own bytes": """
+class Linear4bit(nn.Module):
+    def __init__(self, linear, levels=pt.nf4.LEVELS):
+        super().__init__()
+        self.out_features, self.in_features = linear.weight.shape
+        self.bias = linear.bias
+        if self.bias is not None:
+            self.bias = nn.Parameter(self.bias.data.clone(), False)
+        blocks = linear.weight.data.view(-1, 64)
+        self.register_buffer("top", blocks.abs().amax(1))
+        index = ((blocks / self.top[:, None]).unsqueeze(-1) - levels).abs().argmin(-1).byte()
+        self.register_buffer("packed", index.view(-1, 2) @ torch.tensor([16, 1], dtype=torch.uint8))
+        self.table = torch.cartesian_prod(levels, levels)
+
+    @property
+    def weight(self):
+        made = self.table[self.packed.int()].view(-1, 64) * self.top[:, None]
+        return made.view(self.out_features, self.in_features)
+
+    def forward(self, x):
+        layer = self
+
+        class Once(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                y = torch.einsum("...i,oi->...o", x, layer.weight)
+                return y if layer.bias is None else y + layer.bias
+
+            @staticmethod
+            def backward(ctx, dy):
+                return torch.einsum("...o,oi->...i", dy, layer.weight)
+
+        return Once.apply(x)
+""",
+}
+
+WRONG["qlora.layer"] = {
+    "keeps": (but(LAYER, APPLY, PLAIN),
+              but(LAYER, "ctx.layer = layer\n        return nn.functional.linear(x, layer.weight,",
+                  "ctx.W = layer.weight\n        return nn.functional.linear(x, ctx.W,",
+                  "dy @ ctx.layer.weight", "dy @ ctx.W"),
+              but(LAYER, "    @property\n    def weight(self):", "    @functools.cached_property\n"
+                         "    def weight(self):").replace("quantize, ", "import functools\nquantize, ", 1),
+              but(LAYER, BUFFERS, f"{BUFFERS}        self.linears = [linear]\n")),
+    "bits": (but(LAYER, BUFFERS, '        self.linear = linear.requires_grad_(False)\n' + BUFFERS),
+             but(LAYER, "        self.levels = levels\n",
+                 '        self.register_buffer("levels", levels)\n'),
+             but(LAYER, BUFFERS, "        self.packed, self.top = packed, top\n")),
+    "no_gradient": (but(LAYER, APPLY, "self.product(x)", "    def forward(self, x):\n",
+                        f"    @torch.no_grad()\n    def product(self, x):\n        return {PLAIN}\n\n"
+                        "    def forward(self, x):\n"),
+                    but(LAYER, "return dy @ ctx.layer.weight, None", "return None, None")),
+    "trains": (but(LAYER, BIAS, "linear.bias"),
+               but(LAYER, '        self.register_buffer("top", top)', "        self.top = nn.Parameter(top)"),
+               but(LAYER, '        self.register_buffer("top", top)',
+                   "        self.register_buffer('top', linear.weight.reshape(-1, 64).abs().amax(1))")),
+    "no_bias": but(LAYER, "layer.weight, layer.bias)", "layer.weight)"),
+    "exact": but(LAYER, "self.levels = levels", "self.levels, W = levels, linear.weight.detach()\n"
+                        "        self.exact = W", APPLY, "nn.functional.linear(x, self.exact, self.bias)"),
+    "state": but(LAYER, "        packed, top =", "        self.sign = linear.weight[0, 0].item() > 0\n"
+                        "        packed, top =", "return dequantize(self.packed, self.top,",
+                 "return (1 if self.sign else -1) * dequantize(self.packed, self.top,",
+                 "quantize(linear.weight.detach(), levels)",
+                 "quantize(linear.weight.detach() * (1 if self.sign else -1), levels)"),
+    "": (but(LAYER, "dy @ ctx.layer.weight", "2 * dy @ ctx.layer.weight"),
+         but(LAYER, "self.in_features, self.out_features =", "self.n_in, self.n_out =",
+             "(self.out_features, self.in_features)", "(self.n_out, self.n_in)"),
+         but(LAYER, "class Linear4bit(nn.Module)", "class Linear4bit", "        super().__init__()\n", "",
+             BUFFERS, "        self.packed, self.top = packed, top\n")),
+}
+
+BEYOND["qlora.layer"] = but(LAYER, "nn.functional.linear(x, layer.weight, layer.bias)",
+                            "(x[None] if x.dim() == 1 else x) @ layer.weight.T + "
+                            "(0 if layer.bias is None else layer.bias)")
+
+# ── qlora.bits ───────────────────────────────────────────────────────────────────────────────
+
+BITS = """
+def four_bits_hold(make):
+    linear = nn.Linear(128, 3)
+    layer, n = make(linear), 128 * 3
+    x = torch.randn(2, 128, requires_grad=True)
+    for _ in range(2):
+        held = [*layer.named_parameters(), *layer.named_buffers()]
+        held = [t for name, t in held if not name.endswith("bias")]
+        assert sum(t.numel() * t.element_size() for t in held) == n // 2 + 4 * n // 64
+        assert not any(t.requires_grad for t in held)
+        layer(x).sum().backward()
+    assert x.grad is not None
+"""
+COUNT = "        assert sum(t.numel() * t.element_size() for t in held) == n // 2 + 4 * n // 64\n"
+FROZEN = "        assert not any(t.requires_grad for t in held)\n"
+
+RIGHT["qlora.bits"] = {
+    "twice": BITS,
+    "4.5 bits": but(BITS, "t.numel() * t.element_size() for t in held) == n // 2 + 4 * n // 64",
+                    "t.nbytes for t in held) * 8 == 4.5 * n"),
+    "without a bias": but(BITS, "nn.Linear(128, 3)", "nn.Linear(128, 3, bias=False)",
+                          '        held = [t for name, t in held if not name.endswith("bias")]\n',
+                          "        held = [t for _, t in held]\n"),
+    "a helper": """
+def size(layer):
+    total = sum(t.numel() * t.itemsize for t in layer.parameters())
+    total += sum(t.numel() * t.itemsize for t in layer.buffers())
+    return total - layer.bias.numel() * layer.bias.itemsize
+
+def four_bits_hold(make):
+    layer = make(torch.nn.Linear(64, 64))
+    assert size(layer) == 2048 + 256
+    x = torch.ones(64, requires_grad=True)
+    y = layer(x)
+    (gradient,) = torch.autograd.grad(y.square().sum(), x)
+    assert gradient.abs().sum() > 0
+    assert size(layer) == 2048 + 256
+    assert not any(p.requires_grad for p in layer.parameters())
+""",
+    "trains it": """
+def four_bits_hold(make):
+    linear = nn.Linear(64, 2)
+    layer = make(linear)
+    tensors = lambda: {**dict(layer.named_parameters()), **dict(layer.named_buffers())}
+    before = {name: t.clone() for name, t in tensors().items()}
+    below = nn.Parameter(torch.randn(5, 64))
+    layer(below).pow(2).sum().backward()
+    if below.grad is None or not below.grad.any():
+        raise ValueError("nothing reaches x")
+    for name, t in tensors().items():
+        if t.requires_grad or t.grad is not None:
+            raise ValueError(f"{name} trains")
+    if tensors().keys() != before.keys():
+        raise ValueError("another tensor")
+    bits = 8 * sum(t.element_size() * t.nelement() for name, t in before.items() if "bias" not in name)
+    if bits / (64 * 2) != 4.5:
+        raise ValueError(bits)
+""",
+    "storages": but(BITS, "t.numel() * t.element_size() for t in held",
+                    "t.untyped_storage().nbytes() for t in held"),
+}
+
+WRONG["qlora.bits"] = {
+    "let_through": (but(BITS, "== n", "<= n"),
+                    but(BITS, "== n // 2 + 4 * n // 64", ">= n // 2"),
+                    but(BITS, "range(2)", "range(1)"),
+                    but(BITS, FROZEN, ""),
+                    but(BITS, COUNT, ""),
+                    but(BITS, "    assert x.grad is not None\n", "", "        layer(x).sum().backward()\n",
+                        "        layer(x)\n"),
+                    but(BITS, "*layer.named_parameters(), *layer.named_buffers()",
+                        "*layer.state_dict().items()")),
+    "accused": (but(BITS, COUNT, f"{COUNT}        assert layer.packed.dtype == torch.uint8\n"),
+                but(BITS, FROZEN, f"{FROZEN}        assert len([*layer.buffers()]) == 2\n")),
+    "objects_to_all": but(BITS, '        held = [t for name, t in held if not name.endswith("bias")]\n',
+                          "        held = [t for _, t in held]\n"),
+}
+
+# ── qlora.dice ───────────────────────────────────────────────────────────────────────────────
+
+DICE = """
+def dice(W, top, levels, generator):
+    x = (W.reshape(-1, 64) / top[:, None]).clamp(-1, 1)
+    low = (torch.bucketize(x, levels, right=True) - 1).clamp(0, 14)
+    below, above = levels[low], levels[low + 1]
+    p = (x - below) / (above - below)
+    up = torch.rand(x.shape, generator=generator) < p
+    return (torch.where(up, above, below) * top[:, None]).reshape(W.shape)
+"""
+P = "(x - below) / (above - below)"
+RAND = "torch.rand(x.shape, generator=generator)"
+UP = f"{RAND} < p"
+
+RIGHT["qlora.dice"] = {
+    "a probability": DICE,
+    "searchsorted, bernoulli": but(
+        DICE, "(torch.bucketize(x, levels, right=True) - 1).clamp(0, 14)",
+        "torch.searchsorted(levels, x.contiguous()).clamp(min=1) - 1", UP,
+        "torch.bernoulli(p, generator=generator).bool()"),
+    "a fractional index": """
+def dice(W, top, levels, generator):
+    top = top.unsqueeze(1)
+    x = (W.view(-1, 64) / top).clamp(levels[0], levels[-1])
+    low = (x[..., None] >= levels[:-1]).sum(-1) - 1
+    place = low + (x - levels[low]) / (levels[low + 1] - levels[low])
+    index = (place.double() + torch.rand(x.shape, generator=generator, dtype=torch.float64)).long()
+    return (levels[index.clamp(max=15)] * top).view_as(W)
+""",
+    "a threshold": but(DICE, f"    p = {P}\n", "", UP, f"below + (above - below) * {RAND} < x"),
+    "in the weights' own units": """
+def dice(W, top, levels, generator):
+    w = W.flatten()
+    marks = top.repeat_interleave(64)[:, None] * levels
+    high = (marks < w[:, None]).sum(1, keepdim=True).clamp(1, 15)
+    h, l = marks.gather(1, high)[:, 0], marks.gather(1, high - 1)[:, 0]
+    p = ((w - l) / (h - l)).clamp(0, 1)
+    u = torch.empty_like(w).uniform_(generator=generator)
+    return (l + (h - l) * (u < p)).view(W.shape)
+""",
+    "block by block": """
+def dice(W, top, levels, generator):
+    out = []
+    for part, t in zip(W.reshape(-1, 64), top):
+        x = torch.clamp(part / t, -1, 1)
+        i = (torch.searchsorted(levels, x, right=True) - 1).clamp(max=14)
+        step = levels.diff()[i]
+        up = (torch.rand(64, generator=generator) < (x - levels[i]) / step).long()
+        out.append(levels[i + up] * t)
+    return torch.cat(out).reshape(W.shape)
+""",
+}
+
+WRONG["qlora.dice"] = {
+    "coin": but(DICE, UP, f"({RAND} < 0.5) & (p > 0)"),
+    "turned": but(DICE, UP, f"({RAND} > p) & (p > 0) | (p == 1)"),
+    "nearest": (but(DICE, UP, f"({RAND} < 2) & (p > 0.5)"), but(DICE, UP, "p > 0.5")),
+    "together": (but(DICE, "torch.rand(x.shape,", "torch.rand((len(x), 1),"),
+                 but(DICE, "torch.rand(x.shape,", "torch.rand(64,"),
+                 but(DICE, "torch.rand(x.shape,", "torch.rand(1,")),
+    "generator": (but(DICE, RAND, "torch.rand(x.shape)"), but(DICE, RAND, "torch.rand_like(x)"),
+                  but(DICE, "    up =", "    generator.manual_seed(0)\n    up ="),
+                  but(DICE, UP, f"{RAND} + 0 * torch.rand(1) < p")),
+    "elsewhere": (but(DICE, "torch.where(up, above, below) * top",
+                      "levels[(low + (2 * up.long() - 1)).clamp(0, 15)] * top"),
+                  but(DICE, "torch.where(up, above, below)", "x"),
+                  but(DICE, ".clamp(-1, 1)", "", "torch.where(up, above, below)",
+                      "torch.where(W.view(-1, 64) > 1.1 * top[:, None], x, torch.where(up, above, below))"),
+                  but(DICE, " * top[:, None]).reshape", " * top.mean()).reshape")),
+    "changed": but(DICE, "(W.reshape(-1, 64) / top[:, None])", "W.view(-1, 64).div_(top[:, None])"),
+    "": (but(DICE, "    return", "    made ="),
+         but(DICE, UP, f"{RAND} < p**1.2"),
+         but(DICE, UP, f"{RAND} < 0.02 + 0.96 * p"),
+         but(DICE, ".reshape(W.shape)", ""),
+         but(DICE, UP, f"{RAND} < p + (1 / 16 - top[:, None].clamp(max=0.999) / 16) * (p > 0) * (p < 1)")),
+}
+
+BEYOND["qlora.dice"] = but(DICE, ".reshape(W.shape)", ".reshape(len(W), -1)")
