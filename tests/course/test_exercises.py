@@ -86,11 +86,10 @@ def same(a: Any, b: Any) -> bool:
 
 
 def author(id: str) -> Any:
-    """The solution that stands in the lesson."""
-    exercise = EXERCISES[id]
-    cell, = (cell for cell in lessons()[exercise.lesson].cells
-             if cell.part == SOLUTION and cell.exercise.id == id)
-    return answers.define(id, cell.source)
+    """The solution that stands in the lesson, below those that it may use."""
+    cells = [cell for cell in lessons()[EXERCISES[id].lesson].cells if cell.part == SOLUTION]
+    ids = [cell.exercise.id for cell in cells]
+    return answers.define(id, "\n".join(cell.source for cell in cells[:ids.index(id) + 1]))
 
 
 # ── what passes ──────────────────────────────────────────────────────────────────────────────

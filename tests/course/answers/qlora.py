@@ -64,11 +64,11 @@ def levels(quantile):
 """),
     "whole_line": """
 def levels(quantile):
-    found = torch.tensor([quantile(p) for p in torch.linspace(1 - 0.9677083, 0.9677083, 16).tolist()])
-    return found / found.max()
+    p = torch.linspace(1 - 0.9677083, 0.9677083, 16).tolist()
+    return torch.tensor([*map(quantile, p)]) / quantile(0.9677083)
 """,
-    "sides": but(LEVELS, "k / 7", "k / 8", "range(7,", "range(8,", ABOVE,
-                 "quantile(0.5 + (TOP - 0.5) * k / 7)", "range(1, 9)", "range(1, 8)"),
+    "sides": but(LEVELS, "k / 8", "k / seven", "k / 7", "k / 8", "seven", "7",
+                 "range(7,", "range(8,", "range(1, 9)", "range(1, 8)"),
     "not_scaled": but(LEVELS, " / quantile(TOP)", ""),
     "dtype": but(LEVELS, "above])", "above], dtype=torch.float64)"),
     "": (but(LEVELS, "    return ", "    "),
@@ -123,9 +123,6 @@ def dequantize(packed, top, levels, shape):
     out[::2], out[1::2] = levels[(packed >> 4).int()], levels[(packed & 0xF).int()]
     return out.mul_(top.repeat_interleave(len(out) // len(top))).view(*shape)
 """,
-    "a table of bytes": but(QUANTIZE, """    index = torch.stack([packed >> 4, packed & 15], dim=1).long()
-    return (levels[index].reshape""", """    table = torch.cartesian_prod(levels, levels)
-    return (table[packed.int()].reshape"""),
     "NumPy": """
 import numpy as np
 
@@ -156,12 +153,12 @@ WRONG["qlora.quantize"] = {
     "no_top": but(QUANTIZE, " * top[:, None])", ")"),
     "changed": but(QUANTIZE, "W.detach().reshape(-1, block)", "W.view(-1, block)", SCALED,
                    "blocks.div_(top.clamp(min=1e-30)[:, None])"),
+    "misfit": but(QUANTIZE, "len(top), -1", "-1, 64"),
     "": (but(QUANTIZE, "    return index", "    index"),
          but(QUANTIZE, SCALED, "blocks / top[:, None]", INDEX,
              f"{INDEX} + 0 * torch.zeros(1, dtype=torch.long)", "return (levels[index]",
              "top = top / (top != 0)\n    return (levels[index]"),
          but(QUANTIZE, "reshape(-1, block)", "reshape(len(W), -1)"),
-         but(QUANTIZE, "len(top), -1", "-1, 64"),
          but(QUANTIZE, ".to(torch.uint8)", ""),
          but(QUANTIZE, ".reshape(shape)", "")),
 }
@@ -217,19 +214,9 @@ SWAP = "packed << 4 | packed >> 4"
 RIGHT["qlora.mended"] = {
     "shifts": MENDED,
     "arithmetic": but(MENDED, SWAP, "packed % 16 * 16 + packed // 16"),
-    "in int": but(MENDED, SWAP, "((packed.int() << 4 & 255) + (packed.int() >> 4)).to(torch.uint8)"),
+    "in int": but(MENDED, SWAP, "((packed.int() << 4 & 255) | packed.int() >> 4).byte()"),
     "a table": but(MENDED, SWAP, "torch.tensor([b % 16 * 16 + b // 16 for b in range(256)], "
                                  "dtype=torch.uint8)[packed.long()]"),
-    "unpacked": """
-def mended(packed):
-    first, second = packed & 15, packed >> 4
-    out = first.clone()
-    out <<= 4
-    out |= second
-    return out
-""",
-    "NumPy": "import numpy as np\n" + but(MENDED, SWAP, "torch.from_numpy("
-                                          "np.left_shift(packed.numpy(), 4) | packed.numpy() >> 4)"),
 }
 
 WRONG["qlora.mended"] = {
@@ -238,8 +225,9 @@ WRONG["qlora.mended"] = {
     "bits": but(MENDED, SWAP, "sum((packed >> k & 1) << 7 - k for k in range(8))"),
     "complement": but(MENDED, SWAP, "255 - packed"),
     "dtype": but(MENDED, SWAP, "packed.int() << 4 | packed.int() >> 4"),
-    "changed": but(MENDED, "    return", "    high = packed >> 4\n    packed <<= 4\n    packed |= high"
-                                         "\n    return", SWAP, "packed"),
+    "changed": but(MENDED, f"return {SWAP}", """high = packed >> 4
+    packed <<= 4
+    return packed.bitwise_or_(high)"""),
     "": (but(MENDED, SWAP, "packed << 4"), but(MENDED, "return ", "")),
 }
 
@@ -292,25 +280,21 @@ RIGHT["qlora.layer"] = {
                       f"    def product(self, x):\n        return {PLAIN}"),
     "checkpoint, reentrant": "from torch.utils.checkpoint import checkpoint\n" + but(
         LAYER, APPLY, f"checkpoint(lambda x: {PLAIN}, x, use_reentrant=True)"),
-    "frozen parameters, a bias that is a buffer": but(
-        LAYER, BUFFERS, """        self.packed = nn.Parameter(packed, requires_grad=False)
-        self.top = nn.Parameter(top, requires_grad=False)
-""", "        self.bias = None\n        if linear.bias is not None:\n", "", f"            self.bias = {BIAS}",
-        '        self.register_buffer("bias", None if linear.bias is None else '
-        "linear.bias.detach().clone())"),
-    "bytes that the Function keeps": but(
-        LAYER, "        ctx.layer = layer\n", "        ctx.save_for_backward(layer.packed, layer.top)\n"
-        "        ctx.levels, ctx.shape = layer.levels, (layer.out_features, layer.in_features)\n",
-        "dy @ ctx.layer.weight", "dy @ dequantize(*ctx.saved_tensors, ctx.levels, ctx.shape)"),
-    "hooks": but(LAYER, f"        return {APPLY}\n", f"""        n = self.in_features * self.out_features
-
-        def pack(t):
-            return "W" if t.numel() == n and t.dim() == 2 else t
+    "frozen parameters": but(LAYER, BUFFERS, """        self.packed = nn.Parameter(packed, False)
+        self.top = nn.Parameter(top, False)
+"""),
+    "bytes that the Function keeps": but(LAYER, "        ctx.layer = layer\n", """
+        ctx.save_for_backward(layer.packed, layer.top)
+        ctx.levels, ctx.shape = layer.levels, (layer.out_features, layer.in_features)
+""", "ctx.layer.weight", "dequantize(*ctx.saved_tensors, ctx.levels, ctx.shape)"),
+    "hooks": but(LAYER, f"        return {APPLY}\n", """
+        shape = self.in_features, self.out_features
 
         def unpack(kept):
             return kept if isinstance(kept, torch.Tensor) else self.weight.T
 
-        with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        with torch.autograd.graph.saved_tensors_hooks(
+                lambda t: "W" if t.shape == shape else t, unpack):
             return x @ self.weight.T + (0 if self.bias is None else self.bias)
 """),
     "its own bytes": """
@@ -354,34 +338,32 @@ WRONG["qlora.layer"] = {
               but(LAYER, "ctx.layer = layer\n        return nn.functional.linear(x, layer.weight,",
                   "ctx.W = layer.weight\n        return nn.functional.linear(x, ctx.W,",
                   "dy @ ctx.layer.weight", "dy @ ctx.W"),
-              but(LAYER, "    @property\n    def weight(self):", "    @functools.cached_property\n"
-                         "    def weight(self):").replace("quantize, ", "import functools\nquantize, ", 1),
+              but("import functools\n" + LAYER, "@property", "@functools.cached_property"),
               but(LAYER, BUFFERS, f"{BUFFERS}        self.linears = [linear]\n")),
     "bits": (but(LAYER, BUFFERS, '        self.linear = linear.requires_grad_(False)\n' + BUFFERS),
              but(LAYER, "        self.levels = levels\n",
                  '        self.register_buffer("levels", levels)\n'),
              but(LAYER, BUFFERS, "        self.packed, self.top = packed, top\n")),
-    "no_gradient": (but(LAYER, APPLY, "self.product(x)", "    def forward(self, x):\n",
-                        f"    @torch.no_grad()\n    def product(self, x):\n        return {PLAIN}\n\n"
-                        "    def forward(self, x):\n"),
+    "no_gradient": (but(LAYER, APPLY, PLAIN, "    def forward(self, x):",
+                        "    @torch.no_grad()\n    def forward(self, x):"),
                     but(LAYER, "return dy @ ctx.layer.weight, None", "return None, None")),
     "trains": (but(LAYER, BIAS, "linear.bias"),
-               but(LAYER, '        self.register_buffer("top", top)', "        self.top = nn.Parameter(top)"),
-               but(LAYER, '        self.register_buffer("top", top)',
-                   "        self.register_buffer('top', linear.weight.reshape(-1, 64).abs().amax(1))")),
+               but(LAYER, 'register_buffer("top", top)', 'register_parameter("top", '
+                          "nn.Parameter(top))"),
+               but(LAYER, "(linear.weight.detach(), levels)", "(linear.weight, levels)",
+                   'register_buffer("top", top)',
+                   'register_buffer("top", linear.weight.view(-1, 64).abs().amax(1))')),
     "no_bias": but(LAYER, "layer.weight, layer.bias)", "layer.weight)"),
-    "exact": but(LAYER, "self.levels = levels", "self.levels, W = levels, linear.weight.detach()\n"
-                        "        self.exact = W", APPLY, "nn.functional.linear(x, self.exact, self.bias)"),
-    "state": but(LAYER, "        packed, top =", "        self.sign = linear.weight[0, 0].item() > 0\n"
-                        "        packed, top =", "return dequantize(self.packed, self.top,",
-                 "return (1 if self.sign else -1) * dequantize(self.packed, self.top,",
-                 "quantize(linear.weight.detach(), levels)",
-                 "quantize(linear.weight.detach() * (1 if self.sign else -1), levels)"),
+    "exact": but(LAYER, BUFFERS, f"        self.W = linear.weight.data\n{BUFFERS}",
+                 APPLY, "nn.functional.linear(x, self.W, self.bias)"),
+    "state": but(LAYER, BUFFERS, f"        self.unit = linear.weight[0, 0].item()\n{BUFFERS}",
+                 "linear.weight.detach(),", "linear.weight.detach() / linear.weight[0, 0].item(),",
+                 "return dequantize(", "return self.unit * dequantize("),
     "": (but(LAYER, "dy @ ctx.layer.weight", "2 * dy @ ctx.layer.weight"),
          but(LAYER, "self.in_features, self.out_features =", "self.n_in, self.n_out =",
              "(self.out_features, self.in_features)", "(self.n_out, self.n_in)"),
-         but(LAYER, "class Linear4bit(nn.Module)", "class Linear4bit", "        super().__init__()\n", "",
-             BUFFERS, "        self.packed, self.top = packed, top\n")),
+         but(LAYER, "class Linear4bit(nn.Module)", "class Linear4bit",
+             "        super().__init__()\n", "", BUFFERS, "")),
 }
 
 BEYOND["qlora.layer"] = but(LAYER, "nn.functional.linear(x, layer.weight, layer.bias)",
@@ -411,8 +393,7 @@ RIGHT["qlora.bits"] = {
     "4.5 bits": but(BITS, "t.numel() * t.element_size() for t in held) == n // 2 + 4 * n // 64",
                     "t.nbytes for t in held) * 8 == 4.5 * n"),
     "without a bias": but(BITS, "nn.Linear(128, 3)", "nn.Linear(128, 3, bias=False)",
-                          '        held = [t for name, t in held if not name.endswith("bias")]\n',
-                          "        held = [t for _, t in held]\n"),
+                          ' if not name.endswith("bias")', ""),
     "a helper": """
 def size(layer):
     total = sum(t.numel() * t.itemsize for t in layer.parameters())
@@ -444,12 +425,9 @@ def four_bits_hold(make):
             raise ValueError(f"{name} trains")
     if tensors().keys() != before.keys():
         raise ValueError("another tensor")
-    bits = 8 * sum(t.element_size() * t.nelement() for name, t in before.items() if "bias" not in name)
-    if bits / (64 * 2) != 4.5:
-        raise ValueError(bits)
+    if sum(t.nbytes for name, t in before.items() if "bias" not in name) != 72:
+        raise ValueError("bytes")
 """,
-    "storages": but(BITS, "t.numel() * t.element_size() for t in held",
-                    "t.untyped_storage().nbytes() for t in held"),
 }
 
 WRONG["qlora.bits"] = {
@@ -458,14 +436,12 @@ WRONG["qlora.bits"] = {
                     but(BITS, "range(2)", "range(1)"),
                     but(BITS, FROZEN, ""),
                     but(BITS, COUNT, ""),
-                    but(BITS, "    assert x.grad is not None\n", "", "        layer(x).sum().backward()\n",
-                        "        layer(x)\n"),
+                    but(BITS, "    assert x.grad is not None\n", "", ".sum().backward()", ""),
                     but(BITS, "*layer.named_parameters(), *layer.named_buffers()",
                         "*layer.state_dict().items()")),
     "accused": (but(BITS, COUNT, f"{COUNT}        assert layer.packed.dtype == torch.uint8\n"),
                 but(BITS, FROZEN, f"{FROZEN}        assert len([*layer.buffers()]) == 2\n")),
-    "objects_to_all": but(BITS, '        held = [t for name, t in held if not name.endswith("bias")]\n',
-                          "        held = [t for _, t in held]\n"),
+    "objects_to_all": but(BITS, ' if not name.endswith("bias")', ""),
 }
 
 # ── qlora.dice ───────────────────────────────────────────────────────────────────────────────
@@ -535,15 +511,12 @@ WRONG["qlora.dice"] = {
     "elsewhere": (but(DICE, "torch.where(up, above, below) * top",
                       "levels[(low + (2 * up.long() - 1)).clamp(0, 15)] * top"),
                   but(DICE, "torch.where(up, above, below)", "x"),
-                  but(DICE, ".clamp(-1, 1)", "", "torch.where(up, above, below)",
-                      "torch.where(W.view(-1, 64) > 1.1 * top[:, None], x, torch.where(up, above, below))"),
                   but(DICE, " * top[:, None]).reshape", " * top.mean()).reshape")),
     "changed": but(DICE, "(W.reshape(-1, 64) / top[:, None])", "W.view(-1, 64).div_(top[:, None])"),
     "": (but(DICE, "    return", "    made ="),
          but(DICE, UP, f"{RAND} < p**1.2"),
          but(DICE, UP, f"{RAND} < 0.02 + 0.96 * p"),
-         but(DICE, ".reshape(W.shape)", ""),
-         but(DICE, UP, f"{RAND} < p + (1 / 16 - top[:, None].clamp(max=0.999) / 16) * (p > 0) * (p < 1)")),
+         but(DICE, ".reshape(W.shape)", "")),
 }
 
 BEYOND["qlora.dice"] = but(DICE, ".reshape(W.shape)", ".reshape(len(W), -1)")

@@ -31,7 +31,7 @@ NF4 = "peft_teach.nf4"
 QUANTILES = {
     "uniform": lambda p: 2 * p - 1,
     "normal": NormalDist().inv_cdf,
-    "Laplace": lambda p: math.copysign(math.log(1 - abs(2 * p - 1)), 0.5 - p),
+    "Laplace": lambda p: math.copysign(math.log(1 - abs(2 * p - 1)), p - 0.5),
     "logistic": lambda p: math.log(p / (1 - p)),
     "Cauchy": lambda p: math.tan(math.pi * (p - 0.5)),
     "tiny normal": NormalDist(0, 1e-9).inv_cdf,
@@ -60,7 +60,7 @@ def judge_levels(case: dict, seen: Mapping) -> Verdict:
 
 
 def _near(found: Tensor, levels: Tensor) -> bool:
-    return torch.allclose(found.double(), levels.double(), rtol=0, atol=1e-6)
+    return torch.allclose(found.double(), levels.double(), rtol=0, atol=1e-5)
 
 
 def _usual_levels(quantile) -> dict[str, list[float]]:
@@ -205,6 +205,8 @@ QUANTIZE = Exercise(
         "signed": "The largest magnitude counts, whatever its sign.",
         "no_top": "These are the levels. Each block has its own unit.",
         "changed": "The weight is still needed: divide a copy of it.",
+        "misfit": "Blocks may cross the rows of W, and their length is not always 64: dequantize "
+                  "finds it from len(top).",
     },
     hints=("Cut W into rows of one block each. What is left is to find, for each number between "
            "−1 and 1, the nearest of sixteen levels.",
@@ -336,7 +338,7 @@ MENDED = Exercise(
 def layer_cases(seed: int) -> list[dict]:
     """Return layers that differ in shape, bias and levels, with inputs and output gradients."""
     return [layer_case(seed, *each) for each in (
-        (64, 8, True, None, (1,)), (96, 64, True, None, (2, 3)),
+        (64, 48, True, None, (1,)), (96, 64, True, None, (2, 3)),
         (128, 48, False, four_bits.levels(QUANTILES["uniform"]), (5,)))]
 
 
@@ -590,21 +592,19 @@ def judge_dice(case: dict, seen: Mapping) -> Verdict:
     told = f"A weight at {at(x):.2f}, between the levels {at(below):.3f} and {at(above):.3f},"
     if not (up | down).all():
         return rejected("elsewhere", f"{told} went to {at(y):.3f}.")
+    if not seen["differs"] and torch.equal(up, share > 0.5):
+        return rejected("nearest", "Two draws, one after the other from one generator, are equal: "
+                                   "each weight is at its nearest level.")
+    up = up.double()
+    if verdict := (_unfair(x, up, share, below, above) if len(x) >= 1000 else _biased(up, share)):
+        return verdict
     if not seen["repeats"] or not seen["global_intact"]:
         return rejected("generator", "Two generators with one seed give two results."
                         if not seen["repeats"] else "It took torch's global random numbers.")
     if not seen["differs"]:
         return rejected("generator", "Two draws, one after the other from one generator, are "
                                      "equal.")
-    up, on_mark = up.double(), (share < 1e-6) | (share > 1 - 1e-6)
-    moved = on_mark & ((y - x).abs() > 1e-4)
-    if moved.double().sum() > 1e-3 * on_mark.sum():
-        place = int(moved.reshape(-1).int().argmax())
-        return Verdict(False, f"A weight on the level {at(x):.3f} went to {at(y):.3f}; expected "
-                              "it to stay.")
-    return (_unfair(x, up, share, below, above) if len(x) >= 1000 else _biased(up, share)
-            ) or Verdict(True, "On average each weight is where it was, and every draw is on the "
-                               "levels.")
+    return Verdict(True, "On average each weight is where it was, and every draw is on the levels.")
 
 
 def _unfair(x: Tensor, up: Tensor, share: Tensor, below: Tensor, above: Tensor) -> Verdict | None:
@@ -625,7 +625,7 @@ def _unfair(x: Tensor, up: Tensor, share: Tensor, below: Tensor, above: Tensor) 
             f"{above[0, place]:.3f}, went up in {found[place]:.0%} of {draws:,} draws; expected "
             f"{p[place]:.0%}.")
     inside = (p > 0.01) & (p < 0.99)
-    usual = {"coin": torch.full_like(p, 0.5), "turned": 1 - p, "nearest": (p > 0.5).double()}
+    usual = {"coin": torch.full_like(p, 0.5), "turned": 1 - p}
     return Verdict(False, told, recognised(usual, lambda wrong: (
         (found - wrong).abs()[inside] < 0.05).all()))
 
