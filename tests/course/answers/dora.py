@@ -1,0 +1,526 @@
+"""Answers to the exercises of lesson 09."""
+
+from answers import but
+
+RIGHT: dict = {}
+WRONG: dict = {}
+BEYOND: dict = {}
+
+# ── dora.layer ───────────────────────────────────────────────────────────────────────────────
+
+LAYER = """
+class DoRALinear(pt.Adapter):
+    def __init__(self, base, rank=8, alpha=16.0):
+        super().__init__(base)
+        self.scale = alpha / rank
+        self.A = nn.Parameter(torch.randn(rank, base.in_features) / base.in_features**0.5)
+        self.B = nn.Parameter(torch.zeros(base.out_features, rank))
+        self.m = nn.Parameter(base.weight.norm(dim=1))
+
+    def forward(self, x):
+        V = self.base.weight + self.scale * self.B @ self.A
+        W = (self.m / V.detach().norm(dim=1))[:, None] * V
+        return nn.functional.linear(x, W, self.base.bias)
+"""
+A = "torch.randn(rank, base.in_features) / base.in_features**0.5"
+B = "torch.zeros(base.out_features, rank)"
+M = "base.weight.norm(dim=1)"
+V = "self.base.weight + self.scale * self.B @ self.A"
+NORM = "V.detach().norm(dim=1)"
+W = f"        W = (self.m / {NORM})[:, None] * V\n"
+OUT = "nn.functional.linear(x, W, self.base.bias)"
+SCALE = "self.scale = alpha / rank"
+
+RIGHT["dora.layer"] = {
+    "builds W'": LAYER,
+    "as peft": but(LAYER, "        V =", "        y, b = self.base(x), self.base.bias\n        V =",
+                   W, f"        g = self.m / {NORM}\n        Wx = y if b is None else y - b\n",
+                   OUT, "y + (g - 1) * Wx + g * self.scale * (x @ self.A.T @ self.B.T)"),
+    "no_grad": but(LAYER, W, """        with torch.no_grad():
+            norm = V.square().sum(1, keepdim=True).sqrt()
+        W = self.m.unsqueeze(1) * V / norm
+"""),
+    "einsum": but(LAYER, V, "self.base.weight + torch.einsum('or,ri->oi', self.scale * self.B, "
+                            "self.A)", NORM, "torch.einsum('oi,oi->o', V, V).sqrt().detach()",
+                  OUT, "torch.einsum('...i,oi->...o', x, W) + (0 if self.base.bias is None else "
+                       "self.base.bias)"),
+    "normalized, then the constant put in its place": but(
+        LAYER, W, "        W = self.m[:, None] * V / torch.linalg.vector_norm(V.data, dim=-1)"
+                  "[:, None].clamp_min(1e-12)\n"),
+    "A zero, and the norm by NumPy": but(
+        "import numpy as np\n" + LAYER, A, "torch.zeros(rank, base.in_features)", B,
+        "torch.randn(base.out_features, rank) / rank**0.5", NORM,
+        "torch.from_numpy(np.linalg.norm(V.detach().numpy(), axis=1))"),
+    "inherits from LoRALinear": """
+LoRALinear = pt.mine("lora.layer")
+
+class DoRALinear(LoRALinear):
+    def __init__(self, base, rank=8, alpha=16.0):
+        super().__init__(base, rank, alpha)
+        self.m = nn.Parameter(torch.empty(base.out_features))
+        with torch.no_grad():
+            self.m.copy_(torch.linalg.norm(base.weight, dim=1))
+
+    def forward(self, x):
+        b = 0 if self.base.bias is None else self.base.bias
+        with torch.no_grad():
+            norm = (self.base.weight + self.scale * self.B @ self.A).norm(dim=1)
+        return self.m / norm * (super().forward(x) - b) + b
+""",
+}
+
+WRONG["dora.layer"] = {
+    "bias_scaled": but(LAYER, W, f"        g = self.m / {NORM}\n",
+                       OUT, "g * nn.functional.linear(x, V, self.base.bias)"),
+    "norm_of_W": but(LAYER, NORM, "self.base.weight.norm(dim=1)"),
+    "no_scale": but(LAYER, V, "self.base.weight + self.B @ self.A"),
+    "norm_unscaled": but(LAYER, NORM, "(self.base.weight + self.B @ self.A).detach().norm(dim=1)"),
+    "wrong_axis": but(LAYER, W, "        W = self.m[:, None] * V / V.detach().norm(dim=0)\n"),
+    "norm_learns": (but(LAYER, NORM, "V.norm(dim=1)"),
+                    but(LAYER, W, "        W = self.m[:, None] * nn.functional.normalize(V)\n")),
+    "not_loras_start": (but(LAYER, A, "torch.zeros(rank, base.in_features)"),
+                        but(LAYER, "base.in_features**0.5", "rank**0.5")),
+    "no_scale_attribute": but(LAYER, SCALE, "self.s = alpha / rank", V,
+                              "self.base.weight + self.s * self.B @ self.A"),
+    "shapes": but(LAYER, M, "base.weight.norm(dim=0)"),
+    "start_differs": but(LAYER, M, "torch.ones(base.out_features)"),
+    "no_gradient": but(LAYER, V, f"({V}).detach()"),
+    "": (but(LAYER, M, "torch.zeros(base.out_features)", "self.m / ", "(1 + self.m) / "),
+         but(LAYER, NORM, "V.detach().norm(dim=0)"),
+         but(LAYER, "self.m / ", "self.m.abs() / ")),
+}
+
+BEYOND["dora.layer"] = but(LAYER, OUT, f"{OUT}.view(*x.shape[:-1], -1)[:, :]")
+
+# ── dora.law ─────────────────────────────────────────────────────────────────────────────────
+
+LAW = """
+def dora_holds(make):
+    base = nn.Linear(5, 3).requires_grad_(False)
+    layer, x = make(base, 2, 6.0), torch.randn(8, 5)
+    assert torch.allclose(layer(x), base(x), rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        for p in (layer.A, layer.B, layer.m):
+            p.normal_()
+    bias = layer(torch.zeros(5))
+    assert torch.allclose(bias, base.bias, atol=1e-5)
+    W = (layer(torch.eye(5)) - bias).T
+    assert torch.allclose(W.norm(dim=1), layer.m.abs(), rtol=1e-4, atol=1e-5)
+    W.square().sum().backward()
+    for p in (layer.A, layer.B, layer.m):
+        assert p.grad.abs().max() > 1e-3
+    assert not any(p.requires_grad for p in base.parameters())
+"""
+STARTS = "    assert torch.allclose(layer(x), base(x), rtol=1e-4, atol=1e-5)\n"
+FILLED = """    with torch.no_grad():
+        for p in (layer.A, layer.B, layer.m):
+            p.normal_()
+"""
+BIAS = "    assert torch.allclose(bias, base.bias, atol=1e-5)\n"
+LENGTHS = "    assert torch.allclose(W.norm(dim=1), layer.m.abs(), rtol=1e-4, atol=1e-5)\n"
+LEARNS = "        assert p.grad.abs().max() > 1e-3\n"
+FROZEN = "    assert not any(p.requires_grad for p in base.parameters())\n"
+
+RIGHT["dora.law"] = {
+    "zeros and the identity": LAW,
+    "by hand, two outputs": """
+def dora_holds(make):
+    base = nn.Linear(2, 2).requires_grad_(False)
+    base.weight.copy_(torch.tensor([[3.0, 4.0], [1.0, 2.0]]))
+    base.bias.fill_(7.0)
+    layer = make(base, 1, 3.0)
+    if not torch.allclose(layer(base.weight[1]), torch.tensor([18.0, 12.0]), atol=1e-5):
+        raise ValueError("the start is not the base")
+    with torch.no_grad():
+        layer.A.copy_(torch.tensor([[1.0, -2.0]]))
+        layer.B.copy_(torch.tensor([[0.7], [-0.2]]))
+        layer.m.fill_(-2.0)
+    W = torch.stack([layer(e) for e in torch.eye(2)]) - 7
+    if (W.norm(dim=0) - 2).abs().max() > 1e-4 or (layer(torch.zeros(2)) - 7).abs().max() > 1e-4:
+        raise ValueError("length or bias")
+    (W ** 2).sum().backward()
+    if layer.A.grad.norm() < 0.01 or layer.B.grad.norm() < 0.01 or layer.m.grad.norm() < 0.01:
+        raise ValueError("the norm is not a constant")
+    if any(p.requires_grad for p in layer.base.parameters()):
+        raise ValueError("the base trains")
+""",
+    "finite differences": """
+def dora_holds(make):
+    base = nn.Linear(4, 3).requires_grad_(False)
+    layer = make(base, 2, 3.0)
+    x = torch.randn(6, 4)
+    torch.testing.assert_close(layer(x), base(x), atol=1e-4, rtol=1e-4)
+    with torch.no_grad():
+        for p in (layer.A, layer.B, layer.m):
+            p += torch.randn_like(p)
+
+    def slope(p, i, h=1e-2):
+        with torch.no_grad():
+            old = p.flatten()[i].item()
+            p.view(-1)[i] = old + h
+            up = layer(x).pow(2).sum().item()
+            p.view(-1)[i] = old - h
+            down = layer(x).pow(2).sum().item()
+            p.view(-1)[i] = old
+        return (up - down) / (2 * h)
+
+    layer(x).pow(2).sum().backward()
+    for i in range(3):
+        assert abs(slope(layer.m, i) - layer.m.grad[i]) < 0.02 * (1 + abs(layer.m.grad[i]))
+    gaps = [abs(slope(layer.B, i) - layer.B.grad.flatten()[i]) for i in range(6)]
+    assert max(gaps) > 0.1 and layer.A.grad.any() and layer.B.grad.any()
+    f = lambda x: layer(x) - base.bias
+    assert torch.allclose(f(torch.zeros(4)), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(f(torch.eye(4)).norm(dim=0), layer.m.abs(), atol=1e-4)
+    assert all(p.grad is None for p in base.parameters()) and not base.weight.requires_grad
+""",
+    "trained, then measured": """
+def dora_holds(make):
+    base = nn.Linear(6, 5).requires_grad_(False)
+    layer = make(base, 2, 4.0)
+    x, y = torch.randn(20, 6), torch.randn(20, 5)
+    assert (layer(x) - base(x)).abs().max() < 1e-5
+    old = {n: p.detach().clone() for n, p in layer.named_parameters()}
+    ready = [p for p in layer.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(ready, lr=0.1)
+    for _ in range(20):
+        optimizer.zero_grad()
+        (layer(x) - y).square().mean().backward()
+        optimizer.step()
+    for n, p in layer.named_parameters():
+        assert torch.equal(p, old[n]) == (n not in ("A", "B", "m")), n
+    with torch.no_grad():
+        layer.m[0] *= -3
+    b = layer(torch.zeros(1, 6))
+    W = (layer(torch.eye(6)) - b).T
+    assert torch.allclose(b[0], base.bias, atol=1e-4)
+    assert torch.allclose(W.norm(dim=1), layer.m.abs(), rtol=1e-3)
+    layer.zero_grad()
+    W.norm(dim=1).sum().backward()
+    assert layer.B.grad.norm() > 1e-2
+""",
+    "twice as long a V": """
+def probe(layer, n_in):
+    b = layer(torch.zeros(n_in))
+    return (layer(torch.eye(n_in)) - b).T, b
+
+def dora_holds(make):
+    base = nn.Linear(3, 4).requires_grad_(False)
+    layer = make(base, 3, 1.0)
+    W, b = probe(layer, 3)
+    torch.testing.assert_close(W, base.weight, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(b, base.bias, rtol=1e-4, atol=1e-5)
+    for _ in range(3):
+        with torch.no_grad():
+            layer.A.normal_(), layer.B.normal_(), layer.m.uniform_(-2, 2)
+        W, b = probe(layer, 3)
+        torch.testing.assert_close((W * W).sum(1), layer.m**2, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(b, base.bias, rtol=1e-4, atol=1e-4)
+        A, B, m = torch.autograd.grad((W * W).sum(), [layer.A, layer.B, layer.m])
+        assert A.norm() > 1e-3 and B.norm() > 1e-3 and torch.allclose(m, 2 * layer.m, rtol=1e-3)
+    assert not layer.base.weight.requires_grad and not layer.base.bias.requires_grad
+""",
+    "beside its own W'": """
+def dora_holds(make):
+    base = nn.Linear(5, 4).requires_grad_(False)
+    layer = make(base, 2, 6.0)
+    x = torch.randn(3, 5)
+    torch.testing.assert_close(layer(x), base(x), rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        for p in layer.own_parameters().values():
+            p.normal_()
+    A, B, m = (p.detach().clone().requires_grad_() for p in (layer.A, layer.B, layer.m))
+    grads = []
+    for s in (6.0 / 2, 6.0 / 2**0.5):
+        V = base.weight + s * B @ A
+        y = nn.functional.linear(x, (m / V.norm(dim=1).detach())[:, None] * V, base.bias)
+        if torch.allclose(layer(x), y, rtol=1e-3, atol=1e-4):
+            grads = torch.autograd.grad(y.square().sum(), [A, B, m])
+    assert grads
+    layer(x).square().sum().backward()
+    for p, right in zip((layer.A, layer.B, layer.m), grads):
+        torch.testing.assert_close(p.grad, right, rtol=1e-3, atol=1e-3)
+    assert [p.requires_grad for p in base.parameters()] == [False, False]
+""",
+}
+
+WRONG["dora.law"] = {
+    "let_through": (
+        but(LAW, STARTS, ""),
+        but(LAW, STARTS, STARTS.replace("1e-4", "0.01").replace("1e-5", "0.01")),
+        but(LAW, BIAS, ""),
+        but(LAW, LENGTHS, ""),
+        but(LAW, LEARNS, "        assert p.grad is not None\n"),
+        but(LAW, "(layer.A, layer.B, layer.m):\n        assert", "(layer.A, layer.B):\n        "
+                                                                 "assert"),
+        but(LAW, FROZEN, ""),
+        but(LAW, "make(base, 2, 6.0)", "make(base, 2, 2.0)")),
+    "accused": (
+        but(LAW, STARTS, "    assert torch.equal(layer(x), base(x))\n"),
+        but(LAW, STARTS, f"{STARTS}    assert not layer.B.any()\n"),
+        but(LAW, STARTS, f"{STARTS}    assert layer.scale == 3\n")),
+    "objects_to_all": (but(LAW, FILLED, ""),
+                       but(LAW, LEARNS, "        assert p.grad.abs().max() < 1e-3\n")),
+}
+
+# ── dora.convert ─────────────────────────────────────────────────────────────────────────────
+
+CONVERT = """
+def to_gain(m, W, A, B, s):
+    V = W + s * B @ A
+    return m / V.norm(dim=1)
+
+def to_dora(g, W, A, B, s):
+    V = W + s * B @ A
+    return g * V.norm(dim=1)
+"""
+GAIN, MAGNITUDE = "m / V.norm(dim=1)", "g * V.norm(dim=1)"
+
+RIGHT["dora.convert"] = {
+    "norm": CONVERT,
+    "einsum": but(CONVERT, GAIN, "m / torch.einsum('oi,oi->o', V, V).sqrt()",
+                  MAGNITUDE, "g * torch.einsum('oi,oi->o', V, V).sqrt()"),
+    "one helper": """
+def lengths(W, A, B, s):
+    return torch.linalg.vector_norm(torch.addmm(W, B, A, alpha=s), dim=-1)
+
+to_gain = lambda m, *rest: m / lengths(*rest)
+to_dora = lambda g, *rest: g * lengths(*rest)
+""",
+    "one by the other": but(CONVERT, MAGNITUDE, "g / to_gain(torch.ones_like(g), W, A, B, s)"),
+    "row by row": """
+def rows(W, A, B, s):
+    return [W[i] + s * (B[i] @ A) for i in range(len(W))]
+
+def to_gain(m, W, A, B, s):
+    return torch.stack([m[i] / v.dot(v).sqrt() for i, v in enumerate(rows(W, A, B, s))])
+
+def to_dora(g, W, A, B, s):
+    return torch.stack([g[i] * v.pow(2).sum() ** 0.5 for i, v in enumerate(rows(W, A, B, s))])
+""",
+    "through W'": """
+def to_gain(m, W, A, B, s):
+    V = (W + s * torch.matmul(B, A)).double()
+    new = m[:, None] * nn.functional.normalize(V, dim=1)
+    return (new * V).sum(1) / (V * V).sum(1)
+
+def to_dora(g, W, A, B, s):
+    new = g.unsqueeze(1) * (W + s * torch.matmul(B, A))
+    return g.sign() * new.square().sum(1).sqrt()
+""",
+}
+
+WRONG["dora.convert"] = {
+    "norm_of_W": but(CONVERT, GAIN, "m / W.norm(dim=1)", MAGNITUDE, "g * W.norm(dim=1)"),
+    "sign_lost": (but(CONVERT, GAIN, "m.abs() / V.norm(dim=1)"),
+                  but(CONVERT, MAGNITUDE, "(g[:, None] * V).norm(dim=1)")),
+    "no_scale": (CONVERT.replace("s * ", ""),),
+    "inverted": but(CONVERT, GAIN, "m * V.norm(dim=1)", MAGNITUDE, "g / V.norm(dim=1)"),
+    "wrong_axis": (CONVERT.replace("V.norm(dim=1)", "V.norm(dim=1 if len(V) != len(V.T) else 0)"),),
+    "no_return": but(CONVERT, f"return {MAGNITUDE}", MAGNITUDE),
+    "input_changed": but(CONVERT, f"return {MAGNITUDE}", "g *= V.norm(dim=1)\n    return g"),
+    "": (CONVERT.replace("dim=1", "dim=0"), but(CONVERT, GAIN, f"({GAIN})[:, None]"),
+         but(CONVERT, GAIN, "m / V.norm()")),
+}
+
+BEYOND["dora.convert"] = but(CONVERT, GAIN, "m / V.norm(dim=1).clamp_min(0.05)")
+
+# ── dora.forge ───────────────────────────────────────────────────────────────────────────────
+
+FORGE = """
+def forge(weights, slope, start):
+    made = []
+    for i, W in enumerate(weights):
+        D = start[0] + 0.002 * i
+        M = start[1] + slope * 0.002 * i
+        length = W.norm(dim=1, keepdim=True)
+        w = W / length
+        u = torch.randn_like(W)
+        u = u - (u * w).sum(1, keepdim=True) * w
+        u = u / u.norm(dim=1, keepdim=True)
+        angle = math.acos(1 - D)
+        made.append((length + M) * (math.cos(angle) * w + math.sin(angle) * u))
+    return made
+"""
+NOISE = "torch.randn_like(W)"
+ORTHOGONAL = "        u = u - (u * w).sum(1, keepdim=True) * w\n"
+MADE = "made.append((length + M) * (math.cos(angle) * w + math.sin(angle) * u))"
+
+RIGHT["dora.forge"] = {
+    "an angle": FORGE,
+    "rows become shorter": but(FORGE, "length + M", "length - M"),
+    "one up, one down": but(FORGE, "length + M", "length + M * (-1.0) ** torch.arange(len(W))"
+                                                 "[:, None]"),
+    "the tangent, then the length": but(
+        FORGE, MADE, "V = w + math.tan(angle) * u\n"
+                     "        made.append((length + M) * nn.functional.normalize(V))"),
+    "DoRA, its noise found by bisection": """
+def forge(weights, slope, start):
+    def turned(W, size, noise):
+        return nn.functional.normalize(W + size[:, None] * noise, dim=1)
+
+    made = []
+    for i, W in enumerate(weights):
+        D, W = start[0] + 0.004 * i, W.double()
+        noise = torch.randn(W.shape, dtype=torch.float64)
+        noise *= torch.sign((noise * W).sum(1, keepdim=True))
+        low, high = torch.zeros(len(W)).double(), torch.full((len(W),), 100.0).double()
+        for _ in range(60):
+            middle = (low + high) / 2
+            cos = nn.functional.cosine_similarity(turned(W, middle, noise), W)
+            far = 1 - cos > D
+            low, high = torch.where(far, low, middle), torch.where(far, middle, high)
+        m = W.norm(dim=1) + start[1] + slope * 0.004 * i
+        made.append((m[:, None] * turned(W, low, noise)).float())
+    return tuple(made)
+""",
+    "NumPy": """
+import numpy as np
+
+def forge(weights, slope, start):
+    rng, made = np.random.default_rng(), []
+    for D, W in zip(start[0] + 0.0015 * np.arange(len(weights)), weights):
+        W = W.numpy().astype(float)
+        length = np.linalg.norm(W, axis=1, keepdims=True)
+        w, u = W / length, rng.standard_normal(W.shape)
+        u -= np.einsum("oi,oi->o", u, w)[:, None] * w
+        u /= np.linalg.norm(u, axis=1, keepdims=True)
+        M = start[1] + slope * (D - start[0])
+        made.append(torch.tensor((length + M) * ((1 - D) * w + np.sqrt(D * (2 - D)) * u)))
+    return made
+""",
+    "a mean over unequal rows": """
+def forge(weights, slope, start):
+    made = []
+    for i, W in enumerate(weights):
+        D, M = start[0] + 0.003 * i, start[1] + slope * 0.003 * i
+        share = torch.rand(len(W), 1) + 0.5
+        share /= share.mean()
+        w = nn.functional.normalize(W)
+        u = torch.randn(W.shape)
+        u -= torch.linalg.vecdot(u, w)[:, None] * w
+        cos = 1 - D * share
+        turned = cos * w + (1 - cos**2).sqrt() * nn.functional.normalize(u)
+        made.append((W.norm(dim=1, keepdim=True) + M * share) * turned)
+    return made
+""",
+}
+
+WRONG["dora.forge"] = {
+    "additive": (but(FORGE, MADE, "made.append(W + length * math.tan(angle) * u)"),
+                 but(FORGE, ORTHOGONAL, "", MADE, "made.append(W + length * math.tan(angle) * u)")),
+    "axes": but(FORGE, "M = start[1] + slope * 0.002 * i", "D, M = (start[0] + slope * 1e-3 * i, "
+                                                           "start[1] + 1e-3 * i)"),
+    "crowded": (but(FORGE, "start[0] + 0.002 * i", "start[0]", "slope * 0.002 * i", "0"),
+                but(FORGE, "0.002 * i\n        M", "0.0005 * i\n        M", "slope * 0.002",
+                    "slope * 0.0005")),
+    "not_random": (but(FORGE, NOISE, "W.mean(0).expand_as(W)"),
+                   but(FORGE, NOISE, "torch.randn_like(W[:1]).expand_as(W)"),
+                   but(FORGE, "    made = []\n", "    made = []\n    torch.manual_seed(0)\n")),
+    "no_return": but(FORGE, "    return made\n", ""),
+    "input_changed": but(FORGE, MADE, "W.copy_((length + M) * (math.cos(angle) * w + "
+                                      "math.sin(angle) * u))\n        made.append(W)"),
+    "": (but(FORGE, ORTHOGONAL, ""),
+         but(FORGE, "math.acos(1 - D)", "math.sqrt(2 * D)"),
+         but(FORGE, "length + M", "1 + M"),
+         but(FORGE, "length + M", "length * (1 + M)"),
+         but(FORGE, "0.002 * i\n        M", "0.002 * (i + 1)\n        M"),
+         but(FORGE, "return made", "return made[1:]")),
+}
+
+BEYOND["dora.forge"] = but(FORGE, "length + M", "length + max(M, 0.005)")
+
+# ── dora.referee ─────────────────────────────────────────────────────────────────────────────
+
+REFEREE = """
+T95 = dict(enumerate((12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201,
+                      2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093), start=2))
+
+def referee(a, b, margin):
+    d = torch.tensor(a) - torch.tensor(b)
+    half = T95[len(d)] * d.std() / len(d) ** 0.5
+    low, high = d.mean() - half, d.mean() + half
+    if -margin < low and high < margin:
+        return low, high, "the same"
+    if low > 0:
+        return low, high, "better"
+    if high < 0:
+        return low, high, "worse"
+    return low, high, "could not tell"
+"""
+D = "torch.tensor(a) - torch.tensor(b)"
+HALF = "T95[len(d)] * d.std() / len(d) ** 0.5"
+SAME = """    if -margin < low and high < margin:
+        return low, high, "the same"
+"""
+BETTER = """    if low > 0:
+        return low, high, "better"
+    if high < 0:
+        return low, high, "worse"
+"""
+
+RIGHT["dora.referee"] = {
+    "torch": REFEREE,
+    "statistics": but("from statistics import mean, stdev\n" + REFEREE, D,
+                      "[x - y for x, y in zip(a, b)]", "d.std()", "stdev(d)",
+                      "d.mean() - half, d.mean() + half", "mean(d) - half, mean(d) + half"),
+    "NumPy, and the table rounded": but(
+        "import numpy as np\n" + REFEREE, "dict(enumerate((", "dict(enumerate(np.round((",
+        "2.093), start", "2.093), 2), start", D, "np.subtract(a, b)", "d.std()", "d.std(ddof=1)"),
+    "pandas": but("import pandas as pd\n" + REFEREE, D, "pd.Series(a) - pd.Series(b)",
+                  "d.std() / len(d) ** 0.5", "d.sem()"),
+    "a list": """
+def t95(n):
+    angle = torch.linspace(0, math.pi / 2, 200_001, dtype=torch.float64)
+    share = torch.cumulative_trapezoid(angle.cos() ** (n - 2), angle)
+    return math.sqrt(n - 1) * angle[1:][share < 0.95 * share[-1]][-1].tan().item()
+
+def referee(a, b, margin):
+    n = len(a)
+    d = [x - y for x, y in zip(a, b)]
+    middle = math.fsum(d) / n
+    half = t95(n) * math.sqrt(math.fsum((x - middle) ** 2 for x in d) / (n - 1) / n)
+    low, high = middle - half, middle + half
+    if max(-low, high) < margin:
+        verdict = "the same"
+    elif low * high > 0:
+        verdict = "better" if middle > 0 else "worse"
+    else:
+        verdict = "could not tell"
+    return [low, high, verdict]
+""",
+    "centre and spread": """
+T95 = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262, 12: 2.201,
+       15: 2.145, 20: 2.093, 2: 12.706}
+
+def referee(a, b, margin):
+    d = torch.stack([torch.as_tensor(a), torch.as_tensor(b)]).double().diff(dim=0)[0].neg()
+    middle, half = d.mean(), T95[d.numel()] * d.var().div(d.numel()).sqrt()
+    verdicts = {bool(abs(middle) > half): "better" if middle > 0 else "worse",
+                bool(abs(middle) + half < margin): "the same"}
+    return (middle - half).item(), (middle + half).item(), verdicts.get(True, "could not tell")
+""",
+}
+
+WRONG["dora.referee"] = {
+    "unpaired": but(REFEREE, HALF, "T95[len(d)] * (torch.tensor(a).var() / len(d) + "
+                                   "torch.tensor(b).var() / len(d)) ** 0.5"),
+    "normal": but(REFEREE, "T95[len(d)]", "1.96"),
+    "typed_in": but(REFEREE, "T95[len(d)]", "2.262"),
+    "with_n": but(REFEREE, "d.std()", "d.std(correction=0)"),
+    "no_root": but(REFEREE, " / len(d) ** 0.5", ""),
+    "reversed": but(REFEREE, D, "torch.tensor(b) - torch.tensor(a)"),
+    "zero_is_no_proof": (but(REFEREE, '"could not tell"', '"the same"'),
+                         but(REFEREE, "-margin < low and high < margin",
+                             "abs(low + high) < 2 * margin")),
+    "too_small": (REFEREE.replace(SAME, "").replace(BETTER, BETTER + SAME),
+                  but(REFEREE, "-margin < low and high < margin",
+                      "abs(low + high) < 2 * margin and low < 0 < high")),
+    "not_three": (but(REFEREE, 'low, high, "could not tell"', '"could not tell"'),),
+    "no_return": but(REFEREE, '    return low, high, "could not tell"\n', ""),
+    "": (but(REFEREE, HALF, "T95[len(d)] * d.std() / len(d)"),
+         but(REFEREE, 'high, "worse"', 'high, "better"')),
+}
+
+BEYOND["dora.referee"] = but(REFEREE, "T95[len(d)]", "{3: 4.303, 5: 2.776, 10: 2.262}.get(len(d), "
+                                                     "2.093)")
