@@ -79,7 +79,8 @@ def draw_clouds(found: Clouds) -> Figure:
                     mfc=colour if place == "query" else COLOURS["paper"], label=place)
         told = "".join(f"\n{part} {r:+.2f}" for part, r in cloud.correlation.items())
         ax.set_title(name + told if found.named else name, fontsize=11)
-        ax.set(xlim=(0, None), ylim=(0, None), xlabel="ΔD")
+        turns, changes = zip(*(dot for dots in cloud.dots.values() for dot in dots))
+        ax.set(xlim=(0, 1.08 * max(turns)), ylim=(0, 1.08 * max(changes)), xlabel="ΔD")
         for axis in (ax.xaxis, ax.yaxis):
             high = _round(axis.get_view_interval()[1])
             axis.set_ticks([0, high] if found.named else [], ["0", f"{high:g}"][:2 * found.named])
@@ -186,8 +187,9 @@ def draw_crossing(record: Mapping) -> Figure:
     ax.annotate(f"equal at {at:.2f}", (at, by_pythagoras(at)), xytext=(16, -18), fontsize=11,
                 textcoords="offset points")
     logarithmic(ax)
-    ax.set(xlabel="how much is added to a row: ‖δ‖ / ‖w‖", ylim=(1.2e-5, 1),
-           ylabel="how much its length changes")
+    ax.set(ylim=(1.2e-5, 1))
+    ax.set_xlabel("how much is added to a row: ‖δ‖ / ‖w‖", fontsize=11)
+    ax.set_ylabel("how much its length changes", fontsize=11)
     ax.legend(frameon=False, fontsize=11, loc="lower right")
     made.set_label(f"Rows of {WIDTH} inputs: what chance does to their length and what "
                    f"Pythagoras does are equal where {at:.3f} of it is added. " + "; ".join(
@@ -201,7 +203,7 @@ def draw_crossing(record: Mapping) -> Figure:
 
 @dataclass(frozen=True)
 class Noise:
-    """Matrices to which noise was added: a dot each, and the line that fits them best."""
+    """A matrix to which noise was added: a dot each time, and the line that fits them best."""
 
     size: float
     length: float
@@ -225,17 +227,14 @@ def _slope(dots: Dots) -> float:
 
 
 def noise(size: float, length: float, n_in: int) -> Noise:
-    """Add noise to `DOTS` random matrices: relative sizes between a third of `size` and all of it.
+    """Add noise to a random matrix, `DOTS` times, from a third of the relative `size` to all of it.
     """
     generator = torch.Generator().manual_seed(0)
-    dots = []
-    for share in torch.linspace(1 / 3, 1, DOTS).tolist():
-        W, delta = (torch.randn(NOISE_ROWS, n_in, generator=generator) for _ in range(2))
-        W = length * W / W.norm(dim=1, keepdim=True)
-        delta = size * share * length * delta / delta.norm(dim=1, keepdim=True)
-        change, turn = point(W, W + delta)
-        dots.append((turn, change))
-    return Noise(size, length, n_in, dots)
+    W, *added = torch.nn.functional.normalize(
+        torch.randn(DOTS + 1, NOISE_ROWS, n_in, generator=generator), dim=-1) * length
+    shares = torch.linspace(size / 3, size, DOTS)
+    return Noise(size, length, n_in, [point(W, W + share * delta)[::-1]
+                                      for share, delta in zip(shares, added)])
 
 
 def draw_noise(found: Noise) -> Figure:
@@ -244,9 +243,9 @@ def draw_noise(found: Noise) -> Figure:
     x = max(turn for turn, _ in found.dots)
     ax.plot([0, x], [0, found.length * x], "--", color=COLOURS["rest"], lw=1.8,
             label="Pythagoras: slope ‖w‖")
-    ax.plot(*zip(*found.dots), "o", color=COLOURS["random"], ms=6, label="noise, a matrix a dot")
-    ax.set(xlim=(0, 1.08 * x), ylim=(0, None), xlabel="ΔD: how far rows turn",
-           ylabel="ΔM: how much their length changes")
+    ax.plot(*zip(*found.dots), "o", color=COLOURS["random"], ms=6, label="W with noise added")
+    ax.set(xlim=(0, 1.08 * x), ylim=(0, None))
+    _name_axes(ax)
     ax.set_title(f"slope {found.slope:+.2g}, correlation {found.correlation:+.2f}", fontsize=12)
     ax.ticklabel_format(scilimits=(-9, 9))
     ax.legend(frameon=False, fontsize=11)
@@ -254,6 +253,11 @@ def draw_noise(found: Noise) -> Figure:
                    f"{found.n_in} inputs: slope {found.slope:.2g}, correlation "
                    f"{found.correlation:.2f}.")
     return made
+
+
+def _name_axes(ax) -> None:
+    ax.set_xlabel("ΔD: how far rows turn", fontsize=11)
+    ax.set_ylabel("ΔM: how much their length changes", fontsize=11)
 
 
 def explore_noise() -> Explorer:
@@ -266,8 +270,8 @@ def explore_noise() -> Explorer:
         "n_in": ipw.SelectionSlider(options=(16, 64, 384), value=384, description="inputs"),
     }
     return Explorer(controls, noise, draw_noise, lambda found: (
-        f"{DOTS} random matrices, to each of which noise was added: from a third of ‖δ‖ to all of "
-        "it. Try to make the cloud fall."))
+        "One matrix of rows of equal length. For each dot, noise was drawn anew and added: from a "
+        "third of ‖δ‖ to all of it. Can you make the dots fall?"))
 
 
 @functools.cache
@@ -288,10 +292,9 @@ def draw_forged(forge: Callable, slopes: Sequence[float]) -> Figure:
         x = sorted(turn for turn, _ in dots)
         ax.plot([x[0], x[-1]], [start[1] + slope * (v - start[0]) for v in (x[0], x[-1])], dash,
                 color=colour, lw=1.5)
-        ax.plot(*zip(*dots), marker, color=colour, ms=9, label=f"slope {slope:+g}")
+        ax.plot(*zip(*dots), marker, color=colour, ms=9, label=f"slope {slope:g}")
         told.append(f"asked for slope {slope:g}: found {_slope(dots):.2f}")
-    ax.set(xlabel="ΔD: how far rows turn", ylabel="ΔM: how much their length changes",
-           xlim=(0, None), ylim=(0, None))
-    ax.legend(frameon=False, fontsize=11, loc="upper left")
+    _name_axes(ax)
+    ax.legend(frameon=False, fontsize=11)
     made.set_label("Forged clouds. " + "; ".join(told) + ".")
     return made

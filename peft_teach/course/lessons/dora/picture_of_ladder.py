@@ -39,7 +39,7 @@ def _lora(model: nn.Module) -> nn.Module:
 
 
 RUNGS = (
-    Rung("full", "all weights", "x ΔWᵀ", "every matrix", "1", "is the weight", full.inject),
+    Rung("full", "all weights", "x ΔWᵀ", "every matrix", "1", "nothing to merge", full.inject),
     Rung("prompt", f"{LENGTH} vectors", "λ (attention to P − h)", "the first layer's input",
          "softmax's share λ", STAYS + "differs by sentence",
          lambda model: prompt.inject(model, prompt.Config(length=LENGTH))),
@@ -81,88 +81,82 @@ def ladder(model: nn.Module | None = None) -> pandas.DataFrame:
 # ── drawn ────────────────────────────────────────────────────────────────────────────────────
 
 TRAINED, FROZEN = COLOURS["lora"], COLOURS["quiet"]
-TALL, WIDE = 10.4, 100             # of a row, and of all, in units of the drawing
-LETTERS = {"q": 2.6, "k": 0.0, "v": -2.6}
+TALL, WIDE, TOLD = 10.4, 100, 64    # of a row, of all, where its words begin: units of the drawing
+ABOVE = {"embeddings": 16.8, "q, k, v": 27, "softmax": 37, "out": 44, "feed-forward": 54}
+LINES = {"q": 2.6, "k": 0.0, "v": -2.6}
 
 
 def draw_ladder(model: nn.Module | None = None) -> Figure:
     """Draw the eight methods, each on the same block, with its equation and its count."""
-    table = ladder(model)
-    made, ax = figure(9.2, 8.2)
+    counts, top = ladder(model).trained, TALL * len(RUNGS)
+    made, ax = figure(9.2, 8.3)
     ax.axis("off")
-    top = TALL * len(RUNGS)
-    ax.set(xlim=(0, WIDE), ylim=(0, top + 6.4))
-    _legend(ax, top + 4.8)
-    for x, text in ((20.6, "embeddings"), (31, "q, k, v"), (41, "softmax"), (49, "out"),
-                    (60.5, "feed-forward"), (70, "h ← h + …")):
-        ax.text(x, top + 1.3, text, fontsize=10.5, va="center",
-                ha="left" if x == 70 else "center", weight="bold" if x == 70 else "normal")
-    for i, (rung, trained) in enumerate(zip(RUNGS, table.trained)):
-        y = top - TALL * (i + 0.5)
-        ax.axhline(y + TALL / 2, color=COLOURS["frozen"], lw=1)
-        ax.text(0, y + 2.0, rung.name, fontsize=13, weight="bold", va="center")
-        ax.text(0, y - 0.5, rung.detail, fontsize=10.5, va="center")
-        ax.text(0, y - 2.9, f"{trained:,}", fontsize=10.5, va="center", color=TRAINED)
-        _block(ax, y, rung.name)
-        ax.text(70, y + 1.4, rung.added, fontsize=12.5, va="center")
-        ax.text(70, y - 1.8, rung.merges, fontsize=10.5, va="center",
-                color=COLOURS["rest" if rung.merges.startswith(STAYS) else "ink"])
-    made.set_label("What each method adds to h, trains and becomes. " + "; ".join(
-        f"{name}: {rung.added}, {rung.where}, {trained:,}, {rung.merges}"
-        for rung, (name, trained) in zip(RUNGS, table.trained.items())) + ".")
-    return made
-
-
-def _legend(ax, y: float) -> None:
+    ax.set(xlim=(0, WIDE), ylim=(0, top + 7))
     for x, text, style in ((14, "frozen", {"fc": FROZEN}), (30, "trained", {"fc": TRAINED}),
                            (47, "frozen, in four bits", {"fc": FROZEN, "hatch": "////"})):
-        ax.add_patch(Rectangle((x, y - 0.9), 1.8, 1.8, ec=COLOURS["ink"], lw=0.6, **style))
-        ax.text(x + 2.6, y, text, fontsize=10.5, va="center")
+        ax.add_patch(Rectangle((x, top + 4.4), 1.8, 1.8, ec=COLOURS["ink"], lw=0.6, **style))
+        ax.text(x + 2.6, top + 5.2, text, fontsize=12, va="center")
+    for text, x in ABOVE.items():
+        ax.text(x, top + 1.5, text, fontsize=11.5, va="center", ha="center")
+    ax.text(TOLD, top + 1.5, "h ← h + …", fontsize=13.5, va="center", weight="bold")
+    for i, (rung, trained) in enumerate(zip(RUNGS, counts)):
+        y = top - TALL * (i + 0.5)
+        ax.axhline(y + TALL / 2, color=COLOURS["frozen"], lw=1)
+        _block(ax, y, rung.name)
+        never = rung.merges.startswith(STAYS)
+        for x, up, text, style in (
+                (0, 2.5, rung.name, {"fontsize": 14, "weight": "bold"}), (0, -0.4, rung.detail, {}),
+                (0, -3.2, f"{trained:,}", {"color": TRAINED}),
+                (TOLD, 1.5, rung.added, {"fontsize": 13.5}),
+                (TOLD, -1.9, rung.merges, {"color": COLOURS["rest" if never else "ink"]})):
+            ax.text(x, y + up, text, va="center", **{"fontsize": 12, **style})
+    made.set_label("What each method adds to h, where, what it trains, and whether it merges. "
+                   + "; ".join(f"{rung.name}, {rung.detail}: {rung.added}, {rung.where}, "
+                               f"{trained:,}, {rung.merges}"
+                               for rung, trained in zip(RUNGS, counts)) + ".")
+    return made
 
 
 def _block(ax, y: float, method: str) -> None:
     """Draw one block from left to right, and what the method trains in it."""
-    frozen = {"fc": TRAINED if method == "full" else FROZEN, "ec": COLOURS["ink"], "lw": 0.6,
-              "zorder": 2, "hatch": "////" if method == "QLoRA" else None}
     own = {"fc": TRAINED, "ec": COLOURS["ink"], "lw": 0.6, "zorder": 3}
+    still = own | {"fc": TRAINED if method == "full" else FROZEN, "zorder": 2}
+    matrix = still | {"hatch": "////" if method == "QLoRA" else None}
 
-    def box(x: float, middle: float, width: float, height: float, **style) -> None:
-        ax.add_patch(Rectangle((x, middle - height / 2), width, height, **style))
+    def box(x: float, middle: float, width: float, height: float, style: dict) -> None:
+        ax.add_patch(Rectangle((x, y + middle - height / 2), width, height, **style))
 
     def line(*points: tuple[float, float]) -> None:
-        ax.plot(*zip(*points), color=COLOURS["rest"], lw=1, zorder=1)
+        ax.plot(*zip(*((x, y + up) for x, up in points)), color=COLOURS["rest"], lw=1, zorder=1)
 
-    for n in range(4):                                                # the sentence
-        box(17 + 2 * n, y, 1.6, 1.6, **{**frozen, "hatch": None})
-    for letter, up in LETTERS.items():
-        line((25, y), (27, y), (27, y + up), (39, y + up))
-        box(29, y + up, 2.1, 2.1, **frozen)
+    for n in range(4):
+        box(16.1 + 1.7 * n, 0, 1.4, 1.4, still)
+    for letter, up in LINES.items():
+        line((22.6, 0), (24.2, 0), (24.2, up), (36, up))
+        box(26, up, 2.1, 2.1, matrix)
         if method != "QLoRA":
-            ax.text(30.05, y + up - 0.1, letter, fontsize=9.5, ha="center", va="center", zorder=4)
-    box(39, y, 4, 7.6, fc=COLOURS["paper"], ec=COLOURS["ink"], lw=0.8, zorder=2)
-    line((43, y), (67.5, y))
-    ax.annotate("", (68, y), (66, y), arrowprops={"arrowstyle": "->", "lw": 1,
-                                                  "color": COLOURS["rest"]})
-    box(47.5, y, 2.2, 2.2, **frozen)
-    for x in (56, 61.5):
-        box(x, y, 2.2, 6, **frozen)
-    if method == "prompt":
-        for n in range(3):
-            box(11 + 2 * n, y, 1.6, 1.6, **own)
-    if method == "prefix":
-        for up in (LETTERS["k"], LETTERS["v"]):
+            ax.text(27.05, y + up - 0.1, letter, fontsize=9.5, ha="center", va="center", zorder=4)
+    box(35.5, 0, 3.5, 7.6, own | {"fc": COLOURS["paper"], "zorder": 2})    # softmax
+    line((39, 0), (62, 0))
+    ax.plot(62, y, ">", color=COLOURS["rest"], ms=5, mew=0)
+    for x, height in ((43, 2.1), (50, 6), (55.5, 6)):
+        box(x, 0, 2.1, height, matrix)
+    match method:
+        case "prompt":
             for n in range(3):
-                box(33.4 + 1.8 * n, y + up, 1.5, 1.5, **own)
-    if method == "adapter":
-        for x in (51, 64):
-            ax.add_patch(Polygon([(x, y - 2), (x, y + 2), (x + 1.3, y + 0.6), (x + 2.6, y + 2),
-                                  (x + 2.6, y - 2), (x + 1.3, y - 0.6)], **own))
-    if method in ("LoRA", "QLoRA", "DoRA"):
-        for up, side in ((LETTERS["q"], 1), (LETTERS["v"], -1)):
-            box(31.4, y + up, 0.8, 2.1, **own)
-            box(29, y + up + side * 1.65, 2.1, 0.8, **own)
-    gains = {"IA³": ((34, "k"), (34, "v")), "DoRA": ((34, "q"), (34, "v"))}
-    for x, letter in gains.get(method, ()):
-        box(x, y + LETTERS[letter], 0.7, 2.2, **own)
-    if method == "IA³":
-        box(59.6, y, 0.7, 6, **own)
+                box(11 + 1.7 * n, 0, 1.4, 1.4, own)
+        case "prefix":
+            for n in range(6):
+                box(30.2 + 1.7 * (n % 3), LINES["kv"[n // 3]], 1.4, 1.4, own)
+        case "adapter":
+            for x in (46, 58.5):
+                ax.add_patch(Polygon([(x, y - 2), (x, y + 2), (x + 1.2, y + 0.6), (x + 2.4, y + 2),
+                                      (x + 2.4, y - 2), (x + 1.2, y - 0.6)], **own))
+        case "IA³":
+            box(53.4, 0, 0.7, 6, own)
+        case "LoRA" | "QLoRA" | "DoRA":
+            for up, side in ((LINES["q"], 1), (LINES["v"], -1)):
+                box(28.4, up, 0.8, 2.1, own)
+                box(26, up + side * 1.65, 2.1, 0.8, own)
+    for letter in {"IA³": "kv", "DoRA": "qv"}.get(method, ""):
+        box(31.5, LINES[letter], 0.7, 2.2, own)

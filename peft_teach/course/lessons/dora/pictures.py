@@ -1,7 +1,7 @@
 """Pictures of lesson 09: the idea, clouds, noise and forgery, ten pairs, the ladder so far."""
 
 from collections.abc import Mapping
-from statistics import mean, stdev
+from statistics import mean
 
 import torch
 from matplotlib.figure import Figure
@@ -10,7 +10,7 @@ from matplotlib.patches import Arc
 from ....plots import COLOURS, figure
 from ... import records
 from ...guess import Guess
-from . import recorded
+from . import exercises, recorded
 from .live import converted, gradient_gap
 from .picture_of_clouds import (
     HIDDEN,
@@ -22,11 +22,11 @@ from .picture_of_clouds import (
     hidden,
 )
 from .picture_of_ladder import draw_ladder, ladder
-from .recorded import correlations, verdicts
+from .recorded import bill, correlations, verdicts
 
-__all__ = ["HIDDEN", "converted", "correlations", "crossing", "draw_crossing", "draw_forged",
-           "draw_idea", "draw_ladder", "draw_pairs", "explore_clouds", "explore_noise",
-           "gradient_gap", "hidden", "ladder", "verdicts"]
+__all__ = ["HIDDEN", "bill", "converted", "correlations", "crossing", "draw_crossing",
+           "draw_forged", "draw_idea", "draw_ladder", "draw_pairs", "explore_clouds",
+           "explore_noise", "gradient_gap", "hidden", "ladder", "verdicts"]
 
 W, DELTA, M, GAIN = (2.4, 1.0), (-0.7, 1.68), 2.75, 1.4    # of the idea's one row of weights
 
@@ -89,19 +89,18 @@ def draw_pairs(record: Mapping, margin: float | None = None) -> Figure:
     told = []
     for y, ((rank, a, b), (one, other)) in enumerate(found.items()):
         gaps = [x - z for x, z in zip(one, other)]
-        n, middle = len(gaps), mean(gaps)
-        half = recorded.STUDENT[n] * stdev(gaps) / n**0.5
-        ax.plot(gaps, [y + 0.16] * n, "o", color=COLOURS["yours"], ms=7, alpha=0.55, mew=0)
-        ax.plot([middle - half, middle + half], [y - 0.16] * 2, lw=5, color=COLOURS["ink"],
+        low, high = exercises.referee_interval(one, other)
+        ax.plot(gaps, [y + 0.16] * len(gaps), "o", color=COLOURS["yours"], ms=7, alpha=0.55, mew=0)
+        ax.plot([low, high], [y - 0.16] * 2, lw=5, color=COLOURS["ink"],
                 solid_capstyle="butt")
-        ax.plot(middle, y - 0.16, "D", color=COLOURS["ink"], ms=9)
-        told.append(f"{_strip(rank, a, b)}: {middle:+.2f}, from {middle - half:+.2f} to "
-                    f"{middle + half:+.2f}, {n} pairs")
+        ax.plot(mean(gaps), y - 0.16, "D", color=COLOURS["ink"], ms=9)
+        told.append(f"{_strip(rank, a, b)}: {mean(gaps):+.2f}, from {low:+.2f} to {high:+.2f}, "
+                    f"{len(gaps)} pairs")
     ax.set(yticks=range(len(found)), ylim=(len(found) - 0.4, -0.6),
            xlabel="points of test accuracy: left of 0 DoRA is worse, right of it better")
     ax.set_yticklabels([_strip(*key) for key in found], fontsize=11)
     ax.xaxis.label.set_fontsize(11)
-    ax.text(0, 1.01, f"your margin, ±{margin:g}", ha="center", va="bottom", fontsize=11,
+    ax.text(0, 1.01, f"margin, ±{margin:g}", ha="center", va="bottom", fontsize=11,
             transform=ax.get_xaxis_transform())
     made.set_label(f"Differences in points, mean and 95 % interval, margin {margin:g}. "
                    + ("; ".join(told) or "no two pairs stand") + ".")
@@ -113,20 +112,6 @@ def _strip(rank: int, a: str, b: str) -> str:
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
-
-
-def _turned(weights, slope: float, start: tuple[float, float]):
-    """Forge as an example needs it: rows in the plane of w and noise, of any angle and length."""
-    changed = []
-    for i, weight in enumerate(weights):
-        noise, length = torch.randn_like(weight), weight.norm(dim=1, keepdim=True)
-        noise -= weight * (noise * weight).sum(1, keepdim=True) / length**2
-        turn = start[0] + 0.01 * i
-        cos = 1 - turn
-        direction = cos * weight / length + (1 - cos**2) ** 0.5 * noise / noise.norm(
-            dim=1, keepdim=True)
-        changed.append((length + start[1] + slope * (turn - start[0])) * direction)
-    return changed
 
 
 def _guessed() -> Guess:
@@ -142,7 +127,7 @@ EXAMPLES = {
         "The random one is", tuple(HIDDEN))),
     "crossing": lambda: draw_crossing(records.load("dora")),
     "noise": explore_noise,
-    "forged": lambda: draw_forged(_turned, (-0.6, 0.0, 0.8)),
+    "forged": lambda: draw_forged(exercises.forge, (-0.62, 0.0, 0.83)),
     "pairs": lambda: draw_pairs(records.load("dora")),
     "ladder": draw_ladder,
 }

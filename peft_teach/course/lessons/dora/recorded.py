@@ -11,6 +11,7 @@ from typing import Any
 import pandas
 import torch
 
+from ... import records
 from .clouds import correlation
 
 MARGIN = 1.0                   # points of accuracy, declared before the first run
@@ -19,8 +20,6 @@ NAMES = {"full": "full fine-tuning", "lora": "LoRA", "dora": "DoRA", "random": "
          "gain": "LoRA with a gain"}
 RANKS = (2, 32)
 SIZES = {"dots": "as trained", "rescaled": "at the other's norm"}
-# Student's t beyond which 2.5 % lie, for 2 to 10 pairs.
-STUDENT = dict(enumerate((12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262), 2))
 
 
 def pairs(record: Mapping) -> pandas.DataFrame:
@@ -62,9 +61,25 @@ def verdicts(record: Mapping, referee: Callable[..., tuple[Any, Any, str]],
             "rates": f"{at[rank, a]:g}, {at[rank, b]:g}", "pairs": len(one),
             "DoRA, %": mean(one), "the other, %": mean(other),
             "difference": mean(one) - mean(other), "low": float(low), "high": float(high),
-            f"at a margin of {margin:g}": verdict}
-    index = pandas.MultiIndex.from_tuples(rows, names=["ten paired seeds", "rank"])
+            "verdict": verdict}
+    index = pandas.MultiIndex.from_tuples(rows, names=["in pairs", "rank"])
     return pandas.DataFrame(list(rows.values()), index=index).round(2)
+
+
+def bill() -> pandas.DataFrame:
+    """Return what LoRA and DoRA train, and what a step of each takes, as shares of full's step.
+
+    Medians over rounds in which the methods took turns, with their quartiles (`benchmark.json`).
+    """
+    rows = {}
+    for method in ("lora", "dora"):
+        run, = records.select(records.load("benchmark"), model="minilm", method=method,
+                              device="cpu")
+        step = run["step_to"]["full"]
+        rows[NAMES[method]] = {
+            "trained": run["ours"]["parameters"], "a step, of full's": step["median"],
+            "quartiles": f"{step['low']:.2f} to {step['high']:.2f}"}
+    return pandas.DataFrame(rows).T
 
 
 # ── clouds ───────────────────────────────────────────────────────────────────────────────────
