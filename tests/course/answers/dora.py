@@ -44,9 +44,6 @@ RIGHT["dora.layer"] = {
                             "self.A)", NORM, "torch.einsum('oi,oi->o', V, V).sqrt().detach()",
                   OUT, "torch.einsum('...i,oi->...o', x, W) + (0 if self.base.bias is None else "
                        "self.base.bias)"),
-    "normalized, then the constant put in its place": but(
-        LAYER, W, "        W = self.m[:, None] * V / torch.linalg.vector_norm(V.data, dim=-1)"
-                  "[:, None].clamp_min(1e-12)\n"),
     "A zero, and the norm by NumPy": but(
         "import numpy as np\n" + LAYER, A, "torch.zeros(rank, base.in_features)", B,
         "torch.randn(base.out_features, rank) / rank**0.5", NORM,
@@ -82,11 +79,12 @@ WRONG["dora.layer"] = {
                         but(LAYER, "base.in_features**0.5", "rank**0.5")),
     "no_scale_attribute": but(LAYER, SCALE, "self.s = alpha / rank", V,
                               "self.base.weight + self.s * self.B @ self.A"),
+    "copy": but(LAYER, SCALE, f"{SCALE}\n        self.W = base.weight.detach().clone()", V,
+                V.replace("base.weight", "W")),
     "shapes": but(LAYER, M, "base.weight.norm(dim=0)"),
     "start_differs": but(LAYER, M, "torch.ones(base.out_features)"),
     "no_gradient": but(LAYER, V, f"({V}).detach()"),
     "": (but(LAYER, M, "torch.zeros(base.out_features)", "self.m / ", "(1 + self.m) / "),
-         but(LAYER, NORM, "V.detach().norm(dim=0)"),
          but(LAYER, "self.m / ", "self.m.abs() / ")),
 }
 
@@ -144,82 +142,12 @@ def dora_holds(make):
     if any(p.requires_grad for p in layer.base.parameters()):
         raise ValueError("the base trains")
 """,
-    "finite differences": """
-def dora_holds(make):
-    base = nn.Linear(4, 3).requires_grad_(False)
-    layer = make(base, 2, 3.0)
-    x = torch.randn(6, 4)
-    torch.testing.assert_close(layer(x), base(x), atol=1e-4, rtol=1e-4)
-    with torch.no_grad():
-        for p in (layer.A, layer.B, layer.m):
-            p += torch.randn_like(p)
-
-    def slope(p, i, h=1e-2):
-        with torch.no_grad():
-            old = p.flatten()[i].item()
-            p.view(-1)[i] = old + h
-            up = layer(x).pow(2).sum().item()
-            p.view(-1)[i] = old - h
-            down = layer(x).pow(2).sum().item()
-            p.view(-1)[i] = old
-        return (up - down) / (2 * h)
-
-    layer(x).pow(2).sum().backward()
-    for i in range(3):
-        assert abs(slope(layer.m, i) - layer.m.grad[i]) < 0.02 * (1 + abs(layer.m.grad[i]))
-    gaps = [abs(slope(layer.B, i) - layer.B.grad.flatten()[i]) for i in range(6)]
-    assert max(gaps) > 0.1 and layer.A.grad.any() and layer.B.grad.any()
-    f = lambda x: layer(x) - base.bias
-    assert torch.allclose(f(torch.zeros(4)), torch.zeros(3), atol=1e-5)
-    assert torch.allclose(f(torch.eye(4)).norm(dim=0), layer.m.abs(), atol=1e-4)
-    assert all(p.grad is None for p in base.parameters()) and not base.weight.requires_grad
-""",
-    "trained, then measured": """
-def dora_holds(make):
-    base = nn.Linear(6, 5).requires_grad_(False)
-    layer = make(base, 2, 4.0)
-    x, y = torch.randn(20, 6), torch.randn(20, 5)
-    assert (layer(x) - base(x)).abs().max() < 1e-5
-    old = {n: p.detach().clone() for n, p in layer.named_parameters()}
-    ready = [p for p in layer.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(ready, lr=0.1)
-    for _ in range(20):
-        optimizer.zero_grad()
-        (layer(x) - y).square().mean().backward()
-        optimizer.step()
-    for n, p in layer.named_parameters():
-        assert torch.equal(p, old[n]) == (n not in ("A", "B", "m")), n
-    with torch.no_grad():
-        layer.m[0] *= -3
-    b = layer(torch.zeros(1, 6))
-    W = (layer(torch.eye(6)) - b).T
-    assert torch.allclose(b[0], base.bias, atol=1e-4)
-    assert torch.allclose(W.norm(dim=1), layer.m.abs(), rtol=1e-3)
-    layer.zero_grad()
-    W.norm(dim=1).sum().backward()
-    assert layer.B.grad.norm() > 1e-2
-""",
-    "twice as long a V": """
-def probe(layer, n_in):
-    b = layer(torch.zeros(n_in))
-    return (layer(torch.eye(n_in)) - b).T, b
-
-def dora_holds(make):
-    base = nn.Linear(3, 4).requires_grad_(False)
-    layer = make(base, 3, 1.0)
-    W, b = probe(layer, 3)
-    torch.testing.assert_close(W, base.weight, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(b, base.bias, rtol=1e-4, atol=1e-5)
-    for _ in range(3):
-        with torch.no_grad():
-            layer.A.normal_(), layer.B.normal_(), layer.m.uniform_(-2, 2)
-        W, b = probe(layer, 3)
-        torch.testing.assert_close((W * W).sum(1), layer.m**2, rtol=1e-3, atol=1e-4)
-        torch.testing.assert_close(b, base.bias, rtol=1e-4, atol=1e-4)
-        A, B, m = torch.autograd.grad((W * W).sum(), [layer.A, layer.B, layer.m])
-        assert A.norm() > 1e-3 and B.norm() > 1e-3 and torch.allclose(m, 2 * layer.m, rtol=1e-3)
-    assert not layer.base.weight.requires_grad and not layer.base.bias.requires_grad
-""",
+    "by torch.testing": but(LAW, STARTS, "    torch.testing.assert_close(layer(x), base(x))\n"),
+    "the sum of the lengths": but(LAW, "W.square().sum()", "W.norm(dim=1).sum()"),
+    "a wide layer, and its own kind of random numbers": but(
+        LAW, "nn.Linear(5, 3)", "nn.Linear(64, 48)", "torch.randn(8, 5)", "torch.randn(8, 64)",
+        "torch.zeros(5)", "torch.zeros(64)", "torch.eye(5)", "torch.eye(64)", "p.normal_()",
+        "p += 0.5 * torch.randn_like(p)"),
     "beside its own W'": """
 def dora_holds(make):
     base = nn.Linear(5, 4).requires_grad_(False)
@@ -319,7 +247,7 @@ WRONG["dora.convert"] = {
     "wrong_axis": (CONVERT.replace("V.norm(dim=1)", "V.norm(dim=1 if len(V) != len(V.T) else 0)"),),
     "no_return": but(CONVERT, f"return {MAGNITUDE}", MAGNITUDE),
     "input_changed": but(CONVERT, f"return {MAGNITUDE}", "g *= V.norm(dim=1)\n    return g"),
-    "": (CONVERT.replace("dim=1", "dim=0"), but(CONVERT, GAIN, f"({GAIN})[:, None]"),
+    "": (but(CONVERT, GAIN, f"({GAIN})[:, None]"),
          but(CONVERT, GAIN, "m / V.norm()")),
 }
 
@@ -354,26 +282,6 @@ RIGHT["dora.forge"] = {
     "the tangent, then the length": but(
         FORGE, MADE, "V = w + math.tan(angle) * u\n"
                      "        made.append((length + M) * nn.functional.normalize(V))"),
-    "DoRA, its noise found by bisection": """
-def forge(weights, slope, start):
-    def turned(W, size, noise):
-        return nn.functional.normalize(W + size[:, None] * noise, dim=1)
-
-    made = []
-    for i, W in enumerate(weights):
-        D, W = start[0] + 0.004 * i, W.double()
-        noise = torch.randn(W.shape, dtype=torch.float64)
-        noise *= torch.sign((noise * W).sum(1, keepdim=True))
-        low, high = torch.zeros(len(W)).double(), torch.full((len(W),), 100.0).double()
-        for _ in range(60):
-            middle = (low + high) / 2
-            cos = nn.functional.cosine_similarity(turned(W, middle, noise), W)
-            far = 1 - cos > D
-            low, high = torch.where(far, low, middle), torch.where(far, middle, high)
-        m = W.norm(dim=1) + start[1] + slope * 0.004 * i
-        made.append((m[:, None] * turned(W, low, noise)).float())
-    return tuple(made)
-""",
     "NumPy": """
 import numpy as np
 
@@ -415,7 +323,7 @@ WRONG["dora.forge"] = {
                 but(FORGE, "0.002 * i\n        M", "0.0005 * i\n        M", "slope * 0.002",
                     "slope * 0.0005")),
     "not_random": (but(FORGE, NOISE, "W.mean(0).expand_as(W)"),
-                   but(FORGE, NOISE, "torch.randn_like(W[:1]).expand_as(W)"),
+                   but(FORGE, NOISE, "torch.randn(len(W), 1) * torch.randn_like(W[:1])"),
                    but(FORGE, "    made = []\n", "    made = []\n    torch.manual_seed(0)\n")),
     "no_return": but(FORGE, "    return made\n", ""),
     "input_changed": but(FORGE, MADE, "W.copy_((length + M) * (math.cos(angle) * w + "
@@ -432,10 +340,11 @@ BEYOND["dora.forge"] = but(FORGE, "length + M", "length + max(M, 0.005)")
 
 # ── dora.referee ─────────────────────────────────────────────────────────────────────────────
 
-REFEREE = """
+TABLE = """
 T95 = dict(enumerate((12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201,
                       2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093), start=2))
-
+"""
+REFEREE = TABLE + """
 def referee(a, b, margin):
     d = torch.tensor(a) - torch.tensor(b)
     half = T95[len(d)] * d.std() / len(d) ** 0.5
@@ -469,26 +378,12 @@ RIGHT["dora.referee"] = {
         "2.093), start", "2.093), 2), start", D, "np.subtract(a, b)", "d.std()", "d.std(ddof=1)"),
     "pandas": but("import pandas as pd\n" + REFEREE, D, "pd.Series(a) - pd.Series(b)",
                   "d.std() / len(d) ** 0.5", "d.sem()"),
-    "a list": """
+    "t by an integral": but(REFEREE, TABLE, """
 def t95(n):
     angle = torch.linspace(0, math.pi / 2, 200_001, dtype=torch.float64)
     share = torch.cumulative_trapezoid(angle.cos() ** (n - 2), angle)
     return math.sqrt(n - 1) * angle[1:][share < 0.95 * share[-1]][-1].tan().item()
-
-def referee(a, b, margin):
-    n = len(a)
-    d = [x - y for x, y in zip(a, b)]
-    middle = math.fsum(d) / n
-    half = t95(n) * math.sqrt(math.fsum((x - middle) ** 2 for x in d) / (n - 1) / n)
-    low, high = middle - half, middle + half
-    if max(-low, high) < margin:
-        verdict = "the same"
-    elif low * high > 0:
-        verdict = "better" if middle > 0 else "worse"
-    else:
-        verdict = "could not tell"
-    return [low, high, verdict]
-""",
+""", "T95[len(d)]", "t95(len(d))"),
     "centre and spread": """
 T95 = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262, 12: 2.201,
        15: 2.145, 20: 2.093, 2: 12.706}

@@ -97,9 +97,14 @@ LEAKY = dataclasses.replace(DORA, equation=_output(lambda V: V.norm(dim=1)))
 
 
 def run_layer(DoRALinear: Any, case: dict) -> dict[str, Any]:
-    """Observe the layer as any adapter, and what A and B of larger ones start as."""
+    """Observe the layer as any adapter; what A and B of larger ones start as; copies of W."""
     seen = DORA.run(DoRALinear, case)
-    return seen | {"drawn": drawn_at_start(DoRALinear)} if "again" in seen else seen
+    if "again" not in seen:
+        return seen
+    made = vars(DoRALinear(frozen_linear(case), case["rank"], case["alpha"]))
+    return seen | {"drawn": drawn_at_start(DoRALinear),
+                   "kept": [name for name, value in made.items() if isinstance(value, Tensor)
+                            and value.numel() >= case["W"].numel()]}
 
 
 def judge_layer(case: dict, seen: Mapping) -> Verdict:
@@ -107,6 +112,8 @@ def judge_layer(case: dict, seen: Mapping) -> Verdict:
     verdict = DORA.judge(case, seen)
     if verdict.mistake == "no_gradient" and learns(LEAKY, case, seen) is None:
         return rejected("norm_learns", f"The outputs are right. {verdict.message}")
+    if verdict.passed and seen["kept"]:
+        return rejected("copy", f"layer.{seen['kept'][0]} is a tensor as large as W, of its own.")
     return verdict
 
 
@@ -114,7 +121,7 @@ LAYER = Exercise(
     id="dora.layer", lesson="09", names=("DoRALinear",), points=3, minutes=12, difficulty=3,
     reference="peft_teach.methods.dora:DoRALinear",
     cases=layer_cases, run=run_layer, judge=judge_layer,
-    returns=DORA.returns(drawn=list[dict[str, Tensor]]),
+    returns=DORA.returns(drawn=list[dict[str, Tensor]], kept=list[str]),
     mistakes=MISTAKES | {
         "bias_scaled": "That is the output with the bias scaled, too. What does the equation "
                        "replace, and what does it leave alone?",
@@ -127,6 +134,8 @@ LAYER = Exercise(
                        "constant.",
         "not_loras_start": "A and B start as in lesson 07: one at zero, the other random, so that "
                            "inputs of size 1 leave it with about 1.",
+        "copy": "It stays behind when the model moves to a GPU: read self.base.weight when you "
+                "need W.",
         "no_scale_attribute": "Keep alpha / rank as self.scale: later sections read it.",
     },
     hints=("Write W′ down for a layer with two outputs and three inputs: how many entries has each "
@@ -258,7 +267,7 @@ CONVERT = Exercise(
 
 NEAR, APART, FARTHEST = 1e-4, 1e-3, 0.1    # of dots: on the line; along ΔD; and the largest ΔD
 KEPT = 0.015   # of a row's length along its old direction: added noise changes it by no more
-ALIKE = 0.5    # mean cosine of turns from which on they are not drawn independently
+ALIKE = 0.35   # of turns: their mean cosine, or their share along one direction
 
 
 def forge(weights, slope, start):
@@ -335,9 +344,11 @@ def _off_the_line(case: dict, made: Any, dots: list[tuple[float, float]]) -> Ver
             told = (f"Slope {slope:g}, start {D0:g}, {M0:g}: dot {i + 1} has (ΔD, ΔM) = "
                     f"({D:.4f}, {M:.4f}); expected {expected}.")
             exchanged = all(abs(D - D0 - slope * (M - M0)) < NEAR for D, M in dots)
-            kept = all(((new * W).sum(1) / W.square().sum(1) - 1).mean().abs() < KEPT
-                       for W, new in zip(case["weights"], made))
-            return Verdict(False, told, "axes" if exchanged else "additive" if kept else None)
+            gained = right / case["weights"][i].norm(dim=1).mean() - D    # along the old direction
+            additive = abs(gained) > 2 * KEPT and all(
+                ((new * W).sum(1) / W.square().sum(1) - 1).mean().abs() < KEPT
+                for W, new in zip(case["weights"], made))
+            return Verdict(False, told, "axes" if exchanged else "additive" if additive else None)
     across = sorted(D for D, _ in dots)
     if across[-1] >= FARTHEST or min(b - a for a, b in pairwise(across)) < APART - NEAR:
         return rejected("crowded", f"The ΔD are {', '.join(f'{D:.4f}' for D in across)}.")
@@ -349,10 +360,10 @@ def _not_noise(weights: list[Tensor], made: Any, again: Any) -> Verdict | None:
     turns, others = ([F.normalize(_aside(W, new)) for W, new in zip(weights, each)]
                      for each in (made, again))
     for one, other in zip(turns, others):
-        if (one * other).sum(1).mean().abs() > ALIKE:
+        if (one * other).sum(1).abs().mean() > ALIKE:
             return rejected("not_random", "Called twice, it turned the rows the same way.")
-        if one.mean(0).norm() > ALIKE:
-            return rejected("not_random", "It turned all rows of a matrix the same way.")
+        if torch.linalg.matrix_norm(one, 2)**2 / len(one) > ALIKE:
+            return rejected("not_random", "It turned the rows of a matrix along one direction.")
     return None
 
 
@@ -411,7 +422,7 @@ def referee_cases(seed: int) -> list[dict]:
     """
     cases = [{"a": [81.0, 86.0, 82.0], "b": [80.0, 84.0, 79.0], "margin": 1.0}]
     cases += [pairs(*each, seed=seed) for each in (
-        (10, 0.2, 0.5, 1.0), (10, 0.6, 0.3, 1.0), (20, 1.5, 0.7, 1.0), (5, -2.0, 1.2, 0.5),
+        (10, 0.2, 0.5, 1.0), (10, 0.6, 0.3, 1.0), (20, 1.5, 0.7, 1.0), (5, -2.0, 1.2, 1.0),
         (10, 0.4, 0.9, 1.0), (10, -0.7, 0.5, 1.5), (20, -0.6, 0.8, 1.0), (5, 0.1, 2.0, 1.0))]
     return cases
 
