@@ -1,0 +1,599 @@
+# %% [markdown]
+# # 09 · DoRA: does separating magnitude from direction help?
+#
+# A row of a weight matrix is an arrow. It has a length and a direction, and fine-tuning can stretch it, turn it, or do both.
+#
+# In 2024, Shih-Yang Liu and his colleagues at NVIDIA asked why LoRA stays behind full fine-tuning. They plotted how much the rows
+# of each matrix had stretched against how far they had turned. Full fine-tuning's points fell, and LoRA's rose. LoRA, they concluded,
+# finds it hard to do the one without the other. So they built a method that keeps the two apart: **DoRA**.
+#
+# You build DoRA from one paragraph of theirs. Then we look at their picture again. In the end you referee sixty runs.
+#
+# | | |
+# |---|---|
+# | **Time** | about 90 minutes, 47 of them for 5 exercises; Run All takes about three minutes |
+# | **You need** | LoRA (lesson 07); IA³'s gains (lesson 06) help |
+# | **Data** | sentences from film reviews, 2,563 of them for testing, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
+#
+# <details><summary>Three questions from earlier lessons</summary>
+#
+# **07: LoRA starts with B at zero. Which of A and B has a gradient in the first step?** Only B. A's gradient contains B.
+#
+# **06: IA³ multiplies each output by a number. Can it turn a row of W?** No. It stretches rows, and nothing else.
+#
+# **08: The base does not train. How does a gradient get to an adapter in the first block?** Through the frozen weights of all
+# blocks above it.
+# </details>
+#
+# <details><summary>Working on Colab?</summary>
+#
+# Colab's machine forgets everything. To keep `my_peft.py` and your predictions, run
+# `from google.colab import drive; drive.mount('/content/drive')` and
+# `%env PEFT_TEACH_WORK=/content/drive/MyDrive/peft-teach-work` first, in each session.
+# </details>
+
+# %% jupyter={"source_hidden": true}
+# Nothing happens here where the course is installed. On Colab, this installs it, once.
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("peft_teach") is None:
+    places = [Path.cwd().parent, Path("/content/peft-teach"),
+              Path("/content/drive/MyDrive/peft-teach")]
+    course = next((p for p in places if (p / "pyproject.toml").is_file()), None)
+    if course is None:
+        raise SystemExit("Put the course's folder at /content/peft-teach (upload or clone it), "
+                         "then run this cell again.")
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(course)], check=True)
+    importlib.invalidate_caches()
+
+# %% jupyter={"source_hidden": true}
+import pandas as pd
+import torch
+
+import peft_teach as pt
+from peft_teach.course.lessons.dora import clouds
+
+budget = pt.course.budget()                 # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+record = pt.course.records.load("dora")     # runs too long for a lesson (assets/records/dora.py)
+pictures = pt.course.pictures("dora")
+live = pt.course.live
+movies = pt.data.load("movies")
+pt.seed(0)
+
+# %% [markdown]
+# ## Build it from a paragraph
+
+# %%
+pt.plots.show(pictures.draw_idea(), "One row of W, and three ways to change it. IA³ stretches it. "
+              "LoRA adds a piece. DoRA adds a piece, too, and then sets the length by itself.")
+
+# %% [markdown]
+# The paragraph, in our letters:
+#
+# > Split the pretrained weight into a **magnitude** $m$ and a **direction** $V$. At the start, $m$ is the norm of each vector of $W$,
+# > and $V$ is $W$. Train $m$, and let LoRA update $V$:
+# > $$ W' = m \odot \frac{V}{\lVert V\rVert}, \qquad V = W + s\,BA $$
+# > In the backward pass, treat $\lVert V\rVert$ as a constant.
+#
+# Each vector of *what*? The paper says "each column". PyTorch stores a linear layer as (n_out, n_in), and the authors' code takes
+# one norm for each *output*. For us that is a row ([peft#2348](https://github.com/huggingface/peft/issues/2348)).
+#
+# ### Exercise 1 · The layer (3 points, about 12 minutes)
+#
+# Write `DoRALinear(base, rank, alpha)` around an `nn.Linear` of any shape, with or without a bias. Its parameters are `A`, `B` and `m`,
+# and `scale` is a number.
+#
+# 1. Untrained, it gives the base's output, to rounding. `A` and `B` start as in lesson 07.
+# 2. Wherever training takes `A`, `B` and `m`, it acts as a linear layer with the weight $W'$ and the base's bias.
+# 3. Its gradients are those of the paragraph: `A`, `B` and `m` train, and $\lVert V\rVert$ passes no gradient on.
+# 4. The base stays as it is.
+#
+# Replace the lines `raise …`, run the cell, then the one below it. Until yours passes, the lesson goes on with ours.
+
+
+# %% exercise="dora.layer" part="solution"
+class DoRALinear(pt.Adapter):
+    def __init__(self, base: torch.nn.Linear, rank: int = 8, alpha: float = 16.0):
+        super().__init__(base)
+        ### BEGIN SOLUTION
+        self.scale = alpha / rank
+        self.A = torch.nn.Parameter(torch.randn(rank, base.in_features) / base.in_features**0.5)
+        self.B = torch.nn.Parameter(torch.zeros(base.out_features, rank))
+        self.m = torch.nn.Parameter(base.weight.detach().norm(dim=1))
+        ### END SOLUTION
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        ### BEGIN SOLUTION
+        V = self.base.weight + self.scale * self.B @ self.A           # (n_out, n_in)
+        g = self.m / V.norm(dim=1).detach()                           # (n_out,)
+        y = g * (x @ V.T)                                             # (…, n_out)
+        return y if self.base.bias is None else y + self.base.bias
+        ### END SOLUTION
+
+
+# %% exercise="dora.layer" part="check"
+DoRALinear = pt.check("dora.layer", DoRALinear)
+
+# %% exercise="dora.layer" part="grade"
+pt.require("dora.layer")
+
+# %% [markdown]
+# ## Watch it learn
+#
+# Put your layer on query and value in all six blocks, and train it as you trained LoRA in lesson 07. The dashed curve is a LoRA of
+# the same rank, alpha and rate.
+
+# %%
+inject = pt.mine("change.inject")
+sentences = movies.train[:min(4000, budget.train_examples)]
+pt.seed(0)
+model, tokenizer = pt.models.load("minilm", labels=2)
+model = inject(model, ("query", "value"), lambda base: DoRALinear(base, 8, 16)).to(pt.device())
+batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
+test = pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64, shuffle=False)
+lora = record.runs.query("group == 'clouds' and method == 'lora' and seed == 0").index[0]
+steps = pt.widgets.watch(pt.train(model, batches, lr=3e-3), len(batches),
+                         {"LoRA (recorded)": record.losses[lora]})
+
+# %%
+eights = record.runs.query("group == 'clouds'").groupby("method")[["parameters", "accuracy"]].mean()
+reached = {"LoRA, rank 8 (two seeds, recorded)": eights.loc["lora"],
+           "your DoRA, rank 8": pd.Series({"parameters": pt.account.parameters(model).adapter,
+                                           "accuracy": pt.evaluate(model, test).accuracy}),
+           "full fine-tuning (two seeds, recorded)": eights.loc["full"]}
+pd.DataFrame(reached).T.assign(
+    parameters=lambda t: t.parameters.map("{:,.0f}".format),
+    accuracy=lambda t: t.accuracy.map("{:.1%}".format))
+
+# %% [markdown]
+# It learns. For 4,608 more parameters than LoRA, did we gain anything? One run cannot tell. We come to that, when we are sure that the
+# layer is right.
+#
+# ## Whose layer is right?
+#
+# A wrong DoRA can start as the base does, and its loss can fall as yours did. One of those below answers differently once it is merged.
+# Another gets every output right, and is wrong all the same.
+#
+# ### Exercise 2 · The law of DoRA (3 points, about 10 minutes)
+#
+# Write `dora_holds(make)`, a test that raises an error if the layer that `make(base, rank, alpha)` builds breaks this law:
+#
+# > *Untrained, the layer answers as its base, to rounding. Whatever values $A$, $B$ and $m$ take, row $i$ of its weight has the length
+# > $|m_i|$, and its bias is the base's. To the gradient, $\lVert V\rVert$ is a constant. Nothing in the base trains.*
+#
+# Set `A`, `B` and `m` to whatever you like, and read outputs and gradients. You have no right DoRA to compare with, so look for facts
+# that need none. Your test must accept four correct layers and reject nine broken ones.
+
+
+# %% exercise="dora.law" part="solution"
+def dora_holds(make):
+    ### BEGIN SOLUTION
+    base = torch.nn.Linear(5, 3).requires_grad_(False)
+    layer, x = make(base, 2, 6.0), torch.randn(4, 5)
+    assert torch.allclose(layer(x), base(x), atol=1e-5)
+    with torch.no_grad():
+        for p in (layer.A, layer.B, layer.m):
+            p.copy_(torch.randn_like(p))
+    rows = layer(torch.eye(5)) - layer(torch.zeros(1, 5))
+    assert torch.allclose(layer(torch.zeros(1, 5))[0], base.bias, atol=1e-5)
+    assert torch.allclose(rows.norm(dim=0), layer.m.abs(), atol=1e-4)
+    # The sum of squares of W' is that of m: B could not change it, but for the constant norm.
+    rows.square().sum().backward()
+    assert layer.B.grad.norm() > 1e-3
+    assert torch.allclose(layer.m.grad, 2 * layer.m, atol=1e-3)
+    assert all(p is None or not p.requires_grad for p in (base.weight, base.bias))
+    ### END SOLUTION
+
+
+# %% exercise="dora.law" part="check"
+dora_holds = pt.check("dora.law", dora_holds)
+
+# %% exercise="dora.law" part="grade"
+pt.require("dora.law")
+
+# %%
+pt.audit()    # every test in your my_peft.py, on your own pieces
+
+# %% [markdown]
+# <details><summary>What the two wrong layers say</summary>
+#
+# <b>The bias.</b> Feed zeros. DoRA answers with the base's bias. A layer that multiplies its whole output by m / ‖V‖ answers with a
+# scaled one, and the published library <code>adapters</code> (version 1.3.0) does just that.
+#
+# <b>The norm.</b> Take the sum of the squares of W′ as the loss. It equals the sum of the squares of m, whatever A and B are. So B's true
+# gradient is zero. DoRA's is not: its B keeps trying to shrink rows whose length is fixed.
+# </details>
+#
+# ## What does the constant cost?
+#
+# DoRA's gradient, then, is not the true one. How wrong is it in the model that you have just trained?
+
+# %%
+pt.widgets.Guess("With the norm held constant, B's gradient is off by about",
+                 ("0.1 %", "5 %", "50 %"), "dora.detach")
+
+# %%
+batch = pt.data.batches(movies.train[:48 if budget.claims else 8], tokenizer, 48)[0]
+gap = pictures.gradient_gap(DoRALinear, model, batch)
+pt.compare("dora.detach", f"{gap.B.iloc[0]:.1%}", "B, with dropout off")
+gap.map("{:.1%}".format)
+
+# %% [markdown]
+# Let $G$ be the gradient of the loss with respect to a row of $W'$, and $\hat v$ the direction of this row. The true gradient of the same
+# row of $V$ has no part along $\hat v$, because stretching $V$ changes nothing. DoRA's gradient keeps that part:
+#
+# $$ \underbrace{g\,\bigl(G - (G\cdot\hat v)\,\hat v\bigr)}_{\text{true}} \qquad \underbrace{g\,G}_{\text{DoRA}} \qquad
+# \underbrace{G\cdot\hat v}_{\text{the gradient of } m} \qquad\qquad g = \frac{m}{\lVert V\rVert} $$
+#
+# So what the constant adds is the gradient of $m$ once more, laid along the row. A row is one direction of 384, and a gradient that ignores
+# it has about $1/\sqrt{384}$ of its length there: 5 %.
+#
+# The paper first praises the true gradient, because its missing part should make the optimizer's work easier (§4.2). A page later the
+# part is back: a constant norm saves a quarter of the memory on LLaMA-7B, and costs 0.2 points of accuracy (§4.3).
+#
+# ## More functions, or the same?
+#
+# Lesson 06 put a number behind each output. Put such a **gain** $g$ behind LoRA, and leave the bias alone:
+#
+# $$ y = g \odot (x V^\top) + b, \qquad V = W + s\,BA $$
+#
+# LoRA with a gain has exactly as many parameters as DoRA.
+
+# %%
+pt.widgets.Guess("Compared with LoRA with a gain, DoRA can represent",
+                 ("more functions", "the same functions", "fewer functions"), "dora.same")
+
+# %% [markdown]
+# ### Exercise 3 · There and back (2 points, about 8 minutes)
+#
+# `to_gain(m, W, A, B, s)` returns the `g` with which LoRA with a gain does exactly what DoRA does with this `m`.
+# `to_dora(g, W, A, B, s)` goes the other way. `A`, `B` and `s` stay as they are; the matrix may have any shape, and entries of `m` and `g`
+# may be negative.
+
+
+# %% exercise="dora.convert" part="solution"
+def to_gain(m, W, A, B, s):
+    ### BEGIN SOLUTION
+    return m / (W + s * B @ A).norm(dim=1)
+    ### END SOLUTION
+
+
+def to_dora(g, W, A, B, s):
+    ### BEGIN SOLUTION
+    return g * (W + s * B @ A).norm(dim=1)
+    ### END SOLUTION
+
+
+# %% exercise="dora.convert" part="check"
+to_gain, to_dora = pt.check("dora.convert", to_gain, to_dora)
+
+# %% exercise="dora.convert" part="grade"
+pt.require("dora.convert")
+
+# %%
+converted = pictures.converted(model, to_gain, to_dora)
+same = converted["logits off by at most"].max() < 1e-3
+pt.compare("dora.same", "the same functions" if same else "other functions", "there and back")
+converted
+
+# %% [markdown]
+# **The same functions, from the same number of parameters.** DoRA is no richer than LoRA with a gain. It is another route through the same
+# models.
+#
+# Even the gradients of $A$ and $B$ are the same, wherever the functions are: with a constant norm, $g$ is a constant to them on either
+# route. Two things differ:
+#
+# - Adam moves each parameter by about the learning rate. LoRA with a gain moves $g$ itself. DoRA moves $m$, so its
+#   $g = m / \lVert V\rVert$ moves faster on short rows than on long ones.
+# - When $B$ makes a row of $V$ longer, DoRA divides by the new length. LoRA with a gain lets the row grow.
+#
+# So "does separating help?" is a question about training, and only runs can answer it. But why did anyone expect that it would?
+#
+# ## The picture that started it
+#
+# For each matrix, the paper takes two averages over the rows: how much they stretched, and how far they turned.
+#
+# $$ \Delta M = \operatorname{mean}\,\bigl|\lVert w'\rVert - \lVert w\rVert\bigr|, \qquad
+# \Delta D = \operatorname{mean}\,\bigl(1 - \cos\angle(w', w)\bigr) $$
+#
+# A dot is one matrix at one moment of training. In the paper's Figure 2, the dots of full fine-tuning fall (a correlation of −0.62), and
+# those of LoRA rise (+0.83).
+#
+# Here are four updates of our model: full fine-tuning, LoRA, DoRA, and random numbers of rank 8, each matrix as large as LoRA's. **Which
+# cloud is the random one?**
+
+# %%
+guess = pt.widgets.Guess("Random numbers drew cloud", ("one", "two", "three", "four"),
+                         "dora.random")
+clouds_picture = pictures.explore_clouds(record, guess)
+clouds_picture
+
+# %% tags=["nbval-check-output"]
+pt.compare("dora.random", pictures.hidden("random"), "the random cloud")
+correlated = pictures.correlations(record)          # both seeds
+correlated.xs("as trained", level="size")
+
+# %% [markdown]
+# <details><summary>What the clouds say</summary>
+#
+# Random numbers rise like LoRA. Full fine-tuning rises, too: we looked for the falling line and did not find it. DoRA's dots hardly form a
+# line at all. That speaks for the paper: DoRA does move length and direction apart.
+# </details>
+#
+# Why should random numbers draw LoRA's line? Take a row $w$ and add a piece $\delta$ that ignores it. In 384 dimensions, such a piece
+# stands almost at a right angle to the row. The new row is the hypotenuse, and for a small $\delta$ Pythagoras gives
+#
+# $$ \lVert w'\rVert - \lVert w\rVert \approx \frac{\lVert\delta\rVert^2}{2\lVert w\rVert}, \qquad
+# 1-\cos\angle(w', w) \approx \frac{\lVert\delta\rVert^2}{2\lVert w\rVert^2} $$
+#
+# The first is $\lVert w\rVert$ times the second. They rise together because both measure *how much was added*.
+#
+# Almost a right angle: by chance, a piece also lies a little along the row. When the piece is tiny, that little is what changes the length.
+
+# %%
+pt.plots.show(pictures.draw_crossing(record), "How much a random piece changes the length of a row "
+              "of 384 entries. Bands: the recorded updates of full fine-tuning and of LoRA.")
+
+# %% [markdown]
+# Full fine-tuning lives below the bend, LoRA mostly above. Their clouds differ in *size* before they differ in anything else. So give full
+# fine-tuning's updates the size of LoRA's, matrix by matrix, and leave all else as it is. **Where does the cloud go?**
+
+# %%
+pt.widgets.Guess("Blown up to LoRA's size, the cloud of full fine-tuning looks",
+                 ("as before", "like LoRA's", "like DoRA's"), "dora.size")
+
+# %% tags=["nbval-check-output"]
+pooled = correlated[["pooled, query", "pooled, value"]].T.groupby(level=0).mean()
+blown = pooled["full fine-tuning", "at the other's norm"]
+off = {told: (pooled[name, "as trained"] - blown).abs().sum() for told, name in (
+    ("as before", "full fine-tuning"), ("like LoRA's", "LoRA"), ("like DoRA's", "DoRA"))}
+pt.compare("dora.size", min(off, key=off.get), "by its two correlations")
+correlated.xs("at the other's norm", level="size")    # the three others at full fine-tuning's
+
+# %% [markdown]
+# <details><summary>What is left when the sizes are equal</summary>
+#
+# Pooled, full fine-tuning at LoRA's size looks like LoRA. Over the rows of one matrix, something is left. At equal sizes LoRA's rows stand
+# closer to a line than random ones do, and those of full fine-tuning less close.
+# </details>
+#
+# The paper's figure compares sizes, too: its LoRA turns the rows about seven times as far as its full fine-tuning. But that does not explain
+# their falling line. Even their full fine-tuning lies above the bend, where random pieces rise. We do not know what makes it fall.
+#
+# Is it that LoRA *cannot* turn a row without stretching it? It can. This change of rank 1 mirrors every row in one plane:
+
+# %%
+W = model.get_submodule("bert.encoder.layer.3.attention.self.value").base.weight.cpu()
+u = torch.nn.functional.normalize(torch.randn(384), dim=0)
+reflected = W - 2 * torch.outer(W @ u, u)
+stretched, turned = clouds.point(W, reflected)
+pd.Series({"rank of the change": torch.linalg.matrix_rank(reflected - W).item(),
+           "ΔM": f"{stretched:.7f}", "ΔD": f"{turned:.7f}"}).to_frame("a reflection")
+
+# %% [markdown]
+# ## Forge it
+#
+# A picture that shows a cause should be hard to draw without that cause. So try to draw the paper's out of noise. First, only add the
+# noise. **What line can the dots of one matrix form?**
+
+# %%
+pt.widgets.Guess("Add noise to a matrix, more each time. Its dots form",
+                 ("a rising line", "a falling line", "either, as chance has it"), "dora.noise")
+
+# %%
+pictures.explore_noise()
+
+# %%
+found = []
+for _ in range(10):
+    noise = torch.randn_like(W)
+    dots = [clouds.point(W, W + size * noise) for size in (0.01, 0.02, 0.03, 0.04)]
+    found.append("a rising line" if dots == sorted(dots) else "another line")
+pt.compare("dora.noise", ", ".join(sorted(set(found))), "ten times, four sizes each")
+
+# %% [markdown]
+# ### Exercise 4 · The forgery (3 points, about 10 minutes)
+#
+# Now set the lengths freely. Write `forge(weights, slope, start)`. It gets a list of matrices, and returns as many changed ones, whose dots
+# $(\Delta D, \Delta M)$ lie on a line of this slope. The slope may be negative.
+#
+# - `start` is $(\Delta D, \Delta M)$ of the first dot.
+# - The $\Delta D$ of the dots are at least 0.001 apart, and below 0.1.
+# - Each row is turned towards noise of its own, drawn anew at each call.
+
+
+# %% exercise="dora.forge" part="solution"
+def forge(weights, slope, start):
+    ### BEGIN SOLUTION
+    forged = []
+    for k, W in enumerate(weights):
+        turn = start[0] + 0.002 * k
+        change = start[1] + slope * 0.002 * k
+        length = W.norm(dim=1, keepdim=True)
+        w = W / length
+        u = torch.randn_like(W)
+        u = torch.nn.functional.normalize(u - (u * w).sum(dim=1, keepdim=True) * w, dim=1)
+        cosine = 1 - turn
+        forged.append((length + change) * (cosine * w + (1 - cosine**2) ** 0.5 * u))
+    return forged
+    ### END SOLUTION
+
+
+# %% exercise="dora.forge" part="check"
+forge = pt.check("dora.forge", forge)
+
+# %% exercise="dora.forge" part="grade"
+pt.require("dora.forge")
+
+# %%
+pt.plots.show(pictures.draw_forged(forge, (-0.62, 0.0, 0.83)),
+              "Your forgeries, at three slopes. All directions are noise.")
+
+# %%
+pt.sentence("dora.figure", ...)    # yours: what does a falling line show of an update, what not?
+
+# %% [markdown]
+# <details><summary>Ours: what the figure can say</summary>
+#
+# On one matrix, added noise only climbs. You could draw a falling line because you set the lengths by themselves, and that <i>is</i> what the
+# paper means by separating the two. So a falling line says something about an update. But your directions were noise: it does not say that
+# the update is any good.
+# </details>
+#
+# ## You are the referee
+#
+# Then let us run it: LoRA, LoRA with a gain, and DoRA, at a low rank and a high one. At each rank, each method first chose its own learning
+# rate, on sentences that are not in the test. Then came ten new seeds. A seed gives all three the same $A$, the same new head and the same
+# order of sentences, so we compare in **pairs**: one difference for each seed.
+#
+# If ten differences scatter by a point of accuracy, their mean is known to about 0.7 points. A smaller effect we cannot see.
+#
+# **Which difference would make you pay for a slower step?** Commit a margin, in points of accuracy. We wrote ours down before the first run:
+# one point.
+
+# %%
+margin = pt.commit("dora.margin", ...)    # in points of accuracy
+
+# %%
+pt.widgets.Guess("At rank 2, DoRA is, against LoRA with a gain,",
+                 ("better", "worse", "the same", "could not tell"), "dora.verdict")
+
+# %% [markdown]
+# ### Exercise 5 · The referee (2 points, about 7 minutes)
+#
+# `referee(a, b, margin)` gets the accuracies of two methods in percent, seed by seed. It returns `(low, high, verdict)`. The first two are the
+# ends of the 95 % interval of the mean of a − b. For few values it takes Student's $t$ in place of 1.96; `T95[n]` is $t$ for n values. The
+# verdict is
+#
+# - `"the same"` if the whole interval lies between −margin and margin;
+# - if not, `"better"` or `"worse"` if the whole interval lies above or below zero;
+# - `"could not tell"` in all other cases.
+
+# %%
+T95 = dict(enumerate((12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201,
+                      2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093), start=2))
+
+
+# %% exercise="dora.referee" part="solution"
+def referee(a, b, margin):
+    ### BEGIN SOLUTION
+    d = torch.tensor(a) - torch.tensor(b)
+    half = T95[len(d)] * d.std() / len(d) ** 0.5
+    low, high = (d.mean() - half).item(), (d.mean() + half).item()
+    if -margin < low and high < margin:
+        return low, high, "the same"
+    if low > 0:
+        return low, high, "better"
+    return low, high, "worse" if high < 0 else "could not tell"
+    ### END SOLUTION
+
+
+# %% exercise="dora.referee" part="check"
+referee = pt.check("dora.referee", referee)
+
+# %% exercise="dora.referee" part="grade"
+pt.require("dora.referee")
+
+# %%
+pt.plots.show(pictures.draw_pairs(record, margin), "DoRA minus the other, a dot for each seed. "
+              "The bar is the 95 % interval of the mean, the band your margin.")
+
+# %%
+ruling = pictures.verdicts(record, referee, margin)
+pt.compare("dora.verdict", ruling.iloc[:, -1].get(("DoRA − LoRA with a gain", 2), "no runs yet"),
+           "your referee, at rank 2")
+ruling
+
+# %% [markdown]
+# That is the answer for this model and this task.
+#
+# ## The ladder so far
+#
+# You have climbed from full fine-tuning to DoRA. Junxian He and his colleagues saw in 2021 that methods like these are variations of one
+# line: take what a layer gives, and add something learned to it.
+#
+# $$ h \;\leftarrow\; h + \text{scale}\cdot\text{something learned} $$
+
+# %%
+pt.plots.show(pictures.draw_ladder(), "One block of MiniLM, drawn eight times. What is trained "
+              "stands where it acts. Counts are for all six blocks, without the head.")
+
+# %%
+pictures.ladder()
+
+# %% [markdown]
+# Three of them never merge into the weights. What a prompt or a prefix adds depends on the whole sentence, and an adapter is not linear. No
+# fixed matrix does either. And look at the last row once more: DoRA is the gain of lesson 06 around the sum of lesson 07.
+#
+# **What this lesson claims**
+#
+# | claim | seen here | what could have refuted it, and was tried | at larger scale |
+# |---|---|---|---|
+# | DoRA and LoRA with a gain represent the same functions. | in one line: g = m / ‖V‖, for any V without a row of zeros; your trained model, there and back | negative m, rows of unequal lengths, oblong matrices (exercise 3) | true at every size; Chang et al. 2025 rewrite DoRA in an equivalent form, too |
+# | Pooled over matrices, ΔM rises with ΔD because of how much is added, whatever it is. | random numbers of LoRA's size correlate as LoRA does: +1.00 (queries) and +0.97 (values), two seeds | full fine-tuning at LoRA's size: +1.00 and +0.96. DoRA, which sets lengths apart, does not rise: −0.08 to +0.17 | not known to us; Liu et al. compare unequal sizes, too |
+# | Full fine-tuning's falling line is not there. An observation. | +0.86 and +0.95 (queries), +0.44 and +0.57 (values), two seeds | nothing yet | Liu et al.: −0.62 on VL-BART, for queries, at sizes where adding noise would give a rise |
+# | A constant norm changes B's gradient by a few percent. | one trained model; 1/√384 predicts 5 % | dropout off: two draws of it differ by far more | Liu et al. Table 7: 0.2 points of accuracy on LLaMA-7B, none lost on VL-BART |
+
+# %%
+pt.progress("09")
+
+# %% [markdown]
+# ## At your desk
+#
+# The same with Hugging Face peft is one flag away from LoRA:
+#
+# ```python
+# from peft import LoraConfig, get_peft_model
+#
+# config = LoraConfig(task_type="SEQ_CLS",            # "CAUSAL_LM" for a language model
+#                     target_modules="all-linear", r=16, lora_alpha=32,
+#                     use_dora=True, lora_dropout=0.0)    # without dropout, peft's DoRA is faster
+# tuned = get_peft_model(model, config)
+# tuned.print_trainable_parameters()
+# ...                                                 # your training loop, or a Trainer
+# tuned.save_pretrained("my-dora")                    # the adapter and the head
+# plain = tuned.merge_and_unload()                    # DoRA's extra cost is gone after this
+# ```
+#
+# | a first recipe, 1 to 70 billion parameters | take | source |
+# |---|---|---|
+# | first | plain LoRA at three rates: tuned variants end within 1 to 2 % of it | Lee et al. 2026 |
+# | then | the same with `use_dora=True`, at LoRA's rate and a slightly lower one | README of NVlabs/DoRA |
+# | rank, α, rate | on LLaMA-7B: 16, 32, 2e-4, or 32, 64, 1e-4. Half of LoRA's rank often does | Liu et al. 2024, Table 8; the README |
+# | dropout | 0: then peft reuses the base's output | peft's documentation |
+# | a 4-bit base | works with `use_dora`, too | peft's documentation |
+#
+# Try DoRA first where memory forces a very low rank. Take LoRA where the time of a step is your bill: with peft, people report that DoRA takes
+# from a fifth longer ([peft#1474](https://github.com/huggingface/peft/pull/1474)) to twice as long
+# ([peft#3341](https://github.com/huggingface/peft/pull/3341)). If the first loss is `nan`, look for rows of zeros in the weights, because
+# DoRA divides by their norm ([peft#2049](https://github.com/huggingface/peft/issues/2049)).
+#
+# What misleads at 7 billion parameters: our rates, and a task on which rank 1 is nearly enough, so that there is little left to win.
+
+# %% [markdown]
+# # Further
+#
+# ## What the papers measured
+#
+# Liu et al. report 78.4 % for DoRA on LLaMA-7B and 74.7 % for LoRA, as the mean of eight sets of common-sense questions (Table 1). They tuned
+# DoRA's rate for this comparison, and quoted LoRA's row from an earlier paper. At rank 8, their LoRA falls to 40.7 %, and DoRA keeps
+# 78.0 % (§5.5).
+#
+# Lee et al. searched the learning rate, batch size, rank and length of training for LoRA and nine variants, DoRA among them. Different
+# variants want different rates. With each at its own, the best results lay within 1 to 2 % of each other.
+#
+# Chang et al. ask why DoRA works, and give another answer than the angle: the singular values of its update are more even.
+#
+# **Sources**
+#
+# - Liu et al. 2024, *DoRA: Weight-Decomposed Low-Rank Adaptation*, arXiv 2402.09353: §3.2 the picture, §4.1 the equation, §4.3 the constant norm.
+# - Salimans & Kingma 2016, *Weight normalization*, arXiv 1602.07868: length and direction apart, without a frozen W.
+# - He et al. 2021, *Towards a unified view of parameter-efficient transfer learning*, arXiv 2110.04366.
+# - Lee et al. 2026, *Learning rate matters: vanilla LoRA may suffice for LLM fine-tuning*, arXiv 2602.04998.
+# - Chang et al. 2025, *Calibrating and rotating*, arXiv 2511.00051.
+# - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
+#
+# The library's own version of what you wrote is `pt.dora.DoRALinear`; LoRA with a gain stands in `peft_teach/course/lessons/dora/gain.py`.
