@@ -81,6 +81,10 @@ WRONG["dora.layer"] = {
                               "self.base.weight + self.s * self.B @ self.A"),
     "copy": but(LAYER, SCALE, f"{SCALE}\n        self.W = base.weight.detach().clone()", V,
                 V.replace("base.weight", "W")),
+    "stale": but(LAYER, W, f"""        if self.training:
+            self.norm = {NORM}
+        W = (self.m / self.norm)[:, None] * V
+"""),
     "shapes": but(LAYER, M, "base.weight.norm(dim=0)"),
     "start_differs": but(LAYER, M, "torch.ones(base.out_features)"),
     "no_gradient": but(LAYER, V, f"({V}).detach()"),

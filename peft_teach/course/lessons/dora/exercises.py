@@ -7,6 +7,7 @@ from itertools import pairwise
 from statistics import mean, stdev
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -97,14 +98,19 @@ LEAKY = dataclasses.replace(DORA, equation=_output(lambda V: V.norm(dim=1)))
 
 
 def run_layer(DoRALinear: Any, case: dict) -> dict[str, Any]:
-    """Observe the layer as any adapter; what A and B of larger ones start as; copies of W."""
+    """Observe the layer as any adapter; how larger ones start; what it keeps from call to call."""
     seen = DORA.run(DoRALinear, case)
     if "again" not in seen:
         return seen
-    made = vars(DoRALinear(frozen_linear(case), case["rank"], case["alpha"]))
-    return seen | {"drawn": drawn_at_start(DoRALinear),
-                   "kept": [name for name, value in made.items() if isinstance(value, Tensor)
-                            and value.numel() >= case["W"].numel()]}
+    layer = DoRALinear(frozen_linear(case), case["rank"], case["alpha"])
+    kept = [name for name, value in vars(layer).items() if isinstance(value, Tensor)
+            and value.numel() >= case["W"].numel()]
+    layer(case["x"])
+    with torch.no_grad():
+        for name in DORA.own:
+            getattr(layer, name).copy_(case[name])
+        moved = layer.eval()(case["x"])
+    return seen | {"drawn": drawn_at_start(DoRALinear), "kept": kept, "moved": moved}
 
 
 def judge_layer(case: dict, seen: Mapping) -> Verdict:
@@ -114,6 +120,9 @@ def judge_layer(case: dict, seen: Mapping) -> Verdict:
         return rejected("norm_learns", f"The outputs are right. {verdict.message}")
     if verdict.passed and seen["kept"]:
         return rejected("copy", f"layer.{seen['kept'][0]} is a tensor as large as W, of its own.")
+    if verdict.passed and not DORA.close(seen["moved"], right := DORA.right(case)[0]):
+        return rejected("stale", "Called in training, then moved, then called in eval mode: "
+                                 + difference("layer(x)", seen["moved"], right))
     return verdict
 
 
@@ -121,7 +130,7 @@ LAYER = Exercise(
     id="dora.layer", lesson="09", names=("DoRALinear",), points=3, minutes=12, difficulty=3,
     reference="peft_teach.methods.dora:DoRALinear",
     cases=layer_cases, run=run_layer, judge=judge_layer,
-    returns=DORA.returns(drawn=list[dict[str, Tensor]], kept=list[str]),
+    returns=DORA.returns(drawn=list[dict[str, Tensor]], kept=list[str], moved=Any),
     mistakes=MISTAKES | {
         "bias_scaled": "That is the output with the bias scaled, too. What does the equation "
                        "replace, and what does it leave alone?",
@@ -136,6 +145,7 @@ LAYER = Exercise(
                            "inputs of size 1 leave it with about 1.",
         "copy": "It stays behind when the model moves to a GPU: read self.base.weight when you "
                 "need W.",
+        "stale": "Whatever is kept from one call to the next is of another A and B.",
         "no_scale_attribute": "Keep alpha / rank as self.scale: later sections read it.",
     },
     hints=("Write W′ down for a layer with two outputs and three inputs: how many entries has each "
@@ -441,7 +451,7 @@ def pairs(n: int, middle: float, half: float, margin: float, seed: int) -> dict:
 def run_referee(referee: Callable, case: dict) -> dict[str, Any]:
     """Hand on the three things that it gave; of anything else, what it is."""
     given = referee([*case["a"]], [*case["b"]], case["margin"])
-    values = [each.item() if isinstance(each, Tensor) and each.numel() == 1 else each
+    values = [each.item() if isinstance(each, Tensor | np.ndarray) and each.ndim == 0 else each
               for each in given] if isinstance(given, list | tuple) else []
     return {"type": named(given), "given": values}
 
