@@ -162,7 +162,10 @@ pd.DataFrame(reached).T.assign(
 # Write `dora_holds(make)`, a test that raises an error if the layer that `make(base, rank, alpha)` builds breaks this law:
 #
 # > *Untrained, the layer answers as its base, to rounding. Whatever values $A$, $B$ and $m$ take, row $i$ of its weight has the length
-# > $|m_i|$, and its bias is the base's. To the gradient, $\lVert V\rVert$ is a constant. Nothing in the base trains.*
+# > $|m_i|$, and its bias is the base's. The gradient reaches $A$, $B$ and $m$, and to it $\lVert V\rVert$ is a constant. Nothing in
+# > the base trains.*
+#
+# `make` gets a frozen float32 `nn.Linear` of your choice. The law says nothing of the size of $s$, nor which of $A$ and $B$ starts at zero.
 #
 # Set `A`, `B` and `m` to whatever you like, and read outputs and gradients. You have no right DoRA to compare with, so look for facts
 # that need none. Your test must accept four correct layers and reject nine broken ones.
@@ -401,7 +404,8 @@ pt.compare("dora.noise", ", ".join(sorted(set(found))), "ten times, four sizes e
 # $(\Delta D, \Delta M)$ lie on a line of this slope. The slope may be negative.
 #
 # - `start` is $(\Delta D, \Delta M)$ of the first dot.
-# - The $\Delta D$ of the dots are at least 0.001 apart, and below 0.1.
+# - The $\Delta D$ of the dots are at least 0.001 apart, and below 0.1. As long as they are at most 0.004 apart, there is room above zero.
+# - Each dot is within 0.0001 of the line. The weights that you get stay as they are.
 # - Each row is turned towards noise of its own, drawn anew at each call.
 
 
@@ -472,12 +476,11 @@ pt.widgets.Guess("At rank 2, DoRA is, against LoRA with a gain,",
 # - if not, `"better"` or `"worse"` if the whole interval lies above or below zero;
 # - `"could not tell"` in all other cases.
 
-# %%
+# %% exercise="dora.referee" part="solution"
 T95 = dict(enumerate((12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201,
                       2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093), start=2))
 
 
-# %% exercise="dora.referee" part="solution"
 def referee(a, b, margin):
     ### BEGIN SOLUTION
     d = torch.tensor(a) - torch.tensor(b)
