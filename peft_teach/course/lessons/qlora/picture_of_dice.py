@@ -50,7 +50,7 @@ def rolled(update: float, draws: int, dice: Callable = rounding.dice) -> Rolled:
 
 def draw_rolled(found: Rolled) -> Figure:
     """Draw thirty weights between two marks, three times; and the running mean of the sums."""
-    made, left, right = figure(9.2, 4.8, columns=2, width_ratios=(2.4, 1))
+    made, left, right = figure(8.4, 4.6, columns=2, width_ratios=(2.6, 1))
     floors, heights = (3.2, 1.6, 0), ([found.update] * COUNT, found.nearest, found.dice)
     for (name, colour), floor, height in zip(ROWS.items(), floors, heights):
         for mark in (floor, floor + 1):
@@ -60,7 +60,7 @@ def draw_rolled(found: Rolled) -> Figure:
         left.plot(range(COUNT), ends, "o", color=colour, ms=6)
         left.text(COUNT + 0.3, floor + 0.5, f"{name}\nsum {_gaps(sum(height))}", va="center",
                   fontsize=11, color=colour)
-    left.set(xlim=(-1, COUNT + 8), ylim=(-0.15, 4.35), xticks=[],
+    left.set(xlim=(-1, COUNT + 9), ylim=(-0.15, 4.35), xticks=[],
              yticks=[floor + y for floor in floors for y in (0, 1)],
              yticklabels=["mark", "next mark"] * 3)
     left.spines[["left", "bottom"]].set_visible(False)
@@ -69,7 +69,7 @@ def draw_rolled(found: Rolled) -> Figure:
     right.plot(draws, found.sums, "o", color=COLOURS["yours"], ms=4, alpha=0.35, mew=0)
     right.plot(draws, found.means, color=COLOURS["yours"], lw=2)
     right.plot(draws[-1], found.means[-1], "o", color=COLOURS["yours"], ms=9)
-    right.set(xlabel="draw", xlim=(0, max(10, draws[-1] + 1)),
+    right.set(xlabel="draw", xlim=(0, 1.05 * max(10, draws[-1])),
               ylim=(-0.5, max(2 * COUNT * found.update, *found.sums) + 1))
     right.set_title(f"dice, mean of {len(draws)}: {_gaps(found.means[-1])}", fontsize=11)
     made.set_label(f"{COUNT} updates of {found.update:g} of a gap: their sum is "

@@ -62,7 +62,7 @@ def costs(record: Mapping) -> pandas.DataFrame:
 
 def draw_rates(record: Mapping) -> Figure:
     """Draw accuracy against the learning rate, on a plain base and on 4 bits."""
-    made, *axes = figure(9.2, 4, columns=2, sharey=True)
+    made, *axes = figure(8.4, 3.8, columns=2, sharey=True)
     found, told = runs(record, "rates"), []
     for ax, (where, title) in zip(axes, WHERE.items()):
         draw_ends(ax)

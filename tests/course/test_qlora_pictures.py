@@ -1,0 +1,108 @@
+"""Lesson 08: its tables are those of formats in use, its numbers those of closed forms."""
+
+import pytest
+import torch
+
+import peft_teach as pt
+from peft_teach import account, nf4, outlines
+from peft_teach.course import records
+from peft_teach.course.lessons.qlora import (
+    four_bits,
+    picture_of_dice,
+    picture_of_memory,
+    recorded,
+)
+from peft_teach.course.lessons.qlora.formats import relative
+
+qlora = pt.course.pictures("qlora")
+W = torch.randn(384, 384, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return qlora.tables(four_bits.levels, {"W": W})
+
+
+def test_tables_are_those_of_the_formats(tables):
+    fp4 = [0, 0.00521, 0.16667, 0.25, 0.33333, 0.5, 0.66667, 1]    # its get_4bit_type("fp4")
+    assert tables["FP4 bitsandbytes"].tolist()[7:] == pytest.approx(fp4, abs=1e-5)
+    e2m1 = [m / 2 if e == 0 else 2.0 ** (e - 1) * (1 + m / 2) for e in range(4) for m in range(2)]
+    assert tables["FP4 e2m1"].tolist()[7:] == pytest.approx([value / 6 for value in e2m1])
+    assert tables["int4"].tolist() == pytest.approx([k / 7 for k in range(-7, 8)])
+    assert torch.allclose(tables["NF4"], nf4.LEVELS, atol=1e-6)
+
+
+def test_each_table_is_best_for_the_numbers_that_it_expects(tables, tiny, inputs):
+    model = tiny("bert", "classifier")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    matrices = qlora.matrices(model)
+    assert len(matrices) == 2 * 6
+    found = qlora.formats(matrices, tables, model, [inputs(model)])
+    kept = [(nf4.dequantize(nf4.quantize(w)), w) for w in matrices.values()]
+    assert found.loc["NF4", "the model's weights"] == pytest.approx(relative(kept), rel=1e-3)
+    assert found["uniform numbers"].idxmin() == "even, 16"
+    assert (found["last hidden states"] > found["the model's weights"]).all()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    packed = four_bits.quantize(W, tables["fitted"])
+    fitted = four_bits.dequantize(*packed, tables["fitted"], W.shape)
+    assert relative([(fitted, W)]) < 0.99 * relative([(nf4.dequantize(nf4.quantize(W)), W)])
+
+
+def test_bits_are_counted_and_fall_as_the_error_grows():
+    found = qlora.block_sizes({"W": W})
+    assert found["bits a weight"].tolist() == pytest.approx(
+        [4 + 32 / 32, 4 + 32 / 64, 4 + 32 / 256, 4 + 32 / 1024, 4 + 8 / 64 + 32 / 64 / 256],
+        abs=0.001)
+    assert found["relative error"][:4].is_monotonic_increasing
+
+
+def test_suspects_make_the_errors_that_one_derives():
+    found = qlora.symptoms(W, nf4.LEVELS)
+    assert found["relative error"][1:].tolist() == pytest.approx([2, 2**0.5, 1, 2**0.5], rel=0.02)
+    assert found["norm"].tolist() == pytest.approx([1, 1, 1, 2, 1], rel=0.02)
+    assert found["mean"]["positive"] > 0.9 > 5 * abs(found["mean"]["swapped"])
+    assert qlora.colleague(W, nf4.LEVELS).loc["the colleague's"].equals(
+        found.drop(columns="mean").loc["swapped"])
+
+
+def test_an_outlier_takes_the_marks_from_its_neighbours():
+    found = [qlora.outlier(W, times) for times in qlora.TIMES]
+    errors = [each.curve[each.times] for each in found]
+    assert errors == sorted(errors)
+    assert [errors[0] < 0.15, errors[-1]] == [True, pytest.approx(1)]
+    assert [found[0].used > 10, found[-1].used] == [True, 1]
+    assert all(len(each.after) == 63 and abs(each.outlier) == 1 for each in found)
+
+
+def test_dice_keep_the_sum_that_rounding_to_the_nearest_loses():
+    for update, nearest in ((0.1, 0), (0.6, 30)):
+        found = picture_of_dice.rolled(update, 200)
+        assert sum(found.nearest) == nearest
+        error = (30 * update * (1 - update) / 200) ** 0.5
+        assert abs(found.means[-1] - 30 * update) < 4 * error
+        assert set(found.dice) == {0, 1}
+
+
+def test_memory_is_that_of_models_and_of_the_paper():
+    counted = outlines.counts("llama-2-7b")
+    inside, outside, _ = picture_of_memory.sizes(picture_of_memory.SHAPES[1])
+    assert inside + outside == pytest.approx(sum(counted.values()), rel=1e-4)
+    assert outside == pytest.approx(counted["embeddings"] + counted["other"], rel=0.002)
+    one, two = (account.activation_law(outlines.outline("tinyllama-1.1b", n, "bfloat16"))[2]
+                for n in (1, 2))
+    assert picture_of_memory.token_bytes()[0] * 2048 == pytest.approx(two - one, rel=0.02)
+    found = qlora.memory(65.2).total
+    assert found["full fine-tuning"] == pytest.approx(780, rel=0.01)    # Dettmers et al. 2023
+    assert found["QLoRA"] < 48
+
+
+def test_recorded_tables_are_means_over_seeds_in_pairs():
+    record = records.load("qlora")
+    assert not qlora.merges(record).isna().any(axis=None)
+    one, other = "dice, old maxima", "nearest, old maxima"
+    ways = qlora.merges(record).accuracy
+    assert qlora.paired(record, one, other)[0] == pytest.approx(ways[one] - ways[other], abs=1e-6)
+    costs = qlora.costs(record)
+    assert (costs["plain"] - costs["4 bits"]).tolist() == pytest.approx(costs["cost"].tolist())
+    assert qlora.starts(record, 0.2).loc["zero"].tolist()[0] == 0.2
+    assert qlora.repairs(record).index.get_level_values(0).tolist() == list(recorded.KINDS.values())
