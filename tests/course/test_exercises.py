@@ -22,7 +22,6 @@ from grading_corpus import ROOT, lessons
 import peft_teach as pt
 from peft_teach.course import adapter_judge, merge_judge, mutants
 from peft_teach.course import lessons as course_lessons
-from peft_teach.course.build.source import SOLUTION
 from peft_teach.course.exercise import (
     CODE,
     NOT_ATTEMPTED,
@@ -85,11 +84,27 @@ def same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and a == b
 
 
+def defined(code: Code, id: str) -> Any:
+    """The answer that the grader finds in a notebook's code, with what it needs."""
+    plan = definitions(code, EXERCISES[id])
+    assert (plan.missing, plan.flags) == ("", ())
+    namespace: dict[str, Any] = {"__name__": "answers"}
+    for label, index in plan.statements:
+        node = ast.parse(plan.cells[label]).body[index]
+        exec(compile(ast.Module([node], []), label, "exec"), namespace)
+    return EXERCISES[id].pack([namespace[name] for name in EXERCISES[id].names])
+
+
+@cache
+def code(lesson: str) -> Code:
+    """The code of a lesson with its solutions."""
+    cells = [cell.source for cell in lessons()[lesson].solution.cells if cell.cell_type == "code"]
+    return Code([Cell(number, source) for number, source in enumerate(cells, 1)])
+
+
 def author(id: str) -> Any:
-    """The solution that stands in the lesson, below those that it may use."""
-    cells = [cell for cell in lessons()[EXERCISES[id].lesson].cells if cell.part == SOLUTION]
-    ids = [cell.exercise.id for cell in cells]
-    return answers.define(id, "\n".join(cell.source for cell in cells[:ids.index(id) + 1]))
+    """The solution that stands in the lesson."""
+    return defined(code(EXERCISES[id].lesson), id)
 
 
 # ── what passes ──────────────────────────────────────────────────────────────────────────────
@@ -164,15 +179,8 @@ def test_right_answers_pass_and_leave_their_inputs_as_they_were(id, style, seeds
 @each
 def test_right_answers_are_found_by_the_grader(id):
     """Each in a cell of a notebook, from which the grader takes what it needs, and no flag."""
-    exercise = EXERCISES[id]
     for text in answers.right(id).values():
-        plan = definitions(Code([Cell(1, answers.cell(text))]), exercise)
-        assert (plan.missing, plan.flags) == ("", ()), text
-        namespace: dict[str, Any] = {}
-        for label, index in plan.statements:
-            node = ast.parse(plan.cells[label]).body[index]
-            exec(compile(ast.Module([node], []), label, "exec"), namespace)
-        assert all(name in namespace for name in exercise.names)
+        defined(Code([Cell(1, answers.cell(text))]), id)
 
 
 # ── what does not ────────────────────────────────────────────────────────────────────────────

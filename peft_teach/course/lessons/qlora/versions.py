@@ -40,7 +40,7 @@ class _Four(nn.Module):
         self.register_buffer("top", top)
 
     def made(self) -> Tensor:
-        return dequantize(self.packed, self.top.float(), LEVELS, self.shape)
+        return dequantize(self.packed, self.top, LEVELS, self.shape)
 
     def forward(self, x: Tensor) -> Tensor:
         return _Product.apply(x, self)
@@ -65,16 +65,6 @@ class _OneBuffer(_Four):
         return dequantize(packed, top.clone().view(torch.float32), LEVELS, self.shape)
 
 
-class _Inside(_Four):
-    def hold(self, packed, top):
-        self.store = nn.Module()
-        self.store.register_buffer("packed", packed)
-        self.store.register_buffer("top", top)
-
-    def made(self):
-        return dequantize(self.store.packed, self.store.top, LEVELS, self.shape)
-
-
 class _Keeps(_Four):
     def made(self):
         if not hasattr(self, "W"):
@@ -84,11 +74,6 @@ class _Keeps(_Four):
 
 class _Half(_Four):
     block = 32
-
-
-class _Double(_Four):
-    def hold(self, packed, top):
-        super().hold(packed, top.double())
 
 
 class _Trains(_Four):
@@ -129,12 +114,10 @@ RIGHT = {
     "computes its forward pass again instead of keeping anything": _Checkpoint,
     "holds its tensors as parameters that do not train": _Parameters,
     "holds all its bytes in one buffer": _OneBuffer,
-    "holds its buffers in a module inside it": _Inside,
 }
 BROKEN = {
     "keeps the weight that it made at its first use as a buffer": _Keeps,
     "has a maximum for each 32 weights": _Half,
-    "has its maxima in float64": _Double,
     "trains its maxima": _Trains,
     "stores each index in a byte of its own": _Unpacked,
     "holds the exact weight, frozen, beside its bytes": _Beside,
