@@ -100,25 +100,15 @@ def _round(value: float) -> float:
 def explore_clouds(record: Mapping, guess: Guess) -> Explorer:
     """Four clouds, without names until `guess` is made: which update is which?"""
     seeds = sorted({seed for _, seed in clouds_of(record)})
-    names = ipw.Checkbox(value=True, description="names", indent=False,
-                         disabled=guess.value is None)
     controls = {
         "shown": ipw.ToggleButtons(options=[*SIZES.values(), ROWS], description="dots",
                                    style={"button_width": "170px"}),
         "seed": ipw.ToggleButtons(options=seeds, description="seed",
                                   style={"button_width": "48px"}),
-        "names": names,
     }
-    made = Explorer(controls, lambda shown, seed, names: clouds(
-        record, shown, seed, names and guess.value is not None), draw_clouds, lambda found: (
-            _caption(found) + ("" if guess.value is not None else
-                               " The names come when you have guessed.")))
-
-    def guessed(change: Mapping) -> None:
-        names.disabled = guess.value is None
-        made.refresh()
-
-    guess.buttons.observe(guessed, names="value")
+    made = Explorer(controls, lambda shown, seed: clouds(
+        record, shown, seed, guess.value is not None), draw_clouds, _caption)
+    guess.buttons.observe(lambda change: made.refresh(), names="value")
     return made
 
 
@@ -128,9 +118,10 @@ def _caption(found: Clouds) -> str:
     else:
         dots = ("A dot is a matrix after a quarter, half, three quarters and all of training: "
                 "queries filled, values hollow.")
-    other = ("" if found.shown != SIZES["rescaled"] else
-             " Full fine-tuning has LoRA's size here, matrix by matrix; all others have its.")
-    return f"{dots}{other} Frames are of different sizes: compare shapes."
+    if found.shown == SIZES["rescaled"]:
+        dots += " Full fine-tuning has LoRA's size here, matrix by matrix; all others have its."
+    hint = "" if found.named else " The names come when you have guessed."
+    return f"{dots} Frames are of different sizes: compare shapes.{hint}"
 
 
 # ── Pythagoras ───────────────────────────────────────────────────────────────────────────────

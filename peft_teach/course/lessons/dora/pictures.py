@@ -22,9 +22,9 @@ from .picture_of_clouds import (
     hidden,
 )
 from .picture_of_ladder import draw_ladder, ladder
-from .recorded import bill, correlations, verdicts
+from .recorded import correlations, verdicts
 
-__all__ = ["HIDDEN", "bill", "converted", "correlations", "crossing", "draw_crossing",
+__all__ = ["HIDDEN", "converted", "correlations", "crossing", "draw_crossing",
            "draw_forged", "draw_idea", "draw_ladder", "draw_pairs", "explore_clouds",
            "explore_noise", "gradient_gap", "hidden", "ladder", "verdicts"]
 

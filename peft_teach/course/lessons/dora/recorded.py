@@ -11,7 +11,6 @@ from typing import Any
 import pandas
 import torch
 
-from ... import records
 from .clouds import correlation
 
 MARGIN = 1.0                   # points of accuracy, declared before the first run
@@ -64,22 +63,6 @@ def verdicts(record: Mapping, referee: Callable[..., tuple[Any, Any, str]],
             "verdict": verdict}
     index = pandas.MultiIndex.from_tuples(rows, names=["in pairs", "rank"])
     return pandas.DataFrame(list(rows.values()), index=index).round(2)
-
-
-def bill() -> pandas.DataFrame:
-    """Return what LoRA and DoRA train, and what a step of each takes, as shares of full's step.
-
-    Medians over rounds in which the methods took turns, with their quartiles (`benchmark.json`).
-    """
-    rows = {}
-    for method in ("lora", "dora"):
-        run, = records.select(records.load("benchmark"), model="minilm", method=method,
-                              device="cpu")
-        step = run["step_to"]["full"]
-        rows[NAMES[method]] = {
-            "trained": run["ours"]["parameters"], "a step, of full's": step["median"],
-            "quartiles": f"{step['low']:.2f} to {step['high']:.2f}"}
-    return pandas.DataFrame(rows).T
 
 
 # ── clouds ───────────────────────────────────────────────────────────────────────────────────
