@@ -160,6 +160,7 @@ WRONG["qlora.quantize"] = {
              "top = top / (top != 0)\n    return (levels[index]"),
          but(QUANTIZE, "reshape(-1, block)", "reshape(len(W), -1)"),
          but(QUANTIZE, ".to(torch.uint8)", ""),
+         but(QUANTIZE, "[1::2], top", "[1::2], top.double()"),
          but(QUANTIZE, ".reshape(shape)", "")),
 }
 
@@ -339,10 +340,14 @@ WRONG["qlora.layer"] = {
                   "ctx.W = layer.weight\n        return nn.functional.linear(x, ctx.W,",
                   "dy @ ctx.layer.weight", "dy @ ctx.W"),
               but("import functools\n" + LAYER, "@property", "@functools.cached_property"),
-              but(LAYER, BUFFERS, f"{BUFFERS}        self.linears = [linear]\n")),
+              but(LAYER, BUFFERS, f"{BUFFERS}        self.linears = [linear]\n"),
+              but(LAYER, "return dy @ ctx.layer.weight", "ctx.layer.kept = W = ctx.layer.weight\n"
+                         "        return dy @ W"),
+              but(LAYER, APPLY, "torch.stack([x @ row.clone() for row in self.weight], -1) + "
+                                "(0 if self.bias is None else self.bias)")),
     "bits": (but(LAYER, BUFFERS, '        self.linear = linear.requires_grad_(False)\n' + BUFFERS),
              but(LAYER, "        self.levels = levels\n",
-                 '        self.register_buffer("levels", levels)\n'),
+                 '        self.register_buffer("levels", levels, persistent=False)\n'),
              but(LAYER, BUFFERS, "        self.packed, self.top = packed, top\n")),
     "no_gradient": (but(LAYER, APPLY, PLAIN, "    def forward(self, x):",
                         "    @torch.no_grad()\n    def forward(self, x):"),
@@ -356,9 +361,10 @@ WRONG["qlora.layer"] = {
     "no_bias": but(LAYER, "layer.weight, layer.bias)", "layer.weight)"),
     "exact": but(LAYER, BUFFERS, f"        self.W = linear.weight.data\n{BUFFERS}",
                  APPLY, "nn.functional.linear(x, self.W, self.bias)"),
-    "state": but(LAYER, BUFFERS, f"        self.unit = linear.weight[0, 0].item()\n{BUFFERS}",
-                 "linear.weight.detach(),", "linear.weight.detach() / linear.weight[0, 0].item(),",
-                 "return dequantize(", "return self.unit * dequantize("),
+    "state": (but(LAYER, BIAS, "linear.bias.data"),
+              but(LAYER, BUFFERS, f"        self.unit = linear.weight[0, 0].item()\n{BUFFERS}",
+                  "linear.weight.detach(),", "linear.weight.detach() / linear.weight[0, 0].item(),",
+                  "return dequantize(", "return self.unit * dequantize(")),
     "": (but(LAYER, "dy @ ctx.layer.weight", "2 * dy @ ctx.layer.weight"),
          but(LAYER, "self.in_features, self.out_features =", "self.n_in, self.n_out =",
              "(self.out_features, self.in_features)", "(self.n_out, self.n_in)"),

@@ -18,7 +18,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ....nf4 import LEVELS
 from ... import mutants
 from ...exercise import VALUE, Exercise, Verdict
-from ...judge import close, difference, named, number, recognised, rejected, report, stages
+from ...judge import (
+    changed,
+    close,
+    difference,
+    named,
+    number,
+    recognised,
+    rejected,
+    report,
+    stages,
+)
 from ...observe import detached
 from . import four_bits, versions
 
@@ -119,27 +129,29 @@ def quantize_case(W: Tensor, levels: Tensor, block: int) -> dict:
 
 def run_quantize(pair: Any, case: dict) -> dict[str, Any]:
     quantize, dequantize = pair
-    W = case["W"].clone()
-    given = quantize(W, case["levels"], *([] if case["block"] == 64 else [case["block"]]))
-    seen = {"type": named(given), "intact": torch.equal(W, case["W"])}
+    handed = {name: case[name].clone() for name in ("W", "packed", "top")}
+    given = quantize(handed["W"], case["levels"], *([] if case["block"] == 64 else [case["block"]]))
     if not isinstance(given, tuple | list) or len(given) != 2:
-        return seen
-    back = dequantize(case["packed"], case["top"], case["levels"], case["W"].shape)
-    return seen | {"packed": detached(given[0]), "top": detached(given[1]), "W_hat": detached(back)}
+        return {"type": named(given)}
+    back = dequantize(handed["packed"], handed["top"], case["levels"], case["W"].shape)
+    return {"type": named(given), "changed": changed(handed, {name: case[name] for name in handed}),
+            "packed": detached(given[0]), "top": detached(given[1]), "W_hat": detached(back)}
 
 
 def judge_quantize(case: dict, seen: Mapping) -> Verdict:
     W, packed = case["W"], case["packed"]
     told = f"W is {tuple(W.shape)}, in blocks of {case['block']}."
-    if not seen["intact"]:
-        return rejected("changed", f"{told} After quantize it is not what it was.")
     if "packed" not in seen:
         return Verdict(False, f"quantize gave {seen['type']}; expected two tensors, packed and "
                               "top.")
+    if seen["changed"]:
+        return rejected("changed", f"After the calls, {seen['changed']} is not what it was.")
     if not _alike(seen["top"], case["top"]):
         usual = {"signed": W.reshape(-1, case["block"]).amax(1)}
         return Verdict(False, f"{told} {difference('top', seen['top'], case['top'])}",
                        recognised(usual, lambda wrong: _alike(seen["top"], wrong)))
+    if seen["top"].dtype != torch.float32:
+        return Verdict(False, f"{told} top is {seen['top'].dtype}; expected torch.float32.")
     found = seen["packed"]
     if isinstance(found, Tensor) and found.shape == (W.numel(),):
         return rejected("one_a_byte", f"{told} packed has {len(found)} entries for {W.numel()} "
@@ -159,6 +171,8 @@ def judge_quantize(case: dict, seen: Mapping) -> Verdict:
         return Verdict(False, f"{told} From the right bytes dequantize makes something else: "
                               f"{difference('Ŵ', back, right)}",
                        recognised(usual, lambda wrong: _alike(back, wrong)))
+    if back.dtype != torch.float32:
+        return Verdict(False, f"{told} dequantize gave {back.dtype}; expected torch.float32.")
     return Verdict(True, "Each weight at its nearest level, two to a byte, and back.")
 
 
@@ -196,7 +210,8 @@ QUANTIZE = Exercise(
     difficulty=2, reference=(f"{HERE}.four_bits:quantize", f"{HERE}.four_bits:dequantize"),
     equivalents=tuple(f"{NF4}:{name}" for name in ("quantize", "dequantize", "pack", "unpack")),
     cases=quantize_cases, run=run_quantize, judge=judge_quantize,
-    returns=stages({"type": str, "intact": bool}, {"packed": Any, "top": Any, "W_hat": Any}),
+    returns=stages({"type": str},
+                   {"changed": str, "packed": Any, "top": Any, "W_hat": Any}),
     mistakes={
         "one_a_byte": "Four bits are half a byte.",
         "halves": "Of two weights the first belongs into the high half of the byte: its index "
@@ -204,7 +219,7 @@ QUANTIZE = Exercise(
         "below": "That is a neighbour on one side, and not always the nearest level.",
         "signed": "The largest magnitude counts, whatever its sign.",
         "no_top": "These are the levels. Each block has its own unit.",
-        "changed": "The weight is still needed: divide a copy of it.",
+        "changed": "Arguments are still needed: divide or shift a copy.",
         "misfit": "Blocks may cross the rows of W, and their length is not always 64: dequantize "
                   "finds it from len(top).",
     },
@@ -363,28 +378,25 @@ def _linear(W: Tensor, b: Tensor | None) -> nn.Linear:
 
 
 class _Storages(TorchDispatchMode):
-    """Knows the memory that operations make, and what of it is still held, by whomever.
+    """Knows the memory that operations make, and what of it is still held, by whomever."""
 
-    Views of the tensors that are `given` make none.
-    """
-
-    def __init__(self, *given: Tensor):
+    def __init__(self):
         super().__init__()
-        self.given = {each.data_ptr() for each in given}
-        self.made: list[tuple[StorageWeakRef, int]] = []
+        self.made: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         out = function(*args, **(kwargs or {}))
         for each in out if isinstance(out, tuple | list) else (out,):
             if isinstance(each, Tensor):
                 storage = each.untyped_storage()
-                if storage.data_ptr() not in self.given:
-                    self.made.append((StorageWeakRef(storage), storage.nbytes()))
+                self.made[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
         return out
 
-    def largest(self) -> int:
-        """The bytes of the largest that is held."""
-        return max((size for made, size in self.made if not made.expired()), default=0)
+    def held(self, *known: Tensor | None) -> int:
+        """The bytes that are held, without those of tensors that may be."""
+        out = {each.untyped_storage()._cdata for each in known if each is not None}
+        return sum(size for key, (made, size) in self.made.items()
+                   if key not in out and not made.expired())
 
 
 def run_layer(Linear4bit: Any, case: dict) -> dict[str, Any]:
@@ -392,27 +404,30 @@ def run_layer(Linear4bit: Any, case: dict) -> dict[str, Any]:
     given = () if case["levels"] is None else (case["levels"],)
     linear, x = _linear(case["W"], case["b"]), case["x"].clone().requires_grad_()
     exact = StorageWeakRef(linear.weight.untyped_storage())
-    with _Storages(*linear.parameters(), x) as storages:
+    storages, shape = _Storages(), case["dy"].shape
+    with storages:
         layer = Linear4bit(linear, *given)
         y = layer(x) if isinstance(layer, nn.Module) else None
-    held, shape = storages.largest(), case["dy"].shape
     seen = {"type": named(layer), "is_module": isinstance(layer, nn.Module), "y": detached(y)}
     if not isinstance(y, Tensor) or y.shape != shape:
         return seen
+    own = {**dict(layer.named_parameters()), **dict(layer.named_buffers())}
+    known = (x, y, *linear.parameters(), *own.values())
+    held = storages.held(*known)
     if y.requires_grad:
-        (y * case["dy"]).sum().backward()
-    tensors = {**dict(layer.named_parameters()), **dict(layer.named_buffers())}
-    seen |= {"dx": detached(x.grad), "trains": [n for n, t in tensors.items() if t.requires_grad]}
+        with storages:
+            (y * case["dy"]).sum().backward()
+    seen |= {"dx": detached(x.grad), "trains": [n for n, t in own.items() if t.requires_grad]}
     if x.grad is None or seen["trains"]:
         return seen
-    del linear, y
+    held = max(held, storages.held(*known, x.grad))
+    del linear, y, known
     if not exact.expired():
         gc.collect()
-    state = {name: t for name, t in layer.state_dict().items() if isinstance(t, Tensor)}
-    seen |= {"state": sum(t.numel() * t.element_size() for name, t in state.items()
-                          if name.rpartition(".")[2] != "bias"),
+    seen |= {"own": sum(t.numel() * t.element_size() for name, t in own.items()
+                        if name.rpartition(".")[2] != "bias"),
              "held": held, "exact_held": not exact.expired()}
-    other = Linear4bit(_linear(-case["W"], case["b"]), *given)
+    other = Linear4bit(_linear(-case["W"], None if case["b"] is None else -case["b"]), *given)
     with torch.no_grad():
         copied = copy.deepcopy(layer)(case["x"])
         other.load_state_dict(layer.state_dict())
@@ -445,14 +460,14 @@ def judge_layer(case: dict, seen: Mapping) -> Verdict:
                               f"{difference('The gradient of x', seen['dx'], dx)}")
     if seen["trains"]:
         return rejected("trains", f"{', '.join(seen['trains'])} asks for a gradient.")
-    if seen["state"] != n // 2 + 4 * n // 64:
-        return rejected("bits", f"{told} In its state_dict, bias aside, are "
-                                f"{8 * seen['state'] / n:.3g} bits a weight; expected 4.5.")
+    if seen["own"] != n // 2 + 4 * n // 64:
+        return rejected("bits", f"{told} Its parameters and buffers, bias aside, take "
+                                f"{8 * seen['own'] / n:.3g} bits a weight; expected 4.5.")
     if seen["held"] >= n or seen["exact_held"]:
-        what = (f"a tensor of {seen['held']:,} bytes that it made" if seen["held"] >= n else
-                "the weight of the linear layer that it was made from")
-        return rejected("keeps", f"{told} After the forward pass, {what} is still in memory; W has "
-                                 f"{4 * n:,} bytes, and the layer's own tensors fewer than {n:,}.")
+        what = (f"{seen['held']:,} bytes that it made besides its own tensors are"
+                if seen["held"] >= n else "the weight of the linear layer that it was made from is")
+        return rejected("keeps", f"{told} After a forward or a backward pass, {what} still in "
+                                 f"memory. The whole W takes {4 * n:,}.")
     for name in ("copied", "loaded"):
         if not close(seen[name], y):
             return rejected("state", f"{told} A {name} layer computes something else.")
@@ -473,7 +488,7 @@ LAYER = Exercise(
     cases=layer_cases, run=run_layer, judge=judge_layer,
     returns=stages({"type": str, "is_module": bool, "y": Any},
                    {"dx": Tensor | None, "trains": list[str]},
-                   {"state": int, "held": int, "exact_held": bool},
+                   {"own": int, "held": int, "exact_held": bool},
                    {"copied": Any, "loaded": Any, "features": list, "bias": Any, "weight": Any}),
     mistakes={
         "keeps": "An operation on x keeps what its gradient needs, here Ŵ. Keep its bytes instead, "
@@ -482,10 +497,10 @@ LAYER = Exercise(
                        "must pass through.",
         "trains": "Whatever it holds of the linear layer's parameters must be detached and "
                   "frozen.",
-        "bits": "It holds packed indices, a float32 maximum for 64 of them, and a bias: as "
-                "buffers, or as parameters that do not train.",
-        "state": "All that the output depends on must be among its buffers or parameters, except "
-                 "for the levels.",
+        "bits": "Buffers, or parameters that do not train, are for packed indices, a float32 "
+                "maximum for 64 of them, and the bias. All layers share the levels: a plain "
+                "attribute is enough.",
+        "state": "All that the output depends on must be in its state_dict, except for the levels.",
         "no_bias": "The bias is missing.",
         "exact": "That is the exact weight's output.",
     },
@@ -557,15 +572,16 @@ def dice_case(W: Tensor, levels: Tensor, seed: int) -> dict:
 def run_dice(dice, case: dict) -> dict[str, Any]:
     """Draw twice from one generator, and once more from its beginning."""
     def draw(generator: torch.Generator) -> Any:
-        return detached(dice(W, case["top"].clone(), case["levels"], generator))
+        return detached(dice(*handed.values(), case["levels"], generator))
 
-    W, generator = case["W"].clone(), torch.Generator().manual_seed(case["seed"])
+    handed = {name: case[name].clone() for name in ("W", "top")}
+    generator = torch.Generator().manual_seed(case["seed"])
     before = torch.get_rng_state()
     first, second = draw(generator), draw(generator)
     again = draw(torch.Generator().manual_seed(case["seed"]))
     return {"first": first, "differs": not _equal(first, second), "repeats": _equal(first, again),
             "global_intact": torch.equal(before, torch.get_rng_state()),
-            "intact": torch.equal(W, case["W"])}
+            "changed": changed(handed, {name: case[name] for name in handed})}
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -576,8 +592,8 @@ def judge_dice(case: dict, seen: Mapping) -> Verdict:
     found, W, top, levels = seen["first"], case["W"], case["top"][:, None], case["levels"]
     if not isinstance(found, Tensor) or found.shape != W.shape:
         return Verdict(False, difference("dice(W, …)", found, W))
-    if not seen["intact"]:
-        return rejected("changed", "After dice(W, …), W is not what it was.")
+    if seen["changed"]:
+        return rejected("changed", f"After the call, {seen['changed']} is not what it was.")
     x = (W.reshape(len(top), -1) / top).clamp(levels[0], levels[-1])    # (blocks, 64)
     low = (torch.bucketize(x, levels, right=True) - 1).clamp(0, len(levels) - 2)
     below, above = levels[low], levels[low + 1]
@@ -646,7 +662,7 @@ def _biased(up: Tensor, share: Tensor) -> Verdict | None:
 DICE = Exercise(
     id="qlora.dice", lesson="08", names=("dice",), points=3, minutes=9, difficulty=2,
     reference=f"{HERE}.rounding:dice", cases=dice_cases, run=run_dice, judge=judge_dice,
-    returns=report(first=Any, differs=bool, repeats=bool, global_intact=bool, intact=bool),
+    returns=report(first=Any, differs=bool, repeats=bool, global_intact=bool, changed=str),
     mistakes={
         "coin": "That is a fair coin. The nearer level must be drawn more often.",
         "turned": "The farther level is drawn more often: the probability is turned round.",
@@ -656,7 +672,7 @@ DICE = Exercise(
         "together": "One random number decided for several weights. Each needs its own.",
         "generator": "Draw all random numbers from the generator that is given, and do not seed "
                      "it.",
-        "changed": "W is still needed: work on a copy.",
+        "changed": "Both are still needed: work on a copy.",
     },
     hints=("Let a weight w lie between the levels l and h. With probability p it goes to h. What "
            "is its expectation, and which p makes that w?",

@@ -16,11 +16,11 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, layer):
         ctx.layer = layer
-        return F.linear(x, layer.made(), layer.bias)
+        return F.linear(x, layer.weight, layer.bias)
 
     @staticmethod
     def backward(ctx, dy):
-        return dy @ ctx.layer.made(), None
+        return dy @ ctx.layer.weight, None
 
 
 class _Four(nn.Module):
@@ -30,7 +30,7 @@ class _Four(nn.Module):
 
     def __init__(self, linear: nn.Linear):
         super().__init__()
-        self.shape = linear.weight.shape
+        self.out_features, self.in_features = self.shape = linear.weight.shape
         self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach().clone(),
                                                                   requires_grad=False)
         self.hold(*quantize(linear.weight, LEVELS, self.block))
@@ -39,7 +39,8 @@ class _Four(nn.Module):
         self.register_buffer("packed", packed)
         self.register_buffer("top", top)
 
-    def made(self) -> Tensor:
+    @property
+    def weight(self) -> Tensor:
         return dequantize(self.packed, self.top, LEVELS, self.shape)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,7 +49,7 @@ class _Four(nn.Module):
 
 class _Checkpoint(_Four):
     def forward(self, x):
-        return checkpoint(lambda x: F.linear(x, self.made(), self.bias), x, use_reentrant=False)
+        return checkpoint(lambda x: F.linear(x, self.weight, self.bias), x, use_reentrant=False)
 
 
 class _Parameters(_Four):
@@ -60,15 +61,17 @@ class _OneBuffer(_Four):
     def hold(self, packed, top):
         self.register_buffer("bytes", torch.cat([packed, top.view(torch.uint8)]))
 
-    def made(self):
+    @property
+    def weight(self):
         packed, top = self.bytes.tensor_split([self.shape.numel() // 2])
         return dequantize(packed, top.clone().view(torch.float32), LEVELS, self.shape)
 
 
 class _Keeps(_Four):
-    def made(self):
+    @property
+    def weight(self):
         if not hasattr(self, "W"):
-            self.register_buffer("W", super().made(), persistent=False)
+            self.register_buffer("W", super().weight, persistent=False)
         return self.W
 
 
@@ -82,14 +85,15 @@ class _Trains(_Four):
         self.top = nn.Parameter(top)
 
     def forward(self, x):
-        return F.linear(x, self.made(), self.bias)
+        return F.linear(x, self.weight, self.bias)
 
 
 class _Unpacked(_Four):
     def hold(self, packed, top):
         super().hold(torch.stack([packed >> 4, packed & 15], dim=1).reshape(-1), top)
 
-    def made(self):
+    @property
+    def weight(self):
         return (LEVELS[self.packed.long()].view(-1, 64) * self.top[:, None]).view(self.shape)
 
 
@@ -101,7 +105,7 @@ class _Beside(_Four):
 
 class _Detached(_Four):
     def forward(self, x):
-        return F.linear(x.detach(), self.made(), self.bias).requires_grad_()
+        return F.linear(x.detach(), self.weight, self.bias).requires_grad_()
 
 
 class _Unregistered(_Four):
