@@ -85,15 +85,18 @@ def test_dice_keep_the_sum_that_rounding_to_the_nearest_loses():
 
 
 def test_memory_is_that_of_models_and_of_the_paper():
-    counted = outlines.counts("llama-2-7b")
-    inside, outside, _ = picture_of_memory.sizes(picture_of_memory.SHAPES[1])
-    assert inside + outside == pytest.approx(sum(counted.values()), rel=1e-4)
-    assert outside == pytest.approx(counted["embeddings"] + counted["other"], rel=0.002)
+    for name, shape in zip(("tinyllama-1.1b", "llama-2-7b"), picture_of_memory.SHAPES):
+        inside, outside, adapters = picture_of_memory.sizes(shape)
+        counted = outlines.counts(name)
+        assert inside + outside == pytest.approx(sum(counted.values()), rel=1e-4)
+        assert outside == pytest.approx(counted["embeddings"] + counted["other"], rel=0.002)
+    assert adapters == 39_976_960    # as peft counts them
     one, two = (account.activation_law(outlines.outline("tinyllama-1.1b", n, "bfloat16"))[2]
                 for n in (1, 2))
     assert picture_of_memory.token_bytes()[0] * 2048 == pytest.approx(two - one, rel=0.02)
     found = qlora.memory(65.2).total
     assert found["full fine-tuning"] == pytest.approx(780, rel=0.01)    # Dettmers et al. 2023
+    assert found["LoRA"] > 2 * 65.2
     assert found["QLoRA"] < 48
 
 
