@@ -12,7 +12,7 @@ from peft_teach.course.lessons.qlora import (
     picture_of_memory,
     recorded,
 )
-from peft_teach.course.lessons.qlora.formats import relative
+from peft_teach.course.lessons.qlora.rounding import relative
 
 qlora = pt.course.pictures("qlora")
 W = torch.randn(384, 384, generator=torch.Generator().manual_seed(1))

@@ -1,7 +1,7 @@
 """What sixteen marks cost: on a model's weights, on uniform numbers, in its hidden states."""
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import NormalDist
 
 import pandas
@@ -9,14 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from .... import models, nf4, waiting
-from .rounding import BLOCK, maxima, middles, nearest
+from .rounding import BLOCK, maxima, middles, nearest, relative
 
 PLACES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 SAMPLE = 200_000 // BLOCK        # blocks that a histogram shows
 E2M1 = (0, 0.5, 1, 1.5, 2, 3, 4, 6)                    # of magnitudes, as the next
 BITSANDBYTES = (0, 0.0625, 2, 3, 4, 6, 8, 12)
-
-Matrices = Mapping[str, Tensor]
 
 
 def matrices(model: nn.Module) -> dict[str, Tensor]:
@@ -25,7 +23,7 @@ def matrices(model: nn.Module) -> dict[str, Tensor]:
             for name in models.find(model, PLACES)}
 
 
-def sample(matrices: Matrices) -> tuple[Tensor, Tensor]:
+def sample(matrices: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Return some of a model's blocks, from −1 to 1, and their maxima: (blocks, 64), (blocks, 1).
     """
     rows = torch.cat([W.reshape(-1, BLOCK) for W in matrices.values()])
@@ -34,7 +32,7 @@ def sample(matrices: Matrices) -> tuple[Tensor, Tensor]:
     return rows[chosen] / top, top
 
 
-def tables(levels: Callable, matrices: Matrices) -> dict[str, Tensor]:
+def tables(levels: Callable, matrices: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return sixteen marks by the name of their format; some have 0 twice, and so fifteen marks.
 
     `levels` makes marks from the quantiles of a distribution. The last two are fitted to these
@@ -51,7 +49,7 @@ def _both_signs(magnitudes: Sequence[float]) -> Tensor:
     return marks / marks.max()
 
 
-def fitted(matrices: Matrices, zero: bool = False, rounds: int = 60) -> Tensor:
+def fitted(matrices: Mapping[str, Tensor], zero: bool = False, rounds: int = 60) -> Tensor:
     """Fit sixteen marks to a sample of the weights by Lloyd's algorithm, from NF4's on.
 
     Each weight goes to its nearest mark, then each mark to the mean of its weights; an error
@@ -68,15 +66,8 @@ def fitted(matrices: Matrices, zero: bool = False, rounds: int = 60) -> Tensor:
     return marks
 
 
-def relative(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """Return ‖found − right‖ / ‖right‖ of (found, right) pairs, all taken as one long vector."""
-    squares = torch.tensor([[(found - right).square().sum(), right.square().sum()]
-                            for found, right in pairs]).sum(0)
-    return (squares[0] / squares[1]).sqrt().item()
-
-
 @torch.no_grad()
-def formats(matrices: Matrices, tables: Mapping[str, Tensor], model: nn.Module,
+def formats(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor], model: nn.Module,
             batches: Sequence[Mapping[str, Tensor]]) -> pandas.DataFrame:
     """Return the relative errors that each table makes, one scale of 32 bits a block of 64.
 
@@ -110,7 +101,7 @@ def _hidden(model: nn.Module, batches: Sequence[Mapping[str, Tensor]]) -> Tensor
                 batch["attention_mask"].bool()] for batch in batches])
 
 
-def block_sizes(matrices: Matrices) -> pandas.DataFrame:
+def block_sizes(matrices: Mapping[str, Tensor]) -> pandas.DataFrame:
     """Return bits a weight, counted, and the relative error, by the number of weights in a block.
 
     The last row's maxima are quantized, too.

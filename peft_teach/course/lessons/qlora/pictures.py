@@ -13,21 +13,11 @@ from ....nf4 import LEVELS
 from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ticks
 from ....widgets import Explorer
 from ... import records
-from .formats import (
-    Matrices,
-    block_sizes,
-    colleague,
-    formats,
-    matrices,
-    relative,
-    sample,
-    symptoms,
-    tables,
-)
+from .formats import block_sizes, colleague, formats, matrices, sample, symptoms, tables
 from .picture_of_dice import explore_dice
 from .picture_of_memory import explore_memory, memory
 from .recorded import costs, draw_rates, merges, paired, repairs, starts
-from .rounding import BLOCK, maxima, middles, nearest
+from .rounding import BLOCK, maxima, middles, nearest, relative
 
 __all__ = ["block_sizes", "colleague", "costs", "draw_rates", "draw_ruler", "explore_dice",
            "explore_levels", "explore_memory", "explore_outlier", "formats", "matrices", "memory",
@@ -47,7 +37,7 @@ def histogram(ax, x: Tensor) -> None:
     ax.spines["left"].set_visible(False)
 
 
-def draw_ruler(matrices: Matrices) -> Figure:
+def draw_ruler(matrices: Mapping[str, Tensor]) -> Figure:
     """Draw the weights, sixteen marks below, and one weight on its way to the nearest mark."""
     x = sample(matrices)[0].reshape(-1)
     index = int((LEVELS - SHOWN).abs().argmin())
@@ -86,7 +76,7 @@ class Marks:
     unmoved: float
 
 
-def explore_levels(matrices: Matrices, tables: Mapping[str, Tensor]) -> Explorer:
+def explore_levels(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor]) -> Explorer:
     """The marks of a table, one of which is moved: the error follows."""
     x, top = sample(matrices)
     W, seen = x * top, x.reshape(-1)

@@ -3,6 +3,8 @@
 Here the block maxima are given: those of the base, on whose marks the base stands, or new ones.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -26,6 +28,13 @@ def nearest(W: Tensor, top: Tensor, levels: Tensor = LEVELS) -> Tensor:
     """
     index = torch.bucketize(W.reshape(-1, BLOCK) / top, middles(levels))
     return (levels[index] * top).reshape(W.shape)
+
+
+def relative(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Return ‖found − right‖ / ‖right‖ of (found, right) pairs, all taken as one long vector."""
+    squares = torch.tensor([[(found - right).square().sum(), right.square().sum()]
+                            for found, right in pairs]).sum(0)
+    return (squares[0] / squares[1]).sqrt().item()
 
 
 def dice(W: Tensor, top: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
