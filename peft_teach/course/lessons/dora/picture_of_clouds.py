@@ -1,6 +1,5 @@
 """How far rows turn and stretch: four recorded clouds, Pythagoras, noise, and forged clouds."""
 
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from dataclasses import dataclass
 import ipywidgets as ipw
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from ....plots import COLOURS, HALO, SERIES, figure, logarithmic
 from ....widgets import Explorer
@@ -80,11 +78,12 @@ def draw_clouds(found: Clouds) -> Figure:
         told = "".join(f"\n{part} {r:+.2f}" for part, r in cloud.correlation.items())
         ax.set_title(name + told if found.named else name, fontsize=11)
         turns, changes = zip(*(dot for dots in cloud.dots.values() for dot in dots))
-        ax.set(xlim=(0, 1.08 * max(turns)), ylim=(0, 1.08 * max(changes)), xlabel="ΔD")
+        ax.set(xlim=(0, 1.08 * max(turns)), ylim=(0, 1.08 * max(changes)))
+        ax.set_xlabel("ΔD", fontsize=11)
         for axis in (ax.xaxis, ax.yaxis):
             high = _round(axis.get_view_interval()[1])
             axis.set_ticks([0, high] if found.named else [], ["0", f"{high:g}"][:2 * found.named])
-    axes[0].set_ylabel("ΔM")
+    axes[0].set_ylabel("ΔM", fontsize=11)
     made.set_label(f"{found.shown}, seed {found.seed}. Correlation of ΔM and ΔD: " + "; ".join(
         f"{name}: " + ", ".join(f"{part} {r:+.2f}" for part, r in cloud.correlation.items())
         for name, cloud in found.clouds.items()) + ".")
@@ -119,7 +118,8 @@ def _caption(found: Clouds) -> str:
         dots = ("A dot is a matrix after a quarter, half, three quarters and all of training: "
                 "queries filled, values hollow.")
     if found.shown == SIZES["rescaled"]:
-        dots += " Full fine-tuning has LoRA's size here, matrix by matrix; all others have its."
+        dots += (" Matrix by matrix, full fine-tuning has LoRA's size here, and the others have "
+                 "that of full fine-tuning.")
     hint = "" if found.named else " The names come when you have guessed."
     return f"{dots} Frames are of different sizes: compare shapes.{hint}"
 
@@ -127,30 +127,18 @@ def _caption(found: Clouds) -> str:
 # ── Pythagoras ───────────────────────────────────────────────────────────────────────────────
 
 
-def by_chance(size: float, n: int = WIDTH) -> float:
-    """Return the mean change of a row's length that its own direction makes, by chance.
-
-    All relative to the row's length; 0.8 is the mean of a normal number's absolute value.
-    """
-    return math.sqrt(2 / math.pi) * size / math.sqrt(n)
-
-
-def by_pythagoras(size: float) -> float:
-    """Return the change of length that a piece at a right angle makes, for a small piece."""
-    return size**2 / 2
+# What a random piece of relative size x adds to the length of a row, relative to it: by its part
+# along the row (0.8 is the mean of a normal number's absolute value), by its part at a right angle.
+LAWS = {"chance: slope 1": lambda x: math.sqrt(2 / math.pi / WIDTH) * x,
+        "Pythagoras: slope 2": lambda x: x**2 / 2}
+CROSSING = 2 * math.sqrt(2 / math.pi / WIDTH)      # where both are equal
 
 
-def crossing(n: int = WIDTH) -> float:
-    """Return the relative size from which on Pythagoras makes more than chance does."""
-    return 2 * math.sqrt(2 / (math.pi * n))
-
-
-@functools.cache
-def random_rows(n: int = WIDTH) -> list[tuple[float, float]]:
+def random_rows() -> list[tuple[float, float]]:
     """Return relative size and mean relative change of length of random rows."""
     generator = torch.Generator().manual_seed(0)
-    W, noise = (torch.randn(400, n, generator=generator, dtype=torch.float64) for _ in range(2))
-    W, noise = (X / X.norm(dim=1, keepdim=True) for X in (W, noise))
+    W, noise = torch.nn.functional.normalize(
+        torch.randn(2, 400, WIDTH, generator=generator, dtype=torch.float64), dim=-1)
     return [(size, moves(W, W + size * noise)[0].mean().item())
             for size in torch.logspace(-2.3, 0, 24).tolist()]
 
@@ -158,12 +146,10 @@ def random_rows(n: int = WIDTH) -> list[tuple[float, float]]:
 def draw_crossing(record: Mapping) -> Figure:
     """Draw how much longer random rows become, against how much was added, and two laws for it."""
     made, ax = figure(8.6, 4.6)
-    ends = 0.005, 1.0
-    points, at = random_rows(), crossing()
-    for name, law, dash in (("chance: slope 1", by_chance, "--"),
-                            ("Pythagoras: slope 2", by_pythagoras, "-")):
-        ax.plot(ends, [law(x) for x in ends], dash, color=COLOURS["rest"], lw=1.8, label=name)
-    ax.plot(*zip(*points), "o", color=COLOURS["random"], ms=6, label="random rows, measured")
+    for (name, law), dash in zip(LAWS.items(), ("--", "-")):
+        ax.plot((0.005, 1), (law(0.005), law(1)), dash, color=COLOURS["rest"], lw=1.8, label=name)
+    ax.plot(*zip(*random_rows()), "o", color=COLOURS["random"], ms=6,
+            label="random rows, measured")
     bands = {}
     for method in ("full", "lora"):
         sizes = [dot["size"] for (name, _), cloud in clouds_of(record).items() if name == method
@@ -174,8 +160,9 @@ def draw_crossing(record: Mapping) -> Figure:
             ax.text(math.sqrt(min(sizes) * max(sizes)), 0.98, NAMES[method], ha="center",
                     va="top", fontsize=11, color=COLOURS[method],
                     transform=ax.get_xaxis_transform(), path_effects=HALO)
-    ax.plot(at, by_pythagoras(at), "o", ms=15, mfc="none", mew=1.8, color=COLOURS["ink"])
-    ax.annotate(f"equal at {at:.2f}", (at, by_pythagoras(at)), xytext=(16, -18), fontsize=11,
+    both = CROSSING, CROSSING**2 / 2
+    ax.plot(*both, "o", ms=15, mfc="none", mew=1.8, color=COLOURS["ink"])
+    ax.annotate(f"equal at {CROSSING:.2f}", both, xytext=(16, -18), fontsize=11,
                 textcoords="offset points")
     logarithmic(ax)
     ax.set(ylim=(1.2e-5, 1))
@@ -183,7 +170,7 @@ def draw_crossing(record: Mapping) -> Figure:
     ax.set_ylabel("how much its length changes", fontsize=11)
     ax.legend(frameon=False, fontsize=11, loc="lower right")
     made.set_label(f"Rows of {WIDTH} inputs: what chance does to their length and what "
-                   f"Pythagoras does are equal where {at:.3f} of it is added. " + "; ".join(
+                   f"Pythagoras does are equal where {CROSSING:.3f} of it is added. " + "; ".join(
                        f"{NAMES[m]}: {low:.3f} to {high:.3f}"
                        for m, (low, high) in bands.items()) + ".")
     return made
@@ -198,7 +185,6 @@ class Noise:
 
     size: float
     length: float
-    n_in: int
     dots: Dots
 
     @property
@@ -217,15 +203,15 @@ def _slope(dots: Dots) -> float:
     return (((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()).item()
 
 
-def noise(size: float, length: float, n_in: int) -> Noise:
+def noise(size: float, length: float) -> Noise:
     """Add noise to a random matrix, `DOTS` times, from a third of the relative `size` to all of it.
     """
     generator = torch.Generator().manual_seed(0)
     W, *added = torch.nn.functional.normalize(
-        torch.randn(DOTS + 1, NOISE_ROWS, n_in, generator=generator), dim=-1) * length
+        torch.randn(DOTS + 1, NOISE_ROWS, WIDTH, generator=generator), dim=-1) * length
     shares = torch.linspace(size / 3, size, DOTS)
-    return Noise(size, length, n_in, [point(W, W + share * delta)[::-1]
-                                      for share, delta in zip(shares, added)])
+    return Noise(size, length, [point(W, W + share * delta)[::-1]
+                                for share, delta in zip(shares, added)])
 
 
 def draw_noise(found: Noise) -> Figure:
@@ -240,9 +226,8 @@ def draw_noise(found: Noise) -> Figure:
     ax.set_title(f"slope {found.slope:+.2g}, correlation {found.correlation:+.2f}", fontsize=12)
     ax.ticklabel_format(scilimits=(-9, 9))
     ax.legend(frameon=False, fontsize=11)
-    made.set_label(f"Noise of up to {found.size:g} of the rows' length {found.length:g}, "
-                   f"{found.n_in} inputs: slope {found.slope:.2g}, correlation "
-                   f"{found.correlation:.2f}.")
+    made.set_label(f"Noise of up to {found.size:g} of the rows' length {found.length:g}: slope "
+                   f"{found.slope:.2g}, correlation {found.correlation:.2f}.")
     return made
 
 
@@ -258,28 +243,21 @@ def explore_noise() -> Explorer:
                                     description="‖δ‖ / ‖w‖"),
         "length": ipw.SelectionSlider(options=(0.25, 0.5, 1.0, 2.0), value=1.0,
                                       description="‖w‖"),
-        "n_in": ipw.SelectionSlider(options=(16, 64, 384), value=384, description="inputs"),
     }
     return Explorer(controls, noise, draw_noise, lambda found: (
         "One matrix of rows of equal length. For each dot, noise was drawn anew and added: from a "
         "third of ‖δ‖ to all of it. Can you make the dots fall?"))
 
 
-@functools.cache
-def _matrices() -> tuple[Tensor, ...]:
-    """Return six random matrices of rows of unequal length, around 1."""
-    generator = torch.Generator().manual_seed(0)
-    return tuple(torch.randn(48, 64, generator=generator) / 8
-                 * (0.5 + torch.rand(48, 1, generator=generator)) for _ in range(6))
-
-
 def draw_forged(forge: Callable, slopes: Sequence[float]) -> Figure:
-    """Draw the reader's forged clouds, one a slope, beside the line that was asked for."""
+    """Draw the reader's forged clouds of six random matrices, and the lines that were asked for."""
     made, ax = figure(8, 4)
-    told, start = [], (0.01, 0.06)
+    generator, told, start = torch.Generator().manual_seed(0), [], (0.01, 0.06)
+    weights = [torch.randn(48, 64, generator=generator) / 8
+               * (0.5 + torch.rand(48, 1, generator=generator)) for _ in range(6)]
     for slope, (colour, dash, marker) in zip(slopes, SERIES):
-        changed = forge([W.clone() for W in _matrices()], slope, start)
-        dots = [point(W, W2)[::-1] for W, W2 in zip(_matrices(), changed)]
+        changed = forge([W.clone() for W in weights], slope, start)
+        dots = [point(W, new)[::-1] for W, new in zip(weights, changed)]
         x = sorted(turn for turn, _ in dots)
         ax.plot([x[0], x[-1]], [start[1] + slope * (v - start[0]) for v in (x[0], x[-1])], dash,
                 color=colour, lw=1.5)

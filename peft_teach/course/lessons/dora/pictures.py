@@ -14,7 +14,6 @@ from . import exercises, recorded
 from .live import converted, gradient_gap
 from .picture_of_clouds import (
     HIDDEN,
-    crossing,
     draw_crossing,
     draw_forged,
     explore_clouds,
@@ -24,7 +23,7 @@ from .picture_of_clouds import (
 from .picture_of_ladder import draw_ladder, ladder
 from .recorded import correlations, verdicts
 
-__all__ = ["HIDDEN", "converted", "correlations", "crossing", "draw_crossing",
+__all__ = ["HIDDEN", "converted", "correlations", "draw_crossing",
            "draw_forged", "draw_idea", "draw_ladder", "draw_pairs", "explore_clouds",
            "explore_noise", "gradient_gap", "hidden", "ladder", "verdicts"]
 

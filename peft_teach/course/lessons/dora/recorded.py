@@ -29,12 +29,6 @@ def pairs(record: Mapping) -> pandas.DataFrame:
     return frame.pivot(index=["rank", "seed"], columns="method", values="accuracy").dropna()
 
 
-def rates(record: Mapping) -> dict[tuple[int, str], float]:
-    """Return the learning rate of the paired runs, by rank and method."""
-    return {(row["rank"], row["method"]): row["lr"] for row in record["runs"]
-            if row["group"] == "pairs"}
-
-
 def differences(record: Mapping) -> dict[tuple[int, str, str], tuple[list[float], list[float]]]:
     """Return the two lists of accuracies by (rank, a, b), where two pairs stand or more."""
     found, frame = {}, pairs(record)
@@ -53,11 +47,13 @@ def verdicts(record: Mapping, referee: Callable[..., tuple[Any, Any, str]],
     `referee(a, b, margin)` returns the interval of a − b and a verdict. Without a margin of the
     reader's own it is `MARGIN`. The rates are those of DoRA and of the method beside it.
     """
-    margin, rows, at = MARGIN if margin is None else margin, {}, rates(record)
+    margin, rows = MARGIN if margin is None else margin, {}
+    rates = {(row["rank"], row["method"]): row["lr"] for row in record["runs"]
+             if row["group"] == "pairs"}
     for (rank, a, b), (one, other) in differences(record).items():
         low, high, verdict = referee(one, other, margin)
         rows[f"{NAMES[a]} − {NAMES[b]}", rank] = {
-            "rates": f"{at[rank, a]:g}, {at[rank, b]:g}", "pairs": len(one),
+            "rates": f"{rates[rank, a]:g}, {rates[rank, b]:g}", "pairs": len(one),
             "DoRA, %": mean(one), "the other, %": mean(other),
             "difference": mean(one) - mean(other), "low": float(low), "high": float(high),
             "verdict": verdict}
