@@ -82,6 +82,7 @@ def test_pairs_are_whole_and_of_one_seed():
         0.9, 1.1, "better"))
     assert table["pairs"].tolist() == [2, 2]    # seed 3 lacks a run
     assert table["difference"].tolist() == [1, 1]
+    assert len(dora.verdicts({"runs": []}, None)["verdict"]) == 0
     assert asked[0] == (pytest.approx([81.1, 81.2]), pytest.approx([80.1, 80.2]), 1.0)
 
 

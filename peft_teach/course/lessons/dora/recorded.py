@@ -18,6 +18,7 @@ PAIRS = (("dora", "lora"), ("dora", "gain"))
 NAMES = {"full": "full fine-tuning", "lora": "LoRA", "dora": "DoRA", "random": "random",
          "gain": "LoRA with a gain"}
 RANKS = (2, 32)
+COLUMNS = ("rates", "pairs", "DoRA, %", "the other, %", "difference", "low", "high", "verdict")
 SIZES = {"dots": "as trained", "rescaled": "at the other's norm"}
 
 
@@ -52,13 +53,11 @@ def verdicts(record: Mapping, referee: Callable[..., tuple[Any, Any, str]],
              if row["group"] == "pairs"}
     for (rank, a, b), (one, other) in differences(record).items():
         low, high, verdict = referee(one, other, margin)
-        rows[f"{NAMES[a]} − {NAMES[b]}", rank] = {
-            "rates": f"{rates[rank, a]:g}, {rates[rank, b]:g}", "pairs": len(one),
-            "DoRA, %": mean(one), "the other, %": mean(other),
-            "difference": mean(one) - mean(other), "low": float(low), "high": float(high),
-            "verdict": verdict}
+        rows[f"{NAMES[a]} − {NAMES[b]}", rank] = (
+            f"{rates[rank, a]:g}, {rates[rank, b]:g}", len(one), mean(one), mean(other),
+            mean(one) - mean(other), float(low), float(high), verdict)
     index = pandas.MultiIndex.from_tuples(rows, names=["in pairs", "rank"])
-    return pandas.DataFrame(list(rows.values()), index=index).round(2)
+    return pandas.DataFrame(list(rows.values()), index, COLUMNS).round(2)
 
 
 # ── clouds ───────────────────────────────────────────────────────────────────────────────────
