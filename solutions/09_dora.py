@@ -393,8 +393,8 @@ pt.compare("dora.noise", ", ".join(sorted(set(found))), "ten times, four sizes e
 # $(\Delta D, \Delta M)$ lie on a line of this slope. The slope may be negative.
 #
 # - `start` is $(\Delta D, \Delta M)$ of the first dot.
-# - The $\Delta D$ of the dots are at least 0.001 apart, and below 0.1. As long as they are at most 0.004 apart, there is room above zero.
-# - Each dot is within 0.0001 of the line. The weights that you get stay as they are.
+# - The $\Delta D$ of neighbouring dots are 0.001 to 0.004 apart, and all below 0.1.
+# - Each dot lies on the line to four digits. The weights that you get stay as they are.
 # - Each row is turned towards noise of its own, drawn anew at each call.
 
 
