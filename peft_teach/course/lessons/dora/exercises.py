@@ -415,10 +415,15 @@ SAME = 2e-3    # two ends of an interval are called equal within this share of i
 
 def referee(a, b, margin):
     """Return the 95 % interval of the mean of a − b, in pairs, and what it says of the margin."""
+    low, high = referee_interval(a, b)
+    return low, high, _verdict(low, high, margin)
+
+
+def referee_interval(a: list[float], b: list[float]) -> tuple[float, float]:
+    """The 95 % interval of the mean difference, of pairs."""
     pairs = [one - other for one, other in zip(a, b, strict=True)]
     half = T95[len(pairs)] * stdev(pairs) / len(pairs)**0.5
-    low, high = mean(pairs) - half, mean(pairs) + half
-    return low, high, _verdict(low, high, margin)
+    return mean(pairs) - half, mean(pairs) + half
 
 
 def _verdict(low: float, high: float, margin: float) -> str:
@@ -467,7 +472,8 @@ def judge_referee(case: dict, seen: Mapping) -> Verdict:
     a, b, margin = case["a"], case["b"], case["margin"]
     right = referee_interval(a, b)
     half = (right[1] - right[0]) / 2
-    n, told = len(a), f"{len(a)} pairs whose mean difference is {sum(right) / 2:.3f}"
+    n = len(a)
+    told = f"a = {a}, b = {b}" if n < 5 else f"{n} pairs, mean difference {sum(right) / 2:.3f}"
     if max(abs(low - right[0]), abs(high - right[1])) > SAME * half:
         apart = (stdev(a)**2 + stdev(b)**2)**0.5 / n**0.5
         ratio, middle = (high - low) / 2 / half, (high + low) / 2
@@ -486,13 +492,6 @@ def judge_referee(case: dict, seen: Mapping) -> Verdict:
         return Verdict(False, f"From {right[0]:.2f} to {right[1]:.2f}, with a margin of {margin:g},"
                               f" it says {said!r}; expected {expected!r}.", mistake)
     return Verdict(True, "Paired, with Student's t, and no verdict without an interval.")
-
-
-def referee_interval(a: list[float], b: list[float]) -> tuple[float, float]:
-    """The 95 % interval of the mean difference, of pairs."""
-    d = torch.tensor(a, dtype=torch.float64) - torch.tensor(b, dtype=torch.float64)
-    half = T95[len(d)] * d.std() / len(d)**0.5
-    return (d.mean() - half).item(), (d.mean() + half).item()
 
 
 REFEREE = Exercise(
