@@ -81,7 +81,7 @@ def test_the_code_for_the_desk_runs(source, monkeypatch, tmp_path, capsys):
     """With the real library, on a plain model, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     model, tokenizer = pt.models.load("minilm", labels=2)
-    names = {"model": model, "tokenizer": tokenizer}
+    names = {"model": model, "tokenizer": tokenizer, "name": model.name_or_path}
     for code in DESKS[source]:
         exec(code, names)
     assert "trainable params" in capsys.readouterr().out

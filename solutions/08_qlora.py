@@ -1,0 +1,690 @@
+# %% [markdown]
+# # 08 · Which sixteen numbers?
+#
+# You want to fine-tune a model of 70 billion parameters. LoRA trains few of them, but the frozen ones must lie in memory, too:
+# 140 GB in 16 bits. Your card has 48 GB.
+#
+# So give each frozen weight four bits. Four bits can name sixteen numbers. Which sixteen would you choose?
+#
+# In 2023, Tim Dettmers and his colleagues wanted to fine-tune 65 billion parameters on such a card. They chose sixteen numbers
+# with care, trained LoRA beside them, and called it **QLoRA**. In this lesson you derive their numbers, build their layer, and
+# train on it. Then you merge what you learned, and half of it is gone. What happened?
+#
+# | | |
+# |---|---|
+# | **Time** | about 100 minutes, 52 of them for 7 exercises; Run All takes about four minutes |
+# | **You need** | lesson 07: LoRA and its merge; `inject` from lesson 02 (yours, or ours) |
+# | **Data** | sentences from film reviews, 2,563 of them for testing; Hutto & Gilbert 2014, MIT licence |
+#
+# <details><summary>Three questions from earlier lessons</summary>
+#
+# **07: What does merging do to the second path?** It adds ΔW = s BA to W, and the path is gone.
+#
+# **02: What does `inject` need to know?** The model, the names of the modules, and what to put around each.
+#
+# **00: What does a frozen weight cost in training?** Its own bytes. It has no gradient and no optimizer state.
+# </details>
+#
+# <details><summary>Working on Colab?</summary>
+#
+# Colab's machine forgets everything. To keep `my_peft.py` and your predictions, run
+# `from google.colab import drive; drive.mount('/content/drive')` and
+# `%env PEFT_TEACH_WORK=/content/drive/MyDrive/peft-teach-work` first, in each session.
+# </details>
+
+# %% jupyter={"source_hidden": true}
+# Nothing happens here where the course is installed. On Colab, this installs it, once.
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("peft_teach") is None:
+    places = [Path.cwd().parent, Path("/content/peft-teach"),
+              Path("/content/drive/MyDrive/peft-teach")]
+    course = next((p for p in places if (p / "pyproject.toml").is_file()), None)
+    if course is None:
+        raise SystemExit("Put the course's folder at /content/peft-teach (upload or clone it), "
+                         "then run this cell again.")
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(course)], check=True)
+    importlib.invalidate_caches()
+
+# %% jupyter={"source_hidden": true}
+import copy
+from statistics import NormalDist
+
+import pandas as pd
+import torch
+
+import peft_teach as pt
+
+budget = pt.course.budget()                 # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+record = pt.course.records.load("qlora")    # runs too long for a lesson (assets/records/qlora.py)
+pictures = pt.course.pictures("qlora")
+movies = pt.data.load("movies")
+model, tokenizer = pt.models.load("minilm", labels=2)
+matrices = pictures.matrices(model)         # all linear weights of the blocks, by name
+W = matrices["bert.encoder.layer.0.attention.self.query"]
+pt.seed(0)
+
+# %% [markdown]
+# ## A ruler with sixteen marks
+
+# %%
+pt.plots.show(pictures.draw_ruler(matrices), "The weights of MiniLM, in blocks of 64, each block "
+              "divided by its largest magnitude. Every weight moves to the nearest mark.")
+
+# %% [markdown]
+# Weights come in all sizes. So cut the matrix into blocks of 64 weights, and divide each block by its largest magnitude. Now every
+# weight lies between −1 and 1, and moves to the nearest of sixteen marks. Four bits hold the number of the mark.
+#
+# Most weights lie near zero, so evenly spaced marks would be wasted at the ends. Dettmers and his colleagues bet that weights are
+# *normally distributed*, and space the marks by that: each step outward passes the same probability.
+#
+# ### Exercise 1 · Marks for any distribution (3 points, about 8 minutes)
+#
+# `quantile(p)` gives the value below which a share `p` of a distribution lies. The distribution is symmetric around 0, so
+# `quantile(0.5)` is 0. Write `levels(quantile)`, a float32 tensor of 16 numbers (the field calls the marks *levels*):
+#
+# - They ascend from exactly −1 to exactly 1. One of them is exactly 0: a weight of zero must stay zero.
+# - Seven are negative, eight positive.
+# - On either side, each step outward from 0 passes the same probability. The last mark on the right stands for the probability
+#   `TOP`, the last one on the left for `1 - TOP`.
+#
+# Why does `TOP` stop short of 1? Try `NormalDist().inv_cdf(1.0)`.
+#
+# Replace the line `raise …`, run the cell, then the one below it. `pt.hint("qlora.levels")` helps, `pt.reset("qlora.levels")`
+# gives the original text back. Until yours passes, the lesson goes on with ours.
+
+# %%
+TOP = 0.9677083    # between 1 - 1/30 and 1 - 1/32, where the last of 15 or 16 shares is halved
+
+
+# %% exercise="qlora.levels" part="solution"
+def levels(quantile):
+    ### BEGIN SOLUTION
+    def side(count):
+        return [quantile(0.5 + (TOP - 0.5) * step / count) for step in range(1, count + 1)]
+
+    marks = [-mark for mark in reversed(side(7))] + [0.0] + side(8)
+    return torch.tensor(marks, dtype=torch.float64).div(marks[-1]).float()
+    ### END SOLUTION
+
+
+# %% exercise="qlora.levels" part="check"
+levels = pt.check("qlora.levels", levels)
+
+# %% exercise="qlora.levels" part="grade"
+pt.require("qlora.levels")
+
+# %% [markdown]
+# With the normal distribution you have made **NF4**, the table that the library bitsandbytes ships. Give your function a *uniform*
+# distribution, and look at what comes out.
+
+# %%
+normal = levels(NormalDist().inv_cdf)
+uniform = levels(lambda p: 2 * p - 1)    # from -1 to 1
+pd.DataFrame({"from the normal": normal, "from the uniform": uniform}).T.round(3)
+
+# %% [markdown]
+# Evenly spaced marks are a bet, too: that weights of all sizes are equally frequent.
+#
+# Here are five tables: your two; **int4**, the fifteen integers from −7 to 7; and two kinds of **FP4**, tiny floating-point numbers. All
+# take the same memory. **Which one makes the smallest error, on the model's weights and on uniform random numbers?**
+
+# %%
+tables = pictures.tables(levels, matrices)
+given = [name for name in tables if "fitted" not in name]
+pt.widgets.Guess("The smallest error on the model's weights:", given, "qlora.weights")
+
+# %%
+pt.widgets.Guess("The smallest error on uniform random numbers:", given, "qlora.uniform")
+
+# %% tags=["nbval-check-output"]
+batches = pt.data.batches(movies.train[:512 if budget.claims else 16], tokenizer, 64)
+off = pictures.formats(matrices, tables, model, batches).drop(columns="bits a weight")
+best = off.loc[given].idxmin()
+pt.compare("qlora.weights", best["the model's weights"], "on the model's weights")
+pt.compare("qlora.uniform", best["uniform numbers"], "on uniform numbers")
+off.loc[given].iloc[:, :3].map("{:.1%}".format)    # ‖Ŵ − W‖ / ‖W‖, at 4.5 bits a weight
+
+# %% [markdown]
+# **A format is a prior.** Each table is good for the numbers that it expects. And look at the last column: small errors in every
+# matrix add up through the blocks.
+#
+# Can you beat NF4? Choose a table, move a mark, and watch the error.
+
+# %%
+pictures.explore_levels(matrices, tables)
+
+# %% [markdown]
+# An algorithm by Lloyd moves all sixteen marks until no move helps: the table *fitted*. **Which share of NF4's error does it save, in the weights?**
+
+# %%
+pt.commit("qlora.beat", ...)    # from 0 to 1
+
+# %% tags=["nbval-check-output"]
+best = off.loc[["NF4", "fitted", "fitted, 0 kept"]].drop(columns="uniform numbers")
+pt.compare("qlora.beat", round(1 - best.iloc[1, 0] / best.iloc[0, 0], 3), "share of NF4's error")
+best.map("{:.1%}".format)
+
+# %% [markdown]
+# A little. But look at the hidden states: the fitted marks are better in the weights, and *worse* in the model. They have no mark at 0. So
+# small weights go to the mark beside it, all to the same side, and in each row the errors agree. Keep a mark at 0, and the loss is gone. Or
+# take each row's mean error away, as in the last column: then it is gone, too. **Errors that agree add up.** Remember that.
+#
+# <details><summary>Why NF4 can be beaten</summary>
+#
+# Equal shares are not the least error. Nor are the shares equal, as the picture shows: a block's largest weight always lands on −1 or 1,
+# so what lies in a block is not normal any more. Yoshida (2023) shows that the best marks depend on the size of the block.
+# </details>
+#
+# ## Two in a byte
+#
+# PyTorch has no tensor of four-bit numbers, so two of them share a byte.
+#
+# ### Exercise 2 · Into bytes and back (3 points, about 9 minutes)
+#
+# `quantize(W, levels, block=64)` returns `packed` and `top`:
+#
+# - The entries of `W`, row by row, form blocks of `block`. `top`, float32, has the largest magnitude of each block.
+# - Each weight, divided by its block's `top`, becomes the index of the nearest level. A block of zeros stays zero.
+# - `packed`, uint8, holds two indices a byte, the first in the high half: of 1 and 15 it makes `0x1F`.
+#
+# `dequantize(packed, top, levels, shape)` gives $\hat W$ back, in this shape. The number of entries is a multiple of `block`.
+
+
+# %% exercise="qlora.quantize" part="solution"
+def quantize(W, levels, block=64):
+    ### BEGIN SOLUTION
+    blocks = W.detach().float().reshape(-1, block)
+    top = blocks.abs().amax(dim=1)
+    scaled = blocks / top.clamp_min(1e-38)[:, None]
+    index = torch.bucketize(scaled, (levels[1:] + levels[:-1]) / 2).to(torch.uint8).reshape(-1, 2)
+    return index[:, 0] * 16 + index[:, 1], top
+    ### END SOLUTION
+
+
+def dequantize(packed, top, levels, shape):
+    ### BEGIN SOLUTION
+    index = torch.stack([packed // 16, packed % 16], dim=1).long()
+    return (levels[index].reshape(len(top), -1) * top[:, None]).reshape(shape)
+    ### END SOLUTION
+
+
+# %% exercise="qlora.quantize" part="check"
+quantize, dequantize = pt.check("qlora.quantize", quantize, dequantize)
+
+# %% exercise="qlora.quantize" part="grade"
+pt.require("qlora.quantize")
+
+# %% tags=["nbval-check-output"]
+packed, top = quantize(W, normal)
+(packed != pt.nf4.quantize(W).packed).sum()    # how many bytes bitsandbytes would have otherwise
+
+# %% [markdown]
+# ## One large neighbour
+#
+# All weights of a block share a ruler, and the largest weight decides how long it is. Drag one weight outward, and watch the other 63.
+
+# %%
+pictures.explore_outlier(W)
+
+# %%
+pictures.block_sizes(matrices).round(3)
+
+# %% [markdown]
+# Small blocks limit the damage, but each block costs a maximum of 32 bits. The second idea of QLoRA is to quantize the maxima as well:
+# **double quantization**, in the last row. At 70 billion parameters it saves 3 GB.
+#
+# ## A colleague's bytes
+#
+# A colleague sends you this matrix, packed by another program. You unpack it and measure.
+
+# %%
+pictures.colleague(W, normal).round(3)    # norm and error, relative to the norm of W
+
+# %% [markdown]
+# The norm is right, and yet the matrix is further from $W$ than a matrix of zeros. Four suspects:
+#
+# | suspect | what went wrong |
+# |---|---|
+# | descending | the levels were used in reverse order |
+# | swapped | the two halves of each byte were exchanged |
+# | doubled | every maximum is twice as large |
+# | positive | all signs were lost |
+#
+# ### Exercise 3 · Four errors (1 point, about 5 minutes)
+#
+# What would each suspect's relative error be, $\|\hat W - W\| / \|W\|$? Derive it for entries that are independent and symmetric around
+# zero, and leave rounding aside. You need no code, only $\|a-b\|^2 = \|a\|^2 - 2\,a \cdot b + \|b\|^2$. Write `errors`, a dict from the
+# suspects' names to four numbers.
+
+
+# %% exercise="qlora.suspects" part="solution"
+### BEGIN SOLUTION
+errors = {"descending": 2, "swapped": 2**0.5, "doubled": 1, "positive": 2**0.5}
+### END SOLUTION
+
+# %% exercise="qlora.suspects" part="check"
+errors = pt.check("qlora.suspects", errors)
+
+# %% exercise="qlora.suspects" part="grade"
+pt.require("qlora.suspects")
+
+# %% [markdown]
+# More than one suspect fits. One more measurement decides: the mean of the colleague's $\hat W$ is close to zero. **Who did it?**
+
+# %%
+pt.widgets.Guess("The colleague's bytes:", ("descending", "swapped", "doubled", "positive"),
+                 "qlora.suspect")
+
+# %% [markdown]
+# ### Exercise 4 · The cure (1 point, about 2 minutes)
+#
+# Write `mended(packed)`. It returns the bytes that your `dequantize` reads rightly, and leaves `packed` as it is.
+
+
+# %% exercise="qlora.mended" part="solution"
+def mended(packed):
+    ### BEGIN SOLUTION
+    return packed % 16 * 16 + packed // 16
+    ### END SOLUTION
+
+
+# %% exercise="qlora.mended" part="check"
+mended = pt.check("qlora.mended", mended)
+
+# %% exercise="qlora.mended" part="grade"
+pt.require("qlora.mended")
+
+# %% tags=["nbval-check-output"]
+pictures.symptoms(W, normal).round(3)    # mean: beside the mean magnitude of W
+
+# %% [markdown]
+# <details><summary>Where √2 comes from</summary>
+#
+# Exchanged halves put each weight in its neighbour's place. Neighbours have nothing to do with each other, so $a \cdot b$ is about 0, and
+# the squared error is $\|a\|^2 + \|b\|^2 = 2\,\|W\|^2$. Lost signs leave half of the entries right and are wrong by twice the weight in the other
+# half: $4\,\|W\|^2 / 2$, the same. But then the mean is no longer 0.
+# </details>
+#
+# ## Learning beside weights that cannot move
+#
+# Nothing is ever multiplied in four bits. The layer makes $\hat W$ again for each product, and forgets it:
+#
+# $$ y = x\,\hat W^\top + b + s\,(x A^\top)\, B^\top $$
+#
+# Only $A$ and $B$ train. For that, the gradient must pass *through* $\hat W$ to the layers below, and there is a trap:
+# `F.linear(x, W_hat)` keeps `W_hat` until the backward pass. If every layer does so, the whole model lies in memory at full size.
+#
+# ### Exercise 5 · The four-bit layer (3 points, about 12 minutes)
+#
+# Write `Linear4bit(linear, levels)`, a `torch.nn.Module`:
+#
+# - It computes $x \hat W^\top + b$, and has `in_features`, `out_features`, `bias`, and a `weight` that is made anew when asked for.
+# - Nothing in it trains. The gradient to `x` is the one that $\hat W$ gives.
+# - Between forward and backward pass it keeps nothing as large as $W$. PyTorch has two tools for this: `torch.autograd.Function`, whose
+#   backward pass you write, and `torch.utils.checkpoint.checkpoint`, which runs a function a second time.
+# - Its `state_dict()`, bias aside, takes 4.5 bits a weight; the levels need not be in it. `copy.deepcopy` and `load_state_dict` work.
+
+
+# %% exercise="qlora.layer" part="solution"
+class Linear4bit(torch.nn.Module):
+    def __init__(self, linear, levels=pt.nf4.LEVELS):
+        super().__init__()
+        ### BEGIN SOLUTION
+        self.out_features, self.in_features = linear.weight.shape
+        packed, top = quantize(linear.weight, levels)
+        self.register_buffer("packed", packed)
+        self.register_buffer("top", top)
+        bias = None if linear.bias is None else linear.bias.detach().clone()
+        self.register_buffer("bias", bias)
+        self.levels = levels
+        ### END SOLUTION
+
+    @property
+    def weight(self):
+        ### BEGIN SOLUTION
+        shape, levels = (self.out_features, self.in_features), self.levels.to(self.top.device)
+        return dequantize(self.packed, self.top, levels, shape)
+        ### END SOLUTION
+
+    def forward(self, x):
+        ### BEGIN SOLUTION
+        def product(x):
+            return torch.nn.functional.linear(x, self.weight, self.bias)
+
+        return torch.utils.checkpoint.checkpoint(product, x, use_reentrant=False)
+        ### END SOLUTION
+
+
+# %% exercise="qlora.layer" part="check"
+Linear4bit = pt.check("qlora.layer", Linear4bit)
+
+# %% exercise="qlora.layer" part="grade"
+pt.require("qlora.layer")
+
+# %% [markdown]
+# ### Exercise 6 · The law of four bits (2 points, about 7 minutes)
+#
+# Does a layer that is called "4-bit" hold four bits? Write `four_bits_hold(make)`, a test that raises an error if a layer breaks this law:
+#
+# > *Its parameters and buffers, bias aside, take exactly n / 2 bytes for n weights, and 4 bytes for each block of 64: before it is used and
+# > after it was used with a gradient. None of them trains, and the gradient reaches x.*
+#
+# `make(linear)` builds the layer from a float32 `nn.Linear` of your choice. Your test must accept four right layers and reject seven broken ones. Any
+# error counts as a rejection.
+
+
+# %% exercise="qlora.bits" part="solution"
+def four_bits_hold(make):
+    ### BEGIN SOLUTION
+    layer = make(torch.nn.Linear(64, 6, bias=False))
+    x = torch.randn(3, 64, requires_grad=True)
+    for _ in range(2):    # before its use, and after
+        held = [*layer.parameters(), *layer.buffers()]
+        assert sum(t.numel() * t.element_size() for t in held) == 6 * 64 // 2 + 4 * 6
+        assert not any(p.requires_grad for p in layer.parameters())
+        layer(x).square().sum().backward()
+    assert x.grad.abs().sum() > 0
+    ### END SOLUTION
+
+
+# %% exercise="qlora.bits" part="check"
+four_bits_hold = pt.check("qlora.bits", four_bits_hold)
+
+# %% exercise="qlora.bits" part="grade"
+pt.require("qlora.bits")
+
+# %%
+pt.audit()    # runs every test in your my_peft.py on your own pieces
+
+# %% [markdown]
+# ## Watch it learn
+#
+# Put your four-bit layer into all six blocks with your own `inject`, and around it your `LoRALinear` of lesson 07, unchanged.
+
+# %%
+inject, LoRALinear = pt.mine("change.inject", "lora.layer")
+sentences = movies.train[:min(4000, budget.train_examples)]
+batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
+test = pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64, shuffle=False)
+pt.seed(0)
+whole, _ = pt.models.load("minilm", labels=2)
+model = inject(copy.deepcopy(whole), tuple(matrices),
+               lambda base: LoRALinear(Linear4bit(base), 8, 16)).to(pt.device())
+
+# %%
+def megabytes(model):
+    """All that the model holds, in MB."""
+    return sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()]) / 1e6
+
+
+adapter = pt.account.parameters(model).adapter
+pd.Series({"the model": megabytes(whole), "your QLoRA": megabytes(model),
+           "A and B in it": 4 * adapter / 1e6}).to_frame("MB").round(1)
+
+# %% [markdown]
+# It does not shrink to an eighth, for the embeddings stay as they are, and they are half of this small model. Now train.
+
+# %%
+runs = record.runs.query("group == 'runs' and seed == 0 and targets == 'all'")
+names = {"lora": "LoRA on the exact base (recorded)", "qlora": "LoRA on four bits (recorded)"}
+beside = {names[run.method]: record.losses[id] for id, run in runs.iterrows()}
+rate = float(runs.query("method == 'qlora'").lr.iloc[0])
+steps = pt.widgets.watch(pt.train(model, batches, rate), len(batches), beside)
+
+# %%
+reached = {"your QLoRA": pt.evaluate(model, test).accuracy,
+           "recorded": runs.query("method == 'qlora'").accuracy.iloc[0]}
+pd.Series(reached).map("{:.1%}".format).to_frame("accuracy")
+
+# %% [markdown]
+# It learns. **What did the four bits cost?** Both bases were trained from three seeds, each at the rate that was best for it on other
+# sentences.
+
+# %%
+pt.commit("qlora.cost", ...)    # accuracy, exact base less four bits, in points
+
+# %%
+costs = pictures.costs(record)
+pt.compare("qlora.cost", round(100 * costs["cost"]["all matrices"], 1),
+           "points, all matrices")
+costs.round(4)    # three seeds; ±: standard error of the paired difference
+
+# %%
+pt.plots.show(pictures.draw_rates(record), "Accuracy by learning rate, one seed.")
+
+# %% [markdown]
+# On these reviews, four bits cost next to nothing. What they cost is room: the largest rate at which the four-bit base still learns is smaller.
+#
+# ## Merge by dice
+#
+# Now merge, as in lesson 07: add $\Delta W$ to $\hat W$. You want a four-bit model again, so every weight of the sum moves to the nearest
+# mark. **Which share of $\Delta W$ is left?** (The change of the weights, projected on $\Delta W$: 1 is all of it, 0 is nothing.)
+
+# %%
+pt.commit("qlora.nearest", ...)    # from 0 to 1
+
+# %%
+def merged(model, rounding):
+    """Return a copy with plain layers, each of the weight `rounding(Ŵ + ΔW)`."""
+    plain = copy.deepcopy(model)
+    for name, layer in pt.adapters(model).items():
+        total = (layer.base.weight + layer.scale * layer.B @ layer.A).detach().cpu()
+        linear = torch.nn.Linear(layer.base.in_features, layer.base.out_features)
+        linear.weight.data, linear.bias.data = rounding(total), layer.base.bias.data
+        pt.models.replace(plain, name, linear)
+    return plain.to(pt.device())
+
+
+# %%
+def nearest(total):
+    return dequantize(*quantize(total, normal), normal, total.shape)
+
+
+whole_sum, rounded = merged(model, lambda total: total), merged(model, nearest)
+scores = pd.Series({"beside Ŵ": reached["your QLoRA"],
+                    "merged, 32 bits": pt.evaluate(whole_sum, test).accuracy,
+                    "merged, nearest mark": pt.evaluate(rounded, test).accuracy})
+scores.map("{:.1%}".format).to_frame("your adapter")
+
+# %%
+merges = pictures.merges(record)
+left = merges["ΔW kept"]["nearest, new maxima"]
+pt.compare("qlora.nearest", round(left, 3), "mean of three adapters, recorded")
+merges.iloc[:4].round(3)    # 2,563 test sentences; sd: over seeds
+
+# %% [markdown]
+# Half of it is gone. Why? $\hat W$ stands *on* the marks: that is how it was made. A weight leaves its mark only if its update is larger than
+# half the gap to the next one. The many small updates are taken back; only the few large ones arrive.
+#
+# So roll dice. Let each weight go to one of the two marks around it at random, more often to the nearer one, such that its *average* is right.
+# The error of the matrix doubles: it becomes larger than the whole update. **What accuracy do you expect?**
+
+# %%
+pt.commit("qlora.dice_accuracy", ...)    # from 0 to 1
+
+# %% [markdown]
+# ### Exercise 7 · Dice (3 points, about 9 minutes)
+#
+# Write `dice(W, top, levels, generator)`, which returns a matrix like `W`. A block's marks are `levels` times its `top`.
+#
+# - Each weight goes to one of the two marks around it. A weight on a mark stays there; one beyond the last mark goes to that mark.
+# - Averaged over many calls, each weight is what it was in `W`. Gaps differ in width.
+# - Weights are drawn independently, and all chance comes from `generator`.
+
+
+# %% exercise="qlora.dice" part="solution"
+def dice(W, top, levels, generator):
+    ### BEGIN SOLUTION
+    x = (W.reshape(len(top), -1) / top.clamp_min(1e-38)[:, None]).clamp(levels[0], levels[-1])
+    low = torch.searchsorted(levels, x, right=True).sub(1).clamp(0, len(levels) - 2)
+    gap = levels[low + 1] - levels[low]
+    up = torch.rand(x.shape, generator=generator) < (x - levels[low]) / gap
+    return (levels[low + up] * top[:, None]).reshape(W.shape)
+    ### END SOLUTION
+
+
+# %% exercise="qlora.dice" part="check"
+dice = pt.check("qlora.dice", dice)
+
+# %% exercise="qlora.dice" part="grade"
+pt.require("qlora.dice")
+
+# %%
+generator = torch.Generator().manual_seed(0)
+by_dice = merged(model, lambda total: dice(total, quantize(total, normal)[1], normal, generator))
+scores["merged, by dice"] = pt.evaluate(by_dice, test).accuracy
+pt.compare("qlora.dice_accuracy", scores["merged, by dice"], "your adapter, your dice")
+scores.map("{:.1%}".format).to_frame("your adapter")
+
+# %%
+pictures.explore_dice(dice)
+
+# %% [markdown]
+# One line says why. A weight $w$ between the marks $l$ and $h$ goes up with probability $p = (w - l) / (h - l)$, so its average is
+# $l + p\,(h - l) = w$. Thirty steps of a tenth of a gap, or three steps of a whole gap: the same sum.
+#
+# An output sums hundreds of weights. The small pushes of the update agree, and dice keep their sum; the errors of dice mostly cancel. Rounding to
+# the nearest mark makes a smaller error, but one that agrees with itself: it takes the update back. It is the fitted marks again: the size of
+# an error says less than whether its parts agree.
+#
+# A sceptic says: "Noise is good for this model. Dice would help without any update." **What does the same noise do to $\hat W$ alone?**
+
+# %%
+pt.widgets.Guess("Ŵ with the noise of dice, against Ŵ:", ("better", "worse", "no difference seen"),
+                 "qlora.noise")
+
+# %%
+gap, error = pictures.paired(record, "the noise of dice alone", "no update")
+pt.compare("qlora.noise", pt.course.records.called(gap, error), "Ŵ with noise, against Ŵ")
+merges.iloc[:8].round(3)    # three seeds, three draws of each
+
+# %% [markdown]
+# Noise is no help. Alone it changes nothing, and added to the nearest marks it repairs nothing. What helps is that dice keep the update.
+# (A merge can keep the old maxima of the blocks, on whose marks $\\hat W$ stands, or take new ones, which moves every mark. The table has both: it is not the maxima.)
+#
+# **How to merge, then?** If you can store 16 bits, add $\Delta W$ to $\hat W$: that is the model you trained. Added to the exact $W$, which the
+# adapter has never met, it was as accurate here, but it is another model: other answers changed. If you must store four bits, keep the adapter beside them, or
+# roll dice and test.
+
+# %%
+merges.iloc[[1, 9]].round(3)
+
+# %% [markdown]
+# ## Could the adapter start as a repair?
+#
+# LoRA starts at zero, so training begins with the damaged $\hat W$. **LoftQ** (Li et al. 2023) starts $s\,BA$ at the best matrix of rank $r$ for
+# the error $W - \hat W$. **How much of the squared error of a 384 × 384 matrix can eight directions repair?**
+
+# %%
+pt.commit("qlora.repair", ...)    # a share, from 0 to 1
+
+# %%
+repairs = pictures.repairs(record)
+pt.compare("qlora.repair", round(repairs.found["query"].item(), 3), "query matrices, mean of six")
+repairs.round(3)    # shares of the squared error; the best matrix of rank 8
+
+# %% [markdown]
+# A little more than of noise. And it is not because the error has a pattern: scramble the signs of all its entries, and the share stays. What is left is that rows and blocks differ in size. Rounding leaves nothing that points anywhere.
+
+# %%
+pictures.starts(record, off["last hidden states"]["NF4"]).round(3)    # three seeds
+
+# %% [markdown]
+# But not every error matters. Weighted by the inputs that a layer gets, the same eight directions repair far more of what the model feels. After training, the starts end close together.
+#
+# ## What fits on my card?
+
+# %%
+pictures.explore_memory()
+
+# %%
+pictures.memory(70, length=512, batch=1).round(1)    # GB, for 70 billion parameters
+
+# %% [markdown]
+# Your 48 GB hold a model of 70 billion parameters, with short texts, one at a time. What four bits cost is time: every product first makes $\hat W$ again.
+#
+# **What this lesson claims**
+#
+# | claim | seen here | what could have refuted it, and was tried | at larger scale |
+# |---|---|---|---|
+# | A format is a prior: NF4 suits the model's weights, evenly spaced marks suit uniform numbers. | all matrices of the blocks, live | equal bits, maxima included; the order stays in the hidden states | NF4 ahead of FP4 and int4 in perplexity (Dettmers et al. 2023); levels fitted to a Student distribution (Dotzel et al. 2024) or to the least error (Yoshida 2023; Blumenberg et al. 2025) do better still |
+# | On these reviews, LoRA learns on four bits about as well as on the exact base. | three seeds, in pairs: the table of costs | query and value alone; each base at its own best rate | no loss seen against 16 bits (Dettmers et al. 2023); a loss with LLaMA 3 (Huang et al. 2024) |
+# | Rounding to the nearest mark takes half of a trained update back; dice keep it on average. | three adapters: the table of merges | for the average: a proof. For accuracy: noise alone, old and new maxima, three draws | peft warns of such merges ([peft#2321](https://github.com/huggingface/peft/issues/2321)); QA-LoRA (Xu et al. 2023) and LoTA-QAF (Chen et al. 2025) change the method, so that the merge is exact. Dice: not known to us |
+# | LoftQ's first step repairs about what it would of noise with rows and blocks of these sizes. | all 36 matrices | all signs of the error scrambled | Li et al. 2023 gain most at two bits; weighting by the inputs is better (QERA, Zhang et al. 2024) |
+
+# %%
+pt.progress("08")
+
+# %% [markdown]
+# ## At your desk
+#
+# The same with Hugging Face peft and bitsandbytes:
+#
+# ```python
+# import torch
+# from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+# from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig
+#
+# four = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4",       # the default is fp4
+#                           bnb_4bit_use_double_quant=True,
+#                           bnb_4bit_compute_dtype=torch.bfloat16,              # the default is float32
+#                           llm_int8_skip_modules=["classifier"])               # a new head stays whole
+#
+# def load():                                              # AutoModelForCausalLM for a language model
+#     return AutoModelForSequenceClassification.from_pretrained(name, quantization_config=four)
+#
+# base = prepare_model_for_kbit_training(load())           # freezes; recomputes activations
+# config = LoraConfig(task_type="SEQ_CLS", target_modules="all-linear", r=16, lora_alpha=16)
+# tuned = get_peft_model(base, config)
+# tuned.print_trainable_parameters()
+# ...                                                      # train; optim="paged_adamw_8bit"
+# tuned.save_pretrained("my-adapter")
+# # The merge adds ΔW to Ŵ. On load() itself it would round to the nearest mark again.
+# plain = PeftModel.from_pretrained(load().dequantize(), "my-adapter").merge_and_unload()
+# ```
+#
+# | a first recipe | up to 13 billion parameters | 33 to 70 billion | source |
+# |---|---|---|---|
+# | where | every linear layer of the blocks | the same | Dettmers et al. 2023, §4 |
+# | rank, α | 64, 16; we would try 16, 16 first | the same | their scripts for Guanaco |
+# | rate | 2e-4, constant after a short warm-up | 1e-4 | the same |
+# | batch, dropout | 16; 0.1 | 16; 0.05 | the same |
+# | card | 24 GB for 7 billion | 48 GB is tight for 70 billion: short texts, one at a time | the picture above |
+#
+# Try LoRA in 16 bits first, if it fits: it need not rebuild $\hat W$ for each product, and is faster. A **paged optimizer** moves Adam's states to the
+# computer's memory while a long batch needs the room. What misleads at 7 billion parameters: our rates, our loss of accuracy, the error of our hidden states, and the
+# share of the embeddings.
+
+# %% [markdown]
+# # Further
+#
+# **The paper's formula is not the table.** Equation (4) of the paper averages neighbouring quantiles; read literally, it gives fifteen levels. What
+# the authors ship, and you built, takes single quantiles up to `TOP`.
+#
+# **Do not cast a four-bit layer.** `model.to(torch.bfloat16)` rounds every floating-point buffer, your maxima too, and with them every weight. The
+# library holds them as integers with the same bits (`peft_teach/nf4.py`).
+#
+# **Merge into which base?** A user of peft asked what is right
+# ([peft#2105](https://github.com/huggingface/peft/issues/2105)): $\hat W + \Delta W$ is the model that was trained. For most models the exact
+# $W + \Delta W$ works as well, and some prefer it. For one family the difference swamped the adapter
+# ([unsloth-zoo#810](https://github.com/unslothai/unsloth-zoo/pull/810)).
+#
+# **Dice are old.** Gupta et al. (2015) trained networks in 16-bit fixed-point numbers with them, as *stochastic rounding*.
+#
+# **Sources**
+#
+# - Dettmers et al. 2023, *QLoRA*, arXiv 2305.14314: §3 NF4 and double quantization, §4 where to put LoRA; scripts in
+#   [artidoro/qlora](https://github.com/artidoro/qlora/tree/main/scripts).
+# - Yoshida 2023, *NF4 isn't information theoretically optimal (and that's good)*, arXiv 2306.06965.
+# - Dotzel et al. 2024, *Learning from students*, arXiv 2405.03103; Blumenberg et al. 2025, *BOF4*, arXiv 2505.06653: other levels.
+# - Li et al. 2023, *LoftQ*, arXiv 2310.08659; Meng et al. 2024, *PiSSA*, arXiv 2404.02948; Zhang et al. 2024, *QERA*, arXiv 2410.06040.
+# - Xu et al. 2023, *QA-LoRA*, arXiv 2309.14717; Chen et al. 2025, *LoTA-QAF*, arXiv 2505.18724: merges without loss.
+# - Huang et al. 2024, *How good are low-bit quantized LLaMA3 models?*, arXiv 2404.14047.
+# - Gupta et al. 2015, *Deep learning with limited numerical precision*, arXiv 1502.02551.
+# - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
+#
+# The library's own version of what you wrote is `pt.qlora` and `pt.nf4`.
