@@ -109,14 +109,14 @@ RIGHT["qlora.quantize"] = {
                 "[packed // 16, packed % 16]"),
     "block by block": """
 def quantize(W, levels, block=64):
-    indices, tops = [], []
+    packed, tops = [], []
     for part in W.flatten().split(block):
         top = part.abs().max()
         tops.append(top)
         x = part / top if top > 0 else part
-        indices += [int((levels - w).abs().argmin()) for w in x]
-    packed = [16 * a + b for a, b in zip(indices[::2], indices[1::2])]
-    return torch.tensor(packed, dtype=torch.uint8), torch.stack(tops)
+        high, low = (levels - x[:, None]).abs().argmin(1).view(-1, 2).T
+        packed.append((16 * high + low).byte())
+    return torch.cat(packed), torch.stack(tops)
 
 def dequantize(packed, top, levels, shape):
     out = torch.empty(2 * len(packed))
@@ -510,7 +510,7 @@ WRONG["qlora.dice"] = {
     "nearest": (but(DICE, UP, f"({RAND} < 2) & (p > 0.5)"), but(DICE, UP, "p > 0.5")),
     "together": (but(DICE, "torch.rand(x.shape,", "torch.rand((len(x), 1),"),
                  but(DICE, "torch.rand(x.shape,", "torch.rand(64,"),
-                 but(DICE, "torch.rand(x.shape,", "torch.rand(1,")),
+                 but(DICE, RAND, "torch.rand(len(x), 32, generator=generator).repeat(1, 2)")),
     "generator": (but(DICE, RAND, "torch.rand(x.shape)"), but(DICE, RAND, "torch.rand_like(x)"),
                   but(DICE, "    up =", "    generator.manual_seed(0)\n    up ="),
                   but(DICE, UP, f"{RAND} + 0 * torch.rand(1) < p")),
