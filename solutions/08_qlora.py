@@ -1,14 +1,14 @@
 # %% [markdown]
 # # 08 · Which sixteen numbers?
 #
-# You want to fine-tune a model of 70 billion parameters. LoRA trains few of them, but the frozen ones must lie in memory, too:
-# 140 GB in 16 bits. Your card has 48 GB.
+# You want to fine-tune a model of 70 billion parameters. LoRA trains few of them, but the frozen ones must lie in memory, too: 140 GB in 16 bits. Your
+# card has 48 GB.
 #
 # So give each frozen weight four bits. Four bits can name sixteen numbers. Which sixteen would you choose?
 #
-# In 2023, Tim Dettmers and his colleagues wanted to fine-tune 65 billion parameters on such a card. They chose sixteen numbers
-# with care, trained LoRA beside them, and called it **QLoRA**. In this lesson you derive their numbers, build their layer, and
-# train on it. Then you merge what you learned, and half of it is gone. What happened?
+# In 2023, Tim Dettmers and his colleagues wanted to fine-tune 65 billion parameters on such a card. They chose sixteen numbers with care, trained LoRA
+# beside them, and called it **QLoRA**. In this lesson you derive their numbers, build their layer, and train on it. Then you merge what you learned,
+# and part of it is lost. Why, and what helps?
 #
 # | | |
 # |---|---|
@@ -27,8 +27,7 @@
 #
 # <details><summary>Working on Colab?</summary>
 #
-# Colab's machine forgets everything. To keep `my_peft.py` and your predictions, run
-# `from google.colab import drive; drive.mount('/content/drive')` and
+# Colab's machine forgets everything. To keep `my_peft.py` and your predictions, run `from google.colab import drive; drive.mount('/content/drive')` and
 # `%env PEFT_TEACH_WORK=/content/drive/MyDrive/peft-teach-work` first, in each session.
 # </details>
 
@@ -65,7 +64,6 @@ movies = pt.data.load("movies")
 model, tokenizer = pt.models.load("minilm", labels=2)
 matrices = pictures.matrices(model)         # all linear weights of the blocks, by name
 W = matrices["bert.encoder.layer.0.attention.self.query"]
-pt.seed(0)
 
 # %% [markdown]
 # ## A ruler with sixteen marks
@@ -75,26 +73,25 @@ pt.plots.show(pictures.draw_ruler(matrices), "The weights of MiniLM, in blocks o
               "divided by its largest magnitude. Every weight moves to the nearest mark.")
 
 # %% [markdown]
-# Weights come in all sizes. So cut the matrix into blocks of 64 weights, and divide each block by its largest magnitude. Now every
-# weight lies between −1 and 1, and moves to the nearest of sixteen marks. Four bits hold the number of the mark.
+# Cut each matrix into blocks of 64 weights, and divide each block by its largest magnitude. Now every weight lies between −1 and 1, and moves to the
+# nearest of sixteen marks. Four bits hold the number of the mark.
 #
-# Most weights lie near zero, so evenly spaced marks would be wasted at the ends. Dettmers and his colleagues bet that weights are
-# *normally distributed*, and space the marks by that: each step outward passes the same probability.
+# Most weights lie near zero, so evenly spaced marks would be wasted at the ends. Dettmers and his colleagues bet that weights are *normally
+# distributed*, and let each step from mark to mark pass the same probability.
 #
 # ### Exercise 1 · Marks for any distribution (3 points, about 8 minutes)
 #
-# `quantile(p)` gives the value below which a share `p` of a distribution lies. The distribution is symmetric around 0, so
-# `quantile(0.5)` is 0. Write `levels(quantile)`, a float32 tensor of 16 numbers (the field calls the marks *levels*):
+# `quantile(p)` gives the value below which a share `p` of a distribution lies. The distribution is symmetric around 0, so `quantile(0.5)` is 0. Write
+# `levels(quantile)`, a float32 tensor of 16 numbers (the field calls the marks *levels*):
 #
 # - They ascend from exactly −1 to exactly 1. One of them is exactly 0: a weight of zero must stay zero.
 # - Seven are negative, eight positive.
-# - On either side, each step outward from 0 passes the same probability. The last mark on the right stands for the probability
-#   `TOP`, the last one on the left for `1 - TOP`.
+# - On either side, each step outward from 0 passes the same probability. The last mark on the right stands for the probability `TOP`, the last one on
+#   the left for `1 - TOP`.
 #
 # Why does `TOP` stop short of 1? Try `NormalDist().inv_cdf(1.0)`.
 #
-# Replace the line `raise …`, run the cell, then the one below it. `pt.hint("qlora.levels")` helps, `pt.reset("qlora.levels")`
-# gives the original text back. Until yours passes, the lesson goes on with ours.
+# Replace the line `raise …`, run the cell, then the one below it. `pt.hint("qlora.levels")` helps. Until yours passes, the lesson goes on with ours.
 
 # %%
 TOP = 0.9677083    # between 1 - 1/30 and 1 - 1/32, where the last of 15 or 16 shares is halved
@@ -118,8 +115,8 @@ levels = pt.check("qlora.levels", levels)
 pt.require("qlora.levels")
 
 # %% [markdown]
-# With the normal distribution you have made **NF4**, the table that the library bitsandbytes ships. Give your function a *uniform*
-# distribution, and look at what comes out.
+# With the normal distribution you have made **NF4**, the table that the library bitsandbytes ships. Give your function a *uniform* distribution, and
+# look at what comes out.
 
 # %%
 normal = levels(NormalDist().inv_cdf)
@@ -129,8 +126,8 @@ pd.DataFrame({"from the normal": normal, "from the uniform": uniform}).T.round(3
 # %% [markdown]
 # Evenly spaced marks are a bet, too: that weights of all sizes are equally frequent.
 #
-# Here are five tables: your two; **int4**, the fifteen integers from −7 to 7; and two kinds of **FP4**, tiny floating-point numbers. All
-# take the same memory. **Which one makes the smallest error, on the model's weights and on uniform random numbers?**
+# Here are five tables: your two; **int4**, the fifteen integers from −7 to 7; and two kinds of **FP4**, tiny floating-point numbers. All take the same
+# memory. **Which one makes the smallest error, on the model's weights and on uniform random numbers?**
 
 # %%
 tables = pictures.tables(levels, matrices)
@@ -149,8 +146,8 @@ pt.compare("qlora.uniform", best["uniform numbers"], "on uniform numbers")
 off.loc[given].iloc[:, :3].map("{:.1%}".format)    # ‖Ŵ − W‖ / ‖W‖, at 4.5 bits a weight
 
 # %% [markdown]
-# **A format is a prior.** Each table is good for the numbers that it expects. And look at the last column: small errors in every
-# matrix add up through the blocks.
+# **A format is a prior.** Each table is good for the numbers that it expects. And look at the last column: small errors in every matrix add up through
+# the blocks.
 #
 # Can you beat NF4? Choose a table, move a mark, and watch the error.
 
@@ -169,14 +166,14 @@ pt.compare("qlora.beat", round(1 - best.iloc[1, 0] / best.iloc[0, 0], 3), "share
 best.map("{:.1%}".format)
 
 # %% [markdown]
-# A little. But look at the hidden states: the fitted marks are better in the weights, and *worse* in the model. They have no mark at 0. So
-# small weights go to the mark beside it, all to the same side, and in each row the errors agree. Keep a mark at 0, and the loss is gone. Or
-# take each row's mean error away, as in the last column: then it is gone, too. **Errors that agree add up.** Remember that.
+# A little. But look at the hidden states: the fitted marks are better in the weights, and *worse* in the model. Why? They have no mark at 0. Keep one
+# there and fit the others, and the loss is gone. Or leave the fitted marks alone and take from each row of each matrix its mean error: then it is gone,
+# too (last column). Without a zero, the errors in a row lean to one side. **Errors that agree add up.** Remember that.
 #
 # <details><summary>Why NF4 can be beaten</summary>
 #
-# Equal shares are not the least error. Nor are the shares equal, as the picture shows: a block's largest weight always lands on −1 or 1,
-# so what lies in a block is not normal any more. Yoshida (2023) shows that the best marks depend on the size of the block.
+# Equal shares are not the least error. Nor are the shares equal, as the picture shows: a block's largest weight always lands on −1 or 1, so what lies
+# in a block is not normal any more. Yoshida (2023) shows that the best marks depend on the size of the block.
 # </details>
 #
 # ## Two in a byte
@@ -234,8 +231,8 @@ pictures.explore_outlier(W)
 pictures.block_sizes(matrices).round(3)
 
 # %% [markdown]
-# Small blocks limit the damage, but each block costs a maximum of 32 bits. The second idea of QLoRA is to quantize the maxima as well:
-# **double quantization**, in the last row. At 70 billion parameters it saves 3 GB.
+# Small blocks limit the damage, but each block costs a maximum of 32 bits. The second idea of QLoRA is to quantize the maxima as well: **double
+# quantization**, in the last row. At 70 billion parameters it saves 3 GB.
 #
 # ## A colleague's bytes
 #
@@ -245,7 +242,7 @@ pictures.block_sizes(matrices).round(3)
 pictures.colleague(W, normal).round(3)    # norm and error, relative to the norm of W
 
 # %% [markdown]
-# The norm is right, and yet the matrix is further from $W$ than a matrix of zeros. Four suspects:
+# The norm is right, and yet a matrix of zeros would be nearer to $W$. Four suspects:
 #
 # | suspect | what went wrong |
 # |---|---|
@@ -256,9 +253,8 @@ pictures.colleague(W, normal).round(3)    # norm and error, relative to the norm
 #
 # ### Exercise 3 · Four errors (1 point, about 5 minutes)
 #
-# What would each suspect's relative error be, $\|\hat W - W\| / \|W\|$? Derive it for entries that are independent and symmetric around
-# zero, and leave rounding aside. You need no code, only $\|a-b\|^2 = \|a\|^2 - 2\,a \cdot b + \|b\|^2$. Write `errors`, a dict from the
-# suspects' names to four numbers.
+# What relative error would each suspect make? Derive it for entries that are independent and symmetric around zero, and leave rounding aside. You need
+# no code, only $\|a-b\|^2 = \|a\|^2 - 2\,a \cdot b + \|b\|^2$. Write `errors`, a dict from the suspects' names to four numbers.
 
 
 # %% exercise="qlora.suspects" part="solution"
@@ -273,7 +269,7 @@ errors = pt.check("qlora.suspects", errors)
 pt.require("qlora.suspects")
 
 # %% [markdown]
-# More than one suspect fits. One more measurement decides: the mean of the colleague's $\hat W$ is close to zero. **Who did it?**
+# More than one fits. One more measurement decides: the mean of the colleague's $\hat W$ is close to zero. **Who did it?**
 
 # %%
 pt.widgets.Guess("The colleague's bytes:", ("descending", "swapped", "doubled", "positive"),
@@ -304,9 +300,9 @@ pictures.symptoms(W, normal).round(3)    # mean: beside the mean magnitude of W
 # %% [markdown]
 # <details><summary>Where √2 comes from</summary>
 #
-# Exchanged halves put each weight in its neighbour's place. Neighbours have nothing to do with each other, so $a \cdot b$ is about 0, and
-# the squared error is $\|a\|^2 + \|b\|^2 = 2\,\|W\|^2$. Lost signs leave half of the entries right and are wrong by twice the weight in the other
-# half: $4\,\|W\|^2 / 2$, the same. But then the mean is no longer 0.
+# Exchanged halves put each weight in its neighbour's place. Neighbours have nothing to do with each other, so $a \cdot b$ is about 0, and the squared
+# error is $\|a\|^2 + \|b\|^2 = 2\,\|W\|^2$. Lost signs leave half of the entries right and are wrong by twice the weight in the other half: $4\,\|W\|^2
+# / 2$, the same. But then the mean is no longer 0.
 # </details>
 #
 # ## Learning beside weights that cannot move
@@ -315,8 +311,8 @@ pictures.symptoms(W, normal).round(3)    # mean: beside the mean magnitude of W
 #
 # $$ y = x\,\hat W^\top + b + s\,(x A^\top)\, B^\top $$
 #
-# Only $A$ and $B$ train. For that, the gradient must pass *through* $\hat W$ to the layers below, and there is a trap:
-# `F.linear(x, W_hat)` keeps `W_hat` until the backward pass. If every layer does so, the whole model lies in memory at full size.
+# Only $A$ and $B$ train. For that, the gradient must pass *through* $\hat W$ to the layers below, and there is a trap: `F.linear(x, W_hat)` keeps
+# `W_hat` until the backward pass. If every layer does so, the whole model lies in memory at full size.
 #
 # ### Exercise 5 · The four-bit layer (3 points, about 12 minutes)
 #
@@ -324,8 +320,8 @@ pictures.symptoms(W, normal).round(3)    # mean: beside the mean magnitude of W
 #
 # - It computes $x \hat W^\top + b$, and has `in_features`, `out_features`, `bias`, and a `weight` that is made anew when asked for.
 # - Nothing in it trains. The gradient to `x` is the one that $\hat W$ gives.
-# - Between forward and backward pass it keeps nothing as large as $W$. PyTorch has two tools for this: `torch.autograd.Function`, whose
-#   backward pass you write, and `torch.utils.checkpoint.checkpoint`, which runs a function a second time.
+# - Between forward and backward pass it keeps nothing as large as $W$. PyTorch has two tools for this: `torch.autograd.Function`, whose backward pass
+#   you write, and `torch.utils.checkpoint.checkpoint`, which runs a function a second time.
 # - Its `state_dict()`, bias aside, takes 4.5 bits a weight; the levels need not be in it. `copy.deepcopy` and `load_state_dict` work.
 
 
@@ -368,10 +364,10 @@ pt.require("qlora.layer")
 # %% [markdown]
 # ### Exercise 6 · The law of four bits (2 points, about 7 minutes)
 #
-# Does a layer that is called "4-bit" hold four bits? Write `four_bits_hold(make)`, a test that raises an error if a layer breaks this law:
+# Write `four_bits_hold(make)`, a test that raises an error if a layer breaks this law:
 #
-# > *Its parameters and buffers, bias aside, take exactly n / 2 bytes for n weights, and 4 bytes for each block of 64: before it is used and
-# > after it was used with a gradient. None of them trains, and the gradient reaches x.*
+# > *Its parameters and buffers, bias aside, take exactly n / 2 bytes for n weights, and 4 bytes for each block of 64: before it is used and after it
+# > was used with a gradient. None of them trains, and the gradient reaches x.*
 #
 # `make(linear)` builds the layer from a float32 `nn.Linear` of your choice. Your test must accept four right layers and reject seven broken ones. Any
 # error counts as a rejection.
@@ -426,7 +422,7 @@ pd.Series({"the model": megabytes(whole), "your QLoRA": megabytes(model),
            "A and B in it": 4 * adapter / 1e6}).to_frame("MB").round(1)
 
 # %% [markdown]
-# It does not shrink to an eighth, for the embeddings stay as they are, and they are half of this small model. Now train.
+# Why not an eighth? The embeddings stay as they are, and they are half of this small model. Now train.
 
 # %%
 runs = record.runs.query("group == 'runs' and seed == 0 and targets == 'all'")
@@ -441,8 +437,7 @@ reached = {"your QLoRA": pt.evaluate(model, test).accuracy,
 pd.Series(reached).map("{:.1%}".format).to_frame("accuracy")
 
 # %% [markdown]
-# It learns. **What did the four bits cost?** Both bases were trained from three seeds, each at the rate that was best for it on other
-# sentences.
+# It learns. **What did the four bits cost?** We trained on both bases, from three seeds, each at the rate that was best for it on other sentences.
 
 # %%
 pt.commit("qlora.cost", ...)    # accuracy, exact base less four bits, in points
@@ -457,12 +452,12 @@ costs.round(4)    # three seeds; ±: standard error of the paired difference
 pt.plots.show(pictures.draw_rates(record), "Accuracy by learning rate, one seed.")
 
 # %% [markdown]
-# On these reviews, four bits cost next to nothing. What they cost is room: the largest rate at which the four-bit base still learns is smaller.
+# On these reviews, four bits cost next to nothing, although the hidden states were off by almost a quarter when training began.
 #
 # ## Merge by dice
 #
-# Now merge, as in lesson 07: add $\Delta W$ to $\hat W$. You want a four-bit model again, so every weight of the sum moves to the nearest
-# mark. **Which share of $\Delta W$ is left?** (The change of the weights, projected on $\Delta W$: 1 is all of it, 0 is nothing.)
+# Now merge, as in lesson 07: add $\Delta W$ to $\hat W$. You want a four-bit model again, so every weight of the sum moves to the nearest mark. **Which
+# share of $\Delta W$ is left?** (The change of the weights, projected on $\Delta W$.)
 
 # %%
 pt.commit("qlora.nearest", ...)    # from 0 to 1
@@ -497,11 +492,11 @@ pt.compare("qlora.nearest", round(left, 3), "mean of three adapters, recorded")
 merges.iloc[:4].round(3)    # 2,563 test sentences; sd: over seeds
 
 # %% [markdown]
-# Half of it is gone. Why? $\hat W$ stands *on* the marks: that is how it was made. A weight leaves its mark only if its update is larger than
-# half the gap to the next one. The many small updates are taken back; only the few large ones arrive.
+# Half of it is gone. Why? $\hat W$ stands *on* the marks: that is how it was made. A weight leaves its mark only if its update is larger than half the
+# gap to the next one. Small updates are taken back; only the large ones arrive.
 #
-# So roll dice. Let each weight go to one of the two marks around it at random, more often to the nearer one, such that its *average* is right.
-# The error of the matrix doubles: it becomes larger than the whole update. **What accuracy do you expect?**
+# So roll dice. Let each weight go to one of the two marks around it at random, more often to the nearer one, such that its *average* is right. The
+# error of the matrix doubles: it becomes larger than the whole update. **What accuracy do you expect?**
 
 # %%
 pt.commit("qlora.dice_accuracy", ...)    # from 0 to 1
@@ -544,31 +539,32 @@ scores.map("{:.1%}".format).to_frame("your adapter")
 pictures.explore_dice(dice)
 
 # %% [markdown]
-# One line says why. A weight $w$ between the marks $l$ and $h$ goes up with probability $p = (w - l) / (h - l)$, so its average is
-# $l + p\,(h - l) = w$. Thirty steps of a tenth of a gap, or three steps of a whole gap: the same sum.
+# One line says why. A weight $w$ between the marks $l$ and $h$ goes up with probability $p = (w - l) / (h - l)$, so its average is $l + p\,(h - l) =
+# w$. Thirty steps of a tenth of a gap, or three steps of a whole gap: the same sum.
 #
-# An output sums hundreds of weights. The small pushes of the update agree, and dice keep their sum; the errors of dice mostly cancel. Rounding to
-# the nearest mark makes a smaller error, but one that agrees with itself: it takes the update back. It is the fitted marks again: the size of
-# an error says less than whether its parts agree.
+# An output sums hundreds of weights. The small pushes of the update agree, and dice keep their sum; the errors of dice mostly cancel. Rounding to the
+# nearest mark makes a smaller error, but one that agrees: it points against the update. So it was with the fitted marks. The size of an error says less
+# than whether its parts agree.
 #
-# A sceptic says: "Noise is good for this model. Dice would help without any update." **What does the same noise do to $\hat W$ alone?**
+# A sceptic says: "Noise is good for this model. It is not the update that helps." So take the errors of dice, put them at random places of the matrix,
+# and add them to the *nearest* marks. **Does that help?**
 
 # %%
-pt.widgets.Guess("Ŵ with the noise of dice, against Ŵ:", ("better", "worse", "no difference seen"),
-                 "qlora.noise")
+pt.widgets.Guess("Nearest marks with the noise of dice, against nearest marks:",
+                 ("better", "worse", "no difference seen"), "qlora.noise")
 
 # %%
-gap, error = pictures.paired(record, "the noise of dice alone", "no update")
-pt.compare("qlora.noise", pt.course.records.called(gap, error), "Ŵ with noise, against Ŵ")
+gap, error = pictures.paired(record, "nearest, and the noise of dice", "nearest, old maxima")
+pt.compare("qlora.noise", pt.course.records.called(gap, error), "with noise, against without")
 merges.iloc[:8].round(3)    # three seeds, three draws of each
 
 # %% [markdown]
-# Noise is no help. Alone it changes nothing, and added to the nearest marks it repairs nothing. What helps is that dice keep the update.
-# (A merge can keep the old maxima of the blocks, on whose marks $\\hat W$ stands, or take new ones, which moves every mark. The table has both: it is not the maxima.)
+# The sceptic is wrong. Noise of the same size repairs nothing; dice help because they keep the update.
 #
-# **How to merge, then?** If you can store 16 bits, add $\Delta W$ to $\hat W$: that is the model you trained. Added to the exact $W$, which the
-# adapter has never met, it was as accurate here, but it is another model: other answers changed. If you must store four bits, keep the adapter beside them, or
-# roll dice and test.
+# (Nor is it the maxima: a merge can keep the old ones, on whose marks $\hat W$ stands, or take new ones, which move every mark. The table has both.)
+#
+# **How to merge, then?** If you can store 16 bits, add $\Delta W$ to $\hat W$: that is the model you trained. The exact $W$, which the adapter has
+# never met, gives another model. If you must store four bits, keep the adapter beside them, or roll dice and test.
 
 # %%
 merges.iloc[[1, 9]].round(3)
@@ -576,8 +572,8 @@ merges.iloc[[1, 9]].round(3)
 # %% [markdown]
 # ## Could the adapter start as a repair?
 #
-# LoRA starts at zero, so training begins with the damaged $\hat W$. **LoftQ** (Li et al. 2023) starts $s\,BA$ at the best matrix of rank $r$ for
-# the error $W - \hat W$. **How much of the squared error of a 384 × 384 matrix can eight directions repair?**
+# LoRA starts at zero, so training begins with the damaged $\hat W$. **LoftQ** (Li et al. 2023) starts $s\,BA$ at the best matrix of rank $r$ for the
+# error $W - \hat W$. **How much of the squared error of a 384 × 384 matrix can eight directions repair?**
 
 # %%
 pt.commit("qlora.repair", ...)    # a share, from 0 to 1
@@ -588,13 +584,15 @@ pt.compare("qlora.repair", round(repairs.found["query"].item(), 3), "query matri
 repairs.round(3)    # shares of the squared error; the best matrix of rank 8
 
 # %% [markdown]
-# A little more than of noise. And it is not because the error has a pattern: scramble the signs of all its entries, and the share stays. What is left is that rows and blocks differ in size. Rounding leaves nothing that points anywhere.
+# Little more than of noise. And the error has no pattern: scramble the signs of all its entries, and the share stays. So the rest comes from rows and
+# blocks of different size.
 
 # %%
 pictures.starts(record, off["last hidden states"]["NF4"]).round(3)    # three seeds
 
 # %% [markdown]
-# But not every error matters. Weighted by the inputs that a layer gets, the same eight directions repair far more of what the model feels. After training, the starts end close together.
+# But not every error matters. Choose the eight directions by the inputs that a layer really gets, and they repair far more of the hidden states. After
+# training, the starts end close together.
 #
 # ## What fits on my card?
 
@@ -605,7 +603,8 @@ pictures.explore_memory()
 pictures.memory(70, length=512, batch=1).round(1)    # GB, for 70 billion parameters
 
 # %% [markdown]
-# Your 48 GB hold a model of 70 billion parameters, with short texts, one at a time. What four bits cost is time: every product first makes $\hat W$ again.
+# Your 48 GB hold a model of 70 billion parameters, with short texts, one at a time. What four bits cost is time: every product first makes $\hat W$
+# again.
 #
 # **What this lesson claims**
 #
@@ -656,22 +655,21 @@ pt.progress("08")
 # | card | 24 GB for 7 billion | 48 GB is tight for 70 billion: short texts, one at a time | the picture above |
 #
 # Try LoRA in 16 bits first, if it fits: it need not rebuild $\hat W$ for each product, and is faster. A **paged optimizer** moves Adam's states to the
-# computer's memory while a long batch needs the room. What misleads at 7 billion parameters: our rates, our loss of accuracy, the error of our hidden states, and the
-# share of the embeddings.
+# computer's memory while a long batch needs the room. What misleads at 7 billion parameters: our rates, our loss of accuracy, the error of our hidden
+# states, and the share of the embeddings.
 
 # %% [markdown]
 # # Further
 #
-# **The paper's formula is not the table.** Equation (4) of the paper averages neighbouring quantiles; read literally, it gives fifteen levels. What
-# the authors ship, and you built, takes single quantiles up to `TOP`.
+# **The paper's formula is not the table.** Equation (4) of the paper averages neighbouring quantiles; read literally, it gives fifteen levels. What the
+# authors ship, and you built, takes single quantiles up to `TOP`.
 #
 # **Do not cast a four-bit layer.** `model.to(torch.bfloat16)` rounds every floating-point buffer, your maxima too, and with them every weight. The
 # library holds them as integers with the same bits (`peft_teach/nf4.py`).
 #
-# **Merge into which base?** A user of peft asked what is right
-# ([peft#2105](https://github.com/huggingface/peft/issues/2105)): $\hat W + \Delta W$ is the model that was trained. For most models the exact
-# $W + \Delta W$ works as well, and some prefer it. For one family the difference swamped the adapter
-# ([unsloth-zoo#810](https://github.com/unslothai/unsloth-zoo/pull/810)).
+# **Merge into which base?** A user of peft asked what is right ([peft#2105](https://github.com/huggingface/peft/issues/2105)): $\hat W + \Delta W$ is
+# the model that was trained. For most models the exact $W + \Delta W$ works as well, and some prefer it. For one family the difference swamped the
+# adapter ([unsloth-zoo#810](https://github.com/unslothai/unsloth-zoo/pull/810)).
 #
 # **Dice are old.** Gupta et al. (2015) trained networks in 16-bit fixed-point numbers with them, as *stochastic rounding*.
 #
