@@ -137,7 +137,7 @@ pt.widgets.Guess("The smallest error on the model's weights:", given, "qlora.wei
 # %%
 pt.widgets.Guess("The smallest error on uniform random numbers:", given, "qlora.uniform")
 
-# %% tags=["nbval-check-output"]
+# %%
 batches = pt.data.batches(movies.train[:512 if budget.claims else 16], tokenizer, 64)
 off = pictures.formats(matrices, tables, model, batches).drop(columns="bits a weight")
 best = off.loc[given].idxmin()
@@ -160,7 +160,7 @@ pictures.explore_levels(matrices, tables)
 # %%
 pt.commit("qlora.beat", ...)    # from 0 to 1
 
-# %% tags=["nbval-check-output"]
+# %%
 best = off.loc[["NF4", "fitted", "fitted, 0 kept"]].drop(columns="uniform numbers")
 pt.compare("qlora.beat", round(1 - best.iloc[1, 0] / best.iloc[0, 0], 3), "share of NF4's error")
 best.map("{:.1%}".format)
@@ -409,7 +409,7 @@ test = pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64, shuffl
 pt.seed(0)
 whole, _ = pt.models.load("minilm", labels=2)
 model = inject(copy.deepcopy(whole), tuple(matrices),
-               lambda base: LoRALinear(Linear4bit(base), 8, 16)).to(pt.device())
+               lambda base: LoRALinear(Linear4bit(base), 8, 16))
 
 # %%
 def megabytes(model):
@@ -442,7 +442,7 @@ pd.Series(reached).map("{:.1%}".format).to_frame("accuracy")
 # %%
 pt.commit("qlora.cost", ...)    # accuracy, exact base less four bits, in points
 
-# %%
+# %% tags=["nbval-check-output"]
 costs = pictures.costs(record)
 pt.compare("qlora.cost", round(100 * costs["cost"]["all matrices"], 1),
            "points, all matrices")
@@ -467,11 +467,11 @@ def merged(model, rounding):
     """Return a copy with plain layers, each of the weight `rounding(Ŵ + ΔW)`."""
     plain = copy.deepcopy(model)
     for name, layer in pt.adapters(model).items():
-        total = (layer.base.weight + layer.scale * layer.B @ layer.A).detach().cpu()
+        total = (layer.base.weight + layer.scale * layer.B @ layer.A).detach()
         linear = torch.nn.Linear(layer.base.in_features, layer.base.out_features)
         linear.weight.data, linear.bias.data = rounding(total), layer.base.bias.data
         pt.models.replace(plain, name, linear)
-    return plain.to(pt.device())
+    return plain
 
 
 # %%
@@ -485,7 +485,7 @@ scores = pd.Series({"beside Ŵ": reached["your QLoRA"],
                     "merged, nearest mark": pt.evaluate(rounded, test).accuracy})
 scores.map("{:.1%}".format).to_frame("your adapter")
 
-# %%
+# %% tags=["nbval-check-output"]
 merges = pictures.merges(record)
 left = merges["ΔW kept"]["nearest, new maxima"]
 pt.compare("qlora.nearest", round(left, 3), "mean of three adapters, recorded")
@@ -539,8 +539,8 @@ scores.map("{:.1%}".format).to_frame("your adapter")
 pictures.explore_dice(dice)
 
 # %% [markdown]
-# One line says why. A weight $w$ between the marks $l$ and $h$ goes up with probability $p = (w - l) / (h - l)$, so its average is $l + p\,(h - l) =
-# w$. Thirty steps of a tenth of a gap, or three steps of a whole gap: the same sum.
+# One line says why. A weight $w$ between the marks $l$ and $h$ goes up with probability $p = (w - l) / (h - l)$, so its average is
+# $l + p\,(h - l) = w$. Thirty steps of a tenth of a gap, or three steps of a whole gap: the same sum.
 #
 # An output sums hundreds of weights. The small pushes of the update agree, and dice keep their sum; the errors of dice mostly cancel. Rounding to the
 # nearest mark makes a smaller error, but one that agrees: it points against the update. So it was with the fitted marks. The size of an error says less
@@ -553,7 +553,7 @@ pictures.explore_dice(dice)
 pt.widgets.Guess("Nearest marks with the noise of dice, against nearest marks:",
                  ("better", "worse", "no difference seen"), "qlora.noise")
 
-# %%
+# %% tags=["nbval-check-output"]
 gap, error = pictures.paired(record, "nearest, and the noise of dice", "nearest, old maxima")
 pt.compare("qlora.noise", pt.course.records.called(gap, error), "with noise, against without")
 merges.iloc[:8].round(3)    # three seeds, three draws of each
@@ -578,7 +578,7 @@ merges.iloc[[1, 9]].round(3)
 # %%
 pt.commit("qlora.repair", ...)    # a share, from 0 to 1
 
-# %%
+# %% tags=["nbval-check-output"]
 repairs = pictures.repairs(record)
 pt.compare("qlora.repair", round(repairs.found["query"].item(), 3), "query matrices, mean of six")
 repairs.round(3)    # shares of the squared error; the best matrix of rank 8
@@ -610,10 +610,11 @@ pictures.memory(70, length=512, batch=1).round(1)    # GB, for 70 billion parame
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | A format is a prior: NF4 suits the model's weights, evenly spaced marks suit uniform numbers. | all matrices of the blocks, live | equal bits, maxima included; the order stays in the hidden states | NF4 ahead of FP4 and int4 in perplexity (Dettmers et al. 2023); levels fitted to a Student distribution (Dotzel et al. 2024) or to the least error (Yoshida 2023; Blumenberg et al. 2025) do better still |
-# | On these reviews, LoRA learns on four bits about as well as on the exact base. | three seeds, in pairs: the table of costs | query and value alone; each base at its own best rate | no loss seen against 16 bits (Dettmers et al. 2023); a loss with LLaMA 3 (Huang et al. 2024) |
-# | Rounding to the nearest mark takes half of a trained update back; dice keep it on average. | three adapters: the table of merges | for the average: a proof. For accuracy: noise alone, old and new maxima, three draws | peft warns of such merges ([peft#2321](https://github.com/huggingface/peft/issues/2321)); QA-LoRA (Xu et al. 2023) and LoTA-QAF (Chen et al. 2025) change the method, so that the merge is exact. Dice: not known to us |
-# | LoftQ's first step repairs about what it would of noise with rows and blocks of these sizes. | all 36 matrices | all signs of the error scrambled | Li et al. 2023 gain most at two bits; weighting by the inputs is better (QERA, Zhang et al. 2024) |
+# | A format is a prior: NF4 suits the model's weights, evenly spaced marks suit uniform numbers. | all matrices of the blocks, live | equal bits, maxima included; in the hidden states the order stays | NF4 ahead of FP4 and int4 in perplexity (Dettmers et al. 2023); levels from a Student distribution (Dotzel et al. 2024) or for the least error (Yoshida 2023; Blumenberg et al. 2025) can be better still |
+# | The least error in the weights is not the least in the model: marks need a 0. | hidden states of 512 sentences, live | the same with a 0, and without each row's mean error: both mend it | Blumenberg et al. 2025 study what an exact 0 is worth |
+# | On these reviews, LoRA learns on four bits about as well as on the exact base. | three seeds, in pairs: the table of costs | query and value alone; each base at its own best rate | no loss seen against 16 bits (Dettmers et al. 2023); on LLaMA 3 LoRA does not make up for the loss (Huang et al. 2024) |
+# | Rounding to the nearest mark takes about half of a trained update back; dice keep it on average. | three adapters, the table of merges | of the average: a proof. Of accuracy: the same noise at random places, old and new maxima | peft warns of such merges ([peft#2321](https://github.com/huggingface/peft/issues/2321)); QA-LoRA (Xu et al. 2023) and LoTA-QAF (Chen et al. 2025) train so that the merge is exact. Dice: not known to us |
+# | Eight directions repair little more of the error of NF4 than of noise. | 36 matrices, by kind | all signs of the error scrambled: the share stays | LoftQ gains most at two bits (Li et al. 2023); weighting by the inputs is better (Zhang et al. 2024) |
 
 # %%
 pt.progress("08")
