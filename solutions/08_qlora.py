@@ -653,7 +653,7 @@ pt.progress("08")
 # | rank, α | 64, 16; we would try 16, 16 first | the same | their scripts for Guanaco |
 # | rate | 2e-4, constant after a short warm-up | 1e-4 | the same |
 # | batch, dropout | 16; 0.1 | 16; 0.05 | the same |
-# | card | 24 GB for 7 billion | 48 GB is tight for 70 billion: short texts, one at a time | the picture above |
+# | card | 16 GB for 7 billion | 48 GB is tight for 70 billion: short texts, one at a time | the picture above |
 #
 # Try LoRA in 16 bits first, if it fits: it need not rebuild $\hat W$ for each product, and is faster. A **paged optimizer** moves Adam's states to the
 # computer's memory while a long batch needs the room. What misleads at 7 billion parameters: our rates, our loss of accuracy, the error of our hidden
