@@ -39,16 +39,8 @@ def levels(quantile):
     q = np.vectorize(quantile)(p)
     return torch.from_numpy(q / q[-1]).float()
 """,
-    "a loop": """
-def levels(quantile):
-    found = torch.zeros(16)
-    largest = quantile(0.9677083)
-    for k in range(1, 8):
-        found[7 - k] = -quantile(0.5 + k / 7 * 0.4677083) / largest
-    for k in range(1, 9):
-        found[7 + k] = quantile(0.5 + k / 8 * 0.4677083) / largest
-    return found
-""",
+    "each divided": but(LEVELS, "[*below, 0.0, *above]) / quantile(TOP)",
+                        "[q / above[-1] for q in (*below, 0.0, *above)])"),
     "one comprehension": """
 TOP = 0.9677083
 levels = lambda quantile: torch.tensor([
@@ -58,10 +50,7 @@ levels = lambda quantile: torch.tensor([
 }
 
 WRONG["qlora.levels"] = {
-    "even": (but(LEVELS, BELOW, "-k / 7", ABOVE, "k / 8", " / quantile(TOP)", ""), """
-def levels(quantile):
-    return torch.cat([torch.linspace(-1, 0, 8)[:-1], torch.linspace(0, 1, 9)])
-"""),
+    "even": but(LEVELS, BELOW, "-k / 7", ABOVE, "k / 8", " / quantile(TOP)", ""),
     "whole_line": """
 def levels(quantile):
     p = torch.linspace(1 - 0.9677083, 0.9677083, 16).tolist()
@@ -123,22 +112,8 @@ def dequantize(packed, top, levels, shape):
     out[::2], out[1::2] = levels[(packed >> 4).int()], levels[(packed & 0xF).int()]
     return out.mul_(top.repeat_interleave(len(out) // len(top))).view(*shape)
 """,
-    "NumPy": """
-import numpy as np
-
-def quantize(W, levels, block=64):
-    W, levels = W.detach().numpy().reshape(-1, block), levels.numpy()
-    top = np.abs(W).max(1)
-    with np.errstate(invalid="ignore"):
-        x = np.nan_to_num(W / top[:, None])
-    index = np.abs(x[..., None] - levels).argmin(-1).astype(np.uint8).reshape(-1, 2)
-    return torch.from_numpy(index[:, 0] << 4 | index[:, 1]), torch.from_numpy(top)
-
-def dequantize(packed, top, levels, shape):
-    bytes_ = packed.numpy()
-    index = np.stack([bytes_ >> 4, bytes_ & 15], 1).reshape(len(top), -1)
-    return torch.from_numpy(levels.numpy()[index] * top.numpy()[:, None]).reshape(shape)
-""",
+    "a table of bytes": but(QUANTIZE, "(levels[index]",
+                            "(torch.cartesian_prod(levels, levels)[packed.int()]"),
 }
 
 WRONG["qlora.quantize"] = {
@@ -187,8 +162,6 @@ made = {"descending": -W, "swapped": W.view(-1, 2).flip(1).reshape(-1), "doubled
         "positive": W.abs()}
 errors = {name: (made[name] - W).norm() / W.norm() for name in made}
 """,
-    "NumPy": "import numpy as np\n" + but(ERRORS, '"descending": 2,',
-                                          '"descending": np.float32(2),'),
 }
 
 WRONG["qlora.suspects"] = {
@@ -298,40 +271,6 @@ RIGHT["qlora.layer"] = {
                 lambda t: "W" if t.shape == shape else t, unpack):
             return x @ self.weight.T + (0 if self.bias is None else self.bias)
 """),
-    "its own bytes": """
-class Linear4bit(nn.Module):
-    def __init__(self, linear, levels=pt.nf4.LEVELS):
-        super().__init__()
-        self.out_features, self.in_features = linear.weight.shape
-        self.bias = linear.bias
-        if self.bias is not None:
-            self.bias = nn.Parameter(self.bias.data.clone(), False)
-        blocks = linear.weight.data.view(-1, 64)
-        self.register_buffer("top", blocks.abs().amax(1))
-        index = ((blocks / self.top[:, None]).unsqueeze(-1) - levels).abs().argmin(-1).byte()
-        self.register_buffer("packed", index.view(-1, 2) @ torch.tensor([16, 1], dtype=torch.uint8))
-        self.table = torch.cartesian_prod(levels, levels)
-
-    @property
-    def weight(self):
-        made = self.table[self.packed.int()].view(-1, 64) * self.top[:, None]
-        return made.view(self.out_features, self.in_features)
-
-    def forward(self, x):
-        layer = self
-
-        class Once(torch.autograd.Function):
-            @staticmethod
-            def forward(ctx, x):
-                y = torch.einsum("...i,oi->...o", x, layer.weight)
-                return y if layer.bias is None else y + layer.bias
-
-            @staticmethod
-            def backward(ctx, dy):
-                return torch.einsum("...o,oi->...i", dy, layer.weight)
-
-        return Once.apply(x)
-""",
 }
 
 WRONG["qlora.layer"] = {
@@ -416,24 +355,6 @@ def four_bits_hold(make):
     assert size(layer) == 2048 + 256
     assert not any(p.requires_grad for p in layer.parameters())
 """,
-    "trains it": """
-def four_bits_hold(make):
-    linear = nn.Linear(64, 2)
-    layer = make(linear)
-    tensors = lambda: {**dict(layer.named_parameters()), **dict(layer.named_buffers())}
-    before = {name: t.clone() for name, t in tensors().items()}
-    below = nn.Parameter(torch.randn(5, 64))
-    layer(below).pow(2).sum().backward()
-    if below.grad is None or not below.grad.any():
-        raise ValueError("nothing reaches x")
-    for name, t in tensors().items():
-        if t.requires_grad or t.grad is not None:
-            raise ValueError(f"{name} trains")
-    if tensors().keys() != before.keys():
-        raise ValueError("another tensor")
-    if sum(t.nbytes for name, t in before.items() if "bias" not in name) != 72:
-        raise ValueError("bytes")
-""",
 }
 
 WRONG["qlora.bits"] = {
@@ -491,17 +412,7 @@ def dice(W, top, levels, generator):
     u = torch.empty_like(w).uniform_(generator=generator)
     return (l + (h - l) * (u < p)).view(W.shape)
 """,
-    "block by block": """
-def dice(W, top, levels, generator):
-    out = []
-    for part, t in zip(W.reshape(-1, 64), top):
-        x = torch.clamp(part / t, -1, 1)
-        i = (torch.searchsorted(levels, x, right=True) - 1).clamp(max=14)
-        step = levels.diff()[i]
-        up = (torch.rand(64, generator=generator) < (x - levels[i]) / step).long()
-        out.append(levels[i + up] * t)
-    return torch.cat(out).reshape(W.shape)
-""",
+    "one index": but(DICE, "torch.where(up, above, below)", "levels[low + up]"),
 }
 
 WRONG["qlora.dice"] = {
