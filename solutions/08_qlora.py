@@ -189,6 +189,7 @@ best.map("{:.1%}".format)
 # - `packed`, uint8, holds two indices a byte, the first in the high half: of 1 and 15 it makes `0x1F`.
 #
 # `dequantize(packed, top, levels, shape)` gives $\hat W$ back, in this shape. The number of entries is a multiple of `block`.
+# The model has ten million weights, so work on whole tensors.
 
 
 # %% exercise="qlora.quantize" part="solution"
@@ -322,7 +323,8 @@ pictures.symptoms(W, normal).round(3)    # mean: beside the mean magnitude of W
 # - Nothing in it trains. The gradient to `x` is the one that $\hat W$ gives.
 # - Between forward and backward pass it keeps nothing as large as $W$. PyTorch has two tools for this: `torch.autograd.Function`, whose backward pass
 #   you write, and `torch.utils.checkpoint.checkpoint`, which runs a function a second time.
-# - Its `state_dict()`, bias aside, takes 4.5 bits a weight; the levels need not be in it. `copy.deepcopy` and `load_state_dict` work.
+# - Its parameters and buffers, bias aside, take 4.5 bits a weight: all layers share the levels, which are a plain attribute.
+#   `copy.deepcopy` and `load_state_dict` work.
 
 
 # %% exercise="qlora.layer" part="solution"
