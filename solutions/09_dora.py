@@ -47,7 +47,6 @@ import pandas as pd
 import torch
 
 import peft_teach as pt
-from peft_teach.course.lessons.dora import clouds
 
 budget = pt.course.budget()                 # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
 record = pt.course.records.load("dora")     # runs too long for a lesson (assets/records/dora.py)
@@ -361,7 +360,7 @@ correlated.xs("at the other's norm", level="size")    # the three others at full
 W = model.get_submodule("bert.encoder.layer.3.attention.self.value").base.weight.cpu()
 u = torch.nn.functional.normalize(torch.randn(384), dim=0)
 reflected = W - 2 * torch.outer(W @ u, u)
-stretched, turned = clouds.point(W, reflected)
+stretched, turned = pictures.point(W, reflected)
 pd.Series({"rank of the change": torch.linalg.matrix_rank(reflected - W).item(),
            "ΔM": f"{stretched:.7f}", "ΔD": f"{turned:.7f}"}).to_frame("a reflection")
 
@@ -382,7 +381,7 @@ pictures.explore_noise()
 found = []
 for _ in range(10):
     noise = torch.randn_like(W)
-    dots = [clouds.point(W, W + size * noise) for size in (0.01, 0.02, 0.03, 0.04)]
+    dots = [pictures.point(W, W + size * noise) for size in (0.01, 0.02, 0.03, 0.04)]
     found.append("a rising line" if dots == sorted(dots) else "another line")
 pt.compare("dora.noise", ", ".join(sorted(set(found))), "ten times, four sizes each")
 
@@ -495,7 +494,7 @@ pt.plots.show(pictures.draw_pairs(record, margin), "DoRA minus the other, a dot 
 
 # %%
 ruling = pictures.verdicts(record, referee, margin)
-pt.compare("dora.verdict", ruling.iloc[:, -1].get(("DoRA − LoRA with a gain", 2), "no runs yet"),
+pt.compare("dora.verdict", ruling.verdict.get(("DoRA − LoRA with a gain", 2), "no runs yet"),
            "your referee, at rank 2")
 ruling
 

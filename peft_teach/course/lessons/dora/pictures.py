@@ -11,6 +11,7 @@ from ....plots import COLOURS, figure
 from ... import records
 from ...guess import Guess
 from . import exercises, recorded
+from .clouds import point
 from .live import converted, gradient_gap
 from .picture_of_clouds import (
     HIDDEN,
@@ -25,7 +26,7 @@ from .recorded import correlations, verdicts
 
 __all__ = ["HIDDEN", "converted", "correlations", "draw_crossing",
            "draw_forged", "draw_idea", "draw_ladder", "draw_pairs", "explore_clouds",
-           "explore_noise", "gradient_gap", "hidden", "ladder", "verdicts"]
+           "explore_noise", "gradient_gap", "hidden", "ladder", "point", "verdicts"]
 
 W, DELTA, M, GAIN = (2.4, 1.0), (-0.7, 1.68), 2.75, 1.4    # of the idea's one row of weights
 
