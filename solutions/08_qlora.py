@@ -454,7 +454,7 @@ costs.round(4)    # three seeds; ±: standard error of the paired difference
 pt.plots.show(pictures.draw_rates(record), "Accuracy by learning rate, one seed.")
 
 # %% [markdown]
-# On these reviews, four bits cost next to nothing, although the hidden states were off by almost a quarter when training began.
+# On these reviews, nothing that three seeds could show, although the hidden states were off by almost a quarter when training began.
 #
 # ## Merge by dice
 #
@@ -494,11 +494,11 @@ pt.compare("qlora.nearest", round(left, 3), "mean of three adapters, recorded")
 merges.iloc[:4].round(3)    # 2,563 test sentences; sd: over seeds
 
 # %% [markdown]
-# Half of it is gone. Why? $\hat W$ stands *on* the marks: that is how it was made. A weight leaves its mark only if its update is larger than half the
-# gap to the next one. Small updates are taken back; only the large ones arrive.
+# More than half of it is gone, and two to three points of accuracy with it. Why? $\hat W$ stands *on* the marks: that is how it was made. A weight leaves its
+# mark only if its update is larger than half the gap to the next one. Small updates are taken back; only the large ones arrive.
 #
 # So roll dice. Let each weight go to one of the two marks around it at random, more often to the nearer one, such that its *average* is right. The
-# error of the matrix doubles: it becomes larger than the whole update. **What accuracy do you expect?**
+# error of the matrix doubles: now it is twice as large as the whole update. **What accuracy do you expect?**
 
 # %%
 pt.commit("qlora.dice_accuracy", ...)    # from 0 to 1
@@ -561,7 +561,7 @@ pt.compare("qlora.noise", pt.course.records.called(gap, error), "with noise, aga
 merges.iloc[:8].round(3)    # three seeds, three draws of each
 
 # %% [markdown]
-# The sceptic is wrong. Noise of the same size repairs nothing; dice help because they keep the update.
+# The sceptic is wrong. Noise of the same size repairs nothing; dice help because they keep the update. They cost half a point of accuracy.
 #
 # (Nor is it the maxima: a merge can keep the old ones, on whose marks $\hat W$ stands, or take new ones, which move every mark. The table has both.)
 #
@@ -615,7 +615,7 @@ pictures.memory(70, length=512, batch=1).round(1)    # GB, for 70 billion parame
 # | A format is a prior: NF4 suits the model's weights, evenly spaced marks suit uniform numbers. | all matrices of the blocks, live | equal bits, maxima included; in the hidden states the order stays | NF4 ahead of FP4 and int4 in perplexity (Dettmers et al. 2023); levels from a Student distribution (Dotzel et al. 2024) or for the least error (Yoshida 2023; Blumenberg et al. 2025) can be better still |
 # | The least error in the weights is not the least in the model: marks need a 0. | hidden states of 512 sentences, live | the same with a 0, and without each row's mean error: both mend it | Blumenberg et al. 2025 study what an exact 0 is worth |
 # | On these reviews, LoRA learns on four bits about as well as on the exact base. | three seeds, in pairs: the table of costs | query and value alone; each base at its own best rate | no loss seen against 16 bits (Dettmers et al. 2023); on LLaMA 3 LoRA does not make up for the loss (Huang et al. 2024) |
-# | Rounding to the nearest mark takes about half of a trained update back; dice keep it on average. | three adapters, the table of merges | of the average: a proof. Of accuracy: the same noise at random places, old and new maxima | peft warns of such merges ([peft#2321](https://github.com/huggingface/peft/issues/2321)); QA-LoRA (Xu et al. 2023) and LoTA-QAF (Chen et al. 2025) train so that the merge is exact. Dice: not known to us |
+# | Rounding to the nearest mark takes more than half of a trained update back; dice keep it on average. | three adapters of rank 8, the table of merges | of the average: a proof. Of accuracy: the same noise at random places, old and new maxima | peft warns of such merges ([peft#2321](https://github.com/huggingface/peft/issues/2321)); QA-LoRA (Xu et al. 2023) and LoTA-QAF (Chen et al. 2025) train so that the merge is exact. Dice: not known to us |
 # | Eight directions repair little more of the error of NF4 than of noise. | 36 matrices, by kind | all signs of the error scrambled: the share stays | LoftQ gains most at two bits (Li et al. 2023); weighting by the inputs is better (Zhang et al. 2024) |
 
 # %%
@@ -634,9 +634,10 @@ pt.progress("08")
 # four = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4",       # the default is fp4
 #                           bnb_4bit_use_double_quant=True,
 #                           bnb_4bit_compute_dtype=torch.bfloat16,              # the default is float32
-#                           llm_int8_skip_modules=["classifier"])               # a new head stays whole
+#                           llm_int8_skip_modules=["classifier"])               # a new head stays whole;
+#                                                          # leave this out for a language model
 #
-# def load():                                              # AutoModelForCausalLM for a language model
+# def load():                                              # or AutoModelForCausalLM
 #     return AutoModelForSequenceClassification.from_pretrained(name, quantization_config=four)
 #
 # base = prepare_model_for_kbit_training(load())           # freezes; recomputes activations
