@@ -590,11 +590,11 @@ repairs.round(3)    # shares of the squared error; the best matrix of rank 8
 # blocks of different size.
 
 # %%
-pictures.starts(record, off["last hidden states"]["NF4"]).round(3)    # three seeds
+pictures.starts(record, off["last hidden states"]["NF4"]).round(3)
 
 # %% [markdown]
-# But not every error matters. Choose the eight directions by the inputs that a layer really gets, and they repair far more of the hidden states. After
-# training, the starts end close together.
+# But not every error matters. Choose the eight directions by the inputs that a layer really gets, and they repair far more of the hidden states. What
+# is left of that after training? The right columns compare each start with zero, seed by seed; the random start, as large as LoftQ's, is the control.
 #
 # ## What fits on my card?
 
