@@ -131,16 +131,14 @@ def repairs(record: Mapping) -> pandas.DataFrame:
 
 
 def starts(record: Mapping, zero: float = float("nan")) -> pandas.DataFrame:
-    """Return by the adapter's start: the hidden states' error before training, and the accuracy.
+    """Return by the adapter's start: the hidden states' error before training, and accuracies.
 
-    What it has more than a start at zero is paired by seed; ± is its standard error. `zero` is the
-    hidden error of the 4-bit base itself, which no run records.
+    Of each rate and seed that all starts had. `zero` is the hidden error of the 4-bit base itself,
+    which no run records.
     """
-    found = record.runs.query("method == 'qlora' and targets == 'all' "
-                              "and group in ['runs', 'starts']")
-    by_seed = found.pivot(index="seed", columns="start", values="accuracy")
-    gap = by_seed.sub(by_seed["none"], axis=0)
+    found = record.runs.query("method == 'qlora' and targets == 'all'")
+    reached = found.pivot_table("accuracy", "start", ["lr", "seed"]).dropna(axis=1)
+    reached.columns = [f"rate {lr:g}, seed {seed}" for lr, seed in reached.columns]
     hidden = found.groupby("start").hidden_error.mean().astype(float).fillna(zero)
-    return pandas.DataFrame({
-        "hidden error": hidden, "accuracy": by_seed.mean(), "more than zero": gap.mean(),
-        "±": gap.sem()}).loc[list(STARTS)].rename(STARTS).rename_axis(None)
+    return pandas.concat([hidden.rename("hidden error"), reached], axis=1).loc[
+        list(STARTS)].rename(STARTS).rename_axis(None)
