@@ -220,7 +220,8 @@ gap.map("{:.1%}".format)
 # \underbrace{G\cdot\hat v}_{\text{the gradient of } m} \qquad\qquad g = \frac{m}{\lVert V\rVert} $$
 #
 # So what the constant adds is the gradient of $m$ once more, laid along the row. A row is one direction of 384, and a gradient that ignores
-# it has about $1/\sqrt{384}$ of its length there: 5 %.
+# it has about $1/\sqrt{384}$ of its length there: 5 %. With training the share grows, because $V$ takes in $BA$, and the gradient of $B$
+# passes through the same $A$.
 #
 # In §4.2 the paper praises the true gradient: without the part along the row, the optimizer should have it easier. In §4.3 that part is
 # back. A constant norm saves a quarter of the memory on LLaMA-7B, and costs 0.2 points of accuracy.
@@ -543,7 +544,7 @@ pictures.ladder()
 # | Full fine-tuning's falling line is not there. An observation. | +0.86 and +0.95 (queries), +0.44 and +0.57 (values), two seeds | nothing yet | Liu et al.: −0.62 on VL-BART, for queries, at sizes where adding noise would give a rise |
 # | DoRA, LoRA, and LoRA with a gain are the same within a point, each at its own rate. | ten paired seeds, ranks 2 and 32: mean differences between −0.1 and +0.2 points, known to at most ±0.3 points | the margin stood before the first run; a difference of half a point would have shown | LLaMA-7B: 78.4 % for DoRA, and 74.7 % for a LoRA that was quoted, not tuned anew (Liu et al. 2024). With all rates tuned, variants end within 1 to 2 % (Lee et al. 2026) |
 # | At rates that are too high, DoRA loses less than LoRA. An observation. | one seed: 79.4 against 78.3 % (rank 2, 0.003), 79.0 against 75.9 % (rank 32, 0.006) | nothing yet. At rank 32 a gain alone does nearly as well (78.7 %), at rank 2 it does not (77.9 %) | Liu et al. expect steadier training (§4.2), and see LoRA fail at rank 8, where DoRA does not |
-# | A constant norm changes B's gradient by a few percent. | one trained model; 1/√384 predicts 5 % | dropout off: two draws of it differ by far more | Liu et al. Table 7: 0.2 points of accuracy on LLaMA-7B, none lost on VL-BART |
+# | A constant norm changes B's gradient, and more so as BA grows. | 13 % after 250 steps (the run above, one seed); 1/√384 predicts 5 % for a gradient that ignores the row | random A and B in place of trained ones, of one draw: 3 % where BA is tiny, 12 % where it is half as large as W | Liu et al., Table 7: 0.2 points of accuracy on LLaMA-7B, none lost on VL-BART |
 
 # %%
 pt.progress("09")
