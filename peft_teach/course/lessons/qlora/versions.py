@@ -100,7 +100,7 @@ class _Unpacked(_Four):
 class _Beside(_Four):
     def __init__(self, linear):
         super().__init__(linear)
-        self.exact = nn.Parameter(linear.weight.detach().clone(), requires_grad=False)
+        self.original = linear.requires_grad_(False)
 
 
 class _Detached(_Four):
@@ -124,7 +124,7 @@ BROKEN = {
     "has a maximum for each 32 weights": _Half,
     "trains its maxima": _Trains,
     "stores each index in a byte of its own": _Unpacked,
-    "holds the exact weight, frozen, beside its bytes": _Beside,
+    "holds the layer that it was made from, frozen, beside its bytes": _Beside,
     "passes no gradient to its input": _Detached,
     "holds its tensors where neither parameters() nor buffers() lists them": _Unregistered,
 }
