@@ -14,7 +14,9 @@ Interrupted, it goes on where it stopped.
              bases the same A, the same new head and the same order of sentences
     merged   after each run in 4 bits on all matrices: the update beside the base, rounded into it
              to the nearest mark or by dice, with old block maxima or new ones; noise alone, and
-             noise on the nearest: what dice add, at random places; and on the base in 32 bits
+             noise on the nearest: what dice add, at random places; on the base in 32 bits; the
+             exact base and the update, rounded to the nearest mark; and the update in 32 bits,
+             shrunk to what the nearest marks keep of it
     starts   the adapter starts as a repair of the base: LoftQ's, the same weighted by the inputs,
              PiSSA's, and at random, of LoftQ's size; two seeds at the rate of `runs`, and one at a
              quarter of it, since A and B that start larger bear less
@@ -162,6 +164,12 @@ def merges(course, model, beside, seed):
     yield row(total, True, "none")
     yield row(course.weights, False, "base in 32 bits")
     yield row({n: W + delta[n] for n, W in course.weights.items()}, True, "base in 32 bits")
+    exact = {n: W + delta[n] for n, W in course.weights.items()}
+    yield row({n: rounding.nearest(W, rounding.maxima(W)) for n, W in exact.items()}, True,
+              "exact base, nearest", "new")
+    near = {n: rounding.nearest(total[n], tops["old"][n]) for n in total}
+    left = kept({n: near[n] - base[n] for n in base}, delta)
+    yield row({n: base[n] + left * delta[n] for n in base}, True, "shrunk")
     for maxima, top in tops.items():
         near = {n: rounding.nearest(total[n], top[n]) for n in total}
         yield row(near, True, "nearest", maxima)

@@ -35,13 +35,12 @@ def sample(matrices: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
 def tables(levels: Callable, matrices: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return sixteen marks by the name of their format; some have 0 twice, and so fifteen marks.
 
-    `levels` makes marks from the quantiles of a distribution. The last two are fitted to these
+    `levels` makes marks from the quantiles of a distribution. The last are fitted to these
     matrices.
     """
     return {"NF4": levels(NormalDist().inv_cdf), "even, 16": levels(lambda p: 2 * p - 1),
             "int4": torch.arange(-7, 8) / 7, "FP4 e2m1": _both_signs(E2M1),
-            "FP4 bitsandbytes": _both_signs(BITSANDBYTES), "fitted": fitted(matrices),
-            "fitted, 0 kept": fitted(matrices, zero=True)}
+            "FP4 bitsandbytes": _both_signs(BITSANDBYTES), "fitted": fitted(matrices)}
 
 
 def _both_signs(magnitudes: Sequence[float]) -> Tensor:
@@ -49,11 +48,11 @@ def _both_signs(magnitudes: Sequence[float]) -> Tensor:
     return marks / marks.max()
 
 
-def fitted(matrices: Mapping[str, Tensor], zero: bool = False, rounds: int = 60) -> Tensor:
+def fitted(matrices: Mapping[str, Tensor], rounds: int = 60) -> Tensor:
     """Fit sixteen marks to a sample of the weights by Lloyd's algorithm, from NF4's on.
 
     Each weight goes to its nearest mark, then each mark to the mean of its weights; an error
-    counts as it does in the matrix, by its block's maximum. With `zero`, NF4's 0 stays there.
+    counts as it does in the matrix, by its block's maximum. NF4's 0 stays there.
     """
     (x, top), marks = sample(matrices), nf4.LEVELS
     counts = top.square().expand_as(x)
@@ -61,8 +60,7 @@ def fitted(matrices: Mapping[str, Tensor], zero: bool = False, rounds: int = 60)
         index = torch.bucketize(x, middles(marks)).reshape(-1)
         total = torch.zeros(len(marks)).index_add(0, index, (counts * x).reshape(-1))
         marks = total / torch.zeros(len(marks)).index_add(0, index, counts.reshape(-1))
-        if zero:
-            marks[nf4.ZERO] = 0
+        marks[nf4.ZERO] = 0
     return marks
 
 
@@ -72,23 +70,18 @@ def formats(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor], model:
     """Return the relative errors that each table makes, one scale of 32 bits a block of 64.
 
     On the matrices, on a million numbers drawn uniformly from −1 to 1, and in the last hidden
-    states of the batches' tokens, all matrices rounded; and there once more, with the mean error
-    of each row taken away. `model` stays as it is.
+    states of the batches' tokens, all matrices rounded. `model` stays as it is.
     """
     uniform = 2 * torch.rand(1 << 20, generator=torch.Generator().manual_seed(0)) - 1
     rounded, right, rows = copy.deepcopy(model), _hidden(model, batches), {}
     for name, levels in waiting.bar(tables.items(), "tables"):
         made = {matrix: nearest(W, maxima(W), levels) for matrix, W in matrices.items()}
-        hidden = []
-        for share in (0, 1):    # of the mean error of each row that is taken away
-            for matrix, found in made.items():
-                mean = (found - matrices[matrix]).mean(dim=1, keepdim=True)
-                models.layer_of(rounded, matrix).weight.copy_(found - share * mean)
-            hidden.append(relative([(_hidden(rounded, batches), right)]))
+        for matrix, found in made.items():
+            models.layer_of(rounded, matrix).weight.copy_(found)
         rows[name] = {"the model's weights": relative(zip(made.values(), matrices.values())),
                       "uniform numbers": relative([(nearest(uniform, maxima(uniform), levels),
                                                     uniform)]),
-                      "last hidden states": hidden[0], "row means mended": hidden[1],
+                      "last hidden states": relative([(_hidden(rounded, batches), right)]),
                       "bits a weight": 4 + 32 / BLOCK}
     return pandas.DataFrame(rows).T
 

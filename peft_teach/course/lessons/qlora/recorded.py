@@ -22,8 +22,10 @@ MERGES = {                       # (update, rounding, maxima) in words
     (True, "dice", "new"): "dice, new maxima",
     (True, "noise", "old"): "nearest, and the noise of dice",
     (False, "noise", "old"): "the noise of dice alone",
+    (True, "shrunk", "none"): "update shrunk to what nearest keeps",
     (False, "base in 32 bits", "none"): "the exact W, no update",
     (True, "base in 32 bits", "none"): "update added to the exact W",
+    (True, "exact base, nearest", "new"): "the same, to the nearest marks",
 }
 KINDS = {"attention.self.query": "query", "attention.self.key": "key",
          "attention.self.value": "value", "attention.output.dense": "attention_out",
