@@ -16,7 +16,6 @@ FIGURES = {
     "48 GB": "a card",
     "tight for 70 billion": "a size of the plan",
     "it saves 3 GB": 70e9 * (BITS - DOUBLE) / 8,
-    "LoRAs into 8-bit": "Forge's discussion 1252",
     "33 to 70 billion": "the columns of the recipe",
     "13 billion": "Dettmers et al. 2023: 2e-4 for 7 and 13 billion, 1e-4 above",
     "7 billion": "a size of the plan",
