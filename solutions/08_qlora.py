@@ -495,9 +495,8 @@ merges.iloc[:4].round(3)    # 2,563 test sentences; sd: over seeds
 
 # %% [markdown]
 # More than half of it is gone, and two to three points of accuracy with it. Why? With its old block maxima, $\hat W$ stands *on* the marks: that is
-# how it
-# was made. (New maxima, as your merge takes, move all marks a little. It changes little.) A weight leaves its mark only if its update is larger than
-# half the gap to the next one. Small updates are taken back; only the large ones arrive.
+# how it was made. (New maxima, as your merge takes, move all marks a little. It changes little.) A weight leaves its mark only if its update is
+# larger than half the gap to the next one. Small updates are taken back; only the large ones arrive.
 #
 # So roll dice. Let each weight go to one of the two marks around it at random, more often to the nearer one, such that its *average* is right. The
 # error of the matrix is then twice as large as the whole update. **What accuracy do you expect?**
@@ -564,7 +563,9 @@ pt.compare("qlora.noise", "better" if gap > 2 * error else "not better", "three 
 merges.iloc[:9].round(3)    # three seeds; of dice and noise, three draws of each
 
 # %% [markdown]
-# It does not. One more way is left. You still have the exact $W$, whose weights stand anywhere between the marks. Add $\Delta W$ to $W$ in place of
+# It does not. Nor is an update that is merely shrunk to that share, in 32 bits, any better: what is lost is what costs.
+#
+# One more way is left. You still have the exact $W$, whose weights stand anywhere between the marks. Add $\Delta W$ to $W$ in place of
 # $\hat W$, and round to the nearest mark. **Which share of $\Delta W$ is kept now?**
 
 # %%
@@ -577,12 +578,11 @@ pt.compare("qlora.exact", round(merges["ΔW kept"]["the same, to the nearest mar
 scores.map("{:.1%}".format).to_frame("your adapter")
 
 # %% [markdown]
-# All of it. Rounding was innocent: $\hat W$ stands on the marks, and $W$ does not. To round $W + \Delta W$ makes about the error that rounding $W$ made
+# Practically all of it. Rounding was innocent: $\hat W$ stands on the marks, and $W$ does not. To round $W + \Delta W$ makes about the error that rounding $W$ made
 # anyway, and that error knows nothing of the update. $W$ brings its own dice.
 #
 # **How to merge, then?** For 32 bits, add $\Delta W$ to $\hat W$: that is the model you trained. For four bits, add it to the exact $W$ and round.
-# Who has
-# lost $W$ rolls dice.
+# Who has lost $W$ rolls dice.
 #
 # And 16 bits? They are a ruler, too, with finer marks. Here is your update, made smaller and smaller, added to a $\hat W$ that stands on the marks of
 # bfloat16:
