@@ -267,3 +267,21 @@ def draw_forged(forge: Callable, slopes: Sequence[float]) -> Figure:
     ax.legend(frameon=False, fontsize=11)
     made.set_label("Forged clouds. " + "; ".join(told) + ".")
     return made
+
+
+def draw_rays(dots: Sequence[tuple[float, float]], lengths: Sequence[float]) -> Figure:
+    """Draw a dot (ΔM, ΔD) for each matrix, and its ray: of slope ‖w‖, the mean of its lengths."""
+    made, ax = figure(8, 4)
+    right = 1.1 * max(turn for _, turn in dots)
+    for length in lengths:
+        ax.plot([0, right], [0, length * right], color=COLOURS["rest"], lw=1.2)
+    changes, turns = zip(*dots)
+    ax.plot(turns, changes, "o", color=COLOURS["random"], ms=9)
+    r = correlation(torch.tensor(turns), torch.tensor(changes))
+    ax.set(xlim=(0.8 * min(turns), right), ylim=(0.8 * min(changes), 1.2 * max(changes)))
+    ax.set_title(f"correlation {r:+.2f}", fontsize=12)
+    _name_axes(ax)
+    made.set_label(f"{len(dots)} matrices with noise added, each on a ray whose slope is the "
+                   f"length of its rows, {min(lengths):.2f} to {max(lengths):.2f}. Correlation of "
+                   f"ΔM and ΔD: {r:+.2f}.")
+    return made

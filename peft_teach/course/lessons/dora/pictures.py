@@ -17,6 +17,7 @@ from .picture_of_clouds import (
     HIDDEN,
     draw_crossing,
     draw_forged,
+    draw_rays,
     explore_clouds,
     explore_noise,
     hidden,
@@ -25,8 +26,9 @@ from .picture_of_ladder import draw_ladder, ladder
 from .recorded import correlations, verdicts
 
 __all__ = ["HIDDEN", "converted", "correlations", "draw_crossing",
-           "draw_forged", "draw_idea", "draw_ladder", "draw_pairs", "explore_clouds",
-           "explore_noise", "gradient_gap", "hidden", "ladder", "point", "verdicts"]
+           "draw_forged", "draw_idea", "draw_ladder", "draw_pairs", "draw_rays",
+           "explore_clouds", "explore_noise", "gradient_gap", "hidden", "ladder", "point",
+           "verdicts"]
 
 W, DELTA, M, GAIN = (2.4, 1.0), (-0.7, 1.68), 2.75, 1.4    # of the idea's one row of weights
 
@@ -128,6 +130,7 @@ EXAMPLES = {
     "crossing": lambda: draw_crossing(records.load("dora")),
     "noise": explore_noise,
     "forged": lambda: draw_forged(exercises.forge, (-0.62, 0.0, 0.83)),
+    "rays": lambda: draw_rays([(0.028, 0.032), (0.033, 0.026), (0.034, 0.024)], (0.9, 1.2, 1.4)),
     "pairs": lambda: draw_pairs(records.load("dora")),
     "ladder": draw_ladder,
 }
