@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 08 · Which sixteen numbers?
 #
-# You want to fine-tune a model of 70 billion parameters. LoRA trains few of them, but the frozen ones must lie in memory, too: 140 GB in 16 bits. Your
-# card has 48 GB.
+# You want to fine-tune a model of 70 billion parameters. LoRA freezes them and trains small matrices beside them, but frozen weights need
+# memory, too: 140 GB in 16 bits. Your card has 48 GB.
 #
 # So give each frozen weight four bits. Four bits can name sixteen numbers. Which sixteen would you choose?
 #
@@ -124,8 +124,6 @@ uniform = levels(lambda p: 2 * p - 1)    # from -1 to 1
 pd.DataFrame({"NF4, from the normal": normal, "even, 16, from the uniform": uniform}).T.round(3)
 
 # %% [markdown]
-# Evenly spaced marks are a bet, too: that weights of all sizes are equally frequent.
-#
 # Here are five tables: your two; **int4**, the integers from −7 to 7, which leaves one code unused; and two kinds of **FP4**, tiny floating-point
 # numbers. All take the same memory. **Which one makes the smallest error, on the model's weights and on uniform random numbers?**
 
@@ -146,7 +144,8 @@ pt.compare("qlora.uniform", best["uniform numbers"], "on uniform numbers")
 off.loc[given].map("{:.1%}".format)    # ‖Ŵ − W‖ / ‖W‖, at 4.5 bits a weight
 
 # %% [markdown]
-# **A format is a prior.** Each table is good for the numbers that it expects. And look at the last column: small errors in every matrix add up through
+# **A format is a prior.** Read down a column: the best table is the one that expected these numbers. Even marks are a bet, too, that all sizes
+# are equally frequent. And look at the last column: small errors in every matrix add up through
 # the blocks.
 #
 # Can you beat NF4? Choose a table, move a mark, and watch the error.
@@ -231,7 +230,7 @@ pictures.explore_outlier(W)
 pictures.block_sizes(matrices).round(3)
 
 # %% [markdown]
-# Small blocks limit the damage, but each block costs a maximum of 32 bits. The second idea of QLoRA is to quantize the maxima as well: **double
+# Small blocks limit the damage, but the maximum of each block costs 32 bits. The second idea of QLoRA is to quantize the maxima as well: **double
 # quantization**, in the last row. At 70 billion parameters it saves 3 GB.
 #
 # ## A colleague's bytes
@@ -438,7 +437,8 @@ reached = {"your QLoRA": pt.evaluate(model, test).accuracy,
 pd.Series(reached).map("{:.1%}".format).to_frame("accuracy")
 
 # %% [markdown]
-# It learns. **What did the four bits cost?** We trained on both bases, from three seeds, each at the rate that was best for it on other sentences.
+# It learns. One run says little: yours may lie two points from ours. **What did the four bits cost?** We trained on both bases, from three seeds,
+# each at the rate that was best for it on other sentences.
 
 # %%
 pt.commit("qlora.cost", ...)    # accuracy, exact base less four bits, in points
@@ -453,7 +453,8 @@ costs.round(4)    # three seeds; ±: standard error of the paired difference
 pt.plots.show(pictures.draw_rates(record), "Accuracy by learning rate.")
 
 # %% [markdown]
-# On these reviews, four bits cost nothing that we could see, although the hidden states were off by almost a quarter when training began.
+# On these reviews, four bits cost nothing that we could see, each base at its best rate. Yet the hidden states were off by almost a quarter when
+# training began. Only at the largest rate do the four bits fail first.
 #
 # ## Merge by dice
 #
@@ -494,7 +495,7 @@ pt.compare("qlora.nearest", round(left, 3), "three adapters, recorded")
 merges.iloc[:4].round(3)    # 2,563 test sentences; sd: over seeds
 
 # %% [markdown]
-# More than half of it is gone, and two to three points of accuracy with it. Why? With its old block maxima, $\hat W$ stands *on* the marks: that is
+# More than half of it is gone, and two to three points of our accuracy with it. Why? With its old block maxima, $\hat W$ stands *on* the marks: that is
 # how it was made. (New maxima, as your merge takes, move all marks a little. It changes little.) A weight leaves its mark only if its update is
 # larger than half the gap to the next one. Small updates are taken back; only the large ones arrive.
 #
@@ -547,7 +548,7 @@ pictures.explore_dice(dice)
 # a whole one: the same sum.
 #
 # An output sums hundreds of weights. The small pushes of the update agree, and dice keep their sum; the errors of dice mostly cancel. Rounding to the
-# nearest mark makes a smaller error, but one that points against the update, everywhere. **Errors that agree add up.**
+# nearest mark makes a smaller error, but most of it points against the update. **Errors that agree add up.**
 #
 # A sceptic calls dice noise. In 2024, when ComfyUI began to round LoRAs into 8-bit weights in this way, the authors of another program refused it as
 # ["Gaussian noise"](https://github.com/lllyasviel/stable-diffusion-webui-forge/discussions/1252). So take the errors of dice, put them at random places
@@ -578,11 +579,11 @@ pt.compare("qlora.exact", round(merges["ΔW kept"]["the same, to the nearest mar
 scores.map("{:.1%}".format).to_frame("your adapter")
 
 # %% [markdown]
-# Practically all of it. Rounding was innocent: $\hat W$ stands on the marks, and $W$ does not. To round $W + \Delta W$ makes about the error that rounding $W$ made
-# anyway, and that error knows nothing of the update. $W$ brings its own dice.
+# Practically all of it. Rounding alone was not to blame: $\hat W$ stands on the marks, and $W$ does not. To round $W + \Delta W$ makes about the
+# error that rounding $W$ made anyway, and that error knows nothing of the update. $W$ brings its own dice.
 #
 # **How to merge, then?** For 32 bits, add $\Delta W$ to $\hat W$: that is the model you trained. For four bits, add it to the exact $W$ and round.
-# Who has lost $W$ rolls dice.
+# If you no longer have $W$, roll dice.
 #
 # And 16 bits? They are a ruler, too, with finer marks. Here is your update, made smaller and smaller, added to a $\hat W$ that stands on the marks of
 # bfloat16:
@@ -599,7 +600,7 @@ for factor in (1, 0.1, 0.01, 0.003):
 pd.Series(kept).rename_axis("‖ΔW‖ / ‖Ŵ‖").to_frame("ΔW kept in bfloat16")
 
 # %% [markdown]
-# Large models are trained by small updates. So add in 32 bits.
+# So add in 32 bits.
 
 # %% [markdown]
 # ## Could the adapter start as a repair?
@@ -624,8 +625,8 @@ pictures.starts(record, off["last hidden states"]["NF4"]).round(3)
 
 # %% [markdown]
 # But not every error matters. Choose the eight directions by the inputs that a layer really gets, and they repair a quarter of the hidden states'
-# error. Training does not notice: a random start as large as LoftQ's, which repairs nothing, ends as high. At the rate that suits a start at zero,
-# two of the starts can fail; at a quarter of it, all five end within a point.
+# error. After training, we see nothing of it: a random start as large as LoftQ's, which repairs nothing, ends as high. At the rate that suits
+# a start at zero, two of the starts can fail; at a quarter of it, all five end within a point.
 #
 # ## What fits on my card?
 #
@@ -682,7 +683,7 @@ pt.progress("08")
 # tuned.print_trainable_parameters()
 # ...                                                      # train; optim="paged_adamw_8bit"
 # tuned.save_pretrained("my-adapter")
-# # Adds ΔW to Ŵ in 32 bits. On load() itself the merge would round to the nearest mark again.
+# # Adds ΔW to Ŵ in 32 bits, 4 bytes a weight. On load() itself the merge would round again.
 # whole = load().dequantize().float()
 # plain = PeftModel.from_pretrained(whole, "my-adapter").merge_and_unload()
 # ```
@@ -696,8 +697,8 @@ pt.progress("08")
 # | card | the picture above | 48 GB is tight for 70 billion: short texts, one at a time | the same |
 #
 # Try LoRA in 16 bits first, if it fits: it need not rebuild $\hat W$ for each product, and is faster. A **paged optimizer** moves Adam's states to the
-# computer's memory while a long batch needs the room. What misleads at 7 billion parameters: our rates, our loss of accuracy, the error of our hidden
-# states, and the share of the embeddings.
+# computer's memory while a long batch needs the room. What misleads at 7 billion parameters: our rates, what rounding costs in accuracy and in
+# hidden states, and the share of the embeddings.
 
 # %% [markdown]
 # # Further

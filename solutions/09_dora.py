@@ -142,7 +142,7 @@ pt.course.records.table(beside, ["method", "parameters"])    # all but yours: re
 #
 # ## Whose layer is right?
 #
-# A wrong DoRA can start as the base does, and its loss can fall as yours did. One of those below answers differently once it is merged.
+# A wrong DoRA can start as the base does, and its loss can fall as yours did. One wrong layer answers differently once it is merged.
 # Another gets every output right, and is wrong all the same.
 #
 # ### Exercise 2 · The law of DoRA (3 points, about 10 minutes)
@@ -150,7 +150,7 @@ pt.course.records.table(beside, ["method", "parameters"])    # all but yours: re
 # Write `dora_holds(make)`, a test that raises an error if the layer that `make(base, rank, alpha)` builds breaks this law:
 #
 # > *Untrained, the layer answers as its base, to rounding. Whatever values $A$, $B$ and $m$ take, row $i$ of its weight has the length
-# > $|m_i|$, and its bias is the base's. The gradient reaches $A$, $B$ and $m$, and to it $\lVert V\rVert$ is a constant. Nothing in
+# > $|m_i|$, and its bias is the base's. The gradient reaches $A$, $B$ and $m$, with $\lVert V\rVert$ held constant. Nothing in
 # > the base trains.*
 #
 # `make` gets a frozen float32 `nn.Linear` of your choice. The law says nothing of the size of $s$, nor which of $A$ and $B$ starts at zero.
@@ -276,7 +276,7 @@ converted
 # models.
 #
 # On either route, $A$ and $B$ see $g$ as a constant: in DoRA, because the norm in it is held constant. So at the same function they even get
-# the same gradients. Besides, training takes them apart:
+# the same gradients. Still, training takes them apart:
 #
 # - Adam moves each parameter by about the learning rate. LoRA with a gain moves $g$ itself. DoRA moves $m$, so its
 #   $g = m / \lVert V\rVert$ moves faster on short rows than on long ones.
@@ -312,7 +312,7 @@ correlated.xs("as trained", level="size")
 # <details><summary>What the clouds say</summary>
 #
 # Random numbers rise like LoRA. Full fine-tuning rises, too: we looked for the falling line and did not find it. DoRA's dots hardly form a
-# line at all. That speaks for the paper: DoRA does move length and direction apart.
+# line at all, as in the paper. What would that show?
 # </details>
 #
 # Why should random numbers draw LoRA's line? Take a row $w$ and add a piece $\delta$ that ignores it. In 384 dimensions, such a piece
@@ -330,8 +330,8 @@ pt.plots.show(pictures.draw_crossing(record), "How much a random piece changes t
               "of 384 entries. Bands: the recorded updates of full fine-tuning and of LoRA.")
 
 # %% [markdown]
-# Full fine-tuning lives below the bend, LoRA mostly above. Their clouds differ in *size* before they differ in anything else. So give full
-# fine-tuning's updates the size of LoRA's, matrix by matrix, and leave all else as it is. **Where does the cloud go?**
+# Full fine-tuning lives below the bend, LoRA mostly above. So give full fine-tuning's updates the size of LoRA's, matrix by matrix, and leave all
+# else as it is. **Where does the cloud go?**
 
 # %%
 pt.widgets.Guess("Blown up to LoRA's size, the cloud of full fine-tuning looks",
@@ -352,10 +352,10 @@ correlated.xs("at the other's norm", level="size")    # the three others at full
 # fine-tuning stand less close to a line.
 # </details>
 #
-# The paper's figure compares sizes, too: its LoRA turns the rows about seven times as far as its full fine-tuning. LoRA's rise is here, too,
-# and so is DoRA's lack of one. Full fine-tuning's fall is not.
+# The paper's figure compares sizes, too: its LoRA turns the rows about seven times as far as its full fine-tuning. Our LoRA rises, too, and
+# our DoRA does not. Our full fine-tuning does not fall.
 #
-# Is it that LoRA *cannot* turn a row without stretching it? It can. This change of rank 1 mirrors every row in one plane:
+# Is it that LoRA *cannot* turn a row without stretching it? It can. This change of rank 1 reflects all rows in one hyperplane:
 
 # %%
 W = model.get_submodule("bert.encoder.layer.3.attention.self.value").base.weight.cpu()
@@ -530,7 +530,8 @@ ruling
 # **At our margin: the same, four times.** DoRA against LoRA, and against LoRA with a gain, at either rank: the pairs agree so well that half
 # a point would have shown. There was little to win, though: all three methods stand within three points of full fine-tuning.
 #
-# But in *Watch it learn*, DoRA stood above LoRA. Look at the search for the rates:
+# But in *Watch it learn*, DoRA stood above LoRA, in two seeds. Your own run may lie as far from the recorded ones: one or two runs are no
+# evidence. Look at the search for the rates, too:
 
 # %% tags=["nbval-check-output"]
 search = record.runs.query("group == 'rates'")    # on validation sentences, one seed
@@ -539,9 +540,9 @@ search.pivot(index=["rank", "lr"], columns="method", values="validation").map("{
 # %% [markdown]
 # <details><summary>What the search says</summary>
 #
-# At each rank, all three methods chose the same rate or would lose nothing by it. Where the rate is too high, they part: at rank 32 and 0.006,
-# DoRA loses three points less than LoRA. It is one seed, and at rank 2 we see little of it. Compare two methods at one rate, and you may have
-# compared how well they bear that rate.
+# At each rank, all three methods chose the same rate. Where the rate is too high, they part: at rank 32 and 0.006, DoRA loses three points
+# less than LoRA. It is one seed, and at rank 2 we see little of it. Compare two methods at one rate, and you may have compared how well they
+# bear that rate.
 # </details>
 #
 # ## The ladder so far
@@ -569,7 +570,7 @@ pictures.ladder()
 # | DoRA, LoRA, and LoRA with a gain are the same within a point, each at its own rate. | ten paired seeds, ranks 2 and 32: mean differences between −0.1 and +0.2 points, known to at most ±0.3 points | the margin stood before the first run; a difference of half a point would have shown | LLaMA-7B: 78.4 % for DoRA; for LoRA 74.7 %, quoted (Liu et al. 2024), or 76.3 % (their README). With all rates tuned, variants end within 1 to 2 % (Lee et al. 2026), and a well-set LoRA matches or surpasses most of them (He et al. 2026) |
 # | DoRA and LoRA with a gain represent the same functions. | in one line: g = m / ‖V‖, for any V without a row of zeros; your trained model, there and back | negative m, rows of unequal lengths, oblong matrices (exercise 3) | true at every size; Chang et al. 2025 rewrite DoRA in an equivalent form, too |
 # | Pieces nearly at a right angle to their rows, larger each time, draw a rising line: both measures tell how much was added. | random numbers of LoRA's size correlate as LoRA does: +1.00 (queries) and +0.97 (values), two seeds | full fine-tuning at LoRA's size: +1.00 and +0.96. DoRA, which sets lengths apart, is the exception: −0.08 to +0.17 | Liu et al., queries of VL-BART: LoRA +0.83, DoRA −0.31, full fine-tuning −0.62 |
-# | At a rate that is too high, DoRA can lose less than LoRA. An observation. | one seed, rank 32, rate 0.006: 79.0 against 75.9 % | nothing yet. At rank 2 and 0.006 it is 74.9 against 74.7 % | Liu et al. expect steadier training (§4.2) |
+# | At a rate that is too high, DoRA can lose less than LoRA. An observation. | one seed, rank 32, rate 0.006: 79.0 against 75.9 % of the test sentences | nothing yet. At rank 2 and 0.006 it is 74.9 against 74.7 % | Liu et al. expect steadier training (§4.2) |
 # | A constant norm changes B's gradient, and more so as BA grows. | about a tenth after 250 steps (the run above, one seed); chance alone predicts 5 % | random A and B in place of trained ones, of one draw: 3 % where BA is tiny, 12 % where it is half as large as W | Liu et al., Table 7: a quarter of the memory saved on LLaMA-7B, and no loss seen there or on VL-BART |
 
 # %%
@@ -601,7 +602,7 @@ pt.progress("09")
 # | dropout | 0: then peft reuses the base's output | peft's documentation |
 # | a base in 4 bits | works with `use_dora`, too | the README |
 #
-# Try DoRA first where you cannot search for the rate. Take LoRA where the time of a step is your bill: with peft, people report that DoRA
+# Start with LoRA; DoRA may forgive a rate that is too high. Stay with LoRA where the time of a step is your bill: with peft, people report that DoRA
 # takes from a fifth longer ([peft#1474](https://github.com/huggingface/peft/pull/1474)) to twice as long. The latter was one run at rank 64 on
 # an image model: 1,466 seconds against 765, 12.6 GB against 10.8, and a likeness to the test images of 0.740 against 0.699
 # ([peft#3341](https://github.com/huggingface/peft/pull/3341)). If the first loss is `nan`, look for rows of zeros in
