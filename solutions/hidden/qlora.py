@@ -8,7 +8,7 @@ from torch import Tensor
 from peft_teach.course.lessons.qlora import exercises
 from peft_teach.nf4 import LEVELS
 
-# Another table: the values of FP4 (e2m1), with 1/24 in place of its second zero.
+# Another table: small floating-point numbers, with a small one in place of the second zero.
 FP4 = torch.tensor([-6, -4, -3, -2, -1.5, -1, -0.5, 0, 0.25, 0.5, 1, 1.5, 2, 3, 4, 6]) / 6
 
 
