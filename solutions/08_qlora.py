@@ -63,7 +63,7 @@ pictures = pt.course.pictures("qlora")
 movies = pt.data.load("movies")
 model, tokenizer = pt.models.load("minilm", labels=2)
 matrices = pictures.matrices(model)         # all linear weights of the blocks, by name
-W = matrices["bert.encoder.layer.0.attention.self.query"]
+query = matrices["bert.encoder.layer.0.attention.self.query"]
 
 # %% [markdown]
 # ## A ruler with sixteen marks
@@ -215,8 +215,8 @@ quantize, dequantize = pt.check("qlora.quantize", quantize, dequantize)
 pt.require("qlora.quantize")
 
 # %% tags=["nbval-check-output"]
-packed, top = quantize(W, normal)
-(packed != pt.nf4.quantize(W).packed).sum()    # bytes that are not the library's
+packed, top = quantize(query, normal)
+(packed != pt.nf4.quantize(query).packed).sum()    # bytes that are not the library's
 
 # %% [markdown]
 # ## One large neighbour
@@ -224,7 +224,7 @@ packed, top = quantize(W, normal)
 # All weights of a block share a ruler, and the largest weight decides how long it is. Drag one weight outward, and watch the other 63.
 
 # %%
-pictures.explore_outlier(W)
+pictures.explore_outlier(query)
 
 # %%
 pictures.block_sizes(matrices).round(3)
@@ -238,7 +238,7 @@ pictures.block_sizes(matrices).round(3)
 # A colleague sends you this matrix, packed by another program. You unpack it and measure.
 
 # %%
-pictures.colleague(W, normal).round(3)    # norm and error, relative to the norm of W
+pictures.colleague(query, normal).round(3)    # norm and error, relative to the right one
 
 # %% [markdown]
 # The norm is right, and yet a matrix of zeros would be nearer to $W$. Four suspects:
@@ -294,7 +294,7 @@ mended = pt.check("qlora.mended", mended)
 pt.require("qlora.mended")
 
 # %% tags=["nbval-check-output"]
-pictures.symptoms(W, normal).round(3)    # mean: beside the mean magnitude of W
+pictures.symptoms(query, normal).round(3)    # mean: beside the mean magnitude
 
 # %% [markdown]
 # <details><summary>Where √2 comes from</summary>
@@ -490,7 +490,7 @@ scores.map("{:.1%}".format).to_frame("your adapter")
 
 # %% tags=["nbval-check-output"]
 merges = pictures.merges(record)
-left = merges["ΔW kept"]["nearest, old maxima"]
+left = merges["ΔW kept"]["nearest, new maxima"]
 pt.compare("qlora.nearest", round(left, 3), "three adapters, recorded")
 merges.iloc[:4].round(3)    # 2,563 test sentences; sd: over seeds
 
