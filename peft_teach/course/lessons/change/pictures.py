@@ -355,7 +355,7 @@ def draw_kinds(ways: pandas.DataFrame, own: Sequence[tuple[str, int, float]] = (
     colours = {0: COLOURS["head"], 1: COLOURS["lora"], 8: COLOURS["random"], WIDTH: COLOURS["full"]}
     told = []
     for (sentences, n, rank, way), runs in ways.groupby(["sentences", "parameters", "rank", "way"]):
-        ax, gain = sides[sentences == FEWER], runs.gain.mean()
+        ax, gain = sides[int(sentences == FEWER)], runs.gain.mean()
         ax.plot([n, n], [runs.gain.min(), runs.gain.max()], color=colours[rank], lw=2)
         ax.plot(n, gain, "o", ms=9, color=colours[rank])
         _write(ax, way, n, gain, COLOURS["ink"], below=way.endswith(("1,024", "4,096")))

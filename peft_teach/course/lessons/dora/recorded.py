@@ -98,4 +98,5 @@ def correlations(record: Mapping) -> pandas.DataFrame:
                 for place in ("query", "value")}
     index = pandas.MultiIndex.from_tuples(rows, names=["update", "size", "seed"])
     frame = pandas.DataFrame(list(rows.values()), index=index)
-    return frame.unstack("seed", sort=False).round(2)
+    order = list(dict.fromkeys(row[:2] for row in rows))    # pandas 2.2 cannot unstack unsorted
+    return frame.unstack("seed").loc[order].round(2)

@@ -160,9 +160,9 @@ def draw_recorded(record: Mapping) -> Figure:
     for group in ("soft", "lengths"):
         runs = record.runs[record.runs.group == group]
         for (length, begun), part in runs.groupby(["length", "start"], sort=False):
-            name = f"{length} vector{'s' * (length > 1)} from {_FROM[begun]}"
+            name = f"{length} vector{'s' * int(length > 1)} from {_FROM[begun]}"
             rows[name], styles[name] = list(part.accuracy), STYLES[begun][::2]    # colour, marker
-    said = record.runs.set_index(["group", "text"]).accuracy
+    said = record.runs.groupby(["group", "text"]).accuracy.first()
     return dots(rows, {"the words": (said["written", start], COLOURS["ink"]),
                        "no instruction": (said["written", ""], COLOURS["quiet"]),
                        "the words, another bound": (said["threshold", start], COLOURS["ink"])},
