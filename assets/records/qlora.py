@@ -1,6 +1,6 @@
 """Make the record of lesson 08: LoRA on a plain base and on four bits, merged and repaired.
 
-    python assets/records/qlora.py                       all, about fifty minutes on one core
+    python assets/records/qlora.py                       all, about an hour on one core
     python assets/records/qlora.py --groups rates runs   only these groups of runs
 
 Writes `qlora.json`: one row a run, what merging leaves of an update (`merged`), and how much of the
@@ -26,10 +26,10 @@ import torch
 
 import peft_teach as pt
 from peft_teach.course import recording
-from peft_teach.course.lessons.qlora import rounding, starts
+from peft_teach.course.lessons.qlora import formats, rounding, starts
 
 EXAMPLES, RANK, ALPHA = 4000, 8, 16.0
-ALL = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
+ALL = formats.PLACES
 TWO = ("query", "value")
 RATES = {("lora", ALL): (2.5e-4, 5e-4, 1e-3, 2e-3, 3e-3),
          ("qlora", ALL): (2.5e-4, 5e-4, 1e-3, 2e-3, 3e-3), ("qlora", TWO): (1e-3, 3e-3, 6e-3)}
@@ -76,13 +76,8 @@ class Course:
     def __init__(self):
         self.data = pt.data.load("movies")
         self.model, self.tokenizer = pt.models.load("minilm", labels=2)
-        self.names = pt.models.find(self.model, ALL)
+        self.weights = formats.matrices(self.model)    # the pretrained matrices, by module name
         self.test = pt.data.batches(self.data.test, self.tokenizer, 64)    # of like length
-
-    @property
-    def weights(self):
-        """The pretrained matrices, by module name."""
-        return {name: self.model.get_submodule(name).weight.detach() for name in self.names}
 
     def answers(self, model):
         """Return which test sentences are answered rightly, (sentences,) bool, in batch order."""
@@ -90,13 +85,11 @@ class Course:
             return torch.cat([model(**batch).logits.argmax(1) == batch["labels"]
                               for batch in self.test])
 
-    def hidden(self, model, count=CALIBRATION):
+    @torch.no_grad()
+    def hidden(self, model):
         """Return the last hidden states of training sentences, (tokens, d)."""
-        batches = pt.data.batches(self.data.train[:count], self.tokenizer, 64)
-        with torch.no_grad():
-            return torch.cat([model.bert(batch["input_ids"], batch["attention_mask"])
-                              .last_hidden_state[batch["attention_mask"].bool()]
-                              for batch in batches])
+        return formats.hidden(model, pt.data.batches(self.data.train[:CALIBRATION],
+                                                     self.tokenizer, 64))
 
 
 def run(course, wish):
@@ -141,9 +134,12 @@ def merges(course, model, beside, seed):
     layers = pt.adapters(model)
     base = {name: layer.base.weight for name, layer in layers.items()}
     delta = {name: layer.delta().detach() for name, layer in layers.items()}
-    tops = {"old": {name: layer.base.quantized.scales[:, None] for name, layer in layers.items()},
-            "new": {name: rounding.maxima(base[name] + delta[name]) for name in layers}}
     total = {name: base[name] + delta[name] for name in layers}
+    tops = {"old": {name: layer.base.quantized.scales[:, None] for name, layer in layers.items()},
+            "new": {name: rounding.maxima(W) for name, W in total.items()}}
+    exact = {name: W + delta[name] for name, W in course.weights.items()}
+    nearest = {maxima: {name: rounding.nearest(total[name], top[name]) for name in total}
+               for maxima, top in tops.items()}
     plain = pt.models.load("minilm", labels=2)[0]
     plain.load_state_dict({name: tensor for name, tensor in model.state_dict().items()
                            if name in pt.models.head(model)}, strict=False)
@@ -163,16 +159,13 @@ def merges(course, model, beside, seed):
     yield row(base, False, "none")
     yield row(total, True, "none")
     yield row(course.weights, False, "base in 32 bits")
-    yield row({n: W + delta[n] for n, W in course.weights.items()}, True, "base in 32 bits")
-    exact = {n: W + delta[n] for n, W in course.weights.items()}
+    yield row(exact, True, "base in 32 bits")
     yield row({n: rounding.nearest(W, rounding.maxima(W)) for n, W in exact.items()}, True,
               "exact base, nearest", "new")
-    near = {n: rounding.nearest(total[n], tops["old"][n]) for n in total}
-    left = kept({n: near[n] - base[n] for n in base}, delta)
+    left = kept({n: nearest["old"][n] - base[n] for n in base}, delta)
     yield row({n: base[n] + left * delta[n] for n in base}, True, "shrunk")
     for maxima, top in tops.items():
-        near = {n: rounding.nearest(total[n], top[n]) for n in total}
-        yield row(near, True, "nearest", maxima)
+        yield row(nearest[maxima], True, "nearest", maxima)
         for draw in range(DRAWS):
             generator = torch.Generator().manual_seed(draw)
             diced = {n: rounding.dice(total[n], top[n], pt.nf4.LEVELS, generator) for n in total}
@@ -180,7 +173,8 @@ def merges(course, model, beside, seed):
             if maxima == "old":
                 noise = {n: rounding.shuffled(diced[n] - total[n], generator) for n in total}
                 yield row({n: base[n] + noise[n] for n in base}, False, "noise", maxima, draw)
-                yield row({n: near[n] + noise[n] for n in base}, True, "noise", maxima, draw)
+                yield row({n: nearest[maxima][n] + noise[n] for n in base}, True, "noise", maxima,
+                          draw)
 
 
 def kept(change, delta):
@@ -200,7 +194,7 @@ def ratio(error, delta):
 
 def starting(course, start, seed):
     """Return B and A of each matrix, by module name, such that BA is where the update starts."""
-    roots = moments_roots(course) if start == "weighted" else {}
+    roots = input_roots(course) if start == "weighted" else {}
     generator, made = torch.Generator().manual_seed(seed), {}
     for name, W in course.weights.items():
         E = W if start == "pissa" else W - starts.rounded(W)
@@ -224,14 +218,12 @@ def begin_at(model, first):
 
 def hidden_error(course, model):
     """Return the relative error of the last hidden states."""
-    model.eval()
-    right = course.hidden(course.model.eval())
-    return ((course.hidden(model) - right).norm() / right.norm()).item()
+    return rounding.relative([(course.hidden(model), course.hidden(course.model))])
 
 
-def moments_roots(course):
+def input_roots(course):
     """Return a root of the second moments of each matrix's inputs, by module name."""
-    sums = dict.fromkeys(course.names, 0.0)
+    sums = dict.fromkeys(course.weights, 0.0)
 
     def hook(name):
         def see(_, args):
@@ -239,8 +231,8 @@ def moments_roots(course):
             sums[name] = sums[name] + x.T @ x
         return course.model.get_submodule(name).register_forward_pre_hook(see)
 
-    hooks = [hook(name) for name in course.names]
-    course.hidden(course.model.eval())
+    hooks = [hook(name) for name in course.weights]
+    course.hidden(course.model)
     for each in hooks:
         each.remove()
     found = {}

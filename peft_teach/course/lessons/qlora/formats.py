@@ -73,7 +73,7 @@ def formats(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor], model:
     states of the batches' tokens, all matrices rounded. `model` stays as it is.
     """
     uniform = 2 * torch.rand(1 << 20, generator=torch.Generator().manual_seed(0)) - 1
-    rounded, right, rows = copy.deepcopy(model), _hidden(model, batches), {}
+    rounded, right, rows = copy.deepcopy(model), hidden(model, batches), {}
     for name, levels in waiting.bar(tables.items(), "tables"):
         made = {matrix: nearest(W, maxima(W), levels) for matrix, W in matrices.items()}
         for matrix, found in made.items():
@@ -81,12 +81,12 @@ def formats(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor], model:
         rows[name] = {"the model's weights": relative(zip(made.values(), matrices.values())),
                       "uniform numbers": relative([(nearest(uniform, maxima(uniform), levels),
                                                     uniform)]),
-                      "last hidden states": relative([(_hidden(rounded, batches), right)]),
+                      "last hidden states": relative([(hidden(rounded, batches), right)]),
                       "bits a weight": 4 + 32 / BLOCK}
     return pandas.DataFrame(rows).T
 
 
-def _hidden(model: nn.Module, batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
+def hidden(model: nn.Module, batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
     """Return the last hidden states of all real tokens, (tokens, d_model)."""
     with models.in_mode(model, training=False):
         return torch.cat([

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ....nf4 import LEVELS
+from .rounding import middles
 
 TOP = 0.9677083    # the last level's probability: the mean of 1 − 1/32 and 1 − 1/30, cut
 
@@ -29,7 +30,7 @@ def quantize(W: Tensor, levels: Tensor, block: int = 64) -> tuple[Tensor, Tensor
     top = blocks.abs().amax(dim=1)
     levels = levels.to(W.device)
     scaled = blocks * (1 / top.clamp(min=1e-38))[:, None]    # as bitsandbytes does: equal bytes
-    index = torch.bucketize(scaled, (levels[1:] + levels[:-1]) / 2).to(torch.uint8).reshape(-1)
+    index = torch.bucketize(scaled, middles(levels)).to(torch.uint8).reshape(-1)
     return index[0::2] << 4 | index[1::2], top
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ....nf4 import dequantize, quantize
+from ....spectra import singular_values
 
 
 def rounded(W: Tensor) -> Tensor:
@@ -29,5 +30,5 @@ def best(E: Tensor, rank: int, root: Tensor | None = None) -> tuple[Tensor, Tens
 
 def share(E: Tensor, rank: int) -> float:
     """Return the share of ‖E‖² that the best matrix of this rank takes away."""
-    energy = torch.linalg.svdvals(E).square()
+    energy = singular_values(E).square()
     return (energy[:rank].sum() / energy.sum()).item()
