@@ -77,7 +77,7 @@ pt.plots.show(pictures.draw_ruler(matrices), "The weights of MiniLM, in blocks o
 # nearest of sixteen marks. Four bits hold the number of the mark.
 #
 # Most weights lie near zero, so evenly spaced marks would be wasted at the ends. Dettmers and his colleagues bet that weights are *normally
-# distributed*, and let each step from mark to mark pass the same probability.
+# distributed*, and put the same probability between each mark and the next.
 #
 # ### Exercise 1 · Marks for any distribution (3 points, about 8 minutes)
 #
@@ -141,10 +141,10 @@ off = pictures.formats(matrices, tables, model, batches).drop(columns="bits a we
 best = off.loc[given].idxmin()
 pt.compare("qlora.weights", best["the model's weights"], "on the model's weights")
 pt.compare("qlora.uniform", best["uniform numbers"], "on uniform numbers")
-off.loc[given].map("{:.1%}".format)    # ‖Ŵ − W‖ / ‖W‖, at 4.5 bits a weight
+off.loc[given].map("{:.1%}".format)    # ‖Ŵ − W‖ / ‖W‖, at equal bits a weight
 
 # %% [markdown]
-# **A format is a prior.** Read down a column: the best table is the one that expected these numbers. Even marks are a bet, too, that all sizes
+# **A format is a bet** (in statistics, a prior). Read down a column: the best table is the one that expected these numbers. Even marks are a bet, too, that all sizes
 # are equally frequent. And look at the last column: small errors in every matrix add up through
 # the blocks.
 #
@@ -154,7 +154,7 @@ off.loc[given].map("{:.1%}".format)    # ‖Ŵ − W‖ / ‖W‖, at 4.5 bits a
 pictures.explore_levels(matrices, tables)
 
 # %% [markdown]
-# An algorithm by Lloyd moves the marks, all but the 0, to where these very weights want them: the table *fitted*. **Which share of NF4's error does it
+# An algorithm by Lloyd moves every mark but the 0 to lower the error on these very weights: the table *fitted*. **Which share of NF4's error does it
 # save, in the weights?**
 
 # %%
@@ -454,7 +454,7 @@ pt.plots.show(pictures.draw_rates(record), "Accuracy by learning rate.")
 
 # %% [markdown]
 # On these reviews, four bits cost nothing that we could see, each base at its best rate. Yet the hidden states were off by almost a quarter when
-# training began. Only at the largest rate do the four bits fail first.
+# training began. On all matrices, the four bits fail at 0.003.
 #
 # ## Merge by dice
 #
@@ -496,7 +496,7 @@ merges.iloc[:4].round(3)    # 2,563 test sentences; sd: over seeds
 
 # %% [markdown]
 # More than half of it is gone, and two to three points of our accuracy with it. Why? With its old block maxima, $\hat W$ stands *on* the marks: that is
-# how it was made. (New maxima, as your merge takes, move all marks a little. It changes little.) A weight leaves its mark only if its update is
+# how it was made. (Your merge takes new maxima; the marks move a little, with little effect.) A weight leaves its mark only if its update is
 # larger than half the gap to the next one. Small updates are taken back; only the large ones arrive.
 #
 # So roll dice. Let each weight go to one of the two marks around it at random, more often to the nearer one, such that its *average* is right. The
@@ -548,7 +548,7 @@ pictures.explore_dice(dice)
 # a whole one: the same sum.
 #
 # An output sums hundreds of weights. The small pushes of the update agree, and dice keep their sum; the errors of dice mostly cancel. Rounding to the
-# nearest mark makes a smaller error, but most of it points against the update. **Errors that agree add up.**
+# nearest mark makes a smaller error, but much of it points against the update. **Errors that agree add up.**
 #
 # A sceptic calls dice noise. In 2024, when ComfyUI began to round LoRAs into 8-bit weights in this way, the authors of another program refused it as
 # ["Gaussian noise"](https://github.com/lllyasviel/stable-diffusion-webui-forge/discussions/1252). So take the errors of dice, put them at random places
@@ -564,7 +564,7 @@ pt.compare("qlora.noise", "better" if gap > 2 * error else "not better", "three 
 merges.iloc[:9].round(3)    # three seeds; of dice and noise, three draws of each
 
 # %% [markdown]
-# It does not. Nor is an update that is merely shrunk to that share, in 32 bits, any better: what is lost is what costs.
+# It does not. Nor does an update shrunk to that share, in 32 bits, do better: the lost part is what costs.
 #
 # One more way is left. You still have the exact $W$, whose weights stand anywhere between the marks. Add $\Delta W$ to $W$ in place of
 # $\hat W$, and round to the nearest mark. **Which share of $\Delta W$ is kept now?**
@@ -617,7 +617,7 @@ pt.compare("qlora.repair", round(repairs.found["query"].item(), 3), "query matri
 repairs.round(3)    # shares of the squared error; the best matrix of rank 8
 
 # %% [markdown]
-# In attention, little more than of noise. In `ffn_out` it is twice as much, but no pattern: scramble the signs of all entries of the error, and every
+# In attention, a little more than of noise. In `ffn_out` it is over twice as much, yet no pattern: scramble the signs of all entries of the error, and every
 # share stays. So the rest comes from rows and blocks of different size.
 
 # %%
@@ -625,7 +625,7 @@ pictures.starts(record, off["last hidden states"]["NF4"]).round(3)
 
 # %% [markdown]
 # But not every error matters. Choose the eight directions by the inputs that a layer really gets, and they repair a quarter of the hidden states'
-# error. After training, we see nothing of it: a random start as large as LoftQ's, which repairs nothing, ends as high. At the rate that suits
+# error. After training the gain is gone: a random start of LoftQ's size, which repairs nothing, ends as high. At the rate that suits
 # a start at zero, two of the starts can fail; at a quarter of it, all five end within a point.
 #
 # ## What fits on my card?
@@ -638,7 +638,7 @@ pt.commit("qlora.fits", ...)    # GB, weights and all else
 # %%
 bill = pictures.memory(70, length=512, batch=1)
 pt.compare("qlora.fits", round(bill.total["QLoRA"], 1), "computed; your card has 48")
-bill.round(1)    # GB, for 70 billion parameters
+bill.round(1)    # GB; Llama 2 70B has 69 billion parameters
 
 # %%
 pictures.explore_memory()
@@ -654,7 +654,7 @@ pictures.explore_memory()
 # | A format is a prior: NF4 suits the model's weights, evenly spaced marks suit uniform numbers. | all matrices of the blocks, live | equal bits, maxima included; in the hidden states the order stays | NF4 ahead of FP4 and int4 in perplexity (Dettmers et al. 2023); levels from a Student distribution (Dotzel et al. 2024) or for the least error (Yoshida 2023; Blumenberg et al. 2025) can be better still |
 # | On these reviews, LoRA learns on four bits about as well as on the exact base. | three seeds, in pairs: the table of costs | query and value alone; each base at its own best rate | no loss seen against 16 bits (Dettmers et al. 2023); on LLaMA 3 LoRA does not make up for the loss (Huang et al. 2024) |
 # | Rounding Ŵ + ΔW to the nearest mark takes more than half of a trained update back. Dice keep it; so does rounding W + ΔW. | three adapters of rank 8, the table of merges | of the average: a proof. Of accuracy: the same noise at random places, an update shrunk in 32 bits, old and new maxima | peft warns of such merges ([peft#2321](https://github.com/huggingface/peft/issues/2321)); to merge into W and quantize again is usual practice; QA-LoRA (Xu et al. 2023) and LoTA-QAF (Chen et al. 2025) train so that the merge is exact |
-# | LoftQ's eight directions find no pattern in the error of NF4. | 36 matrices, by kind | the signs of all entries scrambled: the shares stay. In `ffn_out` they are twice those of noise, signs scrambled or not | LoftQ gains most at two bits (Li et al. 2023); weighting by the inputs is better (Zhang et al. 2024) |
+# | LoftQ's eight directions find no pattern in the error of NF4. | 36 matrices, by kind | the signs of all entries scrambled: the shares stay. In `ffn_out` they are over twice those of noise, signs scrambled or not | LoftQ gains most at two bits (Li et al. 2023); weighting by the inputs is better (Zhang et al. 2024) |
 
 # %%
 pt.progress("08")

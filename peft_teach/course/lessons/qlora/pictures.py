@@ -187,7 +187,7 @@ def explore_outlier(W: Tensor) -> Explorer:
     """One block of W: its largest weight is dragged outward, and 63 neighbours pay."""
     times = ipw.SelectionSlider(options=[(f"{t:g}", t) for t in TIMES], description="times")
     return Explorer({"times": times}, lambda times: outlier(W, times), draw_outlier, lambda found: (
-        "The large dot is the block's largest weight. It is kept exactly, for the last mark always "
+        "The large dot is the block's largest weight. It is kept exactly, for an end mark always "
         "lies on it; so the others, beside it, fall onto fewer and fewer marks."))
 
 
