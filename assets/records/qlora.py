@@ -26,7 +26,7 @@ import torch
 
 import peft_teach as pt
 from peft_teach.course import recording
-from peft_teach.course.lessons.qlora import formats, rounding, starts
+from peft_teach.course.lessons.qlora import formats, rounding
 
 EXAMPLES, RANK, ALPHA = 4000, 8, 16.0
 ALL = formats.PLACES
@@ -171,10 +171,16 @@ def merges(course, model, beside, seed):
             diced = {n: rounding.dice(total[n], top[n], pt.nf4.LEVELS, generator) for n in total}
             yield row(diced, True, "dice", maxima, draw)
             if maxima == "old":
-                noise = {n: rounding.shuffled(diced[n] - total[n], generator) for n in total}
+                noise = {n: shuffled(diced[n] - total[n], generator) for n in total}
                 yield row({n: base[n] + noise[n] for n in base}, False, "noise", maxima, draw)
                 yield row({n: nearest[maxima][n] + noise[n] for n in base}, True, "noise", maxima,
                           draw)
+
+
+def shuffled(error, generator):
+    """Return an error's entries at random places of its matrix."""
+    order = torch.randperm(error.numel(), generator=generator)
+    return error.reshape(-1)[order].reshape(error.shape)
 
 
 def kept(change, delta):
@@ -192,13 +198,22 @@ def ratio(error, delta):
 # ── starts ───────────────────────────────────────────────────────────────────────────────────
 
 
+def rounded(W):
+    """Return Ŵ, in NF4 with double quantization, as `qlora` holds it."""
+    return pt.nf4.dequantize(pt.nf4.quantize(W, double=True))
+
+
 def starting(course, start, seed):
-    """Return B and A of each matrix, by module name, such that BA is where the update starts."""
+    """Return B and A of each matrix, by module name, such that BA is where the update starts.
+
+    LoftQ (Li et al. 2023, arXiv 2310.08659), one iteration; the same weighted by a layer's inputs;
+    and PiSSA's order (Meng et al. 2024, arXiv 2404.02948): the strongest directions go into the
+    adapter first, and the rest is rounded.
+    """
     roots = input_roots(course) if start == "weighted" else {}
     generator, made = torch.Generator().manual_seed(seed), {}
     for name, W in course.weights.items():
-        E = W if start == "pissa" else W - starts.rounded(W)
-        B, A = starts.best(E, RANK, roots.get(name))
+        B, A = best(W if start == "pissa" else W - rounded(W), roots.get(name))
         if start == "random":
             size = (B @ A).norm()
             B, A = (torch.randn(part.shape, generator=generator) for part in (B, A))
@@ -206,6 +221,17 @@ def starting(course, start, seed):
             B, A = factor * B, factor * A
         made[name] = B, A
     return made
+
+
+def best(E, root=None):
+    """Return B (n_out, rank) and A (rank, n_in) such that BA is nearest to E (n_out, n_in).
+
+    With `root` (n_in, n_in), a root of the inputs' second moments: nearest on these inputs.
+    """
+    U, S, Vt = torch.linalg.svd(E if root is None else E @ root, full_matrices=False)
+    half = S[:RANK].sqrt()
+    A = half[:, None] * Vt[:RANK]
+    return U[:, :RANK] * half, A if root is None else torch.linalg.solve(root, A, left=False)
 
 
 def begin_at(model, first):
@@ -244,14 +270,17 @@ def input_roots(course):
 
 def repairs(course):
     """Return by matrix: the share of the error that rank 8 repairs, and that of random signs."""
+    def repaired(E):
+        energy = pt.spectra.singular_values(E).square()
+        return round((energy[:RANK].sum() / energy.sum()).item(), 4)
+
     generator, table = torch.Generator().manual_seed(0), {}
     for name, W in course.weights.items():
-        E = W - starts.rounded(W)
+        E = W - rounded(W)
         signs = torch.randint(0, 2, E.shape, generator=generator) * 2 - 1
-        table[name] = {"shape": list(E.shape), "share": round(starts.share(E, RANK), 4),
-                       "scrambled": round(starts.share(E * signs, RANK), 4),
-                       "noise": round(starts.share(
-                           torch.randn(E.shape, generator=generator), RANK), 4)}
+        table[name] = {"shape": list(E.shape), "share": repaired(E),
+                       "scrambled": repaired(E * signs),
+                       "noise": repaired(torch.randn(E.shape, generator=generator))}
     return table
 
 

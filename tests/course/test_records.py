@@ -281,12 +281,12 @@ def test_a_recorded_run_begins_so_again(name):
 
 
 def test_shuffling_the_signs_of_a_rounding_error_leaves_what_eight_directions_repair():
-    from peft_teach.course.lessons.qlora import starts
-
     name = "bert.encoder.layer.0.attention.self.query"
     W = pt.models.load("minilm", labels=2)[0].get_submodule(name).weight.detach()
     kept = records.load("qlora")["repair"][name]
-    assert starts.share(W - starts.rounded(W), 8) == pytest.approx(kept["share"], abs=2e-4)
+    E = W - pt.nf4.dequantize(pt.nf4.quantize(W, double=True))
+    share = pt.spectra.truncate(E, 8).square().sum() / E.square().sum()
+    assert share.item() == pytest.approx(kept["share"], abs=2e-4)
     assert kept["scrambled"] == pytest.approx(kept["share"], abs=0.003)
 
 

@@ -18,17 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ....nf4 import LEVELS
 from ... import mutants
 from ...exercise import VALUE, Exercise, Verdict
-from ...judge import (
-    changed,
-    close,
-    difference,
-    named,
-    number,
-    recognised,
-    rejected,
-    report,
-    stages,
-)
+from ...judge import changed, close, difference, named, number, recognised, rejected, report, stages
 from ...observe import detached
 from . import four_bits, versions
 
@@ -54,35 +44,29 @@ def run_levels(levels, case: dict) -> dict[str, Any]:
 
 def judge_levels(case: dict, seen: Mapping) -> Verdict:
     found, quantile = seen["found"], QUANTILES[case["distribution"]]
-    right = four_bits.levels(quantile)
-    told = f"For the {case['distribution']} distribution: {difference('levels', found, right)}"
-    if not isinstance(found, Tensor) or found.shape != right.shape:
-        return Verdict(False, told)
-    if not _near(found, right):
-        usual = {name: torch.tensor(wrong) for name, wrong in _usual_levels(quantile).items()}
-        return Verdict(False, told, recognised(usual, lambda wrong: _near(found, wrong)))
-    if found.dtype != torch.float32:
-        return rejected("dtype", f"It gave a tensor of {found.dtype}; expected torch.float32.")
+    right, last = four_bits.levels(quantile), quantile(four_bits.TOP)
+    what = f"For the {case['distribution']} distribution, levels"
+    if not close(found, right):
+        line = torch.linspace(1 - four_bits.TOP, four_bits.TOP, 16).tolist()
+        usual = {"even": torch.cat([torch.arange(-7, 0) / 7, torch.arange(9) / 8]),
+                 "whole_line": torch.tensor([quantile(p) / last for p in line]),
+                 "sides": -right.flip(0), "not_scaled": right * last}
+        return Verdict(False, difference(what, found, right),
+                       recognised(usual, lambda wrong: close(found, wrong)))
     if found[7] != 0:
         return Verdict(False, f"levels[7] is {found[7].item():.2g}; expected 0, exactly.")
-    return Verdict(True, "Sixteen levels: −1 and 1 at the ends, 0 among them, equal steps of "
-                         "probability on each side.")
+    return _unlike(what, found, right) or Verdict(
+        True, "Sixteen levels: −1 and 1 at the ends, 0 among them, equal steps of probability on "
+              "each side.")
 
 
-def _near(found: Tensor, levels: Tensor) -> bool:
-    return torch.allclose(found.double(), levels.double(), rtol=0, atol=1e-5)
-
-
-def _usual_levels(quantile) -> dict[str, list[float]]:
-    """What the usual mistakes give."""
-    last, right = quantile(four_bits.TOP), four_bits.levels(quantile).tolist()
-    low, step = 1 - four_bits.TOP, (2 * four_bits.TOP - 1) / 15
-    return {
-        "even": [*(k / 7 for k in range(-7, 0)), *(k / 8 for k in range(9))],
-        "whole_line": [quantile(low + step * k) / last for k in range(16)],
-        "sides": [-level for level in right[::-1]],
-        "not_scaled": [level * last for level in right],
-    }
+def _unlike(what: str, found: Any, right: Tensor) -> Verdict | None:
+    """Reject what has not the shape and dtype of the right tensor."""
+    if not isinstance(found, Tensor) or found.shape != right.shape:
+        return Verdict(False, difference(what, found, right))
+    if found.dtype != right.dtype:
+        return Verdict(False, f"{what} is {found.dtype}; expected {right.dtype}.")
+    return None
 
 
 LEVELS_OF = Exercise(
@@ -97,7 +81,6 @@ LEVELS_OF = Exercise(
                       "0, one side at a time.",
         "sides": "Eight are negative and seven positive: it is the other way round.",
         "not_scaled": "The steps are right. The last level must be 1 and the first −1.",
-        "dtype": "The layer computes in float32.",
     },
     hints=("At 0, half of the distribution lies below. At the last level it is TOP. What lies "
            "between these two probabilities, in eight equal steps?",
@@ -109,8 +92,7 @@ LEVELS_OF = Exercise(
 
 
 def quantize_cases(seed: int) -> list[dict]:
-    """Return matrices: a small one, one whose blocks cross its rows, one of even levels and zeros.
-    """
+    """Return a small matrix, one whose blocks cross its rows, one of even levels and zeros."""
     generator = torch.Generator().manual_seed(seed)
     small = torch.tensor([[0.2, -0.9, 0.4, 0.1], [0.03, 0.01, -0.02, 0.0]])
     zeros = torch.randn(4, 48, generator=generator) * 3
@@ -131,49 +113,42 @@ def run_quantize(pair: Any, case: dict) -> dict[str, Any]:
     quantize, dequantize = pair
     handed = {name: case[name].clone() for name in ("W", "packed", "top")}
     given = quantize(handed["W"], case["levels"], *([] if case["block"] == 64 else [case["block"]]))
-    if not isinstance(given, tuple | list) or len(given) != 2:
-        return {"type": named(given)}
     back = dequantize(handed["packed"], handed["top"], case["levels"], case["W"].shape)
-    return {"type": named(given), "changed": changed(handed, {name: case[name] for name in handed}),
-            "packed": detached(given[0]), "top": detached(given[1]), "W_hat": detached(back)}
+    return {"given": given, "W_hat": detached(back),
+            "changed": changed(handed, {name: case[name] for name in handed})}
 
 
 def judge_quantize(case: dict, seen: Mapping) -> Verdict:
-    W, packed = case["W"], case["packed"]
-    told = f"W is {tuple(W.shape)}, in blocks of {case['block']}."
-    if "packed" not in seen:
-        return Verdict(False, f"quantize gave {seen['type']}; expected two tensors, packed and "
+    W, packed, top, levels = (case[name] for name in ("W", "packed", "top", "levels"))
+    told, given = f"W is {tuple(W.shape)}, in blocks of {case['block']}. ", seen["given"]
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        return Verdict(False, f"quantize gave {named(given)}; expected two tensors, packed and "
                               "top.")
     if seen["changed"]:
         return rejected("changed", f"After the calls, {seen['changed']} is not what it was.")
-    if not _alike(seen["top"], case["top"]):
-        usual = {"signed": W.reshape(-1, case["block"]).amax(1)}
-        return Verdict(False, f"{told} {difference('top', seen['top'], case['top'])}",
-                       recognised(usual, lambda wrong: _alike(seen["top"], wrong)))
-    if seen["top"].dtype != torch.float32:
-        return Verdict(False, f"{told} top is {seen['top'].dtype}; expected torch.float32.")
-    found = seen["packed"]
+    found, maxima = given
+    if not _alike(maxima, top):
+        signed = _alike(maxima, W.reshape(-1, case["block"]).amax(1))
+        return Verdict(False, difference(f"{told}top", maxima, top), "signed" if signed else None)
     if isinstance(found, Tensor) and found.shape == (W.numel(),):
-        return rejected("one_a_byte", f"{told} packed has {len(found)} entries for {W.numel()} "
+        return rejected("one_a_byte", f"{told}packed has {len(found)} entries for {W.numel()} "
                                       f"weights; expected {len(packed)}.")
-    if not isinstance(found, Tensor) or found.shape != packed.shape:
-        return Verdict(False, f"{told} {difference('packed', found, packed)}")
-    if found.dtype != torch.uint8:
-        return Verdict(False, f"{told} packed is {found.dtype}; expected torch.uint8.")
-    if verdict := _wrong_bytes(case, found, told):
+    if verdict := _unlike(f"{told}top", maxima, top) or _unlike(f"{told}packed", found, packed):
         return verdict
-    right = four_bits.dequantize(packed, case["top"], case["levels"], W.shape)
+    mine, right, swapped = (four_bits.dequantize(each, top, levels, W.shape)
+                            for each in (found, packed, four_bits.mended(packed)))
+    off = (mine - W).abs() > (right - W).abs() + 1e-5 * W.abs().max()    # ties may go either way
+    if off.any():
+        at = tuple(off.nonzero()[0].tolist())
+        return Verdict(False, f"{told}By its four bits, the entry {at} is at {mine[at]:.3g}; "
+                              f"expected {right[at]:.3g}, the nearest to {W[at]:.3g}.",
+                       "halves" if _alike(mine, swapped) else None)
+    told = f"{told}From the right bytes dequantize makes something else: Ŵ"
     if not _alike(back := seen["W_hat"], right):
-        usual = {"halves": four_bits.dequantize(four_bits.mended(packed), case["top"],
-                                                case["levels"], W.shape),
-                 "no_top": four_bits.dequantize(packed, torch.ones_like(case["top"]),
-                                                case["levels"], W.shape)}
-        return Verdict(False, f"{told} From the right bytes dequantize makes something else: "
-                              f"{difference('Ŵ', back, right)}",
-                       recognised(usual, lambda wrong: _alike(back, wrong)))
-    if back.dtype != torch.float32:
-        return Verdict(False, f"{told} dequantize gave {back.dtype}; expected torch.float32.")
-    return Verdict(True, "Each weight at its nearest level, two to a byte, and back.")
+        return Verdict(False, difference(told, back, right),
+                       "halves" if _alike(back, swapped) else None)
+    return _unlike(told, back, right) or Verdict(
+        True, "Each weight at its nearest level, two to a byte, and back.")
 
 
 def _alike(found: Any, right: Tensor) -> bool:
@@ -182,43 +157,17 @@ def _alike(found: Any, right: Tensor) -> bool:
         found.float(), right, rtol=1e-5, atol=1e-6 * float(right.abs().max()))
 
 
-def _wrong_bytes(case: dict, packed: Tensor, told: str) -> Verdict | None:
-    """Reject bytes in which a weight is not at its nearest level; ties may go either way."""
-    def unpacked(packed: Tensor) -> Tensor:
-        return torch.stack([packed >> 4, packed & 15], dim=1).reshape(-1).long()
-
-    levels, top = case["levels"], case["top"].repeat_interleave(case["block"])
-    x = case["W"].reshape(-1) / top.clamp(min=1e-38)
-    mine, right = unpacked(packed), unpacked(case["packed"])
-    off = ((levels[mine] - x).abs() > (levels[right] - x).abs() + 1e-5) & (top > 0)
-    if not off.any():
-        return None
-    place = int(off.nonzero()[0])
-    row, column = divmod(place, case["W"].shape[-1])
-    usual = {"halves": unpacked(four_bits.mended(case["packed"])),
-             "below": torch.bucketize(x, levels, right=True) - 1,
-             "above": torch.bucketize(x, levels)}
-    is_it = recognised(usual, lambda wrong: torch.equal(wrong[top > 0], mine[top > 0]))
-    return Verdict(False, f"{told} W[{row}, {column}] is {x[place]:.3f} of its block's maximum. "
-                          f"Its index is {mine[place]}, of the level {levels[mine[place]]:.3f}; "
-                          f"expected {right[place]}, of {levels[right[place]]:.3f}.",
-                   {"above": "below"}.get(is_it, is_it))
-
-
 QUANTIZE = Exercise(
     id="qlora.quantize", lesson="08", names=("quantize", "dequantize"), points=3, minutes=9,
     difficulty=2, reference=(f"{HERE}.four_bits:quantize", f"{HERE}.four_bits:dequantize"),
     equivalents=tuple(f"{NF4}:{name}" for name in ("quantize", "dequantize", "pack", "unpack")),
     cases=quantize_cases, run=run_quantize, judge=judge_quantize,
-    returns=stages({"type": str},
-                   {"changed": str, "packed": Any, "top": Any, "W_hat": Any}),
+    returns=report(given=Any, W_hat=Any, changed=str),
     mistakes={
         "one_a_byte": "Four bits are half a byte.",
         "halves": "Of two weights the first belongs into the high half of the byte: its index "
                   "times 16.",
-        "below": "That is a neighbour on one side, and not always the nearest level.",
         "signed": "The largest magnitude counts, whatever its sign.",
-        "no_top": "These are the levels. Each block has its own unit.",
         "changed": "Arguments are still needed: divide or shift a copy.",
         "misfit": "Blocks may cross the rows of W, and their length is not always 64: dequantize "
                   "finds it from len(top).",
@@ -234,51 +183,36 @@ QUANTIZE = Exercise(
 # ── qlora.suspects ───────────────────────────────────────────────────────────────────────────
 
 ERRORS = {"descending": 2.0, "swapped": math.sqrt(2), "doubled": 1.0, "positive": math.sqrt(2)}
-TOLERANCE = 0.02
-
-
-def run_suspects(errors: Any, case: dict) -> dict[str, Any]:
-    """Hand on the four numbers; of anything else, what it is."""
-    if not isinstance(errors, Mapping):
-        return {"type": named(errors), "errors": {}}
-    return {"type": named(errors), "errors": {str(name)[:40]: _number(value)
-                                              for name, value in errors.items()}}
-
-
-def _number(value: Any) -> float:
-    """Return a number, a tensor's too, as a float; NaN for what is none."""
-    value = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
-    return math.nan if (found := number(value)) is None else float(found)
 
 
 def judge_suspects(case: dict, seen: Mapping) -> Verdict:
-    errors = seen["errors"]
-    if errors.keys() != ERRORS.keys() or not all(map(math.isfinite, errors.values())):
-        return rejected("not_errors", f"It is {seen['type']} with {', '.join(errors) or 'none'}.")
+    given = seen["errors"] if isinstance(seen["errors"], Mapping) else {}
+    errors = {name: number(value.item() if isinstance(value, Tensor) and value.numel() == 1
+                           else value) for name, value in given.items()}
+    if errors.keys() != ERRORS.keys() or None in errors.values():
+        names = ", ".join(map(str, errors)) or "none of them"
+        return rejected("not_errors", f"It is {named(seen['errors'])} with {names}.")
     wrong = [name for name in ERRORS if not _is_right(errors[name], ERRORS[name])]
     if not wrong:
         return Verdict(True, "All four follow from ‖a − b‖² alone. Two of them are the same.")
-    told = (f"{4 - len(wrong)} of 4 are right. errors[\"{wrong[0]}\"] is {errors[wrong[0]]:.3g}, "
-            "and a measurement gives something else.")
-    usual = {"percent": {name: 100 * right for name, right in ERRORS.items()},
-             "squared": {name: right**2 for name, right in ERRORS.items()}}
-    return rejected(recognised(usual, lambda each: all(
-        _is_right(errors[name], each[name]) for name in ERRORS)) or wrong[0], told)
+    squared = all(_is_right(errors[name], right**2) for name, right in ERRORS.items())
+    return rejected("squared" if squared else wrong[0], (
+        f"{4 - len(wrong)} of 4 are right. errors[\"{wrong[0]}\"] is {errors[wrong[0]]:.3g}, and a "
+        "measurement of ‖Ŵ − W‖ / ‖W‖ gives something else."))
 
 
 def _is_right(found: float, right: float) -> bool:
-    return abs(found / right - 1) <= TOLERANCE
+    return abs(found / right - 1) <= 0.02
 
 
 SUSPECTS = Exercise(
     id="qlora.suspects", lesson="08", names=("errors",), points=1, minutes=5, difficulty=2,
     answer=VALUE, reference=f"{HERE}.exercises:ERRORS",
-    cases=lambda seed: [{"weights": "independent, symmetric"}], run=run_suspects,
-    judge=judge_suspects, returns=report(type=str, errors=dict[str, float]),
+    cases=lambda seed: [{"weights": "independent, symmetric"}],
+    run=lambda errors, case: {"errors": errors}, judge=judge_suspects, returns=report(errors=Any),
     mistakes={
         "not_errors": "Wanted is a dict of four numbers, one for each suspect: "
                       f"{', '.join(ERRORS)}.",
-        "percent": "Wanted are ratios, not percent: an error as large as W is 1.",
         "squared": "These are the squares, ‖Ŵ − W‖² / ‖W‖².",
         "descending": "Reversed, the levels are nearly the same with the other sign: Ŵ is nearly "
                       "−W.",
@@ -296,14 +230,6 @@ SUSPECTS = Exercise(
 # ── qlora.mended ─────────────────────────────────────────────────────────────────────────────
 
 
-def mended_cases(seed: int) -> list[dict]:
-    """Return two bytes, all bytes, and random ones."""
-    generator = torch.Generator().manual_seed(seed)
-    return [{"packed": torch.tensor([0x1F, 0x20], dtype=torch.uint8)},
-            {"packed": torch.arange(256).to(torch.uint8)},
-            {"packed": torch.randint(256, (96,), generator=generator, dtype=torch.uint8)}]
-
-
 def run_mended(mended, case: dict) -> dict[str, Any]:
     packed = case["packed"].clone()
     found = mended(packed)
@@ -315,32 +241,25 @@ def judge_mended(case: dict, seen: Mapping) -> Verdict:
     right = four_bits.mended(packed)
     if not seen["intact"]:
         return rejected("changed", "After mended(packed), packed is not what it was.")
-    if not isinstance(found, Tensor) or found.shape != right.shape:
-        return Verdict(False, difference("mended(packed)", found, right))
-    if found.dtype != torch.uint8:
-        return rejected("dtype", f"It gave {found.dtype}; expected torch.uint8.")
+    if verdict := _unlike("mended(packed)", found, right):
+        return verdict
     if torch.equal(found, right):
         return Verdict(True, "Each byte has its halves in the order in which your own reads them.")
     place = int((found != right).nonzero()[0])
-    bits = torch.stack([packed >> k & 1 for k in range(8)])    # the lowest first
-    usual = {"order": packed.flip(0), "complement": 255 - packed,
-             "bits": sum(bit << 7 - k for k, bit in enumerate(bits))}
     return Verdict(False, f"From the byte 0x{packed[place]:02X} it made 0x{found[place]:02X}; "
                           f"expected 0x{right[place]:02X}.",
-                   recognised(usual, lambda wrong: torch.equal(found, wrong)))
+                   "order" if torch.equal(found, packed.flip(0)) else None)
 
 
 MENDED = Exercise(
     id="qlora.mended", lesson="08", names=("mended",), points=1, minutes=2, difficulty=1,
-    reference=f"{HERE}.four_bits:mended", cases=mended_cases, run=run_mended, judge=judge_mended,
-    returns=report(found=Any, intact=bool),
+    reference=f"{HERE}.four_bits:mended",
+    cases=lambda seed: [{"packed": torch.tensor(each, dtype=torch.uint8)}
+                        for each in ([0x1F, 0x20], [*range(256)])],
+    run=run_mended, judge=judge_mended, returns=report(found=Any, intact=bool),
     mistakes={
         "order": "The bytes are in another order now, and each is as it was. It is the halves of "
                  "each byte that change places.",
-        "bits": "That reverses all eight bits. The four bits of an index stay in their order.",
-        "complement": "That makes 15 − i of each index i: the mend for reversed levels.",
-        "dtype": "A byte that has become a larger integer is no longer half a byte for each "
-                 "weight.",
         "changed": "The argument is the colleague's: make a new tensor.",
     },
     hints=("One of the two halves must move up by four bits, the other one down.",
@@ -369,11 +288,13 @@ def layer_case(seed: int, n_in: int, n_out: int, bias: bool, levels: Tensor | No
             "levels": levels, "x": draw(*batch, n_in), "dy": draw(*batch, n_out)}
 
 
+NAMED = ("in_features", "out_features", "bias", "weight")
+
+
 def _linear(W: Tensor, b: Tensor | None) -> nn.Linear:
     """A layer as it comes: its parameters ask for a gradient."""
     linear = nn.Linear(*W.shape[::-1], bias=b is not None)
-    linear.weight = nn.Parameter(W.clone())
-    linear.bias = None if b is None else nn.Parameter(b.clone())
+    linear.load_state_dict({"weight": W} if b is None else {"weight": W, "bias": b})
     return linear
 
 
@@ -423,21 +344,19 @@ def run_layer(Linear4bit: Any, case: dict) -> dict[str, Any]:
     if x.grad is None or seen["trains"]:
         return seen
     held = max(held, storages.held(*known, x.grad))
+    held += sum(getattr(each, "nbytes", 0) for each in vars(layer).values())    # NumPy's, too
     del linear, y, known
     if not exact.expired():
         gc.collect()
     seen |= {"own": sum(t.numel() * t.element_size() for name, t in own.items()
                         if name.rpartition(".")[2] != "bias"),
-             "held": held, "exact_held": not exact.expired()}
+             "held": held if exact.expired() else held + 4 * case["W"].numel()}
     other = Linear4bit(_linear(-case["W"], None if case["b"] is None else -case["b"]), *given)
     with torch.no_grad():
         copied = copy.deepcopy(layer)(case["x"])
         other.load_state_dict(layer.state_dict())
         return seen | {"copied": detached(copied), "loaded": detached(other(case["x"])),
-                       "features": [getattr(layer, name, None)
-                                    for name in ("in_features", "out_features")],
-                       "bias": detached(getattr(layer, "bias", None)),
-                       "weight": detached(getattr(layer, "weight", None))}
+                       "named": {name: detached(getattr(layer, name, None)) for name in NAMED}}
 
 
 def judge_layer(case: dict, seen: Mapping) -> Verdict:
@@ -451,9 +370,8 @@ def judge_layer(case: dict, seen: Mapping) -> Verdict:
         return Verdict(False, f"Linear4bit(linear) gave {seen['type']}; expected a "
                               "torch.nn.Module.")
     if not close(seen["y"], y):
-        usual = {"no_bias": x @ W_hat.T, "exact": x @ W.T + added}
         return Verdict(False, f"{told} {difference('layer(x)', seen['y'], y)}",
-                       recognised(usual, lambda wrong: close(seen["y"], wrong)))
+                       "no_bias" if close(seen["y"], x @ W_hat.T) else None)
     if seen["dx"] is None:
         return rejected("no_gradient", f"{told} The output is right, and x gets no gradient from "
                                        "it.")
@@ -465,22 +383,19 @@ def judge_layer(case: dict, seen: Mapping) -> Verdict:
     if seen["own"] != n // 2 + 4 * n // 64:
         return rejected("bits", f"{told} Its parameters and buffers, bias aside, take "
                                 f"{8 * seen['own'] / n:.3g} bits a weight; expected 4.5.")
-    if seen["held"] >= n or seen["exact_held"]:
-        what = (f"{seen['held']:,} bytes that it made besides its own tensors are"
-                if seen["held"] >= n else "the weight of the linear layer that it was made from is")
-        return rejected("keeps", f"{told} After a forward or a backward pass, {what} still in "
-                                 f"memory. The whole W takes {4 * n:,}.")
+    if seen["held"] >= n:
+        return rejected("keeps", f"{told} After a forward or a backward pass, {seen['held']:,} "
+                                 "bytes besides its own tensors are still in memory. The whole W "
+                                 f"takes {4 * n:,}.")
     for name in ("copied", "loaded"):
         if not close(seen[name], y):
             return rejected("state", f"{told} A {name} layer computes something else.")
-    if seen["features"] != [*W.shape[::-1]]:
-        return Verdict(False, f"in_features and out_features are {seen['features']}; expected "
-                              f"{[*W.shape[::-1]]}.")
-    if seen["bias"] is not None if b is None else not close(seen["bias"], b):
-        return Verdict(False, f"bias is {named(seen['bias'])}; expected {named(b)}, as the linear "
-                              "layer had.")
-    if not close(seen["weight"], W_hat):
-        return Verdict(False, difference("weight", seen["weight"], W_hat))
+    for name, right in zip(NAMED, (*W.shape[::-1], b, W_hat)):
+        found, is_tensor = seen["named"].get(name), isinstance(right, Tensor)
+        if is_tensor and not close(found, right):
+            return Verdict(False, difference(name, found, right))
+        if not is_tensor and (isinstance(found, Tensor) or found != right):
+            return Verdict(False, f"{name} is {found!r}; expected {right}.")
     return Verdict(True, "4.5 bits a weight, gradients pass through, and Ŵ is gone after each use.")
 
 
@@ -490,11 +405,11 @@ LAYER = Exercise(
     cases=layer_cases, run=run_layer, judge=judge_layer,
     returns=stages({"type": str, "is_module": bool, "y": Any},
                    {"dx": Tensor | None, "trains": list[str]},
-                   {"own": int, "held": int, "exact_held": bool},
-                   {"copied": Any, "loaded": Any, "features": list, "bias": Any, "weight": Any}),
+                   {"own": int, "held": int},
+                   {"copied": Any, "loaded": Any, "named": dict[str, Any]}),
     mistakes={
         "keeps": "An operation on x keeps what its gradient needs, here Ŵ. Keep its bytes instead, "
-                 "and make Ŵ again in the backward pass.",
+                 "make Ŵ again in the backward pass, and do not keep the linear layer.",
         "no_gradient": "Nothing in the layer trains, but what lies below it does: the gradient "
                        "must pass through.",
         "trains": "Whatever it holds of the linear layer's parameters must be detached and "
@@ -504,7 +419,6 @@ LAYER = Exercise(
                 "attribute is enough.",
         "state": "All that the output depends on must be in its state_dict, except for the levels.",
         "no_bias": "The bias is missing.",
-        "exact": "That is the exact weight's output.",
     },
     hints=("Two things are to be kept: what quantize gave. register_buffer keeps them without "
            "training them; weight is a @property.",
@@ -548,29 +462,22 @@ BITS = Exercise(
 
 # ── qlora.dice ───────────────────────────────────────────────────────────────────────────────
 
-COPIES = 4          # of each of sixteen weights in a block, so that they can be compared
-FAR = 5             # standard errors
+FAR = 6             # standard errors
+TENTHS = torch.tensor([1e-5, *(k / 10 for k in range(1, 10)), 1 - 1e-5])    # and on a level
 
 
 def dice_cases(seed: int) -> list[dict]:
-    """Return a block of chosen weights many times, and blocks of different sizes and levels."""
-    levels = LEVELS.tolist()
-    inside = [low + share * (high - low) for low, high, share in zip(
-        levels[2::2], levels[3::2], (0.1, 0.6, 0.25, 0.9, 0.4, 0.75))]
-    chosen = torch.tensor([0.3, -0.8, 0.95, *inside, levels[5], 0.0, levels[10], 1.0, -1.0, 1.3,
-                           -1.2])    # between two levels, on one, and beyond the last
-    W = chosen.repeat(COPIES).expand(1000, 64).clone()
-    generator = torch.Generator().manual_seed(seed)
+    """Return weights between levels, on them and beyond; and blocks of other sizes and levels."""
+    generator = torch.Generator().manual_seed(1000 + seed)    # the draws do not know the weights
+    W = 2.4 * torch.rand(3000, 64, generator=generator) - 1.2
+    W[:, :16] = LEVELS
     other = torch.randn(80, 96, generator=generator) * torch.rand(80, 1, generator=generator)
-    return [{"W": W, "top": torch.ones(1000), "levels": LEVELS, "seed": seed},
-            dice_case(other, four_bits.levels(QUANTILES["uniform"]), 1000 + seed)]
+    return [{"W": W, "top": torch.ones(len(W)), "levels": LEVELS, "seed": seed},
+            dice_case(other, four_bits.levels(QUANTILES["uniform"]), seed)]
 
 
 def dice_case(W: Tensor, levels: Tensor, seed: int) -> dict:
-    """Return a case with the blocks' own maxima, a tenth smaller: some weights lie beyond.
-
-    Weights that were drawn from the same seed would depend on what is drawn then.
-    """
+    """Return a case with the blocks' own maxima, a tenth smaller: some weights lie beyond."""
     return {"W": W, "top": 0.9 * W.reshape(-1, 64).abs().amax(1), "levels": levels, "seed": seed}
 
 
@@ -605,65 +512,49 @@ def judge_dice(case: dict, seen: Mapping) -> Verdict:
     share = (x - below) / (above - below)
     y = found.float().reshape(x.shape) / top
     up, down = ((y - mark).abs() < 1e-4 for mark in (above, below))
-    place = int((~up & ~down).reshape(-1).int().argmax())
-
-    def at(t: Tensor) -> float:
-        return t.reshape(-1)[place].item()
-
-    told = f"A weight at {at(x):.2f}, between the levels {at(below):.3f} and {at(above):.3f},"
     if not (up | down).all():
-        return rejected("elsewhere", f"{told} went to {at(y):.3f}.")
+        place = int((up | down).reshape(-1).int().argmin())
+        at, low, high, went = (t.reshape(-1)[place].item() for t in (x, below, above, y))
+        return rejected("elsewhere", f"A weight at {at:.2f}, between the levels {low:.3f} and "
+                                     f"{high:.3f}, went to {went:.3f}.")
     if not seen["differs"] and torch.equal(up, share > 0.5):
         return rejected("nearest", "Two draws, one after the other from one generator, are equal: "
                                    "each weight is at its nearest level.")
-    up = up.double()
-    if verdict := (_unfair(x, up, share, below, above) if len(x) >= 1000 else _biased(up, share)):
+    if verdict := _unfair(up.double(), share.double()):
         return verdict
-    if not seen["repeats"] or not seen["global_intact"]:
-        return rejected("generator", "Two generators with one seed give two results."
-                        if not seen["repeats"] else "It took torch's global random numbers.")
-    if not seen["differs"]:
-        return rejected("generator", "Two draws, one after the other from one generator, are "
-                                     "equal.")
+    for name, told in {"repeats": "Two generators with one seed give two results.",
+                       "global_intact": "It took torch's global random numbers.",
+                       "differs": "Two draws, one after another from one generator, are equal."
+                       }.items():
+        if not seen[name]:
+            return rejected("generator", told)
     return Verdict(True, "On average each weight is where it was, and every draw is on the levels.")
 
 
-def _unfair(x: Tensor, up: Tensor, share: Tensor, below: Tensor, above: Tensor) -> Verdict | None:
-    """Of the same block many times: count how often each weight goes up, and with which others."""
-    up, p = up.view(len(x), COPIES, -1), share.view(len(x), COPIES, -1)[0, 0].double()
-    found, draws, mixed = up.mean((0, 1)), up[:, :, 0].numel(), (p > 0.2) & (p < 0.8)
-    if (up == up[:1])[:, :, mixed].double().mean() > 0.99:
-        return rejected("together", "In all blocks the same weights went up.")
-    z = ((up - found) / (found * (1 - found)).sqrt())[:, :, mixed]    # (blocks, copies, mixed)
-    ratio = z.sum((1, 2)).var() / z[0].numel()    # of independent weights: 1, within 0.05
-    if ratio > 1.3:
-        return rejected("together", "How many weights of a block go up varies "
-                                    f"{ratio:.1f} times as much as it would if they were drawn "
-                                    "independently.")
-    off = (found - p).abs() - FAR * (p * (1 - p) / draws).sqrt() - 1e-3
+def _unfair(up: Tensor, share: Tensor) -> Verdict | None:
+    """Of weights as far from the next level: does their share go up, and each by itself?"""
+    tenth = torch.bucketize(share, TENTHS)                             # (blocks, 64)
+    count = torch.bincount(tenth.flatten(), minlength=12).clamp(min=1)
+
+    def mean(each: Tensor) -> Tensor:
+        return torch.bincount(tenth.flatten(), each.flatten(), 12) / count
+
+    found, right = mean(up), mean(share)
+    for axis in (0, 1):
+        sums = (up - found[tenth]).sum(axis)
+        ratio = sums.square().sum() / (found * (1 - found))[tenth].sum()    # independent: about 1
+        if ratio > 1 + FAR * (2 / len(sums))**0.5:
+            return rejected("together", "How many weights go up together varies "
+                                        f"{ratio:.1f} times as much as it would if each were drawn "
+                                        "by itself.")
+    off = (found - right).abs() - FAR * (mean(share * (1 - share)) / count).sqrt() - 1e-3
     if off.max() <= 0:
         return None
-    place = int((off > 0).int().argmax())    # the first
-    told = (f"A weight at {x[0, place]:.2f}, between the levels {below[0, place]:.3f} and "
-            f"{above[0, place]:.3f}, went up in {found[place]:.0%} of {draws:,} draws; expected "
-            f"{p[place]:.0%}.")
-    inside = (p > 0.01) & (p < 0.99)
-    usual = {"coin": torch.full_like(p, 0.5), "turned": 1 - p}
-    return Verdict(False, told, recognised(usual, lambda wrong: (
-        (found - wrong).abs()[inside] < 0.05).all()))
-
-
-def _biased(up: Tensor, share: Tensor) -> Verdict | None:
-    """Of weights that all differ: are they up as often as they should, for small and large shares?
-    """
-    gap, spread = up - share, (share * (1 - share)).double()
-    for weight in (torch.ones_like(gap), share.double() - 0.5):
-        found, error = (gap * weight).sum(), (spread * weight**2).sum().sqrt()
-        if found.abs() > FAR * error:
-            return Verdict(False, f"Of {gap.numel():,} different weights, in blocks with different "
-                                  "maxima, the average is not what it was: it is off by "
-                                  f"{found.abs() / error:.0f} standard errors.")
-    return None
+    at = int(off.argmax())
+    return Verdict(False, f"Of {count[at]:,} weights about {right[at]:.0%} of the way to the next "
+                          f"level, {found[at]:.0%} went up; expected {right[at]:.0%}.",
+                   recognised({"coin": 0.5, "turned": 1 - right}, lambda usual: (
+                       (found - usual)[1:-1].abs() < 0.05).all()))
 
 
 DICE = Exercise(

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from .... import models, nf4, waiting
-from .rounding import BLOCK, maxima, middles, nearest, relative
+from . import four_bits
+from .rounding import BLOCK, maxima, nearest, relative
 
 PLACES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 SAMPLE = 200_000 // BLOCK        # blocks that a histogram shows
@@ -24,44 +25,26 @@ def matrices(model: nn.Module) -> dict[str, Tensor]:
 
 
 def sample(matrices: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Return some of a model's blocks, from −1 to 1, and their maxima: (blocks, 64), (blocks, 1).
-    """
+    """Return some blocks, from −1 to 1, and their maxima: (blocks, 64), (blocks, 1)."""
     rows = torch.cat([W.reshape(-1, BLOCK) for W in matrices.values()])
     chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:SAMPLE]
     top = maxima(rows[chosen])
     return rows[chosen] / top, top
 
 
-def tables(levels: Callable, matrices: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return sixteen marks by the name of their format; some have 0 twice, and so fifteen marks.
+def tables(levels: Callable) -> dict[str, Tensor]:
+    """Return marks by the name of their format; with 0 twice there are fifteen.
 
-    `levels` makes marks from the quantiles of a distribution. The last are fitted to these
-    matrices.
+    `levels` makes marks from the quantiles of a distribution.
     """
     return {"NF4": levels(NormalDist().inv_cdf), "even, 16": levels(lambda p: 2 * p - 1),
             "int4": torch.arange(-7, 8) / 7, "FP4 e2m1": _both_signs(E2M1),
-            "FP4 bitsandbytes": _both_signs(BITSANDBYTES), "fitted": fitted(matrices)}
+            "FP4 bitsandbytes": _both_signs(BITSANDBYTES)}
 
 
 def _both_signs(magnitudes: Sequence[float]) -> Tensor:
     marks = torch.tensor([-m for m in magnitudes] + [*magnitudes]).unique()    # sorted
     return marks / marks.max()
-
-
-def fitted(matrices: Mapping[str, Tensor], rounds: int = 60) -> Tensor:
-    """Fit sixteen marks to a sample of the weights by Lloyd's algorithm, from NF4's on.
-
-    Each weight goes to its nearest mark, then each mark to the mean of its weights; an error
-    counts as it does in the matrix, by its block's maximum. NF4's 0 stays there.
-    """
-    (x, top), marks = sample(matrices), nf4.LEVELS
-    counts = top.square().expand_as(x)
-    for _ in range(rounds):
-        index = torch.bucketize(x, middles(marks)).reshape(-1)
-        total = torch.zeros(len(marks)).index_add(0, index, (counts * x).reshape(-1))
-        marks = total / torch.zeros(len(marks)).index_add(0, index, counts.reshape(-1))
-        marks[nf4.ZERO] = 0
-    return marks
 
 
 @torch.no_grad()
@@ -81,8 +64,7 @@ def formats(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor], model:
         rows[name] = {"the model's weights": relative(zip(made.values(), matrices.values())),
                       "uniform numbers": relative([(nearest(uniform, maxima(uniform), levels),
                                                     uniform)]),
-                      "last hidden states": relative([(hidden(rounded, batches), right)]),
-                      "bits a weight": 4 + 32 / BLOCK}
+                      "last hidden states": relative([(hidden(rounded, batches), right)])}
     return pandas.DataFrame(rows).T
 
 
@@ -94,42 +76,6 @@ def hidden(model: nn.Module, batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
                 batch["attention_mask"].bool()] for batch in batches])
 
 
-def block_sizes(matrices: Mapping[str, Tensor]) -> pandas.DataFrame:
-    """Return bits a weight, counted, and the relative error, by the number of weights in a block.
-
-    The last row's maxima are quantized, too.
-    """
-    rows = {}
-    for size, double in waiting.bar(((32, False), (64, False), (256, False), (1024, False),
-                                     (64, True)), "block sizes"):
-        held = [(nf4.quantize(W, size, double), W) for W in matrices.values()]
-        n = sum(W.numel() for _, W in held)
-        rows[f"{size:,}{', maxima in 8 bits' * double}"] = {
-            "bits a weight": 8 * sum(q.size_bytes for q, _ in held) / n,
-            "relative error": relative([(nf4.dequantize(q), W) for q, W in held])}
-    return pandas.DataFrame(rows).T.rename_axis("weights in a block")
-
-
-# ── a colleague's bytes ──────────────────────────────────────────────────────────────────────
-
-
-def colleague(W: Tensor, levels: Tensor) -> pandas.DataFrame:
-    """Return what a colleague's matrix looks like beside a right one: its norm and its error."""
-    return symptoms(W, levels).loc[["right", "swapped"]].drop(columns="mean").rename(
-        {"swapped": "the colleague's"})
-
-
-def symptoms(W: Tensor, levels: Tensor) -> pandas.DataFrame:
-    """Return of each suspect: the norm of Ŵ, its relative error, its mean (of magnitudes of W).
-
-    Swapped are the halves of each byte.
-    """
-    top = maxima(W)
-    right = nearest(W, top, levels)
-    index = torch.bucketize(W.reshape(-1, BLOCK) / top, middles(levels))
-    made = {"right": right, "descending": (levels.flip(0)[index] * top).reshape(W.shape),
-            "swapped": right.reshape(-1, 2).flip(1).reshape(W.shape),
-            "doubled": 2 * right, "positive": right.abs()}
-    return pandas.DataFrame({name: {
-        "norm": (found.norm() / W.norm()).item(), "relative error": relative([(found, W)]),
-        "mean": (found.mean() / W.abs().mean()).item()} for name, found in made.items()}).T
+def colleague(W: Tensor) -> Tensor:
+    """Return the bytes of a colleague, who packs two numbers in the other order."""
+    return four_bits.mended(nf4.quantize(W).packed)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from ....nf4 import LEVELS
 from .rounding import middles
@@ -48,9 +49,6 @@ def mended(packed: Tensor) -> Tensor:
 class Linear4bit(nn.Module):
     """A frozen linear layer, y = x Ŵᵀ + b, that makes Ŵ at each use."""
 
-    packed: Tensor
-    top: Tensor
-
     def __init__(self, linear: nn.Linear, levels: Tensor = LEVELS):
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
@@ -68,17 +66,7 @@ class Linear4bit(nn.Module):
                           (self.out_features, self.in_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        return _Product.apply(x, self)
+        def product(x: Tensor) -> Tensor:
+            return F.linear(x, self.weight, self.bias)
 
-
-class _Product(torch.autograd.Function):
-    """x Ŵᵀ + b, which keeps the layer for the backward pass, and not Ŵ."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, layer: Linear4bit) -> Tensor:
-        ctx.layer = layer
-        return F.linear(x, layer.weight, layer.bias)
-
-    @staticmethod
-    def backward(ctx, dy: Tensor):
-        return dy @ ctx.layer.weight, None
+        return checkpoint(product, x, use_reentrant=False)    # keeps x, and makes Ŵ once more

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import ipywidgets as ipw
 import torch
@@ -26,11 +25,7 @@ class Rolled:
     nearest: Sequence[float]     # of each weight
     dice: Sequence[float]        # of each weight, in the last draw
     sums: Sequence[float]        # of all thirty, by draw
-
-    @property
-    def means(self) -> list[float]:
-        """The mean sum of all draws so far, by draw."""
-        return [total / n for n, total in enumerate(accumulate(self.sums), 1)]
+    means: Sequence[float]       # of the sums of all draws so far, by draw
 
 
 def rolled(update: float, draws: int, dice: Callable = rounding.dice) -> Rolled:
@@ -44,8 +39,9 @@ def rolled(update: float, draws: int, dice: Callable = rounding.dice) -> Rolled:
 
     throws = [moved(dice(W, top, LEVELS, torch.Generator().manual_seed(seed)))
               for seed in range(draws)]
-    return Rolled(update, moved(rounding.nearest(W, top[:, None])), throws[-1],
-                  [sum(throw) for throw in throws])
+    sums = torch.tensor(throws).sum(1)
+    return Rolled(update, moved(rounding.nearest(W, top[:, None])), throws[-1], sums.tolist(),
+                  (sums.cumsum(0) / torch.arange(1, draws + 1)).tolist())
 
 
 def draw_rolled(found: Rolled) -> Figure:
@@ -58,7 +54,7 @@ def draw_rolled(found: Rolled) -> Figure:
         ends = [floor + y for y in height]
         left.vlines(range(COUNT), floor, ends, color=colour, lw=2.5)
         left.plot(range(COUNT), ends, "o", color=colour, ms=6)
-        left.text(COUNT + 0.3, floor + 0.5, f"{name}\nsum {_gaps(sum(height))}", va="center",
+        left.text(COUNT + 0.3, floor + 0.5, f"{name}\nsum {sum(height):.3g}", va="center",
                   fontsize=11, color=colour)
     left.set(xlim=(-1, COUNT + 9), ylim=(-0.15, 4.35), xticks=[],
              yticks=[floor + y for floor in floors for y in (0, 1)],
@@ -71,22 +67,16 @@ def draw_rolled(found: Rolled) -> Figure:
     right.plot(draws[-1], found.means[-1], "o", color=COLOURS["yours"], ms=9)
     right.set(xlabel="draw", xlim=(0, 1.05 * max(10, draws[-1])),
               ylim=(-0.5, max(2 * COUNT * found.update, *found.sums) + 1))
-    right.set_title(f"dice, mean of {len(draws)}: {_gaps(found.means[-1])}", fontsize=11)
-    made.set_label(f"{COUNT} updates of {found.update:g} of a gap: their sum is "
-                   f"{_gaps(COUNT * found.update)}. To the nearest mark: "
-                   f"{_gaps(sum(found.nearest))}. By dice: {_gaps(sum(found.dice))} in draw "
-                   f"{len(draws)}, {_gaps(found.means[-1])} in the mean of all draws.")
+    right.set_title(f"dice, mean of {len(draws)}: {found.means[-1]:.3g}", fontsize=11)
+    made.set_label(f"Sums of {COUNT} updates of {found.update:g} of a gap, in gaps: "
+                   f"{COUNT * found.update:.3g}; to the nearest mark {sum(found.nearest):.3g}; by "
+                   f"dice {sum(found.dice):.3g} in draw {len(draws)}, {found.means[-1]:.3g} in the "
+                   "mean of all draws.")
     return made
 
 
-def _gaps(sum_: float) -> str:
-    count = f"{abs(sum_):.1f}".removesuffix(".0")
-    return f"{count} gap{'s' * (count != '1')}"
-
-
 def explore_dice(dice: Callable = rounding.dice) -> Explorer:
-    """Thirty updates on one mark, rounded to the nearest mark and by dice; a button throws again.
-    """
+    """Thirty updates on one mark, rounded to the nearest and by dice; a button throws again."""
     draws = ipw.IntSlider(value=1, min=1, max=100, description="draws")
     update = ipw.SelectionSlider(options=(0.02, 0.05, 0.1, 0.2, 0.4, 0.6), value=0.1,
                                  description="update")
@@ -97,6 +87,6 @@ def explore_dice(dice: Callable = rounding.dice) -> Explorer:
         draw_rolled, lambda found: (
             f"Each of {COUNT} weights stands on a mark, and its update is {found.update:g} of the "
             "gap to the next. Dice send it on with just this probability, and back otherwise. "
-            "Right: the sum of each draw, the mean of all draws so far, and, level, the sum of the "
-            "updates."),
+            "Sums are in gaps. Right: that of each draw, the mean of all draws so far, and, "
+            "level, that of the updates."),
         below=[again])

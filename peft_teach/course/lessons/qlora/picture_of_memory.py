@@ -54,16 +54,16 @@ def token_bytes() -> tuple[float, float]:
     return (two - one) / SHAPES[1][0], 2 * one - two
 
 
-def bills(length: int, batch: int, recompute: bool) -> dict[str, pandas.DataFrame]:
+def bills(length: int, batch: int) -> dict[str, pandas.DataFrame]:
     """Return GB by method: a row a model, by its billions of parameters, and a column a part.
 
-    With `recompute` a block keeps its input alone, and all else is computed once more.
+    A block keeps its input alone, and all else is computed once more.
     """
     rows: dict[str, dict] = {method: {} for method in METHODS}
     in_block, above = token_bytes()
     for shape in SHAPES:
         (inside, outside, adapters), (d, blocks, *_) = sizes(shape), shape
-        kept = (2 * blocks + in_block) * d if recompute else blocks * in_block * d
+        kept = (2 * blocks + in_block) * d
         for method, of in rows.items():
             n, held = (adapters, 4) if method != FULL else (inside + outside, 2)
             frozen = {FULL: 0, LORA: 2 * inside + 2 * outside,
@@ -74,12 +74,9 @@ def bills(length: int, batch: int, recompute: bool) -> dict[str, pandas.DataFram
     return {method: pandas.DataFrame(of).T / 1e9 for method, of in rows.items()}
 
 
-def memory(billions: float, length: int = 512, batch: int = 1,
-           recompute: bool = True) -> pandas.DataFrame:
-    """Return GB by method and by what they are for; interpolated between models that exist."""
-    return pandas.DataFrame({
-        method: {part: _between(billions, of.index, of[part]) for part in of}
-        for method, of in bills(length, batch, recompute).items()}).T
+def memory(length: int = 512, batch: int = 1) -> pandas.DataFrame:
+    """Return GB by method and by what they are for, of the largest model."""
+    return pandas.DataFrame({method: of.iloc[-1] for method, of in bills(length, batch).items()}).T
 
 
 def _between(x: float, xs, ys) -> float:
@@ -144,9 +141,8 @@ def explore_memory() -> Explorer:
         "length": ipw.SelectionSlider(options=(128, 256, 512, 1024, 2048, 4096), value=512,
                                       description="tokens"),
         "batch": ipw.SelectionSlider(options=(1, 2, 4, 8, 16), description="batch"),
-        "recompute": ipw.Checkbox(value=True, description="recompute activations"),
     }
     return Explorer(controls, lambda card, **setting: Memory(card, bills(**setting)), draw_memory,
                     lambda found: (
                         f"{found.told}Weights in 16 bits, or 4; Adam in 32; adapters of rank "
-                        f"{RANK} on all matrices. {SOURCES}"))
+                        f"{RANK} on all matrices; activations recomputed. {SOURCES}"))

@@ -24,8 +24,7 @@ def middles(levels: Tensor) -> Tensor:
 
 
 def nearest(W: Tensor, top: Tensor, levels: Tensor = LEVELS) -> Tensor:
-    """Return W, each weight at its nearest mark; `top` (blocks, 1) says where a block's marks end.
-    """
+    """Return W, each weight at its nearest mark; the marks of a block end at its `top`."""
     index = torch.bucketize(W.reshape(-1, BLOCK) / top, middles(levels))
     return (levels[index] * top).reshape(W.shape)
 
@@ -48,9 +47,3 @@ def dice(W: Tensor, top: Tensor, levels: Tensor, generator: torch.Generator) -> 
     below, above = levels[low], levels[low + 1]
     up = torch.rand(x.shape, generator=generator) < (x - below) / (above - below)
     return (torch.where(up, above, below) * top).reshape(W.shape)
-
-
-def shuffled(error: Tensor, generator: torch.Generator) -> Tensor:
-    """Return an error's entries at random places of its matrix."""
-    order = torch.randperm(error.numel(), generator=generator)
-    return error.reshape(-1)[order].reshape(error.shape)
