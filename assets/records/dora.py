@@ -114,23 +114,36 @@ def updates(model):
 
 
 def dots(seen):
-    """Return a dot for each matrix at each look: ΔM and ΔD, and what its rows say by themselves."""
+    """Return a dot for each matrix at each look: ΔD and ΔM, and what its rows say by themselves."""
     rows = []
     for step, found in seen:
         for name, delta in found.items():
             W = BEFORE[name]
-            change, turn = clouds.moves(W, W + delta)
+            turn, change = clouds.moves(W, W + delta)
             rows.append({"step": step, "place": name.split(".")[-1],
                          "block": int(name.split(".")[3]),
                          "size": digits(delta.norm() / W.norm()),
-                         "dm": digits(change.mean()), "dd": digits(turn.mean()),
-                         "over_rows": round(clouds.correlation(change, turn), 3)})
+                         "dd": digits(turn.mean()), "dm": digits(change.mean()),
+                         "over_rows": round(correlation(turn, change), 3)})
     return rows
 
 
 def digits(value):
     """Return a number with four digits."""
     return float(f"{float(value):.4g}")
+
+
+def correlation(x, y):
+    """Return Pearson's correlation of two lists of numbers."""
+    return torch.corrcoef(torch.stack([x, y]))[0, 1].item()
+
+
+def random_like(update, rank, generator):
+    """Return a random matrix of this rank, with an update's shape and norm."""
+    n_out, n_in = update.shape
+    made = torch.randn(n_out, rank, generator=generator) @ torch.randn(
+        rank, n_in, generator=generator)
+    return made * (update.norm() / made.norm())
 
 
 def at_norm(seen, other):
@@ -144,15 +157,15 @@ def cloud(seen, other):
     """Return an update's dots as trained and at the norm of another, and the rows of one matrix."""
     last = seen[-1][1]
     W = BEFORE[SHOWN]
-    change, turn = clouds.moves(W, W + last[SHOWN])
+    turn, change = clouds.moves(W, W + last[SHOWN])
     return {"dots": dots(seen), "rescaled": dots(at_norm(seen, other)),
-            "rows": [[digits(v) for v in values] for values in (change, turn)]}
+            "rows": [[digits(v) for v in values] for values in (turn, change)]}
 
 
 def all_clouds(seen, seed):
     """Return the clouds of one seed: full and random at LoRA's norm too, the others at full's."""
     generator = torch.Generator().manual_seed(seed)
-    seen["random"] = [(step, {name: clouds.random_like(delta, CLOUD_RANK, generator)
+    seen["random"] = [(step, {name: random_like(delta, CLOUD_RANK, generator)
                               for name, delta in found.items()}) for step, found in seen["lora"]]
     return {f"{name} {seed}": cloud(found, seen["lora" if name == "full" else "full"])
             for name, found in seen.items()}

@@ -12,8 +12,7 @@ from peft_teach.course.lessons.dora import exercises
 from peft_teach.course.lessons.dora.gain import GainLinear
 
 
-def test_a_dora_layer_and_lora_with_the_converted_gain_are_one_function():
-    """And with the norm held constant, their A and B have one gradient."""
+def test_dora_and_lora_with_the_converted_gain_are_one_function_with_one_gradient_of_a_and_b():
     torch.manual_seed(0)
     base, x = nn.Linear(7, 5).requires_grad_(False), torch.randn(4, 7)
     dora, gain = pt.dora.DoRALinear(base, 2, 6.0), GainLinear(base, 2, 6.0)
@@ -25,7 +24,6 @@ def test_a_dora_layer_and_lora_with_the_converted_gain_are_one_function():
         rest = base.weight, dora.A, dora.B, dora.scale
         gain.g.copy_(exercises.to_gain(dora.m, *rest))
         torch.testing.assert_close(exercises.to_dora(gain.g, *rest), dora.m)
-    assert not torch.allclose(dora(x), base(x), atol=0.1)
     torch.testing.assert_close(dora(x), gain(x))
     for layer in (dora, gain):
         layer(x).square().sum().backward()

@@ -9,21 +9,8 @@ from torch import Tensor, nn
 
 from .... import core, models
 from ...live import logits, placed
+from . import versions
 from .gain import GainLinear
-
-
-class ThroughNorm(nn.Module):
-    """A DoRA layer's function with its true gradient: it flows through ‖V‖, too."""
-
-    def __init__(self, layer: nn.Module):
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        A, B, m, base = self.layer.A, self.layer.B, self.layer.m, self.layer.base
-        V = base.weight + self.layer.scale * B @ A                    # (n_out, n_in)
-        g = m / V.norm(dim=1)                                         # (n_out,)
-        return nn.functional.linear(x, g[:, None] * V, base.bias)
 
 
 def gradient_gap(layer_class: type, model: nn.Module, batch: Mapping[str, Tensor]
@@ -47,7 +34,9 @@ def gradient_gap(layer_class: type, model: nn.Module, batch: Mapping[str, Tensor
 
     found = gradients(False), gradients(True), gradients(True)
     for name, layer in layers.items():
-        models.replace(model, name, ThroughNorm(layer))
+        through = versions.Leaky(layer.base)
+        through.A, through.B, through.m, through.scale = layer.A, layer.B, layer.m, layer.scale
+        models.replace(model, name, through)
     true = gradients(False)
 
     def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, float]:
@@ -59,16 +48,13 @@ def gradient_gap(layer_class: type, model: nn.Module, batch: Mapping[str, Tensor
 
 
 @torch.no_grad()
-def converted(model: nn.Module, to_gain: Callable[..., Tensor], to_dora: Callable[..., Tensor]
-              ) -> pandas.DataFrame:
+def converted(model: nn.Module, batch: Mapping[str, Tensor], to_gain: Callable[..., Tensor],
+              to_dora: Callable[..., Tensor]) -> pandas.DataFrame:
     """Return how far the logits move when a trained DoRA becomes LoRA with a gain, and back.
 
-    `to_gain(m, W, A, B, s)` and `to_dora(g, W, A, B, s)` are the reader's. The inputs are 64 rows
-    of random tokens; the model stays as it is.
+    `to_gain(m, W, A, B, s)` and `to_dora(g, W, A, B, s)` are the reader's. The model stays as it
+    is.
     """
-    generator = torch.Generator().manual_seed(0)
-    words = models.config_of(model).vocab_size
-    batch = {"input_ids": torch.randint(words, (64, 16), generator=generator)}
     exact, other, rows = logits(model, [batch]), copy.deepcopy(model), {}
     layers = core.adapters(other)
     gains = {name: _with_gain(layer, to_gain) for name, layer in layers.items()}

@@ -1,4 +1,4 @@
-"""The ladder so far: eight methods on one block, under one equation, counted for one's own model.
+"""The ladder so far: eight methods on one block, under one equation, counted for MiniLM.
 
     h ← h + scale · something learned
 """
@@ -6,30 +6,26 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import pandas
-import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 from torch import nn
 
-from .... import account, models, outlines
+from .... import account, outlines
 from ....methods import bottleneck, dora, full, ia3, lora, prefix, prompt
 from ....plots import COLOURS, figure
 
 LENGTH, RANK = 10, 8
-QUERY_VALUE = ("query", "value")
 STAYS = "cannot merge: "
 
 
 @dataclass(frozen=True)
 class Rung:
-    """A method: what it adds to h, where, times what, and whether a weight can take it in."""
+    """A method: what it adds to h, where, and whether a weight can take it in."""
 
     name: str
     detail: str
     added: str
     where: str
-    scale: str
     merges: str
     inject: Callable[[nn.Module], nn.Module]
 
@@ -39,43 +35,27 @@ def _lora(model: nn.Module) -> nn.Module:
 
 
 RUNGS = (
-    Rung("full", "all weights", "x ΔWᵀ", "every matrix", "1", "nothing to merge", full.inject),
+    Rung("full", "all weights", "x ΔWᵀ", "every matrix", "nothing to merge", full.inject),
     Rung("prompt", f"{LENGTH} vectors", "λ (attention to P − h)", "the first layer's input",
-         "softmax's share λ", STAYS + "differs by sentence",
+         STAYS + "differs by sentence",
          lambda model: prompt.inject(model, prompt.Config(length=LENGTH))),
     Rung("prefix", f"{LENGTH} vectors", "λ (attention to K, V − h)", "every attention",
-         "softmax's share λ", STAYS + "differs by sentence",
+         STAYS + "differs by sentence",
          lambda model: prefix.inject(model, prefix.Config(length=LENGTH))),
-    Rung("adapter", "size 64", "gelu(h Dᵀ) Uᵀ", "after each sub-layer", "1",
-         STAYS + "not linear",
+    Rung("adapter", "size 64", "gelu(h Dᵀ) Uᵀ", "after each sub-layer", STAYS + "not linear",
          lambda model: bottleneck.inject(model, bottleneck.HOULSBY)),
-    Rung("IA³", "gains", "(l − 1) ⊙ h", "keys, values, inner layer", "learned l",
-         "merges into W", ia3.inject),
-    Rung("LoRA", f"rank {RANK}", "s · x (BA)ᵀ", "query, value", "s = α / r", "merges into W",
-         _lora),
-    Rung("QLoRA", f"rank {RANK}", "s · x (BA)ᵀ", "query, value, beside four bits", "s = α / r",
+    Rung("IA³", "gains", "(l − 1) ⊙ h", "keys, values, inner layer", "merges into W", ia3.inject),
+    Rung("LoRA", f"rank {RANK}", "s · x (BA)ᵀ", "query, value", "merges into W", _lora),
+    Rung("QLoRA", f"rank {RANK}", "s · x (BA)ᵀ", "query, value, beside four bits",
          "merges into 16 bits, not into 4", _lora),    # four bits are frozen: LoRA's count
     Rung("DoRA", f"rank {RANK}", "(g − 1) ⊙ x Wᵀ + g ⊙ s · x (BA)ᵀ", "query, value",
-         "learned g = m / ‖V‖", "merges into W",
-         lambda model: dora.inject(model, dora.Config(rank=RANK))),
+         "merges into W", lambda model: dora.inject(model, dora.Config(rank=RANK))),
 )
 
 
-def ladder(model: nn.Module | None = None) -> pandas.DataFrame:
-    """Return the methods, with what each trains on this model (MiniLM without one), head excluded.
-
-    Counted on fresh copies without numbers, so what is on the model already does not matter.
-    """
-    model = outlines.outline("minilm") if model is None else model
-    make, config = type(model), models.config_of(model)
-    rows = {}
-    for rung in RUNGS:
-        with torch.device("meta"):
-            fresh = rung.inject(make(config))
-        rows[f"{rung.name}, {rung.detail}"] = {
-            "what is added to h": rung.added, "where": rung.where, "scaled by": rung.scale,
-            "trained": account.parameters(fresh).adapter, "merges": rung.merges}
-    return pandas.DataFrame(rows).T
+def trained() -> list[int]:
+    """Return how many numbers each method trains in MiniLM, the head left out."""
+    return [account.parameters(rung.inject(outlines.outline("minilm"))).adapter for rung in RUNGS]
 
 
 # ── drawn ────────────────────────────────────────────────────────────────────────────────────
@@ -86,9 +66,9 @@ ABOVE = {"embeddings": 16.8, "q, k, v": 27, "softmax": 37, "out": 44, "feed-forw
 LINES = {"q": 2.6, "k": 0.0, "v": -2.6}
 
 
-def draw_ladder(model: nn.Module | None = None) -> Figure:
+def draw_ladder() -> Figure:
     """Draw the eight methods, each on the same block, with its equation and its count."""
-    counts, top = ladder(model).trained, TALL * len(RUNGS)
+    counts, top = trained(), TALL * len(RUNGS)
     made, ax = figure(9.2, 8.3)
     ax.axis("off")
     ax.set(xlim=(0, WIDE), ylim=(0, top + 7))
@@ -99,21 +79,21 @@ def draw_ladder(model: nn.Module | None = None) -> Figure:
     for text, x in ABOVE.items():
         ax.text(x, top + 1.5, text, fontsize=11.5, va="center", ha="center")
     ax.text(TOLD, top + 1.5, "h ← h + …", fontsize=13.5, va="center", weight="bold")
-    for i, (rung, trained) in enumerate(zip(RUNGS, counts)):
+    for i, (rung, count) in enumerate(zip(RUNGS, counts)):
         y = top - TALL * (i + 0.5)
         ax.axhline(y + TALL / 2, color=COLOURS["frozen"], lw=1)
         _block(ax, y, rung.name)
         never = rung.merges.startswith(STAYS)
         for x, up, text, style in (
                 (0, 2.5, rung.name, {"fontsize": 14, "weight": "bold"}), (0, -0.4, rung.detail, {}),
-                (0, -3.2, f"{trained:,}", {"color": TRAINED}),
+                (0, -3.2, f"{count:,}", {"color": TRAINED}),
                 (TOLD, 1.5, rung.added, {"fontsize": 13.5}),
                 (TOLD, -1.9, rung.merges, {"color": COLOURS["rest" if never else "ink"]})):
             ax.text(x, y + up, text, va="center", **{"fontsize": 12, **style})
     made.set_label("What each method adds to h, where, what it trains, and whether it merges. "
                    + "; ".join(f"{rung.name}, {rung.detail}: {rung.added}, {rung.where}, "
-                               f"{trained:,}, {rung.merges}"
-                               for rung, trained in zip(RUNGS, counts)) + ".")
+                               f"{count:,}, {rung.merges}"
+                               for rung, count in zip(RUNGS, counts)) + ".")
     return made
 
 

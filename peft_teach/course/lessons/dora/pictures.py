@@ -1,6 +1,5 @@
-"""Pictures of lesson 09: the idea, clouds, noise and forgery, ten pairs, the ladder so far."""
+"""Pictures of lesson 09: the idea, clouds, forgery and noise, ten pairs, the ladder so far."""
 
-from collections.abc import Mapping
 from statistics import mean
 
 import torch
@@ -10,6 +9,7 @@ from matplotlib.patches import Arc
 from ....plots import COLOURS, figure
 from ... import records
 from ...guess import Guess
+from ...records import Record
 from . import exercises, recorded
 from .clouds import point
 from .live import converted, gradient_gap
@@ -19,15 +19,12 @@ from .picture_of_clouds import (
     draw_forged,
     draw_rays,
     explore_clouds,
-    explore_noise,
-    hidden,
 )
-from .picture_of_ladder import draw_ladder, ladder
+from .picture_of_ladder import draw_ladder
 from .recorded import correlations, verdicts
 
-__all__ = ["HIDDEN", "converted", "correlations", "draw_crossing",
-           "draw_forged", "draw_idea", "draw_ladder", "draw_pairs", "draw_rays",
-           "explore_clouds", "explore_noise", "gradient_gap", "hidden", "ladder", "point",
+__all__ = ["HIDDEN", "converted", "correlations", "draw_crossing", "draw_forged", "draw_idea",
+           "draw_ladder", "draw_pairs", "draw_rays", "explore_clouds", "gradient_gap", "point",
            "verdicts"]
 
 W, DELTA, M, GAIN = (2.4, 1.0), (-0.7, 1.68), 2.75, 1.4    # of the idea's one row of weights
@@ -78,14 +75,14 @@ def _label(ax, place, text: str, colour: str, below: bool = False) -> None:
                 textcoords="offset points", color=colour)
 
 
-def draw_pairs(record: Mapping, margin: float | None = None) -> Figure:
+def draw_pairs(record: Record, margin: float | None = None) -> Figure:
     """Draw the differences of the paired runs, seed by seed, their mean, and its 95 % interval.
 
     `margin` is the reader's, in points; without one, `recorded.MARGIN`.
     """
     margin = recorded.MARGIN if margin is None else margin
     found = recorded.differences(record)
-    made, ax = figure(9.2, 1.6 + 0.75 * max(len(found), 1))
+    made, ax = figure(9.2, 1.6 + 0.75 * len(found))
     ax.axvspan(-margin, margin, color=COLOURS["frozen"], lw=0)
     ax.axvline(0, color=COLOURS["ink"], lw=1)
     told = []
@@ -105,7 +102,7 @@ def draw_pairs(record: Mapping, margin: float | None = None) -> Figure:
     ax.text(0, 1.01, f"margin, ±{margin:g}", ha="center", va="bottom", fontsize=11,
             transform=ax.get_xaxis_transform())
     made.set_label(f"Differences in points, mean and 95 % interval, margin {margin:g}. "
-                   + ("; ".join(told) or "no two pairs stand") + ".")
+                   + "; ".join(told) + ".")
     return made
 
 
@@ -117,8 +114,8 @@ def _strip(rank: int, a: str, b: str) -> str:
 
 
 def _guessed() -> Guess:
-    guess = Guess("The random one is", tuple(HIDDEN))
-    guess.buttons.value = hidden("random")
+    guess = Guess("The random one is", tuple(HIDDEN.values()))
+    guess.buttons.value = HIDDEN["random"]
     return guess
 
 
@@ -126,11 +123,11 @@ EXAMPLES = {
     "idea": draw_idea,
     "clouds": lambda: explore_clouds(records.load("dora"), _guessed()),
     "clouds without names": lambda: explore_clouds(records.load("dora"), Guess(
-        "The random one is", tuple(HIDDEN))),
+        "The random one is", tuple(HIDDEN.values()))),
     "crossing": lambda: draw_crossing(records.load("dora")),
-    "noise": explore_noise,
-    "forged": lambda: draw_forged(exercises.forge, (-0.62, 0.0, 0.83)),
-    "rays": lambda: draw_rays([(0.028, 0.032), (0.033, 0.026), (0.034, 0.024)], (0.9, 1.2, 1.4)),
+    "forged": lambda: draw_forged(exercises.forge),
+    "rays": lambda: draw_rays([(0.0329, 0.0296), (0.0275, 0.033), (0.0248, 0.0347)],
+                              (0.9, 1.2, 1.4), (0.05, -0.62)),
     "pairs": lambda: draw_pairs(records.load("dora")),
     "ladder": draw_ladder,
 }

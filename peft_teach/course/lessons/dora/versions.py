@@ -54,7 +54,7 @@ class _ByTheRoot(_DoRA):
         self.scale = alpha / rank**0.5
 
 
-class _Leaky(_DoRA):
+class Leaky(_DoRA):
     def norm(self, V):
         return V.norm(dim=1)
 
@@ -108,7 +108,7 @@ RIGHT = {
     "is scaled by alpha over the root of the rank": _ByTheRoot,
 }
 BROKEN = {
-    "lets the gradient flow through the norm": _Leaky,
+    "lets the gradient flow through the norm": Leaky,
     "takes the norm of W + B A, without the scale": _Unscaled,
     "starts with m rounded to half precision": _Rounded,
     "scales the bias along with the row": _ScaledBias,
