@@ -7,7 +7,6 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
-from statistics import mean, stdev
 
 import pandas as pd
 import pytest
@@ -40,13 +39,6 @@ def test_the_record_of_lesson_01_agrees_with_that_of_lesson_07(record):
         other, = records.select(record, group="methods", method=method, seed=0)
         assert one["accuracy"] == other["accuracy"]
         assert one["losses"] == pytest.approx(other["losses"], abs=0.01)
-
-
-def test_heads_are_compared_with_three_seeds_each(record):
-    read = records.by_setting(records.select(records.load("full"), group="read"))
-    assert len(read) == 8
-    for rows in (*read, records.select(record, group="methods", method="head")):
-        assert sorted(row["seed"] for row in rows) == [0, 1, 2]
 
 
 def test_the_head_that_is_trained_to_its_end_has_ended():
@@ -92,35 +84,6 @@ def test_the_standard_error_is_what_chance_in_the_test_sentences_does():
     assert records.standard_error(0.8, 2563) == pytest.approx(found.std().item(), rel=0.1)
 
 
-def settings_of(script):
-    """Return the runs that a script would make, as they stand in a record."""
-    made = runpy.run_path(str(SCRIPTS / f"{script}.py"))["settings"]()
-    return json.loads(json.dumps([run[-2:] for run in made]))    # group and settings
-
-
-def test_the_record_of_lesson_02_is_made_by_its_script(change):
-    made = settings_of("change")
-    held = [json.dumps([row["group"], row["setting"]], sort_keys=True) for row in change["runs"]]
-    assert len(set(held)) == len(held)
-    assert set(held) <= {json.dumps(run, sort_keys=True) for run in made}    # it may still grow
-
-
-def test_every_recorded_spectrum_and_truncation_is_whole(change):
-    for name, table in change["truncated"].items():
-        sigmas = change["spectra"][name]
-        assert len(sigmas) == 36
-        assert all(len(s) == 384 for s in sigmas.values())
-        run = next(r for r in change["runs"] if f"{r['group']} {r['seed']}" == name
-                   and r["method"] == "full" and r.get("pretrained", True))
-        assert table["kept"]["384"] == pytest.approx(run["accuracy"], abs=0.002)
-
-
-def test_the_record_has_three_seeds_wherever_a_claim_is_made(record):
-    for group in ("methods", "ranks", "places", "layers", "variants", "forty_kb"):
-        for rows in records.by_setting(records.select(record, group=group)):
-            assert sorted(row["seed"] for row in rows) == [0, 1, 2], rows[0]["setting"]
-
-
 def test_recorded_counts_are_the_closed_form(record):
     widths = {"ffn_in": 1920, "ffn_out": 1920}
     for row in records.select(record, method="lora"):
@@ -142,35 +105,14 @@ def test_an_unknown_record_and_an_unknown_setting_are_told(record):
         records.select(record, rank=7)
 
 
-@pytest.mark.parametrize("name", ["full", "lora"])
-def test_the_script_of_the_record_runs(name):
-    """It makes the same settings as the record holds; the runs themselves take an hour."""
-    made = settings_of(name)
+@pytest.mark.parametrize("name", [
+    "change", "full", "lora", "prefix", "prompt", "prompt_heads", "rates"])
+def test_the_script_of_a_record_makes_the_settings_that_it_holds(name):
+    """Each once, and so with all its seeds; the runs themselves take hours."""
+    made = runpy.run_path(str(SCRIPTS / f"{name}.py"))["settings"]()
     held = [[row["group"], row["setting"]] for row in records.load(name)["runs"]]
-    assert sorted(map(json.dumps, made)) == sorted(map(json.dumps, held))
-
-
-@pytest.mark.parametrize("name", ["prompt", "prompt_heads", "prefix"])
-def test_the_records_of_lessons_03_and_04_are_made_by_their_scripts(name):
-    made = {json.dumps(run, sort_keys=True) for run in settings_of(name)}
-    held = [json.dumps([row["group"], row["setting"]], sort_keys=True)
-            for row in records.load(name)["runs"]]
-    assert len(set(held)) == len(held)
-    assert set(held) <= made
-
-
-def test_lessons_03_and_04_have_three_seeds_wherever_they_claim():
-    """All but other rates, a prompt as large as a prefix, and what no seed has a part in."""
-    single = ("written", "threshold", "rates", "bound", "prompt")
-    for name in ("prompt", "prompt_heads", "prefix"):
-        runs = [row for row in records.load(name)["runs"] if row["group"] not in single
-                and "seed" in row["setting"] and row["setting"].get("lr") != 0.1]
-        seeds = {}
-        for row in runs:
-            about = {**row["setting"], "seed": None, "group": row["group"]}
-            seeds.setdefault(json.dumps(about, sort_keys=True), []).append(row["setting"]["seed"])
-        for about, found in seeds.items():
-            assert sorted(found) == [0, 1, 2], about
+    assert sorted(json.dumps(run[-2:], sort_keys=True) for run in made) == sorted(
+        json.dumps(run, sort_keys=True) for run in held)
 
 
 def test_the_rate_of_lesson_03_is_the_best_of_three_that_were_tried():
@@ -376,15 +318,6 @@ def test_steps_are_the_epochs_of_the_sentences_in_batches():
         assert (runs["steps"] * size == runs["examples"] * runs.get("epochs", 1)).all()
 
 
-def test_a_frame_gives_the_means_that_the_rows_give(record):
-    found = record.runs.query("group == 'ranks'").groupby("rank").accuracy.agg(
-        ["mean", "std", "count"])
-    assert list(found.index) == [1, 2, 4, 8, 16, 64]
-    for rank, told in found.iterrows():
-        values = [row["accuracy"] for row in records.select(record, group="ranks", rank=rank)]
-        assert tuple(told) == pytest.approx((mean(values), stdev(values), len(values)))
-
-
 def test_curves_and_spectra_are_found_by_the_runs_id(record, change):
     id, = record.runs.query("group == 'ranks' and rank == 8 and seed == 0").index
     assert record.spectra[id] == record["spectra"]["8"]
@@ -394,9 +327,11 @@ def test_curves_and_spectra_are_found_by_the_runs_id(record, change):
         rank = record.runs["rank"][id]
         sigmas = [len(matrix["sigma"]) for matrix in spectrum.values()]
         assert all(n > 64 for n in sigmas) if pd.isna(rank) else set(sigmas) == {rank}
+    assert {*change.runs.spectrum[[*change.spectra]]} == {*change["truncated"]}
     for id, spectrum in change.spectra.items():
         run = change.runs.loc[id]
         assert change["spectra"][run.spectrum] == spectrum
+        assert [len(sigma) for sigma in spectrum.values()] == 36 * [384]
         assert change["truncated"][run.spectrum]["kept"]["384"] == pytest.approx(
             run.accuracy, abs=0.002)
 
