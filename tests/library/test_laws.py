@@ -195,8 +195,8 @@ def possible(row: dict) -> bool:
             and not (row.get("kind") == "lm" and not set(method.families) & set(DECODERS)))
 
 
-def two_by_two(row: dict) -> set[frozenset]:
-    return {frozenset(two) for two in itertools.combinations(row.items(), 2)}
+def two_by_two(row: dict) -> set[tuple]:
+    return set(itertools.combinations(row.items(), 2))
 
 
 def covering(families: tuple[str, ...], goals: Callable[[dict], set] = two_by_two) -> list[dict]:
@@ -204,12 +204,13 @@ def covering(families: tuple[str, ...], goals: Callable[[dict], set] = two_by_tw
     rows = [dict(zip(FACTORS, values)) for values in itertools.product(families, *OTHERS)]
     rows = [row for row in rows if possible(row)]
     random.Random(0).shuffle(rows)    # or most of what is free to choose would be the first
-    goals_of = {id(row): goals(row) for row in rows}
-    left, chosen = set().union(*goals_of.values()), []
+    goals_of = [goals(row) for row in rows]
+    bits = {goal: 1 << n for n, goal in enumerate(set().union(*goals_of))}
+    meets, left, chosen = [sum(map(bits.get, each)) for each in goals_of], sum(bits.values()), []
     while left:
-        best = max(rows, key=lambda row: len(goals_of[id(row)] & left))
-        left -= goals_of[id(best)]
-        chosen.append(best)
+        best = max(range(len(rows)), key=lambda i: (meets[i] & left).bit_count())
+        left &= ~meets[best]
+        chosen.append(rows[best])
     return chosen
 
 
@@ -328,7 +329,7 @@ def test_the_rows_meet_in_every_pair(families):
     met = set().union(*(two_by_two(row) for row in rows))
     for (a, left), (b, right) in itertools.combinations({**FACTORS, "family": families}.items(), 2):
         for x, y in itertools.product(left, right):
-            assert frozenset({(a, x), (b, y)}) in met or not possible({a: x, b: y})
+            assert ((a, x), (b, y)) in met or not possible({a: x, b: y})
     assert len(ROWS) < 200
     assert len(FEW) < 50
     assert {row["method"] for row in FEW} == {
