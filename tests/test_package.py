@@ -187,33 +187,41 @@ def test_the_floors_are_not_empty():
 
 # ── what an import loads ─────────────────────────────────────────────────────────────────────
 
-HEAVY = ("transformers", "matplotlib", "ipywidgets", "IPython", "tokenizers", "huggingface_hub",
-         "accelerate", "gguf", "peft", "nbformat", "nbclient", "jupytext", "pandas", "distributed")
+HEAVY = {"transformers", "matplotlib", "ipywidgets", "IPython", "tokenizers", "huggingface_hub",
+         "accelerate", "gguf", "peft", "nbformat", "nbclient", "jupytext", "pandas", "distributed"}
+SHOWN = {"matplotlib", "ipywidgets", "peft_teach.plots", "peft_teach.widgets"}
 
 
 def loaded_after(*lines: str) -> list[set[str]]:
-    """Run lines in one fresh process; return what is loaded after each, of what is heavy."""
-    shows = f"import sys; print(*[m for m in {HEAVY!r} if m in sys.modules])"
-    code = "\n".join(f"{line}\n{shows}" for line in lines)
+    """Run lines in one fresh process; return which modules are loaded after each."""
+    code = "\n".join(f"{line}\nprint('loaded', *sys.modules)" for line in ("import sys", *lines))
     done = subprocess.run([sys.executable, "-c", code], check=True,
                           capture_output=True, text=True, cwd=PACKAGE.parent)
-    return [set(line.split()) for line in done.stdout.splitlines()]
-
-
-def test_the_library_loads_without_the_course():
-    done = subprocess.run(
-        [sys.executable, "-c", "import sys, peft_teach; print(*sys.modules)"], check=True,
-        capture_output=True, text=True, cwd=PACKAGE.parent)
-    loaded = {name.split(".")[1] for name in done.stdout.split() if name.startswith("peft_teach.")}
-    assert loaded == set(FLOORS) - {"course", "mean_pooled", "plots", "subspace", "widgets"}
+    shown = [line.split() for line in done.stdout.splitlines() if line.startswith("loaded ")]
+    return [set(names) for _, *names in shown[1:]]
 
 
 def test_what_is_heavy_comes_when_it_is_first_used():
-    package, command, plots, widgets = loaded_after(
-        "import peft_teach as pt, sys; assert 'torch' in sys.modules",
-        "import peft_teach.course.cli", "pt.plots", "pt.widgets")
-    assert package == set()
-    assert command == set()
+    """The library loads without the course; neither a card nor the rows of a record, no check and
+    no grader loads what draws, nor any lesson's pictures."""
+    package, *light, grader, frame, plots, widgets = loaded_after(
+        "import peft_teach as pt",
+        "from peft_teach.course.cli import main",
+        "try: main(['--help'])\nexcept SystemExit: pass",
+        "from peft_teach.course.card import Card, show; show(Card('x'))",
+        "record = pt.course.records.load('lora'); record['runs'], record.losses, record.spectra",
+        "pt.course.records.gain(0.8)",
+        "from peft_teach.course import build, lessons\n"
+        "from peft_teach.course.grade import child, collect, engine, extract, job, report, run\n"
+        "for exercise in lessons.all_exercises(): exercise.resolve()",
+        "record.runs", "pt.plots", "pt.widgets")
+    assert "torch" in package
+    assert {name.split(".")[1] for name in package if name.startswith("peft_teach.")} == (
+        set(FLOORS) - {"course", "mean_pooled", "plots", "subspace", "widgets"})
+    assert not any(loaded & HEAVY for loaded in (package, *light))
+    assert not grader & {"pandas", *SHOWN}
+    assert not any(name.endswith(".pictures") for name in grader)
+    assert "pandas" in frame
     assert "matplotlib" in plots
     assert "ipywidgets" not in plots
     assert "ipywidgets" in widgets

@@ -2,8 +2,6 @@
 
 # ruff: noqa: F811 (fixtures are imported, and asked for by their names)
 
-import subprocess
-import sys
 
 import pytest
 from demo_course import demo, tree  # noqa: F401
@@ -64,17 +62,6 @@ def test_wrong_usage(arguments, capsys):
         main(arguments)
     assert caught.value.code == 2
     assert "usage: peft-teach" in capsys.readouterr().err
-
-
-def test_help_is_light():
-    code = ("import sys\nfrom peft_teach.course.cli import main\n"
-            "try: main(['--help'])\nexcept SystemExit: pass\n"
-            "print([m for m in ('transformers', 'jupytext', 'nbformat', 'nbclient', 'IPython') "
-            "if m in sys.modules])")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "fetch" in done.stdout
-    assert "build" in done.stdout
-    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_help_of_grade_has_its_defaults_and_an_example(capsys):
