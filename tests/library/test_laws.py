@@ -237,6 +237,8 @@ def _vera_is_in_the_table(monkeypatch):
 
 
 every_pair = pytest.mark.parametrize("untouched", PAIRS, ids=name, indirect=True)
+# Laws of our own flags and files: each of the later families with each setting is enough.
+most_pairs = pytest.mark.parametrize("untouched", [*ROWS, *FEW], ids=name, indirect=True)
 every_method = pytest.mark.parametrize("method", METHODS)
 
 
@@ -303,7 +305,7 @@ def random_update(model, seed: int = 5) -> None:
             p.copy_(torch.randn(p.shape, generator=generator) * 0.2)
 
 
-def train(model, batch, steps: int = 3) -> None:
+def train(model, batch, steps: int = 2) -> None:
     if "labels" in batch:
         for _ in pt.train(model, [batch] * steps, lr=5e-2):
             pass
@@ -433,7 +435,7 @@ def test_law_2_full(train, tiny, inputs):
 # ── 3: the base stays, bit for bit ───────────────────────────────────────────────────────────
 
 
-@every_pair
+@most_pairs
 def test_law_3_training_leaves_the_base_alone(case):
     model = case.inject()
     train(model, case.batch)
@@ -520,7 +522,7 @@ def test_law_4_merged_equals_adapted_or_raises(case):
 # ── 5: saved and loaded ──────────────────────────────────────────────────────────────────────
 
 
-@every_pair
+@most_pairs
 def test_law_5_a_saved_adapter_comes_back(case, untouched, tmp_path):
     model = case.inject()
     random_update(model)
@@ -530,10 +532,9 @@ def test_law_5_a_saved_adapter_comes_back(case, untouched, tmp_path):
             p.data += 0.5    # as if trained: a head that is not saved would show
     trained = outputs(model, case.batch)
     assert not torch.equal(trained, case.outputs)
-    pt.save(model, tmp_path / "one")
-    assert_that_little_is_kept(model, tmp_path / "one")
+    assert_that_little_is_kept(model, pt.save(model, tmp_path))
 
-    loaded = pt.load(untouched.fresh().model, tmp_path / "one")
+    loaded = pt.load(untouched.fresh().model, tmp_path)
     assert torch.equal(outputs(loaded, case.batch), trained)
     as_stored = (replace(case.config, projection=None) if case.row["method"] == "prefix projection"
                  else case.config)
@@ -543,14 +544,8 @@ def test_law_5_a_saved_adapter_comes_back(case, untouched, tmp_path):
             n for n, p in model.named_parameters() if p.requires_grad}
 
     random_update(loaded, seed=6)
-    other = outputs(loaded, case.batch)
-    assert not torch.equal(other, trained)
-    pt.save(loaded, tmp_path / "two")
-    for _ in range(2):
-        loaded = pt.store.swap(loaded, tmp_path / "one")
-        assert torch.equal(outputs(loaded, case.batch), trained)
-        loaded = pt.store.swap(loaded, tmp_path / "two")
-        assert torch.equal(outputs(loaded, case.batch), other)
+    assert not torch.equal(outputs(loaded, case.batch), trained)
+    assert torch.equal(outputs(pt.store.swap(loaded, tmp_path), case.batch), trained)
 
 
 def assert_that_little_is_kept(model, folder) -> None:
@@ -611,26 +606,17 @@ WRONG = [
     (pt.lora, {"targets": OUT, "layers": (0, 2)}),
     (pt.lora, {"targets": OUT, "layers": ()}),
     (pt.lora, {"targets": ()}),
-    (pt.lora, {"targets": OUT, "alpha": 0.0}),
-    (pt.lora, {"targets": OUT, "alpha": "16"}),
-    (pt.lora, {"targets": OUT, "dropout": None}),
-    (pt.lora, {"targets": OUT, "dropout": 1.0}),
     (pt.lora, {"targets": OUT, "also_train": ("last", "nowhere")}),
     (pt.lora, {"targets": OUT, "also_train": ("last", *OUT)}),
     (pt.lora, {"targets": OUT, "also_train": "block"}),     # it holds a target
     (pt.dora, {"targets": (*OUT, "ffn_in"), "rank": 33}),
     (pt.dora, {"targets": (*OUT, "last")}),
-    (pt.dora, {"targets": OUT, "alpha": -1.0}),
     (pt.qlora, {"rank": 0}),
     (pt.qlora, {"block_size": 48}),
     (pt.qlora, {"targets": (*OUT, "nowhere")}),
     (pt.qlora, {"targets": OUT, "quantize": ("ffn_in", "nowhere")}),
     (pt.qlora, {"targets": OUT, "quantize": ("ffn_in", "last")}),
     (pt.qlora, {"targets": (*OUT, "embeddings")}),
-    (pt.qlora, {"dropout": 1.0}),
-    (pt.qlora, {"double": None}),
-    (pt.qlora, {"dora": "yes"}),
-    (pt.qlora, {"dora": True, "rank_stabilized": True}),
     (pt.qlora, {"targets": OUT, "quantize": ()}),
     (pt.ia3, {"targets": (*OUT, "ffn_in")}),
     (pt.ia3, {"targets": (*OUT, "nowhere")}),
@@ -641,23 +627,10 @@ WRONG = [
     (pt.bitfit, {"targets": ("nowhere",)}),
     (pt.bitfit, {"targets": ("ffn_out", "embeddings")}),
     (pt.bitfit, {"layers": (0, 5)}),
-    (pt.bottleneck, {"size": 0}),
-    (pt.bottleneck, {"size": 4.0}),
-    (pt.bottleneck, {"activation": "softplus"}),
-    (pt.bottleneck, {"reads": "residue"}),
-    (pt.bottleneck, {"scale": float("nan"), "reads": "input"}),
     (pt.bottleneck, {"reads": "output", "targets": (*OUT, "nowhere")}),
     (pt.bottleneck, {"reads": "input", "targets": OUT}),
-    (pt.bottleneck, {"init": "zeros"}),
-    (pt.prompt, {"length": 0}),
     (pt.prompt, {"length": 400}),
-    (pt.prompt, {"length": 2.0}),
-    (pt.prompt, {"pool": "mean"}),
     (pt.prompt, {"start": "vocabulary"}),                   # needs the tokenizer
-    (pt.prompt, {"start": "zero"}),
-    (pt.prefix, {"length": -1}),
-    (pt.prefix, {"projection": 0}),
-    (pt.prefix, {"start": "text"}),
 ]
 
 
@@ -665,13 +638,13 @@ WRONG = [
 @pytest.mark.parametrize(("module", "wrong"), WRONG, ids=[
     f"{module.__name__.rpartition('.')[2]} {wrong}" for module, wrong in WRONG])
 def test_law_6_a_failed_inject_leaves_no_trace(family, module, wrong, tiny, inputs):
-    model = tiny(family).train()
+    model, config = tiny(family).train(), module.Config(**wrong)    # seen by `inject` alone
     for p in itertools.islice(model.parameters(), 0, None, 3):
         p.requires_grad_(False)    # whatever the user had set
     batch = inputs(model)
     before = everything_about(model, batch)
     with pytest.raises(pt.errors.PeftTeachError):
-        module.inject(model, module.Config(**wrong))
+        module.inject(model, config)
     assert_same(everything_about(model, batch), before)
     assert pt.adapters(model) == {}
     with pytest.raises(pt.errors.NoAdapter):
@@ -767,15 +740,12 @@ def test_law_7_full(tiny):
 # ── around the laws: flags, names and checkpoints come back ──────────────────────────────────
 
 
-@pytest.mark.parametrize(("family", "method"), [
-    (family, method) for family in ("bert", "distilbert", "gpt2", "llama")
-    for method, m in METHODS.items() if family in m.families])
-@pytest.mark.parametrize("leave", [remove, lambda model, method: pt.merge(model)],
-                         ids=["remove", "merge"])
+@pytest.mark.parametrize(("family", "method", "leave"), [
+    (family, method, leave) for family in ("bert", "distilbert", "gpt2", "llama")
+    for method, m in METHODS.items() if family in m.families
+    for leave in (remove, *([lambda model, method: pt.merge(model)] if m.merges else []))])
 def test_requires_grad_comes_back(family, method, leave, tiny):
     model, method_ = tiny(family), METHODS[method]
-    if not method_.merges:
-        leave = remove
     for p in itertools.islice(model.parameters(), 1, None, 3):
         p.requires_grad_(False)
     before = {n: p.requires_grad for n, p in model.named_parameters()}

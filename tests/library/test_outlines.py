@@ -53,8 +53,7 @@ def test_the_last_block_alone_is_that_of_the_loaded_model():
         pytest.approx(account.predict_activations(model, 3, 40), rel=1e-6))
 
 
-@pytest.mark.parametrize("trains", outlines.TRAINS)
-@pytest.mark.parametrize("dtype", outlines.DTYPES)
+@pytest.mark.parametrize(("trains", "dtype"), zip(outlines.TRAINS, 2 * tuple(outlines.DTYPES)))
 def test_two_blocks_tell_of_all_of_them(trains, dtype):
     """The law is measured on one and two blocks; here it is measured on all thirty."""
     whole = outlines.mark(outlines.outline("smollm2-135m", dtype=dtype), trains)

@@ -11,18 +11,11 @@ RATES = pt.course.records.load("rates")
 @pytest.mark.parametrize(("model", "method"), sorted(
     {(row["model"], row["method"]) for row in RATES["runs"] if row["group"] == "defaults"}))
 def test_the_recorded_runs_at_the_defaults_learned(model, method):
-    """Three seeds, well above the majority; and one at the rate that stands in the file now."""
+    """Well above the majority; and so does one at the rate that stands in the file now."""
     rows = pt.course.records.select(RATES, group="defaults", model=model, method=method)
-    assert {row["seed"] for row in rows} == {0, 1, 2}
     now = [row for row in RATES["runs"] if row["model"] == "minilm" and row["method"] == method
            and row["lr"] == METHODS[method].LEARNING_RATE]
     for kind, found in ((model, rows), ("minilm", now)):
         tests, free = RATES["setting"]["tests"][kind], RATES["without_training"]["majority"][kind]
         mean, _ = pt.course.records.accuracy(found)
         assert mean - free > 3 * (free * (1 - free) / tests / len(found)) ** 0.5
-
-
-def test_every_method_that_a_model_takes_is_recorded():
-    found = {(row["model"], row["method"]) for row in RATES["runs"] if row["group"] == "defaults"}
-    assert found == {(model, method) for model in ("minilm", "smollm2")
-                     for method in METHODS} - {("smollm2", "bitfit")}

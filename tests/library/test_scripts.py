@@ -21,13 +21,13 @@ def test_two_tasks_on_one_base(tmp_path):
         pt.seed(0)
         model, tokenizer = pt.models.load("minilm", labels=2)
         data = pt.data.load(task)
-        tests[task] = pt.data.batches(data.test[:256], tokenizer, batch_size=64, shuffle=False)
+        tests[task] = pt.data.batches(data.test[:128], tokenizer, batch_size=64, shuffle=False)
         model = pt.lora.inject(model, pt.lora.Config(rank=8))
         assert pt.account.parameters(model).share < 0.01
-        steps = list(pt.train(model, pt.data.batches(data.train[:1200], tokenizer), lr=3e-3))
+        steps = list(pt.train(model, pt.data.batches(data.train[:800], tokenizer), lr=3e-3))
         assert sum(s.loss for s in steps[-20:]) < sum(s.loss for s in steps[:20])
         results[task] = pt.evaluate(model, tests[task])
-        assert results[task].examples == 256
+        assert results[task].examples == 128
         assert results[task].accuracy > data.majority + 0.05
         pt.save(model, tmp_path / task)
 
