@@ -15,7 +15,6 @@ import peft_teach as pt
 from peft_teach.course import adapter_judge
 from peft_teach.course.adapter_judge import MISTAKES, QUESTIONS, Method
 from peft_teach.course.exercise import Exercise, Verdict, examine
-from peft_teach.course.grade.plain import from_bytes, to_bytes
 from peft_teach.course.judge import rejected
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.lora.exercises import LORA
@@ -240,19 +239,6 @@ def test_no_question_is_idle(question):
     assert found(dataclasses.replace(task, judge=left_out.judge), adapter) != mistake
 
 
-@pytest.mark.parametrize(("id", "mistake"), [(id, mistake) for id in ("lora.layer", "lora.merge")
-                                             for mistake in answers.wrong(id)])
-def test_what_was_found_stands_without_the_name_of_the_mistake(id, mistake):
-    """What a learner reads at the first failure is a property, and not yet the remedy."""
-    task = find(id)
-    for text in answers.wrong(id)[mistake]:
-        result = examine(task, answers.define(id, text))
-        assert result.found or mistake == "no_return"
-        known = task.mistakes.get(mistake, "")
-        assert not known or known not in result.found
-        assert result.message == f"{result.found} {known}".strip()
-
-
 def test_the_numbers_in_a_message_are_the_adapters_and_the_equations():
     text = answers.wrong("lora.layer")["no_scale"][0]
     result = examine(find("lora.layer"), answers.define("lora.layer", text))
@@ -272,11 +258,3 @@ def test_what_is_no_adapter_is_said_in_words(made, said):
     result = examine(find("lora.layer"), lambda base, rank, alpha: made)
     assert result.mistake == "not_adapter"
     assert f") made {said}, which is no pt.Adapter." in result.found
-
-
-@pytest.mark.parametrize("id", ["lora.layer", "change.bitfit"])
-def test_what_is_observed_crosses_to_the_graders_process(id):
-    task = find(id)
-    for case in task.cases(1):
-        seen = from_bytes(to_bytes(task.run(task.resolve(), case)))
-        assert task.judge(case, seen).passed

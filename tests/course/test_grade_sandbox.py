@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from grading_corpus import ROOT, marked, untouched
-from honest import COUNT, STUB
+from honest import COUNT
 
 from peft_teach.course.exercise import judged
 from peft_teach.course.grade import Limits, job
@@ -279,8 +279,8 @@ def test_without_a_fork_the_marks_are_the_same():
     """As on Windows and macOS: a fresh process for each answer."""
     runner = Runner(Limits(seconds=2), warm=False)
     for text, points, says in (
-            (COUNT.format("rank * (n_in + n_out)"), 1, "A and B"), (COUNT.format("7"), 0, "gave 7"),
-            (COUNT.format("n_in.x"), 0, "AttributeError"), ("while True: pass\n" + STUB, 0, ""),
+            (COUNT.format("rank * (n_in + n_out)"), 1, "A and B"),
+            (COUNT.format("n_in.x"), 0, "AttributeError"),
             (COUNT.format("__import__('os')._exit(3)"), 0, "ended its process"),
             ("def lora_count(*sizes):\n    while True:\n        pass", 0, "longer than"),
             (COUNT.format("[open(f'{n}', 'wb').write(bytes(10**6)) for n in range(9999)]"), 0,

@@ -96,14 +96,6 @@ def test_updates_of_every_matrix(record):
             assert list(sigma) == sorted(sigma, reverse=True)
 
 
-def test_what_the_lesson_says_of_sizes_and_intruders_is_in_the_record(record):
-    found = lora.sizes(record, ("1", "2", "4", "8", "16", "64", "full"))
-    assert found.intruders["full fine-tuning"] == 0
-    ranks = found.drop("full fine-tuning").sort_values("‖ΔW‖")
-    assert [*ranks.index] == [f"LoRA, rank {r}" for r in ("1", "2", "4", "64, α = 16", "8", "16")]
-    assert ranks.intruders.is_monotonic_increasing
-
-
 def test_a_cut_at_the_rank_leaves_the_whole_accuracy(record):
     found = lora.cuts(record, records.load("change"))
     runs = record.runs.query("seed == 0 and spectrum != 'none'").set_index("spectrum").accuracy

@@ -4,8 +4,6 @@ import inspect
 import json
 import re
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -371,20 +369,6 @@ def test_rows_without_an_accuracy_are_no_runs():
         with pytest.raises(pt.errors.PeftTeachError, match="json_normalize"):
             records.load(name).runs  # noqa: B018
         assert len(pd.json_normalize(records.load(name)["runs"])) == len(records.load(name)["runs"])
-
-
-def test_pandas_is_imported_when_runs_are_first_asked_for():
-    done = subprocess.run([sys.executable, "-c", """
-import sys
-import peft_teach as pt
-import peft_teach.course.build, peft_teach.course.cli, peft_teach.course.grade
-record = pt.course.records.load("lora")
-record["runs"], record.losses, record.spectra, pt.course.records.gain(0.8)
-assert "pandas" not in sys.modules
-record.runs
-assert "pandas" in sys.modules
-"""], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(("gap", "error", "called"), [
