@@ -593,8 +593,8 @@ pt.compare("qlora.repair", round(repairs.share["attention.self.query"], 3), "mea
 repairs.round(3)    # repaired by rank 8: of the error, of it with scrambled signs, of white noise
 
 # %% [markdown]
-# Hardly more than of noise, but for the last matrix of each block. And even there they find no pattern: scramble the signs of all entries of the
-# error, and every share stays. (*Further* shows such starts after training.)
+# A little more than of noise; in the last matrix of each block, over twice as much. Even that is no pattern: scramble the signs of all entries of
+# the error, and every share stays. (*Further* shows such starts after training.)
 #
 # ## What fits on my card?
 #

@@ -157,7 +157,7 @@ WRONG["qlora.mended"] = {
     "order": but(MENDED, SWAP, "packed.flip(0)"),
     "changed": but(MENDED, SWAP, f"packed.copy_({SWAP})"),
     "": (but(MENDED, SWAP, "packed << 4"), but(MENDED, "return ", ""),
-         but(MENDED, SWAP, "packed.int() << 4 | packed.int() >> 4")),
+         but(MENDED, SWAP, f"({SWAP}).int()")),
 }
 
 # ── qlora.layer ──────────────────────────────────────────────────────────────────────────────
@@ -226,8 +226,8 @@ WRONG["qlora.layer"] = {
     "keeps": (but(LAYER, APPLY, PLAIN),
               but(LAYER, BUFFERS, f"{BUFFERS}        self.W = linear.weight.data.numpy() + 0\n"),
               but(LAYER, BUFFERS, f"{BUFFERS}        self.linears = [linear]\n"),
-              but(LAYER, "return dy @ ctx.layer.weight", "ctx.layer.kept = W = ctx.layer.weight\n"
-                         "        return dy @ W"),
+              but(LAYER, "return dy @ ctx.layer.weight", "ctx.layer.kept = [W] = ["
+                         "ctx.layer.weight]\n        return dy @ W"),
               but(LAYER, APPLY, "torch.stack([x @ row.clone() for row in self.weight], -1) + "
                                 "(0 if self.bias is None else self.bias)")),
     "bits": (but(LAYER, "        self.levels = levels\n",
@@ -323,6 +323,7 @@ WRONG["qlora.dice"] = {
     "together": (but(DICE, "torch.rand(x.shape,", "torch.rand(64,"),
                  but(DICE, RAND, "torch.rand(len(x), 32, generator=generator).repeat(1, 2)")),
     "generator": (but(DICE, RAND, "torch.rand_like(x)"),
+                  but(DICE, "    up =", "    generator.seed()\n    up ="),
                   but(DICE, "    up =", "    generator.manual_seed(0)\n    up ="),
                   but(DICE, UP, f"{RAND} + 0 * torch.rand(1) < p")),
     "elsewhere": (but(DICE, "torch.where(up, above, below)", "x"),
