@@ -137,8 +137,8 @@ pt.compare("qlora.uniform", best["uniform numbers"], "on uniform numbers")
 errors_of.map("{:.1%}".format)    # ‖Ŵ − W‖ / ‖W‖, at equal bits a weight
 
 # %% [markdown]
-# **A format is a bet** (in statistics, a prior). Read down a column: the best table is the one that expected these numbers. Even marks are a bet,
-# too, that all sizes are equally frequent. And look at the last column: small errors in every matrix add up through the blocks.
+# **No table wins both columns.** Marks do well where they crowd as the numbers do: even marks suit numbers of which all sizes are equally frequent.
+# And look at the last column: small errors in every matrix add up through the blocks.
 #
 # Can you beat NF4? Choose a table, move a mark, and watch the error.
 
@@ -146,12 +146,12 @@ errors_of.map("{:.1%}".format)    # ‖Ŵ − W‖ / ‖W‖, at equal bits a we
 pictures.explore_levels(matrices, tables)
 
 # %% [markdown]
-# You can, a little: the largest weight of a block always lands on −1 or 1, so what lies in a block is not quite normal. Yoshida (2023) shows that
-# the best marks depend on the size of the block.
+# You can, a little. Equal shares do not make the smallest squared error; and a block, whose largest weight always lands on −1 or 1, is not quite
+# normal. Yoshida (2023) shows that the best marks depend on the size of the block.
 #
 # ## Two in a byte
 #
-# PyTorch has no tensor of four-bit numbers, so two of them share a byte.
+# PyTorch computes with no four-bit numbers, so two of them share a byte.
 #
 # ### Exercise 2 · Into bytes and back (3 points, about 9 minutes)
 #
@@ -372,7 +372,7 @@ pt.require("qlora.layer")
 #
 # Write `four_bits_hold(make)`, a test that raises an error if a layer breaks this law:
 #
-# > *Bias aside, its parameters and buffers take n / 2 bytes for n weights and 4 bytes for each block of 64, no more, before it is used and after.
+# > *Bias aside, its parameters and buffers take exactly n / 2 bytes for n weights and 4 bytes for each block of 64, before it is used and after.
 # > None of them trains. The gradient reaches x.*
 #
 # `make(linear)` builds the layer from a float32 `nn.Linear` of your choice. Your test must accept two right layers and reject six broken ones. Any
@@ -457,7 +457,7 @@ costs.round(4)    # three seeds; ±: standard error of the paired difference
 # ## Merge by dice
 #
 # Now merge, as in lesson 07: add $\Delta W$ to $\hat W$. You want a four-bit model again, so every weight of the sum moves to the nearest mark. **Which
-# share of $\Delta W$ is left?** (The change of the weights, projected on $\Delta W$.)
+# share of $\Delta W$ is left?** (The change of the weights, projected: $\langle\text{change}, \Delta W\rangle / \lVert\Delta W\rVert^2$.)
 
 # %%
 pt.commit("qlora.nearest", ...)    # from 0 to 1
@@ -489,7 +489,7 @@ pt.compare("qlora.nearest", round(merges["ΔW kept"]["nearest, new maxima"], 3),
 merges.iloc[:4].round(3)    # your merge takes new maxima; 2,563 test sentences; sd: over seeds
 
 # %% [markdown]
-# More than half of it is gone, and two to three points of our accuracy with it. Why? With its old block maxima, $\hat W$ stands *on* the marks: that is
+# More than half of it is gone, and in the mean two to three points of accuracy with it. Why? With its old block maxima, $\hat W$ stands *on* the marks: that is
 # how it was made. (New maxima move the marks a little, with little effect.) A weight leaves its mark only if its update is
 # larger than half the gap to the next one. Small updates are taken back; only the large ones arrive.
 #
@@ -543,7 +543,7 @@ pictures.explore_dice(dice)
 # An output sums hundreds of weights. The small pushes of the update agree, and dice keep their sum; the errors of dice mostly cancel. Rounding to the
 # nearest mark makes a smaller error, but much of it points against the update. **Errors that agree add up.**
 #
-# A sceptic calls dice noise. In 2024, when ComfyUI began to round LoRAs into 8-bit weights in this way, the authors of another program refused it as
+# A sceptic calls dice noise. In 2024, when ComfyUI began to round LoRAs into 8-bit weights in this way, a maintainer of another program refused it as
 # ["Gaussian noise"](https://github.com/lllyasviel/stable-diffusion-webui-forge/discussions/1252). So take the errors of dice, put them at random places
 # of the matrix, and add them to the *nearest* marks. **Does that help?**
 
@@ -557,7 +557,7 @@ pt.compare("qlora.noise", "better" if gap > 2 * error else "not better", "three 
 merges.iloc[:9].round(3)    # three seeds; of dice and noise, three draws of each
 
 # %% [markdown]
-# It does not. Nor does an update shrunk to that share, in 32 bits, do better: the lost part is what costs.
+# It does not. Then shrink the update to the share that nearest marks keep, and round nothing: no better. The lost part is what costs.
 #
 # One more way is left. You still have the exact $W$, whose weights stand anywhere between the marks. Add $\Delta W$ to $W$ in place of
 # $\hat W$, and round to the nearest mark. **Which share of $\Delta W$ is kept now?**
@@ -580,8 +580,8 @@ scores.map("{:.1%}".format).to_frame("your adapter")
 #
 # ## Could the adapter start as a repair?
 #
-# LoRA starts at zero, so training begins with the damaged $\hat W$. **LoftQ** (Li et al. 2023) starts $s\,BA$ at the best matrix of rank $r$ for the
-# error $W - \hat W$. **How much of the squared error of a 384 × 384 matrix can eight directions repair?**
+# LoRA starts at zero, so training begins with the damaged $\hat W$. The first step of **LoftQ** (Li et al. 2023) sets $s\,BA$ to the best matrix of
+# rank $r$ for the error $W - \hat W$. **How much of the squared error of a 384 × 384 matrix can eight directions repair?**
 
 # %%
 pt.commit("qlora.repair", ...)    # a share, from 0 to 1
@@ -593,8 +593,8 @@ pt.compare("qlora.repair", round(repairs.share["attention.self.query"], 3), "mea
 repairs.round(3)    # repaired by rank 8: of the error, of it with scrambled signs, of white noise
 
 # %% [markdown]
-# A little more than of noise; in the last matrix of each block, over twice as much. Even that is no pattern: scramble the signs of all entries of
-# the error, and every share stays. (*Further* shows such starts after training.)
+# A little more than of noise, but for the last matrix of each block. There the error is large in some places, and that is all they find: scramble
+# the signs of all its entries, and every share stays. (*Further* shows such starts after training.)
 #
 # ## What fits on my card?
 #
@@ -612,17 +612,16 @@ bill.round(1)    # GB; Llama 2 70B has 69 billion parameters
 pictures.explore_memory()
 
 # %% [markdown]
-# Your 48 GB hold a model of 70 billion parameters, with short texts, one at a time. What four bits cost is time: every product first makes $\hat W$
-# again.
+# By this bill your 48 GB hold a model of 70 billion parameters, and little else. What four bits cost is time: every product first makes $\hat W$ again.
 #
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | A format is a prior: NF4 suits the model's weights, evenly spaced marks suit uniform numbers. | all matrices of the blocks, live | equal bits, maxima included; in the hidden states the order stays | NF4 ahead of FP4 and int4 in perplexity (Dettmers et al. 2023); levels from a Student distribution (Dotzel et al. 2024) or for the least error (Yoshida 2023; Blumenberg et al. 2025) can be better still |
+# | No table wins everywhere: NF4 makes the smallest error on the model's weights, evenly spaced marks on uniform numbers. | all matrices of the blocks, live | equal bits, maxima included; in the hidden states the order stays | NF4 ahead of FP4 and int4 in perplexity (Dettmers et al. 2023); levels from a Student distribution (Dotzel et al. 2024) or for the least error (Yoshida 2023; Blumenberg et al. 2025) can be better still |
 # | On these reviews, LoRA learns on four bits about as well as on the exact base. | three seeds, in pairs: the table of costs | query and value alone; each base at its own best rate | no loss seen against 16 bits (Dettmers et al. 2023); on LLaMA 3 LoRA does not make up for the loss (Huang et al. 2024) |
-# | Rounding Ŵ + ΔW to the nearest mark takes more than half of a trained update back. Dice keep it; so does rounding W + ΔW. | three adapters of rank 8, the table of merges | of the average: a proof. Of accuracy: the same noise at random places, an update shrunk in 32 bits, old and new maxima | peft warns of such merges ([peft#2321](https://github.com/huggingface/peft/issues/2321)); to merge into W and quantize again is usual practice; QA-LoRA (Xu et al. 2023) and LoTA-QAF (Chen et al. 2025) train so that the merge is exact |
-# | LoftQ's eight directions find no pattern in the error of NF4. | 36 matrices, by kind | the signs of all entries scrambled: the shares stay. In `ffn_out` they are over twice those of noise, signs scrambled or not | LoftQ gains most at two bits (Li et al. 2023); weighting by the inputs is better (Zhang et al. 2024) |
+# | Rounding Ŵ + ΔW to the nearest mark takes a small update back: more than half of each of ours. Dice keep it; so does rounding W + ΔW. | three adapters of rank 8, the table of merges | of the average: a proof. Of accuracy: the same noise at random places, an update shrunk in 32 bits, old and new maxima | peft warns of such merges ([peft#2321](https://github.com/huggingface/peft/issues/2321)); to merge into W and quantize again is usual practice; QA-LoRA (Xu et al. 2023) and LoTA-QAF (Chen et al. 2025) train so that the merge is exact |
+# | LoftQ's eight directions find where the error of NF4 is large, and nothing in its signs. | 36 matrices, by kind | the signs of all entries scrambled: the shares stay. In `output.dense` they are over twice those of noise, signs scrambled or not | LoftQ gains most at two bits (Li et al. 2023); weighting by the inputs is better (Zhang et al. 2024) |
 
 # %%
 pt.progress("08")
@@ -662,7 +661,7 @@ pt.progress("08")
 # | rank, α | 64, 16; we would try 16, 16 first | the same | their scripts for Guanaco |
 # | rate | 2e-4, constant | 1e-4 | the same |
 # | batch, dropout | 16; 0.05, for 7 billion 0.1 | 16; 0.05 | the same |
-# | card | the picture above | 48 GB is tight for 70 billion: short texts, one at a time | the same |
+# | card | the picture above | 48 GB is tight for 70 billion | the bill above |
 #
 # Try LoRA in 16 bits first, if it fits: it need not rebuild $\hat W$ for each product, and is faster. A **paged optimizer** moves Adam's states to the
 # computer's memory while a long batch needs the room. What misleads at 7 billion parameters: our rates, what rounding costs in accuracy and in
@@ -678,8 +677,8 @@ pt.progress("08")
 # library holds them as integers with the same bits (`peft_teach/nf4.py`).
 #
 # **Merge into which base?** A user of peft asked what is right ([peft#2105](https://github.com/huggingface/peft/issues/2105)): $\hat W + \Delta W$ is
-# the model that was trained. For most models the exact $W + \Delta W$ works as well, and some prefer it. For one family the difference swamped the
-# adapter ([unsloth-zoo#810](https://github.com/unslothai/unsloth-zoo/pull/810)).
+# the model that was trained. The exact $W + \Delta W$ works as well for most models, and for one family the difference swamped the adapter, says
+# [unsloth-zoo#810](https://github.com/unslothai/unsloth-zoo/pull/810).
 #
 # **Dice are old.** Gupta et al. (2015) trained networks in 16-bit fixed-point numbers with them, as *stochastic rounding*.
 #
