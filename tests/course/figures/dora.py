@@ -26,7 +26,7 @@ FIGURES = {
     "LLaMA-7B for 0.2 points": f"{LIU}, Table 7",
     "78.4 % for DoRA; for LoRA 74.7 %": f"{LIU}, Table 1",
     "or 76.3 % (their README)": "README of NVlabs/DoRA, commonsense_reasoning, rank 32",
-    "79.0 for DoRA, 78.7 with a gain, 75.9 %": tuple(SEARCH.loc[32, ["dora", "gain", "lora"]]),
+    "79.0 % for DoRA, 78.7 % with a gain, 75.9 %": tuple(SEARCH.loc[32, ["dora", "gain", "lora"]]),
     "74.9 against 74.7 %": (SEARCH.dora[2], SEARCH.lora[2]),
     "1 to 70 billion": "the sources of the recipe",
     "within 1 to 2 %": "Lee et al. 2026, abstract",
