@@ -14,6 +14,8 @@ sentence's neighbours tell about its mood, and would stand in training otherwise
 carry no number of the review that they come from, about 2,000 reviews in all, so sisters of test
 snippets may stand in training there: read their accuracies with that in mind.
 
+`ratings` gives the mean ratings themselves, of every sentence, for a model that predicts a number.
+
 Source: `Dataset.source`. Film snippets are from Pang & Lee 2004, products from Hu & Liu 2004.
 """
 
@@ -42,10 +44,10 @@ SOURCE = (
 
 
 class Example(NamedTuple):
-    """A sentence and its label: 1 positive, 0 negative."""
+    """A sentence and its label: 1 positive, 0 negative; or its mean rating, from -4 to 4."""
 
     text: str
-    label: int
+    label: int | float
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,7 +72,9 @@ class Dataset:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(getattr(self, split)):,} {split}"
                           for split in ("train", "validation", "test"))
-        return f"<{self.name}: {sizes}; majority {self.majority:.1%}>"
+        rated = any(isinstance(label, float) for _, label in self.test)
+        return f"<{self.name}: {sizes}; " + ("ratings>" if rated else
+                                             f"majority {self.majority:.1%}>")
 
 
 def load(domain: str, min_rating: float = 0.5) -> Dataset:
@@ -86,14 +90,31 @@ def load(domain: str, min_rating: float = 0.5) -> Dataset:
         raise BadData(f"min_rating is {min_rating}.", expected="a number from 0 to 2",
                       hint="0.5 leaves out what the raters found neutral; above 2 little is left")
 
+    return _split_up(domain, [(name, Example(text, int(rating > 0)))
+                              for name, rating, text in _rows(domain) if abs(rating) > min_rating])
+
+
+def ratings(domain: str) -> Dataset:
+    """Return a task whose labels are the mean ratings, from -4 to 4, neutral sentences included.
+
+    For a model with one output, `models.load(name, labels=1)`, which is trained on the squared
+    error. Each sentence is in the split in which `load` has it. Raises as `load` does.
+    """
+    if domain not in DOMAINS:
+        raise unknown("domain", domain, DOMAINS)
+    return _split_up(domain, [(name, Example(text, rating))
+                              for name, rating, text in _rows(domain)])
+
+
+def _split_up(domain: str, rows: list[tuple[str, Example]]) -> Dataset:
+    """Return a task of (id, example), each text once."""
     splits = {"train": [], "validation": [], "test": []}
     seen = set()
-    for name, rating, text in _rows(domain):
-        if abs(rating) <= min_rating or text in seen:
-            continue
-        seen.add(text)
-        unit = name.split("_")[0] if domain in BY_DOCUMENT else text
-        splits[_split(f"{domain}/{unit}")].append(Example(text, int(rating > 0)))
+    for name, example in rows:
+        if example.text not in seen:
+            seen.add(example.text)
+            unit = name.split("_")[0] if domain in BY_DOCUMENT else example.text
+            splits[_split(f"{domain}/{unit}")].append(example)
     # The file is ordered by document or topic; a hash of the text knows nothing of either.
     train, validation, test = (tuple(sorted(examples, key=lambda e: _hash(e.text)))
                                for examples in splits.values())
@@ -131,7 +152,7 @@ def batches(examples: Sequence[Example], tokenizer, batch_size: int = 16, max_to
 
         input_ids       (batch, seq)  int64   padded to the longest text of this batch
         attention_mask  (batch, seq)  int64   0 at the padding, on `tokenizer.padding_side`
-        labels          (batch,)      int64
+        labels          (batch,)      int64   float32 where they are ratings
 
     Texts are cut to `max_tokens`, special tokens included. With `shuffle`, texts of similar length
     share a batch, which saves most of the padding; the order follows from `seed` alone and touches
@@ -170,7 +191,7 @@ def batches(examples: Sequence[Example], tokenizer, batch_size: int = 16, max_to
 
 
 def _checked(examples: Sequence[Example]) -> list[Example]:
-    """The examples as a list, if each is a text with a whole number."""
+    """The examples as a list, if each is a text with a number."""
     if isinstance(examples, Dataset):
         raise BadData(f"{examples!r} is a whole data set.", expected="one of its splits",
                       hint="batches(dataset.train, ...)")
@@ -179,9 +200,10 @@ def _checked(examples: Sequence[Example]) -> list[Example]:
         raise BadData("There are no examples.", expected="at least one (text, label)")
     for number, example in enumerate(examples):
         match example:
-            case (str(), int()):
+            case (str(), int() | float()):
                 continue
-        raise BadData(f"Example {number} is {example!r}.", expected="(text, label), label an int")
+        raise BadData(f"Example {number} is {example!r}.",
+                      expected="(text, label), label an int, or a float to predict")
     return examples
 
 

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 
 from ..data import Dataset
 from . import work
@@ -63,7 +64,14 @@ class Record:
                 print(*about.values(), found.get("accuracy", ""), flush=True)
 
     def add(self, about: dict, found: dict, part: str = "runs", **gains: dict) -> None:
-        """Write one row, in the place of one about the same, and what other parts gain."""
+        """Write one row, in the place of one about the same, and what other parts gain.
+
+        Two processes may add at a time.
+        """
+        with FileLock(self.file.with_suffix(".lock")):
+            self._add(about, found, part, gains)
+
+    def _add(self, about: dict, found: dict, part: str, gains: dict) -> None:
         record = self.read()
         if self.setting is not None:
             stands = record.setdefault("setting", self.setting)

@@ -1,0 +1,212 @@
+"""Make the record of lesson 10: thirteen methods on equal terms, at predicting a rating.
+
+    python assets/records/ladder.py                  all that is missing
+    python assets/records/ladder.py --groups rates   only these groups of runs
+    python assets/records/ladder.py --share 0 2      half of them; the other process takes 1 2
+
+Writes `ladder.json`: one row a run. Interrupted, it goes on where it stopped.
+
+The plan, written before the first run. MiniLM with one output predicts the mean rating of a film
+review, from -4 to 4, neutral ones included, and is trained on the squared error: 4,000 training
+sentences once, batches of 16, at most 32 tokens, 250 steps, whatever the method. Quality is R², the
+share of variance that is predicted, on 2,716 test sentences that choose nothing; the sign is read
+from the same predictions, where people were not neutral. What trains beside the head differs by
+method, and nothing else. A difference of 0.02 in R² would matter.
+
+    heads      the head has a learning rate of its own, one for all methods: of four, the one with
+               the best mean R² on validation sentences for full fine-tuning and for LoRA, seed 0
+    rates      each method looks for its rate on validation sentences, seed 0: from its default in
+               the library along `LADDER`, a factor of two a step, until both neighbours of the
+               best were tried
+    final      seeds 2 to 6 at this rate, and 7 to 11 for the six methods that are best on
+               validation. Methods are compared by seed and by sentence, in pairs
+    controls   ought to fail: the ratings shuffled among the training sentences; all weights random;
+               full fine-tuning and LoRA, two seeds
+    exact      the head alone, solved: least squares on the features of the training sentences
+    domains    the same settings on three other tasks, six methods, two seeds
+    sizes      250 and 1,000 training sentences, 250 steps: four methods, at their rate and at half
+               of it, three seeds
+"""
+
+from pathlib import Path
+
+import torch
+
+import peft_teach as pt
+from peft_teach.course import recording
+from peft_teach.course.lessons.ladder import measure, rungs
+
+EXAMPLES, STEPS = 4000, 250
+HEAD_LADDER = (1e-3, 3e-3, 1e-2, 3e-2)
+LADDER = tuple(1e-4 * 2**k for k in range(-3, 12))       # 1.25e-5 to 0.2
+FIRST = {"full": 1e-4, "lora all": 8e-4, "qlora all": 8e-4, "bottleneck": 1.6e-3, "lora 8": 3.2e-3,
+         "dora 8": 3.2e-3, "lora 1": 3.2e-3, "mask": 1.6e-3, "bitfit": 3.2e-3, "ia3": 1.28e-2,
+         "prefix": 1.28e-2, "prompt": 2.56e-2, "head": 1.28e-2}
+SEEDS, MORE, LEADING = range(2, 7), range(7, 12), 6
+CONTROLS = ("shuffled", "scratch")
+DOMAINS = ("products", "tweets", "news")
+TRAVEL = ("full", "lora all", "lora 8", "lora 1", "bitfit", "ia3")
+SIZES = (250, 1000)
+SIZED = ("full", "lora all", "lora 1", "ia3")
+GROUPS = ("heads", "rates", "final", "exact", "controls", "domains", "sizes")
+
+
+def wanted(record, groups, share):
+    """Yield what is asked of every run, in order; rates depend on the rows that stand by then."""
+    part, parts = share
+    mine = [*rungs.RUNGS][part::parts]
+    if "heads" in groups:
+        for method in ("full", "lora 8")[part::parts]:
+            for head_lr in HEAD_LADDER:
+                yield about("heads", method, FIRST[method], 0, head_lr)
+    if "rates" in groups:
+        for method in mine:
+            while rate := recording.next_rate(tried(record, method), LADDER, FIRST[method]):
+                yield about("rates", method, rate, 0, rate if method == "head"
+                            else head_rate(record))
+    if "final" in groups:
+        for seed in SEEDS:
+            for method in mine:
+                yield chosen(record, "final", method, seed)
+        for seed in MORE:
+            for method in leading(record)[part::parts]:
+                yield chosen(record, "final", method, seed)
+    if "controls" in groups:
+        for control in CONTROLS:
+            for method in ("full", "lora 8")[part::parts]:
+                for seed in (2, 3):
+                    yield {**chosen(record, "controls", method, seed), "control": control}
+    if "domains" in groups:
+        for domain in DOMAINS:
+            for method in TRAVEL[part::parts]:
+                for seed in (2, 3):
+                    yield {**chosen(record, "domains", method, seed), "domain": domain}
+    if "sizes" in groups:
+        for examples in SIZES:
+            for method in SIZED[part::parts]:
+                for times in (1, 0.5):
+                    for seed in (2, 3, 4):
+                        wish = chosen(record, "sizes", method, seed)
+                        yield {**wish, "lr": wish["lr"] * times, "examples": examples}
+
+
+def about(group, method, lr, seed, head_lr):
+    """Describe a run."""
+    return {"group": group, "method": method, "lr": lr, "head_lr": head_lr, "seed": seed}
+
+
+def chosen(record, group, method, seed):
+    """Describe a run at the rate that was chosen for its method."""
+    found = tried(record, method)
+    assert recording.next_rate(found, LADDER, FIRST[method]) is None, f"first: rates of {method}"
+    lr = max(found, key=found.get)
+    return about(group, method, lr, seed, lr if method == "head" else head_rate(record))
+
+
+def rows(record, group):
+    """Return the rows of a group as they stand by now."""
+    return [row for row in record.read().get("runs", []) if row["group"] == group]
+
+
+def head_rate(record):
+    """Return the head's rate with the best mean over the methods that tried it."""
+    found = rows(record, "heads")
+    assert len(found) == 2 * len(HEAD_LADDER), "first: --groups heads"
+    mean = {lr: sum(row["validation"] for row in found if row["head_lr"] == lr) / 2
+            for lr in HEAD_LADDER}
+    return max(mean, key=mean.get)
+
+
+def tried(record, method):
+    """Return a method's R² on validation sentences, by rate."""
+    return {row["lr"]: row["validation"] for row in rows(record, "rates")
+            if row["method"] == method}
+
+
+def leading(record):
+    """Return the methods that are best on validation sentences, at their rates."""
+    best = {method: max(tried(record, method).values()) for method in rungs.RUNGS}
+    return sorted(best, key=best.get)[-LEADING:]
+
+
+def run(wish, data):
+    """Train and measure one setting; return what was found."""
+    pt.seed(wish["seed"])
+    control = wish.get("control")
+    model, tokenizer = pt.models.load("minilm", labels=1, pretrained=control != "scratch")
+    model = rungs.put_on(wish["method"], model, tokenizer)
+    examples = wish.get("examples", EXAMPLES)
+    sentences = data.train[:examples]
+    if control == "shuffled":
+        order = torch.randperm(len(sentences)).tolist()
+        sentences = [(text, sentences[i].label) for (text, _), i in zip(sentences, order)]
+    passes = -(-STEPS * 16 // len(sentences))
+    batches = pt.data.batches(sentences, tokenizer, seed=wish["seed"], epochs=passes)[:STEPS]
+    losses = [round(step.loss, 3) for step in
+              rungs.train(model, batches, wish["lr"], wish["head_lr"])]
+    found = {"parameters": sum(p.numel() for p in pt.adapter_parameters(model).values()),
+             "steps": len(losses), "last_loss": round(sum(losses[-20:]) / 20, 4)}
+    if wish["group"] in ("heads", "rates"):
+        return found | {"validation": scores(model, data.validation, tokenizer)["r2"]}
+    if KEPT and wish["group"] == "final":
+        pt.save(model, KEPT / f"{wish['method']} {wish['seed']}")
+    return found | scores(model, data.test, tokenizer, keep=wish["group"] == "final")
+
+
+def scores(model, examples, tokenizer, keep=False):
+    """Return R² and the accuracy of the sign; with `keep`, each prediction too."""
+    batches = pt.data.batches(examples, tokenizer, 64, shuffle=False)
+    guess, rating = measure.predictions(model, batches), measure.ratings(batches)
+    found = {"r2": round(measure.r2(guess, rating), 4),
+             "accuracy": round(measure.sign_accuracy(guess, rating), 4)}
+    return found | ({"answers": measure.pack(guess)} if keep else {})
+
+
+def exact(data):
+    """Return R² of the best head on frozen features: least squares, and what it trains on."""
+    pt.seed(0)
+    model, tokenizer = pt.models.load("minilm", labels=1)
+
+    def features(examples):
+        batches = pt.data.batches(examples, tokenizer, 64, shuffle=False)
+        with torch.no_grad():
+            pooled = torch.cat([model.bert(batch["input_ids"], batch["attention_mask"])[1]
+                                for batch in batches])
+        return torch.cat([pooled, torch.ones(len(pooled), 1)], 1), measure.ratings(batches)
+
+    X, y = features(data.train[:EXAMPLES])
+    head = torch.linalg.lstsq(X.double(), y.double()[:, None]).solution
+    X, y = features(data.test)
+    guess = (X.double() @ head)[:, 0].float()
+    return {"r2": round(measure.r2(guess, y), 4),
+            "accuracy": round(measure.sign_accuracy(guess, y), 4)}
+
+
+KEPT = None
+
+
+def main():
+    """Make what is missing, one run after the other, saving after each."""
+    global KEPT
+    parser = recording.arguments(__doc__)
+    parser.add_argument("--groups", nargs="+", default=GROUPS, choices=GROUPS)
+    parser.add_argument("--share", nargs=2, type=int, default=(0, 1), metavar=("I", "N"))
+    parser.add_argument("--keep", type=Path, help="a folder for what the final runs trained")
+    options = parser.parse_args()
+    KEPT = options.keep
+    data = {domain: pt.data.ratings(domain) for domain in ("movies", *DOMAINS)}
+    shared = recording.setting(pt.data.load("movies"), train_examples=EXAMPLES)
+    record = recording.Record(__file__, {**shared, "rated_examples": len(data["movies"].test)},
+                              options.again)
+
+    def make(wish):
+        return run(wish, data[wish.get("domain", "movies")]), {}
+
+    for wish in wanted(record, options.groups, options.share):
+        record.make([wish], make)
+    if "exact" in options.groups and "exact" not in record.read():
+        record.gain(exact=exact(data["movies"]))
+
+
+if __name__ == "__main__":
+    main()

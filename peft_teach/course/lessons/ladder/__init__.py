@@ -1,0 +1,1 @@
+"""Lesson 10: all methods of the course on equal terms."""
