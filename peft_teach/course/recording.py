@@ -20,6 +20,7 @@ import datetime
 import json
 import os
 import platform
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -68,7 +69,7 @@ class Record:
 
         Two processes may add at a time.
         """
-        with FileLock(self.file.with_suffix(".lock")):
+        with FileLock(Path(tempfile.gettempdir()) / f"{self.file.name}.lock"):
             self._add(about, found, part, gains)
 
     def _add(self, about: dict, found: dict, part: str, gains: dict) -> None:

@@ -272,3 +272,14 @@ def test_a_text_without_tokens():
     assert batch["input_ids"].tolist() == [[0, 1], [3, 3]]
     with pytest.raises(errors.BadData, match="1 texts have no tokens"):
         data.batches([("a", 1), ("", 0)], words)
+
+
+def test_ratings_are_the_task_as_numbers(tokenizer):
+    rated, labelled = data.ratings("movies"), data.load("movies")
+    assert len(everything(rated)) > len(everything(labelled))    # neutral sentences are here, too
+    signs = {text: int(rating > 0) for text, rating in rated.test if abs(rating) > 0.5}
+    assert signs == dict(labelled.test)
+    batch, = data.batches(rated.test[:3], tokenizer, shuffle=False)
+    assert batch["labels"].dtype == torch.float32
+    assert batch["labels"].tolist() == pytest.approx([rating for _, rating in rated.test[:3]])
+    assert repr(rated).endswith("2,716 test; ratings>")
