@@ -3,6 +3,7 @@
     guess = predictions(model, batches)       (sentences,)
     r2(guess, ratings)                        share of the ratings' variance that is predicted
     sign_accuracy(guess, ratings)             right signs, where people were not neutral
+    interval(a, b)                            95 % of the mean of a − b, over seeds and sentences
     pack(guess), unpack(text)                 a byte a sentence, as text
 """
 
@@ -16,6 +17,7 @@ from .... import models
 from ....waiting import bar
 
 NEUTRAL = 0.5         # a mean rating within this of zero has no sign, as in `data.load`
+T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)    # Student's t, 2 seeds on
 PARTS = 31            # predictions are kept in steps of 1/31, so ±4.1 fits a byte
 
 
@@ -42,6 +44,23 @@ def sign_accuracy(guess: Tensor, rating: Tensor) -> float:
     """Return the share of right signs among the sentences that were not rated neutral."""
     told = rating.abs() > NEUTRAL
     return float(((guess > 0) == (rating > 0))[told].float().mean())
+
+
+def interval(a: Tensor, b: Tensor) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of a − b, for new seeds and new sentences.
+
+    a, b (seeds, sentences), 2 to 10 seeds: two methods' errors on the same sentences with the same
+    seeds. The mean varies with the seeds and with the sentences; what varies with both at once
+    stands in either part, so once it is taken away (Searle et al. 1992, *Variance components*, §4).
+    """
+    d = (a - b).double()                                              # (seeds, sentences)
+    seeds, sentences = d.shape
+    by_seed, by_sentence, middle = d.mean(1, keepdim=True), d.mean(0), d.mean()
+    both = (d - by_seed - by_sentence + middle).square().sum() / (seeds - 1) / (sentences - 1)
+    of_seeds = by_seed.var() / seeds
+    of_sentences = (by_sentence.var() - both / seeds).clamp_min(0) / sentences
+    half = (T95[seeds - 2]**2 * of_seeds + 1.96**2 * of_sentences).sqrt()
+    return float(middle - half), float(middle + half)
 
 
 def pack(guess: Tensor) -> str:

@@ -38,6 +38,11 @@ RUNGS: dict[str, Callable] = {
     "head": lambda model, tokenizer: full.inject(model, full.Config(train="head")),
 }
 
+NAMES = {"full": "full fine-tuning", "lora all": "LoRA everywhere", "qlora all": "QLoRA everywhere",
+         "bottleneck": "bottleneck", "lora 8": "LoRA 8", "dora 8": "DoRA 8", "lora 1": "LoRA 1",
+         "mask": "a random mask", "bitfit": "BitFit", "ia3": "IA³", "prefix": "prefix",
+         "prompt": "prompt", "head": "the head alone"}    # as a reader knows them
+
 
 def put_on(rung: str, model: nn.Module, tokenizer) -> nn.Module:
     """Put a rung's method on a fresh model; return the model to keep."""
