@@ -106,6 +106,19 @@ def ratings(domain: str) -> Dataset:
                               for name, rating, text in _rows(domain)])
 
 
+def documents(domain: str) -> list[tuple[str, str]]:
+    """Return each sentence of "products" or "news" with its document's number, in their order.
+
+    Every text once. Sentences of one document are about one thing. Raises as `load` does.
+    """
+    if domain not in BY_DOCUMENT:
+        raise unknown("domain with documents", domain, BY_DOCUMENT)
+    first = {}
+    for name, _, text in _rows(domain):
+        first.setdefault(text, name.split("_")[0])
+    return [*first.items()]
+
+
 def _split_up(domain: str, rows: list[tuple[str, Example]]) -> Dataset:
     """Return a task of (id, example), each text once."""
     splits = {"train": [], "validation": [], "test": []}

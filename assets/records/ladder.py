@@ -4,7 +4,8 @@
     python assets/records/ladder.py --groups rates   only these groups of runs
     python assets/records/ladder.py --share 0 2      half of them; the other process takes 1 2
 
-Writes `ladder.json`: one row a run. Interrupted, it goes on where it stopped.
+Writes `ladder.json`: one row a run. Interrupted, it goes on where it stopped. What some runs
+trained is kept in `work/ladder`, which git ignores, for the groups that look at it again.
 
 The plan, written before the first run. MiniLM with one output predicts the mean rating of a film
 review, from -4 to 4, neutral ones included, and is trained on the squared error: 4,000 training
@@ -24,17 +25,27 @@ method, and nothing else. A difference of 0.02 in R² would matter.
                full fine-tuning and LoRA, two seeds
     exact      the head alone, solved: least squares on the features of the training sentences
     domains    the same settings on three other tasks, six methods, two seeds
+    forgetting of final runs: how often a sentence's nearest neighbour is from its own editorial,
+               and R² on the first 1,000 test sentences, with `f` of the update in the backbone and
+               the trained head; two seeds
+    tasks      LoRA of rank 1, trained on each of the four tasks, at home and away; the updates of
+               two tasks added, and averaged; two seeds
+    costs      the file, the memory by `account`, and the time of a step beside full fine-tuning's,
+               taking turns; on a quiet machine
     sizes      250 and 1,000 training sentences, 250 steps: four methods, at their rate and at half
                of it, three seeds
 """
 
+import base64
+import statistics
+import tempfile
 from pathlib import Path
 
 import torch
 
 import peft_teach as pt
 from peft_teach.course import recording
-from peft_teach.course.lessons.ladder import measure, rungs
+from peft_teach.course.lessons.ladder import forgetting, measure, rungs
 
 EXAMPLES, STEPS = 4000, 250
 HEAD_LADDER = (1e-3, 3e-3, 1e-2, 3e-2)
@@ -48,7 +59,11 @@ DOMAINS = ("products", "tweets", "news")
 TRAVEL = ("full", "lora all", "lora 8", "lora 1", "bitfit", "ia3")
 SIZES = (250, 1000)
 SIZED = ("full", "lora all", "lora 1", "ia3")
-GROUPS = ("heads", "rates", "final", "exact", "controls", "domains", "sizes")
+KNOB = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+FORGETS = ("full", "lora all", "lora 8", "dora 8", "lora 1", "mask", "bitfit", "ia3")
+PAIR = ("movies", "products")
+GROUPS = ("heads", "rates", "final", "exact", "controls", "domains", "forgetting", "tasks",
+          "costs", "sizes")
 
 
 def wanted(record, groups, share):
@@ -148,8 +163,8 @@ def run(wish, data):
              "steps": len(losses), "last_loss": round(sum(losses[-20:]) / 20, 4)}
     if wish["group"] in ("heads", "rates"):
         return found | {"validation": scores(model, data.validation, tokenizer)["r2"]}
-    if KEPT and wish["group"] == "final":
-        pt.save(model, KEPT / f"{wish['method']} {wish['seed']}")
+    if wish["group"] in ("final", "domains") and wish["seed"] in KEPT_SEEDS:
+        pt.save(model, kept(wish["method"], wish["seed"], wish.get("domain", "movies")))
     return found | scores(model, data.test, tokenizer, keep=wish["group"] == "final")
 
 
@@ -182,18 +197,100 @@ def exact(data):
             "accuracy": round(measure.sign_accuracy(guess, y), 4)}
 
 
-KEPT = None
+def kept(method, seed, domain="movies"):
+    """Return the folder of what a run trained: too large for a record, asked by later groups."""
+    return KEPT / f"{domain} {method} {seed}"
+
+
+def restored(method, seed, domain="movies"):
+    """Return a model as a run left it, and its tokenizer."""
+    pt.seed(seed)
+    model, tokenizer = pt.models.load("minilm", labels=1)
+    model = rungs.put_on(method, model, tokenizer)
+    return pt.store.swap(model, kept(method, seed, domain)), tokenizer
+
+
+def forget(record, share):
+    """Look at the neighbours along the knob, for each final run that was kept."""
+    texts, documents = forgetting.editorials()
+    sentences = pt.data.ratings("movies").test[:1000]
+    before = {name: W.clone() for name, W in
+              pt.models.load("minilm", labels=1)[0].base_model.state_dict().items()}
+    for seed in KEPT_SEEDS:
+        for method in FORGETS[share[0]::share[1]]:
+            if record.holds({"method": method, "seed": seed, "f": KNOB[-1]}, "forgetting"):
+                continue
+            model, tokenizer = restored(method, seed)
+            model = model if method == "full" else pt.merge(model)
+            after = {name: W.clone() for name, W in model.base_model.state_dict().items()}
+            for f in KNOB:
+                model.base_model.load_state_dict(forgetting.blend(before, after, f))
+                found = forgetting.vectors(model, texts, tokenizer)
+                plain = forgetting.without_top(found)
+                row = {"neighbours": round(forgetting.neighbours(found, documents), 4),
+                       "without_top": round(forgetting.neighbours(plain, documents), 4),
+                       "r2": scores(model, sentences, tokenizer)["r2"]}
+                record.add({"method": method, "seed": seed, "f": f}, row, part="forgetting")
+                print(method, seed, f, row, flush=True)
+
+
+def travel(record, data):
+    """Test adapters of rank 1 at home and away, and two of them added and averaged."""
+    for seed in KEPT_SEEDS:
+        for domain in data:
+            if seed == KEPT_SEEDS[0]:
+                text = base64.b64encode((kept("lora 1", seed, domain)
+                                         / "adapter.safetensors").read_bytes()).decode()
+                record.gain(adapters=record.read().get("adapters", {}) | {domain: text})
+            model, tokenizer = restored("lora 1", seed, domain)
+            for task in data:
+                record.add({"adapter": domain, "task": task, "seed": seed},
+                           scores(model, data[task].test, tokenizer), part="tasks")
+        for how, share in (("added", 1.0), ("averaged", 0.5)):
+            for task, other in (PAIR, PAIR[::-1]):
+                model, tokenizer = restored("lora 1", seed, task)
+                away = pt.adapters(restored("lora 1", seed, other)[0])
+                for name, layer in pt.adapters(model).items():    # ranks add: one of rank 2
+                    layer.A = torch.nn.Parameter(torch.cat([layer.A, away[name].A]))
+                    layer.B = torch.nn.Parameter(share * torch.cat([layer.B, away[name].B], 1))
+                record.add({"adapter": f"{' + '.join(PAIR)}, {how}", "task": task, "seed": seed},
+                           scores(model, data[task].test, tokenizer), part="tasks")
+
+
+def price(record):
+    """Measure each method's file, memory and time of a step."""
+    batch = None
+    for method in rungs.RUNGS:
+        pt.seed(0)
+        model, tokenizer = pt.models.load("minilm", labels=1)
+        model = rungs.put_on(method, model, tokenizer)
+        batch = batch or pt.data.batches(pt.data.ratings("movies").train[:16], tokenizer)[0]
+        with tempfile.TemporaryDirectory() as folder:
+            file = pt.save(model, folder) / "adapter.safetensors"
+            found = {"file_bytes": file.stat().st_size}
+        found["memory_bytes"] = pt.account.ledger(model, 16, 32).total_bytes
+        full = pt.full.inject(pt.models.load("minilm", labels=1)[0])
+        times = [[seconds(one, batch) for one in (model, full)] for _ in range(REPEATS)]
+        found["step"] = round(statistics.median(own / other for own, other in times[1:]), 3)
+        record.gain(costs=record.read().get("costs", {}) | {method: found})
+        print(method, found, flush=True)
+
+
+def seconds(model, batch):
+    """Return how long three steps take."""
+    return sum(step.seconds for step in rungs.train(model, [batch] * 3, 1e-5, 1e-5))
+
+
+KEPT_SEEDS, REPEATS = (2, 3), 12
+KEPT = Path(__file__).parents[2] / "work" / "ladder"
 
 
 def main():
     """Make what is missing, one run after the other, saving after each."""
-    global KEPT
     parser = recording.arguments(__doc__)
     parser.add_argument("--groups", nargs="+", default=GROUPS, choices=GROUPS)
     parser.add_argument("--share", nargs=2, type=int, default=(0, 1), metavar=("I", "N"))
-    parser.add_argument("--keep", type=Path, help="a folder for what the final runs trained")
     options = parser.parse_args()
-    KEPT = options.keep
     data = {domain: pt.data.ratings(domain) for domain in ("movies", *DOMAINS)}
     shared = recording.setting(pt.data.load("movies"), train_examples=EXAMPLES)
     record = recording.Record(__file__, {**shared, "rated_examples": len(data["movies"].test)},
@@ -206,6 +303,12 @@ def main():
         record.make([wish], make)
     if "exact" in options.groups and "exact" not in record.read():
         record.gain(exact=exact(data["movies"]))
+    if "forgetting" in options.groups:
+        forget(record, options.share)
+    if "tasks" in options.groups and "tasks" not in record.read():
+        travel(record, data)
+    if "costs" in options.groups and "costs" not in record.read():
+        price(record)
 
 
 if __name__ == "__main__":

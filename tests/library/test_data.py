@@ -283,3 +283,11 @@ def test_ratings_are_the_task_as_numbers(tokenizer):
     assert batch["labels"].dtype == torch.float32
     assert batch["labels"].tolist() == pytest.approx([rating for _, rating in rated.test[:3]])
     assert repr(rated).endswith("2,716 test; ratings>")
+
+
+def test_a_sentence_knows_its_document():
+    sentences = data.documents("news")
+    assert len(sentences) == len({text for text, _ in sentences}) == 5118    # 72 are repeated
+    assert len({document for _, document in sentences}) == 498
+    with pytest.raises(errors.UnknownName, match="movies"):
+        data.documents("movies")
