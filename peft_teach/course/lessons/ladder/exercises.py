@@ -1,0 +1,577 @@
+"""The exercises of lesson 10: an interval, a sweep, many tasks in a batch, neighbours, a choice."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ....core import Adapter
+from ... import adapter_judge, recording, records
+from ...exercise import VALUE, Exercise, Verdict
+from ...judge import (
+    NO_RETURN,
+    close,
+    difference,
+    named,
+    number,
+    recognised,
+    rejected,
+    report,
+    stages,
+)
+from ...observe import detached
+from . import measure, shipping
+from .forgetting import neighbours
+
+HERE = "peft_teach.course.lessons.ladder"
+
+
+def drawing(seed: int) -> Callable[..., Tensor]:
+    """Return a function that draws normal numbers of a shape, the same for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda *shape: torch.randn(shape, generator=generator)
+
+
+# ── ladder.interval ──────────────────────────────────────────────────────────────────────────
+
+EXPERIMENTS = 12      # a case
+WIDEST = 1.6          # times the exact interval; that of few seeds is wider by Student's t alone
+ALMOST = 0.3          # of a width: resampling twice does not give the same ends
+# What varies beside the means, and how often an interval should hold the truth at the least: with
+# few seeds those of normal theory and of resampling hold it less often than they say.
+HOLDS = {"nothing": 0.0, "sentences": 0.92, "seeds": 0.82, "seeds and sentences": 0.82}
+NORMAL = 1.96
+
+
+def interval_cases(seed: int) -> list[dict]:
+    """Return experiments in which nothing varies, sentences alone, seeds alone, and both."""
+    return [experiments(10_000 + 10 * seed + i, *each) for i, each in enumerate((
+        ("nothing", 2, 3, -0.5, (0.0, 0.0, 0.0)), ("sentences", 8, 80, 0.1, (0.0, 0.5, 0.1)),
+        ("seeds", 10, 40, -0.2, (0.3, 0.0, 0.1)),
+        ("seeds and sentences", 10, 60, 0.2, (0.13, 0.25, 0.2))))]
+
+
+def experiments(seed: int, varies: str, seeds: int, sentences: int, truth: float,
+                spread: tuple[float, float, float]) -> dict:
+    """Return squared errors a and b, (experiments, seeds, sentences), `truth` apart on average.
+
+    `spread` is the deviation of the difference over seeds, over sentences, and what is left. Both
+    share what is hard about a sentence and bad about a seed. Of two in which nothing varies, the
+    methods are equal in the first.
+    """
+    draw = drawing(seed)
+    count = EXPERIMENTS if any(spread) else 2
+    shapes = (count, seeds, 1), (count, 1, sentences), (count, seeds, sentences)
+    b = 6 + draw(*shapes[0]) + 2 * draw(*shapes[1]).abs() + 0.5 * draw(*shapes[2])
+    gap = truth + sum(size * draw(*shape) for size, shape in zip(spread, shapes))
+    if not any(spread):
+        gap = torch.tensor([0.0, truth]).view(2, 1, 1)
+    variance = sum(size**2 / math.prod(shape[1:]) for size, shape in zip(spread, shapes))
+    return {"varies": varies, "a": b + gap, "b": b, "error": variance**0.5}
+
+
+def run_interval(interval: Callable, case: dict) -> dict[str, Any]:
+    """Ask for every experiment's interval, and for the last with a and b exchanged."""
+    def ends(a: Tensor, b: Tensor) -> Any:
+        given = interval(a.clone(), b.clone())
+        if not isinstance(given, list | tuple | Tensor | np.ndarray) or np.ndim(given) == 0:
+            return named(given)
+        return [each.item() if isinstance(each, Tensor | np.ndarray) and each.ndim == 0 else each
+                for each in given]
+
+    a, b = case["a"], case["b"]
+    return {"found": [ends(*pair) for pair in zip(a, b)], "exchanged": ends(b[-1], a[-1])}
+
+
+def judge_interval(case: dict, seen: Mapping) -> Verdict:
+    """Ask for the properties; then how often such intervals hold the truth, and how wide they are.
+    """
+    for given in (*seen["found"], seen["exchanged"]):
+        if given == "None":
+            return rejected("no_return")
+        if not isinstance(given, list) or len(given) != 2 or not all(
+                number(end) is not None and math.isfinite(number(end)) for end in given):
+            return rejected("not_two", f"It gave {given}.")
+    low, high = torch.tensor([[*map(number, pair)] for pair in seen["found"]]).double().T
+    means = (case["a"] - case["b"]).double().mean(dim=(1, 2))           # (experiments,)
+    for i, mean in enumerate(means):
+        told = f"The mean of a − b is {mean:.3f}; it gave {low[i]:.3f} to {high[i]:.3f}."
+        if not low[i] - 1e-4 <= mean <= high[i] + 1e-4:
+            backwards = low[i] - 1e-4 <= -mean <= high[i] + 1e-4
+            return Verdict(False, told, "reversed" if backwards else None)
+        if not case["error"] and high[i] - low[i] > 1e-3:
+            return rejected("unpaired", f"{told} Yet a − b is this number for every seed and "
+                                        "sentence: nothing is uncertain.")
+    verdict, other = _coverage(case, low - means, high - means), seen["exchanged"]
+    off = max(abs(other[0] + high[-1]), abs(other[1] + low[-1]))
+    if verdict.passed and off > ALMOST * (high[-1] - low[-1]) + 1e-4:
+        return Verdict(False, f"{told} With a and b exchanged it gave {other[0]:.3f} to "
+                              f"{other[1]:.3f}; expected about {-high[-1]:.3f} to {-low[-1]:.3f}.")
+    return verdict
+
+
+def _coverage(case: dict, below: Tensor, above: Tensor) -> Verdict:
+    """Ask how often intervals with these ends, around the mean, hold the true difference."""
+    error, half = case["error"], (above - below) / 2
+    if not error:
+        return Verdict(True, "Paired.")
+    holds = (torch.special.ndtr(above / error) - torch.special.ndtr(below / error)).mean()
+    told = (f"Where {case['varies']} vary and nothing else, about {100 * holds:.0f} of 100 such "
+            "intervals would hold the true difference")
+    if holds < HOLDS[case["varies"]]:
+        return Verdict(False, f"{told}; expected 95.", recognised(
+            _usual_halves(case), lambda usual: (half / usual - 1).abs().mean() < 0.12))
+    times = (half / (NORMAL * error)).mean()
+    if times > WIDEST:
+        return Verdict(False, f"{told}, and they are {times:.1f} times as wide as they need be.",
+                       "deviation" if times > 2.5 else None)
+    return Verdict(True, f"{told}.")
+
+
+def _usual_halves(case: dict) -> dict[str, tuple[Tensor, ...]]:
+    """Return half the widths that the usual mistakes give, by experiment."""
+    d = (case["a"] - case["b"]).double()
+    _, seeds, sentences = d.shape
+    seed, sentence = d.mean(2).var(1) / seeds, d.mean(1).var(1) / sentences
+    few = NORMAL * (1 - 1 / seeds)**0.5                                 # resampled
+    return {"sentences_alone": (NORMAL * sentence.sqrt(),),
+            "seeds_alone": tuple(t * seed.sqrt() for t in (measure.T95[seeds - 2], NORMAL, few)),
+            "pooled": (NORMAL * d.flatten(1).std(1) / (seeds * sentences)**0.5,),
+            "percent": tuple(t * (seed + sentence).sqrt() for t in (1.0, 1.645))}
+
+
+INTERVAL = Exercise(
+    id="ladder.interval", lesson="10", names=("interval",), points=3, minutes=10, difficulty=3,
+    reference=f"{HERE}.measure:interval", cases=interval_cases, run=run_interval,
+    judge=judge_interval, returns=report(found=list[Any], exchanged=Any),
+    mistakes={
+        "unpaired": "That is what two separate intervals give. The same sentence and seed stand "
+                    "behind both errors of a pair: of what do you need the interval?",
+        "sentences_alone": "That asks what other sentences would change. Other seeds would change "
+                           "something, too.",
+        "seeds_alone": "That asks what other seeds would change. Other sentences would change "
+                       "something, too.",
+        "pooled": "That counts every pair of a seed and a sentence as drawn by itself. All errors "
+                  "of a seed share their luck, and so do all errors on a sentence.",
+        "percent": "Both errors are there, but the factor is not that of 95 %: one standard error "
+                   "holds 68 %, and 1.645 hold 90 %.",
+        "deviation": "That is how single seeds or sentences spread. How well is their mean known?",
+        "reversed": "The ends have the wrong sign: it is a − b.",
+        "not_two": "Expected: low and high, two numbers.",
+        "no_return": NO_RETURN,
+    },
+    hints=("Take a − b first: one table, seeds by sentences. What would be left of it if all seeds "
+           "agreed? If all sentences did?",
+           "The mean of each row is what one seed says, the mean of each column what one sentence "
+           "says. How well do rows alone know the overall mean, and how well do columns?",
+           "Two independent errors add in squares. Or resample: draw rows and columns anew, both "
+           "with replacement, and look where the mean falls."))
+
+
+# ── ladder.sweep ─────────────────────────────────────────────────────────────────────────────
+
+RATES = [1e-4 * 2**k for k in range(9)]
+
+
+def sweep(score, ladder, first):
+    """Ask for what `next_rate` asks for; a run that broke is worse than any other."""
+    found, rate = {}, first
+    while rate is not None:
+        found[rate] = score(rate)
+        if math.isnan(found[rate]):
+            found[rate] = -math.inf
+        rate = recording.next_rate(found, ladder, first)
+    return max(found, key=found.get)
+
+
+def sweep_cases(seed: int) -> list[dict]:
+    """Return scores with a peak, at an edge, with two peaks, broken at one side, and all the same.
+
+    `None` is the score of a run that broke.
+    """
+    draw = drawing(10_100 + seed)
+
+    def peak(*at: int, height: float = 0.5) -> list[float]:
+        noise = 0.01 * draw(len(RATES)).tanh()
+        return [height - 0.05 * min(abs(i - each) for each in at) + noise[i].item()
+                for i in range(len(RATES))]
+
+    cases = [(peak(4)[:3], 1), (peak(5), 3), (peak(0), 2), (peak(8), 7), (peak(2, 7), 4),
+             (peak(4, height=-0.3), 2), (peak(6)[:6] + [None] * 3, 4), ([0.25] * 9, 4)]
+    return [{"ladder": RATES[:len(scores)], "scores": scores, "first": RATES[first]}
+            for scores, first in cases]
+
+
+def run_sweep(sweep: Callable, case: dict) -> dict[str, Any]:
+    """Sweep, noting what is asked for. Who asks without end is stopped."""
+    scores = dict(zip(case["ladder"], case["scores"]))
+    asked: list[Any] = []
+
+    def score(rate: Any) -> float:
+        asked.append(rate.item() if isinstance(rate, Tensor | np.generic) else rate)
+        if len(asked) > 3 * len(scores):
+            raise Endless
+        found = scores.get(asked[-1]) if number(asked[-1]) is not None else None
+        return math.nan if found is None else found
+
+    try:
+        best = sweep(score, tuple(case["ladder"]), case["first"])
+    except Endless:
+        best = math.nan
+    best = best.item() if isinstance(best, Tensor | np.generic) and best.size == 1 else best
+    return {"asked": asked, "best": best, "type": named(best)}
+
+
+class Endless(Exception):
+    """A sweep has asked for more runs than there are."""
+
+
+def judge_sweep(case: dict, seen: Mapping) -> Verdict:
+    """Go through what was asked for: was each needed when, or before, it was asked for?"""
+    ladder, first = case["ladder"], case["first"]
+    scores = {rate: -math.inf if score is None else score
+              for rate, score in zip(ladder, case["scores"])}
+    listed = ", ".join("nan" if s is None else f"{s:.3f}" for s in case["scores"])
+    told = f"The scores along the ladder are {listed}, and the first rate is number " \
+           f"{ladder.index(first) + 1}."
+    tried: list[float] = []
+    needed, best = {first}, -math.inf
+    for rate in seen["asked"]:
+        if number(rate) is None or rate not in scores:
+            return rejected("not_a_rate", f"{told} It asked for {rate!r}.")
+        asked = f"{told} It asked for number {ladder.index(rate) + 1}"
+        if rate in tried:
+            return rejected("twice", f"{asked} twice.")
+        if not tried and rate != first:
+            return rejected("not_first", f"{asked} before all others.")
+        if rate not in needed:
+            around = rate == ladder[-1] and scores[ladder[0]] == best
+            broke = any(scores[each] == -math.inf for each in beside(ladder, rate) & {*tried})
+            return rejected("around" if around else "nan_wins" if broke else "not_needed",
+                            f"{asked}, which was never beside the best so far.")
+        tried.append(rate)
+        best = max(scores[each] for each in tried)
+        needed |= {one for each in tried if scores[each] == best for one in beside(ladder, each)}
+    return _sweeps_end(seen, told, ladder, {rate: scores[rate] for rate in tried})
+
+
+def _sweeps_end(seen: Mapping, told: str, ladder: list[float],
+                tried: dict[float, float]) -> Verdict:
+    """Is what it gave the best of all tried, and were both of its neighbours among them?"""
+    best = seen["best"]
+    if best is None:
+        return rejected("no_return")
+    if number(best) is None or best not in ladder:
+        return rejected("not_a_rate", f"{told} It gave {best if number(best) else seen['type']}.")
+    told, top = f"{told} It gave number {ladder.index(best) + 1}", max(tried.values(), default=0)
+    if tried.get(best) != top:
+        broke = tried.get(best) == -math.inf
+        return rejected("nan_wins" if broke else "not_best",
+                        f"{told}; the best that it tried was {top:.3f}.")
+    if not any(tried.keys() >= beside(ladder, rate) for rate in tried if tried[rate] == top):
+        untried, = [ladder.index(one) + 1 for one in beside(ladder, best) if one not in tried][:1]
+        return rejected("stopped", f"{told}, and never tried number {untried}, beside it.")
+    return Verdict(True, f"{len(tried)} runs of {len(ladder)}.")
+
+
+def beside(ladder: list[float], rate: float) -> set[float]:
+    """Return a rate's neighbours on the ladder."""
+    i = ladder.index(rate)
+    return {*ladder[max(0, i - 1):i], *ladder[i + 1:i + 2]}
+
+
+SWEEP = Exercise(
+    id="ladder.sweep", lesson="10", names=("sweep",), points=2, minutes=9, difficulty=2,
+    reference=f"{HERE}.exercises:sweep", cases=sweep_cases, run=run_sweep, judge=judge_sweep,
+    returns=report(asked=list[Any], best=Any, type=str),
+    mistakes={
+        "not_needed": "Each call is a training. Ask only for what stands beside the best so far.",
+        "stopped": "A best rate with an untried neighbour may be beaten by it: go on.",
+        "twice": "Each call is a training: keep what you were told.",
+        "around": "That is the other end: ladder[-1] is the last rate, not the one before the "
+                  "first.",
+        "not_first": "The search starts at first.",
+        "nan_wins": "nan is the score of a run that broke. It compares as neither larger nor "
+                    "smaller, and argmax takes it for the largest.",
+        "not_best": "What is wanted is the best rate, wherever the search ended.",
+        "not_a_rate": "Ask for rates that stand on the ladder, and return one of them.",
+        "no_return": NO_RETURN,
+    },
+    hints=("You know a few scores. Which rates would you have to know before you would call the "
+           "best of them the best?",
+           "Keep what you know in a dict. Find the best in it, then its untried neighbours. When "
+           "is there nothing left to ask?",
+           "At either end a rate has one neighbour. What do ladder[-1] and ladder[len(ladder)] "
+           "give?"))
+
+
+# ── ladder.batch ─────────────────────────────────────────────────────────────────────────────
+
+
+class Many(Adapter):
+    """A frozen linear layer with the adapters of several tasks; `who` says which row has which."""
+
+    def __init__(self, base, adapters):
+        super().__init__(base)
+        self.adapters = adapters
+
+    def forward(self, x):
+        y = self.base(x).clone()                                  # (batch, …, n_out)
+        for k, (A, B, scale) in enumerate(self.adapters):
+            rows = self.who == k                                  # (batch,)
+            y[rows] += scale * (x[rows] @ A.T) @ B.T
+        return y
+
+
+def batch_cases(seed: int) -> list[dict]:
+    """Return layers with the adapters of some tasks and two batches each; the smallest first."""
+    return [batch_case(10_200 + 10 * seed + i, *each) for i, each in enumerate((
+        (2, 3, (2, 1), (0, -1), (2,)), (6, 5, (1, 3, 2), (2, -1, 0, 0, 1, 2), (6,)),
+        (8, 8, (4, 4), (1, -1, 0, 1), (4, 3)), (384, 96, (8, 1, 2, 4), (3, 0, -1, 2, 1), (5, 7))))]
+
+
+def batch_case(seed: int, n_in: int, n_out: int, ranks: tuple[int, ...], who: tuple[int, ...],
+               batch: tuple[int, ...]) -> dict:
+    """Return a layer, adapters of these ranks, an x (*batch, n_in), and who is who in two calls."""
+    draw = drawing(seed)
+    return {"n_in": n_in, "n_out": n_out, "W": draw(n_out, n_in) / n_in**0.5, "b": draw(n_out),
+            "A": [draw(rank, n_in) / n_in**0.5 for rank in ranks],
+            "B": [draw(n_out, rank) for rank in ranks],
+            "scales": [0.5 + 1.5 * i for i in range(len(ranks))], "x": draw(*batch, n_in),
+            "who": torch.tensor(who), "then": torch.tensor(who[1:] + who[:1])}
+
+
+def run_batch(Many: Any, case: dict) -> dict[str, Any]:
+    """Make one, call it for two batches, and count the calls of the base."""
+    base, calls = adapter_judge.frozen_linear(case), []
+    base.register_forward_hook(lambda *_: calls.append(1))
+    many = Many(base, [*zip(case["A"], case["B"], case["scales"])])
+    seen = {"type": named(many), "is_adapter": isinstance(many, Adapter)}
+    if not seen["is_adapter"]:
+        return seen
+    own = many.own_parameters()
+    seen |= {"holds_base": many.base is base,
+             "trains": [name for name, p in many.named_parameters() if p.requires_grad],
+             "buffers": [name for name in many.state_dict()
+                         if name not in own and not name.startswith("base.")]}
+    found = []
+    for who in (case["who"], case["then"]):
+        many.who = who.clone()
+        found.append(detached(many(case["x"].clone())))
+    return seen | {"found": found, "calls": len(calls)}
+
+
+def judge_batch(case: dict, seen: Mapping) -> Verdict:
+    """Ask how it is made, then compare both calls with one call for each row."""
+    if not seen["is_adapter"]:
+        return rejected("not_adapter", f"Many(base, adapters) made {seen['type']}.")
+    if not seen["holds_base"]:
+        return rejected("base_lost", "Its base is not the module that it was given.")
+    if seen["trains"]:
+        return rejected("trains", f"{seen['trains'][0]} has requires_grad = True.")
+    if seen["buffers"]:
+        return rejected("buffer", f"It registers the buffer {seen['buffers'][0]}.")
+    for found, who in zip(seen["found"], (case["who"], case["then"])):
+        if found is None:
+            return rejected("no_return")
+        if not close(found, right := _by_row(case, who), 1e-4):
+            told = f"With who = {who.tolist()}, {difference('many(x)', found, right)}"
+            return Verdict(False, told, recognised(_usual_batches(case, who),
+                                                   partial(close, found, tolerance=1e-4)))
+    if seen["calls"] != 2:
+        return rejected("base_calls", f"The outputs are right. In two calls it called its base "
+                                      f"{seen['calls']} times; expected 2.")
+    return Verdict(True, "Each row by its own adapter, and the base once for all.")
+
+
+def _by_row(case: dict, who: Tensor, scales: list[float] | None = None) -> Tensor:
+    """Return the outputs, one row after the other."""
+    rows = []
+    for x, k in zip(case["x"], who.tolist()):
+        y = F.linear(x, case["W"], case["b"])
+        if k >= 0:
+            y = y + (scales or case["scales"])[k] * (x @ case["A"][k].T) @ case["B"][k].T
+        rows.append(y)
+    return torch.stack(rows)
+
+
+def _usual_batches(case: dict, who: Tensor) -> dict[str, Any]:
+    """What the usual mistakes give."""
+    count, right = len(case["scales"]), _by_row(case, who)
+    return {"no_scale": _by_row(case, who, [1.0] * count),
+            "last_for_plain": _by_row(case, who.where(who >= 0, count - 1)),
+            "unsorted": right[who.argsort(stable=True)]}
+
+
+BATCH = Exercise(
+    id="ladder.batch", lesson="10", names=("Many",), points=3, minutes=12, difficulty=3,
+    reference=f"{HERE}.exercises:Many", cases=batch_cases, run=run_batch, judge=judge_batch,
+    returns=stages({"type": str, "is_adapter": bool},
+                   {"holds_base": bool, "trains": list[str], "buffers": list[str],
+                    "found": list[Any], "calls": int}),
+    mistakes={name: adapter_judge.MISTAKES[name]
+              for name in ("not_adapter", "base_lost", "no_return")} | {
+        "last_for_plain": "Row −1 of a list is its last: for the plain base nothing is added.",
+        "no_scale": "Every adapter has a scale of its own; here it is missing.",
+        "unsorted": "All rows are there, sorted by adapter. They belong where they came from.",
+        "base_calls": "Let self.base(x) answer for all rows at once: it is what they share.",
+        "trains": "These adapters are trained already: keep their tensors without a gradient.",
+        "buffer": "pt.attach refuses a buffer that a file would have to keep: a plain list will "
+                  "do, or register_buffer(…, persistent=False).",
+        "misfit": "The adapters need not have one rank. Treat them one after the other, or pad A "
+                  "and B with what adds nothing.",
+    },
+    hints=("Which part of y is the same computation for all rows, and which is not?",
+           "For each adapter: which rows are its own, and what is added to these?",
+           "A mask, self.who == k, picks rows, whatever axes follow; it can also stand on the left "
+           "of an assignment. Into which tensor may you write?"))
+
+
+# ── ladder.neighbours ────────────────────────────────────────────────────────────────────────
+
+SLOW = 0.15     # seconds of this thread for 200 sentences; one matrix product takes a thousandth
+
+
+def neighbours_cases(seed: int) -> list[dict]:
+    """Return vectors of any length, of documents that are partly one sentence; the fewest first."""
+    return [told_apart(10_300 + 100 * seed + i, *each) for i, each in enumerate((
+        (8, 2, 4, 0), (30, 4, 9, 0), (200, 8, 90, 40)))]
+
+
+def told_apart(seed: int, n: int, width: int, documents: int, offset: int) -> dict:
+    """Return the first case, from this seed on, in which no two mistakes give the same number."""
+    for trial in range(1000):
+        generator = torch.Generator().manual_seed(1000 * seed + trial)
+        of = torch.randint(documents, (n,), generator=generator)
+        middle = torch.randn(documents, width, generator=generator)
+        x = middle[of] + 0.7 * torch.randn(n, width, generator=generator)
+        case = {"vectors": x * torch.rand(n, 1, generator=generator).mul(2).exp(),
+                "documents": offset + 7 * of}
+        shares = [neighbours(*case.values()), *(share for each in _usual_shares(case).values()
+                                                for share in each)]
+        if len({round(share, 4) for share in shares}) == len(shares):
+            return case
+    raise ValueError(f"no case of {n} sentences tells all mistakes apart")
+
+
+def run_neighbours(neighbours: Callable, case: dict) -> dict[str, Any]:
+    """Ask for the share, and how long it took."""
+    start = time.thread_time()
+    found = neighbours(case["vectors"].clone(), case["documents"].clone())
+    seconds = time.thread_time() - start
+    found = found.item() if isinstance(found, Tensor | np.ndarray) and found.ndim == 0 else found
+    return {"found": found if number(found) is None else float(found), "seconds": seconds,
+            "type": named(found)}
+
+
+def judge_neighbours(case: dict, seen: Mapping) -> Verdict:
+    """Compare the share with the right one, then with the usual ones."""
+    found, n = number(seen["found"]), len(case["vectors"])
+    right = neighbours(**case)
+    told = f"Of {n} sentences of {len(case['documents'].unique())} documents"
+    if seen["found"] is None:
+        return rejected("no_return")
+    if found is None:
+        return rejected("not_a_number", f"{told} it gave {seen['type']}.")
+    if not abs(found - right) < 1e-4:
+        return Verdict(False, f"{told} it gave {found:.4f}; expected {right:.4f}.", recognised(
+            _usual_shares(case), lambda usual: abs(found - usual) < 1e-4))
+    if seen["seconds"] > SLOW:
+        longer = seen["seconds"] * (2751 / n)**2
+        return rejected("slow", f"{n} sentences took {seen['seconds']:.1f} s of computing. The "
+                                f"lesson's 2,751 would take {longer:.0f}.")
+    return Verdict(True, f"{told}, {right:.0%} have their neighbour at home.")
+
+
+def _usual_shares(case: dict) -> dict[str, tuple[float, ...]]:
+    """What the usual mistakes give."""
+    x, of = case["vectors"], case["documents"]
+    unit = F.normalize(x, dim=1)
+    asked = (of[:, None] == of).sum(dim=1) > 1
+
+    def share(like: Tensor, asked: Tensor) -> float:
+        return (of[like.fill_diagonal_(-math.inf).argmax(1)] == of)[asked].float().mean().item()
+
+    everyone = torch.ones_like(asked)
+    return {"itself": (1.0,), "lengths": (share(x @ x.T, asked), share(-torch.cdist(x, x), asked)),
+            "all_asked": (share(unit @ unit.T, everyone),),
+            "left_out": (neighbours(x[asked], of[asked]),),
+            "percent": (100 * neighbours(x, of),)}
+
+
+NEIGHBOURS = Exercise(
+    id="ladder.neighbours", lesson="10", names=("neighbours",), points=2, minutes=7, difficulty=2,
+    reference=f"{HERE}.forgetting:neighbours", cases=neighbours_cases,
+    run=run_neighbours, judge=judge_neighbours,
+    returns=report(found=Any, seconds=float, type=str),
+    mistakes={
+        "itself": "The vector that is most like a sentence's is its own. Its neighbour is another "
+                  "sentence.",
+        "lengths": "That depends on how long the vectors are: the cosine does not.",
+        "all_asked": "A sentence that is alone in its document cannot have a neighbour there: do "
+                     "not ask it.",
+        "left_out": "A sentence that is alone in its document is not asked, but it may still be "
+                    "somebody's neighbour.",
+        "percent": "A share lies between 0 and 1.",
+        "slow": "Where is a loop that one matrix product could replace?",
+        "not_a_number": "Expected: one number, the share.",
+        "no_return": NO_RETURN,
+    },
+    hints=("How alike all pairs are is one table, n by n. Which of its entries must not win?",
+           "The place of the largest entry of each row is a sentence. Of which document?",
+           "Whom do you ask? Count, for each sentence, how many share its document."))
+
+
+# ── ladder.ship ──────────────────────────────────────────────────────────────────────────────
+
+PICKS = {"file": "lora 1", "time": "lora 8", "any": "full", "keep": "ia3"}
+
+
+def run_ship(picks: Any, case: dict) -> dict[str, Any]:
+    """Hand on what is picked, by budget; of anything else, what it is."""
+    said = picks if isinstance(picks, dict) else {}
+    return {"type": named(picks), "said": {str(budget)[:40]: str(method)[:40]
+                                           for budget, method in said.items()}}
+
+
+def judge_ship(case: dict, seen: Mapping) -> Verdict:
+    """Look each pick up in the record: is it allowed, and is it clearly worse than the best?"""
+    said = {budget: shipping.rung(method) for budget, method in seen["said"].items()}
+    if said.keys() != shipping.BUDGETS.keys():
+        return rejected("not_picks", f"It is {seen['type']} with {[*said]}.")
+    record = records.load(case["record"])
+    for budget, method in said.items():
+        if method is None:
+            return rejected("no_method", f"{budget}: {seen['said'][budget]!r}.")
+        if told := shipping.over(record, budget, method):
+            return rejected("over", f"{budget}: {told}")
+    for budget, method in said.items():
+        if told := shipping.clearly_worse(record, budget, method):
+            return rejected("worse", f"{budget}: {told}")
+    return Verdict(True, "Each within its budget, and none clearly worse than the best there.")
+
+
+SHIP = Exercise(
+    id="ladder.ship", lesson="10", names=("picks",), points=3, minutes=9, difficulty=2,
+    answer=VALUE, reference=f"{HERE}.exercises:PICKS", cases=lambda seed: [{"record": "ladder"}],
+    run=run_ship, judge=judge_ship, returns=report(type=str, said=dict[str, str]),
+    mistakes={
+        "over": "Look at the costs first: what is over the budget is not to be had.",
+        "worse": "Among those within this budget another one is better, beyond seeds and "
+                 "sentences.",
+        "no_method": "Name a method as the tables of the lesson do.",
+        "not_picks": f"Wanted is a dict with a method for each of {', '.join(shipping.BUDGETS)}.",
+    },
+    hints=("For each budget cross out what is over it. What is left, and how good is it?",
+           "The first of those left need not win: everything that your interval cannot tell from "
+           "it will do.",
+           "For keep, read how many neighbours are left where each method is used as trained, at "
+           "f = 1."))
+
+EXERCISES = (INTERVAL, SWEEP, BATCH, NEIGHBOURS, SHIP)

@@ -1,0 +1,66 @@
+"""Further cases of lesson 10, for the grader alone: other sizes, broken runs, more axes, twins."""
+
+import torch
+from torch import Tensor
+
+
+def draw(seed: int, *shape: int) -> Tensor:
+    """Random numbers, the same every time."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def interval() -> list[dict]:
+    """Few sentences, equal methods and many sentences, a difference far below zero."""
+    cases = []
+    for seed, varies, seeds, sentences, truth, over_seeds, over_sentences in (
+            (101, "seeds and sentences", 9, 12, 0.3, 0.5, 0.5), (102, "sentences", 3, 200, 0.0, 0.0, 0.4),
+            (103, "seeds", 10, 25, -4.0, 0.9, 0.0)):
+        shared = draw(seed, 12, seeds, sentences) + 3 * draw(seed + 10, 12, 1, sentences)
+        gap = (over_seeds * draw(seed + 20, 12, seeds, 1)
+               + over_sentences * draw(seed + 30, 12, 1, sentences))
+        cases.append({"varies": varies, "a": shared + truth + gap, "b": shared,
+                      "error": (over_seeds**2 / seeds + over_sentences**2 / sentences)**0.5})
+    return cases
+
+
+def sweep() -> list[dict]:
+    """A first run that broke, one rate, two rates, rates that fall."""
+    falling = [0.3, 0.1, 0.03, 0.01, 0.003]
+    return [{"ladder": falling[::-1], "scores": [0.2, 0.4, None, None, None], "first": 0.03},
+            {"ladder": [0.5], "scores": [0.1], "first": 0.5},
+            {"ladder": [0.5, 1.0], "scores": [-0.2, -0.1], "first": 0.5},
+            {"ladder": falling, "scores": [None, 0.1, 0.5, 0.6, 0.4], "first": 0.1}]
+
+
+def batch() -> list[dict]:
+    """Four axes, all rows plain, one output of one task."""
+    cases = []
+    for seed, n_in, n_out, ranks, who, shape in (
+            (111, 6, 4, (2, 3), (1, -1, 0), (3, 2, 5)), (112, 5, 7, (1, 4), (-1, -1), (2, 3)),
+            (113, 9, 1, (2,), (0, -1, 0, 0), (4,))):
+        cases.append({"n_in": n_in, "n_out": n_out, "W": draw(seed, n_out, n_in),
+                      "b": draw(seed + 10, n_out),
+                      "A": [draw(seed + 20 + i, r, n_in) for i, r in enumerate(ranks)],
+                      "B": [draw(seed + 30 + i, n_out, r) for i, r in enumerate(ranks)],
+                      "scales": [3.0 - i for i in range(len(ranks))],
+                      "x": draw(seed + 40, *shape, n_in), "who": torch.tensor(who),
+                      "then": torch.tensor(who).flip(0)})
+    return cases
+
+
+def neighbours() -> list[dict]:
+    """Twins of one direction, one document for all, numbers of documents that are far apart."""
+    x, twins = draw(121, 12, 5), torch.arange(12) // 3
+    twice = torch.cat([x, 3 * x])
+    return [{"vectors": twice, "documents": torch.cat([twins, twins])},
+            {"vectors": draw(122, 7, 3), "documents": torch.full((7,), 4)},
+            {"vectors": draw(123, 40, 6), "documents": torch.arange(40) % 13 * 1000}]
+
+
+def ship() -> list[dict]:
+    """None: it is a choice, judged by the record."""
+    return []
+
+
+CASES = {"ladder.interval": interval, "ladder.sweep": sweep, "ladder.batch": batch,
+         "ladder.neighbours": neighbours, "ladder.ship": ship}

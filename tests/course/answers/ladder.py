@@ -1,0 +1,425 @@
+"""Answers to the exercises of lesson 10."""
+
+from answers import but
+
+RIGHT: dict = {}
+WRONG: dict = {}
+BEYOND: dict = {}
+
+# ── ladder.interval ──────────────────────────────────────────────────────────────────────────
+
+INTERVAL = """
+def interval(a, b):
+    d = a - b
+    seeds, sentences = d.shape
+    error = (d.mean(dim=1).var() / seeds + d.mean(dim=0).var() / sentences).sqrt()
+    return (d.mean() - 1.96 * error).item(), (d.mean() + 1.96 * error).item()
+"""
+D = "d = a - b"
+ERROR = "(d.mean(dim=1).var() / seeds + d.mean(dim=0).var() / sentences).sqrt()"
+RETURN = "return (d.mean() - 1.96 * error).item(), (d.mean() + 1.96 * error).item()"
+RESAMPLED = """
+def interval(a, b):
+    d = a - b
+    means = []
+    for _ in range(250):
+        rows = torch.randint(len(d), (len(d),))
+        columns = torch.randint(d.shape[1], (d.shape[1],))
+        means.append(d[rows][:, columns].mean())
+    low, high = torch.stack(means).quantile(torch.tensor([0.025, 0.975]))
+    return low, high
+"""
+
+RIGHT["ladder.interval"] = {
+    "two errors, in squares": INTERVAL,
+    "resampled both ways": RESAMPLED,
+    "NumPy, resampled by counts": """
+import numpy as np
+
+def interval(a, b):
+    d, rng = (a - b).numpy().astype(float), np.random.default_rng()
+    rows, columns = (rng.multinomial(n, np.full(n, 1 / n), 300) / n for n in d.shape)
+    means = ((rows @ d) * columns).sum(1)
+    return tuple(np.percentile(means, [2.5, 97.5]))
+""",
+    "Student's t over seeds": """
+T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
+
+def interval(a, b):
+    d = torch.sub(a, b).double()
+    s, n = d.size(0), d.size(1)
+    half = math.hypot(T.get(s, 2.1) * d.mean(1).std() / s**0.5, 1.96 * d.mean(0).std() / n**0.5)
+    middle = d.mean()
+    return [middle - half, middle + half]
+""",
+    "what is left counted once": but(INTERVAL, D, """d = a - b
+    rest = d - d.mean(1, keepdim=True) - d.mean(0) + d.mean()""",
+                                     "d.mean(dim=0).var() / sentences)",
+                                     "d.mean(dim=0).var() / sentences - rest.var() / d.numel())"
+                                     ".clamp(min=0)"),
+    "pandas": """
+import pandas as pd
+
+def interval(a, b):
+    d = pd.DataFrame((a - b).numpy())
+    error = (d.mean(axis=1).sem() ** 2 + d.mean(axis=0).sem() ** 2) ** 0.5
+    middle = d.to_numpy().mean()
+    return middle - 1.96 * error, middle + 1.96 * error
+""",
+}
+
+WRONG["ladder.interval"] = {
+    "sentences_alone": (but(INTERVAL, ERROR, "d.mean(dim=0).std() / sentences ** 0.5"),
+                        but(RESAMPLED, "d[rows][:, columns]", "d[:, columns]")),
+    "seeds_alone": (but(INTERVAL, ERROR, "d.mean(dim=1).std() / seeds ** 0.5"),
+                    but(RESAMPLED, "d[rows][:, columns]", "d[rows]")),
+    "unpaired": (
+        but(INTERVAL, ERROR, "sum((x.mean(dim=1).var() / seeds + x.mean(dim=0).var() / sentences) "
+                             "for x in (a, b)).sqrt()"),
+        but(RESAMPLED, "means.append(d[rows][:, columns].mean())",
+            "others = torch.randint(d.shape[1], (d.shape[1],))\n        "
+            "means.append(a[rows][:, columns].mean() - b[rows][:, others].mean())")),
+    "pooled": but(INTERVAL, ERROR, "d.std() / (seeds * sentences) ** 0.5"),
+    "percent": (INTERVAL.replace("1.96 * ", ""), INTERVAL.replace("1.96", "1.645"),
+                but(RESAMPLED, "[0.025, 0.975]", "[0.16, 0.84]")),
+    "deviation": (but(INTERVAL, ERROR, "(d.mean(dim=1).var() + d.mean(dim=0).var()).sqrt()"),
+                  but(INTERVAL, ERROR, "d.std()")),
+    "reversed": but(INTERVAL, D, "d = b - a"),
+    "not_two": (but(INTERVAL, RETURN, "return d.mean()"),
+                but(INTERVAL, RETURN, "return 'from', 'to'")),
+    "no_return": but(INTERVAL, "return (", "low_high = ("),
+    "": but(INTERVAL, "+ 1.96 * error", "+ 4 * error"),
+}
+
+BEYOND["ladder.interval"] = but(INTERVAL, "seeds, sentences = d.shape",
+                                "seeds, sentences = len(d), 60")
+
+# ── ladder.sweep ─────────────────────────────────────────────────────────────────────────────
+
+SWEEP = """
+def sweep(score, ladder, first):
+    found = {}
+    def ask(i):
+        if 0 <= i < len(ladder) and i not in found:
+            value = score(ladder[i])
+            found[i] = -math.inf if math.isnan(value) else value
+    best = ladder.index(first)
+    ask(best)
+    while True:
+        ask(best - 1)
+        ask(best + 1)
+        new = max(found, key=found.get)
+        if found[new] == found[best]:
+            return ladder[best]
+        best = new
+"""
+CLIMB = """
+def sweep(score, ladder, first):
+    best = ladder.index(first)
+    top = score(first)
+    for step in (1, -1):
+        while 0 <= best + step < len(ladder):
+            value = score(ladder[best + step])
+            if not (value > top or math.isnan(top)):
+                break
+            best, top = best + step, value
+        if ladder[best] != first:
+            break
+    return ladder[best]
+"""
+MEMORY = """
+def sweep(score, ladder, first):
+    found, wanted = {}, [first]
+    while wanted:
+        rate = wanted[0]
+        found[rate] = score(rate)
+        value = lambda r: found[r] if found[r] == found[r] else -math.inf
+        best = max(found, key=value)
+        i = ladder.index(best)
+        wanted = [r for r in (*ladder[i + 1:i + 2], *ladder[max(i - 1, 0):i]) if r not in found]
+    return best
+"""
+
+RIGHT["ladder.sweep"] = {
+    "both neighbours at a time": SWEEP,
+    "one wish at a time": MEMORY,
+    "up, then down": CLIMB,
+    "a list of scores": """
+def sweep(score, ladder, first):
+    n = len(ladder)
+    scores = [None] * n
+    todo = {list(ladder).index(first)}
+    while todo:
+        i = min(todo)
+        s = score(ladder[i])
+        scores[i] = s if s == s else float("-inf")
+        known = [j for j in range(n) if scores[j] is not None]
+        best = max(known, key=lambda j: scores[j])
+        todo = {j for j in (best - 1, best + 1) if 0 <= j < n and scores[j] is None}
+    return ladder[best]
+""",
+    "recursive": """
+def sweep(score, ladder, first, found=None):
+    found = found or {first: score(first)}
+    best = max(found, key=lambda rate: torch.tensor(found[rate]).nan_to_num(-1e9).item())
+    place = ladder.index(best)
+    for rate in ladder[max(place - 1, 0):place + 2]:
+        if rate not in found:
+            return sweep(score, ladder, first, {**found, rate: score(rate)})
+    return best
+""",
+    "NumPy": """
+import numpy as np
+
+def sweep(score, ladder, first):
+    rates = np.array(ladder)
+    scores = np.full(len(rates) + 2, -np.inf)
+    asked = np.zeros(len(rates) + 2, bool)
+    asked[[0, -1]] = True
+    i = int(np.flatnonzero(rates == first)[0]) + 1
+    while True:
+        asked[i] = True
+        scores[i] = np.nan_to_num(score(rates[i - 1]), nan=-np.inf)
+        best = np.where(asked, scores, -np.inf)[1:-1].argmax() + 1
+        best = best if asked[best] else i
+        left = [j for j in (best - 1, best + 1) if not asked[j]]
+        if not left:
+            return rates[best - 1]
+        i = left[0]
+""",
+}
+
+WRONG["ladder.sweep"] = {
+    "not_needed": ("""
+def sweep(score, ladder, first):
+    found = {rate: score(rate) for rate in sorted(ladder, key=lambda rate: rate != first)}
+    return max(found, key=lambda rate: found[rate] if found[rate] == found[rate] else -math.inf)
+""",
+                   but(SWEEP, "        ask(best + 1)\n", "        ask(best + 1)\n"
+                                                         "        ask(best + 2)\n")),
+    "stopped": (but(CLIMB, "(1, -1)", "(1,)"),
+                but(SWEEP, "        ask(best + 1)\n", "")),
+    "twice": (but(SWEEP, " and i not in found", ""),
+              but(SWEEP, "if 0 <= i < len(ladder) and i not in found:",
+                  "if 0 <= i < len(ladder):")),
+    "around": but(SWEEP, "0 <= i < len(ladder)", "i < len(ladder)"),
+    "not_first": but(SWEEP, "best = ladder.index(first)", "best = len(ladder) // 2"),
+    "nan_wins": but(SWEEP, "-math.inf if math.isnan(value) else value",
+                    "math.inf if math.isnan(value) else value"),
+    "not_best": but(SWEEP, "return ladder[best]", "return ladder[max(best - 1, 0)]"),
+    "not_a_rate": (but(SWEEP, "score(ladder[i])", "score(i)"),
+                   but(SWEEP, "return ladder[best]", "return best"),
+                   but(SWEEP, "return ladder[best]", "return ladder[best], found[best]")),
+    "no_return": but(SWEEP, "return ladder[best]", "return"),
+    "": but(SWEEP, "0 <= i < len(ladder)", "0 <= i"),
+}
+
+BEYOND["ladder.sweep"] = but(CLIMB, " or math.isnan(top)", "")
+
+# ── ladder.batch ─────────────────────────────────────────────────────────────────────────────
+
+BATCH = """
+class Many(pt.Adapter):
+    def __init__(self, base, adapters):
+        super().__init__(base)
+        self.adapters = adapters
+
+    def forward(self, x):
+        y = self.base(x).clone()
+        for k, (A, B, scale) in enumerate(self.adapters):
+            mine = self.who == k
+            y[mine] += scale * x[mine] @ A.T @ B.T
+        return y
+"""
+KEEP = "        self.adapters = adapters\n"
+BASE = "self.base(x).clone()"
+FORWARD = BATCH[BATCH.index("        y = "):]
+PADDED = """
+class Many(pt.Adapter):
+    def __init__(self, base, adapters):
+        super().__init__(base)
+        r = max(len(A) for A, _, _ in adapters)
+        pad = nn.functional.pad
+        A = torch.stack([pad(A, (0, 0, 0, r - len(A))) for A, _, _ in adapters])
+        B = torch.stack([scale * pad(B, (0, r - B.shape[1])) for _, B, scale in adapters])
+        self.register_buffer("A", torch.cat([A, torch.zeros_like(A[:1])]), persistent=False)
+        self.register_buffer("B", torch.cat([B, torch.zeros_like(B[:1])]), persistent=False)
+
+    def forward(self, x):
+        h = x.flatten(1, -2) if x.dim() > 2 else x[:, None]
+        u = torch.einsum("bti,bri,bor->bto", h, self.A[self.who], self.B[self.who])
+        y = self.base(x)
+        return y + u.reshape(y.shape)
+"""
+
+RIGHT["ladder.batch"] = {
+    "a mask for each adapter": BATCH,
+    "padded, and one einsum": PADDED,
+    "row by row": but(BATCH, FORWARD, """        rows = []
+        for y, h, k in zip(self.base(x), x, self.who.tolist()):
+            if k != -1:
+                A, B, scale = self.adapters[k]
+                y = y + scale * (h @ A.T @ B.T)
+            rows.append(y)
+        return torch.stack(rows)
+"""),
+    "all adapters, and a choice": but(BATCH, FORWARD, """        y = self.base(x)
+        shape = (-1,) + (1,) * (x.dim() - 1)
+        for k, (A, B, scale) in enumerate(self.adapters):
+            u = nn.functional.linear(nn.functional.linear(x, A), B)
+            y = y + torch.where((self.who == k).view(shape), scale * u, 0.0)
+        return y
+"""),
+    "sorted, and put back": but(BATCH, FORWARD, """        y = self.base(x)
+        order = torch.argsort(self.who)
+        added, who = [], self.who[order]
+        for k in who.unique().tolist():
+            h = x[order[who == k]]
+            if k < 0:
+                added.append(torch.zeros(h.shape[:-1] + y.shape[-1:]))
+            else:
+                A, B, scale = self.adapters[k]
+                added.append(scale * h @ A.T @ B.T)
+        return y + torch.cat(added)[torch.argsort(order)]
+"""),
+    "frozen parameters": but(BATCH, KEEP, """        A, B, scales = zip(*adapters)
+        self.A = nn.ParameterList(nn.Parameter(a, False) for a in A)
+        self.B = nn.ParameterList(nn.Parameter(s * b, False) for s, b in zip(scales, B))
+""", "k, (A, B, scale) in enumerate(self.adapters)", "k, (A, B) in enumerate(zip(self.A, self.B))",
+                              "scale * x", "x"),
+}
+
+WRONG["ladder.batch"] = {
+    "last_for_plain": (but(PADDED, "torch.cat([A, torch.zeros_like(A[:1])])", "A",
+                           "torch.cat([B, torch.zeros_like(B[:1])])", "B"),
+                       but(RIGHT["ladder.batch"]["row by row"], "            if k != -1:\n"
+                           "                A, B, scale = self.adapters[k]\n"
+                           "                y =", "            A, B, scale = self.adapters[k]\n"
+                                                  "            y =")),
+    "no_scale": but(BATCH, "scale * x", "x"),
+    "unsorted": but(RIGHT["ladder.batch"]["sorted, and put back"], "return y + torch.cat(added)"
+                    "[torch.argsort(order)]", "return y[order] + torch.cat(added)"),
+    "base_calls": (but(BATCH, "        y = self", "        self.base(x)\n        y = self"),
+                   but(BATCH, BASE, "nn.functional.linear(x, self.base.weight, self.base.bias)")),
+    "trains": but(RIGHT["ladder.batch"]["frozen parameters"], "nn.Parameter(a, False)",
+                  "nn.Parameter(a)"),
+    "buffer": but(PADDED, "torch.cat([A, torch.zeros_like(A[:1])]), persistent=False",
+                  "torch.cat([A, torch.zeros_like(A[:1])])"),
+    "misfit": but(PADDED, "pad(A, (0, 0, 0, r - len(A)))", "A"),
+    "not_adapter": but(BATCH, "pt.Adapter", "nn.Module", "super().__init__(base)",
+                       "super().__init__()\n        self.base = base"),
+    "": (but(BATCH, "y[mine] += ", "y[mine] = "),
+         but(BATCH, "self.who == k", "self.who >= k"),
+         but(BATCH, "self.who == k", "self.who[0] == k"),
+         but(BATCH, "scale * x[mine] @ A.T", "scale * x[mine].mean(0) @ A.T")),
+}
+
+BEYOND["ladder.batch"] = but(PADDED, "x.flatten(1, -2) if x.dim() > 2 else x[:, None]",
+                             "x if x.dim() > 2 else x[:, None]")
+
+# ── ladder.neighbours ────────────────────────────────────────────────────────────────────────
+
+NEIGHBOURS = """
+def neighbours(vectors, documents):
+    v = vectors / vectors.norm(dim=1, keepdim=True)
+    like = v @ v.T
+    like.fill_diagonal_(-math.inf)
+    same = documents[like.argmax(dim=1)] == documents
+    size = (documents[:, None] == documents[None, :]).sum(dim=1)
+    return same[size > 1].float().mean().item()
+"""
+UNIT = "vectors / vectors.norm(dim=1, keepdim=True)"
+DIAGONAL = "    like.fill_diagonal_(-math.inf)\n"
+RETURNS = "return same[size > 1].float().mean().item()"
+
+RIGHT["ladder.neighbours"] = {
+    "a table": NEIGHBOURS,
+    "row by row": """
+from collections import Counter
+
+def neighbours(vectors, documents):
+    v, of = nn.functional.normalize(vectors), documents.tolist()
+    sizes, hits = Counter(of), []
+    for i, row in enumerate(v):
+        like = v @ row
+        like[i] = -2
+        if sizes[of[i]] > 1:
+            hits.append(of[int(like.argmax())] == of[i])
+    return sum(hits) / len(hits)
+""",
+    "the two nearest": but(NEIGHBOURS, DIAGONAL, "    top = like.topk(2, dim=1).indices\n"
+                           "    me = torch.arange(len(v))\n"
+                           "    near = torch.where(top[:, 0] == me, top[:, 1], top[:, 0])\n",
+                           "like.argmax(dim=1)", "near"),
+    "distances of unit vectors": but(NEIGHBOURS, "v @ v.T", "-torch.cdist(v, v)"),
+    "NumPy": """
+import numpy as np
+
+def neighbours(vectors, documents):
+    v, of = vectors.numpy().astype(float), documents.numpy()
+    v /= np.sqrt((v * v).sum(1))[:, None]
+    like = v @ v.T
+    np.fill_diagonal(like, -9)
+    _, which, counts = np.unique(of, return_inverse=True, return_counts=True)
+    asked = counts[which] > 1
+    return np.mean(of[like.argmax(1)][asked] == of[asked])
+""",
+    "pandas, and a 0-d tensor": but(
+        "import pandas as pd\n" + NEIGHBOURS,
+        "(documents[:, None] == documents[None, :]).sum(dim=1)",
+        "torch.from_numpy(pd.Series(documents).groupby(documents.numpy()).transform('size')"
+        ".to_numpy())", ".mean().item()", ".mean()"),
+}
+
+WRONG["ladder.neighbours"] = {
+    "itself": but(NEIGHBOURS, DIAGONAL, ""),
+    "lengths": (but(NEIGHBOURS, UNIT, "vectors"),
+                but(NEIGHBOURS, "v @ v.T", "-torch.cdist(vectors, vectors)")),
+    "all_asked": but(NEIGHBOURS, RETURNS, "return same.float().mean().item()"),
+    "left_out": but(NEIGHBOURS, "    v =", "    many = (documents[:, None] == documents).sum(1) > 1"
+                    "\n    vectors, documents = vectors[many], documents[many]\n    v ="),
+    "percent": but(NEIGHBOURS, "return ", "return 100 * "),
+    "slow": """
+def neighbours(vectors, documents):
+    hits, n = [], len(vectors)
+    for i in range(n):
+        like = [torch.cosine_similarity(vectors[i], vectors[j], dim=0).item() if i != j else -2
+                for j in range(n)]
+        if (documents == documents[i]).sum() > 1:
+            hits.append(documents[max(range(n), key=like.__getitem__)] == documents[i])
+    return sum(hits).item() / len(hits)
+""",
+    "not_a_number": (but(NEIGHBOURS, RETURNS, "return same[size > 1]"),
+                     but(NEIGHBOURS, RETURNS, "return str(same[size > 1].float().mean().item())")),
+    "no_return": but(NEIGHBOURS, "return ", "share = "),
+}
+
+BEYOND["ladder.neighbours"] = but(NEIGHBOURS, DIAGONAL, "    like[like > 0.999999] = -math.inf\n")
+
+# ── ladder.ship ──────────────────────────────────────────────────────────────────────────────
+
+PICKS = '''
+picks = {"file": "LoRA 1", "time": "LoRA 8", "any": "full fine-tuning", "keep": "IA³"}
+'''
+
+RIGHT["ladder.ship"] = {
+    "names of the tables": PICKS,
+    "small letters, another order": """
+picks = dict(keep="ia3", any="full", time="lora 8", file="lora 1")
+""",
+    "filled in": """
+picks = {}
+picks["any"] = "Full fine-tuning"
+picks["time"] = "LoRA 8"
+picks["file"], picks["keep"] = "LoRA 1", "IA3"
+""",
+}
+
+WRONG["ladder.ship"] = {
+    "over": (but(PICKS, "LoRA 1", "LoRA 8"), but(PICKS, "LoRA 8", "full fine-tuning"),
+             but(PICKS, "IA³", "full")),
+    "worse": (but(PICKS, "full fine-tuning", "the head alone"), but(PICKS, "LoRA 1", "prompt")),
+    "no_method": but(PICKS, "LoRA 1", "LoRA 9"),
+    "not_picks": (but(PICKS, '"any": "full fine-tuning", ', ""),
+                  "picks = ['LoRA 1', 'LoRA 8', 'full fine-tuning', 'IA³']"),
+}
