@@ -1,0 +1,24 @@
+"""Lesson 10: what its prose says and no output of it shows."""
+
+from figures import record
+from peft_teach.course.lessons.ladder import forgetting, shipping
+from peft_teach.course.lessons.ladder.rungs import RUNGS
+
+PAIRS = len(RUNGS) * (len(RUNGS) - 1) // 2
+LIMIT = {name: limit for name, (_, limit, _) in shipping.BUDGETS.items()}
+
+FIGURES = {
+    "2,716 of them": record("ladder")["setting"]["rated_examples"],
+    "a 95 % interval for": "a setting",
+    "at most 1.6 times": "a setting of the check",
+    "so many 95 % intervals": "a setting",
+    "for 1,029 sentences": len(forgetting.editorials()[0]),
+    "at most 100 kB": LIMIT["file"],
+    "at most 60 %": LIMIT["time"],
+    "at least 80 % of the base's": LIMIT["keep"],
+    "by a 95 % interval": "a setting",
+    "within 1 to 2 %": "Lee et al. 2026, abstract",
+    "1 to 70 billion": "the sources of the recipe",
+    "7 billion": "a size",
+    "11 billion": "Lialin et al. 2023, abstract",
+}
