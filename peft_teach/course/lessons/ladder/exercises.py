@@ -38,6 +38,12 @@ def drawing(seed: int) -> Callable[..., Tensor]:
     return lambda *shape: torch.randn(shape, generator=generator)
 
 
+def scalar(value: Any) -> Any:
+    """Return what a tensor or array without axes holds; anything else as it is."""
+    return value.item() if isinstance(value, Tensor | np.ndarray | np.generic) and (
+        value.ndim == 0) else value
+
+
 # ── ladder.interval ──────────────────────────────────────────────────────────────────────────
 
 EXPERIMENTS = 12      # a case
@@ -82,8 +88,7 @@ def run_interval(interval: Callable, case: dict) -> dict[str, Any]:
         given = interval(a.clone(), b.clone())
         if not isinstance(given, list | tuple | Tensor | np.ndarray) or np.ndim(given) == 0:
             return named(given)
-        return [each.item() if isinstance(each, Tensor | np.ndarray) and each.ndim == 0 else each
-                for each in given]
+        return [*map(scalar, given)]
 
     a, b = case["a"], case["b"]
     return {"found": [ends(*pair) for pair in zip(a, b)], "exchanged": ends(b[-1], a[-1])}
@@ -208,28 +213,33 @@ def sweep_cases(seed: int) -> list[dict]:
             for scores, first in cases]
 
 
+class Endless(Exception):
+    """A sweep has asked for more runs than there are."""
+
+
 def run_sweep(sweep: Callable, case: dict) -> dict[str, Any]:
     """Sweep, noting what is asked for. Who asks without end is stopped."""
-    scores = dict(zip(case["ladder"], case["scores"]))
-    asked: list[Any] = []
+    ladder, asked = case["ladder"], []
+
+    def on_ladder(rate: Any) -> Any:
+        """Return the ladder's own rate, also for one that lost some digits as a float32."""
+        rate = scalar(rate)
+        return next((each for each in ladder if number(rate) is not None
+                     and math.isclose(each, rate, rel_tol=1e-6)), rate)
 
     def score(rate: Any) -> float:
-        asked.append(rate.item() if isinstance(rate, Tensor | np.generic) else rate)
-        if len(asked) > 3 * len(scores):
+        asked.append(rate := on_ladder(rate))
+        if len(asked) > 3 * len(ladder):
             raise Endless
-        found = scores.get(asked[-1]) if number(asked[-1]) is not None else None
+        known = number(rate) is not None and rate in ladder
+        found = case["scores"][ladder.index(rate)] if known else None
         return math.nan if found is None else found
 
     try:
-        best = sweep(score, tuple(case["ladder"]), case["first"])
+        best = sweep(score, tuple(ladder), case["first"])
     except Endless:
         best = math.nan
-    best = best.item() if isinstance(best, Tensor | np.generic) and best.size == 1 else best
-    return {"asked": asked, "best": best, "type": named(best)}
-
-
-class Endless(Exception):
-    """A sweep has asked for more runs than there are."""
+    return {"asked": asked, "best": on_ladder(best), "type": named(best)}
 
 
 def judge_sweep(case: dict, seen: Mapping) -> Verdict:
@@ -237,13 +247,11 @@ def judge_sweep(case: dict, seen: Mapping) -> Verdict:
     ladder, first = case["ladder"], case["first"]
     scores = {rate: -math.inf if score is None else score
               for rate, score in zip(ladder, case["scores"])}
-    listed = ", ".join("nan" if s is None else f"{s:.3f}" for s in case["scores"])
-    told = f"The scores along the ladder are {listed}, and the first rate is number " \
-           f"{ladder.index(first) + 1}."
-    tried: list[float] = []
-    needed, best = {first}, -math.inf
+    listed = ", ".join("nan" if score is None else f"{score:.3f}" for score in case["scores"])
+    told = f"The scores along the ladder are {listed}; first is number {ladder.index(first) + 1}."
+    tried, needed, best = [], {first}, -math.inf
     for rate in seen["asked"]:
-        if number(rate) is None or rate not in scores:
+        if number(rate) is None or rate not in ladder:
             return rejected("not_a_rate", f"{told} It asked for {rate!r}.")
         asked = f"{told} It asked for number {ladder.index(rate) + 1}"
         if rate in tried:
@@ -435,7 +443,8 @@ BATCH = Exercise(
 
 # ── ladder.neighbours ────────────────────────────────────────────────────────────────────────
 
-SLOW = 0.15     # seconds of this thread for 200 sentences; one matrix product takes a thousandth
+SLOW = 0.15         # seconds of this thread for 200 sentences; a matrix product takes a thousandth
+SENTENCES = 1029    # of the lesson
 
 
 def neighbours_cases(seed: int) -> list[dict]:
@@ -465,9 +474,7 @@ def run_neighbours(neighbours: Callable, case: dict) -> dict[str, Any]:
     start = time.thread_time()
     found = neighbours(case["vectors"].clone(), case["documents"].clone())
     seconds = time.thread_time() - start
-    found = found.item() if isinstance(found, Tensor | np.ndarray) and found.ndim == 0 else found
-    return {"found": found if number(found) is None else float(found), "seconds": seconds,
-            "type": named(found)}
+    return {"found": scalar(found), "seconds": seconds, "type": named(found)}
 
 
 def judge_neighbours(case: dict, seen: Mapping) -> Verdict:
@@ -483,9 +490,9 @@ def judge_neighbours(case: dict, seen: Mapping) -> Verdict:
         return Verdict(False, f"{told} it gave {found:.4f}; expected {right:.4f}.", recognised(
             _usual_shares(case), lambda usual: abs(found - usual) < 1e-4))
     if seen["seconds"] > SLOW:
-        longer = seen["seconds"] * (2751 / n)**2
+        longer = seen["seconds"] * (SENTENCES / n)**2
         return rejected("slow", f"{n} sentences took {seen['seconds']:.1f} s of computing. The "
-                                f"lesson's 2,751 would take {longer:.0f}.")
+                                f"lesson's {SENTENCES:,} would take {longer:.0f}.")
     return Verdict(True, f"{told}, {right:.0%} have their neighbour at home.")
 
 

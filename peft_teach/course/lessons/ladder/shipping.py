@@ -41,6 +41,8 @@ def over(record: Mapping, budget: str, method: str) -> str:
 
 def _kept(record: Mapping, method: str) -> float | None:
     """Return the share of the base's neighbours that are left when a method was trained."""
+    if method == "head":
+        return 1.0    # nothing of the base moves
     rows = [row for row in record["forgetting"] if row["method"] == method]
     base, tuned = ([row["neighbours"] for row in rows if row["f"] == f] for f in (0, 1))
     return mean(tuned) / mean(base) if rows else None
