@@ -86,7 +86,7 @@ pictures.leaderboard(record)    # Monday's table: one seed, 2,716 test sentences
 # searched for a rate of its own by the same rule, on sentences that are not in the test.
 #
 # **New seeds are on their way.** Which method will have the best mean? Divide a hundred chips among those that might. Your score is the
-# logarithm of the share on the winner. So never put everything on one name: if it loses, there is no bottom.
+# logarithm of the share on the winner. So do not put everything on one name: should it lose, your score falls without limit.
 
 # %%
 bets = pt.commit("ladder.bets", ...)    # names as in the table: {"LoRA 8": 60, "BitFit": 40}
@@ -272,7 +272,8 @@ pt.require("ladder.sweep")
 method = "mask"                                 # or another: rungs.NAMES has them all
 searched = pt.course.records.select(record, group="rates", method=method)
 scores = {row["lr"]: row["validation"] for row in searched}
-rate = sweep(scores.get, sorted(scores), searched[0]["lr"])
+rate = sweep(scores.get, tuple(sorted(scores)), searched[0]["lr"])
+head_rate = next(row["head_lr"] for row in searched if row["lr"] == rate)
 pd.Series(scores).sort_index().map("{:.3f}".format).to_frame(f"{method}, best at {rate}")
 
 # %%
@@ -281,7 +282,7 @@ model, tokenizer = pt.models.load("minilm", labels=1)
 model = rungs.put_on(method, model, tokenizer).to(pt.device())
 sentences = movies.train[:min(4000, budget.train_examples)]
 batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
-steps = pt.widgets.watch(rungs.train(model, batches, rate, searched[0]["head_lr"]), len(batches))
+steps = pt.widgets.watch(rungs.train(model, batches, rate, head_rate), len(batches))
 
 # %%
 tests = [live.placed(batch) for batch in pt.data.batches(
@@ -292,9 +293,9 @@ pd.Series({"yours, one seed": reached, "recorded: lowest": runs.min(), "mean": r
            "highest": runs.max()}).round(3).to_frame("R²")
 
 # %% [markdown]
-# Read the mask's scores once more. At the rate that LoRA 8 chose, 0.0032, it falls far behind. At its own, four times as large, it ends
-# beside LoRA, with as many parameters, at places that nobody chose. Jing Xu and Jingzhao Zhang (2024) found both on larger models: few
-# scattered entries want a rate that looks absurd. Compared at one rate for all, the mask would have been buried.
+# Read the mask's scores once more. At the rate that suits LoRA 8 it falls behind. At its own, 4 times as large, it ends beside LoRA, with
+# as many parameters, at places that nobody chose. Jing Xu and Jingzhao Zhang (2024) found both on larger models: a few scattered entries
+# want a rate that looks absurd. At one rate for all, we would have thrown the mask away.
 #
 # ## What do you pay?
 #
@@ -307,14 +308,14 @@ pictures.explore_costs(record)
 # %% [markdown]
 # <details><summary>What the switch shows</summary>
 #
-# Few parameters make a small file, but not a fast step: the backward pass still travels down through all blocks. Only the head alone
-# is spared that.
+# A hundredth of the parameters makes a hundredth of the file, and saves nothing like that in time: the forward pass is the same, and the
+# backward pass still travels down through all blocks. Only the head alone is spared the way back.
 # </details>
 #
 # ## What does it forget?
 #
 # MiniLM was made for search: sentences that belong together get vectors that lie close to each other. Then we train it to rate films.
-# **Do the sentences of one newspaper editorial still find each other?** No method has seen an editorial.
+# **Do the sentences of one newspaper editorial still find each other?** None of these models has trained on one.
 #
 # ### Exercise 3 · Neighbours (2 points, about 7 minutes)
 #
@@ -505,7 +506,7 @@ pictures.chooser(record)
 # |---|---|---|---|
 # | Clusters, not places: the methods fall into a few groups, and within a group one run decides nothing. | all pairs, by seed and by sentence (the grid) | the margin stood before the first run; each method searched its rate by one rule | differences shrink as models grow (Su et al. 2023); tuned variants of LoRA end within 1 to 2 % (Lee et al. 2026) |
 # | The rating separates methods that the sign does not. | the same predictions, read twice (*Two rulers*) | the intervals of both are over the same seeds and sentences | small test sets leave most comparisons on GLUE underpowered (Card et al. 2020) |
-# | Entries at random places do as well as LoRA with as many parameters, at a rate four times as large. | the mask beside LoRA 8 in the grid | at LoRA's rate it falls behind (one seed, validation) | it matches LoRA with fewer parameters, at larger rates than expected (Xu & Zhang 2024) |
+# | Entries at random places do as well as LoRA with as many parameters, at a rate 4 times as large. | the mask beside LoRA 8 in the grid | at LoRA's rate it falls behind (one seed, validation) | it matches LoRA with fewer parameters, at larger rates than expected (Xu & Zhang 2024) |
 # | Much of what full fine-tuning seems to forget is how far it went. | neighbours of editorials, at equal R², two seeds. An observation | the strongest direction left out | LoRA forgets less, and learns less (Biderman et al. 2024); with LoRA, too, more learned is more forgotten (Kalajdzievski 2024) |
 # | Settings travel: rates found on films order the methods alike on three other tasks. An observation. | six methods, two seeds | no rate was looked for there | not known to us |
 #
@@ -552,7 +553,7 @@ pt.progress("10")
 # | many tasks | `adapter_names` for a handful ([peft#1558](https://github.com/huggingface/peft/pull/1558)); a server with kernels for it beyond | Sheng et al. 2023; Chen et al. 2023 |
 # | two adapters in one | peft's `cat` adds the updates; its `linear` adds A and B apart, "a very rough approximation" | peft's documentation |
 #
-# Take full fine-tuning where data are many and hard to learn (Biderman et al. 2024; Chen et al. 2022). What misleads at 7 billion
+# Take full fine-tuning when there is much to learn from many data (Biderman et al. 2024; Chen et al. 2022). What misleads at 7 billion
 # parameters: our order of methods, since small models set them further apart (Su et al. 2023), and our times, taken on a CPU.
 
 # %% [markdown]

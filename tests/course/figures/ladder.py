@@ -1,11 +1,16 @@
 """Lesson 10: what its prose says and no output of it shows."""
 
-from figures import record
+from figures import record, select
 from peft_teach.course.lessons.ladder import forgetting, shipping
-from peft_teach.course.lessons.ladder.rungs import RUNGS
 
-PAIRS = len(RUNGS) * (len(RUNGS) - 1) // 2
 LIMIT = {name: limit for name, (_, limit, _) in shipping.BUDGETS.items()}
+
+
+def rate(method):
+    """Return the rate that a method chose, on validation sentences."""
+    return max(select(record("ladder"), group="rates", method=method),
+               key=lambda row: row["validation"])["lr"]
+
 
 FIGURES = {
     "2,716 of them": record("ladder")["setting"]["rated_examples"],
@@ -13,6 +18,7 @@ FIGURES = {
     "at most 1.6 times": "a setting of the check",
     "so many 95 % intervals": "a setting",
     "for 1,029 sentences": len(forgetting.editorials()[0]),
+    "4 times as large": rate("mask") / rate("lora 8"),
     "at most 100 kB": LIMIT["file"],
     "at most 60 %": LIMIT["time"],
     "at least 80 % of the base's": LIMIT["keep"],
