@@ -1,4 +1,4 @@
-"""Further cases of lesson 10, for the grader alone: other sizes, broken runs, more axes, twins."""
+"""Further cases of lesson 10, for the grader alone: other sizes, broken runs, twins, more axes."""
 
 import torch
 from torch import Tensor
@@ -24,12 +24,21 @@ def interval() -> list[dict]:
 
 
 def sweep() -> list[dict]:
-    """A first run that broke, one rate, two rates, rates that fall."""
-    falling = [0.3, 0.1, 0.03, 0.01, 0.003]
-    return [{"ladder": falling[::-1], "scores": [0.2, 0.4, None, None, None], "first": 0.03},
+    """A first run that broke, one rate, two rates, two alike at the top."""
+    rates = [0.003, 0.01, 0.03, 0.1, 0.3]
+    return [{"ladder": rates, "scores": [0.2, 0.4, None, None, None], "first": 0.03},
             {"ladder": [0.5], "scores": [0.1], "first": 0.5},
             {"ladder": [0.5, 1.0], "scores": [-0.2, -0.1], "first": 0.5},
-            {"ladder": falling, "scores": [None, 0.1, 0.5, 0.6, 0.4], "first": 0.1}]
+            {"ladder": rates, "scores": [None, 0.1, 0.6, 0.6, 0.4], "first": 0.01}]
+
+
+def neighbours() -> list[dict]:
+    """Twins of one direction, one document for all, numbers of documents that are far apart."""
+    x, twins = draw(121, 12, 5), torch.arange(12) // 3
+    twice = torch.cat([x, 3 * x])
+    return [{"vectors": twice, "documents": torch.cat([twins, twins])},
+            {"vectors": draw(122, 7, 3), "documents": torch.full((7,), 4)},
+            {"vectors": draw(123, 40, 6), "documents": torch.arange(40) % 13 * 1000}]
 
 
 def batch() -> list[dict]:
@@ -48,19 +57,10 @@ def batch() -> list[dict]:
     return cases
 
 
-def neighbours() -> list[dict]:
-    """Twins of one direction, one document for all, numbers of documents that are far apart."""
-    x, twins = draw(121, 12, 5), torch.arange(12) // 3
-    twice = torch.cat([x, 3 * x])
-    return [{"vectors": twice, "documents": torch.cat([twins, twins])},
-            {"vectors": draw(122, 7, 3), "documents": torch.full((7,), 4)},
-            {"vectors": draw(123, 40, 6), "documents": torch.arange(40) % 13 * 1000}]
-
-
 def ship() -> list[dict]:
     """None: it is a choice, judged by the record."""
     return []
 
 
-CASES = {"ladder.interval": interval, "ladder.sweep": sweep, "ladder.batch": batch,
-         "ladder.neighbours": neighbours, "ladder.ship": ship}
+CASES = {"ladder.interval": interval, "ladder.sweep": sweep, "ladder.neighbours": neighbours,
+         "ladder.batch": batch, "ladder.ship": ship}

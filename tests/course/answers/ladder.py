@@ -216,6 +216,85 @@ def sweep(score, ladder, first):
 
 BEYOND["ladder.sweep"] = but(CLIMB, " or math.isnan(top)", "")
 
+# ── ladder.neighbours ────────────────────────────────────────────────────────────────────────
+
+NEIGHBOURS = """
+def neighbours(vectors, documents):
+    v = vectors / vectors.norm(dim=1, keepdim=True)
+    like = v @ v.T
+    like.fill_diagonal_(-math.inf)
+    same = documents[like.argmax(dim=1)] == documents
+    size = (documents[:, None] == documents[None, :]).sum(dim=1)
+    return same[size > 1].float().mean().item()
+"""
+UNIT = "vectors / vectors.norm(dim=1, keepdim=True)"
+DIAGONAL = "    like.fill_diagonal_(-math.inf)\n"
+RETURNS = "return same[size > 1].float().mean().item()"
+
+RIGHT["ladder.neighbours"] = {
+    "a table": NEIGHBOURS,
+    "row by row": """
+from collections import Counter
+
+def neighbours(vectors, documents):
+    v, of = nn.functional.normalize(vectors), documents.tolist()
+    sizes, hits = Counter(of), []
+    for i, row in enumerate(v):
+        like = v @ row
+        like[i] = -2
+        if sizes[of[i]] > 1:
+            hits.append(of[int(like.argmax())] == of[i])
+    return sum(hits) / len(hits)
+""",
+    "the two nearest": but(NEIGHBOURS, DIAGONAL, "    top = like.topk(2, dim=1).indices\n"
+                           "    me = torch.arange(len(v))\n"
+                           "    near = torch.where(top[:, 0] == me, top[:, 1], top[:, 0])\n",
+                           "like.argmax(dim=1)", "near"),
+    "distances of unit vectors": but(NEIGHBOURS, "v @ v.T", "-torch.cdist(v, v)"),
+    "NumPy": """
+import numpy as np
+
+def neighbours(vectors, documents):
+    v, of = vectors.numpy().astype(float), documents.numpy()
+    v /= np.sqrt((v * v).sum(1))[:, None]
+    like = v @ v.T
+    np.fill_diagonal(like, -9)
+    _, which, counts = np.unique(of, return_inverse=True, return_counts=True)
+    asked = counts[which] > 1
+    return np.mean(of[like.argmax(1)][asked] == of[asked])
+""",
+    "pandas, and a 0-d tensor": but(
+        "import pandas as pd\n" + NEIGHBOURS,
+        "(documents[:, None] == documents[None, :]).sum(dim=1)",
+        "torch.from_numpy(pd.Series(documents).groupby(documents.numpy()).transform('size')"
+        ".to_numpy())", ".mean().item()", ".mean()"),
+}
+
+WRONG["ladder.neighbours"] = {
+    "itself": but(NEIGHBOURS, DIAGONAL, ""),
+    "lengths": (but(NEIGHBOURS, UNIT, "vectors"),
+                but(NEIGHBOURS, "v @ v.T", "-torch.cdist(vectors, vectors)")),
+    "all_asked": but(NEIGHBOURS, RETURNS, "return same.float().mean().item()"),
+    "left_out": but(NEIGHBOURS, "    v =", "    many = (documents[:, None] == documents).sum(1) > 1"
+                    "\n    vectors, documents = vectors[many], documents[many]\n    v ="),
+    "percent": but(NEIGHBOURS, "return ", "return 100 * "),
+    "slow": """
+def neighbours(vectors, documents):
+    hits, n = [], len(vectors)
+    for i in range(n):
+        like = [torch.cosine_similarity(vectors[i], vectors[j], dim=0).item() if i != j else -2
+                for j in range(n)]
+        if (documents == documents[i]).sum() > 1:
+            hits.append(documents[max(range(n), key=like.__getitem__)] == documents[i])
+    return sum(hits).item() / len(hits)
+""",
+    "not_a_number": (but(NEIGHBOURS, RETURNS, "return same[size > 1]"),
+                     but(NEIGHBOURS, RETURNS, "return str(same[size > 1].float().mean().item())")),
+    "no_return": but(NEIGHBOURS, "return ", "share = "),
+}
+
+BEYOND["ladder.neighbours"] = but(NEIGHBOURS, DIAGONAL, "    like[like > 0.999999] = -math.inf\n")
+
 # ── ladder.batch ─────────────────────────────────────────────────────────────────────────────
 
 BATCH = """
@@ -316,85 +395,6 @@ WRONG["ladder.batch"] = {
 
 BEYOND["ladder.batch"] = but(PADDED, "x.flatten(1, -2) if x.dim() > 2 else x[:, None]",
                              "x if x.dim() > 2 else x[:, None]")
-
-# ── ladder.neighbours ────────────────────────────────────────────────────────────────────────
-
-NEIGHBOURS = """
-def neighbours(vectors, documents):
-    v = vectors / vectors.norm(dim=1, keepdim=True)
-    like = v @ v.T
-    like.fill_diagonal_(-math.inf)
-    same = documents[like.argmax(dim=1)] == documents
-    size = (documents[:, None] == documents[None, :]).sum(dim=1)
-    return same[size > 1].float().mean().item()
-"""
-UNIT = "vectors / vectors.norm(dim=1, keepdim=True)"
-DIAGONAL = "    like.fill_diagonal_(-math.inf)\n"
-RETURNS = "return same[size > 1].float().mean().item()"
-
-RIGHT["ladder.neighbours"] = {
-    "a table": NEIGHBOURS,
-    "row by row": """
-from collections import Counter
-
-def neighbours(vectors, documents):
-    v, of = nn.functional.normalize(vectors), documents.tolist()
-    sizes, hits = Counter(of), []
-    for i, row in enumerate(v):
-        like = v @ row
-        like[i] = -2
-        if sizes[of[i]] > 1:
-            hits.append(of[int(like.argmax())] == of[i])
-    return sum(hits) / len(hits)
-""",
-    "the two nearest": but(NEIGHBOURS, DIAGONAL, "    top = like.topk(2, dim=1).indices\n"
-                           "    me = torch.arange(len(v))\n"
-                           "    near = torch.where(top[:, 0] == me, top[:, 1], top[:, 0])\n",
-                           "like.argmax(dim=1)", "near"),
-    "distances of unit vectors": but(NEIGHBOURS, "v @ v.T", "-torch.cdist(v, v)"),
-    "NumPy": """
-import numpy as np
-
-def neighbours(vectors, documents):
-    v, of = vectors.numpy().astype(float), documents.numpy()
-    v /= np.sqrt((v * v).sum(1))[:, None]
-    like = v @ v.T
-    np.fill_diagonal(like, -9)
-    _, which, counts = np.unique(of, return_inverse=True, return_counts=True)
-    asked = counts[which] > 1
-    return np.mean(of[like.argmax(1)][asked] == of[asked])
-""",
-    "pandas, and a 0-d tensor": but(
-        "import pandas as pd\n" + NEIGHBOURS,
-        "(documents[:, None] == documents[None, :]).sum(dim=1)",
-        "torch.from_numpy(pd.Series(documents).groupby(documents.numpy()).transform('size')"
-        ".to_numpy())", ".mean().item()", ".mean()"),
-}
-
-WRONG["ladder.neighbours"] = {
-    "itself": but(NEIGHBOURS, DIAGONAL, ""),
-    "lengths": (but(NEIGHBOURS, UNIT, "vectors"),
-                but(NEIGHBOURS, "v @ v.T", "-torch.cdist(vectors, vectors)")),
-    "all_asked": but(NEIGHBOURS, RETURNS, "return same.float().mean().item()"),
-    "left_out": but(NEIGHBOURS, "    v =", "    many = (documents[:, None] == documents).sum(1) > 1"
-                    "\n    vectors, documents = vectors[many], documents[many]\n    v ="),
-    "percent": but(NEIGHBOURS, "return ", "return 100 * "),
-    "slow": """
-def neighbours(vectors, documents):
-    hits, n = [], len(vectors)
-    for i in range(n):
-        like = [torch.cosine_similarity(vectors[i], vectors[j], dim=0).item() if i != j else -2
-                for j in range(n)]
-        if (documents == documents[i]).sum() > 1:
-            hits.append(documents[max(range(n), key=like.__getitem__)] == documents[i])
-    return sum(hits).item() / len(hits)
-""",
-    "not_a_number": (but(NEIGHBOURS, RETURNS, "return same[size > 1]"),
-                     but(NEIGHBOURS, RETURNS, "return str(same[size > 1].float().mean().item())")),
-    "no_return": but(NEIGHBOURS, "return ", "share = "),
-}
-
-BEYOND["ladder.neighbours"] = but(NEIGHBOURS, DIAGONAL, "    like[like > 0.999999] = -math.inf\n")
 
 # ── ladder.ship ──────────────────────────────────────────────────────────────────────────────
 

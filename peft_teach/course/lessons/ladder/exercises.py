@@ -1,4 +1,4 @@
-"""The exercises of lesson 10: an interval, a sweep, many tasks in a batch, neighbours, a choice."""
+"""The exercises of lesson 10: an interval, a sweep, neighbours, many tasks in a batch, a choice."""
 
 import math
 import time
@@ -319,6 +319,100 @@ SWEEP = Exercise(
            "give?"))
 
 
+# ── ladder.neighbours ────────────────────────────────────────────────────────────────────────
+
+SLOW = 0.05         # seconds of this thread for 120 sentences; a matrix product takes a thousandth
+SENTENCES = 1029    # of the lesson
+
+
+def neighbours_cases(seed: int) -> list[dict]:
+    """Return vectors of any length, of documents that are partly one sentence; the fewest first."""
+    return [told_apart(10_300 + 100 * seed + i, *each) for i, each in enumerate((
+        (8, 2, 4, 0), (30, 4, 9, 0), (120, 8, 50, 40)))]
+
+
+def told_apart(seed: int, n: int, width: int, documents: int, offset: int) -> dict:
+    """Return the first case, from this seed on, in which no two mistakes give the same number."""
+    for trial in range(1000):
+        generator = torch.Generator().manual_seed(1000 * seed + trial)
+        of = torch.randint(documents, (n,), generator=generator)
+        middle = torch.randn(documents, width, generator=generator)
+        x = middle[of] + 0.7 * torch.randn(n, width, generator=generator)
+        case = {"vectors": x * torch.rand(n, 1, generator=generator).mul(2).exp(),
+                "documents": offset + 7 * of}
+        shares = [neighbours(*case.values()), *(share for each in _usual_shares(case).values()
+                                                for share in each)]
+        if len({round(share, 4) for share in shares}) == len(shares):
+            return case
+    raise ValueError(f"no case of {n} sentences tells all mistakes apart")
+
+
+def run_neighbours(neighbours: Callable, case: dict) -> dict[str, Any]:
+    """Ask for the share, and how long it took."""
+    start = time.thread_time()
+    found = neighbours(case["vectors"].clone(), case["documents"].clone())
+    seconds = time.thread_time() - start
+    return {"found": scalar(found), "seconds": seconds, "type": named(found)}
+
+
+def judge_neighbours(case: dict, seen: Mapping) -> Verdict:
+    """Compare the share with the right one, then with the usual ones."""
+    found, n = number(seen["found"]), len(case["vectors"])
+    right = neighbours(**case)
+    told = f"Of {n} sentences of {len(case['documents'].unique())} documents"
+    if seen["found"] is None:
+        return rejected("no_return")
+    if found is None:
+        return rejected("not_a_number", f"{told} it gave {seen['type']}.")
+    if not abs(found - right) < 1e-4:
+        return Verdict(False, f"{told} it gave {found:.4f}; expected {right:.4f}.", recognised(
+            _usual_shares(case), lambda usual: abs(found - usual) < 1e-4))
+    if seen["seconds"] > SLOW:
+        longer = seen["seconds"] * (SENTENCES / n)**2
+        return rejected("slow", f"{n} sentences took {seen['seconds']:.1f} s of computing. The "
+                                f"lesson's {SENTENCES:,} would take {longer:.0f}.")
+    return Verdict(True, f"{told}, {right:.0%} have their neighbour at home.")
+
+
+def _usual_shares(case: dict) -> dict[str, tuple[float, ...]]:
+    """What the usual mistakes give."""
+    x, of = case["vectors"], case["documents"]
+    unit = F.normalize(x, dim=1)
+    asked = (of[:, None] == of).sum(dim=1) > 1
+
+    def share(like: Tensor, asked: Tensor) -> float:
+        return (of[like.fill_diagonal_(-math.inf).argmax(1)] == of)[asked].float().mean().item()
+
+    everyone = torch.ones_like(asked)
+    return {"itself": (1.0,), "lengths": (share(x @ x.T, asked), share(-torch.cdist(x, x), asked)),
+            "all_asked": (share(unit @ unit.T, everyone),),
+            "left_out": (neighbours(x[asked], of[asked]),),
+            "percent": (100 * neighbours(x, of),)}
+
+
+NEIGHBOURS = Exercise(
+    id="ladder.neighbours", lesson="10", names=("neighbours",), points=2, minutes=7, difficulty=2,
+    reference=f"{HERE}.forgetting:neighbours", cases=neighbours_cases,
+    run=run_neighbours, judge=judge_neighbours,
+    returns=report(found=Any, seconds=float, type=str),
+    mistakes={
+        "itself": "The vector that is most like a sentence's is its own. Its neighbour is another "
+                  "sentence.",
+        "lengths": "That depends on how long the vectors are: the cosine does not.",
+        "all_asked": "A sentence that is alone in its document cannot have a neighbour there: do "
+                     "not ask it.",
+        "left_out": "A sentence that is alone in its document is not asked, but it may still be "
+                    "somebody's neighbour.",
+        "percent": "A share lies between 0 and 1.",
+        "slow": "Where is a loop that one matrix product could replace?",
+        "not_a_number": "Expected: one number, the share.",
+        "no_return": NO_RETURN,
+    },
+    hints=("How alike all pairs are is one table, n by n. Which of its entries must not win?",
+           "The place of the largest entry of each row is a sentence. Of which document?",
+           "Whom do you ask? Count, for each sentence, how many share its document."))
+
+
 # ── ladder.batch ─────────────────────────────────────────────────────────────────────────────
 
 
@@ -441,100 +535,6 @@ BATCH = Exercise(
            "of an assignment. Into which tensor may you write?"))
 
 
-# ── ladder.neighbours ────────────────────────────────────────────────────────────────────────
-
-SLOW = 0.15         # seconds of this thread for 200 sentences; a matrix product takes a thousandth
-SENTENCES = 1029    # of the lesson
-
-
-def neighbours_cases(seed: int) -> list[dict]:
-    """Return vectors of any length, of documents that are partly one sentence; the fewest first."""
-    return [told_apart(10_300 + 100 * seed + i, *each) for i, each in enumerate((
-        (8, 2, 4, 0), (30, 4, 9, 0), (200, 8, 90, 40)))]
-
-
-def told_apart(seed: int, n: int, width: int, documents: int, offset: int) -> dict:
-    """Return the first case, from this seed on, in which no two mistakes give the same number."""
-    for trial in range(1000):
-        generator = torch.Generator().manual_seed(1000 * seed + trial)
-        of = torch.randint(documents, (n,), generator=generator)
-        middle = torch.randn(documents, width, generator=generator)
-        x = middle[of] + 0.7 * torch.randn(n, width, generator=generator)
-        case = {"vectors": x * torch.rand(n, 1, generator=generator).mul(2).exp(),
-                "documents": offset + 7 * of}
-        shares = [neighbours(*case.values()), *(share for each in _usual_shares(case).values()
-                                                for share in each)]
-        if len({round(share, 4) for share in shares}) == len(shares):
-            return case
-    raise ValueError(f"no case of {n} sentences tells all mistakes apart")
-
-
-def run_neighbours(neighbours: Callable, case: dict) -> dict[str, Any]:
-    """Ask for the share, and how long it took."""
-    start = time.thread_time()
-    found = neighbours(case["vectors"].clone(), case["documents"].clone())
-    seconds = time.thread_time() - start
-    return {"found": scalar(found), "seconds": seconds, "type": named(found)}
-
-
-def judge_neighbours(case: dict, seen: Mapping) -> Verdict:
-    """Compare the share with the right one, then with the usual ones."""
-    found, n = number(seen["found"]), len(case["vectors"])
-    right = neighbours(**case)
-    told = f"Of {n} sentences of {len(case['documents'].unique())} documents"
-    if seen["found"] is None:
-        return rejected("no_return")
-    if found is None:
-        return rejected("not_a_number", f"{told} it gave {seen['type']}.")
-    if not abs(found - right) < 1e-4:
-        return Verdict(False, f"{told} it gave {found:.4f}; expected {right:.4f}.", recognised(
-            _usual_shares(case), lambda usual: abs(found - usual) < 1e-4))
-    if seen["seconds"] > SLOW:
-        longer = seen["seconds"] * (SENTENCES / n)**2
-        return rejected("slow", f"{n} sentences took {seen['seconds']:.1f} s of computing. The "
-                                f"lesson's {SENTENCES:,} would take {longer:.0f}.")
-    return Verdict(True, f"{told}, {right:.0%} have their neighbour at home.")
-
-
-def _usual_shares(case: dict) -> dict[str, tuple[float, ...]]:
-    """What the usual mistakes give."""
-    x, of = case["vectors"], case["documents"]
-    unit = F.normalize(x, dim=1)
-    asked = (of[:, None] == of).sum(dim=1) > 1
-
-    def share(like: Tensor, asked: Tensor) -> float:
-        return (of[like.fill_diagonal_(-math.inf).argmax(1)] == of)[asked].float().mean().item()
-
-    everyone = torch.ones_like(asked)
-    return {"itself": (1.0,), "lengths": (share(x @ x.T, asked), share(-torch.cdist(x, x), asked)),
-            "all_asked": (share(unit @ unit.T, everyone),),
-            "left_out": (neighbours(x[asked], of[asked]),),
-            "percent": (100 * neighbours(x, of),)}
-
-
-NEIGHBOURS = Exercise(
-    id="ladder.neighbours", lesson="10", names=("neighbours",), points=2, minutes=7, difficulty=2,
-    reference=f"{HERE}.forgetting:neighbours", cases=neighbours_cases,
-    run=run_neighbours, judge=judge_neighbours,
-    returns=report(found=Any, seconds=float, type=str),
-    mistakes={
-        "itself": "The vector that is most like a sentence's is its own. Its neighbour is another "
-                  "sentence.",
-        "lengths": "That depends on how long the vectors are: the cosine does not.",
-        "all_asked": "A sentence that is alone in its document cannot have a neighbour there: do "
-                     "not ask it.",
-        "left_out": "A sentence that is alone in its document is not asked, but it may still be "
-                    "somebody's neighbour.",
-        "percent": "A share lies between 0 and 1.",
-        "slow": "Where is a loop that one matrix product could replace?",
-        "not_a_number": "Expected: one number, the share.",
-        "no_return": NO_RETURN,
-    },
-    hints=("How alike all pairs are is one table, n by n. Which of its entries must not win?",
-           "The place of the largest entry of each row is a sentence. Of which document?",
-           "Whom do you ask? Count, for each sentence, how many share its document."))
-
-
 # ── ladder.ship ──────────────────────────────────────────────────────────────────────────────
 
 PICKS = {"file": "lora 1", "time": "lora 8", "any": "full", "keep": "ia3"}
@@ -581,4 +581,4 @@ SHIP = Exercise(
            "For keep, read how many neighbours are left where each method is used as trained, at "
            "f = 1."))
 
-EXERCISES = (INTERVAL, SWEEP, BATCH, NEIGHBOURS, SHIP)
+EXERCISES = (INTERVAL, SWEEP, NEIGHBOURS, BATCH, SHIP)
