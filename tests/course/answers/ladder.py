@@ -92,7 +92,7 @@ WRONG["ladder.interval"] = {
 }
 
 BEYOND["ladder.interval"] = but(INTERVAL, "seeds, sentences = d.shape",
-                                "seeds, sentences = len(d), 60")
+                                "seeds, sentences = len(d), min(d.shape[1], 200)")
 
 # ── ladder.sweep ─────────────────────────────────────────────────────────────────────────────
 

@@ -58,7 +58,7 @@ NORMAL = 1.96
 def interval_cases(seed: int) -> list[dict]:
     """Return experiments in which nothing varies, sentences alone, seeds alone, and both."""
     return [experiments(10_000 + 10 * seed + i, *each) for i, each in enumerate((
-        ("nothing", 2, 3, -0.5, (0.0, 0.0, 0.0)), ("sentences", 8, 80, 0.1, (0.0, 0.5, 0.1)),
+        ("nothing", 2, 3, -0.5, (0.0, 0.0, 0.0)), ("sentences", 8, 200, 0.1, (0.0, 0.5, 0.1)),
         ("seeds", 10, 40, -0.2, (0.3, 0.0, 0.1)),
         ("seeds and sentences", 10, 60, 0.2, (0.13, 0.25, 0.2))))]
 
