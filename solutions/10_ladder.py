@@ -49,7 +49,6 @@ import pandas as pd
 import torch
 
 import peft_teach as pt
-from peft_teach.course.lessons.ladder import forgetting, measure, rungs
 
 budget = pt.course.budget()                  # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
 record = pt.course.records.load("ladder")    # hours of runs (assets/records/ladder.py)
@@ -216,10 +215,10 @@ pt.sentence("ladder.table", ...)    # yours: what should stand below Monday's ta
 
 # %%
 new = record.runs.query("group == 'final' and seed > 2").groupby("method").r2.mean()
-winner = rungs.NAMES[new.idxmax()]
+winner = pictures.NAMES[new.idxmax()]
 share = (bets or {}).get(winner, 0) / 100
 score = f"{math.log2(13 * share):+.1f} bits" if share else "no chip on it"
-pt.compare("ladder.bets", f"{winner}: {score}", "a chip on each would be 0 bits")
+pt.compare("ladder.bets", f"{winner}: {score}", "chips spread evenly: 0 bits")
 
 # %% [markdown]
 # ## A fair search
@@ -267,7 +266,7 @@ pt.require("ladder.sweep")
 # Let your sweep walk through recorded scores, and train at the rate that it finds. We take the mask; put in another method if you like.
 
 # %%
-method = "mask"                                 # or another: rungs.NAMES has them all
+method = "mask"                                 # or another: pictures.NAMES has them all
 searched = pt.course.records.select(record, group="rates", method=method)
 scores = {row["lr"]: row["validation"] for row in searched}
 rate = sweep(scores.get, tuple(sorted(scores)), searched[0]["lr"])
@@ -277,15 +276,15 @@ pd.Series(scores).sort_index().map("{:.3f}".format).to_frame(f"{method}, best at
 # %%
 pt.seed(20)
 model, tokenizer = pt.models.load("minilm", labels=1)
-model = rungs.put_on(method, model, tokenizer).to(pt.device())
+model = pictures.put_on(method, model, tokenizer).to(pt.device())
 sentences = movies.train[:min(4000, budget.train_examples)]
 batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
-steps = pt.widgets.watch(rungs.train(model, batches, rate, head_rate), len(batches))
+steps = pt.widgets.watch(pictures.train(model, batches, rate, head_rate), len(batches))
 
 # %%
 tests = [pt.course.live.placed(batch) for batch in pt.data.batches(
     movies.test[:budget.test_examples], tokenizer, 64, shuffle=False)]
-reached = measure.r2(measure.predictions(model, tests), measure.ratings(tests))
+reached = pictures.r2(pictures.predictions(model, tests), pictures.ratings(tests))
 runs = record.runs.query("group == 'final' and method == @method").r2
 pd.Series({"yours, one seed": reached, "recorded: lowest": runs.min(), "mean": runs.mean(),
            "highest": runs.max()}).round(3).to_frame("R²")
@@ -344,10 +343,10 @@ neighbours = pt.check("ladder.neighbours", neighbours)
 pt.require("ladder.neighbours")
 
 # %%
-texts, documents = forgetting.editorials()
+texts, documents = pictures.editorials()
 texts = texts[:budget.test_examples]
 base, _ = pt.models.load("minilm", labels=1)
-found = {name: neighbours(forgetting.vectors(each.cpu(), texts, tokenizer), documents[:len(texts)])
+found = {name: neighbours(pictures.vectors(each.cpu(), texts, tokenizer), documents[:len(texts)])
          for name, each in (("the base", base), ("yours, after training", model))}
 pd.Series(found).map("{:.1%}".format).to_frame("neighbours from the own editorial")
 
@@ -492,7 +491,7 @@ pt.require("ladder.ship")
 
 # %%
 away = record.runs.query("group == 'domains'")    # R², mean of two seeds
-away.pivot_table(index="method", columns="domain", values="r2").rename(rungs.NAMES).round(3)
+away.pivot_table(index="method", columns="domain", values="r2").rename(pictures.NAMES).round(3)
 
 # %%
 pictures.chooser(record)
@@ -503,7 +502,7 @@ pictures.chooser(record)
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | Clusters, not places: the methods fall into a few groups, and within a group one run decides nothing. | all pairs, by seed and by sentence (the grid) | the margin stood before the first run; each method searched its rate by one rule | differences shrink as models grow (Su et al. 2023); tuned variants of LoRA end within 1 to 2 % (Lee et al. 2026) |
-# | The rating separates methods that the sign does not. | the same predictions, read twice (*Two rulers*) | the intervals of both are over the same seeds and sentences | small test sets leave most comparisons on GLUE underpowered (Card et al. 2020) |
+# | The rating separates methods that the sign does not. | the same predictions, read twice (*Two rulers*) | both intervals are of the same predictions; the sign leaves out neutral sentences alone | small test sets leave most comparisons on GLUE underpowered (Card et al. 2020) |
 # | Entries at random places do as well as LoRA with as many parameters, at a rate 4 times as large. | the mask beside LoRA 8 in the grid | at LoRA's rate it falls behind (one seed, validation) | it matches LoRA with fewer parameters, at larger rates than expected (Xu & Zhang 2024) |
 # | Much of what full fine-tuning seems to forget is how far it went. | neighbours of editorials, at equal R², two seeds. An observation | the strongest direction left out | LoRA forgets less, and learns less (Biderman et al. 2024); with LoRA, too, more learned is more forgotten (Kalajdzievski 2024) |
 # | Settings travel: rates found on films order the methods alike on three other tasks. An observation. | six methods, two seeds | no rate was looked for there | not known to us |
@@ -559,7 +558,8 @@ pt.progress("10")
 # %%
 searched = pd.DataFrame(pt.course.records.select(record, group="rates"))
 best = searched.loc[searched.groupby("method").validation.idxmax()].set_index("method")
-(best.lr / best.lr["full"]).rename(rungs.NAMES).sort_values().round(1).to_frame("times full's rate")
+times = (best.lr / best.lr["full"]).rename(pictures.NAMES)
+times.sort_values().round(1).to_frame("times full's rate")
 
 # %% [markdown]
 # Schulman and Thinking Machines (2025) put LoRA's best rate at about ten times that of full fine-tuning. Ours were searched with one seed,
@@ -573,7 +573,7 @@ best = searched.loc[searched.groupby("method").validation.idxmax()].set_index("m
 # %%
 others = record.runs.query("group in ['sizes', 'controls']")
 table = others.pivot_table(index=["control", "examples"], columns="method", values="r2")
-table.rename(columns=rungs.NAMES).round(3)
+table.rename(columns=pictures.NAMES).round(3)
 
 # %% [markdown]
 # **Sources**
