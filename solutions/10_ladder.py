@@ -567,13 +567,15 @@ times.sort_values().round(1).to_frame("times full's rate")
 #
 # ## Fewer sentences, and what ought to fail
 #
-# The same number of steps, on fewer sentences; and two controls: ratings shuffled among the training sentences, and a model whose weights
+# The same number of steps on fewer sentences; then two controls: ratings shuffled among the training sentences, and a model whose weights
 # are all random. A method that learns there has seen what it should not.
 
 # %%
-others = record.runs.query("group in ['sizes', 'controls']")
-table = others.pivot_table(index=["control", "examples"], columns="method", values="r2")
-table.rename(columns=pictures.NAMES).round(3)
+pictures.sizes(record).dropna().round(3)    # R² by number of sentences, three seeds
+
+# %%
+controls = record.runs.query("group == 'controls'")
+controls.pivot_table(index="method", columns="control", values="r2").rename(pictures.NAMES).round(3)
 
 # %% [markdown]
 # **Sources**
