@@ -20,8 +20,8 @@
 #
 # **07: What does a merged LoRA cost at inference?** Nothing. But then each task needs a copy of all weights.
 #
-# **01: Why must the test sentences choose nothing, no learning rate and no number of steps?** A choice fits the sentences that made
-# it, partly by luck. They would flatter it.
+# **01: Why must the test sentences choose nothing, no learning rate and no number of steps?** Whatever is chosen on some sentences suits
+# them, partly by luck. On them it looks better than it is.
 # </details>
 
 # %% jupyter={"source_hidden": true}
@@ -60,8 +60,8 @@ pt.seed(0)
 # ## Thirteen rungs
 #
 # You know twelve of the thirteen: full fine-tuning and the head alone, BitFit, prompt, prefix, bottleneck, IA³, LoRA in three sizes,
-# QLoRA and DoRA. The last one is hardly a method. **A random mask** picks entries of the query and value matrices by lot, as many as LoRA
-# of rank 8 has parameters there. It trains these entries and nothing else.
+# QLoRA and DoRA. The last one is hardly a method. **A random mask** picks entries of the query and value matrices at random, as many as
+# LoRA of rank 8 has parameters there. It trains these entries and nothing else.
 #
 # The task is to predict how people rated a sentence, from −4 to 4. Quality is $R^2$, the share of the ratings' variance that the
 # predictions $\hat y$ explain:
@@ -80,11 +80,11 @@ pt.widgets.Guess("The random mask ends nearest to", ("LoRA 8", "prompt", "the he
 pictures.leaderboard(record)    # Monday's table: one seed, 2,716 test sentences
 
 # %% [markdown]
-# Her table is fair: every method got the same sentences, as many steps, and the same learning rate for its head. Its own rate each found
-# by the same search, on sentences that are not in the test.
+# Her table is fair: every method got the same sentences, as many steps, and the same learning rate for its head. And each found its own
+# rate by the same search, on sentences that are not in the test.
 #
 # **New seeds are on their way.** Which method will have the best mean? Divide a hundred chips among those that might. Your score is the
-# logarithm of the share on the winner. So do not put everything on one name: should it lose, your score falls without limit.
+# logarithm of the share on the winner. So do not put everything on one name: if it loses, your score falls without limit.
 
 # %%
 bets = pt.commit("ladder.bets", ...)    # names as in the table: {"LoRA 8": 60, "BitFit": 40}
@@ -117,7 +117,7 @@ pt.compare("ladder.ruler", apart.idxmax(), f"standard errors to full fine-tuning
 # %% [markdown]
 # A sign is one bit. It cannot tell polite praise from delight, and a prediction that is barely positive counts as fully right. Once most
 # methods get most signs right, they look alike, and it is the ruler that cannot tell. So before you say "no difference", ask how large a
-# difference your ruler would have shown.
+# difference your ruler would have shown. (And if the mask surprised you: it comes back in *A fair search*.)
 #
 # ## Luck
 #
@@ -132,7 +132,7 @@ mondays = torch.randn(100_000, 13)    # each with thirteen equal methods, in sta
 pt.compare("ladder.luck", round(mondays.amax(dim=1).mean().item(), 2), "the first of thirteen")
 
 # %% [markdown]
-# A winner is good, or lucky, or both. So the first of a table is usually worse than the table says, and the longer the table, the worse:
+# A winner is good, or lucky, or both. So the first of a table is usually worse than the table says, and more so the longer the table is:
 # this is the **winner's curse**. Jesse Dodge and his colleagues (2020) fine-tuned BERT hundreds of times and changed nothing but the
 # seed. The more runs they tried, the better was the best of them.
 #
@@ -163,7 +163,7 @@ pictures.explore_places(record)
 # 2. Add the same number to both errors of a sentence, and nothing changes. Equal errors give (0, 0).
 # 3. The mean difference of the given errors lies between the ends.
 # 4. In simulated experiments, whose $\mu$ we know, nearly 95 of 100 such intervals contain it: whether seeds vary, or sentences, or both.
-#    And they are not much wider than that takes (at most 1.6 times).
+#    On average they are at most 1.6 times as wide as exact ones.
 
 
 # %% exercise="ladder.interval" part="solution"
@@ -204,7 +204,7 @@ pt.sentence("ladder.table", ...)    # yours: what should stand below Monday's ta
 # %% [markdown]
 # <details><summary>Ours: what the grid says</summary>
 #
-# Groups, and no thirteen places. Between the groups the grid is sure. Within a group it says "the same" or "could not tell". Below
+# Groups, not thirteen places. Between the groups the grid is sure. Within a group it says "the same" or "could not tell". Below
 # Monday's table we would write: <i>ship any of the first group, whichever is cheapest.</i>
 # </details>
 #
@@ -234,7 +234,7 @@ pt.compare("ladder.bets", f"{winner}: {score}", "chips spread evenly: 0 bits")
 # worse than any number.
 #
 # 1. Begin at `first`, and go on until both neighbours of the best rate so far have been tried. At an end of the ladder it has only one.
-# 2. Try no rate twice, and none without need. Which neighbour comes first is up to you.
+# 2. Try no rate twice, and none that this does not call for. Which neighbour comes first is up to you.
 # 3. Return the best rate.
 
 
@@ -305,8 +305,8 @@ pictures.explore_costs(record)
 # %% [markdown]
 # <details><summary>What the switch shows</summary>
 #
-# A hundredth of the parameters makes a hundredth of the file, but no hundredth of the time: the backward pass still travels down through
-# all blocks. Only the head alone is spared that.
+# With a hundredth of the parameters, a file is a hundred times as small, but a step is not a hundred times as fast: the backward pass
+# still travels down through all blocks. Only the head alone is spared that.
 # </details>
 #
 # ## What does it forget?
