@@ -1,0 +1,158 @@
+"""Two rulers, places that jump from experiment to experiment, and all pairs judged."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import ipywidgets as ipw
+import numpy
+import pandas
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from ....plots import COLOURS, SERIES, figure, in_percent
+from ....widgets import Explorer
+from .recorded import BETTER, RULERS, SAME, UNSURE, WORSE, errors, rulers, shared
+from .rungs import NAMES
+
+SHOWN = 8                # experiments beside each other
+# Colour, dash and marker of each method, by its name.
+STYLES = dict(zip(NAMES.values(), (
+    (COLOURS["full"], "-", "o"), (COLOURS["lora"], "-", "s"), (COLOURS["lora"], "--", "D"),
+    (SERIES[2][0], "-", "^"), (COLOURS["lora"], "-.", "o"), (COLOURS["yours"], "-", "v"),
+    (COLOURS["lora"], ":", "^"), (COLOURS["random"], "--", "X"), (SERIES[3][0], "-.", "D"),
+    (COLOURS["subspace"], "-", "P"), (SERIES[0][0], "--", "s"), (SERIES[1][0], ":", "o"),
+    (COLOURS["head"], "-", "D"))))
+
+
+def draw_rulers(record: Mapping) -> Figure:
+    """Draw each method's share of the gain by both rulers, with 95 % intervals."""
+    found = rulers(record)
+    order = [*found.loc["the rating"].sort_values("share", ascending=False).index]
+    made, ax = figure(9.2, 1.4 + 0.4 * len(order))
+    for ruler, up, (colour, _, marker) in zip(RULERS, (-0.15, 0.15), SERIES[::2]):
+        part = found.loc[ruler].loc[order]
+        places = numpy.arange(len(order)) + up
+        ax.hlines(places, part.low, part.high, color=colour, lw=2)
+        ax.plot(part.share, places, marker, color=colour, ms=8, label=f"read by {ruler}")
+    for end in (0, 1):
+        ax.axvline(end, color=COLOURS["quiet"], lw=1, zorder=0)
+    ax.set(ylim=(len(order) - 0.4, -0.6), xlabel="share of the gain from the head alone to full")
+    ax.set_yticks(range(len(order)), order, fontsize=11)
+    in_percent(ax.xaxis)
+    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    made.set_label("Share of the gain. " + "; ".join(
+        f"{method}: " + ", ".join(f"{ruler} {found.share[ruler, method]:.0%} "
+                                  f"({found.low[ruler, method]:.0%} to "
+                                  f"{found.high[ruler, method]:.0%})" for ruler in RULERS)
+        for method in order) + ".")
+    return made
+
+
+# ── places ───────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Places:
+    """Each method's place, from 1, in a row of experiments with so many runs a method."""
+
+    runs: int
+    first: int                               # the number of the first experiment that is shown
+    places: Mapping[str, Sequence[int]]
+
+    @property
+    def winners(self) -> int:
+        """How many methods win at least once."""
+        return sum(1 in places for places in self.places.values())
+
+    @property
+    def moved(self) -> float:
+        """By how many places a method moves from one experiment to the next, on average."""
+        return float(numpy.abs(numpy.diff([*self.places.values()])).mean())
+
+
+def places(found: Mapping[str, torch.Tensor], runs: int, first: int) -> Places:
+    """Return the places in experiments of so many seeds, drawn with replacement as sentences are.
+
+    `found` are errors (seeds, sentences) at the same seeds. An experiment has one draw of seeds and
+    sentences for all methods, so they are compared in pairs.
+    """
+    table = torch.stack([*found.values()])                            # (methods, seeds, sentences)
+    _, seeds, sentences = table.shape
+    columns = []
+    for number in range(first, first + SHOWN):
+        generator = torch.Generator().manual_seed(number)
+        drawn = torch.randint(seeds, (runs,), generator=generator)
+        asked = torch.randint(sentences, (sentences,), generator=generator)
+        counts = torch.bincount(asked, minlength=sentences).float()   # (sentences,)
+        error = table[:, drawn].mean(1) @ counts                      # (methods,)
+        columns.append(error.argsort().argsort() + 1)
+    return Places(runs, first, dict(zip(found, torch.stack(columns, 1).tolist())))
+
+
+def draw_places(found: Places) -> Figure:
+    """Draw the places, a line a method, with its name where it starts and where it ends."""
+    made, ax = figure(9.2, 4.6)
+    numbers = range(found.first, found.first + SHOWN)
+    for name, row in found.places.items():
+        colour, _, marker = STYLES[name]
+        ax.plot(numbers, row, "-", marker=marker, color=colour, lw=2, ms=8)
+        ax.text(numbers[0] - 0.2, row[0], name, ha="right", va="center", fontsize=11)
+        ax.text(numbers[-1] + 0.2, row[-1], name, ha="left", va="center", fontsize=11)
+    ax.set(xlim=(numbers[0] - 2.2, numbers[-1] + 2.2), ylim=(len(found.places) + 0.6, 0.4),
+           xticks=numbers, yticks=[], xlabel="experiment")
+    ax.spines[["left", "bottom"]].set_visible(False)
+    made.set_label(f"Places with {found.runs} runs a method, experiments {numbers[0]} to "
+                   f"{numbers[-1]}. " + "; ".join(f"{name}: {', '.join(map(str, row))}"
+                                                  for name, row in found.places.items()) + ".")
+    return made
+
+
+def explore_places(record: Mapping) -> Explorer:
+    """Who is first? Experiments with one to five runs a method; a button makes others."""
+    found = errors(record)
+    found = dict(zip((NAMES[method] for method in found), shared(found, *found)))
+    runs = ipw.ToggleButtons(options=range(1, 6), description="runs",
+                             style={"button_width": "48px"})
+    first = ipw.IntSlider(value=1, min=1, max=1 + 25 * SHOWN, step=SHOWN, description="from")
+    again = ipw.Button(description="Draw others")
+    again.on_click(lambda _: setattr(first, "value", first.value + SHOWN))
+    return Explorer(
+        {"runs": runs, "first": first}, lambda runs, first: places(found, runs, first), draw_places,
+        lambda seen: f"Best on top. Each column is an experiment, drawn with replacement from what "
+        f"we have: {seen.runs} run{'s' * (seen.runs > 1)} a method, and the test sentences. In "
+        f"these {SHOWN}, {seen.winners} method{'s' * (seen.winners > 1)} win"
+        f"{'s' * (seen.winners == 1)}, and a method moves by {seen.moved:.1f} places from one to "
+        "the next.", below=[again])
+
+
+# ── all pairs ────────────────────────────────────────────────────────────────────────────────
+
+SIGNS = {BETTER: ("+", SERIES[2][0]), SAME: ("=", COLOURS["quiet"]),
+         UNSURE: ("?", COLOURS["frozen"]), WORSE: ("−", SERIES[3][0])}
+
+
+def draw_verdicts(verdicts: pandas.DataFrame) -> Figure:
+    """Draw the verdict on each pair, of the frame that `verdicts` returns."""
+    order = [*dict.fromkeys(verdicts.index.get_level_values("one"))]
+    made, ax = figure(8.6, 1.9 + 0.36 * len(order))
+    for (one, other), told in verdicts.verdict.items():
+        sign, colour = SIGNS[told]
+        x, y = order.index(other), order.index(one)
+        ax.add_patch(Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, fc=colour, lw=0))
+        ax.text(x, y, sign, ha="center", va="center", fontsize=13)
+    ax.set(xlim=(-0.6, len(order) - 0.4), ylim=(len(order) - 0.4, -0.6))
+    ax.set_yticks(range(len(order)), order, fontsize=11)
+    ax.set_xticks(range(len(order)), order, fontsize=11, rotation=40, ha="right")
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    ax.legend(handles=[Patch(fc=colour, label=f"{sign}  {told}")
+                       for told, (sign, colour) in SIGNS.items()],
+              frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+    counts = verdicts.verdict.value_counts()
+    made.set_label("; ".join(f"{told}: {counts.get(told, 0)}" for told in SIGNS) + " of "
+                   f"{len(verdicts)}. " + ". ".join(
+                       f"{one} against " + ", ".join(f"{other}: {told}" for (_, other), told
+                                                     in part.verdict.items())
+                       for one, part in verdicts.groupby(level="one", sort=False)) + ".")
+    return made

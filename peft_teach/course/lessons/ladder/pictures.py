@@ -1,0 +1,24 @@
+"""Pictures of lesson 10: two rulers, places, all pairs, costs, what is forgotten, a chooser."""
+
+from ... import records
+from .chooser import chooser
+from .claims import settle
+from .measure import interval
+from .picture_of_costs import draw_forgetting, explore_costs
+from .picture_of_places import draw_rulers, draw_verdicts, explore_places
+from .recorded import adapters, costs, forgetting, leaderboard, rulers, tasks, verdicts
+
+__all__ = ["adapters", "chooser", "costs", "draw_forgetting", "draw_rulers", "draw_verdicts",
+           "explore_costs", "explore_places", "forgetting", "leaderboard", "rulers", "settle",
+           "tasks", "verdicts"]
+
+# ── one of each, for the tests ───────────────────────────────────────────────────────────────
+
+EXAMPLES = {
+    "rulers": lambda: draw_rulers(records.load("ladder")),
+    "places": lambda: explore_places(records.load("ladder")),
+    "verdicts": lambda: draw_verdicts(verdicts(records.load("ladder"), interval)),
+    "costs": lambda: explore_costs(records.load("ladder")),
+    "chooser": lambda: chooser(records.load("ladder")),
+    "forgetting": lambda: draw_forgetting(records.load("ladder")),
+}

@@ -1,0 +1,217 @@
+"""What the record of lesson 10 says, as data frames, and its errors, by seed and sentence.
+
+`record` is `records.load("ladder")` throughout. Part of a record does, too: what does not stand yet
+is in no row.
+"""
+
+import base64
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy
+import pandas
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from .... import data
+from . import measure
+from .rungs import ALPHA, NAMES
+
+MARGIN = 0.02                       # in R², declared before the first run
+FIRST_SEED = 2                      # that of the leaderboard
+HEAD = 385                          # trained by every method: the head's 384 weights and bias
+RULERS = {"the rating": lambda guess, rating: (guess - rating).square(),
+          "the sign": lambda guess, rating: ((guess > 0) != (rating > 0)).float()}
+KEPT = ("neighbours kept", "without the top direction")
+SAME, BETTER, WORSE, UNSURE = "the same", "better", "worse", "could not tell"
+
+Errors = dict[str, dict[int, Tensor]]    # (sentences,) by method and seed
+
+
+@functools.cache
+def ratings() -> Tensor:
+    """Return the mean ratings of the test sentences, (sentences,)."""
+    return torch.tensor([rating for _, rating in data.ratings("movies").test])
+
+
+def errors(record: Mapping, ruler: str = "the rating") -> Errors:
+    """Return the error on each test sentence, for each seed of each method.
+
+    Read by the rating it is squared; by the sign it is 1 where the sign is wrong, and sentences
+    that people found neutral are left out. Methods with one seed are, too.
+    """
+    told = slice(None) if ruler == "the rating" else ratings().abs() > measure.NEUTRAL
+    found: Errors = {method: {} for method in NAMES}
+    for row in _finals(record):
+        guess = measure.unpack(row["answers"])
+        found[row["method"]][row["seed"]] = RULERS[ruler](guess, ratings())[told]
+    return {method: seeds for method, seeds in found.items() if len(seeds) > 1}
+
+
+def shared(found: Errors, *methods: str) -> list[Tensor]:
+    """Return these methods' errors, (seeds, sentences) each, at the seeds that all of them have."""
+    seeds = sorted(set.intersection(*(set(found[method]) for method in methods)))
+    return [torch.stack([found[method][seed] for seed in seeds]) for method in methods]
+
+
+def _finals(record: Mapping) -> list[dict]:
+    return [row for row in record["runs"] if row["group"] == "final"]
+
+
+# ── how good ─────────────────────────────────────────────────────────────────────────────────
+
+
+def leaderboard(record: Mapping) -> pandas.DataFrame:
+    """Return the colleague's table: one run each, sorted, three decimals."""
+    rows = [(NAMES[row["method"]], row["r2"]) for row in _finals(record)
+            if row["seed"] == FIRST_SEED]
+    table = pandas.DataFrame(rows, columns=["method", "R²"]).sort_values("R²", ascending=False)
+    return table.round(3).set_index(pandas.RangeIndex(1, len(table) + 1, name="place"))
+
+
+def quality(record: Mapping) -> pandas.DataFrame:
+    """Return R² of each method over its seeds, with its own 95 % interval, the best first.
+
+    R² is 1 − a / b, of the errors a and those b of a constant guess; so an interval of the mean of
+    a − (1 − R²) b, divided by the mean of b, is one around it.
+    """
+    constant = (ratings() - ratings().mean()).square()                # (sentences,)
+    rows = {}
+    for method, seeds in errors(record).items():
+        a = torch.stack([*seeds.values()])                            # (seeds, sentences)
+        left = a.mean() / constant.mean()
+        low, high = measure.interval(left * constant.expand_as(a), a)
+        rows[NAMES[method]] = (*(float(1 - left + end / constant.mean())
+                                 for end in (0, low, high)), len(a))
+    table = pandas.DataFrame(rows.values(), index=[*rows], columns=["R²", "low", "high", "seeds"])
+    return table.sort_values("R²", ascending=False)
+
+
+def rulers(record: Mapping) -> pandas.DataFrame:
+    """Return each method's share of the gain from the head alone to full, by ruler, with intervals.
+
+    The share s is (h − m) / (h − f), of the errors of the head, the method and full fine-tuning
+    at the same seeds; so it is known as well as the mean of (1 − s) h + s f is from that of m.
+    """
+    rows = {}
+    for ruler in RULERS:
+        found = errors(record, ruler)
+        for method in found if {"head", "full"} <= found.keys() else ():
+            h, m, f = shared(found, "head", method, "full")
+            gain = (h - f).mean()
+            s = (h - m).mean() / gain
+            low, high = measure.interval((1 - s) * h + s * f, m)
+            rows[ruler, NAMES[method]] = [float(s + end / gain) for end in (0, low, high)]
+    index = pandas.MultiIndex.from_tuples(rows, names=["ruler", "method"])
+    return pandas.DataFrame([*rows.values()], index, ["share", "low", "high"])
+
+
+def verdict(low: float, high: float) -> str:
+    """Return what an interval of a difference in R² says, at the margin declared."""
+    if low > -MARGIN and high < MARGIN:
+        return SAME
+    return BETTER if low > 0 else WORSE if high < 0 else UNSURE
+
+
+def verdicts(record: Mapping, interval: Callable[..., Any]) -> pandas.DataFrame:
+    """Return what the reader's `interval(a, b)` of squared errors says of all pairs of methods.
+
+    Rows (one, other), the best first: by how much the one's R² is higher, the ends, a verdict.
+    """
+    found, rows, keys = errors(record), {}, {name: key for key, name in NAMES.items()}
+    variance, order = float(ratings().var(correction=0)), [*quality(record).index]
+    for i, one in enumerate(order):
+        for other in order[i + 1:]:
+            a, b = shared(found, keys[one], keys[other])
+            low, high = (float(end) / variance for end in interval(b, a))
+            gap = float((b - a).mean()) / variance
+            rows[one, other] = gap, low, high, verdict(low, high)
+            rows[other, one] = -gap, -high, -low, verdict(-high, -low)
+    pairs = [(one, other) for one in order for other in order if one != other]
+    index = pandas.MultiIndex.from_tuples(pairs, names=["one", "other"])
+    return pandas.DataFrame([rows[pair] for pair in pairs], index,
+                            ["difference", "low", "high", "verdict"])
+
+
+# ── what it costs, what it forgets, many tasks ───────────────────────────────────────────────
+
+COSTS = {"trained": "trained parameters", "file_bytes": "file, kB",
+         "memory_bytes": "memory while training, MB", "step": "time of a step, full = 1"}
+UNITS = {"file_bytes": 1e3, "memory_bytes": 1e6}
+
+
+def costs(record: Mapping) -> pandas.DataFrame:
+    """Return each method's R² with its interval, what it costs, and what it keeps of the base.
+
+    The head is counted, too. What is kept is of the base's neighbours, without any knob.
+    """
+    rows = {NAMES[row["method"]]: {"trained": row["parameters"] + HEAD} for row in _finals(record)}
+    for method, found in record.get("costs", {}).items():
+        rows.get(NAMES[method], {}).update(found)
+    table = pandas.DataFrame.from_dict(rows, orient="index")
+    table = table[[name for name in COSTS if name in table]]
+    for name, unit in UNITS.items():
+        if name in table:
+            table[name] /= unit
+    left = curves(record).pivot_table(KEPT[0], "method", "f").reindex(columns=[0.0, 1.0])
+    return quality(record).drop(columns="seeds").join(table.rename(columns=COSTS)).join(
+        (left[1.0] / left[0.0]).rename("of the base's neighbours"))
+
+
+def sizes(record: Mapping) -> pandas.DataFrame:
+    """Return R² by method and number of training sentences, means; of few, at the better rate."""
+    rows = pandas.DataFrame([row for row in record["runs"] if row["group"] == "sizes"],
+                            columns=["method", "examples", "lr", "r2"])
+    few = rows.groupby(["method", "examples", "lr"]).r2.mean().groupby(level=[0, 1]).max()
+    return few.unstack("examples").rename(index=NAMES).reindex(NAMES.values()).assign(
+        **{"4000": quality(record)["R²"]}).rename(columns=int)
+
+
+def curves(record: Mapping) -> pandas.DataFrame:
+    """Return what is left with the update scaled by f: a row a method, seed and f."""
+    rows = pandas.DataFrame(record.get("forgetting", []),
+                            columns=["method", "seed", "f", "r2", "neighbours", "without_top"])
+    rows["method"] = rows["method"].map(NAMES)
+    return rows.rename(columns={"r2": "R²", "neighbours": KEPT[0], "without_top": KEPT[1]})
+
+
+def forgetting(record: Mapping, level: float | None = None) -> pandas.DataFrame:
+    """Return what is left of the base's neighbours where an update, scaled by f, reaches an R².
+
+    `level` is that R²; without one, the highest that every run reaches. Interpolated on f run by
+    run; then the mean over seeds, and the standard deviation of the neighbours. f = 0 is the base.
+    """
+    rows = curves(record).sort_values("f")
+    if level is None:
+        level = rows.groupby(["method", "seed"])["R²"].max().min()
+    found = [rows[rows.f == 0].assign(method="the base")]
+    for _, run in rows.groupby(["method", "seed"], sort=False):
+        reached = (run["R²"] >= level).to_numpy()
+        if reached.any():
+            last, end = run.iloc[:reached.argmax() + 1].tail(2), run.iloc[[reached.argmax()]]
+            found.append(end.assign(**{name: numpy.interp(level, last["R²"], last[name])
+                                       for name in ("R²", "f", *KEPT)}))
+    groups = pandas.concat(found).groupby("method")
+    table = groups[["R²", "f", *KEPT]].mean().assign(sd=groups[KEPT[0]].std(), runs=groups.size())
+    return table.sort_values(KEPT[0], ascending=False).rename_axis(None)
+
+
+def tasks(record: Mapping) -> pandas.DataFrame:
+    """Return R² of each adapter on each task, mean ± standard deviation over seeds."""
+    rows = pandas.DataFrame(record.get("tasks", []), columns=["adapter", "task", "seed", "r2"])
+    order = [list(dict.fromkeys(rows[name])) for name in ("adapter", "task")]
+    cells = rows.groupby(["adapter", "task"]).r2.agg(
+        lambda r2: f"{r2.mean():.2f}" + (f" ± {r2.std():.2f}" if len(r2) > 1 else ""))
+    return cells.unstack("task").reindex(index=order[0], columns=order[1])
+
+
+def adapters(record: Mapping) -> dict[str, dict[str, tuple[Tensor, Tensor, float]]]:
+    """Return the recorded LoRAs of rank 1: A, B and the scale, by task and module."""
+    found = {}
+    for task, text in record.get("adapters", {}).items():
+        tensors = safetensors.torch.load(base64.b64decode(text))
+        found[task] = {name[:-2]: (A, tensors[f"{name[:-1]}B"], ALPHA / len(A))
+                       for name, A in tensors.items() if name.endswith(".A")}
+    return found

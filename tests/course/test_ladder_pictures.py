@@ -1,0 +1,148 @@
+"""Lesson 10: what its frames and pictures say is what closed forms and made-up records say."""
+
+import base64
+import itertools
+
+import pandas
+import pytest
+import safetensors.torch
+import torch
+
+import peft_teach as pt
+from peft_teach.course.lessons.dora.exercises import referee_interval
+from peft_teach.course.lessons.ladder import chooser, measure, recorded, rungs
+from peft_teach.course.lessons.ladder import picture_of_costs as costs
+from peft_teach.course.lessons.ladder import picture_of_places as places
+
+ladder = pt.course.pictures("ladder")
+NOISE = {"full": 0.4, "lora all": 0.42, "lora 1": 0.6, "head": 0.9}
+STEP = {"full": 1.0, "lora all": 0.8, "lora 1": 0.5, "head": 0.2}
+TRAINED = {"full": 10**7, "lora all": 10**5, "lora 1": 10**4, "head": 0}
+
+
+@pytest.fixture(scope="module")
+def record():
+    """A record that is made up: four methods whose errors are known."""
+    torch.manual_seed(0)
+    rating = torch.randn(400).clamp(-3, 3)
+    noise, runs = torch.randn(400), []
+    for method, seed in itertools.product(NOISE, range(2, 6)):
+        guess = rating + NOISE[method] * (noise + 0.1 * torch.randn(400))
+        runs.append({"group": "final", "method": method, "seed": seed, "answers":
+                     measure.pack(guess), "parameters": TRAINED[method],
+                     "r2": round(measure.r2(guess, rating), 4)})
+        runs.append({"group": "sizes", "method": method, "seed": seed, "examples": 250,
+                     "lr": 0.1, "r2": 0.1 * STEP[method]})
+    knob = [{"method": method, "seed": seed, "f": f, "r2": slope * f, "neighbours": 0.8 - 0.4 * f,
+             "without_top": 0.7} for method, slope in (("full", 0.6), ("lora 1", 0.4))
+            for seed in (2, 3) for f in (0.0, 0.5, 1.0)]
+    adapter = {"a.b.A": torch.ones(2, 3), "a.b.B": torch.ones(4, 2),
+               "classifier.bias": torch.ones(1)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recorded, "ratings", lambda: rating)
+        yield {"runs": runs, "forgetting": knob, "costs": {
+            method: {"file_bytes": 4 * TRAINED[method] + 2000, "step": STEP[method],
+                     "memory_bytes": 10**8 * STEP[method]} for method in NOISE},
+               "adapters": {"movies": base64.b64encode(safetensors.torch.save(adapter)).decode()}}
+
+
+def test_an_interval_is_students_over_seeds_and_normal_over_sentences():
+    torch.manual_seed(0)
+    seeds, sentences, zero = torch.randn(5, 1), torch.randn(1, 900), torch.zeros(5, 900)
+    assert measure.interval(seeds + zero, zero) == pytest.approx(
+        referee_interval(seeds[:, 0].tolist(), [0.0] * 5), rel=1e-3)
+    low, high = measure.interval(sentences + zero, zero)
+    assert (high - low) / 2 == pytest.approx(1.96 * sentences.std().item() / 30, rel=1e-3)
+
+
+def test_quality_is_the_r2_of_the_rows_and_its_interval_holds_it(record):
+    found = ladder.costs(record)
+    rows = pandas.DataFrame([row for row in record["runs"] if row["group"] == "final"])
+    told = rows.groupby("method").r2.mean().rename(rungs.NAMES)
+    assert found["R²"].to_dict() == pytest.approx(told.to_dict(), abs=5e-3)
+    assert (found.low < found["R²"]).all()
+    assert (found["R²"] < found.high).all()
+    assert found["trained parameters"]["the head alone"] == 385
+    assert found["of the base's neighbours"]["LoRA 1"] == pytest.approx(0.5)
+    assert ladder.leaderboard(record)["R²"].is_monotonic_decreasing
+
+
+def test_rulers_measure_from_the_head_to_full_and_the_sign_where_people_had_one(record):
+    share = ladder.rulers(record).share
+    for ruler in recorded.RULERS:
+        assert share[ruler, "the head alone"] == pytest.approx(0, abs=1e-6)
+        assert share[ruler, "full fine-tuning"] == pytest.approx(1)
+        assert 0.3 < share[ruler, "LoRA 1"] < share[ruler, "LoRA everywhere"] < 1.05
+    wrong = recorded.errors(record, "the sign")["full"][2]
+    assert 1 - wrong.mean().item() == pytest.approx(measure.sign_accuracy(
+        measure.unpack(record["runs"][0]["answers"]), recorded.ratings()))
+
+
+def test_a_pair_is_judged_once_and_its_mirror_is_the_opposite(record):
+    asked = []
+    found = ladder.verdicts(record, lambda a, b: asked.append(a.shape) or measure.interval(a, b))
+    assert asked == [(4, 400)] * 6
+    for (one, other), row in found.iterrows():
+        assert found.loc[(other, one)].low == -row.high
+    assert found.verdict["full fine-tuning", "LoRA 1"] == "better"
+    assert found.verdict["LoRA 1", "full fine-tuning"] == "worse"
+    for ends, verdict in (((-0.01, 0.01), "the same"), ((0.01, 0.03), "better"),
+                          ((0.01, 0.015), "the same"), ((-0.01, 0.03), "could not tell")):
+        assert recorded.verdict(*ends) == verdict
+
+
+def test_places_jump_between_equals_and_stand_where_one_is_better():
+    torch.manual_seed(0)
+    found = {name: 1 + torch.randn(5, 500) for name in ("a", "b", "c")}
+    found["last"] = torch.full((5, 500), 3.0)
+    for runs in (1, 5):
+        seen = places.places(found, runs, 1)
+        assert seen.places["last"] == [4] * places.SHOWN
+        assert all(sorted(column) == [1, 2, 3, 4] for column in zip(*seen.places.values()))
+        assert seen.winners > 1
+        assert seen.moved > 0
+
+
+def test_what_is_kept_is_read_at_one_quality(record):
+    found = ladder.forgetting(record)    # 0.4, which LoRA reaches at 1 and full at 2/3
+    assert found.f["full fine-tuning"] == pytest.approx(2 / 3)
+    assert found["neighbours kept"].to_dict() == pytest.approx(
+        {"the base": 0.8, "full fine-tuning": 0.8 - 0.8 / 3, "LoRA 1": 0.4})
+    assert "LoRA 1" not in ladder.forgetting(record, 0.5).index
+
+
+def test_a_method_is_filled_where_nothing_as_cheap_is_better():
+    table = pandas.DataFrame({"cost": [1, 2, 2, 3], "R²": [0.3, 0.5, 0.4, 0.45]}, list("abcd"))
+    assert costs.Cost("", table).unbeaten == ["a", "b"]
+
+
+def test_the_chooser_takes_the_smallest_of_the_best_within_the_limits(record):
+    made = ladder.chooser(record)
+    for memory, step, tasks, few in itertools.product((chooser.ANY, 0.6), (chooser.ANY, 0.6),
+                                                      (1, 10_000), (4000, 250)):
+        found = made.compute(memory, step, tasks, few)
+        fit = [m for m in NOISE if STEP[m] <= min(memory, step)
+               and (4 * TRAINED[m] + 2000) * tasks <= 1e9]
+        assert {rungs.NAMES[m] for m in fit} == set(found.allowed.index)
+        near = [m for m in fit if found.r2[rungs.NAMES[m]] >= found.allowed.max() - 0.02]
+        assert found.chosen == rungs.NAMES[min(near, key=TRAINED.get)]
+    assert made.compute(0.1, 0.1, 1, 4000).chosen is None
+
+
+def test_recorded_adapters_come_as_matrices_without_the_head(record):
+    A, B, scale = ladder.adapters(record)["movies"].pop("a.b")
+    assert (A.shape, B.shape, scale) == ((2, 3), (4, 2), 8.0)
+
+
+def test_claims_are_settled_by_what_the_library_does(record, tiny):
+    found = ladder.settle(record).found
+    assert "13,824" in found["IA³ trains about 0.05 %"]
+    assert found["A Bapna adapter stands after attention"].startswith("0 of its 6")
+    pt.merge(pt.ia3.inject(tiny("bert")))
+    with pytest.raises(pt.errors.NotMergeable):
+        pt.merge(pt.bottleneck.inject(tiny("bert"), pt.bottleneck.PFEIFFER))
+
+
+def test_a_record_without_runs_is_no_error():
+    for name in ("leaderboard", "rulers", "costs", "forgetting", "tasks", "adapters"):
+        assert len(getattr(ladder, name)({"runs": []})) == 0
