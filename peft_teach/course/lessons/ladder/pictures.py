@@ -3,14 +3,17 @@
 from ... import records
 from .chooser import chooser
 from .claims import settle
-from .measure import interval
+from .forgetting import editorials, vectors
+from .measure import interval, predictions, r2, ratings
 from .picture_of_costs import draw_forgetting, explore_costs
 from .picture_of_places import draw_rulers, draw_verdicts, explore_places
-from .recorded import adapters, costs, forgetting, leaderboard, rulers, tasks, verdicts
+from .recorded import adapters, costs, forgetting, leaderboard, rulers, sizes, tasks, verdicts
+from .rungs import NAMES, put_on, train
 
-__all__ = ["adapters", "chooser", "costs", "draw_forgetting", "draw_rulers", "draw_verdicts",
-           "explore_costs", "explore_places", "forgetting", "leaderboard", "rulers", "settle",
-           "tasks", "verdicts"]
+__all__ = ["NAMES", "adapters", "chooser", "costs", "draw_forgetting", "draw_rulers",
+           "draw_verdicts", "editorials", "explore_costs", "explore_places", "forgetting",
+           "leaderboard", "predictions", "put_on", "r2", "ratings", "rulers", "settle", "sizes",
+           "tasks", "train", "vectors", "verdicts"]
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
