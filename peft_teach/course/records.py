@@ -20,7 +20,9 @@ Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of 
     model              minilm, smollm2
     method             a method of peft_teach, or: head (the head alone), none (nothing is trained),
                        scratch (all of a randomly initialized model), subspace (random directions),
-                       gated prefix, gain (LoRA with a trained factor behind each output)
+                       gated prefix, gain (LoRA with a trained factor behind each output); in
+                       lesson 10 its rungs, by key
+    control, domain    what ought to make a run fail, or none; on which of the four tasks it ran
     place              of a bottleneck: the paper's placement, by name
     targets, layers    which modules are adapted, as in query+value, and in which blocks, as in
                        3+4+5; all (of targets: every linear layer of a block); none
@@ -40,11 +42,12 @@ Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of 
     pretrained         whether the model starts from pretrained weights
     shots?, examples?  training sentences: a few, seen several times; many
     epochs?            passes over them
-    lr?, seed?, steps?       of the training
-    tests              sentences on which the accuracy was measured
+    lr?, head_lr?, seed?, steps?    of the training; the head's rate where it has its own
+    tests?             sentences on which the accuracy was measured, where it ran on the films
     parameters?        trained, without the head
     modules?           adapters in the model
     accuracy           on the test sentences (in group `search` of ia3: of validation), from 0 to 1
+    r2?                share of the ratings' variance that is predicted; then accuracy is the sign's
     validation?, training?   accuracy on the validation and training sentences
     before?, plain?    accuracy before training; with the threshold at 0
     ranked?            share of pairs in which the positive sentence has the larger margin
@@ -84,23 +87,25 @@ SURE = 2         # standard errors of a difference, beyond which it is called on
 POINT = 0.01     # and at least this much, about one standard error of a test
 
 DTYPES = {
-    "group": "str", "model": "str", "method": "str", "place": "str", "targets": "str",
-    "layers": "str", "rank": "Int64", "alpha": "Float64", "dropout": "float64",
-    "rank_stabilized": "bool", "plus": "int64", "size": "Int64", "sigma": "Float64", "d": "Int64",
-    "step": "Float64", "length": "Int64", "start": "str", "text": "str", "head": "str",
-    "read": "str", "pool": "str", "pooler": "str", "penalty": "float64", "standardized": "bool",
-    "pretrained": "bool", "shots": "Int64", "examples": "Int64", "epochs": "Int64",
-    "lr": "Float64", "seed": "Int64", "steps": "Int64", "tests": "int64", "parameters": "Int64",
-    "modules": "Int64", "accuracy": "float64", "validation": "Float64", "training": "Float64",
+    "group": "str", "model": "str", "method": "str", "control": "str", "domain": "str",
+    "place": "str", "targets": "str", "layers": "str", "rank": "Int64", "alpha": "Float64",
+    "dropout": "float64", "rank_stabilized": "bool", "plus": "int64", "size": "Int64",
+    "sigma": "Float64", "d": "Int64", "step": "Float64", "length": "Int64", "start": "str",
+    "text": "str", "head": "str", "read": "str", "pool": "str", "pooler": "str",
+    "penalty": "float64", "standardized": "bool", "pretrained": "bool", "shots": "Int64",
+    "examples": "Int64", "epochs": "Int64", "lr": "Float64", "head_lr": "Float64", "seed": "Int64",
+    "steps": "Int64", "tests": "Int64", "parameters": "Int64", "modules": "Int64",
+    "accuracy": "float64", "r2": "Float64", "validation": "Float64", "training": "Float64",
     "before": "Float64", "plain": "Float64", "ranked": "Float64", "bound": "Float64",
-    "loss": "Float64", "last_loss": "Float64", "validation_loss": "Float64",
-    "gradient": "Float64", "spread": "Float64", "moved": "Float64", "distance": "Float64",
-    "hidden_error": "Float64", "opened": "Int64", "largest": "Float64", "spectrum": "str"}
+    "loss": "Float64", "last_loss": "Float64", "validation_loss": "Float64", "gradient": "Float64",
+    "spread": "Float64", "moved": "Float64", "distance": "Float64", "hidden_error": "Float64",
+    "opened": "Int64", "largest": "Float64", "spectrum": "str"}
 
 # The settings of a run that does not name them, and where a method's are others.
 DEFAULTS = {"targets": "all", "layers": "all", "dropout": 0.0, "rank_stabilized": False, "plus": 1,
             "start": "none", "text": "", "pool": "cls", "pooler": "its own", "penalty": 0.0,
-            "standardized": False, "pretrained": True, "spectrum": "none"}
+            "standardized": False, "pretrained": True, "spectrum": "none", "control": "none",
+            "domain": "movies"}
 METHOD_DEFAULTS = {"head": {"targets": "none", "layers": "none"}, "prompt": {"start": "random"},
                    "prefix": {"start": "random"}, "gated prefix": {"start": "random"}}
 LINEAR = ["query", "key", "value", "attention_out", "ffn_in", "ffn_out"]
@@ -149,9 +154,9 @@ def load(name: str) -> Record:
 def _tidy(row: dict, shared: dict) -> dict:
     """Return the columns of one run that its row, or the record's setting, gives."""
     run = {"model": shared.get("model"), "examples": shared.get("train_examples"),
-           "tests": shared.get("tests", shared.get("test_examples")),
+           "tests": None if "domain" in row else shared.get("tests", shared.get("test_examples")),
            "steps": len(row["losses"]) if "losses" in row else None}
-    run |= row["setting"] | row
+    run |= row.get("setting", {}) | row
     if run["method"] == "subspace":    # elsewhere `length` counts vectors
         run["distance"] = run.pop("length")
     for name, everything in (("targets", LINEAR), ("layers", None)):

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import peft_teach as pt
-from peft_teach.course import reading, records
+from peft_teach.course import reading, recording, records
 
 SCRIPTS = Path(__file__).parents[2] / "assets/records"
-TRAINED = ("adapters", "change", "dora", "full", "ia3", "lora", "prefix", "prompt", "prompt_heads",
-           "qlora", "rates")
+TRAINED = ("adapters", "change", "dora", "full", "ia3", "ladder", "lora", "prefix", "prompt",
+           "prompt_heads", "qlora", "rates")
 # What a row has besides that is no column: more than one number or name.
 LARGER = {"setting", "losses", "answers", "curve", "tried", "shares", "cls", "put_back", "moved"}
 
@@ -197,6 +197,25 @@ def test_what_lessons_08_and_09_claim_has_all_its_seeds_at_the_best_rate(name, g
         assert same.lr.nunique() == 1
 
 
+def test_lesson_10_compares_all_methods_at_the_best_rate_of_one_search():
+    """And the predictions that it keeps are those of which R² and the right signs were counted."""
+    from peft_teach.course.lessons.ladder import measure, rungs
+
+    record, script = records.load("ladder"), runpy.run_path(str(SCRIPTS / "ladder.py"))
+    rating = torch.tensor([label for _, label in pt.data.ratings("movies").test])
+    for method in rungs.RUNGS:
+        tried = {row["lr"]: row["validation"]
+                 for row in records.select(record, group="rates", method=method)}
+        final = records.select(record, group="final", method=method)
+        assert recording.next_rate(tried, script["LADDER"], script["FIRST"][method]) is None
+        assert {row["lr"] for row in final} == {max(tried, key=tried.get)}
+        assert {*script["SEEDS"]} <= {row["seed"] for row in final}
+        for row in final:
+            guess = measure.unpack(row["answers"])
+            assert measure.r2(guess, rating) == pytest.approx(row["r2"], abs=2e-3)
+            assert measure.sign_accuracy(guess, rating) == pytest.approx(row["accuracy"], abs=5e-3)
+
+
 def test_recorded_counts_of_lesson_09_are_the_closed_form():
     for row in records.load("dora")["runs"]:
         if row["method"] != "full":
@@ -250,7 +269,7 @@ def test_runs_are_a_frame_with_a_row_for_each_run(name):
     assert record.runs.index.name == "id"
     for id, row in rows.items():
         run = record.runs.loc[id]
-        for field, value in (row["setting"] | row).items():
+        for field, value in (row.get("setting", {}) | row).items():
             if field in ("targets", "layers"):
                 places = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
                 everything = value is None or value == list(places)
@@ -261,7 +280,7 @@ def test_runs_are_a_frame_with_a_row_for_each_run(name):
                 assert run[field] == (str(value) if field == "pooler" else value), (id, field)
         assert record.losses.get(id) == row.get("losses")
         assert "losses" not in row or run["steps"] == len(row["losses"])
-        assert "answers" not in row or run["tests"] == len(row["answers"])
+        assert "answers" not in row or "r2" in row or run["tests"] == len(row["answers"])
 
 
 @pytest.mark.parametrize("name", TRAINED)
