@@ -571,7 +571,8 @@ times.sort_values().round(1).to_frame("times full's rate")
 
 # %%
 heads = record.runs.query("group == 'final' and method == 'head'").r2
-pd.Series({"250 steps": heads.mean(), "least squares": record["exact"]["r2"]}).round(3).to_frame("R²")
+solved = {"250 steps": heads.mean(), "least squares": record["exact"]["r2"]}
+pd.Series(solved).round(3).to_frame("R², the head alone")
 
 # %% [markdown]
 # ## Fewer sentences, and what ought to fail
