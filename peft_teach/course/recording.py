@@ -93,8 +93,9 @@ class Record:
         self.save(record)
 
     def gain(self, **gains: dict) -> None:
-        """Write what parts gain that are not rows."""
-        self.save(self._gain(self.read(), gains))
+        """Write what parts gain that are not rows. Two processes may, as in `add`."""
+        with FileLock(self.file.with_suffix(".lock")):
+            self.save(self._gain(self.read(), gains))
 
     def _gain(self, record: dict, gains: dict) -> dict:
         for part, entries in gains.items():
