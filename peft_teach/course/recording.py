@@ -69,7 +69,7 @@ class Record:
 
         Two processes may add at a time.
         """
-        with FileLock(Path(tempfile.gettempdir()) / f"{self.file.name}.lock"):
+        with self._lock():
             self._add(about, found, part, gains)
 
     def _add(self, about: dict, found: dict, part: str, gains: dict) -> None:
@@ -86,6 +86,9 @@ class Record:
             rows[place] = row
         self.save(self._gain(record, gains))
 
+    def _lock(self) -> FileLock:
+        return FileLock(Path(tempfile.gettempdir()) / f"{self.file.name}.lock")
+
     def forget(self, **about) -> None:
         """Leave out every row that says this; without a word of it, all rows."""
         record = {name: [row for row in part if {k: row.get(k) for k in about} != about]
@@ -94,7 +97,7 @@ class Record:
 
     def gain(self, **gains: dict) -> None:
         """Write what parts gain that are not rows. Two processes may, as in `add`."""
-        with FileLock(self.file.with_suffix(".lock")):
+        with self._lock():
             self.save(self._gain(self.read(), gains))
 
     def _gain(self, record: dict, gains: dict) -> dict:
