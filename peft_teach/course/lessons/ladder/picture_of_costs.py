@@ -14,6 +14,7 @@ from ....widgets import Explorer
 from .picture_of_places import STYLES
 from .recorded import COSTS, KEPT, costs, curves
 
+LOWEST = -0.1                    # below it, R² is not drawn
 WIDE = 20                        # a cost that varies by this factor gets a logarithmic axis
 # Where a name may stand beside its point, in points: the first free place is taken.
 PLACES = [(far * x, far * y) for far in (1, 2.2, 3.5) for x, y in (
@@ -115,7 +116,8 @@ def draw_forgetting(record: Mapping) -> Figure:
         ax.set_xlabel("nearest neighbour from the own text", fontsize=11)
         in_percent(ax.xaxis)
     axes[0].set_ylabel("R² on test sentences", fontsize=11)
+    axes[0].set_ylim(bottom=max(LOWEST, axes[0].get_ylim()[0]))
     made.legend(*axes[0].get_legend_handles_labels(), frameon=False, loc="outside upper center",
-                ncols=5, fontsize=10, markerscale=0.7)
+                ncols=5, fontsize=10, markerscale=0.7, title="large: as trained, f = 1")
     made.set_label("Learned against kept. " + "; ".join(told) + ".")
     return made

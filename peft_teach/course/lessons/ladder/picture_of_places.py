@@ -114,7 +114,7 @@ def explore_places(record: Mapping) -> Explorer:
     found = dict(zip((NAMES[method] for method in found), shared(found, *found)))
     runs = ipw.ToggleButtons(options=range(1, 6), description="runs",
                              style={"button_width": "48px"})
-    first = ipw.IntSlider(value=1, min=1, max=1 + 25 * SHOWN, step=SHOWN, description="from")
+    first = ipw.IntSlider(value=1, min=1, max=1 + 25 * SHOWN, step=SHOWN, description="first")
     again = ipw.Button(description="Draw others")
     again.on_click(lambda _: setattr(first, "value", first.value + SHOWN))
     return Explorer(
