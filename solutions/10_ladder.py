@@ -115,9 +115,11 @@ said = ", ".join(f"{ruler} {behind}" for ruler, behind in apart.items())
 pt.compare("ladder.ruler", apart.idxmax(), f"standard errors to full fine-tuning: {said}")
 
 # %% [markdown]
-# A sign is one bit. It cannot tell polite praise from delight, and a prediction that is barely positive counts as fully right. Once most
-# methods get most signs right, they look alike, and it is the ruler that cannot tell. So before you say "no difference", ask how large a
-# difference your ruler would have shown. (And if the mask surprised you: it comes back in *A fair search*.)
+# Both rulers set the methods at nearly the same heights, but the bars of the sign are longer. A sign is one bit: it cannot tell polite
+# praise from delight, and a prediction that is barely positive counts as fully right. So it takes more sentences to show the same
+# difference. Before you say "no difference", ask how large a difference your ruler would have shown.
+#
+# Did the mask surprise you? And the prompt, at the foot of the ladder? Both come back in *A fair search*.
 #
 # ## Luck
 #
@@ -204,8 +206,8 @@ pt.sentence("ladder.table", ...)    # yours: what should stand below Monday's ta
 # %% [markdown]
 # <details><summary>Ours: what the grid says</summary>
 #
-# Groups, not thirteen places. Between the groups the grid is sure. Within a group it says "the same" or "could not tell". Below
-# Monday's table we would write: <i>ship any of the first group, whichever is cheapest.</i>
+# The first place is real. Behind it comes one large group, in which the grid says "the same" or "could not tell", and below that group it
+# is sure again. Under Monday's table we would write: <i>the first is the first; what follows is one group, so take the cheapest of it.</i>
 # </details>
 #
 # Read whole blocks, not single squares. Thirteen methods make 78 pairs, and of so many 95 % intervals about four miss the truth. The grid
@@ -293,6 +295,9 @@ pd.Series({"yours, one seed": reached, "recorded: lowest": runs.min(), "mean": r
 # Read the mask's scores once more. At the rate that suits LoRA 8 it falls behind. At its own, 4 times as large, it ends beside LoRA, with
 # as many parameters, at places that nobody chose. Jing Xu and Jingzhao Zhang (2024) found both on larger models: a few scattered entries
 # want a rate that looks absurd. At one rate for all, we would have thrown the mask away.
+#
+# The prompt shows the other side. In its search, on one seed, it stood well above the head alone. At the very rate that was found there, it
+# hardly learns with new seeds. So a search has luck in it, too: what one seed chose may break on the next.
 #
 # ## What do you pay?
 #
@@ -501,8 +506,8 @@ pictures.chooser(record)
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Clusters, not places: the methods fall into a few groups, and within a group one run decides nothing. | all pairs, by seed and by sentence (the grid) | the margin stood before the first run; each method searched its rate by one rule | differences shrink as models grow (Su et al. 2023); tuned variants of LoRA end within 1 to 2 % (Lee et al. 2026) |
-# | The rating separates methods that the sign does not. | the same predictions, read twice (*Two rulers*) | both intervals are of the same predictions; the sign leaves out neutral sentences alone | small test sets leave most comparisons on several tasks of GLUE underpowered (Card et al. 2020) |
+# | Clusters, not places: full fine-tuning is ahead, a large group follows, and within that group one run decides nothing. | all pairs, by seed and by sentence (the grid) | the margin stood before the first run; each method searched its rate by one rule | differences shrink as models grow (Su et al. 2023); tuned variants of LoRA end within 1 to 2 % (Lee et al. 2026) |
+# | The rating shows the same differences as the sign, more surely. | the same predictions, read twice: equal heights, shorter bars (*Two rulers*) | both intervals are of the same predictions; the sign leaves out neutral sentences alone | small test sets leave most comparisons on several tasks of GLUE underpowered (Card et al. 2020) |
 # | Entries at random places do as well as LoRA with as many parameters, at a rate 4 times as large. | the mask beside LoRA 8 in the grid | at LoRA's rate it falls behind (one seed, validation) | it matches LoRA with fewer parameters, at larger rates than expected (Xu & Zhang 2024) |
 # | Much of what full fine-tuning seems to forget is how far it went. | neighbours of editorials, at equal R², two seeds. An observation | the strongest direction left out | LoRA forgets less, and learns less (Biderman et al. 2024); with LoRA, too, more learned is more forgotten (Kalajdzievski 2024) |
 # | Settings travel: rates found on films order the methods alike on three other tasks. An observation. | six methods, two seeds | no rate was looked for there | not known to us |
