@@ -143,9 +143,11 @@ def test_recorded_adapters_come_as_matrices_without_the_head(record):
 
 
 def test_claims_are_settled_by_what_the_library_does(record, tiny):
-    found = ladder.settle(record).found
+    table = ladder.settle(record)
+    assert table.reset_index().map(len).max().max() <= 50    # more, and pandas cuts it
+    found = table.found
     assert "13,824" in found["IA³ trains about 0.05 %"]
-    assert found["A Bapna adapter stands after attention"].startswith("0 of its 6")
+    assert found["A Bapna adapter stands after attention"] == "0"
     pt.merge(pt.ia3.inject(tiny("bert")))
     with pytest.raises(pt.errors.NotMergeable):
         pt.merge(pt.bottleneck.inject(tiny("bert"), pt.bottleneck.PFEIFFER))

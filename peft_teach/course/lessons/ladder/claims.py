@@ -20,20 +20,22 @@ def settle(record: Mapping) -> pandas.DataFrame:
                        for form in (bottleneck.PFEIFFER, bottleneck.BAPNA))
     full, some = (outlines.ledger("minilm", trains) for trains in outlines.TRAINS[::2])
     after = sum("attention" in name for name in core.adapters(bapna))
+    count = "trained numbers, share of MiniLM"
     rows = [
         *_largely_the_same(record),
-        ("IA³ trains about 0.05 %", _share(gains), "a little more, on MiniLM"),
-        ("LoRA of rank 8 in the last block trains under 0.05 %", _share(last), "not on MiniLM"),
-        ("LoRA needs less memory", "of full fine-tuning's, gradients and optimizer: "
-         f"{_trained_bytes(some) / _trained_bytes(full):.1%}; activations: "
-         f"{some.activations_bytes / full.activations_bytes:.0%}", "what parameters need, it does"),
-        ("IA³ is a Pfeiffer adapter", f"{_share(gains)}, merged into the weights; of the adapter "
-         f"{_share(pfeiffer)}, not linear, never merged", "no"),
+        ("IA³ trains about 0.05 %", count, _share(gains), "a little more"),
+        ("LoRA 8 in the last block trains under 0.05 %", count, _share(last), "not on MiniLM"),
+        ("LoRA needs less memory", "gradients and optimizer; activations, of full's",
+         f"{_trained_bytes(some) / _trained_bytes(full):.1%}; "
+         f"{some.activations_bytes / full.activations_bytes:.0%}", "yes; activations in part"),
+        ("IA³ is a Pfeiffer adapter", "trained numbers; does it merge?",
+         f"{_count(gains):,}, yes; {_count(pfeiffer):,}, no", "no"),
         ("A Bapna adapter stands after attention",
-         f"{after} of its {len(core.adapters(bapna))} do; all end a block", "no"),
+         f"of {len(core.adapters(bapna))} adapters, after attention", f"{after}",
+         "no: at the end of a block"),
         *_plus(),
     ]
-    return pandas.DataFrame(rows, columns=["claim", "found", "so"]).set_index("claim")
+    return pandas.DataFrame(rows, columns=["claim", "measured", "found", "so"]).set_index("claim")
 
 
 def _on(inject: Callable[[nn.Module], nn.Module]) -> nn.Module:
@@ -41,9 +43,12 @@ def _on(inject: Callable[[nn.Module], nn.Module]) -> nn.Module:
         return inject(outlines.outline("minilm"))
 
 
+def _count(model: nn.Module) -> int:
+    return account.parameters(model).adapter
+
+
 def _share(model: nn.Module) -> str:
-    found = account.parameters(model)
-    return f"{found.adapter:,} numbers, {found.adapter / found.frozen:.3%} of the base"
+    return f"{_count(model):,}: {_count(model) / account.parameters(model).frozen:.3%}"
 
 
 def _trained_bytes(ledger: account.Ledger) -> int:
@@ -55,9 +60,9 @@ def _largely_the_same(record: Mapping) -> list[tuple]:
     if pair not in found.index:
         return []
     gap, trained = found.loc[pair], recorded.costs(record)[recorded.COSTS["trained"]]
-    return [("A few percent of the parameters give largely the same results",
-             f"{pair[0]} trains {trained[pair[0]] / trained[pair[1]]:.1%}; its R² is "
-             f"{gap.difference:+.3f} from full's, {gap.low:+.3f} to {gap.high:+.3f}", gap.verdict)]
+    return [("A few percent trained, largely the same results",
+             f"{pair[0]}, {trained[pair[0]] / trained[pair[1]]:.1%} trained: R² less full's",
+             f"{gap.difference:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})", gap.verdict)]
 
 
 def _plus() -> list[tuple]:
@@ -65,6 +70,6 @@ def _plus() -> list[tuple]:
     plus, plain = ([row["accuracy"] for row in records.select(of, group="traded", **wanted)]
                    for wanted in ({"plus": 8}, {"alpha": 128}))
     gap, error = records.difference(plus, plain)
-    return [("LoRA++ improves LoRA", "no such method. LoRA+, with B eight times as fast, less LoRA "
-             f"with eight times the α: {100 * gap:+.1f} ± {100 * error:.1f} points (lesson 07)",
-             records.compared(plus, plain))]
+    return [("LoRA++ improves LoRA", "LoRA+ less LoRA at 8 α, lesson 07, points",
+             f"{100 * gap:+.1f} ± {100 * error:.1f}",
+             f"no such method; LoRA+: {records.compared(plus, plain)}")]
