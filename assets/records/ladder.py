@@ -19,8 +19,8 @@ method, and nothing else. A difference of 0.02 in R² would matter.
     rates      each method looks for its rate on validation sentences, seed 0: from its default in
                the library along `LADDER`, a factor of two a step, until both neighbours of the
                best were tried
-    final      seeds 2 to 6 at this rate, and 7 to 11 for the six methods that are best on
-               validation. Methods are compared by seed and by sentence, in pairs
+    final      seeds 2 to 6 at this rate; methods are compared by seed and by sentence, in pairs
+    more       seeds 7 to 11 for the six methods that are best on validation, into "final", too
     controls   ought to fail: the ratings shuffled among the training sentences; all weights random;
                full fine-tuning and LoRA, two seeds
     exact      the head alone, solved: least squares on the features of the training sentences
@@ -62,8 +62,8 @@ SIZED = ("full", "lora all", "lora 1", "ia3")
 KNOB = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 FORGETS = ("full", "lora all", "lora 8", "dora 8", "lora 1", "mask", "bitfit", "ia3")
 PAIR = ("movies", "products")
-GROUPS = ("heads", "rates", "final", "exact", "controls", "domains", "forgetting", "tasks",
-          "costs", "sizes")
+GROUPS = ("heads", "rates", "final", "exact", "domains", "forgetting", "tasks", "costs", "controls",
+          "more", "sizes")
 
 
 def wanted(record, groups, share):
@@ -83,6 +83,7 @@ def wanted(record, groups, share):
         for seed in SEEDS:
             for method in mine:
                 yield chosen(record, "final", method, seed)
+    if "more" in groups:
         for seed in MORE:
             for method in leading(record)[part::parts]:
                 yield chosen(record, "final", method, seed)
