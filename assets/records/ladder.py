@@ -93,9 +93,9 @@ def wanted(record, groups, share):
                 for seed in (2, 3):
                     yield {**chosen(record, "controls", method, seed), "control": control}
     if "domains" in groups:
-        for domain in DOMAINS:
-            for method in TRAVEL[part::parts]:
-                for seed in (2, 3):
+        for seed in KEPT_SEEDS:
+            for domain in DOMAINS:
+                for method in TRAVEL[part::parts]:
                     yield {**chosen(record, "domains", method, seed), "domain": domain}
     if "sizes" in groups:
         for examples in SIZES:
