@@ -484,7 +484,7 @@ pictures.costs(record)
 
 # %% exercise="ladder.ship" part="solution"
 ### BEGIN SOLUTION
-picks = {"file": "LoRA 1", "time": "LoRA 8", "any": "full fine-tuning", "keep": "IA³"}
+picks = {"file": "IA³", "time": "LoRA 8", "any": "full fine-tuning", "keep": "IA³"}
 ### END SOLUTION
 
 # %% exercise="ladder.ship" part="check"
