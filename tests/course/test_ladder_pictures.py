@@ -69,12 +69,14 @@ def test_quality_is_the_r2_of_the_rows_and_its_interval_holds_it(record):
     assert ladder.leaderboard(record)["R²"].is_monotonic_decreasing
 
 
-def test_rulers_measure_from_the_head_to_full_and_the_sign_where_people_had_one(record):
-    share = ladder.rulers(record).share
-    for ruler in recorded.RULERS:
-        assert share[ruler, "the head alone"] == pytest.approx(0, abs=1e-6)
-        assert share[ruler, "full fine-tuning"] == pytest.approx(1)
-        assert 0.3 < share[ruler, "LoRA 1"] < share[ruler, "LoRA everywhere"] < 1.05
+def test_rulers_see_the_worse_method_further_behind_and_the_sign_where_people_had_one(record):
+    found = ladder.rulers(record)
+    assert list(found.index) == ["LoRA everywhere", "LoRA 1", "the head alone"]
+    assert found["the rating"].is_monotonic_increasing
+    assert (found["the rating"] > found["the sign"]).all()
+    difference = recorded.errors(record)["lora 1"][2] - recorded.errors(record)["full"][2]
+    assert found["the rating"]["LoRA 1"] == pytest.approx(
+        difference.mean() / (difference.var() / 400).sqrt())
     wrong = recorded.errors(record, "the sign")["full"][2]
     assert 1 - wrong.mean().item() == pytest.approx(measure.sign_accuracy(
         measure.unpack(record["runs"][0]["answers"]), recorded.ratings()))

@@ -1,4 +1,4 @@
-"""Two rulers, places that jump from experiment to experiment, and all pairs judged."""
+"""Places that jump from experiment to experiment, and all pairs judged."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from ....plots import COLOURS, SERIES, figure, in_percent
 from ....widgets import Explorer
-from .recorded import BETTER, RULERS, SAME, UNSURE, WORSE, errors, rulers, shared
+from .recorded import BETTER, SAME, UNSURE, WORSE, errors, shared
 from .rungs import NAMES
 
 SHOWN = 8                # experiments beside each other
@@ -23,30 +23,6 @@ STYLES = dict(zip(NAMES.values(), (
     (COLOURS["lora"], ":", "^"), (COLOURS["random"], "--", "X"), (SERIES[3][0], "-.", "D"),
     (COLOURS["subspace"], "-", "P"), (SERIES[0][0], "--", "s"), (SERIES[1][0], ":", "o"),
     (COLOURS["head"], "-", "D"))))
-
-
-def draw_rulers(record: Mapping) -> Figure:
-    """Draw each method's share of the gain by both rulers, with 95 % intervals."""
-    found = rulers(record)
-    order = [*found.loc["the rating"].sort_values("share", ascending=False).index]
-    made, ax = figure(9.2, 1.4 + 0.4 * len(order))
-    for ruler, up, (colour, _, marker) in zip(RULERS, (-0.15, 0.15), SERIES[::2]):
-        part = found.loc[ruler].loc[order]
-        places = numpy.arange(len(order)) + up
-        ax.hlines(places, part.low, part.high, color=colour, lw=2)
-        ax.plot(part.share, places, marker, color=colour, ms=8, label=f"read by {ruler}")
-    for end in (0, 1):
-        ax.axvline(end, color=COLOURS["quiet"], lw=1, zorder=0)
-    ax.set(ylim=(len(order) - 0.4, -0.6), xlabel="share of the gain from the head alone to full")
-    ax.set_yticks(range(len(order)), order, fontsize=11)
-    in_percent(ax.xaxis)
-    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
-    made.set_label("Share of the gain. " + "; ".join(
-        f"{method}: " + ", ".join(f"{ruler} {found.share[ruler, method]:.0%} "
-                                  f"({found.low[ruler, method]:.0%} to "
-                                  f"{found.high[ruler, method]:.0%})" for ruler in RULERS)
-        for method in order) + ".")
-    return made
 
 
 # ── places ───────────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-"""Pictures of lesson 10: two rulers, places, all pairs, costs, what is forgotten, a chooser."""
+"""Pictures of lesson 10: places, all pairs, costs, what is forgotten, a chooser."""
 
 from ... import records
 from .chooser import chooser
@@ -6,19 +6,17 @@ from .claims import settle
 from .forgetting import editorials, vectors
 from .measure import interval, predictions, r2, ratings
 from .picture_of_costs import draw_forgetting, explore_costs
-from .picture_of_places import draw_rulers, draw_verdicts, explore_places
-from .recorded import adapters, costs, forgetting, leaderboard, rulers, sizes, tasks, verdicts
+from .picture_of_places import draw_verdicts, explore_places
+from .recorded import adapters, costs, forgetting, leaderboard, quality, rulers, sizes, tasks, verdicts
 from .rungs import NAMES, put_on, train
 
-__all__ = ["NAMES", "adapters", "chooser", "costs", "draw_forgetting", "draw_rulers",
-           "draw_verdicts", "editorials", "explore_costs", "explore_places", "forgetting",
-           "leaderboard", "predictions", "put_on", "r2", "ratings", "rulers", "settle", "sizes",
+__all__ = ["NAMES", "adapters", "chooser", "costs", "draw_forgetting", "draw_verdicts", "editorials", "explore_costs", "explore_places", "forgetting",
+           "leaderboard", "predictions", "put_on", "quality", "r2", "ratings", "rulers", "settle", "sizes",
            "tasks", "train", "vectors", "verdicts"]
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
 EXAMPLES = {
-    "rulers": lambda: draw_rulers(records.load("ladder")),
     "places": lambda: explore_places(records.load("ladder")),
     "verdicts": lambda: draw_verdicts(verdicts(records.load("ladder"), interval)),
     "costs": lambda: explore_costs(records.load("ladder")),

@@ -90,22 +90,18 @@ def quality(record: Mapping) -> pandas.DataFrame:
 
 
 def rulers(record: Mapping) -> pandas.DataFrame:
-    """Return each method's share of the gain from the head alone to full, by ruler, with intervals.
+    """Return how many standard errors each method lies behind full fine-tuning, by ruler.
 
-    The share s is (h − m) / (h − f), of the errors of the head, the method and full fine-tuning
-    at the same seeds; so it is known as well as the mean of (1 − s) h + s f is from that of m.
+    Of one seed: the errors are those of the test sentences alone.
     """
     rows = {}
     for ruler in RULERS:
-        found = errors(record, ruler)
-        for method in found if {"head", "full"} <= found.keys() else ():
-            h, m, f = shared(found, "head", method, "full")
-            gain = (h - f).mean()
-            s = (h - m).mean() / gain
-            low, high = measure.interval((1 - s) * h + s * f, m)
-            rows[ruler, NAMES[method]] = [float(s + end / gain) for end in (0, low, high)]
-    index = pandas.MultiIndex.from_tuples(rows, names=["ruler", "method"])
-    return pandas.DataFrame([*rows.values()], index, ["share", "low", "high"])
+        found = {method: seeds.get(FIRST_SEED) for method, seeds in errors(record, ruler).items()}
+        for method in found.keys() - {"full"}:
+            d = found[method] - found["full"]                         # (sentences,)
+            rows[NAMES[method], ruler] = float(d.mean() / d.std() * len(d) ** 0.5)
+    table = pandas.Series(rows).unstack().rename_axis(None)
+    return table[[*RULERS]].sort_values("the rating")
 
 
 def verdict(low: float, high: float) -> str:
