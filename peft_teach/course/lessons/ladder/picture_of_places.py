@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from ....plots import COLOURS, SERIES, figure, in_percent
+from ....plots import COLOURS, SERIES, figure
 from ....widgets import Explorer
 from .recorded import BETTER, SAME, UNSURE, WORSE, errors, shared
 from .rungs import NAMES

@@ -94,14 +94,14 @@ def rulers(record: Mapping) -> pandas.DataFrame:
 
     Of one seed: the errors are those of the test sentences alone.
     """
-    rows = {}
+    rows: dict[str, dict[str, float]] = {}
     for ruler in RULERS:
-        found = {method: seeds.get(FIRST_SEED) for method, seeds in errors(record, ruler).items()}
+        found = {method: seeds[FIRST_SEED] for method, seeds in errors(record, ruler).items()}
         for method in found.keys() - {"full"}:
             d = found[method] - found["full"]                         # (sentences,)
-            rows[NAMES[method], ruler] = float(d.mean() / d.std() * len(d) ** 0.5)
-    table = pandas.Series(rows).unstack().rename_axis(None)
-    return table[[*RULERS]].sort_values("the rating")
+            behind = float(d.mean() / d.std() * len(d) ** 0.5)
+            rows.setdefault(NAMES[method], {})[ruler] = behind
+    return pandas.DataFrame(rows, index=[*RULERS]).T.sort_values("the rating")
 
 
 def verdict(low: float, high: float) -> str:
