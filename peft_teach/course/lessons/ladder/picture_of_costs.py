@@ -27,12 +27,13 @@ class Cost:
 
     axis: str
     table: pandas.DataFrame    # cost, R², low, high
+    filled: list[str]          # methods
 
-    @property
-    def unbeaten(self) -> list[str]:
-        """The methods of which none costs as little and is better."""
-        return [name for name, row in self.table.iterrows()
-                if row["R²"] >= self.table["R²"][self.table.cost <= row.cost].max()]
+
+def unbeaten(table: pandas.DataFrame) -> list[str]:
+    """Return the methods of which none costs as little and is better."""
+    return [name for name, row in table.iterrows()
+            if row["R²"] >= table["R²"][table.cost <= row.cost].max()]
 
 
 def explore_costs(record: Mapping) -> Explorer:
@@ -40,13 +41,14 @@ def explore_costs(record: Mapping) -> Explorer:
     table = costs(record)
     axis = ipw.ToggleButtons(options=[axis for axis in COSTS.values() if axis in table],
                              description="cost", style={"button_width": "200px"})
-    return Explorer(
-        {"axis": axis},
-        lambda axis: Cost(axis, table[["R²", "low", "high"]].assign(cost=table[axis]).dropna()),
-        draw_cost, lambda found: (
-            "Filled: no method that costs as little is better. Bars are 95 % intervals of each "
-            "method alone, over seeds and sentences; differences are known better. The head is "
-            f"counted. From left to right: {', '.join(found.table.sort_values('cost').index)}."))
+
+    def compute(axis: str) -> Cost:
+        rows = table[["R²", "low", "high"]].assign(cost=table[axis]).dropna()
+        return Cost(axis, rows, unbeaten(rows))
+
+    return Explorer({"axis": axis}, compute, draw_cost, lambda found: (
+        "Filled: no method that costs as little is better. Bars are 95 % intervals of each method "
+        "alone, over seeds and sentences; differences are known better. The head is counted."))
 
 
 def draw_cost(found: Cost) -> Figure:
@@ -56,7 +58,7 @@ def draw_cost(found: Cost) -> Figure:
         colour, _, marker = STYLES[name]
         ax.plot([row.cost] * 2, [row.low, row.high], color=colour, lw=2)
         ax.plot(row.cost, row["R²"], marker, color=colour, ms=9, mew=1.8,
-                mfc=colour if name in found.unbeaten else COLOURS["paper"])
+                mfc=colour if name in found.filled else COLOURS["paper"])
     if found.table.cost.max() > WIDE * found.table.cost.min():
         logarithmic(ax, "x")
     ax.margins(x=0.12)

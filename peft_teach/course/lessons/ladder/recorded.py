@@ -36,17 +36,19 @@ def ratings() -> Tensor:
     return torch.tensor([rating for _, rating in data.ratings("movies").test])
 
 
-def errors(record: Mapping, ruler: str = "the rating") -> Errors:
+def errors(record: Mapping, ruler: str = "the rating", rating: Tensor | None = None) -> Errors:
     """Return the error on each test sentence, for each seed of each method.
 
     Read by the rating it is squared; by the sign it is 1 where the sign is wrong, and sentences
-    that people found neutral are left out. Methods with one seed are, too.
+    that people found neutral are left out. Methods with one seed are, too. Without a `rating`,
+    (sentences,), it is the data set's.
     """
-    told = slice(None) if ruler == "the rating" else ratings().abs() > measure.NEUTRAL
+    rating = ratings() if rating is None else rating
+    told = slice(None) if ruler == "the rating" else rating.abs() > measure.NEUTRAL
     found: Errors = {method: {} for method in NAMES}
     for row in _finals(record):
         guess = measure.unpack(row["answers"])
-        found[row["method"]][row["seed"]] = RULERS[ruler](guess, ratings())[told]
+        found[row["method"]][row["seed"]] = RULERS[ruler](guess, rating)[told]
     return {method: seeds for method, seeds in found.items() if len(seeds) > 1}
 
 
@@ -135,7 +137,7 @@ def verdicts(record: Mapping, interval: Callable[..., Any]) -> pandas.DataFrame:
 
 COSTS = {"trained": "trained parameters", "file_bytes": "file, kB",
          "memory_bytes": "memory while training, MB", "step": "time of a step, full = 1"}
-UNITS = {"file_bytes": 1e3, "memory_bytes": 1e6}
+UNITS = [1, 1e3, 1e6, 1]
 
 
 def costs(record: Mapping) -> pandas.DataFrame:
@@ -143,26 +145,13 @@ def costs(record: Mapping) -> pandas.DataFrame:
 
     The head is counted, too. What is kept is of the base's neighbours, without any knob.
     """
-    rows = {NAMES[row["method"]]: {"trained": row["parameters"] + HEAD} for row in _finals(record)}
-    for method, found in record.get("costs", {}).items():
-        rows.get(NAMES[method], {}).update(found)
-    table = pandas.DataFrame.from_dict(rows, orient="index")
-    table = table[[name for name in COSTS if name in table]]
-    for name, unit in UNITS.items():
-        if name in table:
-            table[name] /= unit
+    found = record.get("costs", {})
+    table = pandas.DataFrame.from_dict({NAMES[row["method"]]: {
+        "trained": row["parameters"] + HEAD, **found.get(row["method"], {})}
+        for row in _finals(record)}, orient="index").reindex(columns=[*COSTS]).div(UNITS)
     left = curves(record).pivot_table(KEPT[0], "method", "f").reindex(columns=[0.0, 1.0])
     return quality(record).drop(columns="seeds").join(table.rename(columns=COSTS)).join(
         (left[1.0] / left[0.0]).rename("of the base's neighbours"))
-
-
-def sizes(record: Mapping) -> pandas.DataFrame:
-    """Return R² by method and number of training sentences, means; of few, at the better rate."""
-    rows = pandas.DataFrame([row for row in record["runs"] if row["group"] == "sizes"],
-                            columns=["method", "examples", "lr", "r2"])
-    few = rows.groupby(["method", "examples", "lr"]).r2.mean().groupby(level=[0, 1]).max()
-    return few.unstack("examples").rename(index=NAMES).reindex(NAMES.values()).assign(
-        **{"4000": quality(record)["R²"]}).rename(columns=int)
 
 
 def curves(record: Mapping) -> pandas.DataFrame:

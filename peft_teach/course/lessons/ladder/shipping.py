@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from statistics import mean
 
 import torch
-from torch import Tensor
 
-from . import measure
-from .recorded import MARGIN
+from . import measure, recorded
 from .rungs import NAMES, RUNGS
 
 # By the name of a budget: what is counted, its limit, and how both are said. Of what is kept the
@@ -55,23 +53,15 @@ def clearly_worse(record: Mapping, budget: str, method: str) -> str:
     It is by the interval, or where it is better by more than `MARGIN` with every seed: a method
     that fails with most of its seeds has a wide interval.
     """
-    rows = [row for row in record["runs"] if row["group"] == "final"]
-    r2 = {each: mean(row["r2"] for row in rows if row["method"] == each)
-          for each in RUNGS if not over(record, budget, each)}
-    rating = measure.unpack(record["ratings"]["movies"])
-    one, best = (errors / rating.var(correction=0)
-                 for errors in _errors(rows, rating, method, max(r2, key=r2.get)))
-    low, high = measure.interval(one, best)
-    by_seed = (one - best).mean(dim=1)
-    told = f"{NAMES[method]} has an R² of {r2[method]:.3f}. Another one is better"
+    rating = measure.unpack(record["ratings"]["movies"])    # a judge needs no data set
+    found = recorded.errors(record, rating=rating)
+    allowed = [each for each in found if not over(record, budget, each)]
+    best = min(allowed, key=lambda each: torch.stack([*found[each].values()]).mean())
+    one, other = (errors / rating.var(correction=0)
+                  for errors in recorded.shared(found, method, best))
+    low, high = measure.interval(one, other)
+    told = f"{NAMES[method]} has an R² of {1 - one.mean():.3f}. Another one is better"
     if low > 0:
         return f"{told} by {low:.3f} to {high:.3f}."
-    return f"{told} with every seed." if by_seed.min() > MARGIN else ""
-
-
-def _errors(rows: list[dict], rating: Tensor, *methods: str) -> list[Tensor]:
-    """Return the squared errors of methods, (seeds, sentences) each, at the seeds of all."""
-    runs = [{row["seed"]: row for row in rows if row["method"] == method} for method in methods]
-    seeds = sorted(set.intersection(*map(set, runs)))
-    return [torch.stack([(measure.unpack(run[seed]["answers"]) - rating).square()
-                         for seed in seeds]) for run in runs]
+    worse = (one - other).mean(dim=1).min() > recorded.MARGIN
+    return f"{told} with every seed." if worse else ""
