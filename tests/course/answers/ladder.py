@@ -73,22 +73,14 @@ WRONG["ladder.interval"] = {
                         but(RESAMPLED, "d[rows][:, columns]", "d[:, columns]")),
     "seeds_alone": (but(INTERVAL, ERROR, "d.mean(dim=1).std() / seeds ** 0.5"),
                     but(RESAMPLED, "d[rows][:, columns]", "d[rows]")),
-    "unpaired": (
-        but(INTERVAL, ERROR, "sum((x.mean(dim=1).var() / seeds + x.mean(dim=0).var() / sentences) "
-                             "for x in (a, b)).sqrt()"),
-        but(RESAMPLED, "means.append(d[rows][:, columns].mean())",
-            "others = torch.randint(d.shape[1], (d.shape[1],))\n        "
-            "means.append(a[rows][:, columns].mean() - b[rows][:, others].mean())")),
+    "unpaired": but(INTERVAL, ERROR, "sum((x.mean(dim=1).var() / seeds + x.mean(dim=0).var() / "
+                                     "sentences) for x in (a, b)).sqrt()"),
     "pooled": but(INTERVAL, ERROR, "d.std() / (seeds * sentences) ** 0.5"),
-    "percent": (INTERVAL.replace("1.96 * ", ""), INTERVAL.replace("1.96", "1.645"),
-                but(RESAMPLED, "[0.025, 0.975]", "[0.16, 0.84]")),
-    "deviation": (but(INTERVAL, ERROR, "(d.mean(dim=1).var() + d.mean(dim=0).var()).sqrt()"),
-                  but(INTERVAL, ERROR, "d.std()")),
-    "reversed": but(INTERVAL, D, "d = b - a"),
-    "not_two": (but(INTERVAL, RETURN, "return d.mean()"),
-                but(INTERVAL, RETURN, "return 'from', 'to'")),
+    "deviation": but(INTERVAL, ERROR, "(d.mean(dim=1).var() + d.mean(dim=0).var()).sqrt()"),
     "no_return": but(INTERVAL, "return (", "low_high = ("),
-    "": but(INTERVAL, "+ 1.96 * error", "+ 4 * error"),
+    "": (but(INTERVAL, D, "d = b - a"), INTERVAL.replace("1.96 * ", ""),
+         but(INTERVAL, "+ 1.96 * error", "+ 4 * error"), but(INTERVAL, RETURN, "return d.mean()"),
+         but(INTERVAL, RETURN, "return 'from', 'to'")),
 }
 
 BEYOND["ladder.interval"] = but(INTERVAL, "seeds, sentences = d.shape",
@@ -168,24 +160,20 @@ def sweep(score, ladder, first, found=None):
             return sweep(score, ladder, first, {**found, rate: score(rate)})
     return best
 """,
-    "NumPy": """
-import numpy as np
+    "a cache": """
+import functools
 
 def sweep(score, ladder, first):
-    rates = np.array(ladder)
-    scores = np.full(len(rates) + 2, -np.inf)
-    asked = np.zeros(len(rates) + 2, bool)
-    asked[[0, -1]] = True
-    i = int(np.flatnonzero(rates == first)[0]) + 1
+    @functools.cache
+    def value(i):
+        found = score(ladder[i])
+        return found if found == found else -math.inf
+    best = ladder.index(first)
     while True:
-        asked[i] = True
-        scores[i] = np.nan_to_num(score(rates[i - 1]), nan=-np.inf)
-        best = np.where(asked, scores, -np.inf)[1:-1].argmax() + 1
-        best = best if asked[best] else i
-        left = [j for j in (best - 1, best + 1) if not asked[j]]
-        if not left:
-            return rates[best - 1]
-        i = left[0]
+        top = max((i for i in (best, best - 1, best + 1) if 0 <= i < len(ladder)), key=value)
+        if top == best:
+            return torch.tensor(ladder[best])
+        best = top
 """,
 }
 
@@ -195,23 +183,18 @@ def sweep(score, ladder, first):
     found = {rate: score(rate) for rate in sorted(ladder, key=lambda rate: rate != first)}
     return max(found, key=lambda rate: found[rate] if found[rate] == found[rate] else -math.inf)
 """,
-                   but(SWEEP, "        ask(best + 1)\n", "        ask(best + 1)\n"
-                                                         "        ask(best + 2)\n")),
-    "stopped": (but(CLIMB, "(1, -1)", "(1,)"),
-                but(SWEEP, "        ask(best + 1)\n", "")),
-    "twice": (but(SWEEP, " and i not in found", ""),
-              but(SWEEP, "if 0 <= i < len(ladder) and i not in found:",
-                  "if 0 <= i < len(ladder):")),
-    "around": but(SWEEP, "0 <= i < len(ladder)", "i < len(ladder)"),
-    "not_first": but(SWEEP, "best = ladder.index(first)", "best = len(ladder) // 2"),
+                   but(SWEEP, "best = ladder.index(first)", "best = len(ladder) // 2"),
+                   but(SWEEP, "0 <= i < len(ladder)", "i < len(ladder)")),
+    "stopped": (but(CLIMB, "(1, -1)", "(1,)"), but(SWEEP, "        ask(best + 1)\n", "")),
+    "twice": but(SWEEP, " and i not in found", ""),
     "nan_wins": but(SWEEP, "-math.inf if math.isnan(value) else value",
                     "math.inf if math.isnan(value) else value"),
-    "not_best": but(SWEEP, "return ladder[best]", "return ladder[max(best - 1, 0)]"),
-    "not_a_rate": (but(SWEEP, "score(ladder[i])", "score(i)"),
-                   but(SWEEP, "return ladder[best]", "return best"),
-                   but(SWEEP, "return ladder[best]", "return ladder[best], found[best]")),
     "no_return": but(SWEEP, "return ladder[best]", "return"),
-    "": but(SWEEP, "0 <= i < len(ladder)", "0 <= i"),
+    "": (but(SWEEP, "return ladder[best]", "return ladder[max(best - 1, 0)]"),
+         but(SWEEP, "score(ladder[i])", "score(i)"),
+         but(SWEEP, "return ladder[best]", "return ladder[best], found[best]"),
+         but(SWEEP, "    ask(best)\n", "    while True:\n        score(first)\n"),
+         but(SWEEP, "0 <= i < len(ladder)", "0 <= i")),
 }
 
 BEYOND["ladder.sweep"] = but(CLIMB, " or math.isnan(top)", "")
@@ -229,7 +212,6 @@ def neighbours(vectors, documents):
 """
 UNIT = "vectors / vectors.norm(dim=1, keepdim=True)"
 DIAGONAL = "    like.fill_diagonal_(-math.inf)\n"
-RETURNS = "return same[size > 1].float().mean().item()"
 
 RIGHT["ladder.neighbours"] = {
     "a table": NEIGHBOURS,
@@ -263,34 +245,21 @@ def neighbours(vectors, documents):
     asked = counts[which] > 1
     return np.mean(of[like.argmax(1)][asked] == of[asked])
 """,
-    "pandas, and a 0-d tensor": but(
-        "import pandas as pd\n" + NEIGHBOURS,
-        "(documents[:, None] == documents[None, :]).sum(dim=1)",
-        "torch.from_numpy(pd.Series(documents).groupby(documents.numpy()).transform('size')"
-        ".to_numpy())", ".mean().item()", ".mean()"),
+    "counted at once, and a 0-d tensor": but(
+        NEIGHBOURS, "(documents[:, None] == documents[None, :]).sum(dim=1)",
+        "torch.bincount(documents)[documents]", ".mean().item()", ".mean()"),
 }
 
 WRONG["ladder.neighbours"] = {
     "itself": but(NEIGHBOURS, DIAGONAL, ""),
     "lengths": (but(NEIGHBOURS, UNIT, "vectors"),
                 but(NEIGHBOURS, "v @ v.T", "-torch.cdist(vectors, vectors)")),
-    "all_asked": but(NEIGHBOURS, RETURNS, "return same.float().mean().item()"),
+    "all_asked": but(NEIGHBOURS, "same[size > 1]", "same"),
     "left_out": but(NEIGHBOURS, "    v =", "    many = (documents[:, None] == documents).sum(1) > 1"
                     "\n    vectors, documents = vectors[many], documents[many]\n    v ="),
-    "percent": but(NEIGHBOURS, "return ", "return 100 * "),
-    "slow": """
-def neighbours(vectors, documents):
-    hits, n = [], len(vectors)
-    for i in range(n):
-        like = [torch.cosine_similarity(vectors[i], vectors[j], dim=0).item() if i != j else -2
-                for j in range(n)]
-        if (documents == documents[i]).sum() > 1:
-            hits.append(documents[max(range(n), key=like.__getitem__)] == documents[i])
-    return sum(hits).item() / len(hits)
-""",
-    "not_a_number": (but(NEIGHBOURS, RETURNS, "return same[size > 1]"),
-                     but(NEIGHBOURS, RETURNS, "return str(same[size > 1].float().mean().item())")),
     "no_return": but(NEIGHBOURS, "return ", "share = "),
+    "": (but(NEIGHBOURS, "return ", "return 100 * "),
+         but(NEIGHBOURS, ".float().mean().item()", "")),
 }
 
 BEYOND["ladder.neighbours"] = but(NEIGHBOURS, DIAGONAL, "    like[like > 0.999999] = -math.inf\n")
@@ -311,7 +280,6 @@ class Many(pt.Adapter):
         return y
 """
 KEEP = "        self.adapters = adapters\n"
-BASE = "self.base(x).clone()"
 FORWARD = BATCH[BATCH.index("        y = "):]
 PADDED = """
 class Many(pt.Adapter):
@@ -369,27 +337,18 @@ RIGHT["ladder.batch"] = {
 }
 
 WRONG["ladder.batch"] = {
-    "last_for_plain": (but(PADDED, "torch.cat([A, torch.zeros_like(A[:1])])", "A",
-                           "torch.cat([B, torch.zeros_like(B[:1])])", "B"),
-                       but(RIGHT["ladder.batch"]["row by row"], "            if k != -1:\n"
-                           "                A, B, scale = self.adapters[k]\n"
-                           "                y =", "            A, B, scale = self.adapters[k]\n"
-                                                  "            y =")),
+    "last_for_plain": but(RIGHT["ladder.batch"]["row by row"], "if k != -1:", "if True:"),
     "no_scale": but(BATCH, "scale * x", "x"),
     "unsorted": but(RIGHT["ladder.batch"]["sorted, and put back"], "return y + torch.cat(added)"
                     "[torch.argsort(order)]", "return y[order] + torch.cat(added)"),
-    "base_calls": (but(BATCH, "        y = self", "        self.base(x)\n        y = self"),
-                   but(BATCH, BASE, "nn.functional.linear(x, self.base.weight, self.base.bias)")),
-    "trains": but(RIGHT["ladder.batch"]["frozen parameters"], "nn.Parameter(a, False)",
-                  "nn.Parameter(a)"),
-    "buffer": but(PADDED, "torch.cat([A, torch.zeros_like(A[:1])]), persistent=False",
-                  "torch.cat([A, torch.zeros_like(A[:1])])"),
-    "misfit": but(PADDED, "pad(A, (0, 0, 0, r - len(A)))", "A"),
+    "base_calls": but(BATCH, "        y = self", "        self.base(x)\n        y = self"),
     "not_adapter": but(BATCH, "pt.Adapter", "nn.Module", "super().__init__(base)",
                        "super().__init__()\n        self.base = base"),
-    "": (but(BATCH, "y[mine] += ", "y[mine] = "),
-         but(BATCH, "self.who == k", "self.who >= k"),
-         but(BATCH, "self.who == k", "self.who[0] == k"),
+    "": (but(RIGHT["ladder.batch"]["frozen parameters"], "nn.Parameter(a, False)",
+             "nn.Parameter(a)"),
+         but(PADDED, "torch.cat([A, torch.zeros_like(A[:1])]), persistent=False",
+             "torch.cat([A, torch.zeros_like(A[:1])])"),
+         but(BATCH, "y[mine] += ", "y[mine] = "), but(BATCH, "self.who == k", "self.who >= k"),
          but(BATCH, "scale * x[mine] @ A.T", "scale * x[mine].mean(0) @ A.T")),
 }
 
@@ -419,7 +378,5 @@ WRONG["ladder.ship"] = {
     "over": (but(PICKS, "LoRA 1", "LoRA 8"), but(PICKS, "LoRA 8", "full fine-tuning"),
              but(PICKS, "IA³", "full")),
     "worse": (but(PICKS, "full fine-tuning", "the head alone"), but(PICKS, "LoRA 1", "prompt")),
-    "no_method": but(PICKS, "LoRA 1", "LoRA 9"),
-    "not_picks": (but(PICKS, '"any": "full fine-tuning", ', ""),
-                  "picks = ['LoRA 1', 'LoRA 8', 'full fine-tuning', 'IA³']"),
+    "": (but(PICKS, "LoRA 1", "LoRA 9"), but(PICKS, '"any": "full fine-tuning", ', "")),
 }

@@ -1,7 +1,7 @@
 """Lesson 10: what its prose says and no output of it shows."""
 
 from figures import record, select
-from peft_teach.course.lessons.ladder import forgetting, shipping
+from peft_teach.course.lessons.ladder import shipping
 
 LIMIT = {name: limit for name, (_, limit, _) in shipping.BUDGETS.items()}
 
@@ -17,7 +17,6 @@ FIGURES = {
     "a 95 % interval for": "a setting",
     "at most 1.6 times": "a setting of the check",
     "so many 95 % intervals": "a setting",
-    "for 1,029 sentences": len(forgetting.editorials()[0]),
     "4 times as large": rate("mask") / rate("lora 8"),
     "at most 100 kB": LIMIT["file"],
     "at most 60 %": LIMIT["time"],
