@@ -26,7 +26,7 @@ def made_up(monkeypatch):
             noise = torch.randn(400, generator=draw)
             more = WORSE.get(method, (2, 2, 2))[seed - 2]
             guess = rating + noise + more * torch.randn(400, generator=draw)
-            runs.append({"group": "final", "method": method, "seed": seed,
+            runs.append({"group": "final", "method": method, "seed": seed, "parameters": 1,
                          "r2": measure.r2(guess, rating), "answers": measure.pack(guess)})
     costs = {method: {"file_bytes": 3_000 if method in ("head", "lora 8") else 10**6,
                       "step": {"full": 1.0, "lora 8": 0.59}.get(method, 0.7)} for method in RUNGS}
@@ -44,11 +44,11 @@ PICKS = {"file": "LoRA 8", "time": "lora 8", "any": "LoRA  everywhere", "keep": 
 @pytest.mark.parametrize(("changes", "mistake", "told"), [
     ({}, None, ""),
     ({"any": "full fine-tuning"}, None, ""),
-    ({"file": "full"}, "over", "file: full fine-tuning has 1,000,000 bytes on the disk; at most "
-                               "100,000 are"),
-    ({"time": "full"}, "over", "1.00 times"),
-    ({"keep": "lora everywhere"}, "over", "50%"),
-    ({"keep": "prompt"}, "over", "not measured"),
+    ({"file": "full"}, "over", "file: full fine-tuning has 1,000.00 (file, kB); allowed is "
+                               "at most 100."),
+    ({"time": "full"}, "over", "has 1.00"),
+    ({"keep": "lora everywhere"}, "over", "has 0.50 (of the base's neighbours)"),
+    ({"keep": "prompt"}, "over", "was not measured"),
     ({"any": "lora 8"}, "worse", "Another one is better by 0."),
     ({"keep": "lora 8"}, "worse", "keep: LoRA 8 has an R² of 0."),
     ({"any": "prompt"}, "worse", "Another one is better with every seed."),

@@ -121,13 +121,14 @@ def test_a_method_is_filled_where_nothing_as_cheap_is_better():
     assert costs.unbeaten(table) == ["a", "b"]
 
 
-@pytest.mark.parametrize(("limits", "filled", "chosen"), [
-    (("any", "any", 1), 4, "LoRA everywhere"),    # full is better by less than 0.02
-    (("any", SHARE, 1), 2, "LoRA 1"), ((SHARE, "any", 1), 2, "LoRA 1"),
-    (("any", "any", 10_000), 2, "LoRA 1"), (("any", "any", 10**6), 0, None)])
-def test_the_chooser_takes_the_smallest_of_the_best(record, limits, filled, chosen):
+@pytest.mark.parametrize(("limits", "filled", "told"), [
+    (("any", "any", 1), 4, "Take LoRA everywhere"),    # full is better by less than 0.02
+    (("any", SHARE, 1), 2, "Take LoRA 1"), ((SHARE, "any", 1), 2, "Take LoRA 1"),
+    (("any", "any", 10_000), 2, "Take LoRA 1"), (("any", "any", 10**6), 0, "No method is")])
+def test_the_chooser_takes_the_smallest_of_the_best(record, limits, filled, told):
     found = ladder.chooser(record).compute(*limits)
-    assert (len(found.filled), found.chosen) == (filled, chosen)
+    assert len(found.filled) == filled
+    assert told in found.told
 
 
 def test_recorded_adapters_come_as_matrices_without_the_head(record):

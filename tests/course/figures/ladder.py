@@ -3,7 +3,7 @@
 from figures import record, select
 from peft_teach.course.lessons.ladder import shipping
 
-LIMIT = {name: limit for name, (_, limit, _) in shipping.BUDGETS.items()}
+LIMIT = {name: limit for name, (_, limit) in shipping.BUDGETS.items()}
 
 
 def rate(method):
@@ -18,7 +18,7 @@ FIGURES = {
     "at most 1.6 times": "a setting of the check",
     "so many 95 % intervals": "a setting",
     "4 times as large": rate("mask") / rate("lora 8"),
-    "at most 100 kB": LIMIT["file"],
+    "at most 100 kB": 1e3 * LIMIT["file"],
     "at most 60 %": LIMIT["time"],
     "at least 80 % of the base's": LIMIT["keep"],
     "by a 95 % interval": "a setting",

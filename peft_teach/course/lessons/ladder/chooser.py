@@ -1,12 +1,9 @@
 """A chooser: memory, time and tasks in; a method and the reason out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import ipywidgets as ipw
-from matplotlib.figure import Figure
 
-from ....plots import ring
 from ....widgets import Explorer
 from .picture_of_costs import Cost, draw_cost
 from .picture_of_places import STYLES
@@ -31,53 +28,28 @@ LARGER = dict(zip(STYLES, (
     "it can be better than full on data of another kind (Kumar et al. 2022)")))
 
 
-@dataclass(frozen=True)
-class Choice(Cost):
-    """R² against what is trained; filled are the methods within the limits that are wanted."""
-
-    wanted: str
-
-    @property
-    def chosen(self) -> str | None:
-        """The method that trains least, of those within the margin of the best; if any."""
-        allowed = self.table.loc[self.filled]
-        near = allowed[allowed["R²"] >= allowed["R²"].max() - MARGIN]
-        return near.cost.idxmin() if len(near) else None
-
-
 def chooser(record: Mapping) -> Explorer:
     """Limits in; out comes the method that trains least among those as good as the best."""
     table = costs(record)
-    trained, file, memory, step = COSTS.values()
-    table = table.assign(cost=table[trained], memory=table[memory] / table[memory].max(),
-                         step=table[step])
+    trained, file, memory_of, step_of = COSTS.values()
+    table = table.assign(cost=table[trained], memory=table[memory_of] / table[memory_of].max())
 
-    def compute(memory: str, step: str, tasks: int) -> Choice:
-        within = (table.memory <= LIMITS[memory]) & (table.step <= LIMITS[step])
-        within &= table[file] * tasks <= DISK
-        return Choice(trained, table, [*table.index[within]], f"memory {memory}, a step {step}, "
-                      f"files of {tasks:,} task{'s' * (tasks > 1)} in 1 GB")
+    def compute(memory: str, step: str, tasks: int) -> Cost:
+        allowed = table[(table.memory <= LIMITS[memory]) & (table[step_of] <= LIMITS[step])
+                        & (table[file] * tasks <= DISK)]
+        near = allowed[allowed["R²"] >= allowed["R²"].max() - MARGIN]
+        reason = "No method is within these limits."
+        if len(near):
+            row = near.loc[name := near.cost.idxmin()]
+            reason = (f"Take {name}, with an R² of {row['R²']:.3f}: the best of them has "
+                      f"{allowed['R²'].max():.3f}, and none within {MARGIN} of it trains less. It "
+                      f"takes {row.memory:.0%} of full's memory, and {row[step_of]:.0%} of its "
+                      f"time. Larger models: {LARGER[name]}.")
+        return Cost(trained, table, [*allowed.index], "Filled: within the limits, which are memory "
+                    f"{memory}, a step {step}, files of {tasks:,} tasks in 1 GB. {reason}")
 
     return Explorer({
         "memory": ipw.Dropdown(options=[*LIMITS], description="memory"),
         "step": ipw.Dropdown(options=[*LIMITS], description="a step"),
         "tasks": ipw.Dropdown(options=[1, 100, 1000, 10_000], description="tasks"),
-    }, compute, draw_choice, _reason)
-
-
-def draw_choice(found: Choice) -> Figure:
-    """Draw R² against what is trained, and a ring around what is chosen."""
-    made = draw_cost(found)
-    if found.chosen is not None:
-        ring(made.axes[0], *found.table.loc[found.chosen, ["cost", "R²"]])
-    return made
-
-
-def _reason(found: Choice) -> str:
-    if found.chosen is None:
-        return f"Wanted: {found.wanted}. No method is within these limits."
-    row, best = found.table.loc[found.chosen], found.table["R²"][found.filled].max()
-    return (f"Wanted: {found.wanted}. Filled: within these limits. Take {found.chosen}, with an "
-            f"R² of {row['R²']:.3f}: the best of them has {best:.3f}, and none within {MARGIN} of "
-            f"it trains less. It takes {row.memory:.0%} of full's memory, and {row.step:.0%} of "
-            f"its time. Larger models: {LARGER[found.chosen]}.")
+    }, compute, draw_cost, lambda found: found.told)

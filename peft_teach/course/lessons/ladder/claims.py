@@ -17,8 +17,8 @@ from .rungs import NAMES
 def settle(record: Mapping) -> pandas.DataFrame:
     """Return the claims that people repeat, what was found, and what that says of them."""
     pair = NAMES["lora all"], NAMES["full"]
-    gap, trained = recorded.verdicts(record, measure.interval).loc[pair], recorded.costs(
-        record)[recorded.COSTS["trained"]]
+    gap = recorded.verdicts(record, measure.interval).loc[pair]
+    trained = recorded.prices(record)[recorded.COSTS["trained"]]
     bapna = _on(lambda model: bottleneck.inject(model, bottleneck.BAPNA))
     gains = _count(ia3.inject)
     last = _count(lambda model: lora.inject(model, lora.Config(layers=(5,))))

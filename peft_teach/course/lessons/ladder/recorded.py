@@ -138,20 +138,26 @@ def verdicts(record: Mapping, interval: Callable[..., Any]) -> pandas.DataFrame:
 COSTS = {"trained": "trained parameters", "file_bytes": "file, kB",
          "memory_bytes": "memory while training, MB", "step": "time of a step, full = 1"}
 UNITS = [1, 1e3, 1e6, 1]
+LEFT = "of the base's neighbours"
 
 
 def costs(record: Mapping) -> pandas.DataFrame:
-    """Return each method's R² with its interval, what it costs, and what it keeps of the base.
+    """Return each method's R² with its interval, what it costs, and what it keeps of the base."""
+    return quality(record).drop(columns="seeds").join(prices(record))
 
-    The head is counted, too. What is kept is of the base's neighbours, without any knob.
+
+def prices(record: Mapping) -> pandas.DataFrame:
+    """Return what each method costs, the head counted, and what it keeps of the base's neighbours.
+
+    Kept as trained, without any knob. The head alone moves nothing of the base.
     """
     found = record.get("costs", {})
     table = pandas.DataFrame.from_dict({NAMES[row["method"]]: {
         "trained": row["parameters"] + HEAD, **found.get(row["method"], {})}
         for row in _finals(record)}, orient="index").reindex(columns=[*COSTS]).div(UNITS)
     left = curves(record).pivot_table(KEPT[0], "method", "f").reindex(columns=[0.0, 1.0])
-    return quality(record).drop(columns="seeds").join(table.rename(columns=COSTS)).join(
-        (left[1.0] / left[0.0]).rename("of the base's neighbours"))
+    kept = (left[1.0] / left[0.0]).reindex(table.index).where(table.index != NAMES["head"], 1.0)
+    return table.rename(columns=COSTS).assign(**{LEFT: kept})
 
 
 def curves(record: Mapping) -> pandas.DataFrame:

@@ -5,21 +5,16 @@
 """
 
 from collections.abc import Mapping
-from statistics import mean
 
 import torch
 
 from . import measure, recorded
+from .recorded import COSTS, LEFT
 from .rungs import NAMES, RUNGS
 
-# By the name of a budget: what is counted, its limit, and how both are said. Of what is kept the
-# limit is the least, of all else the most.
-BUDGETS: dict[str, tuple[str, float, str]] = {
-    "file": ("file_bytes", 100_000, "{:,.0f} bytes on the disk; at most {:,.0f} are allowed"),
-    "time": ("step", 0.6, "{:.2f} times the step of full fine-tuning; at most {:g} are allowed"),
-    "any": ("", 0.0, ""),
-    "keep": ("kept", 0.8, "{:.0%} of the base's neighbours; wanted are at least {:.0%}"),
-}
+# By the name of a budget: a column of `prices` and its limit.
+BUDGETS = {"file": (COSTS["file_bytes"], 100), "time": (COSTS["step"], 0.6), "any": ("", 0),
+           "keep": (LEFT, 0.8)}
 
 
 def rung(name: str) -> str | None:
@@ -30,21 +25,16 @@ def rung(name: str) -> str | None:
 
 def over(record: Mapping, budget: str, method: str) -> str:
     """Say by how much a method is over a budget; nothing if it is within."""
-    what, limit, words = BUDGETS[budget]
-    found = _kept(record, method) if what == "kept" else record["costs"][method].get(what, 0.0)
-    if found is None:
-        return f"what {NAMES[method]} keeps was not measured."
-    within = found >= limit if what == "kept" else found <= limit
-    return "" if within else f"{NAMES[method]} has {words.format(found, limit)}."
-
-
-def _kept(record: Mapping, method: str) -> float | None:
-    """Return the share of the base's neighbours that are left when a method was trained."""
-    if method == "head":
-        return 1.0    # nothing of the base moves
-    rows = [row for row in record["forgetting"] if row["method"] == method]
-    base, tuned = ([row["neighbours"] for row in rows if row["f"] == f] for f in (0, 1))
-    return mean(tuned) / mean(base) if rows else None
+    column, limit = BUDGETS[budget]
+    if not column:
+        return ""
+    found = recorded.prices(record)[column][NAMES[method]]
+    if found >= limit if column == LEFT else found <= limit:
+        return ""
+    if found != found:
+        return f"what {NAMES[method]} costs or keeps was not measured."
+    most = "least" if column == LEFT else "most"
+    return f"{NAMES[method]} has {found:,.2f} ({column}); allowed is at {most} {limit:g}."
 
 
 def clearly_worse(record: Mapping, budget: str, method: str) -> str:
