@@ -57,15 +57,7 @@ def interval(a, b):
                                      "d.mean(dim=0).var() / sentences)",
                                      "d.mean(dim=0).var() / sentences - rest.var() / d.numel())"
                                      ".clamp(min=0)"),
-    "pandas": """
-import pandas as pd
-
-def interval(a, b):
-    d = pd.DataFrame((a - b).numpy())
-    error = (d.mean(axis=1).sem() ** 2 + d.mean(axis=0).sem() ** 2) ** 0.5
-    middle = d.to_numpy().mean()
-    return middle - 1.96 * error, middle + 1.96 * error
-""",
+    "one tensor": but(INTERVAL, RETURN, "return d.mean() + 1.96 * error * torch.tensor([-1, 1])"),
 }
 
 WRONG["ladder.interval"] = {
@@ -136,20 +128,8 @@ RIGHT["ladder.sweep"] = {
     "both neighbours at a time": SWEEP,
     "one wish at a time": MEMORY,
     "up, then down": CLIMB,
-    "a list of scores": """
-def sweep(score, ladder, first):
-    n = len(ladder)
-    scores = [None] * n
-    todo = {list(ladder).index(first)}
-    while todo:
-        i = min(todo)
-        s = score(ladder[i])
-        scores[i] = s if s == s else float("-inf")
-        known = [j for j in range(n) if scores[j] is not None]
-        best = max(known, key=lambda j: scores[j])
-        todo = {j for j in (best - 1, best + 1) if 0 <= j < n and scores[j] is None}
-    return ladder[best]
-""",
+    "the upper neighbour first": but(SWEEP, "        ask(best - 1)\n        ask(best + 1)\n",
+                                     "        ask(best + 1)\n        ask(best - 1)\n"),
     "recursive": """
 def sweep(score, ladder, first, found=None):
     found = found or {first: score(first)}

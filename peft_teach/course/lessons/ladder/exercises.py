@@ -85,14 +85,14 @@ def run_interval(interval: Callable, case: dict) -> dict[str, Any]:
             return named(given)
         return [*map(scalar, given)]
 
-    a, b = case["a"], case["b"]
-    return {"found": [ends(*pair) for pair in zip(a, b)], "exchanged": ends(b[-1], a[-1])}
+    pairs = [*zip(case["a"], case["b"]), (case["b"][-1], case["a"][-1])]
+    return {"found": [ends(*pair) for pair in pairs]}
 
 
 def judge_interval(case: dict, seen: Mapping) -> Verdict:
     """Ask for the properties; then how often such intervals hold the truth, and how wide they are.
     """
-    for given in (*seen["found"], seen["exchanged"]):
+    for given in seen["found"]:
         if given == "None":
             return rejected("no_return")
         if not isinstance(given, list) or len(given) != 2 or not all(
@@ -100,17 +100,18 @@ def judge_interval(case: dict, seen: Mapping) -> Verdict:
             return Verdict(False, f"It gave {given}; expected low and high, two numbers.")
     low, high = torch.tensor([[*map(number, pair)] for pair in seen["found"]]).double().T
     means = (case["a"] - case["b"]).double().mean(dim=(1, 2))           # (experiments,)
-    for i, mean in enumerate(means):
-        told = f"The mean of a − b is {mean:.3f}; it gave {low[i]:.3f} to {high[i]:.3f}."
-        if not low[i] - 1e-4 <= mean <= high[i] + 1e-4:
+    means = torch.cat([means, -means[-1:]])                             # the last one, exchanged
+    for mean, start, end in zip(means, low, high):
+        told = f"The mean of a − b is {mean:.3f}; it gave {start:.3f} to {end:.3f}."
+        if not start - 1e-4 <= mean <= end + 1e-4:
             return Verdict(False, told)
-        if not case["error"] and high[i] - low[i] > 1e-3:
+        if not case["error"] and end - start > 1e-3:
             return rejected("unpaired", f"{told} Yet a − b is 0 for every seed and sentence.")
-    verdict, other = _coverage(case, low - means, high - means), seen["exchanged"]
-    off = max(abs(other[0] + high[-1]), abs(other[1] + low[-1]))
+    verdict = _coverage(case, (low - means)[:-1], (high - means)[:-1])
+    off = max(abs(low[-1] + high[-2]), abs(high[-1] + low[-2]))
     if verdict.passed and off > ALMOST * (high[-1] - low[-1]) + 1e-4:
-        return Verdict(False, f"{told} With a and b exchanged it gave {other[0]:.3f} to "
-                              f"{other[1]:.3f}; expected about {-high[-1]:.3f} to {-low[-1]:.3f}.")
+        return Verdict(False, f"{told} With a and b exchanged it gave {low[-2]:.3f} to "
+                              f"{high[-2]:.3f}; expected the same ends, negated.")
     return verdict
 
 
@@ -137,16 +138,15 @@ def _usual_halves(case: dict) -> dict[str, tuple[Tensor, ...]]:
     d = (case["a"] - case["b"]).double()
     _, seeds, sentences = d.shape
     seed, sentence = d.mean(2).var(1) / seeds, d.mean(1).var(1) / sentences
-    few = NORMAL * (1 - 1 / seeds)**0.5                                 # resampled
     return {"sentences_alone": (NORMAL * sentence.sqrt(),),
-            "seeds_alone": tuple(t * seed.sqrt() for t in (measure.T95[seeds - 2], NORMAL, few)),
+            "seeds_alone": tuple(t * seed.sqrt() for t in (measure.T95[seeds - 2], NORMAL)),
             "pooled": (NORMAL * d.flatten(1).std(1) / (seeds * sentences)**0.5,)}
 
 
 INTERVAL = Exercise(
     id="ladder.interval", lesson="10", names=("interval",), points=3, minutes=10, difficulty=3,
     reference=f"{HERE}.measure:interval", cases=interval_cases, run=run_interval,
-    judge=judge_interval, returns=report(found=list[Any], exchanged=Any),
+    judge=judge_interval, returns=report(found=list[Any]),
     mistakes={
         "unpaired": "That is what two separate intervals give. The same sentence and seed stand "
                     "behind both errors of a pair: of what do you need the interval?",
