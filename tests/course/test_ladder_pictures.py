@@ -113,7 +113,6 @@ def test_what_is_kept_is_read_at_one_quality(record):
     assert found.f["full fine-tuning"] == pytest.approx(2 / 3)
     assert found["neighbours kept"].to_dict() == pytest.approx(
         {"the base": 0.8, "full fine-tuning": 0.8 - 0.8 / 3, "LoRA 1": 0.4})
-    assert "LoRA 1" not in ladder.forgetting(record, 0.5).index
 
 
 def test_a_method_is_filled_where_nothing_as_cheap_is_better():

@@ -152,7 +152,7 @@ def sweep(score, ladder, first):
     while True:
         top = max((i for i in (best, best - 1, best + 1) if 0 <= i < len(ladder)), key=value)
         if top == best:
-            return torch.tensor(ladder[best])
+            return ladder[best]
         best = top
 """,
 }

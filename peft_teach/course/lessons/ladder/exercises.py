@@ -205,14 +205,8 @@ def run_sweep(sweep: Callable, case: dict) -> dict[str, Any]:
     """Sweep, noting what is asked for. Who asks without end is stopped."""
     ladder, asked = case["ladder"], []
 
-    def on_ladder(rate: Any) -> Any:
-        """Return the ladder's own rate, also for one that lost some digits as a float32."""
-        rate = scalar(rate)
-        return next((each for each in ladder if number(rate) is not None
-                     and math.isclose(each, rate, rel_tol=1e-6)), rate)
-
     def score(rate: Any) -> float:
-        asked.append(rate := on_ladder(rate))
+        asked.append(rate := scalar(rate))
         if len(asked) > 3 * len(ladder):
             raise RuntimeError(f"{len(asked)} runs for {len(ladder)} rates")
         known = number(rate) is not None and rate in ladder
@@ -220,7 +214,7 @@ def run_sweep(sweep: Callable, case: dict) -> dict[str, Any]:
         return math.nan if found is None else found
 
     best = sweep(score, tuple(ladder), case["first"])
-    return {"asked": asked, "best": on_ladder(best), "type": named(best)}
+    return {"asked": asked, "best": scalar(best), "type": named(best)}
 
 
 def judge_sweep(case: dict, seen: Mapping) -> Verdict:

@@ -85,9 +85,8 @@ def quality(record: Mapping) -> pandas.DataFrame:
         a = torch.stack([*seeds.values()])                            # (seeds, sentences)
         left = a.mean() / constant.mean()
         low, high = measure.interval(left * constant.expand_as(a), a)
-        rows[NAMES[method]] = (*(float(1 - left + end / constant.mean())
-                                 for end in (0, low, high)), len(a))
-    table = pandas.DataFrame(rows.values(), index=[*rows], columns=["R²", "low", "high", "seeds"])
+        rows[NAMES[method]] = [float(1 - left + end / constant.mean()) for end in (0, low, high)]
+    table = pandas.DataFrame.from_dict(rows, orient="index", columns=["R²", "low", "high"])
     return table.sort_values("R²", ascending=False)
 
 
@@ -143,7 +142,7 @@ LEFT = "of the base's neighbours"
 
 def costs(record: Mapping) -> pandas.DataFrame:
     """Return each method's R² with its interval, what it costs, and what it keeps of the base."""
-    return quality(record).drop(columns="seeds").join(prices(record))
+    return quality(record).join(prices(record))
 
 
 def prices(record: Mapping) -> pandas.DataFrame:
@@ -168,34 +167,30 @@ def curves(record: Mapping) -> pandas.DataFrame:
     return rows.rename(columns={"r2": "R²", "neighbours": KEPT[0], "without_top": KEPT[1]})
 
 
-def forgetting(record: Mapping, level: float | None = None) -> pandas.DataFrame:
+def forgetting(record: Mapping) -> pandas.DataFrame:
     """Return what is left of the base's neighbours where an update, scaled by f, reaches an R².
 
-    `level` is that R²; without one, the highest that every run reaches. Interpolated on f run by
-    run; then the mean over seeds, and the standard deviation of the neighbours. f = 0 is the base.
+    The highest that every run reaches. Interpolated on f run by run; then the mean over seeds.
+    f = 0 is the base.
     """
     rows = curves(record).sort_values("f")
-    if level is None:
-        level = rows.groupby(["method", "seed"])["R²"].max().min()
+    runs = [run for _, run in rows.groupby(["method", "seed"])]
+    level = min((run["R²"].max() for run in runs), default=0)
     found = [rows[rows.f == 0].assign(method="the base")]
-    for _, run in rows.groupby(["method", "seed"], sort=False):
-        reached = (run["R²"] >= level).to_numpy()
-        if reached.any():
-            last, end = run.iloc[:reached.argmax() + 1].tail(2), run.iloc[[reached.argmax()]]
-            found.append(end.assign(**{name: numpy.interp(level, last["R²"], last[name])
-                                       for name in ("R²", "f", *KEPT)}))
-    groups = pandas.concat(found).groupby("method")
-    table = groups[["R²", "f", *KEPT]].mean().assign(sd=groups[KEPT[0]].std(), runs=groups.size())
+    for run in runs:
+        first = (run["R²"] >= level).to_numpy().argmax()
+        near = run.iloc[max(first - 1, 0):first + 1]
+        found.append(near.tail(1).assign(**{name: numpy.interp(level, near["R²"], near[name])
+                                            for name in ("R²", "f", *KEPT)}))
+    table = pandas.concat(found).groupby("method")[["R²", "f", *KEPT]].mean()
     return table.sort_values(KEPT[0], ascending=False).rename_axis(None)
 
 
 def tasks(record: Mapping) -> pandas.DataFrame:
     """Return R² of each adapter on each task, mean ± standard deviation over seeds."""
     rows = pandas.DataFrame(record.get("tasks", []), columns=["adapter", "task", "seed", "r2"])
-    order = [list(dict.fromkeys(rows[name])) for name in ("adapter", "task")]
-    cells = rows.groupby(["adapter", "task"]).r2.agg(
-        lambda r2: f"{r2.mean():.2f}" + (f" ± {r2.std():.2f}" if len(r2) > 1 else ""))
-    return cells.unstack("task").reindex(index=order[0], columns=order[1])
+    return rows.pivot_table("r2", "adapter", "task", sort=False, aggfunc=lambda r2: (
+        f"{r2.mean():.2f}" + (f" ± {r2.std():.2f}" if len(r2) > 1 else "")))
 
 
 def adapters(record: Mapping) -> dict[str, dict[str, tuple[Tensor, Tensor, float]]]:
