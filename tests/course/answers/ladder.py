@@ -322,8 +322,7 @@ WRONG["ladder.batch"] = {
     "unsorted": but(RIGHT["ladder.batch"]["sorted, and put back"], "return y + torch.cat(added)"
                     "[torch.argsort(order)]", "return y[order] + torch.cat(added)"),
     "base_calls": but(BATCH, "        y = self", "        self.base(x)\n        y = self"),
-    "not_adapter": but(BATCH, "pt.Adapter", "nn.Module", "super().__init__(base)",
-                       "super().__init__()\n        self.base = base"),
+    "no_return": but(BATCH, "        return y\n", ""),
     "": (but(RIGHT["ladder.batch"]["frozen parameters"], "nn.Parameter(a, False)",
              "nn.Parameter(a)"),
          but(PADDED, "torch.cat([A, torch.zeros_like(A[:1])]), persistent=False",

@@ -13,17 +13,7 @@ from torch.nn import functional as F
 from ....core import Adapter
 from ... import adapter_judge, recording, records
 from ...exercise import VALUE, Exercise, Verdict
-from ...judge import (
-    NO_RETURN,
-    close,
-    difference,
-    named,
-    number,
-    recognised,
-    rejected,
-    report,
-    stages,
-)
+from ...judge import NO_RETURN, close, difference, named, number, recognised, rejected, report
 from ...observe import detached
 from . import measure, shipping
 from .forgetting import neighbours
@@ -408,27 +398,17 @@ def run_batch(Many: Any, case: dict) -> dict[str, Any]:
     base, calls = adapter_judge.frozen_linear(case), []
     base.register_forward_hook(lambda *_: calls.append(1))
     many = Many(base, [*zip(case["A"], case["B"], case["scales"])])
-    seen = {"type": named(many), "is_adapter": isinstance(many, Adapter)}
-    if not seen["is_adapter"]:
-        return seen
-    own = many.own_parameters()
-    seen |= {"holds_base": many.base is base,
-             "trains": [name for name, p in many.named_parameters() if p.requires_grad],
-             "buffers": [name for name in many.state_dict()
-                         if name not in own and not name.startswith("base.")]}
+    trains = [name for name, p in many.named_parameters() if p.requires_grad]
+    buffers = [*many.state_dict().keys() - dict(many.named_parameters())]
     found = []
     for who in (case["who"], case["then"]):
         many.who = who.clone()
         found.append(detached(many(case["x"].clone())))
-    return seen | {"found": found, "calls": len(calls)}
+    return {"trains": trains, "buffers": buffers, "found": found, "calls": len(calls)}
 
 
 def judge_batch(case: dict, seen: Mapping) -> Verdict:
     """Ask how it is made, then compare both calls with one call for each row."""
-    if not seen["is_adapter"]:
-        return rejected("not_adapter", f"Many(base, adapters) made {seen['type']}.")
-    if not seen["holds_base"]:
-        return rejected("base_lost", "Its base is not the module that it was given.")
     if seen["trains"]:
         return Verdict(False, f"{seen['trains'][0]} has requires_grad = True; expected: no "
                               "parameter that trains.")
@@ -470,15 +450,13 @@ def _usual_batches(case: dict, who: Tensor) -> dict[str, Any]:
 BATCH = Exercise(
     id="ladder.batch", lesson="10", names=("Many",), points=3, minutes=12, difficulty=3,
     reference=f"{HERE}.exercises:Many", cases=batch_cases, run=run_batch, judge=judge_batch,
-    returns=stages({"type": str, "is_adapter": bool},
-                   {"holds_base": bool, "trains": list[str], "buffers": list[str],
-                    "found": list[Any], "calls": int}),
-    mistakes={name: adapter_judge.MISTAKES[name]
-              for name in ("not_adapter", "base_lost", "no_return")} | {
+    returns=report(trains=list[str], buffers=list[str], found=list[Any], calls=int),
+    mistakes={
         "last_for_plain": "Row −1 of a list is its last: for the plain base nothing is added.",
         "no_scale": "Every adapter has a scale of its own; here it is missing.",
         "unsorted": "All rows are there, sorted by adapter. They belong where they came from.",
         "base_calls": "Let self.base(x) answer for all rows at once: it is what they share.",
+        "no_return": NO_RETURN,
     },
     hints=("Which part of y is the same computation for all rows, and which is not?",
            "For each adapter: which rows are its own, and what is added to these?",
