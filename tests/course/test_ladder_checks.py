@@ -6,35 +6,28 @@ import torch
 from peft_teach.course import records
 from peft_teach.course.exercise import examine
 from peft_teach.course.lessons.ladder import exercises, measure
-from peft_teach.course.lessons.ladder.rungs import RUNGS
 
-# What is added to each guess, in seeds 2, 3 and 4.
-WORSE = {"full": (0, 0, 0), "lora all": (0.05, 0.05, 0.05), "lora 8": (1.2, 1.2, 1.2),
-         "prompt": (4, 4, 0.8)}
+# What is added to each guess, in seeds 2, 3 and 4; the file, the step, the neighbours left.
+METHODS = {"full": ((0, 0, 0), 10**6, 1, 0.7), "lora all": ((0.05, 0.05, 0.05), 10**6, 0.7, 0.4),
+           "lora 8": ((1.2, 1.2, 1.2), 3000, 0.59, 0.75), "head": ((2, 2, 2), 3000, 0.7, 0),
+           "prompt": ((4, 4, 0.8), 10**6, 0.7, None)}
 
 
 @pytest.fixture
 def made_up(monkeypatch):
-    """Full is best, LoRA everywhere hardly worse, rank 8 clearly; a prompt fails with two seeds.
-
-    Only the head and rank 8 are small, rank 8 is quick, and LoRA everywhere forgets half.
-    """
+    """Full is best, LoRA everywhere hardly worse, rank 8 clearly; a prompt fails with two seeds."""
     draw = torch.Generator().manual_seed(0)
     rating, runs = 2 * torch.randn(400, generator=draw), []
-    for method in RUNGS:
+    for method, (more, *_) in METHODS.items():
         for seed in (2, 3, 4):
-            noise = torch.randn(400, generator=draw)
-            more = WORSE.get(method, (2, 2, 2))[seed - 2]
-            guess = rating + noise + more * torch.randn(400, generator=draw)
+            noise, other = torch.randn(2, 400, generator=draw)
             runs.append({"group": "final", "method": method, "seed": seed, "parameters": 1,
-                         "r2": measure.r2(guess, rating), "answers": measure.pack(guess)})
-    costs = {method: {"file_bytes": 3_000 if method in ("head", "lora 8") else 10**6,
-                      "step": {"full": 1.0, "lora 8": 0.59}.get(method, 0.7)} for method in RUNGS}
-    kept = {"full": 0.7, "lora all": 0.4, "lora 8": 0.75}
-    forgetting = [{"method": method, "seed": seed, "f": f, "neighbours": 0.8 if f == 0 else last}
-                  for method, last in kept.items() for seed in (2, 3) for f in (0.0, 0.5, 1.0)]
-    record = {"runs": runs, "costs": costs, "forgetting": forgetting,
-              "ratings": {"movies": measure.pack(rating)}}
+                         "answers": measure.pack(rating + noise + more[seed - 2] * other)})
+    record = {"runs": runs, "ratings": {"movies": measure.pack(rating)}, "costs": {
+        method: {"file_bytes": size, "step": step} for method, (_, size, step, _)
+        in METHODS.items()}, "forgetting": [
+            {"method": method, "seed": 2, "f": f, "neighbours": kept} for method, (*_, left)
+            in METHODS.items() for f, kept in ((0.0, 0.8), (1.0, left))]}
     monkeypatch.setattr(records, "load", lambda name: record)
 
 

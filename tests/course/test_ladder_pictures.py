@@ -96,16 +96,15 @@ def test_a_pair_is_judged_once_and_its_mirror_is_the_opposite(record):
         assert recorded.verdict(*ends) == verdict
 
 
-def test_places_jump_between_equals_and_stand_where_one_is_better():
+@pytest.mark.parametrize("runs", [1, 5])
+def test_places_jump_between_equals_and_stand_where_one_is_better(runs):
     torch.manual_seed(0)
     found = {"third": torch.full((5, 500), 3.0), "last": torch.full((5, 500), 4.0)}
-    found |= {name: 1 + torch.randn(5, 500) for name in ("a", "b")}
-    for runs in (1, 5):
-        seen = places.places(found, runs, 1)
-        assert seen.places["last"] == [4] * places.SHOWN
-        assert all(sorted(column) == [1, 2, 3, 4] for column in zip(*seen.places.values()))
-        assert seen.winners == 2
-        assert 0 < seen.moved < 1
+    seen = places.places(found | {name: 1 + torch.randn(5, 500) for name in ("a", "b")}, runs, 1)
+    assert seen.places["last"] == [4] * places.SHOWN
+    assert all(sorted(column) == [1, 2, 3, 4] for column in zip(*seen.places.values()))
+    assert seen.winners == 2
+    assert 0 < seen.moved < 1
 
 
 def test_what_is_kept_is_read_at_one_quality(record):

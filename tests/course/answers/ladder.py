@@ -140,21 +140,8 @@ def sweep(score, ladder, first, found=None):
             return sweep(score, ladder, first, {**found, rate: score(rate)})
     return best
 """,
-    "a cache": """
-import functools
-
-def sweep(score, ladder, first):
-    @functools.cache
-    def value(i):
-        found = score(ladder[i])
-        return found if found == found else -math.inf
-    best = ladder.index(first)
-    while True:
-        top = max((i for i in (best, best - 1, best + 1) if 0 <= i < len(ladder)), key=value)
-        if top == best:
-            return ladder[best]
-        best = top
-""",
+    "tensors": but(SWEEP, "-math.inf if math.isnan(value) else value",
+                   "torch.tensor(value).nan_to_num(-torch.inf)"),
 }
 
 WRONG["ladder.sweep"] = {

@@ -1,6 +1,5 @@
 """The claims that people repeat, each beside a number: of a record, or counted on MiniLM."""
 
-import functools
 from collections.abc import Callable, Mapping
 
 import pandas
@@ -27,8 +26,8 @@ def settle(record: Mapping) -> pandas.DataFrame:
     states = [each.gradients_bytes + each.optimizer_bytes for each in (some, full)]
     after = sum("attention" in name for name in core.adapters(bapna))
     count, every = "trained numbers, share of MiniLM", account.parameters(bapna).frozen
-    traded = functools.partial(records.select, records.load("lora"), group="traded")
-    plus, plain = ([row["accuracy"] for row in traded(**wanted)]
+    of = records.load("lora")
+    plus, plain = ([row["accuracy"] for row in records.select(of, group="traded", **wanted)]
                    for wanted in ({"plus": 8}, {"alpha": 128}))
     better, error = records.difference(plus, plain)
     rows = [
