@@ -20,7 +20,7 @@ FIGURES = {
     "4 times as large": rate("mask") / rate("lora 8"),
     "at most 100 kB": 1e3 * LIMIT["file"],
     "at most 60 %": LIMIT["time"],
-    "at least 80 % of the base's": LIMIT["keep"],
+    "at least 60 % of the base's": LIMIT["keep"],
     "by a 95 % interval": "a setting",
     "within 1 to 2 %": "Lee et al. 2026, abstract",
     "1 to 70 billion": "the sources of the recipe",

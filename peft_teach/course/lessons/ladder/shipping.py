@@ -14,7 +14,7 @@ from .rungs import NAMES, RUNGS
 
 # By the name of a budget: a column of `prices` and its limit.
 BUDGETS = {"file": (COSTS["file_bytes"], 100), "time": (COSTS["step"], 0.6), "any": ("", 0),
-           "keep": (LEFT, 0.8)}
+           "keep": (LEFT, 0.6)}
 
 
 def rung(name: str) -> str | None:
