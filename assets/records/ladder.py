@@ -36,7 +36,7 @@ method, and nothing else. A difference of 0.02 in R² would matter.
                of it, three seeds
 
 Of this plan stands all but this: domains (LoRA of rank 1 apart), controls and forgetting have one
-seed of two, `final` had a seed 6; `more` and `sizes` were not run. Called again, the script goes on.
+seed of two, `final` had a seed 6; `more` and `sizes` were not run. Called again, it goes on.
 """
 
 import base64
