@@ -213,8 +213,9 @@ def test_lesson_10_compares_all_methods_at_the_best_rate_of_one_search():
         for row in final:
             guess = measure.unpack(row["answers"])
             assert measure.r2(guess, rating) == pytest.approx(row["r2"], abs=2e-3)
-            # rounded to 1/31, a prompt's predictions near zero may change sides
-            assert measure.sign_accuracy(guess, rating) == pytest.approx(row["accuracy"], abs=2e-2)
+            if guess.std() > 0.5:    # near zero, rounding to 1/31 changes sides
+                assert measure.sign_accuracy(guess, rating) == pytest.approx(row["accuracy"],
+                                                                             abs=5e-3)
 
 
 def test_recorded_counts_of_lesson_09_are_the_closed_form():
