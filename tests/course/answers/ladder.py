@@ -324,25 +324,25 @@ BEYOND["ladder.batch"] = but(PADDED, "x.flatten(1, -2) if x.dim() > 2 else x[:, 
 # ── ladder.ship ──────────────────────────────────────────────────────────────────────────────
 
 PICKS = '''
-picks = {"file": "LoRA 1", "time": "LoRA 8", "any": "full fine-tuning", "keep": "LoRA everywhere"}
+picks = {"file": "IA³", "time": "LoRA 8", "any": "full fine-tuning", "keep": "LoRA everywhere"}
 '''
 
 RIGHT["ladder.ship"] = {
     "names of the tables": PICKS,
-    "small letters, another order": """
-picks = dict(keep="lora all", any="full", time="lora 8", file="lora 1")
-""",
-    "filled in": """
+    "small letters, another order": '''
+picks = dict(keep="lora all", any="full", time="mask", file="lora 1")
+''',
+    "filled in": '''
 picks = {}
 picks["any"] = "Full fine-tuning"
-picks["time"] = "LoRA 8"
-picks["file"], picks["keep"] = "IA3", "lora everywhere"
-""",
+picks["time"] = "bottleneck"
+picks["file"], picks["keep"] = "IA3", "LoRA everywhere"
+''',
 }
 
 WRONG["ladder.ship"] = {
-    "over": (but(PICKS, "LoRA 1", "LoRA 8"), but(PICKS, "LoRA 8", "full fine-tuning"),
-             but(PICKS, "LoRA everywhere", "full")),
-    "worse": (but(PICKS, "full fine-tuning", "the head alone"), but(PICKS, "LoRA 1", "prompt")),
-    "": (but(PICKS, "LoRA 1", "LoRA 9"), but(PICKS, '"any": "full fine-tuning", ', "")),
+    "over": (but(PICKS, "IA³", "LoRA 8"), but(PICKS, "LoRA 8", "full fine-tuning"),
+             but(PICKS, "LoRA everywhere", "IA³")),
+    "worse": (but(PICKS, "full fine-tuning", "the head alone"), but(PICKS, "IA³", "prompt")),
+    "": (but(PICKS, "LoRA 8", "LoRA 9"), but(PICKS, '"any": "full fine-tuning", ', "")),
 }

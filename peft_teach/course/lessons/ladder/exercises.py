@@ -466,7 +466,7 @@ BATCH = Exercise(
 
 # ── ladder.ship ──────────────────────────────────────────────────────────────────────────────
 
-PICKS = {"file": "lora 1", "time": "lora 8", "any": "full", "keep": "lora all"}
+PICKS = {"file": "ia3", "time": "lora 8", "any": "full", "keep": "lora all"}
 
 
 def run_ship(picks: Any, case: dict) -> dict[str, Any]:
