@@ -208,7 +208,7 @@ pt.sentence("ladder.table", ...)    # yours: what should stand below Monday's ta
 # %% [markdown]
 # <details><summary>Ours: what the grid says</summary>
 #
-# Full fine-tuning stands above the rest, though against QLoRA everywhere the grid could not tell. Behind it comes a large group, from LoRA
+# Full fine-tuning stands above the rest, though of LoRA and QLoRA everywhere the grid is not sure. Behind it comes a large group, from LoRA
 # everywhere to IA³, in which it can almost never tell. LoRA 1, BitFit and the prefix stand lower, the head alone and the prompt at the foot.
 # Under Monday's table we would write: <i>take the cheapest of the large group, or pay for full fine-tuning.</i>
 # </details>
@@ -517,7 +517,7 @@ pictures.chooser(record)
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Clusters, not places: full fine-tuning is ahead, a large group follows, and within that group one run decides nothing. | all pairs, by seed and by sentence (the grid) | the margin stood before the first run; each method searched its rate by one rule | differences shrink as models grow (Su et al. 2023); tuned variants of LoRA end within 1 to 2 % (Lee et al. 2026) |
+# | Clusters, not places: full fine-tuning is ahead, if only just of LoRA everywhere; a large group follows, in which one run decides nothing. | all pairs, by seed and by sentence (the grid) | the margin stood before the first run; each method searched its rate by one rule | differences shrink as models grow (Su et al. 2023); tuned variants of LoRA end within 1 to 2 % (Lee et al. 2026) |
 # | The rating shows a difference more clearly than the sign. | the same predictions of one seed, read twice (*Two rulers*) | the sign leaves out neutral sentences; over seeds, both rulers scatter | small test sets leave most comparisons on several tasks of GLUE underpowered (Card et al. 2020) |
 # | Entries at random places stand beside LoRA with as many parameters, at a rate 4 times as large. | the mask and LoRA 8 in the grid: ahead with each of four seeds, by too little to tell | at LoRA's rate it falls behind (one seed, validation) | it matches LoRA with fewer parameters, at larger rates than expected (Xu & Zhang 2024) |
 # | Few trained parameters do not mean little forgetting: BitFit and IA³ keep the fewest neighbours. An observation. | neighbours of editorials, as trained and at equal R², one seed | the knob; the strongest direction left out: both stay last | in continued training at 7 billion, LoRA forgets less than full fine-tuning, and learns less (Biderman et al. 2024); with LoRA, too, more learned is more forgotten (Kalajdzievski 2024) |
