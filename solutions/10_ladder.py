@@ -80,8 +80,8 @@ pt.widgets.Guess("The random mask ends nearest to", ("LoRA 8", "prompt", "the he
 pictures.leaderboard(record)    # Monday's table: one seed, 2,716 test sentences
 
 # %% [markdown]
-# Her table is fair: every method got the same sentences, as many steps, and the same learning rate for its head. And each found its own
-# rate by the same search, on sentences that are not in the test.
+# Her table is fair: every method got the same sentences, as many steps, and the same learning rate for its head (the head alone searched its own).
+# And each found its own rate by the same search, on sentences that are not in the test.
 #
 # **New seeds are on their way.** Full fine-tuning leads by far. Which method will come second, in the mean? Divide a hundred chips among those
 # that might. Your score is the logarithm of the share on the right one. So do not put everything on one name: if it loses, your score falls
@@ -106,9 +106,9 @@ pt.compare("ladder.ruler", rulers.median().idxmax(), "median of twelve methods")
 rulers.round(1)    # standard errors behind full fine-tuning, of the test sentences; one seed
 
 # %% [markdown]
-# A sign is one bit: it cannot tell polite praise from delight, and a prediction that is barely positive counts as fully right. To see a
-# difference as clearly by the sign, you would need several times as many sentences. Before you say "no difference", ask how large a
-# difference your ruler would have shown.
+# A sign is one bit: it cannot tell polite praise from delight, and a prediction that is barely positive counts as fully right. To see
+# Monday's lead as clearly by the sign, you would need about three times as many sentences. Before you say "no difference", ask how large a
+# difference your ruler would have shown. But this is the luck of the sentences alone. Another luck comes next, and no ruler helps against it.
 #
 # And how far up do the methods get, over all seeds?
 
@@ -209,8 +209,8 @@ pt.sentence("ladder.table", ...)    # yours: what should stand below Monday's ta
 # <details><summary>Ours: what the grid says</summary>
 #
 # Full fine-tuning stands above the rest, though of LoRA and QLoRA everywhere the grid is not sure. Behind it comes a large group, from LoRA
-# everywhere to IA³, in which it can almost never tell. LoRA 1, BitFit and the prefix stand lower, the head alone and the prompt at the foot.
-# Under Monday's table we would write: <i>take the cheapest of the large group, or pay for full fine-tuning.</i>
+# everywhere to LoRA 8, in which it can almost never tell. LoRA 1, BitFit and the prefix stand lower, the head alone and the prompt at the
+# foot. Under Monday's table we would write: <i>one run decides nothing within the large group.</i>
 # </details>
 #
 # Read whole blocks, not single squares. Thirteen methods make 78 pairs, and of so many 95 % intervals about four miss the truth. The grid
@@ -240,7 +240,7 @@ pt.compare("ladder.bets", f"{winner}: {score}", "chips spread evenly: 0 bits")
 # worse than any number.
 #
 # 1. Begin at `first`, and go on until both neighbours of the best rate so far have been tried. At an end of the ladder it has only one.
-# 2. Try no rate twice, and none that this does not call for. Which neighbour comes first is up to you.
+# 2. Try no rate twice, and none that rule 1 does not ask for. Which neighbour comes first is up to you.
 # 3. Return the best rate.
 
 
@@ -297,11 +297,11 @@ pd.Series({"yours, one seed": reached, "recorded: lowest": runs.min(), "mean": r
 
 # %% [markdown]
 # Read the mask's scores once more. At the rate that suits LoRA 8 it falls behind. At its own, 4 times as large, it ends beside LoRA, with
-# as many parameters, at places that nobody chose. Jing Xu and Jingzhao Zhang (2024) found both on larger models: a few scattered entries
-# want a rate that looks absurd. At one rate for all, we would have thrown the mask away.
+# as many parameters, at places that nobody chose. Jing Xu and Jingzhao Zhang (2024) found the same on larger models: a few scattered entries
+# want a rate that looks absurd.
 #
 # The prompt shows the other side. In its search, on one seed, it stood well above the head alone. At the rate that was found there, it
-# hardly learns with some of the new seeds. So a search has luck in it, too: what one seed chose may break on the next.
+# hardly learns with three of the four seeds. So a search has luck in it, too: what one seed chose may break on the next.
 #
 # ## What do you pay?
 #
@@ -321,7 +321,7 @@ pictures.explore_costs(record)
 # ## What does it forget?
 #
 # MiniLM was made for search: sentences that belong together get vectors that lie close to each other. Then we train it to rate films.
-# **Do the sentences of one newspaper editorial still find each other?** None of these models has trained on one.
+# **Do the sentences of one newspaper editorial still find each other?** No run has trained on one.
 #
 # ### Exercise 3 · Neighbours (2 points, about 7 minutes)
 #
@@ -383,7 +383,7 @@ kept
 #
 # Few parameters do not mean little forgetting: BitFit and IA³ train fewer than LoRA 8, and keep the fewest neighbours. Full fine-tuning keeps
 # about as many as LoRA on query and value. The last quarter of the way costs every method many neighbours, and some gain hardly any $R^2$ by
-# it. The table also leaves out the one direction in which the vectors differ most; more is left then, in nearly the same order.
+# it. The table also leaves out the one direction in which the vectors differ most; more is left then, in the same order.
 # </details>
 #
 # So turn the knob before you ship. And an adapter can do what full fine-tuning cannot: take it off, and the base is back, to the bit.
@@ -471,7 +471,7 @@ pictures.tasks(record)    # R², two seeds: rows are adapters, columns are tasks
 # <details><summary>What the table says</summary>
 #
 # Away from home every adapter loses; the one for films rates editorials worse than their mean would. Two updates added spoil each other.
-# Averaged, each at half strength, they keep all of products and most of films. Two tasks as alike as these prove nothing of others.
+# Averaged, each at half strength, they keep nearly all of products, and most of films. Two tasks as alike as these prove nothing of others.
 # </details>
 #
 # ## You ship
@@ -503,7 +503,7 @@ picks = pt.check("ladder.ship", picks)
 pt.require("ladder.ship")
 
 # %% [markdown]
-# Would you decide in the same way on another task? Here are three that you have not seen, at the rates that were chosen on films:
+# Would you decide in the same way on another task? Here are the three others, at the rates that were chosen on films:
 
 # %%
 away = record.runs.query("group == 'domains'")    # R², one seed (LoRA 1: two)
@@ -518,10 +518,10 @@ pictures.chooser(record)
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | Clusters, not places: full fine-tuning is ahead, if only just of LoRA everywhere; a large group follows, in which one run decides nothing. | all pairs, by seed and by sentence (the grid) | the margin stood before the first run; each method searched its rate by one rule | differences shrink as models grow (Su et al. 2023); tuned variants of LoRA end within 1 to 2 % (Lee et al. 2026) |
-# | The rating shows a difference more clearly than the sign. | the same predictions of one seed, read twice (*Two rulers*) | the sign leaves out neutral sentences; over seeds, both rulers scatter | small test sets leave most comparisons on several tasks of GLUE underpowered (Card et al. 2020) |
-# | Entries at random places stand beside LoRA with as many parameters, at a rate 4 times as large. | the mask and LoRA 8 in the grid: ahead with each of four seeds, by too little to tell | at LoRA's rate it falls behind (one seed, validation) | it matches LoRA with fewer parameters, at larger rates than expected (Xu & Zhang 2024) |
+# | On the same sentences, the rating shows full fine-tuning's lead more clearly than the sign. | the predictions of one seed, read twice (*Two rulers*) | with the luck of the seeds included, neither ruler is the clearer | small test sets leave most comparisons on several tasks of GLUE underpowered (Card et al. 2020) |
+# | Entries at random places stand beside LoRA with as many parameters, at a rate 4 times as large. | the mask and LoRA 8 in the grid: ahead with each of four seeds, too unevenly to tell | at LoRA's rate it falls behind (one seed, validation) | it matches LoRA with fewer parameters, at larger rates than expected (Xu & Zhang 2024) |
 # | Few trained parameters do not mean little forgetting: BitFit and IA³ keep the fewest neighbours. An observation. | neighbours of editorials, as trained and at equal R², one seed | the knob; the strongest direction left out: both stay last | in continued training at 7 billion, LoRA forgets less than full fine-tuning, and learns less (Biderman et al. 2024); with LoRA, too, more learned is more forgotten (Kalajdzievski 2024) |
-# | Settings travel: rates found on films order the methods alike on three other tasks. An observation. | six methods, one seed | no rate was looked for there | not known to us |
+# | The order travels: at the rates found on films, the methods stand almost alike on three other tasks. An observation. | six methods, one seed | nothing yet: no rate was searched there | not known to us |
 #
 # **What people say,** wherever adapters are compared, and what we found:
 

@@ -7,7 +7,8 @@ import ipywidgets as ipw
 from ....widgets import Explorer
 from .picture_of_costs import Cost, draw_cost
 from .picture_of_places import STYLES
-from .recorded import COSTS, MARGIN, costs
+from .recorded import MARGIN, costs
+from .rungs import COSTS
 
 DISK = 1e6                       # kB, for the files of all tasks
 LIMITS = {"any": float("inf")} | {f"at most {share:.0%} of full's": share for share in (0.8, 0.6)}

@@ -10,14 +10,14 @@ from .... import account, core, outlines
 from ....methods import bottleneck, ia3, lora
 from ... import records
 from . import measure, recorded
-from .rungs import NAMES
+from .rungs import COSTS, NAMES
 
 
 def settle(record: Mapping) -> pandas.DataFrame:
     """Return the claims that people repeat, what was found, and what that says of them."""
     pair = NAMES["lora all"], NAMES["full"]
     gap = recorded.verdicts(record, measure.interval).loc[pair]
-    trained = recorded.prices(record)[recorded.COSTS["trained"]]
+    trained = recorded.prices(record)[COSTS["trained"]]
     bapna = _on(lambda model: bottleneck.inject(model, bottleneck.BAPNA))
     gains = _count(ia3.inject)
     last = _count(lambda model: lora.inject(model, lora.Config(layers=(5,))))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .... import data
 from . import measure
-from .rungs import ALPHA, NAMES
+from .rungs import ALPHA, COSTS, LEFT, NAMES
 
 MARGIN = 0.02                       # in R², declared before the first run
 FIRST_SEED = 2                      # that of the leaderboard
@@ -134,10 +134,7 @@ def verdicts(record: Mapping, interval: Callable[..., Any]) -> pandas.DataFrame:
 
 # ── what it costs, what it forgets, many tasks ───────────────────────────────────────────────
 
-COSTS = {"trained": "trained parameters", "file_bytes": "file, kB",
-         "memory_bytes": "memory while training, MB", "step": "time of a step, full = 1"}
 UNITS = [1, 1e3, 1e6, 1]
-LEFT = "of the base's neighbours"
 
 
 def costs(record: Mapping) -> pandas.DataFrame:
@@ -154,6 +151,7 @@ def prices(record: Mapping) -> pandas.DataFrame:
     table = pandas.DataFrame.from_dict({NAMES[row["method"]]: {
         "trained": row["parameters"] + HEAD, **found.get(row["method"], {})}
         for row in _finals(record)}, orient="index").reindex(columns=[*COSTS]).div(UNITS)
+    table["step"] /= table["step"].get(NAMES["full"], 1.0)
     left = curves(record).pivot_table(KEPT[0], "method", "f").reindex(columns=[0.0, 1.0])
     kept = (left[1.0] / left[0.0]).reindex(table.index).where(table.index != NAMES["head"], 1.0)
     return table.rename(columns=COSTS).assign(**{LEFT: kept})

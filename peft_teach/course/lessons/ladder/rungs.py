@@ -43,6 +43,11 @@ NAMES = {"full": "full fine-tuning", "lora all": "LoRA everywhere", "qlora all":
          "mask": "a random mask", "bitfit": "BitFit", "ia3": "IA³", "prefix": "prefix",
          "prompt": "prompt", "head": "the head alone"}    # as a reader knows them
 
+# What is counted of each, and the names of the columns.
+COSTS = {"trained": "trained parameters", "file_bytes": "file, kB",
+         "memory_bytes": "memory while training, MB", "step": "time of a step, full = 1"}
+LEFT = "of the base's neighbours"
+
 
 def put_on(rung: str, model: nn.Module, tokenizer) -> nn.Module:
     """Put a rung's method on a fresh model; return the model to keep."""

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 
 import torch
 
-from . import measure, recorded
-from .recorded import COSTS, LEFT
-from .rungs import NAMES, RUNGS
+from . import measure
+from .rungs import COSTS, LEFT, NAMES, RUNGS
 
 # By the name of a budget: a column of `prices` and its limit.
 BUDGETS = {"file": (COSTS["file_bytes"], 100), "time": (COSTS["step"], 0.6), "any": ("", 0),
@@ -25,6 +24,8 @@ def rung(name: str) -> str | None:
 
 def over(record: Mapping, budget: str, method: str) -> str:
     """Say by how much a method is over a budget; nothing if it is within."""
+    from . import recorded  # pandas comes with it, when a choice is judged
+
     column, limit = BUDGETS[budget]
     if not column:
         return ""
@@ -43,6 +44,8 @@ def clearly_worse(record: Mapping, budget: str, method: str) -> str:
     It is by the interval, or where it is better by more than `MARGIN` with every seed: a method
     that fails with most of its seeds has a wide interval.
     """
+    from . import recorded  # pandas comes with it, when a choice is judged
+
     rating = measure.unpack(record["ratings"]["movies"])    # a judge needs no data set
     found = recorded.errors(record, rating=rating)
     allowed = [each for each in found if not over(record, budget, each)]
