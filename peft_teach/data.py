@@ -84,8 +84,6 @@ def load(domain: str, min_rating: float = 0.5) -> Dataset:
     their split at every `min_rating`. Raises `UnknownName`, `BadData`, and `FetchError` where the
     sentences are not in the cache yet and cannot be fetched.
     """
-    if domain not in DOMAINS:
-        raise unknown("domain", domain, DOMAINS)
     if not 0 <= min_rating <= 2:
         raise BadData(f"min_rating is {min_rating}.", expected="a number from 0 to 2",
                       hint="0.5 leaves out what the raters found neutral; above 2 little is left")
@@ -100,8 +98,6 @@ def ratings(domain: str) -> Dataset:
     For a model with one output, `models.load(name, labels=1)`, which is trained on the squared
     error. Each sentence is in the split in which `load` has it. Raises as `load` does.
     """
-    if domain not in DOMAINS:
-        raise unknown("domain", domain, DOMAINS)
     return _split_up(domain, [(name, Example(text, rating))
                               for name, rating, text in _rows(domain)])
 
@@ -136,6 +132,8 @@ def _split_up(domain: str, rows: list[tuple[str, Example]]) -> Dataset:
 
 def _rows(domain: str) -> list[tuple[str, float, str]]:
     """(id, mean rating, text) of every line. The files are UTF-8, CRLF, tab-separated."""
+    if domain not in DOMAINS:
+        raise unknown("domain", domain, DOMAINS)
     file = fetch.path("vader") / f"{domain}.tsv"
     with open(file, encoding="utf-8") as lines:
         rows = [line.split("\t") for line in lines]

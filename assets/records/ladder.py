@@ -5,7 +5,8 @@
     python assets/records/ladder.py --share 0 2      half of them; the other process takes 1 2
 
 Writes `ladder.json`: one row a run. Interrupted, it goes on where it stopped. What some runs
-trained is kept in `work/ladder`, which git ignores, for the groups that look at it again.
+trained is kept in `work/ladder`, which git ignores, for the groups that look at it again; where it
+is not there, it is trained once more.
 
 The plan, written before the first run. MiniLM with one output predicts the mean rating of a film
 review, from -4 to 4, neutral ones included, and is trained on the squared error: 4,000 training
@@ -206,25 +207,27 @@ def kept(method, seed, domain="movies"):
     return KEPT / f"{domain} {method} {seed}"
 
 
-def restored(method, seed, domain="movies"):
+def restored(record, data, method, seed, domain="movies"):
     """Return a model as a run left it, and its tokenizer."""
+    if not kept(method, seed, domain).exists():
+        run({**chosen(record, "domains", method, seed), "domain": domain}, data[domain])
     pt.seed(seed)
     model, tokenizer = pt.models.load("minilm", labels=1)
     model = rungs.put_on(method, model, tokenizer)
     return pt.store.swap(model, kept(method, seed, domain)), tokenizer
 
 
-def forget(record, share):
+def forget(record, data, share):
     """Look at the neighbours along the knob, for each final run that was kept."""
     texts, documents = forgetting.editorials()
-    sentences = pt.data.ratings("movies").test[:1000]
+    sentences = data["movies"].test[:1000]
     before = {name: W.clone() for name, W in
               pt.models.load("minilm", labels=1)[0].base_model.state_dict().items()}
     for seed in KEPT_SEEDS:
         for method in FORGETS[share[0]::share[1]]:
             if record.holds({"method": method, "seed": seed, "f": KNOB[-1]}, "forgetting"):
                 continue
-            model, tokenizer = restored(method, seed)
+            model, tokenizer = restored(record, data, method, seed)
             model = model if method == "full" else pt.merge(model)
             after = {name: W.clone() for name, W in model.base_model.state_dict().items()}
             for f in KNOB:
@@ -240,35 +243,42 @@ def forget(record, share):
 
 def travel(record, data):
     """Test adapters of rank 1 at home and away, and two of them added and averaged."""
+    def tested(model, tokenizer, adapter, task, seed):
+        record.add({"adapter": adapter, "task": task, "seed": seed},
+                   scores(model, data[task].test, tokenizer), part="tasks")
+
     for seed in KEPT_SEEDS:
         for domain in data:
+            if record.holds({"adapter": domain, "task": [*data][-1], "seed": seed}, "tasks"):
+                continue
+            model, tokenizer = restored(record, data, "lora 1", seed, domain)
             if seed == KEPT_SEEDS[0]:
-                text = base64.b64encode((kept("lora 1", seed, domain)
-                                         / "adapter.safetensors").read_bytes()).decode()
-                record.gain(adapters=record.read().get("adapters", {}) | {domain: text})
-            model, tokenizer = restored("lora 1", seed, domain)
+                file = kept("lora 1", seed, domain) / "adapter.safetensors"
+                record.gain(adapters={domain: base64.b64encode(file.read_bytes()).decode()})
             for task in data:
-                record.add({"adapter": domain, "task": task, "seed": seed},
-                           scores(model, data[task].test, tokenizer), part="tasks")
+                tested(model, tokenizer, domain, task, seed)
         for how, share in (("added", 1.0), ("averaged", 0.5)):
             for task, other in (PAIR, PAIR[::-1]):
-                model, tokenizer = restored("lora 1", seed, task)
-                away = pt.adapters(restored("lora 1", seed, other)[0])
+                both = f"{' + '.join(PAIR)}, {how}"
+                if record.holds({"adapter": both, "task": task, "seed": seed}, "tasks"):
+                    continue
+                model, tokenizer = restored(record, data, "lora 1", seed, task)
+                away = pt.adapters(restored(record, data, "lora 1", seed, other)[0])
                 for name, layer in pt.adapters(model).items():    # ranks add: one of rank 2
                     layer.A = torch.nn.Parameter(torch.cat([layer.A, away[name].A]))
                     layer.B = torch.nn.Parameter(share * torch.cat([layer.B, away[name].B], 1))
-                record.add({"adapter": f"{' + '.join(PAIR)}, {how}", "task": task, "seed": seed},
-                           scores(model, data[task].test, tokenizer), part="tasks")
+                tested(model, tokenizer, both, task, seed)
 
 
-def price(record):
+def price(record, data):
     """Measure each method's file, memory and time of a step."""
-    batch = None
     for method in rungs.RUNGS:
+        if method in record.read().get("costs", {}):
+            continue
         pt.seed(0)
         model, tokenizer = pt.models.load("minilm", labels=1)
         model = rungs.put_on(method, model, tokenizer)
-        batch = batch or pt.data.batches(pt.data.ratings("movies").train[:16], tokenizer)[0]
+        batch, = pt.data.batches(data["movies"].train[:16], tokenizer)
         with tempfile.TemporaryDirectory() as folder:
             file = pt.save(model, folder) / "adapter.safetensors"
             found = {"file_bytes": file.stat().st_size}
@@ -276,7 +286,7 @@ def price(record):
         full = pt.full.inject(pt.models.load("minilm", labels=1)[0])
         times = [[seconds(one, batch) for one in (model, full)] for _ in range(REPEATS)]
         found["step"] = round(statistics.median(own / other for own, other in times[1:]), 3)
-        record.gain(costs=record.read().get("costs", {}) | {method: found})
+        record.gain(costs={method: found})
         print(method, found, flush=True)
 
 
@@ -311,11 +321,11 @@ def main():
     if "exact" in options.groups and "exact" not in record.read():
         record.gain(exact=exact(data["movies"]))
     if "forgetting" in options.groups:
-        forget(record, options.share)
-    if "tasks" in options.groups and "tasks" not in record.read():
+        forget(record, data, options.share)
+    if "tasks" in options.groups:
         travel(record, data)
-    if "costs" in options.groups and "costs" not in record.read():
-        price(record)
+    if "costs" in options.groups:
+        price(record, data)
 
 
 if __name__ == "__main__":

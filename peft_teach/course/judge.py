@@ -117,6 +117,12 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def scalar(value: Any) -> Any:
+    """Return what a tensor or array without axes holds; anything else as it is."""
+    return value.item() if isinstance(value, Tensor | np.ndarray | np.generic) and (
+        value.ndim == 0) else value
+
+
 def named(value: Any) -> str:
     """What was given, in words: the shape of a tensor, the type of anything else but None."""
     if value is None:

@@ -70,21 +70,18 @@ class Record:
         Two processes may add at a time.
         """
         with self._lock():
-            self._add(about, found, part, gains)
-
-    def _add(self, about: dict, found: dict, part: str, gains: dict) -> None:
-        record = self.read()
-        if self.setting is not None:
-            stands = record.setdefault("setting", self.setting)
-            differs = {k: v for k, v in self.setting.items() if stands.get(k) != v}
-            found = found | ({"differs": differs} if differs else {})
-        rows, row = record.setdefault(part, []), _as_json({**about, **found})
-        place = _place(rows, about)
-        if place is None:
-            rows.append(row)
-        else:
-            rows[place] = row
-        self.save(self._gain(record, gains))
+            record = self.read()
+            if self.setting is not None:
+                stands = record.setdefault("setting", self.setting)
+                differs = {k: v for k, v in self.setting.items() if stands.get(k) != v}
+                found = found | ({"differs": differs} if differs else {})
+            rows, row = record.setdefault(part, []), _as_json({**about, **found})
+            place = _place(rows, about)
+            if place is None:
+                rows.append(row)
+            else:
+                rows[place] = row
+            self.save(self._gain(record, gains))
 
     def _lock(self) -> FileLock:
         return FileLock(Path(tempfile.gettempdir()) / f"{self.file.name}.lock")

@@ -94,7 +94,7 @@ def test_a_pair_is_judged_once_and_its_mirror_is_the_opposite(record):
     assert found.verdict["LoRA 1", "full fine-tuning"] == "worse"
     for ends, verdict in (((-0.01, 0.01), "the same"), ((0.01, 0.03), "better"),
                           ((0.01, 0.015), "the same"), ((-0.01, 0.03), "could not tell")):
-        assert recorded.verdict(*ends) == verdict
+        assert recorded.verdict(*ends, recorded.MARGIN) == verdict
 
 
 @pytest.mark.parametrize("runs", [1, 5])

@@ -7,7 +7,6 @@ from itertools import pairwise
 from statistics import mean, stdev
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,6 +25,7 @@ from ...judge import (
     recognised,
     rejected,
     report,
+    scalar,
 )
 from ..lora.exercises import drawn_at_start, linear_cases, random_beside_zero
 from . import clouds, versions
@@ -402,7 +402,7 @@ SAME = 2e-3    # two ends of an interval are called equal within this share of i
 def referee(a, b, margin):
     """Return the 95 % interval of the mean of a − b, in pairs, and what it says of the margin."""
     low, high = referee_interval(a, b)
-    return low, high, _verdict(low, high, margin)
+    return low, high, verdict(low, high, margin)
 
 
 def referee_interval(a: list[float], b: list[float]) -> tuple[float, float]:
@@ -412,7 +412,8 @@ def referee_interval(a: list[float], b: list[float]) -> tuple[float, float]:
     return mean(pairs) - half, mean(pairs) + half
 
 
-def _verdict(low: float, high: float, margin: float) -> str:
+def verdict(low: float, high: float, margin: float) -> str:
+    """Return what an interval of a difference says, where less than the margin does not matter."""
     if -margin < low and high < margin:
         return "the same"
     return "better" if low > 0 else "worse" if high < 0 else "could not tell"
@@ -442,8 +443,7 @@ def pairs(n: int, middle: float, half: float, margin: float, seed: int) -> dict:
 def run_referee(referee: Callable, case: dict) -> dict[str, Any]:
     """Hand on the three things that it gave; of anything else, what it is."""
     given = referee([*case["a"]], [*case["b"]], case["margin"])
-    values = [each.item() if isinstance(each, Tensor | np.ndarray) and each.ndim == 0 else each
-              for each in given] if isinstance(given, list | tuple) else []
+    values = [*map(scalar, given)] if isinstance(given, list | tuple) else []
     return {"type": named(given), "given": values}
 
 
@@ -470,7 +470,7 @@ def judge_referee(case: dict, seen: Mapping) -> Verdict:
                               f"to {right[1]:.3f}.", recognised(
             usual, lambda value: value is not None and abs(ratio - value) < 5 * SAME))
     word = " ".join(said.lower().split())
-    if word != (expected := _verdict(*right, margin)):
+    if word != (expected := verdict(*right, margin)):
         held = right[0] < 0 < right[1]
         mistake = ("zero_is_no_proof" if held and word == "the same" else
                    "too_small" if expected == "the same" else None)

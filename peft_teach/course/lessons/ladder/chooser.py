@@ -25,7 +25,7 @@ LARGER = dict(zip(STYLES, (
     "BERT: as good as full where data are few or medium (Ben Zaken et al. 2021)",
     "T0, few examples: better than full (Liu et al. 2022)",
     "GPT-2, tables to text: as good as full (Li & Liang 2021)",
-    "T5: as good as full at 11 billion, and not at fewer (Lester et al. 2021)",
+    "T5: the gap to full closes as models grow to 11 billion (Lester et al. 2021)",
     "it can be better than full on data of another kind (Kumar et al. 2022)")))
 
 

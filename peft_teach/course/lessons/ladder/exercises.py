@@ -13,9 +13,19 @@ from torch.nn import functional as F
 from ....core import Adapter
 from ... import adapter_judge, recording, records
 from ...exercise import VALUE, Exercise, Verdict
-from ...judge import NO_RETURN, close, difference, named, number, recognised, rejected, report
+from ...judge import (
+    NO_RETURN,
+    close,
+    difference,
+    named,
+    number,
+    recognised,
+    rejected,
+    report,
+    scalar,
+)
 from ...observe import detached
-from . import measure, shipping
+from ..dora.exercises import T95
 from .forgetting import neighbours
 
 HERE = "peft_teach.course.lessons.ladder"
@@ -25,12 +35,6 @@ def drawing(seed: int) -> Callable[..., Tensor]:
     """Return a function that draws normal numbers of a shape, the same for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     return lambda *shape: torch.randn(shape, generator=generator)
-
-
-def scalar(value: Any) -> Any:
-    """Return what a tensor or array without axes holds; anything else as it is."""
-    return value.item() if isinstance(value, Tensor | np.ndarray | np.generic) and (
-        value.ndim == 0) else value
 
 
 # ── ladder.interval ──────────────────────────────────────────────────────────────────────────
@@ -129,7 +133,7 @@ def _usual_halves(case: dict) -> dict[str, tuple[Tensor, ...]]:
     _, seeds, sentences = d.shape
     seed, sentence = d.mean(2).var(1) / seeds, d.mean(1).var(1) / sentences
     return {"sentences_alone": (NORMAL * sentence.sqrt(),),
-            "seeds_alone": tuple(t * seed.sqrt() for t in (measure.T95[seeds - 2], NORMAL)),
+            "seeds_alone": tuple(t * seed.sqrt() for t in (T95[seeds], NORMAL)),
             "pooled": (NORMAL * d.flatten(1).std(1) / (seeds * sentences)**0.5,)}
 
 
@@ -478,19 +482,22 @@ def run_ship(picks: Any, case: dict) -> dict[str, Any]:
 
 def judge_ship(case: dict, seen: Mapping) -> Verdict:
     """Look each pick up in the record: is it allowed, and is it clearly worse than the best?"""
+    from . import recorded, shipping  # pandas comes with them, when a choice is judged
+
     said = {budget: shipping.rung(method) for budget, method in seen["said"].items()}
     if said.keys() != shipping.BUDGETS.keys():
         return Verdict(False, f"It is {seen['type']} with {[*said]}; expected a dict with a "
                               f"method for each of {', '.join(shipping.BUDGETS)}.")
     record = records.load(case["record"])
+    prices = recorded.prices(record)
     for budget, method in said.items():
         if method is None:
             return Verdict(False, f"{budget}: {seen['said'][budget]!r} is no method of the "
                                   "lesson's tables.")
-        if told := shipping.over(record, budget, method):
+        if told := shipping.over(prices, budget, method):
             return rejected("over", f"{budget}: {told}")
     for budget, method in said.items():
-        if told := shipping.clearly_worse(record, budget, method):
+        if told := shipping.clearly_worse(record, prices, budget, method):
             return rejected("worse", f"{budget}: {told}")
     return Verdict(True, "Each within its budget, and none clearly worse than the best there.")
 

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from .... import models
 from ....waiting import bar
+from ..dora.exercises import T95
 
 NEUTRAL = 0.5         # a mean rating within this of zero has no sign, as in `data.load`
-T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)    # Student's t, 2 seeds on
 PARTS = 31            # predictions are kept in steps of 1/31, so ±4.1 fits a byte
 
 
@@ -56,7 +56,7 @@ def interval(a: Tensor, b: Tensor) -> tuple[float, float]:
     d = (a - b).double()                                              # (seeds, sentences)
     seeds, sentences = d.shape
     of_seeds, of_sentences = d.mean(1).var() / seeds, d.mean(0).var() / sentences
-    half = (T95[seeds - 2]**2 * of_seeds + 1.96**2 * of_sentences).sqrt()
+    half = (T95[seeds]**2 * of_seeds + 1.96**2 * of_sentences).sqrt()
     return float(d.mean() - half), float(d.mean() + half)
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .... import data
+from ..dora.exercises import verdict
 from . import measure
 from .rungs import ALPHA, COSTS, LEFT, NAMES
 
@@ -105,13 +106,6 @@ def rulers(record: Mapping) -> pandas.DataFrame:
     return pandas.DataFrame(rows, index=[*RULERS]).T.sort_values("the rating")
 
 
-def verdict(low: float, high: float) -> str:
-    """Return what an interval of a difference in R² says, at the margin declared."""
-    if low > -MARGIN and high < MARGIN:
-        return SAME
-    return BETTER if low > 0 else WORSE if high < 0 else UNSURE
-
-
 def verdicts(record: Mapping, interval: Callable[..., Any]) -> pandas.DataFrame:
     """Return what the reader's `interval(a, b)` of squared errors says of all pairs of methods.
 
@@ -124,8 +118,8 @@ def verdicts(record: Mapping, interval: Callable[..., Any]) -> pandas.DataFrame:
             a, b = shared(found, keys[one], keys[other])
             low, high = (float(end) / variance for end in interval(b, a))
             gap = float((b - a).mean()) / variance
-            rows[one, other] = gap, low, high, verdict(low, high)
-            rows[other, one] = -gap, -high, -low, verdict(-high, -low)
+            rows[one, other] = gap, low, high, verdict(low, high, MARGIN)
+            rows[other, one] = -gap, -high, -low, verdict(-high, -low, MARGIN)
     pairs = [(one, other) for one in order for other in order if one != other]
     index = pandas.MultiIndex.from_tuples(pairs, names=["one", "other"])
     return pandas.DataFrame([rows[pair] for pair in pairs], index,

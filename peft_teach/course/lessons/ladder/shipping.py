@@ -1,14 +1,17 @@
 """What may be shipped: the methods of the record under budgets.
 
-    over(record, budget, method)             by how much, or nothing
-    clearly_worse(record, budget, method)    than the best that is allowed, or nothing
+    over(prices, budget, method)                     by how much, or nothing
+    clearly_worse(record, prices, budget, method)    than the best that is allowed, or nothing
+
+`prices` is `recorded.prices` of the record.
 """
 
 from collections.abc import Mapping
 
+import pandas
 import torch
 
-from . import measure
+from . import measure, recorded
 from .rungs import COSTS, LEFT, NAMES, RUNGS
 
 # By the name of a budget: a column of `prices` and its limit.
@@ -22,14 +25,12 @@ def rung(name: str) -> str | None:
     return next((each for each in RUNGS if plain in (each, NAMES[each].lower())), None)
 
 
-def over(record: Mapping, budget: str, method: str) -> str:
+def over(prices: pandas.DataFrame, budget: str, method: str) -> str:
     """Say by how much a method is over a budget; nothing if it is within."""
-    from . import recorded  # pandas comes with it, when a choice is judged
-
     column, limit = BUDGETS[budget]
     if not column:
         return ""
-    found = recorded.prices(record)[column][NAMES[method]]
+    found = prices[column][NAMES[method]]
     if found >= limit if column == LEFT else found <= limit:
         return ""
     if found != found:
@@ -38,17 +39,15 @@ def over(record: Mapping, budget: str, method: str) -> str:
     return f"{NAMES[method]} has {found:,.2f} ({column}); allowed is at {most} {limit:g}."
 
 
-def clearly_worse(record: Mapping, budget: str, method: str) -> str:
+def clearly_worse(record: Mapping, prices: pandas.DataFrame, budget: str, method: str) -> str:
     """Say by how much the best of those within a budget is better, where that is beyond doubt.
 
     It is by the interval, or where it is better by more than `MARGIN` with every seed: a method
     that fails with most of its seeds has a wide interval.
     """
-    from . import recorded  # pandas comes with it, when a choice is judged
-
     rating = measure.unpack(record["ratings"]["movies"])    # a judge needs no data set
     found = recorded.errors(record, rating=rating)
-    allowed = [each for each in found if not over(record, budget, each)]
+    allowed = [each for each in found if not over(prices, budget, each)]
     best = min(allowed, key=lambda each: torch.stack([*found[each].values()]).mean())
     one, other = (errors / rating.var(correction=0)
                   for errors in recorded.shared(found, method, best))
