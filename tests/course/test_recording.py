@@ -1,6 +1,8 @@
 """Records are made once: interrupted they go on; where nothing is missing nothing is written."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,24 @@ def test_a_search_of_rates_ends_between_two_worse_ones_or_at_the_ladders_end():
     assert tried(lambda rate: -abs(rate - 3e-3)) == [1e-3, 3e-3, 1e-2]
     assert tried(lambda rate: rate) == [1e-3, 3e-3, 1e-2]
     assert tried(lambda rate: -rate) == [1e-3, 3e-3, 3e-4, 1e-4]
+
+
+def test_what_several_add_at_a_time_all_stands(tmp_path, monkeypatch):
+    read = recording.Record.read
+
+    def read_slowly(record):
+        found = read(record)
+        time.sleep(0.002)    # for another to write
+        return found
+
+    def add(i):
+        record = recording.Record(tmp_path / "lora.py", SETTING)
+        record.gain(costs={str(i): i})
+        record.add({"run": i}, {}, spectra={str(i): [i]})
+
+    monkeypatch.setattr(recording.Record, "read", read_slowly)
+    with ThreadPoolExecutor(4) as several:
+        list(several.map(add, range(20)))
+    record = read(recording.Record(tmp_path / "lora.py"))
+    assert {row["run"] for row in record["runs"]} == {*range(20)}
+    assert len(record["spectra"]) == len(record["costs"]) == 20
