@@ -137,7 +137,7 @@ pt.compare("qlora.uniform", best["uniform numbers"], "on uniform numbers")
 errors_of.map("{:.1%}".format)    # ‖Ŵ − W‖ / ‖W‖, at equal bits a weight
 
 # %% [markdown]
-# **No table wins both columns.** Marks do well where they crowd as the numbers do: even marks suit numbers of which all sizes are equally frequent.
+# **No table wins both columns.** Marks do well where they crowd as the numbers do: even marks suit evenly spread numbers.
 # And look at the last column: small errors in every matrix add up through the blocks.
 #
 # Can you beat NF4? Choose a table, move a mark, and watch the error.
@@ -146,8 +146,8 @@ errors_of.map("{:.1%}".format)    # ‖Ŵ − W‖ / ‖W‖, at equal bits a we
 pictures.explore_levels(matrices, tables)
 
 # %% [markdown]
-# You can, a little. Equal shares do not make the smallest squared error; and a block, whose largest weight always lands on −1 or 1, is not quite
-# normal. Yoshida (2023) shows that the best marks depend on the size of the block.
+# You can, a little. Equal shares do not make the smallest squared error. Nor are they equal: NF4 puts 1 at 1.85 standard deviations, but the
+# largest of 64 normal numbers lies near 2.6. Yoshida (2023) shows that the best marks depend on the size of the block.
 #
 # ## Two in a byte
 #
@@ -490,7 +490,7 @@ merges.iloc[:4].round(3)    # your merge takes new maxima; 2,563 test sentences;
 
 # %% [markdown]
 # More than half of it is gone, and in the mean two to three points of accuracy with it. Why? With its old block maxima, $\hat W$ stands *on* the marks: that is
-# how it was made. (New maxima move the marks a little, with little effect.) A weight leaves its mark only if its update is
+# how it was made. (New maxima, those of the sum, move them little.) A weight leaves its mark only if its update is
 # larger than half the gap to the next one. Small updates are taken back; only the large ones arrive.
 #
 # So roll dice. Let each weight go to one of the two marks around it at random, more often to the nearer one, such that its *average* is right. The
@@ -618,10 +618,10 @@ pictures.explore_memory()
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | No table wins everywhere: NF4 makes the smallest error on the model's weights, evenly spaced marks on uniform numbers. | all matrices of the blocks, live | equal bits, maxima included; in the hidden states the order stays | NF4 ahead of FP4 and int4 in perplexity (Dettmers et al. 2023); levels from a Student distribution (Dotzel et al. 2024) or for the least error (Yoshida 2023; Blumenberg et al. 2025) can be better still |
-# | On these reviews, LoRA learns on four bits about as well as on the exact base. | three seeds, in pairs: the table of costs | query and value alone; each base at its own best rate | no loss seen against 16 bits (Dettmers et al. 2023); on LLaMA 3 LoRA does not make up for the loss (Huang et al. 2024) |
+# | Of five tables, none wins everywhere: NF4 makes the smallest error on the model's weights, evenly spaced marks on uniform numbers. | all matrices of the blocks, live | equal bits, maxima included; in the hidden states the order stays | NF4 ahead of FP4 and int4 in perplexity (Dettmers et al. 2023); levels from a Student distribution (Dotzel et al. 2024) or for the least error (Yoshida 2023; Blumenberg et al. 2025) can be better still |
+# | On these reviews, LoRA learns on four bits about as well as on the exact base. | three seeds, in pairs: the table of costs | each base at its own best rate | no loss seen against 16 bits (Dettmers et al. 2023); on LLaMA 3 LoRA does not make up for the loss (Huang et al. 2024) |
 # | Rounding Ŵ + ΔW to the nearest mark takes a small update back: more than half of each of ours. Dice keep it; so does rounding W + ΔW. | three adapters of rank 8, the table of merges | of the average: a proof. Of accuracy: the same noise at random places, an update shrunk in 32 bits, old and new maxima | peft warns of such merges ([peft#2321](https://github.com/huggingface/peft/issues/2321)); to merge into W and quantize again is usual practice; QA-LoRA (Xu et al. 2023) and LoTA-QAF (Chen et al. 2025) train so that the merge is exact |
-# | LoftQ's eight directions find where the error of NF4 is large, and nothing in its signs. | 36 matrices, by kind | the signs of all entries scrambled: the shares stay. In `output.dense` they are over twice those of noise, signs scrambled or not | LoftQ gains most at two bits (Li et al. 2023); weighting by the inputs is better (Zhang et al. 2024) |
+# | LoftQ's eight directions find where the error of NF4 is large, and nothing in its signs. | 36 matrices, by kind | the signs of all entries scrambled: the shares stay. In `output.dense` their mean is over twice that of noise, signs scrambled or not | LoftQ gains most at two bits (Li et al. 2023); weighting by the inputs is better (Zhang et al. 2024) |
 
 # %%
 pt.progress("08")
@@ -664,8 +664,8 @@ pt.progress("08")
 # | card | the picture above | 48 GB is tight for 70 billion | the bill above |
 #
 # Try LoRA in 16 bits first, if it fits: it need not rebuild $\hat W$ for each product, and is faster. A **paged optimizer** moves Adam's states to the
-# computer's memory while a long batch needs the room. What misleads at 7 billion parameters: our rates, what rounding costs in accuracy and in
-# hidden states, and the share of the embeddings.
+# computer's memory while a long batch needs the room. Do not carry over to 7 billion parameters: our rates, the cost of rounding,
+# the share of the embeddings.
 
 # %% [markdown]
 # # Further
@@ -684,7 +684,7 @@ pt.progress("08")
 #
 # **Starts that repair.** Below are accuracies after training, by learning rate and seed: from zero ("none"), LoftQ's start, the same weighted by the
 # inputs that a layer really gets, PiSSA's (the strongest directions leave before rounding), and a random start of LoftQ's size. At the rate that
-# suits zero, two of them can fail; at a quarter of it all end within a point. With two seeds we could not tell more.
+# suits zero, two of them can fail; at a quarter of it (one seed) all end within a point. We could not tell more.
 
 # %%
 started = record.runs.query("method == 'qlora' and targets == 'all'")

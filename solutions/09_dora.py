@@ -219,9 +219,9 @@ gap.map("{:.1%}".format)
 # $$ \underbrace{g\,\bigl(G - (G\cdot\hat v)\,\hat v\bigr)}_{\text{true}} \qquad \underbrace{g\,G}_{\text{DoRA}} \qquad
 # \underbrace{G\cdot\hat v}_{\text{the gradient of } m} \qquad\qquad g = \frac{m}{\lVert V\rVert} $$
 #
-# So the constant norm adds $g$ times the gradient of $m$, laid along the row. A row is one direction of 384, and a gradient that ignores
-# it has about $1/\sqrt{384}$ of its length there: 5 %. So early in training the gap is a few percent. The gap grows: $V$ contains
-# $BA$, and the gradient of $B$ passes through the same $A$. Once trained, it is over a tenth.
+# So the constant norm adds $g$ times the gradient of $m$, laid along the row. A row is one direction of 384. A gradient that ignores
+# it has about $1/\sqrt{384}$ of its length along it: 5 %. So early in training the gap is a few percent. The gap grows: $V$ contains
+# $BA$, and the gradient of $B$ passes through the same $A$. Once trained, it is over a tenth; two draws of dropout differ far more.
 #
 # In §4.2 the paper praises the true gradient: without the part along the row, optimization should be easier. In §4.3 that part is
 # back. A constant norm saves a quarter of the memory on LLaMA-7B, for 0.2 points of accuracy.
@@ -295,7 +295,7 @@ converted
 # fine-tuning fall (a correlation of −0.62), those of LoRA rise (+0.83), and those of DoRA fall a little (−0.31). *Over rows* means:
 # among the rows of one matrix.
 #
-# Here are four updates of our model: full fine-tuning, LoRA, DoRA, and random numbers of rank 8, matrix by matrix as large as LoRA's. **Which
+# Here are four updates of our model: full fine-tuning, LoRA, DoRA, and random matrices of rank 8, each as large as LoRA's. **Which
 # cloud is the random one?**
 
 # %%
@@ -312,8 +312,8 @@ correlated.xs("as trained", level="size")
 # %% [markdown]
 # <details><summary>What the clouds say</summary>
 #
-# Random numbers rise like LoRA. Full fine-tuning rises, too: we looked for the falling line and did not find it. DoRA's dots hardly form a
-# line at all, as in the paper. What would that show?
+# Pooled, random numbers rise like LoRA. Full fine-tuning rises, too: we looked for the falling line and did not find it. DoRA's dots hardly form a
+# line at all. What would that show?
 # </details>
 #
 # Why should random numbers draw LoRA's line? Take a row $w$ and add a piece $\delta$ that ignores it. In 384 dimensions, such a piece
@@ -350,7 +350,7 @@ correlated.xs("at the other's norm", level="size")    # the three others at full
 # <details><summary>What is left when the sizes are equal</summary>
 #
 # Pooled, full fine-tuning at LoRA's size looks like LoRA. Over the rows of one matrix, something is left: those of full
-# fine-tuning stand less close to a line.
+# fine-tuning lie less close to a line.
 # </details>
 #
 # In the paper's figure, too, LoRA turns the rows about seven times as far as full fine-tuning does. But there both lie above our crossing, so
@@ -520,7 +520,7 @@ ruling
 # **At our margin: the same, four times.** DoRA against LoRA, and against LoRA with a gain, at either rank: the pairs agree so well that half
 # a point would have shown. There was little to win, though: all three methods stand within three points of full fine-tuning.
 #
-# But in *Watch it learn*, DoRA stood above LoRA, in two seeds. Your own run may differ from them as much: one or two runs are no
+# But in *Watch it learn*, DoRA stood above LoRA, in two seeds. Your own may lie as far from ours: one or two runs are no
 # evidence. Look at the search for the rates, too:
 
 # %% tags=["nbval-check-output"]
@@ -556,11 +556,11 @@ pt.plots.show(pictures.draw_ladder(), "One block of MiniLM, drawn eight times. W
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | DoRA, LoRA, and LoRA with a gain are the same within a point, each at its own rate. | ten paired seeds, ranks 2 and 32: mean differences between −0.1 and +0.2 points, known to at most ±0.3 points | the margin stood before the first run; a difference of half a point would have shown | LLaMA-7B: 78.4 % for DoRA; for LoRA 74.7 %, quoted (Liu et al. 2024), or 76.3 % (their README). With all rates tuned, variants end within 1 to 2 % (Lee et al. 2026), and a well-set LoRA matches or surpasses most of them (He et al. 2026) |
+# | On these reviews, DoRA, LoRA, and LoRA with a gain are the same within a point, each at its own rate. | ten paired seeds, ranks 2 and 32: mean differences between −0.1 and +0.2 points, known to ±0.3 points or better | the margin stood before the first run; a difference of half a point would have shown | LLaMA-7B: 78.4 % for DoRA; for LoRA 74.7 %, quoted (Liu et al. 2024), or 76.3 % (their README). With all rates tuned, variants end within 1 to 2 % (Lee et al. 2026), and a well-set LoRA matches or surpasses most of them (He et al. 2026) |
 # | DoRA and LoRA with a gain represent the same functions. | in one line: g = m / ‖V‖, for any V without a row of zeros; your trained model, there and back | negative m, rows of unequal lengths, oblong matrices (exercise 3) | true at every size; Chang et al. 2025 rewrite DoRA in an equivalent form, too |
-# | Noise that grows draws a rising line: both measures tell how much was added. | random numbers of LoRA's size correlate as LoRA does: +1.00 (queries) and +0.97 (values), two seeds | full fine-tuning at LoRA's size: +1.00 and +0.96. DoRA is the exception: −0.08 to +0.17, though without its last block it rises: +0.26 to +0.95 | Liu et al., queries of VL-BART: LoRA +0.83, DoRA −0.31, full fine-tuning −0.62 |
-# | At a rate that is too high, DoRA and LoRA with a gain can lose less than LoRA. An observation. | one seed, rank 32, rate 0.006: 79.0 % for DoRA, 78.7 % with a gain, 75.9 % for LoRA | nothing yet. At rank 2 and 0.006 it is 74.9 against 74.7 % | Liu et al. expect steadier training (§4.2) |
-# | A constant norm changes B's gradient, and more so as BA grows. | about a tenth after 250 steps (the run above, one seed); chance alone predicts 5 % | random A and B, drawn once: 3 % where BA is tiny, 12 % where it is half as large as W | Liu et al., Table 7: a quarter of the memory saved on LLaMA-7B for 0.2 points; none lost on VL-BART |
+# | Noise that grows draws a rising line: both measures tell how much was added. | random numbers of LoRA's size correlate, pooled, as LoRA does: +1.00 (queries) and +0.97 (values), two seeds | full fine-tuning at LoRA's size: +1.00 and +0.96. DoRA is the exception: −0.08 to +0.17, though without its last block it rises: +0.26 to +0.95 | Liu et al., queries of VL-BART: LoRA +0.83, DoRA −0.31, full fine-tuning −0.62 |
+# | At a rate that is too high, DoRA can lose less than LoRA. An observation. | one seed, rank 32, rate 0.006: 79.0 % for DoRA, 78.7 % with a gain, 75.9 % for LoRA | nothing yet. At rank 2 and 0.006: 74.9 %, 73.4 % and 74.7 % | Liu et al. expect steadier training (§4.2) |
+# | A constant norm changes B's gradient, by more than chance predicts. An observation. | over a tenth after 250 steps (the run above, one seed); chance alone predicts 5 % | nothing yet | Liu et al., Table 7: a quarter of the memory saved on LLaMA-7B for 0.2 points; none lost on VL-BART |
 
 # %%
 pt.progress("09")
@@ -591,7 +591,7 @@ pt.progress("09")
 # | dropout | 0: then peft reuses the base's output | peft's documentation |
 # | a base in 4 bits | works with `use_dora`, too | the README |
 #
-# Start with LoRA; DoRA, or a gain, may forgive a rate that is too high. Stay with LoRA where the time of a step is your bill: with peft, people report that DoRA
+# Start with LoRA; DoRA may forgive a rate that is too high. Stay with LoRA where the time of a step is your bill: with peft, people report that DoRA
 # takes from a fifth longer ([peft#1474](https://github.com/huggingface/peft/pull/1474)) to more than twice as long
 # ([peft#2651](https://github.com/huggingface/peft/issues/2651)). If the first loss is `nan`, look for rows of zeros in
 # the weights, because DoRA divides by their norm ([peft#2049](https://github.com/huggingface/peft/issues/2049)).

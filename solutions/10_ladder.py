@@ -80,7 +80,7 @@ pt.widgets.Guess("The random mask ends nearest to", ("LoRA 8", "prompt", "the he
 pictures.leaderboard(record)    # Monday's table: one seed, 2,716 test sentences
 
 # %% [markdown]
-# Her table is fair: every method got the same sentences, as many steps, and the same learning rate for its head (the head alone searched its own).
+# Her table is fair: every method got the same sentences, the same steps, and the same learning rate for its head (the head alone searched its own).
 # And each found its own rate by the same search, on sentences that are not in the test.
 #
 # **New seeds are on their way.** Full fine-tuning leads by far. Which method will come second, in the mean? Divide a hundred chips among those
@@ -107,8 +107,8 @@ rulers.round(1)    # standard errors behind full fine-tuning, of the test senten
 
 # %% [markdown]
 # A sign is one bit: it cannot tell polite praise from delight, and a prediction that is barely positive counts as fully right. To see
-# Monday's lead as clearly by the sign, you would need about three times as many sentences. Before you say "no difference", ask how large a
-# difference your ruler would have shown. But this is the luck of the sentences alone. Another luck comes next, and no ruler helps against it.
+# Monday's lead over the second as clearly by the sign, you would need six times as many sentences. Before you say "no difference", ask how small a
+# difference your ruler could have shown. But this is the luck of the sentences. A second luck comes next, and against it the rating is not the clearer.
 #
 # And how far up do the methods get, over all seeds?
 
@@ -125,7 +125,7 @@ share.map("{:.0%}".format).to_frame("of the way from the head alone to full")
 #
 # ## Luck
 #
-# Back to Monday's table. Suppose that all thirteen methods were equally good, and each $R^2$ measured with the same standard error. Some
+# Back to Monday's table. Suppose that all thirteen methods were equally good, and each $R^2$ measured independently, with the same standard error. Some
 # method would still come first. **How far above the truth would its number be, on average, in standard errors?**
 
 # %%
@@ -140,7 +140,7 @@ pt.compare("ladder.luck", round(mondays.amax(dim=1).mean().item(), 2), "the firs
 # this is the **winner's curse**. Jesse Dodge and his colleagues (2020) fine-tuned BERT hundreds of times and changed nothing but the
 # seed. The more runs they tried, the better was the best of them.
 #
-# Draw other seeds, and watch the places.
+# Draw other seeds, and watch the ranks.
 
 # %%
 pictures.explore_places(record)
@@ -209,9 +209,9 @@ pt.sentence("ladder.table", ...)    # yours: what should stand below Monday's ta
 # %% [markdown]
 # <details><summary>Ours: what the grid says</summary>
 #
-# Full fine-tuning stands above the rest, though of LoRA and QLoRA everywhere the grid is not sure. Behind it comes a large group, from LoRA
-# everywhere to LoRA 8, in which it can almost never tell. LoRA 1, BitFit and the prefix stand lower, the head alone and the prompt at the
-# foot. Under Monday's table we would write: <i>one run decides nothing within the large group.</i>
+# Full fine-tuning stands above the rest, though the grid cannot tell it from LoRA or QLoRA everywhere. Behind it comes a large group, from LoRA
+# everywhere to LoRA 8, in which it can almost never tell. LoRA 1 and BitFit overlap its lower end; the prefix stands lower, the head
+# alone and the prompt at the foot. Under Monday's table we would write: <i>one run decides nothing within the large group.</i>
 # </details>
 #
 # Read whole blocks, not single squares. Thirteen methods make 78 pairs, and of so many 95 % intervals about four miss the truth. The grid
@@ -297,7 +297,7 @@ pd.Series({"yours, one seed": reached, "recorded: lowest": runs.min(), "mean": r
            "highest": runs.max()}).round(3).to_frame("R²")
 
 # %% [markdown]
-# Read the mask's scores once more. At the rate that suits LoRA 8 it falls behind. At its own, 4 times as large, it ends beside LoRA, with
+# Read the mask's scores once more. At LoRA 8's rate, 0.0032, it falls behind. At its own, 4 times as large, it ends beside LoRA, with
 # as many parameters, at places that nobody chose. Jing Xu and Jingzhao Zhang (2024) found the same on larger models: a few scattered entries
 # want a rate that looks absurd.
 #
@@ -358,7 +358,7 @@ texts = texts[:budget.test_examples]
 base, _ = pt.models.load("minilm", labels=1)
 found = {name: neighbours(pictures.vectors(each.cpu(), texts, tokenizer), documents[:len(texts)])
          for name, each in (("the base", base), ("yours, after training", model))}
-pd.Series(found).map("{:.1%}".format).to_frame("neighbours from the own editorial")
+pd.Series(found).map("{:.1%}".format).to_frame("neighbours from the same editorial")
 
 # %% [markdown]
 # But a method that learns little will forget little. To compare at *equal quality*, there is a knob: multiply the update by $f$. At 0 you
@@ -460,7 +460,7 @@ seconds = pd.Series({name: timeit.timeit(call, number=5) for name, call in calls
 (seconds / seconds["the base alone"]).round(1).to_frame("time, the base = 1")
 
 # %% [markdown]
-# Servers do the same with thousands of adapters: the base multiplies the whole batch, and each row gets a thin correction of its own
+# Here one call saves no time. Servers do the same with thousands of adapters: the base multiplies the whole batch, and each row is corrected
 # (Punica; S-LoRA).
 #
 # Do we need four adapters at all? Send each one to the other tasks, and add two of them.
@@ -471,7 +471,7 @@ pictures.tasks(record)    # R², two seeds: rows are adapters, columns are tasks
 # %% [markdown]
 # <details><summary>What the table says</summary>
 #
-# Away from home every adapter loses; the one for films rates editorials worse than their mean would. Two updates added spoil each other.
+# Away from home every adapter loses; the one for films rates news worse than its mean would. Two updates added spoil each other.
 # Averaged, each at half strength, they keep nearly all of products, and most of films. Two tasks as alike as these prove nothing of others.
 # </details>
 #
@@ -518,8 +518,8 @@ pictures.chooser(record)
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Clusters, not places: full fine-tuning is ahead, if only just of LoRA everywhere; a large group follows, in which one run decides nothing. | all pairs, by seed and by sentence (the grid) | the margin stood before the first run; each method searched its rate by one rule | differences shrink as models grow (Su et al. 2023); tuned variants of LoRA end within 1 to 2 % (Lee et al. 2026) |
-# | On the same sentences, the rating shows full fine-tuning's lead more clearly than the sign. | the predictions of one seed, read twice (*Two rulers*) | with the luck of the seeds included, neither ruler is the clearer | small test sets leave most comparisons on several tasks of GLUE underpowered (Card et al. 2020) |
+# | Clusters, not places: full fine-tuning is ahead, but not clearly of LoRA and QLoRA everywhere; a large group follows, in which one run decides nothing. | all pairs, by seed and by sentence (the grid) | the margin stood before the first run; each method searched its rate by one rule. Further seeds for the leaders, planned, were not run | differences shrink as models grow (Su et al. 2023); tuned variants of LoRA end within 1 to 2 % (Lee et al. 2026) |
+# | By the luck of the sentences, the rating shows full fine-tuning's lead more clearly than the sign, with three of four seeds. | each seed's predictions, read twice (*Two rulers* shows one) | with the luck of the seeds included, it does not | small test sets leave most comparisons on several tasks of GLUE underpowered (Card et al. 2020) |
 # | Entries at random places stand beside LoRA with as many parameters, at a rate 4 times as large. | the mask and LoRA 8 in the grid: ahead with each of four seeds, too unevenly to tell | at LoRA's rate it falls behind (one seed, validation) | it matches LoRA with fewer parameters, at larger rates than expected (Xu & Zhang 2024) |
 # | Few trained parameters do not mean little forgetting: BitFit and IA³ keep the fewest neighbours. An observation. | neighbours of editorials, as trained and at equal R², one seed | the knob; the strongest direction left out: both stay last | in continued training at 7 billion, LoRA forgets less than full fine-tuning, and learns less (Biderman et al. 2024); with LoRA, too, more learned is more forgotten (Kalajdzievski 2024) |
 # | The order travels: at the rates found on films, the methods stand almost alike on three other tasks. An observation. | six methods, one seed | nothing yet: no rate was searched there | not known to us |
@@ -564,7 +564,7 @@ pt.progress("10")
 # | many tasks | `adapter_names` for a handful ([peft#1558](https://github.com/huggingface/peft/pull/1558)); a server with kernels for it beyond | Sheng et al. 2023; Chen et al. 2023 |
 # | two adapters in one | peft's `cat` adds the updates; its `linear` adds A and B apart, "a very rough approximation" | peft's documentation |
 #
-# Take full fine-tuning when there is much to learn from many data (Biderman et al. 2024; Chen et al. 2022). What misleads at 7 billion
+# Take full fine-tuning when there is much to learn from much data (Biderman et al. 2024; Chen et al. 2022). What misleads at 7 billion
 # parameters: our order of methods, since small models set them further apart (Su et al. 2023), and our times, taken on a CPU.
 
 # %% [markdown]
@@ -594,8 +594,8 @@ pd.Series(solved).round(3).to_frame("R², the head alone")
 # %% [markdown]
 # ## What ought to fail
 #
-# Ratings shuffled among the training sentences, and a model whose weights are all random. A method that learns from the first, or learns
-# as much from the second, has seen what it should not.
+# Ratings shuffled among the training sentences, and a model whose weights are all random. A method that learns from the first has
+# seen what it should not; one that learns as much from the second has no use for the base.
 
 # %%
 controls = record.runs.query("group == 'controls'")    # one seed

@@ -47,7 +47,7 @@ RUNGS = (
     Rung("IA³", "gains", "(l − 1) ⊙ h", "keys, values, inner layer", "merges into W", ia3.inject),
     Rung("LoRA", f"rank {RANK}", "s · x (BA)ᵀ", "query, value", "merges into W", _lora),
     Rung("QLoRA", f"rank {RANK}", "s · x (BA)ᵀ", "query, value, beside four bits",
-         "merges into 16 bits, not into 4", _lora),    # four bits are frozen: LoRA's count
+         "merges into 16 bits; into 4, by dice", _lora),    # four bits are frozen: LoRA's count
     Rung("DoRA", f"rank {RANK}", "(g − 1) ⊙ x Wᵀ + g ⊙ s · x (BA)ᵀ", "query, value",
          "merges into W", lambda model: dora.inject(model, dora.Config(rank=RANK))),
 )

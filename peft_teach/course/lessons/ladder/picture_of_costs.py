@@ -117,7 +117,7 @@ def draw_forgetting(record: Mapping) -> Figure:
         ax.axvline(found[kept].xs(0, level="f").mean(), color=COLOURS["ink"], lw=1, ls=":",
                    label="the base")
         ax.set_title(kept, fontsize=12)
-        ax.set_xlabel("nearest neighbour from the own text", fontsize=11)
+        ax.set_xlabel("nearest neighbour from the same text", fontsize=11)
         in_percent(ax.xaxis)
     axes[0].set_ylabel("R² on test sentences", fontsize=11)
     axes[0].set_ylim(bottom=max(LOWEST, axes[0].get_ylim()[0]))
