@@ -23,7 +23,8 @@ method, and nothing else. A difference of 0.02 in R² would matter.
     final      seeds 2 to 5 at this rate; methods are compared by seed and by sentence, in pairs
     more       seeds 6 to 11 for the six methods that are best on validation, into "final", too
     controls   ought to fail: the ratings shuffled among the training sentences; all weights random;
-               full fine-tuning and LoRA, two seeds
+               full fine-tuning and LoRA, two seeds. Of LoRA's final runs, each update replaced by a
+               random one of the same rank and norm, under the trained head; nothing is trained
     exact      the head alone, solved: least squares on the features of the training sentences
     domains    the same settings on three other tasks, six methods, two seeds
     forgetting of final runs: how often a sentence's nearest neighbour is from its own editorial,
@@ -35,9 +36,18 @@ method, and nothing else. A difference of 0.02 in R² would matter.
                taking turns; on a quiet machine
     sizes      250 and 1,000 training sentences, 250 steps: four methods, at their rate and at half
                of it, three seeds
+    ratio      full fine-tuning, and LoRA everywhere of rank 1, 8 and 64 with alpha 32: each looks
+               for its rate as in "rates", on seeds 0 and 1; full's seed 0 stands there. Does LoRA
+               want ten times full's rate, and does its own depend on the rank?
+    heart      where rank matters: 2,048 sentences of 8 tokens, each labelled by a coin, learned by
+               heart behind a frozen random head by query and value of the last block: LoRA of rank
+               1 (1,536 numbers), 4, 16 and 64 with alpha 32, and full fine-tuning of the two
+               matrices; 1,600 batches of 64. Each looks for its rate, a factor of three a step, on
+               what it has learned, and learns other coins at the best; 40 minutes of one core
 
 Of this plan stands all but this: domains (LoRA of rank 1 apart), controls and forgetting have one
-seed of two, `final` had a seed 6; `more` and `sizes` were not run. Called again, it goes on.
+seed of two, `final` had a seed 6; `more`, `sizes`, `ratio` and `heart` were not run.
+Called again, it goes on.
 """
 
 import base64
@@ -58,7 +68,8 @@ FIRST = {"full": 1e-4, "lora all": 8e-4, "qlora all": 8e-4, "bottleneck": 1.6e-3
          "dora 8": 3.2e-3, "lora 1": 3.2e-3, "mask": 1.6e-3, "bitfit": 3.2e-3, "ia3": 1.28e-2,
          "prefix": 1.28e-2, "prompt": 2.56e-2, "head": 1.28e-2}
 SEEDS, MORE, LEADING = range(2, 6), range(6, 12), 6
-CONTROLS = ("shuffled", "scratch")
+CONTROLS = {"shuffled": ("full", "lora 8"), "scratch": ("full", "lora 8"),
+            "random update": ("lora 8",)}
 DOMAINS = ("products", "tweets", "news")
 TRAVEL = ("full", "lora all", "lora 8", "lora 1", "bitfit", "ia3")
 SIZES = (250, 1000)
@@ -66,8 +77,14 @@ SIZED = ("full", "lora all", "lora 1", "ia3")
 KNOB = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 FORGETS = ("full", "lora all", "lora 8", "dora 8", "lora 1", "mask", "bitfit", "ia3")
 PAIR = ("movies", "products")
+ALPHA = 32.0
+RATIO = (None, 1, 8, 64)                                 # ranks; None is full fine-tuning
+COINS, COIN_STEPS, COIN_BATCH, TOKENS = 2048, 1600, 64, 8
+COIN_RANKS = (None, 1, 4, 16, 64)
+COIN_LADDER = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+COIN_FIRST = {"full": 3e-4, "lora": 3e-3}
 GROUPS = ("heads", "rates", "final", "exact", "domains", "forgetting", "tasks", "costs", "controls",
-          "more", "sizes")
+          "more", "sizes", "ratio", "heart")
 
 
 def wanted(record, groups, share):
@@ -92,8 +109,8 @@ def wanted(record, groups, share):
             for method in leading(record)[part::parts]:
                 yield chosen(record, "final", method, seed)
     if "controls" in groups:
-        for control in CONTROLS:
-            for method in ("full", "lora 8")[part::parts]:
+        for control, methods in CONTROLS.items():
+            for method in methods[part::parts]:
                 for seed in (2, 3):
                     yield {**chosen(record, "controls", method, seed), "control": control}
     if "domains" in groups:
@@ -108,6 +125,30 @@ def wanted(record, groups, share):
                     for seed in (2, 3, 4):
                         wish = chosen(record, "sizes", method, seed)
                         yield {**wish, "lr": wish["lr"] * times, "examples": examples}
+    if "ratio" in groups:
+        for rank in RATIO[part::parts]:
+            method, size = of_rank(rank, "lora all")
+            for seed in (0, 1) if rank else (1,):
+                yield from search(record, "ratio", method, seed, LADDER, FIRST, **size)
+    if "heart" in groups:
+        for rank in COIN_RANKS[part::parts]:
+            method, size = of_rank(rank, "lora")
+            yield from search(record, "heart", method, 0, COIN_LADDER, COIN_FIRST, **size)
+            found = tried(record, method, "heart", seed=0, **size)
+            yield about("heart", method, max(found, key=found.get), 1, None) | size
+
+
+def of_rank(rank, lora):
+    """Return the method and the settings of LoRA of a rank; of full fine-tuning, without one."""
+    return (lora, {"rank": rank, "alpha": ALPHA}) if rank else ("full", {})
+
+
+def search(record, group, method, seed, ladder, first, **size):
+    """Yield what is asked of each run, until both neighbours of the best rate were tried."""
+    while rate := recording.next_rate(tried(record, method, group, seed=seed, **size), ladder,
+                                      first[method]):
+        yield about(group, method, rate, seed, None if group == "heart"
+                    else head_rate(record)) | size
 
 
 def about(group, method, lr, seed, head_lr):
@@ -137,10 +178,11 @@ def head_rate(record):
     return max(mean, key=mean.get)
 
 
-def tried(record, method):
-    """Return a method's R² on validation sentences, by rate."""
-    return {row["lr"]: row["validation"] for row in rows(record, "rates")
-            if row["method"] == method}
+def tried(record, method, group="rates", **wanted):
+    """Return, by rate, a method's R² on validation sentences, or the share learned by heart."""
+    wanted["method"] = method
+    return {row["lr"]: row["training" if group == "heart" else "validation"]
+            for row in rows(record, group) if wanted.items() <= row.items()}
 
 
 def leading(record):
@@ -154,7 +196,11 @@ def run(wish, data):
     pt.seed(wish["seed"])
     control = wish.get("control")
     model, tokenizer = pt.models.load("minilm", labels=1, pretrained=control != "scratch")
-    model = rungs.put_on(wish["method"], model, tokenizer)
+    if "rank" in wish:
+        model = pt.lora.inject(model, pt.lora.Config(wish["rank"], wish["alpha"],
+                                                     targets=rungs.ALL))
+    else:
+        model = rungs.put_on(wish["method"], model, tokenizer)
     examples = wish.get("examples", EXAMPLES)
     sentences = data.train[:examples]
     if control == "shuffled":
@@ -166,7 +212,7 @@ def run(wish, data):
               rungs.train(model, batches, wish["lr"], wish["head_lr"])]
     found = {"parameters": sum(p.numel() for p in pt.adapter_parameters(model).values()),
              "steps": len(losses), "last_loss": round(sum(losses[-20:]) / 20, 4)}
-    if wish["group"] in ("heads", "rates"):
+    if wish["group"] in ("heads", "rates", "ratio"):
         return found | {"validation": scores(model, data.validation, tokenizer)["r2"]}
     if wish["group"] in ("final", "domains") and wish["seed"] in KEPT_SEEDS:
         pt.save(model, kept(wish["method"], wish["seed"], wish.get("domain", "movies")))
@@ -180,6 +226,63 @@ def scores(model, examples, tokenizer, keep=False):
     found = {"r2": round(measure.r2(guess, rating), 4),
              "accuracy": round(measure.sign_accuracy(guess, rating), 4)}
     return found | ({"answers": measure.pack(guess)} if keep else {})
+
+
+def randomized(record, data, method, seed):
+    """Return R² with a random matrix of the same rank and norm in the place of each update."""
+    model, tokenizer = restored(record, data, method, seed)
+    pt.seed(seed)
+    with torch.no_grad():
+        for layer in pt.adapters(model).values():
+            norm = layer.delta().norm()
+            layer.A.normal_()
+            layer.B.normal_()
+            layer.B.mul_(norm / layer.delta().norm())
+    return scores(model, data["movies"].test, tokenizer)
+
+
+class Recalled(torch.nn.Module):
+    """In the place of the embeddings: what frozen blocks made of a sentence, by its number."""
+
+    def __init__(self, states):
+        super().__init__()
+        self.register_buffer("states", states)                  # (sentences, tokens, hidden)
+
+    def forward(self, input_ids, **_):
+        return self.states[input_ids[:, 0]]                     # (batch, tokens, hidden)
+
+
+def by_heart(wish, data):
+    """Train the last block on labels drawn at random; return how many of them it has learned."""
+    pt.seed(wish["seed"])
+    model, tokenizer = pt.models.load("minilm", labels=2)
+    tokens = tokenizer([text for text, _ in data.train], truncation=True, max_length=TOKENS)
+    labels = torch.randint(2, (COINS,))                         # the same coins for every rank
+    different = dict.fromkeys(tuple(row) for row in tokens["input_ids"] if len(row) == TOKENS)
+    with torch.no_grad():
+        states = torch.cat([model.bert(part, output_hidden_states=True).hidden_states[-2]
+                            for part in torch.tensor([*different][:COINS]).split(COIN_BATCH)])
+    model.bert.embeddings, model.config.num_hidden_layers = Recalled(states), 1
+    model.bert.encoder.layer = model.bert.encoder.layer[-1:]
+    model.requires_grad_(False)
+    if "rank" in wish:
+        model = pt.lora.inject(model, pt.lora.Config(wish["rank"], wish["alpha"]))
+        for p in pt.core.head_parameters(model).values():
+            p.requires_grad_(False)
+    else:
+        for name, p in model.named_parameters():
+            p.requires_grad_(name.endswith(("query.weight", "value.weight")))
+
+    def batch(sentences):
+        return {"input_ids": sentences[:, None].expand(-1, TOKENS), "labels": labels[sentences]}
+
+    passes = -(-COIN_STEPS * COIN_BATCH // COINS)
+    order = torch.cat([torch.randperm(COINS) for _ in range(passes)]).split(COIN_BATCH)
+    losses = [step.loss for step in pt.train(model, map(batch, order[:COIN_STEPS]), wish["lr"])]
+    learned = pt.evaluate(model, map(batch, torch.arange(COINS).split(COIN_BATCH)))
+    return {"examples": COINS, "steps": len(losses), "last_loss": round(sum(losses[-20:]) / 20, 4),
+            "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            "training": round(learned.accuracy, 4)}
 
 
 def exact(data):
@@ -311,6 +414,10 @@ def main():
                               options.again)
 
     def make(wish):
+        if wish.get("control") == "random update":
+            return randomized(record, data, wish["method"], wish["seed"]), {}
+        if wish["group"] == "heart":
+            return by_heart(wish, data["movies"]), {}
         return run(wish, data[wish.get("domain", "movies")]), {}
 
     for wish in wanted(record, options.groups, options.share):
