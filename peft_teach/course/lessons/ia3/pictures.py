@@ -1,4 +1,4 @@
-"""The pictures of lesson 06: five places in a block, what the gains learned, the mixing desk."""
+"""The pictures of lesson 06: places in a block, stretch or turn, the mixing desk."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import ipywidgets as ipw
 import pandas
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor, nn
 
 from .... import data, plots
 from ....plots import COLOURS, SERIES, dots, figure, in_percent
@@ -22,11 +23,11 @@ ALL = "all"
 TURNS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)
 
 
-# ── five places ──────────────────────────────────────────────────────────────────────────────
+# ── places in a block ────────────────────────────────────────────────────────────────────────
 
 
-def draw_block() -> Figure:
-    """Draw a block of a post-norm encoder, its six matrices, and five places for a gain."""
+def draw_block(places: Sequence[str] = tuple(block.VECTORS)) -> Figure:
+    """Draw a block of a post-norm encoder, its six matrices, and these places for a gain."""
     made, ax = figure(9.2, 3.0)
     ax.axis("off")
     ax.set(xlim=(0, 15.6), ylim=(0.1, 5.2))
@@ -56,22 +57,99 @@ def draw_block() -> Figure:
         ax.text(plus, 2.4, "+", fontsize=13, ha="center", va="center")
         ax.plot([start, start, plus, plus], [4.2 if plus < 7 else 2.4, top, top, 2.75],
                 color=COLOURS["rest"], lw=1, ls="--")
-    for x, y, name in ((2.6, 2.4, "key"), (2.6, 0.9, "value"), (7.3, 2.4, "sum"),
-                       (10.5, 2.4, "before"), (12.25, 2.4, "after")):
+    at = {"key": (2.6, 2.4), "value": (2.6, 0.9), "sum": (7.3, 2.4), "before": (10.5, 2.4),
+          "after": (12.25, 2.4)}
+    for name in places:
+        x, y = at[name]
         ax.plot(x, y, "D", color=COLOURS["lora"], ms=8)
         ax.text(x, y + 0.36, name, ha="center", va="bottom", fontsize=10, color=COLOURS["lora"],
                 weight="bold")
     ax.text(0.1, 2.4, "x", fontsize=11, va="center")
-    made.set_label("A block with 6 matrices and 5 places for a gain: on the key, on the value, on "
-                   "the sum before the norm, before the gelu, after the gelu. Dashed: what is "
-                   "added unchanged.")
+    made.set_label(f"A block with 6 matrices and {len(places)} places for a gain: "
+                   f"{', '.join(places)}. Dashed: what is added unchanged.")
+    return made
+
+
+# ── stretch, or turn ─────────────────────────────────────────────────────────────────────────
+
+ROW, PUSH = torch.tensor([1.6, 0.8]), torch.tensor([-0.6, 1.2])    # a row w; a row of LoRA's A
+
+
+def _arrow(ax, end: Tensor, colour: str, width: float = 2.5) -> None:
+    ax.annotate("", tuple(end.tolist()), (0, 0), zorder=3, arrowprops={
+        "arrowstyle": "-|>", "color": colour, "lw": width, "shrinkA": 0, "shrinkB": 0})
+
+
+def _plane(ax, title: str, reach: float) -> None:
+    ax.set(title=title, xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[],
+           yticks=[])
+    ax.axhline(0, color=COLOURS["quiet"], lw=0.8)
+    ax.axvline(0, color=COLOURS["quiet"], lw=0.8)
+
+
+def explore_row() -> Explorer:
+    """Return one row of a matrix, a gain that multiplies it and a push that LoRA adds to it."""
+    def draw(rows: dict[str, Tensor]) -> Figure:
+        made, *axes = figure(7.4, 3.4, columns=2)
+        ways = {"a gain: l · w": (ROW, "yours"), "LoRA: w + b · a": (PUSH, "lora")}
+        for ax, row, (title, (along, colour)) in zip(axes, rows.values(), ways.items()):
+            _plane(ax, title, 3.4)
+            start = 0 * ROW if along is ROW else ROW
+            ax.plot(*zip((start - 9 * along).tolist(), (start + 9 * along).tolist()), ":",
+                    color=COLOURS[colour], lw=1.5)
+            _arrow(ax, ROW, COLOURS["quiet"], 5)
+            if row.norm() > 0.01:
+                _arrow(ax, row, COLOURS[colour])
+            else:
+                ax.plot(0, 0, "o", color=COLOURS[colour], ms=8)
+        made.set_label("One row of W; " + "; ".join(
+            f"{name}: ({row[0]:.2f}, {row[1]:.2f})" for name, row in rows.items()) + ".")
+        return made
+
+    def caption(rows: dict[str, Tensor]) -> str:
+        turned = {name: torch.rad2deg(torch.arccos((row @ ROW / row.norm() / ROW.norm())
+                                                   .clamp(-1, 1))).item()
+                  if row.norm() > 0.01 else None for name, row in rows.items()}
+        return ("Grey: a row w of W. Dotted: everywhere it can go. " + "; ".join(
+            f"{name}: " + ("silent" if angle is None else f"turned by {angle:.0f}°")
+            for name, angle in turned.items()) + ".")
+
+    controls = {"l": ipw.FloatSlider(1.5, min=-2, max=2, step=0.25, description="gain l"),
+                "b": ipw.FloatSlider(1.0, min=-2, max=2, step=0.25, description="LoRA b")}
+    return Explorer(controls, lambda l, b: {"gain": l * ROW, "LoRA": ROW + b * PUSH}, draw, caption)
+
+
+def learn(layer: nn.Module, wanted: Tensor, steps: int = 400) -> Tensor:
+    """Train a layer towards a matrix (n_out, n_in), on the squared error; return its matrix."""
+    eye = torch.eye(wanted.shape[1])
+    optimizer = torch.optim.Adam([p for p in layer.parameters() if p.requires_grad], lr=0.05)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (layer(eye).T - wanted).square().sum().backward()
+        optimizer.step()
+    return layer(eye).T.detach()
+
+
+def draw_swap(matrices: Mapping[str, Tensor]) -> Figure:
+    """Draw matrices of two rows, a panel each; a row keeps its colour."""
+    made, *axes = figure(2.4 * len(matrices), 2.6, columns=len(matrices))
+    for ax, (name, W) in zip(axes, matrices.items()):
+        _plane(ax, name, 2.7)
+        ax.set(xlim=(-0.4, 2.7), ylim=(-0.4, 2.7))
+        for row, (colour, _, _), number in zip(W, SERIES[1:], ("1", "2")):
+            _arrow(ax, row, colour)
+            ax.text(*(row * (1 + 0.3 / row.norm())).tolist(), number, color=colour, fontsize=11,
+                    ha="center", va="center")
+    made.set_label("Two rows. " + "; ".join(
+        f"{name}: {[[round(v, 2) for v in row] for row in W.tolist()]}"
+        for name, W in matrices.items()) + ".")
     return made
 
 
 # ── what they learned ────────────────────────────────────────────────────────────────────────
 
 
-def gains_of(record: Mapping) -> dict[tuple[int, str], torch.Tensor]:
+def gains_of(record: Mapping) -> dict[tuple[int, str], Tensor]:
     """Return the recorded vectors of MiniLM by (block, place)."""
     found = {}
     for name, values in record["gains"].items():
@@ -81,27 +159,15 @@ def gains_of(record: Mapping) -> dict[tuple[int, str], torch.Tensor]:
     return found
 
 
-def draw_gains(record: Mapping) -> Figure:
-    """Draw the spread of the gains, block by block, a panel a place."""
-    gains = gains_of(record)
-    made, *axes = figure(9.2, 3.1, columns=3)
-    told = []
-    for ax, (place, name), (colour, _, _) in zip(axes, PLACES.items(), SERIES):
-        ax.axhline(1, color=COLOURS["ink"], lw=0.8)
-        ax.set(title=name, xlabel="block", xticks=range(6), ylim=(-0.05, 2.05))
-        middle = []
-        for b in range(6):
-            l, p = gains[b, place], _percentiles(gains[b, place])
-            _bar(ax, b, p, colour)
-            ax.plot([b, b], [l.min(), l.max()], ".", color=colour, ms=4)
-            middle.append(f"{p[0]:.2f} to {p[4]:.2f}")
-        told.append(f"{name}: 5 % to 95 % " + ", ".join(middle))
-    axes[0].set_ylabel("gain l")
-    made.set_label("Gains by block. " + "; ".join(told) + ".")
-    return made
+@torch.no_grad()
+def put_in(model: nn.Module, recorded: Mapping[str, Sequence[float]]) -> None:
+    """Copy recorded gains, and the head trained with them, into a model's parameters."""
+    for name, values in recorded.items():
+        parameter = model.get_parameter(name)
+        parameter.copy_(torch.tensor(values).view_as(parameter))
 
 
-def _percentiles(l: torch.Tensor) -> list[float]:
+def _percentiles(l: Tensor) -> list[float]:
     return torch.quantile(l.float(), torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95])).tolist()
 
 
@@ -240,7 +306,9 @@ def draw_few(few: pandas.DataFrame, untrained: float) -> Figure:
 
 EXAMPLES = {
     "block": draw_block,
-    "gains": lambda: draw_gains(records.load("ia3")),
+    "row": explore_row,
+    "swap": lambda: draw_swap({"start": torch.tensor([[2.0, 1.0], [1.0, 2.0]]),
+                               "gains": torch.tensor([[1.6, 0.8], [0.8, 1.6]])}),
     "desk": lambda: explore_desk(records.load("ia3"), data.load("movies").test),
     "few": lambda: draw_few(*few(records.load("ia3"))),
 }
