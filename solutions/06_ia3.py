@@ -10,7 +10,7 @@
 #
 # | | |
 # |---|---|
-# | **Time** | about 75 minutes (estimated), 43 of them for 6 exercises; Run All takes about two minutes |
+# | **Time** | about 80 minutes (estimated), 50 of them for 6 exercises; Run All takes about two minutes |
 # | **You need** | lesson 02 (`inject`), and matrix products |
 # | **Data** | sentences from film reviews, 2,563 of them for testing, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
 #
@@ -289,7 +289,7 @@ left.map("{:.1%}".format).to_frame("accuracy")     # 2,563 test sentences
 # The nearest gains leave nothing, and at full size they still leave nothing: the direction is wrong. (The whole change, made as small as they are, does little, too: size alone is no explanation.) One direction for each
 # matrix, rank 1, keeps most of what was learned.
 #
-# **And yet trained gains reach 80 %.** They cannot copy what fine-tuning does, so they find another way. Fine-tuning moved each matrix by about 2 % of its length, and the gains moved theirs by 14 to 25 %. And no matrix is
+# **And yet trained gains reach 80 %.** They cannot copy what fine-tuning does, so they find another way. Fine-tuning moved each matrix by about 2 % of its length, and the gains moved theirs by 13 to 25 %. And no matrix is
 # alone. A feed-forward layer gives a sum over its hidden features, $y = \sum_j l_j\, h_j\, w_j$. No $w_j$ turns. But make some louder and others softer, and the *sum* turns. The instruments play what they always
 # played, and the music is another.
 #
