@@ -209,7 +209,7 @@ def test_run_all_runs_every_cell(lesson):
 
 @pytest.mark.parametrize("move", [by_keyboard, by_mouse])
 def test_each_control_moves_its_picture(lesson, move):
-    assert sum(moves(box, move) for box in boxes(lesson)) > 20
+    assert sum(moves(box, move) for box in boxes(lesson)) >= 10
     # The still copies followed, unseen.
     for box, still in zip(boxes(lesson), lesson.page.locator(".peft-teach-still").all()):
         image = box.locator("img").last
@@ -267,7 +267,7 @@ def test_opened_without_its_kernel_the_pictures_stay(lesson, lab, opened, truste
         for image in still.locator("img").all():
             assert image.evaluate("image => image.naturalWidth") > 100
             assert image.get_attribute("alt")
-    assert stills.locator("img").count() == PICTURES
+    assert stills.locator("figure").count() == PICTURES
     lost = reopened.page.get_by_text(re.compile("model not found", re.IGNORECASE))
     assert not any(message.is_visible() for message in lost.all())
 

@@ -1,115 +1,65 @@
-"""Lesson 00: the numbers in its pictures are those of the models."""
-
-import itertools
+"""Lesson 00: the numbers in its pictures and tables are those of the models."""
 
 import pytest
 import torch
 
 import peft_teach as pt
-from peft_teach import outlines, plots
+from peft_teach import outlines
 from peft_teach.course.lessons import find
 
 inside = pt.course.pictures("inside")
 
 
-def test_the_parameters_over_their_whole_grid():
+def test_areas_are_numbers_of_parameters():
     explorer = inside.explore_parameters()
     for model in outlines.SIZES:
-        counts = outlines.counts(model)
+        counts = outlines.counts(explorer.controls["model"].value)
+        drawn, = explorer.figure.axes[0].collections
+        areas = [path.get_extents().width * path.get_extents().height for path in drawn.get_paths()]
+        assert areas[0] == pytest.approx(counts["embeddings"])
+        assert sum(areas) == pytest.approx(sum(counts.values()))
         explorer.controls["model"].value = model
-        for place, box in explorer.controls["places"].boxes.items():
-            found = inside.parameters(model, (place,))
-            assert f": {counts.get(place, 0):,} parameters" in found.told
-            assert ("it has no" in found.told) == box.disabled == (not counts.get(place))
-        total = sum(counts.values())
-        assert f"{total:,} parameters, 100.0%" in inside.parameters(model, tuple(counts)).told
-
-
-def test_areas_are_numbers_of_parameters():
-    drawn, = inside.draw_parameters(inside.parameters("minilm", ("query",))).axes[0].collections
-    areas = [path.get_extents().width * path.get_extents().height for path in drawn.get_paths()]
-    counts = outlines.counts("minilm")
-    assert areas[0] == pytest.approx(counts["embeddings"])
-    assert sum(areas) == pytest.approx(sum(counts.values()))
-    assert sum(area == pytest.approx(384 * 385) for area in areas) == 6 * 4 + 1    # and the pooler
-
-
-def test_the_memory_over_its_whole_grid(monkeypatch):
-    """From records: to measure an outline takes a third of a second, and a choice needs three."""
-    monkeypatch.delattr(outlines, "measure")
-    grid = itertools.product(outlines.SIZES, outlines.TRAINS, ("adamw", "momentum", "sgd"),
-                             (1, 256), (8, 4096), outlines.DTYPES, (False, True))
-    for model, trains, optimizer, batch, tokens, dtype, fused in grid:
-        held = inside.memory(model, trains, optimizer, batch, tokens, dtype, fused)
-        chosen = held.ledgers[trains]
-        total = chosen.total_bytes
-        assert plots.bytes_text(total) in held.told
-        assert held.growth[batch] == chosen
-        assert held.tokens == min(tokens, outlines.longest(model))
-        assert len({x.weights_bytes for x in held.growth.values()}) == 1
-        assert chosen.activations_bytes <= held.ledgers["everything"].activations_bytes
-        fits = [name for name, size in inside.GPUS.items() if total <= size]
-        assert held.told.endswith(f"fits into {fits[0]}" if fits else "more than 80 GB")
-
-
-def test_bars_of_the_memory_add_up():
-    held = inside.memory("minilm", "everything")
-    bars = inside.draw_memory(held).axes[0].patches
-    assert sum(bar.get_width() for bar in bars) * 1e6 == pytest.approx(
-        sum(ledger.total_bytes for ledger in held.ledgers.values()))
-
-
-def test_the_block_shows_every_shape():
-    places = list(outlines.counts("minilm"))[:8]
-    shapes = {place: f"{i} × {i + 1}" for i, place in enumerate(places)}
-    figure = inside.draw_block(shapes)
-    texts = " ".join(t.get_text() for t in figure.axes[0].texts)
-    assert all(shape in texts and shape in figure.get_label() for shape in shapes.values())
-
-
-# ── what a token reads ───────────────────────────────────────────────────────────────────────
 
 
 def test_shares_are_those_of_the_words_and_sum_to_one():
-    tokens = ("[CLS]", "a", "quiet", "film", "[SEP]")
     weights = torch.zeros(5, 5)
     weights[0, 0] = weights[4, 4] = 1               # not counted
     weights[1] = torch.tensor([0.5, 0.25, 0.25, 0, 0])
     weights[2] = torch.tensor([0, 0, 1.0, 0, 0])
     weights[3] = torch.tensor([0, 0.5, 0.25, 0, 0.25])
-    found = inside.shares(weights, tokens)
-    assert sum(found.values()) == pytest.approx(1)
-    assert [found[where] for where in inside.WHERE] == pytest.approx(
-        [1.25 / 3, 0.75 / 3, 0.5 / 3, 0.5 / 3])
+    found = inside.where_read([weights.expand(2, 5, 5)] * 3, ("[CLS]", "a", "b", "c", "[SEP]"))
+    assert [*found["share"]] == pytest.approx([1.25 / 3, 0.75 / 3, 0.5 / 3, 0.5 / 3])
+    assert [*found["fair share"]] == pytest.approx([0.2, 0.4, 4 / 15, 2 / 15])
 
 
-def test_the_picture_of_attention_shows_the_head_that_is_chosen():
-    explorer = inside.EXAMPLES["attention"]()
-    explorer.controls["block"].value, explorer.controls["head"].value = 1, 0
+def test_a_click_shows_that_head_and_a_page_without_a_kernel_all_of_them():
+    explorer = inside.EXAMPLES["heads"]()
+    heads = explorer.controls["head"]
+    heads.buttons[1, 0].click()
     assert explorer.data.weights[0, 1] == 1
-    assert "block 1, head 0" in explorer.figure.get_label()
-    assert "a reads quiet (1.00)" in explorer.figure.get_label()
+    assert "Block 1, head 0. Most of all: [CLS] reads a (1.00)" in explorer.figure.get_label()
+    html, _ = explorer.still()
+    assert heads.sheet in html
+    assert "block, head: (1, 0)." in html
 
 
-# ── a step, block by block ───────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("trains", ["all", "head"])
+@pytest.mark.parametrize("trains", ["everything", "classifier"])
 def test_a_step_gathers_activations_and_leaves_gradients(trains):
-    model, _ = pt.models.load("minilm", labels=2, attention="eager")
-    model = pt.full.inject(model, pt.full.Config(trains))
+    model = inside.prepared(trains)
     ids = torch.randint(1000, 3000, (2, 16))
-    step = inside.through_a_step(model, {"input_ids": ids, "labels": ids[:, 0] % 2})
+    batch = {"input_ids": ids, "labels": ids[:, 0] % 2}
+    step = inside.through_a_step(model, batch)
     loss = step.moments.index(("loss", ""))
-    alone = pt.account.activations(model, {"input_ids": ids, "labels": ids[:, 0] % 2})
-    assert step.activations[loss] == max(step.activations) == alone
+    assert step.activations[loss] == max(step.activations) == pt.account.activations(model, batch)
     assert step.activations[-1] == step.gradients[loss] == 0
-    assert step.gradients[-1] == sum(p.nbytes for p in model.parameters() if p.requires_grad)
-    assert step.peak >= max(a + g for a, g in zip(step.activations, step.gradients))
+    trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
+    assert (step.gradients[-1], step.optimizer) == (trained, 2 * trained)
+    assert step.peak == pytest.approx(max(step.activations[loss], trained), rel=0.01)
     there, back = step.activations[:loss], step.activations[loss:]
     assert list(there) == sorted(there)
     assert list(back) == sorted(back, reverse=True)
-    assert all(p.grad is None for p in model.parameters())
+    assert step.fullest == ("end" if trains == "everything" else "loss")
+    assert all(p.grad is None and not p._post_accumulate_grad_hooks for p in model.parameters())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -117,21 +67,26 @@ def test_a_step_gathers_activations_and_leaves_gradients(trains):
     (torch.optim.AdamW, 2), (lambda ps: torch.optim.SGD(ps, lr=0.1), 0),
     (lambda ps: torch.optim.SGD(ps, lr=0.1, momentum=0.9), 1)])
 def test_after_a_step_torch_holds_what_the_ledger_says(make, moments, dtype):
-    model = pt.full.inject(pt.models.load("minilm", labels=2)[0], pt.full.Config("head")).to(dtype)
+    model = inside.prepared("classifier").to(dtype)
     held = inside.held_after_a_step(
         model, {"input_ids": torch.ones(1, 4, dtype=torch.long), "labels": torch.tensor([1])}, make)
-    counted = pt.account.parameters(model)
     assert held == find("inside.ledger").resolve()(
-        counted.total, counted.head, dtype.itemsize, moments)
-    assert not model.training
+        model.num_parameters(), 770, dtype.itemsize, moments)
 
 
 def test_the_bars_of_a_step_are_what_was_measured():
     explorer = inside.EXAMPLES["step"]()
-    figure, found = explorer.figure, explorer.data
-    moments = len(found.step.moments)
-    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    step = explorer.data
+    heights = [bar.get_height() for bar in explorer.figure.axes[0].patches]
     assert sum(heights) * 1e6 == pytest.approx(
-        moments * (found.ledger.weights_bytes + found.ledger.optimizer_bytes)
-        + sum(found.step.activations) + sum(found.step.gradients))
-    assert found.told.startswith("everything, 1 × 8: at most 324 bytes at once, 78% of")
+        len(step.moments) * (step.weights + step.optimizer) + sum(step.activations)
+        + sum(step.gradients))
+
+
+def test_what_is_put_aside_is_named():
+    layer, x = torch.nn.Linear(4, 6), torch.randn(3, 4, requires_grad=True)
+    assert inside.put_aside(layer, x) == "x and W"
+    layer.requires_grad_(False)
+    assert inside.put_aside(layer, x) == "W"
+    assert inside.put_aside(layer, x.detach()) == "nothing"
+    assert inside.put_aside(pt.lora.LoRALinear(layer, 2), x) == "x and W and B and A and 3 × 2"

@@ -386,7 +386,7 @@ def test_gain_and_standard_error_take_columns(record):
 
 
 def test_rows_without_an_accuracy_are_no_runs():
-    for name in ("benchmark", "grading", "outlines"):
+    for name in ("benchmark", "grading"):
         with pytest.raises(pt.errors.PeftTeachError, match="json_normalize"):
             records.load(name).runs  # noqa: B018
         assert len(pd.json_normalize(records.load(name)["runs"])) == len(records.load(name)["runs"])

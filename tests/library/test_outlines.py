@@ -1,14 +1,12 @@
 """Models without weights give the numbers of models with them."""
 
 import dataclasses
-import itertools
 
 import pytest
 import torch
 
 import peft_teach as pt
 from peft_teach import account, outlines
-from peft_teach.course import records
 
 # As their authors count them; a BERT has a head of two labels besides, 2 · d + 2.
 PUBLISHED = {"minilm": 22_713_216 + 770, "bert-base": 109_482_240 + 1538,
@@ -59,20 +57,6 @@ def test_two_blocks_tell_of_all_of_them(trains, dtype):
     whole = outlines.mark(outlines.outline("smollm2-135m", dtype=dtype), trains)
     law = outlines.measure("smollm2-135m", trains, dtype)["law"]
     assert law == pytest.approx(account.activation_law(whole), rel=1e-6, abs=1)
-
-
-@pytest.mark.parametrize("name", [
-    "minilm", *(pytest.param(name, marks=pytest.mark.long) for name in outlines.SIZES
-                if name != "minilm")])
-def test_what_is_recorded_is_what_is_measured(name):
-    """The picture of memory reads it from a record, so that no choice of a model takes a second."""
-    rows = records.select(records.load("outlines"), model=name)
-    assert {(row["trains"], row["dtype"]) for row in rows} == set(
-        itertools.product(outlines.TRAINS, outlines.DTYPES))
-    for row in rows:
-        measured = outlines.measure(name, row["trains"], row["dtype"])
-        assert row == {"model": name, "trains": row["trains"], "dtype": row["dtype"], **measured,
-                       "law": pytest.approx(measured["law"], rel=1e-6, abs=1e-3)}
 
 
 def test_fused_attention_keeps_no_pairs():

@@ -6,8 +6,6 @@ RIGHT: dict = {}
 WRONG: dict = {}
 BEYOND: dict = {}
 
-# ── inside.linear ────────────────────────────────────────────────────────────────────────────
-
 LINEAR = """
 def linear_count(n_in, n_out):
     return n_in * n_out + n_out
@@ -17,22 +15,13 @@ RIGHT["inside.linear"] = {
     "plain": LINEAR,
     "in brackets": but(LINEAR, "n_in * n_out + n_out", "(n_in + 1) * n_out"),
     "a lambda": "linear_count = lambda n_in, n_out: sum((n_in * n_out, n_out))",
-    "shapes": """
-def linear_count(n_in, n_out):
-    shapes = [(n_out, n_in), (n_out,)]
-    return sum(math.prod(shape) for shape in shapes)
-""",
+    "output by output": but(LINEAR, "n_in * n_out + n_out", "sum(n_in + 1 for _ in range(n_out))"),
     "a layer that is built": """
 def linear_count(n_in, n_out):
     layer = nn.Linear(n_in, n_out)
     return layer.weight.numel() + layer.bias.numel()
 """,
-    "NumPy": """
-import numpy as np
-
-def linear_count(n_in, n_out):
-    return np.prod([n_out, n_in], dtype=np.int64) + np.int64(n_out)
-""",
+    "NumPy": but(LINEAR, "\ndef", "\nimport numpy as np\n\ndef", "+ n_out", "+ np.int64(n_out)"),
 }
 
 WRONG["inside.linear"] = {
@@ -44,8 +33,6 @@ WRONG["inside.linear"] = {
 
 BEYOND["inside.linear"] = but(LINEAR, "n_in * n_out + n_out",
                               "int(torch.tensor(float(n_in * n_out + n_out)))")
-
-# ── inside.attention ─────────────────────────────────────────────────────────────────────────
 
 BY_HEAD = """
 def attention(q, k, v, heads, mask):
@@ -69,6 +56,9 @@ def attention(q, k, v, heads, mask):
     out = scores.softmax(dim=-1) @ split(v)
     return out.transpose(1, 2).reshape(batch, queries, d)
 """
+SOFTMAX = """        scores = scores.masked_fill(~mask, float("-inf"))
+        weights = torch.softmax(scores, dim=-1)
+"""
 SCALE, FILLED = " / width**0.5", 'scores.masked_fill(~mask, float("-inf"))'
 
 RIGHT["inside.attention"] = {
@@ -87,20 +77,8 @@ def attention(q, k, v, heads, mask):
     out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None])
     return torch.cat(out.unbind(1), dim=-1)
 """,
-    "query by query": """
-def attention(q, k, v, heads, mask):
-    width, read = q.shape[-1] // heads, []
-    for one in range(len(q)):
-        for i, may in enumerate(mask[one]):
-            for h in range(heads):
-                part = slice(h * width, h * width + width)
-                fit = k[one, may][:, part] @ q[one, i, part] / width**0.5
-                read.append(fit.softmax(0) @ v[one, may][:, part])
-    return torch.cat(read).view_as(q)
-""",
-    "a softmax by hand": but(BY_HEAD, """        scores = scores.masked_fill(~mask, float("-inf"))
-        weights = torch.softmax(scores, dim=-1)
-""", """        raised = torch.exp(scores - scores.amax(dim=-1, keepdim=True)) * mask
+    "a softmax by hand": but(BY_HEAD, SOFTMAX, """
+        raised = torch.exp(scores - scores.amax(dim=-1, keepdim=True)) * mask
         weights = raised / raised.sum(dim=-1, keepdim=True)
 """),
     "something large taken away": but(
@@ -109,30 +87,22 @@ def attention(q, k, v, heads, mask):
 }
 
 WRONG["inside.attention"] = {
-    "scale_of_d": but(BY_HEAD, SCALE, " / q.shape[-1]**0.5"),
     "no_scale": but(BY_HEAD, SCALE, ""),
     "mask_after": but(BY_HEAD, FILLED, "scores", "torch.softmax(scores, dim=-1)",
                       "torch.softmax(scores, dim=-1) * mask"),
-    "heads_mixed": (but(AT_ONCE, "x.view(batch, x.shape[1], heads, d // heads).transpose(1, 2)",
-                        "x.reshape(batch, heads, -1, d // heads)"),
-                    but(AT_ONCE, "x.view(batch, x.shape[1], heads, d // heads).transpose(1, 2)",
-                        "x.reshape(batch, heads, -1, d // heads)", "out.transpose(1, 2)", "out")),
+    "heads_mixed": but(AT_ONCE, "x.view(batch, x.shape[1], heads, d // heads).transpose(1, 2)",
+                       "x.reshape(batch, heads, -1, d // heads)"),
     "leak": but(AT_ONCE, "-1e9", "-100.0"),
-    "overflow": but(BY_HEAD, """        scores = scores.masked_fill(~mask, float("-inf"))
-        weights = torch.softmax(scores, dim=-1)
-""", """        raised = torch.exp(scores) * mask
+    "overflow": but(BY_HEAD, SOFTMAX, """        raised = torch.exp(scores) * mask
         weights = raised / raised.sum(dim=-1, keepdim=True)
 """),
     "no_gradient": but(BY_HEAD, "torch.cat(read, dim=-1)", "torch.cat(read, dim=-1).detach()"),
     "": (but(BY_HEAD, "torch.cat(read, dim=-1)", "torch.cat(read, dim=-1), weights"),
-         but(BY_HEAD, "    return", "    mask.logical_not_()\n    return"),
-         but(BY_HEAD, FILLED, "scores + mask.logical_not() * float('-inf')")),
+         but(BY_HEAD, "    return", "    mask.logical_not_()\n    return")),
 }
 
 BEYOND["inside.attention"] = but(BY_HEAD, "torch.cat(read, dim=-1)",
                                  "torch.cat(read, dim=-1).squeeze(1)")
-
-# ── inside.transformer ───────────────────────────────────────────────────────────────────────
 
 TRANSFORMER = """
 def transformer_block(x, mask, weights, heads, attention):
@@ -169,43 +139,23 @@ def transformer_block(x, mask, weights, heads, attention):
     f = F.linear(f, w["ffn_out.weight"], w["ffn_out.bias"])
     return F.layer_norm(f + h, (d,), w["ffn_norm.weight"], w["ffn_norm.bias"], 1e-12)
 """
-MEAN = "    var = ((x - mean)**2).mean(dim=-1, keepdim=True)\n"
 
 RIGHT["inside.transformer"] = {
     "with two helpers": TRANSFORMER,
-    "functional": FUNCTIONAL,
-    "modules that are filled": """
-def transformer_block(x, mask, weights, heads, attention):
-    def module(name):
-        W, b = (nn.Parameter(weights[f"{name}.{kind}"]) for kind in ("weight", "bias"))
-        made = nn.LayerNorm(len(W), eps=1e-12) if W.dim() == 1 else nn.Linear(*W.T.shape)
-        made.weight, made.bias = W, b
-        return made
-
-    allowed = torch.stack([mask.bool()] * x.shape[1], dim=1)
-    y = attention(module("query")(x), module("key")(x), module("value")(x), heads, allowed)
-    y = module("attention_norm")(x + module("attention_out")(y))
-    z = nn.Sequential(module("ffn_in"), nn.GELU(), module("ffn_out"))(y)
-    return module("ffn_norm")(y + z)
-""",
     "the GELU from its formula": but(
         TRANSFORMER, 'nn.functional.gelu(linear("ffn_in", x1))',
         'gelu(linear("ffn_in", x1))', "    def norm(", """    def gelu(x):
         return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
 
     def norm("""),
+    "functional": FUNCTIONAL,
     "einsum, and no eps": but(
         TRANSFORMER, 'x @ weights[name + ".weight"].T',
         'torch.einsum("btj,ij->bti", x, weights[name + ".weight"])', "(var + 1e-12)", "(var)"),
-    "one projection for three": but(
-        FUNCTIONAL, """    q = F.linear(x, w["query.weight"], w["query.bias"])
-    k = F.linear(x, w["key.weight"], w["key.bias"])
-    v = F.linear(x, w["value.weight"], w["value.bias"])
-""", """    three = ("query", "key", "value")
-    W = torch.cat([w[f"{name}.weight"] for name in three])
-    b = torch.cat([w[f"{name}.bias"] for name in three])
-    q, k, v = F.linear(x, W, b).split(d, dim=-1)
-"""),
+    "linear and a copied mask": but(
+        TRANSFORMER, 'x @ weights[name + ".weight"].T + weights[name + ".bias"]',
+        'nn.functional.linear(x, *(weights[f"{name}.{kind}"] for kind in ("weight", "bias")))',
+        "[:, None, :].expand(-1, x.shape[1], -1)", ".unsqueeze(1).repeat(1, x.shape[1], 1)"),
     "a sum that is written into": but(
         FUNCTIONAL, "F.layer_norm(a + x,", "F.layer_norm(a.add_(x),", "F.layer_norm(f + h,",
         "F.layer_norm(f.add_(h),"),
@@ -216,29 +166,13 @@ WRONG["inside.transformer"] = {
     "padded_queries": but(TRANSFORMER, "[:, None, :].expand(-1, x.shape[1], -1)",
                           "[:, None, :] & mask.bool()[:, :, None]"),
     "residual_of_start": but(TRANSFORMER, "x1 + ffn", "x + ffn"),
-    "norm_before": but(
-        TRANSFORMER, "    read", '    n = norm("attention_norm", x)\n    read',
-        'linear("query", x), linear("key", x), linear("value", x)',
-        'linear("query", n), linear("key", n), linear("value", n)',
-        'norm("attention_norm", x + mixed)', "x + mixed", 'linear("ffn_in", x1)',
-        'linear("ffn_in", norm("ffn_norm", x1))', 'norm("ffn_norm", x1 + ffn)', "x1 + ffn"),
-    "unbiased": but(TRANSFORMER, MEAN, "    var = x.var(dim=-1, keepdim=True)\n"),
-    "gelu_tanh": but(TRANSFORMER, 'linear("ffn_in", x1))',
-                     'linear("ffn_in", x1), approximate="tanh")'),
     "not_transposed": but(
         TRANSFORMER, '        return x @ weights[name + ".weight"].T',
         """        W = weights[name + ".weight"]
         W = W.T if len(W) == len(W[0]) else W
         return x @ W.T"""),
     "": (but(FUNCTIONAL, "F.layer_norm(a + x,", "F.layer_norm(x.add_(a),"),
-         but(TRANSFORMER, "x1 + ffn)", "x1 + ffn)[..., :-1]"),
-         but(TRANSFORMER, "torch.sqrt(var + 1e-12)", "torch.sqrt(var - 1e6)"),
-         but(TRANSFORMER, "    read = attention(", """    def own(q, k, v, heads, mask):
-        q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
-        out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None])
-        return out.transpose(1, 2).flatten(2)
-
-    read = own("""),
+         but(TRANSFORMER, "read = attention(", 'read = pt.mine("inside.attention")('),
          but(TRANSFORMER, "mask.bool()[", "mask[")),
 }
 
@@ -248,24 +182,17 @@ BEYOND["inside.transformer"] = but(
             return x @ (W if len(W) == x.shape[-1] else W.T) + weights[name + ".bias"]
         return x @""")
 
-# ── inside.order ─────────────────────────────────────────────────────────────────────────────
-
 RIGHT["inside.order"] = {
     "a text": 'order = "cadb"',
     "a list": 'order = ["c", "a", "d", "b"]',
-    "by place": 'order = {"attention_out": "b", "query": "c", "key": "a", "value": "d"}',
-    "capitals": 'order = "CADB"',
+    "capitals": 'order = "CADB "',
 }
 
 WRONG["inside.order"] = {
     "query_for_key": 'order = "acdb"',
-    "value_for_out": 'order = "cabd"',
-    "halves": 'order = "dbca"',
     "other": 'order = "dcab"',
     "not_an_order": ('order = "cad"', "order = [2, 0, 3, 1]"),
 }
-
-# ── inside.block ─────────────────────────────────────────────────────────────────────────────
 
 BLOCK = """
 def block_count(d_model, d_ff, heads, kv_heads):
@@ -290,34 +217,6 @@ def block_count(d_model, d_ff, heads, kv_heads):
 RIGHT["inside.block"] = {
     "part by part": BLOCK,
     "in brackets": SHORT,
-    "a helper": """
-def linear(n_in, n_out):
-    return (n_in + 1) * n_out
-
-def block_count(d_model: int, d_ff: int, heads: int, kv_heads: int) -> int:
-    kv = kv_heads * (d_model // heads)
-    layers = 2 * linear(d_model, d_model) + 2 * linear(d_model, kv)
-    layers += linear(d_model, d_ff) + linear(d_ff, d_model)
-    norm = 2 * d_model
-    return layers + 2 * norm
-""",
-    "a list of shapes": """
-def block_count(d_model, d_ff, heads, kv_heads):
-    kv = d_model * kv_heads // heads
-    shapes = [(d_model, d_model), (d_model,), (kv, d_model), (kv,)] * 2
-    shapes += [(d_ff, d_model), (d_ff,), (d_model, d_ff), (d_model,)]
-    shapes += [(d_model,)] * 4
-    return sum(math.prod(shape) for shape in shapes)
-""",
-    "NumPy": """
-import numpy as np
-
-def block_count(d_model, d_ff, heads, kv_heads):
-    kv = d_model // heads * kv_heads
-    n_in = np.array([d_model] * 4 + [d_model, d_ff])
-    n_out = np.array([d_model, kv, kv, d_model] + [d_ff, d_model])
-    return (n_in * n_out + n_out).sum() + 4 * d_model
-""",
     "layers that are built": """
 def block_count(d_model, d_ff, heads, kv_heads):
     kv = d_model // heads * kv_heads
@@ -326,24 +225,23 @@ def block_count(d_model, d_ff, heads, kv_heads):
     layers += [nn.LayerNorm(d_model), nn.LayerNorm(d_model)]
     return sum(p.numel() for layer in layers for p in layer.parameters())
 """,
+    "a lambda": """
+block_count = lambda d, f, heads, shared: 2 * (d + 1) * (d + d // heads * shared) + (
+    d + 1) * f + (f + 1) * d + 4 * d
+""",
+    "divided last": but(BLOCK, KV, "d_model * kv_heads // heads"),
+    "NumPy": but(SHORT, "\ndef", "\nimport numpy as np\n\ndef", "+ 4 *", "+ np.int64(4) *"),
 }
 
 WRONG["inside.block"] = {
     "all_as_wide": but(BLOCK, KV, "d_model"),
     "not_whole": but(BLOCK, "2 * 2 * d_model", "4.0 * d_model"),
     "half_norms": but(BLOCK, "2 * 2 * d_model", "2 * d_model"),
-    "no_brackets": but(SHORT, "(d_model * d_model + d_model)", "d_model * d_model + d_model",
-                       "(d_model * kv + kv)", "d_model * kv + kv"),
     "wide_biases": but(BLOCK, "value = d_model * kv + kv", "value = d_model * kv + d_model"),
     "kv_heads_as_width": but(BLOCK, KV, "kv_heads"),
-    "times_heads": (but(BLOCK, "return query", "return heads * query"),
-                    but(BLOCK, "return query", "return heads * query",
-                        " + attention_out +", " + heads * attention_out +")),
 }
 
 BEYOND["inside.block"] = but(BLOCK, "    ffn_in", "    d_ff = max(d_model, d_ff)\n    ffn_in")
-
-# ── inside.ledger ────────────────────────────────────────────────────────────────────────────
 
 LEDGER = """
 def ledger(total, trained, bytes_each=4, moments=2):
@@ -366,28 +264,12 @@ def ledger(total, trained, bytes_each=4, moments=2):
     held = {"weights": frozen + trained, "gradients": trained, "optimizer": trained * moments}
     return {part: numbers * bytes_each for part, numbers in held.items()}
 """,
-    "NumPy": """
-import numpy as np
-
-def ledger(total, trained, bytes_each=4, moments=2):
-    held = np.array([total, trained, moments * trained]) * bytes_each
-    return {"weights": held[0], "gradients": held[1], "optimizer": held[2]}
-""",
-    "a counter": """
-from collections import Counter
-
-def ledger(total, trained, bytes_each=4, moments=2):
-    held = Counter()
-    held["weights"] += total * bytes_each
-    held["gradients"] += trained * bytes_each
-    held["optimizer"] += trained * bytes_each * moments
-    return held
-""",
+    "NumPy": but(LEDGER, "\ndef", "\nimport numpy as np\n\ndef", "= total", "= np.int64(total)"),
+    "a counter": but(LEDGER, "\ndef", "\nfrom collections import Counter\n\ndef", RETURN,
+                     RETURN.replace("{", "Counter({").replace("}", "})")),
 }
 
 WRONG["inside.ledger"] = {
-    "numbers": but(LEDGER, "total * bytes_each", "total", "= trained * bytes_each", "= trained",
-                   OPTIMIZER, "optimizer = moments * trained"),
     "always_four": but(LEDGER, "total * bytes_each", "total * 4", "= trained * bytes_each",
                        "= trained * 4", OPTIMIZER, "optimizer = moments * trained * 4"),
     "always_two": but(LEDGER, OPTIMIZER, "optimizer = 2 * trained * bytes_each"),
@@ -402,8 +284,6 @@ WRONG["inside.ledger"] = {
 
 BEYOND["inside.ledger"] = but(
     LEDGER, "    weights", "    bytes_each = 4 if bytes_each == 4 else 2\n    weights")
-
-# ── inside.activations ───────────────────────────────────────────────────────────────────────
 
 ACTIVATIONS = """
 def activation_bytes(batch, tokens, measured):
@@ -425,14 +305,7 @@ def activation_bytes(batch, tokens, measured):
     return batch * (a * tokens + b * tokens * tokens)
 """,
     "rounded": but(ACTIVATIONS, LAW, f"round({LAW})"),
-    "by elimination": """
-def activation_bytes(batch, tokens, measured):
-    t1, t2 = min(measured), max(measured)
-    b = (t1 * measured[t2] - t2 * measured[t1]) / (t1 * t2 * (t2 - t1))
-    a = (measured[t1] - b * t1**2) / t1
-    one = a * tokens + b * tokens**2
-    return one * batch
-""",
+    "by elimination": but(ACTIVATIONS, B, "(t1 * bytes2 - t2 * bytes1) / (t1 * t2 * (t2 - t1))"),
     "polyfit": """
 import numpy as np
 
@@ -441,13 +314,7 @@ def activation_bytes(batch, tokens, measured):
     b, a = np.polyfit(lengths, np.array(list(measured.values())) / lengths, 1)
     return batch * (a * tokens + b * tokens**2)
 """,
-    "interpolated": """
-def activation_bytes(batch, tokens, measured):
-    (t1, bytes1), (t2, bytes2) = sorted(measured.items())
-    w = (tokens - t1) / (t2 - t1)
-    per_token = (1 - w) * bytes1 / t1 + w * bytes2 / t2
-    return per_token * tokens * batch
-""",
+    "sorted": but(ACTIVATIONS, "measured.items()", "sorted(measured.items())"),
 }
 
 WRONG["inside.activations"] = {
@@ -455,8 +322,6 @@ WRONG["inside.activations"] = {
     "straight_line": but(ACTIVATIONS, B, "(bytes2 - bytes1) / (t2 - t1)", "bytes1 / t1 - b * t1",
                          "bytes1 - b * t1", LAW, "batch * (a + b * tokens)"),
     "no_batch": but(ACTIVATIONS, LAW, "a * tokens + b * tokens**2"),
-    "batch_squared": but(ACTIVATIONS, LAW, f"batch * {LAW}"),
-    "times_tokens_missing": but(ACTIVATIONS, LAW, "batch * (a + b * tokens)"),
     "not_divided": but(ACTIVATIONS, B, "(bytes2 - bytes1) / (t2 - t1)"),
     "": (but(ACTIVATIONS, "measured.items()", "measured.popitem(), measured.popitem()"),
          but(ACTIVATIONS, LAW, f"[{LAW}]"),

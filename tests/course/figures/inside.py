@@ -1,17 +1,21 @@
-"""Figures in lesson 00 that none of its outputs shows."""
+"""Lesson 00: what its prose says and no output of it shows."""
 
-import peft_teach as pt
+from figures import record
+from peft_teach import outlines
 
-
-def share(name: str, *places: str) -> float:
-    """Of an outline's parameters, those in these places."""
-    counts = pt.outlines.counts(name)
-    return sum(counts[place] for place in places) / sum(counts.values())
-
+TOTAL = sum(outlines.counts("minilm").values())
+TRAINED = 12 * 8 * (384 + 384) + 770    # LoRA of rank 8 on query and value, and the head
+COST = record("lora")["cost"]
+PROCESS = {name: 4 * TOTAL + 1e6 * (COST[name]["peak_mb"] - COST[name]["loaded_mb"])
+           for name in ("lora", "full")}
 
 FIGURES = {
-    "30,522 words": pt.outlines.SIZES["minilm"][6],
-    "7.8 % of MiniLM and 15.9 %": (share("minilm", "query", "value"),
-                                  share("llama-2-7b", "query", "value")),
-    "which are 17.2 GB": 2**34,
+    "only 0.3 %": TRAINED / TOTAL,
+    "trains 0.33 %": TRAINED / TOTAL,
+    "30,522 words": outlines.SIZES["minilm"][6],
+    "7 billion": sum(outlines.counts("llama-2-7b").values()),
+    "colleague's 0.3 %": TRAINED / TOTAL,
+    "254 of 591 MB, 43 %": (PROCESS["lora"], PROCESS["full"], PROCESS["lora"] / PROCESS["full"]),
+    "350 of 1,200 GB, 29 %": "Hu et al. 2021, §4.2",
+    "1 to 70 billion": "the sources of the table",
 }

@@ -1,7 +1,6 @@
 """Exercises of lesson 00 in which a block is computed: attention, the whole block, four matrices.
 
-References are written for reading; each usual mistake is a variation of one, computed on the same
-case, so that it can be told from the others by its numbers.
+Each usual mistake is a variation of the reference, computed on the same case.
 """
 
 import math
@@ -12,18 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ... import judge
 from ...exercise import Exercise, Verdict
-from ...judge import (
-    NO_RETURN,
-    changed,
-    close,
-    difference,
-    not_a_tensor,
-    recognised,
-    rejected,
-    report,
-    stages,
-)
+from ...judge import NO_RETURN, close, difference, not_a_tensor, recognised, rejected
 from ...observe import detached
 
 HERE = "peft_teach.course.lessons.inside.blocks"
@@ -45,13 +35,15 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor) -> Tens
     """Return what each query reads: (batch, queries, d).
 
     q (batch, queries, d); k, v (batch, keys, d); mask (batch, queries, keys), true where a query
-    may read a key. Each head has its own d / heads neighbouring entries. Vaswani et al. 2017,
-    arXiv 1706.03762, §3.2.
+    may read a key. Each head has its own d / heads entries. Vaswani et al. 2017, 1706.03762, §3.2.
     """
     q, k, v = (_split(x, heads) for x in (q, k, v))
-    scores = q @ k.mT / q.shape[-1]**0.5
-    scores = scores.masked_fill(~mask.bool()[:, None], -math.inf)
-    return _joined(scores.softmax(-1) @ v)
+    return _joined(_weights(q, k, mask, q.shape[-1]) @ v)
+
+
+def _weights(q: Tensor, k: Tensor, mask: Tensor, square: float) -> Tensor:
+    """(batch, heads, queries, keys); the scores are divided by the root of `square`"""
+    return (q @ k.mT / square**0.5).masked_fill(~mask.bool()[:, None], -math.inf).softmax(-1)
 
 
 def _split(x: Tensor, heads: int) -> Tensor:
@@ -66,16 +58,11 @@ def _joined(x: Tensor) -> Tensor:
 
 def attention_cases(seed: int) -> list[dict]:
     """Sizes, and how the mask is made; the smallest first, then those of MiniLM."""
-    sizes = ({"batch": 1, "queries": 2, "keys": 3, "d": 6, "heads": 2, "causal": False},
-             {"batch": 2, "queries": 7, "keys": 7, "d": 384, "heads": 12, "causal": True},
-             {"batch": 2, "queries": 5, "keys": 9, "d": 384, "heads": 12, "causal": False},
-             {"batch": 3, "queries": 4, "keys": 6, "d": 40, "heads": 5, "causal": True},
-             {"batch": 1, "queries": 4, "keys": 9, "d": 384, "heads": 12, "causal": False,
-              "size": LARGE},
-             {"batch": 2, "queries": 4, "keys": 7, "d": 384, "heads": 12, "causal": True,
-              "about": LOW})
-    return [{"size": 1.0, "about": 0.0, **size, "seed": 10 * seed + i}
-            for i, size in enumerate(sizes)]
+    sizes = ((1, 2, 3, 6, 2, False, 1.0, 0.0), (2, 7, 7, 384, 12, True, 1.0, 0.0),
+             (2, 5, 9, 384, 12, False, 1.0, 0.0), (3, 4, 6, 40, 5, True, 1.0, 0.0),
+             (1, 4, 9, 384, 12, False, LARGE, 0.0), (2, 4, 7, 384, 12, True, 1.0, LOW))
+    names = ("batch", "queries", "keys", "d", "heads", "causal", "size", "about")
+    return [dict(zip(names, each)) | {"seed": 10 * seed + i} for i, each in enumerate(sizes)]
 
 
 def attention_inputs(case: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -101,7 +88,7 @@ def run_attention(attention: Callable, case: dict) -> dict[str, Any]:
     for name in "qkv":    # no leaves, so that what writes into them is told as that
         given[name] = given[name].requires_grad_().clone()
     found = attention(**given, heads=case["heads"])
-    seen = {"found": detached(found), "changed": changed(given, before)}
+    seen = {"found": detached(found), "changed": judge.changed(given, before)}
     if not isinstance(found, Tensor):
         return seen
     with torch.no_grad():
@@ -122,7 +109,8 @@ def judge_attention(case: dict, seen: Mapping[str, Any]) -> Verdict:
     right = attention(**inputs, heads=case["heads"])
     told = (f"With q of shape {tuple(inputs['q'].shape)}, k and v of {tuple(inputs['k'].shape)} "
             f"and {case['heads']} heads: {_property(seen, right)}")
-    if (case["about"] or close(found, right, 1e-2)) and not _keeps_out(seen):
+    keeps_out = close(seen["of_others"], found, 1e-4)    # keys that no query may read
+    if (case["about"] or close(found, right, 1e-2)) and not keeps_out:
         return rejected("leak", told)
     if not close(found, right, 1e-3):
         if found.isnan().any() and (case["size"] > 1 or case["about"]):
@@ -137,48 +125,34 @@ def judge_attention(case: dict, seen: Mapping[str, Any]) -> Verdict:
 
 
 def _unusable(seen: Mapping[str, Any]) -> Verdict | None:
-    """What is said where the output is no tensor, or an input was changed on the way."""
-    told = (f"After the call, {seen['changed']} is not what it was before: make new tensors, and "
-            "write into none that you were given.")
+    told = f"After the call, {seen['changed']} is not what it was before: make new tensors."
     return not_a_tensor(seen["found"]) or (Verdict(False, told) if seen["changed"] else None)
-
-
-def _keeps_out(seen: Mapping[str, Any]) -> bool:
-    """Whether keys and values that no query may read are without influence."""
-    return close(seen["of_others"], seen["found"], 1e-4)
 
 
 def _property(seen: Mapping[str, Any], right: Tensor) -> str:
     """Say what does not hold, as plainly as can be."""
     found, ones = seen["found"], torch.ones_like(right)
-    if found.shape == right.shape and not close(seen["of_ones"], ones, 1e-4):
+    if found.shape != right.shape:
+        return difference("the output", found, right)
+    if not close(seen["of_ones"], ones, 1e-4):
         return ("if all values are 1, each query must read 1, a mean of ones; "
                 f"{difference('the output', seen['of_ones'], ones)}")
-    if found.shape == right.shape and not _keeps_out(seen):
+    if not close(seen["of_others"], found, 1e-4):
         return ("if a key and a value change that no query may read, the output must stay; "
                 f"{difference('the output', seen['of_others'], found)}")
     return difference("the output", found, right)
 
 
 def _attentions(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int
-                ) -> dict[str, Tensor | tuple[Tensor, ...]]:
+                ) -> dict[str, Tensor]:
     """Return what the usual mistakes give."""
-    batch, queries, d = q.shape
-    width, shut = d // heads, ~mask[:, None]
-
-    def mixed(x: Tensor) -> Tensor:
-        return x.reshape(batch, heads, -1, width)
-
-    def weights(q: Tensor, k: Tensor, scale: float = width**0.5) -> Tensor:
-        return (q @ k.mT / scale).masked_fill(shut, -1e9).softmax(-1)
-
+    width, every = q.shape[-1] // heads, torch.ones_like(mask)
     Q, K, V = (_split(x, heads) for x in (q, k, v))
-    together = weights(mixed(q), mixed(k)) @ mixed(v)
-    late = (Q @ K.mT / width**0.5).softmax(-1).masked_fill(shut, 0)
-    return {"no_scale": _joined(weights(Q, K, 1) @ V),
-            "scale_of_d": _joined(weights(Q, K, d**0.5) @ V),
-            "mask_after": _joined(late @ V),
-            "heads_mixed": (_joined(together), together.reshape(batch, queries, d))}
+    mixed = [x.reshape(len(x), heads, -1, width) for x in (q, k, v)]
+    together = _weights(*mixed[:2], mask, width) @ mixed[2]
+    return {"no_scale": _joined(_weights(Q, K, mask, 1) @ V),
+            "mask_after": _joined(_weights(Q, K, every, width) * mask[:, None] @ V),
+            "heads_mixed": _joined(together)}
 
 
 ATTENTION_MISTAKES = {
@@ -188,11 +162,8 @@ ATTENTION_MISTAKES = {
     "overflow": "Scores here reach a hundred and more, to either side, and in float32 exp(89) is "
                 "infinite and exp(−104) is 0. torch's softmax takes the largest score away first.",
     "no_scale": "The scores are divided by the square root of a head's width, before the softmax.",
-    "scale_of_d": "The root is of the width of a head, d / heads, which is what is summed over in "
-                  "a score.",
-    "leak": "A finite score leaves some weight: −15 or −100 in the place of a shut key is the "
-            "largest of all where the others lie near −120. Which score has the weight 0, whatever "
-            "the others are?",
+    "leak": "A finite score leaves some weight: where the others lie near −120, −100 is the "
+            "largest of all. Which score has the weight 0, whatever the others are?",
     "mask_after": "After the softmax it is too late: the weights that are left no longer sum to 1.",
     "heads_mixed": "A view as (batch, heads, tokens, width) does not cut the vectors, it gives a "
                    "head whole tokens: cut the last dimension, then move the heads to the front.",
@@ -202,11 +173,10 @@ ATTENTION = Exercise(
     id="inside.attention", lesson="00", names=("attention",), points=3, minutes=12, difficulty=3,
     reference=f"{HERE}:attention", cases=attention_cases, run=run_attention,
     judge=judge_attention, mistakes=ATTENTION_MISTAKES,
-    returns=stages({"found": Any, "changed": str},
-                   {"trains": bool, "of_ones": Any, "of_others": Any}),
-    hints=("The example has four steps: scores, what may be read, softmax, read. Write them for "
-           "one head first, and for all queries at once: which product of two matrices holds all "
-           "scores?",
+    returns=judge.stages({"found": Any, "changed": str},
+                         {"trains": bool, "of_ones": Any, "of_others": Any}),
+    hints=("Scores, what may be read, softmax, read. Write these for one head first, and for all "
+           "queries at once: which product of two matrices holds all scores?",
            "A loop over the heads is fine. What stands in `q[:, :, :width]`? What in the next one? "
            "torch.cat puts pieces side by side.",
            "What must a score be, so that exp(score) is 0? `masked_fill` writes it where a bool is "
@@ -217,37 +187,38 @@ ATTENTION = Exercise(
 
 
 def may_read(mask: Tensor) -> Tensor:
-    """Return for each query which keys are no padding: (batch, tokens) to (batch, tokens, tokens).
-    """
+    """Say of each query which keys are no padding: (batch, tokens) to (batch, tokens, tokens)."""
     return mask.bool()[:, None].expand(-1, mask.shape[1], -1).clone()
 
 
 def transformer_block(x: Tensor, mask: Tensor, weights: Mapping[str, Tensor], heads: int,
-                      attention: Callable = attention) -> Tensor:
+                      attention: Callable = attention, eps: float = EPS,
+                      from_start: bool = False) -> Tensor:
     """Return what a block of BERT makes of x (batch, tokens, d).
 
     mask (batch, tokens) is 1 for words and 0 for padding; weights are by place: "query.weight".
     Devlin et al. 2018, arXiv 1810.04805; the norm comes last, as in Vaswani et al. 2017, §3.1.
+    `from_start` adds x in the second sum too: a usual mistake.
     """
     def linear(place: str, x: Tensor) -> Tensor:
         return x @ weights[f"{place}.weight"].T + weights[f"{place}.bias"]
 
     def norm(place: str, x: Tensor) -> Tensor:
         return functional.layer_norm(x, x.shape[-1:], weights[f"{place}.weight"],
-                                     weights[f"{place}.bias"], eps=EPS)
+                                     weights[f"{place}.bias"], eps=eps)
 
     read = attention(linear("query", x), linear("key", x), linear("value", x), heads,
                      may_read(mask))
-    x = norm("attention_norm", x + linear("attention_out", read))
-    return norm("ffn_norm", x + linear("ffn_out", functional.gelu(linear("ffn_in", x))))
+    y = norm("attention_norm", x + linear("attention_out", read))
+    ffn = linear("ffn_out", functional.gelu(linear("ffn_in", y)))
+    return norm("ffn_norm", (x if from_start else y) + ffn)
 
 
 def transformer_cases(seed: int) -> list[dict]:
     """Sizes; the smallest first, then MiniLM's."""
-    sizes = ({"batch": 1, "tokens": 3, "d": 6, "d_ff": 10, "heads": 2},
-             {"batch": 2, "tokens": 5, "d": 384, "d_ff": 1536, "heads": 12},
-             {"batch": 3, "tokens": 4, "d": 30, "d_ff": 18, "heads": 5})
-    return [{**size, "seed": 100 + 10 * seed + i} for i, size in enumerate(sizes)]
+    sizes = ((1, 3, 6, 10, 2), (2, 5, 384, 1536, 12), (3, 4, 30, 18, 5))
+    return [dict(zip(("batch", "tokens", "d", "d_ff", "heads"), each))
+            | {"seed": 100 + 10 * seed + i} for i, each in enumerate(sizes)]
 
 
 def transformer_inputs(case: Mapping[str, Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
@@ -255,14 +226,13 @@ def transformer_inputs(case: Mapping[str, Any]) -> tuple[Tensor, Tensor, dict[st
     randn, d, d_ff = _randn(case["seed"]), case["d"], case["d_ff"]
     shapes = dict.fromkeys(PLACES, (d, d)) | {"ffn_in": (d_ff, d), "ffn_out": (d, d_ff)}
     weights = {}
-    for place, (n_out, n_in) in shapes.items():
-        weights[f"{place}.weight"] = randn(n_out, n_in) / n_in**0.5
+    for place, (n_out, n_in) in shapes.items():    # x is small: softmax and GELU shall matter, too
+        size = 10 if place in ("query", "key", "ffn_in") else 1
+        weights[f"{place}.weight"] = size * randn(n_out, n_in) / n_in**0.5
         weights[f"{place}.bias"] = 0.1 * randn(n_out)
     for place in ("attention_norm", "ffn_norm"):
         weights[f"{place}.weight"] = 0.1 + 0.02 * randn(d)
         weights[f"{place}.bias"] = 0.02 * randn(d)
-    for place in ("query", "key", "ffn_in"):    # x is small: softmax and GELU shall matter, too
-        weights[f"{place}.weight"] *= 10
     mask = torch.ones(case["batch"], case["tokens"], dtype=torch.long)
     mask[0, -1] = 0
     mask[-1, -2:] = 0
@@ -278,7 +248,7 @@ def run_transformer(transformer_block: Callable, case: dict) -> dict[str, Any]:
         return attention(q, k, v, heads, mask)
 
     found = transformer_block(x, mask, weights, case["heads"], attend)
-    return {"found": detached(found), "masks": masks, "changed": changed(
+    return {"found": detached(found), "masks": masks, "changed": judge.changed(
         {"x": x, "mask": mask, **weights}, {"x": before[0], "mask": before[1], **before[2]})}
 
 
@@ -286,81 +256,39 @@ def judge_transformer(case: dict, seen: Mapping[str, Any]) -> Verdict:
     found = seen["found"]
     if odd := _unusable(seen):
         return odd
-    inputs = x, mask, weights = transformer_inputs(case)
+    inputs = x, mask, _ = transformer_inputs(case)
     right = transformer_block(*inputs, case["heads"])
     call = f"With x of shape {tuple(x.shape)} and {case['heads']} heads:"
     if not close(found, right, 2e-6):
         padded = (mask == 0)[..., None].expand_as(right)
         if torch.equal(found.isnan(), padded):
             return rejected("padded_queries", f"{call} what comes out for a padded token is nan.")
-        return Verdict(False, f"{call} {_apart(found, right, weights)}", recognised(
+        return Verdict(False, f"{call} {difference('the output', found, right)}", recognised(
             _blocks(*inputs, case["heads"]), lambda output: close(found, output, 2e-6)))
     if not seen["masks"]:
-        return Verdict(False, "The `attention` that it was given was never called: the block reads "
-                              "by that one, whichever it is.")
+        return Verdict(False, "The `attention` that it was given was never called.")
     if seen["masks"][0].dtype != torch.bool:
         return Verdict(False, f"It gave attention a mask of {seen['masks'][0].dtype}; an attention "
                               "like yours was promised true where a query may read, and false.")
     return Verdict(True, "Read, add, normalize; widen, bend, narrow, add, normalize.")
 
 
-def _apart(found: Tensor, right: Tensor, weights: Mapping[str, Tensor]) -> str:
-    """Say that the last step was not the second norm, or else show an entry."""
-    if found.shape == right.shape:
-        plain = (found - weights["ffn_norm.bias"]) / weights["ffn_norm.weight"]
-        variance = plain.var(-1, unbiased=False).flatten()
-        far = variance[(variance - 1).abs().argmax()].item()
-        if plain.mean(-1).abs().max() > 1e-3 or abs(far - 1) > 1e-3:
-            return ("the last step is a norm, so (output − bias) / weight of ffn_norm has mean 0 "
-                    f"and variance 1 in each token; one has variance {far:.4g}.")
-    return difference("the output", found, right)
-
-
 def _blocks(x: Tensor, mask: Tensor, weights: Mapping[str, Tensor], heads: int
             ) -> dict[str, Tensor]:
     """Return what the usual mistakes give."""
-    square = [f"{place}.weight" for place in PLACES]
-
-    def block(weights: Mapping[str, Tensor] = weights, eps: float = EPS, unbiased: bool = False,
-              approximate: str = "none", pre: bool = False, from_start: bool = False) -> Tensor:
-        def linear(place: str, x: Tensor) -> Tensor:
-            return x @ weights[f"{place}.weight"].T + weights[f"{place}.bias"]
-
-        def norm(place: str, x: Tensor) -> Tensor:
-            x = x - x.mean(-1, keepdim=True)
-            x = x / (x.var(-1, unbiased=unbiased, keepdim=True) + eps).sqrt()
-            return x * weights[f"{place}.weight"] + weights[f"{place}.bias"]
-
-        into = norm("attention_norm", x) if pre else x
-        read = attention(linear("query", into), linear("key", into), linear("value", into), heads,
-                         may_read(mask))
-        y = x + linear("attention_out", read)
-        y = y if pre else norm("attention_norm", y)
-        wide = linear("ffn_in", norm("ffn_norm", y) if pre else y)
-        ffn = linear("ffn_out", functional.gelu(wide, approximate=approximate))
-        y = (x if from_start else y) + ffn
-        return y if pre else norm("ffn_norm", y)
-
-    return {"residual_of_start": block(from_start=True), "norm_before": block(pre=True),
-            "eps": block(eps=1e-5), "unbiased": block(unbiased=True),
-            "gelu_tanh": block(approximate="tanh"),
-            "not_transposed": block({**weights, **{name: weights[name].T for name in square}})}
+    square = {f"{place}.weight": weights[f"{place}.weight"].T for place in PLACES}
+    return {"residual_of_start": transformer_block(x, mask, weights, heads, from_start=True),
+            "eps": transformer_block(x, mask, weights, heads, eps=1e-5),
+            "not_transposed": transformer_block(x, mask, {**weights, **square}, heads)}
 
 
 TRANSFORMER_MISTAKES = {
     "no_return": NO_RETURN,
-    "padded_queries": "A padded query reads, too. If it may read nothing, its softmax is over "
-                      "nothing. The mask says which tokens may be read, by every query of its "
-                      "sentence.",
+    "padded_queries": "A padded query reads, too; otherwise its softmax is over nothing. The mask "
+                      "says which tokens may be read, by every query of its sentence.",
     "residual_of_start": "The second sum adds what went into the feed-forward part, which is the "
                          "output of the first norm, not the block's own x.",
-    "norm_before": "That is the newer order, with the norms before each half. BERT normalizes the "
-                   "sum.",
     "eps": "torch adds 1e-5 to the variance by default; MiniLM's norms were made with 1e-12.",
-    "unbiased": "The variance of a norm is the mean of squares over all d entries, not over d − 1: "
-                "`unbiased=False`.",
-    "gelu_tanh": "That GELU is the approximation by tanh. MiniLM has the exact one, torch's "
-                 "default.",
     "not_transposed": "A weight has the shape (n_out, n_in). With a square one nothing complains, "
                       "but x @ W is not what a linear layer does.",
 }
@@ -369,11 +297,10 @@ TRANSFORMER = Exercise(
     id="inside.transformer", lesson="00", names=("transformer_block",), points=3, minutes=10,
     difficulty=2, reference=f"{HERE}:transformer_block", cases=transformer_cases,
     run=run_transformer, judge=judge_transformer, mistakes=TRANSFORMER_MISTAKES,
-    returns=report(found=Any, masks=list[Tensor], changed=str),
+    returns=judge.report(found=Any, masks=list[Tensor], changed=str),
     hints=("Follow the picture of the block with a finger, from x to the right: eight boxes, two "
            "dashed lines. Where do these arrive, before or after a norm?",
-           "Two small helpers make it short: one applies the linear layer of a place, one the "
-           "norm of a place.",
+           "Two helpers make it short: one applies the linear layer of a place, one the norm.",
            "The mask has a row for each sentence, attention wants one for each query, and every "
            "query of a sentence may read the same keys. Print the shapes."))
 
@@ -386,27 +313,18 @@ BLOCK_OF_THE_PUZZLE = 3
 
 
 def judge_order(case: dict, found) -> Verdict:
-    """Look only at which letters are in their place, and say nothing of where the others are."""
     letters = _letters(found)
     if sorted(letters) != sorted(LETTERS):
         return rejected("not_an_order", f"It is {found!r:.100}.")
     if letters == ORDER:
         return Verdict(True, "One order of twenty-four gives the block's output.")
     told = f"With the order {letters} your block's output is not the model's."
-    query, key, value, out = (letters.index(letter) for letter in ORDER)
-    if (query, key, value, out) == (1, 0, 2, 3):
-        return rejected("query_for_key", told)
-    if (query, key, value, out) == (0, 1, 3, 2):
-        return rejected("value_for_out", told)
-    if {query, key} == {2, 3}:
-        return rejected("halves", told)
-    return rejected("other", told)
+    exchanged = letters == ORDER[1] + ORDER[0] + ORDER[2:]
+    return rejected("query_for_key" if exchanged else "other", told)
 
 
 def _letters(found: Any) -> str:
-    """Read an order given as a text, as four letters, or as a letter for each place."""
-    if isinstance(found, Mapping):
-        found = [found.get(place) for place in PLACES]
+    """Read an order given as a text or as four letters."""
     if isinstance(found, str):
         return found.strip().lower()
     if isinstance(found, list | tuple) and all(isinstance(each, str) for each in found):
@@ -419,10 +337,6 @@ ORDER_MISTAKES = {
                     'as "abcd": each of the four, once.',
     "query_for_key": "Two of the four are right. The other two seem to be interchangeable: each "
                      "score is a product of the two. Which way does the softmax run?",
-    "value_for_out": "Two of the four are right. One of the others is used before the softmax's "
-                     "weights are applied, head by head, and one after.",
-    "halves": "What you took for the pair that makes the scores is the pair that carries the "
-              "content.",
     "other": "There are twenty-four orders. Try them all, and print how far each is from the "
              "model's output.",
 }

@@ -7,16 +7,7 @@ from typing import Any
 import torch
 
 from ...exercise import Exercise, Verdict
-from ...judge import (
-    NO_RETURN,
-    judged_count,
-    named,
-    number,
-    recognised,
-    rejected,
-    report,
-    whole,
-)
+from ...judge import NO_RETURN, judged_count, named, number, recognised, rejected, report, whole
 from .blocks import ATTENTION, ORDER_OF_FOUR, TRANSFORMER
 
 HERE = "peft_teach.course.lessons.inside.exercises"
@@ -28,7 +19,6 @@ def _draw(seed: int, low: int, high: int, count: int) -> list[int]:
 
 
 NOT_WHOLE = "A number of parameters is a whole number: an int."
-
 
 # ── inside.linear ────────────────────────────────────────────────────────────────────────────
 
@@ -67,8 +57,7 @@ LINEAR = Exercise(
     id="inside.linear", lesson="00", names=("linear_count",), points=1, minutes=3, difficulty=1,
     reference=f"{HERE}:linear_count",
     cases=linear_cases, run=run_linear, judge=judge_linear, mistakes=LINEAR_MISTAKES,
-    hints=("Take the smallest one: two inputs, one output. y = w₁x₁ + w₂x₂ + b has three "
-           "parameters.",
+    hints=("Take the smallest one, two inputs, one output: y = w₁x₁ + w₂x₂ + b.",
            "How many parameters does one output need? How many outputs are there?",
            "Draw it for three inputs and two outputs: a line for each weight, a dot for each "
            "constant. Count lines and dots, then say it in n_in and n_out."))
@@ -110,34 +99,24 @@ def judge_block(case: dict, found) -> Verdict:
                         "the feed-forward part, and two norms.")
 
 
-def block_slips(d: int, f: int, heads: int, kv_heads: int) -> dict[str, int | tuple[int, ...]]:
+def block_slips(d: int, f: int, heads: int, kv_heads: int) -> dict[str, int]:
     """Return what the usual mistakes give."""
-    right = block_count(d, f, heads, kv_heads)
-    kv = d // heads * kv_heads
-    full, shared = d * d + d, d * kv + kv                     # a layer of each width
-    return {
-        "half_norms": right - 2 * d,
-        "no_brackets": right - d - kv,
-        "all_as_wide": right - 2 * shared + 2 * full,
-        "wide_biases": right + 2 * (d - kv),
-        "kv_heads_as_width": right - 2 * shared + 2 * (d * kv_heads + kv_heads),
-        "times_heads": tuple(right + (heads - 1) * n * full for n in (1, 2)),
-    }
+    right, kv = block_count(d, f, heads, kv_heads), d // heads * kv_heads
+    return {"half_norms": right - 2 * d,
+            "all_as_wide": block_count(d, f, heads, heads),
+            "wide_biases": right + 2 * (d - kv),
+            "kv_heads_as_width": right - 2 * (d + 1) * (kv - kv_heads)}
 
 
 BLOCK_MISTAKES = {
     "no_return": NO_RETURN,
     "not_whole": NOT_WHOLE,
     "half_norms": "2 · d_model are missing. There are two norms, and each has a weight and a bias.",
-    "no_brackets": "A bias of the attention is missing, or several: where two layers have one "
-                   "shape, put weight and bias in brackets before you multiply by two.",
     "all_as_wide": "That is right where kv_heads equals heads. Here several query heads share a "
                    "key head: how many outputs has `key`?",
     "wide_biases": "A bias is as long as the output: those of `key` and `value` are as long as "
                    "kv_heads heads are wide.",
     "kv_heads_as_width": "kv_heads is a number of heads, and each of them is d_model / heads wide.",
-    "times_heads": "The heads share one layer: each reads its own d_model / heads outputs of it. "
-                   "Look at the shapes in the model.",
 }
 
 BLOCK = Exercise(
@@ -176,32 +155,23 @@ def judge_ledger(case: dict, found) -> Verdict:
     if found is None:
         return rejected("no_return")
     right, is_dict = ledger(**case), isinstance(found, dict) and set(found) == set(PARTS)
-    sizes = [whole(found[part]) for part in PARTS] if is_dict else []
-    if sizes == [*right.values()]:
+    sizes = {part: whole(found[part]) for part in PARTS} if is_dict else {}
+    if sizes == right:
         return Verdict(True, "Every number is held once; each trained one has a gradient and its "
                              "moments besides.")
-    return Verdict(False, f"ledger({case['total']}, {case['trained']}, "
-                          f"bytes_each={case['bytes_each']}, moments={case['moments']}) gave "
+    total, trained, size, moments = case.values()
+    slips = {"always_two": ledger(total, trained, size, 2),
+             "always_four": ledger(total, trained, 4, moments),
+             "moments_float32": right | {"optimizer": 4 * moments * trained},
+             "all_train": ledger(total, total, size, moments),
+             "trained_only": ledger(trained, trained, size, moments)}
+    return Verdict(False, f"ledger({total}, {trained}, bytes_each={size}, moments={moments}) gave "
                           f"{found!r:.200}; expected {right}.",
-                   recognised(_ledgers(**case), lambda slip: slip == sizes))
-
-
-def _ledgers(total: int, trained: int, bytes_each: int, moments: int) -> dict[str, list[int]]:
-    """Return what the usual mistakes give: weights, gradients, optimizer."""
-    weights, gradients = total * bytes_each, trained * bytes_each
-    return {
-        "always_two": [weights, gradients, 2 * gradients],
-        "numbers": [total, trained, moments * trained],
-        "always_four": [4 * total, 4 * trained, 4 * moments * trained],
-        "moments_float32": [weights, gradients, 4 * moments * trained],
-        "all_train": [weights, weights, moments * weights],
-        "trained_only": [gradients, gradients, moments * gradients],
-    }
+                   recognised(slips, lambda slip: slip == sizes))
 
 
 LEDGER_MISTAKES = {
     "no_return": NO_RETURN,
-    "numbers": "Those are numbers, not bytes: each takes bytes_each.",
     "always_four": "That is right for float32. bytes_each says how many bytes a number takes.",
     "always_two": "Two moments is right for AdamW. Other optimizers keep one or none: use "
                   "`moments`.",
@@ -256,14 +226,12 @@ def run_activations(activation_bytes, case: dict) -> dict[str, Any]:
 def judge_activations(case: dict, seen: Mapping[str, Any]) -> Verdict:
     measured = dict(case["measured"])
     right = activation_bytes(case["batch"], case["tokens"], measured)
-    call = f"activation_bytes({case['batch']}, {case['tokens']}, {measured})"
-    if seen["found"] is None:
+    call, found = f"activation_bytes({case['batch']}, {case['tokens']}, {measured})", seen["found"]
+    if found is None:
         return rejected("no_return")
     if not seen["intact"]:
-        return Verdict(False, f"After {call}, measured is not what it was before: pop takes out of "
-                              "a dict what it gives, items() reads it.")
-    found = number(seen["found"])
-    if found is None:
+        return Verdict(False, f"After {call}, measured is not what it was before.")
+    if (found := number(found)) is None:
         return Verdict(False, f"{call} gave {named(seen['found'])}; expected a number of bytes.")
 
     def is_right(value: float) -> bool:
@@ -279,17 +247,11 @@ def judge_activations(case: dict, seen: Mapping[str, Any]) -> Verdict:
 def _activations(batch: int, tokens: int, measured: dict[int, int]) -> dict[str, float]:
     """Return what the usual mistakes give."""
     (t1, bytes1), (t2, bytes2) = measured.items()
-    b = (bytes2 / t2 - bytes1 / t1) / (t2 - t1)
-    a = bytes1 / t1 - b * t1
     slope = (bytes2 - bytes1) / (t2 - t1)
-    return {
-        "proportional": batch * bytes1 / t1 * tokens,
-        "straight_line": batch * (bytes1 + slope * (tokens - t1)),
-        "no_batch": a * tokens + b * tokens**2,
-        "batch_squared": batch * (batch * (a * tokens + b * tokens**2)),
-        "times_tokens_missing": batch * (a + b * tokens),
-        "not_divided": batch * ((bytes1 / t1 - slope * t1) * tokens + slope * tokens**2),
-    }
+    return {"proportional": batch * bytes1 / t1 * tokens,
+            "straight_line": batch * (bytes1 + slope * (tokens - t1)),
+            "no_batch": activation_bytes(1, tokens, measured),
+            "not_divided": batch * ((bytes1 / t1 - slope * t1) * tokens + slope * tokens**2)}
 
 
 ACTIVATIONS_MISTAKES = {
@@ -299,10 +261,6 @@ ACTIVATIONS_MISTAKES = {
     "straight_line": "That is a straight line through the two measurements. What lies on a line "
                      "is not the bytes, but the bytes divided by the tokens.",
     "no_batch": "The measurements are of one sentence. A batch holds `batch` of them.",
-    "batch_squared": "The batch counts once: sentences do not look at each other, only tokens of "
-                     "the same sentence do.",
-    "times_tokens_missing": "a + b · tokens is the bytes of a sentence divided by its tokens. "
-                            "Multiply by the tokens, to get the bytes back.",
     "not_divided": "Your b is the slope of the bytes. They do not lie on a line: divide each by "
                    "its tokens before you take the slope.",
 }
@@ -312,8 +270,8 @@ ACTIVATIONS = Exercise(
     difficulty=3, optional=True, reference=f"{HERE}:activation_bytes",
     cases=activations_cases, run=run_activations, judge=judge_activations,
     mistakes=ACTIVATIONS_MISTAKES, returns=report(found=Any, intact=bool),
-    hints=("Two unknowns, a and b, and two measurements. Divide the law for one sentence by its "
-           "tokens: bytes / tokens = a + b · tokens. What kind of curve is that?",
+    hints=("Divide the law for one sentence by its tokens: bytes / tokens = a + b · tokens. What "
+           "kind of curve is that?",
            "A straight line through two points (t, bytes / t). Which of the two unknowns is its "
            "slope, which its height at t = 0?",
            "Try it by hand with a = 10, b = 3 and the lengths 2 and 4: 32 and 88 bytes. Does "

@@ -1,47 +1,85 @@
-"""Pictures of lesson 00: a block, what it reads, where parameters are, what training holds."""
+"""Pictures of lesson 00: training, a block, what its heads read, where the parameters are."""
 
+import base64
+import io
 import itertools
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import ipywidgets as ipw
+import pandas
 import torch
+import traitlets
+from matplotlib import image
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
-from .... import account, models, outlines, plots
-from ....plots import COLOURS, bytes_text, figure, in_percent, logarithmic, plain_ticks
-from ....widgets import Choices, Explorer
-from ... import records
-from .blocks import BLOCK_OF_THE_PUZZLE, LETTERS, ORDER, PLACES
-from .blocks import may_read as may_read  # the lesson has the three from here
-from .steps import Step
-from .steps import held_after_a_step as held_after_a_step
-from .steps import through_a_step as through_a_step
+from .... import models, outlines, plots
+from ....plots import COLOURS, figure
+from ....widgets import Explorer
+from .blocks import may_read
+from .look import prepared, queries_keys_values, unlabelled, weights_of
+from .picture_of_step import bill, example, explore_step
+from .steps import held_after_a_step, put_aside, six_steps, through_a_step
+
+__all__ = ["bill", "draw_block", "draw_training", "explore_heads", "explore_parameters",
+           "explore_step", "held_after_a_step", "may_read", "prepared",
+           "put_aside", "queries_keys_values", "six_steps", "through_a_step", "unlabelled",
+           "weights_of", "where_read"]
 
 # The places of a model from top to bottom, each with the part that it belongs to.
 PARTS = {"embeddings": "embeddings", "query": "attention", "key": "attention",
          "value": "attention", "attention_out": "attention", "attention_norm": "rest",
          "ffn_in": "feed_forward", "ffn_gate": "feed_forward", "ffn_out": "feed_forward",
          "ffn_norm": "rest", "other": "rest", "head": "head"}
-GPUS = {"16 GB": 16e9, "24 GB": 24e9, "80 GB": 80e9}
-BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-LENGTHS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 
-# ── one block ────────────────────────────────────────────────────────────────────────────────
+# ── training, and one block ──────────────────────────────────────────────────────────────────
 
 
-def draw_block(shapes: Mapping[str, str]) -> Figure:
-    """Draw a block of BERT by its places, from input to output; `shapes` are texts by place."""
+def draw_training() -> Figure:
+    """Draw what a step holds half way back through six blocks."""
+    made, ax = figure(9.2, 3.7)
+    ink, line = COLOURS["ink"], {"arrowstyle": "-|>", "color": COLOURS["ink"], "lw": 1.8}
+
+    def slab(x: float, y: float, part: str, name: str, there: bool = True) -> None:
+        plots.box(ax, x, y, 1.14, 0.62, name if there else "", edgecolor=COLOURS[part], lw=1.5,
+                  facecolor=COLOURS[part] if there else COLOURS["paper"],
+                  linestyle="-" if there else ":")
+
+    for i in range(6):
+        x, passed = 2.9 + 1.3 * i, i > 2
+        plots.box(ax, x, 1.35, 1.14, 0.7, f"block {i}", facecolor=COLOURS["frozen"], edgecolor=ink)
+        slab(x, 2.55, "activations", "activations", not passed)
+        slab(x, 0.25, "gradients", "gradient", passed)
+    ax.annotate("", (10.7, 2.3), (2.9, 2.3), arrowprops=line)
+    ax.annotate("", (6.6, 1.1), (10.7, 1.1), arrowprops=line)
+    ax.text(2.9, 3.35, "forward: each block leaves activations", va="bottom", fontsize=11)
+    ax.text(10.6, -0.1, "backward: they are used up, and gradients come", va="top", ha="right",
+            fontsize=11)
+    for y, part, name in ((1.85, "weights", "weights"), (0.65, "optimizer", "optimizer:\nmoments")):
+        plots.box(ax, 0.1, y, 1.7, 0.9, name, 11, COLOURS["paper" if y > 1 else "ink"],
+                  facecolor=COLOURS[part], edgecolor=ink)
+    ax.text(0.95, 3.35, "always there", ha="center", va="bottom", fontsize=11)
+    ax.set(xlim=(0, 10.8), ylim=(-0.5, 3.8))
+    ax.axis("off")
+    made.set_label("Always there: the weights and the moments. Of six blocks, half way back, 0 to "
+                   "2 still hold their activations, and 3 to 5 have gradients instead.")
+    return made
+
+
+def draw_block(model: nn.Module) -> Figure:
+    """Draw a block of a BERT by its places, with the shapes of their weights."""
     made, ax = figure(9.2, 3.6)
     boxes = {"query": (1.5, 2.1), "key": (1.5, 1.0), "value": (1.5, -0.1),
              "attention_out": (4.2, 1.0), "attention_norm": (5.9, 1.0), "ffn_in": (7.9, 1.0),
              "ffn_out": (9.6, 1.0), "ffn_norm": (11.3, 1.0)}
+    places = models.places(model)
+    shapes = {place: " × ".join(map(str, model.get_submodule(places[place][0]).weight.shape))
+              for place in boxes}
     for place, (x, y) in boxes.items():
         name, colour = place.replace("attention_", "attention_\n"), COLOURS[PARTS[place]]
         plots.box(ax, x - 0.68, y - 0.4, 1.36, 0.8, f"{name}\n{shapes[place]}", facecolor=colour,
@@ -49,10 +87,10 @@ def draw_block(shapes: Mapping[str, str]) -> Figure:
     ax.text(2.85, 1.0, "each token\nlooks at\nthe others", ha="center", va="center", fontsize=9,
             style="italic")
     ax.text(8.75, 1.6, "GELU", ha="center", va="center", fontsize=9, style="italic")
-    arrows = [((0.1, 1.0), (0.78, 2.1)), ((0.1, 1.0), (0.78, 1.0)), ((0.1, 1.0), (0.78, -0.1)),
-              ((2.2, 2.1), (2.6, 1.5)), ((2.2, 1.0), (2.4, 1.0)), ((2.2, -0.1), (2.6, 0.5)),
-              ((3.3, 1.0), (3.5, 1.0)), ((4.9, 1.0), (5.2, 1.0)), ((6.6, 1.0), (7.2, 1.0)),
-              ((8.6, 1.0), (8.9, 1.0)), ((10.3, 1.0), (10.6, 1.0)), ((12.0, 1.0), (12.5, 1.0))]
+    arrows = [((0.1, 1.0), (0.78, y)) for y in (2.1, 1.0, -0.1)]
+    arrows += [((2.2, 2.1), (2.6, 1.5)), ((2.2, -0.1), (2.6, 0.5))]
+    arrows += [((start, 1.0), (start + long, 1.0)) for start, long in (
+        (2.2, 0.2), (3.3, 0.2), (4.9, 0.3), (6.6, 0.6), (8.6, 0.3), (10.3, 0.3), (12.0, 0.5))]
     line = {"arrowstyle": "->", "color": COLOURS["ink"]}
     for start, end in arrows:
         ax.annotate("", end, start, arrowprops=line)
@@ -70,133 +108,106 @@ def draw_block(shapes: Mapping[str, str]) -> Figure:
     ax.axis("off")
     made.set_label("One block, from left to right: query, key and value; attention_out; "
                    "attention_norm; ffn_in; ffn_out; ffn_norm. " + "; ".join(
-                       f"{place}: {shapes[place]}" for place in boxes))
+                       f"{place}: {shape}" for place, shape in shapes.items()))
     return made
 
 
-# ── what a token reads ───────────────────────────────────────────────────────────────────────
+# ── what the heads read ──────────────────────────────────────────────────────────────────────
 
-WHERE = ("itself", "[CLS] or [SEP]", "a neighbour", "another word")
-MEAN = "mean of all"
+SPECIAL = ("[CLS]", "[SEP]")
+SHADES = LinearSegmentedColormap.from_list("read", [COLOURS["paper"], COLOURS["attention"]])
+
+
+def where_read(tables: Sequence[Tensor], tokens: Sequence[str]) -> pandas.DataFrame:
+    """Return where the words read, in the mean of all heads; the fair share is if all were alike.
+
+    `tables` has those of each block, (heads, reading, read). Rows of [CLS] and [SEP] are left out;
+    a special token beside a word is special.
+    """
+    special = torch.tensor([token in SPECIAL for token in tokens])
+    place = torch.arange(len(tokens))
+    apart = (place[:, None] - place).abs()
+    kinds = {"itself": apart == 0, "special": (apart > 0) & special,
+             "neighbour": (apart == 1) & ~special, "another": (apart > 1) & ~special}
+    weights = torch.stack([*tables]).mean((0, 1))
+    table = pandas.DataFrame({name: {
+        "share": (weights * kind)[~special].sum(1).mean().item(),
+        "fair share": kind[~special].float().mean().item()} for name, kind in kinds.items()}).T
+    return table.assign(times=table["share"] / table["fair share"])
 
 
 @dataclass(frozen=True)
 class Attention:
-    """What each token of a sentence reads, in one head or in the mean of a block's heads."""
+    """What each token of a sentence reads in one head."""
 
+    head: tuple[int, int]      # block, head
     tokens: Sequence[str]
-    weights: Tensor    # (reading, read): each row sums to 1
-    told: str
-
-
-def shares(weights: Tensor, tokens: Sequence[str]) -> dict[str, float]:
-    """Return where the weights (reading, read) of the words go, on average: sums to 1.
-
-    Rows of [CLS] and [SEP] are left out; a special token beside a word is special.
-    """
-    words = [i for i, token in enumerate(tokens) if token not in ("[CLS]", "[SEP]")]
-    found = dict.fromkeys(WHERE, 0.0)
-    for i in words:
-        for j, token in enumerate(tokens):
-            where = ("itself" if i == j else "[CLS] or [SEP]" if token in ("[CLS]", "[SEP]")
-                     else "a neighbour" if abs(i - j) == 1 else "another word")
-            found[where] += weights[i, j].item() / len(words)
-    return found
+    weights: Tensor            # (reading, read): each row sums to 1
 
 
 def draw_attention(found: Attention) -> Figure:
-    """Draw the weights as a table of shades, and where they go as bars."""
-    made, left, right = figure(9.2, 4.6, columns=2, width_ratios=(1.5, 1))
-    read = shares(found.weights, found.tokens)
-    even = shares(torch.full_like(found.weights, 1 / len(found.tokens)), found.tokens)
-    colours = LinearSegmentedColormap.from_list("read", [COLOURS["paper"], COLOURS["attention"]])
-    left.imshow(found.weights.numpy(), cmap=colours, vmin=0, vmax=1)
+    """Draw the weights as a table of shades."""
+    made, ax = figure(5.6, 4.7)
+    ax.imshow(found.weights.numpy(), cmap=SHADES, vmin=0, vmax=1)
     places = range(len(found.tokens))
-    left.set_xticks(places, found.tokens, rotation=90, fontsize=9)
-    left.set_yticks(places, found.tokens, fontsize=9)
-    left.set(xlabel="is read", ylabel="reads")
-    left.spines[:].set_visible(True)
-    for y, where in enumerate(WHERE):
-        right.barh(y, read[where], height=0.6, color=COLOURS["attention"])
-        right.plot([even[where]] * 2, [y - 0.4, y + 0.4], color=COLOURS["ink"], lw=2)
-        right.text(max(read[where], even[where]) + 0.02, y, f"{read[where]:.0%}", va="center",
-                   fontsize=10)
-    right.set(yticks=range(len(WHERE)), yticklabels=WHERE, xlim=(0, 1.15), ylim=(3.6, -0.6))
-    right.set_title(found.told, fontsize=10)
-    in_percent(right.xaxis)
-    most = [f"{found.tokens[i]} reads {found.tokens[j]} ({found.weights[i, j].item():.2f})"
-            for i, j in enumerate(found.weights.argmax(-1).tolist())]
-    made.set_label(f"{found.told}. " + ", ".join(
-        f"{where}: {share:.0%}" for where, share in read.items())
-        + ". Most of all: " + "; ".join(most))
+    ax.set_xticks(places, found.tokens, rotation=90, fontsize=9)
+    ax.set_yticks(places, found.tokens, fontsize=9)
+    ax.set(xlabel="is read", ylabel="reads")
+    ax.set_title("block {}, head {}".format(*found.head), fontsize=11)
+    ax.spines[:].set_visible(True)
+    made.set_label("Block {}, head {}. Most of all: ".format(*found.head) + "; ".join(
+        f"{found.tokens[i]} reads {found.tokens[j]} ({found.weights[i, j].item():.2f})"
+        for i, j in enumerate(found.weights.argmax(-1).tolist())))
     return made
 
 
-def explore_attention(tokens: Sequence[str], tables: Sequence[Tensor]) -> Explorer:
-    """What each token reads; `tables` has the weights of a block's heads: (heads, read, read)."""
-    def attention(block: int, head: int | str) -> Attention:
-        if head == MEAN:
-            return Attention(tokens, tables[block].mean(0), f"block {block}, mean of its heads")
-        return Attention(tokens, tables[block][head], f"block {block}, head {head}")
+class Heads(ipw.VBox):
+    """Thumbnails of all heads to click, parts of one `sheet`; `value` is (block, head)."""
 
-    controls = {
-        "block": ipw.Dropdown(options=range(len(tables)), description="block"),
-        "head": ipw.Dropdown(options=(MEAN, *range(len(tables[0]))), description="head"),
-    }
-    return Explorer(controls, attention, draw_attention, lambda found: (
-        f"{found.told.capitalize()}. Left: a row for each token that reads, a column for each that "
-        "is read; the fuller the colour, the more weight. Right: where the weights of the words "
-        "go; the short lines mark where they would go if every token were read alike."))
+    value = traitlets.Tuple()
+    description = "block, head"
 
-
-# ── four matrices without labels ─────────────────────────────────────────────────────────────
-
-
-def unlabelled(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return weight and bias of the four attention layers of block 3, under a letter each.
-
-    They are rewritten: no entry is the model's, nor is a norm, and the block's output stays. In
-    each head, queries are multiplied by a matrix and keys by the inverse of its transpose; values
-    by another matrix, and the columns of attention_out by its inverse. The bias of the values
-    passes a part on to that of attention_out. That of the keys does nothing, and is drawn.
-    """
-    places = models.places(model)
-    layers = [model.get_submodule(places[place][BLOCK_OF_THE_PUZZLE]) for place in PLACES]
-    (Q, q), (K, k), (V, v), (O, o) = ((layer.weight.detach().cpu().double(),
-                                       layer.bias.detach().cpu().double()) for layer in layers)
-    generator = torch.Generator().manual_seed(0)
-
-    def drawn(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    def mixing(least: float, most: float) -> Tensor:
-        """Mix the entries of each head; singular values lie between the two numbers."""
-        heads = model.config.num_attention_heads
-        turn, back = (torch.linalg.qr(drawn(heads, len(q) // heads, len(q) // heads)).Q
-                      for _ in range(2))
-        scales = torch.linspace(least, most, len(q) // heads, dtype=torch.float64)
-        return torch.block_diag(*(turn * scales @ back))
-
-    A, B = mixing(0.3, 0.9), mixing(1.0, 2.0)
-    moved = drawn(len(v)) * 3 * v.std()
-    made = {"query": (A @ Q, A @ q), "key": (A.inverse().T @ K, drawn(len(k)) * q.std()),
-            "value": (B @ V, B @ (v + moved)), "attention_out": (O @ B.inverse(), o - O @ moved)}
-    like = layers[0].weight
-    found = {letter: tuple(t.to(like) for t in made[place]) for place, letter in zip(PLACES, ORDER)}
-    return {letter: found[letter] for letter in LETTERS}
+    def __init__(self, tables: Sequence[Tensor]):
+        blocks, heads, n, _ = (every := torch.stack([*tables])).shape
+        buffer = io.BytesIO()
+        image.imsave(buffer, SHADES(every.transpose(1, 2).reshape(blocks * n, -1).numpy()),
+                     format="png")
+        self.sheet = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        rules = [f".peft-teach-head {{background: url({self.sheet}) 0 0 / {heads * 100}% "
+                 f"{blocks * 100}%; image-rendering: pixelated; outline: 1px solid #b0b0b0}}"]
+        self.buttons = {}
+        for i, j in itertools.product(range(blocks), range(heads)):
+            button = ipw.Button(tooltip=f"block {i}, head {j}", layout=ipw.Layout(
+                width="38px", height="38px", padding="0", margin="1px"))
+            for name in ("head", f"head-{i}-{j}", "figure"):    # figures turn in a dark theme
+                button.add_class(f"peft-teach-{name}")
+            button.on_click(lambda _, chosen=(i, j): setattr(self, "value", chosen))
+            rules.append(f".peft-teach-head-{i}-{j} {{background-position: "
+                         f"{100 * j / (heads - 1):.2f}% {100 * i / (blocks - 1):.2f}%}}")
+            self.buttons[i, j] = button
+        grid = ipw.GridBox([*self.buttons.values()], layout=ipw.Layout(
+            grid_template_columns=f"repeat({heads}, 40px)"))
+        super().__init__([ipw.HTML(f"<style>{' '.join(rules)}</style>"), grid], value=(0, 1))
 
 
-def try_orders(block: Callable[[Mapping[str, Tensor]], Tensor], target: Tensor,
-               rest: Mapping[str, Tensor], pieces: Mapping[str, tuple[Tensor, Tensor]]
-               ) -> dict[str, float]:
-    """Return the largest difference to `target` for each order of the pieces."""
-    gaps = {}
-    for order in map("".join, itertools.permutations(pieces)):
-        weights = dict(rest)
-        for place, letter in zip(PLACES, order):
-            weights[f"{place}.weight"], weights[f"{place}.bias"] = pieces[letter]
-        gaps[order] = (block(weights) - target).abs().max().item()
-    return gaps
+class _ExplorerOfHeads(Explorer):
+    def still(self) -> tuple[str, str]:
+        """Let the still copy end with all heads."""
+        html, text = super().still()
+        sheet = self.controls["head"].sheet
+        return (f'{html}<img alt="All heads as small tables: a row of them for each block" '
+                f'width="480" class="peft-teach-figure" style="image-rendering: pixelated" '
+                f'src="{sheet}">', text)
+
+
+def explore_heads(tables: Sequence[Tensor], tokens: Sequence[str]) -> Explorer:
+    """What each token reads in each head; `tables` has those of each block, (heads, read, read)."""
+    return _ExplorerOfHeads(
+        {"head": Heads(tables)},
+        lambda head: Attention(head, tokens, tables[head[0]][head[1]]), draw_attention,
+        lambda found: "All heads, a row for each block. Click one, and it is shown large: a row "
+                      "for each token that reads, a column for each that is read; the darker, the "
+                      "more.")
 
 
 # ── where the parameters are ─────────────────────────────────────────────────────────────────
@@ -204,30 +215,16 @@ def try_orders(block: Callable[[Mapping[str, Tensor]], Tensor], target: Tensor,
 
 @dataclass(frozen=True)
 class Parameters:
-    """The parameters of a known model by place, and what the chosen places hold of them."""
+    """The parameters of a known model by place."""
 
     model: str
-    places: Sequence[str]         # the chosen ones
-    sizes: Mapping[str, int]      # by place
+    sizes: Mapping[str, int]
     blocks: int
-    told: str
-
-
-def parameters(model: str, places: Sequence[str]) -> Parameters:
-    """Count an outline by place, and what `places` hold."""
-    sizes = outlines.counts(model)
-    chosen = sum(sizes.get(place, 0) for place in places)
-    missing = [place for place in places if not sizes.get(place)]
-    names = ", ".join(place for place in places if place not in missing) or "nothing chosen"
-    told = f"{names}: {chosen:,} parameters, {chosen / sum(sizes.values()):.1%}"
-    if missing:
-        told += f"; it has no {', '.join(missing)}"
-    return Parameters(model, places, sizes, outlines.depth(model), told)
 
 
 def draw_parameters(found: Parameters) -> Figure:
     """Draw every parameter of a model as area, by place and block."""
-    made, ax = figure(9, 4.2)
+    made, ax = figure(9, 4)
     total, sizes = sum(found.sizes.values()), found.sizes
     block = {place: sizes[place] // found.blocks for place in PARTS
              if place in sizes and place not in ("embeddings", "other", "head")}
@@ -241,20 +238,19 @@ def draw_parameters(found: Parameters) -> Figure:
             height = size / width if width else 0
             bottom -= height
             areas.append(Rectangle((left, bottom), width, height, facecolor=COLOURS[PARTS[place]],
-                                   edgecolor=COLOURS["paper"], lw=0.4,
-                                   alpha=1 if place in found.places else 0.28))
+                                   edgecolor=COLOURS["paper"], lw=0.6))
             if name == columns[-1][0] and height > 0.02:
                 below = min(bottom + height / 2, below - 0.055)    # not onto the name before
-                ax.text(left + width + gap, below, place, va="center", fontsize=9,
-                        weight="bold" if place in found.places else "normal")
+                ax.text(left + width + gap, below, f"{place}, {size * found.blocks / total:.1%}",
+                        va="center", fontsize=9)
         if width > 0.03 * total:
             ax.text(left + width / 2, 1.02, name, ha="center", va="bottom", fontsize=9)
         left += width + gap
     ax.add_collection(PatchCollection(areas, match_original=True))    # at once: half the time
-    ax.text(0, -0.03, f"all of it: {total:,}", va="top", fontsize=9)
-    ax.set(xlim=(0, left * 1.14), ylim=(-0.1, 1.12), title=textwrap.fill(found.told, 80))
+    ax.set(xlim=(0, left * 1.2), ylim=(0, 1.08), title=f"{total:,} parameters, of them "
+           f"{sizes['embeddings'] / total:.1%} in the embeddings")
     ax.axis("off")
-    made.set_label(f"{found.model}, {total:,} parameters. {found.told}. " + "; ".join(
+    made.set_label(f"{found.model}, {total:,} parameters. " + "; ".join(
         f"{place}: {size:,} ({size / total:.1%})" for place, size in sizes.items() if size))
     return made
 
@@ -262,204 +258,20 @@ def draw_parameters(found: Parameters) -> Figure:
 def explore_parameters() -> Explorer:
     """Where the parameters of known models are: areas by place and block."""
     model = ipw.Dropdown(options=tuple(outlines.SIZES), description="model")
-    places = Choices(tuple(PARTS), ("embeddings",), "places")
-
-    def offer(change: object = None) -> None:
-        """Offer the places that this model has."""
-        for place, box in places.boxes.items():
-            box.disabled = not outlines.counts(model.value).get(place)
-
-    model.observe(offer, names="value")
-    offer()
-    return Explorer({"model": model, "places": places}, parameters, draw_parameters, lambda found: (
+    return Explorer({"model": model}, lambda model: Parameters(
+        model, outlines.counts(model), outlines.depth(model)), draw_parameters, lambda found: (
         f"{found.model}: every parameter, drawn as area: embeddings, the rest, then "
         f"{found.blocks} blocks. The rest is the pooler and the head of a BERT; in the others the "
         "norms, and the output layer where it is not the embeddings again. Norms of a BERT are "
         "too thin to be seen."))
 
 
-# ── what training holds ──────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What training a known model holds, by what trains; and by batch, for one choice of it."""
-
-    model: str
-    trains: str                              # the choice
-    batch: int
-    tokens: int
-    ledgers: Mapping[str, account.Ledger]    # by what trains
-    growth: Mapping[int, account.Ledger]     # by batch, if `trains` trains
-    told: str
-
-    @property
-    def gpus(self) -> dict[str, float]:
-        """The bytes of those that the bars come near to."""
-        most = max(ledger.total_bytes for ledger in self.ledgers.values())
-        return {name: size for name, size in GPUS.items() if size < 1.2 * most}
-
-
-def memory(model: str, trains: str, optimizer: str = "adamw", batch: int = 16, tokens: int = 32,
-           dtype: str = "float32", fused: bool = False) -> Memory:
-    """Predict the memory of training an outline; `tokens` is cut to what the model can read.
-
-    What `outlines.measure` found is recorded, for a picture needs three at each choice.
-    """
-    tokens = min(tokens, outlines.longest(model))
-    measured = {row["trains"]: row for row in records.load("outlines")["runs"]
-                if (row["model"], row["dtype"]) == (model, dtype)}
-
-    def ledger(trains: str, batch: int) -> account.Ledger:
-        return outlines.ledger(model, trains, optimizer, batch, tokens, dtype, fused,
-                               measured[trains])
-
-    share = measured[trains]["trained"] / measured[trains]["total"]
-    ledgers = {name: ledger(name, batch) for name in outlines.TRAINS}
-    total = ledgers[trains].total_bytes
-    fits = next((f"fits into {name}" for name, size in GPUS.items() if total <= size),
-                f"more than {list(GPUS)[-1]}")
-    return Memory(model, trains, batch, tokens, ledgers, {n: ledger(trains, n) for n in BATCHES},
-                  f"{trains}: {100 * share:.3g} % trained;\n{bytes_text(total)} in all, {fits}")
-
-
-def draw_memory(held: Memory) -> Figure:
-    """Draw bars by what trains, and how each part grows with the batch."""
-    made, left, right = figure(9, 3.8, columns=2)
-    totals = [ledger.total_bytes for ledger in held.ledgers.values()]
-    unit, factor = ("GB", 1e9) if max(totals) > 1e9 else ("MB", 1e6)
-    plots.stack(left.barh, "left", list(held.ledgers.values()), factor)
-    for y, total in enumerate(totals):
-        left.text(total / factor, y, f"  {bytes_text(total)}", va="center", fontsize=9)
-    labelled = 0.0
-    for name, size in held.gpus.items():
-        left.axvline(size / factor, color=COLOURS["ink"], ls=":", lw=1.2)
-        if size > labelled + 0.13 * max(totals):      # else the names would stand on each other
-            left.text(size / factor, -0.62, name, ha="center", va="bottom", fontsize=9)
-            labelled = size
-    left.set(yticks=range(len(held.ledgers)), yticklabels=[
-        n.replace(", query", ",\nquery") for n in held.ledgers], xlabel=unit,
-        ylim=(len(held.ledgers) - 0.4, -0.6))
-    left.get_yticklabels()[list(held.ledgers).index(held.trains)].set_weight("bold")
-    left.margins(x=0.2)
-
-    for part in plots.HELD:
-        sizes = {batch: _size(ledger, part) / factor for batch, ledger in held.growth.items()}
-        if sizes[held.batch] > 0:     # the weights lie below: the gradients may be as large
-            right.plot(*zip(*sizes.items()), lw=5 if part == "weights" else 2,
-                       color=COLOURS[part], label=part)
-            right.plot(held.batch, sizes[held.batch], "o", ms=7, color=COLOURS[part])
-    chosen = held.ledgers[held.trains]
-    right.axhline((chosen.total_bytes - chosen.activations_bytes) / factor,
-                  color=COLOURS["ink"], ls="--", lw=1.2, label="all but the activations")
-    logarithmic(right)
-    right.set(xlabel="sentences in a batch", ylabel=unit)
-    right.set_title(held.told, fontsize=10)
-    plain_ticks(right.xaxis, [1, 4, 16, 64, 256])
-    right.legend(frameon=False, fontsize=9)
-    made.set_label(f"{held.model}, {held.batch} × {held.tokens} tokens. " + "; ".join(
-        f"{name}: " + ", ".join(f"{part} {bytes_text(_size(ledger, part))}" for part in plots.HELD)
-        for name, ledger in held.ledgers.items()))
-    return made
-
-
-def _size(ledger: account.Ledger, part: str) -> int:
-    return getattr(ledger, f"{part}_bytes")
-
-
-def explore_memory() -> Explorer:
-    """What training holds in memory, for known models and any batch, length and optimizer."""
-    controls = {
-        "model": ipw.Dropdown(options=tuple(outlines.SIZES), description="model"),
-        "trains": ipw.Dropdown(options=outlines.TRAINS, description="trains"),
-        "optimizer": ipw.Dropdown(options=("adamw", "momentum", "sgd"), description="optimizer"),
-        "batch": ipw.SelectionSlider(options=BATCHES, value=16, description="batch"),
-        "tokens": ipw.SelectionSlider(options=LENGTHS, value=32, description="tokens"),
-        "dtype": ipw.ToggleButtons(options=tuple(outlines.DTYPES), description="held in"),
-        "fused": ipw.Checkbox(value=False, description="fused attention"),
-    }
-    return Explorer(controls, memory, draw_memory, _memory_caption)
-
-
-def _memory_caption(held: Memory) -> str:
-    gpus = f"; dotted: GPUs of {', '.join(held.gpus)}" if held.gpus else ""
-    most = ", all that it can read" if held.tokens == outlines.longest(held.model) else ""
-    return (f"{held.model}, {held.batch} × {held.tokens} tokens{most}. Left: the sum of the four "
-            f"parts by what trains{gpus}. Right, both axes logarithmic: how each part grows with "
-            f"the batch if this trains: {held.trains}.")
-
-
-# ── a step, block by block ───────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Held:
-    """What a training step holds, moment by moment, and what the ledger says of it."""
-
-    trains: str
-    size: str
-    ledger: account.Ledger
-    step: Step
-
-    @property
-    def told(self) -> str:
-        """The most that is held at any time, beside the ledger's sum."""
-        peak = self.ledger.weights_bytes + self.ledger.optimizer_bytes + self.step.peak
-        total = self.ledger.total_bytes
-        return (f"{self.trains}, {self.size}: at most {bytes_text(peak)} at once, "
-                f"{peak / total:.0%} of the ledger's {bytes_text(total)}")
-
-
-def draw_step(found: Held) -> Figure:
-    """Draw what is held at each moment as bars of four parts; dashed is the ledger's sum."""
-    made, ax = figure(9.2, 4)
-    step, ledger = found.step, found.ledger
-    moments = [replace(ledger, gradients_bytes=gradients, activations_bytes=activations)
-               for gradients, activations in zip(step.gradients, step.activations)]
-    plots.stack(ax.bar, "bottom", moments,
-                parts=("weights", "optimizer", "gradients", "activations"))
-    ax.axhline(ledger.total_bytes / 1e6, color=COLOURS["ink"], ls="--", lw=1.2,
-               label="the ledger's sum")
-    ax.set_xticks(range(len(step.moments)),
-                  [place or phase for phase, place in step.moments])
-    ax.set(ylabel="MB", xlabel="forward, block by block    →    loss    →    backward",
-           ylim=(0, 1.32 * ledger.total_bytes / 1e6))
-    ax.set_title(found.told, fontsize=10)
-    ax.legend(frameon=False, fontsize=9, ncols=5, loc="upper center")
-    made.set_label(f"{found.told}. " + "; ".join(
-        f"{phase} {place}: activations {bytes_text(a)}, gradients {bytes_text(g)}"
-        for (phase, place), a, g in zip(step.moments, step.activations, step.gradients)))
-    return made
-
-
-def explore_step(measured: Mapping[tuple[str, str], tuple[account.Ledger, Step]]) -> Explorer:
-    """What is held, block by block; `measured` by what trains and by the batch, such as
-    ("LoRA", "16 × 32")."""
-    trains, sizes = (list(dict.fromkeys(names)) for names in zip(*measured))
-    controls = {"trains": ipw.Dropdown(options=trains, description="trains"),
-                "size": ipw.Dropdown(options=sizes, description="batch")}
-    return Explorer(controls, lambda trains, size: Held(trains, size, *measured[trains, size]),
-                    draw_step, lambda found: (
-        f"{found.told}. Measured between the blocks: \"in\" is where the first block begins. "
-        "Dashed: the sum of the four parts, as if all were full at once."))
-
-
-def _example_step() -> Explorer:
-    moments = (("forward", "in"), ("forward", "0"), ("loss", ""), ("backward", "0"),
-               ("backward", "in"))
-    return explore_step({(trains, f"{n} × 8"): (account.Ledger(91, g, 2 * g, 50 * n), Step(
-        moments, (0, 25 * n, 50 * n, 25 * n, 0), (0, 0, 0, g // 2, g), 50 * n + 1))
-        for trains, g in (("everything", 91), ("LoRA", 1)) for n in (1, 2)})
-
-
 EXAMPLES = {
-    "block": lambda: draw_block({p: "384 × 384" for p in PARTS if p not in (
-        "embeddings", "ffn_gate", "other", "head")}),
-    "attention": lambda: explore_attention(
-        ("[CLS]", "a", "quiet", "film", "[SEP]"),
+    "training": draw_training,
+    "block": lambda: draw_block(outlines.outline("minilm", 1)),
+    "heads": lambda: explore_heads(
         [torch.eye(5).roll(i, 1).expand(2, 5, 5) * torch.tensor([[[1.0]], [[0.5]]]) + torch.tensor(
-            [[[0.0]], [[0.1]]]) for i in range(2)]),
+            [[[0.0]], [[0.1]]]) for i in range(2)], ("[CLS]", "a", "quiet", "film", "[SEP]")),
     "parameters": explore_parameters,
-    "step": _example_step,
-    "memory": explore_memory,
+    "step": lambda: explore_step(example()),
 }
