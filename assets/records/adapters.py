@@ -14,6 +14,8 @@ stopped.
     starts       Pfeiffer's, at its rate, with both matrices drawn from N(0, σ²)
     sizes        Pfeiffer's, at its rate, with other sizes; 15 is within LoRA's budget
     one_rate     the three placements whose own rate is larger, at the library's rate
+    alike        all six with one activation (ReLU), one start (N(0, 0.01²)), one strength (1) and
+                 the library's rate: the place alone differs
 """
 
 from dataclasses import replace
@@ -78,6 +80,11 @@ def wanted(record: recording.Record, part: str | None):
                 yield about("one_rate", place, FIRST, seed)
 
 
+    for seed in SEEDS if part in (None, "alike") else ():
+        for place in PLACES:
+            yield about("alike", place, FIRST, seed, alike=True)
+
+
 def about(group: str, place: str, lr: float, seed: int, **more) -> dict:
     """Return what a row is about."""
     return {"group": group, "setting": {"place": place, "lr": lr, "seed": seed, **more}}
@@ -88,6 +95,8 @@ def with_method(model, setting):
     if setting["place"] == "lora":
         return pt.lora.inject(model)
     config = replace(pictures.config_of(setting["place"]), size=width(setting))
+    if "alike" in setting:
+        config = replace(config, activation="relu", init="normal", scale=1.0)
     model = pt.bottleneck.inject(model, config)
     for adapter in pt.adapters(model).values() if "sigma" in setting else ():
         for W in (adapter.A.W_down, adapter.A.W_up):
@@ -132,7 +141,7 @@ def main():
     """Make what is missing, one run after the other, saving after each."""
     parser = recording.arguments(__doc__)
     parser.add_argument("--only", choices=("placements", "lora", "starts", "sizes",
-                                           "one_rate"))
+                                           "one_rate", "alike"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = pt.data.load("movies")

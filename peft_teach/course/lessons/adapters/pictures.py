@@ -4,8 +4,9 @@ Where an adapter stands is read off a model that `pt.bottleneck.inject` was put 
 each adapter wraps, by its place, and of which class it is.
 """
 
+import copy
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import ipywidgets as ipw
@@ -230,7 +231,8 @@ def explore_block() -> Explorer:
 
 def outcomes(record: records.Record) -> pandas.DataFrame:
     """Return the recorded runs with three seeds, each with its `name`, and whether it `learned`."""
-    groups = record.runs.groupby(["place", "size", "sigma", "lr"], dropna=False, sort=False)
+    alike = record.runs.group == "alike"
+    groups = record.runs.groupby([alike, "place", "size", "sigma", "lr"], dropna=False, sort=False)
     runs = groups.filter(lambda seeds: len(seeds) == 3)
     return runs.assign(name=runs.apply(_name, axis=1),
                        learned=[learned(record["runs"][id]) for id in runs.index])
@@ -238,15 +240,24 @@ def outcomes(record: records.Record) -> pandas.DataFrame:
 
 def _name(run: pandas.Series) -> str:
     """Return what tells a run's setting from the others of its place."""
+    if run.group in ("lora", "alike"):
+        return "LoRA, rank 8" if run.group == "lora" else NAMES[run.place]
     what = {"sizes": f"size {run['size']}", "starts": f"σ = {run.sigma}"}
-    return "LoRA, rank 8" if run.group == "lora" else (
-        f"{NAMES[run.place]}, {what.get(run.group, f'{run.lr:g}')}")
+    return f"{NAMES[run.place]}, {what.get(run.group, f'{run.lr:g}')}"
 
 
 def learned(run: Mapping) -> bool:
     """Whether a run learned anything: without, 9 of 10 sentences or more get one answer."""
     said = run["answers"]
     return max(said.count("0"), said.count("1")) < 0.9 * len(said)
+
+
+def best(runs: pandas.DataFrame) -> str:
+    """Return the place of which each seed is above all other places' seeds, if there is one."""
+    seeds = runs[runs.group == "alike"].groupby("name").accuracy
+    low, high = seeds.min(), seeds.max()
+    ahead = [name for name in low.index if low[name] > high.drop(name).max()]
+    return ahead[0] if ahead else "none: the seeds cannot tell"
 
 
 def draw_trained(runs: pandas.DataFrame, references: Mapping[str, float],
@@ -271,6 +282,33 @@ def draw_trained(runs: pandas.DataFrame, references: Mapping[str, float],
     made.set_label(f"{made.get_label()} Did not learn, and are in no mean: "
                    f"{', '.join(failed) or 'none'}.")
     return made
+
+
+# ── the one that merges ──────────────────────────────────────────────────────────────────────
+
+
+@torch.no_grad()
+def merge_parallel(merged: Callable) -> pandas.DataFrame:
+    """Draw parallel adapters with GELU large and merge them; say how far the states are moved.
+
+    `merged(up, down, A, s)` returns the two linear layers of the wider feed-forward part.
+    """
+    base, batch, before = _probe()
+    model = bottleneck.inject(copy.deepcopy(base), bottleneck.Config(
+        reads="input", activation="gelu", scale=4.0)).eval()
+    for adapter in core.adapters(model).values():
+        for p in adapter.A.parameters():
+            p.normal_(0, 0.05)
+    adapted = _hidden(model, batch)
+    for layer, adapter in zip(model.bert.encoder.layer, list(core.adapters(model).values())):
+        layer.intermediate.dense, adapter.base.dense = merged(
+            layer.intermediate.dense, adapter.base.dense, adapter.A, adapter.scale)
+        layer.output = adapter.base
+    told = {"with adapters, from the base": adapted - before,
+            "merged, from with adapters": _hidden(model, batch) - adapted}
+    rows = {name: f"{off.abs().max():.2g}" for name, off in told.items()}
+    return pandas.Series(rows | {"adapters left": len(core.adapters(model))}).to_frame(
+        "largest difference in the last hidden states")
 
 
 # ── sealed layers ────────────────────────────────────────────────────────────────────────────

@@ -141,14 +141,15 @@ BROKEN: dict[str, Callable[[], nn.Module]] = {
 LAW = Law(RIGHT, BROKEN, lambda test, make: test(make, WIDTH, BOUND))
 NEAR = Exercise(
     id="adapters.near", lesson="05", names=("starts_near",), points=2, minutes=9, difficulty=2,
+    optional=True,
     reference="peft_teach.course.lessons.adapters.start:starts_near",
     cases=lambda seed: [{"seed": seed}], run=LAW.run, judge=LAW.judge, returns=LAW.returns,
     mistakes=MISTAKES,
     hints=("'Every u' cannot be tried. Which few are the hardest: in length, in direction, in "
            "sign?",
-           "`uphill` above turns any u towards the direction in which A(u) is longest; of what "
-           "length it gives u back, look yourself. And where A(u) is zero, a ratio is 0 / 0: "
-           "compare two lengths instead.",
+           "Scale u to length 1, and replace it by the gradient of the length of A(u), ten "
+           "times: it turns towards the direction in which A(u) is longest. Try several lengths "
+           "there. Where A(u) is zero, a ratio is 0 / 0: compare two lengths instead.",
            "For the second half: p.dim() == 2 tells a matrix from a bias, and one of the two "
            "needs a gradient other than zero."),
     arguments=lambda pieces: (lambda: pieces["Bottleneck"](384, 64), 384, BOUND))
