@@ -192,7 +192,7 @@ away.T.map("{:.2%}".format).rename_axis(columns="σ")    # before any training, 
 # did not repair this: in the record, with σ = 0.1 or 0.3, none of six runs learned.
 # </details>
 #
-# ### If you like: the law of the start (2 points, about 9 minutes)
+# ### If you like · The law of the start (optional, 2 points, about 9 minutes)
 #
 # Write `starts_near(make, d_model, bound)`, where `make()` gives a new bottleneck. It raises an error, as `assert` does, unless
 #

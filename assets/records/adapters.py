@@ -82,7 +82,7 @@ def wanted(record: recording.Record, part: str | None):
 
     for seed in SEEDS if part in (None, "alike") else ():
         for place in PLACES:
-            yield about("alike", place, FIRST, seed, alike=True)
+            yield about("alike", place, FIRST, seed)
 
 
 def about(group: str, place: str, lr: float, seed: int, **more) -> dict:
@@ -90,12 +90,12 @@ def about(group: str, place: str, lr: float, seed: int, **more) -> dict:
     return {"group": group, "setting": {"place": place, "lr": lr, "seed": seed, **more}}
 
 
-def with_method(model, setting):
+def with_method(model, setting, group):
     """Put the setting's adapters, or LoRA, on the model."""
     if setting["place"] == "lora":
         return pt.lora.inject(model)
     config = replace(pictures.config_of(setting["place"]), size=width(setting))
-    if "alike" in setting:
+    if group == "alike":
         config = replace(config, activation="relu", init="normal", scale=1.0)
     model = pt.bottleneck.inject(model, config)
     for adapter in pt.adapters(model).values() if "sigma" in setting else ():
@@ -110,12 +110,12 @@ def width(setting):
     return setting.get("size", SIZE) if fixed else size_of(setting["place"])
 
 
-def run(setting, data):
+def run(setting, group, data):
     """Train one setting; return what was found."""
     seed = setting["seed"]
     pt.seed(seed)
     model, tokenizer = pt.models.load("minilm", labels=2)
-    model = with_method(model, setting)
+    model = with_method(model, setting, group)
     batches = pt.data.batches(data.train[:STEPS * BATCH], tokenizer, BATCH, seed=seed)
     steps = list(pt.train(model, batches, setting["lr"]))
 
@@ -147,7 +147,8 @@ def main():
     data = pt.data.load("movies")
     record = recording.Record(__file__, recording.setting(
         data, tests=TESTS, validation=VALIDATION, budget=BUDGET), options.again)
-    record.make(wanted(record, options.only), lambda about: (run(about["setting"], data), {}))
+    record.make(wanted(record, options.only),
+                lambda about: (run(about["setting"], about["group"], data), {}))
 
 
 if __name__ == "__main__":
