@@ -527,7 +527,7 @@ pictures.merge_parallel(merged)    # in all six blocks, the adapters drawn large
 # | Inside the block, these reviews cannot tell the places apart. | five places, all else equal, three seeds: means 77.6 to 79.1 %, standard error of one run 1.3; another place changes 98 answers of 1,000, another seed 100 | the ends, at as many parameters: 71.7 %, below in each seed, so the race could see a difference | agrees for classification: variants alike (Houlsby et al. 2019, §3.6), one per layer suffices (Pfeiffer et al. 2021), methods hardly differ (He et al. 2022, §4.2). Generation separates them: parallel is ahead (He et al., §4.3 and 4.4) |
 # | The parallel place failed because of its strength at that rate. | s = 4: 1 of 3 seeds learns nothing at 0.001, 2 of 3 at 0.003 | s = 1 at 0.001: 78.5 ± 1.1 %, no seed fails. Its start and s differ together | not known to us |
 # | A far start does not train. *An observation.* | Pfeiffer's, rate 0.003, σ = 0.1 and 0.3: none of six runs | a smaller rate: nothing yet | agrees: σ above 0.01 hurts (Houlsby et al. 2019, §3.6) |
-# | A parallel adapter with the block's activation can be merged. | a proof; to rounding, with adapters that move the states by 4 | adapters drawn large, so that a mistake would show | holds at any size; a gated block (Llama) needs a gated adapter |
+# | A parallel adapter with the block's activation can be merged. | a proof; to rounding, with adapters that move the states by more than 3 | adapters drawn large, so that a mistake would show | holds at any size; a gated block (Llama) needs a gated adapter |
 
 # %%
 pt.progress("05")
