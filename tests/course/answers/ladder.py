@@ -33,24 +33,15 @@ def interval(a, b):
 RIGHT["ladder.interval"] = {
     "two errors, in squares": INTERVAL,
     "resampled both ways": RESAMPLED,
-    "NumPy, resampled by counts": """
-import numpy as np
-
-def interval(a, b):
-    d, rng = (a - b).numpy().astype(float), np.random.default_rng()
-    rows, columns = (rng.multinomial(n, np.full(n, 1 / n), 300) / n for n in d.shape)
-    means = ((rows @ d) * columns).sum(1)
-    return tuple(np.percentile(means, [2.5, 97.5]))
-""",
+    "NumPy": but(INTERVAL.replace("dim=", "axis=").replace(".var()", ".var(ddof=1)"),
+                 D, "d = (a - b).numpy()", ".sqrt()", " ** 0.5"),
     "Student's t over seeds": """
 T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
 
 def interval(a, b):
-    d = torch.sub(a, b).double()
-    s, n = d.size(0), d.size(1)
+    d, (s, n) = torch.sub(a, b).double(), a.shape
     half = math.hypot(T.get(s, 2.1) * d.mean(1).std() / s**0.5, 1.96 * d.mean(0).std() / n**0.5)
-    middle = d.mean()
-    return [middle - half, middle + half]
+    return [d.mean() - half, d.mean() + half]
 """,
     "what is left counted once": but(INTERVAL, D, """d = a - b
     rest = d - d.mean(1, keepdim=True) - d.mean(0) + d.mean()""",
@@ -87,16 +78,15 @@ def sweep(score, ladder, first):
         if 0 <= i < len(ladder) and i not in found:
             value = score(ladder[i])
             found[i] = -math.inf if math.isnan(value) else value
-    best = ladder.index(first)
-    ask(best)
+    ask(best := ladder.index(first))
     while True:
         ask(best - 1)
         ask(best + 1)
-        new = max(found, key=found.get)
-        if found[new] == found[best]:
+        if found[best] == max(found.values()):
             return ladder[best]
-        best = new
+        best = max(found, key=found.get)
 """
+NAN = "-math.inf if math.isnan(value) else value"
 CLIMB = """
 def sweep(score, ladder, first):
     best = ladder.index(first)
@@ -140,27 +130,21 @@ def sweep(score, ladder, first, found=None):
             return sweep(score, ladder, first, {**found, rate: score(rate)})
     return best
 """,
-    "tensors": but(SWEEP, "-math.inf if math.isnan(value) else value",
-                   "torch.tensor(value).nan_to_num(-torch.inf)"),
+    "tensors": but(SWEEP, NAN, "torch.tensor(value).nan_to_num(-torch.inf)"),
 }
 
 WRONG["ladder.sweep"] = {
-    "not_needed": ("""
-def sweep(score, ladder, first):
-    found = {rate: score(rate) for rate in sorted(ladder, key=lambda rate: rate != first)}
-    return max(found, key=lambda rate: found[rate] if found[rate] == found[rate] else -math.inf)
-""",
-                   but(SWEEP, "best = ladder.index(first)", "best = len(ladder) // 2"),
+    "not_needed": (but(SWEEP, "    while True:", "    [*map(ask, range(9))]\n    while True:"),
+                   but(SWEEP, "ladder.index(first)", "len(ladder) // 2"),
                    but(SWEEP, "0 <= i < len(ladder)", "i < len(ladder)")),
     "stopped": (but(CLIMB, "(1, -1)", "(1,)"), but(SWEEP, "        ask(best + 1)\n", "")),
     "twice": but(SWEEP, " and i not in found", ""),
-    "nan_wins": but(SWEEP, "-math.inf if math.isnan(value) else value",
-                    "math.inf if math.isnan(value) else value"),
+    "nan_wins": but(SWEEP, NAN, NAN[1:]),
     "no_return": but(SWEEP, "return ladder[best]", "return"),
     "": (but(SWEEP, "return ladder[best]", "return ladder[max(best - 1, 0)]"),
          but(SWEEP, "score(ladder[i])", "score(i)"),
          but(SWEEP, "return ladder[best]", "return ladder[best], found[best]"),
-         but(SWEEP, "    ask(best)\n", "    while True:\n        score(first)\n"),
+         but(SWEEP, "    ask(best :=", "    while True:\n        score(first)\n    ask(best :="),
          but(SWEEP, "0 <= i < len(ladder)", "0 <= i")),
 }
 
@@ -323,21 +307,15 @@ BEYOND["ladder.batch"] = but(PADDED, "x.flatten(1, -2) if x.dim() > 2 else x[:, 
 
 # ── ladder.ship ──────────────────────────────────────────────────────────────────────────────
 
-PICKS = '''
+PICKS = """
 picks = {"file": "IA³", "time": "LoRA 8", "any": "full fine-tuning", "keep": "LoRA everywhere"}
-'''
+"""
 
 RIGHT["ladder.ship"] = {
     "names of the tables": PICKS,
-    "small letters, another order": '''
-picks = dict(keep="lora all", any="full", time="mask", file="lora 1")
-''',
-    "filled in": '''
-picks = {}
-picks["any"] = "Full fine-tuning"
-picks["time"] = "bottleneck"
-picks["file"], picks["keep"] = "IA3", "LoRA everywhere"
-''',
+    "small letters": 'picks = dict(keep="lora all", any="full", time="mask", file="lora 1")',
+    "filled in": 'picks = {"any": "Full fine-tuning", "time": "bottleneck"}\n'
+                 'picks["file"], picks["keep"] = "IA3", "LoRA everywhere"',
 }
 
 WRONG["ladder.ship"] = {

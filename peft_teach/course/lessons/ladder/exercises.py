@@ -75,17 +75,15 @@ def run_interval(interval: Callable, case: dict) -> dict[str, Any]:
     """Ask for every experiment's interval, and for the last with a and b exchanged."""
     def ends(a: Tensor, b: Tensor) -> Any:
         given = interval(a.clone(), b.clone())
-        if not isinstance(given, list | tuple | Tensor | np.ndarray) or np.ndim(given) == 0:
-            return named(given)
-        return [*map(scalar, given)]
+        several = isinstance(given, list | tuple | Tensor | np.ndarray) and np.ndim(given)
+        return [*map(scalar, given)] if several else named(given)
 
     pairs = [*zip(case["a"], case["b"]), (case["b"][-1], case["a"][-1])]
     return {"found": [ends(*pair) for pair in pairs]}
 
 
 def judge_interval(case: dict, seen: Mapping) -> Verdict:
-    """Ask for the properties; then how often such intervals hold the truth, and how wide they are.
-    """
+    """Ask for the properties; then how often such intervals hold the truth, and their width."""
     for given in seen["found"]:
         if given == "None":
             return rejected("no_return")
@@ -198,59 +196,53 @@ def sweep_cases(seed: int) -> list[dict]:
 def run_sweep(sweep: Callable, case: dict) -> dict[str, Any]:
     """Sweep, noting what is asked for. Who asks without end is stopped."""
     ladder, asked = case["ladder"], []
+    scores = [math.nan if score is None else score for score in case["scores"]]
 
     def score(rate: Any) -> float:
         asked.append(rate := scalar(rate))
         if len(asked) > 3 * len(ladder):
             raise RuntimeError(f"{len(asked)} runs for {len(ladder)} rates")
         known = number(rate) is not None and rate in ladder
-        found = case["scores"][ladder.index(rate)] if known else None
-        return math.nan if found is None else found
+        return scores[ladder.index(rate)] if known else math.nan
 
     best = sweep(score, tuple(ladder), case["first"])
     return {"asked": asked, "best": scalar(best), "type": named(best)}
 
 
 def judge_sweep(case: dict, seen: Mapping) -> Verdict:
-    """Go through what was asked for: was each needed when, or before, it was asked for?"""
-    ladder, first = case["ladder"], case["first"]
+    """Go through what was asked for: was each needed by then, and is the best between two tried?"""
+    ladder, best = case["ladder"], seen["best"]
+    place = {rate: f"number {i}" for i, rate in enumerate(ladder, start=1)}
     scores = {rate: -math.inf if score is None else score
               for rate, score in zip(ladder, case["scores"])}
     listed = ", ".join("nan" if score is None else f"{score:.3f}" for score in case["scores"])
-    told = f"The scores along the ladder are {listed}; first is number {ladder.index(first) + 1}."
-    tried, needed, best = [], {first}, -math.inf
+    told = f"The scores along the ladder are {listed}; first is {place[case['first']]}."
+    tried, needed, top = {}, {case["first"]}, -math.inf
     for rate in seen["asked"]:
-        if number(rate) is None or rate not in ladder:
+        if number(rate) is None or rate not in place:
             return Verdict(False, f"{told} It asked for {rate!r}, which is not on the ladder.")
-        asked = f"{told} It asked for number {ladder.index(rate) + 1}"
+        asked = f"{told} It asked for {place[rate]}"
         if rate in tried:
             return rejected("twice", f"{asked} twice.")
         if rate not in needed:
-            broke = any(scores[each] == -math.inf for each in beside(ladder, rate) & {*tried})
+            broke = any(tried.get(each) == -math.inf for each in beside(ladder, rate))
             return rejected("nan_wins" if broke else "not_needed",
                             f"{asked}, which was neither the first nor beside the best so far.")
-        tried.append(rate)
-        best = max(scores[each] for each in tried)
-        needed |= {one for each in tried if scores[each] == best for one in beside(ladder, each)}
-    return _sweeps_end(seen, told, ladder, {rate: scores[rate] for rate in tried})
-
-
-def _sweeps_end(seen: Mapping, told: str, ladder: list[float],
-                tried: dict[float, float]) -> Verdict:
-    """Is what it gave the best of all tried, and were both of its neighbours among them?"""
-    best = seen["best"]
+        tried[rate] = scores[rate]
+        top = max(tried.values())
+        needed.update(*(beside(ladder, each) for each in tried if tried[each] == top))
     if best is None:
         return rejected("no_return")
-    if number(best) is None or best not in ladder:
-        found = best if number(best) else seen["type"]
-        return Verdict(False, f"{told} It gave {found}, which is not on the ladder.")
-    told, top = f"{told} It gave number {ladder.index(best) + 1}", max(tried.values(), default=0)
+    if number(best) is None or best not in place:
+        return Verdict(False, f"{told} It gave {best if number(best) else seen['type']}, which is "
+                              "not on the ladder.")
+    told = f"{told} It gave {place[best]}"
     if tried.get(best) != top:
         return Verdict(False, f"{told}; the best that it tried was {top:.3f}.",
                        "nan_wins" if tried.get(best) == -math.inf else None)
     if not any(tried.keys() >= beside(ladder, rate) for rate in tried if tried[rate] == top):
-        untried, = [ladder.index(one) + 1 for one in beside(ladder, best) if one not in tried][:1]
-        return rejected("stopped", f"{told}, and never tried number {untried}, beside it.")
+        untried = min(beside(ladder, best) - tried.keys())
+        return rejected("stopped", f"{told}, and never tried {place[untried]}, beside it.")
     return Verdict(True, f"{len(tried)} runs of {len(ladder)}.")
 
 

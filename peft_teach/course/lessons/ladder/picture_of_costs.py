@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import ipywidgets as ipw
-import numpy
 import pandas
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 
 from ....plots import COLOURS, figure, in_percent, logarithmic
 from ....widgets import Explorer
@@ -17,9 +15,6 @@ from .rungs import COSTS
 
 LOWEST = -0.1                    # below it, R² is not drawn
 WIDE = 20                        # a cost that varies by this factor gets a logarithmic axis
-# Where a name may stand beside its point, in points: the first free place is taken.
-PLACES = [(far * x, far * y) for far in (1, 2.2, 3.5) for x, y in (
-    (10, 0), (0, 14), (0, -14), (-10, 0), (10, 13), (10, -13), (-10, 13), (-10, -13))]
 
 
 @dataclass(frozen=True)
@@ -54,48 +49,21 @@ def explore_costs(record: Mapping) -> Explorer:
 
 
 def draw_cost(found: Cost) -> Figure:
-    """Draw R² against a cost, each point with its name beside it."""
+    """Draw R² against a cost; the names stand at the right, the best on top."""
     made, ax = figure(9.2, 4.9)
     for name, row in found.table.iterrows():
         colour, _, marker = STYLES[name]
         ax.plot([row.cost] * 2, [row.low, row.high], color=colour, lw=2)
-        ax.plot(row.cost, row["R²"], marker, color=colour, ms=9, mew=1.8,
+        ax.plot(row.cost, row["R²"], marker, color=colour, ms=9, mew=1.8, label=name,
                 mfc=colour if name in found.filled else COLOURS["paper"])
     if found.table.cost.max() > WIDE * found.table.cost.min():
         logarithmic(ax, "x")
-    ax.margins(x=0.12)
+    ax.legend(frameon=False, fontsize=11, loc="center left", bbox_to_anchor=(1, 0.5))
     ax.set(xlabel=found.axis, ylabel="R² on test sentences")
-    _write_names(ax, found.table)
     made.set_label(f"R² against {found.axis}. " + "; ".join(
         f"{name}: {row.cost:,.4g}, {row['R²']:.3f} ({row.low:.3f} to {row.high:.3f})"
         for name, row in found.table.iterrows()) + ".")
     return made
-
-
-def _write_names(ax, table: pandas.DataFrame) -> None:
-    """Write each name where it touches no mark and no other name; a line leads to a far one."""
-    ax.set(xlim=ax.get_xlim(), ylim=ax.get_ylim())
-    ax.figure.set_layout_engine("none")    # so that places in pixels are known, and stay
-    ax.set_position((0.08, 0.13, 0.91, 0.85))
-    pixels, page = ax.figure.dpi / 72, ax.bbox.frozen()
-    taken = [Bbox(ax.transData.transform([(row.cost, row.low), (row.cost, row.high)])).padded(8, 0)
-             for _, row in table.iterrows()]
-    for name, row in table.iterrows():
-        point = ax.transData.transform((row.cost, row["R²"]))
-        text = ax.annotate(name, (row.cost, row["R²"]), xytext=(0, 0), fontsize=11, va="center",
-                           textcoords="offset points")
-        size = text.get_window_extent()
-        for offset in PLACES:
-            x, y = point + numpy.multiply(offset, pixels)
-            side = 0.5 if offset[0] == 0 else offset[0] < 0    # of the text, left of x
-            box = Bbox.from_bounds(x - side * size.width, y - size.height / 2, size.width,
-                                   size.height).padded(3)
-            if not box.count_overlaps(taken) and page.union([page, box]).bounds == page.bounds:
-                break
-        taken.append(box)
-        text.set(position=offset, ha={0: "left", 0.5: "center", 1: "right"}[side])
-        ax.plot(*zip((row.cost, row["R²"]), ax.transData.inverted().transform((x, y))), lw=0.8,
-                color=COLOURS["quiet"], zorder=0)
 
 
 # ── learned against kept ─────────────────────────────────────────────────────────────────────

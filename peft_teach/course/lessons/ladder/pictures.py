@@ -7,12 +7,12 @@ from .forgetting import editorials, vectors
 from .measure import interval, predictions, r2, ratings
 from .picture_of_costs import draw_forgetting, explore_costs
 from .picture_of_places import draw_verdicts, explore_places
-from .recorded import adapters, costs, forgetting, leaderboard, quality, rulers, tasks, verdicts
+from .recorded import adapters, costs, forgetting, leaderboard, quality, tasks, verdicts
 from .rungs import NAMES, put_on, train
 
 __all__ = ["NAMES", "adapters", "chooser", "costs", "draw_forgetting", "draw_verdicts",
            "editorials", "explore_costs", "explore_places", "forgetting", "leaderboard",
-           "predictions", "put_on", "quality", "r2", "ratings", "rulers", "settle", "tasks",
+           "predictions", "put_on", "quality", "r2", "ratings", "settle", "tasks",
            "train", "vectors", "verdicts"]
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────

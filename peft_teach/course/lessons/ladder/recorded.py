@@ -1,11 +1,9 @@
 """What the record of lesson 10 says, as data frames, and its errors, by seed and sentence.
 
-`record` is `records.load("ladder")` throughout. Part of a record does, too: what does not stand yet
-is in no row.
+`record` is `records.load("ladder")` throughout.
 """
 
 import base64
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +13,6 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from .... import data
 from ..dora.exercises import verdict
 from . import measure
 from .rungs import ALPHA, COSTS, LEFT, NAMES
@@ -23,34 +20,24 @@ from .rungs import ALPHA, COSTS, LEFT, NAMES
 MARGIN = 0.02                       # in R², declared before the first run
 FIRST_SEED = 2                      # that of the leaderboard
 HEAD = 385                          # trained by every method: the head's 384 weights and bias
-RULERS = {"the rating": lambda guess, rating: (guess - rating).square(),
-          "the sign": lambda guess, rating: ((guess > 0) != (rating > 0)).float()}
 KEPT = ("neighbours kept", "without the top direction")
 SAME, BETTER, WORSE, UNSURE = "the same", "better", "worse", "could not tell"
 
 Errors = dict[str, dict[int, Tensor]]    # (sentences,) by method and seed
 
 
-@functools.cache
-def ratings() -> Tensor:
-    """Return the mean ratings of the test sentences, (sentences,)."""
-    return torch.tensor([rating for _, rating in data.ratings("movies").test])
+def ratings(record: Mapping) -> Tensor:
+    """Return the mean ratings of the test sentences, (sentences,); so a judge needs no data set."""
+    return measure.unpack(record["ratings"]["movies"])
 
 
-def errors(record: Mapping, ruler: str = "the rating", rating: Tensor | None = None) -> Errors:
-    """Return the error on each test sentence, for each seed of each method.
-
-    Read by the rating it is squared; by the sign it is 1 where the sign is wrong, and sentences
-    that people found neutral are left out. Methods with one seed are, too. Without a `rating`,
-    (sentences,), it is the data set's.
-    """
-    rating = ratings() if rating is None else rating
-    told = slice(None) if ruler == "the rating" else rating.abs() > measure.NEUTRAL
-    found: Errors = {method: {} for method in NAMES}
+def errors(record: Mapping) -> Errors:
+    """Return the squared error on each test sentence, for each seed of each method."""
+    rating, found = ratings(record), {}
     for row in _finals(record):
-        guess = measure.unpack(row["answers"])
-        found[row["method"]][row["seed"]] = RULERS[ruler](guess, rating)[told]
-    return {method: seeds for method, seeds in found.items() if len(seeds) > 1}
+        error = (measure.unpack(row["answers"]) - rating).square()
+        found.setdefault(row["method"], {})[row["seed"]] = error
+    return found
 
 
 def shared(found: Errors, *methods: str) -> list[Tensor]:
@@ -80,7 +67,8 @@ def quality(record: Mapping) -> pandas.DataFrame:
     R² is 1 − a / b, of the errors a and those b of a constant guess; so an interval of the mean of
     a − (1 − R²) b, divided by the mean of b, is one around it.
     """
-    constant = (ratings() - ratings().mean()).square()                # (sentences,)
+    rating = ratings(record)
+    constant = (rating - rating.mean()).square()                      # (sentences,)
     rows = {}
     for method, seeds in errors(record).items():
         a = torch.stack([*seeds.values()])                            # (seeds, sentences)
@@ -91,28 +79,13 @@ def quality(record: Mapping) -> pandas.DataFrame:
     return table.sort_values("R²", ascending=False)
 
 
-def rulers(record: Mapping) -> pandas.DataFrame:
-    """Return how many standard errors each method lies behind full fine-tuning, by ruler.
-
-    Of one seed: the errors are those of the test sentences alone.
-    """
-    rows: dict[str, dict[str, float]] = {}
-    for ruler in RULERS:
-        found = {method: seeds[FIRST_SEED] for method, seeds in errors(record, ruler).items()}
-        for method in found.keys() - {"full"}:
-            d = found[method] - found["full"]                         # (sentences,)
-            behind = float(d.mean() / d.std() * len(d) ** 0.5)
-            rows.setdefault(NAMES[method], {})[ruler] = behind
-    return pandas.DataFrame(rows, index=[*RULERS]).T.sort_values("the rating")
-
-
 def verdicts(record: Mapping, interval: Callable[..., Any]) -> pandas.DataFrame:
     """Return what the reader's `interval(a, b)` of squared errors says of all pairs of methods.
 
     Rows (one, other), the best first: by how much the one's R² is higher, the ends, a verdict.
     """
     found, rows, keys = errors(record), {}, {name: key for key, name in NAMES.items()}
-    variance, order = float(ratings().var(correction=0)), [*quality(record).index]
+    variance, order = float(ratings(record).var(correction=0)), [*quality(record).index]
     for i, one in enumerate(order):
         for other in order[i + 1:]:
             a, b = shared(found, keys[one], keys[other])
@@ -141,20 +114,18 @@ def prices(record: Mapping) -> pandas.DataFrame:
 
     Kept as trained, without any knob. The head alone moves nothing of the base.
     """
-    found = record.get("costs", {})
     table = pandas.DataFrame.from_dict({NAMES[row["method"]]: {
-        "trained": row["parameters"] + HEAD, **found.get(row["method"], {})}
+        "trained": row["parameters"] + HEAD, **record["costs"].get(row["method"], {})}
         for row in _finals(record)}, orient="index").reindex(columns=[*COSTS]).div(UNITS)
-    table["step"] /= table["step"].get(NAMES["full"], 1.0)
-    left = curves(record).pivot_table(KEPT[0], "method", "f").reindex(columns=[0.0, 1.0])
+    table["step"] /= table["step"][NAMES["full"]]
+    left = curves(record).pivot_table(KEPT[0], "method", "f")
     kept = (left[1.0] / left[0.0]).reindex(table.index).where(table.index != NAMES["head"], 1.0)
     return table.rename(columns=COSTS).assign(**{LEFT: kept})
 
 
 def curves(record: Mapping) -> pandas.DataFrame:
     """Return what is left with the update scaled by f: a row a method, seed and f."""
-    rows = pandas.DataFrame(record.get("forgetting", []),
-                            columns=["method", "seed", "f", "r2", "neighbours", "without_top"])
+    rows = pandas.DataFrame(record["forgetting"])
     rows["method"] = rows["method"].map(NAMES)
     return rows.rename(columns={"r2": "R²", "neighbours": KEPT[0], "without_top": KEPT[1]})
 
@@ -167,7 +138,7 @@ def forgetting(record: Mapping) -> pandas.DataFrame:
     """
     rows = curves(record).sort_values("f")
     runs = [run for _, run in rows.groupby(["method", "seed"])]
-    level = min((run["R²"].max() for run in runs), default=0)
+    level = min(run["R²"].max() for run in runs)
     found = [rows[rows.f == 0].assign(method="the base")]
     for run in runs:
         first = (run["R²"] >= level).to_numpy().argmax()
@@ -180,15 +151,15 @@ def forgetting(record: Mapping) -> pandas.DataFrame:
 
 def tasks(record: Mapping) -> pandas.DataFrame:
     """Return R² of each adapter on each task, mean ± standard deviation over seeds."""
-    rows = pandas.DataFrame(record.get("tasks", []), columns=["adapter", "task", "seed", "r2"])
-    return rows.pivot_table("r2", "adapter", "task", sort=False, aggfunc=lambda r2: (
-        f"{r2.mean():.2f}" + (f" ± {r2.std():.2f}" if len(r2) > 1 else "")))
+    return pandas.DataFrame(record["tasks"]).pivot_table(
+        "r2", "adapter", "task", sort=False,
+        aggfunc=lambda r2: f"{r2.mean():.2f} ± {r2.std():.2f}")
 
 
 def adapters(record: Mapping) -> dict[str, dict[str, tuple[Tensor, Tensor, float]]]:
     """Return the recorded LoRAs of rank 1: A, B and the scale, by task and module."""
     found = {}
-    for task, text in record.get("adapters", {}).items():
+    for task, text in record["adapters"].items():
         tensors = safetensors.torch.load(base64.b64decode(text))
         found[task] = {name[:-2]: (A, tensors[f"{name[:-1]}B"], ALPHA / len(A))
                        for name, A in tensors.items() if name.endswith(".A")}
