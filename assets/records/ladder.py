@@ -46,7 +46,7 @@ method, and nothing else. A difference of 0.02 in R² would matter.
                what it has learned, and learns other coins at the best; 40 minutes of one core
 
 Of this plan stands all but this: domains (LoRA of rank 1 apart), controls and forgetting have one
-seed of two, `final` had a seed 6; `more`, `sizes`, `ratio` and `heart` were not run.
+seed of two, three of the leading six no seed 11; `sizes`, `ratio` and `heart` were not run.
 Called again, it goes on.
 """
 

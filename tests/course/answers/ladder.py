@@ -308,19 +308,19 @@ BEYOND["ladder.batch"] = but(PADDED, "x.flatten(1, -2) if x.dim() > 2 else x[:, 
 # ── ladder.ship ──────────────────────────────────────────────────────────────────────────────
 
 PICKS = """
-picks = {"file": "IA³", "time": "LoRA 8", "any": "full fine-tuning", "keep": "LoRA everywhere"}
+picks = {"file": "IA³", "time": "bottleneck", "any": "full fine-tuning", "keep": "LoRA everywhere"}
 """
 
 RIGHT["ladder.ship"] = {
     "names of the tables": PICKS,
     "small letters": 'picks = dict(keep="lora all", any="full", time="mask", file="lora 1")',
-    "filled in": 'picks = {"any": "Full fine-tuning", "time": "bottleneck"}\n'
+    "filled in": 'picks = {"any": "Full fine-tuning", "time": "a random mask"}\n'
                  'picks["file"], picks["keep"] = "IA3", "LoRA everywhere"',
 }
 
 WRONG["ladder.ship"] = {
-    "over": (but(PICKS, "IA³", "LoRA 8"), but(PICKS, "LoRA 8", "full fine-tuning"),
+    "over": (but(PICKS, "IA³", "LoRA 8"), but(PICKS, "bottleneck", "full fine-tuning"),
              but(PICKS, "LoRA everywhere", "IA³")),
     "worse": (but(PICKS, "full fine-tuning", "the head alone"), but(PICKS, "IA³", "prompt")),
-    "": (but(PICKS, "LoRA 8", "LoRA 9"), but(PICKS, '"any": "full fine-tuning", ', "")),
+    "": (but(PICKS, "bottleneck", "LoRA 9"), but(PICKS, '"any": "full fine-tuning", ', "")),
 }

@@ -462,7 +462,7 @@ BATCH = Exercise(
 
 # ── ladder.ship ──────────────────────────────────────────────────────────────────────────────
 
-PICKS = {"file": "ia3", "time": "lora 8", "any": "full", "keep": "lora all"}
+PICKS = {"file": "ia3", "time": "bottleneck", "any": "full", "keep": "lora all"}
 
 
 def run_ship(picks: Any, case: dict) -> dict[str, Any]:
