@@ -249,7 +249,8 @@ WRONG["dora.forge"] = {
                                                            "start[1] + 1e-3 * i)"),
     "crowded": but(FORGE, "start[0] + 0.002 * i", "start[0]", "slope * 0.002 * i", "0"),
     "not_random": (but(FORGE, NOISE, "torch.randn(len(W), 1) * torch.randn_like(W[:1])"),
-                   but(FORGE, NOISE, "torch.randn_like(W) + 0.5 * len(W.T)**0.5 * w.roll(1, 0)"),
+                   but(FORGE, NOISE, "torch.randn_like(W) + 3 * torch.randn(len(W), 1).sign() * "
+                                     "w.roll(1, 0)"),
                    but(FORGE, "    made = []\n", "    made = []\n    torch.manual_seed(0)\n")),
     "no_return": but(FORGE, "    return made\n", ""),
     "input_changed": but(FORGE, MADE, "W.copy_((length + M) * (math.cos(angle) * w + "

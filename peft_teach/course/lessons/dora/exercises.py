@@ -264,8 +264,7 @@ CONVERT = Exercise(
 
 NEAR, APART, FARTHEST = 1e-4, 1e-3, 0.1    # of dots: on the line; along ΔD; and the largest ΔD
 KEPT = 0.015   # of a row's length along its old direction: added noise changes it by no more
-ALIKE = 0.35   # of turns: their mean cosine, or their share along one direction
-KNOWN = 0.12   # of the turns of two calls: their mean cosine, with its sign; of noise it is ± 0.02
+CALLS, FAR = 8, 6    # of `forge`; standard errors, of the squared cosines of its turns
 
 
 def forge(weights, slope, start):
@@ -297,10 +296,10 @@ def forge_cases(seed: int) -> list[dict]:
 
 
 def run_forge(forge: Callable, case: dict) -> dict[str, Any]:
-    """Forge twice, with different random numbers; what came out, and whether W is as it was."""
+    """Forge some times, with different random numbers; what came out, and is W as it was?"""
     given = [W.clone() for W in case["weights"]]
-    seen = {name: forge([*given], case["slope"], case["start"]) for name in ("made", "again")}
-    return seen | {"intact": all(map(torch.equal, given, case["weights"]))}
+    return {"made": [forge([*given], case["slope"], case["start"]) for _ in range(CALLS)],
+            "intact": all(map(torch.equal, given, case["weights"]))}
 
 
 def judge_forge(case: dict, seen: Mapping) -> Verdict:
@@ -308,11 +307,11 @@ def judge_forge(case: dict, seen: Mapping) -> Verdict:
     weights, made = case["weights"], seen["made"]
     if not seen["intact"]:
         return rejected("input_changed", "Afterwards, the weights are not what they were.")
-    for each in (made, seen["again"]):
+    for each in made:
         if verdict := _not_matrices(weights, each):
             return verdict
-    dots = [clouds.point(W, new) for W, new in zip(weights, made)]    # (ΔD, ΔM)
-    return (_off_the_line(case, made, dots) or _not_noise(weights, made, seen["again"])
+    dots = [clouds.point(W, new) for W, new in zip(weights, made[0])]    # (ΔD, ΔM)
+    return (_off_the_line(case, made[0], dots) or _not_noise(weights, made)
             or Verdict(True, f"{len(dots)} dots on a line of slope {case['slope']:g}, made from "
                              "noise and lengths."))
 
@@ -351,15 +350,18 @@ def _off_the_line(case: dict, made: Any, dots: list[tuple[float, float]]) -> Ver
     return None
 
 
-def _not_noise(weights: list[Tensor], made: Any, again: Any) -> Verdict | None:
-    """Object to turns that another call repeats, or that rows or matrices share."""
-    turns, others = ([F.normalize(_aside(W, new)) for W, new in zip(weights, each)]
-                     for each in (made, again))
-    cosines = torch.cat([(one * other).sum(1) for one, other in zip(turns, others)])
-    if cosines.abs().mean() > ALIKE or cosines.mean() > KNOWN:
-        return rejected("not_random", "Called twice, it turned the rows in part the same way.")
-    if max(torch.linalg.matrix_norm(one, 2)**2 / len(one) for one in turns) > ALIKE:
-        return rejected("not_random", "It turned the rows of a matrix along one direction.")
+def _not_noise(weights: list[Tensor], made: list) -> Verdict | None:
+    """Object to turns that calls or rows have in common: cos² of noise is 1 / (n_in − 1)."""
+    for n_in in {W.shape[1] for W in weights}:
+        turns = torch.cat([torch.stack([F.normalize(_aside(W, new)) for new in each])
+                           for W, *each in zip(weights, *made) if W.shape[1] == n_in], dim=1)
+        for told, each in (("Called again, it turned the rows in part the same way.",
+                            turns.transpose(0, 1)),
+                           ("It turned the rows in part along one direction.", turns)):
+            squares = (each @ each.mT).tril(-1).square()    # of pairs: calls, or rows
+            pairs = squares.numel() * (1 - 1 / len(squares[0])) / 2
+            if (n_in - 1) * squares.sum() - pairs > FAR * (2 * pairs)**0.5:
+                return rejected("not_random", told)
     return None
 
 
@@ -372,7 +374,7 @@ def _aside(W: Tensor, new: Tensor) -> Tensor:
 FORGE = Exercise(
     id="dora.forge", lesson="09", names=("forge",), points=3, minutes=10, difficulty=3,
     reference=f"{HERE}:forge", cases=forge_cases, run=run_forge, judge=judge_forge,
-    returns=report(made=Any, again=Any, intact=bool),
+    returns=report(made=list[Any], intact=bool),
     mistakes={
         "additive": "Along its old direction, each row is as long as before: that is what added "
                     "noise does, and its dots only rise. What else may you set freely?",
