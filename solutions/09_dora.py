@@ -137,8 +137,7 @@ beside = pd.concat([record.runs.query("group == 'clouds'"), pd.DataFrame([own])]
 beside.set_index("method")[["parameters", "accuracy"]].round(3)    # all but yours: recorded
 
 # %% [markdown]
-# It learns. For 4,608 more parameters than LoRA, did we gain anything? One run cannot tell. We return to that once the layer
-# is right.
+# It learns. For 4,608 more parameters than LoRA, did we gain anything? One run cannot tell.
 #
 # ## Whose layer is right?
 #
@@ -220,11 +219,11 @@ gap.map("{:.1%}".format)
 # \underbrace{G\cdot\hat v}_{\text{the gradient of } m} \qquad\qquad g = \frac{m}{\lVert V\rVert} $$
 #
 # So the constant norm adds $g$ times the gradient of $m$, laid along the row. A row is one direction of 384. A gradient that ignores
-# it has about $1/\sqrt{384}$ of its length along it: 5 %. So early in training the gap is a few percent. The gap grows: $V$ contains
-# $BA$, and the gradient of $B$ passes through the same $A$. Once trained, it is over a tenth; two draws of dropout differ far more.
+# it has about $1/\sqrt{384}$ of its length along it: 5 %. So early in training the gap is a few percent. Then it grows: $V$ contains
+# $BA$, and the gradient of $B$ passes through the same $A$.
 #
 # In §4.2 the paper praises the true gradient: without the part along the row, optimization should be easier. In §4.3 that part is
-# back. A constant norm saves a quarter of the memory on LLaMA-7B, for 0.2 points of accuracy.
+# back, to save memory.
 #
 # ## More functions, or the same?
 #
@@ -272,13 +271,11 @@ pt.compare("dora.same", "the same functions" if same else "other functions", "th
 converted
 
 # %% [markdown]
-# **The same functions, from the same number of parameters.** DoRA is no richer than LoRA with a gain. It is another route through the same
-# models.
+# **The same functions, from the same number of parameters.** DoRA is another route through the same models.
 #
-# On either route, $A$ and $B$ see $g$ as a constant: in DoRA, because the norm in it is held constant. So at the same function they even get
-# the same gradients. Still, training takes them apart:
+# On either route, $A$ and $B$ see $g$ as a constant, so at the same function they even get the same gradients. Still, training takes them apart:
 #
-# - Adam moves each parameter by about the learning rate. LoRA with a gain moves $g$ itself. DoRA moves $m$, so its
+# - Adam moves each parameter by about the learning rate: $g$ itself in LoRA with a gain, $m$ in DoRA, where
 #   $g = m / \lVert V\rVert$ moves faster on short rows than on long ones.
 # - When $B$ makes a row of $V$ longer, DoRA divides by the new length. LoRA with a gain lets the row grow.
 #
@@ -331,8 +328,8 @@ pt.plots.show(pictures.draw_crossing(record), "How much a random piece changes t
               "of 384 entries. Bands: the recorded updates of full fine-tuning and of LoRA.")
 
 # %% [markdown]
-# Full fine-tuning lives below the crossing, LoRA mostly above. So give full fine-tuning's updates the size of LoRA's, matrix by matrix, and leave all
-# else as it is. **Where does the cloud go?**
+# Full fine-tuning lives below the crossing, LoRA mostly above. So give full fine-tuning's updates the size of LoRA's, matrix by matrix.
+# **Where does the cloud go?**
 
 # %%
 pt.widgets.Guess("Blown up to LoRA's size, the cloud of full fine-tuning looks",
@@ -549,8 +546,8 @@ pt.plots.show(pictures.draw_ladder(), "One block of MiniLM, drawn eight times. W
               "stands where it acts. Counts are for the whole model, without the head.")
 
 # %% [markdown]
-# Three of them never merge into the weights. What a prompt or a prefix adds depends on the whole sentence, and an adapter is not linear. No
-# fixed matrix can do either. And look at the last row once more: DoRA is the gain of lesson 06 around the sum of lesson 07.
+# Three of them never merge into the weights. What a prompt or a prefix adds depends on the whole sentence, and an adapter is not linear. Look
+# at the last row once more: DoRA is the gain of lesson 06 around the sum of lesson 07.
 #
 # **What this lesson claims**
 #
@@ -591,7 +588,7 @@ pt.progress("09")
 # | dropout | 0: then peft reuses the base's output | peft's documentation |
 # | a base in 4 bits | works with `use_dora`, too | the README |
 #
-# Start with LoRA; DoRA may forgive a rate that is too high. Stay with LoRA where the time of a step is your bill: with peft, people report that DoRA
+# Start with LoRA; DoRA may forgive a rate that is too high. Stay with LoRA where the time of a step is your bill: with peft, DoRA
 # takes from a fifth longer ([peft#1474](https://github.com/huggingface/peft/pull/1474)) to more than twice as long
 # ([peft#2651](https://github.com/huggingface/peft/issues/2651)). If the first loss is `nan`, look for rows of zeros in
 # the weights, because DoRA divides by their norm ([peft#2049](https://github.com/huggingface/peft/issues/2049)).

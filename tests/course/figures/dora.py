@@ -16,7 +16,6 @@ FIGURES = {
     "predicts 5 %": 384**-0.5,
     "about 0.7 points": 2.262 / 10**0.5 * MARGIN / 100,
     "95 % interval": "Student's t",
-    "for 0.2 points of accuracy": f"{LIU}, Table 7",
     "LLaMA-7B for 0.2 points": f"{LIU}, Table 7",
     "79.0 % for DoRA, 78.7 % with a gain, 75.9 %": tuple(SEARCH.loc[32, ["dora", "gain", "lora"]]),
     "74.9 %, 73.4 % and 74.7 %": tuple(SEARCH.loc[2, ["dora", "gain", "lora"]]),
