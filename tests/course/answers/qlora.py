@@ -46,8 +46,7 @@ def levels(quantile):
     "sides": but(LEVELS, "k / 8", "k / seven", "k / 7", "k / 8", "seven", "7",
                  "range(7,", "range(8,", "range(1, 9)", "range(1, 8)"),
     "not_scaled": but(LEVELS, " / quantile(TOP)", ""),
-    "": (but(LEVELS, "    return ", "    "),
-         but(LEVELS, "0.9677083", "0.96875"),
+    "": (but(LEVELS, "0.9677083", "0.96875"),
          but(LEVELS, "above])", "above], dtype=torch.float64)"),
          but(LEVELS, "[*below, 0.0,", "[*below, 1e-8,")),
 }
@@ -99,7 +98,6 @@ WRONG["qlora.quantize"] = {
     "": (but(QUANTIZE, "    return index", "    index"),
          but(QUANTIZE, INDEX, "(torch.bucketize(scaled, levels, right=True) - 1)"),
          but(QUANTIZE, TOP, f"{TOP}.clamp(min=1e-3)"),
-         but(QUANTIZE, "reshape(-1, block)", "reshape(len(W), -1)"),
          but(QUANTIZE, ".to(torch.uint8)", ""),
          but(QUANTIZE, "[1::2], top", "[1::2], top.double()"),
          but(QUANTIZE, ".reshape(shape)", ".reshape(shape).double()")),
@@ -149,8 +147,6 @@ RIGHT["qlora.mended"] = {
     "shifts": MENDED,
     "arithmetic": but(MENDED, SWAP, "packed % 16 * 16 + packed // 16"),
     "in int": but(MENDED, SWAP, "((packed.int() << 4 & 255) | packed.int() >> 4).byte()"),
-    "a table": but(MENDED, SWAP, "torch.tensor([b % 16 * 16 + b // 16 for b in range(256)], "
-                                 "dtype=torch.uint8)[packed.long()]"),
 }
 
 WRONG["qlora.mended"] = {
@@ -224,7 +220,7 @@ RIGHT["qlora.layer"] = {
 
 WRONG["qlora.layer"] = {
     "keeps": (but(LAYER, APPLY, PLAIN),
-              but(LAYER, BUFFERS, f"{BUFFERS}        self.W = linear.weight.data.numpy() + 0\n"),
+              but(LAYER, BUFFERS, f"{BUFFERS}        self.W = linear.weight.tolist()\n"),
               but(LAYER, BUFFERS, f"{BUFFERS}        self.linears = [linear]\n"),
               but(LAYER, "return dy @ ctx.layer.weight", "ctx.layer.kept = [W] = ["
                          "ctx.layer.weight]\n        return dy @ W"),
@@ -273,8 +269,6 @@ RIGHT["qlora.bits"] = {
     "twice": BITS,
     "4.5 bits": but(BITS, "t.numel() * t.element_size() for t in held) == n // 2 + 4 * n // 64",
                     "t.nbytes for t in held) * 8 == 4.5 * n"),
-    "without a bias": but(BITS, "nn.Linear(128, 3)", "nn.Linear(128, 3, bias=False)",
-                          ' if not name.endswith("bias")', ""),
     "no backward": but(BITS, "layer(x).sum().backward()", "torch.autograd.grad(layer(x).sum(), x)",
                        "    assert x.grad is not None\n", ""),
 }
@@ -322,15 +316,13 @@ WRONG["qlora.dice"] = {
     "nearest": but(DICE, UP, "p > 0.5"),
     "together": (but(DICE, "torch.rand(x.shape,", "torch.rand(64,"),
                  but(DICE, RAND, "torch.rand(len(x), 32, generator=generator).repeat(1, 2)")),
-    "generator": (but(DICE, RAND, "torch.rand_like(x)"),
-                  but(DICE, "    up =", "    generator.seed()\n    up ="),
+    "generator": (but(DICE, "    up =", "    generator.seed()\n    up ="),
                   but(DICE, "    up =", "    generator.manual_seed(0)\n    up ="),
                   but(DICE, UP, f"{RAND} + 0 * torch.rand(1) < p")),
     "elsewhere": (but(DICE, "torch.where(up, above, below)", "x"),
                   but(DICE, " * top[:, None]).reshape", " * top.mean()).reshape")),
     "changed": but(DICE, "(W.reshape(-1, 64) / top[:, None])", "W.view(-1, 64).div_(top[:, None])"),
-    "": (but(DICE, UP, f"{RAND} < p**1.2"),
-         but(DICE, UP, f"{RAND} < 0.02 + 0.96 * p"),
+    "": (but(DICE, UP, f"{RAND} < 0.02 + 0.96 * p"),
          but(DICE, ".reshape(W.shape)", "")),
 }
 

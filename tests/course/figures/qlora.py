@@ -14,7 +14,6 @@ FIGURES = {
     "2,563 of them": RUNS.tests.max(),
     "140 GB in 16 bits": 70e9 * 2,
     "48 GB": "a card",
-    "tight for 70 billion": "a size of the plan",
     "it saves 3 GB": 70e9 * (BITS - DOUBLE) / 8,
     "33 to 70 billion": "the columns of the recipe",
     "13 billion": "Dettmers et al. 2023: 2e-4 for 7 and 13 billion, 1e-4 above",

@@ -6,6 +6,7 @@
 import copy
 import gc
 import math
+import sys
 from collections.abc import Mapping
 from statistics import NormalDist
 from typing import Any
@@ -85,8 +86,7 @@ LEVELS_OF = Exercise(
     hints=("At 0, half of the distribution lies below. At the last level it is TOP. What lies "
            "between these two probabilities, in eight equal steps?",
            "The negative side is the same with seven steps, and symmetry gives its values.",
-           "Last comes the unit: which number do you divide all of them by, so that they end at "
-           "1?"))
+           "Last comes the unit: by which number do you divide all of them, to end at 1?"))
 
 # ── qlora.quantize ───────────────────────────────────────────────────────────────────────────
 
@@ -122,8 +122,7 @@ def judge_quantize(case: dict, seen: Mapping) -> Verdict:
     W, packed, top, levels = (case[name] for name in ("W", "packed", "top", "levels"))
     told, given = f"W is {tuple(W.shape)}, in blocks of {case['block']}. ", seen["given"]
     if not isinstance(given, tuple | list) or len(given) != 2:
-        return Verdict(False, f"quantize gave {named(given)}; expected two tensors, packed and "
-                              "top.")
+        return Verdict(False, f"quantize gave {named(given)}; expected packed and top.")
     if seen["changed"]:
         return rejected("changed", f"After the calls, {seen['changed']} is not what it was.")
     found, maxima = given
@@ -165,8 +164,7 @@ QUANTIZE = Exercise(
     returns=report(given=Any, W_hat=Any, changed=str),
     mistakes={
         "one_a_byte": "Four bits are half a byte.",
-        "halves": "Of two weights the first belongs into the high half of the byte: its index "
-                  "times 16.",
+        "halves": "The first of two weights belongs into the high half: its index times 16.",
         "signed": "The largest magnitude counts, whatever its sign.",
         "changed": "Arguments are still needed: divide or shift a copy.",
         "misfit": "Blocks may cross the rows of W, and their length is not always 64: dequantize "
@@ -214,13 +212,11 @@ SUSPECTS = Exercise(
         "not_errors": "Wanted is a dict of four numbers, one for each suspect: "
                       f"{', '.join(ERRORS)}.",
         "squared": "These are the squares, ‖Ŵ − W‖² / ‖W‖².",
-        "descending": "Reversed, the levels are nearly the same with the other sign: Ŵ is nearly "
-                      "−W.",
+        "descending": "Reversed, the levels nearly change their signs: Ŵ is nearly −W.",
         "swapped": "Each weight is compared with another one, which is as large and knows nothing "
                    "of it: what happens to the product of the two in ‖a − b‖²?",
         "doubled": "Ŵ is nearly 2 W. How far is that from W?",
-        "positive": "Half of the weights are right, and the others have the wrong sign: each is "
-                    "off by twice its size.",
+        "positive": "Half of the weights have the wrong sign, and are off by twice their size.",
     },
     hints=("Write Ŵ with W for each suspect, as if rounding did nothing: −W, 2 W, and so on.",
            "‖a − b‖² = ‖a‖² + ‖b‖² − 2 a·b. What is a·b where a and b are independent and as "
@@ -320,6 +316,15 @@ class _Storages(TorchDispatchMode):
                    if key not in out and not made.expired())
 
 
+def _outside(held: Any) -> int:
+    """Count the bytes of arrays, numbers and the like in it; tensors are counted elsewhere."""
+    if isinstance(held, Mapping):
+        held = [*held.values()]
+    if isinstance(held, list | tuple):
+        return sum(map(_outside, held))
+    return 0 if isinstance(held, Tensor) else getattr(held, "nbytes", sys.getsizeof(held))
+
+
 def run_layer(Linear4bit: Any, case: dict) -> dict[str, Any]:
     """Make it and use it once as training does; ask what it holds then; copy it and load it."""
     given = () if case["levels"] is None else (case["levels"],)
@@ -344,7 +349,7 @@ def run_layer(Linear4bit: Any, case: dict) -> dict[str, Any]:
     if x.grad is None or seen["trains"]:
         return seen
     held = max(held, storages.held(*known, x.grad))
-    held += sum(getattr(each, "nbytes", 0) for each in vars(layer).values())    # NumPy's, too
+    held += sum(_outside(vars(module)) for module in layer.modules())
     del linear, y, known
     if not exact.expired():
         gc.collect()
@@ -367,14 +372,12 @@ def judge_layer(case: dict, seen: Mapping) -> Verdict:
     added = 0 if b is None else b
     y, told = x @ W_hat.T + added, f"W is {tuple(W.shape)}."
     if not seen["is_module"]:
-        return Verdict(False, f"Linear4bit(linear) gave {seen['type']}; expected a "
-                              "torch.nn.Module.")
+        return Verdict(False, f"Linear4bit(linear) gave {seen['type']}; expected an nn.Module.")
     if not close(seen["y"], y):
         return Verdict(False, f"{told} {difference('layer(x)', seen['y'], y)}",
                        "no_bias" if close(seen["y"], x @ W_hat.T) else None)
     if seen["dx"] is None:
-        return rejected("no_gradient", f"{told} The output is right, and x gets no gradient from "
-                                       "it.")
+        return rejected("no_gradient", f"{told} The output is right, but x gets no gradient.")
     if not close(seen["dx"], dx := case["dy"] @ W_hat):
         return Verdict(False, f"{told} The output is right. "
                               f"{difference('The gradient of x', seen['dx'], dx)}")
@@ -412,8 +415,7 @@ LAYER = Exercise(
                  "make Ŵ again in the backward pass, and do not keep the linear layer.",
         "no_gradient": "Nothing in the layer trains, but what lies below it does: the gradient "
                        "must pass through.",
-        "trains": "Whatever it holds of the linear layer's parameters must be detached and "
-                  "frozen.",
+        "trains": "What it holds of the linear layer's parameters must be detached and frozen.",
         "bits": "Buffers, or parameters that do not train, are for packed indices, a float32 "
                 "maximum for 64 of them, and the bias. All layers share the levels: a plain "
                 "attribute is enough.",
@@ -544,9 +546,8 @@ def _unfair(up: Tensor, share: Tensor) -> Verdict | None:
         sums = (up - found[tenth]).sum(axis)
         ratio = sums.square().sum() / (found * (1 - found))[tenth].sum()    # independent: about 1
         if ratio > 1 + FAR * (2 / len(sums))**0.5:
-            return rejected("together", "How many weights go up together varies "
-                                        f"{ratio:.1f} times as much as it would if each were drawn "
-                                        "by itself.")
+            return rejected("together", f"How many weights go up together varies {ratio:.1f} times "
+                                        "as much as if each were drawn by itself.")
     off = (found - right).abs() - FAR * (mean(share * (1 - share)) / count).sqrt() - 1e-3
     if off.max() <= 0:
         return None
@@ -568,8 +569,7 @@ DICE = Exercise(
         "elsewhere": "Only the two levels around a weight may be drawn, and beyond the last one "
                      "only that.",
         "together": "One random number decided for several weights. Each needs its own.",
-        "generator": "Draw all random numbers from the generator that is given, and do not seed "
-                     "it.",
+        "generator": "Draw all random numbers from the given generator, and do not seed it.",
         "changed": "Both are still needed: work on a copy.",
     },
     hints=("Let a weight w lie between the levels l and h. With probability p it goes to h. What "

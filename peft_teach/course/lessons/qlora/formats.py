@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .... import models, nf4, waiting
 from . import four_bits
-from .rounding import BLOCK, maxima, nearest, relative
+from .rounding import BLOCK, maxima, middles, nearest, relative
 
 PLACES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 SAMPLE = 200_000 // BLOCK        # blocks that a histogram shows
@@ -40,6 +40,21 @@ def tables(levels: Callable) -> dict[str, Tensor]:
     return {"NF4": levels(NormalDist().inv_cdf), "even, 16": levels(lambda p: 2 * p - 1),
             "int4": torch.arange(-7, 8) / 7, "FP4 e2m1": _both_signs(E2M1),
             "FP4 bitsandbytes": _both_signs(BITSANDBYTES)}
+
+
+def lloyd(matrices: Mapping[str, Tensor], marks: Tensor, rounds: int = 10) -> Tensor:
+    """Return marks, each moved to the mean of the weights nearest to it, again and again.
+
+    This is Lloyd's algorithm. A block counts by the square of its maximum, as in its error.
+    """
+    blocks = torch.cat([W.reshape(-1, BLOCK) for W in matrices.values()])
+    top = maxima(blocks)
+    x, weights = (blocks / top).flatten(), top.square().expand_as(blocks).flatten().double()
+    weighted = x * weights
+    for _ in range(rounds):
+        index = torch.bucketize(x, middles(marks))
+        marks = (torch.bincount(index, weighted) / torch.bincount(index, weights)).float()
+    return marks
 
 
 def _both_signs(magnitudes: Sequence[float]) -> Tensor:

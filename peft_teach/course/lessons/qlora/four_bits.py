@@ -29,9 +29,8 @@ def quantize(W: Tensor, levels: Tensor, block: int = 64) -> tuple[Tensor, Tensor
     """Return packed (n/2,) uint8, two indices a byte, and the blocks' maxima (n/block,)."""
     blocks = W.detach().float().reshape(-1, block)
     top = blocks.abs().amax(dim=1)
-    levels = levels.to(W.device)
     scaled = blocks * (1 / top.clamp(min=1e-38))[:, None]    # as bitsandbytes does: equal bytes
-    index = torch.bucketize(scaled, middles(levels)).to(torch.uint8).reshape(-1)
+    index = torch.bucketize(scaled, middles(levels.to(W.device))).to(torch.uint8).reshape(-1)
     return index[0::2] << 4 | index[1::2], top
 
 

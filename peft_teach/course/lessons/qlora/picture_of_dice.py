@@ -24,7 +24,6 @@ class Rolled:
     update: float                # of each weight, in gaps
     nearest: Sequence[float]     # of each weight
     dice: Sequence[float]        # of each weight, in the last draw
-    sums: Sequence[float]        # of all thirty, by draw
     means: Sequence[float]       # of the sums of all draws so far, by draw
 
 
@@ -40,7 +39,7 @@ def rolled(update: float, draws: int, dice: Callable = rounding.dice) -> Rolled:
     throws = [moved(dice(W, top, LEVELS, torch.Generator().manual_seed(seed)))
               for seed in range(draws)]
     sums = torch.tensor(throws).sum(1)
-    return Rolled(update, moved(rounding.nearest(W, top[:, None])), throws[-1], sums.tolist(),
+    return Rolled(update, moved(rounding.nearest(W, top[:, None])), throws[-1],
                   (sums.cumsum(0) / torch.arange(1, draws + 1)).tolist())
 
 
@@ -60,13 +59,12 @@ def draw_rolled(found: Rolled) -> Figure:
              yticks=[floor + y for floor in floors for y in (0, 1)],
              yticklabels=["mark", "next mark"] * 3)
     left.spines[["left", "bottom"]].set_visible(False)
-    draws = range(1, len(found.sums) + 1)
+    draws = range(1, len(found.means) + 1)
     right.axhline(COUNT * found.update, color=COLOURS["lora"], lw=2.5)
-    right.plot(draws, found.sums, "o", color=COLOURS["yours"], ms=4, alpha=0.35, mew=0)
     right.plot(draws, found.means, color=COLOURS["yours"], lw=2)
     right.plot(draws[-1], found.means[-1], "o", color=COLOURS["yours"], ms=9)
     right.set(xlabel="draw", xlim=(0, 1.05 * max(10, draws[-1])),
-              ylim=(-0.5, max(2 * COUNT * found.update, *found.sums) + 1))
+              ylim=(-0.5, max(2 * COUNT * found.update, *found.means) + 1))
     right.set_title(f"dice, mean of {len(draws)}: {found.means[-1]:.3g}", fontsize=11)
     made.set_label(f"Sums of {COUNT} updates of {found.update:g} of a gap, in gaps: "
                    f"{COUNT * found.update:.3g}; to the nearest mark {sum(found.nearest):.3g}; by "
@@ -76,17 +74,13 @@ def draw_rolled(found: Rolled) -> Figure:
 
 
 def explore_dice(dice: Callable = rounding.dice) -> Explorer:
-    """Thirty updates on one mark, rounded to the nearest and by dice; a button throws again."""
+    """Thirty updates on one mark, rounded to the nearest and by dice, as often as is said."""
     draws = ipw.IntSlider(value=1, min=1, max=100, description="draws")
     update = ipw.SelectionSlider(options=(0.02, 0.05, 0.1, 0.2, 0.4, 0.6), value=0.1,
                                  description="update")
-    again = ipw.Button(description="Throw again")
-    again.on_click(lambda _: setattr(draws, "value", draws.value + 1))
     return Explorer(
         {"update": update, "draws": draws}, lambda update, draws: rolled(update, draws, dice),
         draw_rolled, lambda found: (
             f"Each of {COUNT} weights stands on a mark, and its update is {found.update:g} of the "
             "gap to the next. Dice send it on with just this probability, and back otherwise. "
-            "Sums are in gaps. Right: that of each draw, the mean of all draws so far, and, "
-            "level, that of the updates."),
-        below=[again])
+            "Sums are in gaps. Right: the mean of all draws so far, and, level, the updates' sum."))

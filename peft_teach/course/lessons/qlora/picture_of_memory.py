@@ -79,11 +79,6 @@ def memory(length: int = 512, batch: int = 1) -> pandas.DataFrame:
     return pandas.DataFrame({method: of.iloc[-1] for method, of in bills(length, batch).items()}).T
 
 
-def _between(x: float, xs, ys) -> float:
-    """Interpolate on logarithmic axes."""
-    return float(np.exp(np.interp(np.log(x), np.log(xs), np.log(ys))))
-
-
 @dataclass(frozen=True)
 class Memory:
     """What training takes, by method, and a card."""
@@ -94,7 +89,7 @@ class Memory:
     @property
     def fits(self) -> dict[str, float]:
         """The largest model that fits, in billions, by method; 0 where not even the smallest."""
-        return {method: _between(self.card, of.total, of.index)
+        return {method: np.exp(np.interp(*map(np.log, (self.card, of.total, of.index))))
                 if of.total.min() <= self.card else 0.0 for method, of in self.bills.items()}
 
     @property

@@ -1,28 +1,29 @@
-"""Pictures of lesson 08: the ruler, marks moved by hand; dice and memory stand beside."""
+"""Pictures of lesson 08: ruler, marks moved by hand, an outlier; dice and memory stand beside."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import ipywidgets as ipw
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import MultipleLocator
 from torch import Tensor
 
 from ....nf4 import LEVELS
 from ....plots import COLOURS, SERIES, figure, in_percent
 from ....widgets import Explorer
-from .formats import colleague, formats, matrices, sample, tables
+from .formats import colleague, formats, lloyd, matrices, sample, tables
 from .picture_of_dice import explore_dice
 from .picture_of_memory import explore_memory, memory
 from .recorded import costs, merges, paired
-from .rounding import middles, nearest, relative
+from .rounding import maxima, nearest, relative
 
 __all__ = ["colleague", "costs", "draw_ruler", "explore_dice", "explore_levels", "explore_memory",
-           "formats", "matrices", "memory", "merges", "paired", "tables"]
+           "explore_outlier", "formats", "lloyd", "matrices", "memory", "merges", "paired",
+           "tables"]
 
 MARK = SERIES[0][0]              # the colour of marks, and of four bits
 SHOWN = 0.31                     # the weight that is rounded in `draw_ruler`
+TIMES = (1, 2, 4, 8, 16, 32)     # as large is the largest weight of a block
 SHIFTS = [(f"{step / 100:+.2f}", step / 100) for step in range(-10, 11)]
 
 
@@ -63,44 +64,34 @@ def draw_ruler(matrices: Mapping[str, Tensor]) -> Figure:
 
 @dataclass(frozen=True)
 class Marks:
-    """A table of marks, one of them moved: the share of the weights at each, and the error."""
+    """A table of marks, of which the chosen one was moved."""
 
     table: str
-    marks: Sequence[float]
+    marks: Tensor
     chosen: int
-    shares: Sequence[float]
-    error: float
 
 
 def explore_levels(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor]) -> Explorer:
     """The marks of a table, one of which is moved: the error follows."""
     x, top = sample(matrices)
-    W, seen = x * top, x.reshape(-1)
 
     def compute(table: str, mark: int, shift: float) -> Marks:
         marks = tables[table].clone()
         chosen = min(mark, len(marks) - 1)    # some tables have fifteen
         marks[chosen] += shift
-        marks, order = marks.sort()
-        counts = torch.bincount(torch.bucketize(seen, middles(marks)), minlength=len(marks))
-        return Marks(table, marks.tolist(), int((order == chosen).nonzero()),
-                     (counts / len(seen)).tolist(), relative([(nearest(W, top, marks), W)]))
+        return Marks(table, marks, chosen)
 
     def draw(found: Marks) -> Figure:
-        made, above, below = figure(8.4, 4.6, rows=2, sharex=True)
-        histogram(above, seen)
-        above.set_title(f"{found.table}: the rounding error is {found.error:.2%} of the weights",
-                        fontsize=12)
-        for i, (mark, share) in enumerate(zip(found.marks, found.shares)):
+        made, ax = figure(8.4, 3.2)
+        histogram(ax, x.reshape(-1))
+        for i, mark in enumerate(found.marks):
             colour, width = (COLOURS["yours"], 2.5) if i == found.chosen else (MARK, 1.2)
-            above.axvline(mark, color=colour, lw=width)
-            below.bar(mark, share, 0.03, color=colour)
-        below.set(xlabel="mark", ylabel="share of the weights",
-                  ylim=(0, max(0.14, *found.shares) * 1.05))
-        below.yaxis.set_major_locator(MultipleLocator(0.05))
-        in_percent(below.yaxis)
-        made.set_label(f"{found.table}: error {found.error:.2%}. Marks and shares: " + ", ".join(
-            f"{mark:.2f}: {share:.1%}" for mark, share in zip(found.marks, found.shares)) + ".")
+            ax.axvline(mark, color=colour, lw=width)
+        error = relative([(nearest(x * top, top, found.marks.sort().values), x * top)])
+        told = f"{found.table}: the rounding error is {error:.2%} of the weights"
+        ax.set_title(told, fontsize=12)
+        ax.set(xlabel="weight, divided by the largest of its block")
+        made.set_label(f"{told}. Marks: " + ", ".join(f"{mark:.2f}" for mark in found.marks) + ".")
         return made
 
     controls = {
@@ -109,8 +100,53 @@ def explore_levels(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor])
         "shift": ipw.SelectionSlider(options=SHIFTS, value=0.0, description="move it by"),
     }
     return Explorer(controls, compute, draw, lambda found: (
-        f"Mark {found.chosen} of {len(found.marks)} stands out; the first is 0. Below: the share "
-        f"of the weights that goes to each mark. {len(seen):,} weights."))
+        f"Mark {found.chosen} of {len(found.marks)} stands out; the first is 0. {x.numel():,} "
+        "weights."))
+
+
+# ── one large neighbour ──────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """A block whose largest weight is `times` as large: its other weights, rounded."""
+
+    times: int
+    others: Tensor
+
+
+def explore_outlier(block: Tensor, nearest: Callable[[Tensor], Tensor]) -> Explorer:
+    """The largest weight of a block grows: its neighbours, rounded by `nearest`, collapse."""
+    unit = block.abs().max()
+    others = block.abs() < unit
+    exact, colour = block[others], COLOURS["yours"]
+
+    def compute(times: int) -> Outlier:
+        return Outlier(times, nearest(torch.where(others, block, times * block))[others])
+
+    errors = {times: relative([(compute(times).others, exact)]) for times in TIMES}
+
+    def draw(found: Outlier) -> Figure:
+        made, left, right = figure(8.4, 4, columns=2, width_ratios=(2.6, 1))
+        for mark in LEVELS * found.times:
+            left.axhline(mark, color=MARK, lw=0.8)
+        left.vlines(range(len(exact)), exact / unit, found.others / unit, color=COLOURS["quiet"])
+        left.plot(exact / unit, "o", color=COLOURS["ink"], ms=4)
+        left.plot(found.others / unit, "o", color=colour, ms=5)
+        left.set(ylim=(-1.05, 1.05), xticks=[], xlabel="the others, exact (black) and rounded")
+        right.plot(errors.keys(), errors.values(), "o-", color=colour, ms=4)
+        right.plot(found.times, errors[found.times], "o", color=colour, ms=10)
+        right.set(xlabel="largest weight, times", ylim=(0, 1.05))
+        right.set_title(f"error of the others: {errors[found.times]:.0%}", fontsize=11)
+        in_percent(right.yaxis)
+        made.set_label(f"The largest weight of a block is {found.times} times as large. Error of "
+                       f"the {len(exact)} others: {errors[found.times]:.0%}.")
+        return made
+
+    control = ipw.SelectionSlider(options=TIMES, value=8, description="times")
+    return Explorer({"times": control}, compute, draw, lambda found: (
+        f"The {len(exact)} others stand on {len(found.others.unique())} of the marks, drawn as "
+        "lines. The largest weight itself is not drawn."))
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
@@ -120,6 +156,7 @@ EXAMPLES = {
     "ruler": lambda: draw_ruler({"W": _WEIGHTS}),
     "levels": lambda: explore_levels({"W": _WEIGHTS},
                                      {"NF4": LEVELS, "int4": torch.arange(-7, 8) / 7}),
+    "outlier": lambda: explore_outlier(_WEIGHTS[0, :64], lambda W: nearest(W, maxima(W))),
     "dice": explore_dice,
     "memory": explore_memory,
 }

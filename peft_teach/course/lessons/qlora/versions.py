@@ -10,11 +10,7 @@ from ....nf4 import LEVELS
 from .four_bits import Linear4bit, dequantize, quantize
 
 
-class _Buffers(Linear4bit):
-    """The reference; what differs in a version is overwritten."""
-
-
-class _Parameters(_Buffers):
+class _Parameters(Linear4bit):
     def __init__(self, linear):
         super().__init__(linear)
         self.indices, self.maxima = (nn.Parameter(self._buffers.pop(name), requires_grad=False)
@@ -25,7 +21,7 @@ class _Parameters(_Buffers):
         return dequantize(self.indices, self.maxima, LEVELS, (self.out_features, self.in_features))
 
 
-class _Keeps(_Buffers):
+class _Keeps(Linear4bit):
     @property
     def weight(self):
         if not hasattr(self, "W"):
@@ -33,13 +29,13 @@ class _Keeps(_Buffers):
         return self.W
 
 
-class _Half(_Buffers):
+class _Half(Linear4bit):
     def __init__(self, linear):
         super().__init__(linear)
         self.packed, self.top = quantize(linear.weight, LEVELS, 32)
 
 
-class _Trains(_Buffers):
+class _Trains(Linear4bit):
     def __init__(self, linear):
         super().__init__(linear)
         self.top = nn.Parameter(self._buffers.pop("top"))
@@ -48,25 +44,25 @@ class _Trains(_Buffers):
         return F.linear(x, self.weight, self.bias)
 
 
-class _Beside(_Buffers):
+class _Beside(Linear4bit):
     def __init__(self, linear):
         super().__init__(linear)
         self.original = linear.requires_grad_(False)
 
 
-class _Detached(_Buffers):
+class _Detached(Linear4bit):
     def forward(self, x):
         return F.linear(x.detach(), self.weight, self.bias).requires_grad_()
 
 
-class _Unregistered(_Buffers):
+class _Unregistered(Linear4bit):
     def __init__(self, linear):
         super().__init__(linear)
         self.packed, self.top = self._buffers.pop("packed"), self._buffers.pop("top")
 
 
 RIGHT = {
-    "holds two buffers": _Buffers,
+    "holds two buffers": Linear4bit,
     "holds its tensors as parameters that do not train": _Parameters,
 }
 BROKEN = {
