@@ -544,7 +544,7 @@ for n, length in ((1, 512), (4, 512), (8, 512)):
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# With four texts of 512 tokens LoRA takes 45 % in bfloat16, and 22 % in mixed precision. So your colleague's 0.3 % is true of what trains, and
+# With four texts of 512 tokens LoRA takes 45 % in bfloat16, and 22 % in mixed precision. So your colleague's figure is true of what trains, and
 # says little about memory. **Ask first which part is large:**
 #
 # | what is large | what helps |
@@ -558,7 +558,7 @@ pd.DataFrame(rows).T
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | LoRA (rank 8, query and value) on MiniLM takes 43 % of full training's memory. | one step of 16 × 32, float32, AdamW, on a CPU: 162 of 374 MB | a recorded process as a whole, with all its working space: 254 of 591 MB, 43 % again | GPT-3: 350 of 1,200 GB, 29 % (Hu et al. 2021, §4.2) |
-# | At its fullest a step holds weights, moments, and activations or gradients, whichever are more. A lower bound for a process. | within a tenth of a percent, in all nine steps measured here | the peak, within blocks too. With gradient accumulation it fails: gradients stay, and the two add up | parts as in Rajbhandari et al. 2020, §3; at 7 billion we used it, and measured nothing |
+# | At its fullest a step holds weights, moments, and activations or gradients, whichever are more. A lower bound for a process. | to the byte, in all nine steps measured here | the peak, within blocks too. With gradient accumulation it fails: gradients stay, and the two add up | parts as in Rajbhandari et al. 2020, §3; at 7 billion we used it, and measured nothing |
 # | At equal tokens, length costs LoRA its saving faster than batch does. | 128 × 32: 60 %; 16 × 256: 77 %, predicted from small batches | with fused attention 4 × 512 and 1 × 2048 hold the same (7 billion, predicted), so it is the pairs | activations grow with tokens and pairs (Korthikanti et al. 2022, §4.1); peft#1514 |
 # | A frozen linear layer keeps no x, and below the lowest part that trains nothing is kept. | the two formulas; what autograd keeps | the same layer trained, frozen, and with nothing below | other layers differ: a ResNet with LoRA kept twice the activations ([peft#2196](https://github.com/huggingface/peft/issues/2196)); LoRA-FA freezes A, too (Zhang et al. 2023) |
 # | A key's bias does nothing. | block 3, to rounding; proof in one line | the three other biases move the output | any attention by q·k (Namazifar et al. 2023); not with rotary positions, which turn it at each place |
@@ -635,7 +635,8 @@ pt.require("inside.activations")
 
 # %%
 trainee = pictures.prepared("everything")
-real = {(n, t): pt.account.activations(trainee, {"input_ids": torch.ones(n, t, dtype=torch.long)})
+ids = torch.ones(8, 256, dtype=torch.long, device=pt.device())
+real = {(n, t): pt.account.activations(trainee, {"input_ids": ids[:n, :t].clone()})
         for n, t in ((1, 32), (1, 128), (8, 64), (2, 256))}
 one = {tokens: real[1, tokens] for tokens in (32, 128)}
 pd.DataFrame({f"{n} × {t}": {"your law": activation_bytes(n, t, one), "measured": real[n, t]}

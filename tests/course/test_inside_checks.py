@@ -1,7 +1,4 @@
-"""What only the checks of lesson 00 do; and their references against transformers.
-
-Against torch's own layers and attention they stand in answers/inside.py, among the right answers.
-"""
+"""What only the checks of lesson 00 do; and their references against transformers."""
 
 import itertools
 

@@ -185,6 +185,7 @@ BEYOND["inside.transformer"] = but(
 RIGHT["inside.order"] = {
     "a text": 'order = "cadb"',
     "a list": 'order = ["c", "a", "d", "b"]',
+    "by place": 'order = {"attention_out": "b", "query": "c", "key": "a", "value": "d"}',
     "capitals": 'order = "CADB "',
 }
 

@@ -319,12 +319,13 @@ def judge_order(case: dict, found) -> Verdict:
     if letters == ORDER:
         return Verdict(True, "One order of twenty-four gives the block's output.")
     told = f"With the order {letters} your block's output is not the model's."
-    exchanged = letters == ORDER[1] + ORDER[0] + ORDER[2:]
-    return rejected("query_for_key" if exchanged else "other", told)
+    return rejected("query_for_key" if letters == ORDER[1::-1] + ORDER[2:] else "other", told)
 
 
 def _letters(found: Any) -> str:
-    """Read an order given as a text or as four letters."""
+    """Read an order given as a text, as four letters, or as a letter for each place."""
+    if isinstance(found, Mapping):
+        found = [found.get(place) for place in PLACES]
     if isinstance(found, str):
         return found.strip().lower()
     if isinstance(found, list | tuple) and all(isinstance(each, str) for each in found):

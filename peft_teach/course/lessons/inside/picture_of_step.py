@@ -27,7 +27,8 @@ def draw_step(step: Step) -> Figure:
     ax.set_xticks(range(len(ends)), [place or phase for phase, place in step.moments])
     ax.set(ylabel="MB", xlabel="forward, block by block    →    loss    →    backward",
            ylim=(0, 1.4 * top))
-    ax.legend(frameon=False, fontsize=9, ncols=4, loc="upper center")
+    ax.legend(["weights", "moments", "gradients", "activations"], frameon=False, fontsize=9,
+              ncols=4, loc="upper center")
     made.set_label(f"{step.told}: at most {bytes_text(step.alive)}. " + "; ".join(
         f"{phase} {place}: activations {bytes_text(a)}, gradients {bytes_text(g)}"
         for (phase, place), a, g in zip(step.moments, step.activations, step.gradients)))

@@ -30,7 +30,6 @@ __all__ = ["bill", "draw_block", "draw_training", "explore_heads", "explore_para
            "put_aside", "queries_keys_values", "six_steps", "through_a_step", "unlabelled",
            "weights_of", "where_read"]
 
-# The places of a model from top to bottom, each with the part that it belongs to.
 PARTS = {"embeddings": "embeddings", "query": "attention", "key": "attention",
          "value": "attention", "attention_out": "attention", "attention_norm": "rest",
          "ffn_in": "feed_forward", "ffn_gate": "feed_forward", "ffn_out": "feed_forward",
@@ -60,7 +59,7 @@ def draw_training() -> Figure:
     ax.text(2.9, 3.35, "forward: each block leaves activations", va="bottom", fontsize=11)
     ax.text(10.6, -0.1, "backward: they are used up, and gradients come", va="top", ha="right",
             fontsize=11)
-    for y, part, name in ((1.85, "weights", "weights"), (0.65, "optimizer", "optimizer:\nmoments")):
+    for y, part, name in ((1.85, "weights", "weights"), (0.65, "optimizer", "moments")):
         plots.box(ax, 0.1, y, 1.7, 0.9, name, 11, COLOURS["paper" if y > 1 else "ink"],
                   facecolor=COLOURS[part], edgecolor=ink)
     ax.text(0.95, 3.35, "always there", ha="center", va="bottom", fontsize=11)
@@ -106,15 +105,13 @@ def draw_block(model: nn.Module) -> Figure:
     ax.text(-0.05, 1.0, "x", ha="right", va="center", fontsize=11)
     ax.set(xlim=(-0.2, 12.7), ylim=(-1.4, 3.2))
     ax.axis("off")
-    made.set_label("One block, from left to right: query, key and value; attention_out; "
-                   "attention_norm; ffn_in; ffn_out; ffn_norm. " + "; ".join(
-                       f"{place}: {shape}" for place, shape in shapes.items()))
+    made.set_label("One block, from left to right. " + "; ".join(
+        f"{place}: {shape}" for place, shape in shapes.items()))
     return made
 
 
 # ── what the heads read ──────────────────────────────────────────────────────────────────────
 
-SPECIAL = ("[CLS]", "[SEP]")
 SHADES = LinearSegmentedColormap.from_list("read", [COLOURS["paper"], COLOURS["attention"]])
 
 
@@ -124,7 +121,7 @@ def where_read(tables: Sequence[Tensor], tokens: Sequence[str]) -> pandas.DataFr
     `tables` has those of each block, (heads, reading, read). Rows of [CLS] and [SEP] are left out;
     a special token beside a word is special.
     """
-    special = torch.tensor([token in SPECIAL for token in tokens])
+    special = torch.tensor([token in ("[CLS]", "[SEP]") for token in tokens])
     place = torch.arange(len(tokens))
     apart = (place[:, None] - place).abs()
     kinds = {"itself": apart == 0, "special": (apart > 0) & special,

@@ -157,7 +157,7 @@ def six_steps(batch: Mapping[str, Tensor]) -> pandas.DataFrame:
         held = held_after_a_step(model, batch, optimizers[name])
         counts = model.num_parameters(), model.num_parameters(only_trainable=True)
         rows.append((name, dtype, *map("{:,}".format, (*counts, sum(held.values())))))
-    return pandas.DataFrame(rows, columns=["optimizer", "dtype", "parameters", "train", "bytes"])
+    return pandas.DataFrame(rows, columns=["optimizer", "dtype", "parameters", "trained", "bytes"])
 
 
 def put_aside(layer: nn.Module, x: Tensor) -> str:
