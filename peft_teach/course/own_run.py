@@ -28,20 +28,18 @@ class OwnRun:
     steps: int
 
 
-def own_run(adapt: Callable[[nn.Module], nn.Module], lr: float | None, data: data.Dataset,
-            seed: int = 0, train_examples: int = 4000,
-            groups: Callable[[nn.Module], list[dict]] = lambda model: [], name: str = "",
+def own_run(adapt: Callable[[nn.Module], nn.Module], lr: float, data: data.Dataset,
+            seed: int = 0, train_examples: int = 4000, name: str = "",
             ) -> Generator[Progress, None, OwnRun]:
     """Train MiniLM as `adapt` leaves it, once over the first sentences, and test it.
 
-    `groups(model)` gives optimizer groups with rates of their own, in the place of `lr`.
     Yields a `Progress` after each step and each batch of tests, which begins with the run's `name`;
     returns an `OwnRun`. With the settings of a recorded run it reproduces that run.
     """
-    return with_own_random(_run(adapt, lr, data, seed, train_examples, groups, name), seed)
+    return with_own_random(_run(adapt, lr, data, seed, train_examples, name), seed)
 
 
-def _run(adapt, lr, dataset, seed, train_examples, groups, name,
+def _run(adapt, lr, dataset, seed, train_examples, name,
          ) -> Generator[Progress, None, OwnRun]:
     model, tokenizer = models.load("minilm", labels=2)
     in_head = sum(model.get_parameter(name).numel() for name in models.head(model))
@@ -49,7 +47,7 @@ def _run(adapt, lr, dataset, seed, train_examples, groups, name,
     batches = data.batches(dataset.train[:train_examples], tokenizer, seed=seed)
     tests = data.batches(dataset.test, tokenizer, 64, shuffle=False)
     total, named = len(batches) + len(tests), f"{name}: " if name else ""
-    for step in training.train(model, batches, lr, groups=groups(model)):
+    for step in training.train(model, batches, lr):
         yield Progress(step.index + 1, total, f"{named}step {step.index + 1} of {len(batches)}, "
                                               f"loss {step.loss:.2f}", step.loss)
     right = 0

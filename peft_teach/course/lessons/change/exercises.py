@@ -19,8 +19,8 @@ from ...judge import (
     close,
     difference,
     factor,
+    judged_count,
     named,
-    not_whole,
     plain,
     recognised,
     rejected,
@@ -35,10 +35,9 @@ from .small import SMALL
 
 
 def energy_cases(seed: int) -> list[dict]:
-    """Return one case of several inputs: singular values, largest first, and a share for each.
+    """Return one case of several inputs, so that a mistake is named only if it explains them all.
 
-    They are judged together, so that a mistake is named only if it explains every answer. The last
-    two meet their share exactly, with sums that floats hold exactly.
+    The last two meet their share exactly, with sums that floats hold exactly.
     """
     generator = torch.Generator().manual_seed(2000 + seed)
     drawn = [(width * torch.rand(n, generator=generator)).exp().sort(descending=True).values
@@ -59,23 +58,17 @@ def run_energy(directions, case: dict) -> dict[str, Any]:
 
 def judge_energy(case: dict, seen: dict) -> Verdict:
     inputs, found = list(zip(case["sigmas"], case["shares"])), seen["found"]
-    if any(value is None for value in found):
-        return rejected("no_return")
-    for value in found:
-        if whole(value) is None:
-            return rejected("not_whole", f"It gave {value!r}. {not_whole(value)}")
     if not seen["intact"]:
         return Verdict(False, "Afterwards σ is not what it was before.")
     right = [spectra.energy_rank(sigma, share) for sigma, share in inputs]
-    if found == right:
-        return Verdict(True, "The smallest k whose first k squares reach the share.")
-    i = next(i for i, value in enumerate(found) if value != right[i])
+    usual = [usual_energies(sigma, share) for sigma, share in inputs]
+    counts = list(map(whole, found))
+    i = next((i for i, count in enumerate(counts) if count != right[i]), 0)
     sigma, share = inputs[i]
     values = f"σ = {tuple(sigma.tolist())}" if len(sigma) < 5 else f"{len(sigma)} values"
-    told = f"For {values} and share {share} it gave {found[i]}; expected {right[i]}."
-    usual = [usual_energies(*given) for given in inputs]
-    return Verdict(False, told, recognised(
-        {name: [each[name] for each in usual] for name in usual[0]}, found.__eq__))
+    explains = {name: k for name, k in usual[i].items() if counts == [each[name] for each in usual]}
+    return judged_count(found[i], right[i], f"For {values} and share {share} it", explains,
+                        "The smallest k whose first k squares reach the share.")
 
 
 def usual_energies(sigma: Tensor, share: float) -> dict[str, int]:
@@ -90,22 +83,17 @@ ENERGY_MISTAKES = {
     "no_return": NO_RETURN,
     "not_whole": "A number of directions is a whole number: an int.",
     "not_squared": "That is the share of Σσ. Energy is the sum of the squares, σ².",
-    "one_less": "One too few. An index counts from 0, so add 1: the direction that reaches the "
-                "share counts too.",
-    "past_share": "The first k squares hold exactly this share, and that is enough: wanted is ≥, "
-                  "so count the partial sums that are < the share, not ≤.",
+    "one_less": "One too few: the direction that reaches the share counts, too.",
+    "past_share": "The first k squares hold exactly this share, and that is enough: ≥, not >.",
 }
 
 ENERGY = Exercise(
     id="change.energy", lesson="02", names=("directions",), points=1, minutes=4, difficulty=1,
-    reference="peft_teach.spectra:energy_rank",
-    cases=energy_cases, run=run_energy, judge=judge_energy,
-    returns=report(found=list, intact=bool), mistakes=ENERGY_MISTAKES,
-    hints=("What the k strongest hold is a partial sum of squares. Which method of a tensor gives "
-           "all partial sums at once?",
+    reference="peft_teach.spectra:energy_rank", cases=energy_cases, run=run_energy,
+    judge=judge_energy, returns=report(found=list, intact=bool), mistakes=ENERGY_MISTAKES,
+    hints=("What the k strongest hold is a sum of squares. What gives all partial sums at once?",
            "The last partial sum is the whole energy. How many of them are still too small?",
-           "If m partial sums are too small, the next one is the first that is not: which k is "
-           "that?"))
+           "If m of them are too small, the next one is the first that is not: which k is that?"))
 
 
 # ── change.truncate ──────────────────────────────────────────────────────────────────────────
@@ -160,20 +148,18 @@ TRUNCATE_MISTAKES = {
     "misfit": "Which axis counts the directions? In U the second, in Vᵀ the first; σ has only one.",
     "no_sigma": "The σ are missing: each direction counts as much as its singular value.",
     "sigma_squared": "σ was multiplied in twice: give it to U or to Vᵀ, not to both.",
-    "columns_of_Vt": "Columns of Vᵀ were taken. torch.linalg.svd gives V already transposed: the "
-                     "input directions are its rows, Vt[:k].",
+    "columns_of_Vt": "Columns of Vᵀ were taken. It is transposed already: directions are its rows.",
 }
 
 TRUNCATE = Exercise(
     id="change.truncate", lesson="02", names=("truncate",), points=2, minutes=8, difficulty=2,
-    reference="peft_teach.spectra:truncate",
-    cases=truncate_cases, run=run_truncate, judge=judge_truncate,
-    returns=report(found=Any, delta_after=Tensor), mistakes=TRUNCATE_MISTAKES,
-    hints=("Take a matrix that is not square, and print the shapes of the three that "
-           "torch.linalg.svd gives with full_matrices=False: one axis of each counts directions.",
+    reference="peft_teach.spectra:truncate", cases=truncate_cases, run=run_truncate,
+    judge=judge_truncate, returns=report(found=Any, delta_after=Tensor),
+    mistakes=TRUNCATE_MISTAKES,
+    hints=("Print the shapes of the three parts of a matrix that is not square: one axis of each "
+           "counts directions.",
            "Multiply the three together until delta comes back; only then begin to cut.",
-           "The strongest stand first. In each of the three, keep k along the axis that counts "
-           "directions."))
+           "The strongest come first: in each part, keep k along the axis that counts them."))
 
 
 # ── change.project ───────────────────────────────────────────────────────────────────────────
@@ -216,17 +202,17 @@ def judge_project(case: dict, seen: dict) -> Verdict:
     if seen["changed"]:
         return Verdict(False, f"Afterwards {seen['changed'][0]} is not what it was before.")
     told = f"For D = {len(theta0)} and d = {d}:"
-    scale = math.sqrt(d / len(theta0))
-    right = theta0 + scale * case["sign"] * case["z"][case["h"]]
+    scale, z, h, sign = math.sqrt(d / len(theta0)), case["z"], case["h"], case["sign"]
+    right = theta0 + scale * sign * z[h]
     if not close(theta, right, 1e-4):
         told = f"{told} {difference('θ', theta, right)} {factor(theta, theta0, right)}".strip()
-        return Verdict(False, told, recognised(usual_projections(case),
-                                               lambda value: close(theta, value, 1e-4)))
-    expected = torch.zeros(d).index_add(0, case["h"], scale * case["sign"] * case["g"])
+        usual = {"no_scale": theta0 + sign * z[h],
+                 "sign_by_column": theta0 + scale * sign[h] * z[h]}
+        return Verdict(False, told, recognised(usual, lambda value: close(theta, value, 1e-4)))
+    expected = torch.zeros(d).index_add(0, h, scale * sign * case["g"])
     if not close(seen["grad"], expected, 1e-4):
-        return rejected("no_gradient", "After a backward pass, " + (
-            difference("z.grad", seen["grad"], expected) if seen["grad"] is not None
-            else "z.grad is None."))
+        return rejected("no_gradient", "After a backward pass, "
+                        + difference("z.grad", seen["grad"], expected))
     if d > 1 and seen["largest"] >= len(theta0) * d:
         return rejected("dense", f"{told} a tensor of {seen['largest']} entries was made.")
     if seen["operations"] >= len(theta0) >= LONG:
@@ -234,51 +220,30 @@ def judge_project(case: dict, seen: dict) -> Verdict:
     return Verdict(True, "Every weight moves, and only z is learned.")
 
 
-def usual_projections(case: dict) -> dict[str, Tensor | tuple[Tensor, ...]]:
-    """Return what the usual mistakes give; one can be made in two ways."""
-    theta0, z, h, sign = (case[name] for name in ("theta0", "z", "h", "sign"))
-    scale, move = math.sqrt(len(z) / len(theta0)), sign * z[h]
-    return {"no_scale": theta0 + move, "sign_by_column": theta0 + scale * sign[h] * z[h],
-            "scattered": (theta0.index_add(0, h, scale * move),
-                          theta0.index_put((h,), theta0[h] + scale * move))}
-
-
 PROJECT_MISTAKES = {
     "no_return": NO_RETURN,
     "no_scale": "The scale √(d/D) is missing.",
-    "sign_by_column": "sign[h] takes the sign of another weight: the sign of weight i is sign[i].",
-    "scattered": "h was used as a place in θ. It is a place in z: h[i] says which entry of z "
-                 "weight i takes.",
-    "dense": "The result is right, but a dense tensor of D × d entries was built on the way. For "
-             "the whole model it would not fit into memory: D entries are enough.",
-    "loop": "The result is right, but weight by weight it would take minutes for the whole model: "
-            "one operation can take all of them at once.",
-    "no_gradient": "The weights are right, but no right gradient comes back to z: is it detached, "
-                   "or used under torch.no_grad()?",
+    "sign_by_column": "sign[h] is the sign of another weight: that of weight i is sign[i].",
+    "dense": "The result is right, but for the whole model D × d entries do not fit into memory.",
+    "loop": "The result is right, but weight by weight it takes minutes for the whole model.",
+    "no_gradient": "The weights are right, but no right gradient comes back to z. Is it detached?",
 }
 
 PROJECT = Exercise(
     id="change.project", lesson="02", names=("project",), points=1, minutes=8, difficulty=2,
-    optional=True, reference="peft_teach.subspace:project",
-    cases=project_cases, run=run_project, judge=judge_project, mistakes=PROJECT_MISTAKES,
-    returns=report(theta=Any, grad=Tensor | None, changed=list[str], largest=int,
-                   operations=int),
-    hints=("h[i] says which entry of z weight i takes: indexing a tensor by a tensor takes them "
-           "for all weights at once.",
-           "For the factor c: a column has about D/d entries, each of them c or −c. What is the "
-           "sum of their squares?",
-           "Everything is done entry by entry, in tensors of D entries: no P is needed, and no "
-           "loop."))
+    optional=True, reference="peft_teach.subspace:project", cases=project_cases, run=run_project,
+    judge=judge_project, mistakes=PROJECT_MISTAKES, returns=report(
+        theta=Any, grad=Tensor | None, changed=list[str], largest=int, operations=int),
+    hints=("h[i] says which entry of z weight i takes. A tensor can be indexed by a tensor.",
+           "A column has about D/d entries, each c or −c. What is the sum of their squares?",
+           "All is done entry by entry, in tensors of D entries, without P and without a loop."))
 
 
 # ── change.bitfit ────────────────────────────────────────────────────────────────────────────
 
 
 def bitfit_cases(seed: int) -> list[dict]:
-    """Return linear layers and a LayerNorm, all with a bias, and an input and a b for each.
-
-    The smallest comes first; it is square, so that a b on the input is another output, no error.
-    """
+    """Return linear layers and a LayerNorm, all with a bias; the first is small, and square."""
     generator = torch.Generator().manual_seed(5000 + seed)
     cases = []
     for kind, n_in, n_out, dtype, batch in (
@@ -311,19 +276,12 @@ def shifted(base: nn.Module, case: dict) -> Tensor:
     return (y + case["b"]).to(y.dtype)
 
 
-def usual_shifts(base: nn.Module, case: dict) -> dict[str, Tensor]:
-    """Return what the usual mistakes give."""
-    y, b = base(case["x"]), case["b"]
-    return {"replaced": y - case["bias"] + b, "multiplied": y * (1 + b)}
-
-
 def b_at_zero(method: Method, case: dict, seen: dict) -> Verdict | None:
     """Does b start at zero?"""
     b = seen["start_own"]["b"]
-    if not b.any():
-        return None
-    return rejected("copied" if close(b.float(), case["bias"].float(), HALF) else "b_not_zero",
-                    f"The largest entry of b starts as {b.abs().max():.3g}; expected 0.")
+    copied = close(b.float(), case["bias"].float(), HALF)
+    return Verdict(False, f"The largest entry of b starts as {b.abs().max():.3g}; expected 0.",
+                   "copied" if copied else None) if b.any() else None
 
 
 def to_the_bit(method: Method, case: dict, seen: dict) -> Verdict | None:
@@ -336,8 +294,8 @@ def to_the_bit(method: Method, case: dict, seen: dict) -> Verdict | None:
 
 BITFIT_METHOD = Method(
     name="BiasAdapter", base=biased_module, own=("b",), equation=shifted, formula="base(x) + b",
-    usual=usual_shifts, starts=(b_at_zero, to_the_bit),
-    praise="Starts as the base, and learns one number a feature.")
+    usual=lambda base, case: {"replaced": shifted(base, case) - case["bias"]},
+    starts=(b_at_zero, to_the_bit), praise="Starts as the base, and learns one number a feature.")
 
 
 def run_bitfit(BiasAdapter: Any, case: dict) -> dict[str, Any]:
@@ -351,22 +309,17 @@ def run_bitfit(BiasAdapter: Any, case: dict) -> dict[str, Any]:
 
 BITFIT_MISTAKES = MISTAKES | {
     "copied": "That is the base's bias, which is in base(x) already: b starts at zero.",
-    "b_not_zero": "b must start at zero, so that the first output is exactly the base's.",
-    "start_near": "The same sum in another order is rounded elsewhere: let the base compute its "
-                  "own output.",
+    "start_near": "Another order of sums rounds elsewhere: let the base compute its own output.",
     "replaced": "b replaces the base's bias. It is added to it: base(x) + b.",
-    "multiplied": "b scales the output. It is added to it.",
 }
 
 BITFIT = Exercise(
     id="change.bitfit", lesson="02", names=("BiasAdapter",), points=1, minutes=5, difficulty=1,
-    reference="peft_teach.methods.bitfit:BiasAdapter",
-    cases=bitfit_cases, run=run_bitfit, judge=BITFIT_METHOD.judge,
-    returns=BITFIT_METHOD.returns(to_the_bit=bool), mistakes=BITFIT_MISTAKES,
+    reference="peft_teach.methods.bitfit:BiasAdapter", cases=bitfit_cases, run=run_bitfit,
+    judge=BITFIT_METHOD.judge, returns=BITFIT_METHOD.returns(to_the_bit=bool),
+    mistakes=BITFIT_MISTAKES,
     hints=("What is registered with nn.Parameter, outside of the base, is trained: one vector.",
-           "It has an entry for each output, as the base's own bias has, and starts so that "
-           "nothing is changed.",
-           "forward asks the base first. What it gives has a dtype, and the sum is to have the "
-           "same."))
+           "It has an entry for each output, as the base's bias, and starts so that nothing moves.",
+           "forward asks the base first. What it gives has a dtype; the sum must have the same."))
 
 EXERCISES = (SMALL, ENERGY, TRUNCATE, INJECT, HOLDS, BITFIT, PROJECT)

@@ -18,11 +18,10 @@ from .versions import inject as inject  # the reference
 
 
 def inject_cases(seed: int) -> list[dict]:
-    """Return models as lists of modules, with targets that they have, and some that they have not.
+    """Return models as lists of modules, with targets that they have and some that they have not.
 
-    First the smallest; then one with the names of a BERT; one where a name is whole; targets with
-    dots; two targets that mean the same modules; a target that is a part with modules in it, with
-    an adapter whose parameters have other names; and such a part together with what lies in it.
+    The smallest; a BERT's names; whole names; targets with dots; two for one module; a part with
+    modules in it; and this together with what lies in it.
     """
     width = 3 + seed % 4
     tiny = {f"blocks.{b}.{name}": (kind, width) for b in range(2) for name, kind in (
@@ -46,18 +45,13 @@ def inject_cases(seed: int) -> list[dict]:
          "unknown": [("value", "blocks.2.query")]},
         {"modules": tiny, "targets": ("query", "blocks.0.query"), "unknown": []},
         {"modules": {**nested, "classifier": ("Linear", width)}, "targets": ("attention",),
-         "own": ("gain", "shift"), "unknown": [("attention", "attention.key")]},
+         "unknown": [("attention", "attention.key")]},
         {"modules": {**nested, "classifier": ("Linear", width)},
-         "targets": ("attention", "query"), "own": ("gain", "shift"), "unknown": []},
+         "targets": ("attention", "query"), "unknown": []},
     ]
 
 
-NOTHING = "no such parameter"
-ADAPTERS = {("a",): Scale, ("gain", "shift"): Affine}    # by the names of their parameters
-
-
-def _own(case: dict) -> tuple[str, ...]:
-    return case.get("own", ("a",))
+NOTHING, OWN = "no such parameter", ("gain", "shift")
 
 
 def model_of(case: dict) -> nn.Module:
@@ -67,9 +61,7 @@ def model_of(case: dict) -> nn.Module:
         *path, last = name.split(".")
         owner = model
         for part in path:
-            if part not in owner._modules:
-                owner.add_module(part, nn.Module())
-            owner = owner._modules[part]
+            owner = owner._modules.setdefault(part, nn.Module())
         owner.add_module(last, getattr(nn, kind)(*[width] * (2 if kind == "Linear" else 1)))
     return model
 
@@ -81,17 +73,17 @@ PLACED = {"other": str, "layers": dict[str, int], "listed": int, "trains": dict[
 
 def run_inject(inject, case: dict) -> dict[str, Any]:
     """Put adapters into one model, and try to, with an unknown name, into others."""
-    make, model = ADAPTERS[_own(case)], model_of(case)
+    model = model_of(case)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    found = inject(model, case["targets"], make)
+    found = inject(model, case["targets"], Affine)
     if not isinstance(found, nn.Module):
         return {"found": found}
     return {
         "other": _other(found, before),
-        "layers": {name: _layers(_at(found, name)) for name in _names(case)},
+        "layers": {name: _layers(found, name) for name in _names(case)},
         "listed": len(adapters(found)),
         "trains": {plain_name(found, n): p.requires_grad for n, p in found.named_parameters()},
-        "asked": [_asked(inject, make, model_of(case), targets) for targets in case["unknown"]]}
+        "asked": [_asked(inject, model_of(case), targets) for targets in case["unknown"]]}
 
 
 def _other(model: nn.Module, before: dict[str, Tensor]) -> str:
@@ -107,31 +99,24 @@ def _other(model: nn.Module, before: dict[str, Tensor]) -> str:
     return ""
 
 
-def _at(model: nn.Module, name: str) -> nn.Module | None:
-    """Return the module that a forward pass meets at this place, also inside of what is wrapped."""
-    here = model
+def _layers(model: nn.Module, name: str) -> int:
+    """Return how many adapters a forward pass meets at this place, also inside of a wrapped one."""
+    here: nn.Module | None = model
     for part in name.split("."):
         while isinstance(here, Adapter):
             here = here.base
-        here = here._modules.get(part)
-        if here is None:
-            return None
-    return here
-
-
-def _layers(module: nn.Module | None) -> int:
-    """Return how many adapters lie around a module."""
+        here = here._modules.get(part) if here is not None else None
     count = 0
-    while isinstance(module, Adapter):
-        module, count = module.base, count + 1
+    while isinstance(here, Adapter):
+        here, count = here.base, count + 1
     return count
 
 
-def _asked(inject, make, model: nn.Module, targets: tuple[str, ...]) -> dict[str, Any]:
+def _asked(inject, model: nn.Module, targets: tuple[str, ...]) -> dict[str, Any]:
     """Return what an injection with an unknown name came to."""
     before, raised, text = _trained(model), "", ""
     try:
-        inject(model, targets, make)
+        inject(model, targets, Affine)
     except Exception as error:
         raised, text = type(error).__name__, str(error)
     return {"raised": raised, "text": text, "intact": _trained(model) == before}
@@ -195,16 +180,14 @@ def _trains_what_it_should(case: dict, seen: dict) -> Verdict | None:
     """Do the adapters' own parameters and the head train, and nothing else?"""
     right, trains = _hits(case), seen["trains"]
     head = [name for name in case["modules"] if name.split(".")[0] in ("classifier", "score")]
-    own = {f"{name}.{its}" for name in right for its in _own(case)}
+    own = {f"{name}.{its}" for name in right for its in OWN}
     expected = {f"{name}.{its}": name in head for name in case["modules"]
                 for its in ("weight", "bias")} | dict.fromkeys(own, True)
     for name in (*expected, *trains):
         found, wanted = trains.get(name, NOTHING), expected.get(name, NOTHING)
         if found is not wanted:
-            within = any(name.startswith(f"{hit}.") for hit in right)
             return Verdict(False, f"{_told(case['targets'])} requires_grad of {name}: {found}; "
-                                  f"expected {wanted}.", "own_frozen" if name in own else
-                                  "base_trained" if within else None)
+                                  f"expected {wanted}.", "own_frozen" if name in own else None)
     return None
 
 
@@ -226,20 +209,14 @@ def _refuses_what_is_not_there(case: dict, seen: dict) -> Verdict | None:
 
 INJECT_MISTAKES = {
     "no_return": NO_RETURN,
-    "not_in_place": "A forward pass walks from module to module, and never meets them. "
-                    "setattr(model, 'a.b', …) puts a new entry called 'a.b' into the model "
-                    "itself: which module owns the one to be replaced, and under which name?",
+    "not_in_place": "No forward pass meets them: setattr(model, 'a.b', …) puts a new entry, 'a.b', "
+                    "into the model itself. Which module owns the one to be replaced?",
     "part_of_name": "The target is only a part of that name. Where does a module's own name begin?",
-    "lost": "It lies inside another that is meant. Once that one is wrapped, its old name leads to "
-            "the wrapper, and what setattr puts there no forward pass meets. Who owns it still, or "
-            "which of the two is to be wrapped first?",
-    "base_trained": "What is wrapped is frozen, too. In which order do you freeze and wrap?",
-    "own_frozen": "What `make` brings trains, whatever its parameters are called. In which order "
-                  "do you freeze and wrap?",
-    "no_error_among_others": "That another target was found does not help: is each one asked for "
-                             "by itself?",
-    "half_done": "Whoever mends the name and runs the cell again would wrap the wrapped. Look for "
-                 "all targets before the first change.",
+    "lost": "It lies inside another that is meant. Once that is wrapped, its old name leads to the "
+            "wrapper. Who owns it still, or which of the two must be wrapped first?",
+    "own_frozen": "What `make` brings trains, whatever its name. Do you freeze before you wrap?",
+    "no_error_among_others": "That another target was found does not help: ask for each by itself.",
+    "half_done": "Who mends the name and tries again would wrap the wrapped: look first, for all.",
 }
 
 INJECT = Exercise(
@@ -249,11 +226,9 @@ INJECT = Exercise(
     cases=inject_cases, run=run_inject, judge=judge_inject, mistakes=INJECT_MISTAKES,
     returns=report(found=Any) | report(**PLACED),
     hints=("Two passes: first find, then change. What must be known before anything is changed?",
-           "model.named_modules() gives pairs of a full name and a module; str.rpartition('.') "
-           "parts a name into the owner's and the module's own.",
-           "The owner is a module as well: under which name do you find it, and what is the name "
-           "of the model itself? setattr puts something else under a name that it has. Freeze "
-           "everything but the head before the adapters bring parameters of their own."))
+           "str.rpartition('.') parts a full name into the owner's and the module's own.",
+           "The owner is a module as well, and the model's own name is ''. setattr puts something "
+           "else under a name. Freeze before the adapters bring parameters of their own."))
 
 
 # ── change.holds ─────────────────────────────────────────────────────────────────────────────
@@ -265,9 +240,9 @@ def inject_holds(inject, fresh, make) -> None:
     `fresh()` returns a `Tiny`, `make(base)` an adapter.
     """
     model = inject(fresh(), ("query", "value"), make)
-    wrapped = {name for name, module in model.named_modules() if isinstance(module, Adapter)}
-    assert wrapped == {f"blocks.{b}.{name}" for b in (0, 1) for name in ("query", "value")}
-    own = {f"{name}.{p}" for name in wrapped for p in model.get_submodule(name).own_parameters()}
+    wrapped = adapters(model)
+    assert wrapped.keys() == {f"blocks.{b}.{n}" for b in (0, 1) for n in ("query", "value")}
+    own = {f"{name}.{p}" for name, adapter in wrapped.items() for p in adapter.own_parameters()}
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     assert trained == own | {"classifier.weight", "classifier.bias"}
     refused = fresh()
@@ -286,10 +261,7 @@ HOLDS = Exercise(
     reference="peft_teach.course.lessons.change.injecting:inject_holds",
     cases=lambda seed: [{"seed": seed}], run=LAW.run, judge=LAW.judge, returns=LAW.returns,
     mistakes=MISTAKES,
-    hints=("Which sets must be equal? The modules that are adapters, and those that should be; the "
-           "parameters that train, and those that should.",
-           "Counting what trains finds more than looking at one parameter: two targets, two "
-           "blocks, and the head.",
-           "For the unknown name: try, except and else. What raises there is right; if nothing "
-           "is raised, your test must be what raises."),
+    hints=("Which sets must be equal? What is an adapter, and should be; what trains, and should.",
+           "Counting what trains finds more than a look at one parameter.",
+           "For the unknown name: try, except, else. If nothing is raised, your test must raise."),
     arguments=lambda pieces: (pieces["inject"], Tiny, Scale))

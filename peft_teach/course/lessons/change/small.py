@@ -23,8 +23,7 @@ def change_b(p: Tensor, n: int) -> Tensor:
 
 
 def change_c(p: Tensor, n: int) -> Tensor:
-    """Return a change of full rank that has n entries other than zero, (n, n), from n parameters.
-    """
+    """Return a change of full rank with n entries other than zero, (n, n), from n parameters."""
     return torch.diag(p)
 
 
@@ -55,9 +54,7 @@ def run_small(changes: tuple[Callable, ...], case: dict) -> dict[str, dict[str, 
 
 
 def _seen(change: Callable, p: Tensor, n: int) -> dict[str, Any]:
-    """Build a change: as it is, twice more, and with all parameters zero; and follow a gradient
-    back to its parameters.
-    """
+    """Build a change: as it is, twice more, of zeros; and follow a gradient back to them."""
     found = change(p.clone(), n)
     if not isinstance(found, Tensor) or found.shape != (n, n):
         return {"found": found}
@@ -98,27 +95,21 @@ def _judged(letter: str, count: int, n: int, seen: dict) -> Verdict | None:
     filled = int((found != 0).sum())
     wanted = 1 if letter == "b" else n
     if rank != wanted:
-        return rejected("rank_not_one" if letter == "b" else "not_full",
-                        f"{told} its rank is {rank}; expected {wanted}.")
+        return Verdict(False, f"{told} its rank is {rank}; expected {wanted}.",
+                       None if letter == "b" else "not_full")
     wanted = n if letter == "c" else n * n
     if filled != wanted:
-        return rejected("not_sparse" if letter == "c" else "few_places",
-                        f"{told} {filled} of its {n * n} entries are not zero; expected {wanted}.")
+        told = f"{told} {filled} of its {n * n} entries are not zero; expected {wanted}."
+        return Verdict(False, told, None if letter == "c" else "few_places")
     return None
 
 
 SMALL_MISTAKES = {
     "no_return": NO_RETURN,
-    "drawn_anew": "A part that is random must be drawn the same way every time: with a generator "
-                  "of its own and a fixed seed.",
-    "no_gradient": "Each parameter moves the matrix and is trained, so it must be used itself: "
-                   "a number that .item() or .tolist() took out of it is a constant.",
-    "not_full": "Some rows are sums of multiples of the others. Which fixed matrix has rows of "
-                "which none can be made from the rest?",
-    "rank_not_one": "In a matrix of rank 1 every row is a multiple of one and the same row.",
-    "few_places": "Full rank and rank 1 are easy with most entries at zero. A matrix can have "
-                  "either with none.",
-    "not_sparse": "n parameters, n places: one in each row and one in each column.",
+    "drawn_anew": "What is random must be the same every time: a generator with a fixed seed.",
+    "no_gradient": "Each parameter must be used itself: what .item() took out of it is a constant.",
+    "not_full": "Some rows are made from others. In which fixed matrix can none be?",
+    "few_places": "Full rank and rank 1 are possible with no entry at zero.",
 }
 
 SMALL = Exercise(
@@ -128,8 +119,6 @@ SMALL = Exercise(
                     for letter in LETTERS),
     cases=small_cases, run=run_small, judge=judge_small, mistakes=SMALL_MISTAKES,
     returns=stages({"a": CHANGE}, {"b": CHANGE}, {"c": CHANGE}),
-    hints=("For the first: which fixed matrix has full rank and no zero? There are very many; the "
-           "parameter multiplies it.",
-           "For the second: an entry is the product of one number for its row and one for its "
-           "column.",
-           "For the third: n places are enough for full rank if no row and no column has two."))
+    hints=("The first: the parameter multiplies a fixed matrix of full rank without a zero. Which?",
+           "The second: an entry is a number for its row times a number for its column.",
+           "The third: n places are enough for full rank if no row and no column has two."))

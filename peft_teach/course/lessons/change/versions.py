@@ -15,9 +15,8 @@ Make = Callable[[nn.Module], Adapter]
 def inject(model: nn.Module, targets: Sequence[str], make: Make) -> nn.Module:
     """Wrap every module that has a target's name in `make(module)`; return the model to keep.
 
-    A module has the name "query" if its full name is "query" or ends with ".query". What `make`
-    adds trains, and so does the head; all else is frozen. Raises `KeyError` for a target that no
-    module has; then the model is as it was. `pt.attach` is this and a few safeguards.
+    What `make` adds trains, and the head; nothing else. Raises `KeyError` for an unknown target,
+    before anything is changed. `pt.attach` is this and a few safeguards.
     """
     modules = dict(model.named_modules())
     hits: dict[str, nn.Module] = {}
@@ -67,16 +66,6 @@ def _unwrap_last(model: nn.Module) -> None:
     models.replace(model, name, adapter.base)
 
 
-def _thaw_bases(model: nn.Module) -> None:
-    for adapter in adapters(model).values():
-        adapter.base.requires_grad_(True)
-
-
-def _freeze_head(model: nn.Module) -> None:
-    for name in models.head(model):
-        model.get_parameter(name).requires_grad_(False)
-
-
 def _thaw_others(model: nn.Module) -> None:
     wrapped = {p for adapter in adapters(model).values() for p in adapter.parameters()}
     for p in set(model.parameters()) - wrapped:
@@ -97,8 +86,10 @@ BROKEN = {
         model, targets if len(_known(model, targets)) < len(targets) else targets[:1], make),
     "takes query_norm for query": lambda model, targets, make: inject(
         model, [*targets, *_known(model, [f"{target}_norm" for target in targets])], make),
-    "leaves the base trainable": _then(_thaw_bases),
-    "freezes the head": _then(_freeze_head),
+    "leaves the base trainable": _then(lambda model: [
+        adapter.base.requires_grad_(True) for adapter in adapters(model).values()]),
+    "freezes the head": _then(lambda model: [
+        model.get_parameter(name).requires_grad_(False) for name in models.head(model)]),
     "leaves trainable what it did not wrap": _then(_thaw_others),
     "wraps each module twice": lambda model, targets, make: inject(
         model, targets, lambda base: make(make(base))),
