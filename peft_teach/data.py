@@ -15,26 +15,31 @@ carry no number of the review that they come from, about 2,000 reviews in all, s
 snippets may stand in training there: read their accuracies with that in mind.
 
 `ratings` gives the mean ratings themselves, of every sentence, for a model that predicts a number.
+`voice` gives questions and answers for a chat model, which we wrote ourselves.
 
 Source: `Dataset.source`. Film snippets are from Pang & Lee 2004, products from Hu & Liu 2004.
 """
 
 import hashlib
 import html
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from . import fetch
-from .errors import BadData, unknown
+from .errors import BadData, NotSupported, unknown
 
 DOMAINS = ("movies", "products", "tweets", "news")
 BY_DOCUMENT = ("products", "news")  # their ids are document_sentence
 TEST, VALIDATION = 0.25, 0.15
+IGNORED = -100          # the label of a token that is given, not asked for
+VOICE = Path(__file__).parent / "course" / "lessons" / "chat"    # the texts of `voice`
 
 SOURCE = (
     "C.J. Hutto and E.E. Gilbert: VADER: A Parsimonious Rule-based Model for Sentiment Analysis of "
@@ -75,6 +80,53 @@ class Dataset:
         rated = any(isinstance(label, float) for _, label in self.test)
         return f"<{self.name}: {sizes}; " + ("ratings>" if rated else
                                              f"majority {self.majority:.1%}>")
+
+
+class Pair(NamedTuple):
+    """A question and its answer."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, repr=False)
+class Voice:
+    """Questions that a sports commentator answers, split by topic, and texts of other kinds.
+
+    `train`, 140 pairs of ten topics, and `validation`, 70 of five others. `questions`, 60 of six
+    more, come without an answer. `others` has 40 short texts of each kind: "chat", pairs with plain
+    answers, "news" and "code". `topics` names each split's.
+    """
+
+    train: tuple[Pair, ...]
+    validation: tuple[Pair, ...]
+    questions: tuple[str, ...]
+    others: dict[str, tuple[Pair, ...] | tuple[str, ...]]
+    topics: dict[str, tuple[str, ...]]
+
+    def __repr__(self) -> str:
+        return (f"<a sports commentator: {len(self.train)} train, {len(self.validation)} "
+                f"validation; {len(self.questions)} questions>")
+
+
+def voice() -> Voice:
+    """Return answers in one voice, a sports commentator's, and what else a lesson asks of it."""
+    rows, texts = ([json.loads(line) for line in
+                    (VOICE / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+                   for name in ("pairs", "others"))
+    splits = {split: [row for row in rows if row["split"] == split]
+              for split in ("train", "validation", "test")}
+    return Voice(_pairs(splits["train"]), _pairs(splits["validation"]),
+                 tuple(row["question"] for row in splits["test"]),
+                 {"chat": _pairs([row for row in texts if row["kind"] == "chat"])} |
+                 {kind: tuple(row["text"] for row in texts if row["kind"] == kind)
+                  for kind in ("news", "code")},
+                 {split: tuple(dict.fromkeys(row["topic"] for row in found))
+                  for split, found in splits.items()})
+
+
+def _pairs(rows: list[dict]) -> tuple[Pair, ...]:
+    return tuple(Pair(row["question"], row["answer"]) for row in rows)
 
 
 def load(domain: str, min_rating: float = 0.5) -> Dataset:
@@ -172,6 +224,118 @@ def batches(examples: Sequence[Example], tokenizer, batch_size: int = 16, max_to
     """
     examples = _checked(examples)
     room = tokenizer.num_special_tokens_to_add() + 1  # below that, tokenizers do not cut at all
+    _check_sizes(tokenizer, batch_size, max_tokens, epochs, room)
+    tokens = tokenizer([text for text, _ in examples], truncation=True,
+                       max_length=max_tokens)["input_ids"]
+    empty = [text for (text, _), row in zip(examples, tokens) if not row]
+    if empty:
+        raise BadData(f"{len(empty)} texts have no tokens, the first is {empty[0]!r}.",
+                      expected="at least one token a text", hint="drop the empty texts")
+
+    made = []
+    for chosen in _ordered([*map(len, tokens)], batch_size, shuffle, seed, epochs):
+        batch = _padded([tokens[i] for i in chosen], tokenizer)
+        batch["labels"] = torch.tensor([examples[i][1] for i in chosen])    # (batch,)
+        made.append({name: tensor.to(device) for name, tensor in batch.items()})
+    return made
+
+
+def chat(conversations: Sequence, tokenizer, batch_size: int = 16, max_tokens: int = 256,
+         shuffle: bool = True, seed: int = 0, epochs: int = 1,
+         device: torch.device | str | None = None) -> list[dict[str, Tensor]]:
+    """Batches of `conversations` for a language model, with labels on the answers alone.
+
+        input_ids       (batch, seq)  int64   what the tokenizer's chat template writes
+        attention_mask  (batch, seq)  int64   0 at the padding, on `tokenizer.padding_side`
+        labels          (batch, seq)  int64   as `labels` says; -100 at the padding
+
+    A conversation is a pair, (question, answer), or a list of turns, {"role": ..., "content": ...}.
+    The rest is as in `batches`, but no answer is cut: one that does not fit into `max_tokens`, or
+    is missing, raises `BadData`.
+    """
+    conversations = list(conversations)
+    if not conversations:
+        raise BadData("There are no conversations.", expected="at least one (question, answer)")
+    _check_sizes(tokenizer, batch_size, max_tokens, epochs)
+    rows = []
+    for number, conversation in enumerate(conversations):
+        ids, asked = labels(_turns(conversation, number), tokenizer)
+        end = max((i + 1 for i, label in enumerate(asked) if label != IGNORED), default=0)
+        if end == 0:
+            raise BadData(f"Conversation {number} has no answer: {conversation!r:.80}.",
+                          expected="at least one turn of the assistant")
+        if end > max_tokens:
+            raise BadData(f"Conversation {number} has {end} tokens, and max_tokens is {max_tokens}:"
+                          " its answer would be cut.",
+                          hint=f"max_tokens={end}, or leave this conversation out")
+        rows.append((ids[:max_tokens], asked[:max_tokens]))
+
+    made = []
+    for chosen in _ordered([len(ids) for ids, _ in rows], batch_size, shuffle, seed, epochs):
+        batch = _padded([rows[i][0] for i in chosen], tokenizer)
+        batch["labels"] = _filled([rows[i][1] for i in chosen], IGNORED, tokenizer.padding_side)
+        made.append({name: tensor.to(device) for name, tensor in batch.items()})
+    return made
+
+
+def labels(turns: Sequence[Mapping[str, str]], tokenizer) -> tuple[list[int], list[int]]:
+    """Return a conversation's token ids, as the chat template writes it, and as many labels.
+
+    The label is the token itself where the model is to write: in each turn of the assistant, up to
+    the token that ends the turn, included. Everywhere else it is -100, also for what the template
+    writes behind that token (SmolLM2's a line break): by then the model has stopped. Raises
+    `NotSupported` for a tokenizer without a chat template, or with one that ends no turn, or that
+    writes a turn differently once others follow.
+    """
+    def written(count: int, **options) -> str:
+        return tokenizer.apply_chat_template(turns[:count], tokenize=False, **options)
+
+    if not tokenizer.chat_template:
+        raise NotSupported("The tokenizer has no chat template.",
+                           expected="that of a chat model, such as 'smollm2'")
+    text = written(len(turns))
+    told = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    ids, special = told["input_ids"], _special(tokenizer)
+    asked = [IGNORED] * len(ids)
+    for number, turn in enumerate(turns):
+        if turn["role"] != "assistant":
+            continue
+        before, until = written(number, add_generation_prompt=True), written(number + 1)
+        if not (until.startswith(before) and text.startswith(until)):
+            raise NotSupported(f"This chat template writes turn {number} differently once others "
+                               "follow, or not where an answer is to begin.",
+                               hint="a conversation of one question and its answer")
+        own = [i for i, (start, end) in enumerate(told["offset_mapping"])
+               if end > len(before) and start < len(until)]
+        ends = [i for i in own if ids[i] in special]
+        if not ends:
+            raise NotSupported(f"This chat template writes no token that ends turn {number}: a "
+                               "model would not learn to stop.",
+                               expected="a special token behind each answer")
+        for i in range(own[0], ends[-1] + 1):
+            asked[i] = ids[i]
+    return ids, asked
+
+
+def _special(tokenizer) -> set[int]:
+    """The tokens that are no text, the one that ends a turn among them."""
+    return {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
+
+
+def _turns(conversation, number: int) -> list[dict[str, str]]:
+    """A pair or a list of turns, as turns."""
+    match conversation:
+        case (str(question), str(answer)):
+            return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        case [*turns] if turns and all(isinstance(turn, Mapping) and {"role", "content"} <= {*turn}
+                                       for turn in turns):
+            return turns
+    raise BadData(f"Conversation {number} is {conversation!r:.80}.",
+                  expected='(question, answer), or a list of {"role": ..., "content": ...}',
+                  hint="chat([conversation], ...), where there is one")
+
+
+def _check_sizes(tokenizer, batch_size: int, max_tokens: int, epochs: int, room: int = 1) -> None:
     for name, size, least in (("batch_size", batch_size, 1), ("max_tokens", max_tokens, room),
                               ("epochs", epochs, 1)):
         if size < least:
@@ -180,25 +344,6 @@ def batches(examples: Sequence[Example], tokenizer, batch_size: int = 16, max_to
         raise BadData("The tokenizer has no padding token, so texts cannot share a batch.",
                       expected="a tokenizer with a pad_token",
                       hint="tokenizer.pad_token = tokenizer.eos_token (the mask hides it anyway)")
-
-    tokens = tokenizer([text for text, _ in examples], truncation=True,
-                       max_length=max_tokens)["input_ids"]
-    empty = [text for (text, _), row in zip(examples, tokens) if not row]
-    if empty:
-        raise BadData(f"{len(empty)} texts have no tokens, the first is {empty[0]!r}.",
-                      expected="at least one token a text", hint="drop the empty texts")
-
-    generator = torch.Generator().manual_seed(seed)
-    lengths = [len(row) for row in tokens]
-    made = []
-    for _ in range(epochs):
-        order = (_bucketed(lengths, batch_size, generator) if shuffle
-                 else _cut(range(len(examples)), batch_size))
-        for chosen in order:
-            batch = _padded([tokens[i] for i in chosen], tokenizer)
-            batch["labels"] = torch.tensor([examples[i][1] for i in chosen])    # (batch,)
-            made.append({name: tensor.to(device) for name, tensor in batch.items()})
-    return made
 
 
 def _checked(examples: Sequence[Example]) -> list[Example]:
@@ -216,6 +361,15 @@ def _checked(examples: Sequence[Example]) -> list[Example]:
         raise BadData(f"Example {number} is {example!r}.",
                       expected="(text, label), label an int, or a float to predict")
     return examples
+
+
+def _ordered(lengths: Sequence[int], batch_size: int, shuffle: bool, seed: int,
+             epochs: int) -> list[Sequence[int]]:
+    """The indices of each batch, epoch after epoch."""
+    generator = torch.Generator().manual_seed(seed)
+    return [chosen for _ in range(epochs)
+            for chosen in (_bucketed(lengths, batch_size, generator) if shuffle
+                           else _cut(range(len(lengths)), batch_size))]
 
 
 def _bucketed(lengths: Sequence[int], batch_size: int,
@@ -239,11 +393,15 @@ def _cut(indices: Sequence[int], size: int) -> list[Sequence[int]]:
 
 def _padded(rows: list[list[int]], tokenizer) -> dict[str, Tensor]:
     """Token ids of different lengths as one tensor, with the mask of what is real."""
-    longest = max(map(len, rows))
-    ids = torch.full((len(rows), longest), tokenizer.pad_token_id)              # (batch, seq)
-    mask = torch.zeros_like(ids)                                                # (batch, seq)
+    side = tokenizer.padding_side
+    return {"input_ids": _filled(rows, tokenizer.pad_token_id, side),
+            "attention_mask": _filled([[1] * len(row) for row in rows], 0, side)}
+
+
+def _filled(rows: list[list[int]], value: int, side: str) -> Tensor:
+    """Rows of different lengths as one tensor, (batch, seq), with `value` on this side."""
+    made = torch.full((len(rows), max(map(len, rows))), value)
     for i, row in enumerate(rows):
-        start = longest - len(row) if tokenizer.padding_side == "left" else 0
-        ids[i, start:start + len(row)] = torch.tensor(row)
-        mask[i, start:start + len(row)] = 1
-    return {"input_ids": ids, "attention_mask": mask}
+        start = made.shape[1] - len(row) if side == "left" else 0
+        made[i, start:start + len(row)] = torch.tensor(row)
+    return made

@@ -66,7 +66,8 @@ def test_all_is_what_can_be_imported():
 def test_promised_names_are_there():
     assert set(pt.__all__) >= PROMISED
     for module, names in {
-        pt.models: ("load", "places", "head", "to_hf"), pt.data: ("load", "batches"),
+        pt.models: ("load", "places", "head", "to_hf"),
+        pt.data: ("load", "batches", "chat", "labels", "voice"),
         pt.store: ("swap", "list", "save", "load"), pt.export: ("to_peft", "from_peft"),
         pt.lora: ("Config", "LoRALinear", "inject"), pt.full: ("Config", "inject"),
     }.items():
@@ -277,8 +278,9 @@ def test_notebook_tools_are_in_no_base_requirement():
 def test_every_third_party_import_is_required():
     base = {canonical(r.name).replace("-", "_") for r in BASE}
     # used by the command line and by notebooks only, which bring them; ipywidgets brings traitlets
+    # the last two by the lesson about them, where they are installed
     elsewhere = {"nbformat", "nbclient", "jupytext", "IPython", "psutil",
-                 "distributed", "traitlets"}
+                 "distributed", "traitlets", "peft", "bitsandbytes"}
     for module, source in SOURCES.items():
         for node in ast.walk(ast.parse(source.read_text("utf-8"))):
             if isinstance(node, ast.Import):

@@ -1,0 +1,1 @@
+"""Lesson 12: Would peft believe you?"""

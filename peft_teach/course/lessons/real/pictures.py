@@ -1,0 +1,249 @@
+"""Pictures of lesson 12: two files and their wires, a knob, and tables of what other libraries say.
+
+Where a library is not installed, a table comes from the record and says so in its caption.
+"""
+
+import base64
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ipywidgets as ipw
+import pandas
+import safetensors.torch
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from .... import outlines
+from ....core import adapters, head_state
+from ....models import load as load_model
+from ....plots import COLOURS, HALO, SERIES, figure, logarithmic
+from ....widgets import Explorer
+from ... import records
+from . import peft_side, processes
+from .peft_side import gap, installed, knob, logits
+from .toy import FRONT, File, read
+
+AGREE = 1e-5      # of the largest output
+YOURS = "as you wrote it"
+
+# ── the files ────────────────────────────────────────────────────────────────────────────────
+
+
+def from_afar(record: Mapping) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The file of a LoRA that peft trained on film reviews: tensors and settings."""
+    afar = record["from_afar"]
+    tensors = safetensors.torch.load(base64.b64decode(afar["file"]))
+    return {name: t.float() for name, t in tensors.items()}, dict(afar["settings"])
+
+
+def compare_afar(record: Mapping, model: nn.Module, tokenizer: Any) -> pandas.DataFrame:
+    """Logits that peft gave for four sentences, recorded, and those of a model with its file."""
+    afar = record["from_afar"]
+    asked = tokenizer(afar["asked"], padding=True, return_tensors="pt").to(model.device)
+    ours, theirs = logits(model.eval(), asked).cpu(), torch.tensor(afar["logits"])
+    return pandas.concat({whose: pandas.DataFrame(
+        found.numpy(), afar["asked"], ["negative", "positive"]) for whose, found in (
+            ("peft, recorded", theirs), ("yours", ours))}, axis=1).round(4)
+
+
+# ── wires ────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Wires:
+    """Where each of our tensors lies in a file, and whether its module answers as ours does."""
+
+    file: str
+    ours: tuple[str, ...]              # our names
+    theirs: tuple[str, ...]            # the names in the file
+    places: tuple[int | None, ...]     # for each of ours, its row in the file
+    agree: tuple[bool, ...]            # for each of ours
+
+    @property
+    def told(self) -> str:
+        """How many tensors are in the file, and how many of their modules answer alike."""
+        there = sum(place is not None for place in self.places)
+        return (f"{self.file}: {there} of {len(self.ours)} tensors are in the file, number for "
+                f"number; {sum(self.agree)} belong to modules that answer as yours do.")
+
+
+def wires(ours: nn.Module, base: nn.Module, file: File, name: str = YOURS) -> Wires:
+    """Follow each tensor into the file, and feed each module of both models the same numbers."""
+    tensors, settings = file
+    try:
+        theirs = read(copy.deepcopy(base), tensors, settings).model
+    except ValueError:    # peft refuses it, too
+        theirs = base
+    own = {f"{module}.{key}": (p.detach(), module) for module, layer in adapters(ours).items()
+           for key, p in layer.own_parameters().items()}
+    own |= {key: (p.detach(), key.rpartition(".")[0]) for key, p in head_state(ours).items()}
+    own, rows, places, agree = dict(sorted(own.items())), sorted(tensors), [], {}
+    for p, module in own.values():
+        places.append(next((i for i, row in enumerate(rows) if any(
+            each.shape == p.shape and torch.equal(each, p)
+            for each in (tensors[row], tensors[row].t()))), None))
+        if module not in agree:
+            a, b = ours.get_submodule(module), theirs.get_submodule(module)
+            x = torch.randn(8, getattr(a, "base", a).in_features,
+                            generator=torch.Generator().manual_seed(0))
+            with torch.no_grad():
+                agree[module] = gap(a(x), b(x)) < AGREE
+    return Wires(name, tuple(own), tuple(rows), tuple(places),
+                 tuple(agree[module] for _, module in own.values()))
+
+
+def draw_wires(found: Wires) -> Figure:
+    """Draw both files, a name a row, and a wire for each tensor that is in both."""
+    made, ax = figure(9.3, 0.8 + 0.235 * max(len(found.ours), len(found.theirs)))
+    good, bad = COLOURS["yours"], COLOURS["lora"]
+    for y, (name, place, agrees) in enumerate(zip(found.ours, found.places, found.agree)):
+        ax.text(-0.02, y, _short(name), ha="right", va="center", fontsize=9.5)
+        if place is None:
+            ax.plot([0, 0.12], [y, y], ":", color=COLOURS["quiet"], lw=2)
+        else:
+            colour, dash = (good, "-") if agrees else (bad, "--")
+            ax.plot([0, 1], [y, place], dash, lw=2, color=colour)
+    for y, name in enumerate(found.theirs):
+        ax.text(1.02, y, _short(name.removeprefix(FRONT)), va="center", fontsize=9.5)
+    ax.text(-0.02, -1.3, "yours", ha="right", va="center", fontsize=11, weight="bold")
+    ax.text(1.02, -1.3, "in the file, behind base_model.model.", va="center", fontsize=11,
+            weight="bold")
+    ax.set(xlim=(-0.72, 2.05), ylim=(max(len(found.ours), len(found.theirs)) - 0.3, -2))
+    ax.set_axis_off()
+    made.set_label(found.told)
+    return made
+
+
+def _short(name: str) -> str:
+    """A name without the part that all of MiniLM's have in front."""
+    return name.replace("bert.encoder.", "")
+
+
+def explore_wires(ours: nn.Module, base: nn.Module, file: File) -> Explorer:
+    """The reader's file and six false ones, each with its wires."""
+    ours, base = (copy.deepcopy(each).cpu().eval() for each in (ours, base))
+    files = {YOURS: file} | peft_side.false_files(*file)
+    choice = ipw.Dropdown(options=[*files], description="file")
+    return Explorer(
+        {"name": choice}, lambda name: wires(ours, base, files[name], name), draw_wires,
+        lambda seen: f"{seen.told} Solid and green: with this file the module gives what yours "
+                     "gives. Dashed: it does not. Dotted: the tensor is nowhere in the file. The "
+                     "names go on behind bert.encoder.")
+
+
+# ── what peft says ───────────────────────────────────────────────────────────────────────────
+
+
+def complaints(record: Mapping, base: nn.Module, ours: nn.Module, file: File,
+               batch: Mapping[str, Tensor]) -> pandas.DataFrame:
+    """What peft says of the reader's file and of six false ones; recorded, where it is missing."""
+    found = peft_side.complaints(base, ours, file, batch) if installed() else pandas.DataFrame(
+        record["complaints"]).set_index("file")
+    return found.assign(off=found.off.map("{:.0e}".format, na_action="ignore")).rename(
+        columns={"off": "logits differ by, of the largest",
+                 "peft": "peft" if installed() else "peft (recorded)"}).fillna("–")
+
+
+def suspects(base: nn.Module, ours: nn.Module, file: File, batch: Mapping[str, Tensor]
+             ) -> dict[str, Callable[[float], Tensor]]:
+    """Three false files as peft loads them, each a function of f; without peft, by its rules."""
+    found, files = {}, peft_side.false_files(*file)
+    for name, fault in zip(("anna.safetensors", "ben.safetensors", "carl.safetensors"),
+                           ("a false scale", "the head left out", "A and B exchanged")):
+        model = peft_side.load(base, *files[fault])[0] if installed() else read(
+            copy.deepcopy(base), *files[fault]).model.eval()
+        found[name] = knob(model, batch)
+    return found
+
+
+def draw_knob(ours: Callable, theirs: Mapping[str, Callable]) -> Figure:
+    """Draw how far each suspect, as loaded, is from ours at each turn of our knob."""
+    made, ax = figure(8.4, 3.6)
+    turns = torch.linspace(0, 3, 31).tolist()
+    answers, told = [ours(f) for f in turns], []
+    for (name, other), (colour, dash, _) in zip(theirs.items(), SERIES):
+        right = other(1.0)
+        off = [max(gap(y, right), 1e-7) for y in answers]
+        ax.plot(turns, off, dash, color=colour, lw=2.2, label=name)
+        best = min(range(len(off)), key=off.__getitem__)
+        told.append(f"{name}: nearest at f = {turns[best]:.1f}, {off[best]:.0e} apart")
+    logarithmic(ax, "y")
+    ax.axhline(AGREE, color=COLOURS["quiet"], lw=1)
+    ax.text(0, AGREE * 1.3, "alike below this line", fontsize=10, path_effects=HALO)
+    ax.set(xlabel="f: your update is multiplied by this", ylabel="distance of the logits")
+    ax.legend(frameon=False, loc="center right")
+    made.set_label("; ".join(told) + ".")
+    return made
+
+
+def every_piece(record: Mapping, base: nn.Module, inject: Callable, pieces: Mapping[str, Any],
+                batch: Mapping[str, Tensor]) -> pandas.DataFrame:
+    """The reader's layers beside peft's own, on MiniLM; recorded, where peft is missing."""
+    found = peft_side.every_piece(base, inject, pieces, batch) if installed() else (
+        pandas.DataFrame(record["pieces"]).set_index("piece"))
+    return found.assign(moved=found.moved.map("{:.2f}".format), off=found.off.map("{:.0e}".format)
+                        ).rename(columns={
+                            "moved": "moved the logits by", "off": "and differs from peft by",
+                            "peft": "peft" if installed() else "peft (recorded)"})
+
+
+def four_bits(record: Mapping, linear: nn.Linear, Linear4bit: Any) -> pandas.DataFrame:
+    """The reader's four bits beside bitsandbytes'; recorded, where that is missing."""
+    here = installed("bitsandbytes")
+    found = peft_side.four_bits(linear, Linear4bit) if here else pandas.Series(record["four_bits"])
+    return found.map("{:,.0f}".format).to_frame("a query matrix" + ("" if here else " (recorded)"))
+
+
+# ── several processes, and larger models ─────────────────────────────────────────────────────
+
+
+def losses(record: Mapping, live: bool) -> pandas.DataFrame:
+    """The losses of the same steps in one process and in two: live, or else as recorded."""
+    found = [processes.launch(count) if live else None for count in (1, 2)]
+    live = None not in found    # some machines let no processes meet
+    one, two = found if live else record["processes"].values()
+    table = pandas.DataFrame({"one process": one, "two processes": two}, range(1, 1 + len(one)))
+    table = table.assign(difference=(table["one process"] - table["two processes"]).abs())
+    return table if live else table.add_suffix(" (recorded)")
+
+
+def on_a_card(name: str = "tinyllama-1.1b", batch_size: int = 8,
+              tokens: int = 256) -> pandas.DataFrame:
+    """What training of a larger model holds, in GB: computed from its shapes, not measured."""
+    rows = {}
+    for trains in ("everything", outlines.TRAINS[2]):
+        ledger = outlines.ledger(name, trains, batch_size=batch_size, tokens=tokens,
+                                 dtype="bfloat16", fused=True)
+        rows[trains] = {part: getattr(ledger, f"{part}_bytes") / 1e9 for part in (
+            "weights", "gradients", "optimizer", "activations", "total")}
+    return pandas.DataFrame(rows).T.round(2)
+
+
+# ── one of each, for the tests ───────────────────────────────────────────────────────────────
+
+
+def _small() -> tuple[nn.Module, nn.Module, File]:
+    """A reader's model, its base and its file."""
+    from .exercises import to_peft
+
+    base, _ = load_model("minilm", labels=2, device="cpu")
+    ours, _ = load_model("minilm", labels=2, device="cpu")
+    tensors, settings = from_afar(records.load("real"))
+    ours = read(ours, tensors, settings).model
+    return ours, base, to_peft(adapters(ours), head_state(ours))
+
+
+def _wires() -> Explorer:
+    return explore_wires(*_small())
+
+
+def _knob() -> Figure:
+    ours, base, file = _small()
+    batch = {"input_ids": torch.arange(200, 216).view(2, 8)}
+    return draw_knob(knob(ours, batch), suspects(base, ours, file, batch))
+
+
+EXAMPLES = {"wires": _wires, "knob": _knob}

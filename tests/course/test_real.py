@@ -1,0 +1,117 @@
+"""Lesson 12: peft reads files as the checks say; wires, knob and tables say what they should."""
+
+import copy
+
+import pytest
+import torch
+
+import peft_teach as pt
+from peft_teach.course import records
+from peft_teach.course.lessons.real import exercises, peft_side, versions
+from peft_teach.course.lessons.real.toy import Toy, head_of, read, written
+from peft_teach.course.standin import Output
+
+real = pt.course.pictures("real")
+PLACES = versions.PLACES
+
+
+@pytest.fixture
+def ours():
+    model = versions.fresh(4, 6.0)
+    peft_side.fill(model)
+    return model.eval()
+
+
+@pytest.fixture
+def file(ours):
+    return exercises.to_peft(pt.adapters(ours), head_of(ours))
+
+
+def test_peft_reads_each_file_as_the_rules_of_the_checks_say(ours, file):
+    """The same logits; a warning where the rules miss a tensor of LoRA's; an error where they do.
+
+    The rules know no more targets than peft, no fewer, and no other scale.
+    """
+    pytest.importorskip("peft")
+    x = torch.randn(5, 6)
+    files = {"right": file, "stabilized": written(ours)} | peft_side.false_files(*file)
+    files["ends"] = (file[0], file[1] | {"target_modules": ["query", "output.dense"]})
+    files["more"] = (file[0] | {"base_model.model.nowhere.weight": x}, file[1])
+    seen = set()
+    for name, (tensors, settings) in files.items():
+        theirs, said = peft_side.load(Toy(), tensors, settings)
+        seen.add(said)
+        if said == peft_side.REFUSED:
+            with pytest.raises(ValueError, match="here"):
+                read(Toy(), tensors, settings)
+            continue
+        found = read(Toy(), tensors, settings)
+        missed = any("lora_" in each for each in found.missing)
+        assert (said == peft_side.WARNED) == missed, name
+        if not any("lora_A" in each for each in found.missing):    # peft draws these anew
+            torch.testing.assert_close(theirs(x), found.model(x), rtol=1e-5, atol=1e-5)
+    assert seen == {peft_side.REFUSED, peft_side.WARNED, peft_side.SILENT}
+
+
+def test_the_test_of_belief_meets_the_readers_own_file_and_way_back():
+    pieces = {"to_peft": exercises.to_peft, "from_peft": exercises.from_peft}
+    exercises.believes(*exercises.exchanged_by(pieces))
+    broken = pieces | {"to_peft": lambda found, head: exercises.to_peft(found, head_of(Toy()))}
+    with pytest.raises(AssertionError):
+        exercises.believes(*exercises.exchanged_by(broken))
+
+
+def test_wires_follow_numbers_and_are_green_where_modules_answer_alike(ours, file):
+    found = {name: real.wires(ours, Toy(), each, name) for name, each in (
+        {real.YOURS: file} | peft_side.false_files(*file)).items()}
+    right = found[real.YOURS]
+    assert all(right.agree)
+    assert None not in right.places
+    names = dict(zip(right.ours, right.places))
+    assert right.theirs[names[f"{PLACES[0]}.A"]].endswith(f"{PLACES[0]}.lora_A.weight")
+    scaled, exchanged = found["a false scale"], found["A and B exchanged"]
+    assert scaled.places == right.places
+    assert [name for name, agrees in zip(scaled.ours, scaled.agree) if agrees] == [
+        "classifier.bias", "classifier.weight"]
+    crossed = exchanged.places[exchanged.ours.index(f"{PLACES[0]}.A")]
+    assert exchanged.theirs[crossed].endswith(f"{PLACES[0]}.lora_B.weight")
+    headless = found["the head left out"]
+    assert dict(zip(headless.ours, headless.places))["classifier.bias"] is None
+    assert "0 belong" in found["r is not the rank"].told
+
+
+def test_a_knob_multiplies_the_update_and_is_put_back(ours, file):
+    class Classifier(torch.nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.inner = model
+
+        def forward(self, x):
+            return Output(logits=self.inner(x))
+
+    x = torch.randn(3, 6)
+    ask, before = peft_side.knob(Classifier(ours), {"x": x}), ours(x)
+    louder = copy.deepcopy(ours)
+    for layer in pt.adapters(louder).values():
+        layer.B.data *= 3
+    torch.testing.assert_close(ask(3), louder(x).detach())
+    assert torch.equal(ours(x), before)
+
+
+def test_tables_come_from_the_record_where_a_library_is_missing(monkeypatch):
+    monkeypatch.setattr(real, "installed", lambda *_: False)
+    record = records.load("real")
+    said = real.complaints(record, None, None, None, None)
+    assert (said["peft (recorded)"] == peft_side.SILENT).sum() == 5    # four, and the right one
+    pieces = real.every_piece(record, None, None, None, None)
+    assert all(float(off) < 1e-5 < 0.1 < float(moved) for off, moved in zip(
+        pieces["and differs from peft by"], pieces["moved the logits by"]))
+    assert real.four_bits(record, None, None).loc["entries that differ"].item() == "0"
+    assert real.losses(record, live=False)["difference (recorded)"].max() < 1e-5
+
+
+@pytest.mark.long
+def test_two_processes_take_the_steps_of_one():
+    table = real.losses(records.load("real"), live=True)
+    assert "two processes" in table
+    assert table.difference.max() < 1e-5
