@@ -17,6 +17,9 @@ Groups, each with MiniLM's 20 vectors that start as small random numbers where n
     parts    the run at 0.03 once more: with its keys, its values or both put back to their start
              after training, and `cls`, the λ of [CLS], which alone the head reads in the last layer
     prompt   a soft prompt that trains as many parameters as a prefix of 20: 240 vectors
+    long     as the course's other methods: 4,000 sentences once, 250 steps, all test sentences; a
+             prefix and a gated one at 0.03, prompts of 20 at 0.03 and 0.1 that start as small as
+             the prefix does
     bound    no training: SmolLM2's own words, with and without the instruction, and a bound between
              the answers that is best on the 160 training reviews; `plain` is the accuracy at 0
 
@@ -36,6 +39,7 @@ from peft_teach.course.lessons.prefix.pictures import shares
 RATE = 3e-2
 TEXT = "Classify the sentiment of this film review.\n"
 SIZES = {"minilm": {"steps": 120, "batch": 16, "tests": 1000},
+         "long": {"steps": 250, "batch": 16, "tests": 2563},
          "smollm2": {"steps": 40, "batch": 4, "tests": 100}}
 SHORT = 16                                # words of a review for SmolLM2
 AS_LARGE = 240                            # vectors of a prompt: 20 keys and values in six layers
@@ -74,6 +78,11 @@ def settings():
     for seed in (0, 1, 2):
         yield "still", minilm(seed, length=0, lr=1e-1)
         yield "still", minilm(seed)
+    for seed in (0, 1, 2):
+        yield "long", minilm(seed)
+        yield "long", minilm(seed, method="gated prefix")
+        for lr in (1e-1, RATE):
+            yield "long", minilm(seed, method="prompt", lr=lr)
 
 
 class Gated(pt.Adapter):
@@ -99,7 +108,7 @@ class Gated(pt.Adapter):
 
 def run(setting, group, data):
     """Train one setting; return its row."""
-    name, sizes = setting["model"], SIZES[setting["model"]]
+    name, sizes = setting["model"], sizes_of(setting, group)
     pt.seed(setting["seed"])
     if name == "minilm":
         model, tokenizer = pt.models.load(name, labels=2)
@@ -115,13 +124,15 @@ def run(setting, group, data):
     model = put(model, tokenizer, setting, group)
     looked = [tokenizer(example.text, return_tensors="pt")["input_ids"] for example in
               data.test[:LOOKED]] if name == "minilm" and group not in (
-                  "head", "head_rates", "still", "frozen", "prompt") else []
+                  "head", "head_rates", "still", "frozen", "prompt", "long") else []
     first, cls = by_head(model, looked), by_head(model, looked, 0)
     row = {"before": accuracy(name, model, tokenizer, data.test)} if name == "smollm2" else {}
     start = {name: p.detach().clone() for name, p in model.named_parameters()
              if group == "parts" and name.endswith((".K", ".V"))}
     losses = [round(step.loss, 3) for step in pt.train(model, batches, setting["lr"])]
-    row |= {"accuracy": accuracy(name, model, tokenizer, data.test), "losses": losses}
+    row |= {"accuracy": accuracy(name, model, tokenizer, data.test, sizes["tests"]),
+            "losses": losses,
+            "parameters": sum(p.numel() for p in pt.adapter_parameters(model).values())}
     if looked:
         last = by_head(model, looked)
         row |= {"shares": by_layer(first, last), "opened": int((last > first).sum()),
@@ -133,6 +144,11 @@ def run(setting, group, data):
     return row
 
 
+def sizes_of(setting, group):
+    """Return how many steps, sentences a step and test sentences a run has."""
+    return SIZES["long" if group == "long" else setting["model"]]
+
+
 def put(model, tokenizer, setting, group):
     """Put on a model what a group has; return the model to keep."""
     if group == "still":
@@ -142,7 +158,13 @@ def put(model, tokenizer, setting, group):
     if setting["length"] == 0:
         model.requires_grad_(False).classifier.requires_grad_(True)
         return model
-    if group == "gate":
+    if setting.get("method") == "prompt":
+        model = pt.prompt.inject(model, pt.prompt.Config(setting["length"]), tokenizer)
+        for P in pt.adapter_parameters(model).values():
+            if P.shape[0] == setting["length"]:
+                P.data.normal_(0, 0.02)
+        return model
+    if "gate" in (group, setting.get("method", "")[:4]):
         places = tuple(name for name, _ in model.named_modules() if name.endswith(".self"))
         return pt.core.attach(model, places, lambda base: Gated(base, setting["length"]))
     if group == "prompt":
@@ -213,10 +235,11 @@ def bound(setting, data):
             "training": round(right(0, best), 4), "accuracy": round(right(1, best), 4)}
 
 
-def accuracy(name, model, tokenizer, split):
-    """Return the share of test reviews that a model gets right."""
+def accuracy(name, model, tokenizer, split, number=None):
+    """Return the share of test reviews that a model gets right; of the first `number`."""
     if name == "minilm":
-        tests = pt.data.batches(split[:SIZES[name]["tests"]], tokenizer, 64, shuffle=False)
+        number = number or SIZES[name]["tests"]
+        tests = pt.data.batches(split[:number], tokenizer, 64, shuffle=False)
         return round(pt.evaluate(model, tests).accuracy, 4)
     tests = short(split, SIZES[name]["tests"])
     found = reading.margins(model, reading.ask(tests, tokenizer, 20), reading.two_words(tokenizer))
@@ -236,7 +259,8 @@ def main():
         group, setting = about["group"], about["setting"]
         row = bound(setting, data) if group == "bound" else run(setting, group, data)
         method = "head" if setting.get("length") == 0 else METHODS.get(group, "prefix")
-        return row | {"method": method, "tests": SIZES[setting["model"]]["tests"]}, {}
+        return row | {"method": setting.get("method", method),
+                      "tests": sizes_of(setting, group)["tests"]}, {}
 
     record.make([{"group": group, "setting": setting} for group, setting in settings()], make)
 

@@ -13,16 +13,16 @@ from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from .... import models
-from ....plots import COLOURS, SERIES, dots, figure, in_percent
+from ....plots import COLOURS, figure, in_percent
 from ....widgets import Explorer
 from ... import records
 from .front import prefixed
-from .mixing import mixed, prefix_share, readable, seen
+from .mixing import prefix_share, seen
 from .stepping import generate_wrong
 
 # The lesson has all of these from here.
-__all__ = ["STARTS", "draw_entries", "draw_recorded", "explore_shares", "generate_wrong", "mixed",
-           "outcomes", "readable", "shares", "start_of", "with_prefix"]
+__all__ = ["STARTS", "compared", "draw_entries", "explore_mixture", "explore_shares",
+           "generate_wrong", "shares", "start_of", "with_prefix"]
 
 HEADS, LAYERS, MOST_WORDS = 12, 6, 30
 STARTS = {"small random numbers": "random", "zeros": "zeros", "keys and values of words": "words"}
@@ -51,6 +51,75 @@ def draw_entries(layers: int = 6, length: int = 3, words: int = 4) -> Figure:
                    f"trained and layers 1 to {layers - 1} are computed from it; of a prefix, keys "
                    f"and values of all {layers} layers are trained.")
     return made
+
+
+# ── one softmax, shared ──────────────────────────────────────────────────────────────────────
+
+WORDS = {"a": 0.2, "quiet": 1.6, ",": -0.6, "funny": 2.4, "film": 1.1}    # scores of one query
+MOST = 50
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """One query: the weights of the words alone, and the share of a prefix by its length."""
+
+    words: Sequence[float]
+    by_length: Sequence[float]     # λ for 0 to `MOST` vectors of this score
+    length: int
+    score: float
+
+    @property
+    def share(self) -> float:
+        """λ of the prefix as it is."""
+        return self.by_length[self.length]
+
+
+def mixture(length: int, score: float) -> Mixture:
+    """Put `length` vectors, each of this score, in front of five words; share one softmax."""
+    terms = torch.tensor([*WORDS.values()], dtype=torch.float64).exp()
+    front = torch.arange(MOST + 1) * torch.tensor(score, dtype=torch.float64).exp()
+    return Mixture((terms / terms.sum()).tolist(), (front / (front + terms.sum())).tolist(), length,
+                   score)
+
+
+def draw_mixture(found: Mixture) -> Figure:
+    """Draw the attention as a bar, without the prefix and with it, and λ against the length."""
+    made, left, right = figure(9.2, 2.9, columns=2, width_ratios=(1.6, 1))
+    for y, share in ((1, 0.0), (0, found.share)):
+        left.barh(y, share, 0.5, color=COLOURS["yours"])
+        at = share
+        for word, weight in zip(WORDS, found.words):
+            width = (1 - share) * weight
+            left.barh(y, width, 0.5, left=at, color=COLOURS["frozen"], ec=COLOURS["ink"], lw=0.8)
+            if width > 0.055:
+                left.text(at + width / 2, y, word, ha="center", va="center", fontsize=10)
+            at += width
+    if found.share > 0.12:
+        left.text(found.share / 2, 0, f"λ = {found.share:.2f}", ha="center", va="center",
+                  color=COLOURS["paper"], fontsize=10, weight="bold")
+    at = 0.0
+    for weight in [*found.words, 0]:
+        left.plot([at, found.share + (1 - found.share) * at], [0.75, 0.25], ":",
+                  color=COLOURS["rest"], lw=1)
+        at += weight
+    left.set(yticks=[1, 0], yticklabels=["words alone", "with prefix"], xlim=(0, 1),
+             ylim=(-0.5, 1.5), xlabel="share of the attention")
+    right.plot(found.by_length, color=COLOURS["yours"])
+    right.plot(found.length, found.share, "D", ms=10, mew=0, color=COLOURS["yours"])
+    right.set(xlabel="vectors in the prefix", ylabel="λ", ylim=(-0.03, 1.03))
+    made.set_label(f"{found.length} vectors of score {found.score:g} take {found.share:.2f} of the "
+                   "attention; of the rest each word has the part that it had.")
+    return made
+
+
+def explore_mixture() -> Explorer:
+    """One query, five words, and a prefix of a length and a score on sliders."""
+    return Explorer({
+        "length": ipw.IntSlider(min=0, max=MOST, value=20, description="length"),
+        "score": ipw.FloatSlider(min=-4, max=4, step=0.5, value=0, description="score"),
+    }, mixture, draw_mixture, lambda found: (
+        "One query of one head. Every vector of the prefix has the same score here; a score of 0 "
+        "is what a key of zeros has. The words lose the same fraction each."))
 
 
 # ── λ by layer and head ──────────────────────────────────────────────────────────────────────
@@ -187,35 +256,20 @@ def explore_shares(backbone: nn.Module, tokenizer, K: Tensor, V: Tensor,
 # ── recorded ─────────────────────────────────────────────────────────────────────────────────
 
 
-_STYLES = (("head", (COLOURS["head"], "^")), ("prompt", SERIES[1][::2]), ("lora", (
-    COLOURS["lora"], "s")), ("full", (COLOURS["full"], "s")), ("yours", (COLOURS["yours"], "D")))
-_NOTES = {"still": ", no dropout", "frozen": ", frozen prefix", "start": ", from words"}
+def compared(record: records.Record) -> pandas.DataFrame:
+    """Return what the lesson compares: 4,000 sentences, 250 steps, all test sentences, by `name`.
 
-
-def outcomes(record: records.Record, rates: records.Record) -> pandas.DataFrame:
-    """Return what was recorded on MiniLM after 120 steps, each run with its `name`."""
-    runs = pandas.concat([record.runs.query("group != 'parts'"), rates.runs.query(
-        "group == 'defaults' and method in ['prompt', 'prefix', 'lora', 'full']")])
-    runs = runs[runs.model == "minilm"].fillna({"length": 20})
-    return runs.assign(name=runs.apply(_name, axis=1)).sort_values("name", kind="stable")
-
-
-def _name(run: pandas.Series) -> str:
-    size = f" of {run.length}" if "pr" in run.method else ""
-    return f"{run.method}{size}, rate {run.lr:g}{_NOTES.get(run.group, '')}"
-
-
-def draw_recorded(runs: pandas.DataFrame) -> Figure:
-    """Draw test accuracies, a line a name and a mark a seed, between the ends of the ruler.
-
-    The method that a row names gives it its colour; all others are prefixes.
+    Of a prompt the better of its two rates. The heads alone are trained to their end.
     """
-    head, full = records.ends()
-    rows = {name: [*values] for name, values in runs.groupby("name", sort=False).accuracy}
-    styles = {name: next((style for word, style in _STYLES if word in name), SERIES[0][::2])
-              for name in rows}
-    return dots(rows, {"the head alone, 4,000 sentences": (head, COLOURS["head"]),
-                       "full fine-tuning, 4,000 sentences": (full, COLOURS["full"])}, styles)
+    runs = record.runs.query("group == 'long'")
+    rates = runs[runs.method == "prompt"].groupby("lr").accuracy.mean()
+    runs = runs[(runs.method != "prompt") | (runs.lr == rates.idxmax())].assign(name=runs.method)
+    ends = records.load("full").runs.query("group == 'converged' and penalty == 0")
+    ends = ends.assign(name=ends.pool.map({"cls": "head alone, on [CLS]",
+                                           "mean": "head alone, on all tokens"}), parameters=0)
+    full = records.load("lora").runs.query("group == 'methods' and method == 'full'")
+    full = full.assign(name="full fine-tuning", parameters=22_713_216)
+    return pandas.concat([ends, runs, full])
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
@@ -230,5 +284,5 @@ def _example() -> Explorer:
 EXAMPLES = {
     "entries": draw_entries,
     "shares": _example,
-    "recorded": lambda: draw_recorded(outcomes(records.load("prefix"), records.load("rates"))),
+    "mixture": explore_mixture,
 }
