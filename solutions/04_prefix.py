@@ -55,6 +55,7 @@ inject, attention = pt.mine("change.inject", "inside.attention")
 minilm, tokenizer = pt.models.load("minilm", device="cpu")
 smollm2, words_of = pt.models.load("smollm2", device="cpu")
 movies = pt.data.load("movies")
+pd.set_option("display.max_colwidth", None)
 pt.seed(0)
 
 # %%
@@ -386,8 +387,8 @@ class Prefix(pt.Adapter):
 
     def forward(self, input_ids, attention_mask, **rest):
         pairs, mask, positions = prefixed(self.K, self.V, attention_mask, self.heads)
-        rest[pt.models.cache_name()] = DynamicCache([(k, v) for k, v in pairs])
-        return self.base(input_ids, mask.long(), position_ids=positions, **rest)
+        rest |= {"position_ids": positions, pt.models.cache_name(): DynamicCache(pairs)}
+        return self.base(input_ids, attention_mask=mask.long(), **rest)
 
 # %% [markdown]
 # ## 5 · The bet
@@ -402,7 +403,7 @@ pt.widgets.Guess("From worst to best:", ("prompt, head, prefix", "head, prompt, 
 # Write a review of your own. The model reads it now, and again after your prefix is trained.
 
 # %%
-review = "Two hours that I would gladly give again."
+review = "A warm, funny film, and I would gladly see it again."
 pt.seed(0)
 model, tokenizer = pt.models.load("minilm", labels=2)
 model = inject(model, ("bert",), Prefix).to(pt.device())
@@ -419,7 +420,12 @@ pt.compare("prefix.order", ", ".join(name.split()[0].strip(",") for name in orde
 records.table(runs, ["name", "parameters"])
 
 # %% [markdown]
-# @BET@
+# <details><summary>What the table says</summary>
+#
+# The prefix wins. It is five points ahead of the head alone, and ahead of the prompt with every seed. Your gate adds a point, with every seed. The prompt depends on luck: with one seed it beats the head, with two it does not.
+# </details>
+#
+# Now the largest caveat. A head on the mean of *all tokens*, without any prefix, is nearly as good. To sort reviews, it is cheaper to read elsewhere. A prefix earns its price where no head can stand in for it: in a model that writes.
 #
 # ## 6 · Which half learned?
 #
@@ -431,13 +437,12 @@ pt.widgets.Guess("Better to keep:", ("trained values", "trained keys", "no diffe
 
 # %%
 parts = records.select(record, group="parts")
-names = {"K": "values trained, keys put back", "V": "keys trained, values put back",
-         "KV": "both put back, trained head"}
-halves = pd.DataFrame([row["put_back"] for row in parts]).rename(columns=names)
-halves.insert(0, "all trained", [row["accuracy"] for row in parts])
+halves = pd.DataFrame([row["put_back"] for row in parts])     # what was put back: keys, values
 said = {"better": "trained values", "worse": "trained keys", records.NONE: "no difference"}
-better = said[records.compared(halves[names["K"]], halves[names["V"]])]
-pt.compare("prefix.half", better, "three seeds")
+pt.compare("prefix.half", said[records.compared(halves["K"], halves["V"])], "three seeds")
+halves.insert(0, "all trained", [row["accuracy"] for row in parts])
+halves = halves.rename(columns={"K": "values trained, keys put back", "V": "keys trained, values "
+                                "put back", "KV": "both put back, trained head"})
 halves.map("{:.1%}".format).rename_axis("seed").T     # 120 steps, 1,000 test sentences
 
 # %% [markdown]
@@ -460,11 +465,20 @@ pt.sentence("prefix.lambda", ...)    # yours: what did training do to λ, and to
 # In the last layer, where the head reads, all recorded prefixes without a gate grew quieter. Half the vectors have more than half of λ: the words' part of the denominator stays as it is.
 # </details>
 #
-# @SO@
+# ## 7 · So what can it do?
+#
+# A prefix can put any value into any layer. A prompt must send it up through layers that were never trained for it. On MiniLM that made the difference. On SmolLM2 we saw none: at the library's rates, prefixes from random starts had 68 to 85 % of a hundred reviews right, and prompts 78 to 84 %.
 #
 # **What this lesson claims**
 #
-# @CLAIMS@
+# | claim | seen here | what could have refuted it, and was tried | at larger scale |
+# |---|---|---|---|
+# | In a model that reads left to right every soft prompt is a prefix; in an encoder only in layer 0. | a proof; the same keys in 30 of 30 layers of SmolLM2, in 1 of 6 of MiniLM | nothing can: it follows from the mask | the basis of prompt caching |
+# | Given a layer's inputs, a prefix cannot change how the words divide attention among themselves. | a proof in one line: all weights are multiplied by 1 − λ | for the proof, nothing can; layers above change through their inputs | Petrov et al. 2024: tasks that need new attention patterns are not learned |
+# | On MiniLM a prefix of 20 beats the head alone and a prompt of 20. | 76.5 ± 0.2 % against 71.3 and 69.4 ± 4.5 %; three seeds, 250 steps | a prompt that starts as small as the prefix, at the better of two rates; a head trained to its end. A head on all tokens has 75.5 % | vectors in every layer do better than at the bottom (Liu et al. 2021); on classification most methods come close (He et al. 2022, §4.2) |
+# | A gate that starts at zero helps. | 77.7 ± 0.2 %, ahead with each seed | one rate; the gated prefix also starts silent and shifts no position, so which of these helps is open | gates that start at zero stabilise LLaMA-Adapter (Zhang et al. 2023) |
+# | The values carry what was learned. *An observation.* | keeping them is 3 to 9 points better than keeping the keys, with each of three seeds; 120 steps | only putting back: a half trained alone, nothing yet | not known to us |
+# | In the last layer training makes the prefix quieter. *An observation.* | λ fell in 19 of 19 runs without a gate, at four lengths | other starts and rates: the same, on one model | not known to us |
 
 # %%
 pt.progress("04")

@@ -87,36 +87,56 @@ def _plane(ax, title: str, reach: float) -> None:
     ax.axvline(0, color=COLOURS["quiet"], lw=0.8)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """One row of a matrix, as a gain and as LoRA change it."""
+
+    gain: tuple[float, float]
+    lora: tuple[float, float]
+
+    def angle(self, name: str) -> str:
+        """How far a way turned the row, in words."""
+        row = Tensor(getattr(self, name))
+        if row.norm() < 0.01:
+            return "silent"
+        cosine = (row @ ROW / row.norm() / ROW.norm()).clamp(-1, 1)
+        turned, stretched = torch.rad2deg(cosine.arccos()), row.norm() / ROW.norm()
+        return f"turned by {turned:.0f}°, {stretched:.2g} times as long"
+
+
+def rows(l: float, b: float) -> Rows:
+    """Multiply the row by a gain; add a push to it."""
+    return Rows(tuple((l * ROW).tolist()), tuple((ROW + b * PUSH).tolist()))
+
+
+def draw_rows(found: Rows) -> Figure:
+    """Draw the row, where each way can bring it, and where it is."""
+    made, *axes = figure(7.4, 3.4, columns=2)
+    for ax, row, title, origin, along, colour in (
+            (axes[0], found.gain, "a gain: l · w", 0 * ROW, ROW, "yours"),
+            (axes[1], found.lora, "LoRA: w + b · a", ROW, PUSH, "lora")):
+        _plane(ax, title, 3.4)
+        ax.plot(*zip((origin - 9 * along).tolist(), (origin + 9 * along).tolist()), ":",
+                color=COLOURS[colour], lw=1.5)
+        _arrow(ax, ROW, COLOURS["quiet"], 5)
+        if Tensor(row).norm() > 0.01:
+            _arrow(ax, Tensor(row), COLOURS[colour])
+        else:
+            ax.plot(0, 0, "o", color=COLOURS[colour], ms=8)
+    made.set_label(f"One row of W: by the gain {found.angle('gain')}; by LoRA "
+                   f"{found.angle('lora')}.")
+    return made
+
+
 def explore_row() -> Explorer:
     """Return one row of a matrix, a gain that multiplies it and a push that LoRA adds to it."""
-    def draw(rows: dict[str, Tensor]) -> Figure:
-        made, *axes = figure(7.4, 3.4, columns=2)
-        ways = {"a gain: l · w": (ROW, "yours"), "LoRA: w + b · a": (PUSH, "lora")}
-        for ax, row, (title, (along, colour)) in zip(axes, rows.values(), ways.items()):
-            _plane(ax, title, 3.4)
-            start = 0 * ROW if along is ROW else ROW
-            ax.plot(*zip((start - 9 * along).tolist(), (start + 9 * along).tolist()), ":",
-                    color=COLOURS[colour], lw=1.5)
-            _arrow(ax, ROW, COLOURS["quiet"], 5)
-            if row.norm() > 0.01:
-                _arrow(ax, row, COLOURS[colour])
-            else:
-                ax.plot(0, 0, "o", color=COLOURS[colour], ms=8)
-        made.set_label("One row of W; " + "; ".join(
-            f"{name}: ({row[0]:.2f}, {row[1]:.2f})" for name, row in rows.items()) + ".")
-        return made
-
-    def caption(rows: dict[str, Tensor]) -> str:
-        turned = {name: torch.rad2deg(torch.arccos((row @ ROW / row.norm() / ROW.norm())
-                                                   .clamp(-1, 1))).item()
-                  if row.norm() > 0.01 else None for name, row in rows.items()}
-        return ("Grey: a row w of W. Dotted: everywhere it can go. " + "; ".join(
-            f"{name}: " + ("silent" if angle is None else f"turned by {angle:.0f}°")
-            for name, angle in turned.items()) + ".")
-
-    controls = {"l": ipw.FloatSlider(1.5, min=-2, max=2, step=0.25, description="gain l"),
-                "b": ipw.FloatSlider(1.0, min=-2, max=2, step=0.25, description="LoRA b")}
-    return Explorer(controls, lambda l, b: {"gain": l * ROW, "LoRA": ROW + b * PUSH}, draw, caption)
+    quarters = [(f"{n / 4:g}", n / 4) for n in range(-8, 9)]
+    controls = {
+        "l": ipw.SelectionSlider(options=quarters, value=1.5, description="gain l"),
+        "b": ipw.SelectionSlider(options=quarters, value=1.0, description="LoRA b")}
+    return Explorer(controls, rows, draw_rows, lambda found: (
+        "Grey: a row w of W. Dotted: everywhere it can go. Gain: "
+        f"{found.angle('gain')}; LoRA: {found.angle('lora')}."))
 
 
 def learn(layer: nn.Module, wanted: Tensor, steps: int = 400) -> Tensor:

@@ -116,7 +116,8 @@ def explore_mixture() -> Explorer:
     """One query, five words, and a prefix of a length and a score on sliders."""
     return Explorer({
         "length": ipw.IntSlider(min=0, max=MOST, value=20, description="length"),
-        "score": ipw.FloatSlider(min=-4, max=4, step=0.5, value=0, description="score"),
+        "score": ipw.SelectionSlider(options=[(f"{s:g}", s) for s in range(-4, 5)], value=0,
+                                     description="score"),
     }, mixture, draw_mixture, lambda found: (
         "One query of one head. Every vector of the prefix has the same score here; a score of 0 "
         "is what a key of zeros has. The words lose the same fraction each."))
