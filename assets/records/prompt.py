@@ -18,12 +18,14 @@ in it. Groups:
     rates      each start once at a lower and once at a higher learning rate
     all        what decides the lesson's question, on all 470 test reviews, of which half are liked
                (of the hundred 39 are): instructions, with `bound` too, and vectors from words
+    back       (1 − t) P + t W on all of these reviews: P are `vectors`, W the tokens nearest to
+               them; with `margins`, the logit of " positive" less that of " negative"
 
 `way` holds, for seed 0, the prompt as training goes on: the token nearest to each vector, how far
-it is, and how far each vector has come. `vectors` has what was trained, rounded. `snapped` has the
-accuracy with (1 − t) P + t W, where W are the tokens nearest to the trained P. `yardstick` are
-medians of 300 random tokens: how far two of them are apart, how far the nearest other token is,
-their norm.
+it is, and how far each vector has come. `vectors` has what was trained, rounded; `planes`, how far
+each of these is from its nearest word, how far from that the next word is, and the cosine between
+the two directions. `yardstick` are medians of 300 random tokens: how far two of them are apart, how
+far the nearest other token is, their norm.
 """
 
 import torch
@@ -39,7 +41,7 @@ LR, OTHERS = 2e-2, (6e-3, 6e-2)
 LENGTHS = (1, 50)
 STARTS = ("text", "labels", "random")
 LOOKS = (0, 8, 16, 24, 32)                                     # steps before a look
-SNAPS = {"text": (0.5, 0.8), "random": (0.5, 1.0)}             # the words of `START` are `written`
+BACK = {"text": (1.0, 0.0, 0.8, 0.5), "random": (0.0, 1.0)}    # shares of the way to the words
 
 
 def settings():
@@ -66,6 +68,9 @@ def settings():
         yield "all", {"model": "smollm2", "text": text, "tests": ALL, "bound": "best"}
     for seed in (0, 1, 2):
         yield "all", soft("text", seed, tests=ALL)
+    for start, shares in BACK.items():
+        for t in shares:
+            yield "back", {"model": "smollm2", "start": start, "t": t, "tests": ALL}
 
 
 class Words:
@@ -94,7 +99,10 @@ class Words:
 
     def test(self, before="", bound=0.0):
         """Return the accuracy, the share of pairs ranked right, and the answers as digits."""
-        found = self.margins(self.tests, before)
+        return self.told(self.margins(self.tests, before), bound)
+
+    def told(self, found, bound=0.0):
+        """The same of margins that were found."""
         accuracy = ((found > bound).long() == self.truth).double().mean().item()
         ahead = found[self.truth == 1][:, None] - found[self.truth == 0]     # (liked, not liked)
         return {"accuracy": round(accuracy, 4),
@@ -129,9 +137,8 @@ def soft(setting, task):
     row = {"method": "prompt", "length": length, "lr": rate, "losses": losses, **task.test(),
            "moved": round(((P - first).norm() / first.norm()).item(), 3)}
     gains = {}
-    if start in SNAPS and setting == {"model": "smollm2", "start": start, "seed": 0}:
-        gains = {"way": {start: told(way, task)}, "snapped": {
-                     start: snapped(P, task, row, SNAPS[start])},
+    if start in BACK and setting == {"model": "smollm2", "start": start, "seed": 0}:
+        gains = {"way": {start: told(way, task)},
                  "vectors": {start: [[round(x, 3) for x in p] for p in P.tolist()]}}
     task.model = pt.remove(task.model)
     return row, gains
@@ -157,20 +164,26 @@ def told(way, task):
             "words": {str(i): task.tokenizer.decode([i]) for i in ids}}
 
 
-def snapped(P, task, row, shares):
-    """Return the accuracy, and the nearest tokens, on the way from the vectors to those tokens."""
-    trained, (ids, _) = P.detach().clone(), task.nearest(P)
-    W, found = task.E[ids], []
-    for t in (0.0, *shares):
-        P.data.copy_((1 - t) * trained + t * W)
-        near, far = task.nearest(P)
-        found.append({"t": t, "nearest": near.tolist(),
-                      "distance": [round(x, 3) for x in far.tolist()],
-                      **({"accuracy": row["accuracy"], "answers": row["answers"]} if t == 0
-                         else task.test())})
-        print("snapped", t, found[-1]["accuracy"], flush=True)
-    P.data.copy_(trained)
-    return found
+def back(setting, task, vectors):
+    """Put recorded vectors before SmolLM2, a share t of the way to their words; as `soft`."""
+    P, t = torch.tensor(vectors[setting["start"]]), setting["t"]
+    task.model = pt.prompt.inject(task.model, pt.prompt.Config(len(P)), task.tokenizer)
+    task.model.model.P.data.copy_((1 - t) * P + t * task.E[task.nearest(P)[0]])
+    found = task.margins(task.tests)
+    task.model = pt.remove(task.model)
+    return {"method": "prompt", "length": len(P), **task.told(found),
+            "margins": [round(x, 2) for x in found.tolist()]}, {
+                "planes": {setting["start"]: plane(P, task)}}
+
+
+def plane(P, task):
+    """Return where each vector lies as seen from its nearest word, and from there the next word."""
+    ids, far = task.nearest(P)
+    W = task.E[ids]
+    apart = torch.cdist(W, task.E).scatter(1, ids[:, None], torch.inf)    # not the word itself
+    towards = torch.cosine_similarity(P - W, task.E[apart.argmin(1)] - W, dim=1)
+    return {name: [round(x, 3) for x in values.tolist()] for name, values in (
+        ("far", far), ("other", apart.amin(1)), ("towards", towards))}
 
 
 def threshold(setting, task):
@@ -200,7 +213,9 @@ def main():
         group, setting = about["group"], about["setting"]
         task = task or Words(data)
         task.take(count := setting.get("tests", TESTS))
-        if "start" in setting:
+        if group == "back":
+            row, gains = back(setting, task, record.read()["vectors"])
+        elif "start" in setting:
             row, gains = soft(setting, task)
         elif group == "threshold" or "bound" in setting:
             row, gains = {"method": "none"} | threshold(setting, task), {}

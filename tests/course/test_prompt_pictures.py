@@ -1,11 +1,11 @@
-"""Lesson 03: the numbers in its picture are those of the record."""
+"""Lesson 03: the numbers in its pictures are those of the record."""
 
-import itertools
+import math
 
 import pytest
 
 import peft_teach as pt
-from peft_teach.course import records
+from peft_teach.course import reading, records
 
 prompt = pt.course.pictures("prompt")
 
@@ -15,37 +15,37 @@ def record():
     return records.load("prompt")
 
 
-def test_the_way_over_all_its_stops(record):
-    for start, (label, t) in itertools.product(record["way"], prompt.stops(record).items()):
-        found = prompt.way(record, start, label)
-        last = record["way"][start]["looks"][-1]
-        assert len(found.words) == len(found.distance) == record["setting"]["length"]
-        assert 0 <= found.changed <= len(found.words)
-        if t == 1:
-            assert max(found.distance) == 0
-        if label == f"step {last['step']}":
-            assert found.distance == last["distance"]
-            rows = records.select(record, group="soft", setting={
-                "model": "smollm2", "start": start, "seed": 0})
-            assert found.accuracy == rows[0]["accuracy"]
-        assert found.told.startswith(label)
+@pytest.fixture(scope="module")
+def reviews():
+    return reading.short(pt.data.load("movies").test)
 
 
-def test_each_stop_that_was_tested_is_a_point_and_no_other(record):
-    for start, rows in record["snapped"].items():
-        found = prompt.way(record, start, "step 0")
-        labels = [found.stops[i] for i, _ in found.curves[start]]
-        assert {f"t = {row['t']:g}" for row in rows if row["t"]} <= set(labels)
-        assert ("step 0" in labels) == (start == "text")    # an instruction, or never tested
-        line = next(line for line in prompt.draw_way(found).axes[0].lines
-                    if line.get_label() == prompt.NAMES[start])
-        drawn = line.get_ydata()    # at every stop; where none is measured, no line leads through
-        assert len(drawn) == len(found.stops)
-        assert [(i, y) for i, y in enumerate(drawn) if y == y] == found.curves[start]
+def test_each_place_that_was_tested_is_a_point_and_no_other(record):
+    for row in records.select(record, group="back"):
+        start, t = row["setting"]["start"], row["setting"]["t"]
+        found = prompt.way(record, start, t)
+        assert found.accuracy == row["accuracy"]
+        far = [math.hypot(*tip) for tip in found.tips]
+        assert far == pytest.approx([(1 - t) * d for d in record["planes"][start]["far"]])
+    assert prompt.way(record, "text", 0.3).accuracy is None
+    assert far == pytest.approx([0] * len(found.words))    # random, t = 1: at the words
 
 
-def test_words_at_an_axis_are_in_print():
-    assert prompt._shown(" film") == "“ film”"
-    assert prompt._shown("\n") == r"“\n”"
-    assert prompt._shown("$") == r"“\$”"
-    assert prompt._shown("\ufffd") == "part of a character"
+def test_a_bound_parts_the_reviews_as_was_recorded(record, reviews):
+    recorded = {t: records.select(record, group="back", setting={
+        "model": "smollm2", "start": "text", "t": t, "tests": 470})[0]["accuracy"] for t in (0, 1)}
+    for front, t in prompt.FRONTS.items():
+        found = prompt.parted(record, reviews, front, 0.0)
+        assert found.accuracy == pytest.approx(recorded[t], abs=5e-3)    # margins are rounded
+        assert len(found.liked) == len(found.others) == 235
+
+
+def test_answers_are_compared_review_by_review(record, reviews):
+    said = prompt.answers(record, reviews)
+    scores = prompt.scores(said)
+    assert scores["ahead of the words"]["the words"] == 0
+    bound, = records.select(record, group="all", setting={
+        "model": "smollm2", "text": record["setting"]["start"], "tests": 470, "bound": "best"})
+    assert scores.right["the words, another bound"] == f"{bound['accuracy']:.1%}"
+    said["no instruction"], said["the words"] = said.liked, ~said.liked
+    assert prompt.scores(said)["ahead of the words"]["no instruction"] == round(470 ** 0.5, 1)

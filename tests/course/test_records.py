@@ -17,7 +17,8 @@ SCRIPTS = Path(__file__).parents[2] / "assets/records"
 TRAINED = ("adapters", "change", "dora", "full", "ia3", "ladder", "lora", "prefix", "prompt",
            "prompt_heads", "qlora", "rates")
 # What a row has besides that is no column: more than one number or name.
-LARGER = {"setting", "losses", "answers", "curve", "tried", "shares", "cls", "put_back", "moved"}
+LARGER = {"setting", "losses", "answers", "curve", "tried", "shares", "cls", "put_back", "moved",
+          "t", "margins"}
 
 
 @pytest.fixture(scope="module")
@@ -322,7 +323,7 @@ def test_settings_that_one_group_varies_have_one_value_in_the_others(record):
     assert elsewhere("full", "standardized", "read") == {False}
     assert elsewhere("full", "pooler", "poolers") == {"its own"}
     assert elsewhere("prompt", "text", "written", "threshold", "all") == {""}
-    assert elsewhere("prompt", "start", "soft", "lengths", "rates", "all") == {"none"}
+    assert elsewhere("prompt", "start", "soft", "lengths", "rates", "all", "back") == {"none"}
     assert elsewhere("lora", "plus", "variants", "traded") == {1}
     for column in ("targets", "layers"):
         assert set(record.runs[record.runs.method == "head"][column]) == {"none"}

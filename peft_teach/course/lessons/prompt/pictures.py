@@ -1,175 +1,288 @@
-"""Pictures of lesson 03: a soft prompt on its way from words, and back to words."""
+"""Pictures of lesson 03: vectors in front of words, a bound between answers, the way to words."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import nan
+from math import acos, sin
+from statistics import mean
 
 import ipywidgets as ipw
+import numpy as np
+import pandas
+import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
+from torch import nn
 
-from .... import plots
-from ....plots import COLOURS, SERIES, dots, figure, in_percent
+from .... import data, plots
+from ....plots import COLOURS, SERIES, figure, in_percent
 from ....widgets import Explorer
 from ... import reading as reading  # the lesson has it from here
 from ... import records
 from .front import InFront as InFront
 
-NAMES = {"text": "start: words", "random": "start: random"}
+FRONTS = {"the instruction, in words": 1.0, "ten trained vectors": 0.0}    # t in the record
 STYLES = {"text": (COLOURS["full"], "-", "o"), "labels": SERIES[2],
           "random": (COLOURS["lora"], "--", "s")}
-_FROM = {"text": "words", "labels": "labels", "random": "random numbers"}
+STARTS = {"text": "words", "labels": "labels", "random": "random numbers"}
+TOKENS = ("Review", ":", "A", "triumph", ".", "Sentiment", ":")
+
+
+def draw_prompt(length: int = 10) -> Figure:
+    """Draw vectors in front of a review, the frozen model that reads them, and its two answers."""
+    made, ax = figure(9.2, 2.5)
+    ax.axis("off")
+    ax.set(xlim=(0, 9.2), ylim=(0, 2.5))
+    x, tops = 0.1, []
+    for i, text in enumerate(("",) * length + TOKENS):
+        own, width = i < length, 0.3 if i < length else 0.2 + 0.085 * len(text)
+        plots.box(ax, x, 1.25, width, 0.4, text, fc=COLOURS["yours" if own else "frozen"], lw=0.8)
+        tops.append(x + width / 2)
+        ax.annotate("", (tops[-1], 0.88), (tops[-1], 1.22), arrowprops={"arrowstyle": "->"})
+        x += width + 0.06 + 0.12 * (i == length - 1)
+    plots.box(ax, 0.1, 0.3, x - 0.16, 0.56, "the model, frozen", 11, fc=COLOURS["frozen"], lw=1.2)
+    ax.annotate("", (x + 0.45, 0.58), (x - 0.04, 0.58), arrowprops={"arrowstyle": "->"})
+    ax.text(x + 0.5, 0.58, "“ positive” or\n“ negative”?", va="center", fontsize=10)
+    middle, end = mean(tops[:length]), mean(tops[length:])
+    ax.text(middle, 1.78, f"P: {length} vectors, trained", ha="center", fontsize=10,
+            color=COLOURS["yours"], weight="bold")
+    ax.text(end, 1.78, "E(x): the words' vectors", ha="center", fontsize=10)
+    ax.text(middle, 2.25, "Classify the sentiment of this film review.", ha="center", va="center",
+            fontsize=10, color=COLOURS["rest"])
+    ax.plot([tops[0] - 0.1, tops[length - 1] + 0.1], [2.25, 2.25], color=COLOURS["rest"], lw=1)
+    made.set_label(f"{length} trained vectors stand where an instruction stood, in front of the "
+                   f"vectors of {len(TOKENS)} words; a frozen model reads all of them and says "
+                   "“ positive” or “ negative”.")
+    return made
+
+
+# ── what the model says ──────────────────────────────────────────────────────────────────────
+
+
+def accuracy(model: nn.Module, tokenizer, reviews: Sequence, before: str = "") -> float:
+    """Return the share of right answers to these reviews; `before` stands in front of each."""
+    found = reading.margins(model, reading.ask(reviews, tokenizer, 5, before),
+                            reading.two_words(tokenizer))
+    return (found > 0).eq(torch.tensor([review.label for review in reviews])).double().mean().item()
+
+
+def read(model: nn.Module, tokenizer, review: str,
+         before: pandas.DataFrame | None = None) -> pandas.DataFrame:
+    """Return how likely each of the two words is behind a review, below what it was `before`."""
+    margin, = reading.margins(model, reading.ask([data.Example(review, 1)], tokenizer),
+                              reading.two_words(tokenizer))
+    row = {"negative": f"{torch.sigmoid(-margin):.0%}", "positive": f"{torch.sigmoid(margin):.0%}"}
+    when = "before training" if before is None else "after training"
+    return pandas.concat([before, pandas.DataFrame(row, index=[when])])
+
+
+def answers(record: Mapping, reviews: Sequence) -> pandas.DataFrame:
+    """Return the recorded answers to all short test reviews, True for " positive", one a column."""
+    asked, start = sorted(reviews, key=lambda review: len(review.text)), record["setting"]["start"]
+    kinds = {"no instruction": {"text": ""}, "the words": {"text": start},
+             "the words, another bound": {"text": start, "bound": "best"},
+             **{f"ten vectors, seed {seed}": {"start": "text", "seed": seed} for seed in range(3)}}
+    said = {name: records.select(record, group="all", setting={
+        "model": "smollm2", "tests": len(asked), **kind})[0]["answers"]
+        for name, kind in kinds.items()}
+    return pandas.DataFrame({"review": [review.text for review in asked],
+                             "liked": [review.label == 1 for review in asked],
+                             **{name: [digit == "1" for digit in row]
+                                for name, row in said.items()}})
+
+
+def scores(said: pandas.DataFrame) -> pandas.DataFrame:
+    """Return of each column of `answers` what is right, and how far it is ahead of the words.
+
+    In standard errors: reviews won less reviews lost, divided by the root of their sum.
+    """
+    said, right = said.iloc[:, 2:], said.iloc[:, 2:].eq(said.liked, axis=0)
+    gain = right.sub(right["the words"].astype(int), axis=0)    # 1 is a review won, -1 one lost
+    return pandas.DataFrame({
+        "right": right.mean().map("{:.1%}".format), "says positive": said.sum(),
+        "ahead of the words": (gain.sum() / gain.abs().sum().clip(lower=1) ** 0.5).round(1)})
+
+
+# ── a bound between the answers ──────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Parted:
+    """How far " positive" is ahead, by what the reviewer thought, and a bound between answers."""
+
+    front: str
+    bound: float
+    liked: Sequence[float]
+    others: Sequence[float]
+
+    @property
+    def accuracy(self) -> float:
+        """The share of reviews on their own side of the bound."""
+        return mean([m > self.bound for m in self.liked] + [m <= self.bound for m in self.others])
+
+
+def parted(record: Mapping, reviews: Sequence, front: str, bound: float) -> Parted:
+    """Part the short test reviews at a bound; `front` is one of `FRONTS`."""
+    row, = records.select(record, group="back", setting={
+        "model": "smollm2", "start": "text", "t": FRONTS[front], "tests": len(reviews)})
+    asked = list(zip(sorted(reviews, key=lambda review: len(review.text)), row["margins"]))
+    return Parted(front, bound, *([m for review, m in asked if review.label == label]
+                                  for label in (1, 0)))
+
+
+def draw_parted(found: Parted) -> Figure:
+    """Draw liked reviews above the line and the others below; those answered wrongly are solid."""
+    made, ax = figure(9, 3.4)
+    edges = np.arange(-8.5, 8.5, 0.25)
+    for margins, way, colour, name in ((found.liked, 1, "full", "liked"),
+                                       (found.others, -1, "lora", "not liked")):
+        counts = way * np.append(np.histogram(margins, edges)[0], 0)
+        for wrong in (False, True):
+            side = (edges < found.bound) == (wrong == (way > 0))
+            ax.fill_between(edges, np.where(side, counts, 0), step="post", lw=0,
+                            color=COLOURS[colour], alpha=1 if wrong else 0.25,
+                            label=f"{name}, answered {'wrongly' if wrong else 'rightly'}")
+    ax.axhline(0, color=COLOURS["ink"], lw=1)
+    ax.axvline(found.bound, color=COLOURS["ink"], lw=2)
+    ax.set(xlabel="logit of “ positive” less that of “ negative”", ylabel="reviews",
+           title=f"bound {found.bound:g}: {found.accuracy:.1%} right")
+    ax.yaxis.set_major_formatter(lambda count, _: f"{abs(count):g}")
+    ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    made.set_label(f"{found.front}: with a bound of {found.bound:g}, {found.accuracy:.1%} right.")
+    return made
+
+
+def explore_bound(record: Mapping, reviews: Sequence) -> Explorer:
+    """Move the bound between the answers, with words in front or with trained vectors."""
+    controls = {
+        "front": ipw.ToggleButtons(options=list(FRONTS), description="in front"),
+        "bound": ipw.SelectionSlider(options=[(f"{b / 4:g}", b / 4) for b in range(-8, 17)],
+                                     value=0.0, description="bound"),
+    }
+    return Explorer(controls, lambda **s: parted(record, reviews, **s), draw_parted,
+                    lambda found: f"{len(found.liked)} reviews that are liked stand above, "
+                    f"{len(found.others)} that are not below. What is right of the line is "
+                    "answered “ positive”. Solid: answered wrongly. Recorded, seed 0.")
+
+
+# ── the way back to words ────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
 class Way:
-    """A soft prompt at one stop of its way."""
+    """A trained prompt, moved a share t of the way to its nearest words."""
 
     start: str
-    stops: Sequence[str]                               # their labels
-    at: int                                            # which of them
-    curves: Mapping[str, Sequence[tuple[int, float]]]  # by start: stop and accuracy, where tested
+    t: float
     words: Sequence[str]                               # nearest to each vector
-    changed: int                                       # of these, not what they were at the start
-    distance: Sequence[float]                          # of each vector from its nearest word
-    apart: float                                       # from a word to the nearest other, median
-    pair: float                                        # between two random words, median
+    tips: Sequence[tuple[float, float]]                # each in a plane with its two nearest words
+    others: Sequence[float]                            # where the second of these stands
+    curves: Mapping[str, Mapping[float, float]]        # by start: accuracy by t, where tested
     tested: int
 
     @property
     def accuracy(self) -> float | None:
-        """The test accuracy at this stop, where it was measured."""
-        return dict(self.curves[self.start]).get(self.at)
+        """The test accuracy here, where it was measured."""
+        return self.curves[self.start].get(self.t)
 
-    @property
-    def told(self) -> str:
-        """What this stop shows, in words."""
-        return (f"{self.stops[self.at]}: "
-                + ("not tested" if self.accuracy is None else f"{self.accuracy:.1%}"))
-
-
-def stops(record: Mapping) -> dict[str, float]:
-    """Return t at the stops of all recorded ways, by label: the steps, then the way back."""
-    shares = {row["t"] for rows in record["snapped"].values() for row in rows} | {1.0}
-    return {**{f"step {look['step']}": 0.0 for look in record["way"]["text"]["looks"]},
-            **{f"t = {t:g}": t for t in sorted(shares) if t}}
-
-
-def way(record: Mapping, start: str, at: str) -> Way:
-    """Read one stop of the way; `record` is `records.load("prompt")`, `at` a stop's label."""
-    every, told = stops(record), record["way"][start]
-    labels, looks = list(every), told["looks"]
-    index = labels.index(at)
-    look, first = looks[min(index, len(looks) - 1)], looks[0]["nearest"]
-    return Way(start, labels, index, {name: _curve(record, name) for name in NAMES},
-               [told["words"][str(i)] for i in look["nearest"]],
-               sum(a != b for a, b in zip(look["nearest"], first)),
-               [(1 - every[at]) * d for d in look["distance"]], told["yardstick"]["nearest"],
-               told["yardstick"]["random pair"], record["setting"]["tests"])
-
-
-def _curve(record: Mapping, start: str) -> list[tuple[int, float]]:
-    """Return the stops that were tested. Words snapped to are words: as an instruction's."""
-    tested = {row["t"]: row["accuracy"] for row in record["snapped"][start]}
-    looks, found = record["way"][start]["looks"], {}
-    if start == "text":
-        written, = records.select(record, group="written", setting={
-            "model": "smollm2", "text": record["setting"]["start"]})
-        found["step 0"] = written["accuracy"]
-        if looks[-1]["nearest"] == looks[0]["nearest"]:
-            tested[1.0] = written["accuracy"]
-    found[f"step {looks[-1]['step']}"] = tested[0.0]
-    found |= {f"t = {t:g}": value for t, value in tested.items() if t}
-    return [(i, found[stop]) for i, stop in enumerate(stops(record)) if stop in found]
+def way(record: Mapping, start: str, t: float) -> Way:
+    """Read one place of the way; `record` is `records.load("prompt")`."""
+    plane, told, curves = record["planes"][start], record["way"][start], {}
+    rows = sorted(records.select(record, group="back"), key=lambda row: row["setting"]["t"])
+    for row in rows:
+        curves.setdefault(row["setting"]["start"], {})[row["setting"]["t"]] = row["accuracy"]
+    tips = [((1 - t) * far * cosine, (1 - t) * far * sin(acos(cosine)))
+            for far, cosine in zip(plane["far"], plane["towards"])]
+    return Way(start, t, [told["words"][str(i)] for i in told["looks"][-1]["nearest"]], tips,
+               plane["other"], curves, rows[0]["tests"])
 
 
 def draw_way(found: Way) -> Figure:
-    """Draw the accuracy along the way, and how far the vectors are from words at one stop.
-
-    A line joins neighbouring stops that were both tested.
-    """
-    made, left, right = figure(9.3, 4.2, columns=2)
+    """Draw the vectors among their nearest words, and the accuracy on the way to these."""
+    made, left, right = figure(9.2, 3.9, columns=2, width_ratios=(1, 1.15))
+    colour, known = STYLES[found.start][0], found.accuracy is not None
+    title = f"t = {found.t:g}: " + (f"{found.accuracy:.1%} right" if known else "not tested")
+    left.plot(found.others, [0] * len(found.others), "s", color=COLOURS["rest"], ms=6, mew=0)
+    left.plot(0, 0, "o", color=COLOURS["ink"], ms=8)
+    x, y = np.array(found.tips).T
+    left.quiver(0 * x, 0 * y, x, y, angles="xy", scale_units="xy", scale=1, color=colour,
+                width=0.008)
+    top = 2.6 if found.start == "text" else 8.2
+    left.set(xlim=(-0.42 * top, 1.25 * top), ylim=(-0.18 * top, top), aspect="equal",
+             xlabel="towards its next word", ylabel="at right angles to that",
+             title=f"{len(found.tips)} vectors, from {STARTS[found.start]}")
+    left.text(0, -0.1 * top, "its nearest word", ha="center", va="center", fontsize=9)
+    left.text(max(found.others), 0.09 * top, "the next word", ha="center", fontsize=9,
+              color=COLOURS["rest"])
     for name, curve in found.curves.items():
-        colour, dash, marker = STYLES[name]
-        tested = [dict(curve).get(stop, nan) for stop in range(len(found.stops))]
-        left.plot(tested, dash, marker=marker, color=colour, ms=6, lw=1.8, label=NAMES[name])
-    if found.accuracy is not None:
-        plots.ring(left, found.at, found.accuracy)
-    left.axvline(found.at, color=COLOURS["ink"], lw=1, ls=":")
-    left.axhline(0.5, color=COLOURS["quiet"], lw=1)
-    left.set(ylabel=f"accuracy on {found.tested} reviews", ylim=(0.4, 1),
-             title=found.told, xticks=range(len(found.stops)), xticklabels=found.stops)
-    left.tick_params(axis="x", rotation=60)
-    in_percent(left.yaxis)
-    left.legend(frameon=False, fontsize=9, loc="lower left")
-    _draw_distances(right, found)
-    changed = f"{found.changed} of {len(found.words)} nearest words changed"
-    right.set_title(changed)
-    listed = ", ".join(f"{_shown(word)} {d:.1f}" for word, d in zip(found.words, found.distance))
-    made.set_label(f"{NAMES[found.start]}, {found.told}, {changed}. Nearest word and "
-                   f"distance: {listed}. From a word to the nearest other: {found.apart:.1f}.")
+        line, dash, marker = STYLES[name]
+        right.plot(*zip(*curve.items()), dash, marker=marker, color=line, ms=6, lw=1.8,
+                   label=f"from {STARTS[name]}")
+    if known:
+        plots.ring(right, found.t, found.accuracy)
+    right.axvline(found.t, color=COLOURS["ink"], lw=1, ls=":")
+    right.set(xlabel="share t of the way to the nearest words", title=title, ylim=(0.7, 0.9),
+              ylabel=f"accuracy on {found.tested} reviews")
+    right.yaxis.set_major_locator(MultipleLocator(0.05))
+    in_percent(right.yaxis)
+    right.legend(frameon=False, fontsize=9, loc="lower left")
+    made.set_label(f"From {STARTS[found.start]}, {title}. Nearest words, and how far: " + ", ".join(
+        f"{word!a} {np.hypot(*tip):.1f}" for word, tip in zip(found.words, found.tips)) + ".")
     return made
 
 
-def _draw_distances(ax, found: Way) -> None:
-    places = range(len(found.words))
-    ax.barh(places, found.distance, color=STYLES[found.start][0], alpha=0.8)
-    plots.levels(ax.axvline, {"a word to the nearest other": (found.apart, COLOURS["ink"]),
-                              "two random words": (found.pair, COLOURS["ink"])}, ("--", ":"))
-    ax.set(yticks=places, yticklabels=[_shown(word) for word in found.words],
-           xlabel="distance to the nearest word", ylim=(len(found.words) + 1.4, -0.6),
-           xlim=(0, 1.06 * max(found.pair, *found.distance)))
-    ax.legend(edgecolor="none", framealpha=1, fontsize=9, loc="lower right")
-
-
-def _shown(word: str) -> str:
-    """A token as it can stand at an axis: its blanks are seen. Some are bytes of a character."""
-    if "\ufffd" in word:
-        return "part of a character"
-    text = repr(word)[1:-1].replace("$", r"\$")
-    return f"“{text if text.isprintable() and text.isascii() else ascii(word)[1:-1]}”"
-
-
 def explore_way(record: Mapping) -> Explorer:
-    """A soft prompt from its start to its end, and from there to the nearest words.
-
-    `record` is `records.load("prompt")`.
-    """
-    trained = f"step {record['way']['text']['looks'][-1]['step']}"
+    """A trained prompt, from where training left it to its nearest words."""
     controls = {
-        "start": ipw.ToggleButtons(options=[(name.removeprefix("start: "), start)
-                                            for start, name in NAMES.items()],
+        "start": ipw.ToggleButtons(options=[(STARTS[name], name) for name in record["planes"]],
                                    description="start"),
-        "at": ipw.SelectionSlider(options=list(stops(record)), value=trained,
-                                  description="the way"),
+        "t": ipw.SelectionSlider(options=[(f"{n / 10:g}", n / 10) for n in range(11)],
+                                 description="t"),
     }
     return Explorer(
         controls, lambda **s: way(record, **s), draw_way,
-        lambda found: f"Recorded, seed 0. First the prompt is trained, {trained}; then each vector "
-                      "is moved to its nearest word, by a share t of the way. Left: accuracy, "
-                      "where it was tested; between the steps it was not. Right: how far each "
-                      "vector is from the word nearest to it.")
+        lambda found: "An arrow is a vector, seen from its nearest word, the dot. A square is the "
+        "next word; distances and angles are true. Recorded, seed 0. "
+        f"Nearest words: {', '.join(map(ascii, found.words))}.")
 
 
-# ── recorded ─────────────────────────────────────────────────────────────────────────────────
+# ── the loss ─────────────────────────────────────────────────────────────────────────────────
 
 
-def draw_recorded(record: Mapping) -> Figure:
-    """Draw accuracies after training: first by start, then by length; a mark a seed, a bar a mean.
-    """
-    start, rows, styles = record["setting"]["start"], {}, {}
-    for group in ("soft", "lengths"):
-        runs = record.runs[record.runs.group == group]
-        for (length, begun), part in runs.groupby(["length", "start"], sort=False):
-            name = f"{length} vector{'s' * int(length > 1)} from {_FROM[begun]}"
-            rows[name], styles[name] = list(part.accuracy), STYLES[begun][::2]    # colour, marker
-    said = record.runs.groupby(["group", "text"]).accuracy.first()
-    return dots(rows, {"the words": (said["written", start], COLOURS["ink"]),
-                       "no instruction": (said["written", ""], COLOURS["quiet"]),
-                       "the words, another bound": (said["threshold", start], COLOURS["ink"])},
-                styles)
+def losses(record: Mapping) -> pandas.DataFrame:
+    """Return a row for each recorded run on the way to 32 steps: its start, length and losses."""
+    runs = record.runs[record.runs.group.isin(["soft", "lengths"])]
+    return runs[["start", "length", "seed"]].assign(losses=[record.losses[id] for id in runs.index])
+
+
+def draw_losses(record: Mapping, live: Sequence[float] = ()) -> Figure:
+    """Draw the loss by start and by length, means of the seeds; a mark is a seed's at the end."""
+    runs = losses(record)
+    made, left, right = figure(9.2, 3.4, columns=2, sharey=True)
+    told = []
+    for ax, by, every, styles in (
+            (left, "start", runs[runs.length == 10], STYLES),
+            (right, "length", runs[runs.start == "text"], dict(zip((1, 10, 50), SERIES)))):
+        for value, (colour, dash, marker) in styles.items():
+            part = every[every[by] == value]
+            name = STARTS.get(value) or f"{value} vector{'' if value == 1 else 's'}"
+            curve = plots.running_mean(np.mean(part.losses.tolist(), axis=0), 8)
+            ends = [mean(row[-8:]) for row in part.losses]
+            ax.plot(range(1, len(curve) + 1), curve, dash, color=colour, lw=2, label=name)
+            ax.plot([len(curve) + 1.5] * len(ends), ends, marker, color=colour, ms=6, mew=0)
+            told.append(f"{name} {mean(ends):.2f}")
+        ax.set(xlabel="step", title=f"by {by}")
+    left.plot(range(1, len(live) + 1), plots.running_mean(live, 8), "*", color=COLOURS["yours"],
+              ms=10, label="yours, from labels")
+    left.set(ylabel="loss (mean of eight steps)", ylim=0)
+    for ax in (left, right):
+        ax.legend(frameon=False, fontsize=9)
+    made.set_label(f"Mean loss of the last 8 of 32 steps: {', '.join(told)}.")
+    return made
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
-EXAMPLES = {"way": lambda: explore_way(records.load("prompt")),
-            "recorded": lambda: draw_recorded(records.load("prompt"))}
+EXAMPLES = {
+    "prompt": draw_prompt, "way": lambda: explore_way(records.load("prompt")),
+    "bound": lambda: explore_bound(records.load("prompt"), reading.short(data.load("movies").test)),
+    "losses": lambda: draw_losses(records.load("prompt"), [3.0, 2.0])}
