@@ -1,6 +1,6 @@
 """Make the records of lesson 03: prompts in words, prompts of vectors, and what lies between.
 
-    python assets/records/prompt.py             all that is missing, about 24 minutes on one core
+    python assets/records/prompt.py             all that is missing, about 29 minutes on one core
 
 Writes `prompt.json`: one row a run. Interrupted, it goes on where it stopped.
 
