@@ -50,6 +50,11 @@ def _parser() -> argparse.ArgumentParser:
                        "default: the only one, or the one with 07 or lesson 7 in its name")
     grade.add_argument("--late", type=float, default=0.0, metavar="PERCENT", help="what the "
                        "platform calls late loses so much; default: nothing")
+    grade.add_argument("--held", metavar="DIR", help="sentences on which adapters that were handed "
+                       "in are measured: *.csv with text,label; default: the domain's test split, "
+                       "which students can read")
+    grade.add_argument("--board", choices=("names", "pseudonyms", "none"), default="pseudonyms",
+                       help="how board.html names them; default: %(default)s")
     grade.add_argument("--jobs", type=int, metavar="N", help="processes; default: all cores")
     grade.add_argument("--dask", metavar="ADDRESS", help="a scheduler, or local:N for N workers; "
                        "default: the processes of --jobs")
@@ -107,7 +112,7 @@ def _grade(arguments: argparse.Namespace) -> int:
                      lesson=arguments.lesson, jobs=arguments.jobs, dask=arguments.dask,
                      limits=Limits(arguments.seconds, arguments.memory * 2**20),
                      fresh=arguments.fresh, roster=arguments.roster, column=arguments.column,
-                     late=arguments.late)
+                     late=arguments.late, held=arguments.held, board_by=arguments.board)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
         return 130

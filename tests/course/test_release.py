@@ -64,7 +64,9 @@ def test_a_further_case_that_got_out_is_found(tmp_path):
         (tmp_path / name).write_text(name)
     for name, text in hidden.read(ROOT / "solutions"):
         (tmp_path / "solutions/hidden" / name).write_text(text)
-        line = next(line for line in text.splitlines() if len(re.findall(r"\d+", line)) > 3)
+        line = next((line for line in text.splitlines() if len(re.findall(r"\d+", line)) > 3), "")
+        if not line:    # the capstone's further cases are what is handed in
+            continue
         (tmp_path / "lessons/notes.md").write_text(f"Note: {line.replace(' ', '  ')}")
         with pytest.raises(PeftTeachError, match=r"lines of further cases:\nlessons/notes\.md"):
             release(tmp_path, tmp_path / "out")

@@ -10,6 +10,7 @@
     plain      the serialization between the two
     hidden     further cases from the instructor's folder
     job        one notebook, on any engine
+    handed     what is handed in beside the notebook; board: the class, gain against bytes
     overrides  marks and comments by hand
     similarity whose answers agree, for the instructor
     report     grades.csv, feedback, the report of the class; picture
@@ -31,7 +32,7 @@ from typing import Any
 
 from ...errors import PeftTeachError
 from ..lessons import number
-from . import engine, hidden, overrides, report
+from . import board, engine, handed, hidden, overrides, report
 from .collect import Submission, collect, latest
 from .job import FAILED, Settings, key, mark_all, mark_references
 from .limits import Limits, confine
@@ -50,7 +51,8 @@ MOST_UNREADABLE = 100    # in one folder or zip; more, and nothing of the course
 def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | None = None,
           lesson: str | None = None, jobs: int | None = None, dask: str | None = None,
           limits: Limits | None = None, fresh: bool = False, roster: Sequence[Path | str] = (),
-          column: str | None = None, late: float = 0.0) -> list[report.Row]:
+          column: str | None = None, late: float = 0.0, held: Path | str | None = None,
+          board_by: str = board.PSEUDONYMS) -> list[report.Row]:
     """Grade all notebooks in a folder or a zip, and write marks and feedback into `out`.
 
     `solutions` is the folder with further cases in `hidden/`; without it the visible ones decide.
@@ -58,8 +60,10 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
     in `out`/results, from which an interrupted run continues; `out`/overrides.csv has the last
     word. `roster` names the course's lists, as the platform exports them: who is missing has a row,
     too, and marks go into the platform's own form, into `column` where its name does not say the
-    lesson. `late` is the percentage that what the platform calls late loses. Raises
-    `PeftTeachError` if there is nothing to grade, or if a reference gets no points.
+    lesson. `late` is the percentage that what the platform calls late loses. `held` is a folder of
+    sentences on which adapters that are handed in are measured, and `board_by` says how `out`/
+    board.html names them. Raises `PeftTeachError` if there is nothing to grade, or if a reference
+    gets no points.
     """
     out = Path(out)
     if not 0 <= late <= 100:
@@ -68,7 +72,8 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
     report.must_be_writable(out)
     by_hand = overrides.read(out)
     settings = Settings(limits or Limits(), hidden.read(solutions) if solutions else (),
-                        warm=FORKS and not fresh, run=secrets.token_hex(4))
+                        held=handed.read(held) if held else (), warm=FORKS and not fresh,
+                        run=secrets.token_hex(4))
     asked = None if lesson is None else number(lesson)
     found = collect(submissions)
     handed_in = _select(listed.named(found) if roster else found, asked)
@@ -90,16 +95,26 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
                                (*each.flags, *more, *died), late=each.late, deduction=late))
     rows = _by_hand([*rows, *missing],
                     [each for each in by_hand if asked in (None, each.lesson)])
+    rows = _known_as(rows, board_by, out)
     files, notes = listed.written(_totals(rows), column) if roster else ({}, [])
     notes += [f"What the platform calls late loses {late:g} % of its points." if late else
               "What the platform calls late loses nothing."] * any(row.late for row in rows)
     kept = report.write(rows, out, [*_notes(settings), *notes], files)
+    report.write_board(rows, out)
     if kept:
         notes.append(f"grades.csv had been edited: it is kept as {kept}. What stands in "
                      f"{overrides.FILE} (student,exercise,points,comment) is applied on each run.")
     for note in notes:
         print(note, file=sys.stderr)
     return rows
+
+
+def _known_as(rows: Sequence[report.Row], by: str, out: Path) -> list[report.Row]:
+    """The rows with the name that each measured adapter has on the board."""
+    there = {row.student for row in rows if any(mark.get("measured") for mark in row.marks)}
+    names = (board.pseudonyms([*there], out) if by == board.PSEUDONYMS and there else
+             {student: student for student in there if by == board.NAMES})
+    return [replace(row, known_as=names.get(row.student, "")) for row in rows]
 
 
 def _missing(listed: Roster, handed_in: Sequence[Submission], asked: str | None

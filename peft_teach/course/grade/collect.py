@@ -32,10 +32,12 @@ from typing import BinaryIO
 
 from ...errors import PeftTeachError
 from ..lessons import names as lesson_names
+from ..lessons import parts
 from .limits import MEGABYTE
 from .notebook import Notebook, Unreadable, lesson_of, parse
 
 LARGEST_NOTEBOOK = 32 * MEGABYTE      # bytes; one with many pictures has about 5 MB
+LARGEST_ADAPTER = MEGABYTE            # that is read; the capstone's may have 64 kB
 MOST_ENTRIES = 50_000
 LONGEST_NAME = 1_000                  # characters of a path in a zip
 
@@ -52,6 +54,8 @@ _LESSON = re.compile(    # "07_lora", "02_small_change", and after it the number
 _COPY = re.compile(r"(?i)^(copy of|kopie von|copie de|copia de)\s+|^copy_of_")
 _AGAIN = re.compile(r"(?:-|\s*\()(\d+)\)?$")           # "07_lora-2", "07_lora (2)"
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_TENSORS = re.compile(r"(?i)\.(safetensors|bin|ckpt|pth?|pkl|npz?)$")
+_ADAPTER = re.compile(r"(?i)(^|[_ ])adapter(-\d+| ?\(\d+\))?\.safetensors$")
 _HIDDEN = ("__MACOSX", ".ipynb_checkpoints", ".git", "__pycache__")
 _NOBODYS = {".ds_store", "thumbs.db", "desktop.ini"}
 _WORK = re.compile(r"(?i)\.(ipynb\W.*|py|zip|rar|7z|tar|t?gz|html?|pdf|docx?|odt)$")    # perhaps
@@ -70,6 +74,7 @@ class Submission:
     seconds: float = 0.0  # when it was saved, if the folder says so
     problem: str = ""
     other: bool = False   # not a notebook: mentioned only if its student has none
+    adapter: bytes | str | None = None    # the file's bytes, or why they were not read
     id: str = ""          # the platform's, to tell people of one name apart
     late: bool = False    # as the export says
     flags: tuple[str, ...] = ()    # about the student's name
@@ -90,6 +95,7 @@ def collect(place: Path | str) -> list[Submission]:
     if not found:
         raise PeftTeachError(f"There is no notebook in {place}.",
                              expected="files that end in .ipynb, or zips of them")
+    found = _with_adapters(found)
     with_work = {s.student for s in found if not s.other}
     return sorted((s for s in found if not s.other or s.student not in with_work),
                   key=lambda s: s.path)
@@ -188,7 +194,8 @@ def _submissions(entries: Iterable[_Entry], quotas: list[list[int]]) -> Iterator
             continue
         if suffix not in (".ipynb", ".zip"):
             yield Submission("", path, other=True, problem=_EMPTY if entry.no_file == _FOLDER else
-                             f"nothing that could be read, but {clean(name)}")
+                             f"nothing that could be read, but {clean(name)}",
+                             adapter=_adapter(entry, quotas), seconds=entry.seconds)
             continue
         try:
             if entry.no_file:
@@ -216,6 +223,46 @@ def _submissions(entries: Iterable[_Entry], quotas: list[list[int]]) -> Iterator
         except Exception as error:    # a damaged or encrypted zip may raise any
             why = getattr(error, "strerror", None) or str(error)[:60]
             yield Submission("", path, problem=f"it cannot be read: {why}", seconds=entry.seconds)
+
+
+def _adapter(entry: _Entry, quotas: list[list[int]]) -> bytes | str | None:
+    """The bytes of an adapter's file, or why they are not read; None for anything else."""
+    name = clean(entry.path.name)
+    if not _TENSORS.search(name):
+        return None
+    if not _ADAPTER.search(name):
+        return f"{name} is not opened; expected adapter.safetensors, as pt.save writes it"
+    if entry.no_file or entry.size > LARGEST_ADAPTER:
+        return f"{name} is {entry.no_file}" if entry.no_file else (
+            f"{name} has {entry.size:,} bytes, which is far too large")
+    try:
+        _charge(quotas, entry.size, entry.size)
+        with entry.open() as file:
+            return file.read(LARGEST_ADAPTER)
+    except Exception as error:    # as of a notebook
+        return f"{name} cannot be read: {getattr(error, 'strerror', None) or str(error)[:60]}"
+
+
+def _with_adapters(submissions: list[Submission]) -> list[Submission]:
+    """The notebooks of lessons to which an adapter belongs, with that of the same student."""
+    theirs = defaultdict(list)
+    for s in submissions:
+        if s.adapter is not None:
+            theirs[s.student].append(s)
+    return [_with_adapter(s, theirs[s.student]) if s.notebook and s.student in theirs
+            and parts(s.lesson or "") else s for s in submissions]
+
+
+def _with_adapter(s: Submission, there: list[Submission]) -> Submission:
+    """A notebook with the adapter below its folder, or else of its student: the latest."""
+    below = PurePosixPath(s.path).parent
+    there = [each for each in there if below in PurePosixPath(each.path).parents] or there
+    best = max(there, key=lambda each: (
+        isinstance(each.adapter, bytes), PurePosixPath(each.path).parent.name == "adapter",
+        each.attempt, each.seconds, each.path))
+    several = sum(isinstance(each.adapter, bytes) for each in there)
+    flags = (f"{several} adapters, {best.path} counts",) if several > 1 else ()
+    return replace(s, notebook=replace(s.notebook, adapter=best.adapter), flags=(*s.flags, *flags))
 
 
 def _may_be_work(name: str) -> bool:

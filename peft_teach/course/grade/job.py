@@ -11,7 +11,7 @@ import torch
 
 from ..exercise import VISIBLE_SEED, WRONG, Exercise
 from ..lessons import of_lesson
-from . import hidden
+from . import handed, hidden
 from .cells import Code
 from .extract import Plan
 from .limits import Limits
@@ -27,6 +27,7 @@ class Settings:
 
     limits: Limits = dataclasses.field(default_factory=Limits)
     hidden: tuple[tuple[str, str], ...] = ()    # the texts of further cases
+    held: tuple[tuple[str, int], ...] = ()      # sentences that nobody was given
     warm: bool = FORKS
     run: str = ""    # its own word in the names of scratch folders
 
@@ -39,17 +40,21 @@ def mark_all(notebook: Notebook, lesson: str, settings: Settings) -> list[dict[s
     """
     torch.set_num_threads(1)
     running = runner(settings.limits, settings.warm, settings.run)
-    code, further, marks = Code(notebook.cells), hidden.cases(settings.hidden), []
+    code, marks = Code(notebook.cells), []
+    of_file, parts = handed.examined(notebook, lesson, settings.held)
+    further = hidden.cases(settings.hidden) | of_file
     for exercise in of_lesson(lesson):
         try:
             given = mark(running, code, exercise, further.get(exercise.id, ()))
+            if given.further and exercise.id in of_file:
+                given = dataclasses.replace(given, message=handed.ANOTHER)
         except Exception as error:
             flag = f"{exercise.id}: {FAILED}, {type(error).__name__}: look at it by hand"
             given = Mark(exercise.id, WRONG, 0, exercise.points, "It could not be graded.",
                          flags=(flag,))
             code.settle(exercise, ())
         marks.append(dataclasses.asdict(given))
-    return marks
+    return marks + [dataclasses.asdict(part) for part in parts]
 
 
 def mark_references(lesson: str, settings: Settings) -> list[str]:
@@ -67,12 +72,12 @@ def mark_references(lesson: str, settings: Settings) -> list[str]:
         if not result.passed:
             problems.append(f"{exercise.id}, case {result.case}: {result.message} "
                             f"{result.traceback}".strip())
-    return problems
+    return problems + handed.problems(lesson)
 
 
 def key(notebook: Notebook, lesson: str, settings: Settings) -> str:
     """A hash of all that a result depends on: notebook, sources, cases, limits, versions."""
-    depends = (notebook, lesson, settings.hidden, settings.limits, torch.__version__,
+    depends = (notebook, lesson, settings.hidden, settings.held, settings.limits, torch.__version__,
                platform.python_version())
     return hashlib.sha256(repr(depends).encode() + _sources()).hexdigest()[:32]
 

@@ -47,6 +47,8 @@ class Notebook:
     text: str                    # of all other cells
     lesson: str | None           # in its metadata: "07"
     release: str | None
+    # The adapter that was handed in beside it, or why there is none; "" if nothing is there.
+    adapter: bytes | str = ""
 
     @property
     def size(self) -> int:

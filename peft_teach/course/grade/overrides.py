@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import PeftTeachError
-from ..lessons import all_exercises
+from ..lessons import marked
 from . import sheet
 
 FILE = "overrides.csv"
@@ -53,7 +53,7 @@ def read(folder: Path) -> list[Override]:
 
 def _read(row: dict[str, str], place: str) -> Override:
     student, exercise, points, comment = (row.get(name, "").strip() for name in COLUMNS)
-    lessons = {each.id: each.lesson for each in all_exercises()}
+    lessons = {each.id: each.lesson for each in marked()}
     lesson = lessons.get(exercise, exercise.zfill(2))
     if lesson not in lessons.values():
         raise PeftTeachError(f"{place}: there is no exercise or lesson {exercise!r}.",

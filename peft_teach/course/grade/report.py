@@ -14,6 +14,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from html import escape as escaped
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from urllib.parse import quote
 
 from ...errors import PeftTeachError
 from ..card import Card
-from ..exercise import PASSED, VALUE, WRONG
-from ..lessons import all_exercises, find, of_lesson
+from ..exercise import PASSED, VALUE, WRONG, Exercise
+from ..lessons import marked
+from ..part import Measured, Part
+from . import board
 from .collect import DOUBT, clean, safe_name
 from .overrides import Override
 from .roster import LMS_FILES
@@ -60,6 +63,11 @@ _SORTS = base64.b64encode(hashlib.sha256(_SORT.encode()).digest()).decode()    #
 _FORMULA = re.compile(r"(^|[;,|])([\s\"']*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
+@cache
+def _of_id(id: str) -> Exercise | Part:
+    return next(each for each in marked() if each.id == id)
+
+
 @dataclass(frozen=True)
 class Row:
     """A student and a lesson: one line of grades.csv, one section of the student's page."""
@@ -72,6 +80,7 @@ class Row:
     hand: tuple[Override, ...] = ()      # what the instructor says of it, which comes last
     late: bool = False                   # as the platform says
     deduction: float = 0.0               # percent of the points, if it is late
+    known_as: str = ""                   # on the board of the class
 
     def given(self, id: str) -> float | None:
         """The points for an exercise, or for a lesson; by hand, or else by the checks."""
@@ -81,7 +90,7 @@ class Row:
 
     def points(self, optional: bool = False) -> tuple[float, int]:
         """The points given and their maximum, of the optional exercises or of all others."""
-        there = {e.id: e.points for e in of_lesson(self.lesson) if e.optional == optional}
+        there = {e.id: e.points for e in marked(self.lesson) if e.optional == optional}
         total = sum(self.given(id) or 0 for id in there)
         if not optional:
             if self.late:
@@ -140,7 +149,7 @@ def _keep_what_was_edited(out: Path, table: bytes) -> str:
 def grades(rows: Sequence[Row]) -> str:
     """The table: a row for a student and a lesson, a column for an exercise."""
     lessons = sorted({row.lesson for row in rows if row.lesson})
-    ids = [exercise.id for lesson in lessons for exercise in of_lesson(lesson)]
+    ids = [exercise.id for lesson in lessons for exercise in marked(lesson)]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     table.writerow(["student", "lesson", *ids, "total", "maximum", "optional", "optional maximum",
@@ -152,6 +161,22 @@ def grades(rows: Sequence[Row]) -> str:
             "late" if row.late else "", "; ".join(map(str, row.hand)), "; ".join(row.flags),
             row.path]))
     return text.getvalue()
+
+
+def write_board(rows: Sequence[Row], out: Path) -> None:
+    """Write board.html, which the class may see; none where nothing was measured."""
+    from ...plots import html
+
+    entries = [board.Entry(row.known_as, Measured(**mark["measured"])) for row in rows
+               if row.known_as for mark in row.marks if mark.get("measured")]
+    (out / "board.html").unlink(missing_ok=True)
+    if entries:
+        told = ("Each gain with the 95 % interval of the sentences' luck; another seed would move "
+                "them, too. Adapters of one colour are one group, and are not told apart: in the "
+                "table the smallest stands first. Those of equal size stand side by side.")
+        store(out / "board.html", _PAGE.format(
+            title="The board", allowed="'none'",
+            body=html(board.draw(entries), told) + board.table(entries)))
 
 
 def _files(rows: Sequence[Row]) -> dict[str, str]:
@@ -184,11 +209,14 @@ def _section(row: Row) -> str:
     ids = tuple(f"{mark['exercise']}:" for mark in row.marks)    # those are for the instructor
     said = [flag for flag in row.flags if not (flag.startswith(ids) or flag.endswith(DOUBT))]
     by_hand = [f"By hand: {each}" for each in row.hand]
+    if row.known_as:
+        by_hand.append(f"On the board of the class: {row.known_as}.")
     parts = [f"<h2>{escape(head)}</h2>", *(
         f"<p>{escape(text)}</p>" for text in (row.path, *said, *_late(row), *by_hand) if text)]
     for mark in row.marks:
-        optional = ", optional" if find(mark["exercise"]).optional else ""
-        again = f"pt.hint({mark['exercise']!r})" if mark["state"] == WRONG else ""
+        optional = ", optional" if _of_id(mark["exercise"]).optional else ""
+        can_hint = mark["state"] == WRONG and isinstance(_of_id(mark["exercise"]), Exercise)
+        again = f"pt.hint({mark['exercise']!r})" if can_hint else ""
         card = Card(mark["exercise"], mark["state"],
                     f"{row.given(mark['exercise']):g} of {mark['maximum']} points{optional}",
                     (mark["message"], *(f"Noted: {note}." for note in mark["notes"])),
@@ -212,8 +240,8 @@ def _report(rows: Sequence[Row], notes: Sequence[str], out: Path) -> str:
         from .picture import MISSING, outcomes
 
         marks += [{"exercise": exercise.id, "state": MISSING} for row in rows
-                  if row.lesson and not row.marks for exercise in of_lesson(row.lesson)]
-        order = [exercise.id for exercise in all_exercises()]
+                  if row.lesson and not row.marks for exercise in marked(row.lesson)]
+        order = [exercise.id for exercise in marked()]
         marks.sort(key=lambda mark: order.index(mark["exercise"]))
         shares = [given / most for row in rows for given, most in [row.points()] if most]
         figure = outcomes(marks, shares)
@@ -225,7 +253,7 @@ def _report(rows: Sequence[Row], notes: Sequence[str], out: Path) -> str:
                   _items(marks)]
     names, lines = _files(rows), []
     for row in rows:
-        solved = [m["state"] == PASSED for m in row.marks if not find(m["exercise"]).optional]
+        solved = [m["state"] == PASSED for m in row.marks if not _of_id(m["exercise"]).optional]
         cells = (row.lesson or "?", _of(row.points()), _of((sum(solved), len(solved))),
                  _of(row.points(optional=True)), "; ".join(map(str, row.hand)),
                  "; ".join([*_late(row), *row.flags]))
@@ -262,7 +290,7 @@ def _items(marks: Sequence[dict[str, Any]]) -> str:
         rate = f"{100 * kinds[PASSED] / tried:.0f} %" if tried else ""
         mistakes = Counter(sorted(reason(mark).partition(": ")[2] for mark in of_it
                                   if mark["state"] == WRONG)).most_common()
-        star = " *" if find(id).answer == VALUE else ""
+        star = " *" if _of_id(id).answer == VALUE else ""
         cells = (f"{id}{star}", rate, *(kinds[each] or "" for each in KINDS),
                  ", ".join(f"{what} {count}" for what, count in mistakes))
         lines.append("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>")

@@ -174,6 +174,7 @@ class Mark:
     flags: tuple[str, ...] = ()
     text: str = ""                # of the answer, for `similarity`
     shape: tuple[str, ...] = ()
+    measured: dict[str, float] | None = None    # of what was handed in, for the board
 
 
 COMPARED = "calls the reference, and is right without it"

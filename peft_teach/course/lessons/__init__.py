@@ -4,6 +4,7 @@
         exercises.py    those whose id starts with `lora.`, as `EXERCISES`
         stubs.json      what a student starts from, and under which heading; written by the build
         pictures.py     the lesson's own pictures, where it has any, with `EXAMPLES` of them
+        handed_in.py    what else is marked, where something is handed in beside the notebook
 """
 
 import importlib
@@ -14,6 +15,7 @@ from types import ModuleType
 
 from ...errors import unknown
 from ..exercise import Exercise
+from ..part import Part
 
 STUBS = "stubs.json"
 
@@ -37,6 +39,20 @@ def all_exercises() -> tuple[Exercise, ...]:
 def of_lesson(lesson: str) -> tuple[Exercise, ...]:
     """The exercises of a lesson, such as "07"; none for a lesson without any."""
     return tuple(exercise for exercise in all_exercises() if exercise.lesson == lesson)
+
+
+def parts(lesson: str | None = None) -> tuple[Part, ...]:
+    """What is marked beside the exercises, of a lesson or of all."""
+    files = (name for name in names() if _has(name, "handed_in.py"))
+    found = (part for name in files
+             for part in importlib.import_module(f"{__name__}.{name}.handed_in").HANDED_IN)
+    return tuple(part for part in found if lesson in (None, part.lesson))
+
+
+def marked(lesson: str | None = None) -> tuple[Exercise | Part, ...]:
+    """All that is marked, by lesson: its exercises, and then its other parts."""
+    there = all_exercises() if lesson is None else of_lesson(lesson)
+    return tuple(sorted((*there, *parts(lesson)), key=lambda each: each.lesson))
 
 
 def number(lesson: str | int) -> str:
@@ -81,8 +97,11 @@ def pictures(name: str) -> ModuleType:
 
 def with_pictures() -> list[str]:
     """The lessons that have pictures of their own, by name."""
-    return [name for name in names()
-            if any((Path(folder) / name / "pictures.py").is_file() for folder in __path__)]
+    return [name for name in names() if _has(name, "pictures.py")]
+
+
+def _has(name: str, file: str) -> bool:
+    return any((Path(folder) / name / file).is_file() for folder in __path__)
 
 
 def _load(prefix: str) -> tuple[Exercise, ...]:

@@ -1,0 +1,247 @@
+"""What is handed in beside the notebook: the adapter's folder, and the page.
+
+    rows(folder)             is it small enough, of this base, what peft reads, and lawful?
+    gain(folder, sentences)  how many more sentences than the head alone does it get right?
+
+A folder comes from a stranger. Its size is looked at before it is read, `pt.load` unpickles
+nothing and builds nothing that its tensors do not fill, and whatever fails is a reason, no crash.
+"""
+
+import copy
+import importlib.util
+import logging
+import math
+import tempfile
+import warnings
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from .... import core, data, export, models, store
+from ....errors import NotMergeable, PeftTeachError
+from ....methods import dora, ia3, lora
+from ...part import Measured, Part
+
+LESSON, DOMAIN, MAX_TOKENS = "13", "news", 48
+LIMIT = 64_000                         # bytes of adapter.safetensors
+HEAD = Path(__file__).with_name("head.safetensors")    # of the base alone, trained to its end
+METHODS = {"lora": lora, "dora": dora, "ia3": ia3}     # around layers, and known to peft
+CLOSE = 1e-4                           # of the largest logit
+CLEAR = 1.96                           # standard errors on each side
+
+
+class Row(NamedTuple):
+    """One property of a folder: whether it holds, and what was found."""
+
+    property: str
+    holds: bool
+    found: str
+
+
+# ── the folder ───────────────────────────────────────────────────────────────────────────────
+
+
+def rows(folder: Path | str) -> list[Row]:
+    """Look at a folder; the first row that does not hold is the last."""
+    file = Path(folder) / store.TENSORS
+    if not file.is_file():
+        return [Row("a file", False, f"There is no {store.TENSORS}: pt.save(model, folder) "
+                                     "writes it.")]
+    size = file.stat().st_size
+    found = [Row("size", size <= LIMIT, f"{size:,} bytes of {LIMIT:,}")]
+    for ask in QUESTIONS if found[0].holds else ():
+        try:
+            if not found[-1].holds:
+                break
+            with warnings.catch_warnings(), torch.no_grad():
+                warnings.simplefilter("ignore")
+                found.append(ask(Path(folder)))
+        except Exception as error:    # a stranger's file may raise any
+            what = getattr(error, "found", f"{type(error).__name__}: {error}")
+            what = " ".join(str(what).replace(str(folder), "the folder").split())[:300]
+            found.append(Row(ask.__doc__, False, what.rstrip(".")))
+    return found
+
+
+def _method(folder: Path) -> Row:
+    """loads on MiniLM"""
+    model = store.load(base(), folder)
+    method = core.need_note(model).method
+    return Row(_method.__doc__, method in METHODS, f"method {method}, expected one of "
+               f"{', '.join(METHODS)}" if method not in METHODS else
+               f"{method}, {sum(p.numel() for p in core.adapter_parameters(model).values()):,} "
+               "numbers and the head")
+
+
+def _alive(folder: Path) -> Row:
+    """the base, with it and without"""
+    model = store.load(base(), folder)
+    y, plain = _hidden(model), _hidden(base())
+    with core.disabled(model):
+        again = _hidden(model)
+    moved = (y - plain).abs().max() / plain.abs().max()
+    return Row(_alive.__doc__, bool(moved > 1e-6 and torch.equal(again, plain)),
+               f"it moves hidden states by {moved:.1%}; without it they are the base's"
+               f"{'' if torch.equal(again, plain) else ' no longer'}")
+
+
+def _merges(folder: Path) -> Row:
+    """merged"""
+    model = store.load(base(), folder)
+    y = logits(model)
+    try:
+        return same("merged", logits(core.merge(model)), y)
+    except NotMergeable as error:
+        return Row("merged", True, error.found)
+
+
+def _in_peft(folder: Path) -> Row:
+    """in peft"""
+    model = store.load(base(), folder)
+    y = logits(model)
+    with tempfile.TemporaryDirectory() as place:
+        export.to_peft(model, place)
+        if not importlib.util.find_spec("peft"):    # then its own reader says whether it is whole
+            return same("exported, read back (peft is not installed)",
+                         logits(export.from_peft(base(), place)), y)
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)    # it misses kernels, aloud
+        import peft
+
+        return same("in peft", logits(peft.PeftModel.from_pretrained(base(), place).eval()), y)
+
+
+QUESTIONS = (_method, _alive, _merges, _in_peft)    # each with its name as docstring
+
+
+def same(name: str, found: Tensor, right: Tensor) -> Row:
+    """Compare logits, relative to the largest."""
+    off = ((found - right).abs().max() / right.abs().max()).item()
+    return Row(name, off <= CLOSE, f"logits off by {off:.0e} of the largest")
+
+
+# ── the gain ─────────────────────────────────────────────────────────────────────────────────
+
+
+def gain(folder: Path | str, sentences: Sequence[tuple[str, int]] = ()) -> Measured:
+    """Compare the adapter with the head alone on the same sentences, one by one.
+
+    By default on the domain's test sentences.
+    """
+    sentences = tuple(sentences) or data.load(DOMAIN).test
+    right = answered(folder, sentences)
+    return Measured((Path(folder) / store.TENSORS).stat().st_size,
+                    *interval(right - _right_alone(sentences)), right.mean().item(), len(right))
+
+
+def answered(folder: Path | str, sentences: Sequence[tuple[str, int]]) -> Tensor:
+    """Return 1 for each sentence that the adapter gets right, else 0: (sentences,), float64."""
+    file = Path(folder) / store.TENSORS
+    if not file.is_file() or file.stat().st_size > LIMIT:
+        raise PeftTeachError(rows(folder)[0].found)
+    return _answered(Path(folder), file.read_bytes(), tuple(sentences))
+
+
+@lru_cache(maxsize=8)
+def _answered(folder: Path, file: bytes, sentences: tuple) -> Tensor:
+    return _right(store.load(base(), folder), sentences)
+
+
+def interval(d: Tensor) -> tuple[float, float, float]:
+    """Return the mean of (sentences,) differences, and its 95 % interval by the sentences' luck.
+
+    Of the luck of another seed it says nothing.
+    """
+    mean, half = d.mean().item(), CLEAR * d.std().item() / math.sqrt(len(d))
+    return mean, mean - half, mean + half
+
+
+@cache
+def _right_alone(sentences: tuple) -> Tensor:
+    model = base()
+    model.load_state_dict(load_file(HEAD), strict=False)
+    return _right(model, sentences)
+
+
+def _right(model: nn.Module, sentences: Sequence[tuple[str, int]]) -> Tensor:
+    batches = data.batches(sentences, _loaded()[1], 64, MAX_TOKENS, shuffle=False)
+    return torch.cat([_answers(model, batch).argmax(1) == batch["labels"]
+                      for batch in batches]).double()
+
+
+# ── the base ─────────────────────────────────────────────────────────────────────────────────
+
+PROBE = ("The mayor has done what she promised.", "A tax that nobody asked for, and nobody wants.",
+         "No.")
+
+
+@cache
+def _loaded() -> tuple[nn.Module, Any]:
+    return models.load("minilm", labels=2, device="cpu")
+
+
+def base() -> nn.Module:
+    """Return a fresh base, whose head gives the same at each call."""
+    return copy.deepcopy(_loaded()[0])
+
+
+@torch.no_grad()
+def _answers(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    return model(**{name: t for name, t in batch.items() if name != "labels"}).logits.float()
+
+
+def _probe() -> dict[str, Tensor]:
+    return _loaded()[1](list(PROBE), return_tensors="pt", padding=True)
+
+
+def logits(model: nn.Module) -> Tensor:
+    """Return what a classifier says of three sentences, (3, 2)."""
+    return _answers(model, _probe())
+
+
+def _hidden(model: nn.Module) -> Tensor:
+    return model(**_probe(), output_hidden_states=True).hidden_states[-1]
+
+
+# ── for the grader ───────────────────────────────────────────────────────────────────────────
+
+
+def look(folder: Path, sentences: Any = ()) -> tuple[bool, str, None]:
+    """Return whether the folder is as the brief asks, or why not."""
+    last = rows(folder)[-1]
+    return last.holds, f"{last.property}: {last.found}.", None
+
+
+def measure(folder: Path, sentences: Sequence[tuple[str, int]]) -> tuple[bool, str, Measured]:
+    """Return whether the gain is clearly above zero, in words, and the numbers."""
+    found = gain(folder, sentences)
+    return found.low > 0, str(found), found
+
+
+def module_case(folder: Path) -> list[dict[str, Any]]:
+    """Return a case for `capstone.adapter`: a layer of the base, and what the file makes of it."""
+    layer = next(iter(core.adapters(store.load(base(), folder)).values())).eval()
+    x = torch.randn(4, layer.base.in_features, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return [core.copies({"W": layer.base.weight, "b": layer.base.bias, "x": x, "y": layer(x)})
+                | {"tensors": core.copies(layer.own_parameters())}]
+
+
+def sample(folder: Path) -> None:
+    """Write a folder that passes and has learned nothing."""
+    model = lora.inject(base(), lora.Config(rank=1, alpha=8.0, targets=("value",)))
+    with torch.no_grad():
+        for p in core.adapter_parameters(model).values():
+            p.normal_(std=0.02, generator=torch.Generator().manual_seed(0))
+    store.save(model, folder)
+
+
+HANDED_IN = (
+    Part("capstone.file", LESSON, 4, look, further=("capstone.adapter", module_case),
+         sample=sample),
+    Part("capstone.gain", LESSON, 3, measure),
+    Part("capstone.page", LESSON, 12, None))

@@ -1,0 +1,70 @@
+"""What the capstone shows: a board of one's own tries, and the folder as it is marked."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas
+from matplotlib.figure import Figure
+from torch import nn
+
+from .... import store
+from ....errors import PeftTeachError
+from ...grade import board
+from ...part import Measured
+from . import handed_in
+from .handed_in import gain
+
+__all__ = ["compare", "draw_tries", "gain", "hand_in", "ship"]
+
+
+def ship(model: nn.Module, config: Any, folder: Path | str) -> Path:
+    """Write your adapter as the method that `config` describes, which peft knows, if it is that.
+
+    Raises `PeftTeachError` where names, shapes or outputs differ; then nothing is written.
+    """
+    known = {method.Config: method for method in handed_in.METHODS.values()}
+    if type(config) not in known:
+        raise PeftTeachError(f"{type(config).__name__} is no setting that can be shipped.",
+                             expected="a Config of pt.lora, pt.dora or pt.ia3")
+    mine = model.to("cpu").eval()
+    shipped = known[type(config)].inject(handed_in.base(), config)
+    try:
+        shipped.load_state_dict(mine.state_dict())
+    except RuntimeError as error:
+        told = " ".join(str(error).split())[:300]
+        raise PeftTeachError(f"Your adapter is not what {config} says: {told}",
+                             hint="the same modules, parameters' names and shapes") from None
+    row = handed_in.same("", *(handed_in.logits(each) for each in (mine, shipped.eval())))
+    if not row.holds:
+        raise PeftTeachError(f"With the same numbers, your adapter and {config} differ: "
+                             f"{row.found}.", hint="is the scale alpha / rank in both?")
+    return store.save(shipped, folder)
+
+
+def hand_in(folder: Path | str, sentences: Sequence[tuple[str, int]]) -> pandas.DataFrame:
+    """Look at a folder as the grader will, but for the sentences, which are these."""
+    found = handed_in.rows(folder)
+    if found[0].holds:
+        measured = gain(folder, sentences)
+        found.append(handed_in.Row("gain", measured.low > 0, str(measured)))
+    return pandas.DataFrame(found).set_index("property")
+
+
+def compare(one: Path | str, other: Path | str,
+            sentences: Sequence[tuple[str, int]]) -> pandas.DataFrame:
+    """Return by how many points the first is right more often, sentence by sentence."""
+    d = handed_in.answered(one, sentences) - handed_in.answered(other, sentences)
+    mean, low, high = (f"{100 * each:+.1f}" for each in handed_in.interval(d))
+    return pandas.DataFrame({"difference, points": mean, "95 %, from": low, "to": high},
+                            index=[f"{len(d)} sentences, one seed"])
+
+
+def draw_tries(tries: Mapping[str, Measured]) -> Figure:
+    """Draw gain against bytes, as on the board of the class."""
+    return board.draw([board.Entry(*each) for each in tries.items()])
+
+
+EXAMPLES = {"tries": lambda: draw_tries({
+    "first": Measured(58_000, 0.10, 0.06, 0.14, 0.85, 345),
+    "second": Measured(40_000, 0.02, -0.02, 0.05, 0.77, 345)})}

@@ -1,0 +1,143 @@
+"""Adapters on which a test of the laws is tried: right ones of several methods, and broken ones.
+
+Each is made by `version(base)` from a frozen `nn.Linear`; a name goes on from "one that".
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ....core import Adapter
+from ....errors import NotMergeable
+
+
+class _LoRA(Adapter):
+    """What differs in a version is overwritten."""
+
+    def __init__(self, base: nn.Linear):
+        super().__init__(base)
+        self.A = nn.Parameter(torch.randn(2, base.in_features))
+        self.B = nn.Parameter(torch.zeros(base.out_features, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + self.update(x)
+
+    def update(self, x: Tensor) -> Tensor:
+        return 2 * x @ self.A.T @ self.B.T
+
+    def merged(self) -> nn.Module:
+        return self.plain(self.base.weight + 2 * self.B @ self.A, self.base.bias)
+
+    def plain(self, weight: Tensor, bias: Tensor | None) -> nn.Linear:
+        layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+        layer.weight.data = weight.detach().clone()
+        if bias is not None:
+            layer.bias.data = bias.detach().clone()
+        return layer
+
+
+class _DoRA(_LoRA):
+    def __init__(self, base):
+        super().__init__(base)
+        self.m = nn.Parameter(base.weight.norm(dim=1))
+
+    def weight(self):
+        V = self.base.weight + 2 * self.B @ self.A
+        return (self.m / V.detach().norm(dim=1))[:, None] * V
+
+    def forward(self, x):
+        return F.linear(x, self.weight(), self.base.bias)
+
+    def merged(self):
+        return self.plain(self.weight(), self.base.bias)
+
+
+class _Gains(_LoRA):
+    def __init__(self, base):
+        Adapter.__init__(self, base)
+        self.l = nn.Parameter(torch.ones(base.out_features))
+
+    def forward(self, x):
+        return self.l * self.base(x)
+
+    def merged(self):
+        bias = self.base.bias
+        return self.plain(self.l[:, None] * self.base.weight, None if bias is None else
+                          self.l * bias)
+
+
+class _Bottleneck(_LoRA):
+    def update(self, x):
+        return torch.tanh(x @ self.A.T) @ self.B.T
+
+    def merged(self):
+        raise NotMergeable("It bends.")
+
+
+class _BiasLost(_LoRA):
+    def merged(self):
+        return self.plain(self.base.weight + 2 * self.B @ self.A, None)
+
+
+class _GainsKeepBias(_Gains):
+    def merged(self):
+        return self.plain(self.l[:, None] * self.base.weight, self.base.bias)
+
+
+class _MergedWithoutScale(_LoRA):
+    def merged(self):
+        return self.plain(self.base.weight + self.B @ self.A, self.base.bias)
+
+
+class _MergedInPlace(_LoRA):
+    def merged(self):
+        self.base.weight.data += 2 * self.B @ self.A
+        return self.base
+
+
+class _Thawed(_LoRA):
+    def __init__(self, base):
+        super().__init__(base)
+        [*base.parameters()][-1].requires_grad_()    # the bias, where there is one
+
+
+class _BothRandom(_LoRA):
+    def __init__(self, base):
+        super().__init__(base)
+        self.B.data.normal_(std=0.1)
+
+
+class _AUnregistered(_LoRA):
+    def __init__(self, base):
+        Adapter.__init__(self, base)
+        self.A = torch.randn(2, base.in_features)
+        self.B = nn.Parameter(torch.zeros(base.out_features, 2))
+
+
+class _StuckA(_LoRA):
+    def update(self, x):
+        return 2 * x @ self.A.detach().T @ self.B.T
+
+
+class _OnlyTraining(_LoRA):
+    def forward(self, x):
+        return super().forward(x) if self.training else self.base(x)
+
+
+RIGHT = {
+    "is LoRA": _LoRA,
+    "is DoRA": _DoRA,
+    "is a vector of gains": _Gains,
+    "is a bottleneck, which cannot be merged": _Bottleneck,
+}
+BROKEN = {
+    "merges without the bias": _BiasLost,
+    "merges its gains into the weight alone": _GainsKeepBias,
+    "leaves the last parameter of the base trainable": _Thawed,
+    "starts with both matrices random": _BothRandom,
+    "merges into the base itself": _MergedInPlace,
+    "forgets the scale in its merge": _MergedWithoutScale,
+    "never moves A": _StuckA,
+    "draws A and does not register it": _AUnregistered,
+    "is silent in eval mode": _OnlyTraining,
+}

@@ -1,0 +1,45 @@
+"""What a lesson marks beside its exercises: a folder that is handed in, a page to be read."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .exercise import CODE
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A gain over a yardstick on the same sentences, as shares, with its 95 % interval."""
+
+    size_bytes: int
+    gain: float
+    low: float
+    high: float
+    accuracy: float
+    sentences: int
+
+    def __str__(self) -> str:
+        return (f"{100 * self.gain:+.1f} points over the head alone ({100 * self.low:+.1f} to "
+                f"{100 * self.high:+.1f}), {self.accuracy:.1%} of {self.sentences:,} sentences.")
+
+    plain = asdict
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that is marked. Without `examine` a person marks it, in overrides.csv.
+
+    `examine(folder, sentences)` gives whether it passes, why, and what was measured; it may raise
+    any error, whose text is the reason.
+    """
+
+    id: str
+    lesson: str
+    points: int
+    examine: Callable[[Path, Any], tuple[bool, str, Measured | None]] | None
+    # A further case for an exercise, made of the folder: its id and case(folder).
+    further: tuple[str, Callable[[Path], list[Any]]] | None = None
+    sample: Callable[[Path], Any] | None = None    # writes a folder that passes
+    optional: bool = False
+    answer: str = CODE

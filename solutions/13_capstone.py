@@ -1,0 +1,245 @@
+# %% [markdown]
+# # 13 · The capstone: would you put your name to it?
+#
+# A newspaper wants to know whether its readers will find an editorial friendly or hostile. The model must run in the app, beside a base
+# that is there already. So your share of the download is small: **64 kB, all in all.**
+#
+# Nobody tells you which method to take, where to put it, or how long to train. You build the adapter with your own library. You write one
+# page that says what you predicted, what you saw and what you would not promise. Then somebody measures your adapter on sentences that
+# you have never seen.
+#
+# | | |
+# |---|---|
+# | **Time** | an afternoon: 30 minutes for 2 exercises, three of training; Run All takes about three minutes |
+# | **You need** | your `my_peft.py`, with `inject` (02) and at least one of LoRA, DoRA and IA³ (07, 09, 06) |
+# | **Data** | sentences from newspaper editorials, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
+
+# %% jupyter={"source_hidden": true}
+# Nothing happens here where the course is installed. On Colab, this installs it, once.
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("peft_teach") is None:
+    places = [Path.cwd().parent, Path("/content/peft-teach"),
+              Path("/content/drive/MyDrive/peft-teach")]
+    course = next((p for p in places if (p / "pyproject.toml").is_file()), None)
+    if course is None:
+        raise SystemExit("Put the course's folder at /content/peft-teach (upload or clone it), "
+                         "then run this cell again.")
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(course)], check=True)
+    importlib.invalidate_caches()
+
+# %% jupyter={"source_hidden": true}
+import pandas as pd
+import torch
+
+import peft_teach as pt
+
+budget = pt.course.budget()                  # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+pictures = pt.course.pictures("capstone")
+news = pt.data.load("news")
+pt.seed(0)
+
+# %% [markdown]
+# ## The brief
+#
+# Hand in this notebook together with the folder `work/adapter`, in one zip.
+#
+# | what is marked | points | by whom |
+# |---|---|---|
+# | your test of the laws, on right and broken adapters | 3 | the grader |
+# | your adapter keeps the laws, and is the one in the file | 2 | the grader |
+# | **the file**: `adapter.safetensors` has at most 64,000 bytes, loads on MiniLM, answers in Hugging Face peft as it does here, and merges | 4 | the grader |
+# | **the gain**: more sentences right than the head alone, clearly, on sentences that your instructor holds | 3 | the grader |
+# | **the page** | 12 | a person, by a rubric |
+#
+# Three more rules. Training takes at most three minutes on two cores. The test sentences choose nothing: all that you compare, compare on
+# validation. And no notebook has trained on this domain. Lesson 10 showed recorded numbers of it, which you may use for your prediction.
+
+# %%
+pd.DataFrame(news.train[:4])
+
+# %% [markdown]
+# The yardstick is the head alone on the frozen base, trained to its end. Its answers and yours are compared sentence by sentence.
+#
+# **By how many points will your adapter be ahead?** Commit to a number before you train anything. It belongs on your page.
+
+# %%
+pt.commit("capstone.gain", ...)    # points, on validation
+
+# %% [markdown]
+# ## Before anything trains
+#
+# ### Exercise 1 · One test for every adapter (3 points, about 20 minutes)
+#
+# You have met one law after the other. Now put them into one test. `keeps_the_laws(make)` gets a function: `make(base)` puts an adapter
+# around a frozen `nn.Linear`. The method can be any, also one that you have never seen. Raise, as `assert` does, if a law is broken:
+#
+# 1. **The start**: before any training, the output is the base's, within 1e-4.
+# 2. **The frozen**: nothing of the base trains, and calls and merges leave its numbers alone.
+# 3. **Learning**: each of `own_parameters()` can get a gradient. (At the start one matrix of LoRA does not.)
+# 4. **All of it**: `own_parameters()` are all that a file needs. A second adapter around the same base, given the same numbers, gives the
+#    same outputs, also in eval mode.
+# 5. **The merge**: `merged()` gives a layer with the same outputs and leaves the adapter as it was, or it raises
+#    `pt.errors.NotMergeable`.
+
+
+# %% exercise="capstone.laws" part="solution"
+def keeps_the_laws(make):
+    ### BEGIN SOLUTION
+    for n_in, n_out, bias in ((6, 4, True), (5, 5, False)):
+        base = torch.nn.Linear(n_in, n_out, bias=bias).requires_grad_(False)
+        before = [p.clone() for p in base.parameters()]
+        x, layer = torch.randn(7, n_in), make(base)
+        torch.testing.assert_close(layer(x), base(x), rtol=1e-4, atol=1e-4)
+        for p in layer.own_parameters().values():
+            p.data.normal_()
+        y = layer(x)
+        y.square().sum().backward()
+        for name, p in layer.own_parameters().items():
+            assert p.grad.abs().max() > 0, name
+        second = make(base)
+        second.load_state_dict(layer.state_dict())
+        torch.testing.assert_close(second.eval()(x), y)
+        try:
+            merged = layer.merged()
+        except pt.errors.NotMergeable:
+            merged = layer
+        torch.testing.assert_close(merged(x), y, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(layer(x), y)
+        assert all(torch.equal(a, b) for a, b in zip(before, base.parameters()))
+        assert not any(p.requires_grad for p in base.parameters())
+    ### END SOLUTION
+
+
+# %% exercise="capstone.laws" part="check"
+keeps_the_laws = pt.check("capstone.laws", keeps_the_laws)
+
+# %% exercise="capstone.laws" part="grade"
+pt.require("capstone.laws")
+
+# %% [markdown]
+# ### Exercise 2 · Your adapter (2 points, about 10 minutes)
+#
+# `my_adapter(base)` puts the adapter that you will hand in around a frozen `nn.Linear`. `pt.mine` gives you your own classes.
+#
+# Mind the file. It also holds the head, a description, and a fingerprint of the base. Rank 1 on every query and value, the adapter that
+# lesson 10 sent by e-mail, does not quite fit.
+
+# %%
+inject, LoRALinear = pt.mine("change.inject", "lora.layer")
+
+
+# %% exercise="capstone.adapter" part="solution"
+def my_adapter(base):
+    ### BEGIN SOLUTION
+    return LoRALinear(base, 1, 8.0)
+    ### END SOLUTION
+
+
+# %% exercise="capstone.adapter" part="check"
+my_adapter = pt.check("capstone.adapter", my_adapter)
+
+# %% exercise="capstone.adapter" part="grade"
+pt.require("capstone.adapter")
+
+# %% [markdown]
+# All tests that you wrote in the course, on your own pieces:
+
+# %%
+pt.audit()
+
+# %% [markdown]
+# ## A first try
+#
+# `config` says in the library's words what your adapter is, and on which modules. Two places must agree: the rank and alpha here, and those
+# in `my_adapter`. `pictures.ship` copies your numbers into the library's method and refuses if its answers are not yours. That is how a
+# file which you made becomes one that peft can read.
+
+# %%
+def train(name, config, seed=0, epochs=1, lr=3e-3):
+    """Train your adapter on the modules that config names; write it to work/name."""
+    pt.seed(seed)
+    model, tokenizer = pt.models.load("minilm", labels=2)
+    names = tuple(pt.models.find(model, config.targets, config.layers))
+    model = inject(model, names, my_adapter).to(pt.device())
+    sentences = news.train[:budget.train_examples]
+    batches = pt.data.batches(sentences, tokenizer, max_tokens=48, epochs=epochs, seed=seed)
+    pt.widgets.watch(pt.train(model, batches, lr=lr), len(batches))
+    return pictures.ship(model, config, f"work/{name}")
+
+# %%
+validation = news.validation[:budget.test_examples]
+config = pt.lora.Config(rank=1, alpha=8.0, targets=("query", "value"), layers=(1, 2, 3, 4, 5))
+first = train("adapter", config)
+
+# %%
+tries = {"blocks 1 to 5": pictures.gain(first, validation)}
+pt.compare("capstone.gain", round(100 * tries["blocks 1 to 5"].gain, 1), "points, on validation")
+
+# %% [markdown]
+# ## The pair that decides
+#
+# You will want to choose: the rank or the number of blocks, query or value, one pass more. For the choice that mattered most, show **two
+# runs that differ in this one thing**, and cost about the same. Ours asks where to leave out a block: the first or the last?
+
+# %%
+other = train("other", pt.lora.Config(rank=1, alpha=8.0, targets=("query", "value"),
+                                      layers=(0, 1, 2, 3, 4)))
+
+# %%
+tries["blocks 0 to 4"] = pictures.gain(other, validation)
+pictures.compare(first, other, validation)
+
+# %%
+pt.plots.show(pictures.draw_tries(tries), "Your tries: gain over the head alone on validation, "
+              "with its 95 % interval, against the file's size. Equal sizes stand side by side.")
+
+# %% [markdown]
+# Does the interval of the difference contain zero? Then these sentences do not decide, and a second seed may say the opposite. Train both
+# with two seeds more, and use your `interval` of lesson 10. "We could not tell" is a result, and your page may say so.
+#
+# ## What you hand in
+#
+# This is what the grader will see, but for its sentences:
+
+# %% tags=["nbval-check-output"]
+table = pictures.hand_in(first, validation)
+table.holds.drop("gain", errors="ignore").to_frame()
+
+# %%
+table[["found"]].style
+
+# %% [markdown]
+# ## The page
+#
+# Replace the dots. At most 400 words; numbers with their intervals.
+#
+# **What I predicted**, before the first run, and why: …
+#
+# **The pair that decided**: what differed, what was held equal, how many seeds, what came out: …
+#
+# **My claim**, with its interval, on which sentences: …
+#
+# **When not to use it**: …
+
+# %% [markdown]
+# <details><summary>How the page is marked</summary>
+#
+# Three points for each of the four. The prediction is a number with a reason that could have been wrong. The pair differs in one thing,
+# was chosen before its result, and is reported even if it decided nothing. The claim is as wide as its evidence: which sentences, how many
+# seeds, which interval. "When not" names a text or a user for whom you expect it to fail, and how one would notice. A large gain earns no
+# point here, and a small one costs none.
+# </details>
+
+# %%
+pt.progress("13")
+
+# %% [markdown]
+# **Sources**
+#
+# - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; split by editorial, so that no test sentence has a sister in training.
+# - What a small test can show: Card et al. 2020, *With little power comes great responsibility*, arXiv 2010.06595.
+# - What to report: Dodge et al. 2019, *Show your work*, arXiv 1909.03004; Mitchell et al. 2019, *Model cards*, arXiv 1810.03993.

@@ -1,0 +1,106 @@
+"""Answers to the exercises of the capstone."""
+
+from answers import but
+
+RIGHT: dict = {}
+WRONG: dict = {}
+
+# ── capstone.laws ────────────────────────────────────────────────────────────────────────────
+
+LAWS = """
+def keeps_the_laws(make):
+    for n_in, n_out, bias in ((6, 4, True), (5, 5, False)):
+        base = nn.Linear(n_in, n_out, bias=bias).requires_grad_(False)
+        before = [p.clone() for p in base.parameters()]
+        x, layer = torch.randn(7, n_in), make(base)
+        assert (layer(x) - base(x)).abs().max() < 1e-4
+        for p in layer.own_parameters().values():
+            p.data.normal_()
+        y = layer(x)
+        y.sum().backward()
+        assert all(p.grad is not None for p in layer.own_parameters().values())
+        second = make(base)
+        for name, p in layer.own_parameters().items():
+            second.own_parameters()[name].data.copy_(p)
+        assert torch.allclose(second.eval()(x), y, atol=1e-4)
+        try:
+            merged = layer.merged()
+        except pt.errors.NotMergeable:
+            merged = layer
+        assert torch.allclose(merged(x), y, atol=1e-3)
+        assert torch.allclose(layer(x), y, atol=1e-4)
+        assert all(map(torch.equal, before, base.parameters()))
+        assert not any(p.requires_grad for p in base.parameters())
+"""
+SHAPES = "((6, 4, True), (5, 5, False))"
+MERGE = """        assert torch.allclose(merged(x), y, atol=1e-3)
+"""
+RIGHT["capstone.laws"] = {
+    "one after the other": LAWS,
+    "with a bias alone, and random biases": but(LAWS, SHAPES, "((3, 8, True),)"),
+    "by torch.testing": but(LAWS, "assert torch.allclose(second.eval()(x), y, atol=1e-4)",
+                            "torch.testing.assert_close(second.eval()(x), y)"),
+    "by the state dict, on a wide layer": but(
+        LAWS, "        for name, p in layer.own_parameters().items():\n"
+              "            second.own_parameters()[name].data.copy_(p)\n",
+        "        second.load_state_dict(layer.state_dict())\n", SHAPES, "((40, 30, True),)"),
+}
+WRONG["capstone.laws"] = {
+    "let_through": (but(LAWS, MERGE, ""), but(LAWS, ".eval()", ""),
+                    but(LAWS, SHAPES, "((6, 4, False),)"),
+                    but(LAWS, "            p.data.normal_()\n", "            pass\n")),
+    "accused": (but(LAWS, "        try:\n            merged = layer.merged()\n        except pt."
+                          "errors.NotMergeable:\n            merged = layer\n",
+                    "        merged = layer.merged()\n"),),
+    "objects_to_all": "def keeps_the_laws(make):\n    assert False",
+    "returned_bool": "def keeps_the_laws(make):\n    return True",
+}
+
+# ── capstone.adapter ─────────────────────────────────────────────────────────────────────────
+
+THIN = """
+class Thin(pt.Adapter):
+    def __init__(self, base):
+        super().__init__(base)
+        self.scale = 8.0
+        self.A = nn.Parameter(torch.randn(1, base.in_features) / base.in_features**0.5)
+        self.B = nn.Parameter(torch.zeros(base.out_features, 1))
+
+    def forward(self, x):
+        return self.base(x) + self.scale * x @ self.A.T @ self.B.T
+
+    def merged(self):
+        layer = nn.Linear(self.base.in_features, self.base.out_features,
+                          bias=self.base.bias is not None)
+        layer.load_state_dict(self.base.state_dict())
+        layer.weight.data += self.scale * (self.B @ self.A).detach()
+        return layer
+
+
+def my_adapter(base):
+    return Thin(base)
+"""
+FORWARD = "self.base(x) + self.scale * x @ self.A.T @ self.B.T"
+RIGHT["capstone.adapter"] = {
+    "lesson 07's": 'LoRALinear = pt.mine("lora.layer")\n\n\ndef my_adapter(base):\n'
+                   "    return LoRALinear(base, rank=1, alpha=8.0)",
+    "a class of its own": THIN,
+    "the class itself": but(THIN, "class Thin(", "class my_adapter(", "\n\ndef my_adapter(base):\n"
+                                                  "    return Thin(base)\n", ""),
+}
+WRONG["capstone.adapter"] = {
+    "start": but(THIN, "torch.zeros(base.out_features, 1)", "torch.randn(base.out_features, 1)"),
+    "not_adapter": "def my_adapter(base):\n    return nn.Linear(base.in_features, "
+                   "base.out_features)",
+    "base_trained": but(THIN, "        self.scale = 8.0\n",
+                        "        self.scale = 8.0\n        base.requires_grad_()\n"),
+    "no_gradient": but(THIN, "self.A.T", "self.A.data.T"),
+    "not_all": but(THIN, "nn.Parameter(torch.randn(1, base.in_features) / base.in_features**0.5)",
+                   "torch.randn(1, base.in_features) / base.in_features**0.5"),
+    "base_changed": but(THIN, "        return self.base(x) +",
+                        "        self.base.weight.data *= 1.00001\n        return self.base(x) +"),
+    "merge": but(THIN, "+= self.scale * (self.B", "+= (self.B"),
+    "merged_in_place": but(THIN, "        return layer\n",
+                           "        self.base.weight.data.copy_(layer.weight)\n"
+                           "        return self.base\n"),
+}

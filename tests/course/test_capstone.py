@@ -1,0 +1,250 @@
+"""The capstone: a folder that is handed in gets a reason, never a crash; nobody is ranked by noise.
+
+The folder of these tests has learned nothing; it is made once, without training.
+"""
+
+import csv
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from grading_corpus import ROOT, solved, zipped
+from safetensors.torch import load, save
+
+import peft_teach as pt
+from peft_teach.course.exercise import examine
+from peft_teach.course.grade import board, grade, handed, report
+from peft_teach.course.grade.collect import LARGEST_ADAPTER, collect
+from peft_teach.course.grade.notebook import Notebook
+from peft_teach.course.lessons.capstone import exercises, handed_in, pictures
+from peft_teach.course.part import Measured
+from peft_teach.errors import PeftTeachError
+
+SENTENCES = (("He lied to us.", 0), ("A fine and generous plan.", 1), ("No.", 0)) * 3
+NAME = "adapter.safetensors"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("handed") / "adapter"
+    handed_in.sample(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def file(folder):
+    return (folder / NAME).read_bytes()
+
+
+def changed(file: bytes, settings=lambda told: told, **tensors) -> bytes:
+    """The file with its description and some tensors changed."""
+    head = json.loads(file[8:8 + int.from_bytes(file[:8], "little")])["__metadata__"]
+    told = settings(json.loads(head["adapter.json"]))
+    return save(load(file) | tensors, {"adapter.json": json.dumps(told)})
+
+
+def marks(adapter, held=SENTENCES):
+    further, made = handed.examined(Notebook((), "", "13", None, adapter), "13", held)
+    return further, {mark.exercise: mark for mark in made}
+
+
+# ── the folder ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_folder_as_the_brief_asks_has_its_points(file):
+    further, made = marks(file)
+    assert made["capstone.file"].points == 4, made["capstone.file"]
+    assert "capstone.page" in made["capstone.page"].flags[0]
+    assert made["capstone.gain"].measured["size_bytes"] == len(file) < handed_in.LIMIT
+    assert [len(cases) for cases in further.values()] == [1]
+    assert handed.problems("13") == []
+
+
+def other_base(told):
+    name, (shape, values) = next(iter(told["base"].items()))
+    return told | {"base": told["base"] | {name: [shape, [5.0 for _ in values]]}}
+
+
+A, B = (f"bert.encoder.layer.0.attention.self.value.{name}" for name in "AB")
+HOSTILE = {
+    "no file": (lambda file: "", "No adapter.safetensors was handed in"),
+    "a reason": (lambda file: "adapter.safetensors is a link", "is a link"),
+    "another base": (lambda file: changed(file, other_base), "for a model with other weights"),
+    "NaN": (lambda file: changed(file, **{A: torch.full((1, 384), torch.nan)}), "nan or infinity"),
+    "overflow": (lambda file: changed(file, **{A: torch.full((1, 384), 3e38), B: torch.full(
+        (384, 1), 3e38)}), "hidden states by nan%"),
+    "silent": (lambda file: changed(file, **{name: torch.zeros_like(t) for name, t in load(
+        file).items() if name.endswith(".B")}), "moves hidden states by 0.0%"),
+    "too large": (lambda file: file + bytes(30_000), "of 64,000"),
+    "a pickle": (lambda file: b"\x80\x04cos\nsystem\n(S'true'\ntR.", "is damaged"),
+    "cut off": (lambda file: file[:-100], "is damaged"),
+    "a huge rank": (lambda file: changed(file, lambda told: told | {
+        "config": told["config"] | {"rank": 10**9}}), "rank 1000000000"),
+    "no method": (lambda file: changed(file, lambda told: told | {
+        "method": None, "config": None}), "bare pt.attach"),
+    "not for peft": (lambda file: changed(file, lambda told: told | {"method": "bitfit"}),
+                     "does not know"),
+    "deep": (lambda file: save(load(file), {"adapter.json": "[" * 20_000}), "damaged"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_bad_folder_gets_a_reason_and_a_flag(file, kind):
+    make, says = HOSTILE[kind]
+    further, made = marks(make(file))
+    mark = made["capstone.file"]
+    assert mark.points == 0
+    assert says in mark.message, mark
+    assert f"capstone.file: {mark.message}" in mark.flags
+    assert kind in ("overflow", "silent") or (further, made["capstone.gain"].points) == ({}, 0)
+
+
+def test_an_export_that_is_not_equal_is_found(folder, monkeypatch):
+    to_peft = pt.export.to_peft
+
+    def swapped(model, place):
+        to_peft(model, place)
+        settings = Path(place) / "adapter_config.json"
+        settings.write_text(json.dumps(json.loads(settings.read_text()) | {"lora_alpha": 9.0}))
+
+    monkeypatch.setattr(pt.export, "to_peft", swapped)
+    found = handed_in.rows(folder)[-1]
+    assert (found.property, found.holds) == ("in peft", False)
+    monkeypatch.setattr(handed_in.importlib.util, "find_spec", lambda name: None)
+    found = handed_in.rows(folder)[-1]
+    assert ("read back" in found.property, found.holds) == (True, False)
+
+
+def test_the_notebooks_adapter_must_be_the_files(folder):
+    case, = handed_in.module_case(folder)
+    assert examine(exercises.ADAPTER, exercises.my_adapter, [case]).passed
+    for make in (lambda base: pt.lora.LoRALinear(base, 1, 9.0),
+                 lambda base: pt.lora.LoRALinear(base, 2, 8.0)):
+        assert not examine(exercises.ADAPTER, make, [case]).passed
+
+
+def test_what_is_shipped_is_what_was_trained(tmp_path):
+    config = pt.lora.Config(rank=1, alpha=8.0, targets=("value",), layers=(1,))
+    model = handed_in.base()
+    names = tuple(pt.models.find(model, config.targets, config.layers))
+    model = pt.attach(model, names, exercises.my_adapter)
+    for p in pt.adapter_parameters(model).values():
+        torch.nn.init.normal_(p, std=0.3)
+    pictures.ship(model, config, tmp_path / "a")
+    again = pt.load(handed_in.base(), tmp_path / "a")
+    assert torch.equal(handed_in.logits(again), handed_in.logits(model))
+    for other, says in ((replace(config, alpha=9.0), "differ"), (pt.prompt.Config(), "no setting"),
+                        (replace(config, rank=2), "not what")):
+        with pytest.raises(PeftTeachError, match=says):
+            pictures.ship(model, other, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+# ── the gain and the board ───────────────────────────────────────────────────────────────────
+
+
+def test_the_interval_is_that_of_paired_sentences(monkeypatch, folder):
+    mine = torch.tensor([1.0, 1, 1, 0, 1, 1, 1, 1, 0]).double()
+    alone = torch.tensor([1.0, 0, 1, 0, 0, 1, 0, 1, 1]).double()
+    monkeypatch.setattr(handed_in, "answered", lambda *_: mine)
+    monkeypatch.setattr(handed_in, "_right_alone", lambda _: alone)
+    found = handed_in.gain(folder, SENTENCES)
+    # d = 0 1 0 0 1 0 1 0 -1: mean 2/9, variance (3 · (7/9)² + 5 · (2/9)² + (11/9)²) / 8 = 4/9
+    assert found.gain == pytest.approx(2 / 9)
+    assert found.high - found.gain == pytest.approx(1.96 * (4 / 9 / 9) ** 0.5)
+
+
+def entry(name, low, high, size=50_000):
+    return board.Entry(name, Measured(size, (low + high) / 2, low, high, 0.8, 300))
+
+
+def test_overlapping_intervals_are_one_group_in_the_order_of_size():
+    made = board.groups([entry("far", 0.0, 0.1), entry("top", 0.2, 0.5, 60_000),
+                         entry("mid", 0.3, 0.4, 40_000), entry("low", 0.15, 0.25, 50_000)])
+    assert [[each.name for each in group] for group in made] == [["mid", "low", "top"], ["far"]]
+
+
+def test_pseudonyms_stay_and_differ_from_folder_to_folder(tmp_path):
+    (tmp_path / "other").mkdir()
+    first = board.pseudonyms(["anna", "bo"], tmp_path)
+    assert board.pseudonyms(["bo", "anna", "cy"], tmp_path).items() >= first.items()
+    assert board.pseudonyms(["anna", "bo"], tmp_path / "other") != first
+    assert len(set(first.values())) == 2
+
+
+def test_sentences_that_are_held_must_be_enough_and_labelled(tmp_path):
+    for text, says in (("text,label\nGood.,1\n", "1 sentences"), ("text,label\nA.,3\n", "line 2")):
+        (tmp_path / "a.csv").write_text(text)
+        with pytest.raises(PeftTeachError, match=says):
+            handed.read.__wrapped__(tmp_path)
+    (tmp_path / "a.csv").write_text("text,label\n" + "Good.,1\nBad.,0\n" * 60)
+    assert len(handed.read.__wrapped__(tmp_path)) == 120
+
+
+# ── from an export to the board ──────────────────────────────────────────────────────────────
+
+
+def test_who_handed_in_which_adapter(tmp_path, file):
+    work = json.dumps({"cells": [{"cell_type": "code", "source": "1"}],
+                       "metadata": {"peft_teach": {"lesson": "13"}}}).encode()
+    for student, name, data in (
+            ("anna", "work/adapter/adapter.safetensors", file), ("anna", "work/x/" + NAME, b"x"),
+            ("bo", "adapter.pt", b"x"), ("cy", "adapter/" + NAME, bytes(LARGEST_ADAPTER + 1)),
+            ("di", "x.txt", b"x"), ("ed", "adapter/x.txt", b"")):
+        path = tmp_path / student / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        (tmp_path / student / "13_capstone.ipynb").write_bytes(work)
+    os.symlink("/etc/passwd", tmp_path / "ed/adapter" / NAME)
+    packed = zipped({"13_capstone.ipynb": work, f"../adapter/{NAME}": file})
+    (tmp_path / "fi.zip").write_bytes(packed)
+    found = {each.student: each for each in collect(tmp_path) if each.notebook}
+    adapters = {student: each.notebook.adapter for student, each in found.items()}
+    assert (adapters["anna"], adapters["di"], adapters["fi"]) == (file, "", file)
+    assert "work/adapter/adapter.safetensors counts" in found["anna"].flags[0]
+    assert "expected adapter.safetensors" in adapters["bo"]
+    assert "far too large" in adapters["cy"]
+    assert "link, which is not followed" in adapters["ed"]
+
+
+@pytest.mark.long
+def test_a_class_from_its_zips_to_the_board(tmp_path, file):
+    held, out = tmp_path / "held", tmp_path / "out"
+    held.mkdir()
+    out.mkdir()
+    (held / "a.csv").write_text("text,label\n" + "A fine plan.,1\nHe lied.,0\n" * 60)
+    notebook = json.dumps(solved("13", capstone_adapter="""
+def my_adapter(base):
+    return pt.lora.LoRALinear(base, 1, 9.0)"""))
+    for student, text in (("anna", json.dumps(solved("13"))), ("bo", notebook)):
+        shutil.copytree(ROOT / "solutions/hidden", tmp_path / "s/hidden", dirs_exist_ok=True)
+        (tmp_path / "in" / student / "work/adapter").mkdir(parents=True)
+        (tmp_path / "in" / student / "13_capstone.ipynb").write_text(text)
+        (tmp_path / "in" / student / "work/adapter" / NAME).write_bytes(file)
+    (out / "overrides.csv").write_text("student,exercise,points\nanna,capstone.page,9\n")
+    grade(tmp_path / "in", out, solutions=tmp_path / "s", held=held, jobs=1)
+    text = (out / "grades.csv").read_text(encoding="utf-8-sig")
+    anna, bo = csv.DictReader(text.splitlines())
+    assert [anna[f"capstone.{part}"] for part in ("laws", "adapter", "file", "page")] == [
+        "3", "2", "4", "9"]
+    assert bo["capstone.adapter"] == "0"
+    page = (out / "feedback/anna.html").read_text()
+    shown = (out / "board.html").read_text()
+    name = board.pseudonyms(["anna", "bo"], out)["anna"]
+    assert f"On the board of the class: {name}." in page
+    assert name in shown
+    assert "anna" not in shown
+    assert "gives other answers than the file" in (out / "feedback/bo.html").read_text()
+
+
+def test_the_board_has_the_names_that_it_is_given(tmp_path):
+    measured = entry("", 0.1, 0.2).found.plain()
+    row = report.Row("anna", "13", "", ({"exercise": "capstone.gain", "measured": measured},), ())
+    report.write_board([row], tmp_path)
+    assert not (tmp_path / "board.html").exists()
+    report.write_board([replace(row, known_as="<b>")], tmp_path)
+    assert "&lt;b&gt;" in (tmp_path / "board.html").read_text()
