@@ -88,21 +88,24 @@ def complaints(base: nn.Module, ours: nn.Module, file: File, batch: Mapping) -> 
 
 
 def knob(model: nn.Module, batch: Mapping[str, Tensor]) -> Callable[[float], Tensor]:
-    """A function of f: the logits of a model of peft's, or of ours, with its update times f."""
-    layers = [*adapters(model).values()]
+    """A function of f: the logits of a model of peft's, or of ours, with its update times f.
+
+    Of ours B is turned: a reader's scale may be a property.
+    """
+    ours = [layer.B for layer in adapters(model).values()]
     theirs = [m for m in model.modules() if isinstance(getattr(m, "scaling", None), dict)]
 
     def ask(f: float) -> Tensor:
-        before = [layer.scale for layer in layers], [dict(each.scaling) for each in theirs]
-        for layer in layers:
-            layer.scale = layer.scale * f
+        before = [B.detach().clone() for B in ours], [dict(each.scaling) for each in theirs]
+        for B in ours:
+            B.data.mul_(f)
         for each in theirs:
             each.scaling.update({name: s * f for name, s in each.scaling.items()})
         try:
             return logits(model, batch)
         finally:
-            for layer, scale in zip(layers, before[0]):
-                layer.scale = scale
+            for B, was in zip(ours, before[0]):
+                B.data.copy_(was)
             for each, scaling in zip(theirs, before[1]):
                 each.scaling.update(scaling)
 
