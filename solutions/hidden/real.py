@@ -2,11 +2,15 @@
 
 
 def names() -> list[dict]:
-    """A scale that makes no whole alpha, and a name that is the end of another's block."""
+    """A scale that makes no whole alpha, a name that ends another's, a rank as large as the width.
+    """
     return [{"seed": 501, "blocks": 2, "width": 7, "rank": 3, "scale": 0.15,
              "names": ("layer.0.attention.query",)},
             {"seed": 502, "blocks": 12, "width": 5, "rank": 2, "scale": 1.25,
-             "names": ("layer.1.output.dense", "layer.11.attention.output.dense")}]
+             "names": ("layer.1.output.dense", "layer.11.attention.output.dense")},
+            {"seed": 503, "blocks": 4, "width": 8, "rank": 8, "scale": 3.5,
+             "names": ("layer.3.attention.query", "layer.0.output.dense",
+                       "layer.2.attention.output.dense")}]
 
 
 def diagnose() -> list[dict]:
@@ -25,7 +29,9 @@ def back() -> list[dict]:
     return [{"seed": 521, "blocks": 2, "width": 6, "rank": 2, "scale": 0.7, "names": names,
              "ends": ["dense", "query"], "stabilized": True},
             {"seed": 522, "blocks": 2, "width": 9, "rank": 4, "scale": 1.3, "stabilized": False,
-             "names": ("layer.1.attention.query",), "ends": None, "bare": True}]
+             "names": ("layer.1.attention.query",), "ends": None, "bare": True},
+            {"seed": 523, "blocks": 3, "width": 7, "rank": 1, "scale": 2.4, "stabilized": True,
+             "names": ("layer.2.output.dense",), "ends": None}]
 
 
 def belief() -> list[dict]:
