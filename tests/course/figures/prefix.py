@@ -2,8 +2,8 @@
 
 from figures import record, select
 
-SMOLLM2 = [row["accuracy"] for row in select(record("prefix"), group="start", start="text")
-           if row["setting"]["model"] == "smollm2"]
+SMOLLM2 = [row["accuracy"] for row in record("prefix")["runs"]
+           if row["group"] == "start" and row["setting"]["model"] == "smollm2"]
 HALVES = [row["put_back"]["K"] - row["put_back"]["V"] for row in select(record("prefix"),
                                                                         group="parts")]
 
