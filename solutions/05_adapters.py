@@ -5,7 +5,7 @@
 # "the adapter". Does the place matter?
 #
 # In 2019 Neil Houlsby and his colleagues at Google wanted one BERT to serve many customers, whose tasks arrive one after another. Fine-tuning
-# stood in their way: each new task cost a full copy of the model. So they froze BERT and added a small trained detour to each block.
+# stood in their way: each new task cost a full copy of the model. So they froze BERT and added small trained detours to each block.
 #
 # | | |
 # |---|---|
@@ -75,7 +75,7 @@ pictures.explore_block()
 # | post-attention | tried by Houlsby et al. (§3.6) and He et al. 2022 | half of Houlsby's; slides call it "Bapna" |
 # | Pfeiffer | Pfeiffer et al. 2020 and 2021 | one per block; not IA³, which has no bottleneck (lesson 06) |
 # | Bapna | Bapna & Firat 2019, §3 | at the block's end, with a norm of its own |
-# | parallel | He et al. 2022, §3 and §4 | multiplied by s = 4 |
+# | parallel | He et al. 2022, §3 and §4; tried by Houlsby et al. (§3.6) | multiplied by s = 4 |
 # | the two ends | ours | on the embeddings and on the last hidden states |
 #
 # </details>
@@ -172,7 +172,7 @@ pt.require("adapters.bottleneck")
 #
 # At σ = 0.01 and size 64, that is 8 %. Why not start both matrices at zero? Each one's gradient contains the other, so neither would ever move.
 #
-# Now make σ ten times as large, with Pfeiffer's adapters in all six blocks. **How many times as far from the base do the last hidden states start?**
+# Now make σ 0.1, ten times as large, with Pfeiffer's adapters in all six blocks. **How many times as far from the base do the last hidden states start?**
 
 # %%
 tenfold = pt.commit("adapters.tenfold", ...)    # a number, such as 10
@@ -199,7 +199,7 @@ away.T.map("{:.2%}".format).rename_axis(columns="σ")    # before any training, 
 # - for **every** $u$, $\lVert A(u)\rVert$ is at most `bound` times $\lVert u\rVert$, and
 # - at least one matrix (a parameter of two axes) gets a nonzero gradient in a first backward pass, on tokens whose entries are about 1.
 #
-# Random $u$ are easy cases. To find hard ones, turn a few of them uphill: a handful of times, replace $u$ by the gradient of $\lVert A(u)\rVert$ at $u$, scaled to length 1. Your test must reject eleven broken starts and accept four
+# Random $u$ are easy cases. To find hard ones, turn a few of them uphill: a handful of times, replace $u$ by the gradient of $\lVert A(u)\rVert$ at $u$, scaled to length 1; stop where the gradient is zero. Your test must reject eleven broken starts and accept four
 # right ones. Some of the broken ones are loud in one direction alone, one only for short $u$ and one only for long $u$; in two of them no matrix would ever learn.
 
 
@@ -330,26 +330,26 @@ len(pt.adapters(model))
 # Write a review of your own. The model reads it now, and again after training.
 
 # %%
-review = "Two hours that I would gladly give again."
+review = "A warm, funny film, and I would gladly see it again."
 unread = live.read(model, tokenizer, review)
 sentences = movies.train[:min(1920, budget.train_examples)]
 batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
-steps = pt.widgets.watch(pt.train(model, batches, lr=0.003), len(batches))
+steps = pt.widgets.watch(pt.train(model, batches, lr=0.001), len(batches))
 film = pt.save(model, Path("work") / "film-adapter")    # what trains, and nothing else
 live.read(model.eval(), tokenizer, review, before=unread)
 
 # %% [markdown]
-# Here are all six. The place alone differs: one activation, one start, one strength, one learning rate. Where is your bet?
+# Here are all six. The place alone differs: one activation, one start, one strength, one learning rate. (Bapna's brings its norm.) Where is your bet?
 
 # %%
 tests = pt.data.batches(movies.test[:min(1000, budget.test_examples)], tokenizer, 64)
 yours = pt.evaluate(model, tests).accuracy if budget.claims else None
 runs = pictures.outcomes(record)
-race = runs[runs.group.isin(["alike", "lora"])]
+race = runs[runs.group == "alike"]
 head = pt.course.pictures("change").converged(records.load("change"))["accuracy"]
 pt.plots.show(pictures.draw_trained(race, {"head alone": head}, yours), "Six places, one budget. "
-              "1,920 reviews, 120 steps, 1,000 test reviews. A mark is a seed, a cross a run that "
-              "learned next to nothing; the bar is the mean of the rest.")
+              "1,920 sentences, 120 steps, 1,000 test sentences. A mark is a seed, the bar their "
+              "mean.")
 pt.compare("adapters.better", pictures.best(race), "best beyond what the seed can move")
 
 # %%
@@ -363,15 +363,16 @@ pt.sentence("adapters.better", ...)    # yours: does the place matter here?
 #
 # The two ends are another matter. They have as many parameters as the others, and in every seed they lie below all of them. Between them stand six frozen blocks that no adapter reaches into. We think this is the reason, and have not tested it.
 #
-# He et al. prefer the parallel place, with its output multiplied by s = 4. Here is what happens to it at two learning rates:
+# In the papers more than the place differs. Here are two of them, each with its paper's activation, start and strength:
 
 # %%
-papers = runs[runs.group.isin(["placements", "one_rate"]) & (runs.place == "parallel")]
-failed = papers.groupby("name").learned.agg(lambda learned: f"{(~learned).sum()} of 3 seeds")
-failed.to_frame("did not learn")    # the parallel place as its paper has it, s = 4
+rows = runs[runs.group.isin(["placements", "one_rate"]) & runs.place.isin(
+    ["parallel", "post_attention"])]
+failed = rows.groupby("name").learned.agg(lambda learned: f"{(~learned).sum()} of 3 seeds")
+failed.to_frame("next to nothing learned")    # each as in its paper, at two rates
 
 # %% [markdown]
-# In the race above the same place had s = 1, and learned with every seed. So the place was innocent. **A rate that suits one strength may fail another.**
+# With a start near zero and s = 1, in the race above, the parallel place learned with every seed. Which of the two mattered we did not ask. **A rate that was chosen on one seed can fail on the next.**
 #
 # ## 5 · The sealed layer
 #
@@ -495,11 +496,11 @@ timers = [Timer("model(**batch)", globals={"model": each, "batch": batch})
 with torch.no_grad():    # in turn, and the fastest call of each: other work only ever adds
     calls = [[timer.timeit(1).mean for timer in timers] for _ in range(100 if budget.claims else 2)]
 alone, adapted, with_lora = (min(times) for times in zip(*calls))
-pd.Series({"with adapters": adapted / alone, "with LoRA, not merged": with_lora / alone,
-           "with LoRA, merged": 1.0}).round(2).to_frame("times the base's call")
+pd.Series({"with adapters": adapted / alone, "with LoRA, not merged": with_lora / alone}
+          ).round(2).to_frame("times the base's call")
 
 # %% [markdown]
-# Hu et al. (2021, Table 1) report 21 to 30 % for GPT-2 medium and one text of 128 tokens on a GPU. Yet one place escapes. A parallel adapter reads what the feed-forward part reads and adds to the same sum. Give it the block's own
+# Hu et al. (2021, Table 1) report 21 to 30 % for GPT-2 medium and one text of 128 tokens on a GPU. Yet one place needs no extra layer. A parallel adapter reads what the feed-forward part reads and adds to the same sum. Give it the block's own
 # activation $g$, and both are one wider feed-forward part:
 #
 # $$ W_2\,g(W_1 r) + s\,W_{up}\,g(W_{down}\, r) = \begin{bmatrix} W_2 & s\,W_{up} \end{bmatrix}\, g\!\left( \begin{bmatrix} W_1 \\ W_{down} \end{bmatrix} r \right) $$
@@ -524,9 +525,9 @@ pictures.merge_parallel(merged)    # in all six blocks, the adapters drawn large
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Inside the block, these reviews cannot tell the places apart. | five places, all else equal, three seeds: means 77.6 to 79.1 %, standard error of one run 1.3; another place changes 98 answers of 1,000, another seed 100 | the ends, at as many parameters: 71.7 %, below in each seed, so the race could see a difference | agrees for classification: variants alike (Houlsby et al. 2019, §3.6), one per layer suffices (Pfeiffer et al. 2021), methods hardly differ (He et al. 2022, §4.2). Generation separates them: parallel is ahead (He et al., §4.3 and 4.4) |
-# | The parallel place failed because of its strength at that rate. | s = 4: 1 of 3 seeds learns nothing at 0.001, 2 of 3 at 0.003 | s = 1 at 0.001: 78.5 ± 1.1 %, no seed fails. Its start and s differ together | not known to us |
-# | A far start does not train. *An observation.* | Pfeiffer's, rate 0.003, σ = 0.1 and 0.3: none of six runs | a smaller rate: nothing yet | agrees: σ above 0.01 hurts (Houlsby et al. 2019, §3.6) |
+# | Inside the block, these reviews cannot tell the places apart. | five places, three seeds: means 77.6 to 79.1 %, standard error of one run 1.3; another place changes 98 answers of 1,000, another seed 100 | the ends, at as many parameters: 71.7 %, below in each seed, so the race could see a difference | agrees for classification: variants alike (Houlsby et al. 2019, §3.6), one per layer suffices (Pfeiffer et al. 2021). Generation separates them: parallel is ahead (He et al. 2022, §4.3 and 4.4) |
+# | With s = 1 and a start near zero, the parallel place learns here with every seed. *An observation.* | 78.5 ± 1.1 % at 0.001. As in its paper, with s = 4, one seed of three learned next to nothing | start and strength were changed together | not known to us |
+# | A far start does not train. *An observation.* | Pfeiffer's, rate 0.003, σ = 0.1 and 0.3: none of six runs | no smaller rate was tried | agrees: σ above 0.01 hurts (Houlsby et al. 2019, §3.6) |
 # | A parallel adapter with the block's activation can be merged. | a proof; to rounding, with adapters that move the states by more than 3 | adapters drawn large, so that a mistake would show | holds at any size; a gated block (Llama) needs a gated adapter |
 
 # %%
@@ -551,7 +552,7 @@ Markdown(f"```python\n{library['workflow']}\n```\n\n```text\n{library['printed']
 # | a first recipe | take | source |
 # |---|---|---|
 # | where | Pfeiffer's place, one per layer | Pfeiffer et al. 2021: as good as two on classification |
-# | size, start | 64 (or d/16); σ at most 0.01 | Houlsby et al. 2019, §3.6 |
+# | size, start | 8 to 256: it hardly matters; σ at most 0.01 | Houlsby et al. 2019, §3.6 |
 # | generation | the parallel place | He et al. 2022, §4.3 and 4.4 |
 # | when not | a call's time counts: LoRA, and merge it (lesson 07) | Hu et al. 2021, Table 1 |
 #
