@@ -1,16 +1,17 @@
-"""Lesson 01: the numbers in its pictures are those of the records and of the ledger."""
+"""Lesson 01: the numbers in its pictures are those of the records; heads and counts are as told."""
 
 import itertools
+import math
 
 import pytest
+import torch
 
 import peft_teach as pt
 from peft_teach.course import records
 
 full = pt.course.pictures("full")
 BEST = {"scratch": 1e-4, "head": 1e-1, "full": 1e-4}
-LEVELS = {"always the same answer": 0.495, "counting words": 0.76}
-OWN = {"full": ([0.7, 0.6, 0.5], 0.8)}
+OWN = {"full": [0.7, 0.6, 0.5]}
 
 
 @pytest.fixture(scope="module")
@@ -28,24 +29,48 @@ def test_the_ways_are_solid_where_they_train():
     assert sum(text.endswith("\nfrozen") for text in said) == 1
 
 
-def test_learning_shows_the_ways_that_are_chosen(runs):
-    for methods in itertools.chain.from_iterable(
-            itertools.combinations(BEST, n) for n in range(4)):
-        shown = full.learning(runs, LEVELS, methods, {"head": 0.6}, OWN, **BEST)
-        assert [line["method"] for line in shown.lines.values()] == list(methods)
-        assert bool(shown.guesses) == ("head" in methods)
-        assert bool(shown.own) == ("full" in methods)
+def test_learning_draws_every_step_and_says_the_accuracy(runs):
+    shown = full.learning(runs, ("full",), OWN, **BEST)
+    ax, = full.draw_learning(shown).axes
+    (name, line), = shown.lines.items()
+    assert len(ax.lines[0].get_xdata()) == len(line["losses"]) == 250
+    assert f"{line['accuracy']:.1%}" in name
+    assert list(ax.lines[1].get_xdata()) == [1, 2, 3]
+    assert "yours, full fine-tuning, 3 steps" in ax.figure.get_label()
+    assert not full.learning(runs, ("head",), OWN, **BEST).own
 
 
-def test_learning_draws_the_curve_and_the_last_accuracy(runs):
-    shown = full.learning(runs, LEVELS, ("full",), None, OWN, **BEST)
-    left, right = full.draw_learning(shown).axes
-    line, = shown.lines.values()
-    assert len(left.lines[0].get_xdata()) == len(line["losses"]) == 250
-    assert list(right.lines[0].get_ydata()) == [accuracy for _, accuracy in line["curve"]]
-    assert list(right.lines[1].get_ydata()) == [line["accuracy"]]
-    assert set(LEVELS) <= {each.get_label() for each in right.lines}
-    own, = (each for each in right.lines if each.get_label() == "yours, full fine-tuning")
-    assert (list(own.get_xdata()), list(own.get_ydata())) == ([3], [0.8])
-    assert "yours, full fine-tuning, 3 steps: 80.0%" in right.figure.get_label()
-    assert "counting words: 76.0%" in right.figure.get_label()
+def test_counting_answers_what_is_likelier():
+    likely = torch.tensor([[0.5, 0.3, 0.2], [0.2, 0.3, 0.5]])    # of three words, by class
+    model = full.Counting((likely[1] / likely[0]).log())
+    for ids in itertools.product(range(3), repeat=4):
+        logits = model(input_ids=torch.tensor([ids]), attention_mask=None).logits[0]
+        no, yes = (math.prod(float(row[word]) for word in ids) for row in likely)
+        assert math.isclose(logits.softmax(0)[1], yes / (no + yes), rel_tol=1e-4)
+
+
+def test_heads_read_their_place_standardized_or_not():
+    """A place that holds the labels is learned, one of noise is not; scaled it has deviation 1."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(2, (64,), generator=generator)
+    noise = torch.randn(64, 384, generator=generator)
+    batches = [{"at": at, "labels": labels[at]} for at in torch.arange(64).split(16)]
+
+    def read(batch):
+        holds = noise.clone()
+        holds[:, 0] = 5.0 * labels
+        return {"mean": holds[batch["at"]], "pooler": 0.1 * noise[batch["at"]]}
+
+    def training(head, batches, lr, total):
+        return pt.train(head, batches, lr)
+
+    def accuracy(head, batches):
+        return pt.evaluate(head, batches).accuracy
+
+    parts = dict.fromkeys(("train", "test", "validation"), batches)
+    heads = full.Heads(training, accuracy, read, parts)
+    assert heads.accuracy(heads.train("mean", 0.03, times=30)[0], "mean") == 1
+    assert heads.spread("pooler") < 0.2 < heads.spread("mean")
+    scaled = torch.cat([b["features"] for b in heads._batches("test", "mean", scaled=True)])
+    assert torch.allclose(scaled.std(0), torch.ones(384), atol=1e-4)
+    assert heads.run({"reads": "mean", "features": "standardized", "steps": 2500}) == 1
