@@ -232,7 +232,7 @@ def my_training(model, batches, lr, total=250):
 # Fine-tune the whole model for 45 of its 250 steps. The model reads a review of your own first, and again afterwards.
 
 # %%
-review = "A film that I will not forget, however hard I try."
+review = "A warm, funny film, and I would gladly see it again."
 pt.seed(0)
 full_model = pt.models.load("minilm", labels=2)[0].to(pt.device())
 unread = live.read(full_model, tokenizer, review)
@@ -378,7 +378,7 @@ pt.require("full.culprits")
 # A moves, half as far as a healthy run, and learns nothing: its labels are wrong. B moves too far, its loss swings, and it slows only when the rate falls: old gradients push on. C goes in the right direction and hardly moves; with its gradients cleared it would not move at all.
 # </details>
 #
-# Look at B and C again. They are badly broken, and lose only a few points. In a table of results nobody would notice. The accuracy does not show a bug; the loss and the distance do. And our head at 68 %? Its loss falls and its weights move. We find no bug.
+# Look at B and C again. They are badly broken, and lose only a few points. In a table of results nobody would notice. The accuracy does not show a bug; the loss and the distance do. And our head? Its loss falls and its weights move. We find no bug.
 #
 # ## 5 · Then what does the head lack?
 #
