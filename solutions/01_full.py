@@ -11,7 +11,7 @@
 #
 # | | |
 # |---|---|
-# | **Time** | about 65 minutes (estimated), 41 of them for 5 exercises, and one more if you like; Run All takes about two minutes |
+# | **Time** | about 60 minutes (estimated), 41 of them for 5 exercises, and one more if you like; Run All takes about two minutes |
 # | **You need** | a training loop in PyTorch that you have seen once; lesson 00 helps |
 # | **Data** | 10,041 sentences from film reviews, each rated by about 20 people, the neutral ones left out; Hutto & Gilbert 2014, MIT licence |
 #
