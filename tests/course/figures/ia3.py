@@ -17,5 +17,5 @@ FIGURES = {
     "the gains moved theirs by 13 to 25 %": (min(FAR), max(FAR)),
     "T0 with 3 or 11 billion parameters": "the paper's models",
     "batch 8, 1,000 steps": "the paper's recipe",
-    "misleads at 7 billion": "a size, not a result",
+    "At 7 billion parameters": "a size, not a result",
 }
