@@ -1,6 +1,6 @@
 # %% [markdown]
 # # 02 · Why a small change can be enough
-# Full fine-tuning moves 22.7 million numbers, and each sentence teaches it one bit: good or bad. Surely most of that movement is waste. So take the
+# Full fine-tuning may move 22.7 million numbers, and each sentence teaches it one bit: good or bad. Surely most of that movement is waste. So take the
 # finished change, throw 97 % of it away *by lot*, and see what the model still knows.
 #
 # In 2018 Chunyuan Li and his colleagues wanted to know how hard a task is, and the size of a network does not say. So they asked how few numbers one
@@ -118,7 +118,7 @@ pt.plots.show(pictures.draw_changes(shown), "Your three changes, 12 × 12. White
 # Train everything, then subtract what was there before. The model reads a review of your own, before and after.
 
 # %%
-review = "Slow, sad and beautiful: I stayed in my seat until the last name had gone by."
+review = "A warm, funny film, and I would gladly see it again."
 pt.seed(0)
 tuned, tokenizer = pt.models.load("minilm", labels=2)
 before = {name: p.detach().clone() for name, p in tuned.named_parameters()}
@@ -135,21 +135,21 @@ updates = {name: (p.detach() - before[name]).cpu()      # of each tensor but the
 tests = pt.data.batches(test, tokenizer, 64)
 
 
-def accuracy_with(change, names=updates):
-    """Test with change(update) in the place of these updates; all else stays as trained."""
+def accuracy_with(others):
+    """Test with other updates of the tensors named here; all else stays as trained."""
     changed = copy.deepcopy(tuned)
-    for name in names:
-        weight = before[name] + change(updates[name]).to(pt.device())
-        changed.get_parameter(name).data.copy_(weight)
+    for name, update in others.items():
+        changed.get_parameter(name).data.copy_(before[name] + update.to(pt.device()))
     return round(pt.evaluate(changed, tests).accuracy, 3)
 
 
 # %%
-whole, nothing = accuracy_with(lambda update: update), accuracy_with(lambda update: 0 * update)
+whole = accuracy_with(updates)
+nothing = accuracy_with({name: 0 * update for name, update in updates.items()})
 pd.Series({"the whole change": whole, "none of it": nothing}).to_frame("accuracy")
 
 # %% [markdown]
-# Now take a die with 32 sides, and throw it for each of the 22.7 million numbers outside the head. Keep the number if the die shows 1; else undo it.
+# Now take a die with 32 sides, and throw it for each number outside the head. Keep the number if the die shows 1; else undo it.
 #
 # **How much accuracy is left? And if you multiply what is left by 32?** Commit a list of two numbers.
 
@@ -162,8 +162,9 @@ def drawn(update, share):
     return update * (torch.rand(update.shape) < share)
 
 
-plain = accuracy_with(lambda update: drawn(update, 1 / 32))
-scaled = accuracy_with(lambda update: 32 * drawn(update, 1 / 32))
+sample = {name: drawn(update, 1 / 32) for name, update in updates.items()}
+plain = accuracy_with(sample)
+scaled = accuracy_with({name: 32 * kept for name, kept in sample.items()})
 pt.compare("change.lot", [plain, scaled], "a random 32nd: as it is, and times 32")
 
 # %% [markdown]
@@ -174,10 +175,10 @@ pt.compare("change.lot", [plain, scaled], "a random 32nd: as it is, and times 32
 # </details>
 #
 # Le Yu and colleagues (2023) found this in language models, and called it DARE, for *drop and rescale*. Why does it work? The output $i$ changes by
-# $\sum_j \Delta W_{ij}\,x_j$. Keep each term with probability $p$ and multiply it by $1/p$. On average the sum is the old one, exactly, and its error
+# $\sum_j \Delta W_{ij}\,x_j$. Keep each term with probability $s$ and multiply it by $1/s$. On average the sum is the old one, exactly, and its error
 # has the variance
 #
-# $$ \Big(\frac1p-1\Big)\sum_j \Delta W_{ij}^2\,x_j^2 . $$
+# $$ \Big(\frac1s-1\Big)\sum_j \Delta W_{ij}^2\,x_j^2 . $$
 #
 # For a 32nd, this noise has 31 times the energy of the terms themselves. But it does no harm while it is small beside the output of $W$. So there
 # must be a limit: tiny shares, or large updates. You will find it.
@@ -230,13 +231,15 @@ pt.compare("change.spectrum", [counts["value"][5], counts["value"][0]], "block 5
 pd.DataFrame(counts).T    # directions with 90 % of the energy, block by block
 
 # %% [markdown]
-# By this count the change is not of low rank. The lower blocks need about a hundred directions; only the last needs few, and not everywhere. At 7
-# billion parameters Biderman et al. (2024) found the same, with far larger numbers.
+# By this count the change is not of low rank: on average, about 130 directions in block 0, 24 in block 5. At 7 billion parameters Biderman et al. (2024)
+# found high rank, too.
 #
 # Who spreads it? Look at the gradient of a single batch. Adam's first step follows only its *sign*.
 
 # %%
+pt.seed(0)
 fresh, _ = pt.models.load("minilm", labels=2)
+fresh.train()    # with dropout, as in training
 fresh(**live.placed(batches[0])).loss.backward()
 rows = {}
 for place, block in [(place, block) for block in (5, 0) for place in ("query", "value", "ffn_in")]:
@@ -247,16 +250,16 @@ for place, block in [(place, block) for block in (5, 0) for place in ("query", "
 pd.DataFrame(rows, index=["the gradient", "its sign", "random signs"]).T    # with 90 %
 
 # %% [markdown]
-# In the last block the loss asks for one direction or a few, and the optimizer's first step moves along dozens. What the later steps contribute, we
+# In the last block the loss asks for few directions, and the optimizer's first step moves along about 50 to 160. What the later steps contribute, we
 # did not test.
 #
 # ## Are the weak directions needed?
-# Which matrix of rank $k$ is nearest to $\Delta W$? Let $M$ be of rank $k$, and let $P$ project onto the $k$ dimensions that its rows span. $M$
+# Which matrix of rank $k$ is nearest to $\Delta W$? Let $M$ be of rank $k$, and let $Q$ project onto the $k$ dimensions that its rows span. $M$
 # ignores all other dimensions, so $\|\Delta W - M\|^2$ is at least
 #
-# $$ \|\Delta W\|^2 - \|\Delta W P\|^2, \qquad \|\Delta W P\|^2 = \sum_i \sigma_i^2\,\|P v_i\|^2 . $$
+# $$ \|\Delta W\|^2 - \|\Delta W Q\|^2, \qquad \|\Delta W Q\|^2 = \sum_i \sigma_i^2\,\|Q v_i\|^2 . $$
 #
-# The factors $\|P v_i\|^2$ lie between 0 and 1 and add up to at most $k$. The last sum is largest if the $k$ strongest directions get a 1 and the
+# The factors $\|Q v_i\|^2$ lie between 0 and 1 and add up to at most $k$. The last sum is largest if the $k$ strongest directions get a 1 and the
 # others a 0. So nothing is nearer than the decomposition, stopped after $k$ terms (Eckart and Young 1936).
 #
 # ### Exercise 3 · The truncation (2 points, about 8 minutes)
@@ -281,13 +284,14 @@ truncate = pt.check("change.truncate", truncate)
 pt.require("change.truncate")
 
 # %% [markdown]
-# Eight directions of each matrix cost as many numbers as a 32nd of its entries. They hold a good half of the energy. **What accuracy do they leave?**
+# In the 36 matrices together, eight directions of each cost as many numbers as a 32nd of the entries. They hold a good half of the energy. **What
+# accuracy do they leave?**
 
 # %%
 pt.commit("change.eight", ...)    # a share of right answers, from 0 to 1
 
 # %%
-eight = accuracy_with(lambda delta: truncate(delta, 8), matrices)
+eight = accuracy_with({name: truncate(updates[name], 8) for name in matrices})
 held = sum((s[:8].square().sum() / s.square().sum()).item() for s in sigmas.values()) / len(sigmas)
 pt.compare("change.eight", eight, f"eight directions, with {held:.0%} of the energy")
 
@@ -299,8 +303,8 @@ pt.compare("change.eight", eight, f"eight directions, with {held:.0%} of the ene
 # </details>
 #
 # ## Where it breaks
-# Keep entries at random, the largest entries, or the strongest directions. Entries are rescaled, so that what is kept, projected onto $\Delta W$, is
-# $\Delta W$ again. Ask the picture:
+# Keep entries at random, the largest entries, or the strongest directions. Entries are multiplied by the energy of $\Delta W$ over the energy of
+# what is kept: about 32 for a random 32nd, less for the largest. Ask the picture:
 #
 # 1. Which rule is ahead at 1/32? Does it matter?
 # 2. How small may the share get, by each rule?
@@ -313,9 +317,8 @@ pictures.explore_cut(record, last)
 # %% [markdown]
 # <details><summary>What the picture says</summary>
 #
-# At 1/32 of a small change, all three answer as well as the whole change, or nearly. Below that they part, and the largest entries hold out longest.
-# Random entries break as soon as their noise gets about half as long as $W$ itself, because the share is too small or because the change is too
-# large.
+# At 1/32 of a small change, all three answer as well as the whole change, or nearly. At 1/256 all three lose a little; at 1/1,024 only the largest
+# entries still answer. Make the change larger, and random entries break first: at the latest when they are as long as $W$ itself.
 # </details>
 #
 # Is volume all that matters? Rescale the directions, too, and what is left without them:
@@ -325,15 +328,15 @@ rows = pictures.parts(record).query("lr == 1e-4 and share == 1 / 32 and rest == 
 records.table(rows, ["rule", "scaled"])    # recorded
 
 # %% [markdown]
-# A *sample* must be rescaled: each sum has lost most of its terms. A direction must not: it is whole. And without the eight strongest, no volume
-# helps.
+# A *sample* must be rescaled: each sum has lost most of its terms. A direction must not: it is whole. And without the eight strongest, full
+# volume helps little: from 66.0 to 68.3 %.
 #
 # A random sample does not do without them: it *carries* them. Ask it for one fixed direction, and it answers
 #
-# $$ u^\top\,(\text{sample}/p)\;v \;=\; \sigma \;\pm\; \sqrt{\tfrac1p-1}\;\frac{\|\Delta W\|}{384} $$
+# $$ u^\top\,(\text{sample}/s)\;v \;=\; \sigma \;\pm\; \sqrt{\tfrac1s-1}\;\frac{\|\Delta W\|}{384} $$
 #
-# (if all entries are about equally large). For a 32nd, the error is 1.4 % of the length of $\Delta W$. But do not look for the directions in the
-# sample's own spectrum:
+# (if all entries are about equally large). For a 32nd, the error is 1.4 % of the length of $\Delta W$. The sample's own spectrum shows at most
+# the strongest:
 
 # %%
 rows = {"ΔW": last, "a random 32nd, times 32": 32 * drawn(last, 1 / 32),
@@ -542,8 +545,12 @@ pt.compare("change.count", counted.adapter + counted.head, "parameters that trai
 steps = pt.widgets.watch(pt.train(model, batches, lr=3e-3), len(batches))
 live.read(model.eval(), tokenizer, review, before=unread)
 
+# %%
+fitted = round(pt.evaluate(model, tests).accuracy, 3)
+pd.Series({"full fine-tuning": whole, "BitFit": fitted}).to_frame("accuracy")
+
 # %% [markdown]
-# No matrix changed at all, and the model learned.
+# No matrix of the backbone changed, and the model learned.
 #
 # ## The kinds of small, side by side
 # One contestant is missing: LoRA of rank 1, from lesson 07, on query and value. It trains 9,216 parameters; BitFit trains three times as many.
@@ -557,8 +564,10 @@ runs = record.runs.query("group in ['fewer', 'short', 'subspace'] and pretrained
 one, fit = (runs.query("method == @method").accuracy for method in ("lora", "bitfit"))
 verdict = {"better": "more", "worse": "less than BitFit"}.get(records.compared(one, fit))
 pt.compare("change.most", verdict or "about as much", "LoRA of rank 1, three seeds each")
-runs = runs.assign(gain=records.gain(runs.accuracy, pictures.ends(record)))
-records.table(runs, ["parameters", "method", "d"], "accuracy", "gain")    # without the head's 770
+runs = runs.assign(gain=records.gain(runs.accuracy, pictures.ends(record)),
+                   method=runs.method.replace("head", "head, 125 steps"))
+runs = runs.query("parameters != 16")    # the head's 770 not counted; without the single run
+records.table(runs, ["parameters", "method"], "accuracy", "gain")
 
 # %% [markdown]
 # LoRA changes a matrix by rank 1, BitFit by rank 0, and random directions by full rank. Neither the rank nor the number of parameters puts these in
@@ -573,10 +582,10 @@ pt.sentence("change.kinds", ...)    # of yours: which kind of small is "the" sma
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Of a small update, a random 32nd of all numbers is enough, if it is rescaled. | drawn among all numbers outside the head, 80.4 of 80.8 %: mean of three seeds, 1,000 sentences, standard error of a run 1.3 points | not rescaled: 64.4 %, where undoing the 36 matrices' updates leaves 62.8. Which entries stay matters at smaller shares and for larger updates: there the largest ones lead (the picture) | 90 to 99 % can go, more in larger models (Yu et al. 2023); it fails for large updates, where important entries do better (Deng et al. 2024) |
+# | Of a small update, a random 32nd of all numbers is enough, if it is rescaled. | drawn among all numbers outside the head, 80.4 of 80.8 %: mean of three seeds, 1,000 sentences, standard error of a run 1.3 points | not rescaled: 64.4 %, where undoing the 36 matrices' updates leaves 62.8. Which entries stay matters at 1/1,024, and at 1/256 of larger updates: there the largest ones lead (the picture) | 90 to 99 % can go, more in larger models (Yu et al. 2023); it fails for large updates, where important entries do better (Deng et al. 2024) |
 # | The update is not of low rank, and yet eight directions of each matrix are enough. | by energy: the table above. By accuracy: 80.2 of 80.8 %, the same runs | all else undone: 79.9 %. Without the eight: 66.0 %, at full volume 68.3 % | the rank is high at 7 billion, too (Biderman et al. 2024). There few directions are not always enough: on mathematics they cost accuracy (Ping et al. 2024) |
 # | A few thousand random directions bring half of the gain. | 4,096 bring 53 %; three seeds, from 38 to 67 % | the head alone, trained to its end, is the zero of this ruler. A shorter step brings more with 16,384 (one seed) | the larger the pretrained model, the fewer are needed (Aghajanyan et al. 2020) |
-# | Neither the number of parameters nor the rank orders the ways to train little. | the table above, one to three seeds each | one rate for each way, BitFit's chosen on 4,000 sentences | BitFit comes close to full fine-tuning on small data (Ben Zaken et al. 2021) |
+# | Neither the number of parameters nor the rank orders the ways to train little. | the table above, after one pass of 2,000 sentences, two or three seeds each | one rate for each way, BitFit's chosen on 4,000 sentences | BitFit comes close to full fine-tuning on small data (Ben Zaken et al. 2021) |
 
 # %%
 pt.progress("02")
@@ -606,7 +615,7 @@ pt.progress("02")
 # |---|---|---|
 # | training little | LoRA on every linear layer (lesson 07) | Biderman et al. 2024 |
 # | merging full fine-tunings | drop by lot and rescale each update first, 90 % or more; check each model alone | Yu et al. 2023 |
-# | the update is large, or 99 % is to go | a smaller factor than 1/p, or the important entries in place of random ones | Deng et al. 2024 |
+# | the update is large, or 99 % is to go | a smaller factor, or the important entries in place of random ones | Deng et al. 2024 |
 # | storing many full fine-tunings | few directions of each update, and test: on mathematics it cost accuracy, until the strongest got more bits | Ping et al. 2024 |
 #
 # peft's `combination_type="dare_linear"` drops entries of LoRA's A and B, not of $\Delta W$. **What misleads at 7 billion:** "eight directions are
@@ -638,33 +647,20 @@ project = pt.check("change.project", project)
 pt.require("change.project")
 
 # %% [markdown]
-# Train with it for ten steps. Adam moves each entry of $z$ by about the rate, here $10/\sqrt d$, so a step is at most about 10 long.
-
-# %%
-subspace = pt.subspace.Subspace(pt.models.load("minilm", labels=2)[0], d=4096, project=project)
-steps = pt.train(subspace, batches[:10], groups=subspace.groups(step=10, head_lr=0.1))
-pd.Series([step.loss for step in steps], name="loss").round(2).to_frame().T
-
-# %% [markdown]
 # ## Break it on purpose
 # To make a model small, somebody cuts $W + \Delta W$ in place of $\Delta W$. Both are matrices of the same shape, and nothing complains. At $k = 64$,
 # eight times as many directions as above:
 
 # %%
-weights = (before[name].cpu() for name in matrices)
-sum_cut = accuracy_with(lambda delta: truncate((W := next(weights)) + delta, 64) - W, matrices)
-change_cut = accuracy_with(lambda delta: truncate(delta, 64), matrices)
-pd.Series({"W + ΔW cut": sum_cut, "ΔW cut": change_cut}).to_frame("accuracy")
+weights = {name: before[name].cpu() for name in matrices}
+sum_cut = {name: truncate(W + updates[name], 64) - W for name, W in weights.items()}
+change_cut = {name: truncate(updates[name], 64) for name in matrices}
+pd.Series({"W + ΔW cut": accuracy_with(sum_cut),
+           "ΔW cut": accuracy_with(change_cut)}).to_frame("accuracy")
 
 # %% [markdown]
 # Much of what the model knew is gone: the energy of the pretrained weight is spread over many directions, and what is cut from it is far longer than
 # the whole update. Cut the change, never the sum.
-#
-# ## A model without biases
-# Llama and many models after it have no biases: `pt.bitfit.inject` raises an error there. A script that trains "all parameters with `bias` in their
-# name" finds none, and trains the head, or nothing, without a word. peft has a relative of your class, BEFT
-# ([peft#3195](https://github.com/huggingface/peft/pull/3195)), and for its LoRA an option `bias="all"`, which trains the model's own biases *in
-# place*: switched off, the model is no longer the pretrained one ([peft#741](https://github.com/huggingface/peft/pull/741)).
 #
 # **Sources**
 #
