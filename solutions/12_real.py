@@ -115,8 +115,8 @@ record["their_file"]["settings"]
 # With these settings its LoRA multiplies the update by `lora_alpha / r`; with `use_rslora` it would be `lora_alpha / √r`.
 #
 # Suppose that something is wrong with your file. **Here are six false ones:** A and B are exchanged; the scale is false; the
-# head is left out; half of the targets are left out; one name is misspelled; r is not the rank. How many of the six will peft load
-# without a word?
+# head is left out, of file and settings; half of the targets are left out of the settings; one name is misspelled; r is not the rank.
+# How many of the six will peft load without a word?
 
 # %%
 pt.commit("real.silent", ...)    # a number from 0 to 6
@@ -177,8 +177,8 @@ said.iloc[:, 1:]
 # peft gives your logits, up to rounding. It is built from other code, by other people, and knows nothing of yours. This is the strongest
 # test that your LoRA has had in this course.
 #
-# But four false files pass without a word. peft checks shapes, and warns of tensors that it misses. Of those that it does not use
-# it says nothing, and it cannot know what you meant. "It loads" is no evidence.
+# But four false files pass without a word. peft checks shapes, and warns of adapter tensors that it misses. It says nothing of tensors
+# that it does not use, and it cannot know what you meant. "It loads" is no evidence.
 #
 # ## Which of the three?
 #
@@ -234,10 +234,10 @@ pt.plots.show(pictures.draw_knob(mine, theirs), "Your model, its knob turned fro
               "each suspect as loaded: 50 sentences, distances in shares of the largest logit.")
 
 # %% [markdown]
-# One curve falls to the ground: at f = 2, which is √4, your knob makes up for the false scale. The other two never reach it. What is
+# One curve falls to the ground: at f = 2, which is √4, your knob makes up for the false scale. The other two reach it at no f tried. What is
 # wrong there is no number in front of the update.
 #
-# Look at the answers, too: with each of the three files, most stay as they were. Whoever compares classes alone sees a worse model, and no
+# Look at the answers, too: with each of the three files, most stay as they were. Whoever compares classes alone sees other answers, and no
 # fault.
 #
 # ## The way back
@@ -251,7 +251,7 @@ pt.plots.show(pictures.draw_knob(mine, theirs), "Your model, its knob turned fro
 #
 # 1. It adapts what peft would adapt, by the rule for `target_modules` above.
 # 2. It answers as peft would: settings hold `r` and `lora_alpha`; `use_rslora` may be missing, which means False.
-# 3. The head's tensors go into the head.
+# 3. The head's tensors are those whose names hold no `lora_`, and go into the head. The settings need not name it.
 # 4. Nothing is silent. If a tensor is missing, or left over, or has another shape, raise an error. The model is then as it was.
 
 
@@ -305,7 +305,7 @@ pictures.compare_afar(record, hers, tokenizer)    # her logits as peft gave them
 # another library has it after a file.
 #
 # Your test raises an error if the two are not one model. Right versions may compute in another order; rounding stays below 1e-6 of the
-# largest logit. The mildest broken ones are a few ten-thousandths off. One of them tampers with the model that you hand in.
+# largest logit. The mildest broken ones are a few ten-thousandths off. One broken version changes the model that it gets.
 
 
 # %% exercise="real.belief" part="solution"
@@ -348,7 +348,7 @@ query = base.bert.encoder.layer[0].attention.self.query
 pictures.four_bits(record, query, Linear4bit)    # beside bitsandbytes, which peft's QLoRA stands on
 
 # %% [markdown]
-# Not one entry of W differs, and the bytes are as many: the base of your QLoRA is the base of peft's.
+# Not one entry of W differs, and the bytes are as many: for this matrix, the base of your QLoRA is the base of peft's.
 #
 # ## Two of you
 #
@@ -363,8 +363,7 @@ Code(inspect.getsource(pictures.processes.main), language="python")
 # losses be those of one process?**
 
 # %%
-pt.widgets.Guess("With two processes, the losses", ("are the same", "differ a little from step 1",
-                 "drift apart"), "real.two")
+pt.widgets.Guess("With two processes, the losses", ("are the same", "drift apart"), "real.two")
 
 # %%
 steps = pictures.losses(record, live=budget.claims)
@@ -377,17 +376,17 @@ steps.round(5)
 # They are the same, up to rounding, because we asked for `split_batches`. By default each process would get 16 sentences of its own: twice the
 # batch, half the steps, another run.
 #
-# The frozen base stands in each process, whole. Once it no longer fits on one card, FSDP spreads it over all of them. There take HF peft: it
-# wraps what trains apart from what is frozen ([accelerate#2253](https://github.com/huggingface/accelerate/pull/2253)).
+# The frozen base stands in each process, whole. Once it no longer fits on one card, FSDP spreads it over all of them. For that, take
+# Hugging Face peft: its `peft.utils.other.fsdp_auto_wrap_policy` wraps what trains apart from what is frozen.
 #
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | A LoRA, a DoRA and gains written by hand give peft's logits. | the reader's layers in MiniLM, 50 sentences, filled with numbers | each was first shown to move the logits; six false files show what a difference looks like | one equation at every size; kernels and half precision round otherwise |
-# | Four of six false files load in peft without a word. | peft 0.21, MiniLM, the table above | the right file beside them; a misspelled name is warned of, a wrong rank refused | another loader met A and B transposed, which fit and computed something else ([vmlx-swift#320](https://github.com/osaurus-ai/vmlx-swift/pull/320)); peft warns of missing names since [peft#2118](https://github.com/huggingface/peft/pull/2118) |
-# | One knob tells the three faults apart. | nine files of small models, three of MiniLM | rank 1, small updates and large logits in the check; two faults at once were not tried | not known to us |
-# | Two processes take the steps of one. | eight steps on a CPU, without dropout | without `split_batches` it is another run | with dropout, or other kernels, equal only on average |
+# | Four of six false files load in peft without a word. | peft 0.21, MiniLM, the table above | the right file beside them; a misspelled name is warned of, a wrong rank refused | where a target is not square, the exchange is refused; another loader met A and B transposed, which fit and computed something else ([vmlx-swift#320](https://github.com/osaurus-ai/vmlx-swift/pull/320)); `from_pretrained` warns of missing names since [peft#2118](https://github.com/huggingface/peft/pull/2118) |
+# | One knob tells the three faults apart. | three files in MiniLM, and small models in the check of exercise 2 | the check tries small updates, and rank 1, where √r is 1; two faults at once were not tried | not known to us |
+# | Two processes give the losses of one. | eight steps on a CPU, without dropout | without `split_batches` it is another run | a loss averaged over tokens differs where shares hold unequal numbers of tokens |
 
 # %%
 pt.progress("12")
@@ -419,7 +418,7 @@ pt.progress("12")
 #
 # With the course's library it is `pt.export.to_peft(model, "sent")` and `pt.export.from_peft(model, "sent")`, for every method that both have.
 #
-# The same on a larger model, on a GPU with 16 GB, such as Colab's. We had none: the numbers below are computed from the model's shapes, not measured.
+# The same on a larger model, on a GPU with 16 GB. We had none: the numbers below are computed from the model's shapes, not measured.
 #
 # ```
 # model, tokenizer = pt.models.load("hub:TinyLlama/TinyLlama-1.1B-Chat-v1.0", dtype=torch.bfloat16)
@@ -435,7 +434,7 @@ pictures.on_a_card()    # GB, bfloat16, 8 × 256 tokens: computed
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
 # | a file to give away | safetensors, never a pickle; write down the base's name and revision | peft's documentation |
-# | which modules | full names, or `"all-linear"` on both sides | peft's documentation |
+# | which modules | full names, or `"all-linear"` | peft's documentation |
 # | before you trust a file | one batch of logits from whoever trained it, kept beside it | exercise 4 |
 # | a head, or new tokens | `modules_to_save`, and look into the file for them | [peft#577](https://github.com/huggingface/peft/issues/577) |
 # | many adapters on one base | vLLM with `--enable-lora`: each request names its adapter | Sheng et al. 2023; vLLM's documentation |
@@ -451,21 +450,7 @@ pictures.on_a_card()    # GB, bfloat16, 8 × 256 tokens: computed
 # %% [markdown]
 # # Further
 #
-# ## The workflow of old slides
-#
-# Before peft there was the library `adapters`, and many slides still show it with `config="houlsby"`. It needs another version of
-# transformers, so we ran it in an environment of its own (`assets/records/adapters_library.py`). This is a recording.
-
-# %%
-library = pt.course.records.load("adapters_library")
-Code(library["workflow"], language="python")
-
-# %%
-dict(line.split(": ", 1) for line in library["printed"].splitlines()[:3])    # what it printed
-
-# %% [markdown]
-# The names of today are `double_seq_bn` (Houlsby), `seq_bn` (Pfeiffer) and `par_bn` (parallel). An adapter that was loaded is silent until
-# `set_active_adapters`.
+# Before peft there was the library `adapter-transformers`, and `adapters` succeeded it: [lesson 05](05_adapters.ipynb) shows its workflow.
 #
 # **Sources**
 #
