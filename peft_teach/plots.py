@@ -179,8 +179,8 @@ def running_mean(values: Sequence[float], window: int = 20) -> list[float]:
 
 
 def curves(losses: Mapping[str, Sequence[float]], colours: Mapping[str, str] | None = None,
-           dashed: Collection[str] = ()) -> Figure:
-    """Draw training losses against the step, each as a running mean.
+           dashed: Collection[str] = (), window: int = 20) -> Figure:
+    """Draw training losses against the step, each as a running mean of `window` steps.
 
     Those named in `dashed` lie on top, so that a line below shows between the dashes; each has
     dashes of its own.
@@ -189,7 +189,7 @@ def curves(losses: Mapping[str, Sequence[float]], colours: Mapping[str, str] | N
     dashes = itertools.cycle(("--", ":", "-."))
     for i, (name, values) in enumerate(losses.items()):
         style = {"ls": next(dashes), "zorder": 3} if name in dashed else {}
-        ax.plot(range(1, len(values) + 1), running_mean(values), label=name, lw=2,
+        ax.plot(range(1, len(values) + 1), running_mean(values, window), label=name, lw=2,
                 color=(colours or {}).get(name, SERIES[i % len(SERIES)][0]), **style)
     ax.set(xlabel="training step", ylabel="loss (running mean)")
     if losses:

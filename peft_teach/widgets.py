@@ -330,13 +330,13 @@ _PROGRESS_SECONDS, _CURVE_SECONDS, _CURVE_SHARE = 1.0, 3.0, 20
 
 
 def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float]] | None = None,
-          colours: Mapping[str, str] | None = None) -> list[Step]:
+          colours: Mapping[str, str] | None = None, window: int = 20) -> list[Step]:
     """Run a training to its end and show it: progress, loss, time left, the curve as it falls.
 
     The line of progress moves each second, or with each step where one takes longer; the curve
     every three seconds, or every twenty times as long as drawing it takes. `beside` are recorded
-    losses to compare with, by name: dashed, on top. Returns the steps. Raises `TrainingStopped`,
-    with the steps that were done, when it is interrupted.
+    losses to compare with, by name: dashed, on top. Each point is a mean of `window` steps. Returns
+    the steps. Raises `TrainingStopped`, with the steps that were done, when it is interrupted.
     """
     from IPython.display import HTML, display
 
@@ -352,7 +352,7 @@ def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float
                 line.update(HTML(_progress(done, total, start)))
                 moved = now
             if curve is not None and (ended or now >= next_curve):
-                curve.update(HTML(_curve([s.loss for s in done], beside, colours or {})))
+                curve.update(HTML(_curve([s.loss for s in done], beside, colours or {}, window)))
                 drawn = time.perf_counter()
                 next_curve = drawn + max(_CURVE_SECONDS, _CURVE_SHARE * (drawn - now))
     except KeyboardInterrupt:    # between two steps: within one, a training of ours says so itself
@@ -362,9 +362,10 @@ def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float
     return done
 
 
-def _curve(losses: Sequence[float], beside: Mapping = {}, colours: Mapping = {}) -> str:
+def _curve(losses: Sequence[float], beside: Mapping = {}, colours: Mapping = {},
+           window: int = 20) -> str:
     colours = {"this run": plots.COLOURS["yours"], **colours}
-    figure = plots.curves({"this run": losses, **beside}, colours, dashed=beside)
+    figure = plots.curves({"this run": losses, **beside}, colours, dashed=beside, window=window)
     return plots.html(figure, "The loss, step by step.")
 
 

@@ -56,24 +56,22 @@ train, test = reading.short(movies.train), reading.short(movies.test)
 # %% [markdown]
 # ## 1 · Three instructions
 #
-# SmolLM2 has 134.5 million parameters. It reads `Review: A triumph.` and then `Sentiment:`, and we compare the logits of two words, ` positive` and ` negative`. The larger one is its answer. An instruction may stand in front. Write three, as different as you can. **Which one does best?**
+# SmolLM2 has 134.5 million parameters. It reads `Review: A triumph.` and then `Sentiment:`, and we compare the logits of two words, ` positive` and ` negative`. The larger one is its answer. An instruction may stand in front. Here are three. **Which does best, on 470 reviews?**
 
 # %%
-mine = ("Classify the sentiment of this film review.\n",
+ours = ("Classify the sentiment of this film review.\n",
         "Is this movie review positive or negative?\n",
         "Here is a review of a film, and its sentiment.\n")
 best = pt.commit("prompt.best", ...)    # 0, 1 or 2
 
 # %%
 pd.set_option("display.max_colwidth", None)    # whole sentences
-few = test[:20 if budget.claims else 4]
-scores = [pictures.accuracy(model, tokenizer, few, text) for text in mine]
-tie = max(scores) - records.standard_error(0.5, len(few))    # within the largest error of so few
-pt.compare("prompt.best", " or ".join(str(i) for i in range(3) if scores[i] >= tie),
-           f"which of yours, on {len(few)} reviews, with all ties")
-written = record.runs.query("group == 'all' and method == 'none'")    # ours, on 470
-written = written[written.bound.isna()].assign(text=lambda runs: runs.text.str.strip())
-records.table(written.replace({"text": {"": "(no instruction)"}}), "text")
+written = record.runs.query("group == 'all' and method == 'none'")
+written = written[written.bound.isna()]
+right = written.set_index("text").accuracy
+pt.compare("prompt.best", max(range(3), key=lambda i: right[ours[i]]), "on 470 reviews")
+written = written.assign(text=written.text.str.strip().replace("", "(no instruction)"))
+records.table(written, "text")
 
 # %% [markdown]
 # None of our three is clearly better than no instruction at all. We could try more. But each place can hold any of 49,152 tokens, and no small step leads from one word to the next. Gradient descent cannot walk among words. Among vectors it can.
@@ -121,7 +119,7 @@ pd.Series(seen).to_frame("ten vectors out of the embedding")
 #
 # - One parameter trains. It has the shape of `start`, (length, d), and begins equal to it. `start` itself never changes. The whole model is frozen.
 # - It is called with `input_ids`, `attention_mask` and perhaps `labels`, each (batch, seq). It returns what the model returns, with `.logits` and `.loss`. Every token of the text sees the prompt; padding stays hidden.
-# - The caller notices no prompt: `.logits` is (batch, seq, vocabulary), about the text's tokens, and the loss is that of the text's labels. No vector of the prompt is to be predicted. But the prompt's last place predicts the text's first token, if that token has a label. (PyTorch's cross-entropy leaves out a label of −100.)
+# - The caller notices no prompt: `.logits` is (batch, seq, vocabulary), about the text's tokens, and the loss is that of the text's labels. The prompt itself is never predicted. Its last place predicts the text's first token, if that token has a label and no padding stands between. (PyTorch's cross-entropy leaves out a label of −100.)
 #
 # The model accepts `inputs_embeds` in place of `input_ids`, and counts positions by itself. `model.get_input_embeddings()` is the module that embeds.
 #
@@ -186,11 +184,11 @@ curve, = records.select(record, group="all", setting={
 batches = reading.ask(train[:256], tokenizer, 8, seed=0)
 steps = 5 if budget.claims else 2
 watched = pt.widgets.watch(islice(pt.train(prompt, batches, lr=rate), steps), steps,
-                           {"recorded": curve["losses"]} if budget.claims else None)
+                           {"recorded": curve["losses"]} if budget.claims else None, window=8)
 pictures.read(prompt, tokenizer, review, before=unread)
 
 # %% [markdown]
-# Your prompt took the first steps of a recorded run. Here is where such runs end. *Ahead* compares review by review: reviews won less reviews lost, divided by the root of their sum. Below 2, chance is explanation enough.
+# Your prompt took the first steps of a recorded run. Here is where such runs end. *Ahead* compares review by review: with $w$ reviews won and $l$ lost, it is $(w-l)/\sqrt{w+l}$. Below 2, chance is explanation enough.
 
 # %%
 answers = pictures.answers(record, test)     # a row for each of the 470 test reviews
@@ -232,9 +230,9 @@ same = {name: (answers[name] == answers["the words, another bound"]).mean()
 scores.assign(**{"same answers as the bound": pd.Series(same).map("{:.0%}".format)})
 
 # %% [markdown]
-# One number does what 5,760 did. The answers are mostly the same, too: vectors and bound agree on more than nine reviews of ten, about as often as two of the trained prompts agree with each other.
+# For choosing between the two words, one number does what 5,760 did. The answers are mostly the same, too: vectors and bound agree on more than nine reviews of ten. Two trained prompts agree about as often.
 #
-# **A prompt need not teach a model its task. It can ask better for what the model already knows.** Here one number was missing. Whether the ten vectors do the same *inside* the model, we could not tell.
+# **A prompt need not teach a model its task. It can ask better for what the model already knows.** The loss mostly fell for another reason: the model now says one of the two words, and before it preferred others. What the ten vectors do *inside* the model, we could not tell.
 
 # %%
 pt.sentence("prompt.beats", ...)    # yours: what did the ten vectors change, what not?
@@ -242,7 +240,7 @@ pt.sentence("prompt.beats", ...)    # yours: what did the ten vectors change, wh
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# They moved the border between the two answers. The order of the reviews, from the most to the least positive, stayed about as good as it was.
+# They made the model say one of the two words, and moved the border between these. The order of the reviews, from the most to the least positive, stayed about as good as it was.
 # </details>
 #
 # ## 5 · Bugs that raise no error
@@ -341,7 +339,7 @@ pd.DataFrame({"alone": said([short], last_real),
 # %% [markdown]
 # ## 6 · Where should it start?
 #
-# We started from an instruction. Lester et al. also tried random numbers and **class labels**: the vectors of the words that the model may answer with, and common words behind them.
+# We started from an instruction. Lester et al. tried random numbers, common words, and **class labels**: the vectors of the words that the model may answer with, and common words behind them.
 #
 # ### Exercise 4 · The start by labels (2 points, about 9 minutes)
 #
@@ -369,7 +367,7 @@ label_start = pt.check("prompt.start", label_start)
 pt.require("prompt.start")
 
 # %% [markdown]
-# We train your start, too, for a few steps. **After 32 steps, from which start is the loss lowest?**
+# We train your start, too, for a few steps. **After 32 steps, from which start is the loss over the whole vocabulary lowest?**
 
 # %%
 pt.widgets.Guess("The lowest loss after 32 steps, from", ("words", "labels", "random numbers",
@@ -451,8 +449,22 @@ pt.sentence("prompt.read", ...)    # yours: what do a prompt's nearest words tel
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# Nothing of what was learned. All ten are still the words of the start, and as words they bring the old 78 % again. The vectors went about as far as the next word is, but at right angles to it: among 576 dimensions there is much room between words. A fifth of the move is enough for nearly all of the gain. Vectors from random numbers stay far from every word, and lose their gain on the way to words, too.
+# Nothing of what was learned. All ten are still the words of the start, and as words they bring the old 78 % again. The vectors went about as far as the next word is, but at right angles to it: among 576 dimensions there is much room between words. A fifth of the move is enough for nearly all of the gain. Vectors from random numbers stay far from every word, and fall to 78 % at their nearest words.
 # </details>
+#
+# Would any move have kept the nearest words? Push each vector of the start in a random direction, as far as training did, or three times as far:
+
+# %% tags=["nbval-check-output"]
+first, after = embed.weight[ids.cpu()], torch.tensor(record["vectors"]["text"])
+moved = (after - first).norm(dim=1, keepdim=True)
+way = torch.nn.functional.normalize(
+    torch.randn(first.shape, generator=torch.Generator().manual_seed(0)), dim=1)
+pd.Series({f"{times} × as far": sum(int(a) != int(b) for a, b in zip(
+    snap(first + times * moved * way, embed.weight, 1.0)[0], ids)) for times in (1, 3)}).to_frame(
+        "nearest words that change")
+
+# %% [markdown]
+# None changes here, either: hardly any direction leads to a word. The evidence is the accuracy on the way back.
 #
 # **What training put into a prompt is not in its nearest words.** Khashabi et al. went further: they trained good prompts whose nearest words say whatever one likes, even another task.
 #
@@ -460,10 +472,10 @@ pt.sentence("prompt.read", ...)    # yours: what do a prompt's nearest words tel
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | A trained prompt beats the words that it started as. | 85 to 87 % against 78 %; 470 reviews, three orders of the same 256; in pairs at least 2.9 standard errors ahead | other words: 2.5 to 3.6 ahead of no instruction, but only 1.8 to 2.9 of the best of our three | agrees: far ahead of few-shot prompts in words (Lester et al. 2021, figure 1) |
-# | Here one bound does as much. | 85.7 %; the vectors are 0.3 standard errors behind to 0.6 ahead, and 91 to 94 % of the answers are the same | a better order: of all pairs of a liked and another review, the words rank 93.1 % rightly, the vectors 93.0 to 93.9 % | known: GPT-3 leans to some answers, and undoing that helps much (Zhao et al. 2021) |
-# | What was learned is not in the nearest words. | snapped, one prompt falls from 85.5 to 78.1 % (3.2 standard errors) | another start: from random numbers, one prompt falls from 83.4 to 78.3 % (2.4) | agrees: good prompts lie near almost any text (Khashabi et al. 2022) |
-# | We cannot tell labels and words apart as starts. (An observation) | loss at the end 0.26 and 0.30, three seeds, one rate | nothing yet: 32 steps | in small models labels lead, at 11 billion no start does (Lester et al. 2021, figure 3) |
+# | A trained prompt beats the words that it started as. | 85 to 87 % against 78 %; 470 reviews, three orders of the same 256; in pairs at least 2.9 standard errors ahead | other words: 2.5 to 3.6 ahead of no instruction, but only 1.8 to 2.9 of the best of our three | agrees: far ahead of GPT-3's few-shot prompts (Lester et al. 2021, figure 1) |
+# | For choosing between the two words, one bound does as much. | 85.7 %; in pairs the vectors are within 0.7 standard errors of it, and 91 to 94 % of the answers are the same | a better order: of all pairs of a liked and another review, the words rank 93.1 % rightly, the vectors 93.0 to 93.9 % | known: GPT-3 leans to some answers, and undoing that helps much (Zhao et al. 2021) |
+# | What was learned is not in the nearest words. | the nearest words are those of the start: see row 1 | another start: from random numbers, one prompt falls from 83.4 to 78.3 % (2.4 standard errors) | mixed: related words were found (Lester et al. 2021, §7); good prompts lie near almost any text (Khashabi et al. 2022) |
+# | We cannot tell labels and words apart as starts. (An observation) | loss after 32 steps 0.26 and 0.30, three seeds, rate 0.02 | two other rates, one seed: 0.38 and 0.31 at 0.006, 0.21 and 0.31 at 0.06; the order flips | in small models labels lead, at 11 billion no start does (Lester et al. 2021, figure 3) |
 
 # %%
 pt.progress("03")
@@ -491,9 +503,9 @@ pt.progress("03")
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
 # | first | a better instruction, a few examples, and a bound chosen on labelled texts: no training | this lesson; Zhao et al. 2021 |
-# | length and start | 20 vectors, from your best instruction or the labels | Lester et al. 2021, §3.2 |
+# | length and start | 20 vectors, from the labels or your best instruction | Lester et al. 2021, §3.2; the instruction: this lesson |
 # | training | search the rate; thousands of steps, not 32 (T5: Adafactor, 0.3, batch 32, 30,000 steps) | Lester et al. 2021, §3 |
-# | when | one model in memory serves many tasks, each row of a batch with its own prompt of a few thousand numbers | Lester et al. 2021, §1 |
+# | when | one model in memory serves many tasks, each row of a batch with its own prompt of about a hundred thousand numbers | Lester et al. 2021, §1 |
 # | when not | the model cannot nearly do the task yet, or each token of a text counts: nothing can be merged. LoRA (lesson 07) | |
 # | what misleads here | our rate, 32 steps, and "one number does as much": this task was nearly solved before we began | |
 #
@@ -506,33 +518,6 @@ pt.progress("03")
 #
 # # Further
 #
-# ## Would any move have kept the nearest words?
-#
-# Push each vector of the start in a random direction, as far as training did, or three times as far:
-
-# %% tags=["nbval-check-output"]
-first, after = embed.weight[ids.cpu()], torch.tensor(record["vectors"]["text"])
-moved = (after - first).norm(dim=1, keepdim=True)
-way = torch.nn.functional.normalize(
-    torch.randn(first.shape, generator=torch.Generator().manual_seed(0)), dim=1)
-pd.Series({f"{times} × as far": sum(int(a) != int(b) for a, b in zip(
-    snap(first + times * moved * way, embed.weight, 1.0)[0], ids)) for times in (1, 3)}).to_frame(
-        "nearest words that change")
-
-# %% [markdown]
-# None changes here, either: among 576 dimensions, hardly any direction leads to a word. So that none changed by training proves little, and the accuracy on the way back is the evidence.
-#
 # ## And on MiniLM?
 #
-# MiniLM has no words to answer with. A new head on `[CLS]` learns together with twenty vectors that start at random.
-
-# %%
-prompts = records.load("rates").runs.query(
-    "group == 'defaults' and model == 'minilm' and method == 'prompt'")
-alone = records.load("prefix").runs.query("group == 'head'").assign(length=0, start="none")
-new = pd.concat([alone, prompts.assign(length=20, start="random")]).assign(head="new", read="cls")
-heads = records.load("prompt_heads").runs.query("model == 'minilm'")
-records.table(pd.concat([new, heads]), ["method", "length", "head", "read", "start"])
-
-# %% [markdown]
-# No prompt is as good as the head alone. Neither words at the start, nor a head that is trained beforehand, nor another place to read changes this, at the one rate that we tried. Why, these runs do not say. Lesson 04 puts its vectors into every layer. The library's own soft prompt wraps the backbone, so that heads, pooling and `generate` remain those of transformers: `pt.prompt.SoftPrompt??` shows it beside yours.
+# MiniLM has no words to answer with, so a new head on `[CLS]` trains, too. With twenty vectors in front it gets 61 %, alone 66 %. Neither words at the start, nor a head trained beforehand, nor another place to read reverses this, at the one rate that we tried. Why, these runs do not say. Lesson 04 puts its vectors into every layer. The library's own soft prompt wraps the backbone, so that heads, pooling and `generate` remain those of transformers: `pt.prompt.SoftPrompt??` shows it beside yours.

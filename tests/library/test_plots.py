@@ -27,11 +27,12 @@ def test_a_figure_on_the_page_has_a_picture_a_caption_and_a_text():
     assert re.search(r"\.peft-teach-figure \{ filter: invert", page)
 
 
-def test_curves_are_running_means():
+@pytest.mark.parametrize(("given", "window"), [({}, 20), ({"window": 8}, 8)])
+def test_curves_are_running_means(given, window):
     losses = [float(i % 7) for i in range(60)]
-    line = plots.curves({"a": losses}).axes[0].lines[0].get_ydata()
+    line = plots.curves({"a": losses}, **given).axes[0].lines[0].get_ydata()
     assert line[0] == losses[0]
-    assert line[-1] == pytest.approx(np.mean(losses[-20:]))
+    assert line[-1] == pytest.approx(np.mean(losses[-window:]))
     assert len(line) == 60
 
 

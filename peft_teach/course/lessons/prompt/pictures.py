@@ -58,13 +58,6 @@ def draw_prompt(length: int = 10) -> Figure:
 # ── what the model says ──────────────────────────────────────────────────────────────────────
 
 
-def accuracy(model: nn.Module, tokenizer, reviews: Sequence, before: str = "") -> float:
-    """Return the share of right answers to these reviews; `before` stands in front of each."""
-    found = reading.margins(model, reading.ask(reviews, tokenizer, 5, before),
-                            reading.two_words(tokenizer))
-    return (found > 0).eq(torch.tensor([review.label for review in reviews])).double().mean().item()
-
-
 def read(model: nn.Module, tokenizer, review: str,
          before: pandas.DataFrame | None = None) -> pandas.DataFrame:
     """Return how likely each of the two words is behind a review, below what it was `before`."""
@@ -240,8 +233,8 @@ def explore_way(record: Mapping) -> Explorer:
     }
     return Explorer(
         controls, lambda **s: way(record, **s), draw_way,
-        lambda found: "An arrow is a vector, seen from its nearest word, the dot. A square is the "
-        "next word; distances and angles are true. Recorded, seed 0. "
+        lambda found: "The dot is a vector's nearest word, an arrow leads from there to the "
+        "vector, a square is the next word. Distances and angles are true. Recorded, seed 0. "
         f"Nearest words: {', '.join(map(ascii, found.words))}.")
 
 
