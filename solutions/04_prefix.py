@@ -51,7 +51,7 @@ import peft_teach as pt
 records, live, budget = pt.course.records, pt.course.live, pt.course.budget()
 record = records.load("prefix")       # runs too long for a lesson, by assets/records/prefix.py
 pictures = pt.course.pictures("prefix")
-inject, attention = pt.mine("change.inject", "inside.attention")
+inject = pt.mine("change.inject")     # yours, of lesson 02
 minilm, tokenizer = pt.models.load("minilm", device="cpu")
 smollm2, words_of = pt.models.load("smollm2", device="cpu")
 movies = pt.data.load("movies")
@@ -298,9 +298,11 @@ at_zero = pt.commit("prefix.zero", ...)    # a share, from 0 to 1
 
 # %%
 sentence = tokenizer("A quiet, funny, generous film.", return_tensors="pt")["input_ids"]
-by_layer = {name: torch.tensor(pictures.shares(minilm, *pictures.start_of(
-    minilm, tokenizer, start, 20), sentence)).mean(1).tolist()
-    for name, start in pictures.STARTS.items()}
+by_layer = {}
+for name, start in pictures.STARTS.items():
+    front = pictures.start_of(minilm, tokenizer, start, 20)
+    found = pictures.shares(minilm, *front, sentence, share=prefix_share)    # by your function
+    by_layer[name] = torch.tensor(found).mean(1).tolist()
 means = pd.DataFrame(by_layer).rename_axis("layer").T
 pt.compare("prefix.zero", round(means.loc["zeros"].mean(), 2), "share of 20 vectors of zeros")
 means.assign(mean=means.mean(axis=1)).round(2)    # λ, a mean over heads and tokens

@@ -14,9 +14,16 @@ from peft_teach.course.grade.cells import Code
 from peft_teach.course.grade.extract import definitions
 from peft_teach.course.grade.notebook import Cell
 from peft_teach.course.grade.similarity import shape, similar, text
-from peft_teach.course.lessons import find, of_lesson
+from peft_teach.course.lessons import all_exercises, find, of_lesson
 
 CODED = [exercise for exercise in of_lesson("00") if exercise.answer == CODE]
+
+
+def test_what_a_version_is_made_of_keeps_its_source():
+    """A law takes the names off its versions; a reference among them could not be read again."""
+    for exercise in all_exercises():
+        for each in exercise.unpack(exercise.resolve()) if exercise.answer == CODE else ():
+            assert inspect.getsource(each), exercise.id
 
 
 def row(student: str, lesson: str = "00", **cells: str) -> report.Row:

@@ -248,10 +248,10 @@ def test_in_a_kernel_a_widget_comes_with_a_still_picture_and_its_controls_work()
     from nbclient import NotebookClient
     from nbformat import v4
 
-    cells = ["import peft_teach as pt\nrecord = pt.course.records.load('change')",
-             "w = pt.course.pictures('change').explore_cut(record, 0.68)\nw",
-             "w.controls['block'].value = 3\nw.controls['place'].value = 'value'\n"
-             "print(w.data.matrix)",
+    cells = ["import peft_teach as pt",
+             "w = pt.course.pictures('ia3').explore_row()\nw",
+             "w.controls['b'].value = 0.0\nw.controls['l'].value = 2.0\n"
+             "print(w.data.angle('gain'))",
              "pt.widgets.Guess('Which?', (1, 2))",
              "done = []\ndef steps():\n    for i in range(10**9):\n        done.append(i)\n"
              "        yield pt.widgets.Progress(i + 1, 10**9, 'on and on')\n"
@@ -266,9 +266,9 @@ def test_in_a_kernel_a_widget_comes_with_a_still_picture_and_its_controls_work()
     assert list(box) == ["application/vnd.jupyter.widget-view+json"]
     assert still["text/html"].count("data:image/png") == 1
     assert widgets.STILL in still["text/html"]
-    assert notebook.cells[2].outputs[0].text == "value, block 3\n"
-    assert "value, block 3" in still["text/plain"]     # renewed when the controls had moved
-    assert "lace: value" in still["text/html"]         # and it says how they stand
+    assert notebook.cells[2].outputs[0].text == "turned by 0°, 2 times as long\n"
+    assert "2 times as long" in still["text/plain"]    # renewed when the controls had moved
+    assert "ain l: 2" in still["text/html"]            # and it says how they stand
     guess = notebook.cells[3].outputs[1].data
     assert "Which?" in guess["text/html"]
     assert notebook.cells[5].outputs[0].text == "True True\n"     # it goes on beside the cells

@@ -1,7 +1,7 @@
 """Pictures of lesson 04: where a prompt and a prefix enter, and λ by layer and head."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
@@ -127,8 +127,8 @@ def explore_mixture() -> Explorer:
 
 
 @torch.no_grad()
-def shares(backbone: nn.Module, K: Tensor, V: Tensor, ids: Tensor, place: int | None = None
-           ) -> list[list[float]]:
+def shares(backbone: nn.Module, K: Tensor, V: Tensor, ids: Tensor, place: int | None = None,
+           share: Callable = prefix_share) -> list[list[float]]:
     """Return λ by layer and head of one sentence, ids (1, seq): a mean over its tokens.
 
     `backbone` is a plain encoder; K, V (layers, length, d). With a place: of the token there, 0 for
@@ -137,7 +137,7 @@ def shares(backbone: nn.Module, K: Tensor, V: Tensor, ids: Tensor, place: int | 
     at = slice(None) if place is None else slice(place, place + 1)
     heads = backbone.config.num_attention_heads
     every = torch.ones(1, ids.shape[1], ids.shape[1], dtype=torch.bool)
-    return [prefix_share(layer["query"], layer["key"], k[None], heads, every)[0, :, at].mean(-1)
+    return [share(layer["query"], layer["key"], k[None], heads, every)[0, :, at].mean(-1)
             .tolist() for layer, k in zip(with_prefix(backbone, K, V, ids), K)]
 
 
