@@ -131,8 +131,9 @@ def run(setting, group, data):
              if group == "parts" and name.endswith((".K", ".V"))}
     losses = [round(step.loss, 3) for step in pt.train(model, batches, setting["lr"])]
     row |= {"accuracy": accuracy(name, model, tokenizer, data.test, sizes["tests"]),
-            "losses": losses,
-            "parameters": sum(p.numel() for p in pt.adapter_parameters(model).values())}
+            "losses": losses}
+    if group == "long":
+        row["parameters"] = sum(p.numel() for p in pt.adapter_parameters(model).values())
     if looked:
         last = by_head(model, looked)
         row |= {"shares": by_layer(first, last), "opened": int((last > first).sum()),
@@ -149,6 +150,12 @@ def sizes_of(setting, group):
     return SIZES["long" if group == "long" else setting["model"]]
 
 
+def method_of(setting, group):
+    """Return the method of a run, as its row names it."""
+    own = "head" if setting.get("length") == 0 else METHODS.get(group, "prefix")
+    return setting.get("method", own)
+
+
 def put(model, tokenizer, setting, group):
     """Put on a model what a group has; return the model to keep."""
     if group == "still":
@@ -158,17 +165,14 @@ def put(model, tokenizer, setting, group):
     if setting["length"] == 0:
         model.requires_grad_(False).classifier.requires_grad_(True)
         return model
-    if setting.get("method") == "prompt":
-        model = pt.prompt.inject(model, pt.prompt.Config(setting["length"]), tokenizer)
-        for P in pt.adapter_parameters(model).values():
-            if P.shape[0] == setting["length"]:
-                P.data.normal_(0, 0.02)
-        return model
-    if "gate" in (group, setting.get("method", "")[:4]):
+    if method_of(setting, group) == "gated prefix":
         places = tuple(name for name, _ in model.named_modules() if name.endswith(".self"))
         return pt.core.attach(model, places, lambda base: Gated(base, setting["length"]))
-    if group == "prompt":
-        return pt.prompt.inject(model, pt.prompt.Config(setting["length"]), tokenizer)
+    if method_of(setting, group) == "prompt":
+        model = pt.prompt.inject(model, pt.prompt.Config(setting["length"]), tokenizer)
+        if group == "long":
+            model.bert.P.data.normal_(0, 0.02)
+        return model
     start = setting.get("start", "random")
     model = pt.prefix.inject(model, pt.prefix.Config(
         setting["length"], start=start, words=(TEXT,) if start == "text" else ()), tokenizer)
@@ -258,8 +262,7 @@ def main():
     def make(about):
         group, setting = about["group"], about["setting"]
         row = bound(setting, data) if group == "bound" else run(setting, group, data)
-        method = "head" if setting.get("length") == 0 else METHODS.get(group, "prefix")
-        return row | {"method": setting.get("method", method),
+        return row | {"method": method_of(setting, group),
                       "tests": sizes_of(setting, group)["tests"]}, {}
 
     record.make([{"group": group, "setting": setting} for group, setting in settings()], make)

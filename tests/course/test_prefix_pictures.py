@@ -32,7 +32,7 @@ def test_attention_with_a_prefix_is_the_mixture(minilm, start):
         words = attention(q, k, v, 12, torch.ones(1, seq, seq))
         read = attention(q, K[n][None], V[n][None], 12, torch.ones(1, seq, 20))
         share = mixing.prefix_share(q, k, K[n][None], 12, torch.ones(1, seq, seq))
-        found = mixing.mixed(words, read, share)
+        found = mixing.gated(words, read, share, torch.ones(share.shape[1]))
         assert torch.allclose(found, layer["read"], atol=1e-5)
         assert not torch.allclose(words, layer["read"], atol=1e-2)    # the prefix matters
 

@@ -81,5 +81,6 @@ class Heads:
         if not scaled:
             return self.cached[part][name]
         x = self._train(name)
-        return [batch | {"features": (batch["features"] - x.mean(0)) / x.std(0)}
+        mean, std = x.mean(0), x.std(0)
+        return [batch | {"features": (batch["features"] - mean) / std}
                 for batch in self.cached[part][name]]

@@ -46,11 +46,6 @@ def gated(words: Tensor, read: Tensor, share: Tensor, g: Tensor) -> Tensor:
     return words + by_entry * (read - words)
 
 
-def mixed(words: Tensor, read: Tensor, share: Tensor) -> Tensor:
-    """Return (1 − λ) words + λ read, entry by entry; shapes as those of `gated`."""
-    return gated(words, read, share, share.new_ones(share.shape[1]))
-
-
 def readable(mask: Tensor | None, batch: int, seq: int, device) -> Tensor:
     """Return transformers' mask of an attention as (batch, seq, seq), true where one may read."""
     if mask is None:

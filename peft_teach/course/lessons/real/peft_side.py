@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ....core import adapters, head_state
+from ... import live
 from .toy import FRONT, File, spoil
 
 HARMLESS = "is_gradient_checkpointing"    # peft's own code asks transformers by an old name
@@ -66,10 +67,9 @@ def false_files(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> d
     }
 
 
-@torch.no_grad()
 def logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     """The logits of a batch, without its labels."""
-    return model(**{name: t for name, t in batch.items() if name != "labels"}).logits
+    return live.logits(model, [batch])
 
 
 def gap(a: Tensor, b: Tensor) -> float:
