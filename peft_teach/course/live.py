@@ -26,7 +26,13 @@ def logits(model: nn.Module, batches: list[dict[str, Tensor]]) -> Tensor:
 def read(model: nn.Module, tokenizer, text: str,
          before: pandas.DataFrame | None = None) -> pandas.DataFrame:
     """Return what the model makes of a text, below what it made of it `before`."""
-    negative, positive = logits(model, [tokenizer([text], return_tensors="pt")]).softmax(-1)[0]
+    return likelihoods(*logits(model, [tokenizer([text], return_tensors="pt")]).softmax(-1)[0],
+                       before)
+
+
+def likelihoods(negative: Tensor, positive: Tensor,
+                before: pandas.DataFrame | None = None) -> pandas.DataFrame:
+    """Return the two as a row in percent, below what they were `before`."""
     row = {"negative": f"{negative:.0%}", "positive": f"{positive:.0%}"}
     when = "before training" if before is None else "after training"
     return pandas.concat([before, pandas.DataFrame(row, index=[when])])

@@ -16,8 +16,8 @@ from torch import nn
 from .... import data, plots
 from ....plots import COLOURS, SERIES, figure, in_percent
 from ....widgets import Explorer
+from ... import live, records
 from ... import reading as reading  # the lesson has it from here
-from ... import records
 from .front import InFront as InFront
 
 FRONTS = {"the instruction, in words": 1.0, "ten trained vectors": 0.0}    # t in the record
@@ -63,9 +63,7 @@ def read(model: nn.Module, tokenizer, review: str,
     """Return how likely each of the two words is behind a review, below what it was `before`."""
     margin, = reading.margins(model, reading.ask([data.Example(review, 1)], tokenizer),
                               reading.two_words(tokenizer))
-    row = {"negative": f"{torch.sigmoid(-margin):.0%}", "positive": f"{torch.sigmoid(margin):.0%}"}
-    when = "before training" if before is None else "after training"
-    return pandas.concat([before, pandas.DataFrame(row, index=[when])])
+    return live.likelihoods(torch.sigmoid(-margin), torch.sigmoid(margin), before)
 
 
 def answers(record: Mapping, reviews: Sequence) -> pandas.DataFrame:
