@@ -97,3 +97,31 @@ def test_the_readers_placements_are_the_librarys(place):
         plain = pt.models.load("minilm", labels=2)[0].eval().bert(**batch)[0]
     assert torch.allclose(a, b, atol=1e-5)
     assert (a - plain).abs().max() > 0.1
+
+
+def test_best_is_only_who_is_ahead_with_each_seed():
+    def race(*high):
+        return pandas.DataFrame({"group": "alike", "name": ["a"] * 2 + ["b"] * 2,
+                                 "accuracy": [0.70, 0.72, *high]})
+
+    assert adapters.best(race(0.73, 0.75)) == "b"
+    assert adapters.best(race(0.71, 0.75)) == "none: the seeds cannot tell"
+
+
+def test_a_wider_feed_forward_part_takes_a_parallel_adapter_up():
+    def merged(up, down, A, s, scale=1.0):
+        first, second = torch.nn.Linear(384, 1600), torch.nn.Linear(1600, 384)
+        first.weight.copy_(torch.cat([up.weight, A.W_down]))
+        first.bias.copy_(torch.cat([up.bias, A.b_down]))
+        second.weight.copy_(torch.cat([down.weight, scale * s * A.W_up], 1))
+        second.bias.copy_(down.bias + scale * s * A.b_up)
+        return first, second
+
+    def off(merge):
+        moved, left, adapters_left = map(float, adapters.merge_parallel(merge).iloc[:, 0])
+        assert moved > 1
+        assert adapters_left == 0
+        return left
+
+    assert off(merged) < 1e-4
+    assert off(lambda *given: merged(*given, scale=0.25)) > 0.1

@@ -53,13 +53,13 @@ def test_heads_read_their_place_standardized_or_not():
     """A place that holds the labels is learned, one of noise is not; scaled it has deviation 1."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(2, (64,), generator=generator)
-    noise = torch.randn(64, 384, generator=generator)
+    noise, other = torch.randn(2, 64, 384, generator=generator)
     batches = [{"at": at, "labels": labels[at]} for at in torch.arange(64).split(16)]
 
     def read(batch):
         holds = noise.clone()
         holds[:, 0] = 5.0 * labels
-        return {"mean": holds[batch["at"]], "pooler": 0.1 * noise[batch["at"]]}
+        return {"mean": holds[batch["at"]], "pooler": 0.1 * other[batch["at"]]}
 
     def training(head, batches, lr, total):
         return pt.train(head, batches, lr)
@@ -69,7 +69,9 @@ def test_heads_read_their_place_standardized_or_not():
 
     parts = dict.fromkeys(("train", "test", "validation"), batches)
     heads = full.Heads(training, accuracy, read, parts)
-    assert heads.accuracy(heads.train("mean", 0.03, times=30)[0], "mean") == 1
+    head, losses = heads.train("mean", 0.03, times=30)
+    assert heads.accuracy(head, "mean") == 1
+    assert len(losses) == 30 * len(batches)
     assert heads.spread("pooler") < 0.2 < heads.spread("mean")
     scaled = torch.cat([b["features"] for b in heads._batches("test", "mean", scaled=True)])
     assert torch.allclose(scaled.std(0), torch.ones(384), atol=1e-4)

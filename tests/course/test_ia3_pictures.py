@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+import torch
 
 import peft_teach as pt
 from peft_teach.course import records
@@ -60,3 +61,23 @@ def test_few_sentences_by_method_and_number(record):
     assert set(few.groupby("method").size()) == {6}
     drawn = ia3.draw_few(few, untrained).axes[0].get_yticklabels()
     assert {label.get_text() for label in drawn} >= {"ia3, 16 sentences", "lora, 64 sentences"}
+
+
+def test_a_gain_only_stretches_the_row_and_a_push_turns_it():
+    found = ia3.rows(2.0, 1.0)
+    assert found.gain == pytest.approx((2 * ia3.ROW).tolist())
+    assert found.lora == pytest.approx((ia3.ROW + ia3.PUSH).tolist())
+    assert found.angle("gain") == "turned by 0°, 2 times as long"
+    assert found.angle("lora").startswith("turned by 37°")
+    assert ia3.rows(0.0, 0.0).angle("gain") == "silent"
+
+
+def test_what_is_learned_is_the_matrix_and_gains_end_at_the_nearest():
+    W, wanted = torch.tensor([[2.0, 1.0], [0.5, 2.0]]), torch.tensor([[1.0, 3.0], [2.0, 0.0]])
+    base = torch.nn.Linear(2, 2, bias=False)
+    base.weight.data.copy_(W)
+    gains = pt.course.lessons.find("ia3.layer").resolve()(base.requires_grad_(False), "output")
+    nearest = (W * wanted).sum(1) / W.square().sum(1)
+    assert torch.allclose(ia3.learn(gains, wanted), nearest[:, None] * W, atol=1e-2)
+    lora = pt.lora.LoRALinear(base, rank=2, alpha=2)
+    assert torch.allclose(ia3.learn(lora, wanted), wanted, atol=1e-2)

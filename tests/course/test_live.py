@@ -1,5 +1,7 @@
 """What lessons see of a model on the spot."""
 
+import torch
+
 import peft_teach as pt
 from peft_teach.course import live
 
@@ -13,6 +15,8 @@ def test_a_model_reads_a_text_and_its_outputs_are_compared():
     before = live.read(model, tokenizer, "So good.")
     assert [*live.read(model, tokenizer, "So good.", before).index] == [
         "before training", "after training"]
+    told = live.likelihoods(torch.tensor(0.2), torch.tensor(0.8))
+    assert told.loc["before training"].to_dict() == {"negative": "20%", "positive": "80%"}
 
 
 def test_answers_that_training_changed():

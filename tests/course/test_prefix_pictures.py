@@ -115,3 +115,11 @@ def test_the_mean_over_tokens_is_of_the_tokens(minilm):
     assert torch.allclose(torch.stack(each).mean(0), torch.tensor(
         pictures.shares(model, K, V, ids)), atol=1e-6)
     assert not torch.allclose(each[0], each[1], atol=1e-2)
+
+
+def test_the_share_of_equal_vectors_is_that_of_one_softmax():
+    for length, score in ((0, 0.0), (7, -1.0), (20, 2.0)):
+        scores = torch.tensor([score] * length + [*pictures.WORDS.values()])
+        found = pictures.mixture(length, score)
+        assert found.share == pytest.approx(scores.softmax(0)[:length].sum().item(), abs=1e-6)
+        assert sum(found.words) == pytest.approx(1)
