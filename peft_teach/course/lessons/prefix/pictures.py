@@ -55,7 +55,7 @@ def draw_entries(layers: int = 6, length: int = 3, words: int = 4) -> Figure:
 
 # ── one softmax, shared ──────────────────────────────────────────────────────────────────────
 
-WORDS = {"a": 0.2, "quiet": 1.6, ",": -0.6, "funny": 2.4, "film": 1.1}    # scores of one query
+WORDS = {"a": 0.9, "quiet": 1.6, "funny": 2.4, "film": 1.1}    # scores of one query
 MOST = 50
 
 
@@ -75,7 +75,7 @@ class Mixture:
 
 
 def mixture(length: int, score: float) -> Mixture:
-    """Put `length` vectors, each of this score, in front of five words; share one softmax."""
+    """Put `length` vectors, each of this score, in front of four words; share one softmax."""
     terms = torch.tensor([*WORDS.values()], dtype=torch.float64).exp()
     front = torch.arange(MOST + 1) * torch.tensor(score, dtype=torch.float64).exp()
     return Mixture((terms / terms.sum()).tolist(), (front / (front + terms.sum())).tolist(), length,
@@ -113,7 +113,7 @@ def draw_mixture(found: Mixture) -> Figure:
 
 
 def explore_mixture() -> Explorer:
-    """One query, five words, and a prefix of a length and a score on sliders."""
+    """One query, four words, and a prefix of a length and a score on sliders."""
     return Explorer({
         "length": ipw.IntSlider(min=0, max=MOST, value=20, description="length"),
         "score": ipw.SelectionSlider(options=[(f"{s:g}", s) for s in range(-4, 5)], value=0,
@@ -268,9 +268,7 @@ def compared(record: records.Record) -> pandas.DataFrame:
     heads = records.load("full").runs.query("group == 'read' and steps == 250 and not standardized")
     heads = heads.assign(name=heads.pool.map({"cls": "head alone, on [CLS]",
                                               "mean": "head alone, on all tokens"}), parameters=0)
-    full = records.load("lora").runs.query("group == 'methods' and method == 'full'")
-    full = full.assign(name="full fine-tuning", parameters=22_713_216)
-    return pandas.concat([heads, runs, full])
+    return pandas.concat([heads, runs])
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
