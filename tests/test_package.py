@@ -88,12 +88,12 @@ def test_each_error_has_its_place_in_the_tree():
     assert all(issubclass(getattr(pt.errors, name), pt.errors.PeftTeachError) for name in kinds)
 
 
-# ── the README's tree ────────────────────────────────────────────────────────────────────────
+# ── the tree of the package ──────────────────────────────────────────────────────────────────
 
 
-def drawn(readme: str) -> set[str]:
-    """Return the paths in the README's tree of the package, folders with a slash at the end."""
-    tree = re.search(r"^```\n(peft_teach/\n.*?)^\S", readme, re.MULTILINE | re.DOTALL).group(1)
+def drawn(page: str) -> set[str]:
+    """Return the paths in the page's tree of the package, folders with a slash at the end."""
+    tree = re.search(r"^```\n(peft_teach/\n.*?)^\S", page, re.MULTILINE | re.DOTALL).group(1)
     paths, folders = set(), {}
     for line in tree.splitlines():
         entry = re.match(r"( *)([\w.]+/?)", line)
@@ -111,12 +111,12 @@ def on_disk(folder: Path) -> set[str]:
             | {f"{folder.name}/{f.parent.name}/" for f in folder.glob("*/__init__.py")})
 
 
-def test_the_readme_draws_the_tree_that_is_there():
+def test_the_page_draws_the_tree_that_is_there():
     there = on_disk(PACKAGE) | {f"peft_teach/{path}" for path in on_disk(PACKAGE / "course")}
-    shown = drawn((ROOT / "README.md").read_text("utf-8"))
-    assert shown == there, ("The README's tree and the package differ: give each new file a line "
-                            f"in README.md ({sorted(there - shown)}), and take out what is gone "
-                            f"({sorted(shown - there)}).")
+    shown = drawn((ROOT / "assets/site/package.md").read_text("utf-8"))
+    assert shown == there, ("The page's tree and the package differ: give each new file a line "
+                            f"in assets/site/package.md ({sorted(there - shown)}), and take "
+                            f"out what is gone ({sorted(shown - there)}).")
 
 
 # ── docstrings ───────────────────────────────────────────────────────────────────────────────
@@ -278,9 +278,10 @@ def test_notebook_tools_are_in_no_base_requirement():
 def test_every_third_party_import_is_required():
     base = {canonical(r.name).replace("-", "_") for r in BASE}
     # used by the command line and by notebooks only, which bring them; ipywidgets brings traitlets
-    # the last two by the lesson about them, where they are installed
+    # peft and bitsandbytes by the lesson about them, where installed; the rest by the site
     elsewhere = {"nbformat", "nbclient", "jupytext", "IPython", "psutil",
-                 "distributed", "traitlets", "peft", "bitsandbytes"}
+                 "distributed", "traitlets", "peft", "bitsandbytes", "sphinx", "altair",
+                 "vl_convert"}
     for module, source in SOURCES.items():
         for node in ast.walk(ast.parse(source.read_text("utf-8"))):
             if isinstance(node, ast.Import):

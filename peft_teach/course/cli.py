@@ -1,4 +1,4 @@
-"""The command line: `peft-teach fetch`, `build`, `grade`, `release`."""
+"""The command line: `peft-teach fetch`, `build`, `grade`, `release`, `site`."""
 
 import argparse
 import signal
@@ -70,6 +70,13 @@ def _parser() -> argparse.ArgumentParser:
     release.add_argument("--out", required=True, metavar="DIR")
     release.add_argument("--root", default=".", help="the top of the checkout; default: here")
     release.set_defaults(command=_release)
+
+    site = commands.add_parser("site", help="make the course's pages, to read without a kernel")
+    site.add_argument("--out", default="build/site", metavar="DIR", help="default: %(default)s")
+    site.add_argument("--solutions", choices=("folded", "none"), default="folded",
+                      help="default: %(default)s")
+    site.add_argument("--root", default=".", help="the top of the checkout; default: here")
+    site.set_defaults(command=_site)
     return parser
 
 
@@ -130,6 +137,13 @@ def _release(arguments: argparse.Namespace) -> int:
     from .build.release import release
 
     print(release(arguments.root, arguments.out))
+    return 0
+
+
+def _site(arguments: argparse.Namespace) -> int:
+    from .build.site import site
+
+    print(site(arguments.root, arguments.out, arguments.solutions))
     return 0
 
 

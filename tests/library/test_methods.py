@@ -24,8 +24,8 @@ def changelog() -> set[str]:
     return set(re.findall(r"`(\w+)`", names))
 
 
-def readme() -> set[str]:
-    text = (ROOT / "README.md").read_text("utf-8")
+def library_page() -> set[str]:
+    text = (ROOT / "assets/site/library.md").read_text("utf-8")
     table = re.search(r"^\| \| what it computes .*\n\|---.*\n((?:\|.*\n)+)", text, re.MULTILINE)[1]
     return first_cells(table)
 
@@ -36,7 +36,7 @@ LISTS = {
     "the public names, in peft_teach/__init__.py": lambda: {
         name for name in pt.__all__ if getattr(pt, name).__class__ is type(pt)
         and getattr(pt, name).__name__.startswith("peft_teach.methods.")},
-    "the table in README.md": readme,
+    "the table in assets/site/library.md": library_page,
     "CHANGELOG.md": changelog,
     "peft_teach/export.py, WRITTEN or NOT_WRITTEN": lambda: (
         {*export.WRITTEN, *export.NOT_WRITTEN} - {None}),

@@ -1,4 +1,4 @@
-"""What the README says of the library, run: its example, and the table for who comes from peft."""
+"""What the site's pages say of the library, run: its example, and the table for who knows peft."""
 
 import copy
 import re
@@ -11,9 +11,10 @@ import peft_teach as pt
 
 # peft's; all others are errors.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+PAGES = Path(__file__).parents[2] / "assets/site"
 ROWS = [tuple(cell.strip() for cell in line.strip("|").split(" | ")) for line in
-        README.partition("| in peft | here |\n|---|---|\n")[2].partition("\n\n")[0].splitlines()]
+        (PAGES / "peft.md").read_text("utf-8").partition("| in peft | here |\n|---|---|\n")[2]
+        .partition("\n\n")[0].splitlines()]
 
 
 def code(cell: str) -> list[str]:
@@ -21,7 +22,8 @@ def code(cell: str) -> list[str]:
 
 
 def test_the_example_runs(tmp_path, monkeypatch, capsys):
-    example, = re.findall(r"```python\n(import peft_teach as pt\n.*?)```", README, re.DOTALL)
+    example, = re.findall(r"```python\n(import peft_teach as pt\n.*?)```",
+                          (PAGES / "library.md").read_text("utf-8"), re.DOTALL)
     for whole, part in (("movies.train[:4000]", "movies.train[:64]"),
                         ("movies.test,", "movies.test[:64],")):
         assert example.count(whole) == 1

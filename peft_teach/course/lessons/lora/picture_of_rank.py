@@ -57,13 +57,18 @@ class Setting:
     @property
     def name(self) -> str:
         """The setting in words."""
+        return f"rank {self.rank}, {self.where_in_words}"
+
+    @property
+    def where_in_words(self) -> str:
+        """The places, and the blocks unless it is all of them."""
         groups = {frozenset(PLACES): "all places", frozenset(PLACES[:4]): "attention",
                   frozenset(PLACES[4:]): "feed-forward"}
         where = groups.get(self.places) or ", ".join(p for p in PLACES if p in self.places)
         if len(self.layers) == DEPTH:
-            return f"rank {self.rank}, {where or 'no place'}"
+            return where or "no place"
         blocks = ", ".join(map(str, sorted(self.layers)))
-        return f"rank {self.rank}, {where}, block{'s' if len(self.layers) > 1 else ''} {blocks}"
+        return f"{where}, block{'s' if len(self.layers) > 1 else ''} {blocks}"
 
 
 def setting(rank: int, places: Iterable[str], layers: Iterable[int] | None) -> Setting:

@@ -54,11 +54,11 @@ def draw_updates(found: Spectra) -> Figure:
     """Draw the share of the energy of ΔW that its k strongest directions hold, and of W itself."""
     made, ax = figure(8, 4.4)
     for run, sigma in {**found.updates, WEIGHT: found.weight}.items():
-        share, n = _energy(sigma), len(sigma)
+        share, n = energy(sigma), len(sigma)
         ax.plot(range(1, n + 1), share, **_style(run), ms=5, markevery=[0, n - 1])
         k = {FULL: 20, WEIGHT: 60, YOURS: 1}.get(run)
         place, offset = ((n, 1.0), (-8, 8)) if k is None else ((k, share[k - 1]), (8, -8))
-        ax.annotate(_label(run), place, xytext=offset, textcoords="offset points", fontsize=9,
+        ax.annotate(label(run), place, xytext=offset, textcoords="offset points", fontsize=9,
                     color=_style(run)["color"])
     ax.axhline(0.9, color=COLOURS["quiet"], lw=1)
     logarithmic(ax, "x")
@@ -67,12 +67,12 @@ def draw_updates(found: Spectra) -> Figure:
     plain_ticks(ax.xaxis, (1, 4, 16, 64, 384))
     in_percent(ax.yaxis)
     made.set_label(f"Updates of {found.matrix}. 90 % of the energy lies in: " + "; ".join(
-        f"{_label(run)}: {spectra.energy_rank(torch.tensor(sigma))} directions of {len(sigma)}"
+        f"{label(run)}: {spectra.energy_rank(torch.tensor(sigma))} directions of {len(sigma)}"
         for run, sigma in found.updates.items()) + ".")
     return made
 
 
-def _energy(sigma: Sequence[float]) -> list[float]:
+def energy(sigma: Sequence[float]) -> list[float]:
     """Return the share of the energy in the first k directions, for each k."""
     energy = torch.tensor(sigma).square()
     return (energy.cumsum(0) / energy.sum()).tolist()
@@ -89,7 +89,7 @@ def _style(run: str) -> dict:
     return {"color": COLOURS["lora"], "ls": "-", "marker": MARKERS[run]}
 
 
-def _label(run: str) -> str:
+def label(run: str) -> str:
     """What stands at the end of a run's line."""
     return {FULL: "full", WEIGHT: "W itself", YOURS: "yours",
             "64": "rank 64, α = 16"}.get(run, f"rank {run}")
@@ -120,7 +120,7 @@ def sizes(record: Mapping, runs: Sequence[str]) -> pandas.DataFrame:
     for run in runs:
         found = record["spectra"][run].values()
         sigmas = [torch.tensor(row["sigma"]) for row in found]
-        name = "full fine-tuning" if run == FULL else f"LoRA, {_label(run)}"
+        name = "full fine-tuning" if run == FULL else f"LoRA, {label(run)}"
         rows[name] = {"‖ΔW‖": mean(sigma.norm().item() for sigma in sigmas),
                       "directions": mean(map(spectra.energy_rank, sigmas)),
                       "intruders": sum(cosine < INTRUDER for row in found
@@ -146,7 +146,7 @@ def draw_cuts(found: pandas.DataFrame) -> Figure:
     for run, left in found.items():
         left = left.dropna()
         ax.plot(left.index, left, **_style(run), ms=5)
-        ax.annotate(_label(run), (left.index[-1], left.iloc[-1]), xytext=(4, -4), va="top",
+        ax.annotate(label(run), (left.index[-1], left.iloc[-1]), xytext=(4, -4), va="top",
                     textcoords="offset points", fontsize=9, color=_style(run)["color"])
     ticks = (1, 2, 4, 8, 16, 32, 64, 128, 384)
     draw_ends(ax)
@@ -155,6 +155,6 @@ def draw_cuts(found: pandas.DataFrame) -> Figure:
     ax.set(xlabel="directions that each ΔW keeps", ylabel="test accuracy")
     in_percent(ax.yaxis)
     made.set_label("Accuracy with each ΔW cut to k directions. " + "; ".join(
-        f"{_label(run)}: " + ", ".join(f"{k}: {a:.1%}" for k, a in left.dropna().items())
+        f"{label(run)}: " + ", ".join(f"{k}: {a:.1%}" for k, a in left.dropna().items())
         for run, left in found.items()) + ".")
     return made

@@ -1,0 +1,28 @@
+"""Sphinx's settings. `peft-teach site` copies this folder, adds the lessons, and builds.
+
+Everything that a page loads lies beside it: no page asks another host for anything.
+"""
+
+import tomllib
+from pathlib import Path
+
+project = "peft-teach"
+author = "the authors of peft-teach"
+release = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+
+extensions = ["myst_nb", "sphinx.ext.mathjax", "sphinx-mathjax-offline"]
+myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"            # the outputs are those that are stored
+nb_code_prompt_show = "Show the code"
+nb_code_prompt_hide = "Hide the code"
+nb_merge_streams = True
+suppress_warnings = ["mystnb.unknown_mime_type", "myst.header"]
+
+html_theme = "furo"
+html_title = "peft-teach"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_favicon = "_static/method-lora.svg"
+html_copy_source = False
+html_show_sourcelink = False

@@ -1,0 +1,80 @@
+"""`peft-teach site`: the course as pages to read, from the executed solution notebooks.
+
+    assets/site/*.md ─────────┐
+    solutions/NN_name.ipynb ──┼─> a folder for Sphinx ──> HTML that asks no other host for anything
+    charts.py, methods.py ────┘
+
+A solution is folded, or the stub stands in its place. What is for Colab or graders goes.
+"""
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ...errors import PeftTeachError
+from . import charts, methods
+from .execution import stored
+from .notebooks import Lesson, make, write
+from .source import CHECK, GRADE, SOLUTION, wrong
+
+SOURCES = Path("assets/site")
+FOLDED, NONE = "folded", "none"
+
+
+def site(root: Path | str, out: Path | str, solutions: str = FOLDED) -> str:
+    """Write the site into `out`; return what was done.
+
+    `solutions` is "folded" or "none". Raises `PeftTeachError` where `root` is no checkout, Sphinx
+    is not installed, or Sphinx warns of something: a link that leads nowhere, say.
+    """
+    root, out = Path(root).resolve(), Path(out).resolve()
+    if not (root / SOURCES).is_dir():
+        raise wrong(f"{root} is no checkout of the course.",
+                    "run this at the top of the repository")
+    try:
+        from sphinx.cmd.build import build_main
+    except ModuleNotFoundError:
+        raise wrong("Sphinx is not installed.", 'pip install -e ".[site]"') from None
+    with tempfile.TemporaryDirectory() as folder:
+        lessons = stage(root, Path(folder), solutions)
+        if build_main(["-q", "-W", "--keep-going", "-b", "html", folder, str(out)]):
+            raise PeftTeachError("Sphinx warned of what stands above; the site is not whole.")
+    return f"{out}/index.html: {lessons} lessons."
+
+
+def stage(root: Path, folder: Path, solutions: str = FOLDED) -> int:
+    """Write what Sphinx reads into a folder; return the number of lessons."""
+    shutil.copytree(root / SOURCES, folder, dirs_exist_ok=True)
+    shutil.copyfile(root / "pyproject.toml", folder / "pyproject.toml")
+    charts.draw(folder / "_static")
+    methods.draw(folder / "_static")
+    lessons = make(root)
+    for lesson in lessons:
+        write(page(lesson, root, solutions), folder / "lessons" / f"{lesson.name}.ipynb")
+    return len(lessons)
+
+
+def page(lesson: Lesson, root: Path, solutions: str = FOLDED) -> Any:
+    """Return the notebook of a lesson as it is read: its stored outputs, nothing to run."""
+    notebook = stored(root / "solutions" / f"{lesson.name}.ipynb")
+    shown = []
+    for cell, known, student in zip(notebook.cells, lesson.cells, lesson.student.cells):
+        if known.part == GRADE or "importlib.util.find_spec(" in cell.source:
+            continue
+        if known.part == SOLUTION and solutions == NONE:
+            cell = student
+        elif known.part == SOLUTION:
+            cell.metadata = {"tags": ["hide-input"],
+                             "mystnb": {"code_prompt_show": "Show a solution",
+                                        "code_prompt_hide": "Hide the solution"}}
+        elif cell.metadata.get("jupyter", {}).get("source_hidden"):
+            cell.metadata = {"tags": ["hide-input"]}
+        if known.part == CHECK and solutions == NONE:
+            cell.outputs = []
+        if shown and cell.cell_type == "markdown":    # a page has one title
+            cell.source = re.sub(r"^# ", "## ", cell.source, flags=re.MULTILINE)
+        shown.append(cell)
+    notebook.cells = shown
+    return notebook

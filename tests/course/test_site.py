@@ -1,0 +1,69 @@
+"""The pages: what stands on them and what does not, and charts from the same numbers as pictures.
+
+The whole site is built, and looked at in a browser, by tests/browser/test_site.py.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from peft_teach.course import records
+from peft_teach.course.build import methods, site
+from peft_teach.course.build.notebooks import make
+from peft_teach.errors import PeftTeachError
+from peft_teach.methods import METHODS
+
+ROOT = Path(__file__).parents[2]
+LESSON, = make(ROOT, ["07"])
+
+
+def texts(notebook) -> str:
+    return "\n".join(cell.source for cell in notebook.cells)
+
+
+@pytest.mark.parametrize("solutions", [site.FOLDED, site.NONE])
+def test_a_page_has_what_is_read_and_nothing_for_graders(solutions):
+    page = site.page(LESSON, ROOT, solutions)
+    assert "pt.require(" not in texts(page)
+    assert "find_spec" not in texts(page)
+    assert len(re.findall(r"^# ", texts(page).partition("```")[0], re.MULTILINE)) == 1
+    assert any(cell.get("outputs") for cell in page.cells)
+    solved = [cell for cell in page.cells if "nn.Parameter(torch.zeros(" in cell.source
+              and "class LoRALinear" in cell.source]
+    if solutions == site.NONE:
+        assert not solved
+        assert "raise pt.NotAttempted" in texts(page)
+    else:
+        assert [cell.metadata["tags"] for cell in solved] == [["hide-input"]]
+
+
+def test_the_lists_name_every_lesson_and_every_method():
+    start = (ROOT / "assets/site/start.md").read_text("utf-8")
+    for lesson in make(ROOT):
+        assert f"(lessons/{lesson.name}.ipynb)" in start
+    drawn = set(methods.DRAWINGS)
+    assert drawn == {*METHODS, "head"}
+    assert set(re.findall(r"method-(\w+)\.svg", (ROOT / "assets/site/map.md").read_text(
+        "utf-8"))) == drawn
+
+
+def test_the_charts_show_the_records_numbers():
+    pytest.importorskip("altair")
+    from peft_teach.course.build import charts
+
+    runs = records.load("lora").runs.query("group == 'ranks' and rank == 8")
+    shown = [row for data in charts.rank().to_dict()["datasets"].values() for row in data
+             if row.get("rank") == 8 and row.get("where") == "query, value"]
+    assert shown[0]["accuracy"] == pytest.approx(runs.accuracy.mean())
+    full = [row for data in charts.updates().to_dict()["datasets"].values() for row in data
+            if row.get("update") == "full" and row["matrix"] == "query, block 2"]
+    assert full[-1]["k"] == 384
+    assert full[-1]["share"] == pytest.approx(1)
+    ladder = [row for data in charts.ladder().to_dict()["datasets"].values() for row in data]
+    assert {row["method"] for row in ladder} >= {"full fine-tuning", "LoRA 8", "the head alone"}
+
+
+def test_no_checkout_is_an_error_that_says_so(tmp_path):
+    with pytest.raises(PeftTeachError, match="no checkout of the course"):
+        site.site(tmp_path, tmp_path / "out")
