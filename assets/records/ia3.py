@@ -7,14 +7,13 @@ Writes `ia3.json`: one row a run; the vectors of one run on MiniLM (`gains`, wit
 what MiniLM answers when they are turned (`desk`). Interrupted, it goes on where it stopped.
 
     smollm2   asked for the word behind "Review: … Sentiment:", reviews of at most 16 words. The
-              frozen model, with and without a threshold; a head on its frozen features; (IA)³ and
-              LoRA (rank 8, query and value), after 16 sentences seen four times and 64 seen twice,
-              half of each label. Each of the four at its own rate: the best of `LADDER` on 100
-              questions of validation, after a draw that is tested nowhere.
+              frozen model, with and without a threshold; (IA)³ and LoRA (rank 8, query and value),
+              after 16 sentences seen four times and 64 seen twice, half of each label. Each of
+              the four at its own rate: the best of `LADDER` on 100 questions of validation, after
+              a draw that is tested nowhere.
     by_hand   one gain a place, the same in all, the lower or the upper blocks: loss and right
               answers on the sixteen sentences of draw 0, for each of the 79 settings.
-    minilm    (IA)³ after 4,000 sentences, as in the other lessons; a new head on the pooler
-              alone, until its loss falls no further, ten draws a size.
+    minilm    (IA)³ after 4,000 sentences, as in the other lessons.
     desk      l = 1 + t (l - 1) for a place, a block, or all: the answers on 150 sentences.
     full      after full fine-tuning on 4,000 sentences: the share of each matrix's change that its
               nearest gains reach, and its nearest change of rank 1; the accuracy when all 36
@@ -26,7 +25,6 @@ import copy
 import itertools
 
 import torch
-from torch import nn
 
 import peft_teach as pt
 from peft_teach.course import recording
@@ -37,8 +35,6 @@ FIRST = {"ia3": 1e-2, "lora": 1e-3}         # the library's rates, where each se
 LADDER = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 SEEDS, ASIDE = (0, 1, 2), 3                 # draws that are tested; the draw of the search
 TESTS, VALIDATION = 200, 100                # questions to SmolLM2
-SIZES, DRAWS, POOL = (16, 64, 256, 1024), 10, 1500
-PENALTY = 1e-2                              # of the heads, on standardized features
 PLACES = ("key", "value", "ffn_out")
 MATRICES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 TURNS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)
@@ -68,7 +64,6 @@ def wanted(record: recording.Record, part: str | None):
                     yield "few", few(method, shots, seed, max(found, key=found.get))
     if part in (None, "minilm"):
         yield "full", {"method": "full", "seed": 0}
-        yield "heads", {"method": "head"}
         for seed in SEEDS[1:]:
             yield "many", {"method": "ia3", "seed": seed}
 
@@ -94,26 +89,6 @@ def answers(model, batches):
     return said, round((said == right).float().mean().item(), 4)
 
 
-def head(features, labels, test, truth):
-    """Return a logistic regression's accuracy, trained until its loss falls no further."""
-    mean, std = features.mean(0), features.std(0) + 1e-6
-    weight = torch.zeros(features.shape[1] + 1, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight], max_iter=200, line_search_fn="strong_wolfe")
-    x, y = (features - mean) / std, labels.float()
-
-    def loss():
-        optimizer.zero_grad()
-        found = nn.functional.binary_cross_entropy_with_logits(x @ weight[:-1] + weight[-1], y)
-        found = found + PENALTY * weight[:-1].square().sum()
-        found.backward()
-        return found
-
-    optimizer.step(loss)
-    with torch.no_grad():
-        said = ((test - mean) / std) @ weight[:-1] + weight[-1] > 0
-    return round((said == truth).float().mean().item(), 4)
-
-
 def threshold(scores, labels):
     """Return the threshold with the most right answers, midway between two scores."""
     s = scores.sort().values
@@ -132,7 +107,7 @@ def questions(split, tokenizer, number):
 
 
 def frozen(data):
-    """Return what SmolLM2 knows before any training, and what a head or a threshold adds."""
+    """Return what SmolLM2 knows before any training, and what a threshold adds."""
     model, tokenizer = pt.models.load("smollm2")
     tokenizer.padding_side = "left"
     model = words.Words(model, tokenizer).eval()
@@ -142,20 +117,18 @@ def frozen(data):
     def seen(batches):
         features = torch.cat([model.features(b["input_ids"], b["attention_mask"]) for b in batches])
         w = model.model.get_output_embeddings().weight[model.ids]
-        return features, features @ (w[1] - w[0]), torch.cat([b["labels"] for b in batches])
+        return features @ (w[1] - w[0]), torch.cat([b["labels"] for b in batches])
 
-    test_features, test_scores, truth = seen(test)
+    test_scores, truth = seen(test)
     row = {"zero_shot": round(((test_scores > 0) == truth).float().mean().item(), 4),
            "answers": recording.bits(test_scores > 0), "truth": recording.bits(truth),
-           "heads": [], "thresholds": []}
+           "thresholds": []}
     for shots, seed in itertools.product(EPOCHS, SEEDS):
         drawn = pt.data.batches(words.draw(train, shots, seed), tokenizer, 16, words.TOKENS,
                                 shuffle=False)
-        features, scores, labels = seen(drawn)
-        right = (test_scores > threshold(scores, labels)) == truth
-        about = {"shots": shots, "seed": seed}
-        row["thresholds"].append(about | {"accuracy": round(right.float().mean().item(), 4)})
-        row["heads"].append(about | {"accuracy": head(features, labels, test_features, truth)})
+        right = (test_scores > threshold(*seen(drawn))) == truth
+        row["thresholds"].append({"shots": shots, "seed": seed,
+                                  "accuracy": round(right.float().mean().item(), 4)})
     return row
 
 
@@ -207,29 +180,6 @@ def moved(model):
 
 
 # ── MiniLM ───────────────────────────────────────────────────────────────────────────────────
-
-
-def heads(data):
-    """Return new heads on MiniLM's frozen pooler, each to its end: ten draws of each size."""
-    model, tokenizer = pt.models.load("minilm", labels=2)
-    model.eval()
-
-    @torch.no_grad()
-    def seen(examples):
-        batches = pt.data.batches(examples, tokenizer, 64)
-        return (torch.cat([model.bert(b["input_ids"], b["attention_mask"]).pooler_output
-                           for b in batches]), torch.cat([b["labels"] for b in batches]))
-
-    features, labels = seen(data.train[:POOL])
-    test, truth = seen(data.test[:1000])
-    rows = []
-    for n in SIZES:
-        for seed in range(DRAWS):
-            order = torch.randperm(POOL, generator=torch.Generator().manual_seed(seed))
-            chosen = torch.cat([order[labels[order] == k][:n // 2] for k in (0, 1)])
-            rows.append({"shots": n, "seed": seed, "accuracy": head(
-                features[chosen], labels[chosen], test, truth)})
-    return {"heads": rows}
 
 
 def with_vectors(setting, data):
@@ -325,8 +275,6 @@ def main():
             return few_words(setting, data, group == "search"), {}
         if group == "by_hand":
             return by_hand(setting, data), {}
-        if group == "heads":
-            return heads(data), {}
         if group == "desk":
             return {}, {"desk": desk(data, record.read()["gains"])}
         if group == "full":

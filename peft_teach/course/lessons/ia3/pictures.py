@@ -18,7 +18,7 @@ from . import block, words
 
 Words, ask, draw, turn = words.Words, words.ask, words.draw, words.turn
 apart, FOLDS, VECTORS = block.apart, block.FOLDS, block.VECTORS
-PLACES = {"key": "keys", "value": "values", "ffn_out": "feed-forward"}
+PLACES = {"key": "keys", "value": "values", "ffn_out": "after"}
 ALL = "all"
 TURNS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)
 
@@ -305,16 +305,13 @@ def explore_desk(record: Mapping, sentences: Sequence) -> Explorer:
 def few(record: Mapping) -> tuple[pandas.DataFrame, float]:
     """Return all that was tried on few sentences, a row a draw, and the accuracy without."""
     frozen, = records.select(record, group="frozen")
-    tried = {"threshold": frozen["thresholds"], "head, to its end": frozen["heads"]}
-    return pandas.concat([*(pandas.DataFrame(rows).assign(method=name)
-                            for name, rows in tried.items()),
+    return pandas.concat([pandas.DataFrame(frozen["thresholds"]).assign(method="threshold"),
                           record.runs.query("group == 'few'")]), frozen["zero_shot"]
 
 
 def draw_few(few: pandas.DataFrame, untrained: float) -> Figure:
     """Draw accuracy on SmolLM2 after few sentences: a mark a draw, a bar at the mean."""
-    marks = {"ia3": ("yours", "o"), "lora": ("lora", "s"), "threshold": ("rest", "^"),
-             "head, to its end": ("head", "v")}
+    marks = {"ia3": ("yours", "o"), "lora": ("lora", "s"), "threshold": ("rest", "^")}
     rows, styles = {}, {}
     for (shots, method), values in few.groupby(["shots", "method"]).accuracy:
         name, (colour, marker) = f"{method}, {shots} sentences", marks[method]
