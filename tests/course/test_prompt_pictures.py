@@ -1,8 +1,10 @@
 """Lesson 03: the numbers in its pictures are those of the record."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 import peft_teach as pt
 from peft_teach.course import reading, records
@@ -49,3 +51,17 @@ def test_answers_are_compared_review_by_review(record, reviews):
     assert scores.right["the words, another bound"] == f"{bound['accuracy']:.1%}"
     said["no instruction"], said["the words"] = said.liked, ~said.liked
     assert prompt.scores(said)["ahead of the words"]["no instruction"] == round(470 ** 0.5, 1)
+
+
+def test_what_the_two_words_leave_is_all_other_words():
+    class Says(torch.nn.Linear):
+        def forward(self, input_ids):
+            return SimpleNamespace(logits=torch.tensor([[[9.0, 0, 0], [0.1, 0.2, 0.7]]]).log())
+
+    def tokenizer(text, **_):
+        return {"input_ids": torch.tensor([[2, 2]]) if isinstance(text, list)
+                else [reading.WORDS.index(text)]}
+
+    before = prompt.read(Says(1, 1), tokenizer, "")
+    told = prompt.read(Says(1, 1), tokenizer, "", before)
+    assert told.to_numpy().tolist() == [["10%", "20%", "70%"]] * 2

@@ -8,7 +8,6 @@ from statistics import mean
 import ipywidgets as ipw
 import numpy as np
 import pandas
-import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from torch import nn
@@ -61,9 +60,12 @@ def draw_prompt(length: int = 10) -> Figure:
 def read(model: nn.Module, tokenizer, review: str,
          before: pandas.DataFrame | None = None) -> pandas.DataFrame:
     """Return how likely each of the two words is behind a review, below what it was `before`."""
-    margin, = reading.margins(model, reading.ask([data.Example(review, 1)], tokenizer),
-                              reading.two_words(tokenizer))
-    return live.likelihoods(torch.sigmoid(-margin), torch.sigmoid(margin), before)
+    asked = tokenizer([reading.QUESTION.format(review)], return_tensors="pt")
+    every = live.logits(model, [asked])[0, -1].softmax(-1)                # (vocabulary,)
+    two = every[reading.two_words(tokenizer)]
+    told = live.likelihoods(*two, before)
+    told.loc[told.index[-1], "all other words"] = f"{1 - two.sum():.0%}"
+    return told
 
 
 def answers(record: Mapping, reviews: Sequence) -> pandas.DataFrame:
