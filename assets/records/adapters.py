@@ -15,7 +15,7 @@ stopped.
     sizes        Pfeiffer's, at its rate, with other sizes; 15 is within LoRA's budget
     one_rate     the three placements whose own rate is larger, at the library's rate
     alike        all six with one activation (ReLU), one start (N(0, 0.01²)), one strength (1) and
-                 the library's rate: the place alone differs
+                 the library's rate: only place and size differ
 """
 
 from dataclasses import replace
@@ -94,10 +94,9 @@ def with_method(model, setting, group):
     """Put the setting's adapters, or LoRA, on the model."""
     if setting["place"] == "lora":
         return pt.lora.inject(model)
-    config = replace(pictures.config_of(setting["place"]), size=width(setting))
-    if group == "alike":
-        config = replace(config, activation="relu", init="normal", scale=1.0)
-    model = pt.bottleneck.inject(model, config)
+    config_of = pictures.alike if group == "alike" else pictures.config_of
+    model = pt.bottleneck.inject(
+        model, replace(config_of(setting["place"]), size=width(setting)))
     for adapter in pt.adapters(model).values() if "sigma" in setting else ():
         for W in (adapter.A.W_down, adapter.A.W_up):
             W.data.normal_(0, setting["sigma"])

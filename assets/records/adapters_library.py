@@ -64,7 +64,7 @@ from adapters import BnConfig
 print("files:", ", ".join(f"{f.name} ({f.stat().st_size:,} bytes)"
                           for f in sorted(Path("movies-adapter").iterdir())))
 import warnings, logging
-for name in ("houlsby", "pfeiffer", "parallel", "double_seq_bn", "seq_bn", "par_bn"):
+for name in ("double_seq_bn", "seq_bn", "par_bn"):
     try:
         config = adapters.ADAPTER_CONFIG_MAP[name]
         print("config", name + ":", "after attention" if config["mh_adapter"] else "",

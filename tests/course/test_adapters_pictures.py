@@ -31,6 +31,7 @@ def test_the_block_over_its_grid():
             assert block.parameters == block.modules * pt.bottleneck.count(384, size, own_norm)
         assert found[0.001].deviation < found[0.03].deviation < found[0.3].deviation
     assert adapters.block("parallel", 64, adapters.STARTS[0]).deviation == 0
+    assert 0 < adapters.block("parallel", 64, 0.01).deviation < 0.05    # with s = 1, as in the race
     assert not pt.adapters(adapters._probe()[0])
 
 

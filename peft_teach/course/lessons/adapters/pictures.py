@@ -36,6 +36,11 @@ def config_of(place: str) -> bottleneck.Config:
     return getattr(bottleneck, place.upper())
 
 
+def alike(place: str) -> bottleneck.Config:
+    """Return the config of a placement in the race: what may be equal for all places, is."""
+    return replace(config_of(place), activation="relu", init="normal", scale=1.0)
+
+
 # ── where they stand ─────────────────────────────────────────────────────────────────────────
 
 
@@ -115,9 +120,8 @@ def block(place: str, size: int, start: float | str) -> Block:
     model, batch, base = _probe()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        wide = replace(config_of(place), size=size)
-        model = bottleneck.inject(
-            model, wide if isinstance(start, str) else replace(wide, init="normal"))
+        config = config_of(place) if isinstance(start, str) else alike(place)
+        model = bottleneck.inject(model, replace(config, size=size))
         try:
             found = core.adapters(model)
             if not isinstance(start, str):
@@ -218,12 +222,13 @@ def explore_block() -> Explorer:
     }
     return Explorer(
         controls, block, draw_block,
-        lambda found: "One block of MiniLM, its signal from left to right; what goes round a "
-                      "sub-layer runs above. Below, in colour, the adapters: dashed from the wire "
-                      "that A reads, solid to where it is added. "
+        lambda found: "One block of MiniLM, its signal from left to right, the residual streams "
+                      "above. Below, in colour, the adapters: A reads where the dashed line "
+                      "begins; its output is added where the solid line ends. "
                       f"{OWN_NORM if any(s.norm == 'LN′' for s in found.stands) else ''}"
                       "The distance is that of the last hidden states of four sentences, "
-                      "measured with the library's own adapters, drawn with one seed.")
+                      "measured with the library's own adapters, drawn with one seed. With a σ of "
+                      "yours, every place has ReLU and s = 1.")
 
 
 # ── what they learned ────────────────────────────────────────────────────────────────────────
@@ -304,8 +309,8 @@ def merge_parallel(merged: Callable) -> pandas.DataFrame:
         layer.intermediate.dense, adapter.base.dense = merged(
             layer.intermediate.dense, adapter.base.dense, adapter.A, adapter.scale)
         layer.output = adapter.base
-    told = {"with adapters, from the base": adapted - before,
-            "merged, from with adapters": _hidden(model, batch) - adapted}
+    told = {"base against adapters": adapted - before,
+            "adapters against merged": _hidden(model, batch) - adapted}
     rows = {name: f"{off.abs().max():.2g}" for name, off in told.items()}
     return pandas.Series(rows | {"adapters left": len(core.adapters(model))}).to_frame(
         "largest difference in the last hidden states")
