@@ -3,11 +3,11 @@
 #
 # *From scratch, full fine-tuning, head only*
 #
-# You have 4,000 sentences from film reviews, each marked as praise or complaint, and a laptop. Somebody else has a network that has read about a billion pairs of sentences. What do you do with it?
+# You have 4,000 sentences from film reviews, each marked as praise or complaint, and a laptop. Somebody else has a network that has read about a hundred million pairs of sentences. What do you do with it?
 #
-# Until 2018 each language task had its own network, which learned from the few labels of that task alone. Jacob Devlin and his colleagues at Google wanted one network for all tasks: they trained BERT on plain text, put one new layer on top for each task, and trained everything a little further.
+# Until 2018 most language tasks had a network of their own, with little from elsewhere but word vectors. Jacob Devlin and his colleagues at Google wanted one network for all tasks. They trained BERT on plain text, put one new layer on top for each task, and trained everything a little further.
 #
-# That leaves three ways. Ignore the network, and train one like it **from scratch**. Train all of it: **full fine-tuning**. Or freeze it, and train only the new layer on top, the **head**.
+# So there are three ways. Ignore the network, and train one like it **from scratch**. Train all of it: **full fine-tuning**. Or freeze it, and train only the new layer on top, the **head**.
 #
 # | | |
 # |---|---|
@@ -73,7 +73,7 @@ pt.plots.show(pictures.draw_ways(counted.total - counted.head, counted.head),
               "Three ways. Solid boxes are trained, dashed ones stay frozen.")
 
 # %% [markdown]
-# The head has 770 of 22.7 million parameters. Every method of this course is measured by what it adds to the head. **So how good is almost nothing?** Two bets first. Both ways see the 4,000 sentences once, in 250 steps of 16. A coin would get half of the test sentences.
+# The head has 770 of 22.7 million parameters. Every method of this course is measured by what it adds to the head. **So how good is almost nothing?** Bet twice, on the head alone and on a network from scratch. Both see the 4,000 sentences once, in 250 steps of 16. A coin would get half of the test sentences right.
 
 # %%
 display(pt.widgets.Guess("Head only, accuracy in %:", (50, 60, 70, 80, 90), "full.head"),
@@ -82,7 +82,7 @@ display(pt.widgets.Guess("Head only, accuracy in %:", (50, 60, 70, 80, 90), "ful
 # %% [markdown]
 # ## 1 · Measure
 #
-# Here are six sentences. Did the raters take each for praise (1) or for complaint (0)? Are you as good as they?
+# Here are six sentences. The raters took each for praise (1) or for complaint (0). Can you tell which?
 
 # %%
 pd.set_option("display.max_colwidth", 110)
@@ -96,7 +96,7 @@ labels = "".join(str(label) for _, label in movies.train[4:10])
 pt.compare("full.labels", labels, "the raters' labels")
 
 # %% [markdown]
-# A colleague has written the accuracy. It runs, and the colleague is not happy.
+# A colleague has written a function for the accuracy. It runs, and the colleague is not happy.
 
 # %%
 def colleagues_accuracy(model, batches):
@@ -117,10 +117,10 @@ pictures.complaints(colleagues_accuracy, model, few)    # the model as any train
 #
 # - The same model and sentences give the same number, in whichever mode the model comes.
 # - Every sentence counts the same.
-# - No backward pass will ever come, and nothing is kept for one. Afterwards autograd is switched as it was.
-# - The batches are afterwards what they were.
+# - Nothing is kept for a backward pass, since none will come. Autograd ends as it was, on or off.
+# - The batches stay as they were.
 #
-# `batches` is a list of dicts with `labels` and whatever else the model takes. Hand the whole batch over: `model(**batch)` answers with `.logits`, (batch, 2).
+# `batches` is a list of dicts with `labels` and whatever else the model takes. Pass it whole: `model(**batch)` has `.logits`, (batch, 2).
 #
 # Replace the line `raise …`, run the cell, then the one below it. `pt.hint("full.accuracy")` helps, `pt.reset("full.accuracy")` gives the
 # original text back. Until yours passes, the lesson goes on with ours.
@@ -150,7 +150,7 @@ pt.require("full.accuracy")
 pictures.complaints(accuracy, model, few)
 
 # %% [markdown]
-# Now measure something. **Naive Bayes** has no network. It counts how often each word piece stands in praise and in complaint, and adds up what the words of a new sentence say:
+# **Naive Bayes** has no network. It counts how often each word piece stands in praise and in complaint, and adds up what the words of a new sentence say:
 #
 # $$ \text{score} = \sum_{w \,\in\, \text{sentence}} \log\frac{P(w \mid \text{praise})}{P(w \mid \text{complaint})} $$
 
@@ -171,7 +171,7 @@ pd.Series({"always the same answer": f"{movies.majority:.1%}",
            "counting words": f"{counting:.1%} ± {error:.1%}"}).to_frame("test sentences")
 
 # %% [markdown]
-# Three of four are right, after a second of counting. Any network has to beat this number. (The ± is the *standard error*, $\sqrt{a(1-a)/n}$: with other test sentences, the accuracy $a$ would differ by about that much.)
+# Three of four are right, after a second of counting. Any network has to beat this number. (The ± is the *standard error*, $\sqrt{a(1-a)/n}$: with $n$ other test sentences, the accuracy $a$ would differ by about that much.)
 #
 # ## 2 · One step
 #
@@ -183,13 +183,13 @@ pd.Series({"always the same answer": f"{movies.majority:.1%}",
 #
 # ### Exercise 2 · The training step (3 points, about 12 minutes)
 #
-# Write `step(model, batch, optimizer)`. *Trained* are the parameters whose `requires_grad` is True. Which calls make the following true, and in which order, is for you to find:
+# Write `step(model, batch, optimizer)`. A parameter is *trained* if its `requires_grad` is True. Find the calls that make the following true, and their order:
 #
 # - The model computes its loss once, in training mode, so that *dropout* is on. You return this loss as a plain number. (`model(**batch)` has it as `.loss`.)
 # - The optimizer changes the weights once. At that moment the gradients of all trained parameters, as one long vector, have a norm of at most 1. A longer vector was shortened to 1; a shorter one was left as it was. (`torch.nn.utils` has a function for it.)
 # - At that moment each trained parameter's `.grad` comes from this batch alone. `backward` *adds* to what is there. Before the very first step nothing is there.
 #
-# Before you run it, swap two of your lines in your head. Which swaps crash? Which train, but wrongly?
+# Before you run it, imagine two of your lines swapped. Which swaps crash? Which train, but wrongly?
 
 
 # %% exercise="full.step" part="solution"
@@ -212,9 +212,9 @@ step = pt.check("full.step", step)
 pt.require("full.step")
 
 # %% [markdown]
-# Only a swap that uses the loss too early crashes. All others run. Keep that in mind for section 4.
+# Only a swap that uses something before it exists crashes. All others run.
 #
-# Around **your** step we need an optimizer, and a rate that rises for a tenth of the steps and then falls to zero along a line. (In later lessons `pt.train` does the same.)
+# Around **your** step we need an optimizer, and a rate that rises for a tenth of the steps and then falls to zero in a straight line.
 
 # %%
 def my_training(model, batches, lr, total=250):
@@ -229,7 +229,7 @@ def my_training(model, batches, lr, total=250):
     model.eval()
 
 # %% [markdown]
-# Fine-tune the whole model for 45 of its 250 steps. The model reads a review of your own first, and again afterwards.
+# Fine-tune the whole model for 45 of its 250 steps. Before and after, the model reads a review of your own.
 
 # %%
 review = "A warm, funny film, and I would gladly see it again."
@@ -247,7 +247,7 @@ fine_tuned = accuracy(full_model, pt.bar(test, "batches"))
 f"{len(part)} steps of full fine-tuning: {fine_tuned:.1%}"
 
 # %% [markdown]
-# On a CPU, with the record's torch, your losses lie on the recorded ones. (A GPU's dropout draws other numbers.) After 720 sentences the model has passed the count of words.
+# On a CPU, with the record's version of torch, your losses lie on the recorded ones. After 720 sentences the model stands two points above the count of words.
 #
 # ## 3 · Freeze it
 #
@@ -255,10 +255,9 @@ f"{len(part)} steps of full fine-tuning: {fine_tuned:.1%}"
 #
 # ### Exercise 3 · What is frozen does not move (3 points, about 10 minutes)
 #
-# Write `frozen_stays(train, model)`. It calls `train(model)` once, and **raises** (as `assert` does) if a parameter that was frozen when the model came (its `requires_grad` is False) has moved. `model.named_parameters()` gives names and parameters. If the training itself breaks off with an error, that error gets through.
+# Write `frozen_stays(train, model)`. It calls `train(model)` once. A parameter is *frozen* if its `requires_grad` is False before that call. If a frozen parameter has moved afterwards, your function **raises**, as `assert` does. `model.named_parameters()` gives names and parameters. If the training itself breaks off with an error, let that error through.
 #
-# Your test meets trainings that keep the law and trainings that break it. How could one break it unseen? By very little; by thawing for a while; by putting something else in its place. (A frozen name that is gone counts as moved; another tensor with the very same entries does not.) And what may a training do? Anything with parameters that are *not* frozen, nothing at all, and freeze or thaw what it likes, as
-# long as nothing frozen moves.
+# Your test meets trainings that keep this law and trainings that break it. A training may do nothing, move what is *not* frozen, and freeze or thaw. What was frozen must end as it was. How could a training break that unseen? It moves a frozen parameter by very little, thaws it for a while, or puts another tensor in its place. (A frozen name that is gone counts as moved. Another tensor with the very same entries does not.)
 
 
 # %% exercise="full.frozen_stays" part="solution"
@@ -282,7 +281,7 @@ pt.require("full.frozen_stays")
 # %% [markdown]
 # ### Exercise 4 · Freeze it (1 point, about 4 minutes)
 #
-# Write `head_only(model)`. Afterwards the head trains **and nothing else**, in whatever state the model came. It returns how many parameters train, every entry of a tensor counted. `pt.models.head(model)` gives the names of the head's tensors.
+# Write `head_only(model)`. Afterwards the head trains **and nothing else**, in whatever state the model came. It returns how many parameters train, and counts every entry of a tensor. `pt.models.head(model)` gives the names of the head's tensors.
 
 
 # %% exercise="full.head_only" part="solution"
@@ -305,11 +304,10 @@ pt.require("full.head_only")
 head_model = pt.models.load("minilm", labels=2)[0].to(pt.device())
 trains = head_only(head_model)
 frozen_stays(lambda model: list(my_training(model, train[:2], lr=0.1)), head_model)
-pt.audit()                     # your tests, put to your own pieces
 f"{trains:,} parameters train, and your test of your step raised nothing"
 
 # %% [markdown]
-# A frozen backbone makes the same features of a sentence every time. So **compute them once**, and train heads on them: then a whole training takes a tenth of a second. We keep two readings. The *pooler's output* is what `BertForSequenceClassification` reads: the vector of the first token, `[CLS]`, behind one more layer. The *mean* is that of the last hidden states over all tokens.
+# Without dropout, a frozen backbone makes the same features of a sentence every time. So **compute them once**, and train heads on them: then a whole training takes a tenth of a second. We keep two readings. One is the *pooler's output*: the vector of the first token, `[CLS]`, behind one more layer. `BertForSequenceClassification` reads this one. The other is the *mean* of the last hidden states over all tokens.
 
 # %%
 @torch.no_grad()
@@ -332,7 +330,7 @@ short = heads.accuracy(head, "pooler")
 pt.compare("full.head", round(100 * short, 1), "head only, 250 steps, in %")
 
 # %% [markdown]
-# The frozen network, with all that it has read, loses to a count of words, and by nine points. Is that what pretraining is worth?
+# The frozen network has read so much, and loses to a count of words by nine points. Is that what pretraining is worth?
 #
 # ## 4 · Is it a bug?
 #
@@ -340,7 +338,7 @@ pt.compare("full.head", round(100 * short, 1), "head only, 250 steps, in %")
 #
 # ### If you like · Three runs that went wrong (optional, 2 points, about 6 minutes)
 #
-# Each run trained a head on the pooler's output for 250 steps, with **one** change to a good training (the lesson's own, not yours). Which?
+# Each run trained a head on the pooler's output for 250 steps, with **one** change to a good training (the lesson's own, not yours). Which change?
 #
 # 1. the gradients are never cleared
 # 2. the gradients are cleared between the backward pass and the optimizer's step
@@ -356,7 +354,7 @@ pt.seed(0)
 runs = pictures.patients(pictures.Head, heads.cached["train"]["pooler"], lr=0.1)
 pt.plots.show(pt.plots.curves({name: seen.losses for name, (_, seen) in runs.items()}),
               "The losses of the three, and of a healthy run.")
-pd.DataFrame({name: {"accuracy": heads.accuracy(head, "pooler", "validation"),
+pd.DataFrame({name: {"accuracy": heads.accuracy(head, "pooler"),
                      "distance of the weights": seen.moved}
               for name, (head, seen) in runs.items()}).T.round(3)
 
@@ -375,14 +373,14 @@ pt.require("full.culprits")
 # %% [markdown]
 # <details><summary>What gives them away</summary>
 #
-# A moves, half as far as a healthy run, and learns nothing: its labels are wrong. B moves too far, its loss swings, and it slows only when the rate falls: old gradients push on. C goes in the right direction and hardly moves; with its gradients cleared it would not move at all.
+# A moves half as far as the healthy run and learns nothing: its labels are wrong. B moves too far, its loss swings, and it slows only when the rate falls: old gradients push on. C goes in the right direction and hardly moves. Change 2 would not have moved it at all.
 # </details>
 #
-# Look at B and C again. They are badly broken, and lose only a few points. In a table of results nobody would notice. The accuracy does not show a bug; the loss and the distance do. And our head? Its loss falls and its weights move. We find no bug.
+# B and C lose four and seven points, and their accuracy does not say why. The loss and the distance do. The healthy run, which is not your code, does no better than your head. We find no bug.
 #
 # ## 5 · Then what does the head lack?
 #
-# Look at what it reads. Nobody trained the pooler: print `head_model.bert.pooler.dense.bias`, and you see 384 zeros. The people who made this model read something else: the *mean* over all tokens. So let the head read it.
+# Look at what the head reads. Nobody trained the pooler: print `head_model.bert.pooler.dense.bias`, and you see 384 zeros. The people who made this model read something else: the *mean* over all tokens. So let the head read the mean.
 
 # %%
 found = pd.DataFrame([{"reads": name, "lr": lr, "accuracy": heads.accuracy(
@@ -395,17 +393,17 @@ pd.Series({name: heads.spread(name) for name in ("pooler", "mean")}).round(3).to
     "standard deviation of a feature")
 
 # %% [markdown]
-# Seven to nine points, from the same network, with a head of the same size. Why? Three explanations:
+# The mean brings seven to nine points, with the same network and a head of the same size. (Here ± is the spread of three seeds.) Why? Three explanations:
 #
 # - **The place.** The pooler's output holds less of what we ask for.
 # - **The steps.** It holds as much, but a head needs longer to learn from it.
-# - **The scale.** It holds as much, but its features vary a fifth as much, and a head learns badly from small features.
+# - **The scale.** It holds as much, but its features vary a fifth as much, and a head learns badly from small features, however long it trains.
 #
-# All three predict what we saw. We need runs on which they disagree. Features can be *standardized*, shifted and scaled to mean 0 and standard deviation 1; and ten times the steps take seconds.
+# All three predict what we saw. We need runs on which they disagree. We can *standardize* the features: shift and scale each to mean 0 and standard deviation 1. And we can take ten times the steps, in seconds.
 #
 # ### Exercise 5 · Design the experiment (2 points, about 7 minutes)
 #
-# Choose two runs that differ in **one** thing, and for which the three explanations do not all predict the same. Then say what each predicts if it is the whole truth.
+# Choose two runs that differ in **one** thing. If one explanation alone were true, would they end apart or together? The three answers must not all agree.
 #
 # | | may be |
 # |---|---|
@@ -413,7 +411,7 @@ pd.Series({name: heads.spread(name) for name in ("pooler", "mean")}).round(3).to
 # | `features` | `"raw"`, `"standardized"` |
 # | `steps` | `250`, `2500` |
 #
-# `first_run` and `second_run` are dicts with these three. `foretold` has the keys `"place"`, `"steps"` and `"scale"`, each `"apart"` or `"together"`: where the two runs end. Each run is made at several rates, and validation chooses.
+# `first_run` and `second_run` are dicts with these three keys. `foretold` has the keys `"place"`, `"steps"` and `"scale"`, and says `"apart"` or `"together"` for each. Each run is made at several rates, and its accuracy on validation sentences chooses one.
 
 
 # %% exercise="full.pair" part="solution"
@@ -434,18 +432,19 @@ pd.DataFrame([first_run | {"accuracy": f"{heads.run(first_run):.1%}"},
               second_run | {"accuracy": f"{heads.run(second_run):.1%}"}])
 
 # %% [markdown]
-# One bet more. The loss of such a head is *convex*: it has one lowest value, and every good training leads there. We call this the head's **end**. **Where does the head on the pooler end**, in per cent?
+# One more bet. The loss of such a head is *convex*: it has one lowest value, and every good training leads there. We call this the head's **end**. **Where does the head on the pooler end**, in per cent?
 
 # %%
 pt.commit("full.end", ...)
 
 # %% tags=["nbval-check-output"]
+# Recorded: each seed has the sentences in another order, and none has yours.
 ends = record.runs.query("group == 'converged' and penalty == 0").set_index("pool").accuracy
 pt.compare("full.end", round(100 * ends["cls"], 1), "the head on the pooler at its end, in %")
 eight = record.runs.query("group == 'read'").replace({"pool": {"cls": "pooler"}})
 table = records.table(eight, ["pool", "standardized", "steps"]).accuracy.unstack()
 at_end = {"pooler": ends["cls"], "mean": ends["mean"]}
-table.assign(**{"at its end": [f"{at_end[pool]:.1%}" for pool, _ in table.index]})    # recorded
+table.assign(**{"at its end": [f"{at_end[pool]:.1%}" for pool, _ in table.index]})
 
 # %%
 pt.sentence("full.place", ...)    # yours: where do the eight points come from?
@@ -453,10 +452,10 @@ pt.sentence("full.place", ...)    # yours: where do the eight points come from?
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# With ten times the steps the gap shrinks from eight points to six: two points were impatience. Standardizing changes nothing. At the end it cannot: a head on x computes w·x + b, and for every such head there is one on (x − μ)/σ with the same answers. What is left is the place.
+# At their ends, four of the eight points are left. That is the place. The pooler gained three with patience; the mean lost one. Standardizing changes next to nothing. At the end it cannot: a head on x computes w·x + b, and for every such head there is one on (x − μ)/σ with the same answers.
 # </details>
 #
-# So blame the untrained pooler? We put others in its place, drawn at random, and took it away.
+# Is the untrained pooler to blame? We put random ones in its place, and then took it away.
 
 # %%
 poolers = record.runs.query("group == 'poolers'").assign(
@@ -469,11 +468,11 @@ records.table(poolers, "reads")    # each head at its end
 #
 # ## 6 · The ruler
 #
-# Whoever measures a method against a head that had not finished credits the method with what patience would have given. So our zero is the head on the pooler *at its end*, and our one is full fine-tuning. Between them lies the **share of the gain**:
+# Against an unfinished head, part of a method's gain is the head's missing steps. So our zero is the head on the pooler *at its end*, and our one is full fine-tuning. Between them lies the **share of the gain**:
 #
 # $$ \text{gain}(a) = \frac{a - a_\text{head at its end}}{a_\text{full} - a_\text{head at its end}} $$
 #
-# (We stay with the pooler, since the library reads it. A gain in later lessons may contain what a better place would have brought.)
+# (We stay with the pooler, since the library reads it. A better place might have brought part of a later gain.)
 
 # %%
 zero, one = records.ends()
@@ -490,9 +489,9 @@ pd.DataFrame({"accuracy": reached.map("{:.1%}".format),
               "share of the gain": records.gain(reached).map("{:.0%}".format)})
 
 # %% [markdown]
-# So how good is almost nothing? Read in the right place, a frozen network and a count of words cannot be told apart. Full fine-tuning is at least five points above both.
+# So how good is almost nothing? Read in the right place, a frozen network and a count of words cannot be told apart. Full fine-tuning is about five points above both.
 #
-# Now look at the top two rows, and then at full fine-tuning at other learning rates. What has happened where the loss lies at 0.69?
+# Now look at the top two rows, and then at full fine-tuning at other learning rates. What has happened where the loss stays at 0.69? (The recorded head had dropout and yours had none, so their accuracies differ a little.)
 
 # %%
 by_rate = pictures.ways_recorded(record, others)    # one run a way and rate, all of seed 0
@@ -505,7 +504,7 @@ pt.sentence("full.collapse", ...)    # yours: what has happened, and what is 0.6
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# The model says the same to every sentence. Then the best it can do is to say "half and half", which costs log 2 = 0.69. A loss that stays at log 2 and an accuracy equal to the share of one class: learn to see them together ([transformers#735](https://github.com/huggingface/transformers/issues/735)). Full fine-tuning fell off a cliff at 0.001. The network from scratch had only not started: with five passes over the same sentences it passes the head on the pooler.
+# The model says the same to every sentence. The best it can say is "half and half", and that costs log 2 = 0.69. Learn to see two signs together: the loss stays at log 2, and the accuracy is the share of one class ([transformers#735](https://github.com/huggingface/transformers/issues/735)). Full fine-tuning fell off a cliff at 0.001. The network from scratch had only not started. After five passes over the same sentences it is above the head on the pooler.
 # </details>
 #
 # ## 7 · The bill
@@ -524,16 +523,16 @@ bill = pd.DataFrame(bill)
 bill.assign(factor=bill["full"] / bill["head"]).round(3)
 
 # %% [markdown]
-# Full fine-tuning holds the model four times, the head once. For a hundred tasks, that is a hundred models, or one model and a hundred tiny files. One way is good and expensive, the other cheap and behind. **What lies between?** That is the rest of this course.
+# Full fine-tuning holds the model four times in memory, the head once. On disk, a hundred tasks are a hundred models, or one model and a hundred tiny files. One way is good and expensive, the other cheap and behind. **What lies between?** That is the rest of this course.
 #
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | The place that a head reads decides more than how long or at which scale it is trained. | mean 77.0, pooler 70.4 %: 2,500 steps, three seeds, standard error 0.8 to 0.9; four points at the ends | ten times the steps; standardized features; four random poolers and none (70.9 to 72.0 %). Another base: nothing yet | this base was made to be read at its mean (Reimers & Gurevych 2019) |
-# | A frozen MiniLM and a count of words cannot be told apart on these reviews. | 77.0 and 76.2 %, standard error 0.8 each | the head at the best of six rates, with ten times the steps, with a penalty that validation chooses (76.2 %) | not known to us; larger bases hold more |
-# | Full fine-tuning beats both. | 82.3 %, three seeds | the head with ten times the steps at the best of six rates | on sentences of another kind it can turn round (Kumar et al. 2022, §3) |
-# | At ten times its rate, full fine-tuning says the same to every sentence. *An observation.* | 49.5 %, one seed | nothing yet | failed runs, and small rates with warm-up as the remedy: Mosbach et al. 2021, §5 and §6 |
+# | At its best rate, a head gains more from a better place to read than from ten times the steps or from standardized features. | mean 77.0, pooler 70.4 %: 2,500 steps, three seeds, standard error 0.8 to 0.9; four points at the ends | ten times the steps; standardized features; four random poolers and none (70.9 to 72.0 %). Another base: nothing yet | this base was made to be read at its mean (its model card) |
+# | A frozen MiniLM and a count of words cannot be told apart on these reviews. | 77.0 and 76.2 %, standard error 0.8 each | the head at the best of six rates, with ten times the steps, with a penalty that validation chooses (76.2 %) | not known to us |
+# | Full fine-tuning beats both. | 82.3 %, three seeds | the head with ten times the steps at the best of six rates | on images of another kind it did turn round (Kumar et al. 2022) |
+# | At ten times its rate, full fine-tuning says the same to every sentence. *An observation.* | 49.5 %, one seed | nothing yet | failed runs, and small rates, warm-up and more passes as the remedy: Mosbach et al. 2021, §5 and §6 |
 
 # %%
 pt.progress("01")
@@ -541,23 +540,22 @@ pt.progress("01")
 # %% [markdown]
 # ## At your desk
 #
-# "Head only" needs no adapter: it is a logistic regression on features that are computed once, such as `heads.cached`, with a penalty chosen on validation. With peft's methods, `task_type="SEQ_CLS"` trains the new head, too, and saves it beside the adapter.
+# "Head only" needs no adapter. It is a logistic regression on features that are computed once, such as `heads.cached`. Validation sentences choose its penalty. With peft's methods, `task_type="SEQ_CLS"` trains the new head, too, and saves it beside the adapter.
 #
-# | a first recipe, 1 to 70 billion parameters | take | source |
+# | a first recipe | take | source |
 # |---|---|---|
 # | before anything | count words; then a head on cached features | this lesson |
 # | where to read | the place that the model's makers read | this lesson |
-# | full fine-tuning | a small rate, warm-up, more than one seed | Mosbach et al. 2021, §6 |
+# | full fine-tuning | a small rate, warm-up, more passes | Mosbach et al. 2021, §6 |
 # | memory | 16 bytes for each parameter: 112 GB at 7 billion, before activations | Rajbhandari et al. 2020, §3.1 |
-# | order | the head to its end first, then everything | Kumar et al. 2022 |
 #
-# Take something else than full fine-tuning when there are many tasks or memory is short; than a head, when every point counts. What misleads at 7 billion parameters: our rates, that counting words keeps up, and the factor in memory, since with long texts activations are the largest part.
+# Many tasks or little memory: not full fine-tuning. Every point counts: not a head. Three things do not carry over to larger models: our rates, the word count's good showing, and the factor in memory.
 #
 # **Sources**
 #
 # - Devlin et al. 2019, *BERT*, arXiv 1810.04805: §4 and A.3, fine-tuning and its learning rates.
-# - Wang et al. 2020, *MiniLM*, arXiv 2002.10957; Reimers & Gurevych 2019, *Sentence-BERT*, arXiv 1908.10084: how the base was made.
+# - Wang et al. 2020, *MiniLM*, arXiv 2002.10957; Reimers & Gurevych 2019, *Sentence-BERT*, arXiv 1908.10084; the [card](https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2) of all-MiniLM-L6-v2: how the base was made.
 # - Mosbach et al. 2021, *On the Stability of Fine-tuning BERT*, arXiv 2006.04884.
 # - Kumar et al. 2022, *Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution*, arXiv 2202.10054.
 # - Rajbhandari et al. 2020, *ZeRO*, arXiv 1910.02054: §3.1, what stands in memory.
-# - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
+# - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of film reviews on Rotten Tomatoes.

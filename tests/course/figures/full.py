@@ -17,7 +17,5 @@ FIGURES = {
     "pooler 70.4 %": LONG,
     "70.9 to 72.0 %": (min(POOLERS), max(POOLERS)),
     "validation chooses (76.2 %)": PENALIZED["accuracy"],
-    "1 to 70 billion": "sizes, not results",
     "112 GB at 7 billion": (7e9 * 16, 7e9),
-    "misleads at 7 billion": "a size, not a result",
 }

@@ -69,7 +69,7 @@ def complaints(measure: Callable, model: nn.Module, batches: Sequence[Mapping[st
             "64 sentences, and 6 more": f"{large:.3f} and {small:.3f}",
             "all 70 together": f"{whole:.3f}",
             "memory that is held for 64": f"{sum(saved.values()) / 1e6:.0f} MB"}
-    return pandas.Series(told).to_frame("the colleague sees")
+    return pandas.Series(told).to_frame("measured")
 
 
 class Counting(nn.Module):
