@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import work
+from . import colab
 from .source import first_line, wrong
 
 CELL_SECONDS = 600  # the longest that a cell may take
@@ -34,15 +35,23 @@ def execute(notebook: Any, path: Path) -> None:
 
 
 def keep(notebook: Any, path: Path) -> bool:
-    """Take over the stored outputs if all code is as it was then; return whether there are any."""
+    """Take over the stored outputs if all code is as it was then; return whether there are any.
+
+    The cell that installs the course has no output, and may differ.
+    """
     if not path.exists():
         return False
-    old, new = code_cells(stored(path)), code_cells(notebook)
-    if [cell.source for cell in old] != [cell.source for cell in new]:
+    old, new = (sorted(code_cells(one), key=colab.installs) for one in (stored(path), notebook))
+    if not _same_code(old, new):
         return False
     for before, after in zip(old, new):
         after.outputs, after.execution_count = before.outputs, before.execution_count
     return any(cell.execution_count for cell in old)
+
+
+def _same_code(*notebooks: list[Any]) -> bool:
+    old, new = ([cell.source for cell in cells if not colab.installs(cell)] for cells in notebooks)
+    return old == new
 
 
 def clean(notebook: Any, path: Path, root: Path) -> None:

@@ -16,13 +16,12 @@ from typing import Any
 
 from ...errors import unknown
 from ..lessons import STUBS
-from . import execution
+from . import colab, execution
 from .source import GRADE, SOLUTION, Cell, read, slug, wrong
 
 LESSONS = Path("peft_teach/course/lessons")
 
 _HEADING = r"^### (.+?)(?: \([^()]*\))?$"    # without its points and minutes
-_PLUMBING = "importlib.util.find_spec("      # installs the course where it is not there
 
 
 @dataclass(frozen=True)
@@ -97,9 +96,10 @@ def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:
             raise unknown("lesson", name, [source.stem for source in sources])
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     release = project["project"]["version"]
+    address = project.get("tool", {}).get("peft-teach", {}).get("address", "")
     lessons = []
     for source in sorted({known[name] for name in names}) if names else sources:
-        cells = read(source)
+        cells = colab.add(read(source), source.stem, address)
         lessons.append(Lesson(source.stem, cells,
                               _notebook(cells, source.stem[:2], release, solved=False),
                               _notebook(cells, source.stem[:2], release, solved=True)))
@@ -141,7 +141,7 @@ def _notebook(cells: Sequence[Cell], lesson: str, release: str, *, solved: bool)
 def _metadata(cell: Cell) -> dict[str, Any]:
     """What nbgrader and JupyterLab need to know of a cell."""
     metadata = copy.deepcopy(cell.metadata)
-    if cell.part == GRADE or (cell.kind == "code" and _PLUMBING in cell.source):
+    if cell.part == GRADE:
         metadata["jupyter"] = {"source_hidden": True} | metadata.get("jupyter", {})
     if cell.exercise is None:
         return metadata

@@ -15,6 +15,7 @@ from typing import Any
 
 from ...errors import PeftTeachError
 from . import charts, methods
+from .colab import ADDED
 from .execution import stored
 from .notebooks import Lesson, make, write
 from .source import CHECK, GRADE, SOLUTION, wrong
@@ -61,7 +62,7 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED) -> Any:
     notebook = stored(root / "solutions" / f"{lesson.name}.ipynb")
     shown = []
     for cell, known, student in zip(notebook.cells, lesson.cells, lesson.student.cells):
-        if known.part == GRADE or "importlib.util.find_spec(" in cell.source:
+        if known.part in (GRADE, ADDED):
             continue
         if known.part == SOLUTION and solutions == NONE:
             cell = student

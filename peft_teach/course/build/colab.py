@@ -1,0 +1,72 @@
+"""What a build adds to each lesson for where the course is not installed, on Colab above all.
+
+A badge that opens the lesson there, once `address` in pyproject.toml names the git repository, and
+a cell that installs the course.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from .source import Cell, wrong
+
+ADDED = "added"    # the part of these cells, in the place of solution, check or grade
+
+COLAB = "https://colab.research.google.com/github/"
+_GITHUB = "https://github.com/"    # Colab opens the notebooks of no other host by address
+
+_FIRST = "# Nothing happens here where the course is installed. On Colab, this installs it, once."
+_INSTALL = f"""{_FIRST}
+import importlib.util
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+if importlib.util.find_spec("peft_teach") is None:
+    colab = Path("/content")
+    places = [Path.cwd().parent, colab / "peft-teach", colab / "drive/MyDrive/peft-teach"]
+    course = next((p for p in places if (p / "peft_teach").is_dir()), ADDRESS)
+    if course is None:
+        raise SystemExit("Put the course's folder at /content/peft-teach, then run this again.")
+    pip = [sys.executable, "-m", "pip"]
+    there = Path(tempfile.mkdtemp(), "there.txt")    # what pip may not move
+    with there.open("w") as file:
+        subprocess.run([*pip, "list", "--format=freeze"], stdout=file, check=True)
+    subprocess.run([*pip, "install", "-q", "-c", there, course], check=True)
+    importlib.invalidate_caches()"""
+
+
+def add(cells: Sequence[Cell], lesson: str, address: str) -> list[Cell]:
+    """Return a lesson's cells with the badge on top and the install cell before the first code.
+
+    `address` is that of the git repository, or empty. Raises `PeftTeachError` if it is no https.
+    """
+    if address and not address.startswith("https://"):
+        raise wrong(f"pyproject.toml: the address of the course is {address!r}",
+                    "an https address of the git repository, or none")
+    source = repr(f"git+{address}") if address else "None"
+    install = _cell("install", "code", _INSTALL.replace("ADDRESS", source),
+                    {"jupyter": {"source_hidden": True}})
+    first = next((n for n, cell in enumerate(cells) if cell.kind == "code"), len(cells))
+    badge = []
+    if link := launch(lesson, address):
+        badge = [_cell("badge", "markdown", "[![Open in Colab](https://colab.research.google.com/"
+                       f"assets/colab-badge.svg)]({link})", {})]
+    return [*badge, *cells[:first], install, *cells[first:]]
+
+
+def launch(lesson: str, address: str) -> str:
+    """Return the link that opens a lesson on Colab; empty where Colab does not open the address."""
+    if not address.startswith(_GITHUB):
+        return ""
+    repository = address.removeprefix(_GITHUB).strip("/").removesuffix(".git")
+    return f"{COLAB}{repository}/blob/main/lessons/{lesson}.ipynb"
+
+
+def installs(cell: Any) -> bool:
+    """Whether a notebook's cell installs the course, be it of this build or of an earlier one."""
+    return cell.source.startswith(_FIRST)
+
+
+def _cell(id: str, kind: str, source: str, metadata: dict[str, Any]) -> Cell:
+    return Cell(id, kind, source, source, metadata, None, ADDED, "the cells that the build adds")

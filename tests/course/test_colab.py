@@ -1,0 +1,80 @@
+"""What a build adds to each lesson: the badge, and the cell that installs and moves nothing."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from peft_teach.course.build.colab import installs
+from peft_teach.course.build.notebooks import make
+from peft_teach.errors import PeftTeachError
+
+ROOT = Path(__file__).parents[2]
+ADDRESS = "https://github.com/someone/peft-teach.git"
+
+
+@pytest.fixture
+def built(tmp_path):
+    """Give a function: an address → the lessons, built in memory."""
+    (tmp_path / "solutions").symlink_to(ROOT / "solutions")
+
+    def build(address, names=()):
+        (tmp_path / "pyproject.toml").write_text(
+            f'[project]\nversion = "1.2.3"\n[tool.peft-teach]\naddress = "{address}"\n')
+        return make(tmp_path, names)
+    return build
+
+
+def test_each_lesson_opens_on_colab_and_installs_from_the_address(built):
+    lessons = built(ADDRESS)
+    assert len(lessons) > 10
+    for lesson in lessons:
+        for notebook in (lesson.student, lesson.solution):
+            assert ("(https://colab.research.google.com/github/someone/peft-teach/blob/main/lessons/"
+                    f"{lesson.name}.ipynb)") in notebook.cells[0].source
+            first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+            assert installs(first)
+            assert f"git+{ADDRESS}" in first.source
+
+
+@pytest.mark.parametrize("address", ["", "https://example.org/peft-teach.git"])
+def test_no_badge_without_an_address_that_colab_opens(built, address):
+    lesson, = built(address, ["00"])
+    assert "colab.research" not in str(lesson.student.cells)
+    assert lesson.student.cells[0].source.startswith("# 00")
+
+
+def test_an_address_that_is_none_is_refused(built):
+    with pytest.raises(PeftTeachError, match=r"'git@example\.org:x'"):
+        built("git@example.org:x", ["00"])
+
+
+def test_the_cell_installs_where_the_course_is_not_and_moves_nothing(built, tmp_path, monkeypatch):
+    """What pip lists binds what it installs. A checkout comes before the address."""
+    asked = []
+
+    def pip(command, check, stdout=None):
+        if command[3:] == ["list", "--format=freeze"]:
+            stdout.write("torch==2.11.0+cpu")
+        else:
+            asked.append(command[3:])
+
+    def first(address):
+        return next(cell.source for cell in built(address, ["00"])[0].student.cells
+                    if installs(cell))
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    exec(first(ADDRESS), {})
+    assert not asked    # the course is here
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    (tmp_path / "course/lessons").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "course/lessons")
+    with pytest.raises(SystemExit, match="/content/peft-teach"):
+        exec(first(""), {})
+    exec(first(ADDRESS), {})
+    (tmp_path / "course/peft_teach").mkdir()
+    exec(first(ADDRESS), {})
+    assert [command[-1] for command in asked] == [f"git+{ADDRESS}", tmp_path / "course"]
+    for *options, bound, _ in asked:
+        assert options == ["install", "-q", "-c"]
+        assert bound.read_text("utf-8") == "torch==2.11.0+cpu"
