@@ -50,8 +50,9 @@ display(Guess("Which part of MiniLM has the most parameters?", ("attention", "ff
               "inside.largest"),
         Guess("Twelve attention heads in place of one: how many times the parameters?", (1, 4, 12),
               "inside.heads"),
-        Guess("LoRA trains 0.33 % as many parameters. How many percent of full training's memory "
-              "will it take, with 16 sentences of 32 tokens?", (1, 10, 40, 75), "inside.memory"))
+        Guess("LoRA trains 74,498 numbers, 0.33 % of MiniLM's. How many percent of full training's "
+              "memory will it take, with 16 sentences of 32 tokens?", (1, 10, 40, 75),
+              "inside.memory"))
 
 # %% [markdown]
 # ## Where are the parameters?
@@ -78,8 +79,8 @@ pt.require("inside.linear")
 
 # %% [markdown]
 # Nearly every parameter of a language model stands in such a layer, or in a table of words. Here is all of MiniLM, drawn so that area is
-# the number of parameters. Choose larger models, too. Which two places would you train, to train as little as possible and be in every
-# block?
+# the number of parameters. Choose larger models, too. Which two parts would you train, to be in every block with as few parameters as
+# possible?
 
 # %%
 model, tokenizer = pt.models.load("minilm", labels=2, attention="eager")    # step by step, as below
@@ -92,9 +93,9 @@ pictures.explore_parameters()
 # %% [markdown]
 # <details><summary>What the map says</summary>
 #
-# More than half of MiniLM is a dictionary: a vector for each of 30,522 words. The famous attention is less than a sixth. In the larger
-# models of the list the dictionary melts: it grows with the width of the vectors, a block with its square. The smallest places are the norms, then key and
-# value, where heads share them.
+# More than half of MiniLM is a dictionary: a vector for each of 30,522 words. The famous attention is less than a sixth. In larger models
+# its share melts: a dictionary grows with the width of the vectors, a block with the square of that width. The smallest parts are
+# the norms, then key and value in models whose heads share them (exercise 5).
 # </details>
 #
 # So beware of "we train x % of the parameters". The percentage says as much about the model as about the method.
@@ -190,7 +191,7 @@ pt.require("inside.attention")
 # read alike.
 
 # %%
-Guess("Most, for its fair share, is read from", ("itself", "special", "neighbour", "another"),
+Guess("Which is read the most times its fair share?", ("itself", "special", "neighbour", "another"),
       "inside.reads")
 
 # %%
@@ -201,7 +202,7 @@ for i in range(6):
     found = attention(q[:1], k[:1], one_hot, 12, readable)[0].unflatten(-1, (12, 32))
     tables.append(found[:n, :, :n].transpose(0, 1).cpu())    # of each block: (heads, reading, read)
 where = pictures.where_read(tables, tokens)
-pt.compare("inside.reads", where.times.idxmax(), "what is read most for its fair share")
+pt.compare("inside.reads", where.times.idxmax(), "what is read the most times its fair share")
 where[["share", "fair share"]].map("{:.0%}".format).assign(times=where.times.round(1))
 
 # %%
@@ -213,11 +214,11 @@ pictures.explore_heads(tables, tokens)
 # <details><summary>What we found</summary>
 #
 # Head 2 of block 0 looks one word back. Head 4 of block 4 takes `it` to `plot`; neither shows what the model takes the sentence to mean. The
-# two marks get 44 % of the reading, four times their fair share. Clark et al. (2019) saw much the same in BERT, and think that a head looks there
-# when it has nothing to say. But a share is no importance: it multiplies a value, which may be short (Kobayashi et al. 2020).
+# two marks get 44 % of the reading, nearly all of it `[CLS]`. In BERT's middle blocks it is `[SEP]`: Clark et al. (2019) think that a head
+# looks there when it has nothing to say. But a share is no importance: it multiplies a value, which may be short (Kobayashi et al. 2020).
 # </details>
 #
-# Each of these small tables takes memory, for every sentence of a batch: a number for each *pair* of tokens. Keep that in mind.
+# Each of these small tables takes memory, for every sentence of a batch: a number for each *pair* of tokens.
 #
 # ### Exercise 3 · The whole block (3 points, about 10 minutes)
 #
@@ -346,7 +347,7 @@ block_count = pt.check("inside.block", block_count)
 pt.require("inside.block")
 
 # %% tags=["nbval-check-output"]
-counted = {f"{heads} heads, {kv} of keys and values": block_count(384, 1536, heads, kv)
+counted = {f"heads: {heads} of queries, {kv} of keys and values": block_count(384, 1536, heads, kv)
            for heads, kv in ((1, 1), (12, 12), (12, 4), (12, 1))}
 twelve, one = (block_count(384, 1536, heads, heads) for heads in (12, 1))
 pt.compare("inside.heads", twelve / one, "twelve heads in place of one")
@@ -357,8 +358,9 @@ pd.Series(counted).map("{:,}".format).to_frame("parameters of a block")
 #
 # ## What training holds
 #
-# To *use* a model, you hold its weights. To *train* it, you also hold a **gradient** for what trains, and the **moments**: what the optimizer
-# remembers from step to step. Here is one real step in six ways, and the bytes that stay in memory after it, in **one sum**.
+# To *use* a model, you hold its weights. To *train* it, you also hold a **gradient** for each parameter that trains, and the **moments**:
+# what the optimizer remembers from step to step. Here is one real step, made in six ways. The last column is **one sum** of all bytes
+# that stay in memory.
 
 # %%
 labelled = {**batch, "labels": torch.tensor([1, 0], device=pt.device())}
@@ -387,7 +389,7 @@ ledger = pt.check("inside.ledger", ledger)
 pt.require("inside.ledger")
 
 # %% [markdown]
-# A law should predict what it has not seen. Ask yours about LoRA, which was not in the table, and about 7 billion parameters.
+# A law should predict what it has not seen. Ask your ledger about LoRA, and about 7 billion parameters.
 
 # %% tags=["nbval-check-output"]
 trainee = pictures.prepared("LoRA")
@@ -402,8 +404,8 @@ held = pd.DataFrame({"everything": ledger(base, base, bytes_each=2, moments=2),
 held.assign(sum=held.sum(axis=1)).round(2)    # GB, all in bfloat16, AdamW
 
 # %% [markdown]
-# With AdamW, training everything holds four times the weights. LoRA holds them about once. Three quarters are gone! So is your colleague
-# right? One thing is missing on your ledger.
+# With AdamW, training everything holds four times the weights' bytes. LoRA holds hardly more than the weights. Three quarters are
+# gone! So is your colleague right? One thing is missing from your ledger.
 #
 # ## What the forward pass leaves behind
 #
@@ -412,10 +414,10 @@ held.assign(sum=held.sum(axis=1)).round(2)    # GB, all in bfloat16, AdamW
 # $$ \frac{\partial L}{\partial W} = g^\top x, \qquad \frac{\partial L}{\partial x} = g\,W $$
 #
 # The first needs $x$, the second needs $W$. So the forward pass has to keep them. What it keeps for later is called **activations**. Now freeze
-# the layer, while something below it still trains. **What does it keep?**
+# the layer, while something below it still trains. **What does the frozen layer keep?**
 
 # %%
-Guess("A layer is frozen, and something below it trains. It keeps",
+Guess("Something below a frozen layer trains. The frozen layer keeps",
       ("x and W", "x", "W", "nothing"), "inside.frozen")
 
 # %%
@@ -433,14 +435,14 @@ pd.Series(kept).to_frame("a layer keeps")
 # <details><summary>What the four rows say</summary>
 #
 # W is in memory anyway, so x is what costs, and a frozen layer drops it. Where nothing below trains, no gradient has to pass, and nothing is
-# kept. LoRA's own A is a layer that trains: it keeps x again. Softmax, GELU and dropout have no weights that one could freeze, and a norm
-# needs its input for both gradients: they keep what they kept before.
+# kept. LoRA's own A is a layer that trains: it keeps x again. Softmax, GELU and dropout have no weights that one could freeze, and
+# LayerNorm needs its input for both gradients: they keep what they kept before.
 # </details>
 #
 # Now the whole model. On the way forward, activations pile up; on the way back they go, and gradients come. **When is the memory fullest?**
 
 # %%
-Guess("Everything trains, 16 sentences of 32 tokens: most is held at the",
+Guess("Everything trains, on 16 sentences of 32 tokens. The memory is fullest at the",
       ("start", "loss", "half back", "end"), "inside.fullest")
 
 # %%
@@ -460,20 +462,20 @@ pictures.explore_step(measured)
 # $$ \text{at most} = \text{weights} + \text{moments} + \max(\text{activations},\ \text{gradients}) $$
 
 # %%
-bill = pictures.bill(measured, "16 × 32")
+bill = pictures.bill(measured)
 turns = bill.weights + bill.moments + bill[["activations", "gradients"]].max(axis=1)
-share = bill["at most"]["LoRA"] / bill["at most"]["everything"]
+share = bill["at most"]["LoRA", "16 × 32"] / bill["at most"]["everything", "16 × 32"]
 pt.compare("inside.memory", round(100 * share), "percent of full training's memory, at most")
 bill.assign(**{"by the formula": turns}).round(1)    # MB
 
 # %% [markdown]
 # <details><summary>How much goes away?</summary>
 #
-# LoRA trains 0.33 % as many parameters, and it still takes 43 % of the memory. Gradients and moments are all but gone. The weights stay, and
-# of the activations LoRA removes less than a third.
+# LoRA trains 0.33 % of the numbers, and takes 43 % of the memory. Gradients and moments are all but gone. The weights stay, and
+# so do more than two thirds of the activations.
 # </details>
 #
-# The classifier takes hardly more than the weights. **Why does LoRA keep so much, and the classifier alone so little?**
+# The classifier alone takes hardly more than the weights. **Why does LoRA keep so much, and the classifier so little?**
 
 # %%
 pt.sentence("inside.keeps", ...)    # one sentence of yours, in quotes, in place of the three dots
@@ -506,14 +508,15 @@ for n, length in ((16, 32), (128, 32), (16, 256)):
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# The saving melts. Weights and moments do not care how much the model reads; activations do. With more sentences LoRA takes 60 %. With longer
-# ones it takes 77 %, although the tokens are as many: those tables of pairs have grown, and LoRA removes none of them.
+# The saving melts. Weights and moments do not care how much the model reads; activations do. The more tokens, the less LoRA saves: with more
+# sentences it takes 60 %. Somebody reported this to peft as a bug: "Tinyllama with Lora consumes more memory than full-finetuning"
+# ([peft#1514](https://github.com/huggingface/peft/issues/1514)).
 #
-# Somebody reported this to the peft library as a bug: "Tinyllama with Lora consumes more memory than full-finetuning"
-# ([peft#1514](https://github.com/huggingface/peft/issues/1514)). With short texts LoRA had saved much, with long ones hardly anything.
+# With longer sentences LoRA takes 77 %, for as many tokens: the tables of pairs have grown, and LoRA removes none of them.
 #
 # And a model of 7 billion parameters? *Fused* attention, such as FlashAttention, computes the pairs anew in the backward pass and keeps none of
-# them. *Mixed precision*, as in most recipes, holds the moments in float32, with a float32 copy of what trains.
+# them. *Mixed precision* holds the moments in float32, with a float32 copy of what trains. LoRA's A and B are float32
+# in both, as in peft.
 
 # %% tags=["nbval-check-output"]
 lora, rows = "LoRA, rank 8, query and value", {}
@@ -522,12 +525,12 @@ for n, length in ((1, 512), (4, 512), (8, 512)):
                                              fused=True)) for trains in ("everything", lora))
     rows[f"{n} × {length}"] = {
         "everything": f"{full / 1e9:.1f} GB", "LoRA": f"{thin / 1e9:.1f} GB",
-        "LoRA takes": f"{thin / full:.0%}",    # and with 8 bytes more for each trained parameter:
-        "in mixed precision": f"{(thin + 8 * added) / (full + 8 * base):.0%}"}
+        "LoRA takes": f"{thin / full:.0%}",    # and with 8 bytes more for each trained bfloat16:
+        "in mixed precision": f"{thin / (full + 8 * base):.0%}"}
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# With four texts of 512 tokens LoRA takes 45 % in bfloat16, and 22 % in mixed precision. So your colleague's figure is true of what trains, and
+# With four texts of 512 tokens LoRA takes 46 % in bfloat16, and 23 % in mixed precision. So your colleague's figure is true of what trains, and
 # says little about memory. **Ask first which part is large:**
 #
 # | what is large | what helps |
@@ -540,12 +543,12 @@ pd.DataFrame(rows).T
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | LoRA (rank 8, query and value) on MiniLM takes 43 % of full training's memory. | one step of 16 × 32, float32, AdamW, on a CPU: 162 of 374 MB | a recorded process as a whole, with all its working space: 254 of 591 MB, 43 % again | GPT-3: 350 of 1,200 GB, 29 % (Hu et al. 2021, §4.2) |
-# | At its fullest a step holds weights, moments, and activations or gradients, whichever are more. A lower bound for a process. | to the byte, in all nine steps measured here | the peak, within blocks too. With gradient accumulation it fails: gradients stay, and the two add up | parts as in Rajbhandari et al. 2020, §3; at 7 billion we used it, and measured nothing |
-# | At equal tokens, length costs LoRA its saving faster than batch does. | 128 × 32: 60 %; 16 × 256: 77 %, predicted from small batches | with fused attention 4 × 512 and 1 × 2048 hold the same (7 billion, predicted), so it is the pairs | activations grow with tokens and pairs (Korthikanti et al. 2022, §4.1); peft#1514 |
+# | LoRA (rank 8, query and value) on MiniLM takes 43 % of full training's memory. | one step of 16 × 32, float32, AdamW: 162 of 374 MB | a recorded process, less what it held when loaded, plus the weights: 254 of 591 MB | GPT-3: 350 of 1,200 GB (Hu et al. 2021, §4.2); 350 is the weights alone |
+# | At its fullest a step holds weights, moments, and activations or gradients, whichever are more. | all nine steps of the table | 8 × 32, where the gradients are more. With gradient accumulation it fails: gradients stay, and the two add up | parts as in Rajbhandari et al. 2020, §3; at 7 billion we used it, and measured nothing |
+# | At equal tokens, length costs LoRA its saving faster than batch does. | 128 × 32: 60 %; 16 × 256: 77 %, predicted from small batches | activations of both sizes, measured: as predicted | activations grow with tokens and pairs (Korthikanti et al. 2022, §4.1) |
 # | A frozen linear layer keeps no x, and below the lowest part that trains nothing is kept. | the two formulas; what autograd keeps | the same layer trained, frozen, and with nothing below | other layers differ: a ResNet with LoRA kept twice the activations ([peft#2196](https://github.com/huggingface/peft/issues/2196)); LoRA-FA freezes A, too (Zhang et al. 2023) |
 # | A key's bias does nothing. | block 3, to rounding; proof in one line | the three other biases move the output | any attention by q·k (Namazifar et al. 2023); not with rotary positions, which turn it at each place |
-# | Heads read the marks far above their fair share. An observation. | one sentence, one model | nothing yet | BERT (Clark et al. 2019); first tokens in large models (Xiao et al. 2023) |
+# | Heads read `[CLS]` far above its fair share. An observation. | one sentence, one model | nothing yet | in BERT it is `[SEP]` (Clark et al. 2019); first tokens in large models (Xiao et al. 2023) |
 
 # %%
 pt.progress("00")
@@ -560,9 +563,9 @@ pt.progress("00")
 # from peft import LoraConfig, get_peft_model
 #
 # model.gradient_checkpointing_enable()               # only if activations are what is large
-# config = LoraConfig(task_type="SEQ_CLS",            # "CAUSAL_LM" for a language model
-#                     target_modules="all-linear", r=8, lora_alpha=16)
-# tuned = get_peft_model(model, config)               # this freezes; only then:
+# config = LoraConfig(task_type="SEQ_CLS", target_modules="all-linear", r=8, lora_alpha=16)
+# tuned = get_peft_model(model, config)               # this freezes
+# tuned.train()                                       # as loaded, in eval mode, nothing is checkpointed
 # optimizer = torch.optim.AdamW(p for p in tuned.parameters() if p.requires_grad)
 # tuned.print_trainable_parameters()
 # batch = tokenizer(["Your longest text."] * 8, return_tensors="pt").to(tuned.device)

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from matplotlib.colors import to_rgba
 
 import peft_teach as pt
 from peft_teach import outlines
 from peft_teach.course.lessons import find
+from peft_teach.plots import COLOURS
 
 inside = pt.course.pictures("inside")
 
@@ -81,6 +83,12 @@ def test_the_bars_of_a_step_are_what_was_measured():
     assert sum(heights) * 1e6 == pytest.approx(
         len(step.moments) * (step.weights + step.optimizer) + sum(step.activations)
         + sum(step.gradients))
+    legend = explorer.figure.axes[0].get_legend()
+    assert {text.get_text(): handle.get_facecolor()
+            for text, handle in zip(legend.get_texts(), legend.legend_handles)} == {
+        name: to_rgba(COLOURS[part]) for name, part in (
+            ("weights", "weights"), ("moments", "optimizer"), ("gradients", "gradients"),
+            ("activations", "activations"))}
 
 
 def test_what_is_put_aside_is_named():

@@ -14,7 +14,7 @@ FIGURES = {
     "trains 0.33 %": TRAINED / TOTAL,
     "30,522 words": outlines.SIZES["minilm"][6],
     "7 billion": sum(outlines.counts("llama-2-7b").values()),
-    "254 of 591 MB, 43 %": (PROCESS["lora"], PROCESS["full"], PROCESS["lora"] / PROCESS["full"]),
-    "350 of 1,200 GB, 29 %": "Hu et al. 2021, §4.2",
+    "254 of 591 MB": (PROCESS["lora"], PROCESS["full"]),
+    "350 of 1,200 GB": "Hu et al. 2021, §4.2",
     "1 to 70 billion": "the sources of the table",
 }

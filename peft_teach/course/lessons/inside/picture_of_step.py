@@ -27,8 +27,8 @@ def draw_step(step: Step) -> Figure:
     ax.set_xticks(range(len(ends)), [place or phase for phase, place in step.moments])
     ax.set(ylabel="MB", xlabel="forward, block by block    →    loss    →    backward",
            ylim=(0, 1.4 * top))
-    ax.legend(["weights", "moments", "gradients", "activations"], frameon=False, fontsize=9,
-              ncols=4, loc="upper center")
+    ax.legend(ax.containers, ["weights", "moments", "gradients", "activations"], frameon=False,
+              fontsize=9, ncols=4, loc="upper center")    # the bars, without the ring
     made.set_label(f"{step.told}: at most {bytes_text(step.alive)}. " + "; ".join(
         f"{phase} {place}: activations {bytes_text(a)}, gradients {bytes_text(g)}"
         for (phase, place), a, g in zip(step.moments, step.activations, step.gradients)))
@@ -46,12 +46,11 @@ def explore_step(measured: Mapping[tuple[str, str], Step]) -> Explorer:
         "the blocks; \"in\" is where the first one begins. The ring marks the fullest moment.")
 
 
-def bill(measured: Mapping[tuple[str, str], Step], size: str) -> pandas.DataFrame:
-    """Return the MB of each part at its largest, by what trains, and what is held at most."""
-    rows = {trains: {"weights": step.weights, "moments": step.optimizer,
-                     "activations": max(step.activations), "gradients": max(step.gradients),
-                     "at most": step.alive}
-            for (trains, each), step in measured.items() if each == size}
+def bill(measured: Mapping[tuple[str, str], Step]) -> pandas.DataFrame:
+    """Return the MB of each part at its largest, and what is held at most; a row a step."""
+    rows = {key: {"weights": step.weights, "moments": step.optimizer,
+                  "activations": max(step.activations), "gradients": max(step.gradients),
+                  "at most": step.alive} for key, step in measured.items()}
     return pandas.DataFrame(rows).T / 1e6
 
 

@@ -258,9 +258,8 @@ def explore_parameters() -> Explorer:
     return Explorer({"model": model}, lambda model: Parameters(
         model, outlines.counts(model), outlines.depth(model)), draw_parameters, lambda found: (
         f"{found.model}: every parameter, drawn as area: embeddings, the rest, then "
-        f"{found.blocks} blocks. The rest is the pooler and the head of a BERT; in the others the "
-        "norms, and the output layer where it is not the embeddings again. Norms of a BERT are "
-        "too thin to be seen."))
+        f"{found.blocks} blocks. In a BERT the rest is the pooler and the head. In the other "
+        "models: the norms, and any separate output layer."))
 
 
 EXAMPLES = {
