@@ -52,15 +52,15 @@ pictures.explore_block()
 # %% [markdown]
 # <details><summary>The answers, and who proposed what</summary>
 #
-# Bapna's does, and so do the ends in the last block. Pfeiffer's adapter reads the sum after its norm. The parallel one reads r, as the feed-forward part does.
+# Bapna's does, and in the last block the ends do, too. Pfeiffer's adapter reads the sum after its norm. The parallel one reads r, as the feed-forward part does.
 #
 # | place | source | take care |
 # |---|---|---|
-# | Houlsby | Houlsby et al. 2019, §2.1 | two per block; they also train the norms, which stay frozen here |
-# | post-attention | tried by Houlsby et al. (§3.6) and He et al. 2022 | half of Houlsby's |
+# | Houlsby | Houlsby et al. 2019, §2.1 | two per block; the paper also trains the norms, frozen here |
+# | post-attention | tried by Houlsby et al. (§3.6) and He et al. 2022 | Houlsby's first |
 # | Pfeiffer | Pfeiffer et al. 2020 and 2021 | one per block |
 # | Bapna | Bapna & Firat 2019, §3 | at the block's end, with a norm of its own |
-# | parallel | He et al. 2022, §3 and §4; tried by Houlsby et al. (§3.6) | multiplied by s = 4 |
+# | parallel | He et al. 2022, §3 and §4; tried by Houlsby et al. (§3.6) | adds s · A(u), s = 4 |
 # | the two ends | ours | on the embeddings and on the last hidden states |
 #
 # </details>
@@ -74,7 +74,7 @@ pictures.explore_block()
 # | $W_{down}$, $b_{down}$ | $(m, d)$, $(m)$ |
 # | $W_{up}$, $b_{up}$ | $(d, m)$, $(d)$ |
 #
-# The narrow middle is the **bottleneck**, and $m$ is its **size**. A fair race needs one budget. Houlsby's place holds twelve adapters in six blocks, Pfeiffer's six, the ends two. So how wide
+# The narrow middle is the **bottleneck**, and $m$ is its **size**. A fair race needs one budget. In six blocks, Houlsby's place takes twelve adapters, and Pfeiffer's takes six. The ends take two. So how wide
 # may each adapter be?
 #
 # ### Exercise 1 · What a budget buys (1 point, about 5 minutes)
@@ -106,7 +106,7 @@ pd.DataFrame({"adapters": entrants, "size": {
     name: size_for(300_000, d_model, modules) for name, modules in entrants.items()}})
 
 # %% [markdown]
-# These are the entrants. (Bapna's gets 63: it pays for a norm, too.) Place your bet.
+# These are the entrants. (Bapna's gets 63, because its norm costs parameters, too.) Place your bet.
 
 # %%
 pt.widgets.Guess("Best on film reviews, beyond what the seed can move:",
@@ -122,7 +122,7 @@ pt.widgets.Guess("Best on film reviews, beyond what the seed can move:",
 # - It trains the four tensors and nothing else; name them freely, and use `torch.nn.Linear` if you like.
 # - It does not pass `u` itself on: if all four tensors are zero, $A(u)$ is zero.
 # - **Its start**: for *every* `u`, $A(u)$ is at most a tenth as long as `u`, at any width up to MiniLM's 384 and any size up to 64. But it must be able to learn: a first backward pass gives
-#   at least one of the two matrices a nonzero gradient, and the $m$ numbers do not all start alike.
+#   at least one of the two matrices a nonzero gradient, and the $m$ numbers differ at the start.
 
 
 # %% exercise="adapters.bottleneck" part="solution"
@@ -150,14 +150,13 @@ Bottleneck = pt.check("adapters.bottleneck", Bottleneck)
 pt.require("adapters.bottleneck")
 
 # %% [markdown]
-# How small must a start be? Houlsby et al. draw both matrices with a standard deviation of σ = 0.01. A random $m \times d$ matrix stretches a vector by at most about $\sigma(\sqrt m + \sqrt d)$. ReLU
-# makes no vector longer, and we pass through two such matrices. So, with zero biases,
+# How small must a start be? Houlsby et al. draw both matrices with a standard deviation of σ = 0.01. A random $m \times d$ matrix stretches a vector by at most about $\sigma(\sqrt m + \sqrt d)$. ReLU makes no vector longer, and $u$ passes through two such matrices. So, with zero biases,
 #
 # $$ \lVert A(u) \rVert \;\lesssim\; \sigma^2\,(\sqrt m + \sqrt d)^2\,\lVert u \rVert. $$
 #
 # At σ = 0.01 and size 64, that is 8 %. Why not start both matrices at zero? The gradient of each has the other as a factor, so neither would ever move.
 #
-# Now make σ 0.1, ten times as large, with Pfeiffer's adapters in all six blocks. **How many times as far from the base do the last hidden states start?**
+# Now make σ ten times as large, 0.1, with Pfeiffer's adapters in all six blocks. **Before training, how many times as far from the base's are the last hidden states?**
 
 # %%
 tenfold = pt.commit("adapters.tenfold", ...)    # a number, such as 10
@@ -173,8 +172,7 @@ away.T.map("{:.2%}".format).rename_axis(columns="σ")    # untrained; size 64, R
 # %% [markdown]
 # <details><summary>What the table says</summary>
 #
-# Two matrices make $A(u)$, and both grow with σ. While $A(u)$ is small, ten times σ makes it about a hundred times as long. At σ = 0.1 Pfeiffer's model is no longer the pretrained one. Training
-# at rate 0.003 did not repair this: with σ = 0.1 or 0.3, none of six recorded runs learned.
+# Two matrices make $A(u)$, and both grow with σ. While $A(u)$ is small, ten times σ makes it about a hundred times as long. At σ = 0.1 Pfeiffer's model is no longer the pretrained one. At the one rate tried, training did not repair this: from σ = 0.1 or 0.3, none of six runs learned.
 # </details>
 #
 # ### If you like · The law of the start (optional, 2 points, about 9 minutes)
@@ -184,9 +182,9 @@ away.T.map("{:.2%}".format).rename_axis(columns="σ")    # untrained; size 64, R
 # - for **every** $u$, $\lVert A(u)\rVert$ is at most `bound` times $\lVert u\rVert$, and
 # - at least one matrix (a parameter of two axes) gets a nonzero gradient in a first backward pass, on tokens whose entries are about 1.
 #
-# Random $u$ are easy cases. For hard ones, take a few $u$. Ten times, replace each by the gradient of $\lVert A(u)\rVert$ at $u$, scaled to length 1; where the gradient is zero, stop. Test each $u$, and shorter and longer copies of it.
+# Random $u$ are easy cases. Make a few of them hard, in ten steps: each step replaces $u$ by the gradient of $\lVert A(u)\rVert$ at $u$, scaled to length 1. Where the gradient is zero, stop. Test each $u$, and shorter and longer copies of it.
 #
-# Your test must reject eleven broken starts and accept four right ones. In some broken ones $A(u)$ is long in one direction alone, in one only for short $u$, in one only for long $u$. In two of them no matrix would ever learn.
+# Your test must reject eleven broken starts and accept four right ones. In some broken starts, $A(u)$ is long in a single direction. In one, it is long only for short $u$; in another, only for long $u$. In two, no matrix would ever learn.
 
 
 # %% exercise="adapters.near" part="solution"
@@ -223,7 +221,7 @@ starts_near(lambda: Bottleneck(d_model, 64), d_model, 0.1)    # your test, put t
 #
 # ### Exercise 3 · Two placements (3 points, about 11 minutes)
 #
-# BERT ends a block in one module, and an adapter around it sees two inputs:
+# In BERT one module ends the block. An adapter around this module gets two inputs:
 #
 # ```python
 # class BertOutput(nn.Module):              # of transformers; dropout left out
@@ -232,8 +230,7 @@ starts_near(lambda: Bottleneck(d_model, 64), d_model, 0.1)    # your test, put t
 #         return self.LayerNorm(hidden_states + input_tensor)
 # ```
 #
-# Write two adapters. Both keep in `self.A` the bottleneck that they are given, and register nothing else. Both call `self.base`, which `pt.Adapter` keeps frozen, and use none of its parts or
-# parameters.
+# Write two adapters. Both keep in `self.A` the bottleneck that they are given, and register nothing else. Both call `self.base`, which `pt.Adapter` keeps frozen. Neither uses the base's submodules or parameters.
 #
 # - `Pfeiffer(base, A)` wraps the `LayerNorm` alone. It is called with the sum.
 # - `Parallel(base, A, scale)` wraps the whole `BertOutput`. It is called with `h`, the wide inner activations, and `r`, the input of the feed-forward part. A's output is multiplied by `scale`.
@@ -275,7 +272,7 @@ Pfeiffer, Parallel = pt.check("adapters.placements", Pfeiffer, Parallel)
 pt.require("adapters.placements")
 
 # %% [markdown]
-# Your `inject` takes the end of a module's name. The norm that closes a block is `bert.encoder.layer.0.output.LayerNorm`, and so on up to 5. **How many modules does the target
+# Your `inject` finds modules by the end of their names. The norm that closes a block is `bert.encoder.layer.0.output.LayerNorm`, and so on up to 5. **How many modules does the target
 # `"output.LayerNorm"` match?**
 
 # %%
@@ -290,7 +287,7 @@ pd.Series(meant[:4]).to_frame("the first four")
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# Attention has an `output` of its own. No error warns you: you would train twice as many adapters, and report them under the paper's name.
+# Attention has an `output` of its own. No error warns you. You would train twice the paper's adapters, and report them under its name.
 # </details>
 #
 # So our targets include the number of the block.
@@ -325,7 +322,7 @@ film = pt.save(model, Path("work") / "film-adapter")    # what trains, and nothi
 live.read(model.eval(), tokenizer, review, before=unread)
 
 # %% [markdown]
-# Here are all six. Only place and size differ: activation, start, strength and learning rate are the same. (Bapna's keeps its norm.) Where is your bet?
+# Here are all six. Only place and size differ: activation, start, strength $s$ and learning rate are the same. (Bapna's keeps its norm.) Where is your bet?
 
 # %%
 tests = pt.data.batches(movies.test[:min(1000, budget.test_examples)], tokenizer, 64)
@@ -344,10 +341,10 @@ pt.sentence("adapters.better", ...)    # yours: does the place matter here?
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# The accuracy cannot tell. All five places inside the blocks lie between 77.6 and 79.1 %, and the seeds of one place differ as much. In single answers the place shows a little: of 1,000 answers, a new seed changes 100, a new seed and a new place 116.
+# The accuracy cannot tell. All five places inside the blocks lie between 77.6 and 79.1 %, and the seeds of one place differ as much. Single answers show the place a little: of 1,000 answers, a new seed changes 100, and a new seed with a new place 116.
 # </details>
 #
-# The two ends are another matter. They have as many parameters as the others, and in every seed they lie below all of them. Six frozen blocks stand between the ends, and no adapter reaches in: that may be the reason.
+# The two ends are another matter. With as many parameters, they lie below the five other places in every seed. Six frozen blocks stand between the ends, without an adapter: that may be the reason.
 #
 # Here are two of the places as in their papers, with their own activation, start and strength:
 
@@ -358,9 +355,9 @@ failed = rows.groupby("name").learned.agg(lambda learned: f"{(~learned).sum()} o
 failed.to_frame("next to nothing learned")    # each as in its paper, at two rates
 
 # %% [markdown]
-# As in its paper, with $W_{up} = 0$ and $s = 4$, the parallel place failed with one seed of three at the race's rate. In the race, with both matrices drawn small and $s = 1$, it learned with every seed. We changed start and strength at once.
+# At the race's rate, the parallel place as in its paper ($W_{up} = 0$, $s = 4$) failed with one seed of three. In the race, both matrices start small and $s = 1$: the same place learned with every seed. We changed start and strength at once.
 #
-# With the first seed, the larger rate had been the better one in both places. **A rate that was chosen on one seed can fail on the next.**
+# In both places, we had chosen the larger rate on the first seed alone. **A rate that was chosen on one seed can fail on the next.**
 #
 # ## 5 · The sealed layer
 #
@@ -416,11 +413,11 @@ pt.require("adapters.sealed")
 pd.DataFrame(pictures.probed(name_placement), columns=["inside", "said", "probes"])
 
 # %% [markdown]
-# You never saw a weight. Change the parts and keep their sum: if the output moves, the adapter reads a part. And if norming the output changes nothing, then nothing was added behind the last norm.
+# You never saw a weight. Change $x$ and $o_1$, and keep their sum: if the output moves, an adapter reads one of them. And if norming the output changes nothing, then nothing was added behind the last norm.
 #
 # ## 6 · You have met this network before
 #
-# In lesson 04 a prefix gave each token a second part of attention. In one head, with keys $P_k$ and values $P_v$, that part is
+# In lesson 04 a prefix added a second part to attention. In one head, with keys $P_k$ and values $P_v$, that part is
 #
 # $$ \mathrm{softmax}(x\,W_1)\,W_2, \qquad W_1 = W_q P_k^\top / \sqrt{d_{head}}, \qquad W_2 = P_v. $$
 
@@ -437,14 +434,14 @@ W1, W2 = W_q @ P_k.T / d_head**0.5, P_v            # down to l scores, and up ag
 #
 # | | prefix | adapter |
 # |---|---|---|
-# | reads | $x$, the input of attention | an input or an output, by its place |
-# | nonlinearity | softmax: the $l$ slots compete | ReLU: each slot for itself |
+# | reads | $x$, the input of attention | an input or an output: the place decides |
+# | nonlinearity | softmax: the $l$ scores compete | ReLU: no score affects another |
 # | matrices | built from queries, keys and values | free, and as wide as the model |
-# | the model's own part | scaled by 1 − λ | kept whole |
+# | the model's own part | scaled by 1 − λ | unchanged |
 #
 # ## 7 · One base, two tasks
 #
-# What the film reviews taught is in your six bottlenecks and the head, saved as `film`. Begin again, train on tweets, then swap. **How well do the film adapters, with their head, do on tweets?**
+# Your six bottlenecks and the head, trained on film reviews, are saved as `film`. Now train new ones on tweets, then swap. **How well do the film adapters, with their head, do on tweets?**
 
 # %%
 across = pt.commit("adapters.across", ...)    # a share of right answers, from 0 to 1
@@ -473,7 +470,9 @@ pd.DataFrame(measured).T.map("{:.1%}".format)
 # A task lives in its adapters and its head. Swap them, and the model does the other task. (One run each, 300 sentences.)
 #
 # **What a call costs.** LoRA can be merged into the weights. An adapter has a ReLU in its middle, so no linear layer can absorb it, and every call takes longer.
-# Hu et al. (2021, Table 1) report 21 to 30 % more time for GPT-2 medium and one text of 128 tokens on a GPU. Yet one place needs no extra layer. A parallel adapter reads what the feed-forward part reads and adds to the same sum. Give it the block's own
+# Hu et al. (2021, Table 1) report 21 to 30 % more time for GPT-2 medium and one short text on a GPU.
+#
+# Yet one place needs no extra layer. A parallel adapter reads what the feed-forward part reads and adds to the same sum. Give it the block's own
 # activation $g$, and both are one wider feed-forward part:
 #
 # $$ W_2\,g(W_1 r) + s\,W_{up}\,g(W_{down}\, r) = \begin{bmatrix} W_2 & s\,W_{up} \end{bmatrix}\, g\!\left( \begin{bmatrix} W_1 \\ W_{down} \end{bmatrix} r \right) $$
@@ -498,10 +497,10 @@ pictures.merge_parallel(merged)    # in all six blocks, the adapters drawn large
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Inside the block, the accuracy on these reviews cannot tell the places apart. | five places, three seeds: means 77.6 to 79.1 %, standard error of one run 1.3 | the ends, at as many parameters: 71.7 %, below in each seed, so the race could see a difference of six points | agrees for classification: variants alike (Houlsby et al. 2019, §3.6), one per layer suffices (Pfeiffer et al. 2021). Generation separates them: parallel is ahead (He et al. 2022, §4.3 and 4.4) |
-# | With both matrices drawn at σ = 0.01 and s = 1, the parallel place learns here with every seed. *An observation.* | 78.5 ± 1.1 % at 0.001. With $W_{up}$ = 0 and s = 4, as in its paper, one seed of three learned next to nothing | start and strength were changed together | not known to us |
-# | At rate 0.003 a far start did not train. *An observation.* | Pfeiffer's, σ = 0.1 and 0.3: none of six runs | no smaller rate was tried | agrees: σ above 0.01 hurts (Houlsby et al. 2019, §3.6) |
-# | A parallel adapter with the block's activation can be merged. | a proof; to rounding, with adapters that move the states by more than 3 | adapters drawn large, so that a mistake would show | holds at any size; a gated block (Llama) needs a gated adapter |
+# | Inside the block, the accuracy on these reviews cannot tell the places apart. | five places, three seeds: means 77.6 to 79.1 %; the standard error of one run is 1.3 | the two ends have as many parameters, and reach 71.7 %, less in each seed: the race could see a difference of six points | agrees for classification: the variants are alike (Houlsby et al. 2019, §3.6), and one adapter per layer suffices (Pfeiffer et al. 2021). For generation the parallel place is ahead (He et al. 2022, §4.3 and 4.4) |
+# | With both matrices drawn at σ = 0.01 and s = 1, the parallel place learns here with every seed. *An observation.* | 78.5 ± 1.1 % at rate 0.001. With $W_{up}$ = 0 and s = 4, as in its paper, one seed of three learned next to nothing | nothing yet: start and strength were changed together | not known to us |
+# | From a far start, training at rate 0.003 failed. *An observation.* | Pfeiffer's place, σ = 0.1 and 0.3: none of six runs learned | nothing yet: no smaller rate was tried | agrees: σ above 0.01 hurts (Houlsby et al. 2019, §3.6) |
+# | A parallel adapter with the block's activation can be merged. | a proof; once merged, the last hidden states are the same up to rounding | the adapters were drawn large and move the states by up to 3.9, so a mistake would show | holds at any size; a gated block (Llama) needs a gated adapter |
 
 # %%
 pt.progress("05")
@@ -524,10 +523,10 @@ Markdown(f"```python\n{library['workflow']}\n```\n\n```text\n{library['printed']
 #
 # | a first recipe | take | source |
 # |---|---|---|
-# | where | Pfeiffer's place, one per layer | Pfeiffer et al. 2021: as good as two on classification |
+# | where | Pfeiffer's place, one per layer | Pfeiffer et al. 2021: on classification as good as two |
 # | size, start | 8 to 256: it hardly matters; σ at most 0.01 | Houlsby et al. 2019, §3.6 |
 # | generation | the parallel place | He et al. 2022, §4.3 and 4.4 |
-# | when not | a call's time counts: LoRA, and merge it (lesson 07) | Hu et al. 2021, Table 1 |
+# | when not | where the time of a call counts: take LoRA, and merge it (lesson 07) | Hu et al. 2021, Table 1 |
 #
 # When you report an adapter, give its place, its size, its rate, and whether the norms were trained.
 #

@@ -27,8 +27,9 @@ With r the residual stream before a sub-layer and o what the sub-layer adds, a l
     BAPNA           ffn              y + A(LN_new(y))              y + A(LN_new(y)), y = r + o
     PARALLEL        ffn              LN(r + o + s A(r))            r + o + s A(LN(r))
 
-Cost: 2 · d_model · size + size + d_model parameters each (`count`). Nothing merges: act stands
-between the two matrices, so A stays a computation of its own.
+Cost: 2 · d_model · size + size + d_model parameters each (`count`). No linear layer can absorb A,
+as act stands between the two matrices. A parallel A with the act of a block without a gate can be
+merged by hand, into a wider block.
 
 At the start, "zero" gives exactly the base's output. "normal" stays near it:
 ‖A(u)‖ ≤ σ² (√size + √d_model)² ‖u‖ with σ = 0.01, which is 8 % of what A reads for d_model 384 and
