@@ -5,7 +5,7 @@
 # language model and train only the faders. How far can that go, and where must it stop?
 #
 # In 2022 Haokun Liu and his colleagues wanted to teach a model a new task with a few dozen examples, and to mix many tasks in one batch.
-# They found that the better of the known methods allowed only one task in a batch. So they trained one factor for each feature at three
+# The better of the known methods allowed only one task in a batch. So they trained one factor for each feature at three
 # places, and called the method **IA³**: *infused adapter by inhibiting and amplifying inner activations*.
 #
 # | | |
@@ -18,8 +18,7 @@
 #
 # **05: Why can a bottleneck adapter not be merged into the layer that it follows?** An activation stands between its two matrices.
 #
-# **04: A prefix mixes each head's output: λ of the prefix and 1 − λ of the sentence. Could a gain scale the sentence's part in the
-# same way?** Only by the same number at every token. λ depends on the query.
+# **04: A prefix scales the sentence's part of each head's output by 1 − λ. Could a trained factor do the same?** No. The factor is the same at every token, and λ depends on the query.
 #
 # **02: You built a change of an n × n matrix from n parameters. What was its rank?** n: a diagonal matrix has full rank if no entry
 # is zero.
@@ -60,7 +59,7 @@ pt.plots.show(pictures.draw_block(("key", "value", "after")), "One block. Only t
 #
 # Write one class for all three. `Gains(base, side)` wraps a linear layer, which `pt.Adapter` keeps as `self.base` and your `inject` freezes.
 #
-# - Its one parameter is `self.l`: float32, one entry for each feature of its side, `"output"` or `"input"`. It also keeps `self.side`.
+# - `side` is `"output"` or `"input"`, and is kept as `self.side`. The one parameter is `self.l`: float32, one entry for each feature on this side.
 # - `"output"` scales all that the base gives. `"input"` scales what the base reads.
 # - Before training, the output equals the base's. The output always has the base's dtype, which may be half precision.
 #
@@ -110,7 +109,7 @@ pictures.put_in(model, record["gains"])
 trained = pt.account.parameters(model).adapter
 
 # %% [markdown]
-# A new head on a frozen MiniLM's first token, trained to its end, reaches 71 %. Full fine-tuning reaches 82 %. **How much of this way do the gains go?**
+# On a frozen MiniLM, a new head on the first token, trained to convergence, reaches 71 %. Full fine-tuning reaches 82 %. **How much of this gap do the gains close?**
 
 # %%
 pt.widgets.Guess("Of the way from the head alone to full fine-tuning, the gains go about",
@@ -128,7 +127,7 @@ records.table(runs, ["method", "rank", "parameters"])    # 2,563 test sentences
 # %% [markdown]
 # <details><summary>What the table says</summary>
 #
-# Three quarters of the way, for 0.06 % of the parameters. LoRA of rank 1 goes as far, with a third fewer.
+# The gains go three quarters of the way, with 0.06 % of the parameters. LoRA of rank 1 goes as far with two thirds as many.
 # </details>
 #
 # Equal results do not show an equal mechanism. So look at the desk.
@@ -143,7 +142,7 @@ at_zero = pt.commit("ia3.zero", ...)     # a share of right answers, from 0 to 1
 
 # %% [markdown]
 # Turn the knob, for everything or for one place or block. Which part of the desk can be switched off without a loss? On the left, a bar shows the gains
-# at one place of one block: the thick part holds the middle half of them, the thin line nine in ten. Below the picture stand reviews whose answers flip.
+# at one place of one block: half of them lie in the thick part, nine in ten on the thin line. Below the picture stand reviews whose answers flip.
 
 # %%
 sentences = movies.test[:record["setting"]["desk"]]
@@ -161,13 +160,14 @@ pt.sentence("ia3.desk", ...)    # yours: which part of the desk carries the answ
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# The keys can be switched off with hardly a loss. Switching off any one block costs at most 4 points. Without the gains *after* the activation, half of the way from 64.0 to 82.7 % is lost.
-# Turned the wrong way, the model is at chance. (One run, 150 sentences; the head was trained with the gains in place.)
+# The keys can be switched off with hardly a loss. Switching off any one block costs at most 4 points. Without the gains *after* the activation, half of the rise from 64.0 to 82.7 % is lost.
+#
+# Turned the wrong way, the desk brings the model to chance. (One run, 150 sentences; the head was trained with the gains in place.)
 # </details>
 #
 # ## 3 · Stretch, or turn?
 #
-# Look at one row $w$ of a matrix. A gain on the output multiplies the row. LoRA adds something to it.
+# Look at one row $w$ of a matrix. A gain on the output multiplies the row. LoRA (lesson 07) adds to the row.
 
 # %%
 pictures.explore_row()
@@ -204,14 +204,13 @@ off.round(2).to_frame("squared error")
 # shorten both rows a little, and stop.
 # </details>
 #
-# And gains on both sides, on rows *and* columns? They replace $w_{ij}$ by $l_i\,w_{ij}\,m_j$. As long as no factor is zero, every *cross ratio* stays
-# what it was, because $l_i$, $l_k$, $m_j$, $m_h$ cancel:
+# And gains on both sides, on rows *and* columns? They replace $w_{ij}$ by $l_i\,w_{ij}\,m_j$. In the *cross ratio* of two rows $i, k$ and two columns $j, h$, all gains cancel, if none is zero:
 #
 # $$ \frac{w_{ij}\, w_{kh}}{w_{ih}\, w_{kj}} $$
 #
 # In $W$ above the cross ratio is 4, in the swapped matrix a quarter. A change by gains may have full rank, and still it cannot swap these two rows.
 #
-# So what does full fine-tuning do to MiniLM: stretch, or turn? Take its change of the key and value matrices. The *energy* of a change is the sum of its squared entries. **What share of it could gains have made?**
+# So what does full fine-tuning do to MiniLM: stretch, or turn? Take the change of its key and value matrices. The *energy* of a change is the sum of its squared entries. **What share of this energy could gains have made?**
 
 # %%
 pt.widgets.Guess("Gains can reach about", ("0.3 %", "3 %", "30 %", "80 %"), "ia3.reach")
@@ -219,8 +218,8 @@ pt.widgets.Guess("Gains can reach about", ("0.3 %", "3 %", "30 %", "80 %"), "ia3
 # %% [markdown]
 # ### Exercise 2 · The nearest gains (2 points, about 9 minutes)
 #
-# You are given a change `delta` of a weight `W`, both of shape (n_out, n_in). Write `nearest_gains(W, delta)`: of all gains $l$ on the output, of shape
-# (n_out,), it returns those whose change $\mathrm{diag}(l - 1)\,W$ is nearest to `delta`. Nearest means that the sum of the squared differences is smallest.
+# You are given a change `delta` of a weight `W`, both of shape (n_out, n_in). Gains $l$ on the output, of shape (n_out,), would change `W` by $\mathrm{diag}(l - 1)\,W$.
+# Write `nearest_gains(W, delta)`. It returns the $l$ whose change is nearest to `delta`, by the sum of the squared differences.
 # There is a closed form. `W` and `delta` stay as they are, and a row of zeros in `W` is no reason to fail.
 
 
@@ -251,9 +250,9 @@ pt.compare("ia3.reach", f"{reach.gains[['key', 'value']].mean():.2%}", "key and 
 reach[["gains", "rank1"]].map("{:.2%}".format)    # for ffn_out, gains on the columns
 
 # %% [markdown]
-# Fine-tuning turns. Gains reach hardly more of its change than of a random one. The nearest change of rank 1, with at most twice as many numbers, reaches 15 to 35 %.
+# Fine-tuning turns. Gains reach hardly more of its change than of a random change. The nearest change of rank 1, with at most twice as many numbers, reaches 15 to 35 %.
 #
-# Fine-tuning changed 36 matrices. Replace each change by its nearest gains. With all changes the accuracy is 82.0 %; with none of them, 58.8 %. **What is it with the nearest gains?**
+# Fine-tuning changed 36 matrices. With all these changes the accuracy is 82.0 %, with none of them 58.8 %. Now replace each change by its nearest gains. **What is the accuracy then?**
 
 # %%
 cut = pt.commit("ia3.cut", ...)      # a share of right answers, from 0 to 1
@@ -267,12 +266,14 @@ left = pd.Series({name: full[kind] for kind, name in kinds.items()})
 left.map("{:.1%}".format).to_frame("accuracy")     # 2,563 test sentences
 
 # %% [markdown]
-# The nearest gains bring nothing. They are small, and at that size the whole change does little, too. So the row at full size decides: nothing again. The direction is wrong. One change of rank 1
-# for each matrix keeps most of what was learned.
+# The nearest gains bring nothing. Are they too small? At their size the whole change does little, too. But they bring nothing at full size, either: the direction is wrong. The nearest change of rank 1 keeps most of what was learned.
 #
-# **And yet trained gains reach 80 %.** They cannot copy what fine-tuning does, so they find another way. Fine-tuning moved each matrix by about 2 % of its norm; the gains moved by 13 to 25 %. And no matrix is
-# alone. A feed-forward layer adds up the columns $w_j$ of $W_{out}$: $y = \sum_j l_j\, h_j\, w_j$. No $w_j$ turns. But make some louder and others softer, and the *sum* turns. The instruments play what they always
-# played, and the music is another.
+# **And yet trained gains reach 80 %.** They cannot copy what fine-tuning does, so they find another way.
+#
+# Fine-tuning moved each matrix by about 2 % of its norm; the gains moved by 13 to 25 %.
+#
+# And no matrix is alone. A feed-forward layer adds up the columns $w_j$ of $W_{out}$: $y = \sum_j l_j\, h_j\, w_j$. No $w_j$ turns. But make some louder and others softer, and the *sum* turns. The instruments play what they always
+# played, and the music is different.
 #
 # We could not tell whether MiniLM's gains work this way.
 
@@ -287,8 +288,7 @@ pt.sentence("ia3.never", ...)    # yours: what can gains never do?
 #
 # ## 4 · Where do the gains go?
 #
-# After training you want plain matrices again. So *fold* the gains into a matrix: scale its **rows** and the entries of its bias, one for each output feature, or
-# scale its **columns**, one for each input feature. The block must give the same output for *every* $x$.
+# After training you want plain matrices again. So *fold* the gains into a matrix. Each output feature has a **row** and an entry of the bias: scale both. Or scale the **columns**, one for each input feature. The block must give the same output for *every* $x$.
 
 # %%
 pt.plots.show(pictures.draw_block(), "Five places for a gain. “Sum” is what the norm reads; "
@@ -322,14 +322,12 @@ off.map(lambda x: "–" if pd.isna(x) else "equal" if x < 1e-9 else f"{x:.2f}")
 # %% [markdown]
 # <details><summary>Why</summary>
 #
-# A sum over features lets a factor through. GELU does not: gelu(l·h) is not l·gelu(h). The norm does not: it divides by the spread of all features. And `attention_out`
-# gives only one term of the sum.
+# A sum over features lets a factor through. GELU does not: gelu(l·h) is not l·gelu(h). The norm does not: it divides by the spread of all features. And `attention_out` makes only one term of *sum*.
 # </details>
 #
-# The table has a surprise. A gain on the keys does what a gain on the queries does, and a gain on the values does what a gain on the input of `attention_out` does. **Whoever
-# trains both of a pair pays twice for one effect.**
+# The table has a surprise. A gain on the keys does what a gain on the queries does, and a gain on the values does what a gain on the input of `attention_out` does. **If you train both of a pair, you pay twice for one effect.**
 #
-# That happens easily. Hugging Face peft lets you name targets by the ends of their names: `("key", "value", "output.dense")`. **How many gains do MiniLM's six blocks
+# Hugging Face peft lets you name targets by the ends of their names: `("key", "value", "output.dense")`. **How many gains do MiniLM's six blocks
 # get then, instead of 13,824?**
 
 # %%
@@ -396,7 +394,7 @@ pt.require("ia3.holds")
 # ### Exercise 5 · The merge (2 points, about 10 minutes)
 #
 # Now write `fold(layer)`. It returns a new, plain `nn.Linear`, with parameters of its own, that gives what `layer` gives. It has the base's dtype, and a
-# bias if the base has one. `layer` has `base`, `side` and `l`, and stays as it is. Its base is an `nn.Linear`, or another layer of gains, on either side: fold that, too. Try your own test: `fold_holds(fold, Gains)`.
+# bias if the base has one. `layer` has `base`, `side` and `l`, and stays as it is. Its base is an `nn.Linear` or another layer of gains, on either side. Fold such a base, too. Try your own test: `fold_holds(fold, Gains)`.
 
 
 # %% exercise="ia3.merge" part="solution"
@@ -453,8 +451,9 @@ def questions(examples, size=20, **more):
 # %% [markdown]
 # ### Exercise 6 · By hand (1 point, about 5 minutes)
 #
-# Before any training, turn the desk yourself. Set each place to 0.8, 1 or 1.25, the same for all features, in `"all"` blocks, the `"lower"` or
-# the `"upper"` fifteen: `by_hand` is a dict such as `{"key": 1.0, "value": 1.0, "ffn_out": 1.0, "blocks": "all"}`. Find a setting whose loss on the sixteen sentences is at
+# Before any training, turn the desk yourself. Write `by_hand`, a dict such as `{"key": 1.0, "value": 1.0, "ffn_out": 1.0, "blocks": "all"}`. Each place gets one gain for all features: 0.8, 1 or 1.25. Blocks are `"all"`, or the `"lower"` or the `"upper"` fifteen.
+#
+# Find a setting whose loss on the sixteen sentences is at
 # least 0.02 below that of the untouched model. What would you try first: softer or louder?
 
 # %%
@@ -486,7 +485,7 @@ untouched, yours = listen(others), listen(others, **by_hand)
 pt.compare("ia3.bet", yours.accuracy, f"by hand, on {len(others)} other sentences")
 
 # %% [markdown]
-# On the sixteen, softer values help. Now we train, with your class, on the same sentences.
+# On the sixteen, softer values help. Now train your class on the same sentences.
 
 # %%
 review = "A warm, funny film, and I would gladly see it again."      # write your own
@@ -516,7 +515,7 @@ pt.plots.show(pictures.draw_few(few, untrained), "SmolLM2 on 200 short reviews: 
 records.table(few, ["shots", "method"])
 
 # %% [markdown]
-# With sixteen sentences one number does as well as either. SmolLM2 knew most of the task, and leaned towards “positive”. (Of the sixteen sentences half are positive, of the 200 four in ten.)
+# With sixteen sentences one number does as well as IA³ or LoRA. SmolLM2 knew most of the task, and leaned towards “positive”. (Half of the sixteen are positive, and four in ten of the 200.)
 
 # %%
 pt.sentence("ia3.few", ...)    # yours: what would you use with sixteen sentences?
@@ -532,9 +531,9 @@ pt.sentence("ia3.few", ...)    # yours: what would you use with sixteen sentence
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | Nonzero gains on rows and columns keep every cross ratio of a matrix. So they cannot make the swap above; LoRA of rank 1 can. | a proof; gains and LoRA trained on the 2 × 2 task | for the proof, nothing can | holds for each linear layer of any size, not for what several layers do together |
-# | IA³ is about as good as LoRA of rank 1 on MiniLM. | 79.9 ± 0.6 and 79.9 ± 0.7 %, three seeds | a gap of two points would have shown; LoRA's rate was searched (at rank 8), IA³'s was not | on T0-3B, with 20 to 70 examples a task and two more losses, IA³ is ahead of LoRA of rank 4 (Liu et al. 2022, figure 2) |
-# | The change that full fine-tuning makes is not one that gains on one side can make. | one run: 0.2 to 0.5 % of its energy in each matrix; with its nearest gains the model has 58.8 %, as without it | the nearest gains at full size: 58.6 %. The nearest change of rank 1: 75.7 of 82.0 % | not known to us |
-# | With 16 sentences we cannot tell IA³, LoRA and a threshold apart. (An observation) | SmolLM2, three draws, 200 test sentences: 84.5 to 86.5 % | nothing yet: too few test sentences | Liu et al. compare on other tasks; calibrating a frozen model's answers helps (Zhao et al. 2021, arXiv 2102.09690) |
+# | IA³ is about as good as LoRA of rank 1 on MiniLM. | 79.9 ± 0.6 and 79.9 ± 0.7 %, three seeds | three seeds would have shown a gap of two points; LoRA's rate was searched (at rank 8), IA³'s was not | on T0-3B, with 20 to 70 examples a task and two more losses, IA³ is ahead of LoRA of rank 4 (Liu et al. 2022, figure 2) |
+# | The change that full fine-tuning makes is not one that gains on one side can make. | one run: gains reach 0.2 to 0.5 % of its energy in each matrix. With its nearest gains the accuracy is 58.8 %, as with no change | the nearest gains at full size: 58.6 %. The nearest change of rank 1 keeps 75.7 % of accuracy, the whole change has 82.0 % | not known to us |
+# | With 16 sentences we cannot tell IA³, LoRA and a threshold apart. (An observation) | SmolLM2, three draws, 200 test sentences: 84.5 to 86.5 % | nothing yet: too few test sentences | Liu et al. compare IA³ and LoRA on other tasks; calibrating a frozen model's answers helps (Zhao et al. 2021, arXiv 2102.09690) |
 
 # %%
 pt.progress("06")
@@ -557,13 +556,13 @@ pt.progress("06")
 # plain = tuned.merge_and_unload()                    # a plain model, as fast as before
 # ```
 #
-# On BERT the pattern keeps the fourth vector out. On Llama and its like, take `["k_proj", "v_proj", "down_proj"]`, with `["down_proj"]` as `feedforward_modules`.
+# On BERT the pattern leaves out `attention.output.dense`. On Llama and its like, take `["k_proj", "v_proj", "down_proj"]`, with `["down_proj"]` as `feedforward_modules`.
 #
 # | a first recipe | take | source |
 # |---|---|---|
-# | few examples, T0 with 3 or 11 billion parameters | Adafactor, rate 3e-3, batch 8, 1,000 steps, 60 of them warm-up, then linear decay | Liu et al. 2022, §3.5 |
-# | when | thousands of tasks share one model and each file must be tiny, or one batch mixes tasks: each sentence can bring its own gains | Liu et al. 2022, §3.3 |
-# | when not | otherwise LoRA first (lesson 07). Gains save no memory against LoRA | below |
+# | few examples, the instruction-tuned T0 with 3 or 11 billion parameters | Adafactor, rate 3e-3, batch 8, 1,000 steps, 60 of them warm-up, then linear decay | Liu et al. 2022, §3.5 |
+# | when | each task's file must be tiny, for thousands of tasks; or one batch mixes tasks, and each sentence brings its own gains | Liu et al. 2022, §3.3 |
+# | when not | in all other cases: LoRA first (lesson 07). Gains need no less memory than LoRA | the table below |
 
 # %%
 costs = pd.json_normalize(records.load("benchmark")["runs"])
@@ -598,8 +597,7 @@ pd.DataFrame({name: {kind: pictures.apart("after", "ffn_in rows", activation=f, 
 #
 # ## Keys, queries, and a rotation
 #
-# In SmolLM2 a rotation by the position stands between the keys and the score. Does a gain on the keys still fold into the queries? Here is a small block
-# of its kind, with random weights and the gains on the rows of `k_proj` or of `q_proj`:
+# SmolLM2 rotates keys and queries by their position before it multiplies them. Does a gain on the keys still fold into the queries? Here is a small block of its kind, with random weights. The gains are on the rows of `k_proj` or of `q_proj`:
 
 # %%
 from transformers import LlamaConfig, LlamaModel
@@ -625,6 +623,6 @@ with torch.no_grad():
 pd.Series(differ).map("{:.0e}".format).to_frame("on keys less on queries")
 
 # %% [markdown]
-# A rotation mixes the two features of a pair, so a factor passes only where both have the same gain.
+# The rotation mixes features in pairs, so a factor passes only where both of a pair have the same gain.
 #
 # The library's own class is `pt.ia3.IA3Linear`; `pt.ia3.IA3Linear??` shows it beside yours.
