@@ -7,7 +7,15 @@
     for step in pt.train(model, batches): ...
 """
 
+import sys
 from typing import TYPE_CHECKING
+
+import torch
+
+# Installers see to both; this is for a checkout on the path, or a torch that was there before.
+if sys.version_info < (3, 11) or tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6):
+    raise ImportError(f"peft-teach found Python {sys.version.split()[0]} with torch "
+                      f"{torch.__version__}, and needs Python 3.11 and torch 2.6, or later ones.")
 
 from . import (
     account,

@@ -1,6 +1,7 @@
 """The house itself: public names, import floors, what an import loads, requirements."""
 
 import ast
+import importlib
 import importlib.metadata
 import re
 import subprocess
@@ -10,6 +11,7 @@ import types
 from pathlib import Path
 
 import pytest
+import torch
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -292,6 +294,17 @@ def test_every_third_party_import_is_required():
                 continue
             third = named - set(sys.stdlib_module_names) - {"peft_teach"}
             assert third <= base | elsewhere, f"{module} imports {third - base - elsewhere}"
+
+
+@pytest.mark.parametrize(("of", "name", "old"), [
+    (sys, "version_info", (3, 10, 13)), (torch, "__version__", "2.5.1+cpu")])
+def test_an_older_python_or_torch_is_told_at_once(of, name, old, monkeypatch):
+    needed = [r.specifier for r in BASE if r.name == "torch"]
+    needed.append(Requirement("Python" + PROJECT["requires-python"]).specifier)
+    torches, pythons = (str(each).removeprefix(">=") for each in needed)
+    monkeypatch.setattr(of, name, old)
+    with pytest.raises(ImportError, match=rf"needs Python {pythons} and torch {torches}, or later"):
+        importlib.reload(pt)
 
 
 def test_the_version_is_said_once():

@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return arguments.command(arguments)
-    except PeftTeachError as error:
+    except (PeftTeachError, OSError) as error:    # an OSError names the file, and why not
         print(error, file=sys.stderr)
         return 1
 

@@ -150,8 +150,11 @@ def _update(change: Callable[[dict], Any]) -> Any:
 def write_whole(file: Path, text: str) -> None:
     """Write a file atomically, through a temporary one: if that fails, it stays as it is."""
     part = file.with_name(f"{file.name}.part{os.getpid()}")
-    part.write_text(text, "utf-8")
-    part.replace(file)
+    try:
+        part.write_text(text, "utf-8")
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _read() -> dict[str, dict]:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: F811 (fixtures are imported, and asked for by their names)
 
+import errno
 
 import pytest
 from demo_course import demo, tree  # noqa: F401
@@ -54,6 +55,24 @@ def test_fetch(monkeypatch, capsys):
     monkeypatch.setattr(fetch, "fetch_all", fails)
     assert main(["fetch"]) == 1
     assert capsys.readouterr() == ("", "No network.\nTry: go online once\n")
+
+
+def test_a_full_disk_is_a_message_and_leaves_the_notebooks(tree, capsys, monkeypatch):
+    def full(path, text, *_):
+        with open(path, "w") as file:
+            file.write(text[:20])
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    main(["build", "--root", str(tree)])
+    before = {path: path.read_bytes() for path in tree.rglob("*.*")}
+    source, = (tree / "solutions").glob("97_*.py")
+    source.write_text(source.read_text().replace("# ", "# More: ", 1))
+    before[source] = source.read_bytes()
+    capsys.readouterr()
+    monkeypatch.setattr(type(tree), "write_text", full)
+    assert main(["build", "--root", str(tree)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert {path: path.read_bytes() for path in tree.rglob("*.*")} == before
 
 
 @pytest.mark.parametrize("arguments", [[], ["nothing"], ["build", "--check", "--execute"]])

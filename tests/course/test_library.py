@@ -262,7 +262,7 @@ def test_the_reference_is_not_kept_as_the_readers(answer, folder):
 
 def test_a_file_is_written_whole_or_not_at_all(answer, folder, monkeypatch):
     answer("demo.double", DOUBLE)
-    before = text(folder)
+    before, files = text(folder), set(folder.rglob("*"))
 
     def full(path, text, *_):
         with open(path, "w") as file:
@@ -271,7 +271,7 @@ def test_a_file_is_written_whole_or_not_at_all(answer, folder, monkeypatch):
 
     monkeypatch.setattr(Path, "write_text", full)
     assert answer("later.add", LATER) == "Passed, not kept: my_peft.py: No space left on device."
-    assert text(folder) == before
+    assert (text(folder), set(folder.rglob("*"))) == (before, files)    # nothing half-written
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(answer, folder, monkeypatch):

@@ -16,6 +16,7 @@ from typing import Any
 
 from ...errors import unknown
 from ..lessons import STUBS
+from ..work import write_whole
 from . import colab, execution
 from .source import GRADE, SOLUTION, Cell, read, slug, wrong
 
@@ -113,8 +114,7 @@ def stored_stubs(path: Path) -> dict[str, dict[str, str]]:
 
 def _write_stubs(stubs: dict[str, dict[str, str]], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(stubs, indent=1, sort_keys=True, ensure_ascii=False) + "\n",
-                    encoding="utf-8")
+    write_whole(path, json.dumps(stubs, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def write(notebook: Any, path: Path) -> None:
@@ -122,7 +122,7 @@ def write(notebook: Any, path: Path) -> None:
     import nbformat
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    write_whole(path, nbformat.writes(notebook) + "\n")
 
 
 def _notebook(cells: Sequence[Cell], lesson: str, release: str, *, solved: bool) -> Any:
