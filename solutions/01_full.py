@@ -45,11 +45,11 @@ records, live = pt.course.records, pt.course.live
 record, others = records.load("full"), records.load("lora")    # made by assets/records/*.py
 pictures = pt.course.pictures("full")
 movies = pt.data.load("movies")
+pt.seed(0)
 model, tokenizer = pt.models.load("minilm", labels=2, device=pt.device())
 train = pt.data.batches(movies.train[:4000], tokenizer, 16, device=pt.device())    # 250 batches
 tests = movies.test[:None if budget.claims else 64]
 test = pt.data.batches(tests, tokenizer, 64, shuffle=False, device=pt.device())
-pt.seed(0)
 
 # %%
 counted = pt.account.parameters(model)
