@@ -52,9 +52,7 @@ pt.seed(0)
 # %% [markdown]
 # ## An adapter to send
 #
-# First we need something worth sending. Your `LoRALinear` goes into MiniLM by your own `inject`. And since the world does not train with our
-# loop, let transformers' `Trainer` train it. It has never heard of your class. It needs a model that gives a loss, and parameters that
-# want a gradient.
+# First we need something worth sending. Your `LoRALinear` goes into MiniLM by your own `inject`. And since the world does not train with our loop, let transformers' `Trainer` train it. `Trainer` has never heard of your class. It needs a model that returns a loss, and parameters that require a gradient.
 
 # %%
 inject, LoRALinear = pt.mine("change.inject", "lora.layer")
@@ -83,8 +81,7 @@ pd.Series({"before": pt.evaluate(base, test).accuracy,
 # %% [markdown]
 # ## What is in a file?
 #
-# A LoRA of peft's is a folder with two files: tensors, and a small JSON with settings. Here is one that peft wrote itself, for a very small
-# Llama with one block. In that model the adapted modules are called `model.layers.0.self_attn.q_proj` and `model.layers.0.self_attn.v_proj`,
+# peft saves a LoRA as two files: tensors, and a small JSON with settings. Here are those of a very small Llama with one block. The adapted modules are `model.layers.0.self_attn.q_proj` and `model.layers.0.self_attn.v_proj`,
 # and the head is `score`.
 
 # %%
@@ -94,11 +91,10 @@ record["their_file"]["tensors"]    # name and shape
 record["their_file"]["settings"]
 
 # %% [markdown]
-# `target_modules` is a list. peft adapts each linear layer whose name is in it, and each whose name *ends* in one of them, after a dot.
-# With these settings its LoRA multiplies the update by `lora_alpha / r`; with `use_rslora` it would be `lora_alpha / √r`.
+# `target_modules` is a list of names. peft adapts each linear layer whose full name is in the list, or *ends* in a dot and a listed name. `modules_to_save` names what is saved whole: the head.
+# peft multiplies the update by `lora_alpha / r`, and with `use_rslora` (rsLoRA) by `lora_alpha / √r`.
 #
-# Suppose that something is wrong with your file. **Here are six false ones:** A and B are exchanged; the scale is false; the
-# head is left out, of file and settings; half of the targets are left out of the settings; one name is misspelled; r is not the rank.
+# Suppose that something is wrong with your file. **Here are six false files:** A and B are exchanged; the scale is false; the head is missing in tensors and settings; half of the targets are missing in the settings; one name is misspelled; r is not the rank.
 # How many of the six will peft load without a word?
 
 # %%
@@ -107,13 +103,12 @@ pt.commit("real.silent", ...)    # a number from 0 to 6
 # %% [markdown]
 # ### Exercise 1 · The file (3 points, about 10 minutes)
 #
-# Write `to_peft(adapters, head)`. `adapters` is a dict: the module's name, and your layer, with its `A`, `B` and `scale`; all have one rank and
-# one scale. `head` is a dict of the head's tensors, by their names in the model. Return two dicts: the tensors by peft's names, and the
-# settings as JSON can hold them.
+# Write `to_peft(adapters, head)`. `adapters` is a dict from a module's name to your layer, with its `A`, `B` and `scale`. All have the same rank and scale.
+# `head` is a dict of the head's tensors, by their names in the model. Return two dicts: the tensors by peft's names, and settings that JSON can hold.
 #
-# 1. peft finds every tensor that it looks for, and none is in the file that it does not look for.
-# 2. It adapts the modules that you adapted, and no others.
-# 3. It multiplies the update by what your layer multiplies it by.
+# 1. The file holds every tensor that peft looks for, and no other.
+# 2. peft adapts the modules that you adapted, and no others.
+# 3. peft multiplies the update by the same number as your layer.
 
 
 # %% exercise="real.names" part="solution"
@@ -160,26 +155,22 @@ said.iloc[:, 1:]
 # peft gives your logits, up to rounding. It is built from other code, by other people, and knows nothing of yours. This is the strongest
 # test that your LoRA has had in this course.
 #
-# But four false files pass without a word. peft checks shapes, and warns of adapter tensors that it misses. It says nothing of tensors
-# that it does not use, and it cannot know what you meant. "It loads" is no evidence.
+# But four false files pass without a word. peft checks shapes, and warns if a tensor of the adapter is missing. It says nothing of tensors that it does not use, and cannot know what you meant. "It loads" is no evidence.
 #
 # ## Which of the three?
 #
 # Three colleagues sent you the same adapter. All three files load, and all three answer wrongly.
-# You cannot see inside. You can ask: here are the sentences, what are your logits? And each model has a knob:
-# the update is multiplied by f. At 0 the update is off; 1 is the model as it was loaded.
+# You cannot see inside. You can ask: here are the sentences, what are your logits? And each model has a knob, which multiplies the update by f. At 0 the update is off; at 1 the model is as it was loaded.
 #
 # ### Exercise 2 · The diagnosis (3 points, about 12 minutes)
 #
-# Write `diagnose(ours, theirs, rank)`. `ours(f)` and `theirs(f)` give the logits of your model and of theirs on the same sentences, with the
-# update turned to any number f. At most one of three faults is in the file:
+# Write `diagnose(ours, theirs, rank)`. `ours(f)` and `theirs(f)` give the logits of your model and of theirs on the same sentences, with the update multiplied by any number f. At most one of three faults is in the file:
 #
 # - `"scale"`: α/r was taken for α/√r, or the reverse. The scale is wrong by √r, too small or too large.
 # - `"exchanged"`: A and B are exchanged, and transposed, so that they fit.
-# - `"head"`: the head was left out, and theirs is another one.
+# - `"head"`: the head was left out, and their model has another one.
 #
-# Return the fault's name, or `"none"` where the two are one model. Call logits alike if they differ by less than 1e-5 of the
-# largest one: rounding stays well below that.
+# Return the fault's name, or `"none"` where the two models are the same. Call logits alike if they differ by less than 1e-5 of the largest logit: rounding stays well below that.
 
 
 # %% exercise="real.diagnose" part="solution"
@@ -217,15 +208,13 @@ pt.plots.show(pictures.draw_knob(mine, theirs), "Your model, its knob turned fro
               "each suspect as loaded: 50 sentences, distances in shares of the largest logit.")
 
 # %% [markdown]
-# One curve falls to the ground: at f = 2, which is √4, your knob makes up for the false scale. The other two reach it at no f tried. What is
-# wrong there is no number in front of the update.
+# One curve falls below the line: at f = 2, which is √4, your knob makes up for the false scale. The other two stay above it at every f tried: their fault is not the scale.
 #
-# Look at the answers, too: with each of the three files, most stay as they were. Whoever compares classes alone sees other answers, and no
-# fault.
+# Look at the answers: with each of the three files, most stay as they were. If you compare classes alone, you see some other answers, and no fault.
 #
 # ## The way back
 #
-# Now she sends you hers. peft trained it, on films, with rsLoRA. Will *your* layers say what peft said?
+# Now she sends you her adapter. peft trained it on films, with rsLoRA. Will *your* layers say what peft said?
 #
 # ### Exercise 3 · Their file, your layers (3 points, about 12 minutes)
 #
@@ -234,8 +223,8 @@ pt.plots.show(pictures.draw_knob(mine, theirs), "Your model, its knob turned fro
 #
 # 1. It adapts what peft would adapt, by the rule for `target_modules` above.
 # 2. It answers as peft would: settings hold `r` and `lora_alpha`; `use_rslora` may be missing, which means False.
-# 3. The head's tensors are those whose names hold no `lora_`, and go into the head. The settings need not name it.
-# 4. Nothing is silent. If a tensor is missing, or left over, or has another shape, raise an error. The model is then as it was.
+# 3. Tensors whose names hold no `lora_` go into the head. The settings need not name the head.
+# 4. No fault is silent. If a tensor is missing, or left over, or has another shape, raise an error, and leave the model as it was.
 
 
 # %% exercise="real.back" part="solution"
@@ -279,16 +268,15 @@ pictures.compare_afar(record, hers, tokenizer)    # her logits as peft gave them
 # ## How would anybody know?
 #
 # You compared logits. But a comparison can be empty. A fresh LoRA does nothing, since B is zero, and then nearly every false file
-# agrees with it. With α = r, a lost scale looks right. So the test is worth no more than the model that it is put to.
+# agrees with it. With α = r, a lost scale looks right. So a test is worth no more than the model that it is given.
 #
 # ### Exercise 4 · Belief (2 points, about 8 minutes)
 #
 # Write a test, `believes(exchange, fresh)`. `fresh(rank, alpha)` makes a model with your LoRA in it, as training begins: B is zero, and the
-# head is the base's own. It takes x of shape (n, 6); rank is at most 6; what trains has `requires_grad`. `exchange(model)` returns the model as
-# another library has it after a file.
+# head is the base's own. The model takes x of shape (n, 6). Its rank is at most 6, and what trains has `requires_grad`. `exchange(model)` sends the model through a file, and returns what another library loads.
 #
-# Your test raises an error if the two are not one model. Right versions may compute in another order; rounding stays below 1e-6 of the
-# largest logit. The mildest broken ones are a few ten-thousandths off. One broken version changes the model that it gets.
+# Your test raises an error if the two models differ. Right versions may compute in another order; rounding stays below 1e-6 of the
+# largest logit. The mildest broken versions differ by a few ten-thousandths. One broken version changes the model that it is given.
 
 
 # %% exercise="real.belief" part="solution"
@@ -318,8 +306,7 @@ pt.audit()    # your tests on your pieces; the last one sends a model through yo
 # %% [markdown]
 # ## All that you built
 #
-# peft has more than LoRA. Here your DoRA and your gains of lesson 06 go the same way: filled with numbers, written by peft's
-# names, loaded by peft, compared.
+# peft has more than LoRA. Here your DoRA and your gains of lesson 06 go the same way. The next cell fills them with random numbers, writes them by peft's names, lets peft load them, and compares.
 
 # %%
 DoRALinear, Gains, Linear4bit = pt.mine("dora.layer", "ia3.layer", "qlora.layer")
@@ -331,11 +318,11 @@ query = base.bert.encoder.layer[0].attention.self.query
 pictures.four_bits(record, query, Linear4bit)    # beside bitsandbytes, which peft's QLoRA stands on
 
 # %% [markdown]
-# Not one entry of W differs, and the bytes are as many: for this matrix, the base of your QLoRA is the base of peft's.
+# Not one entry of W differs, and both take as many bytes: for this matrix, the base of your QLoRA is the base of peft's.
 #
 # ## Two of you
 #
-# One thing is left that your own loop could not do: train in several processes. Accelerate gives each process its share of a batch, and averages
+# One thing is left that your own loop could not do: train in several processes. The library Accelerate gives each process its share of a batch, and averages
 # the gradients before each step. This is the whole script, and it trains your own layer:
 
 # %%
@@ -356,20 +343,18 @@ pt.compare("real.two", "are the same" if apart < 1e-5 else "drift apart",
 steps.round(5)
 
 # %% [markdown]
-# They are the same, up to rounding, because we asked for `split_batches`. By default each process would get 16 sentences of its own: twice the
-# batch, half the steps, another run.
+# They are the same, up to rounding, because we asked for `split_batches`. By default each process would get 16 sentences of its own. That would be another run, with twice the batch and half the steps.
 #
-# The frozen base stands in each process, whole. Once it no longer fits on one card, FSDP spreads it over all of them. For that, take
-# Hugging Face peft: its `peft.utils.other.fsdp_auto_wrap_policy` wraps what trains apart from what is frozen.
+# Each process holds the whole frozen base. Once it no longer fits on one card, PyTorch's FSDP spreads it over all of them. For that, take peft: its `peft.utils.other.fsdp_auto_wrap_policy` keeps what trains apart from what is frozen.
 #
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | A LoRA, a DoRA and gains written by hand give peft's logits. | the reader's layers in MiniLM, 50 sentences, filled with numbers | each was first shown to move the logits; six false files show what a difference looks like | one equation at every size; kernels and half precision round otherwise |
-# | Four of six false files load in peft without a word. | peft 0.21, MiniLM, the table above | the right file beside them; a misspelled name is warned of, a wrong rank refused | where a target is not square, the exchange is refused; another loader met A and B transposed, which fit and computed something else ([vmlx-swift#320](https://github.com/osaurus-ai/vmlx-swift/pull/320)); `from_pretrained` warns of missing names since [peft#2118](https://github.com/huggingface/peft/pull/2118) |
+# | A LoRA, a DoRA and gains written by hand give peft's logits. | your layers in MiniLM, filled with random numbers, on 50 sentences | each layer was first shown to move the logits; six false files show what a difference looks like | the equation is the same at every size; other kernels and half precision round differently |
+# | Four of six false files load in peft without a word. | peft 0.21, MiniLM, the table above | peft can object: it warns of a misspelled name, and refuses a wrong rank | peft refuses the exchange where a target is not square. Another loader met transposed A and B, which fitted and computed something else ([vmlx-swift#320](https://github.com/osaurus-ai/vmlx-swift/pull/320)). `from_pretrained` warns of missing names since [peft#2118](https://github.com/huggingface/peft/pull/2118) |
 # | One knob tells the three faults apart. | three files in MiniLM, and small models in the check of exercise 2 | the check tries small updates, and rank 1, where √r is 1; two faults at once were not tried | not known to us |
-# | Two processes give the losses of one. | eight steps on a CPU, without dropout | without `split_batches` it is another run | a loss averaged over tokens differs where shares hold unequal numbers of tokens |
+# | Two processes give the losses of one. | eight steps on a CPU, without dropout | without `split_batches` the run is another one | a loss averaged over tokens differs where the processes get unequal numbers of tokens |
 
 # %%
 pt.progress("12")
@@ -418,14 +403,12 @@ pictures.on_a_card()    # GB, bfloat16, 8 × 256 tokens: computed
 # |---|---|---|
 # | a file to give away | safetensors, never a pickle; write down the base's name and revision | peft's documentation |
 # | which modules | full names, or `"all-linear"` | peft's documentation |
-# | before you trust a file | one batch of logits from whoever trained it, kept beside it | exercise 4 |
-# | a head, or new tokens | `modules_to_save`, and look into the file for them | [peft#577](https://github.com/huggingface/peft/issues/577) |
+# | before you trust a file | the logits of one batch, from the person who trained it; keep them beside the file | exercise 4 |
+# | a head, or new tokens | name them in `modules_to_save`, and check that the file holds them | [peft#577](https://github.com/huggingface/peft/issues/577) |
 # | many adapters on one base | vLLM with `--enable-lora`: each request names its adapter | Sheng et al. 2023; vLLM's documentation |
 # | several GPUs | the same script by `torchrun` while the base fits on each; beyond that FSDP with peft | peft's documentation |
 #
-# Such servers do what your batch of lesson 10 did. peft's `adapter_names` loops over the adapters, like your `Many`. vLLM corrects all rows by
-# one kernel (Punica; S-LoRA) and keeps further adapters in the CPU's memory. It takes LoRA and rsLoRA; DoRA, and most of what
-# `modules_to_save` can hold, it refuses.
+# Such servers do what your batch of lesson 10 did. peft's `adapter_names` loops over the adapters, like your `Many`. vLLM corrects all rows by one kernel on the GPU (Punica; S-LoRA), and keeps further adapters in the CPU's memory. It takes LoRA and rsLoRA. It refuses DoRA, and most of what `modules_to_save` can hold.
 #
 # What misleads here: MiniLM computes in float32, where 1e-5 tells right from wrong. In bfloat16 neighbouring numbers are 0.4 % apart or more.
 # Compare in float32, or compare tensors and settings.
