@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from peft_teach.course.build.colab import installs
-from peft_teach.course.build.notebooks import make
+from peft_teach.course.build.notebooks import make, write
+from peft_teach.course.build.site import page
 from peft_teach.errors import PeftTeachError
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,14 @@ def test_each_lesson_opens_on_colab_and_installs_from_the_address(built):
             first = next(cell for cell in notebook.cells if cell.cell_type == "code")
             assert installs(first)
             assert f"git+{ADDRESS}" in first.source
+
+
+def test_a_page_has_a_link_below_its_title(built, tmp_path):
+    lesson, = built(ADDRESS, ["00"])
+    write(lesson.solution, tmp_path / "read/solutions/00_inside.ipynb")
+    title, _, link = page(lesson, tmp_path / "read").cells[0].source.split("\n")[:3]
+    assert title.startswith("# 00")
+    assert link == f"[Open in Colab]({lesson.launch})"
 
 
 @pytest.mark.parametrize("address", ["", "https://example.org/peft-teach.git"])

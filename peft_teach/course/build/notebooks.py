@@ -33,6 +33,7 @@ class Lesson:
     cells: list[Cell]
     student: Any        # the notebooks
     solution: Any
+    launch: str = ""    # the link that opens it on Colab; empty without an address
 
     @property
     def stubs(self) -> dict[str, str]:
@@ -103,7 +104,8 @@ def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:
         cells = colab.add(read(source), source.stem, address)
         lessons.append(Lesson(source.stem, cells,
                               _notebook(cells, source.stem[:2], release, solved=False),
-                              _notebook(cells, source.stem[:2], release, solved=True)))
+                              _notebook(cells, source.stem[:2], release, solved=True),
+                              colab.launch(source.stem, address)))
     return lessons
 
 

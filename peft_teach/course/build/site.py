@@ -77,5 +77,8 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED) -> Any:
         if shown and cell.cell_type == "markdown":    # a page has one title
             cell.source = re.sub(r"^# ", "## ", cell.source, flags=re.MULTILINE)
         shown.append(cell)
+    if lesson.launch:
+        title, _, rest = shown[0].source.partition("\n")
+        shown[0].source = f"{title}\n\n[Open in Colab]({lesson.launch})\n{rest}"
     notebook.cells = shown
     return notebook
