@@ -1,4 +1,4 @@
-"""The command line: `peft-teach fetch`, `build`, `grade`, `release`, `site`."""
+"""The command line: `peft-teach start`, `fetch`, `build`, `grade`, `release`, `site`."""
 
 import argparse
 import signal
@@ -21,6 +21,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="peft-teach", description="The course's own tools.")
     commands = parser.add_subparsers(required=True, metavar="command")
+
+    start = commands.add_parser("start", help="copy the lessons into a folder, open JupyterLab")
+    start.add_argument("folder", nargs="?", default="peft-teach", help="default: %(default)s")
+    start.add_argument("--copy-only", action="store_true", help="copy, and end")
+    start.add_argument("--no-browser", action="store_true", help="start JupyterLab, open no page")
+    start.set_defaults(command=_start)
 
     fetch = commands.add_parser("fetch", help="fetch the models and data, to work offline after")
     fetch.set_defaults(command=_fetch)
@@ -81,6 +87,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 # Each command imports what it needs, so that `--help` does not wait for models and notebook tools.
+
+
+def _start(arguments: argparse.Namespace) -> int:
+    from .start import copy, open_lab
+
+    print(copy(arguments.folder))
+    if not arguments.copy_only:
+        open_lab(arguments.folder, browser=not arguments.no_browser)
+    return 0
 
 
 def _fetch(arguments: argparse.Namespace) -> int:

@@ -198,8 +198,10 @@ def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
         optional = ", optional" if e.optional else ""
         rows.append((e.id, e.lesson, "●" * e.difficulty, e.minutes,
                      f"{points} of {e.points}{optional}", states[e.id]))
+    left = [e for e in exercises if states[e.id] != PASSED and not e.optional]
+    following = f"lesson {left[0].lesson}: {title_of(left[0].id)}" if left else ""
     show(Card("The whole course" if lesson is None else f"Lesson {lesson}",
-              note=_passed(exercises, states), table=tuple(rows)))
+              note=_passed(exercises, states), table=tuple(rows), next=following))
 
 
 def _passed(exercises: list[Exercise], states: dict[str, str]) -> str:

@@ -102,7 +102,7 @@ def test_a_second_build_writes_the_same_bytes(tree):
     first = files(tree)
     build(tree)
     assert files(tree) == first
-    assert len(first) == 3 + 4 + 2
+    assert len(first) == 3 + 4 + 2 + 1
 
 
 def test_ids_stay_when_cells_move_and_repeat(tree):
@@ -132,6 +132,15 @@ def test_one_lesson_can_be_built(tree):
     assert "later(x, /)" in stubs.read_text()
     with pytest.raises(UnknownName, match=r"no lesson '07'.*\n.*97_demo, 98_later"):
         build(tree, ["07"])
+
+
+def test_the_first_page_leads_to_the_lessons_and_shows_progress(tree):
+    build(tree)
+    table, install, progress = notebook(tree, "lessons/START.ipynb").cells
+    assert table.source.endswith(
+        "| [Doubling](97_demo.ipynb) | 2 | 10 |\n| [98_later](98_later.ipynb) | 0 | 0 |")
+    assert install.id == "install"
+    assert "pt.progress()" in progress.source
 
 
 def test_elsewhere_than_in_a_checkout(tmp_path):
@@ -342,8 +351,8 @@ def test_a_changed_source_or_notebook_is_found(tree):
     build(tree)
     change(tree, "# # Doubling", "# # Twice")
     found = problems(tree, r"^lessons/97_demo\.ipynb, cell 1 \('# Twice'\): its id, source differs",
-                     r"^solutions/97_demo\.ipynb, cell 1")
-    assert len(found) == 2
+                     r"^solutions/97_demo\.ipynb, cell 1", r"^lessons/START\.ipynb, cell 1")
+    assert len(found) == 3
     build(tree)
     change(tree, "# # Twice", "# # Twice\n\n# %%\n1")
     problems(tree, "has 10 cells and its source 11")

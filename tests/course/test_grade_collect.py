@@ -60,6 +60,14 @@ def test_values_are_counted_before_any_is_made(monkeypatch):
             parse(f'{{"cells": [{",".join([unit] * 3001)}]}}'.encode())
 
 
+def test_the_page_that_leads_to_the_lessons_is_nobodys_work(tmp_path):
+    page = Path(__file__).parents[2] / "lessons/START.ipynb"
+    for name in ("anna/07_lora.ipynb", "anna/START.ipynb", "ben/07_lora.ipynb"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(page.read_bytes() if "START" in name else EMPTY)
+    assert [s.path for s in collect(tmp_path)] == ["anna/07_lora.ipynb", "ben/07_lora.ipynb"]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1"])
 def test_other_encodings_are_read(encoding):
     data = EMPTY.decode().replace("x", "ä").encode(encoding)

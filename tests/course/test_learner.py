@@ -323,6 +323,7 @@ def test_progress_is_of_the_whole_course_or_of_one_lesson(said):
     progress()
     text = said()
     assert "The whole course (0 of 6 passed, 0 of 13 points; optional: 0 of 1)" in text
+    assert text.endswith("Next: lesson 97: demo.double\n")
     assert "later.add" in text
 
     check("demo.double", double)
@@ -335,11 +336,13 @@ def test_progress_is_of_the_whole_course_or_of_one_lesson(said):
     rows = [line.split() for line in text.splitlines()]
     assert ["demo.double", "97", "●", "5", "3", "of", "3", "passed"] in rows
     assert ["demo.pair", "97", "●●", "5", "0", "of", "2", "wrong"] in rows
+    assert text.endswith("Next: lesson 97: demo.pair\n")
 
     progress(98)
     text = said()
     assert "Lesson 98 (0 of 0 passed, 0 of 0 points; optional: 0 of 1)" in text
     assert "0 of 4, optional" in text
+    assert "Next" not in text
     check("later.add", double)
     said()
     progress(98)

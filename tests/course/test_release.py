@@ -94,6 +94,7 @@ def test_it_installs_and_a_lesson_runs(bundle, tmp_path):
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv/bin/python"
     site = next((tmp_path / "venv/lib").glob("python*/site-packages"))
+    (bundle / "lessons/my_peft.py").write_text("somebody worked there")
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target",
                     str(site), str(bundle)], check=True)
     (site / "others.pth").write_text("\n".join(
@@ -106,9 +107,12 @@ def test_it_installs_and_a_lesson_runs(bundle, tmp_path):
 
     assert str(site) in run("import peft_teach; print(peft_teach.__file__)")
     records = {f"_records/{name}": held for name, held in contents(ROOT / "assets/records").items()}
+    (bundle / "lessons/my_peft.py").unlink()
+    lessons = contents(bundle / "lessons")
     # What is installed is what is here, so each lesson meets there what it meets here.
-    assert contents(site / "peft_teach") == contents(ROOT / "peft_teach") | records
-    assert contents(bundle / "lessons") == {name: held for name, held in contents(
+    assert contents(site / "peft_teach") == contents(ROOT / "peft_teach") | records | {
+        f"_lessons/{name}": held for name, held in lessons.items()}
+    assert lessons == {name: held for name, held in contents(
         ROOT / "lessons").items() if name.endswith(".ipynb")}
     lesson, = (bundle / "lessons").glob("06_*.ipynb")    # it reads a record and draws pictures
     run("import nbformat, sys\nfrom nbclient import NotebookClient\n"

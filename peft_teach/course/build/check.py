@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import work
-from ..lessons import of_lesson
+from ..lessons import START, of_lesson
 from . import execution
-from .notebooks import make, stored_stubs
+from .notebooks import make, start_page, stored_stubs
 from .source import BEGIN, END, SOLUTION, Cell, first_line, squeeze
 
 SHORTEST_SECRET = 13  # characters; a shorter line, such as `return y`, gives nothing away
@@ -37,10 +37,11 @@ def audit(root: Path | str = ".") -> list[str]:
         problems += _differences(lesson.solution, root, f"solutions/{file}", compare_outputs=False)
         problems += [f"solutions/{lesson.name}.py: has no cells for the exercise {exercise.id}"
                      for exercise in of_lesson(lesson.name[:2]) if exercise.id not in lesson.stubs]
+    problems += _differences(start_page(root), root, f"lessons/{START}.ipynb", compare_outputs=True)
     names = {lesson.name for lesson in lessons}
     problems += [f"{folder}/{path.name}: has no source, remove it"
-                 for folder in ("lessons", "solutions")
-                 for path in sorted((root / folder).glob("*.ipynb")) if path.stem not in names]
+                 for folder, known in (("lessons", {*names, START}), ("solutions", names))
+                 for path in sorted((root / folder).glob("*.ipynb")) if path.stem not in known]
     problems += [f"{file.as_posix()}: holds other stubs than solutions/{lesson.name}.py, "
                  "build again"
                  for lesson in lessons if (file := lesson.stubs_file)

@@ -44,15 +44,19 @@ def add(cells: Sequence[Cell], lesson: str, address: str) -> list[Cell]:
     if address and not address.startswith("https://"):
         raise wrong(f"pyproject.toml: the address of the course is {address!r}",
                     "an https address of the git repository, or none")
-    source = repr(f"git+{address}") if address else "None"
-    install = _cell("install", "code", _INSTALL.replace("ADDRESS", source),
-                    {"jupyter": {"source_hidden": True}})
     first = next((n for n, cell in enumerate(cells) if cell.kind == "code"), len(cells))
     badge = []
     if link := launch(lesson, address):
-        badge = [_cell("badge", "markdown", "[![Open in Colab](https://colab.research.google.com/"
-                       f"assets/colab-badge.svg)]({link})", {})]
-    return [*badge, *cells[:first], install, *cells[first:]]
+        badge = [added("badge", "markdown", "[![Open in Colab](https://colab.research.google.com/"
+                       f"assets/colab-badge.svg)]({link})")]
+    return [*badge, *cells[:first], install(address), *cells[first:]]
+
+
+def install(address: str) -> Cell:
+    """Return the cell that installs the course: from a checkout, or from the address."""
+    source = repr(f"git+{address}") if address else "None"
+    return added("install", "code", _INSTALL.replace("ADDRESS", source),
+                 jupyter={"source_hidden": True})
 
 
 def launch(lesson: str, address: str) -> str:
@@ -68,5 +72,6 @@ def installs(cell: Any) -> bool:
     return cell.source.startswith(_FIRST)
 
 
-def _cell(id: str, kind: str, source: str, metadata: dict[str, Any]) -> Cell:
+def added(id: str, kind: str, source: str, **metadata: Any) -> Cell:
+    """Return a cell that no source has."""
     return Cell(id, kind, source, source, metadata, None, ADDED, "the cells that the build adds")

@@ -1,6 +1,7 @@
 """From the source of a lesson to its two notebooks.
 
     solutions/07_lora.py ──> lessons/07_lora.ipynb       the student's: stubs, no outputs
+                         ├─> lessons/START.ipynb         the page that leads to all of them
                          ├─> solutions/07_lora.ipynb     solved, with outputs once executed
                          └─> peft_teach/course/lessons/lora/stubs.json, which `pt.reset` reads
 """
@@ -15,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import unknown
-from ..lessons import STUBS
+from ..lessons import START, STUBS
 from ..work import write_whole
-from . import colab, execution
+from . import colab, execution, front
 from .source import GRADE, SOLUTION, Cell, read, slug, wrong
 
 LESSONS = Path("peft_teach/course/lessons")
@@ -83,22 +84,17 @@ def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = 
         if lesson.stubs_file:
             _write_stubs(lesson.kept, root / lesson.stubs_file)
         report.append(f"{lesson.name}: {said}")
+    write(start_page(root), root / "lessons" / f"{START}.ipynb")
     return report
 
 
 def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:
     """The named lessons, all by default, built in memory, not executed."""
-    sources = sorted((root / "solutions").glob("[0-9][0-9]_*.py"))
-    if not sources:
-        raise wrong("There are no sources of lessons here.",
-                    "run this at the top of a checkout of the repository")
+    sources, release, address = _checkout(root)
     known = {key: source for source in sources for key in (source.stem, source.stem[:2])}
     for name in names:
         if name not in known:
             raise unknown("lesson", name, [source.stem for source in sources])
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    release = project["project"]["version"]
-    address = project.get("tool", {}).get("peft-teach", {}).get("address", "")
     lessons = []
     for source in sorted({known[name] for name in names}) if names else sources:
         cells = colab.add(read(source), source.stem, address)
@@ -107,6 +103,23 @@ def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:
                               _notebook(cells, source.stem[:2], release, solved=True),
                               colab.launch(source.stem, address)))
     return lessons
+
+
+def start_page(root: Path) -> Any:
+    """The notebook on which JupyterLab opens, built in memory."""
+    sources, release, address = _checkout(root)
+    return _notebook(front.cells(sources, address), START, release, solved=False)
+
+
+def _checkout(root: Path) -> tuple[list[Path], str, str]:
+    """The sources of the lessons, the version, and the address of the repository or nothing."""
+    sources = sorted((root / "solutions").glob("[0-9][0-9]_*.py"))
+    if not sources:
+        raise wrong("There are no sources of lessons here.",
+                    "run this at the top of a checkout of the repository")
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    address = project.get("tool", {}).get("peft-teach", {}).get("address", "")
+    return sources, project["project"]["version"], address
 
 
 def stored_stubs(path: Path) -> dict[str, dict[str, str]]:

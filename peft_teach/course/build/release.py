@@ -39,7 +39,7 @@ def release(root: Path | str, out: Path | str) -> str:
         target = out / file.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
-    lessons = sum(file.suffix == ".ipynb" for file in files)
+    lessons = sum(file.match("lessons/[0-9]*.ipynb") for file in files)
     return f"{out}: {lessons} lessons and the package, {len(files)} files."
 
 

@@ -31,8 +31,8 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from ...errors import PeftTeachError
+from ..lessons import START, parts
 from ..lessons import names as lesson_names
-from ..lessons import parts
 from .limits import MEGABYTE
 from .notebook import Notebook, Unreadable, lesson_of, parse
 
@@ -216,6 +216,9 @@ def _submissions(entries: Iterable[_Entry], quotas: list[list[int]]) -> Iterator
                         yield Submission("", path, other=True, problem="a zip with nothing in it")
                     continue
                 notebook = parse(file.read())
+            if notebook.lesson == START:
+                yield Submission("", path, other=True, problem="the page that leads to the lessons")
+                continue
             _charge(quotas, 0, notebook.size)
             yield Submission("", path, notebook, lesson_of(notebook, path), seconds=entry.seconds)
         except Unreadable as error:

@@ -18,6 +18,7 @@ from ..exercise import Exercise
 from ..part import Part
 
 STUBS = "stubs.json"
+START = "START"    # the notebook that leads to all lessons, by its file and in its metadata
 
 
 def find(id: str) -> Exercise:

@@ -1,0 +1,104 @@
+"""`peft-teach start`: the lessons in a folder of the reader's own, and JupyterLab there.
+
+    a notebook in the folder    what becomes of it
+    is missing                  it is written
+    is as it was given out      a newer one replaces it
+    was changed                 it stays, and a newer one is put beside it, once: 07_lora-2.ipynb
+
+What was given out is known by its hash, in `.peft-teach.json`. No other file is touched.
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+from ..errors import PeftTeachError
+from .lessons import START
+from .work import write_whole
+
+# In an installed package the notebooks lie inside it; in a checkout, beside it.
+INSTALLED = Path(__file__).parents[1] / "_lessons"
+CHECKOUT = Path(__file__).parents[2] / "lessons"
+GIVEN_OUT = ".peft-teach.json"
+
+
+def copy(folder: Path | str) -> str:
+    """Copy the lessons into a folder; return what was done, in a line.
+
+    Raises `PeftTeachError` if the folder is a checkout, or cannot be written.
+    """
+    source, folder = _source(), Path(folder).expanduser().resolve()
+    if folder == source.resolve():
+        return f"{folder}: the checkout's own lessons, so git will see what you save."
+    if (folder / "peft_teach").is_dir():
+        raise PeftTeachError(f"{folder} is a checkout of the course.",
+                             hint="name a folder of your own: peft-teach start my-course")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return f"{folder}: {_copy(source, folder)}"
+    except OSError as error:
+        raise PeftTeachError(f"{folder} cannot be written: {error.strerror or error}.",
+                             hint="name another folder: peft-teach start FOLDER") from None
+
+
+def open_lab(folder: Path | str, *, browser: bool = True) -> None:
+    """Run JupyterLab in the folder until it is stopped. Raises `PeftTeachError` without one."""
+    try:
+        from jupyterlab.labapp import main
+    except ModuleNotFoundError:
+        raise PeftTeachError("JupyterLab is not installed.",
+                             hint=f"{sys.executable} -m pip install jupyterlab") from None
+    page = Path(folder).expanduser().resolve() / f"{START}.ipynb"
+    main([str(page), *([] if browser else ["--no-browser"])])
+
+
+def _source() -> Path:
+    for folder in (INSTALLED, CHECKOUT):
+        if folder.is_dir():
+            return folder
+    raise PeftTeachError("The lessons are not in this installation.",
+                         hint="install the course from its repository, or from a wheel of it")
+
+
+def _copy(source: Path, folder: Path) -> str:
+    given, kept, written, beside = _given_out(folder), 0, 0, []
+    for notebook in sorted(source.glob("*.ipynb")):
+        name, text, there = notebook.name, notebook.read_text("utf-8"), folder / notebook.name
+        hash, found = _hash(text), _hash(_read(there)) if there.exists() else None
+        if found != hash and found in (None, given.get(name)):
+            write_whole(there, text)
+            written += 1
+        elif hash in (found, given.get(name)):    # nothing new
+            kept += 1
+        else:
+            there = _free(there)
+            write_whole(there, text)
+            beside.append(there.name)
+        given[name] = hash
+    write_whole(folder / GIVEN_OUT, json.dumps(given, indent=1) + "\n")
+    newer = f", newer ones beside yours: {', '.join(beside)}" if beside else ""
+    return f"{written} notebooks written, {kept} there already{newer}."
+
+
+def _given_out(folder: Path) -> dict[str, str]:
+    """Return the hash of each notebook that was given out here; none if the file is damaged."""
+    try:
+        return dict(json.loads(_read(folder / GIVEN_OUT)))
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
+
+
+def _free(path: Path) -> Path:
+    number = 2
+    while (free := path.with_stem(f"{path.stem}-{number}")).exists():
+        number += 1
+    return free
+
+
+def _read(path: Path) -> str:
+    return path.read_text("utf-8", errors="replace")
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

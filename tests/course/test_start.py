@@ -1,0 +1,79 @@
+"""`peft-teach start`: what is copied, what stays as the reader left it, and what is opened."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from peft_teach.course import start
+from peft_teach.course.cli import main
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """The folder of an installation's notebooks, two of them."""
+    folder = tmp_path / "_lessons"
+    folder.mkdir()
+    for name in ("00_inside", "START"):
+        (folder / f"{name}.ipynb").write_text(f"{name}, first")
+    monkeypatch.setattr(start, "INSTALLED", folder)
+    return folder
+
+
+def texts(folder):
+    return {path.name: path.read_text() for path in sorted(folder.iterdir())
+            if path.name != start.GIVEN_OUT}
+
+
+def test_a_changed_notebook_stays_and_a_newer_one_comes_beside_it_once(shipped, tmp_path):
+    mine = tmp_path / "mine ä"
+    assert "2 notebooks written, 0 there already." in start.copy(mine)
+    (mine / "00_inside.ipynb").write_text("my work")
+    (mine / "my_peft.py").write_text("my own")
+    assert "0 notebooks written, 2 there already." in start.copy(mine)
+    left = {"00_inside.ipynb": "my work", "my_peft.py": "my own", "START.ipynb": "START, first"}
+    assert texts(mine) == left
+    for name in ("00_inside", "START"):
+        (shipped / f"{name}.ipynb").write_text(f"{name}, second")
+    newer = {"00_inside-2.ipynb": "00_inside, second", "START.ipynb": "START, second"}
+    assert "1 notebooks written, 0 there already, newer ones beside yours: 00_" in start.copy(mine)
+    assert "0 notebooks written, 2 there already." in start.copy(mine)
+    assert texts(mine) == left | newer
+
+
+def test_a_notebook_of_unknown_origin_stays(shipped, tmp_path):
+    """What was given out is not known, or its list is damaged."""
+    (tmp_path / "00_inside.ipynb").write_bytes(b"\xff mine")
+    (tmp_path / start.GIVEN_OUT).write_text("[1")
+    start.copy(tmp_path)
+    assert (tmp_path / "00_inside.ipynb").read_bytes() == b"\xff mine"
+    assert (tmp_path / "00_inside-2.ipynb").read_text() == "00_inside, first"
+
+
+def test_it_opens_the_page_that_leads_to_the_lessons(shipped, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    opened = []
+    monkeypatch.setitem(sys.modules, "jupyterlab.labapp", SimpleNamespace(main=opened.append))
+    assert main(["start", "--copy-only"]) == 0
+    assert main(["start", "--no-browser"]) == 0
+    assert opened == [[str(tmp_path / "peft-teach/START.ipynb"), "--no-browser"]]
+
+
+@pytest.mark.parametrize(("spoil", "message"), [
+    (lambda here, patch: (here / "mine/peft_teach").mkdir(parents=True), "is a checkout"),
+    (lambda here, patch: (here / "mine").write_text(""), "cannot be written"),
+    (lambda here, patch: patch.setitem(sys.modules, "jupyterlab.labapp", None), "pip install jup")])
+def test_what_cannot_be_is_told_with_what_to_try(shipped, tmp_path, monkeypatch, capsys, spoil,
+                                                 message):
+    spoil(tmp_path, monkeypatch)
+    assert main(["start", str(tmp_path / "mine")]) == 1
+    told = capsys.readouterr().err
+    assert message in told
+    assert "\nTry: " in told
+
+
+def test_a_checkouts_own_lessons_are_left_as_they_are(shipped):
+    before = texts(shipped)
+    assert "git will see" in start.copy(shipped)
+    assert texts(shipped) == before
+    assert not (shipped / start.GIVEN_OUT).exists()
