@@ -3,8 +3,8 @@
 # Full fine-tuning may move 22.7 million numbers, and each sentence teaches it one bit: good or bad. Surely most of that movement is waste. So take the
 # finished change, throw 97 % of it away *by lot*, and see what the model still knows.
 #
-# In 2018 Chunyuan Li and his colleagues wanted to know how hard a task is, and the size of a network does not say. So they asked how few numbers one
-# must train.
+# In 2018 Chunyuan Li and his colleagues wanted to measure how hard a task is. The size of a network does not tell. So they asked how few numbers
+# one must train.
 #
 # In this lesson you take a real change apart. Then you write `inject`, which puts an adapter into a model.
 #
@@ -48,7 +48,7 @@ pt.seed(0)
 # Do few parameters make a low rank? Try to build a counterexample.
 #
 # ### Exercise 1 · Three changes (2 points, about 7 minutes)
-# Build three changes of an n × n matrix, each from a tensor `p` of parameters, of which none is zero:
+# Build three changes of an n × n matrix, each from a tensor `p` of parameters. The table holds if no parameter is zero:
 #
 # | | `p` has | rank of the change | entries that are not zero |
 # |---|---|---|---|
@@ -56,8 +56,8 @@ pt.seed(0)
 # | `change_b(p, n)` | 2n parameters | 1 | all |
 # | `change_c(p, n)` | n parameters | n | n |
 #
-# Each result has shape (n, n), and is zero when `p` is zero. Every parameter counts: if it moves, so does the matrix, and a gradient flows back to
-# it. The same `p` gives the same matrix.
+# Each result has shape (n, n), and is zero when `p` is zero. If any parameter moves, so does the matrix, and every parameter gets a gradient. The
+# same `p` gives the same matrix.
 #
 # Replace the lines `raise …`, run the cell, then the one below it. `pt.hint("change.small")` helps, `pt.reset("change.small")` gives the original
 # text back. Until yours passes, the lesson goes on with ours.
@@ -156,8 +156,7 @@ pt.compare("change.lot", [plain, scaled], "a random 32nd: as it is, and times 32
 # %% [markdown]
 # <details><summary>What the two numbers say</summary>
 #
-# Times 32, hardly anything is lost. We threw away 31 of 32 changes without looking, and the model still knows nearly all that it learned. Without
-# the factor, the same changes are worth little: only their volume was missing.
+# Times 32, hardly anything is lost. We threw away 31 of 32 changes without looking, and the model still knows nearly all that it learned. Without the factor, the same changes are worth little: they are only too small.
 # </details>
 #
 # Le Yu and colleagues (2023) found this in language models, and called it DARE, for *drop and rescale*. Why does it work? The output $i$ changes by
@@ -166,8 +165,8 @@ pt.compare("change.lot", [plain, scaled], "a random 32nd: as it is, and times 32
 #
 # $$ \Big(\frac1s-1\Big)\sum_j \Delta W_{ij}^2\,x_j^2 . $$
 #
-# For a 32nd, this noise has 31 times the energy of the terms themselves. Beside $W$ it is still small here. With tiny shares or large updates it is
-# not, so there must be a limit. You will find it.
+# For a 32nd, this variance is 31 times the sum of the squared terms. Beside $W$ the noise is still small here. With tiny shares or large updates it
+# is not, so there must be a limit.
 #
 # ## How many directions?
 # Does a change that survives such treatment have a low rank? The **singular value decomposition** writes any matrix as a sum of matrices of rank 1,
@@ -175,9 +174,9 @@ pt.compare("change.lot", [plain, scaled], "a random 32nd: as it is, and times 32
 #
 # $$ \Delta W = \sum_i \sigma_i\,u_i v_i^\top, \qquad \sigma_1 \ge \sigma_2 \ge \dots \ge 0 $$
 #
-# All $u_i$ have length 1 and are perpendicular to each other; so are all $v_i$. Each term is one **direction** of the matrix: it listens to $v_i$ in
-# the input, answers with $u_i$ in the output, and $\sigma_i$ is its strength. The **energy** of a matrix is the sum of all $\sigma_i^2$, which is
-# also the sum of all squared entries.
+# All $u_i$ have length 1 and are perpendicular to each other; so are all $v_i$. Each term is one **direction** of the matrix: it reads how much of
+# $v_i$ is in the input, and writes $u_i$ into the output. $\sigma_i$ is its strength. The **energy** of a matrix is the sum of all $\sigma_i^2$,
+# which is also the sum of all squared entries.
 #
 # A matrix of random numbers needs 196 of its 384 directions for 90 % of its energy. **How many does the value matrix's $\Delta W$ need in block 5,
 # the last, and how many in block 0?** Commit a list of two numbers.
@@ -220,7 +219,7 @@ pd.DataFrame(counts).T    # directions with 90 % of the energy, block by block
 # In the early blocks the change is not of low rank: in block 0 a matrix needs about 130 directions on average. In block 5 it needs 24, and the rank
 # is nearly low.
 #
-# Who spreads the change? Look at the gradient of a single batch. Adam's first step follows only the *sign* of each entry.
+# What spreads the change so widely? Look at the gradient of a single batch. Adam's first step follows only the *sign* of each entry.
 
 # %%
 pt.seed(0)
@@ -236,16 +235,16 @@ for place, block in [(place, block) for block in (5, 0) for place in ("query", "
 pd.DataFrame(rows, index=["the gradient", "its sign", "random signs"]).T    # with 90 %
 
 # %% [markdown]
-# In the last block the loss asks for few directions, but the optimizer's first step moves along about 50 to 160.
+# In the last block the gradient needs few directions, but the optimizer's first step needs about 50 to 160.
 #
 # ## Are the weak directions needed?
-# Which matrix of rank $k$ is nearest to $\Delta W$? Let $M$ be of rank $k$, and let $Q$ project onto the $k$ dimensions that its rows span. $M$
+# Which matrix of rank $k$ is nearest to $\Delta W$? Let $M$ be of rank $k$, and let $Q$ project onto the $k$ dimensions that the rows of $M$ span. $M$
 # ignores all other dimensions, so $\|\Delta W - M\|^2$ is at least
 #
 # $$ \|\Delta W\|^2 - \|\Delta W Q\|^2, \qquad \|\Delta W Q\|^2 = \sum_i \sigma_i^2\,\|Q v_i\|^2 . $$
 #
-# The factors $\|Q v_i\|^2$ lie between 0 and 1 and add up to at most $k$. The last sum is largest if the $k$ strongest directions get a 1 and the
-# others a 0. So nothing is nearer than the decomposition, stopped after $k$ terms (Eckart and Young 1936).
+# The factors $\|Q v_i\|^2$ lie between 0 and 1 and add up to at most $k$. The last sum is largest if this factor is 1 for the $k$ strongest
+# directions and 0 for the others. So no matrix of rank $k$ is nearer than the decomposition's first $k$ terms (Eckart and Young 1936).
 #
 # ### Exercise 3 · The truncation (2 points, about 8 minutes)
 # Write `truncate(delta, k)`, the matrix of rank at most $k$ that is nearest to `delta`.
@@ -269,8 +268,8 @@ truncate = pt.check("change.truncate", truncate)
 pt.require("change.truncate")
 
 # %% [markdown]
-# Eight directions of each of the 36 matrices are together as many numbers as a 32nd of all entries. They hold a good half of the energy. **What
-# accuracy do they leave?**
+# Keep eight directions of each of the 36 matrices. Together they take as many numbers as a 32nd of all entries, and hold a good half of the energy.
+# **What accuracy do they leave?**
 
 # %%
 pt.commit("change.eight", ...)    # a share of right answers, from 0 to 1
@@ -283,13 +282,12 @@ pt.compare("change.eight", eight, f"eight directions, with {held:.0%} of the ene
 # %% [markdown]
 # <details><summary>What it says</summary>
 #
-# Eight directions are enough. The rest is nearly half of the change by energy, and hardly anything by accuracy. So the
+# Eight directions are enough. The rest holds nearly half of the energy, and adds hardly any accuracy. So the
 # change is <i>not</i> of low rank in the early blocks, and yet a low rank suffices. That was the bet behind LoRA, which Hu et al. (2021) test in their §7.2.
 # </details>
 #
 # ## Where it breaks
-# Keep entries at random, the largest entries, or the strongest directions. Kept entries are multiplied by the energy of $\Delta W$, divided by the
-# energy of the kept ones: about 32 for a random 32nd, less for the largest. Ask the picture:
+# Keep entries at random, the largest entries, or the strongest directions. Kept entries are multiplied by a ratio, the energy of $\Delta W$ to that of the kept entries: about 32 for a random 32nd, less for the largest. Ask the picture:
 #
 # 1. Which rule is ahead at 1/32? Does it matter?
 # 2. How small may the share get, by each rule?
@@ -302,22 +300,21 @@ pictures.explore_cut(record, last)
 # %% [markdown]
 # <details><summary>What the picture says</summary>
 #
-# At 1/32 of a small change, all three answer as well as the whole change, or nearly. At 1/256 they lose about a fifth of what the change brings. At
-# 1/1,024 no direction is left, random entries are worth nothing, and the largest still help. Make the change larger, and random entries end below
-# undoing it.
+# At 1/32 of a small change, all three are as accurate as the whole change, or nearly. At 1/256 they lose about a fifth of what the change brings. At
+# 1/1,024 no direction is left, random entries are worth nothing, and the largest still help. Make the change larger, and random entries are worse than no change.
 # </details>
 #
-# Is volume all that matters? Rescale the strongest directions, too, and then all but the strongest:
+# Is size all that matters? Rescale the strongest directions, too. Then rescale what is left without them:
 
 # %%
 rows = pictures.parts(record).query("lr == 1e-4 and share == 1 / 32 and rest == 'trained'")
 records.table(rows, ["rule", "scaled"])    # recorded
 
 # %% [markdown]
-# A *sample* must be rescaled: each sum has lost most of its terms. A kept direction already has its full strength. And without the eight strongest,
-# full volume helps little: from 66.0 to 68.3 %.
+# A *sample* must be rescaled, because each sum has lost most of its terms. A kept direction already has its full strength. Without the eight
+# strongest, rescaling helps little: from 66.0 to 68.3 %.
 #
-# A random sample still contains the eight: multiplied by 32, it is $\Delta W$ on average. All else in it is noise:
+# A random sample still contains the eight: multiplied by 32, it is $\Delta W$ plus noise, and the noise is zero on average.
 
 # %%
 rows = {"ΔW": last, "a random 32nd, times 32": 32 * drawn(last, 1 / 32),
@@ -327,7 +324,7 @@ pd.DataFrame({name: {"length": f"{m.norm():.2f}", "strongest direction": f"{svd[
               for name, m in rows.items() for svd in [torch.linalg.svdvals(m)]}).T
 
 # %% [markdown]
-# Most of the sample is noise. But beside $W$ the noise is short, and it points nowhere in particular.
+# Most of the sample is noise. But beside $W$ the noise is short, and points nowhere in particular.
 
 # %%
 pt.sentence("change.rank", ...)    # one sentence of yours: has fine-tuning's update a low rank?
@@ -364,8 +361,8 @@ pt.compare("change.half", reached, "the smallest of these d, by the mean of its 
 # direction. Always compare with the head alone.
 # </details>
 #
-# Random directions are a ruler, not a tool. Each step still computes a gradient for every weight; only the optimizer's two running means shrink, to
-# $d$ numbers each.
+# Random directions measure a task. They hardly make training cheaper: each step still computes a gradient for every weight, and only the
+# optimizer's two running means shrink, to $d$ numbers each.
 #
 # ## Put it in: `inject`
 # Better methods choose *where* to train. Somebody must find the modules, wrap them, and freeze the rest. You write that here, once, and later lessons
@@ -393,16 +390,16 @@ pictures.Tiny()
 # Write `inject(model, targets, make)`. `targets` is a tuple of names such as `("query", "value")`; `make(module)` builds an adapter around a module.
 # For the model that comes back:
 #
-# - **found**: a module is meant if its full name is a target, or ends with a dot and a target. `"query"` means `blocks.0.query` and `blocks.1.query`,
+# - **found**: a module is found if its full name is a target, or ends in a dot and a target. `"query"` finds `blocks.0.query` and `blocks.1.query`,
 #   not `blocks.0.query_norm`;
-# - **wrapped**: `make(module)` takes the place of each meant module, once. If one meant module lies inside another, both are wrapped: the inner one
-#   inside the outer one's base;
+# - **wrapped**: `make(module)` takes the place of each found module, once. If one lies inside another, both are wrapped, and the inner adapter lies
+#   in the outer adapter's base;
 # - **frozen**: only the parameters that `make` brought and those of the head train. `pt.models.head(model)` gives the head's names;
-# - **refused**: a target that no module has raises an error whose text names it, even if other targets are found, and before anything is changed;
+# - **refused**: if one of the targets finds no module, an error names this target, before anything is changed;
 # - **returned**: the model that was given, or a copy.
 #
 # No target lies in the head, and no module is in two places. `model.named_modules()` gives all modules with their full names. Try yours on
-# `pictures.Tiny()` and `Scale`, with `("query", "value")`, and with `("0", "query")`, of which one lies inside the other.
+# `pictures.Tiny()` and `Scale`, with `("query", "value")`, and with `("0", "query")`, where `blocks.0.query` lies inside `blocks.0`.
 
 
 # %% exercise="change.inject" part="solution"
@@ -507,8 +504,8 @@ BiasAdapter = pt.check("change.bitfit", BiasAdapter)
 pt.require("change.bitfit")
 
 # %% [markdown]
-# Put it around `query`, `key`, `value`, every `dense` and every `LayerNorm`: in the six blocks, and one `dense` (the pooler) and one norm outside of
-# them. **How many parameters train, the head's 770 included?** Each bias has 384 entries, except one of 1,536 in each block.
+# Put it around `query`, `key`, `value`, every `dense` and every `LayerNorm` of the six blocks. Outside the blocks, these names find one `dense`
+# (the pooler) and one norm. **How many parameters train, the head's 770 included?** Each bias has 384 entries, except one of 1,536 in each block.
 
 # %%
 pt.commit("change.count", ...)    # a whole number
@@ -551,9 +548,9 @@ runs = runs.query("parameters != 16")    # the head's 770 not counted; without t
 records.table(runs, ["parameters", "method"], "accuracy", "gain")
 
 # %% [markdown]
-# LoRA changes a matrix by rank 1, BitFit by rank 0, and random directions by full rank. So the rank does not put these in order. Nor does the
-# number of parameters in this table, where BitFit is short of training. Fine-tuning's own change of the matrices is not small in number or in
-# entries. Yet small changes do much of its work, and the rest of this course is a choice among them.
+# LoRA changes a matrix by rank 1, BitFit by rank 0, and random directions by full rank. So the rank does not order the gains. Nor does the number
+# of parameters, in this table: BitFit needs more training. Full fine-tuning's change of the matrices has neither few parameters nor few entries.
+# Yet small changes do much of its work, and the rest of this course is a choice among them.
 
 # %%
 pt.sentence("change.kinds", ...)    # of yours: which kind of small is "the" small change?
@@ -563,10 +560,10 @@ pt.sentence("change.kinds", ...)    # of yours: which kind of small is "the" sma
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Of a small update, a random 32nd is enough, if it is rescaled. | drawn in the 36 matrices, 80.5 of 80.8 %: mean of three seeds, 1,000 sentences, standard error of a run 1.3 points | Not rescaled: 64.4 %. Undone: 62.8 %. At 1/1,024, and at 1/256 of larger updates, the largest entries beat random ones. | 90 to 99 % can go, more in larger models (Yu et al. 2023). It fails for large updates, where important entries do better (Deng et al. 2024). |
-# | In the early blocks the update is not of low rank; in the last it nearly is. Eight directions of each matrix are enough. | The rank: the table of directions. The accuracy with eight: 80.2 of 80.8 %, the same runs. | Everything else undone: 79.9 %. Without the eight: 66.0 %, at full volume 68.3 %. | The rank is high at 7 billion, too (Biderman et al. 2024). On mathematics, few directions cost accuracy (Ping et al. 2024). |
-# | A few thousand random directions bring half of the gain. | 4,096 bring 53 %: mean of three seeds, from 38 to 67 % | The gain counts from the head alone, trained to its end. | The larger the pretrained model, the fewer are needed (Aghajanyan et al. 2020). |
-# | The rank does not order the ways to train little. | the table above: one pass of 2,000 sentences, two or three seeds each | More training, or a shorter step: BitFit reaches 78.3 % with 4,000 sentences, 16,384 directions reach 78.0 % (one seed). The ranks stay out of order; the number of parameters may order them then. | BitFit comes close to full fine-tuning on small data (Ben Zaken et al. 2021). |
+# | Of a small update, a random 32nd is enough, if it is rescaled. | 80.5 % with a 32nd of the 36 matrices, 80.8 % with all: mean of three seeds; 1,000 sentences, standard error of a run 1.3 points | Not rescaled: 64.4 %. With no change of these matrices: 62.8 %. At 1/1,024, and at 1/256 of larger updates, the largest entries beat random ones. | 90 to 99 % can go, more in larger models (Yu et al. 2023). It fails for large updates, where important entries do better (Deng et al. 2024). |
+# | In the early blocks the update is not of low rank; in the last it nearly is. Eight directions of each matrix are enough. | The rank: the table of directions. The accuracy: 80.2 % with eight, 80.8 % with all; the same runs. | With eight and no other change at all: 79.9 %. Without the eight: 66.0 %, rescaled 68.3 %. | The rank is high at 7 billion, too (Biderman et al. 2024). On mathematics, few directions cost accuracy (Ping et al. 2024). |
+# | A few thousand random directions bring half of the gain. | 4,096 bring 53 %: mean of three seeds, from 38 to 67 % | The gain is measured from the head alone, trained to its end. | The larger the pretrained model, the fewer are needed (Aghajanyan et al. 2020). |
+# | The rank does not order the ways to train little. | the table above: one pass of 2,000 sentences, two or three seeds each | BitFit reaches 78.3 % with 4,000 sentences. With shorter steps, 16,384 directions reach 78.0 % (one seed). The ranks stay out of order; then the number of parameters may order the gains. | BitFit comes close to full fine-tuning on small data (Ben Zaken et al. 2021). |
 
 # %%
 pt.progress("02")
@@ -597,7 +594,7 @@ pt.progress("02")
 # | training little | LoRA on every linear layer (lesson 07) | Biderman et al. 2024 |
 # | merging full fine-tunings | drop by lot and rescale each update first, 90 % or more; check each model alone | Yu et al. 2023 |
 # | dropping 99 %, or from a large update | a smaller factor, or the important entries in place of random ones | Deng et al. 2024 |
-# | storing many full fine-tunings | few directions of each update, and test: on mathematics this cost accuracy. In the same space, more directions with fewer bits for the weak ones did better | Ping et al. 2024 |
+# | storing many full fine-tunings | few directions of each update, and test: on mathematics this cost accuracy. At the same size it was better to keep more directions, the weak ones in fewer bits | Ping et al. 2024 |
 #
 # **What misleads at 7 billion:** "eight directions are enough", which is about film reviews, and our learning rates. BitFit has nothing to train in
 # Llama and its kin: they have no biases.
@@ -639,8 +636,8 @@ pd.Series({"W + ΔW cut": accuracy_with(sum_cut),
            "ΔW cut": accuracy_with(change_cut)}).to_frame("accuracy")
 
 # %% [markdown]
-# Much of what the model knew is gone: the energy of the pretrained weight is spread over many directions, and what is cut from it is far longer than
-# the whole update. Cut the change, never the sum.
+# Much of what the model knew is gone: the energy of $W$ is spread over many directions, and the part that is cut off is far longer than the whole
+# update. Cut the change, never the sum.
 #
 # **Sources**
 #
