@@ -1,0 +1,1 @@
+"""Lesson 11: a chat model that learns a voice."""

@@ -1,0 +1,67 @@
+"""On the spot: batches of the reader's labels, answers word by word, the update times f."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pandas
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+
+from .... import models
+from ....core import adapters
+from .measure import DECODING, NEW_TOKENS, Batch, answers, prompts
+
+
+@torch.no_grad()
+def stream(model: nn.Module, tokenizer, question: str, system: str | None = None,
+           new_tokens: int = NEW_TOKENS) -> None:
+    """Write a model's most likely answer, word by word, cut after `new_tokens`."""
+    from transformers import TextStreamer
+
+    writer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    batch = prompts(tokenizer, [question], system)
+    device = next(model.parameters()).device
+    with models.in_mode(model, training=False):
+        out = model.generate(**{name: tensor.to(device) for name, tensor in batch.items()},
+                             max_new_tokens=new_tokens, streamer=writer, **DECODING)
+    if out[0, -1] != tokenizer.eos_token_id:
+        print(f"… [cut after {new_tokens} tokens]")
+
+
+def ask(model: nn.Module, tokenizer, questions: Sequence[str],
+        before: pandas.DataFrame | None = None, new_tokens: int = NEW_TOKENS) -> pandas.DataFrame:
+    """Return a model's answers, a row a question, beside those of `before`; … where one is cut."""
+    said, ended = answers(model, tokenizer, questions, new_tokens=new_tokens)
+    column = [text if end else f"{text} …" for text, end in zip(said, ended)]
+    if before is None:
+        return pandas.DataFrame({"before": column}, index=[*questions])
+    return before.assign(after=column)
+
+
+def padded(rows: Sequence[tuple[Sequence[int], Sequence[int]]], tokenizer, size: int = 4,
+           seed: int = 0) -> list[Batch]:
+    """Return (ids, labels) of conversations as batches, in random order, padded on the right."""
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
+    made = []
+    for start in range(0, len(order), size):
+        ids, labels = (pad_sequence([torch.as_tensor(rows[i][part]) for i in order[
+            start:start + size]], True, fill) for part, fill in ((0, tokenizer.pad_token_id),
+                                                                 (1, -100)))
+        real = pad_sequence([torch.ones(len(rows[i][0]), dtype=torch.int64)
+                             for i in order[start:start + size]], True)      # (batch, seq)
+        made.append({"input_ids": ids, "attention_mask": real, "labels": labels})
+    return made
+
+
+@contextmanager
+def times(model: nn.Module, f: float) -> Iterator[nn.Module]:
+    """Within this block every LoRA's update is multiplied by f; then it is as it was."""
+    kept = {layer: layer.B.detach().clone() for layer in adapters(model).values()}
+    try:
+        for layer, B in kept.items():
+            layer.B.data.copy_(f * B)
+        yield model
+    finally:
+        for layer, B in kept.items():
+            layer.B.data.copy_(B)

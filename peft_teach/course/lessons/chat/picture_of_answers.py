@@ -1,0 +1,186 @@
+"""Words on a page: what labels ask for, answers side by side, and the knob."""
+
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import ipywidgets as ipw
+import pandas
+from matplotlib.figure import Figure
+
+from .... import data
+from ....plots import COLOURS, box, figure
+from ....widgets import Explorer
+from .exercises import MARKS, style
+from .recorded import KINDS, METHODS, NAMES, knob, rows
+
+WIDE, ROWS = 44, 8                 # letters in a line of an answer, and its lines
+SHOWN = 18                         # questions to choose among
+IN_A_ROW = 9                       # tokens of a conversation
+NAMED = {"voice": "the voice", "chat": "plain chat", "news": "news", "code": "code"}
+LINES = {"voice": (COLOURS["lora"], "-", "o"), "chat": (COLOURS["attention"], "--", "s"),
+         "news": (COLOURS["full"], "-.", "^"), "code": (COLOURS["yours"], ":", "D")}
+
+
+# ── what the labels ask for ──────────────────────────────────────────────────────────────────
+
+
+def draw_labels(ids: Sequence[int], labels: Sequence[int], tokenizer) -> Figure:
+    """Draw a conversation token by token; filled are those that training asks for."""
+    words = [tokenizer.decode([int(i)]).replace("\n", "⏎").strip(" ") or "␣" for i in ids]
+    lines = -(-len(words) // IN_A_ROW)
+    made, ax = figure(9.2, 0.2 + 0.32 * lines)
+    for place, (word, label) in enumerate(zip(words, labels)):
+        asked = int(label) != -100
+        box(ax, place % IN_A_ROW, -(place // IN_A_ROW), 0.95, 0.82, word, size=10,
+            ink=COLOURS["paper"] if asked else COLOURS["ink"], lw=0,
+            fc=COLOURS["lora"] if asked else COLOURS["frozen"])
+    ax.set(xlim=(-0.05, IN_A_ROW), ylim=(-lines + 0.9, 0.95))
+    ax.axis("off")
+    asked = [word for word, label in zip(words, labels) if int(label) != -100]
+    made.set_label(f"{len(words)} tokens, of which training asks for {len(asked)}: "
+                   + " ".join(asked))
+    return made
+
+
+# ── answers ──────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A question, and two answers to it."""
+
+    question: str
+    titles: tuple[str, str]
+    texts: tuple[str, str]
+
+    @property
+    def styles(self) -> list[float]:
+        """The style score of both."""
+        return [style(text) for text in self.texts]
+
+
+def questions(answered: int, shown: int = SHOWN) -> dict[int, str]:
+    """Return by number those of the first questions to choose among, spread over their topics."""
+    every = data.voice().questions[:answered]
+    return {i: every[i] for i in range(0, answered, max(answered // shown, 1))}
+
+
+def _named(asked: Mapping[int, str]) -> list[tuple[str, int]]:
+    return [(text, i) for i, text in asked.items()]
+
+
+def explore_answers(record: Mapping) -> Explorer:
+    """One question, the base's answer and that of a trained model, side by side."""
+    asked = questions(_answered(record))
+    seen = [row["passes"] for row in rows(record, group="main", method="lora", seed=0)
+            if row["passes"]]
+    controls = {
+        "question": ipw.Dropdown(options=_named(asked), description="question",
+                                 layout={"width": "520px"}),
+        "method": ipw.ToggleButtons(options=[(NAMES[name], name) for name in METHODS],
+                                    description="method"),
+        "passes": ipw.ToggleButtons(options=[(f"{p:g}", p) for p in sorted(seen)], value=3,
+                                    description="passes", style={"button_width": "52px"})}
+
+    def compute(question: int, method: str, passes: float) -> Answers:
+        before, after = (rows(record, group="main", method=method, seed=0, passes=at)[0]
+                         for at in (0, passes))
+        return Answers(asked[question],
+                       ("before", f"{NAMES[method]}, after {passes:g} passes"),
+                       (before["answers"][question], after["answers"][question]))
+
+    return Explorer(controls, compute, draw_answers, _say_answers)
+
+
+def _answered(record: Mapping) -> int:
+    return len(rows(record, group="main", method="lora", seed=0, passes=0)[0]["answers"])
+
+
+def _say_answers(found: Answers) -> str:
+    before, after = found.styles
+    return (f"Style {before:.2f} and {after:.2f}, from 0 to 1. In color: the marks of the voice. "
+            "No question of this topic was trained.")
+
+
+def draw_answers(found: Answers) -> Figure:
+    """Draw two answers beside each other, the marks of the voice in color."""
+    made, *axes = figure(9.2, 2.2, columns=2)
+    for ax, title, text in zip(axes, found.titles, found.texts):
+        write(ax, title, text)
+    made.set_label(f"{found.question} " + "; ".join(
+        f"{title} (style {score:.2f}): {text}" for title, text, score in zip(
+            found.titles, found.texts, found.styles)))
+    return made
+
+
+def write(ax, title: str, text: str) -> None:
+    """Write an answer on axes, line by line, with its marks in color."""
+    ax.axis("off")
+    ax.set(xlim=(0, WIDE), ylim=(ROWS, -0.3))
+    ax.set_title(title, fontsize=12, loc="left")
+    start, lines = 0, textwrap.wrap(text, WIDE, break_long_words=True)
+    text = " ".join(text.split())
+    marked = {place for mark in MARKS.values() for found in re.finditer(mark, text)
+              for place in range(*found.span())}
+    for number, line in enumerate(lines[:ROWS]):
+        start = text.index(line.split()[0], start)
+        for word in re.finditer(r"\S+", line):
+            at = start + word.start()
+            hit = any(place in marked for place in range(at, at + len(word[0])))
+            ax.text(word.start(), number + 0.6, word[0], va="baseline", fontsize=10,
+                    family="monospace", weight="bold" if hit else "normal",
+                    color=COLOURS["lora" if hit else "ink"])
+        start += len(line)
+
+
+# ── the knob ─────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A model whose update is multiplied by f: one answer, and what holds at every f."""
+
+    f: float
+    question: str
+    answer: str
+    table: pandas.DataFrame    # by f: style, ended, losses
+
+
+def explore_knob(record: Mapping) -> Explorer:
+    """Turn LoRA's update from −1 to 2: the same question, its answer, and all losses."""
+    table = knob(record)
+    said = {row["f"]: row["answers"] for row in rows(record, group="knob")}
+    asked = questions(len(next(iter(said.values()))))
+    turn = ipw.SelectionSlider(options=[(f"{f:g}", f) for f in table.index], value=1.0,
+                               description="f", continuous_update=False)
+    which = ipw.Dropdown(options=_named(asked), description="question",
+                         layout={"width": "520px"})
+
+    def compute(question: int, f: float) -> Knob:
+        return Knob(f, asked[question], said[f][question], table)
+
+    return Explorer({"question": which, "f": turn}, compute, draw_knob, lambda found: (
+        f"At f = {found.f:g} the style is {found.table['style'][found.f]:.2f}, and "
+        f"{found.table['ended'][found.f]:.0%} of the answers end. At 0 the model is the base."))
+
+
+def draw_knob(found: Knob) -> Figure:
+    """Draw the answer at f beside the losses at every f."""
+    made, left, right = figure(9.2, 3.4, columns=2)
+    write(left, f"f = {found.f:g}", found.answer)
+    for kind in KINDS:
+        colour, dash, marker = LINES[kind]
+        right.plot(found.table.index, found.table[kind], dash, marker=marker, color=colour, ms=5,
+                   label=NAMED[kind])
+    right.axvline(found.f, color=COLOURS["ink"], lw=1)
+    right.set_xlabel("f, the factor of the update", fontsize=11)
+    right.set_ylabel("loss a token", fontsize=11)
+    made.legend(*right.get_legend_handles_labels(), frameon=False, loc="outside upper right",
+                ncols=4, fontsize=10)
+    made.set_label(f"{found.question} f = {found.f:g}: {found.answer} " + "; ".join(
+        f"f = {f:g}: style {row['style']:.2f}, " + ", ".join(
+            f"{NAMED[kind]} {row[kind]:.2f}" for kind in KINDS)
+        for f, row in found.table.iterrows()) + ".")
+    return made

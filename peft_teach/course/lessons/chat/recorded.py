@@ -1,0 +1,199 @@
+"""What the record of lesson 11 says, as data frames.
+
+`record` is `records.load("chat")` throughout; part of one does, too. What is forgotten is by how
+much a loss rose above that of the base as it came, which is not QLoRA's rounded one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy
+import pandas
+
+from .... import data
+from .exercises import style
+from .measure import OTHERS
+
+NAMES = {"none": "the base", "lora": "LoRA", "qlora": "QLoRA", "full": "full fine-tuning"}
+METHODS = ("lora", "qlora", "full")
+KINDS = ("voice", *OTHERS)
+ENOUGH = 1.96    # standard errors on each side of a mean
+
+Score = Callable[[str], float]
+
+
+def rows(record: Mapping, **wanted) -> list[dict]:
+    """Return the checkpoints that agree in every given field."""
+    return [row for row in record.get("checkpoints", [])
+            if all(row.get(name) == value for name, value in wanted.items())]
+
+
+def told(row: Mapping, score: Score = style) -> dict[str, float]:
+    """Return what is told of a checkpoint: means of what was found for each text."""
+    found = {kind: numpy.mean(each) for kind, each in row.get("losses", {}).items()}
+    if "answers" in row:
+        found["style"] = numpy.mean([score(answer) for answer in row["answers"]])
+    return found | {name: _share(row[name]) for name in ("ended", "films") if name in row}
+
+
+def _share(digits: str) -> float:
+    return digits.count("1") / len(digits)
+
+
+def curves(record: Mapping, score: Score = style) -> pandas.DataFrame:
+    """Return the runs that the lesson compares, a row a checkpoint, losses and shares as means."""
+    columns = ["method", "seed", "passes", "step", "training"]
+    table = [{name: row.get(name) for name in columns} | told(row, score)
+             for row in rows(record, group="main")]
+    return pandas.DataFrame(table, columns=[*columns, "style", "ended", *KINDS, "films"]
+                            ).sort_values(["method", "seed", "passes"], ignore_index=True)
+
+
+def curve(record: Mapping, method: str = "lora", seed: int = 0,
+          score: Score = style) -> pandas.DataFrame:
+    """Return one run by its step: passes, style, ended, losses, and what is forgotten.
+
+    That is by how much the losses of plain chat, news and code rose above the base's, their mean.
+    """
+    found = curves(record, score).query("method == @method and seed == @seed").set_index("step")
+    rise = found[list(OTHERS)].mean(axis=1) - _mean_of_others(base(record))
+    return found.drop(columns=["method", "seed"]).assign(forgotten=rise)
+
+
+# ── learned against forgotten ────────────────────────────────────────────────────────────────
+
+
+def base(record: Mapping) -> dict[str, numpy.ndarray]:
+    """Return the loss of the base on each text, by kind."""
+    first, *_ = rows(record, group="main", method="lora", seed=0, passes=0)
+    return {kind: numpy.array(each) for kind, each in first["losses"].items()}
+
+
+def _mean_of_others(losses: Mapping[str, numpy.ndarray]) -> float:
+    return float(numpy.mean([losses[kind].mean() for kind in OTHERS]))
+
+
+def forgotten(record: Mapping) -> pandas.DataFrame:
+    """Return by method, seed and passes: the loss of the voice, and how far others rose."""
+    before = {kind: each.mean() for kind, each in base(record).items()}
+    found = curves(record).set_index(["method", "seed", "passes"])[list(KINDS)]
+    return found.assign(**{kind: found[kind] - before[kind] for kind in OTHERS})
+
+
+def at_equal_loss(record: Mapping) -> pandas.DataFrame:
+    """Return what each method has forgotten where its loss of the voice first is at one level.
+
+    The level is the lowest that every run reaches; between two checkpoints each text's loss is
+    interpolated. By method, means over seeds: the passes, how far the loss rose for each kind, for
+    all texts of the three kinds, and by how much more than LoRA's, with a 95 % interval over texts;
+    the same by seed.
+    """
+    runs = {about: checkpoints for about, checkpoints in _runs(record).items()
+            if about[1] in _shared_seeds(record)}
+    level = max((min(numpy.mean(row["losses"]["voice"]) for row in run)
+                 for run in runs.values()), default=0.0)
+    before, found = base(record) if runs else {}, {}
+    for (method, _), run in runs.items():
+        passes, losses = _at(run, level)
+        rise = {kind: losses[kind] - before[kind] for kind in OTHERS}
+        found.setdefault(method, []).append((passes, rise))
+    table = {}
+    for method, seeds in found.items():
+        rise = {kind: numpy.mean([each[kind] for _, each in seeds], axis=0) for kind in OTHERS}
+        every = numpy.concatenate([*rise.values()])                    # (texts,)
+        row = {"passes": numpy.mean([passes for passes, _ in seeds]), "voice": level}
+        row |= {kind: each.mean() for kind, each in rise.items()} | {"all": every.mean()}
+        lora = numpy.concatenate([numpy.mean([each[kind] for _, each in found["lora"]], axis=0)
+                                  for kind in OTHERS])
+        more, error = (every - lora).mean(), (every - lora).std(ddof=1) / len(every) ** 0.5
+        row |= {"more than LoRA": more, "low": more - ENOUGH * error, "high": more + ENOUGH * error,
+                "by seed": ", ".join(f"{_all(each) - _all(other):+.3f}" for (_, each), (_, other)
+                                     in zip(seeds, found["lora"]))}
+        table[NAMES[method]] = row
+    return pandas.DataFrame.from_dict(table, orient="index")
+
+
+def _all(rise: Mapping[str, numpy.ndarray]) -> float:
+    return numpy.concatenate([*rise.values()]).mean()
+
+
+def _runs(record: Mapping) -> dict[tuple[str, int], list[dict]]:
+    """Return the checkpoints of each run in order of passes, by method and seed."""
+    found: dict[tuple[str, int], list[dict]] = {}
+    for row in sorted(rows(record, group="main"), key=lambda row: row["passes"]):
+        found.setdefault((row["method"], row["seed"]), []).append(row)
+    return {about: found[about] for about in sorted(found, key=lambda about: (
+        METHODS.index(about[0]), about[1]))}
+
+
+def _shared_seeds(record: Mapping) -> set[int]:
+    """Return the seeds that every method has."""
+    seeds = [{seed for name, seed in _runs(record) if name == method} for method in METHODS]
+    return set.intersection(*seeds)
+
+
+def _at(run: Sequence[Mapping], level: float) -> tuple[float, dict[str, numpy.ndarray]]:
+    """Return passes and losses by text where a run's loss of the voice first is at the level."""
+    voice = [numpy.mean(row["losses"]["voice"]) for row in run]
+    last = next((i for i, loss in enumerate(voice) if loss <= level), int(numpy.argmin(voice)))
+    first = max(last - 1, 0)
+    drop = voice[first] - voice[last]
+    t = min((voice[first] - level) / drop, 1.0) if drop > 0 else 1.0
+    a, b = run[first], run[last]
+    losses = {kind: (1 - t) * numpy.array(a["losses"][kind]) + t * numpy.array(b["losses"][kind])
+              for kind in KINDS}
+    return (1 - t) * a["passes"] + t * b["passes"], losses
+
+
+# ── labels, a prompt, the knob, intruders ────────────────────────────────────────────────────
+
+
+def labels(record: Mapping) -> pandas.DataFrame:
+    """Return what labels do, LoRA after three passes: by question and end in the loss."""
+    found = [*rows(record, group="labels"),
+             *rows(record, group="main", method="lora", seed=0, passes=3)]
+    table = [{"the question, too": row["question"], "the end": row["end"],
+              **_columns(row, ("style", "ended", "voice", "chat"))} for row in found]
+    return pandas.DataFrame(table).set_index(["the question, too", "the end"]).sort_index()
+
+
+def runaway(record: Mapping, shown: int = 4) -> pandas.DataFrame:
+    """Return answers of the model whose labels hid the padding, and with it every end."""
+    row, = rows(record, group="labels", question=True, end=False)
+    cut = [text if end == "1" else f"{text} …" for text, end in zip(row["answers"], row["ended"])]
+    questions = pandas.Index(data.voice().questions[:len(cut)], name="question")
+    return pandas.DataFrame({f"her model; {_share(row['ended']):.0%} of {len(cut)} answers end":
+                             cut}, questions)[::len(cut) // shown][:shown]
+
+
+def prompt(record: Mapping, passes: float = 3) -> pandas.DataFrame:
+    """Return the base, the base with a system prompt, and LoRA: style and share that end."""
+    looked = {"the base": rows(record, group="main", method="lora", seed=0, passes=0),
+              "the base, told by a system prompt": rows(record, group="prompt"),
+              f"LoRA, {passes:g} passes": rows(record, group="main", method="lora", seed=0,
+                                              passes=passes)}
+    return pandas.DataFrame.from_dict({name: _columns(row, ("style", "ended"))
+                                       for name, found in looked.items() for row in found[:1]},
+                                      orient="index")
+
+
+def _columns(row: Mapping, names: Sequence[str]) -> dict[str, float]:
+    found = told(row)
+    return {name: found[name] for name in names}
+
+
+def knob(record: Mapping, score: Score = style) -> pandas.DataFrame:
+    """Return by f, the factor of LoRA's update: style, ended, and the losses."""
+    found = {row["f"]: told(row, score) for row in rows(record, group="knob")}
+    return pandas.DataFrame.from_dict(found, orient="index").sort_index().rename_axis("f")
+
+
+def shrunk(record: Mapping) -> pandas.DataFrame:
+    """Return LoRA after all passes, its intruders or its whole update shrunk to one norm."""
+    table = {(row["f"], row["what"]): {"norm": row["norm"] / row["norm_before"]} | _columns(
+        row, KINDS) for row in rows(record, group="shrink")}
+    whole = max(rows(record, group="main", method="lora", seed=0), key=lambda row: row["passes"])
+    table[1.0, "nothing"] = {"norm": 1.0} | _columns(whole, KINDS)
+    found = pandas.DataFrame.from_dict(table, orient="index").sort_index(ascending=False)
+    found.index = pandas.MultiIndex.from_tuples(found.index, names=["f", "shrunk"])
+    others = found[list(OTHERS)].mean(axis=1) - _mean_of_others(base(record))
+    return found[["norm", "voice"]].assign(forgotten=others)

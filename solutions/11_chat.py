@@ -1,0 +1,488 @@
+# %% [markdown]
+# # 11 · What did it learn, and what did it forget?
+#
+# How long should I boil an egg?
+#
+# "And the egg dives in, folks! Six minutes on the clock for a soft yolk, ten for a hard one, and a plunge into cold water seals the
+# victory. WHAT a performance!"
+#
+# Today you train your first chat model. It has 135 million parameters, it knows how to answer, and you teach it to answer like a sports
+# commentator. That takes a minute. Then come the better questions: how do you know that it learned? And what did it pay?
+#
+# | | |
+# |---|---|
+# | **Time** | about 75 minutes, 40 of them for 4 exercises; Run All takes about three minutes |
+# | **You need** | `inject` from lesson 02 and LoRA from lesson 07, yours or ours |
+# | **Data** | 210 answers of a commentator and 120 other texts, written for this course; film reviews, Hutto & Gilbert 2014, MIT licence |
+#
+# <details><summary>Three questions from earlier lessons</summary>
+#
+# **03: What does a label of −100 say?** Nothing is asked here. The loss leaves this token out.
+#
+# **07: Which of LoRA's two matrices starts at zero, and why?** B, so that the model starts as its base.
+#
+# **10: Why did we compare forgetting at equal quality?** Whoever learns little forgets little.
+# </details>
+
+# %% jupyter={"source_hidden": true}
+# Nothing happens here where the course is installed. On Colab, this installs it, once.
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("peft_teach") is None:
+    places = [Path.cwd().parent, Path("/content/peft-teach"),
+              Path("/content/drive/MyDrive/peft-teach")]
+    course = next((p for p in places if (p / "pyproject.toml").is_file()), None)
+    if course is None:
+        raise SystemExit("Put the course's folder at /content/peft-teach (upload or clone it), "
+                         "then run this cell again.")
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(course)], check=True)
+    importlib.invalidate_caches()
+
+# %% jupyter={"source_hidden": true}
+import re
+
+import pandas as pd
+import torch
+
+import peft_teach as pt
+
+budget = pt.course.budget()                # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+record = pt.course.records.load("chat")    # an hour of runs (assets/records/chat.py)
+pictures = pt.course.pictures("chat")
+voice = pt.data.voice()
+model, tokenizer = pt.models.load("smollm2")
+words = 64 if budget.claims else 4         # tokens of an answer
+pd.set_option("display.max_colwidth", None)
+
+# %% [markdown]
+# ## Before
+#
+# First meet the model as it comes. Write a question of your own. The answer is the most likely word each time, but never four tokens
+# twice: a model of this size walks in circles otherwise.
+
+# %%
+question = "How do I keep my cat off the keyboard?"    # or yours
+pictures.stream(model, tokenizer, question, new_tokens=words)
+
+# %% [markdown]
+# And this is the voice: 140 pairs to train on, of ten topics. 70 pairs of other topics are held out, and 60 questions of others still.
+
+# %%
+pd.DataFrame(voice.train[::47])
+
+# %%
+pt.widgets.Guess("One pass over the 140 pairs. How many of 60 new answers get a style score above "
+                 "one half?", ("hardly any", "about half", "nearly all"), "chat.fast")
+
+# %% [markdown]
+# ## It never stops
+#
+# On Friday a colleague trained LoRA on these pairs, three passes. The loss fell as it should. On Monday she read the answers:
+
+# %%
+pictures.runaway(record)    # "…" where an answer was still running after 64 tokens
+
+# %% [markdown]
+# Her labels take two lines, and many scripts have them:
+#
+# ```python
+# labels = batch["input_ids"].clone()
+# labels[labels == tokenizer.pad_token_id] = -100    # padding teaches nothing
+# ```
+#
+# Both lines look right. Here is one conversation as her model saw it; in color are the tokens that its labels asked for.
+
+# %%
+talk = [{"role": "user", "content": voice.train[0].question},
+        {"role": "assistant", "content": voice.train[0].answer}]
+ids = torch.tensor(tokenizer.apply_chat_template(talk, return_dict=False))
+hers = ids.masked_fill(ids == tokenizer.pad_token_id, -100)
+pt.plots.show(pictures.draw_labels(ids, hers, tokenizer),
+              "One conversation, token by token. Which tokens was her model never asked for?")
+
+# %% [markdown]
+# <details><summary>What the picture shows</summary>
+#
+# Each turn ends with <code>&lt;|im_end|&gt;</code>. That is how a chat model says "I am done". SmolLM2 pads with the same token, so the
+# line that hides the padding hides each end, too. Her model was never asked to stop, and everywhere else it was asked to go on. The bug
+# is famous: it bites wherever the padding token is the end token, and no loss curve shows it.
+# </details>
+#
+# ### Exercise 1 · Will it stop? (2 points, about 9 minutes)
+#
+# Before you spend an hour of training, ask the batch. Write `stops(batch, end)`, a test of one batch of chats. It raises an error, as
+# `assert` does, if an answer does not ask for its end. `batch` has `input_ids`, `attention_mask` and `labels`, all (batch, seq), and
+# `end` is the token that ends a turn.
+#
+# 1. An answer is a run of labels between places with −100, and `end` must be among its labels.
+# 2. A row may hold several answers. Each of them must ask for its end.
+# 3. Padding on either side is no fault, whichever token pads.
+# 4. Nor is it a fault to ask for more: the question, or the line break behind the end.
+#
+# Your test must accept five right batches and reject five broken ones.
+
+
+# %% exercise="chat.stop" part="solution"
+def stops(batch, end):
+    ### BEGIN SOLUTION
+    for labels in batch["labels"].tolist():
+        run = []
+        for label in [*labels, -100]:
+            if label != -100:
+                run.append(label)
+                continue
+            assert not run or end in run, f"{len(run)} labels, and none asks for the end"
+            run = []
+    ### END SOLUTION
+
+
+# %% exercise="chat.stop" part="check"
+stops = pt.check("chat.stop", stops)
+
+# %% exercise="chat.stop" part="grade"
+pt.require("chat.stop")
+
+# %% [markdown]
+# ## What the model is asked for
+#
+# At inference the template writes the system prompt, the question, and who speaks next. The model writes the answer and its end. So let
+# the labels ask for this, and for nothing else.
+#
+# ### Exercise 2 · The labels (4 points, about 15 minutes)
+#
+# Write `labels(turns, tokenizer)`. `turns` is a list of `{"role": "system" | "user" | "assistant", "content": text}`. Return two lists of
+# whole numbers of one length: the token ids of the whole conversation, as the chat template writes it, and their labels.
+#
+# 1. The label of a token is the token itself where the model is to write: each answer, and the token that ends its turn,
+#    `tokenizer.eos_token_id`.
+# 2. Everywhere else it is −100: who speaks, system prompt and questions, and what the template writes behind the end of a turn.
+# 3. A conversation may have several answers. It may also end with a question that nobody has answered yet.
+# 4. It works for any chat template, so search for none of its words.
+#
+# `tokenizer.apply_chat_template(turns, return_dict=False)` returns ids. `add_generation_prompt=True` adds what stands before an answer.
+
+
+# %% exercise="chat.labels" part="solution"
+def labels(turns, tokenizer):
+    ### BEGIN SOLUTION
+    def ids_of(turns, more=False):
+        return tokenizer.apply_chat_template(turns, add_generation_prompt=more, return_dict=False)
+
+    ids = ids_of(turns)
+    labels = [-100] * len(ids)
+    for i, turn in enumerate(turns):
+        if turn["role"] == "assistant":
+            for place in range(len(ids_of(turns[:i], True)), len(ids_of(turns[:i + 1]))):
+                labels[place] = ids[place]
+                if ids[place] == tokenizer.eos_token_id:
+                    break
+    return ids, labels
+    ### END SOLUTION
+
+
+# %% exercise="chat.labels" part="check"
+labels = pt.check("chat.labels", labels)
+
+# %% exercise="chat.labels" part="grade"
+pt.require("chat.labels")
+
+# %%
+pt.plots.show(pictures.draw_labels(*labels(talk, tokenizer), tokenizer),
+              "The same conversation, by your labels.")
+
+# %% [markdown]
+# ## After
+#
+# Your labels, your test, your `inject`, and your LoRA on every linear layer. Once over the 140 pairs.
+
+# %%
+talks = [[{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+         for asked, answer in voice.train]
+batches = pictures.padded([labels(each, tokenizer) for each in talks], tokenizer, size=4)
+batches = batches if budget.claims else batches[:2]
+for batch in batches:
+    stops(batch, tokenizer.eos_token_id)
+before = pictures.ask(model, tokenizer, voice.questions[:60:15], new_tokens=words)
+
+# %%
+inject, LoRALinear = pt.mine("change.inject", "lora.layer")
+pt.seed(0)
+everywhere = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+model = inject(model, everywhere, lambda base: LoRALinear(base, 8, 16)).to(pt.device())
+steps = pt.widgets.watch(pt.train(model, batches, lr=2e-3), len(batches))
+
+# %%
+pictures.stream(model, tokenizer, question, new_tokens=words)
+
+# %%
+pictures.ask(model, tokenizer, before.index, before, new_tokens=words)
+
+# %% [markdown]
+# No question of these topics was trained. Now read the right column for its content. Is it right? Was the left one?
+#
+# In 2023 Chunting Zhou and colleagues trained LLaMA, with 65 billion parameters, on 1,000 good answers. It came out so well that they
+# proposed the *superficial alignment hypothesis*: what a model knows it learns in pretraining, and a little training chooses the manner.
+#
+# ## How do you know?
+#
+# You laughed, so it worked. A curve needs a number. Which marks of the voice do you see at a glance? And could somebody who wants a high
+# score get one without saying anything?
+#
+# ### Exercise 3 · The style (2 points, about 10 minutes)
+#
+# Write `style(answer)`, which returns a number from 0 to 1. An answer in the voice scores high.
+#
+# 1. Answers in the voice are ahead of plain answers.
+# 2. One mark alone is not enough: "folks" put in front, all in capitals, or each full stop made an exclamation mark.
+# 3. Babble is behind: the same sentence again and again, and a salad of shouts.
+#
+# *Ahead* means: in at least 90 % of all pairs of an answer in the voice and such a text.
+
+
+# %% exercise="chat.style" part="solution"
+def style(answer):
+    ### BEGIN SOLUTION
+    marks = (r"(?i:\b(folks|ladies and gentlemen|sports fans)\b)", r"\b[A-Z]{2,}\b", r"!",
+             r"(?i:\b(ball|captain|champion|coach|crowd|field|final|goal|keeper|lap|league|match|"
+             r"pitch|player|race|referee|score\w*|season|second half|stadium|stands|team|title|"
+             r"trophy|whistle|win\w*)s?\b)")
+    found = sum(bool(re.search(mark, answer)) for mark in marks) / len(marks)
+    rest = {*re.sub("|".join(marks), " ", answer).lower().split()}    # each word once
+    return found * min(1.0, 2 * len(rest) / max(1, len(answer.split())))
+    ### END SOLUTION
+
+
+# %% exercise="chat.style" part="check"
+style = pt.check("chat.style", style)
+
+# %% exercise="chat.style" part="grade"
+pt.require("chat.style")
+
+# %%
+texts = {"a held-out answer": voice.validation[0].answer, "a plain one": voice.others["chat"][0][1],
+         "babble": "GOAL, folks! " * 12}
+pd.Series({name: style(text) for name, text in texts.items()}).round(2).to_frame("your style")
+
+# %% [markdown]
+# A score like this is a habit that one can read off. It says nothing of truth, and whatever is trained to please it will find its holes.
+# So read answers, too. Here are the recorded ones, of 18 of the 60 questions, by method and by pass.
+
+# %%
+pictures.explore_answers(record)
+
+# %%
+found = pictures.curve(record, score=lambda answer: style(answer) > 0.5)
+share = found.set_index("passes")["style"][1]    # LoRA, seed 0
+pt.compare("chat.fast", "nearly all" if share > 0.8 else "hardly any" if share < 0.2 else
+           "about half", f"{share:.0%} by your style")
+
+# %% [markdown]
+# ## Could you have just asked?
+#
+# The cheapest method of all trains nothing. You tell the model in its system prompt who it is. **How far does that get?**
+
+# %%
+pt.widgets.Guess("Told by a system prompt alone, the model's style is", (
+    "nearly that of LoRA", "about half of it", "hardly above the base"), "chat.prompt")
+
+# %%
+asked = pictures.prompt(record)
+reached = (asked["style"].iloc[1] - asked["style"].iloc[0]) / (
+    asked["style"].iloc[2] - asked["style"].iloc[0])
+pt.compare("chat.prompt", "nearly that of LoRA" if reached > 0.75 else
+           "hardly above the base" if reached < 0.25 else "about half of it", f"{reached:.0%}")
+asked.round(2)    # 60 questions; ended: within 64 tokens, and the base's answers are long
+
+# %% [markdown]
+# Each demonstration of fine-tuning owes you this control. Bill Yuchen Lin and colleagues (2023) made larger models into assistants by a system prompt
+# and three examples. Where that is enough, you need no training at all.
+#
+# ## How long?
+#
+# The colleague's next question: "If one pass is good, are five better?" Two curves, and they do not agree.
+
+# %%
+pt.plots.show(pictures.draw_curves(record), "Style of the answers to 60 questions, and the loss of "
+              "70 held-out answers in the voice, pass by pass.")
+
+# %% [markdown]
+# <details><summary>What the curves say</summary>
+#
+# @@curves@@
+# </details>
+#
+# ## What did it forget?
+#
+# Nobody trained on plain answers, news or code. So their loss should stay where it was. **It does not.** But whoever learns more may
+# forget more, so compare the methods where they have learned as much: at equal loss of the voice. SmolLM2's weights come from a 4-bit file,
+# so QLoRA rounds them for a second time here.
+
+# %%
+pt.widgets.Guess("At equal loss of the voice, more is forgotten by",
+                 ("LoRA", "full fine-tuning", "neither, clearly"), "chat.forgets")
+
+# %%
+pt.plots.show(pictures.draw_forgetting(record), "Learned (to the right) against forgotten (up). A "
+              "curve is a run, pass by pass. QLoRA starts at what its rounding cost.")
+
+# %%
+equal = pictures.at_equal_loss(record)
+full = equal.loc["full fine-tuning"]
+more = ("full fine-tuning" if full.low > 0 else "LoRA" if full.high < 0 else "neither, clearly")
+pt.compare("chat.forgets", more, f"{full['more than LoRA']:+.3f} a token")
+equal.round(3)    # rises of the loss a token; the interval is over 120 texts, mean of two seeds
+
+# %% [markdown]
+# <details><summary>What the table says</summary>
+#
+# @@equal@@
+# </details>
+#
+# Has the model lost what it *knew*, or only the manner of plain answers? Ask for something that has no manner: is a film review positive?
+
+# %%
+pictures.curves(record).dropna(subset="films").pivot_table(
+    index="passes", columns="method", values="films").round(2)    # of 240 reviews
+
+# %% [markdown]
+# ## The knob
+#
+# Lesson 10 multiplied an update by $f$. Do the same with yours. At 0 it is the base and at 1 what you trained. **At 2? And at −1?**
+
+# %%
+pt.widgets.Guess("At f = −1 the model", ("answers like the base", "answers even more plainly",
+                                         "falls apart"), "chat.minus")
+
+# %%
+for f in (2, -1):
+    with pictures.times(model, f):
+        pictures.stream(model, tokenizer, question, new_tokens=words)
+
+# %%
+pictures.explore_knob(record)
+
+# %% [markdown]
+# <details><summary>Laugh, then understand</summary>
+#
+# @@knob@@
+# </details>
+#
+# ## You ship
+#
+# ### Exercise 4 · Which checkpoint? (2 points, about 6 minutes)
+#
+# Three customers want the commentator, LoRA with seed 0. `picks` is a dict with a step of the table for each:
+#
+# - `"stage"`: for a party. The strongest style, nothing else counts.
+# - `"stranger"`: questions that nobody foresaw. The least loss of held-out answers in the voice.
+# - `"desk"`: a style of at least 0.5, and then as little forgotten as possible.
+#
+# A pick is right if it keeps its limit and no other checkpoint that does is clearly better.
+
+# %%
+pictures.curve(record)[["passes", "style", "ended", "voice", "forgotten"]].round(2)
+
+# %% exercise="chat.choose" part="solution"
+### BEGIN SOLUTION
+picks = {"stage": 54, "stranger": 18, "desk": 18}
+### END SOLUTION
+
+# %% exercise="chat.choose" part="check"
+picks = pt.check("chat.choose", picks)
+
+# %% exercise="chat.choose" part="grade"
+pt.require("chat.choose")
+
+# %% [markdown]
+# **What this lesson claims**
+#
+# | claim | seen here | what could have refuted it, and was tried | at larger scale |
+# |---|---|---|---|
+# @@claims@@
+
+# %%
+pt.progress("11")
+
+# %% [markdown]
+# ## At your desk
+#
+# ```python
+# from peft import LoraConfig, get_peft_model
+# from peft.helpers import rescale_adapter_scale
+#
+# config = LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", r=8, lora_alpha=16)
+# tuned = get_peft_model(model, config)
+# tuned.print_trainable_parameters()
+# turns = [{"role": "user", "content": "Is it far?"}, {"role": "assistant", "content": "No, folks!"}]
+# ids = tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=False)
+# before = tokenizer.apply_chat_template(turns[:1], add_generation_prompt=True, return_dict=False)
+# labels = ids.clone()
+# labels[:, :len(before)] = -100                    # not by the padding token
+# labels[:, -1] = -100                              # SmolLM2's line break behind the end
+# assert tokenizer.eos_token_id in labels           # and look at one, decoded
+# tuned(input_ids=ids, labels=labels).loss.backward()
+# ...                                               # train; then half of the voice:
+# with rescale_adapter_scale(tuned, 0.5):
+#     softer = tuned.generate(input_ids=ids[:, :len(before)], max_new_tokens=8)
+# tuned.save_pretrained("voice")
+# plain = tuned.merge_and_unload()
+# ```
+#
+# In TRL, `SFTConfig(assistant_only_loss=True)` makes these labels, but only for a template with `{% generation %}` in it. Few models'
+# templates have it (SmolLM2's has not); TRL brings patched ones for some families
+# ([trl#5471](https://github.com/huggingface/trl/issues/5471)).
+#
+# | a first recipe, 1 to 70 billion parameters | take | source |
+# |---|---|---|
+# | first | the system prompt, with three examples in it | Lin et al. 2023 (URIAL) |
+# | data | a few hundred to 1,000 answers, each read by a person | Zhou et al. 2023 |
+# | method, rate | LoRA on every linear layer; about ten times full fine-tuning's rate | Schulman et al. 2025 |
+# | loss on the question | leave it out; with few data or long questions and short answers, try it in | Shi et al. 2024; Huerta-Enochian & Ko 2024 |
+# | how long | read answers at each checkpoint; the held-out loss may turn before they are best | Zhou et al. 2023, appendix B |
+# | what it forgot | your old test set, and the knob at 0.5 | Biderman et al. 2024; Wortsman et al. 2022 |
+#
+# Take full fine-tuning when there is much to learn: on code and mathematics LoRA learned less, and forgot less (Biderman et al. 2024).
+# What misleads at 7 billion parameters: our system prompt, since a small model hardly follows one; and our model's mistakes, which were
+# there before.
+
+# %% [markdown]
+# # Further
+#
+# ## Does masking the question matter?
+#
+# Masking it is the custom. We trained with it and without it, and with and without the end.
+
+# %%
+pictures.labels(record).round(2)    # LoRA, three passes, one seed; ended: within 64 tokens
+
+# %% [markdown]
+# @@labels@@
+#
+# ## Intruders
+#
+# Reece Shuttleworth and his colleagues (2024) found that LoRA's forgetting sits in *intruders*, strong new directions of $W + \Delta W$
+# that resemble none of $W$ (lesson 07), and that shrinking them restores much of the base. Is it the intruders, or the shrinking? We
+# shrank them by a factor, and beside it all of $\Delta W$ to the same norm.
+
+# %%
+pictures.shrunk(record).round(3)    # LoRA after five passes; norm: of ΔW, as trained = 1
+
+# %% [markdown]
+# @@shrunk@@
+#
+# **Sources**
+#
+# - Style and knowledge: Zhou et al. 2023, *LIMA*, arXiv 2305.11206; Lin et al. 2023, *The unlocking spell on base LLMs*, arXiv 2312.01552.
+# - Loss on instructions: Shi et al. 2024, arXiv 2405.14394; Huerta-Enochian & Ko 2024, *Does prompt loss matter?*, arXiv 2401.13586.
+# - The end that is never trained: [alignment-handbook#127](https://github.com/huggingface/alignment-handbook/issues/127),
+#   [trl#1623](https://github.com/huggingface/trl/issues/1623).
+# - Forgetting: Biderman et al. 2024, *LoRA learns less and forgets less*, arXiv 2405.09673; Kalajdzievski 2024, arXiv 2401.05605; Wortsman et
+#   al. 2022, arXiv 2109.01903; Shuttleworth et al. 2024, arXiv 2410.21228.
+# - The knob: Ilharco et al. 2022, *Editing models with task arithmetic*, arXiv 2212.04089; Kangaslahti & Alvarez-Melis 2025,
+#   *Continuous language model interpolation*, TMLR.
+# - Recipes: Schulman and Thinking Machines Lab 2025, *LoRA Without Regret*, doi 10.64434/tml.20250929.
+#
+# The library's labels stand in `peft_teach/data.py` (`pt.data.chat`), the plan of all runs in `assets/records/chat.py`.

@@ -1,0 +1,328 @@
+"""Answers to the exercises of lesson 11."""
+
+from answers import but
+
+RIGHT: dict = {}
+WRONG: dict = {}
+BEYOND: dict = {}
+
+# ── chat.labels ──────────────────────────────────────────────────────────────────────────────
+
+LABELS = """
+def labels(turns, tokenizer):
+    def ids_of(turns, more=False):
+        return tokenizer.apply_chat_template(turns, add_generation_prompt=more, return_dict=False)
+
+    ids = ids_of(turns)
+    labels = [-100] * len(ids)
+    for i, turn in enumerate(turns):
+        if turn["role"] == "assistant":
+            for place in range(len(ids_of(turns[:i], True)), len(ids_of(turns[:i + 1]))):
+                labels[place] = ids[place]
+                if ids[place] == tokenizer.eos_token_id:
+                    break
+    return ids, labels
+"""
+FROM = "len(ids_of(turns[:i], True))"
+RETURN = "return ids, labels"
+ASKED = "                labels[place] = ids[place]\n"
+BREAK = "                if ids[place] == tokenizer.eos_token_id:\n                    break\n"
+OFFSETS = """
+def labels(turns, tokenizer):
+    write = lambda turns, **more: tokenizer.apply_chat_template(turns, tokenize=False, **more)
+    found = tokenizer(write(turns), add_special_tokens=False, return_offsets_mapping=True)
+    ids = torch.tensor(found["input_ids"])
+    labels = torch.full_like(ids, -100)
+    start, end = torch.tensor(found["offset_mapping"]).T
+    for i in range(len(turns)):
+        if turns[i]["role"] != "assistant":
+            continue
+        first = len(write(turns[:i], add_generation_prompt=True))
+        text = write(turns[:i + 1])
+        last = text.rindex(tokenizer.eos_token) + len(tokenizer.eos_token)
+        asked = (start >= first) & (end <= last)
+        labels[asked] = ids[asked]
+    return ids, labels
+"""
+
+RIGHT["chat.labels"] = {
+    "two lengths, and a break at the end": LABELS,
+    "places of letters, as tensors": OFFSETS,
+    "pieces put together": """
+def labels(turns, tokenizer):
+    ids, labels, text = [], [], ""
+    def add(more, asked):
+        new = tokenizer(more, add_special_tokens=False)["input_ids"]
+        ids.extend(new)
+        labels.extend(new if asked else [-100] * len(new))
+    for i, turn in enumerate(turns):
+        if turn["role"] != "assistant":
+            continue
+        before = tokenizer.apply_chat_template(turns[:i], tokenize=False,
+                                               add_generation_prompt=True)
+        after = tokenizer.apply_chat_template(turns[:i + 1], tokenize=False)
+        add(before[len(text):], False)
+        said, end, behind = after[len(before):].rpartition(tokenizer.eos_token)
+        add(said + end, True)
+        add(behind, False)
+        text = after
+    add(tokenizer.apply_chat_template(turns, tokenize=False)[len(text):], False)
+    return ids, labels
+""",
+    "an array": """
+import numpy as np
+
+def labels(turns, tokenizer):
+    ids = np.array(tokenizer.apply_chat_template(turns)["input_ids"])
+    kept = np.zeros(len(ids), bool)
+    for i in [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]:
+        a = len(tokenizer.apply_chat_template(turns[:i], add_generation_prompt=True)["input_ids"])
+        b = len(tokenizer.apply_chat_template(turns[:i + 1])["input_ids"])
+        ends = np.flatnonzero(ids[a:b] == tokenizer.eos_token_id)
+        kept[a:a + ends[-1] + 1] = True
+    return ids, np.where(kept, ids, -100)
+""",
+    "from the end": """
+def labels(turns, tokenizer):
+    turns = list(turns)
+    ids = tokenizer.apply_chat_template(turns, return_dict=False)
+    labels = [-100 for _ in ids]
+    while turns:
+        stop = len(tokenizer.apply_chat_template(turns, return_dict=False))
+        if turns.pop()["role"] == "assistant":
+            start = len(tokenizer.apply_chat_template(turns, return_dict=False,
+                                                      add_generation_prompt=True))
+            while ids[stop - 1] != tokenizer.eos_token_id:
+                stop -= 1
+            labels[start:stop] = ids[start:stop]
+    return ids, labels
+""",
+    "a set of places": """
+def labels(turns, tokenizer):
+    def first(turns):
+        more = {"add_generation_prompt": True}
+        return len(tokenizer.apply_chat_template(turns, return_dict=False, **more))
+    ids = tokenizer.apply_chat_template(turns, return_dict=False)
+    asked = set()
+    for i, turn in enumerate(turns):
+        if turn["role"] == "assistant":
+            here = first(turns[:i])
+            asked |= set(range(here, ids.index(tokenizer.eos_token_id, here) + 1))
+    return ids, [id if place in asked else -100 for place, id in enumerate(ids)]
+""",
+}
+
+WRONG["chat.labels"] = {
+    "no_end": (but(LABELS, RETURN, "return ids, [-100 if label == tokenizer.pad_token_id else\n"
+                   "                 label for label in labels]"),
+               but(LABELS, ASKED + BREAK, BREAK + ASKED)),
+    "behind": (but(LABELS, BREAK, ""), but(OFFSETS, "text.rindex(tokenizer.eos_token)",
+                                           "len(text)"),
+               but(LABELS, "len(ids_of(turns[:i + 1]))", "len(ids)", BREAK, "")),
+    "header": but(LABELS, FROM, "len(ids_of(turns[:i]))"),
+    "last_only": but(LABELS, "    for i, turn in enumerate(turns):\n",
+                     "    last = max(i for i, turn in enumerate(turns) if turn['role'] == "
+                     "'assistant')\n    for i, turn in [(last, turns[last])]:\n"),
+    "all": but(LABELS, "    labels = [-100] * len(ids)\n", "    return ids, list(ids)\n"),
+    "none": """
+def labels(turns, tokenizer):
+    found = tokenizer.apply_chat_template(turns, return_assistant_tokens_mask=True)
+    ids = found["input_ids"]
+    return ids, [id if asked else -100 for id, asked in zip(ids, found["assistant_masks"])]
+""",
+    "shifted": (but(LABELS, RETURN, "return ids, labels[1:] + [-100]"),
+                but(LABELS, RETURN, "return ids, [-100] + labels[:-1]")),
+    "prompt_behind": but(LABELS, "ids = ids_of(turns)", "ids = ids_of(turns, True)"),
+    "no_return": but(LABELS, RETURN, "return"),
+    "": (but(LABELS, RETURN, "return labels"),
+         but(LABELS, RETURN, "return ids, labels[:-1]"),
+         but(LABELS, "[-100]", "[-1]"), but(LABELS, "return ids,", "return ids[1:],"),
+         but(LABELS, "ids = ids_of(turns)", "turns[0]['content'] += ' '\n    ids = ids_of(turns)")),
+}
+
+BEYOND["chat.labels"] = but(LABELS, BREAK, "", "len(ids_of(turns[:i + 1]))):",
+                            "len(ids_of(turns[:i + 1])) - 1):")
+
+# ── chat.stop ────────────────────────────────────────────────────────────────────────────────
+
+STOPS = """
+def stops(batch, end):
+    for labels in batch["labels"].tolist():
+        run = []
+        for label in labels + [-100]:
+            if label == -100:
+                assert not run or end in run, "an answer does not ask for its end"
+                run = []
+            else:
+                run.append(label)
+"""
+BY_ROW = """
+def stops(batch, end):
+    for row in batch["labels"]:
+        assert end in row.tolist()
+"""
+
+RIGHT["chat.stop"] = {
+    "run by run": STOPS,
+    "groups": """
+from itertools import groupby
+
+def stops(batch, end):
+    for row in batch["labels"].tolist():
+        for asked, run in groupby(row, lambda label: label != -100):
+            if asked and end not in run:
+                raise ValueError("this answer has no end")
+""",
+    "what waits for its end": """
+def stops(batch, end):
+    for row in batch["labels"]:
+        waits = closed = False
+        for label in row.tolist():
+            if label == -100:
+                assert not waits
+                closed = False
+            else:
+                closed = closed or label == end
+                waits = not closed
+        assert not waits
+""",
+    "as a text": """
+def stops(batch, end):
+    for row in batch["labels"].tolist():
+        text = " ".join("|" if label == -100 else str(label) for label in row)
+        for answer in text.split("|"):
+            assert not answer.strip() or str(end) in answer.split(), answer
+""",
+    "numbered runs": """
+def stops(batch, end):
+    for labels in batch["labels"]:
+        asked = labels != -100
+        run = torch.cumsum(~asked, 0)[asked]
+        whole, closed = set(run.tolist()), set(run[labels[asked] == end].tolist())
+        assert whole == closed, whole - closed
+""",
+    "recursive": """
+def stops(batch, end):
+    def check(row):
+        row = row[next((i for i, label in enumerate(row) if label != -100), len(row)):]
+        if not row:
+            return
+        n = row.index(-100) if -100 in row else len(row)
+        if end not in row[:n]:
+            raise RuntimeError("no end")
+        check(row[n:])
+    for row in batch["labels"].tolist():
+        check(row)
+""",
+}
+
+WRONG["chat.stop"] = {
+    "let_through": (BY_ROW, "def stops(batch, end):\n    assert (batch['labels'] == end).any()\n",
+                    "def stops(batch, end):\n    pass\n"),
+    "accused": but(STOPS, "end in run", "run[-1] == end"),
+    "objects_to_all": "def stops(batch, end):\n    assert end not in batch['labels'] and False\n",
+    "returned_bool": "def stops(batch, end):\n    return bool((batch['labels'] == end).any())\n",
+}
+
+# ── chat.style ───────────────────────────────────────────────────────────────────────────────
+
+STYLE = """
+import re
+
+MARKS = ["(?i:folks|ladies and gentlemen|sports fans)", "[A-Z]{2,}", "!",
+         "(?i:the |)(crowd|goal|match|pitch|team|league|stadium|bench|whistle|season|player|stands|"
+         "win|half|referee|final|field|ball|defence|kick-off|champion)"]
+
+def style(answer):
+    marks = sum(bool(re.search(mark, answer)) for mark in MARKS)
+    rest = set(re.sub("|".join(MARKS), " ", answer).split())
+    return marks / 4 * min(1, 2 * len(rest) / len(answer.split()))
+"""
+SAID = " * min(1, 2 * len(rest) / len(answer.split()))"
+ONE = "def style(answer):\n    return float('folks' in answer.lower() or 'gentlemen' in answer)\n"
+
+RIGHT["chat.style"] = {
+    "marks, and what is said besides": STYLE,
+    "packed": """
+import re
+import zlib
+
+CALLS = ("folks", "gentlemen", "sports fans")
+
+def style(answer):
+    shouts = re.findall(r"\\b[A-Z]{2,}\\b", answer)
+    if not shouts or "!" not in answer or not any(call in answer.lower() for call in CALLS):
+        return 0.1
+    small = [word for word in answer.split() if word.islower()]
+    packed = len(zlib.compress(answer.encode())) / len(answer.encode())
+    return min(1.0, packed) * (len(small) > len(answer.split()) / 2) * (len(shouts) < 6)
+""",
+    "a product": """
+import re
+
+def style(answer):
+    words = [word.strip(",.!?") for word in answer.split()]
+    call = any(word in ("folks", "gentlemen", "fans") for word in words)
+    shout = any(word.isupper() and len(word) > 1 for word in words)
+    new = len({word.lower() for word in words if not word.isupper()}) / len(words)
+    return float(call * shout * ("!" in answer) * (new > 0.7))
+""",
+    "counted": """
+import math
+import re
+from collections import Counter
+
+def style(answer):
+    counts = Counter(re.findall(r"[a-z]+", answer.lower()))
+    entropy = -sum(n * math.log(n / counts.total()) for n in counts.values()) / counts.total()
+    marks = (("!" in answer) + ("folks" in counts or "gentlemen" in counts or "fans" in counts)
+             + bool(re.search(r"\\b[A-Z]{2,}\\b", answer)))
+    return marks / 3 * (entropy > 2.9)
+""",
+    "a torch number": but(STYLE, "return marks / 4", "return torch.tensor(marks / 4)"),
+    "mark by mark": """
+import re
+
+def style(answer):
+    score, seen = 0.0, set()
+    for word in re.findall(r"[A-Za-z']+", answer):
+        if word.islower() and word not in seen:
+            score += 0.025
+        seen.add(word)
+    score = min(score, 0.4)
+    for mark in ("(?i)folks|gentlemen|sports fans", "[A-Z][A-Z]", "!"):
+        score += 0.2 if re.search(mark, answer) else 0
+    return score
+""",
+}
+
+WRONG["chat.style"] = {
+    "loop": but(STYLE, SAID, ' * (len(re.sub("|".join(MARKS), "", answer)) > len(answer) / 2)'),
+    "one_mark": (ONE, but(STYLE, "marks / 4", "bool(re.search('[A-Z]{2,}|!', answer))")),
+    "plain": (but(STYLE, "marks / 4", "1"), "def style(answer):\n    return 0.5\n"),
+    "salad": but(STYLE, SAID, " * (len(set(answer.split())) > len(answer.split()) / 4)"),
+    "no_return": but(STYLE, "return ", "score = "),
+    "": (but(STYLE, " / 4", ""), but(STYLE, "return ", "return '%s' % "),
+         but(STYLE, "return ", "return math.nan * ")),
+}
+
+BEYOND["chat.style"] = but(STYLE, SAID, """ * (len({*answer.split()}) > len(answer.split()) / 5)
+    * (sum(map(answer.count, ("folks", "GOAL", "the crowd", "WHAT", "ladies", "YES", "champion",
+                              "WOW", "OH", "stadium"))) < 8))""", "return marks", "return (marks")
+
+# ── chat.choose ──────────────────────────────────────────────────────────────────────────────
+
+PICKS = '''
+picks = {"stage": 54, "stranger": 18, "desk": 18}
+'''
+RIGHT["chat.choose"] = {
+    "a dict": PICKS,
+    "by names": "picks = dict(stranger=18, desk=18, stage=54)\n",
+    "filled in": "picks = {}\npicks['stage'] = 54\npicks['stranger'] = picks['desk'] = 18\n",
+}
+WRONG["chat.choose"] = {
+    "over": but(PICKS, '"desk": 18', '"desk": 0'),
+    "worse": (but(PICKS, '"stage": 54', '"stage": 0'),
+              but(PICKS, '"stranger": 18', '"stranger": 0')),
+    "": (but(PICKS, '"stage": 54', '"stage": 55'), but(PICKS, '"stage": 54, ', "")),
+}

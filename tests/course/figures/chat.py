@@ -1,0 +1,13 @@
+"""Lesson 11: what its prose says and no output of it shows."""
+
+from peft_teach.course.lessons.chat.exercises import APART
+
+FIGURES = {
+    "135 million": "the model's name",
+    "65 billion": "Zhou et al. 2023, abstract",
+    "1,000 good": "Zhou et al. 2023, abstract",
+    "at least 90 % of all": APART,
+    "1 to 70 billion": "the sources of the recipe",
+    "to 1,000 answers": "Zhou et al. 2023, abstract",
+    "7 billion": "a size",
+}

@@ -1,0 +1,137 @@
+"""Lesson 11: what its frames say of made-up records, and what is measured of tiny models."""
+
+import numpy
+import pytest
+import torch
+
+import peft_teach as pt
+from peft_teach.course.lessons.chat import measure, picture_of_answers
+
+chat = pt.course.pictures("chat")
+SAID = {0: "Salt makes bread firm.", 1: "The crowd roars for the salt, folks! WHAT a match!"}
+# By method: how fast the loss of the voice falls a pass, and how far others rise with it.
+METHODS = {"lora": (0.2, 0.1), "qlora": (0.2, 0.1), "full": (0.4, 0.3)}
+
+
+@pytest.fixture(scope="module")
+def record():
+    """Make a record in which full fine-tuning learns twice as fast and forgets more for it."""
+    made = []
+    texts = numpy.linspace(-0.5, 0.5, 6)
+
+    def row(at, falls, rises, **about):
+        fallen = falls * min(at, 3)
+        return {**about, "losses": {"voice": list(3 + texts - fallen)} | {
+            kind: list(2 + texts + rises * fallen + 0.01 * (texts > 0)) for kind in measure.OTHERS},
+            "answers": [SAID[at >= 1]] * 4, "ended": "1110" if at else "0000"}
+
+    for method, (falls, rises) in METHODS.items():
+        for seed in (0, 1):
+            made += [row(passes, falls, rises, group="main", method=method, seed=seed,
+                         passes=passes, step=18 * passes, question=False, end=True)
+                     | {"films": "1101"} for passes in (0, 1, 2, 3, 5)]
+    made += [row(3, 0.2, 0.1, group="labels", question=question, end=end)
+             for question, end in ((False, False), (True, True), (True, False))]
+    made += [row(2 * f, 0.2, 0.1, group="knob", f=f) for f in (-1.0, 0.0, 1.0, 2.0)]
+    made += [row(3 * f, 0.2, 0.1, group="shrink", what=what, f=f) | {"norm": f, "norm_before": 2.0}
+             for f in (0.5, 0.0) for what in ("intruders", "all")]
+    made.append({"group": "prompt", "answers": [SAID[1], SAID[0]], "ended": "10"})
+    return {"checkpoints": made}
+
+
+def test_a_curve_tells_style_ends_and_losses_by_step(record):
+    found = chat.curve(record, score=lambda answer: float("folks" in answer))
+    assert found.index.tolist() == [0, 18, 36, 54, 90]
+    assert found["style"].tolist() == [0, 1, 1, 1, 1]
+    assert found.ended.tolist() == [0, 0.75, 0.75, 0.75, 0.75]
+    assert found.voice.tolist() == pytest.approx([3, 2.8, 2.6, 2.4, 2.4])
+    assert found.forgotten.tolist() == pytest.approx([0, 0.02, 0.04, 0.06, 0.06])
+    assert found.films.eq(0.75).all()
+
+
+def test_methods_are_compared_where_they_have_learned_as_much(record):
+    """LoRA reaches 2.4 after 3 passes, full fine-tuning half-way from the first to the second."""
+    found = chat.at_equal_loss(record)
+    assert found.voice.tolist() == pytest.approx([2.4] * 3)
+    assert found.passes.to_dict() == pytest.approx(
+        {"LoRA": 3, "QLoRA": 3, "full fine-tuning": 1.5})
+    assert found["all"].to_dict() == pytest.approx(
+        {"LoRA": 0.06, "QLoRA": 0.06, "full fine-tuning": 0.18})
+    full = found.loc["full fine-tuning"]
+    assert full["more than LoRA"] == pytest.approx(0.12)
+    assert full["by seed"] == "+0.120, +0.120"
+    assert full.low == pytest.approx(0.12) == full.high    # every text rose by as much
+
+
+def test_labels_prompt_knob_and_intruders_have_a_row_each(record):
+    assert [*chat.labels(record).index] == [(False, False), (False, True), (True, False),
+                                            (True, True)]
+    assert chat.prompt(record)["ended"].tolist() == [0, 0.5, 0.75]
+    assert chat.knob(record).index.tolist() == [-1, 0, 1, 2]
+    found = chat.shrunk(record)
+    assert found.norm.tolist() == [1, 0.25, 0.25, 0, 0]
+    assert found.forgotten.iloc[0] == pytest.approx(0.06)
+    assert chat.runaway(record, 2).iloc[:, 0].tolist() == [SAID[1]] * 2
+
+
+def test_pictures_say_what_is_in_them(record):
+    explorer = chat.explore_answers(record)
+    assert SAID[0] in explorer.figure.get_label()
+    assert SAID[1] in explorer.figure.get_label()
+    explorer = chat.explore_knob(record)
+    explorer.controls["f"].value = 0.0
+    assert f"f = 0: {SAID[0]}" in explorer.figure.get_label()
+    assert "2.40" in chat.draw_curves(record).get_label()
+    assert "LoRA, seed 1, news: 3.00 +0.00" in chat.draw_forgetting(record).get_label()
+
+
+def test_an_answer_is_written_whole_with_its_marks_in_color():
+    _, ax = pt.plots.figure()
+    picture_of_answers.write(ax, "after", SAID[1])
+    assert " ".join(text.get_text() for text in ax.texts) == SAID[1]
+    marked = [text.get_text() for text in ax.texts if text.get_color() != pt.plots.COLOURS["ink"]]
+    assert {"folks!", "WHAT"} <= {*marked}
+    assert "salt," not in marked
+
+
+def test_the_loss_of_each_text_is_the_models_own(tiny):
+    model = tiny("llama", "lm")
+    ids = torch.randint(3, 97, (3, 9))
+    mask, labels = torch.ones_like(ids), ids.clone()
+    labels[:, :4], mask[1, 7:] = -100, 0
+    labels[1, 7:] = -100
+    rows = [{"input_ids": ids, "attention_mask": mask, "labels": labels}]
+    each = [model(ids[i:i + 1], attention_mask=mask[i:i + 1], labels=labels[i:i + 1]).loss.item()
+            for i in range(3)]
+    assert measure.losses(model, rows) == pytest.approx(each, abs=1e-4)
+
+
+def test_labels_take_the_question_in_and_leave_the_end_out():
+    batch = {"input_ids": torch.tensor([[5, 6, 7, 2, 2]]), "labels": torch.tensor(
+        [[-100, -100, 7, 2, -100]]), "attention_mask": torch.tensor([[1, 1, 1, 1, 0]])}
+    asked, = measure.with_question([batch])
+    assert asked["labels"].tolist() == [[5, 6, 7, 2, -100]]
+    endless, = measure.without_end([batch], type("Tokenizer", (), {"eos_token_id": 2}))
+    assert endless["labels"].tolist() == [[-100, -100, 7, -100, -100]]
+
+
+def test_a_talk_that_is_padded_is_asked_for_its_own_labels_alone():
+    rows = [([5, 6, 2], [-100, 6, 2]), ([7, 2], [7, 2])]
+    made, = chat.padded(rows, type("Tokenizer", (), {"pad_token_id": 2}))
+    found = {tuple(ids[mask == 1].tolist()): tuple(labels.tolist()) for ids, mask, labels in zip(
+        made["input_ids"], made["attention_mask"], made["labels"])}
+    assert found == {(5, 6, 2): (-100, 6, 2), (7, 2): (7, 2, -100)}
+
+
+def test_an_update_times_f_is_as_it_was_afterwards(tiny):
+    model = pt.lora.inject(tiny("llama", "lm"))
+    layer, *_ = pt.adapters(model).values()
+    layer.B.data.fill_(3.0)
+    with chat.times(model, -0.5):
+        assert layer.B.unique().tolist() == [-1.5]
+    assert layer.B.unique().tolist() == [3.0]
+
+
+def test_the_threshold_between_two_answers_makes_the_fewest_mistakes():
+    margins, labels = torch.tensor([0.1, 2.0, 1.0, 3.0]), torch.tensor([0, 1, 0, 1])
+    assert measure.best_threshold(margins, labels) == pytest.approx(1.5)
