@@ -40,7 +40,7 @@ class Record:
 
     def __init__(self, script: str | Path, setting: dict | None = None, again: bool = False):
         self.file = Path(script).with_suffix(".json")
-        self.setting = setting
+        self.setting = setting and _as_json(setting)    # as it is read again
         if again:
             self.file.unlink(missing_ok=True)
 

@@ -66,6 +66,13 @@ def test_a_row_made_under_another_setting_says_so(tmp_path):
     assert [row.get("differs") for row in found["runs"]] == [None, None, {"torch": "2.14"}]
 
 
+def test_a_setting_does_not_differ_from_what_was_read_of_it(tmp_path):
+    record = recording.Record(tmp_path / "lora.py", {"targets": ("query", "value")})
+    record.add({"seed": 0}, {})
+    record.add({"seed": 1}, {})
+    assert not any("differs" in row for row in record.read()["runs"])
+
+
 def test_two_scripts_add_to_one_record(tmp_path):
     one, other = (recording.Record(tmp_path / "change.py", SETTING) for _ in range(2))
     one.add({"d": 16}, {"accuracy": 0.6}, truncated={"a": 1})
