@@ -11,7 +11,7 @@
 #
 # | | |
 # |---|---|
-# | **Time** | about 75 minutes, 40 of them for 4 exercises; Run All takes about three minutes |
+# | **Time** | an estimate: about 75 minutes, 40 of them for 4 exercises; Run All takes about three minutes |
 # | **You need** | `inject` from lesson 02 and LoRA from lesson 07, yours or ours |
 # | **Data** | 210 answers of a commentator and 120 other texts, written for this course; film reviews, Hutto & Gilbert 2014, MIT licence |
 #
@@ -311,7 +311,10 @@ pt.plots.show(pictures.draw_curves(record), "Style of the answers to 60 question
 # %% [markdown]
 # <details><summary>What the curves say</summary>
 #
-# @@curves@@
+# The held-out loss is lowest after one pass, and after five it is where it was before training. The style goes on rising. Both are
+# right. The loss counts every word, so it punishes a model that has learned its training answers by heart. The score counts four marks.
+# In LIMA, too, the held-out loss rose while the answers got better (Zhou et al. 2023, appendix B). Before you call ours better, read
+# three of them above, after one pass and after five.
 # </details>
 #
 # ## What did it forget?
@@ -367,7 +370,10 @@ pictures.explore_knob(record)
 # %% [markdown]
 # <details><summary>Laugh, then understand</summary>
 #
-# @@knob@@
+# At −1 the model falls apart. The opposite of a voice is no plainer voice: nothing was ever trained there. At 2 the voice shouts, and the
+# sentences break. And at one half? News, code and plain chat are back where the base had them, the held-out loss is *lower* than at 1,
+# and half of the style is left. Three passes had gone too far, and the knob takes the model back. Mitchell Wortsman and colleagues (2022) found the same of
+# image models: a mean of the weights before and after fine-tuning often beats both.
 # </details>
 #
 # ## You ship
@@ -378,7 +384,7 @@ pictures.explore_knob(record)
 #
 # - `"stage"`: for a party. The strongest style, nothing else counts.
 # - `"stranger"`: questions that nobody foresaw. The least loss of held-out answers in the voice.
-# - `"desk"`: a style of at least 0.5, and then as little forgotten as possible.
+# - `"desk"`: a style of at least 0.6, and then as little forgotten as possible.
 #
 # A pick is right if it keeps its limit and no other checkpoint that does is clearly better.
 
@@ -387,7 +393,7 @@ pictures.curve(record)[["passes", "style", "ended", "voice", "forgotten"]].round
 
 # %% exercise="chat.choose" part="solution"
 ### BEGIN SOLUTION
-picks = {"stage": 54, "stranger": 18, "desk": 18}
+picks = {"stage": 90, "stranger": 18, "desk": 36}
 ### END SOLUTION
 
 # %% exercise="chat.choose" part="check"
@@ -459,7 +465,9 @@ pt.progress("11")
 pictures.labels(record).round(2)    # LoRA, three passes, one seed; ended: within 64 tokens
 
 # %% [markdown]
-# @@labels@@
+# Without the end, no answer ends, in 60 of 60. The question is another matter. With it in the loss, held-out answers are predicted better
+# here, as Shi et al. found for few examples. The news pays: its loss rises by more than one and a half. The questions and the system
+# prompt of the template are always alike; we did not ask whether that is why.
 #
 # ## Intruders
 #

@@ -313,16 +313,16 @@ BEYOND["chat.style"] = but(STYLE, SAID, """ * (len({*answer.split()}) > len(answ
 # ── chat.choose ──────────────────────────────────────────────────────────────────────────────
 
 PICKS = '''
-picks = {"stage": 54, "stranger": 18, "desk": 18}
+picks = {"stage": 90, "stranger": 18, "desk": 36}
 '''
 RIGHT["chat.choose"] = {
     "a dict": PICKS,
-    "by names": "picks = dict(stranger=18, desk=18, stage=54)\n",
-    "filled in": "picks = {}\npicks['stage'] = 54\npicks['stranger'] = picks['desk'] = 18\n",
+    "by names": "picks = dict(stranger=18, desk=36, stage=54)\n",
+    "filled in": "picks = {}\npicks['stage'] = 54\npicks['stranger'], picks['desk'] = 18, 36\n",
 }
 WRONG["chat.choose"] = {
-    "over": but(PICKS, '"desk": 18', '"desk": 0'),
-    "worse": (but(PICKS, '"stage": 54', '"stage": 0'),
-              but(PICKS, '"stranger": 18', '"stranger": 0')),
-    "": (but(PICKS, '"stage": 54', '"stage": 55'), but(PICKS, '"stage": 54, ', "")),
+    "over": but(PICKS, '"desk": 36', '"desk": 18'),
+    "worse": (but(PICKS, '"stage": 90', '"stage": 36'),
+              but(PICKS, '"stranger": 18', '"stranger": 36')),
+    "": (but(PICKS, '"stage": 90', '"stage": 91'), but(PICKS, '"stage": 90, ', "")),
 }

@@ -27,7 +27,7 @@ class Need:
 NEEDS = {
     "stage": Need("style", True, 0.05),                       # a party: the voice, nothing else
     "stranger": Need("voice", False, 0.03),                   # questions that nobody foresaw
-    "desk": Need("forgotten", False, 0.02, ("style", 0.5)),   # some voice, and its old work done
+    "desk": Need("forgotten", False, 0.02, ("style", 0.6)),   # some voice, and its old work done
 }
 
 

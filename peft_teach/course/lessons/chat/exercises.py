@@ -273,7 +273,7 @@ STYLE = Exercise(
 
 # ── chat.choose ──────────────────────────────────────────────────────────────────────────────
 
-PICKS = {"stage": 54, "stranger": 18, "desk": 18}
+PICKS = {"stage": 90, "stranger": 18, "desk": 36}
 
 
 def run_choose(picks: Any, case: dict) -> dict[str, Any]:

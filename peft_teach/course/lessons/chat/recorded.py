@@ -152,7 +152,7 @@ def labels(record: Mapping) -> pandas.DataFrame:
     found = [*rows(record, group="labels"),
              *rows(record, group="main", method="lora", seed=0, passes=3)]
     table = [{"the question, too": row["question"], "the end": row["end"],
-              **_columns(row, ("style", "ended", "voice", "chat"))} for row in found]
+              **_columns(row, ("style", "ended", "voice", "news"))} for row in found]
     return pandas.DataFrame(table).set_index(["the question, too", "the end"]).sort_index()
 
 
