@@ -85,7 +85,7 @@ def at_equal_loss(record: Mapping) -> pandas.DataFrame:
     The level is the lowest that every run reaches; between two checkpoints each text's loss is
     interpolated. By method, means over seeds: the passes, how far the loss rose for each kind, for
     all texts of the three kinds, and by how much more than LoRA's, with a 95 % interval over texts;
-    the same by seed.
+    the same by seed; and whether it forgets more or less, where interval and seeds agree.
     """
     runs = {about: checkpoints for about, checkpoints in _runs(record).items()
             if about[1] in _shared_seeds(record)}
@@ -105,9 +105,12 @@ def at_equal_loss(record: Mapping) -> pandas.DataFrame:
         lora = numpy.concatenate([numpy.mean([each[kind] for _, each in found["lora"]], axis=0)
                                   for kind in OTHERS])
         more, error = (every - lora).mean(), (every - lora).std(ddof=1) / len(every) ** 0.5
-        row |= {"more than LoRA": more, "low": more - ENOUGH * error, "high": more + ENOUGH * error,
-                "by seed": ", ".join(f"{_all(each) - _all(other):+.3f}" for (_, each), (_, other)
-                                     in zip(seeds, found["lora"]))}
+        low, high = more - ENOUGH * error, more + ENOUGH * error
+        by_seed = [_all(each) - _all(other) for (_, each), (_, other) in zip(seeds, found["lora"])]
+        row |= {"more than LoRA": more, "low": low, "high": high,
+                "by seed": ", ".join(f"{each:+.3f}" for each in by_seed),
+                "forgets": "more" if low > 0 and min(by_seed) > 0 else
+                "less" if high < 0 and max(by_seed) < 0 else "could not tell"}
         table[NAMES[method]] = row
     return pandas.DataFrame.from_dict(table, orient="index")
 
