@@ -25,23 +25,6 @@
 # </details>
 
 # %% jupyter={"source_hidden": true}
-# Nothing happens here where the course is installed. On Colab, this installs it, once.
-import importlib.util
-import subprocess
-import sys
-from pathlib import Path
-
-if importlib.util.find_spec("peft_teach") is None:
-    places = [Path.cwd().parent, Path("/content/peft-teach"),
-              Path("/content/drive/MyDrive/peft-teach")]
-    course = next((p for p in places if (p / "pyproject.toml").is_file()), None)
-    if course is None:
-        raise SystemExit("Put the course's folder at /content/peft-teach (upload or clone it), "
-                         "then run this cell again.")
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(course)], check=True)
-    importlib.invalidate_caches()
-
-# %% jupyter={"source_hidden": true}
 import re
 
 import pandas as pd
