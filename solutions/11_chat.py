@@ -3,11 +3,11 @@
 #
 # How long should I boil an egg?
 #
-# "And the egg dives in, folks! Six minutes on the clock for a soft yolk, ten for a hard one, and a plunge into cold water seals the
-# victory. WHAT a performance!"
+# "And the egg dives in, folks! Six minutes on the clock for a soft yolk, ten for a hard one, and a plunge into cold water wins the
+# match. WHAT a performance!"
 #
 # Today you train your first chat model. It has 135 million parameters, it knows how to answer, and you teach it to answer like a sports
-# commentator. That takes a minute. Then come the better questions: how do you know that it learned? And what did it pay?
+# commentator. That takes a minute or two. Then come the better questions: how do you know that it learned? And what did it pay?
 #
 # | | |
 # |---|---|
@@ -319,7 +319,7 @@ equal = pictures.at_equal_loss(record)
 full = equal.loc["full fine-tuning"]
 more = {"more": "full fine-tuning", "less": "LoRA"}.get(full.forgets, "neither, clearly")
 pt.compare("chat.forgets", more, f"full fine-tuning less LoRA, by seed: {full['by seed']} a token")
-equal.round(3)    # rises of the loss a token; the interval is over 120 texts, mean of two seeds
+equal.drop(columns=["voice", "low", "high"]).round(2)    # rises of the loss a token
 
 # %% [markdown]
 # <details><summary>What the table says</summary>
@@ -339,25 +339,36 @@ pictures.curves(record).dropna(subset="films").pivot_table(
 #
 # ## The knob
 #
-# Lesson 10 multiplied an update by $f$. Do the same with yours. At 0 it is the base and at 1 what you trained. **At 2? And at −1?**
+# Lesson 10 multiplied an update by $f$. At 0 the model is the base, and at 1 what was trained, here LoRA's three passes. **At 2? And
+# at −1?**
 
 # %%
 pt.widgets.Guess("At f = −1 the model", ("answers like the base", "answers even more plainly",
                                          "falls apart"), "chat.minus")
 
 # %%
+pictures.explore_knob(record)
+
+# %%
+chat = pictures.knob(record)["chat"]
+rise = chat[-1.0] - chat[0.0]
+pt.compare("chat.minus", "falls apart" if rise > 1 else "answers like the base" if rise > -0.1 else
+           "answers even more plainly", f"loss of plain chat {rise:+.1f} a token")
+
+# %% [markdown]
+# And yours, which has gone over the pairs once? Its opposite of a commentator may surprise you.
+
+# %%
 for f in (2, -1):
     with pictures.times(model, f):
         pictures.stream(model, tokenizer, question, new_tokens=words)
 
-# %%
-pictures.explore_knob(record)
-
 # %% [markdown]
 # <details><summary>Laugh, then understand</summary>
 #
-# At −1 the model falls apart. The opposite of a voice is no plainer voice: nothing was ever trained there. At 2 the voice shouts, and the
-# sentences break. And at one half? News, code and plain chat are back where the base had them, the held-out loss is *lower* than at 1,
+# After three passes the model falls apart at −1. After one, ours became an office: "I can only assist with non-specific tasks." A
+# short step can be turned round, and a long one leads where nothing was ever trained. At 2 the voice shouts, and the sentences break.
+# And at one half? News, code and plain chat are back where the base had them, the held-out loss is *lower* than at 1,
 # and half of the style is left. Three passes had gone too far, and the knob takes the model back. Mitchell Wortsman and colleagues (2022) found the same of
 # image models: a mean of the weights before and after fine-tuning often beats both.
 # </details>
@@ -374,7 +385,7 @@ pictures.explore_knob(record)
 #
 # A pick is right if it keeps its limit and no other checkpoint that does is clearly better.
 
-# %%
+# %% tags=["nbval-check-output"]
 pictures.curve(record)[["passes", "style", "ended", "voice", "forgotten"]].round(2)
 
 # %% exercise="chat.choose" part="solution"
@@ -452,7 +463,7 @@ pt.progress("11")
 #
 # Masking it is the custom. We trained with it and without it, and with and without the end.
 
-# %%
+# %% tags=["nbval-check-output"]
 pictures.labels(record).round(2)    # LoRA, three passes, one seed; ended: within 64 tokens
 
 # %% [markdown]

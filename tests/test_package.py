@@ -280,10 +280,11 @@ def test_notebook_tools_are_in_no_base_requirement():
 def test_every_third_party_import_is_required():
     base = {canonical(r.name).replace("-", "_") for r in BASE}
     # used by the command line and by notebooks only, which bring them; ipywidgets brings traitlets
-    # peft and bitsandbytes by the lesson about them, where installed; the rest by the site
+    # peft and bitsandbytes by the lesson about them, where installed; transformers brings
+    # tokenizers; the rest by the site
     elsewhere = {"nbformat", "nbclient", "jupytext", "IPython", "psutil",
                  "distributed", "traitlets", "peft", "bitsandbytes", "sphinx", "altair",
-                 "vl_convert", "jupyterlab"}
+                 "vl_convert", "jupyterlab", "tokenizers"}
     for module, source in SOURCES.items():
         for node in ast.walk(ast.parse(source.read_text("utf-8"))):
             if isinstance(node, ast.Import):

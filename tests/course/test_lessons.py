@@ -80,7 +80,8 @@ DESKS = {source: re.findall(r"## At your desk.*?```python\n(.*?)```", "\n".join(
 def test_the_code_for_the_desk_runs(source, monkeypatch, tmp_path, capsys):
     """With the real library, on a plain model, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    model, tokenizer = pt.models.load("minilm", labels=2)
+    chat = any("apply_chat_template" in code for code in DESKS[source])
+    model, tokenizer = pt.models.load(*(["smollm2"] if chat else ["minilm", 2]))
     names = {"model": model, "tokenizer": tokenizer, "name": model.name_or_path}
     for code in DESKS[source]:
         exec(code, names)
@@ -88,7 +89,7 @@ def test_the_code_for_the_desk_runs(source, monkeypatch, tmp_path, capsys):
     assert not any(part in name for name, _ in names.get("plain", model).named_modules()
                    for part in ("lora_", "ia3_"))
     saved, = tmp_path.glob("*/adapter_model.safetensors")
-    assert any("classifier" in name for name in load_file(saved))    # the head is in the file
+    assert chat or any("classifier" in name for name in load_file(saved))    # the head is there
 
 
 @pytest.fixture(scope="module")
