@@ -11,6 +11,8 @@ pytestmark = pytest.mark.browser
 pytest.importorskip("sphinx")
 from playwright.sync_api import sync_playwright  # noqa: E402
 
+from peft_teach.course import records  # noqa: E402
+from peft_teach.course.build import charts  # noqa: E402
 from peft_teach.course.build.site import site  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +64,19 @@ def test_no_page_complains_asks_elsewhere_or_scrolls_sideways(pages, width):
             assert page.evaluate("document.documentElement.scrollWidth") <= width, name
             page.close()
         browser.close()
+
+
+def test_the_charts_show_the_records_numbers():
+    runs = records.load("lora").runs.query("group == 'ranks' and rank == 8")
+    shown = [row for data in charts.rank().to_dict()["datasets"].values() for row in data
+             if row.get("rank") == 8 and row.get("where") == "query, value"]
+    assert shown[0]["accuracy"] == pytest.approx(runs.accuracy.mean())
+    full = [row for data in charts.updates().to_dict()["datasets"].values() for row in data
+            if row.get("update") == "full" and row["matrix"] == "query, block 2"]
+    assert full[-1]["k"] == 384
+    assert full[-1]["share"] == pytest.approx(1)
+    ladder = [row for data in charts.ladder().to_dict()["datasets"].values() for row in data]
+    assert {row["method"] for row in ladder} >= {"full fine-tuning", "LoRA 8", "the head alone"}
 
 
 def test_a_menu_of_a_chart_works_without_a_kernel(pages):

@@ -1,6 +1,6 @@
-"""The pages: what stands on them and what does not, and charts from the same numbers as pictures.
+"""The pages: what stands on them and what does not.
 
-The whole site is built, and looked at in a browser, by tests/browser/test_site.py.
+The whole site, with its charts, is built and looked at in a browser by tests/browser/test_site.py.
 """
 
 import re
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from peft_teach.course import records
 from peft_teach.course.build import methods, site
 from peft_teach.course.build.notebooks import make
 from peft_teach.errors import PeftTeachError
@@ -46,22 +45,6 @@ def test_the_lists_name_every_lesson_and_every_method():
     assert drawn == {*METHODS, "head"}
     assert set(re.findall(r"method-(\w+)\.svg", (ROOT / "assets/site/map.md").read_text(
         "utf-8"))) == drawn
-
-
-def test_the_charts_show_the_records_numbers():
-    pytest.importorskip("altair")
-    from peft_teach.course.build import charts
-
-    runs = records.load("lora").runs.query("group == 'ranks' and rank == 8")
-    shown = [row for data in charts.rank().to_dict()["datasets"].values() for row in data
-             if row.get("rank") == 8 and row.get("where") == "query, value"]
-    assert shown[0]["accuracy"] == pytest.approx(runs.accuracy.mean())
-    full = [row for data in charts.updates().to_dict()["datasets"].values() for row in data
-            if row.get("update") == "full" and row["matrix"] == "query, block 2"]
-    assert full[-1]["k"] == 384
-    assert full[-1]["share"] == pytest.approx(1)
-    ladder = [row for data in charts.ladder().to_dict()["datasets"].values() for row in data]
-    assert {row["method"] for row in ladder} >= {"full fine-tuning", "LoRA 8", "the head alone"}
 
 
 def test_no_checkout_is_an_error_that_says_so(tmp_path):
