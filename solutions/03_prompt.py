@@ -9,7 +9,7 @@
 # |---|---|
 # | **Time** | about 65 minutes (estimated), 46 of them for 5 exercises; Run All takes two to three minutes |
 # | **You need** | lessons 00 to 02; what a token is |
-# | **Data** | film reviews of at most 10 words, 470 of them for testing, half of these liked; Hutto & Gilbert 2014, MIT licence |
+# | **Data** | film reviews of at most 10 words; 470 test reviews, of which half are liked; Hutto & Gilbert 2014, MIT licence |
 #
 # <details><summary>Three questions from earlier lessons</summary>
 #
@@ -40,7 +40,7 @@ train, test = reading.short(movies.train), reading.short(movies.test)
 # %% [markdown]
 # ## 1 · Three instructions
 #
-# SmolLM2 has 134.5 million parameters. It reads `Review: A triumph.` and then `Sentiment:`, and we compare the logits of two words, ` positive` and ` negative`. The larger one is its answer. An instruction may stand in front. Here are three. **Which does best, on 470 reviews?**
+# SmolLM2 has 134.5 million parameters. It reads `Review: A triumph.` and then `Sentiment:`. We compare the logits of two words, ` positive` and ` negative`: the larger logit gives the answer. An instruction may stand in front. Here are three. **Which does best, on 470 reviews?**
 
 # %%
 ours = ("Classify the sentiment of this film review.\n",
@@ -58,7 +58,7 @@ written = written.assign(text=written.text.str.strip().replace("", "(no instruct
 records.table(written, "text")
 
 # %% [markdown]
-# None of our three is clearly better than no instruction at all. We could try more. But each place can hold any of 49,152 tokens, and no small step leads from one word to the next. Gradient descent cannot walk among words. Among vectors it can.
+# None of our three is clearly better than no instruction. We could try more. But each place can hold any of 49,152 tokens, and no small step leads from one word to the next. Gradient descent cannot walk among words. Among vectors it can.
 #
 # ## 2 · Give up the words, keep the matrix
 #
@@ -95,7 +95,7 @@ except ValueError as error:
 pd.Series(seen).to_frame("ten vectors out of the embedding")
 
 # %% [markdown]
-# We asked about 7 tokens and got logits for 17 places, but labels for 7. A wrapper around one module cannot reach labels, mask and logits. So a soft prompt wraps the whole model.
+# The text has 7 tokens and as many labels, but the logits are for 17 places. A wrapper around one module cannot reach labels, mask and logits. So a soft prompt wraps the whole model.
 #
 # ### Exercise 1 · The prompt in front (3 points, about 12 minutes)
 #
@@ -103,7 +103,7 @@ pd.Series(seen).to_frame("ten vectors out of the embedding")
 #
 # - One parameter trains. It has the shape of `start`, (length, d), and begins equal to it. `start` itself never changes. The whole model is frozen.
 # - It is called with `input_ids`, `attention_mask` and perhaps `labels`, each (batch, seq). It returns what the model returns, with `.logits` and `.loss`. Every token of the text sees the prompt; padding stays hidden.
-# - The caller notices no prompt: `.logits` is (batch, seq, vocabulary), about the text's tokens, and the loss is that of the text's labels. The prompt itself is never predicted. Its last place predicts a first token that has a label and stands directly behind it. (PyTorch's cross-entropy leaves out a label of −100.)
+# - The caller notices no prompt: `.logits` is (batch, seq, vocabulary), for the text's tokens alone, and the loss is that of the text's labels. The prompt itself is never predicted. Its last place predicts the text's first token, if that has a label and directly follows the prompt. (PyTorch's cross-entropy leaves out a label of −100.)
 #
 # The model accepts `inputs_embeds` in place of `input_ids`, and counts positions by itself. `model.get_input_embeddings()` is the module that embeds.
 #
@@ -142,7 +142,7 @@ pt.require("prompt.front")
 # %% [markdown]
 # ## 3 · The bet
 #
-# Your class goes around SmolLM2. At first its ten vectors *are* the words *Classify the sentiment of this film review*. We train for 32 steps of eight reviews, and the only label is the word after `Sentiment:`. **How will the vectors do, against the words that they started as? And of the answers that change, how many go from positive to negative?**
+# Your class goes around SmolLM2. At first its ten vectors *are* the words *Classify the sentiment of this film review*. We train for 32 steps of eight reviews, and the only label is the word after `Sentiment:`. **Will the vectors do better than the words that they started as? And how many of the changed answers go from positive to negative?**
 
 # %%
 pt.widgets.Guess("Ten trained vectors, against the words they started as:",
@@ -172,7 +172,7 @@ watched = pt.widgets.watch(islice(pt.train(prompt, batches, lr=rate), steps), st
 pictures.read(prompt, tokenizer, review, before=unread)
 
 # %% [markdown]
-# Your prompt took the first steps of a recorded run. Such runs end here. *Ahead* compares review by review, in standard errors: with $w$ reviews won and $l$ lost, it is $(w-l)/\sqrt{w+l}$. Below 2, chance is explanation enough.
+# Your prompt took the first steps of a recorded run. The table shows how such runs end. *Ahead* compares review by review, in standard errors: with $w$ reviews won and $l$ lost, it is $(w-l)/\sqrt{w+l}$. A lead below 2 may be chance.
 
 # %%
 answers = pictures.answers(record, test)     # a row for each of the 470 test reviews
@@ -206,7 +206,7 @@ now.set_axis(changed.review).sample(7, random_state=0).to_frame("now")
 pictures.explore_bound(record, test)
 
 # %% [markdown]
-# The vectors hardly need to leave 0. For the words, the best bound on the 256 training reviews is 1.84. On the test reviews:
+# For the vectors, 0 is nearly the best bound. For the words, the best bound on the 256 training reviews is 1.84. On the test reviews:
 
 # %%
 same = {name: (answers[name] == answers["the words, another bound"]).mean()
@@ -214,9 +214,9 @@ same = {name: (answers[name] == answers["the words, another bound"]).mean()
 scores.assign(**{"same answers as the bound": pd.Series(same).map("{:.0%}".format)})
 
 # %% [markdown]
-# For choosing between the two words, the instruction and one number do what 5,760 did. The answers are mostly the same, too: vectors and bound agree on more than nine reviews of ten, about as often as two trained prompts.
+# For choosing between the two words, the instruction and one number do as well as 5,760 numbers. The answers are mostly the same, too: vectors and bound agree on more than nine reviews of ten. Two trained prompts agree about as often.
 #
-# **A prompt need not teach a model its task. It can ask better for what the model already knows.** The loss mostly fell for another reason, which your own review showed: the model now says one of the two words. What the ten vectors do *inside* the model, we could not tell.
+# **A prompt need not teach a model its task. It can bring out what the model already knows.** The loss fell mostly because the model now says one of the two words, as you saw on your own review. What the ten vectors do *inside* the model, we could not tell.
 
 # %%
 pt.sentence("prompt.beats", ...)    # yours: what did the ten vectors change, what not?
@@ -233,9 +233,9 @@ pt.sentence("prompt.beats", ...)    # yours: what did the ten vectors change, wh
 #
 # ### Exercise 2 · Its law (3 points, about 10 minutes)
 #
-# `places_kept(prompt_class, fresh)` must fail, as `assert` does, unless **the text's tokens and labels keep their places and its padding stays hidden**. `fresh()` returns a new tiny language model, the same one each time: 13 words, d = 6, called as transformers' models are. `prompt_class(model, start)` is a soft prompt. Padding may stand on either side.
+# `places_kept(prompt_class, fresh)` must fail, as `assert` does, unless **the text's tokens and labels keep their places and its padding stays hidden**. `fresh()` returns a new copy of one tiny language model: 13 words, d = 6, called like any model of transformers. `prompt_class(model, start)` is a soft prompt. Padding may stand on either side.
 #
-# What is the right answer for vectors that are not words? Nobody knows. So find a `start` for which the bare model can tell you. We try your test on eleven broken prompts and five correct ones. One of these writes zeros at the padding, which nobody reads.
+# What is the right answer for vectors that are not words? Nobody knows. So find a `start` for which the bare model can tell you. We try your test on eleven broken prompts and five correct ones. One correct prompt writes zeros at the padding, which nobody reads.
 
 
 # %% exercise="prompt.holds" part="solution"
@@ -264,7 +264,7 @@ places_kept = pt.check("prompt.holds", places_kept)
 pt.require("prompt.holds")
 
 # %% [markdown]
-# One more shift is waiting. Take a trained prompt, and ask about a review alone, then beside a long one.
+# Take a trained prompt. Ask about a review alone, then beside a long one.
 
 # %%
 trained = SoftPrompt(model, torch.tensor(record["vectors"]["text"], device=model.device))
@@ -286,7 +286,7 @@ short, long = "A triumph.", ("It is hard to think of anything that this film, wh
 pd.DataFrame({"alone": said([short]), "beside a long one": said([short, long])[:1]}, index=[short])
 
 # %% [markdown]
-# The same review, two answers. Which line of `said` is wrong? An encoder has the same trouble at the other end: its head reads the first token, `[CLS]`, and now a prompt stands in front.
+# The same review, two answers. Which line of `said` is wrong? An encoder's head reads the first token, `[CLS]`, and now a prompt stands in front.
 #
 # ### Exercise 3 · The place that is read (2 points, about 8 minutes)
 #
@@ -324,10 +324,10 @@ pd.DataFrame({"alone": said([short], last_real),
 #
 # ### Exercise 4 · The start by labels (2 points, about 9 minutes)
 #
-# Write `label_start(embed, tokenizer, answers, common, length, generator)`. `answers` are texts as they stand behind the colon, such as `" positive"`. `common` lists the ids of the most common tokens. `embed` is a model's module for words.
+# Write `label_start(embed, tokenizer, answers, common, length, generator)`. `answers` are texts as they follow `Sentiment:`, such as `" positive"`. `common` lists the ids of the most common tokens. `embed` is a model's embedding module.
 #
 # - First comes one vector for each answer, in the given order: the mean over the vectors of this answer's own tokens, as the model would read them in a text.
-# - Then come different tokens out of `common`, up to `length`. None is a token of an answer. Only `generator`, a `torch.Generator`, draws them.
+# - Then come different tokens of `common`, until there are `length` vectors. None is a token of an answer. Only `generator`, a `torch.Generator`, draws them.
 
 
 # %% exercise="prompt.start" part="solution"
@@ -348,7 +348,7 @@ label_start = pt.check("prompt.start", label_start)
 pt.require("prompt.start")
 
 # %% [markdown]
-# We train your start, too, for a few steps. **After 32 steps, from which start is the loss over the whole vocabulary lowest?**
+# We train your start for a few steps; recorded runs took 32. **After 32 steps, from which start is the loss over the whole vocabulary lowest?**
 
 # %%
 pt.widgets.Guess("The lowest loss after 32 steps, from", ("words", "labels", "random numbers",
@@ -377,7 +377,7 @@ pt.plots.show(pictures.draw_losses(record, yours), "Training loss: lines are mea
 # Labels begin lowest. In the end we could not tell them from the words; random numbers come last on average, but not with every seed. A single vector is far behind after 32 steps, and fifty are a little ahead of ten.
 # </details>
 #
-# At scale this matters less. In small models, Lester et al. found the starts far apart, and labels best. At 11 billion parameters the difference was gone, and even a single vector did well. Size decided their whole contest: a small model with a prompt stays well behind the same model fine-tuned; at 11 billion the two meet.
+# At scale this matters less. In small models, Lester et al. found the starts far apart, and labels best. At 11 billion parameters the difference was gone, and even a single vector did well. Size also decides how a prompt compares with fine-tuning: in a small model it stays well behind, at 11 billion the two meet.
 #
 # ## 7 · Can a prompt be read?
 #
@@ -385,9 +385,9 @@ pt.plots.show(pictures.draw_losses(record, yours), "Training loss: lines are mea
 #
 # ### Exercise 5 · Snap (2 points, about 7 minutes)
 #
-# Write `snap(P, E, t)`. It returns the token nearest to each vector of `P`, (length,), by Euclidean distance in `E`, (vocabulary, d). It also returns `P`, moved along straight lines towards these tokens: `t` = 0 leaves it where it is, `t` = 1 arrives.
+# Write `snap(P, E, t)`. For each vector of `P` it returns the nearest token, (length,), by Euclidean distance to the rows of `E`, (vocabulary, d). It also returns `P`, moved in straight lines towards these rows: not at all at `t` = 0, the whole way at `t` = 1.
 #
-# All differences at once would take a gigabyte. Make no tensor larger than `E`.
+# All differences together take a gigabyte: make no tensor larger than `E`.
 
 
 # %% exercise="prompt.snap" part="solution"
@@ -420,7 +420,7 @@ pd.DataFrame({"started as": [repr(tokenizer.decode([i])) for i in ids],
               "nearest now": [repr(tokenizer.decode([i])) for i in tokens]}).T
 
 # %% [markdown]
-# Now walk from the trained vectors back to their words. Do the vectors point to another word? How far can one go before the gain is lost? And where are the vectors that started as random numbers?
+# Now walk from the trained vectors back to their words. Do the vectors point to another word? How far can one go before accuracy falls? And where are the vectors that started as random numbers?
 
 # %%
 pictures.explore_way(record)
@@ -431,7 +431,7 @@ pt.sentence("prompt.read", ...)    # yours: what do a prompt's nearest words tel
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# Nothing of what was learned. All ten are still the words of the start, and as words they bring the old 78 % again. The vectors went about as far as the next word is, but at right angles to it: among 576 dimensions there is much room between words. A fifth of the move is enough for most of the gain. Vectors from random numbers stay far from every word, and fall to 78 % at their nearest words.
+# They tell nothing of what was learned. All ten are still the words of the start, and as words they bring the old 78 % again. Each vector moved about as far as the next word is away, but at right angles to that way: among 576 dimensions there is much room between words. A fifth of the move brings most of the gain. Vectors from random numbers stay far from every word, and fall to 78 % at their nearest words.
 # </details>
 #
 # Would any move have kept the nearest words? Push each vector of the start in a random direction, as far as training did, or three times as far:
@@ -446,18 +446,18 @@ pd.Series({f"{times} × as far": sum(int(a) != int(b) for a, b in zip(
         "nearest words that change")
 
 # %% [markdown]
-# None changes here, either. The evidence is the accuracy on the way back.
+# None changes here, either. So only the accuracy on the way back is evidence.
 #
-# **What training put into a prompt is not in its nearest words.** Khashabi et al. even trained good prompts whose nearest words say whatever one likes, another task included.
+# **What training put into a prompt is not in its nearest words.** Khashabi et al. even trained good prompts whose nearest words are any chosen text, such as another task's instruction.
 #
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | A trained prompt beats the words that it started as. | 85 to 87 % against 78 %; 470 reviews, trained on the same 256 in three orders; at least 2.9 standard errors ahead | other words: the vectors are 2.5 to 3.6 errors ahead of no instruction, 1.8 to 2.9 ahead of our best | related: T5 with a trained prompt is far ahead of GPT-3 with a few examples (Lester et al. 2021, figure 1) |
-# | For choosing between the two words, the instruction and one bound do as much. | 85.7 %; the vectors are within 0.7 standard errors of it, and 91 to 94 % of the answers are the same | a better order: of a liked and a disliked review, the words put the liked one first in 93.1 % of pairs, the vectors in 93.0 to 93.9 %. A bound without the instruction: 82.8 %, the vectors 1.5 to 2.2 errors ahead | known: GPT-3 leans to some answers, and undoing that helps much (Zhao et al. 2021) |
-# | What was learned is not in the nearest words. | put back to their nearest words, the vectors fall from 85.5 to 78.1 % | another start: from random numbers, one prompt falls from 83.4 to 78.3 % (2.4 standard errors) | mixed: related words were found (Lester et al. 2021, §7); good prompts lie near almost any text (Khashabi et al. 2022) |
-# | We cannot tell labels and words apart as starts. (An observation) | loss after 32 steps 0.26 and 0.30, three seeds, rate 0.02 | two other rates, one seed: at 0.006 words are lower (0.31, labels 0.38), at 0.06 labels (0.21, words 0.31) | in small models labels lead, at 11 billion no start does (Lester et al. 2021, figure 3) |
+# | A trained prompt beats the words that it started as. | 85 to 87 % against 78 %; 470 reviews, trained on the same 256 in three orders; at least 2.9 standard errors ahead | other words: the vectors are 2.5 to 3.6 standard errors ahead of no instruction, and 1.8 to 2.9 ahead of our best instruction | related: T5 with a trained prompt is far ahead of GPT-3 with a few examples (Lester et al. 2021, figure 1) |
+# | For choosing between the two words, the instruction and one bound do as much. | 85.7 %; the vectors are within 0.7 standard errors of it, and 91 to 94 % of the answers are the same | Do the vectors order the reviews better? Hardly: of a liked and a disliked review, the words put the liked one first in 93.1 % of pairs, the vectors in 93.0 to 93.9 %. A bound without the instruction: 82.8 %; the vectors are 1.5 to 2.2 standard errors ahead | known: GPT-3 leans to some answers, and undoing that helps much (Zhao et al. 2021) |
+# | What was learned is not in the nearest words. | put back to their nearest words, the vectors fall from 85.5 to 78.1 % | another start: a prompt that started as random numbers falls from 83.4 to 78.3 % (2.4 standard errors) | mixed: related words were found (Lester et al. 2021, §7); good prompts lie near almost any text (Khashabi et al. 2022) |
+# | We cannot tell labels and words apart as starts. (An observation) | loss after 32 steps: labels 0.26, words 0.30; three seeds, rate 0.02 | two other rates, one seed: at 0.006 the loss is lower from words (0.31 against 0.38), at 0.06 from labels (0.21 against 0.31) | in small models labels lead, at 11 billion no start does (Lester et al. 2021, figure 3) |
 
 # %%
 pt.progress("03")
@@ -484,7 +484,7 @@ pt.progress("03")
 #
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
-# | first, without training | a bound chosen on labelled texts; a few examples, calibrated | this lesson; Zhao et al. 2021 |
+# | before any training | a bound chosen on labelled texts; or a few examples in the prompt, and the model's leaning to some answers corrected | this lesson; Zhao et al. 2021 |
 # | length and start | 20 vectors, from the labels or your best instruction | Lester et al. 2021, §3.2; the instruction: this lesson |
 # | training | search the rate; thousands of steps, not 32 (T5: Adafactor, 0.3, batch 32, 30,000 steps) | Lester et al. 2021, §3 |
 # | when | one model in memory serves many tasks, each row of a batch with its own prompt | Lester et al. 2021, §1 |
@@ -502,4 +502,4 @@ pt.progress("03")
 #
 # ## And on MiniLM?
 #
-# MiniLM has no words to answer with, so a new head on `[CLS]` trains, too. With twenty vectors in front the head gets 61 %, alone 66 %, all at rate 0.03. Neither words at the start, nor a head trained beforehand, nor another place to read reverses this. We do not know why. Lesson 04 puts its vectors into every layer. The library's own soft prompt wraps the backbone, so that heads, pooling and `generate` remain those of transformers: `pt.prompt.SoftPrompt??` shows it beside yours.
+# MiniLM has no words to answer with, so a new head on `[CLS]` trains, too. At rate 0.03 the head gets 66 % alone, and 61 % with twenty vectors in front. Starting from words, training the head beforehand or reading another place does not reverse this. We do not know why. Lesson 04 puts its vectors into every layer. The library's own soft prompt wraps the backbone, so that heads, pooling and `generate` remain those of transformers: `pt.prompt.SoftPrompt??` shows it beside yours.

@@ -23,7 +23,7 @@ FIGURES = {
     "in 93.1 % of pairs, the vectors in 93.0 to 93.9 %": (WORDS["ranked"], RANKED[0], RANKED[-1]),
     "without the instruction: 82.8 %": NONE["accuracy"],
     "from 83.4 to 78.3 %": (BACK["random", 0.0], BACK["random", 1.0]),
-    "the head gets 61 %, alone 66 %": (TWENTY, HEAD),
+    "the head gets 66 % alone, and 61 %": (HEAD, TWENTY),
     "1 to 70 billion parameters": "a size, not a result",
     "30,000 steps": "Lester et al. 2021, §3",
 }
