@@ -9,7 +9,6 @@ import torch
 import peft_teach as pt
 from peft_teach.course import records
 from peft_teach.course.lessons.lora import picture_of_rank as rank
-from peft_teach.course.lessons.lora import picture_of_updates as updates
 from peft_teach.course.lessons.lora import pictures as lora
 from peft_teach.course.lessons.lora import recorded
 
@@ -25,10 +24,11 @@ def record():
 # ── the idea ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_areas_are_drawn_to_scale():
-    boxes = [[p.get_width() * p.get_height() for p in ax.patches]
-             for ax in lora.draw_bet(100, 200, 4).axes]
-    assert boxes == [[100 * 200, 100 * 200], [100 * 200, 200 * 4, 100 * 4]]
+def test_areas_are_drawn_to_scale_and_whole():
+    left, right = lora.draw_bet(100, 200, 4).axes
+    for ax, areas in (left, [100 * 200, 100 * 200]), (right, [100 * 200, 200 * 4, 100 * 4]):
+        assert [p.get_width() * p.get_height() for p in ax.patches] == areas
+        assert max(p.get_y() + p.get_height() for p in ax.patches) <= ax.get_ylim()[0]
 
 
 def test_pushes_line_up_to_r_and_scatter_to_its_root():
@@ -88,14 +88,6 @@ def test_the_rank_explorer_shows_its_count_and_a_training_as_it_goes_on(tiny):
 # ── singular values ──────────────────────────────────────────────────────────────────────────
 
 
-def test_updates_of_every_matrix(record):
-    for place, block in itertools.product(("query", "value"), range(6)):
-        found = updates.updates(record, place, block)
-        assert [len(found.updates[run]) for run in ("1", "8", "64")] == [1, 8, 64]
-        for sigma in (*found.updates.values(), found.weight):
-            assert list(sigma) == sorted(sigma, reverse=True)
-
-
 def test_a_cut_at_the_rank_leaves_the_whole_accuracy(record):
     found = lora.cuts(record, records.load("change"))
     runs = record.runs.query("seed == 0 and spectrum != 'none'").set_index("spectrum").accuracy
@@ -137,19 +129,13 @@ def test_the_first_step_is_measured_by_its_closed_form_and_drawn(tiny):
     assert list(right.lines[0].get_ydata()) == [found.moved, 0]
 
 
-def test_every_setting_is_drawn_by_both_explanations_and_the_record_convicts_alpha():
+def test_every_setting_is_drawn_by_both_explanations_and_the_record_convicts_alpha(record):
     for ax in lora.draw_explanations().axes:
         assert len([line for line in ax.lines if len(line.get_xdata()) == 1]) == len(
             recorded.settings()) == len(lora.settings())
     assert lora.culprit() == "alpha"
-
-
-def test_answers_to_bets_are_computed(record):
-    answers = {1 / 8: "an eighth", 1: "about", 8: "eight"}
-    assert [lora.nearest(answers, ratio) for ratio in (0.2, 0.7, 5)] == [*answers.values()]
     ladder = record.runs.query("group == 'ranks'").groupby("rank")
-    assert lora.ends(ladder.get_group(8)) == "it learns"
-    assert lora.ends(ladder.get_group(64)) == "it fails"
+    assert [lora.ends(ladder.get_group(r)) for r in (8, 64)] == ["it learns", "it fails"]
 
 
 def test_of_four_starts_three_gradients_are_zero_and_one_output_moves_at_first():

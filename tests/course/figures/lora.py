@@ -7,13 +7,11 @@ from peft_teach.course.lessons.lora.recorded import LEARNS
 LORA = record("lora")
 RUNS = LORA.runs
 TOTAL = sum(outlines.counts("minilm").values())
-ONE_BLOCK = RUNS.query("group == 'layers' and layers == '5'").parameters.iloc[0]
 ADDED = {name: (cost["peak_mb"] - cost["loaded_mb"]) * 1e6 for name, cost in LORA["cost"].items()}
 LIMIT = 40e3    # bytes
 
 FIGURES = {
     "2,563 of them": RUNS.tests.max(),
-    "√8 times": "the root of 64 / 8",
     "8 times the": 128 / 16,
     "78 % or more": LEARNS,
     "4,000 sentences": "a setting of the runs",
@@ -21,7 +19,6 @@ FIGURES = {
     "1 to 70 billion": "the sources of the recipe",
     "13 billion": "Dettmers et al. 2023: 2e-4 for 7 and 13 billion, 1e-4 above",
     "four models of 91 MB": 4 * TOTAL,
-    "is 0.054 %": ONE_BLOCK / TOTAL,
     "40 kB of numbers": LIMIT,
     "10,000 parameters": LIMIT / 4,
 }

@@ -1,6 +1,7 @@
 """The exercises of lesson 07: count, layer, law of the start, case, merge, pairs, and a puzzle."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .... import methods
 from ....core import Adapter
-from ... import merge_judge, mutants, records, work
+from ... import merge_judge, mutants, records
 from ...adapter_judge import MISTAKES, Method, frozen_linear
 from ...exercise import VALUE, Exercise, Verdict
 from ...judge import (
@@ -302,11 +303,6 @@ ASKED = 8           # the rank at which the lesson has the reader ask before
 SAME_SIZE = 1.1     # two sizes of a first update are called equal within this factor
 
 
-def run_case(pairs: Any, case: Any) -> dict[str, Any]:
-    """Hand on the two pairs."""
-    return dict(zip(("clears", "convicts"), pairs))
-
-
 def judge_case(_: Any, seen: Mapping) -> Verdict:
     """Look both pairs up in the record: recorded, decided, controlled."""
     told = []
@@ -317,8 +313,8 @@ def judge_case(_: Any, seen: Mapping) -> Verdict:
         rows = [recorded.runs(**setting) for setting in settings]
         for setting, runs in zip(settings, rows):
             if not runs:
-                return rejected("not_recorded", f"In {name}: {recorded.words(**setting)} is not in "
-                                                "the record.")
+                told = "rank {rank}, alpha {alpha:.4g}, lr {lr:g}".format(**setting)
+                return rejected("not_recorded", f"In {name}: {told} is not in the record.")
         means = " and ".join(f"{records.accuracy(runs)[0]:.1%}" for runs in rows)
         told.append(f"{name}: {means}")
         if sorted(map(recorded.ends, rows)) != ["fails", "learns"]:
@@ -367,13 +363,14 @@ def _alpha_alone(one: Mapping, other: Mapping) -> Verdict | None:
 CASE = Exercise(
     id="lora.case", lesson="07", names=("clears", "convicts"), points=2, minutes=9, difficulty=3,
     answer=VALUE, reference=(f"{HERE}:CLEARS", f"{HERE}:CONVICTS"),
-    cases=lambda seed: [{"record": "lora"}], run=run_case, judge=judge_case,
+    cases=lambda seed: [{"record": "lora"}], judge=judge_case,
+    run=lambda pairs, case: dict(zip(("clears", "convicts"), pairs)),
     returns=report(clears=Any, convicts=Any),
     mistakes={
         "not_settings": "Each of the two is a pair of dicts with rank, alpha and lr.",
         "not_recorded": "The list above has the settings that were trained.",
-        "same_outcome": "One of the two must learn (78 % or more) and the other fail (74 % or "
-                        "less): otherwise nothing is decided.",
+        "same_outcome": "One of the two must learn (78 % or more) and the other fail: "
+                        "otherwise nothing is decided.",
         "other_size": "Then the size could still be to blame. At one rate it is proportional to "
                       "alpha / √rank.",
         "not_controlled": "Alpha is the suspect, so it alone may differ: of two things that "
@@ -458,24 +455,11 @@ MERGE = Exercise(
 
 # ── lora.pairs ───────────────────────────────────────────────────────────────────────────────
 
-class Ours(list):
-    """Our own list, so that it is never taken for an answer of the reader's."""
-
-
-VERDICTS = Ours(("better", "no difference seen", "worse"))    # of the record
-COMMITTED = "lora.pairs"    # the name of the prediction, the first of which stands
+VERDICTS = ["better", "no difference seen", "worse"]    # of the record
 
 
 def run_pairs(verdicts: Any, case: Any) -> dict[str, Any]:
-    """Hand on what stands committed, and what is said now where nothing does."""
-    now, stands = said(verdicts), work.committed(COMMITTED)
-    if stands is None or now["said"] == stands:
-        return now | {"stands": False}
-    return said(stands) | {"stands": True}
-
-
-def said(verdicts: Any) -> dict[str, Any]:
-    """Return what was said, in small letters, and of what type it was."""
+    """Hand on what was said, in small letters, and of what type it was."""
     if isinstance(verdicts, Mapping):
         numbered = all(isinstance(key, int) for key in verdicts)
         verdicts = [verdicts[key] for key in (sorted(verdicts) if numbered else verdicts)]
@@ -492,8 +476,6 @@ def judge_pairs(_: Any, seen: Any) -> Verdict:
         return rejected("not_verdicts", f"It is {seen['type']} with {seen['said']}.")
     wrong = [(word, right) for word, right in zip(seen["said"], VERDICTS) if word != right]
     told = f"{len(VERDICTS) - len(wrong)} of {len(VERDICTS)} agree with the record."
-    if seen["stands"]:
-        told = f"What you committed first is judged: {', '.join(seen['said'])}. {told}"
     if not wrong:
         return Verdict(True, told)
     word, right = wrong[0]
@@ -506,7 +488,7 @@ PAIRS = Exercise(
     id="lora.pairs", lesson="07", names=("verdicts",), points=2, minutes=5, difficulty=2,
     answer=VALUE, reference=f"{HERE}:VERDICTS",
     cases=lambda seed: [{"record": "lora"}], run=run_pairs, judge=judge_pairs,
-    returns=report(said=list[str], type=str, stands=bool),
+    returns=report(said=list[str], type=str),
     mistakes={
         "not_verdicts": "Wanted is a list of three, each \"better\", \"worse\" or \"no difference "
                         "seen\".",
@@ -526,24 +508,24 @@ PAIRS = Exercise(
 
 LIMIT = 10_000      # parameters of 4 bytes: 40 kB
 GROUPS = ("ranks", "layers", "forty_kb")    # of the record, where alpha is twice the rank
-CLOSE = 0.01        # a point: about one standard error of one test
 DEFAULT, BLOCKS = ("query", "value"), range(6)
-KNOWN = (1, [*DEFAULT], [*BLOCKS])    # the lesson has told how it ends
+KNOWN = (1, DEFAULT, (*BLOCKS,))    # the lesson has told how it ends
 SHIP = methods.lora.Config(rank=2, alpha=4, targets=("value",))
 LEAVE = methods.lora.Config(rank=6, alpha=12, targets=("query", "value"), layers=(5,))
 
 
-def candidates() -> list[list[dict]]:
-    """Return the recorded LoRA runs, by setting."""
-    return records.by_setting([row for row in records.load("lora")["runs"]
-                               if row["group"] in GROUPS])
+@functools.cache
+def candidates() -> dict[tuple, list[dict]]:
+    """Return the recorded LoRA runs, by what `_where` says of their setting."""
+    rows = [row for row in records.load("lora")["runs"] if row["group"] in GROUPS]
+    return {_where(runs[0]): runs for runs in records.by_setting(rows)}
 
 
 def _where(setting: Mapping) -> tuple:
     """What of a setting decides where its parameters are: rank, places and blocks."""
     targets = DEFAULT if setting["targets"] is None else setting["targets"]
     layers = BLOCKS if setting["layers"] is None else setting["layers"]
-    return setting["rank"], sorted(targets), sorted(set(layers))
+    return setting["rank"], (*sorted(targets),), (*sorted(set(layers)),)
 
 
 def run_forty_kb(choices: Any, case: dict) -> dict[str, dict | str]:
@@ -557,14 +539,15 @@ def judge_forty_kb(case: dict, seen: Any) -> Verdict:
     for name in ("ship", "leave"):
         if verdict := _is_candidate(name, seen[name]):
             return verdict
-    best = max(records.accuracy(runs)[0] for runs in candidates()
-               if runs[0]["parameters"] <= LIMIT and _where(runs[0]) != KNOWN)
-    ship, leave = (records.accuracy(_runs(seen[name]))[0] for name in ("ship", "leave"))
+    best = max(records.accuracy(runs)[0] for where, runs in candidates().items()
+               if runs[0]["parameters"] <= LIMIT and where != KNOWN)
+    ship, leave = (records.accuracy(candidates()[_where(seen[name])])[0]
+                   for name in ("ship", "leave"))
     told = f"ship has {ship:.1%} on average over its seeds, the best of these {best:.1%}."
-    if ship < best - CLOSE:
+    if ship < best - records.POINT:
         return rejected("weaker", told)
     told = f"{told} leave has {leave:.1%}."
-    if leave >= best - CLOSE:
+    if leave >= best - records.POINT:
         return rejected("not_worse", told)
     return Verdict(True, told)
 
@@ -573,28 +556,22 @@ def _is_candidate(name: str, setting: dict | str) -> Verdict | None:
     """Reject what is no setting, was not measured, does not fit, or is known."""
     if isinstance(setting, str):
         return rejected("not_a_config", f"{name} is {setting}.")
-    if not (runs := _runs(setting)):
-        rank, targets, layers = _where(setting)
+    rank, targets, layers = where = _where(setting)
+    if not (runs := candidates().get(where, [])):
         return rejected("not_recorded", f"{name}, rank {rank} on {', '.join(targets)} in blocks "
                                         f"{', '.join(map(str, layers))}, is not in the record.")
     if (size := runs[0]["parameters"]) > LIMIT:
         return rejected("too_large", f"{name} has {size:,} parameters, {size * 4 / 1000:.0f} kB.")
-    if _where(setting) == KNOWN:
+    if where == KNOWN:
         return rejected("known", f"{name} is rank 1 on query and value.")
-    right = methods.lora.scale(runs[0]["rank"], runs[0]["alpha"])
-    scale = methods.lora.scale(runs[0]["rank"], number(setting["alpha"]) or 0,
-                               setting["rank_stabilized"])
+    right = methods.lora.scale(rank, runs[0]["alpha"])
+    scale = methods.lora.scale(rank, number(setting["alpha"]) or 0, setting["rank_stabilized"])
     more = [key for key in ("dropout", "use_bias", "also_train") if setting[key]]
     if not math.isclose(scale, right) or more:
         told = "".join(f", its {key} {setting[key]}" for key in more)
         return rejected("other_scale", f"The scale of {name} is {scale:g}{told}; measured was "
                                        f"{right:g}, and nothing else.")
     return None
-
-
-def _runs(setting: Mapping) -> list[dict]:
-    """Return the runs of a chosen setting; none where it was not measured."""
-    return next((runs for runs in candidates() if _where(runs[0]) == _where(setting)), [])
 
 
 CHOSEN = report(rank=Any, alpha=Any, dropout=Any, rank_stabilized=Any, use_bias=Any, also_train=Any,
@@ -617,8 +594,8 @@ FORTY_KB = Exercise(
         "not_worse": "That is within a point of the best: nothing is wrong with it.",
     },
     hints=("All that fit cost about the same. What is different is where they spend it.",
-           "The figures of *Places and blocks*: is it better to be thick in one place, or thin in "
-           "many? In the last block, or in all of them?",
+           "Try places and blocks in the picture of rank: is it better to be thick in one place, "
+           "or thin in many? In the last block, or in all of them?",
            "Nothing above tells of these six. Which recorded setting is nearest to each?"))
 
 EXERCISES = (COUNT, LAYER, START, CASE, MERGE, PAIRS, FORTY_KB)

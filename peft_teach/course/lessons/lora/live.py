@@ -70,8 +70,3 @@ def moving(model: nn.Module, batch: Mapping[str, Tensor]) -> Iterator[SimpleName
     found.moved = (gap / length)[real].mean().item()
     deltas = [layer.merged().weight - layer.base.weight for layer in core.adapters(model).values()]
     found.size = sum(delta.norm().item() for delta in deltas) / len(deltas)
-
-
-def nearest(answers: Mapping[float, str], ratio: float) -> str:
-    """Return the answer whose ratio comes nearest, by factors."""
-    return answers[min(answers, key=lambda each: max(each / ratio, ratio / each))]

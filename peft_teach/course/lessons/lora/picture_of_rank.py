@@ -6,7 +6,7 @@ Accuracies are shown after a commitment; a button trains the setting that is cho
 import functools
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean
 
 import ipywidgets as ipw
@@ -43,11 +43,6 @@ class Setting:
     rank: int
     places: frozenset[str]
     layers: frozenset[int]
-
-    @property
-    def where(self) -> tuple[frozenset[str], frozenset[int]]:
-        """The matrices that it adapts."""
-        return self.places, self.layers
 
     @property
     def parameters(self) -> int:
@@ -175,7 +170,8 @@ def _draw_accuracies(ax, found: Budget) -> None:
         ax.spines[:].set_visible(False)
         return
     for about, values in found.measured.items():
-        here, alike = about == found.chosen, about.where == found.chosen.where
+        here = about == found.chosen
+        alike = replace(about, rank=found.chosen.rank) == found.chosen
         ax.plot([about.parameters] * 2, [min(values), max(values)], lw=2.5 if here else 1.2,
                 color=COLOURS["lora"], alpha=1 if alike else 0.25)
         ax.plot(about.parameters, mean(values), "o", ms=10 if here else 6, color=COLOURS["lora"],
@@ -272,8 +268,5 @@ class RankExplorer(Explorer):
 
 
 def explore_rank(record: dict, guess: Guess) -> Explorer:
-    """Rank, places and blocks against what they cost and reach; `record` is `records.load("lora")`.
-
-    `guess` is the reader's commitment: a rank.
-    """
+    """Rank, places and blocks against what they cost and reach; see `RankExplorer`."""
     return RankExplorer(record, guess)

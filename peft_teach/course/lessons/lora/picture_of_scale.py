@@ -8,9 +8,9 @@ import pandas
 from matplotlib.figure import Figure
 
 from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ticks
-from ... import records, work
+from ... import records
 from ...card import Card, show
-from . import exercises, recorded
+from . import recorded
 from .picture_of_rank import draw_ends
 
 MARKERS = dict(zip((1, 2, 4, 8, 16, 64), "os^DvP"))
@@ -29,27 +29,20 @@ def ends(runs: pandas.DataFrame) -> str:
 
 
 def culprit() -> str:
-    """Return why rank 64 failed: the one suspect that no recorded run clears."""
-    def learns(*setting: float) -> bool:
-        return recorded.ends(recorded.runs(*setting)) == "learns"
-
-    if not learns(64, 16):
-        return "the rank"
-    return "alpha" if learns(1, 16) else "the size of ΔW"    # a first ΔW of the same size
+    """Return why rank 64 failed: what a run that learns had as large is innocent."""
+    alike = {"the rank": (64, 16), "the size of ΔW": (1, 16)}
+    return next((suspect for suspect, setting in alike.items()
+                 if recorded.ends(recorded.runs(*setting)) == "fails"), "alpha")
 
 
 def ask(rank: int, alpha: float) -> None:
     """Show how the runs of a setting ended, on the test sentences; `...` asks nothing yet."""
-    if rank is ... or alpha is ...:
-        show(Card("A question to the record", note="not asked yet", paragraphs=(
-            "Put a rank and an alpha of the list in place of the dots.",)))
-        return
-    name, rows = f"rank {rank}, alpha {alpha:.4g}", recorded.runs(rank, alpha)
-    if not rows:
-        show(Card(name, note="not recorded; the list above has what was"))
+    if not (rows := recorded.runs(rank, alpha)):
+        show(Card("A question to the record", note="not asked yet" if rank is ... else
+                  "not recorded", paragraphs=("Put a rank and an alpha of the list above.",)))
         return
     each = ", ".join(f"{row['accuracy']:.1%}" for row in rows)
-    show(Card(name, note=ENDS[recorded.ends(rows)][0],
+    show(Card(f"rank {rank}, alpha {alpha:.4g}", note=ENDS[recorded.ends(rows)][0],
               paragraphs=(f"mean {records.accuracy(rows)[0]:.1%}; by seed {each}",)))
 
 
@@ -106,25 +99,8 @@ def draw_explanations() -> Figure:
     return made
 
 
-def yours(verdicts: Any) -> Any:
-    """Return the reader's own list to commit; `...`, which commits nothing, for any other thing."""
-    if verdicts is None or isinstance(verdicts, exercises.Ours):
-        return ...
-    said = exercises.said(verdicts)["said"]
-    if len(said) == len(exercises.VERDICTS) and all(word in records.VERDICTS for word in said):
-        return said
-    show(Card("Three pairs", note="not committed", paragraphs=(
-        exercises.PAIRS.mistakes["not_verdicts"],)))
-    return ...
-
-
-def show_pairs() -> None:
-    """Show what the reader said of the three pairs beside the record, once something was said."""
-    said = work.committed(exercises.COMMITTED)
-    if not said:
-        show(Card("Three pairs", note="the record's answers come when yours are committed"))
-        return
-    rows = [(i, word, records.compared(*pair),
-             *(f"{mean(runs):.1%} ± {stdev(runs):.1%}" for runs in pair))
-            for i, (pair, word) in enumerate(zip(recorded.pairs(), said), 1)]
-    show(Card("Three pairs", table=(("pair", "you said", "the record", "left", "right"), *rows)))
+def pairs() -> pandas.DataFrame:
+    """Return what the record says of the three pairs."""
+    rows = [(records.compared(*pair), *(f"{mean(runs):.1%} ± {stdev(runs):.1%}" for runs in pair))
+            for pair in recorded.pairs()]
+    return pandas.DataFrame(rows, columns=["the left one is", "left", "right"], index=(1, 2, 3))

@@ -13,11 +13,9 @@ from torch import nn
 from .... import core, spectra
 from ....plots import COLOURS, figure, in_percent, logarithmic, plain_ticks
 from ....widgets import Explorer
-from .picture_of_rank import draw_ends
+from .picture_of_rank import DEPTH, draw_ends
 
-DEPTH = 6                              # blocks of MiniLM, of which all runs are
 YOURS, FULL, WEIGHT = "yours", "full", "weight"
-INTRUDER = 0.6                         # a direction that W knows by less than this cosine
 DRAWN = ("1", "8", "64", FULL)
 MARKERS = {"1": "o", "8": "D", "64": "P"}
 
@@ -109,23 +107,6 @@ def explore_updates(record: Mapping, own: Sigmas | None = None) -> Explorer:
 
 
 # ── of all matrices ──────────────────────────────────────────────────────────────────────────
-
-
-def sizes(record: Mapping, runs: Sequence[str]) -> pandas.DataFrame:
-    """Return of some runs, one seed each: mean ‖ΔW‖, directions with 90 % of the energy, intruders.
-
-    Means over the twelve matrices; intruders are counted among the 32 strongest of each.
-    """
-    rows = {}
-    for run in runs:
-        found = record["spectra"][run].values()
-        sigmas = [torch.tensor(row["sigma"]) for row in found]
-        name = "full fine-tuning" if run == FULL else f"LoRA, {label(run)}"
-        rows[name] = {"‖ΔW‖": mean(sigma.norm().item() for sigma in sigmas),
-                      "directions": mean(map(spectra.energy_rank, sigmas)),
-                      "intruders": sum(cosine < INTRUDER for row in found
-                                       for cosine in row["known"])}
-    return pandas.DataFrame(rows).T.round(1).astype({"intruders": int})
 
 
 def cuts(record: Mapping, of_full: Mapping) -> pandas.DataFrame:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import ipywidgets as ipw
 from matplotlib.figure import Figure
@@ -12,8 +13,7 @@ from ....plots import COLOURS, figure
 from ....widgets import Explorer
 from ... import records
 from ...guess import Guess
-from ...live import changed_answers
-from .live import bill, first_gradients, moving, nearest
+from .live import bill, first_gradients, moving
 from .picture_of_rank import explore_rank
 from .picture_of_scale import (
     ask,
@@ -21,26 +21,25 @@ from .picture_of_scale import (
     draw_explanations,
     draw_first_step,
     ends,
+    pairs,
     settings,
-    show_pairs,
-    yours,
 )
-from .picture_of_updates import cuts, draw_cuts, explore_updates, own_updates, sizes
+from .picture_of_updates import cuts, draw_cuts, explore_updates, own_updates
 
-__all__ = ["ask", "bill", "changed_answers", "culprit", "cuts", "draw_bet", "draw_cuts",
-           "draw_explanations", "draw_first_step", "draw_pushes", "ends", "explore_pushes",
-           "explore_rank", "explore_updates", "first_gradients", "moving", "nearest",
-           "own_updates", "settings", "show_pairs", "sizes", "yours"]
+__all__ = ["ask", "bill", "culprit", "cuts", "draw_bet", "draw_cuts", "draw_explanations",
+           "draw_first_step", "draw_pushes", "ends", "explore_pushes", "explore_rank",
+           "explore_updates", "first_gradients", "moving", "own_updates", "pairs", "settings"]
 
 
 def draw_bet(n_out: int, n_in: int, rank: int) -> Figure:
     """Draw W beside ΔW, and W beside A and B, all areas to one scale; x enters from the left."""
     made, left, right = figure(9.2, 3.6, columns=2)
     lora, gap = COLOURS["lora"], 0.25 * n_in
-    for ax, title in ((left, "fine-tuning"), (right, f"LoRA of rank {rank}")):
-        _box(ax, 0, 0, n_in, n_out, COLOURS["quiet"], f"W, {n_out} × {n_in}\nfrozen")
+    for ax, title, frozen in ((left, "fine-tuning", ""),
+                              (right, f"LoRA of rank {rank}", "\nfrozen")):
+        _box(ax, 0, 0, n_in, n_out, COLOURS["quiet"], f"W, {n_out} × {n_in}{frozen}")
         ax.set_title(title, fontsize=11)
-        ax.set(xlim=(-1.05 * gap, 2.75 * n_in), ylim=(1.6 * n_out, -0.1 * n_out), aspect="equal")
+        ax.set(xlim=(-1.05 * gap, 2.75 * n_in), ylim=(1.7 * n_out, -0.1 * n_out), aspect="equal")
         ax.axis("off")
         _arrow(ax, (-gap, n_out / 2), (0, n_out / 2), "x")
         _arrow(ax, (n_in, n_out / 2), (2.7 * n_in, n_out / 2), "")
@@ -140,16 +139,12 @@ def explore_pushes() -> Explorer:
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
 
-def _step(size: float, moved: float):
-    return type("Step", (), {"size": size, "moved": moved})
-
-
 EXAMPLES = {
     "bet": lambda: draw_bet(384, 384, 8),
     "pushes": explore_pushes,
     "first_step": lambda: draw_first_step({
-        "alpha 16": {1: _step(0.2, 0.05), 8: _step(0.07, 0.05)},
-        "alpha 128": {1: _step(1.6, 0.4), 8: _step(0.5, 0.4)}}),
+        "alpha 16": {8: SimpleNamespace(size=0.07, moved=0.05)},
+        "alpha 128": {8: SimpleNamespace(size=0.5, moved=0.4)}}),
     "explanations": draw_explanations,
     "cuts": lambda: draw_cuts(cuts(records.load("lora"), records.load("change"))),
     "rank": lambda: explore_rank(records.load("lora"), Guess("Which rank?", (1, 8, 64))),

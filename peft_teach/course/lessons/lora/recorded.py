@@ -51,11 +51,6 @@ def first_size(rank: int, alpha: float, lr: float = RATE) -> float:
     return alpha / math.sqrt(rank)
 
 
-def words(rank: int, alpha: float, lr: float) -> str:
-    """Return a setting in words."""
-    return f"rank {rank}, alpha {alpha:.4g}, lr {lr:g}"
-
-
 @functools.cache
 def pairs() -> list[tuple[list[float], list[float]]]:
     """Return the accuracies of each pair that the last exercise asks about, in its order."""

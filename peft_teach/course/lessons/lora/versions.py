@@ -4,6 +4,8 @@ Each is made by `version(base, rank, alpha)` from a frozen `nn.Linear`; what sta
 on from "one that".
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +28,16 @@ class _LoRA(Adapter):
         return self.scale * (x @ self.A.T) @ self.B.T
 
 
+def _starting(change: Callable[[_LoRA], object]) -> type[_LoRA]:
+    """A version that is changed as soon as it is made."""
+    class Version(_LoRA):
+        def __init__(self, base: nn.Linear, rank: int = 8, alpha: float = 16.0):
+            super().__init__(base, rank, alpha)
+            change(self)
+
+    return Version
+
+
 class _AZero(_LoRA):
     def __init__(self, base, rank=8, alpha=16.0):
         super().__init__(base, rank, alpha)
@@ -33,32 +45,14 @@ class _AZero(_LoRA):
         nn.init.normal_(self.B, std=rank**-0.5)
 
 
-class _Uniform(_LoRA):
-    def __init__(self, base, rank=8, alpha=16.0):
-        super().__init__(base, rank, alpha)
-        nn.init.kaiming_uniform_(self.A, a=5**0.5)
-
-
-class _ByTheRoot(_LoRA):
-    def __init__(self, base, rank=8, alpha=16.0):
-        super().__init__(base, rank, alpha)
-        self.scale = alpha / rank**0.5
-
-
 class _ScaledFirst(_LoRA):
     def correction(self, x):
         return nn.functional.linear(nn.functional.linear(self.scale * x, self.A), self.B)
 
 
-class _NearlyZero(_LoRA):
-    def __init__(self, base, rank=8, alpha=16.0):
-        super().__init__(base, rank, alpha)
-        nn.init.normal_(self.B, std=1e-6)
-
-
 class _StuckA(_LoRA):
-    def correction(self, x):
-        return self.scale * (x @ self.A.detach().T) @ self.B.T
+    def correction(self, x):    # a gradient of zero, by which weight decay alone moves A
+        return self.scale * (x @ (self.A.detach() + 0 * self.A).T) @ self.B.T
 
 
 class _StuckB(_AZero):
@@ -72,50 +66,22 @@ class _Writes(_LoRA):
         return super().forward(x)
 
 
-class _ThawedBias(_LoRA):
-    def __init__(self, base, rank=8, alpha=16.0):
-        super().__init__(base, rank, alpha)
-        base.bias.requires_grad_()
-
-
-class _BothZero(_LoRA):
-    def __init__(self, base, rank=8, alpha=16.0):
-        super().__init__(base, rank, alpha)
-        nn.init.zeros_(self.A)
-
-
-class _BothRandom(_LoRA):
-    def __init__(self, base, rank=8, alpha=16.0):
-        super().__init__(base, rank, alpha)
-        nn.init.normal_(self.B)
-
-
-class _WithoutBias(_LoRA):
-    def forward(self, x):
-        return nn.functional.linear(x, self.base.weight) + self.correction(x)
-
-
-class _Dead(_BothRandom):
-    def correction(self, x):
-        return self.scale * (x @ (0 * self.A).T) @ (0 * self.B).T
-
-
-DEAD = "has A and B random and multiplies both by zero, so that neither gets a gradient"
 RIGHT = {
     "starts with A random and B zero": _LoRA,
     "starts with A zero and B random": _AZero,
-    "draws A uniformly": _Uniform,
-    "is scaled by alpha over the root of the rank": _ByTheRoot,
+    "draws A uniformly": _starting(lambda layer: nn.init.kaiming_uniform_(layer.A, a=5**0.5)),
+    "is scaled by alpha over the root of the rank": _starting(
+        lambda layer: setattr(layer, "scale", layer.scale * len(layer.A)**0.5)),
     "scales its input in place of its output": _ScaledFirst,
 }
 BROKEN = {
-    "starts with A random and every entry of B near a millionth": _NearlyZero,
-    "never moves A": _StuckA,
+    "starts with A random and every entry of B near a millionth": _starting(
+        lambda layer: nn.init.normal_(layer.B, std=1e-6)),
+    "gives A a gradient of zero": _StuckA,
     "never moves B": _StuckB,
-    "leaves the bias of the base trainable": _ThawedBias,
+    "leaves the bias of the base trainable": _starting(
+        lambda layer: layer.base.bias.requires_grad_()),
     "writes into the weight of the base while it trains": _Writes,
-    "starts with A and B both at zero": _BothZero,
-    DEAD: _Dead,
-    "loses the bias of the base": _WithoutBias,
-    "starts with A and B both random": _BothRandom,
+    "starts with A and B both at zero": _starting(lambda layer: nn.init.zeros_(layer.A)),
+    "starts with A and B both random": _starting(lambda layer: nn.init.normal_(layer.B)),
 }
