@@ -29,7 +29,7 @@ class Masked(Adapter):
 
     def trained_weight(self) -> Tensor:
         W = self.base.weight                                             # (n_out, n_in)
-        change = torch.zeros(W.numel()).scatter(0, self.place, self.M)   # (n_out · n_in,)
+        change = self.M.new_zeros(W.numel()).scatter(0, self.place, self.M)    # (n_out · n_in,)
         return W + change.view_as(W)
 
     def merged(self) -> nn.Linear:

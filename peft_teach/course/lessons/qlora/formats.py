@@ -85,10 +85,12 @@ def formats(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor], model:
 
 def hidden(model: nn.Module, batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
     """Return the last hidden states of all real tokens, (tokens, d_model)."""
+    found, place = [], next(model.parameters()).device
     with models.in_mode(model, training=False):
-        return torch.cat([
-            model.base_model(batch["input_ids"], batch["attention_mask"]).last_hidden_state[
-                batch["attention_mask"].bool()] for batch in batches])
+        for batch in batches:
+            ids, mask = batch["input_ids"].to(place), batch["attention_mask"].to(place)
+            found.append(model.base_model(ids, mask).last_hidden_state[mask.bool()])
+    return torch.cat(found)
 
 
 def colleague(W: Tensor) -> Tensor:
