@@ -1,5 +1,6 @@
 """What a contributor meets first: the guide, the gate on GitHub, the hook, the quick tests."""
 
+import json
 import re
 import shlex
 import tomllib
@@ -9,6 +10,7 @@ import pytest
 import quick
 import vera
 import yaml
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 import peft_teach as pt
@@ -38,6 +40,15 @@ def test_the_workflow_calls_the_gate_on_the_oldest_and_a_new_python():
     oldest, newest = map(Version, job["strategy"]["matrix"]["python"])
     assert PROJECT["project"]["requires-python"] == f">={oldest}"
     assert oldest < newest
+
+
+def test_a_devcontainer_has_what_the_readme_says_on_a_python_that_is_tested():
+    container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text("utf-8"))
+    install, start = container["postCreateCommand"], container["postAttachCommand"]
+    assert f"{install} && peft-teach start" in README
+    _parser().parse_args(shlex.split(start)[1:])
+    assert Version(container["image"].rpartition(":")[2]) in SpecifierSet(
+        PROJECT["project"]["requires-python"])
 
 
 def test_the_hook_takes_the_ruff_of_the_test_extra():
@@ -74,7 +85,7 @@ def test_every_path_that_the_guide_names_is_there(path):
 
 def test_the_commands_of_the_guide_are_commands():
     commands = [span for span in SPANS if span.startswith("peft-teach ")]
-    assert len(commands) == 3
+    assert len(commands) == 4
     for command in commands:
         _parser().parse_args(shlex.split(command)[1:])
     for name in re.findall(r"-m (\w+)`", GUIDE):
