@@ -14,7 +14,7 @@
 #
 # <details><summary>Three questions from earlier lessons</summary>
 #
-# **03: A soft prompt stands in front of the words. Which two other inputs of the model must know of it?** The mask, or the prompt is not read; and whatever counts places: labels, positions, the place that is pooled.
+# **03: A soft prompt stands in front of the words. Which two other inputs of the model must know of it?** The mask: else the prompt is not read. And what counts places: labels, positions, the place that the head reads.
 #
 # **02: What does `inject` do with a name that no module has?** It raises an error that quotes the name, before anything is changed.
 #
@@ -72,7 +72,7 @@ prefix = read(instruction, torch.arange(instruction.shape[1]), None)[1]
 Markdown(f"```python\n{inspect.getsource(pictures.generate_wrong)}```")
 
 # %% [markdown]
-# A model writes one token at a time, each from the cache of the last. This code looks right, and it runs:
+# A model writes one token at a time, each from the cache that the last call returned. This code looks right, and it runs:
 
 # %%
 with torch.no_grad():
@@ -84,7 +84,7 @@ wrote = {"the instruction, as words": known, "the prefix, by this code": wrong}
 pd.Series({name: words_of.decode(ids[0]) for name, ids in wrote.items()}).to_frame("what it wrote")
 
 # %% [markdown]
-# The first words are right. Then the sentence goes astray, without an error and without a warning. Had we trained this prefix, we would just think it a poor one.
+# The first words are right. Then the sentence goes astray, without error or warning. Had we trained this prefix, we would just think it a poor one.
 #
 # ### Exercise 1 · Find the bug (2 points, about 6 minutes)
 #
@@ -125,11 +125,11 @@ pd.Series({"the prefix, by your code": words_of.decode(found[0]),
 #
 # ### Exercise 2 · A token at a time equals all at once (3 points, about 9 minutes)
 #
-# Your sentence obeys a law: **in whatever pieces a text is read, the logits are the same.** Write its test. `stepwise_holds(read, ids)` raises an error, as `assert` does, if a way of reading breaks the law.
+# Your sentence rests on a law: **however a text is cut into pieces, the model gives the same logits.** Write its test. `stepwise_holds(read, ids)` raises an error, as `assert` does, if a way of reading breaks the law.
 #
-# Here `read(ids, cache)` returns `(logits, cache)`, with logits of shape (1, tokens, vocabulary). For the first piece the cache is `None`; after that, pass on what the last call returned, whatever it is made of. The prefix is inside `read`. `ids` is (1, 9).
+# Here `read(ids, cache)` returns `(logits, cache)`, with logits of shape (1, tokens, vocabulary). For the first piece the cache is `None`. After that, pass on whatever the last call returned. The prefix is inside `read`. `ids` is (1, 9).
 #
-# Your test must catch eleven broken ways of reading and accept five correct ones. The correct ones differ in rounding, in what their cache is, and in the number from which they count positions.
+# Your test must catch eleven broken ways of reading and accept five correct ones. The correct ones differ in rounding, in their cache's type, and in the position at which they start.
 
 
 # %% exercise="prefix.stepwise" part="solution"
@@ -152,7 +152,7 @@ stepwise_holds = pt.check("prefix.stepwise", stepwise_holds)
 pt.require("prefix.stepwise")
 
 # %% [markdown]
-# Real libraries break this law. peft 0.21.2 keeps it with transformers 5.23; with 5.24 it leaves its prefix out while it generates, and still shifts the positions. No error is raised.
+# Real libraries break this law. With transformers 5.23, peft 0.21.2 keeps it. With 5.24, peft generates without its prefix, and still shifts the positions. No error is raised.
 #
 # ## 2 · Is every prompt a prefix? Is every prefix a prompt?
 #
@@ -188,12 +188,11 @@ table.assign(same=[f"{sum(gap < 1e-3 for gap in each)} of {len(each)}" for each 
 # SmolLM2 reads from left to right. A vector in front cannot read the words behind it, so nothing that follows can change its keys. In MiniLM every token reads every other: from layer 1 on, the prompt's vectors have read the sentence. So a prompt in MiniLM cannot be stored as a prefix.
 # </details>
 #
-# So in a model that writes, every soft prompt *is* a prefix. Now turn the question round. A prompt's keys and values follow from the vectors at the bottom. In a prefix each of them is free. How much more is that?
+# So in a model that writes, every soft prompt *is* a prefix. Now turn the question round. A prompt's keys and values follow from the vectors at the bottom. A prefix's keys and values are all free. How many more numbers is that?
 #
 # ### Exercise 3 · The price, twice (1 point, about 4 minutes)
 #
-# Li and Liang found it unstable to train keys and values directly. So during training they let a small network, an MLP, make them, and threw it away afterwards. A table `E` holds one vector of width `d_model` for each place of the prefix. A linear layer takes it to width `hidden`, a tanh follows, and a second linear layer gives *all*
-# that belongs to this place: its key and its value in every layer, each `d_kv` wide. Both linear layers have biases.
+# Li and Liang found it unstable to train keys and values directly. So during training they let a small network, an MLP, make them, and threw it away afterwards. A table `E` holds one vector of width `d_model` for each place of the prefix. A linear layer takes this vector to width `hidden`, a tanh follows, and a second linear layer gives *everything* for this place: a key and a value in every layer, each `d_kv` wide. Both linear layers have biases.
 #
 # Write `prefix_counts(length, layers, d_kv, d_model, hidden)`: how many parameters are trained, and how many are kept.
 
@@ -223,13 +222,13 @@ for name, whole, sizes in (("MiniLM", 22_713_216, (20, 6, 384, 384, 512)),
 pd.DataFrame(rows).T    # 20 vectors, hidden = 512
 
 # %% [markdown]
-# Papers count what is kept. We train without the MLP, which P-tuning v2 leaves optional (Liu et al. 2021).
+# Papers count what is kept. We train without the MLP; for Liu et al. (2021) it is optional.
 #
-# And the answer to the second question is no. On SmolLM2 the frozen layers turn a prompt's 11,520 numbers into 230,400. A smooth map from so few numbers reaches only a thin sheet among so many. **Every prompt in SmolLM2 is a prefix; almost no prefix is a prompt.** Is the rest of use?
+# And the answer to the second question is no. On SmolLM2 the frozen layers turn a prompt's 11,520 numbers into 230,400. A smooth map from so few numbers reaches only a thin sheet in the larger space. **Every prompt in SmolLM2 is a prefix; almost no prefix is a prompt.** Are the others of use?
 #
 # ## 3 · What a prefix does to attention
 #
-# Take one head and one query $q$. One softmax divides its attention among the prefix and the words. Sort its terms, and what the head reads is a **mixture** (He et al. 2022):
+# Take one head and one query $q$. One softmax divides its attention among the prefix and the words. Sort its terms into words and prefix, and the head reads a **mixture** (He et al. 2022):
 #
 # $$ \mathrm{attention}(q, [K_p; K_x], [V_p; V_x]) = (1-\lambda)\,\underbrace{\mathrm{attention}(q, K_x, V_x)}_{\text{what it read before}} + \lambda\,\underbrace{\mathrm{attention}(q, K_p, V_p)}_{\text{what the prefix says}} $$
 #
@@ -244,7 +243,7 @@ pd.DataFrame(rows).T    # 20 vectors, hidden = 512
 pictures.explore_mixture()
 
 # %% [markdown]
-# The formula says at once what a prefix can *never* do. A word that had the weight $a_i$ now has $(1-\lambda)\,a_i$. So the ratio of any two words' weights stays what it was: given a layer's inputs, no prefix can make "not" look harder at "funny" (Petrov et al. 2024). It takes from all words alike, and mixes in something of its own. The layers above then see changed inputs, and
+# The formula says at once what a prefix can *never* do. A word that had the weight $a_i$ now has $(1-\lambda)\,a_i$. So the ratio of any two words' weights stays what it was: given a layer's inputs, no prefix can make "not" look harder at "funny" (Petrov et al. 2024). A prefix takes the same fraction from all words, and mixes in its own values. The layers above then see changed inputs, and
 # there the words may look at each other differently.
 #
 # ### Exercise 4 · λ (3 points, about 10 minutes)
@@ -292,7 +291,7 @@ means.assign(mean=means.mean(axis=1)).round(2)    # λ, a mean over heads and to
 # %% [markdown]
 # <details><summary>Why zeros are not silent</summary>
 #
-# A key of zero has the score 0, not minus infinity. So each of the twenty adds 1 to the softmax's denominator. The head then reads about a third less of the words. In its place it reads zeros.
+# A key of zero has the score 0, not minus infinity. So each of the twenty adds 1 to the softmax's denominator. About a third of the attention leaves the words for values of zero.
 # </details>
 #
 # ### Exercise 5 · A silent prefix (2 points, about 6 minutes)
@@ -322,15 +321,15 @@ pt.require("prefix.gate")
 # %% [markdown]
 # ## 4 · In front of every layer
 #
-# Fill a cache with trained vectors, and the model takes them for its past. The mask and the positions must tell the same story.
+# Fill a cache with trained vectors, and the model takes them for tokens it has read. The mask and the positions must tell the same story.
 #
 # ### Exercise 6 · The story's three parts (3 points, about 10 minutes)
 #
 # Write `prefixed(K, V, mask, heads)`. `K` and `V` are the trained tensors, (layers, length, heads · width). `mask` (batch, seq) is 1 for words and 0 for padding, which stands on the right in MiniLM and on the left in SmolLM2. Return `pairs, mask, positions`:
 #
-# - **pairs**: for each layer its keys and its values, each (batch, heads, length, width). A head's entries are neighbours in a vector, as in lesson 00. Every sentence of the batch has the same prefix.
+# - **pairs**: for each layer its keys and its values, each (batch, heads, length, width). A head's entries stand side by side in a vector, as in lesson 00. Every sentence of the batch has the same prefix.
 # - **mask**, (batch, length + seq): the prefix stands in front and may be read; padding may not.
-# - **positions**, (batch, seq), whole numbers: for each word, how many vectors and words stand before it. A padded sentence must give what it gives alone. Padding may have any valid position, from 0 to length + seq − 1.
+# - **positions**, (batch, seq), whole numbers: for each word, how many vectors and words precede it. A padded sentence must give the same output as alone. Padding may have any valid position, from 0 to length + seq − 1.
 #
 # Gradients must reach `K` and `V` through what you return. Do not change `mask`.
 
@@ -406,11 +405,11 @@ records.table(runs, ["name", "parameters"])
 # The prefix wins over the prompt with every seed, and over a head on the same <code>[CLS]</code> by eight points. The gated prefix is one point further. The prompt depends on luck: its seeds lie far apart.
 # </details>
 #
-# Now the largest caveat. A head on the mean of *all tokens*, trained for as many steps without any prefix, is as good. To sort reviews, it is cheaper to read all tokens. A model that writes has no such head.
+# Now the largest caveat. A head on the mean of *all tokens*, trained for as many steps without any prefix, is as good. To sort reviews, that head is cheaper. A model that writes has no such head.
 #
 # ## 6 · Which half learned?
 #
-# A prefix is keys and values. Keys decide λ, that is, who listens. Values decide what is said. We put the keys of a trained prefix back to their random start, and tested what was left; then the values instead. **Which half is better to keep?**
+# A prefix is keys and values. Keys decide λ: how much the prefix is read. Values decide what the prefix says. In trained prefixes we put the keys back to their random start, and tested. Then we put back the values instead. **Which half is better to keep?**
 
 # %%
 pt.widgets.Guess("Better to keep:", ("trained values", "trained keys", "no difference"),
@@ -429,7 +428,7 @@ halves.map("{:.1%}".format).rename_axis("seed").T     # 120 steps, 1,000 test se
 # %% [markdown]
 # <details><summary>What the table says</summary>
 #
-# Keep the values. With the trained keys alone, hardly anything of the gain is left. Untrained keys are near zero, so all twenty get about the same weight. Every head adds nearly one fixed vector, times λ. That is nearly a *bias*, as in lesson 02, but its size depends on the word.
+# Keep the values. With the trained keys alone, hardly any gain is left. Untrained keys are near zero, so all twenty get about the same weight. Every head then adds λ times nearly one fixed vector. That is like a *bias* of lesson 02, but its size depends on the word.
 # </details>
 #
 # The picture shows λ of every head on a sentence of yours, before and after your training. In which layers does training give the prefix more attention, and in which less? Does half the number of vectors give half the λ?
@@ -443,23 +442,23 @@ pt.sentence("prefix.lambda", ...)    # yours: what did training do to λ, and to
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# In the last layer, just below the classifier, every ungated prefix whose λ we recorded grew quieter. In layer 0, half of equal vectors have more than half of λ: the words' part of the denominator stays as it is.
+# In the last layer, just below the classifier, λ fell for every ungated prefix where we recorded it. In layer 0, halving the number of equal vectors leaves more than half of λ: the words' part of the denominator stays as it is.
 # </details>
 #
 # ## 7 · So what can it do?
 #
-# A prefix can put any value into any layer. A prompt must send it up through layers that were never trained for it. On MiniLM the prefix won. SmolLM2 was asked for the word behind a review. From random starts neither prefixes nor prompts were reliably better there than no training. From an instruction, prefixes reached 87 to 89 %. Untrained, with a moved threshold, the model reaches 85 %: a hundred reviews are too few to tell.
+# A prefix can put any value into any layer. A prompt's vectors must pass layers that were never trained for them. On MiniLM the prefix won. SmolLM2 had to say the word behind a review. From random starts, neither prefixes nor prompts were reliably better than no training. From an instruction, prefixes reached 87 to 89 %. With the bound of lesson 03, the untrained model reaches 85 %: on a hundred reviews we could not tell them apart.
 #
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | In a model that reads left to right every soft prompt is a prefix. In MiniLM that holds only in layer 0. | a proof from the mask; the same keys in 30 of 30 layers of SmolLM2, in 1 of 6 of MiniLM | for the proof, nothing can; MiniLM: seen | the basis of prompt caching |
-# | Given a layer's inputs, a prefix cannot change how the words divide attention among themselves. | a proof in one line: all weights are multiplied by 1 − λ | for the proof, nothing can; layers above change through their inputs | tasks that need new attention patterns may not be learned (Petrov et al. 2024) |
-# | On MiniLM a prefix of 20 beats a prompt of 20, and a head on the same `[CLS]`, but not a head on all tokens. | 76.5 ± 0.2 % against 69.4 ± 4.5, 68.5 and 76.5; three seeds, 250 steps | a prompt that starts as small as the prefix, at the better of two rates; the `[CLS]` head trained to its end has 71.3 | vectors in every layer do better than at the bottom (Liu et al. 2021); on classification most methods come close (He et al. 2022, §4.2) |
-# | A gated prefix is a point ahead of a plain one. *An observation.* | 77.7 ± 0.2 %, ahead with each seed | one rate. It also starts silent and shifts no position: which of these helps is open | gates that start at zero stabilise LLaMA-Adapter (Zhang et al. 2023) |
-# | Trained values are better to keep than trained keys. *An observation.* | by 3 to 9 points, with each of three seeds; 120 steps | a half was put back, never trained alone | not known to us |
-# | In the last layer training makes the prefix quieter. *An observation.* | λ fell in 16 of 16 runs without a gate, at four lengths | one other start, one other rate; one model | not known to us |
+# | In a model that reads left to right every soft prompt is a prefix. In MiniLM that holds only in layer 0. | a proof from the mask; the same keys in 30 of 30 layers of SmolLM2, in 1 of 6 of MiniLM | nothing can refute the proof; MiniLM's keys were compared under two sentences | the basis of prompt caching |
+# | Given a layer's inputs, a prefix cannot change how the words divide attention among themselves. | a proof in one line: all weights are multiplied by 1 − λ | nothing can refute the proof; it is about one layer, and the layers above get changed inputs | tasks that need new attention patterns may not be learned (Petrov et al. 2024) |
+# | On MiniLM a prefix of 20 beats a prompt of 20, and a head on the same `[CLS]`, but not a head on all tokens. | prefix 76.5 ± 0.2 %, prompt 69.4 ± 4.5 %, `[CLS]` head 68.5 %, head on all tokens 76.5 %; three seeds, 250 steps | the prompt started as small as the prefix, and had the better of two rates; trained to its end, the `[CLS]` head has 71.3 | vectors in every layer do better than at the bottom (Liu et al. 2021); on classification most methods come close (He et al. 2022, §4.2) |
+# | A gated prefix is a point ahead of a plain one. *An observation.* | 77.7 ± 0.2 %, ahead with each seed | tried at one rate only. The gated prefix also starts silent and shifts no position: which of the three helps is open | gates that start at zero stabilise LLaMA-Adapter (Zhang et al. 2023) |
+# | Trained values are better to keep than trained keys. *An observation.* | by 3 to 9 points, with each of three seeds; 120 steps | nothing yet: halves were put back, never trained alone | not known to us |
+# | In the last layer training makes the prefix quieter. *An observation.* | λ fell in 16 of 16 runs without a gate, at four lengths | another start and another rate, one of each; one model only | not known to us |
 
 # %%
 pt.progress("04")
@@ -485,8 +484,8 @@ pt.progress("04")
 #
 # | a first recipe, for larger models | take | source |
 # |---|---|---|
-# | initialization | the keys and values of an instruction as long: peft's `initialize_kv_prefix_from_text` | Li & Liang 2021, §7.4 |
-# | where, and a gate | all but the lowest two layers, with a gate that starts at zero | Zhang et al. 2023 (LLaMA-Adapter, 7 billion), its script |
+# | initialization | the keys and values of an instruction, one of its tokens for each vector: peft's `initialize_kv_prefix_from_text` | Li & Liang 2021, §7.4 |
+# | layers and gate | a prefix in all but the lowest two layers, with a gate that starts at zero | Zhang et al. 2023 (LLaMA-Adapter, 7 billion), the authors' script |
 # | MLP | off. If training is unstable, on; then keep the MLP, because training cannot go on from the saved prefix alone ([peft#2256](https://github.com/huggingface/peft/issues/2256)) | Li & Liang 2021, §4.3 |
 # | before any training | a good instruction, cached | section 1 |
 # | when not | every call must be fast; or you need gradient checkpointing, which drops the cache ([peft#869](https://github.com/huggingface/peft/issues/869)) | |
@@ -504,6 +503,6 @@ pt.progress("04")
 #
 # # Further
 #
-# Use one cache for two batches, and the second sentence reads the first: the model appends to the cache that it is given.
+# The model appends to the cache that it is given. If two batches share a cache, the second reads the first.
 #
-# Positions may start at 0 after the prefix, if every reading does so. The `adapters` library does; peft counts the prefix.
+# The text's positions may start at 0, if they do so in every reading. The `adapters` library starts there; peft counts the prefix.
