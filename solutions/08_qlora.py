@@ -309,8 +309,8 @@ found.round(3)
 # - It computes $x \hat W^\top + b$, and has `in_features`, `out_features`, `bias`, and a `weight` that is made anew when asked for.
 # - Nothing in it trains. The gradient to `x` is the one that $\hat W$ gives.
 # - Between forward and backward pass it keeps nothing as large as $W$. Use `torch.autograd.Function` or `torch.utils.checkpoint.checkpoint`.
-# - Its parameters and buffers, bias aside, take 4.5 bits a weight: all layers share the levels, which are a plain attribute.
-#   `copy.deepcopy` and `load_state_dict` work.
+# - Its parameters and buffers, bias aside, take 4.5 bits a weight: all layers share the levels, a plain attribute that
+#   `weight` takes to the device of the buffers. `copy.deepcopy` and `load_state_dict` work.
 
 
 # %% exercise="qlora.layer" part="solution"
@@ -395,9 +395,9 @@ sentences = movies.train[:min(4000, budget.train_examples)]
 batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
 test = pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64, shuffle=False)
 pt.seed(0)
-whole, _ = pt.models.load("minilm", labels=2)
+whole, _ = pt.models.load("minilm", labels=2, device="cpu")
 model = inject(copy.deepcopy(whole), tuple(matrices),
-               lambda base: LoRALinear(Linear4bit(base), 8, 16))
+               lambda base: LoRALinear(Linear4bit(base), 8, 16)).to(pt.device())
 
 # %%
 held = {"the model": whole.state_dict(), "your QLoRA": model.state_dict(),
@@ -449,12 +449,12 @@ def merged(model, rounding, exact=None):
     """Return a copy with plain layers of weight `rounding(Ŵ + ΔW)`, or with the exact W for Ŵ."""
     plain = copy.deepcopy(model)
     for name, layer in pt.adapters(model).items():
-        base = exact[name] if exact else layer.base.weight
-        total = (base + layer.scale * layer.B @ layer.A).detach()
+        base = exact[name] if exact else layer.base.weight.cpu()
+        total = base + (layer.scale * layer.B @ layer.A).detach().cpu()
         linear = torch.nn.Linear(layer.base.in_features, layer.base.out_features)
-        linear.weight.data, linear.bias.data = rounding(total), layer.base.bias.data
+        linear.weight.data, linear.bias.data = rounding(total), layer.base.bias.data.cpu()
         pt.models.replace(plain, name, linear)
-    return plain
+    return plain.to(pt.device())
 
 
 # %%

@@ -392,7 +392,7 @@ pt.require("ladder.batch")
 
 # %%
 tasks = pictures.adapters(record)    # by task and module: A, B and the scale
-served, _ = pt.models.load("minilm", labels=1)
+served, _ = pt.models.load("minilm", labels=1, device="cpu")
 for name in next(iter(tasks.values())):
     ready = [task[name] for task in tasks.values()]
     served.set_submodule(name, Many(served.get_submodule(name), ready))

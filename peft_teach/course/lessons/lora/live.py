@@ -57,8 +57,11 @@ def bill(record: Mapping, saved: Path) -> pandas.DataFrame:
 def moving(model: nn.Module, batch: Mapping[str, Tensor]) -> Iterator[SimpleNamespace]:
     """Measure what a step inside does: the mean ‖ΔW‖ as `size`, and how far hidden states move.
 
-    `moved` is a share of their length, mean over the real tokens.
+    `moved` is a share of their length, mean over the real tokens. The model is taken to the batch,
+    for layers that were just put on may lie elsewhere.
     """
+    model.to(batch["attention_mask"].device)
+
     def hidden() -> Tensor:
         with torch.no_grad():
             return model.base_model(**{n: t for n, t in batch.items() if n != "labels"})[0]
