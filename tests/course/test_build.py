@@ -239,8 +239,7 @@ def test_outputs_are_kept_while_the_code_is_the_same(tree):
     assert stored.cells[0].source.startswith("# Twice")
     assert last_outputs(tree)[0].text == "[0, 2, 4]\n"
     assert "widgets" not in stored.metadata
-    old = stored.cells.pop(1)    # an install cell of another build, in another place
-    stored.cells.insert(0, nbformat.from_dict({**old, "source": old.source + "\n1"}))
+    del stored.cells[1]    # of a build that installed by another cell, or by none
     nbformat.write(stored, tree / "solutions/97_demo.ipynb")
     assert build(tree)[0] == "97_demo: built, outputs kept"
     assert last_outputs(tree)[0].text == "[0, 2, 4]\n"
