@@ -58,7 +58,7 @@ pd.DataFrame(voice.train[::47])
 
 # %%
 pt.widgets.Guess("One pass over the 140 pairs. How many of 60 new answers get a style score above "
-                 "one half?", ("hardly any", "about half", "nearly all"), "chat.fast")
+                 "one half?", ("hardly any", "some", "nearly all"), "chat.fast")
 
 # %% [markdown]
 # ## It never stops
@@ -251,7 +251,8 @@ pd.Series({name: style(text) for name, text in texts.items()}).round(2).to_frame
 
 # %% [markdown]
 # A score like this is a habit that one can read off. It says nothing of truth, and whatever is trained to please it will find its holes.
-# So read answers, too. Here are the recorded ones, of 18 of the 60 questions, by method and by pass.
+# So read answers, too. Here are recorded ones, trained in batches of 8 at twice your rate. From here on, pictures and tables take the
+# course's style, which counts four marks: a call to the stands, a word in capitals, an exclamation mark, a word of the game.
 
 # %%
 pictures.explore_answers(record)
@@ -260,7 +261,7 @@ pictures.explore_answers(record)
 found = pictures.curve(record, score=lambda answer: style(answer) > 0.5)
 share = found.set_index("passes")["style"][1]    # LoRA, seed 0
 pt.compare("chat.fast", "nearly all" if share > 0.8 else "hardly any" if share < 0.2 else
-           "about half", f"{share:.0%} by your style")
+           "some", f"{share:.0%} by your style")
 
 # %% [markdown]
 # ## Could you have just asked?
@@ -294,8 +295,8 @@ pt.plots.show(pictures.draw_curves(record), "Style of the answers to 60 question
 # %% [markdown]
 # <details><summary>What the curves say</summary>
 #
-# The held-out loss is lowest after one pass, and after five it is where it was before training. The style goes on rising. Both are
-# right. The loss counts every word, so it punishes a model that has learned its training answers by heart. The score counts four marks.
+# The held-out loss is lowest after one pass, and after five it is where it was before training. The style rises until two or three
+# passes. Both are right. The loss counts every word, so it punishes a model that has learned its training answers by heart. The score counts four marks.
 # In LIMA, too, the held-out loss rose while the answers got better (Zhou et al. 2023, appendix B). Before you call ours better, read
 # three of them above, after one pass and after five.
 # </details>
@@ -324,18 +325,20 @@ equal.drop(columns=["voice", "low", "high"]).round(2)    # rises of the loss a t
 # %% [markdown]
 # <details><summary>What the table says</summary>
 #
-# At this level nobody has lost plain chat or news; the loss of code rose. Between LoRA and full fine-tuning the two seeds disagree, so
-# we could not tell. QLoRA forgot more, but no more than its rounding had cost before the first step.
+# At this level LoRA and full fine-tuning have lost no plain chat and no news; the loss of code rose. Between the two the seeds disagree,
+# so we could not tell. QLoRA forgot more, but in the mean of the three no more than its rounding had cost before the first step.
 # </details>
 #
 # Has the model lost what it *knew*, or only the manner of plain answers? Ask for something that has no manner: is a film review positive?
 
 # %%
 pictures.curves(record).dropna(subset="films").pivot_table(
-    index="passes", columns="method", values="films").round(2)    # of 240 reviews, means of seeds
+    index="passes", columns="method", values="films").round(2)    # means of seeds; the threshold is set
+                                                                  # on other reviews
 
 # %% [markdown]
-# It has lost some of it. So the manner was not all that training chose, here.
+# Full fine-tuning has lost some of it, whether the threshold is set anew or not. LoRA has clearly lost some after five passes only. So here
+# training changed more than the manner.
 #
 # ## The knob
 #
@@ -356,7 +359,7 @@ pt.compare("chat.minus", "falls apart" if rise > 1 else "answers like the base" 
            "answers even more plainly", f"loss of plain chat {rise:+.1f} a token")
 
 # %% [markdown]
-# And yours, which has gone over the pairs once? Its opposite of a commentator may surprise you.
+# And yours, which has gone over the pairs once? Its answer at −1 may surprise you.
 
 # %%
 for f in (2, -1):
@@ -366,10 +369,10 @@ for f in (2, -1):
 # %% [markdown]
 # <details><summary>Laugh, then understand</summary>
 #
-# After three passes the model falls apart at −1. After one, ours became an office: "I can only assist with non-specific tasks." A
-# short step can be turned round, and a long one leads where nothing was ever trained. At 2 the voice shouts, and the sentences break.
-# And at one half? News, code and plain chat are back where the base had them, the held-out loss is *lower* than at 1,
-# and half of the style is left. Three passes had gone too far, and the knob takes the model back. Mitchell Wortsman and colleagues (2022) found the same of
+# After three passes the model falls apart at −1, and at 2 the voice shouts and the sentences break. After one pass, ours at −1 became an
+# office: "I can only assist with non-specific tasks." And what does one half of the three passes do? News, code and plain chat are back where the base had them, the held-out loss is *lower* than at 1,
+# and half of the style is left. Three passes had gone too far, and the knob takes the model back (the
+# checkpoint after one pass was better still). Mitchell Wortsman and colleagues (2022) found the same of
 # image models: a mean of the weights before and after fine-tuning often beats both.
 # </details>
 #
@@ -404,12 +407,12 @@ pt.require("chat.choose")
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | An answer ends only if its end has a label. | LoRA, three passes: 60 of 60 answers end, without the label none of 60 | the question in the loss, too: the same | the same bug in several trainers (trl#976, alignment-handbook#127) |
-# | The style goes on rising after the held-out loss has turned. | loss lowest after one pass, style highest after three or five: LoRA and full fine-tuning, two seeds each, and QLoRA | full fine-tuning, QLoRA, another seed | agrees: LIMA, 65 billion parameters (Zhou et al. 2023, appendix B) |
-# | The manner cost some knowledge. | film reviews judged rightly: 85 % before; LoRA 76 to 78, full fine-tuning 71 to 75, means of two seeds | each model with the threshold that suits it best; single seeds lose 3 to 19 points | LoRA forgets, and less than full fine-tuning (Biderman et al. 2024); at equal loss we could not tell |
-# | Half of an update that went too far is better than all of it. | three passes, f = 0.5: the voice's held-out loss is 0.27 lower, plain chat's and news' are below the base's, code's 0.05 above | an observation: one run | agrees for image models (Wortsman et al. 2022) |
-# | With the question in the loss, held-out answers are predicted better, and news and code are forgotten. | three passes: voice −0.14 ± 0.03, news +1.61 ± 0.09, code +1.62 ± 0.09 | labels with and without the end: the same; one seed | the gain agrees, for few examples (Shi et al. 2024); the loss is not known to us |
-# | A system prompt did hardly anything. | style 0.03, LoRA 0.76 | an observation: one prompt, without examples | larger models follow one (Lin et al. 2023) |
+# | An answer ends only if its end has a label. | LoRA, three passes: 60 of 60 answers end within 64 tokens, without the label none of 60 | the question in the loss, too: the same | the same bug in several trainers (trl#976, alignment-handbook#127) |
+# | The style goes on rising after the held-out loss has turned. | loss lowest after one pass, style highest after three or five: LoRA and full fine-tuning, two seeds each | full fine-tuning, another seed; QLoRA's style is highest after two or three | agrees: LIMA (Zhou et al. 2023, appendix B) |
+# | With full fine-tuning the manner cost some knowledge. | film reviews judged rightly: 85 % before, 71 to 75 after one to five passes, means of two seeds | a threshold set on other reviews, and none; LoRA clearly after five passes only | LoRA forgets less than full fine-tuning (Biderman et al. 2024) |
+# | Half of an update that went too far has the lower losses, and half of the style. | three passes, f = 0.5: the voice's held-out loss is 0.27 lower, plain chat's and news' are below the base's, code's 0.05 above | an observation: one run | agrees for image models (Wortsman et al. 2022) |
+# | With the question in the loss, held-out answers are predicted better, and news and code are forgotten. | three passes: voice −0.14 ± 0.03, news +1.61 ± 0.09, code +1.62 ± 0.09 (standard errors over texts) | labels with and without the end: the same; one seed | the gain agrees, for few examples (Shi et al. 2024); the loss is not known to us |
+# | A system prompt shortened the answers, and hardly gave the voice. | style 0.03, LoRA 0.76 | an observation: one prompt, without examples | larger models follow one (Lin et al. 2023) |
 
 # %%
 pt.progress("11")
@@ -453,8 +456,7 @@ pt.progress("11")
 # | what it forgot | your old test set, and the knob at 0.5 | Biderman et al. 2024; Wortsman et al. 2022 |
 #
 # Take full fine-tuning when there is much to learn: on code and mathematics LoRA learned less, and forgot less (Biderman et al. 2024).
-# What misleads at 7 billion parameters: our system prompt, since a small model hardly follows one; and our model's mistakes, which were
-# there before.
+# A larger model follows a system prompt better than ours.
 
 # %% [markdown]
 # # Further
@@ -467,7 +469,7 @@ pt.progress("11")
 pictures.labels(record).round(2)    # LoRA, three passes, one seed; ended: within 64 tokens
 
 # %% [markdown]
-# Without the end, no answer ends, in 60 of 60. The question is another matter. With it in the loss, held-out answers are predicted better
+# Without the end's label, none of 60 answers ends. The question is another matter. With it in the loss, held-out answers are predicted better
 # here, as Shi et al. found for few examples. The news pays: its loss rises by more than one and a half. The questions and the system
 # prompt of the template are always alike; we did not ask whether that is why.
 #
@@ -475,21 +477,21 @@ pictures.labels(record).round(2)    # LoRA, three passes, one seed; ended: withi
 #
 # Reece Shuttleworth and his colleagues (2024) found that LoRA's forgetting sits in *intruders*, strong new directions of $W + \Delta W$
 # that resemble none of $W$ (lesson 07), and that shrinking them restores much of the base. We shrank the intruders of LoRA after five
-# passes. That makes $\Delta W$ *larger*, since an intruder of $W + \Delta W$ holds a part of $W$, too. Beside it, all of $\Delta W$ has the same norm.
+# passes. That makes $\Delta W$ *larger*, since an intruder of $W + \Delta W$ holds a part of $W$, too. The rows *all* are
+# a control: the whole $\Delta W$, scaled to that norm.
 
 # %%
 pictures.shrunk(record).round(3)    # norm: of ΔW, as trained = 1; forgotten: rise of three losses
 
 # %% [markdown]
-# Without its intruders the model forgets a little less, and loses nothing of the voice; the norm is no explanation. But it is a little:
-# half of the update, on the knob above, gives back nearly all.
+# Without its intruders the model forgets a little less, and loses nothing of the voice. The norm is no explanation.
 #
 # **Sources**
 #
 # - Style and knowledge: Zhou et al. 2023, *LIMA*, arXiv 2305.11206; Lin et al. 2023, *The unlocking spell on base LLMs*, arXiv 2312.01552.
 # - Loss on instructions: Shi et al. 2024, arXiv 2405.14394; Huerta-Enochian & Ko 2024, *Does prompt loss matter?*, arXiv 2401.13586.
 # - The end that is never trained: [alignment-handbook#127](https://github.com/huggingface/alignment-handbook/issues/127),
-#   [trl#1623](https://github.com/huggingface/trl/issues/1623).
+#   [trl#1623](https://github.com/huggingface/trl/issues/1623), [trl#976](https://github.com/huggingface/trl/issues/976).
 # - Forgetting: Biderman et al. 2024, *LoRA learns less and forgets less*, arXiv 2405.09673; Kalajdzievski 2024, arXiv 2401.05605; Wortsman et
 #   al. 2022, arXiv 2109.01903; Shuttleworth et al. 2024, arXiv 2410.21228.
 # - The knob: Ilharco et al. 2022, *Editing models with task arithmetic*, arXiv 2212.04089; Kangaslahti & Alvarez-Melis 2025,
