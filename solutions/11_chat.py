@@ -333,8 +333,7 @@ equal.drop(columns=["voice", "low", "high"]).round(2)    # rises of the loss a t
 
 # %%
 pictures.curves(record).dropna(subset="films").pivot_table(
-    index="passes", columns="method", values="films").round(2)    # means of seeds; the threshold is set
-                                                                  # on other reviews
+    index="passes", columns="method", values="films").round(2)    # threshold from other reviews
 
 # %% [markdown]
 # Full fine-tuning has lost some of it, whether the threshold is set anew or not. LoRA has clearly lost some after five passes only. So here
