@@ -1,16 +1,16 @@
 # %% [markdown]
 # # 13 · The capstone: would you put your name to it?
 #
-# A newspaper wants to know whether its readers will find an editorial friendly or hostile. The model must run in the app, beside a base
-# that is there already. So your share of the download is small: **64 kB, all in all.**
+# A newspaper wants to know whether its readers will find an editorial friendly or hostile. The model runs in the newspaper's app, which has
+# the base already. Your adapter is downloaded, so it must be small: **64 kB, all in all.**
 #
 # Nobody tells you which method to take, where to put it, or how long to train. You build the adapter with your own library. You write one
 # page that says what you predicted, what you saw and what you would not promise. Then somebody measures your adapter on sentences that
-# you have never seen.
+# played no part in any choice.
 #
 # | | |
 # |---|---|
-# | **Time** | an afternoon: 30 minutes for 2 exercises, three of training; Run All takes about three minutes |
+# | **Time** | an afternoon: 30 minutes for two exercises, up to three minutes for each training run; Run All takes about three minutes |
 # | **You need** | your `my_peft.py`, with `inject` (02) and at least one of LoRA, DoRA and IA³ (07, 09, 06) |
 # | **Data** | sentences from newspaper editorials, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
 
@@ -35,19 +35,21 @@ pt.seed(0)
 # | your test of the laws, on right and broken adapters | 3 | the grader |
 # | your adapter keeps the laws, and is the one in the file | 2 | the grader |
 # | **the file**: `adapter.safetensors` has at most 64,000 bytes, loads on MiniLM, answers in Hugging Face peft as it does here, and merges | 4 | the grader |
-# | **the gain**: more sentences right than the head alone, clearly, on sentences that your instructor holds | 3 | the grader |
-# | **the page** | 12 | a person, by a rubric |
+# | **the gain**: more sentences right than the head alone, on sentences of your instructor's choice; the 95 % interval lies above zero | 3 | the grader |
+# | **the page** | 12 | a person, by the table below |
 #
-# Three more rules. Training takes at most three minutes on two cores. The test sentences choose nothing: all that you compare, compare on
-# validation. And no notebook has trained on this domain. Lesson 10 showed recorded numbers of it, which you may use for your prediction.
+# Two more rules: a training run takes at most three minutes on two cores, and every comparison is made on validation sentences.
+#
+# No notebook has trained on this domain. Lesson 10's recorded numbers are of its test sentences: predict with them, choose nothing by them.
 
 # %%
 pd.DataFrame(news.train[:4])
 
 # %% [markdown]
-# The yardstick is the head alone on the frozen base, trained to its end. Its answers and yours are compared sentence by sentence.
+# The yardstick is the head alone, trained to its end on the frozen base. Its answers and your adapter's are compared sentence by sentence.
 #
-# **By how many points will your adapter be ahead?** Commit to a number before you train anything. It belongs on your page.
+# **By how many points will your adapter be ahead?** Commit to a number before you train anything. The notebook shows your number again
+# beside the result, and it belongs on your page.
 
 # %%
 pt.commit("capstone.gain", ...)    # points, on validation
@@ -57,14 +59,15 @@ pt.commit("capstone.gain", ...)    # points, on validation
 #
 # ### Exercise 1 · One test for every adapter (3 points, about 20 minutes)
 #
-# You have met one law after the other. Now put them into one test. `keeps_the_laws(make)` gets a function: `make(base)` puts an adapter
-# around a frozen `nn.Linear`. The method can be any, also one that you have never seen. Raise, as `assert` does, if a law is broken:
+# You have met the laws one by one. Now put them into one test. `keeps_the_laws(make)` gets a function: `make(base)` returns an adapter
+# around `base`, an `nn.Linear` that you make and freeze inside your test. The method can be any, even one that you have never seen. The
+# adapter's `own_parameters()` is a dict from names to tensors. Raise, as `assert` does, if a law is broken:
 #
 # 1. **The start**: before any training, the output is the base's, within 1e-4.
-# 2. **The frozen**: nothing of the base trains, and calls and merges leave its numbers alone.
-# 3. **Learning**: each of `own_parameters()` can get a gradient. (At the start one matrix of LoRA does not.)
-# 4. **All of it**: `own_parameters()` are all that a file needs. A second adapter around the same base, given the same numbers, gives the
-#    same outputs, also in eval mode.
+# 2. **The frozen base**: none of its parameters trains, and no call or merge changes its numbers.
+# 3. **Learning**: each of `own_parameters()` can get a gradient. At the start LoRA's A gets a gradient of zero: fill B first.
+# 4. **All of it**: a file needs `own_parameters()` and nothing else. Make a second adapter around the same base and give it the same
+#    numbers: its outputs are the same, also in eval mode.
 # 5. **The merge**: `merged()` gives a layer with the same outputs and leaves the adapter as it was, or it raises
 #    `pt.errors.NotMergeable`.
 
@@ -106,10 +109,10 @@ pt.require("capstone.laws")
 # %% [markdown]
 # ### Exercise 2 · Your adapter (2 points, about 10 minutes)
 #
-# `my_adapter(base)` puts the adapter that you will hand in around a frozen `nn.Linear`. `pt.mine` gives you your own classes.
+# `my_adapter(base)` returns the adapter that you will hand in, around a frozen `nn.Linear`. `pt.mine` gives you your own classes.
 #
-# Mind the file. It also holds the head, a description, and a fingerprint of the base. Rank 1 on every query and value, the adapter that
-# lesson 10 sent by e-mail, does not quite fit.
+# Mind the size of the file: it also holds the head, a description, and a fingerprint of the base. With a head for two labels, lesson 10's
+# adapter, rank 1 on every query and value, does not fit.
 
 # %%
 inject, LoRALinear = pt.mine("change.inject", "lora.layer")
@@ -129,17 +132,11 @@ my_adapter = pt.check("capstone.adapter", my_adapter)
 pt.require("capstone.adapter")
 
 # %% [markdown]
-# All tests that you wrote in the course, on your own pieces:
-
-# %%
-pt.audit()
-
-# %% [markdown]
 # ## A first try
 #
-# `config` says in the library's words what your adapter is, and on which modules. Two places must agree: the rank and alpha here, and those
-# in `my_adapter`. `pictures.ship` copies your numbers into the library's method and refuses if its answers are not yours. That is how a
-# file which you made becomes one that peft can read.
+# `config` tells the library what your adapter is, and on which modules it stands. Its rank and alpha must be those of `my_adapter`.
+# `pictures.ship` copies your trained numbers into the library's own method, and refuses if the two models answer differently. This way peft
+# can read what you built.
 
 # %%
 def train(name, config, seed=0, epochs=1, lr=3e-3):
@@ -165,8 +162,8 @@ pt.compare("capstone.gain", round(100 * tries["blocks 1 to 5"].gain, 1), "points
 # %% [markdown]
 # ## The pair that decides
 #
-# You will want to choose: the rank or the number of blocks, query or value, one pass more. For the choice that mattered most, show **two
-# runs that differ in this one thing**, and cost about the same. Ours asks where to leave out a block: the first or the last?
+# You will have to choose: a higher rank or more blocks, query or value. For the choice that mattered most, show **two runs that differ in
+# this one thing** and cost the same. Our two runs leave out the first block or the last.
 
 # %%
 other = train("other", pt.lora.Config(rank=1, alpha=8.0, targets=("query", "value"),
@@ -178,15 +175,16 @@ pictures.compare(first, other, validation)
 
 # %%
 pt.plots.show(pictures.draw_tries(tries), "Your tries: gain over the head alone on validation, "
-              "with its 95 % interval, against the file's size. Equal sizes stand side by side.")
+              "with its 95 % interval.")
 
 # %% [markdown]
-# Does the interval of the difference contain zero? Then these sentences do not decide, and a second seed may say the opposite. Train both
-# with two seeds more, and use your `interval` of lesson 10. "We could not tell" is a result, and your page may say so.
+# If the interval of the difference contains zero, these sentences do not decide, and a second seed may say the opposite. Train both with
+# two more seeds. `pictures.answered(folder, validation)` gives a 1 for each sentence that is right and a 0 for each that is wrong. Stack
+# the seeds, and your `interval` of lesson 10 compares the two. "We could not tell" is a result.
 #
 # ## What you hand in
 #
-# This is what the grader will see, but for its sentences:
+# The grader makes the same table, with other sentences for the gain:
 
 # %% tags=["nbval-check-output"]
 table = pictures.hand_in(first, validation)
@@ -198,24 +196,27 @@ table[["found"]].style
 # %% [markdown]
 # ## The page
 #
-# Replace the dots. At most 400 words; numbers with their intervals.
+# At most 400 words; numbers with their intervals. A person marks it by this table:
 #
-# **What I predicted**, before the first run, and why: …
+# | part | one point for each | no point at all for |
+# |---|---|---|
+# | **What I predicted** | a number; a reason that could have been wrong; what the result says about this reason | a number written after the result |
+# | **The pair that decided** | two runs that differ in one thing and cost the same; a pair of your own, chosen before its result; the difference with its interval, over sentences and at least three seeds | one run alone |
+# | **My claim** | the gain with its interval; which sentences and how many seeds; nothing wider than that | a choice made on test sentences |
+# | **When not to use it** | a kind of text or a user for whom it should fail; a reason; how one would notice | what is true of every model |
 #
-# **The pair that decided**: what differed, what was held equal, how many seeds, what came out: …
-#
-# **My claim**, with its interval, on which sentences: …
-#
-# **When not to use it**: …
+# A large gain earns no point here, and a small one costs none.
 
 # %% [markdown]
-# <details><summary>How the page is marked</summary>
+# Replace the dots.
 #
-# Three points for each of the four. The prediction is a number with a reason that could have been wrong. The pair differs in one thing,
-# was chosen before its result, and is reported even if it decided nothing. The claim is as wide as its evidence: which sentences, how many
-# seeds, which interval. "When not" names a text or a user for whom you expect it to fail, and how one would notice. A large gain earns no
-# point here, and a small one costs none.
-# </details>
+# **What I predicted**: …
+#
+# **The pair that decided**: …
+#
+# **My claim**: …
+#
+# **When not to use it**: …
 
 # %%
 pt.progress("13")

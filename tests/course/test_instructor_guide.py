@@ -37,6 +37,12 @@ def test_the_mistakes_are_named_as_their_checks_name_them(id, mistakes):
     assert set(names) <= set(find(id).mistakes)
 
 
+def test_students_see_the_table_by_which_their_page_is_marked():
+    table, = re.findall(r"^\| part \|.*?\n(?!\|)", PAGES["13_capstone"], re.DOTALL | re.MULTILINE)
+    source = (ROOT / "solutions/13_capstone.py").read_text(encoding="utf-8")
+    assert table in re.sub("^# ", "", source, flags=re.MULTILINE)
+
+
 @pytest.mark.parametrize("block", BLOCKS)
 def test_the_code_it_shows_is_the_courses_own(block):
     sources = [(ROOT / path).read_text(encoding="utf-8") for path in (

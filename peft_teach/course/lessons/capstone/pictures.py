@@ -1,21 +1,21 @@
-"""What the capstone shows: a board of one's own tries, and the folder as it is marked."""
+"""What the capstone shows: one's own tries, and the folder as it is marked."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas
+import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from .... import store
+from .... import plots, store
 from ....errors import PeftTeachError
-from ...grade import board
 from ...part import Measured
 from . import handed_in
-from .handed_in import gain
+from .handed_in import answered, gain
 
-__all__ = ["compare", "draw_tries", "gain", "hand_in", "ship"]
+__all__ = ["answered", "compare", "draw_tries", "gain", "hand_in", "ship"]
 
 
 def ship(model: nn.Module, config: Any, folder: Path | str) -> Path:
@@ -61,8 +61,18 @@ def compare(one: Path | str, other: Path | str,
 
 
 def draw_tries(tries: Mapping[str, Measured]) -> Figure:
-    """Draw gain against bytes, as on the board of the class."""
-    return board.draw([board.Entry(*each) for each in tries.items()])
+    """Draw the gain of each try with its 95 % interval; the file's size stands with the name."""
+    made, ax = plots.figure(8, 1 + 0.5 * len(tries))
+    gains, lows, highs = (torch.tensor([100 * getattr(m, name) for m in tries.values()])
+                          for name in ("gain", "low", "high"))
+    ax.errorbar(gains, range(len(tries)), xerr=(gains - lows, highs - gains), fmt="o", capsize=3,
+                color=plots.COLOURS["yours"])
+    ax.axvline(0, color=plots.COLOURS["quiet"], lw=1)
+    names = [f"{name}: {m.size_bytes:,} bytes" for name, m in tries.items()]
+    ax.set(yticks=range(len(tries)), yticklabels=names, ylim=(len(tries) - 0.5, -0.5),
+           xlabel="gain over the head alone, points")
+    made.set_label(" ".join(f"{name}, {m}" for name, m in zip(names, tries.values(), strict=True)))
+    return made
 
 
 EXAMPLES = {"tries": lambda: draw_tries({
