@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Lessons in an environment like Colab's: its Python and versions, and a stand-in for google.colab.
+# Their first cell installs the course, and may move nothing. Needs Python 3.13 and several GB.
+#   tests/colab.sh lessons/00_*.ipynb lessons/07_*.ipynb
+set -euo pipefail
+cd "$(dirname "$0")/.."
+place=$(mktemp -d)
+trap 'rm -rf "$place"' EXIT
+"${PYTHON:-python3.13}" -m venv "$place/v"
+source "$place/v/bin/activate"
+pip install -q -r tests/colab-2026-08-19.txt nbclient
+packages=$(python -c "import sysconfig; print(sysconfig.get_path('purelib'))")
+mkdir -p "$packages/google/colab"
+touch "$packages/google/colab/__init__.py"
+echo "import google.colab" > "$packages/colab.pth"    # it is loaded in every process, as there
+
+mkdir "$place/course"
+cp -r lessons peft_teach assets pyproject.toml README.md LICENSE "$place/course"
+pip list --format=freeze > "$place/before"
+for lesson in "$@"; do
+    (unset PYTHONPATH; PEFT_TEACH_BUDGET=smoke PEFT_TEACH_WORK='' \
+        jupyter execute --timeout=600 "$place/course/$lesson")
+done
+pip list --format=freeze | diff "$place/before" - | tee "$place/moved" || true
+! grep '^<' "$place/moved"
