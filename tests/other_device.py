@@ -5,7 +5,8 @@
 
 Tensors there say that their device is "meta", and hold their numbers in a tensor of the CPU. As on
 a GPU, an operation takes tensors of one device. Exceptions are a number, which has no axis, and the
-CPU's indices of a tensor that is there. Only `to`, `cpu` and `copy_` move.
+CPU's indices of a tensor that is there. Only `to`, `cpu` and `copy_` move. What Python cannot see
+being made, as the tensor of a list that is an index, has no numbers here, and is refused.
 """
 
 import torch
@@ -62,6 +63,8 @@ class _Dispatch(TorchDispatchMode):
 def _call(function, args, kwargs):
     given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
     there = any(isinstance(t, _There) for t in given)
+    if any(t.device == THERE and not isinstance(t, _There) for t in given):
+        raise RuntimeError(f"Expected numbers, and a tensor there has none: {function}")
     device = torch.device(kwargs.get("device") or (THERE if there else HERE))
     if not there and device == HERE:
         return function(*args, **kwargs)

@@ -16,8 +16,8 @@ def test_the_other_device_has_numbers_and_refuses_the_cpus():
     with Elsewhere():
         x, y = torch.ones(3, device=THERE), torch.arange(3.0)
         for meet in (lambda: x + y, lambda: torch.cat([y, x]), lambda: torch.where(y > 1, x, x),
-                     lambda: y[x.long()], lambda: x.masked_fill_(y > 1, 0.0), lambda: x.index_put_(
-                         (torch.tensor([0, 1]),), torch.zeros(2)),
+                     lambda: y[x.long()], lambda: x[[0, 1]], lambda: x.masked_fill_(y > 1, 0.0),
+                     lambda: x.index_put_((torch.tensor([0, 1]),), torch.zeros(2)),
                      lambda: torch.rand(3, device=THERE, generator=torch.Generator())):
             with pytest.raises(RuntimeError, match="Expected"):
                 meet()
