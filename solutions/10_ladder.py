@@ -541,12 +541,14 @@ times.sort_values().round(1).to_frame("times full's rate")
 #
 # ## What ought to fail
 #
-# Ratings shuffled among the training sentences, and a model whose weights are all random. A method that learns from the first has
-# seen what it should not; one that learns as much from the second has no use for the base.
+# Ratings shuffled among the training sentences, a model whose weights are all random, and LoRA's updates replaced by random ones of the
+# same rank and norm, under the trained head. A method that learns from the first has seen what it should not; one that learns as much
+# from the second has no use for the base; and if the third did as well, the direction of an update would not matter.
 
 # %%
-controls = record.runs.query("group == 'controls'")    # one seed
-controls.pivot_table(index="method", columns="control", values="r2").rename(pictures.NAMES).round(3)
+controls = record.runs.query("group == 'controls'")    # means of two seeds
+table = controls.pivot_table(index="control", columns="method", values="r2").round(3)
+table.rename(columns=pictures.NAMES).fillna("–")
 
 # %% [markdown]
 # **Sources**

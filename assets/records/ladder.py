@@ -45,8 +45,8 @@ method, and nothing else. A difference of 0.02 in R² would matter.
                matrices; 1,600 batches of 64. Each looks for its rate, a factor of three a step, on
                what it has learned, and learns other coins at the best; 40 minutes of one core
 
-Of this plan stands all but this: domains (LoRA of rank 1 apart), controls and forgetting have one
-seed of two, three of the leading six no seed 11; `sizes`, `ratio` and `heart` were not run.
+Of this plan stands all but this: domains (LoRA of rank 1 apart) and forgetting have one seed of
+two, three of the leading six no seed 11, `ratio` is a part; `sizes` was not run.
 Called again, it goes on.
 """
 
@@ -126,10 +126,11 @@ def wanted(record, groups, share):
                         wish = chosen(record, "sizes", method, seed)
                         yield {**wish, "lr": wish["lr"] * times, "examples": examples}
     if "ratio" in groups:
-        for rank in RATIO[part::parts]:
-            method, size = of_rank(rank, "lora all")
-            for seed in (0, 1) if rank else (1,):
-                yield from search(record, "ratio", method, seed, LADDER, FIRST, **size)
+        for seed in (0, 1):
+            for rank in RATIO[part::parts]:
+                method, size = of_rank(rank, "lora all")
+                if rank or seed:    # full's seed 0 stands in "rates"
+                    yield from search(record, "ratio", method, seed, LADDER, FIRST, **size)
     if "heart" in groups:
         for rank in COIN_RANKS[part::parts]:
             method, size = of_rank(rank, "lora")
