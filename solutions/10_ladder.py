@@ -557,8 +557,8 @@ ranks.pivot_table(index="rank", columns="lr", values="validation").round(3)    #
 
 # %%
 controls = record.runs.query("group == 'controls'")    # means of two seeds
-table = controls.pivot_table(index="control", columns="method", values="r2").round(3)
-table.rename(columns=pictures.NAMES).fillna("–")
+table = controls.pivot_table(index="control", columns="method", values="r2")
+table.rename(columns=pictures.NAMES).round(3)
 
 # %% [markdown]
 # **Sources**
