@@ -239,7 +239,8 @@ def randomized(record, data, method, seed):
             layer.A.normal_()
             layer.B.normal_()
             layer.B.mul_(norm / layer.delta().norm())
-    return scores(model, data["movies"].test, tokenizer)
+    trained = sum(p.numel() for p in pt.adapter_parameters(model).values())
+    return {"parameters": trained, "steps": STEPS} | scores(model, data["movies"].test, tokenizer)
 
 
 class Recalled(torch.nn.Module):
