@@ -46,7 +46,7 @@ model = inject(model, ("query", "value"), lambda base: LoRALinear(base, 8, 16))
 steps = pt.widgets.watch(pt.train(model, batches, lr=3e-3), len(batches))""",
          """test = pt.data.batches(movies.test[:640], tokenizer, 64, shuffle=False)
 print(pt.account.parameters(model), pt.evaluate(model, test), sep="\\n")
-!cat work/my_peft.py"""]
+!cat my_peft.py"""]
 
 
 # Whether the bar of the training stands at so many steps, or has gone.
@@ -99,6 +99,9 @@ def main() -> None:
                 page.wait_for_timeout(200)
                 opened.idle()
 
+        def show(number: int) -> None:
+            cells.nth(number).evaluate("cell => cell.scrollIntoView({block: 'end'})")
+
         run(0)
         film.take(600)
         cells.nth(1).locator(".cm-content").click()
@@ -119,11 +122,13 @@ def main() -> None:
         run(3, wait=False)
         for percent in range(10, 100, 10):                        # the training
             page.wait_for_function(STEP, arg=percent, timeout=RUNS)
+            show(3)
             film.take(500)
         opened.idle()
+        show(3)
         film.take(1500)
         run(4)
-        cells.nth(4).locator(".jp-Cell-outputWrapper").scroll_into_view_if_needed()
+        show(4)
         film.take(4000)                                           # my_peft.py
         browser.close()
         film.save(OUT)
