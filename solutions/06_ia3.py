@@ -100,7 +100,8 @@ def with_gains(model, targets):
     """Put your gains on what `ffn_out` and `attention_out` read, and on what the others give."""
     for name in pt.models.find(model, ("ffn_out", "attention_out")):
         model.get_submodule(name).side = "input"
-    return inject(model, targets, lambda base: Gains(base, getattr(base, "side", "output")))
+    made = inject(model, targets, lambda base: Gains(base, getattr(base, "side", "output")))
+    return made.to(pt.device())
 
 
 model, tokenizer = pt.models.load("minilm", labels=2)
@@ -241,7 +242,7 @@ pt.require("ia3.nearest")
 full, = records.select(record, group="full")     # 4,000 sentences, one run
 reach = pd.DataFrame(full["reach"]).T.groupby(pt.models.place_of(model)).mean()
 W = model.get_submodule(pt.models.find(model, "query")[0]).weight.detach()
-noise = torch.randn(W.shape, generator=torch.Generator().manual_seed(0))
+noise = torch.randn(W.shape, generator=torch.Generator().manual_seed(0)).to(W.device)
 reached = (nearest_gains(W, noise) - 1)[:, None] * W     # yours
 reach.loc["a random change"] = {
     "gains": (reached.norm() / noise.norm()).item() ** 2,
