@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 08 · Which sixteen numbers?
 #
-# You want to fine-tune a model of 70 billion parameters. LoRA freezes them and trains small matrices beside them, but frozen weights need
-# memory, too: 140 GB in 16 bits. Your card has 48 GB.
+# You want to fine-tune a model of 70 billion parameters. LoRA freezes them and trains small matrices beside them, but frozen weights need memory,
+# too: 140 GB in 16 bits.
 #
-# So give each frozen weight four bits. Four bits can name sixteen numbers. Which sixteen would you choose?
+# Your card has 48 GB. So give each frozen weight four bits. Four bits can name sixteen numbers. Which sixteen would you choose?
 #
 # In 2023, Tim Dettmers and his colleagues wanted to fine-tune 65 billion parameters on such a card. They chose sixteen numbers with care, trained LoRA
 # beside them, and called it **QLoRA**. You derive their numbers, build their layer, and train on it. Then you merge what you learned,
@@ -59,11 +59,11 @@ pt.plots.show(pictures.draw_ruler(matrices), "The weights of MiniLM, in blocks o
 # ### Exercise 1 · Marks for any distribution (3 points, about 8 minutes)
 #
 # `quantile(p)` gives the value below which a share `p` of a distribution lies. The distribution is symmetric around 0, so `quantile(0.5)` is 0. Write
-# `levels(quantile)`, a float32 tensor of 16 numbers (the field calls the marks *levels*):
+# `levels(quantile)`, which returns the sixteen marks as a float32 tensor (the field calls them *levels*):
 #
 # - They ascend from exactly −1 to exactly 1: seven are negative, one is exactly 0, eight are positive.
-# - On either side, each step outward from 0 passes the same probability. The last mark on the right stands for the probability `TOP`, the last one on
-#   the left for `1 - TOP`.
+# - On either side of 0, neighbouring marks are the same probability apart. The last mark on the right stands for the probability `TOP`, the last mark
+#   on the left for `1 - TOP`.
 #
 # Why does `TOP` stop short of 1? Try `NormalDist().inv_cdf(1.0)`.
 #
@@ -99,8 +99,8 @@ uniform = levels(lambda p: 2 * p - 1)    # from -1 to 1
 pd.DataFrame({"NF4, from the normal": normal, "even, 16, from the uniform": uniform}).T.round(3)
 
 # %% [markdown]
-# Here are five tables: your two; **int4**, the integers from −7 to 7, which leaves one code unused; and two kinds of **FP4**, tiny floating-point
-# numbers. All take the same memory. **Which one makes the smallest error, on the model's weights and on uniform random numbers?**
+# Here are five tables of marks: your two; **int4**, the fifteen integers from −7 to 7; and two kinds of **FP4**, tiny floating-point numbers. All
+# take the same memory. **Which one makes the smallest error, on the model's weights and on uniform random numbers?**
 
 # %%
 tables = pictures.tables(levels)
@@ -118,11 +118,11 @@ pt.compare("qlora.uniform", best["uniform numbers"], "on uniform numbers")
 errors_of.map("{:.1%}".format)    # ‖Ŵ − W‖ / ‖W‖, at equal bits a weight
 
 # %% [markdown]
-# **No table wins both columns.** Marks do well where they crowd as the numbers do: even marks suit evenly spread numbers.
-# And look at the last column: small errors in every matrix add up through the blocks.
+# **No table wins both columns.** Marks should crowd where the numbers crowd: even marks suit evenly spread numbers. And look at the last column:
+# small errors in every matrix add up through the blocks.
 #
-# Can you beat NF4? Move a mark, and watch the error. Or let **Lloyd's algorithm** move all of them, ten times, each to the mean of the weights
-# nearest to it: choose "Lloyd".
+# Can you beat NF4? Move a mark, and watch the error. Or choose "Lloyd": **Lloyd's algorithm** moves each mark to the mean of the weights nearest to
+# it, ten times.
 
 # %%
 tables["Lloyd"] = pictures.lloyd(matrices, normal)
@@ -140,7 +140,7 @@ pd.concat([errors_of.loc[["NF4"]], beaten]).map("{:.1%}".format)
 #
 # ## Two in a byte
 #
-# PyTorch computes with no four-bit numbers, so two of them share a byte.
+# PyTorch cannot compute with four-bit numbers, so two share a byte.
 #
 # ### Exercise 2 · Into bytes and back (3 points, about 9 minutes)
 #
@@ -148,7 +148,7 @@ pd.concat([errors_of.loc[["NF4"]], beaten]).map("{:.1%}".format)
 #
 # - The entries of `W`, row by row, form blocks of `block`. `top`, float32, has the largest magnitude of each block.
 # - Each weight, divided by its block's `top`, becomes the index of the nearest level. A block of zeros stays zero.
-# - `packed`, uint8, holds two indices a byte, the first in the high half: of 1 and 15 it makes `0x1F`.
+# - `packed`, uint8, holds two indices in each byte, the first in the high half: 1 and 15 become `0x1F`.
 #
 # `dequantize(packed, top, levels, shape)` gives $\hat W$ back, in this shape. The number of entries is a multiple of `block`.
 
@@ -201,7 +201,7 @@ def relative(found, right):
 pictures.explore_outlier(query.reshape(-1)[:64], nearest)
 
 # %% [markdown]
-# One outlier, and its neighbours collapse onto a few marks. Smaller blocks limit the damage, but each block brings a maximum:
+# One outlier, and its neighbours collapse onto a few marks. Smaller blocks limit the damage, but each block stores its own maximum, in 32 bits:
 
 # %%
 rows = {}
@@ -212,8 +212,7 @@ for size, double in ((32, False), (64, False), (256, False), (1024, False), (64,
 pd.DataFrame(rows).T.round(3).rename_axis("weights in a block")
 
 # %% [markdown]
-# A maximum costs 32 bits. The second idea of QLoRA is to quantize the maxima as well: **double quantization**, in the last row. At 70 billion
-# parameters it saves 3 GB.
+# The second idea of QLoRA is to quantize the maxima as well: **double quantization**, in the last row. At 70 billion parameters it saves 3 GB.
 #
 # ## A colleague's bytes
 #
@@ -230,7 +229,7 @@ theirs = dequantize(pictures.colleague(query), top, normal, query.shape)
 pd.DataFrame({"right": measured(nearest(query)), "the colleague's": measured(theirs)}).T.round(3)
 
 # %% [markdown]
-# The norm is right, and yet a matrix of zeros would be nearer to $W$. Four suspects:
+# The norm is right, and yet a matrix of zeros would be nearer to $W$: its error is 1. Four suspects:
 #
 # | suspect | what went wrong |
 # |---|---|
@@ -266,7 +265,7 @@ pt.widgets.Guess("The colleague's bytes:", ("descending", "swapped", "doubled", 
 # %% [markdown]
 # ### Exercise 4 · The cure (1 point, about 2 minutes)
 #
-# Write `mended(packed)`. It returns the bytes that your `dequantize` reads rightly, and leaves `packed` as it is.
+# Write `mended(packed)`. It returns bytes from which your `dequantize` makes the right matrix, and leaves `packed` as it is.
 
 
 # %% exercise="qlora.mended" part="solution"
@@ -295,7 +294,7 @@ found.round(3)
 # %% [markdown]
 # ## Learning beside weights that cannot move
 #
-# Nothing is ever multiplied in four bits. The layer makes $\hat W$ again for each product, and forgets it:
+# Nothing is multiplied in four bits. The layer makes $\hat W$ again for each product, and forgets it:
 #
 # $$ y = x\,\hat W^\top + b + s\,(x A^\top)\, B^\top $$
 #
@@ -306,10 +305,10 @@ found.round(3)
 #
 # Write `Linear4bit(linear, levels=pt.nf4.LEVELS)`, a `torch.nn.Module`:
 #
-# - It computes $x \hat W^\top + b$, and has `in_features`, `out_features`, `bias`, and a `weight` that is made anew when asked for.
+# - It computes $x \hat W^\top + b$, and has `in_features`, `out_features`, `bias`, and a `weight` computed at each access.
 # - Nothing in it trains. The gradient to `x` is the one that $\hat W$ gives.
 # - Between forward and backward pass it keeps nothing as large as $W$. Use `torch.autograd.Function` or `torch.utils.checkpoint.checkpoint`.
-# - Its parameters and buffers, bias aside, take 4.5 bits a weight: all layers share the levels, a plain attribute that
+# - Without the bias, its parameters and buffers take 4.5 bits a weight. All layers share the levels, a plain attribute that
 #   `weight` takes to the device of the buffers. `copy.deepcopy` and `load_state_dict` work.
 
 
@@ -354,8 +353,8 @@ pt.require("qlora.layer")
 #
 # Write `four_bits_hold(make)`, a test that raises an error if a layer breaks this law:
 #
-# > *Bias aside, its parameters and buffers take exactly n / 2 bytes for n weights and 4 bytes for each block of 64, before it is used and after.
-# > None of them trains. The gradient reaches x.*
+# > *Before the layer is used and after, its parameters and buffers, without the bias, take exactly n / 2 bytes for n weights plus 4 bytes for each
+# > block of 64. None of them trains. The gradient reaches x.*
 #
 # `make(linear)` builds the layer from a float32 `nn.Linear` of your choice. Your test must accept two right layers and reject six broken ones. Any
 # error counts as a rejection.
@@ -421,8 +420,8 @@ reached = {"your QLoRA": pt.evaluate(model, test).accuracy,
 pd.Series(reached).map("{:.1%}".format).to_frame("accuracy")
 
 # %% [markdown]
-# It learns. One run says little: yours may lie two points from ours. **What did the four bits cost?** We trained on both bases, from three seeds,
-# each at the rate that was best for it on other sentences.
+# It learns. One run says little: yours may lie two points from ours. **What did the four bits cost?** We trained on the exact base and the four-bit
+# one, from three seeds. Each base had its own best rate, from other sentences.
 
 # %%
 pt.commit("qlora.cost", ...)    # accuracy, exact base less four bits, in points
@@ -438,8 +437,9 @@ costs.round(4)    # three seeds; ±: standard error of the paired difference
 #
 # ## Merge by dice
 #
-# Now merge, as in lesson 07: add $\Delta W$ to $\hat W$. You want a four-bit model again, so every weight of the sum moves to the nearest mark. **Which
-# share of $\Delta W$ is left?** (The change of the weights, projected: $\langle\text{change}, \Delta W\rangle / \lVert\Delta W\rVert^2$.)
+# Now merge, as in lesson 07: add $\Delta W$ to $\hat W$. You want a four-bit model again, so every weight of the sum moves to the nearest mark.
+# **Which share of $\Delta W$ is left?** (Project the change of the weights onto $\Delta W$:
+# $\langle\text{change}, \Delta W\rangle / \lVert\Delta W\rVert^2$.)
 
 # %%
 pt.commit("qlora.nearest", ...)    # from 0 to 1
@@ -471,12 +471,12 @@ pt.compare("qlora.nearest", round(merges["ΔW kept"]["nearest, new maxima"], 3),
 merges.iloc[:4].round(3)    # your merge takes new maxima; 2,563 test sentences; sd: over seeds
 
 # %% [markdown]
-# More than half of it is gone, and in the mean two to three points of accuracy with it. Why? With its old block maxima, $\hat W$ stands *on* the marks: that is
-# how it was made. (New maxima, those of the sum, move them little.) A weight leaves its mark only if its update is
-# larger than half the gap to the next one. Small updates are taken back; only the large ones arrive.
+# More than half of $\Delta W$ is gone, and with it, on average, two to three points of accuracy. Why? Each weight of $\hat W$ stands *on* a mark:
+# that is how $\hat W$ was made. (The sum has new block maxima, which move the marks little.) A weight leaves its mark only if its update is larger
+# than half the gap to the next mark. Small updates are taken back; only the large ones arrive.
 #
 # So roll dice. Let each weight go to one of the two marks around it at random, more often to the nearer one, such that its *average* is right. The
-# error of the matrix is then twice as large as the whole update. **What accuracy do you expect?**
+# error of the matrix is then about twice as large as the update itself. **What accuracy do you expect?**
 
 # %%
 pt.commit("qlora.dice_accuracy", ...)    # from 0 to 1
@@ -487,7 +487,7 @@ pt.commit("qlora.dice_accuracy", ...)    # from 0 to 1
 # Write `dice(W, top, levels, generator)`, which returns a matrix like `W`. A block's marks are `levels` times its `top`.
 #
 # - Each weight goes to one of the two marks around it. A weight on a mark stays there; one beyond the last mark goes to that mark.
-# - Averaged over many calls, each weight is what it was in `W`. Gaps differ in width.
+# - Averaged over many calls, each weight equals its entry in `W`, although gaps differ in width.
 # - Weights are drawn independently, only from `generator`.
 
 
@@ -525,8 +525,8 @@ pictures.explore_dice(dice)
 # An output sums hundreds of weights. The small pushes of the update agree, and dice keep their sum; the errors of dice mostly cancel. Rounding to the
 # nearest mark makes a smaller error, but much of it points against the update. **Errors that agree add up.**
 #
-# A sceptic calls dice ["Gaussian noise"](https://github.com/lllyasviel/stable-diffusion-webui-forge/discussions/1252). So take the errors of dice, put
-# them at random places of the matrix, and add them to the *nearest* marks. **Does that help?**
+# A sceptic calls dice ["Gaussian noise"](https://github.com/lllyasviel/stable-diffusion-webui-forge/discussions/1252). So take the errors of dice,
+# shuffle them over the matrix, and add them to the *nearest* marks. **Does this noise help?**
 
 # %%
 pt.widgets.Guess("Nearest marks with the noise of dice, against nearest marks:",
@@ -538,7 +538,8 @@ pt.compare("qlora.noise", "better" if gap > 2 * error else "not better", "three 
 merges.iloc[:9].round(3)    # three seeds; of dice and noise, three draws of each
 
 # %% [markdown]
-# It does not. Then shrink the update to the share that nearest marks keep, and round nothing: no better. The lost part is what costs.
+# It does not. In the last row the update was shrunk to the share that nearest marks keep, and nothing was rounded: no better. What costs is the lost
+# part.
 #
 # One way is left. Add $\Delta W$ to the exact $W$ in place of $\hat W$, and round to the nearest mark. **Which share of $\Delta W$ is kept now?**
 
@@ -552,16 +553,16 @@ pt.compare("qlora.exact", round(merges["ΔW kept"]["the same, to the nearest mar
 scores.map("{:.1%}".format).to_frame("your adapter")
 
 # %% [markdown]
-# Practically all of it. $\hat W$ stands on the marks, and $W$ anywhere between them. To round $W + \Delta W$ makes about the
-# error that rounding $W$ made anyway, and that error knows nothing of the update. $W$ brings its own dice.
+# Practically all of it. $\hat W$ stands on the marks, $W$ anywhere between them. Rounding $W + \Delta W$ makes about the error that rounding $W$
+# made, and that error ignores the update. $W$ brings its own dice.
 #
 # **How to merge, then?** For 32 bits, add $\Delta W$ to $\hat W$: that is the model you trained. For four bits, add it to the exact $W$ and round.
 # If you no longer have $W$, roll dice.
 #
 # ## Could the adapter start as a repair?
 #
-# LoRA starts at zero, so training begins with the damaged $\hat W$. The first step of **LoftQ** (Li et al. 2023) sets $s\,BA$ to the best matrix of
-# rank $r$ for the error $W - \hat W$. **How much of the squared error of a 384 × 384 matrix can eight directions repair?**
+# LoRA starts at zero, so training begins with the damaged $\hat W$. The first step of **LoftQ** (Li et al. 2023) sets $s\,BA$ to the matrix of rank
+# $r$ that is nearest to the error $W - \hat W$. **How much of the squared error of a 384 × 384 matrix can rank 8 repair?**
 
 # %%
 pt.commit("qlora.repair", ...)    # a share, from 0 to 1
@@ -573,12 +574,12 @@ pt.compare("qlora.repair", round(repairs.share["attention.self.query"], 3), "mea
 repairs.round(3)    # repaired by rank 8: of the error, of it with scrambled signs, of white noise
 
 # %% [markdown]
-# A little more than of noise, but for the last matrix of each block. There the error is large in some places, and that is all they find: scramble
-# the signs of all its entries, and every share stays.
+# A little more than of noise, except in the last matrix of each block, where the error is large in some places. Such places are all that rank 8
+# finds: scramble the signs of all entries, and every share stays.
 #
 # ## What fits on my card?
 #
-# Back to your card. You train your 70 billion parameters with QLoRA, on one text of 512 tokens at a time. **How many GB does that take?**
+# You train your 70 billion parameters with QLoRA, on one text of 512 tokens at a time. **How many GB does that take?**
 
 # %%
 pt.commit("qlora.fits", ...)    # GB, weights and all else
@@ -592,16 +593,16 @@ bill.round(1)    # GB; Llama 2 70B has 69 billion parameters
 pictures.explore_memory()
 
 # %% [markdown]
-# By this bill your 48 GB hold a model of 70 billion parameters, and little else. What four bits cost is time: every product first makes $\hat W$ again.
+# By this bill your 48 GB hold the model, and little else. What four bits cost is time: every product first makes $\hat W$ again.
 #
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Of five tables, none wins everywhere: NF4 makes the smallest error on the model's weights, evenly spaced marks on uniform numbers. | all matrices of the blocks, live | equal bits, maxima included; in the hidden states the order stays | NF4 ahead of FP4 and int4 in perplexity (Dettmers et al. 2023); levels from a Student distribution (Dotzel et al. 2024) or for the least error (Yoshida 2023; Blumenberg et al. 2025) can be better still |
+# | Of five tables, none wins everywhere: NF4 makes the smallest error on the model's weights, evenly spaced marks on uniform numbers. | all matrices of the blocks, live | all tables take the same bits, maxima included; the hidden states rank them in the same order | NF4 ahead of FP4 and int4 in perplexity (Dettmers et al. 2023); levels from a Student distribution (Dotzel et al. 2024) or for the least error (Yoshida 2023; Blumenberg et al. 2025) can be better still |
 # | On these reviews, LoRA learns on four bits about as well as on the exact base. | three seeds, in pairs: the table of costs | each base at its own best rate | no loss seen against 16 bits (Dettmers et al. 2023); on LLaMA 3 LoRA does not make up for the loss (Huang et al. 2024) |
-# | Rounding Ŵ + ΔW to the nearest mark takes a small update back: more than half of each of ours. Dice keep it; so does rounding W + ΔW. | three adapters of rank 8, the table of merges | of the average: a proof. Of accuracy: the same noise at random places, an update shrunk in 32 bits, old and new maxima | peft warns of such merges ([peft#2321](https://github.com/huggingface/peft/issues/2321)); to merge into W and quantize again is usual practice; QA-LoRA (Xu et al. 2023) and LoTA-QAF (Chen et al. 2025) train so that the merge is exact |
-# | LoftQ's eight directions find where the error of NF4 is large, and nothing in its signs. | 36 matrices, by kind | the signs of all entries scrambled: the shares stay. In `output.dense` their mean is over twice that of noise, signs scrambled or not | LoftQ gains most at two bits (Li et al. 2023); weighting by the inputs is better (Zhang et al. 2024) |
+# | Rounding Ŵ + ΔW to the nearest mark takes a small update back: each of ours lost more than half. Dice keep the update; so does rounding W + ΔW. | three adapters of rank 8, the table of merges | that dice are right on average is proved; for accuracy we tried the same noise at random places, an update shrunk in 32 bits, old and new maxima | peft warns of such merges ([peft#2321](https://github.com/huggingface/peft/issues/2321)); to merge into W and quantize again is usual practice; QA-LoRA (Xu et al. 2023) and LoTA-QAF (Chen et al. 2025) train so that the merge is exact |
+# | LoftQ's start, at rank 8, finds where the error of NF4 is large, and nothing in the signs of the error. | 36 matrices, averaged by kind | the signs of all entries scrambled: the shares stay, even in `output.dense`, where their mean is over twice that of noise | LoftQ gains most at two bits (Li et al. 2023); weighting by the inputs is better (Zhang et al. 2024) |
 
 # %%
 pt.progress("08")
@@ -641,16 +642,16 @@ pt.progress("08")
 # | rank, α | 64, 16; we would try 16, 16 first | the same | their scripts for Guanaco |
 # | rate | 2e-4, constant | 1e-4 | the same |
 #
-# Try LoRA in 16 bits first, if it fits: it is faster. A **paged optimizer** moves Adam's states to the computer's memory while a long batch needs
-# the room. Do not carry over to 7 billion parameters: our rates, the cost of rounding, the share of the embeddings.
+# Try LoRA in 16 bits first, if it fits: it is faster. A **paged optimizer** moves Adam's states to the computer's memory while a long batch needs the
+# room. Our rates, the cost of rounding and the share of the embeddings do not carry over to 7 billion parameters.
 
 # %% [markdown]
 # # Further
 #
-# **Starts that repair.** Below are accuracies after training, by learning rate and seed, and the error of the hidden states before it: from zero
-# ("none"), LoftQ's start, the same weighted by the inputs that a layer really gets, PiSSA's (the strongest directions leave before rounding), and a
-# random start of LoftQ's size. Weighted by the inputs, the repair is by far the best, before training. At the rate that suits zero, two starts can
-# fail; at a quarter of it (one seed) all end within a point. We could not tell more.
+# **Starts that repair.** Below are accuracies after training, by learning rate and seed, and errors of the hidden states before training. "none"
+# starts from zero. "weighted" is LoftQ's repair, weighted by the inputs that a layer really gets. PiSSA takes the strongest directions out before
+# rounding. "random" is as large as LoftQ's start. Before training, the weighted repair is by far the best. At the higher rate, which suits "none",
+# two starts can fail; at the lower one (one seed) all end within a point. We could not tell more.
 
 # %%
 started = record.runs.query("method == 'qlora' and targets == 'all'")
@@ -660,7 +661,7 @@ started.pivot_table(["accuracy", "hidden_error"], "start", ["lr", "seed"]).dropn
 # **Sources**
 #
 # - Dettmers et al. 2023, *QLoRA*, arXiv 2305.14314: §3 NF4 and double quantization, §4 where to put LoRA; scripts in
-#   [artidoro/qlora](https://github.com/artidoro/qlora/tree/main/scripts). Its table is not that of equation (4), says `peft_teach/nf4.py`.
+#   [artidoro/qlora](https://github.com/artidoro/qlora/tree/main/scripts). The table they ship is not that of equation (4): see `peft_teach/nf4.py`.
 # - Yoshida 2023, *NF4 isn't information theoretically optimal (and that's good)*, arXiv 2306.06965.
 # - Dotzel et al. 2024, *Learning from students*, arXiv 2405.03103; Blumenberg et al. 2025, *BOF4*, arXiv 2505.06653: other levels.
 # - Li et al. 2023, *LoftQ*, arXiv 2310.08659; Meng et al. 2024, *PiSSA*, arXiv 2404.02948; Zhang et al. 2024, *QERA*, arXiv 2410.06040.

@@ -3,9 +3,9 @@
 #
 # A row of a weight matrix is an arrow. It has a length and a direction, and fine-tuning can stretch it, turn it, or do both.
 #
-# In 2024, Shih-Yang Liu and his colleagues at NVIDIA asked why LoRA stays behind full fine-tuning. They plotted how much the rows
-# of each matrix had stretched against how far they had turned. Full fine-tuning's points sloped down, LoRA's up. LoRA, they concluded,
-# finds it hard to do the one without the other. So they built a method that keeps the two apart: **DoRA**.
+# In 2024, Shih-Yang Liu and his colleagues at NVIDIA asked why LoRA stays behind full fine-tuning. They plotted how much the rows of each
+# matrix had stretched against how far they had turned. Full fine-tuning's points sloped down, LoRA's up. LoRA, they concluded, finds it
+# hard to stretch a row without turning it, or the reverse. So they built a method that keeps the two apart: **DoRA**.
 #
 # You build DoRA from one paragraph of theirs. Then we look at their picture again. In the end you referee sixty runs.
 #
@@ -61,7 +61,7 @@ pt.plots.show(pictures.draw_idea(), "One row of W, and three ways to change it. 
 # Write `DoRALinear(base, rank, alpha)` around an `nn.Linear` of any shape, with or without a bias. Its parameters are `A`, `B` and `m` (n_out,),
 # and `scale` is a number.
 #
-# 1. Untrained, it gives the base's output, to rounding. `A` and `B` start as in lesson 07.
+# 1. Untrained, it gives the base's output, up to rounding. `A` and `B` start as in lesson 07.
 # 2. For any `A`, `B` and `m`, it acts as a linear layer with the weight $W'$ and the base's bias.
 # 3. Its gradients are those of the paragraph: `A`, `B` and `m` train, and $\lVert V\rVert$ passes no gradient on.
 # 4. The base stays as it is.
@@ -125,20 +125,20 @@ beside.set_index("method")[["parameters", "accuracy"]].round(3)    # all but you
 # ## Whose layer is right?
 #
 # A wrong DoRA can start as the base does, and its loss can fall as yours did. One wrong layer answers differently once it is merged.
-# Another gets every output right, and is wrong all the same.
+# Another gets every output right, and is still wrong.
 #
 # ### Exercise 2 · The law of DoRA (3 points, about 10 minutes)
 #
 # Write `dora_holds(make)`, a test that raises an error if the layer that `make(base, rank, alpha)` builds breaks this law:
 #
-# > *Untrained, the layer answers as its base, to rounding. Whatever values $A$, $B$ and $m$ take, row $i$ of its weight has the length
-# > $|m_i|$, and its bias is the base's. The gradient reaches $A$, $B$ and $m$, with $\lVert V\rVert$ held constant. Nothing in
-# > the base trains.*
+# > *Untrained, the layer answers as its base, up to rounding. Whatever values $A$, $B$ and $m$ take, row $i$ of its weight has the length
+# > $|m_i|$, and its bias is the base's. The gradient reaches $A$, $B$ and $m$, with $\lVert V\rVert$ held constant. Nothing in the base
+# > trains.*
 #
-# `make` gets a frozen float32 `nn.Linear` of your choice. The law says nothing of the size of $s$, nor which of $A$ and $B$ starts at zero.
+# `make` gets a frozen float32 `nn.Linear` of your choice. The law fixes neither the size of $s$ nor which of $A$ and $B$ starts at zero.
 #
-# Set `A`, `B` and `m` to whatever you like, and read outputs and gradients. You have no right DoRA to compare with, so look for facts
-# that need none. Your test must accept four correct layers and reject nine broken ones.
+# Set `A`, `B` and `m` to whatever you like, and read outputs and gradients. You have no correct DoRA to compare with, so test facts that
+# need no comparison. Your test must accept four correct layers and reject nine broken ones.
 
 
 # %% exercise="dora.law" part="solution"
@@ -182,7 +182,7 @@ pt.audit()    # every test in your my_peft.py, on your own pieces
 #
 # ## What does the constant cost?
 #
-# DoRA's gradient, then, is not the true one. How wrong is it in the model that you have just trained?
+# DoRA's gradient, then, is not the true one. How wrong is it in the model you just trained?
 
 # %%
 pt.widgets.Guess("With the norm held constant, B's gradient is off by about",
@@ -201,9 +201,9 @@ gap.map("{:.1%}".format)
 # $$ \underbrace{g\,\bigl(G - (G\cdot\hat v)\,\hat v\bigr)}_{\text{true}} \qquad \underbrace{g\,G}_{\text{DoRA}} \qquad
 # \underbrace{G\cdot\hat v}_{\text{the gradient of } m} \qquad\qquad g = \frac{m}{\lVert V\rVert} $$
 #
-# So the constant norm adds $g$ times the gradient of $m$, laid along the row. A row is one direction of 384. A gradient that ignores
-# it has about $1/\sqrt{384}$ of its length along it: 5 %. So early in training the gap is a few percent. Then it grows: $V$ contains
-# $BA$, and the gradient of $B$ passes through the same $A$.
+# So holding the norm constant adds $g$ times the gradient of $m$, in the row's direction. In 384 dimensions, a gradient that ignores the
+# row has about $1/\sqrt{384}$ of its length along the row: 5 %. So early in training the gap is a few percent. Then the gap grows: the
+# gradient of $B$ sees only the rows of $A$, and $BA$, the part of $V$ that grows, is made of them.
 #
 # In §4.2 the paper praises the true gradient: without the part along the row, optimization should be easier. In §4.3 that part is
 # back, to save memory.
@@ -223,9 +223,8 @@ pt.widgets.Guess("Compared with LoRA with a gain, DoRA can represent",
 # %% [markdown]
 # ### Exercise 3 · There and back (2 points, about 8 minutes)
 #
-# `to_gain(m, W, A, B, s)` returns the `g` with which LoRA with a gain does exactly what DoRA does with this `m`.
-# `to_dora(g, W, A, B, s)` goes the other way. `A`, `B` and `s` stay as they are; the matrix may have any shape, and entries of `m` and `g`
-# may be negative.
+# `to_gain(m, W, A, B, s)` returns the `g` that makes LoRA with a gain equal DoRA with this `m`. `to_dora(g, W, A, B, s)` goes the other
+# way. `A`, `B` and `s` stay as they are; the matrix may have any shape, and entries of `m` and `g` may be negative.
 
 
 # %% exercise="dora.convert" part="solution"
@@ -256,10 +255,11 @@ converted
 # %% [markdown]
 # **The same functions, from the same number of parameters.** DoRA is another route through the same models.
 #
-# On either route, $A$ and $B$ see $g$ as a constant, so at the same function they even get the same gradients. Still, training takes them apart:
+# On either route, $g$ is a constant for $A$ and $B$. So at the same function, $A$ and $B$ even get the same gradients. Still, training
+# differs:
 #
-# - Adam moves each parameter by about the learning rate: $g$ itself in LoRA with a gain, $m$ in DoRA, where
-#   $g = m / \lVert V\rVert$ moves faster on short rows than on long ones.
+# - Adam moves each parameter by about the learning rate. LoRA with a gain trains $g$ itself. DoRA trains $m$, so $g = m / \lVert V\rVert$
+#   moves faster on short rows than on long ones.
 # - When $B$ makes a row of $V$ longer, DoRA divides by the new length. LoRA with a gain lets the row grow.
 #
 # So "does separating help?" is a question about training, and only runs can answer it. But why did anyone expect that it would?
@@ -271,9 +271,9 @@ converted
 # $$ \Delta D = \operatorname{mean}\,\bigl(1 - \cos\angle(w', w)\bigr), \qquad
 # \Delta M = \operatorname{mean}\,\bigl|\lVert w'\rVert - \lVert w\rVert\bigr| $$
 #
-# A dot is one matrix at one moment of training. The paper's Figure 2 *pools* the dots of all query matrices and moments. Those of full
-# fine-tuning fall (a correlation of −0.62), those of LoRA rise (+0.83), and those of DoRA fall a little (−0.31). *Over rows* means:
-# among the rows of one matrix.
+# A dot is one matrix at one moment of training. The paper's figure *pools* the dots of all query matrices and moments. Full fine-tuning's
+# dots fall (a correlation of −0.62), LoRA's rise (+0.83), and DoRA's fall a little (−0.31). *Over rows*, in the table below, means: among
+# the rows of one matrix.
 #
 # Here are four updates of our model: full fine-tuning, LoRA, DoRA, and random matrices of rank 8, each as large as LoRA's. **Which
 # cloud is the random one?**
@@ -292,8 +292,8 @@ correlated.xs("as trained", level="size")
 # %% [markdown]
 # <details><summary>What the clouds say</summary>
 #
-# Pooled, random numbers rise like LoRA. Full fine-tuning rises, too: we looked for the falling line and did not find it. DoRA's dots hardly form a
-# line at all. What would that show?
+# Pooled, random numbers rise like LoRA. Full fine-tuning rises, too: we looked, and found no falling line. DoRA's dots hardly form a line.
+# What would that show?
 # </details>
 #
 # Why should random numbers draw LoRA's line? Take a row $w$ and add a piece $\delta$ that ignores it. In 384 dimensions, such a piece
@@ -304,15 +304,15 @@ correlated.xs("as trained", level="size")
 #
 # The first is $\lVert w\rVert$ times the second. They rise together because both measure *how much was added*.
 #
-# Almost a right angle: by chance, a piece also lies a little along the row. When the piece is tiny, that part decides the length.
+# The angle is only almost right: by chance, a piece also lies a little along the row. When the piece is tiny, this part decides the length.
 
 # %%
 pt.plots.show(pictures.draw_crossing(record), "How much a random piece changes the length of a row "
               "of 384 entries. Bands: the recorded updates of full fine-tuning and of LoRA.")
 
 # %% [markdown]
-# Full fine-tuning lives below the crossing, LoRA mostly above. So give full fine-tuning's updates the size of LoRA's, matrix by matrix.
-# **Where does the cloud go?**
+# Full fine-tuning lies left of the circle, where the two lines cross; LoRA mostly to the right. So give full fine-tuning's updates the size
+# of LoRA's, matrix by matrix. **Where does the cloud go?**
 
 # %%
 pt.widgets.Guess("Blown up to LoRA's size, the cloud of full fine-tuning looks",
@@ -329,16 +329,16 @@ correlated.xs("at the other's norm", level="size")    # the three others at full
 # %% [markdown]
 # <details><summary>What is left when the sizes are equal</summary>
 #
-# Pooled, full fine-tuning at LoRA's size looks like LoRA. Over the rows of one matrix, something is left: those of full
-# fine-tuning lie less close to a line.
+# Pooled, full fine-tuning at LoRA's size looks like LoRA. Over the rows of one matrix, a difference is left: full fine-tuning's rows lie
+# less close to a line.
 # </details>
 #
-# In the paper's figure, too, LoRA turns the rows about seven times as far as full fine-tuning does. But there both lie above our crossing, so
-# size does not explain why full fine-tuning falls.
+# In the paper's figure, too, LoRA turns the rows about seven times as far as full fine-tuning. But there both lie to the right of our
+# crossing, so size does not explain why full fine-tuning's dots fall.
 #
 # ## Forge it
 #
-# A picture that shows a cause should be hard to draw without that cause. So try to draw the paper's out of noise. First, only add the
+# A picture that shows a cause should be hard to draw without that cause. So try to draw the paper's picture from noise. First, only add
 # noise. **What line can the dots of one matrix form?**
 
 # %%
@@ -357,13 +357,13 @@ pt.compare("dora.noise", f"a rising line, {rising} of 10 times", "four sizes eac
 # %% [markdown]
 # ### Exercise 4 · The forgery (3 points, about 10 minutes)
 #
-# Now set the lengths freely. Write `forge(weights, slope, start)`. It gets a list of matrices, and returns as many changed ones, whose dots
-# $(\Delta D, \Delta M)$ lie on a line of this slope. The slope may be negative.
+# Now set the lengths freely. Write `forge(weights, slope, start)`. It gets a list of matrices, and returns a changed copy of each. The dots
+# $(\Delta D, \Delta M)$ of the copies lie on a line of this slope, which may be negative.
 #
 # - `start` is $(\Delta D, \Delta M)$ of the first dot.
 # - The $\Delta D$ of neighbouring dots are 0.001 to 0.004 apart, and all below 0.1.
-# - Each dot lies on the line to four digits. The weights that you get stay as they are.
-# - Each row is turned towards noise of its own and nothing else, drawn anew at each call.
+# - Each dot lies on the line to four digits. The given weights stay as they are.
+# - Each row is turned only towards noise of its own, drawn anew at each call.
 
 
 # %% exercise="dora.forge" part="solution"
@@ -394,8 +394,8 @@ pt.plots.show(pictures.draw_forged(forge),
               "Your forgeries, at three slopes. All directions are noise.")
 
 # %% [markdown]
-# You set the lengths by hand. **Could noise alone have fallen?** Add noise to MiniLM's six value matrices, and choose nothing but how much
-# each of them gets.
+# You set the lengths by hand. **Could noise alone draw a falling line?** Add noise to MiniLM's six value matrices, and choose only how much
+# each gets.
 
 # %%
 pt.widgets.Guess("Noise added to six matrices, its amounts chosen. Their dots can form",
@@ -429,18 +429,18 @@ pt.sentence("dora.figure", ...)    # yours: what does a falling line show of an 
 # %% [markdown]
 # <details><summary>Ours: what the figure can say</summary>
 #
-# On one matrix, added noise only climbs. Over several matrices, at one moment, it draws what you like. But give it four moments, and let it
-# grow as our full fine-tuning does: now the dots rise, however the six amounts are chosen. Noise alone does not explain the paper's fall.
-# What does, we do not know.
+# Noise added to one matrix draws a rising line. At one moment, noise in several matrices draws any line that crosses their rays. But let it
+# grow over four moments, as our full fine-tuning does, and the dots rise, however the six amounts are chosen. So noise alone does not
+# explain the paper's falling line. What does, we do not know.
 # </details>
 #
 # ## You are the referee
 #
 # Then let us run it: LoRA, LoRA with a gain, and DoRA, at a low rank and a high one. At each rank, each method first chose its own learning
-# rate, on sentences that are not in the test. Then came ten new seeds. A seed gives all three the same $A$, the same new head and the same
-# order of sentences, so we compare in **pairs**: one difference for each seed.
+# rate, on sentences outside the test. Then came ten new seeds. A seed gives all three the same $A$, the same new head and the same order of
+# sentences, so we compare in **pairs**: one difference for each seed.
 #
-# If ten differences scatter by a point of accuracy, their mean is known to about 0.7 points. A smaller effect we cannot see.
+# If ten differences scatter by a point of accuracy, their mean is uncertain by about 0.7 points. We cannot see a smaller effect.
 #
 # **Which difference would make you choose the more complicated layer?** Commit a margin, in points of accuracy. We wrote ours
 # down before the first run: one point.
@@ -497,11 +497,11 @@ pt.compare("dora.verdict", ruling.verdict["DoRA − LoRA with a gain", 2], "your
 ruling
 
 # %% [markdown]
-# **At our margin: the same, four times.** DoRA against LoRA, and against LoRA with a gain, at either rank: the pairs agree so well that half
-# a point would have shown. There was little to win, though: all three methods stand within three points of full fine-tuning.
+# **At our margin, DoRA is the same as LoRA, and as LoRA with a gain, at either rank.** The pairs agree so well that half a point would have
+# shown. There was little to win, though: all three stand within three points of full fine-tuning.
 #
-# But in *Watch it learn*, DoRA stood above LoRA, in two seeds. Your own may lie as far from ours: one or two runs are no
-# evidence. Look at the search for the rates, too:
+# But in *Watch it learn*, DoRA stood above LoRA in both seeds. Yours may lie as far from ours: one or two runs are no evidence. Look at the
+# search for the rates, too:
 
 # %% tags=["nbval-check-output"]
 search = record.runs.query("group == 'rates'")    # on validation sentences, one seed
@@ -518,7 +518,7 @@ search.pivot(index=["rank", "lr"], columns="method", values="validation").map("{
 # ## The ladder so far
 #
 # You have climbed from full fine-tuning to DoRA. Junxian He and his colleagues saw in 2021 that methods like these are variations of one
-# line: take what a layer gives, and add something learned to it.
+# line: take what a layer gives, and add something learned.
 #
 # $$ h \;\leftarrow\; h + \text{scale}\cdot\text{something learned} $$
 #
@@ -529,18 +529,18 @@ pt.plots.show(pictures.draw_ladder(), "One block of MiniLM, drawn eight times. W
               "stands where it acts. Counts are for the whole model, without the head.")
 
 # %% [markdown]
-# Three of them never merge into the weights. What a prompt or a prefix adds depends on the whole sentence, and an adapter is not linear. Look
-# at the last row once more: DoRA is the gain of lesson 06 around the sum of lesson 07.
+# Three of them never merge into the weights. What a prompt or a prefix adds depends on the whole sentence, and an adapter is not linear.
+# Look at the last row: DoRA is the gain of lesson 06 around the sum of lesson 07.
 #
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | On these reviews, DoRA, LoRA, and LoRA with a gain are the same within a point, each at its own rate. | ten paired seeds at each rank: no interval reaches half a point | the margin stood before the first run | LLaMA-7B: DoRA is two to four points ahead of LoRA (Liu et al. 2024, and their README). With all rates tuned, variants end within 1 to 2 % (Lee et al. 2026), and a well-set LoRA matches or surpasses most of them (He et al. 2026) |
-# | DoRA and LoRA with a gain represent the same functions. | in one line: g = m / ‖V‖, for any V without a row of zeros; your trained model, there and back | negative m, rows of unequal lengths, oblong matrices (exercise 3) | true at every size; Chang et al. 2025 rewrite DoRA in an equivalent form, too |
-# | Noise that grows draws a rising line: both measures tell how much was added. | random numbers of LoRA's size correlate, pooled, as LoRA does: +1.00 (queries) and +0.97 (values), two seeds | full fine-tuning at LoRA's size: +1.00 and +0.96. DoRA is the exception: −0.08 to +0.17, though without its last block it rises: +0.26 to +0.95 | Liu et al., queries of VL-BART: LoRA +0.83, DoRA −0.31, full fine-tuning −0.62 |
-# | At a rate that is too high, DoRA can lose less than LoRA. An observation. | one seed, rank 32, rate 0.006: 79.0 % for DoRA, 78.7 % with a gain, 75.9 % for LoRA | nothing yet. At rank 2 and 0.006: 74.9 %, 73.4 % and 74.7 % | Liu et al. expect steadier training (§4.2) |
-# | A constant norm changes B's gradient, by more than chance predicts. An observation. | over a tenth after 250 steps (the run above, one seed); chance alone predicts 5 % | nothing yet | Liu et al., Table 7: a quarter of the memory saved on LLaMA-7B for 0.2 points; none lost on VL-BART |
+# | DoRA and LoRA with a gain represent the same functions. | a proof in one line: g = m / ‖V‖, for any V without a row of zeros; your trained model, converted there and back | negative m, rows of unequal lengths, oblong matrices (exercise 3) | true at every size; Chang et al. 2025 rewrite DoRA in an equivalent form, too |
+# | Noise that grows draws a rising line: both measures tell how much was added. | random numbers of LoRA's size correlate, pooled, as LoRA does: +1.00 (queries) and +0.97 (values), two seeds | full fine-tuning at LoRA's size rises, too: +1.00 and +0.96. DoRA does not: −0.08 to +0.17. Without its last block, DoRA rises: +0.26 to +0.95 | Liu et al., queries of VL-BART: LoRA +0.83, DoRA −0.31, full fine-tuning −0.62 |
+# | At a rate that is too high, DoRA can lose less than LoRA. An observation. | one seed, rank 32, rate 0.006: 79.0 % for DoRA, 78.7 % with a gain, 75.9 % for LoRA | nothing yet. At rank 2, the same rate and the same order: 74.9 %, 73.4 % and 74.7 % | Liu et al. expect steadier training (§4.2) |
+# | A constant norm changes B's gradient, by more than chance predicts. An observation. | over a tenth after 250 steps (the run above, one seed); chance alone predicts 5 % | nothing yet | Liu et al., Table 7: a quarter of the memory saved on LLaMA-7B for 0.2 points of accuracy; no accuracy lost on VL-BART |
 
 # %%
 pt.progress("09")
@@ -571,31 +571,32 @@ pt.progress("09")
 # | dropout | 0: then peft reuses the base's output | peft's documentation |
 # | a base in 4 bits | works with `use_dora`, too | the README |
 #
-# Start with LoRA; DoRA may forgive a rate that is too high. Stay with LoRA where the time of a step is your bill: with peft, DoRA
-# takes from a fifth longer ([peft#1474](https://github.com/huggingface/peft/pull/1474)) to more than twice as long
-# ([peft#2651](https://github.com/huggingface/peft/issues/2651)). If the first loss is `nan`, look for rows of zeros in
-# the weights, because DoRA divides by their norm ([peft#2049](https://github.com/huggingface/peft/issues/2049)).
+# Start with LoRA; DoRA may forgive too high a rate. Stay with LoRA where you pay for time: with peft, DoRA took a fifth longer in one
+# report ([peft#1474](https://github.com/huggingface/peft/pull/1474)), more than twice as long in another
+# ([peft#2651](https://github.com/huggingface/peft/issues/2651)). If the first loss is `nan`, look for rows of zeros in the weights, because
+# DoRA divides by their norm ([peft#2049](https://github.com/huggingface/peft/issues/2049)).
 #
-# What misleads at 7 billion parameters: our rates, and a task on which rank 1 is nearly enough, so that there is little left to win.
+# What misleads at 7 billion parameters: our rates, and a task on which rank 1 is nearly enough, so that little is left to win.
 
 # %% [markdown]
 # # Further
 #
 # ## What the papers measured
 #
-# Liu et al. report 78.4 % for DoRA on LLaMA-7B and 74.7 % for LoRA, as the mean of eight sets of common-sense questions (Table 1). They tuned
-# DoRA's rate for this comparison, and quoted LoRA's row from an earlier paper. Their README has 76.3 % for LoRA at the
-# same rank, 32. Others who ran their code met DoRA's figure at this rank, and at others found more, or much less
+# Liu et al. report 78.4 % for DoRA on LLaMA-7B and 74.7 % for LoRA, as the mean of eight sets of common-sense questions (Table 1). They
+# tuned DoRA's rate for this comparison, and quoted LoRA's row from an earlier paper. Their README has 76.3 % for LoRA at the same rank, 32.
+# Others who ran their code reached DoRA's figure at this rank; at other ranks they found more, or much less
 # ([NVlabs/DoRA#14](https://github.com/NVlabs/DoRA/issues/14), [#26](https://github.com/NVlabs/DoRA/issues/26)).
 #
 # Lee et al. searched the learning rate, batch size, rank and length of training for LoRA and nine variants, DoRA among them. Different
-# variants want different rates. With each at its own, the best results lay within 1 to 2 % of each other.
+# variants want different rates. With each at its own, the best results lay within 1 to 2 %.
 #
-# Chang et al. ask why DoRA works, and give another answer than the angle: the singular values of its update are more even.
+# Chang et al. ask why DoRA works. Their answer is not the angle: the singular values of DoRA's update are more even.
 #
 # **Sources**
 #
-# - Liu et al. 2024, *DoRA: Weight-Decomposed Low-Rank Adaptation*, arXiv 2402.09353: §3.2 the picture, §4.1 the equation, §4.3 the constant norm.
+# - Liu et al. 2024, *DoRA: Weight-Decomposed Low-Rank Adaptation*, arXiv 2402.09353: §3.2 the picture (Figure 2), §4.1 the equation, §4.3
+#   the constant norm.
 # - Salimans & Kingma 2016, *Weight normalization*, arXiv 1602.07868: length and direction apart, without a frozen W.
 # - He et al. 2021, *Towards a unified view of parameter-efficient transfer learning*, arXiv 2110.04366.
 # - Lee et al. 2026, *Learning rate matters: vanilla LoRA may suffice for LLM fine-tuning*, arXiv 2602.04998.

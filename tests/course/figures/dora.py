@@ -12,7 +12,7 @@ LIU = "Liu et al. 2024"
 FIGURES = {
     "2,563 of them": RUNS.tests.max(),
     "4,608 more": 12 * (dora.count(384, 384, 8) - lora.count(384, 384, 8)),
-    "length along it: 5 %": 384**-0.5,
+    "length along the row: 5 %": 384**-0.5,
     "predicts 5 %": 384**-0.5,
     "about 0.7 points": 2.262 / 10**0.5 * MARGIN / 100,
     "95 % interval": "Student's t",
