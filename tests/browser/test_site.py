@@ -35,6 +35,7 @@ def pages(tmp_path_factory):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield out, f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
+    server.server_close()
 
 
 def test_every_link_within_the_site_leads_somewhere(pages):
