@@ -5,7 +5,7 @@
 #
 # You have 4,000 sentences from film reviews, each marked as praise or complaint, and a laptop. Somebody else has a network that has read about a hundred million pairs of sentences. What do you do with it?
 #
-# Until 2018 most language tasks had a network of their own, which took little but word vectors from elsewhere. Jacob Devlin and his colleagues at Google wanted one network for all tasks. They trained BERT on plain text, put one new layer on top for each task, and trained everything a little further.
+# Until 2018 most language tasks had a network of their own. Little but its word vectors came from elsewhere. Jacob Devlin and his colleagues at Google wanted one network for all tasks. They trained BERT on plain text, put one new layer on top for each task, and trained everything a little further.
 #
 # So there are three ways. Ignore the network, and train one like it **from scratch**. Train all of it: **full fine-tuning**. Or freeze it, and train only the new layer on top, the **head**.
 #
@@ -13,7 +13,7 @@
 # |---|---|
 # | **Time** | about 60 minutes (estimated), 41 of them for 5 exercises, and one more if you like; Run All takes about two minutes |
 # | **You need** | a training loop in PyTorch that you have seen once; lesson 00 helps |
-# | **Data** | 10,041 sentences from film reviews, each rated by about 20 people, the neutral ones left out; Hutto & Gilbert 2014, MIT licence |
+# | **Data** | 10,041 sentences from film reviews, each rated by about 20 people; neutral sentences are left out; Hutto & Gilbert 2014, MIT licence |
 #
 # <details><summary>Three questions on lesson 00</summary>
 #
@@ -97,11 +97,11 @@ pictures.complaints(colleagues_accuracy, model, few)    # the model as any train
 # %% [markdown]
 # ### Exercise 1 · How good is it? (2 points, about 8 minutes)
 #
-# Write `accuracy(model, batches)`, a plain number from 0 to 1 of which nobody can complain:
+# Write `accuracy(model, batches)`, a plain number from 0 to 1. Nobody should find a fault:
 #
-# - The same model and sentences give the same number, in whichever mode the model comes. You may leave it in either.
+# - The same model and sentences give the same number, whether the model comes in training or evaluation mode. You may change its mode.
 # - Every sentence counts the same.
-# - Nothing is kept for a backward pass, since none will come. Autograd ends as it was, on or off.
+# - Nothing is kept for a backward pass. Autograd stays on or off, as before your call.
 # - The batches stay as they were.
 #
 # `batches` is a list of dicts with `labels` and whatever else the model takes. Pass it whole: `model(**batch)` has `.logits`, (batch, 2).
@@ -170,8 +170,8 @@ pd.Series({"always the same answer": f"{movies.majority:.1%}",
 # Write `step(model, batch, optimizer)`. A parameter is *trained* if its `requires_grad` is True. Find the calls that make the following true, and their order:
 #
 # - The model computes its loss once, in training mode, so that *dropout* is on. You return this loss as a plain number. (`model(**batch)` has it as `.loss`.)
-# - The optimizer changes the weights once. At that moment the gradients of all trained parameters, as one long vector, have a norm of at most 1. A longer vector was shortened to 1; a shorter one was left as it was. (`torch.nn.utils` has a function for it.)
-# - At that moment each trained parameter's `.grad` comes from this batch alone. `backward` *adds* to what is there. Before the very first step nothing is there.
+# - The optimizer changes the weights once. Take the gradients of all trained parameters as one long vector. Before the change, a vector longer than 1 is shortened to norm 1; a shorter one stays. (`torch.nn.utils` has a function for it.)
+# - At the change, each trained parameter's `.grad` comes from this batch alone. `backward` *adds* to a gradient that is there. Before the very first step there is none.
 #
 # Before you run it, imagine two of your lines swapped. Which swaps crash? Which train, but wrongly?
 
@@ -196,7 +196,7 @@ step = pt.check("full.step", step)
 pt.require("full.step")
 
 # %% [markdown]
-# Only a swap that uses something before it exists crashes. All others run.
+# A swap crashes only if a line uses what does not exist yet. All other swaps run.
 #
 # Around **your** step we need an optimizer, and a rate that rises for a tenth of the steps and then falls to zero in a straight line.
 
@@ -235,13 +235,13 @@ f"{len(part)} steps of full fine-tuning: {fine_tuned:.1%}"
 #
 # ## 3 · Freeze it
 #
-# Now the other extreme: only the head moves. When freezing goes wrong, nothing crashes: the backbone learns, and you have measured another method. So write the test first.
+# Now the other extreme: only the head moves. When freezing goes wrong, nothing crashes: the *backbone*, all below the head, learns, and you have measured another method. So write the test first.
 #
 # ### Exercise 3 · What is frozen does not move (3 points, about 10 minutes)
 #
 # Write `frozen_stays(train, model)`. It calls `train(model)` once. A parameter is *frozen* if its `requires_grad` is False before that call. If a frozen parameter has moved afterwards, your function **raises**, as `assert` does. `model.named_parameters()` gives names and parameters. If the training itself breaks off with an error, let that error through.
 #
-# Your test meets trainings that keep this law and trainings that break it. A training may do nothing, move what is *not* frozen, and freeze or thaw. What was frozen must end as it was. How could a training break that unseen? It moves a frozen parameter by very little, moves it while it is thawed, or puts a tensor with other entries in its place. (A frozen name that is gone counts as moved.)
+# Your test meets trainings that keep this law and trainings that break it. A training may do nothing, move what is *not* frozen, and freeze or thaw. What was frozen must end as it was. How could a training break this law unseen? It moves a frozen parameter by very little, moves it while it is thawed, or puts a tensor with other entries in its place. (A frozen parameter whose name is gone counts as moved.)
 
 
 # %% exercise="full.frozen_stays" part="solution"
@@ -265,7 +265,7 @@ pt.require("full.frozen_stays")
 # %% [markdown]
 # ### Exercise 4 · Freeze it (1 point, about 4 minutes)
 #
-# Write `head_only(model)`. Afterwards the head trains **and nothing else**, in whatever state the model came. It returns how many parameters train, and counts every entry of a tensor. `pt.models.head(model)` gives the names of the head's tensors.
+# Write `head_only(model)`. Afterwards the head trains **and nothing else**, whatever was frozen before. It returns the number of trained parameters, every entry of a tensor counted. `pt.models.head(model)` gives the names of the head's tensors.
 
 
 # %% exercise="full.head_only" part="solution"
@@ -291,7 +291,7 @@ frozen_stays(lambda model: list(my_training(model, train[:2], lr=0.1)), head_mod
 f"{trains:,} parameters train, and your test of your step raised nothing"
 
 # %% [markdown]
-# Without dropout, a frozen backbone makes the same features of a sentence every time. So **compute them once**, and train heads on them: then a whole training takes a tenth of a second. We keep two readings. One is the *pooler's output*: the vector of the first token, `[CLS]`, behind one more layer. `BertForSequenceClassification` reads this one. The other is the *mean* of the last hidden states over all tokens.
+# Without dropout, a frozen backbone gives a sentence the same vector, its *features*, every time. **Compute them once.** Then a head trains in a tenth of a second. We keep two readings. One is the *pooler's output*: one more layer, applied to the vector of the first token, `[CLS]`. `BertForSequenceClassification` reads this one. The other is the *mean* of the last hidden states over all tokens.
 
 # %%
 @torch.no_grad()
@@ -314,7 +314,7 @@ short = heads.accuracy(head, "pooler")
 pt.compare("full.head", round(100 * short, 1), "head only, 250 steps, in %")
 
 # %% [markdown]
-# The frozen network has read so much, and loses to a count of words by nine points. Is that what pretraining is worth?
+# The frozen network has read so much. Yet its head loses to a count of words by nine points. Is that what pretraining is worth?
 #
 # ## 4 · Is it a bug?
 #
@@ -379,9 +379,9 @@ pd.Series({name: heads.spread(name) for name in ("pooler", "mean")}).round(3).to
 # %% [markdown]
 # The mean brings seven to nine points, with the same network and a head of the same size. (Here ± is the spread of three seeds.) Why? Three explanations:
 #
-# - **The place.** The pooler's output holds less of what we ask for.
-# - **The steps.** It holds as much, but a head needs longer to learn from it.
-# - **The scale.** It holds as much, but its features vary a fifth as much, and a head learns badly from small features, however long it trains.
+# - **The place.** The pooler's output says less about praise and complaint.
+# - **The steps.** The pooler's output says as much, but a head needs longer to learn from it.
+# - **The scale.** It says as much, but its features vary a fifth as much. From small features a head learns badly, however long it trains.
 #
 # All three predict what we saw. We need runs for which they predict different results. We can *standardize* the features: shift and scale each to mean 0 and standard deviation 1. And we can take ten times the steps.
 #
@@ -436,7 +436,7 @@ pt.sentence("full.place", ...)    # yours: where do the eight points come from?
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# At their ends, four of the eight points are left; with a penalty on large weights, chosen by validation, five. That is the place. The pooler gained three with patience. The mean lost one: it learned its training sentences too well. Standardizing changes next to nothing. At the end it can change nothing: a head on x computes w·x + b, and for every such head there is one on (x − μ)/σ with the same answers.
+# At the heads' ends, four of the eight points are left. (With the penalty on large weights that validation chooses, five are left.) That is the place. The pooler gained three with patience. The mean lost one: it learned its training sentences too well. Standardizing changes next to nothing. At a head's end, it can change nothing: a head on x computes w·x + b, and for every such head there is one on (x − μ)/σ with the same answers.
 # </details>
 #
 # Is the untrained pooler to blame? We put random ones in its place, and then took it away.
@@ -452,7 +452,7 @@ records.table(poolers, "reads")    # each head at its end
 #
 # ## 6 · The ruler
 #
-# If the head has not finished, some of a method's gain is only what more steps would have given the head. So our zero is the head on the pooler *at its end*, and our one is full fine-tuning. Between them lies the **share of the gain**:
+# If the head stops early, part of a method's gain is only what more steps would have given the head. So the head on the pooler *at its end* is our zero, and full fine-tuning our one. Between them lies the **share of the gain**:
 #
 # $$ \text{gain}(a) = \frac{a - a_\text{head at its end}}{a_\text{full} - a_\text{head at its end}} $$
 #
@@ -488,7 +488,7 @@ pt.sentence("full.collapse", ...)    # yours: what has happened, and what is 0.6
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# The model says the same to every sentence. The best it can say is "half and half", and that costs log 2 = 0.69. Learn to see two signs together: the loss stays at log 2, and the accuracy is the share of one class ([transformers#735](https://github.com/huggingface/transformers/issues/735)). Full fine-tuning fell off a cliff at 0.001. A network from scratch needs more steps: after five passes, 74.4 % (one seed).
+# The model says the same to every sentence. The lowest loss comes from "half and half", and is log 2 = 0.69. Learn to see two signs together: the loss stays at log 2, and the accuracy is the share of one class ([transformers#735](https://github.com/huggingface/transformers/issues/735)). Full fine-tuning fell off a cliff at 0.001. A network from scratch needs more steps: after five passes, 74.4 % (one seed).
 # </details>
 #
 # ## 7 · The bill
@@ -506,14 +506,14 @@ bill = pd.DataFrame(bill)
 bill.assign(factor=(bill["full"] / bill["head"]).map("{:,.0f}".format)).round(3)
 
 # %% [markdown]
-# Full fine-tuning holds the model four times in memory, the head once. On disk, a hundred tasks are a hundred models, or one model and a hundred tiny files. One way is good and expensive, the other cheap and behind. **What lies between?** That is the rest of this course.
+# Full fine-tuning keeps four numbers in memory for each parameter, the head about one. On disk, a hundred tasks are a hundred models, or one model and a hundred tiny files. Full fine-tuning is good and expensive, the head cheap and worse. **What lies between?** That is the rest of this course.
 #
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | At its best rate, a head gains more from a better place to read than from ten times the steps or from standardized features. | mean 77.0, pooler 70.4 %: 2,500 steps, three seeds, standard error 0.8 to 0.9; four points at the ends, five with a penalty | ten times the steps; standardized features; four random poolers and none (70.9 to 72.0 %). Another base: nothing yet | this base was made to be read at its mean (its model card) |
-# | On these reviews, a frozen MiniLM and a count of words are within a point of each other. | 77.0 and 76.2 %, standard error 0.8 each | the head at the best of six rates, with ten times the steps, with a penalty that validation chooses (76.2 %) | not known to us |
+# | On these reviews, our frozen network (MiniLM) and a count of words are within a point of each other. | 77.0 and 76.2 %, standard error 0.8 each | the head at the best of six rates, with ten times the steps, with a penalty that validation chooses (76.2 %) | not known to us |
 # | Full fine-tuning beats both. | 82.3 %, three seeds | the head with ten times the steps at the best of six rates | on images unlike the training images, the head won (Kumar et al. 2022) |
 # | At ten times its rate, full fine-tuning says the same to every sentence. *An observation.* | 49.5 %, one seed | three times the rate: 81.0 %; thirty times: the same 49.5 % | failed runs, and small rates, warm-up and more passes as the remedy: Mosbach et al. 2021, §5 and §6 |
 
