@@ -5,7 +5,7 @@
 #
 # You have 4,000 sentences from film reviews, each marked as praise or complaint, and a laptop. Somebody else has a network that has read about a hundred million pairs of sentences. What do you do with it?
 #
-# Until 2018 most language tasks had a network of their own. Little but its word vectors came from elsewhere. Jacob Devlin and his colleagues at Google wanted one network for all tasks. They trained BERT on plain text, put one new layer on top for each task, and trained everything a little further.
+# Until 2018 most language tasks had a network of their own, with little from outside but word vectors. Jacob Devlin and his colleagues at Google wanted one network for all tasks. They trained BERT on plain text, put one new layer on top for each task, and trained everything a little further.
 #
 # So there are three ways. Ignore the network, and train one like it **from scratch**. Train all of it: **full fine-tuning**. Or freeze it, and train only the new layer on top, the **head**.
 #
