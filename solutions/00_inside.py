@@ -79,8 +79,8 @@ pt.require("inside.linear")
 
 # %% [markdown]
 # Nearly every parameter of a language model stands in such a layer, or in a table of words. Here is all of MiniLM, drawn so that area is
-# the number of parameters. Choose larger models, too. Which two parts would you train, to be in every block with as few parameters as
-# possible?
+# the number of parameters. Choose larger models, too. Which two parts of a block have the fewest parameters?
+# (The norms are there, too thin to see.)
 
 # %%
 model, tokenizer = pt.models.load("minilm", labels=2, attention="eager")    # step by step, as below
@@ -94,7 +94,7 @@ pictures.explore_parameters()
 # <details><summary>What the map says</summary>
 #
 # More than half of MiniLM is a dictionary: a vector for each of 30,522 words. The famous attention is less than a sixth. In larger models
-# its share melts: a dictionary grows with the width of the vectors, a block with the square of that width. The smallest parts are
+# the dictionary's share melts: it grows with the width of the vectors, a block with the square of that width. The smallest parts are
 # the norms, then key and value in models whose heads share them (exercise 5).
 # </details>
 #
@@ -102,8 +102,8 @@ pictures.explore_parameters()
 #
 # ## What is in a block?
 #
-# Recurrent networks read a text word by word, on hardware that could do thousands of things at once. So in 2017 Ashish Vaswani and his
-# colleagues let all words look at each other in a single step, and called this the **transformer**.
+# Recurrent networks read a text word by word. In 2017 Ashish Vaswani and his colleagues let all words look at each other in a single
+# step, and called this the **transformer**.
 #
 # MiniLM turns each *token*, a word or a piece of one, into a vector of 384 numbers. Six blocks of the same shape change these vectors, one
 # block after the other. On top, a small classifier answers a question.
@@ -213,9 +213,9 @@ pictures.explore_heads(tables, tokens)
 #
 # <details><summary>What we found</summary>
 #
-# Head 2 of block 0 looks one word back. Head 4 of block 4 takes `it` to `plot`; neither shows what the model takes the sentence to mean. The
-# two marks get 44 % of the reading, nearly all of it `[CLS]`. In BERT's middle blocks it is `[SEP]`: Clark et al. (2019) think that a head
-# looks there when it has nothing to say. But a share is no importance: it multiplies a value, which may be short (Kobayashi et al. 2020).
+# Head 2 of block 0 looks one word back. Head 4 of block 4 takes `it` to `plot`. That does not tell us how the model understands
+# the sentence. The two marks get 44 % of the reading, nearly all of it `[CLS]`. In BERT's middle blocks it is `[SEP]`: Clark et al. (2019) think that a head
+# looks there when it has nothing to say. A large share of a small value still adds little (Kobayashi et al. 2020).
 # </details>
 #
 # Each of these small tables takes memory, for every sentence of a batch: a number for each *pair* of tokens.
@@ -264,7 +264,7 @@ def gap(i, **changed):
 pd.Series([gap(i) < 1e-5 for i in range(6)]).to_frame("block by block, as the model's own?")
 
 # %% [markdown]
-# You have written a transformer. Every method of this course changes something in your lines. Now look at the names on the left of your equals
+# You have written a transformer's block. Most methods of this course change something in your lines. Now look at the names on the left of your equals
 # signs. Each is a tensor with an entry for every token. Who may need these tensors again, after the forward pass?
 #
 # ### A bias that does nothing
@@ -509,8 +509,7 @@ pd.DataFrame(rows).T
 
 # %% [markdown]
 # The saving melts. Weights and moments do not care how much the model reads; activations do. The more tokens, the less LoRA saves: with more
-# sentences it takes 60 %. Somebody reported this to peft as a bug: "Tinyllama with Lora consumes more memory than full-finetuning"
-# ([peft#1514](https://github.com/huggingface/peft/issues/1514)).
+# sentences it takes 60 %. At 8,192 tokens somebody saw no saving, and reported a bug ([peft#1514](https://github.com/huggingface/peft/issues/1514)).
 #
 # With longer sentences LoRA takes 77 %, for as many tokens: the tables of pairs have grown, and LoRA removes none of them.
 #
@@ -543,10 +542,10 @@ pd.DataFrame(rows).T
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | LoRA (rank 8, query and value) on MiniLM takes 43 % of full training's memory. | one step of 16 × 32, float32, AdamW: 162 of 374 MB | a recorded process, less what it held when loaded, plus the weights: 254 of 591 MB | GPT-3: 350 of 1,200 GB (Hu et al. 2021, §4.2); 350 is the weights alone |
+# | LoRA (rank 8, query and value) on MiniLM takes 43 % of full training's memory. | one step of 16 × 32, float32, AdamW: 162 of 374 MB | a real process: its growth during training, plus the weights: 254 of 591 MB; another record: 36 % | GPT-3: 350 of 1,200 GB (Hu et al. 2021, §4.2); 350 is the weights alone |
 # | At its fullest a step holds weights, moments, and activations or gradients, whichever are more. | all nine steps of the table | 8 × 32, where the gradients are more. With gradient accumulation it fails: gradients stay, and the two add up | parts as in Rajbhandari et al. 2020, §3; at 7 billion we used it, and measured nothing |
-# | At equal tokens, length costs LoRA its saving faster than batch does. | 128 × 32: 60 %; 16 × 256: 77 %, predicted from small batches | activations of both sizes, measured: as predicted | activations grow with tokens and pairs (Korthikanti et al. 2022, §4.1) |
-# | A frozen linear layer keeps no x, and below the lowest part that trains nothing is kept. | the two formulas; what autograd keeps | the same layer trained, frozen, and with nothing below | other layers differ: a ResNet with LoRA kept twice the activations ([peft#2196](https://github.com/huggingface/peft/issues/2196)); LoRA-FA freezes A, too (Zhang et al. 2023) |
+# | Where attention keeps its tables, length costs LoRA its saving faster than batch does. | 128 × 32: 60 %; 16 × 256: 77 %, predicted from small batches | activations of both sizes, measured: as predicted | activations grow with tokens and pairs (Korthikanti et al. 2022, §4.1); with fused attention we predict no difference |
+# | A frozen linear layer keeps no x, and below the lowest part that trains nothing is kept. | the two formulas; what autograd keeps | the same layer trained, frozen, and with nothing below | a ResNet with LoRA kept twice the activations ([peft#2196](https://github.com/huggingface/peft/issues/2196)); LoRA-FA freezes A, too (Zhang et al. 2023) |
 # | A key's bias does nothing. | block 3, to rounding; proof in one line | the three other biases move the output | any attention by q·k (Namazifar et al. 2023); not with rotary positions, which turn it at each place |
 # | Heads read `[CLS]` far above its fair share. An observation. | one sentence, one model | nothing yet | in BERT it is `[SEP]` (Clark et al. 2019); first tokens in large models (Xiao et al. 2023) |
 
