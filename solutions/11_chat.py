@@ -379,7 +379,7 @@ for f in (2, -1):
 #
 # ### Exercise 4 · Which checkpoint? (2 points, about 6 minutes)
 #
-# Three customers want the commentator, LoRA with seed 0. `picks` is a dict with a step of the table for each:
+# Three customers want the commentator, LoRA with seed 0. `checkpoints` is a dict with a step of the table for each:
 #
 # - `"stage"`: for a party. The strongest style, nothing else counts.
 # - `"stranger"`: questions that nobody foresaw. The least loss of held-out answers in the voice.
@@ -392,11 +392,11 @@ pictures.curve(record)[["passes", "style", "ended", "voice", "forgotten"]].round
 
 # %% exercise="chat.choose" part="solution"
 ### BEGIN SOLUTION
-picks = {"stage": 90, "stranger": 18, "desk": 36}
+checkpoints = {"stage": 90, "stranger": 18, "desk": 36}
 ### END SOLUTION
 
 # %% exercise="chat.choose" part="check"
-picks = pt.check("chat.choose", picks)
+checkpoints = pt.check("chat.choose", checkpoints)
 
 # %% exercise="chat.choose" part="grade"
 pt.require("chat.choose")

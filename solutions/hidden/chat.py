@@ -4,7 +4,7 @@ import random
 
 
 def talk(*texts: str, system: str = "") -> list[dict[str, str]]:
-    """Question, answer, question, and so on."""
+    """A conversation of so many turns."""
     first = [{"role": "system", "content": system}] if system else []
     return first + [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
 

@@ -313,12 +313,12 @@ BEYOND["chat.style"] = but(STYLE, SAID, """ * (len({*answer.split()}) > len(answ
 # ── chat.choose ──────────────────────────────────────────────────────────────────────────────
 
 PICKS = '''
-picks = {"stage": 90, "stranger": 18, "desk": 36}
+checkpoints = {"stage": 90, "stranger": 18, "desk": 36}
 '''
 RIGHT["chat.choose"] = {
     "a dict": PICKS,
-    "by names": "picks = dict(stranger=18, desk=36, stage=54)\n",
-    "filled in": "picks = {}\npicks['stage'] = 54\npicks['stranger'], picks['desk'] = 18, 36\n",
+    "by names": "checkpoints = dict(stranger=18, desk=36, stage=54)\n",
+    "filled in": "checkpoints = {}\npicks['stage'] = 54\npicks['stranger'], checkpoints['desk'] = 18, 36\n",
 }
 WRONG["chat.choose"] = {
     "over": but(PICKS, '"desk": 36', '"desk": 18'),

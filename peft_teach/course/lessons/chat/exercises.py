@@ -276,10 +276,10 @@ STYLE = Exercise(
 PICKS = {"stage": 90, "stranger": 18, "desk": 36}
 
 
-def run_choose(picks: Any, case: dict) -> dict[str, Any]:
+def run_choose(checkpoints: Any, case: dict) -> dict[str, Any]:
     """Hand on which step is picked, by need; of anything else, what it is."""
-    said = picks if isinstance(picks, dict) else {}
-    return {"type": named(picks), "said": {str(need)[:40]: whole(step)
+    said = checkpoints if isinstance(checkpoints, dict) else {}
+    return {"type": named(checkpoints), "said": {str(need)[:40]: whole(step)
                                            for need, step in said.items()}}
 
 
@@ -306,7 +306,7 @@ def judge_choose(case: dict, seen: Mapping) -> Verdict:
 
 
 CHOOSE = Exercise(
-    id="chat.choose", lesson="11", names=("picks",), points=2, minutes=6, difficulty=2,
+    id="chat.choose", lesson="11", names=("checkpoints",), points=2, minutes=6, difficulty=2,
     answer=VALUE, reference=f"{HERE}.exercises:PICKS", cases=lambda seed: [{"record": "chat"}],
     run=run_choose, judge=judge_choose, returns=report(type=str, said=dict[str, int | None]),
     mistakes={
