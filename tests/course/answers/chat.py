@@ -318,7 +318,8 @@ checkpoints = {"stage": 90, "stranger": 18, "desk": 36}
 RIGHT["chat.choose"] = {
     "a dict": PICKS,
     "by names": "checkpoints = dict(stranger=18, desk=36, stage=54)\n",
-    "filled in": "checkpoints = {}\npicks['stage'] = 54\npicks['stranger'], checkpoints['desk'] = 18, 36\n",
+    "filled in": "checkpoints = {}\ncheckpoints['stage'] = 54\n"
+                 "checkpoints |= {'stranger': 18, 'desk': 36}\n",
 }
 WRONG["chat.choose"] = {
     "over": but(PICKS, '"desk": 36', '"desk": 18'),
