@@ -43,7 +43,7 @@ pt.plots.show(pictures.draw_training(), "What training holds in memory, half way
 
 # %% [markdown]
 # Three bets before you look. (*ffn* is the feed-forward part of a block, *words* are the vectors that a model keeps for the words it
-# knows. *LoRA*, lesson 07, freezes the model and trains two thin matrices beside some of its own.)
+# knows, *embeddings* on the map. *LoRA*, lesson 07, freezes the model and trains two thin matrices beside some of its own.)
 
 # %%
 display(Guess("Which part of MiniLM has the most parameters?", ("attention", "ffn", "words"),
@@ -509,7 +509,7 @@ pd.DataFrame(rows).T
 
 # %% [markdown]
 # The saving melts. Weights and moments do not care how much the model reads; activations do. The more tokens, the less LoRA saves: with more
-# sentences it takes 60 %. At 8,192 tokens somebody saw no saving, and reported a bug ([peft#1514](https://github.com/huggingface/peft/issues/1514)).
+# sentences it takes 60 %. With long texts somebody found the memory of both "kind of same" ([peft#1514](https://github.com/huggingface/peft/issues/1514)).
 #
 # With longer sentences LoRA takes 77 %, for as many tokens: the tables of pairs have grown, and LoRA removes none of them.
 #

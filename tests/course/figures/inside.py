@@ -19,7 +19,6 @@ FIGURES = {
     "7 billion": sum(outlines.counts("llama-2-7b").values()),
     "254 of 591 MB": (PROCESS["lora"], PROCESS["full"]),
     "another record: 36 %": PEAKS["lora"] / PEAKS["full"],
-    "At 8,192 tokens": "peft#1514",
     "350 of 1,200 GB": "Hu et al. 2021, §4.2",
     "1 to 70 billion": "the sources of the table",
 }
