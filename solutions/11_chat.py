@@ -192,6 +192,7 @@ before = pictures.ask(model, tokenizer, voice.questions[:60:15], new_tokens=word
 
 # %%
 inject, LoRALinear = pt.mine("change.inject", "lora.layer")
+model, tokenizer = pt.models.load("smollm2")    # anew, so that this cell may run twice
 pt.seed(0)
 everywhere = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 model = inject(model, everywhere, lambda base: LoRALinear(base, 8, 16)).to(pt.device())
