@@ -200,8 +200,8 @@ def plain_seconds() -> float:
 
 
 @pytest.mark.long
-def test_a_redraw_takes_no_longer_than_three_plain_pictures_a_panel(picture, plain_seconds,
-                                                                    monkeypatch):
+def test_a_redraw_takes_no_longer_than_four_plain_pictures_a_panel(picture, plain_seconds,
+                                                                   monkeypatch):
     """Once in five tries: a busy machine is no slow picture. Also for others of its models."""
     if not isinstance(picture, Explorer):
         return
@@ -210,7 +210,7 @@ def test_a_redraw_takes_no_longer_than_three_plain_pictures_a_panel(picture, pla
     for name in options(model) if model else [None]:
         if model:
             model.value = name
-        most = 3 * plain_seconds * len(picture.figure.axes)
+        most = 4 * plain_seconds * len(picture.figure.axes)
         assert any(seconds_of(picture.refresh) <= most for _ in range(5)), name
 
 
