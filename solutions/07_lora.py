@@ -641,7 +641,8 @@ pt.progress("07")
 # %% tags=["nbval-check-output"]
 coins = pd.DataFrame(pt.course.records.select(pt.course.records.load("ladder"), group="heart"))
 rates = coins.loc[coins[coins.seed == 0].groupby("parameters").training.idxmax()]
-coins.fillna({"rank": "all of both matrices"}).merge(rates[["parameters", "lr"]]).pivot_table(
+coins["rank"] = coins["rank"].map("{:.0f}".format, na_action="ignore").fillna("both matrices")
+coins.merge(rates[["parameters", "lr"]]).pivot_table(
     index=["parameters", "rank", "lr"], columns="seed", values="training").round(2)
 
 # %% [markdown]
