@@ -39,8 +39,11 @@ def test_a_page_has_what_is_read_and_nothing_for_graders(solutions):
 
 def test_the_lists_name_every_lesson_and_every_method():
     start = (ROOT / "assets/site/start.md").read_text("utf-8")
+    included = re.search(r"{include} README.md\n:start-after: (.+)\n:end-before: \"(.+)\"", start)
+    readme = (ROOT / "README.md").read_text("utf-8")
+    table = readme.partition(included[1])[2].partition(included[2])[0]
     for lesson in make(ROOT):
-        assert f"(lessons/{lesson.name}.ipynb)" in start
+        assert f"(lessons/{lesson.name}.ipynb)" in table
     drawn = set(methods.DRAWINGS)
     assert drawn == {*METHODS, "head"}
     assert set(re.findall(r"method-(\w+)\.svg", (ROOT / "assets/site/map.md").read_text(

@@ -49,7 +49,7 @@ def rank():
     chosen = _menu("where", sorted({*rows["where"]}), "query, value", "Where LoRA stands ")
     base = alt.Chart(rows, height=HEIGHT).encode(
         x=alt.X("parameters", scale=alt.Scale(type="log"), title="parameters that LoRA trains",
-                axis=_powers()),
+                axis=_few()),
         opacity=alt.condition(chosen, alt.value(1), alt.value(0.15)))
     accuracy = alt.Y("accuracy", scale=alt.Scale(zero=False), axis=alt.Axis(format=".0%"),
                      title="test accuracy")
@@ -110,7 +110,7 @@ def ladder():
         legend=alt.Legend(orient="bottom", columns=3))
     base = alt.Chart(rows, height=HEIGHT).transform_filter(chosen).encode(
         x=alt.X("value", scale=alt.Scale(type="log"), title="cost, as chosen below",
-                axis=_powers()), color=hue)
+                axis=_few()), color=hue)
     shape = alt.Shape("method", sort=methods, scale=alt.Scale(
         domain=methods, range=[SHAPES[STYLES[name][2]] for name in methods]))
     dots = base.mark_point(size=110, filled=True, opacity=1).encode(
@@ -138,8 +138,8 @@ def _menu(field: str, options: list[str], first: str, label: str):
         options=options, name=label))
 
 
-def _powers():
-    """Return an axis that is labelled at powers of ten."""
+def _few():
+    """Return a logarithmic axis with few labels: 10k, 1M."""
     import altair as alt
 
     return alt.Axis(format=",.3~s", tickCount=6)

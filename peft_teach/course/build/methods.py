@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from ...plots import COLOURS, box, figure
 
-FROZEN, TRAINED, ROUNDED = "frozen", "trained", "rounded"
+FROZEN, TRAINED, QUANTIZED = "frozen", "trained", "quantized"
 
 # Of each method its parts: kind, left, bottom, width, height, what is written on it.
 DRAWINGS = {
@@ -27,7 +27,7 @@ DRAWINGS = {
              (TRAINED, 4.2, 2.5, 3, 0.5, "A")],
     "dora": [(TRAINED, 0, 0, 0.5, 3, "m"), (FROZEN, 1, 0, 3, 3, "W"),
              (TRAINED, 4.5, 0, 0.5, 3, "B"), (TRAINED, 5.2, 2.5, 3, 0.5, "A")],
-    "qlora": [(ROUNDED, 0, 0, 3, 3, "W, 4 bits"), (TRAINED, 3.5, 0, 0.5, 3, "B"),
+    "qlora": [(QUANTIZED, 0, 0, 3, 3, "W, 4 bits"), (TRAINED, 3.5, 0, 0.5, 3, "B"),
               (TRAINED, 4.2, 2.5, 3, 0.5, "A")],
 }
 
@@ -46,7 +46,7 @@ def drawing(name: str) -> Figure:
         box(ax, x, y, width, height, text, size=9,
             fc=COLOURS["lora"] if kind == TRAINED else COLOURS["frozen"],
             ink=COLOURS["paper"] if kind == TRAINED else COLOURS["ink"],
-            hatch="...." if kind == ROUNDED else None)
+            hatch="...." if kind == QUANTIZED else None)
     ax.set(xlim=(-0.2, 8.4), ylim=(-0.2, 3.2), aspect="equal")
     ax.axis("off")
     return made

@@ -48,7 +48,8 @@ def site(root: Path | str, out: Path | str, solutions: str = FOLDED) -> str:
 def stage(root: Path, folder: Path, solutions: str = FOLDED) -> int:
     """Write what Sphinx reads into a folder; return the number of lessons."""
     shutil.copytree(root / SOURCES, folder, dirs_exist_ok=True)
-    shutil.copyfile(root / "pyproject.toml", folder / "pyproject.toml")
+    for name in ("pyproject.toml", "README.md"):    # the settings and a page read them
+        shutil.copyfile(root / name, folder / name)
     charts.draw(folder / "_static")
     methods.draw(folder / "_static")
     lessons = make(root)

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from .... import models
 from ....core import adapters
-from .measure import DECODING, NEW_TOKENS, Batch, answers, prompts
+from .measure import DECODING, NEW_TOKENS, Batch, answers, placed, prompts
 
 
 @torch.no_grad()
@@ -20,11 +20,9 @@ def stream(model: nn.Module, tokenizer, question: str, system: str | None = None
     from transformers import TextStreamer
 
     writer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-    batch = prompts(tokenizer, [question], system)
-    device = next(model.parameters()).device
+    batch = placed(prompts(tokenizer, [question], system), model)
     with models.in_mode(model, training=False):
-        out = model.generate(**{name: tensor.to(device) for name, tensor in batch.items()},
-                             max_new_tokens=new_tokens, streamer=writer, **DECODING)
+        out = model.generate(**batch, max_new_tokens=new_tokens, streamer=writer, **DECODING)
     if out[0, -1] != tokenizer.eos_token_id:
         print(f"… [cut after {new_tokens} tokens]")
 

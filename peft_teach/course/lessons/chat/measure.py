@@ -29,7 +29,7 @@ def losses(model: nn.Module, batches: Iterable[Batch]) -> list[float]:
     """Return the mean loss a token of each row whose labels are not -100, in order."""
     found: list[float] = []
     with models.in_mode(model, training=False):
-        for batch in (_placed(batch, model) for batch in batches):
+        for batch in (placed(batch, model) for batch in batches):
             asked = batch["labels"][:, 1:]                                # (batch, seq - 1)
             logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
             each = F.cross_entropy(logits[:, :-1].float().transpose(1, 2), asked,
@@ -45,7 +45,7 @@ def answers(model: nn.Module, tokenizer, questions: Sequence[str], system: str |
     texts, ended = [], []
     with models.in_mode(model, training=False):
         for start in range(0, len(questions), size):
-            batch = _placed(prompts(tokenizer, questions[start:start + size], system), model)
+            batch = placed(prompts(tokenizer, questions[start:start + size], system), model)
             out = model.generate(**batch, max_new_tokens=new_tokens, **DECODING)
             new = out[:, batch["input_ids"].shape[1]:]                    # (batch, new)
             texts += tokenizer.batch_decode(new, skip_special_tokens=True)
@@ -53,7 +53,7 @@ def answers(model: nn.Module, tokenizer, questions: Sequence[str], system: str |
     return [text.strip() for text in texts], ended
 
 
-def _placed(batch: Batch, model: nn.Module) -> Batch:
+def placed(batch: Batch, model: nn.Module) -> Batch:
     """Return the batch where the model is."""
     return {name: tensor.to(model.device) for name, tensor in batch.items()}
 
