@@ -63,6 +63,18 @@ def test_methods_are_compared_where_they_have_learned_as_much(record):
     assert full.low == pytest.approx(0.12) == full.high    # every text rose by as much
 
 
+def test_a_method_forgets_more_only_where_both_seeds_say_so(record):
+    assert chat.at_equal_loss(record).forgets.tolist() == ["could not tell"] * 2 + ["more"]
+    rows = [row | {"losses": {kind: [loss - 0.3 * (kind != "voice") for loss in each]
+                              for kind, each in row["losses"].items()}}
+            if (row["group"], row.get("method"), row.get("seed")) == ("main", "full", 1) else row
+            for row in record["checkpoints"]]
+    full = chat.at_equal_loss({"checkpoints": rows}).loc["full fine-tuning"]
+    assert full["by seed"] == "+0.120, -0.180"
+    assert full.high < 0    # and yet
+    assert full.forgets == "could not tell"
+
+
 def test_labels_prompt_knob_and_intruders_have_a_row_each(record):
     assert [*chat.labels(record).index] == [(False, False), (False, True), (True, False),
                                             (True, True)]
