@@ -7,7 +7,6 @@
 A solution is folded, or the stub stands in its place. What is for Colab or graders goes.
 """
 
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -75,8 +74,8 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED) -> Any:
             cell.metadata = {"tags": ["hide-input"]}
         if known.part == CHECK and solutions == NONE:
             cell.outputs = []
-        if shown and cell.cell_type == "markdown":    # a page has one title
-            cell.source = re.sub(r"^# ", "## ", cell.source, flags=re.MULTILINE)
+        if shown and cell.cell_type == "markdown" and cell.source.startswith("# "):
+            cell.source = f"#{cell.source}"    # a page has one title
         shown.append(cell)
     if lesson.launch:
         title, _, rest = shown[0].source.partition("\n")
