@@ -9,6 +9,7 @@ import torch
 import peft_teach as pt
 from peft_teach.course import records
 from peft_teach.course.lessons.lora import picture_of_rank as rank
+from peft_teach.course.lessons.lora import picture_of_updates as updates
 from peft_teach.course.lessons.lora import pictures as lora
 from peft_teach.course.lessons.lora import recorded
 
@@ -149,3 +150,11 @@ def test_the_bill_counts_what_was_saved(record, tiny, tmp_path):
     found = lora.bill(record, saved)
     size = sum(file.stat().st_size for file in saved.iterdir())
     assert found["file of one more task, kB"].tolist() == ["90,856", f"{size / 1000:,.0f}"]
+
+
+def test_updates_of_every_matrix(record):
+    for place, block in itertools.product(("query", "value"), range(6)):
+        found = updates.updates(record, place, block)
+        assert [len(found.updates[run]) for run in ("1", "8", "64")] == [1, 8, 64]
+        for sigma in (*found.updates.values(), found.weight):
+            assert list(sigma) == sorted(sigma, reverse=True)
