@@ -8,8 +8,6 @@ import dataclasses
 import html
 import inspect
 import re
-import time
-from collections.abc import Callable
 
 import ipywidgets as ipw
 import numpy as np
@@ -174,44 +172,6 @@ def test_text_can_be_read_at_the_size_shown(picture):
     sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text()]
     assert min(sizes) >= 9
     assert figure.get_figwidth() <= 9.3
-
-
-def seconds_of(draw: Callable[[], object]) -> float:
-    """Of the processor's time."""
-    start = time.process_time()
-    draw()
-    return time.process_time() - start
-
-
-def plain_picture() -> None:
-    """One panel with one line, drawn as a page gets it."""
-    made, ax = plots.figure()
-    ax.plot(range(10))
-    ax.set(title="title", xlabel="x", ylabel="y")
-    plots.html(made, "caption")
-
-
-@pytest.fixture(scope="module")
-def plain_seconds() -> float:
-    """About a tenth of a second."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "DPI", 110)
-        return min(seconds_of(plain_picture) for _ in range(5))
-
-
-@pytest.mark.long
-def test_a_redraw_takes_no_longer_than_four_plain_pictures_a_panel(picture, plain_seconds,
-                                                                   monkeypatch):
-    """Once in five tries: a busy machine is no slow picture. Also for others of its models."""
-    if not isinstance(picture, Explorer):
-        return
-    monkeypatch.setattr(plots, "DPI", 110)
-    model = picture.controls.get("model")
-    for name in options(model) if model else [None]:
-        if model:
-            model.value = name
-        most = 4 * plain_seconds * len(picture.figure.axes)
-        assert any(seconds_of(picture.refresh) <= most for _ in range(5)), name
 
 
 def test_all_colours_are_of_the_palette(picture):
