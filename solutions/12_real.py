@@ -29,17 +29,11 @@
 # %% jupyter={"source_hidden": true}
 import copy
 import inspect
-import logging
 import tempfile
-import warnings
 
 import pandas as pd
 import torch
 from IPython.display import Code
-
-logging.getLogger("bitsandbytes").setLevel(logging.CRITICAL)    # of kernels that nobody needs here
-warnings.filterwarnings("ignore", "`is_gradient_checkpointing`")
-from transformers import Trainer, TrainingArguments
 
 import peft_teach as pt
 
@@ -63,6 +57,9 @@ batch = test[0]                            # 50 sentences: on these the logits a
 
 
 # %%
+from transformers import Trainer, TrainingArguments
+
+
 def collate(rows):
     return pt.data.batches(rows, tokenizer, len(rows), shuffle=False)[0]
 

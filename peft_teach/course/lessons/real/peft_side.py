@@ -6,6 +6,7 @@ Everything that is here needs peft; where it is not installed, the lesson shows 
 import copy
 import importlib.util
 import json
+import logging
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -22,6 +23,8 @@ from ... import live
 from .toy import FRONT, File, spoil
 
 HARMLESS = "is_gradient_checkpointing"    # peft's own code asks transformers by an old name
+warnings.filterwarnings("ignore", f"`{HARMLESS}`")
+logging.getLogger("bitsandbytes").setLevel(logging.CRITICAL)    # of kernels that nobody needs here
 REFUSED, WARNED, SILENT = "refuses it", "warns", "says nothing"
 
 

@@ -99,23 +99,22 @@ def wires(ours: nn.Module, base: nn.Module, file: File, name: str = YOURS) -> Wi
 
 def draw_wires(found: Wires) -> Figure:
     """Draw both files, a name a row, and a wire for each tensor that is in both."""
-    made, ax = figure(9.3, 0.8 + 0.235 * max(len(found.ours), len(found.theirs)))
+    made, ax = figure(9.3, 0.8 + 0.2 * max(len(found.ours), len(found.theirs)))
     beside = {"va": "center", "in_layout": False}    # the axes leave room for the names
     good, bad = COLOURS["yours"], COLOURS["lora"]
     for y, name in enumerate(_column(found.ours)):
-        ax.text(-0.02, y, name, ha="right", fontsize=9.5, **beside)
+        ax.text(-0.02, y, name, ha="right", fontsize=10, **beside)
     for y, (place, agrees) in enumerate(zip(found.places, found.agree)):
         if place is None:
-            ax.plot([0, 0.12], [y, y], ":", color=COLOURS["quiet"], lw=2)
+            ax.plot([0, 0.3], [y, y], ":", color=COLOURS["rest"], lw=2)
         else:
             colour, dash = (good, "-") if agrees else (bad, "--")
             ax.plot([0, 1], [y, place], dash, lw=2, color=colour)
     for y, name in enumerate(_column(found.theirs)):
-        ax.text(1.02, y, name, fontsize=9.5, **beside)
+        ax.text(1.02, y, name, fontsize=10, **beside)
     ax.text(-0.02, -1.3, "yours", ha="right", fontsize=11, weight="bold", **beside)
-    ax.text(1.02, -1.3, "base_model.model. … .weight", fontsize=11, weight="bold",
-            **beside)
-    ax.set(xlim=(-0.72, 2.05), ylim=(max(len(found.ours), len(found.theirs)) - 0.3, -2))
+    ax.text(1.02, -1.3, "file: base_model.model. … .weight", fontsize=11, weight="bold", **beside)
+    ax.set(xlim=(-1.2, 2.3), ylim=(max(len(found.ours), len(found.theirs)) - 0.3, -2))
     ax.set_axis_off()
     made.set_label(found.told)
     return made
@@ -127,8 +126,7 @@ def _column(names: Sequence[str]) -> list[str]:
     for name in (re.sub(r"(lora_[AB])\.weight$", r"\1", name.removeprefix(FRONT))
                  for name in names):
         module = re.split(r"\.(?=A$|B$|lora_)", name)[0]
-        shown.append("." + name.removeprefix(f"{module}.") if module == before else
-                     name.replace("bert.encoder.", ""))
+        shown.append("." + name.removeprefix(f"{module}.") if module == before else name)
         before = module
     return shown
 
@@ -141,9 +139,8 @@ def explore_wires(ours: nn.Module, base: nn.Module, file: File) -> Explorer:
     return Explorer(
         {"name": choice}, functools.cache(lambda name: wires(ours, base, files[name], name)),
         draw_wires,
-        lambda seen: f"{seen.told} Solid and green: with this file the module gives what yours "
-                     "gives. Dashed: it does not. Dotted: the tensor is nowhere in the file. The "
-                     "names go on behind bert.encoder.")
+        lambda seen: f"{seen.told} Solid: the module gives what yours gives. Dashed: it does not. "
+                     "Dotted: the tensor is nowhere in the file.")
 
 
 # ── what peft says ───────────────────────────────────────────────────────────────────────────
