@@ -34,17 +34,13 @@ import peft_teach as pt
 records, live, budget = pt.course.records, pt.course.live, pt.course.budget()
 record = records.load("prefix")       # runs too long for a lesson, by assets/records/prefix.py
 pictures = pt.course.pictures("prefix")
-inject = pt.mine("change.inject")     # yours, of lesson 02
 minilm, tokenizer = pt.models.load("minilm", device="cpu")
 smollm2, words_of = pt.models.load("smollm2", device="cpu")
-movies = pt.data.load("movies")
 pd.set_option("display.max_colwidth", None)
-pt.seed(0)
 
 # %%
-pt.plots.show(pictures.draw_entries(), "Each box is a key and a value in one layer. Hatched: "
-              "trained; in a prompt, made from the trained vectors. Plain, left of the line: made "
-              "by the frozen layers below. Right of the line: the pairs of the words.")
+pt.plots.show(pictures.draw_entries(), "Each box is a key and a value in one layer. In a prompt, "
+              "those of layer 0 are made from the trained vectors.")
 
 # %% [markdown]
 # So is a prefix just a bigger prompt? Or can it do something that no prompt can?
@@ -386,9 +382,11 @@ pt.widgets.Guess("Best after 250 steps:", ("the head alone", "the prompt", "the 
 review = "A warm, funny film, and I would gladly see it again."
 pt.seed(0)
 model, tokenizer = pt.models.load("minilm", labels=2)
+inject = pt.mine("change.inject")     # yours, of lesson 02
 model = inject(model, ("bert",), Prefix).to(pt.device())
 unread = live.read(model.eval(), tokenizer, review)
-batches = pt.data.batches(movies.train[:min(4000, budget.train_examples)], tokenizer, 16, seed=0)
+sentences = pt.data.load("movies").train[:min(4000, budget.train_examples)]
+batches = pt.data.batches(sentences, tokenizer, 16, seed=0)
 steps = pt.widgets.watch(pt.train(model, batches, lr=0.03), len(batches))
 live.read(model, tokenizer, review, before=unread)
 
@@ -431,7 +429,7 @@ halves.map("{:.1%}".format).rename_axis("seed").T     # 120 steps, 1,000 test se
 # Keep the values. With the trained keys alone, hardly any gain is left. Untrained keys are near zero, so all twenty get about the same weight. Every head then adds λ times nearly one fixed vector. That is like a *bias* of lesson 02, but its size depends on the word.
 # </details>
 #
-# The picture shows λ of every head on a sentence of yours, before and after your training. In which layers does training give the prefix more attention, and in which less? Does half the number of vectors give half the λ?
+# The picture shows λ in each layer on a sentence of yours, before and after your training. In which layers does training give the prefix more attention, and in which less? Does half the number of vectors give half the λ?
 
 # %%
 pictures.explore_shares(minilm, tokenizer, model.bert.K, model.bert.V)

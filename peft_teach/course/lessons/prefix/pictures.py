@@ -1,6 +1,5 @@
-"""Pictures of lesson 04: where a prompt and a prefix enter, and λ by layer and head."""
+"""Pictures of lesson 04: where a prompt and a prefix enter, and λ by layer."""
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean
@@ -9,7 +8,7 @@ import ipywidgets as ipw
 import pandas
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 from torch import Tensor, nn
 
 from .... import models
@@ -24,29 +23,31 @@ from .stepping import generate_wrong
 __all__ = ["STARTS", "compared", "draw_entries", "explore_mixture", "explore_shares",
            "generate_wrong", "shares", "start_of", "with_prefix"]
 
-HEADS, LAYERS, MOST_WORDS = 12, 6, 30
+LAYERS, MOST_TOKENS = 6, 64
 STARTS = {"small random numbers": "random", "zeros": "zeros", "keys and values of words": "words"}
 OF_WORDS = "this is a review of a film, and it says if the writer liked it or not, in a few words."
 
 
 def draw_entries(layers: int = 6, length: int = 3, words: int = 4) -> Figure:
     """Draw what is trained, and what is computed, of a prompt and of a prefix, layer by layer."""
-    made, left, right = figure(8.5, 3, columns=2)
+    made, left, right = figure(8.5, 3.2, columns=2)
+    parts = {"trained": COLOURS["yours"], "made by the frozen layers below": COLOURS["quiet"],
+             "of the words": COLOURS["paper"]}
     for ax, name, trained in ((left, "a soft prompt", lambda layer: layer == 0),
                               (right, "a prefix", lambda layer: True)):
         for layer in range(layers):
             for place in range(length + words):
-                is_own = place < length and trained(layer)
+                part = "of the words" if place >= length else (
+                    "trained" if trained(layer) else "made by the frozen layers below")
                 ax.add_patch(Rectangle((place + 0.08, layer + 0.12), 0.84, 0.76, lw=1,
-                                       edgecolor=COLOURS["ink"], hatch="///" if is_own else None,
-                                       facecolor=COLOURS["yours" if is_own else (
-                                           "frozen" if place < length else "paper")]))
-        ax.axvline(length, color=COLOURS["ink"], lw=1.5)
+                                       ec=COLOURS["ink"], fc=parts[part]))
         ax.set(xlim=(0, length + words), ylim=(0, layers), title=name, ylabel="layer",
                xticks=[length / 2, length + words / 2],
                xticklabels=[f"{length} vectors in front", f"{words} words"],
                yticks=[n + 0.5 for n in range(layers)], yticklabels=range(layers))
         ax.tick_params(length=0)
+    made.legend([Patch(ec=COLOURS["ink"], fc=colour) for colour in parts.values()], [*parts],
+                frameon=False, loc="outside upper center", ncols=3)
     made.set_label(f"In front of {words} words: of a soft prompt's {length} vectors, layer 0 is "
                    f"trained and layers 1 to {layers - 1} are computed from it; of a prefix, keys "
                    f"and values of all {layers} layers are trained.")
@@ -84,14 +85,14 @@ def mixture(length: int, score: float) -> Mixture:
 
 def draw_mixture(found: Mixture) -> Figure:
     """Draw the attention as a bar, without the prefix and with it, and λ against the length."""
-    made, left, right = figure(9.2, 2.9, columns=2, width_ratios=(1.6, 1))
+    made, left, right = figure(9.2, 2.9, columns=2, width_ratios=(2, 1))
     for y, share in ((1, 0.0), (0, found.share)):
         left.barh(y, share, 0.5, color=COLOURS["yours"])
         at = share
         for word, weight in zip(WORDS, found.words):
             width = (1 - share) * weight
             left.barh(y, width, 0.5, left=at, color=COLOURS["frozen"], ec=COLOURS["ink"], lw=0.8)
-            if width > 0.055:
+            if width > max(0.03, 0.016 * len(word)):
                 left.text(at + width / 2, y, word, ha="center", va="center", fontsize=10)
             at += width
     if found.share > 0.12:
@@ -106,7 +107,7 @@ def draw_mixture(found: Mixture) -> Figure:
              ylim=(-0.5, 1.5), xlabel="share of the attention")
     right.plot(found.by_length, color=COLOURS["yours"])
     right.plot(found.length, found.share, "D", ms=10, mew=0, color=COLOURS["yours"])
-    right.set(xlabel="vectors in the prefix", ylabel="λ", ylim=(-0.03, 1.03))
+    right.set(xlabel="vectors in the prefix", ylabel="λ, share of the prefix", ylim=(-0.03, 1.03))
     made.set_label(f"{found.length} vectors of score {found.score:g} take {found.share:.2f} of the "
                    "attention; of the rest each word has the part that it had.")
     return made
@@ -123,7 +124,7 @@ def explore_mixture() -> Explorer:
         "is what a key of zeros has. The words lose the same fraction each."))
 
 
-# ── λ by layer and head ──────────────────────────────────────────────────────────────────────
+# ── λ by layer ───────────────────────────────────────────────────────────────────────────────
 
 
 @torch.no_grad()
@@ -165,93 +166,60 @@ def start_of(backbone: nn.Module, tokenizer, start: str, length: int) -> tuple[T
     if start != "words":
         drawn = 0.02 * torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
         return tuple(drawn if start == "random" else torch.zeros_like(drawn))
-    ids, cache = _ids(tokenizer, OF_WORDS, length, ends=False), DynamicCache()
-    backbone(input_ids=ids, **{models.cache_name(): cache})
+    ids, cache = tokenizer(OF_WORDS, add_special_tokens=False)["input_ids"], DynamicCache()
+    backbone(input_ids=torch.tensor([ids[:length]]), **{models.cache_name(): cache})
     return tuple(torch.stack([getattr(layer, name)[0].transpose(0, 1).flatten(1)
                               for layer in cache.layers]) for name in ("keys", "values"))
 
 
-def _ids(tokenizer, text: str, count: int, ends: bool = True) -> Tensor:
-    """Return a text of so many tokens, (1, count): cut, or said again until it is as long."""
-    ids = tokenizer(text or ".", add_special_tokens=False)["input_ids"] or [tokenizer.unk_token_id]
-    ids = (ids * count)[:count]
-    return torch.tensor([[tokenizer.cls_token_id, *ids, tokenizer.sep_token_id] if ends else ids])
-
-
 @dataclass(frozen=True)
 class Shares:
-    """λ by layer and head, a mean over a sentence's tokens: before training, and after."""
+    """λ by layer, a mean over heads and a sentence's tokens: before training, and after."""
 
-    before: Sequence[Sequence[float]]
-    after: Sequence[Sequence[float]]
-    start: str
+    before: Sequence[float]
+    after: Sequence[float]
     length: int
-    words: int
     text: str
-
-    @property
-    def told(self) -> str:
-        """The means, in words."""
-        means = [mean(x for row in table for x in row) for table in (self.before, self.after)]
-        return (f"{self.length} vector{'s' * (self.length > 1)}, {self.words} word"
-                f"{'s' * (self.words > 1)}: mean λ {means[0]:.2f} before, {means[1]:.2f} after")
 
 
 def draw_shares(found: Shares) -> Figure:
-    """Draw λ: a column for each head, layer by layer; open before training, filled after."""
-    made, ax = figure(9, 3.8)
-    for layer, (before, after) in enumerate(zip(found.before, found.after)):
-        places = [layer * (HEADS + 2) + head for head in range(HEADS)]
-        ax.vlines(places, before, after, color=COLOURS["quiet"], lw=1.5)
-        ax.plot(places, before, "o", ms=6, mfc=COLOURS["paper"], color=COLOURS["ink"],
-                label=f"before: {found.start}" if layer == 0 else None)
-        ax.plot(places, after, "D", ms=5, color=COLOURS["yours"],
-                label="after training" if layer == 0 else None)
-    ax.set(ylim=(-0.03, 1.03), ylabel="λ, share of the prefix", title=found.told,
-           xticks=[n * (HEADS + 2) + (HEADS - 1) / 2 for n in range(LAYERS)],
-           xticklabels=[f"layer {n}" for n in range(LAYERS)])
+    """Draw λ of each layer: dashed before training, solid after."""
+    made, ax = figure(8.5, 3.2)
+    ax.plot(found.before, "--o", ms=8, lw=2, color=COLOURS["ink"], mfc=COLOURS["paper"],
+            label="before training")
+    ax.plot(found.after, "-D", ms=8, lw=2, color=COLOURS["yours"], label="after training")
+    ax.set(ylim=(0, max(0.6, 1.05 * max(*found.before, *found.after))),
+           title="λ: how much of the attention the prefix gets",
+           xticks=range(LAYERS), xticklabels=[f"layer {n}" for n in range(LAYERS)])
     in_percent(ax.yaxis)
-    ax.tick_params(axis="x", length=0)
-    ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1.08), ncols=2)
-    made.set_label(f"{found.told}. " + "; ".join(
-        f"layer {n}: {min(before):.2f} to {max(before):.2f} before, {min(after):.2f} to "
-        f"{max(after):.2f} after" for n, (before, after) in enumerate(
-            zip(found.before, found.after))) + ".")
+    ax.legend(frameon=False, ncols=2, loc="upper right")
+    made.set_label(f"{found.length} vectors. " + "; ".join(
+        f"layer {n}: λ {before:.2f} before, {after:.2f} after"
+        for n, (before, after) in enumerate(zip(found.before, found.after))) + ".")
     return made
 
 
 def explore_shares(backbone: nn.Module, tokenizer, K: Tensor, V: Tensor,
                    text: str = "A quiet, funny, generous film.") -> Explorer:
-    """λ on a sentence of the reader's, with the lengths of prefix and sentence on sliders.
+    """λ on a sentence of the reader's, with the length of the prefix on a slider.
 
     `backbone` is plain; K and V (layers, length, d) were trained.
     """
-    K, V = K.detach().cpu(), V.detach().cpu()
-    sentence = ipw.Text(value=text, description="a sentence", continuous_update=False,
-                        layout=ipw.Layout(width="38em"))
-    starts = {name: start_of(backbone, tokenizer, start, K.shape[1])
-              for name, start in STARTS.items()} | {"own": (K, V)}
+    trained = K.detach().cpu(), V.detach().cpu()
+    start = start_of(backbone, tokenizer, "random", K.shape[1])
 
-    @functools.lru_cache(maxsize=500)
-    def table(which: str, length: int, words: int, text: str) -> list[list[float]]:
-        k, v = starts[which]
-        return shares(backbone, k[:, :length], v[:, :length], _ids(tokenizer, text, words))
+    def compute(text: str, length: int) -> Shares:
+        ids = tokenizer(text, return_tensors="pt", truncation=True, max_length=MOST_TOKENS)
+        return Shares(*([mean(heads) for heads in shares(
+            backbone, *(x[:, :length] for x in pair), ids["input_ids"])]
+            for pair in (start, trained)), length, text)
 
-    def compute(length: int, words: int, start: str) -> Shares:
-        tables = [table(which, length, words, sentence.value) for which in (start, "own")]
-        return Shares(*tables, start, length, words, sentence.value)
-
-    explorer = Explorer({
-        "length": ipw.IntSlider(min=1, max=K.shape[1], value=K.shape[1], description="prefix"),
-        "words": ipw.IntSlider(min=1, max=MOST_WORDS, value=8, description="words"),
-        "start": ipw.Dropdown(options=tuple(STARTS), description="before"),
+    return Explorer({
+        "text": ipw.Text(value=text, description="a sentence", continuous_update=False,
+                         layout=ipw.Layout(width="38em")),
+        "length": ipw.IntSlider(min=1, max=K.shape[1], value=K.shape[1], description="vectors"),
     }, compute, draw_shares, lambda found: (
-        "λ of each of the twelve heads in each layer, a mean over the sentence's tokens. Open "
-        "circles: the start chosen above; filled: your trained prefix, of which the first "
-        "vectors are taken. The sentence is cut, or said again, to this many words or pieces "
-        f"of words: “{found.text}”"), above=[sentence])
-    sentence.observe(lambda change: explorer.refresh(), names="value")
-    return explorer
+        f"λ in each layer, a mean over the heads and the tokens of “{found.text}”."))
 
 
 # ── recorded ─────────────────────────────────────────────────────────────────────────────────
