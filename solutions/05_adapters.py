@@ -23,8 +23,6 @@
 # </details>
 
 # %% jupyter={"source_hidden": true}
-from pathlib import Path
-
 import pandas as pd
 import torch
 
@@ -101,7 +99,7 @@ size_for = pt.check("adapters.size", size_for)
 pt.require("adapters.size")
 
 # %%
-entrants = {name: pictures.stands(place)[1] for place, name in pictures.NAMES.items()}
+entrants = {name: pictures.block(place).modules for place, name in pictures.NAMES.items()}
 pd.DataFrame({"adapters": entrants, "size": {
     name: size_for(300_000, d_model, modules) for name, modules in entrants.items()}})
 
@@ -163,7 +161,7 @@ tenfold = pt.commit("adapters.tenfold", ...)    # a number, such as 10
 
 # %%
 sigmas = (0.001, 0.01, 0.03, 0.1)
-away = pd.DataFrame({name: {sigma: pictures.block(place, 64, sigma).deviation for sigma in sigmas}
+away = pd.DataFrame({name: {sigma: pictures.deviation(place, 64, sigma) for sigma in sigmas}
                      for place, name in pt.bar(pictures.NAMES.items(), "placements")})
 factor = away.Pfeiffer[0.1] / away.Pfeiffer[0.01]
 pt.compare("adapters.tenfold", round(factor), "times as far, in Pfeiffer's place")
@@ -318,7 +316,7 @@ unread = live.read(model, tokenizer, review)
 sentences = movies.train[:min(1920, budget.train_examples)]
 batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
 steps = pt.widgets.watch(pt.train(model, batches, lr=0.001), len(batches))
-film = pt.save(model, Path("work") / "film-adapter")    # what trains, and nothing else
+film = pt.save(model, "work/film-adapter")    # what trains, and nothing else
 live.read(model.eval(), tokenizer, review, before=unread)
 
 # %% [markdown]
@@ -451,7 +449,7 @@ model = with_adapters()
 sentences = tweets.train[:min(1120, budget.train_examples)]
 tweet_batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
 steps = pt.widgets.watch(pt.train(model, tweet_batches, lr=0.003), len(tweet_batches))
-tweet = pt.save(model, Path("work") / "tweet-adapter")
+tweet = pt.save(model, "work/tweet-adapter")
 
 # %%
 tests = {name: data.test[:300 if budget.claims else budget.test_examples]

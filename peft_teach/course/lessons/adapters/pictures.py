@@ -25,8 +25,6 @@ from .sealed import norm as norm  # the lesson shows it, and has it from here
 
 NAMES = {"houlsby": "Houlsby", "post_attention": "post-attention", "pfeiffer": "Pfeiffer",
          "bapna": "Bapna", "parallel": "parallel", "ends": "the two ends"}
-STARTS = ("the method's own", 0.001, 0.01, 0.03, 0.1, 0.3)
-SIZES = (4, 16, 64, 256)
 SENTENCES = ("A quiet, funny, generous film.", "Two hours that I want back.",
              "The jokes are stale and the plot is worse.", "It dazzles from the first shot.")
 
@@ -59,7 +57,7 @@ class Stand:
         return f"reads {f'{self.norm}({read})' if self.norm else read} and is added to {self.adds}"
 
 
-OWN_NORM = "LN′ is a norm of the adapter's own. "
+OWN_NORM = " LN′ is a norm of its own."
 # By the class of the adapter and the place of what it wraps: the wires that are read, and added to.
 WIRES = {
     (bottleneck.OutputAdapter, "attention_out"): ("o₁", "o₁"),
@@ -71,9 +69,18 @@ WIRES = {
 }
 
 
+@dataclass(frozen=True)
+class Block:
+    """The adapters of a placement, each kind once, and how many a MiniLM gets."""
+
+    place: str
+    stands: tuple[Stand, ...]
+    modules: int
+
+
 @functools.cache
-def stands(place: str) -> tuple[tuple[Stand, ...], int]:
-    """Return the adapters of a placement, each kind once, and how many a MiniLM gets."""
+def block(place: str) -> Block:
+    """Put the library's adapters into a MiniLM, and see where they stand."""
     model = outlines.outline("minilm")
     places = {name: "ffn_norm" if at == "last" else at    # the last hidden state is a block's, too
               for name, at in models.place_of(model).items()}
@@ -82,23 +89,88 @@ def stands(place: str) -> tuple[tuple[Stand, ...], int]:
     kinds = [Stand(*WIRES[type(adapter), places[name]],
                    "LN" if isinstance(adapter, bottleneck.NormedAdapter) else
                    "LN′" if config_of(place).own_norm else "") for name, adapter in found.items()]
-    return tuple(dict.fromkeys(kinds)), len(found)
+    return Block(place, tuple(dict.fromkeys(kinds)), len(found))
 
 
 # ── the block, with the adapter in it ────────────────────────────────────────────────────────
 
+# Where the wires run in the drawing; the line of the signal is y = 0, the residual streams above.
+AT = {"x": -0.5, "o₁": 2.75, "r": 5.15, "o₂": 7.35, "sum": 8.46, "y": 9.85}
+BOXES = {"attention": 1.65, "+": 3.45, "LN": 4.3, "FFN": 6.25, "+ ": 8.05, "LN ": 9.0}
 
-@dataclass(frozen=True)
-class Block:
-    """A placement at one size and start."""
 
-    place: str
-    stands: tuple[Stand, ...]
-    modules: int
-    size: int
-    start: float | str
-    parameters: int
-    deviation: float      # of the last hidden states, before any training, as a share of the base's
+def draw_block(found: Block) -> Figure:
+    """Draw a post-LN block, its signal from left to right, and the adapters below it."""
+    made, ax = figure(9.2, 3.2)
+    ax.axis("off")
+    ends = ", before the first block and behind the last" if found.place == "ends" else ""
+    ax.set(xlim=(-1.5, 11), ylim=(-2.1, 1.1),
+           title=f"{NAMES[found.place]}: {found.modules} adapters in the model{ends}")
+    _arrow(ax, COLOURS["ink"], (-1.4, 0), (10.9, 0))
+    for start, plus in ((0.25, "+"), (4.8, "+ ")):           # what goes round the sub-layer
+        _arrow(ax, COLOURS["ink"], (start, 0), (start, 0.95), (BOXES[plus], 0.95),
+               (BOXES[plus], 0.25))
+    for name, x in BOXES.items():
+        width = {"attention": 0.75, "FFN": 0.55}.get(name, 0.32 if "LN" in name else 0.18)
+        part = {"attention": "attention", "FFN": "feed_forward"}.get(name, "paper")
+        plots.box(ax, x - width, -0.28, 2 * width, 0.56, name.strip(), size=12, zorder=3, lw=1.8,
+                  boxstyle="round,pad=0.02", fc=COLOURS[part], ec=COLOURS["ink"],
+                  ink=COLOURS["ink" if part == "paper" else "paper"])
+    for name in ("x", "o₁", "r", "o₂", "y"):
+        ax.text(AT[name], 0.14, name, ha="center", va="bottom", fontsize=12)
+    for stand in found.stands:
+        _draw_stand(ax, stand)
+    made.set_label(f"{ax.get_title()}. "
+                   f"{'; '.join(f'A {stand.told}' for stand in found.stands)}.")
+    return made
+
+
+def _draw_stand(ax, stand: Stand) -> None:
+    """Draw one bottleneck below the signal, with an arrow from what it reads to where it adds."""
+    colour, low = COLOURS["lora"], -1.25
+    read, add = AT[stand.reads], BOXES["+ "] if stand.adds == "sum" else AT[stand.adds]
+    middle, end = (read + add) / 2, -0.28 if stand.adds == "sum" else -0.02
+    if stand.reads == stand.adds == "sum":      # first through the norm, then back
+        middle = 8.75
+        into = [(read, 0), (read, -0.6), (9.95, -0.6), (9.95, low), (middle + 0.5, low)]
+        out = [(middle - 0.5, low), (add, low), (add, end)]
+        ax.text(9.95, low, stand.norm, ha="center", va="center", fontsize=12, zorder=4, bbox={
+            "boxstyle": "round", "facecolor": COLOURS["paper"], "edgecolor": COLOURS["ink"]})
+    else:
+        if stand.reads == stand.adds:
+            read, add = read - 0.17, add + 0.17
+        left, right = min(read, middle - 0.8), max(add, middle + 0.8)
+        into = [(read, 0), (read, -0.6), (left, -0.6), (left, low), (middle - 0.5, low)]
+        out = [(middle + 0.5, low), (right, low), (right, -0.6), (add, -0.6), (add, end)]
+    for side in (-1, 1):                        # two trapezia, narrow in the middle
+        ax.add_patch(Polygon([(middle + side * 0.5, low - 0.38), (middle + side * 0.5, low + 0.38),
+                              (middle + side * 0.04, low + 0.1), (middle + side * 0.04, low - 0.1)],
+                             closed=True, facecolor=colour, edgecolor=COLOURS["ink"], zorder=3))
+    ax.text(middle, low - 0.44, "LN′, A" if stand.norm == "LN′" else "A", ha="center", va="top",
+            fontsize=13)
+    ax.plot(*zip(*into), color=colour, lw=2.5, ls="--", zorder=2)
+    _arrow(ax, colour, *out, width=2.5)
+    ax.plot(read, 0, "o", color=colour, ms=8, zorder=5)
+
+
+def _arrow(ax, colour: str, *points: tuple[float, float], width: float = 1.8) -> None:
+    ax.plot(*zip(*points[:-1]), color=colour, lw=width, zorder=2)
+    ax.add_patch(FancyArrowPatch(*points[-2:], arrowstyle="-|>", mutation_scale=16, lw=width,
+                                 color=colour, shrinkA=0, shrinkB=0, zorder=2))
+
+
+def explore_block() -> Explorer:
+    """The block, and the adapter that is moved through it."""
+    place = ipw.ToggleButtons(options=[(NAMES[p], p) for p in PLACES], value="houlsby",
+                              description="place", style={"button_width": "auto"})
+    return Explorer(
+        {"place": place}, block, draw_block,
+        lambda found: "One block of MiniLM. The adapter A reads where the dashed line begins, and "
+                      "adds its output where the arrow ends."
+                      f"{OWN_NORM if any(s.norm == 'LN′' for s in found.stands) else ''}")
+
+
+# ── before any training ──────────────────────────────────────────────────────────────────────
 
 
 @functools.cache
@@ -115,120 +187,20 @@ def _hidden(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     return found[batch["attention_mask"].bool()]                       # (tokens, d_model)
 
 
-def block(place: str, size: int, start: float | str) -> Block:
-    """Put bottlenecks of this size into MiniLM, drawn with this σ, and see how far it is moved."""
+def deviation(place: str, size: int, sigma: float) -> float:
+    """How far bottlenecks drawn with this σ move MiniLM's last hidden states: a share of these."""
     model, batch, base = _probe()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        config = config_of(place) if isinstance(start, str) else alike(place)
-        model = bottleneck.inject(model, replace(config, size=size))
+        model = bottleneck.inject(model, replace(alike(place), size=size))
         try:
-            found = core.adapters(model)
-            if not isinstance(start, str):
-                for adapter in found.values():
-                    for W in (adapter.A.W_down, adapter.A.W_up):
-                        W.data.normal_(0, start)
-            parameters = sum(p.numel() for p in core.adapter_parameters(model).values())
+            for adapter in core.adapters(model).values():
+                for W in (adapter.A.W_down, adapter.A.W_up):
+                    W.data.normal_(0, sigma)
             moved = _hidden(model, batch)
         finally:
             core.remove(model)
-    return Block(place, *stands(place), size, start, parameters,
-                 float((moved - base).norm() / base.norm()))
-
-
-# Where the wires run in the drawing; the line of the signal is y = 0, the residual streams above.
-AT = {"x": -0.5, "o₁": 2.75, "r": 5.15, "o₂": 7.35, "sum": 8.46, "y": 9.85}
-BOXES = {"attention": 1.65, "+": 3.45, "LN": 4.3, "FFN": 6.25, "+ ": 8.05, "LN ": 9.0}
-
-
-def draw_block(found: Block) -> Figure:
-    """Draw a post-LN block, its signal from left to right, and the adapters below it."""
-    made, ax = figure(9.2, 3.5)
-    ax.axis("off")
-    ax.set(xlim=(-1.3, 10.7), ylim=(-2.5, 1.3))
-    _arrow(ax, (-1.1, 0), (10.5, 0), COLOURS["ink"])
-    for start, plus in ((0.25, "+"), (4.8, "+ ")):           # what goes round the sub-layer
-        ax.plot([start, start, BOXES[plus]], [0, 0.95, 0.95], color=COLOURS["ink"], lw=1.3)
-        _arrow(ax, (BOXES[plus], 0.95), (BOXES[plus], 0.2), COLOURS["ink"])
-    for name, x in BOXES.items():
-        width = {"attention": 0.7, "FFN": 0.55}.get(name, 0.3 if "LN" in name else 0.17)
-        plots.box(ax, x - width, -0.24, 2 * width, 0.48, name.strip(), size=11, zorder=3, lw=1.2,
-                  boxstyle="round,pad=0.02", fc=COLOURS["frozen"], ec=COLOURS["ink"])
-    for name in ("x", "o₁", "r", "o₂", "y"):
-        ax.text(AT[name], 0.14, name, ha="center", va="bottom", fontsize=11)
-    for stand in found.stands:
-        _draw_stand(ax, stand, found.size)
-    ends = {"ends": "x: before the first block; y: behind the last"}.get(found.place, "")
-    ax.text(10.6, -2.4, f"{found.modules} adapters in the model, {found.parameters:,} parameters; "
-                        f"at the start {found.deviation:.2%} from the base",
-            fontsize=11, ha="right", va="bottom")
-    ax.text(4.7, -1.25, ends, fontsize=10, ha="center")     # between the two, clear of the count
-    where = "; ".join(f"one {stand.told}" for stand in found.stands)
-    made.set_label(f"{NAMES[found.place]}, size {found.size}, start {_start_text(found.start)}: "
-                   f"{where}. {found.parameters:,} parameters in {found.modules} "
-                   f"adapters; before any training {found.deviation:.2%} from the base. {ends}")
-    return made
-
-
-def _draw_stand(ax, stand: Stand, size: int) -> None:
-    """Draw one bottleneck below the signal, with an arrow from what it reads to where it adds.
-
-    Its middle is as wide as its size: the largest is nearly as wide as its ends.
-    """
-    colour, low, waist = COLOURS["lora"], -1.25, 0.02 * size**0.5
-    read, add = AT[stand.reads], BOXES["+ "] if stand.adds == "sum" else AT[stand.adds]
-    middle, path = (read + add) / 2, [(read, 0), (read, -0.62)]
-    if stand.reads == stand.adds == "sum":      # first through the norm, then back
-        middle = 8.75
-        path = [(read, 0), (read, -0.55), (9.95, -0.55), (9.95, low), (middle + 0.5, low)]
-        ax.text(9.95, low, stand.norm, ha="center", va="center", fontsize=11, zorder=4, bbox={
-            "boxstyle": "round", "facecolor": COLOURS["frozen"], "edgecolor": COLOURS["ink"]})
-    elif stand.reads == stand.adds:
-        read, add = read - 0.17, add + 0.17
-        path = [(read, 0), (read, -0.62), (middle - 0.5, low)]
-    else:
-        path += [(middle - 0.5, low)]
-    for side in (-1, 1):                        # two trapezia, narrow in the middle
-        ax.add_patch(Polygon([(middle + side * 0.5, low - 0.38), (middle + side * 0.5, low + 0.38),
-                              (middle + side * 0.04, low + waist),
-                              (middle + side * 0.04, low - waist)],
-                             closed=True, facecolor=colour, edgecolor=COLOURS["ink"], zorder=3))
-    ax.text(middle, low - 0.44, "LN′, A" if stand.norm == "LN′" else "A", ha="center", va="top",
-            fontsize=12)
-    out = middle - 0.5 if add < middle - 0.1 else middle + 0.5
-    ax.plot(*zip(*path), color=colour, lw=2.2, ls="--", zorder=2)
-    ax.plot([out, add], [low, -0.62], color=colour, lw=2.2, zorder=2)
-    _arrow(ax, (add, -0.62), (add, -0.22 if stand.adds == "sum" else -0.02), colour, 2.2)
-    ax.plot(read, 0, "o", color=colour, ms=7, zorder=5)
-
-
-def _arrow(ax, start: tuple, end: tuple, colour: str, width: float = 1.3) -> None:
-    ax.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=13, lw=width,
-                                 color=colour, shrinkA=0, shrinkB=0, zorder=2))
-
-
-def _start_text(start: float | str) -> str:
-    return start if isinstance(start, str) else f"σ = {start:g}"
-
-
-def explore_block() -> Explorer:
-    """The block, and the adapter that is moved through it."""
-    controls = {
-        "place": ipw.ToggleButtons(options=[(NAMES[p], p) for p in PLACES], value="houlsby",
-                                   description="place", style={"button_width": "auto"}),
-        "size": ipw.SelectionSlider(options=SIZES, value=64, description="size"),
-        "start": ipw.ToggleButtons(options=[(_start_text(s), s) for s in STARTS], value=STARTS[0],
-                                   description="start", style={"button_width": "auto"}),
-    }
-    return Explorer(
-        controls, block, draw_block,
-        lambda found: "One block of MiniLM, its signal from left to right, the residual streams "
-                      "above. Below, in colour, the adapters: A reads where the dashed line "
-                      "begins; its output is added where the solid line ends. "
-                      f"{OWN_NORM if any(s.norm == 'LN′' for s in found.stands) else ''}"
-                      "The distance is that of the last hidden states of four sentences, "
-                      "measured with the library's own adapters, drawn with one seed. With a σ of "
-                      "yours, every place has ReLU and s = 1.")
+    return float((moved - base).norm() / base.norm())
 
 
 # ── what they learned ────────────────────────────────────────────────────────────────────────
