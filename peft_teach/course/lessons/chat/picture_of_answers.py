@@ -15,7 +15,8 @@ from ....widgets import Explorer
 from .exercises import MARKS, style
 from .recorded import KINDS, METHODS, NAMES, knob, rows
 
-WIDE, ROWS = 44, 8                 # letters in a line of an answer, and its lines
+WIDE, ROWS = 46, 8                 # letters in a line of an answer, and its lines
+LETTER = 11 * 0.602                # points that a letter takes, of 11 points
 SHOWN = 18                         # questions to choose among
 IN_A_ROW = 9                       # tokens of a conversation
 NAMED = {"voice": "the voice", "chat": "plain chat", "news": "news", "code": "code"}
@@ -118,7 +119,7 @@ def draw_answers(found: Answers) -> Figure:
 def write(ax, title: str, text: str) -> None:
     """Write an answer on axes, line by line, with its marks in color."""
     ax.axis("off")
-    ax.set(xlim=(0, WIDE), ylim=(ROWS, -0.3))
+    ax.set_ylim(ROWS, -0.3)
     ax.set_title(title, fontsize=12, loc="left")
     start, lines = 0, textwrap.wrap(text, WIDE, break_long_words=True)
     text = " ".join(text.split())
@@ -129,9 +130,9 @@ def write(ax, title: str, text: str) -> None:
         for word in re.finditer(r"\S+", line):
             at = start + word.start()
             hit = any(place in marked for place in range(at, at + len(word[0])))
-            ax.text(word.start(), number + 0.6, word[0], va="baseline", fontsize=10,
-                    family="monospace", weight="bold" if hit else "normal",
-                    color=COLOURS["lora" if hit else "ink"])
+            ax.annotate(word[0], (0, number + 0.6), (LETTER * word.start(), 0),
+                        textcoords="offset points", fontsize=11, family="monospace",
+                        weight="bold" if hit else "normal", color=COLOURS["lora" if hit else "ink"])
         start += len(line)
 
 
@@ -162,23 +163,25 @@ def explore_knob(record: Mapping) -> Explorer:
         return Knob(f, asked[question], said[f][question], table)
 
     return Explorer({"question": which, "f": turn}, compute, draw_knob, lambda found: (
-        f"At f = {found.f:g} the style is {found.table['style'][found.f]:.2f}, and "
-        f"{found.table['ended'][found.f]:.0%} of the answers end. At 0 the model is the base."))
+        f"At f = {found.f:g} the style is {found.table['style'][found.f]:.2f}, "
+        f"{found.table['ended'][found.f]:.0%} of the answers end, and the loss of plain chat "
+        f"changed by {found.table['chat'][found.f] - found.table['chat'][0.0]:+.1f}."))
 
 
 def draw_knob(found: Knob) -> Figure:
-    """Draw the answer at f beside the losses at every f."""
-    made, left, right = figure(9.2, 3.4, columns=2)
+    """Draw the answer at f beside how far the losses rose at every f; the largest lie outside."""
+    made, left, right = figure(9.2, 3.2, columns=2, width_ratios=(1.15, 1))
     write(left, f"f = {found.f:g}", found.answer)
     for kind in KINDS:
         colour, dash, marker = LINES[kind]
-        right.plot(found.table.index, found.table[kind], dash, marker=marker, color=colour, ms=5,
-                   label=NAMED[kind])
+        rise = found.table[kind] - found.table[kind][0.0]
+        right.plot(rise.index, rise, dash, marker=marker, color=colour, ms=5, lw=2)
+        right.text(2.1, rise[2.0], NAMED[kind], color=colour, va="center", fontsize=11)
+    right.axhline(0, color=COLOURS["quiet"], lw=1, zorder=0)
     right.axvline(found.f, color=COLOURS["ink"], lw=1)
-    right.set_xlabel("f, the factor of the update", fontsize=11)
-    right.set_ylabel("loss a token", fontsize=11)
-    made.legend(*right.get_legend_handles_labels(), frameon=False, loc="outside upper right",
-                ncols=4, fontsize=10)
+    right.set(xlabel="f, the factor of the update", ylabel="rise of the loss",
+              ylim=(-1.5, 3.5), xticks=[-1, 0, 1, 2],
+              xticklabels=["−1\nreversed", "0\nthe base", "1\nas trained", "2\ndoubled"])
     made.set_label(f"{found.question} f = {found.f:g}: {found.answer} " + "; ".join(
         f"f = {f:g}: style {row['style']:.2f}, " + ", ".join(
             f"{NAMED[kind]} {row[kind]:.2f}" for kind in KINDS)

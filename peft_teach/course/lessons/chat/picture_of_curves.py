@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import pandas
 from matplotlib.figure import Figure
 
 from ....plots import COLOURS, figure
@@ -40,35 +39,32 @@ def draw_curves(record: Mapping) -> Figure:
 
 
 def draw_forgetting(record: Mapping) -> Figure:
-    """Draw how far other losses rose against the loss of the voice, a curve a run."""
+    """Draw how far other losses rose against the loss of the voice, one run of each method."""
     made, *axes = figure(9.2, 3.6, columns=3, sharey=True)
     found, equal, told = forgotten(record), at_equal_loss(record), []
     for ax, kind in zip(axes, OTHERS):
         for method in METHODS:
             colour, dash, marker = STYLES[method]
-            for seed, run in _seeds(found, method):
-                ax.plot(run.voice, run[kind], dash, color=colour, marker=marker, ms=5,
-                        lw=1 if seed else 2, label=None if seed else NAMES[method])
-                told.append(f"{NAMES[method]}, seed {seed}, {NAMED[kind]}: " + ", ".join(
-                    f"{row.voice:.2f} {row[kind]:+.2f}" for _, row in run.iterrows()))
+            run = found.loc[method, 0]
+            ax.plot(run.voice, run[kind], dash, color=colour, marker=marker, ms=5, lw=2,
+                    label=NAMES[method])
+            told.append(f"{NAMES[method]}, {NAMED[kind]}: " + ", ".join(
+                f"{row.voice:.2f} {row[kind]:+.2f}" for _, row in run.iterrows()))
         for level in equal.get("voice", ())[:1]:
             ax.axvline(level, color=COLOURS["ink"], lw=1, ls=":", label="equal loss")
         ax.axhline(0, color=COLOURS["quiet"], lw=1, zorder=0)
         ax.set_title(NAMED[kind], fontsize=12)
-        ax.set_xlabel("loss of the voice", fontsize=11)
+        ax.set_xlabel("loss of the voice (learned →)", fontsize=11)
+    run = found.loc["lora", 0]
+    for passes, away in ((0, (0, -16)), (5, (10, 0))):
+        axes[0].annotate(f"{passes} passes", run.loc[passes, ["voice", "chat"]], away,
+                         textcoords="offset points", ha="left" if passes else "center")
     axes[0].invert_xaxis()
     for ax in axes[1:]:
         ax.set_xlim(axes[0].get_xlim())
-    axes[0].set_ylabel("rise of the other loss", fontsize=11)
+    axes[0].set_ylabel("rise of the other loss (forgotten →)", fontsize=11)
     made.legend(*axes[0].get_legend_handles_labels(), frameon=False, loc="outside upper center",
                 ncols=4, fontsize=11)
     made.set_label("Learned against forgotten: loss of the voice, rise of the other loss. "
                    + "; ".join(told) + ".")
     return made
-
-
-def _seeds(found: pandas.DataFrame, method: str):
-    """Yield each seed of a method with its checkpoints, in order of passes."""
-    if method in found.index.get_level_values("method"):
-        for seed, run in found.loc[method].groupby(level="seed"):
-            yield seed, run.sort_index()
