@@ -20,7 +20,8 @@ Words, ask, draw, turn = words.Words, words.ask, words.draw, words.turn
 apart, FOLDS, VECTORS = block.apart, block.FOLDS, block.VECTORS
 PLACES = {"key": "keys", "value": "values", "ffn_out": "after"}
 ALL = "all"
-TURNS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)
+TURNS = {-1.0: "−1\nreversed", 0.0: "0\noff", 0.5: "0.5", 1.0: "1\nas learned", 1.5: "1.5",
+         2.0: "2\ndoubled"}
 
 
 # ── places in a block ────────────────────────────────────────────────────────────────────────
@@ -45,7 +46,7 @@ def draw_block(places: Sequence[str] = tuple(block.VECTORS)) -> Figure:
             (7.8, 2.4, 0.85, 0.66, "norm", "rest"), (11.0, 2.4, 0.8, 0.66, "gelu", "rest"),
             (9.05, 2.4, 1.0, 0.66, "ffn_in", "feed_forward"),
             (12.75, 2.4, 1.1, 0.66, "ffn_out", "feed_forward")):
-        plots.box(ax, x, y - height / 2, width, height, text, boxstyle="round,pad=0.04",
+        plots.box(ax, x, y - height / 2, width, height, text, size=10, boxstyle="round,pad=0.04",
                   fc=COLOURS["paper"], ec=COLOURS[part], lw=1.6)
     for y in (4.2, 2.4, 0.9):
         line((0.35, 2.4), (0.6, 2.4), (0.6, y), (0.9, y))
@@ -246,24 +247,24 @@ def draw_desk(found: Desk) -> Figure:
     for i, (place, name) in enumerate(PLACES.items()):
         for p, b, turned, q in found.bars:
             if p == place:
-                x, colour = 7 * i + b, SERIES[i][0] if turned else COLOURS["quiet"]
+                x, colour = 7 * i + b, COLOURS["lora" if turned else "quiet"]
                 _bar(left, x, q, colour)
                 if turned and q[0] == q[4]:
                     left.plot(x, q[2], "D", color=colour, ms=5)
                 lows.append(min(q))
                 highs.append(max(q))
-        left.text(7 * i + 2.5, 1.0, name, ha="center", va="bottom", fontsize=9.5,
+        left.text(7 * i + 2.5, 1.0, name, ha="center", va="bottom", fontsize=11,
                   transform=left.get_xaxis_transform())
     left.axhline(1, color=COLOURS["ink"], lw=0.8)
     left.set(ylim=(min(0.4, *lows) - 0.05, max(1.6, *highs) + 0.05),
              xticks=[7 * i + b for i in range(3) for b in range(6)],
              xticklabels=[str(b) for _ in range(3) for b in range(6)], xlabel="block",
-             ylabel="gain, turned")
-    right.plot(*zip(*found.curve), "-o", color=COLOURS["lora"], ms=5)
-    right.plot(found.t, found.accuracy, "D", color=COLOURS["yours"], ms=11, mew=0)
-    right.axhline(found.learned, color=COLOURS["rest"], ls="--", lw=1.2)
-    right.text(-1, found.learned + 0.008, "as learned", fontsize=9, color=COLOURS["rest"])
-    right.set(xlabel="t", ylabel="accuracy", xticks=TURNS, ylim=(0.35, 0.95))
+             ylabel="gains")
+    right.axhline(found.learned, color=COLOURS["quiet"], ls="--", lw=1.2)
+    right.plot(*zip(*found.curve), "-o", color=COLOURS["ink"], ms=5)
+    plots.ring(right, found.t, found.accuracy)
+    right.set(xlabel="t", ylabel="accuracy", xticks=[*TURNS], xticklabels=TURNS.values(),
+              ylim=(0.35, 0.95))
     in_percent(right.yaxis)
     made.set_label(f"Desk at t = {found.t:g}, {TURNED[found.turned]}: accuracy "
                    f"{found.accuracy:.1%} on {found.sentences} sentences. Over t: " + ", ".join(
@@ -277,12 +278,11 @@ TURNED = {ALL: "everything", **PLACES, **{str(b): f"block {b}" for b in range(6)
 def caption_of(found: Desk) -> str:
     """Say what the setting does to the answers, with some of the sentences that flipped."""
     gained = sum(right for *_, right in found.flips)
-    told = (f"{found.accuracy:.1%} of {found.sentences} test sentences; as learned "
-            f"{found.learned:.1%} (standard error about "
-            f"{records.standard_error(found.learned, found.sentences):.1%}). "
-            f"{len(found.flips)} answers differ from those at t = 1: {gained} now right, "
-            f"{len(found.flips) - gained} now wrong.")
-    for text, label, right in sorted(found.flips, key=lambda flip: len(flip[0]))[:3]:
+    error = records.standard_error(found.learned, found.sentences)
+    told = (f"Right: {found.accuracy:.1%} of {found.sentences} test sentences; as learned "
+            f"{found.learned:.1%} ± {error:.1%}. {len(found.flips)} answers flip: {gained} are now "
+            f"right, {len(found.flips) - gained} wrong.")
+    for text, label, right in sorted(found.flips, key=lambda flip: len(flip[0]))[:2]:
         told += (f" Now {'right' if right else 'wrong'}: “{text}” "
                  f"({'liked' if label else 'not liked'}).")
     return told
