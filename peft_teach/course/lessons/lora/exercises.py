@@ -321,8 +321,8 @@ def judge_case(_: Any, seen: Mapping) -> Verdict:
             return rejected("same_outcome", f"In {name} the two end at {means}.")
         if verdict := (_same_size if name == "clears" else _alpha_alone)(*settings):
             return verdict
-    return Verdict(True, "; ".join(told) + ". The size is cleared, and alpha alone is enough to "
-                                           "make a run fail.")
+    return Verdict(True, "; ".join(told) + ". Size alone does not explain it, and alpha alone is "
+                                           "enough to make a run fail.")
 
 
 def _settings(pair: Any) -> list[dict] | None:
@@ -492,15 +492,13 @@ PAIRS = Exercise(
     mistakes={
         "not_verdicts": "Wanted is a list of three, each \"better\", \"worse\" or \"no difference "
                         "seen\".",
-        "too_sure": "In one pair you see a difference that three seeds do not show. Does it differ "
-                    "in anything that the first step feels?",
+        "too_sure": "In one pair you see a difference that three seeds do not show.",
         "too_shy": "In one pair there is a difference that no seed contradicts.",
         "wrong_way": "In one pair it is the other way round.",
     },
     hints=("For each pair: which of rank, alpha, rate and scale differs, and what did the lesson "
            "find about that one?",
-           "Work out alpha times the rate for both of a pair, before all else. Of pair 3, first "
-           "work out s: which alpha would have given it by alpha / rank?",
+           "Of pair 3, first work out s: which alpha would have given it by alpha / rank?",
            "How far apart must two means be, if the seeds of one setting lie a point apart?"))
 
 

@@ -33,9 +33,10 @@ def first_gradients(base: nn.Linear) -> pandas.DataFrame:
         added = SCALE * (x @ A.requires_grad_().T) @ B.requires_grad_().T
         (x @ W.T + b + added - target).square().mean().backward()
         found[name] = {"an output moves by": added.square().mean().sqrt().item(),
-                       "‖grad A‖": A.grad.norm().item(), "‖grad B‖": B.grad.norm().item()}
+                       "size of grad A": A.grad.norm().item(),
+                       "size of grad B": B.grad.norm().item()}
     starts = pandas.DataFrame(found).T
-    zero = starts[["‖grad A‖", "‖grad B‖"]] == 0
+    zero = starts[["size of grad A", "size of grad B"]] == 0
     return starts.assign(zero=["A" * A + "B" * B for A, B in zero.to_numpy().tolist()])
 
 

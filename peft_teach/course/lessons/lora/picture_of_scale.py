@@ -1,5 +1,6 @@
 """The case of rank 64: questions to the record, one step of Adam, two explanations, three pairs."""
 
+import math
 from collections.abc import Mapping
 from statistics import mean, stdev
 from typing import Any
@@ -80,8 +81,11 @@ def draw_explanations() -> Figure:
                                                      "alpha")):
         for rank, by, rows in points:
             values, colour = [row["accuracy"] for row in rows], ENDS[recorded.ends(rows)][1]
-            ax.plot([by[name]] * 2, [min(values), max(values)], color=colour, lw=1.2, alpha=0.6)
-            ax.plot(by[name], mean(values), MARKERS[rank], color=colour, ms=8, alpha=0.85)
+            alike = [r for r, other, found in points if math.isclose(other[name], by[name])
+                     and recorded.ends(found) == recorded.ends(rows)]
+            x = by[name] * 1.2 ** (alike.index(rank) - (len(alike) - 1) / 2)    # side by side
+            ax.plot([x] * 2, [min(values), max(values)], color=colour, lw=1.2, alpha=0.6)
+            ax.plot(x, mean(values), MARKERS[rank], color=colour, ms=8, alpha=0.85)
         draw_ends(ax)
         logarithmic(ax, "x")
         plain_ticks(ax.xaxis, (2, 4, 8, 16, 45, 128))

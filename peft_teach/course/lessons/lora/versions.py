@@ -50,6 +50,11 @@ class _ScaledFirst(_LoRA):
         return nn.functional.linear(nn.functional.linear(self.scale * x, self.A), self.B)
 
 
+class _Off(_LoRA):
+    def forward(self, x):    # two to four in the last place
+        return (1 + 2**-22) * super().forward(x)
+
+
 class _StuckA(_LoRA):
     def correction(self, x):    # a gradient of zero, by which weight decay alone moves A
         return self.scale * (x @ (self.A.detach() + 0 * self.A).T) @ self.B.T
@@ -75,8 +80,7 @@ RIGHT = {
     "scales its input in place of its output": _ScaledFirst,
 }
 BROKEN = {
-    "starts with A random and every entry of B near a millionth": _starting(
-        lambda layer: nn.init.normal_(layer.B, std=1e-6)),
+    "multiplies every output by 1.0000002": _Off,
     "gives A a gradient of zero": _StuckA,
     "never moves B": _StuckB,
     "leaves the bias of the base trainable": _starting(
