@@ -10,7 +10,7 @@
 # | | |
 # |---|---|
 # | **Time** | about 75 minutes, 42 of them for 4 exercises; Run All takes about two minutes |
-# | **You need** | `inject` of lesson 02, `LoRALinear` of lesson 07; DoRA, IA³ and the four bits come back at the end |
+# | **You need** | `inject` of lesson 02, `LoRALinear` of lesson 07; your other methods come back at the end |
 # | **Data** | sentences from film reviews; Hutto & Gilbert 2014, MIT licence |
 # | **peft** | is not part of the course's installation. Where it is missing, the lesson shows what we recorded: `pip install peft` makes it live |
 #
@@ -303,15 +303,16 @@ pt.audit()    # your tests on your pieces; the last one sends a model through yo
 # %% [markdown]
 # ## All that you built
 #
-# peft has more than LoRA. Here your DoRA and your gains of lesson 06 go the same way. The next cell fills them with random numbers, writes them by peft's names, lets peft load them, and compares.
+# peft has more than LoRA. The next cell fills each method of your `my_peft.py` with random numbers, lets peft load them, and compares how both move the logits. A prompt and a prefix stand in front of a small Llama. A dash: you have not built it.
 
 # %%
-DoRALinear, Gains, Linear4bit = pt.mine("dora.layer", "ia3.layer", "qlora.layer")
-pieces = {"LoRALinear": LoRALinear, "DoRALinear": DoRALinear, "Gains": Gains}
-pictures.every_piece(record, base, inject, pieces, batch)
+rows = {}
+for method, parts in pictures.built().items():
+    rows[method] = pictures.beside_peft(record, method, parts, base, inject, batch)
+pd.DataFrame(rows).T    # in shares of the largest logit; QLoRA's base: by your four bits
 
 # %%
-query = base.bert.encoder.layer[0].attention.self.query
+query, Linear4bit = base.bert.encoder.layer[0].attention.self.query, pt.mine("qlora.layer")
 pictures.four_bits(record, query, Linear4bit)    # beside bitsandbytes, which peft's QLoRA stands on
 
 # %% [markdown]

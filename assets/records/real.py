@@ -7,7 +7,7 @@ Writes `real.json`, which the lesson shows where one of the libraries is not ins
     versions      of the libraries that were asked
     their_file    names, shapes and settings of a file that peft wrote: LoRA, trained on a Llama
     complaints    what peft says of a right file and of six false ones, on MiniLM
-    pieces        the course's own answers on MiniLM, beside peft's layers
+    methods       the course's own answers beside peft's, in MiniLM or before a small Llama
     four_bits     a query matrix of MiniLM, in the course's four bits and in bitsandbytes'
     from_afar     a LoRA that peft trained on 1,600 film reviews: its file and its own logits
     processes     losses of the same steps in one process and in two
@@ -25,7 +25,7 @@ import torch
 
 import peft_teach as pt
 from peft_teach.course import recording
-from peft_teach.course.lessons.real import exercises, peft_side, processes
+from peft_teach.course.lessons.real import exercises, peft_side, pictures, processes
 
 ASKED = ("Two warm hours.", "I wanted my evening back.", "Not bad at all.", "It ends, at last.")
 
@@ -93,22 +93,21 @@ def main() -> None:
     pt.seed(0)
     base, tokenizer = pt.models.load("minilm", labels=2, device="cpu")
     batch = pt.data.batches(pt.data.load("movies").test[:32], tokenizer, 32, shuffle=False)[0]
-    inject, LoRALinear, DoRALinear, Gains, Linear4bit = pt.mine(
-        "change.inject", "lora.layer", "dora.layer", "ia3.layer", "qlora.layer")
+    inject, LoRALinear, Linear4bit = pt.mine("change.inject", "lora.layer", "qlora.layer")
     ours = inject(copy.deepcopy(base), ("query", "value"), lambda b: LoRALinear(b, 4, 8)).eval()
     peft_side.fill(ours)
     head = {n: p.detach() for n, p in ours.named_parameters() if n in pt.models.head(ours)}
     file = exercises.to_peft(pt.adapters(ours), head)
     found = peft_side.complaints(base, ours, file, batch)
-    pieces = peft_side.every_piece(base, inject, {"LoRALinear": LoRALinear, "Gains": Gains,
-                                                  "DoRALinear": DoRALinear}, batch)
+    methods = {method: peft_side.beside(method, parts, base, inject, batch)
+               for method, parts in pictures.built().items()}
     query = base.bert.encoder.layer[0].attention.self.query
     recording.Record(__file__).save({
         "versions": {name: importlib.metadata.version(name) for name in (
             "peft", "transformers", "accelerate", "bitsandbytes", "torch")},
         "their_file": their_file(),
         "complaints": json.loads(found.reset_index().to_json(orient="records")),
-        "pieces": json.loads(pieces.reset_index().to_json(orient="records")),
+        "methods": methods,
         "four_bits": peft_side.four_bits(query, Linear4bit).to_dict(),
         "from_afar": from_afar(tokenizer),
         "processes": {str(count): processes.launch(count) for count in (1, 2)}})

@@ -1,18 +1,24 @@
 """Lesson 12: peft reads files as the checks say; wires, knob and tables say what they should."""
 
 import copy
+from pathlib import Path
 
+import answers
 import pytest
 import torch
 
 import peft_teach as pt
-from peft_teach.course import records
+from peft_teach.course import library, records, work
+from peft_teach.course.build.source import SOLUTION
+from peft_teach.course.build.source import read as read_source
+from peft_teach.course.lessons import find
 from peft_teach.course.lessons.real import exercises, peft_side, versions
 from peft_teach.course.lessons.real.toy import Toy, head_of, read, written
 from peft_teach.course.standin import Output
 
 real = pt.course.pictures("real")
 PLACES = versions.PLACES
+SOLUTIONS = Path(__file__).parents[2] / "solutions"
 
 
 @pytest.fixture
@@ -103,11 +109,81 @@ def test_tables_come_from_the_record_where_a_library_is_missing(monkeypatch):
     record = records.load("real")
     said = real.complaints(record, None, None, None, None)
     assert (said["peft (recorded)"] == peft_side.SILENT).sum() == 5    # four, and the right one
-    pieces = real.every_piece(record, None, None, None, None)
-    assert all(float(off) < 1e-5 < 0.1 < float(moved) for off, moved in zip(
-        pieces["and differs from peft by"], pieces["moved the logits by"]))
+    rows = [real.beside_peft(record, method, parts, None, None, None)
+            for method, parts in real.built().items()]
+    assert all(float(row["largest difference (recorded)"]) < 1e-5 < 0.05 < float(
+        row["peft (recorded)"]) for row in rows)
     assert real.four_bits(record, None, None).loc["entries that differ"].item() == "0"
     assert real.losses(record, live=False)["difference (recorded)"].max() < 1e-5
+
+
+# ── the reader's file, method by method, beside peft ─────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def solved(tmp_path_factory):
+    """The text of a `my_peft.py` with the answers of our solutions."""
+    folder, wanted = tmp_path_factory.mktemp("solved"), {*sum(peft_side.PARTS.values(), ())}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(work.VARIABLE, str(folder))
+        for source in sorted(SOLUTIONS.glob("0[3-9]_*.py")):
+            for cell in read_source(source):
+                if cell.part == SOLUTION and cell.exercise.id in wanted:
+                    said = library.keep(cell.exercise, [answers.cell(cell.source)])
+                    assert said == "It is kept in my_peft.py."
+    return (folder / library.FILE).read_text("utf-8")
+
+
+@pytest.fixture
+def my_peft(solved, tmp_path, monkeypatch):
+    """The reader's file, to be changed."""
+    monkeypatch.setenv(work.VARIABLE, str(tmp_path))
+    (tmp_path / library.FILE).write_text(solved, "utf-8")
+    return tmp_path / library.FILE
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    """MiniLM, eight reviews, and the `inject` of the course."""
+    pt.seed(0)
+    base, tokenizer = pt.models.load("minilm", labels=2, device="cpu")
+    batch, = pt.data.batches(pt.data.load("movies").test[:8], tokenizer, 8, shuffle=False)
+    return base, find("change.inject").resolve(), batch
+
+
+def test_each_method_of_the_readers_file_answers_as_peft_does(my_peft, minilm):
+    pytest.importorskip("peft")
+    for method, parts in real.built().items():
+        row = real.beside_peft({}, method, parts, *minilm)
+        assert list(row) == ["ours", "peft", "largest difference"]
+        assert row["ours"] == row["peft"] > "0.02", method
+        assert float(row["largest difference"]) < 1e-5, method
+
+
+@pytest.mark.parametrize(("method", "right", "broken"), [
+    ("prompt", "out.logits[:, length:]", "out.logits[:, :-length]"),
+    ("prefix", "return pairs, wide", "return [pair[::-1] for pair in pairs], wide"),
+    ("prefix", "length + mask.cumsum(1) - 1", "mask.cumsum(1) - 1"),
+    ("IA³", "(self.l * y).to", "(self.l * (y - self.base.bias) + self.base.bias).to"),
+    ("LoRA", "(y + self.scale * h", "(y + h"),
+    ("QLoRA", "self.weight, self.bias)", "self.weight)"),
+    ("DoRA", "y if self.base.bias is None else y + self.base.bias", "y + g * self.base.bias"),
+    ("DoRA", "self.m = ", "self.length = ")])
+def test_the_row_of_a_broken_method_says_so(method, right, broken, my_peft, minilm):
+    pytest.importorskip("peft")
+    text = my_peft.read_text("utf-8")
+    assert text.count(right) == 1
+    my_peft.write_text(text.replace(right, broken), "utf-8")
+    told = real.beside_peft({}, method, real.built()[method], *minilm)["largest difference"]
+    assert told.endswith(": not the same") or told == "KeyError: 'length'"
+
+
+def test_what_the_reader_has_not_built_is_a_dash(my_peft):
+    head, _, rest = my_peft.read_text("utf-8").partition("# ── qlora.layer")
+    my_peft.write_text(head + rest[rest.index("# ──"):], "utf-8")
+    missing = [method for method, parts in real.built().items() if parts is None]
+    assert missing == ["QLoRA"]
+    assert set(real.beside_peft({}, "QLoRA", None, None, None, None).values()) == {"–"}
 
 
 @pytest.mark.long

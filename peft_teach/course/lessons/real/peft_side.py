@@ -1,4 +1,4 @@
-"""What peft makes of files: false ones, and those of every piece that it knows.
+"""What peft makes of files: false ones, and what it answers beside the reader's own methods.
 
 Everything that is here needs peft; where it is not installed, the lesson shows its record instead.
 """
@@ -9,7 +9,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ....core import adapters, head_state
+from ....models import cache_name
 from ... import live
 from .toy import FRONT, File, spoil
 
@@ -115,34 +116,74 @@ def knob(model: nn.Module, batch: Mapping[str, Tensor]) -> Callable[[float], Ten
     return ask
 
 
-# ── every piece that peft knows ──────────────────────────────────────────────────────────────
+# ── every method that peft has ───────────────────────────────────────────────────────────────
 
-
-def every_piece(base: nn.Module, inject: Callable, pieces: Mapping[str, Any],
-                batch: Mapping[str, Tensor]) -> pandas.DataFrame:
-    """Put each piece on the model, fill it with numbers, and compare with peft's own layers."""
-    common = {"target_modules": ["query", "value"], "modules_to_save": ["classifier"]}
-    lora = common | {"peft_type": "LORA", "r": 4, "lora_alpha": 12}
-    kinds = {"LoRALinear": (lambda b: pieces["LoRALinear"](b, 4, 12), lora),
-             "DoRALinear": (lambda b: pieces["DoRALinear"](b, 4, 12), lora | {"use_dora": True}),
-             "Gains": (lambda b: pieces["Gains"](b, "output"),
-                       common | {"peft_type": "IA3", "feedforward_modules": []})}
-    rows = []
-    for name, (make, settings) in kinds.items():
-        model = inject(copy.deepcopy(base), ("query", "value"), make).eval()
-        fill(model)
-        tensors = {FRONT + n: p for n, p in head_state(model).items()} | {
-            f"{FRONT}{n}.{NAMES[own]}": p.detach()[:, None] if own == "l" else p
-            for n, layer in adapters(model).items() for own, p in layer.own_parameters().items()}
-        theirs, said = load(base, tensors, settings)
-        right = logits(model, batch)
-        rows.append({"piece": name, "tensors": len(tensors), "peft": said,
-                     "moved": gap(right, logits(base, batch)),
-                     "off": gap(right, logits(theirs, batch))})
-    return pandas.DataFrame(rows).set_index("piece")
-
-
+PARTS = {"prompt": ("prompt.front",), "prefix": ("prefix.front",), "IA³": ("ia3.layer",),
+         "LoRA": ("lora.layer",), "QLoRA": ("lora.layer", "qlora.layer"), "DoRA": ("dora.layer",)}
 NAMES = {"A": "lora_A.weight", "B": "lora_B.weight", "m": "lora_magnitude_vector", "l": "ia3_l"}
+
+
+def beside(method: str, parts: Sequence[Any], base: nn.Module, inject: Callable,
+           batch: Mapping[str, Tensor]) -> dict[str, float]:
+    """How far the reader's method and peft's move the logits, and differ: with one set of numbers.
+
+    `parts` are the reader's answers to the exercises in `PARTS`.
+    """
+    plain, ours, theirs = (in_front(method, *parts, batch) if method in ("prompt", "prefix")
+                           else in_layers(method, *parts, base=base, inject=inject, batch=batch))
+    return {"ours": gap(ours, plain), "peft": gap(theirs, plain), "off": gap(ours, theirs)}
+
+
+def in_front(method: str, part: Callable, batch: Mapping[str, Tensor]) -> list[Tensor]:
+    """Logits of a small Llama: alone, behind the reader's vectors, and behind peft's."""
+    import transformers
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        small = transformers.LlamaForCausalLM(transformers.LlamaConfig(
+            vocab_size=97, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+            num_attention_heads=4, initializer_range=0.2)).eval()
+        P, K, V = torch.randn(5, 32), *torch.randn(2, 2, 5, 32)    # K, V: (layers, length, d)
+    ids, mask = batch["input_ids"] % 97, batch["attention_mask"].clone()
+    words = {"input_ids": ids, "attention_mask": mask}
+    if method == "prompt":
+        flat, ours = P, logits(part(copy.deepcopy(small), P), words)
+    else:
+        flat = torch.stack([K, V]).permute(2, 1, 0, 3).flatten(1)    # (length, layers · 2 · d)
+        pairs, wide, positions = part(K, V, mask, 4)
+        with torch.no_grad():
+            ours = small(ids, wide.long(), positions,
+                         **{cache_name(): transformers.DynamicCache(pairs)}).logits
+    theirs, _ = load(small, {"prompt_embeddings": flat}, {
+        "peft_type": f"{method.upper()}_TUNING", "task_type": "CAUSAL_LM", "num_virtual_tokens": 5,
+        "token_dim": 32, "num_layers": 2, "num_attention_heads": 4,
+        "num_transformer_submodules": 1})
+    found = logits(small, words), ours, logits(theirs, words)[:, -ids.shape[1]:]
+    return [each[mask.bool()] for each in found]    # peft gives logits for its prompt, too
+
+
+def in_layers(method: str, layer: Callable, four_bits: Callable = copy.deepcopy, *,
+              base: nn.Module, inject: Callable, batch: Mapping[str, Tensor]) -> list[Tensor]:
+    """Logits of a model under one head: without layers, with the reader's, and with peft's.
+
+    For QLoRA peft's base, and the first, have the weights that the reader's four bits give.
+    """
+    settings = {"target_modules": ["query", "value"], "modules_to_save": ["classifier"]} | (
+        {"peft_type": "IA3", "feedforward_modules": []} if method == "IA³" else
+        {"peft_type": "LORA", "r": 4, "lora_alpha": 12, "use_dora": method == "DoRA"})
+    rest = ("output",) if method == "IA³" else (4, 12)
+    model = inject(copy.deepcopy(base), ("query", "value"),
+                   lambda linear: layer(four_bits(linear), *rest)).eval()
+    fill(model)
+    tensors, base = {FRONT + n: p for n, p in head_state(model).items()}, copy.deepcopy(base)
+    for name, adapter in adapters(model).items():
+        linear = base.get_submodule(name)
+        linear.weight.data = four_bits(linear).weight.detach()
+        tensors |= {f"{FRONT}{name}.{NAMES[own]}": p.detach()[:, None] if own == "l" else p
+                    for own, p in adapter.own_parameters().items()}
+    theirs, _ = load(base, tensors, settings)
+    base.load_state_dict(head_state(model), strict=False)
+    return [logits(each, batch) for each in (base, model, theirs)]
 
 
 @torch.no_grad()

@@ -23,7 +23,8 @@ from ....core import adapters, head_state
 from ....models import load as load_model
 from ....plots import COLOURS, HALO, SERIES, figure, logarithmic
 from ....widgets import Explorer
-from ... import records
+from ... import library, records, work
+from .. import find
 from . import peft_side, processes
 from .peft_side import gap, installed, knob, logits
 from .toy import FRONT, File, read
@@ -188,15 +189,35 @@ def draw_knob(ours: Callable, theirs: Mapping[str, Callable]) -> Figure:
     return made
 
 
-def every_piece(record: Mapping, base: nn.Module, inject: Callable, pieces: Mapping[str, Any],
-                batch: Mapping[str, Tensor]) -> pandas.DataFrame:
-    """The reader's layers beside peft's own, on MiniLM; recorded, where peft is missing."""
-    found = peft_side.every_piece(base, inject, pieces, batch) if installed() else (
-        pandas.DataFrame(record["pieces"]).set_index("piece"))
-    return found.assign(moved=found.moved.map("{:.2f}".format), off=found.off.map("{:.0e}".format)
-                        ).rename(columns={
-                            "moved": "moved the logits by", "off": "and differs from peft by",
-                            "peft": "peft" if installed() else "peft (recorded)"})
+def built() -> dict[str, list | None]:
+    """The reader's answers for each method that peft has; None where one of them is missing.
+
+    Where no reader works, as in builds and tests, they are the course's.
+    """
+    own, found = library.read().own, {}
+    for method, ids in peft_side.PARTS.items():
+        parts = [own(e) if work.folder() else e.unpack(e.resolve()) for e in map(find, ids)]
+        found[method] = None if None in parts else [part for part, in parts]
+    return found
+
+
+def beside_peft(record: Mapping, method: str, parts: Sequence[Any] | None, base: nn.Module,
+                inject: Callable, batch: Mapping[str, Tensor]) -> dict[str, str]:
+    """A row: the reader's method and peft's, with one set of numbers; dashes without `parts`.
+
+    How far each moves the logits, and their largest difference, in shares of the largest logit.
+    """
+    here, told = installed(), ["–"] * 3
+    try:
+        if parts is not None:
+            found = (peft_side.beside(method, parts, base, inject, batch) if here else
+                     record["methods"][method])
+            told = [f"{found['ours']:.2f}", f"{found['peft']:.2f}", f"{found['off']:.1g}" + (
+                "" if found["off"] < AGREE else ": not the same")]
+    except Exception as error:    # whatever the reader has made of it
+        told[2] = f"{type(error).__name__}: {error}"
+    return {name + ("" if here else " (recorded)"): each for name, each in zip(
+        ("ours", "peft", "largest difference"), told)}
 
 
 def four_bits(record: Mapping, linear: nn.Linear, Linear4bit: Any) -> pandas.DataFrame:
