@@ -309,7 +309,7 @@ pt.audit()    # your tests on your pieces; the last one sends a model through yo
 rows = {}
 for method, parts in pictures.built().items():
     rows[method] = pictures.beside_peft(record, method, parts, base, inject, batch)
-pd.DataFrame(rows).T    # in shares of the largest logit; QLoRA's base: by your four bits
+pd.DataFrame(rows).T    # in shares of the largest logit; for QLoRA, peft's W is your Ŵ
 
 # %%
 query, Linear4bit = base.bert.encoder.layer[0].attention.self.query, pt.mine("qlora.layer")
