@@ -65,7 +65,7 @@ class SoftPrompt(nn.Module):
         return SimpleNamespace(logits=logits[:, length:], loss=loss)
 """),
     "positions by itself": but(FRONT, CALL, """
-        places = torch.arange(x.shape[1])
+        places = torch.arange(x.shape[1]).expand(x.shape[:2])
         out = self.model(inputs_embeds=x, attention_mask=mask, labels=labels, position_ids=places)
 """),
     "two embeddings": but(FRONT, "self.P = torch.nn.Parameter(start.clone())",
@@ -102,7 +102,7 @@ WRONG["prompt.front"] = {
     "wrong_end": but(FRONT, "[:, length:]", "[:, :-length]"),
     "padding_seen": but(FRONT, "attention_mask=mask, ", ""),
     "positions": but(FRONT, CALL, """
-        places = torch.cat([torch.arange(length), torch.arange(input_ids.shape[1])])
+        places = torch.cat([torch.arange(length), torch.arange(input_ids.shape[1])])[None]
         out = self.model(inputs_embeds=x, attention_mask=mask, labels=labels, position_ids=places)
 """),
     "no_gradient": (but(FRONT, CUT, "        out.loss = labels is not None and out.loss.detach()\n"

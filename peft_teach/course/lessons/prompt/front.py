@@ -181,7 +181,7 @@ def _parts(case: dict) -> tuple[nn.Module, Tensor, Tensor]:
 def _usual(case: dict) -> dict[str, Tensor]:
     """Return the logits that the usual mistakes give, by name."""
     (model, both, mask), (length, seq) = _parts(case), (case["length"], case["labels"].shape[1])
-    places = torch.cat([torch.arange(length), torch.arange(seq)])
+    places = torch.cat([torch.arange(length), torch.arange(seq)])[None]
     return {
         "wrong_end": model(inputs_embeds=both, attention_mask=mask).logits[:, :seq],
         "padding_seen": model(inputs_embeds=both).logits[:, length:],

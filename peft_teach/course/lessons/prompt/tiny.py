@@ -44,7 +44,9 @@ class Tiny(nn.Module):
             raise ValueError(f"labels {tuple(labels.shape)} and input {tuple(x.shape[:2])} do not "
                              "match")
         if position_ids is None:
-            position_ids = torch.arange(seq)
+            position_ids = torch.arange(seq)[None]
+        if position_ids.dim() != 2:
+            raise ValueError(f"position_ids {tuple(position_ids.shape)} must be (batch, {seq})")
         h = x + self.positions(position_ids)
         seen = torch.ones(seq, seq, dtype=torch.bool).tril()              # (seq, seq)
         if attention_mask is not None:

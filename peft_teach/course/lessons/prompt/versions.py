@@ -72,7 +72,8 @@ def _exchanged(logits: Tensor, length: int, seq: int) -> Tensor:
 RIGHT = {
     "gives the model's own output": prompt(),
     "makes an output of its own": prompt(own_output=True),
-    "counts the positions itself": prompt(positions=lambda length, seq: torch.arange(length + seq)),
+    "counts the positions itself": prompt(
+        positions=lambda length, seq: torch.arange(length + seq)[None]),
     "works on a copy of the model": prompt(begin=copy.deepcopy),
     "leaves zeros at the padding": prompt(clears_padding=True),
 }
@@ -88,7 +89,7 @@ BROKEN = {
     "keeps the prompt's places too": prompt(cut=lambda logits, length, seq: logits),
     "hides the prompt from the text": prompt(in_mask=0),
     "lets the text begin at position 0 again": prompt(positions=lambda length, seq: torch.cat(
-        [torch.arange(length), torch.arange(seq)])),
+        [torch.arange(length), torch.arange(seq)])[None]),
     "gives two tokens in the middle each other's logits": prompt(cut=_exchanged),
     "puts the prompt behind the text": prompt(
         put=_behind, mask=_behind, label=_behind, cut=lambda logits, length, seq: logits[:, :seq]),
