@@ -51,14 +51,14 @@ question = "How do I keep my cat off the keyboard?"    # or yours
 pictures.stream(model, tokenizer, question, new_tokens=words)
 
 # %% [markdown]
-# And this is the voice: 140 pairs to train on, of ten topics. 70 pairs of other topics are held out, and 60 questions of others still.
+# And this is the voice: 140 pairs to train on. 70 pairs and 60 questions of other topics are held out.
 
 # %%
 pd.DataFrame(voice.train[::47])
 
 # %%
-pt.widgets.Guess("One pass over the 140 pairs. How many of 60 new answers get a style score above "
-                 "one half?", ("hardly any", "some", "nearly all"), "chat.fast")
+pt.widgets.Guess("One pass over the 140 pairs. How many of 60 new answers will sound like the "
+                 "commentator?", ("hardly any", "some", "nearly all"), "chat.fast")
 
 # %% [markdown]
 # ## It never stops
@@ -91,19 +91,18 @@ pt.plots.show(pictures.draw_labels(ids, hers, tokenizer),
 #
 # Each turn ends with <code>&lt;|im_end|&gt;</code>. That is how a chat model says "I am done". SmolLM2 pads with the same token, so the
 # line that hides the padding hides each end, too. Her model was never asked to stop, and everywhere else it was asked to go on. The bug
-# is famous: it bites wherever the padding token is the end token, and no loss curve shows it.
+# is famous: it bites wherever the padding token is the end token, and her training loss does not show it.
 # </details>
 #
 # ### Exercise 1 · Will it stop? (2 points, about 9 minutes)
 #
 # Before you spend an hour of training, ask the batch. Write `stops(batch, end)`, a test of one batch of chats. It raises an error, as
-# `assert` does, if an answer does not ask for its end. `batch` has `input_ids`, `attention_mask` and `labels`, all (batch, seq), and
+# `assert` does, if an answer's labels do not ask for its end. `batch` has `input_ids`, `attention_mask` and `labels`, all (batch, seq), and
 # `end` is the token that ends a turn.
 #
-# 1. An answer is a run of labels between places with −100, and `end` must be among its labels.
-# 2. A row may hold several answers. Each of them must ask for its end.
-# 3. Padding on either side is no fault, whichever token pads.
-# 4. Nor is it a fault to ask for more: the question, or the line break behind the end.
+# 1. A row may hold several answers. Each must ask for its end.
+# 2. Padding may stand on either side, and any token may pad.
+# 3. Labels may ask for more: a question, or the line break behind the end.
 #
 # Your test must accept five right batches and reject five broken ones.
 
@@ -207,8 +206,8 @@ pictures.ask(model, tokenizer, before.index, before, new_tokens=words)
 # %% [markdown]
 # No question of these topics was trained. Now read the right column for its content. Is it right? Was the left one?
 #
-# In 2023 Chunting Zhou and colleagues trained LLaMA, with 65 billion parameters, on 1,000 good answers. It came out so well that they
-# proposed the *superficial alignment hypothesis*: what a model knows it learns in pretraining, and a little training chooses the manner.
+# In 2023 Chunting Zhou and colleagues trained LLaMA, with 65 billion parameters, on 1,000 good answers. The result, LIMA, was so good that
+# they proposed the *superficial alignment hypothesis*: what a model knows it learns in pretraining, and a little training chooses the manner.
 #
 # ## How do you know?
 #
@@ -259,31 +258,31 @@ pd.Series({name: style(text) for name, text in texts.items()}).round(2).to_frame
 pictures.explore_answers(record)
 
 # %%
-found = pictures.curve(record, score=lambda answer: style(answer) > 0.5)
+found = pictures.curve(record, score=lambda answer: pictures.style(answer) > 0.5)
 share = found.set_index("passes")["style"][1]    # LoRA, seed 0
 pt.compare("chat.fast", "nearly all" if share > 0.8 else "hardly any" if share < 0.2 else
-           "some", f"{share:.0%} by your style")
+           "some", f"{share:.0%} have three of the four marks")
 
 # %% [markdown]
 # ## Could you have just asked?
 #
-# The cheapest method of all trains nothing. You tell the model in its system prompt who it is. **How far does that get?**
+# The cheapest method of all trains nothing. A system prompt tells the model who it is, and three examples show it. **How far does that get?**
 
 # %%
-pt.widgets.Guess("Told by a system prompt alone, the model's style is", (
-    "nearly that of LoRA", "about half of it", "hardly above the base"), "chat.prompt")
+pt.widgets.Guess("With a system prompt and three examples, the model's style is", (
+    "nearly that of LoRA", "in between", "hardly above the base"), "chat.prompt")
 
 # %%
 asked = pictures.prompt(record)
-reached = (asked["style"].iloc[1] - asked["style"].iloc[0]) / (
-    asked["style"].iloc[2] - asked["style"].iloc[0])
-pt.compare("chat.prompt", "nearly that of LoRA" if reached > 0.75 else
-           "hardly above the base" if reached < 0.25 else "about half of it", f"{reached:.0%}")
+base, _, shown, trained = asked["style"]
+reached = (shown - base) / (trained - base)
+pt.compare("chat.prompt", "nearly that of LoRA" if reached > 0.8 else "hardly above the base" if
+           reached < 0.2 else "in between", f"{reached:.0%} of the way")
 asked.round(2)    # 60 questions; ended: within 64 tokens, and the base's answers are long
 
 # %% [markdown]
-# Each demonstration of fine-tuning owes you this control. Bill Yuchen Lin and colleagues (2023) made larger models into assistants by a system prompt
-# and three examples. Where that is enough, you need no training at all.
+# The examples made the difference, mostly by "folks" and exclamation marks. Each demonstration of fine-tuning owes you this control. Bill
+# Yuchen Lin and colleagues (2023) made larger models into assistants in this way. Where that is enough, train nothing.
 #
 # ## How long?
 #
@@ -296,10 +295,10 @@ pt.plots.show(pictures.draw_curves(record), "Style of the answers to 60 question
 # %% [markdown]
 # <details><summary>What the curves say</summary>
 #
-# The held-out loss is lowest after one pass, and after five it is where it was before training. The style rises until two or three
-# passes. Both are right. The loss counts every word, so it punishes a model that has learned its training answers by heart. The score counts four marks.
-# In LIMA, too, the held-out loss rose while the answers got better (Zhou et al. 2023, appendix B). Before you call ours better, read
-# three of them above, after one pass and after five.
+# The held-out loss is lowest after about one pass, for which the rate was chosen, and after five it is where it was before training. The
+# style rises to about three passes or beyond. Both are right. The loss counts every word, so it punishes a model that has learned its
+# training answers by heart. The score counts four marks. LIMA's held-out loss rose, too, while its answers got better. Before you call
+# ours better, read three of them above, after one pass and after five.
 # </details>
 #
 # ## What did it forget?
@@ -327,18 +326,18 @@ equal.drop(columns=["voice", "low", "high"]).round(2)    # rises of the loss a t
 # <details><summary>What the table says</summary>
 #
 # At this level LoRA and full fine-tuning have lost no plain chat and no news; the loss of code rose. Between the two the seeds disagree,
-# so we could not tell. QLoRA forgot more, but in the mean of the three no more than its rounding had cost before the first step.
+# so we could not tell. QLoRA forgot more, but its rounding alone had cost more than that, in the mean of the three.
 # </details>
 #
 # Has the model lost what it *knew*, or only the manner of plain answers? Ask for something that has no manner: is a film review positive?
+# Its logits of "positive" and "negative" are compared, with a threshold that other reviews set.
 
 # %%
 pictures.curves(record).dropna(subset="films").pivot_table(
-    index="passes", columns="method", values="films").round(2)    # threshold from other reviews
+    index="passes", columns="method", values="films").round(2)    # share of 240 judged rightly
 
 # %% [markdown]
-# Full fine-tuning has lost some of it, whether the threshold is set anew or not. LoRA has clearly lost some after five passes only. So here
-# training changed more than the manner.
+# LoRA and full fine-tuning have lost some after one pass, though LoRA's seeds differ widely. So training changed more than the manner.
 #
 # ## The knob
 #
@@ -369,11 +368,11 @@ for f in (2, -1):
 # %% [markdown]
 # <details><summary>Laugh, then understand</summary>
 #
-# After three passes the model falls apart at −1, and at 2 the voice shouts and the sentences break. After one pass, ours at −1 became an
-# office: "I can only assist with non-specific tasks." And what does one half of the three passes do? News, code and plain chat are back where the base had them, the held-out loss is *lower* than at 1,
-# and half of the style is left. Three passes had gone too far, and the knob takes the model back (the
-# checkpoint after one pass was better still). Mitchell Wortsman and colleagues (2022) found the same of
-# image models: a mean of the weights before and after fine-tuning often beats both.
+# After three passes the model falls apart at −1, and at 2 the voice shouts and the sentences break. After one pass ours, at −1, speaks like
+# an office: "I can only assist with non-specific tasks." At f = 0.5 the three passes leave news, code and plain chat about where the base
+# had them, the held-out loss is *lower* than at 1, and half of the style is left. Three passes had gone too far, and the knob takes the
+# model back (the checkpoint after one pass is better still, but for code). Mitchell Wortsman and colleagues (2022) found the same of image
+# models: a mean of the weights before and after fine-tuning often beats both.
 # </details>
 #
 # ## You ship
@@ -382,11 +381,12 @@ for f in (2, -1):
 #
 # Three customers want the commentator, LoRA with seed 0. `checkpoints` is a dict with a step of the table for each:
 #
-# - `"stage"`: for a party. The strongest style, nothing else counts.
-# - `"stranger"`: questions that nobody foresaw. The least loss of held-out answers in the voice.
-# - `"desk"`: a style of at least 0.6, and then as little forgotten as possible.
+# - `"stage"`: for a party. The show is all that counts.
+# - `"stranger"`: new questions. What a commentator would answer must surprise the model least.
+# - `"desk"`: a style of at least 0.6. Of those, the one that still does its old work best.
 #
-# A pick is right if it keeps its limit and no other checkpoint that does is clearly better.
+# No other checkpoint may be clearly better for the customer. `voice` is the held-out loss, and `forgotten` the mean rise of the losses of
+# plain chat, news and code.
 
 # %% tags=["nbval-check-output"]
 pictures.curve(record)[["passes", "style", "ended", "voice", "forgotten"]].round(2)
@@ -407,12 +407,12 @@ pt.require("chat.choose")
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | An answer ends only if its end has a label. | LoRA, three passes: 60 of 60 answers end within 64 tokens, without the label none of 60 | the question in the loss, too: the same | the same bug in several trainers (trl#976, alignment-handbook#127) |
-# | The style goes on rising after the held-out loss has turned. | loss lowest after one pass, style highest after three or five: LoRA and full fine-tuning, two seeds each | full fine-tuning, another seed; QLoRA's style is highest after two or three | agrees: LIMA (Zhou et al. 2023, appendix B) |
-# | With full fine-tuning the manner cost some knowledge. | film reviews judged rightly: 85 % before, 71 to 75 after one to five passes, means of two seeds | a threshold set on other reviews, and none; LoRA clearly after five passes only | LoRA forgets less than full fine-tuning (Biderman et al. 2024) |
-# | Half of an update that went too far has the lower losses, and half of the style. | three passes, f = 0.5: the voice's held-out loss is 0.27 lower, plain chat's and news' are below the base's, code's 0.05 above | an observation: one run | agrees for image models (Wortsman et al. 2022) |
-# | With the question in the loss, held-out answers are predicted better, and news and code are forgotten. | three passes: voice −0.14 ± 0.03, news +1.61 ± 0.09, code +1.62 ± 0.09 (standard errors over texts) | labels with and without the end: the same; one seed | the gain agrees, for few examples (Shi et al. 2024); the loss is not known to us |
-# | A system prompt shortened the answers, and hardly gave the voice. | style 0.03, LoRA 0.76 | an observation: one prompt, without examples | larger models follow one (Lin et al. 2023) |
+# | Trained without the end's label, no answer ended. | LoRA, three passes: none of 60 within 64 tokens, with the label all | the question in the loss, too: the same | the same bug in several trainers (trl#976, alignment-handbook#127) |
+# | The style goes on rising after the held-out loss has turned. | loss lowest after about one pass, style highest after three or five: LoRA and full fine-tuning, two seeds each | full fine-tuning, another seed; QLoRA's style is highest after two or three | similar: LIMA's quality (Zhou et al. 2023, appendix B) |
+# | The manner cost some knowledge. | film reviews judged rightly: 85 %; after five passes LoRA 76, full fine-tuning 71 (means of two seeds) | a threshold set on other reviews, and none | partly disagrees: LoRA learned style alone, full fine-tuning cost knowledge (Ghosh et al. 2024) |
+# | Half of an update that went too far has the lower losses, and half of the style. | three passes, f = 0.5: the voice's held-out loss is 0.27 lower, and all others are lower, too | an observation: one run | agrees for image models (Wortsman et al. 2022) |
+# | With the question in the loss, held-out answers are predicted better, and news and code are forgotten. | three passes: voice −0.14 ± 0.03, news and code +1.6 ± 0.1 (standard errors over texts) | labels with and without the end: the same; one seed | the gain agrees, for few examples (Shi et al. 2024); the loss is not known to us |
+# | A system prompt gave part of the voice with three examples, and hardly any without. | style 0.25 and 0.03, LoRA 0.76 | an observation: one prompt | examples matter most in larger models, too (Huang et al. 2024) |
 
 # %%
 pt.progress("11")
@@ -453,7 +453,7 @@ pt.progress("11")
 # | method, rate | LoRA on every linear layer; about ten times full fine-tuning's rate | Schulman et al. 2025 |
 # | loss on the question | leave it out; with few data or long questions and short answers, try it in | Shi et al. 2024; Huerta-Enochian & Ko 2024 |
 # | how long | read answers at each checkpoint; the held-out loss may turn before they are best | Zhou et al. 2023, appendix B |
-# | what it forgot | your old test set, and the knob at 0.5 | Biderman et al. 2024; Wortsman et al. 2022 |
+# | what it forgot | your old test set | Biderman et al. 2024 |
 #
 # Take full fine-tuning when there is much to learn: on code and mathematics LoRA learned less, and forgot less (Biderman et al. 2024).
 # A larger model follows a system prompt better than ours.
@@ -477,8 +477,8 @@ pictures.labels(record).round(2)    # LoRA, three passes, one seed; ended: withi
 #
 # Reece Shuttleworth and his colleagues (2024) found that LoRA's forgetting sits in *intruders*, strong new directions of $W + \Delta W$
 # that resemble none of $W$ (lesson 07), and that shrinking them restores much of the base. We shrank the intruders of LoRA after five
-# passes. That makes $\Delta W$ *larger*, since an intruder of $W + \Delta W$ holds a part of $W$, too. The rows *all* are
-# a control: the whole $\Delta W$, scaled to that norm.
+# passes. That makes $\Delta W$ *larger*, for it must also cancel what $W$ has in those directions. The rows *all* are a control:
+# the whole $\Delta W$, scaled to that norm.
 
 # %%
 pictures.shrunk(record).round(3)    # norm: of ΔW, as trained = 1; forgotten: rise of three losses
@@ -488,12 +488,13 @@ pictures.shrunk(record).round(3)    # norm: of ΔW, as trained = 1; forgotten: r
 #
 # **Sources**
 #
-# - Style and knowledge: Zhou et al. 2023, *LIMA*, arXiv 2305.11206; Lin et al. 2023, *The unlocking spell on base LLMs*, arXiv 2312.01552.
+# - Style and knowledge: Zhou et al. 2023, *LIMA*, arXiv 2305.11206; Lin et al. 2023, *The unlocking spell on base LLMs*, arXiv 2312.01552;
+#   Huang et al. 2024, arXiv 2406.11474; Ghosh et al. 2024, arXiv 2402.05119.
 # - Loss on instructions: Shi et al. 2024, arXiv 2405.14394; Huerta-Enochian & Ko 2024, *Does prompt loss matter?*, arXiv 2401.13586.
 # - The end that is never trained: [alignment-handbook#127](https://github.com/huggingface/alignment-handbook/issues/127),
 #   [trl#1623](https://github.com/huggingface/trl/issues/1623), [trl#976](https://github.com/huggingface/trl/issues/976).
-# - Forgetting: Biderman et al. 2024, *LoRA learns less and forgets less*, arXiv 2405.09673; Kalajdzievski 2024, arXiv 2401.05605; Wortsman et
-#   al. 2022, arXiv 2109.01903; Shuttleworth et al. 2024, arXiv 2410.21228.
+# - Forgetting: Biderman et al. 2024, *LoRA learns less and forgets less*, arXiv 2405.09673; Wortsman et al. 2022, arXiv
+#   2109.01903; Shuttleworth et al. 2024, arXiv 2410.21228.
 # - The knob: Ilharco et al. 2022, *Editing models with task arithmetic*, arXiv 2212.04089; Kangaslahti & Alvarez-Melis 2025,
 #   *Continuous language model interpolation*, TMLR.
 # - Recipes: Schulman and Thinking Machines Lab 2025, *LoRA Without Regret*, doi 10.64434/tml.20250929.

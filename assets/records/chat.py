@@ -31,7 +31,8 @@ text by text, in pairs.
              seed 1 from 1/2 on
     labels   LoRA, seed 0, three of the five passes: labels with and without the question, with and
              without the end of the turn; that of "main" is one of the four
-    prompt   no training, but a system prompt that describes the voice
+    prompt   no training, but a system prompt that describes the voice; later, with three of the
+             training pairs as examples, too
     knob     the update of LoRA, seed 0, after three passes, times f from -1 to 2
     shrink   the same after five passes. Intruders are those of the 16 strongest output directions
              of W + ΔW that no direction of W resembles (cosine below 0.6). Their singular values
@@ -99,9 +100,9 @@ class Looker:
         """Return a model's loss on each text of these kinds."""
         return {"losses": {kind: measure.losses(model, self.texts[kind]) for kind in kinds}}
 
-    def answers(self, model, system=None):
+    def answers(self, model, before=()):
         """Return a model's answers to the held-out questions, and which end."""
-        said, ended = measure.answers(model, self.tokenizer, self.questions, system,
+        said, ended = measure.answers(model, self.tokenizer, self.questions, before,
                                       self.new_tokens)
         return {"answers": said, "ended": recording.bits(ended)}
 
@@ -215,12 +216,14 @@ def labels(look):
 
 
 def prompt(look):
-    """Ask the base with a system prompt that describes the voice."""
-    model, _ = pt.models.load("smollm2")
-    asked = {"group": "prompt", "method": "none", "system": measure.SYSTEM}
-    if not look.record.holds(asked, "checkpoints"):
-        with in_bfloat16():
-            look.add(asked, look.answers(model, measure.SYSTEM))
+    """Ask the base with a system prompt that describes the voice, without and with examples."""
+    for examples in (), look.train[::47]:
+        asked = {"group": "prompt", "method": "none", "system": measure.SYSTEM,
+                 "examples": len(examples)}
+        if not look.record.holds(asked, "checkpoints"):
+            model, _ = pt.models.load("smollm2")
+            with in_bfloat16():
+                look.add(asked, look.answers(model, measure.told(examples)))
 
 
 def restored(look, passes):

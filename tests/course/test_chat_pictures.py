@@ -35,7 +35,8 @@ def record():
     made += [row(2 * f, 0.2, 0.1, group="knob", f=f) for f in (-1.0, 0.0, 1.0, 2.0)]
     made += [row(3 * f, 0.2, 0.1, group="shrink", what=what, f=f) | {"norm": f, "norm_before": 2.0}
              for f in (0.5, 0.0) for what in ("intruders", "all")]
-    made.append({"group": "prompt", "answers": [SAID[1], SAID[0]], "ended": "10"})
+    made += [{"group": "prompt", "examples": examples, "answers": [SAID[1], SAID[0]],
+              "ended": "10" if examples else "11"} for examples in (0, 3)]
     return {"checkpoints": made}
 
 
@@ -78,7 +79,7 @@ def test_a_method_forgets_more_only_where_both_seeds_say_so(record):
 def test_labels_prompt_knob_and_intruders_have_a_row_each(record):
     assert [*chat.labels(record).index] == [(False, False), (False, True), (True, False),
                                             (True, True)]
-    assert chat.prompt(record)["ended"].tolist() == [0, 0.5, 0.75]
+    assert chat.prompt(record)["ended"].tolist() == [0, 1, 0.5, 0.75]
     assert chat.knob(record).index.tolist() == [-1, 0, 1, 2]
     found = chat.shrunk(record)
     assert found.norm.tolist() == [1, 0.25, 0.25, 0, 0]

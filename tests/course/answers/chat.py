@@ -162,6 +162,21 @@ def stops(batch, end):
         assert end in row.tolist()
 """
 
+LAST = """
+from itertools import groupby
+
+def stops(batch, end):
+    for row in batch["labels"].tolist():
+        *_, last = ([*run] for asked, run in groupby(row, lambda label: label != -100) if asked)
+        assert end in last
+"""
+COUNTED = """
+def stops(batch, end):
+    asked = batch["labels"] != -100
+    begins = asked & ~torch.nn.functional.pad(asked, (1, 0))[:, :-1]
+    assert (begins.sum(1) <= (batch["labels"] == end).sum(1)).all()
+"""
+
 RIGHT["chat.stop"] = {
     "run by run": STOPS,
     "groups": """
@@ -218,7 +233,7 @@ def stops(batch, end):
 
 WRONG["chat.stop"] = {
     "let_through": (BY_ROW, "def stops(batch, end):\n    assert (batch['labels'] == end).any()\n",
-                    "def stops(batch, end):\n    pass\n"),
+                    LAST, COUNTED, "def stops(batch, end):\n    pass\n"),
     "accused": but(STOPS, "end in run", "run[-1] == end"),
     "objects_to_all": "def stops(batch, end):\n    assert end not in batch['labels'] and False\n",
     "returned_bool": "def stops(batch, end):\n    return bool((batch['labels'] == end).any())\n",

@@ -159,7 +159,7 @@ STOP = Exercise(
     reference=f"{HERE}.exercises:stops", cases=lambda seed: [{"seed": seed}],
     run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=mutants.MISTAKES,
     hints=("In the table of the model that never stops: which token of an answer has no label?",
-           "An answer is a run of labels, between two places with -100. What must be in each run?",
+           "Collect the labels of a row until a -100 comes. What must be among them?",
            "One row may hold several answers, and the end of its first says nothing of its last. "
            "The end of a question may have a label, too, where questions are asked for."),
     arguments=lambda pieces: (versions.batch_by(pieces["labels"]), versions.END))

@@ -14,13 +14,12 @@ from .measure import DECODING, NEW_TOKENS, Batch, answers, placed, prompts
 
 
 @torch.no_grad()
-def stream(model: nn.Module, tokenizer, question: str, system: str | None = None,
-           new_tokens: int = NEW_TOKENS) -> None:
+def stream(model: nn.Module, tokenizer, question: str, new_tokens: int = NEW_TOKENS) -> None:
     """Write a model's most likely answer, word by word, cut after `new_tokens`."""
     from transformers import TextStreamer
 
     writer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-    batch = placed(prompts(tokenizer, [question], system), model)
+    batch = placed(prompts(tokenizer, [question]), model)
     with models.in_mode(model, training=False):
         out = model.generate(**batch, max_new_tokens=new_tokens, streamer=writer, **DECODING)
     if out[0, -1] != tokenizer.eos_token_id:

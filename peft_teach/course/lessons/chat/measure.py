@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from .... import data, models
 from ... import reading
+from .small import Turns
 
 NEW_TOKENS = 64     # of the longest answer
 # The most likely word each time, but no four tokens twice: else a small model circles for ever.
@@ -39,13 +40,13 @@ def losses(model: nn.Module, batches: Iterable[Batch]) -> list[float]:
 
 
 @torch.no_grad()
-def answers(model: nn.Module, tokenizer, questions: Sequence[str], system: str | None = None,
+def answers(model: nn.Module, tokenizer, questions: Sequence[str], before: Turns = (),
             new_tokens: int = NEW_TOKENS, size: int = 60) -> tuple[list[str], list[bool]]:
     """Return the model's most likely answer to each question, and whether it ended by itself."""
     texts, ended = [], []
     with models.in_mode(model, training=False):
         for start in range(0, len(questions), size):
-            batch = placed(prompts(tokenizer, questions[start:start + size], system), model)
+            batch = placed(prompts(tokenizer, questions[start:start + size], before), model)
             out = model.generate(**batch, max_new_tokens=new_tokens, **DECODING)
             new = out[:, batch["input_ids"].shape[1]:]                    # (batch, new)
             texts += tokenizer.batch_decode(new, skip_special_tokens=True)
@@ -58,9 +59,15 @@ def placed(batch: Batch, model: nn.Module) -> Batch:
     return {name: tensor.to(model.device) for name, tensor in batch.items()}
 
 
-def prompts(tokenizer, questions: Sequence[str], system: str | None = None) -> Batch:
-    """Return the questions as a model is asked them, padded on the left."""
-    before = [{"role": "system", "content": system}] if system else []
+def told(examples: Sequence[data.Pair] = ()) -> Turns:
+    """Return a system prompt that describes the voice, and examples of it."""
+    said = [("system", SYSTEM)] + [turn for pair in examples
+                                   for turn in zip(("user", "assistant"), pair)]
+    return [{"role": role, "content": text} for role, text in said]
+
+
+def prompts(tokenizer, questions: Sequence[str], before: Turns = ()) -> Batch:
+    """Return the questions as a model is asked them after some turns, padded on the left."""
     texts = [tokenizer.apply_chat_template(
         [*before, {"role": "user", "content": question}], add_generation_prompt=True,
         tokenize=False) for question in questions]

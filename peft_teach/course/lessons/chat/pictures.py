@@ -1,6 +1,7 @@
 """Pictures of lesson 11: labels, answers, curves, learned against forgotten, the knob."""
 
 from ... import records
+from .exercises import style
 from .live import ask, padded, stream, times
 from .measure import SYSTEM, losses, texts
 from .picture_of_answers import draw_answers, draw_labels, explore_answers, explore_knob
@@ -18,7 +19,8 @@ from .recorded import (
 
 __all__ = ["SYSTEM", "ask", "at_equal_loss", "curve", "curves", "draw_answers", "draw_curves",
            "draw_forgetting", "draw_labels", "explore_answers", "explore_knob", "knob", "labels",
-           "losses", "padded", "prompt", "runaway", "shrunk", "stream", "texts", "times"]
+           "losses", "padded", "prompt", "runaway", "shrunk", "stream", "style", "texts",
+           "times"]
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 

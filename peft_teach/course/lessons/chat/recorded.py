@@ -169,9 +169,10 @@ def runaway(record: Mapping, shown: int = 4) -> pandas.DataFrame:
 
 
 def prompt(record: Mapping, passes: float = 3) -> pandas.DataFrame:
-    """Return the base, the base with a system prompt, and LoRA: style and share that end."""
+    """Return the base, the same with a system prompt, and LoRA: style and share that end."""
     looked = {"the base": rows(record, group="main", method="lora", seed=0, passes=0),
-              "the base, told by a system prompt": rows(record, group="prompt"),
+              "… told by a system prompt": rows(record, group="prompt", examples=0),
+              "… and shown three examples": rows(record, group="prompt", examples=3),
               f"LoRA, {passes:g} passes": rows(record, group="main", method="lora", seed=0,
                                               passes=passes)}
     return pandas.DataFrame.from_dict({name: _columns(row, ("style", "ended"))

@@ -55,6 +55,14 @@ def with_what_follows(made: Batch) -> Tensor:
     return torch.where(behind, made["input_ids"], made["labels"])
 
 
+def without_first_end(made: Batch) -> Tensor:
+    """All behind a row's first answer is asked for, but not that answer's end."""
+    ends = made["labels"] == END                                          # (batch, seq)
+    first = ends & (ends.cumsum(1) == 1) & (ends.sum(1, keepdim=True) > 1)
+    asked = (made["labels"] != -100).cummax(1).values & made["attention_mask"].bool()
+    return made["input_ids"].masked_fill(first | ~asked, -100)
+
+
 def without_last_end(made: Batch) -> Tensor:
     labels = made["labels"]
     for row in labels:
@@ -76,7 +84,7 @@ RIGHT = {
 }
 BROKEN = {
     "hides the padding by its token": lambda: batch(asked=without_padding_token),
-    "hides the padding by its token, on the left": lambda: batch("left", without_padding_token),
+    "asks for the last end of a row, not for its first": lambda: batch(asked=without_first_end),
     "asks for the first end of a row, not for its last": lambda: batch(asked=without_last_end),
     "is cut in the middle of an answer": cut,
     "asks for everything but the token of the padding": lambda: batch(
