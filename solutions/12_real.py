@@ -104,7 +104,7 @@ pt.commit("real.silent", ...)    # a number from 0 to 6
 # `head` is a dict of the head's tensors, by their names in the model; `pt.models.head(model)` lists these. Return two dicts: the tensors by peft's names, and settings that JSON can hold.
 #
 # 1. The file holds every tensor that peft looks for, and no other.
-# 2. peft adapts the modules that you adapted, and no others.
+# 2. peft adapts the modules that you adapted, and saves the head whole. It touches no others.
 # 3. peft multiplies the update by the same number as your layer.
 
 
@@ -118,7 +118,8 @@ def to_peft(adapters, head):
         tensors[f"{front}{name}.lora_B.weight"] = layer.B.detach()
     rank = layer.A.shape[0]
     return tensors, {"peft_type": "LORA", "r": rank, "lora_alpha": rank * layer.scale,
-                     "target_modules": list(adapters)}
+                     "target_modules": list(adapters),
+                     "modules_to_save": sorted({name.rpartition(".")[0] for name in head})}
     ### END SOLUTION
 
 

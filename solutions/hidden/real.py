@@ -23,7 +23,7 @@ def diagnose() -> list[dict]:
 
 
 def back() -> list[dict]:
-    """Settings that leave a default out; ends that mean every linear layer of the blocks."""
+    """Settings that leave a default out; ends that mean a layer in several places of a block."""
     names = tuple(f"layer.{b}.{end}" for b in range(2) for end in (
         "attention.query", "attention.output.dense", "output.dense"))
     return [{"seed": 521, "blocks": 2, "width": 6, "rank": 2, "scale": 0.7, "names": names,

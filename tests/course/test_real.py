@@ -6,6 +6,7 @@ from pathlib import Path
 import answers
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import peft_teach as pt
 from peft_teach.course import library, records, work
@@ -13,7 +14,7 @@ from peft_teach.course.build.source import SOLUTION
 from peft_teach.course.build.source import read as read_source
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.real import exercises, peft_side, versions
-from peft_teach.course.lessons.real.toy import Toy, head_of, read, written
+from peft_teach.course.lessons.real.toy import Toy, head_of, read, saved, spoil, written
 from peft_teach.course.standin import Output
 
 real = pt.course.pictures("real")
@@ -43,6 +44,7 @@ def test_peft_reads_each_file_as_the_rules_of_the_checks_say(ours, file):
     files = {"right": file, "stabilized": written(ours)} | peft_side.false_files(*file)
     files["ends"] = (file[0], file[1] | {"target_modules": ["query", "output.dense"]})
     files["more"] = (file[0] | {"base_model.model.nowhere.weight": x}, file[1])
+    files["no head, and one is named"] = (spoil(*file, "head")[0], file[1])
     seen = set()
     for name, (tensors, settings) in files.items():
         theirs, said = peft_side.load(Toy(), tensors, settings)
@@ -57,6 +59,16 @@ def test_peft_reads_each_file_as_the_rules_of_the_checks_say(ours, file):
         if not any("lora_A" in each for each in found.missing):    # peft draws these anew
             torch.testing.assert_close(theirs(x), found.model(x), rtol=1e-5, atol=1e-5)
     assert seen == {peft_side.REFUSED, peft_side.WARNED, peft_side.SILENT}
+
+
+@pytest.mark.parametrize("wanted", [None, ["classifier"], ["score"], ["classifier.weight"],
+                                    ["score", "sifier"]])
+def test_peft_saves_the_head_that_the_rules_of_the_checks_say(file, wanted, tmp_path):
+    pytest.importorskip("peft")
+    settings = file[1] | {"modules_to_save": wanted}
+    peft_side.load(Toy(), file[0], settings)[0].save_pretrained(tmp_path)
+    kept = load_file(tmp_path / "adapter_model.safetensors")
+    assert any("classifier" in name for name in kept) == (saved(Toy(), settings) == ["classifier"])
 
 
 def test_the_test_of_belief_meets_the_readers_own_file_and_way_back():

@@ -18,12 +18,14 @@ def to_peft(adapters, head):
         tensors["base_model.model." + name] = tensor
     rank = layer.A.shape[0]
     settings = {"peft_type": "LORA", "r": rank, "lora_alpha": rank * layer.scale,
-                "target_modules": [name for name in adapters]}
+                "target_modules": [name for name in adapters],
+                "modules_to_save": [name[:name.rindex(".")] for name in head]}
     return tensors, settings
 """
 HEAD = ("    for name, tensor in head.items():\n"
         '        tensors["base_model.model." + name] = tensor\n')
 TARGETS = "[name for name in adapters]"
+WHOLE = '[name[:name.rindex(".")] for name in head]'
 A_LINE = '["base_model.model." + name + ".lora_A.weight"] = layer.A.detach()'
 B_LINE = '["base_model.model." + name + ".lora_B.weight"] = layer.B.detach()'
 ALPHA = "rank * layer.scale"
@@ -33,7 +35,9 @@ RIGHT["real.names"] = {
     "rsLoRA of the same scale": but(NAMES, ALPHA, 'rank**0.5 * layer.scale, "use_rslora": True'),
     "with all that peft writes": but(NAMES, '"peft_type": "LORA"', """"peft_type": "LORA",
                 "task_type": "SEQ_CLS", "bias": "none", "lora_dropout": 0.0, "use_rslora": False,
-                "modules_to_save": ["classifier"], "inference_mode": True"""),
+                "inference_mode": True"""),
+    "a task whose head peft knows": but(
+        NAMES, f'"modules_to_save": {WHOLE}', '"task_type": "SEQ_CLS", "modules_to_save": None'),
     "a table of names": """
 TABLE = {"A": "lora_A.weight", "B": "lora_B.weight"}
 
@@ -44,7 +48,7 @@ def to_peft(adapters, head):
     first = next(iter(adapters.values()))
     r = first.B.size(1)
     return tensors, dict(peft_type="LORA", r=r, lora_alpha=float(first.scale) * r,
-                         target_modules=tuple(adapters))
+                         target_modules=tuple(adapters), modules_to_save=["classifier", "score"])
 """,
     "from the parameters' own names": """
 def to_peft(adapters, head):
@@ -55,7 +59,7 @@ def to_peft(adapters, head):
     out.update((front + k, v.clone()) for k, v in head.items())
     (rank, scale), = {(len(each.A), each.scale) for each in adapters.values()}
     return out, {"peft_type": "LORA", "r": int(rank), "lora_alpha": scale * rank,
-                 "target_modules": sorted(adapters)}
+                 "target_modules": sorted(adapters), "modules_to_save": ["classifier"]}
 """,
     "a list": but(NAMES, "return tensors, settings", "return [tensors, settings]"),
 }
@@ -71,8 +75,12 @@ WRONG["real.names"] = {
     "scale": (but(NAMES, ALPHA, "layer.scale"),
               but(NAMES, ALPHA, 'rank * layer.scale, "use_rslora": True')
               .replace("rank = layer.A.shape[0]", "rank = max(layer.A.shape[0], 1)"),
-              but(NAMES, ALPHA, "16")),
+              but(NAMES, ALPHA, "16"),
+              but(NAMES, ALPHA, f"int({ALPHA})")),
     "head": but(NAMES, HEAD, ""),
+    "unsaved": (but(NAMES, f',\n                "modules_to_save": {WHOLE}', ""),
+                but(NAMES, WHOLE, '["score"]'),
+                but(NAMES, WHOLE, "[*head]")),
     "unread": but(NAMES, B_LINE, B_LINE + "\n        tensors[name + '.base.weight'] = "
                                           "layer.base.weight.detach()"),
     "exchanged": (but(NAMES, "= layer.B.detach()", "= layer.A.detach().T",
@@ -84,11 +92,13 @@ WRONG["real.names"] = {
          but(NAMES, '"r": rank', '"rank": rank'),
          but(NAMES, ALPHA, "torch.tensor(rank * layer.scale)"),
          but(NAMES, TARGETS, "[[*adapters][0] + '.base']"),
+         but(NAMES, WHOLE, f"{WHOLE} + [*adapters]"),
+         but(NAMES, WHOLE, '"classifier"'),
          but(NAMES, "layer.A.detach()", "2 * layer.A.detach()")),
 }
 
-# A scale times a rank need be no whole number.
-BEYOND["real.names"] = but(NAMES, ALPHA, f"round({ALPHA})")
+# A scale times a rank may have more than one decimal.
+BEYOND["real.names"] = but(NAMES, ALPHA, f"round({ALPHA}, 1)")
 
 # ── real.diagnose ────────────────────────────────────────────────────────────────────────────
 
@@ -235,7 +245,7 @@ def from_peft(model, tensors, settings, make):
             assert all(own[key].shape == getattr(made[name], key).shape for key in own)
             result = made[name].load_state_dict(own, strict=False)
             assert not result.unexpected_keys
-    head = {name: plain.pop(name) for name in [*plain] if name.startswith("classifier.")}
+    head = {name: plain.pop(name) for name in pt.models.head(model)}
     if plain:
         raise ValueError(f"nobody needs {sorted(plain)}")
     assert all(t.shape == model.get_parameter(name).shape for name, t in head.items())
@@ -248,6 +258,7 @@ def from_peft(model, tensors, settings, make):
 
 WRONG["real.back"] = {
     "scale": (but(BACK, "        alpha *= rank**0.5\n", "        pass\n"),
+              but(BACK, 'if settings.get("use_rslora"):', "if True:"),
               but(BACK, "alpha *= rank**0.5", "alpha /= rank**0.5"),
               but(BACK, "        alpha *= rank**0.5\n", "        alpha = rank\n")),
     "targets": (but(BACK, END, "name == t", ALL_THERE, KNOWN),
@@ -256,17 +267,22 @@ WRONG["real.back"] = {
                 "            if 'lora_' in name:\n                p.copy_(tensors[name])"),
     "empty": but(BACK, "            p.copy_(tensors[name])",
                  "            if 'lora_' not in name:\n                p.copy_(tensors[name])"),
-    "silent": (but(BACK, ALL_THERE, KNOWN), but(BACK, ALL_THERE, ""),
-               but(BACK, FIT, "        pass\n")),
+    "silent": (but(BACK, ALL_THERE, KNOWN), but(BACK, FIT, "        pass\n"),
+               but(BACK, "in pt.models.head(model)", "in pt.models.head(model) and front + name "
+                                                     "in tensors"),
+               but(BACK, FIT, FIT.replace("if ", 'if "lora_" in name and '))),
     "half_read": but(BACK, IN, "", "    places = {front", IN + "    places = {front",
                      "if name in pt.models.head(model)", "if name.startswith('classifier.')"),
     "no_return": but(BACK, "    return model\n", ""),
     "": (but(BACK, "return model\n", "return layers\n"), but(BACK, END, "name == t"),
+         but(BACK, END, "name.endswith(t)"),
+         but(BACK, END, "t in name and isinstance(module, nn.Linear)"),
+         but(BACK, 'settings.get("use_rslora")', 'settings["use_rslora"]'),
          but(BACK, "            p.copy_(tensors[name])", "            p.copy_(-tensors[name])")),
 }
 
-# A setting that is false may be left out.
-BEYOND["real.back"] = but(BACK, 'settings.get("use_rslora")', 'settings["use_rslora"]')
+# An end may mean layers outside of the attention, too.
+BEYOND["real.back"] = but(BACK, END, f"({END}) and (t == name or '.attention.' in name)")
 
 # ── real.belief ──────────────────────────────────────────────────────────────────────────────
 

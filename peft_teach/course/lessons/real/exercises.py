@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ....core import adapters
 from ....errors import NotAttempted
 from ....methods.lora import LoRALinear
+from ....models import head as head_names
 from ... import mutants
 from ...exercise import Exercise, Verdict
 from ...judge import (
@@ -30,6 +31,7 @@ from .toy import (
     Toy,
     head_of,
     read,
+    saved,
     scale_of,
     spoil,
     targeted,
@@ -51,7 +53,8 @@ def to_peft(adapters, head):
         tensors[f"{FRONT}{name}.lora_B.weight"] = layer.B.detach()
         rank, alpha = len(layer.A), layer.scale * len(layer.A)
     return tensors, {"peft_type": "LORA", "r": rank, "lora_alpha": alpha,
-                     "target_modules": list(adapters)}
+                     "target_modules": list(adapters),
+                     "modules_to_save": sorted({name.rpartition(".")[0] for name in head})}
 
 
 QUERY, FFN, ATTENTION = "attention.query", "output.dense", "attention.output.dense"
@@ -65,7 +68,7 @@ def trained_cases(seed: int) -> list[dict]:
     return [{"seed": 12_000 + 10 * seed + i, "blocks": blocks, "width": width, "rank": rank,
              "scale": scale, "names": names}
             for i, (blocks, width, rank, scale, names) in enumerate((
-                (1, 3, 1, 2.0, at(QUERY, 0)), (2, 5, 2, 0.5, at(FFN, 0, 1)),
+                (1, 3, 1, 2.0, at(QUERY, 0)), (2, 5, 2, 0.7, at(FFN, 0, 1)),
                 (3, 6, 4, 3.0, at(QUERY, 1) + at(ATTENTION, 1)),
                 (12, 8, 4, 1.5, at(QUERY, 1, 11) + at(FFN, 0, 10))))]
 
@@ -113,12 +116,12 @@ def judge_names(case: dict, seen: Mapping) -> Verdict:
 def _settings(case: dict, settings: Mapping[str, Any]) -> Verdict | None:
     """Object to settings with which peft would raise, adapt other modules or scale otherwise."""
     rank, alpha = whole(settings.get("r")), number(settings.get("lora_alpha"))
-    wanted = settings.get("target_modules")
-    texts = isinstance(wanted, list) and all(isinstance(each, str) for each in wanted)
+    wanted, whole_ones = settings.get("target_modules"), settings.get("modules_to_save") or []
     for name, fits, expected in (("peft_type", settings.get("peft_type") == "LORA", '"LORA"'),
                                  ("r", rank == case["rank"], case["rank"]),
                                  ("lora_alpha", alpha is not None, "a number"),
-                                 ("target_modules", texts, "a list of names")):
+                                 ("target_modules", _are_names(wanted), "a list of names"),
+                                 ("modules_to_save", _are_names(whole_ones), "a list of names")):
         if not fits:
             return Verdict(False, f"settings[{name!r}] is {str(settings.get(name))[:60]!r}; "
                                   f"expected {expected}.")
@@ -132,7 +135,17 @@ def _settings(case: dict, settings: Mapping[str, Any]) -> Verdict | None:
     if abs(scale - case["scale"]) > 1e-6 * case["scale"]:
         return rejected("scale", f"Your layer multiplies by {case['scale']:g}; with these settings "
                                  f"peft multiplies by {scale:g} (rank {rank}).")
+    kept = saved(base_of(case), settings)
+    head = sorted({name.rpartition(".")[0] for name in head_of(base_of(case))})
+    if less := [name for name in head if name not in kept]:
+        return rejected("unsaved", f"With these settings peft leaves {less[0]} out when it saves.")
+    if more := [name for name in kept if name not in head]:
+        return Verdict(False, f"With these settings peft saves {more[0]} whole, too.")
     return None
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _names(case: dict, tensors: Mapping[str, Any]) -> Verdict | None:
@@ -174,7 +187,10 @@ NAMES = Exercise(
         "caught": "peft takes every module whose name ends in a target. Which targets end like no "
                   "other module?",
         "scale": "The file has no place for a scale: peft computes it from two settings.",
-        "head": "The head was trained, too. Without it peft answers with one that was drawn anew.",
+        "head": "The head was trained, too. peft refuses a file without the head that its settings "
+                "name.",
+        "unsaved": "She trains your model on, and saves it: the head is gone. Which setting names "
+                   "the modules that peft saves whole?",
         "exchanged": "A meets the input and B the output, there as here, and none is transposed.",
         "no_return": NO_RETURN,
     },
@@ -183,7 +199,7 @@ NAMES = Exercise(
            "Three settings make the update: which modules, r, and lora_alpha. From which of your "
            "layer's attributes does each follow?",
            "The names of the modules that you adapted are the keys of the dict. A whole name ends "
-           "like no other module."))
+           "like no other module. The head's module is named before the last dot."))
 
 
 # ── real.diagnose ────────────────────────────────────────────────────────────────────────────
@@ -295,29 +311,24 @@ def from_peft(model, tensors, settings, make):
     rank, alpha = settings["r"], settings["lora_alpha"]
     if settings.get("use_rslora"):
         alpha = alpha * rank**0.5
-    left, layers = dict(tensors), {}
+    layers = {name: make(module, rank, alpha) for name, module in model.named_modules() if any(
+        f".{name}".endswith(f".{end}") for end in settings["target_modules"])}
+    places = {FRONT + name: model.get_parameter(name) for name in head_names(model)} | {
+        f"{FRONT}{name}.lora_{own}.weight": getattr(layer, own)
+        for name, layer in layers.items() for own in "AB"}
+    if {n: p.shape for n, p in places.items()} != {n: t.shape for n, t in tensors.items()}:
+        raise ValueError("a tensor is missing, or left over, or has another shape")
     with torch.no_grad():
-        for name, module in model.named_modules():
-            if any(f".{name}".endswith(f".{end}") for end in settings["target_modules"]):
-                layers[name] = layer = make(module, rank, alpha)
-                for own in "AB":
-                    tensor, p = left.pop(f"{FRONT}{name}.lora_{own}.weight"), getattr(layer, own)
-                    if tensor.shape != p.shape:
-                        raise ValueError(f"{name}: {own} is {tuple(tensor.shape)}")
-                    p.copy_(tensor)
-        head = {name: p for name, p in model.named_parameters() if FRONT + name in left}
-        found = {name: left.pop(FRONT + name) for name in head}
-        if left or any(found[name].shape != p.shape for name, p in head.items()):
-            raise ValueError(f"no place for {[*left][:1]}, or a head of another shape")
-        for name, p in head.items():
-            p.copy_(found[name])
+        for name, p in places.items():
+            p.copy_(tensors[name])
     for name, layer in layers.items():
         model.set_submodule(name, layer)
     return model
 
 
 SPOILED = ("lacks a tensor", "has a tensor that belongs to no module",
-           "has one row where A has two", "names targets that the model has not")
+           "has one row where A has two", "names targets that the model has not", "lacks the head",
+           "has one row where the head has two")
 
 
 def back_cases(seed: int) -> list[dict]:
@@ -327,10 +338,10 @@ def back_cases(seed: int) -> list[dict]:
     third |= {"rank": 2}
     return [first | {"ends": None, "stabilized": False},
             second | {"ends": None, "stabilized": True},
-            third | {"ends": [QUERY, ATTENTION], "stabilized": True,
+            third | {"ends": ["query", ATTENTION], "stabilized": True,
                      "names": tuple(f"layer.{b}.{end}" for b in range(3)
                                     for end in (QUERY, ATTENTION))},
-            large | {"ends": None, "stabilized": True}]
+            large | {"ends": None, "stabilized": False, "bare": True}]
 
 
 def file_of(case: Mapping) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -345,11 +356,14 @@ def spoiled(case: Mapping) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]
     """Files that do not fit the model of a case, by what is wrong with them."""
     tensors, settings = file_of(case)
     last, a = [name for name in tensors if "lora_B" in name][-1], next(iter(tensors))
+    head = f"{FRONT}classifier.weight"
     return dict(zip(SPOILED, (
         ({name: t for name, t in tensors.items() if name != last}, settings),
         (tensors | {f"{FRONT}layer.7.{QUERY}.lora_A.weight": tensors[a]}, settings),
         (tensors | {a: tensors[a][:1]}, settings),
-        (tensors, settings | {"target_modules": ["q_proj"]}))))
+        (tensors, settings | {"target_modules": ["q_proj"]}),
+        spoil(tensors, settings, "head"),
+        (tensors | {head: tensors[head][:1]}, settings))))
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:

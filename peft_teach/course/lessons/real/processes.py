@@ -20,7 +20,7 @@ import peft_teach as pt
 
 def main(path: str, steps: int = 8) -> None:
     """Train on the first film reviews, without dropout; write the loss of each step."""
-    shared = DataLoaderConfiguration(split_batches=True)    # a batch is shared out, not multiplied
+    shared = DataLoaderConfiguration(split_batches=True)
     accelerator = Accelerator(cpu=torch.cuda.device_count() < 2, dataloader_config=shared)
     pt.seed(0)
     model, tokenizer = pt.models.load("minilm", labels=2, device=accelerator.device)

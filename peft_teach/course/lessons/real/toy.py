@@ -1,7 +1,6 @@
 """The smallest model on which names can go wrong, and how peft reads a file of LoRA.
 
-The rules are those of peft 0.21; `tests/course/test_real_checks.py` puts the same files to peft
-itself.
+The rules are those of peft 0.21; `tests/course/test_real.py` puts the same files to peft itself.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,17 +18,19 @@ File = tuple[dict[str, Tensor], dict[str, Any]]
 
 
 class Block(nn.Module):
-    """An attention without attention: its names are a BERT's."""
+    """An attention without attention: its names are a BERT's, and one ends like another."""
 
     def __init__(self, width: int):
         super().__init__()
         self.attention = nn.ModuleDict({
             "query": nn.Linear(width, width), "query_norm": nn.LayerNorm(width),
+            "subquery": nn.Linear(width, width),
             "output": nn.ModuleDict({"dense": nn.Linear(width, width)})})
         self.output = nn.ModuleDict({"dense": nn.Linear(width, width)})
 
     def forward(self, x: Tensor) -> Tensor:
-        query = self.attention["query_norm"](self.attention["query"](x))
+        query = self.attention["query"](x) + self.attention["subquery"](x)
+        query = self.attention["query_norm"](query)
         x = x + self.attention["output"]["dense"](query.tanh())
         return x + self.output["dense"](x.tanh())
 
@@ -135,6 +136,14 @@ def targeted(model: nn.Module, wanted: Iterable[str]) -> list[str]:
             and any(f".{name}".endswith(f".{end}") for end in wanted)]
 
 
+def saved(model: nn.Module, settings: Mapping[str, Any]) -> list[str]:
+    """The modules that peft saves whole: their names end in a listed one, or it knows the task."""
+    wanted = [*(settings.get("modules_to_save") or ())]
+    if settings.get("task_type") in ("SEQ_CLS", "TOKEN_CLS"):
+        wanted += ["classifier", "score"]
+    return [name for name, _ in model.named_modules() if any(map(name.endswith, wanted))]
+
+
 def scale_of(settings: Mapping[str, Any]) -> float:
     """s = alpha / rank, or alpha / √rank under rsLoRA."""
     rank = settings["r"]
@@ -142,7 +151,11 @@ def scale_of(settings: Mapping[str, Any]) -> float:
 
 
 def read(model: nn.Module, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Read:
-    """Load a file as peft does. Raises `ValueError` for another shape, or for no target at all."""
+    """Load a file as peft does.
+
+    Raises `ValueError` for another shape, for no target at all, or without a head that is named.
+    """
+    kept = saved(model, settings)
     names, rank = targeted(model, settings["target_modules"]), settings["r"]
     if not names:
         raise ValueError(f"no module is called {settings['target_modules']}")
@@ -156,6 +169,8 @@ def read(model: nn.Module, tensors: Mapping[str, Tensor], settings: Mapping[str,
     for name, p in (places | head).items():
         if name in tensors and tensors[name].shape != p.shape:
             raise ValueError(f"{name} is {tuple(tensors[name].shape)}, here {tuple(p.shape)}")
+        if name not in tensors and name in head and kept:
+            raise ValueError(f"{name} is not here, and the settings name it")
         if name in tensors:
             p.data.copy_(tensors[name])
     return Read(model, tuple(name for name in places | head if name not in tensors),
