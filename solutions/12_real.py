@@ -78,7 +78,7 @@ pd.Series({"before": pt.evaluate(base, test).accuracy,
 # %% [markdown]
 # ## What is in a file?
 #
-# What counts of a LoRA that peft saves is in two files: tensors, and a small JSON with settings. Here are those of a very small Llama with one block. The adapted modules are `model.layers.0.self_attn.q_proj` and `model.layers.0.self_attn.v_proj`,
+# What counts in a saved LoRA is in two files: tensors, and a small JSON with settings. Here are those of a very small Llama with one block. The adapted modules are `model.layers.0.self_attn.q_proj` and `model.layers.0.self_attn.v_proj`,
 # and the head is `score`.
 
 # %%
@@ -104,7 +104,7 @@ pt.commit("real.silent", ...)    # a number from 0 to 6
 # `head` is a dict of the head's tensors, by their names in the model; `pt.models.head(model)` lists these. Return two dicts: the tensors by peft's names, and settings that JSON can hold.
 #
 # 1. The file holds every tensor that peft looks for, and no other.
-# 2. peft adapts the modules that you adapted, and saves the head whole. It touches no others.
+# 2. peft adapts the modules that you adapted, and no others. It saves the head whole.
 # 3. peft multiplies the update by the same number as your layer.
 
 
@@ -164,7 +164,7 @@ said.iloc[:, 1:]
 #
 # Write `diagnose(ours, theirs, rank)`. `ours(f)` and `theirs(f)` give the logits of your model and of theirs on the same sentences, with the update multiplied by any number f. At most one of three faults is in the file:
 #
-# - `"scale"`: one model multiplies by α/r, the other by α/√r. Their scale is wrong by √r, too small or too large.
+# - `"scale"`: one of you multiplies by α/r, the other by α/√r. Their scale is too small or too large, by √r.
 # - `"exchanged"`: A and B are exchanged, and transposed, so that they fit.
 # - `"head"`: the head was left out, and their model has another one.
 #
