@@ -138,7 +138,7 @@ def _start(prompt: SoftPrompt, config: Config, tokenizer) -> Tensor:
     embed = prompt.get_input_embeddings()    # called, not read: Gemma's scales what it looks up
 
     def vectors(ids: list[int]) -> Tensor:
-        return embed(torch.tensor(ids, device=P.device)).float()   # (len(ids), d_model)
+        return embed(torch.tensor(ids, device=prompt.device)).float()     # (len(ids), d_model)
 
     texts = [models.token_ids(text, tokenizer, embed.num_embeddings) for text in config.words]
     if config.start == "text":

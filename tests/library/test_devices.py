@@ -3,9 +3,12 @@
 The other device is a pretended one, `other_device.py`. No GPU is needed, and none is tested.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from other_device import THERE, Elsewhere
+from prompting import Numbers
 
 import peft_teach as pt
 from peft_teach.errors import NotMergeable
@@ -25,20 +28,44 @@ def test_the_other_device_has_numbers_and_refuses_the_cpus():
         assert (2 * x + torch.tensor(1.0))[torch.tensor([1])].item() == 3
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_a_method_does_the_same_on_another_device(name, tiny, inputs, tmp_path):
+# Settings that lead through other lines of a method's file than its defaults do.
+WORDS, NUMBERS = ("7 8", "9"), Numbers()
+OTHERS = [
+    ("prompt", "llama", pt.prompt.Config(5, start="text", words=WORDS)),
+    ("prompt", "llama", pt.prompt.Config(5, start="labels", words=WORDS)),
+    ("prompt", "bert", pt.prompt.Config(5, pool="first")),
+    ("prefix", "llama", pt.prefix.Config(5, start="text", words=WORDS)),
+    ("prefix", "bert", pt.prefix.Config(5, projection=8)),
+    ("bottleneck", "bert", replace(pt.bottleneck.BAPNA, size=8)),
+    ("bottleneck", "bert", replace(pt.bottleneck.PARALLEL, size=8)),
+    ("bottleneck", "llama", replace(pt.bottleneck.PARALLEL, size=8)),
+    ("ia3", "gpt2", pt.ia3.Config()),
+    ("lora", "bert", pt.lora.Config(dropout=0.5, use_bias=True)),
+    ("dora", "bert", pt.dora.Config(dropout=0.5)),
+    ("qlora", "bert", pt.qlora.Config(double=False, dora=True)),
+]
+CASES = [(name, "llama" if name in ("prompt", "prefix") else "bert", METHODS[name].Config())
+         for name in METHODS] + OTHERS
+
+
+@pytest.mark.parametrize(("name", "family", "config"), CASES)
+def test_a_method_does_the_same_on_another_device(name, family, config, tiny, inputs, tmp_path):
     """It has a mask, padding and a head; with a cache, where it is the family with one."""
     def everything(device):
-        family = "llama" if name in ("prompt", "prefix") else "bert"
         model = tiny(family).to(device)
         batch = inputs(model)
         pt.seed(0)
-        model = METHODS[name].inject(model, METHODS[name].Config())
+        with_words = [NUMBERS] if getattr(config, "words", ()) else []
+        model = METHODS[name].inject(model, config, *with_words)
         losses = [step.loss for step in pt.train(model, [batch] * 2)]
         pt.save(model, tmp_path / device.type)
         again = pt.swap(pt.load(tiny(family).to(device), tmp_path / device.type),
                         tmp_path / device.type)
         losses.append(pt.evaluate(again, [batch]).loss)
+        if name == "qlora":
+            losses += map(pt.qlora.requantization_error, pt.adapters(again).values())
+        if name == "prefix":
+            losses.append(pt.evaluate(pt.prefix.flatten(again), [batch]).loss)
         if name != "full":
             try:
                 losses.append(pt.evaluate(pt.merge(again), [batch]).loss)
