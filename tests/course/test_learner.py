@@ -23,6 +23,7 @@ from peft_teach.course import (
     sentence,
     work,
 )
+from peft_teach.course.hint_button import HintButton  # before: ipywidgets 7 asks the kernel
 from peft_teach.errors import NotAttempted, PeftTeachError, UnknownName
 
 
@@ -365,6 +366,7 @@ def test_below_a_card_a_readers_page_has_a_button_for_the_next_hint(kept, shell,
     monkeypatch.setattr("IPython.display.display", lambda each, **more: shown.append(each))
     check("demo.double", wrong)
     card, button = shown
+    assert isinstance(button, HintButton)
     for number in (1, 2):
         button.button.click()
         assert f"hint {number} of " in button.shown.value
