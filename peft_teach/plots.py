@@ -90,7 +90,7 @@ def figure(width: float = 8, height: float = 3.4, columns: int = 1, rows: int = 
     return made, *axes
 
 
-def box(ax, x: float, y: float, width: float, height: float, text: str, size: float = 9,
+def box(ax, x: float, y: float, width: float, height: float, text: str, size: float = 10,
         ink: str = COLOURS["ink"], boxstyle: str = "square,pad=0", **style) -> None:
     """Draw a box from its lower left corner, with a text in its middle."""
     ax.add_patch(FancyBboxPatch((x, y), width, height, boxstyle, **style))
@@ -188,9 +188,10 @@ def curves(losses: Mapping[str, Sequence[float]], colours: Mapping[str, str] | N
     made, ax = figure(8, 3.2)
     dashes = itertools.cycle(("--", ":", "-."))
     for i, (name, values) in enumerate(losses.items()):
-        style = {"ls": next(dashes), "zorder": 3} if name in dashed else {}
+        colour, dash, _ = SERIES[i % len(SERIES)]
+        style = {"ls": next(dashes), "zorder": 3} if name in dashed else {"ls": dash}
         ax.plot(range(1, len(values) + 1), running_mean(values, window), label=name, lw=2,
-                color=(colours or {}).get(name, SERIES[i % len(SERIES)][0]), **style)
+                color=(colours or {}).get(name, colour), **style)
     ax.set(xlabel="training step", ylabel="loss (running mean)")
     if losses:
         ax.legend(frameon=False)

@@ -414,8 +414,9 @@ left = pt.commit("prompt.left", ...)          # a share of right answers, from 0
 # %%
 tokens, _ = snap(torch.tensor(record["vectors"]["text"]), embed.weight, 1.0)
 pt.compare("prompt.changed", sum(int(a) != int(b) for a, b in zip(tokens, ids)), "of ten words")
-snapped = pictures.way(record, "text", 1.0)
-pt.compare("prompt.left", snapped.accuracy, f"its nearest words, on {snapped.tested} reviews")
+snapped = pictures.way(record, 1.0)
+pt.compare("prompt.left", snapped.curves["text"][1.0],
+           f"its nearest words, on {snapped.tested} reviews")
 pd.DataFrame({"started as": [repr(tokenizer.decode([i])) for i in ids],
               "nearest now": [repr(tokenizer.decode([i])) for i in tokens]}).T
 

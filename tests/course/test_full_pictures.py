@@ -30,14 +30,14 @@ def test_the_ways_are_solid_where_they_train():
 
 
 def test_learning_draws_every_step_and_says_the_accuracy(runs):
-    shown = full.learning(runs, ("full",), OWN, **BEST)
+    shown = full.learning(runs, OWN, **BEST)
     ax, = full.draw_learning(shown).axes
-    (name, line), = shown.lines.items()
-    assert len(ax.lines[0].get_xdata()) == len(line["losses"]) == 250
-    assert f"{line['accuracy']:.1%}" in name
-    assert list(ax.lines[1].get_xdata()) == [1, 2, 3]
+    assert {run["method"]: run["lr"] for run in shown.runs} == BEST
+    for line, run in zip(ax.lines, shown.runs):
+        assert len(line.get_xdata()) == len(run["losses"]) == 250
+        assert f"{run['accuracy']:.1%}" in line.get_label()
+    assert list(ax.lines[3].get_xdata()) == [1, 2, 3]
     assert "yours, full fine-tuning, 3 steps" in ax.figure.get_label()
-    assert not full.learning(runs, ("head",), OWN, **BEST).own
 
 
 def test_counting_answers_what_is_likelier():

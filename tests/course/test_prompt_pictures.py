@@ -22,15 +22,14 @@ def reviews():
     return reading.short(pt.data.load("movies").test)
 
 
-def test_each_place_that_was_tested_is_a_point_and_no_other(record):
+def test_each_place_of_the_way_is_one_that_was_tested(record):
     for row in records.select(record, group="back"):
         start, t = row["setting"]["start"], row["setting"]["t"]
-        found = prompt.way(record, start, t)
-        assert found.accuracy == row["accuracy"]
-        far = [math.hypot(*tip) for tip in found.tips]
+        found = prompt.way(record, t)
+        assert found.curves[start][t] == row["accuracy"]
+        far = [math.hypot(*tip) for tip in found.tips[start]]
         assert far == pytest.approx([(1 - t) * d for d in record["planes"][start]["far"]])
-    assert prompt.way(record, "text", 0.3).accuracy is None
-    assert far == pytest.approx([0] * len(found.words))    # random, t = 1: at the words
+    assert far == pytest.approx([0] * 10)    # t = 1: at the words
 
 
 def test_a_bound_parts_the_reviews_as_was_recorded(record, reviews):

@@ -22,19 +22,19 @@ CORNER = 64             # rows and columns of a matrix that are shown
 
 def draw_changes(changes: Mapping[str, Tensor]) -> Figure:
     """Draw changes of a matrix, each (n, n), side by side; an entry that is zero stays white."""
-    made, *axes = figure(8.5, 3.1, columns=len(changes))
-    told = [f"{name}, rank {torch.linalg.matrix_rank(change)}, {(change != 0).sum()} entries"
+    made, *axes = figure(8.5, 3.4, columns=len(changes))
+    told = [f"{name}:\nrank {torch.linalg.matrix_rank(change)}, {(change != 0).sum()} entries"
             for name, change in changes.items()]
     for ax, change, text in zip(axes, changes.values(), told):
         _matrix(ax, change.detach(), text)
-    made.set_label("Not zero: " + "; ".join(told))
+    made.set_label("Not zero: " + "; ".join(told).replace("\n", " "))
     return made
 
 
 def _matrix(ax, matrix: Tensor, title: str) -> None:
-    """Draw a matrix: white is zero, orange below it, blue above; the colours end at 3 RMS."""
+    """Draw a matrix: white is zero, orange below it, blue above; the colours end at 2 RMS."""
     ax.spines[:].set_visible(True)
-    ends = 3 * (matrix.square().sum() / max(1, int((matrix != 0).sum()))).sqrt().item() or 1.0
+    ends = 2 * (matrix.square().sum() / max(1, int((matrix != 0).sum()))).sqrt().item() or 1.0
     ax.imshow(matrix, cmap="PuOr", vmin=-ends, vmax=ends, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     ax.set_title(title, fontsize=11)
@@ -72,16 +72,16 @@ class Cut:
     share: float
     rows: pandas.DataFrame
 
-    def points(self, rule: str, column: str = "accuracy") -> dict[float, list[float]]:
-        """Return the values by share, one a seed; of 1/1024 no direction can be kept."""
+    def points(self, rule: str) -> dict[float, list[float]]:
+        """Return the accuracies by share, one a seed; of 1/1024 no direction can be kept."""
         scaled = self.rows["scaled"] == (rule != "strongest")
         chosen = self.rows[(self.rows["rule"] == rule) & scaled]
-        none = {SHARES[0]: self.ends("none", column)} if rule == "strongest" else {}
-        return none | {x: list(seeds) for x, seeds in chosen.groupby("share")[column]}
+        none = {SHARES[0]: self.ends("none")} if rule == "strongest" else {}
+        return none | {x: list(seeds) for x, seeds in chosen.groupby("share").accuracy}
 
-    def ends(self, rule: str, column: str = "accuracy") -> list[float]:
-        """Return the values with all of the update, or none."""
-        return list(self.rows[self.rows["rule"] == rule][column])
+    def ends(self, rule: str) -> list[float]:
+        """Return the accuracies with all of the update, or none."""
+        return list(self.rows[self.rows["rule"] == rule].accuracy)
 
 
 def cut(record: Mapping, delta: Tensor, rule: str, share: float, lr: float) -> Cut:
@@ -95,13 +95,14 @@ def draw_cut(found: Cut) -> Figure:
     made, left, right = figure(9, 4.2, columns=2, width_ratios=(1, 1.5))
     name = f"1/{round(1 / found.share):,}"
     _matrix(left, found.corner, f"{name} of your ΔW (a corner)")
-    length = np.mean(found.points(found.rule, "size_kept")[found.share])
-    left.set_xlabel(f"as long as {length:.0%} of W (mean, recorded)")
     told = []
     for rule, (label, colour, style) in RULES.items():
         points = found.points(rule)
-        plots.seeds(right, points, colour, style, lw=1.8)
-        right.plot([], [], style, color=colour, label=label)
+        if rule == found.rule:
+            plots.seeds(right, points, colour, style, lw=2.5, label=label, zorder=3)
+        else:
+            right.plot([*points], [np.mean(values) for values in points.values()], style[:-1],
+                       color=colour, lw=1.8, alpha=0.45, label=label)
         told.append(f"{label}: " + ", ".join(f"1/{1 / x:,.0f} {np.mean(v):.1%}"
                                              for x, v in points.items()))
     here = np.mean(found.points(found.rule)[found.share])
@@ -109,7 +110,7 @@ def draw_cut(found: Cut) -> Figure:
     for text, rule in (("all of it", "all"), ("nothing", "none")):
         level = np.mean(found.ends(rule))
         told.append(f"{text}: {level:.1%}")
-        right.axhline(level, color=COLOURS["ink"], ls=":", lw=1)
+        right.axhline(level, color=COLOURS["quiet"], lw=1, zorder=0)
         right.text(1.02, level, text, transform=right.get_yaxis_transform(), fontsize=10,
                    va="center")
     logarithmic(right, "x")
@@ -138,9 +139,9 @@ def explore_cut(record: Mapping, delta: Tensor) -> Explorer:
     }
     return Explorer(
         controls, lambda **s: cut(record, delta, **s), draw_cut,
-        lambda found: "Recorded: all 36 matrices keep this share, the rest stays as trained. A dot "
-                      "is a seed, the line joins the means; 1,000 test sentences. With 1/1,024 not "
-                      "one direction is left. Larger updates come from larger learning rates.")
+        lambda found: "Left: what is kept of one matrix. Right: how well the model does when all "
+                      "36 keep as much, recorded; a mark is a seed, a line joins the means. At "
+                      "1/1,024 no direction is left.")
 
 
 # ── accuracy against the dimension of a random subspace ──────────────────────────────────────
@@ -225,14 +226,14 @@ def explore_subspaces(record: records.Record, guess: Guess) -> Explorer:
     controls = {
         "share": ipw.IntSlider(min=0, max=100, value=50, step=5, description="goal, %"),
         "measure": ipw.ToggleButtons(
-            options=(("of the gain", "gain"), ("of full's accuracy", "accuracy")),
-            style={"button_width": "170px"}),
+            options=(("the gain", "gain"), ("full's accuracy", "accuracy")), description="of",
+            style={"button_width": "150px"}),
     }
     explorer = Explorer(
         controls, lambda **s: subspaces(record, **s, guess=guess.value), draw_subspaces,
-        lambda found: "Recorded, on 2,000 sentences: the whole backbone may move, but along d "
-                      "random directions only. A dot is a seed, the line joins the means, the "
-                      "circle is the smallest of these d that reaches the goal.")
+        lambda found: "How accurate is a model that may move along d random directions only? The "
+                      "ring: the smallest of these d that reaches the goal. Recorded; a dot is a "
+                      "seed, the line joins the means.")
     guess.buttons.observe(lambda change: explorer.refresh(), names="value")
     return explorer
 

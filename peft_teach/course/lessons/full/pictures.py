@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .... import account, plots
 from ....plots import COLOURS, figure, running_mean
-from ....widgets import Choices, Explorer
+from ....widgets import Explorer
 from ... import records
 from ...standin import Output
 from .heads import Head as Head  # the lesson has these from here
@@ -33,8 +33,8 @@ def draw_ways(backbone: int, head: int) -> Figure:
         for y, height, label, on in ((0, 1.5, f"backbone, {backbone:,}\nstarts {start}", trained),
                                      (1.62, 0.5, f"head, {head:,}, starts random", True)):
             plots.box(ax, x, y, 2.2, height, f"{label}\n{'trained' if on else 'frozen'}",
-                      edgecolor=colour, lw=1.5, facecolor=colour if on else COLOURS["frozen"],
-                      alpha=0.35 if on else 1, ls="-" if on else "--")
+                      ink=COLOURS["ink" if way == "head" else "paper"], edgecolor=colour, lw=1.5,
+                      facecolor=colour if on else COLOURS["frozen"], ls="-" if on else "--")
         ax.text(x + 1.1, 2.3, WAYS[way], ha="center", fontweight="bold")
     ax.set(xlim=(-0.1, 7.5), ylim=(-0.1, 2.6))
     ax.axis("off")
@@ -99,10 +99,10 @@ def strongest_words(log_odds: Tensor, counts: Tensor, tokenizer, least: int = 22
 
 @dataclass(frozen=True)
 class Learning:
-    """Recorded runs of the ways, each at one learning rate, and the reader's own losses."""
+    """Recorded runs, one of each way, and the reader's own losses by way."""
 
-    lines: Mapping[str, Mapping]         # by label: method, losses, accuracy
-    own: Mapping[str, Sequence[float]]   # the reader's losses, by method
+    runs: Sequence[Mapping]    # method, lr, losses, accuracy
+    own: Mapping[str, Sequence[float]]
 
 
 def ways_recorded(*found: dict) -> list[dict]:
@@ -118,61 +118,53 @@ def ways_recorded(*found: dict) -> list[dict]:
     return list(runs.values())
 
 
-def learning(runs: Sequence[Mapping], methods: Sequence[str],
-             own: Mapping[str, Sequence[float]] | None = None, **rates: float) -> Learning:
+def learning(runs: Sequence[Mapping], own: Mapping[str, Sequence[float]],
+             **rates: float) -> Learning:
     """Choose the run of each method at its learning rate; `rates` by method: `scratch=1e-4`."""
-    lines = {}
-    for method in methods:
-        run = next(r for r in runs if r["method"] == method and r["lr"] == rates[method])
-        lines[f"{WAYS[method]}, rate {run['lr']:g}: {run['accuracy']:.1%}"] = {
-            field: run[field] for field in ("method", "losses", "accuracy")}
-    return Learning(lines, {m: losses for m, losses in (own or {}).items() if m in methods})
+    return Learning([next(r for r in runs if (r["method"], r["lr"]) == way)
+                     for way in rates.items()], own)
 
 
 def draw_learning(shown: Learning) -> Figure:
     """Draw the losses; the reader's own are thick behind the recorded ones."""
-    made, ax = figure(7.5, 3.8)
-    for name, line in shown.lines.items():
-        losses = running_mean(line["losses"])
-        ax.plot(range(1, len(losses) + 1), losses, ls=DASHES[line["method"]], lw=2,
-                color=COLOURS[line["method"]], label=name)
+    made, ax = figure(9.2, 3.8)
+    told = []
+    for run in shown.runs:
+        name = f"{WAYS[run['method']]}: {run['accuracy']:.1%} right"
+        losses = running_mean(run["losses"])
+        ax.plot(range(1, len(losses) + 1), losses, DASHES[run["method"]], lw=2,
+                color=COLOURS[run["method"]], label=name)
+        told.append(f"{name} at rate {_plain(run['lr'])}, loss {losses[-1]:.2f} at the end")
     for method, losses in shown.own.items():
         ax.plot(range(1, len(losses) + 1), running_mean(losses), lw=6, alpha=0.4, zorder=1,
-                ls=DASHES[method], color=COLOURS["yours"], label=f"yours, {WAYS[method]}")
-    ax.axhline(np.log(2), color=COLOURS["quiet"], ls=":", label="log 2: knowing nothing")
-    ax.set(xlabel="training step", ylabel="loss (mean of the last 20)")
-    ax.set_ylim(top=min(ax.get_ylim()[1], 1.2))
-    ax.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5),
-              handlelength=4)      # or a thick dashed line would look like a solid one
-    made.set_label("; ".join(
-        f"{name} of test sentences, loss {np.mean(line['losses'][-20:]):.2f} at the end"
-        for name, line in shown.lines.items()) + "".join(
-            f"; yours, {WAYS[method]}, {len(losses)} steps" for method, losses in
-            shown.own.items()))
+                color=COLOURS["yours"], label=f"yours, {WAYS[method]}")
+        told.append(f"yours, {WAYS[method]}, {len(losses)} steps")
+    ax.axhline(np.log(2), color=COLOURS["quiet"], lw=1, zorder=0)
+    ax.text(1.01, np.log(2), "log 2", va="center", transform=ax.get_yaxis_transform())
+    full, = (run for run in shown.runs if run["method"] == "full")
+    ax.set(xlabel="training step", ylabel="loss (mean of the last 20)", ylim=(0.3, 0.85),
+           title=f"full fine-tuning at rate {_plain(full['lr'])}: {full['accuracy']:.1%} right")
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.07, 0.5), handlelength=3)
+    made.set_label("; ".join(told))
     return made
 
 
+def _plain(rate: float) -> str:
+    return f"{rate:f}".rstrip("0")
+
+
 def explore_learning(runs: Sequence[Mapping], best: Mapping[str, float],
-                     own: Mapping[str, Sequence[float]] | None = None) -> Explorer:
-    """The loss of the three ways, each at any recorded learning rate.
+                     own: Mapping[str, Sequence[float]]) -> Explorer:
+    """The loss of the three ways, full fine-tuning's at any recorded learning rate.
 
     `runs` are what `ways_recorded` returns; `best` gives the rate that each method starts with.
     """
-    controls = {"methods": Choices([(WAYS[m], m) for m in best], tuple(best), "shown")}
-    for method, rate in best.items():
-        options = sorted(r["lr"] for r in runs if r["method"] == method)
-        controls[method] = ipw.Dropdown(
-            options=[(f"rate {lr:g}", lr) for lr in options], value=rate, description=WAYS[method],
-            style={"description_width": "8em"})
-
-    def caption(shown: Learning) -> str:
-        methods = [line["method"] for line in shown.lines.values()]
-        hidden = ", ".join(WAYS[m] for m in best if m not in methods)
-        told = f" Not shown, whatever the rate: {hidden}." if hidden else ""
-        return ("Recorded, one seed, with the accuracy on test sentences; yours, thick, in green."
-                f"{told}")
-
-    return Explorer(controls, lambda **s: learning(runs, own=own, **s), draw_learning, caption)
+    rates = sorted(run["lr"] for run in runs if run["method"] == "full")
+    rate = ipw.ToggleButtons(options=[(_plain(lr), lr) for lr in rates], value=best["full"],
+                             description="rate", style={"button_width": "80px"})
+    return Explorer({"full": rate}, lambda full: learning(runs, own, **{**best, "full": full}),
+                    draw_learning, lambda shown: "Recorded, one seed; from scratch and the head at "
+                    "their best rates. “Right” is of the test sentences. Thick and green: yours.")
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────

@@ -14,21 +14,22 @@ from ....widgets import Explorer
 from .steps import Step
 
 
-def draw_step(step: Step) -> Figure:
-    """Draw what is held at each moment as bars of four parts, with a ring at the fullest."""
+def draw_step(step: Step, most: float) -> Figure:
+    """Draw what is held at each moment as bars of four parts, with a ring at the fullest.
+
+    `most` is how many bytes the axis has room for.
+    """
     made, ax = figure(9.2, 4)
     held = [Ledger(step.weights, gradients, step.optimizer, activations)
             for gradients, activations in zip(step.gradients, step.activations)]
     plots.stack(ax.bar, "bottom", held, parts=("weights", "optimizer", "gradients", "activations"))
     ends = [each.total_bytes / 1e6 for each in held]
-    top = max(ends)
-    plots.ring(ax, ends.index(top), top)
-    ax.text(ends.index(top), 1.07 * top, bytes_text(1e6 * top), ha="center", fontsize=11)
+    plots.ring(ax, ends.index(max(ends)), max(ends))
     ax.set_xticks(range(len(ends)), [place or phase for phase, place in step.moments])
     ax.set(ylabel="MB", xlabel="forward, block by block    →    loss    →    backward",
-           ylim=(0, 1.4 * top))
+           ylim=(0, 1.25e-6 * most), title=f"{step.told}: at most {bytes_text(step.alive)}")
     ax.legend(ax.containers, ["weights", "moments", "gradients", "activations"], frameon=False,
-              fontsize=9, ncols=4, loc="upper center")    # the bars, without the ring
+              ncols=4, loc="upper center")    # the bars, without the ring
     made.set_label(f"{step.told}: at most {bytes_text(step.alive)}. " + "; ".join(
         f"{phase} {place}: activations {bytes_text(a)}, gradients {bytes_text(g)}"
         for (phase, place), a, g in zip(step.moments, step.activations, step.gradients)))
@@ -38,12 +39,13 @@ def draw_step(step: Step) -> Figure:
 def explore_step(measured: Mapping[tuple[str, str], Step]) -> Explorer:
     """What is held, block by block; keys of `measured` are as ("LoRA", "16 × 32")."""
     trains, sizes = (list(dict.fromkeys(names)) for names in zip(*measured))
+    most = max(step.alive for step in measured.values())
     return Explorer(
         {"trains": ipw.Dropdown(options=trains, description="trains"),
          "size": ipw.Dropdown(options=sizes, description="batch")},
-        lambda trains, size: replace(measured[trains, size], told=f"{trains}, {size}"),
-        draw_step, lambda step: f"{step.told}: at most {bytes_text(step.alive)}. Measured between "
-        "the blocks; \"in\" is where the first one begins. The ring marks the fullest moment.")
+        lambda trains, size: replace(measured[trains, size], told=f"{trains} trains, {size}"),
+        lambda step: draw_step(step, most), lambda step: "Measured after each block; “in” is before "
+        "block 0. The ring marks the fullest moment.")
 
 
 def bill(measured: Mapping[tuple[str, str], Step]) -> pandas.DataFrame:

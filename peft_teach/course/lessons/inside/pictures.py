@@ -2,7 +2,6 @@
 
 import base64
 import io
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -57,7 +56,7 @@ def draw_training() -> Figure:
     ax.annotate("", (10.7, 2.3), (2.9, 2.3), arrowprops=line)
     ax.annotate("", (6.6, 1.1), (10.7, 1.1), arrowprops=line)
     ax.text(2.9, 3.35, "forward: each block leaves activations", va="bottom", fontsize=11)
-    ax.text(10.6, -0.1, "backward: they are used up, and gradients come", va="top", ha="right",
+    ax.text(10.6, -0.1, "backward: activations go, gradients come", va="top", ha="right",
             fontsize=11)
     for y, part, name in ((1.85, "weights", "weights"), (0.65, "optimizer", "moments")):
         plots.box(ax, 0.1, y, 1.7, 0.9, name, 11, COLOURS["paper" if y > 1 else "ink"],
@@ -82,10 +81,10 @@ def draw_block(model: nn.Module) -> Figure:
     for place, (x, y) in boxes.items():
         name, colour = place.replace("attention_", "attention_\n"), COLOURS[PARTS[place]]
         plots.box(ax, x - 0.68, y - 0.4, 1.36, 0.8, f"{name}\n{shapes[place]}", facecolor=colour,
-                  alpha=0.22, edgecolor=colour)
-    ax.text(2.85, 1.0, "each token\nlooks at\nthe others", ha="center", va="center", fontsize=9,
+                  alpha=0.3, edgecolor=colour)
+    ax.text(2.85, 1.0, "each token\nlooks at\nthe others", ha="center", va="center",
             style="italic")
-    ax.text(8.75, 1.6, "GELU", ha="center", va="center", fontsize=9, style="italic")
+    ax.text(8.75, 1.6, "GELU", ha="center", va="center", style="italic")
     arrows = [((0.1, 1.0), (0.78, y)) for y in (2.1, 1.0, -0.1)]
     arrows += [((2.2, 2.1), (2.6, 1.5)), ((2.2, -0.1), (2.6, 0.5))]
     arrows += [((start, 1.0), (start + long, 1.0)) for start, long in (
@@ -101,7 +100,7 @@ def draw_block(model: nn.Module) -> Figure:
                       "edgecolor": COLOURS["ink"]})
     for left, right, name in ((0.75, 4.9, "attention"), (7.2, 10.3, "feed-forward (ffn)")):
         ax.plot([left, left, right, right], [-0.7, -0.85, -0.85, -0.7], color=COLOURS["ink"], lw=1)
-        ax.text((left + right) / 2, -0.95, name, ha="center", va="top", fontsize=9)
+        ax.text((left + right) / 2, -0.95, name, ha="center", va="top")
     ax.text(-0.05, 1.0, "x", ha="right", va="center", fontsize=11)
     ax.set(xlim=(-0.2, 12.7), ylim=(-1.4, 3.2))
     ax.axis("off")
@@ -112,6 +111,7 @@ def draw_block(model: nn.Module) -> Figure:
 
 # ── what the heads read ──────────────────────────────────────────────────────────────────────
 
+DARKEST = 0.5    # a share of the reading; most are far below
 SHADES = LinearSegmentedColormap.from_list("read", [COLOURS["paper"], COLOURS["attention"]])
 
 
@@ -144,13 +144,13 @@ class Attention:
 
 def draw_attention(found: Attention) -> Figure:
     """Draw the weights as a table of shades."""
-    made, ax = figure(5.6, 4.7)
-    ax.imshow(found.weights.numpy(), cmap=SHADES, vmin=0, vmax=1)
+    made, ax = figure(5, 4.9)
+    ax.imshow(found.weights.numpy(), cmap=SHADES, vmin=0, vmax=DARKEST)
     places = range(len(found.tokens))
-    ax.set_xticks(places, found.tokens, rotation=90, fontsize=9)
-    ax.set_yticks(places, found.tokens, fontsize=9)
-    ax.set(xlabel="is read", ylabel="reads")
-    ax.set_title("block {}, head {}".format(*found.head), fontsize=11)
+    ax.set_xticks(places, found.tokens, rotation=90)
+    ax.set_yticks(places, found.tokens)
+    ax.set(xlabel="… reads this one", ylabel="this token …",
+           title="block {}, head {}".format(*found.head))
     ax.spines[:].set_visible(True)
     made.set_label("Block {}, head {}. Most of all: ".format(*found.head) + "; ".join(
         f"{found.tokens[i]} reads {found.tokens[j]} ({found.weights[i, j].item():.2f})"
@@ -167,33 +167,50 @@ class Heads(ipw.VBox):
     def __init__(self, tables: Sequence[Tensor]):
         blocks, heads, n, _ = (every := torch.stack([*tables])).shape
         buffer = io.BytesIO()
-        image.imsave(buffer, SHADES(every.transpose(1, 2).reshape(blocks * n, -1).numpy()),
-                     format="png")
+        sheet = every.transpose(1, 2).reshape(blocks * n, -1).numpy()
+        image.imsave(buffer, sheet, cmap=SHADES, vmin=0, vmax=DARKEST, format="png")
         self.sheet = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
         rules = [f".peft-teach-head {{background: url({self.sheet}) 0 0 / {heads * 100}% "
-                 f"{blocks * 100}%; image-rendering: pixelated; outline: 1px solid #b0b0b0}}"]
-        self.buttons = {}
-        for i, j in itertools.product(range(blocks), range(heads)):
-            button = ipw.Button(tooltip=f"block {i}, head {j}", layout=ipw.Layout(
-                width="38px", height="38px", padding="0", margin="1px"))
-            for name in ("head", f"head-{i}-{j}", "figure"):    # figures turn in a dark theme
-                button.add_class(f"peft-teach-{name}")
-            button.on_click(lambda _, chosen=(i, j): setattr(self, "value", chosen))
-            rules.append(f".peft-teach-head-{i}-{j} {{background-position: "
-                         f"{100 * j / (heads - 1):.2f}% {100 * i / (blocks - 1):.2f}%}}")
-            self.buttons[i, j] = button
-        grid = ipw.GridBox([*self.buttons.values()], layout=ipw.Layout(
-            grid_template_columns=f"repeat({heads}, 40px)"))
+                 f"{blocks * 100}%; image-rendering: pixelated; outline: 1px solid #b0b0b0}}",
+                 ".peft-teach-head.mod-warning {outline: 3px solid black !important}"]
+        self.buttons, cells = {}, [ipw.Label(str(name)) for name in ("head", *range(heads))]
+        for i in range(blocks):
+            cells.append(ipw.Label(f"block {i}"))
+            for j in range(heads):
+                button = ipw.Button(tooltip=f"block {i}, head {j}", layout=ipw.Layout(
+                    width="25px", height="25px", padding="0", margin="1px"))
+                for name in ("head", f"head-{i}-{j}", "figure"):   # figures turn in a dark theme
+                    button.add_class(f"peft-teach-{name}")
+                button.on_click(lambda _, chosen=(i, j): setattr(self, "value", chosen))
+                rules.append(f".peft-teach-head-{i}-{j} {{background-position: "
+                             f"{100 * j / (heads - 1):.2f}% {100 * i / (blocks - 1):.2f}%}}")
+                cells.append(button)
+                self.buttons[i, j] = button
+        grid = ipw.GridBox(cells, layout=ipw.Layout(
+            grid_template_columns=f"50px repeat({heads}, 27px)"))
         super().__init__([ipw.HTML(f"<style>{' '.join(rules)}</style>"), grid], value=(0, 1))
+
+    @traitlets.observe("value")
+    def _moved(self, change: dict) -> None:
+        """Put a frame around the chosen one."""
+        for place, button in self.buttons.items():
+            button.button_style = "warning" if place == change["new"] else ""
 
 
 class _ExplorerOfHeads(Explorer):
+    """All heads on the left, the chosen one on the right."""
+
+    def __init__(self, *parts):
+        super().__init__(*parts)
+        self.picture.layout.width = "500px"
+        self.box.children = [ipw.HBox(self.box.children, layout=ipw.Layout(flex_flow="row wrap"))]
+
     def still(self) -> tuple[str, str]:
         """Let the still copy end with all heads."""
         html, text = super().still()
         sheet = self.controls["head"].sheet
-        return (f'{html}<img alt="All heads as small tables: a row of them for each block" '
-                f'width="480" class="peft-teach-figure" style="image-rendering: pixelated" '
+        return (f'{html}<img alt="All heads as small tables: a row for each block, from 0 to 5" '
+                f'width="360" class="peft-teach-figure" style="image-rendering: pixelated" '
                 f'src="{sheet}">', text)
 
 
@@ -202,9 +219,8 @@ def explore_heads(tables: Sequence[Tensor], tokens: Sequence[str]) -> Explorer:
     return _ExplorerOfHeads(
         {"head": Heads(tables)},
         lambda head: Attention(head, tokens, tables[head[0]][head[1]]), draw_attention,
-        lambda found: "All heads, a row for each block. Click one, and it is shown large: a row "
-                      "for each token that reads, a column for each that is read; the darker, the "
-                      "more.")
+        lambda found: "Click a head, and it is shown large. White: nothing of what a token reads. "
+                      "Darkest: half of it or more.")
 
 
 # ── where the parameters are ─────────────────────────────────────────────────────────────────
@@ -225,27 +241,26 @@ def draw_parameters(found: Parameters) -> Figure:
     total, sizes = sum(found.sizes.values()), found.sizes
     block = {place: sizes[place] // found.blocks for place in PARTS
              if place in sizes and place not in ("embeddings", "other", "head")}
-    columns = [("embeddings", {"embeddings": sizes["embeddings"]}),
-               ("rest", {place: sizes[place] for place in ("other", "head")}),
-               *((f"{i}", block) for i in range(found.blocks))]
+    columns = [{"embeddings": sizes["embeddings"]},
+               {place: sizes[place] for place in ("other", "head")}, *[block] * found.blocks]
     left, gap, areas = 0.0, 0.004 * total, []
-    for name, parts in columns:
+    for i, parts in enumerate(columns):
         width, bottom, below = sum(parts.values()), 1.0, 1.1
         for place, size in parts.items():
             height = size / width if width else 0
             bottom -= height
             areas.append(Rectangle((left, bottom), width, height, facecolor=COLOURS[PARTS[place]],
                                    edgecolor=COLOURS["paper"], lw=0.6))
-            if name == columns[-1][0] and height > 0.02:
-                below = min(bottom + height / 2, below - 0.055)    # not onto the name before
-                ax.text(left + width + gap, below, f"{place}, {size * found.blocks / total:.1%}",
-                        va="center", fontsize=9)
-        if width > 0.03 * total:
-            ax.text(left + width / 2, 1.02, name, ha="center", va="bottom", fontsize=9)
+            if i == found.blocks + 1 and height > 0.02:
+                below = min(bottom + height / 2, below - 0.06)    # not onto the name before
+                ax.text(left + width + 2 * gap, below, va="center",
+                        s=f"{place}, {size * found.blocks / total:.1%}")
         left += width + gap
+    ax.text(0, 1.02, f"embeddings, {sizes['embeddings'] / total:.1%}", va="bottom")
+    ax.text(left - found.blocks * (width + gap) / 2, 1.02, f"{found.blocks} blocks", ha="center",
+            va="bottom")
     ax.add_collection(PatchCollection(areas, match_original=True))    # at once: half the time
-    ax.set(xlim=(0, left * 1.2), ylim=(0, 1.08), title=f"{total:,} parameters, of them "
-           f"{sizes['embeddings'] / total:.1%} in the embeddings")
+    ax.set(xlim=(0, left * 1.23), ylim=(0, 1.08), title=f"{found.model}: {total:,} parameters")
     ax.axis("off")
     made.set_label(f"{found.model}, {total:,} parameters. " + "; ".join(
         f"{place}: {size:,} ({size / total:.1%})" for place, size in sizes.items() if size))
@@ -257,9 +272,8 @@ def explore_parameters() -> Explorer:
     model = ipw.Dropdown(options=tuple(outlines.SIZES), description="model")
     return Explorer({"model": model}, lambda model: Parameters(
         model, outlines.counts(model), outlines.depth(model)), draw_parameters, lambda found: (
-        f"{found.model}: every parameter, drawn as area: embeddings, the rest, then "
-        f"{found.blocks} blocks. In a BERT the rest is the pooler and the head. In the other "
-        "models: the norms, and any separate output layer."))
+        "Area is the number of parameters. Grey, beside the embeddings: in a BERT the pooler and "
+        "the head, in the other models the norms and any separate output layer."))
 
 
 EXAMPLES = {

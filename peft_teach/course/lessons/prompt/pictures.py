@@ -20,7 +20,7 @@ from ... import reading as reading  # the lesson has it from here
 from .front import InFront as InFront
 
 FRONTS = {"the instruction, in words": 1.0, "ten trained vectors": 0.0}    # t in the record
-STYLES = {"text": (COLOURS["full"], "-", "o"), "labels": SERIES[2],
+STYLES = {"text": (COLOURS["full"], "-", "o"), "labels": (SERIES[1][0], "-.", "^"),
           "random": (COLOURS["lora"], "--", "s")}
 STARTS = {"text": "words", "labels": "labels", "random": "random numbers"}
 TOKENS = ("Review", ":", "A", "triumph", ".", "Sentiment", ":")
@@ -47,7 +47,7 @@ def draw_prompt(length: int = 10) -> Figure:
     ax.text(end, 1.78, "E(x): the words' vectors", ha="center", fontsize=10)
     ax.text(middle, 2.25, "Classify the sentiment of this film review.", ha="center", va="center",
             fontsize=10, color=COLOURS["rest"])
-    ax.plot([tops[0] - 0.1, tops[length - 1] + 0.1], [2.25, 2.25], color=COLOURS["rest"], lw=1)
+    ax.plot([middle - 1.5, middle + 1.5], [2.25, 2.25], color=COLOURS["rest"], lw=1)
     made.set_label(f"{length} trained vectors stand where an instruction stood, in front of the "
                    f"vectors of {len(TOKENS)} words; a frozen model reads all of them and says "
                    "“ positive” or “ negative”.")
@@ -124,7 +124,7 @@ def parted(record: Mapping, reviews: Sequence, front: str, bound: float) -> Part
 
 def draw_parted(found: Parted) -> Figure:
     """Draw liked reviews above the line and the others below; those answered wrongly are solid."""
-    made, ax = figure(9, 3.4)
+    made, ax = figure(9.2, 3.6)
     edges = np.arange(-8.5, 8.5, 0.25)
     for margins, way, colour, name in ((found.liked, 1, "full", "liked"),
                                        (found.others, -1, "lora", "not liked")):
@@ -132,14 +132,16 @@ def draw_parted(found: Parted) -> Figure:
         for wrong in (False, True):
             side = (edges < found.bound) == (wrong == (way > 0))
             ax.fill_between(edges, np.where(side, counts, 0), step="post", lw=0,
-                            color=COLOURS[colour], alpha=1 if wrong else 0.25,
-                            label=f"{name}, answered {'wrongly' if wrong else 'rightly'}")
+                            color=COLOURS[colour], alpha=1 if wrong else 0.25)
+        ax.text(-9.2, 20 * way, f"{len(margins)} reviews,\n{name}", color=COLOURS[colour],
+                va="center", fontsize=11)
     ax.axhline(0, color=COLOURS["ink"], lw=1)
     ax.axvline(found.bound, color=COLOURS["ink"], lw=2)
+    for side, text in ((-1, "← “ negative”"), (1, "“ positive” →")):
+        ax.text(found.bound + 0.2 * side, 27, text, ha="left" if side > 0 else "right", fontsize=11)
     ax.set(xlabel="logit of “ positive” less that of “ negative”", ylabel="reviews",
-           title=f"bound {found.bound:g}: {found.accuracy:.1%} right")
+           ylim=(-28, 30), title=f"bound {found.bound:g}: {found.accuracy:.1%} right")
     ax.yaxis.set_major_formatter(lambda count, _: f"{abs(count):g}")
-    ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     made.set_label(f"{found.front}: with a bound of {found.bound:g}, {found.accuracy:.1%} right.")
     return made
 
@@ -152,9 +154,7 @@ def explore_bound(record: Mapping, reviews: Sequence) -> Explorer:
                                      value=0.0, description="bound"),
     }
     return Explorer(controls, lambda **s: parted(record, reviews, **s), draw_parted,
-                    lambda found: f"{len(found.liked)} reviews that are liked stand above, "
-                    f"{len(found.others)} that are not below. What is right of the line is "
-                    "answered “ positive”. Solid: answered wrongly. Recorded, seed 0.")
+                    lambda found: "Solid: answered wrongly. Recorded, seed 0.")
 
 
 # ── the way back to words ────────────────────────────────────────────────────────────────────
@@ -162,80 +162,77 @@ def explore_bound(record: Mapping, reviews: Sequence) -> Explorer:
 
 @dataclass(frozen=True)
 class Way:
-    """A trained prompt, moved a share t of the way to its nearest words."""
+    """Two trained prompts, by their start, each moved a share t of the way to its nearest words."""
 
-    start: str
     t: float
-    words: Sequence[str]                               # nearest to each vector
-    tips: Sequence[tuple[float, float]]                # each in a plane with its two nearest words
-    others: Sequence[float]                            # where the second of these stands
-    curves: Mapping[str, Mapping[float, float]]        # by start: accuracy by t, where tested
+    words: Mapping[str, Sequence[str]]                   # nearest to each vector
+    tips: Mapping[str, Sequence[tuple[float, float]]]    # in a plane with the two nearest words
+    others: Mapping[str, Sequence[float]]                # where the second of these stands
+    curves: Mapping[str, Mapping[float, float]]          # accuracy by t, where tested
     tested: int
 
-    @property
-    def accuracy(self) -> float | None:
-        """The test accuracy here, where it was measured."""
-        return self.curves[self.start].get(self.t)
 
-def way(record: Mapping, start: str, t: float) -> Way:
+def way(record: Mapping, t: float) -> Way:
     """Read one place of the way; `record` is `records.load("prompt")`."""
-    plane, told, curves = record["planes"][start], record["way"][start], {}
+    planes, curves = record["planes"], {}
     rows = sorted(records.select(record, group="back"), key=lambda row: row["setting"]["t"])
     for row in rows:
         curves.setdefault(row["setting"]["start"], {})[row["setting"]["t"]] = row["accuracy"]
-    tips = [((1 - t) * far * cosine, (1 - t) * far * sin(acos(cosine)))
-            for far, cosine in zip(plane["far"], plane["towards"])]
-    return Way(start, t, [told["words"][str(i)] for i in told["looks"][-1]["nearest"]], tips,
-               plane["other"], curves, rows[0]["tests"])
+    words = {start: [told["words"][str(i)] for i in told["looks"][-1]["nearest"]]
+             for start, told in record["way"].items() if start in planes}
+    tips = {start: [((1 - t) * far * cosine, (1 - t) * far * sin(acos(cosine)))
+                    for far, cosine in zip(plane["far"], plane["towards"])]
+            for start, plane in planes.items()}
+    return Way(t, words, tips, {start: plane["other"] for start, plane in planes.items()}, curves,
+               rows[0]["tests"])
 
 
 def draw_way(found: Way) -> Figure:
-    """Draw the vectors among their nearest words, and the accuracy on the way to these."""
-    made, left, right = figure(9.2, 3.9, columns=2, width_ratios=(1, 1.15))
-    colour, known = STYLES[found.start][0], found.accuracy is not None
-    title = f"t = {found.t:g}: " + (f"{found.accuracy:.1%} right" if known else "not tested")
-    left.plot(found.others, [0] * len(found.others), "s", color=COLOURS["rest"], ms=6, mew=0)
-    left.plot(0, 0, "o", color=COLOURS["ink"], ms=8)
-    x, y = np.array(found.tips).T
-    left.quiver(0 * x, 0 * y, x, y, angles="xy", scale_units="xy", scale=1, color=colour,
-                width=0.008)
-    top = 2.6 if found.start == "text" else 8.2
-    left.set(xlim=(-0.42 * top, 1.25 * top), ylim=(-0.18 * top, top), aspect="equal",
-             xlabel="towards its next word", ylabel="at right angles to that",
-             title=f"{len(found.tips)} vectors, from {STARTS[found.start]}")
-    left.text(0, -0.1 * top, "its nearest word", ha="center", va="center", fontsize=9)
-    left.text(max(found.others), 0.09 * top, "the next word", ha="center", fontsize=9,
-              color=COLOURS["rest"])
-    for name, curve in found.curves.items():
-        line, dash, marker = STYLES[name]
-        right.plot(*zip(*curve.items()), dash, marker=marker, color=line, ms=6, lw=1.8,
-                   label=f"from {STARTS[name]}")
-    if known:
-        plots.ring(right, found.t, found.accuracy)
-    right.axvline(found.t, color=COLOURS["ink"], lw=1, ls=":")
-    right.set(xlabel="share t of the way to the nearest words", title=title, ylim=(0.7, 0.9),
+    """Draw the vectors beside their nearest words, and the accuracy on the way to these."""
+    made, left, right = figure(9.2, 4.2, columns=2, width_ratios=(1.3, 1))
+    told, heights = [], {"text": 4.2, "random": 0}
+    for start, tips in found.tips.items():
+        (colour, dash, marker), height = STYLES[start], heights[start]
+        y, x = np.array(tips).T
+        left.quiver(0 * x, 0 * y + height, x, y, angles="xy", scale_units="xy", scale=1,
+                    color=colour, width=0.006)
+        left.plot(0, height, "o", color=COLOURS["ink"], ms=9)
+        left.plot(0 * x, np.add(found.others[start], height), "s", color=COLOURS["ink"], ms=9,
+                  mfc="none", mew=1)
+        left.text(0.3, height + 2.1, "next words", va="center")
+        left.text(0.3, height - 0.7, "nearest words", ha="center", va="center")
+        left.text(2.2, height + 1.1, f"ten vectors, started as {STARTS[start]}", color=colour)
+        curve = found.curves[start]
+        right.plot(*zip(*curve.items()), dash, marker=marker, color=colour, ms=6, lw=2)
+        if found.t in curve:
+            plots.ring(right, found.t, curve[found.t])
+            told.append(f"started as {STARTS[start]}, {curve[found.t]:.1%} right")
+    left.set(xlim=(-0.9, 7.8), ylim=(-1, 7.1), aspect="equal")
+    left.axis("off")
+    for start, height in (("text", 0.862), ("random", 0.785)):
+        right.text(0, height, f"started as {STARTS[start]}", color=STYLES[start][0])
+    title = f"t = {found.t:g}: {'; '.join(told)}"
+    right.set(xlabel="share t of the way to the nearest words", ylim=(0.75, 0.9),
               ylabel=f"accuracy on {found.tested} reviews")
     right.yaxis.set_major_locator(MultipleLocator(0.05))
     in_percent(right.yaxis)
-    right.legend(frameon=False, fontsize=9, loc="lower left")
-    made.set_label(f"From {STARTS[found.start]}, {title}. Nearest words, and how far: " + ", ".join(
-        f"{word!a} {np.hypot(*tip):.1f}" for word, tip in zip(found.words, found.tips)) + ".")
+    made.suptitle(title)
+    made.set_label(f"{title}. " + " ".join(
+        f"Started as {STARTS[start]}, the nearest words, and how far: " + ", ".join(
+            f"{word!a} {np.hypot(*tip):.1f}" for word, tip in zip(found.words[start], tips)) + "."
+        for start, tips in found.tips.items()))
     return made
 
 
 def explore_way(record: Mapping) -> Explorer:
-    """A trained prompt, from where training left it to its nearest words."""
-    controls = {
-        "start": ipw.ToggleButtons(options=[(STARTS[name], name) for name in record["planes"]],
-                                   description="start"),
-        "t": ipw.SelectionSlider(options=[(f"{n / 10:g}", n / 10) for n in range(11)],
-                                 description="t"),
-    }
+    """Two trained prompts, from where training left them to their nearest words."""
+    shares = sorted({row["setting"]["t"] for row in records.select(record, group="back")})
     return Explorer(
-        controls, lambda **s: way(record, **s), draw_way,
-        lambda found: "The dot is a vector's nearest word, an arrow leads from there to the "
-        "vector, a square is the next word. Distances and angles are true. Recorded, seed 0. "
-        f"Nearest words: {', '.join(map(ascii, found.words))}.")
+        {"t": ipw.SelectionSlider(options=[(f"{t:g}", t) for t in shares], description="t")},
+        lambda t: way(record, t), draw_way,
+        lambda found: "An arrow leads from a vector's nearest word to the vector; distances and "
+        "angles are true. Recorded, seed 0. Nearest to the vectors from random numbers: "
+        f"{', '.join(map(ascii, found.words['random']))}.")
 
 
 # ── the loss ─────────────────────────────────────────────────────────────────────────────────
@@ -254,21 +251,24 @@ def draw_losses(record: Mapping, live: Sequence[float] = ()) -> Figure:
     told = []
     for ax, by, every, styles in (
             (left, "start", runs[runs.length == 10], STYLES),
-            (right, "length", runs[runs.start == "text"], dict(zip((1, 10, 50), SERIES)))):
-        for value, (colour, dash, marker) in styles.items():
+            (right, "length", runs[runs.start == "text"],
+             {1: SERIES[0], 10: STYLES["text"], 50: SERIES[2]})):
+        for i, (value, (colour, dash, marker)) in enumerate(styles.items()):
             part = every[every[by] == value]
             name = STARTS.get(value) or f"{value} vector{'' if value == 1 else 's'}"
             curve = plots.running_mean(np.mean(part.losses.tolist(), axis=0), 8)
             ends = [mean(row[-8:]) for row in part.losses]
             ax.plot(range(1, len(curve) + 1), curve, dash, color=colour, lw=2, label=name)
-            ax.plot([len(curve) + 1.5] * len(ends), ends, marker, color=colour, ms=6, mew=0)
+            ax.plot([len(curve) + 1.5 + i] * len(ends), ends, marker, color=colour, ms=6, mew=0)
             told.append(f"{name} {mean(ends):.2f}")
-        ax.set(xlabel="step", title=f"by {by}")
+        ax.set(xlabel="step", yscale="log")
     left.plot(range(1, len(live) + 1), plots.running_mean(live, 8), "*", color=COLOURS["yours"],
               ms=10, label="yours, from labels")
-    left.set(ylabel="loss (mean of eight steps)", ylim=0)
+    left.set(ylabel="loss (mean of eight steps)", title="10 vectors, by start")
+    right.set_title("from words, by length")
+    plots.plain_ticks(left.yaxis, (0.2, 0.5, 1, 2, 5))
     for ax in (left, right):
-        ax.legend(frameon=False, fontsize=9)
+        ax.legend(frameon=False)
     made.set_label(f"Mean loss of the last 8 of 32 steps: {', '.join(told)}.")
     return made
 
