@@ -61,7 +61,7 @@ def html(figure: Figure, caption: str) -> str:
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)    # `savefig` would draw it twice
     data = base64.b64encode(buffer.getvalue()).decode()
-    return (f'{_DARK}<figure style="margin: 8px 0; max-width: 60em">'
+    return (f'{_DARK}<figure style="margin: 8px 0; max-width: 900px">'
             f'<img alt="{escape(str(figure.get_label()))}" '
             f'width="{96 * figure.get_figwidth():.0f}" '
             'class="peft-teach-figure" style="max-width: 100%; height: auto; margin: 0" '

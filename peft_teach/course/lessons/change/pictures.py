@@ -42,9 +42,9 @@ def _matrix(ax, matrix: Tensor, title: str) -> None:
 
 # ── the update of full fine-tuning, cut to a part ────────────────────────────────────────────
 
-RULES = {"random": ("entries at random, rescaled", COLOURS["random"], "-o"),
-         "largest": ("the largest entries, rescaled", SERIES[2][0], "--s"),
-         "strongest": ("the strongest directions", COLOURS["full"], "-.^")}
+RULES = {"random": ("random entries, rescaled", COLOURS["random"], "-o"),
+         "largest": ("largest entries, rescaled", SERIES[2][0], "--s"),
+         "strongest": ("strongest directions", COLOURS["full"], "-.^")}
 SHARES = (1 / 1024, 1 / 256, 1 / 64, 1 / 32, 1 / 16)    # of eight directions in a matrix: 1/32
 
 
@@ -92,7 +92,7 @@ def cut(record: Mapping, delta: Tensor, rule: str, share: float, lr: float) -> C
 
 def draw_cut(found: Cut) -> Figure:
     """Draw what is kept of one matrix, and the accuracy with as much of all of them."""
-    made, left, right = figure(9, 4.2, columns=2, width_ratios=(1, 1.5))
+    made, left, right = figure(9, 3.8, columns=2, width_ratios=(1, 1.5))
     name = f"1/{round(1 / found.share):,}"
     _matrix(left, found.corner, f"{name} of your ΔW (a corner)")
     told = []
@@ -131,7 +131,7 @@ def explore_cut(record: Mapping, delta: Tensor) -> Explorer:
     sizes = parts(record).groupby("lr")["size"].mean()
     controls = {
         "rule": ipw.ToggleButtons(options=[(label, rule) for rule, (label, *_) in RULES.items()],
-                                  description="keep", style={"button_width": "180px"}),
+                                  description="keep", style={"button_width": "200px"}),
         "share": ipw.SelectionSlider(options=[(f"1/{1 / x:,.0f}", x) for x in SHARES],
                                      value=1 / 32, description="share"),
         "lr": ipw.ToggleButtons(options=[(f"{size:.0%} of W", lr) for lr, size in sizes.items()],

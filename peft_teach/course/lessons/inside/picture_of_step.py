@@ -44,8 +44,8 @@ def explore_step(measured: Mapping[tuple[str, str], Step]) -> Explorer:
         {"trains": ipw.Dropdown(options=trains, description="trains"),
          "size": ipw.Dropdown(options=sizes, description="batch")},
         lambda trains, size: replace(measured[trains, size], told=f"{trains} trains, {size}"),
-        lambda step: draw_step(step, most), lambda step: "Measured after each block; “in” is before "
-        "block 0. The ring marks the fullest moment.")
+        lambda step: draw_step(step, most), lambda step: "Measured after each block; “in” is "
+        "before block 0. The ring marks the fullest moment.")
 
 
 def bill(measured: Mapping[tuple[str, str], Step]) -> pandas.DataFrame:

@@ -219,8 +219,8 @@ def explore_heads(tables: Sequence[Tensor], tokens: Sequence[str]) -> Explorer:
     return _ExplorerOfHeads(
         {"head": Heads(tables)},
         lambda head: Attention(head, tokens, tables[head[0]][head[1]]), draw_attention,
-        lambda found: "Click a head, and it is shown large. White: nothing of what a token reads. "
-                      "Darkest: half of it or more.")
+        lambda found: "Click a head, and it is shown large. The stronger the colour, the more is "
+                      "read, up to a half.")
 
 
 # ── where the parameters are ─────────────────────────────────────────────────────────────────

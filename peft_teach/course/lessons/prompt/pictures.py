@@ -149,7 +149,8 @@ def draw_parted(found: Parted) -> Figure:
 def explore_bound(record: Mapping, reviews: Sequence) -> Explorer:
     """Move the bound between the answers, with words in front or with trained vectors."""
     controls = {
-        "front": ipw.ToggleButtons(options=list(FRONTS), description="in front"),
+        "front": ipw.ToggleButtons(options=list(FRONTS), description="in front",
+                                   style={"button_width": "190px"}),
         "bound": ipw.SelectionSlider(options=[(f"{b / 4:g}", b / 4) for b in range(-8, 17)],
                                      value=0.0, description="bound"),
     }
