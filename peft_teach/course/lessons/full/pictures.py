@@ -164,7 +164,7 @@ def explore_learning(runs: Sequence[Mapping], best: Mapping[str, float],
                              description="rate", style={"button_width": "80px"})
     return Explorer({"full": rate}, lambda full: learning(runs, own, **{**best, "full": full}),
                     draw_learning, lambda shown: "Recorded, one seed; from scratch and the head at "
-                    "their best rates. “Right” is of the test sentences. Thick and green: yours.")
+                    "their best rates. “Right” is of the test sentences. Thick: yours.")
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
