@@ -165,7 +165,8 @@ class Heads(ipw.VBox):
     description = "block, head"
 
     def __init__(self, tables: Sequence[Tensor]):
-        blocks, heads, n, _ = (every := torch.stack([*tables])).shape
+        every = nn.functional.pad(torch.stack([*tables]), (0, 1, 0, 1), value=DARKEST / 3)   # edges
+        blocks, heads, n, _ = every.shape
         buffer = io.BytesIO()
         sheet = every.transpose(1, 2).reshape(blocks * n, -1).numpy()
         image.imsave(buffer, sheet, cmap=SHADES, vmin=0, vmax=DARKEST, format="png")
@@ -206,12 +207,13 @@ class _ExplorerOfHeads(Explorer):
         self.box.children = [ipw.HBox(self.box.children, layout=ipw.Layout(flex_flow="row wrap"))]
 
     def still(self) -> tuple[str, str]:
-        """Let the still copy end with all heads."""
+        """Let the still copy have all heads, too."""
         html, text = super().still()
-        sheet = self.controls["head"].sheet
-        return (f'{html}<img alt="All heads as small tables: a row for each block, from 0 to 5" '
-                f'width="360" class="peft-teach-figure" style="image-rendering: pixelated" '
-                f'src="{sheet}">', text)
+        return ('<div style="display: flex; flex-wrap: wrap; gap: 16px"><figure style="margin: 8px '
+                '0"><img alt="All heads as small tables" width="360" class="peft-teach-figure" '
+                f'style="image-rendering: pixelated" src="{self.controls["head"].sheet}">'
+                "<figcaption>All heads, a row for each block: 0 on top.</figcaption></figure>"
+                f'<div style="max-width: 500px">{html}</div></div>', text)
 
 
 def explore_heads(tables: Sequence[Tensor], tokens: Sequence[str]) -> Explorer:
