@@ -416,7 +416,7 @@ pt.require("lora.case")
 
 # %%
 pt.plots.show(pictures.draw_explanations(), "Each setting of the list twice: by the size of the "
-              "first ΔW, and by alpha; equals stand side by side. A mark is the mean of three "
+              "first ΔW, and by alpha; equal settings side by side. A mark is the mean of three "
               "seeds, its line spans them.")
 pt.compare("lora.suspect", pictures.culprit(), "why rank 64 failed")
 

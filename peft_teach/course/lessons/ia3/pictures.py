@@ -46,7 +46,7 @@ def draw_block(places: Sequence[str] = tuple(block.VECTORS)) -> Figure:
             (7.8, 2.4, 0.85, 0.66, "norm", "rest"), (11.0, 2.4, 0.8, 0.66, "gelu", "rest"),
             (9.05, 2.4, 1.0, 0.66, "ffn_in", "feed_forward"),
             (12.75, 2.4, 1.1, 0.66, "ffn_out", "feed_forward")):
-        plots.box(ax, x, y - height / 2, width, height, text, size=10, boxstyle="round,pad=0.04",
+        plots.box(ax, x, y - height / 2, width, height, text, boxstyle="round,pad=0.04",
                   fc=COLOURS["paper"], ec=COLOURS[part], lw=1.6)
     for y in (4.2, 2.4, 0.9):
         line((0.35, 2.4), (0.6, 2.4), (0.6, y), (0.9, y))
