@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # Lessons in an environment like Colab's: its Python and versions, and a stand-in for google.colab.
-# Their first cell installs the course, and may move nothing. Needs Python 3.13 and several GB.
+# Their first cell installs the course, and may move nothing. Then each control of each picture is
+# moved. Needs Python 3.13 and several GB.
+#   tests/colab.sh                                            # all lessons
 #   tests/colab.sh lessons/00_*.ipynb lessons/07_*.ipynb
 set -euo pipefail
 cd "$(dirname "$0")/.."
+[ $# -gt 0 ] || set -- lessons/[0-9]*.ipynb
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 "${PYTHON:-python3.13}" -m venv "$place/v"
@@ -22,4 +25,7 @@ for lesson in "$@"; do
         jupyter execute --timeout=600 "$place/course/$lesson")
 done
 pip list --format=freeze | diff "$place/before" - | tee "$place/moved" || true
-! grep '^<' "$place/moved"
+if grep '^<' "$place/moved"; then exit 1; fi
+
+pip install -q pytest    # afterwards: what it brings is not Colab's
+python -m pytest -o addopts= -q tests/course/test_pictures.py
