@@ -2,17 +2,17 @@
 # # 13 · The capstone: would you put your name to it?
 #
 # A newspaper wants to know whether its readers will find an editorial friendly or hostile. The model runs in the newspaper's app, which has
-# the base already. Your adapter is downloaded, so it must be small: **64 kB, all in all.**
+# the base already. Your adapter is downloaded, so its file must be small: **at most 64 kB, the head included.**
 #
 # Nobody tells you which method to take, where to put it, or how long to train. You build the adapter with your own library. You write one
-# page that says what you predicted, what you saw and what you would not promise. Then somebody measures your adapter on sentences that
-# played no part in any choice.
+# page that says what you predicted, what you saw and what you would not promise. Then your instructor measures your adapter on other
+# sentences.
 #
 # | | |
 # |---|---|
-# | **Time** | an afternoon: 30 minutes for two exercises, up to three minutes for each training run; Run All takes about three minutes |
-# | **You need** | your `my_peft.py`, with `inject` (02) and at least one of LoRA, DoRA and IA³ (07, 09, 06) |
-# | **Data** | sentences from newspaper editorials, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
+# | **Time** | an afternoon: 30 minutes for two exercises, up to three minutes for each training run; Run All takes about a minute until you fill in your own runs |
+# | **You need** | your `my_peft.py`, with `inject` (02), `interval` (10) and at least one of LoRA, DoRA and IA³ (07, 09, 06) |
+# | **Data** | sentences from newspaper editorials that about 20 people each found clearly friendly (label 1) or hostile (0), no neutral ones; Hutto & Gilbert 2014, MIT licence |
 
 # %% jupyter={"source_hidden": true}
 import pandas as pd
@@ -35,18 +35,21 @@ pt.seed(0)
 # | your test of the laws, on right and broken adapters | 3 | the grader |
 # | your adapter keeps the laws, and is the one in the file | 2 | the grader |
 # | **the file**: `adapter.safetensors` has at most 64,000 bytes, loads on MiniLM, answers in Hugging Face peft as it does here, and merges | 4 | the grader |
-# | **the gain**: more sentences right than the head alone, on sentences of your instructor's choice; the 95 % interval lies above zero | 3 | the grader |
+# | **the gain**: more sentences right than the head alone, on sentences of your instructor's choice | 3 | the grader |
 # | **the page** | 12 | a person, by the table below |
 #
-# Two more rules: a training run takes at most three minutes on two cores, and every comparison is made on validation sentences.
+# Two more rules. A training run takes at most three minutes on two cores. Choose by validation sentences only; after your last choice you
+# may measure once on the test sentences, and report what you find.
 #
-# No notebook has trained on this domain. Lesson 10's recorded numbers are of its test sentences: predict with them, choose nothing by them.
+# No notebook has trained on this domain.
 
 # %%
 pd.DataFrame(news.train[:4])
 
 # %% [markdown]
-# The yardstick is the head alone, trained to its end on the frozen base. Its answers and your adapter's are compared sentence by sentence.
+# The yardstick is a **head alone**: the best that we reach without touching the base. It reads the mean of a sentence's tokens and gets
+# 84.6 % of the validation sentences right. Your model's head reads `[CLS]`, and lesson 01 showed what that costs: your adapter first has
+# to make up for it. The two models are compared sentence by sentence.
 #
 # **By how many points will your adapter be ahead?** Commit to a number before you train anything. The notebook shows your number again
 # beside the result, and it belongs on your page.
@@ -65,11 +68,11 @@ pt.commit("capstone.gain", ...)    # points, on validation
 #
 # 1. **The start**: before any training, the output is the base's, within 1e-4.
 # 2. **The frozen base**: none of its parameters trains, and no call or merge changes its numbers.
-# 3. **Learning**: each of `own_parameters()` can get a gradient. At the start LoRA's A gets a gradient of zero: fill B first.
-# 4. **All of it**: a file needs `own_parameters()` and nothing else. Make a second adapter around the same base and give it the same
-#    numbers: its outputs are the same, also in eval mode.
+# 3. **Learning**: with random numbers in all of `own_parameters()`, each of them gets a gradient that is not zero.
+# 4. **All of it**: a file holds `own_parameters()` and nothing else. So a second adapter around the same base, given these numbers, has
+#    the same outputs, and eval mode changes nothing.
 # 5. **The merge**: `merged()` gives a layer with the same outputs and leaves the adapter as it was, or it raises
-#    `pt.errors.NotMergeable`.
+#    `pt.errors.NotMergeable`, and no other error.
 
 
 # %% exercise="capstone.laws" part="solution"
@@ -109,7 +112,8 @@ pt.require("capstone.laws")
 # %% [markdown]
 # ### Exercise 2 · Your adapter (2 points, about 10 minutes)
 #
-# `my_adapter(base)` returns the adapter that you will hand in, around a frozen `nn.Linear`. `pt.mine` gives you your own classes.
+# `my_adapter(base)` returns the adapter that you will hand in, around a frozen `nn.Linear`. `pt.mine` gives you your own classes. For
+# IA³ on `ffn_out`, the `side` of your `Gains` is `"input"`.
 #
 # Mind the size of the file: it also holds the head, a description, and a fingerprint of the base. With a head for two labels, lesson 10's
 # adapter, rank 1 on every query and value, does not fit.
@@ -134,13 +138,15 @@ pt.require("capstone.adapter")
 # %% [markdown]
 # ## A first try
 #
-# `config` tells the library what your adapter is, and on which modules it stands. Its rank and alpha must be those of `my_adapter`.
-# `pictures.ship` copies your trained numbers into the library's own method, and refuses if the two models answer differently. This way peft
-# can read what you built.
+# `config` tells the library what your adapter is, and on which modules it stands: a `Config` of `pt.lora`, `pt.dora` or `pt.ia3`, such as
+# `pt.lora.Config(rank=1, alpha=8.0, targets=("value",), layers=(5,))`. Its rank and alpha must be those of `my_adapter`. `pictures.ship`
+# copies your trained numbers into the library's own method, and refuses if the two models answer differently. This way peft can read what
+# you built.
 
 # %%
-def train(name, config, seed=0, epochs=1, lr=3e-3):
+def train(name, config, epochs, lr, seed=0):
     """Train your adapter on the modules that config names; write it to work/name."""
+    name, config, epochs, lr = pictures.chosen(name, config, epochs, lr)
     pt.seed(seed)
     model, tokenizer = pt.models.load("minilm", labels=2)
     names = tuple(pt.models.find(model, config.targets, config.layers))
@@ -150,27 +156,29 @@ def train(name, config, seed=0, epochs=1, lr=3e-3):
     pt.widgets.watch(pt.train(model, batches, lr=lr), len(batches))
     return pictures.ship(model, config, f"work/{name}")
 
-# %%
-validation = news.validation[:budget.test_examples]
-config = pt.lora.Config(rank=1, alpha=8.0, targets=("query", "value"), layers=(1, 2, 3, 4, 5))
-first = train("adapter", config)
+# %% [markdown]
+# Replace the dots by what you choose. While they stand, a small example trains instead; it lies in another folder. A run writes over the
+# last one of its name: keep what you want to hand in elsewhere before you run all cells again.
 
 # %%
-tries = {"blocks 1 to 5": pictures.gain(first, validation)}
-pt.compare("capstone.gain", round(100 * tries["blocks 1 to 5"].gain, 1), "points, on validation")
+validation = news.validation[:budget.test_examples]
+first = train("adapter", config=..., epochs=..., lr=...)
+
+# %%
+tries = {"first": pictures.gain(first, validation)}
+pt.compare("capstone.gain", round(100 * tries["first"].gain, 1), "points, on validation")
 
 # %% [markdown]
 # ## The pair that decides
 #
-# You will have to choose: a higher rank or more blocks, query or value. For the choice that mattered most, show **two runs that differ in
-# this one thing** and cost the same. Our two runs leave out the first block or the last.
+# You will have to choose: a higher rank in fewer blocks, say, or a lower one in more. For the choice that mattered most, show two runs:
+# **the same bytes, spent in two ways**.
 
 # %%
-other = train("other", pt.lora.Config(rank=1, alpha=8.0, targets=("query", "value"),
-                                      layers=(0, 1, 2, 3, 4)))
+other = train("other", config=..., epochs=..., lr=...)
 
 # %%
-tries["blocks 0 to 4"] = pictures.gain(other, validation)
+tries["second"] = pictures.gain(other, validation)
 pictures.compare(first, other, validation)
 
 # %%
@@ -180,7 +188,7 @@ pt.plots.show(pictures.draw_tries(tries), "Your tries: gain over the head alone 
 # %% [markdown]
 # If the interval of the difference contains zero, these sentences do not decide, and a second seed may say the opposite. Train both with
 # two more seeds. `pictures.answered(folder, validation)` gives a 1 for each sentence that is right and a 0 for each that is wrong. Stack
-# the seeds, and your `interval` of lesson 10 compares the two. "We could not tell" is a result.
+# the seeds, and your `interval`, `pt.mine("ladder.interval")`, compares the two. "We could not tell" is a result.
 #
 # ## What you hand in
 #
@@ -200,9 +208,9 @@ table[["found"]].style
 #
 # | part | one point for each | no point at all for |
 # |---|---|---|
-# | **What I predicted** | a number; a reason that could have been wrong; what the result says about this reason | a number written after the result |
-# | **The pair that decided** | two runs that differ in one thing and cost the same; a pair of your own, chosen before its result; the difference with its interval, over sentences and at least three seeds | one run alone |
-# | **My claim** | the gain with its interval; which sentences and how many seeds; nothing wider than that | a choice made on test sentences |
+# | **What I predicted** | a number; a reason that could have been wrong; what the result says about this reason | words in place of a number |
+# | **The pair that decided** | the same bytes, spent in two ways, both runs shown in the notebook; why this choice mattered most; the difference with its interval, over sentences and at least three seeds | one run alone; a run below the head alone, which decides nothing |
+# | **My claim** | the gain with its interval; how many seeds, and which sentences: clearly rated ones from editorials; nothing wider than that | a choice made on test sentences |
 # | **When not to use it** | a kind of text or a user for whom it should fail; a reason; how one would notice | what is true of every model |
 #
 # A large gain earns no point here, and a small one costs none.
@@ -224,6 +232,6 @@ pt.progress("13")
 # %% [markdown]
 # **Sources**
 #
-# - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; split by editorial, so that no test sentence has a sister in training.
+# - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; split by editorial: all sentences of one are in the same split.
 # - What a small test can show: Card et al. 2020, *With little power comes great responsibility*, arXiv 2010.06595.
 # - What to report: Dodge et al. 2019, *Show your work*, arXiv 1909.03004; Mitchell et al. 2019, *Model cards*, arXiv 1810.03993.

@@ -41,5 +41,6 @@ class Part:
     # A further case for an exercise, made of the folder: its id and case(folder).
     further: tuple[str, Callable[[Path], list[Any]]] | None = None
     sample: Callable[[Path], Any] | None = None    # writes a folder that passes
+    begins: str = ""                               # the words with which a page begins
     optional: bool = False
     answer: str = CODE

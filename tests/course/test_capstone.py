@@ -64,6 +64,14 @@ def test_a_folder_as_the_brief_asks_has_its_points(file):
     assert handed.problems("13") == []
 
 
+def test_the_page_stands_beside_its_mark(file):
+    text = "| **What I predicted** |\nReplace the dots.\n**What I predicted**: +6\n**Sources**"
+    for adapter in (file, ""):
+        made = handed.examined(Notebook((), text, "13", None, adapter), "13", SENTENCES)[1][-1]
+        assert made.message == f"{handed.BY_HAND}\n**What I predicted**: +6"
+        assert made.flags == (f"capstone.page: {handed.BY_HAND}",)
+
+
 def other_base(told):
     name, (shape, values) = next(iter(told["base"].items()))
     return told | {"base": told["base"] | {name: [shape, [5.0 for _ in values]]}}
@@ -144,6 +152,14 @@ def test_what_is_shipped_is_what_was_trained(tmp_path):
     assert not (tmp_path / "b").exists()
 
 
+def test_where_dots_are_left_an_example_trains_in_another_folder(capsys):
+    config = pt.lora.Config(rank=2)
+    assert pictures.chosen("adapter", config, 1, 0.01) == ("adapter", config, 1, 0.01)
+    for dots in ((..., 1, 0.01), (config, ..., 0.01), (config, 1, ...)):
+        assert pictures.chosen("adapter", *dots)[0] == "example_adapter"
+    assert "Dots are left" in capsys.readouterr().out
+
+
 # ── the gain and the board ───────────────────────────────────────────────────────────────────
 
 
@@ -156,6 +172,8 @@ def test_the_interval_is_that_of_paired_sentences(monkeypatch, folder):
     # d = 0 1 0 0 1 0 1 0 -1: mean 2/9, variance (3 · (7/9)² + 5 · (2/9)² + (11/9)²) / 8 = 4/9
     assert found.gain == pytest.approx(2 / 9)
     assert found.high - found.gain == pytest.approx(1.96 * (4 / 9 / 9) ** 0.5)
+    assert found.low < 0
+    assert handed_in.measure(folder, SENTENCES)[0]    # a mark is a decision, and no claim
 
 
 def entry(name, low, high, size=50_000):
@@ -181,8 +199,8 @@ def test_sentences_that_are_held_must_be_enough_and_labelled(tmp_path):
         (tmp_path / "a.csv").write_text(text)
         with pytest.raises(PeftTeachError, match=says):
             handed.read.__wrapped__(tmp_path)
-    (tmp_path / "a.csv").write_text("text,label\n" + "Good.,1\nBad.,0\n" * 60)
-    assert len(handed.read.__wrapped__(tmp_path)) == 120
+    (tmp_path / "a.csv").write_text("text,label\n" + "Good.,1\nBad.,0\n" * 150)
+    assert len(handed.read.__wrapped__(tmp_path)) == 300
 
 
 # ── from an export to the board ──────────────────────────────────────────────────────────────
@@ -216,7 +234,7 @@ def test_a_class_from_its_zips_to_the_board(tmp_path, file):
     held, out = tmp_path / "held", tmp_path / "out"
     held.mkdir()
     out.mkdir()
-    (held / "a.csv").write_text("text,label\n" + "A fine plan.,1\nHe lied.,0\n" * 60)
+    (held / "a.csv").write_text("text,label\n" + "A fine plan.,1\nHe lied.,0\n" * 150)
     notebook = json.dumps(solved("13", capstone_adapter="""
 def my_adapter(base):
     return pt.lora.LoRALinear(base, 1, 9.0)"""))

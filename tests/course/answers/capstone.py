@@ -18,7 +18,7 @@ def keeps_the_laws(make):
             p.data.normal_()
         y = layer(x)
         y.sum().backward()
-        assert all(p.grad is not None for p in layer.own_parameters().values())
+        assert all(p.grad.any() for p in layer.own_parameters().values())
         second = make(base)
         for name, p in layer.own_parameters().items():
             second.own_parameters()[name].data.copy_(p)
@@ -40,6 +40,8 @@ RIGHT["capstone.laws"] = {
     "with a bias alone, and random biases": but(LAWS, SHAPES, "((3, 8, True),)"),
     "by torch.testing": but(LAWS, "assert torch.allclose(second.eval()(x), y, atol=1e-4)",
                             "torch.testing.assert_close(second.eval()(x), y)"),
+    "in double precision": but(LAWS, "bias=bias)", "bias=bias, dtype=torch.float64)",
+                               "torch.randn(7, n_in)", "torch.randn(7, n_in, dtype=torch.float64)"),
     "by the state dict, on a wide layer": but(
         LAWS, "        for name, p in layer.own_parameters().items():\n"
               "            second.own_parameters()[name].data.copy_(p)\n",
@@ -48,7 +50,13 @@ RIGHT["capstone.laws"] = {
 WRONG["capstone.laws"] = {
     "let_through": (but(LAWS, MERGE, ""), but(LAWS, ".eval()", ""),
                     but(LAWS, SHAPES, "((6, 4, False),)"),
-                    but(LAWS, "            p.data.normal_()\n", "            pass\n")),
+                    but(LAWS, "            p.data.normal_()\n", "            pass\n",
+                        "p.grad.any()", "p.grad is not None"),
+                    but(LAWS, "p.grad.any()", "p.grad is not None"),
+                    but(LAWS, "pt.errors.NotMergeable", "Exception"),
+                    but(LAWS, "        assert torch.allclose(layer(x), y, atol=1e-4)\n", ""),
+                    but(LAWS, "        assert all(map(torch.equal, before, base.parameters()))\n",
+                        "")),
     "accused": (but(LAWS, "        try:\n            merged = layer.merged()\n        except pt."
                           "errors.NotMergeable:\n            merged = layer\n",
                     "        merged = layer.merged()\n"),),

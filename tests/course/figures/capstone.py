@@ -1,8 +1,14 @@
 """The capstone: what its prose says and no output of it shows."""
 
-from peft_teach.course.lessons.capstone.handed_in import LIMIT
+from safetensors import safe_open
+
+from peft_teach.course.lessons.capstone.handed_in import HEAD, LIMIT
+
+with safe_open(HEAD, "pt") as file:
+    ALONE = float(file.metadata()["validation"])
 
 FIGURES = {
-    "64 kB, all in all": LIMIT,
+    "at most 64 kB": LIMIT,
+    "84.6 %": ALONE,
     "at most 64,000 bytes": LIMIT,
 }

@@ -94,7 +94,7 @@ ADAPTER = Exercise(
     hints=("It takes a frozen layer and returns one of your adapters around it: pt.mine gives you "
            "the classes that you wrote.",
            "How many numbers does it train on a 384 × 384 layer, and on how many layers will it "
-           "stand? What the file says of itself takes nearly 24 kB of the 64.",
+           "stand? What the file says of itself takes nearly 25 kB of the 64.",
            "To write a folder for peft, merged() may be missing. If you write it, give a plain "
            "nn.Linear with the base's bias."))
 

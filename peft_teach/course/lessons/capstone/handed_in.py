@@ -29,7 +29,7 @@ from ...part import Measured, Part
 
 LESSON, DOMAIN, MAX_TOKENS = "13", "news", 48
 LIMIT = 64_000                         # bytes of adapter.safetensors
-HEAD = Path(__file__).with_name("head.safetensors")    # of the base alone, trained to its end
+HEAD = Path(__file__).with_name("head.safetensors")    # over the mean of the base's tokens
 METHODS = {"lora": lora, "dora": dora, "ia3": ia3}     # around layers, and known to peft
 CLOSE = 1e-4                           # of the largest logit
 CLEAR = 1.96                           # standard errors on each side
@@ -162,7 +162,7 @@ def interval(d: Tensor) -> tuple[float, float, float]:
 
 @cache
 def _right_alone(sentences: tuple) -> Tensor:
-    model = base()
+    model = copy.deepcopy(_loaded("mean")[0])
     model.load_state_dict(load_file(HEAD), strict=False)
     return _right(model, sentences)
 
@@ -180,8 +180,8 @@ PROBE = ("The mayor has done what she promised.", "A tax that nobody asked for, 
 
 
 @cache
-def _loaded() -> tuple[nn.Module, Any]:
-    return models.load("minilm", labels=2, device="cpu")
+def _loaded(pool: str = "cls") -> tuple[nn.Module, Any]:
+    return models.load("minilm", labels=2, pool=pool, device="cpu")
 
 
 def base() -> nn.Module:
@@ -217,9 +217,12 @@ def look(folder: Path, sentences: Any = ()) -> tuple[bool, str, None]:
 
 
 def measure(folder: Path, sentences: Sequence[tuple[str, int]]) -> tuple[bool, str, Measured]:
-    """Return whether the gain is clearly above zero, in words, and the numbers."""
+    """Return whether it is ahead, in words, and the numbers.
+
+    The interval does not decide: with 300 sentences it is as wide as the gain of a good adapter.
+    """
     found = gain(folder, sentences)
-    return found.low > 0, str(found), found
+    return found.gain > 0, str(found), found
 
 
 def module_case(folder: Path) -> list[dict[str, Any]]:
@@ -244,4 +247,4 @@ HANDED_IN = (
     Part("capstone.file", LESSON, 4, look, further=("capstone.adapter", module_case),
          sample=sample),
     Part("capstone.gain", LESSON, 3, measure),
-    Part("capstone.page", LESSON, 12, None))
+    Part("capstone.page", LESSON, 12, None, begins="**What I predicted**"))

@@ -11,11 +11,22 @@ from torch import nn
 
 from .... import plots, store
 from ....errors import PeftTeachError
+from ....methods import lora
 from ...part import Measured
 from . import handed_in
 from .handed_in import answered, gain
 
-__all__ = ["answered", "compare", "draw_tries", "gain", "hand_in", "ship"]
+__all__ = ["answered", "chosen", "compare", "draw_tries", "gain", "hand_in", "ship"]
+
+
+def chosen(name: str, config: Any, epochs: Any, lr: Any) -> tuple[str, Any, Any, Any]:
+    """Return what is to be trained: a try of yours, or where dots are left an example."""
+    if ... not in (config, epochs, lr):
+        return name, config, epochs, lr
+    block = 5 if name == "adapter" else 0
+    print(f"Dots are left: an example trains instead, the values of block {block}.")
+    return (f"example_{name}", lora.Config(rank=1, alpha=8.0, targets=("value",), layers=(block,)),
+            1, 1e-3)
 
 
 def ship(model: nn.Module, config: Any, folder: Path | str) -> Path:
@@ -46,8 +57,8 @@ def hand_in(folder: Path | str, sentences: Sequence[tuple[str, int]]) -> pandas.
     """Look at a folder as the grader will, but for the sentences, which are these."""
     found = handed_in.rows(folder)
     if found[0].holds:
-        measured = gain(folder, sentences)
-        found.append(handed_in.Row("gain", measured.low > 0, str(measured)))
+        ahead, told, _ = handed_in.measure(Path(folder), sentences)
+        found.append(handed_in.Row("gain", ahead, told))
     return pandas.DataFrame(found).set_index("property")
 
 

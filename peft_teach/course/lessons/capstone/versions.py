@@ -16,8 +16,9 @@ class _LoRA(Adapter):
 
     def __init__(self, base: nn.Linear):
         super().__init__(base)
-        self.A = nn.Parameter(torch.randn(2, base.in_features))
-        self.B = nn.Parameter(torch.zeros(base.out_features, 2))
+        dtype = base.weight.dtype
+        self.A = nn.Parameter(torch.randn(2, base.in_features, dtype=dtype))
+        self.B = nn.Parameter(torch.zeros(base.out_features, 2, dtype=dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.base(x) + self.update(x)
@@ -55,7 +56,7 @@ class _DoRA(_LoRA):
 class _Gains(_LoRA):
     def __init__(self, base):
         Adapter.__init__(self, base)
-        self.l = nn.Parameter(torch.ones(base.out_features))
+        self.l = nn.Parameter(torch.ones(base.out_features, dtype=base.weight.dtype))
 
     def forward(self, x):
         return self.l * self.base(x)
@@ -79,20 +80,22 @@ class _BiasLost(_LoRA):
         return self.plain(self.base.weight + 2 * self.B @ self.A, None)
 
 
-class _GainsKeepBias(_Gains):
+class _Emptied(_LoRA):
     def merged(self):
-        return self.plain(self.l[:, None] * self.base.weight, self.base.bias)
+        made = super().merged()
+        self.B.data.zero_()
+        return made
 
 
-class _MergedWithoutScale(_LoRA):
+class _Unwritten(_LoRA):
     def merged(self):
-        return self.plain(self.base.weight + self.B @ self.A, self.base.bias)
+        return self.plain(self.base.weight + self.scale * self.B @ self.A, self.base.bias)
 
 
-class _MergedInPlace(_LoRA):
-    def merged(self):
-        self.base.weight.data += 2 * self.B @ self.A
-        return self.base
+class _Wearing(_LoRA):
+    def forward(self, x):
+        self.base.weight.data *= 1.00001
+        return super().forward(x)
 
 
 class _Thawed(_LoRA):
@@ -109,14 +112,15 @@ class _BothRandom(_LoRA):
 
 class _AUnregistered(_LoRA):
     def __init__(self, base):
-        Adapter.__init__(self, base)
-        self.A = torch.randn(2, base.in_features)
-        self.B = nn.Parameter(torch.zeros(base.out_features, 2))
+        super().__init__(base)
+        A = self.A.data
+        del self.A
+        self.A = A
 
 
 class _StuckA(_LoRA):
     def update(self, x):
-        return 2 * x @ self.A.detach().T @ self.B.T
+        return 2 * x @ (self.A.detach() + 0 * self.A).T @ self.B.T
 
 
 class _OnlyTraining(_LoRA):
@@ -132,11 +136,11 @@ RIGHT = {
 }
 BROKEN = {
     "merges without the bias": _BiasLost,
-    "merges its gains into the weight alone": _GainsKeepBias,
     "leaves the last parameter of the base trainable": _Thawed,
     "starts with both matrices random": _BothRandom,
-    "merges into the base itself": _MergedInPlace,
-    "forgets the scale in its merge": _MergedWithoutScale,
+    "fills its B with zeros when it is merged": _Emptied,
+    "raises an AttributeError where it should merge": _Unwritten,
+    "makes the base's weight larger by 0.001 % at each call": _Wearing,
     "never moves A": _StuckA,
     "draws A and does not register it": _AUnregistered,
     "is silent in eval mode": _OnlyTraining,
