@@ -10,9 +10,9 @@
 #
 # | | |
 # |---|---|
-# | **Time** | an afternoon: 30 minutes for two exercises, up to three minutes for each training run; Run All takes about a minute until you fill in your own runs |
+# | **Time** | an afternoon: 30 minutes for two exercises, up to three minutes for each training run; Run All takes a minute before you fill in your runs |
 # | **You need** | your `my_peft.py`, with `inject` (02), `interval` (10) and at least one of LoRA, DoRA and IA³ (07, 09, 06) |
-# | **Data** | sentences from newspaper editorials that about 20 people each found clearly friendly (label 1) or hostile (0), no neutral ones; Hutto & Gilbert 2014, MIT licence |
+# | **Data** | sentences from newspaper editorials, each rated by about 20 people: in the mean clearly friendly (label 1) or hostile (0); Hutto & Gilbert 2014, MIT licence |
 
 # %% jupyter={"source_hidden": true}
 import pandas as pd
@@ -40,19 +40,15 @@ pt.seed(0)
 #
 # Two more rules. A training run takes at most three minutes on two cores. Choose by validation sentences only; after your last choice you
 # may measure once on the test sentences, and report what you find.
-#
-# No notebook has trained on this domain.
 
 # %%
 pd.DataFrame(news.train[:4])
 
 # %% [markdown]
-# The yardstick is a **head alone**: the best that we reach without touching the base. It reads the mean of a sentence's tokens and gets
-# 84.6 % of the validation sentences right. Your model's head reads `[CLS]`, and lesson 01 showed what that costs: your adapter first has
-# to make up for it. The two models are compared sentence by sentence.
+# The yardstick is a **head alone**, over the mean of a sentence's tokens: the best that we reach without touching the base, right on
+# 84.6 % of the validation sentences. Your model's head reads `[CLS]`. Lesson 01 showed what that costs, and your adapter has to make up for it.
 #
-# **By how many points will your adapter be ahead?** Commit to a number before you train anything. The notebook shows your number again
-# beside the result, and it belongs on your page.
+# **By how many points will your adapter be ahead?** Commit to a number before you train anything. It belongs on your page.
 
 # %%
 pt.commit("capstone.gain", ...)    # points, on validation
@@ -62,9 +58,9 @@ pt.commit("capstone.gain", ...)    # points, on validation
 #
 # ### Exercise 1 · One test for every adapter (3 points, about 20 minutes)
 #
-# You have met the laws one by one. Now put them into one test. `keeps_the_laws(make)` gets a function: `make(base)` returns an adapter
-# around `base`, an `nn.Linear` that you make and freeze inside your test. The method can be any, even one that you have never seen. The
-# adapter's `own_parameters()` is a dict from names to tensors. Raise, as `assert` does, if a law is broken:
+# Put the laws that you have met into one test. `keeps_the_laws(make)` gets a function: `make(base)` returns an adapter around `base`, an
+# `nn.Linear` that you make and freeze inside your test. The method can be any, even one that you have never seen. The adapter's
+# `own_parameters()` is a dict from names to tensors. Raise, as `assert` does, if a law is broken:
 #
 # 1. **The start**: before any training, the output is the base's, within 1e-4.
 # 2. **The frozen base**: none of its parameters trains, and no call or merge changes its numbers.
@@ -140,8 +136,7 @@ pt.require("capstone.adapter")
 #
 # `config` tells the library what your adapter is, and on which modules it stands: a `Config` of `pt.lora`, `pt.dora` or `pt.ia3`, such as
 # `pt.lora.Config(rank=1, alpha=8.0, targets=("value",), layers=(5,))`. Its rank and alpha must be those of `my_adapter`. `pictures.ship`
-# copies your trained numbers into the library's own method, and refuses if the two models answer differently. This way peft can read what
-# you built.
+# copies your numbers into the library's own method, which peft can read, and refuses if the two models answer differently.
 
 # %%
 def train(name, config, epochs, lr, seed=0):
@@ -157,8 +152,8 @@ def train(name, config, epochs, lr, seed=0):
     return pictures.ship(model, config, f"work/{name}")
 
 # %% [markdown]
-# Replace the dots by what you choose. While they stand, a small example trains instead; it lies in another folder. A run writes over the
-# last one of its name: keep what you want to hand in elsewhere before you run all cells again.
+# Replace the dots by what you choose. While they stand, a small example trains, in a folder of its own. Run All writes over `work/adapter`:
+# keep a copy of what you want to hand in.
 
 # %%
 validation = news.validation[:budget.test_examples]
@@ -171,8 +166,8 @@ pt.compare("capstone.gain", round(100 * tries["first"].gain, 1), "points, on val
 # %% [markdown]
 # ## The pair that decides
 #
-# You will have to choose: a higher rank in fewer blocks, say, or a lower one in more. For the choice that mattered most, show two runs:
-# **the same bytes, spent in two ways**.
+# A higher rank in fewer blocks, or a lower one in more? For the choice that mattered most, show two runs: **the same bytes, spent in two
+# ways**.
 
 # %%
 other = train("other", config=..., epochs=..., lr=...)
@@ -186,8 +181,8 @@ pt.plots.show(pictures.draw_tries(tries), "Your tries: gain over the head alone 
               "with its 95 % interval.")
 
 # %% [markdown]
-# If the interval of the difference contains zero, these sentences do not decide, and a second seed may say the opposite. Train both with
-# two more seeds. `pictures.answered(folder, validation)` gives a 1 for each sentence that is right and a 0 for each that is wrong. Stack
+# If the interval of the difference contains zero, these sentences do not decide. Another seed may say the opposite: train both with two
+# more. `pictures.answered(folder, validation)` gives a 1 for each sentence that is right and a 0 for each that is wrong. Stack
 # the seeds, and your `interval`, `pt.mine("ladder.interval")`, compares the two. "We could not tell" is a result.
 #
 # ## What you hand in
