@@ -159,7 +159,7 @@ pt.widgets.Guess("Answers that changed from positive to negative, of all that ch
 review = "It is slow, cold and odd, and I was never bored."
 START, rate = record["setting"]["start"], record["setting"]["lr"]
 ids = torch.tensor(tokenizer(START)["input_ids"], device=model.device)
-prompt = SoftPrompt(model, model.get_input_embeddings()(ids).detach())
+prompt = SoftPrompt(model, model.get_input_embeddings()(ids).detach()).to(pt.device())
 unread = pictures.read(prompt, tokenizer, review)
 
 # %%

@@ -41,6 +41,14 @@ def test_a_lesson_follows_the_anatomy(source):
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.stem)
+def test_a_line_that_is_not_folded_says_where_a_lesson_computes(source):
+    lines = [line for c in read(source) if c.kind == "code"
+             and not c.metadata.get("jupyter", {}).get("source_hidden")
+             for line in c.source.splitlines()]
+    assert [line for line in lines if re.search(r"^[^#]*(pt\.device\(\)|use_cpu=True)", line)]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.stem)
 def test_a_heading_says_what_the_exercise_says(source):
     """Its points, its minutes, and whether it is optional, as the card of progress shows them."""
     cells = read(source)
