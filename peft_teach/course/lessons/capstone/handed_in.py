@@ -219,7 +219,7 @@ def look(folder: Path, sentences: Any = ()) -> tuple[bool, str, None]:
 def measure(folder: Path, sentences: Sequence[tuple[str, int]]) -> tuple[bool, str, Measured]:
     """Return whether it is ahead, in words, and the numbers.
 
-    The interval does not decide: with 300 sentences it is as wide as the gain of a good adapter.
+    The interval does not decide: with 300 sentences, half of it is as large as a good gain.
     """
     found = gain(folder, sentences)
     return found.gain > 0, str(found), found
