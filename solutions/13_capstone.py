@@ -23,6 +23,7 @@ import peft_teach as pt
 budget = pt.course.budget()                  # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
 pictures = pt.course.pictures("capstone")
 news = pt.data.load("news")
+pd.options.display.max_colwidth = None       # whole sentences in tables
 pt.seed(0)
 
 # %% [markdown]
@@ -194,7 +195,7 @@ table = pictures.hand_in(first, validation)
 table.holds.drop("gain", errors="ignore").to_frame()
 
 # %%
-table[["found"]].style
+table[["found"]]
 
 # %% [markdown]
 # ## The page
