@@ -554,9 +554,10 @@ ranks.pivot_table(index=["seed", "rank"], columns="lr", values="validation").rou
 # The same 250 steps on 250 and on 1,000 sentences, three seeds, at the rates that were found on 4,000:
 
 # %%
-few = record.runs.query("group in ('sizes', 'final') and seed in (2, 3, 4)")
-few = few[few.lr.eq(few.method.map(best.lr)) & few.method.isin(["full", "lora all", "ia3", "lora 1"])]
-few = few.fillna({"examples": 4000}).replace({"method": pictures.NAMES})
+four = ["full", "lora all", "ia3", "lora 1"]
+few = record.runs.query("group in ('sizes', 'final') and seed in (2, 3, 4) and method in @four")
+few = few[few.lr.eq(few.method.map(best.lr))].fillna({"examples": 4000})
+few = few.replace({"method": pictures.NAMES})
 few.pivot_table(index="method", columns="examples", values=["r2", "accuracy"]).round(3)
 
 # %% [markdown]
