@@ -464,7 +464,7 @@ pt.require("ladder.ship")
 # Would you decide in the same way on another task? Here are the three others, at the rates that were chosen on films:
 
 # %%
-away = record.runs.query("group == 'domains'")    # R², one seed (LoRA 1: two)
+away = record.runs.query("group == 'domains'")    # R², means of two seeds
 away.pivot_table(index="method", columns="domain", values="r2").rename(pictures.NAMES).round(3)
 
 # %%
@@ -478,7 +478,7 @@ pictures.chooser(record)
 # | Clusters, not places: full fine-tuning is clearly ahead of all others; groups follow, within which one run decides nothing. | all pairs, by seed and by sentence (the grid); ten seeds for the six best on validation, four for the rest | the margin stood before the first run; each method searched its rate by one rule | differences shrink as models grow (Su et al. 2023); tuned variants of LoRA end within 1 to 2 % (Lee et al. 2026) |
 # | Entries at random places do better than LoRA with as many parameters, at a rate 4 times as large. | the mask and LoRA 8 in the grid: ahead with every seed | at LoRA's rate it falls behind (one seed, validation) | it matches LoRA with fewer parameters, at larger rates than expected (Xu & Zhang 2024) |
 # | Few trained parameters do not mean little forgetting: BitFit and IA³ keep the fewest neighbours. An observation. | neighbours of editorials, as trained and at equal R², one seed | the knob; the strongest direction left out: both stay last | in continued training at 7 billion, LoRA forgets less than full fine-tuning, and learns less (Biderman et al. 2024); with LoRA, too, more learned is more forgotten (Kalajdzievski 2024) |
-# | The order travels: at the rates found on films, the methods stand almost alike on three other tasks. An observation. | six methods, one seed | nothing yet: no rate was searched there | not known to us |
+# | The order travels: at the rates found on films, the methods stand almost alike on three other tasks. An observation. | six methods, two seeds | nothing yet: no rate was searched there | not known to us |
 #
 # **What people say,** wherever adapters are compared, and what we found:
 

@@ -45,8 +45,7 @@ method, and nothing else. A difference of 0.02 in R² would matter.
                matrices; 1,600 batches of 64. Each looks for its rate, a factor of three a step, on
                what it has learned, and learns other coins at the best; 40 minutes of one core
 
-Of this plan stands all but this: domains (LoRA of rank 1 apart) and forgetting have one seed of
-two, three of the leading six no seed 11, `ratio` is a part; `sizes` was not run.
+Of this plan stands all but the second seed of `forgetting`.
 Called again, it goes on.
 """
 
