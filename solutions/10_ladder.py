@@ -63,8 +63,8 @@ pt.widgets.Guess("The random mask ends nearest to", ("LoRA 8", "prompt", "the he
 pictures.leaderboard(record)    # Monday's table: one seed, 2,716 test sentences
 
 # %% [markdown]
-# Her table is fair: every method got the same sentences, the same steps, and the same learning rate for its head (the head alone searched its own).
-# And each found its own rate by the same search, on sentences that are not in the test.
+# She took care: every method got the same sentences, the same steps, and the same learning rate for its head (the head alone searched its
+# own). And each found its own rate by the same search, on sentences that are not in the test.
 #
 # **New seeds are on their way.** Full fine-tuning leads. Which method will come second, in the mean? Divide a hundred chips among those
 # that might. Your score is the logarithm of the share on the right one. So do not put everything on one name: if it loses, your score falls
@@ -261,11 +261,11 @@ pd.Series({"yours, one seed": reached, "recorded: lowest": runs.min(), "mean": r
            "highest": runs.max()}).round(3).to_frame("R²")
 
 # %% [markdown]
-# Read the mask's scores once more. At LoRA 8's rate, 0.0032, it falls behind. At its own, 4 times as large, it beats LoRA 8, with
-# as many parameters, at places that nobody chose. Jing Xu and Jingzhao Zhang (2024) found the same on larger models: a few scattered entries
-# want a rate that looks absurd.
+# Read the mask's scores once more. At LoRA 8's rate, 0.0032, it falls behind. At its own, 4 times as large, it draws level, and on the test
+# sentences it is ahead of LoRA 8 with every seed: as many parameters, at places that nobody chose. Jing Xu and Jingzhao Zhang (2024) found
+# masks to match LoRA on larger models. A few scattered entries want a rate that looks absurd.
 #
-# The prompt shows the other side. In its search, on one seed, it stood well above the head alone. At the rate that was found there, it
+# The prompt shows the other side. In its search, on one seed, it stood well above the head alone after as many steps. At the rate that was found there, it
 # hardly learns with three of the four seeds. So a search has luck in it, too: what one seed chose may break on the next.
 #
 # ## What do you pay?
@@ -290,7 +290,7 @@ pictures.explore_costs(record)
 # `neighbours(vectors, documents)` gets a float tensor (n, d) and the number of each sentence's document, int64 (n,). For how large a share
 # of the sentences is the nearest *other* sentence, by cosine, from the same document?
 #
-# - Do not ask a sentence whose document has no other one here. It may still be another's neighbour.
+# - A sentence that is alone in its document is not asked. It may still be another's neighbour.
 # - The length of a vector does not matter. Among equally near sentences, take any.
 # - It returns a number from 0 to 1.
 
@@ -344,8 +344,8 @@ kept
 # <details><summary>What the curves say</summary>
 #
 # Few parameters do not mean little forgetting: BitFit and IA³ train fewer than LoRA 8, and keep the fewest neighbours. Full fine-tuning keeps
-# about as many as LoRA on query and value. The last quarter of the way costs every method many neighbours, and some gain hardly any $R^2$ by
-# it. The table also leaves out the one direction in which the vectors differ most; more is left then, in the same order.
+# a little fewer than LoRA on query and value. The last quarter of the way costs every method many neighbours, and some gain hardly any $R^2$ by
+# it. Leave out the one direction in which the vectors differ most, and more is left, in the same order.
 # </details>
 #
 # So turn the knob before you ship. And an adapter can do what full fine-tuning cannot: take it off, and the base is back, to the bit.
@@ -430,8 +430,8 @@ seconds = pd.Series({name: timeit.timeit(call, number=5) for name, call in calls
 pictures.tasks(record)    # R², two seeds: rows are adapters, columns are tasks
 
 # %% [markdown]
-# Away from home every adapter loses; the one for films rates news worse than its mean would. Two updates added spoil each other.
-# Averaged, each at half strength, they keep nearly all of products, and most of films.
+# Away from home every adapter loses; the one for films rates news worse than a constant, their mean, would. Added, two updates do
+# worse on each task than its own alone. Averaged, each at half strength, they keep nearly all of products, and most of films.
 #
 # ## You ship
 #
@@ -440,9 +440,9 @@ pictures.tasks(record)    # R², two seeds: rows are adapters, columns are tasks
 # Four users ask for the best $R^2$, each within a limit. `picks` is a dict with a method for each, by its name in the tables:
 #
 # - `"file"`: a file of at most 100 kB for each task;
-# - `"time"`: a step of at most 60 % of full fine-tuning's;
+# - `"time"`: a step of at most 65 % of full fine-tuning's;
 # - `"any"`: no limit;
-# - `"keep"`: as trained (f = 1), at least 60 % of the base's neighbours are left.
+# - `"keep"`: as trained (f = 1), at least 55 % of the base's neighbours are left.
 #
 # A pick is right if it is within its limit, and no method within that limit is clearly better, by a 95 % interval.
 
@@ -476,7 +476,7 @@ pictures.chooser(record)
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | Clusters, not places: full fine-tuning is clearly ahead of all others; groups follow, within which one run decides nothing. | all pairs, by seed and by sentence (the grid); ten seeds for the six best on validation, four for the rest | the margin stood before the first run; each method searched its rate by one rule | differences shrink as models grow (Su et al. 2023); tuned variants of LoRA end within 1 to 2 % (Lee et al. 2026) |
-# | Entries at random places do better than LoRA with as many parameters, at a rate 4 times as large. | the mask and LoRA 8 in the grid: ahead with every seed | at LoRA's rate it falls behind (one seed, validation) | it matches LoRA with fewer parameters, at larger rates than expected (Xu & Zhang 2024) |
+# | Entries at random places do better than LoRA with as many parameters, at a rate 4 times as large. | the mask and LoRA 8 in the grid: ahead with every seed | half the rate for LoRA 8: the mask is ahead, too (four seeds); at LoRA's rate it falls behind (validation) | it matches LoRA with fewer parameters, at larger rates than expected (Xu & Zhang 2024) |
 # | Few trained parameters do not mean little forgetting: BitFit and IA³ keep the fewest neighbours. An observation. | neighbours of editorials, as trained and at equal R², one seed | the knob; the strongest direction left out: both stay last | in continued training at 7 billion, LoRA forgets less than full fine-tuning, and learns less (Biderman et al. 2024); with LoRA, too, more learned is more forgotten (Kalajdzievski 2024) |
 # | The order travels: at the rates found on films, the methods stand almost alike on three other tasks. An observation. | six methods, two seeds | nothing yet: no rate was searched there | not known to us |
 #
@@ -546,8 +546,9 @@ ranks = pd.DataFrame(pt.course.records.select(record, group="ratio", method="lor
 ranks.pivot_table(index=["seed", "rank"], columns="lr", values="validation").round(3)    # R²
 
 # %% [markdown]
-# With one seed, all three ranks want eight times full fine-tuning's rate; with the other 4, 16 and 8 times. So "about ten times" it is,
-# whatever the rank, as Schulman and Thinking Machines found while α stands still. Mind the cliff: twice the best rate breaks four of the six.
+# With one seed, all three ranks want eight times full fine-tuning's rate; with the other four, sixteen and eight times. "About ten times" fits, and no
+# trend with the rank shows, as Schulman and Thinking Machines found while α stands still. Mind the cliff: twice the best rate breaks four
+# of these six.
 #
 # ## And with less data?
 #
@@ -561,11 +562,14 @@ few = few.replace({"method": pictures.NAMES})
 few.pivot_table(index="method", columns="examples", values=["r2", "accuracy"]).round(3)
 
 # %% [markdown]
-# # ## What ought to fail
+# In $R^2$ the four keep their order with each size, at these rates and at half of them. By the sign, LoRA everywhere leads with 250
+# sentences.
+#
+# ## What ought to fail
 #
 # Ratings shuffled among the training sentences, a model whose weights are all random, and LoRA's updates replaced by random ones of the
 # same rank and norm, under the trained head. A method that learns from the first has seen what it should not; one that learns as much
-# from the second has no use for the base; and if the third did as well, the direction of an update would not matter.
+# from the second has no use for the base; and if random updates did as well, the direction of an update would not matter.
 
 # %%
 controls = record.runs.query("group == 'controls'")    # means of two seeds

@@ -36,6 +36,8 @@ method, and nothing else. A difference of 0.02 in R² would matter.
                taking turns; on a quiet machine
     sizes      250 and 1,000 training sentences, 250 steps: four methods, at their rate and at half
                of it, three seeds
+    half       later: LoRA of rank 8 at half of its rate, which one seed had chosen next to a cliff;
+               seeds 2 to 5
     ratio      full fine-tuning, and LoRA everywhere of rank 1, 8 and 64 with alpha 32: each looks
                for its rate as in "rates", on seeds 0 and 1; full's seed 0 stands there. Does LoRA
                want ten times full's rate, and does its own depend on the rank?
@@ -83,7 +85,7 @@ COIN_RANKS = (None, 1, 4, 16, 64)
 COIN_LADDER = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 COIN_FIRST = {"full": 3e-4, "lora": 3e-3}
 GROUPS = ("heads", "rates", "final", "exact", "domains", "forgetting", "tasks", "costs", "controls",
-          "more", "sizes", "ratio", "heart")
+          "more", "sizes", "half", "ratio", "heart")
 
 
 def wanted(record, groups, share):
@@ -124,6 +126,10 @@ def wanted(record, groups, share):
                     for seed in (2, 3, 4):
                         wish = chosen(record, "sizes", method, seed)
                         yield {**wish, "lr": wish["lr"] * times, "examples": examples}
+    if "half" in groups:
+        for seed in SEEDS[part::parts]:
+            wish = chosen(record, "half", "lora 8", seed)
+            yield {**wish, "lr": wish["lr"] / 2}
     if "ratio" in groups:
         for seed in (0, 1):
             for rank in RATIO[part::parts]:

@@ -9,14 +9,17 @@ BEYOND: dict = {}
 # ── ladder.interval ──────────────────────────────────────────────────────────────────────────
 
 INTERVAL = """
+T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
+
 def interval(a, b):
     d = a - b
     seeds, sentences = d.shape
-    error = (d.mean(dim=1).var() / seeds + d.mean(dim=0).var() / sentences).sqrt()
+    wider = (T[seeds] / 1.96) ** 2
+    error = (wider * d.mean(dim=1).var() / seeds + d.mean(dim=0).var() / sentences).sqrt()
     return (d.mean() - 1.96 * error).item(), (d.mean() + 1.96 * error).item()
 """
 D = "d = a - b"
-ERROR = "(d.mean(dim=1).var() / seeds + d.mean(dim=0).var() / sentences).sqrt()"
+ERROR = "(wider * d.mean(dim=1).var() / seeds + d.mean(dim=0).var() / sentences).sqrt()"
 RETURN = "return (d.mean() - 1.96 * error).item(), (d.mean() + 1.96 * error).item()"
 RESAMPLED = """
 def interval(a, b):
@@ -32,10 +35,9 @@ def interval(a, b):
 
 RIGHT["ladder.interval"] = {
     "two errors, in squares": INTERVAL,
-    "resampled both ways": RESAMPLED,
     "NumPy": but(INTERVAL.replace("dim=", "axis=").replace(".var()", ".var(ddof=1)"),
                  D, "d = (a - b).numpy()", ".sqrt()", " ** 0.5"),
-    "Student's t over seeds": """
+    "by hypot": """
 T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
 
 def interval(a, b):
@@ -48,6 +50,17 @@ def interval(a, b):
                                      "d.mean(dim=0).var() / sentences)",
                                      "d.mean(dim=0).var() / sentences - rest.var() / d.numel())"
                                      ".clamp(min=0)"),
+    "without tensors": """
+import statistics as s
+T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
+
+def interval(a, b):
+    d = (a - b).tolist()
+    rows, columns = [s.fmean(row) for row in d], [s.fmean(column) for column in zip(*d)]
+    half = (T[len(d)]**2 * s.variance(rows) / len(rows)
+            + 1.96**2 * s.variance(columns) / len(columns)) ** 0.5
+    return s.fmean(rows) - half, s.fmean(rows) + half
+""",
     "one tensor": but(INTERVAL, RETURN, "return d.mean() + 1.96 * error * torch.tensor([-1, 1])"),
 }
 
@@ -56,12 +69,13 @@ WRONG["ladder.interval"] = {
                         but(RESAMPLED, "d[rows][:, columns]", "d[:, columns]")),
     "seeds_alone": (but(INTERVAL, ERROR, "d.mean(dim=1).std() / seeds ** 0.5"),
                     but(RESAMPLED, "d[rows][:, columns]", "d[rows]")),
+    "normal": but(INTERVAL, "wider * ", ""),
     "unpaired": but(INTERVAL, ERROR, "sum((x.mean(dim=1).var() / seeds + x.mean(dim=0).var() / "
                                      "sentences) for x in (a, b)).sqrt()"),
     "pooled": but(INTERVAL, ERROR, "d.std() / (seeds * sentences) ** 0.5"),
     "deviation": but(INTERVAL, ERROR, "(d.mean(dim=1).var() + d.mean(dim=0).var()).sqrt()"),
     "no_return": but(INTERVAL, "return (", "low_high = ("),
-    "": (but(INTERVAL, D, "d = b - a"), INTERVAL.replace("1.96 * ", ""),
+    "": (RESAMPLED, but(INTERVAL, D, "d = b - a"), INTERVAL.replace("1.96 * ", ""),
          but(INTERVAL, "+ 1.96 * error", "+ 4 * error"), but(INTERVAL, RETURN, "return d.mean()"),
          but(INTERVAL, RETURN, "return 'from', 'to'")),
 }
@@ -202,7 +216,8 @@ def neighbours(vectors, documents):
 }
 
 WRONG["ladder.neighbours"] = {
-    "itself": but(NEIGHBOURS, DIAGONAL, ""),
+    "itself": (but(NEIGHBOURS, DIAGONAL, ""),
+               but(NEIGHBOURS, DIAGONAL, "    like.fill_diagonal_(0)\n")),
     "lengths": (but(NEIGHBOURS, UNIT, "vectors"),
                 but(NEIGHBOURS, "v @ v.T", "-torch.cdist(vectors, vectors)")),
     "all_asked": but(NEIGHBOURS, "same[size > 1]", "same"),

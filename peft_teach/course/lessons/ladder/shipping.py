@@ -15,8 +15,8 @@ from . import measure, recorded
 from .rungs import COSTS, LEFT, NAMES, RUNGS
 
 # By the name of a budget: a column of `prices` and its limit.
-BUDGETS = {"file": (COSTS["file_bytes"], 100), "time": (COSTS["step"], 0.6), "any": ("", 0),
-           "keep": (LEFT, 0.6)}
+BUDGETS = {"file": (COSTS["file_bytes"], 100), "time": (COSTS["step"], 0.65), "any": ("", 0),
+           "keep": (LEFT, 0.55)}
 
 
 def rung(name: str) -> str | None:
