@@ -5,7 +5,7 @@
 #
 # You have 4,000 sentences from film reviews, each marked as praise or complaint, and a laptop. Somebody else has a network that has read about a hundred million pairs of sentences. What do you do with it?
 #
-# Until 2018 most language tasks had a network of their own, with little from outside but word vectors. Jacob Devlin and his colleagues at Google wanted one network for all tasks. They trained BERT on plain text, put one new layer on top for each task, and trained everything a little further.
+# Until 2018 most language tasks had a network of their own, with little from outside but word vectors. Jacob Devlin and his colleagues at Google wanted one network for all. They trained BERT on plain text, put a new layer on top for each task, and trained everything a little further.
 #
 # So there are three ways. Ignore the network, and train one like it **from scratch**. Train all of it: **full fine-tuning**. Or freeze it, and train only the new layer on top, the **head**.
 #
@@ -64,7 +64,7 @@ pt.widgets.Guess("From scratch, accuracy in %:", (50, 60, 70, 80, 90), "full.scr
 # %% [markdown]
 # ## 1 · Measure
 #
-# Here are six sentences. The raters took each for praise (1) or for complaint (0). Can you tell which?
+# Here are six sentences. The raters took each for praise (1) or for complaint (0).
 
 # %%
 pd.set_option("display.max_colwidth", 110)
@@ -78,7 +78,7 @@ labels = "".join(str(label) for _, label in movies.train[4:10])
 pt.compare("full.labels", labels, "the raters' labels")
 
 # %% [markdown]
-# A colleague has written a function for the accuracy. It runs, and the colleague is not happy.
+# A colleague's function for the accuracy runs, and she is not happy.
 
 # %%
 def colleagues_accuracy(model, batches):

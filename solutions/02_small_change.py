@@ -1,12 +1,10 @@
 # %% [markdown]
 # # 02 · Why a small change can be enough
-# Full fine-tuning may move 22.7 million numbers, and each sentence teaches it one bit: good or bad. Surely most of that movement is waste. So take the
-# finished change, throw 97 % of it away *by lot*, and see what the model still knows.
+# Full fine-tuning may move 22.7 million numbers, and each sentence teaches it one bit: good or bad. Surely most of that movement is waste. Take the finished change, throw 97 % of it away *by lot*, and see what the model still knows.
 #
-# In 2018 Chunyuan Li and his colleagues wanted to measure how hard a task is. The size of a network does not tell. So they asked how few numbers
-# one must train.
+# In 2018 Chunyuan Li and colleagues wanted to measure how hard a task is. The size of a network does not tell. So they asked how few numbers must train.
 #
-# In this lesson you take a real change apart. Then you write `inject`, which puts an adapter into a model.
+# Here you take a real change apart, and write `inject`, which puts an adapter into a model.
 #
 # | | |
 # |---|---|
@@ -45,7 +43,7 @@ pt.seed(0)
 # A change of a matrix can be small in three ways: few parameters, a low rank, few entries that are not zero. A matrix of **rank** 1 is one column
 # times one row. The rank of a matrix is the smallest number of such matrices that add up to it.
 #
-# Do few parameters make a low rank? Try to build a counterexample.
+# Do few parameters make a low rank? Build a counterexample.
 #
 # ### Exercise 1 · Three changes (2 points, about 7 minutes)
 # Build three changes of an n × n matrix, each from a tensor `p` of parameters. The table holds if no parameter is zero:
@@ -96,7 +94,7 @@ shown = {"1 parameter": change_a(torch.rand(1, generator=generator) + 1, 12),
 pt.plots.show(pictures.draw_changes(shown), "Your three changes, 12 × 12. Zero is as the page.")
 
 # %% [markdown]
-# Few parameters do not mean low rank: you built a change of full rank from a single number. Is a real change small in any of the three ways?
+# Few parameters do not mean low rank: you built a change of full rank from one number. Is a real change small in any of the three ways?
 #
 # ## Throw it away by lot
 # Train everything, then subtract what was there before. The model reads a review of your own, before and after.

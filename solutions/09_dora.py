@@ -4,10 +4,9 @@
 # A row of a weight matrix is an arrow. It has a length and a direction, and fine-tuning can stretch it, turn it, or do both.
 #
 # In 2024, Shih-Yang Liu and his colleagues at NVIDIA asked why LoRA stays behind full fine-tuning. They plotted how much the rows of each
-# matrix had stretched against how far they had turned. Full fine-tuning's points sloped down, LoRA's up. LoRA, they concluded, finds it
-# hard to stretch a row without turning it, or the reverse. So they built a method that keeps the two apart: **DoRA**.
+# matrix had stretched against how far they had turned. Full fine-tuning's points sloped down, LoRA's up. LoRA, they concluded, finds it hard to do one without the other. So they built a method that keeps the two apart: **DoRA**.
 #
-# You build DoRA from one paragraph of theirs. Then we look at their picture again. In the end you referee sixty runs.
+# You build DoRA from one paragraph of theirs, look at their picture again, and referee sixty runs.
 #
 # | | |
 # |---|---|
@@ -120,11 +119,11 @@ beside = pd.concat([record.runs.query("group == 'clouds'"), pd.DataFrame([own])]
 beside.set_index("method")[["parameters", "accuracy"]].round(3)    # all but yours: recorded
 
 # %% [markdown]
-# It learns. For 4,608 more parameters than LoRA, did we gain anything? One run cannot tell.
+# It learns. Did 4,608 more parameters than LoRA's gain anything? One run cannot tell.
 #
 # ## Whose layer is right?
 #
-# A wrong DoRA can start as the base does, and its loss can fall as yours did. One wrong layer answers differently once it is merged.
+# A wrong DoRA can start as the base does and learn as yours did. One answers differently once it is merged.
 # Another gets every output right, and is still wrong.
 #
 # ### Exercise 2 · The law of DoRA (3 points, about 10 minutes)
@@ -137,8 +136,7 @@ beside.set_index("method")[["parameters", "accuracy"]].round(3)    # all but you
 #
 # `make` gets a frozen float32 `nn.Linear` of your choice. The law fixes neither the size of $s$ nor which of $A$ and $B$ starts at zero.
 #
-# Set `A`, `B` and `m` to whatever you like, and read outputs and gradients. You have no correct DoRA to compare with, so test facts that
-# need no comparison. Your test must accept four correct layers and reject nine broken ones.
+# Set `A`, `B` and `m` to whatever you like, and read outputs and gradients. With no correct DoRA to compare with, test facts that need no comparison. Your test must accept four correct layers and reject nine broken ones.
 
 
 # %% exercise="dora.law" part="solution"
@@ -202,19 +200,18 @@ gap.map("{:.1%}".format)
 # \underbrace{G\cdot\hat v}_{\text{the gradient of } m} \qquad\qquad g = \frac{m}{\lVert V\rVert} $$
 #
 # So holding the norm constant adds $g$ times the gradient of $m$, in the row's direction. In 384 dimensions, a gradient that ignores the
-# row has about $1/\sqrt{384}$ of its length along the row: 5 %. So early in training the gap is a few percent. Then the gap grows: the
+# row has about $1/\sqrt{384}$ of its length along the row: 5 %. So the gap begins at a few percent. Then it grows: the
 # gradient of $B$ sees only the rows of $A$, and $BA$, the part of $V$ that grows, is made of them.
 #
-# In §4.2 the paper praises the true gradient: without the part along the row, optimization should be easier. In §4.3 that part is
-# back, to save memory.
+# In §4.2 the paper praises the true gradient; in §4.3 the part along the row is back, to save memory.
 #
 # ## More functions, or the same?
 #
-# Lesson 06 multiplied each output by a number. Put such a **gain** $g$ behind LoRA, and leave the bias alone:
+# Put a **gain** $g$ of lesson 06 behind LoRA, and leave the bias alone:
 #
 # $$ y = g \odot (x V^\top) + b, \qquad V = W + s\,BA $$
 #
-# LoRA with a gain has exactly as many parameters as DoRA.
+# It has exactly as many parameters as DoRA.
 
 # %%
 pt.widgets.Guess("Compared with LoRA with a gain, DoRA can represent",
@@ -255,8 +252,7 @@ converted
 # %% [markdown]
 # **The same functions, from the same number of parameters.** DoRA is another route through the same models.
 #
-# On either route, $g$ is a constant for $A$ and $B$. So at the same function, $A$ and $B$ even get the same gradients. Still, training
-# differs:
+# On either route, $g$ is a constant for $A$ and $B$. So at the same function, $A$ and $B$ even get the same gradients. Still, training differs:
 #
 # - Adam moves each parameter by about the learning rate. LoRA with a gain trains $g$ itself. DoRA trains $m$, so $g = m / \lVert V\rVert$
 #   moves faster on short rows than on long ones.
@@ -275,7 +271,7 @@ converted
 # dots fall (a correlation of −0.62), LoRA's rise (+0.83), and DoRA's fall a little (−0.31). *Over rows*, in the table below, means: among
 # the rows of one matrix.
 #
-# Here are four updates of our model: full fine-tuning, LoRA, DoRA, and random matrices of rank 8, each as large as LoRA's. **Which
+# Here are four updates of our model: full fine-tuning, LoRA, DoRA, and random matrices of rank 8, as large as LoRA's. **Which
 # cloud is the random one?**
 
 # %%
@@ -338,8 +334,7 @@ correlated.xs("at the other's norm", level="size")    # the three others at full
 #
 # ## Forge it
 #
-# A picture that shows a cause should be hard to draw without that cause. So try to draw the paper's picture from noise. First, only add
-# noise. **What line can the dots of one matrix form?**
+# A picture that shows a cause should be hard to draw without it. So draw the paper's picture from noise. First, only add noise. **What line can the dots of one matrix form?**
 
 # %%
 pt.widgets.Guess("Add noise to a matrix, more each time. Its dots form",
@@ -394,8 +389,7 @@ pt.plots.show(pictures.draw_forged(forge),
               "Your forgeries, at three slopes. All directions are noise.")
 
 # %% [markdown]
-# You set the lengths by hand. **Could noise alone draw a falling line?** Add noise to MiniLM's six value matrices, and choose only how much
-# each gets.
+# **Could noise alone draw a falling line?** Add noise to MiniLM's six value matrices, and choose only how much each gets.
 
 # %%
 pt.widgets.Guess("Noise added to six matrices, its amounts chosen. Their dots can form",
@@ -420,7 +414,7 @@ pt.plots.show(pictures.draw_rays(dots, lengths, (start, slope)), "Noise in six m
               "each. Its amount decides where along its ray it lies: here, near the falling line.")
 
 # %% [markdown]
-# By Pythagoras a dot of noise lies near the ray $\Delta M \approx \lVert w\rVert\,\Delta D$. Each matrix has rows of its own length, so each has
+# A dot of noise lies near the ray $\Delta M \approx \lVert w\rVert\,\Delta D$. Each matrix has rows of its own length, so each has
 # its own ray. Any line that crosses the six rays can be drawn: this one is $\Delta M = 0.05 - 0.62\,\Delta D$.
 
 # %%
@@ -436,14 +430,13 @@ pt.sentence("dora.figure", ...)    # yours: what does a falling line show of an 
 #
 # ## You are the referee
 #
-# Then let us run it: LoRA, LoRA with a gain, and DoRA, at a low rank and a high one. At each rank, each method first chose its own learning
+# So run it: LoRA, LoRA with a gain, and DoRA, at a low rank and a high one. At each rank, each method first chose its own learning
 # rate, on sentences outside the test. Then came ten new seeds. A seed gives all three the same $A$, the same new head and the same order of
 # sentences, so we compare in **pairs**: one difference for each seed.
 #
-# If ten differences scatter by a point of accuracy, their mean is uncertain by about 0.7 points. We cannot see a smaller effect.
+# Ten differences that scatter by a point leave their mean uncertain by about 0.7 points.
 #
-# **Which difference would make you choose the more complicated layer?** Commit a margin, in points of accuracy. We wrote ours
-# down before the first run: one point.
+# **Which difference would make you choose the more complicated layer?** Commit a margin, in points of accuracy. Ours stood before the first run: one point.
 
 # %%
 margin = pt.commit("dora.margin", ...)    # in points of accuracy
@@ -498,10 +491,9 @@ ruling
 
 # %% [markdown]
 # **At our margin, DoRA is the same as LoRA, and as LoRA with a gain, at either rank.** The pairs agree so well that half a point would have
-# shown. There was little to win, though: all three stand within three points of full fine-tuning.
+# shown. There was little to win: all three stand within three points of full fine-tuning.
 #
-# But in *Watch it learn*, DoRA stood above LoRA in both seeds. Yours may lie as far from ours: one or two runs are no evidence. Look at the
-# search for the rates, too:
+# But in *Watch it learn*, DoRA stood above LoRA in both seeds: one or two runs are no evidence. Look at the search for the rates, too:
 
 # %% tags=["nbval-check-output"]
 search = record.runs.query("group == 'rates'")    # on validation sentences, one seed
@@ -517,8 +509,7 @@ search.pivot(index=["rank", "lr"], columns="method", values="validation").map("{
 #
 # ## The ladder so far
 #
-# You have climbed from full fine-tuning to DoRA. Junxian He and his colleagues saw in 2021 that methods like these are variations of one
-# line: take what a layer gives, and add something learned.
+# Junxian He and his colleagues saw in 2021 that methods like these are variations of one line: take what a layer gives, and add something learned.
 #
 # $$ h \;\leftarrow\; h + \text{scale}\cdot\text{something learned} $$
 #
@@ -530,7 +521,7 @@ pt.plots.show(pictures.draw_ladder(), "One block of MiniLM, drawn eight times. W
 
 # %% [markdown]
 # Three of them never merge into the weights. What a prompt or a prefix adds depends on the whole sentence, and an adapter is not linear.
-# Look at the last row: DoRA is the gain of lesson 06 around the sum of lesson 07.
+# In the last row, DoRA is the gain of lesson 06 around the sum of lesson 07.
 #
 # **What this lesson claims**
 #

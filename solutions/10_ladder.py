@@ -85,7 +85,7 @@ pt.compare("ladder.mask", off.idxmin(), "nearest share")
 share.map("{:.0%}".format).to_frame("of the way from the head alone to full")
 
 # %% [markdown]
-# Did the mask surprise you? And the prompt, at the foot of the ladder? Both come back in *A fair search*.
+# Did the mask surprise you? And the prompt? Both come back in *A fair search*.
 #
 # ## Luck
 #
