@@ -328,7 +328,8 @@ def test_the_bias_is_counted_learns_as_b_does_and_is_off_by_default(tiny):
 @pytest.mark.parametrize(("family", "ours", "theirs"), [
     ("bert", ("query", "value"), ["query", "value"]), ("distilbert", ("ffn_out",), ["lin2"]),
     ("llama", ("query", "ffn_in"), ["q_proj", "up_proj"])])    # Conv1D rounds in another order
-def test_half_precision_outputs_are_pefts_exactly(family, ours, theirs, dtype, tiny, inputs):
+def test_half_precision_is_rounded_where_peft_rounds(family, ours, theirs, dtype, tiny, inputs):
+    """To multiply by the scale before or after B flips the last bit of a few in ten thousand."""
     base = tiny(family).to(dtype)
     batch = inputs(base)
     with torch.no_grad():
@@ -336,13 +337,15 @@ def test_half_precision_outputs_are_pefts_exactly(family, ours, theirs, dtype, t
         model, reference, _ = both(base, family, ours, theirs)
         out = model(**batch).logits
         assert out.dtype == dtype
-        assert torch.equal(out, reference(**batch).logits)
+        torch.testing.assert_close(out, reference(**batch).logits, rtol=0.02, atol=0.02)
         assert not torch.equal(out, plain)
-        adapter = next(iter(pt.adapters(model).values()))
-        x = torch.randn(64, adapter.base.in_features).to(dtype)
-        y, u = adapter.base(x), adapter.scale * (x.float() @ adapter.A.T) @ adapter.B.T
-        # Rounded before the sum, many would differ: the test can tell the two apart.
-        assert (adapter(x) != y + u.to(dtype)).float().mean() > 0.05
+        for name, adapter in pt.adapters(model).items():
+            x = torch.randn(256, adapter.base.in_features).to(dtype)
+            other = reference.get_submodule(f"base_model.model.{name}")
+            assert (adapter(x) != other(x)).float().mean() < 0.005
+            # Rounded before the sum, many would differ: the test can tell the two apart.
+            y, u = adapter.base(x), adapter.scale * (x.float() @ adapter.A.T) @ adapter.B.T
+            assert (other(x) != y + u.to(dtype)).float().mean() > 0.05
 
 
 @pytest.mark.parametrize("method", [pt.lora, pt.dora])
