@@ -259,11 +259,12 @@ def draw_desk(found: Desk) -> Figure:
     left.set(ylim=(min(0.4, *lows) - 0.05, max(1.6, *highs) + 0.05),
              xticks=[7 * i + b for i in range(3) for b in range(6)],
              xticklabels=[str(b) for _ in range(3) for b in range(6)], xlabel="block",
-             ylabel="gains")
+             ylabel="gains: half are in the thick bar")
     right.axhline(found.learned, color=COLOURS["quiet"], ls="--", lw=1.2)
     right.plot(*zip(*found.curve), "-o", color=COLOURS["ink"], ms=5)
     plots.ring(right, found.t, found.accuracy)
-    right.set(xlabel="t", ylabel="accuracy", xticks=[*TURNS], xticklabels=TURNS.values(),
+    right.set(xlabel="t", ylabel="accuracy", title=f"t = {found.t:g}: {found.accuracy:.1%} right",
+              xticks=[*TURNS], xticklabels=TURNS.values(),
               ylim=(0.35, 0.95))
     in_percent(right.yaxis)
     made.set_label(f"Desk at t = {found.t:g}, {TURNED[found.turned]}: accuracy "

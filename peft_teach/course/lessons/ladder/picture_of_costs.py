@@ -14,6 +14,7 @@ from .recorded import KEPT, costs, curves
 from .rungs import COSTS
 
 LOWEST = -0.1                    # below it, R² is not drawn
+LOUD = ("full fine-tuning", "LoRA everywhere", "BitFit", "IA³")    # the rest is grey
 WIDE = 20                        # a cost that varies by this factor gets a logarithmic axis
 
 
@@ -77,9 +78,11 @@ def draw_forgetting(record: Mapping) -> Figure:
     for ax, kept in zip(axes, KEPT):
         for method, curve in found.groupby(level="method", sort=False):
             curve, (colour, dash, marker) = curve.droplevel("method").sort_index(), STYLES[method]
-            ax.plot(curve[kept], curve["R²"], dash, color=colour, lw=2)
-            ax.plot(curve[kept], curve["R²"], marker, color=colour, ms=4)
-            ax.plot(curve[kept][1], curve["R²"][1], marker, color=colour, ms=11, label=method)
+            if method in LOUD:
+                ax.plot(curve[kept], curve["R²"], dash, color=colour, lw=2)
+                ax.plot(curve[kept][1], curve["R²"][1], marker, color=colour, ms=9, label=method)
+            else:
+                ax.plot(curve[kept], curve["R²"], color=COLOURS["quiet"], lw=1)
             told.append(f"{method}, {kept}: " + ", ".join(
                 f"f = {f:g} R² {row['R²']:.2f} {row[kept]:.0%}" for f, row in curve.iterrows()))
         ax.axvline(found[kept].xs(0, level="f").mean(), color=COLOURS["ink"], lw=1, ls=":",
@@ -90,6 +93,6 @@ def draw_forgetting(record: Mapping) -> Figure:
     axes[0].set_ylabel("R² on test sentences", fontsize=11)
     axes[0].set_ylim(bottom=max(LOWEST, axes[0].get_ylim()[0]))
     made.legend(*axes[0].get_legend_handles_labels(), frameon=False, loc="outside upper center",
-                ncols=5, fontsize=10, markerscale=0.7, title="large: as trained, f = 1")
+                ncols=5, fontsize=10, title="a mark: as trained, f = 1; grey: the other methods")
     made.set_label("Learned against kept. " + "; ".join(told) + ".")
     return made

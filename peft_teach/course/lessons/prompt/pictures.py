@@ -198,11 +198,11 @@ def draw_way(found: Way) -> Figure:
         left.quiver(0 * x, 0 * y + height, x, y, angles="xy", scale_units="xy", scale=1,
                     color=colour, width=0.006)
         left.plot(0, height, "o", color=COLOURS["ink"], ms=9)
-        left.plot(0 * x, np.add(found.others[start], height), "s", color=COLOURS["ink"], ms=9,
-                  mfc="none", mew=1)
-        left.text(0.3, height + 2.1, "next words", va="center")
-        left.text(0.3, height - 0.7, "nearest words", ha="center", va="center")
-        left.text(2.2, height + 1.1, f"ten vectors, started as {STARTS[start]}", color=colour)
+        next_word = height + mean(found.others[start])
+        left.plot(0, next_word, "s", color=COLOURS["ink"], ms=9, mfc="none", mew=1)
+        left.text(0.3, next_word, "the next word", va="center")
+        left.text(0.3, height - 0.7, "the nearest word", ha="center", va="center")
+        left.text(2.2, height + 1.1, f"ten trained vectors, from {STARTS[start]}", color=colour)
         curve = found.curves[start]
         right.plot(*zip(*curve.items()), dash, marker=marker, color=colour, ms=6, lw=2)
         if found.t in curve:
@@ -232,7 +232,8 @@ def explore_way(record: Mapping) -> Explorer:
         {"t": ipw.SelectionSlider(options=[(f"{t:g}", t) for t in shares], description="t")},
         lambda t: way(record, t), draw_way,
         lambda found: "An arrow leads from a vector's nearest word to the vector; distances and "
-        "angles are true. Recorded, seed 0. Nearest to the vectors from random numbers: "
+        "angles are true, the next word's is a mean. Recorded, seed 0. Nearest to the vectors "
+        "from random numbers: "
         f"{', '.join(map(ascii, found.words['random']))}.")
 
 
