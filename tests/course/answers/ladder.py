@@ -75,7 +75,7 @@ WRONG["ladder.interval"] = {
     "pooled": but(INTERVAL, ERROR, "d.std() / (seeds * sentences) ** 0.5"),
     "deviation": but(INTERVAL, ERROR, "(d.mean(dim=1).var() + d.mean(dim=0).var()).sqrt()"),
     "no_return": but(INTERVAL, "return (", "low_high = ("),
-    "": (RESAMPLED, but(INTERVAL, D, "d = b - a"), INTERVAL.replace("1.96 * ", ""),
+    "": (but(INTERVAL, D, "d = b - a"), INTERVAL.replace("1.96 * ", ""),
          but(INTERVAL, "+ 1.96 * error", "+ 4 * error"), but(INTERVAL, RETURN, "return d.mean()"),
          but(INTERVAL, RETURN, "return 'from', 'to'")),
 }
