@@ -26,7 +26,6 @@ HEAD = ("    for name, tensor in head.items():\n"
         '        tensors["base_model.model." + name] = tensor\n')
 TARGETS = "[name for name in adapters]"
 WHOLE = '[name[:name.rindex(".")] for name in head]'
-A_LINE = '["base_model.model." + name + ".lora_A.weight"] = layer.A.detach()'
 B_LINE = '["base_model.model." + name + ".lora_B.weight"] = layer.B.detach()'
 ALPHA = "rank * layer.scale"
 
@@ -298,7 +297,6 @@ def believes(exchange, fresh):
         theirs = exchange(model)(x)
     assert (ours - theirs).abs().max() < 1e-5 * ours.abs().max()
 """
-FILL = "        if p.requires_grad:\n"
 BOUND = "1e-5 * ours.abs().max()"
 
 RIGHT["real.belief"] = {

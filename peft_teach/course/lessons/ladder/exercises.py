@@ -27,6 +27,7 @@ from ...judge import (
 from ...observe import detached
 from ..dora.exercises import T95
 from .forgetting import neighbours
+from .measure import interval
 
 HERE = "peft_teach.course.lessons.ladder"
 
@@ -113,13 +114,10 @@ def _coverage(case: dict, below: Tensor, above: Tensor) -> Verdict:
     holds = (torch.special.ndtr(above / error) - torch.special.ndtr(below / error)).mean()
     told = (f"Where {case['varies']} vary and nothing else, about {100 * holds:.0f} of 100 such "
             "intervals would hold the true difference")
-    usual = _usual_halves(case)
-    if case["varies"] == "seeds":    # there it is no mistake
-        del usual["seeds_alone"]
-    right = torch.special.ndtr(usual.pop("") / error).mul(2).sub(1).mean()
-    if holds < right - LESS_OFTEN:
+    right = torch.tensor([(high - low) / 2 for low, high in map(interval, case["a"], case["b"])])
+    if holds < torch.special.ndtr(right / error).mul(2).sub(1).mean() - LESS_OFTEN:
         return Verdict(False, f"{told}; expected 95.", recognised(
-            usual, lambda value: (half / value - 1).abs().mean() < 0.12))
+            _usual_halves(case), lambda usual: (half / usual - 1).abs().mean() < 0.12))
     times = (half / (NORMAL * error)).mean()
     if times > WIDEST:
         return Verdict(False, f"{told}, and they are {times:.1f} times as wide as they need be.",
@@ -128,14 +126,14 @@ def _coverage(case: dict, below: Tensor, above: Tensor) -> Verdict:
 
 
 def _usual_halves(case: dict) -> dict[str, tuple[Tensor, ...]]:
-    """Return half the right widths (""), and those of the usual mistakes, by experiment."""
+    """Return half the widths that the usual mistakes give, by experiment."""
     d = (case["a"] - case["b"]).double()
     _, seeds, sentences = d.shape
     seed, sentence = d.mean(2).var(1) / seeds, d.mean(1).var(1) / sentences
-    return {"": (T95[seeds] ** 2 * seed + NORMAL**2 * sentence).sqrt(),
-            "normal": (NORMAL * (seed + sentence).sqrt(),),
+    alone = () if case["varies"] == "seeds" else (T95[seeds], NORMAL)    # there it is no mistake
+    return {"normal": (NORMAL * (seed + sentence).sqrt(),),
             "sentences_alone": (NORMAL * sentence.sqrt(),),
-            "seeds_alone": tuple(t * seed.sqrt() for t in (T95[seeds], NORMAL)),
+            "seeds_alone": tuple(t * seed.sqrt() for t in alone),
             "pooled": (NORMAL * d.flatten(1).std(1) / (seeds * sentences)**0.5,)}
 
 
