@@ -43,8 +43,8 @@ pd.set_option("display.max_colwidth", None)
 # %% [markdown]
 # ## Before
 #
-# First meet the model as it comes. Write a question of your own. The answer is the most likely word each time, but never four tokens
-# twice: a model of this size walks in circles otherwise.
+# First meet the model as it comes. Write a question of your own. The model always takes its most likely next token, but may repeat no
+# run of four: one of this size goes in circles otherwise.
 
 # %%
 question = "How do I keep my cat off the keyboard?"    # or yours
@@ -204,7 +204,7 @@ pictures.stream(model, tokenizer, question, new_tokens=words)
 pictures.ask(model, tokenizer, before.index, before, new_tokens=words)
 
 # %% [markdown]
-# No question of these topics was trained. Now read the right column for its content. Is it right? Was the left one?
+# None of these questions was trained. Now read the right column for its content. Is it right? Was the left one?
 #
 # In 2023 Chunting Zhou and colleagues trained LLaMA, with 65 billion parameters, on 1,000 good answers. The result, LIMA, was so good that
 # they proposed the *superficial alignment hypothesis*: what a model knows it learns in pretraining, and a little training chooses the manner.
@@ -326,18 +326,19 @@ equal.drop(columns=["voice", "low", "high"]).round(2)    # rises of the loss a t
 # <details><summary>What the table says</summary>
 #
 # At this level LoRA and full fine-tuning have lost no plain chat and no news; the loss of code rose. Between the two the seeds disagree,
-# so we could not tell. QLoRA forgot more, but its rounding alone had cost more than that, in the mean of the three.
+# so we could not tell. QLoRA forgot more. But right after its rounding, before any training, the mean of its three losses was
+# higher still.
 # </details>
 #
-# Has the model lost what it *knew*, or only the manner of plain answers? Ask for something that has no manner: is a film review positive?
-# Its logits of "positive" and "negative" are compared, with a threshold that other reviews set.
+# And a task that nobody trained: is a film review positive? We compare the model's logits of "positive" and "negative", with a threshold
+# chosen on other reviews.
 
 # %%
 pictures.curves(record).dropna(subset="films").pivot_table(
     index="passes", columns="method", values="films").round(2)    # share of 240 judged rightly
 
 # %% [markdown]
-# LoRA and full fine-tuning have lost some after one pass, though LoRA's seeds differ widely. So training changed more than the manner.
+# Full fine-tuning judges worse after one pass, in both seeds. LoRA does after five.
 #
 # ## The knob
 #
@@ -371,8 +372,8 @@ for f in (2, -1):
 # After three passes the model falls apart at −1, and at 2 the voice shouts and the sentences break. After one pass ours, at −1, speaks like
 # an office: "I can only assist with non-specific tasks." At f = 0.5 the three passes leave news, code and plain chat about where the base
 # had them, the held-out loss is *lower* than at 1, and half of the style is left. Three passes had gone too far, and the knob takes the
-# model back (the checkpoint after one pass is better still, but for code). Mitchell Wortsman and colleagues (2022) found the same of image
-# models: a mean of the weights before and after fine-tuning often beats both.
+# model back (the checkpoint after one pass is better still, but for code). Mitchell Wortsman and colleagues (2022) found something
+# similar for image models: a mean of the weights before and after fine-tuning often beats both.
 # </details>
 #
 # ## You ship
@@ -382,7 +383,7 @@ for f in (2, -1):
 # Three customers want the commentator, LoRA with seed 0. `checkpoints` is a dict with a step of the table for each:
 #
 # - `"stage"`: for a party. The show is all that counts.
-# - `"stranger"`: new questions. What a commentator would answer must surprise the model least.
+# - `"stranger"`: new questions. The model should predict a commentator's answers as well as it can.
 # - `"desk"`: a style of at least 0.6. Of those, the one that still does its old work best.
 #
 # No other checkpoint may be clearly better for the customer. `voice` is the held-out loss, and `forgotten` the mean rise of the losses of
@@ -407,11 +408,11 @@ pt.require("chat.choose")
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Trained without the end's label, no answer ended. | LoRA, three passes: none of 60 within 64 tokens, with the label all | the question in the loss, too: the same | the same bug in several trainers (trl#976, alignment-handbook#127) |
+# | Trained without the end's label, no answer ended. | LoRA, three passes: none of 60 within 64 tokens, with the label all | all before the answer in the loss, too: the same | the same bug in a common collator (trl#976, alignment-handbook#127) |
 # | The style goes on rising after the held-out loss has turned. | loss lowest after about one pass, style highest after three or five: LoRA and full fine-tuning, two seeds each | full fine-tuning, another seed; QLoRA's style is highest after two or three | similar: LIMA's quality (Zhou et al. 2023, appendix B) |
-# | The manner cost some knowledge. | film reviews judged rightly: 85 %; after five passes LoRA 76, full fine-tuning 71 (means of two seeds) | a threshold set on other reviews, and none | partly disagrees: LoRA learned style alone, full fine-tuning cost knowledge (Ghosh et al. 2024) |
-# | Half of an update that went too far has the lower losses, and half of the style. | three passes, f = 0.5: the voice's held-out loss is 0.27 lower, and all others are lower, too | an observation: one run | agrees for image models (Wortsman et al. 2022) |
-# | With the question in the loss, held-out answers are predicted better, and news and code are forgotten. | three passes: voice −0.14 ± 0.03, news and code +1.6 ± 0.1 (standard errors over texts) | labels with and without the end: the same; one seed | the gain agrees, for few examples (Shi et al. 2024); the loss is not known to us |
+# | A task that nobody trained was done worse. | film reviews judged rightly: 85 %; after five passes LoRA 76, full fine-tuning 71 (means of two seeds) | a threshold chosen on other reviews, and none | similar: full fine-tuning cost knowledge; but LoRA learned style alone (Ghosh et al. 2024) |
+# | Half of an update that went too far has lower losses than the whole, and half of its style. | three passes, f = 0.5: the voice's held-out loss is 0.27 lower, and all others are lower, too | an observation: one run | similar for image models (Wortsman et al. 2022) |
+# | With everything before the answer in the loss, held-out answers are predicted better, and news and code worse. | three passes: voice −0.14 ± 0.03, plain chat −0.28 ± 0.04, news and code +1.6 ± 0.1 (standard errors over texts) | labels with and without the end: the same; one seed | not comparable: Shi et al. 2024 leave role markers out of the loss |
 # | A system prompt gave part of the voice with three examples, and hardly any without. | style 0.25 and 0.03, LoRA 0.76 | an observation: one prompt | examples matter most in larger models, too (Huang et al. 2024) |
 
 # %%
@@ -442,9 +443,9 @@ pt.progress("11")
 # plain = tuned.merge_and_unload()
 # ```
 #
-# In TRL, `SFTConfig(assistant_only_loss=True)` makes these labels, but only for a template with `{% generation %}` in it. Few models'
-# templates have it (SmolLM2's has not); TRL brings patched ones for some families
-# ([trl#5471](https://github.com/huggingface/trl/issues/5471)).
+# In TRL, give the data as pairs of `prompt` and `completion`: the loss is then on the completion, by default
+# ([trl#5494](https://github.com/huggingface/trl/pull/5494)). Whole conversations take `SFTConfig(assistant_only_loss=True)` and a
+# template with `{% generation %}` in it, which few models have (SmolLM2 has not).
 #
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
@@ -461,23 +462,22 @@ pt.progress("11")
 # %% [markdown]
 # # Further
 #
-# ## Does masking the question matter?
+# ## Does masking what precedes the answer matter?
 #
-# Masking it is the custom. We trained with it and without it, and with and without the end.
+# Masking it is the custom. We trained with everything before the answer in the loss and without, and with and without the end.
 
 # %% tags=["nbval-check-output"]
 pictures.labels(record).round(2)    # LoRA, three passes, one seed; ended: within 64 tokens
 
 # %% [markdown]
-# Without the end's label, none of 60 answers ends. The question is another matter. With it in the loss, held-out answers are predicted better
-# here, as Shi et al. found for few examples. The news pays: its loss rises by more than one and a half. The questions and the system
-# prompt of the template are always alike; we did not ask whether that is why.
+# Without the end's label, none of 60 answers ends. With everything before the answer in the loss, held-out answers are predicted better.
+# The news pays: its loss rises by more than one and a half.
 #
 # ## Intruders
 #
 # Reece Shuttleworth and his colleagues (2024) found that LoRA's forgetting sits in *intruders*, strong new directions of $W + \Delta W$
 # that resemble none of $W$ (lesson 07), and that shrinking them restores much of the base. We shrank the intruders of LoRA after five
-# passes. That makes $\Delta W$ *larger*, for it must also cancel what $W$ has in those directions. The rows *all* are a control:
+# passes. That makes $\Delta W$ *larger*: it has to cancel $W$'s own part of those directions, too. The rows *all* are a control:
 # the whole $\Delta W$, scaled to that norm.
 
 # %%
