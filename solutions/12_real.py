@@ -91,7 +91,7 @@ record["their_file"]["settings"]
 # `target_modules` is a list of names. peft adapts each linear layer whose full name is in the list, or *ends* in a dot and a listed name. `modules_to_save` names what is saved whole: the head. peft refuses a file without the head that its settings name.
 # peft multiplies the update by `lora_alpha / r`, and with `use_rslora` (rsLoRA) by `lora_alpha / √r`.
 #
-# Suppose that something is wrong with your file. **Here are six false files:** A and B are exchanged; the scale is false; the head is left out of the tensors, and its name out of the settings; half of the targets are left out of the settings; one name is misspelled; r is not the rank.
+# Suppose that something is wrong with your file. **Here are six false files:** A and B are exchanged and transposed; the scale is false; the head is left out, with every setting that asks for it; half of the targets are left out of the settings; one name is misspelled; r is not the rank.
 # How many of the six will peft load without a word?
 
 # %%
@@ -150,8 +150,8 @@ said.iloc[:, :1]
 said.iloc[:, 1:]
 
 # %% [markdown]
-# peft gives your logits, up to rounding. It is built from other code, by other people, and knows nothing of yours. This is the strongest
-# test that your LoRA has had in this course.
+# peft gives your logits, up to rounding. It is built from other code, by other people, and knows nothing of yours. This is the most
+# independent test of its forward pass that your LoRA has had in this course.
 #
 # But four false files pass without a word. peft checks shapes, and warns if a tensor of the adapter is missing. It says nothing of tensors that it does not use, and cannot know what you meant. "It loads" is no evidence.
 #
@@ -221,7 +221,7 @@ pt.plots.show(pictures.draw_knob(mine, theirs), "Your model, its knob turned fro
 #
 # 1. It adapts what peft would adapt, by the rule for `target_modules` above.
 # 2. It answers as peft would: settings hold `r` and `lora_alpha`; `use_rslora` may be missing, which means False.
-# 3. Tensors whose names hold no `lora_` go into the head. A missing head is a missing tensor.
+# 3. Tensors whose names hold no `lora_` go into the head. All of the head must be there.
 # 4. No fault is silent. If a tensor is missing, or left over, or has another shape, raise an error, and leave the model as it was.
 
 
@@ -266,15 +266,15 @@ pictures.compare_afar(record, hers, tokenizer)    # her logits as peft gave them
 # ## How would anybody know?
 #
 # You compared logits. But a comparison can be empty. A fresh LoRA does nothing, since B is zero, and then nearly every false file
-# agrees with it. With α = r, a lost scale looks right. So a test is worth no more than the model that it is given.
+# agrees with it. So a test is worth no more than the model that it is given.
 #
 # ### Exercise 4 · Belief (2 points, about 8 minutes)
 #
 # Write a test, `believes(exchange, fresh)`. `fresh(rank, alpha)` makes a model with your LoRA in it, as training begins; the rank is at most 6.
 # The model takes x of shape (n, 6), and what trains has `requires_grad`. `exchange(model)` sends the model through a file, and returns what another library loads.
 #
-# Your test raises an error if the two models differ. Right versions may compute in another order; rounding stays below 1e-6 of the
-# largest logit.
+# Your test raises an error if the two models differ. A right `exchange` may compute in another order; rounding stays below 1e-5 of
+# the largest logit.
 
 
 # %% exercise="real.belief" part="solution"
@@ -321,7 +321,7 @@ pictures.four_bits(record, query, Linear4bit)    # beside bitsandbytes, which pe
 #
 # ## Two processes
 #
-# One thing is left: to train in several processes. The library Accelerate gives each process its share of a batch, and averages
+# One thing is left: to train in several processes. The library Accelerate gives each process its share of a batch, and combines
 # the gradients before each step. This is the whole script, and it trains your own layer:
 
 # %%
@@ -344,16 +344,16 @@ steps.round(5)
 # %% [markdown]
 # They are the same, up to rounding, because we asked for `split_batches`. By default each process would get 16 sentences of its own. That would be another run, with twice the batch and half the steps.
 #
-# Each process holds the whole frozen base. Once it no longer fits on one card, PyTorch's FSDP spreads it over all of them. For that, take peft.
+# Each process holds the whole frozen base. Once it no longer fits on one card, PyTorch's FSDP spreads it over all of them.
 #
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | A LoRA, a DoRA and gains written by hand give peft's logits. | your layers in MiniLM, filled with random numbers, on 50 sentences | each layer was first shown to move the logits; six false files show what a difference looks like | the equation is the same at every size; other kernels and half precision round differently |
-# | Four of six false files load in peft without a word. | peft 0.21, MiniLM, the table above | peft can object: it warns of a misspelled name, and refuses a wrong rank | peft refuses the exchange where a target is not square. Another loader met transposed A and B, which fitted and computed something else ([vmlx-swift#320](https://github.com/osaurus-ai/vmlx-swift/pull/320)). `from_pretrained` warns of missing names since [peft#2118](https://github.com/huggingface/peft/pull/2118) |
+# | A LoRA, a DoRA and gains written by hand give peft's logits. | your layers in MiniLM, filled with random numbers, on 50 sentences | each layer was first shown to move the logits; six false files show what a difference looks like | the equation is the same at every size; other hardware and half precision round differently |
+# | Four of six false files load in peft without a word. | peft 0.21, MiniLM, no `task_type`, the table above | peft can object: it warns of a misspelled name, and refuses a wrong rank | peft refuses the exchange where a target is not square. Another loader met transposed A and B, which fitted and computed something else ([vmlx-swift#320](https://github.com/osaurus-ai/vmlx-swift/pull/320)). `from_pretrained` warns of missing names since [peft#2118](https://github.com/huggingface/peft/pull/2118) |
 # | One knob tells the three faults apart. | three files in MiniLM, and small models in the check of exercise 2 | the check tries small updates, and rank 1, where √r is 1; two faults at once were not tried | not known to us |
-# | Two processes give the losses of one. | eight steps on a CPU, without dropout | each loss but the first follows a step by averaged gradients | a loss averaged over tokens differs where the processes get unequal numbers of tokens |
+# | Two processes give the losses of one. | eight steps on a CPU, without dropout | gradients that are not exchanged drive the losses apart; a sum in place of the mean does not, since AdamW hides a constant factor ([torchtitan#2323](https://github.com/pytorch/torchtitan/pull/2323)) | a loss averaged over tokens differs where the processes get unequal numbers of tokens |
 
 # %%
 pt.progress("12")
@@ -381,7 +381,6 @@ pt.progress("12")
 #     tuned.save_pretrained("sent")                     # adapter_model.safetensors, adapter_config.json
 #     after = PeftModel.from_pretrained(fresh, "sent").eval()(**batch).logits
 # assert (after - before).abs().max() < 1e-5 * before.abs().max()
-# plain = tuned.merge_and_unload()
 # ```
 #
 # With the course's library it is `pt.export.to_peft(model, "sent")` and `pt.export.from_peft(model, "sent")`, for every method that both have.
@@ -401,14 +400,14 @@ pictures.on_a_card()    # GB, bfloat16, 8 × 256 tokens: computed
 # %% [markdown]
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
-# | a file to give away | safetensors, never a pickle; write down the base's name and revision | peft's documentation |
+# | a file to give away | safetensors: unlike older formats, it runs no code when loaded; write down the base's name and revision | peft's documentation |
 # | which modules | full names, or `"all-linear"` | peft's documentation |
 # | before you trust a file | the logits of one batch, from the person who trained it; keep them beside the file | exercise 4 |
 # | a head, or new tokens | name them in `modules_to_save`, and check that the file holds them | [peft#577](https://github.com/huggingface/peft/issues/577) |
 # | many adapters on one base | vLLM with `--enable-lora`: each request names its adapter | Sheng et al. 2023; vLLM's documentation |
 # | several GPUs | the same script by `torchrun` while the base fits on each; beyond that FSDP with peft | peft's documentation |
 #
-# Such servers do what your batch of lesson 10 did. peft's `adapter_names` loops over the adapters, like your `Many`. vLLM corrects all rows at once, by kernels after Punica, and can keep further adapters in the CPU's memory. It takes LoRA and rsLoRA. It refuses DoRA and `modules_to_save`.
+# Such servers do what your batch of lesson 10 did. peft's `adapter_names` loops over the adapters, like your `Many`. vLLM corrects all rows at once, with GPU code after Punica, and can keep further adapters in the CPU's memory. It takes LoRA and rsLoRA. It refuses DoRA and `modules_to_save`.
 #
 # What misleads here: MiniLM computes in float32, where 1e-5 tells right from wrong. In bfloat16 neighbouring numbers are 0.4 % apart or more.
 # Compare in float32, or compare tensors and settings.

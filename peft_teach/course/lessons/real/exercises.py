@@ -118,6 +118,8 @@ def _settings(case: dict, settings: Mapping[str, Any]) -> Verdict | None:
     rank, alpha = whole(settings.get("r")), number(settings.get("lora_alpha"))
     wanted, whole_ones = settings.get("target_modules"), settings.get("modules_to_save") or []
     for name, fits, expected in (("peft_type", settings.get("peft_type") == "LORA", '"LORA"'),
+                                 ("task_type", settings.get("task_type") in (None, "SEQ_CLS"),
+                                  '"SEQ_CLS", or none'),
                                  ("r", rank == case["rank"], case["rank"]),
                                  ("lora_alpha", alpha is not None, "a number"),
                                  ("target_modules", _are_names(wanted), "a list of names"),
@@ -227,8 +229,8 @@ def diagnose_cases(seed: int) -> list[dict]:
     return [{"seed": 12_100 + 20 * seed + i, "blocks": 2, "width": 12, "rank": rank,
              "scale": scale, "names": (f"layer.0.{QUERY}", f"layer.1.{FFN}"), "fault": fault,
              "loud": loud} for i, (fault, rank, scale, loud) in enumerate((
-                 ("head", 4, 1.0, 1.0), ("small", 4, 1.0, 1.0), ("exchanged", 4, 1.0, 1.0),
-                 ("none", 4, 1.0, 1.0), ("large", 9, 0.005, 1.0), ("exchanged", 2, 0.001, 1.0),
+                 ("head", 4, 1.0, 1.0), ("small", 8, 1.0, 1.0), ("exchanged", 4, 1.0, 1.0),
+                 ("none", 4, 1.0, 1.0), ("large", 2, 0.005, 1.0), ("exchanged", 2, 0.001, 1.0),
                  ("none", 2, 0.5, 100.0), ("head", 2, 0.01, 100.0), ("small", 1, 1.0, 1.0)))]
 
 
