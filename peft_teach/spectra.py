@@ -5,8 +5,8 @@
     σ   (k,)        how strongly each direction is changed;   k = min(n_out, n_in)
     U   (n_out, k)  the output directions;   V   (n_in, k)  the input directions
 
-Sources: Hu et al. 2021, arXiv 2106.09685, §7.2 and its appendix on subspace similarity; Roy and
-Vetterli 2007, "The effective rank", EUSIPCO; Shuttleworth et al. 2024, arXiv 2410.21228, §3.
+Sources: Hu et al. 2021, arXiv 2106.09685, §7.2 and its appendix on subspace similarity;
+Shuttleworth et al. 2024, arXiv 2410.21228, §3.
 """
 
 from typing import Any
@@ -40,15 +40,6 @@ def energy_rank(sigma: Tensor, share: float = 0.9) -> int:
     if energy.numel() == 0 or energy[-1] == 0:
         return 0
     return int((energy < share * energy[-1]).sum().item()) + 1
-
-
-def effective_rank(sigma: Tensor) -> float:
-    """Return exp(entropy of σ / Σσ): k for k equal values, 1 for a single one, 0 for none."""
-    sigma = expect(sigma, "k", called="sigma").double()
-    if sigma.numel() == 0 or sigma.sum() == 0:
-        return 0.0
-    p = sigma / sigma.sum()
-    return float(torch.exp(-(torch.special.xlogy(p, p)).sum()))
 
 
 def truncate(matrix: Tensor, rank: int) -> Tensor:

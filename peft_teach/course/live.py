@@ -6,8 +6,7 @@ import pandas
 import torch
 from torch import Tensor, nn
 
-from .. import data, models
-from . import records
+from .. import models
 
 
 def placed(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -36,20 +35,6 @@ def likelihoods(negative: Tensor, positive: Tensor,
     row = {"negative": f"{negative:.0%}", "positive": f"{positive:.0%}"}
     when = "before training" if before is None else "after training"
     return pandas.concat([before, pandas.DataFrame(row, index=[when])])
-
-
-def changed_answers(model: nn.Module, domain: data.Dataset, tokenizer,
-                    examples: int = 512) -> list[tuple[str, int, int, int]]:
-    """Return which of the first test sentences a classifier answers otherwise than the head alone.
-
-    Each as (text, label, answer of the model, answer of the head). The head alone is the recorded
-    one, trained to its end, at which the share of the gain begins.
-    """
-    row, = records.select(records.load("full"), group="answers")
-    tests = domain.test[:examples]
-    mine = logits(model, data.batches(tests, tokenizer, 64, shuffle=False)).argmax(1).tolist()
-    return [(text, label, own, head) for (text, label), own, head
-            in zip(tests, mine, map(int, row["answers"])) if own != head]
 
 
 def compare_outputs(model: nn.Module, batches: list[dict[str, Tensor]],

@@ -38,28 +38,6 @@ def test_singular_values_are_those_it_was_made_of():
         spectra.singular_values(torch.ones(3))
 
 
-@pytest.mark.parametrize("n", [1, 2, 7, 50])
-def test_effective_rank_of_equal_values_is_their_number(n):
-    for scale in (1e-6, 1.0, 1e6):
-        assert spectra.effective_rank(scale * torch.ones(n)) == pytest.approx(n)
-        padded = torch.cat([scale * torch.ones(n), torch.zeros(9)])
-        assert spectra.effective_rank(padded) == pytest.approx(n)
-    assert spectra.effective_rank(spectra.singular_values(torch.eye(n))) == pytest.approx(n)
-
-
-def test_effective_rank_of_two_values_is_the_closed_form():
-    p, q = 0.9, 0.1
-    expected = math.exp(-p * math.log(p) - q * math.log(q))
-    assert spectra.effective_rank(torch.tensor([1.8, 0.2])) == pytest.approx(expected)
-    assert 1 < expected < 2
-
-
-def test_effective_rank_of_little():
-    assert spectra.effective_rank(torch.tensor([3.0])) == pytest.approx(1)
-    assert spectra.effective_rank(torch.zeros(4)) == 0
-    assert spectra.effective_rank(torch.zeros(0)) == 0
-
-
 @pytest.mark.parametrize(("share", "rank"), [
     (0.01, 1), (9 / 15 - 1e-6, 1), (9 / 15 + 1e-6, 2), (0.8, 2), (13 / 15 + 1e-6, 3),
     (14 / 15 + 1e-6, 4), (1.0, 5)])
