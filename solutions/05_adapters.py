@@ -325,10 +325,9 @@ live.read(model.eval(), tokenizer, review, before=unread)
 # %%
 tests = pt.data.batches(movies.test[:min(1000, budget.test_examples)], tokenizer, 64)
 yours = pt.evaluate(model, tests).accuracy if budget.claims else None
-runs = pictures.outcomes(record)
-race = runs[runs.group == "alike"]
+race = pictures.race(record)
 head = pt.course.pictures("change").converged(records.load("change"))["accuracy"]
-pt.plots.show(pictures.draw_trained(race, {"head alone": head}, yours), "Six places, one budget. "
+pt.plots.show(pictures.draw_race(race, {"head alone": head}, yours), "Six places, one budget. "
               "1,920 sentences, 120 steps, 1,000 test sentences. A mark is a seed, the bar their "
               "mean.")
 pt.compare("adapters.better", pictures.best(race), "best beyond what the seed can move")
@@ -343,19 +342,6 @@ pt.sentence("adapters.better", ...)    # yours: does the place matter here?
 # </details>
 #
 # The two ends are another matter. With as many parameters, they lie below the five other places in every seed. Six frozen blocks stand between the ends, without an adapter: that may be the reason.
-#
-# Here are two of the places as in their papers, with their own activation, start and strength:
-
-# %%
-rows = runs[runs.group.isin(["placements", "one_rate"]) & runs.place.isin(
-    ["parallel", "post_attention"])]
-failed = rows.groupby("name").learned.agg(lambda learned: f"{(~learned).sum()} of 3 seeds")
-failed.to_frame("next to nothing learned")    # each as in its paper, at two rates
-
-# %% [markdown]
-# At the race's rate, the parallel place as in its paper ($W_{up} = 0$, $s = 4$) failed with one seed of three. In the race, both matrices start small and $s = 1$: the same place learned with every seed. We changed start and strength at once.
-#
-# In both places, we had chosen the larger rate on the first seed alone. **A rate that was chosen on one seed can fail on the next.**
 #
 # ## 5 · The sealed layer
 #
@@ -496,7 +482,6 @@ pictures.merge_parallel(merged)    # in all six blocks, the adapters drawn large
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | Inside the block, the accuracy on these reviews cannot tell the places apart. | five places, three seeds: means 77.6 to 79.1 %; the standard error of one run is 1.3 | the two ends have as many parameters, and reach 71.7 %, less in each seed: the race could see a difference of six points | agrees for classification: the variants are alike (Houlsby et al. 2019, §3.6), and one adapter per layer suffices (Pfeiffer et al. 2021). For generation the parallel place is ahead (He et al. 2022, §4.3 and 4.4) |
-# | With both matrices drawn at σ = 0.01 and s = 1, the parallel place learns here with every seed. *An observation.* | 78.5 ± 1.1 % at rate 0.001. With $W_{up}$ = 0 and s = 4, as in its paper, one seed of three learned next to nothing | nothing yet: start and strength were changed together | not known to us |
 # | From a far start, training at rate 0.003 failed. *An observation.* | Pfeiffer's place, σ = 0.1 and 0.3: none of six runs learned | nothing yet: no smaller rate was tried | agrees: σ above 0.01 hurts (Houlsby et al. 2019, §3.6) |
 # | A parallel adapter with the block's activation can be merged. | a proof; once merged, the last hidden states are the same up to rounding | the adapters were drawn large and move the states by up to 3.9, so a mistake would show | holds at any size; a gated block (Llama) needs a gated adapter |
 

@@ -28,16 +28,6 @@ def test_a_larger_start_is_further_away_and_the_model_stays_as_it_was():
     assert not pt.adapters(adapters._probe()[0])
 
 
-def test_a_run_that_did_not_learn_is_a_cross_and_in_no_mean():
-    runs = pandas.DataFrame({"name": "Pfeiffer", "accuracy": [0.8, 0.5, 0.7],
-                             "learned": [True, False, True]})
-    drawn = adapters.draw_trained(runs, {"head": 0.6})
-    crosses = [line for line in drawn.axes[0].lines if line.get_marker() == "x"]
-    assert [tuple(line.get_xdata()) for line in crosses] == [(0.5,)]
-    assert "Pfeiffer: 75.0%" in drawn.get_label()
-    assert "Did not learn, and are in no mean: Pfeiffer 1 of 3" in drawn.get_label()
-
-
 @pytest.mark.parametrize("place", adapters.PLACES)
 def test_a_sealed_layer_is_what_its_formula_says(place):
     """Of BERT's modules with the library's adapters, and of the exercise: the same is the same."""
@@ -89,7 +79,7 @@ def test_the_readers_placements_are_the_librarys(place):
 
 def test_best_is_only_who_is_ahead_with_each_seed():
     def race(*high):
-        return pandas.DataFrame({"group": "alike", "name": ["a"] * 2 + ["b"] * 2,
+        return pandas.DataFrame({"name": ["a"] * 2 + ["b"] * 2,
                                  "accuracy": [0.70, 0.72, *high]})
 
     assert adapters.best(race(0.73, 0.75)) == "b"

@@ -118,14 +118,15 @@ def draw_block(found: Block) -> Figure:
                   ink=COLOURS["ink" if part == "paper" else "paper"])
     for name in ("x", "o₁", "r", "o₂", "y"):
         ax.text(AT[name], 0.14, name, ha="center", va="bottom", fontsize=12)
-    for stand in found.stands:
-        _draw_stand(ax, stand)
+    named = [*zip("AB", found.stands)]
+    for name, stand in named:
+        _draw_stand(ax, name, stand)
     made.set_label(f"{ax.get_title()}. "
-                   f"{'; '.join(f'A {stand.told}' for stand in found.stands)}.")
+                   f"{'; '.join(f'{name} {stand.told}' for name, stand in named)}.")
     return made
 
 
-def _draw_stand(ax, stand: Stand) -> None:
+def _draw_stand(ax, name: str, stand: Stand) -> None:
     """Draw one bottleneck below the signal, with an arrow from what it reads to where it adds."""
     colour, low = COLOURS["lora"], -1.25
     read, add = AT[stand.reads], BOXES["+ "] if stand.adds == "sum" else AT[stand.adds]
@@ -146,8 +147,8 @@ def _draw_stand(ax, stand: Stand) -> None:
         ax.add_patch(Polygon([(middle + side * 0.5, low - 0.38), (middle + side * 0.5, low + 0.38),
                               (middle + side * 0.04, low + 0.1), (middle + side * 0.04, low - 0.1)],
                              closed=True, facecolor=colour, edgecolor=COLOURS["ink"], zorder=3))
-    ax.text(middle, low - 0.44, "LN′, A" if stand.norm == "LN′" else "A", ha="center", va="top",
-            fontsize=13)
+    ax.text(middle, low - 0.44, f"LN′, {name}" if stand.norm == "LN′" else name, ha="center",
+            va="top", fontsize=13)
     ax.plot(*zip(*into), color=colour, lw=2.5, ls="--", zorder=2)
     _arrow(ax, colour, *out, width=2.5)
     ax.plot(read, 0, "o", color=colour, ms=8, zorder=5)
@@ -165,7 +166,7 @@ def explore_block() -> Explorer:
                               description="place", style={"button_width": "auto"})
     return Explorer(
         {"place": place}, block, draw_block,
-        lambda found: "One block of MiniLM. The adapter A reads where the dashed line begins, and "
+        lambda found: "One block of MiniLM. An adapter reads where the dashed line begins, and "
                       "adds its output where the arrow ends."
                       f"{OWN_NORM if any(s.norm == 'LN′' for s in found.stands) else ''}")
 
@@ -206,59 +207,27 @@ def deviation(place: str, size: int, sigma: float) -> float:
 # ── what they learned ────────────────────────────────────────────────────────────────────────
 
 
-def outcomes(record: records.Record) -> pandas.DataFrame:
-    """Return the recorded runs with three seeds, each with its `name`, and whether it `learned`."""
-    alike = record.runs.group == "alike"
-    groups = record.runs.groupby([alike, "place", "size", "sigma", "lr"], dropna=False, sort=False)
-    runs = groups.filter(lambda seeds: len(seeds) == 3)
-    return runs.assign(name=runs.apply(_name, axis=1),
-                       learned=[learned(record["runs"][id]) for id in runs.index])
-
-
-def _name(run: pandas.Series) -> str:
-    """Return what tells a run's setting from the others of its place."""
-    if run.group in ("lora", "alike"):
-        return "LoRA, rank 8" if run.group == "lora" else NAMES[run.place]
-    what = {"sizes": f"size {run['size']}", "starts": f"σ = {run.sigma}"}
-    return f"{NAMES[run.place]}, {what.get(run.group, f'{run.lr:g}')}"
-
-
-def learned(run: Mapping) -> bool:
-    """Whether a run learned anything: without, 9 of 10 sentences or more get one answer."""
-    said = run["answers"]
-    return max(said.count("0"), said.count("1")) < 0.9 * len(said)
+def race(record: records.Record) -> pandas.DataFrame:
+    """Return the recorded runs in which only place and size differ, each with its `name`."""
+    runs = record.runs[record.runs.group == "alike"]
+    return runs.assign(name=runs.place.map(NAMES))
 
 
 def best(runs: pandas.DataFrame) -> str:
     """Return the place of which each seed is above all other places' seeds, if there is one."""
-    seeds = runs[runs.group == "alike"].groupby("name").accuracy
+    seeds = runs.groupby("name").accuracy
     low, high = seeds.min(), seeds.max()
     ahead = [name for name in low.index if low[name] > high.drop(name).max()]
     return ahead[0] if ahead else "none: the seeds cannot tell"
 
 
-def draw_trained(runs: pandas.DataFrame, references: Mapping[str, float],
-                 yours: float | None = None) -> Figure:
-    """Draw the accuracy of recorded runs, a mark a seed; a cross is a run that did not learn.
-
-    The bar is the mean of those that learned. `yours` is the accuracy of the reader's own run.
-    """
-    groups = dict(list(runs.groupby("name", sort=False)))
-    rows = {name: [*each.accuracy[each.learned]] for name, each in groups.items()}
-    styles = {name: (COLOURS["lora" if name.startswith(tuple(NAMES.values())) else "rest"], "o")
-              for name in rows} | {"yours": (COLOURS["yours"], "D")}
-    made = dots(rows | ({"yours": [yours]} if yours else {}),
+def draw_race(runs: pandas.DataFrame, references: Mapping[str, float],
+              yours: float | None = None) -> Figure:
+    """Draw the accuracy of each place, a mark a seed; `yours` is that of the reader's own run."""
+    rows = {name: [*each] for name, each in runs.groupby("name", sort=False).accuracy}
+    styles = dict.fromkeys(rows, (COLOURS["lora"], "o")) | {"yours": (COLOURS["yours"], "D")}
+    return dots(rows | ({"yours": [yours]} if yours else {}),
                 {name: (at, COLOURS["head"]) for name, at in references.items()}, styles)
-    failed = []
-    for y, (name, each) in enumerate(groups.items()):
-        at = [*each.accuracy[~each.learned]]
-        # seeds that fail alike have one accuracy: side by side
-        made.axes[0].plot(at, [y + 0.24 * (i - (len(at) - 1) / 2) for i in range(len(at))], "x",
-                          color=COLOURS["ink"], ms=7, mew=1.8)
-        failed += [f"{name} {len(at)} of {len(each)}"] if at else []
-    made.set_label(f"{made.get_label()} Did not learn, and are in no mean: "
-                   f"{', '.join(failed) or 'none'}.")
-    return made
 
 
 # ── the one that merges ──────────────────────────────────────────────────────────────────────
@@ -336,6 +305,5 @@ def probed(name_placement, places: Sequence[str] = PLACES) -> list[tuple[str, st
 
 EXAMPLES = {
     "block": explore_block,
-    "trained": lambda: draw_trained(outcomes(records.load("adapters")).query("group != 'starts'"),
-                                    {"one": 0.6}, 0.8),
+    "race": lambda: draw_race(race(records.load("adapters")), {"one": 0.6}, 0.8),
 }
