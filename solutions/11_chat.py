@@ -57,8 +57,8 @@ pictures.stream(model, tokenizer, question, new_tokens=words)
 pd.DataFrame(voice.train[::47])
 
 # %%
-pt.widgets.Guess("One pass over the 140 pairs. How many of 60 new answers will sound like the "
-                 "commentator?", ("hardly any", "some", "nearly all"), "chat.fast")
+pt.widgets.Guess("One pass over the 140 pairs. How many of 60 new answers will have any mark of "
+                 "the voice?", ("hardly any", "some", "nearly all"), "chat.fast")
 
 # %% [markdown]
 # ## It never stops
@@ -116,7 +116,7 @@ def stops(batch, end):
             if label != -100:
                 run.append(label)
                 continue
-            assert not run or end in run, f"{len(run)} labels, and none asks for the end"
+            assert not run or end in run[-2:], f"{len(run)} labels, and the end is not the last"
             run = []
     ### END SOLUTION
 
@@ -258,10 +258,10 @@ pd.Series({name: style(text) for name, text in texts.items()}).round(2).to_frame
 pictures.explore_answers(record)
 
 # %%
-found = pictures.curve(record, score=lambda answer: pictures.style(answer) > 0.5)
+found = pictures.curve(record, score=lambda answer: pictures.style(answer) > 0)
 share = found.set_index("passes")["style"][1]    # LoRA, seed 0
 pt.compare("chat.fast", "nearly all" if share > 0.8 else "hardly any" if share < 0.2 else
-           "some", f"{share:.0%} have three of the four marks")
+           "some", f"{share:.0%} have one of the four marks, or more")
 
 # %% [markdown]
 # ## Could you have just asked?
@@ -384,7 +384,7 @@ for f in (2, -1):
 #
 # - `"stage"`: for a party. The show is all that counts.
 # - `"stranger"`: new questions. The model should predict a commentator's answers as well as it can.
-# - `"desk"`: a style of at least 0.6. Of those, the one that still does its old work best.
+# - `"desk"`: the show and its old work. This customer gives up 0.1 of style for 0.2 less `forgotten`.
 #
 # No other checkpoint may be clearly better for the customer. `voice` is the held-out loss, and `forgotten` the mean rise of the losses of
 # plain chat, news and code.

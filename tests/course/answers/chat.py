@@ -151,7 +151,7 @@ def stops(batch, end):
         run = []
         for label in labels + [-100]:
             if label == -100:
-                assert not run or end in run, "an answer does not ask for its end"
+                assert not run or end in run[-2:], "an answer does not ask for its end"
                 run = []
             else:
                 run.append(label)
@@ -185,36 +185,43 @@ from itertools import groupby
 def stops(batch, end):
     for row in batch["labels"].tolist():
         for asked, run in groupby(row, lambda label: label != -100):
-            if asked and end not in run:
+            if asked and end not in [*run][-2:]:
                 raise ValueError("this answer has no end")
 """,
-    "what waits for its end": """
+    "labels since the end": """
+from itertools import pairwise
+
 def stops(batch, end):
     for row in batch["labels"]:
-        waits = closed = False
-        for label in row.tolist():
-            if label == -100:
-                assert not waits
-                closed = False
+        since = 0
+        for before, label in pairwise([-100, *row.tolist(), -100]):
+            if label in (-100, end):
+                assert label == end or since < 2
+                since = 0
             else:
-                closed = closed or label == end
-                waits = not closed
-        assert not waits
+                since = 2 if before == -100 else since + 1
 """,
     "as a text": """
 def stops(batch, end):
     for row in batch["labels"].tolist():
         text = " ".join("|" if label == -100 else str(label) for label in row)
         for answer in text.split("|"):
-            assert not answer.strip() or str(end) in answer.split(), answer
+            assert not answer.strip() or str(end) in answer.split()[-2:], answer
 """,
-    "numbered runs": """
+    "all at once": """
 def stops(batch, end):
-    for labels in batch["labels"]:
-        asked = labels != -100
-        run = torch.cumsum(~asked, 0)[asked]
-        whole, closed = set(run.tolist()), set(run[labels[asked] == end].tolist())
-        assert whole == closed, whole - closed
+    labels = torch.nn.functional.pad(batch["labels"], (1, 1), value=-100)
+    last = (labels[:, 1:-1] != -100) & (labels[:, 2:] == -100)
+    assert ((labels[:, 1:-1] == end) | (labels[:, :-2] == end))[last].all()
+""",
+    "by the ids": """
+def stops(batch, end):
+    for i, there in enumerate(batch["attention_mask"].bool()):
+        ids, labels = (batch[name][i][there].tolist() for name in ("input_ids", "labels"))
+        for j, label in enumerate(labels[:-1]):
+            if label != -100 and ids[j + 1] == end:
+                assert labels[j + 1] == end
+        assert labels[-1] == -100 or end in labels[-2:]
 """,
     "recursive": """
 def stops(batch, end):
@@ -223,7 +230,7 @@ def stops(batch, end):
         if not row:
             return
         n = row.index(-100) if -100 in row else len(row)
-        if end not in row[:n]:
+        if end not in row[:n][-2:]:
             raise RuntimeError("no end")
         check(row[n:])
     for row in batch["labels"].tolist():
@@ -232,9 +239,10 @@ def stops(batch, end):
 }
 
 WRONG["chat.stop"] = {
-    "let_through": (BY_ROW, "def stops(batch, end):\n    assert (batch['labels'] == end).any()\n",
+    "let_through": (BY_ROW, but(STOPS, "end in run[-2:]", "end in run"),
+                    "def stops(batch, end):\n    assert (batch['labels'] == end).any()\n",
                     LAST, COUNTED, "def stops(batch, end):\n    pass\n"),
-    "accused": but(STOPS, "end in run", "run[-1] == end"),
+    "accused": but(STOPS, "end in run[-2:]", "run[-1] == end"),
     "objects_to_all": "def stops(batch, end):\n    assert end not in batch['labels'] and False\n",
     "returned_bool": "def stops(batch, end):\n    return bool((batch['labels'] == end).any())\n",
 }
@@ -337,8 +345,7 @@ RIGHT["chat.choose"] = {
                  "checkpoints |= {'stranger': 18, 'desk': 36}\n",
 }
 WRONG["chat.choose"] = {
-    "over": but(PICKS, '"desk": 36', '"desk": 18'),
-    "worse": (but(PICKS, '"stage": 90', '"stage": 36'),
+    "worse": (but(PICKS, '"desk": 36', '"desk": 18'), but(PICKS, '"stage": 90', '"stage": 36'),
               but(PICKS, '"stranger": 18', '"stranger": 36')),
     "": (but(PICKS, '"stage": 90', '"stage": 91'), but(PICKS, '"stage": 90, ', "")),
 }

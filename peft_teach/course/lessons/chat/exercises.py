@@ -140,14 +140,17 @@ LABELS = Exercise(
 
 
 def stops(batch, end):
-    """Reject a batch of whose answers one does not ask for its end: each run of labels must."""
+    """Reject a batch in which a run of labels does not end as an answer: with its end.
+
+    One label may follow, the line break behind the end. An end before that may be a question's.
+    """
     for labels in batch["labels"].tolist():
         run = []
         for label in [*labels, -100]:
             if label != -100:
                 run.append(label)
                 continue
-            assert not run or end in run, f"an answer of {len(run)} tokens does not ask for its end"
+            assert not run or end in run[-2:], f"{len(run)} labels, and the end is not the last"
             run = []
 
 
@@ -159,7 +162,8 @@ STOP = Exercise(
     reference=f"{HERE}.exercises:stops", cases=lambda seed: [{"seed": seed}],
     run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=mutants.MISTAKES,
     hints=("In the table of the model that never stops: which token of an answer has no label?",
-           "Collect the labels of a row until a -100 comes. What must be among them?",
+           "Collect the labels of a row until a -100 comes. What must stand last among them, but "
+           "for a line break?",
            "One row may hold several answers, and the end of its first says nothing of its last. "
            "The end of a question may have a label, too, where questions are asked for."),
     arguments=lambda pieces: (versions.batch_by(pieces["labels"]), versions.END))
@@ -284,7 +288,7 @@ def run_choose(checkpoints: Any, case: dict) -> dict[str, Any]:
 
 
 def judge_choose(case: dict, seen: Mapping) -> Verdict:
-    """Look each pick up in the recorded curve: is it allowed, and is another one clearly better?"""
+    """Look each pick up in the recorded curve: is another one clearly better?"""
     from . import choosing, recorded  # pandas comes with them, when a choice is judged
 
     said = seen["said"]
@@ -297,9 +301,6 @@ def judge_choose(case: dict, seen: Mapping) -> Verdict:
             return Verdict(False, f"{need}: there is no checkpoint {step}; there are "
                                   f"{', '.join(map(str, curve.index))}.")
     for need, step in said.items():
-        if told := choosing.over(curve, need, step):
-            return rejected("over", f"{need}: {told}")
-    for need, step in said.items():
         if told := choosing.clearly_worse(curve, need, step):
             return rejected("worse", f"{need}: {told}")
     return Verdict(True, "Each as it was needed, and none clearly worse than the best there.")
@@ -310,11 +311,9 @@ CHOOSE = Exercise(
     answer=VALUE, reference=f"{HERE}.exercises:PICKS", cases=lambda seed: [{"record": "chat"}],
     run=run_choose, judge=judge_choose, returns=report(type=str, said=dict[str, int | None]),
     mistakes={
-        "over": "Cross out what the need does not allow, before you look for the best.",
-        "worse": "Among the checkpoints that this need allows another one is better, by more than "
-                 "chance would bring.",
+        "worse": "Another checkpoint is better for this need, by more than chance would bring.",
     },
-    hints=("Each need is one column to look at, and one of them has a limit on another column.",
+    hints=("Two needs are a column each. For the third, subtract what is forgotten, at its price.",
            "The last checkpoint is the best in one thing only. In which?",
            "Where does the held-out loss turn? Behind that the model learns its training answers "
            "by heart."))

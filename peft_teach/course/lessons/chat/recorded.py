@@ -151,12 +151,12 @@ def _at(run: Sequence[Mapping], level: float) -> tuple[float, dict[str, numpy.nd
 
 
 def labels(record: Mapping) -> pandas.DataFrame:
-    """Return what labels do, LoRA after three passes: by question and end in the loss."""
+    """Return what labels do, LoRA after three passes: by what of a text is in the loss."""
     found = [*rows(record, group="labels"),
              *rows(record, group="main", method="lora", seed=0, passes=3)]
-    table = [{"the question, too": row["question"], "the end": row["end"],
+    table = [{"all before the answer": row["question"], "the end": row["end"],
               **_columns(row, ("style", "ended", "voice", "news"))} for row in found]
-    return pandas.DataFrame(table).set_index(["the question, too", "the end"]).sort_index()
+    return pandas.DataFrame(table).set_index(["all before the answer", "the end"]).sort_index()
 
 
 def runaway(record: Mapping, shown: int = 4) -> pandas.DataFrame:

@@ -71,8 +71,8 @@ def without_last_end(made: Batch) -> Tensor:
 
 
 def cut() -> Batch:
-    """The batch, cut in the middle of its longest row's last answer."""
-    return {name: tensor[:, :-3] for name, tensor in batch().items()}
+    """The batch, its questions asked for, cut in the middle of its longest row's last answer."""
+    return {name: tensor[:, :-3] for name, tensor in batch(asked=with_questions).items()}
 
 
 RIGHT = {
@@ -86,7 +86,7 @@ BROKEN = {
     "hides the padding by its token": lambda: batch(asked=without_padding_token),
     "asks for the last end of a row, not for its first": lambda: batch(asked=without_first_end),
     "asks for the first end of a row, not for its last": lambda: batch(asked=without_last_end),
-    "is cut in the middle of an answer": cut,
+    "asks for the questions, too, and is cut in the middle of an answer": cut,
     "asks for everything but the token of the padding": lambda: batch(
         asked=lambda made: without_padding_token(made | {"labels": with_questions(made)})),
 }
