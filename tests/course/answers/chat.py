@@ -345,7 +345,8 @@ RIGHT["chat.choose"] = {
                  "checkpoints |= {'stranger': 18, 'desk': 36}\n",
 }
 WRONG["chat.choose"] = {
-    "worse": (but(PICKS, '"desk": 36', '"desk": 18'), but(PICKS, '"stage": 90', '"stage": 36'),
+    "price": but(PICKS, '"desk": 36', '"desk": 18'),
+    "worse": (but(PICKS, '"stage": 90', '"stage": 36'),
               but(PICKS, '"stranger": 18', '"stranger": 36')),
     "": (but(PICKS, '"stage": 90', '"stage": 91'), but(PICKS, '"stage": 90, ', "")),
 }

@@ -302,7 +302,7 @@ def judge_choose(case: dict, seen: Mapping) -> Verdict:
                                   f"{', '.join(map(str, curve.index))}.")
     for need, step in said.items():
         if told := choosing.clearly_worse(curve, need, step):
-            return rejected("worse", f"{need}: {told}")
+            return rejected("price" if need == "desk" else "worse", f"{need}: {told}")
     return Verdict(True, "Each as it was needed, and none clearly worse than the best there.")
 
 
@@ -312,8 +312,9 @@ CHOOSE = Exercise(
     run=run_choose, judge=judge_choose, returns=report(type=str, said=dict[str, int | None]),
     mistakes={
         "worse": "Another checkpoint is better for this need, by more than chance would bring.",
+        "price": "Subtract what is forgotten, at its price, before you look for the best.",
     },
-    hints=("Two needs are a column each. For the third, subtract what is forgotten, at its price.",
+    hints=("Two needs are a column each. For the third, make a column of two.",
            "The last checkpoint is the best in one thing only. In which?",
            "Where does the held-out loss turn? Behind that the model learns its training answers "
            "by heart."))
