@@ -196,22 +196,20 @@ gap.map("{:.1%}".format)
 # Let $G$ be the gradient of the loss with respect to a row of $W'$, and $\hat v$ the direction of this row. The true gradient of the same
 # row of $V$ has no part along $\hat v$, because stretching $V$ changes nothing. DoRA's gradient keeps that part:
 #
-# $$ \underbrace{g\,\bigl(G - (G\cdot\hat v)\,\hat v\bigr)}_{\text{true}} \qquad \underbrace{g\,G}_{\text{DoRA}} \qquad
-# \underbrace{G\cdot\hat v}_{\text{the gradient of } m} \qquad\qquad g = \frac{m}{\lVert V\rVert} $$
+# $$ \underbrace{\frac{m}{\lVert V\rVert}\,\bigl(G - (G\cdot\hat v)\,\hat v\bigr)}_{\text{true}} \qquad
+# \underbrace{\frac{m}{\lVert V\rVert}\,G}_{\text{DoRA}} \qquad \underbrace{G\cdot\hat v}_{\text{the gradient of } m} $$
 #
-# So holding the norm constant adds $g$ times the gradient of $m$, in the row's direction. In 384 dimensions, a gradient that ignores the
-# row has about $1/\sqrt{384}$ of its length along the row: 5 %. So the gap begins at a few percent. Then it grows: the
-# gradient of $B$ sees only the rows of $A$, and $BA$, the part of $V$ that grows, is made of them.
+# So holding the norm constant adds $\frac{m}{\lVert V\rVert}$ times the gradient of $m$, in the row's direction. In 384 dimensions, a
+# gradient that ignores the row has about $1/\sqrt{384}$ of its length along the row: 5 %. So the gap begins at a few percent. Then it
+# grows: $BA$ turns $V$ towards the rows of $A$, and $B$'s gradient contains $G$ along these rows only.
 #
-# In §4.2 the paper praises the true gradient; in §4.3 the part along the row is back, to save memory.
+# §4.2 of the paper praises the true gradient, and §4.3 gives it up to save memory.
 #
 # ## More functions, or the same?
 #
 # Put a **gain** $g$ of lesson 06 behind LoRA, and leave the bias alone:
 #
 # $$ y = g \odot (x V^\top) + b, \qquad V = W + s\,BA $$
-#
-# It has exactly as many parameters as DoRA.
 
 # %%
 pt.widgets.Guess("Compared with LoRA with a gain, DoRA can represent",
@@ -268,8 +266,8 @@ converted
 # \Delta M = \operatorname{mean}\,\bigl|\lVert w'\rVert - \lVert w\rVert\bigr| $$
 #
 # A dot is one matrix at one moment of training. The paper's figure *pools* the dots of all query matrices and moments. Full fine-tuning's
-# dots fall (a correlation of −0.62), LoRA's rise (+0.83), and DoRA's fall a little (−0.31). *Over rows*, in the table below, means: among
-# the rows of one matrix.
+# dots fall (a correlation of −0.62), LoRA's rise (+0.83), and DoRA's fall a little (−0.31). In the table below,
+# *over rows* stands for a correlation among the rows of one matrix.
 #
 # Here are four updates of our model: full fine-tuning, LoRA, DoRA, and random matrices of rank 8, as large as LoRA's. **Which
 # cloud is the random one?**
@@ -329,8 +327,8 @@ correlated.xs("at the other's norm", level="size")    # the three others at full
 # less close to a line.
 # </details>
 #
-# In the paper's figure, too, LoRA turns the rows about seven times as far as full fine-tuning. But there both lie to the right of our
-# crossing, so size does not explain why full fine-tuning's dots fall.
+# In the paper's figure, too, LoRA turns the rows about seven times as far as full fine-tuning. But there even full fine-tuning is large
+# enough for Pythagoras, so size does not explain why its dots fall.
 #
 # ## Forge it
 #
@@ -356,7 +354,7 @@ pt.compare("dora.noise", f"a rising line, {rising} of 10 times", "four sizes eac
 # $(\Delta D, \Delta M)$ of the copies lie on a line of this slope, which may be negative.
 #
 # - `start` is $(\Delta D, \Delta M)$ of the first dot.
-# - The $\Delta D$ of neighbouring dots are 0.001 to 0.004 apart, and all below 0.1.
+# - The $\Delta D$ of neighbouring dots are at least 0.001 apart, and all below 0.1.
 # - Each dot lies on the line to four digits. The given weights stay as they are.
 # - Each row is turned only towards noise of its own, drawn anew at each call.
 
@@ -424,8 +422,8 @@ pt.sentence("dora.figure", ...)    # yours: what does a falling line show of an 
 # <details><summary>Ours: what the figure can say</summary>
 #
 # Noise added to one matrix draws a rising line. At one moment, noise in several matrices draws any line that crosses their rays. But let it
-# grow over four moments, as our full fine-tuning does, and the dots rise, however the six amounts are chosen. So noise alone does not
-# explain the paper's falling line. What does, we do not know.
+# grow over four moments, as our full fine-tuning does, and the dots rise, however the six amounts are chosen. What made the paper's
+# line fall, we do not know.
 # </details>
 #
 # ## You are the referee
@@ -527,10 +525,10 @@ pt.plots.show(pictures.draw_ladder(), "One block of MiniLM, drawn eight times. W
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | On these reviews, DoRA, LoRA, and LoRA with a gain are the same within a point, each at its own rate. | ten paired seeds at each rank: no interval reaches half a point | the margin stood before the first run | LLaMA-7B: DoRA is two to four points ahead of LoRA (Liu et al. 2024, and their README). With all rates tuned, variants end within 1 to 2 % (Lee et al. 2026), and a well-set LoRA matches or surpasses most of them (He et al. 2026) |
+# | On these reviews, DoRA, LoRA, and LoRA with a gain are the same within a point, each at its own rate. | ten paired seeds at each rank: no interval reaches half a point | the margin stood before the first run | LLaMA-7B: DoRA is two to four points ahead of LoRA at rank 32, more at other ranks (Liu et al. 2024, and their README). With all rates tuned, variants end within 1 to 2 % (Lee et al. 2026), and a well-set LoRA matches or surpasses most of them (He et al. 2026) |
 # | DoRA and LoRA with a gain represent the same functions. | a proof in one line: g = m / ‖V‖, for any V without a row of zeros; your trained model, converted there and back | negative m, rows of unequal lengths, oblong matrices (exercise 3) | true at every size; Chang et al. 2025 rewrite DoRA in an equivalent form, too |
 # | Noise that grows draws a rising line: both measures tell how much was added. | random numbers of LoRA's size correlate, pooled, as LoRA does: +1.00 (queries) and +0.97 (values), two seeds | full fine-tuning at LoRA's size rises, too: +1.00 and +0.96. DoRA does not: −0.08 to +0.17. Without its last block, DoRA rises: +0.26 to +0.95 | Liu et al., queries of VL-BART: LoRA +0.83, DoRA −0.31, full fine-tuning −0.62 |
-# | At a rate that is too high, DoRA can lose less than LoRA. An observation. | one seed, rank 32, rate 0.006: 79.0 % for DoRA, 78.7 % with a gain, 75.9 % for LoRA | nothing yet. At rank 2, the same rate and the same order: 74.9 %, 73.4 % and 74.7 % | Liu et al. expect steadier training (§4.2) |
+# | At a rate that is too high, DoRA can lose less than LoRA. An observation. | the search above: one seed, and at rank 2 little of it | nothing yet | Liu et al. expect steadier training (§4.2) |
 # | A constant norm changes B's gradient, by more than chance predicts. An observation. | over a tenth after 250 steps (the run above, one seed); chance alone predicts 5 % | nothing yet | Liu et al., Table 7: a quarter of the memory saved on LLaMA-7B for 0.2 points of accuracy; no accuracy lost on VL-BART |
 
 # %%
@@ -563,8 +561,7 @@ pt.progress("09")
 # | a base in 4 bits | works with `use_dora`, too | the README |
 #
 # Start with LoRA; DoRA may forgive too high a rate. Stay with LoRA where you pay for time: with peft, DoRA took a fifth longer in one
-# report ([peft#1474](https://github.com/huggingface/peft/pull/1474)), more than twice as long in another
-# ([peft#2651](https://github.com/huggingface/peft/issues/2651)). If the first loss is `nan`, look for rows of zeros in the weights, because
+# report, twice as long in another ([peft#1474](https://github.com/huggingface/peft/pull/1474)). If the first loss is `nan`, look for rows of zeros in the weights, because
 # DoRA divides by their norm ([peft#2049](https://github.com/huggingface/peft/issues/2049)).
 #
 # What misleads at 7 billion parameters: our rates, and a task on which rank 1 is nearly enough, so that little is left to win.
