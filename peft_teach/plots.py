@@ -128,6 +128,15 @@ def stack(bar: Callable, begins: str, ledgers: Sequence[Ledger], unit: float = 1
         ends = ends + sizes
 
 
+def name_ends(ax, ends: Mapping[str, tuple[float, str]]) -> None:
+    """Write names to the right of axes, each beside its line's (end, colour), none on another."""
+    ax.autoscale_view()    # now, so that the limits stand
+    at, onto = -1.0, ax.transData + ax.transAxes.inverted()
+    for y, name, colour in sorted((onto.transform((1, y))[1], n, c) for n, (y, c) in ends.items()):
+        at = max(y, at + 0.25 / ax.figure.get_figheight())
+        ax.text(1.02, at, name, color=colour, va="center", fontsize=11, transform=ax.transAxes)
+
+
 def in_percent(axis) -> None:
     """Write the shares along an axis as percentages."""
     axis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -182,19 +191,24 @@ def curves(losses: Mapping[str, Sequence[float]], colours: Mapping[str, str] | N
            dashed: Collection[str] = (), window: int = 20) -> Figure:
     """Draw training losses against the step, each as a running mean of `window` steps.
 
-    Those named in `dashed` lie on top, so that a line below shows between the dashes; each has
-    dashes of its own.
+    The title is the first one's. Those named in `dashed` lie on top, so that a line below shows
+    between the dashes; each has dashes of its own.
     """
     made, ax = figure(8, 3.2)
     dashes = itertools.cycle(("--", ":", "-."))
     for i, (name, values) in enumerate(losses.items()):
         colour, dash, _ = SERIES[i % len(SERIES)]
-        style = {"ls": next(dashes), "zorder": 3} if name in dashed else {"ls": dash}
-        ax.plot(range(1, len(values) + 1), running_mean(values, window), label=name, lw=2,
+        style = {"ls": dash, "lw": 6, "alpha": 0.4} if dashed else {"ls": dash, "lw": 2}
+        if name in dashed:
+            style = {"ls": next(dashes), "lw": 2, "zorder": 3}
+        means = running_mean(values, window)
+        ax.plot(range(1, len(values) + 1), means, label=name,
                 color=(colours or {}).get(name, colour), **style)
-    ax.set(xlabel="training step", ylabel="loss (running mean)")
-    if losses:
-        ax.legend(frameon=False)
+        if means and not ax.get_title():
+            ax.set_title(f"{name}: loss {means[0]:.2f} → {means[-1]:.2f}")
+    ax.set(xlabel="training step", ylabel=f"loss, mean of {window} steps")
+    if len(losses) > 1:
+        ax.legend(frameon=False, labelcolor="linecolor", fontsize=11)
     made.set_label("Loss, first and last running mean. " + "; ".join(
         f"{n}: {v[0]:.2f} to {np.mean(v[-20:]):.2f}" for n, v in losses.items() if len(v)))
     return made

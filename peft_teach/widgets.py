@@ -330,17 +330,19 @@ _PROGRESS_SECONDS, _CURVE_SECONDS, _CURVE_SHARE = 1.0, 3.0, 20
 
 
 def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float]] | None = None,
-          colours: Mapping[str, str] | None = None, window: int = 20) -> list[Step]:
+          colours: Mapping[str, str] | None = None, window: int = 20,
+          name: str = "this run") -> list[Step]:
     """Run a training to its end and show it: progress, loss, time left, the curve as it falls.
 
     The line of progress moves each second, or with each step where one takes longer; the curve
     every three seconds, or every twenty times as long as drawing it takes. `beside` are recorded
-    losses to compare with, by name: dashed, on top. Each point is a mean of `window` steps. Returns
-    the steps. Raises `TrainingStopped`, with the steps that were done, when it is interrupted.
+    losses to compare with, by name: dashed, on top. Each point is a mean of `window` steps; `name`
+    is in the title. Returns the steps. Raises `TrainingStopped`, with the steps that were done,
+    when it is interrupted.
     """
     from IPython.display import HTML, display
 
-    beside, done, start = dict(beside or {}), [], time.perf_counter()
+    done, start = [], time.perf_counter()
     line = display(HTML(_progress([], total, start)), display_id=True)
     curve = display(HTML(""), display_id=True)
     moved, next_curve = start, start + _CURVE_SECONDS
@@ -352,7 +354,8 @@ def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float
                 line.update(HTML(_progress(done, total, start)))
                 moved = now
             if curve is not None and (ended or now >= next_curve):
-                curve.update(HTML(_curve([s.loss for s in done], beside, colours or {}, window)))
+                losses = [s.loss for s in done]
+                curve.update(HTML(_curve(losses, beside or {}, colours or {}, window, name)))
                 drawn = time.perf_counter()
                 next_curve = drawn + max(_CURVE_SECONDS, _CURVE_SHARE * (drawn - now))
     except KeyboardInterrupt:    # between two steps: within one, a training of ours says so itself
@@ -363,9 +366,9 @@ def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float
 
 
 def _curve(losses: Sequence[float], beside: Mapping = {}, colours: Mapping = {},
-           window: int = 20) -> str:
-    colours = {"this run": plots.COLOURS["yours"], **colours}
-    figure = plots.curves({"this run": losses, **beside}, colours, dashed=beside, window=window)
+           window: int = 20, name: str = "this run") -> str:
+    colours = {name: plots.COLOURS["yours"], **colours}
+    figure = plots.curves({name: losses, **beside}, colours, dashed=beside, window=window)
     return plots.html(figure, "The loss, step by step.")
 
 

@@ -195,7 +195,7 @@ model, tokenizer = pt.models.load("smollm2")    # anew, so that this cell may ru
 pt.seed(0)
 everywhere = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 model = inject(model, everywhere, lambda base: LoRALinear(base, 8, 16)).to(pt.device())
-steps = pt.widgets.watch(pt.train(model, batches, lr=2e-3), len(batches))
+steps = pt.widgets.watch(pt.train(model, batches, lr=2e-3), len(batches), name="LoRA")
 
 # %%
 pictures.stream(model, tokenizer, question, new_tokens=words)
@@ -289,8 +289,8 @@ asked.round(2)    # 60 questions; ended: within 64 tokens, and the base's answer
 # The colleague's next question: "If one pass is good, are five better?" Two curves, and they do not agree.
 
 # %%
-pt.plots.show(pictures.draw_curves(record), "Style of the answers to 60 questions, and the loss of "
-              "70 held-out answers in the voice, pass by pass.")
+pt.plots.show(pictures.draw_curves(record), "60 questions, and 70 held-out answers. A mark is a "
+              "seed, a line their mean.")
 
 # %% [markdown]
 # <details><summary>What the curves say</summary>
@@ -312,8 +312,8 @@ pt.widgets.Guess("At equal loss of the voice, more is forgotten by",
                  ("LoRA", "full fine-tuning", "neither, clearly"), "chat.forgets")
 
 # %%
-pt.plots.show(pictures.draw_forgetting(record), "Learned (to the right) against forgotten (up). A "
-              "curve is a run, pass by pass. QLoRA starts at what its rounding cost.")
+pt.plots.show(pictures.draw_forgetting(record), "Means of two seeds; after a quarter of a pass, "
+              "one. QLoRA starts at what its rounding cost.")
 
 # %%
 equal = pictures.at_equal_loss(record)

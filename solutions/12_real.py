@@ -206,7 +206,7 @@ pt.plots.show(pictures.draw_knob(mine, theirs), "Your model, its knob turned fro
               "each suspect as loaded: 50 sentences, distances in shares of the largest logit.")
 
 # %% [markdown]
-# One curve falls below the line: at f = 2, which is √4, your knob makes up for the false scale. The other two stay above it at every f tried: their fault is not the scale.
+# One curve falls into the grey: at f = 2, which is √4, your knob makes up for the false scale. The other two stay above it at every f tried: their fault is not the scale.
 #
 # The answers alone do not say which fault it is.
 #

@@ -149,7 +149,7 @@ def train(name, config, epochs, lr, seed=0):
     model = inject(model, names, my_adapter).to(pt.device())
     sentences = news.train[:budget.train_examples]
     batches = pt.data.batches(sentences, tokenizer, max_tokens=48, epochs=epochs, seed=seed)
-    pt.widgets.watch(pt.train(model, batches, lr=lr), len(batches))
+    pt.widgets.watch(pt.train(model, batches, lr=lr), len(batches), name=name)
     return pictures.ship(model, config, f"work/{name}")
 
 # %% [markdown]

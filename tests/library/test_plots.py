@@ -18,6 +18,7 @@ from peft_teach import plots, widgets
 
 def test_a_figure_on_the_page_has_a_picture_a_caption_and_a_text():
     figure = plots.curves({"a & b": [1.0, 0.5]})
+    assert figure.axes[0].get_title() == "a & b: loss 1.00 → 0.75"
     page = plots.html(figure, "A loss & its <parts>")
     data = re.search(r'src="data:image/png;base64,([^"]+)"', page).group(1)
     assert base64.b64decode(data).startswith(b"\x89PNG")
@@ -61,6 +62,15 @@ def test_seeds_are_marks_and_their_means_a_line():
     assert list(line.get_xydata().flat) == pytest.approx([1, 0.75, 4, 0.9])
     assert [(*m.get_xdata(), *m.get_ydata(), m.get_marker()) for m in marks] == [
         (1, 1, 0.7, 0.8, "s"), (4, 0.9, "s")]
+
+
+def test_names_stand_at_the_ends_of_their_lines_and_none_on_another():
+    _, ax = plots.figure()
+    ax.plot([0, 1], [0, 1])
+    plots.name_ends(ax, {name: (y, plots.COLOURS["ink"]) for name, y in (("b", 0.51), ("a", 0.5))})
+    (_, a), (_, b) = (text.get_position() for text in ax.texts)
+    assert [text.get_text() for text in ax.texts] == ["a", "b"]
+    assert (a, b - a) == pytest.approx((0.5, 0.25 / 3.4))
 
 
 def test_ledger_bars_add_up():

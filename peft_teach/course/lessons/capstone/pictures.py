@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas
-import torch
 from matplotlib.figure import Figure
 from torch import nn
 
@@ -74,14 +73,14 @@ def compare(one: Path | str, other: Path | str,
 def draw_tries(tries: Mapping[str, Measured]) -> Figure:
     """Draw the gain of each try with its 95 % interval; the file's size stands with the name."""
     made, ax = plots.figure(8, 1 + 0.5 * len(tries))
-    gains, lows, highs = (torch.tensor([100 * getattr(m, name) for m in tries.values()])
-                          for name in ("gain", "low", "high"))
-    ax.errorbar(gains, range(len(tries)), xerr=(gains - lows, highs - gains), fmt="o", capsize=3,
+    for y, m in enumerate(tries.values()):
+        ax.plot([100 * m.low, 100 * m.gain, 100 * m.high], [y] * 3, "-o", markevery=[1], lw=2, ms=8,
                 color=plots.COLOURS["yours"])
-    ax.axvline(0, color=plots.COLOURS["quiet"], lw=1)
+        ax.text(100 * m.gain, y - 0.2, f"{100 * m.gain:+.1f}", ha="center", fontsize=11)
+    ax.axvline(0, color=plots.COLOURS["head"], lw=2)
     names = [f"{name}: {m.size_bytes:,} bytes" for name, m in tries.items()]
-    ax.set(yticks=range(len(tries)), yticklabels=names, ylim=(len(tries) - 0.5, -0.5),
-           xlabel="gain over the head alone, points")
+    ax.set(yticks=range(len(tries)), yticklabels=names, ylim=(len(tries) - 0.5, -0.6),
+           title="points ahead of the head alone (grey)")
     made.set_label(" ".join(f"{name}, {m}" for name, m in zip(names, tries.values(), strict=True)))
     return made
 

@@ -29,14 +29,15 @@ def draw_ways(backbone: int, head: int) -> Figure:
     ways = (("scratch", "random", True), ("full", "pretrained", True),
             ("head", "pretrained", False))
     for i, (way, start, trained) in enumerate(ways):
-        x, colour = 2.6 * i, COLOURS[way]
-        for y, height, label, on in ((0, 1.5, f"backbone, {backbone:,}\nstarts {start}", trained),
-                                     (1.62, 0.5, f"head, {head:,}, starts random", True)):
-            plots.box(ax, x, y, 2.2, height, f"{label}\n{'trained' if on else 'frozen'}",
-                      ink=COLOURS["ink" if way == "head" else "paper"], edgecolor=colour, lw=1.5,
+        x, colour = 2.3 * i, COLOURS[way]
+        for y, height, starts, on in ((0, 1.5, start, trained), (1.6, 0.5, "random", True)):
+            plots.box(ax, x, y, 2.1, height, f"starts {starts}\n{'trained' if on else 'frozen'}",
+                      11, COLOURS["ink" if way == "head" else "paper"], edgecolor=colour, lw=1.5,
                       facecolor=colour if on else COLOURS["frozen"], ls="-" if on else "--")
-        ax.text(x + 1.1, 2.3, WAYS[way], ha="center", fontweight="bold")
-    ax.set(xlim=(-0.1, 7.5), ylim=(-0.1, 2.6))
+        ax.text(x + 1.05, 2.25, WAYS[way], ha="center", fontsize=12)
+    for y, name, size in ((0.75, "backbone", backbone), (1.85, "head", head)):
+        ax.text(-0.1, y, f"{name}\n{size:,}\nparameters", ha="right", va="center", fontsize=11)
+    ax.set(xlim=(-1.3, 6.8), ylim=(-0.1, 2.5))
     ax.axis("off")
     made.set_label("; ".join(
         f"{WAYS[way]}: the backbone, {backbone:,} numbers, starts {start} and "
@@ -92,6 +93,20 @@ def strongest_words(log_odds: Tensor, counts: Tensor, tokenizer, least: int = 22
     return pandas.DataFrame({
         "for complaint": tokenizer.convert_ids_to_tokens(order[:10]),
         "for praise": tokenizer.convert_ids_to_tokens(order[:-11:-1])})
+
+
+def draw_patients(losses: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw the losses of each run that went wrong beside those of the first, which did not."""
+    (_, right), *wrong = losses.items()
+    made, *axes = figure(9.2, 2.8, columns=len(wrong), sharey=True)
+    for ax, (name, values) in zip(axes, wrong):
+        ax.plot(running_mean(right), color=COLOURS["quiet"], lw=4)
+        ax.plot(running_mean(values), color=COLOURS["ink"], lw=2)
+        ax.set(title=name, xlabel="training step")
+    axes[0].set_ylabel("loss, mean of 20 steps")
+    made.set_label("Loss, first and last running mean. " + "; ".join(
+        f"{name}: {row[0]:.2f} to {np.mean(row[-20:]):.2f}" for name, row in losses.items()))
+    return made
 
 
 # ── by learning rate ─────────────────────────────────────────────────────────────────────────
@@ -171,6 +186,7 @@ def explore_learning(runs: Sequence[Mapping], best: Mapping[str, float],
 
 EXAMPLES = {
     "ways": lambda: draw_ways(22_713_216, 770),
+    "patients": lambda: draw_patients({"healthy": [0.7, 0.5], "A": [0.7, 0.8], "B": [0.7, 0.7]}),
     "learning": lambda: explore_learning(
         ways_recorded(records.load("full"), records.load("lora")),
         {"scratch": 1e-4, "head": 1e-1, "full": 1e-4}, {"full": [0.7, 0.6, 0.5]}),

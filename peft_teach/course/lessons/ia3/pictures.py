@@ -258,14 +258,13 @@ def draw_desk(found: Desk) -> Figure:
     left.axhline(1, color=COLOURS["ink"], lw=0.8)
     left.set(ylim=(min(0.4, *lows) - 0.05, max(1.6, *highs) + 0.05),
              xticks=[7 * i + b for i in range(3) for b in range(6)],
-             xticklabels=[str(b) for _ in range(3) for b in range(6)], xlabel="block",
-             ylabel="gains: half are in the thick bar")
-    right.axhline(found.learned, color=COLOURS["quiet"], ls="--", lw=1.2)
+             xticklabels=[str(b) for _ in range(3) for b in range(6)],
+             xlabel="block; thick: half of its gains, thin: nine in ten", ylabel="gain")
     right.plot(*zip(*found.curve), "-o", color=COLOURS["ink"], ms=5)
     plots.ring(right, found.t, found.accuracy)
-    right.set(xlabel="t", ylabel="accuracy", title=f"t = {found.t:g}: {found.accuracy:.1%} right",
-              xticks=[*TURNS], xticklabels=TURNS.values(),
-              ylim=(0.35, 0.95))
+    right.set(xlabel="t", ylabel="accuracy", xticks=[*TURNS], xticklabels=TURNS.values(),
+              ylim=(0.35, 0.95),
+              title=f"{TURNED[found.turned]} at t = {found.t:g}: {found.accuracy:.1%} right")
     in_percent(right.yaxis)
     made.set_label(f"Desk at t = {found.t:g}, {TURNED[found.turned]}: accuracy "
                    f"{found.accuracy:.1%} on {found.sentences} sentences. Over t: " + ", ".join(

@@ -190,28 +190,27 @@ def way(record: Mapping, t: float) -> Way:
 
 def draw_way(found: Way) -> Figure:
     """Draw the vectors beside their nearest words, and the accuracy on the way to these."""
-    made, left, right = figure(9.2, 4.2, columns=2, width_ratios=(1.3, 1))
-    told, heights = [], {"text": 4.2, "random": 0}
+    made, left, right = figure(9.2, 3.6, columns=2, width_ratios=(1.3, 1))
+    told = []
     for start, tips in found.tips.items():
-        (colour, dash, marker), height = STYLES[start], heights[start]
+        (colour, dash, marker), long = STYLES[start], start == "random"
         y, x = np.array(tips).T
-        left.quiver(0 * x, 0 * y + height, x, y, angles="xy", scale_units="xy", scale=1,
-                    color=colour, width=0.006)
-        left.plot(0, height, "o", color=COLOURS["ink"], ms=9)
-        next_word = height + mean(found.others[start])
-        left.plot(0, next_word, "s", color=COLOURS["ink"], ms=9, mfc="none", mew=1)
-        left.text(0.3, next_word, "the next word", va="center")
-        left.text(0.3, height - 0.7, "the nearest word", ha="center", va="center")
-        left.text(2.2, height + 1.1, f"ten trained vectors, from {STARTS[start]}", color=colour)
+        left.quiver(0 * x, 0 * y, x, y, angles="xy", scale_units="xy", scale=1, color=colour,
+                    width=0.006, zorder=2 - long)
+        left.text(7.4 if long else 2.1, 1.1 if long else -1.1, f"started as {STARTS[start]}",
+                  color=colour, ha="right" if long else "center", fontsize=11)
         curve = found.curves[start]
         right.plot(*zip(*curve.items()), dash, marker=marker, color=colour, ms=6, lw=2)
         if found.t in curve:
             plots.ring(right, found.t, curve[found.t])
             told.append(f"started as {STARTS[start]}, {curve[found.t]:.1%} right")
-    left.set(xlim=(-0.9, 7.8), ylim=(-1, 7.1), aspect="equal")
+    next_word = mean(mean(others) for others in found.others.values())
+    left.plot(0, 0, "o", color=COLOURS["ink"], ms=9)
+    left.plot(0, next_word, "s", color=COLOURS["ink"], ms=9, mfc="none", mew=1)
+    left.text(0.3, next_word, "the next word", va="center", fontsize=11)
+    left.text(-0.3, 0, "the nearest\nword", ha="right", va="center", fontsize=11)
+    left.set(xlim=(-2.4, 7.8), ylim=(-1.3, 2.6), aspect="equal")
     left.axis("off")
-    for start, height in (("text", 0.862), ("random", 0.785)):
-        right.text(0, height, f"started as {STARTS[start]}", color=STYLES[start][0])
     title = f"t = {found.t:g}: {'; '.join(told)}"
     right.set(xlabel="share t of the way to the nearest words", ylim=(0.75, 0.9),
               ylabel=f"accuracy on {found.tested} reviews")

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from .... import outlines
 from ....core import adapters, head_state
 from ....models import load as load_model
-from ....plots import COLOURS, HALO, SERIES, figure, logarithmic
+from ....plots import COLOURS, SERIES, figure, logarithmic, name_ends
 from ....widgets import Explorer
 from ... import library, records, work
 from .. import find
@@ -69,8 +69,8 @@ class Wires:
     def told(self) -> str:
         """How many tensors are in the file, and how many of their modules answer alike."""
         there = sum(place is not None for place in self.places)
-        return (f"{self.file}: {there} of {len(self.ours)} tensors are in the file, number for "
-                f"number; {sum(self.agree)} belong to modules that answer as yours do.")
+        return (f"{self.file}: {there} of {len(self.ours)} tensors are in the file, "
+                f"{sum(self.agree)} belong to modules that answer as yours do")
 
 
 def wires(ours: nn.Module, base: nn.Module, file: File, name: str = YOURS) -> Wires:
@@ -100,34 +100,34 @@ def wires(ours: nn.Module, base: nn.Module, file: File, name: str = YOURS) -> Wi
 
 def draw_wires(found: Wires) -> Figure:
     """Draw both files, a name a row, and a wire for each tensor that is in both."""
-    made, ax = figure(9.3, 0.8 + 0.2 * max(len(found.ours), len(found.theirs)))
-    beside = {"va": "center", "in_layout": False}    # the axes leave room for the names
-    good, bad = COLOURS["yours"], COLOURS["lora"]
-    for y, name in enumerate(_column(found.ours)):
-        ax.text(-0.02, y, name, ha="right", fontsize=10, **beside)
+    rows = max(len(found.ours), len(found.theirs))
+    made, ax = figure(9.2, 1.1 + 0.19 * rows)
+    front = re.match(r"\D*", found.ours[0])[0]
+    for head, names, x, side in ((f"yours: {front} …", found.ours, -0.02, "right"),
+                                 (f"file: {FRONT}{front} …", found.theirs, 1.02, "left")):
+        for y, name in enumerate((head, *_column(names)), -1):    # axes leave room for names
+            ax.text(x, y, name, ha=side, va="center", in_layout=False, fontsize=11)
     for y, (place, agrees) in enumerate(zip(found.places, found.agree)):
         if place is None:
             ax.plot([0, 0.3], [y, y], ":", color=COLOURS["rest"], lw=2)
         else:
-            colour, dash = (good, "-") if agrees else (bad, "--")
-            ax.plot([0, 1], [y, place], dash, lw=2, color=colour)
-    for y, name in enumerate(_column(found.theirs)):
-        ax.text(1.02, y, name, fontsize=10, **beside)
-    ax.text(-0.02, -1.3, "yours", ha="right", fontsize=11, weight="bold", **beside)
-    ax.text(1.02, -1.3, "file: base_model.model. … .weight", fontsize=11, weight="bold", **beside)
-    ax.set(xlim=(-1.2, 2.3), ylim=(max(len(found.ours), len(found.theirs)) - 0.3, -2))
+            colour, dash = ("yours", "-") if agrees else ("lora", "--")
+            ax.plot([0, 1], [y, place], dash, lw=2, color=COLOURS[colour])
+    ax.set(xlim=(-1.05, 2.45), ylim=(rows - 0.3, -1.7))
     ax.set_axis_off()
-    made.set_label(found.told)
+    made.suptitle(found.told, fontsize=12)
+    made.set_label(f"{found.told}.")
     return made
 
 
 def _column(names: Sequence[str]) -> list[str]:
-    """Names without what all have in front and behind; of a module's second tensor, the end."""
-    shown, before = [], ""
-    for name in (re.sub(r"(lora_[AB])\.weight$", r"\1", name.removeprefix(FRONT))
-                 for name in names):
-        module = re.split(r"\.(?=A$|B$|lora_)", name)[0]
-        shown.append("." + name.removeprefix(f"{module}.") if module == before else name)
+    """Names without what all have in front, in the middle and behind, and no module twice."""
+    shown, before = [], None
+    for name in names:
+        name = re.sub(r"(lora\w+)\.weight$", r"\1", name.removeprefix(FRONT))
+        name = re.sub(r"^\D*(\d+)\..*\.(\w+\.\w+)$", r"\1 … \2", name)
+        module, _, last = name.rpartition(".")
+        shown.append(f".{last}" if module == before else f"{module}.{last}")
         before = module
     return shown
 
@@ -140,8 +140,8 @@ def explore_wires(ours: nn.Module, base: nn.Module, file: File) -> Explorer:
     return Explorer(
         {"name": choice}, functools.cache(lambda name: wires(ours, base, files[name], name)),
         draw_wires,
-        lambda seen: f"{seen.told} Solid: the module gives what yours gives. Dashed: it does not. "
-                     "Dotted: the tensor is nowhere in the file.")
+        lambda seen: "Solid: the module gives what yours gives. Dashed: it does not. Dotted: the "
+                     "tensor is nowhere in the file.")
 
 
 # ── what peft says ───────────────────────────────────────────────────────────────────────────
@@ -173,18 +173,22 @@ def draw_knob(ours: Callable, theirs: Mapping[str, Callable]) -> Figure:
     """Draw how far each suspect, as loaded, is from ours at each turn of our knob."""
     made, ax = figure(8.4, 3.6)
     turns = torch.linspace(0, 3, 31).tolist()
-    answers, told = [ours(f) for f in turns], []
+    answers, told, reached, ends = [ours(f) for f in turns], [], [], {}
     for (name, other), (colour, dash, _) in zip(theirs.items(), SERIES):
         right = other(1.0)
         off = [max(gap(y, right), 1e-7) for y in answers]
-        ax.plot(turns, off, dash, color=colour, lw=2.2, label=name)
-        best = min(range(len(off)), key=off.__getitem__)
-        told.append(f"{name}: nearest at f = {turns[best]:.1f}, {off[best]:.0e} apart")
+        ax.plot(turns, off, dash, color=colour, lw=2.2)
+        least, best = min(zip(off, turns))
+        told.append(f"{name}: nearest at f = {best:.1f}, {least:.0e} apart")
+        reached += [f"{name} at f = {best:.1f}"] * (least < AGREE)
+        ends[name.partition(".")[0]] = off[-1], colour
     logarithmic(ax, "y")
-    ax.axhline(AGREE, color=COLOURS["quiet"], lw=1)
-    ax.text(0, AGREE * 1.3, "alike below this line", fontsize=10, path_effects=HALO)
-    ax.set(xlabel="f: your update is multiplied by this", ylabel="distance of the logits")
-    ax.legend(frameon=False, loc="center right")
+    ax.axhspan(1e-7, AGREE, color=COLOURS["frozen"], lw=0, zorder=0)
+    ax.text(0.05, 1e-6, "alike", va="center", fontsize=11)
+    ax.set(xlabel="f: your update is multiplied by this", ylabel="distance of the logits",
+           xlim=(0, 3), ylim=(1e-7, None), yticks=(1, 1e-2, 1e-4),
+           title=f"reached: {', '.join(reached) or 'none'}")
+    name_ends(ax, ends)
     made.set_label("; ".join(told) + ".")
     return made
 
