@@ -131,10 +131,13 @@ def stack(bar: Callable, begins: str, ledgers: Sequence[Ledger], unit: float = 1
 def name_ends(ax, ends: Mapping[str, tuple[float, str]]) -> None:
     """Write names to the right of axes, each beside its line's (end, colour), none on another."""
     ax.autoscale_view()    # now, so that the limits stand
-    at, onto = -1.0, ax.transData + ax.transAxes.inverted()
-    for y, name, colour in sorted((onto.transform((1, y))[1], n, c) for n, (y, c) in ends.items()):
-        at = max(y, at + 0.25 / ax.figure.get_figheight())
-        ax.text(1.02, at, name, color=colour, va="center", fontsize=11, transform=ax.transAxes)
+    onto, gap = ax.transData + ax.transAxes.inverted(), 0.25 / ax.figure.get_figheight()
+    lines = sorted((onto.transform((1, y))[1], name, c) for name, (y, c) in ends.items())
+    places = list(itertools.accumulate((y for y, *_ in lines), lambda at, y: max(y, at + gap)))
+    up = np.mean(places) - np.mean([y for y, *_ in lines])
+    for at, (_, name, colour) in zip(places, lines):
+        ax.text(1.02, at - up, name, color=colour, va="center", fontsize=11,
+                transform=ax.transAxes)
 
 
 def in_percent(axis) -> None:
