@@ -35,6 +35,8 @@ def keeps_the_laws(make):
 SHAPES = "((6, 4, True), (5, 5, False))"
 MERGE = """        assert torch.allclose(merged(x), y, atol=1e-3)
 """
+BASE = """        assert all(map(torch.equal, before, base.parameters()))
+"""
 RIGHT["capstone.laws"] = {
     "one after the other": LAWS,
     "with a bias alone, and random biases": but(LAWS, SHAPES, "((3, 8, True),)"),
@@ -42,10 +44,7 @@ RIGHT["capstone.laws"] = {
                             "torch.testing.assert_close(second.eval()(x), y)"),
     "in double precision": but(LAWS, "bias=bias)", "bias=bias, dtype=torch.float64)",
                                "torch.randn(7, n_in)", "torch.randn(7, n_in, dtype=torch.float64)"),
-    "by the state dict, on a wide layer": but(
-        LAWS, "        for name, p in layer.own_parameters().items():\n"
-              "            second.own_parameters()[name].data.copy_(p)\n",
-        "        second.load_state_dict(layer.state_dict())\n", SHAPES, "((40, 30, True),)"),
+    "on a wide layer": but(LAWS, SHAPES, "((40, 30, True),)"),
 }
 WRONG["capstone.laws"] = {
     "let_through": (but(LAWS, MERGE, ""), but(LAWS, ".eval()", ""),
@@ -55,8 +54,10 @@ WRONG["capstone.laws"] = {
                     but(LAWS, "p.grad.any()", "p.grad is not None"),
                     but(LAWS, "pt.errors.NotMergeable", "Exception"),
                     but(LAWS, "        assert torch.allclose(layer(x), y, atol=1e-4)\n", ""),
-                    but(LAWS, "        assert all(map(torch.equal, before, base.parameters()))\n",
-                        "")),
+                    but(LAWS, BASE, "", "        try:\n", f"{BASE}        try:\n"),
+                    but(LAWS, "        for name, p in layer.own_parameters().items():\n"
+                              "            second.own_parameters()[name].data.copy_(p)\n",
+                        "        second.load_state_dict(layer.state_dict())\n")),
     "accused": (but(LAWS, "        try:\n            merged = layer.merged()\n        except pt."
                           "errors.NotMergeable:\n            merged = layer\n",
                     "        merged = layer.merged()\n"),),
@@ -110,5 +111,5 @@ WRONG["capstone.adapter"] = {
     "merge": but(THIN, "+= self.scale * (self.B", "+= (self.B"),
     "merged_in_place": but(THIN, "        return layer\n",
                            "        self.base.weight.data.copy_(layer.weight)\n"
-                           "        return self.base\n"),
+                           "        self.B.data.zero_()\n        return layer\n"),
 }

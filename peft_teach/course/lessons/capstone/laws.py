@@ -48,17 +48,17 @@ def _laws(make: Callable, n_in: int, n_out: int, bias: bool) -> Iterator[tuple[s
             yield "not_all", f"Its {len(own)} parameters, copied into a new one {where}: {told}"
         if altered := changed(base.state_dict(), before):
             yield "base_changed", f"base.{altered} is not what it was {where}."
-        yield from _merged(layer, base, x, y, where)
+        yield from _merged(layer, base, before, x, y, where)
 
 
-def _merged(layer: Adapter, base: nn.Linear, x: Tensor, y: Tensor,
+def _merged(layer: Adapter, base: nn.Linear, before: dict[str, Tensor], x: Tensor, y: Tensor,
             where: str) -> Iterator[tuple[str, str]]:
     try:
         merged = layer.merged()
     except NotMergeable:
         return
-    if merged is layer or merged is base or not close(layer(x), y):
-        yield "merged_in_place", f"After layer.merged(), the layer is not as it was {where}."
+    if merged in (layer, base) or changed(base.state_dict(), before) or not close(layer(x), y):
+        yield "merged_in_place", f"After layer.merged(), layer or base is not as it was {where}."
     if not close(found := merged(x), y, 1e-4):
         yield "merge", f"Merged {where}: {difference('merged(x)', found, y)}"
 

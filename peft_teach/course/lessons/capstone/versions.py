@@ -92,10 +92,11 @@ class _Unwritten(_LoRA):
         return self.plain(self.base.weight + self.scale * self.B @ self.A, self.base.bias)
 
 
-class _Wearing(_LoRA):
-    def forward(self, x):
-        self.base.weight.data *= 1.00001
-        return super().forward(x)
+class _FoldedIn(_Emptied):
+    def merged(self):
+        made = super().merged()
+        self.base.weight.data.copy_(made.weight)
+        return made
 
 
 class _Thawed(_LoRA):
@@ -110,12 +111,12 @@ class _BothRandom(_LoRA):
         self.B.data.normal_(std=0.1)
 
 
-class _AUnregistered(_LoRA):
+class _ABuffered(_LoRA):
     def __init__(self, base):
         super().__init__(base)
         A = self.A.data
         del self.A
-        self.A = A
+        self.register_buffer("A", A)
 
 
 class _StuckA(_LoRA):
@@ -140,8 +141,8 @@ BROKEN = {
     "starts with both matrices random": _BothRandom,
     "fills its B with zeros when it is merged": _Emptied,
     "raises an AttributeError where it should merge": _Unwritten,
-    "makes the base's weight larger by 0.001 % at each call": _Wearing,
+    "adds its update to the base's own weight when it is merged": _FoldedIn,
     "never moves A": _StuckA,
-    "draws A and does not register it": _AUnregistered,
+    "keeps A in a buffer": _ABuffered,
     "is silent in eval mode": _OnlyTraining,
 }
