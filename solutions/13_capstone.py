@@ -137,25 +137,25 @@ pt.require("capstone.adapter")
 # ## A first try
 #
 # `config` tells the library what your adapter is, and on which modules it stands: a `Config` of `pt.lora`, `pt.dora` or `pt.ia3`, such as
-# `pt.lora.Config(rank=1, alpha=8.0, targets=("value",), layers=(5,))`. Its rank and alpha must be those of `my_adapter`. `pictures.ship`
-# copies your numbers into the library's own method, which peft can read, and refuses if the two models answer differently.
+# `pt.lora.Config(rank=1, alpha=8.0, targets=("value",), layers=(5,))`. Its rank and alpha must be those of `my_adapter`, else `train`
+# refuses. `pictures.ship` copies your numbers into the library's own method, which peft can read.
 
 # %%
 def train(name, config, epochs, lr, seed=0):
     """Train your adapter on the modules that config names; write it to work/name."""
-    name, config, epochs, lr = pictures.chosen(name, config, epochs, lr)
+    name, config, epochs, lr, make = pictures.chosen(name, config, epochs, lr, my_adapter)
+    names = pictures.places(config, make)
     pt.seed(seed)
     model, tokenizer = pt.models.load("minilm", labels=2)
-    names = tuple(pt.models.find(model, config.targets, config.layers))
-    model = inject(model, names, my_adapter).to(pt.device())
+    model = inject(model, names, make).to(pt.device())
     sentences = news.train[:budget.train_examples]
     batches = pt.data.batches(sentences, tokenizer, max_tokens=48, epochs=epochs, seed=seed)
     pt.widgets.watch(pt.train(model, batches, lr=lr), len(batches), name=name)
     return pictures.ship(model, config, f"work/{name}")
 
 # %% [markdown]
-# While the dots stand, a small example trains, in a folder of its own. Replace them by what you choose. Then each run writes over
-# `work/adapter`: keep a copy of what you want to hand in.
+# While the dots stand, a small example of the course's LoRA trains, in a folder of its own. Replace them by what you choose. Then each run
+# writes over `work/adapter`: keep a copy of what you want to hand in.
 
 # %%
 validation = news.validation[:budget.test_examples]

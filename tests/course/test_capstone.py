@@ -149,14 +149,19 @@ def test_what_is_shipped_is_what_was_trained(tmp_path):
                         (replace(config, rank=2), "not what")):
         with pytest.raises(PeftTeachError, match=says):
             pictures.ship(model, other, tmp_path / "b")
+        with pytest.raises(PeftTeachError, match=says):
+            pictures.places(other, exercises.my_adapter)
+    assert pictures.places(config, exercises.my_adapter) == names
     assert not (tmp_path / "b").exists()
 
 
 def test_where_dots_are_left_an_example_trains_in_another_folder(capsys):
     config = pt.lora.Config(rank=2)
-    assert pictures.chosen("adapter", config, 1, 0.01) == ("adapter", config, 1, 0.01)
+    assert pictures.chosen("a", config, 1, 0.01, len) == ("a", config, 1, 0.01, len)
     for dots in ((..., 1, 0.01), (config, ..., 0.01), (config, 1, ...)):
-        assert pictures.chosen("adapter", *dots)[0] == "example_adapter"
+        name, example, *_, make = pictures.chosen("adapter", *dots, len)
+        assert name == "example_adapter"
+        assert len(pictures.places(example, make)) == 1
     assert "Dots are left" in capsys.readouterr().out
 
 

@@ -1,6 +1,6 @@
 """What the capstone shows: one's own tries, and the folder as it is marked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,24 +8,37 @@ import pandas
 from matplotlib.figure import Figure
 from torch import nn
 
-from .... import plots, store
+from .... import core, plots, store
 from ....errors import PeftTeachError
 from ....methods import lora
 from ...part import Measured
 from . import handed_in
 from .handed_in import answered, gain
 
-__all__ = ["answered", "chosen", "compare", "draw_tries", "gain", "hand_in", "ship"]
+__all__ = ["answered", "chosen", "compare", "draw_tries", "gain", "hand_in", "places", "ship"]
 
 
-def chosen(name: str, config: Any, epochs: Any, lr: Any) -> tuple[str, Any, Any, Any]:
+def chosen(name: str, config: Any, epochs: Any, lr: Any, make: Callable) -> tuple:
     """Return what is to be trained: a try of yours, or where dots are left an example."""
     if ... not in (config, epochs, lr):
-        return name, config, epochs, lr
+        return name, config, epochs, lr, make
     block = 5 if name == "adapter" else 0
     print(f"Dots are left: an example trains instead, the values of block {block}.")
-    return (f"example_{name}", lora.Config(rank=1, alpha=8.0, targets=("value",), layers=(block,)),
-            1, 1e-3)
+    example = lora.Config(rank=1, alpha=8.0, targets=("value",), layers=(block,))
+    return f"example_{name}", example, 1, 5e-3, lambda base: lora.LoRALinear(base, 1, 8.0)
+
+
+def places(config: Any, make: Callable[[nn.Linear], nn.Module]) -> tuple[str, ...]:
+    """Return the modules that `config` names, if `make` builds the adapter that it describes.
+
+    Raises as `ship` does: random numbers show before training what zeros would hide.
+    """
+    names = tuple(core.adapters(_method(config).inject(handed_in.base(), config)))
+    mine = core.attach(handed_in.base(), names, make)
+    for p in core.adapter_parameters(mine).values():
+        p.data.normal_(std=0.1)
+    _known(mine.eval(), config)
+    return names
 
 
 def ship(model: nn.Module, config: Any, folder: Path | str) -> Path:
@@ -33,12 +46,20 @@ def ship(model: nn.Module, config: Any, folder: Path | str) -> Path:
 
     Raises `PeftTeachError` where names, shapes or outputs differ; then nothing is written.
     """
+    return store.save(_known(model.to("cpu").eval(), config), folder)
+
+
+def _method(config: Any) -> Any:
     known = {method.Config: method for method in handed_in.METHODS.values()}
     if type(config) not in known:
         raise PeftTeachError(f"{type(config).__name__} is no setting that can be shipped.",
                              expected="a Config of pt.lora, pt.dora or pt.ia3")
-    mine = model.to("cpu").eval()
-    shipped = known[type(config)].inject(handed_in.base(), config)
+    return known[type(config)]
+
+
+def _known(mine: nn.Module, config: Any) -> nn.Module:
+    """Return the library's own model with your numbers, which answers as yours does."""
+    shipped = _method(config).inject(handed_in.base(), config)
     try:
         shipped.load_state_dict(mine.state_dict())
     except RuntimeError as error:
@@ -49,7 +70,7 @@ def ship(model: nn.Module, config: Any, folder: Path | str) -> Path:
     if not row.holds:
         raise PeftTeachError(f"With the same numbers, your adapter and {config} differ: "
                              f"{row.found}.", hint="is the scale alpha / rank in both?")
-    return store.save(shipped, folder)
+    return shipped
 
 
 def hand_in(folder: Path | str, sentences: Sequence[tuple[str, int]]) -> pandas.DataFrame:
