@@ -199,7 +199,7 @@ mine = pictures.knob(ours, batch)
 told = {name: diagnose(mine, each, 4) for name, each in theirs.items()}
 other = {name: (each(1).argmax(1) != mine(1).argmax(1)).double().mean().item()
          for name, each in theirs.items()}
-pd.DataFrame({"diagnosis": told, "answers that changed": other})
+pd.DataFrame({"diagnosis": told, "labels that changed": other})
 
 # %%
 pt.plots.show(pictures.draw_knob(mine, theirs), "Your model, its knob turned from 0 to 3, beside "
@@ -208,7 +208,7 @@ pt.plots.show(pictures.draw_knob(mine, theirs), "Your model, its knob turned fro
 # %% [markdown]
 # One curve falls into the grey: at f = 2, which is √4, your knob makes up for the false scale. The other two stay above it at every f tried: their fault is not the scale.
 #
-# The answers alone do not say which fault it is.
+# The labels alone do not say which fault it is.
 #
 # ## The way back
 #
@@ -310,7 +310,7 @@ pt.audit()    # your tests on your pieces; the last one sends a model through yo
 rows = {}
 for method, parts in pictures.built().items():
     rows[method] = pictures.beside_peft(record, method, parts, base, inject, batch)
-pd.DataFrame(rows).T    # in shares of the largest logit; for QLoRA, peft's W is your Ŵ
+pd.DataFrame(rows).T    # shares of the largest logit; for QLoRA, peft gets your four-bit weights
 
 # %%
 query, Linear4bit = base.bert.encoder.layer[0].attention.self.query, pt.mine("qlora.layer")
