@@ -415,9 +415,8 @@ clears, convicts = pt.check("lora.case", clears, convicts)
 pt.require("lora.case")
 
 # %%
-pt.plots.show(pictures.draw_explanations(), "Each setting of the list twice: by the size of the "
-              "first ΔW, and by alpha; equal settings side by side. A mark is the mean of three "
-              "seeds, its line spans them.")
+pt.plots.show(pictures.draw_explanations(), "Each setting of the list, twice; in the circle its rank. "
+              "A circle is the mean of three seeds, its line spans them.")
 pt.compare("lora.suspect", pictures.culprit(), "why rank 64 failed")
 
 # %%

@@ -409,10 +409,10 @@ pd.Series({name: sum(t.nbytes for t in state.values()) / 1e6
 
 # %%
 runs = record.runs.query("group == 'runs' and seed == 0 and targets == 'all'")
-names = {"lora": "LoRA on the exact base (recorded)", "qlora": "LoRA on four bits (recorded)"}
-beside = {names[run.method]: record.losses[id] for id, run in runs.iterrows()}
+beside = {"LoRA on the exact base": record.losses[runs.query("method == 'lora'").index[0]]}
 rate = float(runs.query("method == 'qlora'").lr.iloc[0])
-steps = pt.widgets.watch(pt.train(model, batches, rate), len(batches), beside)
+steps = pt.widgets.watch(pt.train(model, batches, rate), len(batches), beside, window=40,
+                         colours={"LoRA on the exact base": pt.plots.COLOURS["lora"]})
 
 # %%
 reached = {"your QLoRA": pt.evaluate(model, test).accuracy,

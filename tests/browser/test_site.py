@@ -73,7 +73,7 @@ def test_the_charts_show_the_records_numbers():
              if row.get("rank") == 8 and row.get("where") == "query, value"]
     assert shown[0]["accuracy"] == pytest.approx(runs.accuracy.mean())
     full = [row for data in charts.updates().to_dict()["datasets"].values() for row in data
-            if row.get("update") == "full" and row["matrix"] == "query, block 2"]
+            if row.get("update") == "full fine-tuning" and row["matrix"] == "query, block 2"]
     assert full[-1]["k"] == 384
     assert full[-1]["share"] == pytest.approx(1)
     ladder = [row for data in charts.ladder().to_dict()["datasets"].values() for row in data]

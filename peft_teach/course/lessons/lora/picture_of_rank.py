@@ -12,6 +12,7 @@ from statistics import mean
 import ipywidgets as ipw
 from IPython.display import display
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 from torch import Tensor, nn
 
 from .... import account, data, models, outlines, training
@@ -30,10 +31,6 @@ DEPTH = 6               # blocks of MiniLM, of which all runs are
 RATE = 3e-3             # the recorded runs' learning rate
 OWN = "lora.rank"       # under this name the reader's own points are kept
 LOOKS, LOOK = 10, 4     # while a training is watched: how often it is tested, on how many batches
-
-# Settings beside the chosen one, in all blocks, by what the reader calls them.
-OTHERS = {"query": ("query",), "query, value": ("query", "value"), "attention": PLACES[:4],
-          "all places": PLACES}
 
 
 @dataclass(frozen=True)
@@ -123,37 +120,36 @@ def _per_rank(places: Iterable[str], layers: Sequence[int]) -> int:
 
 
 def draw_ends(ax) -> None:
-    """Draw the accuracies of the head alone and of full fine-tuning."""
+    """Draw the accuracies of the head alone and of full fine-tuning, and room for their names."""
     for name, level in zip(("head alone", "full fine-tuning"), records.ends()):
-        ax.axhline(level, color=COLOURS[name.split()[0]], ls="--", lw=1.5)
-        ax.text(0.99, level, name, ha="right", va="bottom", fontsize=9,
-                transform=ax.get_yaxis_transform())
+        colour = COLOURS[name.split()[0]]
+        ax.axhline(level, color=colour, ls="--", lw=1.5)
+        ax.annotate(name, (0.99, level), (0, 3), ha="right", va="bottom", fontsize=11,
+                    color=colour, xycoords=ax.get_yaxis_transform(), textcoords="offset points")
+    ax.margins(0.1)
+    ax.yaxis.set_major_locator(MultipleLocator(0.05))
+    in_percent(ax.yaxis)
 
 
 def draw_budget(found: Budget) -> Figure:
-    """Draw parameters against rank, among other places; and accuracy against parameters."""
-    made, left, right = figure(9.2, 4.6, columns=2)
+    """Draw parameters against rank, and beside it accuracy against parameters."""
+    made, left, right = figure(9.2, 4.4, columns=2, width_ratios=(1, 1.5))
     chosen = found.chosen
-    for name, places in OTHERS.items():
-        sizes = [rank * _per_rank(places, range(DEPTH)) for rank in RANKS]
-        left.plot(RANKS, sizes, color=COLOURS["quiet"], lw=1)
-        left.text(RANKS[-1] * 1.25, sizes[-1], name, va="center", fontsize=9,
-                  path_effects=HALO)
     logarithmic(left)
     if chosen.parameters:
-        each = chosen.parameters // chosen.rank
-        left.plot(RANKS, [rank * each for rank in RANKS], color=COLOURS["lora"], lw=2.5)
-        left.plot(chosen.rank, chosen.parameters, "o", ms=11, color=COLOURS["lora"])
+        each, lora, full = chosen.parameters // chosen.rank, COLOURS["lora"], COLOURS["full"]
+        left.plot(RANKS, [rank * each for rank in RANKS], color=lora, lw=2.5)
+        left.plot(chosen.rank, chosen.parameters, "o", ms=11, color=lora)
         whole = sum(math.prod(_shapes()[p]) for p in chosen.places) * len(chosen.layers)
-        left.axhline(whole, color=COLOURS["full"], ls="--", lw=1.5)
-        left.text(1, whole * 1.12, "the chosen matrices themselves", fontsize=9,
-                  color=COLOURS["full"], path_effects=HALO)
-    left.set(xlabel="rank", ylabel="parameters that LoRA trains", xlim=(0.8, 450),
-             title=f"{chosen.parameters:,} parameters, {found.share:.3%} of the model")
-    plain_ticks(left.xaxis, (1, 2, 4, 8, 16, 64, 192))
+        left.axhline(whole, color=full, ls="--", lw=1.5)
+        left.text(1, whole * 1.2, "the whole matrices", fontsize=11, color=full)
+        left.text(chosen.rank * 1.4, chosen.parameters, "A and B", fontsize=11, color=lora,
+                  va="top")
+    left.set(xlabel="rank", ylabel="trained parameters", xlim=(0.8, 450))
+    left.set_title(f"{chosen.parameters:,} parameters,\n{found.share:.3%} of the model",
+                   fontsize=12)
+    plain_ticks(left.xaxis, (1, 4, 16, 64, 384))
     _draw_accuracies(right, found)
-    for ax in (left, right):
-        ax.title.set_fontsize(10)
     made.set_label(f"{chosen.name}: {chosen.parameters:,} trained parameters, {found.share:.3%} of "
                    "the model" + ("; {}; head alone {:.1%}, full fine-tuning {:.1%}".format(
                        found.told, *records.ends()) if found.is_open else "") + "".join(
@@ -170,38 +166,35 @@ def _draw_accuracies(ax, found: Budget) -> None:
         ax.spines[:].set_visible(False)
         return
     for about, values in found.measured.items():
-        here = about == found.chosen
-        alike = replace(about, rank=found.chosen.rank) == found.chosen
-        ax.plot([about.parameters] * 2, [min(values), max(values)], lw=2.5 if here else 1.2,
-                color=COLOURS["lora"], alpha=1 if alike else 0.25)
-        ax.plot(about.parameters, mean(values), "o", ms=10 if here else 6, color=COLOURS["lora"],
-                alpha=1 if alike else 0.25, mew=0, zorder=3 if here else 2)
-        if alike:
-            ax.annotate(f"r {about.rank}", (about.parameters, min(values)), xytext=(0, -4),
-                        textcoords="offset points", ha="center", va="top", fontsize=9,
-                        zorder=5, path_effects=HALO)
+        if replace(about, rank=found.chosen.rank) != found.chosen:
+            ax.plot(about.parameters, mean(values), "o", ms=5, color=COLOURS["quiet"])
+            continue
+        ax.plot([about.parameters] * 2, [min(values), max(values)], lw=2, color=COLOURS["lora"])
+        ax.plot(about.parameters, mean(values), "o", ms=11 if about == found.chosen else 7,
+                color=COLOURS["lora"], zorder=3)
+        ax.annotate(about.rank if 1 < about.rank < 64 else f"rank {about.rank}",
+                    (about.parameters, min(values)), (0, -4), textcoords="offset points",
+                    ha="center", va="top", fontsize=11, zorder=5, path_effects=HALO)
     for parameters, accuracy in found.own.values():
         ax.plot(parameters, accuracy, "D", ms=9, color=COLOURS["yours"], zorder=4)
     draw_ends(ax)
-    if found.chosen.parameters:
-        ax.axvline(found.chosen.parameters, color=COLOURS["lora"], lw=1.5, ls=":")
     if found.guess:
         at = found.guess * _per_rank(("query", "value"), range(DEPTH))
-        ax.axvline(at, color=COLOURS["yours"], lw=1.5, ls="-.")
-        ax.annotate(f"your guess, rank {found.guess}", (at, 0.02), (-3, 0), fontsize=9, rotation=90,
-                    va="bottom", ha="right", xycoords=ax.get_xaxis_transform(),
-                    textcoords="offset points")
+        ax.annotate(f"your guess,\nrank {found.guess}", (at, 0), (0, 24), fontsize=11, ha="center",
+                    xycoords=ax.get_xaxis_transform(), textcoords="offset points",
+                    color=COLOURS["yours"], arrowprops={"arrowstyle": "->",
+                                                        "color": COLOURS["yours"]})
     logarithmic(ax, "x")
-    ax.set(xlabel="parameters that LoRA trains", ylabel="test accuracy", title=found.told)
-    in_percent(ax.yaxis)
+    ax.set(xlabel="trained parameters", ylabel="test accuracy")
+    ax.set_title(f"Rank {found.chosen.rank}, {found.told}", fontsize=12)
 
 
 def _caption(found: Budget) -> str:
-    told = (" Right: a dot is a recorded setting, its line spans three seeds; faint ones are of "
-            "other places or blocks. Diamonds are runs of your own." if found.is_open else "")
+    told = (" Right: a dot is a rank, its line spans three seeds; grey are other places or "
+            "blocks. Diamonds are runs of your own." if found.is_open else "")
     return (f"{found.chosen.parameters:,} trained parameters, "
-            f"{bytes_text(4 * found.chosen.parameters)} of numbers. Left, in grey: other places, "
-            "in all blocks." + told)
+            f"{bytes_text(4 * found.chosen.parameters)} of numbers. Left: A and B by their rank, "
+            "and the matrices that they change." + told)
 
 
 class RankExplorer(Explorer):

@@ -12,10 +12,8 @@ from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ti
 from ... import records
 from ...card import Card, show
 from . import recorded
-from .picture_of_rank import draw_ends
 
-MARKERS = dict(zip((1, 2, 4, 8, 16, 64), "os^DvP"))
-ENDS = {"learns": ("it learns", COLOURS["full"]), "fails": ("it fails", COLOURS["lora"])}
+ENDS = {"learns": ("it learns", COLOURS["lora"]), "fails": ("it fails", COLOURS["ink"])}
 
 
 def settings() -> pandas.DataFrame:
@@ -56,14 +54,18 @@ def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
     for ax, name, title, label in zip(
             axes, ("size", "moved"), ("How large is ΔW?", "How far do the hidden states move?"),
             ("‖ΔW‖ after one step, mean over matrices", "movement, as a share of their length")):
-        for (line, points), (colour, dash, marker) in zip(found.items(), SERIES):
+        for points, (colour, dash, marker) in zip(found.values(), SERIES):
             ax.plot(list(points), [getattr(p, name) for p in points.values()], dash + marker,
-                    color=colour, label=line)
+                    color=colour)
         logarithmic(ax)
         plain_ticks(ax.xaxis, sorted({rank for points in found.values() for rank in points}))
         ax.set(xlabel="rank", ylabel=label)
-        ax.set_title(title, fontsize=11)
-    axes[1].legend(frameon=False, fontsize=9)
+        ax.set_title(title, fontsize=12)
+    for (line, points), (colour, *_) in zip(found.items(), SERIES):
+        rank = [*points][len(points) // 2]
+        ax.annotate(line, (rank, points[rank].moved), (8, 8), fontsize=11, color=colour,
+                    textcoords="offset points")
+    ax.margins(y=0.15)
     made.set_label("‖ΔW‖ and the movement of the hidden states after one step. " + "; ".join(
         f"{name}: " + ", ".join(f"rank {r}: {p.size:.2g} and {p.moved:.2g}"
                                 for r, p in points.items())
@@ -74,28 +76,29 @@ def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
 def draw_explanations() -> Figure:
     """Draw every setting of the case by what each explanation goes by: what learned, what failed.
     """
-    made, *axes = figure(9.2, 4.1, columns=2)
+    made, left, right = figure(9.2, 4.4, columns=2, sharey=True)
     points = [(rank, {"‖ΔW‖": recorded.first_size(rank, alpha), "α": alpha},
                recorded.runs(rank, alpha)) for rank, alpha in recorded.settings()]
-    for ax, name, label in zip(axes, ("‖ΔW‖", "α"), ("alpha / √rank: the size of the first ΔW",
-                                                     "alpha")):
+    for ax, name, title in ((left, "‖ΔW‖", "By the size of the first ΔW, no line parts them"),
+                            (right, "α", "By α, one line does")):
         for rank, by, rows in points:
             values, colour = [row["accuracy"] for row in rows], ENDS[recorded.ends(rows)][1]
             alike = [r for r, other, found in points if math.isclose(other[name], by[name])
                      and recorded.ends(found) == recorded.ends(rows)]
-            x = by[name] * 1.2 ** (alike.index(rank) - (len(alike) - 1) / 2)    # side by side
-            ax.plot([x] * 2, [min(values), max(values)], color=colour, lw=1.2, alpha=0.6)
-            ax.plot(x, mean(values), MARKERS[rank], color=colour, ms=8, alpha=0.85)
-        draw_ends(ax)
+            x = by[name] * 1.25 ** (alike.index(rank) - (len(alike) - 1) / 2)    # side by side
+            ax.plot([x] * 2, [min(values), max(values)], color=colour, lw=1.5)
+            ax.plot(x, mean(values), "o", color=colour, ms=14, mfc=COLOURS["paper"], mew=1.8)
+            ax.text(x, mean(values), rank, ha="center", va="center_baseline", fontsize=9)
         logarithmic(ax, "x")
         plain_ticks(ax.xaxis, (2, 4, 8, 16, 45, 128))
-        ax.set(xlabel=label, ylabel="test accuracy")
+        ax.set_title(title, fontsize=12)
         in_percent(ax.yaxis)
-    for rank, marker in MARKERS.items():
-        axes[1].plot([], [], marker, color=COLOURS["ink"], mfc="none", label=f"rank {rank}")
-    for told, colour in ENDS.values():
-        axes[1].plot([], [], "s", color=colour, label=told)
-    axes[1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+    left.set(xlabel="α / √rank, the size of the first ΔW", ylabel="test accuracy")
+    left.axvline(16, color=COLOURS["quiet"], lw=1.5, zorder=0)
+    right.axvline(76, color=COLOURS["quiet"], lw=1.5, zorder=0)
+    right.set_xlabel("α")
+    for (told, colour), y in zip(ENDS.values(), (0.77, 0.62)):
+        left.text(3, y, told, color=colour, fontsize=12, ha="center")
     made.set_label("Accuracy by setting, against the size of the first update and against alpha. "
                    + "; ".join(f"rank {rank}: {by['‖ΔW‖']:.3g} and {by['α']:.3g}, "
                                f"{records.accuracy(rows)[0]:.1%}" for rank, by, rows in points)

@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from .... import core, spectra
-from ....plots import COLOURS, figure, in_percent, logarithmic, plain_ticks
+from ....plots import COLOURS, figure, logarithmic, plain_ticks
 from ....widgets import Explorer
 from .picture_of_rank import DEPTH, draw_ends
 
 YOURS, FULL, WEIGHT = "yours", "full", "weight"
 DRAWN = ("1", "8", "64", FULL)
-MARKERS = {"1": "o", "8": "D", "64": "P"}
+HUES = {WEIGHT: COLOURS["quiet"], FULL: COLOURS["full"], "64": COLOURS["lora"],
+        "8": COLOURS["lora"], YOURS: COLOURS["yours"]}
 
 Sigmas = Mapping[str, Sequence[float]]
 
@@ -49,24 +50,20 @@ def updates(record: Mapping, place: str, block: int, own: Sigmas | None = None) 
 
 
 def draw_updates(found: Spectra) -> Figure:
-    """Draw the share of the energy of ΔW that its k strongest directions hold, and of W itself."""
-    made, ax = figure(8, 4.4)
-    for run, sigma in {**found.updates, WEIGHT: found.weight}.items():
-        share, n = energy(sigma), len(sigma)
-        ax.plot(range(1, n + 1), share, **_style(run), ms=5, markevery=[0, n - 1])
-        k = {FULL: 20, WEIGHT: 60, YOURS: 1}.get(run)
-        place, offset = ((n, 1.0), (-8, 8)) if k is None else ((k, share[k - 1]), (8, -8))
-        ax.annotate(label(run), place, xytext=offset, textcoords="offset points", fontsize=9,
-                    color=_style(run)["color"])
-    ax.axhline(0.9, color=COLOURS["quiet"], lw=1)
-    logarithmic(ax, "x")
-    ax.set(xlabel="strongest directions, k", ylabel="share of the energy in them",
-           title=found.matrix, xlim=(0.9, 420), ylim=(0, 1.1))
-    plain_ticks(ax.xaxis, (1, 4, 16, 64, 384))
-    in_percent(ax.yaxis)
+    """Draw how many directions hold 90 % of the energy of each ΔW, and of W itself."""
+    made, ax = figure(8.4, 3)
+    of = {WEIGHT: found.weight, **found.updates}
+    rows = {label(run): (spectra.energy_rank(torch.tensor(of[run])), len(of[run]), colour)
+            for run, colour in HUES.items() if run in of}
+    for name, (count, n, colour) in rows.items():
+        ax.barh(name, count, color=colour)
+        ax.text(count + 3, name, f"{count} of {n}", va="center", fontsize=11)
+    ax.set(xlabel="directions that hold 90 % of the energy", xlim=(0, 240))
+    ax.set_title(f"{found.matrix}: full fine-tuning spreads its change, LoRA does not", fontsize=12)
+    ax.invert_yaxis()
+    ax.tick_params("y", labelsize=11, length=0)
     made.set_label(f"Updates of {found.matrix}. 90 % of the energy lies in: " + "; ".join(
-        f"{label(run)}: {spectra.energy_rank(torch.tensor(sigma))} directions of {len(sigma)}"
-        for run, sigma in found.updates.items()) + ".")
+        f"{name}: {count} directions of {n}" for name, (count, n, _) in rows.items()) + ".")
     return made
 
 
@@ -76,25 +73,14 @@ def energy(sigma: Sequence[float]) -> list[float]:
     return (energy.cumsum(0) / energy.sum()).tolist()
 
 
-def _style(run: str) -> dict:
-    """How a run is drawn: colour, dash and marker."""
-    if run == FULL:
-        return {"color": COLOURS["full"], "ls": "-", "marker": ""}
-    if run == WEIGHT:
-        return {"color": COLOURS["ink"], "ls": ":", "marker": ""}
-    if run == YOURS:
-        return {"color": COLOURS["yours"], "ls": "--", "marker": "X"}
-    return {"color": COLOURS["lora"], "ls": "-", "marker": MARKERS[run]}
-
-
 def label(run: str) -> str:
-    """What stands at the end of a run's line."""
-    return {FULL: "full", WEIGHT: "W itself", YOURS: "yours",
+    """What stands beside a run."""
+    return {FULL: "full fine-tuning", WEIGHT: "W itself", YOURS: "yours",
             "64": "rank 64, α = 16"}.get(run, f"rank {run}")
 
 
 def explore_updates(record: Mapping, own: Sigmas | None = None) -> Explorer:
-    """Where the energy of ΔW lies, by matrix: LoRA of three ranks, full fine-tuning, and yours."""
+    """Where the energy of ΔW lies, by matrix: LoRA of two ranks, full fine-tuning, and yours."""
     controls = {
         "place": ipw.ToggleButtons(options=("query", "value"), description="place"),
         "block": ipw.ToggleButtons(options=range(DEPTH), value=2, description="block",
@@ -123,18 +109,17 @@ def cuts(record: Mapping, of_full: Mapping) -> pandas.DataFrame:
 
 def draw_cuts(found: pandas.DataFrame) -> Figure:
     """Draw the accuracy against the number of directions that are kept."""
-    made, ax = figure(8, 3.8)
-    for run, left in found.items():
-        left = left.dropna()
-        ax.plot(left.index, left, **_style(run), ms=5)
-        ax.annotate(label(run), (left.index[-1], left.iloc[-1]), xytext=(4, -4), va="top",
-                    textcoords="offset points", fontsize=9, color=_style(run)["color"])
-    ticks = (1, 2, 4, 8, 16, 32, 64, 128, 384)
+    made, ax = figure(8, 4)
+    for run in ("8", FULL):
+        left = found[run].dropna()
+        ax.plot(left.index, left, "o-", ms=5, color=HUES[run], lw=2)
+    ax.text(9, found["8"][8], "LoRA of rank 8", va="top", fontsize=11, color=HUES["8"])
     draw_ends(ax)
     logarithmic(ax, "x")
-    plain_ticks(ax.xaxis, ticks)
+    plain_ticks(ax.xaxis, (1, 2, 4, 8, 16, 32, 64, 128, 384))
     ax.set(xlabel="directions that each ΔW keeps", ylabel="test accuracy")
-    in_percent(ax.yaxis)
+    ax.set_title(f"With eight directions, full fine-tuning keeps {100 * found[FULL][8]:.1f} of its "
+                 f"{found[FULL].iloc[-1]:.1%}", fontsize=12)
     made.set_label("Accuracy with each ΔW cut to k directions. " + "; ".join(
         f"{label(run)}: " + ", ".join(f"{k}: {a:.1%}" for k, a in left.dropna().items())
         for run, left in found.items()) + ".")

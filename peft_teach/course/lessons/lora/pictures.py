@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from types import SimpleNamespace
 
 import ipywidgets as ipw
@@ -32,48 +33,45 @@ __all__ = ["ask", "bill", "culprit", "cuts", "draw_bet", "draw_cuts", "draw_expl
 
 
 def draw_bet(n_out: int, n_in: int, rank: int) -> Figure:
-    """Draw W beside ΔW, and W beside A and B, all areas to one scale; x enters from the left."""
-    made, left, right = figure(9.2, 3.6, columns=2)
-    lora, gap = COLOURS["lora"], 0.25 * n_in
-    for ax, title, frozen in ((left, "fine-tuning", ""),
-                              (right, f"LoRA of rank {rank}", "\nfrozen")):
-        _box(ax, 0, 0, n_in, n_out, COLOURS["quiet"], f"W, {n_out} × {n_in}{frozen}")
-        ax.set_title(title, fontsize=11)
-        ax.set(xlim=(-1.05 * gap, 2.75 * n_in), ylim=(1.7 * n_out, -0.1 * n_out), aspect="equal")
+    """Draw W above ΔW, and W above A and B, all areas to one scale; x enters from the left."""
+    made, left, right = figure(9.2, 4.3, columns=2)
+    lora, low = COLOURS["lora"], 1.6 * n_out
+    for ax, title, told in ((left, "Fine-tuning trains a ΔW as large as W", ""),
+                            (right, f"LoRA of rank {rank} trains two thin strips", "\nfrozen")):
+        ax.set_title(title, fontsize=12)
+        ax.set(xlim=(-0.4 * n_in, 2.4 * n_in), ylim=(2.15 * n_out, -0.05 * n_out),
+               aspect="equal")
         ax.axis("off")
-        _arrow(ax, (-gap, n_out / 2), (0, n_out / 2), "x")
-        _arrow(ax, (n_in, n_out / 2), (2.7 * n_in, n_out / 2), "")
-        ax.text(2.35 * n_in, n_out / 2, "+", ha="center", va="center", fontsize=18,
+        _box(ax, 0, 0, n_in, n_out, COLOURS["quiet"], f"W, {n_out} × {n_in}{told}")
+        for y in (n_out / 2, low):
+            ax.text(-0.33 * n_in, y, "x", ha="center", va="center", fontsize=12)
+            _arrow(ax, (-0.26 * n_in, y), (0, y))
+        _arrow(ax, (n_in, n_out / 2), (2.35 * n_in, n_out / 2))
+        ax.text(2.05 * n_in, n_out / 2, "+", ha="center", va="center", fontsize=18,
                 bbox={"facecolor": COLOURS["paper"], "edgecolor": COLOURS["ink"],
                       "boxstyle": "circle", "pad": 0.15})
-    start = n_in + 0.1 * gap
-    _box(left, start, 0.62 * n_out, n_in, n_out, lora, f"ΔW, {n_out} × {n_in}\ntrained")
-    low = 1.15 * n_out
-    _box(right, 0, low, n_in, rank, lora, "")
-    right.text(n_in / 2, low + 0.06 * n_out, "A, trained", ha="center", va="top",
-               fontsize=9)
-    _arrow(right, (-gap, low), (0, low), "")
-    _arrow(right, (n_in, low), (1.55 * n_in, low), f"{rank} numbers")
-    _box(right, 1.6 * n_in, 0.66 * n_out, rank, n_out, lora, "")
-    right.text(1.66 * n_in, 1.5 * n_out, "B, trained", va="center", fontsize=9)
-    _arrow(left, (-gap, low), (start, low), "")
-    for ax, x in ((left, start + n_in), (right, 1.6 * n_in + rank)):
-        _arrow(ax, (x, low), (2.35 * n_in, 0.62 * n_out), "· s" if ax is right else "")
+    _box(left, 0, 1.1 * n_out, n_in, n_out, lora, f"ΔW, {n_out} × {n_in}\ntrained")
+    _box(right, 0, low - rank / 2, n_in, rank, lora)
+    _box(right, 1.6 * n_in, 1.1 * n_out, rank, n_out, lora)
+    _arrow(right, (n_in, low), (1.6 * n_in, low))
+    for x, y, text in ((0.5, 1.75, "A, trained"), (1.3, 1.75, f"{rank} numbers"),
+                       (1.95, 1.9, "B, trained"), (2.1, 1.15, "times s")):
+        right.text(x * n_in, y * n_out, text, ha="center", va="center", fontsize=11)
+    for ax, x in ((left, n_in), (right, 1.6 * n_in + rank)):
+        _arrow(ax, (x, low), (2.02 * n_in, 0.62 * n_out))
     made.set_label(f"Left, fine-tuning: W, {n_out} × {n_in}, and a change ΔW as large. Right, "
-                   f"LoRA: W, frozen, and beside it two thin strips, A and B, in which x becomes "
+                   f"LoRA: W, frozen, and below it two thin strips, A and B, in which x becomes "
                    f"{rank} numbers and then an output that is added.")
     return made
 
 
-def _box(ax, x: float, y: float, width: float, height: float, colour: str, text: str) -> None:
+def _box(ax, x: float, y: float, width: float, height: float, colour: str, text: str = "") -> None:
     ax.add_patch(Rectangle((x, y), width, height, facecolor=colour, edgecolor="none"))
-    ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=10)
+    ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=11)
 
 
-def _arrow(ax, start: tuple[float, float], end: tuple[float, float], text: str) -> None:
-    ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "lw": 1.5})
-    ax.text(*((a + b) / 2 for a, b in zip(start, end)), text, va="bottom", fontsize=9,
-            ha="center" if start[1] == end[1] else "right")
+def _arrow(ax, start: tuple[float, float], end: tuple[float, float]) -> None:
+    ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "lw": 1.5, "shrinkA": 0})
 
 
 # ── pushes ───────────────────────────────────────────────────────────────────────────────────
@@ -108,15 +106,20 @@ def pushes(r: int) -> Pushes:
 
 def draw_pushes(found: Pushes) -> Figure:
     """Draw r pushes that line up and r that scatter, and what is left of each sum after 1 / r."""
-    made, *axes = figure(9.2, 2.9, columns=2)
-    r, lengths = found.r, found.lengths
-    titles = f"Outputs: {r} pushes that line up", f"Size of ΔW: {r} rows of A at right angles"
+    made, *axes = figure(9.2, 3.2, columns=2)
+    r, lengths, lora, ends = found.r, found.lengths, COLOURS["lora"], {"shrinkA": 0, "shrinkB": 0}
+    titles = (f"Outputs, r = {r}: the pushes line up",
+              f"Size of ΔW, r = {r}: rows of A at right angles")
     for (name, points), ax, title in zip(found.chains.items(), axes, titles):
-        ax.plot(*zip(*points), "-" if r > 16 else "-o", ms=4, color=COLOURS["quiet"], lw=2)
-        ax.annotate("", points[-1], points[0],
-                    arrowprops={"arrowstyle": "-|>", "color": COLOURS["lora"], "lw": 2.5})
-        ax.set_title(f"{title}, {lengths[name]:.3g} long,\n"
-                     f"times α / r: {lengths[name] / r:.3g} · α", fontsize=11)
+        beside = 0.05 * r * (name == "line up")    # the pushes above their sum
+        for (x, y), (to_x, to_y) in pairwise(points):
+            ax.annotate("", (to_x, to_y + beside), (x, y + beside), arrowprops={
+                **ends, "arrowstyle": "->" if r < 32 else "-"})
+        ax.annotate("", points[-1], points[0], arrowprops={
+            **ends, "arrowstyle": "-|>", "color": lora, "lw": 3})
+        ax.set_title(title, fontsize=12)
+        ax.set_xlabel(f"sum {lengths[name]:.3g}, divided by {r}: {lengths[name] / r:.3g}",
+                      fontsize=12, color=lora)
         middle = [(max(each) + min(each)) / 2 for each in zip(*points)]
         (x0, x1), (y0, y1) = ((m - half * r, m + half * r) for m, half in zip(middle, (0.6, 0.3)))
         ax.set(aspect="equal", xticks=[], yticks=[], xlim=(x0, x1), ylim=(y0, y1))
@@ -131,9 +134,8 @@ def explore_pushes() -> Explorer:
     """The rank against what r pushes come to, where they line up and where they scatter."""
     rank = ipw.SelectionSlider(options=(1, 2, 4, 8, 16, 32, 64), value=8, description="rank")
     return Explorer({"r": rank}, pushes, draw_pushes, lambda found: (
-        "Both frames are as wide as the rank, so an arrow shows what is left after the division "
-        "by r."
-    ))
+        "Black: the pushes; orange: their sum. Both frames are as wide as the rank: move it, and "
+        "only the right arrow shrinks."))
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────

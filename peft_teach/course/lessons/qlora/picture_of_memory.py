@@ -103,7 +103,7 @@ class Memory:
 def draw_memory(found: Memory) -> Figure:
     """Draw memory against size, and where each method meets the card."""
     made, ax = figure(8.4, 4.6)
-    ax.axhline(found.card, color=COLOURS["ink"], lw=1.5)
+    ax.plot([1, 70], [found.card] * 2, color=COLOURS["ink"], lw=1.5)
     ax.text(1.05, found.card * 1.08, f"your card: {found.card} GB", fontsize=11, path_effects=HALO)
     label = math.inf
     for method, of in found.bills.items():
