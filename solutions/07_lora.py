@@ -415,8 +415,8 @@ clears, convicts = pt.check("lora.case", clears, convicts)
 pt.require("lora.case")
 
 # %%
-pt.plots.show(pictures.draw_explanations(), "Each setting of the list, twice; in the circle its rank. "
-              "A circle is the mean of three seeds, its line spans them.")
+pt.plots.show(pictures.draw_explanations(), "Each setting of the list, twice. In a "
+              "circle stands its rank; it is the mean of three seeds, its line spans them.")
 pt.compare("lora.suspect", pictures.culprit(), "why rank 64 failed")
 
 # %%
