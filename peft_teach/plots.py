@@ -140,6 +140,14 @@ def name_ends(ax, ends: Mapping[str, tuple[float, str]]) -> None:
                 transform=ax.transAxes)
 
 
+def entitle(ax, title: str, x: str, y: str = "") -> None:
+    """Give a panel its title and its axes their names, in letters as large as the page's."""
+    ax.set_title(title, fontsize=13)
+    ax.set_xlabel(x, fontsize=12)
+    ax.set_ylabel(y, fontsize=12)
+    ax.tick_params(labelsize=11)
+
+
 def in_percent(axis) -> None:
     """Write the shares along an axis as percentages."""
     axis.set_major_formatter(PercentFormatter(1, decimals=0))

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 09 · DoRA: does separating magnitude from direction help?
 #
-# A row of a weight matrix is an arrow. It has a length and a direction, and fine-tuning can stretch it, turn it, or do both.
+# A row of a weight matrix is an arrow. It has a length and a direction, and fine-tuning can stretch it, turn it, or both.
 #
 # In 2024, Shih-Yang Liu and his colleagues at NVIDIA asked why LoRA stays behind full fine-tuning. They plotted how much the rows of each
 # matrix had stretched against how far they had turned. Full fine-tuning's points sloped down, LoRA's up. LoRA, they concluded, finds it hard to do one without the other. So they built a method that keeps the two apart: **DoRA**.
@@ -110,7 +110,7 @@ batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
 test = pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64, shuffle=False)
 lora = record.runs.query("group == 'clouds' and method == 'lora' and seed == 0").index[0]
 steps = pt.widgets.watch(pt.train(model, batches, lr=3e-3), len(batches),
-                         {"LoRA (recorded)": record.losses[lora]})
+                         {"LoRA (recorded)": record.losses[lora]}, name="your DoRA")
 
 # %%
 own = {"method": "your DoRA", "parameters": pt.account.parameters(model).adapter,
@@ -409,11 +409,11 @@ pt.compare("dora.rays", "a falling line, too" if r < 0 else "only a rising line"
 
 # %%
 pt.plots.show(pictures.draw_rays(dots, lengths, (start, slope)), "Noise in six matrices, a dot for "
-              "each. Its amount decides where along its ray it lies: here, near the falling line.")
+              "each. The amount of noise decides how far out on its ray a dot lies.")
 
 # %% [markdown]
 # A dot of noise lies near the ray $\Delta M \approx \lVert w\rVert\,\Delta D$. Each matrix has rows of its own length, so each has
-# its own ray. Any line that crosses the six rays can be drawn: this one is $\Delta M = 0.05 - 0.62\,\Delta D$.
+# its own ray. Any line that crosses the six rays can be drawn.
 
 # %%
 pt.sentence("dora.figure", ...)    # yours: what does a falling line show of an update, what not?

@@ -250,7 +250,8 @@ model, tokenizer = pt.models.load("minilm", labels=1)
 model = pictures.put_on(method, model, tokenizer).to(pt.device())
 sentences = movies.train[:min(4000, budget.train_examples)]
 batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
-steps = pt.widgets.watch(pictures.train(model, batches, rate, head_rate), len(batches))
+steps = pt.widgets.watch(pictures.train(model, batches, rate, head_rate), len(batches),
+                         name=pictures.NAMES[method])
 
 # %%
 tests = [pt.course.live.placed(batch) for batch in pt.data.batches(
@@ -271,7 +272,7 @@ pd.Series({"yours, one seed": reached, "recorded: lowest": runs.min(), "mean": r
 # ## What do you pay?
 #
 # Papers plot quality against trained parameters. Nobody pays for parameters. You pay for memory while you train, for the time of a step,
-# and for a file for each task. A switch changes the axis. **Does the order stay?**
+# and for a file for each task. A switch changes the cost. **Does the order stay?**
 
 # %%
 pictures.explore_costs(record)
@@ -332,7 +333,7 @@ pt.widgets.Guess("At the same R², the fewest neighbours are left by",
 
 # %%
 pt.plots.show(pictures.draw_forgetting(record), "Learned against kept: a curve is a method, from "
-              "the base (f = 0) to half as much again as was trained (f = 1.5); one seed.")
+              "the base (f = 0) to its mark, as trained (f = 1). Grey: the others. One seed.")
 
 # %%
 kept = pictures.forgetting(record)

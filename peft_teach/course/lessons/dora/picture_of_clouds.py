@@ -9,7 +9,7 @@ import pandas
 import torch
 from matplotlib.figure import Figure
 
-from ....plots import COLOURS, HALO, SERIES, figure, logarithmic
+from ....plots import COLOURS, SERIES, entitle, figure, logarithmic
 from ....widgets import Explorer
 from ...guess import Guess
 from ...records import Record
@@ -20,6 +20,10 @@ WIDTH = 384                                        # inputs of a row in MiniLM
 HIDDEN = {"dora": "one", "full": "two", "random": "three", "lora": "four"}    # until it is guessed
 METHOD_COLOURS = {"full": "full", "lora": "lora", "dora": "yours", "random": "random"}
 ROWS = "rows of one matrix"
+MARKS = "    ● queries   ○ values"
+TITLES = {SIZES["dots"]: "Random numbers draw LoRA's line",
+          SIZES["rescaled"]: "Full fine-tuning at LoRA's size, the others at its own",
+          ROWS: "The rows of one value matrix, after training"}
 
 
 # ── four clouds ──────────────────────────────────────────────────────────────────────────────
@@ -52,23 +56,23 @@ def clouds(record: Record, shown: str, named: bool) -> Clouds:
 
 def draw_clouds(found: Clouds) -> Figure:
     """Draw the four clouds, ΔM against ΔD, each in a frame of its own size."""
-    made, *axes = figure(9.2, 3.0, columns=4)
+    made, *axes = figure(9.2, 3.4, columns=4)
+    title = TITLES[found.shown] if found.named else "Which cloud did random numbers draw?"
+    made.suptitle(title + MARKS * (found.shown != ROWS), fontsize=13)
     for ax, (name, places), method in zip(axes, found.clouds.items(), HIDDEN):
         colour = COLOURS[METHOD_COLOURS[method] if found.named else "ink"]
         for place, dots in places.items():
             ax.plot(dots.dd, dots.dm, "o", ms=3 if found.shown == ROWS else 5, color=colour,
                     mfc=colour if place == "query" else COLOURS["paper"])
-        ax.set_title("\n".join([name, *found.correlations(name)] if found.named else [name]),
-                     fontsize=11)
         ax.margins(0.15)
         ax.set(xlim=(0, None), ylim=(0, None))
-        ax.set_xlabel("ΔD", fontsize=11)
+        entitle(ax, "\n".join([name, *found.correlations(name) * found.named]), "turn, ΔD")
         if found.named:
             ax.locator_params(nbins=2)
             ax.ticklabel_format(scilimits=(-9, 9))
         else:
             ax.set(xticks=[], yticks=[])
-    axes[0].set_ylabel("ΔM", fontsize=11)
+    axes[0].set_ylabel("stretch, ΔM", fontsize=12)
     made.set_label(f"{found.shown}. Correlation of ΔD and ΔM: " + "; ".join(
         f"{name}: {', '.join(found.correlations(name))}" for name in found.clouds) + ".")
     return made
@@ -88,11 +92,7 @@ def _caption(found: Clouds) -> str:
     if found.shown == ROWS:
         dots = "A dot is a row: those of the value matrix of block 3, after training."
     else:
-        dots = ("A dot is a matrix after a quarter, half, three quarters and all of training: "
-                "queries filled, values hollow.")
-    if found.shown == SIZES["rescaled"]:
-        dots += (" Matrix by matrix, full fine-tuning has LoRA's size here, and the others have "
-                 "that of full fine-tuning.")
+        dots = "A dot is a matrix after a quarter, half, three quarters and all of training."
     hint = "" if found.named else " The names come when you have guessed."
     return f"{dots} Frames are of different sizes: compare shapes.{hint}"
 
@@ -119,28 +119,28 @@ def random_rows() -> list[tuple[float, float]]:
 def draw_crossing(record: Record) -> Figure:
     """Draw how much longer random rows become, against how much was added, and two laws for it."""
     made, ax = figure(8.6, 4.6)
-    for (name, law), dash in zip(LAWS.items(), ("--", "-")):
-        ax.plot((0.005, 1), (law(0.005), law(1)), dash, color=COLOURS["rest"], lw=1.8, label=name)
-    ax.plot(*zip(*random_rows()), "o", color=COLOURS["random"], ms=6,
-            label="random rows, measured")
+    for (name, law), dash, end in zip(LAWS.items(), ("--", "-"), ((1, 0.006), (0.3, 0.12))):
+        ax.plot((0.005, 1), (law(0.005), law(1)), dash, color=COLOURS["rest"], lw=1.8)
+        ax.text(*end, name, ha="right", fontsize=12)
+    ax.text(0.005, 7e-4, "measured", fontsize=12)
+    ax.plot(*zip(*random_rows()), "o", color=COLOURS["random"], ms=6)
     told = []
     for method in ("full", "lora"):
         sizes = [dot["size"] for (name, _), cloud in clouds_of(record).items() if name == method
                  for dot in cloud["dots"]]
         low, high = min(sizes), max(sizes)
         ax.axvspan(low, high, color=COLOURS[method], alpha=0.16, lw=0)
-        ax.text(math.sqrt(low * high), 0.98, NAMES[method], ha="center", va="top", fontsize=11,
-                color=COLOURS[method], transform=ax.get_xaxis_transform(), path_effects=HALO)
+        ax.text(math.sqrt(low * high), 0.98, NAMES[method], ha="center", va="top", fontsize=12,
+                color=COLOURS[method], transform=ax.get_xaxis_transform())
         told.append(f"{NAMES[method]}: {low:.3f} to {high:.3f}")
     both = CROSSING, CROSSING**2 / 2
     ax.plot(*both, "o", ms=15, mfc="none", mew=1.8, color=COLOURS["ink"])
-    ax.annotate(f"equal at {CROSSING:.2f}", both, xytext=(16, -18), fontsize=11,
+    ax.annotate(f"equal at {CROSSING:.2f}", both, xytext=(16, -18), fontsize=12,
                 textcoords="offset points")
     logarithmic(ax)
     ax.set(ylim=(1.2e-5, 1))
-    ax.set_xlabel("how much is added to a row: ‖δ‖ / ‖w‖", fontsize=11)
-    ax.set_ylabel("how much its length changes", fontsize=11)
-    ax.legend(frameon=False, fontsize=11, loc="lower right")
+    entitle(ax, "A small piece changes the length by chance, a large one by Pythagoras",
+            "how much is added to a row: ‖δ‖ / ‖w‖", "how much its length changes")
     made.set_label(f"Rows of {WIDTH} inputs: what chance does to their length and what "
                    f"Pythagoras does are equal where {CROSSING:.3f} of it is added. "
                    + "; ".join(told) + ".")
@@ -149,6 +149,7 @@ def draw_crossing(record: Record) -> Figure:
 
 # ── forged clouds, and noise ─────────────────────────────────────────────────────────────────
 
+TURN, STRETCH = "ΔD: how far rows turn", "ΔM: how much they stretch"
 SLOPES, START = (-0.62, 0.0, 0.83), (0.01, 0.06)    # the lines asked for, and (ΔD, ΔM) of a start
 
 
@@ -160,10 +161,13 @@ def draw_forged(forge: Callable) -> Figure:
                * (0.5 + torch.rand(48, 1, generator=generator)) for _ in range(6)]
     for slope, (colour, dash, marker) in zip(SLOPES, SERIES):
         dots = [point(W, new) for W, new in zip(weights, forge([*weights], slope, START))]
-        ax.axline(START, slope=slope, color=colour, ls=dash, lw=1.5)
-        ax.plot(*zip(*dots), marker, color=colour, ms=9, label=f"slope {slope:g}")
-    _name_axes(ax)
-    ax.legend(frameon=False, fontsize=11)
+        end = max(turn for turn, _ in dots)
+        line = START, (end, START[1] + slope * (end - START[0]))
+        ax.plot(*zip(*line), dash, color=colour, lw=1.5)
+        ax.plot(*zip(*dots), marker, color=colour, ms=9)
+        ax.annotate(f"slope {slope:g}", line[1], xytext=(12, -4), fontsize=12, color=colour,
+                    textcoords="offset points")
+    entitle(ax, "Noise draws a line of any slope", TURN, STRETCH)
     made.set_label("Forged clouds, on lines of slope "
                    + ", ".join(f"{slope:g}" for slope in SLOPES) + ".")
     return made
@@ -176,20 +180,17 @@ def draw_rays(dots: Sequence[tuple[float, float]], lengths: Sequence[float],
     The slope of a ray is the mean length of the matrix's rows.
     """
     made, ax = figure(8, 4)
+    turns, changes = zip(*dots)
+    wide, tall = 1.15 * max(turns), 1.35 * max(changes)
     for length in lengths:
         ax.axline((0, 0), slope=length, color=COLOURS["rest"], lw=1.2)
     ax.axline((0, line[0]), slope=line[1], color=COLOURS["ink"], ls="--", lw=1.5)
     ax.plot(*zip(*dots), "o", color=COLOURS["random"], ms=9)
-    turns, changes = zip(*dots)
-    ax.set(xlim=(0.8 * min(turns), 1.1 * max(turns)),
-           ylim=(0.8 * min(changes), 1.2 * max(changes)))
-    _name_axes(ax)
+    ax.text(0.04 * wide, 0.76 * tall, f"the line asked for,\nof slope {line[1]:g}", fontsize=12)
+    ax.text(0.6 * wide, 0.24 * tall, "each matrix has its own ray", fontsize=12)
+    ax.set(xlim=(0, wide), ylim=(0, tall))
+    entitle(ax, "Noise of chosen sizes lies near a falling line", TURN, STRETCH)
     made.set_label(f"{len(dots)} matrices with noise added, each on a ray whose slope is the "
                    f"length of its rows, {min(lengths):.2f} to {max(lengths):.2f}; all are near a "
                    f"line of slope {line[1]:g}.")
     return made
-
-
-def _name_axes(ax) -> None:
-    ax.set_xlabel("ΔD: how far rows turn", fontsize=11)
-    ax.set_ylabel("ΔM: how much their length changes", fontsize=11)

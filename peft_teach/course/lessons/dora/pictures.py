@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Arc
 
-from ....plots import COLOURS, figure
+from ....plots import COLOURS, entitle, figure
 from ... import records
 from ...guess import Guess
 from ...records import Record
@@ -85,10 +85,11 @@ def draw_pairs(record: Record, margin: float | None = None) -> Figure:
     made, ax = figure(9.2, 1.6 + 0.75 * len(found))
     ax.axvspan(-margin, margin, color=COLOURS["frozen"], lw=0)
     ax.axvline(0, color=COLOURS["ink"], lw=1)
-    told = []
+    told, inside = [], 0
     for y, ((rank, a, b), (one, other)) in enumerate(found.items()):
         gaps = [x - z for x, z in zip(one, other)]
         low, high = exercises.referee_interval(one, other)
+        inside += -margin < low and high < margin
         ax.plot(gaps, [y + 0.16] * len(gaps), "o", color=COLOURS["yours"], ms=7, alpha=0.55, mew=0)
         ax.plot([low, high], [y - 0.16] * 2, lw=5, color=COLOURS["ink"],
                 solid_capstyle="butt")
@@ -96,11 +97,9 @@ def draw_pairs(record: Record, margin: float | None = None) -> Figure:
         told.append(f"{_strip(rank, a, b)}: {mean(gaps):+.2f}, from {low:+.2f} to {high:+.2f}, "
                     f"{len(gaps)} pairs")
     ax.set(yticks=range(len(found)), ylim=(len(found) - 0.4, -0.6),
-           xlabel="points of test accuracy: left of 0 DoRA is worse, right of it better")
-    ax.set_yticklabels([_strip(*key) for key in found], fontsize=11)
-    ax.xaxis.label.set_fontsize(11)
-    ax.text(0, 1.01, f"margin, ±{margin:g}", ha="center", va="bottom", fontsize=11,
-            transform=ax.get_xaxis_transform())
+           yticklabels=[_strip(*key) for key in found])
+    entitle(ax, f"{inside} of {len(found)} intervals lie inside the margin, ±{margin:g}",
+            "points of test accuracy: left of 0 DoRA is worse, right of it better")
     made.set_label(f"Differences in points, mean and 95 % interval, margin {margin:g}. "
                    + "; ".join(told) + ".")
     return made

@@ -39,15 +39,15 @@ def chooser(record: Mapping) -> Explorer:
         allowed = table[(table.memory <= LIMITS[memory]) & (table[step_of] <= LIMITS[step])
                         & (table[file] * tasks <= DISK)]
         near = allowed[allowed["R²"] >= allowed["R²"].max() - MARGIN]
-        reason = "No method is within these limits."
+        name, title, larger = "", "No method is within these limits", ""
         if len(near):
             row = near.loc[name := near.cost.idxmin()]
-            reason = (f"Take {name}, with an R² of {row['R²']:.3f}: the best of them has "
-                      f"{allowed['R²'].max():.3f}, and none within {MARGIN} of it trains less. It "
-                      f"takes {row.memory:.0%} of full's memory, and {row[step_of]:.0%} of its "
+            title = f"Take {name}: the fewest parameters within {MARGIN} R² of the best allowed"
+            larger = (f" It takes {row.memory:.0%} of full's memory, and {row[step_of]:.0%} of its "
                       f"time. Larger models: {LARGER[name]}.")
-        return Cost(trained, table, [*allowed.index], "Filled: within the limits, which are memory "
-                    f"{memory}, a step {step}, files of {tasks:,} tasks in 1 GB. {reason}")
+        return Cost(trained, table, [*allowed.index], title, "Black: within the limits, which are "
+                    f"memory {memory}, a step {step}, files of {tasks:,} tasks in 1 GB.{larger}",
+                    name)
 
     return Explorer({
         "memory": ipw.Dropdown(options=[*LIMITS], description="memory"),

@@ -6,26 +6,29 @@ from dataclasses import dataclass
 import ipywidgets as ipw
 import pandas
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
-from ....plots import COLOURS, figure, in_percent, logarithmic
+from ....plots import COLOURS, entitle, figure, in_percent, logarithmic, ring
 from ....widgets import Explorer
 from .picture_of_places import STYLES
-from .recorded import KEPT, costs, curves
+from .recorded import KEPT, costs, curves, forgetting
 from .rungs import COSTS
 
-LOWEST = -0.1                    # below it, R² is not drawn
+LOWEST = 0.4                     # R² is drawn from here; a lower one is a number
 LOUD = ("full fine-tuning", "LoRA everywhere", "BitFit", "IA³")    # the rest is grey
 WIDE = 20                        # a cost that varies by this factor gets a logarithmic axis
 
 
 @dataclass(frozen=True)
 class Cost:
-    """R² with its interval against one cost, by method."""
+    """R² with its interval beside one cost, by method."""
 
     axis: str
     table: pandas.DataFrame    # cost, R², low, high
-    filled: list[str]          # methods
-    told: str                  # which, and what follows
+    filled: list[str]          # methods, in black: all others are grey
+    title: str
+    told: str                  # how to read it, and what follows
+    pick: str = ""             # gets a ring
 
 
 def unbeaten(table: pandas.DataFrame) -> list[str]:
@@ -35,14 +38,14 @@ def unbeaten(table: pandas.DataFrame) -> list[str]:
 
 
 def explore_costs(record: Mapping) -> Explorer:
-    """R² against one cost; a switch chooses which: does the order change?"""
+    """R² beside one cost; a switch chooses which: does the order stay?"""
     table = costs(record)
     axis = ipw.ToggleButtons(options=[axis for axis in COSTS.values() if axis in table],
                              description="cost", style={"button_width": "200px"})
 
     def compute(axis: str) -> Cost:
         rows = table[["R²", "low", "high"]].assign(cost=table[axis]).dropna()
-        return Cost(axis, rows, unbeaten(rows), "Filled: none as cheap has a higher mean. "
+        return Cost(axis, rows, unbeaten(rows), "Black: no method as cheap has a higher R²",
                     "Bars are 95 % intervals of each method alone, over seeds and sentences; "
                     "differences are known better. The head is counted.")
 
@@ -50,18 +53,29 @@ def explore_costs(record: Mapping) -> Explorer:
 
 
 def draw_cost(found: Cost) -> Figure:
-    """Draw R² against a cost; the names stand at the right, the best on top."""
-    made, ax = figure(9.2, 4.9)
-    for name, row in found.table.iterrows():
-        colour, _, marker = STYLES[name]
-        ax.plot([row.cost] * 2, [row.low, row.high], color=colour, lw=2)
-        ax.plot(row.cost, row["R²"], marker, color=colour, ms=9, mew=1.8, label=name,
-                mfc=colour if name in found.filled else COLOURS["paper"])
+    """Draw a row a method, the best on top: R² with its interval, and beside it the cost."""
+    made, left, right = figure(9.2, 4.9, columns=2, sharey=True)
+    made.suptitle(found.title, fontsize=13)
+    for y, (name, row) in enumerate(found.table.iterrows()):
+        colour = COLOURS["ink" if name in found.filled else "quiet"]
+        left.plot([row.low, row.high], [y, y], color=colour, lw=2)
+        for ax, x in ((left, row["R²"]), (right, row.cost)):
+            ax.plot(x, y, "o", color=colour, ms=8)
+            if name == found.pick:
+                ring(ax, x, y)
+        if row["R²"] < LOWEST:
+            left.text(LOWEST, y, f" ◂ {row['R²']:.2f}", va="center", fontsize=11)
     if found.table.cost.max() > WIDE * found.table.cost.min():
-        logarithmic(ax, "x")
-    ax.legend(frameon=False, fontsize=11, loc="center left", bbox_to_anchor=(1, 0.5))
-    ax.set(xlabel=found.axis, ylabel="R² on test sentences")
-    made.set_label(f"R² against {found.axis}. " + "; ".join(
+        logarithmic(right, "x")
+        right.xaxis.set_major_locator(LogLocator(100))
+    else:
+        right.set_xlim(left=0)
+    left.set(xlim=(LOWEST, None), ylim=(len(found.table) - 0.4, -0.6),
+             yticks=range(len(found.table)), yticklabels=found.table.index)
+    for ax, text in ((left, "R² on test sentences"), (right, found.axis)):
+        entitle(ax, "", text)
+        ax.grid(axis="y", color=COLOURS["frozen"])
+    made.set_label(f"R² beside {found.axis}. " + "; ".join(
         f"{name}: {row.cost:,.4g}, {row['R²']:.3f} ({row.low:.3f} to {row.high:.3f})"
         for name, row in found.table.iterrows()) + ".")
     return made
@@ -71,28 +85,27 @@ def draw_cost(found: Cost) -> Figure:
 
 
 def draw_forgetting(record: Mapping) -> Figure:
-    """Draw R² against the base's neighbours that are left, a curve a method, traced by f."""
-    found = curves(record).groupby(["method", "f"], sort=False).mean(numeric_only=True)
-    made, *axes = figure(9.2, 5, columns=2, sharey=True)
-    told = []
-    for ax, kept in zip(axes, KEPT):
-        for method, curve in found.groupby(level="method", sort=False):
-            curve, (colour, dash, marker) = curve.droplevel("method").sort_index(), STYLES[method]
-            if method in LOUD:
-                ax.plot(curve[kept], curve["R²"], dash, color=colour, lw=2)
-                ax.plot(curve[kept][1], curve["R²"][1], marker, color=colour, ms=9, label=method)
-            else:
-                ax.plot(curve[kept], curve["R²"], color=COLOURS["quiet"], lw=1)
-            told.append(f"{method}, {kept}: " + ", ".join(
-                f"f = {f:g} R² {row['R²']:.2f} {row[kept]:.0%}" for f, row in curve.iterrows()))
-        ax.axvline(found[kept].xs(0, level="f").mean(), color=COLOURS["ink"], lw=1, ls=":",
-                   label="the base")
-        ax.set_title(kept, fontsize=12)
-        ax.set_xlabel("nearest neighbour from the same text", fontsize=11)
-        in_percent(ax.xaxis)
-    axes[0].set_ylabel("R² on test sentences", fontsize=11)
-    axes[0].set_ylim(bottom=max(LOWEST, axes[0].get_ylim()[0]))
-    made.legend(*axes[0].get_legend_handles_labels(), frameon=False, loc="outside upper center",
-                ncols=5, fontsize=10, title="a mark: as trained, f = 1; grey: the other methods")
-    made.set_label("Learned against kept. " + "; ".join(told) + ".")
+    """Draw R² against the base's neighbours that are left, a curve a method, traced by f to 1."""
+    found = curves(record).query("f <= 1").groupby(["method", "f"]).mean(numeric_only=True)
+    at, kept, told = forgetting(record), KEPT[0], []
+    made, ax = figure(9.2, 4.6)
+    ax.axhline(at["R²"].iloc[-1], color=COLOURS["ink"], lw=1, ls=":")
+    for method, curve in found.groupby(level="method"):
+        curve, (colour, dash, marker) = curve.droplevel("method"), STYLES[method]
+        end = curve[kept][1], curve["R²"][1]
+        if method in LOUD:
+            ax.plot(curve[kept], curve["R²"], dash, color=colour, lw=2.5)
+            ax.plot(*end, marker, color=colour, ms=10)
+            ax.text(end[0], end[1] + 0.02, method, fontsize=12)
+        else:
+            ax.plot(curve[kept], curve["R²"], color=COLOURS["quiet"], lw=1)
+        told.append(f"{method}: " + ", ".join(
+            f"f = {f:g} R² {row['R²']:.2f} {row[kept]:.0%}" for f, row in curve.iterrows()))
+    ax.text(0.57, 0.01, "the base", ha="right", fontsize=12)
+    ax.text(0.62, at["R²"].iloc[-1] + 0.01, "the same R²", ha="right", fontsize=12)
+    entitle(ax, f"At the same R², {at.index[-1]} and {at.index[-2]} keep the fewest neighbours",
+            "sentences whose nearest neighbour is from the same editorial", "R² on test sentences")
+    ax.set(ylim=(-0.03, 0.62), xlim=(0.08, 0.62))
+    in_percent(ax.xaxis)
+    made.set_label(f"Learned against {kept}. " + "; ".join(told) + ".")
     return made

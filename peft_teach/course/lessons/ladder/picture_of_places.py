@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from ....plots import COLOURS, SERIES, figure
+from ....plots import COLOURS, SERIES, entitle, figure
 from ....widgets import Explorer
 from .recorded import BETTER, SAME, UNSURE, WORSE, errors, shared
 from .rungs import NAMES
@@ -35,10 +35,9 @@ class Places:
     first: int                               # the number of the first experiment that is shown
     places: Mapping[str, Sequence[int]]
 
-    @property
-    def winners(self) -> int:
-        """How many methods win at least once."""
-        return sum(1 in places for places in self.places.values())
+    def at(self, place: int) -> list[str]:
+        """Return the methods that have this place at least once."""
+        return [name for name, places in self.places.items() if place in places]
 
 
 def places(found: Mapping[str, torch.Tensor], runs: int, first: int) -> Places:
@@ -61,16 +60,19 @@ def places(found: Mapping[str, torch.Tensor], runs: int, first: int) -> Places:
 
 
 def draw_places(found: Places) -> Figure:
-    """Draw the places, a line a method, with its name where it starts and where it ends."""
+    """Draw the places, a line a method, with its name at both ends; loud is who is ever second."""
     made, ax = figure(9.2, 4.6)
-    numbers = range(found.first, found.first + SHOWN)
+    numbers, second = range(found.first, found.first + SHOWN), found.at(2)
     for name, row in found.places.items():
-        colour, _, marker = STYLES[name]
-        ax.plot(numbers, row, "-", marker=marker, color=colour, lw=2, ms=8)
-        ax.text(numbers[0] - 0.2, row[0], name, ha="right", va="center", fontsize=11)
-        ax.text(numbers[-1] + 0.2, row[-1], name, ha="left", va="center", fontsize=11)
+        colour, dash, marker = STYLES[name] if name in second else (COLOURS["quiet"], "-", "")
+        style = {"fontsize": 11, "va": "center", "weight": "bold" if marker else "normal"}
+        ax.plot(numbers, row, dash, marker=marker, color=colour, ms=8, lw=2.5 if marker else 1)
+        ax.text(numbers[0] - 0.2, row[0], name, ha="right", **style)
+        ax.text(numbers[-1] + 0.2, row[-1], name, ha="left", **style)
+    entitle(ax, f"Second at least once in {SHOWN} experiments: {len(second)} of "
+            f"{len(found.places)} methods", "experiment")
     ax.set(xlim=(numbers[0] - 2.2, numbers[-1] + 2.2), ylim=(len(found.places) + 0.6, 0.4),
-           xticks=numbers, yticks=[], xlabel="experiment")
+           xticks=numbers, yticks=[])
     ax.spines[["left", "bottom"]].set_visible(False)
     made.set_label(f"Places with {found.runs} runs a method, experiments {numbers[0]} to "
                    f"{numbers[-1]}. " + "; ".join(f"{name}: {', '.join(map(str, row))}"
@@ -87,9 +89,9 @@ def explore_places(record: Mapping) -> Explorer:
     first = ipw.IntSlider(value=1, min=1, max=1 + 25 * SHOWN, step=SHOWN, description="from")
     return Explorer(
         {"runs": runs, "first": first}, lambda runs, first: places(found, runs, first), draw_places,
-        lambda seen: f"Best on top. Each column is an experiment, drawn with replacement from what "
-        f"we have: {seen.runs} run{'s' * (seen.runs > 1)} a method, and the test sentences. So "
-        f"many methods win at least once in these {SHOWN}: {seen.winners}.")
+        lambda seen: "Best on top. Bold: they came second. Each column is an experiment, drawn "
+        f"with replacement from what we have: {seen.runs} run{'s' * (seen.runs > 1)} a method, and "
+        "the test sentences.")
 
 
 # ── all pairs ────────────────────────────────────────────────────────────────────────────────
