@@ -5,8 +5,6 @@ from peft_teach.course.lessons.dora.recorded import MARGIN
 from peft_teach.methods import dora, lora
 
 RUNS = record("dora").runs
-SEARCH = RUNS.query("group == 'rates' and lr == 0.006").pivot(
-    index="rank", columns="method", values="accuracy")
 LIU = "Liu et al. 2024"
 
 FIGURES = {
@@ -17,8 +15,6 @@ FIGURES = {
     "about 0.7 points": 2.262 / 10**0.5 * MARGIN / 100,
     "95 % interval": "Student's t",
     "LLaMA-7B for 0.2 points": f"{LIU}, Table 7",
-    "79.0 % for DoRA, 78.7 % with a gain, 75.9 %": tuple(SEARCH.loc[32, ["dora", "gain", "lora"]]),
-    "74.9 %, 73.4 % and 74.7 %": tuple(SEARCH.loc[2, ["dora", "gain", "lora"]]),
     "1 to 70 billion": "the sources of the recipe",
     "within 1 to 2 %": "Lee et al. 2026, abstract",
     "7 billion": "the size of LLaMA-7B",
