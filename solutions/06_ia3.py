@@ -142,8 +142,8 @@ records.table(runs, ["method", "rank", "parameters"])    # 2,563 test sentences
 at_zero = pt.commit("ia3.zero", ...)     # a share of right answers, from 0 to 1
 
 # %% [markdown]
-# Turn the knob, for everything or for one place or block. Which part of the desk can be switched off without a loss? On the left, a bar shows the gains
-# at one place of one block: half of them lie in the thick part, nine in ten on the thin line. Below the picture stand reviews whose answers flip.
+# Turn the knob, for everything or for one place or block. Which part of the desk can be switched off without a loss? Below the picture
+# stand reviews whose answers flip.
 
 # %%
 sentences = movies.test[:record["setting"]["desk"]]
@@ -494,7 +494,7 @@ review = "A warm, funny film, and I would gladly see it again."      # write you
 listen(sixteen)                                  # all gains are at one again
 unread = pt.course.live.read(asking, lm_tokenizer, question)
 few_batches = questions(sixteen, 4, seed=0, epochs=4 if budget.claims else 1)
-steps = pt.widgets.watch(pt.train(asking, few_batches, lr=0.03), len(few_batches))
+steps = pt.widgets.watch(pt.train(asking, few_batches, lr=0.03), len(few_batches), name="IA³")
 
 # %%
 trained = pt.evaluate(asking, questions(others))
