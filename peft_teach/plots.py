@@ -217,6 +217,7 @@ def curves(losses: Mapping[str, Sequence[float]], colours: Mapping[str, str] | N
                 color=(colours or {}).get(name, colour), **style)
         if means and not ax.get_title():
             ax.set_title(f"{name}: loss {means[0]:.2f} → {means[-1]:.2f}")
+    window = min(window, max(map(len, losses.values()), default=0))
     ax.set(xlabel="training step", ylabel=f"loss, mean of {window} steps")
     if len(losses) > 1:
         ax.legend(frameon=False, labelcolor="linecolor", fontsize=11)
