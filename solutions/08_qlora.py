@@ -409,11 +409,11 @@ pd.Series({name: sum(t.nbytes for t in state.values()) / 1e6
 
 # %%
 runs = record.runs.query("group == 'runs' and seed == 0 and targets == 'all'")
-beside = {"LoRA on the exact base": record.losses[runs.query("method == 'lora'").index[0]]}
+exact = "LoRA on the exact base (recorded)"
+beside = {exact: record.losses[runs.query("method == 'lora'").index[0]]}
 rate = float(runs.query("method == 'qlora'").lr.iloc[0])
 steps = pt.widgets.watch(pt.train(model, batches, rate), len(batches), beside, window=40,
-                         colours={"LoRA on the exact base": pt.plots.COLOURS["lora"]},
-                         name="QLoRA, yours")
+                         colours={exact: pt.plots.COLOURS["lora"]}, name="QLoRA, yours")
 
 # %%
 reached = {"your QLoRA": pt.evaluate(model, test).accuracy,
