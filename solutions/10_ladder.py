@@ -267,7 +267,7 @@ pd.Series({"yours, one seed": reached, "recorded: lowest": runs.min(), "mean": r
 # masks to match LoRA on larger models. A few scattered entries want a rate that looks absurd.
 #
 # The prompt shows the other side. In its search, on one seed, it stood well above the head alone after as many steps. At the rate that was found there, it
-# hardly learns with three of the four seeds. So a search has luck in it, too: what one seed chose may break on the next.
+# hardly learns with four of the five seeds. So a search has luck in it, too: what one seed chose may break on the next.
 #
 # ## What do you pay?
 #
@@ -333,7 +333,7 @@ pt.widgets.Guess("At the same R², the fewest neighbours are left by",
 
 # %%
 pt.plots.show(pictures.draw_forgetting(record), "Learned against kept: a curve is a method, from "
-              "the base (f = 0) to its mark, as trained (f = 1). Grey: the others. One seed.")
+              "the base (f = 0) to its mark, as trained (f = 1). Grey: the others. Two seeds.")
 
 # %%
 kept = pictures.forgetting(record)
@@ -346,7 +346,7 @@ kept
 #
 # Few parameters do not mean little forgetting: BitFit and IA³ train fewer than LoRA 8, and keep the fewest neighbours. Full fine-tuning keeps
 # a little fewer than LoRA on query and value. The last quarter of the way costs every method many neighbours, and some gain hardly any $R^2$ by
-# it. Leave out the one direction in which the vectors differ most, and more is left, in the same order.
+# it. Leave out the one direction in which the vectors differ most, and more is left, in almost the same order.
 # </details>
 #
 # So turn the knob before you ship. And an adapter can do what full fine-tuning cannot: take it off, and the base is back, to the bit.
@@ -476,9 +476,9 @@ pictures.chooser(record)
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Clusters, not places: full fine-tuning is clearly ahead of all others; groups follow, within which one run decides nothing. | all pairs, by seed and by sentence (the grid); ten seeds for the six best on validation, four for the rest | the margin stood before the first run; each method searched its rate by one rule | differences shrink as models grow (Su et al. 2023); tuned variants of LoRA end within 1 to 2 % (Lee et al. 2026) |
+# | Clusters, not places: full fine-tuning is clearly ahead of all others; groups follow, within which one run decides nothing. | all pairs, by seed and by sentence (the grid); ten seeds for the six best on validation, five for the rest | the margin stood before the first run; each method searched its rate by one rule | differences shrink as models grow (Su et al. 2023); tuned variants of LoRA end within 1 to 2 % (Lee et al. 2026) |
 # | Entries at random places do better than LoRA with as many parameters, at a rate 4 times as large. | the mask and LoRA 8 in the grid: ahead with every seed | half the rate for LoRA 8: the mask is ahead, too (four seeds); at LoRA's rate it falls behind (validation) | it matches LoRA with fewer parameters, at larger rates than expected (Xu & Zhang 2024) |
-# | Few trained parameters do not mean little forgetting: BitFit and IA³ keep the fewest neighbours. An observation. | neighbours of editorials, as trained and at equal R², one seed | the knob; the strongest direction left out: both stay last | in continued training at 7 billion, LoRA forgets less than full fine-tuning, and learns less (Biderman et al. 2024); with LoRA, too, more learned is more forgotten (Kalajdzievski 2024) |
+# | Few trained parameters do not mean little forgetting: BitFit and IA³ keep the fewest neighbours. An observation. | neighbours of editorials, as trained and at equal R², two seeds | the knob; the strongest direction left out: both stay last | in continued training at 7 billion, LoRA forgets less than full fine-tuning, and learns less (Biderman et al. 2024); with LoRA, too, more learned is more forgotten (Kalajdzievski 2024) |
 # | The order travels: at the rates found on films, the methods stand almost alike on three other tasks. An observation. | six methods, two seeds | nothing yet: no rate was searched there | not known to us |
 #
 # **What people say,** wherever adapters are compared, and what we found:
