@@ -328,7 +328,7 @@ picks = {"file": "IA³", "time": "bottleneck", "any": "full fine-tuning", "keep"
 
 RIGHT["ladder.ship"] = {
     "names of the tables": PICKS,
-    "small letters": 'picks = dict(keep="lora all", any="full", time="mask", file="lora 1")',
+    "small letters": 'picks = dict(keep="lora all", any="full", time="mask", file="ia3")',
     "filled in": 'picks = {"any": "Full fine-tuning", "time": "a random mask"}\n'
                  'picks["file"], picks["keep"] = "IA3", "LoRA everywhere"',
 }
@@ -336,6 +336,6 @@ RIGHT["ladder.ship"] = {
 WRONG["ladder.ship"] = {
     "over": (but(PICKS, "IA³", "LoRA 8"), but(PICKS, "bottleneck", "full fine-tuning"),
              but(PICKS, "LoRA everywhere", "IA³")),
-    "worse": (but(PICKS, "full fine-tuning", "the head alone"), but(PICKS, "IA³", "prompt")),
+    "worse": (but(PICKS, "full fine-tuning", "the head alone"), but(PICKS, "IA³", "LoRA 1")),
     "": (but(PICKS, "bottleneck", "LoRA 9"), but(PICKS, '"any": "full fine-tuning", ', "")),
 }
