@@ -332,11 +332,8 @@ correlated.xs("at the other's norm", level="size")    # the three others at full
 #
 # ## Forge it
 #
-# A picture that shows a cause should be hard to draw without it. So draw the paper's picture from noise. First, only add noise. **What line can the dots of one matrix form?**
-
-# %%
-pt.widgets.Guess("Add noise to a matrix, more each time. Its dots form",
-                 ("a rising line", "a falling line", "either, as chance has it"), "dora.noise")
+# A picture that shows a cause should be hard to draw without it. So draw the paper's picture from noise. First, only add noise to one
+# matrix, more each time.
 
 # %%
 W = model.get_submodule("bert.encoder.layer.3.attention.self.value").base.weight.cpu()
@@ -345,7 +342,7 @@ for _ in range(10):
     noise = torch.randn_like(W)
     changes = [pictures.point(W, W + size * noise)[1] for size in (0.01, 0.02, 0.03, 0.04)]
     rising += changes == sorted(changes)
-pt.compare("dora.noise", f"a rising line, {rising} of 10 times", "four sizes each")
+f"Its dots form a rising line, {rising} of 10 times"
 
 # %% [markdown]
 # ### Exercise 4 · The forgery (3 points, about 10 minutes)
@@ -394,7 +391,7 @@ pt.widgets.Guess("Noise added to six matrices, its amounts chosen. Their dots ca
                  ("only a rising line", "a falling line, too"), "dora.rays")
 
 # %%
-start, slope = 0.05, -0.62                      # of the line to draw
+start, slope = 0.05, -1.0                       # of the line to draw
 dots, lengths = [], []
 for block in range(6):
     W = model.get_submodule(f"bert.encoder.layer.{block}.attention.self.value").base.weight.cpu()
