@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 09 · DoRA: does separating magnitude from direction help?
 #
-# A row of a weight matrix is an arrow. It has a length and a direction, and fine-tuning can stretch it, turn it, or both.
+# A row of a weight matrix is an arrow. It has a length and a direction, and fine-tuning can stretch it, turn it, or do both.
 #
 # In 2024, Shih-Yang Liu and his colleagues at NVIDIA asked why LoRA stays behind full fine-tuning. They plotted how much the rows of each
 # matrix had stretched against how far they had turned. Full fine-tuning's points sloped down, LoRA's up. LoRA, they concluded, finds it hard to do one without the other. So they built a method that keeps the two apart: **DoRA**.

@@ -150,7 +150,7 @@ def draw_crossing(record: Record) -> Figure:
 # ── forged clouds, and noise ─────────────────────────────────────────────────────────────────
 
 TURN, STRETCH = "ΔD: how far rows turn", "ΔM: how much they stretch"
-SLOPES, START = (-0.62, 0.0, 0.83), (0.01, 0.06)    # the lines asked for, and (ΔD, ΔM) of a start
+SLOPES, START = (-1.0, 0.0, 1.0), (0.01, 0.1)    # the lines asked for, and (ΔD, ΔM) of a start
 
 
 def draw_forged(forge: Callable) -> Figure:
@@ -186,7 +186,7 @@ def draw_rays(dots: Sequence[tuple[float, float]], lengths: Sequence[float],
         ax.axline((0, 0), slope=length, color=COLOURS["rest"], lw=1.2)
     ax.axline((0, line[0]), slope=line[1], color=COLOURS["ink"], ls="--", lw=1.5)
     ax.plot(*zip(*dots), "o", color=COLOURS["random"], ms=9)
-    ax.text(0.04 * wide, 0.76 * tall, f"the line asked for,\nof slope {line[1]:g}", fontsize=12)
+    ax.text(0.18 * wide, 0.8 * tall, f"the line asked for,\nof slope {line[1]:g}", fontsize=12)
     ax.text(0.6 * wide, 0.24 * tall, "each matrix has its own ray", fontsize=12)
     ax.set(xlim=(0, wide), ylim=(0, tall))
     entitle(ax, "Noise of chosen sizes lies near a falling line", TURN, STRETCH)

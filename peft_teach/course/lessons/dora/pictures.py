@@ -125,8 +125,8 @@ EXAMPLES = {
         "The random one is", tuple(HIDDEN.values()))),
     "crossing": lambda: draw_crossing(records.load("dora")),
     "forged": lambda: draw_forged(exercises.forge),
-    "rays": lambda: draw_rays([(0.0329, 0.0296), (0.0275, 0.033), (0.0248, 0.0347)],
-                              (0.9, 1.2, 1.4), (0.05, -0.62)),
+    "rays": lambda: draw_rays([(0.0266, 0.0229), (0.0232, 0.0266), (0.0208, 0.0285)],
+                              (0.85, 1.12, 1.38), (0.05, -1.0)),
     "pairs": lambda: draw_pairs(records.load("dora")),
     "ladder": draw_ladder,
 }
