@@ -100,21 +100,16 @@ pd.DataFrame({"NF4, from the normal": normal, "even, 16, from the uniform": unif
 
 # %% [markdown]
 # Here are five tables of marks: your two; **int4**, the fifteen integers from −7 to 7; and two kinds of **FP4**, tiny floating-point numbers. All
-# take the same memory. **Which one makes the smallest error, on the model's weights and on uniform random numbers?**
+# take the same memory. **Which one makes the smallest error on the model's weights?**
 
 # %%
 tables = pictures.tables(levels)
 pt.widgets.Guess("The smallest error on the model's weights:", tables, "qlora.weights")
 
 # %%
-pt.widgets.Guess("The smallest error on uniform random numbers:", tables, "qlora.uniform")
-
-# %%
 batches = pt.data.batches(movies.train[:512 if budget.claims else 16], tokenizer, 64)
 errors_of = pictures.formats(matrices, tables, model, batches)
-best = errors_of.idxmin()
-pt.compare("qlora.weights", best["the model's weights"], "on the model's weights")
-pt.compare("qlora.uniform", best["uniform numbers"], "on uniform numbers")
+pt.compare("qlora.weights", errors_of["the model's weights"].idxmin(), "on the model's weights")
 errors_of.map("{:.1%}".format)    # ‖Ŵ − W‖ / ‖W‖, at equal bits a weight
 
 # %% [markdown]
@@ -129,7 +124,7 @@ tables["Lloyd"] = pictures.lloyd(matrices, normal)
 pictures.explore_levels(matrices, tables)
 
 # %% [markdown]
-# Lloyd's marks beat NF4's on the weights. **Do the hidden states notice?**
+# Lloyd's marks beat NF4's on the weights. Do the hidden states notice?
 
 # %%
 beaten = pictures.formats(matrices, {"Lloyd": tables["Lloyd"]}, model, batches)
@@ -140,7 +135,7 @@ pd.concat([errors_of.loc[["NF4"]], beaten]).map("{:.1%}".format)
 #
 # ## Two in a byte
 #
-# PyTorch cannot compute with four-bit numbers, so two share a byte.
+# A tensor's smallest element here is a byte, so two weights share one.
 #
 # ### Exercise 2 · Into bytes and back (3 points, about 9 minutes)
 #
@@ -265,7 +260,7 @@ pt.widgets.Guess("The colleague's bytes:", ("descending", "swapped", "doubled", 
 # %% [markdown]
 # ### Exercise 4 · The cure (1 point, about 2 minutes)
 #
-# Write `mended(packed)`. It returns bytes from which your `dequantize` makes the right matrix, and leaves `packed` as it is.
+# Bet first. Then write `mended(packed)`: from the bytes it returns, your `dequantize` makes the right matrix, and `packed` stays as it is.
 
 
 # %% exercise="qlora.mended" part="solution"
@@ -308,8 +303,8 @@ found.round(3)
 # - It computes $x \hat W^\top + b$, and has `in_features`, `out_features`, `bias`, and a `weight` computed at each access.
 # - Nothing in it trains. The gradient to `x` is the one that $\hat W$ gives.
 # - Between forward and backward pass it keeps nothing as large as $W$. Use `torch.autograd.Function` or `torch.utils.checkpoint.checkpoint`.
-# - Without the bias, its parameters and buffers take 4.5 bits a weight. All layers share the levels, a plain attribute that
-#   `weight` takes to the device of the buffers. `copy.deepcopy` and `load_state_dict` work.
+# - Without the bias, its parameters and buffers take 4.5 bits a weight. The levels are a plain attribute, shared by all layers; `weight` moves
+#   them to the buffers' device. `copy.deepcopy` and `load_state_dict` work.
 
 
 # %% exercise="qlora.layer" part="solution"
@@ -353,8 +348,8 @@ pt.require("qlora.layer")
 #
 # Write `four_bits_hold(make)`, a test that raises an error if a layer breaks this law:
 #
-# > *Before the layer is used and after, its parameters and buffers, without the bias, take exactly n / 2 bytes for n weights plus 4 bytes for each
-# > block of 64. None of them trains. The gradient reaches x.*
+# > *Leave the bias aside. Before the layer is used and after, its parameters and buffers take exactly half a byte for each weight and 4 bytes for
+# > each block of 64. None of them trains. The gradient reaches x.*
 #
 # `make(linear)` builds the layer from a float32 `nn.Linear` of your choice. Your test must accept two right layers and reject six broken ones. Any
 # error counts as a rejection.
@@ -422,7 +417,7 @@ pd.Series(reached).map("{:.1%}".format).to_frame("accuracy")
 
 # %% [markdown]
 # It learns. One run says little: yours may lie two points from ours. **What did the four bits cost?** We trained on the exact base and the four-bit
-# one, from three seeds. Each base had its own best rate, from other sentences.
+# one, from three seeds, each base at its best rate on validation sentences.
 
 # %%
 pt.commit("qlora.cost", ...)    # accuracy, exact base less four bits, in points
@@ -438,8 +433,8 @@ costs.round(4)    # three seeds; ±: standard error of the paired difference
 #
 # ## Merge by dice
 #
-# Now merge, as in lesson 07: add $\Delta W$ to $\hat W$. You want a four-bit model again, so every weight of the sum moves to the nearest mark.
-# **Which share of $\Delta W$ is left?** (Project the change of the weights onto $\Delta W$:
+# Now merge, as in lesson 07: add $\Delta W$ to $\hat W$. You want a four-bit model again, so every weight of the sum moves to the nearest mark, with
+# $\hat W$'s old block maxima or new ones. **Which share of $\Delta W$ is left?** (Project the change of the weights onto $\Delta W$:
 # $\langle\text{change}, \Delta W\rangle / \lVert\Delta W\rVert^2$.)
 
 # %%
@@ -472,9 +467,9 @@ pt.compare("qlora.nearest", round(merges["ΔW kept"]["nearest, new maxima"], 3),
 merges.iloc[:4].round(3)    # your merge takes new maxima; 2,563 test sentences; sd: over seeds
 
 # %% [markdown]
-# More than half of $\Delta W$ is gone, and with it, on average, two to three points of accuracy. Why? Each weight of $\hat W$ stands *on* a mark:
-# that is how $\hat W$ was made. (The sum has new block maxima, which move the marks little.) A weight leaves its mark only if its update is larger
-# than half the gap to the next mark. Small updates are taken back; only the large ones arrive.
+# More than half of $\Delta W$ is gone, and with it, on average, two to three points of accuracy. Why? Each weight of $\hat W$ stands
+# *on* a mark: that is how $\hat W$ was made. (New maxima move the marks little.) A weight leaves its mark only if its update is larger than half the
+# gap to the next mark. Small updates are taken back; only the large ones arrive.
 #
 # So roll dice. Let each weight go to one of the two marks around it at random, more often to the nearer one, such that its *average* is right. The
 # error of the matrix is then about twice as large as the update itself. **What accuracy do you expect?**
@@ -523,11 +518,11 @@ pictures.explore_dice(dice)
 # One line says why. A weight $w$ between the marks $l$ and $h$ goes up with probability $p = (w - l) / (h - l)$, so its average is
 # $l + p\,(h - l) = w$.
 #
-# An output sums hundreds of weights. The small pushes of the update agree, and dice keep their sum; the errors of dice mostly cancel. Rounding to the
-# nearest mark makes a smaller error, but much of it points against the update. **Errors that agree add up.**
+# From layer to layer, the small pushes of the update agree, and dice keep them; the errors of dice mostly cancel by the last layer. Rounding
+# to the nearest mark makes a smaller error, but much of it points against the update. **Errors that agree add up.**
 #
-# A sceptic calls dice ["Gaussian noise"](https://github.com/lllyasviel/stable-diffusion-webui-forge/discussions/1252). So take the errors of dice,
-# shuffle them over the matrix, and add them to the *nearest* marks. **Does this noise help?**
+# ComfyUI rolls such dice; a sceptic calls them ["Gaussian noise"](https://github.com/lllyasviel/stable-diffusion-webui-forge/issues/1252). So take
+# the errors of dice, shuffle them over the matrix, and add them to the *nearest* marks. **Does this noise help?**
 
 # %%
 pt.widgets.Guess("Nearest marks with the noise of dice, against nearest marks:",
@@ -539,8 +534,7 @@ pt.compare("qlora.noise", "better" if gap > 2 * error else "not better", "three 
 merges.iloc[:9].round(3)    # three seeds; of dice and noise, three draws of each
 
 # %% [markdown]
-# It does not. In the last row the update was shrunk to the share that nearest marks keep, and nothing was rounded: no better. What costs is the lost
-# part.
+# It does not. The last row only shrinks the update to the share that nearest marks keep. That is even worse: what costs is the lost part.
 #
 # One way is left. Add $\Delta W$ to the exact $W$ in place of $\hat W$, and round to the nearest mark. **Which share of $\Delta W$ is kept now?**
 
@@ -557,8 +551,8 @@ scores.map("{:.1%}".format).to_frame("your adapter")
 # Practically all of it. $\hat W$ stands on the marks, $W$ anywhere between them. Rounding $W + \Delta W$ makes about the error that rounding $W$
 # made, and that error ignores the update. $W$ brings its own dice.
 #
-# **How to merge, then?** For 32 bits, add $\Delta W$ to $\hat W$: that is the model you trained. For four bits, add it to the exact $W$ and round.
-# If you no longer have $W$, roll dice.
+# **How to merge, then?** Here: for 32 bits, add $\Delta W$ to $\hat W$, the model you trained; for four bits, add it to the exact $W$ and round.
+# Without $W$, roll dice, or keep the adapter beside.
 #
 # ## Could the adapter start as a repair?
 #
@@ -575,8 +569,8 @@ pt.compare("qlora.repair", round(repairs.share["attention.self.query"], 3), "mea
 repairs.round(3)    # repaired by rank 8: of the error, of it with scrambled signs, of white noise
 
 # %% [markdown]
-# A little more than of noise, except in the last matrix of each block, where the error is large in some places. Such places are all that rank 8
-# finds: scramble the signs of all entries, and every share stays.
+# Rank 8 repairs noise almost as well. Only in `output.dense`, above all in the last blocks, does it find more: places where the error is large.
+# Scramble all signs, and every share stays.
 #
 # ## What fits on my card?
 #
@@ -600,10 +594,10 @@ pictures.explore_memory()
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Of five tables, none wins everywhere: NF4 makes the smallest error on the model's weights, evenly spaced marks on uniform numbers. | all matrices of the blocks, live | all tables take the same bits, maxima included; the hidden states rank them in the same order | NF4 ahead of FP4 and int4 in perplexity (Dettmers et al. 2023); levels from a Student distribution (Dotzel et al. 2024) or for the least error (Yoshida 2023; Blumenberg et al. 2025) can be better still |
+# | Of five tables, none wins everywhere: NF4 makes the smallest error on the model's weights, evenly spaced marks on uniform numbers. | all matrices of the blocks, live | all tables take the same bits, maxima included | NF4 ahead of FP4 and int4 in perplexity (Dettmers et al. 2023); levels from a Student distribution (Dotzel et al. 2024) or for the least error (Blumenberg et al. 2025; with larger blocks Yoshida 2023) can be better still |
 # | On these reviews, LoRA learns on four bits about as well as on the exact base. | three seeds, in pairs: the table of costs | each base at its own best rate | no loss seen against 16 bits (Dettmers et al. 2023); on LLaMA 3 LoRA does not make up for the loss (Huang et al. 2024) |
-# | Rounding Ŵ + ΔW to the nearest mark takes a small update back: each of ours lost more than half. Dice keep the update; so does rounding W + ΔW. | three adapters of rank 8, the table of merges | that dice are right on average is proved; for accuracy we tried the same noise at random places, an update shrunk in 32 bits, old and new maxima | peft warns of such merges ([peft#2321](https://github.com/huggingface/peft/issues/2321)); to merge into W and quantize again is usual practice; QA-LoRA (Xu et al. 2023) and LoTA-QAF (Chen et al. 2025) train so that the merge is exact |
-# | LoftQ's start, at rank 8, finds where the error of NF4 is large, and nothing in the signs of the error. | 36 matrices, averaged by kind | the signs of all entries scrambled: the shares stay, even in `output.dense`, where their mean is over twice that of noise | LoftQ gains most at two bits (Li et al. 2023); weighting by the inputs is better (Zhang et al. 2024) |
+# | Rounding Ŵ + ΔW to the nearest mark takes a small update back: each of ours lost more than half. Dice keep the update; so does rounding W + ΔW. | three adapters of rank 8, the table of merges | that dice are right on average is proved; for accuracy we tried the same noise at random places, an update shrunk in 32 bits, old and new maxima | ComfyUI merges into fp8 by dice ([ComfyUI#12390](https://github.com/Comfy-Org/ComfyUI/pull/12390)); to merge into W and quantize again is usual practice; QA-LoRA (Xu et al. 2023) and LoTA-QAF (Chen et al. 2025) train so that the merge is exact |
+# | LoftQ's start, at rank 8, finds where the error of NF4 is large, and nothing in the signs of the error. | 36 matrices, averaged by kind | the signs of all entries scrambled: the shares stay, even in `output.dense`, where they exceed those of noise most, above all in the last blocks | LoftQ gains most at two bits (Li et al. 2023); weighting by the inputs is better (Zhang et al. 2024) |
 
 # %%
 pt.progress("08")
