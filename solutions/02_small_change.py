@@ -107,7 +107,7 @@ before = {name: p.detach().clone() for name, p in tuned.named_parameters()}
 unread = live.read(tuned, tokenizer, review)
 tuned = pt.full.inject(tuned, pt.full.Config("all"))    # all of it trains, as in lesson 01
 batches = pt.data.batches(few, tokenizer, 16, seed=0)
-steps = pt.widgets.watch(pt.train(tuned, batches, lr=1e-4), len(batches))
+steps = pt.widgets.watch(pt.train(tuned, batches, lr=1e-4), len(batches), name="full fine-tuning")
 live.read(tuned.eval(), tokenizer, review, before=unread)
 
 # %%
@@ -518,7 +518,7 @@ counted = pt.account.parameters(model)
 pt.compare("change.count", counted.adapter + counted.head, "parameters that train")
 
 # %%
-steps = pt.widgets.watch(pt.train(model, batches, lr=3e-3), len(batches))
+steps = pt.widgets.watch(pt.train(model, batches, lr=3e-3), len(batches), name="BitFit")
 live.read(model.eval(), tokenizer, review, before=unread)
 
 # %%

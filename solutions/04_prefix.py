@@ -387,7 +387,7 @@ model = inject(model, ("bert",), Prefix).to(pt.device())
 unread = live.read(model.eval(), tokenizer, review)
 sentences = pt.data.load("movies").train[:min(4000, budget.train_examples)]
 batches = pt.data.batches(sentences, tokenizer, 16, seed=0)
-steps = pt.widgets.watch(pt.train(model, batches, lr=0.03), len(batches))
+steps = pt.widgets.watch(pt.train(model, batches, lr=0.03), len(batches), name="prefix")
 live.read(model, tokenizer, review, before=unread)
 
 # %%

@@ -315,7 +315,7 @@ review = "A warm, funny film, and I would gladly see it again."
 unread = live.read(model, tokenizer, review)
 sentences = movies.train[:min(1920, budget.train_examples)]
 batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
-steps = pt.widgets.watch(pt.train(model, batches, lr=0.001), len(batches))
+steps = pt.widgets.watch(pt.train(model, batches, lr=0.001), len(batches), name="film adapters")
 film = pt.save(model, "work/film-adapter")    # what trains, and nothing else
 live.read(model.eval(), tokenizer, review, before=unread)
 
@@ -434,7 +434,8 @@ across = pt.commit("adapters.across", ...)    # a share of right answers, from 0
 model = with_adapters()
 sentences = tweets.train[:min(1120, budget.train_examples)]
 tweet_batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
-steps = pt.widgets.watch(pt.train(model, tweet_batches, lr=0.003), len(tweet_batches))
+steps = pt.widgets.watch(pt.train(model, tweet_batches, lr=0.003), len(tweet_batches),
+                         name="tweet adapters")
 tweet = pt.save(model, "work/tweet-adapter")
 
 # %%
