@@ -91,7 +91,7 @@ pt.plots.show(pictures.draw_labels(ids, hers, tokenizer),
 #
 # Each turn ends with <code>&lt;|im_end|&gt;</code>. That is how a chat model says "I am done". SmolLM2 pads with the same token, so the
 # line that hides the padding hides each end, too. Her model was never asked to stop, and everywhere else it was asked to go on. The bug
-# is famous: it bites wherever the padding token is the end token, and her training loss does not show it.
+# is famous, and her training loss does not show it.
 # </details>
 #
 # ### Exercise 1 · Will it stop? (2 points, about 9 minutes)
@@ -142,7 +142,7 @@ pt.require("chat.stop")
 #    `tokenizer.eos_token_id`.
 # 2. Everywhere else it is −100: who speaks, system prompt and questions, and what the template writes behind the end of a turn.
 # 3. A conversation may have several answers. It may also end with a question that nobody has answered yet.
-# 4. It works for any chat template, so search for none of its words.
+# 4. Search for no words of the template: another one has others. What it writes for a turn does not depend on later turns.
 #
 # `tokenizer.apply_chat_template(turns, return_dict=False)` returns ids. `add_generation_prompt=True` adds what stands before an answer.
 
@@ -326,7 +326,7 @@ equal.drop(columns=["voice", "low", "high"]).round(2)    # rises of the loss a t
 # <details><summary>What the table says</summary>
 #
 # At this level LoRA and full fine-tuning have lost no plain chat and no news; the loss of code rose. Between the two the seeds disagree,
-# so we could not tell. QLoRA forgot more. But right after its rounding, before any training, the mean of its three losses was
+# so we could not tell. QLoRA has lost more. But right after its rounding, before any training, the mean of its three losses was
 # higher still.
 # </details>
 #
@@ -338,7 +338,7 @@ pictures.curves(record).dropna(subset="films").pivot_table(
     index="passes", columns="method", values="films").round(2)    # share of 240 judged rightly
 
 # %% [markdown]
-# Full fine-tuning judges worse after one pass, in both seeds. LoRA does after five.
+# After five passes both judge worse, in both seeds. After one, LoRA's seeds disagree.
 #
 # ## The knob
 #
@@ -445,7 +445,7 @@ pt.progress("11")
 #
 # In TRL, give the data as pairs of `prompt` and `completion`: the loss is then on the completion, by default
 # ([trl#5494](https://github.com/huggingface/trl/pull/5494)). Whole conversations take `SFTConfig(assistant_only_loss=True)` and a
-# template with `{% generation %}` in it, which few models have (SmolLM2 has not).
+# template with `{% generation %}` in it. SmolLM2's has none; for many families TRL brings one.
 #
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
