@@ -445,7 +445,8 @@ pt.progress("11")
 #
 # In TRL, give the data as pairs of `prompt` and `completion`: the loss is then on the completion, by default
 # ([trl#5494](https://github.com/huggingface/trl/pull/5494)). Whole conversations take `SFTConfig(assistant_only_loss=True)` and a
-# template with `{% generation %}` in it. SmolLM2's has none; for many families TRL brings one.
+# template with `{% generation %}` in it. SmolLM2's has none. For many families TRL brings one, and asks of each that the end be trained
+# ([trl#5988](https://github.com/huggingface/trl/pull/5988)).
 #
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
