@@ -182,8 +182,7 @@ pt.plots.show(pictures.draw_tries(tries), "Your tries: gain over the head alone 
               "with its 95 % interval.")
 
 # %% [markdown]
-# If the interval of the difference contains zero, these sentences do not decide. Another seed may say the opposite: train both with two
-# more. `pictures.answered(folder, validation)` gives a 1 for each sentence that is right and a 0 for each that is wrong. Stack the seeds,
+# Another seed may say the opposite: train both with two more, each under a name of its own. `pictures.answered(folder, validation)` gives a 1 for each sentence that is right and a 0 for each that is wrong. Stack the seeds,
 # one row each, and give both stacks to your `pt.mine("ladder.interval")`. Lesson 10's numbers were errors; here, more is better. "We could
 # not tell" is a result.
 #

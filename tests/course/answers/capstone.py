@@ -55,6 +55,8 @@ WRONG["capstone.laws"] = {
                     but(LAWS, "pt.errors.NotMergeable", "Exception"),
                     but(LAWS, "        assert torch.allclose(layer(x), y, atol=1e-4)\n", ""),
                     but(LAWS, BASE, "", "        try:\n", f"{BASE}        try:\n"),
+                    but(LAWS, BASE, "        assert all(map(torch.any, "
+                                    "layer.own_parameters().values()))\n"),
                     but(LAWS, "        for name, p in layer.own_parameters().items():\n"
                               "            second.own_parameters()[name].data.copy_(p)\n",
                         "        second.load_state_dict(layer.state_dict())\n")),
@@ -93,6 +95,8 @@ FORWARD = "self.base(x) + self.scale * x @ self.A.T @ self.B.T"
 RIGHT["capstone.adapter"] = {
     "lesson 07's": 'LoRALinear = pt.mine("lora.layer")\n\n\ndef my_adapter(base):\n'
                    "    return LoRALinear(base, rank=1, alpha=8.0)",
+    "of the highest rank that fits": 'def my_adapter(base):\n'
+                                     "    return pt.lora.LoRALinear(base, 12, 64.0)",
     "a class of its own": THIN,
     "the class itself": but(THIN, "class Thin(", "class my_adapter(", "\n\ndef my_adapter(base):\n"
                                                   "    return Thin(base)\n", ""),

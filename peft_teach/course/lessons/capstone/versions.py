@@ -92,10 +92,16 @@ class _Unwritten(_LoRA):
         return self.plain(self.base.weight + self.scale * self.B @ self.A, self.base.bias)
 
 
-class _FoldedIn(_Emptied):
+class _FoldedIn(_LoRA):
+    folded = False
+
+    def update(self, x):
+        return 0 * x[..., :1] if self.folded else super().update(x)
+
     def merged(self):
         made = super().merged()
         self.base.weight.data.copy_(made.weight)
+        self.folded = True
         return made
 
 
