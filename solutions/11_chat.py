@@ -76,7 +76,7 @@ pictures.runaway(record)    # "…" where an answer was still running after 64 t
 # labels[labels == tokenizer.pad_token_id] = -100    # padding teaches nothing
 # ```
 #
-# Both lines look right. Here is one conversation as her model saw it; in color are the tokens that its labels asked for.
+# Both lines look right. Here is one conversation, token by token, as her model saw it.
 
 # %%
 talk = [{"role": "user", "content": voice.train[0].question},
@@ -84,7 +84,7 @@ talk = [{"role": "user", "content": voice.train[0].question},
 ids = torch.tensor(tokenizer.apply_chat_template(talk, return_dict=False))
 hers = ids.masked_fill(ids == tokenizer.pad_token_id, -100)
 pt.plots.show(pictures.draw_labels(ids, hers, tokenizer),
-              "One conversation, token by token. Which tokens was her model never asked for?")
+              "Orange: counted in the loss. Which tokens was her model never asked for?")
 
 # %% [markdown]
 # <details><summary>What the picture shows</summary>
@@ -173,7 +173,7 @@ pt.require("chat.labels")
 
 # %%
 pt.plots.show(pictures.draw_labels(*labels(talk, tokenizer), tokenizer),
-              "The same conversation, by your labels.")
+              "The same conversation, by your labels. Orange: counted in the loss.")
 
 # %% [markdown]
 # ## After
@@ -289,8 +289,8 @@ asked.round(2)    # 60 questions; ended: within 64 tokens, and the base's answer
 # The colleague's next question: "If one pass is good, are five better?" Two curves, and they do not agree.
 
 # %%
-pt.plots.show(pictures.draw_curves(record), "60 questions, and 70 held-out answers. A mark is a "
-              "seed, a line their mean.")
+pt.plots.show(pictures.draw_curves(record), "60 questions, and 70 held-out answers: means of two "
+              "seeds, and of one after a quarter of a pass.")
 
 # %% [markdown]
 # <details><summary>What the curves say</summary>

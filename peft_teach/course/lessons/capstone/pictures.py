@@ -92,17 +92,17 @@ def compare(one: Path | str, other: Path | str,
 
 
 def draw_tries(tries: Mapping[str, Measured]) -> Figure:
-    """Draw the gain of each try with its 95 % interval; the file's size stands with the name."""
+    """Draw the gain of each try with its 95 % interval."""
     made, ax = plots.figure(8, 1 + 0.5 * len(tries))
     for y, m in enumerate(tries.values()):
         ax.plot([100 * m.low, 100 * m.gain, 100 * m.high], [y] * 3, "-o", markevery=[1], lw=2, ms=8,
                 color=plots.COLOURS["yours"])
-        ax.text(100 * m.gain, y - 0.2, f"{100 * m.gain:+.1f}", ha="center", fontsize=11)
+        ax.text(100 * m.gain, y - 0.2, f"{100 * m.gain:+.1f}".replace("-", "−"), ha="center",
+                fontsize=11)
     ax.axvline(0, color=plots.COLOURS["head"], lw=2)
-    names = [f"{name}: {m.size_bytes:,} bytes" for name, m in tries.items()]
-    ax.set(yticks=range(len(tries)), yticklabels=names, ylim=(len(tries) - 0.5, -0.6),
-           title="points ahead of the head alone (grey)")
-    made.set_label(" ".join(f"{name}, {m}" for name, m in zip(names, tries.values(), strict=True)))
+    ax.set(yticks=range(len(tries)), yticklabels=tries, ylim=(len(tries) - 0.5, -0.6),
+           title="points against the head alone (grey)")
+    made.set_label(" ".join(f"{name}, {m}" for name, m in tries.items()))
     return made
 
 

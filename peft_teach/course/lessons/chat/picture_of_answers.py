@@ -171,7 +171,7 @@ def explore_knob(record: Mapping) -> Explorer:
 def draw_knob(found: Knob) -> Figure:
     """Draw the answer at f beside how far the losses rose at every f; the largest lie outside."""
     made, left, right = figure(9.2, 3.2, columns=2, width_ratios=(1.15, 1))
-    write(left, f"f = {found.f:g}", found.answer)
+    write(left, f"f = {found.f:g}, the black line", found.answer)
     for kind in KINDS:
         colour, dash, marker = LINES[kind]
         rise = found.table[kind] - found.table[kind][0.0]

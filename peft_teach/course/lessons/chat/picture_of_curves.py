@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from .... import plots
 from ....plots import COLOURS, figure, name_ends
 from .picture_of_answers import NAMED
 from .recorded import METHODS, NAMES, OTHERS, at_equal_loss, curves, forgotten
@@ -19,10 +18,9 @@ def draw_curves(record: Mapping) -> Figure:
     made, left, right = figure(9.2, 3.6, columns=2)
     every, told, ends = curves(record), [], {}
     for method, seeds in every.groupby("method"):
-        colour, dash, marker = STYLES[method]
+        colour, dash, _ = STYLES[method]
         for ax, column in ((left, "style"), (right, "voice")):
-            points = dict(seeds.groupby("passes")[column].agg(list))
-            plots.seeds(ax, points, colour, dash + marker, lw=2)
+            ax.plot(seeds.groupby("passes")[column].mean(), dash, color=colour, lw=2)
         ends[NAMED_ENDS[method]] = seeds.voice[seeds.passes == seeds.passes.max()].mean(), colour
         for seed, run in seeds.groupby("seed"):
             told.append(f"{NAMES[method]}, seed {seed}: " + ", ".join(
@@ -56,8 +54,8 @@ def draw_forgetting(record: Mapping) -> Figure:
     name_ends(axes[-1], {NAMED_ENDS[method]: (means.loc[method, kind].iloc[-1], STYLES[method][0])
                          for method in METHODS})
     axes[0].set_ylabel("rise of the loss", fontsize=11)
-    made.suptitle("forgotten, pass by pass; at the marks all have learned as much (loss of "
-                  f"the voice {equal.voice.iloc[0]:.2f})")
+    made.suptitle("At the marks, all methods have learned as much: the loss of the voice is "
+                  f"{equal.voice.iloc[0]:.2f}")
     made.set_label("Learned against forgotten: loss of the voice, rise of the other loss. "
                    + "; ".join(told) + ".")
     return made

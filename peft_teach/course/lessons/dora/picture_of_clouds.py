@@ -165,8 +165,8 @@ def draw_forged(forge: Callable) -> Figure:
         line = START, (end, START[1] + slope * (end - START[0]))
         ax.plot(*zip(*line), dash, color=colour, lw=1.5)
         ax.plot(*zip(*dots), marker, color=colour, ms=9)
-        ax.annotate(f"slope {slope:g}", line[1], xytext=(12, -4), fontsize=12, color=colour,
-                    textcoords="offset points")
+        ax.annotate(f"slope {slope:g}".replace("-", "−"), line[1], xytext=(12, -4), fontsize=12,
+                    color=colour, textcoords="offset points")
     entitle(ax, "Noise draws a line of any slope", TURN, STRETCH)
     made.set_label("Forged clouds, on lines of slope "
                    + ", ".join(f"{slope:g}" for slope in SLOPES) + ".")
@@ -186,7 +186,8 @@ def draw_rays(dots: Sequence[tuple[float, float]], lengths: Sequence[float],
         ax.axline((0, 0), slope=length, color=COLOURS["rest"], lw=1.2)
     ax.axline((0, line[0]), slope=line[1], color=COLOURS["ink"], ls="--", lw=1.5)
     ax.plot(*zip(*dots), "o", color=COLOURS["random"], ms=9)
-    ax.text(0.18 * wide, 0.8 * tall, f"the line asked for,\nof slope {line[1]:g}", fontsize=12)
+    ax.text(0.18 * wide, 0.8 * tall, f"the line asked for,\nof slope {line[1]:g}".replace("-", "−"),
+            fontsize=12)
     ax.text(0.6 * wide, 0.24 * tall, "each matrix has its own ray", fontsize=12)
     ax.set(xlim=(0, wide), ylim=(0, tall))
     entitle(ax, "Noise of chosen sizes lies near a falling line", TURN, STRETCH)

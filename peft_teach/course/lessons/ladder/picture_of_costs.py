@@ -11,10 +11,10 @@ from matplotlib.ticker import LogLocator
 from ....plots import COLOURS, entitle, figure, in_percent, logarithmic, ring
 from ....widgets import Explorer
 from .picture_of_places import STYLES
-from .recorded import KEPT, costs, curves, forgetting
+from .recorded import KEPT, MARGIN, costs, curves, forgetting
 from .rungs import COSTS
 
-LOWEST = 0.4                     # R² is drawn from here; a lower one is a number
+LOWEST = 0.38                    # R² is drawn from here; a lower one is a number
 LOUD = ("full fine-tuning", "LoRA everywhere", "BitFit", "IA³")    # the rest is grey
 WIDE = 20                        # a cost that varies by this factor gets a logarithmic axis
 
@@ -56,6 +56,9 @@ def draw_cost(found: Cost) -> Figure:
     """Draw a row a method, the best on top: R² with its interval, and beside it the cost."""
     made, left, right = figure(9.2, 4.9, columns=2, sharey=True)
     made.suptitle(found.title, fontsize=13)
+    if found.pick:    # the band of the title
+        best = found.table["R²"][found.filled].max()
+        left.axvspan(best - MARGIN, best, color=COLOURS["frozen"], lw=0)
     for y, (name, row) in enumerate(found.table.iterrows()):
         colour = COLOURS["ink" if name in found.filled else "quiet"]
         left.plot([row.low, row.high], [y, y], color=colour, lw=2)
@@ -64,7 +67,7 @@ def draw_cost(found: Cost) -> Figure:
             if name == found.pick:
                 ring(ax, x, y)
         if row["R²"] < LOWEST:
-            left.text(LOWEST, y, f" ◂ {row['R²']:.2f}", va="center", fontsize=11)
+            left.text(LOWEST, y, f" ◂ {row['R²']:.2f}", va="center", fontsize=11, color=colour)
     if found.table.cost.max() > WIDE * found.table.cost.min():
         logarithmic(right, "x")
         right.xaxis.set_major_locator(LogLocator(100))

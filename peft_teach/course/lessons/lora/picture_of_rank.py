@@ -143,7 +143,7 @@ def draw_budget(found: Budget) -> Figure:
         whole = sum(math.prod(_shapes()[p]) for p in chosen.places) * len(chosen.layers)
         left.axhline(whole, color=full, ls="--", lw=1.5)
         left.text(1, whole * 1.2, "the whole matrices", fontsize=11, color=full)
-        left.text(chosen.rank * 1.4, chosen.parameters, "A and B", fontsize=11, color=lora,
+        left.text(chosen.rank * 1.4, chosen.parameters, "LoRA: A, B", fontsize=11, color=lora,
                   va="top")
     left.set(xlabel="rank", ylabel="trained parameters", xlim=(0.8, 450))
     left.set_title(f"{chosen.parameters:,} parameters,\n{found.share:.3%} of the model",
@@ -167,7 +167,6 @@ def _draw_accuracies(ax, found: Budget) -> None:
         return
     for about, values in found.measured.items():
         if replace(about, rank=found.chosen.rank) != found.chosen:
-            ax.plot(about.parameters, mean(values), "o", ms=5, color=COLOURS["quiet"])
             continue
         ax.plot([about.parameters] * 2, [min(values), max(values)], lw=2, color=COLOURS["lora"])
         ax.plot(about.parameters, mean(values), "o", ms=11 if about == found.chosen else 7,
@@ -176,7 +175,7 @@ def _draw_accuracies(ax, found: Budget) -> None:
                     (about.parameters, min(values)), (0, -4), textcoords="offset points",
                     ha="center", va="top", fontsize=11, zorder=5, path_effects=HALO)
     for parameters, accuracy in found.own.values():
-        ax.plot(parameters, accuracy, "D", ms=9, color=COLOURS["yours"], zorder=4)
+        ax.plot(parameters, accuracy, "D", ms=14, mew=2, mfc="none", color=COLOURS["yours"])
     draw_ends(ax)
     if found.guess:
         at = found.guess * _per_rank(("query", "value"), range(DEPTH))
@@ -190,8 +189,8 @@ def _draw_accuracies(ax, found: Budget) -> None:
 
 
 def _caption(found: Budget) -> str:
-    told = (" Right: a dot is a rank, its line spans three seeds; grey are other places or "
-            "blocks. Diamonds are runs of your own." if found.is_open else "")
+    told = (" Right: a dot is a rank, its line spans three seeds. Diamonds are runs "
+            "of your own." if found.is_open else "")
     return (f"{found.chosen.parameters:,} trained parameters, "
             f"{bytes_text(4 * found.chosen.parameters)} of numbers. Left: A and B by their rank, "
             "and the matrices that they change." + told)

@@ -53,7 +53,7 @@ def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
     made, *axes = figure(9, 3.4, columns=2)
     for ax, name, title, label in zip(
             axes, ("size", "moved"), ("How large is ΔW?", "How far do the hidden states move?"),
-            ("‖ΔW‖ after one step, mean over matrices", "movement, as a share of their length")):
+            ("‖ΔW‖ after one step", "movement, as a share of their length")):
         for points, (colour, dash, marker) in zip(found.values(), SERIES):
             ax.plot(list(points), [getattr(p, name) for p in points.values()], dash + marker,
                     color=colour)

@@ -109,7 +109,7 @@ def draw_pushes(found: Pushes) -> Figure:
     made, *axes = figure(9.2, 3.2, columns=2)
     r, lengths, lora, ends = found.r, found.lengths, COLOURS["lora"], {"shrinkA": 0, "shrinkB": 0}
     titles = (f"Outputs, r = {r}: the pushes line up",
-              f"Size of ΔW, r = {r}: rows of A at right angles")
+              f"Size of ΔW, r = {r}: each at a right angle to the sum")
     for (name, points), ax, title in zip(found.chains.items(), axes, titles):
         beside = 0.05 * r * (name == "line up")    # the pushes above their sum
         for (x, y), (to_x, to_y) in pairwise(points):

@@ -133,11 +133,12 @@ def explore_outlier(block: Tensor, nearest: Callable[[Tensor], Tensor]) -> Explo
         left.vlines(range(len(exact)), exact / unit, found.others / unit, color=COLOURS["quiet"])
         left.plot(exact / unit, "o", color=COLOURS["ink"], ms=4)
         left.plot(found.others / unit, "o", color=colour, ms=5)
-        left.set(ylim=(-1.05, 1.05), xticks=[], xlabel="the others, exact (black) and rounded")
+        left.set(ylim=(-1.05, 1.05), xticks=[], ylabel="weight",
+                 xlabel="the other weights, exact (black) and rounded")
         right.plot(errors.keys(), errors.values(), "o-", color=colour, ms=4)
         right.plot(found.times, errors[found.times], "o", color=colour, ms=10)
         right.set(xlabel="largest weight, times", ylim=(0, 1.05))
-        right.set_title(f"error of the others: {errors[found.times]:.0%}", fontsize=11)
+        right.set_title(f"their error: {errors[found.times]:.0%}", fontsize=11)
         in_percent(right.yaxis)
         made.set_label(f"The largest weight of a block is {found.times} times as large. Error of "
                        f"the {len(exact)} others: {errors[found.times]:.0%}.")
