@@ -111,13 +111,6 @@ def ring(ax, x: float, y: float) -> None:
     ax.plot(x, y, "o", ms=14, mfc="none", color=COLOURS["ink"], mew=1.8)
 
 
-def levels(draw: Callable, values: Mapping[str, tuple[float, str]],
-           dashes: Sequence = ("--", "-.", ":"), width: float = 1.5) -> None:
-    """Draw a dashed line for each named (value, colour); `draw` is `ax.axhline` or `ax.axvline`."""
-    for (name, (value, colour)), dash in zip(values.items(), dashes):
-        draw(value, color=colour, ls=dash, lw=width, label=name)
-
-
 def stack(bar: Callable, begins: str, ledgers: Sequence[Ledger], unit: float = 1e6,
           parts: Sequence[str] = HELD) -> None:
     """Draw a bar a ledger; `bar` is `ax.bar`, which `begins` at the "bottom", or `ax.barh`."""
@@ -234,7 +227,10 @@ def dots(rows: Mapping[str, Sequence[float]], references: Mapping[str, tuple[flo
     (colour, marker).
     """
     made, ax = figure(8.6, 1.2 + 0.36 * len(rows))
-    levels(ax.axvline, references)
+    for name, (value, colour) in references.items():
+        ax.axvline(value, color=colour, ls="--", lw=1.5)
+        ax.text(value, 1.02, name, color=colour, ha="center", va="bottom", fontsize=11,
+                transform=ax.get_xaxis_transform())
     for y, (name, values) in enumerate(rows.items()):
         colour, marker = styles.get(name, (SERIES[0][0], "o"))
         ax.plot(values, [y] * len(values), marker, color=colour, ms=7, alpha=0.7, mew=0)
@@ -243,7 +239,6 @@ def dots(rows: Mapping[str, Sequence[float]], references: Mapping[str, tuple[flo
            xlabel="test accuracy")
     ax.xaxis.set_major_locator(MultipleLocator(0.05))
     in_percent(ax.xaxis)
-    ax.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     made.set_label("Mean test accuracy. " + "; ".join(
         [f"{name}: {np.mean(values):.1%}" for name, values in rows.items()]
         + [f"{name}: {value:.1%}" for name, (value, _) in references.items()]) + ".")

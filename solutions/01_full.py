@@ -336,7 +336,7 @@ pt.compare("full.head", round(100 * short, 1), "head only, 250 steps, in %")
 pt.seed(0)
 runs = pictures.patients(pictures.Head, heads.cached["train"]["pooler"], lr=0.1)
 pt.plots.show(pictures.draw_patients({name: seen.losses for name, (_, seen) in runs.items()}),
-              "Black: a run that went wrong. Grey: the healthy one.")
+              "Black: a run that went wrong.")
 pd.DataFrame({name: {"accuracy": heads.accuracy(head, "pooler"),
                      "distance of the weights": seen.moved}
               for name, (head, seen) in runs.items()}).T.round(3)

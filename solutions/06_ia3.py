@@ -45,11 +45,11 @@ pt.seed(0)
 # ## 1 · A desk in every block
 
 # %%
-pt.plots.show(pictures.draw_block(("key", "value", "after")), "One block. Only the three orange "
+pt.plots.show(pictures.draw_block(("key", "value", "after")), "One block. Only the three green "
               "gains train. Dashed: added unchanged; the second norm is left out.")
 
 # %% [markdown]
-# Each orange mark stands for a vector of *gains*, one number for each feature. All of them start at 1.
+# Each green mark stands for a vector of *gains*, one number for each feature. All of them start at 1.
 #
 # $$ K' = l_k \odot (x W_k^\top + b_k) \qquad V' = l_v \odot (x W_v^\top + b_v) \qquad y = (l_{ff} \odot h)\, W_{out}^\top + b_{out} $$
 #
@@ -493,8 +493,8 @@ review = "A warm, funny film, and I would gladly see it again."      # write you
 (question, _), = pictures.ask([pt.data.Example(review, 1)])
 listen(sixteen)                                  # all gains are at one again
 unread = pt.course.live.read(asking, lm_tokenizer, question)
-few_batches = questions(sixteen, 4, seed=0, epochs=4 if budget.claims else 1)
-steps = pt.widgets.watch(pt.train(asking, few_batches, lr=0.03), len(few_batches), name="IA³")
+drawn = questions(sixteen, 4, seed=0, epochs=4 if budget.claims else 1)
+steps = pt.widgets.watch(pt.train(asking, drawn, lr=0.03), len(drawn), name="IA³", window=4)
 
 # %%
 trained = pt.evaluate(asking, questions(others))
@@ -512,7 +512,7 @@ pt.course.live.read(asking, lm_tokenizer, question, before=unread)
 # %%
 few, untrained = pictures.few(record)
 pt.plots.show(pictures.draw_few(few, untrained), "SmolLM2 on 200 short reviews: a mark a draw, a "
-              "bar at the mean. Dashed: as it comes.")
+              "bar at the mean.")
 records.table(few, ["shots", "method"])
 
 # %% [markdown]

@@ -100,10 +100,11 @@ def draw_patients(losses: Mapping[str, Sequence[float]]) -> Figure:
     (_, right), *wrong = losses.items()
     made, *axes = figure(9.2, 2.8, columns=len(wrong), sharey=True)
     for ax, (name, values) in zip(axes, wrong):
-        ax.plot(running_mean(right), color=COLOURS["quiet"], lw=4)
+        ax.plot(running_mean(right), color=COLOURS["quiet"], lw=4, label="healthy")
         ax.plot(running_mean(values), color=COLOURS["ink"], lw=2)
         ax.set(title=name, xlabel="training step")
     axes[0].set_ylabel("loss, mean of 20 steps")
+    axes[0].legend(frameon=False)
     made.set_label("Loss, first and last running mean. " + "; ".join(
         f"{name}: {row[0]:.2f} to {np.mean(row[-20:]):.2f}" for name, row in losses.items()))
     return made

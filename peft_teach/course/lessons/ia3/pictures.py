@@ -62,9 +62,8 @@ def draw_block(places: Sequence[str] = tuple(block.VECTORS)) -> Figure:
           "after": (12.25, 2.4)}
     for name in places:
         x, y = at[name]
-        ax.plot(x, y, "D", color=COLOURS["lora"], ms=8)
-        ax.text(x, y + 0.36, name, ha="center", va="bottom", fontsize=10, color=COLOURS["lora"],
-                weight="bold")
+        ax.plot(x, y, "D", color=COLOURS["yours"], ms=8)
+        ax.text(x, y + 0.36, name, ha="center", va="bottom", fontsize=10, color=COLOURS["yours"])
     ax.text(0.1, 2.4, "x", fontsize=11, va="center")
     made.set_label(f"A block with 6 matrices and {len(places)} places for a gain: "
                    f"{', '.join(places)}. Dashed: what is added unchanged.")
@@ -247,7 +246,7 @@ def draw_desk(found: Desk) -> Figure:
     for i, (place, name) in enumerate(PLACES.items()):
         for p, b, turned, q in found.bars:
             if p == place:
-                x, colour = 7 * i + b, COLOURS["lora" if turned else "quiet"]
+                x, colour = 7 * i + b, COLOURS["yours" if turned else "quiet"]
                 _bar(left, x, q, colour)
                 if turned and q[0] == q[4]:
                     left.plot(x, q[2], "D", color=colour, ms=5)
@@ -311,10 +310,12 @@ def few(record: Mapping) -> tuple[pandas.DataFrame, float]:
 
 def draw_few(few: pandas.DataFrame, untrained: float) -> Figure:
     """Draw accuracy on SmolLM2 after few sentences: a mark a draw, a bar at the mean."""
-    marks = {"ia3": ("yours", "o"), "lora": ("lora", "s"), "threshold": ("rest", "^")}
+    marks = {"ia3": ("IA³", "yours", "o"), "lora": ("LoRA", "lora", "s"),
+             "threshold": ("threshold", "rest", "^")}
     rows, styles = {}, {}
     for (shots, method), values in few.groupby(["shots", "method"]).accuracy:
-        name, (colour, marker) = f"{method}, {shots} sentences", marks[method]
+        told, colour, marker = marks[method]
+        name = f"{told}, {shots} sentences"
         rows[name], styles[name] = [*values], (COLOURS[colour], marker)
     return dots(rows, {"as it comes": (untrained, COLOURS["ink"])}, styles)
 

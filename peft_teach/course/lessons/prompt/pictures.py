@@ -40,7 +40,7 @@ def draw_prompt(length: int = 10) -> Figure:
         x += width + 0.06 + 0.12 * (i == length - 1)
     plots.box(ax, 0.1, 0.3, x - 0.16, 0.56, "the model, frozen", 11, fc=COLOURS["frozen"], lw=1.2)
     ax.annotate("", (x + 0.45, 0.58), (x - 0.04, 0.58), arrowprops={"arrowstyle": "->"})
-    ax.text(x + 0.5, 0.58, "“ positive” or\n“ negative”?", va="center", fontsize=10)
+    ax.text(x + 0.5, 0.58, "“positive” or\n“negative”?", va="center", fontsize=10)
     middle, end = mean(tops[:length]), mean(tops[length:])
     ax.text(middle, 1.78, f"P: {length} vectors, trained", ha="center", fontsize=10,
             color=COLOURS["yours"], weight="bold")
@@ -50,7 +50,7 @@ def draw_prompt(length: int = 10) -> Figure:
     ax.plot([middle - 1.5, middle + 1.5], [2.25, 2.25], color=COLOURS["rest"], lw=1)
     made.set_label(f"{length} trained vectors stand where an instruction stood, in front of the "
                    f"vectors of {len(TOKENS)} words; a frozen model reads all of them and says "
-                   "“ positive” or “ negative”.")
+                   "“positive” or “negative”.")
     return made
 
 
@@ -137,10 +137,10 @@ def draw_parted(found: Parted) -> Figure:
                 va="center", fontsize=11)
     ax.axhline(0, color=COLOURS["ink"], lw=1)
     ax.axvline(found.bound, color=COLOURS["ink"], lw=2)
-    for side, text in ((-1, "← “ negative”"), (1, "“ positive” →")):
+    for side, text in ((-1, "← “negative”"), (1, "“positive” →")):
         ax.text(found.bound + 0.2 * side, 27, text, ha="left" if side > 0 else "right", fontsize=11)
-    ax.set(xlabel="logit of “ positive” less that of “ negative”", ylabel="reviews",
-           ylim=(-28, 30), title=f"bound {found.bound:g}: {found.accuracy:.1%} right")
+    ax.set(xlabel="logit of “positive” less that of “negative”", ylabel="reviews",
+           ylim=(-28, 30), title=f"bound {found.bound:g}: {found.accuracy:.1%} right (pale)")
     ax.yaxis.set_major_formatter(lambda count, _: f"{abs(count):g}")
     made.set_label(f"{found.front}: with a bound of {found.bound:g}, {found.accuracy:.1%} right.")
     return made
@@ -155,7 +155,7 @@ def explore_bound(record: Mapping, reviews: Sequence) -> Explorer:
                                      value=0.0, description="bound"),
     }
     return Explorer(controls, lambda **s: parted(record, reviews, **s), draw_parted,
-                    lambda found: "Solid: answered wrongly. Recorded, seed 0.")
+                    lambda found: "Recorded, seed 0.")
 
 
 # ── the way back to words ────────────────────────────────────────────────────────────────────
@@ -194,11 +194,11 @@ def draw_way(found: Way) -> Figure:
     told = []
     for start, tips in found.tips.items():
         (colour, dash, marker), long = STYLES[start], start == "random"
-        y, x = np.array(tips).T
-        left.quiver(0 * x, 0 * y, x, y, angles="xy", scale_units="xy", scale=1, color=colour,
-                    width=0.006, zorder=2 - long)
-        left.text(7.4 if long else 2.1, 1.1 if long else -1.1, f"started as {STARTS[start]}",
-                  color=colour, ha="right" if long else "center", fontsize=11)
+        y, x = np.mean(tips, axis=0)
+        left.quiver(0, 0, x, y, angles="xy", scale_units="xy", scale=1, color=colour, width=0.01,
+                    zorder=2 - long)
+        left.text(0.3, 0.5 if long else -0.5, f"started as {STARTS[start]}: {np.hypot(x, y):.1f}",
+                  color=colour, va="center", fontsize=11)
         curve = found.curves[start]
         right.plot(*zip(*curve.items()), dash, marker=marker, color=colour, ms=6, lw=2)
         if found.t in curve:
@@ -207,7 +207,7 @@ def draw_way(found: Way) -> Figure:
     next_word = mean(mean(others) for others in found.others.values())
     left.plot(0, 0, "o", color=COLOURS["ink"], ms=9)
     left.plot(0, next_word, "s", color=COLOURS["ink"], ms=9, mfc="none", mew=1)
-    left.text(0.3, next_word, "the next word", va="center", fontsize=11)
+    left.text(0.3, next_word, f"the next word: {next_word:.1f}", va="center", fontsize=11)
     left.text(-0.3, 0, "the nearest\nword", ha="right", va="center", fontsize=11)
     left.set(xlim=(-2.4, 7.8), ylim=(-1.3, 2.6), aspect="equal")
     left.axis("off")
@@ -230,9 +230,8 @@ def explore_way(record: Mapping) -> Explorer:
     return Explorer(
         {"t": ipw.SelectionSlider(options=[(f"{t:g}", t) for t in shares], description="t")},
         lambda t: way(record, t), draw_way,
-        lambda found: "An arrow leads from a vector's nearest word to the vector; distances and "
-        "angles are true, the next word's is a mean. Recorded, seed 0. Nearest to the vectors "
-        "from random numbers: "
+        lambda found: "An arrow leads from a vector's nearest word to the vector: a mean of ten. "
+        "Recorded, seed 0. Nearest to the vectors from random numbers: "
         f"{', '.join(map(ascii, found.words['random']))}.")
 
 
