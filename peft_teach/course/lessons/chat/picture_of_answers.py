@@ -33,10 +33,8 @@ def draw_labels(ids: Sequence[int], labels: Sequence[int], tokenizer) -> Figure:
     lines = -(-len(words) // IN_A_ROW)
     made, ax = figure(9.2, 0.2 + 0.32 * lines)
     for place, (word, label) in enumerate(zip(words, labels)):
-        asked = int(label) != -100
-        box(ax, place % IN_A_ROW, -(place // IN_A_ROW), 0.95, 0.82, word, size=10,
-            ink=COLOURS["paper"] if asked else COLOURS["ink"], lw=0,
-            fc=COLOURS["lora"] if asked else COLOURS["frozen"])
+        box(ax, place % IN_A_ROW, -(place // IN_A_ROW), 0.95, 0.82, word, size=10, lw=0,
+            fc=(COLOURS["lora"], 0.45) if int(label) != -100 else COLOURS["frozen"])
     ax.set(xlim=(-0.05, IN_A_ROW), ylim=(-lines + 0.9, 0.95))
     ax.axis("off")
     asked = [word for word, label in zip(words, labels) if int(label) != -100]

@@ -37,15 +37,16 @@ def draw_curves(record: Mapping) -> Figure:
 
 
 def draw_forgetting(record: Mapping) -> Figure:
-    """Draw how far other losses rose, pass by pass; dots where all have learned as much."""
+    """Draw how far other losses rose in two passes; marks where all have learned as much."""
     made, *axes = figure(9.2, 3.6, columns=3, sharey=True)
     found, equal, told = forgotten(record), at_equal_loss(record), []
-    means = found.groupby(["method", "passes"]).mean()    # over seeds
+    means = found.query("passes <= 2").groupby(["method", "passes"]).mean()    # over seeds
     for ax, kind in zip(axes, OTHERS):
         for method in METHODS:
             (colour, dash, marker), run = STYLES[method], means.loc[method]
             ax.plot(run.index, run[kind], dash, color=colour, lw=2)
-            ax.plot(*equal.loc[NAMES[method], ["passes", kind]], marker, color=colour, ms=8)
+            ax.plot(*equal.loc[NAMES[method], ["passes", kind]], marker, color=colour, ms=9,
+                    mec=COLOURS["paper"], zorder=3)
             told.append(f"{NAMES[method]}, {NAMED[kind]}: " + ", ".join(
                 f"{row.voice:.2f} {row[kind]:+.2f}" for _, row in run.iterrows()))
         ax.axhline(0, color=COLOURS["quiet"], lw=1, zorder=0)

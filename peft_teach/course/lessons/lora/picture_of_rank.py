@@ -175,7 +175,8 @@ def _draw_accuracies(ax, found: Budget) -> None:
                     (about.parameters, min(values)), (0, -4), textcoords="offset points",
                     ha="center", va="top", fontsize=11, zorder=5, path_effects=HALO)
     for parameters, accuracy in found.own.values():
-        ax.plot(parameters, accuracy, "D", ms=14, mew=2, mfc="none", color=COLOURS["yours"])
+        ax.plot(parameters, accuracy, "D", ms=14, mew=2, mfc="none", color=COLOURS["yours"],
+                zorder=4)
     draw_ends(ax)
     if found.guess:
         at = found.guess * _per_rank(("query", "value"), range(DEPTH))

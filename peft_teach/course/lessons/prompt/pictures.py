@@ -211,6 +211,7 @@ def draw_way(found: Way) -> Figure:
     left.text(-0.3, 0, "the nearest\nword", ha="right", va="center", fontsize=11)
     left.set(xlim=(-2.4, 7.8), ylim=(-1.3, 2.6), aspect="equal")
     left.axis("off")
+    left.set_title("distance from the nearest word", fontsize=12)
     title = f"t = {found.t:g}: {'; '.join(told)}"
     right.set(xlabel="share t of the way to the nearest words", ylim=(0.75, 0.9),
               ylabel=f"accuracy on {found.tested} reviews")

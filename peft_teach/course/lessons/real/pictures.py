@@ -70,7 +70,7 @@ class Wires:
         """How many tensors are in the file, and how many of their modules answer alike."""
         there = sum(place is not None for place in self.places)
         return (f"{self.file}: {there} of {len(self.ours)} tensors are in the file, "
-                f"{sum(self.agree)} belong to modules that answer as yours do")
+                f"{sum(self.agree)} answer as yours do")
 
 
 def wires(ours: nn.Module, base: nn.Module, file: File, name: str = YOURS) -> Wires:
