@@ -88,7 +88,7 @@ record["their_file"]["tensors"]    # name and shape
 record["their_file"]["settings"]
 
 # %% [markdown]
-# `target_modules` is a list of names. peft adapts each linear layer whose full name is in the list, or *ends* in a dot and a listed name. `modules_to_save` names what is saved whole: the head. peft refuses a file without the head that its settings name.
+# `target_modules` is a list of names. peft adapts each linear layer whose full name is in the list, or *ends* in a dot and a listed name. `modules_to_save` names what is saved whole: the head. peft refuses a file without a listed head that the model has.
 # peft multiplies the update by `lora_alpha / r`, and with `use_rslora` (rsLoRA) by `lora_alpha / √r`.
 #
 # Suppose that something is wrong with your file. **Here are six false files:** A and B are exchanged and transposed; the scale is false; the head is left out, with every setting that asks for it; half of the targets are left out of the settings; one name is misspelled; r is not the rank.
@@ -310,7 +310,7 @@ pt.audit()    # your tests on your pieces; the last one sends a model through yo
 rows = {}
 for method, parts in pictures.built().items():
     rows[method] = pictures.beside_peft(record, method, parts, base, inject, batch)
-pd.DataFrame(rows).T    # shares of the largest logit; for QLoRA, peft gets your four-bit weights
+pd.DataFrame(rows).T    # shares of the largest logit; for QLoRA, peft gets decoded weights
 
 # %%
 query, Linear4bit = base.bert.encoder.layer[0].attention.self.query, pt.mine("qlora.layer")
@@ -403,7 +403,7 @@ pictures.on_a_card()    # GB, bfloat16, 8 × 256 tokens: computed
 # | a file to give away | safetensors: unlike older formats, it runs no code when loaded; write down the base's name and revision | peft's documentation |
 # | which modules | full names, or `"all-linear"` | peft's documentation |
 # | before you trust a file | the logits of one batch, from the person who trained it; keep them beside the file | exercise 4 |
-# | a head, or new tokens | name them in `modules_to_save`, and check that the file holds them | [peft#577](https://github.com/huggingface/peft/issues/577) |
+# | a head | name it in `modules_to_save`, and check that the file holds it | [peft#577](https://github.com/huggingface/peft/issues/577) |
 # | many adapters on one base | vLLM with `--enable-lora`: each request names its adapter | Sheng et al. 2023; vLLM's documentation |
 # | several GPUs | the same script by `torchrun` while the base fits on each; beyond that FSDP with peft | peft's documentation |
 #

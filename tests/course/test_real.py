@@ -95,7 +95,7 @@ def test_wires_follow_numbers_and_are_green_where_modules_answer_alike(ours, fil
     assert exchanged.theirs[crossed].endswith(f"{PLACES[0]}.lora_B.weight")
     headless = found["the head left out"]
     assert dict(zip(headless.ours, headless.places))["classifier.bias"] is None
-    assert "0 belong" in found["r is not the rank"].told
+    assert "0 answer" in found["r is not the rank"].told
 
 
 def test_a_knob_multiplies_the_update_and_is_put_back(ours, file):

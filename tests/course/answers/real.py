@@ -157,7 +157,9 @@ def diagnose(ours, theirs, rank):
 }
 
 WRONG["real.diagnose"] = {
-    "not_the_head": but(DIAGNOSE, "gap(0, 0) > 1e-5", "False"),
+    "not_the_head": (but(DIAGNOSE, "gap(0, 0) > 1e-5", "False"),
+                     but(DIAGNOSE, "gap(0, 0) > 1e-5",
+                         "not torch.equal(ours(0).argmax(-1), theirs(0).argmax(-1))")),
     "not_the_scale": (but(DIAGNOSE, SCALE, "gap(rank, 1) < 1e-5"),
                       but(DIAGNOSE, SCALE, "gap(rank**0.5, 1) < 1e-5"),
                       but(DIAGNOSE, SCALE, "gap(1, rank**0.5) < 1e-5"),
@@ -273,7 +275,11 @@ WRONG["real.back"] = {
     "silent": (but(BACK, ALL_THERE, KNOWN), but(BACK, FIT, "        pass\n"),
                but(BACK, "in pt.models.head(model)", "in pt.models.head(model) and front + name "
                                                      "in tensors"),
-               but(BACK, FIT, FIT.replace("if ", 'if "lora_" in name and '))),
+               but(BACK, FIT, FIT.replace("if ", 'if "lora_" in name and ')),
+               but(BACK, ALL_THERE, "    assert not any('lora_' in name for name in "
+                                    "places.keys() ^ tensors.keys())\n"),
+               but(BACK, "in pt.models.head(model)", "in pt.models.head(model) and ('weight' in "
+                                                     "name or front + name in tensors)")),
     "half_read": but(BACK, IN, "", "    places = {front", IN + "    places = {front",
                      "if name in pt.models.head(model)", "if name.startswith('classifier.')"),
     "no_return": but(BACK, "    return model\n", ""),

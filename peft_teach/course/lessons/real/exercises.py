@@ -231,14 +231,14 @@ def diagnose_cases(seed: int) -> list[dict]:
              "loud": loud} for i, (fault, rank, scale, loud) in enumerate((
                  ("head", 4, 1.0, 1.0), ("small", 8, 1.0, 1.0), ("exchanged", 4, 1.0, 1.0),
                  ("none", 4, 1.0, 1.0), ("large", 2, 0.005, 1.0), ("exchanged", 2, 0.001, 1.0),
-                 ("none", 2, 0.5, 100.0), ("head", 2, 0.01, 100.0), ("small", 1, 1.0, 1.0)))]
+                 ("none", 2, 0.5, 100.0), ("louder", 2, 0.01, 100.0), ("small", 1, 1.0, 1.0)))]
 
 
 def fault_of(case: Mapping) -> str:
     """What the right answer says: a scale that is false by √1 is no fault."""
     if case["fault"] in ("small", "large"):
         return "scale" if case["rank"] > 1 else "none"
-    return case["fault"]
+    return {"louder": "head"}.get(case["fault"], case["fault"])
 
 
 def suspect(case: Mapping) -> tuple[nn.Module, nn.Module]:
@@ -329,7 +329,8 @@ def from_peft(model, tensors, settings, make):
 
 
 SPOILED = ("lacks a tensor", "has a tensor that belongs to no module",
-           "has one row where A has two", "names targets that the model has not", "lacks the head",
+           "has a tensor of a frozen module", "has one row where A has two",
+           "names targets that the model has not", "lacks the head's bias",
            "has one row where the head has two")
 
 
@@ -358,13 +359,15 @@ def spoiled(case: Mapping) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]
     """Files that do not fit the model of a case, by what is wrong with them."""
     tensors, settings = file_of(case)
     last, a = [name for name in tensors if "lora_B" in name][-1], next(iter(tensors))
-    head = f"{FRONT}classifier.weight"
+    body, frozen = next(base_of(case).named_parameters())
+    head, bias = f"{FRONT}classifier.weight", f"{FRONT}classifier.bias"
     return dict(zip(SPOILED, (
         ({name: t for name, t in tensors.items() if name != last}, settings),
         (tensors | {f"{FRONT}layer.7.{QUERY}.lora_A.weight": tensors[a]}, settings),
+        (tensors | {FRONT + body: 2 * frozen.detach()}, settings),
         (tensors | {a: tensors[a][:1]}, settings),
         (tensors, settings | {"target_modules": ["q_proj"]}),
-        spoil(tensors, settings, "head"),
+        ({name: t for name, t in tensors.items() if name != bias}, settings),
         (tensors | {head: tensors[head][:1]}, settings))))
 
 

@@ -103,7 +103,8 @@ def written(model: nn.Module, stabilized: bool = True) -> File:
 def spoil(tensors: dict[str, Tensor], settings: dict[str, Any], fault: str) -> File:
     """A file of rsLoRA with a fault that peft does not notice.
 
-    "exchanged": A and B; "head": left out; "small" and "large": the scale, by √r.
+    "exchanged": A and B; "head": left out; "louder": the head, with the same labels; "small" and
+    "large": the scale, by √r.
     """
     if fault == "exchanged":
         other = {"lora_A": "lora_B", "lora_B": "lora_A"}
@@ -111,6 +112,8 @@ def spoil(tensors: dict[str, Tensor], settings: dict[str, Any], fault: str) -> F
             own := name.split(".")[-2]) in other else t for name, t in tensors.items()}
     if fault == "head":
         tensors = {name: t for name, t in tensors.items() if "lora_" in name}
+    if fault == "louder":
+        tensors = {name: t if "lora_" in name else 1.3 * t for name, t in tensors.items()}
     if fault == "small":
         settings = settings | {"use_rslora": False}
     if fault == "large":
