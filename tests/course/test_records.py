@@ -1,5 +1,6 @@
 """The records: whole, made by their scripts, and of the data as they are now."""
 
+import base64
 import inspect
 import json
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load
 
 import peft_teach as pt
 from peft_teach.course import reading, recording, records
@@ -217,6 +219,24 @@ def test_lesson_10_compares_all_methods_at_the_best_rate_of_one_search():
             if guess.std() > 0.5:    # near zero, rounding to 1/31 changes sides
                 assert measure.sign_accuracy(guess, rating) == pytest.approx(row["accuracy"],
                                                                              abs=5e-3)
+
+
+@pytest.mark.long
+def test_what_lesson_10_records_without_training_comes_out_again():
+    """The head, solved; and one of the recorded adapters, on the sentences of its own task."""
+    from peft_teach.course.lessons.ladder import rungs
+
+    record, script = records.load("ladder"), runpy.run_path(str(SCRIPTS / "ladder.py"))
+    movies = pt.data.ratings("movies")
+    assert script["exact"](movies) == pytest.approx(record["exact"], abs=2e-3)
+    row, = (row for row in record["tasks"] if row["adapter"] == row["task"] == "movies"
+            and row["seed"] == script["KEPT_SEEDS"][0])
+    model, tokenizer = pt.models.load("minilm", labels=1)
+    model = rungs.put_on("lora 1", model, tokenizer)
+    kept = load(base64.b64decode(record["adapters"]["movies"]))
+    assert not model.load_state_dict(kept, strict=False).unexpected_keys
+    found = script["scores"](model.eval(), movies.test, tokenizer)
+    assert found["r2"] == pytest.approx(row["r2"], abs=2e-3)
 
 
 def test_recorded_counts_of_lesson_09_are_the_closed_form():
