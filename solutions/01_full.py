@@ -37,8 +37,8 @@ import torch
 
 import peft_teach as pt
 
-budget = pt.course.budget()    # how much to compute; its claims: enough to compare accuracies
-records, live = pt.course.records, pt.course.live
+budget = pt.course.desk.budget()    # how much to compute; its claims: enough to compare accuracies
+records, live = pt.course.records, pt.course.desk.live
 record, others = records.load("full"), records.load("lora")    # made by assets/records/*.py
 pictures = pt.course.pictures("full")
 movies = pt.data.load("movies")

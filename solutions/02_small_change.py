@@ -29,8 +29,8 @@ import torch
 
 import peft_teach as pt
 
-records, live = pt.course.records, pt.course.live
-budget = pt.course.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+records, live = pt.course.records, pt.course.desk.live
+budget = pt.course.desk.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
 record = records.load("change")       # runs too long for a lesson (assets/records/change.py)
 pictures = pt.course.pictures("change")
 movies = pt.data.load("movies")

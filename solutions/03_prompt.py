@@ -29,7 +29,7 @@ import torch
 
 import peft_teach as pt
 
-records, budget = pt.course.records, pt.course.budget()     # PEFT_TEACH_BUDGET=smoke|cpu|gpu
+records, budget = pt.course.records, pt.course.desk.budget()     # PEFT_TEACH_BUDGET=smoke|cpu|gpu
 pictures = pt.course.pictures("prompt")
 record, reading = records.load("prompt"), pictures.reading    # made by assets/records/prompt.py
 pt.seed(0)

@@ -31,7 +31,7 @@ from transformers import DynamicCache
 
 import peft_teach as pt
 
-records, live, budget = pt.course.records, pt.course.live, pt.course.budget()
+records, live, budget = pt.course.records, pt.course.desk.live, pt.course.desk.budget()
 record = records.load("prefix")       # runs too long for a lesson, by assets/records/prefix.py
 pictures = pt.course.pictures("prefix")
 minilm, tokenizer = pt.models.load("minilm", device="cpu")

@@ -28,8 +28,8 @@ import torch
 
 import peft_teach as pt
 
-records, live = pt.course.records, pt.course.live
-budget = pt.course.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+records, live = pt.course.records, pt.course.desk.live
+budget = pt.course.desk.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
 record = records.load("adapters")     # six placements, three seeds; assets/records/adapters.py
 pictures = pt.course.pictures("adapters")
 inject = pt.mine("change.inject")     # yours, where it passed in lesson 02

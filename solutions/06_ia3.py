@@ -34,7 +34,7 @@ from torch import nn
 import peft_teach as pt
 
 records = pt.course.records
-budget = pt.course.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+budget = pt.course.desk.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
 record = records.load("ia3")          # runs too long for a lesson; assets/records/ia3.py made them
 pictures = pt.course.pictures("ia3")
 movies = pt.data.load("movies")
@@ -426,7 +426,7 @@ plain = copy.deepcopy(model)
 for name, layer in pt.adapters(plain).items():
     pt.models.replace(plain, name, fold(layer))
 test = pt.data.batches(sentences, tokenizer, 50, shuffle=False)
-said = [pt.course.live.logits(each, test).argmax(-1) for each in (model, plain)]
+said = [pt.course.desk.live.logits(each, test).argmax(-1) for each in (model, plain)]
 pd.Series({"adapters left": len(pt.adapters(plain)), "sentences": len(sentences),
            "the same answers": int((said[0] == said[1]).sum())}).to_frame("folded")
 
@@ -492,7 +492,7 @@ pt.compare("ia3.bet", yours.accuracy, f"by hand, on {len(others)} other sentence
 review = "A warm, funny film, and I would gladly see it again."      # write your own
 (question, _), = pictures.ask([pt.data.Example(review, 1)])
 listen(sixteen)                                  # all gains are at one again
-unread = pt.course.live.read(asking, lm_tokenizer, question)
+unread = pt.course.desk.live.read(asking, lm_tokenizer, question)
 drawn = questions(sixteen, 4, seed=0, epochs=4 if budget.claims else 1)
 steps = pt.widgets.watch(pt.train(asking, drawn, lr=0.03), len(drawn), name="IA³", window=4)
 
@@ -503,7 +503,7 @@ pd.DataFrame({"untouched": [untouched.accuracy], "by hand": [yours.accuracy],
              index=[f"accuracy on {len(others)} others"]).map("{:.1%}".format)
 
 # %%
-pt.course.live.read(asking, lm_tokenizer, question, before=unread)
+pt.course.desk.live.read(asking, lm_tokenizer, question, before=unread)
 
 # %% [markdown]
 # Training helps at once. Or does it? That was one draw, and forty sentences. Here are three draws and 200 sentences, beside a cheap rival: keep the model frozen, and fit

@@ -44,10 +44,10 @@ import torch
 
 import peft_teach as pt
 
-budget = pt.course.budget()                 # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+budget = pt.course.desk.budget()                 # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
 record = pt.course.records.load("lora")     # runs too long for a lesson (assets/records/lora.py)
 pictures = pt.course.pictures("lora")
-live = pt.course.live
+live = pt.course.desk.live
 movies = pt.data.load("movies")
 pt.seed(0)
 

@@ -34,7 +34,7 @@ import torch
 
 import peft_teach as pt
 
-budget = pt.course.budget()                 # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+budget = pt.course.desk.budget()                 # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
 record = pt.course.records.load("qlora")    # runs too long for a lesson (assets/records/qlora.py)
 pictures = pt.course.pictures("qlora")
 movies = pt.data.load("movies")

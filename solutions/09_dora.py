@@ -30,10 +30,10 @@ import torch
 
 import peft_teach as pt
 
-budget = pt.course.budget()                 # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+budget = pt.course.desk.budget()                 # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
 record = pt.course.records.load("dora")     # runs too long for a lesson (assets/records/dora.py)
 pictures = pt.course.pictures("dora")
-live = pt.course.live
+live = pt.course.desk.live
 movies = pt.data.load("movies")
 pt.seed(0)
 

@@ -33,7 +33,7 @@ import torch
 
 import peft_teach as pt
 
-budget = pt.course.budget()                  # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+budget = pt.course.desk.budget()                  # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
 record = pt.course.records.load("ladder")    # hours of runs (assets/records/ladder.py)
 pictures = pt.course.pictures("ladder")
 movies = pt.data.ratings("movies")
@@ -254,7 +254,7 @@ steps = pt.widgets.watch(pictures.train(model, batches, rate, head_rate), len(ba
                          name=pictures.NAMES[method])
 
 # %%
-tests = [pt.course.live.placed(batch) for batch in pt.data.batches(
+tests = [pt.course.desk.live.placed(batch) for batch in pt.data.batches(
     movies.test[:budget.test_examples], tokenizer, 64, shuffle=False)]
 reached = pictures.r2(pictures.predictions(model, tests), pictures.ratings(tests))
 runs = record.runs.query("group == 'final' and method == @method").r2

@@ -32,7 +32,7 @@ import torch
 
 import peft_teach as pt
 
-budget = pt.course.budget()                # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+budget = pt.course.desk.budget()                # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
 record = pt.course.records.load("chat")    # an hour of runs (assets/records/chat.py)
 pictures = pt.course.pictures("chat")
 voice = pt.data.voice()

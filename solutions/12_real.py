@@ -37,7 +37,7 @@ from IPython.display import Code
 
 import peft_teach as pt
 
-budget = pt.course.budget()                # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+budget = pt.course.desk.budget()                # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
 record = pt.course.records.load("real")    # what the libraries said here (assets/records/real.py)
 pictures = pt.course.pictures("real")
 movies = pt.data.load("movies")

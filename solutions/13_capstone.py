@@ -20,7 +20,7 @@ import torch
 
 import peft_teach as pt
 
-budget = pt.course.budget()                  # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+budget = pt.course.desk.budget()                  # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
 pictures = pt.course.pictures("capstone")
 news = pt.data.load("news")
 pd.options.display.max_colwidth = None       # whole sentences in tables

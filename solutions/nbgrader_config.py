@@ -14,7 +14,7 @@ import os
 from nbgrader.converters import GenerateAssignment
 from nbgrader.preprocessors import ClearSolutions
 
-from peft_teach.course.build.source import stub_of
+from peft_teach.course.publish.source import stub_of
 
 c = get_config()  # noqa: F821 (nbgrader gives it)
 

@@ -211,7 +211,7 @@ def test_what_is_heavy_comes_when_it_is_first_used():
         "import peft_teach as pt",
         "from peft_teach.course.cli import main",
         "try: main(['--help'])\nexcept SystemExit: pass",
-        "from peft_teach.course.card import Card, show; show(Card('x'))",
+        "from peft_teach.course.desk.card import Card, show; show(Card('x'))",
         "record = pt.course.records.load('lora'); record['runs'], record.losses, record.spectra",
         "pt.course.records.gain(0.8)",
         "from peft_teach.course import build, lessons\n"

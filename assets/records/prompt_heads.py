@@ -26,8 +26,9 @@ import torch
 from torch import nn
 
 import peft_teach as pt
-from peft_teach.course import reading, recording
-from peft_teach.course.standin import Output
+from peft_teach.course.desk import reviews as reading
+from peft_teach.course import recording
+from peft_teach.course.check.standin import Output
 
 FULL, PROMPT = (runpy.run_path(str(Path(__file__).with_name(f"{name}.py")))
                 for name in ("full", "prompt"))

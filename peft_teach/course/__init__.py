@@ -7,11 +7,11 @@ from importlib import import_module
 
 from .. import subspace
 from . import records
-from .budget import Budget, budget
-from .learner import check, hint, progress, require, reset
+from .desk.budget import Budget, budget
+from .desk.learner import check, hint, progress, require, reset
 from .lessons import pictures
-from .mine import audit, mine
-from .predict import commit, compare, sentence
+from .desk.mine import audit, mine
+from .desk.predict import commit, compare, sentence
 
 __all__ = ["Budget", "audit", "budget", "check", "commit", "compare", "hint", "live", "mine",
            "pictures", "progress", "records", "require", "reset", "sentence", "subspace"]

@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _start(arguments: argparse.Namespace) -> int:
-    from .start import copy, open_lab
+    from .desk.start import copy, open_lab
 
     print(copy(arguments.folder))
     if not arguments.copy_only:
@@ -107,7 +107,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 def _build(arguments: argparse.Namespace) -> int:
     if arguments.check:
-        from .build.check import audit
+        from .publish.check import audit
 
         if arguments.lessons:
             raise PeftTeachError("--check looks at all lessons.", hint="leave their names out")
@@ -116,7 +116,7 @@ def _build(arguments: argparse.Namespace) -> int:
               file=sys.stderr if problems else sys.stdout)
         return 1 if problems else 0
 
-    from .build.notebooks import build
+    from .publish.notebooks import build
 
     print("\n".join(build(arguments.root, arguments.lessons, execute=arguments.execute)))
     return 0
@@ -149,14 +149,14 @@ def _grade(arguments: argparse.Namespace) -> int:
 
 
 def _release(arguments: argparse.Namespace) -> int:
-    from .build.release import release
+    from .publish.release import release
 
     print(release(arguments.root, arguments.out))
     return 0
 
 
 def _site(arguments: argparse.Namespace) -> int:
-    from .build.site import site
+    from .publish.site import site
 
     print(site(arguments.root, arguments.out, arguments.solutions))
     return 0

@@ -28,7 +28,7 @@ import torch
 from filelock import FileLock
 
 from ..data import Dataset
-from . import work
+from .desk import work
 
 
 class Record:

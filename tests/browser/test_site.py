@@ -12,8 +12,8 @@ pytest.importorskip("sphinx")
 from playwright.sync_api import sync_playwright  # noqa: E402
 
 from peft_teach.course import records  # noqa: E402
-from peft_teach.course.build import charts  # noqa: E402
-from peft_teach.course.build.site import site  # noqa: E402
+from peft_teach.course.publish import charts  # noqa: E402
+from peft_teach.course.publish.site import site  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import IPython
 import pytest
 
-from peft_teach.course import learner, work
+from peft_teach.course.desk import learner, work
 
 exercises = importlib.import_module("peft_teach.course.lessons")
 

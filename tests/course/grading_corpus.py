@@ -16,10 +16,10 @@ from pathlib import Path
 import answers
 import nbformat
 
-from peft_teach.course.build.notebooks import Lesson, make
+from peft_teach.course.publish.notebooks import Lesson, make
 from peft_teach.course.grade import Limits, job
-from peft_teach.course.grade.cells import Code
-from peft_teach.course.grade.notebook import Cell
+from peft_teach.course.desk.reviews.cells import Code
+from peft_teach.course.desk.reviews.notebook import Cell
 from peft_teach.course.grade.run import Mark, mark
 from peft_teach.course.lessons import all_exercises, find, of_lesson
 

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 import peft_teach as pt
-from peft_teach.course import adapter_judge
-from peft_teach.course.adapter_judge import MISTAKES, QUESTIONS, Method
-from peft_teach.course.exercise import Exercise, Verdict, examine
-from peft_teach.course.judge import rejected
+from peft_teach.course.check import adapter_judge
+from peft_teach.course.check.adapter_judge import MISTAKES, QUESTIONS, Method
+from peft_teach.course.check.exercise import Exercise, Verdict, examine
+from peft_teach.course.check.judge import rejected
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.lora.exercises import LORA
 

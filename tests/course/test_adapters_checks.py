@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from peft_teach.course.exercise import WRONG, examine
-from peft_teach.course.grade.suspicion import suspicious
+from peft_teach.course.check.exercise import WRONG, examine
+from peft_teach.course.desk.reviews.suspicion import suspicious
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.adapters import sealed, start
 

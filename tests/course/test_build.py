@@ -12,10 +12,10 @@ import nbformat
 import pytest
 from demo_course import LESSON_97, REGISTER, demo, tree, write  # noqa: F401
 
-from peft_teach.course.build import execution
-from peft_teach.course.build.check import audit
-from peft_teach.course.build.notebooks import LESSONS, build
-from peft_teach.course.build.source import stub_of
+from peft_teach.course.publish import execution
+from peft_teach.course.publish.check import audit
+from peft_teach.course.publish.notebooks import LESSONS, build
+from peft_teach.course.publish.source import stub_of
 from peft_teach.errors import PeftTeachError, UnknownName
 
 

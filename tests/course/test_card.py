@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import IPython
 import pytest
 
-from peft_teach.course.card import Card, show
+from peft_teach.course.desk.card import Card, show
 
 CARD = Card("demo.double", "wrong", "0 of 3 points", ("The output <is> the input.", ""),
             table=(("a", "b"), (1, "x & y")), code_label="Where it happened:",

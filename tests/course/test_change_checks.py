@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import peft_teach as pt
-from peft_teach.course.exercise import WRONG, examine
+from peft_teach.course.check.exercise import WRONG, examine
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.change import injecting, versions
 from peft_teach.course.lessons.change.tiny import Scale, Tiny

@@ -7,7 +7,7 @@ import pytest
 
 import peft_teach as pt
 from peft_teach.course import records
-from peft_teach.course.exercise import examine
+from peft_teach.course.check.exercise import examine
 from peft_teach.course.lessons.chat import exercises, recorded
 
 CURVE = pandas.DataFrame({

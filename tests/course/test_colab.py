@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from peft_teach.course.build.colab import installs
-from peft_teach.course.build.notebooks import make, write
-from peft_teach.course.build.site import page
+from peft_teach.course.publish.colab import installs
+from peft_teach.course.publish.notebooks import make, write
+from peft_teach.course.publish.site import page
 from peft_teach.errors import PeftTeachError
 
 ROOT = Path(__file__).parents[2]

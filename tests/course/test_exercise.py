@@ -12,8 +12,8 @@ import pytest
 import torch
 from demo_course import demo, exercises  # noqa: F401
 
-import peft_teach.course.exercise as module
-from peft_teach.course.exercise import Exercise, Result, Verdict, examine
+import peft_teach.course.check.exercise as module
+from peft_teach.course.check.exercise import Exercise, Result, Verdict, examine
 from peft_teach.errors import NotAttempted, UnknownName
 
 

@@ -20,9 +20,9 @@ from demo_course import FOLDER
 from grading_corpus import ROOT, lessons
 
 import peft_teach as pt
-from peft_teach.course import adapter_judge, merge_judge, mutants
+from peft_teach.course.check import adapter_judge, merge_judge, mutants
 from peft_teach.course import lessons as course_lessons
-from peft_teach.course.exercise import (
+from peft_teach.course.check.exercise import (
     CODE,
     NOT_ATTEMPTED,
     PASSED,
@@ -34,12 +34,12 @@ from peft_teach.course.exercise import (
     resolved,
 )
 from peft_teach.course.grade import hidden
-from peft_teach.course.grade.cells import Code
-from peft_teach.course.grade.extract import definitions
-from peft_teach.course.grade.notebook import Cell
+from peft_teach.course.desk.reviews.cells import Code
+from peft_teach.course.desk.reviews.definitions import definitions
+from peft_teach.course.desk.reviews.notebook import Cell
 from peft_teach.course.grade.plain import from_bytes, to_bytes
-from peft_teach.course.grade.watch import REFERENCE, is_the_courses, seeing
-from peft_teach.course.judge import NO_RETURN
+from peft_teach.course.desk.reviews.watch import REFERENCE, is_the_courses, seeing
+from peft_teach.course.check.judge import NO_RETURN
 from peft_teach.course.lessons import all_exercises, names, stub_of
 
 # Mistakes of several lessons, each proven in one place: the answers to lora.layer, lora.merge and
@@ -337,7 +337,7 @@ def test_after_a_failure_the_check_line_run_twice_is_still_not_passed(id, capsys
     assert "passed" not in said
     pt.progress(exercise.lesson)
     assert f"0 of {exercise.points}" in capsys.readouterr().out
-    pt.course.learner._kernel.exercises.pop(id)
+    pt.course.desk.learner._kernel.exercises.pop(id)
 
 
 @each_code

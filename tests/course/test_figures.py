@@ -17,7 +17,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from peft_teach.course.build.source import first_line
+from peft_teach.course.publish.source import first_line
 from peft_teach.course.lessons import of_lesson
 
 ROOT = Path(__file__).parents[2]

@@ -8,11 +8,11 @@ from cheats import CHEATS, SIGNS
 from grading_corpus import marked
 from honest import CHECK, COUNT, HONEST, RIGHT, STUB, a_right
 
-from peft_teach.course.exercise import OF_THE_COURSE, WRONG, Result
+from peft_teach.course.check.exercise import OF_THE_COURSE, WRONG, Result
 from peft_teach.course.grade import Limits, job, report, run
-from peft_teach.course.grade.cells import Code
-from peft_teach.course.grade.extract import definitions
-from peft_teach.course.grade.notebook import Cell
+from peft_teach.course.desk.reviews.cells import Code
+from peft_teach.course.desk.reviews.definitions import definitions
+from peft_teach.course.desk.reviews.notebook import Cell
 from peft_teach.course.grade.run import ANOTHER, mark
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.lora import versions

@@ -12,7 +12,7 @@ from grading_corpus import untouched, zipped
 
 from peft_teach.course.grade import _select, report
 from peft_teach.course.grade.collect import collect, latest, safe_name
-from peft_teach.course.grade.notebook import Unreadable, lesson_of, parse
+from peft_teach.course.desk.reviews.notebook import Unreadable, lesson_of, parse
 from peft_teach.errors import PeftTeachError
 
 # ── what is a notebook, and of which lesson ──────────────────────────────────────────────────
@@ -51,7 +51,7 @@ def test_a_notebook_has_bounds(cells, says):
 
 def test_values_are_counted_before_any_is_made(monkeypatch):
     """31 MB of small ones would take a gigabyte. A text is one, whatever signs are in it."""
-    monkeypatch.setattr("peft_teach.course.grade.notebook.MOST_VALUES", 3000)
+    monkeypatch.setattr("peft_teach.course.reading.notebook.MOST_VALUES", 3000)
     outputs = ["iVBORw0KGgo", "[0.125, {'x': 1}, \"]" * 5000]
     assert parse(notebook(cells=[{"source": "x = 1", "outputs": outputs}])).cells[0].number == 1
     monkeypatch.setattr(json, "loads", None)

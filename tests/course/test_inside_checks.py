@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import peft_teach as pt
-from peft_teach.course.exercise import examine
+from peft_teach.course.check.exercise import examine
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.inside.blocks import PLACES
 

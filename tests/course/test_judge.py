@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from peft_teach.course.exercise import OBJECTIONS, Exercise, Verdict, examine, judged
+from peft_teach.course.check.exercise import OBJECTIONS, Exercise, Verdict, examine, judged
 from peft_teach.course.grade.plain import from_bytes, to_bytes
-from peft_teach.course.judge import (
+from peft_teach.course.check.judge import (
     changed,
     judged_count,
     named,
@@ -87,7 +87,7 @@ def test_shapes_that_do_not_fit_are_told_in_any_exercise(slip):
     """The first failure gives torch's or NumPy's own words, the second says what to do."""
     exercise = Exercise(
         id="demo.slip", lesson="97", names=("slip",), points=1, minutes=1, difficulty=1,
-        reference="peft_teach.course.judge:plain", cases=lambda seed: [torch.zeros(2, 3)],
+        reference="peft_teach.course.check.judge:plain", cases=lambda seed: [torch.zeros(2, 3)],
         run=lambda slip, x: slip(x), judge=lambda x, y: Verdict(True), mistakes={}, hints=())
     result = examine(exercise, slip)
     assert result.found.startswith("Your code raised ")

@@ -10,7 +10,7 @@ import torch
 
 import peft_teach as pt
 from peft_teach.course import records
-from peft_teach.course.exercise import examine
+from peft_teach.course.check.exercise import examine
 from peft_teach.course.lessons.dora.exercises import referee_interval
 from peft_teach.course.lessons.ladder import exercises, forgetting, masked, measure, recorded, rungs
 from peft_teach.course.lessons.ladder import picture_of_costs as costs

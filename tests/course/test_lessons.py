@@ -12,9 +12,9 @@ from grading_corpus import solved
 from safetensors.torch import load_file
 
 import peft_teach as pt
-from peft_teach.course import library, work
-from peft_teach.course.build.check import audit
-from peft_teach.course.build.source import SOLUTION, read
+from peft_teach.course.desk import my_peft as library, work
+from peft_teach.course.publish.check import audit
+from peft_teach.course.publish.source import SOLUTION, read
 from peft_teach.course.lessons import all_exercises, find, of_lesson
 
 ROOT = Path(__file__).parents[2]

@@ -15,9 +15,9 @@ from demo_course import LESSON_99, demo, exercises, notebook, tree, write  # noq
 from grading_corpus import ROOT, lessons
 
 import peft_teach as pt
-from peft_teach.course import learner, library, work
-from peft_teach.course.build.check import audit as audit_build
-from peft_teach.course.build.notebooks import build
+from peft_teach.course.desk import learner, my_peft as library, work
+from peft_teach.course.publish.check import audit as audit_build
+from peft_teach.course.publish.notebooks import build
 from peft_teach.errors import UnknownName
 
 DOUBLE = "def double(x):\n    return 2 * x"
@@ -204,7 +204,7 @@ def test_another_exercise_is_the_courses_until_it_passes(answer, folder, capsys)
 
 
 def test_the_course_reaches_a_method_as_well():
-    assert library._the_courses(pt.course.learner.find("demo.double")).startswith("from peft_teach")
+    assert library._the_courses(pt.course.desk.learner.find("demo.double")).startswith("from peft_teach")
     dotted = type("E", (), {"names": ("merged",), "references": ("pathlib:Path.home",)})
     assert library._the_courses(dotted).split("\n") == [
         "from pathlib import Path as _Path    # the course's, until yours passes",
@@ -432,7 +432,7 @@ def test_the_file_goes_neither_into_the_repository_nor_to_students(tree):
     assert audit_build(tree) == []
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     assert set(work.LIBRARY) <= set(ignored)
-    release = importlib.import_module("peft_teach.course.build.release")
+    release = importlib.import_module("peft_teach.course.publish.release")
     assert set(work.OWN) <= set(release._LEFT_OUT)
     for name in release.FILES:
         (tree / name).touch()

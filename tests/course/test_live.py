@@ -3,7 +3,7 @@
 import torch
 
 import peft_teach as pt
-from peft_teach.course import live
+from peft_teach.course.desk import live
 
 
 def test_a_model_reads_a_text_and_its_outputs_are_compared():

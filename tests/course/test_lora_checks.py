@@ -7,7 +7,7 @@ from torch import nn
 
 import peft_teach as pt
 from peft_teach.course import records
-from peft_teach.course.exercise import examine
+from peft_teach.course.check.exercise import examine
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.lora import exercises, recorded
 

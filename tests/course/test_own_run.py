@@ -11,8 +11,9 @@ import torch
 
 import peft_teach as pt
 from peft_teach import widgets
-from peft_teach.course import records, work
-from peft_teach.course.own_run import own_run, with_own_random
+from peft_teach.course import records
+from peft_teach.course.desk import work
+from peft_teach.course.desk.own_run import own_run, with_own_random
 from peft_teach.errors import BadConfig
 
 CONFIG = pt.lora.Config(rank=2, alpha=4, targets=("value",))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from peft_teach.course import reading
+from peft_teach.course.desk import reviews as reading
 from peft_teach.course.lessons.prompt.front import SoftPrompt
 
 

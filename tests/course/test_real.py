@@ -9,13 +9,14 @@ import torch
 from safetensors.torch import load_file
 
 import peft_teach as pt
-from peft_teach.course import library, records, work
-from peft_teach.course.build.source import SOLUTION
-from peft_teach.course.build.source import read as read_source
+from peft_teach.course.desk import my_peft as library, work
+from peft_teach.course import records
+from peft_teach.course.publish.source import SOLUTION
+from peft_teach.course.publish.source import read as read_source
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.real import exercises, peft_side, versions
 from peft_teach.course.lessons.real.toy import Toy, head_of, read, saved, spoil, written
-from peft_teach.course.standin import Output
+from peft_teach.course.check.standin import Output
 
 real = pt.course.pictures("real")
 PLACES = versions.PLACES

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from peft_teach.course.build import methods, site
-from peft_teach.course.build.notebooks import make
+from peft_teach.course.publish import methods, site
+from peft_teach.course.publish.notebooks import make
 from peft_teach.errors import PeftTeachError
 from peft_teach.methods import METHODS
 

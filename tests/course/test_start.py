@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from peft_teach.course import start
+from peft_teach.course.desk import start
 from peft_teach.course.cli import main
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import peft_teach as pt
-from peft_teach.course import work
+from peft_teach.course.desk import work
 from peft_teach.errors import BadConfig
 
 

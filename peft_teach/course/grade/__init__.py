@@ -36,7 +36,7 @@ from . import board, engine, handed, hidden, overrides, report
 from .collect import Submission, collect, latest
 from .job import FAILED, Settings, key, mark_all, mark_references
 from .limits import Limits, confine
-from .notebook import lessons_in
+from ..reading.notebook import lessons_in
 from .roster import Roster
 from .run import FORKS, clear
 

@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ...errors import NotAttempted
-from ..exercise import (
+from ..check.exercise import (
     NOT_ATTEMPTED,
     NOT_OF_ITSELF,
     WRONG,
@@ -36,7 +36,7 @@ from ..exercise import (
 from ..lessons import find
 from .limits import Limits, confine
 from .plain import to_bytes
-from .watch import FRAMES, REFERENCE, is_the_courses, watch
+from ..reading.watch import FRAMES, REFERENCE, is_the_courses, watch
 
 KEPT = {"PEFT_TEACH_BUDGET", "PEFT_TEACH_WORK", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM",
         "OMP_NUM_THREADS", "LC_ALL", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT"}    # of the environment

@@ -34,7 +34,7 @@ from ...errors import PeftTeachError
 from ..lessons import START, parts
 from ..lessons import names as lesson_names
 from .limits import MEGABYTE
-from .notebook import Notebook, Unreadable, lesson_of, parse
+from ..reading.notebook import Notebook, Unreadable, lesson_of, parse
 
 LARGEST_NOTEBOOK = 32 * MEGABYTE      # bytes; one with many pictures has about 5 MB
 LARGEST_ADAPTER = MEGABYTE            # that is read; the capstone's may have 64 kB

@@ -12,12 +12,12 @@ from typing import Any
 
 from ...errors import PeftTeachError
 from ...store import TENSORS
-from ..exercise import NOT_ATTEMPTED, PASSED, WRONG
+from ..check.exercise import NOT_ATTEMPTED, PASSED, WRONG
 from ..lessons import parts
-from ..part import Part
+from ..check.part import Part
 from . import sheet
 from .collect import clean
-from .notebook import Notebook
+from ..reading.notebook import Notebook
 from .run import Mark
 
 BY_HAND = "To be marked by hand, in overrides.csv."

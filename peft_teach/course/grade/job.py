@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from ..exercise import VISIBLE_SEED, WRONG, Exercise
+from ..check.exercise import VISIBLE_SEED, WRONG, Exercise
 from ..lessons import of_lesson
 from . import handed, hidden
-from .cells import Code
-from .extract import Plan
+from ..reading.cells import Code
+from ..reading.definitions import Plan
 from .limits import Limits
-from .notebook import Notebook
+from ..reading.notebook import Notebook
 from .run import FORKS, Mark, examine, mark, runner
 
 FAILED = "the grader failed at it"    # perhaps for a full disk, so such a mark is not kept

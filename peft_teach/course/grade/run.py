@@ -23,8 +23,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .. import work
-from ..exercise import (
+from ..desk import work
+from ..check.exercise import (
     NOT_ATTEMPTED,
     NOT_OF_ITSELF,
     OF_THE_COURSE,
@@ -37,13 +37,13 @@ from ..exercise import (
 )
 from ..lessons import all_exercises, find
 from . import similarity
-from .cells import Code
+from ..reading.cells import Code
 from .collect import clean
-from .extract import Plan, readings, without
+from ..reading.definitions import Plan, readings, without
 from .limits import MEGABYTE, Limits
 from .plain import Malformed, from_bytes, split, to_bytes
 from .server import receive, remove, supervise
-from .watch import NOTES, REFERENCE
+from ..reading.watch import NOTES, REFERENCE
 
 FORKS = sys.platform == "linux"    # elsewhere a fork after torch was imported is not safe
 IMPORT_SECONDS = 60                # of a fresh process, at most

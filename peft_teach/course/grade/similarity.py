@@ -20,9 +20,9 @@ from functools import cache
 from itertools import combinations
 from typing import Any
 
-from ..exercise import CODE, Exercise
+from ..check.exercise import CODE, Exercise
 from ..lessons import find, stub_of
-from .extract import Plan
+from ..reading.definitions import Plan
 
 WINDOW = 3         # lines of a piece
 MANY, FEW = 0.1, 5    # what this part of a class has, and more than so many, is nobody's own

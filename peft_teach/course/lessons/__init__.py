@@ -14,8 +14,8 @@ from pathlib import Path
 from types import ModuleType
 
 from ...errors import unknown
-from ..exercise import Exercise
-from ..part import Part
+from ..check.exercise import Exercise
+from ..check.part import Part
 
 STUBS = "stubs.json"
 START = "START"    # the notebook that leads to all lessons, by its file and in its metadata

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ....methods import bottleneck
-from ...exercise import Exercise, Verdict
-from ...judge import (
+from ...check.exercise import Exercise, Verdict
+from ...check.judge import (
     NO_RETURN,
     close,
     difference,
@@ -24,7 +24,7 @@ from ...judge import (
     stages,
     whole,
 )
-from ...observe import TRIED, detached, tried
+from ...check.observe import TRIED, detached, tried
 from .placing import PLACEMENTS
 from .sealed import SEALED
 from .start import BOUND, NEAR, TENSORS, furthest, learns, narrow

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ....core import Adapter
-from ...adapter_judge import MISTAKES, Method
-from ...exercise import Exercise, Verdict
-from ...judge import rejected, report
+from ...check.adapter_judge import MISTAKES, Method
+from ...check.exercise import Exercise, Verdict
+from ...check.judge import rejected, report
 from .start import TENSORS, Bottleneck, narrow
 
 OWN = tuple(f"A.{name}" for name in TENSORS)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, named, recognised, rejected, report
+from ...check.exercise import Exercise, Verdict
+from ...check.judge import NO_RETURN, named, recognised, rejected, report
 from .start import narrow
 
 PLACES = ("houlsby", "post_attention", "pfeiffer", "bapna", "parallel", "ends")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ...exercise import Exercise
-from ...mutants import MISTAKES, Law
+from ...check.exercise import Exercise
+from ...check.mutants import MISTAKES, Law
 
 WIDTH, SIZE, BOUND = 384, 8, 0.1    # as wide as MiniLM: 10,000 random u do not find one direction
 TENSORS = ("W_down", "b_down", "W_up", "b_up")      # in the order of `narrow`

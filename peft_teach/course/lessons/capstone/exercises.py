@@ -5,9 +5,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from ....methods.lora import LoRALinear
-from ... import mutants
-from ...exercise import Exercise, Verdict
-from ...judge import difference, named, rejected, report
+from ...check import mutants
+from ...check.exercise import Exercise, Verdict
+from ...check.judge import difference, named, rejected, report
 from . import laws, versions
 
 HERE = "peft_teach.course.lessons.capstone.exercises"

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from .... import core, data, export, models, store
 from ....errors import NotMergeable, PeftTeachError
 from ....methods import dora, ia3, lora
-from ...part import Measured, Part
+from ...check.part import Measured, Part
 
 LESSON, DOMAIN, MAX_TOKENS = "13", "news", 48
 LIMIT = 64_000                         # bytes of adapter.safetensors

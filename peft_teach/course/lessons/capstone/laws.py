@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ....core import Adapter
 from ....errors import NotMergeable
-from ...judge import changed, close, difference
+from ...check.judge import changed, close, difference
 
 SIZES = ((16, 13, True), (13, 13, False))    # n_in, n_out, with a bias; 64 kB take ranks to 12
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from .... import spectra
 from ....subspace import hashes
-from ...adapter_judge import MISTAKES, Method
-from ...exercise import Exercise, Verdict
-from ...judge import (
+from ...check.adapter_judge import MISTAKES, Method
+from ...check.exercise import Exercise, Verdict
+from ...check.judge import (
     HALF,
     NO_RETURN,
     close,
@@ -27,7 +27,7 @@ from ...judge import (
     report,
     whole,
 )
-from ...operations import Operations
+from ...check.operations import Operations
 from .injecting import HOLDS, INJECT
 from .small import SMALL
 

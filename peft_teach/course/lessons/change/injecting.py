@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ....core import Adapter, adapters, plain_name
-from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, named, rejected, report
-from ...mutants import MISTAKES, Law
+from ...check.exercise import Exercise, Verdict
+from ...check.judge import NO_RETURN, named, rejected, report
+from ...check.mutants import MISTAKES, Law
 from .tiny import Affine, Scale, Tiny
 from .versions import BROKEN, RIGHT
 from .versions import inject as inject  # the reference

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, named, rejected, stages
+from ...check.exercise import Exercise, Verdict
+from ...check.judge import NO_RETURN, named, rejected, stages
 
 VISIBLE = 5e-7    # of the largest singular value: below it a rank is float32's rounding
 

@@ -9,9 +9,10 @@ import numpy as np
 from torch import Tensor
 
 from .... import data
-from ... import mutants, records
-from ...exercise import VALUE, Exercise, Verdict
-from ...judge import NO_RETURN, named, number, recognised, rejected, report, scalar, whole
+from ...check import mutants
+from ... import records
+from ...check.exercise import VALUE, Exercise, Verdict
+from ...check.judge import NO_RETURN, named, number, recognised, rejected, report, scalar, whole
 from . import versions
 from .small import tokenizer_of, transformers_mask, turns
 

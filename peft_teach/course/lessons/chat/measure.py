@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .... import data, models
-from ... import reading
+from ...desk import reviews as reading
 from .small import Turns
 
 NEW_TOKENS = 64     # of the longest answer

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ... import mutants
-from ...adapter_judge import MISTAKES, Method, frozen_linear, learns
-from ...exercise import Exercise, Verdict
-from ...judge import (
+from ...check import mutants
+from ...check.adapter_judge import MISTAKES, Method, frozen_linear, learns
+from ...check.exercise import Exercise, Verdict
+from ...check.judge import (
     NO_RETURN,
     changed,
     close,

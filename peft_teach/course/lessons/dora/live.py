@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .... import core, models
-from ...live import logits, placed
+from ...desk.live import logits, placed
 from . import versions
 from .gain import GainLinear
 

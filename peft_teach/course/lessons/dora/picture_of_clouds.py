@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ....plots import COLOURS, SERIES, entitle, figure, logarithmic
 from ....widgets import Explorer
-from ...guess import Guess
+from ...desk.guess import Guess
 from ...records import Record
 from .clouds import moves, point
 from .recorded import NAMES, SIZES, by_place, clouds_of

@@ -8,7 +8,7 @@ from matplotlib.patches import Arc
 
 from ....plots import COLOURS, entitle, figure
 from ... import records
-from ...guess import Guess
+from ...desk.guess import Guess
 from ...records import Record
 from . import exercises, recorded
 from .clouds import point

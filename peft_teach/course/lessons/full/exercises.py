@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from .... import models
-from ... import mutants
-from ...exercise import VALUE, Exercise, Verdict
-from ...judge import (
+from ...check import mutants
+from ...check.exercise import VALUE, Exercise, Verdict
+from ...check.judge import (
     NO_RETURN,
     changed,
     close,
@@ -24,8 +24,8 @@ from ...judge import (
     report,
     whole,
 )
-from ...mutants import outcomes, score, survivors
-from ...observe import detached
+from ...check.mutants import outcomes, score, survivors
+from ...check.observe import detached
 from . import sick, versions
 from .small import Batch, Classifier, batches_of, cached, weights_of
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from ...standin import Output
+from ...check.standin import Output
 
 LONGEST = 16    # tokens of a sentence
 

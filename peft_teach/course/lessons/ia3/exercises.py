@@ -7,20 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ... import merge_judge, mutants, records
-from ...adapter_judge import MISTAKES, Method, frozen_linear
-from ...exercise import VALUE, Exercise, Verdict
-from ...judge import (
-    NO_RETURN,
-    changed,
-    close,
-    named,
-    number,
-    recognised,
-    rejected,
-    report,
-)
-from ...merge_judge import Merge
+from ...check import merge_judge, mutants
+from ... import records
+from ...check.adapter_judge import MISTAKES, Method, frozen_linear
+from ...check.exercise import VALUE, Exercise, Verdict
+from ...check.judge import NO_RETURN, changed, close, named, number, recognised, rejected, report
+from ...check.merge_judge import Merge
 from . import block, versions, words
 from .gains import nearest_gains
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ... import judge
-from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, close, difference, not_a_tensor, recognised, rejected
-from ...observe import detached
+from ...check import judge
+from ...check.exercise import Exercise, Verdict
+from ...check.judge import NO_RETURN, close, difference, not_a_tensor, recognised, rejected
+from ...check.observe import detached
 
 HERE = "peft_teach.course.lessons.inside.blocks"
 PLACES = ("query", "key", "value", "attention_out")

@@ -6,8 +6,17 @@ from typing import Any
 
 import torch
 
-from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, judged_count, named, number, recognised, rejected, report, whole
+from ...check.exercise import Exercise, Verdict
+from ...check.judge import (
+    NO_RETURN,
+    judged_count,
+    named,
+    number,
+    recognised,
+    rejected,
+    report,
+    whole,
+)
 from .blocks import ATTENTION, ORDER_OF_FOUR, TRANSFORMER
 
 HERE = "peft_teach.course.lessons.inside.exercises"

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ....core import Adapter
-from ... import adapter_judge, recording, records
-from ...exercise import VALUE, Exercise, Verdict
-from ...judge import (
+from ...check import adapter_judge
+from ... import recording, records
+from ...check.exercise import VALUE, Exercise, Verdict
+from ...check.judge import (
     NO_RETURN,
     close,
     difference,
@@ -24,7 +25,7 @@ from ...judge import (
     report,
     scalar,
 )
-from ...observe import detached
+from ...check.observe import detached
 from ..dora.exercises import T95
 from .forgetting import neighbours
 from .measure import interval

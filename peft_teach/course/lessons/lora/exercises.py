@@ -13,18 +13,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .... import methods
 from ....core import Adapter
-from ... import merge_judge, mutants, records
-from ...adapter_judge import MISTAKES, Method, frozen_linear
-from ...exercise import VALUE, Exercise, Verdict
-from ...judge import (
-    NO_RETURN,
-    judged_count,
-    named,
-    number,
-    rejected,
-    report,
-)
-from ...merge_judge import Merge
+from ...check import merge_judge, mutants
+from ... import records
+from ...check.adapter_judge import MISTAKES, Method, frozen_linear
+from ...check.exercise import VALUE, Exercise, Verdict
+from ...check.judge import NO_RETURN, judged_count, named, number, rejected, report
+from ...check.merge_judge import Merge
 from . import recorded, versions
 
 HERE = "peft_teach.course.lessons.lora.exercises"

@@ -21,9 +21,10 @@ from ....methods import lora
 from ....plots import COLOURS, HALO, bytes_text, figure, in_percent, logarithmic, plain_ticks
 from ....training import Step
 from ....widgets import Choices, Explorer, Progress, Run
-from ... import records, work
-from ...guess import Guess
-from ...own_run import OwnRun, own_run
+from ... import records
+from ...desk import work
+from ...desk.guess import Guess
+from ...desk.own_run import OwnRun, own_run
 
 PLACES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 RANKS = (1, 2, 3, 4, 6, 8, 16, 32, 64, 128, 192, 384)

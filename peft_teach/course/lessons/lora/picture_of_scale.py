@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ticks
 from ... import records
-from ...card import Card, show
+from ...desk.card import Card, show
 from . import recorded
 
 ENDS = {"learns": ("it learns", COLOURS["lora"]), "fails": ("it fails", COLOURS["ink"])}

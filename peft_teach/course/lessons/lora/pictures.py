@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from ....plots import COLOURS, figure
 from ....widgets import Explorer
 from ... import records
-from ...guess import Guess
+from ...desk.guess import Guess
 from .live import bill, first_gradients, moving
 from .picture_of_rank import explore_rank
 from .picture_of_scale import (

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...exercise import Exercise, Verdict
-from ...judge import (
+from ...check.exercise import Exercise, Verdict
+from ...check.judge import (
     NO_RETURN,
     close,
     difference,
@@ -18,7 +18,7 @@ from ...judge import (
     report,
     whole,
 )
-from ...observe import as_leaves, loss
+from ...check.observe import as_leaves, loss
 
 HERE = "peft_teach.course.lessons.prefix.front"
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, close, difference, recognised, rejected, report
-from ...observe import TRIED, tried
+from ...check.exercise import Exercise, Verdict
+from ...check.judge import NO_RETURN, close, difference, recognised, rejected, report
+from ...check.observe import TRIED, tried
 
 HERE = "peft_teach.course.lessons.prefix.mixing"
 LARGE = 8.0    # of queries and keys: their scores reach a hundred, and exp(89) is infinite

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, named, rejected, report
-from ...mutants import MISTAKES, Law
+from ...check.exercise import Exercise, Verdict
+from ...check.judge import NO_RETURN, named, rejected, report
+from ...check.mutants import MISTAKES, Law
 from .tiny import Decoder, Pairs, drawn_pairs, held_in
 from .versions import BROKEN, RIGHT, Read, put, read_with, text
 

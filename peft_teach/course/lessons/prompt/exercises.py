@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, close, difference, named, recognised, rejected, report
-from ...operations import Operations
+from ...check.exercise import Exercise, Verdict
+from ...check.judge import NO_RETURN, close, difference, named, recognised, rejected, report
+from ...check.operations import Operations
 from .front import FRONT, HOLDS
 from .starts import START
 

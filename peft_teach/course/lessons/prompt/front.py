@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from ....core import Adapter
-from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, close, difference, named, recognised, rejected, report
-from ...mutants import MISTAKES, Law
+from ...check.exercise import Exercise, Verdict
+from ...check.judge import NO_RETURN, close, difference, named, recognised, rejected, report
+from ...check.mutants import MISTAKES, Law
 from . import versions
 from .tiny import Tiny, batch_of
 

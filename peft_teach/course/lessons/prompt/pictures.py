@@ -15,8 +15,9 @@ from torch import nn
 from .... import data, plots
 from ....plots import COLOURS, SERIES, figure, in_percent
 from ....widgets import Explorer
-from ... import live, records
-from ... import reading as reading  # the lesson has it from here
+from ...desk import live
+from ... import records
+from ...desk import reviews as reading  # the lesson has it from here
 from .front import InFront as InFront
 
 FRONTS = {"the instruction, in words": 1.0, "ten trained vectors": 0.0}    # t in the record

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...exercise import Exercise, Verdict
-from ...judge import NO_RETURN, close, named, recognised, rejected, report
-from ...standin import Output
+from ...check.exercise import Exercise, Verdict
+from ...check.judge import NO_RETURN, close, named, recognised, rejected, report
+from ...check.standin import Output
 from .tiny import Words
 
 HERE = "peft_teach.course.lessons.prompt.starts"

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor, nn
 
-from ...standin import Output
+from ...check.standin import Output
 
 LONGEST = 64     # positions
 

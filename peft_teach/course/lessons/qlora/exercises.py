@@ -17,10 +17,20 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ....nf4 import LEVELS
-from ... import mutants
-from ...exercise import VALUE, Exercise, Verdict
-from ...judge import changed, close, difference, named, number, recognised, rejected, report, stages
-from ...observe import detached
+from ...check import mutants
+from ...check.exercise import VALUE, Exercise, Verdict
+from ...check.judge import (
+    changed,
+    close,
+    difference,
+    named,
+    number,
+    recognised,
+    rejected,
+    report,
+    stages,
+)
+from ...check.observe import detached
 from . import four_bits, versions
 
 HERE = "peft_teach.course.lessons.qlora"

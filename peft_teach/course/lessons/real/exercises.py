@@ -11,9 +11,9 @@ from ....core import adapters
 from ....errors import NotAttempted
 from ....methods.lora import LoRALinear
 from ....models import head as head_names
-from ... import mutants
-from ...exercise import Exercise, Verdict
-from ...judge import (
+from ...check import mutants
+from ...check.exercise import Exercise, Verdict
+from ...check.judge import (
     NO_RETURN,
     close,
     difference,
@@ -24,7 +24,7 @@ from ...judge import (
     report,
     whole,
 )
-from ...observe import detached
+from ...check.observe import detached
 from . import versions
 from .toy import (
     FRONT,

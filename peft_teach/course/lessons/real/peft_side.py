@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ....core import adapters, head_state
 from ....models import cache_name
-from ... import live
+from ...desk import live
 from .toy import FRONT, File, spoil
 
 HARMLESS = "is_gradient_checkpointing"    # peft's own code asks transformers by an old name

@@ -23,7 +23,8 @@ from ....core import adapters, head_state
 from ....models import load as load_model
 from ....plots import COLOURS, SERIES, figure, logarithmic, name_ends
 from ....widgets import Explorer
-from ... import library, records, work
+from ...desk import my_peft as library, work
+from ... import records
 from .. import find
 from . import peft_side, processes
 from .peft_side import gap, installed, knob, logits

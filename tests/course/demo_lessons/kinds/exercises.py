@@ -3,9 +3,9 @@
 import torch
 
 import peft_teach as pt
-from peft_teach.course.exercise import Exercise, Verdict
-from peft_teach.course.judge import rejected, report, whole
-from peft_teach.course.mutants import MISTAKES, Law
+from peft_teach.course.check.exercise import Exercise, Verdict
+from peft_teach.course.check.judge import rejected, report, whole
+from peft_teach.course.check.mutants import MISTAKES, Law
 
 from . import versions
 

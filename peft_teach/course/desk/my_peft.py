@@ -27,13 +27,13 @@ from typing import Any
 
 from filelock import FileLock
 
-from ..errors import NotAttempted, PeftTeachError
+from ...errors import NotAttempted, PeftTeachError
 from . import work
-from .exercise import OF_THE_COURSE, VALUE, Exercise, examining, undisturbed
-from .grade.cells import MOST_CODE, Code
-from .grade.extract import definitions
-from .grade.notebook import Cell
-from .lessons import all_exercises
+from ..check.exercise import OF_THE_COURSE, VALUE, Exercise, examining, undisturbed
+from ..reading.cells import MOST_CODE, Code
+from ..reading.definitions import definitions
+from ..reading.notebook import Cell
+from ..lessons import all_exercises
 
 FILE, BACKUP = work.LIBRARY
 LOCK = work.FILE.with_name("my_peft.lock")

@@ -9,12 +9,12 @@
 
 from typing import Any
 
-from ..errors import NotAttempted, unknown
+from ...errors import NotAttempted, unknown
 from .card import Card, show
-from .exercise import is_examined
-from .lessons import all_exercises, find
-from .library import FILE, Library, read
-from .mutants import ACCEPTED, outcome
+from ..check.exercise import is_examined
+from ..lessons import all_exercises, find
+from .my_peft import FILE, Library, read
+from ..check.mutants import ACCEPTED, outcome
 
 
 def mine(*ids: str) -> Any:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import PeftTeachError
-from ..exercise import VALUE, Exercise
+from ..check.exercise import VALUE, Exercise
 from ..lessons import find
 
 SOLUTION, CHECK, GRADE = PARTS = ("solution", "check", "grade")

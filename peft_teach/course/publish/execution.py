@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .. import work
+from ..desk import work
 from . import colab
 from .source import first_line, wrong
 

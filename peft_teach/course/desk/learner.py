@@ -14,10 +14,10 @@ import sys
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..errors import NotAttempted, PeftTeachError
-from . import library, work
+from ...errors import NotAttempted, PeftTeachError
+from . import my_peft as library, work
 from .card import Card, cells, shell, show
-from .exercise import (
+from ..check.exercise import (
     CODE,
     NOT_ATTEMPTED,
     NOT_OF_ITSELF,
@@ -27,10 +27,10 @@ from .exercise import (
     Result,
     examine,
 )
-from .grade.cells import Code
-from .grade.notebook import Cell
-from .grade.watch import REFERENCE, is_the_courses, seeing
-from .lessons import all_exercises, find, number, of_lesson, stub_of, title_of
+from ..reading.cells import Code
+from ..reading.notebook import Cell
+from ..reading.watch import REFERENCE, is_the_courses, seeing
+from ..lessons import all_exercises, find, number, of_lesson, stub_of, title_of
 
 
 @dataclass

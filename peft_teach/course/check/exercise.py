@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
-from ..errors import NotAttempted, TrainingStopped
+from ...errors import NotAttempted, TrainingStopped
 
 PASSED, WRONG, NOT_ATTEMPTED = "passed", "wrong", "not attempted"
 CODE, VALUE = ANSWERS = ("code", "value")

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import unknown
+from ...errors import unknown
 from . import work
 
 CGROUP = Path("/sys/fs/cgroup/cpu.max")    # what a container may use, in microseconds a period

@@ -21,8 +21,8 @@ from types import CodeType, FrameType
 from typing import Any
 
 from .. import lessons
-from ..exercise import VALUE, Exercise, resolved
-from .plain import to_bytes
+from ..check.exercise import VALUE, Exercise, resolved
+from ..grade.plain import to_bytes
 
 REFERENCE = "uses the reference"
 _NOTES = _PROFILER, _THREAD, _CODE, _PIPE, _CTYPES, _SOURCE = (

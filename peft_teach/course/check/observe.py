@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core import Adapter
-from ..errors import NotAttempted
+from ...core import Adapter
+from ...errors import NotAttempted
 from .judge import named, report
 
 Tensors, Flags = dict[str, Tensor], dict[str, bool]

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import NotAttempted, TrainingStopped
+from ...errors import NotAttempted, TrainingStopped
 from .exercise import Verdict
 from .judge import rejected, report
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import work
+from ..desk import work
 from ..lessons import START, of_lesson
 from . import execution
 from .notebooks import make, start_page, stored_stubs

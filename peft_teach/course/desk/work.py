@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from ..errors import BadConfig
+from ...errors import BadConfig
 
 VARIABLE = "PEFT_TEACH_WORK"
 FILE = Path("work") / "course.json"

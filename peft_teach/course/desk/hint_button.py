@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import ipywidgets as ipw
 
-from ..widgets import Lasting
+from ...widgets import Lasting
 from .card import Card
 
 

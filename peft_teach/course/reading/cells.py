@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..exercise import Exercise
+from ..check.exercise import Exercise
 from ..lessons import all_exercises
 from .notebook import Cell
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from ...errors import unknown
 from ..lessons import START, STUBS
-from ..work import write_whole
+from ..desk.work import write_whole
 from . import colab, execution, front
 from .source import GRADE, SOLUTION, Cell, read, slug, wrong
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import ipywidgets as ipw
 
-from ..widgets import Lasting
+from ...widgets import Lasting
 from . import work
 
 # What was chosen stands out, and not in grey: JupyterLab fades buttons that are disabled.

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from .. import data, models, training
-from ..widgets import Progress
+from ... import data, models, training
+from ...widgets import Progress
 
 
 @dataclass(frozen=True)

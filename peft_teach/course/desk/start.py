@@ -13,8 +13,8 @@ import json
 import sys
 from pathlib import Path
 
-from ..errors import PeftTeachError
-from .lessons import START
+from ...errors import PeftTeachError
+from ..lessons import START
 from .work import write_whole
 
 # In an installed package the notebooks lie inside it; in a checkout, beside it.

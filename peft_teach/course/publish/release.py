@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import work
+from ..desk import work
 from .source import squeeze, wrong
 
 FILES = ("pyproject.toml", "README.md", "LICENSE", "CITATION.cff")

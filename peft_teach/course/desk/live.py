@@ -6,7 +6,7 @@ import pandas
 import torch
 from torch import Tensor, nn
 
-from .. import models
+from ... import models
 
 
 def placed(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
