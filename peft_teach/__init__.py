@@ -52,8 +52,8 @@ from .waiting import bar
 if TYPE_CHECKING:
     from . import course, plots, widgets
     from .course import audit, check, commit, compare, hint, progress, require, reset
-    from .course.desk import mine
     from .course import sentence as sentence
+    from .course.desk import mine
 
 __version__ = "0.1.0"
 

@@ -37,7 +37,7 @@ FLOORS = {
 # A method stands alone, but for these two: DoRA is a variation of LoRA, QLoRA takes either.
 MAY_IMPORT = {"methods.dora": {"methods.lora"}, "methods.qlora": {"methods.lora", "methods.dora"}}
 # Nothing else outside the course names a file of it: lessons ask `widgets` for its `Guess`.
-BROUGHT_LATER = {"widgets": {"course.guess"}}
+BROUGHT_LATER = {"widgets": {"course.desk.guess"}}
 
 # Lessons, graders and other people's notebooks depend on these.
 PROMISED = {
@@ -214,7 +214,7 @@ def test_what_is_heavy_comes_when_it_is_first_used():
         "from peft_teach.course.desk.card import Card, show; show(Card('x'))",
         "record = pt.course.records.load('lora'); record['runs'], record.losses, record.spectra",
         "pt.course.records.gain(0.8)",
-        "from peft_teach.course import build, lessons\n"
+        "from peft_teach.course import lessons, publish\n"
         "from peft_teach.course.grade import child, collect, engine, extract, job, report, run\n"
         "for exercise in lessons.all_exercises(): exercise.resolve()",
         "record.runs", "pt.plots", "pt.widgets")

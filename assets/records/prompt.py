@@ -31,8 +31,8 @@ far the nearest other token is, their norm.
 import torch
 
 import peft_teach as pt
-from peft_teach.course.desk import reviews as reading
 from peft_teach.course import recording
+from peft_teach.course.desk import reviews as reading
 
 START = "Classify the sentiment of this film review.\n"        # ten tokens
 WRITTEN = ("", START, "Is this movie review positive or negative?\n",

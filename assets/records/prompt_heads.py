@@ -26,9 +26,9 @@ import torch
 from torch import nn
 
 import peft_teach as pt
-from peft_teach.course.desk import reviews as reading
 from peft_teach.course import recording
 from peft_teach.course.check.standin import Output
+from peft_teach.course.desk import reviews as reading
 
 FULL, PROMPT = (runpy.run_path(str(Path(__file__).with_name(f"{name}.py")))
                 for name in ("full", "prompt"))

@@ -20,8 +20,8 @@ Interrupted, it goes on where it stopped.
 import torch
 
 import peft_teach as pt
-from peft_teach.course.desk import reviews as reading
 from peft_teach.course import recording
+from peft_teach.course.desk import reviews as reading
 from peft_teach.methods import METHODS
 
 STEPS = {"minilm": 120, "smollm2": 40}

@@ -9,9 +9,9 @@ from .. import subspace
 from . import records
 from .desk.budget import Budget, budget
 from .desk.learner import check, hint, progress, require, reset
-from .lessons import pictures
 from .desk.mine import audit, mine
 from .desk.predict import commit, compare, sentence
+from .lessons import pictures
 
 __all__ = ["Budget", "audit", "budget", "check", "commit", "compare", "hint", "live", "mine",
            "pictures", "progress", "records", "require", "reset", "sentence", "subspace"]

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import answers
 import nbformat
-
-from peft_teach.course.publish.notebooks import Lesson, make
-from peft_teach.course.grade import Limits, job
 from peft_teach.course.desk.reviews.cells import Code
 from peft_teach.course.desk.reviews.notebook import Cell
+
+from peft_teach.course.grade import Limits, job
 from peft_teach.course.grade.run import Mark, mark
 from peft_teach.course.lessons import all_exercises, find, of_lesson
+from peft_teach.course.publish.notebooks import Lesson, make
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 from grading_corpus import ROOT, solved, zipped
+from peft_teach.course.desk.reviews.notebook import Notebook
 from safetensors.torch import load, save
 
 import peft_teach as pt
 from peft_teach.course.check.exercise import examine
+from peft_teach.course.check.part import Measured
 from peft_teach.course.grade import board, grade, handed, report
 from peft_teach.course.grade.collect import LARGEST_ADAPTER, collect
-from peft_teach.course.desk.reviews.notebook import Notebook
 from peft_teach.course.lessons.capstone import exercises, handed_in, pictures
-from peft_teach.course.check.part import Measured
 from peft_teach.errors import PeftTeachError
 
 SENTENCES = (("He lied to us.", 0), ("A fine and generous plan.", 1), ("No.", 0)) * 3

@@ -18,10 +18,14 @@ import pytest
 import torch
 from demo_course import FOLDER
 from grading_corpus import ROOT, lessons
+from peft_teach.course.desk.reviews.cells import Code
+from peft_teach.course.desk.reviews.definitions import definitions
+from peft_teach.course.desk.reviews.notebook import Cell
+from peft_teach.course.desk.reviews.watch import REFERENCE, is_the_courses, seeing
 
 import peft_teach as pt
-from peft_teach.course.check import adapter_judge, merge_judge, mutants
 from peft_teach.course import lessons as course_lessons
+from peft_teach.course.check import adapter_judge, merge_judge, mutants
 from peft_teach.course.check.exercise import (
     CODE,
     NOT_ATTEMPTED,
@@ -33,13 +37,9 @@ from peft_teach.course.check.exercise import (
     judged,
     resolved,
 )
-from peft_teach.course.grade import hidden
-from peft_teach.course.desk.reviews.cells import Code
-from peft_teach.course.desk.reviews.definitions import definitions
-from peft_teach.course.desk.reviews.notebook import Cell
-from peft_teach.course.grade.plain import from_bytes, to_bytes
-from peft_teach.course.desk.reviews.watch import REFERENCE, is_the_courses, seeing
 from peft_teach.course.check.judge import NO_RETURN
+from peft_teach.course.grade import hidden
+from peft_teach.course.grade.plain import from_bytes, to_bytes
 from peft_teach.course.lessons import all_exercises, names, stub_of
 
 # Mistakes of several lessons, each proven in one place: the answers to lora.layer, lora.merge and

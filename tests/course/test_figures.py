@@ -17,8 +17,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from peft_teach.course.publish.source import first_line
 from peft_teach.course.lessons import of_lesson
+from peft_teach.course.publish.source import first_line
 
 ROOT = Path(__file__).parents[2]
 LESSONS = {of_lesson(path.name[:2])[0].id.partition(".")[0]: path

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from peft_teach.course.check.exercise import examine
+from peft_teach.course.check.standin import Output
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.full import exercises as full
 from peft_teach.course.lessons.full import sick
 from peft_teach.course.lessons.full.small import Classifier
-from peft_teach.course.check.standin import Output
 
 
 def test_some_gradients_are_larger_than_one_and_some_smaller():

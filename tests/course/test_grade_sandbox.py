@@ -16,11 +16,11 @@ import pytest
 import torch
 from grading_corpus import ROOT, marked, untouched
 from honest import COUNT
+from peft_teach.course.desk.reviews.cells import Code
+from peft_teach.course.desk.reviews.notebook import Cell, parse
 
 from peft_teach.course.check.exercise import judged
 from peft_teach.course.grade import Limits, job
-from peft_teach.course.desk.reviews.cells import Code
-from peft_teach.course.desk.reviews.notebook import Cell, parse
 from peft_teach.course.grade.plain import (
     DEEPEST,
     LENGTHS,

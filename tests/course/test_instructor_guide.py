@@ -7,11 +7,11 @@ import shlex
 
 import pytest
 from grading_corpus import ROOT, lessons
+from peft_teach.course.desk.reviews.notebook import MOST_CELLS, MOST_CODE, MOST_VALUES
 
 from peft_teach.course.cli import _parser
 from peft_teach.course.grade import Limits
 from peft_teach.course.grade.collect import LARGEST_NOTEBOOK
-from peft_teach.course.desk.reviews.notebook import MOST_CELLS, MOST_CODE, MOST_VALUES
 from peft_teach.course.grade.run import Runner
 from peft_teach.course.grade.similarity import FEW, LEAST, MANY, SHARE, WINDOW
 from peft_teach.course.lessons import find, of_lesson

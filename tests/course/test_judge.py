@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from peft_teach.course.check.exercise import OBJECTIONS, Exercise, Verdict, examine, judged
-from peft_teach.course.grade.plain import from_bytes, to_bytes
 from peft_teach.course.check.judge import (
     changed,
     judged_count,
@@ -20,6 +19,7 @@ from peft_teach.course.check.judge import (
     stages,
     whole,
 )
+from peft_teach.course.grade.plain import from_bytes, to_bytes
 from peft_teach.course.lessons import find
 
 

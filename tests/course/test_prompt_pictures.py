@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import peft_teach as pt
-from peft_teach.course.desk import reviews as reading
 from peft_teach.course import records
+from peft_teach.course.desk import reviews as reading
 
 prompt = pt.course.pictures("prompt")
 

@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import load_file
 
 import peft_teach as pt
-from peft_teach.course.desk import my_peft as library, work
 from peft_teach.course import records
-from peft_teach.course.publish.source import SOLUTION
-from peft_teach.course.publish.source import read as read_source
+from peft_teach.course.check.standin import Output
+from peft_teach.course.desk import my_peft, work
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.real import exercises, peft_side, versions
 from peft_teach.course.lessons.real.toy import Toy, head_of, read, saved, spoil, written
-from peft_teach.course.check.standin import Output
+from peft_teach.course.publish.source import SOLUTION
+from peft_teach.course.publish.source import read as read_source
 
 real = pt.course.pictures("real")
 PLACES = versions.PLACES
@@ -142,17 +142,17 @@ def solved(tmp_path_factory):
         for source in sorted(SOLUTIONS.glob("0[3-9]_*.py")):
             for cell in read_source(source):
                 if cell.part == SOLUTION and cell.exercise.id in wanted:
-                    said = library.keep(cell.exercise, [answers.cell(cell.source)])
+                    said = my_peft.keep(cell.exercise, [answers.cell(cell.source)])
                     assert said == "It is kept in my_peft.py."
-    return (folder / library.FILE).read_text("utf-8")
+    return (folder / my_peft.FILE).read_text("utf-8")
 
 
 @pytest.fixture
 def my_peft(solved, tmp_path, monkeypatch):
     """The reader's file, to be changed."""
     monkeypatch.setenv(work.VARIABLE, str(tmp_path))
-    (tmp_path / library.FILE).write_text(solved, "utf-8")
-    return tmp_path / library.FILE
+    (tmp_path / my_peft.FILE).write_text(solved, "utf-8")
+    return tmp_path / my_peft.FILE
 
 
 @pytest.fixture(scope="module")

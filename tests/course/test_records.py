@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load
 
 import peft_teach as pt
-from peft_teach.course.desk import reviews as reading
 from peft_teach.course import recording, records
+from peft_teach.course.desk import reviews as reading
 
 SCRIPTS = Path(__file__).parents[2] / "assets/records"
 TRAINED = ("adapters", "change", "dora", "full", "ia3", "ladder", "lora", "prefix", "prompt",

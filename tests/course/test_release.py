@@ -12,11 +12,11 @@ import nbformat
 import pytest
 from grading_corpus import ROOT
 
-from peft_teach.course.publish.release import release, secrets_in
-from peft_teach.course.publish.source import BEGIN
 from peft_teach.course.cli import main
 from peft_teach.course.grade import hidden
 from peft_teach.course.lessons import all_exercises
+from peft_teach.course.publish.release import release, secrets_in
+from peft_teach.course.publish.source import BEGIN
 from peft_teach.errors import PeftTeachError
 
 

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from peft_teach.course.desk import start
 from peft_teach.course.cli import main
+from peft_teach.course.desk import start
 
 
 @pytest.fixture

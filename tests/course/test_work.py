@@ -26,7 +26,7 @@ def test_a_prediction_is_committed_once(folder):
     assert work.commit("lora.rank", 8) == 8
     assert work.commit("lora.rank", 2) == 8
     assert work.committed("lora.rank") == 8
-    code = "from peft_teach.course import work; print(work.committed('lora.rank'))"
+    code = "from peft_teach.course.desk import work; print(work.committed('lora.rank'))"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout == "8\n"
 
@@ -96,7 +96,7 @@ def test_only_plain_data_is_kept(folder, value):
 
 
 def test_two_kernels_at_once_lose_nothing(folder):
-    code = ("from peft_teach.course import work\n"
+    code = ("from peft_teach.course.desk import work\n"
             "import sys\n"
             "for i in range(40): work.add_point('lora', {'of': sys.argv[1], 'i': i})")
     running = [subprocess.Popen([sys.executable, "-c", code, name]) for name in "ab"]

@@ -1,0 +1,1 @@
+"""What an exercise is, and what is asked of an answer to it."""

@@ -1,0 +1,1 @@
+"""What a learner calls and sees in a lesson: checks, hints, `my_peft.py`, bets."""

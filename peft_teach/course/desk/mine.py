@@ -10,11 +10,11 @@
 from typing import Any
 
 from ...errors import NotAttempted, unknown
-from .card import Card, show
 from ..check.exercise import is_examined
-from ..lessons import all_exercises, find
-from .my_peft import FILE, Library, read
 from ..check.mutants import ACCEPTED, outcome
+from ..lessons import all_exercises, find
+from .card import Card, show
+from .my_peft import FILE, Library, read
 
 
 def mine(*ids: str) -> Any:

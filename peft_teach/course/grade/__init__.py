@@ -32,11 +32,11 @@ from typing import Any
 
 from ...errors import PeftTeachError
 from ..lessons import number
+from ..reading.notebook import lessons_in
 from . import board, engine, handed, hidden, overrides, report
 from .collect import Submission, collect, latest
 from .job import FAILED, Settings, key, mark_all, mark_references
 from .limits import Limits, confine
-from ..reading.notebook import lessons_in
 from .roster import Roster
 from .run import FORKS, clear
 

@@ -34,12 +34,13 @@ from ..check.exercise import (
     unfit,
 )
 from ..lessons import find
+from ..reading.watch import NOTES, REFERENCE, is_the_courses, watch
 from .limits import Limits, confine
 from .plain import to_bytes
-from ..reading.watch import FRAMES, REFERENCE, is_the_courses, watch
 
 KEPT = {"PEFT_TEACH_BUDGET", "PEFT_TEACH_WORK", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM",
         "OMP_NUM_THREADS", "LC_ALL", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT"}    # of the environment
+FRAMES = {note: to_bytes({"note": note}) for note in NOTES}    # made before an answer runs
 SILENCE = {"display": lambda *objects, **named: None, "get_ipython": lambda: None}
 
 
@@ -54,7 +55,7 @@ def answer(request: dict[str, Any], write: Callable[[bytes], Any],
     if requests:    # a thread started earlier would not be confined
         threading.Thread(target=lambda: (requests.read(), os._exit(1)), daemon=True).start()
     _settle(scratch)
-    watch(exercise, write)
+    watch(exercise, lambda note: write(FRAMES[note]))
     try:
         with examining(exercise.id):
             obj = _define(request, exercise)

@@ -33,8 +33,8 @@ from typing import BinaryIO
 from ...errors import PeftTeachError
 from ..lessons import START, parts
 from ..lessons import names as lesson_names
-from .limits import MEGABYTE
 from ..reading.notebook import Notebook, Unreadable, lesson_of, parse
+from .limits import MEGABYTE
 
 LARGEST_NOTEBOOK = 32 * MEGABYTE      # bytes; one with many pictures has about 5 MB
 LARGEST_ADAPTER = MEGABYTE            # that is read; the capstone's may have 64 kB

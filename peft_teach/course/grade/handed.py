@@ -13,11 +13,11 @@ from typing import Any
 from ...errors import PeftTeachError
 from ...store import TENSORS
 from ..check.exercise import NOT_ATTEMPTED, PASSED, WRONG
-from ..lessons import parts
 from ..check.part import Part
+from ..lessons import parts
+from ..reading.notebook import Notebook
 from . import sheet
 from .collect import clean
-from ..reading.notebook import Notebook
 from .run import Mark
 
 BY_HAND = "To be marked by hand, in overrides.csv."

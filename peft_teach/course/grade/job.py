@@ -11,11 +11,11 @@ import torch
 
 from ..check.exercise import VISIBLE_SEED, WRONG, Exercise
 from ..lessons import of_lesson
-from . import handed, hidden
 from ..reading.cells import Code
 from ..reading.definitions import Plan
-from .limits import Limits
 from ..reading.notebook import Notebook
+from . import handed, hidden
+from .limits import Limits
 from .run import FORKS, Mark, examine, mark, runner
 
 FAILED = "the grader failed at it"    # perhaps for a full disk, so such a mark is not kept

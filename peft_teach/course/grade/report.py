@@ -21,10 +21,10 @@ from typing import Any
 from urllib.parse import quote
 
 from ...errors import PeftTeachError
-from ..desk.card import Card
 from ..check.exercise import PASSED, VALUE, WRONG, Exercise
-from ..lessons import marked
 from ..check.part import Measured, Part
+from ..desk.card import Card
+from ..lessons import marked
 from . import board
 from .collect import DOUBT, clean, safe_name
 from .overrides import Override

@@ -23,7 +23,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..desk import work
 from ..check.exercise import (
     NOT_ATTEMPTED,
     NOT_OF_ITSELF,
@@ -35,15 +34,17 @@ from ..check.exercise import (
     Result,
     judged,
 )
+from ..desk import work
 from ..lessons import all_exercises, find
-from . import similarity
 from ..reading.cells import Code
-from .collect import clean
 from ..reading.definitions import Plan, readings, without
+from ..reading.watch import REFERENCE
+from . import similarity
+from .child import FRAMES
+from .collect import clean
 from .limits import MEGABYTE, Limits
 from .plain import Malformed, from_bytes, split, to_bytes
 from .server import receive, remove, supervise
-from ..reading.watch import NOTES, REFERENCE
 
 FORKS = sys.platform == "linux"    # elsewhere a fork after torch was imported is not safe
 IMPORT_SECONDS = 60                # of a fresh process, at most
@@ -249,7 +250,7 @@ def examine(runner: Runner, exercise: Exercise, plan: Plan, cases: Sequence[Any]
     """
     data, end = runner.run(exercise, plan, cases)
     frames = split(data)
-    outputs = [frame for frame in frames if frame not in NOTES]
+    outputs = [frame for frame in frames if frame not in FRAMES.values()]
     result = Result(PASSED)
     for index, case in enumerate(cases):
         try:
@@ -260,7 +261,7 @@ def examine(runner: Runner, exercise: Exercise, plan: Plan, cases: Sequence[Any]
             result = Result(WRONG, "What it gave could not be read.", case=index)
         if not result.passed:
             break
-    return result, {NOTES[frame] for frame in frames if frame in NOTES}
+    return result, {note for note, frame in FRAMES.items() if frame in frames}
 
 
 def _read(exercise: Exercise, sent: Any, case: Any, index: int) -> Result:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import unknown
-from ..lessons import START, STUBS
 from ..desk.work import write_whole
+from ..lessons import START, STUBS
 from . import colab, execution, front
 from .source import GRADE, SOLUTION, Cell, read, slug, wrong
 

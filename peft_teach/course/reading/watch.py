@@ -22,14 +22,11 @@ from typing import Any
 
 from .. import lessons
 from ..check.exercise import VALUE, Exercise, resolved
-from ..grade.plain import to_bytes
 
-REFERENCE = "uses the reference"
-_NOTES = _PROFILER, _THREAD, _CODE, _PIPE, _CTYPES, _SOURCE = (
-    "reads or changes the profiler", "starts a thread", "creates code objects",
-    "takes over the pipe to the grader", "uses ctypes", "reads the library's source")
-FRAMES = {note: to_bytes({"note": note}) for note in (REFERENCE, *_NOTES)}
-NOTES = {frame: note for note, frame in FRAMES.items()}
+NOTES = REFERENCE, _PROFILER, _THREAD, _CODE, _PIPE, _CTYPES, _SOURCE = (
+    "uses the reference", "reads or changes the profiler", "starts a thread",
+    "creates code objects", "takes over the pipe to the grader", "uses ctypes",
+    "reads the library's source")
 
 _EVENTS = {"sys.setprofile": _PROFILER, "sys.monitoring.register_callback": _PROFILER,
            "_thread.start_new_thread": _THREAD, "_thread.start_joinable_thread": _THREAD,
@@ -41,16 +38,17 @@ _given = cache(resolved)    # called before anything is noted, so later calls ar
 _QUOTES = (traceback.__file__, warnings.__file__)    # they read a source to show a line of it
 
 
-def watch(exercise: Exercise, write: Callable[[bytes], Any]) -> None:
-    """Write a frame for each note of what this thread of a learner's process does from now on."""
+def watch(exercise: Exercise, write: Callable[[str], Any]) -> None:
+    """Write each note, once, of what this thread of a learner's process does from now on."""
     linecache.clearcache()    # sources in it could be read unnoticed
     sources = {os.path.realpath(file) for name, module in sys.modules.items()
                if name.partition(".")[0] == "peft_teach" and (file := module.__file__)}
-    left = dict(FRAMES)
+    left = set(NOTES)
 
     def note(which: str) -> None:
         if which in left:
-            write(left.pop(which))
+            left.remove(which)
+            write(which)
 
     def hook(event: str, arguments: tuple) -> None:
         if event in _EVENTS:

@@ -9,8 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from .... import data
-from ...check import mutants
 from ... import records
+from ...check import mutants
 from ...check.exercise import VALUE, Exercise, Verdict
 from ...check.judge import NO_RETURN, named, number, recognised, rejected, report, scalar, whole
 from . import versions

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...check import merge_judge, mutants
 from ... import records
+from ...check import merge_judge, mutants
 from ...check.adapter_judge import MISTAKES, Method, frozen_linear
 from ...check.exercise import VALUE, Exercise, Verdict
 from ...check.judge import NO_RETURN, changed, close, named, number, recognised, rejected, report

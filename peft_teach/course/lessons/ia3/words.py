@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from .... import core, models
 from ....data import Example
-from ...desk import reviews as reading
 from ...check.standin import Output
+from ...desk import reviews as reading
 
 SHORT = 16                              # words of the longest review that is asked about
 TOKENS = 64                             # room for each of these, and the question

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ....core import Adapter
-from ...check import adapter_judge
 from ... import recording, records
+from ...check import adapter_judge
 from ...check.exercise import VALUE, Exercise, Verdict
 from ...check.judge import (
     NO_RETURN,

@@ -13,8 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .... import methods
 from ....core import Adapter
-from ...check import merge_judge, mutants
 from ... import records
+from ...check import merge_judge, mutants
 from ...check.adapter_judge import MISTAKES, Method, frozen_linear
 from ...check.exercise import VALUE, Exercise, Verdict
 from ...check.judge import NO_RETURN, judged_count, named, number, rejected, report

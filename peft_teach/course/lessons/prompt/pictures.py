@@ -15,8 +15,8 @@ from torch import nn
 from .... import data, plots
 from ....plots import COLOURS, SERIES, figure, in_percent
 from ....widgets import Explorer
-from ...desk import live
 from ... import records
+from ...desk import live
 from ...desk import reviews as reading  # the lesson has it from here
 from .front import InFront as InFront
 

@@ -23,8 +23,8 @@ from ....core import adapters, head_state
 from ....models import load as load_model
 from ....plots import COLOURS, SERIES, figure, logarithmic, name_ends
 from ....widgets import Explorer
-from ...desk import my_peft as library, work
 from ... import records
+from ...desk import my_peft, work
 from .. import find
 from . import peft_side, processes
 from .peft_side import gap, installed, knob, logits
@@ -199,7 +199,7 @@ def built() -> dict[str, list | None]:
 
     Where no reader works, as in builds and tests, they are the course's.
     """
-    own, found = library.read().own, {}
+    own, found = my_peft.read().own, {}
     for method, ids in peft_side.PARTS.items():
         parts = [own(e) if work.folder() else e.unpack(e.resolve()) for e in map(find, ids)]
         found[method] = None if None in parts else [part for part, in parts]

@@ -15,7 +15,7 @@ from demo_course import LESSON_99, demo, exercises, notebook, tree, write  # noq
 from grading_corpus import ROOT, lessons
 
 import peft_teach as pt
-from peft_teach.course.desk import learner, my_peft as library, work
+from peft_teach.course.desk import learner, my_peft, work
 from peft_teach.course.publish.check import audit as audit_build
 from peft_teach.course.publish.notebooks import build
 from peft_teach.errors import UnknownName
@@ -63,7 +63,7 @@ def text(folder):
 
 
 def loaded(folder):
-    return library.read().module
+    return my_peft.read().module
 
 
 # ── what comes into it ───────────────────────────────────────────────────────────────────────
@@ -204,9 +204,9 @@ def test_another_exercise_is_the_courses_until_it_passes(answer, folder, capsys)
 
 
 def test_the_course_reaches_a_method_as_well():
-    assert library._the_courses(pt.course.desk.learner.find("demo.double")).startswith("from peft_teach")
+    assert my_peft._the_courses(find("demo.double")).startswith("from peft_teach")
     dotted = type("E", (), {"names": ("merged",), "references": ("pathlib:Path.home",)})
-    assert library._the_courses(dotted).split("\n") == [
+    assert my_peft._the_courses(dotted).split("\n") == [
         "from pathlib import Path as _Path    # the course's, until yours passes",
         "merged = _Path.home"]
 
@@ -466,8 +466,8 @@ def test_every_exercise_of_the_course_is_kept_from_its_lessons_cells(monkeypatch
     course = importlib.import_module("peft_teach.course.lessons").all_exercises()
     for exercise in reversed(course):
         cells = [cell.source for cell in lessons()[exercise.lesson].cells if cell.kind == "code"]
-        assert library.keep(exercise, cells) == "It is kept in my_peft.py.", exercise.id
-    found = library.read()
+        assert my_peft.keep(exercise, cells) == "It is kept in my_peft.py.", exercise.id
+    found = my_peft.read()
     assert list(found.sections) == [exercise.id for exercise in course]
     assert all(found.own(exercise) for exercise in course)
     assert len(text(tmp_path).splitlines()) < 25 * len(course)
