@@ -34,6 +34,9 @@ FLOORS = {
     "plots": 7, "widgets": 7,
     "course": 8,
 }
+# The rooms of the course, and what is a lesson's own. No lesson imports another.
+ROOMS = {"check": 0, "records": 0, "lessons": 1, "reading": 2, "desk": 3, "recording": 3,
+         "lessons.*": 4, "publish": 5, "grade": 5, "cli": 6}
 # A method stands alone, but for these two: DoRA is a variation of LoRA, QLoRA takes either.
 MAY_IMPORT = {"methods.dora": {"methods.lora"}, "methods.qlora": {"methods.lora", "methods.dora"}}
 # Nothing else outside the course names a file of it: lessons ask `widgets` for its `Guess`.
@@ -114,7 +117,9 @@ def on_disk(folder: Path) -> set[str]:
 
 
 def test_the_page_draws_the_tree_that_is_there():
-    there = on_disk(PACKAGE) | {f"peft_teach/{path}" for path in on_disk(PACKAGE / "course")}
+    there = on_disk(PACKAGE) | {f"peft_teach/{path}" for path in on_disk(PACKAGE / "course")} | {
+        f"peft_teach/course/{path}" for room in ("check", "reading", "desk")
+        for path in on_disk(PACKAGE / "course" / room)}
     shown = drawn((ROOT / "assets/site/package.md").read_text("utf-8"))
     assert shown == there, ("The page's tree and the package differ: give each new file a line "
                             f"in assets/site/package.md ({sorted(there - shown)}), and take "
@@ -165,8 +170,8 @@ def imports(module: str, source: Path) -> set[str]:
 def test_the_reader_of_imports_reads(tmp_path):
     file = tmp_path / "x.py"
     file.write_text("from . import errors, models\nfrom .methods import lora\nimport torch\n"
-                    "def f():\n    from .course.card import show\n    import peft_teach.store\n")
-    assert imports("x", file) == {"errors", "models", "methods", "methods.lora", "course.card",
+                    "def f():\n    from .course.cli import main\n    import peft_teach.store\n")
+    assert imports("x", file) == {"errors", "models", "methods", "methods.lora", "course.cli",
                                   "store"}
     assert imports("methods.x", file) & {"errors", "models"} == set()
     file.write_text("from .. import core\nfrom ..models import load\n")
@@ -181,6 +186,21 @@ def test_imports_go_down_only(module):
     if module.startswith("methods."):
         others = {o for o in imports(module, SOURCES[module]) if o.startswith("methods.")}
         assert others <= MAY_IMPORT.get(module, set())
+
+
+def room(module: str) -> tuple[int, str]:
+    """Return the floor of a module of the course, and its lesson, if it is a lesson's own."""
+    _, name, *rest = module.split(".")
+    return (ROOMS["lessons.*"], rest[0]) if name == "lessons" and rest else (ROOMS[name], "")
+
+
+@pytest.mark.parametrize("module", [m for m in SOURCES if m.startswith("course.")])
+def test_imports_go_down_within_the_course(module):
+    floor, lesson = room(module)
+    for other in {o for o in imports(module, SOURCES[module]) if o.startswith("course.")}:
+        below, its = room(other)
+        assert below <= floor, f"{module} imports {other}"
+        assert its in ("", lesson) or floor > ROOMS["lessons.*"], f"{module} imports {other}"
 
 
 def test_the_floors_are_not_empty():
@@ -215,7 +235,7 @@ def test_what_is_heavy_comes_when_it_is_first_used():
         "record = pt.course.records.load('lora'); record['runs'], record.losses, record.spectra",
         "pt.course.records.gain(0.8)",
         "from peft_teach.course import lessons, publish\n"
-        "from peft_teach.course.grade import child, collect, engine, extract, job, report, run\n"
+        "from peft_teach.course.grade import child, collect, engine, job, report, run\n"
         "for exercise in lessons.all_exercises(): exercise.resolve()",
         "record.runs", "pt.plots", "pt.widgets")
     assert "torch" in package

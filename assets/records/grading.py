@@ -33,7 +33,7 @@ LEAST = 20    # submissions a minute: what an instructor should be able to count
 
 def submissions(lesson: str, count: int, folder: Path) -> None:
     """Write `count` notebooks; number i has solved the exercises at the ones of i in binary."""
-    solved = read(f"solutions/{lesson}_*.ipynb")
+    solved = read(f"solutions/{lesson}_*/*.ipynb")
     untouched = read(f"lessons/{lesson}_*.ipynb")
     answers = [i for i, cell in enumerate(solved.cells) if cell.id.endswith("-solution")]
     for number in range(count):
@@ -73,7 +73,7 @@ def whole(lesson: str) -> float:
     """Return the seconds that a solved notebook takes from top to bottom, as nbgrader runs it."""
     os.environ["PEFT_TEACH_BUDGET"] = "smoke"
     start = time.perf_counter()
-    NotebookClient(read(f"solutions/{lesson}_*.ipynb"), timeout=600, kernel_name="python3",
+    NotebookClient(read(f"solutions/{lesson}_*/*.ipynb"), timeout=600, kernel_name="python3",
                    resources={"metadata": {"path": str(ROOT / "solutions")}}).execute()
     return time.perf_counter() - start
 

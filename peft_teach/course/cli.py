@@ -45,8 +45,8 @@ def _parser() -> argparse.ArgumentParser:
         "grade submissions.zip --out marks --solutions solutions --lesson 07")
     grade.add_argument("submissions", help="as Canvas, Moodle or nbgrader export them, or loose")
     grade.add_argument("--out", required=True, metavar="DIR", help="for marks and feedback")
-    grade.add_argument("--solutions", metavar="DIR", help="the folder with further cases, hidden/; "
-                       "default: the visible ones alone decide")
+    grade.add_argument("--solutions", metavar="DIR", help="the folder with each lesson's further "
+                       "cases; default: the visible ones alone decide")
     grade.add_argument("--lesson", metavar="NN",
                        help="the lesson that was asked for; default: each notebook its own")
     grade.add_argument("--roster", action="append", default=[], metavar="FILE", help="the course's "

@@ -13,6 +13,7 @@ import IPython
 import pytest
 
 from peft_teach.course.desk import learner, work
+from peft_teach.course.publish.source import SOURCE
 
 exercises = importlib.import_module("peft_teach.course.lessons")
 
@@ -204,7 +205,6 @@ def notebook(monkeypatch):
 @pytest.fixture
 def tree(tmp_path):
     """A checkout with two lessons' sources, of the release 1.2.3."""
-    (tmp_path / "solutions").mkdir()
     (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
     write(tmp_path, "97_demo", LESSON_97)
     write(tmp_path, "98_later", LESSON_98)
@@ -226,11 +226,12 @@ def checkout(tmp_path_factory):
         shutil.rmtree(folder)
     shutil.copytree(FOLDER, lessons, ignore=bare, dirs_exist_ok=True)
     shutil.copy(here / "pyproject.toml", root)
-    (root / "solutions").mkdir()
     for name, text in (("97_demo", LESSON_97), ("98_later", LESSON_98), ("99_kinds", LESSON_99)):
         write(root, name, text)
     return root
 
 
 def write(tree, name, text):
-    (tree / "solutions" / f"{name}.py").write_text(textwrap.dedent(text).lstrip())
+    folder = tree / "solutions" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SOURCE).write_text(textwrap.dedent(text).lstrip())

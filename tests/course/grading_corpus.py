@@ -15,13 +15,13 @@ from pathlib import Path
 
 import answers
 import nbformat
-from peft_teach.course.desk.reviews.cells import Code
-from peft_teach.course.desk.reviews.notebook import Cell
 
 from peft_teach.course.grade import Limits, job
 from peft_teach.course.grade.run import Mark, mark
 from peft_teach.course.lessons import all_exercises, find, of_lesson
 from peft_teach.course.publish.notebooks import Lesson, make
+from peft_teach.course.reading.cells import Code
+from peft_teach.course.reading.notebook import Cell
 
 ROOT = Path(__file__).parents[2]
 
@@ -183,7 +183,7 @@ attack("socket", "import socket\nsocket.create_connection(('127.0.0.1', PORT), t
                  "return rank * (n_in + n_out)", "PermissionError")
 attack("deletes", "import shutil\nshutil.rmtree('CANARY')\nreturn rank * (n_in + n_out)",
        "PermissionError")
-attack("reads hidden tests", "raise ValueError(open('HIDDEN/hidden/lora.py').read())",
+attack("reads hidden tests", "raise ValueError(open('HIDDEN/07_lora/further.py').read())",
        "PermissionError")
 attack("patches torch", "import torch, math, builtins\n"
        "torch.allclose = torch.equal = math.isclose = lambda *a, **k: True\n"

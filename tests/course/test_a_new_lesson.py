@@ -60,7 +60,7 @@ def text_of(page):
 def built(checkout):
     """The checkout with the lesson in it, and the files that were there before it came."""
     lesson, source = (checkout / "peft_teach/course/lessons/kinds",
-                      checkout / "solutions/99_kinds.py")
+                      checkout / "solutions/99_kinds/lesson.py")
     shutil.rmtree(lesson)
     source.unlink()
     run(checkout, "peft_teach.course.cli", "build")
@@ -74,7 +74,7 @@ def built(checkout):
 
 def solved(built, **changes):
     """The solved notebook, with one thing changed."""
-    text = (built[0] / "solutions/99_kinds.ipynb").read_text()
+    text = (built[0] / "solutions/99_kinds/99_kinds.ipynb").read_text()
     notebook = json.loads(text)
     for id, (old, new, _) in changes.items():
         cell, = (cell for cell in notebook["cells"]
@@ -101,7 +101,8 @@ def test_no_shared_file_changed(built):
     after = bytes_of(checkout)
     assert {name for name in before if after[name] != before[name]} == {"lessons/START.ipynb"}
     assert set(after) - set(before) == {
-        "solutions/99_kinds.py", "solutions/99_kinds.ipynb", "lessons/99_kinds.ipynb",
+        "solutions/99_kinds/lesson.py", "solutions/99_kinds/99_kinds.ipynb",
+        "lessons/99_kinds.ipynb",
         *(f"peft_teach/course/lessons/kinds/{name}" for name in (
             "__init__.py", "exercises.py", "versions.py", "stubs.json"))}
 

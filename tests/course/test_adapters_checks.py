@@ -5,12 +5,12 @@ import ast
 import answers
 import pytest
 import torch
-from peft_teach.course.desk.reviews.suspicion import suspicious
 from torch import nn
 
 from peft_teach.course.check.exercise import WRONG, examine
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.adapters import sealed, start
+from peft_teach.course.reading.suspicion import suspicious
 
 LOOKS_INSIDE = answers.but(
     answers.file("adapters").PLACEMENTS, answers.file("adapters").BESIDE,

@@ -29,7 +29,7 @@ def files(tree):
 
 
 def change(tree, old, new, lesson="97_demo"):
-    path = tree / "solutions" / f"{lesson}.py"
+    path = tree / "solutions" / lesson / "lesson.py"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
 
@@ -60,7 +60,7 @@ def test_what_a_reader_need_not_read_is_folded(tree):
 def test_the_solution_is_the_same_but_solved(tree):
     build(tree)
     student = notebook(tree, "lessons/97_demo.ipynb")
-    solution = notebook(tree, "solutions/97_demo.ipynb")
+    solution = notebook(tree, "solutions/97_demo/97_demo.ipynb")
     assert [cell.id for cell in solution.cells] == [cell.id for cell in student.cells]
     assert [cell.metadata for cell in solution.cells] == [cell.metadata for cell in student.cells]
     differing = [new.id for old, new in zip(student.cells, solution.cells)
@@ -108,8 +108,8 @@ def test_a_second_build_writes_the_same_bytes(tree):
 def test_ids_stay_when_cells_move_and_repeat(tree):
     build(tree)
     before = {cell.source: cell.id for cell in notebook(tree, "lessons/97_demo.ipynb").cells}
-    text = (tree / "solutions/97_demo.py").read_text()
-    (tree / "solutions/97_demo.py").write_text(
+    text = (tree / "solutions/97_demo/lesson.py").read_text()
+    (tree / "solutions/97_demo/lesson.py").write_text(
         f"# %%\n1 + 1\n\n# %%\n1 + 1\n\n# %%\n1 + 1\n\n{text}")
     build(tree)
     cells = notebook(tree, "lessons/97_demo.ipynb").cells
@@ -191,14 +191,14 @@ def test_a_wrong_cell_is_named_with_what_to_do(tree, old, new, message):
     change(tree, old, new)
     with pytest.raises(PeftTeachError, match=message) as caught:
         build(tree)
-    assert re.match(r"solutions/97_demo\.py, cell \d+ \('.+'", str(caught.value))
+    assert re.match(r"solutions/97_demo/lesson\.py, cell \d+ \('.+'", str(caught.value))
     assert "\nTry: " in str(caught.value)
     assert not (tree / "lessons").exists()
 
 
 def test_a_missing_cell_is_named(tree):
     change(tree, '# %% exercise="demo.pair" part="grade"\npt.require("demo.pair")\n', "")
-    with pytest.raises(PeftTeachError, match=r"97_demo\.py: the exercise demo\.pair has no grade"):
+    with pytest.raises(PeftTeachError, match=r"lesson\.py: the exercise demo\.pair has no grade"):
         build(tree)
 
 
@@ -207,8 +207,8 @@ def test_a_missing_cell_is_named(tree):
 
 def executed(tree, *cells):
     """Give the solution notebook outputs, as if it had been executed."""
-    path = tree / "solutions/97_demo.ipynb"
-    stored = notebook(tree, "solutions/97_demo.ipynb")
+    path = tree / "solutions/97_demo/97_demo.ipynb"
+    stored = notebook(tree, "solutions/97_demo/97_demo.ipynb")
     for count, cell in enumerate(execution.code_cells(stored), 1):
         cell.execution_count = count
         cell.metadata["execution"] = {"iopub.execute_input": "2026-01-01T00:00:00Z"}
@@ -226,7 +226,7 @@ def shown(**data):
 
 
 def last_outputs(tree):
-    return execution.code_cells(notebook(tree, "solutions/97_demo.ipynb"))[-1].outputs
+    return execution.code_cells(notebook(tree, "solutions/97_demo/97_demo.ipynb"))[-1].outputs
 
 
 def test_outputs_are_kept_while_the_code_is_the_same(tree):
@@ -235,12 +235,12 @@ def test_outputs_are_kept_while_the_code_is_the_same(tree):
     executed(tree, said("[0, 2, 4]\n"))
     change(tree, "# # Doubling", "# # Twice")
     assert build(tree)[0] == "97_demo: built, outputs kept"
-    stored = notebook(tree, "solutions/97_demo.ipynb")
+    stored = notebook(tree, "solutions/97_demo/97_demo.ipynb")
     assert stored.cells[0].source.startswith("# Twice")
     assert last_outputs(tree)[0].text == "[0, 2, 4]\n"
     assert "widgets" not in stored.metadata
     del stored.cells[1]    # of a build that installed by another cell, or by none
-    nbformat.write(stored, tree / "solutions/97_demo.ipynb")
+    nbformat.write(stored, tree / "solutions/97_demo/97_demo.ipynb")
     assert build(tree)[0] == "97_demo: built, outputs kept"
     assert last_outputs(tree)[0].text == "[0, 2, 4]\n"
     assert all("execution" not in cell.metadata for cell in stored.cells)
@@ -267,7 +267,7 @@ def test_live_widgets_are_dropped_and_what_stands_beside_them_is_kept(tree):
 def test_outputs_that_name_this_machine_are_refused(tree, output):
     build(tree)
     executed(tree, output)
-    with pytest.raises(PeftTeachError, match=r"solutions/97_demo\.ipynb: the output of the cell"):
+    with pytest.raises(PeftTeachError, match=r"97_demo\.ipynb: the output of the cell"):
         build(tree)
     assert any("names" in problem for problem in audit(tree))
 
@@ -304,7 +304,7 @@ def test_executing(tree):
     slider = "\n# %%\nimport ipywidgets\n\nipywidgets.IntSlider(5)\n"
     write(tree, "97_demo", REGISTER + slider + LESSON_97)
     assert build(tree, ["97"], execute=True) == ["97_demo: built and executed"]
-    stored = notebook(tree, "solutions/97_demo.ipynb")
+    stored = notebook(tree, "solutions/97_demo/97_demo.ipynb")
     cells = {cell.id: cell for cell in stored.cells}
     card = cells["demo-double-check"].outputs
     assert len(card) == 1  # and nothing on stderr
@@ -350,7 +350,7 @@ def test_a_changed_source_or_notebook_is_found(tree):
     build(tree)
     change(tree, "# # Doubling", "# # Twice")
     found = problems(tree, r"^lessons/97_demo\.ipynb, cell 1 \('# Twice'\): its id, source differs",
-                     r"^solutions/97_demo\.ipynb, cell 1", r"^lessons/START\.ipynb, cell 1")
+                     r"^solutions/97_demo/97_demo\.ipynb, cell 1", r"^lessons/START\.ipynb, cell 1")
     assert len(found) == 3
     build(tree)
     change(tree, "# # Twice", "# # Twice\n\n# %%\n1")
@@ -381,12 +381,12 @@ def test_missing_and_left_over_files_are_found(tree):
 def test_an_exercise_without_cells_is_found(tree):
     write(tree, "98_later", "# %%\n1")
     build(tree)
-    assert problems(tree, r"98_later\.py: has no cells for the exercise later\.add")
+    assert problems(tree, r"98_later/lesson\.py: has no cells for the exercise later\.add")
 
 
 def leak(tree, text, cell="# %% [markdown]"):
     """Put a text into the other lesson, and build."""
-    with (tree / "solutions/98_later.py").open("a") as file:
+    with (tree / "solutions/98_later/lesson.py").open("a") as file:
         file.write(f"\n{cell}\n{text}\n")
     build(tree)
     return audit(tree)
@@ -400,7 +400,7 @@ def test_a_line_of_a_solution_is_found_anywhere_in_the_lessons(tree, text, cell)
     found = leak(tree, text, cell)
     assert len(found) == 1
     assert re.search(r"lessons/98_later\.ipynb: holds a line of the solution of "
-                     r"solutions/97_demo\.py, cell 3 .*'return x \* factor'; move", found[0])
+                     r"solutions/97_demo/lesson\.py, cell 3 .*'return x \* factor'; move", found[0])
 
 
 def test_a_leak_beside_the_notebooks_is_found(tree):

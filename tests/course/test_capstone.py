@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import torch
 from grading_corpus import ROOT, solved, zipped
-from peft_teach.course.desk.reviews.notebook import Notebook
 from safetensors.torch import load, save
 
 import peft_teach as pt
@@ -22,6 +21,7 @@ from peft_teach.course.check.part import Measured
 from peft_teach.course.grade import board, grade, handed, report
 from peft_teach.course.grade.collect import LARGEST_ADAPTER, collect
 from peft_teach.course.lessons.capstone import exercises, handed_in, pictures
+from peft_teach.course.reading.notebook import Notebook
 from peft_teach.errors import PeftTeachError
 
 SENTENCES = (("He lied to us.", 0), ("A fine and generous plan.", 1), ("No.", 0)) * 3
@@ -244,7 +244,7 @@ def test_a_class_from_its_zips_to_the_board(tmp_path, file):
 def my_adapter(base):
     return pt.lora.LoRALinear(base, 1, 9.0)"""))
     for student, text in (("anna", json.dumps(solved("13"))), ("bo", notebook)):
-        shutil.copytree(ROOT / "solutions/hidden", tmp_path / "s/hidden", dirs_exist_ok=True)
+        shutil.copytree(ROOT / "solutions", tmp_path / "s", dirs_exist_ok=True)
         (tmp_path / "in" / student / "work/adapter").mkdir(parents=True)
         (tmp_path / "in" / student / "13_capstone.ipynb").write_text(text)
         (tmp_path / "in" / student / "work/adapter" / NAME).write_bytes(file)

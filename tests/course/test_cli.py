@@ -65,7 +65,7 @@ def test_a_full_disk_is_a_message_and_leaves_the_notebooks(tree, capsys, monkeyp
 
     main(["build", "--root", str(tree)])
     before = {path: path.read_bytes() for path in tree.rglob("*.*")}
-    source, = (tree / "solutions").glob("97_*.py")
+    source, = (tree / "solutions").glob("97_*/lesson.py")
     source.write_text(source.read_text().replace("# ", "# More: ", 1))
     before[source] = source.read_bytes()
     capsys.readouterr()

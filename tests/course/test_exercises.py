@@ -18,10 +18,6 @@ import pytest
 import torch
 from demo_course import FOLDER
 from grading_corpus import ROOT, lessons
-from peft_teach.course.desk.reviews.cells import Code
-from peft_teach.course.desk.reviews.definitions import definitions
-from peft_teach.course.desk.reviews.notebook import Cell
-from peft_teach.course.desk.reviews.watch import REFERENCE, is_the_courses, seeing
 
 import peft_teach as pt
 from peft_teach.course import lessons as course_lessons
@@ -38,16 +34,20 @@ from peft_teach.course.check.exercise import (
     resolved,
 )
 from peft_teach.course.check.judge import NO_RETURN
-from peft_teach.course.grade import hidden
+from peft_teach.course.grade import further
 from peft_teach.course.grade.plain import from_bytes, to_bytes
 from peft_teach.course.lessons import all_exercises, names, stub_of
+from peft_teach.course.reading.cells import Code
+from peft_teach.course.reading.definitions import definitions
+from peft_teach.course.reading.notebook import Cell
+from peft_teach.course.reading.watch import REFERENCE, is_the_courses, seeing
 
 # Mistakes of several lessons, each proven in one place: the answers to lora.layer, lora.merge and
 # kinds.law.
 SHARED = {*adapter_judge.MISTAKES, *merge_judge.MISTAKES, *mutants.MISTAKES}
 SEEDS = range(4)
 ONE, OTHERS = SEEDS[:1], SEEDS[1:]    # in every run, and among the long tests
-TEXTS = hidden.read(ROOT / "solutions")
+TEXTS = further.read(ROOT / "solutions")
 EXERCISES = {e.id: e for e in all_exercises()}
 each = pytest.mark.parametrize("id", EXERCISES)
 each_seed = pytest.mark.parametrize("seeds", [
@@ -65,7 +65,7 @@ def visible(id: str, seed: int) -> tuple[Any, ...]:
 @cache
 def further(id: str) -> tuple[Any, ...]:
     """The cases of the instructor's folder."""
-    return hidden.cases(TEXTS).get(id, ())
+    return further.cases(TEXTS).get(id, ())
 
 
 def all_of(id: str, seeds: Sequence[int]) -> list[Any]:

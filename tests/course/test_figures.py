@@ -6,13 +6,13 @@ there, in the outputs of the lesson's own solution notebook, or in its table in 
 says how to add a row.
 """
 
-import importlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import authored
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -22,7 +22,7 @@ from peft_teach.course.publish.source import first_line
 
 ROOT = Path(__file__).parents[2]
 LESSONS = {of_lesson(path.name[:2])[0].id.partition(".")[0]: path
-           for path in sorted((ROOT / "solutions").glob("[0-9][0-9]_*.ipynb"))}
+           for path in sorted((ROOT / "solutions").glob("*/[0-9][0-9]_*.ipynb"))}
 
 UNITS = {
     "%": ("share", 1e-2), "percent": ("share", 1e-2), "points": ("points", 1e-2),
@@ -104,12 +104,12 @@ def differences(words: str, inside: list[Figure], given: Any) -> Iterator[str]:
 
 
 def table_of(lesson: str) -> Path:
-    return Path(__file__).parent / "figures" / f"{lesson}.py"
+    return authored.homes()[lesson] / "figures.py"
 
 
 @pytest.mark.parametrize("lesson", sorted(LESSONS))
 def test_every_figure_in_the_prose_is_measured(lesson):
-    table = importlib.import_module(f"figures.{lesson}").FIGURES
+    table = authored.module(lesson, "figures").FIGURES
     notebook = nbformat.read(LESSONS[lesson], as_version=4)
     found = list(problems(notebook, table))
     assert not found, "\n".join(["", *found, f"(rows: {table_of(lesson).relative_to(ROOT)})"])

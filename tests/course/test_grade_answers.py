@@ -7,15 +7,15 @@ import pytest
 from cheats import CHEATS, SIGNS
 from grading_corpus import marked
 from honest import CHECK, COUNT, HONEST, RIGHT, STUB, a_right
-from peft_teach.course.desk.reviews.cells import Code
-from peft_teach.course.desk.reviews.definitions import definitions
-from peft_teach.course.desk.reviews.notebook import Cell
 
 from peft_teach.course.check.exercise import OF_THE_COURSE, WRONG, Result
 from peft_teach.course.grade import Limits, job, report, run
 from peft_teach.course.grade.run import ANOTHER, mark
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.lora import versions
+from peft_teach.course.reading.cells import Code
+from peft_teach.course.reading.definitions import definitions
+from peft_teach.course.reading.notebook import Cell
 
 FURTHER = [{"n_in": 5001, "n_out": 3202, "rank": 2053}]
 
@@ -176,7 +176,8 @@ def test_an_answer_in_its_check_only_is_flagged():
 
 
 @pytest.mark.parametrize("line", [
-    "import peft_teach.course.grade.child as c", "from peft_teach.course.check import exercise as c",
+    "import peft_teach.course.grade.child as c",
+    "from peft_teach.course.check import exercise as c",
     "from peft_teach import course as c", "c = pt.course.grade"])
 def test_who_reaches_for_the_course_is_looked_at(line):
     assert "look at its peft_teach.course" in plan(COUNT.format(f"1\n    {line}")).flags

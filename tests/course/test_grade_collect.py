@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from grading_corpus import untouched, zipped
-from peft_teach.course.desk.reviews.notebook import Unreadable, lesson_of, parse
 
 from peft_teach.course.grade import _select, report
 from peft_teach.course.grade.collect import collect, latest, safe_name
+from peft_teach.course.reading.notebook import Unreadable, lesson_of, parse
 from peft_teach.errors import PeftTeachError
 
 # ── what is a notebook, and of which lesson ──────────────────────────────────────────────────

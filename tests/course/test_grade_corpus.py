@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from grading_corpus import CORPUS, ROOT, write
 
-from peft_teach.course.grade import Limits, grade
-from peft_teach.course.grade import hidden as further
+from peft_teach.course.grade import Limits, further, grade
 from peft_teach.course.grade.collect import safe_name
 from peft_teach.course.lessons import all_exercises, marked, parts
 
@@ -89,7 +88,7 @@ def test_no_further_case_is_told(graded):
     texts = further.read(ROOT / "solutions")
     lines = {line.strip() for _, text in texts for line in text.splitlines()}
     secrets = {line for line in lines if len(line) > 20 and not line.startswith(("import", "from"))}
-    secrets |= {"5001 3202 2053", "5001, 3202, 2053", "Saw", "hidden/lora.py'\n"}
+    secrets |= {"5001 3202 2053", "5001, 3202, 2053", "Saw", "07_lora/further.py'\n"}
     for name, page in graded.pages.items():
         shown = re.sub(r"<pre.*?</pre>", "", page, flags=re.DOTALL) if name == "by heart" else page
         assert not [secret for secret in secrets if secret in shown], name

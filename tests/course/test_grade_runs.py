@@ -107,8 +107,8 @@ def test_dask_gives_the_same_bytes(small, tmp_path):
 @pytest.mark.long
 def test_a_broken_grader_grades_nobody(small, tmp_path):
     """Further cases that the reference itself fails are the instructor's mistake."""
-    (tmp_path / "hidden").mkdir()
-    (tmp_path / "hidden/inside.py").write_text(
+    (tmp_path / "00_inside").mkdir()
+    (tmp_path / "00_inside/further.py").write_text(
         'CASES = {"inside.linear": lambda: [{"n_in": "x", "n_out": 2}]}')
     with pytest.raises(PeftTeachError, match=r"(?s)reference of lesson 00 gets no points.*linear"):
         grade(small / "in", tmp_path / "out", solutions=tmp_path, jobs=1)
@@ -223,11 +223,11 @@ def test_a_disk_that_is_full_costs_nothing_that_is_done(small, tmp_path, capsys,
     ("CASES = {'inside.linaer': list}", "line 1, "),
     ("def f():\n    return [1 / 0]\nCASES = {'inside.linear': f}", "line 2, ZeroDivisionError")])
 def test_further_cases_that_do_not_run_are_named(small, tmp_path, capsys, text, says):
-    (tmp_path / "hidden").mkdir()
-    (tmp_path / "hidden/inside.py").write_text(text)
+    (tmp_path / "00_inside").mkdir()
+    (tmp_path / "00_inside/further.py").write_text(text)
     code, line = said(capsys, small / "in", "--out", tmp_path / "out", "--solutions", tmp_path)
     assert code == 1
-    assert f"hidden/inside.py do not run: {says}" in line
+    assert f"00_inside/further.py do not run: {says}" in line
 
 
 @pytest.mark.parametrize("address", ["local:x", "local:0", "nowhere"])

@@ -16,8 +16,6 @@ import pytest
 import torch
 from grading_corpus import ROOT, marked, untouched
 from honest import COUNT
-from peft_teach.course.desk.reviews.cells import Code
-from peft_teach.course.desk.reviews.notebook import Cell, parse
 
 from peft_teach.course.check.exercise import judged
 from peft_teach.course.grade import Limits, job
@@ -33,6 +31,8 @@ from peft_teach.course.grade.plain import (
 from peft_teach.course.grade.run import Mark, Runner, mark
 from peft_teach.course.grade.server import _is_full
 from peft_teach.course.lessons import find
+from peft_teach.course.reading.cells import Code
+from peft_teach.course.reading.notebook import Cell, parse
 
 # ── the border: plain data ───────────────────────────────────────────────────────────────────
 

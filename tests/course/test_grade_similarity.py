@@ -7,14 +7,14 @@ import time
 from dataclasses import replace
 
 import answers
-from peft_teach.course.desk.reviews.cells import Code
-from peft_teach.course.desk.reviews.definitions import definitions
-from peft_teach.course.desk.reviews.notebook import Cell
 
 from peft_teach.course.check.exercise import CODE
 from peft_teach.course.grade import report
 from peft_teach.course.grade.similarity import shape, similar, text
 from peft_teach.course.lessons import all_exercises, find, of_lesson
+from peft_teach.course.reading.cells import Code
+from peft_teach.course.reading.definitions import definitions
+from peft_teach.course.reading.notebook import Cell
 
 CODED = [exercise for exercise in of_lesson("00") if exercise.answer == CODE]
 

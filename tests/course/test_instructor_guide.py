@@ -7,7 +7,6 @@ import shlex
 
 import pytest
 from grading_corpus import ROOT, lessons
-from peft_teach.course.desk.reviews.notebook import MOST_CELLS, MOST_CODE, MOST_VALUES
 
 from peft_teach.course.cli import _parser
 from peft_teach.course.grade import Limits
@@ -15,11 +14,12 @@ from peft_teach.course.grade.collect import LARGEST_NOTEBOOK
 from peft_teach.course.grade.run import Runner
 from peft_teach.course.grade.similarity import FEW, LEAST, MANY, SHARE, WINDOW
 from peft_teach.course.lessons import find, of_lesson
+from peft_teach.course.reading.notebook import MOST_CELLS, MOST_CODE, MOST_VALUES
 
 GUIDE = (ROOT / "solutions/README.md").read_text(encoding="utf-8")
 WORDS = " ".join(GUIDE.split())    # wherever its lines break
-PAGES = {path.stem: path.read_text(encoding="utf-8")
-         for path in sorted((ROOT / "solutions").glob("[0-9][0-9]_*.md"))}
+PAGES = {path.parent.name: path.read_text(encoding="utf-8")
+         for path in sorted((ROOT / "solutions").glob("*/guide.md"))}
 ROWS = {name: re.findall(r"^\| `([a-z]\w*\.\w+)` \| ([^|]+) \| [^|]+\?? \|$", page, re.MULTILINE)
         for name, page in PAGES.items()}
 BLOCKS = re.findall(r"^```python\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
@@ -39,15 +39,15 @@ def test_the_mistakes_are_named_as_their_checks_name_them(id, mistakes):
 
 def test_students_see_the_table_by_which_their_page_is_marked():
     table, = re.findall(r"^\| part \|.*?\n(?!\|)", PAGES["13_capstone"], re.DOTALL | re.MULTILINE)
-    source = (ROOT / "solutions/13_capstone.py").read_text(encoding="utf-8")
+    source = (ROOT / "solutions/13_capstone/lesson.py").read_text(encoding="utf-8")
     assert table in re.sub("^# ", "", source, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_the_code_it_shows_is_the_courses_own(block):
     sources = [(ROOT / path).read_text(encoding="utf-8") for path in (
-        "peft_teach/course/lessons/inside/exercises.py", "solutions/00_inside.py",
-        "solutions/hidden/inside.py")]
+        "peft_teach/course/lessons/inside/exercises.py", "solutions/00_inside/lesson.py",
+        "solutions/00_inside/further.py")]
     for part in block.strip().split("\n\n\n"):
         assert any(part in source for source in sources), part
 

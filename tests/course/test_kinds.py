@@ -10,9 +10,6 @@ import numpy as np
 import pytest
 import torch
 from demo_course import LESSON_99, demo, exercises, notebook, tree, write  # noqa: F401
-from peft_teach.course.desk.reviews.cells import Code
-from peft_teach.course.desk.reviews.definitions import definitions
-from peft_teach.course.desk.reviews.notebook import Cell
 
 from peft_teach.course import require
 from peft_teach.course.check.exercise import Verdict, examine
@@ -20,6 +17,9 @@ from peft_teach.course.check.mutants import MISTAKES, outcomes, score
 from peft_teach.course.desk import learner
 from peft_teach.course.publish.notebooks import build, make
 from peft_teach.course.publish.source import stub_of
+from peft_teach.course.reading.cells import Code
+from peft_teach.course.reading.definitions import definitions
+from peft_teach.course.reading.notebook import Cell
 from peft_teach.errors import NotAttempted, PeftTeachError, TrainingStopped
 
 

@@ -10,8 +10,18 @@ import IPython
 import pytest
 from demo_course import demo, exercises  # noqa: F401
 
-from peft_teach.course import check, commit, compare, hint, progress, require, reset, sentence
-from peft_teach.course.desk import budget, learner, work
+from peft_teach.course import (
+    budget,
+    check,
+    commit,
+    compare,
+    hint,
+    progress,
+    require,
+    reset,
+    sentence,
+)
+from peft_teach.course.desk import learner, work
 from peft_teach.course.desk.hint_button import HintButton  # before: ipywidgets 7 asks the kernel
 from peft_teach.errors import NotAttempted, PeftTeachError, UnknownName
 

@@ -18,18 +18,18 @@ from peft_teach.course.publish.check import audit
 from peft_teach.course.publish.source import SOLUTION, read
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted((ROOT / "solutions").glob("[0-9][0-9]_*.py"))
+SOURCES = sorted((ROOT / "solutions").glob("*/lesson.py"))
 
 
-def notebook(folder: str, source: Path):
-    return nbformat.read(ROOT / folder / f"{source.stem}.ipynb", as_version=4)
+def solution(source: Path):
+    return nbformat.read(source.with_name(f"{source.parent.name}.ipynb"), as_version=4)
 
 
 def test_notebooks_are_what_their_sources_give_and_no_solution_is_out():
     assert audit(ROOT) == []
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.stem)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.parent.name)
 def test_a_lesson_follows_the_anatomy(source):
     cells = read(source)
     assert 2 <= len([c for c in cells if c.part == SOLUTION]) <= 8
@@ -40,7 +40,7 @@ def test_a_lesson_follows_the_anatomy(source):
     assert longest <= 30      # a screen
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.stem)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.parent.name)
 def test_a_line_that_is_not_folded_says_where_a_lesson_computes(source):
     lines = [line for c in read(source) if c.kind == "code"
              and not c.metadata.get("jupyter", {}).get("source_hidden")
@@ -48,7 +48,7 @@ def test_a_line_that_is_not_folded_says_where_a_lesson_computes(source):
     assert [line for line in lines if re.search(r"^[^#]*(pt\.device\(\)|use_cpu=True)", line)]
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.stem)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.parent.name)
 def test_a_heading_says_what_the_exercise_says(source):
     """Its points, its minutes, and whether it is optional, as the card of progress shows them."""
     cells = read(source)
@@ -62,18 +62,18 @@ def test_a_heading_says_what_the_exercise_says(source):
             exercise.points, exercise.minutes, exercise.optional), exercise.id
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.stem)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.parent.name)
 def test_outputs_that_nbval_compares_are_stored(source):
-    tagged = [c for c in notebook("solutions", source).cells
+    tagged = [c for c in solution(source).cells
               if "nbval-check-output" in c.metadata.get("tags", ())]
     assert tagged
     assert all(c.outputs for c in tagged)
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.stem)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.parent.name)
 def test_a_solved_lesson_has_all_points_and_every_figure_a_text(source):
-    page = str([c.outputs for c in notebook("solutions", source).cells if c.cell_type == "code"])
-    assert page.count(": passed (") >= len(of_lesson(source.stem[:2]))
+    page = str([c.outputs for c in solution(source).cells if c.cell_type == "code"])
+    assert page.count(": passed (") >= len(of_lesson(source.parent.name[:2]))
     assert ": not attempted (" not in page    # a card; a table of progress may say it on the way
     assert page.count("<img ") == page.count('<img alt="') > 0
     assert 'alt=""' not in page
@@ -84,7 +84,7 @@ DESKS = {source: re.findall(r"## At your desk.*?```python\n(.*?)```", "\n".join(
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")    # peft asks transformers by an old name
-@pytest.mark.parametrize("source", [s for s in DESKS if DESKS[s]], ids=lambda s: s.stem)
+@pytest.mark.parametrize("source", [s for s in DESKS if DESKS[s]], ids=lambda s: s.parent.name)
 def test_the_code_for_the_desk_runs(source, monkeypatch, tmp_path, capsys):
     """With the real library, on a plain model, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
@@ -124,7 +124,7 @@ def reader(tmp_path_factory):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.stem)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.parent.name)
 def test_a_reader_runs_each_cell_twice(source, reader, tmp_path):
     """Each cell runs once more before the next one, in a lesson that a reader has solved.
 
@@ -135,7 +135,7 @@ def test_a_reader_runs_each_cell_twice(source, reader, tmp_path):
 
     folder, cells = reader
     before = (folder / my_peft.FILE).read_text("utf-8")
-    lesson, exercises = source.stem[:2], of_lesson(source.stem[:2])
+    lesson, exercises = source.parent.name[:2], of_lesson(source.parent.name[:2])
     notebook = nbformat.reads(json.dumps(solved(lesson, **{
         e.id.replace(".", "_"): cells[e.id] for e in exercises})), as_version=4)
     notebook.cells = [nbformat.from_dict({**cell, "id": cell.id + turn})

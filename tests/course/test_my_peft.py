@@ -204,7 +204,7 @@ def test_another_exercise_is_the_courses_until_it_passes(answer, folder, capsys)
 
 
 def test_the_course_reaches_a_method_as_well():
-    assert my_peft._the_courses(find("demo.double")).startswith("from peft_teach")
+    assert my_peft._the_courses(learner.find("demo.double")).startswith("from peft_teach")
     dotted = type("E", (), {"names": ("merged",), "references": ("pathlib:Path.home",)})
     assert my_peft._the_courses(dotted).split("\n") == [
         "from pathlib import Path as _Path    # the course's, until yours passes",
@@ -436,7 +436,7 @@ def test_the_file_goes_neither_into_the_repository_nor_to_students(tree):
     assert set(work.OWN) <= set(release._LEFT_OUT)
     for name in release.FILES:
         (tree / name).touch()
-    for name in ("peft_teach", "assets", "lessons/work", "solutions/hidden"):
+    for name in ("peft_teach", "assets", "lessons/work"):
         (tree / name).mkdir(exist_ok=True)
     (tree / "lessons/my_peft.bak.py").touch()
     (tree / "lessons/work/course.json").touch()

@@ -50,7 +50,7 @@ def course(tmp_path_factory):
                               env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
 
-    source = next((ROOT / "solutions").glob(f"{LESSON}_*.ipynb"))
+    source = next((ROOT / "solutions").glob(f"{LESSON}_*/*.ipynb"))
     (course / "source" / NAME).mkdir(parents=True)
     shutil.copy(source, course / "source" / NAME)
     nbgrader("generate_assignment", NAME)

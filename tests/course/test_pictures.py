@@ -198,8 +198,8 @@ def test_a_lesson_without_pictures_is_told():
 
 
 def test_the_grader_leaves_pictures_out_of_what_it_runs():
-    from peft_teach.course.desk.reviews.cells import Code
-    from peft_teach.course.desk.reviews.notebook import Cell
+    from peft_teach.course.reading.cells import Code
+    from peft_teach.course.reading.notebook import Cell
 
     lines = ('import peft_teach as pt\npictures = pt.course.pictures("lora")\n'
              'pt.plots.show(pictures.draw_to_scale(384, 384, 8), "")\nx = 1')

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 import peft_teach as pt
 from peft_teach.course import records
 from peft_teach.course.check.standin import Output
-from peft_teach.course.desk import my_peft, work
+from peft_teach.course.desk import my_peft as library
+from peft_teach.course.desk import work
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.real import exercises, peft_side, versions
 from peft_teach.course.lessons.real.toy import Toy, head_of, read, saved, spoil, written
@@ -139,20 +140,20 @@ def solved(tmp_path_factory):
     folder, wanted = tmp_path_factory.mktemp("solved"), {*sum(peft_side.PARTS.values(), ())}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(work.VARIABLE, str(folder))
-        for source in sorted(SOLUTIONS.glob("0[3-9]_*.py")):
+        for source in sorted(SOLUTIONS.glob("0[3-9]_*/lesson.py")):
             for cell in read_source(source):
                 if cell.part == SOLUTION and cell.exercise.id in wanted:
-                    said = my_peft.keep(cell.exercise, [answers.cell(cell.source)])
+                    said = library.keep(cell.exercise, [answers.cell(cell.source)])
                     assert said == "It is kept in my_peft.py."
-    return (folder / my_peft.FILE).read_text("utf-8")
+    return (folder / library.FILE).read_text("utf-8")
 
 
 @pytest.fixture
 def my_peft(solved, tmp_path, monkeypatch):
     """The reader's file, to be changed."""
     monkeypatch.setenv(work.VARIABLE, str(tmp_path))
-    (tmp_path / my_peft.FILE).write_text(solved, "utf-8")
-    return tmp_path / my_peft.FILE
+    (tmp_path / library.FILE).write_text(solved, "utf-8")
+    return tmp_path / library.FILE
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from grading_corpus import ROOT
 
 from peft_teach.course.cli import main
-from peft_teach.course.grade import hidden
+from peft_teach.course.grade import further
 from peft_teach.course.lessons import all_exercises
 from peft_teach.course.publish.release import release, secrets_in
 from peft_teach.course.publish.source import BEGIN
@@ -39,8 +39,9 @@ def test_it_holds_lessons_and_package_and_nothing_of_ours(bundle):
         "CITATION.cff", "LICENSE", "README.md", "assets", "lessons", "peft_teach", "pyproject.toml"]
     assert sorted(p.name for p in (bundle / "lessons").iterdir()) == sorted(
         p.name for p in (ROOT / "lessons").glob("*.ipynb"))
-    for kind in ("solutions", "tests", "hidden", "__pycache__", ".git"):
-        assert not [path for path in bundle.rglob(f"*{kind}*") if path.name != "hidden.py"]
+    for kind in ("solutions", "tests", "__pycache__", ".git"):
+        assert not [*bundle.rglob(f"*{kind}*")]
+    assert [path.parent.name for path in bundle.rglob("*further*")] == ["grade"]
     assert (bundle / "peft_teach/course/lessons/lora/stubs.json").exists()
 
 
@@ -57,13 +58,14 @@ def test_no_further_case_and_no_wrong_answer_is_in_it(bundle):
 
 
 def test_a_further_case_that_got_out_is_found(tmp_path):
-    """One line of each hidden file, in another spacing, in one of the files given out."""
-    for name in ("solutions/hidden", "lessons", "peft_teach", "assets"):
-        (tmp_path / name).mkdir(parents=True)
+    """One line of each file of further cases, in another spacing, in one of the files given out."""
+    for name in ("lessons", "peft_teach", "assets"):
+        (tmp_path / name).mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE", "CITATION.cff"):
         (tmp_path / name).write_text(name)
-    for name, text in hidden.read(ROOT / "solutions"):
-        (tmp_path / "solutions/hidden" / name).write_text(text)
+    for name, text in further.read(ROOT / "solutions"):
+        (tmp_path / "solutions" / name).parent.mkdir(parents=True)
+        (tmp_path / "solutions" / name).write_text(text)
         line = next((line for line in text.splitlines() if len(re.findall(r"\d+", line)) > 3), "")
         if not line:    # the capstone's further cases are what is handed in
             continue

@@ -8,7 +8,7 @@
     server     forks a child for each answer; child: the learner's code, in a sandbox (limits)
     watch      which code ran there: the reference's own, or what could hide it
     plain      the serialization between the two
-    hidden     further cases from the instructor's folder
+    further    further cases from the instructor's folder
     job        one notebook, on any engine
     handed     what is handed in beside the notebook; board: the class, gain against bytes
     overrides  marks and comments by hand
@@ -33,7 +33,7 @@ from typing import Any
 from ...errors import PeftTeachError
 from ..lessons import number
 from ..reading.notebook import lessons_in
-from . import board, engine, handed, hidden, overrides, report
+from . import board, engine, further, handed, overrides, report
 from .collect import Submission, collect, latest
 from .job import FAILED, Settings, key, mark_all, mark_references
 from .limits import Limits, confine
@@ -55,7 +55,7 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
           board_by: str = board.PSEUDONYMS) -> list[report.Row]:
     """Grade all notebooks in a folder or a zip, and write marks and feedback into `out`.
 
-    `solutions` is the folder with further cases in `hidden/`; without it the visible ones decide.
+    `solutions` is the folder with the lessons' further cases; without it the visible ones decide.
     `lesson` is the assignment; by default each notebook counts for its own lesson. Results are kept
     in `out`/results, from which an interrupted run continues; `out`/overrides.csv has the last
     word. `roster` names the course's lists, as the platform exports them: who is missing has a row,
@@ -71,7 +71,7 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
     listed = Roster(roster)
     report.must_be_writable(out)
     by_hand = overrides.read(out)
-    settings = Settings(limits or Limits(), hidden.read(solutions) if solutions else (),
+    settings = Settings(limits or Limits(), further.read(solutions) if solutions else (),
                         held=handed.read(held) if held else (), warm=FORKS and not fresh,
                         run=secrets.token_hex(4))
     asked = None if lesson is None else number(lesson)
@@ -269,7 +269,7 @@ def _notes(settings: Settings) -> list[str]:
     limits = settings.limits
     with ProcessPoolExecutor(1, mp_context=get_context("fork" if FORKS else "spawn")) as pool:
         layers = pool.submit(confine, Limits(), Path(os.devnull)).result()    # which ends
-    decided = ("The visible cases and further ones decided." if settings.hidden else
+    decided = ("The visible cases and further ones decided." if settings.further else
                "The visible cases alone decided: no folder with further ones was named.")
     way = ("Answers ran in processes forked from a warm server." if settings.warm else
            "Answers ran in fresh processes, each importing torch anew, which takes seconds.")

@@ -14,7 +14,7 @@ from ..lessons import of_lesson
 from ..reading.cells import Code
 from ..reading.definitions import Plan
 from ..reading.notebook import Notebook
-from . import handed, hidden
+from . import further, handed
 from .limits import Limits
 from .run import FORKS, Mark, examine, mark, runner
 
@@ -26,7 +26,7 @@ class Settings:
     """How all submissions are graded."""
 
     limits: Limits = dataclasses.field(default_factory=Limits)
-    hidden: tuple[tuple[str, str], ...] = ()    # the texts of further cases
+    further: tuple[tuple[str, str], ...] = ()    # the texts of further cases
     held: tuple[tuple[str, int], ...] = ()      # sentences that nobody was given
     warm: bool = FORKS
     run: str = ""    # its own word in the names of scratch folders
@@ -42,10 +42,10 @@ def mark_all(notebook: Notebook, lesson: str, settings: Settings) -> list[dict[s
     running = runner(settings.limits, settings.warm, settings.run)
     code, marks = Code(notebook.cells), []
     of_file, parts = handed.examined(notebook, lesson, settings.held)
-    further = hidden.cases(settings.hidden) | of_file
+    more = further.cases(settings.further) | of_file
     for exercise in of_lesson(lesson):
         try:
-            given = mark(running, code, exercise, further.get(exercise.id, ()))
+            given = mark(running, code, exercise, more.get(exercise.id, ()))
             if given.further and exercise.id in of_file:
                 given = dataclasses.replace(given, message=handed.ANOTHER)
         except Exception as error:
@@ -65,9 +65,9 @@ def mark_references(lesson: str, settings: Settings) -> list[str]:
     """
     torch.set_num_threads(1)
     running, problems = runner(settings.limits, settings.warm, settings.run), []
-    further = hidden.cases(settings.hidden)
+    more = further.cases(settings.further)
     for exercise in of_lesson(lesson):
-        cases = (*exercise.cases(VISIBLE_SEED), *further.get(exercise.id, ()))
+        cases = (*exercise.cases(VISIBLE_SEED), *more.get(exercise.id, ()))
         result, _ = examine(running, exercise, _reference(exercise), cases)
         if not result.passed:
             problems.append(f"{exercise.id}, case {result.case}: {result.message} "
@@ -77,8 +77,8 @@ def mark_references(lesson: str, settings: Settings) -> list[str]:
 
 def key(notebook: Notebook, lesson: str, settings: Settings) -> str:
     """A hash of all that a result depends on: notebook, sources, cases, limits, versions."""
-    depends = (notebook, lesson, settings.hidden, settings.held, settings.limits, torch.__version__,
-               platform.python_version())
+    depends = (notebook, lesson, settings.further, settings.held, settings.limits,
+               torch.__version__, platform.python_version())
     return hashlib.sha256(repr(depends).encode() + _sources()).hexdigest()[:32]
 
 

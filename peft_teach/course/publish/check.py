@@ -32,18 +32,19 @@ def audit(root: Path | str = ".") -> list[str]:
     lessons = make(root)
     problems = []
     for lesson in lessons:
-        file = f"{lesson.name}.ipynb"
-        problems += _differences(lesson.student, root, f"lessons/{file}", compare_outputs=True)
-        problems += _differences(lesson.solution, root, f"solutions/{file}", compare_outputs=False)
-        problems += [f"solutions/{lesson.name}.py: has no cells for the exercise {exercise.id}"
+        problems += _differences(lesson.student, root, f"lessons/{lesson.name}.ipynb",
+                                 compare_outputs=True)
+        problems += _differences(lesson.solution, root, lesson.solved, compare_outputs=False)
+        problems += [f"{lesson.source}: has no cells for the exercise {exercise.id}"
                      for exercise in of_lesson(lesson.name[:2]) if exercise.id not in lesson.stubs]
     problems += _differences(start_page(root), root, f"lessons/{START}.ipynb", compare_outputs=True)
-    names = {lesson.name for lesson in lessons}
-    problems += [f"{folder}/{path.name}: has no source, remove it"
-                 for folder, known in (("lessons", {*names, START}), ("solutions", names))
-                 for path in sorted((root / folder).glob("*.ipynb")) if path.stem not in known]
-    problems += [f"{file.as_posix()}: holds other stubs than solutions/{lesson.name}.py, "
-                 "build again"
+    known = {path for lesson in lessons for path in (f"lessons/{lesson.name}.ipynb", lesson.solved)}
+    found = (path.relative_to(root).as_posix()
+             for pattern in ("lessons/*.ipynb", "solutions/*.ipynb", "solutions/*/*.ipynb")
+             for path in sorted(root.glob(pattern)))
+    problems += [f"{path}: has no source, remove it"
+                 for path in found if path not in known | {f"lessons/{START}.ipynb"}]
+    problems += [f"{file.as_posix()}: holds other stubs than {lesson.source}, build again"
                  for lesson in lessons if (file := lesson.stubs_file)
                  and stored_stubs(root / file) != lesson.kept]
     return problems + _leaks(root, [cell for lesson in lessons for cell in lesson.cells])

@@ -30,7 +30,7 @@ def execute(notebook: Any, path: Path) -> None:
     try:
         client.execute(env={**os.environ, work.VARIABLE: ""})    # no reader works here
     except CellExecutionError as error:
-        raise wrong(f"solutions/{path.name} stopped with an error:\n{error}",
+        raise wrong(f"{path.name} stopped with an error:\n{error}",
                     "correct that cell in the source and execute again") from None
 
 
@@ -64,7 +64,7 @@ def clean(notebook: Any, path: Path, root: Path) -> None:
                 holder[key] = _shorten(holder[key], root)
         cell.outputs = [output for output in cell.outputs if output.get("data", "no data")]
     for place in local_paths(notebook, root, sys.prefix):
-        raise wrong(f"solutions/{path.name}: {place}", "print the names of files, not their paths")
+        raise wrong(f"{path.name}: {place}", "print the names of files, not their paths")
 
 
 def local_paths(notebook: Any, *folders: Path | str) -> list[str]:

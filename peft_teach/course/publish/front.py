@@ -32,7 +32,8 @@ def cells(sources: Sequence[Path], address: str) -> list[Cell]:
 
 
 def _row(source: Path) -> str:
-    title = re.search(r"^# # (.+)", source.read_text("utf-8"), re.MULTILINE)
-    asked = [exercise for exercise in of_lesson(source.stem[:2]) if not exercise.optional]
-    return (f"| [{title[1] if title else source.stem}]({source.stem}.ipynb) | {len(asked)} "
+    name, text = source.parent.name, source.read_text("utf-8")
+    title = re.search(r"^# # (.+)", text, re.MULTILINE)
+    asked = [exercise for exercise in of_lesson(name[:2]) if not exercise.optional]
+    return (f"| [{title[1] if title else name}]({name}.ipynb) | {len(asked)} "
             f"| {sum(exercise.minutes for exercise in asked)} |")

@@ -1,9 +1,9 @@
 """From the source of a lesson to its two notebooks.
 
-    solutions/07_lora.py ──> lessons/07_lora.ipynb       the student's: stubs, no outputs
-                         ├─> lessons/START.ipynb         the page that leads to all of them
-                         ├─> solutions/07_lora.ipynb     solved, with outputs once executed
-                         └─> peft_teach/course/lessons/lora/stubs.json, which `pt.reset` reads
+    solutions/07_lora/lesson.py ──> lessons/07_lora.ipynb     the student's: stubs, no outputs
+                                ├─> lessons/START.ipynb       the page that leads to all of them
+                                ├─> solutions/07_lora/07_lora.ipynb    solved, with its outputs
+                                └─> peft_teach/course/lessons/lora/stubs.json, for `pt.reset`
 """
 
 import copy
@@ -19,7 +19,7 @@ from ...errors import unknown
 from ..desk.work import write_whole
 from ..lessons import START, STUBS
 from . import colab, execution, front
-from .source import GRADE, SOLUTION, Cell, read, slug, wrong
+from .source import GRADE, SOLUTION, SOURCE, Cell, read, slug, wrong
 
 LESSONS = Path("peft_teach/course/lessons")
 
@@ -35,6 +35,16 @@ class Lesson:
     student: Any        # the notebooks
     solution: Any
     launch: str = ""    # the link that opens it on Colab; empty without an address
+
+    @property
+    def source(self) -> str:
+        """The path of its source below the top of the checkout, as text."""
+        return f"solutions/{self.name}/{SOURCE}"
+
+    @property
+    def solved(self) -> str:
+        """The path of its solution notebook below the top of the checkout, as text."""
+        return f"solutions/{self.name}/{self.name}.ipynb"
 
     @property
     def stubs(self) -> dict[str, str]:
@@ -57,7 +67,7 @@ class Lesson:
         """The path of the stubs below the top of the checkout; None without an exercise."""
         prefixes = {id.partition(".")[0] for id in self.stubs}
         if len(prefixes) > 1:
-            raise wrong(f"solutions/{self.name}.py: has exercises of {sorted(prefixes)}",
+            raise wrong(f"{self.source}: has exercises of {sorted(prefixes)}",
                         "keep a lesson's exercises in one folder")
         return LESSONS / prefixes.pop() / STUBS if prefixes else None
 
@@ -70,7 +80,7 @@ def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = 
     root = Path(root).resolve()
     report = []
     for lesson in make(root, names):
-        path = root / "solutions" / f"{lesson.name}.ipynb"
+        path = root / lesson.solved
         if execute:
             execution.execute(lesson.solution, path)
             said = "built and executed"
@@ -91,17 +101,18 @@ def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = 
 def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:
     """The named lessons, all by default, built in memory, not executed."""
     sources, release, address = _checkout(root)
-    known = {key: source for source in sources for key in (source.stem, source.stem[:2])}
+    known = {key: source for source in sources
+             for key in (source.parent.name, source.parent.name[:2])}
     for name in names:
         if name not in known:
-            raise unknown("lesson", name, [source.stem for source in sources])
+            raise unknown("lesson", name, [source.parent.name for source in sources])
     lessons = []
     for source in sorted({known[name] for name in names}) if names else sources:
-        cells = colab.add(read(source), source.stem, address)
-        lessons.append(Lesson(source.stem, cells,
-                              _notebook(cells, source.stem[:2], release, solved=False),
-                              _notebook(cells, source.stem[:2], release, solved=True),
-                              colab.launch(source.stem, address)))
+        name = source.parent.name
+        cells = colab.add(read(source), name, address)
+        lessons.append(Lesson(name, cells, _notebook(cells, name[:2], release, solved=False),
+                              _notebook(cells, name[:2], release, solved=True),
+                              colab.launch(name, address)))
     return lessons
 
 
@@ -113,7 +124,7 @@ def start_page(root: Path) -> Any:
 
 def _checkout(root: Path) -> tuple[list[Path], str, str]:
     """The sources of the lessons, the version, and the address of the repository or nothing."""
-    sources = sorted((root / "solutions").glob("[0-9][0-9]_*.py"))
+    sources = sorted((root / "solutions").glob(f"[0-9][0-9]_*/{SOURCE}"))
     if not sources:
         raise wrong("There are no sources of lessons here.",
                     "run this at the top of a checkout of the repository")

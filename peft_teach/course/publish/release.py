@@ -44,11 +44,11 @@ def release(root: Path | str, out: Path | str) -> str:
 
 
 def secrets_in(root: Path, files: list[Path]) -> list[str]:
-    """The lines of `solutions/hidden/` that occur in any of the files, one line each.
+    """The lines of further cases that occur in any of the files, one line each.
 
     A line is secret if it has three numbers or is a docstring; others any code may contain.
     """
-    secrets = {squeeze(line) for file in sorted((root / "solutions/hidden").glob("*.py"))
+    secrets = {squeeze(line) for file in sorted(root.glob("solutions/*/further.py"))
                for line in file.read_text(encoding="utf-8").splitlines()
                if len(_NUMBER.findall(line)) >= 3 or ('"""' in line and len(line) > 20)}
     found = []

@@ -1,7 +1,7 @@
 """`peft-teach site`: the course as pages to read, from the executed solution notebooks.
 
     assets/site/*.md ─────────┐
-    solutions/NN_name.ipynb ──┼─> a folder for Sphinx ──> HTML that asks no other host for anything
+    solved notebooks ─────────┼─> a folder for Sphinx ──> HTML that asks no other host for anything
     charts.py, methods.py ────┘
 
 A solution is folded, or the stub stands in its place. What is for Colab or graders goes.
@@ -59,7 +59,7 @@ def stage(root: Path, folder: Path, solutions: str = FOLDED) -> int:
 
 def page(lesson: Lesson, root: Path, solutions: str = FOLDED) -> Any:
     """Return the notebook of a lesson as it is read: its stored outputs, nothing to run."""
-    notebook = stored(root / "solutions" / f"{lesson.name}.ipynb")
+    notebook = stored(root / lesson.solved)
     shown = []
     for cell, known, student in zip(notebook.cells, lesson.cells, lesson.student.cells):
         if known.part in (GRADE, ADDED):

@@ -23,6 +23,7 @@ from ...errors import PeftTeachError
 from ..check.exercise import VALUE, Exercise
 from ..lessons import find
 
+SOURCE = "lesson.py"    # in the lesson's folder, solutions/07_lora/
 SOLUTION, CHECK, GRADE = PARTS = ("solution", "check", "grade")
 BEGIN, END = "BEGIN SOLUTION", "END SOLUTION"
 
@@ -43,19 +44,19 @@ class Cell:
     metadata: dict[str, Any]
     exercise: Exercise | None
     part: str | None
-    where: str                  # "solutions/07_lora.py, cell 3 ('class LoRALinear')"
+    where: str                  # "solutions/07_lora/lesson.py, cell 3 ('class LoRALinear')"
 
 
 def read(path: Path) -> list[Cell]:
     """The cells of a lesson, validated."""
     import jupytext
 
-    lesson = path.stem[:2]
+    name, lesson = f"solutions/{path.parent.name}/{path.name}", path.parent.name[:2]
     parts: dict[str, list[str]] = {}  # exercise id -> its parts so far
     repeats: dict[str, int] = {}
     cells = []
     for number, raw in enumerate(jupytext.read(path, fmt="py:percent").cells, 1):
-        where = f"solutions/{path.name}, cell {number} ({first_line(raw.source)!r})"
+        where = f"{name}, cell {number} ({first_line(raw.source)!r})"
         exercise, part = _marker(raw, where)
         if exercise:
             _check_place(exercise, part, lesson, parts.setdefault(exercise.id, []), where)
@@ -77,7 +78,7 @@ def read(path: Path) -> list[Cell]:
         cells.append(Cell(id, raw.cell_type, raw.source, stub, metadata, exercise, part, where))
     for id, found in parts.items():
         for part in PARTS[len(found):]:
-            raise wrong(f"solutions/{path.name}: the exercise {id} has no {part} cell",
+            raise wrong(f"{name}: the exercise {id} has no {part} cell",
                         f'add one, marked # %% exercise="{id}" part="{part}"')
     return cells
 

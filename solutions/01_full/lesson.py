@@ -1,0 +1,542 @@
+# %% [markdown]
+# # 01 · How good is almost nothing?
+#
+# *From scratch, full fine-tuning, head only*
+#
+# You have 4,000 sentences from film reviews, each marked as praise or complaint, and a laptop. Somebody else has a network that has read about a hundred million pairs of sentences. What do you do with it?
+#
+# Until 2018 most language tasks had a network of their own, with little from outside but word vectors. Jacob Devlin and his colleagues at Google wanted one network for all. They trained BERT on plain text, put a new layer on top for each task, and trained everything a little further.
+#
+# So there are three ways. Ignore the network, and train one like it **from scratch**. Train all of it: **full fine-tuning**. Or freeze it, and train only the new layer on top, the **head**.
+#
+# | | |
+# |---|---|
+# | **Time** | about 60 minutes (estimated), 41 of them for 5 exercises, and one more if you like; Run All takes about two minutes |
+# | **You need** | a training loop in PyTorch that you have seen once; lesson 00 helps |
+# | **Data** | 10,041 sentences from film reviews, each rated by about 20 people; neutral sentences are left out; Hutto & Gilbert 2014, MIT licence |
+#
+# <details><summary>Three questions on lesson 00</summary>
+#
+# **A parameter trains with AdamW in float32. How many bytes does it hold?** Sixteen: the weight, its gradient, and two running means, four each.
+#
+# **And a frozen one?** Four, for the weight.
+#
+# **You double the batch. What grows?** The activations alone.
+# </details>
+#
+# <details><summary>Working on Colab?</summary>
+#
+# Colab's machine forgets everything. To keep `my_peft.py` and your predictions, run
+# `from google.colab import drive; drive.mount('/content/drive')` and
+# `%env PEFT_TEACH_WORK=/content/drive/MyDrive/peft-teach-work` first, in each session.
+# </details>
+
+# %% jupyter={"source_hidden": true}
+import pandas as pd
+import torch
+
+import peft_teach as pt
+
+budget = pt.course.budget()    # how much to compute; its claims: enough to compare accuracies
+records, live = pt.course.records, pt.course.live
+record, others = records.load("full"), records.load("lora")    # made by assets/records/*.py
+pictures = pt.course.pictures("full")
+movies = pt.data.load("movies")
+pt.seed(0)
+model, tokenizer = pt.models.load("minilm", labels=2, device=pt.device())
+tests = movies.test[:None if budget.claims else 64]
+test = pt.data.batches(tests, tokenizer, 64, shuffle=False, device=pt.device())
+
+# %%
+counted = pt.account.parameters(model)
+pt.plots.show(pictures.draw_ways(counted.total - counted.head, counted.head),
+              "Three ways. Filled boxes are trained; the dashed one stays frozen.")
+
+# %% [markdown]
+# The head has 770 of 22.7 million parameters. Every method of this course is measured by what it adds to the head. **So how good is almost nothing?** Bet twice, on the head alone and on a network from scratch. Both see the 4,000 sentences once, in 250 steps of 16. A coin would get half of the test sentences right.
+
+# %%
+pt.widgets.Guess("Head only, accuracy in %:", (50, 60, 70, 80, 90), "full.head")
+
+# %%
+pt.widgets.Guess("From scratch, accuracy in %:", (50, 60, 70, 80, 90), "full.scratch")
+
+# %% [markdown]
+# ## 1 · Measure
+#
+# Here are six sentences. The raters took each for praise (1) or for complaint (0).
+
+# %%
+pd.set_option("display.max_colwidth", 110)
+pd.Series([text for text, _ in movies.train[4:10]]).to_frame("six sentences")
+
+# %%
+pt.commit("full.labels", ...)    # six digits, such as "110010"
+
+# %%
+labels = "".join(str(label) for _, label in movies.train[4:10])
+pt.compare("full.labels", labels, "the raters' labels")
+
+# %% [markdown]
+# A colleague's function for the accuracy runs, and she is not happy.
+
+# %%
+def colleagues_accuracy(model, batches):
+    shares = []
+    for batch in batches:
+        answers = model(**batch).logits.argmax(-1)                  # (batch,)
+        shares.append((answers == batch["labels"]).float().mean())
+    return sum(shares) / len(shares)
+
+
+few = pt.data.batches(movies.test[:70], tokenizer, 64, shuffle=False, device=pt.device())
+pictures.complaints(colleagues_accuracy, model, few)    # the model as any training leaves it
+
+# %% [markdown]
+# ### Exercise 1 · How good is it? (2 points, about 8 minutes)
+#
+# Write `accuracy(model, batches)`, a plain number from 0 to 1. Nobody should find a fault:
+#
+# - The same model and sentences give the same number, whether the model comes in training or evaluation mode. You may change its mode.
+# - Every sentence counts the same.
+# - Nothing is kept for a backward pass. Autograd stays on or off, as before your call.
+# - The batches stay as they were.
+#
+# `batches` is a list of dicts with `labels` and whatever else the model takes. Pass it whole: `model(**batch)` has `.logits`, (batch, 2).
+#
+# Replace the line `raise …`, run the cell, then the one below it. `pt.hint("full.accuracy")` helps, `pt.reset("full.accuracy")` gives the
+# original text back. Until yours passes, the lesson goes on with ours.
+
+
+# %% exercise="full.accuracy" part="solution"
+def accuracy(model, batches) -> float:
+    ### BEGIN SOLUTION
+    model.eval()
+    right = count = 0
+    with torch.no_grad():
+        for batch in batches:
+            chosen = model(**batch).logits.argmax(-1)       # (batch,)
+            right += (chosen == batch["labels"]).sum().item()
+            count += len(chosen)
+    return right / count
+    ### END SOLUTION
+
+
+# %% exercise="full.accuracy" part="check"
+accuracy = pt.check("full.accuracy", accuracy)
+
+# %% exercise="full.accuracy" part="grade"
+pt.require("full.accuracy")
+
+# %%
+pictures.complaints(accuracy, model, few)
+
+# %% [markdown]
+# **Naive Bayes** has no network. It counts how often each word piece stands in praise and in complaint, and adds up what the words of a new sentence say:
+#
+# $$ \text{score} = \sum_{w \,\in\, \text{sentence}} \log\frac{P(w \mid \text{praise})}{P(w \mid \text{complaint})} $$
+
+# %%
+counts = torch.ones(2, len(tokenizer))              # from one, so that no word is impossible
+for batch in pt.data.batches(movies.train[:4000], tokenizer, 64, shuffle=False):
+    for ids, label in zip(batch["input_ids"], batch["labels"]):
+        counts[label] += torch.bincount(ids, minlength=len(tokenizer))
+counts[:, tokenizer.all_special_ids] = 1
+log_odds = (counts / counts.sum(1, keepdim=True)).log().diff(dim=0)[0]
+log_odds[tokenizer.all_special_ids] = 0             # padding says nothing
+counting = accuracy(pictures.Counting(log_odds.to(pt.device())), test)
+pictures.strongest_words(log_odds, counts, tokenizer)
+
+# %%
+error = records.standard_error(counting, len(tests))
+pd.Series({"always the same answer": f"{movies.majority:.1%}",
+           "counting words": f"{counting:.1%} ± {error:.1%}"}).to_frame("test sentences")
+
+# %% [markdown]
+# Three of four are right, after a second of counting. Any network has to beat this number. (The ± is the *standard error*, $\sqrt{a(1-a)/n}$: with $n$ other test sentences, the accuracy $a$ would differ by about that much.)
+#
+# ## 2 · One step
+#
+# All three ways train by one rule:
+#
+# $$ \theta_i \;\leftarrow\; \theta_i - \eta\, u_i \quad \text{for every } i \text{ that trains}, \qquad u = \text{AdamW}\!\left(\frac{\partial L}{\partial \theta}\right) $$
+#
+# Here $\theta$ are the parameters, $L$ is the loss on one batch, and $\eta$ is the learning rate.
+#
+# ### Exercise 2 · The training step (3 points, about 12 minutes)
+#
+# Write `step(model, batch, optimizer)`. A parameter is *trained* if its `requires_grad` is True. Find the calls that make the following true, and their order:
+#
+# - The model computes its loss once, in training mode, so that *dropout* is on. You return this loss as a plain number. (`model(**batch)` has it as `.loss`.)
+# - The optimizer changes the weights once. Take the gradients of all trained parameters as one long vector. Before the change, a vector longer than 1 is shortened to norm 1; a shorter one stays. (`torch.nn.utils` has a function for it.)
+# - At the change, each trained parameter's `.grad` comes from this batch alone. `backward` *adds* to a gradient that is there. Before the very first step there is none.
+#
+# Before you run it, imagine two of your lines swapped. Which swaps crash? Which train, but wrongly?
+
+
+# %% exercise="full.step" part="solution"
+def step(model, batch, optimizer) -> float:
+    ### BEGIN SOLUTION
+    model.train()
+    loss = model(**batch).loss
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
+    ### END SOLUTION
+
+
+# %% exercise="full.step" part="check"
+step = pt.check("full.step", step)
+
+# %% exercise="full.step" part="grade"
+pt.require("full.step")
+
+# %% [markdown]
+# A swap crashes only if a line uses what does not exist yet. All other swaps run.
+#
+# Around **your** step we need an optimizer, and a rate that rises for a tenth of the steps and then falls to zero in a straight line.
+
+# %%
+def my_training(model, batches, lr, total=250):
+    """Your step, once over the batches; the rate rises and falls as over `total` of them."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=lr, weight_decay=0.0)
+    for index, batch in enumerate(batches):
+        now = lr * pt.training.rate(index, total, warmup=0.1)
+        optimizer.param_groups[0]["lr"] = now
+        loss = step(model, batch, optimizer)
+        yield pt.Step(index, loss, len(batch["labels"]), seconds=0, lr=now)    # not timed
+    model.eval()
+
+# %% [markdown]
+# Fine-tune the whole model for 45 of its 250 steps. Before and after, the model reads a review of your own.
+
+# %%
+review = "A warm, funny film, and I would gladly see it again."
+pt.seed(0)
+full_model = pt.models.load("minilm", labels=2)[0].to(pt.device())
+unread = live.read(full_model, tokenizer, review)
+recorded, = records.select(record, group="curves", method="full")
+train = pt.data.batches(movies.train[:4000], tokenizer, 16, device=pt.device())    # 250 batches
+part = train[:45 if budget.claims else 6]
+steps = pt.widgets.watch(my_training(full_model, part, lr=1e-4), len(part), {
+    "recorded": recorded["losses"][:len(part)]}, {"recorded": pt.plots.COLOURS["full"]})
+live.read(full_model.eval(), tokenizer, review, before=unread)
+
+# %%
+fine_tuned = accuracy(full_model, pt.bar(test, "batches"))
+f"{len(part)} steps of full fine-tuning: {fine_tuned:.1%}"
+
+# %% [markdown]
+# On a CPU, with the record's version of torch, your losses lie on the recorded ones. After 720 sentences the model stands two points above the count of words.
+#
+# ## 3 · Freeze it
+#
+# Now the other extreme: only the head moves. When freezing goes wrong, nothing crashes: the *backbone*, all below the head, learns, and you have measured another method. So write the test first.
+#
+# ### Exercise 3 · What is frozen does not move (3 points, about 10 minutes)
+#
+# Write `frozen_stays(train, model)`. It calls `train(model)` once. A parameter is *frozen* if its `requires_grad` is False before that call. If a frozen parameter has moved afterwards, your function **raises**, as `assert` does. `model.named_parameters()` gives names and parameters. If the training itself breaks off with an error, let that error through.
+#
+# Your test meets trainings that keep this law and trainings that break it. A training may do nothing, move what is *not* frozen, and freeze or thaw. What was frozen must end as it was. How could a training break this law unseen? It moves a frozen parameter by very little, moves it while it is thawed, or puts a tensor with other entries in its place. (A frozen parameter whose name is gone counts as moved.)
+
+
+# %% exercise="full.frozen_stays" part="solution"
+def frozen_stays(train, model):
+    ### BEGIN SOLUTION
+    before = {name: p.detach().clone() for name, p in model.named_parameters()
+              if not p.requires_grad}
+    train(model)
+    after = dict(model.named_parameters())
+    for name, value in before.items():
+        assert torch.equal(after[name], value), f"{name} is frozen, and has moved"
+    ### END SOLUTION
+
+
+# %% exercise="full.frozen_stays" part="check"
+frozen_stays = pt.check("full.frozen_stays", frozen_stays)
+
+# %% exercise="full.frozen_stays" part="grade"
+pt.require("full.frozen_stays")
+
+# %% [markdown]
+# ### Exercise 4 · Freeze it (1 point, about 4 minutes)
+#
+# Write `head_only(model)`. Afterwards the head trains **and nothing else**, whatever was frozen before. It returns the number of trained parameters, every entry of a tensor counted. `pt.models.head(model)` gives the names of the head's tensors.
+
+
+# %% exercise="full.head_only" part="solution"
+def head_only(model) -> int:
+    ### BEGIN SOLUTION
+    names = pt.models.head(model)
+    for name, p in model.named_parameters():
+        p.requires_grad_(name in names)
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+    ### END SOLUTION
+
+
+# %% exercise="full.head_only" part="check"
+head_only = pt.check("full.head_only", head_only)
+
+# %% exercise="full.head_only" part="grade"
+pt.require("full.head_only")
+
+# %%
+head_model = pt.models.load("minilm", labels=2)[0].to(pt.device())
+trains = head_only(head_model)
+frozen_stays(lambda model: list(my_training(model, train[:2], lr=0.1)), head_model)
+f"{trains:,} parameters train, and your test of your step raised nothing"
+
+# %% [markdown]
+# Without dropout, a frozen backbone gives a sentence the same vector, its *features*, every time. **Compute them once.** Then a head trains in a tenth of a second. We keep two readings. One is the *pooler's output*: one more layer, applied to the vector of the first token, `[CLS]`. `BertForSequenceClassification` reads this one. The other is the *mean* of the last hidden states over all tokens.
+
+# %%
+@torch.no_grad()
+def read(batch):
+    """What a head could read of each sentence, (batch, 384) each."""
+    out = head_model.eval().bert(batch["input_ids"], batch["attention_mask"])
+    mask = batch["attention_mask"].unsqueeze(-1)                          # (batch, seq, 1)
+    mean = (out.last_hidden_state * mask).sum(1) / mask.sum(1)
+    return {"pooler": out.pooler_output, "mean": mean}
+
+
+held_out = pt.data.batches(movies.validation[:len(tests)], tokenizer, 64, shuffle=False,
+                           device=pt.device())
+heads = pictures.Heads(my_training, accuracy, read, {
+    "train": train if budget.claims else train[:6], "validation": held_out, "test": test})
+
+# %%
+head, _ = heads.train("pooler", lr=0.1)
+short = heads.accuracy(head, "pooler")
+pt.compare("full.head", round(100 * short, 1), "head only, 250 steps, in %")
+
+# %% [markdown]
+# The frozen network has read so much. Yet its head loses to a count of words by nine points. Is that what pretraining is worth?
+#
+# ## 4 · Is it a bug?
+#
+# Suspect your own code first. What does a broken training look like? Here are three, beside a healthy one. Nothing crashed in any of them.
+#
+# ### If you like · Three runs that went wrong (optional, 2 points, about 6 minutes)
+#
+# Each run trained a head on the pooler's output for 250 steps, with **one** change to a good training (the lesson's own, not yours). Which change?
+#
+# 1. the gradients are never cleared
+# 2. the gradients are cleared between the backward pass and the optimizer's step
+# 3. each batch has the labels of the batch before
+# 4. the loss has the wrong sign
+# 5. the rate is 100 times as large
+# 6. the rate is 100 times as small
+#
+# Write `culprits`, a dictionary that gives each of `"A"`, `"B"` and `"C"` the number of its change.
+
+# %%
+pt.seed(0)
+runs = pictures.patients(pictures.Head, heads.cached["train"]["pooler"], lr=0.1)
+pt.plots.show(pictures.draw_patients({name: seen.losses for name, (_, seen) in runs.items()}),
+              "Black: a run that went wrong.")
+pd.DataFrame({name: {"accuracy": heads.accuracy(head, "pooler"),
+                     "distance of the weights": seen.moved}
+              for name, (head, seen) in runs.items()}).T.round(3)
+
+
+# %% exercise="full.culprits" part="solution"
+### BEGIN SOLUTION
+culprits = {"A": 3, "B": 1, "C": 6}
+### END SOLUTION
+
+# %% exercise="full.culprits" part="check"
+culprits = pt.check("full.culprits", culprits)
+
+# %% exercise="full.culprits" part="grade"
+pt.require("full.culprits")
+
+# %% [markdown]
+# <details><summary>What gives them away</summary>
+#
+# A moves half as far as the healthy run and learns nothing: its labels are wrong. B moves too far, its loss swings, and it slows only when the rate falls: old gradients push on. C goes in the right direction and hardly moves. Change 2 would not have moved it at all.
+# </details>
+#
+# B and C lose four and seven points, and their accuracy does not say why. The loss and the distance do. The healthy run, which is not your code, does no better than your head. We find no bug.
+#
+# ## 5 · Then what does the head lack?
+#
+# Look at what the head reads. Nobody trained the pooler: print `head_model.bert.pooler.dense.bias`, and you see 384 zeros. The people who made this model read something else: the *mean* over all tokens. So let the head read the mean.
+
+# %%
+found = pd.DataFrame([{"reads": name, "lr": lr, "accuracy": heads.accuracy(
+    heads.train(name, lr, seed)[0], name)}
+    for name in ("pooler", "mean") for lr in (0.03, 0.1, 0.3) for seed in (0, 1, 2)])
+records.table(found, ["reads", "lr"])
+
+# %%
+pd.Series({name: heads.spread(name) for name in ("pooler", "mean")}).round(3).to_frame(
+    "standard deviation of a feature")
+
+# %% [markdown]
+# The mean brings seven to nine points, with the same network and a head of the same size. (Here ± is the spread of three seeds.) Why? Three explanations:
+#
+# - **The place.** The pooler's output says less about praise and complaint.
+# - **The steps.** The pooler's output says as much, but a head needs longer to learn from it.
+# - **The scale.** It says as much, but its features vary a fifth as much. From small features a head learns badly, however long it trains.
+#
+# All three predict what we saw. We need runs for which they predict different results. We can *standardize* the features: shift and scale each to mean 0 and standard deviation 1. And we can take ten times the steps.
+#
+# ### Exercise 5 · Design the experiment (2 points, about 7 minutes)
+#
+# Choose two runs that differ in **one** thing. If one explanation alone were true, would the two runs end apart or together? The three answers must not all agree.
+#
+# | | may be |
+# |---|---|
+# | `reads` | `"pooler"`, `"mean"` |
+# | `features` | `"raw"`, `"standardized"` |
+# | `steps` | `250`, `2500` |
+#
+# `first_run` and `second_run` are dicts with these three keys. `foretold` has the keys `"place"`, `"steps"` and `"scale"`, and says `"apart"` or `"together"` for each. Each run is made at several rates, and its accuracy on validation sentences chooses one.
+
+
+# %% exercise="full.pair" part="solution"
+### BEGIN SOLUTION
+first_run = {"reads": "pooler", "features": "standardized", "steps": 2500}
+second_run = {"reads": "mean", "features": "standardized", "steps": 2500}
+foretold = {"place": "apart", "steps": "together", "scale": "together"}
+### END SOLUTION
+
+# %% exercise="full.pair" part="check"
+first_run, second_run, foretold = pt.check("full.pair", first_run, second_run, foretold)
+
+# %% exercise="full.pair" part="grade"
+pt.require("full.pair")
+
+# %%
+pd.DataFrame([first_run | {"accuracy": f"{heads.run(first_run):.1%}"},
+              second_run | {"accuracy": f"{heads.run(second_run):.1%}"}])
+
+# %% [markdown]
+# One more bet. The loss of such a head is *convex*: it has one lowest value, and every good training leads there. We call this the head's **end**. **Where does the head on the pooler end**, in per cent?
+
+# %%
+pt.commit("full.end", ...)
+
+# %% tags=["nbval-check-output"]
+# Recorded: each seed has the sentences in another order, and none has yours.
+ends = record.runs.query("group == 'converged' and penalty == 0").set_index("pool").accuracy
+pt.compare("full.end", round(100 * ends["cls"], 1), "the head on the pooler at its end, in %")
+eight = record.runs.query("group == 'read'").replace({"pool": {"cls": "pooler"}})
+table = records.table(eight, ["pool", "standardized", "steps"]).accuracy.unstack()
+at_end = {"pooler": ends["cls"], "mean": ends["mean"]}
+table.assign(**{"at its end": [f"{at_end[pool]:.1%}" for pool, _ in table.index]})
+
+# %%
+pt.sentence("full.place", ...)    # yours: where do the eight points come from?
+
+# %% [markdown]
+# <details><summary>Ours</summary>
+#
+# At the heads' ends, four of the eight points are left. (With the penalty on large weights that validation chooses, five are left.) That is the place. The pooler gained three with patience. The mean lost one: it learned its training sentences too well. Standardizing changes next to nothing. At a head's end, it can change nothing: a head on x computes w·x + b, and for every such head there is one on (x − μ)/σ with the same answers.
+# </details>
+#
+# Is the untrained pooler to blame? We put random ones in its place, and then took it away.
+
+# %%
+poolers = record.runs.query("group == 'poolers'").assign(
+    reads=lambda runs: runs.pooler.map(lambda p: "[CLS], no pooler" if p == "none" else
+                                       "[CLS] through a random pooler"))
+records.table(poolers, "reads")    # each head at its end
+
+# %% [markdown]
+# The pooler is innocent. The first token is the wrong place to look: this network was made to be read at all of its tokens. **A frozen model is only as good as the place where you read it.**
+#
+# ## 6 · The ruler
+#
+# If the head stops early, part of a method's gain is only what more steps would have given the head. So the head on the pooler *at its end* is our zero, and full fine-tuning our one. Between them lies the **share of the gain**:
+#
+# $$ \text{gain}(a) = \frac{a - a_\text{head at its end}}{a_\text{full} - a_\text{head at its end}} $$
+#
+# (We stay with the pooler, since the library reads it. At a better place, the head alone might have reached part of what later methods gain.)
+
+# %%
+zero, one = records.ends()
+scratch, = records.select(record, group="curves", method="scratch")
+longer, = records.select(record, group="longer")
+long_mean = eight.query("pool == 'mean' and steps == 2500 and not standardized").accuracy.mean()
+reached = pd.Series({
+    "from scratch, 250 steps": scratch["accuracy"],
+    "head on the pooler, at its end": zero, "from scratch, 1,250 steps": longer["accuracy"],
+    "counting words": counting, "head on the mean, 2,500 steps": long_mean,
+    f"full fine-tuning, your {len(part)} steps": fine_tuned, "full fine-tuning, 250 steps": one})
+pt.compare("full.scratch", round(100 * scratch["accuracy"], 1), "from scratch, 250 steps, in %")
+pd.DataFrame({"accuracy": reached.map("{:.1%}".format),
+              "share of the gain": records.gain(reached).map("{:.0%}".format)})
+
+# %% [markdown]
+# So how good is almost nothing? Read in the right place, a frozen network and a count of words are within a point of each other. Full fine-tuning is five to six points above them.
+#
+# Now look at the top row: where have you seen this accuracy before? Then look at full fine-tuning at other learning rates. What has happened where the loss stays at 0.69?
+
+# %%
+by_rate = pictures.ways_recorded(record, others)    # one run a way and rate, all of seed 0
+pictures.explore_learning(by_rate, {"scratch": 1e-4, "head": 1e-1, "full": 1e-4},
+                          {"full": [each.loss for each in steps]})
+
+# %%
+pt.sentence("full.collapse", ...)    # yours: what has happened, and what is 0.69?
+
+# %% [markdown]
+# <details><summary>Ours</summary>
+#
+# The model says the same to every sentence. The lowest loss comes from "half and half", and is log 2 = 0.69. Learn to see two signs together: the loss stays at log 2, and the accuracy is the share of one class ([transformers#735](https://github.com/huggingface/transformers/issues/735)). Full fine-tuning fell off a cliff at 0.001. A network from scratch needs more steps: after five passes, 74.4 % (one seed).
+# </details>
+#
+# ## 7 · The bill
+#
+# By what factor does full fine-tuning cost more than the head, in memory, in time, on disk?
+
+# %%
+bill = {}
+for name, way in (("full", full_model), ("head", head_model)):
+    ledger, cost = pt.account.ledger(way, 16, 32, "adamw"), others["cost"][name]    # recorded
+    bill[name] = {"one step, ms": cost["step_ms"],
+                  "memory beside the weights, MB": cost["peak_mb"] - cost["loaded_mb"],
+                  "saved for a task, MB": ledger.gradients_bytes / 1e6}
+bill = pd.DataFrame(bill)
+bill.assign(factor=(bill["full"] / bill["head"]).map("{:,.0f}".format)).round(3)
+
+# %% [markdown]
+# Full fine-tuning keeps four numbers in memory for each parameter, the head about one. On disk, a hundred tasks are a hundred models, or one model and a hundred tiny files. Full fine-tuning is good and expensive, the head cheap and worse. **What lies between?** That is the rest of this course.
+#
+# **What this lesson claims**
+#
+# | claim | seen here | what could have refuted it, and was tried | at larger scale |
+# |---|---|---|---|
+# | At its best rate, a head gains more from a better place to read than from ten times the steps or from standardized features. | mean 77.0, pooler 70.4 %: 2,500 steps, three seeds, standard error 0.8 to 0.9; four points at the ends, five with a penalty | ten times the steps; standardized features; four random poolers and none (70.9 to 72.0 %). Another base: nothing yet | this base was made to be read at its mean (its model card) |
+# | On these reviews, our frozen network (MiniLM) and a count of words are within a point of each other. | 77.0 and 76.2 %, standard error 0.8 each | the head at the best of six rates, with ten times the steps, with a penalty that validation chooses (76.2 %) | not known to us |
+# | Full fine-tuning beats both. | 82.3 %, three seeds | the head with ten times the steps at the best of six rates | on images unlike the training images, the head won (Kumar et al. 2022) |
+# | At ten times its rate, full fine-tuning says the same to every sentence. *An observation.* | 49.5 %, one seed | three times the rate: 81.0 %; thirty times: the same 49.5 % | failed runs, and small rates, warm-up and more passes as the remedy: Mosbach et al. 2021, §5 and §6 |
+
+# %%
+pt.progress("01")
+
+# %% [markdown]
+# ## At your desk
+#
+# "Head only" needs no adapter. It is a logistic regression on features that are computed once, such as `heads.cached`. Validation sentences choose its penalty. With peft's methods, `task_type="SEQ_CLS"` trains the new head, too, and saves it beside the adapter.
+#
+# | a first recipe | take | source |
+# |---|---|---|
+# | before anything | count words; then a head on cached features | this lesson |
+# | where to read | the place that the model's makers read | this lesson |
+# | full fine-tuning | a small rate, warm-up, more passes | Mosbach et al. 2021, §6 |
+# | memory | 16 bytes for each parameter: 112 GB at 7 billion, before activations | lesson 00 |
+#
+# With many tasks or little memory, do not take full fine-tuning. Where every point counts, do not take a head. Two things do not carry over to larger models: our rates and the factor in memory.
+#
+# **Sources**
+#
+# - Devlin et al. 2019, *BERT*, arXiv 1810.04805: §4 and A.3, fine-tuning and its learning rates.
+# - Wang et al. 2020, *MiniLM*, arXiv 2002.10957; Reimers & Gurevych 2019, *Sentence-BERT*, arXiv 1908.10084; the [card](https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2) of all-MiniLM-L6-v2: how the base was made.
+# - Mosbach et al. 2021, *On the Stability of Fine-tuning BERT*, arXiv 2006.04884.
+# - Kumar et al. 2022, *Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution*, arXiv 2202.10054.
+# - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of film reviews on Rotten Tomatoes.

@@ -1,0 +1,506 @@
+# %% [markdown]
+# # 03 · Can ten vectors that are no words beat an instruction?
+#
+# You write "Is this movie review positive or negative?" in front of a film review. The model sees a row of vectors, one for each token. It cannot know that these vectors came from words. Then why choose them among words?
+#
+# In 2021 Brian Lester, Rami Al-Rfou and Noah Constant wanted one large frozen model to serve many tasks. Fine-tuning needed a copy of the model for each task, and instructions in words did much worse. So they kept the model, and trained the vectors in front of the text: a **soft prompt**.
+#
+# | | |
+# |---|---|
+# | **Time** | about 65 minutes (estimated), 46 of them for 5 exercises; Run All takes two to three minutes |
+# | **You need** | lessons 00 to 02; what a token is |
+# | **Data** | film reviews of at most 10 words; 470 test reviews, of which half are liked; Hutto & Gilbert 2014, MIT licence |
+#
+# <details><summary>Three questions from earlier lessons</summary>
+#
+# **02: What does `inject` do with a name that no module has?** It raises an error that quotes the name, before anything is changed.
+#
+# **01: What must be true of a frozen parameter after training?** It is what it was, bit for bit.
+#
+# **00: In a block of MiniLM, what does one token get from another?** The other token's value vector, weighted by attention.
+# </details>
+
+# %% jupyter={"source_hidden": true}
+from itertools import islice
+from statistics import mean
+
+import pandas as pd
+import torch
+
+import peft_teach as pt
+
+records, budget = pt.course.records, pt.course.budget()     # PEFT_TEACH_BUDGET=smoke|cpu|gpu
+pictures = pt.course.pictures("prompt")
+record, reading = records.load("prompt"), pictures.reading    # made by assets/records/prompt.py
+pt.seed(0)
+model, tokenizer = pt.models.load("smollm2")
+movies = pt.data.load("movies")
+train, test = reading.short(movies.train), reading.short(movies.test)
+
+# %% [markdown]
+# ## 1 · Three instructions
+#
+# SmolLM2 has 134.5 million parameters. It reads `Review: A triumph.` and then `Sentiment:`. We compare the logits of two words, ` positive` and ` negative`: the larger logit gives the answer. An instruction may stand in front. Here are three. **Which does best, on 470 reviews?**
+
+# %%
+ours = ("Classify the sentiment of this film review.\n",
+        "Is this movie review positive or negative?\n",
+        "Here is a review of a film, and its sentiment.\n")
+best = pt.commit("prompt.best", ...)    # 0, 1 or 2
+
+# %%
+pd.set_option("display.max_colwidth", None)    # whole sentences
+written = record.runs.query("group == 'all' and method == 'none'")
+written = written[written.bound.isna()]
+right = written.set_index("text").accuracy
+pt.compare("prompt.best", max(range(3), key=lambda i: right[ours[i]]), "on 470 reviews")
+written = written.assign(text=written.text.str.strip().replace("", "(no instruction)"))
+records.table(written, "text")
+
+# %% [markdown]
+# None of our three is clearly better than no instruction. We could try more. But each place can hold any of 49,152 tokens, and no small step leads from one word to the next. Gradient descent cannot walk among words. Among vectors it can.
+#
+# ## 2 · Give up the words, keep the matrix
+#
+# *Classify the sentiment of this film review* and its line break are ten tokens. The model turns them into ten vectors of 576 numbers: a matrix $P$. Give up the words, keep the matrix, and train it.
+
+# %%
+pt.plots.show(pictures.draw_prompt(), "Only the green vectors train.")
+
+# %% [markdown]
+# $$ h = f([\,P\,;\,E(x)\,]) $$
+#
+# | symbol | shape | trained | is |
+# |---|---|---|---|
+# | $x$ | (batch, seq) | – | token ids |
+# | $E(x)$ | (batch, seq, 576) | no | the text's vectors, as the model embeds them |
+# | $P$ | (10, 576) | **yes** | the soft prompt |
+# | $f$ | – | no | the whole model after its embedding |
+#
+# Where does the code go? Lesson 02 wrapped single modules. Let your `inject` wrap the embedding of a tiny Llama, so that ten more vectors come out.
+
+# %%
+from transformers import LlamaConfig, LlamaForCausalLM
+
+small = LlamaForCausalLM(LlamaConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+                                     num_attention_heads=2, vocab_size=100))
+small = pt.mine("change.inject")(small, ("embed_tokens",), pictures.InFront)
+text = torch.randint(100, (2, 7))
+logits = small(text, attention_mask=torch.ones_like(text)).logits
+seen = {"shape of the text": tuple(text.shape), "shape of the logits": tuple(logits.shape)}
+try:
+    small(text, labels=text)
+except ValueError as error:
+    seen["with labels"] = str(error)
+pd.Series(seen).to_frame("ten vectors out of the embedding")
+
+# %% [markdown]
+# The text has 7 tokens and as many labels, but the logits are for 17 places. A wrapper around one module cannot reach labels, mask and logits. So a soft prompt wraps the whole model.
+#
+# ### Exercise 1 · The prompt in front (3 points, about 12 minutes)
+#
+# Write `SoftPrompt(model, start)`, a `torch.nn.Module` around a language model.
+#
+# - One parameter trains. It has the shape of `start`, (length, d), and begins equal to it. `start` itself never changes. The whole model is frozen.
+# - It is called with `input_ids`, `attention_mask` and perhaps `labels`, each (batch, seq). It returns what the model returns, with `.logits` and `.loss`. Every token of the text sees the prompt; padding stays hidden.
+# - The caller notices no prompt: `.logits` is (batch, seq, vocabulary), for the text's tokens alone, and the loss is that of the text's labels. The prompt itself is never predicted. Its last place predicts the text's first token, if that has a label and directly follows the prompt. (PyTorch's cross-entropy leaves out a label of −100.)
+#
+# The model accepts `inputs_embeds` in place of `input_ids`, and counts positions by itself. `model.get_input_embeddings()` is the module that embeds.
+#
+# Replace the line `raise …`, run the cell, then the one below it. `pt.hint("prompt.front")` helps, `pt.reset("prompt.front")` gives the original text back. Until yours passes, the lesson goes on with ours.
+
+
+# %% exercise="prompt.front" part="solution"
+class SoftPrompt(torch.nn.Module):
+    def __init__(self, model: torch.nn.Module, start: torch.Tensor):
+        super().__init__()
+        ### BEGIN SOLUTION
+        self.model = model.requires_grad_(False)
+        self.P = torch.nn.Parameter(start.detach().clone())
+        ### END SOLUTION
+
+    def forward(self, input_ids, attention_mask, labels=None):
+        ### BEGIN SOLUTION
+        length, pad = len(self.P), torch.nn.functional.pad
+        x = self.model.get_input_embeddings()(input_ids)
+        x = torch.cat([self.P.expand(len(x), -1, -1), x], dim=1)
+        mask = pad(attention_mask, (length, 0), value=1)
+        if labels is not None:
+            labels = pad(labels, (length, 0), value=-100)
+        out = self.model(inputs_embeds=x, attention_mask=mask, labels=labels)
+        out.logits = out.logits[:, length:]
+        return out
+        ### END SOLUTION
+
+
+# %% exercise="prompt.front" part="check"
+SoftPrompt = pt.check("prompt.front", SoftPrompt)
+
+# %% exercise="prompt.front" part="grade"
+pt.require("prompt.front")
+
+# %% [markdown]
+# ## 3 · The bet
+#
+# Your class goes around SmolLM2. At first its ten vectors *are* the words *Classify the sentiment of this film review*. We train for 32 steps of eight reviews, and the only label is the word after `Sentiment:`. **Will the vectors do better than the words that they started as? And how many of the changed answers go from positive to negative?**
+
+# %%
+pt.widgets.Guess("Ten trained vectors, against the words they started as:",
+                 ("worse", "no difference", "better"), "prompt.beats")
+
+# %%
+pt.widgets.Guess("Answers that changed from positive to negative, of all that changed:",
+                 ("a quarter", "about half", "three quarters", "all"), "prompt.way")
+
+# %% [markdown]
+# Write a review of your own. The model reads it now, and again after a few steps.
+
+# %%
+review = "It is slow, cold and odd, and I was never bored."
+START, rate = record["setting"]["start"], record["setting"]["lr"]
+ids = torch.tensor(tokenizer(START)["input_ids"], device=model.device)
+prompt = SoftPrompt(model, model.get_input_embeddings()(ids).detach()).to(pt.device())
+unread = pictures.read(prompt, tokenizer, review)
+
+# %%
+curve, = records.select(record, group="all", setting={
+    "model": "smollm2", "start": "text", "seed": 0, "tests": 470})
+batches = reading.ask(train[:256], tokenizer, 8, seed=0)
+steps = 5 if budget.claims else 2
+watched = pt.widgets.watch(islice(pt.train(prompt, batches, lr=rate), steps), steps,
+                           {"recorded": curve["losses"]} if budget.claims else None, window=8)
+pictures.read(prompt, tokenizer, review, before=unread)
+
+# %% [markdown]
+# Your prompt took the first steps of a recorded run. The table shows how such runs end. *Ahead* compares review by review, in standard errors: with $w$ reviews won and $l$ lost, it is $(w-l)/\sqrt{w+l}$. A lead below 2 may be chance.
+
+# %%
+answers = pictures.answers(record, test)     # a row for each of the 470 test reviews
+scores = pictures.scores(answers)
+ahead = scores["ahead of the words"]["ten vectors, seed 0"]
+pt.compare("prompt.beats", "better" if ahead > 2 else "worse" if ahead < -2 else "no difference",
+           "seed 0, review by review")
+scores.drop("the words, another bound")
+
+# %%
+by_words, by_vectors = answers["the words"], answers["ten vectors, seed 0"]
+changed = answers[by_words != by_vectors]
+pt.compare("prompt.way", f"{(by_words & ~by_vectors).sum()} of {len(changed)}",
+           "seed 0: from positive to negative")
+now = changed.liked.eq(by_vectors[changed.index]).map({True: "right", False: "wrong"})
+now.set_axis(changed.review).sample(7, random_state=0).to_frame("now")
+
+# %% [markdown]
+# <details><summary>What the tables say</summary>
+#
+# Better, with every seed: 85 to 87 % against 78 %. Of the answers that changed, all went from positive to negative. The model had said "positive" too often, and now says it less. (With the other seeds, one or two answers went the other way.)
+# </details>
+#
+# So 5,760 trained numbers beat an instruction, and no weight of the model moved. But one thing is odd. If the prompt had taught the model something about films, some answers would have gone the other way.
+#
+# ## 4 · The model already knew
+#
+# Perhaps the model could tell good reviews from bad ones all along, and only said "positive" too easily. We can test this without training any vector. So far the answer is positive if the logit of ` positive` is ahead by more than 0. Keep the words, and move this **bound**. Where would you put it? And where for the trained vectors?
+
+# %%
+pictures.explore_bound(record, test)
+
+# %% [markdown]
+# For the vectors, 0 is nearly the best bound. For the words, the best bound on the 256 training reviews is 1.84. On the test reviews:
+
+# %%
+same = {name: (answers[name] == answers["the words, another bound"]).mean()
+        for name in answers.columns[2:]}
+scores.assign(**{"same answers as the bound": pd.Series(same).map("{:.0%}".format)})
+
+# %% [markdown]
+# For choosing between the two words, the instruction and one number do as well as 5,760 numbers. The answers are mostly the same, too: vectors and bound agree on more than nine reviews of ten. Two trained prompts agree about as often.
+#
+# **A prompt need not teach a model its task. It can bring out what the model already knows.** The loss fell mostly because the model now says one of the two words, as you saw on your own review. What the ten vectors do *inside* the model, we could not tell.
+
+# %%
+pt.sentence("prompt.beats", ...)    # yours: what did the ten vectors change, what not?
+
+# %% [markdown]
+# <details><summary>Ours</summary>
+#
+# They made the model say one of the two words, and "positive" less easily. The order of the reviews, from the most to the least positive, stayed about as good as it was.
+# </details>
+#
+# ## 5 · Bugs that raise no error
+#
+# A prompt that shifts the labels by ten places raises no error. The model just learns the wrong thing. So write the test that notices.
+#
+# ### Exercise 2 · Its law (3 points, about 10 minutes)
+#
+# `places_kept(prompt_class, fresh)` must fail, as `assert` does, unless **the text's tokens and labels keep their places and its padding stays hidden**. `fresh()` returns a new copy of one tiny language model: 13 words, d = 6, called like any model of transformers. `prompt_class(model, start)` is a soft prompt. Padding may stand on either side.
+#
+# What is the right answer for vectors that are not words? Nobody knows. So find a `start` for which the bare model can tell you. We try your test on eleven broken prompts and five correct ones. One correct prompt writes zeros at the padding, which nobody reads.
+
+
+# %% exercise="prompt.holds" part="solution"
+def places_kept(prompt_class, fresh):
+    ### BEGIN SOLUTION
+    model, front = fresh(), torch.tensor([[3, 7, 1], [3, 7, 1]])
+    ids = torch.tensor([[5, 2, 9, 4, 8], [0, 0, 6, 1, 12]])      # padded where words would look
+    mask = (ids > 0).long()
+    labels = torch.where(torch.arange(5) >= 3, ids, -100)
+    right = model(torch.cat([front, ids], 1),
+                  attention_mask=torch.cat([torch.ones_like(front), mask], 1),
+                  labels=torch.cat([torch.full_like(front, -100), labels], 1))
+    start = model.get_input_embeddings()(front[0]).detach()
+    found = prompt_class(fresh(), start)(ids, mask, labels)
+    real = mask.bool()
+    assert found.logits.shape[1] == ids.shape[1]
+    assert torch.allclose(found.logits[real], right.logits[:, 3:][real], atol=1e-5)
+    assert torch.allclose(found.loss, right.loss, atol=1e-5)
+    ### END SOLUTION
+
+
+# %% exercise="prompt.holds" part="check"
+places_kept = pt.check("prompt.holds", places_kept)
+
+# %% exercise="prompt.holds" part="grade"
+pt.require("prompt.holds")
+
+# %% [markdown]
+# Take a trained prompt. Ask about a review alone, then beside a long one.
+
+# %%
+trained = SoftPrompt(model, torch.tensor(record["vectors"]["text"], device=model.device))
+words = reading.two_words(tokenizer)
+
+
+def said(reviews, read=lambda logits, mask: logits[:, -1]):
+    """Which of the two words the model says of each review."""
+    texts = [reading.QUESTION.format(review) for review in reviews]
+    rows = tokenizer(texts, padding=True, return_tensors="pt").to(model.device)
+    with torch.no_grad():
+        logits = trained(rows["input_ids"], rows["attention_mask"]).logits
+    at = read(logits, rows["attention_mask"])
+    return ["positive" if row[words[1]] > row[words[0]] else "negative" for row in at]
+
+# %%
+short, long = "A triumph.", ("It is hard to think of anything that this film, which goes on for "
+                             "ever, does not get wrong.")
+pd.DataFrame({"alone": said([short]), "beside a long one": said([short, long])[:1]}, index=[short])
+
+# %% [markdown]
+# The same review, two answers. Which line of `said` is wrong? An encoder's head reads the first token, `[CLS]`, and now a prompt stands in front.
+#
+# ### Exercise 3 · The place that is read (2 points, about 8 minutes)
+#
+# Write `first_and_last(h, attention_mask, length)` for both kinds of model. `h` is (batch, length + seq, d), with the prompt's places still in front. `attention_mask` is (batch, seq), the text's own, padded on the right or on the left. Return two tensors (batch, d): the state of each text's first real token, and of its last. Gradients must reach `h`.
+
+
+# %% exercise="prompt.places" part="solution"
+def first_and_last(h: torch.Tensor, attention_mask: torch.Tensor, length: int):
+    ### BEGIN SOLUTION
+    rows, seq = torch.arange(len(h), device=h.device), attention_mask.shape[1]
+    first = attention_mask.argmax(1)
+    last = seq - 1 - attention_mask.flip(1).argmax(1)
+    return h[rows, length + first], h[rows, length + last]
+    ### END SOLUTION
+
+
+# %% exercise="prompt.places" part="check"
+first_and_last = pt.check("prompt.places", first_and_last)
+
+# %% exercise="prompt.places" part="grade"
+pt.require("prompt.places")
+
+# %%
+def last_real(logits, mask):
+    return first_and_last(logits, mask, 0)[1]    # 0: your class has cut the prompt's places off
+
+
+pd.DataFrame({"alone": said([short], last_real),
+              "beside a long one": said([short, long], last_real)[:1]}, index=[short])
+
+# %% [markdown]
+# ## 6 · Where should it start?
+#
+# We started from an instruction. Lester et al. tried random numbers, common words, and **class labels**: the vectors of the words that the model may answer with, and common words behind them.
+#
+# ### Exercise 4 · The start by labels (2 points, about 9 minutes)
+#
+# Write `label_start(embed, tokenizer, answers, common, length, generator)`. `answers` are texts as they follow `Sentiment:`, such as `" positive"`. `common` lists the ids of the most common tokens. `embed` is a model's embedding module.
+#
+# - First comes one vector for each answer, in the given order: the mean over the vectors of this answer's own tokens, as the model would read them in a text.
+# - Then come different tokens of `common`, until there are `length` vectors. None is a token of an answer. Only `generator`, a `torch.Generator`, draws them.
+
+
+# %% exercise="prompt.start" part="solution"
+def label_start(embed, tokenizer, answers, common, length, generator) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    labels = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in answers]
+    free = [i for i in common if not any(i in ids for ids in labels)]
+    drawn = torch.randperm(len(free), generator=generator)[:length - len(labels)]
+    means = [embed(torch.tensor(ids)).mean(0) for ids in labels]
+    return torch.cat([torch.stack(means), embed(torch.tensor(free)[drawn])]).detach()
+    ### END SOLUTION
+
+
+# %% exercise="prompt.start" part="check"
+label_start = pt.check("prompt.start", label_start)
+
+# %% exercise="prompt.start" part="grade"
+pt.require("prompt.start")
+
+# %% [markdown]
+# We train your start for a few steps; recorded runs took 32. **After 32 steps, from which start is the loss over the whole vocabulary lowest?**
+
+# %%
+pt.widgets.Guess("The lowest loss after 32 steps, from", ("words", "labels", "random numbers",
+                                                          "we could not tell"), "prompt.starts")
+
+# %%
+embed = torch.nn.Embedding.from_pretrained(model.get_input_embeddings().weight.detach().cpu())
+common = pt.models.common_tokens(tokenizer, 5000, embed.num_embeddings)
+start = label_start(embed, tokenizer, reading.WORDS, common, 10, torch.Generator().manual_seed(0))
+labelled = SoftPrompt(model, start.to(model.device))
+few = islice(pt.train(labelled, batches, lr=rate), steps)
+yours = [step.loss for step in pt.bar(few, "steps", steps)]
+
+# %%
+runs = pictures.losses(record).query("length == 10")
+ends = runs.losses.map(lambda losses: mean(losses[-8:])).groupby(runs.start).agg(list)
+first, second = sorted(ends.index, key=lambda name: mean(ends[name]))[:2]
+clear = records.called(*records.difference(ends[second], ends[first])) != records.NONE
+pt.compare("prompt.starts", pictures.STARTS[first] if clear else "we could not tell", "three seeds")
+pt.plots.show(pictures.draw_losses(record, yours), "Training loss: lines are means of three seeds, "
+              "a mark at the end is a seed. Yours has other common words behind the labels.")
+
+# %% [markdown]
+# <details><summary>What the picture says</summary>
+#
+# Labels begin lowest. In the end we could not tell them from the words; random numbers come last on average, but not with every seed. A single vector is far behind after 32 steps, and fifty are a little ahead of ten.
+# </details>
+#
+# At scale this matters less. In small models, Lester et al. found the starts far apart, and labels best. At 11 billion parameters the difference was gone, and even a single vector did well. Size also decides how a prompt compares with fine-tuning: in a small model it stays well behind, at 11 billion the two meet.
+#
+# ## 7 · Can a prompt be read?
+#
+# The ten vectors have left their words. Each still has a nearest word in the vocabulary, and papers print these words. Perhaps they make a better instruction.
+#
+# ### Exercise 5 · Snap (2 points, about 7 minutes)
+#
+# Write `snap(P, E, t)`. For each vector of `P` it returns the nearest token, (length,), by Euclidean distance to the rows of `E`, (vocabulary, d). It also returns `P`, moved in straight lines towards these rows: not at all at `t` = 0, the whole way at `t` = 1.
+#
+# All differences together take a gigabyte: make no tensor larger than `E`.
+
+
+# %% exercise="prompt.snap" part="solution"
+def snap(P: torch.Tensor, E: torch.Tensor, t: float = 1.0):
+    ### BEGIN SOLUTION
+    tokens = torch.cdist(P, E).argmin(1)
+    return tokens, (1 - t) * P + t * E[tokens]
+    ### END SOLUTION
+
+
+# %% exercise="prompt.snap" part="check"
+snap = pt.check("prompt.snap", snap)
+
+# %% exercise="prompt.snap" part="grade"
+pt.require("prompt.snap")
+
+# %% [markdown]
+# Take the recorded prompt of seed 0. **How many of its ten nearest words are no longer those of the start? And how many answers are right once each vector is replaced by its nearest word?**
+
+# %%
+changed = pt.commit("prompt.changed", ...)    # 0 to 10
+left = pt.commit("prompt.left", ...)          # a share of right answers, from 0 to 1
+
+# %%
+tokens, _ = snap(torch.tensor(record["vectors"]["text"]), embed.weight, 1.0)
+pt.compare("prompt.changed", sum(int(a) != int(b) for a, b in zip(tokens, ids)), "of ten words")
+snapped = pictures.way(record, 1.0)
+pt.compare("prompt.left", snapped.curves["text"][1.0],
+           f"its nearest words, on {snapped.tested} reviews")
+pd.DataFrame({"started as": [repr(tokenizer.decode([i])) for i in ids],
+              "nearest now": [repr(tokenizer.decode([i])) for i in tokens]}).T
+
+# %% [markdown]
+# Now walk from the trained vectors back to their words. Do the vectors point to another word? How far can one go before accuracy falls? And where are the vectors that started as random numbers?
+
+# %%
+pictures.explore_way(record)
+
+# %%
+pt.sentence("prompt.read", ...)    # yours: what do a prompt's nearest words tell about it?
+
+# %% [markdown]
+# <details><summary>Ours</summary>
+#
+# They tell nothing of what was learned. All ten are still the words of the start, and as words they bring the old 78 % again. Each vector moved about as far as the next word is away, but at right angles to that way: among 576 dimensions there is much room between words. A fifth of the move brings most of the gain. Vectors from random numbers stay far from every word, and fall to 78 % at their nearest words.
+# </details>
+#
+# Would any move have kept the nearest words? Push each vector of the start in a random direction, as far as training did, or three times as far:
+
+# %% tags=["nbval-check-output"]
+first, after = embed.weight[ids.cpu()], torch.tensor(record["vectors"]["text"])
+moved = (after - first).norm(dim=1, keepdim=True)
+way = torch.nn.functional.normalize(
+    torch.randn(first.shape, generator=torch.Generator().manual_seed(0)), dim=1)
+pd.Series({f"{times} × as far": sum(int(a) != int(b) for a, b in zip(
+    snap(first + times * moved * way, embed.weight, 1.0)[0], ids)) for times in (1, 3)}).to_frame(
+        "nearest words that change")
+
+# %% [markdown]
+# None changes here, either. So only the accuracy on the way back is evidence.
+#
+# **What training put into a prompt is not in its nearest words.** Khashabi et al. even trained good prompts whose nearest words are any chosen text, such as another task's instruction.
+#
+# **What this lesson claims**
+#
+# | claim | seen here | what could have refuted it, and was tried | at larger scale |
+# |---|---|---|---|
+# | A trained prompt beats the words that it started as. | 85 to 87 % against 78 %; 470 reviews, trained on the same 256 in three orders; at least 2.9 standard errors ahead | other words: the vectors are 2.5 to 3.6 standard errors ahead of no instruction, and 1.8 to 2.9 ahead of our best instruction | related: T5 with a trained prompt is far ahead of GPT-3 with a few examples (Lester et al. 2021, figure 1) |
+# | For choosing between the two words, the instruction and one bound do as much. | 85.7 %; the vectors are within 0.7 standard errors of it, and 91 to 94 % of the answers are the same | Do the vectors order the reviews better? Hardly: of a liked and a disliked review, the words put the liked one first in 93.1 % of pairs, the vectors in 93.0 to 93.9 %. A bound without the instruction: 82.8 %; the vectors are 1.5 to 2.2 standard errors ahead | known: GPT-3 leans to some answers, and undoing that helps much (Zhao et al. 2021) |
+# | What was learned is not in the nearest words. | put back to their nearest words, the vectors fall from 85.5 to 78.1 % | another start: a prompt that started as random numbers falls from 83.4 to 78.3 % (2.4 standard errors) | mixed: related words were found (Lester et al. 2021, §7); good prompts lie near almost any text (Khashabi et al. 2022) |
+# | We cannot tell labels and words apart as starts. (An observation) | loss after 32 steps: labels 0.26, words 0.30; three seeds, rate 0.02 | two other rates, one seed: at 0.006 the loss is lower from words (0.31 against 0.38), at 0.06 from labels (0.21 against 0.31) | in small models labels lead, at 11 billion no start does (Lester et al. 2021, figure 3) |
+
+# %%
+pt.progress("03")
+
+# %% [markdown]
+# ## At your desk
+#
+# The same with Hugging Face peft:
+#
+# ```python
+# from peft import PromptTuningConfig, get_peft_model
+#
+# config = PromptTuningConfig(task_type="SEQ_CLS",         # "CAUSAL_LM" for a language model
+#                             num_virtual_tokens=20,       # the text is repeated or cut to 20
+#                             prompt_tuning_init="TEXT", tokenizer_name_or_path=name,
+#                             prompt_tuning_init_text="Classify the sentiment of this review.")
+# tuned = get_peft_model(model, config)
+# tuned.print_trainable_parameters()
+# ...                                                      # your training loop, or a Trainer
+# tuned.save_pretrained("my-prompt")                       # the vectors, and a new head
+# ```
+#
+# Think of section 5: in a language model peft leaves the prompt's places in `.logits`, and BERT's head reads the prompt's first vector.
+#
+# | a first recipe, 1 to 70 billion parameters | take | source |
+# |---|---|---|
+# | before any training | a bound chosen on labelled texts; or a few examples in the prompt, and the model's leaning to some answers corrected | this lesson; Zhao et al. 2021 |
+# | length and start | 20 vectors, from the labels or your best instruction | Lester et al. 2021, §3.2; the instruction: this lesson |
+# | training | search the rate; thousands of steps, not 32 (T5: Adafactor, 0.3, batch 32, 30,000 steps) | Lester et al. 2021, §3 |
+# | when | one model in memory serves many tasks, each row of a batch with its own prompt | Lester et al. 2021, §1 |
+# | when not | you cannot spare 20 tokens: a prompt cannot be merged, LoRA can (lesson 07) | |
+# | what misleads here | our rate, 32 steps, and "one bound does as much": this task was nearly solved before we began | |
+#
+# **Sources**
+#
+# - Lester, Al-Rfou & Constant 2021, *The Power of Scale for Parameter-Efficient Prompt Tuning*, arXiv 2104.08691: §2 the method; §3.1 and figure 1, the curve over scale; §3.2 and figure 3, lengths and starts; §7 nearest words.
+# - Zhao et al. 2021, *Calibrate Before Use*, arXiv 2102.09690.
+# - Khashabi et al. 2022, *Prompt Waywardness*, arXiv 2112.08348.
+# - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
+#
+# # Further
+#
+# ## And on MiniLM?
+#
+# MiniLM has no words to answer with, so a new head on `[CLS]` trains, too. At rate 0.03 the head gets 66 % alone, and 61 % with twenty vectors in front. Starting from words, training the head beforehand or reading another place does not reverse this. We do not know why. Lesson 04 puts its vectors into every layer. The library's own soft prompt wraps the backbone, so that heads, pooling and `generate` remain those of transformers: `pt.prompt.SoftPrompt??` shows it beside yours.

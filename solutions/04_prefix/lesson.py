@@ -1,0 +1,506 @@
+# %% [markdown]
+# # 04 · What can a prefix do that a prompt cannot?
+#
+# You want one frozen language model to do twenty jobs. In lesson 03 you trained a few vectors in front of the words. But those vectors enter at the bottom, and thirty layers of a model that knows nothing of your
+# task decide what becomes of them.
+#
+# In 2021 Xiang Lisa Li and Percy Liang wanted GPT-2 to turn tables into sentences, without a copy of GPT-2 for every kind of table. Vectors at the bottom did it badly. So they put trained vectors in front of *every* layer. That is a **prefix**.
+#
+# | | |
+# |---|---|
+# | **Time** | about 70 minutes (estimated), 45 of them for 6 exercises; Run All takes two to three minutes |
+# | **You need** | lessons 00 to 02; the softmax; lesson 03 helps |
+# | **Data** | sentences from film reviews, liked or not; Hutto & Gilbert 2014, MIT licence |
+#
+# <details><summary>Three questions from earlier lessons</summary>
+#
+# **03: A soft prompt stands in front of the words. Which two other inputs of the model must know of it?** The mask: else the prompt is not read. And what counts places: labels, positions, the place that the head reads.
+#
+# **02: What does `inject` do with a name that no module has?** It raises an error that quotes the name, before anything is changed.
+#
+# **00: What does a query read if all values are equal?** That value. The weights come from a softmax and sum to 1.
+# </details>
+
+# %% jupyter={"source_hidden": true}
+import inspect
+
+import pandas as pd
+import torch
+from IPython.display import Markdown
+from transformers import DynamicCache
+
+import peft_teach as pt
+
+records, live, budget = pt.course.records, pt.course.live, pt.course.budget()
+record = records.load("prefix")       # runs too long for a lesson, by assets/records/prefix.py
+pictures = pt.course.pictures("prefix")
+minilm, tokenizer = pt.models.load("minilm", device="cpu")
+smollm2, words_of = pt.models.load("smollm2", device="cpu")
+pd.set_option("display.max_colwidth", None)
+
+# %%
+pt.plots.show(pictures.draw_entries(), "Each box is a key and a value in one layer. In a prompt, "
+              "those of layer 0 are made from the trained vectors.")
+
+# %% [markdown]
+# So is a prefix just a bigger prompt? Or can it do something that no prompt can?
+#
+# ## 1 · A prefix for nothing
+#
+# The easiest prefix needs no training. Let SmolLM2 read an instruction, and keep what its layers computed: a key and a value for each token, in each layer. Throw the words away. The model can go on from these pairs as if it had just read
+# the words. The `transformers` library calls them a **cache**.
+
+# %%
+instruction, text = (words_of(said, return_tensors="pt")["input_ids"] for said in (
+    "<|im_start|>user\nWrite one sentence about the sea.<|im_end|>\n", "<|im_start|>assistant\n"))
+
+
+@torch.no_grad()
+def read(ids, positions, pairs):
+    """Logits of ids (1, n) at these positions, after what the pairs hold; and all pairs."""
+    cache = DynamicCache([(k, v) for k, v in pairs] if pairs else None)
+    positions = torch.as_tensor(positions).view(1, -1)
+    logits = smollm2(ids, position_ids=positions, **{pt.models.cache_name(): cache}).logits
+    return logits, [(layer.keys, layer.values) for layer in cache.layers]
+
+# %%
+prefix = read(instruction, torch.arange(instruction.shape[1]), None)[1]
+Markdown(f"```python\n{inspect.getsource(pictures.generate_wrong)}```")
+
+# %% [markdown]
+# A model writes one token at a time, each from the cache that the last call returned. This code looks right, and it runs:
+
+# %%
+with torch.no_grad():
+    everything = torch.cat([instruction, text], 1)
+    known = smollm2.generate(everything, attention_mask=torch.ones_like(everything),
+                             max_new_tokens=16, do_sample=False)[:, everything.shape[1]:]
+wrong = pictures.generate_wrong(read, prefix, text, 16)
+wrote = {"the instruction, as words": known, "the prefix, by this code": wrong}
+pd.Series({name: words_of.decode(ids[0]) for name, ids in wrote.items()}).to_frame("what it wrote")
+
+# %% [markdown]
+# The first words are right. Then the sentence goes astray, without error or warning. Had we trained this prefix, we would just think it a poor one.
+#
+# ### Exercise 1 · Find the bug (2 points, about 6 minutes)
+#
+# Find the line, and write `generate(read, pairs, ids, new)` without the bug. It continues `ids` (batch, tokens) by `new` tokens, each the likeliest, and returns only these, (batch, new). `read` is as above. Do not change `pairs` and `ids`. No text is padded.
+#
+# Replace the line `raise …`, run the cell, then the one below it. `pt.hint("prefix.generate")` helps, `pt.reset("prefix.generate")` gives the
+# original text back. Until yours passes, the lesson goes on with ours.
+
+
+# %% exercise="prefix.generate" part="solution"
+def generate(read, pairs, ids, new):
+    ### BEGIN SOLUTION
+    length = pairs[0][0].shape[2]
+    positions = torch.arange(length, length + ids.shape[1])
+    logits, cache = read(ids, positions, pairs)
+    words = [logits[:, -1:].argmax(-1)]
+    while len(words) < new:
+        positions = positions[-1:] + 1
+        logits, cache = read(words[-1], positions, cache)
+        words.append(logits[:, -1:].argmax(-1))
+    return torch.cat(words, 1)
+    ### END SOLUTION
+
+
+# %% exercise="prefix.generate" part="check"
+generate = pt.check("prefix.generate", generate)
+
+# %% exercise="prefix.generate" part="grade"
+pt.require("prefix.generate")
+
+# %%
+found = generate(read, prefix, text, 16)
+pd.Series({"the prefix, by your code": words_of.decode(found[0]),
+           "as read": torch.equal(found, known)}).to_frame("what it wrote")
+
+# %% [markdown]
+# Word for word the same, and no instruction in sight. Servers do this every day, and call it *prompt caching*.
+#
+# ### Exercise 2 · A token at a time equals all at once (3 points, about 9 minutes)
+#
+# Your sentence rests on a law: **however a text is cut into pieces, the model gives the same logits.** Write its test. `stepwise_holds(read, ids)` raises an error, as `assert` does, if a way of reading breaks the law.
+#
+# Here `read(ids, cache)` returns `(logits, cache)`, with logits of shape (1, tokens, vocabulary). For the first piece the cache is `None`. After that, pass on whatever the last call returned. The prefix is inside `read`. `ids` is (1, 9).
+#
+# Your test must catch eleven broken ways of reading and accept five correct ones. The correct ones differ in rounding, in their cache's type, and in the position at which they start.
+
+
+# %% exercise="prefix.stepwise" part="solution"
+def stepwise_holds(read, ids):
+    ### BEGIN SOLUTION
+    whole, _ = read(ids, None)
+    for size in (1, 2):
+        cache, parts = None, []
+        for piece in ids.split(size, dim=1):
+            logits, cache = read(piece, cache)
+            parts.append(logits)
+        assert torch.allclose(torch.cat(parts, 1), whole, atol=1e-4), f"pieces of {size}"
+    ### END SOLUTION
+
+
+# %% exercise="prefix.stepwise" part="check"
+stepwise_holds = pt.check("prefix.stepwise", stepwise_holds)
+
+# %% exercise="prefix.stepwise" part="grade"
+pt.require("prefix.stepwise")
+
+# %% [markdown]
+# Real libraries break this law. With transformers 5.23, peft 0.21.2 keeps it. With 5.24, peft generates without its prefix, and still shifts the positions. No error is raised.
+#
+# ## 2 · Is every prompt a prefix? Is every prefix a prompt?
+#
+# On SmolLM2 a prompt of words became a prefix. Does that work on MiniLM, the encoder that sorts our reviews? Put ten random vectors in front of two sentences. If the vectors' keys are the same both times, we can store them, and the prompt is a prefix. **In how many of
+# MiniLM's 6 layers are the keys the same for both?**
+
+# %%
+pt.widgets.Guess("Layers of MiniLM with the same keys:", (0, 1, 3, 6), "prefix.same")
+
+# %%
+@torch.no_grad()
+def keys_of_front(model, tokenizer, text, length=10):
+    """By layer: the keys of ten random vectors in front of a text."""
+    table = model.get_input_embeddings()
+    drawn = torch.randn(1, length, table.embedding_dim, generator=torch.Generator().manual_seed(0))
+    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    front, cache = torch.cat([table.weight.std() * drawn, table(ids)], 1), DynamicCache()
+    model(inputs_embeds=front, **{pt.models.cache_name(): cache})
+    return [layer.keys[:, :, :length] for layer in cache.layers]
+
+# %%
+gaps = {name: [(one - two).abs().max().item() for one, two in zip(
+    keys_of_front(model, its, "A quiet, funny, generous film."),
+    keys_of_front(model, its, "Two hours I want back."))]
+    for name, model, its in (("MiniLM", minilm, tokenizer), ("SmolLM2", smollm2, words_of))}
+pt.compare("prefix.same", sum(gap < 1e-3 for gap in gaps["MiniLM"]), "layers with the same keys")
+table = pd.DataFrame({name: gap[:6] for name, gap in gaps.items()}).T.round(2)
+table.assign(same=[f"{sum(gap < 1e-3 for gap in each)} of {len(each)}" for each in gaps.values()])
+
+# %% [markdown]
+# <details><summary>Why</summary>
+#
+# SmolLM2 reads from left to right. A vector in front cannot read the words behind it, so nothing that follows can change its keys. In MiniLM every token reads every other: from layer 1 on, the prompt's vectors have read the sentence. So a prompt in MiniLM cannot be stored as a prefix.
+# </details>
+#
+# So in a model that writes, every soft prompt *is* a prefix. Now turn the question round. A prompt's keys and values follow from the vectors at the bottom. A prefix's keys and values are all free. How many more numbers is that?
+#
+# ### Exercise 3 · The price, twice (1 point, about 4 minutes)
+#
+# Li and Liang found it unstable to train keys and values directly. So during training they let a small network, an MLP, make them, and threw it away afterwards. A table `E` holds one vector of width `d_model` for each place of the prefix. A linear layer takes this vector to width `hidden`, a tanh follows, and a second linear layer gives *everything* for this place: a key and a value in every layer, each `d_kv` wide. Both linear layers have biases.
+#
+# Write `prefix_counts(length, layers, d_kv, d_model, hidden)`: how many parameters are trained, and how many are kept.
+
+
+# %% exercise="prefix.count" part="solution"
+def prefix_counts(length: int, layers: int, d_kv: int, d_model: int, hidden: int) -> tuple:
+    ### BEGIN SOLUTION
+    made = layers * 2 * d_kv
+    mlp = (d_model * hidden + hidden) + (hidden * made + made)
+    return length * d_model + mlp, length * made
+    ### END SOLUTION
+
+
+# %% exercise="prefix.count" part="check"
+prefix_counts = pt.check("prefix.count", prefix_counts)
+
+# %% exercise="prefix.count" part="grade"
+pt.require("prefix.count")
+
+# %% tags=["nbval-check-output"]
+rows = {}
+for name, whole, sizes in (("MiniLM", 22_713_216, (20, 6, 384, 384, 512)),
+                           ("SmolLM2", 134_515_008, (20, 30, 192, 576, 512))):
+    trained, kept = prefix_counts(*sizes)
+    rows[name] = {"trained with the MLP": f"{trained:,}", "of the model": f"{trained / whole:.2%}",
+                  "kept": f"{kept:,}", "a prompt": f"{20 * sizes[3]:,}"}
+pd.DataFrame(rows).T    # 20 vectors, hidden = 512
+
+# %% [markdown]
+# Papers count what is kept. We train without the MLP; for Liu et al. (2021) it is optional.
+#
+# And the answer to the second question is no. On SmolLM2 the frozen layers turn a prompt's 11,520 numbers into 230,400. A smooth map from so few numbers reaches only a thin sheet in the larger space. **Every prompt in SmolLM2 is a prefix; almost no prefix is a prompt.** Are the others of use?
+#
+# ## 3 · What a prefix does to attention
+#
+# Take one head and one query $q$. One softmax divides its attention among the prefix and the words. Sort its terms into words and prefix, and the head reads a **mixture** (He et al. 2022):
+#
+# $$ \mathrm{attention}(q, [K_p; K_x], [V_p; V_x]) = (1-\lambda)\,\underbrace{\mathrm{attention}(q, K_x, V_x)}_{\text{what it read before}} + \lambda\,\underbrace{\mathrm{attention}(q, K_p, V_p)}_{\text{what the prefix says}} $$
+#
+# | symbol | shape | is |
+# |---|---|---|
+# | $q$ | (batch, queries, d) | the words' queries |
+# | $K_x, V_x$ | (batch, keys, d) | the words' keys and values |
+# | $K_p, V_p$ | (batch, length, d) | the prefix of this layer |
+# | $\lambda$ | (batch, heads, queries) | the prefix's share of the attention |
+
+# %%
+pictures.explore_mixture()
+
+# %% [markdown]
+# The formula says at once what a prefix can *never* do. A word that had the weight $a_i$ now has $(1-\lambda)\,a_i$. So the ratio of any two words' weights stays what it was: given a layer's inputs, no prefix can make "not" look harder at "funny" (Petrov et al. 2024). A prefix takes the same fraction from all words, and mixes in its own values. The layers above then see changed inputs, and
+# there the words may look at each other differently.
+#
+# ### Exercise 4 · λ (3 points, about 10 minutes)
+#
+# Which number is $\lambda$? Derive it from the softmax. Then write `prefix_share(q, k, K, heads, mask)`, which returns λ for every head and query. `k` holds the words' keys, `K` the prefix's. A head's scores are $q \cdot k / \sqrt{w}$ for keys of width $w$. `mask` (batch, queries, keys) is true where a query may read a word; every query may read the whole prefix.
+#
+# - You need no values. Words that may not be read do not count.
+# - The scores of a trained model can reach a hundred, and $e^{89}$ is infinite in float32. `torch.logsumexp` stays finite.
+# - Gradients of λ must reach `q`, `k` and `K`. Do not change your inputs.
+
+
+# %% exercise="prefix.share" part="solution"
+def prefix_share(q, k, K, heads: int, mask) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    q, k, K = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, K))
+    scale = q.shape[-1] ** 0.5
+    words = (q @ k.mT / scale).masked_fill(~mask[:, None], -torch.inf)
+    return torch.sigmoid(torch.logsumexp(q @ K.mT / scale, -1) - torch.logsumexp(words, -1))
+    ### END SOLUTION
+
+
+# %% exercise="prefix.share" part="check"
+prefix_share = pt.check("prefix.share", prefix_share)
+
+# %% exercise="prefix.share" part="grade"
+pt.require("prefix.share")
+
+# %% [markdown]
+# Now put 20 vectors in front of "A quiet, funny, generous film." Let all their keys and values be **zero**. **What share of MiniLM's attention do they get**, averaged over layers, heads and tokens?
+
+# %%
+at_zero = pt.commit("prefix.zero", ...)    # a share, from 0 to 1
+
+# %%
+sentence = tokenizer("A quiet, funny, generous film.", return_tensors="pt")["input_ids"]
+by_layer = {}
+for name, start in pictures.STARTS.items():
+    front = pictures.start_of(minilm, tokenizer, start, 20)
+    found = pictures.shares(minilm, *front, sentence, share=prefix_share)    # by your function
+    by_layer[name] = torch.tensor(found).mean(1).tolist()
+means = pd.DataFrame(by_layer).rename_axis("layer").T
+pt.compare("prefix.zero", round(means.loc["zeros"].mean(), 2), "share of 20 vectors of zeros")
+means.assign(mean=means.mean(axis=1)).round(2)    # λ, a mean over heads and tokens
+
+# %% [markdown]
+# <details><summary>Why zeros are not silent</summary>
+#
+# A key of zero has the score 0, not minus infinity. So each of the twenty adds 1 to the softmax's denominator. About a third of the attention leaves the words for values of zero.
+# </details>
+#
+# ### Exercise 5 · A silent prefix (2 points, about 6 minutes)
+#
+# The mixture shows how to silence it: multiply λ by a trained **gate** $g$, one number for each head, that starts at zero. Write `gated(words, read, share, g)`. `words` and `read` (batch, queries, d) were read from the words and from the prefix; `share` is λ; `g` is (heads,).
+#
+# - With $g = 0$ the output is `words`, to the bit. With $g = 1$ it is the mixture above.
+# - In between, the prefix's share is proportional to $g$. The two shares sum to 1, whatever $g$ is.
+# - At $g = 0$ the gate receives a gradient.
+
+
+# %% exercise="prefix.gate" part="solution"
+def gated(words, read, share, g) -> torch.Tensor:
+    ### BEGIN SOLUTION
+    by_head = (g[:, None] * share).transpose(1, 2)
+    by_entry = by_head.repeat_interleave(words.shape[-1] // len(g), -1)
+    return words + by_entry * (read - words)
+    ### END SOLUTION
+
+
+# %% exercise="prefix.gate" part="check"
+gated = pt.check("prefix.gate", gated)
+
+# %% exercise="prefix.gate" part="grade"
+pt.require("prefix.gate")
+
+# %% [markdown]
+# ## 4 · In front of every layer
+#
+# Fill a cache with trained vectors, and the model takes them for tokens it has read. The mask and the positions must tell the same story.
+#
+# ### Exercise 6 · The story's three parts (3 points, about 10 minutes)
+#
+# Write `prefixed(K, V, mask, heads)`. `K` and `V` are the trained tensors, (layers, length, heads · width). `mask` (batch, seq) is 1 for words and 0 for padding, which stands on the right in MiniLM and on the left in SmolLM2. Return `pairs, mask, positions`:
+#
+# - **pairs**: for each layer its keys and its values, each (batch, heads, length, width). A head's entries stand side by side in a vector, as in lesson 00. Every sentence of the batch has the same prefix.
+# - **mask**, (batch, length + seq): the prefix stands in front and may be read; padding may not.
+# - **positions**, (batch, seq), whole numbers: for each word, how many vectors and words precede it. A padded sentence must give the same output as alone. Padding may have any valid position, from 0 to length + seq − 1.
+#
+# Gradients must reach `K` and `V` through what you return. Do not change `mask`.
+
+
+# %% exercise="prefix.front" part="solution"
+def prefixed(K: torch.Tensor, V: torch.Tensor, mask: torch.Tensor, heads: int):
+    ### BEGIN SOLUTION
+    batch, length = len(mask), K.shape[1]
+
+    def by_head(x):
+        return x.unflatten(-1, (heads, -1)).transpose(0, 1).expand(batch, -1, -1, -1)
+
+    pairs = [(by_head(k), by_head(v)) for k, v in zip(K, V)]
+    wide = torch.cat([mask.new_ones(batch, length), mask], 1)
+    return pairs, wide, length + mask.cumsum(1) - 1
+    ### END SOLUTION
+
+
+# %% exercise="prefix.front" part="check"
+prefixed = pt.check("prefix.front", prefixed)
+
+# %% exercise="prefix.front" part="grade"
+pt.require("prefix.front")
+
+# %% [markdown]
+# Wrapped around the whole encoder, this is an adapter, and your `inject` can place it:
+
+# %%
+class Prefix(pt.Adapter):
+    def __init__(self, base, length=20):
+        super().__init__(base)
+        layers, self.heads, width = pt.models.key_value_shape(base)
+        shape = (layers, length, self.heads * width)
+        self.K, self.V = (torch.nn.Parameter(0.02 * torch.randn(shape)) for _ in "KV")
+
+    def forward(self, input_ids, attention_mask, **rest):
+        pairs, mask, positions = prefixed(self.K, self.V, attention_mask, self.heads)
+        rest |= {"position_ids": positions, pt.models.cache_name(): DynamicCache(pairs)}
+        return self.base(input_ids, attention_mask=mask.long(), **rest)
+
+# %% [markdown]
+# ## 5 · The bet
+#
+# We train twenty vectors in front of every layer, and a new head that reads `[CLS]`. The rivals are the head alone, and a prompt of 20 with a new head. Each trains for 250 steps. **Which is best?**
+
+# %%
+pt.widgets.Guess("Best after 250 steps:", ("the head alone", "the prompt", "the prefix"),
+                 "prefix.order")
+
+# %% [markdown]
+# Write a review of your own. The model reads it now, and again after training.
+
+# %%
+review = "A warm, funny film, and I would gladly see it again."
+pt.seed(0)
+model, tokenizer = pt.models.load("minilm", labels=2)
+inject = pt.mine("change.inject")     # yours, of lesson 02
+model = inject(model, ("bert",), Prefix).to(pt.device())
+unread = live.read(model.eval(), tokenizer, review)
+sentences = pt.data.load("movies").train[:min(4000, budget.train_examples)]
+batches = pt.data.batches(sentences, tokenizer, 16, seed=0)
+steps = pt.widgets.watch(pt.train(model, batches, lr=0.03), len(batches), name="prefix")
+live.read(model, tokenizer, review, before=unread)
+
+# %%
+runs = pictures.compared(record)          # 4,000 sentences, 250 steps, 2,563 test sentences
+rivals = ["head alone, on [CLS]", "prompt", "prefix"]
+best = runs.groupby("name").accuracy.mean()[rivals].idxmax()
+pt.compare("prefix.order", f"the {best}", "best of the three, by the mean of three seeds")
+records.table(runs, ["name", "parameters"])
+
+# %% [markdown]
+# <details><summary>What the table says</summary>
+#
+# The prefix wins over the prompt with every seed, and over a head on the same <code>[CLS]</code> by eight points. The gated prefix is one point further. The prompt depends on luck: its seeds lie far apart.
+# </details>
+#
+# Now the largest caveat. A head on the mean of *all tokens*, trained for as many steps without any prefix, is as good. To sort reviews, that head is cheaper. A model that writes has no such head.
+#
+# ## 6 · Which half learned?
+#
+# A prefix is keys and values. Keys decide λ: how much the prefix is read. Values decide what the prefix says. In trained prefixes we put the keys back to their random start, and tested. Then we put back the values instead. **Which half is better to keep?**
+
+# %%
+pt.widgets.Guess("Better to keep:", ("trained values", "trained keys", "no difference"),
+                 "prefix.half")
+
+# %%
+parts = records.select(record, group="parts")
+halves = pd.DataFrame([row["put_back"] for row in parts])     # what was put back: keys, values
+said = {"better": "trained values", "worse": "trained keys", records.NONE: "no difference"}
+pt.compare("prefix.half", said[records.compared(halves["K"], halves["V"])], "three seeds")
+halves.insert(0, "all trained", [row["accuracy"] for row in parts])
+halves = halves.rename(columns={"K": "values trained, keys put back", "V": "keys trained, values "
+                                "put back", "KV": "both put back, trained head"})
+halves.map("{:.1%}".format).rename_axis("seed").T     # 120 steps, 1,000 test sentences
+
+# %% [markdown]
+# <details><summary>What the table says</summary>
+#
+# Keep the values. With the trained keys alone, hardly any gain is left. Untrained keys are near zero, so all twenty get about the same weight. Every head then adds λ times nearly one fixed vector. That is like a *bias* of lesson 02, but its size depends on the word.
+# </details>
+#
+# The picture shows λ in each layer on a sentence of yours, before and after your training. In which layers does training give the prefix more attention, and in which less? Does half the number of vectors give half the λ?
+
+# %%
+pictures.explore_shares(minilm, tokenizer, model.bert.K, model.bert.V)
+
+# %%
+pt.sentence("prefix.lambda", ...)    # yours: what did training do to λ, and to what is said?
+
+# %% [markdown]
+# <details><summary>Ours</summary>
+#
+# In the last layer, just below the classifier, λ fell for every ungated prefix where we recorded it. In layer 0, halving the number of equal vectors leaves more than half of λ: the words' part of the denominator stays as it is.
+# </details>
+#
+# ## 7 · So what can it do?
+#
+# A prefix can put any value into any layer. A prompt's vectors must pass layers that were never trained for them. On MiniLM the prefix won. SmolLM2 had to say the word behind a review. From random starts, neither prefixes nor prompts were reliably better than no training. From an instruction, prefixes reached 87 to 89 %. With the bound of lesson 03, the untrained model reaches 85 %: on a hundred reviews we could not tell them apart.
+#
+# **What this lesson claims**
+#
+# | claim | seen here | what could have refuted it, and was tried | at larger scale |
+# |---|---|---|---|
+# | In a model that reads left to right every soft prompt is a prefix. In MiniLM that holds only in layer 0. | a proof from the mask; the same keys in 30 of 30 layers of SmolLM2, in 1 of 6 of MiniLM | nothing can refute the proof; MiniLM's keys were compared under two sentences | the basis of prompt caching |
+# | Given a layer's inputs, a prefix cannot change how the words divide attention among themselves. | a proof in one line: all weights are multiplied by 1 − λ | nothing can refute the proof; it is about one layer, and the layers above get changed inputs | tasks that need new attention patterns may not be learned (Petrov et al. 2024) |
+# | On MiniLM a prefix of 20 beats a prompt of 20, and a head on the same `[CLS]`, but not a head on all tokens. | prefix 76.5 ± 0.2 %, prompt 69.4 ± 4.5 %, `[CLS]` head 68.5 %, head on all tokens 76.5 %; three seeds, 250 steps | the prompt started as small as the prefix, and had the better of two rates; trained to its end, the `[CLS]` head has 71.3 | vectors in every layer do better than at the bottom (Liu et al. 2021); on classification most methods come close (He et al. 2022, §4.2) |
+# | A gated prefix is a point ahead of a plain one. *An observation.* | 77.7 ± 0.2 %, ahead with each seed | tried at one rate only. The gated prefix also starts silent and shifts no position: which of the three helps is open | gates that start at zero stabilise LLaMA-Adapter (Zhang et al. 2023) |
+# | Trained values are better to keep than trained keys. *An observation.* | by 3 to 9 points, with each of three seeds; 120 steps | nothing yet: halves were put back, never trained alone | not known to us |
+# | In the last layer training makes the prefix quieter. *An observation.* | λ fell in 16 of 16 runs without a gate, at four lengths | another start and another rate, one of each; one model only | not known to us |
+
+# %%
+pt.progress("04")
+
+# %% [markdown]
+# ## At your desk
+#
+# With Hugging Face peft, which starts from $N(0, 1)$:
+#
+# ```python
+# from peft import PrefixTuningConfig, get_peft_model
+#
+# config = PrefixTuningConfig(task_type="SEQ_CLS",         # "CAUSAL_LM" for a language model
+#                             num_virtual_tokens=20,
+#                             prefix_projection=False)     # True: Li and Liang's MLP
+# tuned = get_peft_model(model, config)
+# tuned.print_trainable_parameters()
+# ...                                                      # your training loop, or a Trainer
+# tuned.save_pretrained("my-prefix")                       # keys, values and the head
+# ```
+#
+# A prefix cannot be merged into the weights.
+#
+# | a first recipe, for larger models | take | source |
+# |---|---|---|
+# | initialization | the keys and values of an instruction, one of its tokens for each vector: peft's `initialize_kv_prefix_from_text` | Li & Liang 2021, §7.4 |
+# | layers and gate | a prefix in all but the lowest two layers, with a gate that starts at zero | Zhang et al. 2023 (LLaMA-Adapter, 7 billion), the authors' script |
+# | MLP | off. If training is unstable, on; then keep the MLP, because training cannot go on from the saved prefix alone ([peft#2256](https://github.com/huggingface/peft/issues/2256)) | Li & Liang 2021, §4.3 |
+# | before any training | a good instruction, cached | section 1 |
+# | when not | every call must be fast; or you need gradient checkpointing, which drops the cache ([peft#869](https://github.com/huggingface/peft/issues/869)) | |
+#
+# A prefix is right where many tasks share one batch: each sentence may bring its own.
+#
+# **Sources**
+#
+# - Li & Liang 2021, *Prefix-Tuning*, arXiv 2101.00190.
+# - Liu et al. 2021, *P-Tuning v2*, arXiv 2110.07602: prefixes for encoders, the MLP optional.
+# - He et al. 2022, *Towards a Unified View of Parameter-Efficient Transfer Learning*, arXiv 2110.04366: §3.1, the mixture; §4.2, where classification hardly separates methods.
+# - Petrov, Torr & Bibi 2024, *When Do Prompting and Prefix-Tuning Work?*, arXiv 2310.19698.
+# - Zhang et al. 2023, *LLaMA-Adapter*, arXiv 2303.16199: another gate that starts at zero.
+# - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
+#
+# # Further
+#
+# The model appends to the cache that it is given. If two batches share a cache, the second reads the first.
+#
+# The text's positions may start at 0, if they do so in every reading. The `adapters` library starts there; peft counts the prefix.

@@ -1,0 +1,709 @@
+# %% [markdown]
+# # 07 · LoRA: a thin correction to a large matrix
+#
+# You have one model and four tasks. Full fine-tuning gives you four models of 91 MB each, and while you train, it keeps three
+# more numbers for every weight: a gradient and two running means.
+#
+# Edward Hu and his colleagues at Microsoft had the same problem in 2021, with GPT-3: a full copy for every task was too
+# expensive. They made a bet: the *change* that fine-tuning makes to a matrix needs far fewer numbers than the matrix.
+#
+# In this lesson you write their method, LoRA, and train it. Then you solve a case: a larger LoRA failed where a smaller one
+# learned. Why?
+#
+# | | |
+# |---|---|
+# | **Time** | about 90 minutes, 50 of them for 6 exercises; Run All takes about three minutes |
+# | **You need** | a training loop in PyTorch, matrix products; lessons 00 to 02 help |
+# | **Data** | sentences from film reviews, 2,563 of them for testing, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
+#
+# <details><summary>Three questions from earlier lessons</summary>
+#
+# **02: A change of a matrix is made from few parameters. Is it of low rank?** Not necessarily. One number times the
+# identity is a change of full rank.
+#
+# **01: How does a test show that a frozen parameter has not moved?** It keeps a copy before training and compares to the bit
+# afterwards. `requires_grad = False` alone proves nothing.
+#
+# **00: Which parts of training memory shrink with the number of trained parameters?** Gradients and optimizer states. The weights
+# stay, and the activations shrink little.
+# </details>
+#
+# <details><summary>Working on Colab?</summary>
+#
+# Colab's machine forgets everything. To keep `my_peft.py` and your predictions, run
+# `from google.colab import drive; drive.mount('/content/drive')` and
+# `%env PEFT_TEACH_WORK=/content/drive/MyDrive/peft-teach-work` first, in each session.
+# </details>
+
+# %% jupyter={"source_hidden": true}
+import copy
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+import peft_teach as pt
+
+budget = pt.course.budget()                 # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+record = pt.course.records.load("lora")     # runs too long for a lesson (assets/records/lora.py)
+pictures = pt.course.pictures("lora")
+live = pt.course.live
+movies = pt.data.load("movies")
+pt.seed(0)
+
+# %% [markdown]
+# ## The bet
+
+# %%
+pt.plots.show(pictures.draw_bet(384, 384, 8), "Fine-tuning learns a full matrix of corrections. "
+              "LoRA learns two thin ones beside a frozen W. All areas are to one scale.")
+
+# %% [markdown]
+# Keep the matrix $W$ frozen, and let the input $x$ take a second path. $A$ squeezes it to $r$ numbers, $B$ expands these to the
+# size of the output, and a fixed factor $s$ sets how loudly the second path speaks. You choose $r$ and $\alpha$:
+#
+# $$ y = x\,W^\top + b + s\,(x A^\top)\, B^\top, \qquad s = \frac{\alpha}{r} $$
+#
+# The second path acts like adding $\Delta W = s\,BA$ to $W$. Everything passes through $r$ numbers, so $\Delta W$ has a **rank**
+# of at most $r$.
+#
+# ### Exercise 1 · Count them (1 point, about 4 minutes)
+#
+# How many parameters does LoRA train for one matrix of shape (n_out, n_in), square or not? Read the shapes of $A$ and $B$ off the
+# equation.
+#
+# Replace the line `raise …`, run the cell, then the one below it. `pt.hint("lora.count")` helps, `pt.reset("lora.count")` gives the
+# original text back. Until yours passes, the lesson goes on with ours.
+
+
+# %% exercise="lora.count" part="solution"
+def lora_count(n_in: int, n_out: int, rank: int) -> int:
+    ### BEGIN SOLUTION
+    return rank * n_in + n_out * rank
+    ### END SOLUTION
+
+
+# %% exercise="lora.count" part="check"
+lora_count = pt.check("lora.count", lora_count)
+
+# %% exercise="lora.count" part="grade"
+pt.require("lora.count")
+
+# %% [markdown]
+# ## How much rank is enough?
+#
+# We trained six ranks on the same 4,000 sentences, on the query and value matrices of every block, three seeds each. **Which is
+# the lowest rank that comes within four points of full fine-tuning?** The right half of the picture stays covered until you choose.
+# (*Head alone*: the model stays frozen, and a new classifier reads what it makes of the first token. The mean of all tokens serves better: lesson 01.)
+
+# %%
+guess = pt.widgets.Guess("The lowest rank within four points:", (1, 2, 4, 8, 16, 64), "lora.rank")
+rank_picture = pictures.explore_rank(record, guess)
+rank_picture
+
+# %% tags=["nbval-check-output"]
+ladder = record.runs.query("group == 'ranks'")
+means = ladder.groupby("rank").accuracy.mean()
+head_alone, full = pt.course.records.ends()
+lowest = int(means[means > full - 0.04].index[0])
+pt.compare("lora.rank", lowest, "the lowest rank within four points")
+pt.course.records.table(ladder, ["rank", "alpha", "parameters"])
+
+# %% [markdown]
+# <details><summary>What the picture says</summary>
+#
+# Rank 1 comes within four points. At rank 192, A and B have as many entries as the matrix itself: nothing is saved any more.
+# </details>
+#
+# Now look at the last dot. The largest LoRA ends *below the head alone*. Yet rank 64 can do whatever rank 8 can: it need only leave 56
+# rows of $A$ unused. Keep this case in mind.
+#
+# ## Where to begin
+#
+# $A$ and $B$ can each start at zero or at random. That makes four possible starts. For each of them we take one query matrix,
+# random inputs and a random target, and compute the gradients of $A$ and $B$.
+#
+# **Which of these eight gradients are exactly zero?** Write four strings, each `"A"`, `"B"`, `"AB"` or `""`, in this order: both
+# zero; only $B$ zero; only $A$ zero; both random.
+
+# %%
+pt.commit("lora.zero_gradients", ...)
+
+# %% tags=["nbval-check-output"]
+model, tokenizer = pt.models.load("minilm", labels=2)
+starts = pictures.first_gradients(model.bert.encoder.layer[0].attention.self.query)
+pt.compare("lora.zero_gradients", [*starts.zero], "both zero · B zero · A zero · both random")
+starts.round(4)
+
+# %% [markdown]
+# Let $G$ be the gradient of the loss with respect to the output, one row for each input. The chain rule gives
+#
+# $$ \nabla_A = s\,B^\top G^\top x, \qquad \nabla_B = s\,G^\top (x A^\top) $$
+#
+# <details><summary>What the two gradients say</summary>
+#
+# Each gradient contains the <i>other</i> matrix. If B is zero, A gets no gradient until B has moved, one step later. If both are
+# zero, that moment never comes. If neither is, training starts from a damaged model.
+# </details>
+#
+# Hu et al. start with $A$ random and $B$ zero. So do we.
+#
+# ### Exercise 2 · The layer (3 points, about 14 minutes)
+#
+# A method in this course is a class that inherits from `pt.Adapter`. The frozen module is `self.base`; every other parameter that
+# the class registers is trained:
+#
+# ```python
+# class Double(pt.Adapter):
+#     def __init__(self, base):
+#         super().__init__(base)
+#         self.factor = torch.nn.Parameter(torch.tensor(2.0))
+#
+#     def forward(self, x):
+#         return self.factor * self.base(x)
+# ```
+#
+# Write `LoRALinear(base, rank, alpha)` around an `nn.Linear`, with parameters `A` and `B` and a number `scale`. It computes the
+# equation above, and:
+#
+# 1. Untrained, it gives the base's output, to the bit.
+# 2. It owns exactly the parameters that you counted. The base arrives frozen and stays frozen; it may have no bias.
+# 3. After two training steps, both `A` and `B` have moved.
+# 4. Inputs of standard deviation 1 come out of the random matrix, `A` or `B`, with about 1 (0.5 to 1.8), at any width.
+# 5. It never builds a matrix of n_out × n_in.
+# 6. With a bfloat16 base, input and output are bfloat16. Keep `A`, `B` and the products with them in float32: in bfloat16
+#    a small step can be rounded away.
+
+
+# %% exercise="lora.layer" part="solution"
+class LoRALinear(pt.Adapter):
+    def __init__(self, base: torch.nn.Linear, rank: int = 8, alpha: float = 16.0):
+        super().__init__(base)
+        ### BEGIN SOLUTION
+        self.scale = alpha / rank
+        self.A = torch.nn.Parameter(torch.randn(rank, base.in_features) / base.in_features**0.5)
+        self.B = torch.nn.Parameter(torch.zeros(base.out_features, rank))
+        ### END SOLUTION
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        ### BEGIN SOLUTION
+        y = self.base(x)                                   # (…, n_out)
+        h = x.float() @ self.A.T                           # (…, rank)
+        return (y + self.scale * h @ self.B.T).to(y.dtype)
+        ### END SOLUTION
+
+
+# %% exercise="lora.layer" part="check"
+LoRALinear = pt.check("lora.layer", LoRALinear)
+
+# %% exercise="lora.layer" part="grade"
+pt.require("lora.layer")
+
+# %% [markdown]
+# ### Exercise 3 · The law of the start (2 points, about 9 minutes)
+#
+# A colleague sends you a LoRA layer. Write `start_holds(make)`, a test that raises an error if the layer breaks this law:
+#
+# > *At the start the output equals the base's, to the bit. Within a few steps the gradient of the loss moves both $A$ and $B$, and
+# > nothing in the base moves.*
+#
+# `make(base, rank, alpha)` builds the layer around a frozen float32 `nn.Linear` of your choice; its parameters are called `A` and `B`.
+# Your test must accept five correct layers and reject seven broken ones. Any error counts as a rejection.
+
+
+# %% exercise="lora.start" part="solution"
+def start_holds(make):
+    ### BEGIN SOLUTION
+    base = torch.nn.Linear(6, 4).requires_grad_(False)
+    layer, x = make(base, 2, 4.0), torch.randn(8, 6)
+    assert torch.equal(layer(x), base(x))
+    before = {name: p.detach().clone() for name, p in layer.named_parameters()}
+    optimizer = torch.optim.Adam([p for p in layer.parameters() if p.requires_grad], lr=0.01)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (layer(x) - 1).square().mean().backward()
+        optimizer.step()
+    for name, p in layer.named_parameters():
+        assert torch.equal(p, before[name]) == (name not in ("A", "B")), name
+    ### END SOLUTION
+
+
+# %% exercise="lora.start" part="check"
+start_holds = pt.check("lora.start", start_holds)
+
+# %% exercise="lora.start" part="grade"
+pt.require("lora.start")
+
+# %%
+pt.audit()    # runs every test in your my_peft.py on your own pieces
+
+# %% [markdown]
+# ## Watch it learn
+#
+# Put your layer around query and value in all six blocks, with your `inject` from lesson 02, or ours. Does the model still answer as
+# before? Are as many parameters trained as you counted?
+
+# %%
+class MyLoRA(LoRALinear):
+    """Yours; exercise 5 gives it a `merged`."""
+
+
+inject = pt.mine("change.inject")
+sentences = movies.train[:min(4000, budget.train_examples)]
+batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
+test = pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64, shuffle=False)
+pt.seed(0)
+model, tokenizer = pt.models.load("minilm", labels=2)
+before = live.logits(model, test[:1])
+model = inject(model, ("query", "value"), lambda base: MyLoRA(base, 8, 16)).to(pt.device())
+
+# %% tags=["nbval-check-output"]
+counted = pt.account.parameters(model)
+pd.Series({
+    "answers unchanged, to the bit": torch.equal(before, live.logits(model, test[:1])),
+    "parameters trained in adapters": counted.adapter,
+    "as many as you counted": counted.adapter == 12 * lora_count(384, 384, 8),
+    "share of the model": f"{counted.share:.2%}"}).to_frame("your LoRA")
+
+# %% [markdown]
+# Write a review of your own. The model reads it now, with a head that knows nothing, and again after training. Your training is the
+# green diamond in the rank picture. `pt.train` raises the rate over the first tenth of the steps, lowers it to zero over the
+# rest, and clips gradients to norm 1.
+
+# %%
+review = "A warm, funny film, and I would gladly see it again."
+unread = live.read(model, tokenizer, review)
+rank_picture.watch(pt.train(model, batches, lr=3e-3), len(batches), model, test)
+
+# %%
+live.read(model, tokenizer, review, before=unread)
+
+# %%
+reached = pd.Series({"head alone (recorded)": head_alone,
+                     "your LoRA of rank 8": pt.evaluate(model, test).accuracy,
+                     "the same, three seeds (recorded)": means[8],
+                     "full fine-tuning (recorded)": full})
+gains = pt.course.records.gain(reached)     # 0 is the head alone, 1 full fine-tuning
+pd.DataFrame({"accuracy": reached, "share of the gain": gains}).map("{:.1%}".format)
+
+# %% [markdown]
+# It learned. A third of a percent of the weights bought most of what full fine-tuning buys. What did it cost?
+
+# %%
+saved = pt.save(model, Path("work") / "movie-lora")    # adapter, head and a description
+pictures.bill(record, saved)
+
+# %% [markdown]
+# Gradients and optimizer states all but vanish. **Activations**, the outputs that the backward pass needs, **do not**: it still
+# travels down to the first block. With long texts and large batches the activations are most of the bill, and LoRA saves you
+# less ([peft#1514](https://github.com/huggingface/peft/issues/1514)).
+#
+# ## The case of rank 64
+#
+# Back to the dot at the bottom. From rank 8 to rank 64 we changed $r$ and $\alpha$, and with them the size of the first $\Delta W$. The
+# factor $s$ stayed at 2. Three suspects:
+#
+# | suspect | at rank 8 | at rank 64 |
+# |---|---:|---:|
+# | the rank | 8 | 64 |
+# | the size of $\Delta W$ after the first step | taken as 1 | 2.8 |
+# | $\alpha$, which rose with the rank, as in many recipes | 16 | 128 |
+#
+# **Who did it?**
+
+# %%
+pt.widgets.Guess("Rank 64 failed because of", ("the rank", "the size of ΔW", "alpha"),
+                 "lora.suspect")
+
+# %%
+pictures.settings()    # what you may ask about: query and value, all blocks, rate 0.003
+
+# %%
+pictures.ask(rank=..., alpha=...)    # two or three questions of your own, each in a line
+
+# %% [markdown]
+# <details><summary>What we asked</summary>
+#
+# Rank 8 with α = 128 fails: 63.5 %. Rank 64 with α = 16 learns: 80.8 %. The rank is innocent.
+# </details>
+#
+# Two suspects remain. Follow one step of Adam from the start, at the full rate. Adam divides each gradient by its own size, so
+# every entry of $B$ moves by the learning rate, up or down. $A$ stays: its gradient is zero. So each row of $\Delta W$ is, up to
+# a factor, the sum of all rows of $A$, each with plus or minus. These rows are nearly at right angles, so the sum is $\sqrt r$ times as
+# long as one of them. With $s = \alpha / r$, the size of $\Delta W$, written $\lVert\Delta W\rVert$, is proportional to $\alpha / \sqrt r$.
+#
+# At a fixed $\alpha$, then, a higher rank starts with a *smaller* change. **How far do the hidden states (the last block's outputs) move?**
+
+# %%
+felt = {1 / 8: "an eighth as far", 1: "about as far", 8: "eight times as far"}
+pt.widgets.Guess("At one alpha, ‖ΔW‖ at rank 64 is an eighth of that at rank 1. The hidden "
+                 "states move", felt.values(), "lora.felt")
+
+# %%
+sample = movies.train[:48 if budget.claims else 8]
+batch = live.placed(pt.data.batches(sample, tokenizer, 64)[0])
+
+
+def first_step(rank, alpha, sign=torch.sign):
+    """One step of Adam at the full rate: every entry moves by it, against its gradient."""
+    pt.seed(0)
+    fresh, _ = pt.models.load("minilm", labels=2, device=pt.device())
+    adapted = inject(fresh, ("query", "value"), lambda base: pt.lora.LoRALinear(base, rank, alpha))
+    with pictures.moving(adapted, batch) as found:
+        adapted(**batch).loss.backward()
+        for p in pt.adapter_parameters(adapted).values():
+            p.data -= 3e-3 * sign(p.grad)
+    return found
+
+
+# %%
+steps = {f"alpha {alpha}": {rank: first_step(rank, alpha) for rank in (1, 8, 64)}
+         for alpha in (16, 128)}
+steps["alpha 16, random signs"] = {
+    rank: first_step(rank, 16, lambda grad: torch.randn_like(grad).sign() * (grad != 0))
+    for rank in (1, 8, 64)}
+pt.plots.show(pictures.draw_first_step(steps), "One step of Adam at the full rate, on 48 "
+              "real sentences: what happens to the update, and what to the model.")
+ratio = steps["alpha 16"][64].moved / steps["alpha 16"][1].moved
+nearest = min(felt, key=lambda each: abs(each - ratio))
+pt.compare("lora.felt", felt[nearest], "how far the hidden states move")
+
+# %% [markdown]
+# <details><summary>What the two panels say</summary>
+#
+# The size falls to an eighth. The hidden states move by 0.070 of their length at rank 1, and still by 0.051 at rank 64. With random signs,
+# the movement falls as the size does.
+# </details>
+#
+# Each row of $A$, with its column of $B$, pushes the hidden states once. The gradient chose the signs, so the $r$ pushes line up:
+
+# %%
+pictures.explore_pushes()
+
+# %% [markdown]
+# <details><summary>Why they line up, in one line</summary>
+#
+# Write $z = xA^\top$; $n$ counts the inputs, $i$ the outputs, $k$ the $r$ numbers between. The step sets $B_{ik} = -lr \cdot \mathrm{sign}\bigl(\sum_n G_{ni} z_{nk}\bigr)$, so to first order the loss falls by
+# $s \cdot lr \sum_{i,k} \bigl|\sum_n G_{ni}\, z_{nk}\bigr|$. Every term has the same sign, and each output sums $r$ of them.
+# </details>
+#
+# The sum of the pushes grows like $r$, and the division by $r$ cancels that. So how far the first step moves the
+# hidden states depends on $\alpha$, and hardly on the rank.
+#
+# ### Exercise 4 · The experiment that decides (2 points, about 9 minutes)
+#
+# At a rate of 0.003, what tells the runs that learn from those that fail: the **size** of the first $\Delta W$, $\alpha / \sqrt r$, or **how
+# far it moves the hidden states**, $\alpha$? Choose settings of the list, each as a dict such as
+# `{"rank": 8, "alpha": 16, "lr": 3e-3}`. A setting learns if its mean is 78 % or more.
+#
+# - `clears`: two settings with a first $\Delta W$ of the *same size* (within a tenth); one learns, the other fails. Size alone cannot
+#   explain such a pair.
+# - `convicts`: two settings that differ *in alpha alone*; one learns, the other fails. Take a rank below 8, where nobody
+#   would blame the rank.
+
+
+# %% exercise="lora.case" part="solution"
+### BEGIN SOLUTION
+clears = {"rank": 64, "alpha": 128, "lr": 3e-3}, {"rank": 1, "alpha": 16, "lr": 3e-3}
+convicts = {"rank": 1, "alpha": 16, "lr": 3e-3}, {"rank": 1, "alpha": 128, "lr": 3e-3}
+### END SOLUTION
+
+# %% exercise="lora.case" part="check"
+clears, convicts = pt.check("lora.case", clears, convicts)
+
+# %% exercise="lora.case" part="grade"
+pt.require("lora.case")
+
+# %%
+pt.plots.show(pictures.draw_explanations(), "Each setting of the list, twice. In a "
+              "circle stands its rank; it is the mean of three seeds, its line spans them.")
+pt.compare("lora.suspect", pictures.culprit(), "why rank 64 failed")
+
+# %%
+pt.sentence("lora.twin", ...)    # yours: what does the right panel say that the left one does not?
+
+# %% [markdown]
+# <details><summary>Ours: the verdict</summary>
+#
+# Not the rank, and not the first size. On the left, a run that learns stands above one that fails at the same size. On the
+# right, one α separates those that learn from those that fail. From rank 8 to 64 the factor s stayed at 2, but eight times as
+# many pushes were added up.
+# </details>
+#
+# **At a tuned rate, do not raise $\alpha$ in proportion to the rank.**
+#
+# Is $\alpha$ just another learning rate? At rank 8 and $\alpha = 16$, a rate of 0.01 fails. Now only $B$ gets that rate; $A$ and the head
+# get an eighth of it. **Does it learn?**
+
+# %%
+pt.widgets.Guess("alpha 16, rate 0.01 for B, but 0.00125 for A and the head:",
+                 ("it learns", "it fails"), "lora.traded")
+
+# %%
+traded = record.runs.query("rank == 8 and (group == 'traded' or lr == 0.01)")
+pt.compare("lora.traded", pictures.ends(traded.query("plus == 8")), "B fast, A and the head slow")
+pt.course.records.table(traded, ["alpha", "lr", "plus"])    # plus: B learns at so many times lr
+
+# %% [markdown]
+# <details><summary>What the three rows say</summary>
+#
+# α is a rate for B alone: α times the rate of B is the same in all three rows. The row that fails gives the large rate to A and the head,
+# too. Under Adam, without clipping, the two rows that learn would be one and the same run. Their losses agree for
+# the first 28 steps.
+# </details>
+#
+# ## Merge it away
+#
+# While the adapter stands beside $W$, every call computes two paths. After training, you can add $\Delta W$ to $W$, and the second path
+# is gone.
+#
+# ### Exercise 5 · The merge (2 points, about 9 minutes)
+#
+# `merged(layer)` gets a LoRA layer with `layer.base`, `layer.A`, `layer.B` and `layer.scale`.
+#
+# - It returns a new, plain `torch.nn.Linear` with the same outputs.
+# - It leaves `layer` unchanged and shares no parameter with it.
+# - It works with and without a bias, on the base's device and in its dtype.
+# - In bfloat16, it adds in float32, and rounds each entry of the weight once, at the end.
+
+
+# %% exercise="lora.merge" part="solution"
+def merged(layer) -> torch.nn.Linear:
+    ### BEGIN SOLUTION
+    base = layer.base
+    linear = torch.nn.Linear(base.in_features, base.out_features, bias=base.bias is not None,
+                             dtype=base.weight.dtype, device=base.weight.device)
+    with torch.no_grad():
+        linear.weight.copy_(base.weight.float() + layer.scale * layer.B @ layer.A)
+        if base.bias is not None:
+            linear.bias.copy_(base.bias)
+    return linear
+    ### END SOLUTION
+
+
+# %% exercise="lora.merge" part="check"
+merged = pt.check("lora.merge", merged)
+
+# %% exercise="lora.merge" part="grade"
+pt.require("lora.merge")
+
+# %%
+MyLoRA.merged = merged                         # a method now: layer.merged()
+plain = pt.merge(copy.deepcopy(model))         # calls it on all twelve
+half, _ = pt.models.load("minilm", labels=2, dtype=torch.bfloat16)
+half = inject(half, ("query", "value"), lambda base: MyLoRA(base, 8, 16)).to(pt.device())
+half = pt.swap(half, saved)                    # what you trained, on a base in bfloat16
+live.compare_outputs(model, test[:2], {
+    "float32, merged": plain, "bfloat16, adapter beside W": half,
+    "bfloat16, merged": pt.merge(copy.deepcopy(half))})
+
+# %% [markdown]
+# In float32, merging changes no answer. In bfloat16, it adds no visible error here. Keep a copy of the base, though:
+# subtracting $\Delta W$ again does not restore $W$ to the bit.
+#
+# ## Look inside the change
+#
+# The singular values of $\Delta W$ say along how many directions it acts, and how strongly along each. The sum of their squares is the
+# energy of the change. Two questions, each before its picture.
+#
+# **One. Full fine-tuning is free to use every direction. Does it?**
+
+# %%
+pt.widgets.Guess("90 % of the energy of full fine-tuning's ΔW lies in about", (3, 20, 70, 300),
+                 "lora.spread")
+
+# %%
+layer = next(iter(pt.adapters(model).values()))     # one of your twelve
+torch.linalg.svdvals(layer.scale * layer.B @ layer.A)[:10].detach().round(decimals=2)    # rank 8
+
+# %%
+pictures.explore_updates(record, pictures.own_updates(model))
+
+# %%
+sigmas = [torch.tensor(row["sigma"]) for row in record["spectra"]["full"].values()]
+directions = sum(map(pt.spectra.energy_rank, sigmas)) / len(sigmas)
+pt.compare("lora.spread", round(directions), "full fine-tuning, mean of twelve matrices")
+
+# %% [markdown]
+# **Two. Full fine-tuning has 82.3 %. What is left if you keep only the eight strongest directions of each $\Delta W$?**
+
+# %%
+pt.commit("lora.full_cut", ...)    # a share of right answers, from 0 to 1
+
+# %%
+cuts = pictures.cuts(record, pt.course.records.load("change"))
+pt.compare("lora.full_cut", round(cuts["full"][8], 3), "each matrix cut to eight directions")
+pt.plots.show(pictures.draw_cuts(cuts), "Accuracy with each ΔW cut to its k strongest directions. "
+              "LoRA: twelve matrices, one seed; full fine-tuning: all 36 matrices, two seeds.")
+
+# %% [markdown]
+# <details><summary>What the two pictures say together</summary>
+#
+# Full fine-tuning spreads its change over dozens of directions, but the eight strongest keep nearly all the accuracy, with all
+# else as trained. At rank 8, the strongest direction alone keeps 79.4 of 80.0 %.
+# </details>
+#
+# ## Decide
+#
+# ### Exercise 6 · Three pairs (2 points, about 5 minutes)
+#
+# Is the left run better than the right one, worse, or is no difference seen? (A difference counts if the means of three seeds
+# lie more than a point apart, and more than two standard errors of their difference.)
+#
+# | | left | right |
+# |---|---|---|
+# | 1 | rank 64, alpha 128, rate 0.001 | rank 64, alpha 128, rate 0.003 |
+# | 2 | rank 8, alpha 128, rate 0.000375 | rank 1, alpha 16, rate 0.003 |
+# | 3 | rank 64, alpha 16, rate 0.003, rsLoRA: $s = \alpha / \sqrt r$ | the same, $s = \alpha / r$ |
+#
+# What you found predicts 1 and 3; 2 is a bet. Write `verdicts`, a list of three, each `"better"`, `"worse"` or
+# `"no difference seen"`. The check compares them with the record.
+
+
+# %% exercise="lora.pairs" part="solution"
+### BEGIN SOLUTION
+verdicts = ["better", "no difference seen", "worse"]
+### END SOLUTION
+
+# %% exercise="lora.pairs" part="check"
+verdicts = pt.check("lora.pairs", verdicts)
+
+# %% exercise="lora.pairs" part="grade"
+pt.require("lora.pairs")
+
+# %%
+pictures.pairs()
+
+# %% [markdown]
+# <details><summary>What the pairs say</summary>
+#
+# <b>1, better.</b> Rank 64 with α = 128 at 0.001 has the highest mean of all our runs on query and value. <b>2, no difference
+# seen.</b> <b>3, worse.</b> At rank 64, rsLoRA (Kalajdzievski 2023) with α = 16
+# <i>is</i> plain LoRA with α = 128: the run of the case. With α = 5.66 rsLoRA learns.
+# </details>
+#
+# ## When does rank matter?
+#
+# Why, then, does anyone train with rank 64? Give an adapter more to store than it can hold, and the small ranks fall behind.
+# Schulman and Thinking Machines (2025) see this on large instruction sets, while rank 1 suffices in reinforcement learning.
+# Biderman et al. (2024) see it on code and mathematics: at usual ranks LoRA learns less there than full fine-tuning, and
+# forgets less.
+#
+# **What this lesson claims**
+#
+# | claim | seen here | what could have refuted it, and was tried | at larger scale |
+# |---|---|---|---|
+# | On these reviews rank 1 comes within four points of full fine-tuning. | 79.9 ± 0.7 % at a rate of 0.003 (mean and standard deviation of three seeds, as below); full fine-tuning 82.3, head alone 71.3 | Trained on the ratings, each at its best rate: 3.4 points (lesson 10's record). Coins learned by heart want more rank (Further) | rank 1 matches full fine-tuning in reinforcement learning, not on large instruction sets (Schulman et al. 2025) |
+# | Rank 64 failed because of α at a rate of 0.003, not because of its rank or of the size of its first ΔW alone. | 62.6 ± 6.8 % | α = 16: 80.8 ± 0.2. A rate of 0.001: 81.3 ± 0.7. Rank 8 with that α: fails, 63.5 ± 12.2. Rank 1 with a first ΔW as large: learns, 79.7 ± 1.2 | the best rate hardly depends on the rank (Schulman et al. 2025), or, for another start or scaling, falls like 1/r (Chen et al. 2026); the best α grows like √r (Zhang et al. 2026) |
+# | Under Adam, 8 times the α is 8 times the rate for B alone, up to clipping. | rank 8: the losses agree, to three digits, for the first 28, 36 and 31 steps, 25 of them warm-up; the runs end at 80.9 ± 0.1 and 80.5 ± 1.0 % | losses that part at once. With the large rate for A and the head, too, they part by step 3 | α acts roughly like the rate, if the start is scaled, too (Hu et al. §4.1); Zhang et al. 2026 disagree. A larger rate for B is LoRA+ (Hayou et al. 2024) |
+# | Full fine-tuning keeps nearly all its accuracy when each ΔW keeps its eight strongest directions. | two seeds: 81.6 of 82.3 %, all else as trained | dropping these eight costs twenty points. Random entries, about as many and scaled up, do as well (lesson 02) | updates can be cut on several tasks (Ryu et al. 2023); by energy, the change on code and mathematics is of far higher rank (Biderman et al. 2024) |
+# | LoRA adds less memory while it trains. | one process each: 163 against 500 MB | nothing yet: an observation | the saving shrinks as activations grow (peft#1514) |
+
+# %%
+pt.progress("07")
+
+# %% [markdown]
+# ## At your desk
+#
+# The same with Hugging Face peft:
+#
+# ```python
+# from peft import LoraConfig, get_peft_model
+#
+# config = LoraConfig(task_type="SEQ_CLS",            # "CAUSAL_LM" for a language model
+#                     target_modules="all-linear", r=16, lora_alpha=32)    # the same alpha at every rank
+# tuned = get_peft_model(model, config)
+# tuned.print_trainable_parameters()                  # count before you train
+# ...                                                 # your training loop, or a Trainer
+# tuned.save_pretrained("my-adapter")                 # the adapter and the head
+# plain = tuned.merge_and_unload()                    # a plain model, as fast as before
+# ```
+#
+# | a first recipe, 1 to 70 billion parameters | take | source |
+# |---|---|---|
+# | where | every linear layer, the feed-forward ones above all | Schulman et al. 2025; Biderman et al. 2024 |
+# | rank, α | 16 is our choice, 256 for a large instruction set; α = 32, and leave it when you change the rank | Schulman et al. 2025 |
+# | rate | ten times the best one of full fine-tuning; or 2e-4 up to 13 billion parameters, 1e-4 above | Schulman et al. 2025; Dettmers et al. 2023 (QLoRA) |
+# | batch | below 32: in some scenarios LoRA tolerates large ones less well | TRL's guide to Schulman et al. 2025 |
+#
+# If it fails, try a third of the rate first, then three times. Take full fine-tuning when there is much to learn and memory for it. Our
+# rates and ranks belong to a small encoder and an easy task: do not take them along.
+
+# %% [markdown]
+# # Further
+#
+# ## Where rank matters
+#
+# Now there is more to learn: 2,048 sentences, each labelled by a coin, to be learned by heart. LoRA stands on query and value of the last block, and the head is random and frozen. Each rank has its own best rate
+# and as many steps. **Does rank 1 still do?**
+
+# %% tags=["nbval-check-output"]
+coins = pd.DataFrame(pt.course.records.select(pt.course.records.load("ladder"), group="heart"))
+rates = coins.loc[coins[coins.seed == 0].groupby("parameters").training.idxmax()]
+coins["rank"] = coins["rank"].map("{:.0f}".format, na_action="ignore").fillna("both matrices")
+coins.merge(rates[["parameters", "lr"]]).pivot_table(
+    index=["parameters", "rank", "lr"], columns="seed", values="training").round(2)
+
+# %% [markdown]
+# The table is the share that was learned, with two sets of coins. Higher ranks learn more here, and full fine-tuning of the two
+# matrices most. How much rank is enough depends on how much there is to learn.
+#
+# ## Three mistakes that raise nothing
+#
+# **The base is not frozen.** In a loop of your own nothing crashes, but the adapter's file is useless: it belongs to a base that
+# exists nowhere else. **Count before you train**; `pt.train` does.
+#
+# **Adapted twice.** Hugging Face peft changes the base model in place, so a second `get_peft_model` on "the same" model finds the
+# first adapter still there ([peft#2295](https://github.com/huggingface/peft/issues/2295)).
+#
+# **Hardly adapted.** On a hybrid model, peft's default targets reached 4 of 56 layers, and peft did not warn
+# ([peft#3554](https://github.com/huggingface/peft/issues/3554)).
+#
+# ### Exercise 7 · Forty kilobytes (2 points, optional, about 10 minutes)
+#
+# A watch has room for 10,000 parameters, 40 kB of numbers (the head is stored elsewhere). Rank 1 on query and value fits,
+# and reached 79.9 %. Does any of these beat it? The accuracies come after your choice.
+
+# %%
+small = record.runs.query("group in ['layers', 'forty_kb'] and parameters <= 20_000")
+small.groupby(["rank", "alpha", "targets", "layers"]).parameters.first().to_frame()
+
+# %% [markdown]
+# Of those that fit (one does not), choose two, each as `pt.lora.Config(rank=…, alpha=…, targets=(…), layers=…)`; `layers=None` means all
+# blocks.
+#
+# - `ship`: its mean lies within a point of the best of them;
+# - `leave`: its mean lies more than a point below the best.
+
+
+# %% exercise="lora.forty_kb" part="solution"
+### BEGIN SOLUTION
+# Thin and in all blocks, not thick in one.
+ship = pt.lora.Config(rank=2, alpha=4, targets=("value",), layers=None)
+leave = pt.lora.Config(rank=6, alpha=12, targets=("query", "value"), layers=(5,))
+### END SOLUTION
+
+# %% exercise="lora.forty_kb" part="check"
+ship, leave = pt.check("lora.forty_kb", ship, leave)
+
+# %% exercise="lora.forty_kb" part="grade"
+pt.require("lora.forty_kb")
+
+# %%
+pt.course.records.table(small, ["rank", "targets", "layers", "parameters"])
+
+# %% [markdown]
+# None of them beats rank 1 on query and value.
+#
+# **Sources**
+#
+# - Hu et al. 2021, *LoRA*, arXiv 2106.09685: §4.1 the equation and α, §4.2 where to put it, §7 the rank.
+# - Schulman and Thinking Machines Lab 2025, *LoRA Without Regret*, doi 10.64434/tml.20250929.
+# - Biderman et al. 2024, *LoRA learns less and forgets less*, arXiv 2405.09673. Ryu et al. 2023, arXiv 2305.18425: updates cut to low rank.
+# - Dettmers et al. 2023, *QLoRA*, arXiv 2305.14314.
+# - Kalajdzievski 2023, *A rank stabilization scaling factor for fine-tuning with LoRA*, arXiv 2312.03732.
+# - Hayou et al. 2024, *LoRA+*, arXiv 2402.12354.
+# - On the rate: Zhang et al. 2026, with α, arXiv 2606.12883; Chen et al. 2026, with the rank, arXiv 2602.06204.
+# - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
+#
+# The library's own version of what you wrote, with rsLoRA, dropout and checks of its input, is `pt.lora.LoRALinear`.

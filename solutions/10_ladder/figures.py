@@ -1,0 +1,30 @@
+"""Lesson 10: what its prose says and no output of it shows."""
+
+from figures import record, select
+
+from peft_teach.course.lessons.ladder import shipping
+
+LIMIT = {name: limit for name, (_, limit) in shipping.BUDGETS.items()}
+
+
+def rate(method):
+    """Return the rate that a method chose, on validation sentences."""
+    return max(select(record("ladder"), group="rates", method=method),
+               key=lambda row: row["validation"])["lr"]
+
+
+FIGURES = {
+    "2,716 of them": record("ladder")["setting"]["rated_examples"],
+    "a 95 % interval for": "a setting",
+    "at most 1.6 times": "a setting of the check",
+    "so many 95 % intervals": "a setting",
+    "4 times as large": rate("mask") / rate("lora 8"),
+    "at most 100 kB": 1e3 * LIMIT["file"],
+    "at most 65 %": LIMIT["time"],
+    "at least 55 % of the base's": LIMIT["keep"],
+    "by a 95 % interval": "a setting",
+    "within 1 to 2 %": "Lee et al. 2026, abstract",
+    "1 to 70 billion": "the sources of the recipe",
+    "7 billion": "a size",
+    "11 billion": "Lialin et al. 2023, abstract",
+}

@@ -1,0 +1,503 @@
+# %% [markdown]
+# # 11 · What did it learn, and what did it forget?
+#
+# How long should I boil an egg?
+#
+# "And the egg dives in, folks! Six minutes on the clock for a soft yolk, ten for a hard one, and a plunge into cold water wins the
+# match. WHAT a performance!"
+#
+# Today you train your first chat model. It has 135 million parameters, it knows how to answer, and you teach it to answer like a sports
+# commentator. That takes a minute or two. Then come the better questions: how do you know that it learned? And what did it pay?
+#
+# | | |
+# |---|---|
+# | **Time** | an estimate: about 75 minutes, 40 of them for 4 exercises; Run All takes about three minutes |
+# | **You need** | `inject` from lesson 02 and LoRA from lesson 07, yours or ours |
+# | **Data** | 210 answers of a commentator and 120 other texts, written for this course; film reviews, Hutto & Gilbert 2014, MIT licence |
+#
+# <details><summary>Three questions from earlier lessons</summary>
+#
+# **03: What does a label of −100 say?** Nothing is asked here. The loss leaves this token out.
+#
+# **07: Which of LoRA's two matrices starts at zero, and why?** B, so that the model starts as its base.
+#
+# **10: Why did we compare forgetting at equal quality?** Whoever learns little forgets little.
+# </details>
+
+# %% jupyter={"source_hidden": true}
+import re
+
+import pandas as pd
+import torch
+
+import peft_teach as pt
+
+budget = pt.course.budget()                # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+record = pt.course.records.load("chat")    # an hour of runs (assets/records/chat.py)
+pictures = pt.course.pictures("chat")
+voice = pt.data.voice()
+model, tokenizer = pt.models.load("smollm2")
+words = 64 if budget.claims else 4         # tokens of an answer
+pd.set_option("display.max_colwidth", None)
+
+# %% [markdown]
+# ## Before
+#
+# First meet the model as it comes. Write a question of your own. The model always takes its most likely next token, but may repeat no
+# run of four: one of this size goes in circles otherwise.
+
+# %%
+question = "How do I keep my cat off the keyboard?"    # or yours
+pictures.stream(model, tokenizer, question, new_tokens=words)
+
+# %% [markdown]
+# And this is the voice: 140 pairs to train on. 70 pairs and 60 questions of other topics are held out.
+
+# %%
+pd.DataFrame(voice.train[::47])
+
+# %%
+pt.widgets.Guess("One pass over the 140 pairs. How many of 60 new answers will have any mark of "
+                 "the voice?", ("hardly any", "some", "nearly all"), "chat.fast")
+
+# %% [markdown]
+# ## It never stops
+#
+# On Friday a colleague trained LoRA on these pairs, three passes. The loss fell as it should. On Monday she read the answers:
+
+# %%
+pictures.runaway(record)    # "…" where an answer was still running after 64 tokens
+
+# %% [markdown]
+# Her labels take two lines, and many scripts have them:
+#
+# ```python
+# labels = batch["input_ids"].clone()
+# labels[labels == tokenizer.pad_token_id] = -100    # padding teaches nothing
+# ```
+#
+# Both lines look right. Here is one conversation, token by token, as her model saw it.
+
+# %%
+talk = [{"role": "user", "content": voice.train[0].question},
+        {"role": "assistant", "content": voice.train[0].answer}]
+ids = torch.tensor(tokenizer.apply_chat_template(talk, return_dict=False))
+hers = ids.masked_fill(ids == tokenizer.pad_token_id, -100)
+pt.plots.show(pictures.draw_labels(ids, hers, tokenizer),
+              "Orange: counted in the loss. Which tokens was her model never asked for?")
+
+# %% [markdown]
+# <details><summary>What the picture shows</summary>
+#
+# Each turn ends with <code>&lt;|im_end|&gt;</code>. That is how a chat model says "I am done". SmolLM2 pads with the same token, so the
+# line that hides the padding hides each end, too. Her model was never asked to stop, and everywhere else it was asked to go on. The bug
+# is famous, and her training loss does not show it.
+# </details>
+#
+# ### Exercise 1 · Will it stop? (2 points, about 9 minutes)
+#
+# Before you spend an hour of training, ask the batch. Write `stops(batch, end)`, a test of one batch of chats. It raises an error, as
+# `assert` does, if an answer's labels do not ask for its end. `batch` has `input_ids`, `attention_mask` and `labels`, all (batch, seq), and
+# `end` is the token that ends a turn.
+#
+# 1. A row may hold several answers. Each must ask for its end.
+# 2. Padding may stand on either side, and any token may pad.
+# 3. Labels may ask for more: a question, or the line break behind the end.
+#
+# Your test must accept five right batches and reject five broken ones.
+
+
+# %% exercise="chat.stop" part="solution"
+def stops(batch, end):
+    ### BEGIN SOLUTION
+    for labels in batch["labels"].tolist():
+        run = []
+        for label in [*labels, -100]:
+            if label != -100:
+                run.append(label)
+                continue
+            assert not run or end in run[-2:], f"{len(run)} labels, and the end is not the last"
+            run = []
+    ### END SOLUTION
+
+
+# %% exercise="chat.stop" part="check"
+stops = pt.check("chat.stop", stops)
+
+# %% exercise="chat.stop" part="grade"
+pt.require("chat.stop")
+
+# %% [markdown]
+# ## What the model is asked for
+#
+# At inference the template writes the system prompt, the question, and who speaks next. The model writes the answer and its end. So let
+# the labels ask for this, and for nothing else.
+#
+# ### Exercise 2 · The labels (4 points, about 15 minutes)
+#
+# Write `labels(turns, tokenizer)`. `turns` is a list of `{"role": "system" | "user" | "assistant", "content": text}`. Return two lists of
+# whole numbers of one length: the token ids of the whole conversation, as the chat template writes it, and their labels.
+#
+# 1. The label of a token is the token itself where the model is to write: each answer, and the token that ends its turn,
+#    `tokenizer.eos_token_id`.
+# 2. Everywhere else it is −100: who speaks, system prompt and questions, and what the template writes behind the end of a turn.
+# 3. A conversation may have several answers. It may also end with a question that nobody has answered yet.
+# 4. Search for no words of the template: another one has others. What it writes for a turn does not depend on later turns.
+#
+# `tokenizer.apply_chat_template(turns, return_dict=False)` returns ids. `add_generation_prompt=True` adds what stands before an answer.
+
+
+# %% exercise="chat.labels" part="solution"
+def labels(turns, tokenizer):
+    ### BEGIN SOLUTION
+    def ids_of(turns, more=False):
+        return tokenizer.apply_chat_template(turns, add_generation_prompt=more, return_dict=False)
+
+    ids = ids_of(turns)
+    labels = [-100] * len(ids)
+    for i, turn in enumerate(turns):
+        if turn["role"] == "assistant":
+            for place in range(len(ids_of(turns[:i], True)), len(ids_of(turns[:i + 1]))):
+                labels[place] = ids[place]
+                if ids[place] == tokenizer.eos_token_id:
+                    break
+    return ids, labels
+    ### END SOLUTION
+
+
+# %% exercise="chat.labels" part="check"
+labels = pt.check("chat.labels", labels)
+
+# %% exercise="chat.labels" part="grade"
+pt.require("chat.labels")
+
+# %%
+pt.plots.show(pictures.draw_labels(*labels(talk, tokenizer), tokenizer),
+              "The same conversation, by your labels. Orange: counted in the loss.")
+
+# %% [markdown]
+# ## After
+#
+# Your labels, your test, your `inject`, and your LoRA on every linear layer. Once over the 140 pairs.
+
+# %%
+talks = [[{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+         for asked, answer in voice.train]
+batches = pictures.padded([labels(each, tokenizer) for each in talks], tokenizer, size=4)
+batches = batches if budget.claims else batches[:2]
+for batch in batches:
+    stops(batch, tokenizer.eos_token_id)
+before = pictures.ask(model, tokenizer, voice.questions[:60:15], new_tokens=words)
+
+# %%
+inject, LoRALinear = pt.mine("change.inject", "lora.layer")
+model, tokenizer = pt.models.load("smollm2")    # anew, so that this cell may run twice
+pt.seed(0)
+everywhere = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+model = inject(model, everywhere, lambda base: LoRALinear(base, 8, 16)).to(pt.device())
+steps = pt.widgets.watch(pt.train(model, batches, lr=2e-3), len(batches), name="LoRA")
+
+# %%
+pictures.stream(model, tokenizer, question, new_tokens=words)
+
+# %%
+pictures.ask(model, tokenizer, before.index, before, new_tokens=words)
+
+# %% [markdown]
+# None of these questions was trained. Now read the right column for its content. Is it right? Was the left one?
+#
+# In 2023 Chunting Zhou and colleagues trained LLaMA, with 65 billion parameters, on 1,000 good answers. The result, LIMA, was so good that
+# they proposed the *superficial alignment hypothesis*: what a model knows it learns in pretraining, and a little training chooses the manner.
+#
+# ## How do you know?
+#
+# You laughed, so it worked. A curve needs a number. Which marks of the voice do you see at a glance? And could somebody who wants a high
+# score get one without saying anything?
+#
+# ### Exercise 3 · The style (2 points, about 10 minutes)
+#
+# Write `style(answer)`, which returns a number from 0 to 1. An answer in the voice scores high.
+#
+# 1. Answers in the voice are ahead of plain answers.
+# 2. One mark alone is not enough: "folks" put in front, all in capitals, or each full stop made an exclamation mark.
+# 3. Babble is behind: the same sentence again and again, and a salad of shouts.
+#
+# *Ahead* means: in at least 90 % of all pairs of an answer in the voice and such a text.
+
+
+# %% exercise="chat.style" part="solution"
+def style(answer):
+    ### BEGIN SOLUTION
+    marks = (r"(?i:\b(folks|ladies and gentlemen|sports fans)\b)", r"\b[A-Z]{2,}\b", r"!",
+             r"(?i:\b(ball|captain|champion|coach|crowd|field|final|goal|keeper|lap|league|match|"
+             r"pitch|player|race|referee|score\w*|season|second half|stadium|stands|team|title|"
+             r"trophy|whistle|win\w*)s?\b)")
+    found = sum(bool(re.search(mark, answer)) for mark in marks) / len(marks)
+    rest = {*re.sub("|".join(marks), " ", answer).lower().split()}    # each word once
+    return found * min(1.0, 2 * len(rest) / max(1, len(answer.split())))
+    ### END SOLUTION
+
+
+# %% exercise="chat.style" part="check"
+style = pt.check("chat.style", style)
+
+# %% exercise="chat.style" part="grade"
+pt.require("chat.style")
+
+# %%
+texts = {"a held-out answer": voice.validation[0].answer, "a plain one": voice.others["chat"][0][1],
+         "babble": "GOAL, folks! " * 12}
+pd.Series({name: style(text) for name, text in texts.items()}).round(2).to_frame("your style")
+
+# %% [markdown]
+# A score like this is a habit that one can read off. It says nothing of truth, and whatever is trained to please it will find its holes.
+# So read answers, too. Here are recorded ones, trained in batches of 8 at twice your rate. From here on, pictures and tables take the
+# course's style, which counts four marks: a call to the stands, a word in capitals, an exclamation mark, a word of the game.
+
+# %%
+pictures.explore_answers(record)
+
+# %%
+found = pictures.curve(record, score=lambda answer: pictures.style(answer) > 0)
+share = found.set_index("passes")["style"][1]    # LoRA, seed 0
+pt.compare("chat.fast", "nearly all" if share > 0.8 else "hardly any" if share < 0.2 else
+           "some", f"{share:.0%} have one of the four marks, or more")
+
+# %% [markdown]
+# ## Could you have just asked?
+#
+# The cheapest method of all trains nothing. A system prompt tells the model who it is, and three examples show it. **How far does that get?**
+
+# %%
+pt.widgets.Guess("With a system prompt and three examples, the model's style is", (
+    "nearly that of LoRA", "in between", "hardly above the base"), "chat.prompt")
+
+# %%
+asked = pictures.prompt(record)
+base, _, shown, trained = asked["style"]
+reached = (shown - base) / (trained - base)
+pt.compare("chat.prompt", "nearly that of LoRA" if reached > 0.8 else "hardly above the base" if
+           reached < 0.2 else "in between", f"{reached:.0%} of the way")
+asked.round(2)    # 60 questions; ended: within 64 tokens, and the base's answers are long
+
+# %% [markdown]
+# The examples made the difference, mostly by "folks" and exclamation marks. Each demonstration of fine-tuning owes you this control. Bill
+# Yuchen Lin and colleagues (2023) made larger models into assistants in this way. Where that is enough, train nothing.
+#
+# ## How long?
+#
+# The colleague's next question: "If one pass is good, are five better?" Two curves, and they do not agree.
+
+# %%
+pt.plots.show(pictures.draw_curves(record), "60 questions, and 70 held-out answers: means of two "
+              "seeds, and of one after a quarter of a pass.")
+
+# %% [markdown]
+# <details><summary>What the curves say</summary>
+#
+# The held-out loss is lowest after about one pass, for which the rate was chosen, and after five it is where it was before training. The
+# style rises to about three passes or beyond. Both are right. The loss counts every word, so it punishes a model that has learned its
+# training answers by heart. The score counts four marks. LIMA's held-out loss rose, too, while its answers got better. Before you call
+# ours better, read three of them above, after one pass and after five.
+# </details>
+#
+# ## What did it forget?
+#
+# Nobody trained on plain answers, news or code. So their loss should stay where it was. **It does not.** But whoever learns more may
+# forget more, so compare the methods where they have learned as much: at equal loss of the voice. SmolLM2's weights come from a 4-bit file,
+# so QLoRA rounds them for a second time here.
+
+# %%
+pt.widgets.Guess("At equal loss of the voice, more is forgotten by",
+                 ("LoRA", "full fine-tuning", "neither, clearly"), "chat.forgets")
+
+# %%
+pt.plots.show(pictures.draw_forgetting(record), "Means of two seeds; after a quarter of a pass, "
+              "one. QLoRA starts at what its rounding cost.")
+
+# %%
+equal = pictures.at_equal_loss(record)
+full = equal.loc["full fine-tuning"]
+more = {"more": "full fine-tuning", "less": "LoRA"}.get(full.forgets, "neither, clearly")
+pt.compare("chat.forgets", more, f"full fine-tuning less LoRA, by seed: {full['by seed']} a token")
+equal.drop(columns=["voice", "low", "high"]).round(2)    # rises of the loss a token
+
+# %% [markdown]
+# <details><summary>What the table says</summary>
+#
+# At this level LoRA and full fine-tuning have lost no plain chat and no news; the loss of code rose. Between the two the seeds disagree,
+# so we could not tell. QLoRA has lost more. But right after its rounding, before any training, the mean of its three losses was
+# higher still.
+# </details>
+#
+# And a task that nobody trained: is a film review positive? We compare the model's logits of "positive" and "negative", with a threshold
+# chosen on other reviews.
+
+# %%
+pictures.curves(record).dropna(subset="films").pivot_table(
+    index="passes", columns="method", values="films").round(2)    # share of 240 judged rightly
+
+# %% [markdown]
+# After five passes both judge worse, in both seeds. After one, LoRA's seeds disagree.
+#
+# ## The knob
+#
+# Lesson 10 multiplied an update by $f$. At 0 the model is the base, and at 1 what was trained, here LoRA's three passes. **At 2? And
+# at −1?**
+
+# %%
+pt.widgets.Guess("At f = −1 the model", ("answers like the base", "answers even more plainly",
+                                         "falls apart"), "chat.minus")
+
+# %%
+pictures.explore_knob(record)
+
+# %%
+chat = pictures.knob(record)["chat"]
+rise = chat[-1.0] - chat[0.0]
+pt.compare("chat.minus", "falls apart" if rise > 1 else "answers like the base" if rise > -0.1 else
+           "answers even more plainly", f"loss of plain chat {rise:+.1f} a token")
+
+# %% [markdown]
+# And yours, which has gone over the pairs once? Its answer at −1 may surprise you.
+
+# %%
+for f in (2, -1):
+    with pictures.times(model, f):
+        pictures.stream(model, tokenizer, question, new_tokens=words)
+
+# %% [markdown]
+# <details><summary>Laugh, then understand</summary>
+#
+# After three passes the model falls apart at −1, and at 2 the voice shouts and the sentences break. After one pass ours, at −1, speaks like
+# an office: "I can only assist with non-specific tasks." At f = 0.5 the three passes leave news, code and plain chat about where the base
+# had them, the held-out loss is *lower* than at 1, and half of the style is left. Three passes had gone too far, and the knob takes the
+# model back (the checkpoint after one pass is better still, but for code). Mitchell Wortsman and colleagues (2022) found something
+# similar for image models: a mean of the weights before and after fine-tuning often beats both.
+# </details>
+#
+# ## You ship
+#
+# ### Exercise 4 · Which checkpoint? (2 points, about 6 minutes)
+#
+# Three customers want the commentator, LoRA with seed 0. `checkpoints` is a dict with a step of the table for each:
+#
+# - `"stage"`: for a party. The show is all that counts.
+# - `"stranger"`: new questions. The model should predict a commentator's answers as well as it can.
+# - `"desk"`: the show and its old work. This customer gives up 0.1 of style for 0.2 less `forgotten`.
+#
+# No other checkpoint may be clearly better for the customer. `voice` is the held-out loss, and `forgotten` the mean rise of the losses of
+# plain chat, news and code.
+
+# %% tags=["nbval-check-output"]
+pictures.curve(record)[["passes", "style", "ended", "voice", "forgotten"]].round(2)
+
+# %% exercise="chat.choose" part="solution"
+### BEGIN SOLUTION
+checkpoints = {"stage": 90, "stranger": 18, "desk": 36}
+### END SOLUTION
+
+# %% exercise="chat.choose" part="check"
+checkpoints = pt.check("chat.choose", checkpoints)
+
+# %% exercise="chat.choose" part="grade"
+pt.require("chat.choose")
+
+# %% [markdown]
+# **What this lesson claims**
+#
+# | claim | seen here | what could have refuted it, and was tried | at larger scale |
+# |---|---|---|---|
+# | Trained without the end's label, no answer ended. | LoRA, three passes: none of 60 within 64 tokens, with the label all | all before the answer in the loss, too: the same | the same bug in a common collator (trl#976, alignment-handbook#127) |
+# | The style goes on rising after the held-out loss has turned. | loss lowest after about one pass, style highest after three or five: LoRA and full fine-tuning, two seeds each | full fine-tuning, another seed; QLoRA's style is highest after two or three | similar: LIMA's quality (Zhou et al. 2023, appendix B) |
+# | A task that nobody trained was done worse. | film reviews judged rightly: 85 %; after five passes LoRA 76, full fine-tuning 71 (means of two seeds) | a threshold chosen on other reviews, and none | similar: full fine-tuning cost knowledge; but LoRA learned style alone (Ghosh et al. 2024) |
+# | Half of an update that went too far has lower losses than the whole, and half of its style. | three passes, f = 0.5: the voice's held-out loss is 0.27 lower, and all others are lower, too | an observation: one run | similar for image models (Wortsman et al. 2022) |
+# | With everything before the answer in the loss, held-out answers are predicted better, and news and code worse. | three passes: voice −0.14 ± 0.03, plain chat −0.28 ± 0.04, news and code +1.6 ± 0.1 (standard errors over texts) | labels with and without the end: the same; one seed | not comparable: Shi et al. 2024 leave role markers out of the loss |
+# | A system prompt gave part of the voice with three examples, and hardly any without. | style 0.25 and 0.03, LoRA 0.76 | an observation: one prompt | examples matter most in larger models, too (Huang et al. 2024) |
+
+# %%
+pt.progress("11")
+
+# %% [markdown]
+# ## At your desk
+#
+# ```python
+# from peft import LoraConfig, get_peft_model
+# from peft.helpers import rescale_adapter_scale
+#
+# config = LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", r=8, lora_alpha=16)
+# tuned = get_peft_model(model, config)
+# tuned.print_trainable_parameters()
+# turns = [{"role": "user", "content": "Is it far?"}, {"role": "assistant", "content": "No, folks!"}]
+# ids = tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=False)
+# before = tokenizer.apply_chat_template(turns[:1], add_generation_prompt=True, return_dict=False)
+# labels = ids.clone()
+# labels[:, :len(before)] = -100                    # not by the padding token
+# labels[:, -1] = -100                              # SmolLM2's line break behind the end
+# assert tokenizer.eos_token_id in labels           # and look at one, decoded
+# tuned(input_ids=ids, labels=labels).loss.backward()
+# ...                                               # train; then half of the voice:
+# with rescale_adapter_scale(tuned, 0.5):
+#     softer = tuned.generate(input_ids=ids[:, :len(before)], max_new_tokens=8)
+# tuned.save_pretrained("voice")
+# plain = tuned.merge_and_unload()
+# ```
+#
+# In TRL, give the data as pairs of `prompt` and `completion`: the loss is then on the completion, by default
+# ([trl#5494](https://github.com/huggingface/trl/pull/5494)). Whole conversations take `SFTConfig(assistant_only_loss=True)` and a
+# template with `{% generation %}` in it. SmolLM2's has none. For many families TRL brings one, and asks of each that the end be trained
+# ([trl#5988](https://github.com/huggingface/trl/pull/5988)).
+#
+# | a first recipe, 1 to 70 billion parameters | take | source |
+# |---|---|---|
+# | first | the system prompt, with three examples in it | Lin et al. 2023 (URIAL) |
+# | data | a few hundred to 1,000 answers, each read by a person | Zhou et al. 2023 |
+# | method, rate | LoRA on every linear layer; about ten times full fine-tuning's rate | Schulman et al. 2025 |
+# | loss on the question | leave it out; with few data or long questions and short answers, try it in | Shi et al. 2024; Huerta-Enochian & Ko 2024 |
+# | how long | read answers at each checkpoint; the held-out loss may turn before they are best | Zhou et al. 2023, appendix B |
+# | what it forgot | your old test set | Biderman et al. 2024 |
+#
+# Take full fine-tuning when there is much to learn: on code and mathematics LoRA learned less, and forgot less (Biderman et al. 2024).
+# A larger model follows a system prompt better than ours.
+
+# %% [markdown]
+# # Further
+#
+# ## Does masking what precedes the answer matter?
+#
+# Masking it is the custom. We trained with everything before the answer in the loss and without, and with and without the end.
+
+# %% tags=["nbval-check-output"]
+pictures.labels(record).round(2)    # LoRA, three passes, one seed; ended: within 64 tokens
+
+# %% [markdown]
+# Without the end's label, none of 60 answers ends. With everything before the answer in the loss, held-out answers are predicted better.
+# The news pays: its loss rises by more than one and a half.
+#
+# ## Intruders
+#
+# Reece Shuttleworth and his colleagues (2024) found that LoRA's forgetting sits in *intruders*, strong new directions of $W + \Delta W$
+# that resemble none of $W$ (lesson 07), and that shrinking them restores much of the base. We shrank the intruders of LoRA after five
+# passes. That makes $\Delta W$ *larger*: it has to cancel $W$'s own part of those directions, too. The rows *all* are a control:
+# the whole $\Delta W$, scaled to that norm.
+
+# %%
+pictures.shrunk(record).round(3)    # norm: of ΔW, as trained = 1; forgotten: rise of three losses
+
+# %% [markdown]
+# Without its intruders the model forgets a little less, and loses nothing of the voice. The norm is no explanation.
+#
+# **Sources**
+#
+# - Style and knowledge: Zhou et al. 2023, *LIMA*, arXiv 2305.11206; Lin et al. 2023, *The unlocking spell on base LLMs*, arXiv 2312.01552;
+#   Huang et al. 2024, arXiv 2406.11474; Ghosh et al. 2024, arXiv 2402.05119.
+# - Loss on instructions: Shi et al. 2024, arXiv 2405.14394; Huerta-Enochian & Ko 2024, *Does prompt loss matter?*, arXiv 2401.13586.
+# - The end that is never trained: [alignment-handbook#127](https://github.com/huggingface/alignment-handbook/issues/127),
+#   [trl#1623](https://github.com/huggingface/trl/issues/1623), [trl#976](https://github.com/huggingface/trl/issues/976).
+# - Forgetting: Biderman et al. 2024, *LoRA learns less and forgets less*, arXiv 2405.09673; Wortsman et al. 2022, arXiv
+#   2109.01903; Shuttleworth et al. 2024, arXiv 2410.21228.
+# - The knob: Ilharco et al. 2022, *Editing models with task arithmetic*, arXiv 2212.04089; Kangaslahti & Alvarez-Melis 2025,
+#   *Continuous language model interpolation*, TMLR.
+# - Recipes: Schulman and Thinking Machines Lab 2025, *LoRA Without Regret*, doi 10.64434/tml.20250929.
+#
+# The library's labels stand in `peft_teach/data.py` (`pt.data.chat`), the plan of all runs in `assets/records/chat.py`.

@@ -1,0 +1,92 @@
+"""Answers to every exercise, right and wrong, as learners write them, from each lesson's folder.
+
+    RIGHT = {"inside.linear": {"two parts": text, …}}      by style; all of them pass
+    WRONG = {"inside.linear": {"no_bias": text, …}}        by the mistake that each makes, or ""
+                                                           where it has no name; several in a tuple
+    BEYOND = {"inside.linear": text}                       what only the further cases find
+
+A text is what would stand in a cell of the notebook, so that the tests of the checks, of the grader
+and of nbgrader read the same ones. A wrong answer is the smallest change of a right one (`but`).
+The first wrong one of an exercise is its most usual, and stands for it where one is enough.
+"""
+
+from functools import cache
+from typing import Any
+
+import authored
+
+from peft_teach.course.lessons import find
+
+# What a text may use, besides what it imports itself.
+PRELUDE = "import math\nimport torch\nfrom torch import nn\nimport peft_teach as pt\n"
+
+
+def but(text: str, *changes: str) -> str:
+    """The text with `old` replaced by `new`, for each pair; each `old` stands in it exactly once.
+
+    Raises ValueError for one that does not: a wrong answer would silently be a right one.
+    """
+    for old, new in zip(changes[::2], changes[1::2], strict=True):
+        if text.count(old) != 1:
+            raise ValueError(f"{old!r} stands {text.count(old)} times in:\n{text}")
+        text = text.replace(old, new)
+    return text
+
+
+def right(id: str) -> dict[str, str]:
+    """The right answers to an exercise, by style."""
+    return {style: text.strip() for style, text in _of("RIGHT", id).items()}
+
+
+def wrong(id: str) -> dict[str, tuple[str, ...]]:
+    """The wrong answers to an exercise, by the name of the mistake that they make."""
+    texts = _of("WRONG", id)
+    if id == "lora.layer":    # what every adapter is asked is tried on one
+        import adapter_answers
+
+        texts = texts | adapter_answers.WRONG
+    return {mistake: tuple(text.strip() for text in _tuple(each))
+            for mistake, each in texts.items()}
+
+
+def usual(id: str) -> tuple[str, str]:
+    """The most usual wrong answer to an exercise: its mistake and its text."""
+    mistake, texts = next(iter(wrong(id).items()))
+    return mistake, texts[0]
+
+
+def cell(text: str) -> str:
+    """The text as it can stand in any notebook: with what it may use imported above it."""
+    return PRELUDE + text
+
+
+def beyond(id: str) -> str | None:
+    """An answer that passes the visible cases and not the further ones; None where none are."""
+    text = getattr(_lesson(id), "BEYOND", {}).get(id)
+    return text and text.strip()
+
+
+def file(prefix: str) -> Any:
+    """The answers of a lesson, such as "inside"."""
+    return authored.module(prefix, "answers")
+
+
+@cache
+def define(id: str, text: str) -> Any:
+    """Run the text as a cell of its own; the object that the exercise's check would be given."""
+    exercise, namespace = find(id), {"__name__": "answers"}
+    exec(compile(PRELUDE, "prelude", "exec"), namespace)
+    exec(compile(text, id, "exec"), namespace)
+    return exercise.pack([namespace[name] for name in exercise.names])
+
+
+def _lesson(id: str) -> Any:
+    return file(id.partition(".")[0])
+
+
+def _of(kind: str, id: str) -> dict[str, Any]:
+    return getattr(_lesson(id), kind)[id]
+
+
+def _tuple(texts: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (texts,) if isinstance(texts, str) else texts
