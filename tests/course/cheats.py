@@ -34,7 +34,7 @@ CHEATS: dict[str, tuple[str, tuple[str, ...]]] = {
     "the library's placing": ("change.inject", (
         "def inject(model, targets, make):\n    return pt.attach(model, targets, make)",)),
     "a right version, which tests are tried on": ("lora.layer", (
-        "from peft_teach.course.lessons.lora.versions import RIGHT as versions\n"
+        "from peft_teach.course.lessons.lora.mutants import RIGHT as versions\n"
         "class LoRALinear(versions['draws A uniformly']):\n    pass",)),
     "a value of the course": ("full.culprits", (
         f"import importlib\nculprits = vars(importlib.import_module('{CULPRITS}'))['CULPRITS']",)),

@@ -104,7 +104,7 @@ def test_no_shared_file_changed(built):
         "solutions/99_kinds/lesson.py", "solutions/99_kinds/99_kinds.ipynb",
         "lessons/99_kinds.ipynb",
         *(f"peft_teach/course/lessons/kinds/{name}" for name in (
-            "__init__.py", "exercises.py", "versions.py", "stubs.json"))}
+            "__init__.py", "exercises.py", "mutants.py", "stubs.json"))}
 
 
 def test_the_lesson_runs_unsolved(built):

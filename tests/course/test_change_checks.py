@@ -9,7 +9,7 @@ import torch
 import peft_teach as pt
 from peft_teach.course.check.exercise import WRONG, examine
 from peft_teach.course.lessons import find
-from peft_teach.course.lessons.change import injecting, versions
+from peft_teach.course.lessons.change import injecting, mutants
 from peft_teach.course.lessons.change.tiny import Scale, Tiny
 
 
@@ -53,10 +53,10 @@ def test_right_injections_train_on_a_real_model(style, tiny):
     assert any(n.endswith("pooler.dense.b") for n in moved)
 
 
-@pytest.mark.parametrize("version", versions.RIGHT | versions.BROKEN)
+@pytest.mark.parametrize("version", mutants.RIGHT | mutants.BROKEN)
 def test_the_check_of_an_injection_knows_the_versions_of_its_law(version):
-    result = examine(find("change.inject"), (versions.RIGHT | versions.BROKEN)[version])
-    assert result.passed == (version in versions.RIGHT)
+    result = examine(find("change.inject"), (mutants.RIGHT | mutants.BROKEN)[version])
+    assert result.passed == (version in mutants.RIGHT)
 
 
 def test_the_law_of_a_reader_finds_a_bug_of_a_reader():

@@ -12,7 +12,7 @@ from peft_teach.course.check.exercise import OF_THE_COURSE, WRONG, Result
 from peft_teach.course.grade import Limits, job, report, run
 from peft_teach.course.grade.run import ANOTHER, mark
 from peft_teach.course.lessons import find
-from peft_teach.course.lessons.lora import versions
+from peft_teach.course.lessons.lora import mutants
 from peft_teach.course.reading.cells import Code
 from peft_teach.course.reading.definitions import definitions
 from peft_teach.course.reading.notebook import Cell
@@ -77,7 +77,7 @@ def test_what_decides_stands_on_both_pages_and_suspicion_on_one():
 
 
 def test_no_name_tells_a_broken_version_from_a_right_one():
-    kinds = [*versions.RIGHT.values(), *versions.BROKEN.values()]
+    kinds = [*mutants.RIGHT.values(), *mutants.BROKEN.values()]
     assert {(kind.__name__, kind.__qualname__) for kind in kinds} == {("Version", "Version")}
 
 

@@ -6,8 +6,8 @@ import torch
 import peft_teach as pt
 from peft_teach.course.lessons.inside.blocks import attention
 from peft_teach.course.lessons.prefix import mixing, pictures
+from peft_teach.course.lessons.prefix.mutants import BROKEN, RIGHT, put, read_with, text
 from peft_teach.course.lessons.prefix.stepping import stepwise_holds
-from peft_teach.course.lessons.prefix.versions import BROKEN, RIGHT, put, read_with, text
 
 TEXT = "A quiet, funny, generous film."
 

@@ -14,19 +14,19 @@ from peft_teach.course.check.standin import Output
 from peft_teach.course.desk import my_peft as library
 from peft_teach.course.desk import work
 from peft_teach.course.lessons import find
-from peft_teach.course.lessons.real import exercises, peft_side, versions
+from peft_teach.course.lessons.real import exercises, mutants, peft_side
 from peft_teach.course.lessons.real.toy import Toy, head_of, read, saved, spoil, written
 from peft_teach.course.publish.source import SOLUTION
 from peft_teach.course.publish.source import read as read_source
 
 real = pt.course.pictures("real")
-PLACES = versions.PLACES
+PLACES = mutants.PLACES
 SOLUTIONS = Path(__file__).parents[2] / "solutions"
 
 
 @pytest.fixture
 def ours():
-    model = versions.fresh(4, 6.0)
+    model = mutants.fresh(4, 6.0)
     peft_side.fill(model)
     return model.eval()
 

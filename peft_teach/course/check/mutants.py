@@ -1,19 +1,19 @@
 """A test that the learner wrote, tested by mutants: it must reject these and accept right versions.
 
     LAW = Law(right, broken)
-    Exercise(…, run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=MISTAKES)
+    Exercise(…, run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes)
 
-`right` and `broken` stand in the lesson's own folder. Each maps a description to a version; the
-description completes "one that", as "unfreezes everything and trains" does. The smallest mistake
-stands first, since the first survivor is named. A test meets the versions in an order drawn from
-the seed and behind one wrapper, and classes among them have one name, so neither a place nor a name
-gives one away. A test that looks into them can still tell them apart.
+`right` and `broken` stand in the lesson's own `mutants.py`. Each maps a description to a version;
+the description completes "one that", as "unfreezes everything and trains" does. The smallest
+mistake stands first, since the first survivor is named. A test meets the versions in an order drawn
+from the seed and behind one wrapper, and classes among them have one name, so neither a place nor a
+name gives one away. A test that looks into them can still tell them apart.
 """
 
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ class Law:
     right: Mapping[str, Callable]
     broken: Mapping[str, Callable]
     call: Callable[[Callable, Callable], Any] = lambda test, version: test(version)
+    mistakes: ClassVar[Mapping[str, str]] = MISTAKES
 
     def __post_init__(self):
         for version in (self.right | self.broken).values():

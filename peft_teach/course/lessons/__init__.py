@@ -2,6 +2,7 @@
 
     lora/
         exercises.py    those whose id starts with `lora.`, as `EXERCISES`
+        mutants.py      right and broken versions, where a learner writes a test of them
         stubs.json      what a student starts from, and under which heading; written by the build
         pictures.py     the lesson's own pictures, where it has any, with `EXAMPLES` of them
         handed_in.py    what else is marked, where something is handed in beside the notebook

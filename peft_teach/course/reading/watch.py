@@ -33,7 +33,7 @@ _EVENTS = {"sys.setprofile": _PROFILER, "sys.monitoring.register_callback": _PRO
            "code.__new__": _CODE}
 _CALLS = {sys.getprofile: _PROFILER, _thread.start_new_thread: _THREAD, os.close: _PIPE,
           os.closerange: _PIPE, os.dup2: _PIPE}    # which raise no event, in Python 3.11 at least
-_VERSIONS = {str(path) for path in Path(lessons.__file__).parent.glob("*/versions.py")}
+_MUTANTS = {str(path) for path in Path(lessons.__file__).parent.glob("*/mutants.py")}
 _given = cache(resolved)    # called before anything is noted, so later calls are no event
 _QUOTES = (traceback.__file__, warnings.__file__)    # they read a source to show a line of it
 
@@ -91,7 +91,7 @@ def _profile(exercise: Exercise, note: Callable[[str], Any]) -> Callable:
     asked = resolved.__code__ if exercise.answer == VALUE else None
     files = {code.co_filename for code in codes}
     # A test that the learner writes is given versions; no other answer meets them.
-    given = () if exercise.arguments else _VERSIONS
+    given = () if exercise.arguments else _MUTANTS
 
     def profile(frame: FrameType, event: str, called: Any) -> None:
         if event == "call":

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ...check.exercise import Exercise
-from ...check.mutants import MISTAKES, Law
+from ...check.mutants import Law
 
 WIDTH, SIZE, BOUND = 384, 8, 0.1    # as wide as MiniLM: 10,000 random u do not find one direction
 TENSORS = ("W_down", "b_down", "W_up", "b_up")      # in the order of `narrow`
@@ -144,7 +144,7 @@ NEAR = Exercise(
     optional=True,
     reference="peft_teach.course.lessons.adapters.start:starts_near",
     cases=lambda seed: [{"seed": seed}], run=LAW.run, judge=LAW.judge, returns=LAW.returns,
-    mistakes=MISTAKES,
+    mistakes=LAW.mistakes,
     hints=("'Every u' cannot be tried. Which few are the hardest: in length, in direction, in "
            "sign?",
            "Scale u to length 1, and replace it by the gradient of the length of A(u), ten "

@@ -5,10 +5,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from ....methods.lora import LoRALinear
-from ...check import mutants
 from ...check.exercise import Exercise, Verdict
 from ...check.judge import difference, named, rejected, report
-from . import laws, versions
+from ...check.mutants import Law
+from . import laws, mutants
 
 HERE = "peft_teach.course.lessons.capstone.exercises"
 
@@ -21,11 +21,11 @@ def keeps_the_laws(make) -> None:
     assert not law, found
 
 
-LAW = mutants.Law(versions.RIGHT, versions.BROKEN)
+LAW = Law(mutants.RIGHT, mutants.BROKEN)
 LAWS = Exercise(
     id="capstone.laws", lesson="13", names=("keeps_the_laws",), points=3, minutes=20, difficulty=3,
     reference=f"{HERE}:keeps_the_laws", cases=lambda seed: [{"seed": seed}],
-    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=mutants.MISTAKES,
+    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     arguments=lambda pieces: (pieces["my_adapter"],),
     hints=("One base of few features, with a bias, and one without: which laws can be told apart "
            "before anything is trained?",

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from ....core import Adapter, adapters, plain_name
 from ...check.exercise import Exercise, Verdict
 from ...check.judge import NO_RETURN, named, rejected, report
-from ...check.mutants import MISTAKES, Law
+from ...check.mutants import Law
+from .mutants import BROKEN, RIGHT
+from .mutants import inject as inject  # the reference
 from .tiny import Affine, Scale, Tiny
-from .versions import BROKEN, RIGHT
-from .versions import inject as inject  # the reference
 
 # ── change.inject ────────────────────────────────────────────────────────────────────────────
 
@@ -260,7 +260,7 @@ HOLDS = Exercise(
     id="change.holds", lesson="02", names=("inject_holds",), points=3, minutes=10, difficulty=3,
     reference="peft_teach.course.lessons.change.injecting:inject_holds",
     cases=lambda seed: [{"seed": seed}], run=LAW.run, judge=LAW.judge, returns=LAW.returns,
-    mistakes=MISTAKES,
+    mistakes=LAW.mistakes,
     hints=("Which sets must be equal? What is an adapter, and should be; what trains, and should.",
            "Counting what trains finds more than a look at one parameter.",
            "For the unknown name: try, except, else. If nothing is raised, your test must raise."),

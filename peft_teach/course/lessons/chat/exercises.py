@@ -10,10 +10,10 @@ from torch import Tensor
 
 from .... import data
 from ... import records
-from ...check import mutants
 from ...check.exercise import VALUE, Exercise, Verdict
 from ...check.judge import NO_RETURN, named, number, recognised, rejected, report, scalar, whole
-from . import versions
+from ...check.mutants import Law
+from . import mutants
 from .small import tokenizer_of, transformers_mask, turns
 
 HERE = "peft_teach.course.lessons.chat"
@@ -155,19 +155,19 @@ def stops(batch, end):
             run = []
 
 
-LAW = mutants.Law(versions.RIGHT, versions.BROKEN,
-                  call=lambda test, version: test(version(), versions.END))
+LAW = Law(mutants.RIGHT, mutants.BROKEN,
+          call=lambda test, version: test(version(), mutants.END))
 
 STOP = Exercise(
     id="chat.stop", lesson="11", names=("stops",), points=2, minutes=9, difficulty=2,
     reference=f"{HERE}.exercises:stops", cases=lambda seed: [{"seed": seed}],
-    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=mutants.MISTAKES,
+    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     hints=("In the table of the model that never stops: which token of an answer has no label?",
            "Collect the labels of a row until a -100 comes. What must stand last among them, but "
            "for a line break?",
            "One row may hold several answers, and the end of its first says nothing of its last. "
            "The end of a question may have a label, too, where questions are asked for."),
-    arguments=lambda pieces: (versions.batch_by(pieces["labels"]), versions.END))
+    arguments=lambda pieces: (mutants.batch_by(pieces["labels"]), mutants.END))
 
 
 # ── chat.style ───────────────────────────────────────────────────────────────────────────────

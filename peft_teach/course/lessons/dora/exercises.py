@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...check import mutants
 from ...check.adapter_judge import MISTAKES, Method, frozen_linear, learns
 from ...check.exercise import Exercise, Verdict
 from ...check.judge import (
@@ -27,8 +26,9 @@ from ...check.judge import (
     report,
     scalar,
 )
+from ...check.mutants import Law
 from ..lora.exercises import drawn_at_start, linear_cases, random_beside_zero
-from . import clouds, versions
+from . import clouds, mutants
 
 HERE = "peft_teach.course.lessons.dora.exercises"
 
@@ -167,11 +167,11 @@ def dora_holds(make) -> None:
     assert not any(p.requires_grad for p in base.parameters()), "the base trains"
 
 
-LAW = mutants.Law(versions.RIGHT, versions.BROKEN)
+LAW = Law(mutants.RIGHT, mutants.BROKEN)
 HOLDS = Exercise(
     id="dora.law", lesson="09", names=("dora_holds",), points=3, minutes=10, difficulty=3,
     reference=f"{HERE}:dora_holds", cases=lambda seed: [{"seed": seed}],
-    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=mutants.MISTAKES,
+    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     hints=("You have the layer, not its weight. Which inputs make a linear layer show its bias, "
            "and which its weight?",
            "At the start most broken versions are right. Fill A, B and m with random numbers, "

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .... import core, models
 from ...desk.live import logits, placed
-from . import versions
+from . import mutants
 from .gain import GainLinear
 
 
@@ -33,7 +33,7 @@ def gradient_gap(layer_class: type, model: nn.Module, batch: Mapping[str, Tensor
 
     constant = gradients()
     for name, layer in layers.items():
-        through = versions.Leaky(layer.base)
+        through = mutants.Leaky(layer.base)
         through.A, through.B, through.m, through.scale = layer.A, layer.B, layer.m, layer.scale
         models.replace(model, name, through)
     true = gradients()

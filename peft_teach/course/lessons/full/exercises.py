@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from .... import models
-from ...check import mutants
 from ...check.exercise import VALUE, Exercise, Verdict
 from ...check.judge import (
     NO_RETURN,
@@ -24,9 +23,9 @@ from ...check.judge import (
     report,
     whole,
 )
-from ...check.mutants import outcomes, score, survivors
+from ...check.mutants import MISTAKES, Outcome, outcomes, score, survivors
 from ...check.observe import detached
-from . import sick, versions
+from . import mutants, sick
 from .small import Batch, Classifier, batches_of, cached, weights_of
 
 HERE = "peft_teach.course.lessons.full.exercises"
@@ -477,9 +476,9 @@ def run_frozen(frozen_stays, case: dict) -> dict[str, Any]:
         calls.append([])
         return frozen_stays(watched, model)
 
-    answers = outcomes(lambda train: put(train, case), versions.RIGHT | versions.BROKEN,
+    answers = outcomes(lambda train: put(train, case), mutants.RIGHT | mutants.BROKEN,
                        case["seed"])
-    answers |= outcomes(lambda train: put(train, free), versions.FREE, case["seed"])
+    answers |= outcomes(lambda train: put(train, free), mutants.FREE, case["seed"])
     return answers | {"calls": calls}
 
 
@@ -487,17 +486,17 @@ def judge_frozen(case: dict, answers: Mapping[str, Any]) -> Verdict:
     if often := [len(given) for given in answers["calls"] if len(given) > 1]:
         return Verdict(False, f"It called the training {often[0]} times. Call it once: a second "
                               "call goes on from what the first one did.")
-    right = versions.RIGHT | versions.FREE
-    verdict = score(answers, right, versions.BROKEN)
-    if verdict.passed and answers["calls"] != [[True]] * len(right | versions.BROKEN):
+    right = mutants.RIGHT | mutants.FREE
+    verdict = score(answers, right, mutants.BROKEN)
+    if verdict.passed and answers["calls"] != [[True]] * len(right | mutants.BROKEN):
         return Verdict(False, "The training was given another model than the one that you were "
                               "handed: copy what is frozen, and train the model itself.")
-    if survivors(answers, versions.BROKEN) == list(versions.IN_PLACE):
+    if survivors(answers, mutants.BROKEN) == list(mutants.IN_PLACE):
         return Verdict(False, verdict.message, "no_copy")
     return verdict
 
 
-FROZEN_MISTAKES = mutants.MISTAKES | {
+FROZEN_MISTAKES = MISTAKES | {
     "no_copy": "It catches only what is a new tensor. Then `before` is no copy: a parameter, its "
                ".data and its .detach() all show what stands in memory now. .clone() copies.",
 }
@@ -507,7 +506,7 @@ FROZEN = Exercise(
     difficulty=2, reference=f"{HERE}:frozen_stays",
     cases=frozen_cases, run=run_frozen, judge=judge_frozen, mistakes=FROZEN_MISTAKES,
     returns=report(calls=list[list[bool]], **dict.fromkeys(
-        versions.RIGHT | versions.FREE | versions.BROKEN, mutants.Outcome)),
+        mutants.RIGHT | mutants.FREE | mutants.BROKEN, Outcome)),
     arguments=lambda pieces: (_trained_by(pieces["step"]), _headed_by(pieces["head_only"])),
     hints=("It takes a photograph before and one after. Of what, and when is it decided what is "
            "frozen?",

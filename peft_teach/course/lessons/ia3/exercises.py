@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ... import records
-from ...check import merge_judge, mutants
+from ...check import merge_judge
 from ...check.adapter_judge import MISTAKES, Method, frozen_linear
 from ...check.exercise import VALUE, Exercise, Verdict
 from ...check.judge import NO_RETURN, changed, close, named, number, recognised, rejected, report
 from ...check.merge_judge import Merge
-from . import block, versions, words
+from ...check.mutants import Law
+from . import block, mutants, words
 from .gains import nearest_gains
 
 HERE = "peft_teach.course.lessons.ia3"
@@ -319,12 +320,12 @@ MERGE = Exercise(
 # ── ia3.holds ────────────────────────────────────────────────────────────────────────────────
 
 
-LAW = mutants.Law(versions.RIGHT, versions.BROKEN,
-                  call=lambda fold_holds, fold: fold_holds(fold, versions.Gains))
+LAW = Law(mutants.RIGHT, mutants.BROKEN,
+          call=lambda fold_holds, fold: fold_holds(fold, mutants.Gains))
 HOLDS = Exercise(
     id="ia3.holds", lesson="06", names=("fold_holds",), points=3, minutes=11, difficulty=3,
     reference=f"{HERE}.gains:fold_holds", cases=lambda seed: [{"seed": seed}],
-    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=mutants.MISTAKES,
+    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     hints=("Make a layer, give l random entries, and compare what it gives with what the fold "
            "gives, on a random input. Which sides, and which bases?",
            "Several broken ones have the right outputs: they write into the layer, or are tied to "

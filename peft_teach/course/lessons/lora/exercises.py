@@ -14,12 +14,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from .... import methods
 from ....core import Adapter
 from ... import records
-from ...check import merge_judge, mutants
+from ...check import merge_judge
 from ...check.adapter_judge import MISTAKES, Method, frozen_linear
 from ...check.exercise import VALUE, Exercise, Verdict
 from ...check.judge import NO_RETURN, judged_count, named, number, rejected, report
 from ...check.merge_judge import Merge
-from . import recorded, versions
+from ...check.mutants import Law
+from . import mutants, recorded
 
 HERE = "peft_teach.course.lessons.lora.exercises"
 
@@ -274,11 +275,11 @@ def start_holds(make) -> None:
         assert moved == (name in ("A", "B")), f"{name} {'moved' if moved else 'did not move'}"
 
 
-LAW = mutants.Law(versions.RIGHT, versions.BROKEN)
+LAW = Law(mutants.RIGHT, mutants.BROKEN)
 START = Exercise(
     id="lora.start", lesson="07", names=("start_holds",), points=2, minutes=9, difficulty=2,
     reference=f"{HERE}:start_holds", cases=lambda seed: [{"seed": seed}],
-    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=mutants.MISTAKES,
+    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     hints=("Two properties at the start, two after some training. Any optimizer serves that leaves "
            "a parameter alone whose gradient is zero; a few steps are enough.",
            "How many steps does each of the two allowed starts need until both matrices have "

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from ...check.exercise import Exercise, Verdict
 from ...check.judge import NO_RETURN, named, rejected, report
-from ...check.mutants import MISTAKES, Law
+from ...check.mutants import Law
+from .mutants import BROKEN, RIGHT, Read, put, read_with, text
 from .tiny import Decoder, Pairs, drawn_pairs, held_in
-from .versions import BROKEN, RIGHT, Read, put, read_with, text
 
 HERE = "peft_teach.course.lessons.prefix.stepping"
 
@@ -152,7 +152,7 @@ LAW = Law(RIGHT, BROKEN, put)
 STEPWISE = Exercise(
     id="prefix.stepwise", lesson="04", names=("stepwise_holds",), points=3, minutes=9,
     difficulty=2, reference=f"{HERE}:stepwise_holds", cases=lambda seed: [{"seed": seed}],
-    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=MISTAKES,
+    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     hints=("What should be equal to what? Read the text once as a whole, and keep the logits.",
            "Then read it anew, from cache None, piece by piece, handing on the cache; torch.cat "
            "puts the logits of the pieces side by side.",

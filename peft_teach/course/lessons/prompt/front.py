@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from ....core import Adapter
 from ...check.exercise import Exercise, Verdict
 from ...check.judge import NO_RETURN, close, difference, named, recognised, rejected, report
-from ...check.mutants import MISTAKES, Law
-from . import versions
+from ...check.mutants import Law
+from . import mutants
 from .tiny import Tiny, batch_of
 
 
@@ -253,13 +253,13 @@ def places_kept(prompt_class, fresh) -> None:
     assert torch.allclose(found.loss, right.loss, atol=1e-5), "loss"
 
 
-LAW = Law(versions.RIGHT, versions.BROKEN, call=lambda test, version: test(version, Tiny))
+LAW = Law(mutants.RIGHT, mutants.BROKEN, call=lambda test, version: test(version, Tiny))
 
 HOLDS = Exercise(
     id="prompt.holds", lesson="03", names=("places_kept",), points=3, minutes=10, difficulty=3,
     reference="peft_teach.course.lessons.prompt.front:places_kept",
     cases=lambda seed: [{"seed": seed}], run=LAW.run, judge=LAW.judge, returns=LAW.returns,
-    mistakes=MISTAKES,
+    mistakes=LAW.mistakes,
     hints=("You need a case in which you know the right answer without any soft prompt. What if "
            "the vectors of P were those of words?",
            "Then the frozen model itself says what is right, asked with these words in front of "

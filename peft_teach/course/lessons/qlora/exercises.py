@@ -17,7 +17,6 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ....nf4 import LEVELS
-from ...check import mutants
 from ...check.exercise import VALUE, Exercise, Verdict
 from ...check.judge import (
     changed,
@@ -30,8 +29,9 @@ from ...check.judge import (
     report,
     stages,
 )
+from ...check.mutants import Law
 from ...check.observe import detached
-from . import four_bits, versions
+from . import four_bits, mutants
 
 HERE = "peft_teach.course.lessons.qlora"
 NF4 = "peft_teach.nf4"
@@ -459,11 +459,11 @@ def four_bits_hold(make) -> None:
     assert x.grad.any(), "the gradient of x is zero"
 
 
-LAW = mutants.Law(versions.RIGHT, versions.BROKEN)
+LAW = Law(mutants.RIGHT, mutants.BROKEN)
 BITS = Exercise(
     id="qlora.bits", lesson="08", names=("four_bits_hold",), points=2, minutes=7, difficulty=2,
     reference=f"{HERE}.exercises:four_bits_hold", cases=lambda seed: [{"seed": seed}],
-    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=mutants.MISTAKES,
+    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     hints=("Three properties: count bytes, ask what trains, look for a gradient at x. Choose a "
            "linear layer whose number of weights is a multiple of 64.",
            "named_parameters() and named_buffers() list what is held, in modules inside it, too. "

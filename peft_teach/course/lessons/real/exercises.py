@@ -11,7 +11,6 @@ from ....core import adapters
 from ....errors import NotAttempted
 from ....methods.lora import LoRALinear
 from ....models import head as head_names
-from ...check import mutants
 from ...check.exercise import Exercise, Verdict
 from ...check.judge import (
     NO_RETURN,
@@ -24,8 +23,9 @@ from ...check.judge import (
     report,
     whole,
 )
+from ...check.mutants import Law
 from ...check.observe import detached
-from . import versions
+from . import mutants
 from .toy import (
     FRONT,
     Toy,
@@ -478,8 +478,8 @@ def believes(exchange, fresh) -> None:
     assert gap < ALIKE * ours.abs().max(), f"the logits differ by {gap:.2g}"
 
 
-LAW = mutants.Law(versions.RIGHT, versions.BROKEN,
-                  call=lambda test, version: test(version, versions.fresh))
+LAW = Law(mutants.RIGHT, mutants.BROKEN,
+          call=lambda test, version: test(version, mutants.fresh))
 
 
 def exchanged_by(pieces: Mapping[str, Any]) -> tuple[Callable, Callable]:
@@ -489,13 +489,13 @@ def exchanged_by(pieces: Mapping[str, Any]) -> tuple[Callable, Callable]:
     def exchange(model: nn.Module) -> nn.Module:
         return from_peft(Toy(), *to_peft(adapters(model), head_of(model)), LoRALinear)
 
-    return exchange, versions.fresh
+    return exchange, mutants.fresh
 
 
 BELIEF = Exercise(
     id="real.belief", lesson="12", names=("believes",), points=2, minutes=8, difficulty=2,
     reference=f"{HERE}:believes", cases=lambda seed: [{"seed": seed}],
-    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=mutants.MISTAKES,
+    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     hints=("A fresh adapter does nothing, and a fresh head is the base's own. Which broken "
            "versions are right then?",
            "With which alpha and rank do a forgotten scale and a false one look right?",

@@ -5,9 +5,9 @@ import torch
 import peft_teach as pt
 from peft_teach.course.check.exercise import Exercise, Verdict
 from peft_teach.course.check.judge import rejected, report, whole
-from peft_teach.course.check.mutants import MISTAKES, Law
+from peft_teach.course.check.mutants import Law
 
-from . import versions
+from . import mutants
 
 HERE = "peft_teach.course.lessons.kinds.exercises"
 
@@ -84,7 +84,7 @@ def doubles(double):
         assert double(x) == 2 * x, f"{double(x)} for {x}"
 
 
-DOUBLES = Law(versions.RIGHT, versions.BROKEN)
+DOUBLES = Law(mutants.RIGHT, mutants.BROKEN)
 THREE = ("Look closely.", "Look again.", "Think.")
 
 EXERCISES = (
@@ -104,7 +104,7 @@ EXERCISES = (
              mistakes={"not_controlled": "Change one thing."}, hints=THREE),
     Exercise(id="kinds.law", lesson="99", names=("doubles",), points=2, minutes=5, difficulty=2,
              reference=f"{HERE}:doubles", cases=lambda seed: [{"seed": seed}],
-             run=DOUBLES.run, judge=DOUBLES.judge, returns=DOUBLES.returns, mistakes=MISTAKES,
-             hints=THREE,
+             run=DOUBLES.run, judge=DOUBLES.judge, returns=DOUBLES.returns,
+             mistakes=DOUBLES.mistakes, hints=THREE,
              arguments=lambda pieces: (pieces["double"],)),
 )
