@@ -15,7 +15,7 @@ carry no number of the review that they come from, about 2,000 reviews in all, s
 snippets may stand in training there: read their accuracies with that in mind.
 
 `ratings` gives the mean ratings themselves, of every sentence, for a model that predicts a number.
-`voice` gives questions and answers for a chat model, which we wrote ourselves.
+`voice` gives questions and answers for a chat model, which we wrote ourselves: `voice/*.jsonl`.
 
 Source: `Dataset.source`. Film snippets are from Pang & Lee 2004, products from Hu & Liu 2004.
 """
@@ -39,7 +39,7 @@ DOMAINS = ("movies", "products", "tweets", "news")
 BY_DOCUMENT = ("products", "news")  # their ids are document_sentence
 TEST, VALIDATION = 0.25, 0.15
 IGNORED = -100          # the label of a token that is given, not asked for
-VOICE = Path(__file__).parent / "course" / "lessons" / "chat"    # the texts of `voice`
+VOICE = Path(__file__).parent / "voice"    # the texts of `voice`
 
 SOURCE = (
     "C.J. Hutto and E.E. Gilbert: VADER: A Parsimonious Rule-based Model for Sentiment Analysis of "

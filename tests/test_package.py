@@ -35,8 +35,8 @@ FLOORS = {
     "course": 8,
 }
 # The rooms of the course, and what is a lesson's own. No lesson imports another.
-ROOMS = {"check": 0, "records": 0, "lessons": 1, "reading": 2, "desk": 3, "recording": 3,
-         "lessons.*": 4, "publish": 5, "grade": 5, "cli": 6}
+ROOMS = {"check": 0, "records": 0, "verdict": 0, "lessons": 1, "reading": 2, "desk": 3,
+         "recording": 3, "lessons.*": 4, "publish": 5, "grade": 5, "cli": 6}
 # A method stands alone, but for these two: DoRA is a variation of LoRA, QLoRA takes either.
 MAY_IMPORT = {"methods.dora": {"methods.lora"}, "methods.qlora": {"methods.lora", "methods.dora"}}
 # Nothing else outside the course names a file of it: lessons ask `widgets` for its `Guess`.

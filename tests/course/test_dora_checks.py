@@ -10,6 +10,7 @@ from torch import nn
 import peft_teach as pt
 from peft_teach.course.lessons.dora import exercises
 from peft_teach.course.lessons.dora.gain import GainLinear
+from peft_teach.course.verdict import T95
 
 
 def test_dora_and_lora_with_the_converted_gain_are_one_function_with_one_gradient_of_a_and_b():
@@ -39,7 +40,7 @@ def test_the_law_holds_of_the_librarys_layer():
 def test_the_table_is_students():
     """With t = √(n − 1) tan θ, the density is cosine to the power n − 2."""
     angle = np.linspace(0, math.pi / 2, 200_001)
-    for n, t in exercises.T95.items():
+    for n, t in T95.items():
         share = np.cumsum(np.cos(angle)**(n - 2))
         found = math.sqrt(n - 1) * math.tan(np.interp(0.95, share / share[-1], angle))
         assert found == pytest.approx(t, abs=2e-3 if n == 2 else 6e-4), n

@@ -15,6 +15,7 @@ from peft_teach.course.lessons.dora.exercises import referee_interval
 from peft_teach.course.lessons.ladder import exercises, forgetting, masked, measure, recorded, rungs
 from peft_teach.course.lessons.ladder import picture_of_costs as costs
 from peft_teach.course.lessons.ladder import picture_of_places as places
+from peft_teach.course.verdict import verdict
 
 ladder = pt.course.pictures("ladder")
 NOISE = {"full": 0.4, "lora all": 0.4, "lora 1": 0.6, "head": 0.9}
@@ -75,9 +76,9 @@ def test_a_pair_is_judged_once_and_its_mirror_is_the_opposite(record):
         r2["LoRA 1"] - r2["the head alone"], abs=1e-5)
     assert found.verdict["full fine-tuning", "LoRA 1"] == "better"
     assert found.verdict["LoRA 1", "full fine-tuning"] == "worse"
-    for ends, verdict in (((-0.01, 0.01), "the same"), ((0.01, 0.03), "better"),
-                          ((0.01, 0.015), "the same"), ((-0.01, 0.03), "could not tell")):
-        assert recorded.verdict(*ends, recorded.MARGIN) == verdict
+    for ends, said in (((-0.01, 0.01), "the same"), ((0.01, 0.03), "better"),
+                       ((0.01, 0.015), "the same"), ((-0.01, 0.03), "could not tell")):
+        assert verdict(*ends, recorded.MARGIN) == said
 
 
 @pytest.mark.parametrize("runs", [1, 5])

@@ -26,8 +26,9 @@ from ...check.judge import (
     report,
     scalar,
 )
+from ...check.low_rank import drawn_at_start, linear_cases, random_beside_zero
 from ...check.mutants import Law
-from ..lora.exercises import drawn_at_start, linear_cases, random_beside_zero
+from ...verdict import T95, verdict
 from . import clouds, mutants
 
 HERE = "peft_teach.course.lessons.dora.exercises"
@@ -395,9 +396,6 @@ FORGE = Exercise(
 
 # ── dora.referee ─────────────────────────────────────────────────────────────────────────────
 
-# Student's t by the number of values: their mean is known to ± t · s / √n, with 95 % confidence.
-T95 = dict(enumerate((12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201,
-                      2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093), start=2))
 SAME = 2e-3    # two ends of an interval are called equal within this share of its half width
 
 
@@ -412,13 +410,6 @@ def referee_interval(a: list[float], b: list[float]) -> tuple[float, float]:
     pairs = [one - other for one, other in zip(a, b, strict=True)]
     half = T95[len(pairs)] * stdev(pairs) / len(pairs)**0.5
     return mean(pairs) - half, mean(pairs) + half
-
-
-def verdict(low: float, high: float, margin: float) -> str:
-    """Return what an interval of a difference says, where less than the margin does not matter."""
-    if -margin < low and high < margin:
-        return "the same"
-    return "better" if low > 0 else "worse" if high < 0 else "could not tell"
 
 
 def referee_cases(seed: int) -> list[dict]:

@@ -26,7 +26,7 @@ from ...check.judge import (
     scalar,
 )
 from ...check.observe import detached
-from ..dora.exercises import T95
+from ...verdict import T95
 from .forgetting import neighbours
 from .measure import interval
 

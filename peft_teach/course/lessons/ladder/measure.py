@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .... import models
 from ....waiting import bar
-from ..dora.exercises import T95
+from ...verdict import T95
 
 NEUTRAL = 0.5         # a mean rating within this of zero has no sign, as in `data.load`
 PARTS = 31            # predictions are kept in steps of 1/31, so ±4.1 fits a byte

@@ -11,7 +11,8 @@ from matplotlib.patches import Patch, Rectangle
 
 from ....plots import COLOURS, SERIES, entitle, figure
 from ....widgets import Explorer
-from .recorded import BETTER, SAME, UNSURE, WORSE, errors, shared
+from ...verdict import BETTER, SAME, UNSURE, WORSE
+from .recorded import errors, shared
 from .rungs import NAMES
 
 SHOWN = 8                # experiments beside each other

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ..dora.exercises import verdict
+from ...verdict import verdict
 from . import measure
 from .rungs import ALPHA, COSTS, LEFT, NAMES
 
@@ -21,7 +21,6 @@ MARGIN = 0.02                       # in R², declared before the first run
 FIRST_SEED = 2                      # that of the leaderboard
 HEAD = 385                          # trained by every method: the head's 384 weights and bias
 KEPT = ("neighbours kept", "without the top direction")
-SAME, BETTER, WORSE, UNSURE = "the same", "better", "worse", "could not tell"
 
 Errors = dict[str, dict[int, Tensor]]    # (sentences,) by method and seed
 

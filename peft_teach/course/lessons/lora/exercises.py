@@ -18,6 +18,7 @@ from ...check import merge_judge
 from ...check.adapter_judge import MISTAKES, Method, frozen_linear
 from ...check.exercise import VALUE, Exercise, Verdict
 from ...check.judge import NO_RETURN, judged_count, named, number, rejected, report
+from ...check.low_rank import drawn_at_start, linear_cases, random_beside_zero
 from ...check.merge_judge import Merge
 from ...check.mutants import Law
 from . import mutants, recorded
@@ -69,28 +70,6 @@ COUNT = Exercise(
 # ── lora.layer ───────────────────────────────────────────────────────────────────────────────
 
 
-def linear_cases(seed: int) -> list[dict]:
-    """Return layers that differ in shape, bias and dtype, with inputs, A and B; the smallest first.
-    """
-    generator = torch.Generator().manual_seed(1000 + seed)
-
-    def draw(*shape: int, dtype=torch.float32) -> Tensor:
-        return torch.randn(shape, generator=generator).to(dtype)
-
-    cases = []
-    for n_in, n_out, rank, alpha, bias, dtype, batch in (
-            (4, 3, 2, 6.0, True, torch.float32, (2,)),
-            (5, 9, 4, 10.0, False, torch.float32, (3, 2)),
-            (384, 96, 8, 16.0, True, torch.float32, (2, 3)),
-            (8, 8, 4, 8.0, True, torch.bfloat16, (3, 2))):
-        cases.append({"n_in": n_in, "n_out": n_out, "rank": rank, "alpha": alpha,
-                      "W": draw(n_out, n_in, dtype=dtype) / n_in**0.5,
-                      "b": draw(n_out, dtype=dtype) if bias else None,
-                      "x": draw(*batch, n_in, dtype=dtype),
-                      "A": draw(rank, n_in) / n_in**0.5, "B": draw(n_out, rank)})
-    return cases
-
-
 def _scale(case: dict) -> float:
     return case["alpha"] / case["rank"]
 
@@ -106,46 +85,7 @@ def corrected(base: nn.Linear, case: dict) -> Tensor:
     return (y + _scale(case) * _correction(case)).to(y.dtype)
 
 
-# One of the two matrices starts at zero, and what passes through the other stays as large as it
-# was. The root mean square of what comes out, for random inputs of size 1, may lie between these:
-# PyTorch's usual uniform start of a layer gives 0.58.
-SIZE = (0.45, 1.8)
-# Layers that are made to see how the random matrix is drawn: a deviation that no width or rank
-# changes is too small in one of them or too large in the other, and 1/√n_out is not 1/√n_in.
-DRAWN = ((1024, 256, 3), (64, 64, 64))    # n_in, n_out, rank
 WATCHED = 1000    # entries of a matrix from which on it is told from what the products make
-
-
-def random_beside_zero(method: Method, case: dict, seen: dict) -> Verdict | None:
-    """Is one of A and B zero, and the other random and of a size that keeps what passes?"""
-    A, B = seen["start_own"]["A"], seen["start_own"]["B"]
-    if not A.any() and not B.any():
-        return rejected("both_zero", "A and B both start at zero.")
-    if A.any() and B.any():
-        return rejected("both_random", f"A starts with entries of up to {A.abs().max():.2g}, and B "
-                                       f"of up to {B.abs().max():.2g}; expected zero in one.")
-    name, side = ("A", "x Aᵀ") if A.any() else ("B", "what B makes of it")
-    for sizes, drawn in zip(DRAWN, seen["drawn"]):
-        told = "n_in = {}, n_out = {}, rank {}".format(*sizes)
-        rows = drawn[name] if name == "A" else drawn[name].T    # (rank, features)
-        sigma = torch.linalg.svdvals(rows)
-        if 8 * len(rows) <= rows.shape[1] and sigma[-1] < 0.1 * sigma[0]:
-            return rejected("alike", f"The {'rows' if name == 'A' else 'columns'} of {name} start "
-                                     "along fewer directions than there are: their singular values "
-                                     f"go from {sigma[0]:.2g} down to {sigma[-1]:.2g} ({told}).")
-        passed = drawn[name].square().sum(1).mean().sqrt()    # what inputs of size 1 become
-        if not SIZE[0] < passed < SIZE[1]:
-            told = (f"What goes in has entries of about 1; {side} starts with entries of about "
-                    f"{passed:.2g}, expected about 1 ({told}).")
-            return rejected("A_size", told) if name == "A" else Verdict(False, told)
-        if abs(rows.mean()) > rows.std() / 2:
-            return Verdict(False, f"The entries of {name} start with a mean of {rows.mean():.2g} "
-                                  f"and a deviation of {rows.std():.2g}; expected a mean of about "
-                                  "0, since entries of one sign make directions that are nearly "
-                                  "one.")
-    return None
-
-
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "mv", "addmv")    # what matrix products come down to
 
 
@@ -191,14 +131,6 @@ def run_layer(LoRALinear: Any, case: dict) -> dict[str, Any]:
                    "built": (watch.built and entries >= WATCHED
                              and tokens < min(case["n_in"], case["n_out"])),
                    "halved": watch.halved}
-
-
-def drawn_at_start(LoRALinear: Any) -> list[dict[str, Tensor]]:
-    """Return what the parameters of the layers of `DRAWN` start as."""
-    layers = [LoRALinear(nn.Linear(n_in, n_out).requires_grad_(False), rank, 2.0 * rank)
-              for n_in, n_out, rank in DRAWN]
-    return [{name: p.detach().float() for name, p in layer.own_parameters().items()}
-            for layer in layers]
 
 
 def judge_layer(case: dict, seen: Mapping) -> Verdict:
