@@ -10,7 +10,7 @@ import peft_teach as pt
 from peft_teach.course.check.exercise import WRONG, examine
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.change import injecting, mutants
-from peft_teach.course.lessons.change.tiny import Scale, Tiny
+from peft_teach.course.lessons.change.injecting import Scale, Tiny
 
 
 def test_a_wrong_count_is_named_only_if_every_input_agrees():

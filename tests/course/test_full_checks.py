@@ -5,11 +5,10 @@ import pytest
 import torch
 
 from peft_teach.course.check.exercise import examine
-from peft_teach.course.check.standin import Output
+from peft_teach.course.check.stand_ins import Output, TinyClassifier
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.full import exercises as full
 from peft_teach.course.lessons.full import sick
-from peft_teach.course.lessons.full.small import Classifier
 
 
 def test_some_gradients_are_larger_than_one_and_some_smaller():
@@ -77,7 +76,7 @@ def test_each_training_that_went_wrong_shows_its_symptom():
     batches = [{"features": x, "labels": y} for x, y in zip(features, labels)]
 
     def trained(change):
-        head = Classifier(seed=1)
+        head = TinyClassifier(seed=1)
         seen = sick.train(change, head, batches, 0.1)
         return seen, find("full.accuracy").resolve()(head, batches)
 

@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 
 import peft_teach as pt
 from peft_teach.course import records
-from peft_teach.course.check.standin import Output
+from peft_teach.course.check.stand_ins import Output, TinyEncoder
 from peft_teach.course.desk import my_peft as library
 from peft_teach.course.desk import work
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.real import exercises, mutants, peft_side
-from peft_teach.course.lessons.real.toy import Toy, head_of, read, saved, spoil, written
+from peft_teach.course.lessons.real.files import head_of, read, saved, spoil, written
 from peft_teach.course.publish.source import SOLUTION
 from peft_teach.course.publish.source import read as read_source
 
@@ -49,13 +49,13 @@ def test_peft_reads_each_file_as_the_rules_of_the_checks_say(ours, file):
     files["no head, and one is named"] = (spoil(*file, "head")[0], file[1])
     seen = set()
     for name, (tensors, settings) in files.items():
-        theirs, said = peft_side.load(Toy(), tensors, settings)
+        theirs, said = peft_side.load(TinyEncoder(), tensors, settings)
         seen.add(said)
         if said == peft_side.REFUSED:
             with pytest.raises(ValueError, match="here"):
-                read(Toy(), tensors, settings)
+                read(TinyEncoder(), tensors, settings)
             continue
-        found = read(Toy(), tensors, settings)
+        found = read(TinyEncoder(), tensors, settings)
         missed = any("lora_" in each for each in found.missing)
         assert (said == peft_side.WARNED) == missed, name
         if not any("lora_A" in each for each in found.missing):    # peft draws these anew
@@ -68,21 +68,22 @@ def test_peft_reads_each_file_as_the_rules_of_the_checks_say(ours, file):
 def test_peft_saves_the_head_that_the_rules_of_the_checks_say(file, wanted, tmp_path):
     pytest.importorskip("peft")
     settings = file[1] | {"modules_to_save": wanted}
-    peft_side.load(Toy(), file[0], settings)[0].save_pretrained(tmp_path)
+    peft_side.load(TinyEncoder(), file[0], settings)[0].save_pretrained(tmp_path)
     kept = load_file(tmp_path / "adapter_model.safetensors")
-    assert any("classifier" in name for name in kept) == (saved(Toy(), settings) == ["classifier"])
+    named = saved(TinyEncoder(), settings) == ["classifier"]
+    assert any("classifier" in name for name in kept) == named
 
 
 def test_the_test_of_belief_meets_the_readers_own_file_and_way_back():
     pieces = {"to_peft": exercises.to_peft, "from_peft": exercises.from_peft}
     exercises.believes(*exercises.exchanged_by(pieces))
-    broken = pieces | {"to_peft": lambda found, head: exercises.to_peft(found, head_of(Toy()))}
+    broken = pieces | {"to_peft": lambda found, _: exercises.to_peft(found, head_of(TinyEncoder()))}
     with pytest.raises(AssertionError):
         exercises.believes(*exercises.exchanged_by(broken))
 
 
 def test_wires_follow_numbers_and_are_green_where_modules_answer_alike(ours, file):
-    found = {name: real.wires(ours, Toy(), each, name) for name, each in (
+    found = {name: real.wires(ours, TinyEncoder(), each, name) for name, each in (
         {real.YOURS: file} | peft_side.false_files(*file)).items()}
     right = found[real.YOURS]
     assert all(right.agree)

@@ -111,6 +111,11 @@ def as_leaves(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: t.clone().requires_grad_(t.is_floating_point()) for name, t in tensors.items()}
 
 
+def weights_of(model: nn.Module) -> Tensor:
+    """Return all weights in one vector."""
+    return nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+
+
 def detached(value: Any) -> Any:
     """Return a copy of a tensor; all else as it is, for the judge to name."""
     return value.detach().clone() if isinstance(value, Tensor) else value

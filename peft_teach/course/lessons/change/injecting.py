@@ -10,11 +10,35 @@ from ....core import Adapter, adapters, plain_name
 from ...check.exercise import Exercise, Verdict
 from ...check.judge import NO_RETURN, named, rejected, report
 from ...check.mutants import Law
+from ...check.stand_ins import Tiny
 from .mutants import BROKEN, RIGHT
 from .mutants import inject as inject  # the reference
-from .tiny import Affine, Scale, Tiny
 
 # ── change.inject ────────────────────────────────────────────────────────────────────────────
+
+
+class Scale(Adapter):
+    """y = a · base(x), around a layer or a whole block; one trained number, 1 at the start."""
+
+    def __init__(self, base: nn.Module):
+        super().__init__(base)
+        self.a = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.a * self.base(x)
+
+
+class Affine(Adapter):
+    """y = gain · base(x) + shift, around a module or a part of a model that ends with a bias."""
+
+    def __init__(self, base: nn.Module):
+        super().__init__(base)
+        width = len([*base.parameters()][-1])
+        self.gain = nn.Parameter(torch.ones(width))                   # (n_out,)
+        self.shift = nn.Parameter(torch.zeros(width))                 # (n_out,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gain * self.base(x) + self.shift
 
 
 def inject_cases(seed: int) -> list[dict]:

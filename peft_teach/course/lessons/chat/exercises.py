@@ -14,7 +14,7 @@ from ...check.exercise import VALUE, Exercise, Verdict
 from ...check.judge import NO_RETURN, named, number, recognised, rejected, report, scalar, whole
 from ...check.mutants import Law
 from . import mutants
-from .small import tokenizer_of, transformers_mask, turns
+from .templates import tokenizer_of, transformers_mask, turns
 
 HERE = "peft_teach.course.lessons.chat"
 

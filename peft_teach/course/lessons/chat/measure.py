@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from .... import data, models
 from ...desk import reviews as reading
-from .small import Turns
+from .templates import Turns
 
 NEW_TOKENS = 64     # of the longest answer
 # The most likely word each time, but no four tokens twice: else a small model circles for ever.

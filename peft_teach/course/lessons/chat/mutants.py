@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .... import data
-from .small import tokenizer_of, turns
+from .templates import tokenizer_of, turns
 
 Batch = dict[str, Tensor]
 

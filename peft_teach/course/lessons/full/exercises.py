@@ -24,11 +24,39 @@ from ...check.judge import (
     whole,
 )
 from ...check.mutants import MISTAKES, Outcome, outcomes, score, survivors
-from ...check.observe import detached
+from ...check.observe import detached, weights_of
+from ...check.stand_ins import TinyClassifier
 from . import mutants, sick
-from .small import Batch, Classifier, batches_of, cached, weights_of
 
 HERE = "peft_teach.course.lessons.full.exercises"
+
+
+class Batch(dict):
+    """A batch that says what is due, if it is asked for what it does not hold."""
+
+    def __missing__(self, key: str):
+        raise KeyError(f"{key}: this model takes {' and '.join(self)}; hand over all of the batch, "
+                       "as model(**batch), and ask it for nothing but the labels")
+
+
+def batches_of(seed: int, sizes: Iterable[int], words: int = 12) -> list[dict[str, Tensor]]:
+    """Return batches of these sizes, of random words with some padding, and random labels."""
+    generator = torch.Generator().manual_seed(seed)
+    made = []
+    for size in sizes:
+        ids = torch.randint(1, words, (size, 5), generator=generator)
+        mask = torch.ones_like(ids)
+        mask[::2, 4] = 0
+        made.append({"input_ids": ids, "attention_mask": mask,
+                     "labels": torch.randint(2, (size,), generator=generator)})
+    return made
+
+
+def cached(model: TinyClassifier, batches: Iterable[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+    """Return batches of what the head reads, in the place of words and mask."""
+    with torch.no_grad():
+        return [{"features": model.bert(batch["input_ids"], batch["attention_mask"]),
+                 "labels": batch["labels"]} for batch in batches]
 
 
 def _intact(batches: list[dict[str, Tensor]], given: list[dict[str, Tensor]]) -> bool:
@@ -56,7 +84,7 @@ def accuracy_cases(seed: int) -> list[dict]:
              for i, (sizes, on) in enumerate((((256, 256, 85), True), ((7, 7, 7, 1), True),
                                               ((3, 11), False)))]
     last = cases[-1]
-    features = cached(Classifier(seed=last["seed"]), last["batches"])
+    features = cached(TinyClassifier(seed=last["seed"]), last["batches"])
     return [*cases, last | {"batches": features, "autograd": True}]
 
 
@@ -65,7 +93,7 @@ def run_accuracy(accuracy, case: dict) -> dict[str, Any]:
 
     The case says whether autograd is on when the learner's code is called.
     """
-    model, batches = Classifier(seed=case["seed"]).train(), [*map(Batch, case["batches"])]
+    model, batches = TinyClassifier(seed=case["seed"]).train(), [*map(Batch, case["batches"])]
     before, given = weights_of(model), copy.deepcopy(batches)
     with torch.set_grad_enabled(case["autograd"]):    # which puts it back, too
         found = accuracy(model, batches)
@@ -104,7 +132,7 @@ def judge_accuracy(case: dict, seen: Mapping[str, Any]) -> Verdict:
 
 def _accuracies(case: dict) -> tuple[float, dict[str, float]]:
     """Return the right accuracy, and what the known mistakes give."""
-    model = Classifier(seed=case["seed"])
+    model = TinyClassifier(seed=case["seed"])
     hits = [(model(**batch).logits.argmax(-1) == batch["labels"]).double()
             for batch in case["batches"]]
     return torch.cat(hits).mean().item(), {
@@ -167,7 +195,7 @@ def step(model: nn.Module, batch: dict[str, Tensor], optimizer: torch.optim.Opti
 class Recorder(torch.optim.SGD):
     """Plain gradient descent, on two groups, that writes down when it is called."""
 
-    def __init__(self, model: Classifier, lr: float):
+    def __init__(self, model: TinyClassifier, lr: float):
         trained = [p for p in model.parameters() if p.requires_grad]
         half = len(trained) // 2
         super().__init__([{"params": trained[:half]}, {"params": trained[half:]}], lr=lr)
@@ -205,9 +233,9 @@ def step_cases(seed: int) -> list[dict]:
     return [*cases, last | {"batches": cached(_start(last), last["batches"])}]
 
 
-def _start(case: dict) -> Classifier:
+def _start(case: dict) -> TinyClassifier:
     """Return the case's model. A large `scale` of the head makes large gradients."""
-    model = Classifier(seed=case["seed"])
+    model = TinyClassifier(seed=case["seed"])
     with torch.no_grad():
         for p in model.classifier.parameters():
             p.mul_(case["scale"])
@@ -363,8 +391,8 @@ def head_cases(seed: int) -> list[dict]:
                 ((6, "all", True), (5, "none", True), (4, "backbone", False)))]
 
 
-def _headed(case: dict) -> Classifier:
-    return Classifier(width=case["width"], seed=case["seed"], head_bias=case["bias"])
+def _headed(case: dict) -> TinyClassifier:
+    return TinyClassifier(width=case["width"], seed=case["seed"], head_bias=case["bias"])
 
 
 def run_head(head_only, case: dict) -> dict[str, Any]:
@@ -455,9 +483,9 @@ def frozen_cases(seed: int) -> list[dict]:
             for i, trains in enumerate((("classifier",), ("bert.pooler", "classifier")))]
 
 
-def half_frozen(case: dict) -> Classifier:
+def half_frozen(case: dict) -> TinyClassifier:
     """Return a small model of which only the parts in `trains` may train."""
-    model = Classifier(seed=case["seed"])
+    model = TinyClassifier(seed=case["seed"])
     for name, p in model.named_parameters():
         p.requires_grad_(name.startswith(tuple(case["trains"])))
     return model
@@ -525,8 +553,8 @@ def _trained_by(step: Callable) -> Callable[[nn.Module], None]:
     return train
 
 
-def _headed_by(head_only: Callable[[nn.Module], Any]) -> Classifier:
-    model = Classifier()
+def _headed_by(head_only: Callable[[nn.Module], Any]) -> TinyClassifier:
+    model = TinyClassifier()
     head_only(model)
     return model
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .... import training
-from .small import weights_of
+from ...check.observe import weights_of
 
 CHANGES = {
     1: "the gradients are never cleared",

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .tiny import Decoder, Pairs, drawn_pairs, held_in
+from ...check.stand_ins import Pairs, TinyDecoder, drawn_pairs, held_in
 
 LENGTH = 3
-DECODER = Decoder()
+DECODER = TinyDecoder()
 PREFIX = drawn_pairs(DECODER, LENGTH, 0)
 Read = Callable[[Tensor, object], tuple[Tensor, object]]
 

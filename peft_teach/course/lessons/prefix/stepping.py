@@ -9,8 +9,8 @@ from torch import Tensor
 from ...check.exercise import Exercise, Verdict
 from ...check.judge import NO_RETURN, named, rejected, report
 from ...check.mutants import Law
+from ...check.stand_ins import Pairs, TinyDecoder, drawn_pairs, held_in
 from .mutants import BROKEN, RIGHT, Read, put, read_with, text
-from .tiny import Decoder, Pairs, drawn_pairs, held_in
 
 HERE = "peft_teach.course.lessons.prefix.stepping"
 
@@ -67,9 +67,10 @@ def run_generate(generate: Callable, case: dict) -> dict[str, Any]:
         after) == len(before[0]) and all(map(torch.equal, after, before[0]))}
 
 
-def given_to(case: dict) -> tuple[Decoder, Pairs, Tensor]:
+def given_to(case: dict) -> tuple[TinyDecoder, Pairs, Tensor]:
     """Return the decoder, its prefix, and the ids that are to be continued, (batch, tokens)."""
-    decoder, generator = Decoder(case["seed"]), torch.Generator().manual_seed(700 + case["seed"])
+    decoder = TinyDecoder(case["seed"])
+    generator = torch.Generator().manual_seed(700 + case["seed"])
     return (decoder, drawn_pairs(decoder, case["length"], case["seed"], case["batch"]),
             torch.randint(41, (case["batch"], case["tokens"]), generator=generator))
 

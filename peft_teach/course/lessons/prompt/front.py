@@ -9,8 +9,8 @@ from ....core import Adapter
 from ...check.exercise import Exercise, Verdict
 from ...check.judge import NO_RETURN, close, difference, named, recognised, rejected, report
 from ...check.mutants import Law
+from ...check.stand_ins import TinyLanguageModel
 from . import mutants
-from .tiny import Tiny, batch_of
 
 
 class SoftPrompt(nn.Module):
@@ -64,6 +64,29 @@ def front_cases(seed: int) -> list[dict]:
     return cases
 
 
+def batch_of(seed: int, side: str, batch: int = 3, seq: int = 5, words: int = 13,
+             asked: int = 2, pad: int = 0) -> dict[str, Tensor]:
+    """Return random text, padded on a side, whose last `asked` words of each row have labels.
+
+    Padding is the token `pad`. If it is another than 0, then 0 is a word, and each text's last but
+    one.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(1, words, (batch, seq), generator=generator)
+    if pad:
+        ids[:, -2] = 0
+    mask, labels = torch.ones_like(ids), torch.full_like(ids, -100)
+    for i in range(batch):
+        missing = i % (seq - 2)
+        real = slice(missing, seq) if side == "left" else slice(0, seq - missing)
+        mask[i] = 0
+        mask[i, real] = 1
+        labels[i, real] = torch.where(torch.arange(seq - missing) >= seq - missing - asked,
+                                      ids[i, real], -100)
+    ids = torch.where(mask.bool(), ids, pad)
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
 BATCH = ("input_ids", "attention_mask", "labels")
 MADE = {"trains": dict[str, tuple[int, ...]]}
 CALLED = MADE | {"dtype": str, "first": Tensor, "start_after": Tensor}
@@ -74,7 +97,7 @@ REPORT = (report(made=Any) | report(**MADE) | report(**CALLED, out=Any, parts=li
 
 def run_front(SoftPrompt, case: dict) -> dict[str, Any]:
     """Make the learner's prompt, fill it as if it were trained, and call it."""
-    model, start = Tiny(seed=case["seed"], scale=case["scale"]), case["start"].clone()
+    model, start = TinyLanguageModel(seed=case["seed"], scale=case["scale"]), case["start"].clone()
     prompt = SoftPrompt(model, start)
     if not isinstance(prompt, nn.Module):
         return {"made": prompt}
@@ -172,7 +195,7 @@ def judge_front(case: dict, seen: dict) -> Verdict:
 
 def _parts(case: dict) -> tuple[nn.Module, Tensor, Tensor]:
     """The model, what it reads, and the mask: P in front."""
-    model = Tiny(seed=case["seed"], scale=case["scale"])
+    model = TinyLanguageModel(seed=case["seed"], scale=case["scale"])
     x = model.get_input_embeddings()(case["input_ids"])
     mask = nn.functional.pad(case["attention_mask"], (case["length"], 0), value=1)
     return model, torch.cat([case["P"].expand(len(x), -1, -1), x], 1), mask
@@ -235,7 +258,7 @@ FRONT = Exercise(
 def places_kept(prompt_class, fresh) -> None:
     """Reject a soft prompt that moves the text's places.
 
-    `fresh()` returns a `Tiny`. Vectors that are words must do what these words would do as text.
+    `fresh()` returns a language model. Vectors that are words must do what these would do as text.
     """
     model, words = fresh(), torch.tensor([3, 7, 1])
     ids = torch.tensor([[5, 2, 9, 4, 8], [0, 0, 6, 1, 12]])    # padding that words could look at
@@ -253,7 +276,8 @@ def places_kept(prompt_class, fresh) -> None:
     assert torch.allclose(found.loss, right.loss, atol=1e-5), "loss"
 
 
-LAW = Law(mutants.RIGHT, mutants.BROKEN, call=lambda test, version: test(version, Tiny))
+LAW = Law(mutants.RIGHT, mutants.BROKEN,
+          call=lambda test, version: test(version, TinyLanguageModel))
 
 HOLDS = Exercise(
     id="prompt.holds", lesson="03", names=("places_kept",), points=3, minutes=10, difficulty=3,
@@ -266,4 +290,4 @@ HOLDS = Exercise(
            "the text. Which of its logits, and which loss?",
            "Several places must be told apart: a text with padding, labels at some tokens only, "
            "and a prompt that is not as long as the text. Compare where the mask is 1."),
-    arguments=lambda pieces: (pieces["SoftPrompt"], Tiny))
+    arguments=lambda pieces: (pieces["SoftPrompt"], TinyLanguageModel))

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from ...check.exercise import Exercise, Verdict
 from ...check.judge import NO_RETURN, close, named, recognised, rejected, report
-from ...check.standin import Output
-from .tiny import Words
+from ...check.stand_ins import Output, ScaledEmbedding
 
 HERE = "peft_teach.course.lessons.prompt.starts"
 PADDING, FIRST, LAST = 0, 1, 2    # the special tokens
@@ -100,7 +99,8 @@ def start_cases(seed: int) -> list[dict]:
 
 def embedding(case: dict) -> nn.Module:
     """Make the word vectors of a case; called, it scales them, as Gemma's does."""
-    made, generator = Words(100, 5, case["scale"]), torch.Generator().manual_seed(case["seed"])
+    made = ScaledEmbedding(100, 5, case["scale"])
+    generator = torch.Generator().manual_seed(case["seed"])
     with torch.no_grad():
         made.weight.copy_(torch.randn(100, 5, generator=generator))
     return made

@@ -25,10 +25,10 @@ from ...check.judge import (
 )
 from ...check.mutants import Law
 from ...check.observe import detached
+from ...check.stand_ins import TinyEncoder
 from . import mutants
-from .toy import (
+from .files import (
     FRONT,
-    Toy,
     head_of,
     read,
     saved,
@@ -73,9 +73,9 @@ def trained_cases(seed: int) -> list[dict]:
                 (12, 8, 4, 1.5, at(QUERY, 1, 11) + at(FFN, 0, 10))))]
 
 
-def base_of(case: Mapping) -> Toy:
+def base_of(case: Mapping) -> TinyEncoder:
     """The model of a case without its adapter, and with another head."""
-    return Toy(case["blocks"], case["width"], case["seed"])
+    return TinyEncoder(case["blocks"], case["width"], case["seed"])
 
 
 def model_of(case: Mapping) -> nn.Module:
@@ -487,7 +487,7 @@ def exchanged_by(pieces: Mapping[str, Any]) -> tuple[Callable, Callable]:
     to_peft, from_peft = pieces["to_peft"], pieces["from_peft"]
 
     def exchange(model: nn.Module) -> nn.Module:
-        return from_peft(Toy(), *to_peft(adapters(model), head_of(model)), LoRALinear)
+        return from_peft(TinyEncoder(), *to_peft(adapters(model), head_of(model)), LoRALinear)
 
     return exchange, mutants.fresh
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ....core import adapters
 from ....methods.lora import LoRALinear
-from .toy import File, Toy, read, spoil, written
+from ...check.stand_ins import TinyEncoder
+from .files import File, read, spoil, written
 
 PLACES = tuple(f"layer.{block}.{end}" for block in (0, 1)
                for end in ("attention.query", "output.dense"))
@@ -19,7 +20,7 @@ PLACES = tuple(f"layer.{block}.{end}" for block in (0, 1)
 
 def fresh(rank: int = 4, alpha: float = 4.0) -> nn.Module:
     """A model of width 6 with LoRA as it starts: B is zero, and the head is the base's own."""
-    model = Toy()
+    model = TinyEncoder()
     for name in PLACES:
         model.set_submodule(name, LoRALinear(model.get_submodule(name), rank, alpha))
     return model
@@ -27,7 +28,7 @@ def fresh(rank: int = 4, alpha: float = 4.0) -> nn.Module:
 
 def _through(change: Callable[[dict, dict], File]) -> Callable[[nn.Module], nn.Module]:
     """Return a version that changes the file on its way."""
-    return lambda model: read(Toy(), *change(*written(model))).model
+    return lambda model: read(TinyEncoder(), *change(*written(model))).model
 
 
 def _merged(model: nn.Module) -> nn.Module:
@@ -75,7 +76,7 @@ RIGHT = {
     "merges the update into the weights": _merged,
     "computes in double precision": _Double,
     "says the same scale without rsLoRA": lambda model: read(
-        Toy(), *written(model, stabilized=False)).model,
+        TinyEncoder(), *written(model, stabilized=False)).model,
 }
 BROKEN = {
     "rounds every tensor to half precision": _through(lambda tensors, settings: (

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ....core import adapters, head_state
 from ....models import cache_name
 from ...desk import live
-from .toy import FRONT, File, spoil
+from .files import FRONT, File, spoil
 
 HARMLESS = "is_gradient_checkpointing"    # peft's own code asks transformers by an old name
 warnings.filterwarnings("ignore", f"`{HARMLESS}`")

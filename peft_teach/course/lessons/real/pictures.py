@@ -27,8 +27,8 @@ from ... import records
 from ...desk import my_peft, work
 from .. import find
 from . import peft_side, processes
+from .files import FRONT, File, read
 from .peft_side import gap, installed, knob, logits
-from .toy import FRONT, File, read
 
 AGREE = 1e-5      # of the largest output
 YOURS = "as you wrote it"

@@ -1,4 +1,4 @@
-"""The smallest model on which names can go wrong, and how peft reads a file of LoRA.
+"""A file of LoRA: as we write it, with faults that peft does not notice, and as peft reads it.
 
 The rules are those of peft 0.21; `tests/course/test_real.py` puts the same files to peft itself.
 """
@@ -15,43 +15,6 @@ from ....methods.lora import LoRALinear
 
 FRONT = "base_model.model."
 File = tuple[dict[str, Tensor], dict[str, Any]]
-
-
-class Block(nn.Module):
-    """An attention without attention: its names are a BERT's, and one ends like another."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.attention = nn.ModuleDict({
-            "query": nn.Linear(width, width), "query_norm": nn.LayerNorm(width),
-            "subquery": nn.Linear(width, width),
-            "output": nn.ModuleDict({"dense": nn.Linear(width, width)})})
-        self.output = nn.ModuleDict({"dense": nn.Linear(width, width)})
-
-    def forward(self, x: Tensor) -> Tensor:
-        query = self.attention["query"](x) + self.attention["subquery"](x)
-        query = self.attention["query_norm"](query)
-        x = x + self.attention["output"]["dense"](query.tanh())
-        return x + self.output["dense"](x.tanh())
-
-
-class Toy(nn.Module):
-    """Blocks and a head: x (batch, width) to logits (batch, 2)."""
-
-    def __init__(self, blocks: int = 2, width: int = 6, seed: int = 0):
-        super().__init__()
-        self.layer = nn.ModuleList(Block(width) for _ in range(blocks))
-        self.classifier = nn.Linear(width, 2)
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for p in self.parameters():
-                p.copy_(torch.randn(p.shape, generator=generator) / p.shape[-1]**0.5)
-        self.requires_grad_(False).classifier.requires_grad_(True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for block in self.layer:
-            x = block(x)
-        return self.classifier(x)
 
 
 def trained(model: nn.Module, names: tuple[str, ...], rank: int, scale: float,
