@@ -27,7 +27,7 @@ from torch import nn
 
 import peft_teach as pt
 from peft_teach.course import recording
-from peft_teach.course.check.standin import Output
+from peft_teach.course.check.stand_ins import Output
 from peft_teach.course.desk import reviews as reading
 
 FULL, PROMPT = (runpy.run_path(str(Path(__file__).with_name(f"{name}.py")))
