@@ -1,6 +1,6 @@
 """nbgrader on this course: copy to the top of a course folder as `nbgrader_config.py`.
 
-    cp solutions/07_lora.ipynb COURSE/source/lora/       nbgrader generate_assignment lora
+    cp solutions/07_lora/07_lora.ipynb COURSE/source/lora/       nbgrader generate_assignment lora
     submitted/STUDENT/lora/07_lora.ipynb                 nbgrader autograde lora
                                                          nbgrader generate_feedback lora
 

@@ -69,12 +69,14 @@ class Exercise:
     points: int
     minutes: int
     difficulty: int
-    reference: str | tuple[str, ...]        # "module:attribute.path", one for each name
     cases: Callable[[int], Sequence[Any]]   # cases(seed) -> plain data: sizes, dtypes, weights
     run: Callable[[Any, Any], Any]          # run(obj, case) -> plain tensors and numbers
     judge: Callable[[Any, Any], Verdict]    # judge(case, outputs), which accepts any outputs
     mistakes: Mapping[str, str]             # name -> message: wrong outcomes that judge recognises
     hints: tuple[str, ...]                  # three, each saying more than the one before
+    # Where the library has the answer: "module:attribute.path", one for each name. Elsewhere the
+    # build cuts it from the lesson's solution cell, into `answers.py` of the lesson's folder.
+    reference: str | tuple[str, ...] = ()
     # What `run` gives, as a type: `judge.report` makes one. It is validated before `judge` sees it,
     # since the grader's outputs come from a process that the learner's code may have changed.
     returns: Any = Any
@@ -98,6 +100,9 @@ class Exercise:
     @property
     def references(self) -> tuple[str, ...]:
         """Where the reference of each name is: "module:attribute.path"."""
+        if not self.reference:
+            home = f"peft_teach.course.lessons.{self.id.partition('.')[0]}.answers"
+            return tuple(f"{home}:{name}" for name in self.names)
         return (self.reference,) if isinstance(self.reference, str) else tuple(self.reference)
 
     def resolve(self) -> Any:

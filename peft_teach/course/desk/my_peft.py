@@ -205,6 +205,11 @@ def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}{line}"
 
 
+def added(exercise: Exercise, cells: Sequence[str], text: str) -> str:
+    """Return the text of a library with an answer, from cells that define it. Raises `Refused`."""
+    return _with(exercise, _piece(exercise, cells), text)
+
+
 # ── a piece, from the reader's cells ─────────────────────────────────────────────────────────
 
 

@@ -4,6 +4,7 @@
         exercises.py    those whose id starts with `lora.`, as `EXERCISES`
         mutants.py      right and broken versions, where a learner writes a test of them
         stubs.json      what a student starts from, and under which heading; written by the build
+        answers.py      what the solution notebook answers, where the library has no such thing; too
         pictures.py     the lesson's own pictures, where it has any, with `EXAMPLES` of them
         handed_in.py    what else is marked, where something is handed in beside the notebook
 """
@@ -18,7 +19,7 @@ from ...errors import unknown
 from ..check.exercise import Exercise
 from ..check.part import Part
 
-STUBS = "stubs.json"
+STUBS, ANSWERS = "stubs.json", "answers.py"    # written by the build
 START = "START"    # the notebook that leads to all lessons, by its file and in its metadata
 
 

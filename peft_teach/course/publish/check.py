@@ -8,7 +8,7 @@ from typing import Any
 from ..desk import work
 from ..lessons import START, of_lesson
 from . import execution
-from .notebooks import make, start_page, stored_stubs
+from .notebooks import make, start_page
 from .source import BEGIN, END, SOLUTION, Cell, first_line, squeeze
 
 SHORTEST_SECRET = 13  # characters; a shorter line, such as `return y`, gives nothing away
@@ -44,9 +44,9 @@ def audit(root: Path | str = ".") -> list[str]:
              for path in sorted(root.glob(pattern)))
     problems += [f"{path}: has no source, remove it"
                  for path in found if path not in known | {f"lessons/{START}.ipynb"}]
-    problems += [f"{file.as_posix()}: holds other stubs than {lesson.source}, build again"
-                 for lesson in lessons if (file := lesson.stubs_file)
-                 and stored_stubs(root / file) != lesson.kept]
+    problems += [f"{file.as_posix()}: is not what {lesson.source} gives, build again"
+                 for lesson in lessons for file, text in lesson.files.items()
+                 if not (root / file).is_file() or (root / file).read_text("utf-8") != text]
     return problems + _leaks(root, [cell for lesson in lessons for cell in lesson.cells])
 
 

@@ -3,7 +3,7 @@
     solutions/07_lora/lesson.py ──> lessons/07_lora.ipynb     the student's: stubs, no outputs
                                 ├─> lessons/START.ipynb       the page that leads to all of them
                                 ├─> solutions/07_lora/07_lora.ipynb    solved, with its outputs
-                                └─> peft_teach/course/lessons/lora/stubs.json, for `pt.reset`
+                                └─> peft_teach/course/lessons/lora/    stubs.json, answers.py
 """
 
 import copy
@@ -17,8 +17,8 @@ from typing import Any
 
 from ...errors import unknown
 from ..desk.work import write_whole
-from ..lessons import START, STUBS
-from . import colab, execution, front
+from ..lessons import ANSWERS, START, STUBS
+from . import answers, colab, execution, front
 from .source import GRADE, SOLUTION, SOURCE, Cell, read, slug, wrong
 
 LESSONS = Path("peft_teach/course/lessons")
@@ -63,13 +63,21 @@ class Lesson:
         return {id: {"title": titles[id], "stub": stub} for id, stub in self.stubs.items()}
 
     @property
-    def stubs_file(self) -> Path | None:
-        """The path of the stubs below the top of the checkout; None without an exercise."""
+    def files(self) -> dict[Path, str]:
+        """What the package keeps of a lesson, by path below the top of the checkout.
+
+        The stubs, which `pt.reset` reads, and the answers that the library does not have.
+        """
         prefixes = {id.partition(".")[0] for id in self.stubs}
         if len(prefixes) > 1:
             raise wrong(f"{self.source}: has exercises of {sorted(prefixes)}",
                         "keep a lesson's exercises in one folder")
-        return LESSONS / prefixes.pop() / STUBS if prefixes else None
+        if not prefixes:
+            return {}
+        folder = LESSONS / prefixes.pop()
+        kept = json.dumps(self.kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        found = {folder / STUBS: kept, folder / ANSWERS: answers.cut(self.cells)}
+        return {path: text for path, text in found.items() if text}
 
 
 def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = False) -> list[str]:
@@ -91,8 +99,9 @@ def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = 
         execution.clean(lesson.solution, path, root)
         write(lesson.student, root / "lessons" / path.name)
         write(lesson.solution, path)
-        if lesson.stubs_file:
-            _write_stubs(lesson.kept, root / lesson.stubs_file)
+        for file, text in lesson.files.items():
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(root / file, text)
         report.append(f"{lesson.name}: {said}")
     write(start_page(root), root / "lessons" / f"{START}.ipynb")
     return report
@@ -131,16 +140,6 @@ def _checkout(root: Path) -> tuple[list[Path], str, str]:
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     address = project.get("tool", {}).get("peft-teach", {}).get("address", "")
     return sources, project["project"]["version"], address
-
-
-def stored_stubs(path: Path) -> dict[str, dict[str, str]]:
-    """The stubs of the last build."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def _write_stubs(stubs: dict[str, dict[str, str]], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(stubs, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def write(notebook: Any, path: Path) -> None:

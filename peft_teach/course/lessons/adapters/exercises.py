@@ -95,7 +95,7 @@ SIZE_MISTAKES = {
 
 SIZE = Exercise(
     id="adapters.size", lesson="05", names=("size_for",), points=1, minutes=5, difficulty=1,
-    reference="peft_teach.course.lessons.adapters.exercises:size_for", cases=size_cases,
+    cases=size_cases,
     run=run_size, judge=judge_size, returns=report(found=list), mistakes=SIZE_MISTAKES,
     hints=("What does one adapter cost, as a function of its size? Four shapes, four products.",
            "The bias at the end does not depend on the size: it has to be paid first.",
@@ -237,8 +237,7 @@ BOTTLENECK_MISTAKES = {
 
 BOTTLENECK = Exercise(
     id="adapters.bottleneck", lesson="05", names=("Bottleneck",), points=2, minutes=9,
-    difficulty=2, reference="peft_teach.course.lessons.adapters.start:Bottleneck",
-    equivalents=("peft_teach.methods.bottleneck:Bottleneck",),
+    difficulty=2, equivalents=("peft_teach.methods.bottleneck:Bottleneck",),
     cases=bottleneck_cases, run=run_bottleneck, judge=judge_bottleneck,
     returns=stages(*REPORT), mistakes=BOTTLENECK_MISTAKES,
     hints=("Go through the three changes one by one, and ask of each: which line of the prefix's "

@@ -204,7 +204,6 @@ PLACEMENT_MISTAKES = MISTAKES | {
 PLACEMENTS = Exercise(
     id="adapters.placements", lesson="05", names=("Pfeiffer", "Parallel"), points=3, minutes=11,
     difficulty=2,
-    reference=tuple(f"peft_teach.course.lessons.adapters.placing:{name}" for name in METHODS),
     equivalents=("peft_teach.methods.bottleneck:NormedAdapter",
                  "peft_teach.methods.bottleneck:InputAdapter"),
     cases=placement_cases, run=run_placements, judge=judge_placements,

@@ -165,8 +165,7 @@ SEALED_MISTAKES = {
 
 SEALED = Exercise(
     id="adapters.sealed", lesson="05", names=("name_placement",), points=3, minutes=14,
-    difficulty=3, reference="peft_teach.course.lessons.adapters.sealed:name_placement",
-    cases=sealed_cases, run=run_sealed, judge=judge_sealed,
+    difficulty=3, cases=sealed_cases, run=run_sealed, judge=judge_sealed,
     returns=report(**dict.fromkeys(PLACES, report(said=Any, asked=int))), mistakes=SEALED_MISTAKES,
     hints=("One output alone parts the six into two and four: which formulas end with a norm?",
            "Then compare two outputs. Let x + attention be the same and the two parts be others: "

@@ -142,7 +142,6 @@ LAW = Law(RIGHT, BROKEN, lambda test, make: test(make, WIDTH, BOUND))
 NEAR = Exercise(
     id="adapters.near", lesson="05", names=("starts_near",), points=2, minutes=9, difficulty=2,
     optional=True,
-    reference="peft_teach.course.lessons.adapters.start:starts_near",
     cases=lambda seed: [{"seed": seed}], run=LAW.run, judge=LAW.judge, returns=LAW.returns,
     mistakes=LAW.mistakes,
     hints=("'Every u' cannot be tried. Which few are the hardest: in length, in direction, in "

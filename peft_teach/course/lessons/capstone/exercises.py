@@ -24,7 +24,7 @@ def keeps_the_laws(make) -> None:
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 LAWS = Exercise(
     id="capstone.laws", lesson="13", names=("keeps_the_laws",), points=3, minutes=20, difficulty=3,
-    reference=f"{HERE}:keeps_the_laws", cases=lambda seed: [{"seed": seed}],
+    cases=lambda seed: [{"seed": seed}],
     run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     arguments=lambda pieces: (pieces["my_adapter"],),
     hints=("One base of few features, with a bias, and one without: which laws can be told apart "
@@ -88,7 +88,7 @@ MISTAKES = {
 }
 ADAPTER = Exercise(
     id="capstone.adapter", lesson="13", names=("my_adapter",), points=2, minutes=10, difficulty=2,
-    reference=f"{HERE}:my_adapter", cases=lambda seed: [{"seed": seed}],
+    cases=lambda seed: [{"seed": seed}],
     run=run_adapter, judge=judge_adapter, mistakes=MISTAKES,
     returns=report(law=str, found=str) | report(shapes=dict[str, Any], y=Any),
     hints=("It takes a frozen layer and returns one of your adapters around it: pt.mine gives you "

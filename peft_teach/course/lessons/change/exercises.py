@@ -140,8 +140,6 @@ SMALL_MISTAKES = {
 SMALL = Exercise(
     id="change.small", lesson="02", names=("change_a", "change_b", "change_c"), points=2,
     minutes=7, difficulty=2,
-    reference=tuple(f"peft_teach.course.lessons.change.exercises:change_{letter}"
-                    for letter in LETTERS),
     cases=small_cases, run=run_small, judge=judge_small, mistakes=SMALL_MISTAKES,
     returns=stages({"a": CHANGE}, {"b": CHANGE}, {"c": CHANGE}),
     hints=("The first: the parameter multiplies a fixed matrix of full rank without a zero. Which?",

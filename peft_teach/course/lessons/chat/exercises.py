@@ -160,7 +160,7 @@ LAW = Law(mutants.RIGHT, mutants.BROKEN,
 
 STOP = Exercise(
     id="chat.stop", lesson="11", names=("stops",), points=2, minutes=9, difficulty=2,
-    reference=f"{HERE}.exercises:stops", cases=lambda seed: [{"seed": seed}],
+    cases=lambda seed: [{"seed": seed}],
     run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     hints=("In the table of the model that never stops: which token of an answer has no label?",
            "Collect the labels of a row until a -100 comes. What must stand last among them, but "
@@ -258,7 +258,7 @@ def _short(text: str) -> str:
 
 STYLE = Exercise(
     id="chat.style", lesson="11", names=("style",), points=2, minutes=10, difficulty=2,
-    reference=f"{HERE}.exercises:style", cases=style_cases, run=run_style, judge=judge_style,
+    cases=style_cases, run=run_style, judge=judge_style,
     returns=report(voice=list[Any], other=list[Any]),
     mistakes={
         "plain": "A plain answer has none of the marks. Which of them do you see at a glance?",
@@ -309,7 +309,7 @@ def judge_choose(case: dict, seen: Mapping) -> Verdict:
 
 CHOOSE = Exercise(
     id="chat.choose", lesson="11", names=("checkpoints",), points=2, minutes=6, difficulty=2,
-    answer=VALUE, reference=f"{HERE}.exercises:PICKS", cases=lambda seed: [{"record": "chat"}],
+    answer=VALUE, cases=lambda seed: [{"record": "chat"}],
     run=run_choose, judge=judge_choose, returns=report(type=str, said=dict[str, int | None]),
     mistakes={
         "worse": "Another checkpoint is better for this need, by more than chance would bring.",

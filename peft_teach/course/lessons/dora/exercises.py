@@ -171,7 +171,7 @@ def dora_holds(make) -> None:
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 HOLDS = Exercise(
     id="dora.law", lesson="09", names=("dora_holds",), points=3, minutes=10, difficulty=3,
-    reference=f"{HERE}:dora_holds", cases=lambda seed: [{"seed": seed}],
+    cases=lambda seed: [{"seed": seed}],
     run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     hints=("You have the layer, not its weight. Which inputs make a linear layer show its bias, "
            "and which its weight?",
@@ -245,7 +245,6 @@ def judge_convert(case: dict, seen: Mapping) -> Verdict:
 
 CONVERT = Exercise(
     id="dora.convert", lesson="09", names=("to_gain", "to_dora"), points=2, minutes=8, difficulty=2,
-    reference=(f"{HERE}:to_gain", f"{HERE}:to_dora"),
     cases=convert_cases, run=run_convert, judge=judge_convert,
     returns=report(gain=Any, dora=Any, changed=str),
     mistakes={
@@ -374,7 +373,7 @@ def _aside(W: Tensor, new: Tensor) -> Tensor:
 
 FORGE = Exercise(
     id="dora.forge", lesson="09", names=("forge",), points=3, minutes=10, difficulty=3,
-    reference=f"{HERE}:forge", cases=forge_cases, run=run_forge, judge=judge_forge,
+    cases=forge_cases, run=run_forge, judge=judge_forge,
     returns=report(made=list[Any], intact=bool),
     mistakes={
         "additive": "Along its old direction, each row is as long as before: that is what added "
@@ -474,7 +473,7 @@ def judge_referee(case: dict, seen: Mapping) -> Verdict:
 
 REFEREE = Exercise(
     id="dora.referee", lesson="09", names=("referee",), points=2, minutes=7, difficulty=2,
-    reference=f"{HERE}:referee", cases=referee_cases, run=run_referee, judge=judge_referee,
+    cases=referee_cases, run=run_referee, judge=judge_referee,
     returns=report(type=str, given=list[Any]),
     mistakes={
         "unpaired": "That is the interval of two separate samples. The same seed stands behind "

@@ -164,7 +164,6 @@ ACCURACY_MISTAKES = {
 
 ACCURACY = Exercise(
     id="full.accuracy", lesson="01", names=("accuracy",), points=2, minutes=8, difficulty=1,
-    reference=f"{HERE}:accuracy",
     equivalents=("peft_teach.training:evaluate",),
     cases=accuracy_cases, run=run_accuracy, judge=judge_accuracy, mistakes=ACCURACY_MISTAKES,
     returns=report(found=Any, left=bool, intact=bool, training=bool, grad=bool, trained=bool),
@@ -360,7 +359,6 @@ STEP_MISTAKES = {
 
 STEP = Exercise(
     id="full.step", lesson="01", names=("step",), points=3, minutes=12, difficulty=2,
-    reference=f"{HERE}:step",
     equivalents=("peft_teach.training:train", "peft_teach.training:_steps"),
     cases=step_cases, run=run_step, judge=judge_step, mistakes=STEP_MISTAKES,
     returns=report(intact=bool, steps=list[report(
@@ -454,7 +452,6 @@ HEAD_MISTAKES = {
 
 HEAD_ONLY = Exercise(
     id="full.head_only", lesson="01", names=("head_only",), points=1, minutes=4, difficulty=1,
-    reference=f"{HERE}:head_only",
     cases=head_cases, run=run_head, judge=judge_head, mistakes=HEAD_MISTAKES,
     returns=report(found=Any, trains=dict[str, bool], unknown=list[str], on_module=bool,
                    moved=bool),
@@ -531,8 +528,7 @@ FROZEN_MISTAKES = MISTAKES | {
 
 FROZEN = Exercise(
     id="full.frozen_stays", lesson="01", names=("frozen_stays",), points=3, minutes=10,
-    difficulty=2, reference=f"{HERE}:frozen_stays",
-    cases=frozen_cases, run=run_frozen, judge=judge_frozen, mistakes=FROZEN_MISTAKES,
+    difficulty=2, cases=frozen_cases, run=run_frozen, judge=judge_frozen, mistakes=FROZEN_MISTAKES,
     returns=report(calls=list[list[bool]], **dict.fromkeys(
         mutants.RIGHT | mutants.FREE | mutants.BROKEN, Outcome)),
     arguments=lambda pieces: (_trained_by(pieces["step"]), _headed_by(pieces["head_only"])),
@@ -625,7 +621,6 @@ PAIR_MISTAKES = {
 PAIR = Exercise(
     id="full.pair", lesson="01", names=("first_run", "second_run", "foretold"), points=2,
     minutes=7, difficulty=2, answer=VALUE,
-    reference=tuple(f"{HERE}:{name}" for name in ("FIRST", "SECOND", "FORETOLD")),
     cases=lambda seed: [None], run=lambda answer, case: answer, judge=judge_pair,
     mistakes=PAIR_MISTAKES, returns=tuple[Any, Any, Any],
     hints=("A run ends low if it has what an explanation blames. Go through the eight combinations "
@@ -666,9 +661,8 @@ CULPRITS_MISTAKES = {
 
 CULPRITS_EXERCISE = Exercise(
     id="full.culprits", lesson="01", names=("culprits",), points=2, minutes=6, difficulty=2,
-    answer=VALUE, optional=True, reference=f"{HERE}:CULPRITS",
-    cases=lambda seed: [None], run=lambda answer, case: answer, judge=judge_culprits,
-    mistakes=CULPRITS_MISTAKES,
+    answer=VALUE, optional=True, cases=lambda seed: [None], run=lambda answer, case: answer,
+    judge=judge_culprits, mistakes=CULPRITS_MISTAKES,
     hints=("Three symptoms, not one: the loss, the accuracy, and how far the weights went.",
            "For each change of the list say what it would do to all three, then compare.",
            "Try a suspicion: break a copy of your own step and train a head with it."))

@@ -81,7 +81,6 @@ def _why_not(vector: str, place: str) -> str:
 
 FOLDS = Exercise(
     id="ia3.folds", lesson="06", names=("folds",), points=2, minutes=9, difficulty=2, answer=VALUE,
-    reference=f"{HERE}.exercises:FOLDED",
     cases=lambda seed: [{"block": "post-norm"}], run=run_folds, judge=judge_folds,
     returns=report(said=dict[str, list[str]], type=str),
     mistakes={
@@ -198,7 +197,6 @@ def judge_layer(case: Mapping, seen: Any) -> Verdict:
 
 LAYER = Exercise(
     id="ia3.layer", lesson="06", names=("Gains",), points=2, minutes=6, difficulty=1,
-    reference=f"{HERE}.gains:Gains",
     equivalents=("peft_teach.methods.ia3:IA3Linear",),
     cases=linear_cases, run=run_layer, judge=judge_layer,
     returns=LAYER_METHOD.returns(side=str), mistakes=MISTAKES | {
@@ -300,7 +298,6 @@ FOLD = Merge(name="fold", layer=_layer, right=_merged, formula="W with the gains
              praise="One plain layer with the same outputs, and nothing else has changed.")
 MERGE = Exercise(
     id="ia3.merge", lesson="06", names=("fold",), points=2, minutes=10, difficulty=2,
-    reference=f"{HERE}.gains:fold",
     equivalents=("peft_teach.methods.ia3:IA3Linear.merged",),
     cases=merge_cases, run=FOLD.run, judge=FOLD.judge, returns=FOLD.returns,
     mistakes=merge_judge.MISTAKES | {
@@ -324,7 +321,7 @@ LAW = Law(mutants.RIGHT, mutants.BROKEN,
           call=lambda fold_holds, fold: fold_holds(fold, mutants.Gains))
 HOLDS = Exercise(
     id="ia3.holds", lesson="06", names=("fold_holds",), points=3, minutes=11, difficulty=3,
-    reference=f"{HERE}.gains:fold_holds", cases=lambda seed: [{"seed": seed}],
+    cases=lambda seed: [{"seed": seed}],
     run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     hints=("Make a layer, give l random entries, and compare what it gives with what the fold "
            "gives, on a random input. Which sides, and which bases?",
@@ -390,7 +387,7 @@ def judge_nearest(case: Mapping, seen: Mapping) -> Verdict:
 
 NEAREST = Exercise(
     id="ia3.nearest", lesson="06", names=("nearest_gains",), points=2, minutes=9, difficulty=2,
-    reference=f"{HERE}.gains:nearest_gains", cases=nearest_cases, run=run_nearest,
+    cases=nearest_cases, run=run_nearest,
     judge=judge_nearest, returns=report(found=Any, changed=str), mistakes={
         "no_return": NO_RETURN,
         "input_changed": "W and ΔW stay as they are: make new tensors.",
@@ -437,8 +434,8 @@ def judge_by_hand(case: Any, by_hand: Any) -> Verdict:
 
 BY_HAND = Exercise(
     id="ia3.by_hand", lesson="06", names=("by_hand",), points=1, minutes=5, difficulty=1,
-    answer=VALUE, reference=f"{HERE}.exercises:FOUND",
-    cases=lambda seed: [{"shots": 16}], run=lambda by_hand, case: by_hand, judge=judge_by_hand,
+    answer=VALUE, cases=lambda seed: [{"shots": 16}], run=lambda by_hand, case: by_hand,
+    judge=judge_by_hand,
     mistakes={
         "no_setting": "Wanted is a dict: for key, value and ffn_out one of 0.8, 1.0 and 1.25, and "
                       "for blocks \"all\", \"lower\" or \"upper\".",

@@ -171,7 +171,7 @@ ATTENTION_MISTAKES = {
 
 ATTENTION = Exercise(
     id="inside.attention", lesson="00", names=("attention",), points=3, minutes=12, difficulty=3,
-    reference=f"{HERE}:attention", cases=attention_cases, run=run_attention,
+    cases=attention_cases, run=run_attention,
     judge=judge_attention, mistakes=ATTENTION_MISTAKES,
     returns=judge.stages({"found": Any, "changed": str},
                          {"trains": bool, "of_ones": Any, "of_others": Any}),
@@ -295,7 +295,7 @@ TRANSFORMER_MISTAKES = {
 
 TRANSFORMER = Exercise(
     id="inside.transformer", lesson="00", names=("transformer_block",), points=3, minutes=10,
-    difficulty=2, reference=f"{HERE}:transformer_block", cases=transformer_cases,
+    difficulty=2, cases=transformer_cases,
     run=run_transformer, judge=judge_transformer, mistakes=TRANSFORMER_MISTAKES,
     returns=judge.report(found=Any, masks=list[Tensor], changed=str),
     hints=("Follow the picture of the block with a finger, from x to the right: eight boxes, two "
@@ -344,7 +344,7 @@ ORDER_MISTAKES = {
 
 ORDER_OF_FOUR = Exercise(
     id="inside.order", lesson="00", names=("order",), points=2, minutes=7, difficulty=2,
-    answer="value", reference=f"{HERE}:ORDER", cases=lambda seed: [{"letters": LETTERS}],
+    answer="value", cases=lambda seed: [{"letters": LETTERS}],
     run=lambda order, case: order, judge=judge_order, mistakes=ORDER_MISTAKES,
     hints=("You have a function that needs the four in the right places, and an output to compare "
            "with. How many orders are there?",

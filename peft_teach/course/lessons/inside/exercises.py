@@ -64,7 +64,6 @@ LINEAR_MISTAKES = {
 
 LINEAR = Exercise(
     id="inside.linear", lesson="00", names=("linear_count",), points=1, minutes=3, difficulty=1,
-    reference=f"{HERE}:linear_count",
     cases=linear_cases, run=run_linear, judge=judge_linear, mistakes=LINEAR_MISTAKES,
     hints=("Take the smallest one, two inputs, one output: y = w₁x₁ + w₂x₂ + b.",
            "How many parameters does one output need? How many outputs are there?",
@@ -130,7 +129,6 @@ BLOCK_MISTAKES = {
 
 BLOCK = Exercise(
     id="inside.block", lesson="00", names=("block_count",), points=2, minutes=7, difficulty=2,
-    reference=f"{HERE}:block_count",
     cases=block_cases, run=run_block, judge=judge_block, mistakes=BLOCK_MISTAKES,
     hints=("Go through your own block: which layers did it call, and how wide is what each gives?",
            "A head is d_model / heads wide, whether it is of a query or of a key. How wide are "
@@ -192,7 +190,6 @@ LEDGER_MISTAKES = {
 
 LEDGER = Exercise(
     id="inside.ledger", lesson="00", names=("ledger",), points=2, minutes=7, difficulty=1,
-    reference=f"{HERE}:ledger",
     cases=ledger_cases, run=run_ledger, judge=judge_ledger, mistakes=LEDGER_MISTAKES,
     hints=("Which parameters have a weight in memory? Which have a gradient? For which does the "
            "optimizer remember something?",
@@ -275,9 +272,8 @@ ACTIVATIONS_MISTAKES = {
 
 ACTIVATIONS = Exercise(
     id="inside.activations", lesson="00", names=("activation_bytes",), points=2, minutes=12,
-    difficulty=3, optional=True, reference=f"{HERE}:activation_bytes",
-    cases=activations_cases, run=run_activations, judge=judge_activations,
-    mistakes=ACTIVATIONS_MISTAKES, returns=report(found=Any, intact=bool),
+    difficulty=3, optional=True, cases=activations_cases, run=run_activations,
+    judge=judge_activations, mistakes=ACTIVATIONS_MISTAKES, returns=report(found=Any, intact=bool),
     hints=("Divide the law for one sentence by its tokens: bytes / tokens = a + b · tokens. What "
            "kind of curve is that?",
            "A straight line through two points (t, bytes / t). Which of the two unknowns is its "

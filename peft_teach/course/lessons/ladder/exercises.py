@@ -140,7 +140,7 @@ def _usual_halves(case: dict) -> dict[str, tuple[Tensor, ...]]:
 
 INTERVAL = Exercise(
     id="ladder.interval", lesson="10", names=("interval",), points=3, minutes=10, difficulty=3,
-    reference=f"{HERE}.measure:interval", cases=interval_cases, run=run_interval,
+    cases=interval_cases, run=run_interval,
     judge=judge_interval, returns=report(found=list[Any]),
     mistakes={
         "unpaired": "That is what two separate intervals give. The same sentence and seed stand "
@@ -259,7 +259,7 @@ def beside(ladder: list[float], rate: float) -> set[float]:
 
 SWEEP = Exercise(
     id="ladder.sweep", lesson="10", names=("sweep",), points=2, minutes=9, difficulty=2,
-    reference=f"{HERE}.exercises:sweep", cases=sweep_cases, run=run_sweep, judge=judge_sweep,
+    cases=sweep_cases, run=run_sweep, judge=judge_sweep,
     returns=report(asked=list[Any], best=Any, type=str),
     mistakes={
         "not_needed": "Each call is a training. Ask only for what stands beside the best so far.",
@@ -347,7 +347,7 @@ def _usual_shares(case: dict) -> dict[str, tuple[float, ...]]:
 
 NEIGHBOURS = Exercise(
     id="ladder.neighbours", lesson="10", names=("neighbours",), points=2, minutes=7, difficulty=2,
-    reference=f"{HERE}.forgetting:neighbours", cases=neighbours_cases,
+    cases=neighbours_cases,
     run=run_neighbours, judge=judge_neighbours,
     returns=report(found=Any, type=str),
     mistakes={
@@ -457,7 +457,7 @@ def _usual_batches(case: dict, who: Tensor) -> dict[str, Any]:
 
 BATCH = Exercise(
     id="ladder.batch", lesson="10", names=("Many",), points=3, minutes=12, difficulty=3,
-    reference=f"{HERE}.exercises:Many", cases=batch_cases, run=run_batch, judge=judge_batch,
+    cases=batch_cases, run=run_batch, judge=judge_batch,
     returns=report(trains=list[str], buffers=list[str], found=list[Any], calls=int),
     mistakes={
         "last_for_plain": "Row −1 of a list is its last: for the plain base nothing is added.",
@@ -508,7 +508,7 @@ def judge_ship(case: dict, seen: Mapping) -> Verdict:
 
 SHIP = Exercise(
     id="ladder.ship", lesson="10", names=("picks",), points=3, minutes=9, difficulty=2,
-    answer=VALUE, reference=f"{HERE}.exercises:PICKS", cases=lambda seed: [{"record": "ladder"}],
+    answer=VALUE, cases=lambda seed: [{"record": "ladder"}],
     run=run_ship, judge=judge_ship, returns=report(type=str, said=dict[str, str]),
     mistakes={
         "over": "Look at the costs first: what is over the budget is not to be had.",

@@ -210,7 +210,7 @@ def start_holds(make) -> None:
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 START = Exercise(
     id="lora.start", lesson="07", names=("start_holds",), points=2, minutes=9, difficulty=2,
-    reference=f"{HERE}:start_holds", cases=lambda seed: [{"seed": seed}],
+    cases=lambda seed: [{"seed": seed}],
     run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     hints=("Two properties at the start, two after some training. Any optimizer serves that leaves "
            "a parameter alone whose gradient is zero; a few steps are enough.",
@@ -289,8 +289,7 @@ def _alpha_alone(one: Mapping, other: Mapping) -> Verdict | None:
 
 CASE = Exercise(
     id="lora.case", lesson="07", names=("clears", "convicts"), points=2, minutes=9, difficulty=3,
-    answer=VALUE, reference=(f"{HERE}:CLEARS", f"{HERE}:CONVICTS"),
-    cases=lambda seed: [{"record": "lora"}], judge=judge_case,
+    answer=VALUE, cases=lambda seed: [{"record": "lora"}], judge=judge_case,
     run=lambda pairs, case: dict(zip(("clears", "convicts"), pairs)),
     returns=report(clears=Any, convicts=Any),
     mistakes={
@@ -366,7 +365,6 @@ MERGED = Merge(
     praise="One plain layer, the same outputs, and the adapter is untouched.")
 MERGE = Exercise(
     id="lora.merge", lesson="07", names=("merged",), points=2, minutes=9, difficulty=2,
-    reference=f"{HERE}:merged",
     equivalents=("peft_teach.methods.lora:LoRALinear.merged",),
     cases=linear_cases, run=MERGED.run, judge=judge_merge, returns=MERGED.returns,
     mistakes=merge_judge.MISTAKES | {
@@ -413,8 +411,7 @@ def judge_pairs(_: Any, seen: Any) -> Verdict:
 
 PAIRS = Exercise(
     id="lora.pairs", lesson="07", names=("verdicts",), points=2, minutes=5, difficulty=2,
-    answer=VALUE, reference=f"{HERE}:VERDICTS",
-    cases=lambda seed: [{"record": "lora"}], run=run_pairs, judge=judge_pairs,
+    answer=VALUE, cases=lambda seed: [{"record": "lora"}], run=run_pairs, judge=judge_pairs,
     returns=report(said=list[str], type=str),
     mistakes={
         "not_verdicts": "Wanted is a list of three, each \"better\", \"worse\" or \"no difference "
@@ -504,9 +501,8 @@ CHOSEN = report(rank=Any, alpha=Any, dropout=Any, rank_stabilized=Any, use_bias=
 
 FORTY_KB = Exercise(
     id="lora.forty_kb", lesson="07", names=("ship", "leave"), points=2, minutes=10, difficulty=2,
-    answer=VALUE, optional=True, reference=(f"{HERE}:SHIP", f"{HERE}:LEAVE"),
-    cases=lambda seed: [{"limit": LIMIT}], run=run_forty_kb, judge=judge_forty_kb,
-    returns=report(ship=CHOSEN | str, leave=CHOSEN | str),
+    answer=VALUE, optional=True, cases=lambda seed: [{"limit": LIMIT}], run=run_forty_kb,
+    judge=judge_forty_kb, returns=report(ship=CHOSEN | str, leave=CHOSEN | str),
     mistakes={
         "not_a_config": "Each of the two is a pt.lora.Config(rank=…, alpha=…, targets=…, "
                         "layers=…).",

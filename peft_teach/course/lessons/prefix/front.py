@@ -79,7 +79,7 @@ COUNT_MISTAKES = {
 
 COUNT = Exercise(
     id="prefix.count", lesson="04", names=("prefix_counts",), points=1, minutes=4, difficulty=1,
-    reference=f"{HERE}:prefix_counts", cases=count_cases, run=run_count, judge=judge_count,
+    cases=count_cases, run=run_count, judge=judge_count,
     returns=report(found=Any), mistakes=COUNT_MISTAKES,
     hints=("Begin with what is kept: one vector of the prefix, one layer. How many entries?",
            "The MLP gives, for one vector of E, all that this vector is in all layers. So how wide "
@@ -227,7 +227,7 @@ FRONT_MISTAKES = {
 
 FRONT = Exercise(
     id="prefix.front", lesson="04", names=("prefixed",), points=3, minutes=10, difficulty=3,
-    reference=f"{HERE}:prefixed", cases=front_cases, run=run_front, judge=judge_front,
+    cases=front_cases, run=run_front, judge=judge_front,
     returns=report(found=Any, intact=bool, trains=bool), mistakes=FRONT_MISTAKES,
     hints=("One layer, one sentence first: a row of K is a vector for all heads, side by side. "
            "Lesson 00 cut queries in the same way.",

@@ -124,7 +124,7 @@ GENERATE_MISTAKES = {
 
 GENERATE = Exercise(
     id="prefix.generate", lesson="04", names=("generate",), points=2, minutes=6, difficulty=2,
-    reference=f"{HERE}:generate", cases=generate_cases, run=run_generate, judge=judge_generate,
+    cases=generate_cases, run=run_generate, judge=judge_generate,
     returns=report(found=Any, intact=bool, calls=list[report(
         held=int, tokens=int, positions=list[int | float])]), mistakes=GENERATE_MISTAKES,
     hints=("The first new word is right, so the first call is. What do all later calls have in "
@@ -152,7 +152,7 @@ def stepwise_holds(read: Read, ids: Tensor) -> None:
 LAW = Law(RIGHT, BROKEN, put)
 STEPWISE = Exercise(
     id="prefix.stepwise", lesson="04", names=("stepwise_holds",), points=3, minutes=9,
-    difficulty=2, reference=f"{HERE}:stepwise_holds", cases=lambda seed: [{"seed": seed}],
+    difficulty=2, cases=lambda seed: [{"seed": seed}],
     run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     hints=("What should be equal to what? Read the text once as a whole, and keep the logits.",
            "Then read it anew, from cache None, piece by piece, handing on the cache; torch.cat "

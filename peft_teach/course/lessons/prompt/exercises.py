@@ -121,7 +121,6 @@ PLACES_MISTAKES = {
 
 PLACES = Exercise(
     id="prompt.places", lesson="03", names=("first_and_last",), points=2, minutes=8, difficulty=2,
-    reference="peft_teach.course.lessons.prompt.exercises:first_and_last",
     cases=places_cases, run=run_places, judge=judge_places, mistakes=PLACES_MISTAKES,
     returns=report(found=Any, grads=list[Tensor | None], intact=bool),
     hints=("Draw two rows of a batch, padded on the right and on the left, with two vectors in "
@@ -219,7 +218,6 @@ SNAP_MISTAKES = {
 
 SNAP = Exercise(
     id="prompt.snap", lesson="03", names=("snap",), points=2, minutes=7, difficulty=2,
-    reference="peft_teach.course.lessons.prompt.exercises:snap",
     cases=snap_cases, run=run_snap, judge=judge_snap, mistakes=SNAP_MISTAKES,
     returns=report(found=Any, largest=int, intact=bool),
     hints=("A table of distances has a row for each vector and an entry in it for each token: how "

@@ -240,7 +240,6 @@ FRONT_MISTAKES = {
 
 FRONT = Exercise(
     id="prompt.front", lesson="03", names=("SoftPrompt",), points=3, minutes=12, difficulty=2,
-    reference="peft_teach.course.lessons.prompt.front:SoftPrompt",
     equivalents=("peft_teach.methods.prompt:SoftPrompt",),
     cases=front_cases, run=run_front, judge=judge_front, mistakes=FRONT_MISTAKES,
     returns=REPORT,
@@ -281,7 +280,6 @@ LAW = Law(mutants.RIGHT, mutants.BROKEN,
 
 HOLDS = Exercise(
     id="prompt.holds", lesson="03", names=("places_kept",), points=3, minutes=10, difficulty=3,
-    reference="peft_teach.course.lessons.prompt.front:places_kept",
     cases=lambda seed: [{"seed": seed}], run=LAW.run, judge=LAW.judge, returns=LAW.returns,
     mistakes=LAW.mistakes,
     hints=("You need a case in which you know the right answer without any soft prompt. What if "

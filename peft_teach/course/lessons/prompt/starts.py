@@ -198,7 +198,6 @@ START_MISTAKES = {
 
 START = Exercise(
     id="prompt.start", lesson="03", names=("label_start",), points=2, minutes=9, difficulty=2,
-    reference=f"{HERE}:label_start",
     cases=start_cases, run=run_start, judge=judge_start, mistakes=START_MISTAKES,
     returns=report(found=Any) | report(**dict.fromkeys(
         ("found", "again", "other", "later"), Tensor), intact=bool),

@@ -82,7 +82,7 @@ def _unlike(what: str, found: Any, right: Tensor) -> Verdict | None:
 
 LEVELS_OF = Exercise(
     id="qlora.levels", lesson="08", names=("levels",), points=3, minutes=8, difficulty=2,
-    reference=f"{HERE}.four_bits:levels", equivalents=(f"{NF4}:levels",),
+    equivalents=(f"{NF4}:levels",),
     cases=lambda seed: [{"distribution": name} for name in ("uniform", "normal", "Laplace")],
     run=run_levels, judge=judge_levels, returns=report(found=Any),
     mistakes={
@@ -168,8 +168,8 @@ def _alike(found: Any, right: Tensor) -> bool:
 
 QUANTIZE = Exercise(
     id="qlora.quantize", lesson="08", names=("quantize", "dequantize"), points=3, minutes=9,
-    difficulty=2, reference=(f"{HERE}.four_bits:quantize", f"{HERE}.four_bits:dequantize"),
-    equivalents=tuple(f"{NF4}:{name}" for name in ("quantize", "dequantize", "pack", "unpack")),
+    difficulty=2, equivalents=tuple(
+        f"{NF4}:{name}" for name in ("quantize", "dequantize", "pack", "unpack")),
     cases=quantize_cases, run=run_quantize, judge=judge_quantize,
     returns=report(given=Any, W_hat=Any, changed=str),
     mistakes={
@@ -215,8 +215,7 @@ def _is_right(found: float, right: float) -> bool:
 
 SUSPECTS = Exercise(
     id="qlora.suspects", lesson="08", names=("errors",), points=1, minutes=5, difficulty=2,
-    answer=VALUE, reference=f"{HERE}.exercises:ERRORS",
-    cases=lambda seed: [{"weights": "independent, symmetric"}],
+    answer=VALUE, cases=lambda seed: [{"weights": "independent, symmetric"}],
     run=lambda errors, case: {"errors": errors}, judge=judge_suspects, returns=report(errors=Any),
     mistakes={
         "not_errors": "Wanted is a dict of four numbers, one for each suspect: "
@@ -259,7 +258,6 @@ def judge_mended(case: dict, seen: Mapping) -> Verdict:
 
 MENDED = Exercise(
     id="qlora.mended", lesson="08", names=("mended",), points=1, minutes=2, difficulty=1,
-    reference=f"{HERE}.four_bits:mended",
     cases=lambda seed: [{"packed": torch.tensor(each, dtype=torch.uint8)}
                         for each in ([0x1F, 0x20], [*range(256)])],
     run=run_mended, judge=judge_mended, returns=report(found=Any, intact=bool),
@@ -414,7 +412,7 @@ def judge_layer(case: dict, seen: Mapping) -> Verdict:
 
 LAYER = Exercise(
     id="qlora.layer", lesson="08", names=("Linear4bit",), points=3, minutes=12, difficulty=3,
-    reference=f"{HERE}.four_bits:Linear4bit", equivalents=(f"{NF4}:Linear4bit",),
+    equivalents=(f"{NF4}:Linear4bit",),
     cases=layer_cases, run=run_layer, judge=judge_layer,
     returns=stages({"type": str, "is_module": bool, "y": Any},
                    {"dx": Tensor | None, "trains": list[str]},
@@ -462,7 +460,7 @@ def four_bits_hold(make) -> None:
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 BITS = Exercise(
     id="qlora.bits", lesson="08", names=("four_bits_hold",), points=2, minutes=7, difficulty=2,
-    reference=f"{HERE}.exercises:four_bits_hold", cases=lambda seed: [{"seed": seed}],
+    cases=lambda seed: [{"seed": seed}],
     run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     hints=("Three properties: count bytes, ask what trains, look for a gradient at x. Choose a "
            "linear layer whose number of weights is a multiple of 64.",
@@ -570,7 +568,7 @@ def _unfair(up: Tensor, share: Tensor) -> Verdict | None:
 
 DICE = Exercise(
     id="qlora.dice", lesson="08", names=("dice",), points=3, minutes=9, difficulty=2,
-    reference=f"{HERE}.rounding:dice", cases=dice_cases, run=run_dice, judge=judge_dice,
+    cases=dice_cases, run=run_dice, judge=judge_dice,
     returns=report(first=Any, differs=bool, repeats=bool, global_intact=bool, changed=str),
     mistakes={
         "coin": "That is a fair coin. The nearer level must be drawn more often.",

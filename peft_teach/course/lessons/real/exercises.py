@@ -179,7 +179,7 @@ def _names(case: dict, tensors: Mapping[str, Any]) -> Verdict | None:
 
 NAMES = Exercise(
     id="real.names", lesson="12", names=("to_peft",), points=3, minutes=10, difficulty=2,
-    reference=f"{HERE}:to_peft", cases=trained_cases, run=run_names, judge=judge_names,
+    cases=trained_cases, run=run_names, judge=judge_names,
     returns=report(gave=str, tensors=dict[str, Any], settings=dict[str, Any]),
     mistakes={
         "misnamed": "Put a name of peft's beside the module's own name in that other model. Which "
@@ -284,7 +284,7 @@ def judge_diagnose(case: dict, seen: Mapping) -> Verdict:
 
 DIAGNOSE = Exercise(
     id="real.diagnose", lesson="12", names=("diagnose",), points=3, minutes=12, difficulty=3,
-    reference=f"{HERE}:diagnose", cases=diagnose_cases, run=run_diagnose, judge=judge_diagnose,
+    cases=diagnose_cases, run=run_diagnose, judge=judge_diagnose,
     returns=report(said=str),
     mistakes={
         "harmless": "That is within a hundred-thousandth of the largest logit: these two are one "
@@ -442,7 +442,7 @@ def _usual(case: dict, tensors: dict, settings: dict) -> dict[str, Any]:
 
 BACK = Exercise(
     id="real.back", lesson="12", names=("from_peft",), points=3, minutes=12, difficulty=3,
-    reference=f"{HERE}:from_peft", cases=back_cases, run=run_back, judge=judge_back,
+    cases=back_cases, run=run_back, judge=judge_back,
     returns=report(gave=str, y=Any, wrapped=list[str], refused=dict[str, str]),
     mistakes={
         "targets": "A target means every module whose name is the target, or ends in a dot and the "
@@ -494,7 +494,7 @@ def exchanged_by(pieces: Mapping[str, Any]) -> tuple[Callable, Callable]:
 
 BELIEF = Exercise(
     id="real.belief", lesson="12", names=("believes",), points=2, minutes=8, difficulty=2,
-    reference=f"{HERE}:believes", cases=lambda seed: [{"seed": seed}],
+    cases=lambda seed: [{"seed": seed}],
     run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     hints=("A fresh adapter does nothing, and a fresh head is the base's own. Which broken "
            "versions are right then?",

@@ -1,0 +1,53 @@
+"""What the solution notebook answers; written by `peft-teach build`."""
+
+import torch
+import peft_teach as pt
+
+
+# ── lora.start ───────────────────────────────────────────────────────────────────────────────
+
+def start_holds(make):
+    base = torch.nn.Linear(6, 4).requires_grad_(False)
+    layer, x = make(base, 2, 4.0), torch.randn(8, 6)
+    assert torch.equal(layer(x), base(x))
+    before = {name: p.detach().clone() for name, p in layer.named_parameters()}
+    optimizer = torch.optim.Adam([p for p in layer.parameters() if p.requires_grad], lr=0.01)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (layer(x) - 1).square().mean().backward()
+        optimizer.step()
+    for name, p in layer.named_parameters():
+        assert torch.equal(p, before[name]) == (name not in ("A", "B")), name
+
+
+# ── lora.case ────────────────────────────────────────────────────────────────────────────────
+
+clears = {"rank": 64, "alpha": 128, "lr": 3e-3}, {"rank": 1, "alpha": 16, "lr": 3e-3}
+convicts = {"rank": 1, "alpha": 16, "lr": 3e-3}, {"rank": 1, "alpha": 128, "lr": 3e-3}
+
+
+# ── lora.merge ───────────────────────────────────────────────────────────────────────────────
+
+def merged(layer) -> torch.nn.Linear:
+    base = layer.base
+    linear = torch.nn.Linear(base.in_features, base.out_features, bias=base.bias is not None,
+                             dtype=base.weight.dtype, device=base.weight.device)
+    with torch.no_grad():
+        linear.weight.copy_(base.weight.float() + layer.scale * layer.B @ layer.A)
+        if base.bias is not None:
+            linear.bias.copy_(base.bias)
+    return linear
+
+
+# ── lora.pairs ───────────────────────────────────────────────────────────────────────────────
+
+verdicts = ["better", "no difference seen", "worse"]
+
+
+# ── lora.forty_kb ────────────────────────────────────────────────────────────────────────────
+
+# Thin and in all blocks, not thick in one.
+ship = pt.lora.Config(rank=2, alpha=4, targets=("value",), layers=None)
+
+
+leave = pt.lora.Config(rank=6, alpha=12, targets=("query", "value"), layers=(5,))
