@@ -21,7 +21,7 @@ import torch
 
 import peft_teach as pt
 from peft_teach.course import recording
-from peft_teach.course.lessons.dora import clouds
+from peft_teach.course.lessons.dora.exercises import moves
 from peft_teach.course.lessons.dora.gain import GainLinear
 
 EXAMPLES, ALPHA = 4000, 16.0
@@ -119,7 +119,7 @@ def dots(seen):
     for step, found in seen:
         for name, delta in found.items():
             W = BEFORE[name]
-            turn, change = clouds.moves(W, W + delta)
+            turn, change = moves(W, W + delta)
             rows.append({"step": step, "place": name.split(".")[-1],
                          "block": int(name.split(".")[3]),
                          "size": digits(delta.norm() / W.norm()),
@@ -157,7 +157,7 @@ def cloud(seen, other):
     """Return an update's dots as trained and at the norm of another, and the rows of one matrix."""
     last = seen[-1][1]
     W = BEFORE[SHOWN]
-    turn, change = clouds.moves(W, W + last[SHOWN])
+    turn, change = moves(W, W + last[SHOWN])
     return {"dots": dots(seen), "rescaled": dots(at_norm(seen, other)),
             "rows": [[digits(v) for v in values] for values in (turn, change)]}
 

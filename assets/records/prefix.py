@@ -33,8 +33,8 @@ from torch import nn
 import peft_teach as pt
 from peft_teach.course import recording
 from peft_teach.course.desk import reviews as reading
-from peft_teach.course.lessons.inside.blocks import attention
-from peft_teach.course.lessons.prefix.mixing import gated, prefix_share, readable
+from peft_teach.course.lessons.inside.exercises import attention
+from peft_teach.course.lessons.prefix.exercises import gated, prefix_share, readable
 from peft_teach.course.lessons.prefix.pictures import shares
 
 RATE = 3e-2

@@ -2,9 +2,9 @@
 
 from figures import record, select
 
-from peft_teach.course.lessons.ladder import shipping
+from peft_teach.course.lessons.ladder import recorded
 
-LIMIT = {name: limit for name, (_, limit) in shipping.BUDGETS.items()}
+LIMIT = {name: limit for name, (_, limit) in recorded.BUDGETS.items()}
 
 
 def rate(method):

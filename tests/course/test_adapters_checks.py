@@ -9,7 +9,7 @@ from torch import nn
 
 from peft_teach.course.check.exercise import WRONG, examine
 from peft_teach.course.lessons import find
-from peft_teach.course.lessons.adapters import sealed, start
+from peft_teach.course.lessons.adapters import mutants, sealed, start
 from peft_teach.course.reading.suspicion import suspicious
 
 LOOKS_INSIDE = answers.but(
@@ -28,11 +28,11 @@ def test_an_adapter_that_reaches_into_its_base_is_told_so():
 def test_starts_that_only_a_search_uphill_tells_from_near_ones():
     """Neither 10,000 random u nor one feature at a time comes to the bound."""
     torch.manual_seed(0)
-    random = nn.functional.normalize(torch.randn(10_000, start.WIDTH))
-    features = torch.cat([torch.eye(start.WIDTH), -torch.eye(start.WIDTH)])
+    random = nn.functional.normalize(torch.randn(10_000, mutants.WIDTH))
+    features = torch.cat([torch.eye(mutants.WIDTH), -torch.eye(mutants.WIDTH)])
     for name in ("is loud in one direction, made of all features",
                  "draws both matrices from N(0, 0.02²)"):
-        A = start.BROKEN[name]()
+        A = mutants.BROKEN[name]()
         with torch.no_grad():
             assert A(torch.cat([random, features])).norm(dim=-1).max() <= start.BOUND
         longest = torch.linalg.svdvals(torch.autograd.functional.jacobian(A, A.W_down[0]))

@@ -8,7 +8,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 import peft_teach as pt
-from peft_teach.course.lessons.ia3.gains import Gains, fold, nearest_gains
+from peft_teach.course.lessons.ia3.answers import Gains, fold, nearest_gains
 
 # peft asks transformers by a name that is to go.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")

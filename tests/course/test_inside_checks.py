@@ -9,7 +9,7 @@ import torch
 import peft_teach as pt
 from peft_teach.course.check.exercise import examine
 from peft_teach.course.lessons import find
-from peft_teach.course.lessons.inside.blocks import PLACES
+from peft_teach.course.lessons.inside.exercises import PLACES
 
 
 @pytest.mark.parametrize(("old", "new", "says"), [

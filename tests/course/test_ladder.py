@@ -12,7 +12,7 @@ import peft_teach as pt
 from peft_teach.course import records
 from peft_teach.course.check.exercise import examine
 from peft_teach.course.lessons.dora.exercises import referee_interval
-from peft_teach.course.lessons.ladder import exercises, forgetting, masked, measure, recorded, rungs
+from peft_teach.course.lessons.ladder import exercises, forgetting, measure, recorded, rungs
 from peft_teach.course.lessons.ladder import picture_of_costs as costs
 from peft_teach.course.lessons.ladder import picture_of_places as places
 from peft_teach.course.verdict import verdict
@@ -160,7 +160,7 @@ def test_a_step_is_told_relative_to_fulls_own(record):
 
 def test_a_mask_trains_its_entries_and_leaves_all_others():
     base = torch.nn.Linear(6, 5).requires_grad_(False)
-    layer, x = masked.Masked(base, 7), torch.randn(3, 6)
+    layer, x = rungs.Masked(base, 7), torch.randn(3, 6)
     assert torch.equal(layer(x), base(x))
     layer.M.data = torch.arange(1.0, 8)
     W = base.weight.flatten().tolist()

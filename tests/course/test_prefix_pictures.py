@@ -4,10 +4,11 @@ import pytest
 import torch
 
 import peft_teach as pt
-from peft_teach.course.lessons.inside.blocks import attention
-from peft_teach.course.lessons.prefix import mixing, pictures
+from peft_teach.course.lessons.inside.exercises import attention
+from peft_teach.course.lessons.prefix import exercises as mixing
+from peft_teach.course.lessons.prefix import pictures
+from peft_teach.course.lessons.prefix.exercises import stepwise_holds
 from peft_teach.course.lessons.prefix.mutants import BROKEN, RIGHT, put, read_with, text
-from peft_teach.course.lessons.prefix.stepping import stepwise_holds
 
 TEXT = "A quiet, funny, generous film."
 

@@ -24,10 +24,12 @@ from ...check.judge import (
     stages,
     whole,
 )
+from ...check.mutants import Law
 from ...check.observe import TRIED, detached, tried
+from . import mutants
 from .placing import PLACEMENTS
 from .sealed import SEALED
-from .start import BOUND, NEAR, TENSORS, furthest, learns, narrow
+from .start import BOUND, TENSORS, furthest, learns, narrow
 
 # ── adapters.size ────────────────────────────────────────────────────────────────────────────
 
@@ -245,5 +247,24 @@ BOTTLENECK = Exercise(
            "torch keeps a matrix as (n_out, n_in): which of the four shapes is which of W₁ and W₂?",
            "For the start: what would A(u) be if every entry were a hundred times smaller? And if "
            "all were zero, what would reach either matrix in a backward pass?"))
+
+
+# ── adapters.near ────────────────────────────────────────────────────────────────────────────
+
+LAW = Law(mutants.RIGHT, mutants.BROKEN,
+          call=lambda test, make: test(make, mutants.WIDTH, BOUND))
+NEAR = Exercise(
+    id="adapters.near", lesson="05", names=("starts_near",), points=2, minutes=9, difficulty=2,
+    optional=True,
+    cases=lambda seed: [{"seed": seed}], run=LAW.run, judge=LAW.judge, returns=LAW.returns,
+    mistakes=LAW.mistakes,
+    hints=("'Every u' cannot be tried. Which few are the hardest: in length, in direction, in "
+           "sign?",
+           "Scale u to length 1, and replace it by the gradient of the length of A(u), ten "
+           "times: it turns towards the direction in which A(u) is longest. Try several lengths "
+           "there. Where A(u) is zero, a ratio is 0 / 0: compare two lengths instead.",
+           "For the second half: p.dim() == 2 tells a matrix from a bias, and one of the two "
+           "needs a gradient other than zero."),
+    arguments=lambda pieces: (lambda: pieces["Bottleneck"](384, 64), 384, BOUND))
 
 EXERCISES = (SIZE, BOTTLENECK, NEAR, PLACEMENTS, SEALED)

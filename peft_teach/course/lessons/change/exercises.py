@@ -37,21 +37,6 @@ from .injecting import HOLDS, INJECT
 VISIBLE = 5e-7    # of the largest singular value: below it a rank is float32's rounding
 
 
-def change_a(p: Tensor, n: int) -> Tensor:
-    """Return a change of full rank without a zero, (n, n), from one parameter, (1,)."""
-    return p * (torch.ones(n, n) + torch.eye(n))
-
-
-def change_b(p: Tensor, n: int) -> Tensor:
-    """Return a change of rank 1 without a zero, (n, n), from 2 n parameters."""
-    return torch.outer(p[:n], p[n:])
-
-
-def change_c(p: Tensor, n: int) -> Tensor:
-    """Return a change of full rank with n entries other than zero, (n, n), from n parameters."""
-    return torch.diag(p)
-
-
 LETTERS = {"a": lambda n: 1, "b": lambda n: 2 * n, "c": lambda n: n}    # how many parameters
 CHANGE = stages({"found": Any}, {"again": bool, "at_zero": float, "unreached": list[int]})
 

@@ -257,26 +257,6 @@ INJECT = Exercise(
 # ── change.holds ─────────────────────────────────────────────────────────────────────────────
 
 
-def inject_holds(inject, fresh, make) -> None:
-    """Reject an `inject` that does not find, wrap, freeze, or refuse as it should.
-
-    `fresh()` returns a `Tiny`, `make(base)` an adapter.
-    """
-    model = inject(fresh(), ("query", "value"), make)
-    wrapped = adapters(model)
-    assert wrapped.keys() == {f"blocks.{b}.{n}" for b in (0, 1) for n in ("query", "value")}
-    own = {f"{name}.{p}" for name, adapter in wrapped.items() for p in adapter.own_parameters()}
-    trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert trained == own | {"classifier.weight", "classifier.bias"}
-    refused = fresh()
-    try:
-        inject(refused, ("query", "no_such_name"), make)
-    except Exception:
-        assert all(p.requires_grad for p in refused.parameters())
-        return
-    raise AssertionError("no_such_name was accepted")
-
-
 LAW = Law(RIGHT, BROKEN, call=lambda test, inject: test(inject, Tiny, Scale))
 
 HOLDS = Exercise(

@@ -16,8 +16,6 @@ from ...check.mutants import Law
 from . import mutants
 from .templates import tokenizer_of, transformers_mask, turns
 
-HERE = "peft_teach.course.lessons.chat"
-
 # ── chat.labels ──────────────────────────────────────────────────────────────────────────────
 
 WORDS = ("the match", "a goal", "rain", "the coach", "an egg", "bread", "the moon", "a cat", "salt")
@@ -172,7 +170,6 @@ STOP = Exercise(
 
 # ── chat.style ───────────────────────────────────────────────────────────────────────────────
 
-VOICE = "a sports commentator"
 # What marks the voice, by eye.
 MARKS = {
     "calls to the stands": r"(?i:\b(folks|ladies and gentlemen|sports fans)\b)",
@@ -290,19 +287,19 @@ def run_choose(checkpoints: Any, case: dict) -> dict[str, Any]:
 
 def judge_choose(case: dict, seen: Mapping) -> Verdict:
     """Look each pick up in the recorded curve: is another one clearly better?"""
-    from . import choosing, recorded  # pandas comes with them, when a choice is judged
+    from . import recorded  # pandas comes with them, when a choice is judged
 
     said = seen["said"]
-    if said.keys() != choosing.NEEDS.keys():
+    if said.keys() != recorded.NEEDS.keys():
         return Verdict(False, f"It is {seen['type']} with {[*said]}; expected a dict with a step "
-                              f"for each of {', '.join(choosing.NEEDS)}.")
+                              f"for each of {', '.join(recorded.NEEDS)}.")
     curve = recorded.curve(records.load(case["record"]))
     for need, step in said.items():
         if step not in curve.index:
             return Verdict(False, f"{need}: there is no checkpoint {step}; there are "
                                   f"{', '.join(map(str, curve.index))}.")
     for need, step in said.items():
-        if told := choosing.clearly_worse(curve, need, step):
+        if told := recorded.clearly_worse(curve, need, step):
             return rejected("price" if need == "desk" else "worse", f"{need}: {told}")
     return Verdict(True, "Each as it was needed, and none clearly worse than the best there.")
 

@@ -5,6 +5,7 @@ much a loss rose above that of the base as it came, which is not QLoRA's rounded
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy
 import pandas
@@ -201,3 +202,33 @@ def shrunk(record: Mapping) -> pandas.DataFrame:
     found.index = pandas.MultiIndex.from_tuples(found.index, names=["f", "shrunk"])
     others = found[list(OTHERS)].mean(axis=1) - _mean_of_others(base(record))
     return found[["norm", "voice"]].assign(forgotten=others)
+
+
+# ── which checkpoint ships, by need ──────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Need:
+    """What counts, by the columns; whether more of it is better; how much chance may bring."""
+
+    formula: str
+    more: bool
+    chance: float
+
+
+NEEDS = {
+    "stage": Need("style", True, 0.05),                   # a party: the voice, nothing else
+    "stranger": Need("voice", False, 0.03),               # questions that nobody foresaw
+    "desk": Need("style - forgotten / 2", True, 0.05),    # some voice, and its old work done
+}
+
+
+def clearly_worse(curve: pandas.DataFrame, need: str, step: int) -> str:
+    """Say what the best checkpoint has, if that is better by more than chance; or nothing."""
+    wanted = NEEDS[need]
+    values = curve.eval(wanted.formula)
+    best = values.max() if wanted.more else values.min()
+    if abs(values[step] - best) <= wanted.chance:
+        return ""
+    return (f"step {step} has {values[step]:.2f} ({wanted.formula}); "
+            f"there is one with {best:.2f}.")

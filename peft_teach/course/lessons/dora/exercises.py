@@ -29,9 +29,7 @@ from ...check.judge import (
 from ...check.low_rank import drawn_at_start, linear_cases, random_beside_zero
 from ...check.mutants import Law
 from ...verdict import T95, verdict
-from . import clouds, mutants
-
-HERE = "peft_teach.course.lessons.dora.exercises"
+from . import mutants
 
 # ── dora.layer ───────────────────────────────────────────────────────────────────────────────
 
@@ -262,6 +260,23 @@ CONVERT = Exercise(
 
 # ── dora.forge ───────────────────────────────────────────────────────────────────────────────
 
+# What the paper's figure measures: Liu et al. 2024, arXiv 2402.09353, §3.2, eqs. (3) and (4), a row
+# for their column.
+
+
+def moves(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+    """Return 1 − cos of each row's angle, and the change of its length: both (n_out,), ≥ 0."""
+    before, after = before.double(), after.double()
+    length, new = before.norm(dim=1), after.norm(dim=1)               # (n_out,)
+    cosine = (before * after).sum(dim=1) / (length * new)
+    return (1 - cosine).clamp_min(0), (new - length).abs()
+
+
+def point(before: Tensor, after: Tensor) -> tuple[float, float]:
+    """Return ΔD and ΔM of one matrix: the means of `moves` over its rows."""
+    turn, change = moves(before, after)
+    return turn.mean().item(), change.mean().item()
+
 NEAR, APART, FARTHEST = 1e-4, 1e-3, 0.1    # of dots: on the line; along ΔD; and the largest ΔD
 KEPT = 0.015   # of a row's length along its old direction: added noise changes it by no more
 CALLS, FAR = 8, 6    # of `forge`; standard errors, of the squared cosines of its turns
@@ -310,7 +325,7 @@ def judge_forge(case: dict, seen: Mapping) -> Verdict:
     for each in made:
         if verdict := _not_matrices(weights, each):
             return verdict
-    dots = [clouds.point(W, new) for W, new in zip(weights, made[0])]    # (ΔD, ΔM)
+    dots = [point(W, new) for W, new in zip(weights, made[0])]    # (ΔD, ΔM)
     return (_off_the_line(case, made[0], dots) or _not_noise(weights, made)
             or Verdict(True, f"{len(dots)} dots on a line of slope {case['slope']:g}, made from "
                              "noise and lengths."))

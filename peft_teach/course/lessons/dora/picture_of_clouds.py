@@ -13,7 +13,7 @@ from ....plots import COLOURS, SERIES, entitle, figure, logarithmic
 from ....widgets import Explorer
 from ...desk.guess import Guess
 from ...records import Record
-from .clouds import moves, point
+from .exercises import moves, point
 from .recorded import NAMES, SIZES, by_place, clouds_of
 
 WIDTH = 384                                        # inputs of a row in MiniLM

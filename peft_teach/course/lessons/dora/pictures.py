@@ -11,7 +11,7 @@ from ... import records
 from ...desk.guess import Guess
 from ...records import Record
 from . import exercises, recorded
-from .clouds import point
+from .exercises import point
 from .live import converted, gradient_gap
 from .picture_of_clouds import (
     HIDDEN,

@@ -28,8 +28,6 @@ from ...check.observe import detached, weights_of
 from ...check.stand_ins import TinyClassifier
 from . import mutants, sick
 
-HERE = "peft_teach.course.lessons.full.exercises"
-
 
 class Batch(dict):
     """A batch that says what is due, if it is asked for what it does not hold."""
@@ -566,8 +564,6 @@ LOW = {"place": lambda run: run["reads"] == "pooler",
        "scale": lambda run: run["reads"] == "pooler" and run["features"] == "raw"}
 
 FIRST = {"reads": "pooler", "features": "standardized", "steps": 2500}
-SECOND = {"reads": "mean", "features": "standardized", "steps": 2500}
-FORETOLD = {"place": APART, "steps": TOGETHER, "scale": TOGETHER}
 
 
 def judge_pair(case: None, found) -> Verdict:

@@ -15,9 +15,6 @@ from ...check.judge import NO_RETURN, changed, close, named, number, recognised,
 from ...check.merge_judge import Merge
 from ...check.mutants import Law
 from . import block, mutants, words
-from .gains import nearest_gains
-
-HERE = "peft_teach.course.lessons.ia3"
 
 # ── ia3.folds ────────────────────────────────────────────────────────────────────────────────
 
@@ -336,6 +333,12 @@ HOLDS = Exercise(
 # ── ia3.nearest ──────────────────────────────────────────────────────────────────────────────
 
 
+def nearest_gains(W: Tensor, delta: Tensor) -> Tensor:
+    """Return the gains (n_out,) for which diag(l − 1) W is nearest to ΔW, both (n_out, n_in)."""
+    square = W.square().sum(1)                                        # (n_out,)
+    return 1 + (W * delta).sum(1) / square.clamp(min=1e-30)
+
+
 def nearest_cases(seed: int) -> list[dict]:
     """Return weights and changes of them: random, reachable, unreachable, with a row of zeros."""
     generator = torch.Generator().manual_seed(5000 + seed)
@@ -408,7 +411,6 @@ NEAREST = Exercise(
 # ── ia3.by_hand ──────────────────────────────────────────────────────────────────────────────
 
 LOWER = 0.02    # by so much the loss on the sixteen sentences is to fall
-FOUND = Ours({"key": 1.0, "value": 0.8, "ffn_out": 1.0, "blocks": "all"})
 
 
 def judge_by_hand(case: Any, by_hand: Any) -> Verdict:

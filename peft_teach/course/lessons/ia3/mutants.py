@@ -10,10 +10,39 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .gains import Gains, fold
+from ....core import Adapter
 
-__all__ = ["BROKEN", "RIGHT", "Gains"]
 
+class Gains(Adapter):
+    """A frozen linear layer whose output or input is scaled, feature by feature."""
+
+    def __init__(self, base: nn.Linear, side: str):
+        super().__init__(base)
+        self.side = side
+        n = base.out_features if side == "output" else base.in_features
+        self.l = nn.Parameter(torch.ones(n, device=base.weight.device))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.side == "input":
+            return self.base((self.l * x).to(x.dtype))
+        y = self.base(x)                                              # (…, n_out)
+        return (self.l * y).to(y.dtype)
+
+
+@torch.no_grad()
+def fold(layer: nn.Module) -> nn.Linear:
+    """Return a plain linear layer that gives what a layer with base, side and l gives.
+
+    The base may be such a layer itself.
+    """
+    linear = copy.deepcopy(layer.base) if isinstance(layer.base, nn.Linear) else fold(layer.base)
+    if layer.side == "input":
+        linear.weight.copy_(linear.weight * layer.l)                  # column by column
+        return linear
+    linear.weight.copy_(linear.weight * layer.l[:, None])             # row by row
+    if linear.bias is not None:
+        linear.bias.copy_(linear.bias * layer.l)
+    return linear
 
 def version(rows: Callable[[Tensor], Tensor] = lambda l: l,
             columns: Callable[[Tensor], Tensor] = lambda l: l,

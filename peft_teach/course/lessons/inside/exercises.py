@@ -1,25 +1,365 @@
-"""The exercises of lesson 00: a layer, a block (in `blocks`), its count, the ledger, a law."""
+"""The exercises of lesson 00: a layer, attention, a block, its matrices, counts, ledger and law."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn import functional
 
+from ...check import judge
 from ...check.exercise import Exercise, Verdict
 from ...check.judge import (
     NO_RETURN,
+    close,
+    difference,
     judged_count,
     named,
+    not_a_tensor,
     number,
     recognised,
     rejected,
     report,
     whole,
 )
-from .blocks import ATTENTION, ORDER_OF_FOUR, TRANSFORMER
+from ...check.observe import detached
 
-HERE = "peft_teach.course.lessons.inside.exercises"
+PLACES = ("query", "key", "value", "attention_out")
+EPS = 1e-12    # of MiniLM's norms
+LARGE = 6.5    # of queries and keys: their scores reach a hundred, and exp(89) is infinite
+LOW = -120.0   # of all scores: to fill in −15 or −100 would lift what is shut above what is read
+
+
+def _randn(seed: int) -> Callable[..., Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return lambda *shape: torch.randn(*shape, generator=generator)
+
+
+# ── inside.attention ─────────────────────────────────────────────────────────────────────────
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor) -> Tensor:
+    """Return what each query reads: (batch, queries, d).
+
+    q (batch, queries, d); k, v (batch, keys, d); mask (batch, queries, keys), true where a query
+    may read a key. Each head has its own d / heads entries. Vaswani et al. 2017, 1706.03762, §3.2.
+    """
+    q, k, v = (_split(x, heads) for x in (q, k, v))
+    return _joined(_weights(q, k, mask, q.shape[-1]) @ v)
+
+
+def _weights(q: Tensor, k: Tensor, mask: Tensor, square: float) -> Tensor:
+    """(batch, heads, queries, keys); the scores are divided by the root of `square`"""
+    return (q @ k.mT / square**0.5).masked_fill(~mask.bool()[:, None], -math.inf).softmax(-1)
+
+
+def _split(x: Tensor, heads: int) -> Tensor:
+    """(batch, tokens, d) to (batch, heads, tokens, d / heads)"""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def _joined(x: Tensor) -> Tensor:
+    """(batch, heads, tokens, width) to (batch, tokens, heads · width)"""
+    return x.transpose(1, 2).flatten(2)
+
+
+def attention_cases(seed: int) -> list[dict]:
+    """Sizes, and how the mask is made; the smallest first, then those of MiniLM."""
+    sizes = ((1, 2, 3, 6, 2, False, 1.0, 0.0), (2, 7, 7, 384, 12, True, 1.0, 0.0),
+             (2, 5, 9, 384, 12, False, 1.0, 0.0), (3, 4, 6, 40, 5, True, 1.0, 0.0),
+             (1, 4, 9, 384, 12, False, LARGE, 0.0), (2, 4, 7, 384, 12, True, 1.0, LOW))
+    names = ("batch", "queries", "keys", "d", "heads", "causal", "size", "about")
+    return [dict(zip(names, each)) | {"seed": 10 * seed + i} for i, each in enumerate(sizes)]
+
+
+def attention_inputs(case: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Make q, k, v and the mask of a case; every query may read one key at least."""
+    randn = _randn(case["seed"])
+    queries, keys = case["queries"], case["keys"]
+    made = {name: randn(case["batch"], count, case["d"])
+            for name, count in (("q", queries), ("k", keys), ("v", keys))}
+    made["q"], made["k"] = made["q"] * case["size"], made["k"] * case["size"]
+    if case["about"]:      # the first entry of each head: a constant in all scores
+        width = case["d"] // case["heads"]
+        each = (-case["about"] * width**0.5)**0.5
+        made["q"][..., ::width], made["k"][..., ::width] = each, -each
+    real = torch.arange(keys) < keys - 1 - torch.arange(case["batch"])[:, None] % 2
+    mask = real[:, None].expand(-1, queries, -1)
+    if case["causal"]:     # a query stands at the place of its key, the last at the last
+        mask = mask & torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
+    return made | {"mask": mask.clone()}
+
+
+def run_attention(attention: Callable, case: dict) -> dict[str, Any]:
+    given, before = attention_inputs(case), attention_inputs(case)
+    for name in "qkv":    # no leaves, so that what writes into them is told as that
+        given[name] = given[name].requires_grad_().clone()
+    found = attention(**given, heads=case["heads"])
+    seen = {"found": detached(found), "changed": judge.changed(given, before)}
+    if not isinstance(found, Tensor):
+        return seen
+    with torch.no_grad():
+        unread = ~before["mask"].any(1)                       # keys that no query may read
+        ones = attention(**before | {"v": torch.ones_like(before["v"])}, heads=case["heads"])
+        other = attention_inputs(case)
+        other["k"][unread] *= 0.9
+        other["v"][unread] = -500.0
+        return seen | {"trains": found.requires_grad, "of_ones": detached(ones),
+                       "of_others": detached(attention(**other, heads=case["heads"]))}
+
+
+def judge_attention(case: dict, seen: Mapping[str, Any]) -> Verdict:
+    found = seen["found"]
+    if odd := _unusable(seen):
+        return odd
+    inputs = attention_inputs(case)
+    right = attention(**inputs, heads=case["heads"])
+    told = (f"With q of shape {tuple(inputs['q'].shape)}, k and v of {tuple(inputs['k'].shape)} "
+            f"and {case['heads']} heads: {_property(seen, right)}")
+    keeps_out = close(seen["of_others"], found, 1e-4)    # keys that no query may read
+    if (case["about"] or close(found, right, 1e-2)) and not keeps_out:
+        return rejected("leak", told)
+    if not close(found, right, 1e-3):
+        if found.isnan().any() and (case["size"] > 1 or case["about"]):
+            return rejected("overflow", told)
+        return Verdict(False, told, recognised(_attentions(**inputs, heads=case["heads"]),
+                                               lambda output: close(found, output)))
+    if not close(seen["of_ones"], torch.ones_like(right)):
+        return Verdict(False, told)
+    if not seen["trains"]:
+        return rejected("no_gradient", "Its output has no gradient to pass back to q, k and v.")
+    return Verdict(True, "Each head reads the values that fit its query, and no others.")
+
+
+def _unusable(seen: Mapping[str, Any]) -> Verdict | None:
+    told = f"After the call, {seen['changed']} is not what it was before: make new tensors."
+    return not_a_tensor(seen["found"]) or (Verdict(False, told) if seen["changed"] else None)
+
+
+def _property(seen: Mapping[str, Any], right: Tensor) -> str:
+    """Say what does not hold, as plainly as can be."""
+    found, ones = seen["found"], torch.ones_like(right)
+    if found.shape != right.shape:
+        return difference("the output", found, right)
+    if not close(seen["of_ones"], ones, 1e-4):
+        return ("if all values are 1, each query must read 1, a mean of ones; "
+                f"{difference('the output', seen['of_ones'], ones)}")
+    if not close(seen["of_others"], found, 1e-4):
+        return ("if a key and a value change that no query may read, the output must stay; "
+                f"{difference('the output', seen['of_others'], found)}")
+    return difference("the output", found, right)
+
+
+def _attentions(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int
+                ) -> dict[str, Tensor]:
+    """Return what the usual mistakes give."""
+    width, every = q.shape[-1] // heads, torch.ones_like(mask)
+    Q, K, V = (_split(x, heads) for x in (q, k, v))
+    mixed = [x.reshape(len(x), heads, -1, width) for x in (q, k, v)]
+    together = _weights(*mixed[:2], mask, width) @ mixed[2]
+    return {"no_scale": _joined(_weights(Q, K, mask, 1) @ V),
+            "mask_after": _joined(_weights(Q, K, every, width) * mask[:, None] @ V),
+            "heads_mixed": _joined(together)}
+
+
+ATTENTION_MISTAKES = {
+    "no_return": NO_RETURN,
+    "no_gradient": "Lesson 04 trains through it: compute with torch, and without detach, .data or "
+                   "no_grad.",
+    "overflow": "Scores here reach a hundred and more, to either side, and in float32 exp(89) is "
+                "infinite and exp(−104) is 0. torch's softmax takes the largest score away first.",
+    "no_scale": "The scores are divided by the square root of a head's width, before the softmax.",
+    "leak": "A finite score leaves some weight: where the others lie near −120, −100 is the "
+            "largest of all. Which score has the weight 0, whatever the others are?",
+    "mask_after": "After the softmax it is too late: the weights that are left no longer sum to 1.",
+    "heads_mixed": "A view as (batch, heads, tokens, width) does not cut the vectors, it gives a "
+                   "head whole tokens: cut the last dimension, then move the heads to the front.",
+}
+
+ATTENTION = Exercise(
+    id="inside.attention", lesson="00", names=("attention",), points=3, minutes=12, difficulty=3,
+    cases=attention_cases, run=run_attention,
+    judge=judge_attention, mistakes=ATTENTION_MISTAKES,
+    returns=judge.stages({"found": Any, "changed": str},
+                         {"trains": bool, "of_ones": Any, "of_others": Any}),
+    hints=("Scores, what may be read, softmax, read. Write these for one head first, and for all "
+           "queries at once: which product of two matrices holds all scores?",
+           "A loop over the heads is fine. What stands in `q[:, :, :width]`? What in the next one? "
+           "torch.cat puts pieces side by side.",
+           "What must a score be, so that exp(score) is 0? `masked_fill` writes it where a bool is "
+           "true; the mask is true where it must not."))
+
+
+# ── inside.transformer ───────────────────────────────────────────────────────────────────────
+
+
+def may_read(mask: Tensor) -> Tensor:
+    """Say of each query which keys are no padding: (batch, tokens) to (batch, tokens, tokens)."""
+    return mask.bool()[:, None].expand(-1, mask.shape[1], -1).clone()
+
+
+def transformer_block(x: Tensor, mask: Tensor, weights: Mapping[str, Tensor], heads: int,
+                      attention: Callable = attention, eps: float = EPS,
+                      from_start: bool = False) -> Tensor:
+    """Return what a block of BERT makes of x (batch, tokens, d).
+
+    mask (batch, tokens) is 1 for words and 0 for padding; weights are by place: "query.weight".
+    Devlin et al. 2018, arXiv 1810.04805; the norm comes last, as in Vaswani et al. 2017, §3.1.
+    `from_start` adds x in the second sum too: a usual mistake.
+    """
+    def linear(place: str, x: Tensor) -> Tensor:
+        return x @ weights[f"{place}.weight"].T + weights[f"{place}.bias"]
+
+    def norm(place: str, x: Tensor) -> Tensor:
+        return functional.layer_norm(x, x.shape[-1:], weights[f"{place}.weight"],
+                                     weights[f"{place}.bias"], eps=eps)
+
+    read = attention(linear("query", x), linear("key", x), linear("value", x), heads,
+                     may_read(mask))
+    y = norm("attention_norm", x + linear("attention_out", read))
+    ffn = linear("ffn_out", functional.gelu(linear("ffn_in", y)))
+    return norm("ffn_norm", (x if from_start else y) + ffn)
+
+
+def transformer_cases(seed: int) -> list[dict]:
+    """Sizes; the smallest first, then MiniLM's."""
+    sizes = ((1, 3, 6, 10, 2), (2, 5, 384, 1536, 12), (3, 4, 30, 18, 5))
+    return [dict(zip(("batch", "tokens", "d", "d_ff", "heads"), each))
+            | {"seed": 100 + 10 * seed + i} for i, each in enumerate(sizes)]
+
+
+def transformer_inputs(case: Mapping[str, Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Make x, mask and weights; sums have a small variance, as MiniLM's, so that eps matters."""
+    randn, d, d_ff = _randn(case["seed"]), case["d"], case["d_ff"]
+    shapes = dict.fromkeys(PLACES, (d, d)) | {"ffn_in": (d_ff, d), "ffn_out": (d, d_ff)}
+    weights = {}
+    for place, (n_out, n_in) in shapes.items():    # x is small: softmax and GELU shall matter, too
+        size = 10 if place in ("query", "key", "ffn_in") else 1
+        weights[f"{place}.weight"] = size * randn(n_out, n_in) / n_in**0.5
+        weights[f"{place}.bias"] = 0.1 * randn(n_out)
+    for place in ("attention_norm", "ffn_norm"):
+        weights[f"{place}.weight"] = 0.1 + 0.02 * randn(d)
+        weights[f"{place}.bias"] = 0.02 * randn(d)
+    mask = torch.ones(case["batch"], case["tokens"], dtype=torch.long)
+    mask[0, -1] = 0
+    mask[-1, -2:] = 0
+    return 0.1 * randn(case["batch"], case["tokens"], d), mask, weights
+
+
+def run_transformer(transformer_block: Callable, case: dict) -> dict[str, Any]:
+    (x, mask, weights), before = transformer_inputs(case), transformer_inputs(case)
+    masks = []     # that the attention was given
+
+    def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor) -> Tensor:
+        masks.append(mask)
+        return attention(q, k, v, heads, mask)
+
+    found = transformer_block(x, mask, weights, case["heads"], attend)
+    return {"found": detached(found), "masks": masks, "changed": judge.changed(
+        {"x": x, "mask": mask, **weights}, {"x": before[0], "mask": before[1], **before[2]})}
+
+
+def judge_transformer(case: dict, seen: Mapping[str, Any]) -> Verdict:
+    found = seen["found"]
+    if odd := _unusable(seen):
+        return odd
+    inputs = x, mask, _ = transformer_inputs(case)
+    right = transformer_block(*inputs, case["heads"])
+    call = f"With x of shape {tuple(x.shape)} and {case['heads']} heads:"
+    if not close(found, right, 2e-6):
+        padded = (mask == 0)[..., None].expand_as(right)
+        if torch.equal(found.isnan(), padded):
+            return rejected("padded_queries", f"{call} what comes out for a padded token is nan.")
+        return Verdict(False, f"{call} {difference('the output', found, right)}", recognised(
+            _blocks(*inputs, case["heads"]), lambda output: close(found, output, 2e-6)))
+    if not seen["masks"]:
+        return Verdict(False, "The `attention` that it was given was never called.")
+    if seen["masks"][0].dtype != torch.bool:
+        return Verdict(False, f"It gave attention a mask of {seen['masks'][0].dtype}; an attention "
+                              "like yours was promised true where a query may read, and false.")
+    return Verdict(True, "Read, add, normalize; widen, bend, narrow, add, normalize.")
+
+
+def _blocks(x: Tensor, mask: Tensor, weights: Mapping[str, Tensor], heads: int
+            ) -> dict[str, Tensor]:
+    """Return what the usual mistakes give."""
+    square = {f"{place}.weight": weights[f"{place}.weight"].T for place in PLACES}
+    return {"residual_of_start": transformer_block(x, mask, weights, heads, from_start=True),
+            "eps": transformer_block(x, mask, weights, heads, eps=1e-5),
+            "not_transposed": transformer_block(x, mask, {**weights, **square}, heads)}
+
+
+TRANSFORMER_MISTAKES = {
+    "no_return": NO_RETURN,
+    "padded_queries": "A padded query reads, too; otherwise its softmax is over nothing. The mask "
+                      "says which tokens may be read, by every query of its sentence.",
+    "residual_of_start": "The second sum adds what went into the feed-forward part, which is the "
+                         "output of the first norm, not the block's own x.",
+    "eps": "torch adds 1e-5 to the variance by default; MiniLM's norms were made with 1e-12.",
+    "not_transposed": "A weight has the shape (n_out, n_in). With a square one nothing complains, "
+                      "but x @ W is not what a linear layer does.",
+}
+
+TRANSFORMER = Exercise(
+    id="inside.transformer", lesson="00", names=("transformer_block",), points=3, minutes=10,
+    difficulty=2, cases=transformer_cases,
+    run=run_transformer, judge=judge_transformer, mistakes=TRANSFORMER_MISTAKES,
+    returns=judge.report(found=Any, masks=list[Tensor], changed=str),
+    hints=("Follow the picture of the block with a finger, from x to the right: eight boxes, two "
+           "dashed lines. Where do these arrive, before or after a norm?",
+           "Two helpers make it short: one applies the linear layer of a place, one the norm.",
+           "The mask has a row for each sentence, attention wants one for each query, and every "
+           "query of a sentence may read the same keys. Print the shapes."))
+
+
+# ── inside.order ─────────────────────────────────────────────────────────────────────────────
+
+LETTERS = "abcd"
+ORDER = "cadb"     # query, key, value, attention_out
+BLOCK_OF_THE_PUZZLE = 3
+
+
+def judge_order(case: dict, found) -> Verdict:
+    letters = _letters(found)
+    if sorted(letters) != sorted(LETTERS):
+        return rejected("not_an_order", f"It is {found!r:.100}.")
+    if letters == ORDER:
+        return Verdict(True, "One order of twenty-four gives the block's output.")
+    told = f"With the order {letters} your block's output is not the model's."
+    return rejected("query_for_key" if letters == ORDER[1::-1] + ORDER[2:] else "other", told)
+
+
+def _letters(found: Any) -> str:
+    """Read an order given as a text, as four letters, or as a letter for each place."""
+    if isinstance(found, Mapping):
+        found = [found.get(place) for place in PLACES]
+    if isinstance(found, str):
+        return found.strip().lower()
+    if isinstance(found, list | tuple) and all(isinstance(each, str) for each in found):
+        return "".join(found)
+    return ""
+
+
+ORDER_MISTAKES = {
+    "not_an_order": "Give the letters of query, key, value and attention_out in this order, such "
+                    'as "abcd": each of the four, once.',
+    "query_for_key": "Two of the four are right. The other two seem to be interchangeable: each "
+                     "score is a product of the two. Which way does the softmax run?",
+    "other": "There are twenty-four orders. Try them all, and print how far each is from the "
+             "model's output.",
+}
+
+ORDER_OF_FOUR = Exercise(
+    id="inside.order", lesson="00", names=("order",), points=2, minutes=7, difficulty=2,
+    answer="value", cases=lambda seed: [{"letters": LETTERS}],
+    run=lambda order, case: order, judge=judge_order, mistakes=ORDER_MISTAKES,
+    hints=("You have a function that needs the four in the right places, and an output to compare "
+           "with. How many orders are there?",
+           "`itertools.permutations` gives them all. Put an order's pieces into a copy of `rest`, "
+           "under the names of the places, and run your block.",
+           "Print the largest difference to `target` for each order, and sort. How far apart are "
+           "the two smallest?"))
 
 
 def _draw(seed: int, low: int, high: int, count: int) -> list[int]:

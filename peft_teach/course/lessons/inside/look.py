@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .... import methods, models
-from .blocks import BLOCK_OF_THE_PUZZLE, LETTERS, ORDER, PLACES
+from .exercises import BLOCK_OF_THE_PUZZLE, LETTERS, ORDER, PLACES
 
 IN_A_BLOCK = (*PLACES, "attention_norm", "ffn_in", "ffn_out", "ffn_norm")
 

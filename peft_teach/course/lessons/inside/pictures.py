@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .... import models, outlines, plots
 from ....plots import COLOURS, figure
 from ....widgets import Explorer
-from .blocks import may_read
+from .exercises import may_read
 from .look import prepared, queries_keys_values, unlabelled, weights_of
 from .picture_of_step import bill, example, explore_step
 from .steps import held_after_a_step, put_aside, six_steps, through_a_step

@@ -30,8 +30,6 @@ from ...verdict import T95
 from .forgetting import neighbours
 from .measure import interval
 
-HERE = "peft_teach.course.lessons.ladder"
-
 
 def drawing(seed: int) -> Callable[..., Tensor]:
     """Return a function that draws normal numbers of a shape, the same for the same seed."""
@@ -486,22 +484,22 @@ def run_ship(picks: Any, case: dict) -> dict[str, Any]:
 
 def judge_ship(case: dict, seen: Mapping) -> Verdict:
     """Look each pick up in the record: is it allowed, and is it clearly worse than the best?"""
-    from . import recorded, shipping  # pandas comes with them, when a choice is judged
+    from . import recorded  # pandas comes with them, when a choice is judged
 
-    said = {budget: shipping.rung(method) for budget, method in seen["said"].items()}
-    if said.keys() != shipping.BUDGETS.keys():
+    said = {budget: recorded.rung(method) for budget, method in seen["said"].items()}
+    if said.keys() != recorded.BUDGETS.keys():
         return Verdict(False, f"It is {seen['type']} with {[*said]}; expected a dict with a "
-                              f"method for each of {', '.join(shipping.BUDGETS)}.")
+                              f"method for each of {', '.join(recorded.BUDGETS)}.")
     record = records.load(case["record"])
     prices = recorded.prices(record)
     for budget, method in said.items():
         if method is None:
             return Verdict(False, f"{budget}: {seen['said'][budget]!r} is no method of the "
                                   "lesson's tables.")
-        if told := shipping.over(prices, budget, method):
+        if told := recorded.over(prices, budget, method):
             return rejected("over", f"{budget}: {told}")
     for budget, method in said.items():
-        if told := shipping.clearly_worse(record, prices, budget, method):
+        if told := recorded.clearly_worse(record, prices, budget, method):
             return rejected("worse", f"{budget}: {told}")
     return Verdict(True, "Each within its budget, and none clearly worse than the best there.")
 

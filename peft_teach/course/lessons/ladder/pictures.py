@@ -1,11 +1,10 @@
 """Pictures of lesson 10: places, all pairs, costs, what is forgotten, a chooser."""
 
 from ... import records
-from .chooser import chooser
 from .claims import settle
 from .forgetting import editorials, vectors
 from .measure import interval, predictions, r2, ratings
-from .picture_of_costs import draw_forgetting, explore_costs
+from .picture_of_costs import chooser, draw_forgetting, explore_costs
 from .picture_of_places import draw_verdicts, explore_places
 from .recorded import adapters, costs, forgetting, leaderboard, quality, tasks, verdicts
 from .rungs import NAMES, put_on, train

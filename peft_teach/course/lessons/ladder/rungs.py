@@ -7,18 +7,49 @@ Next to what a method trains, every one trains the task's head, which has a lear
 own: the same for all of them, so that they differ in nothing but the method.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from .... import attach, bitfit, bottleneck, core, dora, full, ia3, lora, prefix, prompt, qlora
 from .... import train as train_all
+from ....core import Adapter
+from ....shapes import expect
 from ....training import Step
-from .masked import Masked
 
 ALPHA = 16.0
 MASKED = lora.count(384, 384, 8)    # entries a matrix: as many as LoRA of rank 8 trains there
 ALL = ("linear",)                   # every linear layer of the blocks
+
+class Masked(Adapter):
+    """A random mask, trained: `count` entries of a frozen layer learn, and nobody chose which.
+
+    y = x (W + M)ᵀ + b, M zero but at places that torch's generator draws once. Xu and Zhang 2024,
+    arXiv 2405.02596: with so few entries a much larger learning rate is needed.
+    """
+
+    def __init__(self, base: nn.Linear, count: int):
+        super().__init__(base)
+        self.register_buffer("place", torch.randperm(base.weight.numel())[:count],   # (count,)
+                             persistent=False)
+        self.M = nn.Parameter(torch.zeros(count))
+
+    def forward(self, x: Tensor) -> Tensor:
+        expect(x, "... n_in", n_in=self.base.in_features)
+        return nn.functional.linear(x, self.trained_weight(), self.base.bias)
+
+    def trained_weight(self) -> Tensor:
+        W = self.base.weight                                             # (n_out, n_in)
+        change = self.M.new_zeros(W.numel()).scatter(0, self.place, self.M)    # (n_out · n_in,)
+        return W + change.view_as(W)
+
+    def merged(self) -> nn.Linear:
+        linear = copy.deepcopy(self.base)
+        linear.weight = nn.Parameter(self.trained_weight().detach(), requires_grad=False)
+        return linear
+
 
 RUNGS: dict[str, Callable] = {
     "full": lambda model, tokenizer: full.inject(model),

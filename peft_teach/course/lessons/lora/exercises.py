@@ -23,8 +23,6 @@ from ...check.merge_judge import Merge
 from ...check.mutants import Law
 from . import mutants, recorded
 
-HERE = "peft_teach.course.lessons.lora.exercises"
-
 # ── lora.count ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -191,22 +189,6 @@ LAYER = Exercise(
 # ── lora.start ───────────────────────────────────────────────────────────────────────────────
 
 
-def start_holds(make) -> None:
-    """The start is the base's to the bit; then A and B both learn, and the base stays."""
-    base = nn.Linear(6, 4).requires_grad_(False)
-    layer, x = make(base, 2, 4.0), torch.randn(8, 6)
-    assert torch.equal(layer(x), base(x)), "the start is not the base's"
-    before = {name: p.detach().clone() for name, p in layer.named_parameters()}
-    optimizer = torch.optim.Adam([p for p in layer.parameters() if p.requires_grad], lr=0.01)
-    for _ in range(3):
-        optimizer.zero_grad()
-        (layer(x) - 1).square().mean().backward()
-        optimizer.step()
-    for name, p in layer.named_parameters():
-        moved = not torch.equal(p, before[name])
-        assert moved == (name in ("A", "B")), f"{name} {'moved' if moved else 'did not move'}"
-
-
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 START = Exercise(
     id="lora.start", lesson="07", names=("start_holds",), points=2, minutes=9, difficulty=2,
@@ -224,8 +206,6 @@ START = Exercise(
 
 # ── lora.case ────────────────────────────────────────────────────────────────────────────────
 
-CLEARS = ({"rank": 64, "alpha": 128, "lr": 3e-3}, {"rank": 1, "alpha": 16, "lr": 3e-3})
-CONVICTS = ({"rank": 1, "alpha": 16, "lr": 3e-3}, {"rank": 1, "alpha": 128, "lr": 3e-3})
 ASKED = 8           # the rank at which the lesson has the reader ask before
 SAME_SIZE = 1.1     # two sizes of a first update are called equal within this factor
 
@@ -433,7 +413,6 @@ GROUPS = ("ranks", "layers", "forty_kb")    # of the record, where alpha is twic
 DEFAULT, BLOCKS = ("query", "value"), range(6)
 KNOWN = (1, DEFAULT, (*BLOCKS,))    # the lesson has told how it ends
 SHIP = methods.lora.Config(rank=2, alpha=4, targets=("value",))
-LEAVE = methods.lora.Config(rank=6, alpha=12, targets=("query", "value"), layers=(5,))
 
 
 @functools.cache

@@ -1,7 +1,641 @@
-"""The exercises of lesson 04: keys and values in `front`, the law in `stepping`, λ in `mixing`."""
+"""The exercises of lesson 04: keys and values in front, `generate` and the law of steps, λ."""
 
-from .front import COUNT, FRONT
-from .mixing import GATE, SHARE
-from .stepping import GENERATE, STEPWISE
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...check.exercise import Exercise, Verdict
+from ...check.judge import (
+    NO_RETURN,
+    close,
+    difference,
+    named,
+    plain,
+    recognised,
+    rejected,
+    report,
+    whole,
+)
+from ...check.mutants import Law
+from ...check.observe import TRIED, as_leaves, loss, tried
+from ...check.stand_ins import Pairs, TinyDecoder, drawn_pairs, held_in
+from .mutants import BROKEN, RIGHT, Read, put, read_with, text
+
+# ── prefix.count ─────────────────────────────────────────────────────────────────────────────
+
+
+def prefix_counts(length: int, layers: int, d_kv: int, d_model: int, hidden: int
+                  ) -> tuple[int, int]:
+    """Return how many parameters train with the MLP of Li & Liang, and how many are kept.
+
+    Arguments are the prefix's length, the layers, the width of a key, the width of the model, and
+    that of the MLP's hidden layer. Li & Liang 2021, arXiv 2101.00190, §4.3.
+    """
+    made = 2 * layers * d_kv                       # by the MLP, for each vector of E
+    trained = length * d_model + (d_model * hidden + hidden) + (hidden * made + made)
+    return trained, length * made
+
+
+def count_cases(seed: int) -> list[dict]:
+    """Sizes: small, MiniLM, BERT-base, SmolLM2, where keys are narrower, and a drawn one."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(3, 90, (5,), generator=generator).tolist()
+    sizes = [(2, 3, 5, 7, 11), (20, 6, 384, 384, 512), (20, 12, 768, 768, 768),
+             (10, 30, 192, 576, 512), drawn]
+    return [dict(zip(("length", "layers", "d_kv", "d_model", "hidden"), each)) for each in sizes]
+
+
+def run_count(prefix_counts: Callable, case: dict) -> dict[str, Any]:
+    return {"found": prefix_counts(*case.values())}
+
+
+def judge_count(case: dict, seen: dict) -> Verdict:
+    found, (trained, kept) = seen["found"], prefix_counts(**case)
+    if found is None:
+        return rejected("no_return")
+    numbers = tuple(whole(plain(each)) for each in found) if isinstance(
+        found, tuple | list) else ()
+    if numbers == (trained, kept):
+        return Verdict(True)
+    told = (f"prefix_counts({', '.join(map(str, case.values()))}) gave "
+            f"{found if numbers else named(found)}; expected two whole numbers, "
+            f"{(trained, kept)}.")
+    made = 2 * case["layers"] * case["d_kv"]
+    usual = {"values_missing": (trained - (case["hidden"] + 1) * made // 2, kept // 2),
+             "no_biases": (trained - case["hidden"] - made, kept), "all_kept": (trained, trained)}
+    mistake = next((name for name, slip in usual.items() if numbers == slip), None)
+    return Verdict(False, told, mistake or ("trained" if numbers[1:] == (kept,) else None))
+
+
+COUNT_MISTAKES = {
+    "no_return": NO_RETURN,
+    "values_missing": "Each vector makes a key and a value.",
+    "no_biases": "Both linear layers of the MLP have a bias, as wide as what they give.",
+    "all_kept": "After training, keys and values are all that is needed: neither E nor the MLP.",
+    "trained": "What is kept is right. What trains is E and the MLP: write down the shapes of its "
+               "two linear layers.",
+}
+
+COUNT = Exercise(
+    id="prefix.count", lesson="04", names=("prefix_counts",), points=1, minutes=4, difficulty=1,
+    cases=count_cases, run=run_count, judge=judge_count,
+    returns=report(found=Any), mistakes=COUNT_MISTAKES,
+    hints=("Begin with what is kept: one vector of the prefix, one layer. How many entries?",
+           "The MLP gives, for one vector of E, all that this vector is in all layers. So how wide "
+           "is its last layer?",
+           "A linear layer from n to m has n · m + m parameters, lesson 00's count. E is a table "
+           "besides."))
+
+# ── prefix.front ─────────────────────────────────────────────────────────────────────────────
+
+
+def prefixed(K: Tensor, V: Tensor, mask: Tensor, heads: int
+             ) -> tuple[list[tuple[Tensor, Tensor]], Tensor, Tensor]:
+    """Return what a frozen model is given besides its words: pairs, a mask, positions.
+
+    K, V (layers, length, heads · width); mask (batch, seq), 1 for words, 0 for padding, on either
+    side. A pair for each layer: keys and values (batch, heads, length, width). The mask is (batch,
+    length + seq), the positions (batch, seq).
+    """
+    batch, length = len(mask), K.shape[1]
+
+    def by_head(x: Tensor) -> Tensor:
+        """(length, heads · width) to (batch, heads, length, width)"""
+        return x.unflatten(-1, (heads, -1)).transpose(0, 1).expand(batch, -1, -1, -1)
+
+    pairs = [(by_head(k), by_head(v)) for k, v in zip(K, V)]
+    wide = torch.cat([mask.new_ones(batch, length), mask], 1)
+    return pairs, wide, length + mask.long().cumsum(1) - 1
+
+
+def front_cases(seed: int) -> list[dict]:
+    """Sizes; the smallest first, then MiniLM padded on the right, SmolLM2 on the left."""
+    sizes = ({"batch": 1, "seq": 3, "layers": 1, "heads": 2, "width": 3, "length": 2, "pad": 0},
+             {"batch": 2, "seq": 4, "layers": 2, "heads": 4, "width": 5, "length": 1, "pad": -3},
+             {"batch": 2, "seq": 5, "layers": 6, "heads": 12, "width": 32, "length": 20, "pad": 2},
+             {"batch": 3, "seq": 6, "layers": 4, "heads": 3, "width": 64, "length": 7, "pad": -2})
+    return [{**size, "seed": 10 * seed + i} for i, size in enumerate(sizes)]
+
+
+def front_inputs(case: dict) -> dict[str, Tensor]:
+    """Make K, V and the mask; `pad` tokens of the first sentence are padding, < 0 on the left."""
+    generator = torch.Generator().manual_seed(4000 + case["seed"])
+    shape = (case["layers"], case["length"], case["heads"] * case["width"])
+    mask = torch.ones(case["batch"], case["seq"], dtype=torch.long)
+    if case["pad"] > 0:
+        mask[0, -case["pad"]:] = 0
+    elif case["pad"] < 0:
+        mask[0, :-case["pad"]] = 0
+        mask[-1, :1] = 0
+    return {"K": torch.randn(shape, generator=generator),
+            "V": torch.randn(shape, generator=generator), "mask": mask}
+
+
+def run_front(prefixed: Callable, case: dict) -> dict[str, Any]:
+    """Call it; what it gave, and whether a gradient of the pairs comes back to all of K and V."""
+    given = front_inputs(case)
+    leaves = as_leaves(given)
+    handed = {name: leaf.clone() for name, leaf in leaves.items()}
+    found = prefixed(*handed.values(), case["heads"])
+    if isinstance(found, tuple | list) and len(found) == 3 and isinstance(found[0], Iterable):
+        pairs = [[*pair] for pair in found[0] if isinstance(pair, Iterable)]    # a zip's, too
+        found = (pairs, *found[1:])
+        trained = [x for pair in pairs for x in pair if isinstance(x, Tensor) and x.requires_grad]
+        if trained:
+            sum(map(loss, trained)).backward()
+    return {"found": found, "intact": torch.equal(handed["mask"], given["mask"]),
+            "trains": all(p.grad is not None and bool(p.grad.all())
+                          for p in (leaves["K"], leaves["V"]))}
+
+
+def judge_front(case: dict, seen: dict) -> Verdict:
+    found, given = seen["found"], front_inputs(case)
+    if found is None:
+        return rejected("no_return")
+    if not isinstance(found, tuple | list) or len(found) != 3:
+        return Verdict(False, f"It gave {named(found)}; expected three things: the pairs, the "
+                              "wider mask, the positions.")
+    if not seen["intact"]:
+        return Verdict(False, "Afterwards the mask is not what it was.")
+    right = prefixed(**given, heads=case["heads"])
+    return (_pairs_are_right(case, found[0], right[0]) or (
+        None if seen["trains"] else rejected("no_gradient", "No gradient finds its way back from "
+                                             "the pairs to every entry of K and V."))
+            or _mask_is_right(case, found[1], right[1])
+            or _positions_are_right(case, found[2], right[2]) or Verdict(True))
+
+
+def _pairs_are_right(case: dict, pairs: Any, right: list) -> Verdict | None:
+    given, heads, batch = front_inputs(case), case["heads"], case["batch"]
+    told = f"With K of shape {tuple(given['K'].shape)}, {heads} heads and a batch of {batch}:"
+    if not isinstance(pairs, list) or [len(pair) for pair in pairs] != [2] * len(right):
+        return Verdict(False, f"{told} the pairs are not keys and values for each layer.")
+    for layer, both in enumerate(zip(pairs, right)):
+        for i, (found, wanted) in enumerate(zip(*both)):
+            if not close(found, wanted):
+                mixed = given["KV"[i]][layer].reshape(wanted.shape[1:]).expand_as(wanted)
+                return Verdict(False, f"{told} {difference(f'pairs[{layer}][{i}]', found, wanted)}",
+                               "heads_mixed" if close(found, mixed) else None)
+    return None
+
+
+def _mask_is_right(case: dict, wide: Any, right: Tensor) -> Verdict | None:
+    mask, is_tensor = front_inputs(case)["mask"], isinstance(wide, Tensor)
+    if is_tensor and torch.equal(wide.float(), right.float()):
+        return None
+    return Verdict(False, f"With a prefix of {case['length']}, the mask {mask.tolist()} becomes "
+                          f"{wide.tolist() if is_tensor else named(wide)}; expected "
+                          f"{right.tolist()}.",
+                   "mask_short" if is_tensor and wide.shape == mask.shape else None)
+
+
+def _positions_are_right(case: dict, positions: Any, right: Tensor) -> Verdict | None:
+    mask, length = front_inputs(case)["mask"], case["length"]
+    if not isinstance(positions, Tensor) or positions.shape != mask.shape or (
+            positions.dtype not in (torch.int32, torch.int64)):
+        kind = f" of {positions.dtype}" if isinstance(positions, Tensor) else ""
+        return Verdict(False, f"The positions are {named(positions)}{kind}; expected whole numbers "
+                              f"(int64 or int32), {tuple(mask.shape)}.")
+    words = mask.bool()
+    for row, found, wanted in zip(words, positions, right):
+        if not torch.equal(found[row], wanted[row]):
+            usual = {"from_zero": right - length, "padding_counted": length + torch.arange(
+                mask.shape[1]).expand(mask.shape)}
+            return Verdict(
+                False, f"With a prefix of {length} and the mask {row.long().tolist()} of a "
+                       f"sentence, the words' positions are {found[row].tolist()}; expected "
+                       f"{wanted[row].tolist()}.",
+                recognised(usual, lambda slip: torch.equal(positions[words], slip[words])))
+    if not ((positions >= 0) & (positions < length + mask.shape[1])).all():
+        return Verdict(False, f"The padding has the positions {positions[~words].tolist()}; any "
+                              "from 0 to length + seq − 1 will do, others are in no table.")
+    return None
+
+
+FRONT_MISTAKES = {
+    "no_return": NO_RETURN,
+    "heads_mixed": "A view as (heads, length, width) gives a head whole vectors, not its part of "
+                   "each: cut the last axis, then move the heads to the front.",
+    "no_gradient": "K and V are to be trained: no detach, no new tensor made of their values.",
+    "mask_short": "The mask must say of the prefix, too, that it may be read: it is longer than "
+                  "the words.",
+    "from_zero": "Those are the positions without a prefix. It takes the first ones.",
+    "padding_counted": "Padding on the left was counted: a padded sentence would be read at other "
+                       "positions than alone. What counts how many *words* stand before?",
+}
+
+FRONT = Exercise(
+    id="prefix.front", lesson="04", names=("prefixed",), points=3, minutes=10, difficulty=3,
+    cases=front_cases, run=run_front, judge=judge_front,
+    returns=report(found=Any, intact=bool, trains=bool), mistakes=FRONT_MISTAKES,
+    hints=("One layer, one sentence first: a row of K is a vector for all heads, side by side. "
+           "Lesson 00 cut queries in the same way.",
+           "For the positions: with a mask of 0 0 1 1 1 the words are the third to the fifth "
+           "token, and the first to the third word. Which function of a tensor counts up?",
+           "`expand` gives every sentence of a batch the same entries without a copy, and a "
+           "gradient comes back through it."))
+
+
+# ── prefix.generate ──────────────────────────────────────────────────────────────────────────
+
+
+def generate(read: Callable, pairs: Pairs, ids: Tensor, new: int) -> Tensor:
+    """Continue ids (batch, tokens) by `new` tokens, each the likeliest: (batch, new).
+
+    `read(ids, positions, pairs)` gives logits and the pairs with what was read behind them.
+    """
+    found = []
+    for _ in range(new):
+        held = held_in(pairs)
+        logits, pairs = read(ids, torch.arange(held, held + ids.shape[1]), pairs)
+        ids = logits[:, -1:].argmax(-1)
+        found.append(ids)
+    return torch.cat(found, 1)
+
+
+def generate_wrong(read, pairs, ids, new):
+    """Look as if it worked: the lesson shows it."""
+    length = pairs[0][0].shape[2]
+    positions = torch.arange(length, length + ids.shape[1])
+    logits, cache = read(ids, positions, pairs)
+    words = [logits[:, -1:].argmax(-1)]
+    while len(words) < new:
+        positions = torch.tensor([ids.shape[1] + len(words) - 1])
+        logits, cache = read(words[-1], positions, cache)
+        words.append(logits[:, -1:].argmax(-1))
+    return torch.cat(words, 1)
+
+
+def generate_cases(seed: int) -> list[dict]:
+    """Sizes: the smallest first; then two sentences, a long prefix, a single new token."""
+    return [{"length": length, "tokens": tokens, "batch": batch, "new": new,
+             "seed": 10 * seed + i} for i, (length, tokens, batch, new) in enumerate(
+                 ((2, 3, 1, 4), (5, 4, 2, 6), (9, 1, 1, 5), (3, 6, 1, 1)))]
+
+
+def run_generate(generate: Callable, case: dict) -> dict[str, Any]:
+    decoder, pairs, ids = given_to(case)
+    before, calls = ([x.clone() for pair in pairs for x in pair], ids.clone()), []
+
+    def read(ids: Tensor, positions: Any, pairs: Pairs) -> tuple[Tensor, Pairs]:
+        positions = torch.atleast_1d(torch.as_tensor(positions))
+        calls.append({"held": held_in(pairs), "tokens": ids.shape[1],
+                      "positions": positions.flatten()[:ids.shape[1]].tolist()})
+        return decoder(ids, positions.long(), pairs)
+
+    found = generate(read, pairs, ids, case["new"])
+    after = [x for pair in pairs for x in pair]
+    return {"found": found, "calls": calls, "intact": torch.equal(ids, before[1]) and len(
+        after) == len(before[0]) and all(map(torch.equal, after, before[0]))}
+
+
+def given_to(case: dict) -> tuple[TinyDecoder, Pairs, Tensor]:
+    """Return the decoder, its prefix, and the ids that are to be continued, (batch, tokens)."""
+    decoder = TinyDecoder(case["seed"])
+    generator = torch.Generator().manual_seed(700 + case["seed"])
+    return (decoder, drawn_pairs(decoder, case["length"], case["seed"], case["batch"]),
+            torch.randint(41, (case["batch"], case["tokens"]), generator=generator))
+
+
+def judge_generate(case: dict, seen: dict) -> Verdict:
+    found, length = seen["found"], case["length"]
+    if found is None:
+        return rejected("no_return")
+    if not seen["intact"]:
+        return Verdict(False, "Afterwards the prefix or the ids are not what they were.")
+    decoder, pairs, ids = given_to(case)
+    right = generate(decoder, pairs, ids, case["new"])
+    if not isinstance(found, Tensor) or found.shape != right.shape:
+        return Verdict(False, f"Asked for {case['new']} tokens behind {tuple(ids.shape)}, it gave "
+                              f"{named(found)}; expected these alone, {tuple(right.shape)}.")
+    if verdict := _is_misplaced(length, seen["calls"]):
+        return verdict
+    if torch.equal(found, right):
+        return Verdict(True)
+    row = int((found != right).any(1).int().argmax())    # the first sentence that differs
+    told = (f"With a prefix of {length} and {case['tokens']} tokens: the new tokens of sentence "
+            f"{row + 1} are {found[row].tolist()}; expected {right[row].tolist()}.")
+    forgets = any(call["held"] < length + case["tokens"] for call in seen["calls"][1:])
+    return Verdict(False, told, "forgets" if forgets else None)
+
+
+def _is_misplaced(length: int, calls: list[dict]) -> Verdict | None:
+    """Is there a call whose tokens have other positions than there are keys before them?"""
+    off = [(call["positions"] or [0])[0] - call["held"] for call in calls]
+    for n, call in enumerate(calls, 1):
+        held, positions = call["held"], call["positions"]
+        wanted = list(range(held, held + call["tokens"]))
+        if positions != wanted or not all(isinstance(each, int) for each in positions):
+            usual = {"late": (0, -length), "from_zero": (-length, -length), "twice": (0, length)}
+            return Verdict(
+                False, f"With a prefix of {length}: in call {n}, {held} keys stand before the "
+                       f"first token; its positions are {positions}, expected {wanted}.",
+                next((name for name, (first, later) in usual.items()
+                      if off == [first, *[later] * (len(off) - 1)]), None))
+    return None
+
+
+GENERATE_MISTAKES = {
+    "no_return": NO_RETURN,
+    "late": "The first call is right, and all later ones count as if there were no prefix: each "
+            "new word falls back by its length.",
+    "from_zero": "That is where the words would stand without a prefix.",
+    "twice": "The prefix is counted twice: its length is in what the pairs hold already.",
+    "forgets": "What was read is in the pairs that read gives back: the next call needs these.",
+}
+
+GENERATE = Exercise(
+    id="prefix.generate", lesson="04", names=("generate",), points=2, minutes=6, difficulty=2,
+    cases=generate_cases, run=run_generate, judge=judge_generate,
+    returns=report(found=Any, intact=bool, calls=list[report(
+        held=int, tokens=int, positions=list[int | float])]), mistakes=GENERATE_MISTAKES,
+    hints=("The first new word is right, so the first call is. What do all later calls have in "
+           "common?",
+           "Write down, for a prefix of 2 and a text of 3 words, the position of each word: in "
+           "the first call, then of the first new word, then of the second.",
+           "Which number is always equal to the position of the next word? It can be read off the "
+           "pairs."))
+
+# ── prefix.stepwise ──────────────────────────────────────────────────────────────────────────
+
+
+def stepwise_holds(read: Read, ids: Tensor) -> None:
+    """Object to a `read` whose logits depend on the pieces in which a text is read."""
+    whole, _ = read(ids, None)
+    for size in (1, 2, 3):
+        cache, rows = None, []
+        for piece in ids.split(size, 1):
+            logits, cache = read(piece, cache)
+            rows.append(logits)
+        found = torch.cat(rows, 1)
+        assert torch.allclose(found, whole, atol=1e-4), f"pieces of {size}"
+
+
+LAW = Law(RIGHT, BROKEN, put)
+STEPWISE = Exercise(
+    id="prefix.stepwise", lesson="04", names=("stepwise_holds",), points=3, minutes=9,
+    difficulty=2, cases=lambda seed: [{"seed": seed}],
+    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
+    hints=("What should be equal to what? Read the text once as a whole, and keep the logits.",
+           "Then read it anew, from cache None, piece by piece, handing on the cache; torch.cat "
+           "puts the logits of the pieces side by side.",
+           "Which pieces tell most? Single tokens, and pieces of two or three; and compare every "
+           "token's logits, not the last one's alone."),
+    arguments=lambda pieces: (read_with(pieces["prefixed"]), text()))
+
+
+# ── λ, the share of the prefix ───────────────────────────────────────────────────────────────────
+
+# Attention to a prefix is a mixture of two attentions:
+#
+#   attention(q, [Kₚ ; K], [Vₚ ; V]) = (1 − λ) attention(q, K, V) + λ attention(q, Kₚ, Vₚ)
+#
+# He et al. 2022, *Towards a Unified View of Parameter-Efficient Transfer Learning*, arXiv
+# 2110.04366, §3.1. λ is a number for each head and query: the prefix's part of the softmax's sum.
+
+LARGE = 8.0    # of queries and keys: their scores reach a hundred, and exp(89) is infinite
+
+
+def prefix_share(q: Tensor, k: Tensor, K: Tensor, heads: int, mask: Tensor) -> Tensor:
+    """Return λ, (batch, heads, queries): how much of each query's attention the prefix K takes.
+
+    q (batch, queries, d); k (batch, keys, d), the words' keys; K (batch, length, d); mask (batch,
+    queries, keys), true where a query may read a word. All of the prefix may be read.
+    """
+    q, k, K = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, K))
+    scale = q.shape[-1]**0.5
+    words = (q @ k.mT / scale).masked_fill(~mask.bool()[:, None], -math.inf)
+    return (torch.logsumexp(q @ K.mT / scale, -1) - torch.logsumexp(words, -1)).sigmoid()
+
+
+def gated(words: Tensor, read: Tensor, share: Tensor, g: Tensor) -> Tensor:
+    """Return the mixture of two attentions in which the prefix's has the share g λ.
+
+    words, read (batch, queries, d): what the heads read of the words, and of the prefix; share
+    (batch, heads, queries); g (heads,). Zhang et al. 2023, arXiv 2303.16199, have a gate that
+    starts at zero, too.
+    """
+    by_head = (g[:, None] * share).transpose(1, 2)                        # (batch, queries, heads)
+    by_entry = by_head.repeat_interleave(words.shape[-1] // len(g), -1)   # (batch, queries, d)
+    return words + by_entry * (read - words)
+
+
+def readable(mask: Tensor | None, batch: int, seq: int, device) -> Tensor:
+    """Return transformers' mask of an attention as (batch, seq, seq), true where one may read."""
+    if mask is None:
+        return torch.ones(batch, seq, seq, dtype=torch.bool, device=device)
+    mask = mask if mask.dtype == torch.bool else mask > -1
+    return mask[:, 0, :, -seq:].expand(batch, seq, -1)
+
+
+@contextmanager
+def seen(model: nn.Module) -> Iterator[list[dict[str, Tensor]]]:
+    """Within this block a BERT's last queries, keys, values and attention outputs are kept.
+
+    Gives a list of a dict for each layer: "query", "key", "value" of the words, (batch, seq, d_kv),
+    and "read", what the attention gave, before `attention_out`.
+    """
+    attentions = [module for module in model.modules() if "query" in module._modules]
+    kept: list[dict[str, Tensor]] = [{} for _ in attentions]
+
+    def keep(layer: dict, name: str) -> Callable:
+        return lambda module, inputs, output: layer.update({
+            name: (output[0] if isinstance(output, tuple) else output).detach()})
+
+    with ExitStack() as hooks:
+        for layer, module in zip(kept, attentions):
+            parts = {name: getattr(module, name) for name in ("query", "key", "value")}
+            for name, part in (parts | {"read": module}).items():
+                hooks.callback(part.register_forward_hook(keep(layer, name)).remove)
+        yield kept
+
+
+# ── prefix.share ─────────────────────────────────────────────────────────────────────────────
+
+
+def share_cases(seed: int) -> list[dict]:
+    """Sizes; the smallest first, then MiniLM's, causal, and scores whose exp is infinite."""
+    sizes = ({"batch": 1, "queries": 4, "keys": 3, "length": 2, "d": 6, "heads": 2, "pad": 1},
+             {"batch": 2, "queries": 7, "keys": 7, "length": 20, "d": 384, "heads": 12, "pad": 3},
+             {"batch": 2, "queries": 4, "keys": 4, "length": 5, "d": 40, "heads": 5, "pad": 0,
+              "causal": True},
+             {"batch": 1, "queries": 3, "keys": 6, "length": 4, "d": 384, "heads": 12, "pad": 1,
+              "size": LARGE})
+    return [{"size": 1.0, "causal": False, **size, "seed": 10 * seed + i}
+            for i, size in enumerate(sizes)]
+
+
+def share_inputs(case: dict) -> dict[str, Tensor]:
+    """Make q, k, K and the mask of a case."""
+    generator = torch.Generator().manual_seed(6000 + case["seed"])
+    made = {name: case["size"] * torch.randn(case["batch"], count, case["d"], generator=generator)
+            for name, count in (("q", case["queries"]), ("k", case["keys"]),
+                                ("K", case["length"]))}
+    mask = torch.ones(case["batch"], case["queries"], case["keys"], dtype=torch.bool)
+    if case["pad"]:
+        mask[0, :, -case["pad"]:] = False
+    return made | {"mask": mask.tril() if case["causal"] else mask}
+
+
+def run_share(prefix_share: Callable, case: dict) -> dict[str, Any]:
+    return tried(lambda q, k, K, mask: prefix_share(q, k, K, case["heads"], mask),
+                 share_inputs(case))
+
+
+def judge_share(case: dict, seen: dict) -> Verdict:
+    found, inputs, heads = seen["found"], share_inputs(case), case["heads"]
+    if found is None:
+        return rejected("no_return")
+    if not seen["intact"]:
+        return Verdict(False, "Afterwards an input is not what it was before.")
+    call = f"With {case['keys']} words, {case['length']} vectors in front and {heads} heads:"
+    with torch.enable_grad():
+        right = run_share(prefix_share, case)
+    tolerance = 1e-4 * case["size"]
+    if not close(found, right["found"], tolerance):
+        if isinstance(found, Tensor) and found.isnan().any():
+            return rejected("overflow", f"{call} {int(found.isnan().sum())} of {found.numel()} are "
+                                        "nan.")
+        return Verdict(False, f"{call} {difference('λ', found, right['found'])}", recognised(
+            _share_slips(**inputs, heads=heads), lambda slip: close(found, slip, tolerance)))
+    for name, slope in right["slopes"].items():
+        found = seen["slopes"].get(name)    # large scores leave none, and 1 / exp leaves nan
+        if found is None or (case["size"] == 1 and not close(found, slope, tolerance)):
+            return rejected("no_gradient",
+                            f"{call} {difference(f'the gradient of {name}', found, slope)}")
+    return Verdict(True)
+
+
+def _share_slips(q: Tensor, k: Tensor, K: Tensor, mask: Tensor, heads: int
+                 ) -> dict[str, Tensor]:
+    right, width = prefix_share(q, k, K, heads, mask), q.shape[-1] // heads
+    return {"words_share": 1 - right, "ratio": right.logit().exp(),
+            "no_scale": prefix_share(width**0.5 * q, k, K, heads, mask),
+            "no_mask": prefix_share(q, k, K, heads, torch.ones_like(mask))}
+
+
+SHARE_MISTAKES = {
+    "no_return": NO_RETURN,
+    "no_gradient": "λ is to be differentiated by K, and by q and k, which the layers below have "
+                   "made: no detach, no no_grad.",
+    "overflow": "The scores reach a hundred here, and exp of 89 is infinite in float32. "
+                "torch.logsumexp takes the largest away first; and of two logarithms only the "
+                "difference is needed.",
+    "words_share": "That is 1 − λ, the share of the words.",
+    "ratio": "That is λ / (1 − λ): the prefix's sum over that of the words. λ is its part of both.",
+    "no_scale": "The scores are divided by the square root of a head's width, as in attention.",
+    "no_mask": "A word that may not be read has no part in the sum.",
+}
+
+SHARE = Exercise(
+    id="prefix.share", lesson="04", names=("prefix_share",), points=3, minutes=10, difficulty=3,
+    cases=share_cases, run=run_share, judge=judge_share,
+    returns=TRIED, mistakes=SHARE_MISTAKES,
+    hints=("Write the softmax over prefix and words as fractions with one denominator. Which of "
+           "the terms below the line are the prefix's?",
+           "With a for the logarithm of the prefix's sum and b for that of the words: λ in a and "
+           "b, without an exp that could overflow? Divide above and below the line by one of the "
+           "two sums.",
+           "What your function of lesson 00 does with heads, scale and mask is done here twice, "
+           "without the values; then torch.logsumexp over the keys."))
+
+# ── prefix.gate ──────────────────────────────────────────────────────────────────────────────
+
+
+def gate_cases(seed: int) -> list[dict]:
+    """Sizes; the smallest first; MiniLM's; one where a prefix took all, and one where nothing."""
+    sizes = ({"batch": 1, "queries": 3, "heads": 2, "width": 2},
+             {"batch": 2, "queries": 7, "heads": 12, "width": 32},
+             {"batch": 2, "queries": 3, "heads": 3, "width": 5, "edge": True})
+    return [{"edge": False, "most": 0.9, **size, "seed": 10 * seed + i}
+            for i, size in enumerate(sizes)]
+
+
+def gate_inputs(case: dict) -> dict[str, Tensor]:
+    """Make words, read, the share, and gates of both signs: every other one is negative."""
+    generator = torch.Generator().manual_seed(8000 + case["seed"])
+    shape = (case["batch"], case["queries"], case["heads"] * case["width"])
+    share = torch.rand(case["batch"], case["heads"], case["queries"], generator=generator)
+    if case["edge"]:
+        share[0, 0], share[0, 1] = 1.0, 0.0
+    return {"words": torch.randn(shape, generator=generator),
+            "read": torch.randn(shape, generator=generator), "share": share,
+            "g": (1 - 2 * (torch.arange(case["heads"]) % 2)) * case["most"] * (
+                0.1 + 0.9 * torch.rand(case["heads"], generator=generator))}
+
+
+def run_gate(gated: Callable, case: dict) -> dict[str, Any]:
+    """Try it with all gates at 0, all at 1, and as they are drawn."""
+    given = gate_inputs(case)
+    gates = {"shut": given["g"] * 0, "open": given["g"] * 0 + 1, "drawn": given["g"]}
+    return {name: tried(gated, given | {"g": g}) for name, g in gates.items()}
+
+
+def judge_gate(case: dict, seen: dict) -> Verdict:
+    inputs, found = gate_inputs(case), {name: each["found"] for name, each in seen.items()}
+    with torch.enable_grad():
+        right = run_gate(gated, case)
+    if found["drawn"] is None:
+        return rejected("no_return")
+    if not all(each["intact"] for each in seen.values()):
+        return Verdict(False, "Afterwards an input is not what it was before.")
+    call, shut = f"With {case['heads']} heads of {case['width']} entries", found["shut"]
+    wrong = [name for name in right if not close(found[name], right[name]["found"])]
+    mistake = recognised(_gate_slips(**inputs) if wrong else {},
+                         lambda slip: close(found["drawn"], slip))
+    if mistake is None and isinstance(shut, Tensor) and shut.shape == inputs["words"].shape and (
+            not torch.equal(shut, inputs["words"])):
+        return rejected("not_silent", f"{call} and all gates at 0, the output is not what was read "
+                                      "of the words, to the bit.")
+    if wrong:
+        gates = {"shut": "all gates at 0", "open": "all gates at 1"}.get(
+            wrong[0], f"gates from {inputs['g'].min():.2f} to {inputs['g'].max():.2f}")
+        return Verdict(False, f"{call} and {gates}: " + difference(
+            "the output", found[wrong[0]], right[wrong[0]]["found"]), mistake)
+    if not seen["shut"]["slopes"].get("g", inputs["g"] * 0).any():
+        return rejected("no_slope", f"{call} and all gates at 0, they have no gradient.")
+    for name, of in (("shut", "g"), *(("drawn", of) for of in inputs)):
+        if not close(seen[name]["slopes"].get(of), right[name]["slopes"][of], 1e-4):
+            return Verdict(False, f"{call} and the gates {name}: " + difference(
+                f"the gradient of {of}", seen[name]["slopes"].get(of), right[name]["slopes"][of]))
+    return Verdict(True)
+
+
+def _gate_slips(words: Tensor, read: Tensor, share: Tensor, g: Tensor
+                ) -> dict[str, Tensor | tuple[Tensor, ...]]:
+    silent = torch.zeros_like(read)
+    taken, left = gated(silent, read, share, g), gated(words, silent, share, torch.ones_like(g))
+    tiled = (g[:, None] * share).transpose(1, 2).repeat(1, 1, words.shape[-1] // len(g))
+    return {"added": words + taken, "words_kept_less": left + taken,
+            "above_zero": tuple(gated(words, read, share, above)
+                                for above in (g.clamp(min=0), g.abs())),
+            "heads_interleaved": words + tiled * (read - words)}
+
+
+GATE_MISTAKES = {
+    "no_return": NO_RETURN,
+    "added": "What the prefix takes, the words lose: the two shares sum to 1, whatever g is.",
+    "words_kept_less": "With the gate at 0 the words have the share 1 − λ still, so the prefix "
+                       "is felt though nothing of it is read. The two shares sum to 1.",
+    "above_zero": "A gate may fall below 0, and many do in training. Then g λ is a share below 0: "
+                  "it is not cut off.",
+    "heads_interleaved": "A head has neighbouring entries: repeat each head's number, not the row "
+                         "of all heads.",
+    "not_silent": "Is there a term besides the words that is not multiplied by the gate?",
+    "no_slope": "A gate that starts at 0 and has no gradient there never opens.",
+}
+
+GATE = Exercise(
+    id="prefix.gate", lesson="04", names=("gated",), points=2, minutes=6, difficulty=2,
+    cases=gate_cases, run=run_gate, judge=judge_gate,
+    returns=report(shut=TRIED, open=TRIED, drawn=TRIED), mistakes=GATE_MISTAKES,
+    hints=("Begin with the mixture for one head and one query, and put g λ where λ stands.",
+           "λ is (batch, heads, queries); the entries of a head lie side by side in the last axis "
+           "of what was read. Cut that axis into heads, or stretch λ to it.",
+           "To the bit: is the first term exactly the words if the second is exactly zero?"))
 
 EXERCISES = (COUNT, FRONT, GENERATE, STEPWISE, SHARE, GATE)

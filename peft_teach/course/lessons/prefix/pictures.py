@@ -15,9 +15,7 @@ from .... import models
 from ....plots import COLOURS, figure, in_percent
 from ....widgets import Explorer
 from ... import records
-from .front import prefixed
-from .mixing import prefix_share, seen
-from .stepping import generate_wrong
+from .exercises import generate_wrong, prefix_share, prefixed, seen
 
 # The lesson has all of these from here.
 __all__ = ["STARTS", "compared", "draw_entries", "explore_mixture", "explore_shares",

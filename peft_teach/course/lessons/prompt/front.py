@@ -254,27 +254,6 @@ FRONT = Exercise(
 # ── prompt.holds ─────────────────────────────────────────────────────────────────────────────
 
 
-def places_kept(prompt_class, fresh) -> None:
-    """Reject a soft prompt that moves the text's places.
-
-    `fresh()` returns a language model. Vectors that are words must do what these would do as text.
-    """
-    model, words = fresh(), torch.tensor([3, 7, 1])
-    ids = torch.tensor([[5, 2, 9, 4, 8], [0, 0, 6, 1, 12]])    # padding that words could look at
-    mask = (ids > 0).long()
-    labels = torch.where(torch.arange(5) >= 3, ids, -100)
-    front = words.expand(2, -1)
-    right = model(torch.cat([front, ids], 1), labels=torch.cat(
-        [torch.full_like(front, -100), labels], 1), attention_mask=torch.cat(
-            [torch.ones_like(front), mask], 1))
-    start = model.get_input_embeddings()(words).detach()
-    found = prompt_class(fresh(), start)(input_ids=ids, attention_mask=mask, labels=labels)
-    real = mask.bool()
-    assert found.logits.shape == (2, 5, 13), f"logits {tuple(found.logits.shape)}"
-    assert torch.allclose(found.logits[real], right.logits[:, 3:][real], atol=1e-5), "logits"
-    assert torch.allclose(found.loss, right.loss, atol=1e-5), "loss"
-
-
 LAW = Law(mutants.RIGHT, mutants.BROKEN,
           call=lambda test, version: test(version, TinyLanguageModel))
 

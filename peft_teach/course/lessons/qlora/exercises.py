@@ -33,7 +33,6 @@ from ...check.mutants import Law
 from ...check.observe import detached
 from . import four_bits, mutants
 
-HERE = "peft_teach.course.lessons.qlora"
 NF4 = "peft_teach.nf4"
 
 # ── qlora.levels ─────────────────────────────────────────────────────────────────────────────
@@ -439,22 +438,6 @@ LAYER = Exercise(
            "from that of y = x Ŵᵀ + b?"))
 
 # ── qlora.bits ───────────────────────────────────────────────────────────────────────────────
-
-
-def four_bits_hold(make) -> None:
-    """Packed indices and maxima, no more, before and after use; none trains; x gets a gradient."""
-    linear = nn.Linear(64, 4)
-    layer, n = make(linear), linear.weight.numel()
-    x = torch.randn(3, 64, requires_grad=True)
-    for _ in range(2):
-        held = [t for name, t in (*layer.named_parameters(), *layer.named_buffers())
-                if name.rpartition(".")[2] != "bias"]
-        size = sum(t.numel() * t.element_size() for t in held)
-        assert size == n // 2 + 4 * n // 64, f"it holds {size} bytes for {n} weights"
-        assert not any(t.requires_grad for t in held), "something trains"
-        layer(x).sum().backward()
-    assert x.grad is not None, "x gets no gradient"
-    assert x.grad.any(), "the gradient of x is zero"
 
 
 LAW = Law(mutants.RIGHT, mutants.BROKEN)

@@ -40,8 +40,6 @@ from .files import (
     written,
 )
 
-HERE = "peft_teach.course.lessons.real.exercises"
-
 # ── real.names ───────────────────────────────────────────────────────────────────────────────
 
 
