@@ -7,7 +7,7 @@
 BODY = "def lora_count(n_in, n_out, rank):\n    "
 COUNT = BODY + "return {}(n_in, n_out, rank)"
 BASE = "pt.lora.LoRALinear"
-CULPRITS = "peft_teach.course.lessons.full.exercises"
+CULPRITS = "peft_teach.course.lessons.full.answers"
 
 CHEATS: dict[str, tuple[str, tuple[str, ...]]] = {
     "in plain words": ("lora.count", (COUNT.format("pt.lora.count"),)),
@@ -37,7 +37,7 @@ CHEATS: dict[str, tuple[str, tuple[str, ...]]] = {
         "from peft_teach.course.lessons.lora.mutants import RIGHT as versions\n"
         "class LoRALinear(versions['draws A uniformly']):\n    pass",)),
     "a value of the course": ("full.culprits", (
-        f"import importlib\nculprits = vars(importlib.import_module('{CULPRITS}'))['CULPRITS']",)),
+        f"import importlib\nculprits = vars(importlib.import_module('{CULPRITS}'))['culprits']",)),
     "a value from check": ("full.culprits", (
         "culprits = getattr(pt, 'check')('full.culprits', None)",)),
 }

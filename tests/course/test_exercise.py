@@ -12,7 +12,7 @@ import pytest
 import torch
 from demo_course import demo, exercises  # noqa: F401
 
-import peft_teach.course.check.exercise as module
+from peft_teach.course.check import exercise as module
 from peft_teach.course.check.exercise import Exercise, Result, Verdict, examine
 from peft_teach.errors import NotAttempted, UnknownName
 

@@ -34,7 +34,7 @@ from peft_teach.course.check.exercise import (
     resolved,
 )
 from peft_teach.course.check.judge import NO_RETURN
-from peft_teach.course.grade import further as files
+from peft_teach.course.grade import further as further_cases
 from peft_teach.course.grade.plain import from_bytes, to_bytes
 from peft_teach.course.lessons import all_exercises, names, stub_of
 from peft_teach.course.reading.cells import Code
@@ -47,7 +47,7 @@ from peft_teach.course.reading.watch import REFERENCE, is_the_courses, seeing
 SHARED = {*adapter_judge.MISTAKES, *merge_judge.MISTAKES, *mutants.MISTAKES}
 SEEDS = range(4)
 ONE, OTHERS = SEEDS[:1], SEEDS[1:]    # in every run, and among the long tests
-TEXTS = files.read(ROOT / "solutions")
+TEXTS = further_cases.read(ROOT / "solutions")
 EXERCISES = {e.id: e for e in all_exercises()}
 each = pytest.mark.parametrize("id", EXERCISES)
 each_seed = pytest.mark.parametrize("seeds", [
@@ -65,7 +65,7 @@ def visible(id: str, seed: int) -> tuple[Any, ...]:
 @cache
 def further(id: str) -> tuple[Any, ...]:
     """The cases of the instructor's folder."""
-    return files.cases(TEXTS).get(id, ())
+    return further_cases.cases(TEXTS).get(id, ())
 
 
 def all_of(id: str, seeds: Sequence[int]) -> list[Any]:
