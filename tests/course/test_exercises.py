@@ -1,7 +1,7 @@
 """Every exercise of every lesson, proven: its right answers pass, its wrong ones hear their name.
 
 The answers stand in answers/, a file a lesson. What holds for one exercise alone is tested beside
-its lesson, in test_<lesson>_checks.py.
+its lesson, in test_<lesson>.py.
 """
 
 import ast

@@ -1,7 +1,7 @@
 """The pictures of all lessons: each draws, speaks, keeps to the palette, and moves as it should.
 
 They are found on disk: a lesson's `pictures.py` names one of each in `EXAMPLES`. What the numbers
-in them mean is tested beside, in `test_<lesson>_pictures.py`.
+in them mean is tested beside, in `test_<lesson>.py`.
 """
 
 import dataclasses
