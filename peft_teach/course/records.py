@@ -12,8 +12,10 @@ The last two take columns, too.
 
 A frame has those of the columns below that its record knows. A setting that a run does not name has
 its method's default. A question mark marks what some runs lack: the rank of full fine-tuning, the
-seed where nothing is random. There it is <NA>, and the column's dtype is Int64 or Float64. Whatever
-is more than a number or a name (`answers`, `curve`) stays in the run's row, `record["runs"][id]`.
+seed where nothing is random. There it is <NA>, and the column's dtype is Int64 or Float64. Further
+numbers and names of one record are columns behind these, and its script explains them; all may be
+lacking. Whatever is more than a number or a name (`answers`, `curve`) stays in the run's row,
+`record["runs"][id]`.
 Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of that name.
 
     group              what the run was made for; the script explains its groups
@@ -81,11 +83,12 @@ if TYPE_CHECKING:
 INSTALLED = Path(__file__).parents[1] / "_records"
 CHECKOUT = Path(__file__).parents[2] / "assets" / "records"
 
-# The columns, in the order of a frame. Those that some runs lack have a nullable dtype.
 BETTER, WORSE, NONE = VERDICTS = ("better", "worse", "no difference seen")
 SURE = 2         # standard errors of a difference, beyond which it is called one
 POINT = 0.01     # and at least this much, about one standard error of a test
+NAME = 80        # characters of the longest text that is a name
 
+# The columns that records share, in the order of a frame. What some runs lack has a nullable dtype.
 DTYPES = {
     "group": "str", "model": "str", "method": "str", "control": "str", "domain": "str",
     "place": "str", "targets": "str", "layers": "str", "rank": "Int64", "alpha": "Float64",
@@ -124,8 +127,10 @@ class Record(dict):
         if not runs:
             raise PeftTeachError("No row of this record has an accuracy.",
                                  hint="pandas.json_normalize(record['runs']) is a frame of them")
-        known = set().union(*runs.values())
-        dtypes = {name: dtype for name, dtype in DTYPES.items() if name in known}
+        known = dict.fromkeys(name for run in runs.values() for name in run)
+        dtypes = {name: dtype for name, dtype in DTYPES.items() if name in known} | {
+            name: _dtype([run[name] for run in runs.values() if name in run])
+            for name in known if name not in DTYPES}
         rows = [DEFAULTS | METHOD_DEFAULTS.get(run["method"], {}) | run for run in runs.values()]
         return pandas.DataFrame(rows, columns=list(dtypes),
                                 index=pandas.Index(runs, name="id")).astype(dtypes)
@@ -163,8 +168,15 @@ def _tidy(row: dict, shared: dict) -> dict:
         if name in run:
             chosen = run[name]
             run[name] = "all" if chosen == everything else "+".join(map(str, chosen))
-    return {name: value for name, value in run.items() if name in DTYPES
-            and value is not None and not isinstance(value, (list, dict))}
+    return {name: value for name, value in run.items()
+            if isinstance(value, int | float) or (isinstance(value, str) and len(value) <= NAME)}
+
+
+def _dtype(values: Sequence[float | str]) -> str:
+    """Return the dtype of a record's own column, which some of its runs may lack."""
+    kinds = {type(value) for value in values}
+    return {(bool,): "boolean", (int,): "Int64"}.get((*kinds,), "string" if str in kinds
+                                                     else "Float64")
 
 
 def table(runs: "pandas.DataFrame", by: str | list[str], *shares: str) -> "pandas.DataFrame":
