@@ -425,4 +425,4 @@ pictures.on_a_card()    # GB, bfloat16, 8 × 256 tokens: computed
 # - Zhao et al. 2023, *PyTorch FSDP*, arXiv 2304.11277.
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
 #
-# How the library does it is in `peft_teach/export.py`; how peft reads a file, in small, in `peft_teach/course/lessons/real/toy.py`.
+# How the library does it is in `peft_teach/export.py`; how peft reads a file, in small, in `peft_teach/course/lessons/real/files.py`.

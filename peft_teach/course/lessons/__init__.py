@@ -6,7 +6,11 @@
         stubs.json      what a student starts from, and under which heading; written by the build
         answers.py      what the solution notebook answers, where the library has no such thing; too
         pictures.py     the lesson's own pictures, where it has any, with `EXAMPLES` of them
+        recorded.py     what its record says, as data frames, where more than pictures ask for it
         handed_in.py    what else is marked, where something is handed in beside the notebook
+
+A file more is for an idea of its own, and has its name. No lesson imports another: what two need
+stands in `check`, or beside the rooms of the course.
 """
 
 import importlib
